@@ -1,0 +1,69 @@
+//! The exchange itself, and who carries it on.
+
+use std::future::Future;
+use std::pin::Pin;
+
+use bartizan_names::TunnelId;
+use http::uri::PathAndQuery;
+use http::{HeaderMap, Method, StatusCode};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::Body;
+
+/// A future that stays on its thread.
+pub type LocalBoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
+
+/// Whether a request asks to turn its connection into something else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Upgrade {
+    None,
+    /// RFC 6455. The `Sec-WebSocket-*` fields are among the headers; `Connection` and `Upgrade` are not.
+    WebSocket,
+}
+
+/// A request as it goes to an origin: checked, its hop-by-hop fields gone, the edge's own fields (design §2.5) set.
+#[derive(Debug)]
+pub struct Request {
+    pub method: Method,
+    /// `Host` as received: a name or an address, and a port where the client named one.
+    pub host: String,
+    pub path: PathAndQuery,
+    /// Without `Host`, `Content-Length`, `Transfer-Encoding` and the hop-by-hop fields: the body knows its length.
+    pub headers: HeaderMap,
+    pub body: Body,
+    pub upgrade: Upgrade,
+}
+
+/// The origin's answer, its hop-by-hop and framing fields gone.
+pub struct Response {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub body: Body,
+    /// The connection behind a 101, when the request asked for an upgrade and got it.
+    pub upgraded: Option<Box<dyn Io>>,
+}
+
+/// Bytes both ways.
+pub trait Io: AsyncRead + AsyncWrite + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin> Io for T {}
+
+/// Carries requests to what lies behind a tunnel.
+pub trait Upstream: Send + Sync {
+    /// Sends `request` through one of the tunnel's connections and waits for the head of the answer.
+    /// The future and the bodies stay on the calling thread.
+    fn send(&self, tunnel: TunnelId, request: Request) -> LocalBoxFuture<'_, Result<Response, UpstreamError>>;
+}
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum UpstreamError {
+    #[error("no connector is connected for this tunnel")]
+    NotConnected,
+    #[error("the connector could not reach the origin: {0}")]
+    OriginUnreachable(String),
+    #[error("the connector did not answer in time")]
+    TimedOut,
+    #[error("the tunnel connection broke: {0}")]
+    Broken(#[source] Box<dyn std::error::Error + Send + Sync>),
+}

@@ -1,0 +1,89 @@
+//! Configuration is a snapshot, not a lock: a complete value, put in force by one pointer swap.
+//!
+//! ```text
+//! publish ──► Live<T> ──► Reader<T> (one a worker) ──► take(): &Generation<T> for one batch or request
+//! ```
+//! No clock, no randomness, no I/O.
+
+mod backoff;
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use arc_swap::cache::Cache;
+
+pub use backoff::Backoff;
+
+/// A configuration and the number of the change that made it (grows by at least one a change).
+#[derive(Clone, Debug)]
+pub struct Generation<T> {
+    pub number: u64,
+    pub value: T,
+}
+
+/// The configuration in force. There is nothing to lock.
+#[derive(Debug)]
+pub struct Live<T>(Arc<ArcSwap<Generation<T>>>);
+
+/// One worker's view: it looks at the shared pointer and touches the shared reference count only after a change,
+/// so that many workers do not write to one cache line for every query.
+#[derive(Clone)]
+pub struct Reader<T>(Cache<Arc<ArcSwap<Generation<T>>>, Arc<Generation<T>>>);
+
+impl<T> Live<T> {
+    /// `value` in force as generation 0, until something newer comes.
+    pub fn new(value: T) -> Live<T> {
+        Live(Arc::new(ArcSwap::from_pointee(Generation { number: 0, value })))
+    }
+
+    pub fn reader(&self) -> Reader<T> {
+        Reader(Cache::new(Arc::clone(&self.0)))
+    }
+
+    /// The snapshot in force now, for those who ask seldom. Workers keep a [`Reader`].
+    pub fn snapshot(&self) -> Arc<Generation<T>> {
+        self.0.load_full()
+    }
+
+    /// Puts `next` in force unless something newer already is.
+    pub fn publish(&self, next: Generation<T>) {
+        let next = Arc::new(next);
+        self.0.rcu(|current| if next.number > current.number { Arc::clone(&next) } else { Arc::clone(current) });
+    }
+}
+
+impl<T> Clone for Live<T> {
+    fn clone(&self) -> Live<T> {
+        Live(Arc::clone(&self.0))
+    }
+}
+
+impl<T> Reader<T> {
+    /// The snapshot for one batch or one request. Call it in `ingress`, pass the reference on.
+    pub fn take(&mut self) -> &Generation<T> {
+        self.0.load()
+    }
+
+    /// A snapshot that outlives the call, for what is held across an `.await`.
+    pub fn hold(&mut self) -> Arc<Generation<T>> {
+        Arc::clone(self.0.load())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_newest_generation_wins() {
+        let live = Live::new("zero");
+        let mut reader = live.reader();
+        assert_eq!(reader.take().value, "zero");
+        live.publish(Generation { number: 2, value: "two" });
+        live.publish(Generation { number: 1, value: "one" });
+        assert_eq!((reader.take().number, reader.take().value), (2, "two"));
+        let held = reader.hold();
+        live.publish(Generation { number: 3, value: "three" });
+        assert_eq!((held.value, reader.take().value), ("two", "three"));
+    }
+}

@@ -1,0 +1,1 @@
+//! Zones, records, tunnels: parsed from v4, only valid values.

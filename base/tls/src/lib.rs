@@ -1,0 +1,1 @@
+//! One TLS acceptor and one TLS client.

@@ -1,0 +1,1 @@
+//! The API's shapes as sent and stored; nothing checked.

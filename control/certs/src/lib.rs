@@ -1,0 +1,1 @@
+//! The local CA and the certificates it issues.

@@ -1,0 +1,1 @@
+//! Turns changes into one bundle of engine values.

@@ -1,0 +1,1 @@
+//! Durable objects, change log, listing tables.

@@ -1,0 +1,1 @@
+//! Host to zone settings and origin or tunnel.
