@@ -1,0 +1,117 @@
+//! The client: towards origins, edges and anything else that we dial.
+
+use std::io;
+use std::sync::Arc;
+
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_rustls::TlsConnector;
+
+use crate::TlsError;
+use crate::certificates::certificates_of;
+use crate::provider::provider;
+use crate::stream::ClientStream;
+
+/// Whom a server's certificate must come from.
+pub enum Roots {
+    /// Those that this machine trusts.
+    System,
+    /// Those in this PEM text, and no other.
+    Pem(String),
+    /// Those that this machine trusts, and those in this PEM text.
+    SystemAnd(String),
+    /// Anybody: the connection is encrypted, but to whom is not known. That the server holds the key of the certificate
+    /// it shows is still checked.
+    Unverified,
+}
+
+/// A client that trusts `roots` and offers these protocols (RFC 7301), best first. Reads the system's roots from disk:
+/// make it once and keep it, it also remembers sessions.
+pub fn client_config(roots: &Roots, alpn: &[&[u8]]) -> Result<Arc<ClientConfig>, TlsError> {
+    let provider = provider();
+    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions()?;
+    let verifier: Arc<dyn ServerCertVerifier> = match roots {
+        Roots::Unverified => Arc::new(Unverified(provider)),
+        _ => WebPkiServerVerifier::builder_with_provider(Arc::new(store(roots)?), provider)
+            .build()
+            // Without a certificate revocation list it fails for an empty store only.
+            .map_err(|_| TlsError::NoCertificate)?,
+    };
+    let mut config = builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth();
+    config.alpn_protocols = alpn.iter().map(|protocol| protocol.to_vec()).collect();
+    Ok(Arc::new(config))
+}
+
+/// Shakes hands over `io` with `server_name`: a host name, which is also sent, or an address, which is only checked.
+pub async fn connect<IO>(config: &Arc<ClientConfig>, server_name: &str, io: IO) -> io::Result<ClientStream<IO>>
+where
+    IO: AsyncRead + AsyncWrite + Unpin,
+{
+    let name = ServerName::try_from(server_name.to_owned())
+        .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
+    TlsConnector::from(Arc::clone(config)).connect(name, io).await.map(ClientStream::new)
+}
+
+fn store(roots: &Roots) -> Result<RootCertStore, TlsError> {
+    let mut store = RootCertStore::empty();
+    if let Roots::System | Roots::SystemAnd(_) = roots {
+        let (added, _) = store.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        // A machine without any is no obstacle to those who bring their own.
+        if added == 0 && matches!(roots, Roots::System) {
+            return Err(TlsError::NoSystemRoots);
+        }
+    }
+    if let Roots::Pem(pem) | Roots::SystemAnd(pem) = roots {
+        let certificates = certificates_of(pem)?;
+        if certificates.is_empty() {
+            return Err(TlsError::NoCertificate);
+        }
+        for certificate in certificates {
+            store.add(certificate)?;
+        }
+    }
+    Ok(store)
+}
+
+/// See [`Roots::Unverified`].
+#[derive(Debug)]
+struct Unverified(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for Unverified {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}

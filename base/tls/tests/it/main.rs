@@ -1,0 +1,214 @@
+//! The acceptor against our own client, over memory. Other TLS stacks meet it in the end-to-end tests.
+
+use std::sync::Arc;
+
+use bartizan_tls::{
+    AcceptError, Acceptor, Certificates, CertifiedKey, ClientConfig, HELLO_BYTES_MAX, Roots, TlsError, client_config,
+    connect, quic_server_config,
+};
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+
+/// Larger than any flight of a handshake.
+const PIPE_BYTES: usize = 64 * 1024;
+
+/// A certificate authority, made anew for each test.
+struct Ca {
+    issuer: Issuer<'static, KeyPair>,
+    pem: String,
+}
+
+impl Ca {
+    fn new() -> Ca {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let pem = params.self_signed(&key).unwrap().pem();
+        Ca { issuer: Issuer::new(params, key), pem }
+    }
+
+    fn issue(&self, names: &[&str]) -> CertifiedKey {
+        let key = KeyPair::generate().unwrap();
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let certificate = CertificateParams::new(names).unwrap().signed_by(&key, &self.issuer).unwrap();
+        CertifiedKey::from_pem(&certificate.pem(), &key.serialize_der()).unwrap()
+    }
+
+    fn certificates(&self, sets: &[&[&str]]) -> Certificates {
+        Certificates::new(
+            sets.iter().map(|names| (names.iter().map(|name| (*name).to_owned()).collect(), self.issue(names))),
+        )
+    }
+
+    fn client(&self, alpn: &[&[u8]]) -> Arc<ClientConfig> {
+        client_config(&Roots::Pem(self.pem.clone()), alpn).unwrap()
+    }
+}
+
+/// One handshake and one word each way. Says what the server saw, or both errors.
+async fn talk(acceptor: &Acceptor, certificates: &Certificates, client: &Arc<ClientConfig>, name: &str) -> String {
+    let (near, far) = duplex(PIPE_BYTES);
+    let server = async {
+        let mut stream = acceptor.accept(far, certificates).await?;
+        let mut word = [0; 4];
+        stream.read_exact(&mut word).await?;
+        stream.write_all(b"pong").await?;
+        stream.shutdown().await?;
+        let alpn = stream.alpn().map(|alpn| String::from_utf8_lossy(alpn).into_owned());
+        Ok::<_, AcceptError>(format!(
+            "{} {} {}",
+            stream.sni().unwrap_or("-"),
+            alpn.unwrap_or("-".into()),
+            stream.resumed()
+        ))
+    };
+    let client = async {
+        let mut stream = connect(client, name, near).await?;
+        stream.write_all(b"ping").await?;
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await?;
+        assert_eq!(answer, b"pong");
+        Ok::<_, std::io::Error>(())
+    };
+    match tokio::join!(server, client) {
+        (Ok(seen), Ok(())) => seen,
+        (server, client) => format!("server: {:?}; client: {:?}", server.err(), client.err()),
+    }
+}
+
+#[tokio::test]
+async fn the_name_chooses_the_certificate() {
+    let ca = Ca::new();
+    let certificates =
+        ca.certificates(&[&["example.com", "*.example.com"], &["deep.sub.example.com"], &["*.wild.test"]]);
+    let mut with_default = certificates.clone();
+    with_default.set_default(ca.issue(&["192.0.2.1"]));
+    let acceptor = Acceptor::new(&[b"h2", b"http/1.1"]);
+    let client = ca.client(&[b"http/1.1"]);
+    for (certificates, name, expect) in [
+        (&certificates, "example.com", "example.com http/1.1 false"),
+        (&certificates, "EXAMPLE.com", "example.com http/1.1 true"), // the same name, so the same session
+        (&certificates, "www.example.com", "www.example.com http/1.1 false"),
+        (&certificates, "deep.sub.example.com", "deep.sub.example.com http/1.1 false"),
+        (&certificates, "a.wild.test", "a.wild.test http/1.1 false"),
+        // A wildcard stands for one label, not for none and not for two.
+        (&certificates, "sub.sub.example.com", "UnknownName"),
+        (&certificates, "wild.test", "UnknownName"),
+        (&certificates, "other.test", "UnknownName"),
+        (&with_default, "other.test", "UnknownName"),
+        (&certificates, "192.0.2.1", "NoName"),
+        (&with_default, "192.0.2.1", "- http/1.1 false"),
+    ] {
+        let seen = talk(&acceptor, certificates, &client, name).await;
+        if expect.contains(' ') {
+            assert_eq!(seen, expect, "{name}");
+        } else {
+            assert!(seen.contains(expect) && seen.contains("AlertReceived(UnrecognisedName)"), "{name}: {seen}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn protocols_are_agreed_on() {
+    let ca = Ca::new();
+    let certificates = ca.certificates(&[&["a.test"]]);
+    let acceptor = Acceptor::new(&[b"h2", b"http/1.1"]);
+    for (offer, expect) in [
+        (&[&b"h2"[..], b"http/1.1"][..], "a.test h2 false"),
+        (&[b"http/1.1", b"h2"], "a.test h2 false"),
+        (&[b"http/1.1"], "a.test http/1.1 false"),
+        (&[], "a.test - false"),
+    ] {
+        assert_eq!(talk(&acceptor, &certificates, &ca.client(offer), "a.test").await, expect);
+    }
+    let refused = talk(&acceptor, &certificates, &ca.client(&[b"gopher"]), "a.test").await;
+    assert!(refused.contains("NoApplicationProtocol"), "{refused}");
+}
+
+#[tokio::test]
+async fn roots_decide_whom_a_client_believes() {
+    let (ours, theirs) = (Ca::new(), Ca::new());
+    let certificates = ours.certificates(&[&["a.test"]]);
+    let acceptor = Acceptor::new(&[]);
+    for (roots, believed) in [
+        (Roots::Pem(ours.pem.clone()), true),
+        (Roots::SystemAnd(ours.pem.clone()), true),
+        (Roots::Unverified, true),
+        (Roots::Pem(theirs.pem.clone()), false),
+        (Roots::SystemAnd(theirs.pem.clone()), false),
+    ] {
+        let seen = talk(&acceptor, &certificates, &client_config(&roots, &[]).unwrap(), "a.test").await;
+        assert_eq!(seen == "a.test - false", believed, "{seen}");
+    }
+}
+
+#[tokio::test]
+async fn sessions_outlive_a_renewed_certificate() {
+    let ca = Ca::new();
+    let acceptor = Acceptor::new(&[]);
+    let client = ca.client(&[]);
+    for expect in ["a.test - false", "a.test - true", "a.test - true"] {
+        let certificates = ca.certificates(&[&["a.test"]]);
+        assert_eq!(talk(&acceptor.clone(), &certificates, &client, "a.test").await, expect);
+    }
+}
+
+/// Sends raw bytes to an acceptor; gives its verdict and what it wrote back.
+async fn send_raw(bytes: Vec<u8>) -> (Result<(), AcceptError>, Vec<u8>) {
+    let (mut near, far): (DuplexStream, DuplexStream) = duplex(2 * PIPE_BYTES);
+    near.write_all(&bytes).await.unwrap();
+    near.shutdown().await.unwrap();
+    let verdict = Acceptor::new(&[]).accept(far, &Certificates::default()).await.map(drop);
+    let mut answer = Vec::new();
+    near.read_to_end(&mut answer).await.unwrap();
+    (verdict, answer)
+}
+
+#[tokio::test]
+async fn bytes_that_are_no_hello() {
+    // A handshake message that claims 65,000 bytes, in records of 10,000: never whole within the limit.
+    let mut endless = vec![22, 3, 1, 0x27, 0x14, 1, 0, 0xfd, 0xe8];
+    endless.resize(5 + 0x2714, 0);
+    endless.extend([22, 3, 1, 0x27, 0x10]);
+    endless.resize(2 * HELLO_BYTES_MAX, 0);
+    for (bytes, verdict, alert) in [
+        (b"".to_vec(), "UnexpectedEof", None),
+        (b"\x16\x03\x01\x02".to_vec(), "UnexpectedEof", None),
+        (b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n".to_vec(), "InvalidMessage", Some(22)),
+        (b"\x15\x03\x03\x00\x02\x02\x28".to_vec(), "Handshake", None),
+        (vec![0xff; 100], "InvalidMessage", Some(22)),
+        (endless, "HelloTooLong", None),
+    ] {
+        let (seen, answer) = send_raw(bytes.clone()).await;
+        let seen = format!("{seen:?}");
+        assert!(seen.contains(verdict), "{:?}: {seen}", &bytes[..bytes.len().min(9)]);
+        if alert.is_some() {
+            assert_eq!(answer.first(), Some(&21), "{seen} {answer:?}");
+        }
+    }
+}
+
+#[test]
+fn keys_that_do_not_fit_are_refused() {
+    let ca = Ca::new();
+    let (one, other) = (KeyPair::generate().unwrap(), KeyPair::generate().unwrap());
+    let certificate = CertificateParams::new(vec!["a.test".to_owned()]).unwrap().signed_by(&one, &ca.issuer).unwrap();
+    for (pem, key, expect) in [
+        (certificate.pem(), one.serialize_der(), "ok"),
+        (certificate.pem(), other.serialize_der(), "Refused(InconsistentKeys(KeyMismatch))"),
+        (String::new(), one.serialize_der(), "NoCertificate"),
+        (certificate.pem(), b"no key".to_vec(), "Refused("),
+        ("-----BEGIN CERTIFICATE-----\n".to_owned(), one.serialize_der(), "Pem("),
+    ] {
+        let made = match CertifiedKey::from_pem(&pem, &key) {
+            Ok(_) => "ok".to_owned(),
+            Err(error) => format!("{error:?}"),
+        };
+        assert!(made.starts_with(expect), "{made} {expect}");
+    }
+    let der = certificate.der().to_vec();
+    let key = CertifiedKey::from_der(vec![der.clone()], one.serialize_der()).unwrap();
+    assert_eq!(key.leaf(), der);
+    assert!(matches!(CertifiedKey::from_der(vec![der], b"no key".to_vec()), Err(TlsError::KeyForm)));
+    assert_eq!(quic_server_config(&key, &[b"x"]).unwrap().alpn_protocols, [b"x"]);
+}
