@@ -1,1 +1,37 @@
-//! The API's shapes as sent and stored; nothing checked.
+//! The API's shapes as they are sent and stored: the v4 dialect. One file a resource; nothing is checked here.
+//!
+//! The order of a struct's fields is the order on the wire. Clients that search the text of a reply rely on it: `id`
+//! comes first and `name` second, so never answer from a map. What arrives ([`RecordBody`] and the other bodies) takes
+//! numbers as numbers or as text, tells "left out" from `null` ([`Patch`]), and ignores fields that it does not know.
+//!
+//! Documents that are kept in the store are the ones that are sent, except where a secret is involved
+//! ([`StoredTunnel`], [`StoredUser`], [`StoredToken`]) and for the settings of a zone ([`StoredSettings`]).
+
+mod account;
+pub mod dns_record;
+mod edge;
+mod envelope;
+mod integer;
+mod ips;
+mod patch;
+pub mod settings;
+mod token;
+pub mod tunnel;
+mod user;
+pub mod zone;
+
+pub use account::{Account, AccountRef, AccountSettings, Membership};
+pub use dns_record::{Record, RecordBody};
+pub use edge::Edge;
+pub use envelope::{Code, Deleted, Envelope, ErrorSource, Message, Problem, ResultInfo};
+pub use integer::Integer;
+pub use ips::Ips;
+pub use patch::Patch;
+pub use settings::{Setting, SettingBody, SettingPatch, SettingsBody, StoredSetting, StoredSettings};
+pub use token::{StoredToken, TokenVerification};
+pub use tunnel::{
+    Connection, Connector, RouteBody, RouteResult, StoredTunnel, Tunnel, TunnelBody, TunnelConfiguration,
+    TunnelConfigurationBody,
+};
+pub use user::{StoredUser, User};
+pub use zone::{Zone, ZoneBody, ZonePatch};

@@ -1,0 +1,23 @@
+//! `/bartizan/edge`: what a connector or a command-line client must know about this edge. Ours, not the dialect's.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// Facts about this edge that never change while it runs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Edge {
+    pub version: String,
+    pub account_id: String,
+    /// The default zone.
+    pub domain: String,
+    /// What proxied names answer with.
+    pub addresses: Vec<String>,
+    pub name_servers: Vec<String>,
+    /// Where connectors dial, `ADDRESS:PORT`.
+    pub tunnel: Vec<String>,
+    pub dns: Vec<String>,
+    pub http: Vec<String>,
+    pub https: Vec<String>,
+    /// The local authority's certificate, PEM.
+    pub ca: String,
+}

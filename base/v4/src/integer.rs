@@ -1,0 +1,76 @@
+//! Whole numbers as clients send them.
+
+use std::fmt;
+
+use serde::de::{Error, Unexpected, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
+
+/// A whole number, sent as a number (`300`, also `300.0`) or as text (`"300"`). Some clients send record data as text.
+///
+/// Signed and wide, so that a number out of range reaches the code that can say which range it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(transparent)]
+pub struct Integer(pub i64);
+
+/// Whole numbers up to here are exact in a double.
+const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
+
+impl<'de> Deserialize<'de> for Integer {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Integer, D::Error> {
+        from.deserialize_any(IntegerVisitor)
+    }
+}
+
+struct IntegerVisitor;
+
+impl Visitor<'_> for IntegerVisitor {
+    type Value = Integer;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a whole number")
+    }
+
+    fn visit_i64<E: Error>(self, value: i64) -> Result<Integer, E> {
+        Ok(Integer(value))
+    }
+
+    fn visit_u64<E: Error>(self, value: u64) -> Result<Integer, E> {
+        i64::try_from(value).map(Integer).map_err(|_| E::invalid_value(Unexpected::Unsigned(value), &self))
+    }
+
+    fn visit_f64<E: Error>(self, value: f64) -> Result<Integer, E> {
+        if value.fract() == 0.0 && value.abs() <= EXACT_MAX {
+            return Ok(Integer(value as i64));
+        }
+        Err(E::invalid_value(Unexpected::Float(value), &self))
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Integer, E> {
+        text.trim().parse().map(Integer).map_err(|_| E::invalid_value(Unexpected::Str(text), &self))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_come_in_three_forms() {
+        for (text, expect) in [
+            ("300", Some(300)),
+            ("-1", Some(-1)),
+            ("300.0", Some(300)),
+            (r#""300""#, Some(300)),
+            (r#"" 300 ""#, Some(300)),
+            ("300.5", None),
+            ("18446744073709551615", None),
+            ("1e300", None),
+            (r#""""#, None),
+            (r#""3x""#, None),
+            ("true", None),
+            ("null", None),
+        ] {
+            assert_eq!(serde_json::from_str(text).ok(), expect.map(Integer), "{text}");
+        }
+    }
+}
