@@ -1,1 +1,48 @@
-//! Cap'n Proto for tunnels.
+//! Cap'n Proto for tunnels: the heads of data streams, and the few remote calls between a connector and the edge.
+//!
+//! ```text
+//! data stream     0A36CD12A13E "01" ConnectRequest  bytes…   edge → connector      connect.rs   (any thread)
+//!                 0A36CD12A13E "01" ConnectResponse bytes…   connector → edge
+//! control stream  register, upload configuration, unregister  connector → edge     registration.rs  ┐ on an RpcThread:
+//! RPC stream      52BB825CDB65 update configuration           edge → connector     configuration.rs ┘ not Send
+//! ```
+//! Everything outside sees plain Rust types. The RPC library's values are not `Send`, so its work is done on one
+//! [`RpcThread`] for each plane. Input of the control stream comes from strangers: message sizes, nesting and the bytes
+//! of the whole stream are bounded.
+//!
+//! The schema is `schema/tunnel.capnp`. `src/tunnel_capnp.rs` is generated from it with Debian's `capnproto` and the
+//! `capnpc` crate of the same version as `capnp`, by a program of one statement:
+//! `capnpc::CompilerCommand::new().src_prefix("schema").file("schema/tunnel.capnp").output_path("src").run()`.
+
+mod configuration;
+mod connect;
+mod futures_io;
+mod registration;
+mod thread;
+
+// Generated, see above.
+#[rustfmt::skip]
+#[allow(clippy::all, unreachable_pub, dead_code)]
+mod tunnel_capnp;
+
+pub use configuration::{Applied, CONFIGURATION_BYTES_MAX, serve_configuration, update_configuration};
+pub use connect::{
+    ConnectKind, ConnectRequest, ConnectResponse, DATA_SIGNATURE, HeadError, MESSAGE_BYTES_MAX, METADATA_MAX, Metadata,
+    RPC_SIGNATURE, StreamKind, read_request, read_response, read_stream_kind,
+};
+pub use registration::{
+    Call, ConnectorInfo, Refused, Registered, Registration, RegistrationClient, connect_registration,
+    serve_registration,
+};
+pub use thread::{RpcStopped, RpcThread};
+
+/// A remote call or its stream failed.
+#[derive(Debug, thiserror::Error)]
+pub enum RpcError {
+    #[error("the call failed: {0}")]
+    Failed(#[from] capnp::Error),
+    #[error("the stream could not be written")]
+    Write(#[source] std::io::Error),
+    #[error("the answer is not well formed: {0}")]
+    Malformed(&'static str),
+}

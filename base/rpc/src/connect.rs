@@ -1,0 +1,360 @@
+//! The head of a data stream: signature, version, and one message. What follows are the raw bytes of the body.
+//!
+//! `encode` and `decode` are pure; `read_*` take exactly the bytes of a head off a stream and not one more.
+
+use std::io;
+
+use bytes::Bytes;
+use capnp::message::{Builder, HeapAllocator, ReaderOptions};
+use tokio::io::{AsyncRead, AsyncReadExt};
+
+use crate::tunnel_capnp::{ConnectionType, connect_request, connect_response, metadata};
+
+/// What a data stream begins with.
+pub const DATA_SIGNATURE: [u8; 6] = [0x0A, 0x36, 0xCD, 0x12, 0xA1, 0x3E];
+/// What a stream for remote calls begins with.
+pub const RPC_SIGNATURE: [u8; 6] = [0x52, 0xBB, 0x82, 0x5C, 0xDB, 0x65];
+/// The one version of data streams.
+const VERSION: [u8; 2] = *b"01";
+
+/// The most bytes of a message. An edge forwards 32 KiB of header fields at most; origins send more, and each field
+/// costs up to 40 bytes of framing.
+pub const MESSAGE_BYTES_MAX: usize = 128 * 1024;
+/// The most metadata entries of a message: 128 header fields forth, and some room for origins that set many cookies.
+pub const METADATA_MAX: usize = 512;
+/// The most segments of a message. The stock connector writes one; more are legal and never needed for a head.
+const SEGMENTS_MAX: usize = 64;
+const WORD: usize = 8;
+
+/// Each word is looked at once; pointers that share a target would be looked at more often, and are refused.
+const READER: ReaderOptions =
+    ReaderOptions { traversal_limit_in_words: Some(MESSAGE_BYTES_MAX / WORD), nesting_limit: 8 };
+
+/// The head of a stream is not one.
+#[derive(Debug, thiserror::Error)]
+pub enum HeadError {
+    #[error("the stream ended or broke inside its head")]
+    Io(#[from] io::Error),
+    #[error("the stream does not begin with a known signature")]
+    Signature,
+    #[error("version {0:?} of data streams is not known")]
+    Version([u8; 2]),
+    #[error("the message is larger than {MESSAGE_BYTES_MAX} bytes, or has too many parts")]
+    TooLarge,
+    #[error("the message has more than {METADATA_MAX} metadata entries")]
+    TooManyEntries,
+    #[error("the message is not well formed: {0}")]
+    Malformed(#[from] capnp::Error),
+    #[error("text of the message is not UTF-8")]
+    Text,
+    #[error("the connection type is not known")]
+    UnknownKind,
+}
+
+/// What a stream is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StreamKind {
+    Data,
+    Rpc,
+}
+
+/// What is asked for over a data stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConnectKind {
+    Http,
+    /// An HTTP request that asks for an upgrade; after the head of a 101 the stream carries frames.
+    WebSocket,
+    /// Bytes to an address.
+    Tcp,
+}
+
+/// A key and its value. Header fields have the key `HttpHeader:Name`, once for each value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Metadata {
+    pub key: String,
+    /// Not always UTF-8: header values may hold any byte above 0x7F.
+    pub value: Bytes,
+}
+
+/// Edge to connector.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConnectRequest {
+    /// An absolute URL, or `address:port`.
+    pub dest: String,
+    pub kind: ConnectKind,
+    pub metadata: Vec<Metadata>,
+}
+
+/// Connector to edge.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConnectResponse {
+    /// Why the origin could not be reached; empty when it was.
+    pub error: String,
+    pub metadata: Vec<Metadata>,
+}
+
+impl Metadata {
+    pub const METHOD: &'static str = "HttpMethod";
+    pub const HOST: &'static str = "HttpHost";
+    pub const STATUS: &'static str = "HttpStatus";
+    const HEADER: &'static str = "HttpHeader:";
+
+    pub fn new(key: &str, value: impl Into<Bytes>) -> Metadata {
+        Metadata { key: key.to_owned(), value: value.into() }
+    }
+
+    /// A header field.
+    pub fn header(name: &str, value: &[u8]) -> Metadata {
+        Metadata { key: [Metadata::HEADER, name].concat(), value: Bytes::copy_from_slice(value) }
+    }
+
+    /// The field's name, if this is a header field.
+    pub fn header_name(&self) -> Option<&str> {
+        self.key.strip_prefix(Metadata::HEADER)
+    }
+}
+
+impl ConnectRequest {
+    /// The value of the first entry under `key`, if it is text.
+    pub fn text(&self, key: &str) -> Option<&str> {
+        text_of(&self.metadata, key)
+    }
+
+    /// The whole head, ready to send.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut message = builder(self.dest.len(), &self.metadata);
+        let mut root = message.init_root::<connect_request::Builder<'_>>();
+        root.set_dest(&*self.dest);
+        root.set_type(match self.kind {
+            ConnectKind::Http => ConnectionType::Http,
+            ConnectKind::WebSocket => ConnectionType::Websocket,
+            ConnectKind::Tcp => ConnectionType::Tcp,
+        });
+        set_metadata(&self.metadata, |count| root.reborrow().init_metadata(count));
+        head(&message)
+    }
+
+    /// Reads the message of a head (what follows signature and version).
+    pub fn decode(message: &[u8]) -> Result<ConnectRequest, HeadError> {
+        let message = capnp::serialize::read_message(message, READER)?;
+        let root = message.get_root::<connect_request::Reader<'_>>()?;
+        Ok(ConnectRequest {
+            dest: text(root.get_dest()?)?,
+            kind: match root.get_type() {
+                Ok(ConnectionType::Http) => ConnectKind::Http,
+                Ok(ConnectionType::Websocket) => ConnectKind::WebSocket,
+                Ok(ConnectionType::Tcp) => ConnectKind::Tcp,
+                Err(_) => return Err(HeadError::UnknownKind),
+            },
+            metadata: get_metadata(root.get_metadata()?)?,
+        })
+    }
+}
+
+impl ConnectResponse {
+    /// The value of the first entry under `key`, if it is text.
+    pub fn text(&self, key: &str) -> Option<&str> {
+        text_of(&self.metadata, key)
+    }
+
+    /// The whole head, ready to send.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut message = builder(self.error.len(), &self.metadata);
+        let mut root = message.init_root::<connect_response::Builder<'_>>();
+        root.set_error(&*self.error);
+        set_metadata(&self.metadata, |count| root.reborrow().init_metadata(count));
+        head(&message)
+    }
+
+    /// Reads the message of a head (what follows signature and version).
+    pub fn decode(message: &[u8]) -> Result<ConnectResponse, HeadError> {
+        let message = capnp::serialize::read_message(message, READER)?;
+        let root = message.get_root::<connect_response::Reader<'_>>()?;
+        Ok(ConnectResponse { error: text(root.get_error()?)?, metadata: get_metadata(root.get_metadata()?)? })
+    }
+}
+
+/// The signature that a stream of the other side begins with.
+pub async fn read_stream_kind(from: &mut (impl AsyncRead + Unpin)) -> Result<StreamKind, HeadError> {
+    let mut signature = [0; 6];
+    from.read_exact(&mut signature).await?;
+    match signature {
+        DATA_SIGNATURE => Ok(StreamKind::Data),
+        RPC_SIGNATURE => Ok(StreamKind::Rpc),
+        _ => Err(HeadError::Signature),
+    }
+}
+
+/// Reads the rest of the head of a data stream whose signature was read.
+pub async fn read_request(from: &mut (impl AsyncRead + Unpin)) -> Result<ConnectRequest, HeadError> {
+    ConnectRequest::decode(&read_message(from).await?)
+}
+
+/// Reads the head of the answer, signature included.
+pub async fn read_response(from: &mut (impl AsyncRead + Unpin)) -> Result<ConnectResponse, HeadError> {
+    match read_stream_kind(from).await? {
+        StreamKind::Data => ConnectResponse::decode(&read_message(from).await?),
+        StreamKind::Rpc => Err(HeadError::Signature),
+    }
+}
+
+/// Version and message. Framing: number of segments less one, the words of each, padded to a whole word (u32, little
+/// endian), then the segments.
+async fn read_message(from: &mut (impl AsyncRead + Unpin)) -> Result<Vec<u8>, HeadError> {
+    let mut start = [0; 2 + WORD];
+    from.read_exact(&mut start).await?;
+    let ([v0, v1], table) = (VERSION, &start[2..]);
+    if start[..2] != [v0, v1] {
+        return Err(HeadError::Version([start[0], start[1]]));
+    }
+    let segments = u32::from_le_bytes([table[0], table[1], table[2], table[3]]) as usize;
+    if segments >= SEGMENTS_MAX {
+        return Err(HeadError::TooLarge);
+    }
+    let mut message = table.to_vec();
+    let table_bytes = (4 + 4 * (segments + 1)).next_multiple_of(WORD);
+    message.resize(table_bytes, 0);
+    from.read_exact(&mut message[WORD..]).await?;
+    let words: u64 = message[4..4 + 4 * (segments + 1)]
+        .chunks_exact(4)
+        .map(|size| u64::from(u32::from_le_bytes([size[0], size[1], size[2], size[3]])))
+        .sum();
+    if words > (MESSAGE_BYTES_MAX / WORD) as u64 {
+        return Err(HeadError::TooLarge);
+    }
+    message.resize(table_bytes + words as usize * WORD, 0);
+    from.read_exact(&mut message[table_bytes..]).await?;
+    Ok(message)
+}
+
+/// A builder whose first segment holds the whole message: other implementations like one segment best.
+fn builder(text_bytes: usize, entries: &[Metadata]) -> Builder<HeapAllocator> {
+    const ENTRY_WORDS: usize = 2;
+    const ROOT_WORDS: usize = 8;
+    let words = |bytes: usize| bytes / WORD + 1;
+    let metadata: usize =
+        entries.iter().map(|entry| ENTRY_WORDS + words(entry.key.len()) + words(entry.value.len())).sum();
+    let total = ROOT_WORDS + words(text_bytes) + metadata;
+    Builder::new(HeapAllocator::new().first_segment_words(u32::try_from(total).unwrap_or(u32::MAX)))
+}
+
+fn head(message: &Builder<HeapAllocator>) -> Vec<u8> {
+    let message = capnp::serialize::write_message_to_words(message);
+    [&DATA_SIGNATURE[..], &VERSION, &message].concat()
+}
+
+fn set_metadata<'a>(entries: &[Metadata], init: impl FnOnce(u32) -> capnp::struct_list::Builder<'a, metadata::Owned>) {
+    // More entries than the peer would read are cut; callers stay far below.
+    let count = entries.len().min(METADATA_MAX) as u32;
+    let mut list = init(count);
+    for (at, entry) in (0..count).zip(entries) {
+        let mut to = list.reborrow().get(at);
+        to.set_key(&*entry.key);
+        to.set_val(capnp::text::Reader(&entry.value));
+    }
+}
+
+fn get_metadata(list: capnp::struct_list::Reader<'_, metadata::Owned>) -> Result<Vec<Metadata>, HeadError> {
+    if list.len() as usize > METADATA_MAX {
+        return Err(HeadError::TooManyEntries);
+    }
+    list.iter()
+        .map(|entry| {
+            let value = Bytes::copy_from_slice(entry.get_val()?.as_bytes());
+            Ok(Metadata { key: text(entry.get_key()?)?, value })
+        })
+        .collect()
+}
+
+fn text(text: capnp::text::Reader<'_>) -> Result<String, HeadError> {
+    text.to_string().map_err(|_| HeadError::Text)
+}
+
+fn text_of<'m>(entries: &'m [Metadata], key: &str) -> Option<&'m str> {
+    let entry = entries.iter().find(|entry| entry.key == key)?;
+    std::str::from_utf8(&entry.value).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn request() -> ConnectRequest {
+        ConnectRequest {
+            dest: "http://app.example.com/a?b=c".to_owned(),
+            kind: ConnectKind::Http,
+            metadata: vec![
+                Metadata::new(Metadata::METHOD, "GET"),
+                Metadata::new(Metadata::HOST, "app.example.com"),
+                Metadata::header("X-Latin", b"caf\xE9"),
+            ],
+        }
+    }
+
+    /// Reads `head` and tells how much of what follows was left alone.
+    async fn read(head: &[u8]) -> Result<(ConnectRequest, usize), HeadError> {
+        let mut rest = head;
+        assert_eq!(read_stream_kind(&mut rest).await?, StreamKind::Data);
+        Ok((read_request(&mut rest).await?, rest.len()))
+    }
+
+    #[tokio::test]
+    async fn a_head_is_read_to_its_last_byte_and_no_further() {
+        let mut bytes = request().encode();
+        assert_eq!(bytes[..12], *b"\x0A\x36\xCD\x12\xA1\x3E01\0\0\0\0", "one segment");
+        bytes.extend_from_slice(b"body");
+        assert_eq!(read(&bytes).await.unwrap(), (request(), 4));
+
+        let response = ConnectResponse { error: String::new(), metadata: vec![Metadata::new("HttpStatus", "200")] };
+        assert_eq!(read_response(&mut &*response.encode()).await.unwrap(), response);
+    }
+
+    #[tokio::test]
+    async fn every_prefix_of_a_head_is_an_error() {
+        let bytes = request().encode();
+        for end in 0..bytes.len() {
+            assert!(matches!(read(&bytes[..end]).await, Err(HeadError::Io(_))), "{end}");
+        }
+    }
+
+    #[tokio::test]
+    async fn nonsense_is_named() {
+        let with = |at: usize, with: &[u8]| {
+            let mut bytes = request().encode();
+            bytes[at..at + with.len()].copy_from_slice(with);
+            bytes
+        };
+        let mut crowd = request();
+        crowd.metadata = vec![Metadata::header("a", b""); METADATA_MAX];
+        assert!(read(&crowd.encode()).await.is_ok());
+
+        for (bytes, expect) in [
+            (with(0, b"GET /"), "the stream does not begin with a known signature"),
+            (with(6, b"02"), "version [48, 50] of data streams is not known"),
+            (with(8, &64_u32.to_le_bytes()), "the message is larger than 131072 bytes, or has too many parts"),
+            (with(12, &u32::MAX.to_le_bytes()), "the message is larger than 131072 bytes, or has too many parts"),
+        ] {
+            assert_eq!(read(&bytes).await.unwrap_err().to_string(), expect);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_without_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
+            let _ = ConnectRequest::decode(&bytes);
+            let _ = ConnectResponse::decode(&bytes);
+        }
+
+        #[test]
+        fn a_damaged_message_is_read_without_a_panic(at in 8_usize..200, byte in any::<u8>()) {
+            let mut bytes = request().encode();
+            let at = at.min(bytes.len() - 1);
+            bytes[at] = byte;
+            if let Ok(read) = ConnectRequest::decode(&bytes[8..]) {
+                prop_assert_eq!(ConnectRequest::decode(&read.encode()[8..]).unwrap(), read);
+            }
+        }
+    }
+}
