@@ -3,6 +3,7 @@
 //! ```text
 //! publish ──► Live<T> ──► Reader<T> (one a worker) ──► take(): &Generation<T> for one batch or request
 //! ```
+//! Who sits on a socket instead of asking per request is told by [`Live::changes`].
 //! No clock, no randomness, no I/O.
 
 mod backoff;
@@ -11,6 +12,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use arc_swap::cache::Cache;
+use tokio::sync::watch;
 
 pub use backoff::Backoff;
 
@@ -23,7 +25,10 @@ pub struct Generation<T> {
 
 /// The configuration in force. There is nothing to lock.
 #[derive(Debug)]
-pub struct Live<T>(Arc<ArcSwap<Generation<T>>>);
+pub struct Live<T> {
+    current: Arc<ArcSwap<Generation<T>>>,
+    changes: watch::Sender<u64>,
+}
 
 /// One worker's view: it looks at the shared pointer and touches the shared reference count only after a change,
 /// so that many workers do not write to one cache line for every query.
@@ -33,28 +38,40 @@ pub struct Reader<T>(Cache<Arc<ArcSwap<Generation<T>>>, Arc<Generation<T>>>);
 impl<T> Live<T> {
     /// `value` in force as generation 0, until something newer comes.
     pub fn new(value: T) -> Live<T> {
-        Live(Arc::new(ArcSwap::from_pointee(Generation { number: 0, value })))
+        let current = Arc::new(ArcSwap::from_pointee(Generation { number: 0, value }));
+        Live { current, changes: watch::Sender::new(0) }
     }
 
     pub fn reader(&self) -> Reader<T> {
-        Reader(Cache::new(Arc::clone(&self.0)))
+        Reader(Cache::new(Arc::clone(&self.current)))
     }
 
     /// The snapshot in force now, for those who ask seldom. Workers keep a [`Reader`].
     pub fn snapshot(&self) -> Arc<Generation<T>> {
-        self.0.load_full()
+        self.current.load_full()
+    }
+
+    /// Wakes those who wait for a change. The number is the one of the newest generation.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
     }
 
     /// Puts `next` in force unless something newer already is.
     pub fn publish(&self, next: Generation<T>) {
         let next = Arc::new(next);
-        self.0.rcu(|current| if next.number > current.number { Arc::clone(&next) } else { Arc::clone(current) });
+        self.current.rcu(|current| if next.number > current.number { Arc::clone(&next) } else { Arc::clone(current) });
+        // After the swap: who wakes up finds it.
+        self.changes.send_if_modified(|newest| {
+            let newer = next.number > *newest;
+            *newest = next.number.max(*newest);
+            newer
+        });
     }
 }
 
 impl<T> Clone for Live<T> {
     fn clone(&self) -> Live<T> {
-        Live(Arc::clone(&self.0))
+        Live { current: Arc::clone(&self.current), changes: self.changes.clone() }
     }
 }
 
@@ -85,5 +102,16 @@ mod tests {
         let held = reader.hold();
         live.publish(Generation { number: 3, value: "three" });
         assert_eq!((held.value, reader.take().value), ("two", "three"));
+    }
+
+    #[test]
+    fn a_change_is_announced_once() {
+        let live = Live::new("zero");
+        let mut changes = live.changes();
+        assert!(!changes.has_changed().unwrap());
+        live.publish(Generation { number: 2, value: "two" });
+        assert_eq!(*changes.borrow_and_update(), 2);
+        live.clone().publish(Generation { number: 1, value: "one" });
+        assert!(!changes.has_changed().unwrap());
     }
 }
