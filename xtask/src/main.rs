@@ -1,1 +1,48 @@
-fn main() {}
+//! `cargo xtask`: what is done to this repository that is more than one cargo command.
+//!
+//! It is a program and not a folder of shell scripts, so that it is checked, formatted and tested like everything else.
+//! It depends on next to nothing: whoever runs the tests waits for its build first.
+
+mod debian;
+mod process;
+mod test;
+mod test_stock;
+mod tidy;
+
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+
+const USAGE: &str = "\
+cargo xtask COMMAND
+
+  test [--no-install]            everything that CI runs: format, lints, documents, tidy, all tests
+  test-stock --connector PATH    the end-to-end tests of a stock connector, cut off from the network
+  tidy                           layers, dependencies, licences and habits that the compiler cannot check
+";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match run(&arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &[&str]) -> Result<()> {
+    match arguments {
+        ["test"] => test::run(debian::Missing::Install),
+        ["test", "--no-install"] => test::run(debian::Missing::Report),
+        ["test-stock", "--connector", path] => test_stock::run(path.as_ref()),
+        ["tidy"] => tidy::run(),
+        [] | ["help" | "--help" | "-h"] => {
+            print!("{USAGE}");
+            Ok(())
+        }
+        _ => bail!("unknown command: {}\n\n{USAGE}", arguments.join(" ")),
+    }
+}

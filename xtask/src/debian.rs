@@ -1,0 +1,110 @@
+//! The Debian packages that tests and benchmarks run as clients, origins and peers.
+
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use crate::process;
+
+/// What to do about a program that is not there.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Missing {
+    /// Install it if we may (as root), else say how and fail.
+    Install,
+    /// Say how and fail.
+    Report,
+}
+
+/// A program and the package that brings it.
+pub(crate) struct Program {
+    pub(crate) name: &'static str,
+    pub(crate) package: &'static str,
+}
+
+const fn program(name: &'static str, package: &'static str) -> Program {
+    Program { name, package }
+}
+
+/// What the end-to-end tests call.
+pub(crate) const TESTS: &[Program] = &[
+    program("curl", "curl"),
+    program("dig", "bind9-dnsutils"),
+    program("kdig", "knot-dnsutils"),
+    program("nginx", "nginx-light"),
+    program("openssl", "openssl"),
+    program("python3", "python3"),
+    // Debian's python3 has no `venv` without it; this file is how we see that it is there.
+    program("python3-venv", "python3-venv"),
+    program("git", "git"),
+];
+
+/// What `test-stock` calls: a network namespace with nothing but loopback.
+pub(crate) const NAMESPACE: &[Program] = &[program("ip", "iproute2"), program("unshare", "util-linux")];
+
+/// Makes sure that every program is there.
+pub(crate) fn need(programs: &[Program], missing: Missing) -> Result<()> {
+    let mut packages: Vec<&str> = programs.iter().filter(|program| !is_there(program)).map(|p| p.package).collect();
+    packages.sort_unstable();
+    packages.dedup();
+    if packages.is_empty() {
+        return Ok(());
+    }
+    let how = format!("apt-get update && apt-get install --no-install-recommends {}", packages.join(" "));
+    if missing == Missing::Report || !is_root()? {
+        bail!("these Debian packages are missing: {}\n  as root: {how}", packages.join(" "));
+    }
+    install(&packages).with_context(|| format!("cannot install what the tests need; by hand: {how}"))
+}
+
+fn is_there(program: &Program) -> bool {
+    match program.name {
+        "python3-venv" => {
+            Command::new("python3").args(["-c", "import ensurepip"]).output().is_ok_and(|o| o.status.success())
+        }
+        name => process::find(name).is_some(),
+    }
+}
+
+fn is_root() -> Result<bool> {
+    Ok(process::read(process::command("id").arg("-u"))?.trim() == "0")
+}
+
+fn install(packages: &[&str]) -> Result<()> {
+    let _quiet = NoServices::begin()?;
+    let apt = || {
+        let mut command = process::command("apt-get");
+        command.env("DEBIAN_FRONTEND", "noninteractive");
+        command
+    };
+    process::run(apt().args(["update", "--quiet"]))?;
+    process::run(apt().args(["install", "--quiet", "--yes", "--no-install-recommends"]).args(packages))
+}
+
+/// While it lives, Debian's packages do not start their servers when they are installed: the tests start their own,
+/// on free ports, and a test run must not leave a web server behind on port 80.
+struct NoServices {
+    ours: bool,
+}
+
+/// Debian's hook for that (`invoke-rc.d(8)`): exit code 101 forbids the start.
+const POLICY: &str = "/usr/sbin/policy-rc.d";
+
+impl NoServices {
+    fn begin() -> Result<NoServices> {
+        if Path::new(POLICY).exists() {
+            return Ok(NoServices { ours: false });
+        }
+        std::fs::write(POLICY, "#!/bin/sh\nexit 101\n").with_context(|| format!("cannot write {POLICY}"))?;
+        process::run(process::command("chmod").args(["0755", POLICY]))?;
+        Ok(NoServices { ours: true })
+    }
+}
+
+impl Drop for NoServices {
+    fn drop(&mut self) {
+        if self.ours {
+            let _ = std::fs::remove_file(POLICY);
+        }
+    }
+}
