@@ -1,0 +1,549 @@
+//! DNS records: from a request or from the store to a value that can be served, and to the document that is kept.
+
+use bartizan_names::{Name, RecordId, Timestamp, TunnelId, ZoneId};
+use bartizan_v4::dns_record::{DataBody, Extension, ExtensionBody, Meta, RecordSettings};
+use bartizan_v4::{Integer, Patch, RecordBody};
+
+use crate::record_data::{Given, body_of};
+use crate::{DataError, RecordData, Zone, tunnel};
+
+/// The shortest time to live that can be asked for, in seconds; upstream allows its largest plan the same.
+pub const TTL_MIN: u32 = 30;
+
+/// The longest time to live, in seconds: a day.
+pub const TTL_MAX: u32 = 86_400;
+
+/// Characters of a comment.
+pub const COMMENT_MAX: usize = 500;
+
+/// Tags of one record.
+pub const TAGS_MAX: usize = 20;
+
+/// Characters of one tag, its value included.
+const TAG_MAX: usize = 132;
+
+/// What is served for "automatic", in seconds.
+const AUTOMATIC: u32 = 300;
+
+/// A time to live in seconds; 1 is automatic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ttl(u32);
+
+impl Ttl {
+    pub const AUTOMATIC: Ttl = Ttl(1);
+
+    pub fn new(seconds: i64) -> Option<Ttl> {
+        let seconds = u32::try_from(seconds).ok()?;
+        (seconds == 1 || (TTL_MIN..=TTL_MAX).contains(&seconds)).then_some(Ttl(seconds))
+    }
+
+    /// As the API shows it.
+    pub fn get(self) -> u32 {
+        self.0
+    }
+
+    /// As answers carry it.
+    pub fn served(self) -> u32 {
+        if self == Ttl::AUTOMATIC { AUTOMATIC } else { self.0 }
+    }
+}
+
+/// A record that can be served.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    pub id: RecordId,
+    pub zone: ZoneId,
+    pub owner: Name,
+    pub data: RecordData,
+    pub ttl: Ttl,
+    /// The edge answers with its own addresses and stands in front of what `data` points at.
+    pub proxied: bool,
+    /// The port on which the origin of a proxied record listens, if it is not the scheme's own.
+    pub origin_port: Option<u16>,
+}
+
+/// What the caller of [`Record::parse_body`] knows: which record, and when.
+#[derive(Clone, Copy, Debug)]
+pub struct Stamp {
+    pub id: RecordId,
+    pub created_on: Timestamp,
+    pub modified_on: Timestamp,
+}
+
+/// Why a record cannot be kept.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RecordError {
+    #[error("name is missing")]
+    NameMissing,
+    #[error("the name {0:?} is not a valid DNS name in this zone")]
+    Name(String),
+    #[error("the name {0:?} cannot be proxied: it is not a host name")]
+    NotAHost(String),
+    #[error("type is missing")]
+    TypeMissing,
+    #[error(transparent)]
+    Data(#[from] DataError),
+    #[error("the zone's own name cannot be a CNAME that is not proxied")]
+    ApexCname,
+    #[error("the record points at itself")]
+    Itself,
+    #[error("ttl must be 1 (automatic) or between {TTL_MIN} and {TTL_MAX} seconds")]
+    Ttl,
+    #[error("records of type {0} cannot be proxied; A, AAAA and CNAME can")]
+    NotProxiable(bartizan_names::RecordType),
+    #[error("the comment is longer than {COMMENT_MAX} characters")]
+    Comment,
+    #[error("there may be {TAGS_MAX} tags of the form name:value, each of 1 to {TAG_MAX} characters")]
+    Tags,
+    #[error("bartizan.origin_port must be between 1 and 65535, on a proxied A or AAAA or CNAME record")]
+    OriginPort,
+}
+
+impl RecordError {
+    /// The field at fault, as a JSON pointer.
+    pub fn pointer(&self) -> String {
+        match self {
+            RecordError::Data(data) => return data.pointer(),
+            RecordError::NameMissing | RecordError::Name(_) | RecordError::NotAHost(_) => "/name",
+            RecordError::TypeMissing => "/type",
+            RecordError::ApexCname | RecordError::NotProxiable(_) => "/proxied",
+            RecordError::Itself => "/content",
+            RecordError::Ttl => "/ttl",
+            RecordError::Comment => "/comment",
+            RecordError::Tags => "/tags",
+            RecordError::OriginPort => "/bartizan/origin_port",
+        }
+        .to_owned()
+    }
+}
+
+impl Record {
+    /// Reads a stored document. It was made by [`Record::parse_body`]; an error means that it was not.
+    pub fn parse(document: &bartizan_v4::Record) -> Result<Record, RecordError> {
+        let owner = Name::parse(&document.name).map_err(|_| RecordError::Name(document.name.clone()))?;
+        let data = document.data.as_ref().map(body_of);
+        let given = Given {
+            content: Some(&document.content),
+            data: data.as_ref(),
+            priority: document.priority.map(i64::from),
+            apex: &owner,
+        };
+        Ok(Record {
+            id: document.id,
+            zone: document.zone_id,
+            data: RecordData::parse(&document.kind, &given)?,
+            ttl: Ttl::new(document.ttl.into()).ok_or(RecordError::Ttl)?,
+            proxied: document.proxied,
+            origin_port: document.bartizan.and_then(|ours| ours.origin_port),
+            owner,
+        })
+    }
+
+    /// Reads a request for a whole record (POST, PUT, or PATCH after [`merge`]): the record, and the document to store.
+    ///
+    /// Whether it goes together with the other records of the name is for the caller to decide.
+    pub fn parse_body(
+        zone: &Zone,
+        stamp: Stamp,
+        body: &RecordBody,
+    ) -> Result<(Record, bartizan_v4::Record), RecordError> {
+        let apex = zone.name.as_name();
+        let owner = owner(apex, body)?;
+        let kind = body.kind.value().ok_or(RecordError::TypeMissing)?.trim().to_ascii_uppercase();
+        let given = Given {
+            content: body.content.value().map(String::as_str),
+            data: body.data.value(),
+            priority: body.priority.value().map(|number| number.0),
+            apex,
+        };
+        let data = RecordData::parse(&kind, &given)?;
+        let proxied = body.proxied.value().copied().unwrap_or(false);
+        check_use(apex, &owner, &data, proxied)?;
+        let record = Record {
+            id: stamp.id,
+            zone: zone.id,
+            ttl: ttl(body, proxied)?,
+            origin_port: origin_port(body, proxied)?,
+            owner,
+            data,
+            proxied,
+        };
+        let document = document(zone, stamp, body, &record)?;
+        Ok((record, document))
+    }
+
+    /// The tunnel that a proxied CNAME to `<tunnel id>.cfargotunnel.com` points at.
+    pub fn tunnel_target(&self) -> Option<TunnelId> {
+        match &self.data {
+            RecordData::Cname(target) if self.proxied => tunnel::id_of(target),
+            _ => None,
+        }
+    }
+}
+
+fn document(zone: &Zone, stamp: Stamp, body: &RecordBody, record: &Record) -> Result<bartizan_v4::Record, RecordError> {
+    let content = match &record.data {
+        // Kept as it was given: some clients compare the text, quotes included.
+        RecordData::Txt(_) => body.content.value().map(|text| text.trim().to_owned()).unwrap_or_default(),
+        data => data.content(),
+    };
+    Ok(bartizan_v4::Record {
+        id: stamp.id,
+        zone_id: zone.id,
+        zone_name: zone.name.to_string(),
+        name: record.owner.to_string(),
+        kind: record.data.rtype().to_string(),
+        content,
+        priority: record.data.priority(),
+        data: record.data.fields(),
+        proxiable: record.data.is_proxiable(),
+        proxied: record.proxied,
+        ttl: record.ttl.get(),
+        settings: RecordSettings {},
+        meta: Meta::default(),
+        comment: comment(body)?,
+        tags: tags(body)?,
+        created_on: stamp.created_on,
+        modified_on: stamp.modified_on,
+        bartizan: record.origin_port.map(|port| Extension { origin_port: Some(port) }),
+    })
+}
+
+/// The owner: `name`, or for SRV the old `data.service`, `data.proto` and `data.name`.
+fn owner(apex: &Name, body: &RecordBody) -> Result<Name, RecordError> {
+    if let Some(text) = body.name.value().filter(|text| !text.trim().is_empty()) {
+        return absolute(apex, text.trim());
+    }
+    let data = body.data.value().ok_or(RecordError::NameMissing)?;
+    match (data.service.value(), data.proto.value(), data.name.value()) {
+        (Some(service), Some(proto), Some(name)) => {
+            let below = absolute(apex, name.trim())?;
+            let text = format!("{}.{}", service.trim(), proto.trim());
+            let labels = Name::parse(&text).map_err(|_| RecordError::Name(text))?;
+            join(&labels, &below)
+        }
+        _ => Err(RecordError::NameMissing),
+    }
+}
+
+/// Names at or below the apex are whole already, all others are relative to it, a final dot or not: `_http._tcp.name.`
+/// is sent like that by clients that mean a name in the zone.
+fn absolute(apex: &Name, text: &str) -> Result<Name, RecordError> {
+    if text == "@" {
+        return Ok(apex.clone());
+    }
+    let name =
+        Name::parse(text).ok().filter(|name| !name.is_root()).ok_or_else(|| RecordError::Name(text.to_owned()))?;
+    if name.is_at_or_below(apex) { Ok(name) } else { join(&name, apex) }
+}
+
+fn join(labels: &Name, apex: &Name) -> Result<Name, RecordError> {
+    let (_root, front) = labels.as_wire().split_last().ok_or_else(|| RecordError::Name(labels.to_string()))?;
+    Name::from_wire(&[front, apex.as_wire()].concat()).map_err(|_| RecordError::Name(labels.to_string()))
+}
+
+fn check_use(apex: &Name, owner: &Name, data: &RecordData, proxied: bool) -> Result<(), RecordError> {
+    if proxied && !data.is_proxiable() {
+        return Err(RecordError::NotProxiable(data.rtype()));
+    }
+    if proxied && !owner.is_host() {
+        return Err(RecordError::NotAHost(owner.to_string()));
+    }
+    match data {
+        // The apex has SOA and NS, and a CNAME stands alone (RFC 1034 §3.6.2). A proxied one answers with addresses.
+        RecordData::Cname(_) if owner == apex && !proxied => Err(RecordError::ApexCname),
+        RecordData::Cname(target) if target == owner => Err(RecordError::Itself),
+        _ => Ok(()),
+    }
+}
+
+/// A proxied record's addresses are the edge's, so is their time to live.
+fn ttl(body: &RecordBody, proxied: bool) -> Result<Ttl, RecordError> {
+    let asked = body.ttl.value().map_or(Some(Ttl::AUTOMATIC), |seconds| Ttl::new(seconds.0)).ok_or(RecordError::Ttl)?;
+    Ok(if proxied { Ttl::AUTOMATIC } else { asked })
+}
+
+fn origin_port(body: &RecordBody, proxied: bool) -> Result<Option<u16>, RecordError> {
+    let Some(port) = body.bartizan.value().and_then(|ours| ours.origin_port.value()) else { return Ok(None) };
+    let port = u16::try_from(port.0).ok().filter(|port| *port != 0 && proxied).ok_or(RecordError::OriginPort)?;
+    Ok(Some(port))
+}
+
+fn comment(body: &RecordBody) -> Result<Option<String>, RecordError> {
+    match body.comment.value() {
+        Some(text) if text.chars().count() > COMMENT_MAX => Err(RecordError::Comment),
+        Some(text) if text.is_empty() => Ok(None),
+        text => Ok(text.cloned()),
+    }
+}
+
+fn tags(body: &RecordBody) -> Result<Vec<String>, RecordError> {
+    let tags = body.tags.value().cloned().unwrap_or_default();
+    let valid = |tag: &String| (1..=TAG_MAX).contains(&tag.chars().count()) && !tag.starts_with(':');
+    if tags.len() > TAGS_MAX || !tags.iter().all(valid) { Err(RecordError::Tags) } else { Ok(tags) }
+}
+
+/// The whole record that a PATCH of `stored` asks for: what the patch leaves out stays.
+///
+/// Of the three fields that hold data, those that are given decide: new `content` makes the stored `data` void, and a new
+/// type makes all of them void.
+pub fn merge(stored: &bartizan_v4::Record, patch: RecordBody) -> RecordBody {
+    let other_type = patch.kind.value().is_some_and(|kind| !kind.trim().eq_ignore_ascii_case(&stored.kind));
+    let same_type = (!other_type).then_some(());
+    let by_content = patch.content.value().is_some() && patch.data.value().is_none();
+    let data = match patch.data {
+        Patch::Absent | Patch::Null if by_content || other_type => Patch::Absent,
+        Patch::Absent | Patch::Null => {
+            Patch::from(stored.data.as_ref().map(body_of).map(|data| match patch.priority {
+                // A new priority beside a stored one inside the data: the new one counts.
+                Patch::Value(priority) => DataBody { priority: Patch::Value(priority), ..data },
+                _ => data,
+            }))
+        }
+        given => given,
+    };
+    let priority = stored.priority.map(|priority| Integer(priority.into()));
+    // Only a proxied record has a port of an origin, so it goes with the proxying.
+    let extension = stored
+        .bartizan
+        .filter(|_| patch.proxied != Patch::Value(false))
+        .map(|ours| ExtensionBody { origin_port: Patch::from(ours.origin_port.map(|port| Integer(port.into()))) });
+    RecordBody {
+        name: patch.name.or_stored(Some(stored.name.clone())),
+        kind: patch.kind.or_stored(Some(stored.kind.clone())),
+        content: patch.content.or_stored(same_type.map(|()| stored.content.clone())),
+        data,
+        priority: patch.priority.or_stored(same_type.and(priority)),
+        ttl: patch.ttl.or_stored(Some(Integer(stored.ttl.into()))),
+        proxied: patch.proxied.or_stored(Some(stored.proxied)),
+        comment: patch.comment.or_stored(stored.comment.clone()),
+        tags: patch.tags.or_stored(Some(stored.tags.clone())),
+        bartizan: patch.bartizan.or_stored(extension),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bartizan_names::{AccountId, ZoneName};
+
+    use super::*;
+
+    fn zone() -> Zone {
+        Zone {
+            id: ZoneId::from_bytes([1; 16]),
+            account: AccountId::from_bytes([2; 16]),
+            name: ZoneName::new(Name::parse("example.com").unwrap()).unwrap(),
+            nameservers: Vec::new(),
+            paused: false,
+        }
+    }
+
+    fn stamp() -> Stamp {
+        let at = Timestamp::from_unix_micros(0);
+        Stamp { id: RecordId::from_bytes([3; 16]), created_on: at, modified_on: at }
+    }
+
+    fn parse(body: &str) -> Result<(Record, bartizan_v4::Record), RecordError> {
+        Record::parse_body(&zone(), stamp(), &serde_json::from_str(body).unwrap())
+    }
+
+    fn hex(bytes: &[u8]) -> String {
+        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// `name type content [priority] [data]`, then the data's wire bytes.
+    fn shown(body: &str) -> Result<(String, String), String> {
+        let (record, document) = parse(body).map_err(|error| error.pointer())?;
+        assert_eq!(Record::parse(&document).as_ref(), Ok(&record), "the document reads back: {body}");
+        let mut text = format!("{} {} {}", document.name, document.kind, document.content);
+        if let Some(priority) = document.priority {
+            text += &format!(" p={priority}");
+        }
+        if let Some(data) = &document.data {
+            text += &format!(" {}", serde_json::to_string(data).unwrap());
+        }
+        Ok((text, hex(&record.data.rdata())))
+    }
+
+    #[test]
+    fn bodies_become_records() {
+        for (body, text, rdata) in [
+            (r#"{"type":"A","name":"www","content":"192.0.2.1"}"#, "www.example.com A 192.0.2.1", "c0000201"),
+            (
+                r#"{"type":"a","name":"WWW.Example.com.","content":" 192.0.2.1 "}"#,
+                "www.example.com A 192.0.2.1",
+                "c0000201",
+            ),
+            (
+                r#"{"type":"AAAA","name":"@","content":"2001:DB8:0:0:0:0:0:1"}"#,
+                "example.com AAAA 2001:db8::1",
+                "20010db8000000000000000000000001",
+            ),
+            (
+                r#"{"type":"CNAME","name":"*","content":"Origin.Example.NET."}"#,
+                "*.example.com CNAME origin.example.net",
+                "066f726967696e076578616d706c65036e657400",
+            ),
+            (
+                r#"{"type":"CNAME","name":"www","content":"@"}"#,
+                "www.example.com CNAME example.com",
+                "076578616d706c6503636f6d00",
+            ),
+            (r#"{"type":"NS","name":"sub","content":"ns.a"}"#, "sub.example.com NS ns.a", "026e73016100"),
+            (
+                r#"{"type":"MX","name":"@","content":"mx.a.","priority":"10"}"#,
+                "example.com MX mx.a p=10",
+                "000a026d78016100",
+            ),
+            (r#"{"type":"MX","name":"@","content":".","priority":0}"#, "example.com MX . p=0", "000000"),
+            (r#"{"type":"TXT","name":"t","content":"v=1"}"#, "t.example.com TXT v=1", "03763d31"),
+            (r#"{"type":"TXT","name":"t","content":"\"v=1\""}"#, "t.example.com TXT \"v=1\"", "03763d31"),
+            // As printed in the post about service discovery; `data` wins, what a reply alone has is ignored.
+            (
+                r#"{"type":"SRV","data":{"service":"_http","proto":"_tcp","name":"name","priority":1,"weight":1,"port":80,"target":"staging.badtortilla.com"},"ttl":1,"zone_name":"badtortilla.com","name":"_http._tcp.name.","content":"SRV 1 1 80 staging.badtortilla.com.","proxied":false,"proxiable":false,"priority":1}"#,
+                r#"_http._tcp.name.example.com SRV 1 1 80 staging.badtortilla.com p=1 {"priority":1,"weight":1,"port":80,"target":"staging.badtortilla.com"}"#,
+                "0001000100500773746167696e670b626164746f7274696c6c6103636f6d00",
+            ),
+            // Without a name it is made from the data, here with numbers as text.
+            (
+                r#"{"type":"SRV","content":null,"data":{"service":"_sip","proto":"_udp","name":"example.com","priority":"1","weight":"2","port":"3","target":"."}}"#,
+                r#"_sip._udp.example.com SRV 1 2 3 . p=1 {"priority":1,"weight":2,"port":3,"target":"."}"#,
+                "00010002000300",
+            ),
+            (
+                r#"{"type":"SRV","name":"_s._tcp","content":"SRV 1\t2 3 a.","data":null}"#,
+                r#"_s._tcp.example.com SRV 1 2 3 a p=1 {"priority":1,"weight":2,"port":3,"target":"a"}"#,
+                "000100020003016100",
+            ),
+            (
+                r#"{"type":"SRV","name":"_s._tcp","content":"2 3 a","priority":1}"#,
+                r#"_s._tcp.example.com SRV 1 2 3 a p=1 {"priority":1,"weight":2,"port":3,"target":"a"}"#,
+                "000100020003016100",
+            ),
+            (
+                r#"{"type":"CAA","name":"@","data":{"flags":"0","tag":"ISSUE","value":"ca.example"}}"#,
+                r#"example.com CAA 0 issue "ca.example" {"flags":0,"tag":"issue","value":"ca.example"}"#,
+                "0005697373756563612e6578616d706c65",
+            ),
+        ] {
+            let expect = Ok((text.to_owned(), rdata.to_owned()));
+            assert_eq!(shown(body), expect, "{body}");
+        }
+    }
+
+    #[test]
+    fn bodies_that_are_refused() {
+        for (body, pointer) in [
+            (r#"{"type":"A","content":"192.0.2.1"}"#, "/name"),
+            (r#"{"type":"A","name":"","content":"192.0.2.1"}"#, "/name"),
+            (r#"{"type":"A","name":"a..b","content":"192.0.2.1"}"#, "/name"),
+            (r#"{"type":"A","name":"a b","content":"192.0.2.1"}"#, "/name"),
+            (r#"{"type":"A","name":".","content":"192.0.2.1"}"#, "/name"),
+            (r#"{"name":"a","content":"192.0.2.1"}"#, "/type"),
+            (r#"{"type":"LOC","name":"a","content":"x"}"#, "/type"),
+            (r#"{"type":"SOA","name":"a","content":"x"}"#, "/type"),
+            (r#"{"type":"TYPE1","name":"a","content":"x"}"#, "/content"),
+            (r#"{"type":"A","name":"a"}"#, "/content"),
+            (r#"{"type":"A","name":"a","content":"2001:db8::1"}"#, "/content"),
+            (r#"{"type":"A","name":"a","content":"192.0.2.256"}"#, "/content"),
+            (r#"{"type":"AAAA","name":"a","content":"192.0.2.1"}"#, "/content"),
+            (r#"{"type":"CNAME","name":"a","content":""}"#, "/content"),
+            (r#"{"type":"CNAME","name":"a","content":"a"}"#, "ok"),
+            (r#"{"type":"CNAME","name":"a","content":"a.example.com"}"#, "/content"),
+            (r#"{"type":"CNAME","name":"@","content":"b.example.com"}"#, "/proxied"),
+            (r#"{"type":"CNAME","name":"@","content":"b.example.com","proxied":true}"#, "ok"),
+            (r#"{"type":"MX","name":"a","content":"mx.a"}"#, "/priority"),
+            (r#"{"type":"MX","name":"a","content":"mx.a","priority":65536}"#, "/priority"),
+            (r#"{"type":"TXT","name":"a","content":""}"#, "/content"),
+            (r#"{"type":"TXT","name":"a","content":"x","proxied":true}"#, "/proxied"),
+            (r#"{"type":"SRV","name":"a","content":"1 2 3"}"#, "/content"),
+            (r#"{"type":"SRV","name":"a","data":{"priority":1,"weight":1,"port":65536,"target":"a"}}"#, "/data/port"),
+            (r#"{"type":"SRV","name":"a","data":{"priority":1,"weight":1,"port":-1,"target":"a"}}"#, "/data/port"),
+            (r#"{"type":"SRV","name":"a","data":{"weight":1,"port":1,"target":"a"}}"#, "/data/priority"),
+            (r#"{"type":"SRV","name":"a","data":{"priority":1,"weight":1,"port":1}}"#, "/data/target"),
+            (r#"{"type":"CAA","name":"a","data":{"flags":256,"tag":"issue","value":"x"}}"#, "/data/flags"),
+            (r#"{"type":"CAA","name":"a","data":{"flags":0,"tag":"is-sue","value":"x"}}"#, "/data/tag"),
+            (r#"{"type":"CAA","name":"a","content":"0 issue"}"#, "/content"),
+            (r#"{"type":"A","name":"a","content":"192.0.2.1","ttl":2}"#, "/ttl"),
+            (r#"{"type":"A","name":"a","content":"192.0.2.1","ttl":86401}"#, "/ttl"),
+            (r#"{"type":"A","name":"a","content":"192.0.2.1","ttl":-300}"#, "/ttl"),
+            (r#"{"type":"A","name":"a!","content":"192.0.2.1"}"#, "ok"),
+            (r#"{"type":"A","name":"a!","content":"192.0.2.1","proxied":true}"#, "/name"),
+            (r#"{"type":"A","name":"a","content":"192.0.2.1","tags":[""]}"#, "/tags"),
+            (r#"{"type":"A","name":"a","content":"192.0.2.1","bartizan":{"origin_port":80}}"#, "/bartizan/origin_port"),
+            (
+                r#"{"type":"A","name":"a","content":"192.0.2.1","proxied":true,"bartizan":{"origin_port":0}}"#,
+                "/bartizan/origin_port",
+            ),
+            (r#"{"type":"A","name":"a","content":"192.0.2.1","proxied":true,"bartizan":{"origin_port":8000}}"#, "ok"),
+        ] {
+            assert_eq!(shown(body).map_or_else(|pointer| pointer, |_| "ok".to_owned()), pointer, "{body}");
+        }
+        let long = format!(r#"{{"type":"A","name":"a","content":"192.0.2.1","comment":"{}"}}"#, "x".repeat(501));
+        assert_eq!(shown(&long), Err("/comment".to_owned()));
+        let long = format!(r#"{{"type":"A","name":"{}","content":"192.0.2.1"}}"#, "x.".repeat(122));
+        assert_eq!(shown(&long), Err("/name".to_owned()));
+    }
+
+    #[test]
+    fn ttls() {
+        for (body, shown, served) in [
+            (r#"{"type":"A","name":"a","content":"192.0.2.1"}"#, 1, 300),
+            (r#"{"type":"A","name":"a","content":"192.0.2.1","ttl":30}"#, 30, 30),
+            (r#"{"type":"A","name":"a","content":"192.0.2.1","ttl":"86400"}"#, 86_400, 86_400),
+            (r#"{"type":"A","name":"a","content":"192.0.2.1","ttl":120,"proxied":true}"#, 1, 300),
+        ] {
+            let (record, document) = parse(body).unwrap();
+            assert_eq!((document.ttl, record.ttl.served()), (shown, served), "{body}");
+        }
+    }
+
+    #[test]
+    fn a_patch_keeps_what_it_leaves_out() {
+        let srv = r#"{"type":"SRV","name":"s","content":"1 2 3 a","comment":"c","tags":["x:y"],"ttl":60}"#;
+        let a = r#"{"type":"A","name":"a","content":"192.0.2.1","proxied":true,"bartizan":{"origin_port":81}}"#;
+        for (stored, patch, expect) in [
+            (srv, r#"{}"#, r#"s SRV "1 2 3 a" 60 c x:y"#),
+            (srv, r#"{"content":"4 5 6 b"}"#, r#"s SRV "4 5 6 b" 60 c x:y"#),
+            (srv, r#"{"priority":9}"#, r#"s SRV "9 2 3 a" 60 c x:y"#),
+            (srv, r#"{"data":{"priority":4,"weight":5,"port":6,"target":"b"}}"#, r#"s SRV "4 5 6 b" 60 c x:y"#),
+            (srv, r#"{"comment":null,"tags":null,"ttl":null}"#, r#"s SRV "1 2 3 a" 1 - "#),
+            (srv, r#"{"type":"TXT","content":"t"}"#, r#"s TXT "t" 60 c x:y"#),
+            (srv, r#"{"type":"TXT"}"#, "/content"),
+            (srv, r#"{"name":"r.example.com"}"#, r#"r SRV "1 2 3 a" 60 c x:y"#),
+            (a, r#"{"content":"192.0.2.2"}"#, r#"a A "192.0.2.2" 1 -  proxied:81"#),
+            (a, r#"{"proxied":false}"#, r#"a A "192.0.2.1" 1 - "#),
+            (a, r#"{"bartizan":null}"#, r#"a A "192.0.2.1" 1 -  proxied"#),
+            (a, r#"{"type":"MX","content":"m","priority":1}"#, "/proxied"),
+        ] {
+            let (_, stored) = parse(stored).unwrap();
+            let merged = merge(&stored, serde_json::from_str(patch).unwrap());
+            let shown = match Record::parse_body(&zone(), stamp(), &merged) {
+                Err(error) => error.pointer(),
+                Ok((record, new)) => {
+                    let name = new.name.trim_end_matches(".example.com");
+                    let comment = new.comment.as_deref().unwrap_or("-");
+                    let proxied = if new.proxied { " proxied" } else { "" };
+                    let port = record.origin_port.map(|port| format!(":{port}")).unwrap_or_default();
+                    format!(
+                        "{name} {} {:?} {} {comment} {}{proxied}{port}",
+                        new.kind,
+                        new.content,
+                        new.ttl,
+                        new.tags.join(",")
+                    )
+                }
+            };
+            assert_eq!(shown, expect, "{patch}");
+        }
+    }
+
+    #[test]
+    fn only_a_proxied_cname_leads_to_a_tunnel() {
+        let target = "07070707-0707-4707-8707-070707070707.cfargotunnel.com";
+        for (kind, proxied, leads) in [("CNAME", true, true), ("CNAME", false, false), ("NS", false, false)] {
+            let body = format!(r#"{{"type":"{kind}","name":"a","content":"{target}","proxied":{proxied}}}"#);
+            assert_eq!(parse(&body).unwrap().0.tunnel_target().is_some(), leads, "{body}");
+        }
+    }
+}
