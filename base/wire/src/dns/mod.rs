@@ -1,0 +1,95 @@
+//! DNS messages: the query parser and the answer writer of the hot path, and a reader of whole messages.
+//!
+//! ```text
+//! packet ─► parse ─► Query ─┐                      ┌─ block: records encoded ahead, copied
+//!            │              ├─► Answer ── sections ┤
+//!            └─► Fault ─────┘   (header, question, └─ record_set: written with name compression
+//!                                EDNS, truncation)
+//! ```
+//! Neither parser nor writer allocates. What is *not* here: which records answer a question (`engines/authority`),
+//! presentation formats, signatures, transfers.
+//!
+//! RFC 1035 §4 (format), 2181, 3597 §4 (what may be compressed), 4343 (case), 6891 (EDNS), 7766 (TCP), 9619 (one question).
+
+mod answer;
+mod message;
+mod query;
+
+use std::fmt;
+
+pub use answer::{Answer, Authoritative, Fit, Section};
+pub use message::{Message, MessageError, Record};
+pub use query::{Edns, Fault, Head, Query, Silence, parse, write_query};
+
+/// The fixed part of every message (RFC 1035 §4.1.1). The question's name begins here.
+pub const HEADER_BYTES: usize = 12;
+
+/// A pointer to the question's name: how an answer names its owner in two bytes (RFC 1035 §4.1.4).
+pub const QUESTION_POINTER: [u8; 2] = [0xc0, HEADER_BYTES as u8];
+
+/// The most that we send in a datagram, and what we say that we take: fits every path that carries IPv6 (RFC 9715,
+/// DNS flag day 2020), so that no answer is fragmented.
+pub const UDP_ANSWER_MAX: usize = 1232;
+
+/// What a client without EDNS takes in a datagram (RFC 1035 §2.3.4).
+pub const UDP_PLAIN_MAX: usize = 512;
+
+/// What the length in front of a message over TCP can say (RFC 1035 §4.2.2).
+pub const TCP_ANSWER_MAX: usize = 65_535;
+
+/// A response code. Above 15 it needs EDNS to be said (RFC 6891 §6.1.3).
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Rcode(pub u8);
+
+impl Rcode {
+    pub const NOERROR: Rcode = Rcode(0);
+    pub const FORMERR: Rcode = Rcode(1);
+    pub const SERVFAIL: Rcode = Rcode(2);
+    pub const NXDOMAIN: Rcode = Rcode(3);
+    pub const NOTIMP: Rcode = Rcode(4);
+    pub const REFUSED: Rcode = Rcode(5);
+    pub const BADVERS: Rcode = Rcode(16);
+
+    /// The mnemonic, if we ever say this code.
+    pub const fn mnemonic(self) -> Option<&'static str> {
+        Some(match self {
+            Rcode::NOERROR => "NOERROR",
+            Rcode::FORMERR => "FORMERR",
+            Rcode::SERVFAIL => "SERVFAIL",
+            Rcode::NXDOMAIN => "NXDOMAIN",
+            Rcode::NOTIMP => "NOTIMP",
+            Rcode::REFUSED => "REFUSED",
+            Rcode::BADVERS => "BADVERS",
+            _ => return None,
+        })
+    }
+}
+
+impl fmt::Debug for Rcode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.mnemonic() {
+            Some(mnemonic) => f.write_str(mnemonic),
+            None => write!(f, "RCODE{}", self.0),
+        }
+    }
+}
+
+/// A class of records (IANA, "DNS CLASSes").
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Class(pub u16);
+
+impl Class {
+    pub const IN: Class = Class(1);
+    /// Chaosnet: today only the class in which servers tell about themselves (RFC 4892).
+    pub const CHAOS: Class = Class(3);
+}
+
+/// The two bytes at `at`, or none if the message ends before.
+fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
+    Some(u16::from_be_bytes(*bytes.get(at..)?.first_chunk()?))
+}
+
+/// The four bytes at `at`, or none if the message ends before.
+fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
+    Some(u32::from_be_bytes(*bytes.get(at..)?.first_chunk()?))
+}
