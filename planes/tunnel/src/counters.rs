@@ -1,0 +1,48 @@
+//! What happened, as numbers that only grow.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Makes the counters and their values at one moment.
+macro_rules! counters {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        #[derive(Debug, Default)]
+        pub(crate) struct Counters { $(pub(crate) $name: AtomicU64,)* }
+
+        /// The counters of the plane since it started.
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        pub struct Counts { $($(#[$doc])* pub $name: u64,)* }
+
+        impl Counters {
+            pub(crate) fn read(&self) -> Counts {
+                Counts { $($name: self.$name.load(Ordering::Relaxed),)* }
+            }
+        }
+    };
+}
+
+counters! {
+    /// Connections whose registration was accepted.
+    registered,
+    /// Registrations with a wrong account, tunnel or secret.
+    unauthorized,
+    /// Connections that did not register in time, or said nonsense.
+    unregistered,
+    /// Connections refused because one source opened too many.
+    source_limited,
+    /// Connections refused because too many are open, or too many are registering.
+    full,
+    /// Requests that were handed to a connector.
+    requests,
+    /// Requests that got no answer from a connector.
+    failed,
+    /// Requests for which no connection was there, or all were at their limit of streams.
+    without_connection,
+    /// Configurations that a connector took.
+    configurations_applied,
+    /// Configurations that a connector did not take.
+    configurations_refused,
+}
+
+pub(crate) fn count(counter: &AtomicU64) {
+    counter.fetch_add(1, Ordering::Relaxed);
+}

@@ -1,0 +1,406 @@
+//! Requests go out to connectors. Everything here runs on the caller's thread; only stream handles reach into the
+//! plane's own.
+//!
+//! ```text
+//! choose a connection ─► open a stream ─► head ─► body ──────►┐ at the same time
+//!                                          answer's head ◄────┘─► answer's body
+//! ```
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bartizan_exchange::{Body, BodyError, Length, LocalBoxFuture, Request, Response, Upgrade, Upstream, UpstreamError};
+use bartizan_live::Live;
+use bartizan_names::TunnelId;
+use bartizan_rpc::{ConnectKind, ConnectRequest, ConnectResponse, HeadError, Metadata, read_response};
+use bytes::Bytes;
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::{Method, StatusCode};
+use quinn::{RecvStream, SendStream, VarInt};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::timeout;
+
+use crate::counters::{Counters, count};
+use crate::registry::{Lease, Link, Table};
+
+/// For a stream on a connection. It costs no round trip unless the connector is out of streams.
+const OPEN_MAX: Duration = Duration::from_secs(5);
+/// How long the connector may take none of a request's body.
+const STALL_MAX: Duration = Duration::from_secs(100);
+/// From the end of the request to the head of its answer: the origin's time to think.
+const ANSWER_MAX: Duration = Duration::from_secs(100);
+/// What is taken off a stream at a time.
+const CHUNK_BYTES: usize = 64 * 1024;
+/// Connections that are tried for one request, if a stream cannot even be opened.
+const TRIES: usize = 2;
+/// What a stream that is given up is reset with.
+const GIVEN_UP: VarInt = VarInt::from_u32(0);
+
+/// Fields of one hop, not of the exchange (RFC 9110 §7.6.1), and those that say how a body is framed.
+const HOP_FIELDS: [HeaderName; 8] = [
+    header::CONNECTION,
+    header::CONTENT_LENGTH,
+    header::PROXY_AUTHENTICATE,
+    header::TE,
+    header::TRAILER,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+    HeaderName::from_static("keep-alive"),
+];
+
+/// The way to what lies behind tunnels.
+#[derive(Debug)]
+pub(crate) struct Egress {
+    table: Live<Table>,
+    counters: Arc<Counters>,
+    /// Where the search for the least loaded connection begins, so that idle ones take turns.
+    turn: AtomicUsize,
+}
+
+impl Egress {
+    pub(crate) fn new(table: Live<Table>, counters: Arc<Counters>) -> Egress {
+        Egress { table, counters, turn: AtomicUsize::new(0) }
+    }
+}
+
+impl Upstream for Egress {
+    fn send(&self, tunnel: TunnelId, request: Request) -> LocalBoxFuture<'_, Result<Response, UpstreamError>> {
+        Box::pin(async move {
+            let stream = match self.open(tunnel).await {
+                Ok(stream) => stream,
+                Err(error) => {
+                    count(&self.counters.without_connection);
+                    return Err(error);
+                }
+            };
+            count(&self.counters.requests);
+            let answer = match request.upgrade {
+                Upgrade::None => exchange(stream, request).await,
+                Upgrade::WebSocket => upgrade(stream, request).await,
+            };
+            if answer.is_err() {
+                count(&self.counters.failed);
+            }
+            answer
+        })
+    }
+}
+
+/// A stream to a connector, and the right to use it.
+struct Stream {
+    send: Sending,
+    receive: RecvStream,
+    lease: Lease,
+}
+
+impl Egress {
+    async fn open(&self, tunnel: TunnelId) -> Result<Stream, UpstreamError> {
+        let table = self.table.snapshot();
+        let links = table.value.get(&tunnel).ok_or(UpstreamError::NotConnected)?;
+        let mut failed: Option<(*const Link, UpstreamError)> = None;
+        for _ in 0..TRIES {
+            let not = failed.as_ref().map(|(link, _)| *link);
+            let Some(lease) = self.choose(links, not) else { break };
+            let error = match timeout(OPEN_MAX, lease.link().quic.open_bi()).await {
+                Ok(Ok((send, receive))) => return Ok(Stream { send: Sending::new(send), receive, lease }),
+                Ok(Err(error)) => UpstreamError::Broken(error.into()),
+                Err(_) => UpstreamError::TimedOut,
+            };
+            failed = Some((lease.link(), error));
+        }
+        match failed {
+            Some((_, error)) => Err(error),
+            None if links.iter().any(|link| link.is_open()) => Err(UpstreamError::Broken(Box::new(Full))),
+            None => Err(UpstreamError::NotConnected),
+        }
+    }
+
+    /// The connection with the fewest requests in flight, but not `not`.
+    fn choose(&self, links: &[Arc<Link>], not: Option<*const Link>) -> Option<Lease> {
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed) % links.len().max(1);
+        let (later, first) = links.split_at(turn);
+        first
+            .iter()
+            .chain(later)
+            .filter(|link| not != Some(Arc::as_ptr(link)) && link.is_open())
+            .min_by_key(|link| link.in_flight())
+            .and_then(Link::lease)
+    }
+}
+
+/// Every connection carries as many requests as it may.
+#[derive(Debug, thiserror::Error)]
+#[error("all connections of this tunnel are at their limit of requests")]
+struct Full;
+
+/// The connector's answer is not one.
+#[derive(Debug, thiserror::Error)]
+enum AnswerError {
+    #[error(transparent)]
+    Head(#[from] HeadError),
+    #[error("it has no valid status")]
+    Status,
+    #[error("its field {0:?} is not valid")]
+    Field(String),
+}
+
+impl From<AnswerError> for UpstreamError {
+    fn from(error: AnswerError) -> UpstreamError {
+        UpstreamError::Broken(Box::new(error))
+    }
+}
+
+/// Why a request's body did not go out whole.
+#[derive(Debug, thiserror::Error)]
+enum UploadError {
+    /// The client's side broke off: the exchange is over.
+    #[error(transparent)]
+    Client(#[from] BodyError),
+    /// The connector wants no more of it, which is its right: an answer may come all the same.
+    #[error(transparent)]
+    Connector(#[from] quinn::WriteError),
+    #[error("the connector took nothing of the request's body for {STALL_MAX:?}")]
+    Stalled,
+}
+
+type Upload = Pin<Box<dyn Future<Output = Result<(), UploadError>>>>;
+
+/// A request and its answer, both as streams.
+async fn exchange(stream: Stream, request: Request) -> Result<Response, UpstreamError> {
+    let Stream { send, mut receive, lease } = stream;
+    let head = encode(&request, ConnectKind::Http);
+    let method = request.method;
+    let mut upload: Upload = Box::pin(upload(send, head, request.body));
+    let (answer, uploading) = {
+        let mut answer = std::pin::pin!(read_response(&mut receive));
+        tokio::select! {
+            biased;
+            uploaded = &mut upload => match uploaded {
+                Ok(()) | Err(UploadError::Connector(_)) => {
+                    (timeout(ANSWER_MAX, answer).await.map_err(|_| UpstreamError::TimedOut)?, None)
+                }
+                Err(UploadError::Stalled) => return Err(UpstreamError::TimedOut),
+                Err(error @ UploadError::Client(_)) => return Err(UpstreamError::Broken(error.into())),
+            },
+            // An answer may come before the request has ended; the rest goes out while the answer is read.
+            answer = &mut answer => (answer, Some(upload)),
+        }
+    };
+    let answer = answer.map_err(AnswerError::from)?;
+    let Head { status, headers, length } = decode(answer)?;
+    let body = match body_length(&method, status, length) {
+        Length::Absent => Body::empty(),
+        length => Download { receive, left: left(&method, length), upload: uploading, _lease: lease }.into_body(length),
+    };
+    Ok(Response { status, headers, body, upgraded: None })
+}
+
+/// A request whose stream becomes a connection of its own, if the origin agrees.
+async fn upgrade(stream: Stream, request: Request) -> Result<Response, UpstreamError> {
+    let Stream { mut send, mut receive, lease } = stream;
+    let head = encode(&request, ConnectKind::WebSocket);
+    send.stream.write_all(&head).await.map_err(|error| UpstreamError::Broken(error.into()))?;
+    let answer = timeout(ANSWER_MAX, read_response(&mut receive)).await.map_err(|_| UpstreamError::TimedOut)?;
+    let Head { status, headers, length } = decode(answer.map_err(AnswerError::from)?)?;
+    if status == StatusCode::SWITCHING_PROTOCOLS {
+        let io = Upgraded { send, receive, _lease: lease };
+        return Ok(Response { status, headers, body: Body::empty(), upgraded: Some(Box::new(io)) });
+    }
+    send.finish();
+    let length = body_length(&request.method, status, length);
+    let body = Download { receive, left: left(&request.method, length), upload: None, _lease: lease }.into_body(length);
+    Ok(Response { status, headers, body, upgraded: None })
+}
+
+/// The head of a request. Without a framing field the stock connector drops the body in silence.
+fn encode(request: &Request, kind: ConnectKind) -> Vec<u8> {
+    let mut metadata = Vec::with_capacity(request.headers.len() + 3);
+    metadata.push(Metadata::new(Metadata::METHOD, request.method.as_str().as_bytes().to_vec()));
+    metadata.push(Metadata::new(Metadata::HOST, request.host.as_bytes().to_vec()));
+    match request.body.length() {
+        Length::Absent => {}
+        Length::Known(bytes) => metadata.push(Metadata::header("Content-Length", bytes.to_string().as_bytes())),
+        Length::Unknown => metadata.push(Metadata::header("Transfer-Encoding", b"chunked")),
+    }
+    metadata.extend(request.headers.iter().map(|(name, value)| Metadata::header(name.as_str(), value.as_bytes())));
+    let dest = format!("http://{}{}", request.host, request.path);
+    ConnectRequest { dest, kind, metadata }.encode()
+}
+
+async fn upload(mut send: Sending, head: Vec<u8>, mut body: Body) -> Result<(), UploadError> {
+    let stalled = |_| UploadError::Stalled;
+    timeout(STALL_MAX, send.stream.write_chunk(head.into())).await.map_err(stalled)??;
+    while let Some(chunk) = body.next().await {
+        timeout(STALL_MAX, send.stream.write_chunk(chunk?)).await.map_err(stalled)??;
+    }
+    send.finish();
+    Ok(())
+}
+
+struct Head {
+    status: StatusCode,
+    headers: HeaderMap,
+    /// The `Content-Length`, if there is one.
+    length: Option<u64>,
+}
+
+fn decode(answer: ConnectResponse) -> Result<Head, UpstreamError> {
+    if !answer.error.is_empty() {
+        return Err(UpstreamError::OriginUnreachable(answer.error));
+    }
+    let status = answer.text(Metadata::STATUS).and_then(|status| status.parse().ok()).ok_or(AnswerError::Status)?;
+    let mut headers = HeaderMap::with_capacity(answer.metadata.len());
+    for entry in answer.metadata {
+        let Some(name) = entry.header_name() else { continue };
+        let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| AnswerError::Field(name.to_owned()))?;
+        let value =
+            HeaderValue::from_maybe_shared(entry.value).map_err(|_| AnswerError::Field(name.as_str().to_owned()))?;
+        headers.append(name, value);
+    }
+    let length = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+    let named: Vec<HeaderName> = headers
+        .get_all(header::CONNECTION)
+        .iter()
+        .filter_map(|options| options.to_str().ok())
+        .flat_map(|options| options.split(','))
+        .filter_map(|option| option.trim().parse().ok())
+        .collect();
+    for name in HOP_FIELDS.iter().chain(&named) {
+        headers.remove(name);
+    }
+    Ok(Head { status, headers, length })
+}
+
+/// What follows the head (RFC 9112 §6.3). The answer to HEAD keeps the length of what GET would bring.
+fn body_length(method: &Method, status: StatusCode, length: Option<u64>) -> Length {
+    let none = status.is_informational() || [StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED].contains(&status);
+    match length {
+        _ if none => Length::Absent,
+        Some(bytes) => Length::Known(bytes),
+        None if method == Method::HEAD => Length::Absent,
+        None => Length::Unknown,
+    }
+}
+
+/// The bytes that must come, where that is known.
+fn left(method: &Method, length: Length) -> Option<u64> {
+    match length {
+        Length::Known(_) if method == Method::HEAD => Some(0),
+        Length::Known(bytes) => Some(bytes),
+        Length::Absent | Length::Unknown => None,
+    }
+}
+
+/// The body of an answer, and what is left of the request's.
+struct Download {
+    receive: RecvStream,
+    left: Option<u64>,
+    /// The request's body is sent on while the answer's is read.
+    upload: Option<Upload>,
+    _lease: Lease,
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("the answer's body has another length than its head says")]
+struct WrongLength;
+
+impl Download {
+    fn into_body(self, length: Length) -> Body {
+        let chunks = futures_util::stream::unfold(Some(self), |download| async {
+            let mut download = download?;
+            match download.next().await {
+                Some(Ok(chunk)) => Some((Ok(chunk), Some(download))),
+                Some(Err(error)) => Some((Err(error), None)),
+                None => None,
+            }
+        });
+        Body::stream(length, chunks)
+    }
+
+    async fn next(&mut self) -> Option<Result<Bytes, BodyError>> {
+        match self.chunk().await {
+            Ok(Some(chunk)) => Some(self.check(chunk.len() as u64).map(|()| chunk)),
+            Ok(None) if self.left.is_none_or(|left| left == 0) => None,
+            Ok(None) => Some(Err(BodyError::new(WrongLength))),
+            Err(error) => Some(Err(BodyError::new(error))),
+        }
+    }
+
+    async fn chunk(&mut self) -> Result<Option<Bytes>, quinn::ReadError> {
+        loop {
+            let read = self.receive.read_chunk(CHUNK_BYTES, true);
+            let Some(upload) = &mut self.upload else { return Ok(read.await?.map(|chunk| chunk.bytes)) };
+            tokio::select! {
+                // However it ends: the answer is what counts now, and if the client is gone this body is dropped too.
+                _ = upload => self.upload = None,
+                chunk = read => return Ok(chunk?.map(|chunk| chunk.bytes)),
+            }
+        }
+    }
+
+    fn check(&mut self, bytes: u64) -> Result<(), BodyError> {
+        if let Some(left) = &mut self.left {
+            *left = left.checked_sub(bytes).ok_or_else(|| BodyError::new(WrongLength))?;
+        }
+        Ok(())
+    }
+}
+
+/// A sending half that is reset if it is dropped before its end, where the library would end it as if all were said.
+struct Sending {
+    stream: SendStream,
+    finished: bool,
+}
+
+impl Sending {
+    const fn new(stream: SendStream) -> Sending {
+        Sending { stream, finished: false }
+    }
+
+    fn finish(&mut self) {
+        // It fails when the connector stopped the stream, and then it has ended too.
+        let _ = self.stream.finish();
+        self.finished = true;
+    }
+}
+
+impl Drop for Sending {
+    fn drop(&mut self) {
+        if !self.finished {
+            let _ = self.stream.reset(GIVEN_UP);
+        }
+    }
+}
+
+/// The stream behind a 101.
+struct Upgraded {
+    send: Sending,
+    receive: RecvStream,
+    _lease: Lease,
+}
+
+impl AsyncRead for Upgraded {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, to: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        AsyncRead::poll_read(Pin::new(&mut self.receive), cx, to)
+    }
+}
+
+impl AsyncWrite for Upgraded {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, from: &[u8]) -> Poll<io::Result<usize>> {
+        AsyncWrite::poll_write(Pin::new(&mut self.send.stream), cx, from)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.send.finish();
+        Poll::Ready(Ok(()))
+    }
+}

@@ -1,0 +1,168 @@
+//! The life of a registered connection, until it closes.
+//!
+//! ```text
+//! registered ─┬─ configuration: push, and again when its version grows
+//!             ├─ calls: upload kept for the API; unregister → draining → closed by the connector
+//!             └─ tunnel removed → closed by us
+//! ```
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bartizan_live::Live;
+use bartizan_names::TunnelId;
+use bartizan_rpc::{Applied, Call, Refused, RpcStopped, update_configuration};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+use crate::counters::count;
+use crate::ingress::Edge;
+use crate::registry::Link;
+use crate::{Config, Configuration};
+
+/// For one push. The stock connector drops the stream after as long.
+const PUSH_MAX: Duration = Duration::from_secs(5);
+/// Before a push that failed, not one that was refused, is tried again.
+const PUSH_AGAIN: Duration = Duration::from_secs(5);
+/// How long a connector that said goodbye may keep its connection: the stock connector's longest grace is 3 minutes.
+const DEPART_MAX: Duration = Duration::from_secs(200);
+/// The largest uploaded configuration that is kept.
+const UPLOAD_BYTES_MAX: usize = 256 * 1024;
+
+/// The work of the control stream on the thread of remote calls.
+pub(crate) type Served = Pin<Box<dyn Future<Output = Result<(), RpcStopped>> + Send>>;
+
+/// A control stream whose connector is known.
+pub(crate) struct ControlStream {
+    pub(crate) calls: mpsc::Receiver<Call>,
+    pub(crate) served: Served,
+}
+
+/// Serves the connection until it closes, then forgets it.
+pub(crate) async fn serve(link: Arc<Link>, control: ControlStream, edge: Edge) {
+    let why = tokio::select! {
+        closed = link.quic.closed() => closed.to_string(),
+        why = until_removed(&edge.live, link.facts.tunnel) => why.to_owned(),
+        never = follow_configuration(&link, &edge) => match never {},
+        why = answer_calls(&link, control, &edge) => why.to_owned(),
+    };
+    link.drain();
+    link.quic.close(0_u32.into(), why.as_bytes());
+    let facts = &link.facts;
+    tracing::info!(
+        tunnel = %facts.tunnel, connector = %facts.connector, index = facts.index, "a connector's connection ended: {why}"
+    );
+    edge.registry.remove(link).await;
+}
+
+async fn until_removed(live: &Live<Config>, tunnel: TunnelId) -> &'static str {
+    let mut changes = live.changes();
+    while live.snapshot().value.tunnels.get(&tunnel).is_some() {
+        if changes.changed().await.is_err() {
+            // Nobody can publish any more.
+            std::future::pending::<()>().await;
+        }
+    }
+    "the tunnel was deleted"
+}
+
+/// Pushes the tunnel's configuration, and each newer one.
+async fn follow_configuration(link: &Link, edge: &Edge) -> std::convert::Infallible {
+    let mut changes = edge.live.changes();
+    let mut pushed = None;
+    loop {
+        let snapshot = edge.live.snapshot();
+        let wanted = snapshot.value.tunnels.get(&link.facts.tunnel).and_then(|tunnel| tunnel.configuration.clone());
+        let wanted = wanted.filter(|wanted| pushed.is_none_or(|pushed| wanted.version > pushed));
+        let failed = match wanted {
+            Some(wanted) => match timeout(PUSH_MAX, push(link, &wanted, edge)).await {
+                Ok(Ok(applied)) => {
+                    pushed = Some(wanted.version);
+                    note_push(link, &wanted, applied, edge);
+                    false
+                }
+                Ok(Err(error)) => {
+                    tracing::debug!(tunnel = %link.facts.tunnel, %error, "a configuration could not be pushed");
+                    true
+                }
+                Err(_) => true,
+            },
+            None => false,
+        };
+        if failed {
+            tokio::time::sleep(PUSH_AGAIN).await;
+        } else if changes.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+enum PushError {
+    #[error(transparent)]
+    Connection(#[from] quinn::ConnectionError),
+    #[error(transparent)]
+    Stopped(#[from] RpcStopped),
+    #[error(transparent)]
+    Call(#[from] bartizan_rpc::RpcError),
+}
+
+async fn push(link: &Link, configuration: &Configuration, edge: &Edge) -> Result<Applied, PushError> {
+    let (send, receive) = link.quic.open_bi().await?;
+    let Configuration { version, json } = configuration.clone();
+    Ok(edge.rpc.run(move || update_configuration(receive, send, version, json.as_bytes().to_vec())).await??)
+}
+
+fn note_push(link: &Link, wanted: &Configuration, applied: Applied, edge: &Edge) {
+    let (tunnel, version) = (link.facts.tunnel, wanted.version);
+    match applied.error {
+        None => {
+            tracing::debug!(%tunnel, version, "a connector took its configuration");
+            count(&edge.counters.configurations_applied);
+        }
+        Some(error) => {
+            let kept = applied.version;
+            tracing::warn!(%tunnel, version, kept, "a connector refused its configuration: {error}");
+            count(&edge.counters.configurations_refused);
+        }
+    }
+}
+
+/// Answers what the connector calls, until it leaves or its time to leave is over.
+async fn answer_calls(link: &Arc<Link>, mut control: ControlStream, edge: &Edge) -> &'static str {
+    loop {
+        tokio::select! {
+            // The stream's end counts as a goodbye: the stock connector ends it with an abort after unregistering.
+            _ = &mut control.served => {
+                link.drain();
+                tokio::time::sleep(DEPART_MAX).await;
+                return "the connector's time to leave is over";
+            }
+            Some(call) = control.calls.recv() => answer(call, link, edge).await,
+        }
+    }
+}
+
+async fn answer(call: Call, link: &Arc<Link>, edge: &Edge) {
+    match call {
+        Call::Register(_, reply) => {
+            let cause = "this connection is registered already".to_owned();
+            let _ = reply.send(Err(Refused { cause, retry_after: None }));
+        }
+        Call::Upload(json, reply) => {
+            match std::str::from_utf8(&json) {
+                Ok(json) if json.len() <= UPLOAD_BYTES_MAX => edge.registry.upload(Arc::clone(link), json.into()).await,
+                _ => {
+                    tracing::debug!(tunnel = %link.facts.tunnel, "an uploaded configuration is not text, or too large")
+                }
+            }
+            let _ = reply.send(());
+        }
+        Call::Unregister(reply) => {
+            link.drain();
+            let _ = reply.send(());
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! Starting, commanding and stopping the plane.
+
+use std::io;
+use std::net::UdpSocket;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use bartizan_exchange::Upstream;
+use bartizan_live::Live;
+use bartizan_names::{ConnectorId, TunnelId};
+use bartizan_rpc::RpcThread;
+use quinn::{Endpoint, EndpointConfig, TokioRuntime};
+use tokio::runtime::Runtime;
+use tokio::sync::{oneshot, watch};
+
+use crate::counters::Counters;
+use crate::egress::Egress;
+use crate::ingress::{self, Edge};
+use crate::registry::{Link, Registry, Table};
+use crate::{Config, Counts, Presence};
+
+/// Threads for QUIC. Its cost is encryption; beyond four the sockets are the limit.
+const THREADS_MAX: usize = 4;
+/// For telling the connectors that we stop.
+const GOODBYE_MAX: Duration = Duration::from_secs(1);
+
+/// The plane could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("the threads of the tunnel plane could not be started")]
+    Threads(#[source] io::Error),
+    #[error("a socket for tunnels cannot be used")]
+    Socket(#[source] io::Error),
+}
+
+/// The running plane. Dropping it stops it, without waiting.
+#[derive(Debug)]
+pub struct Plane {
+    table: Live<Table>,
+    presence: watch::Receiver<Arc<Presence>>,
+    counters: Arc<Counters>,
+    endpoints: Vec<Endpoint>,
+    /// Dropped to stop.
+    running: oneshot::Sender<()>,
+    thread: JoinHandle<()>,
+}
+
+/// Starts the plane on these sockets (bound, any number), on threads of its own.
+pub fn start(sockets: Vec<UdpSocket>, live: &Live<Config>) -> Result<Plane, StartError> {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(THREADS_MAX);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(threads)
+        .thread_name("tunnel-quic")
+        .enable_all()
+        .build()
+        .map_err(StartError::Threads)?;
+    let rpc = RpcThread::start("tunnel-rpc").map_err(StartError::Threads)?;
+    let entered = runtime.enter();
+    let (registry, table, presence) = Registry::start();
+    let counters = Arc::new(Counters::default());
+    let edge = Edge::new(live.clone(), rpc, registry, Arc::clone(&counters));
+    let mut endpoints = Vec::new();
+    for socket in sockets {
+        let endpoint = Endpoint::new(EndpointConfig::default(), None, socket, Arc::new(TokioRuntime))
+            .map_err(StartError::Socket)?;
+        tokio::spawn(ingress::accept(endpoint.clone(), edge.clone()));
+        endpoints.push(endpoint);
+    }
+    drop(entered);
+    let (running, stopped) = oneshot::channel();
+    let to_close = endpoints.clone();
+    let thread = std::thread::Builder::new()
+        .name("tunnel".to_owned())
+        .spawn(move || run(&runtime, stopped, &to_close))
+        .map_err(StartError::Threads)?;
+    Ok(Plane { table, presence, counters, endpoints, running, thread })
+}
+
+/// Holds the runtime until the plane is stopped, then says goodbye.
+fn run(runtime: &Runtime, stopped: oneshot::Receiver<()>, endpoints: &[Endpoint]) {
+    runtime.block_on(async {
+        let _ = stopped.await;
+        for endpoint in endpoints {
+            endpoint.close(0_u32.into(), b"the edge stops");
+        }
+        let _ = tokio::time::timeout(GOODBYE_MAX, async {
+            for endpoint in endpoints {
+                endpoint.wait_idle().await;
+            }
+        })
+        .await;
+    });
+}
+
+impl Plane {
+    /// By which requests reach what lies behind a tunnel.
+    pub fn upstream(&self) -> Arc<dyn Upstream> {
+        Arc::new(Egress::new(self.table.clone(), Arc::clone(&self.counters)))
+    }
+
+    pub fn presence(&self) -> watch::Receiver<Arc<Presence>> {
+        self.presence.clone()
+    }
+
+    pub fn commands(&self) -> Commands {
+        Commands(self.table.clone())
+    }
+
+    pub fn counters(&self) -> Counts {
+        self.counters.read()
+    }
+
+    /// Takes no new connections and no new requests, and waits until those in flight are done, but not longer than
+    /// `grace`. Then stops.
+    pub async fn drain(self, grace: Duration) {
+        for endpoint in &self.endpoints {
+            endpoint.set_server_config(None);
+        }
+        let table = self.table.snapshot();
+        let links = || table.value.values().flat_map(|links| links.iter());
+        links().for_each(|link| link.drain());
+        let _ = tokio::time::timeout(grace, async {
+            for link in links() {
+                link.idle().await;
+            }
+        })
+        .await;
+        drop(self.running);
+        // Joining takes at most GOODBYE_MAX.
+        let _ = tokio::task::spawn_blocking(move || self.thread.join()).await;
+    }
+
+    /// Stops at once. Blocks for as long as it takes to tell the connectors, a second at most.
+    pub fn stop(self) {
+        drop(self.running);
+        // A panic on that thread has been reported by then.
+        let _ = self.thread.join();
+    }
+}
+
+/// What the API may ask of the plane.
+#[derive(Clone, Debug)]
+pub struct Commands(Live<Table>);
+
+impl Commands {
+    /// Closes the connections of a tunnel, or those of one of its connectors. Connectors come back by themselves.
+    /// Returns how many were closed.
+    pub fn drop_connections(&self, tunnel: TunnelId, connector: Option<ConnectorId>) -> usize {
+        let table = self.0.snapshot();
+        let links = table.value.get(&tunnel).map_or(&[][..], |links| links);
+        let meant = |link: &&Arc<Link>| connector.is_none_or(|connector| link.facts.connector == connector);
+        links.iter().filter(meant).map(|link| link.quic.close(0_u32.into(), b"dropped by the operator")).count()
+    }
+}

@@ -1,0 +1,216 @@
+//! Who is connected: one owner, who makes a new table for each batch of changes.
+//!
+//! ```text
+//! ingress, pipeline ─ Change ─► owner ─► Table (egress chooses from it), Presence (for the API)
+//! ```
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use bartizan_live::{Generation, Live};
+use bartizan_names::TunnelId;
+use tokio::sync::{Notify, mpsc, oneshot, watch};
+
+use crate::{Connection, Presence};
+
+/// Changes that wait for the owner. It is quick; who brings one more waits.
+const CHANGES_MAX: usize = 1024;
+/// Changes that make one new table.
+const BATCH_MAX: usize = 256;
+/// Requests that one connection carries at a time. Beyond it a connector is overrun, and more waiting would help nobody.
+const STREAMS_MAX: usize = 2048;
+
+/// The connections that a request may be sent through, by tunnel.
+pub(crate) type Table = HashMap<TunnelId, Arc<[Arc<Link>]>>;
+
+/// One registered connection.
+#[derive(Debug)]
+pub(crate) struct Link {
+    pub(crate) quic: quinn::Connection,
+    pub(crate) facts: Connection,
+    draining: AtomicBool,
+    in_flight: AtomicUsize,
+    /// Rings when the last request in flight ends.
+    idle: Notify,
+}
+
+/// The right to one request on a connection; while it lives the request is in flight.
+#[derive(Debug)]
+pub(crate) struct Lease(Arc<Link>);
+
+impl Link {
+    pub(crate) fn new(quic: quinn::Connection, facts: Connection) -> Arc<Link> {
+        Arc::new(Link {
+            quic,
+            facts,
+            draining: AtomicBool::new(false),
+            in_flight: AtomicUsize::new(0),
+            idle: Notify::new(),
+        })
+    }
+
+    /// From now on no new request.
+    pub(crate) fn drain(&self) {
+        self.draining.store(true, Ordering::SeqCst);
+    }
+
+    pub(crate) fn is_open(&self) -> bool {
+        !self.draining.load(Ordering::SeqCst) && self.quic.close_reason().is_none()
+    }
+
+    pub(crate) fn in_flight(&self) -> usize {
+        self.in_flight.load(Ordering::Relaxed)
+    }
+
+    /// One more request, unless the connection drains or is at its limit.
+    pub(crate) fn lease(self: &Arc<Link>) -> Option<Lease> {
+        let before = self.in_flight.fetch_add(1, Ordering::SeqCst);
+        let lease = Lease(Arc::clone(self));
+        // Counted first, then looked: a drain that is not seen here sees the count.
+        (before < STREAMS_MAX && self.is_open()).then_some(lease)
+    }
+
+    /// Waits until nothing is in flight.
+    pub(crate) async fn idle(&self) {
+        loop {
+            let ring = self.idle.notified();
+            tokio::pin!(ring);
+            ring.as_mut().enable();
+            if self.in_flight.load(Ordering::SeqCst) == 0 {
+                return;
+            }
+            ring.await;
+        }
+    }
+}
+
+impl Lease {
+    pub(crate) fn link(&self) -> &Link {
+        &self.0
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if self.0.in_flight.fetch_sub(1, Ordering::SeqCst) == 1 {
+            self.0.idle.notify_waiters();
+        }
+    }
+}
+
+/// Tells the owner what changed.
+#[derive(Clone, Debug)]
+pub(crate) struct Registry(mpsc::Sender<Change>);
+
+#[derive(Debug)]
+enum Change {
+    Add(Arc<Link>, oneshot::Sender<()>),
+    Upload(Arc<Link>, Arc<str>),
+    Remove(Arc<Link>),
+}
+
+impl Registry {
+    /// Starts the owner on the current runtime. It ends when the last handle is dropped.
+    pub(crate) fn start() -> (Registry, Live<Table>, watch::Receiver<Arc<Presence>>) {
+        let (changes, received) = mpsc::channel(CHANGES_MAX);
+        let table = Live::new(Table::new());
+        let (presence, present) = watch::channel(Arc::default());
+        tokio::spawn(own(received, table.clone(), presence));
+        (Registry(changes), table, present)
+    }
+
+    /// Adds a connection. Returns when requests find it.
+    pub(crate) async fn add(&self, link: Arc<Link>) {
+        let (done, added) = oneshot::channel();
+        // The owner goes with the plane; then nobody looks for the connection either. So in all of these.
+        let _ = self.0.send(Change::Add(link, done)).await;
+        let _ = added.await;
+    }
+
+    pub(crate) async fn upload(&self, link: Arc<Link>, json: Arc<str>) {
+        let _ = self.0.send(Change::Upload(link, json)).await;
+    }
+
+    pub(crate) async fn remove(&self, link: Arc<Link>) {
+        let _ = self.0.send(Change::Remove(link)).await;
+    }
+}
+
+async fn own(mut changes: mpsc::Receiver<Change>, table: Live<Table>, presence: watch::Sender<Arc<Presence>>) {
+    let mut connected = Connected::default();
+    let mut batch = Vec::with_capacity(BATCH_MAX);
+    let mut number = 0;
+    while changes.recv_many(&mut batch, BATCH_MAX).await > 0 {
+        let mut added = Vec::new();
+        for change in batch.drain(..) {
+            match change {
+                Change::Add(link, done) => {
+                    connected.add(link);
+                    added.push(done);
+                }
+                Change::Upload(link, json) => connected.upload(&link, json),
+                Change::Remove(link) => connected.remove(&link),
+            }
+        }
+        number += 1;
+        table.publish(Generation { number, value: connected.table() });
+        presence.send_replace(Arc::new(connected.presence()));
+        for done in added {
+            // Who brought the connection may have given it up meanwhile.
+            let _ = done.send(());
+        }
+    }
+}
+
+/// All registered connections.
+#[derive(Default)]
+struct Connected(HashMap<TunnelId, Vec<Entry>>);
+
+struct Entry {
+    link: Arc<Link>,
+    uploaded: Option<Arc<str>>,
+}
+
+impl Connected {
+    /// A connector that comes again with the same index has lost the connection it had, whether we noticed or not.
+    fn add(&mut self, link: Arc<Link>) {
+        let entries = self.0.entry(link.facts.tunnel).or_default();
+        let same = |entry: &Entry| {
+            let (old, new) = (&entry.link.facts, &link.facts);
+            old.connector == new.connector && old.index == new.index
+        };
+        for old in entries.extract_if(.., |entry| same(entry)) {
+            old.link.quic.close(0_u32.into(), b"replaced by a newer connection");
+        }
+        entries.push(Entry { link, uploaded: None });
+    }
+
+    fn upload(&mut self, link: &Arc<Link>, json: Arc<str>) {
+        let entries = self.0.get_mut(&link.facts.tunnel);
+        if let Some(entry) = entries.and_then(|entries| entries.iter_mut().find(|entry| Arc::ptr_eq(&entry.link, link)))
+        {
+            entry.uploaded = Some(json);
+        }
+    }
+
+    fn remove(&mut self, link: &Arc<Link>) {
+        if let Some(entries) = self.0.get_mut(&link.facts.tunnel) {
+            entries.retain(|entry| !Arc::ptr_eq(&entry.link, link));
+            if entries.is_empty() {
+                self.0.remove(&link.facts.tunnel);
+            }
+        }
+    }
+
+    fn table(&self) -> Table {
+        let links = |entries: &Vec<Entry>| entries.iter().map(|entry| Arc::clone(&entry.link)).collect();
+        self.0.iter().map(|(tunnel, entries)| (*tunnel, links(entries))).collect()
+    }
+
+    fn presence(&self) -> Presence {
+        let connection =
+            |entry: &Entry| Connection { uploaded_configuration: entry.uploaded.clone(), ..entry.link.facts.clone() };
+        Presence(self.0.values().flatten().map(connection).collect())
+    }
+}

@@ -1,0 +1,55 @@
+//! QUIC as connectors need it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bartizan_tls::{CertifiedKey, TlsError, quic_server_config};
+use quinn::crypto::rustls::QuicServerConfig;
+use quinn::{IdleTimeout, ServerConfig, TransportConfig, VarInt};
+
+/// The protocol that connectors offer (RFC 7301).
+const ALPN: &[u8] = b"argotunnel";
+
+/// How long silence may last. The smaller offer of both sides counts: the stock connector's is 5 s; ours bridges longer
+/// gaps, such as a radio link that comes back.
+const IDLE_MAX: Duration = Duration::from_secs(30);
+/// The connector asks every second; this is for one that does not.
+const KEEP_ALIVE: Duration = Duration::from_secs(2);
+/// Streams that a connector may have open towards us: the control stream, and a few calls.
+const CONNECTOR_STREAMS_MAX: u32 = 16;
+/// What a connector may send on one stream before we have read it: 100 Mbit/s at a round trip of 160 ms.
+const STREAM_WINDOW_BYTES: u32 = 2 * 1024 * 1024;
+/// And on all of one connection.
+const CONNECTION_WINDOW_BYTES: u32 = 16 * 1024 * 1024;
+/// What we keep of one connection until the connector acknowledges it.
+const SEND_WINDOW_BYTES: u64 = 8 * 1024 * 1024;
+
+/// The edge's QUIC with this certificate.
+pub(crate) fn server_config(certificate: &CertifiedKey) -> Result<ServerConfig, TransportError> {
+    let tls = quic_server_config(certificate, &[ALPN])?;
+    let mut config = ServerConfig::with_crypto(Arc::new(QuicServerConfig::try_from(tls)?));
+    config.transport_config(Arc::new(transport()));
+    Ok(config)
+}
+
+/// The certificate cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum TransportError {
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    #[error(transparent)]
+    Cipher(#[from] quinn::crypto::rustls::NoInitialCipherSuite),
+}
+
+fn transport() -> TransportConfig {
+    let mut transport = TransportConfig::default();
+    transport
+        .max_idle_timeout(Some(IdleTimeout::from(VarInt::from_u32(IDLE_MAX.as_millis() as u32))))
+        .keep_alive_interval(Some(KEEP_ALIVE))
+        .max_concurrent_bidi_streams(VarInt::from_u32(CONNECTOR_STREAMS_MAX))
+        .max_concurrent_uni_streams(VarInt::from_u32(0))
+        .stream_receive_window(VarInt::from_u32(STREAM_WINDOW_BYTES))
+        .receive_window(VarInt::from_u32(CONNECTION_WINDOW_BYTES))
+        .send_window(SEND_WINDOW_BYTES);
+    transport
+}
