@@ -1,1 +1,32 @@
-//! DNS answers from record sets.
+//! DNS answers from record sets: what this server is authoritative for, and what it says about it.
+//!
+//! ```text
+//! publish ─► Edit ─► Zones ──┐
+//!                            ├─► Authority::answer(batch of queries) ─► batch of answers
+//! this PoP's Addresses ──────┘
+//! ```
+//! A name is found by hash, never by order, in one of some thousand immutable shards; a change makes one shard anew
+//! and shares the others. A batch is answered in phases, so that its waits for memory overlap.
+//!
+//! Not here: sockets, transfers, delegations (NS records below an apex are answered as data), signatures. Nothing is
+//! ever asked of another server. No clock, no randomness, no lock.
+//!
+//! RFC 1034, 1035, 2181, 2308, 4343, 4592, 4892, 6604, 8482.
+
+mod answer;
+mod chaos;
+mod drafts;
+mod edit;
+mod entry;
+mod facts;
+mod hash;
+mod resolve;
+mod shard;
+mod spread;
+mod zone;
+mod zones;
+
+pub use answer::{Authority, BATCH_MAX, Exchange, Outcome, Scratch, Transport};
+pub use edit::Edit;
+pub use facts::{Addresses, Identity, NameContent, RecordSet, ZoneFacts};
+pub use zones::Zones;

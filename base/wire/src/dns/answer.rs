@@ -35,6 +35,16 @@ pub enum Authoritative {
     No,
 }
 
+/// Whose records a record set holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Owner<'n> {
+    /// The name asked for, without this many of its bytes in front: 0 is the whole name, and every other value must
+    /// be where a label begins.
+    Question(usize),
+    /// Any name, as uncompressed wire bytes.
+    Name(&'n [u8]),
+}
+
 /// What became of a record set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fit {
@@ -96,19 +106,18 @@ impl<'a> Answer<'a> {
         Fit::Whole
     }
 
-    /// Adds one record set, with names compressed where RFC 3597 §4 allows it. `owner` and names in `rdata` are
-    /// uncompressed wire bytes.
-    pub fn record_set<'r>(
+    /// Adds one record set, with names compressed where RFC 3597 §4 allows it. Names in `rdata` are uncompressed.
+    pub fn record_set(
         &mut self,
         section: Section,
-        owner: &[u8],
+        owner: Owner<'_>,
         rtype: RecordType,
         ttl: u32,
-        rdata: impl IntoIterator<Item = &'r [u8]>,
+        rdata: impl IntoIterator<Item = impl AsRef<[u8]>>,
     ) -> Fit {
         let (len, known_len, count) = (self.len, self.known_len, self.counts[section as usize]);
         for data in rdata {
-            if self.record(owner, rtype, ttl, data).is_none() {
+            if self.record(owner, rtype, ttl, data.as_ref()).is_none() {
                 (self.len, self.known_len, self.counts[section as usize]) = (len, known_len, count);
                 self.truncated = true;
                 return Fit::Dropped;
@@ -158,8 +167,12 @@ impl<'a> Answer<'a> {
         self.len
     }
 
-    fn record(&mut self, owner: &[u8], rtype: RecordType, ttl: u32, rdata: &[u8]) -> Option<()> {
-        self.name(owner)?;
+    fn record(&mut self, owner: Owner<'_>, rtype: RecordType, ttl: u32, rdata: &[u8]) -> Option<()> {
+        match owner {
+            // A question's name has at most 255 bytes, so this is far below what a pointer can say.
+            Owner::Question(skipped) => self.bytes(&((HEADER_BYTES + skipped) as u16 | 0xc000).to_be_bytes())?,
+            Owner::Name(name) => self.name(name)?,
+        }
         self.bytes(&rtype.0.to_be_bytes())?;
         self.bytes(&Class::IN.0.to_be_bytes())?;
         self.bytes(&ttl.to_be_bytes())?;
@@ -279,7 +292,7 @@ mod tests {
         let fits = sets
             .iter()
             .map(|(owner, rtype, rdata)| {
-                answer.record_set(Section::Answer, owner.as_wire(), *rtype, 300, [rdata.as_slice()])
+                answer.record_set(Section::Answer, Owner::Name(owner.as_wire()), *rtype, 300, [rdata.as_slice()])
             })
             .collect();
         let len = answer.finish(Rcode::NOERROR, Authoritative::Yes);

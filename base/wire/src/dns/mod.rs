@@ -17,7 +17,7 @@ mod query;
 
 use std::fmt;
 
-pub use answer::{Answer, Authoritative, Fit, Section};
+pub use answer::{Answer, Authoritative, Fit, Owner, Section};
 pub use message::{Message, MessageError, Record};
 pub use query::{Edns, Fault, Head, Query, Silence, parse, write_query};
 

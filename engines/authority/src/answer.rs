@@ -1,0 +1,157 @@
+//! A batch of queries becomes a batch of answers, in phases.
+//!
+//! ```text
+//! parse all ─► hash all, load first slots ─► load entries ─► write all
+//! ```
+//! With a million names nearly all time goes into waiting for memory. Loads of one phase do not depend on each other,
+//! so the processor waits for many of them at once: 76 ns a lookup instead of 312, with nothing but separate loops.
+
+use bartizan_wire::dns::{
+    Answer, Authoritative, Class, Fault, HEADER_BYTES, Head, Query, Rcode, Silence, TCP_ANSWER_MAX, parse,
+};
+
+use crate::chaos;
+use crate::entry::Entry;
+use crate::facts::{Addresses, Identity};
+use crate::hash::{LOWER_BYTES, lower_and_hash};
+use crate::resolve;
+use crate::shard::Slot;
+use crate::zones::{Key, Zones};
+
+/// Queries that are answered together. More than some thirty loads at once no processor has under way.
+pub const BATCH_MAX: usize = 32;
+
+/// How a query came, which decides how long its answer may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transport {
+    Udp,
+    Tcp,
+}
+
+/// One query and the place for its answer.
+#[derive(Debug)]
+pub struct Exchange<'b> {
+    pub transport: Transport,
+    pub query: &'b [u8],
+    /// At least 512 bytes, so that every error fits; a shorter one may get no answer.
+    pub reply: &'b mut [u8],
+    pub outcome: Outcome,
+}
+
+/// What became of a query.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Nothing must be sent.
+    Silent(Silence),
+    /// This many bytes of the reply are to be sent.
+    Reply { len: usize, rcode: Rcode, truncated: bool },
+}
+
+impl<'b> Exchange<'b> {
+    pub fn new(transport: Transport, query: &'b [u8], reply: &'b mut [u8]) -> Exchange<'b> {
+        Exchange { transport, query, reply, outcome: Outcome::Silent(Silence::Short) }
+    }
+}
+
+/// Lower-case names of a batch. Kept by each worker, so that the memory is warm.
+#[derive(Debug)]
+pub struct Scratch([[u8; LOWER_BYTES]; BATCH_MAX]);
+
+impl Default for Scratch {
+    fn default() -> Scratch {
+        Scratch([[0; LOWER_BYTES]; BATCH_MAX])
+    }
+}
+
+/// All that an answer depends on.
+#[derive(Clone, Copy, Debug)]
+pub struct Authority<'c> {
+    pub zones: &'c Zones,
+    pub addresses: &'c Addresses,
+    pub identity: &'c Identity,
+}
+
+/// A parsed query on its way through the phases.
+struct Lookup<'m, 'z> {
+    query: Query<'m>,
+    hash: u64,
+    slot: Option<Slot>,
+    entry: Option<Entry<'z>>,
+}
+
+impl<'c> Authority<'c> {
+    /// Answers all queries; each finds its outcome in its exchange.
+    ///
+    /// Hot: once a batch. No allocation, no lock.
+    pub fn answer(&self, exchanges: &mut [Exchange<'_>], scratch: &mut Scratch) {
+        for batch in exchanges.chunks_mut(BATCH_MAX) {
+            self.answer_batch(batch, scratch);
+        }
+    }
+
+    fn answer_batch(&self, batch: &mut [Exchange<'_>], Scratch(names): &mut Scratch) {
+        let mut lookups: [Option<Lookup<'_, 'c>>; BATCH_MAX] = [const { None }; BATCH_MAX];
+        for ((exchange, lookup), lower) in batch.iter_mut().zip(&mut lookups).zip(&mut *names) {
+            match parse(exchange.query) {
+                Ok(query) => {
+                    let hash = lower_and_hash(query.name(), lower, self.zones.seed);
+                    *lookup = Some(Lookup { query, hash, slot: None, entry: None });
+                }
+                Err(Fault::Silent(silence)) => exchange.outcome = Outcome::Silent(silence),
+                Err(Fault::Reply(head, rcode)) => exchange.outcome = refuse(&head, exchange.reply, rcode),
+            }
+        }
+        let lookups = &mut lookups[..batch.len()];
+        for lookup in lookups.iter_mut().flatten() {
+            lookup.slot = self.zones.first_slot(lookup.hash);
+        }
+        for lookup in lookups.iter_mut().flatten() {
+            lookup.entry = lookup.slot.and_then(|slot| self.zones.likely_entry(lookup.hash, slot));
+        }
+        for ((exchange, lookup), lower) in batch.iter_mut().zip(lookups).zip(names) {
+            if let Some(Lookup { query, hash, entry, .. }) = lookup {
+                let key = Key { name: &lower[..query.name().len()], hash: *hash };
+                exchange.outcome = self.respond(query, key, *entry, exchange.transport, exchange.reply);
+            }
+        }
+    }
+
+    fn respond(
+        &self,
+        query: &Query<'_>,
+        key: Key<'_>,
+        likely: Option<Entry<'c>>,
+        transport: Transport,
+        reply: &mut [u8],
+    ) -> Outcome {
+        let limit = match transport {
+            Transport::Udp => query.head.udp_limit(),
+            Transport::Tcp => TCP_ANSWER_MAX,
+        };
+        let Some(mut answer) = Answer::start(&query.head, reply, limit) else {
+            return Outcome::Silent(Silence::Short);
+        };
+        let (rcode, authoritative) = match query.class {
+            Class::IN => resolve::resolve(self, query.qtype, key, likely, &mut answer),
+            Class::CHAOS => chaos::answer(self.identity, query.qtype, key.name, &mut answer),
+            // We have no zone of another class (RFC 1035 §4.1.1).
+            _ => (Rcode::REFUSED, Authoritative::No),
+        };
+        if answer.is_truncated() && transport == Transport::Tcp {
+            // "Ask again over TCP" would be heard over TCP for ever: the set is larger than a message can be.
+            return refuse(&query.head, reply, Rcode::SERVFAIL);
+        }
+        let truncated = answer.is_truncated();
+        Outcome::Reply { len: answer.finish(rcode, authoritative), rcode, truncated }
+    }
+}
+
+/// An answer that only says what is wrong.
+fn refuse(head: &Head<'_>, reply: &mut [u8], rcode: Rcode) -> Outcome {
+    let room = reply.len();
+    debug_assert!(room >= HEADER_BYTES);
+    match Answer::start(head, reply, room) {
+        Some(answer) => Outcome::Reply { len: answer.finish(rcode, Authoritative::No), rcode, truncated: false },
+        None => Outcome::Silent(Silence::Short),
+    }
+}

@@ -1,0 +1,106 @@
+//! Entries that are being changed: a table that grows, in front of the immutable shards.
+
+use crate::entry::Entry;
+use crate::zones::Key;
+
+/// The first number of slots, a power of two.
+const SLOTS_MIN: usize = 16;
+
+#[derive(Debug, Default)]
+pub(crate) struct Drafts {
+    /// Numbers of drafts plus one; zero is free. A power of two, at least twice as many as drafts.
+    slots: Vec<u32>,
+    drafts: Vec<Draft>,
+    /// Entries one behind the other. What a later version replaced stays until the edit ends.
+    pub(crate) arena: Vec<u8>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Draft {
+    pub(crate) hash: u64,
+    /// Where in the arena the newest version is.
+    pub(crate) at: usize,
+    pub(crate) fate: Fate,
+}
+
+/// What happens to a name at the end of the edit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fate {
+    Kept,
+    Removed,
+}
+
+impl Drafts {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.drafts.is_empty()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.drafts.len()
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&Draft, Entry<'_>)> {
+        self.drafts.iter().filter_map(|draft| Some((draft, self.entry(*draft)?)))
+    }
+
+    /// The number of the draft of a name in one zone.
+    pub(crate) fn find(&self, key: Key<'_>, zone: u32) -> Option<usize> {
+        if self.slots.is_empty() {
+            return None;
+        }
+        let mask = self.slots.len() - 1;
+        let mut at = key.hash as usize & mask;
+        while let Some(number) = self.slots[at].checked_sub(1) {
+            let draft = self.drafts[number as usize];
+            if draft.hash == key.hash
+                && self.entry(draft).is_some_and(|entry| entry.zone() == zone && entry.name() == key.name)
+            {
+                return Some(number as usize);
+            }
+            at = (at + 1) & mask;
+        }
+        None
+    }
+
+    pub(crate) fn get(&self, number: usize) -> (Draft, Option<Entry<'_>>) {
+        let draft = self.drafts[number];
+        (draft, self.entry(draft))
+    }
+
+    pub(crate) fn get_mut(&mut self, number: usize) -> &mut Draft {
+        &mut self.drafts[number]
+    }
+
+    /// Adds a draft of the entry at `at` in the arena, which must not have one yet.
+    pub(crate) fn add(&mut self, hash: u64, at: usize) -> usize {
+        if (self.drafts.len() + 1) * 2 > self.slots.len() {
+            self.grow();
+        }
+        let number = self.drafts.len();
+        self.drafts.push(Draft { hash, at, fate: Fate::Kept });
+        self.occupy(hash, number);
+        number
+    }
+
+    fn entry(&self, draft: Draft) -> Option<Entry<'_>> {
+        Entry::at(&self.arena, draft.at)
+    }
+
+    fn grow(&mut self) {
+        let slots = (self.slots.len() * 2).max(SLOTS_MIN);
+        self.slots.clear();
+        self.slots.resize(slots, 0);
+        for number in 0..self.drafts.len() {
+            self.occupy(self.drafts[number].hash, number);
+        }
+    }
+
+    fn occupy(&mut self, hash: u64, number: usize) {
+        let mask = self.slots.len() - 1;
+        let mut at = hash as usize & mask;
+        while self.slots[at] != 0 {
+            at = (at + 1) & mask;
+        }
+        self.slots[at] = number as u32 + 1; // four thousand million names do not fit a machine of ours
+    }
+}

@@ -1,0 +1,199 @@
+//! Which records answer a question of class IN.
+//!
+//! RFC 1034 §4.3.2 without delegations, RFC 2308 (negative answers), 4592 (wildcards), 6604 (response code of a
+//! chain), 8482 (ANY).
+
+use bartizan_names::RecordType;
+use bartizan_wire::dns::{Answer, Authoritative, Fit, Owner, Rcode, Section};
+
+use crate::answer::Authority;
+use crate::entry::{Entry, Flags, Set};
+use crate::facts::Addresses;
+use crate::zone::{NEGATIVE_TTL, SOA_TTL, Zone};
+use crate::zones::{Key, Node, Place};
+
+/// CNAMEs followed inside our own zones before we give up with what we have.
+/// Eight leaves room for two hand-overs between networks, and makes a loop cheap.
+const CHAIN_MAX: usize = 8;
+
+/// Seconds that the addresses of a proxied name may be kept: short, so that a PoP can be taken out of service.
+const PROXIED_TTL: u32 = 300;
+
+/// The answer to ANY (RFC 8482 §4.2), its CPU field saying why, and how long it may be kept in seconds.
+const ANY_HINFO: &[u8] = b"\x07RFC8482\0";
+const ANY_TTL: u32 = 3_600;
+
+/// Query types that are no types of records (RFC 6895 §3.1), or none that can be asked for.
+const NXNAME: RecordType = RecordType(128);
+const TKEY: RecordType = RecordType(249);
+const TSIG: RecordType = RecordType(250);
+const MAILB: RecordType = RecordType(253);
+const MAILA: RecordType = RecordType(254);
+
+/// What an entry has for a type.
+enum Find<'z> {
+    Set(Set<'z>),
+    Proxied,
+    Any,
+    Soa(&'z Zone),
+    Nameservers(&'z Zone),
+    Alias(Set<'z>),
+    Nothing,
+}
+
+/// Fills the answer to a question; gives its response code.
+pub(crate) fn resolve<'z>(
+    authority: &Authority<'z>,
+    qtype: RecordType,
+    key: Key<'_>,
+    likely: Option<Entry<'z>>,
+    answer: &mut Answer<'_>,
+) -> (Rcode, Authoritative) {
+    match qtype {
+        // Transfers are for secondaries that somebody named; there are none.
+        RecordType::AXFR | RecordType::IXFR => return (Rcode::REFUSED, Authoritative::No),
+        // RFC 9824 §3.1 for NXNAME; the others only ever occur beside a question.
+        RecordType::OPT | TSIG | NXNAME => return (Rcode::FORMERR, Authoritative::No),
+        TKEY | MAILA | MAILB => return (Rcode::NOTIMP, Authoritative::No),
+        _ => {}
+    }
+    match authority.zones.locate(key, likely) {
+        Some(place) => (chase(authority, qtype, key.name, place, answer), Authoritative::Yes),
+        None => (Rcode::REFUSED, Authoritative::No),
+    }
+}
+
+/// Answers from a place, and from the places that CNAMEs lead to while they lie in our zones.
+fn chase<'z>(
+    authority: &Authority<'z>,
+    qtype: RecordType,
+    name: &[u8],
+    mut place: Place<'z>,
+    answer: &mut Answer<'_>,
+) -> Rcode {
+    let mut chain = Chain::default();
+    loop {
+        let owner = chain.owner();
+        match find(authority, place, qtype) {
+            Find::Nothing => return deny(authority, place, name, &chain, answer),
+            Find::Alias(set) => {
+                if put(answer, owner, set) == Fit::Dropped {
+                    return Rcode::NOERROR;
+                }
+                // Beyond our zones, and beyond the limit, the chain is the resolver's to follow.
+                let next = (set.rdata().next())
+                    .filter(|target| chain.follow(name, target))
+                    .and_then(|target| authority.zones.locate(authority.zones.key(target), None));
+                match next {
+                    Some(next) => place = next,
+                    None => return Rcode::NOERROR,
+                }
+            }
+            found => {
+                put_found(answer, owner, qtype, found, authority.addresses);
+                return Rcode::NOERROR;
+            }
+        }
+    }
+}
+
+fn find<'z>(authority: &Authority<'z>, place: Place<'z>, qtype: RecordType) -> Find<'z> {
+    let Some(entry) = place.node.entry() else { return Find::Nothing };
+    let flags = entry.flags();
+    match qtype {
+        RecordType::A if flags.has(Flags::PROXIED) => Find::proxied(authority.addresses.v4.is_empty()),
+        RecordType::AAAA if flags.has(Flags::PROXIED) => Find::proxied(authority.addresses.v6.is_empty()),
+        RecordType::SOA if flags.has(Flags::APEX) => Find::of_zone(authority, place, Find::Soa),
+        RecordType::NS if flags.has(Flags::APEX) => Find::of_zone(authority, place, Find::Nameservers),
+        RecordType::ANY if flags.has(Flags::APEX) || entry.has_content() => Find::Any,
+        _ => match entry.set(qtype) {
+            Some(set) => Find::Set(set),
+            None if flags.has(Flags::ALIAS) => entry.set(RecordType::CNAME).map_or(Find::Nothing, Find::Alias),
+            None => Find::Nothing,
+        },
+    }
+}
+
+impl<'z> Find<'z> {
+    /// A proxied name without an address of the family asked for has no records of that type.
+    fn proxied(no_address: bool) -> Find<'z> {
+        if no_address { Find::Nothing } else { Find::Proxied }
+    }
+
+    fn of_zone(authority: &Authority<'z>, place: Place<'z>, what: fn(&'z Zone) -> Find<'z>) -> Find<'z> {
+        authority.zones.zone(place.zone).map_or(Find::Nothing, |zone| what(zone))
+    }
+}
+
+/// Writes what was found. What does not fit is left out, and the answer says so.
+fn put_found(answer: &mut Answer<'_>, owner: Owner<'_>, qtype: RecordType, found: Find<'_>, addresses: &Addresses) {
+    let section = Section::Answer;
+    match found {
+        Find::Set(set) | Find::Alias(set) => put(answer, owner, set),
+        Find::Proxied if qtype == RecordType::A => {
+            answer.record_set(section, owner, qtype, PROXIED_TTL, addresses.v4.iter().map(|address| address.octets()))
+        }
+        Find::Proxied => {
+            answer.record_set(section, owner, qtype, PROXIED_TTL, addresses.v6.iter().map(|address| address.octets()))
+        }
+        Find::Any => answer.record_set(section, owner, RecordType::HINFO, ANY_TTL, [ANY_HINFO]),
+        Find::Soa(zone) => answer.record_set(section, owner, qtype, SOA_TTL, [&zone.soa]),
+        Find::Nameservers(zone) => {
+            answer.record_set(section, owner, qtype, zone.ns.ttl, &zone.ns.rdata)
+        }
+        Find::Nothing => Fit::Whole,
+    };
+}
+
+/// Writes a record set: as the block that it is, where nothing in it could be compressed.
+fn put(answer: &mut Answer<'_>, owner: Owner<'_>, set: Set<'_>) -> Fit {
+    match (owner, set.rtype) {
+        (_, RecordType::NS | RecordType::CNAME | RecordType::PTR | RecordType::MX) | (Owner::Name(_), _) => {
+            answer.record_set(Section::Answer, owner, set.rtype, set.ttl(), set.rdata())
+        }
+        (Owner::Question(_), _) => answer.block(Section::Answer, set.block, set.count),
+    }
+}
+
+/// Says that there is no such name, or no such type at it, with the SOA of the zone that knows (RFC 2308 §2).
+fn deny(authority: &Authority<'_>, place: Place<'_>, name: &[u8], chain: &Chain<'_>, answer: &mut Answer<'_>) -> Rcode {
+    if let Some(zone) = authority.zones.zone(place.zone) {
+        let apex = zone.apex().as_wire();
+        let owner = match chain.owner() {
+            Owner::Question(_) => Owner::Question(name.len() - apex.len()),
+            Owner::Name(_) => Owner::Name(apex),
+        };
+        answer.record_set(Section::Authority, owner, RecordType::SOA, NEGATIVE_TTL, [&zone.soa]);
+    }
+    match place.node {
+        Node::Missing => Rcode::NXDOMAIN,
+        Node::Exact(_) | Node::Wildcard(_) => Rcode::NOERROR,
+    }
+}
+
+/// The targets of the CNAMEs of an answer, in order.
+#[derive(Default)]
+struct Chain<'z> {
+    targets: [&'z [u8]; CHAIN_MAX],
+    len: usize,
+}
+
+impl<'z> Chain<'z> {
+    /// Whose records come next.
+    fn owner(&self) -> Owner<'z> {
+        match self.targets[..self.len].last() {
+            Some(target) => Owner::Name(target),
+            None => Owner::Question(0),
+        }
+    }
+
+    /// Goes on to `target`, unless the chain that began at `name` was there already, or is too long.
+    fn follow(&mut self, name: &[u8], target: &'z [u8]) -> bool {
+        if self.len == CHAIN_MAX || target == name || self.targets[..self.len].contains(&target) {
+            return false;
+        }
+        self.targets[self.len] = target;
+        self.len += 1;
+        true
+    }
+}

@@ -1,0 +1,82 @@
+//! A vector that shares its parts with its earlier versions: one change copies one chunk and the list of chunks.
+
+use std::sync::Arc;
+
+/// Elements in a chunk. With some ten thousand elements the list of chunks is about as long as a chunk, so a change
+/// copies few hundred elements.
+const CHUNK: usize = 128;
+
+#[derive(Debug)]
+pub(crate) struct Spread<T>(Arc<[Arc<[T]>]>);
+
+impl<T: Clone> Spread<T> {
+    pub(crate) fn get(&self, index: usize) -> Option<&T> {
+        self.0.get(index / CHUNK)?.get(index % CHUNK)
+    }
+
+    /// Space for changing one element; nothing that others hold changes.
+    pub(crate) fn get_mut(&mut self, index: usize) -> Option<&mut T> {
+        let chunk = Arc::make_mut(&mut self.0).get_mut(index / CHUNK)?;
+        Arc::make_mut(chunk).get_mut(index % CHUNK)
+    }
+
+    /// Copies to the end whatever `more` gives.
+    pub(crate) fn extend(&mut self, more: impl IntoIterator<Item = T>) {
+        let mut chunks = self.0.to_vec();
+        let mut open = match chunks.pop_if(|chunk| chunk.len() < CHUNK) {
+            Some(chunk) => chunk.to_vec(),
+            None => Vec::new(),
+        };
+        for element in more {
+            open.push(element);
+            if open.len() == CHUNK {
+                chunks.push(std::mem::take(&mut open).into());
+            }
+        }
+        if !open.is_empty() {
+            chunks.push(open.into());
+        }
+        self.0 = chunks.into();
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.0.last().map_or(0, |last| (self.0.len() - 1) * CHUNK + last.len())
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
+        self.0.iter().flat_map(|chunk| chunk.iter())
+    }
+}
+
+impl<T: Clone> FromIterator<T> for Spread<T> {
+    fn from_iter<I: IntoIterator<Item = T>>(elements: I) -> Spread<T> {
+        let mut spread = Spread(Arc::new([]));
+        spread.extend(elements);
+        spread
+    }
+}
+
+impl<T> Clone for Spread<T> {
+    fn clone(&self) -> Spread<T> {
+        Spread(Arc::clone(&self.0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_is_seen_in_the_copy_only() {
+        for len in [0, 1, CHUNK - 1, CHUNK, CHUNK + 1, 3 * CHUNK] {
+            let before: Spread<usize> = (0..len).collect();
+            let mut after = before.clone();
+            after.extend(len..len + 5);
+            assert_eq!((before.len(), after.len()), (len, len + 5));
+            *after.get_mut(len).unwrap() = 7_000;
+            assert_eq!((before.get(len), after.get(len)), (None, Some(&7_000)));
+            assert_eq!(before.iter().copied().collect::<Vec<_>>(), (0..len).collect::<Vec<_>>());
+            assert_eq!(after.get(len + 5), None);
+        }
+    }
+}

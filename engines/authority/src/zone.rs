@@ -1,0 +1,61 @@
+//! One zone's own facts, ready for answers: SOA and NS. Apart from names, so that a new serial touches none of them.
+
+use bartizan_names::{Name, RecordType};
+
+use crate::facts::{RecordSet, ZoneFacts};
+
+/// The SOA's timers in seconds (RFC 1035 §3.3.13). Nobody transfers our zones by them; they are what large
+/// operators say.
+const REFRESH: u32 = 10_000;
+const RETRY: u32 = 2_400;
+const EXPIRE: u32 = 604_800;
+/// How long a negative answer may be kept (RFC 2308 §4).
+const MINIMUM: u32 = 3_600;
+
+/// The SOA's own TTL; that of negative answers is the smaller of it and [`MINIMUM`] (RFC 2308 §5).
+pub(crate) const SOA_TTL: u32 = 3_600;
+pub(crate) const NEGATIVE_TTL: u32 = if SOA_TTL < MINIMUM { SOA_TTL } else { MINIMUM };
+
+/// The NS records' TTL at the apex, unless users who added some asked for less.
+const NS_TTL: u32 = 86_400;
+
+#[derive(Debug)]
+pub(crate) struct Zone {
+    pub(crate) facts: ZoneFacts,
+    /// NS records that users put at the apex.
+    pub(crate) user_ns: Option<RecordSet>,
+    pub(crate) soa: Vec<u8>,
+    pub(crate) ns: RecordSet,
+}
+
+impl Zone {
+    pub(crate) fn new(facts: ZoneFacts, user_ns: Option<RecordSet>) -> Zone {
+        let soa = soa(&facts);
+        let ns = nameservers(&facts, user_ns.as_ref());
+        Zone { facts, user_ns, soa, ns }
+    }
+
+    pub(crate) fn apex(&self) -> &Name {
+        self.facts.apex.as_name()
+    }
+}
+
+fn soa(facts: &ZoneFacts) -> Vec<u8> {
+    // A zone without name servers cannot be delegated to; its apex stands in, so that the record is well-formed.
+    let primary = facts.nameservers.first().unwrap_or(facts.apex.as_name());
+    let mut rdata = [primary.as_wire(), facts.soa_rname.as_wire()].concat();
+    for number in [facts.serial, REFRESH, RETRY, EXPIRE, MINIMUM] {
+        rdata.extend_from_slice(&number.to_be_bytes());
+    }
+    rdata
+}
+
+fn nameservers(facts: &ZoneFacts, user: Option<&RecordSet>) -> RecordSet {
+    let mut rdata: Vec<Vec<u8>> = facts.nameservers.iter().map(|name| name.as_wire().to_vec()).collect();
+    for data in user.into_iter().flat_map(|set| &set.rdata) {
+        if !rdata.contains(data) {
+            rdata.push(data.clone());
+        }
+    }
+    RecordSet { rtype: RecordType::NS, ttl: user.map_or(NS_TTL, |set| set.ttl.min(NS_TTL)), rdata }
+}

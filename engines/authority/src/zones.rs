@@ -1,0 +1,239 @@
+//! All zones of a PoP as one immutable value, and how a name is found in it.
+//!
+//! There is one table for the names of all zones. Beside them it holds a *directory*: apexes and what lies above
+//! them, as names of a zone of their own, so that the zone of a name is found by the same means.
+
+use std::sync::Arc;
+
+use crate::edit::Edit;
+use crate::entry::{DIRECTORY, Entry, Flags};
+use crate::hash::hash;
+use crate::shard::{Shard, Slot};
+use crate::spread::Spread;
+use crate::zone::Zone;
+
+/// Labels that a name can have: 127 of one octet each (RFC 1035 §2.3.4).
+const LABELS_MAX: usize = 127;
+
+/// Every zone that this server answers for. A clone costs little, and neither changes the other.
+#[derive(Clone, Debug)]
+pub struct Zones {
+    pub(crate) shards: Spread<Shard>,
+    pub(crate) zones: Spread<Option<Arc<Zone>>>,
+    pub(crate) nested: Nested,
+    /// Numbers of removed zones, for the next new ones.
+    pub(crate) free: Arc<Vec<u32>>,
+    pub(crate) seed: u64,
+    pub(crate) entry_count: usize,
+    pub(crate) name_count: usize,
+    pub(crate) zone_count: usize,
+}
+
+/// Which zones have other zones of ours inside them: there a name that is found may belong to the inner one.
+/// One bit a zone, so that looking costs nothing on the path.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Nested(Arc<Vec<u64>>);
+
+/// A name in the form in which it is looked up.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Key<'n> {
+    /// Wire bytes in lower case.
+    pub(crate) name: &'n [u8],
+    pub(crate) hash: u64,
+}
+
+/// Where a name lies in our zones.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place<'z> {
+    /// The number of the zone.
+    pub(crate) zone: u32,
+    pub(crate) node: Node<'z>,
+}
+
+/// What is at a name.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Node<'z> {
+    /// The name itself exists, perhaps without records.
+    Exact(Entry<'z>),
+    /// It does not, and a wildcard answers for it (RFC 4592 §3.3).
+    Wildcard(Entry<'z>),
+    Missing,
+}
+
+impl<'z> Node<'z> {
+    pub(crate) fn entry(self) -> Option<Entry<'z>> {
+        match self {
+            Node::Exact(entry) | Node::Wildcard(entry) => Some(entry),
+            Node::Missing => None,
+        }
+    }
+}
+
+impl Zones {
+    /// No zone at all: everything is refused.
+    pub fn empty() -> Zones {
+        Zones::with_seed(0)
+    }
+
+    /// As [`Zones::empty`], with a secret number that keeps users from making up names which all meet in one shard.
+    pub fn with_seed(seed: u64) -> Zones {
+        Zones {
+            shards: Spread::from_iter([Shard::empty()]),
+            zones: Spread::from_iter([]),
+            nested: Nested::default(),
+            free: Arc::default(),
+            seed,
+            entry_count: 0,
+            name_count: 0,
+            zone_count: 0,
+        }
+    }
+
+    /// Begins a set of changes that become a new value; this one stays as it is.
+    pub fn edit(&self) -> Edit {
+        Edit::of(self.clone())
+    }
+
+    pub fn zone_count(&self) -> usize {
+        self.zone_count
+    }
+
+    /// Names with records, or proxied. Empty non-terminals do not count, nor do an apex's own SOA and NS.
+    pub fn name_count(&self) -> usize {
+        self.name_count
+    }
+
+    pub(crate) fn key<'n>(&self, name: &'n [u8]) -> Key<'n> {
+        Key { name, hash: hash(name, self.seed) }
+    }
+
+    pub(crate) fn shard(&self, hash: u64) -> Option<&Shard> {
+        self.shards.get(shard_index(hash, self.shards.len()))
+    }
+
+    /// The slot that a search for `hash` begins with.
+    pub(crate) fn first_slot(&self, hash: u64) -> Option<Slot> {
+        self.shard(hash).map(|shard| shard.first_slot(hash))
+    }
+
+    /// The entry that `slot` probably holds for `hash`, its name not yet compared.
+    pub(crate) fn likely_entry(&self, hash: u64, slot: Slot) -> Option<Entry<'_>> {
+        self.shard(hash)?.entry(slot.entry_of(hash)?)
+    }
+
+    /// The entry of a name in one zone.
+    pub(crate) fn find(&self, key: Key<'_>, zone: u32) -> Option<Entry<'_>> {
+        self.shard(key.hash)?.find(key.hash, |entry| entry.zone() == zone && entry.name() == key.name)
+    }
+
+    pub(crate) fn zone(&self, number: u32) -> Option<&Arc<Zone>> {
+        self.zones.get(number as usize)?.as_ref()
+    }
+
+    /// Where `key` lies; `likely` is an entry to try first. None if it is in no zone of ours.
+    pub(crate) fn locate<'z>(&'z self, key: Key<'_>, likely: Option<Entry<'z>>) -> Option<Place<'z>> {
+        if let Some(entry) = likely
+            && entry.name() == key.name
+            && entry.zone() != DIRECTORY
+            && !self.nested.has(entry.zone())
+        {
+            return Some(Place { zone: entry.zone(), node: Node::Exact(entry) });
+        }
+        self.walk(key.name)
+    }
+
+    /// Finds the zone from the top down, and in it the name or the deepest name above it that exists. Stops at the
+    /// first label that does not exist, so a long name costs no more than a short one.
+    fn walk(&self, name: &[u8]) -> Option<Place<'_>> {
+        let starts = LabelStarts::of(name);
+        let (zone, depth) = self.zone_of(name, &starts)?;
+        let mut encloser = self.find(self.key(name.get(starts.at(depth)?..)?), zone)?;
+        for depth in depth + 1..=starts.count() {
+            match self.find(self.key(name.get(starts.at(depth)?..)?), zone) {
+                Some(entry) => encloser = entry,
+                None => return Some(Place { zone, node: self.wildcard_below(encloser, zone) }),
+            }
+        }
+        Some(Place { zone, node: Node::Exact(encloser) })
+    }
+
+    /// The deepest zone that `name` lies in, and how many labels its apex has.
+    fn zone_of(&self, name: &[u8], starts: &LabelStarts) -> Option<(u32, usize)> {
+        let mut deepest = None;
+        for depth in 1..=starts.count() {
+            let Some(entry) = self.find(self.key(name.get(starts.at(depth)?..)?), DIRECTORY) else { break };
+            if let Some(number) = entry.apex_of() {
+                deepest = Some((number, depth));
+            }
+            if entry.children() == 0 {
+                break;
+            }
+        }
+        deepest
+    }
+
+    /// The wildcard right below the closest encloser, and no other (RFC 4592 §3.3.1).
+    fn wildcard_below(&self, encloser: Entry<'_>, zone: u32) -> Node<'_> {
+        if !encloser.flags().has(Flags::WILDCARD_BELOW) {
+            return Node::Missing;
+        }
+        let mut name = [0; 2 + u8::MAX as usize];
+        let end = 2 + encloser.name().len();
+        name[..2].copy_from_slice(b"\x01*");
+        name[2..end].copy_from_slice(encloser.name());
+        self.find(self.key(&name[..end]), zone).map_or(Node::Missing, Node::Wildcard)
+    }
+}
+
+impl Nested {
+    pub(crate) fn has(&self, zone: u32) -> bool {
+        self.0.get(zone as usize / 64).is_some_and(|word| word >> (zone % 64) & 1 != 0)
+    }
+
+    pub(crate) fn set(&mut self, zone: u32, nested: bool) {
+        if self.has(zone) == nested {
+            return;
+        }
+        let words = Arc::make_mut(&mut self.0);
+        let index = zone as usize / 64;
+        if index >= words.len() {
+            words.resize(index + 1, 0);
+        }
+        words[index] ^= 1 << (zone % 64);
+    }
+}
+
+/// Which of `shards` a hash belongs to: by its upper half, since slots are chosen by the lower one.
+pub(crate) fn shard_index(hash: u64, shards: usize) -> usize {
+    (((hash >> 32) * shards as u64) >> 32) as usize
+}
+
+/// Where the labels of a name begin.
+struct LabelStarts {
+    starts: [u8; LABELS_MAX],
+    count: usize,
+}
+
+impl LabelStarts {
+    fn of(name: &[u8]) -> LabelStarts {
+        let mut labels = LabelStarts { starts: [0; LABELS_MAX], count: 0 };
+        let mut at = 0;
+        while let Some(&length @ 1..) = name.get(at)
+            && labels.count < LABELS_MAX
+        {
+            labels.starts[labels.count] = at as u8; // names have at most 255 bytes
+            labels.count += 1;
+            at += usize::from(length) + 1;
+        }
+        labels
+    }
+
+    fn count(&self) -> usize {
+        self.count
+    }
+
+    /// Where the last `depth` labels begin, for a depth of 1 and more.
+    fn at(&self, depth: usize) -> Option<usize> {
+        self.starts.get(self.count.checked_sub(depth)?).map(|start| usize::from(*start))
+    }
+}
