@@ -1,0 +1,264 @@
+//! A whole edge: `bartizan up` in a temporary directory, on free ports.
+
+use std::ffi::OsStr;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::curl::{self, Page};
+use crate::dns::{self, Reply};
+use crate::program::{Program, bartizan};
+
+/// Whether the hello page is there. Most tests do without: they start sooner.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Demo {
+    On,
+    Off,
+}
+
+/// A running `bartizan up` and what its first line said.
+pub struct Edge {
+    program: Program,
+    folder: TempDir,
+    demo: Demo,
+    ready: Value,
+}
+
+impl Edge {
+    #[track_caller]
+    pub fn start() -> Edge {
+        Edge::start_in(folder(), Demo::Off)
+    }
+
+    #[track_caller]
+    pub fn start_with_demo() -> Edge {
+        Edge::start_in(folder(), Demo::On)
+    }
+
+    #[track_caller]
+    fn start_in(folder: TempDir, demo: Demo) -> Edge {
+        let mut command = Edge::up(folder.path());
+        if demo == Demo::Off {
+            command.arg("--no-demo");
+        }
+        let mut program = Program::start("up", &mut command);
+        let line =
+            program.line("the line that says that all is ready", |line| line.starts_with('{').then(|| line.to_owned()));
+        let ready = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error} in the first line: {line}"));
+        Edge { program, folder, demo, ready }
+    }
+
+    /// `bartizan up` with its data in `folder`, on free ports.
+    #[track_caller]
+    pub fn up(folder: &Path) -> Command {
+        let mut command = bartizan(folder);
+        command.args(["up", "--json", "--data"]).arg(folder.join("data"));
+        for listener in ["--api", "--dns", "--http", "--https", "--tunnel"] {
+            command.args([listener, "127.0.0.1:0"]);
+        }
+        command
+    }
+
+    /// Ends it as a power cut does, and starts it again with the same data (and other ports).
+    #[track_caller]
+    pub fn restart_after_kill(self) -> Edge {
+        let Edge { program, folder, demo, .. } = self;
+        program.kill();
+        Edge::start_in(folder, demo)
+    }
+
+    /// The process.
+    pub fn program(&mut self) -> &mut Program {
+        &mut self.program
+    }
+
+    /// The object of the first line.
+    pub fn ready(&self) -> &Value {
+        &self.ready
+    }
+
+    #[track_caller]
+    fn text(&self, pointer: &str) -> &str {
+        let value = self.ready.pointer(pointer).and_then(Value::as_str);
+        value.unwrap_or_else(|| panic!("no text at {pointer} of {}", self.ready))
+    }
+
+    #[track_caller]
+    fn address(&self, pointer: &str) -> SocketAddr {
+        let text = self.text(pointer);
+        text.parse().unwrap_or_else(|error| panic!("{error}: {text} at {pointer}"))
+    }
+
+    /// The API's URL, with `/client/v4`.
+    pub fn api_url(&self) -> &str {
+        self.text("/api")
+    }
+
+    pub fn token(&self) -> &str {
+        self.text("/token")
+    }
+
+    pub fn account(&self) -> &str {
+        self.text("/account_id")
+    }
+
+    /// Id of the zone that `up` made.
+    pub fn zone(&self) -> &str {
+        self.text("/zone/id")
+    }
+
+    /// Name of the zone that `up` made.
+    pub fn domain(&self) -> &str {
+        self.text("/zone/name")
+    }
+
+    pub fn ca(&self) -> &Path {
+        Path::new(self.text("/ca"))
+    }
+
+    pub fn dns(&self) -> SocketAddr {
+        self.address("/dns/0")
+    }
+
+    pub fn http(&self) -> SocketAddr {
+        self.address("/http/0")
+    }
+
+    pub fn https(&self) -> SocketAddr {
+        self.address("/https/0")
+    }
+
+    pub fn tunnel(&self) -> SocketAddr {
+        self.address("/tunnel/0")
+    }
+
+    /// A folder that goes with the edge.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    pub fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    /// A client command of the binary, pointed at this edge through its environment.
+    #[track_caller]
+    pub fn command<S: AsRef<OsStr>>(&self, words: impl IntoIterator<Item = S>) -> Command {
+        let mut command = bartizan(self.folder.path());
+        command.env("BARTIZAN_API", self.api_url()).env("BARTIZAN_API_TOKEN", self.token()).args(words);
+        command
+    }
+
+    /// Calls the API by curl, whatever it answers.
+    #[track_caller]
+    pub fn ask(&self, method: &str, path: &str, body: Option<&Value>) -> Answer {
+        let bearer = format!("Authorization: Bearer {}", self.token());
+        self.ask_as(&[&bearer], method, path, body)
+    }
+
+    /// The same with headers of the caller's instead of our token.
+    #[track_caller]
+    pub fn ask_as(&self, headers: &[&str], method: &str, path: &str, body: Option<&Value>) -> Answer {
+        let url = format!("{}{path}", self.api_url());
+        let body = body.map(Value::to_string);
+        let mut words = vec!["--request", method, "--header", "Content-Type: application/json"];
+        for header in headers {
+            words.extend(["--header", header]);
+        }
+        if let Some(body) = &body {
+            words.extend(["--data-binary", body]);
+        }
+        words.push(&url);
+        let page = curl::get(&words);
+        let json = serde_json::from_slice(&page.body)
+            .unwrap_or_else(|error| panic!("{method} {path}: {} without JSON: {error}\n{}", page.status, page.text()));
+        Answer { status: page.status, json, call: format!("{method} {path}") }
+    }
+
+    #[track_caller]
+    pub fn get(&self, path: &str) -> Value {
+        self.ask("GET", path, None).result()
+    }
+
+    #[track_caller]
+    pub fn post(&self, path: &str, body: &Value) -> Value {
+        self.ask("POST", path, Some(body)).result()
+    }
+
+    #[track_caller]
+    pub fn delete(&self, path: &str) -> Value {
+        self.ask("DELETE", path, None).result()
+    }
+
+    /// Makes a record in the zone that `up` made; gives its id.
+    #[track_caller]
+    pub fn record(&self, body: &Value) -> String {
+        let record = self.post(&format!("/zones/{}/dns_records", self.zone()), body);
+        record["id"].as_str().expect("a record has an id").to_owned()
+    }
+
+    /// Asks our DNS by dig: `edge.dig(&["www.example.test", "A"])`.
+    #[track_caller]
+    pub fn dig(&self, words: &[&str]) -> Reply {
+        dns::dig(self.dns(), words)
+    }
+
+    /// Fetches `https://HOST/PATH` through the edge, trusting its CA and nobody else.
+    #[track_caller]
+    pub fn https_get(&self, host: &str, path: &str, words: &[&str]) -> Page {
+        self.try_https(host, path, words).unwrap_or_else(|error| panic!("https://{host}{path}: {error}"))
+    }
+
+    /// The same, or what curl says about it.
+    #[track_caller]
+    pub fn try_https(&self, host: &str, path: &str, words: &[&str]) -> Result<Page, String> {
+        let url = format!("https://{host}{path}");
+        let ca = self.ca().to_string_lossy().into_owned();
+        let connect = format!("::{}", self.https());
+        let mut all = vec!["--cacert", &ca, "--connect-to", &connect];
+        all.extend(words);
+        all.push(&url);
+        curl::try_get(&all)
+    }
+
+    /// Fetches `http://HOST/PATH` through the edge.
+    #[track_caller]
+    pub fn http_get(&self, host: &str, path: &str, words: &[&str]) -> Page {
+        let url = format!("http://{host}{path}");
+        let connect = format!("::{}", self.http());
+        let mut all = vec!["--connect-to", &connect];
+        all.extend(words);
+        all.push(&url);
+        curl::get(&all)
+    }
+}
+
+fn folder() -> TempDir {
+    tempfile::Builder::new().prefix("bartizan-e2e-").tempdir().expect("a temporary directory")
+}
+
+/// What the API answered.
+pub struct Answer {
+    pub status: u16,
+    pub json: Value,
+    call: String,
+}
+
+impl Answer {
+    /// Fails unless the call succeeded; gives `result`.
+    #[track_caller]
+    pub fn result(mut self) -> Value {
+        assert!(self.status == 200 && self.json["success"] == true, "{}: {} {}", self.call, self.status, self.json);
+        self.json["result"].take()
+    }
+
+    /// Status and code of the first error, as `400 1004`.
+    #[track_caller]
+    pub fn error(&self) -> String {
+        assert_eq!(self.json["success"], false, "{}: {} {}", self.call, self.status, self.json);
+        format!("{} {}", self.status, self.json["errors"][0]["code"])
+    }
+}

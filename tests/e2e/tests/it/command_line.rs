@@ -1,0 +1,175 @@
+//! The binary as a person meets it: what it says when something is wrong, and what scripts can rely on.
+
+use std::process::Command;
+
+use bartizan_e2e::{Edge, bartizan, finish, wait};
+use serde_json::Value;
+
+#[test]
+fn exit_codes() {
+    let edge = Edge::start();
+    let www = format!("www.{}", edge.domain());
+    for (line, code) in [
+        ("status", 0),
+        ("zone list", 0),
+        ("zone show nowhere.example", 3),
+        ("zone create new.example", 0),
+        ("zone create new.example", 4),
+        ("zone delete new.example", 0),
+        ("record create WWW A 192.0.2.1", 0),
+        ("record create WWW A 192.0.2.1", 4),
+        ("record create WWW AAAA 192.0.2.1", 1),
+        ("record delete WWW A", 0),
+        ("record delete WWW A", 3),
+        ("tunnel create one", 0),
+        ("tunnel create one", 4),
+        ("tunnel info two", 3),
+        ("tunnel delete one", 0),
+        ("frobnicate", 2),
+        ("zone", 2),
+        ("up --dns nonsense", 2),
+        ("--version", 0),
+        ("help", 0),
+    ] {
+        let line = line.replace("WWW", &www);
+        let finished = finish(&mut edge.command(line.split(' ')));
+        assert_eq!(finished.status.code(), Some(code), "{line}\n{}\n{}", finished.out, finished.err);
+        assert_eq!(code == 0, finished.err.is_empty() || !finished.err.contains("error"), "{line}\n{}", finished.err);
+    }
+}
+
+#[test]
+fn results_go_to_stdout_as_json_when_asked() {
+    let edge = Edge::start();
+    let www = format!("www.{}", edge.domain());
+    for line in ["zone list --json", "status --json", "tunnel list --json", "record create WWW A 192.0.2.1 --json"] {
+        let out = finish(&mut edge.command(line.replace("WWW", &www).split(' '))).ok();
+        let json: Result<Value, _> = serde_json::from_str(&out);
+        assert!(json.is_ok(), "{line}: {out}");
+    }
+    wait::until_eq("the record is served", &vec!["A 192.0.2.1".to_owned()], || edge.dig(&[&www, "A"]).answers());
+}
+
+#[test]
+fn a_dry_run_changes_nothing() {
+    let edge = Edge::start();
+    let www = format!("www.{}", edge.domain());
+    finish(&mut edge.command(["record", "create", &www, "A", "192.0.2.1", "--dry-run"])).ok();
+    finish(&mut edge.command(["record", "delete", &www])).failed_with(3);
+}
+
+/// The data directory of a local `up` is enough: no token has to be copied anywhere.
+#[test]
+fn a_local_edge_is_found_by_its_data_directory() {
+    let edge = Edge::start();
+    let mut command = bartizan(edge.folder());
+    command.arg("zone").arg("list").arg("--data").arg(edge.data());
+    assert!(finish(&mut command).ok().contains(edge.domain()));
+}
+
+#[test]
+fn no_edge_to_be_found_says_how_to_name_one() {
+    let nowhere = tempfile::tempdir().expect("a temporary directory");
+    let mut command = bartizan(nowhere.path());
+    command.args(["zone", "list", "--data"]).arg(nowhere.path().join("none"));
+    let error = finish(&mut command).failed_with(1);
+    assert!(error.contains("bartizan up") || error.contains("BARTIZAN_API"), "{error}");
+}
+
+#[test]
+fn a_taken_port_names_its_holder() {
+    let mut edge = Edge::start();
+    let id = edge.program().id().to_string();
+    let api = edge.api_url().trim_start_matches("http://").trim_end_matches("/client/v4").to_owned();
+    let taken = [
+        ("--dns", edge.dns().to_string()),
+        ("--http", edge.http().to_string()),
+        ("--https", edge.https().to_string()),
+        ("--tunnel", edge.tunnel().to_string()),
+        ("--api", api),
+    ];
+    for (flag, address) in taken {
+        let other = tempfile::tempdir().expect("a temporary directory");
+        let mut command = bartizan(other.path());
+        command.args(["up", "--json", "--no-demo", "--data"]).arg(other.path().join("data"));
+        for listener in ["--api", "--dns", "--http", "--https", "--tunnel"] {
+            command.args([listener, if listener == flag { &address } else { "127.0.0.1:0" }]);
+        }
+        let error = finish(&mut command).failed_with(1);
+        assert!(error.contains(&address) && error.contains(&id), "{flag} {address} held by {id}:\n{error}");
+    }
+}
+
+#[test]
+fn a_data_directory_that_somebody_uses_is_refused() {
+    let edge = Edge::start();
+    let error = finish(&mut Edge::up(edge.folder())).failed_with(1);
+    assert!(error.contains(&*edge.data().to_string_lossy()), "{error}");
+}
+
+#[test]
+fn a_data_directory_that_cannot_be_written_is_said_in_one_line() {
+    // A file where a folder should be: not even root can write below it.
+    let folder = tempfile::tempdir().expect("a temporary directory");
+    std::fs::write(folder.path().join("data"), "").expect("a temporary file");
+    let error = finish(&mut Edge::up(folder.path())).failed_with(1);
+    assert!(error.contains(&*folder.path().join("data").to_string_lossy()), "{error}");
+    assert!(!error.contains("panicked"), "{error}");
+}
+
+#[test]
+fn a_store_of_a_newer_version_is_left_alone() {
+    let edge = Edge::start();
+    let data = edge.data();
+    // Marked as of a later version while nobody uses it.
+    let edge = {
+        let folder = tempfile::tempdir().expect("a temporary directory");
+        let copy = folder.path().join("data");
+        let mut edge = edge;
+        edge.program().terminate();
+        edge.program().ended();
+        finish(Command::new("cp").arg("-r").arg(&data).arg(&copy)).ok();
+        folder
+    };
+    let mark = "import pathlib, sqlite3, sys\n\
+                found = [p for p in pathlib.Path(sys.argv[1]).rglob('*') if p.is_file() and p.open('rb').read(15) == b'SQLite format 3']\n\
+                assert found, 'no store'\n\
+                for p in found:\n    c = sqlite3.connect(p); c.execute('PRAGMA user_version = 9999'); c.commit(); c.close()\n";
+    finish(Command::new("python3").args(["-c", mark]).arg(edge.path().join("data"))).ok();
+    let error = finish(&mut Edge::up(edge.path())).failed_with(1);
+    assert!(error.contains("newer"), "{error}");
+}
+
+#[test]
+fn the_doctor_finds_nothing_on_free_ports_and_names_what_is_taken() {
+    let edge = Edge::start();
+    let folder = tempfile::tempdir().expect("a temporary directory");
+    let doctor = |dns: &str| {
+        let mut command = bartizan(folder.path());
+        command.args(["doctor", "--data"]).arg(folder.path().join("data"));
+        for listener in ["--api", "--http", "--https", "--tunnel"] {
+            command.args([listener, "127.0.0.1:0"]);
+        }
+        command.args(["--dns", dns]);
+        finish(&mut command)
+    };
+    doctor("127.0.0.1:0").ok();
+    let taken = edge.dns().to_string();
+    let found = doctor(&taken);
+    assert_eq!(found.status.code(), Some(1), "{}\n{}", found.out, found.err);
+    assert!(format!("{}{}", found.out, found.err).contains(&taken), "{}\n{}", found.out, found.err);
+}
+
+/// What one administrator knows is no business of the others on the machine.
+#[test]
+fn secrets_are_for_their_owner() {
+    let edge = Edge::start();
+    let list = "import os, pathlib, sys\n\
+                for p in sorted(pathlib.Path(sys.argv[1]).rglob('*')):\n    \
+                    text = p.read_bytes() if p.is_file() else b''\n    \
+                    if any(s.encode() in text for s in sys.argv[2:]): print(oct(p.stat().st_mode & 0o777), p.name)\n";
+    let key = edge.ready()["key"].as_str().expect("a key").to_owned();
+    let found = finish(Command::new("python3").args(["-c", list]).arg(edge.data()).args([edge.token(), &key])).ok();
+    assert!(found.lines().all(|line| line.starts_with("0o600 ")), "{found}");
+    assert_eq!(found.lines().count(), 1, "in one file, and in no log and no database:\n{found}");
+}

@@ -1,0 +1,10 @@
+//! End to end, one file a topic. Every test starts its own edge on free ports; all of them run at the same time.
+
+mod command_line;
+mod dns_answers;
+mod first_run;
+mod http_edge;
+mod records;
+mod sdk;
+mod strangers;
+mod tunnels;

@@ -1,0 +1,286 @@
+//! A service that listens on no public port, reached through the edge by name.
+
+use std::path::Path;
+use std::process::Command;
+
+use bartizan_e2e::origin::{Origin, free};
+use bartizan_e2e::{Connector, Edge, bartizan, finish, wait};
+use serde_json::{Value, json};
+
+/// 64 MiB: more than every buffer on the way together.
+const LARGE: usize = 64 << 20;
+
+/// The status of a page, 0 while there is no answer at all.
+fn status(edge: &Edge, host: &str) -> u16 {
+    edge.try_https(host, "/", &[]).map_or(0, |page| page.status)
+}
+
+fn tunnels(edge: &Edge) -> Value {
+    edge.get(&format!("/accounts/{}/cfd_tunnel?is_deleted=false", edge.account()))
+}
+
+/// Waits until the tunnel has that many connections, as the API tells it.
+fn connections(edge: &Edge, id: &str, expect: usize) {
+    wait::until_eq("connections of the tunnel", &expect, || {
+        let connectors = edge.get(&format!("/accounts/{}/cfd_tunnel/{id}/connections", edge.account()));
+        let each = connectors.as_array().expect("a list").iter();
+        each.map(|connector| connector["conns"].as_array().map_or(0, Vec::len)).sum()
+    });
+}
+
+#[test]
+fn one_command_makes_the_name_and_serves_it() {
+    let edge = Edge::start();
+    let origin = Origin::files();
+    std::fs::write(origin.folder().join("index.html"), "<p>from behind</p>").expect("a temporary file");
+    let host = format!("app.{}", edge.domain());
+    assert_eq!(edge.dig(&[&host, "A"]).status, "NXDOMAIN", "before");
+
+    let mut connector = Connector::start(&edge, &["--hostname", &host, &origin.url()]);
+    wait::until_eq("the name is there", &vec!["AAAA ::1".to_owned()], || edge.dig(&[&host, "AAAA"]).answers());
+    wait::until_eq("the page is there", &200, || status(&edge, &host));
+    for version in ["--http1.1", "--http2"] {
+        assert_eq!(edge.https_get(&host, "/", &[version]).text(), "<p>from behind</p>");
+    }
+    assert_eq!(edge.http_get(&host, "/", &[]).text(), "<p>from behind</p>");
+
+    // The name is a record like any other.
+    let records = edge.get(&format!("/zones/{}/dns_records?name={host}", edge.zone()));
+    assert_eq!((&records[0]["type"], &records[0]["proxied"]), (&json!("CNAME"), &json!(true)), "{records}");
+    let tunnels = tunnels(&edge);
+    let id = tunnels[0]["id"].as_str().expect("a tunnel").to_owned();
+    assert_eq!(records[0]["content"], json!(format!("{id}.cfargotunnel.com")));
+    connections(&edge, &id, 4);
+    assert_eq!(edge.get(&format!("/accounts/{}/cfd_tunnel/{id}", edge.account()))["status"], "healthy");
+
+    connector.program.terminate();
+    let end = connector.program.ended();
+    assert!(end.success(), "{end}\n{}", connector.program.output());
+    connections(&edge, &id, 0);
+    assert_eq!(status(&edge, &host), 530, "the name stays, and says that nobody is there");
+}
+
+#[test]
+fn the_same_command_again_takes_the_same_tunnel() {
+    let edge = Edge::start();
+    let origin = Origin::files();
+    let host = format!("app.{}", edge.domain());
+    for _ in 0..2 {
+        let connector = Connector::start(&edge, &["--hostname", &host, &origin.url()]);
+        wait::until_eq("the page is there", &200, || status(&edge, &host));
+        connector.program.kill();
+    }
+    assert_eq!(tunnels(&edge).as_array().map(Vec::len), Some(1));
+}
+
+#[test]
+fn the_built_in_page_stops_with_the_process() {
+    let edge = Edge::start();
+    let host = format!("warp.{}", edge.domain());
+    let mut connector = Connector::start(&edge, &["--hostname", &host, "--hello-world"]);
+    wait::until_eq("the page is there", &200, || status(&edge, &host));
+    assert!(edge.https_get(&host, "/", &[]).text().to_lowercase().contains("<html"));
+    connector.program.terminate();
+    connector.program.ended();
+    wait::until_eq("the page is gone", &530, || status(&edge, &host));
+}
+
+/// The command line of 2018, under the old name.
+#[test]
+fn under_the_name_of_the_stock_client() {
+    let edge = Edge::start();
+    let link = edge.folder().join("cloudflared");
+    std::os::unix::fs::symlink(bartizan_e2e::binary(), &link).expect("a temporary directory");
+    let host = format!("old.{}", edge.domain());
+    let mut command = Command::new(&link);
+    command.env("HOME", edge.folder()).env("BARTIZAN_API", edge.api_url()).env("BARTIZAN_API_TOKEN", edge.token());
+    let _connector = Connector::from({
+        command.args(["--hostname", &host, "--hello-world"]);
+        command
+    });
+    wait::until_eq("the page is there", &200, || status(&edge, &host));
+}
+
+#[test]
+fn a_token_is_all_that_a_machine_needs() {
+    let edge = Edge::start();
+    let origin = Origin::files();
+    std::fs::write(origin.folder().join("index.html"), "by token").expect("a temporary file");
+    finish(&mut edge.command(["tunnel", "create", "office"])).ok();
+    let token = finish(&mut edge.command(["tunnel", "token", "office"])).ok();
+    let host = format!("office.{}", edge.domain());
+    finish(&mut edge.command(["tunnel", "route", "dns", "office", &host])).ok();
+
+    let elsewhere = tempfile::tempdir().expect("a temporary directory");
+    let mut command = bartizan(elsewhere.path());
+    command.args(["tunnel", "run", "--token", token.trim(), "--url", &origin.url()]);
+    let _connector = Connector::from(command);
+    wait::until_eq("the page is there", &200, || status(&edge, &host));
+    assert_eq!(edge.https_get(&host, "/", &[]).text(), "by token");
+}
+
+#[test]
+fn run_by_name() {
+    let edge = Edge::start();
+    let origin = Origin::files();
+    finish(&mut edge.command(["tunnel", "create", "named"])).ok();
+    let host = format!("named.{}", edge.domain());
+    finish(&mut edge.command(["tunnel", "route", "dns", "named", &host])).ok();
+    let _connector = Connector::start(&edge, &["run", "named", "--url", &origin.url()]);
+    wait::until_eq("the page is there", &200, || status(&edge, &host));
+}
+
+#[test]
+fn large_bodies_pass_whole_in_both_directions() {
+    let edge = Edge::start();
+    let folder = edge.folder().join("large");
+    std::fs::create_dir(&folder).expect("a temporary directory");
+    let sent = folder.join("sent");
+    finish(Command::new("openssl").args(["rand", "-out"]).arg(&sent).arg(LARGE.to_string())).ok();
+    let hash = sha256(&sent);
+
+    let echo = Origin::echo();
+    let files = Origin::files();
+    std::fs::hard_link(&sent, files.folder().join("large")).or_else(|_| std::fs::copy(&sent, files.folder().join("large")).map(drop)).expect("a temporary file");
+    let (up, down) = (format!("up.{}", edge.domain()), format!("down.{}", edge.domain()));
+    let _first = Connector::start(&edge, &["--hostname", &up, &echo.url()]);
+    let _second = Connector::start(&edge, &["--hostname", &down, &files.url()]);
+    for host in [&up, &down] {
+        wait::until_eq("the page is there", &200, || status(&edge, host));
+    }
+    for version in ["--http1.1", "--http2"] {
+        let seen = edge.https_get(&up, "/", &[version, "--upload-file", &sent.to_string_lossy()]).json();
+        assert_eq!((&seen["length"], &seen["sha256"]), (&json!(LARGE), &json!(hash)), "upload {version}");
+
+        let received = folder.join("received");
+        let page = edge.https_get(&down, "/large", &[version, "--output", &received.to_string_lossy()]);
+        assert_eq!((page.status, sha256(&received)), (200, hash.clone()), "download {version}");
+    }
+}
+
+fn sha256(path: &Path) -> String {
+    let out = finish(Command::new("sha256sum").arg(path)).ok();
+    out.split(' ').next().expect("a hash").to_owned()
+}
+
+#[test]
+fn the_origin_learns_who_asked() {
+    let edge = Edge::start();
+    let origin = Origin::echo();
+    let host = format!("who.{}", edge.domain());
+    let _connector = Connector::start(&edge, &["--hostname", &host, &origin.url()]);
+    wait::until_eq("the page is there", &200, || status(&edge, &host));
+    let seen = edge.https_get(&host, "/a?b=c", &["--header", "X-Forwarded-For: 203.0.113.9"]).json();
+    assert_eq!(seen["path"], "/a?b=c");
+    for (name, expect) in
+        [("x-forwarded-for", "127.0.0.1"), ("x-forwarded-proto", "https"), ("cf-connecting-ip", "127.0.0.1"), ("host", &host)]
+    {
+        let found: Vec<&Value> = seen["headers"]
+            .as_array()
+            .expect("a list")
+            .iter()
+            .filter(|pair| pair[0].as_str().is_some_and(|key| key.eq_ignore_ascii_case(name)))
+            .map(|pair| &pair[1])
+            .collect();
+        assert_eq!(found, [expect], "{name} in {seen}");
+    }
+}
+
+#[test]
+fn https_origins_with_and_without_verification() {
+    let edge = Edge::start();
+    let origin = Origin::nginx_tls("127.0.0.1", "location / { return 200 \"secret\"; }");
+    let url = format!("https://localhost:{}", origin.port());
+    let (strict, lax) = (format!("strict.{}", edge.domain()), format!("lax.{}", edge.domain()));
+    let _strict = Connector::start(&edge, &["--hostname", &strict, &url]);
+    let _lax = Connector::start(&edge, &["--hostname", &lax, "--no-tls-verify", &url]);
+    wait::until_eq("any certificate", &200, || status(&edge, &lax));
+    assert_eq!(edge.https_get(&lax, "/", &[]).text(), "secret");
+    wait::until_eq("a certificate that nobody knows", &502, || status(&edge, &strict));
+}
+
+#[test]
+fn an_origin_that_is_down_is_502_and_the_connector_stays_up() {
+    let edge = Edge::start();
+    let nobody = free("127.0.0.1".parse().expect("an address"));
+    let host = format!("down.{}", edge.domain());
+    let mut connector = Connector::start(&edge, &["--hostname", &host, &format!("http://{nobody}")]);
+    wait::until_eq("the connector is there, its origin is not", &502, || status(&edge, &host));
+    assert!(connector.program.is_running());
+    // The origin comes back; nobody has to restart anything.
+    let _origin = bartizan_e2e::Program::start(
+        "late origin",
+        Command::new("python3").args(["-u", "-m", "http.server", &nobody.port().to_string(), "--bind", "127.0.0.1"]),
+    );
+    wait::until_eq("the page is there", &200, || status(&edge, &host));
+}
+
+#[test]
+fn a_wrong_secret_is_refused_with_the_reason() {
+    let edge = Edge::start();
+    let tunnel = edge.post(&format!("/accounts/{}/cfd_tunnel", edge.account()), &json!({"name": "locked"}));
+    let id = tunnel["id"].as_str().expect("an id");
+    let token = edge.get(&format!("/accounts/{}/cfd_tunnel/{id}/token", edge.account()));
+    let wrong = with_another_secret(token.as_str().expect("a token"));
+    let mut connector = Connector::start(&edge, &["run", "--token", &wrong, "--url", "http://127.0.0.1:1"]);
+    connector.program.line("why it is refused", |line| line.to_lowercase().contains("unauthorized").then_some(()));
+    connections(&edge, id, 0);
+}
+
+/// The token's text is base64 of JSON; `python3` is here anyway and can do both.
+fn with_another_secret(token: &str) -> String {
+    let program = "import base64, json, os, sys; t = json.loads(base64.b64decode(sys.argv[1])); \
+                   t['s'] = base64.b64encode(os.urandom(32)).decode(); \
+                   print(base64.b64encode(json.dumps(t).encode()).decode())";
+    finish(Command::new("python3").args(["-c", program, token])).ok().trim().to_owned()
+}
+
+#[test]
+fn a_tunnel_that_is_deleted_is_gone() {
+    let edge = Edge::start();
+    let host = format!("gone.{}", edge.domain());
+    let _connector = Connector::start(&edge, &["--hostname", &host, "--hello-world"]);
+    wait::until_eq("the page is there", &200, || status(&edge, &host));
+    let id = tunnels(&edge)[0]["id"].as_str().expect("an id").to_owned();
+    let path = format!("/accounts/{}/cfd_tunnel/{id}", edge.account());
+    assert_eq!(edge.ask("DELETE", &path, None).error(), "400 1022", "not with live connections");
+    edge.delete(&format!("{path}?cascade=true"));
+    wait::until_eq("the page is gone", &530, || status(&edge, &host));
+    assert_eq!(tunnels(&edge), json!([]));
+}
+
+#[test]
+fn a_connector_comes_back_after_the_edge_was_killed() {
+    let folder = tempfile::tempdir().expect("a temporary directory");
+    let start = |ports: &[String]| {
+        let mut command = bartizan(folder.path());
+        command.args(["up", "--json", "--no-demo", "--data"]).arg(folder.path().join("data")).args(ports);
+        bartizan_e2e::Program::start("up", &mut command)
+    };
+    let ports: Vec<String> = ["--api", "--dns", "--http", "--https", "--tunnel"]
+        .iter()
+        .flat_map(|name| [(*name).to_owned(), free("127.0.0.1".parse().expect("an address")).to_string()])
+        .collect();
+    let ready = |edge: &mut bartizan_e2e::Program| -> Value {
+        edge.line("ready", |line| serde_json::from_str(line).ok())
+    };
+    let mut edge = start(&ports);
+    let first = ready(&mut edge);
+    let text = |pointer: &str| first.pointer(pointer).and_then(Value::as_str).expect(pointer).to_owned();
+    let host = format!("back.{}", text("/zone/name"));
+    let mut command = bartizan(folder.path());
+    command.env("BARTIZAN_API", text("/api")).env("BARTIZAN_API_TOKEN", text("/token"));
+    command.args(["tunnel", "--hostname", &host, "--hello-world"]);
+    let mut connector = Connector::from(command);
+    let page = || {
+        let connect = format!("::{}", text("/https/0"));
+        let url = format!("https://{host}/");
+        bartizan_e2e::curl::try_get(&["--cacert", &text("/ca"), "--connect-to", &connect, &url]).map_or(0, |page| page.status)
+    };
+    wait::until_eq("the page is there", &200, page);
+    edge.kill();
+    let mut edge = start(&ports);
+    ready(&mut edge);
+    wait::until_eq("the page is back", &200, page);
+    assert!(connector.program.is_running());
+}
