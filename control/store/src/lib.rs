@@ -1,1 +1,40 @@
-//! Durable objects, change log, listing tables.
+//! The wishes, kept: durable objects, the change log that made them, and tables to list them by.
+//!
+//! ```text
+//! commit(ChangeSet) ─ prepare (caller's thread) ─ bounded queue ─ writer thread: one SQLite transaction a group
+//!                                                                  │ guards → change log + objects + listing tables
+//!                     Rev ◄── durable ◄────────────────────────────┘
+//! read() ── Snapshot: one consistent view ── get · list · for_each · tail · records · zones · tunnels
+//! watch() ── the newest revision, for those who tail
+//! ```
+//! - A change set is atomic: all its guards hold and all its operations land as one [`Rev`], or nothing does. Revisions
+//!   are dense. The same request id again gives the same revision and does nothing, for as long as the log reaches back.
+//! - What [`Store::commit`] returned is on the disk (WAL, `synchronous=FULL`).
+//! - Each revision carries a checksum over all changes before it: two copies with the same one are equal.
+//! - Values are JSON documents that the store does not interpret, except for the few fields that listings need
+//!   ([`Snapshot::records`] and its like). Listing tables come from these documents alone: any copy can rebuild them.
+//!
+//! Not here: what a document means (`base/model`), what clients may do (`control/api`), and anything async. All calls
+//! block; an async caller moves them to a blocking thread.
+
+mod change;
+mod error;
+mod key;
+mod listing;
+mod query;
+mod readers;
+mod schema;
+mod snapshot;
+mod store;
+mod tables;
+mod writer;
+
+pub use change::{Change, ChangeSet, Entry, Guard, Meta, Op, Rev, Value};
+pub use error::{CommitError, EngineError, OpenError, ReadError, TailError};
+pub use key::{Filter, Key, KeyError, KeyParts, Kind, Prefix};
+pub use query::{
+    Direction, Match, Page, Presence, RecordOrder, RecordQuery, TagFilter, Text, TunnelQuery, ZoneOrder, ZoneQuery,
+};
+pub use snapshot::Snapshot;
+pub use store::{BackupError, Retention, Store};
+pub use writer::{CHANGE_BYTES_MAX, VALUE_BYTES_MAX};

@@ -1,0 +1,258 @@
+//! What is asked for, what became of it, and the bytes and checksums in which the log keeps it.
+//!
+//! # Encoding of a change's operations (format 1, numbers in big-endian)
+//! ```text
+//! u8 format = 1, u32 count, then count times:
+//!   u8 0, u32 length, key                                   deleted
+//!   u8 1, u32 length, key, u16 format, u32 length, json     put
+//! ```
+//! # Checksum
+//! Over everything that ever happened, in 64 bits: the first eight bytes of
+//! `SHA-256(previous ‖ revision ‖ SHA-256(time ‖ u32 length ‖ actor ‖ request id ‖ operations))`, with the previous
+//! revision's checksum (zero before the first), the revision and the time in microseconds as u64. It shows that two copies
+//! are equal; it is no signature.
+
+use std::fmt;
+use std::sync::Arc;
+
+use bartizan_names::Timestamp;
+use bartizan_seal::sha256;
+
+use crate::key::Key;
+
+/// A revision: the number of a committed change set. Dense; 0 is the empty store.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Rev(pub u64);
+
+impl Rev {
+    /// Before the first change.
+    pub const ZERO: Rev = Rev(0);
+
+    pub const fn next(self) -> Rev {
+        Rev(self.0 + 1)
+    }
+}
+
+impl fmt::Display for Rev {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A document: normalised JSON and the number of its shape.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Value {
+    pub format: u16,
+    pub json: Arc<str>,
+}
+
+/// One step of a change set. Later steps on the same key win; deleting what is not there does nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Op {
+    Put { key: Key, value: Value },
+    Del { key: Key },
+}
+
+impl Op {
+    pub fn key(&self) -> &Key {
+        match self {
+            Op::Put { key, .. } | Op::Del { key } => key,
+        }
+    }
+}
+
+/// What must be true, before the first operation, for a change set to land.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Guard {
+    Absent(Key),
+    /// The key is there, and this revision put it.
+    At(Key, Rev),
+    Exists(Key),
+}
+
+impl Guard {
+    pub fn key(&self) -> &Key {
+        match self {
+            Guard::Absent(key) | Guard::At(key, _) | Guard::Exists(key) => key,
+        }
+    }
+}
+
+/// Who asked, when, and by which request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Meta {
+    pub at: Timestamp,
+    pub actor: String,
+    /// The same one again is the same request again.
+    pub request_id: [u8; 16],
+}
+
+/// A wish: lands whole as one revision, or not at all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChangeSet {
+    pub guards: Vec<Guard>,
+    pub ops: Vec<Op>,
+    pub meta: Meta,
+}
+
+/// An object in force.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    pub key: Key,
+    /// The revision that put it last.
+    pub rev: Rev,
+    pub value: Value,
+}
+
+/// A change set that landed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    pub rev: Rev,
+    pub meta: Meta,
+    pub ops: Vec<Op>,
+    /// Over this change and all before it.
+    pub checksum: u64,
+}
+
+impl Change {
+    /// Whether this change follows a state with the checksum `previous` and is whole.
+    pub fn follows(&self, previous: u64) -> bool {
+        self.checksum == checksum(previous, self.rev, &digest(&self.meta, &encode(&self.ops)))
+    }
+}
+
+/// The part of a checksum that does not depend on what was before.
+pub(crate) fn digest(meta: &Meta, ops: &[u8]) -> [u8; 32] {
+    let mut bytes = Vec::with_capacity(8 + 4 + meta.actor.len() + 16 + ops.len());
+    bytes.extend_from_slice(&meta.at.unix_micros().to_be_bytes());
+    put_text(&mut bytes, &meta.actor);
+    bytes.extend_from_slice(&meta.request_id);
+    bytes.extend_from_slice(ops);
+    sha256(&bytes)
+}
+
+pub(crate) fn checksum(previous: u64, rev: Rev, digest: &[u8; 32]) -> u64 {
+    let mut bytes = [0; 48];
+    bytes[..8].copy_from_slice(&previous.to_be_bytes());
+    bytes[8..16].copy_from_slice(&rev.0.to_be_bytes());
+    bytes[16..].copy_from_slice(digest);
+    let [a, b, c, d, e, f, g, h, ..] = sha256(&bytes);
+    u64::from_be_bytes([a, b, c, d, e, f, g, h])
+}
+
+const FORMAT: u8 = 1;
+const DEL: u8 = 0;
+const PUT: u8 = 1;
+
+pub(crate) fn encode(ops: &[Op]) -> Vec<u8> {
+    let mut bytes = vec![FORMAT];
+    bytes.extend_from_slice(&length(ops.len()).to_be_bytes());
+    for op in ops {
+        match op {
+            Op::Del { key } => {
+                bytes.push(DEL);
+                put_text(&mut bytes, key.as_str());
+            }
+            Op::Put { key, value } => {
+                bytes.push(PUT);
+                put_text(&mut bytes, key.as_str());
+                bytes.extend_from_slice(&value.format.to_be_bytes());
+                put_text(&mut bytes, &value.json);
+            }
+        }
+    }
+    bytes
+}
+
+fn put_text(bytes: &mut Vec<u8>, text: &str) {
+    bytes.extend_from_slice(&length(text.len()).to_be_bytes());
+    bytes.extend_from_slice(text.as_bytes());
+}
+
+/// Change sets are limited far below 4 GiB; one that is not is refused by its size before its encoding is used.
+fn length(length: usize) -> u32 {
+    u32::try_from(length).unwrap_or(u32::MAX)
+}
+
+/// None for bytes that [`encode`] cannot have written.
+pub(crate) fn decode(bytes: &[u8]) -> Option<Vec<Op>> {
+    let mut bytes = Cursor(bytes);
+    if bytes.take::<1>()? != [FORMAT] {
+        return None;
+    }
+    let count = u32::from_be_bytes(bytes.take()?);
+    let ops = (0..count).map(|_| bytes.op()).collect::<Option<Vec<Op>>>()?;
+    bytes.0.is_empty().then_some(ops)
+}
+
+/// What is left to decode.
+struct Cursor<'b>(&'b [u8]);
+
+impl<'b> Cursor<'b> {
+    fn op(&mut self) -> Option<Op> {
+        let [tag] = self.take()?;
+        let key = Key::parse(self.text()?).ok()?;
+        match tag {
+            DEL => Some(Op::Del { key }),
+            PUT => {
+                let format = u16::from_be_bytes(self.take()?);
+                Some(Op::Put { key, value: Value { format, json: self.text()?.into() } })
+            }
+            _ => None,
+        }
+    }
+
+    fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (taken, rest) = self.0.split_first_chunk::<N>()?;
+        self.0 = rest;
+        Some(*taken)
+    }
+
+    fn text(&mut self) -> Option<&'b str> {
+        let length = usize::try_from(u32::from_be_bytes(self.take()?)).ok()?;
+        let (text, rest) = self.0.split_at_checked(length)?;
+        self.0 = rest;
+        std::str::from_utf8(text).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ops() -> Vec<Op> {
+        vec![
+            Op::Put { key: Key::meta("a"), value: Value { format: 258, json: r#"{"ä":1}"#.into() } },
+            Op::Del { key: Key::meta("b") },
+        ]
+    }
+
+    #[test]
+    fn operations_read_what_they_write() {
+        assert_eq!(decode(&encode(&ops())), Some(ops()));
+        assert_eq!(decode(&encode(&[])), Some(vec![]));
+    }
+
+    #[test]
+    fn cut_or_changed_bytes_are_refused() {
+        let bytes = encode(&ops());
+        for end in 0..bytes.len() {
+            assert_eq!(decode(&bytes[..end]), None, "{end}");
+        }
+        for (at, byte) in [(0, 2), (4, 1), (4, 3), (5, 9)] {
+            let mut bytes = bytes.clone();
+            bytes[at] = byte;
+            assert_eq!(decode(&bytes), None, "{at}");
+        }
+    }
+
+    /// Written out once, so that a change of the algorithm cannot go unseen: copies in the field rely on it.
+    #[test]
+    fn the_checksum_stays_what_it_is() {
+        let meta = Meta { at: Timestamp::from_unix_micros(1), actor: "a".to_owned(), request_id: [7; 16] };
+        let first = checksum(0, Rev(1), &digest(&meta, &encode(&ops())));
+        let change = Change { rev: Rev(1), meta, ops: ops(), checksum: first };
+        assert!(change.follows(0) && !change.follows(1));
+        assert_eq!(first, 0, "{first:#x}");
+    }
+}

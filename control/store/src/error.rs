@@ -1,0 +1,100 @@
+//! What can go wrong, and what to do about it.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::change::{Guard, Rev};
+use crate::key::Key;
+
+/// The database engine failed: a full disk, a damaged file, a lock held by another process.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error(transparent)]
+pub struct EngineError(Arc<rusqlite::Error>);
+
+impl From<rusqlite::Error> for EngineError {
+    fn from(error: rusqlite::Error) -> EngineError {
+        EngineError(Arc::new(error))
+    }
+}
+
+impl EngineError {
+    pub(crate) fn code(&self) -> Option<rusqlite::ErrorCode> {
+        self.0.sqlite_error_code()
+    }
+}
+
+/// The store cannot be opened. Each text says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error("cannot write {}; make it a directory that this user may write to, or choose another data directory", path.display())]
+    NotWritable { path: PathBuf, source: io::Error },
+    #[error(
+        "the store has schema {found} and this version knows {supported} at most; install the newer version that wrote it, or restore a backup made before it"
+    )]
+    NewerSchema { found: u32, supported: u32 },
+    #[error("{} is damaged or not a store ({reason}); restore a backup, or move the file away to begin anew", path.display())]
+    Corrupt { path: PathBuf, reason: String },
+    #[error("cannot open {}; see that its disk has room and that no other process holds it", path.display())]
+    Engine { path: PathBuf, source: EngineError },
+}
+
+/// A change set did not land.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum CommitError {
+    /// Somebody else changed what the caller looked at.
+    #[error("{} is not as expected any more", guard.key())]
+    Conflict { guard: Guard },
+    #[error("{size} {what} where {max} is the most")]
+    TooLarge { what: &'static str, size: usize, max: usize },
+    /// The document lacks a field that its listing needs: a mistake of the caller.
+    #[error("the document of {key} cannot be listed: {reason}")]
+    Malformed { key: Key, reason: String },
+    #[error("the store is closed")]
+    Closed,
+    #[error("the store cannot write")]
+    Engine(#[from] EngineError),
+}
+
+/// The state cannot be read.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum ReadError {
+    /// Every connection is taken and none came back in time.
+    #[error("too many readers at once")]
+    Busy,
+    #[error("the store is damaged: {0}")]
+    Corrupt(String),
+    #[error("the store cannot read")]
+    Engine(#[from] EngineError),
+}
+
+/// The change log does not have what was asked for.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum TailError {
+    /// Take a full state again.
+    #[error("the log begins at revision {oldest}")]
+    Compacted { oldest: Rev },
+    /// The asker knows more than we do: this store is an older copy.
+    #[error("the log ends at revision {head}")]
+    Ahead { head: Rev },
+    #[error(transparent)]
+    Read(#[from] ReadError),
+}
+
+impl From<rusqlite::Error> for CommitError {
+    fn from(error: rusqlite::Error) -> CommitError {
+        CommitError::Engine(error.into())
+    }
+}
+
+impl From<rusqlite::Error> for ReadError {
+    fn from(error: rusqlite::Error) -> ReadError {
+        ReadError::Engine(error.into())
+    }
+}
+
+impl From<rusqlite::Error> for TailError {
+    fn from(error: rusqlite::Error) -> TailError {
+        TailError::Read(error.into())
+    }
+}

@@ -1,0 +1,89 @@
+//! Zones.
+
+use bartizan_names::{AccountId, ZoneId};
+use rusqlite::Connection;
+use rusqlite::types::Value;
+
+use super::filter::{Condition, Direction, Match, Text};
+use super::{Listed, Page};
+use crate::change::Entry;
+use crate::error::ReadError;
+use crate::listing::{folded, folded_owner};
+
+/// Which zones, and which page of them.
+#[derive(Clone, Debug)]
+pub struct ZoneQuery {
+    pub name: Vec<Text>,
+    pub account: Option<AccountId>,
+    pub status: Option<String>,
+    pub matching: Match,
+    /// The zones that the caller may see; none: all. Always in addition to the filters.
+    pub only: Option<Vec<ZoneId>>,
+    pub order: ZoneOrder,
+    pub direction: Direction,
+    /// From 1.
+    pub page: u32,
+    pub per_page: u32,
+}
+
+impl Default for ZoneQuery {
+    /// The first twenty zones by name.
+    fn default() -> ZoneQuery {
+        ZoneQuery {
+            name: Vec::new(),
+            account: None,
+            status: None,
+            matching: Match::All,
+            only: None,
+            order: ZoneOrder::Name,
+            direction: Direction::Ascending,
+            page: 1,
+            per_page: 20,
+        }
+    }
+}
+
+/// The order of zones; equal ones stand in the order of their ids.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ZoneOrder {
+    #[default]
+    Name,
+    Status,
+}
+
+pub(crate) fn zones(connection: &Connection, query: &ZoneQuery) -> Result<Page<Entry>, ReadError> {
+    let mut filters: Vec<Condition> = query.name.iter().map(name).collect();
+    filters.extend(query.account.map(|account| Condition::equal("account", account.to_string())));
+    filters.extend(query.status.as_ref().map(|status| Condition::equal("status", folded(status))));
+    let condition = Condition::combine(&visible(query.only.as_deref()), filters, query.matching);
+    let column = match query.order {
+        ZoneOrder::Name => "name",
+        ZoneOrder::Status => "status",
+    };
+    let direction = query.direction.sql();
+    let order = format!("{column} {direction}, zone {direction}");
+    let listed =
+        Listed { table: "zone", condition: &condition, order: &order, page: query.page, per_page: query.per_page };
+    Ok(Page { total: listed.total(connection)?, items: listed.items(connection)? })
+}
+
+fn visible(only: Option<&[ZoneId]>) -> Condition {
+    match only {
+        None => Condition::new("TRUE", []),
+        // One value however many zones: the number of question marks is limited.
+        Some(zones) => {
+            let zones = serde_json::Value::from_iter(zones.iter().map(ZoneId::to_string));
+            Condition::new("zone IN (SELECT value FROM json_each(?))", [Value::from(zones.to_string())])
+        }
+    }
+}
+
+fn name(test: &Text) -> Condition {
+    Condition::text(
+        "name",
+        match test {
+            Text::Exact(text) => Text::Exact(folded_owner(text)),
+            part => part.map(folded),
+        },
+    )
+}

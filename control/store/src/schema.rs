@@ -1,0 +1,108 @@
+//! The file: how a connection is opened, and how an older file becomes a newer one.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
+
+use crate::error::{EngineError, OpenError};
+
+pub(crate) const FILE: &str = "store.sqlite";
+
+/// Step `n` makes schema `n + 1`; the number is the file's `user_version`. A published step never changes.
+const STEPS: &[&str] = &[include_str!("schema/1.sql")];
+
+/// "Brtz": marks the file as ours (`application_id`, bytes 68–71 of the file).
+const APPLICATION: i32 = 0x4272_747a;
+
+/// How long a connection waits for a lock: only a backup by a foreign tool or a second process holds one.
+const LOCK_WAIT_MAX: Duration = Duration::from_secs(5);
+
+/// Pages kept by each connection, in KiB.
+const CACHE_KIB: u32 = 8 * 1024;
+
+/// Statements kept compiled by each connection: more than there are different ones outside of listings.
+const STATEMENTS_MAX: usize = 64;
+
+/// Makes the directory and the file if they are not there, and brings the file to the newest schema.
+pub(crate) fn open_writer(dir: &Path) -> Result<Connection, OpenError> {
+    let path = dir.join(FILE);
+    create(dir, &path).map_err(|source| OpenError::NotWritable { path: path.clone(), source })?;
+    let failed = |error: rusqlite::Error| classify(&path, error.into());
+    let mut connection = connect(&path).map_err(failed)?;
+    // FULL: in WAL mode each commit is synced before it returns. NORMAL would lose the last ones with the power.
+    connection.pragma_update(None, "journal_mode", "WAL").map_err(failed)?;
+    connection.pragma_update(None, "synchronous", "FULL").map_err(failed)?;
+    // A bulk load must not leave a file of its size behind.
+    connection.pragma_update(None, "journal_size_limit", 64 << 20).map_err(failed)?;
+    migrate(&mut connection, &path)?;
+    // The directory's entry of a new file is not durable by the file's own sync.
+    File::open(dir).and_then(|dir| dir.sync_all()).map_err(|source| OpenError::NotWritable { path, source })?;
+    Ok(connection)
+}
+
+pub(crate) fn open_reader(dir: &Path) -> Result<Connection, EngineError> {
+    let connection = connect(&dir.join(FILE))?;
+    connection.pragma_update(None, "query_only", true)?;
+    Ok(connection)
+}
+
+fn create(dir: &Path, file: &Path) -> io::Result<()> {
+    fs::create_dir_all(dir)?;
+    create_private(file)
+}
+
+/// An empty file for us alone, if there is none: documents hold sealed secrets and hashes. SQLite gives its journal the
+/// same mode.
+pub(crate) fn create_private(file: &Path) -> io::Result<()> {
+    OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(file).map(drop)
+}
+
+fn connect(path: &Path) -> rusqlite::Result<Connection> {
+    let connection =
+        Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    connection.busy_timeout(LOCK_WAIT_MAX)?;
+    connection.pragma_update(None, "cache_size", -i64::from(CACHE_KIB))?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
+    Ok(connection)
+}
+
+fn migrate(connection: &mut Connection, path: &Path) -> Result<(), OpenError> {
+    let failed = |error: rusqlite::Error| classify(path, error.into());
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
+    let number = |pragma| transaction.pragma_query_value(None, pragma, |row| row.get::<_, i32>(0)).map_err(failed);
+    let (application, version) = (number("application_id")?, number("user_version")?);
+    let tables: i64 =
+        transaction.query_row("SELECT count(*) FROM sqlite_schema", (), |row| row.get(0)).map_err(failed)?;
+    let found = match (application, tables) {
+        (APPLICATION, _) => version.unsigned_abs(),
+        (0, 0) => 0,
+        _ => return Err(OpenError::Corrupt { path: path.to_owned(), reason: "another program's database".to_owned() }),
+    };
+    let supported = u32::try_from(STEPS.len()).unwrap_or(u32::MAX);
+    if found > supported {
+        return Err(OpenError::NewerSchema { found, supported });
+    }
+    for step in STEPS.iter().skip(found as usize) {
+        transaction.execute_batch(step).map_err(failed)?;
+    }
+    transaction.pragma_update(None, "application_id", APPLICATION).map_err(failed)?;
+    transaction.pragma_update(None, "user_version", supported).map_err(failed)?;
+    transaction.commit().map_err(failed)
+}
+
+fn classify(path: &Path, source: EngineError) -> OpenError {
+    let path = path.to_owned();
+    match source.code() {
+        Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => {
+            OpenError::Corrupt { path, reason: source.to_string() }
+        }
+        Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => {
+            OpenError::NotWritable { path, source: io::Error::other(source) }
+        }
+        _ => OpenError::Engine { path, source },
+    }
+}

@@ -1,0 +1,185 @@
+//! Reading: one consistent view of the state and the log.
+
+use std::sync::Arc;
+
+use bartizan_names::{Name, Timestamp, ZoneId};
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use crate::change::{self, Change, Entry, Meta, Rev, Value};
+use crate::error::{ReadError, TailError};
+use crate::key::{Filter, Key, Kind, Prefix};
+use crate::query::{self, Page, RecordQuery, TunnelQuery, ZoneQuery};
+use crate::readers::Readers;
+use crate::tables::{self, signed};
+
+/// The state as it was when this was taken, whatever is committed meanwhile. For one thread at a time.
+pub struct Snapshot {
+    /// None only while dropping.
+    connection: Option<Connection>,
+    readers: Arc<Readers>,
+    head: Rev,
+    checksum: u64,
+}
+
+impl Snapshot {
+    pub(crate) fn open(readers: Arc<Readers>) -> Result<Snapshot, ReadError> {
+        let connection = readers.take()?;
+        // The first read fixes the view, not BEGIN.
+        match connection.execute_batch("BEGIN").and_then(|()| tables::head(&connection)) {
+            Ok((head, checksum)) => Ok(Snapshot { connection: Some(connection), readers, head, checksum }),
+            Err(error) => {
+                drop(connection);
+                readers.forget();
+                Err(error.into())
+            }
+        }
+    }
+
+    fn connection(&self) -> &Connection {
+        self.connection.as_ref().expect("taken out in drop only")
+    }
+
+    /// The revision of this view.
+    pub fn head(&self) -> Rev {
+        self.head
+    }
+
+    /// Over all changes up to [`Snapshot::head`]: equal in two stores that hold the same.
+    pub fn checksum(&self) -> u64 {
+        self.checksum
+    }
+
+    pub fn get(&self, key: &Key) -> Result<Option<Entry>, ReadError> {
+        self.connection()
+            .prepare_cached("SELECT key, rev, format, json FROM object WHERE key = ?")?
+            .query_row([key.as_str()], |row| Ok(entry(row)))
+            .optional()?
+            .transpose()
+    }
+
+    /// Up to `limit` objects in the order of their keys, behind `after` if that is given.
+    pub fn list(&self, prefix: &Prefix, after: Option<&Key>, limit: usize) -> Result<Vec<Entry>, ReadError> {
+        let after = after.map_or("", Key::as_str);
+        self.connection()
+            .prepare_cached(
+                "SELECT key, rev, format, json FROM object WHERE key >= ? AND key > ? AND key < ? ORDER BY key LIMIT ?",
+            )?
+            .query_map(params![prefix.first(), after, prefix.end(), rows(limit)], |row| Ok(entry(row)))?
+            .map(|row| row?)
+            .collect()
+    }
+
+    /// Hands every object that passes `filter` to `f`, one at a time and without holding more: kind after kind in the
+    /// order of [`Kind`], inside a kind in no order.
+    pub fn for_each(&self, filter: &Filter, f: &mut dyn FnMut(Entry)) -> Result<(), ReadError> {
+        match filter {
+            Filter::Everything => Kind::ALL.into_iter().try_for_each(|kind| self.each_of_kind(kind, f)),
+            Filter::Kinds(kinds) => kinds.iter().try_for_each(|kind| self.each_of_kind(*kind, f)),
+            Filter::Zone(zone) => {
+                for key in [Key::zone(*zone), Key::settings(*zone)] {
+                    self.get(&key)?.into_iter().for_each(&mut *f);
+                }
+                [Prefix::records(*zone), Prefix::names(*zone)].iter().try_for_each(|prefix| self.each_of(prefix, f))
+            }
+        }
+    }
+
+    fn each_of_kind(&self, kind: Kind, f: &mut dyn FnMut(Entry)) -> Result<(), ReadError> {
+        let mut select =
+            self.connection().prepare_cached("SELECT key, rev, format, json FROM object WHERE kind = ? ORDER BY id")?;
+        let mut rows = select.query([kind.code()])?;
+        while let Some(row) = rows.next()? {
+            f(entry(row)?);
+        }
+        Ok(())
+    }
+
+    fn each_of(&self, prefix: &Prefix, f: &mut dyn FnMut(Entry)) -> Result<(), ReadError> {
+        let mut select = self
+            .connection()
+            .prepare_cached("SELECT key, rev, format, json FROM object WHERE key >= ? AND key < ? ORDER BY key")?;
+        let mut rows = select.query([prefix.first(), &prefix.end()])?;
+        while let Some(row) = rows.next()? {
+            f(entry(row)?);
+        }
+        Ok(())
+    }
+
+    /// Up to `limit` changes behind `after`, in order and without a gap; empty when `after` is the newest.
+    pub fn tail(&self, after: Rev, limit: usize) -> Result<Vec<Change>, TailError> {
+        if after > self.head {
+            return Err(TailError::Ahead { head: self.head });
+        }
+        if let Some(oldest) = tables::oldest(self.connection())?
+            && after.next() < oldest
+        {
+            return Err(TailError::Compacted { oldest });
+        }
+        self.connection()
+            .prepare_cached(
+                "SELECT rev, request_id, at, actor, checksum, ops FROM change WHERE rev > ? ORDER BY rev LIMIT ?",
+            )?
+            .query_map([signed(after.0), rows(limit)], |row| Ok(change(row)))?
+            .map(|row| Ok(row??))
+            .collect()
+    }
+
+    /// A page of the records of a zone.
+    pub fn records(&self, query: &RecordQuery) -> Result<Page<Entry>, ReadError> {
+        query::records(self.connection(), query)
+    }
+
+    /// All records of one owner name, in the order of their ids.
+    pub fn records_at(&self, zone: ZoneId, owner: &Name) -> Result<Vec<Entry>, ReadError> {
+        query::records_at(self.connection(), zone, owner)
+    }
+
+    /// A page of zones.
+    pub fn zones(&self, query: &ZoneQuery) -> Result<Page<Entry>, ReadError> {
+        query::zones(self.connection(), query)
+    }
+
+    /// A page of tunnels.
+    pub fn tunnels(&self, query: &TunnelQuery) -> Result<Page<Entry>, ReadError> {
+        query::tunnels(self.connection(), query)
+    }
+}
+
+impl Drop for Snapshot {
+    fn drop(&mut self) {
+        let Some(connection) = self.connection.take() else { return };
+        match connection.execute_batch("ROLLBACK") {
+            Ok(()) => self.readers.put(connection),
+            // A connection that cannot end a transaction is of no use to the next one.
+            Err(_) => self.readers.forget(),
+        }
+    }
+}
+
+fn rows(limit: usize) -> i64 {
+    i64::try_from(limit).unwrap_or(i64::MAX)
+}
+
+/// From the columns key, rev, format, json.
+pub(crate) fn entry(row: &Row<'_>) -> Result<Entry, ReadError> {
+    let key = Key::parse(row.get_ref(0)?.as_str().map_err(rusqlite::Error::from)?)
+        .map_err(|error| ReadError::Corrupt(error.to_string()))?;
+    let json = row.get_ref(3)?.as_str().map_err(rusqlite::Error::from)?.into();
+    Ok(Entry { key, rev: Rev(row.get::<_, i64>(1)?.cast_unsigned()), value: Value { format: row.get(2)?, json } })
+}
+
+/// From the columns rev, request_id, at, actor, checksum, ops.
+fn change(row: &Row<'_>) -> Result<Change, ReadError> {
+    let rev = Rev(row.get::<_, i64>(0)?.cast_unsigned());
+    let ops = row.get_ref(5)?.as_blob().map_err(rusqlite::Error::from)?;
+    Ok(Change {
+        rev,
+        meta: Meta {
+            request_id: row.get(1)?,
+            at: Timestamp::from_unix_micros(row.get::<_, i64>(2)?.cast_unsigned()),
+            actor: row.get(3)?,
+        },
+        checksum: row.get::<_, i64>(4)?.cast_unsigned(),
+        ops: change::decode(ops).ok_or_else(|| ReadError::Corrupt(format!("revision {rev} of the log")))?,
+    })
+}

@@ -1,0 +1,154 @@
+//! The door: opening, committing, reading, and looking after the file.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc::{self, SyncSender};
+use std::thread::{self, JoinHandle};
+
+use bartizan_names::Timestamp;
+use tokio::sync::watch;
+
+use crate::change::{ChangeSet, Rev};
+use crate::error::{CommitError, OpenError, ReadError};
+use crate::readers::Readers;
+use crate::schema;
+use crate::snapshot::Snapshot;
+use crate::tables;
+use crate::writer::{Job, Prepared, QUEUE_MAX, Work, Writer};
+
+/// How much of the change log stays. Only whole beginnings of the log go, and never the newest change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retention {
+    /// At most so many changes stay.
+    pub changes_max: u64,
+    /// What is older may go.
+    pub since: Timestamp,
+}
+
+impl Retention {
+    /// A PoP that was away for longer than this takes a full state, which is the faster way by then anyway.
+    const DAYS: u64 = 7;
+    const CHANGES_MAX: u64 = 1_000_000;
+
+    /// Seven days, and no more than a million changes.
+    pub fn usual(now: Timestamp) -> Retention {
+        let since = now.unix_micros().saturating_sub(Self::DAYS * 86_400 * 1_000_000);
+        Retention { changes_max: Self::CHANGES_MAX, since: Timestamp::from_unix_micros(since) }
+    }
+}
+
+/// The store of one data directory. Cheap to clone; the file is closed when the last clone is gone.
+#[derive(Clone)]
+pub struct Store(Arc<Shared>);
+
+struct Shared {
+    /// None only while closing.
+    queue: Option<SyncSender<Job>>,
+    writer: Option<JoinHandle<()>>,
+    head: watch::Receiver<Rev>,
+    readers: Arc<Readers>,
+}
+
+impl Store {
+    /// Opens `dir`, which is made if it is not there, and brings an older file up to date.
+    ///
+    /// Two processes with one store do no harm but wait for each other; that there is only one is the caller's to see to.
+    pub fn open(dir: &Path) -> Result<Store, OpenError> {
+        let connection = schema::open_writer(dir)?;
+        let engine =
+            |source: rusqlite::Error| OpenError::Engine { path: dir.join(schema::FILE), source: source.into() };
+        let (rev, _) = tables::head(&connection).map_err(engine)?;
+        let (head_sender, head) = watch::channel(rev);
+        let (queue, jobs) = mpsc::sync_channel(QUEUE_MAX);
+        let writer = Writer { connection, queue: jobs, head: head_sender };
+        let writer = thread::Builder::new()
+            .name("store-writer".to_owned())
+            .spawn(move || writer.run())
+            .map_err(|source| OpenError::NotWritable { path: dir.to_owned(), source })?;
+        let readers = Arc::new(Readers::new(dir.to_owned()));
+        Ok(Store(Arc::new(Shared { queue: Some(queue), writer: Some(writer), head, readers })))
+    }
+
+    /// Makes `set` the next revision, durably, or says why not. Blocks, for a sync of the disk at least.
+    ///
+    /// A request id that landed before returns its revision, whatever else `set` says; a conflict does not use it up.
+    pub fn commit(&self, set: ChangeSet) -> Result<Rev, CommitError> {
+        self.run(Work::Commit(Box::new(Prepared::new(set)?)))
+    }
+
+    /// A consistent view of now. Blocks while all reading connections are lent; keep it for milliseconds, not minutes,
+    /// because the journal grows for as long as somebody looks at an old state.
+    pub fn read(&self) -> Result<Snapshot, ReadError> {
+        Snapshot::open(Arc::clone(&self.0.readers))
+    }
+
+    /// The newest revision. It is seen here before the one who committed it hears of it.
+    pub fn watch(&self) -> watch::Receiver<Rev> {
+        self.0.head.clone()
+    }
+
+    /// Drops what `keep` does not want from the change log; returns the oldest revision that is left.
+    /// Commits go on meanwhile.
+    pub fn compact(&self, keep: Retention) -> Result<Rev, CommitError> {
+        let mut oldest = Rev::ZERO;
+        loop {
+            match self.run(Work::Compact(keep))? {
+                same if same == oldest => return Ok(oldest),
+                newer => oldest = newer,
+            }
+        }
+    }
+
+    /// Writes a whole copy of now to the new file `to`, readable by this user only. A store opens it as `store.sqlite`.
+    pub fn backup(&self, to: &Path) -> Result<(), BackupError> {
+        if to.exists() {
+            return Err(BackupError::Exists { path: to.to_owned() });
+        }
+        let mut partial = to.as_os_str().to_owned();
+        partial.push(".partial");
+        let partial = PathBuf::from(partial);
+        let failed = |source: io::Error| BackupError::NotWritable { path: to.to_owned(), source };
+        // SQLite fills an empty file; one that we made has the right mode from its first byte.
+        schema::create_private(&partial).map_err(failed)?;
+        let copied = self.0.readers.vacuum_into(&partial).map_err(BackupError::Read).and_then(|()| {
+            File::open(&partial).and_then(|file| file.sync_all()).map_err(failed)?;
+            fs::rename(&partial, to).map_err(failed)
+        });
+        if copied.is_err() {
+            // The reason is already known; a file that cannot be removed adds nothing to it.
+            let _ = fs::remove_file(&partial);
+        }
+        copied
+    }
+
+    fn run(&self, work: Work) -> Result<Rev, CommitError> {
+        let (reply, verdict) = mpsc::sync_channel(1);
+        let queue = self.0.queue.as_ref().ok_or(CommitError::Closed)?;
+        queue.send(Job { work, reply }).map_err(|_| CommitError::Closed)?;
+        verdict.recv().map_err(|_| CommitError::Closed)?
+    }
+}
+
+impl Drop for Shared {
+    /// Waits for the writer, so that the file is closed and all is written when the last clone is gone.
+    fn drop(&mut self) {
+        drop(self.queue.take());
+        if let Some(writer) = self.writer.take() {
+            // A panic of the writer was printed by its thread and told to all who waited.
+            let _ = writer.join();
+        }
+    }
+}
+
+/// No copy was made.
+#[derive(Debug, thiserror::Error)]
+pub enum BackupError {
+    #[error("{} is already there; name a new file", path.display())]
+    Exists { path: PathBuf },
+    #[error("cannot write {}; choose a place that this user may write to and that has room", path.display())]
+    NotWritable { path: PathBuf, source: io::Error },
+    #[error(transparent)]
+    Read(ReadError),
+}

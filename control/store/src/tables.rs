@@ -1,0 +1,170 @@
+//! Writing: guards checked and operations carried out inside the writer's transaction.
+
+use bartizan_names::Timestamp;
+use rusqlite::{Connection, OptionalExtension, params};
+
+use crate::change::{Guard, Op, Rev, Value};
+use crate::key::Key;
+use crate::listing::{self, Listing};
+
+/// Unsigned in the program, signed in SQLite; bit by bit.
+pub(crate) const fn signed(number: u64) -> i64 {
+    number.cast_signed()
+}
+
+/// The newest revision and its checksum. The newest change is never compacted, so the log always knows.
+pub(crate) fn head(connection: &Connection) -> rusqlite::Result<(Rev, u64)> {
+    connection
+        .prepare_cached("SELECT rev, checksum FROM change ORDER BY rev DESC LIMIT 1")?
+        .query_row((), |row| Ok((Rev(row.get::<_, i64>(0)?.cast_unsigned()), row.get::<_, i64>(1)?.cast_unsigned())))
+        .optional()
+        .map(Option::unwrap_or_default)
+}
+
+/// The revision that a request made earlier.
+pub(crate) fn revision_of(connection: &Connection, request_id: &[u8; 16]) -> rusqlite::Result<Option<Rev>> {
+    connection
+        .prepare_cached("SELECT rev FROM change WHERE request_id = ?")?
+        .query_row([request_id], |row| row.get::<_, i64>(0))
+        .optional()
+        .map(|rev| rev.map(|rev| Rev(rev.cast_unsigned())))
+}
+
+/// The oldest revision in the log.
+pub(crate) fn oldest(connection: &Connection) -> rusqlite::Result<Option<Rev>> {
+    let rev: Option<i64> = connection.prepare_cached("SELECT min(rev) FROM change")?.query_row((), |row| row.get(0))?;
+    Ok(rev.map(|rev| Rev(rev.cast_unsigned())))
+}
+
+/// The last revision of those at the log's beginning that are all older than `since`.
+pub(crate) fn last_before(connection: &Connection, since: Timestamp) -> rusqlite::Result<Rev> {
+    // Walks from the oldest: clocks jump, and a prefix of the log is all that may go.
+    let first_kept: Option<i64> = connection
+        .prepare_cached("SELECT rev FROM change WHERE at >= ? ORDER BY rev LIMIT 1")?
+        .query_row([signed(since.unix_micros())], |row| row.get(0))
+        .optional()?;
+    Ok(match first_kept {
+        Some(rev) => Rev(rev.cast_unsigned().saturating_sub(1)),
+        None => head(connection)?.0,
+    })
+}
+
+pub(crate) fn drop_changes(connection: &Connection, until: Rev) -> rusqlite::Result<()> {
+    connection.prepare_cached("DELETE FROM change WHERE rev <= ?")?.execute([signed(until.0)]).map(drop)
+}
+
+/// The first guard that does not hold.
+pub(crate) fn broken<'g>(connection: &Connection, guards: &'g [Guard]) -> rusqlite::Result<Option<&'g Guard>> {
+    let mut find = connection.prepare_cached("SELECT rev FROM object WHERE key = ?")?;
+    for guard in guards {
+        let found = find.query_row([guard.key().as_str()], |row| row.get::<_, i64>(0)).optional()?;
+        let holds = match guard {
+            Guard::Absent(_) => found.is_none(),
+            Guard::Exists(_) => found.is_some(),
+            Guard::At(_, rev) => found == Some(signed(rev.0)),
+        };
+        if !holds {
+            return Ok(Some(guard));
+        }
+    }
+    Ok(None)
+}
+
+/// Carries out one operation; `listing` is the row that goes with it.
+pub(crate) fn apply(connection: &Connection, rev: Rev, op: &Op, listing: Option<&Listing>) -> rusqlite::Result<()> {
+    match op {
+        Op::Del { key } => delete(connection, key),
+        Op::Put { key, value } => {
+            let id = put(connection, rev, key, value)?;
+            match listing {
+                Some(Listing::Record(record)) => put_record(connection, id, record),
+                Some(Listing::Zone(zone)) => put_zone(connection, id, zone),
+                Some(Listing::Tunnel(tunnel)) => put_tunnel(connection, id, tunnel),
+                None => Ok(()),
+            }
+        }
+    }
+}
+
+fn put(connection: &Connection, rev: Rev, key: &Key, value: &Value) -> rusqlite::Result<i64> {
+    connection
+        .prepare_cached(
+            "INSERT INTO object (key, kind, rev, format, json) VALUES (?, ?, ?, ?, ?)
+             ON CONFLICT (key) DO UPDATE SET rev = excluded.rev, format = excluded.format, json = excluded.json
+             RETURNING id",
+        )?
+        .query_row(params![key.as_str(), key.kind().code(), signed(rev.0), value.format, &*value.json], |row| {
+            row.get(0)
+        })
+}
+
+fn delete(connection: &Connection, key: &Key) -> rusqlite::Result<()> {
+    let id: Option<i64> = connection
+        .prepare_cached("DELETE FROM object WHERE key = ? RETURNING id")?
+        .query_row([key.as_str()], |row| row.get(0))
+        .optional()?;
+    let listing = match key.kind() {
+        crate::Kind::Record => "DELETE FROM record WHERE id = ?",
+        crate::Kind::Zone => "DELETE FROM zone WHERE id = ?",
+        crate::Kind::Tunnel => "DELETE FROM tunnel WHERE id = ?",
+        _ => return Ok(()),
+    };
+    if let Some(id) = id {
+        connection.prepare_cached(listing)?.execute([id])?;
+    }
+    Ok(())
+}
+
+fn put_record(connection: &Connection, id: i64, record: &listing::Record) -> rusqlite::Result<()> {
+    let zone = record.zone.as_bytes();
+    // An upsert and no replacement: the triggers count what is added and removed, and an update is neither.
+    connection
+        .prepare_cached(
+            "INSERT INTO record (id, zone, record, type, owner, content, ttl, proxied, comment)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+             ON CONFLICT (id) DO UPDATE SET type = excluded.type, owner = excluded.owner, content = excluded.content,
+                 ttl = excluded.ttl, proxied = excluded.proxied, comment = excluded.comment",
+        )?
+        .execute(params![
+            id,
+            zone,
+            record.record.as_bytes(),
+            record.rtype,
+            record.owner,
+            record.content,
+            record.ttl,
+            record.proxied,
+            record.comment
+        ])?;
+    connection.prepare_cached("DELETE FROM record_tag WHERE id = ?")?.execute([id])?;
+    for (name, value) in &record.tags {
+        connection
+            .prepare_cached("INSERT INTO record_tag (zone, name, value, id) VALUES (?, ?, ?, ?)")?
+            .execute(params![zone, name, value, id])?;
+    }
+    Ok(())
+}
+
+fn put_zone(connection: &Connection, id: i64, zone: &listing::Zone) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached("INSERT OR REPLACE INTO zone (id, zone, name, account, status) VALUES (?, ?, ?, ?, ?)")?
+        .execute(params![id, zone.zone, zone.name, zone.account, zone.status])
+        .map(drop)
+}
+
+fn put_tunnel(connection: &Connection, id: i64, tunnel: &listing::Tunnel) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached(
+            "INSERT OR REPLACE INTO tunnel (id, tunnel, name, account, created_at, deleted_at)
+             VALUES (?, ?, ?, ?, ?, ?)",
+        )?
+        .execute(params![
+            id,
+            tunnel.tunnel,
+            tunnel.name,
+            tunnel.account,
+            signed(tunnel.created_at.unix_micros()),
+            tunnel.deleted_at.map(|at| signed(at.unix_micros()))
+        ])
+        .map(drop)
+}

@@ -1,0 +1,204 @@
+//! The one thread that writes.
+//!
+//! Commits that wait together are written together: one transaction and one sync for the group, while each change set
+//! keeps its own guards, its own verdict and its own revision. Nobody is answered before all of it is durable.
+
+use std::sync::mpsc::{Receiver, SyncSender};
+
+use rusqlite::{Connection, Transaction, TransactionBehavior, params};
+use tokio::sync::watch;
+
+use crate::change::{self, ChangeSet, Rev};
+use crate::error::{CommitError, EngineError};
+use crate::listing::Listing;
+use crate::store::Retention;
+use crate::tables::{self, signed};
+
+/// One value. Far above any document of ours; what is larger is a mistake or an attack.
+pub const VALUE_BYTES_MAX: usize = 1 << 20;
+
+/// All operations of one change set together, encoded. Room for some ten thousand records; larger imports are cut into
+/// several change sets, so that nobody else waits for seconds behind one.
+pub const CHANGE_BYTES_MAX: usize = 32 << 20;
+
+/// Guards and operations of one change set.
+const STEPS_MAX: usize = 200_000;
+
+/// Jobs that wait for the writer. A caller that finds the queue full waits for room.
+pub(crate) const QUEUE_MAX: usize = 1024;
+
+/// Change sets in one transaction: enough to share a sync among all who wait, few enough to answer soon.
+const GROUP_MAX: usize = 256;
+
+/// Their encoded operations together.
+const GROUP_BYTES_MAX: usize = CHANGE_BYTES_MAX;
+
+/// Changes dropped in one step of compaction, so that commits get in between.
+const COMPACT_STEP: u64 = 10_000;
+
+pub(crate) type Verdict = Result<Rev, CommitError>;
+
+pub(crate) struct Job {
+    pub(crate) work: Work,
+    pub(crate) reply: SyncSender<Verdict>,
+}
+
+pub(crate) enum Work {
+    Commit(Box<Prepared>),
+    /// One step; the verdict is the oldest revision that is left.
+    Compact(Retention),
+}
+
+impl Work {
+    fn bytes(&self) -> usize {
+        match self {
+            Work::Commit(prepared) => prepared.encoded.len(),
+            Work::Compact(_) => 0,
+        }
+    }
+}
+
+/// A change set with everything done to it that needs no database.
+pub(crate) struct Prepared {
+    set: ChangeSet,
+    encoded: Vec<u8>,
+    digest: [u8; 32],
+    /// One for each operation.
+    listings: Vec<Option<Listing>>,
+}
+
+impl Prepared {
+    pub(crate) fn new(set: ChangeSet) -> Result<Prepared, CommitError> {
+        within("guards and operations in a change set", set.guards.len() + set.ops.len(), STEPS_MAX)?;
+        for op in &set.ops {
+            if let change::Op::Put { value, .. } = op {
+                within("bytes in a value", value.json.len(), VALUE_BYTES_MAX)?;
+            }
+        }
+        let encoded = change::encode(&set.ops);
+        within("bytes in a change set", encoded.len(), CHANGE_BYTES_MAX)?;
+        let listings = set.ops.iter().map(Listing::of).collect::<Result<_, _>>()?;
+        Ok(Prepared { digest: change::digest(&set.meta, &encoded), encoded, listings, set })
+    }
+}
+
+fn within(what: &'static str, size: usize, max: usize) -> Result<(), CommitError> {
+    if size > max { Err(CommitError::TooLarge { what, size, max }) } else { Ok(()) }
+}
+
+pub(crate) struct Writer {
+    pub(crate) connection: Connection,
+    pub(crate) queue: Receiver<Job>,
+    pub(crate) head: watch::Sender<Rev>,
+}
+
+impl Writer {
+    /// Runs until every sender is gone and the queue is empty.
+    pub(crate) fn run(mut self) {
+        while let Ok(first) = self.queue.recv() {
+            let group = self.gather(first);
+            self.answer(group);
+        }
+    }
+
+    /// The first job and those that wait already.
+    fn gather(&self, first: Job) -> Vec<Job> {
+        let mut bytes = first.work.bytes();
+        let mut group = vec![first];
+        while group.len() < GROUP_MAX && bytes < GROUP_BYTES_MAX {
+            let Ok(job) = self.queue.try_recv() else { break };
+            bytes += job.work.bytes();
+            group.push(job);
+        }
+        group
+    }
+
+    fn answer(&mut self, group: Vec<Job>) {
+        match self.write(&group) {
+            Ok((head, verdicts)) => {
+                self.head.send_if_modified(|known| std::mem::replace(known, head) != head);
+                for (job, verdict) in group.into_iter().zip(verdicts) {
+                    // Who does not wait any more has lost interest, not the change.
+                    let _ = job.reply.send(verdict);
+                }
+            }
+            // The engine may have choked on one of them: the others shall not suffer for it.
+            Err(_) if group.len() > 1 => group.into_iter().for_each(|job| self.answer(vec![job])),
+            Err(error) => {
+                tracing::error!(%error, "the store cannot write");
+                group.into_iter().for_each(|job| drop(job.reply.send(Err(CommitError::Engine(error.clone())))));
+            }
+        }
+    }
+
+    /// All of the group in one transaction; the newest revision after it, and a verdict for each job.
+    fn write(&mut self, group: &[Job]) -> Result<(Rev, Vec<Verdict>), EngineError> {
+        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let mut log = Log::open(&transaction)?;
+        let verdicts = group
+            .iter()
+            .map(|job| match &job.work {
+                Work::Commit(prepared) => log.commit(prepared),
+                Work::Compact(keep) => log.compact(*keep).map(Ok),
+            })
+            .collect::<Result<_, _>>()?;
+        let head = log.head;
+        transaction.commit()?;
+        Ok((head, verdicts))
+    }
+}
+
+/// The end of the change log, inside a transaction.
+struct Log<'t> {
+    transaction: &'t Transaction<'t>,
+    head: Rev,
+    checksum: u64,
+}
+
+impl<'t> Log<'t> {
+    /// Reads the end from the file and remembers nothing: a transaction that was rolled back leaves no trace here.
+    fn open(transaction: &'t Transaction<'t>) -> rusqlite::Result<Log<'t>> {
+        let (head, checksum) = tables::head(transaction)?;
+        Ok(Log { transaction, head, checksum })
+    }
+
+    /// The outer error is the engine's and spoils the whole transaction; the inner one is this change set's verdict.
+    fn commit(&mut self, prepared: &Prepared) -> rusqlite::Result<Verdict> {
+        let ChangeSet { guards, ops, meta } = &prepared.set;
+        if let Some(rev) = tables::revision_of(self.transaction, &meta.request_id)? {
+            return Ok(Ok(rev));
+        }
+        if let Some(guard) = tables::broken(self.transaction, guards)? {
+            return Ok(Err(CommitError::Conflict { guard: guard.clone() }));
+        }
+        let rev = self.head.next();
+        let checksum = change::checksum(self.checksum, rev, &prepared.digest);
+        self.transaction
+            .prepare_cached("INSERT INTO change (rev, request_id, at, actor, checksum, ops) VALUES (?, ?, ?, ?, ?, ?)")?
+            .execute(params![
+                signed(rev.0),
+                meta.request_id,
+                signed(meta.at.unix_micros()),
+                meta.actor,
+                signed(checksum),
+                prepared.encoded
+            ])?;
+        for (op, listing) in ops.iter().zip(&prepared.listings) {
+            tables::apply(self.transaction, rev, op, listing.as_ref())?;
+        }
+        (self.head, self.checksum) = (rev, checksum);
+        Ok(Ok(rev))
+    }
+
+    /// Drops some of the changes that need not be kept, oldest first; the oldest revision that is left.
+    fn compact(&self, keep: Retention) -> rusqlite::Result<Rev> {
+        let oldest = tables::oldest(self.transaction)?.unwrap_or(self.head);
+        let by_number = self.head.0.saturating_sub(keep.changes_max.max(1));
+        let by_time = tables::last_before(self.transaction, keep.since)?.0;
+        // The newest one always stays: it is where the log knows its end from.
+        let drop_until = by_number.max(by_time).min(self.head.0.saturating_sub(1));
+        let step_until = drop_until.min(oldest.0.saturating_add(COMPACT_STEP));
+        tables::drop_changes(self.transaction, Rev(step_until))?;
+        Ok(tables::oldest(self.transaction)?.unwrap_or(self.head))
+    }
+}
