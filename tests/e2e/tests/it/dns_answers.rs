@@ -96,7 +96,12 @@ fn answers() {
         let words: Vec<&str> = query.split(' ').collect();
         for transport in ["+notcp", "+tcp"] {
             let reply = edge.dig(&[&words[..], &[transport]].concat());
-            assert_eq!((reply.status.as_str(), reply.answers()), (status, expect.iter().map(|a| (*a).to_owned()).collect()), "{query} {transport}\n{}", reply.text);
+            assert_eq!(
+                (reply.status.as_str(), reply.answers()),
+                (status, expect.iter().map(|a| (*a).to_owned()).collect()),
+                "{query} {transport}\n{}",
+                reply.text
+            );
             assert!(!reply.has_flag("ra"), "never recursive: {query}");
             assert_eq!(reply.has_flag("aa"), status != "REFUSED", "{query}\n{}", reply.text);
         }
@@ -147,7 +152,8 @@ fn sizes() {
     ] {
         let reply = edge.dig(&[&["many.example.test", "TXT"][..], words].concat());
         assert_eq!(reply.has_flag("tc"), truncated, "{words:?}\n{}", reply.text);
-        let size: usize = reply.text.split("MSG SIZE  rcvd: ").nth(1).expect("dig says the size").trim().parse().expect("a number");
+        let size: usize =
+            reply.text.split("MSG SIZE  rcvd: ").nth(1).expect("dig says the size").trim().parse().expect("a number");
         assert!(!truncated || size <= 1232, "{words:?}: {size} bytes");
     }
     let retried = edge.dig(&["many.example.test", "TXT"]);
@@ -226,10 +232,19 @@ fn packets_that_no_resolver_sends() {
         (format!("0001 0000 0002 0000 0000 0000 {question} {question}"), Some(1), "two questions"),
         ("0001 0000 0001 0000 0000 0000 c00c 0001 0001".to_owned(), Some(1), "a name that points at itself"),
         ("0001 0000 0001 0000 0000 0000 40 00 0001 0001".to_owned(), Some(1), "a label of a kind that is not used"),
-        (format!("0001 0000 0001 0000 0000 0000 {} 00 0001 0001", "3f".to_owned() + &"61".repeat(63)).replace("3f", &("3f".to_owned() + &"61".repeat(63)).repeat(4)), Some(1), "a name of more than 255 bytes"),
+        (
+            format!("0001 0000 0001 0000 0000 0000 {} 00 0001 0001", "3f".to_owned() + &"61".repeat(63))
+                .replace("3f", &("3f".to_owned() + &"61".repeat(63)).repeat(4)),
+            Some(1),
+            "a name of more than 255 bytes",
+        ),
         (format!("0001 2000 0001 0000 0000 0000 {question}"), Some(4), "opcode NOTIFY"),
         (format!("0001 2800 0001 0000 0000 0000 {question}"), Some(4), "opcode UPDATE"),
-        (format!("0001 0000 0001 0000 0000 0000 {question}"), Some(0), "a good one, so that the rows above mean something"),
+        (
+            format!("0001 0000 0001 0000 0000 0000 {question}"),
+            Some(0),
+            "a good one, so that the rows above mean something",
+        ),
     ] {
         let reply = datagram(edge.dns(), &bytes(&packet));
         let code = reply.as_ref().map(|reply| reply[3] & 0x0f);
@@ -241,7 +256,7 @@ fn packets_that_no_resolver_sends() {
 }
 
 /// The edge still works, and nothing in it panicked.
-pub fn is_well(edge: &mut Edge, server: SocketAddr) {
+pub(crate) fn is_well(edge: &mut Edge, server: SocketAddr) {
     assert_eq!(dig(server, &[edge.domain(), "SOA"]).status, "NOERROR");
     assert!(edge.program().is_running());
     let output = edge.program().output();

@@ -9,10 +9,23 @@ use bartizan_e2e::{Edge, curl, finish};
 fn the_first_line_is_the_promised_object() {
     let edge = Edge::start();
     let ready = edge.ready();
-    for pointer in
-        ["/version", "/data", "/api", "/dashboard", "/token", "/email", "/key", "/account_id", "/zone/id", "/zone/name", "/ca"]
-    {
-        assert!(ready.pointer(pointer).is_some_and(|v| v.as_str().is_some_and(|t| !t.is_empty())), "{pointer} in {ready}");
+    for pointer in [
+        "/version",
+        "/data",
+        "/api",
+        "/dashboard",
+        "/token",
+        "/email",
+        "/key",
+        "/account_id",
+        "/zone/id",
+        "/zone/name",
+        "/ca",
+    ] {
+        assert!(
+            ready.pointer(pointer).is_some_and(|v| v.as_str().is_some_and(|t| !t.is_empty())),
+            "{pointer} in {ready}"
+        );
     }
     assert_eq!(ready["addresses"], serde_json::json!(["127.0.0.1", "::1"]));
     assert_eq!(edge.domain(), "bartizan.localhost");

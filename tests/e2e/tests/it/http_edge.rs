@@ -46,19 +46,31 @@ fn the_origin_learns_who_asked_and_nobody_can_lie_about_it() {
     let origin = Origin::echo();
     let host = proxied(&edge, "echo", "A", "127.0.0.1", origin.port());
     let forged = [
-        "--header", "X-Forwarded-For: 203.0.113.9",
-        "--header", "X-Forwarded-Proto: gopher",
-        "--header", "X-Forwarded-Host: evil.example",
-        "--header", "Forwarded: for=203.0.113.9",
-        "--header", "CF-Connecting-IP: 203.0.113.9",
-        "--header", "CF-Ray: forged",
-        "--header", "CF-Visitor: {\"scheme\":\"gopher\"}",
-        "--header", "CF-IPCountry: XX",
-        "--header", "Bartizan-Cert-Status: valid",
-        "--header", "Cf-Access-Jwt-Assertion: forged",
-        "--header", "X-Own: kept",
+        "--header",
+        "X-Forwarded-For: 203.0.113.9",
+        "--header",
+        "X-Forwarded-Proto: gopher",
+        "--header",
+        "X-Forwarded-Host: evil.example",
+        "--header",
+        "Forwarded: for=203.0.113.9",
+        "--header",
+        "CF-Connecting-IP: 203.0.113.9",
+        "--header",
+        "CF-Ray: forged",
+        "--header",
+        "CF-Visitor: {\"scheme\":\"gopher\"}",
+        "--header",
+        "CF-IPCountry: XX",
+        "--header",
+        "Bartizan-Cert-Status: valid",
+        "--header",
+        "Cf-Access-Jwt-Assertion: forged",
+        "--header",
+        "X-Own: kept",
     ];
-    for (scheme, page) in [("https", edge.https_get(&host, "/", &forged)), ("http", edge.http_get(&host, "/", &forged))] {
+    for (scheme, page) in [("https", edge.https_get(&host, "/", &forged)), ("http", edge.http_get(&host, "/", &forged))]
+    {
         let seen = page.json();
         let headers: Vec<(String, String)> =
             serde_json::from_value(seen["headers"].clone()).expect("pairs of name and value");
@@ -219,9 +231,20 @@ fn ambiguous_requests_are_refused() {
     let many: String = (0..200).map(|number| format!("X-{number}: y\r\n")).collect();
     let huge = format!("X-Huge: {}\r\n", "y".repeat(40_000));
     for (request, why) in [
-        (format!("POST / HTTP/1.1\r\nHost: {host}\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"), "length and chunks"),
-        (format!("POST / HTTP/1.1\r\nHost: {host}\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabcd"), "two lengths"),
-        (format!("POST / HTTP/1.1\r\nHost: {host}\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n"), "another coding"),
+        (
+            format!(
+                "POST / HTTP/1.1\r\nHost: {host}\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
+            ),
+            "length and chunks",
+        ),
+        (
+            format!("POST / HTTP/1.1\r\nHost: {host}\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabcd"),
+            "two lengths",
+        ),
+        (
+            format!("POST / HTTP/1.1\r\nHost: {host}\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n"),
+            "another coding",
+        ),
         (format!("POST / HTTP/1.0\r\nHost: {host}\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"), "chunks in 1.0"),
         ("GET / HTTP/1.1\r\n\r\n".to_owned(), "no host"),
         (format!("GET / HTTP/1.1\r\nHost: {host}\r\nHost: other.example\r\n\r\n"), "two hosts"),

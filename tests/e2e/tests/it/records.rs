@@ -18,7 +18,9 @@ fn dig_follows_create_change_and_delete() {
     wait::until_eq("the change is served", &vec!["A 192.0.2.2".to_owned()], || edge.dig(&[&name, "A"]).answers());
 
     edge.ask("PUT", &path, Some(&json!({"type": "AAAA", "name": "www", "content": "2001:DB8:0::1"}))).result();
-    wait::until_eq("the new type is served", &vec!["AAAA 2001:db8::1".to_owned()], || edge.dig(&[&name, "AAAA"]).answers());
+    wait::until_eq("the new type is served", &vec!["AAAA 2001:db8::1".to_owned()], || {
+        edge.dig(&[&name, "AAAA"]).answers()
+    });
     assert_eq!(edge.dig(&[&name, "A"]).status, "NOERROR");
 
     assert_eq!(edge.delete(&path)["id"], json!(id));
@@ -39,7 +41,10 @@ fn the_serial_grows_with_each_change() {
     edge.record(&json!({"type": "A", "name": "b", "content": "192.0.2.1"}));
     let after = wait::until("another serial", || Some(serial()).filter(|now| *now != between));
     // RFC 1982: the difference counts, whatever the numbers are.
-    assert!(between.wrapping_sub(before) < 1 << 31 && after.wrapping_sub(between) < 1 << 31, "{before} {between} {after}");
+    assert!(
+        between.wrapping_sub(before) < 1 << 31 && after.wrapping_sub(between) < 1 << 31,
+        "{before} {between} {after}"
+    );
 }
 
 #[test]

@@ -141,7 +141,9 @@ fn large_bodies_pass_whole_in_both_directions() {
 
     let echo = Origin::echo();
     let files = Origin::files();
-    std::fs::hard_link(&sent, files.folder().join("large")).or_else(|_| std::fs::copy(&sent, files.folder().join("large")).map(drop)).expect("a temporary file");
+    std::fs::hard_link(&sent, files.folder().join("large"))
+        .or_else(|_| std::fs::copy(&sent, files.folder().join("large")).map(drop))
+        .expect("a temporary file");
     let (up, down) = (format!("up.{}", edge.domain()), format!("down.{}", edge.domain()));
     let _first = Connector::start(&edge, &["--hostname", &up, &echo.url()]);
     let _second = Connector::start(&edge, &["--hostname", &down, &files.url()]);
@@ -172,9 +174,12 @@ fn the_origin_learns_who_asked() {
     wait::until_eq("the page is there", &200, || status(&edge, &host));
     let seen = edge.https_get(&host, "/a?b=c", &["--header", "X-Forwarded-For: 203.0.113.9"]).json();
     assert_eq!(seen["path"], "/a?b=c");
-    for (name, expect) in
-        [("x-forwarded-for", "127.0.0.1"), ("x-forwarded-proto", "https"), ("cf-connecting-ip", "127.0.0.1"), ("host", &host)]
-    {
+    for (name, expect) in [
+        ("x-forwarded-for", "127.0.0.1"),
+        ("x-forwarded-proto", "https"),
+        ("cf-connecting-ip", "127.0.0.1"),
+        ("host", &host),
+    ] {
         let found: Vec<&Value> = seen["headers"]
             .as_array()
             .expect("a list")
@@ -261,9 +266,8 @@ fn a_connector_comes_back_after_the_edge_was_killed() {
         .iter()
         .flat_map(|name| [(*name).to_owned(), free("127.0.0.1".parse().expect("an address")).to_string()])
         .collect();
-    let ready = |edge: &mut bartizan_e2e::Program| -> Value {
-        edge.line("ready", |line| serde_json::from_str(line).ok())
-    };
+    let ready =
+        |edge: &mut bartizan_e2e::Program| -> Value { edge.line("ready", |line| serde_json::from_str(line).ok()) };
     let mut edge = start(&ports);
     let first = ready(&mut edge);
     let text = |pointer: &str| first.pointer(pointer).and_then(Value::as_str).expect(pointer).to_owned();
@@ -275,7 +279,8 @@ fn a_connector_comes_back_after_the_edge_was_killed() {
     let page = || {
         let connect = format!("::{}", text("/https/0"));
         let url = format!("https://{host}/");
-        bartizan_e2e::curl::try_get(&["--cacert", &text("/ca"), "--connect-to", &connect, &url]).map_or(0, |page| page.status)
+        bartizan_e2e::curl::try_get(&["--cacert", &text("/ca"), "--connect-to", &connect, &url])
+            .map_or(0, |page| page.status)
     };
     wait::until_eq("the page is there", &200, page);
     edge.kill();
