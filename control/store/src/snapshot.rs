@@ -134,6 +134,25 @@ impl Snapshot {
         query::records_at(self.connection(), zone, owner)
     }
 
+    /// Hands every record to `f`, one owner name after the other, so that who builds names needs to hold one.
+    pub fn for_each_record(&self, f: &mut dyn FnMut(Entry)) -> Result<(), ReadError> {
+        let mut select = self.connection().prepare_cached(
+            "SELECT object.key, object.rev, object.format, object.json
+             FROM record INDEXED BY record_owner CROSS JOIN object ON object.id = record.id
+             ORDER BY record.zone, record.owner, record.record",
+        )?;
+        let mut rows = select.query(())?;
+        while let Some(row) = rows.next()? {
+            f(entry(row)?);
+        }
+        Ok(())
+    }
+
+    /// The last revision that changed anything of a zone, what is gone by now included; none if nothing ever did.
+    pub fn zone_changed(&self, zone: ZoneId) -> Result<Option<Rev>, ReadError> {
+        Ok(tables::zone_touched(self.connection(), zone)?)
+    }
+
     /// A page of zones.
     pub fn zones(&self, query: &ZoneQuery) -> Result<Page<Entry>, ReadError> {
         query::zones(self.connection(), query)

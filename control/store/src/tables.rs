@@ -1,6 +1,7 @@
 //! Writing: guards checked and operations carried out inside the writer's transaction.
 
 use bartizan_names::Timestamp;
+use bartizan_names::ZoneId;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::change::{Guard, Op, Rev, Value};
@@ -84,6 +85,23 @@ pub(crate) fn apply(connection: &Connection, rev: Rev, op: &Op, listing: Option<
             }
         }
     }
+}
+
+/// Remembers that a revision changed something of a zone.
+pub(crate) fn touch_zone(connection: &Connection, zone: ZoneId, rev: Rev) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached("INSERT INTO zone_change VALUES (?, ?) ON CONFLICT (zone) DO UPDATE SET rev = excluded.rev")?
+        .execute(params![zone.as_bytes(), signed(rev.0)])
+        .map(drop)
+}
+
+/// The last revision that changed something of a zone.
+pub(crate) fn zone_touched(connection: &Connection, zone: ZoneId) -> rusqlite::Result<Option<Rev>> {
+    connection
+        .prepare_cached("SELECT rev FROM zone_change WHERE zone = ?")?
+        .query_row([zone.as_bytes()], |row| row.get::<_, i64>(0))
+        .optional()
+        .map(|rev| rev.map(|rev| Rev(rev.cast_unsigned())))
 }
 
 fn put(connection: &Connection, rev: Rev, key: &Key, value: &Value) -> rusqlite::Result<i64> {

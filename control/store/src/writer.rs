@@ -3,8 +3,10 @@
 //! Commits that wait together are written together: one transaction and one sync for the group, while each change set
 //! keeps its own guards, its own verdict and its own revision. Nobody is answered before all of it is durable.
 
+use std::collections::BTreeSet;
 use std::sync::mpsc::{Receiver, SyncSender};
 
+use bartizan_names::ZoneId;
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 use tokio::sync::watch;
 
@@ -186,6 +188,8 @@ impl<'t> Log<'t> {
         for (op, listing) in ops.iter().zip(&prepared.listings) {
             tables::apply(self.transaction, rev, op, listing.as_ref())?;
         }
+        let zones: BTreeSet<ZoneId> = ops.iter().filter_map(|op| op.key().zone_id()).collect();
+        zones.into_iter().try_for_each(|zone| tables::touch_zone(self.transaction, zone, rev))?;
         (self.head, self.checksum) = (rev, checksum);
         Ok(Ok(rev))
     }

@@ -96,3 +96,10 @@ CREATE TABLE tunnel (
 ) STRICT;
 CREATE INDEX tunnel_account ON tunnel (account, created_at, tunnel);
 CREATE INDEX tunnel_name ON tunnel (account, name);
+
+-- The last revision that changed anything of a zone: its serial comes from there. Unlike a listing it also counts what
+-- is gone by now, so that a serial never goes back.
+CREATE TABLE zone_change (
+    zone BLOB PRIMARY KEY,
+    rev INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
