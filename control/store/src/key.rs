@@ -383,9 +383,11 @@ mod tests {
         for (prefix, inside, outside) in [
             (Prefix::kind(Kind::Tunnel), "tunnel/zzz", "tunnel_config/a"),
             (Prefix::kind(Kind::Zone), "zone/\u{10ffff}", "zone0"),
+            (Prefix::names(ZoneId::from_bytes([0; 16])), "name/00000000000000000000000000000000/a", "name/01"),
         ] {
-            let range = prefix.first().to_owned()..prefix.end();
-            assert!(range.contains(inside) && !range.contains(outside), "{prefix:?}");
+            let end = prefix.end();
+            let is_in = |text: &str| prefix.first() <= text && text < end.as_str();
+            assert!(is_in(inside) && !is_in(outside), "{prefix:?}");
         }
     }
 }
