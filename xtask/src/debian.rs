@@ -42,6 +42,10 @@ pub(crate) const TESTS: &[Program] = &[
 /// What `test-stock` calls: a network namespace with nothing but loopback.
 pub(crate) const NAMESPACE: &[Program] = &[program("ip", "iproute2"), program("unshare", "util-linux")];
 
+/// What `bench dns` runs: the peers, and what pins each server to its core.
+pub(crate) const DNS_PEERS: &[Program] =
+    &[program("nsd", "nsd"), program("knotd", "knot"), program("taskset", "util-linux")];
+
 /// Makes sure that every program is there.
 pub(crate) fn need(programs: &[Program], missing: Missing) -> Result<()> {
     let mut packages: Vec<&str> = programs.iter().filter(|program| !is_there(program)).map(|p| p.package).collect();

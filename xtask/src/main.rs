@@ -3,6 +3,7 @@
 //! It is a program and not a folder of shell scripts, so that it is checked, formatted and tested like everything else.
 //! It depends on next to nothing: whoever runs the tests waits for its build first.
 
+mod bench;
 mod debian;
 mod process;
 mod test;
@@ -19,6 +20,10 @@ cargo xtask COMMAND
   test [--no-install]            everything that CI runs: format, lints, documents, tidy, all tests
   test-stock --connector PATH    the end-to-end tests of a stock connector, cut off from the network
   tidy                           layers, dependencies, licences and habits that the compiler cannot check
+  bench dns [--names N] [--seconds N] [--rounds N]
+                                 CPU and queries a second beside NSD, Knot and a bare echo
+  bench publish [--names N]... [--changes N]
+                                 from the API's answer to the change in DNS, in large zones
 ";
 
 fn main() -> ExitCode {
@@ -39,6 +44,8 @@ fn run(arguments: &[&str]) -> Result<()> {
         ["test", "--no-install"] => test::run(debian::Missing::Report),
         ["test-stock", "--connector", path] => test_stock::run(path.as_ref()),
         ["tidy"] => tidy::run(),
+        ["bench", "dns", options @ ..] => bench::dns::run(options),
+        ["bench", "publish", options @ ..] => bench::publish::run(options),
         [] | ["help" | "--help" | "-h"] => {
             print!("{USAGE}");
             Ok(())

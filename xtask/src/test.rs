@@ -89,12 +89,8 @@ fn need_cargo_components() -> Result<()> {
     Ok(())
 }
 
-fn target() -> PathBuf {
-    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| process::root().join("target"), PathBuf::from)
-}
-
 fn dev_binary() -> Result<PathBuf> {
-    let binary = target().join("debug/bartizan");
+    let binary = process::target().join("debug/bartizan");
     if !binary.is_file() {
         bail!("cargo build left no binary at {}", binary.display());
     }
@@ -103,7 +99,7 @@ fn dev_binary() -> Result<PathBuf> {
 
 /// A Python that has the SDK, in an environment of its own below the target folder.
 fn python_with_sdk(missing: Missing) -> Result<PathBuf> {
-    let environment = target().join("python-sdk");
+    let environment = process::target().join("python-sdk");
     let python = environment.join("bin/python");
     let wanted = environment.join("installed");
     if std::fs::read_to_string(&wanted).is_ok_and(|installed| installed == PYTHON_SDK) && python.is_file() {

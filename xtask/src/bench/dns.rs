@@ -1,0 +1,240 @@
+//! Positive answers over UDP: our server beside NSD, Knot and a bare echo, each with one worker on the same core.
+//!
+//! The echo does nothing but receive and send batches: what it costs is the kernel's part, which no server can go
+//! below. So "above echo" is what a server's own code costs.
+
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+use serde::Deserialize;
+
+use super::edge::{self, Edge, SERVER_CORE};
+use super::{Options, ZONE, load, median, process_cpu};
+use crate::debian::{self, Missing};
+use crate::process;
+
+/// The core that the load generator has for itself.
+const CLIENT_CORE: &str = "1";
+
+/// How long a peer may take to read its zone.
+const START_SECONDS_MAX: u64 = 120;
+
+pub(crate) fn run(words: &[&str]) -> Result<()> {
+    let options = Options::parse(words, &["--seconds", "--rounds", "--names"])?;
+    let (seconds, rounds, names) =
+        (options.one("--seconds", 5)?, options.one("--rounds", 5)?, options.one("--names", 100_000)?);
+    debian::need(debian::DNS_PEERS, Missing::Install)?;
+    let binaries = edge::build(&["bartizan", "bartizan-bench"])?;
+    let folder = process::target().join("bench").join(format!("dns-{names}"));
+    fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    fs::write(folder.join("zone"), load::zone_file(names)).context("cannot write the zone")?;
+
+    let edge = Edge::start(&binaries.join("bartizan"), &folder.join("data"), Some(SERVER_CORE))?;
+    edge.fill(names)?;
+    let peers = [echo(&binaries)?, nsd(&folder)?, knot(&folder)?];
+    let mut servers = vec![Measured::new("bartizan", edge.dns, edge.process())];
+    servers.extend(peers.iter().map(|peer| Measured::new(peer.name, peer.address, peer.child.id())));
+    for server in &servers[..] {
+        // The echo sends the question back: a reply too.
+        wait_for(server.address, &load::owner(names - 1))
+            .with_context(|| format!("{} does not answer", server.name))?;
+    }
+    for round in 1..=rounds {
+        eprintln!("round {round} of {rounds}, {seconds} s each");
+        for server in &mut servers {
+            server.measure(&binaries.join("blast"), names, seconds)?;
+        }
+    }
+    println!(
+        "{names} names, UDP, {rounds} rounds of {seconds} s, medians; server on core {SERVER_CORE}, load on core {CLIENT_CORE}"
+    );
+    print!("{}", table(&servers));
+    Ok(())
+}
+
+/// A server with what was measured of it, a value a round.
+struct Measured {
+    name: &'static str,
+    address: SocketAddr,
+    process: u32,
+    rate: Vec<f64>,
+    /// Microseconds of CPU for each answered query.
+    cost: Vec<f64>,
+    memory: u64,
+}
+
+/// What `blast --json` prints.
+#[derive(Deserialize)]
+struct Blasted {
+    received: u64,
+    seconds: f64,
+}
+
+impl Measured {
+    fn new(name: &'static str, address: SocketAddr, process: u32) -> Measured {
+        Measured { name, address, process, rate: Vec::new(), cost: Vec::new(), memory: 0 }
+    }
+
+    fn measure(&mut self, blast: &Path, names: usize, seconds: u64) -> Result<()> {
+        let mut command = process::command("taskset");
+        command.args(["--cpu-list", CLIENT_CORE]).arg(blast).args(["--server", &self.address.to_string()]);
+        command.args(["--zone", ZONE, "--names", &names.to_string(), "--seconds", &seconds.to_string(), "--json"]);
+        let before = process_cpu::cpu_time(self.process)?;
+        let printed = process::read(&mut command)?;
+        let used = process_cpu::cpu_time(self.process)?.saturating_sub(before);
+        let blasted: Blasted =
+            serde_json::from_str(printed.trim()).with_context(|| format!("blast printed {printed}"))?;
+        if blasted.received == 0 {
+            bail!("{} answered nothing", self.name);
+        }
+        self.rate.push(blasted.received as f64 / blasted.seconds);
+        self.cost.push(used.as_secs_f64() * 1e6 / blasted.received as f64);
+        self.memory = process_cpu::memory(self.process)?;
+        Ok(())
+    }
+}
+
+/// One row a server; "above echo" needs the row `echo`, and the ratios compare with ours.
+fn table(servers: &[Measured]) -> String {
+    let cost = |name: &str| servers.iter().find(|s| s.name == name).map_or(f64::NAN, |s| median(s.cost.clone()));
+    let (echo, ours) = (cost("echo"), cost("bartizan"));
+    let mut text = format!(
+        "{:<10} {:>10} {:>10} {:>12} {:>12} {:>16} {:>10}\n",
+        "server", "q/s", "CPU µs/q", "above echo", "ours / its", "above, ours/its", "memory MB"
+    );
+    for server in servers {
+        let own = median(server.cost.clone());
+        text.push_str(&format!(
+            "{:<10} {:>10.0} {:>10.3} {:>12.3} {:>12.2} {:>16.2} {:>10.1}\n",
+            server.name,
+            median(server.rate.clone()),
+            own,
+            own - echo,
+            ours / own,
+            (ours - echo) / (own - echo),
+            server.memory as f64 / 1e6,
+        ));
+    }
+    text
+}
+
+/// A peer that runs. Dropped, it is killed.
+struct Peer {
+    name: &'static str,
+    address: SocketAddr,
+    child: Child,
+}
+
+impl Peer {
+    fn start(name: &'static str, address: SocketAddr, command: &mut Command) -> Result<Peer> {
+        eprintln!("$ {}", process::line(command));
+        let child = command.stdout(Stdio::null()).spawn().with_context(|| format!("cannot start {name}"))?;
+        Ok(Peer { name, address, child })
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        // SIGTERM, so that a server which has forked takes its children with it.
+        let _ = process::command("kill").arg(self.child.id().to_string()).status();
+        let _ = self.child.wait();
+    }
+}
+
+/// A server, on the core of servers.
+fn pinned(program: &Path) -> Command {
+    let mut command = process::command("taskset");
+    command.args(["--cpu-list", SERVER_CORE]).arg(program);
+    command
+}
+
+fn found(program: &str) -> Result<std::path::PathBuf> {
+    process::find(program).with_context(|| format!("no {program}"))
+}
+
+/// A port that was free a moment ago: the peers cannot be told to take any.
+fn free() -> Result<SocketAddr> {
+    Ok(UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
+}
+
+fn echo(binaries: &Path) -> Result<Peer> {
+    let address = free()?;
+    Peer::start("echo", address, pinned(&binaries.join("echo")).args(["--listen", &address.to_string()]))
+}
+
+fn nsd(folder: &Path) -> Result<Peer> {
+    let address = free()?;
+    let here = folder.display();
+    let text = format!(
+        "server:\n  ip-address: {}@{}\n  server-count: 1\n  minimal-responses: yes\n  username: \"\"\n  chroot: \"\"\n  \
+         zonesdir: \"{here}\"\n  database: \"\"\n  pidfile: \"{here}/nsd.pid\"\n  zonelistfile: \"{here}/nsd.zones\"\n  \
+         xfrdfile: \"{here}/nsd.xfrd\"\n  xfrdir: \"{here}\"\n  rrl-ratelimit: 0\n\
+         remote-control:\n  control-enable: no\n\
+         zone:\n  name: {ZONE}\n  zonefile: zone\n",
+        address.ip(),
+        address.port()
+    );
+    let path = folder.join("nsd.conf");
+    fs::write(&path, text).context("cannot write NSD's configuration")?;
+    Peer::start("NSD", address, pinned(&found("nsd")?).args(["-d", "-c"]).arg(&path))
+}
+
+fn knot(folder: &Path) -> Result<Peer> {
+    let address = free()?;
+    let here = folder.display();
+    let text = format!(
+        "server:\n  rundir: \"{here}\"\n  listen: {}@{}\n  udp-workers: 1\n  tcp-workers: 1\n  background-workers: 1\n\
+         database:\n  storage: \"{here}/knot\"\n\
+         template:\n  - id: default\n    storage: \"{here}\"\n    journal-content: none\n    zonefile-load: whole\n    \
+         semantic-checks: off\n\
+         zone:\n  - domain: {ZONE}\n    file: zone\n",
+        address.ip(),
+        address.port()
+    );
+    let path = folder.join("knot.conf");
+    fs::write(&path, text).context("cannot write Knot's configuration")?;
+    fs::create_dir_all(folder.join("knot")).context("cannot make Knot's folder")?;
+    Peer::start("Knot", address, pinned(&found("knotd")?).arg("-c").arg(&path))
+}
+
+/// Waits until the server gives an answer to a question about `name`: it has read its zone.
+fn wait_for(server: SocketAddr, name: &str) -> Result<()> {
+    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
+    socket.connect(server)?;
+    socket.set_read_timeout(Some(std::time::Duration::from_millis(100)))?;
+    let start = Instant::now();
+    while start.elapsed().as_secs() < START_SECONDS_MAX {
+        let _ = socket.send(&load::question(1, name));
+        let mut reply = [0; 512];
+        // NOERROR; a server that is still reading says SERVFAIL or REFUSED, or nothing.
+        if socket.recv(&mut reply).is_ok_and(|length| length > 12) && reply[3] & 0x0f == 0 {
+            return Ok(());
+        }
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    bail!("no answer within {START_SECONDS_MAX} s")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ratios_compare_with_ours_and_leave_out_the_kernel() {
+        let server = |name, rate, cost| {
+            let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
+            Measured { rate: vec![rate], cost: vec![cost], ..Measured::new(name, address, 0) }
+        };
+        let text = table(&[server("bartizan", 500e3, 1.5), server("echo", 900e3, 1.0), server("NSD", 400e3, 2.0)]);
+        let row = |name: &str| -> Vec<String> {
+            let line = text.lines().find(|line| line.starts_with(name)).unwrap_or_default();
+            line.split_whitespace().map(str::to_owned).collect()
+        };
+        assert_eq!(row("NSD"), ["NSD", "400000", "2.000", "1.000", "0.75", "0.50", "0.0"]);
+        assert_eq!(row("bartizan")[3..6], ["0.500", "1.00", "1.00"]);
+    }
+}

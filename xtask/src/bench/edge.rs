@@ -1,0 +1,141 @@
+//! Our server for a benchmark: the `dist` build, started as a user would, its zone filled through its API.
+
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Stdio};
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+use serde_json::{Value, json};
+
+use super::http::Api;
+use super::{ZONE, load};
+use crate::process;
+
+/// Connections that fill the zone at the same time: commits wait for the disk, not for each other's parsing.
+const LOADERS: usize = 16;
+
+/// The core that the server under test has for itself.
+pub(super) const SERVER_CORE: &str = "0";
+
+/// `bartizan up` with one zone. Dropped, it is killed.
+pub(super) struct Edge {
+    child: Child,
+    pub(super) api: SocketAddr,
+    pub(super) dns: SocketAddr,
+    pub(super) token: String,
+    account: String,
+    /// Held open: a closed pipe would end a server that prints once more.
+    _out: BufReader<ChildStdout>,
+}
+
+impl Edge {
+    /// Starts the binary on `data`; on a core of its own if the benchmark counts CPU.
+    pub(super) fn start(binary: &Path, data: &Path, core: Option<&str>) -> Result<Edge> {
+        let mut command = match core {
+            Some(core) => {
+                let mut command = process::command("taskset");
+                command.args(["--cpu-list", core]).arg(binary);
+                command
+            }
+            None => process::command(binary),
+        };
+        command.args(["up", "--json", "--quiet", "--no-demo", "--workers", "1", "--data"]).arg(data);
+        for listener in ["--api", "--dns", "--http", "--https", "--tunnel"] {
+            command.args([listener, "127.0.0.1:0"]);
+        }
+        let mut child = command.stdout(Stdio::piped()).spawn().context("cannot start our server")?;
+        let out = child.stdout.take().context("no pipe to our server")?;
+        let mut out = BufReader::new(out);
+        let mut line = String::new();
+        out.read_line(&mut line).context("our server printed nothing")?;
+        let ready: Value = serde_json::from_str(&line).with_context(|| format!("not the promised object: {line}"))?;
+        let text = |pointer: &str| {
+            let value = ready.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
+            value.with_context(|| format!("no {pointer} in {ready}"))
+        };
+        let api = text("/api")?;
+        let api = api.trim_start_matches("http://").trim_end_matches("/client/v4");
+        Ok(Edge {
+            api: api.parse().with_context(|| format!("not an address: {api}"))?,
+            dns: text("/dns/0")?.parse().context("not an address")?,
+            token: text("/token")?,
+            account: text("/account_id")?,
+            child,
+            _out: out,
+        })
+    }
+
+    pub(super) fn process(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub(super) fn connect(&self) -> Result<Api> {
+        Api::connect(self.api, &self.token)
+    }
+
+    /// Makes the zone with its names, unless an earlier run left it; gives the zone's id.
+    pub(super) fn fill(&self, names: usize) -> Result<String> {
+        let mut api = self.connect()?;
+        let found = api.call("GET", &format!("/zones?name={ZONE}"), &Value::Null)?;
+        let zone = match found.as_array().and_then(|zones| zones.first()) {
+            Some(zone) => zone.clone(),
+            None => api.call("POST", "/zones", &json!({"name": ZONE, "account": {"id": self.account}}))?,
+        };
+        let zone = zone["id"].as_str().context("a zone without an id")?.to_owned();
+        let last = load::owner(names - 1);
+        let there = api.call("GET", &format!("/zones/{zone}/dns_records?name={last}"), &Value::Null)?;
+        if there.as_array().is_none_or(Vec::is_empty) {
+            self.load(&zone, names)?;
+        }
+        Ok(zone)
+    }
+
+    fn load(&self, zone: &str, names: usize) -> Result<()> {
+        eprintln!("loading {names} names through the API ({LOADERS} connections)…");
+        let start = Instant::now();
+        let path = format!("/zones/{zone}/dns_records");
+        let one = |loader: usize| -> Result<()> {
+            let mut api = self.connect()?;
+            // The last name is made last, by whoever has it: its presence says that all others are there too.
+            for number in (loader..names - 1).step_by(LOADERS) {
+                api.call("POST", &path, &record(number))?;
+            }
+            Ok(())
+        };
+        std::thread::scope(|scope| {
+            let loaders: Vec<_> = (0..LOADERS).map(|loader| scope.spawn(move || one(loader))).collect();
+            loaders.into_iter().try_for_each(|loader| match loader.join() {
+                Ok(result) => result,
+                Err(_) => bail!("a loader panicked"),
+            })
+        })?;
+        self.connect()?.call("POST", &path, &record(names - 1))?;
+        let took = start.elapsed().as_secs_f64();
+        eprintln!("loaded in {took:.1} s: {:.0} records a second, each durable", names as f64 / took);
+        Ok(())
+    }
+}
+
+fn record(number: usize) -> Value {
+    json!({"type": "A", "name": load::owner(number), "content": load::address(number).to_string(), "ttl": 300})
+}
+
+impl Drop for Edge {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Builds what the benchmarks run; gives the folder with the binaries.
+pub(super) fn build(packages: &[&str]) -> Result<PathBuf> {
+    let mut command = process::cargo();
+    command.args(["build", "--profile", "dist"]);
+    for package in packages {
+        command.args(["--package", package]);
+    }
+    process::run(&mut command)?;
+    Ok(process::target().join("dist"))
+}

@@ -1,0 +1,79 @@
+//! CPU time and memory of a process with its children, as the kernel counts them.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+/// Time on a CPU of a process, its threads and its descendants.
+///
+/// `/proc/PID/task/*/schedstat`, first field, nanoseconds: exact, where `stat` counts ticks of 10 ms.
+pub(super) fn cpu_time(process: u32) -> Result<Duration> {
+    let mut nanoseconds = 0;
+    for id in family(process)? {
+        let Ok(tasks) = fs::read_dir(format!("/proc/{id}/task")) else { continue };
+        for task in tasks.flatten() {
+            let Ok(text) = fs::read_to_string(task.path().join("schedstat")) else { continue };
+            nanoseconds += first_number(&text);
+        }
+    }
+    Ok(Duration::from_nanos(nanoseconds))
+}
+
+/// Memory of the process and its descendants: proportional set size, which counts shared pages once. Bytes.
+pub(super) fn memory(process: u32) -> Result<u64> {
+    let mut kilobytes = 0;
+    for id in family(process)? {
+        let Ok(text) = fs::read_to_string(format!("/proc/{id}/smaps_rollup")) else { continue };
+        kilobytes += text.lines().find_map(|line| line.strip_prefix("Pss:")).map_or(0, first_number);
+    }
+    Ok(kilobytes * 1024)
+}
+
+fn first_number(text: &str) -> u64 {
+    text.split_whitespace().next().and_then(|field| field.parse().ok()).unwrap_or(0)
+}
+
+/// The process and everything below it.
+fn family(process: u32) -> Result<Vec<u32>> {
+    let mut parents = BTreeMap::new();
+    for entry in fs::read_dir("/proc").context("cannot read /proc")?.flatten() {
+        let Some(id) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
+        let Ok(stat) = fs::read_to_string(entry.path().join("stat")) else { continue };
+        if let Some(parent) = parent(&stat) {
+            parents.insert(id, parent);
+        }
+    }
+    let mut family = vec![process];
+    let mut at = 0;
+    while let Some(one) = family.get(at).copied() {
+        family.extend(parents.iter().filter(|(_, parent)| **parent == one).map(|(id, _)| *id));
+        at += 1;
+    }
+    Ok(family)
+}
+
+/// `PID (name) state PPID …`; the name may hold spaces and parentheses.
+fn parent(stat: &str) -> Option<u32> {
+    stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parents() {
+        for (stat, expect) in [("12 (nsd) S 7 12", Some(7)), ("12 (a) b (c) R 9 1", Some(9)), ("", None)] {
+            assert_eq!(parent(stat), expect, "{stat}");
+        }
+    }
+
+    #[test]
+    fn this_process_has_used_time_and_memory() {
+        let own = std::process::id();
+        assert!(cpu_time(own).expect("our own /proc") > Duration::ZERO);
+        assert!(memory(own).expect("our own /proc") > 0);
+    }
+}
