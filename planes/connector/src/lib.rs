@@ -1,1 +1,23 @@
-//! The origin's end of tunnels.
+//! The origin's end of tunnels: dials out to the edge, takes requests from there, and serves a local URL.
+//!
+//! ```text
+//! edge ─QUIC─ uplink: dial, register ─ ingress: a task a stream ─ pipeline: rule ─┬─ egress: pooled HTTP/1.1 ─► origin
+//!                                        │                                        ├─ hello page
+//!                                        └─ configuration from the edge           └─ a fixed status
+//! ```
+//! Opens no port. Several connections to the edge (four by default) carry requests at the same time, so that one may be
+//! lost or drained. Runs on the caller's runtime; remote calls run on a thread of their own.
+//! Not here: TCP and UDP through a tunnel, HTTP/2 as transport, finding edges by DNS.
+
+mod egress;
+mod hello;
+mod ingress;
+mod pipeline;
+mod rules;
+mod run;
+mod token;
+mod uplink;
+
+pub use rules::{Ingress, IngressError, OriginRequest};
+pub use run::{Credentials, DialerError, Event, Options, RunError, run};
+pub use token::{Token, TokenError};

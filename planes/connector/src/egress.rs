@@ -1,0 +1,271 @@
+//! Requests go out to origins: HTTP/1.1 over TCP or TLS, with a pool of idle connections for each origin.
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use bartizan_tls::ClientConfig;
+use bytes::Bytes;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use http::HeaderValue;
+use http::request::Parts;
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Empty};
+use hyper::body::{Body, Incoming};
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper::{Request, Response};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+/// How long one address may keep the next one waiting (RFC 8305 §5).
+const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
+/// Addresses of one origin that are tried.
+const ADDRESSES_MAX: usize = 8;
+/// For a connection whose answer was read to become ready for the next request.
+const REUSE_MAX: Duration = Duration::from_secs(1);
+
+/// A request's body: none, or what comes off a stream.
+pub(crate) type RequestBody = UnsyncBoxBody<Bytes, io::Error>;
+
+/// The body of a request that has none.
+pub(crate) fn no_body() -> RequestBody {
+    Empty::new().map_err(|never| match never {}).boxed_unsync()
+}
+
+/// What an origin is, and how to talk to it.
+pub(crate) struct Settings {
+    /// The service as configured, for people.
+    pub(crate) name: String,
+    /// A name or an address, IPv6 in brackets.
+    pub(crate) host: String,
+    pub(crate) port: u16,
+    pub(crate) tls: Option<Tls>,
+    pub(crate) host_header: Option<HeaderValue>,
+    pub(crate) connect_max: Duration,
+    pub(crate) handshake_max: Duration,
+    pub(crate) idle_max: Duration,
+    pub(crate) idle_connections_max: usize,
+}
+
+/// TLS towards an origin.
+pub(crate) struct Tls {
+    pub(crate) config: Arc<ClientConfig>,
+    /// Instead of the service's host.
+    pub(crate) server_name: Option<String>,
+    /// The name asked for is the one to verify. Such connections serve one name each, and are not kept.
+    pub(crate) match_host: bool,
+}
+
+/// An origin and its idle connections.
+pub(crate) struct Origin {
+    settings: Settings,
+    /// The freshest is last. Locked for a push or a pop only.
+    idle: Mutex<Vec<Idle>>,
+}
+
+struct Idle {
+    sender: SendRequest<RequestBody>,
+    since: Instant,
+}
+
+/// The origin did not answer.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum OriginError {
+    #[error("the name {0} has no address")]
+    NoAddress(String),
+    #[error("cannot connect: {0}")]
+    Connect(#[source] io::Error),
+    #[error("no connection within {0:?}")]
+    ConnectTime(Duration),
+    #[error("the TLS handshake failed: {0}")]
+    Handshake(#[source] io::Error),
+    #[error("no TLS handshake within {0:?}")]
+    HandshakeTime(Duration),
+    #[error("it broke off before it answered: {}", cause_of(.0))]
+    Exchange(#[from] hyper::Error),
+}
+
+/// The library's own text hides what happened in its sources.
+fn cause_of(error: &hyper::Error) -> String {
+    match std::error::Error::source(error) {
+        Some(source) => format!("{error}: {source}"),
+        None => error.to_string(),
+    }
+}
+
+/// An answer, and the connection that it comes over.
+pub(crate) struct Answer {
+    pub(crate) response: Response<Incoming>,
+    pub(crate) connection: Used,
+}
+
+/// A connection that carries an exchange.
+pub(crate) struct Used(SendRequest<RequestBody>);
+
+impl std::fmt::Debug for Origin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Origin").field("name", &self.settings.name).finish_non_exhaustive()
+    }
+}
+
+impl Origin {
+    pub(crate) fn new(settings: Settings) -> Origin {
+        Origin { settings, idle: Mutex::default() }
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.settings.name
+    }
+
+    pub(crate) fn host_header(&self) -> Option<&HeaderValue> {
+        self.settings.host_header.as_ref()
+    }
+
+    /// Sends a request over an idle connection, or over a new one. `asked` is the host that was asked for.
+    ///
+    /// A kept connection may have been closed by the origin in the very moment. Then a request that was not sent, or
+    /// one that may be repeated (RFC 9110 §9.2.2) and has no body, goes over the next one.
+    pub(crate) async fn send(&self, head: Parts, mut body: RequestBody, asked: &str) -> Result<Answer, OriginError> {
+        let repeatable = body.is_end_stream() && head.method.is_idempotent();
+        while let Some(mut sender) = self.take_idle() {
+            match sender.try_send_request(Request::from_parts(head.clone(), body)).await {
+                Ok(response) => return Ok(Answer { response, connection: Used(sender) }),
+                Err(mut error) => match error.take_message() {
+                    Some(unsent) => body = unsent.into_body(),
+                    None if repeatable => body = no_body(),
+                    None => return Err(error.into_error().into()),
+                },
+            }
+        }
+        let mut sender = self.connect(asked).await?;
+        let response = sender.send_request(Request::from_parts(head, body)).await?;
+        Ok(Answer { response, connection: Used(sender) })
+    }
+
+    /// Keeps a connection whose exchange is over for the next one, if it can be used again.
+    pub(crate) async fn keep(&self, Used(mut sender): Used) {
+        let one_name = self.settings.tls.as_ref().is_some_and(|tls| tls.match_host);
+        if one_name || self.settings.idle_connections_max == 0 {
+            return;
+        }
+        if !matches!(timeout(REUSE_MAX, sender.ready()).await, Ok(Ok(()))) {
+            return;
+        }
+        let now = Instant::now();
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        idle.retain(|idle| !idle.sender.is_closed() && now.duration_since(idle.since) < self.settings.idle_max);
+        if idle.len() >= self.settings.idle_connections_max {
+            idle.remove(0);
+        }
+        idle.push(Idle { sender, since: now });
+    }
+
+    fn take_idle(&self) -> Option<SendRequest<RequestBody>> {
+        let now = Instant::now();
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        while let Some(last) = idle.pop() {
+            if last.sender.is_ready() && now.duration_since(last.since) < self.settings.idle_max {
+                return Some(last.sender);
+            }
+        }
+        None
+    }
+
+    async fn connect(&self, asked: &str) -> Result<SendRequest<RequestBody>, OriginError> {
+        let Settings { connect_max, handshake_max, .. } = self.settings;
+        let tcp = timeout(connect_max, self.dial()).await.map_err(|_| OriginError::ConnectTime(connect_max))??;
+        let Some(tls) = &self.settings.tls else { return handshake(tcp).await };
+        let own = tls.server_name.as_deref().unwrap_or(&self.settings.host);
+        let name = if tls.match_host { asked } else { own };
+        let name = name.trim_start_matches('[').trim_end_matches(']');
+        let stream = timeout(handshake_max, bartizan_tls::connect(&tls.config, name, tcp))
+            .await
+            .map_err(|_| OriginError::HandshakeTime(handshake_max))?
+            .map_err(OriginError::Handshake)?;
+        handshake(stream).await
+    }
+
+    async fn dial(&self) -> Result<TcpStream, OriginError> {
+        let host = self.settings.host.trim_start_matches('[').trim_end_matches(']');
+        let found = tokio::net::lookup_host((host, self.settings.port)).await.map_err(OriginError::Connect)?;
+        let addresses: Vec<SocketAddr> = found.take(ADDRESSES_MAX).collect();
+        let stream = first_of(&addresses, TcpStream::connect)
+            .await
+            .ok_or_else(|| OriginError::NoAddress(host.to_owned()))?
+            .map_err(OriginError::Connect)?;
+        // A request is written whole; waiting for more would only delay it.
+        let _ = stream.set_nodelay(true);
+        Ok(stream)
+    }
+}
+
+/// Connects to the first address that answers: each gets a head start, and a failure ends it. None without addresses.
+async fn first_of<T, F, C>(addresses: &[SocketAddr], connect: C) -> Option<io::Result<T>>
+where
+    F: Future<Output = io::Result<T>>,
+    C: Fn(SocketAddr) -> F,
+{
+    let mut addresses = addresses.iter();
+    let mut attempts = FuturesUnordered::new();
+    let mut failure = None;
+    loop {
+        if let Some(address) = addresses.next() {
+            attempts.push(connect(*address));
+        } else if attempts.is_empty() {
+            return failure.map(Err);
+        }
+        let may_wait = addresses.len() == 0;
+        tokio::select! {
+            Some(done) = attempts.next() => match done {
+                Ok(stream) => return Some(Ok(stream)),
+                Err(error) => failure = Some(error),
+            },
+            () = tokio::time::sleep(ATTEMPT_DELAY), if !may_wait => {}
+        }
+    }
+}
+
+async fn handshake<IO>(io: IO) -> Result<SendRequest<RequestBody>, OriginError>
+where
+    IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let (sender, connection) = http1::Builder::new().handshake(TokioIo::new(io)).await?;
+    // It ends with its exchange, or when the idle sender is dropped; what went wrong the exchange tells.
+    tokio::spawn(async move {
+        let _ = connection.with_upgrades().await;
+    });
+    Ok(sender)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_first_address_that_answers_wins() {
+        // The port says what an address does: 1 refuses, 2 never answers, 3 answers.
+        let connect = |address: SocketAddr| async move {
+            match address.port() {
+                1 => Err(io::Error::from(io::ErrorKind::ConnectionRefused)),
+                2 => std::future::pending().await,
+                port => Ok(port),
+            }
+        };
+        for (ports, expect) in [
+            (&[][..], "None"),
+            (&[3], "Some(Ok(3))"),
+            (&[1, 3], "Some(Ok(3))"),
+            (&[2, 2, 3], "Some(Ok(3))"),
+            (&[2, 1, 3], "Some(Ok(3))"),
+            (&[1, 1], "Some(Err(Kind(ConnectionRefused)))"),
+        ] {
+            let addresses: Vec<_> = ports.iter().map(|port| SocketAddr::from(([127, 0, 0, 1], *port))).collect();
+            assert_eq!(format!("{:?}", first_of(&addresses, connect).await), expect, "{ports:?}");
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! Streams come in from the edge: each is a request, or carries a new configuration.
+
+use std::time::Duration;
+
+use bartizan_live::{Generation, Live};
+use bartizan_rpc::{Applied, HeadError, RpcThread, StreamKind, read_request, read_stream_kind, serve_configuration};
+use quinn::{RecvStream, SendStream};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+use crate::{Event, Ingress, pipeline};
+
+/// For a stream's head. The edge writes it at once.
+const HEAD_MAX: Duration = Duration::from_secs(10);
+/// For a call on a stream of its own.
+const CALL_MAX: Duration = Duration::from_secs(5);
+
+/// What all streams share.
+#[derive(Clone)]
+pub(crate) struct Shared {
+    /// The generation is the version of the edge's configuration plus one; 0 are the rules that we started with.
+    pub(crate) rules: Live<Ingress>,
+    pub(crate) rpc: RpcThread,
+    pub(crate) events: mpsc::Sender<Event>,
+}
+
+impl Shared {
+    /// Reports what may be lost when nobody reads.
+    pub(crate) fn mention(&self, event: Event) {
+        let _ = self.events.try_send(event);
+    }
+}
+
+/// Serves one stream to its end.
+pub(crate) async fn serve(send: SendStream, mut receive: RecvStream, shared: Shared) {
+    match timeout(HEAD_MAX, read_stream_kind(&mut receive)).await {
+        Ok(Ok(StreamKind::Data)) => serve_data(send, receive, shared).await,
+        Ok(Ok(StreamKind::Rpc)) => serve_call(send, receive, shared).await,
+        Ok(Err(error)) => tracing::debug!(%error, "a stream from the edge"),
+        Err(_) => tracing::debug!("a stream from the edge said nothing"),
+    }
+}
+
+async fn serve_data(mut send: SendStream, mut receive: RecvStream, shared: Shared) {
+    let served = match timeout(HEAD_MAX, read_request(&mut receive)).await {
+        Ok(Ok(request)) => pipeline::serve(request, &mut send, receive, &shared).await,
+        Ok(Err(error)) => Err(error.into()),
+        Err(_) => Err(StreamError::Silent),
+    };
+    match served {
+        // It fails when the edge has lost interest.
+        Ok(()) => drop(send.finish()),
+        Err(error) => {
+            tracing::debug!(%error, "a request's stream broke off");
+            // An answer that ends early must not look whole.
+            let _ = send.reset(0_u32.into());
+        }
+    }
+}
+
+/// A request's stream broke off.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StreamError {
+    #[error(transparent)]
+    Head(#[from] HeadError),
+    #[error("no head within {HEAD_MAX:?}")]
+    Silent,
+    #[error("the edge takes no more of the answer: {0}")]
+    Write(#[from] quinn::WriteError),
+    #[error("the edge gave the request up")]
+    GivenUp,
+    #[error("the origin broke off its answer: {0}")]
+    Origin(#[from] hyper::Error),
+    #[error("the upgraded connection broke: {0}")]
+    Upgraded(#[source] std::io::Error),
+}
+
+async fn serve_call(send: SendStream, receive: RecvStream, shared: Shared) {
+    let Shared { rules, rpc, events } = shared;
+    let apply = move |version, json: &[u8]| {
+        let (applied, event) = apply(&rules, version, json);
+        if let Some(event) = event {
+            let _ = events.try_send(event);
+        }
+        applied
+    };
+    // The edge hangs up after its one call, and how it does so is no news.
+    let _ = timeout(CALL_MAX, rpc.run(move || serve_configuration(receive, send, apply))).await;
+}
+
+/// Puts a configuration in force, if it is newer and can be served. What is in force stays if not.
+fn apply(rules: &Live<Ingress>, version: i32, json: &[u8]) -> (Applied, Option<Event>) {
+    let in_force = || i32::try_from(rules.snapshot().number as i64 - 1).unwrap_or(i32::MAX);
+    if version <= in_force() {
+        return (Applied { version: in_force(), error: None }, None);
+    }
+    match Ingress::parse(json) {
+        Ok(value) => {
+            // Versions above what is in force are not negative: -1 is the least that can be in force.
+            let number = u64::try_from(i64::from(version) + 1).unwrap_or(0);
+            rules.publish(Generation { number, value });
+            (Applied { version: in_force(), error: None }, Some(Event::ConfigurationApplied { version }))
+        }
+        Err(error) => {
+            let why = error.to_string();
+            let event = Event::ConfigurationRejected { why: why.clone() };
+            (Applied { version: in_force(), error: Some(why) }, Some(event))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::OriginRequest;
+
+    #[test]
+    fn only_newer_configurations_that_can_be_served_are_taken() {
+        let rules = Live::new(Ingress::single("hello_world", OriginRequest::default()).unwrap());
+        let good = r#"{"ingress": [{"service": "http_status:200"}]}"#;
+        let bad = r#"{"ingress": [{"hostname": "a", "service": "http_status:200"}]}"#;
+        for (version, json, in_force, outcome) in [
+            (-1, good, -1, ""),
+            (0, bad, -1, "the last ingress rule"),
+            (0, good, 0, "applied"),
+            (0, bad, 0, ""),
+            (7, good, 7, "applied"),
+            (6, good, 7, ""),
+            (8, "", 7, "the configuration is not"),
+            (i32::MAX, good, i32::MAX, "applied"),
+        ] {
+            let (applied, event) = apply(&rules, version, json.as_bytes());
+            assert_eq!(applied.version, in_force, "{version} {json}");
+            let text = match event {
+                Some(Event::ConfigurationApplied { .. }) => "applied".to_owned(),
+                Some(Event::ConfigurationRejected { why }) => why,
+                _ => String::new(),
+            };
+            assert!(text.starts_with(outcome) && text.is_empty() == outcome.is_empty(), "{version} {json}: {text}");
+        }
+    }
+}

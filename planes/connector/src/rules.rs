@@ -1,0 +1,453 @@
+//! Which request goes where: the tunnel's configuration document, parsed.
+//!
+//! The document is the one that the edge pushes and the API stores (`ingress`, `originRequest`; `warp-routing` is for
+//! traffic that is not served here). Times are whole seconds. What is not supported is refused with its name rather
+//! than passed over, except for keys that nobody knows.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bartizan_tls::{ClientConfig, Roots, TlsError, client_config};
+use http::{HeaderValue, StatusCode, Uri};
+use regex::{Regex, RegexBuilder};
+use serde::{Deserialize, Serialize};
+
+use crate::egress::{Origin, Tls};
+
+/// The most rules of a configuration.
+const RULES_MAX: usize = 4096;
+/// The most memory of one compiled path pattern.
+const PATTERN_BYTES_MAX: usize = 1024 * 1024;
+
+/// All rules of a tunnel, in order. The last one matches everything.
+#[derive(Debug)]
+pub struct Ingress {
+    rules: Vec<Rule>,
+    json: Arc<str>,
+}
+
+#[derive(Debug)]
+struct Rule {
+    host: HostPattern,
+    path: Option<Regex>,
+    service: Service,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum HostPattern {
+    Any,
+    Exact(String),
+    /// `.example.com`, from `*.example.com`.
+    Suffix(String),
+}
+
+/// What answers.
+#[derive(Debug)]
+pub(crate) enum Service {
+    Origin(Arc<Origin>),
+    Status(StatusCode),
+    Hello,
+}
+
+/// How to talk to an origin. All keys of the document that are understood; none means the default.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct OriginRequest {
+    /// Seconds for the connection, default 30.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub connect_timeout: Option<u64>,
+    /// Seconds for the TLS handshake, default 10.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls_timeout: Option<u64>,
+    /// Seconds for which an idle connection is kept, default 90.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keep_alive_timeout: Option<u64>,
+    /// How many idle connections are kept, default 100.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keep_alive_connections: Option<u32>,
+    /// Sent as `Host` instead of the one asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub http_host_header: Option<String>,
+    /// The name that the origin's certificate must have.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub origin_server_name: Option<String>,
+    /// The certificate must have the name asked for, instead of the service's.
+    #[serde(rename = "matchSNItoHost", skip_serializing_if = "Option::is_none")]
+    pub match_sni_to_host: Option<bool>,
+    /// A PEM file with certificate authorities to trust besides the system's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ca_pool: Option<String>,
+    #[serde(rename = "noTLSVerify", skip_serializing_if = "Option::is_none")]
+    pub no_tls_verify: Option<bool>,
+    // Known and not supported: refused when set to something.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    disable_chunked_encoding: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bastion_mode: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    proxy_type: Option<String>,
+    #[serde(rename = "http2Origin", skip_serializing_if = "Option::is_none")]
+    http2_origin: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    access: Option<Access>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+struct Access {
+    required: bool,
+}
+
+/// The configuration cannot be served.
+#[derive(Debug, thiserror::Error)]
+pub enum IngressError {
+    #[error("the configuration is not the JSON object that it should be: {0}")]
+    Json(#[source] serde_json::Error),
+    #[error("there are more than {RULES_MAX} rules")]
+    TooManyRules,
+    #[error("the last ingress rule must match all URLs (have neither hostname nor path)")]
+    LastNotAll,
+    #[error("rule {rule} matches all URLs, and so the rules after it would never be used")]
+    AllNotLast { rule: usize },
+    #[error("rule {rule}: hostname {hostname:?} may have a wildcard only as its whole first label, and no port")]
+    Hostname { rule: usize, hostname: String },
+    #[error("rule {rule}: path {path:?} is not a regular expression that is understood")]
+    Path {
+        rule: usize,
+        path: String,
+        #[source]
+        source: Box<regex::Error>,
+    },
+    #[error("service {0:?} is not one of http://…, https://…, http_status:NNN, hello_world")]
+    Service(String),
+    #[error("service {0:?} has a path; requests keep the path that was asked for")]
+    ServicePath(String),
+    #[error("{0} is not supported by this connector")]
+    Unsupported(&'static str),
+    #[error("httpHostHeader {0:?} is not a host")]
+    HostHeader(String),
+    #[error("caPool {path:?} cannot be read")]
+    CaPool {
+        path: String,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("TLS towards the origin cannot be set up: {0}")]
+    Tls(#[from] TlsError),
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Document {
+    #[serde(default)]
+    ingress: Option<Vec<RuleBody>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    origin_request: Option<OriginRequest>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct RuleBody {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    hostname: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    path: Option<String>,
+    service: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    origin_request: Option<OriginRequest>,
+}
+
+impl Ingress {
+    /// From a configuration document. May read the files that it names. Without any rule everything is a 503.
+    pub fn parse(json: &[u8]) -> Result<Ingress, IngressError> {
+        let document: Document = serde_json::from_slice(json).map_err(IngressError::Json)?;
+        Ingress::build(document, String::from_utf8_lossy(json).into())
+    }
+
+    /// Everything goes to one service: a URL, `hello_world`, or `http_status:N`.
+    pub fn single(service: &str, origin: OriginRequest) -> Result<Ingress, IngressError> {
+        let rule = RuleBody { hostname: None, path: None, service: service.to_owned(), origin_request: Some(origin) };
+        let document = Document { ingress: Some(vec![rule]), origin_request: None };
+        let json = serde_json::to_string(&document).map_err(IngressError::Json)?;
+        Ingress::build(document, json.into())
+    }
+
+    /// The document that these rules come from.
+    pub fn json(&self) -> &Arc<str> {
+        &self.json
+    }
+
+    fn build(document: Document, json: Arc<str>) -> Result<Ingress, IngressError> {
+        let bodies = document.ingress.unwrap_or_default();
+        if bodies.len() > RULES_MAX {
+            return Err(IngressError::TooManyRules);
+        }
+        let defaults = document.origin_request.unwrap_or_default();
+        let last = bodies.len().saturating_sub(1);
+        let mut rules = Vec::with_capacity(bodies.len());
+        for (at, body) in bodies.into_iter().enumerate() {
+            let rule = Rule::build(at + 1, body, &defaults)?;
+            match rule.matches_all() {
+                true if at < last => return Err(IngressError::AllNotLast { rule: at + 1 }),
+                false if at == last => return Err(IngressError::LastNotAll),
+                _ => rules.push(rule),
+            }
+        }
+        if rules.is_empty() {
+            let service = Service::Status(StatusCode::SERVICE_UNAVAILABLE);
+            rules.push(Rule { host: HostPattern::Any, path: None, service });
+        }
+        Ok(Ingress { rules, json })
+    }
+
+    /// The service for a host (a port does not count) and a path.
+    pub(crate) fn find(&self, host: &str, path: &str) -> &Service {
+        let host = without_port(host).to_ascii_lowercase();
+        let found = self.rules.iter().find(|rule| rule.matches(&host, path));
+        // `build` makes sure that the last one matches whatever comes.
+        &found.unwrap_or(&self.rules[self.rules.len() - 1]).service
+    }
+}
+
+impl Rule {
+    fn build(number: usize, body: RuleBody, defaults: &OriginRequest) -> Result<Rule, IngressError> {
+        let path = body.path.filter(|path| !path.is_empty()).map(|path| compile(number, path)).transpose()?;
+        let origin = body.origin_request.unwrap_or_default().or(defaults);
+        Ok(Rule {
+            host: HostPattern::parse(number, body.hostname.unwrap_or_default())?,
+            path,
+            service: Service::parse(&body.service, &origin)?,
+        })
+    }
+
+    fn matches(&self, host: &str, path: &str) -> bool {
+        let host = match &self.host {
+            HostPattern::Any => true,
+            HostPattern::Exact(name) => host == name,
+            HostPattern::Suffix(suffix) => host.ends_with(suffix.as_str()),
+        };
+        host && self.path.as_ref().is_none_or(|pattern| pattern.is_match(path))
+    }
+
+    fn matches_all(&self) -> bool {
+        self.host == HostPattern::Any && self.path.is_none()
+    }
+}
+
+impl HostPattern {
+    fn parse(rule: usize, hostname: String) -> Result<HostPattern, IngressError> {
+        let name = hostname.to_ascii_lowercase();
+        let (wildcard, rest) = match name.strip_prefix('*') {
+            Some(rest) => (true, rest),
+            None => (false, name.as_str()),
+        };
+        let misplaced = rest.contains(['*', ':']) || (wildcard && !rest.is_empty() && !rest.starts_with('.'));
+        match (wildcard, rest) {
+            _ if misplaced => Err(IngressError::Hostname { rule, hostname }),
+            (_, "") => Ok(HostPattern::Any),
+            (true, suffix) => Ok(HostPattern::Suffix(suffix.to_owned())),
+            (false, name) => Ok(HostPattern::Exact(name.to_owned())),
+        }
+    }
+}
+
+fn compile(rule: usize, path: String) -> Result<Regex, IngressError> {
+    RegexBuilder::new(&path).size_limit(PATTERN_BYTES_MAX).build().map_err(|error| IngressError::Path {
+        rule,
+        path,
+        source: Box::new(error),
+    })
+}
+
+impl Service {
+    fn parse(text: &str, request: &OriginRequest) -> Result<Service, IngressError> {
+        request.refuse_unsupported()?;
+        let wrong = || IngressError::Service(text.to_owned());
+        if let Some(status) = text.strip_prefix("http_status:") {
+            return status.parse().map(Service::Status).map_err(|_| wrong());
+        }
+        if text == "hello_world" || text == "hello-world" {
+            return Ok(Service::Hello);
+        }
+        let uri: Uri = text.parse().map_err(|_| wrong())?;
+        let host = uri.host().filter(|host| !host.is_empty()).ok_or_else(wrong)?.to_owned();
+        let (tls, default_port) = match uri.scheme_str() {
+            Some("http") => (None, 80),
+            Some("https") => (Some(tls(request)?), 443),
+            _ => return Err(wrong()),
+        };
+        if uri.path_and_query().is_some_and(|path| path != "/") {
+            return Err(IngressError::ServicePath(text.to_owned()));
+        }
+        let seconds = |seconds: Option<u64>, default| Duration::from_secs(seconds.unwrap_or(default));
+        Ok(Service::Origin(Arc::new(Origin::new(crate::egress::Settings {
+            name: text.trim_end_matches('/').to_owned(),
+            port: uri.port_u16().unwrap_or(default_port),
+            host,
+            tls,
+            host_header: request.http_host_header.as_deref().map(host_header).transpose()?,
+            connect_max: seconds(request.connect_timeout, 30),
+            handshake_max: seconds(request.tls_timeout, 10),
+            idle_max: seconds(request.keep_alive_timeout, 90),
+            idle_connections_max: request.keep_alive_connections.unwrap_or(100) as usize,
+        }))))
+    }
+}
+
+fn tls(request: &OriginRequest) -> Result<Tls, IngressError> {
+    let roots = match &request.ca_pool {
+        _ if request.no_tls_verify == Some(true) => Roots::Unverified,
+        Some(path) => {
+            let pem = std::fs::read_to_string(path);
+            Roots::SystemAnd(pem.map_err(|source| IngressError::CaPool { path: path.clone(), source })?)
+        }
+        None => Roots::System,
+    };
+    let config: Arc<ClientConfig> = client_config(&roots, &[b"http/1.1"])?;
+    let match_host = request.match_sni_to_host == Some(true);
+    Ok(Tls { config, server_name: request.origin_server_name.clone(), match_host })
+}
+
+fn host_header(host: &str) -> Result<HeaderValue, IngressError> {
+    HeaderValue::from_str(host).map_err(|_| IngressError::HostHeader(host.to_owned()))
+}
+
+impl OriginRequest {
+    /// These settings, and those of `defaults` where these say nothing. An empty text says nothing.
+    fn or(self, defaults: &OriginRequest) -> OriginRequest {
+        let text = |own: Option<String>, default: &Option<String>| {
+            own.filter(|text| !text.is_empty()).or_else(|| default.clone()).filter(|text| !text.is_empty())
+        };
+        OriginRequest {
+            connect_timeout: self.connect_timeout.or(defaults.connect_timeout),
+            tls_timeout: self.tls_timeout.or(defaults.tls_timeout),
+            keep_alive_timeout: self.keep_alive_timeout.or(defaults.keep_alive_timeout),
+            keep_alive_connections: self.keep_alive_connections.or(defaults.keep_alive_connections),
+            http_host_header: text(self.http_host_header, &defaults.http_host_header),
+            origin_server_name: text(self.origin_server_name, &defaults.origin_server_name),
+            match_sni_to_host: self.match_sni_to_host.or(defaults.match_sni_to_host),
+            ca_pool: text(self.ca_pool, &defaults.ca_pool),
+            no_tls_verify: self.no_tls_verify.or(defaults.no_tls_verify),
+            disable_chunked_encoding: self.disable_chunked_encoding.or(defaults.disable_chunked_encoding),
+            bastion_mode: self.bastion_mode.or(defaults.bastion_mode),
+            proxy_type: text(self.proxy_type, &defaults.proxy_type),
+            http2_origin: self.http2_origin.or(defaults.http2_origin),
+            access: self.access.or_else(|| defaults.access.clone()),
+        }
+    }
+
+    /// Passing over one of these would send requests where they must not go, or unchecked.
+    fn refuse_unsupported(&self) -> Result<(), IngressError> {
+        let set = [
+            ("originRequest.disableChunkedEncoding", self.disable_chunked_encoding == Some(true)),
+            ("originRequest.bastionMode", self.bastion_mode == Some(true)),
+            ("originRequest.proxyType", self.proxy_type.is_some()),
+            ("originRequest.http2Origin", self.http2_origin == Some(true)),
+            ("originRequest.access.required", self.access.as_ref().is_some_and(|access| access.required)),
+        ];
+        set.into_iter().find(|(_, set)| *set).map_or(Ok(()), |(key, _)| Err(IngressError::Unsupported(key)))
+    }
+}
+
+/// The host of `host[:port]`; an IPv6 address stays in its brackets.
+fn without_port(host: &str) -> &str {
+    match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|digit| digit.is_ascii_digit()) => name,
+        _ => host,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The service that a request meets, in the document's words.
+    fn find(ingress: &Ingress, url: &str) -> String {
+        let (host, path) = url.split_at(url.find('/').unwrap());
+        match ingress.find(host, path) {
+            Service::Origin(origin) => origin.name().to_owned(),
+            Service::Status(status) => format!("http_status:{}", status.as_u16()),
+            Service::Hello => "hello_world".to_owned(),
+        }
+    }
+
+    #[test]
+    fn the_first_rule_that_matches_wins() {
+        let ingress = Ingress::parse(
+            br#"{"ingress": [
+                {"hostname": "app.example.com", "path": "^/api/", "service": "http://localhost:1"},
+                {"hostname": "App.example.com", "path": "", "service": "http://localhost:2/"},
+                {"hostname": "*.example.com", "path": "\\.(png|jpg)$", "service": "https://[::1]:3",
+                 "originRequest": {"noTLSVerify": true, "unknown": 1}},
+                {"hostname": "*.example.com", "service": "hello_world"},
+                {"service": "http_status:404"}
+            ], "warp-routing": {"enabled": false}}"#,
+        )
+        .unwrap();
+        for (url, expect) in [
+            ("app.example.com/api/x", "http://localhost:1"),
+            ("APP.example.com:8443/apix", "http://localhost:2"),
+            ("a.b.example.com/cat.png", "https://[::1]:3"),
+            ("www.example.com/", "hello_world"),
+            ("example.com/", "http_status:404"),
+            ("badexample.com/", "http_status:404"),
+            ("[::1]:80/", "http_status:404"),
+        ] {
+            assert_eq!(find(&ingress, url), expect, "{url}");
+        }
+    }
+
+    #[test]
+    fn no_rule_is_unavailable() {
+        for json in ["{}", r#"{"ingress": []}"#, r#"{"ingress": null}"#] {
+            assert_eq!(find(&Ingress::parse(json.as_bytes()).unwrap(), "a/"), "http_status:503", "{json}");
+        }
+    }
+
+    #[test]
+    fn one_service() {
+        let ingress = Ingress::single("http://localhost:8080", OriginRequest::default()).unwrap();
+        assert_eq!(find(&ingress, "x/"), "http://localhost:8080");
+        assert_eq!(&**ingress.json(), r#"{"ingress":[{"service":"http://localhost:8080","originRequest":{}}]}"#);
+        assert_eq!(find(&Ingress::parse(ingress.json().as_bytes()).unwrap(), "x/"), "http://localhost:8080");
+    }
+
+    #[test]
+    fn what_cannot_be_served_is_said() {
+        let rule = |rule: &str| format!(r#"{{"ingress": [{rule}, {{"service": "http_status:404"}}]}}"#);
+        let last = |rule: &str| format!(r#"{{"ingress": [{rule}]}}"#);
+        for (json, expect) in [
+            ("[".to_owned(), "the configuration is not the JSON object"),
+            (
+                last(r#"{"hostname": "a.example.com", "service": "hello_world"}"#),
+                "the last ingress rule must match all",
+            ),
+            (rule(r#"{"service": "hello_world"}"#), "rule 1 matches all URLs"),
+            (rule(r#"{"hostname": "*", "service": "hello_world"}"#), "rule 1 matches all URLs"),
+            (rule(r#"{"hostname": "a.*.com", "service": "hello_world"}"#), "rule 1: hostname \"a.*.com\""),
+            (rule(r#"{"hostname": "*a.com", "service": "hello_world"}"#), "rule 1: hostname \"*a.com\""),
+            (rule(r#"{"hostname": "a.com:80", "service": "hello_world"}"#), "rule 1: hostname \"a.com:80\""),
+            (rule(r#"{"path": "(", "service": "hello_world"}"#), "rule 1: path \"(\""),
+            (rule(r#"{"path": "((a{99}){99}){99}", "service": "hello_world"}"#), "rule 1: path"),
+            (last(r#"{"service": "ssh://localhost:22"}"#), "service \"ssh://localhost:22\" is not one of"),
+            (last(r#"{"service": "localhost"}"#), "service \"localhost\" is not one of"),
+            (last(r#"{"service": "http_status:4"}"#), "service \"http_status:4\" is not one of"),
+            (last(r#"{"service": "http://localhost/x"}"#), "service \"http://localhost/x\" has a path"),
+            (
+                last(r#"{"service": "http://a", "originRequest": {"access": {"required": true}}}"#),
+                "originRequest.access.required is not supported",
+            ),
+            (
+                r#"{"ingress": [{"service": "http://a"}], "originRequest": {"http2Origin": true}}"#.to_owned(),
+                "originRequest.http2Origin is not supported",
+            ),
+            (
+                last(r#"{"service": "https://a", "originRequest": {"caPool": "/does/not/exist.pem"}}"#),
+                "caPool \"/does/not/exist.pem\" cannot be read",
+            ),
+        ] {
+            let error = Ingress::parse(json.as_bytes()).unwrap_err().to_string();
+            assert!(error.starts_with(expect), "{json}: {error}");
+        }
+    }
+}

@@ -1,0 +1,250 @@
+//! The connector as a whole: several connections, each of which comes back when it is lost.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bartizan_live::{Backoff, Live};
+use bartizan_names::{AccountId, ConnectorId, TunnelId};
+use bartizan_rpc::RpcThread;
+use bartizan_tls::Roots;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+
+use crate::Ingress;
+use crate::ingress::Shared;
+pub use crate::uplink::DialerError;
+use crate::uplink::{Dialer, Ended, Uplink, UplinkError};
+
+/// More connections than any edge has addresses for.
+const CONNECTIONS_MAX: usize = 64;
+
+/// What a connector needs to know.
+pub struct Options {
+    /// Taken in turn, and each may be named several times. Not empty.
+    pub edges: Vec<SocketAddr>,
+    /// Whom the edge's certificate must come from.
+    pub roots: Roots,
+    pub credentials: Credentials,
+    /// Until the edge sends other rules.
+    pub ingress: Ingress,
+    /// Connections to the edge, at least 1.
+    pub connections: usize,
+    pub connector: ConnectorId,
+    /// How long requests in flight may take when the connector is asked to stop.
+    pub grace: Duration,
+    pub version: String,
+    /// The silence after which a connection counts as lost, if the edge does not offer less.
+    pub idle: Duration,
+    /// Between tries.
+    pub backoff: Backoff,
+}
+
+/// What proves that a connector belongs to a tunnel.
+#[derive(Clone)]
+pub struct Credentials {
+    pub account: AccountId,
+    pub tunnel: TunnelId,
+    pub secret: Vec<u8>,
+}
+
+/// Never prints the secret.
+impl std::fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Credentials").field("tunnel", &self.tunnel).finish_non_exhaustive()
+    }
+}
+
+impl Options {
+    /// With four connections and the usual times.
+    pub fn new(
+        edges: Vec<SocketAddr>,
+        roots: Roots,
+        credentials: Credentials,
+        ingress: Ingress,
+        connector: ConnectorId,
+    ) -> Options {
+        Options {
+            edges,
+            roots,
+            credentials,
+            ingress,
+            connections: 4,
+            connector,
+            grace: Duration::from_secs(30),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            idle: Duration::from_secs(15),
+            backoff: Backoff::new(Duration::from_secs(1), Duration::from_secs(30)),
+        }
+    }
+}
+
+/// What happened, for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    Connected {
+        index: u8,
+        edge: SocketAddr,
+        location: String,
+    },
+    /// A connection was lost, or could not be made.
+    Lost {
+        index: u8,
+        why: String,
+        retry_in: Duration,
+    },
+    /// The edge does not want us. It is asked again all the same: a tunnel that was just made may not be known there.
+    Refused {
+        index: u8,
+        cause: String,
+    },
+    ConfigurationApplied {
+        version: i32,
+    },
+    /// The configuration before it stays in force.
+    ConfigurationRejected {
+        why: String,
+    },
+    RequestFailed {
+        origin: String,
+        why: String,
+    },
+    /// The last one.
+    Stopped,
+}
+
+/// The connector cannot run at all.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    #[error("there is no edge to connect to")]
+    NoEdge,
+    #[error("the number of connections has to be between 1 and {CONNECTIONS_MAX}")]
+    Connections,
+    #[error(transparent)]
+    Dialer(#[from] DialerError),
+    #[error("a thread could not be started")]
+    Thread(#[source] std::io::Error),
+}
+
+/// Runs until `shutdown` turns true, or its sender is dropped, and what was in flight has ended.
+///
+/// Events never wait: those that find the channel full are dropped, so that a slow terminal stops no request.
+pub async fn run(
+    options: Options,
+    events: mpsc::Sender<Event>,
+    mut shutdown: watch::Receiver<bool>,
+) -> Result<(), RunError> {
+    if options.edges.is_empty() {
+        return Err(RunError::NoEdge);
+    }
+    if !(1..=CONNECTIONS_MAX).contains(&options.connections) {
+        return Err(RunError::Connections);
+    }
+    let connections = options.connections as u8;
+    let line = Line::new(options, events, shutdown.clone())?;
+    let shared = line.shared.clone();
+    let (first, mut first_up) = watch::channel(false);
+    let mut lines = JoinSet::new();
+    lines.spawn(line.clone().keep(0, first));
+    // The first one alone: a wrong secret or a wrong address is then told once and not four times.
+    tokio::select! {
+        _ = first_up.wait_for(|up| *up) => {
+            for index in 1..connections {
+                lines.spawn(line.clone().keep(index, watch::Sender::new(false)));
+            }
+        }
+        _ = shutdown.wait_for(|stop| *stop) => {}
+    }
+    while lines.join_next().await.is_some() {}
+    shared.mention(Event::Stopped);
+    Ok(())
+}
+
+/// What keeps one connection up.
+#[derive(Clone)]
+struct Line {
+    dialer: Dialer,
+    shared: Shared,
+    edges: Arc<[SocketAddr]>,
+    backoff: Backoff,
+    /// What a connector with rules of its own tells the edge.
+    own_rules: Arc<str>,
+    shutdown: watch::Receiver<bool>,
+}
+
+impl Line {
+    fn new(options: Options, events: mpsc::Sender<Event>, shutdown: watch::Receiver<bool>) -> Result<Line, RunError> {
+        let rpc = RpcThread::start("connector-rpc").map_err(RunError::Thread)?;
+        Ok(Line {
+            dialer: Dialer::new(&options)?,
+            own_rules: Arc::clone(options.ingress.json()),
+            shared: Shared { rules: Live::new(options.ingress), rpc, events },
+            edges: options.edges.into(),
+            backoff: options.backoff,
+            shutdown,
+        })
+    }
+
+    /// Connects, and again whenever the connection is lost, until asked to stop. Tells `up` of the first success.
+    async fn keep(mut self, index: u8, up: watch::Sender<bool>) {
+        let mut failures: u8 = 0;
+        loop {
+            let edge = self.edges[usize::from(index).wrapping_add(usize::from(failures)) % self.edges.len()];
+            let tried = tokio::select! {
+                tried = self.dialer.connect(&self.shared.rpc, edge, index, failures) => tried,
+                _ = self.shutdown.wait_for(|stop| *stop) => return,
+            };
+            let why = match tried {
+                Ok(uplink) => {
+                    failures = 0;
+                    self.backoff.reset();
+                    up.send_replace(true);
+                    let location = uplink.registered.location.clone();
+                    self.shared.mention(Event::Connected { index, edge, location });
+                    match self.serve(index, &uplink).await {
+                        Ended::Left => return,
+                        Ended::Lost(error) => Some(error.to_string()),
+                    }
+                }
+                Err(UplinkError::Refused(refused)) => {
+                    failures = failures.saturating_add(1);
+                    self.shared.mention(Event::Refused { index, cause: refused.cause });
+                    None
+                }
+                Err(error) => {
+                    failures = failures.saturating_add(1);
+                    Some(error.to_string())
+                }
+            };
+            let retry_in = self.backoff.next(draw());
+            if let Some(why) = why {
+                self.shared.mention(Event::Lost { index, why, retry_in });
+            }
+            tokio::select! {
+                () = sleep(retry_in) => {}
+                _ = self.shutdown.wait_for(|stop| *stop) => return,
+            }
+        }
+    }
+
+    async fn serve(&self, index: u8, uplink: &Uplink) -> Ended {
+        let upload = async {
+            if index == 0 && !uplink.registered.remotely_managed {
+                uplink.upload(&self.own_rules).await;
+            }
+        };
+        let serve = self.dialer.serve(uplink, &self.shared, self.shutdown.clone());
+        tokio::join!(serve, upload).0
+    }
+}
+
+/// A number in `0.0..1.0`.
+fn draw() -> f64 {
+    let mut bytes = [0; 4];
+    // Without randomness the longest wait is the safe one.
+    match getrandom::fill(&mut bytes) {
+        Ok(()) => f64::from(u32::from_le_bytes(bytes)) / (f64::from(u32::MAX) + 1.0),
+        Err(_) => 1.0,
+    }
+}

@@ -1,0 +1,237 @@
+//! One connection to the edge: dialled, registered, served, and said goodbye to.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bartizan_rpc::{
+    ConnectorInfo, Refused, Registered, Registration, RegistrationClient, RpcError, RpcStopped, RpcThread,
+};
+use bartizan_tls::{ClientConfig, TlsError, client_config};
+use quinn::crypto::rustls::QuicClientConfig;
+use quinn::{Endpoint, IdleTimeout, TransportConfig, VarInt};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+
+use crate::ingress::{self, Shared};
+use crate::run::Options;
+
+/// The name that the edge's certificate has, wherever the edge is.
+const SERVER_NAME: &str = "quic.cftunnel.com";
+/// The protocol that we offer (RFC 7301).
+const ALPN: &[u8] = b"argotunnel";
+/// What we can beyond the least: configuration from the edge, half-closed streams, and what only ours has.
+const FEATURES: [&str; 3] = ["allow_remote_config", "support_quic_eof", "bartizan_1"];
+
+const HANDSHAKE_MAX: Duration = Duration::from_secs(5);
+const REGISTER_MAX: Duration = Duration::from_secs(5);
+const UPLOAD_MAX: Duration = Duration::from_secs(5);
+/// For the edge to take note that we leave.
+const UNREGISTER_MAX: Duration = Duration::from_secs(2);
+/// After the edge took note, for requests that were on their way.
+const LAST_REQUESTS: Duration = Duration::from_millis(100);
+/// For the edge to hear that we closed.
+const GOODBYE_MAX: Duration = Duration::from_secs(1);
+/// Silence is noticed early on networks that forget idle flows.
+const KEEP_ALIVE: Duration = Duration::from_secs(1);
+/// Requests that the edge may have open on one connection; a little more than it uses.
+const STREAMS_MAX: u32 = 2048 + 64;
+/// What the edge may send on one stream before we have read it: 100 Mbit/s at a round trip of 160 ms.
+const STREAM_WINDOW_BYTES: u32 = 2 * 1024 * 1024;
+/// And on all of one connection.
+const CONNECTION_WINDOW_BYTES: u32 = 16 * 1024 * 1024;
+/// What we keep of one connection until the edge acknowledges it.
+const SEND_WINDOW_BYTES: u64 = 8 * 1024 * 1024;
+
+/// How every connection is made.
+#[derive(Clone)]
+pub(crate) struct Dialer {
+    quic: quinn::ClientConfig,
+    registration: Arc<Registration>,
+    grace: Duration,
+}
+
+/// The dialer cannot be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum DialerError {
+    #[error("the edge's certificate authority cannot be used: {0}")]
+    Tls(#[from] TlsError),
+    #[error("QUIC cannot be set up: {0}")]
+    Quic(#[from] quinn::crypto::rustls::NoInitialCipherSuite),
+    #[error("the idle time is too long")]
+    Idle(#[from] quinn::VarIntBoundsExceeded),
+}
+
+/// There is no connection.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum UplinkError {
+    #[error("no socket: {0}")]
+    Socket(#[source] std::io::Error),
+    #[error("cannot dial: {0}")]
+    Dial(#[from] quinn::ConnectError),
+    #[error("no answer within {HANDSHAKE_MAX:?}")]
+    HandshakeTime,
+    #[error("the edge did not answer the registration within {REGISTER_MAX:?}")]
+    RegisterTime,
+    #[error("{0}")]
+    Connection(#[from] quinn::ConnectionError),
+    #[error("the registration failed: {0}")]
+    Call(#[from] RpcError),
+    #[error(transparent)]
+    Stopped(#[from] RpcStopped),
+    #[error("refused: {0}")]
+    Refused(Refused),
+}
+
+/// A registered connection.
+pub(crate) struct Uplink {
+    endpoint: Endpoint,
+    quic: quinn::Connection,
+    control: RegistrationClient,
+    pub(crate) registered: Registered,
+}
+
+/// How a connection ended.
+pub(crate) enum Ended {
+    Lost(quinn::ConnectionError),
+    /// Because we were asked to.
+    Left,
+}
+
+impl Dialer {
+    pub(crate) fn new(options: &Options) -> Result<Dialer, DialerError> {
+        let tls: Arc<ClientConfig> = client_config(&options.roots, &[ALPN])?;
+        let mut quic = quinn::ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls)?));
+        quic.transport_config(Arc::new(transport(options.idle)?));
+        let registration = Registration {
+            account: options.credentials.account.to_string(),
+            secret: options.credentials.secret.clone(),
+            tunnel: options.credentials.tunnel,
+            index: 0,
+            connector: ConnectorInfo {
+                id: options.connector,
+                version: options.version.clone(),
+                arch: architecture(),
+                features: FEATURES.map(str::to_owned).to_vec(),
+            },
+            local_ip: None,
+            attempts: 0,
+        };
+        Ok(Dialer { quic, registration: Arc::new(registration), grace: options.grace })
+    }
+
+    /// Dials `edge` and registers connection `index`.
+    pub(crate) async fn connect(
+        &self,
+        rpc: &RpcThread,
+        edge: SocketAddr,
+        index: u8,
+        attempts: u8,
+    ) -> Result<Uplink, UplinkError> {
+        let any = match edge {
+            SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+        };
+        let endpoint = Endpoint::client(SocketAddr::new(any, 0)).map_err(UplinkError::Socket)?;
+        let dialling = endpoint.connect_with(self.quic.clone(), edge, SERVER_NAME)?;
+        let quic = timeout(HANDSHAKE_MAX, dialling).await.map_err(|_| UplinkError::HandshakeTime)??;
+        let registering = self.register(rpc, &quic, index, attempts);
+        let (control, registered) =
+            timeout(REGISTER_MAX, registering).await.map_err(|_| UplinkError::RegisterTime)??;
+        Ok(Uplink { endpoint, quic, control, registered })
+    }
+
+    async fn register(
+        &self,
+        rpc: &RpcThread,
+        quic: &quinn::Connection,
+        index: u8,
+        attempts: u8,
+    ) -> Result<(RegistrationClient, Registered), UplinkError> {
+        let (send, receive) = quic.open_bi().await?;
+        let control = bartizan_rpc::connect_registration(rpc, receive, send).await?;
+        let mut registration = Registration::clone(&self.registration);
+        (registration.index, registration.attempts, registration.local_ip) = (index, attempts, quic.local_ip());
+        let registered = control.register(registration).await?.map_err(UplinkError::Refused)?;
+        Ok((control, registered))
+    }
+
+    /// Serves what comes until the connection is lost, or `shutdown` turns true: then says goodbye, and ends what is in
+    /// flight, for as long as the grace lasts.
+    pub(crate) async fn serve(&self, uplink: &Uplink, shared: &Shared, mut shutdown: watch::Receiver<bool>) -> Ended {
+        let mut streams = JoinSet::new();
+        tokio::select! {
+            error = accept(&uplink.quic, &mut streams, shared) => return Ended::Lost(error),
+            // A sender that is gone asks for nothing less.
+            _ = shutdown.wait_for(|stop| *stop) => {}
+        }
+        self.leave(uplink, streams, shared).await;
+        uplink.quic.close(0_u32.into(), b"the connector stops");
+        let _ = timeout(GOODBYE_MAX, uplink.endpoint.wait_idle()).await;
+        Ended::Left
+    }
+
+    async fn leave(&self, uplink: &Uplink, mut streams: JoinSet<()>, shared: &Shared) {
+        let goodbye = async {
+            let _ = timeout(UNREGISTER_MAX, uplink.control.unregister()).await;
+            sleep(LAST_REQUESTS).await;
+        };
+        // Until the edge took note it may send more.
+        tokio::select! {
+            _ = accept(&uplink.quic, &mut streams, shared) => return,
+            () = goodbye => {}
+        }
+        tokio::select! {
+            _ = uplink.quic.closed() => {}
+            () = async { while streams.join_next().await.is_some() {} } => {}
+            () = sleep(self.grace) => {}
+        }
+    }
+}
+
+/// A task for each stream, until the connection ends.
+async fn accept(quic: &quinn::Connection, streams: &mut JoinSet<()>, shared: &Shared) -> quinn::ConnectionError {
+    loop {
+        tokio::select! {
+            stream = quic.accept_bi() => match stream {
+                Ok((send, receive)) => drop(streams.spawn(ingress::serve(send, receive, shared.clone()))),
+                Err(error) => return error,
+            },
+            Some(_) = streams.join_next() => {}
+        }
+    }
+}
+
+impl Uplink {
+    /// Tells the edge what we serve, where it does not tell us.
+    pub(crate) async fn upload(&self, json: &str) {
+        let upload = self.control.upload(bytes::Bytes::copy_from_slice(json.as_bytes()));
+        // It is for people to look at; nothing depends on it.
+        let _ = timeout(UPLOAD_MAX, upload).await;
+    }
+}
+
+fn transport(idle: Duration) -> Result<TransportConfig, quinn::VarIntBoundsExceeded> {
+    let mut transport = TransportConfig::default();
+    transport
+        .max_idle_timeout(Some(IdleTimeout::try_from(idle)?))
+        .keep_alive_interval(Some(KEEP_ALIVE))
+        .max_concurrent_bidi_streams(VarInt::from_u32(STREAMS_MAX))
+        .max_concurrent_uni_streams(VarInt::from_u32(0))
+        .stream_receive_window(VarInt::from_u32(STREAM_WINDOW_BYTES))
+        .receive_window(VarInt::from_u32(CONNECTION_WINDOW_BYTES))
+        .send_window(SEND_WINDOW_BYTES);
+    Ok(transport)
+}
+
+/// This machine, in the words of the protocol.
+fn architecture() -> String {
+    let processor = match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        "x86" => "386",
+        other => other,
+    };
+    format!("{}_{processor}", std::env::consts::OS)
+}
