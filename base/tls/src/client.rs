@@ -11,10 +11,11 @@ use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsConnector;
 
-use crate::TlsError;
 use crate::certificates::certificates_of;
+use crate::pin::Pinned;
 use crate::provider::provider;
 use crate::stream::ClientStream;
+use crate::{Pin, TlsError};
 
 /// Whom a server's certificate must come from.
 pub enum Roots {
@@ -24,6 +25,8 @@ pub enum Roots {
     Pem(String),
     /// Those that this machine trusts, and those in this PEM text.
     SystemAnd(String),
+    /// One that is known by its fingerprint; the server shows the certificate itself.
+    Pinned(Pin),
     /// Anybody: the connection is encrypted, but to whom is not known. That the server holds the key of the certificate
     /// it shows is still checked.
     Unverified,
@@ -36,6 +39,7 @@ pub fn client_config(roots: &Roots, alpn: &[&[u8]]) -> Result<Arc<ClientConfig>,
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions()?;
     let verifier: Arc<dyn ServerCertVerifier> = match roots {
         Roots::Unverified => Arc::new(Unverified(provider)),
+        Roots::Pinned(pin) => Arc::new(Pinned { pin: *pin, provider }),
         _ => WebPkiServerVerifier::builder_with_provider(Arc::new(store(roots)?), provider)
             .build()
             // Without a certificate revocation list it fails for an empty store only.

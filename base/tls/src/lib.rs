@@ -12,6 +12,7 @@ mod acceptor;
 mod certificates;
 mod client;
 mod error;
+mod pin;
 mod provider;
 mod quic;
 mod stream;
@@ -20,6 +21,7 @@ pub use acceptor::{Acceptor, HELLO_BYTES_MAX};
 pub use certificates::{Certificates, CertifiedKey};
 pub use client::{Roots, client_config, connect};
 pub use error::{AcceptError, TlsError};
+pub use pin::Pin;
 pub use quic::quic_server_config;
 pub use stream::{ClientStream, ServerStream};
 
