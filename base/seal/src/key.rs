@@ -12,6 +12,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
 
@@ -47,8 +48,9 @@ pub enum SealedError {
     Refused,
 }
 
-/// The key of this machine.
-pub struct Key(RandomizedNonceKey);
+/// The key of this machine. Cheap to clone.
+#[derive(Clone)]
+pub struct Key(Arc<RandomizedNonceKey>);
 
 impl Key {
     /// Reads the key at `path`, or makes one there with mode 0600. Two processes that start at once get the same.
@@ -73,7 +75,7 @@ impl Key {
     }
 
     fn from_bytes(bytes: &[u8; KEY_BYTES]) -> Key {
-        Key(RandomizedNonceKey::new(&AES_256_GCM, bytes).expect("AES-256 takes any 32 bytes"))
+        Key(Arc::new(RandomizedNonceKey::new(&AES_256_GCM, bytes).expect("AES-256 takes any 32 bytes")))
     }
 
     /// Seals `secret` for one purpose. Equal secrets give different bytes.
