@@ -218,7 +218,7 @@ pub(crate) fn set_surroundings(arena: &mut [u8], at: usize, children: u32, flags
 /// A proxied name has the PoP's addresses instead of its own, and no alias.
 fn is_served(set: &RecordSet, content: &NameContent) -> bool {
     let replaced = matches!(set.rtype, RecordType::A | RecordType::AAAA | RecordType::CNAME);
-    !set.rdata.is_empty() && !(content.proxied && replaced)
+    !(set.rdata.is_empty() || content.proxied && replaced)
 }
 
 fn push_frame(arena: &mut Vec<u8>, frame: Frame<'_>) -> usize {

@@ -138,9 +138,7 @@ fn put_found(answer: &mut Answer<'_>, owner: Owner<'_>, qtype: RecordType, found
         }
         Find::Any => answer.record_set(section, owner, RecordType::HINFO, ANY_TTL, [ANY_HINFO]),
         Find::Soa(zone) => answer.record_set(section, owner, qtype, SOA_TTL, [&zone.soa]),
-        Find::Nameservers(zone) => {
-            answer.record_set(section, owner, qtype, zone.ns.ttl, &zone.ns.rdata)
-        }
+        Find::Nameservers(zone) => answer.record_set(section, owner, qtype, zone.ns.ttl, &zone.ns.rdata),
         Find::Nothing => Fit::Whole,
     };
 }

@@ -1,1 +1,103 @@
 //! DNS over UDP and TCP from the authority.
+//!
+//! ```text
+//! UDP ── a thread a socket: recvmmsg ──┐                                     ┌── sendmmsg
+//!                                      ├─ ingress ─ pipeline: answer, count ─┤     egress
+//! TCP ── one thread, one runtime ──────┘   (batches of 32, one snapshot)     └── one write for all frames
+//! ```
+//! A batch sees one snapshot from its first query to its last. No worker shares anything with another but the pointer
+//! to the configuration, so a query waits for nobody.
+//!
+//! Not here: which records answer a question (`engines/authority`), binding ports (`base/net`, by `bin`), recursion.
+//!
+//! RFC 1035 §4.2, 7766 (TCP), 9210.
+
+mod counters;
+mod egress;
+mod ingress;
+mod pipeline;
+
+use std::io;
+use std::net::{TcpListener, UdpSocket};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+
+use bartizan_authority::{Addresses, Zones};
+use bartizan_live::Live;
+use tokio::sync::oneshot;
+
+pub use bartizan_authority::Identity;
+pub use counters::{Counters, Sample};
+
+/// What this plane serves.
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub zones: Zones,
+    /// Of this PoP, for proxied names.
+    pub addresses: Addresses,
+    pub identity: Identity,
+}
+
+/// Sockets that are bound already.
+#[derive(Debug, Default)]
+pub struct Sockets {
+    /// Each gets a thread. Several for one address share its packets (`SO_REUSEPORT`).
+    pub udp: Vec<UdpSocket>,
+    /// All are served by one thread.
+    pub tcp: Vec<TcpListener>,
+}
+
+/// A running plane.
+#[derive(Debug)]
+pub struct Plane {
+    stopping: Arc<AtomicBool>,
+    tcp_stop: Option<oneshot::Sender<()>>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+/// Starts answering what arrives on `sockets` from what is in force in `live`.
+pub fn start(sockets: Sockets, live: &Live<Config>, counters: &Counters) -> io::Result<Plane> {
+    let mut plane = Plane { stopping: Arc::default(), tcp_stop: None, threads: Vec::new() };
+    for (number, socket) in sockets.udp.into_iter().enumerate() {
+        let worker = ingress::udp::Worker::new(socket, live.reader(), counters, Arc::clone(&plane.stopping))?;
+        plane.spawn(format!("dns-udp-{number}"), move || worker.run())?;
+    }
+    if !sockets.tcp.is_empty() {
+        let (stop, stopped) = oneshot::channel();
+        let worker = ingress::tcp::Worker::new(sockets.tcp, live.reader(), counters)?;
+        plane.spawn("dns-tcp".to_owned(), move || worker.run(stopped))?;
+        plane.tcp_stop = Some(stop);
+    }
+    Ok(plane)
+}
+
+impl Plane {
+    /// Ends all threads and waits for it, about half a second. Connections are closed; queries in the sockets' queues
+    /// are lost.
+    pub fn stop(mut self) {
+        self.tell_to_stop();
+        for thread in self.threads.drain(..) {
+            if thread.join().is_err() {
+                tracing::error!("a DNS thread had panicked");
+            }
+        }
+    }
+
+    fn spawn(&mut self, name: String, run: impl FnOnce() + Send + 'static) -> io::Result<()> {
+        self.threads.push(thread::Builder::new().name(name).spawn(run)?);
+        Ok(())
+    }
+
+    fn tell_to_stop(&mut self) {
+        self.stopping.store(true, Ordering::Relaxed);
+        self.tcp_stop.take();
+    }
+}
+
+impl Drop for Plane {
+    /// A plane that is dropped stops too, but nobody waits for its threads.
+    fn drop(&mut self) {
+        self.tell_to_stop();
+    }
+}

@@ -1,0 +1,187 @@
+//! Asks a DNS server as fast as it answers: many queries under way, batches of datagrams, random names.
+
+use std::error::Error;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use bartizan_bench::{Draw, Flags, ZONE};
+use bartizan_names::{Name, RecordType};
+use bartizan_net::{BATCH, Inbox, Outbox, Sharing, udp};
+use bartizan_wire::dns::{Class, HEADER_BYTES, write_query};
+
+/// Queries under way. Enough to keep a server busy, few enough for the smallest buffers of a kernel: none is lost for
+/// want of room.
+const WINDOW: usize = 8 * BATCH;
+
+/// Without an answer for so long, everything under way is lost.
+const LOST_AFTER: Duration = Duration::from_millis(200);
+
+/// The clock is read once in so many batches.
+const CLOCK_EVERY: u32 = 64;
+
+const DATAGRAM_MAX: usize = 1_500;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let flags = Flags::of_process(&["server", "names", "seconds", "zone", "missing", "json"])?;
+    let server = flags.need::<SocketAddr>("server")?;
+    let zone = flags.get::<String>("zone")?.unwrap_or_else(|| ZONE.to_owned());
+    let missing = flags.has("missing");
+    let questions = Questions {
+        // Names of the zone begin with `n`.
+        letter: if missing { b'x' } else { b'n' },
+        tail: Name::parse(&zone)?.as_wire().to_vec(),
+        names: flags.need("names")?,
+        draw: Draw::new(0x5eed),
+        id: 0,
+    };
+    let expected = if missing { Expected::Nxdomain } else { Expected::Records };
+    let totals = blast(server, questions, expected, Duration::from_secs_f64(flags.need("seconds")?))?;
+    totals.print(flags.has("json"));
+    Ok(())
+}
+
+/// What a right answer looks like.
+#[derive(Clone, Copy)]
+enum Expected {
+    Records,
+    Nxdomain,
+}
+
+impl Expected {
+    /// Looks at the header only: a generator that reads more would be the slower side.
+    fn is_met(self, answer: &[u8]) -> bool {
+        match (answer.first_chunk::<HEADER_BYTES>(), self) {
+            (Some(header), Expected::Records) => header[2] & 0x80 != 0 && header[3] & 0x0f == 0 && header[7] > 0,
+            (Some(header), Expected::Nxdomain) => header[2] & 0x80 != 0 && header[3] & 0x0f == 3,
+            (None, _) => false,
+        }
+    }
+}
+
+#[derive(Default)]
+struct Totals {
+    answered: u64,
+    lost: u64,
+    wrong: u64,
+    bytes: u64,
+    seconds: f64,
+}
+
+impl Totals {
+    fn print(&self, json: bool) {
+        let Totals { answered, lost, wrong, seconds, .. } = self;
+        let rate = *answered as f64 / seconds;
+        let size = self.bytes as f64 / (*answered).max(1) as f64;
+        if json {
+            println!(
+                r#"{{"qps":{rate:.0},"answered":{answered},"lost":{lost},"wrong":{wrong},"answer_bytes":{size:.1},"seconds":{seconds:.3}}}"#
+            );
+        } else {
+            println!(
+                "{rate:.0} q/s ({answered} answered in {seconds:.1} s, {lost} lost, {wrong} wrong, {size:.0} bytes each)"
+            );
+        }
+    }
+}
+
+fn blast(
+    server: SocketAddr,
+    mut questions: Questions,
+    expected: Expected,
+    duration: Duration,
+) -> Result<Totals, Box<dyn Error>> {
+    let any = if server.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    let socket = udp(SocketAddr::new(any, 0), Sharing::Exclusive)?;
+    socket.connect(server)?;
+    socket.set_read_timeout(Some(LOST_AFTER))?;
+    let (mut inbox, mut outbox) = (Inbox::new(&socket, DATAGRAM_MAX)?, Outbox::new(DATAGRAM_MAX));
+    let mut totals = Totals::default();
+    let mut under_way = 0;
+    let start = Instant::now();
+    for round in 1_u32.. {
+        if round.is_multiple_of(CLOCK_EVERY) && start.elapsed() >= duration {
+            break;
+        }
+        while under_way < WINDOW {
+            let count = BATCH.min(WINDOW - under_way);
+            let mut lens = [0; BATCH];
+            for (slot, len) in outbox.slots().zip(&mut lens[..count]) {
+                *len = questions.write(slot);
+            }
+            for (slot, len) in lens.iter().enumerate() {
+                outbox.set_len(slot, *len);
+            }
+            under_way += count;
+            totals.lost += outbox.send(&socket).failed as u64;
+        }
+        let received = inbox.receive(&socket)?;
+        if received == 0 {
+            totals.lost += under_way as u64;
+            under_way = 0;
+        }
+        for answer in inbox.datagrams() {
+            totals.answered += 1;
+            totals.bytes += answer.len() as u64;
+            totals.wrong += u64::from(!expected.is_met(answer));
+        }
+        under_way = under_way.saturating_sub(received);
+    }
+    totals.seconds = start.elapsed().as_secs_f64();
+    Ok(totals)
+}
+
+/// Queries for random names of a zone.
+struct Questions {
+    letter: u8,
+    /// The zone's name on the wire.
+    tail: Vec<u8>,
+    names: u64,
+    draw: Draw,
+    id: u16,
+}
+
+impl Questions {
+    /// Writes one query without EDNS; gives its length.
+    fn write(&mut self, slot: &mut [u8]) -> usize {
+        let mut digits = [0; 20];
+        let digits = decimal(self.draw.below(self.names), &mut digits);
+        let label_end = HEADER_BYTES + 2 + digits.len();
+        let name_end = label_end + self.tail.len();
+        slot[..HEADER_BYTES].copy_from_slice(&[0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0]);
+        slot[..2].copy_from_slice(&self.id.to_be_bytes());
+        slot[HEADER_BYTES..HEADER_BYTES + 2].copy_from_slice(&[digits.len() as u8 + 1, self.letter]);
+        slot[HEADER_BYTES + 2..label_end].copy_from_slice(digits);
+        slot[label_end..name_end].copy_from_slice(&self.tail);
+        slot[name_end..name_end + 4].copy_from_slice(&[0, 1, 0, 1]); // A, IN
+        self.id = self.id.wrapping_add(1);
+        name_end + 4
+    }
+}
+
+fn decimal(mut number: u64, digits: &mut [u8; 20]) -> &[u8] {
+    let mut at = digits.len();
+    loop {
+        at -= 1;
+        digits[at] = b'0' + (number % 10) as u8;
+        number /= 10;
+        if number == 0 {
+            return &digits[at..];
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_question_is_what_our_writer_writes() {
+        let zone = Name::parse("bench.example").unwrap();
+        let mut questions =
+            Questions { letter: b'n', tail: zone.as_wire().to_vec(), names: 1, draw: Draw::new(1), id: 7 };
+        let mut slot = [0xee; 100];
+        let len = questions.write(&mut slot);
+        assert_eq!(slot[..len], write_query(7, &zone.child(b"n0").unwrap(), RecordType::A, Class::IN, None));
+        assert_eq!(decimal(1_234_567_890, &mut [0; 20]), b"1234567890");
+    }
+}

@@ -1,0 +1,38 @@
+//! Load generators and benchmarks of single parts. `cargo xtask bench` starts them beside their peers, pinned to cores.
+//!
+//! | binary | what |
+//! | --- | --- |
+//! | `blast` | asks a server as fast as it answers: `--server ADDR --names N --seconds S [--zone Z] [--missing] [--json]` |
+//! | `echo` | the least that a UDP server does: `--listen ADDR` |
+//! | `serve` | the DNS plane alone, with a zone of names: `--listen ADDR --names N [--zone Z]` |
+//! | `lookup` | ns a query and µs a change, in this process, with 100,000 and 1,000,000 names |
+//!
+//! All agree on the names: `n0`, `n1` … below the zone, each with one address.
+
+mod flags;
+mod zone;
+
+pub use flags::{FlagError, Flags};
+pub use zone::{NAMES_MAX, owner, zone_of_names};
+
+/// The zone that is asked for unless another is named.
+pub const ZONE: &str = "bench.example";
+
+/// Numbers that look random and are the same each time (xorshift64*).
+#[derive(Clone, Debug)]
+pub struct Draw(u64);
+
+impl Draw {
+    pub fn new(seed: u64) -> Draw {
+        Draw(seed | 1)
+    }
+
+    /// A number below `limit`.
+    pub fn below(&mut self, limit: u64) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        let high = self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 32;
+        (high * limit) >> 32
+    }
+}

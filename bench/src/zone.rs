@@ -1,0 +1,35 @@
+//! The zone that every benchmark uses: many names with one address each.
+
+use bartizan_authority::{NameContent, RecordSet, ZoneFacts, Zones};
+use bartizan_names::{Name, NameError, RecordType, ZoneName};
+
+/// More names have no address of their own in 10.0.0.0/8.
+pub const NAMES_MAX: u32 = 1 << 24;
+
+/// The name with a number.
+pub fn owner(number: u32, zone: &Name) -> Result<Name, NameError> {
+    zone.child(format!("n{number}").as_bytes())
+}
+
+/// A zone of names with one address each.
+pub fn zone_of_names(zone: &ZoneName, names: u32) -> Result<Zones, NameError> {
+    let mut edit = Zones::empty().edit();
+    edit.put_zone(ZoneFacts {
+        apex: zone.clone(),
+        serial: 1,
+        nameservers: vec![zone.as_name().child(b"ns1")?],
+        soa_rname: zone.as_name().child(b"dns")?,
+    });
+    for number in 0..names.min(NAMES_MAX) {
+        let [_, a, b, c] = number.to_be_bytes();
+        edit.put_name(zone, &owner(number, zone.as_name())?, address([10, a, b, c]));
+    }
+    Ok(edit.finish())
+}
+
+fn address(octets: [u8; 4]) -> NameContent {
+    NameContent {
+        sets: vec![RecordSet { rtype: RecordType::A, ttl: 300, rdata: vec![octets.to_vec()] }],
+        proxied: false,
+    }
+}

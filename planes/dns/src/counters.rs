@@ -1,0 +1,159 @@
+//! What happened, in numbers: each worker adds to its own, a reader adds them up.
+
+use std::array;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bartizan_authority::{Outcome, Transport};
+use bartizan_wire::dns::{Rcode, Silence};
+
+/// Response codes that are counted apart: all that we ever say.
+const RCODES: [Rcode; 7] =
+    [Rcode::NOERROR, Rcode::FORMERR, Rcode::SERVFAIL, Rcode::NXDOMAIN, Rcode::NOTIMP, Rcode::REFUSED, Rcode::BADVERS];
+
+/// The address family of a client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Family {
+    V4,
+    V6,
+}
+
+/// All workers' counters. Clones show the same numbers.
+#[derive(Clone, Debug, Default)]
+pub struct Counters(Arc<Mutex<Vec<Arc<Tally>>>>);
+
+/// One number for `/metrics`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sample {
+    pub metric: &'static str,
+    pub labels: Vec<(&'static str, &'static str)>,
+    pub value: u64,
+}
+
+/// What is counted, one number each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Event {
+    Query,
+    Truncated,
+    /// A packet that is no well-formed query.
+    Malformed,
+    /// Too short for an answer.
+    DroppedShort,
+    /// An answer, not a query.
+    DroppedResponse,
+    /// The system did not take our answer.
+    Unsent,
+    /// The system reported an error instead of a packet.
+    ReceiveFailed,
+    Connection,
+    /// There were too many connections already.
+    ConnectionRefused,
+    /// A client that was silent, too slow, or sent what no client sends.
+    ConnectionClosed,
+}
+
+const EVENTS: usize = Event::ConnectionClosed as usize + 1;
+
+/// The counters of one worker, for one transport and family.
+#[derive(Debug)]
+pub(crate) struct Tally {
+    transport: Transport,
+    family: Family,
+    events: [AtomicU64; EVENTS],
+    rcodes: [AtomicU64; RCODES.len()],
+}
+
+impl Tally {
+    pub(crate) fn add(&self, event: Event, count: usize) {
+        if count > 0 {
+            self.events[event as usize].fetch_add(count as u64, Ordering::Relaxed);
+        }
+    }
+
+    /// Counts a batch: added up first, so that memory shared with the reader is written once a batch.
+    pub(crate) fn add_outcomes(&self, outcomes: impl Iterator<Item = Outcome>) {
+        let mut events = [0_usize; EVENTS];
+        let mut rcodes = [0_u64; RCODES.len()];
+        for outcome in outcomes {
+            events[Event::Query as usize] += 1;
+            match outcome {
+                Outcome::Silent(Silence::Short) => {
+                    events[Event::Malformed as usize] += 1;
+                    events[Event::DroppedShort as usize] += 1;
+                }
+                Outcome::Silent(Silence::Response) => events[Event::DroppedResponse as usize] += 1,
+                Outcome::Reply { rcode, truncated, .. } => {
+                    events[Event::Malformed as usize] += usize::from(rcode == Rcode::FORMERR);
+                    events[Event::Truncated as usize] += usize::from(truncated);
+                    if let Some(index) = RCODES.iter().position(|known| *known == rcode) {
+                        rcodes[index] += 1;
+                    }
+                }
+            }
+        }
+        for (total, count) in self.events.iter().zip(events).filter(|(_, count)| *count > 0) {
+            total.fetch_add(count as u64, Ordering::Relaxed);
+        }
+        for (total, count) in self.rcodes.iter().zip(rcodes).filter(|(_, count)| *count > 0) {
+            total.fetch_add(count, Ordering::Relaxed);
+        }
+    }
+
+    fn event(&self, event: Event) -> u64 {
+        self.events[event as usize].load(Ordering::Relaxed)
+    }
+}
+
+impl Counters {
+    /// A worker's own counters, read with all others.
+    pub(crate) fn worker(&self, transport: Transport, family: Family) -> Arc<Tally> {
+        let zero = || AtomicU64::new(0);
+        let tally = Arc::new(Tally {
+            transport,
+            family,
+            events: array::from_fn(|_| zero()),
+            rcodes: array::from_fn(|_| zero()),
+        });
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&tally));
+        tally
+    }
+
+    /// All numbers, added up over the workers. The labels of a metric come in the same order each time.
+    pub fn read(&self) -> Vec<Sample> {
+        let tallies = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let sum = |what: &dyn Fn(&Tally) -> u64| tallies.iter().map(|tally| what(tally)).sum::<u64>();
+        let mut samples = Vec::new();
+        for (transport, transport_label) in [(Transport::Udp, "udp"), (Transport::Tcp, "tcp")] {
+            for (family, family_label) in [(Family::V4, "ipv4"), (Family::V6, "ipv6")] {
+                let value = tallies
+                    .iter()
+                    .filter(|tally| tally.transport == transport && tally.family == family)
+                    .map(|tally| tally.event(Event::Query))
+                    .sum();
+                let labels = vec![("transport", transport_label), ("family", family_label)];
+                samples.push(Sample { metric: "bartizan_dns_queries_total", labels, value });
+            }
+        }
+        for (index, rcode) in RCODES.iter().enumerate() {
+            let value = sum(&|tally| tally.rcodes[index].load(Ordering::Relaxed));
+            let labels = vec![("rcode", rcode.mnemonic().unwrap_or("other"))];
+            samples.push(Sample { metric: "bartizan_dns_responses_total", labels, value });
+        }
+        for (event, metric, label) in [
+            (Event::Truncated, "bartizan_dns_truncated_total", None),
+            (Event::Malformed, "bartizan_dns_malformed_total", None),
+            (Event::DroppedShort, "bartizan_dns_dropped_total", Some("short")),
+            (Event::DroppedResponse, "bartizan_dns_dropped_total", Some("response")),
+            (Event::Unsent, "bartizan_dns_dropped_total", Some("unsent")),
+            (Event::ReceiveFailed, "bartizan_dns_receive_errors_total", None),
+            (Event::Connection, "bartizan_dns_connections_total", Some("accepted")),
+            (Event::ConnectionRefused, "bartizan_dns_connections_total", Some("refused")),
+            (Event::ConnectionClosed, "bartizan_dns_connections_total", Some("closed_by_us")),
+        ] {
+            let name = if metric.contains("connections") { "outcome" } else { "reason" };
+            let labels = label.map(|label| (name, label)).into_iter().collect();
+            samples.push(Sample { metric, labels, value: sum(&|tally| tally.event(event)) });
+        }
+        samples
+    }
+}

@@ -1,0 +1,35 @@
+//! Bytes go out, and are counted: a batch of datagrams with one call, or all answers of a connection with one write.
+
+use std::net::UdpSocket;
+
+use bartizan_authority::Outcome;
+use bartizan_net::{Inbox, Outbox};
+
+use crate::counters::{Event, Tally};
+
+/// Sends the answers that lie in `outbox` to those who asked.
+pub(crate) fn send_datagrams(
+    socket: &UdpSocket,
+    inbox: &Inbox,
+    outbox: &mut Outbox,
+    outcomes: &[Outcome],
+    tally: &Tally,
+) {
+    for (slot, outcome) in outcomes.iter().enumerate() {
+        let len = match outcome {
+            Outcome::Silent(_) => 0,
+            Outcome::Reply { len, .. } => *len,
+        };
+        outbox.set_len(slot, len);
+    }
+    let sent = outbox.reply(socket, inbox);
+    tally.add_outcomes(outcomes.iter().copied());
+    tally.add(Event::Unsent, sent.failed);
+}
+
+/// Adds an answer to what a connection is to write, behind its length (RFC 1035 §4.2.2).
+pub(crate) fn push_frame(output: &mut Vec<u8>, answer: &[u8]) {
+    let length = answer.len() as u16; // the authority was given room for no more
+    output.extend_from_slice(&length.to_be_bytes());
+    output.extend_from_slice(answer);
+}

@@ -1,0 +1,359 @@
+//! Connections: one thread, one current-thread runtime (RFC 7766).
+//!
+//! Every complete query in a connection's buffer is answered with one write, without delay. A connection lives as long
+//! as it completes a query now and then; how long it may be silent shrinks when connections get scarce.
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::net::{IpAddr, TcpListener as StdListener};
+use std::ops::ControlFlow;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bartizan_authority::{BATCH_MAX, Exchange, Outcome, Scratch, Transport};
+use bartizan_live::Reader;
+use bartizan_wire::dns::{Silence, TCP_ANSWER_MAX};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
+use tokio::task::LocalSet;
+use tokio::time::{self, MissedTickBehavior};
+
+use crate::counters::{Counters, Event, Family, Tally};
+use crate::{Config, egress, pipeline};
+
+/// Connections at a time. With its buffer each holds some six kilobytes: eight megabytes in all.
+const CONNECTIONS_MAX: usize = 1_024;
+
+/// From here on a connection is only kept while it is used.
+const CROWDED: usize = CONNECTIONS_MAX * 7 / 8;
+
+/// What a connection may send before we answer, lengths included: about a hundred pipelined queries. A single query
+/// that is longer is no query that anybody needs.
+const INPUT_MAX: usize = 4_096;
+
+/// What we collect for one write, before the answer that goes beyond it. A connection that asks for large answers
+/// holds so much and one answer more.
+const OUTPUT_MAX: usize = 65_536;
+
+/// Room for one answer in a batch: an odd number of cache lines, so that answers do not compete for the same few
+/// places of the cache.
+const REPLY_BYTES: usize = 64 * (TCP_ANSWER_MAX.div_ceil(64) | 1);
+
+/// How often a connection looks whether it has been used.
+const TICK: Duration = Duration::from_secs(1);
+
+/// Ticks without a complete query after which a connection is closed: "a few seconds" (RFC 7766 §6.2.3).
+const IDLE_TICKS: u32 = 10;
+const IDLE_TICKS_CROWDED: u32 = 1;
+
+/// How long a client may take to read what we write.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A pause after an error of the system when accepting, for instance when there are no file descriptors left.
+const ERROR_PAUSE: Duration = Duration::from_millis(100);
+
+/// Listeners of this plane, before their thread runs.
+pub(crate) struct Worker {
+    listeners: Vec<StdListener>,
+    config: Reader<Config>,
+    v4: Arc<Tally>,
+    v6: Arc<Tally>,
+    runtime: tokio::runtime::Runtime,
+}
+
+/// What all connections of the thread use in turn.
+struct Shared {
+    answering: RefCell<Answering>,
+    v4: Arc<Tally>,
+    v6: Arc<Tally>,
+    connections: Cell<usize>,
+}
+
+/// Held while a batch is answered, never across an `.await`.
+struct Answering {
+    config: Reader<Config>,
+    scratch: Box<Scratch>,
+    replies: Box<[u8]>,
+}
+
+impl Worker {
+    pub(crate) fn new(listeners: Vec<StdListener>, config: Reader<Config>, counters: &Counters) -> io::Result<Worker> {
+        for listener in &listeners {
+            listener.set_nonblocking(true)?;
+        }
+        Ok(Worker {
+            listeners,
+            config,
+            v4: counters.worker(Transport::Tcp, Family::V4),
+            v6: counters.worker(Transport::Tcp, Family::V6),
+            runtime: tokio::runtime::Builder::new_current_thread().enable_all().build()?,
+        })
+    }
+
+    /// Accepts and answers until `stopped` resolves; then all connections are dropped.
+    pub(crate) fn run(self, stopped: oneshot::Receiver<()>) {
+        let shared = Rc::new(Shared {
+            answering: RefCell::new(Answering {
+                config: self.config,
+                scratch: Box::default(),
+                replies: vec![0; REPLY_BYTES * BATCH_MAX].into(),
+            }),
+            v4: self.v4,
+            v6: self.v6,
+            connections: Cell::new(0),
+        });
+        let local = LocalSet::new();
+        for listener in self.listeners {
+            local.spawn_local(accept(listener, Rc::clone(&shared)));
+        }
+        // An error means that the plane is gone without saying so, and is as good.
+        let _ = self.runtime.block_on(local.run_until(stopped));
+    }
+}
+
+async fn accept(listener: StdListener, shared: Rc<Shared>) {
+    let listener = match TcpListener::from_std(listener) {
+        Ok(listener) => listener,
+        Err(error) => return tracing::error!(%error, "cannot accept DNS connections"),
+    };
+    loop {
+        match listener.accept().await {
+            Ok((stream, peer)) => admit(stream, peer.ip(), &shared),
+            Err(_) => {
+                shared.v4.add(Event::ReceiveFailed, 1);
+                time::sleep(ERROR_PAUSE).await;
+            }
+        }
+    }
+}
+
+fn admit(stream: TcpStream, peer: IpAddr, shared: &Rc<Shared>) {
+    let tally = Arc::clone(if peer.is_ipv4() { &shared.v4 } else { &shared.v6 });
+    if shared.connections.get() >= CONNECTIONS_MAX {
+        return tally.add(Event::ConnectionRefused, 1);
+    }
+    tally.add(Event::Connection, 1);
+    let connection = Connection { place: Place::take(shared), stream, tally, answered: 0 };
+    tokio::task::spawn_local(connection.run());
+}
+
+/// One of [`CONNECTIONS_MAX`] places, free again when it is dropped.
+struct Place(Rc<Shared>);
+
+impl Place {
+    fn take(shared: &Rc<Shared>) -> Place {
+        shared.connections.set(shared.connections.get() + 1);
+        Place(Rc::clone(shared))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.connections.set(self.0.connections.get() - 1);
+    }
+}
+
+struct Connection {
+    place: Place,
+    stream: TcpStream,
+    tally: Arc<Tally>,
+    /// Complete queries since the connection began.
+    answered: u64,
+}
+
+/// Why a connection ends.
+enum End {
+    /// By the client, or by an error on the way to it.
+    Theirs,
+    Ours,
+}
+
+impl Connection {
+    async fn run(mut self) {
+        if let End::Ours = self.serve().await {
+            self.tally.add(Event::ConnectionClosed, 1);
+        }
+    }
+
+    async fn serve(&mut self) -> End {
+        // Pipelined answers would otherwise wait for acknowledgements: 40 ms a round.
+        if self.stream.set_nodelay(true).is_err() {
+            return End::Theirs;
+        }
+        let mut input = Box::new([0; INPUT_MAX]);
+        let mut filled = 0;
+        let mut output = Vec::new();
+        let mut idle = Idle::default();
+        let mut ticks = time::interval_at(time::Instant::now() + TICK, TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                biased;
+                read = self.stream.read(&mut input[filled..]) => match read {
+                    Ok(0) | Err(_) => return End::Theirs,
+                    Ok(count) => filled += count,
+                },
+                _ = ticks.tick() => {
+                    if idle.tick(self.answered) >= self.patience() {
+                        return End::Ours;
+                    }
+                    continue;
+                }
+            }
+            match self.answer_all(&mut input[..], &mut filled, &mut output).await {
+                ControlFlow::Continue(()) => {}
+                ControlFlow::Break(end) => return end,
+            }
+        }
+    }
+
+    fn patience(&self) -> u32 {
+        if self.place.0.connections.get() >= CROWDED { IDLE_TICKS_CROWDED } else { IDLE_TICKS }
+    }
+
+    /// Answers every complete query in `input[..filled]` and moves what is left to the front.
+    async fn answer_all(&mut self, input: &mut [u8], filled: &mut usize, output: &mut Vec<u8>) -> ControlFlow<End> {
+        let mut done = 0;
+        loop {
+            let batch = self.place.0.answer_batch(&input[done..*filled], output, &self.tally);
+            done += batch.bytes;
+            self.answered += batch.queries;
+            if !output.is_empty() {
+                self.write(output).await?;
+            }
+            match batch.then {
+                Then::More => {}
+                Then::Wait => break,
+                Then::Close => return ControlFlow::Break(End::Ours),
+            }
+        }
+        input.copy_within(done..*filled, 0);
+        *filled -= done;
+        ControlFlow::Continue(())
+    }
+
+    async fn write(&mut self, output: &mut Vec<u8>) -> ControlFlow<End> {
+        let written = time::timeout(WRITE_TIMEOUT, self.stream.write_all(output)).await;
+        output.clear();
+        // Between answers a connection holds no more than a small one needs.
+        output.shrink_to(INPUT_MAX);
+        match written {
+            Ok(Ok(())) => ControlFlow::Continue(()),
+            Ok(Err(_)) => ControlFlow::Break(End::Theirs),
+            Err(_) => ControlFlow::Break(End::Ours),
+        }
+    }
+}
+
+/// How long a connection has not completed a query.
+#[derive(Default)]
+struct Idle {
+    answered: u64,
+    ticks: u32,
+}
+
+impl Idle {
+    fn tick(&mut self, answered: u64) -> u32 {
+        self.ticks = if answered == self.answered { self.ticks + 1 } else { 0 };
+        self.answered = answered;
+        self.ticks
+    }
+}
+
+/// What became of the beginning of an input.
+struct Batch {
+    /// So much of it has been dealt with.
+    bytes: usize,
+    queries: u64,
+    then: Then,
+}
+
+/// What a connection does after a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Then {
+    /// There may be more complete queries.
+    More,
+    /// The next query is not complete.
+    Wait,
+    /// The client sends what no client sends.
+    Close,
+}
+
+impl Shared {
+    /// Answers the queries at the front of `input`, up to a batch or to what one write may hold.
+    ///
+    /// Hot: once for what a client sent at once.
+    fn answer_batch(&self, input: &[u8], output: &mut Vec<u8>, tally: &Tally) -> Batch {
+        let mut answering = self.answering.borrow_mut();
+        let Answering { config, scratch, replies } = &mut *answering;
+        let mut frames = Frames(input);
+        let mut exchanges: [Exchange<'_>; BATCH_MAX] = {
+            let mut replies = replies.chunks_exact_mut(REPLY_BYTES);
+            std::array::from_fn(|_| {
+                let reply = replies.next().and_then(|reply| reply.get_mut(..TCP_ANSWER_MAX)).unwrap_or_default();
+                Exchange::new(Transport::Tcp, &[], reply)
+            })
+        };
+        let mut count = 0;
+        for (exchange, query) in exchanges.iter_mut().zip(&mut frames) {
+            exchange.query = query;
+            count += 1;
+        }
+        let mut then = match count {
+            BATCH_MAX => Then::More,
+            _ if frames.is_too_long() => Then::Close,
+            _ => Then::Wait,
+        };
+        pipeline::serve(&mut exchanges[..count], &config.take().value, scratch);
+        let mut bytes = 0;
+        let mut written = 0;
+        for exchange in &exchanges[..count] {
+            match exchange.outcome {
+                Outcome::Silent(Silence::Short | Silence::Response) => {
+                    then = Then::Close;
+                    break;
+                }
+                // What is not written now is answered again when the client has read this.
+                Outcome::Reply { len, .. } if written > 0 && output.len() + len > OUTPUT_MAX => {
+                    then = Then::More;
+                    break;
+                }
+                Outcome::Reply { len, .. } => egress::push_frame(output, &exchange.reply[..len]),
+            }
+            bytes += LENGTH_BYTES + exchange.query.len();
+            written += 1;
+        }
+        let counted = written + usize::from(then == Then::Close && written < count);
+        tally.add_outcomes(exchanges[..counted].iter().map(|exchange| exchange.outcome));
+        Batch { bytes, queries: written as u64, then }
+    }
+}
+
+/// The length in front of each query.
+const LENGTH_BYTES: usize = 2;
+
+/// The complete queries at the front of what arrived.
+struct Frames<'i>(&'i [u8]);
+
+impl Frames<'_> {
+    fn length(&self) -> Option<usize> {
+        self.0.first_chunk::<LENGTH_BYTES>().map(|length| usize::from(u16::from_be_bytes(*length)))
+    }
+
+    /// Whether the next query can never be complete in our buffer.
+    fn is_too_long(&self) -> bool {
+        self.length().is_some_and(|length| length + LENGTH_BYTES > INPUT_MAX)
+    }
+}
+
+impl<'i> Iterator for Frames<'i> {
+    type Item = &'i [u8];
+
+    fn next(&mut self) -> Option<&'i [u8]> {
+        let query = self.0.get(LENGTH_BYTES..LENGTH_BYTES + self.length()?)?;
+        self.0 = &self.0[LENGTH_BYTES + query.len()..];
+        Some(query)
+    }
+}
