@@ -35,10 +35,10 @@ pub(crate) fn run(words: &[&str]) -> Result<()> {
 
     let edge = Edge::start(&binaries.join("bartizan"), &folder.join("data"), Some(SERVER_CORE))?;
     edge.fill(names)?;
-    let peers = [echo(&binaries)?, nsd(&folder)?, knot(&folder)?];
+    let peers = [plane(&binaries, names)?, echo(&binaries)?, nsd(&folder)?, knot(&folder)?];
     let mut servers = vec![Measured::new("bartizan", edge.dns, edge.process())];
     servers.extend(peers.iter().map(|peer| Measured::new(peer.name, peer.address, peer.child.id())));
-    for server in &servers[..] {
+    for server in &servers {
         // The echo sends the question back: a reply too.
         wait_for(server.address, &load::owner(names - 1))
             .with_context(|| format!("{} does not answer", server.name))?;
@@ -70,7 +70,9 @@ struct Measured {
 /// What `blast --json` prints.
 #[derive(Deserialize)]
 struct Blasted {
-    received: u64,
+    answered: u64,
+    /// Replies that are no answer with a record.
+    wrong: u64,
     seconds: f64,
 }
 
@@ -88,11 +90,11 @@ impl Measured {
         let used = process_cpu::cpu_time(self.process)?.saturating_sub(before);
         let blasted: Blasted =
             serde_json::from_str(printed.trim()).with_context(|| format!("blast printed {printed}"))?;
-        if blasted.received == 0 {
-            bail!("{} answered nothing", self.name);
+        if blasted.answered == 0 || blasted.wrong > 0 {
+            bail!("{}: {} answered, {} wrong", self.name, blasted.answered, blasted.wrong);
         }
-        self.rate.push(blasted.received as f64 / blasted.seconds);
-        self.cost.push(used.as_secs_f64() * 1e6 / blasted.received as f64);
+        self.rate.push(blasted.answered as f64 / blasted.seconds);
+        self.cost.push(used.as_secs_f64() * 1e6 / blasted.answered as f64);
         self.memory = process_cpu::memory(self.process)?;
         Ok(())
     }
@@ -164,6 +166,13 @@ fn free() -> Result<SocketAddr> {
 fn echo(binaries: &Path) -> Result<Peer> {
     let address = free()?;
     Peer::start("echo", address, pinned(&binaries.join("echo")).args(["--listen", &address.to_string()]))
+}
+
+/// Our DNS plane with nothing around it: the difference to the whole binary is what the rest of it takes.
+fn plane(binaries: &Path, names: usize) -> Result<Peer> {
+    let address = free()?;
+    let mut command = pinned(&binaries.join("serve"));
+    Peer::start("plane", address, command.args(["--listen", &address.to_string(), "--names", &names.to_string()]))
 }
 
 fn nsd(folder: &Path) -> Result<Peer> {

@@ -1,4 +1,5 @@
-//! The zone of the benchmarks: its names and addresses, as our API, zone files and the load generator have them.
+//! The zone of the benchmarks: its names and addresses, the same as in the crate `bench`, whose load generator asks for
+//! them.
 
 use std::net::Ipv4Addr;
 
@@ -6,7 +7,7 @@ use super::ZONE;
 
 /// The owner name number `number`; the load generator asks for exactly these.
 pub(super) fn owner(number: usize) -> String {
-    format!("host{number}.{ZONE}")
+    format!("n{number}.{ZONE}")
 }
 
 /// An address of its own for each name.
@@ -44,8 +45,8 @@ mod tests {
     #[test]
     fn every_name_has_its_address() {
         let zone = zone_file(300);
-        assert!(zone.contains("\nhost0.bench.example. A 10.0.0.0\n"), "{zone}");
-        assert!(zone.contains("\nhost299.bench.example. A 10.0.1.43\n"), "{zone}");
+        assert!(zone.contains("\nn0.bench.example. A 10.0.0.0\n"), "{zone}");
+        assert!(zone.contains("\nn299.bench.example. A 10.0.1.43\n"), "{zone}");
     }
 
     #[test]
