@@ -1,1 +1,22 @@
-//! The local CA and the certificates it issues.
+//! The certificates that the edge shows to visitors and to connectors, and the local CA that issues them.
+//!
+//! ```text
+//! DATA/ca.pem          what people trust            CA (P-256, 10 years) ── issues ──► leaf (P-256, 90 days)
+//! DATA/ca.key.sealed   stays on this machine                                             │
+//! store: certificate/<id>  { names, chain, sealed key, … } ◄── Op ── Certs::for_zone · for_host · for_tunnels · renewals
+//! ```
+//! [`Certs`] only says which operations to commit: a certificate comes into being with the change that needs it, in one
+//! revision. Ids are made from what a certificate is for, so that the same one is never issued twice and can be found
+//! without a search. The chain is the leaf alone: the CA is what clients trust already (RFC 5246 §7.4.2 lets a root out).
+//!
+//! Not here: ACME and device certificates, TLS itself (`base/tls`), and the clock: `now` is the caller's.
+
+mod ca;
+mod certs;
+mod document;
+mod error;
+
+pub use ca::{Ca, Issued};
+pub use certs::Certs;
+pub use document::{Document, Purpose};
+pub use error::CertsError;

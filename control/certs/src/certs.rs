@@ -1,0 +1,119 @@
+//! Which certificates are needed, and the operations that bring them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bartizan_names::{Name, Timestamp, ZoneId, ZoneName};
+use bartizan_store::{Filter, Key, Kind, Op, Snapshot};
+
+use crate::ca::{Ca, days};
+use crate::document::{self, Document, Purpose};
+use crate::error::CertsError;
+
+/// How long a certificate lives: short enough that renewal is never a surprise, long enough for a PoP without control.
+const VALIDITY: Duration = days(90);
+
+/// The names that connectors ask for at the handshake: by QUIC, by HTTP/2, and before either.
+const TUNNEL_NAMES: [&str; 3] = ["quic.cftunnel.com", "h2.cftunnel.com", "probe.cftunnel.com"];
+
+/// The CA with the key that seals. Cheap to clone.
+#[derive(Clone)]
+pub struct Certs(Arc<Inner>);
+
+struct Inner {
+    ca: Ca,
+    seal: bartizan_seal::Key,
+}
+
+impl Certs {
+    pub fn new(ca: Ca, seal: bartizan_seal::Key) -> Certs {
+        Certs(Arc::new(Inner { ca, seal }))
+    }
+
+    /// What people trust, as PEM.
+    pub fn ca_pem(&self) -> &str {
+        self.0.ca.certificate_pem()
+    }
+
+    /// For a new zone: the apex and everything one label below it.
+    pub fn for_zone(&self, zone: ZoneId, name: &ZoneName, now: Timestamp) -> Result<Vec<Op>, CertsError> {
+        let names = vec![name.to_string(), format!("*.{name}")];
+        Ok(vec![self.issue(Purpose::Zone, Some(zone), names, now)?.to_op()])
+    }
+
+    /// For a name that begins to be served over TLS: nothing if a certificate covers it already, or if no certificate
+    /// can, because it is not the name of a host.
+    pub fn for_host(
+        &self,
+        snapshot: &Snapshot,
+        zone: ZoneId,
+        apex: &ZoneName,
+        owner: &Name,
+        now: Timestamp,
+    ) -> Result<Vec<Op>, CertsError> {
+        let parent = owner.parent();
+        let by_zone = owner == apex.as_name() || parent.as_ref() == Some(apex.as_name());
+        if by_zone || !owner.is_host() || !apex.contains(owner) {
+            return Ok(Vec::new());
+        }
+        // RFC 9525 §6.3: a wildcard stands for exactly one label.
+        let names = [owner.to_string()].into_iter().chain(parent.map(|parent| format!("*.{parent}")));
+        for name in names {
+            let key = Key::certificate(document::id(Purpose::Host, Some(zone), &[name]));
+            if let Some(entry) = snapshot.get(&key)?
+                && self.is_good(&Document::from_entry(&entry)?, now)
+            {
+                return Ok(Vec::new());
+            }
+        }
+        Ok(vec![self.issue(Purpose::Host, Some(zone), vec![owner.to_string()], now)?.to_op()])
+    }
+
+    /// For the names under which connectors dial us.
+    pub fn for_tunnels(&self, now: Timestamp) -> Result<Vec<Op>, CertsError> {
+        let names = TUNNEL_NAMES.map(str::to_owned).to_vec();
+        Ok(vec![self.issue(Purpose::Tunnel, None, names, now)?.to_op()])
+    }
+
+    /// For a zone that goes away: all its certificates go too.
+    pub fn remove_for_zone(&self, snapshot: &Snapshot, zone: ZoneId) -> Result<Vec<Op>, CertsError> {
+        let documents = documents(snapshot, |document| document.zone == Some(zone))?;
+        Ok(documents.into_iter().map(|document| Op::Del { key: Key::certificate(document.id) }).collect())
+    }
+
+    /// New ones for all that have less than a third of their life left, or that another CA issued.
+    pub fn renewals(&self, snapshot: &Snapshot, now: Timestamp) -> Result<Vec<Op>, CertsError> {
+        documents(snapshot, |document| !self.is_good(document, now))?
+            .into_iter()
+            .map(|old| Ok(self.issue(old.purpose, old.zone, old.names, now)?.to_op()))
+            .collect()
+    }
+
+    fn is_good(&self, document: &Document, now: Timestamp) -> bool {
+        document.issuer == self.0.ca.fingerprint() && !document.is_due(now)
+    }
+
+    fn issue(
+        &self,
+        purpose: Purpose,
+        zone: Option<ZoneId>,
+        names: Vec<String>,
+        now: Timestamp,
+    ) -> Result<Document, CertsError> {
+        let Inner { ca, seal } = &*self.0;
+        let issued = ca.issue(&names, now, VALIDITY)?;
+        Ok(Document::new(purpose, zone, names, issued, ca, seal))
+    }
+}
+
+/// The certificates that `wanted` picks. All are read: they are few beside records, and this runs seldom.
+fn documents(snapshot: &Snapshot, wanted: impl Fn(&Document) -> bool) -> Result<Vec<Document>, CertsError> {
+    let mut found = Vec::new();
+    let mut failed = None;
+    snapshot.for_each(&Filter::Kinds(vec![Kind::Certificate]), &mut |entry| match Document::from_entry(&entry) {
+        Ok(document) if wanted(&document) => found.push(document),
+        Ok(_) => {}
+        Err(error) => failed = Some(error),
+    })?;
+    failed.map_or(Ok(found), Err)
+}

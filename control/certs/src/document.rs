@@ -1,0 +1,110 @@
+//! A certificate as an object of the store.
+
+use bartizan_names::{CertificateId, Timestamp, ZoneId};
+use bartizan_seal::sha256;
+use bartizan_store::{Entry, Key, Op, Value};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use serde::{Deserialize, Serialize};
+
+use crate::ca::{Ca, Issued};
+use crate::error::CertsError;
+
+/// The shape of [`Document`] as JSON.
+const FORMAT: u16 = 1;
+
+/// What a certificate is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Purpose {
+    /// The apex of a zone and all names one label below it.
+    Zone,
+    /// One deeper name.
+    Host,
+    /// The names under which connectors dial the edge.
+    Tunnel,
+}
+
+/// A certificate, its names, and its private key as sealed text.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Document {
+    pub id: CertificateId,
+    pub purpose: Purpose,
+    pub zone: Option<ZoneId>,
+    pub names: Vec<String>,
+    pub chain_pem: String,
+    /// Base64. Sealed for this id.
+    pub sealed_key: String,
+    pub not_before: Timestamp,
+    pub not_after: Timestamp,
+    /// The fingerprint of the CA that issued it.
+    pub issuer: String,
+}
+
+impl Document {
+    pub(crate) fn new(
+        purpose: Purpose,
+        zone: Option<ZoneId>,
+        names: Vec<String>,
+        issued: Issued,
+        ca: &Ca,
+        seal: &bartizan_seal::Key,
+    ) -> Document {
+        let id = id(purpose, zone, &names);
+        Document {
+            id,
+            purpose,
+            zone,
+            names,
+            chain_pem: issued.chain_pem,
+            sealed_key: BASE64.encode(seal.seal(&context(id), &issued.key_pkcs8_der)),
+            not_before: issued.not_before,
+            not_after: issued.not_after,
+            issuer: ca.fingerprint().to_owned(),
+        }
+    }
+
+    pub fn to_op(&self) -> Op {
+        let json = serde_json::to_string(self).expect("a struct of texts and times always has a JSON form");
+        Op::Put { key: Key::certificate(self.id), value: Value { format: FORMAT, json: json.into() } }
+    }
+
+    pub fn from_entry(entry: &Entry) -> Result<Document, CertsError> {
+        let refused = |reason| CertsError::Document { key: entry.key.clone(), reason };
+        if entry.value.format != FORMAT {
+            return Err(refused(format!("format {}", entry.value.format)));
+        }
+        serde_json::from_str(&entry.value.json).map_err(|error| refused(error.to_string()))
+    }
+
+    /// The private key, PKCS#8 in DER.
+    pub fn key(&self, seal: &bartizan_seal::Key) -> Result<Vec<u8>, CertsError> {
+        let key = || Key::certificate(self.id);
+        let sealed = BASE64
+            .decode(&self.sealed_key)
+            .map_err(|error| CertsError::Document { key: key(), reason: error.to_string() })?;
+        seal.open(&context(self.id), &sealed).map_err(|source| CertsError::SealedKey { key: key(), source })
+    }
+
+    /// Whether less than a third of its life is left: time enough for a PoP that is away for weeks.
+    pub(crate) fn is_due(&self, now: Timestamp) -> bool {
+        let life = self.not_after.unix_micros().saturating_sub(self.not_before.unix_micros());
+        self.not_after.unix_micros().saturating_sub(now.unix_micros()) < life / 3
+    }
+}
+
+/// The id of the certificate for a purpose: always the same one, so that it is found by its key and never doubled.
+pub(crate) fn id(purpose: Purpose, zone: Option<ZoneId>, names: &[String]) -> CertificateId {
+    let name = match purpose {
+        Purpose::Host => names.first().map_or("", String::as_str),
+        // One of each: of a zone, and of this installation.
+        Purpose::Zone | Purpose::Tunnel => "",
+    };
+    let zone = zone.map(|zone| zone.to_string()).unwrap_or_default();
+    let hash = sha256(format!("{purpose:?}/{zone}/{name}").as_bytes());
+    CertificateId::from_bytes(std::array::from_fn(|index| hash[index]))
+}
+
+fn context(id: CertificateId) -> Vec<u8> {
+    format!("certificate/{id}").into_bytes()
+}
