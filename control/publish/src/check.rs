@@ -1,0 +1,54 @@
+//! Whether the records of one owner name can be served: asked by the API before it commits.
+
+use std::collections::BTreeMap;
+
+use bartizan_model::Record;
+use bartizan_names::{Name, RecordType, ZoneName};
+
+/// The rdata of one RRset. An answer over TCP has 65,535 bytes; some are left for the header, the question and a chain
+/// of CNAMEs in front.
+const RRSET_BYTES_MAX: usize = 60_000;
+
+/// What each record of an RRset costs beside its rdata: a compressed owner, type, class, TTL and length.
+const RECORD_OVERHEAD: usize = 12;
+
+/// Why the records at a name cannot be served together.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    #[error("a CNAME at {owner} cannot stand beside other records (RFC 1034 §3.6.2)")]
+    CnameNotAlone { owner: Name },
+    #[error("a CNAME at the apex {owner} is only possible when it is proxied")]
+    CnameAtApex { owner: Name },
+    #[error("{owner} must be proxied in all its address records, or in none")]
+    ProxiedInPart { owner: Name },
+    #[error("the {rtype} records at {owner} do not fit one answer")]
+    TooLarge { owner: Name, rtype: RecordType },
+}
+
+/// Checks all records that will stand at one owner name of `zone`.
+pub fn check(zone: &ZoneName, records: &[Record]) -> Result<(), Refused> {
+    let Some(owner) = records.first().map(|record| &record.owner) else { return Ok(()) };
+    let cnames = records.iter().filter(|record| record.data.rtype() == RecordType::CNAME);
+    let plain_cname = cnames.clone().any(|record| !record.proxied);
+    let count = cnames.count();
+    if count > 1 || (count == 1 && records.len() > 1 && (plain_cname || owner != zone.as_name())) {
+        return Err(Refused::CnameNotAlone { owner: owner.clone() });
+    }
+    if plain_cname && owner == zone.as_name() {
+        return Err(Refused::CnameAtApex { owner: owner.clone() });
+    }
+    let addresses = || records.iter().filter(|record| matches!(record.data.rtype(), RecordType::A | RecordType::AAAA));
+    if addresses().any(|record| record.proxied) && addresses().any(|record| !record.proxied) {
+        return Err(Refused::ProxiedInPart { owner: owner.clone() });
+    }
+    let mut sizes: BTreeMap<RecordType, usize> = BTreeMap::new();
+    for record in records {
+        let rtype = record.data.rtype();
+        let bytes = sizes.entry(rtype).or_default();
+        *bytes += record.data.rdata().len() + RECORD_OVERHEAD;
+        if *bytes > RRSET_BYTES_MAX {
+            return Err(Refused::TooLarge { owner: owner.clone(), rtype });
+        }
+    }
+    Ok(())
+}

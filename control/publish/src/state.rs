@@ -1,0 +1,427 @@
+//! The publisher: what is in force now, and how the next change gets there.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use bartizan_authority::{Edit as ZonesEdit, ZoneFacts, Zones};
+use bartizan_certs::{Document as CertificateDocument, Purpose};
+use bartizan_model::{Record, Settings, Tunnel, TunnelConfig, Zone};
+use bartizan_names::{CertificateId, Name, TunnelId, ZoneId};
+use bartizan_routes::{Edit as RoutesEdit, Routes, Ssl, ZoneSettings};
+use bartizan_seal::Key as SealKey;
+use bartizan_store::{Entry, Filter, Key, KeyParts, Kind, Prefix, ReadError, Rev, Snapshot, Store, TailError};
+use bartizan_tls::{Certificates, CertifiedKey};
+
+use crate::bundle::{Bundle, TunnelPart};
+use crate::name;
+
+/// What a zone's serial is counted from: the form of the hosted zones of old (`2020742566`, requirement DNS-5), to
+/// which the revision of the zone's last change is added. Wraps as serials do (RFC 1982).
+const SERIAL_BASE: u32 = 2_020_000_000;
+
+/// Changes read from the log in one go. A step through more is taken in several, each a bundle of its own.
+const CHANGES_MAX: usize = 4_096;
+
+/// Owner names read from the store in one go.
+const NAMES_PAGE: usize = 10_000;
+
+/// Who answers for the zones, in the SOA's second field: `dns.` and the domain of the first name server.
+const RNAME_LABEL: &[u8] = b"dns";
+
+/// Why no bundle could be built. What is in force stays in force.
+#[derive(Debug, thiserror::Error)]
+pub enum PublishError {
+    #[error("the store cannot be read")]
+    Read(#[from] ReadError),
+    #[error("the change log cannot be read")]
+    Tail(#[source] TailError),
+}
+
+/// Follows the store and builds bundles. One a process.
+pub struct Publisher {
+    store: Store,
+    seal: SealKey,
+    applied: Rev,
+    zones: HashMap<ZoneId, ServedZone>,
+    certificates: BTreeMap<CertificateId, Certificate>,
+    tunnels: HashMap<TunnelId, TunnelPart>,
+    authority: Zones,
+    routes: Routes,
+    bundle: Bundle,
+}
+
+struct ServedZone {
+    zone: Zone,
+    settings: Arc<ZoneSettings>,
+}
+
+struct Certificate {
+    names: Vec<String>,
+    purpose: Purpose,
+    key: CertifiedKey,
+}
+
+/// Which units a run of changes touched.
+#[derive(Default)]
+struct Touched {
+    zones: BTreeSet<ZoneId>,
+    settings: BTreeSet<ZoneId>,
+    names: BTreeSet<(ZoneId, Name)>,
+    certificates: BTreeSet<CertificateId>,
+    tunnels: BTreeSet<TunnelId>,
+}
+
+impl Touched {
+    fn note(&mut self, key: &Key) {
+        match key.parts() {
+            KeyParts::Zone(zone) => self.zones.insert(*zone),
+            KeyParts::Settings(zone) => self.settings.insert(*zone),
+            KeyParts::Name(zone, owner) => self.names.insert((*zone, owner.clone())),
+            KeyParts::Certificate(certificate) => self.certificates.insert(*certificate),
+            KeyParts::Tunnel(tunnel) | KeyParts::TunnelConfig(tunnel) => self.tunnels.insert(*tunnel),
+            // A record is part of its owner's unit; the rest is not served.
+            _ => return,
+        };
+    }
+}
+
+impl Publisher {
+    /// Reads the whole state and builds the first bundle.
+    pub fn load(store: Store, seal: SealKey) -> Result<Publisher, PublishError> {
+        let snapshot = store.read()?;
+        let mut publisher = Publisher {
+            store,
+            seal,
+            applied: snapshot.head(),
+            zones: HashMap::new(),
+            certificates: BTreeMap::new(),
+            tunnels: HashMap::new(),
+            authority: Zones::empty(),
+            routes: Routes::empty(),
+            bundle: Bundle {
+                number: 0,
+                zones: Zones::empty(),
+                routes: Routes::empty(),
+                certificate_generation: 0,
+                certificates: Certificates::default(),
+                tunnel_certificate: None,
+                tunnels: Arc::default(),
+            },
+        };
+        let mut touched = Touched::default();
+        let units = Filter::Kinds(vec![Kind::Zone, Kind::Certificate, Kind::Tunnel]);
+        snapshot.for_each(&units, &mut |entry| touched.note(&entry.key))?;
+        let mut zones = publisher.authority.edit();
+        publisher.apply_objects(&snapshot, &mut touched, &mut zones)?;
+        publisher.load_records(&snapshot, zones)?;
+        publisher.seal_bundle(snapshot.head(), Changed { certificates: true, tunnels: true });
+        Ok(publisher)
+    }
+
+    /// The bundle in force.
+    pub fn bundle(&self) -> &Bundle {
+        &self.bundle
+    }
+
+    /// Applies what was committed since; none if nothing was. Called again until it says so.
+    pub fn follow(&mut self) -> Result<Option<&Bundle>, PublishError> {
+        let snapshot = self.store.read()?;
+        if snapshot.head() <= self.applied {
+            return Ok(None);
+        }
+        let changes = match snapshot.tail(self.applied, CHANGES_MAX) {
+            Ok(changes) => changes,
+            Err(TailError::Compacted { .. }) => {
+                // We slept longer than the log reaches back: start from the state, as a new PoP does.
+                *self = Publisher::load(self.store.clone(), self.seal.clone())?;
+                return Ok(Some(&self.bundle));
+            }
+            Err(error) => return Err(PublishError::Tail(error)),
+        };
+        let mut touched = Touched::default();
+        for op in changes.iter().flat_map(|change| &change.ops) {
+            touched.note(op.key());
+        }
+        let applied = changes.last().map_or(snapshot.head(), |change| change.rev);
+        let changed = Changed { certificates: !touched.certificates.is_empty(), tunnels: !touched.tunnels.is_empty() };
+        self.apply(&snapshot, touched)?;
+        self.seal_bundle(applied, changed);
+        Ok(Some(&self.bundle))
+    }
+
+    /// Rebuilds every touched unit from the snapshot.
+    fn apply(&mut self, snapshot: &Snapshot, mut touched: Touched) -> Result<(), PublishError> {
+        let mut zones = self.authority.edit();
+        let mut routes = self.routes.edit();
+        self.apply_objects(snapshot, &mut touched, &mut zones)?;
+        for zone in &touched.settings {
+            // Every host of the zone carries the settings.
+            touched.names.extend(names_of(snapshot, *zone)?);
+        }
+        let mut changed = touched.settings;
+        for (zone, owner) in &touched.names {
+            changed.insert(*zone);
+            match self.zones.get(zone) {
+                Some(served) => {
+                    let records = records_at(snapshot, *zone, owner)?;
+                    served.put_name(owner, &records, &mut zones, &mut routes);
+                }
+                // The zone went, and its names with it.
+                None => routes.remove(owner),
+            }
+        }
+        for zone in changed {
+            if let Some(served) = self.zones.get(&zone) {
+                zones.put_zone(served.facts(changed_at(snapshot, zone)?));
+            }
+        }
+        self.authority = zones.finish();
+        self.routes = routes.finish();
+        Ok(())
+    }
+
+    /// Rebuilds what is not a name. A zone that is new or means something else now is added to `touched.settings`.
+    fn apply_objects(
+        &mut self,
+        snapshot: &Snapshot,
+        touched: &mut Touched,
+        zones: &mut ZonesEdit,
+    ) -> Result<(), PublishError> {
+        for zone in &touched.zones {
+            self.apply_zone(snapshot, *zone, zones, &mut touched.settings)?;
+        }
+        for zone in &touched.settings {
+            self.apply_settings(snapshot, *zone)?;
+        }
+        for certificate in &touched.certificates {
+            self.apply_certificate(snapshot, *certificate)?;
+        }
+        for tunnel in &touched.tunnels {
+            self.apply_tunnel(snapshot, *tunnel)?;
+        }
+        Ok(())
+    }
+
+    fn apply_zone(
+        &mut self,
+        snapshot: &Snapshot,
+        id: ZoneId,
+        zones: &mut ZonesEdit,
+        settings: &mut BTreeSet<ZoneId>,
+    ) -> Result<(), PublishError> {
+        let parsed = snapshot.get(&Key::zone(id))?.and_then(|entry| parse(&entry, |document| Zone::parse(&document)));
+        match parsed {
+            Some(zone) => {
+                let known = self.zones.get(&id);
+                if known.is_none_or(|served| served.zone.paused != zone.paused) {
+                    settings.insert(id); // all its names mean something else now
+                }
+                let settings = known.map(|served| Arc::clone(&served.settings)).unwrap_or_default();
+                let served = ServedZone { zone, settings };
+                zones.put_zone(served.facts(changed_at(snapshot, id)?));
+                self.zones.insert(id, served);
+            }
+            None => {
+                if let Some(served) = self.zones.remove(&id) {
+                    zones.remove_zone(&served.zone.name);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn apply_settings(&mut self, snapshot: &Snapshot, id: ZoneId) -> Result<(), PublishError> {
+        let settings = snapshot
+            .get(&Key::settings(id))?
+            .and_then(|entry| parse(&entry, |document| Settings::parse(&document)))
+            .unwrap_or_default();
+        if let Some(served) = self.zones.get_mut(&id) {
+            served.settings = Arc::new(zone_settings(&settings));
+        }
+        Ok(())
+    }
+
+    fn apply_certificate(&mut self, snapshot: &Snapshot, id: CertificateId) -> Result<(), PublishError> {
+        match snapshot.get(&Key::certificate(id))?.and_then(|entry| self.certificate(&entry)) {
+            Some(certificate) => drop(self.certificates.insert(id, certificate)),
+            None => drop(self.certificates.remove(&id)),
+        }
+        Ok(())
+    }
+
+    fn certificate(&self, entry: &Entry) -> Option<Certificate> {
+        let document = log(&entry.key, CertificateDocument::from_entry(entry))?;
+        let key = log(&entry.key, document.key(&self.seal))?;
+        let key = log(&entry.key, CertifiedKey::from_pem(&document.chain_pem, &key))?;
+        Some(Certificate { names: document.names, purpose: document.purpose, key })
+    }
+
+    fn apply_tunnel(&mut self, snapshot: &Snapshot, id: TunnelId) -> Result<(), PublishError> {
+        let tunnel = snapshot
+            .get(&Key::tunnel(id))?
+            .and_then(|entry| parse(&entry, |document| Tunnel::parse(&document)))
+            .filter(|tunnel| !tunnel.deleted);
+        let Some(tunnel) = tunnel else {
+            self.tunnels.remove(&id);
+            return Ok(());
+        };
+        let configuration = snapshot
+            .get(&Key::tunnel_config(id))?
+            .and_then(|entry| parse(&entry, |document| TunnelConfig::parse(&document)))
+            .map(|config| (config.version, config.json.into()));
+        let part = TunnelPart {
+            account: tunnel.account,
+            secret_sha256: tunnel.secret_sha256,
+            remotely_managed: tunnel.remotely_managed,
+            configuration,
+        };
+        self.tunnels.insert(id, part);
+        Ok(())
+    }
+
+    /// All records, grouped by their owner's unit: once at the start, in one pass.
+    fn load_records(&mut self, snapshot: &Snapshot, mut zones: ZonesEdit) -> Result<(), PublishError> {
+        let mut routes = self.routes.edit();
+        let mut unit: Vec<Record> = Vec::new();
+        snapshot.for_each_record(&mut |entry: Entry| {
+            let Some(record) = parse_record(&entry) else { return };
+            if unit.first().is_some_and(|first| (first.zone, &first.owner) != (record.zone, &record.owner)) {
+                put_unit(&self.zones, &unit, &mut zones, &mut routes);
+                unit.clear();
+            }
+            unit.push(record);
+        })?;
+        put_unit(&self.zones, &unit, &mut zones, &mut routes);
+        self.authority = zones.finish();
+        self.routes = routes.finish();
+        Ok(())
+    }
+
+    fn seal_bundle(&mut self, applied: Rev, changed: Changed) {
+        self.applied = applied;
+        let last = &self.bundle;
+        let certificates = if changed.certificates { self.visitor_certificates() } else { last.certificates.clone() };
+        let tunnel_certificate = if changed.certificates {
+            self.certificates.values().rev().find(|one| one.purpose == Purpose::Tunnel).map(|one| one.key.clone())
+        } else {
+            last.tunnel_certificate.clone()
+        };
+        let tunnels = if changed.tunnels { Arc::new(self.tunnels.clone()) } else { Arc::clone(&last.tunnels) };
+        self.bundle = Bundle {
+            number: applied.0,
+            zones: self.authority.clone(),
+            routes: self.routes.clone(),
+            certificate_generation: if changed.certificates { applied.0 } else { last.certificate_generation },
+            certificates,
+            tunnel_certificate,
+            tunnels,
+        };
+    }
+
+    fn visitor_certificates(&self) -> Certificates {
+        let visitors = self.certificates.values().filter(|one| one.purpose != Purpose::Tunnel);
+        Certificates::new(visitors.map(|one| (one.names.clone(), one.key.clone())))
+    }
+}
+
+/// Which of the parts that are built as a whole must be built anew.
+struct Changed {
+    certificates: bool,
+    tunnels: bool,
+}
+
+impl ServedZone {
+    fn facts(&self, changed: Rev) -> ZoneFacts {
+        let nameservers = self.zone.nameservers.clone();
+        let operator = nameservers.first().and_then(Name::parent).unwrap_or_else(|| self.zone.name.as_name().clone());
+        ZoneFacts {
+            apex: self.zone.name.clone(),
+            serial: SERIAL_BASE.wrapping_add(changed.0 as u32), // serial arithmetic wraps (RFC 1982)
+            soa_rname: operator.child(RNAME_LABEL).unwrap_or(operator),
+            nameservers,
+        }
+    }
+
+    fn put_name(&self, owner: &Name, records: &[Record], zones: &mut ZonesEdit, routes: &mut RoutesEdit) {
+        let content = if self.zone.paused { name::content_as_is(records) } else { name::content(records) };
+        zones.put_name(&self.zone.name, owner, content);
+        match name::route(self.zone.id, &self.settings, records).filter(|_| !self.zone.paused) {
+            Some(route) => routes.put(owner, route),
+            None => routes.remove(owner),
+        }
+    }
+}
+
+fn put_unit(served: &HashMap<ZoneId, ServedZone>, unit: &[Record], zones: &mut ZonesEdit, routes: &mut RoutesEdit) {
+    if let Some(first) = unit.first()
+        && let Some(served) = served.get(&first.zone)
+    {
+        served.put_name(&first.owner, unit, zones, routes);
+    }
+}
+
+/// The revision that a zone's serial is made of.
+fn changed_at(snapshot: &Snapshot, zone: ZoneId) -> Result<Rev, PublishError> {
+    Ok(snapshot.zone_changed(zone)?.unwrap_or(Rev::ZERO))
+}
+
+/// All owner names of a zone, page by page.
+fn names_of(snapshot: &Snapshot, zone: ZoneId) -> Result<Vec<(ZoneId, Name)>, PublishError> {
+    let mut names = Vec::new();
+    let mut last: Option<Key> = None;
+    loop {
+        let page = snapshot.list(&Prefix::names(zone), last.as_ref(), NAMES_PAGE)?;
+        names.extend(page.iter().filter_map(|entry| match entry.key.parts() {
+            KeyParts::Name(zone, owner) => Some((*zone, owner.clone())),
+            _ => None,
+        }));
+        match page.into_iter().last() {
+            Some(entry) => last = Some(entry.key),
+            None => return Ok(names),
+        }
+    }
+}
+
+fn records_at(snapshot: &Snapshot, zone: ZoneId, owner: &Name) -> Result<Vec<Record>, PublishError> {
+    Ok(snapshot.records_at(zone, owner)?.iter().filter_map(parse_record).collect())
+}
+
+fn parse_record(entry: &Entry) -> Option<Record> {
+    parse(entry, |document| Record::parse(&document))
+}
+
+/// Reads a document and makes the value that it stands for; what cannot be read is logged and passed over.
+fn parse<D, T, E>(entry: &Entry, make: impl FnOnce(D) -> Result<T, E>) -> Option<T>
+where
+    D: serde::de::DeserializeOwned,
+    E: std::error::Error,
+{
+    let document = log(&entry.key, serde_json::from_str(&entry.value.json))?;
+    log(&entry.key, make(document))
+}
+
+fn log<T, E: std::error::Error>(key: &Key, result: Result<T, E>) -> Option<T> {
+    match result {
+        Ok(value) => Some(value),
+        Err(error) => {
+            tracing::error!(key = key.as_str(), %error, "left out of what is served");
+            None
+        }
+    }
+}
+
+fn zone_settings(settings: &Settings) -> ZoneSettings {
+    use bartizan_model::Ssl as Wish;
+    ZoneSettings {
+        ssl: match settings.ssl {
+            Wish::Off => Ssl::Off,
+            Wish::Flexible => Ssl::Flexible,
+            Wish::Full => Ssl::Full,
+            Wish::Strict => Ssl::Strict,
+        },
+        always_use_https: settings.always_use_https,
+        websockets: settings.websockets,
+        http2: settings.http2,
+        read_timeout: settings.proxy_read_timeout,
+    }
+}
