@@ -5,9 +5,9 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use bartizan_bench::{Draw, Flags, ZONE};
-use bartizan_names::{Name, RecordType};
+use bartizan_names::Name;
 use bartizan_net::{BATCH, Inbox, Outbox, Sharing, udp};
-use bartizan_wire::dns::{Class, HEADER_BYTES, write_query};
+use bartizan_wire::dns::HEADER_BYTES;
 
 /// Queries under way. Enough to keep a server busy, few enough for the smallest buffers of a kernel: none is lost for
 /// want of room.
@@ -172,6 +172,9 @@ fn decimal(mut number: u64, digits: &mut [u8; 20]) -> &[u8] {
 
 #[cfg(test)]
 mod tests {
+    use bartizan_names::RecordType;
+    use bartizan_wire::dns::{Class, write_query};
+
     use super::*;
 
     #[test]
