@@ -1,0 +1,327 @@
+//! What is answered to what.
+
+use bartizan_authority::{Exchange, Outcome, Transport, Zones};
+use bartizan_names::{Name, RecordType};
+use bartizan_wire::dns::{Edns, Rcode};
+
+use crate::zone_text::{Server, content, facts, name, query, zone_name, zones};
+
+const DENIED: &str = "/ example 3600 SOA …";
+
+fn server() -> Server {
+    Server::new(zones(
+        &["example", "other", "sub.example"],
+        &[
+            ("example", "example", &["MX 10 mail.example", "TXT apex"]),
+            ("example", "www.example", &["A 192.0.2.1", "A 192.0.2.2", "60 TXT hello"]),
+            ("example", "mail.example", &["A 192.0.2.3", "AAAA 2001:db8::3"]),
+            ("example", "_http._tcp.example", &["SRV 1 1 80 www.example"]),
+            ("example", "deep.er.example", &["A 192.0.2.4"]),
+            ("example", "proxied.example", &["A 192.0.2.5", "TXT kept", "proxied"]),
+            ("example", "proxied-alias.example", &["CNAME www.example", "proxied"]),
+            // RFC 4592 §2.2.1, more or less.
+            ("example", "*.wild.example", &["A 192.0.2.6", "MX 10 host1.example"]),
+            ("example", "host1.wild.example", &["TXT host"]),
+            ("example", "a.ent.wild.example", &["A 192.0.2.7"]),
+            ("example", "*.alias.example", &["CNAME www.example"]),
+            ("example", "a.*.odd.example", &["A 192.0.2.8"]),
+            // A chain through two zones, and its ends.
+            ("example", "c1.example", &["CNAME c2.other"]),
+            ("other", "c2.other", &["60 CNAME www.example"]),
+            ("example", "to-nothing.example", &["CNAME nothing.other"]),
+            ("example", "to-wild.example", &["CNAME x.wild.example"]),
+            ("example", "to-proxied.example", &["CNAME proxied.example"]),
+            ("example", "to-elsewhere.example", &["CNAME elsewhere.test"]),
+            ("example", "loop1.example", &["CNAME loop2.example"]),
+            ("example", "loop2.example", &["CNAME loop1.example"]),
+            ("example", "self.example", &["CNAME self.example"]),
+            // What the outer zone has below the inner zone's apex is not served.
+            ("example", "www.sub.example", &["A 192.0.2.66"]),
+            ("example", "only-outer.sub.example", &["A 192.0.2.66"]),
+            ("sub.example", "www.sub.example", &["A 192.0.2.9"]),
+            // No delegation yet: ordinary data.
+            ("example", "ns.example", &["NS ns.elsewhere.test"]),
+        ],
+    ))
+}
+
+#[test]
+fn answers() {
+    let server = server();
+    for (question, expect) in [
+        ("www.example A", "NOERROR aa www.example 300 A 192.0.2.1, www.example 300 A 192.0.2.2"),
+        ("www.example TXT", "NOERROR aa www.example 60 TXT hello"),
+        ("example MX", "NOERROR aa example 300 MX 10 mail.example"),
+        ("_http._tcp.example SRV", "NOERROR aa _http._tcp.example 300 SRV 1 1 80 www.example"),
+        ("ns.example NS", "NOERROR aa ns.example 300 NS ns.elsewhere.test"),
+        ("example SOA", "NOERROR aa example 3600 SOA …"),
+        ("example NS", "NOERROR aa example 86400 NS ns1.net, example 86400 NS ns2.net"),
+        ("sub.example NS", "NOERROR aa sub.example 86400 NS ns1.net, sub.example 86400 NS ns2.net"),
+        // NODATA, also at an empty non-terminal and at the apex.
+        ("www.example AAAA", &format!("NOERROR aa {DENIED}")),
+        ("www.example SOA", &format!("NOERROR aa {DENIED}")),
+        ("er.example A", &format!("NOERROR aa {DENIED}")),
+        ("_tcp.example A", &format!("NOERROR aa {DENIED}")),
+        ("example A", &format!("NOERROR aa {DENIED}")),
+        // NXDOMAIN.
+        ("nope.example A", &format!("NXDOMAIN aa {DENIED}")),
+        ("a.b.c.www.example A", &format!("NXDOMAIN aa {DENIED}")),
+        ("x.er.example ANY", &format!("NXDOMAIN aa {DENIED}")),
+        // Not ours.
+        ("example.test A", "REFUSED"),
+        ("anexample A", "REFUSED"),
+        ("test A", "REFUSED"),
+        (". NS", "REFUSED"),
+    ] {
+        assert_eq!(server.ask(question), expect, "{question}");
+    }
+}
+
+#[test]
+fn wildcards() {
+    let server = server();
+    for (question, expect) in [
+        ("x.wild.example A", "NOERROR aa x.wild.example 300 A 192.0.2.6"),
+        ("x.y.wild.example MX", "NOERROR aa x.y.wild.example 300 MX 10 host1.example"),
+        ("*.wild.example A", "NOERROR aa *.wild.example 300 A 192.0.2.6"),
+        ("x.wild.example AAAA", &format!("NOERROR aa {DENIED}")),
+        // A name that exists is not covered, nor what lies below it: also if it is an empty non-terminal.
+        ("host1.wild.example A", &format!("NOERROR aa {DENIED}")),
+        ("x.host1.wild.example A", &format!("NXDOMAIN aa {DENIED}")),
+        ("ent.wild.example A", &format!("NOERROR aa {DENIED}")),
+        ("b.ent.wild.example A", &format!("NXDOMAIN aa {DENIED}")),
+        ("x.*.wild.example A", &format!("NXDOMAIN aa {DENIED}")),
+        ("wild.example A", &format!("NOERROR aa {DENIED}")),
+        // A wildcard that is an empty non-terminal covers, with nothing.
+        ("x.odd.example A", &format!("NOERROR aa {DENIED}")),
+        ("a.*.odd.example A", "NOERROR aa a.*.odd.example 300 A 192.0.2.8"),
+        ("x.alias.example TXT", "NOERROR aa x.alias.example 300 CNAME www.example, www.example 60 TXT hello"),
+    ] {
+        assert_eq!(server.ask(question), expect, "{question}");
+    }
+}
+
+#[test]
+fn chains() {
+    let server = server();
+    let first = "c1.example 300 CNAME c2.other, c2.other 60 CNAME www.example";
+    for (question, expect) in [
+        ("c1.example A", &*format!("NOERROR aa {first}, www.example 300 A 192.0.2.1, www.example 300 A 192.0.2.2")),
+        ("c1.example AAAA", &format!("NOERROR aa {first} {DENIED}")),
+        ("c1.example CNAME", "NOERROR aa c1.example 300 CNAME c2.other"),
+        ("to-nothing.example A", "NXDOMAIN aa to-nothing.example 300 CNAME nothing.other / other 3600 SOA …"),
+        ("to-wild.example A", "NOERROR aa to-wild.example 300 CNAME x.wild.example, x.wild.example 300 A 192.0.2.6"),
+        (
+            "to-proxied.example AAAA",
+            "NOERROR aa to-proxied.example 300 CNAME proxied.example, proxied.example 300 AAAA 2001:db8::1",
+        ),
+        ("to-elsewhere.example A", "NOERROR aa to-elsewhere.example 300 CNAME elsewhere.test"),
+        ("loop1.example A", "NOERROR aa loop1.example 300 CNAME loop2.example, loop2.example 300 CNAME loop1.example"),
+        ("self.example A", "NOERROR aa self.example 300 CNAME self.example"),
+    ] {
+        assert_eq!(server.ask(question), expect, "{question}");
+    }
+}
+
+#[test]
+fn a_chain_is_cut_short() {
+    let owners: Vec<(String, String)> =
+        (0..20).map(|hop| (format!("h{hop}.example"), format!("CNAME h{}.example", hop + 1))).collect();
+    let mut edit = Zones::empty().edit();
+    edit.put_zone(facts("example", 1));
+    for (owner, line) in &owners {
+        edit.put_name(&zone_name("example"), &name(owner), content(&[line]));
+    }
+    let server = Server::new(edit.finish());
+    let message = server.message(Transport::Udp, &query("h0.example A", None));
+    assert_eq!((message.rcode, message.answers.len()), (Rcode::NOERROR, 9));
+}
+
+#[test]
+fn proxied_names_have_the_addresses_of_the_pop() {
+    let mut server = server();
+    let rows = [
+        ("proxied.example A", "NOERROR aa proxied.example 300 A 203.0.113.1, proxied.example 300 A 203.0.113.2"),
+        ("proxied.example AAAA", "NOERROR aa proxied.example 300 AAAA 2001:db8::1"),
+        ("proxied-alias.example AAAA", "NOERROR aa proxied-alias.example 300 AAAA 2001:db8::1"),
+        ("proxied-alias.example CNAME", &format!("NOERROR aa {DENIED}")),
+        ("proxied.example TXT", "NOERROR aa proxied.example 300 TXT kept"),
+        ("proxied-alias.example TXT", &format!("NOERROR aa {DENIED}")),
+        ("proxied-alias.example ANY", "NOERROR aa proxied-alias.example 3600 HINFO RFC8482\0"),
+    ];
+    for (question, expect) in rows {
+        assert_eq!(server.ask(question), expect, "{question}");
+    }
+    server.addresses.v6.clear();
+    assert_eq!(server.ask("proxied.example AAAA"), format!("NOERROR aa {DENIED}"));
+}
+
+#[test]
+fn zones_inside_zones() {
+    let server = server();
+    for (question, expect) in [
+        ("www.sub.example A", "NOERROR aa www.sub.example 300 A 192.0.2.9"),
+        ("only-outer.sub.example A", "NXDOMAIN aa / sub.example 3600 SOA …"),
+        ("sub.example A", "NOERROR aa / sub.example 3600 SOA …"),
+    ] {
+        assert_eq!(server.ask(question), expect, "{question}");
+    }
+    // With the inner zone gone the outer one speaks again.
+    let mut edit = server.zones.edit();
+    edit.remove_zone(&zone_name("sub.example"));
+    let server = Server::new(edit.finish());
+    assert_eq!(server.ask("www.sub.example A"), "NOERROR aa www.sub.example 300 A 192.0.2.66");
+    assert_eq!(server.ask("sub.example A"), format!("NOERROR aa {DENIED}"));
+}
+
+#[test]
+fn questions_about_us_and_odd_questions() {
+    let server = server();
+    for (question, expect) in [
+        ("www.example ANY", "NOERROR aa www.example 3600 HINFO RFC8482\0"),
+        ("example ANY", "NOERROR aa example 3600 HINFO RFC8482\0"),
+        ("er.example ANY", &*format!("NOERROR aa {DENIED}")),
+        ("example AXFR", "REFUSED"),
+        ("example IXFR", "REFUSED"),
+        ("example TYPE41", "FORMERR"),
+        ("example TYPE128", "FORMERR"),
+        ("example TYPE250", "FORMERR"),
+        ("example TYPE253", "NOTIMP"),
+        ("example TYPE65280", &format!("NOERROR aa {DENIED}")),
+        ("id.server TXT CH", "NOERROR aa id.server 0 TXT pop-1"),
+        ("HOSTNAME.bind TXT CH", "NOERROR aa hostname.bind 0 TXT pop-1"),
+        ("version.bind TXT CH", "NOERROR aa version.bind 0 TXT bartizan 0"),
+        ("version.server ANY CH", "NOERROR aa version.server 0 TXT bartizan 0"),
+        ("version.bind A CH", "NOERROR aa"),
+        ("authors.bind TXT CH", "REFUSED"),
+        ("www.example A CH", "REFUSED"),
+        ("www.example A 4", "REFUSED"),
+        ("www.example A 255", "REFUSED"),
+    ] {
+        assert_eq!(server.ask(question), expect, "{question}");
+    }
+}
+
+#[test]
+fn long_answers() {
+    let txt = |count: usize| format!("TXT {} {count}", "x".repeat(99));
+    let rows: &[(&str, &[&str])] = &[
+        ("fits.example", &[&txt(4)]),
+        ("plain-does-not-fit.example", &[&txt(5)]),
+        ("fits-edns.example", &[&txt(11)]),
+        ("does-not-fit.example", &[&txt(12)]),
+        ("fits-tcp.example", &[&txt(650)]),
+        ("never-fits.example", &[&txt(600), &txt(600)]),
+    ];
+    let names: Vec<_> = rows.iter().map(|(owner, lines)| ("example", *owner, *lines)).collect();
+    let server = Server::new(zones(&["example"], &names));
+    let (fits, cut) = ("NOERROR aa OWNER 300 TXT SIZE bytes", "NOERROR aa tc");
+    for (owner, bytes, plain, edns, tcp) in [
+        ("fits.example", 400, fits, fits, fits),
+        ("plain-does-not-fit.example", 500, cut, fits, fits),
+        ("fits-edns.example", 1100, cut, fits, fits),
+        ("does-not-fit.example", 1200, cut, cut, fits),
+        ("fits-tcp.example", 65_000, cut, cut, fits),
+        ("never-fits.example", 0, cut, cut, "SERVFAIL"),
+    ] {
+        let question = format!("{owner} TXT");
+        let expect = |text: &str| text.replace("OWNER", owner).replace("SIZE", &bytes.to_string());
+        assert_eq!(server.ask_plain(Transport::Udp, &question), expect(plain), "{owner} plain");
+        assert_eq!(server.ask(&question), expect(edns), "{owner} EDNS");
+        assert_eq!(server.ask_plain(Transport::Tcp, &question), expect(tcp), "{owner} TCP");
+    }
+}
+
+#[test]
+fn the_question_comes_back_as_it_was_written() {
+    let server = server();
+    let edns = Edns { udp_size: 4096, dnssec_ok: true };
+    let mut asked = query("www.example TXT", Some(edns));
+    asked[13] = b'W';
+    asked[17] = b'E';
+    let answer = server.raw(Transport::Udp, &asked).unwrap();
+    assert_eq!(answer[12..29], asked[12..29]);
+    assert_eq!(answer[29..31], [0xc0, 0x0c]);
+    // OPT: root, 41, 1232, version 0, DO.
+    assert_eq!(answer[answer.len() - 11..], *b"\0\0\x29\x04\xd0\0\0\x80\0\0\0");
+}
+
+#[test]
+fn apex_name_servers_are_one_set() {
+    let server = Server::new(zones(
+        &["example"],
+        &[("example", "example", &["600 NS ns2.net", "600 NS ns3.example", "TXT apex"])],
+    ));
+    let ns = "example 600 NS ns1.net, example 600 NS ns2.net, example 600 NS ns3.example";
+    assert_eq!(server.ask("example NS"), format!("NOERROR aa {ns}"));
+    assert_eq!(server.ask("example TXT"), "NOERROR aa example 300 TXT apex");
+    // A new serial leaves them alone; new content of the apex without NS records takes them away.
+    let mut edit = server.zones.edit();
+    edit.put_zone(facts("example", 8));
+    let server = Server::new(edit.finish());
+    assert_eq!(server.ask("example NS"), format!("NOERROR aa {ns}"));
+    let mut edit = server.zones.edit();
+    edit.put_name(&zone_name("example"), &name("example"), content(&["TXT apex"]));
+    let server = Server::new(edit.finish());
+    assert_eq!(server.ask("example NS"), "NOERROR aa example 86400 NS ns1.net, example 86400 NS ns2.net");
+}
+
+#[test]
+fn the_soa_has_the_hosted_form() {
+    let server = Server::new(zones(&["example"], &[]));
+    let message = server.message(Transport::Udp, &query("example SOA", None));
+    let expect = [
+        name("ns1.net").as_wire(),
+        name("dns.net").as_wire(),
+        &[7, 10_000, 2_400, 604_800, 3_600].map(u32::to_be_bytes).concat(),
+    ]
+    .concat();
+    assert_eq!(message.answers[0].rdata, expect);
+}
+
+#[test]
+fn a_batch_is_answered_as_its_queries_are() {
+    let server = server();
+    let questions = ["www.example A", "nope.example A", "c1.example AAAA", "test A", "version.bind TXT CH"];
+    let mut packets: Vec<Vec<u8>> = (0..70).map(|at| query(questions[at % questions.len()], None)).collect();
+    packets[3] = b"short".to_vec();
+    packets[40][2] |= 0x80;
+    packets[41][2] |= 0x10;
+    let mut replies = vec![[0; 1232]; packets.len()];
+    let mut exchanges: Vec<_> =
+        packets.iter().zip(&mut replies).map(|(query, reply)| Exchange::new(Transport::Udp, query, reply)).collect();
+    server.answer(&mut exchanges);
+    for exchange in &exchanges {
+        let alone = server.raw(Transport::Udp, exchange.query);
+        match exchange.outcome {
+            Outcome::Silent(_) => assert_eq!(alone, None),
+            Outcome::Reply { len, .. } => assert_eq!(alone.as_deref(), Some(&exchange.reply[..len])),
+        }
+    }
+    let silent = exchanges.iter().filter(|exchange| matches!(exchange.outcome, Outcome::Silent(_))).count();
+    assert_eq!(silent, 2);
+}
+
+/// The longest names there are: 127 labels, and 255 octets.
+#[test]
+fn longest_names() {
+    let many_labels = format!("{}example", "a.".repeat(123)); // 246 + 9 octets
+    let long_labels = ["a".repeat(63), "b".repeat(63), "c".repeat(63), "d".repeat(53), "example".to_owned()].join(".");
+    let wild = format!("*.{}", &long_labels[2..]);
+    let server = Server::new(zones(
+        &["example"],
+        &[("example", &many_labels, &["A 192.0.2.1"]), ("example", &wild, &["A 192.0.2.2"])],
+    ));
+    assert_eq!(name(&many_labels).as_wire().len(), 255);
+    assert_eq!(name(&long_labels).as_wire().len(), 255);
+    assert_eq!(server.ask(&format!("{many_labels} A")), format!("NOERROR aa {many_labels} 300 A 192.0.2.1"));
+    assert_eq!(server.ask(&format!("{} A", &many_labels[2..])), format!("NOERROR aa {DENIED}"));
+    assert_eq!(server.ask(&format!("b{} A", &many_labels[1..])), format!("NXDOMAIN aa {DENIED}"));
+    assert_eq!(server.ask(&format!("{long_labels} A")), format!("NXDOMAIN aa {DENIED}"));
+    assert_eq!(server.ask(&format!("{wild} A")), format!("NOERROR aa {wild} 300 A 192.0.2.2"));
+    // All of it in 512 bytes, with a negative answer's SOA.
+    let message = server.message(Transport::Udp, &query(&format!("{many_labels} TXT"), None));
+    assert_eq!((message.authority.len(), message.truncated), (1, false));
+    assert_eq!(message.question.map(|(asked, rtype, _)| (asked, rtype)), Some((name(&many_labels), RecordType::TXT)));
+    assert_eq!(message.authority[0].owner, Name::parse("example").unwrap());
+}

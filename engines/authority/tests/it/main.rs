@@ -1,0 +1,6 @@
+//! Questions in, answers out, through the crate's front door.
+
+mod answers;
+mod bad_input;
+mod changes;
+mod zone_text;

@@ -1,0 +1,181 @@
+//! Zones, questions and answers as text.
+
+use std::fmt::Write;
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use bartizan_authority::{
+    Addresses, Authority, Exchange, Identity, NameContent, Outcome, RecordSet, Scratch, Transport, ZoneFacts, Zones,
+};
+use bartizan_names::{Name, RecordType, ZoneName};
+use bartizan_wire::dns::{Class, Edns, Message, Record, write_query};
+
+pub(crate) fn name(text: &str) -> Name {
+    Name::parse(text).unwrap()
+}
+
+pub(crate) fn zone_name(text: &str) -> ZoneName {
+    ZoneName::new(name(text)).unwrap()
+}
+
+pub(crate) fn facts(apex: &str, serial: u32) -> ZoneFacts {
+    ZoneFacts {
+        apex: zone_name(apex),
+        serial,
+        nameservers: vec![name("ns1.net"), name("ns2.net")],
+        soa_rname: name("dns.net"),
+    }
+}
+
+/// The content of a name from lines as `A 192.0.2.1`, `60 TXT text` (with a TTL) or `proxied`.
+pub(crate) fn content(lines: &[&str]) -> NameContent {
+    let mut content = NameContent::default();
+    for line in lines {
+        if *line == "proxied" {
+            content.proxied = true;
+            continue;
+        }
+        let mut words: Vec<&str> = line.split(' ').collect();
+        let ttl = if let Ok(ttl) = words[0].parse() {
+            words.remove(0);
+            ttl
+        } else {
+            300
+        };
+        let rtype: RecordType = words[0].parse().unwrap();
+        let rdata = rdata(rtype, &words[1..]);
+        match content.sets.iter_mut().find(|set| set.rtype == rtype) {
+            Some(set) => set.rdata.push(rdata),
+            None => content.sets.push(RecordSet { rtype, ttl, rdata: vec![rdata] }),
+        }
+    }
+    content
+}
+
+fn rdata(rtype: RecordType, words: &[&str]) -> Vec<u8> {
+    match rtype {
+        RecordType::A => words[0].parse::<Ipv4Addr>().unwrap().octets().to_vec(),
+        RecordType::AAAA => words[0].parse::<Ipv6Addr>().unwrap().octets().to_vec(),
+        RecordType::NS | RecordType::CNAME => name(words[0]).as_wire().to_vec(),
+        RecordType::MX => [&words[0].parse::<u16>().unwrap().to_be_bytes(), name(words[1]).as_wire()].concat(),
+        RecordType::SRV => {
+            let mut rdata: Vec<u8> = words[..3].iter().flat_map(|w| w.parse::<u16>().unwrap().to_be_bytes()).collect();
+            rdata.extend_from_slice(name(words[3]).as_wire());
+            rdata
+        }
+        // `TXT text` or `TXT text N`: so many strings of it.
+        RecordType::TXT => {
+            let string = [&[words[0].len() as u8], words[0].as_bytes()].concat();
+            string.repeat(words.get(1).map_or(1, |count| count.parse().unwrap()))
+        }
+        other => panic!("no text for {other}"),
+    }
+}
+
+/// Zones from their apexes and from names with their lines.
+pub(crate) fn zones(apexes: &[&str], names: &[(&str, &str, &[&str])]) -> Zones {
+    let mut edit = Zones::empty().edit();
+    for apex in apexes {
+        edit.put_zone(facts(apex, 7));
+    }
+    for (zone, owner, lines) in names {
+        edit.put_name(&zone_name(zone), &name(owner), content(lines));
+    }
+    edit.finish()
+}
+
+/// A server of zones.
+pub(crate) struct Server {
+    pub(crate) zones: Zones,
+    pub(crate) addresses: Addresses,
+    pub(crate) identity: Identity,
+}
+
+impl Server {
+    pub(crate) fn new(zones: Zones) -> Server {
+        Server {
+            zones,
+            addresses: Addresses {
+                v4: vec![Ipv4Addr::new(203, 0, 113, 1), Ipv4Addr::new(203, 0, 113, 2)],
+                v6: vec!["2001:db8::1".parse().unwrap()],
+            },
+            identity: Identity { id_server: "pop-1".to_owned(), version: "bartizan 0".to_owned() },
+        }
+    }
+
+    pub(crate) fn answer(&self, exchanges: &mut [Exchange<'_>]) {
+        let authority = Authority { zones: &self.zones, addresses: &self.addresses, identity: &self.identity };
+        authority.answer(exchanges, &mut Scratch::default());
+    }
+
+    /// The answer to one packet; none if there is none.
+    pub(crate) fn raw(&self, transport: Transport, query: &[u8]) -> Option<Vec<u8>> {
+        let mut reply = vec![0xee; 65_535];
+        let mut exchange = [Exchange::new(transport, query, &mut reply)];
+        self.answer(&mut exchange);
+        match exchange[0].outcome {
+            Outcome::Silent(_) => None,
+            Outcome::Reply { len, .. } => Some(exchange[0].reply[..len].to_vec()),
+        }
+    }
+
+    pub(crate) fn message(&self, transport: Transport, query: &[u8]) -> Message {
+        Message::parse(&self.raw(transport, query).unwrap()).unwrap()
+    }
+
+    /// Asks `name TYPE [CLASS]` over UDP with EDNS.
+    pub(crate) fn ask(&self, question: &str) -> String {
+        print(&self.message(Transport::Udp, &query(question, Some(Edns { udp_size: 1232, dnssec_ok: false }))))
+    }
+
+    /// As [`Server::ask`], but without EDNS, or over TCP.
+    pub(crate) fn ask_plain(&self, transport: Transport, question: &str) -> String {
+        print(&self.message(transport, &query(question, None)))
+    }
+}
+
+pub(crate) fn query(question: &str, edns: Option<Edns>) -> Vec<u8> {
+    let words: Vec<&str> = question.split(' ').collect();
+    let class = match words.get(2) {
+        None => Class::IN,
+        Some(&"CH") => Class::CHAOS,
+        Some(number) => Class(number.parse().unwrap()),
+    };
+    write_query(9, &name(words[0]), words[1].parse().unwrap(), class, edns)
+}
+
+/// `NOERROR aa owner ttl TYPE data, … / authority`.
+fn print(message: &Message) -> String {
+    assert!(message.response && !message.recursion_available && message.additional.is_empty());
+    let mut text = format!("{:?}", message.rcode);
+    if message.authoritative {
+        text += " aa";
+    }
+    if message.truncated {
+        text += " tc";
+    }
+    let records = |records: &[Record]| records.iter().map(print_record).collect::<Vec<_>>().join(", ");
+    if !message.answers.is_empty() {
+        write!(text, " {}", records(&message.answers)).unwrap();
+    }
+    if !message.authority.is_empty() {
+        write!(text, " / {}", records(&message.authority)).unwrap();
+    }
+    text
+}
+
+fn print_record(record: &Record) -> String {
+    let Record { owner, rtype, ttl, rdata, .. } = record;
+    let target = |at: usize| Name::from_wire(&rdata[at..]).unwrap();
+    let number = |at: usize| u16::from_be_bytes([rdata[at], rdata[at + 1]]);
+    let data = match *rtype {
+        RecordType::A => Ipv4Addr::from(*rdata.first_chunk::<4>().unwrap()).to_string(),
+        RecordType::AAAA => Ipv6Addr::from(*rdata.first_chunk::<16>().unwrap()).to_string(),
+        RecordType::NS | RecordType::CNAME => target(0).to_string(),
+        RecordType::MX => format!("{} {}", number(0), target(2)),
+        RecordType::SRV => format!("{} {} {} {}", number(0), number(2), number(4), target(6)),
+        RecordType::SOA => "…".to_owned(),
+        _ if rdata.len() > 40 => format!("{} bytes", rdata.len()),
+        _ => String::from_utf8_lossy(&rdata[1..]).into_owned(),
+    };
+    format!("{owner} {ttl} {rtype} {data}")
+}
