@@ -88,8 +88,22 @@ impl Wanted {
             headers.append(name, value.map_err(|_| "a header field's value is not valid")?);
         }
         let body = framing(&mut headers);
-        HOP_FIELDS.iter().for_each(|name| drop(headers.remove(name)));
+        remove_hop_fields(&mut headers);
         Ok(Wanted { kind: request.kind, method, host, path, headers, body })
+    }
+}
+
+/// Those that are known, and those that `Connection` names.
+fn remove_hop_fields(headers: &mut HeaderMap) {
+    let named: Vec<HeaderName> = headers
+        .get_all(header::CONNECTION)
+        .iter()
+        .filter_map(|options| options.to_str().ok())
+        .flat_map(|options| options.split(','))
+        .filter_map(|option| option.trim().parse().ok())
+        .collect();
+    for name in HOP_FIELDS.iter().chain(&named) {
+        headers.remove(name);
     }
 }
 
@@ -236,7 +250,7 @@ async fn upgrade(
 
 /// The head of an origin's answer. Its length stays: it tells the edge how much must come.
 fn encode(status: StatusCode, mut headers: HeaderMap) -> Bytes {
-    HOP_FIELDS.iter().for_each(|name| drop(headers.remove(name)));
+    remove_hop_fields(&mut headers);
     let mut metadata = Vec::with_capacity(headers.len() + 1);
     metadata.push(Metadata::new(Metadata::STATUS, status.as_str().as_bytes().to_vec()));
     metadata.extend(headers.iter().map(|(name, value)| Metadata::header(name.as_str(), value.as_bytes())));

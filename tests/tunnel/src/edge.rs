@@ -1,0 +1,135 @@
+//! An edge with a certificate authority of its own.
+
+use std::net::{SocketAddr, UdpSocket};
+use std::sync::Arc;
+
+use bartizan_exchange::{Request, Response, Upstream, UpstreamError};
+use bartizan_live::{Generation, Live};
+use bartizan_names::{AccountId, TunnelId};
+use bartizan_plane_tunnel::{Config, Configuration, Plane, Presence, TunnelFacts, Tunnels, start};
+use bartizan_tls::{CertifiedKey, Roots};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use tokio::sync::watch;
+
+use crate::within;
+
+pub fn account() -> AccountId {
+    AccountId::from_bytes([1; 16])
+}
+
+pub fn secret() -> Vec<u8> {
+    vec![2; 32]
+}
+
+/// A tunnel of [`account`] with [`secret`].
+pub fn facts(configuration: Option<(i32, &str)>) -> TunnelFacts {
+    TunnelFacts {
+        account: account(),
+        secret_sha256: bartizan_seal::sha256(&secret()),
+        remotely_managed: configuration.is_some(),
+        configuration: configuration.map(|(version, json)| Configuration { version, json: json.into() }),
+    }
+}
+
+/// A certificate authority.
+pub struct Authority {
+    issuer: CertifiedIssuer<'static, KeyPair>,
+}
+
+impl Authority {
+    pub fn new() -> Authority {
+        let mut params = CertificateParams::new(Vec::new()).expect("no names are valid names");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().expect("a key");
+        Authority { issuer: CertifiedIssuer::self_signed(params, key).expect("a certificate") }
+    }
+
+    pub fn pem(&self) -> String {
+        self.issuer.pem()
+    }
+
+    pub fn roots(&self) -> Roots {
+        Roots::Pem(self.pem())
+    }
+
+    /// The chain in PEM, and the key in DER.
+    pub fn issue(&self, names: &[&str]) -> (String, Vec<u8>) {
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let key = KeyPair::generate().expect("a key");
+        let params = CertificateParams::new(names).expect("valid names");
+        let certificate = params.signed_by(&key, &self.issuer).expect("a certificate");
+        (certificate.pem(), key.serialize_der())
+    }
+
+    fn certificate(&self) -> CertifiedKey {
+        let (chain, key) = self.issue(&["quic.cftunnel.com", "h2.cftunnel.com", "probe.cftunnel.com"]);
+        CertifiedKey::from_pem(&chain, &key).expect("they belong together")
+    }
+}
+
+impl Default for Authority {
+    fn default() -> Authority {
+        Authority::new()
+    }
+}
+
+/// A running tunnel plane, and what it serves.
+pub struct Edge {
+    pub address: SocketAddr,
+    pub authority: Authority,
+    pub plane: Plane,
+    pub live: Live<Config>,
+    upstream: Arc<dyn Upstream>,
+    presence: watch::Receiver<Arc<Presence>>,
+}
+
+impl Edge {
+    pub fn start(tunnels: impl IntoIterator<Item = (TunnelId, TunnelFacts)>) -> Edge {
+        Edge::start_at(SocketAddr::from(([127, 0, 0, 1], 0)), Authority::new(), tunnels)
+    }
+
+    pub fn start_at(
+        address: SocketAddr,
+        authority: Authority,
+        tunnels: impl IntoIterator<Item = (TunnelId, TunnelFacts)>,
+    ) -> Edge {
+        let socket = UdpSocket::bind(address).expect("the address is free");
+        let address = socket.local_addr().expect("it is bound");
+        let certificate = Some(authority.certificate());
+        let tunnels = Tunnels::from_iter(tunnels);
+        let live = Live::new(Config { tunnels, certificate, location: "lab".to_owned() });
+        let plane = start(vec![socket], &live).expect("the plane starts");
+        let (upstream, presence) = (plane.upstream(), plane.presence());
+        Edge { address, authority, plane, live, upstream, presence }
+    }
+
+    /// Other tunnels from now on.
+    pub fn publish(&self, tunnels: impl IntoIterator<Item = (TunnelId, TunnelFacts)>) {
+        let now = self.live.snapshot();
+        let value = Config { tunnels: Tunnels::from_iter(tunnels), ..now.value.clone() };
+        self.live.publish(Generation { number: now.number + 1, value });
+    }
+
+    pub async fn send(&self, tunnel: TunnelId, request: Request) -> Result<Response, UpstreamError> {
+        within("an answer", self.upstream.send(tunnel, request)).await
+    }
+
+    /// Waits for a presence that is as `wanted`.
+    pub async fn presence(&self, what: &str, wanted: impl Fn(&Presence) -> bool) -> Arc<Presence> {
+        let mut presence = self.presence.clone();
+        let found = within(what, presence.wait_for(|presence| wanted(presence))).await;
+        Arc::clone(&found.expect("the plane runs"))
+    }
+
+    /// Waits until so many connections are registered.
+    pub async fn connections(&self, count: usize) -> Arc<Presence> {
+        self.presence(&format!("{count} connections"), |presence| presence.0.len() == count).await
+    }
+
+    /// Stops it, and gives back what a successor needs.
+    pub async fn stop(self) -> (SocketAddr, Authority) {
+        let plane = self.plane;
+        tokio::task::spawn_blocking(move || plane.stop()).await.expect("no panic");
+        (self.address, self.authority)
+    }
+}

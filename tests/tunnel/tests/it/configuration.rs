@@ -1,0 +1,39 @@
+//! Configuration goes from the edge to the connector.
+
+use bartizan_connector::Event;
+use bartizan_tunnel_tests::{Connector, Edge, facts, get, options, tunnel};
+
+fn status(status: u16) -> String {
+    format!(r#"{{"ingress": [{{"service": "http_status:{status}"}}]}}"#)
+}
+
+#[tokio::test]
+async fn it_is_pushed_at_registration_and_whenever_it_grows() {
+    let edge = Edge::start([(tunnel(1), facts(Some((0, &status(201)))))]);
+    let mut connector = Connector::start(options(&edge, tunnel(1), "http_status:418"));
+    let before = edge.connections(4).await;
+    assert!(before.0.iter().all(|connection| connection.uploaded_configuration.is_none()));
+    let bad = r#"{"ingress": [{"hostname": "a.example", "service": "http_status:200"}]}"#;
+    for (version, json, outcome, in_force) in [
+        (0, status(201), "applied 0", 201),
+        (1, bad.to_owned(), "the last ingress rule must match all URLs", 201),
+        (2, status(202), "applied 2", 202),
+    ] {
+        edge.publish([(tunnel(1), facts(Some((version, &json))))]);
+        let news = |event| match event {
+            Event::ConfigurationApplied { version } => Some(format!("applied {version}")),
+            Event::ConfigurationRejected { why } => Some(why),
+            _ => None,
+        };
+        // A refusal is told by each connection; a success by the first.
+        let mut heard = connector.event("news", news).await;
+        while !heard.starts_with(outcome) {
+            assert!(heard.starts_with("the last ingress rule"), "{version}: {heard}");
+            heard = connector.event("news", news).await;
+        }
+        let response = edge.send(tunnel(1), get("a.example/")).await.unwrap();
+        assert_eq!(response.status.as_u16(), in_force, "{version}");
+    }
+    // No connection was dropped for it.
+    assert_eq!(*before, *edge.connections(4).await);
+}

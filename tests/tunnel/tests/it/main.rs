@@ -1,0 +1,5 @@
+//! What both ends of a tunnel do together.
+
+mod configuration;
+mod lifecycle;
+mod requests;
