@@ -5,7 +5,7 @@
 //! | `blast` | asks a server as fast as it answers: `--server ADDR --names N --seconds S [--zone Z] [--missing] [--json]` |
 //! | `echo` | the least that a UDP server does: `--listen ADDR` |
 //! | `serve` | the DNS plane alone, with a zone of names: `--listen ADDR --names N [--zone Z]` |
-//! | `lookup` | ns a query and µs a change, in this process, with 100,000 and 1,000,000 names |
+//! | `lookup` | ns a query and µs a change, in this process, by number of names: `[--names N]` |
 //!
 //! All agree on the names: `n0`, `n1` … below the zone, each with one address.
 

@@ -6,6 +6,8 @@
 //! With a million names nearly all time goes into waiting for memory. Loads of one phase do not depend on each other,
 //! so the processor waits for many of them at once: 76 ns a lookup instead of 312, with nothing but separate loops.
 
+use std::hint::black_box;
+
 use bartizan_wire::dns::{
     Answer, Authoritative, Class, Fault, HEADER_BYTES, Head, Query, Rcode, Silence, TCP_ANSWER_MAX, parse,
 };
@@ -107,6 +109,8 @@ impl<'c> Authority<'c> {
         }
         for lookup in lookups.iter_mut().flatten() {
             lookup.entry = lookup.slot.and_then(|slot| self.zones.likely_entry(lookup.hash, slot));
+            // An entry begins anywhere in a cache line and mostly ends in the next one, which is wanted just as soon.
+            black_box(lookup.entry.map(Entry::last_byte));
         }
         for ((exchange, lookup), lower) in batch.iter_mut().zip(lookups).zip(names) {
             if let Some(Lookup { query, hash, entry, .. }) = lookup {
@@ -151,7 +155,7 @@ fn refuse(head: &Head<'_>, reply: &mut [u8], rcode: Rcode) -> Outcome {
     let room = reply.len();
     debug_assert!(room >= HEADER_BYTES);
     match Answer::start(head, reply, room) {
-        Some(answer) => Outcome::Reply { len: answer.finish(rcode, Authoritative::No), rcode, truncated: false },
+        Some(mut answer) => Outcome::Reply { len: answer.finish(rcode, Authoritative::No), rcode, truncated: false },
         None => Outcome::Silent(Silence::Short),
     }
 }

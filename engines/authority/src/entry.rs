@@ -118,6 +118,10 @@ impl<'a> Entry<'a> {
         })
     }
 
+    pub(crate) fn last_byte(self) -> Option<u8> {
+        self.body.last().copied()
+    }
+
     /// The length of this entry in its arena.
     pub(crate) fn len(self) -> usize {
         HEADER + self.body.len()

@@ -13,9 +13,9 @@ pub(crate) const LOWER_BYTES: usize = NAME_WIRE_MAX.next_multiple_of(WORD);
 
 /// The hash of a name that is in lower case already.
 pub(crate) fn hash(name: &[u8], seed: u64) -> u64 {
-    let (words, rest) = name.as_chunks::<WORD>();
+    let (words, _) = name.as_chunks::<WORD>();
     let state = words.iter().fold(begin(name, seed), |state, word| mix(state, u64::from_le_bytes(*word)));
-    end(mix(state, u64::from_le_bytes(padded(rest))))
+    end(mix(state, last_word(name)))
 }
 
 /// Writes `name` in lower case to `lower` and gives its hash: the same as [`hash`] of what was written.
@@ -23,7 +23,7 @@ pub(crate) fn hash(name: &[u8], seed: u64) -> u64 {
 /// A length octet is at most 63 and no letter, so lengths stay as they are.
 /// Hot: once a query.
 pub(crate) fn lower_and_hash(name: &[u8], lower: &mut [u8; LOWER_BYTES], seed: u64) -> u64 {
-    let (words, rest) = name.as_chunks::<WORD>();
+    let (words, _) = name.as_chunks::<WORD>();
     let (places, _) = lower.as_chunks_mut::<WORD>();
     let mut state = begin(name, seed);
     for (word, place) in words.iter().zip(&mut *places) {
@@ -31,7 +31,7 @@ pub(crate) fn lower_and_hash(name: &[u8], lower: &mut [u8; LOWER_BYTES], seed: u
         *place = word.to_le_bytes();
         state = mix(state, word);
     }
-    let last = to_lower(u64::from_le_bytes(padded(rest)));
+    let last = to_lower(last_word(name));
     if let Some(place) = places.get_mut(words.len()) {
         *place = last.to_le_bytes();
     }
@@ -53,10 +53,17 @@ fn end(state: u64) -> u64 {
     mix(state, state >> 32)
 }
 
-fn padded(rest: &[u8]) -> [u8; WORD] {
-    let mut word = [0; WORD];
-    word[..rest.len()].copy_from_slice(rest);
-    word
+/// What does not fill a word, padded with zeros; zero if all of the name fills words.
+///
+/// A copy of so few bytes would be a call, and a wait until the copied bytes can be read as one number. So the last
+/// word is read whole and shifted, where the name is long enough for that.
+fn last_word(name: &[u8]) -> u64 {
+    let bits = name.len() % WORD * 8;
+    match name.last_chunk::<WORD>() {
+        Some(last) if bits > 0 => u64::from_le_bytes(*last) >> (64 - bits),
+        Some(_) => 0,
+        None => name.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte)),
+    }
 }
 
 /// ASCII lower case of eight bytes: sets 0x20 in each byte between `A` and `Z`.

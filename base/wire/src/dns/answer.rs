@@ -73,6 +73,7 @@ pub struct Answer<'a> {
 impl<'a> Answer<'a> {
     /// Begins an answer of at most `limit` bytes, or the buffer's length. None if not even the question fits:
     /// with a buffer and a limit of 512 bytes it always does.
+    #[inline]
     pub fn start(head: &'a Head<'a>, buffer: &'a mut [u8], limit: usize) -> Option<Answer<'a>> {
         let reserved = if head.edns.is_some() { OPT_BYTES } else { 0 };
         let limit = limit.min(buffer.len()).checked_sub(reserved)?;
@@ -94,6 +95,7 @@ impl<'a> Answer<'a> {
     }
 
     /// Adds `count` records that are encoded already; their owners point to the question or are written out.
+    #[inline]
     pub fn block(&mut self, section: Section, block: &[u8], count: u16) -> Fit {
         let end = self.len + block.len();
         if end > self.limit {
@@ -131,8 +133,8 @@ impl<'a> Answer<'a> {
         self.truncated
     }
 
-    /// Writes the header and the OPT record; gives the answer's length.
-    pub fn finish(mut self, rcode: Rcode, authoritative: Authoritative) -> usize {
+    /// Writes the OPT record and the header; gives the answer's length. Called once, as the last thing.
+    pub fn finish(&mut self, rcode: Rcode, authoritative: Authoritative) -> usize {
         if let Some(edns) = self.head.edns {
             let opt = opt_record(UDP_ANSWER_MAX as u16, rcode, edns.dnssec_ok);
             self.buffer[self.len..self.len + OPT_BYTES].copy_from_slice(&opt);

@@ -42,6 +42,7 @@ pub struct Head<'m> {
 
 impl Head<'_> {
     /// How long an answer over UDP may be (RFC 6891 §6.2.3 to §6.2.5).
+    #[inline]
     pub fn udp_limit(&self) -> usize {
         match self.edns {
             Some(edns) => usize::from(edns.udp_size).clamp(UDP_PLAIN_MAX, UDP_ANSWER_MAX),
@@ -60,6 +61,7 @@ pub struct Query<'m> {
 
 impl<'m> Query<'m> {
     /// The name asked for as wire bytes, in the client's letter case, the root's zero octet included.
+    #[inline]
     pub fn name(&self) -> &'m [u8] {
         &self.head.question[..self.head.question.len() - 4]
     }
