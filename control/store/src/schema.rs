@@ -66,6 +66,8 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
         Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
     connection.busy_timeout(LOCK_WAIT_MAX)?;
     connection.pragma_update(None, "cache_size", -i64::from(CACHE_KIB))?;
+    // A build of SQLite may have either default.
+    connection.pragma_update(None, "foreign_keys", true)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
     Ok(connection)
 }

@@ -5,7 +5,7 @@ use bartizan_names::ZoneId;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::change::{Guard, Op, Rev, Value};
-use crate::key::Key;
+use crate::key::{Key, Kind};
 use crate::listing::{self, Listing};
 
 /// Unsigned in the program, signed in SQLite; bit by bit.
@@ -118,17 +118,19 @@ fn put(connection: &Connection, rev: Rev, key: &Key, value: &Value) -> rusqlite:
 
 fn delete(connection: &Connection, key: &Key) -> rusqlite::Result<()> {
     let id: Option<i64> = connection
-        .prepare_cached("DELETE FROM object WHERE key = ? RETURNING id")?
+        .prepare_cached("SELECT id FROM object WHERE key = ?")?
         .query_row([key.as_str()], |row| row.get(0))
         .optional()?;
+    let Some(id) = id else { return Ok(()) };
+    // The listing first: it refers to the object.
     let listing = match key.kind() {
-        crate::Kind::Record => "DELETE FROM record WHERE id = ?",
-        crate::Kind::Zone => "DELETE FROM zone WHERE id = ?",
-        crate::Kind::Tunnel => "DELETE FROM tunnel WHERE id = ?",
-        _ => return Ok(()),
+        Kind::Record => Some("DELETE FROM record WHERE id = ?"),
+        Kind::Zone => Some("DELETE FROM zone WHERE id = ?"),
+        Kind::Tunnel => Some("DELETE FROM tunnel WHERE id = ?"),
+        _ => None,
     };
-    if let Some(id) = id {
-        connection.prepare_cached(listing)?.execute([id])?;
+    for sql in listing.into_iter().chain(["DELETE FROM object WHERE id = ?"]) {
+        connection.prepare_cached(sql)?.execute([id])?;
     }
     Ok(())
 }
