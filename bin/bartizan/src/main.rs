@@ -1,1 +1,77 @@
-fn main() {}
+//! `bartizan`: the one binary. It ties the layers together; every decision is made below.
+
+// A binary has no outside: `pub` means "used by other modules" here.
+#![allow(unreachable_pub)]
+
+mod argv;
+mod cli;
+mod client;
+mod connect;
+mod data_dir;
+mod demo;
+mod doctor;
+mod failure;
+mod holder;
+mod listen;
+mod metrics;
+mod output;
+mod places;
+mod planes;
+mod record;
+mod report;
+mod settings;
+mod status;
+mod tunnel;
+mod up;
+mod zone;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use tracing_subscriber::EnvFilter;
+
+use crate::cli::{Cli, Command};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse_from(argv::rewrite(std::env::args_os()));
+    start_log(&cli);
+    match run(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => failure::report(&error),
+    }
+}
+
+/// The log goes to stderr, in one line an event. `BARTIZAN_LOG` takes the place of the default level.
+fn start_log(cli: &Cli) {
+    let default = if cli.global.quiet { "error" } else { "warn,bartizan=info" };
+    let filter = EnvFilter::try_from_env("BARTIZAN_LOG").unwrap_or_else(|_| EnvFilter::new(default));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(output::stderr_coloured())
+        .with_target(false)
+        .compact()
+        .init();
+}
+
+fn run(cli: Cli) -> anyhow::Result<()> {
+    let output = cli.global.output();
+    match cli.command {
+        Command::Doctor(up) => doctor::run(up, output),
+        Command::Up(up) => runtime()?.block_on(up::run(up, output)),
+        Command::Login(login) => runtime()?.block_on(status::login(&login.edge, output)),
+        Command::Status { edge } => runtime()?.block_on(status::run(&edge, output)),
+        Command::Tunnel(tunnel) => runtime()?.block_on(tunnel::run(*tunnel, output)),
+        Command::Zone { action, edge } => {
+            runtime()?.block_on(async { zone::run(action, &places::find(&edge)?, output).await })
+        }
+        Command::Record { action, edge } => {
+            runtime()?.block_on(async { record::run(action, &places::find(&edge)?, output).await })
+        }
+    }
+}
+
+/// For the API, the connector and the commands. The planes of an edge bring threads of their own.
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    Ok(tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?)
+}

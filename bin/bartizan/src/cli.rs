@@ -1,0 +1,304 @@
+//! The command line (design §2.1).
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::output::{Form, Output};
+
+/// An edge network that you run yourself.
+#[derive(Parser)]
+#[command(name = "bartizan", version, max_term_width = 100, propagate_version = true)]
+#[command(after_help = "Start with `bartizan up`: it asks nothing and prints a link.")]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+    #[command(flatten)]
+    pub global: Global,
+}
+
+/// What every command understands.
+#[derive(Args)]
+pub struct Global {
+    /// Print results as JSON, for scripts.
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// No progress on stderr, only results and errors.
+    #[arg(long, short, global = true)]
+    pub quiet: bool,
+}
+
+impl Global {
+    pub fn output(&self) -> Output {
+        Output { form: if self.json { Form::Json } else { Form::Text }, quiet: self.quiet }
+    }
+}
+
+#[derive(Subcommand)]
+pub enum Command {
+    /// A whole edge on this machine: API, DNS, HTTP, tunnels, and a hello page behind a tunnel
+    Up(Up),
+    /// Store the credential of an edge, so that later commands find it
+    Login(Login),
+    /// Put a local service on the edge: no open port, no public address
+    Tunnel(Box<Tunnel>),
+    /// Zones: list, show, create, delete
+    Zone {
+        #[command(subcommand)]
+        action: ZoneAction,
+        #[command(flatten)]
+        edge: Edge,
+    },
+    /// DNS records: list, create, update, delete
+    Record {
+        #[command(subcommand)]
+        action: RecordAction,
+        #[command(flatten)]
+        edge: Edge,
+    },
+    /// Look for what would keep `up` from starting: ports and who holds them, folders, permissions
+    Doctor(Up),
+    /// What runs: the edge, its zones, its tunnels
+    Status {
+        #[command(flatten)]
+        edge: Edge,
+    },
+}
+
+/// `up`: each flag replaces the default; `bartizan.toml` and the environment give the same values more quietly.
+#[derive(Args, Clone, Default)]
+pub struct Up {
+    /// Where everything is kept [default: /var/lib/bartizan for root, else ~/.local/share/bartizan]
+    #[arg(long, value_name = "DIR", env = "BARTIZAN_DATA")]
+    pub data: Option<PathBuf>,
+    /// A file of these settings [default: bartizan.toml in the data directory, if there is one]
+    #[arg(long, value_name = "FILE", env = "BARTIZAN_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// The API and its page [default: 127.0.0.1:8787 and [::1]:8787]
+    #[arg(long, value_name = "ADDR:PORT", env = "BARTIZAN_LISTEN_API", value_delimiter = ',')]
+    pub api: Vec<SocketAddr>,
+    /// DNS over UDP and TCP [default: 127.0.0.1:5300 and [::1]:5300]
+    #[arg(long, value_name = "ADDR:PORT", env = "BARTIZAN_LISTEN_DNS", value_delimiter = ',')]
+    pub dns: Vec<SocketAddr>,
+    /// HTTP [default: 127.0.0.1:8080 and [::1]:8080]
+    #[arg(long, value_name = "ADDR:PORT", env = "BARTIZAN_LISTEN_HTTP", value_delimiter = ',')]
+    pub http: Vec<SocketAddr>,
+    /// HTTPS [default: 127.0.0.1:8443 and [::1]:8443]
+    #[arg(long, value_name = "ADDR:PORT", env = "BARTIZAN_LISTEN_HTTPS", value_delimiter = ',')]
+    pub https: Vec<SocketAddr>,
+    /// Connectors, over QUIC [default: 127.0.0.1:7844 and [::1]:7844]
+    #[arg(long, value_name = "ADDR:PORT", env = "BARTIZAN_LISTEN_TUNNEL", value_delimiter = ',')]
+    pub tunnel: Vec<SocketAddr>,
+    /// What names behind this edge answer with, IPv4 and IPv6 [default: 127.0.0.1 and ::1]
+    #[arg(long, value_name = "IP", env = "BARTIZAN_ADDRESS", value_delimiter = ',', num_args = 1..)]
+    pub address: Vec<IpAddr>,
+    /// The zone that is made at the first start [default: bartizan.localhost]
+    #[arg(long, value_name = "NAME", env = "BARTIZAN_DOMAIN")]
+    pub domain: Option<String>,
+    /// Threads for DNS over UDP and for HTTP, each [default: one a core]
+    #[arg(long, value_name = "N", env = "BARTIZAN_WORKERS", value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub workers: Option<u16>,
+    /// No hello page
+    #[arg(long)]
+    pub no_demo: bool,
+}
+
+/// How a command finds its edge: these flags, then the environment, then a local `up`, then what `login` stored.
+#[derive(Args, Clone, Default)]
+pub struct Edge {
+    /// The API's URL, with /client/v4
+    #[arg(long, global = true, value_name = "URL", env = "BARTIZAN_API")]
+    pub api: Option<String>,
+    /// An API token
+    #[arg(long = "api-token", global = true, value_name = "TOKEN", env = "BARTIZAN_API_TOKEN", hide_env_values = true)]
+    pub api_token: Option<String>,
+    /// The data directory of a local `up`
+    #[arg(long, global = true, value_name = "DIR", env = "BARTIZAN_DATA")]
+    pub data: Option<PathBuf>,
+}
+
+#[derive(Args)]
+pub struct Login {
+    #[command(flatten)]
+    pub edge: Edge,
+}
+
+/// `tunnel --hostname app.example.com http://localhost:8080` makes the tunnel, the name and the connection in one go.
+#[derive(Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+pub struct Tunnel {
+    #[command(subcommand)]
+    pub action: Option<TunnelAction>,
+    /// The name to serve; it need not exist yet
+    #[arg(long, value_name = "NAME")]
+    pub hostname: Option<String>,
+    /// Serve a built-in hello page instead of a URL
+    #[arg(long)]
+    pub hello_world: bool,
+    /// The tunnel's name [default: the hostname]
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<String>,
+    /// The local service: http://HOST:PORT or https://HOST:PORT
+    #[arg(value_name = "URL", required_unless_present_any = ["hello_world", "url"])]
+    pub service: Option<String>,
+    #[command(flatten)]
+    pub connector: Connector,
+    #[command(flatten)]
+    pub edge: Edge,
+}
+
+/// What a connector may be told.
+#[derive(Args, Clone)]
+pub struct Connector {
+    /// The local service, as a flag
+    #[arg(long, global = true, value_name = "URL", env = "TUNNEL_URL")]
+    pub url: Option<String>,
+    /// Do not verify the certificate of an https service
+    #[arg(long, global = true)]
+    pub no_tls_verify: bool,
+    /// The name in the service's certificate, where it differs from the URL's host
+    #[arg(long, global = true, value_name = "NAME")]
+    pub origin_server_name: Option<String>,
+    /// The edge's tunnel address, repeatable; else the API or the token says it
+    #[arg(long = "edge", global = true, value_name = "HOST:PORT", env = "TUNNEL_EDGE", value_delimiter = ',')]
+    pub edges: Vec<String>,
+    /// The CA that the edge's certificate is from; else the API says it
+    #[arg(long, global = true, value_name = "FILE", env = "TUNNEL_CACERT")]
+    pub cacert: Option<PathBuf>,
+    /// Connections to keep
+    #[arg(long, global = true, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u8).range(1..=16))]
+    pub connections: u8,
+    /// How long work in flight may go on after a stop, in seconds
+    #[arg(long, global = true, value_name = "S", default_value_t = 30)]
+    pub grace_period: u64,
+}
+
+#[derive(Subcommand)]
+pub enum TunnelAction {
+    /// Run an existing tunnel, by its name, or anywhere by its token
+    Run {
+        /// The tunnel's name or id
+        #[arg(required_unless_present = "token")]
+        tunnel: Option<String>,
+        /// The tunnel's token: all that a machine needs
+        #[arg(long, value_name = "TOKEN", env = "TUNNEL_TOKEN", hide_env_values = true)]
+        token: Option<String>,
+    },
+    /// Make a tunnel
+    Create { name: String },
+    /// All tunnels
+    List,
+    /// One tunnel and its connections
+    Info { tunnel: String },
+    /// Delete a tunnel that nobody uses
+    Delete {
+        tunnel: String,
+        /// Even with connections
+        #[arg(long, short)]
+        force: bool,
+    },
+    /// Drop a tunnel's connections
+    Cleanup { tunnel: String },
+    /// The tunnel's token
+    Token { tunnel: String },
+    /// Point a name at a tunnel
+    Route {
+        #[command(subcommand)]
+        route: TunnelRoute,
+    },
+}
+
+#[derive(Subcommand)]
+pub enum TunnelRoute {
+    /// Make or change the name's record
+    Dns {
+        tunnel: String,
+        hostname: String,
+        /// Replace a record that points elsewhere
+        #[arg(long, short = 'f')]
+        overwrite_dns: bool,
+    },
+}
+
+#[derive(Subcommand)]
+pub enum ZoneAction {
+    /// All zones
+    List,
+    /// One zone, by name or id
+    Show { zone: String },
+    /// Serve a new zone
+    Create { name: String },
+    /// Delete a zone with everything in it
+    Delete { zone: String },
+}
+
+#[derive(Subcommand)]
+pub enum RecordAction {
+    /// The records of a zone
+    List {
+        zone: String,
+        /// Only this name
+        #[arg(long)]
+        name: Option<String>,
+        /// Only this type
+        #[arg(long = "type", value_name = "TYPE")]
+        kind: Option<String>,
+    },
+    /// Add a record: `record create www.example.com A 192.0.2.1`
+    Create(RecordWords),
+    /// Change a record: `record update ID --content 192.0.2.2 --zone example.com`
+    Update {
+        id: String,
+        #[arg(long, value_name = "ZONE")]
+        zone: String,
+        #[arg(long)]
+        content: Option<String>,
+        #[arg(long)]
+        ttl: Option<u32>,
+        #[arg(long, value_name = "true|false")]
+        proxied: Option<bool>,
+    },
+    /// Delete records: by name and type, or by `--id`
+    Delete {
+        name: String,
+        /// The type; needed where the name has several
+        kind: Option<String>,
+        /// Only the record with this id
+        #[arg(long)]
+        id: Option<String>,
+    },
+}
+
+#[derive(Args)]
+pub struct RecordWords {
+    /// The whole name; its zone is found by itself
+    pub name: String,
+    /// A, AAAA, CNAME, MX, NS, TXT, SRV or CAA
+    pub kind: String,
+    /// As in a zone file: `10 mail.example.com` for MX
+    #[arg(required = true)]
+    pub content: Vec<String>,
+    /// Seconds; 1 means automatic
+    #[arg(long, default_value_t = 1)]
+    pub ttl: u32,
+    /// Answer with the edge's addresses and carry HTTP on to the content
+    #[arg(long)]
+    pub proxied: bool,
+    /// The port of a proxied record's origin
+    #[arg(long, value_name = "PORT", requires = "proxied")]
+    pub origin_port: Option<u16>,
+    /// Say what would be sent, and send nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        super::Cli::command().debug_assert();
+    }
+}

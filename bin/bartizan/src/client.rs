@@ -1,0 +1,197 @@
+//! The API's client: what every command but `up` and `doctor` works through. Nothing here cannot be done by curl.
+
+use std::time::Duration;
+
+use anyhow::{Context, anyhow};
+use bytes::Bytes;
+use http::{Method, Request, StatusCode, Uri, header};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper_util::rt::TokioIo;
+use serde_json::Value;
+use tokio::net::TcpStream;
+
+use crate::failure::{Cause, Failure};
+
+/// How long the API may take. Its own time-out is shorter; what is longer is a dead connection.
+const CALL_MAX: Duration = Duration::from_secs(60);
+
+/// An answer's size. A page of 5,000 records is some 3 MB.
+const ANSWER_MAX: usize = 64 << 20;
+
+/// Where the API is and how to be let in.
+#[derive(Clone)]
+pub struct Api {
+    /// With `/client/v4`, without a final slash.
+    base: String,
+    token: String,
+    /// Our own CA, where the API is reached by https.
+    ca: Option<String>,
+}
+
+impl Api {
+    pub fn new(base: &str, token: &str, ca: Option<String>) -> Api {
+        Api { base: base.trim_end_matches('/').to_owned(), token: token.trim().to_owned(), ca }
+    }
+
+    pub fn base(&self) -> &str {
+        &self.base
+    }
+
+    pub fn token(&self) -> &str {
+        &self.token
+    }
+
+    pub async fn get(&self, path: &str) -> anyhow::Result<Value> {
+        self.call(Method::GET, path, None).await
+    }
+
+    pub async fn post(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
+        self.call(Method::POST, path, Some(body)).await
+    }
+
+    pub async fn put(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
+        self.call(Method::PUT, path, Some(body)).await
+    }
+
+    pub async fn patch(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
+        self.call(Method::PATCH, path, Some(body)).await
+    }
+
+    pub async fn delete(&self, path: &str) -> anyhow::Result<Value> {
+        self.call(Method::DELETE, path, None).await
+    }
+
+    /// Every item of a list, page by page.
+    pub async fn list(&self, path: &str) -> anyhow::Result<Vec<Value>> {
+        let separator = if path.contains('?') { '&' } else { '?' };
+        let mut items = Vec::new();
+        for page in 1.. {
+            let answer = self.call(Method::GET, &format!("{path}{separator}page={page}&per_page=50"), None).await?;
+            let Value::Array(found) = answer else { return Err(anyhow!("{path} did not answer with a list")) };
+            if found.is_empty() {
+                break;
+            }
+            items.extend(found);
+        }
+        Ok(items)
+    }
+
+    /// The `result` of one call. `path` begins with a slash and is relative to the base.
+    async fn call(&self, method: Method, path: &str, body: Option<&Value>) -> anyhow::Result<Value> {
+        let url = format!("{}{path}", self.base);
+        tokio::time::timeout(CALL_MAX, self.exchange(method, &url, body))
+            .await
+            .map_err(|_| Failure::new(Cause::Failed, format!("{url} did not answer within {CALL_MAX:?}")))?
+    }
+
+    async fn exchange(&self, method: Method, url: &str, body: Option<&Value>) -> anyhow::Result<Value> {
+        let uri: Uri = url.parse().with_context(|| format!("{url:?} is not a URL"))?;
+        let host = uri.host().ok_or_else(|| anyhow!("{url:?} has no host"))?.to_owned();
+        let authority = uri.authority().map(ToString::to_string).unwrap_or_default();
+        let path = uri.path_and_query().map_or("/", |path| path.as_str()).to_owned();
+        let secure = uri.scheme_str() == Some("https");
+        let port = uri.port_u16().unwrap_or(if secure { 443 } else { 80 });
+        let bare_host = host.trim_start_matches('[').trim_end_matches(']');
+
+        let mut request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(header::HOST, authority)
+            .header(header::AUTHORIZATION, format!("Bearer {}", self.token))
+            .header(header::USER_AGENT, concat!("bartizan/", env!("CARGO_PKG_VERSION")));
+        let payload = match body {
+            Some(body) => {
+                request = request.header(header::CONTENT_TYPE, "application/json");
+                Bytes::from(serde_json::to_vec(body)?)
+            }
+            None => Bytes::new(),
+        };
+        let request = request.body(Full::new(payload))?;
+
+        let socket = TcpStream::connect((bare_host, port)).await.map_err(|error| unreachable(url, &error))?;
+        let (status, answer) = if secure {
+            let roots = match &self.ca {
+                Some(ca) => bartizan_tls::Roots::SystemAnd(ca.clone()),
+                None => bartizan_tls::Roots::System,
+            };
+            let config = bartizan_tls::client_config(&roots, &[b"http/1.1"])?;
+            let stream = bartizan_tls::connect(&config, bare_host, socket)
+                .await
+                .with_context(|| format!("TLS with {host} failed"))?;
+            send(TokioIo::new(stream), request).await?
+        } else {
+            send(TokioIo::new(socket), request).await?
+        };
+        unwrap_envelope(url, status, &answer)
+    }
+}
+
+fn unreachable(url: &str, error: &std::io::Error) -> Failure {
+    Failure::new(Cause::Failed, format!("no API answers at {url}: {error}"))
+        .remedy("start one with `bartizan up`, or name yours with --api URL (or BARTIZAN_API)")
+}
+
+async fn send<IO>(io: IO, request: Request<Full<Bytes>>) -> anyhow::Result<(StatusCode, Bytes)>
+where
+    IO: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
+{
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(io).await?;
+    let driver = tokio::spawn(connection);
+    let response = sender.send_request(request).await?;
+    let status = response.status();
+    let body = Limited::new(response.into_body(), ANSWER_MAX).collect().await.map_err(|error| anyhow!(error))?;
+    driver.abort();
+    Ok((status, body.to_bytes()))
+}
+
+/// The result of a good answer, or the first error of a bad one with the exit code that fits it.
+fn unwrap_envelope(url: &str, status: StatusCode, answer: &[u8]) -> anyhow::Result<Value> {
+    let mut envelope: Value = serde_json::from_slice(answer)
+        .map_err(|_| Failure::new(Cause::Failed, format!("{url} answered {status} and no v4 document: is it this API?")))?;
+    if status.is_success() && envelope["success"] == Value::Bool(true) {
+        return Ok(envelope["result"].take());
+    }
+    let error = &envelope["errors"][0];
+    let code = error["code"].as_u64().unwrap_or(0);
+    let message = error["message"].as_str().unwrap_or("unknown error");
+    let cause = cause_of(status, code);
+    let failure = Failure::new(cause, format!("{message} (error {code}, HTTP {})", status.as_u16()));
+    Err(match cause {
+        Cause::Refused => failure.remedy("check the token: `bartizan login` stores one, --token gives one"),
+        _ => failure,
+    }
+    .into())
+}
+
+fn cause_of(status: StatusCode, code: u64) -> Cause {
+    match (status.as_u16(), code) {
+        (401 | 403, _) => Cause::Refused,
+        (404, _) => Cause::NotFound,
+        // Zone exists, record conflicts, identical record, tunnel name taken.
+        (409, _) | (_, 1061 | 81053..=81058) => Cause::Conflict,
+        _ => Cause::Failed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_become_results_or_exit_codes() {
+        for (status, answer, expect) in [
+            (200, r#"{"success":true,"result":7}"#, Ok(7)),
+            (404, r#"{"success":false,"errors":[{"code":81044,"message":"gone"}]}"#, Err(Cause::NotFound)),
+            (400, r#"{"success":false,"errors":[{"code":81058,"message":"same"}]}"#, Err(Cause::Conflict)),
+            (409, r#"{"success":false,"errors":[{"code":1013,"message":"taken"}]}"#, Err(Cause::Conflict)),
+            (403, r#"{"success":false,"errors":[{"code":9109,"message":"no"}]}"#, Err(Cause::Refused)),
+            (400, r#"{"success":false,"errors":[{"code":1004,"message":"bad"}]}"#, Err(Cause::Failed)),
+            (200, "<html>", Err(Cause::Failed)),
+        ] {
+            let got = unwrap_envelope("http://x", StatusCode::from_u16(status).unwrap(), answer.as_bytes())
+                .map(|result| result.as_u64().unwrap())
+                .map_err(|error| error.downcast::<Failure>().unwrap().cause);
+            assert_eq!(got, expect, "{answer}");
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! The running connector of `bartizan tunnel`: where it dials, what it serves, and one line for each thing that happens.
+
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::time::Duration;
+
+use anyhow::Context;
+use bartizan_connector::{Credentials, Event, Ingress, Options, OriginRequest, Token};
+use bartizan_names::ConnectorId;
+use bartizan_tls::Roots;
+use serde_json::Value;
+use tokio::sync::{mpsc, watch};
+
+use crate::cli::Connector;
+use crate::client::Api;
+use crate::failure::{Cause, Failure};
+use crate::output::Output;
+use crate::{report, status, up};
+
+/// Events that wait to be printed; more are dropped, so that a slow terminal stops no request.
+const EVENTS_MAX: usize = 256;
+
+/// A connector that only waits for its start.
+pub struct Plan {
+    options: Options,
+    /// The edge's HTTPS port, where it is known.
+    https_port: Option<u16>,
+}
+
+impl Plan {
+    /// What the flags say, else what the token says, else what the API says.
+    pub async fn from_token(token: &str, flags: &Connector, api: Option<Api>) -> anyhow::Result<Plan> {
+        let token: Token = token
+            .parse()
+            .map_err(|error| Failure::new(Cause::Usage, format!("{error}")).remedy("`bartizan tunnel token NAME` prints one"))?;
+        let facts = match api {
+            Some(api) => status::facts(&api).await.ok(),
+            None => None,
+        };
+        let edges = if !flags.edges.is_empty() {
+            resolve(&flags.edges)?
+        } else if !token.edges.is_empty() {
+            resolve(&token.edges)?
+        } else if let Some(facts) = &facts {
+            resolve(&facts.tunnel)?
+        } else {
+            return Err(Failure::new(Cause::Usage, "where is the edge? Neither the token nor an API says it")
+                .remedy("--edge HOST:7844, and --cacert FILE with its ca.pem")
+                .into());
+        };
+        let roots = match (&flags.cacert, &token.ca_pin, &facts) {
+            (Some(path), _, _) => Roots::Pem(
+                std::fs::read_to_string(path)
+                    .map_err(|error| Failure::new(Cause::Usage, format!("cannot read {}: {error}", path.display())))?,
+            ),
+            (None, Some(pin), _) => Roots::Pinned(
+                bartizan_tls::Pin::parse(pin).with_context(|| "the token's ca_pin cannot be read; was all of it copied?")?,
+            ),
+            (None, None, Some(facts)) => Roots::Pem(facts.ca.clone()),
+            (None, None, None) => Roots::System,
+        };
+        let https_port = facts.and_then(|facts| facts.https.first()?.parse::<SocketAddr>().ok()).map(|https| https.port());
+        let mut plan = Plan { options: options(token, edges, roots)?, https_port };
+        plan.options.connections = usize::from(flags.connections);
+        plan.options.grace = Duration::from_secs(flags.grace_period);
+        if let Some(url) = &flags.url {
+            let mut origin = OriginRequest::default();
+            origin.no_tls_verify = flags.no_tls_verify.then_some(true);
+            origin.origin_server_name.clone_from(&flags.origin_server_name);
+            plan.options.ingress = Ingress::single(url, origin)
+                .map_err(|error| Failure::new(Cause::Usage, format!("--url {url}: {error}")))?;
+        }
+        Ok(plan)
+    }
+
+    /// A connector inside the edge's own process.
+    pub fn local(token: &str, edges: Vec<SocketAddr>, ca: &str) -> anyhow::Result<Plan> {
+        Ok(Plan { options: options(token.parse()?, edges, Roots::Pem(ca.to_owned()))?, https_port: None })
+    }
+
+    /// Serves by these rules until the edge sends others.
+    pub fn serve(&mut self, rules: &Value) -> anyhow::Result<()> {
+        self.options.ingress = Ingress::parse(rules.to_string().as_bytes())
+            .map_err(|error| Failure::new(Cause::Usage, format!("this service cannot be served: {error}")))?;
+        Ok(())
+    }
+
+    /// The link to a host behind this edge.
+    pub fn visit(&self, host: &str) -> String {
+        report::url("https", host, self.https_port.unwrap_or(443))
+    }
+}
+
+fn options(token: Token, edges: Vec<SocketAddr>, roots: Roots) -> anyhow::Result<Options> {
+    let credentials = Credentials { account: token.account, tunnel: token.tunnel, secret: token.secret };
+    // Until rules come: an honest 503, not somebody's port 80.
+    let ingress = Ingress::single("http_status:503", OriginRequest::default())?;
+    Ok(Options::new(edges, roots, credentials, ingress, ConnectorId::from_random(bartizan_seal::random())))
+}
+
+fn resolve(edges: &[String]) -> anyhow::Result<Vec<SocketAddr>> {
+    let mut addresses = Vec::new();
+    for edge in edges {
+        let found = edge
+            .to_socket_addrs()
+            .map_err(|error| Failure::new(Cause::Failed, format!("the edge {edge} cannot be found: {error}")))?;
+        addresses.extend(found.map(up::reachable));
+    }
+    Ok(addresses)
+}
+
+/// Runs until a signal, then ends gracefully.
+pub async fn run(plan: Plan, output: Output) -> anyhow::Result<()> {
+    let (stop, stopped) = watch::channel(false);
+    tokio::spawn(async move {
+        let signal = up::signal().await;
+        output.progress(format!("{signal}: letting requests finish"));
+        stop.send_replace(true);
+        // A second one means: at once.
+        up::signal().await;
+        std::process::exit(1);
+    });
+    drive(plan, stopped, move |event| output.progress(line(event))).await
+}
+
+/// The same inside an edge: what happens goes to the log.
+pub async fn run_quietly(plan: Plan, stopped: watch::Receiver<bool>) -> anyhow::Result<()> {
+    drive(plan, stopped, |event| match event {
+        Event::Connected { .. } | Event::ConfigurationApplied { .. } | Event::Stopped => {
+            tracing::debug!("{}", line(event));
+        }
+        _ => tracing::warn!("hello page: {}", line(event)),
+    })
+    .await
+}
+
+async fn drive(plan: Plan, stopped: watch::Receiver<bool>, print: impl Fn(&Event) + Send + 'static) -> anyhow::Result<()> {
+    let (events, mut happened) = mpsc::channel(EVENTS_MAX);
+    let printing = tokio::spawn(async move {
+        while let Some(event) = happened.recv().await {
+            print(&event);
+        }
+    });
+    let ended = bartizan_connector::run(plan.options, events, stopped).await;
+    printing.await.ok();
+    ended.context("the connector")
+}
+
+/// What happened and why, in one line.
+fn line(event: &Event) -> String {
+    match event {
+        Event::Connected { index, edge, location } => format!("connection {index} is up: {edge} ({location})"),
+        Event::Lost { index, why, retry_in } => {
+            format!("connection {index} is down: {why}; next try in {:.1} s", retry_in.as_secs_f64())
+        }
+        Event::Refused { index, cause } => format!("connection {index} was refused by the edge: {cause}"),
+        Event::ConfigurationApplied { version } => format!("configuration {version} is in force"),
+        Event::ConfigurationRejected { why } => format!("the edge's configuration was rejected, the old one stays: {why}"),
+        Event::RequestFailed { origin, why } => format!("{origin} did not answer: {why}"),
+        Event::Stopped => "stopped".to_owned(),
+    }
+}

@@ -1,0 +1,104 @@
+//! The data directory of a local edge: its lock, and the way in for the commands of this machine.
+
+use std::fs::{File, TryLockError};
+use std::io::{Read, Seek, Write};
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use crate::failure::{Cause, Failure};
+
+/// An open data directory. One process at a time: with `SO_REUSEPORT` a second one would share the ports in silence.
+#[derive(Debug)]
+pub struct DataDir {
+    path: PathBuf,
+    /// Held until the process ends; the kernel lets go of it however that happens.
+    _lock: File,
+}
+
+/// What the commands of this machine need to find and enter a running edge.
+#[derive(Clone, Debug)]
+pub struct Local {
+    /// The API's URL, with `/client/v4`.
+    pub api: String,
+    pub token: String,
+}
+
+/// The file with the API's URL. The ports may be other ones at each start.
+const API_FILE: &str = "api-url";
+
+/// The member of the administrator's credentials that commands use.
+#[derive(Deserialize)]
+struct Credentials {
+    token: String,
+}
+
+impl DataDir {
+    /// Makes the directory if it is not there, sees that it can be written, and locks it.
+    pub fn open(path: &Path) -> anyhow::Result<DataDir> {
+        std::fs::create_dir_all(path).map_err(|error| not_writable(path, &error))?;
+        let lock_path = path.join("lock");
+        let mut lock = File::options()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&lock_path)
+            .map_err(|error| not_writable(path, &error))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let mut holder = String::new();
+                lock.read_to_string(&mut holder).ok();
+                let holder = match holder.trim() {
+                    "" => String::new(),
+                    pid => format!(" (pid {pid})"),
+                };
+                return Err(Failure::new(
+                    Cause::Failed,
+                    format!("another bartizan{holder} uses the data directory {}", path.display()),
+                )
+                .remedy("stop it, or give this one a directory of its own with --data DIR")
+                .into());
+            }
+            Err(TryLockError::Error(error)) => return Err(not_writable(path, &error).into()),
+        }
+        lock.set_len(0)?;
+        lock.rewind()?;
+        write!(lock, "{}", std::process::id())?;
+        Ok(DataDir { path: path.to_owned(), _lock: lock })
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+}
+
+/// Whether a process holds the directory's lock now.
+pub fn is_locked(path: &Path) -> bool {
+    File::open(path.join("lock")).is_ok_and(|lock| matches!(lock.try_lock_shared(), Err(TryLockError::WouldBlock)))
+}
+
+fn not_writable(path: &Path, error: &std::io::Error) -> Failure {
+    Failure::new(Cause::Failed, format!("cannot write the data directory {}: {error}", path.display()))
+        .remedy("give it to this user (chown), or name another with --data DIR")
+}
+
+impl Local {
+    /// The edge whose data this is; none if there is no edge's, or another user's.
+    pub fn read(data: &Path) -> Option<Local> {
+        let credentials = std::fs::read_to_string(data.join(bartizan_api::ADMIN_FILE)).ok()?;
+        let Credentials { token } = serde_json::from_str(&credentials).ok()?;
+        let api = std::fs::read_to_string(data.join(API_FILE)).ok()?;
+        Some(Local { api: api.trim().to_owned(), token })
+    }
+
+    /// Tells the commands of this machine where the API is.
+    pub fn announce(data: &Path, api: &str) -> std::io::Result<()> {
+        bartizan_seal::write_private(&data.join(API_FILE), format!("{api}\n").as_bytes())
+    }
+}

@@ -1,0 +1,118 @@
+//! The hello page of `up`: a service that listens on no port, put behind a tunnel by the API that everything uses.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::anyhow;
+use bartizan_names::ZoneName;
+use serde_json::json;
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+
+use crate::client::Api;
+use crate::connect::Plan;
+use crate::failure::{Cause, Failure};
+use crate::listen::Addresses;
+use crate::zone::text;
+use crate::{connect, tunnel, up};
+
+/// The tunnel's name, and the page's below the domain.
+const NAME: &str = "hello";
+
+/// How long a start may take from here on. It takes well under a second; a machine that needs this is stuck.
+const START_MAX: Duration = Duration::from_secs(30);
+
+/// Between two looks at something that is about to be there.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
+/// The running connector.
+pub struct Hello {
+    pub host: String,
+    task: tokio::task::JoinHandle<anyhow::Result<()>>,
+}
+
+impl Hello {
+    /// Waits for the connector's graceful end.
+    pub async fn stopped(self) {
+        match self.task.await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "the hello page's connector ended"),
+            Err(error) => tracing::warn!(%error, "the hello page's connector ended"),
+        }
+    }
+}
+
+/// Waits until the API answers its own administrator.
+pub async fn api_answers(api: &Api) -> anyhow::Result<()> {
+    within("the API", async {
+        loop {
+            match api.get("/user/tokens/verify").await {
+                Ok(_) => return Ok(()),
+                Err(error) if error.downcast_ref::<Failure>().is_some_and(|failure| failure.cause == Cause::Refused) => {
+                    return Err(error);
+                }
+                Err(_) => tokio::time::sleep(LOOK_AGAIN).await,
+            }
+        }
+    })
+    .await
+}
+
+/// Makes what is missing, connects, and sees the page come back through DNS name, TLS, HTTP and tunnel.
+pub async fn start(
+    api: &Api,
+    addresses: &Addresses,
+    domain: &ZoneName,
+    ca: &str,
+    stopped: watch::Receiver<bool>,
+) -> anyhow::Result<Hello> {
+    api_answers(api).await?;
+    let host = domain.as_name().child(NAME.as_bytes())?.to_string();
+    let account = tunnel::account(api).await?;
+    let made = tunnel::find_or_create(api, &account, NAME).await?;
+    let token = tunnel::token(api, &account, &made).await?;
+    let edges = addresses.tunnel.iter().copied().map(up::reachable).collect();
+    let mut plan = Plan::local(&token, edges, ca)?;
+    plan.serve(&json!({ "ingress": [{ "service": "hello_world" }] }))?;
+    let task = tokio::spawn(connect::run_quietly(plan, stopped));
+
+    let zone = crate::zone::of_name(api, &host).await?;
+    tunnel::route_dns(api, &zone, text(&made, "id"), &host, false).await?;
+    within("the hello page", page_answers(addresses, &host, ca)).await?;
+    Ok(Hello { host, task })
+}
+
+async fn within(what: &str, work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+    tokio::time::timeout(START_MAX, work)
+        .await
+        .map_err(|_| Failure::new(Cause::Failed, format!("{what} did not answer within {START_MAX:?}")))?
+}
+
+async fn page_answers(addresses: &Addresses, host: &str, ca: &str) -> anyhow::Result<()> {
+    let https = addresses.https.first().copied().map(up::reachable).ok_or_else(|| anyhow!("no HTTPS address"))?;
+    let config = bartizan_tls::client_config(&bartizan_tls::Roots::Pem(ca.to_owned()), &[b"http/1.1"])?;
+    loop {
+        if let Ok(200) = page_status(https, host, &config).await {
+            return Ok(());
+        }
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
+}
+
+/// One request over TLS, as a visitor makes it: its status.
+async fn page_status(
+    https: std::net::SocketAddr,
+    host: &str,
+    config: &Arc<bartizan_tls::ClientConfig>,
+) -> anyhow::Result<u16> {
+    let stream = bartizan_tls::connect(config, host, TcpStream::connect(https).await?).await?;
+    let request = http::Request::get("/")
+        .header(http::header::HOST, host)
+        .body(http_body_util::Empty::<bytes::Bytes>::new())?;
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(hyper_util::rt::TokioIo::new(stream)).await?;
+    let driver = tokio::spawn(connection);
+    let status = sender.send_request(request).await?.status().as_u16();
+    driver.abort();
+    Ok(status)
+}

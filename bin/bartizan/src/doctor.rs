@@ -1,0 +1,149 @@
+//! `bartizan doctor`: what would keep `up` from starting, and how to mend it. It changes nothing.
+
+use std::net::{SocketAddr, TcpListener, UdpSocket};
+
+use serde::Serialize;
+
+use crate::cli::Up;
+use crate::data_dir;
+use crate::failure::{Cause, Failure};
+use crate::holder::{self, Transport};
+use crate::output::{Output, bad, good};
+use crate::settings::{Addresses, Settings};
+
+/// One thing that was looked at.
+#[derive(Serialize)]
+struct Finding {
+    what: String,
+    ok: bool,
+    /// What was seen; for a fault also what mends it.
+    detail: String,
+}
+
+impl Finding {
+    fn good(what: impl Into<String>, detail: impl Into<String>) -> Finding {
+        Finding { what: what.into(), ok: true, detail: detail.into() }
+    }
+
+    fn bad(what: impl Into<String>, detail: impl Into<String>) -> Finding {
+        Finding { what: what.into(), ok: false, detail: detail.into() }
+    }
+}
+
+pub fn run(up: Up, output: Output) -> anyhow::Result<()> {
+    let settings = Settings::from(up)?;
+    let running = data_dir::is_locked(&settings.data);
+    let mut findings = vec![data(&settings, running)];
+    for (name, addresses, transports) in services(&settings) {
+        for address in addresses.all() {
+            for transport in transports {
+                findings.push(port(name, *address, *transport, addresses, running));
+            }
+        }
+    }
+    findings.push(localhost(&settings.domain));
+    let faults = findings.iter().filter(|finding| !finding.ok).count();
+    output.result(&serde_json::to_value(&findings)?, || {
+        let lines: Vec<_> = findings.iter().map(line).collect();
+        lines.join("\n")
+    })?;
+    match faults {
+        0 => Ok(()),
+        1 => Err(Failure::new(Cause::Failed, "one thing needs attention").into()),
+        n => Err(Failure::new(Cause::Failed, format!("{n} things need attention")).into()),
+    }
+}
+
+fn line(finding: &Finding) -> String {
+    let mark = if finding.ok { good("ok   ") } else { bad("fault") };
+    format!("{mark}  {}: {}", finding.what, finding.detail)
+}
+
+type Service<'s> = (&'static str, &'s Addresses, &'static [Transport]);
+
+fn services(settings: &Settings) -> [Service<'_>; 5] {
+    use Transport::{Tcp, Udp};
+    [
+        ("API", &settings.api, &[Tcp]),
+        ("DNS", &settings.dns, &[Udp, Tcp]),
+        ("HTTP", &settings.http, &[Tcp]),
+        ("HTTPS", &settings.https, &[Tcp]),
+        ("tunnel", &settings.tunnel, &[Udp]),
+    ]
+}
+
+fn data(settings: &Settings, running: bool) -> Finding {
+    let what = format!("data directory {}", settings.data.display());
+    if running {
+        return Finding::good(what, "a running edge uses it");
+    }
+    let mut existing = settings.data.as_path();
+    while !existing.exists() {
+        match existing.parent() {
+            Some(parent) => existing = parent,
+            None => return Finding::bad(what, "no part of the path exists; name another with --data DIR"),
+        }
+    }
+    if !existing.is_dir() {
+        return Finding::bad(what, format!("{} is not a directory; name another with --data DIR", existing.display()));
+    }
+    // A probe is the one honest answer: mode bits know nothing of read-only mounts and access lists.
+    let probe = existing.join(format!(".bartizan-doctor-{}", std::process::id()));
+    match std::fs::write(&probe, b"") {
+        Ok(()) => {
+            std::fs::remove_file(&probe).ok();
+            Finding::good(what, if existing == settings.data { "can be written" } else { "can be made" })
+        }
+        Err(error) => Finding::bad(
+            what,
+            format!("{} cannot be written: {error}; chown it, or name another with --data DIR", existing.display()),
+        ),
+    }
+}
+
+fn port(name: &str, address: SocketAddr, transport: Transport, addresses: &Addresses, running: bool) -> Finding {
+    let kind = match transport {
+        Transport::Tcp => "TCP",
+        Transport::Udp => "UDP",
+    };
+    let what = format!("{name} {address} {kind}");
+    let bound = match transport {
+        Transport::Tcp => TcpListener::bind(address).map(drop),
+        Transport::Udp => UdpSocket::bind(address).map(drop),
+    };
+    let flag = name.to_ascii_lowercase();
+    match bound {
+        Ok(()) => Finding::good(what, "free"),
+        Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
+            let holder = holder::of(address, transport).unwrap_or_else(|| "a process of another user".to_owned());
+            if running && holder.starts_with("bartizan ") {
+                Finding::good(what, format!("held by {holder}"))
+            } else {
+                Finding::bad(what, format!("held by {holder}; stop it, or give --{flag} ADDR:PORT"))
+            }
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::AddrNotAvailable && matches!(addresses, Addresses::Default(_)) => {
+            Finding::good(what, "this machine has no such address; left out")
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+            Finding::bad(what, format!("needs privileges ({error}); run as root, or give --{flag} a port from 1024 up"))
+        }
+        Err(error) => Finding::bad(what, format!("{error}; give --{flag} ADDR:PORT")),
+    }
+}
+
+/// Names below `localhost` need no DNS set-up in browsers and curl; other programs ask the system.
+fn localhost(domain: &str) -> Finding {
+    let what = format!("names below {domain}");
+    if !domain.ends_with(".localhost") && domain != "localhost" {
+        return Finding::good(what, "are resolved by whoever delegates the zone to this edge");
+    }
+    let host = format!("hello.{domain}");
+    match std::net::ToSocketAddrs::to_socket_addrs(&(host.as_str(), 0)) {
+        Ok(_) => Finding::good(what, "resolve on this machine"),
+        Err(_) => Finding::good(
+            what,
+            format!("browsers and curl resolve them by themselves; for other programs add \"127.0.0.1 {host}\" to /etc/hosts"),
+        ),
+    }
+}

@@ -1,0 +1,173 @@
+//! `/metrics`: what the planes counted, as OpenMetrics text. Bounded label sets, never a name of a visitor.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use bartizan_plane_dns::Sample;
+use bartizan_plane_http::Totals;
+use bartizan_plane_tunnel::Counts;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::Registry;
+
+type Labels = Vec<(&'static str, &'static str)>;
+
+/// One metric with all its label sets.
+#[derive(Debug)]
+struct Family {
+    name: &'static str,
+    help: &'static str,
+    kind: MetricType,
+    samples: Vec<(Labels, u64)>,
+}
+
+/// The numbers of one moment.
+#[derive(Debug)]
+struct Moment(Vec<Family>);
+
+impl Collector for Moment {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        for family in &self.0 {
+            let mut metric = encoder.encode_descriptor(family.name, family.help, None, family.kind)?;
+            for (labels, value) in &family.samples {
+                let sample = metric.encode_family(labels)?;
+                match family.kind {
+                    MetricType::Gauge => ConstGauge::new(i64::try_from(*value).unwrap_or(i64::MAX)).encode(sample)?,
+                    _ => ConstCounter::new(*value).encode(sample)?,
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The text for a scrape.
+pub fn text(generation: u64, dns: &[Sample], http: &Totals, tunnel: &Counts, connections: usize) -> String {
+    let mut families = vec![
+        gauge("bartizan_generation", "Revision of the configuration in force", vec![(vec![], generation)]),
+        gauge("bartizan_tunnel_connections", "Connections of connectors", vec![(vec![], connections as u64)]),
+    ];
+    families.extend(dns_families(dns));
+    families.extend(http_families(http));
+    families.extend(tunnel_families(tunnel));
+    let mut registry = Registry::default();
+    registry.register_collector(Box::new(Moment(families)));
+    let mut text = String::new();
+    // Writing to a string does not fail.
+    prometheus_client::encoding::text::encode(&mut text, &registry).ok();
+    text
+}
+
+fn counter(name: &'static str, help: &'static str, samples: Vec<(Labels, u64)>) -> Family {
+    Family { name, help, kind: MetricType::Counter, samples }
+}
+
+fn gauge(name: &'static str, help: &'static str, samples: Vec<(Labels, u64)>) -> Family {
+    Family { name, help, kind: MetricType::Gauge, samples }
+}
+
+fn by(label: &'static str, samples: &[(&'static str, u64)]) -> Vec<(Labels, u64)> {
+    samples.iter().map(|(value, count)| (vec![(label, *value)], *count)).collect()
+}
+
+/// The plane names its own metrics; the library adds the `_total` of counters.
+fn dns_families(samples: &[Sample]) -> Vec<Family> {
+    let mut families: BTreeMap<&'static str, Vec<(Labels, u64)>> = BTreeMap::new();
+    for sample in samples {
+        families.entry(sample.metric).or_default().push((sample.labels.clone(), sample.value));
+    }
+    families
+        .into_iter()
+        .map(|(name, samples)| match name.strip_suffix("_total") {
+            Some(name) => counter(name, "DNS, since the start", samples),
+            None => gauge(name, "DNS, now", samples),
+        })
+        .collect()
+}
+
+fn http_families(totals: &Totals) -> Vec<Family> {
+    let Totals { requests, origins, visitors } = totals;
+    let status = [
+        ("1xx", requests.status_1xx),
+        ("2xx", requests.status_2xx),
+        ("3xx", requests.status_3xx),
+        ("4xx", requests.status_4xx),
+        ("5xx", requests.status_5xx),
+    ];
+    let failures = [
+        ("refused", origins.refused),
+        ("unreachable", origins.unreachable),
+        ("unresolved", origins.unresolved),
+        ("connect_timed_out", origins.connect_timed_out),
+        ("tls", origins.tls),
+        ("answer_timed_out", origins.answer_timed_out),
+        ("broken", origins.broken),
+        ("tunnel_not_connected", origins.tunnel_not_connected),
+    ];
+    let closed = [
+        ("over_limit", visitors.over_limit),
+        ("handshake_failed", visitors.handshakes_failed),
+        ("too_slow", visitors.too_slow),
+    ];
+    vec![
+        counter("bartizan_http_requests", "Requests answered, by the status's class", by("status", &status)),
+        counter(
+            "bartizan_http_requests_by_version",
+            "Requests answered, by version",
+            by("version", &[("http1", requests.http1), ("http2", requests.http2)]),
+        ),
+        counter("bartizan_http_screened_out", "Requests refused as malformed", vec![(vec![], requests.screened_out)]),
+        counter("bartizan_http_retried", "Requests sent to an origin twice", vec![(vec![], requests.retried)]),
+        counter("bartizan_http_origin_failures", "Why an origin gave no answer", by("reason", &failures)),
+        counter("bartizan_http_connections", "Visitors' connections accepted", vec![(vec![], visitors.accepted)]),
+        gauge("bartizan_http_connections_open", "Visitors' connections open now", vec![(vec![], visitors.open)]),
+        counter("bartizan_http_connections_closed", "Connections that we ended, and why", by("reason", &closed)),
+        counter(
+            "bartizan_http_bytes",
+            "Bytes of HTTP after decryption",
+            by("direction", &[("in", visitors.bytes_in), ("out", visitors.bytes_out)]),
+        ),
+    ]
+}
+
+fn tunnel_families(counts: &Counts) -> Vec<Family> {
+    let refused = [
+        ("unauthorized", counts.unauthorized),
+        ("unregistered", counts.unregistered),
+        ("source_limit", counts.source_limited),
+        ("full", counts.full),
+    ];
+    let requests =
+        [("answered", counts.requests), ("failed", counts.failed), ("no_connection", counts.without_connection)];
+    let configurations =
+        [("applied", counts.configurations_applied), ("refused", counts.configurations_refused)];
+    vec![
+        counter("bartizan_tunnel_registered", "Connections registered", vec![(vec![], counts.registered)]),
+        counter("bartizan_tunnel_refused", "Connections refused, and why", by("reason", &refused)),
+        counter("bartizan_tunnel_requests", "Requests handed to connectors", by("outcome", &requests)),
+        counter("bartizan_tunnel_configurations", "Configurations pushed", by("outcome", &configurations)),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_text_is_openmetrics() {
+        let dns = [Sample { metric: "bartizan_dns_queries_total", labels: vec![("transport", "udp")], value: 7 }];
+        let text = text(3, &dns, &Totals::default(), &Counts::default(), 4);
+        for line in [
+            "bartizan_generation 3",
+            "bartizan_tunnel_connections 4",
+            "bartizan_dns_queries_total{transport=\"udp\"} 7",
+            "bartizan_http_requests_total{status=\"2xx\"} 0",
+            "# EOF",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line} not in\n{text}");
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! How a command finds its edge: flags and environment, a local `up`, what `login` stored (design §2.1).
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::cli::Edge;
+use crate::client::Api;
+use crate::data_dir::Local;
+use crate::failure::{Cause, Failure};
+use crate::settings;
+
+/// What `login` stores, mode 0600.
+#[derive(Serialize, Deserialize)]
+struct Credential {
+    api: String,
+    token: String,
+    ca: Option<String>,
+}
+
+/// The edge that a command is meant for. Of URL and token each comes from the first place that knows it.
+pub fn find(edge: &Edge) -> anyhow::Result<Api> {
+    let local = local_edge(edge);
+    let stored = read_credential();
+    let api = edge
+        .api
+        .clone()
+        .or_else(|| local.as_ref().map(|local| local.api.clone()))
+        .or_else(|| stored.as_ref().map(|stored| stored.api.clone()));
+    let Some(api) = api else {
+        return Err(Failure::new(Cause::NotFound, no_edge(edge))
+            .remedy("start one with `bartizan up`, or name yours: `bartizan login --api URL --api-token TOKEN`")
+            .into());
+    };
+    let token = edge
+        .api_token
+        .clone()
+        .or_else(|| local.map(|local| local.token))
+        .or_else(|| stored.as_ref().map(|stored| stored.token.clone()));
+    let Some(token) = token else {
+        return Err(Failure::new(Cause::Usage, format!("the API is at {api}, but no token is known"))
+            .remedy("give one with --api-token or BARTIZAN_API_TOKEN")
+            .into());
+    };
+    Ok(Api::new(&api, &token, local_ca(edge).or_else(|| stored.and_then(|stored| stored.ca))))
+}
+
+fn no_edge(edge: &Edge) -> String {
+    match data_of(edge) {
+        Some(data) if data.exists() => format!(
+            "no edge found: {} holds no readable admin.json (is the edge run by another user?)",
+            data.display()
+        ),
+        _ => "no edge found on this machine".to_owned(),
+    }
+}
+
+fn data_of(edge: &Edge) -> Option<PathBuf> {
+    edge.data.clone().or_else(|| settings::default_data().ok())
+}
+
+/// The credentials of the edge on this machine, where this user may read them.
+pub fn local_edge(edge: &Edge) -> Option<Local> {
+    Local::read(&data_of(edge)?)
+}
+
+fn local_ca(edge: &Edge) -> Option<String> {
+    std::fs::read_to_string(data_of(edge)?.join("ca.pem")).ok()
+}
+
+/// Where `login` stores its credential.
+pub fn credential_path() -> anyhow::Result<PathBuf> {
+    let base = match std::env::var_os("XDG_CONFIG_HOME").filter(|base| Path::new(base).is_absolute()) {
+        Some(base) => PathBuf::from(base),
+        None => PathBuf::from(
+            std::env::var_os("HOME").ok_or_else(|| Failure::new(Cause::Usage, "HOME is not set: no place to store to"))?,
+        )
+        .join(".config"),
+    };
+    Ok(base.join("bartizan").join("credential.json"))
+}
+
+fn read_credential() -> Option<Credential> {
+    serde_json::from_str(&std::fs::read_to_string(credential_path().ok()?).ok()?).ok()
+}
+
+/// Stores the way to an edge for later commands.
+pub fn store_credential(api: &Api, ca: Option<String>) -> anyhow::Result<PathBuf> {
+    let path = credential_path()?;
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder)?;
+    }
+    let credential = Credential { api: api.base().to_owned(), token: api.token().to_owned(), ca };
+    bartizan_seal::write_private(&path, &serde_json::to_vec_pretty(&credential)?)?;
+    Ok(path)
+}

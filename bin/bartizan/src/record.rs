@@ -1,0 +1,173 @@
+//! `bartizan record`: thin clients of `/zones/Z/dns_records`.
+
+use anyhow::Context;
+use serde_json::{Map, Value, json};
+
+use crate::cli::{RecordAction, RecordWords};
+use crate::client::Api;
+use crate::failure::{Cause, Failure};
+use crate::output::{Output, table};
+use crate::zone::{self, text};
+
+pub async fn run(action: RecordAction, api: &Api, output: Output) -> anyhow::Result<()> {
+    match action {
+        RecordAction::List { zone, name, kind } => {
+            let zone = zone::by_name_or_id(api, &zone).await?;
+            let mut path = format!("/zones/{}/dns_records?order=name", text(&zone, "id"));
+            for (parameter, value) in [("name", name), ("type", kind)] {
+                if let Some(value) = value {
+                    path.push_str(&format!("&{parameter}={value}"));
+                }
+            }
+            let records = api.list(&path).await?;
+            output.result(&Value::Array(records.clone()), || {
+                table(&["name", "type", "content", "ttl", "proxied", "id"], &records.iter().map(row).collect::<Vec<_>>())
+            })
+        }
+        RecordAction::Create(words) => create(words, api, output).await,
+        RecordAction::Update { id, zone, content, ttl, proxied } => {
+            let zone = zone::by_name_or_id(api, &zone).await?;
+            let mut body = Map::new();
+            body.extend(content.map(|content| ("content".to_owned(), json!(content))));
+            body.extend(ttl.map(|ttl| ("ttl".to_owned(), json!(ttl))));
+            body.extend(proxied.map(|proxied| ("proxied".to_owned(), json!(proxied))));
+            if body.is_empty() {
+                return Err(Failure::new(Cause::Usage, "nothing to change").remedy("--content, --ttl or --proxied").into());
+            }
+            let record = api.patch(&format!("/zones/{}/dns_records/{id}", text(&zone, "id")), &Value::Object(body)).await?;
+            output.result(&record, || line(&record))
+        }
+        RecordAction::Delete { name, kind, id } => delete(&name, kind.as_deref(), id.as_deref(), api, output).await,
+    }
+}
+
+async fn create(words: RecordWords, api: &Api, output: Output) -> anyhow::Result<()> {
+    let zone = zone::of_name(api, &words.name).await?;
+    let body = body(&words)?;
+    let path = format!("/zones/{}/dns_records", text(&zone, "id"));
+    if words.dry_run {
+        return output.result(&body, || format!("would POST {path}\n{body:#}"));
+    }
+    let record = api.post(&path, &body).await?;
+    output.result(&record, || line(&record))
+}
+
+/// The request body: MX, SRV and CAA take their numbers from the words in front of the last one.
+fn body(words: &RecordWords) -> anyhow::Result<Value> {
+    let kind = words.kind.to_ascii_uppercase();
+    let parts: Vec<&str> = words.content.iter().flat_map(|word| word.split_whitespace()).collect();
+    let mut body = json!({ "type": kind, "name": words.name, "ttl": words.ttl, "proxied": words.proxied });
+    let number = |text: &str, what: &str| {
+        text.parse::<u16>().with_context(|| format!("the {what} {text:?} of a {kind} record is not a number below 65536"))
+    };
+    match (kind.as_str(), parts.as_slice()) {
+        ("MX", [preference, exchange]) => {
+            body["priority"] = json!(number(preference, "preference")?);
+            body["content"] = json!(exchange);
+        }
+        ("SRV", [priority, weight, port, target]) => {
+            body["data"] = json!({
+                "priority": number(priority, "priority")?, "weight": number(weight, "weight")?,
+                "port": number(port, "port")?, "target": target,
+            });
+        }
+        ("CAA", [flags, tag, value]) => {
+            body["data"] =
+                json!({ "flags": number(flags, "flags")?, "tag": tag, "value": value.trim_matches('"') });
+        }
+        ("MX" | "SRV" | "CAA", _) => {
+            let form = match kind.as_str() {
+                "MX" => "PREFERENCE EXCHANGE",
+                "SRV" => "PRIORITY WEIGHT PORT TARGET",
+                _ => "FLAGS TAG VALUE",
+            };
+            return Err(Failure::new(Cause::Usage, format!("the content of a {kind} record is: {form}")).into());
+        }
+        _ => body["content"] = json!(words.content.join(" ")),
+    }
+    if let Some(port) = words.origin_port {
+        body["bartizan"] = json!({ "origin_port": port });
+    }
+    Ok(body)
+}
+
+async fn delete(name: &str, kind: Option<&str>, id: Option<&str>, api: &Api, output: Output) -> anyhow::Result<()> {
+    let zone = zone::of_name(api, name).await?;
+    let zone_id = text(&zone, "id");
+    let found = api.list(&format!("/zones/{zone_id}/dns_records?name={}", name.trim_end_matches('.'))).await?;
+    let chosen: Vec<&Value> = found
+        .iter()
+        .filter(|record| kind.is_none_or(|kind| text(record, "type").eq_ignore_ascii_case(kind)))
+        .filter(|record| id.is_none_or(|id| text(record, "id") == id))
+        .collect();
+    match chosen.as_slice() {
+        [] => Err(Failure::new(Cause::NotFound, format!("no such record at {name}"))
+            .remedy(format!("`bartizan record list {}` shows them", text(&zone, "name")))
+            .into()),
+        [record] => {
+            let gone = api.delete(&format!("/zones/{zone_id}/dns_records/{}", text(record, "id"))).await?;
+            output.result(&gone, || format!("deleted: {}", line(record)))
+        }
+        several => {
+            let lines: Vec<_> = several.iter().map(|record| format!("  {}  {}", text(record, "id"), line(record))).collect();
+            Err(Failure::new(Cause::Usage, format!("{name} has several records:\n{}", lines.join("\n")))
+                .remedy("say which: a type, or --id ID")
+                .into())
+        }
+    }
+}
+
+fn row(record: &Value) -> Vec<String> {
+    vec![
+        text(record, "name").to_owned(),
+        text(record, "type").to_owned(),
+        content(record),
+        match record["ttl"].as_u64() {
+            Some(1) => "auto".to_owned(),
+            ttl => ttl.unwrap_or_default().to_string(),
+        },
+        if record["proxied"] == true { "yes" } else { "" }.to_owned(),
+        text(record, "id").to_owned(),
+    ]
+}
+
+fn content(record: &Value) -> String {
+    match record["priority"].as_u64() {
+        Some(priority) if text(record, "type") == "MX" => format!("{priority} {}", text(record, "content")),
+        _ => text(record, "content").to_owned(),
+    }
+}
+
+fn line(record: &Value) -> String {
+    let proxied = if record["proxied"] == true { "  (proxied)" } else { "" };
+    format!("{}  {}  {}{proxied}", text(record, "name"), text(record, "type"), content(record))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_become_bodies() {
+        for (kind, content, member, expect) in [
+            ("a", "192.0.2.1", "content", json!("192.0.2.1")),
+            ("TXT", "hello world", "content", json!("hello world")),
+            ("MX", "10 mail.example.com", "priority", json!(10)),
+            ("SRV", "1 2 80 host.example.com", "data", json!({"priority":1,"weight":2,"port":80,"target":"host.example.com"})),
+            ("CAA", "0 issue \"ca.example\"", "data", json!({"flags":0,"tag":"issue","value":"ca.example"})),
+        ] {
+            let words = RecordWords {
+                name: "x.example".into(),
+                kind: kind.into(),
+                content: vec![content.into()],
+                ttl: 1,
+                proxied: false,
+                origin_port: None,
+                dry_run: false,
+            };
+            assert_eq!(body(&words).unwrap()[member], expect, "{kind} {content}");
+            let words = RecordWords { content: vec!["1 2 3 4 5".into()], ..words };
+            assert_eq!(body(&words).is_err(), matches!(kind, "MX" | "SRV" | "CAA"), "{kind}");
+        }
+    }
+}

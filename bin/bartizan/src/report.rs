@@ -1,0 +1,88 @@
+//! What `up` prints when everything is ready (design §2.1): a link for a person, one JSON object for a tool.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use crate::output::{bold, faint, link};
+
+/// The first line of stdout under `--json`. Tools rely on its members and on their order.
+#[derive(Serialize)]
+pub struct Ready {
+    pub version: &'static str,
+    pub data: PathBuf,
+    pub api: String,
+    pub dashboard: String,
+    pub token: String,
+    pub email: String,
+    pub key: String,
+    pub account_id: String,
+    pub zone: ZoneRef,
+    pub addresses: Vec<String>,
+    pub dns: Vec<SocketAddr>,
+    pub http: Vec<SocketAddr>,
+    pub https: Vec<SocketAddr>,
+    pub tunnel: Vec<SocketAddr>,
+    pub ca: PathBuf,
+}
+
+#[derive(Serialize)]
+pub struct ZoneRef {
+    pub id: String,
+    pub name: String,
+}
+
+/// A URL with its port where the port is not the scheme's own.
+pub fn url(scheme: &str, host: &str, port: u16) -> String {
+    match (scheme, port) {
+        ("https", 443) | ("http", 80) => format!("{scheme}://{host}/"),
+        _ => format!("{scheme}://{host}:{port}/"),
+    }
+}
+
+impl Ready {
+    /// The text for a person. It ends with what can be clicked.
+    pub fn text(&self, hello: Option<&str>) -> String {
+        let mut lines = vec![format!("{} is ready; data in {}", bold(&format!("bartizan {}", self.version)), self.data.display())];
+        let host = hello.unwrap_or(&self.zone.name);
+        if let Some(dns) = self.dns.first() {
+            lines.push(faint(&format!("  dig @{} -p {} {host} AAAA", dns.ip(), dns.port())));
+        }
+        lines.push(faint(&format!(
+            "  bartizan tunnel --hostname app.{} http://localhost:8080     put a service of yours on the edge",
+            self.zone.name
+        )));
+        lines.push(format!("  what runs here   {}", link(&self.dashboard)));
+        if let Some(hello) = hello {
+            if let Some(http) = self.http.first() {
+                lines.push(format!("  without TLS      {}", link(&url("http", hello, http.port()))));
+            }
+            if let Some(https) = self.https.first() {
+                lines.push(faint(&format!(
+                    "  the browser does not know this edge's CA yet: curl --cacert {} …",
+                    self.ca.display()
+                )));
+                lines.push(format!("  your edge        {}", link(&url("https", hello, https.port()))));
+            }
+        }
+        lines.join("\n")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::url;
+
+    #[test]
+    fn ports_are_named_where_they_must() {
+        for (scheme, port, expect) in [
+            ("https", 443, "https://a/"),
+            ("https", 8443, "https://a:8443/"),
+            ("http", 80, "http://a/"),
+            ("http", 443, "http://a:443/"),
+        ] {
+            assert_eq!(url(scheme, "a", port), expect);
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! What `up` was told: flags, then the environment, then `bartizan.toml`, then defaults.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use crate::cli::Up;
+use crate::failure::{Cause, Failure};
+
+/// The ports that every user gets unless he says otherwise (design §2.1).
+const PORT_API: u16 = 8787;
+const PORT_DNS: u16 = 5300;
+const PORT_HTTP: u16 = 8080;
+const PORT_HTTPS: u16 = 8443;
+const PORT_TUNNEL: u16 = 7844;
+
+/// `*.localhost` is this machine for browsers and curl, without any set-up.
+const DOMAIN: &str = "bartizan.localhost";
+
+/// `bartizan.toml`. An unknown key is an error: a typing mistake must not become a default.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct File {
+    domain: Option<String>,
+    address: Vec<IpAddr>,
+    workers: Option<u16>,
+    demo: Option<bool>,
+    listen: Listen,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Listen {
+    api: Vec<SocketAddr>,
+    dns: Vec<SocketAddr>,
+    http: Vec<SocketAddr>,
+    https: Vec<SocketAddr>,
+    tunnel: Vec<SocketAddr>,
+}
+
+/// Where one service listens. A default address that this machine does not have (no IPv6) is left out; an address
+/// that somebody asked for must work.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Addresses {
+    Default(Vec<SocketAddr>),
+    Asked(Vec<SocketAddr>),
+}
+
+impl Addresses {
+    fn choose(flags: Vec<SocketAddr>, file: Vec<SocketAddr>, port: u16) -> Addresses {
+        if !flags.is_empty() {
+            Addresses::Asked(flags)
+        } else if !file.is_empty() {
+            Addresses::Asked(file)
+        } else {
+            Addresses::Default(vec![(Ipv4Addr::LOCALHOST, port).into(), (Ipv6Addr::LOCALHOST, port).into()])
+        }
+    }
+
+    pub fn all(&self) -> &[SocketAddr] {
+        match self {
+            Addresses::Default(all) | Addresses::Asked(all) => all,
+        }
+    }
+}
+
+/// `up`, ready to be carried out.
+#[derive(Debug)]
+pub struct Settings {
+    pub data: PathBuf,
+    pub api: Addresses,
+    pub dns: Addresses,
+    pub http: Addresses,
+    pub https: Addresses,
+    pub tunnel: Addresses,
+    pub address: Vec<IpAddr>,
+    pub domain: String,
+    pub workers: usize,
+    pub demo: bool,
+}
+
+impl Settings {
+    pub fn from(up: Up) -> anyhow::Result<Settings> {
+        let data = up.data.map_or_else(default_data, Ok)?;
+        let file = read_file(up.config.as_deref(), &data)?;
+        let workers = up.workers.or(file.workers).map(usize::from);
+        let address = if up.address.is_empty() { file.address } else { up.address };
+        Ok(Settings {
+            data,
+            api: Addresses::choose(up.api, file.listen.api, PORT_API),
+            dns: Addresses::choose(up.dns, file.listen.dns, PORT_DNS),
+            http: Addresses::choose(up.http, file.listen.http, PORT_HTTP),
+            https: Addresses::choose(up.https, file.listen.https, PORT_HTTPS),
+            tunnel: Addresses::choose(up.tunnel, file.listen.tunnel, PORT_TUNNEL),
+            address: if address.is_empty() { vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()] } else { address },
+            domain: up.domain.or(file.domain).unwrap_or_else(|| DOMAIN.to_owned()),
+            workers: workers.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)),
+            demo: !up.no_demo && file.demo.unwrap_or(true),
+        })
+    }
+}
+
+fn read_file(named: Option<&Path>, data: &Path) -> anyhow::Result<File> {
+    let path = named.map_or_else(|| data.join("bartizan.toml"), Path::to_path_buf);
+    let text = match std::fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound && named.is_none() => return Ok(File::default()),
+        // Without the right to look, the data directory's own check says so better.
+        Err(error) if named.is_none() && error.kind() != std::io::ErrorKind::InvalidData => {
+            tracing::debug!(%error, "no settings from {}", path.display());
+            return Ok(File::default());
+        }
+        Err(error) => {
+            return Err(Failure::new(Cause::Usage, format!("cannot read {}: {error}", path.display())).into());
+        }
+    };
+    toml::from_str(&text)
+        .map_err(|error| Failure::new(Cause::Usage, format!("{} is not right: {error}", path.display())).into())
+}
+
+/// The place of a local edge's data when nobody names one.
+pub fn default_data() -> anyhow::Result<PathBuf> {
+    if is_root() {
+        return Ok("/var/lib/bartizan".into());
+    }
+    if let Some(base) = std::env::var_os("XDG_DATA_HOME").filter(|base| Path::new(base).is_absolute()) {
+        return Ok(PathBuf::from(base).join("bartizan"));
+    }
+    match std::env::var_os("HOME") {
+        Some(home) => Ok(PathBuf::from(home).join(".local/share/bartizan")),
+        None => Err(Failure::new(Cause::Usage, "no place for data: neither HOME nor XDG_DATA_HOME is set")
+            .remedy("name one with --data DIR")
+            .into()),
+    }
+}
+
+/// Whether this process runs as root, as the kernel tells of it.
+pub fn is_root() -> bool {
+    use std::os::unix::fs::MetadataExt;
+    std::fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_beat_the_file_and_the_file_beats_defaults() {
+        let dir = std::env::temp_dir().join(format!("bartizan-settings-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        std::fs::write(
+            dir.join("bartizan.toml"),
+            "domain = \"a.test\"\ndemo = false\n[listen]\napi = [\"127.0.0.1:1\"]\ndns = [\"127.0.0.1:2\"]\n",
+        )
+        .unwrap();
+        let up = Up { data: Some(dir.clone()), api: vec!["127.0.0.1:9".parse().unwrap()], ..Up::default() };
+        let settings = Settings::from(up).unwrap();
+        assert_eq!(settings.api, Addresses::Asked(vec!["127.0.0.1:9".parse().unwrap()]));
+        assert_eq!(settings.dns, Addresses::Asked(vec!["127.0.0.1:2".parse().unwrap()]));
+        assert_eq!(settings.http.all().len(), 2);
+        assert_eq!((settings.domain.as_str(), settings.demo), ("a.test", false));
+
+        std::fs::write(dir.join("bartizan.toml"), "domian = \"a.test\"\n").unwrap();
+        let error = Settings::from(Up { data: Some(dir.clone()), ..Up::default() }).unwrap_err();
+        assert!(error.to_string().contains("domian"), "{error}");
+        std::fs::remove_dir_all(dir).unwrap();
+    }
+}

@@ -1,0 +1,72 @@
+//! `bartizan status` and `bartizan login`: which edge, and what runs there.
+
+use bartizan_v4::Edge as EdgeFacts;
+use serde_json::{Value, json};
+
+use crate::cli::Edge;
+use crate::client::Api;
+use crate::failure::{Cause, Failure};
+use crate::output::{Output, bold, table};
+use crate::places;
+use crate::zone::text;
+
+/// What the API says of its edge.
+pub async fn facts(api: &Api) -> anyhow::Result<EdgeFacts> {
+    Ok(serde_json::from_value(api.get("/bartizan/edge").await?)?)
+}
+
+pub async fn run(edge: &Edge, output: Output) -> anyhow::Result<()> {
+    let api = places::find(edge)?;
+    let facts = facts(&api).await?;
+    let zones = api.list("/zones").await?;
+    let tunnels = api.list(&format!("/accounts/{}/cfd_tunnel?is_deleted=false", facts.account_id)).await?;
+    let document = json!({
+        "api": api.base(), "version": facts.version, "domain": facts.domain, "addresses": facts.addresses,
+        "dns": facts.dns, "http": facts.http, "https": facts.https, "tunnel": facts.tunnel,
+        "zones": zones, "tunnels": tunnels,
+    });
+    output.result(&document, || describe(&api, &facts, &zones, &tunnels))
+}
+
+fn describe(api: &Api, facts: &EdgeFacts, zones: &[Value], tunnels: &[Value]) -> String {
+    let mut lines = vec![format!("{} at {}", bold(&format!("bartizan {}", facts.version)), api.base())];
+    for (name, addresses) in
+        [("dns", &facts.dns), ("http", &facts.http), ("https", &facts.https), ("tunnel", &facts.tunnel)]
+    {
+        lines.push(format!("  {name:<7} {}", addresses.join(", ")));
+    }
+    lines.push(format!("  answers {}", facts.addresses.join(", ")));
+    lines.push(String::new());
+    let zone_rows: Vec<_> =
+        zones.iter().map(|zone| vec![text(zone, "name").to_owned(), text(zone, "status").to_owned()]).collect();
+    lines.push(table(&["zone", "status"], &zone_rows));
+    lines.push(String::new());
+    let tunnel_rows: Vec<_> = tunnels
+        .iter()
+        .map(|tunnel| {
+            let connections = tunnel["connections"].as_array().map_or(0, Vec::len);
+            vec![text(tunnel, "name").to_owned(), text(tunnel, "status").to_owned(), connections.to_string()]
+        })
+        .collect();
+    lines.push(table(&["tunnel", "status", "connections"], &tunnel_rows));
+    lines.join("\n")
+}
+
+/// Checks the way to an edge and stores it.
+pub async fn login(edge: &Edge, output: Output) -> anyhow::Result<()> {
+    let api = places::find(edge)?;
+    let token = api.get("/user/tokens/verify").await?;
+    if text(&token, "status") != "active" {
+        return Err(Failure::new(Cause::Refused, "this token is not active").into());
+    }
+    let facts = facts(&api).await?;
+    let path = places::store_credential(&api, Some(facts.ca))?;
+    let document = json!({ "api": api.base(), "credential": path });
+    output.result(&document, || {
+        format!(
+            "stored in {}\ntry: bartizan tunnel --hostname app.{} http://localhost:8080",
+            path.display(),
+            facts.domain
+        )
+    })
+}

@@ -1,0 +1,226 @@
+//! `bartizan up`: a whole edge on this machine.
+//!
+//! Order of a start: lock the data, bind every port, open the store, make what a first start needs, build the first
+//! bundle, start the planes and the API, put the hello page behind a tunnel by the API that everything uses, see it
+//! answer, say so.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use anyhow::Context;
+use bartizan_api::Preset;
+use bartizan_certs::{Ca, Certs};
+use bartizan_names::{Name, Timestamp, ZoneName};
+use bartizan_publish::Publisher;
+use bartizan_store::Store;
+use tokio::sync::watch;
+
+use crate::cli::Up;
+use crate::client::Api;
+use crate::data_dir::{DataDir, Local};
+use crate::failure::{Cause, Failure};
+use crate::listen;
+use crate::output::{Form, Output, print_line};
+use crate::planes::Planes;
+use crate::report::{Ready, ZoneRef};
+use crate::settings::Settings;
+use crate::{demo, planes};
+
+/// How long requests in flight may go on after SIGTERM.
+const DRAIN_MAX: Duration = Duration::from_secs(30);
+
+/// How often certificates are looked at. They are renewed with a third of their 90 days left.
+const RENEWAL_INTERVAL: Duration = Duration::from_secs(6 * 3600);
+
+/// What the default zone's name servers are called below the domain.
+const NAMESERVER_LABELS: [&[u8]; 2] = [b"ns1", b"ns2"];
+
+pub async fn run(up: Up, output: Output) -> anyhow::Result<()> {
+    let settings = Settings::from(up)?;
+    let domain = domain(&settings)?;
+    let data = DataDir::open(&settings.data)?;
+    let mut listeners = listen::bind(&settings)?;
+    output.progress(format!("opening {}", data.path().display()));
+
+    let store = Store::open(data.path()).map_err(|error| Failure::new(Cause::Failed, error.to_string()))?;
+    let seal = bartizan_seal::Key::load_or_create(&data.file("seal.key"))?;
+    let ca = Ca::load_or_create(data.path(), &seal, now()).context("the local CA")?;
+    let certs = Certs::new(ca, seal.clone());
+    let nameservers = nameservers(&domain)?;
+    let administrator = bartizan_api::bootstrap(&store, &certs, data.path(), &preset(), &domain, &nameservers)?;
+    renew(&store, &certs)?;
+
+    let publisher = {
+        let (store, seal) = (store.clone(), seal.clone());
+        tokio::task::spawn_blocking(move || Publisher::load(store, seal)).await??
+    };
+    let addresses = listeners.addresses()?;
+    let api_listeners = std::mem::take(&mut listeners.api);
+    let planes = Arc::new(Planes::start(listeners, publisher.bundle(), &settings.address)?);
+    let following = planes::follow(publisher, store.watch(), Arc::clone(&planes))?;
+
+    let (ready, ready_now) = watch::channel(false);
+    let facts = bartizan_api::Facts {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        addresses: settings.address.clone(),
+        operator: domain.as_name().clone(),
+        nameservers,
+        tunnel_edges: addresses.tunnel.clone(),
+        dns: addresses.dns.clone(),
+        http: addresses.http.clone(),
+        https: addresses.https.clone(),
+        api: addresses.api.clone(),
+        data: data.path().to_owned(),
+        domain: domain.clone(),
+        account: administrator.account_id,
+    };
+    let (stop, stopped) = watch::channel(false);
+    let api = tokio::spawn(bartizan_api::serve(
+        api_listeners,
+        bartizan_api::Dependencies {
+            store: store.clone(),
+            certs: certs.clone(),
+            seal,
+            presence: planes.presence(),
+            commands: planes.commands(),
+            metrics: { let planes = Arc::clone(&planes); Arc::new(move || planes.metrics()) },
+            ready: ready_now,
+            facts,
+        },
+        until(stopped.clone()),
+    ));
+    let renewing = tokio::spawn(keep_renewed(store, certs.clone()));
+
+    let client = Api::new(&format!("http://{}/client/v4", reachable(addresses.api[0])), &administrator.token, None);
+    Local::announce(data.path(), client.base())?;
+    let hello = if settings.demo {
+        output.progress("putting the hello page behind a tunnel");
+        Some(demo::start(&client, &addresses, &domain, certs.ca_pem(), stopped.clone()).await?)
+    } else {
+        demo::api_answers(&client).await?;
+        None
+    };
+    ready.send_replace(true);
+
+    let report = Ready {
+        version: env!("CARGO_PKG_VERSION"),
+        data: data.path().to_owned(),
+        api: client.base().to_owned(),
+        dashboard: format!("http://{}/", reachable(addresses.api[0])),
+        token: administrator.token,
+        email: administrator.email,
+        key: administrator.key,
+        account_id: administrator.account_id.to_string(),
+        zone: ZoneRef { id: administrator.zone.id.to_string(), name: administrator.zone.name },
+        addresses: settings.address.iter().map(ToString::to_string).collect(),
+        dns: addresses.dns.clone(),
+        http: addresses.http,
+        https: addresses.https,
+        tunnel: addresses.tunnel,
+        ca: data.file("ca.pem"),
+    };
+    let host = hello.as_ref().map(|hello| hello.host.as_str());
+    print_line(&match output.form {
+        Form::Json => serde_json::to_string(&report)?,
+        Form::Text => report.text(host),
+    })?;
+
+    let ended = tokio::select! {
+        signal = signal() => { output.progress(format!("{signal}: letting requests finish, at most {DRAIN_MAX:?}")); Ok(()) }
+        ended = api => Err(Failure::new(Cause::Failed, format!("the API ended: {ended:?}")).into()),
+    };
+    // The connector first, so that no new request goes to it; then the planes; the API last.
+    stop.send_replace(true);
+    if let Some(hello) = hello {
+        hello.stopped().await;
+    }
+    renewing.abort();
+    following.stop();
+    planes.drain(DRAIN_MAX).await;
+    ended
+}
+
+pub fn now() -> Timestamp {
+    SystemTime::now().into()
+}
+
+fn domain(settings: &Settings) -> anyhow::Result<ZoneName> {
+    Name::parse(&settings.domain)
+        .ok()
+        .and_then(ZoneName::new)
+        .ok_or_else(|| Failure::new(Cause::Usage, format!("{:?} cannot be a zone", settings.domain)).into())
+}
+
+fn nameservers(domain: &ZoneName) -> anyhow::Result<Vec<Name>> {
+    Ok(NAMESERVER_LABELS.iter().map(|label| domain.as_name().child(label)).collect::<Result<_, _>>()?)
+}
+
+/// The administrator's credentials that the environment dictates.
+fn preset() -> Preset {
+    let chosen = |variable| std::env::var(variable).ok().filter(|value| !value.is_empty());
+    Preset {
+        token: chosen("BARTIZAN_API_TOKEN"),
+        email: chosen("BARTIZAN_EMAIL"),
+        key: chosen("BARTIZAN_API_KEY"),
+    }
+}
+
+/// Issues anew what is about to run out.
+fn renew(store: &Store, certs: &Certs) -> anyhow::Result<()> {
+    let ops = certs.renewals(&store.read()?, now())?;
+    if !ops.is_empty() {
+        tracing::info!(certificates = ops.len(), "renewed");
+        store.commit(bartizan_store::ChangeSet {
+            guards: Vec::new(),
+            ops,
+            meta: bartizan_store::Meta { at: now(), actor: "renewal".to_owned(), request_id: bartizan_seal::random() },
+        })?;
+    }
+    Ok(())
+}
+
+async fn keep_renewed(store: Store, certs: Certs) {
+    let mut tick = tokio::time::interval(RENEWAL_INTERVAL);
+    tick.tick().await; // the start looked already
+    loop {
+        tick.tick().await;
+        let (store, certs) = (store.clone(), certs.clone());
+        match tokio::task::spawn_blocking(move || renew(&store, &certs)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::error!(%error, "certificates could not be renewed; trying again later"),
+            Err(error) => tracing::error!(%error, "the renewal ended badly; trying again later"),
+        }
+    }
+}
+
+/// Waits until the value is true, or its sender is gone.
+pub fn until(mut flag: watch::Receiver<bool>) -> impl Future<Output = ()> + Send + 'static {
+    async move {
+        flag.wait_for(|set| *set).await.ok();
+    }
+}
+
+/// The signal that ends an edge.
+pub async fn signal() -> &'static str {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        // Without handlers the signals end the process by themselves.
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = terminate.recv() => "SIGTERM",
+        _ = interrupt.recv() => "SIGINT",
+    }
+}
+
+/// The first address of a list as something to connect to: a wildcard address is this machine.
+pub fn reachable(address: SocketAddr) -> SocketAddr {
+    match address {
+        SocketAddr::V4(v4) if v4.ip().is_unspecified() => ([127, 0, 0, 1], v4.port()).into(),
+        SocketAddr::V6(v6) if v6.ip().is_unspecified() => (std::net::Ipv6Addr::LOCALHOST, v6.port()).into(),
+        other => other,
+    }
+}

@@ -1,0 +1,94 @@
+//! `bartizan zone`: thin clients of `/zones`.
+
+use serde_json::{Value, json};
+
+use crate::cli::ZoneAction;
+use crate::client::Api;
+use crate::failure::{Cause, Failure};
+use crate::output::{Output, table};
+
+pub async fn run(action: ZoneAction, api: &Api, output: Output) -> anyhow::Result<()> {
+    match action {
+        ZoneAction::List => {
+            let zones = api.list("/zones").await?;
+            output.result(&Value::Array(zones.clone()), || {
+                let rows: Vec<_> = zones.iter().map(row).collect();
+                table(&["name", "id", "status"], &rows)
+            })
+        }
+        ZoneAction::Show { zone } => {
+            let zone = by_name_or_id(api, &zone).await?;
+            output.result(&zone, || describe(&zone))
+        }
+        ZoneAction::Create { name } => {
+            let zone = api.post("/zones", &json!({ "name": name, "type": "full" })).await?;
+            output.result(&zone, || describe(&zone))
+        }
+        ZoneAction::Delete { zone } => {
+            let zone = by_name_or_id(api, &zone).await?;
+            let gone = api.delete(&format!("/zones/{}", text(&zone, "id"))).await?;
+            output.result(&gone, || format!("{} is deleted, with all its records", text(&zone, "name")))
+        }
+    }
+}
+
+/// A member of a document as text; empty where it is none.
+pub fn text<'v>(document: &'v Value, member: &str) -> &'v str {
+    document[member].as_str().unwrap_or_default()
+}
+
+fn row(zone: &Value) -> Vec<String> {
+    ["name", "id", "status"].map(|member| text(zone, member).to_owned()).into()
+}
+
+fn describe(zone: &Value) -> String {
+    let nameservers: Vec<_> =
+        zone["name_servers"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    format!(
+        "{}\n  id           {}\n  status       {}\n  name servers {}",
+        crate::output::bold(text(zone, "name")),
+        text(zone, "id"),
+        text(zone, "status"),
+        nameservers.join(", ")
+    )
+}
+
+/// A zone named by its name or its id.
+pub async fn by_name_or_id(api: &Api, zone: &str) -> anyhow::Result<Value> {
+    if zone.len() == 32 && zone.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return api.get(&format!("/zones/{zone}")).await;
+    }
+    find(api, zone)
+        .await?
+        .ok_or_else(|| Failure::new(Cause::NotFound, format!("no zone {zone} here")).remedy("`bartizan zone list` shows them").into())
+}
+
+async fn find(api: &Api, name: &str) -> anyhow::Result<Option<Value>> {
+    let name = name.trim_end_matches('.').to_ascii_lowercase();
+    let found = api.get(&format!("/zones?name={name}")).await?;
+    Ok(found.get(0).cloned())
+}
+
+/// The zone that a name lies in: the longest one of ours that ends it.
+pub async fn of_name(api: &Api, name: &str) -> anyhow::Result<Value> {
+    let mut rest = name.trim_end_matches('.');
+    loop {
+        if let Some(zone) = find(api, rest).await? {
+            return Ok(zone);
+        }
+        match rest.split_once('.') {
+            Some((_, parent)) => rest = parent,
+            None => {
+                return Err(Failure::new(Cause::NotFound, format!("{name} lies in no zone of this edge"))
+                    .remedy(format!("make one first: `bartizan zone create {}`", registrable(name)))
+                    .into());
+            }
+        }
+    }
+}
+
+/// A guess at the zone a person means: the last two labels.
+fn registrable(name: &str) -> String {
+    let labels: Vec<_> = name.trim_end_matches('.').split('.').collect();
+    labels[labels.len().saturating_sub(2)..].join(".")
+}
