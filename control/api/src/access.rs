@@ -1,0 +1,194 @@
+//! Who is calling, and whether the route lets them: both ways to authenticate, and the guard in front of each route.
+//!
+//! A request with both ways goes by its bearer token. Only hashes of tokens and keys are known here; they are compared in
+//! constant time. There is one kind of token today, the administrator's, which holds every permission; the guard asks
+//! nevertheless, so that restricted tokens are a change of [`Caller::may`] alone.
+
+use axum::extract::{FromRequestParts, Request, State};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use bartizan_names::{AccountId, TokenId, UserId};
+use http::HeaderMap;
+use http::request::Parts;
+use utoipa::openapi::security::SecurityRequirement;
+use utoipa::openapi::{PathItem, path::Operation};
+use utoipa_axum::router::UtoipaMethodRouter;
+
+use crate::Api;
+use crate::error::{Error, Fault};
+use crate::permission::Permission;
+
+/// A token that is shorter and unknown is a typing mistake, and the client is told so.
+const TOKEN_MIN: usize = 40;
+
+/// Bytes of a token, a key or an e-mail address that we look at.
+const CREDENTIAL_MAX: usize = 320;
+
+/// The names of the ways to authenticate in the document.
+pub(crate) const SCHEMES: [&str; 3] = ["api_token", "api_email", "api_key"];
+
+/// Who is calling.
+#[derive(Clone, Debug)]
+pub(crate) struct Caller {
+    pub(crate) user: UserId,
+    /// The account that they act in.
+    pub(crate) account: AccountId,
+    /// None with the global key.
+    pub(crate) token: Option<TokenId>,
+}
+
+impl Caller {
+    /// Whether the caller holds `permission` in their account.
+    fn may(&self, _permission: Permission) -> bool {
+        true
+    }
+
+    /// For the change log: who did it.
+    pub(crate) fn actor(&self) -> String {
+        match self.token {
+            Some(token) => format!("token:{token}"),
+            None => format!("user:{}", self.user),
+        }
+    }
+}
+
+/// The secret that came with a request, not yet compared with anything.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Credentials<'h> {
+    Token(&'h str),
+    Key { email: &'h str, key: &'h str },
+}
+
+impl Credentials<'_> {
+    pub(crate) fn read(headers: &HeaderMap) -> Result<Credentials<'_>, Fault> {
+        let text = |name: &str, fault| match headers.get(name).map(|value| value.to_str()) {
+            None => Ok(None),
+            Some(Ok(text)) => Ok(Some(text.trim())),
+            Some(Err(_)) => Err(fault),
+        };
+        if let Some(authorization) = text("authorization", Fault::BadAuthorization)? {
+            return bearer(authorization).map(Credentials::Token).ok_or(Fault::BadAuthorization);
+        }
+        let email = text("x-auth-email", Fault::BadEmail)?;
+        let key = text("x-auth-key", Fault::BadKey)?;
+        match (email, key) {
+            (Some(email), _) if !email.contains('@') || email.len() > CREDENTIAL_MAX => Err(Fault::BadEmail),
+            (_, Some(key)) if key.is_empty() || key.len() > CREDENTIAL_MAX => Err(Fault::BadKey),
+            (Some(email), Some(key)) => Ok(Credentials::Key { email, key }),
+            _ => Err(Fault::NoCredentials),
+        }
+    }
+
+    /// The fault when nobody has these credentials.
+    pub(crate) fn unknown(&self) -> Fault {
+        match self {
+            Credentials::Token(token) if token.len() < TOKEN_MIN => Fault::BadAuthorization,
+            Credentials::Token(_) => Fault::UnknownToken,
+            Credentials::Key { .. } => Fault::UnknownKey,
+        }
+    }
+}
+
+fn bearer(authorization: &str) -> Option<&str> {
+    let (scheme, token) = authorization.split_once(' ')?;
+    let token = token.trim();
+    let valid = scheme.eq_ignore_ascii_case("bearer")
+        && (1..=CREDENTIAL_MAX).contains(&token.len())
+        && token.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.~+/=".contains(&byte));
+    valid.then_some(token)
+}
+
+impl<S: Sync> FromRequestParts<S> for Caller {
+    type Rejection = Error;
+
+    /// The guard put it there; a route without a guard has no caller.
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Caller, Error> {
+        parts.extensions.get::<Caller>().cloned().ok_or_else(|| Fault::NoCredentials.into())
+    }
+}
+
+/// Routes that need `permission`: the guard in front, and the note in the document.
+pub(crate) fn needs(permission: Permission, api: &Api, routes: UtoipaMethodRouter<Api>) -> UtoipaMethodRouter<Api> {
+    let (schemas, mut paths, methods) = routes;
+    let note = format!("Needs the permission \"{}\".", permission.group());
+    let security = || {
+        let [token, email, key] = SCHEMES;
+        let none: [&str; 0] = [];
+        vec![SecurityRequirement::new(token, none), SecurityRequirement::new(email, none).add(key, none)]
+    };
+    for operation in paths.paths.values_mut().flat_map(operations) {
+        operation.security = Some(security());
+        let text = operation.description.take().map(|text| format!("{text}\n\n{note}")).unwrap_or(note.clone());
+        operation.description = Some(text);
+    }
+    let guard = middleware::from_fn_with_state(api.clone(), move |state, request, next| {
+        admit(permission, state, request, next)
+    });
+    (schemas, paths, methods.route_layer(guard))
+}
+
+/// Routes that anybody may call.
+pub(crate) fn open(routes: UtoipaMethodRouter<Api>) -> UtoipaMethodRouter<Api> {
+    let (schemas, mut paths, methods) = routes;
+    for operation in paths.paths.values_mut().flat_map(operations) {
+        operation.security = Some(Vec::new());
+    }
+    (schemas, paths, methods)
+}
+
+/// All operations of one path.
+pub(crate) fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
+    [&mut item.get, &mut item.put, &mut item.post, &mut item.delete, &mut item.patch]
+        .into_iter()
+        .filter_map(Option::as_mut)
+}
+
+async fn admit(permission: Permission, State(api): State<Api>, mut request: Request, next: Next) -> Response {
+    match api.caller(request.headers()).await {
+        Ok(caller) if caller.may(permission) => {
+            request.extensions_mut().insert(caller);
+            next.run(request).await
+        }
+        Ok(_) => Error::from(Fault::NotAllowed).into_response(),
+        Err(error) => error.into_response(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn credentials() {
+        const TOKEN: &str = "0123456789012345678901234567890123456789";
+        for (headers, expect) in [
+            (vec![], Err(Fault::NoCredentials)),
+            (vec![("authorization", "Bearer abc")], Ok(Credentials::Token("abc"))),
+            (vec![("authorization", "bearer  abc")], Ok(Credentials::Token("abc"))),
+            (vec![("authorization", "Basic abc")], Err(Fault::BadAuthorization)),
+            (vec![("authorization", "Bearer")], Err(Fault::BadAuthorization)),
+            (vec![("authorization", "Bearer a b")], Err(Fault::BadAuthorization)),
+            (vec![("authorization", "Bearer a\u{e9}")], Err(Fault::BadAuthorization)),
+            (vec![("x-auth-email", "a@b")], Err(Fault::NoCredentials)),
+            (vec![("x-auth-key", "0000000000000000000")], Err(Fault::NoCredentials)),
+            (
+                vec![("x-auth-email", "a@b"), ("x-auth-key", "0000000000000000000")],
+                Ok(Credentials::Key { email: "a@b", key: "0000000000000000000" }),
+            ),
+            (vec![("x-auth-email", "ab"), ("x-auth-key", "0")], Err(Fault::BadEmail)),
+            (vec![("x-auth-email", "a@b"), ("x-auth-key", "")], Err(Fault::BadKey)),
+            (
+                vec![("x-auth-email", "a@b"), ("x-auth-key", "0"), ("authorization", "Bearer abc")],
+                Ok(Credentials::Token("abc")),
+            ),
+        ] {
+            let map: HeaderMap = headers
+                .iter()
+                .map(|(name, value)| (name.parse().unwrap(), http::HeaderValue::from_str(value).unwrap()))
+                .collect::<HeaderMap>();
+            assert_eq!(Credentials::read(&map), expect, "{headers:?}");
+        }
+        assert_eq!(Credentials::Token("short").unknown(), Fault::BadAuthorization);
+        assert_eq!(Credentials::Token(TOKEN).unknown(), Fault::UnknownToken);
+    }
+}

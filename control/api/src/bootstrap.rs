@@ -1,0 +1,235 @@
+//! The first run, and every later one: an account, a user, a token with every permission, a default zone, certificates.
+//!
+//! The store knows hashes only, so the clear text is kept in `DATA/admin.json` (mode 0600), where commands on this machine
+//! find it. The file is written before the store is changed: whatever happens between, the next start mends it. If the
+//! file is lost, the next start makes new credentials and the old ones end.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use bartizan_certs::{Certs, CertsError, Document, Purpose};
+use bartizan_names::{AccountId, Name, TokenId, UserId, ZoneId, ZoneName};
+use bartizan_seal as seal;
+use bartizan_store::{Filter, Key, Kind, Store};
+use bartizan_v4::{Account, AccountSettings, StoredToken, StoredUser};
+use serde::{Deserialize, Serialize};
+
+use crate::error::Error;
+use crate::hex::hex;
+use crate::objects::{Change, account_ref};
+use crate::state::change;
+use crate::zones;
+
+/// The file with the administrator's credentials, in the data directory.
+pub const FILE: &str = "admin.json";
+
+/// The administrator's token among others.
+const TOKEN_NAME: &str = "administrator";
+
+/// For the change log.
+const ACTOR: &str = "setup";
+
+/// Credentials that the environment dictates; the rest is made here.
+#[derive(Clone, Debug, Default)]
+pub struct Preset {
+    pub token: Option<String>,
+    pub email: Option<String>,
+    pub key: Option<String>,
+}
+
+/// The first administrator, in clear text. Not for logs.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Administrator {
+    pub email: String,
+    /// The global key.
+    pub key: String,
+    /// The API token.
+    pub token: String,
+    pub account_id: AccountId,
+    pub user_id: UserId,
+    pub zone: DefaultZone,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DefaultZone {
+    pub id: ZoneId,
+    pub name: String,
+}
+
+/// Why the first administrator could not be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum BootstrapError {
+    #[error("cannot read or write {}; see that this user owns it", path.display())]
+    File { path: PathBuf, source: io::Error },
+    #[error("{} is damaged; move it away, and new credentials are made", path.display())]
+    Damaged { path: PathBuf, source: serde_json::Error },
+    #[error("cannot set up the first administrator")]
+    Store(#[from] Error),
+}
+
+/// Sees to it that the administrator, the zone `domain` and all certificates are there. Does nothing where nothing is
+/// missing. Blocks.
+pub fn bootstrap(
+    store: &Store,
+    certs: &Certs,
+    data: &Path,
+    preset: &Preset,
+    domain: &ZoneName,
+    nameservers: &[Name],
+) -> Result<Administrator, BootstrapError> {
+    let path = data.join(FILE);
+    let saved = read(&path)?;
+    let mut administrator = plan(store, saved.as_ref(), preset, domain)?;
+    // Twice, because the zone's id is known for certain only when the change has landed; first, because a token that is
+    // in the store alone is lost.
+    save(&path, saved.as_ref(), &administrator)?;
+    let zone = change(store, certs, ACTOR, |change| put(change, certs, &administrator, domain, nameservers))?;
+    let before = administrator.clone();
+    administrator.zone.id = zone;
+    save(&path, Some(&before), &administrator)?;
+    Ok(administrator)
+}
+
+fn read(path: &Path) -> Result<Option<Administrator>, BootstrapError> {
+    match std::fs::read(path) {
+        Ok(text) => serde_json::from_slice(&text)
+            .map(Some)
+            .map_err(|source| BootstrapError::Damaged { path: path.to_owned(), source }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(BootstrapError::File { path: path.to_owned(), source }),
+    }
+}
+
+/// One field a line, so that a shell finds the token without a JSON parser.
+fn save(path: &Path, old: Option<&Administrator>, new: &Administrator) -> Result<(), BootstrapError> {
+    if old == Some(new) {
+        return Ok(());
+    }
+    let failed = |source| BootstrapError::File { path: path.to_owned(), source };
+    let mut text = serde_json::to_string_pretty(new).map_err(|error| failed(error.into()))?;
+    text.push('\n');
+    seal::write_private(path, text.as_bytes()).map_err(failed)
+}
+
+/// Who shall be the administrator: what is dictated, else what was saved, else something new. Ids of what is in the store
+/// already win.
+fn plan(
+    store: &Store,
+    saved: Option<&Administrator>,
+    preset: &Preset,
+    domain: &ZoneName,
+) -> Result<Administrator, Error> {
+    let view = crate::objects::View(store.read()?);
+    let account = view.accounts()?.first().map(|account| account.id).or(saved.map(|saved| saved.account_id));
+    let user = view.users()?.first().map(|user| user.id).or(saved.map(|saved| saved.user_id));
+    let text = |preset: &Option<String>, saved: Option<&String>, new: fn() -> String| {
+        preset.clone().or(saved.cloned()).unwrap_or_else(new)
+    };
+    let email = preset.email.clone().or(saved.map(|saved| saved.email.clone()));
+    Ok(Administrator {
+        email: email.unwrap_or_else(|| format!("admin@{domain}")),
+        key: text(&preset.key, saved.map(|saved| &saved.key), new_key),
+        token: text(&preset.token, saved.map(|saved| &saved.token), new_token),
+        account_id: account.unwrap_or_else(|| AccountId::from_bytes(seal::random())),
+        user_id: user.unwrap_or_else(|| UserId::from_bytes(seal::random())),
+        zone: DefaultZone {
+            id: view.zone_named(domain)?.unwrap_or_else(|| ZoneId::from_bytes(seal::random())),
+            name: domain.to_string(),
+        },
+    })
+}
+
+/// 148 bits in 37 digits, as long as a global key is elsewhere.
+fn new_key() -> String {
+    hex(&seal::random::<20>())[..37].to_owned()
+}
+
+/// 160 bits in 40 digits. A scanner for leaked secrets can tell it by its length alone; clients check for 40 and more.
+fn new_token() -> String {
+    hex(&seal::random::<20>())
+}
+
+fn put(
+    change: &mut Change,
+    certs: &Certs,
+    administrator: &Administrator,
+    domain: &ZoneName,
+    nameservers: &[Name],
+) -> Result<ZoneId, Error> {
+    let account = put_account(change, administrator.account_id)?;
+    put_user(change, administrator)?;
+    put_token(change, administrator)?;
+    put_certificates(change, certs)?;
+    if let Some(zone) = change.zone_named(domain)? {
+        return Ok(zone);
+    }
+    let zone = zones::document(administrator.zone.id, domain, nameservers, account_ref(&account), change.now());
+    change.create_zone(&zone)?;
+    Ok(zone.id)
+}
+
+fn put_account(change: &mut Change, id: AccountId) -> Result<Account, Error> {
+    if let Some(account) = change.accounts()?.into_iter().find(|account| account.id == id) {
+        return Ok(account);
+    }
+    let account = Account {
+        id,
+        name: "Main account".to_owned(),
+        kind: "standard".to_owned(),
+        settings: AccountSettings::default(),
+        created_on: change.now(),
+    };
+    change.put(Key::account(id), &account)?;
+    Ok(account)
+}
+
+fn put_user(change: &mut Change, administrator: &Administrator) -> Result<(), Error> {
+    let key_sha256 = seal::hash_token(&administrator.key).to_string();
+    let old = change.users()?.into_iter().find(|user| user.id == administrator.user_id);
+    if old.as_ref().is_some_and(|old| old.key_sha256 == key_sha256 && old.email == administrator.email) {
+        return Ok(());
+    }
+    let user = StoredUser {
+        id: administrator.user_id,
+        email: administrator.email.clone(),
+        key_sha256,
+        created_on: old.map_or(change.now(), |old| old.created_on),
+        modified_on: change.now(),
+    };
+    change.put(Key::user(user.id), &user)
+}
+
+/// The administrator has one token of this name; a new text replaces the old one.
+fn put_token(change: &mut Change, administrator: &Administrator) -> Result<(), Error> {
+    let sha256 = seal::hash_token(&administrator.token).to_string();
+    let old = change.tokens()?.into_iter().find(|token| token.name == TOKEN_NAME);
+    if old.as_ref().is_some_and(|old| old.sha256 == sha256) {
+        return Ok(());
+    }
+    let token = StoredToken {
+        id: old.as_ref().map_or_else(|| TokenId::from_bytes(seal::random()), |old| old.id),
+        name: TOKEN_NAME.to_owned(),
+        user: administrator.user_id,
+        account: administrator.account_id,
+        sha256,
+        status: "active".to_owned(),
+        issued_on: old.map_or(change.now(), |old| old.issued_on),
+        modified_on: change.now(),
+    };
+    change.put(Key::token(token.id), &token)
+}
+
+/// The certificate that connectors see, and new ones for all that grew old while nobody looked.
+fn put_certificates(change: &mut Change, certs: &Certs) -> Result<(), Error> {
+    let failed = |error: CertsError| Error::internal(&error);
+    let mut for_tunnels = false;
+    change.snapshot().for_each(&Filter::Kinds(vec![Kind::Certificate]), &mut |entry| {
+        for_tunnels |= Document::from_entry(&entry).is_ok_and(|document| document.purpose == Purpose::Tunnel);
+    })?;
+    let mut ops = certs.renewals(change.snapshot(), change.now()).map_err(failed)?;
+    if !for_tunnels {
+        ops.extend(certs.for_tunnels(change.now()).map_err(failed)?);
+    }
+    change.ops.extend(ops);
+    Ok(())
+}

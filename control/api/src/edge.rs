@@ -1,0 +1,40 @@
+//! `/bartizan/edge`: what a connector or a command-line client must know about this edge.
+
+use axum::extract::State;
+use bartizan_v4::Edge;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::Api;
+use crate::access::{Caller, needs};
+use crate::error::Error;
+use crate::permission::Permission;
+use crate::reply::Reply;
+
+pub(crate) fn routes(api: &Api) -> OpenApiRouter<Api> {
+    OpenApiRouter::new().routes(needs(Permission::TunnelRead, api, routes!(edge)))
+}
+
+/// Addresses, ports and the local authority's certificate.
+#[utoipa::path(
+    get,
+    path = "/bartizan/edge",
+    tag = "Edge",
+    responses((status = 200, body = bartizan_v4::Envelope<Edge>))
+)]
+async fn edge(State(api): State<Api>, caller: Caller) -> Result<Reply<Edge>, Error> {
+    let facts = api.facts();
+    let text = |list: &[std::net::SocketAddr]| list.iter().map(ToString::to_string).collect();
+    Ok(Reply::of(Edge {
+        version: facts.version.clone(),
+        account_id: caller.account.to_string(),
+        domain: facts.domain.to_string(),
+        addresses: facts.addresses.iter().map(ToString::to_string).collect(),
+        name_servers: facts.nameservers.iter().map(ToString::to_string).collect(),
+        tunnel: text(&facts.tunnel_edges),
+        dns: text(&facts.dns),
+        http: text(&facts.http),
+        https: text(&facts.https),
+        ca: api.ca_pem().to_owned(),
+    }))
+}

@@ -1,0 +1,253 @@
+//! What an API client is told when a call fails: the one table of codes.
+//!
+//! A [`Fault`] is a row of the table; an [`Error`] is a fault with the facts of this call. Handlers make no reply with a
+//! bare status. 409 occurs once, where the stock client waits for it: other clients would repeat the call.
+
+use axum::response::{IntoResponse, Response};
+use bartizan_model::{DataError, RecordError, SettingError, TunnelError, ZoneError};
+use bartizan_publish::Refused;
+use bartizan_v4::{Code, Envelope, ErrorSource, Problem};
+use http::StatusCode;
+
+use crate::reply;
+
+/// Makes the closed list of faults and its table from one listing.
+macro_rules! faults {
+    ($($(#[$doc:meta])* $name:ident = $status:literal $code:literal $text:literal $([$chain_code:literal $chain:literal])?;)*) => {
+        /// A reason why a call failed: a code, an HTTP status and a text that never change.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Fault {
+            $($(#[$doc])* $name,)*
+        }
+
+        impl Fault {
+            /// All of them, in the order of the table.
+            pub const ALL: &[Fault] = &[$(Fault::$name,)*];
+
+            const fn row(self) -> Row {
+                match self {
+                    $(Fault::$name => Row {
+                        status: $status,
+                        code: $code,
+                        text: $text,
+                        chain: &[$(($chain_code, $chain))?],
+                    },)*
+                }
+            }
+        }
+    };
+}
+
+struct Row {
+    status: u16,
+    code: u32,
+    text: &'static str,
+    /// Reasons behind the first that clients know by their own codes.
+    chain: &'static [(u32, &'static str)],
+}
+
+faults! {
+    // Who is calling.
+    NoCredentials = 400 9106 "Missing X-Auth-Key, X-Auth-Email or Authorization headers";
+    BadAuthorization = 400 6003 "Invalid request headers" [6111 "Invalid format for Authorization header"];
+    BadEmail = 400 6003 "Invalid request headers" [6102 "Invalid format for X-Auth-Email header"];
+    BadKey = 400 6003 "Invalid request headers" [6103 "Invalid format for X-Auth-Key header"];
+    UnknownKey = 403 9103 "Unknown X-Auth-Key or X-Auth-Email";
+    UnknownToken = 403 9109 "Invalid access token";
+    NotAllowed = 403 9109 "Unauthorized to access requested resource";
+    /// Only from `tokens/verify`.
+    InvalidToken = 401 1000 "Invalid API Token";
+
+    // What is called.
+    NoRoute = 404 7003 "Could not route to the path" [7000 "No route for that URI"];
+    BadId = 400 7003 "Could not route to the path, perhaps your object identifier is invalid?" [7000 "No route for that URI"];
+    BadMethod = 405 10405 "Method not allowed";
+
+    // The request itself.
+    BadBody = 400 6007 "Malformed JSON in request body";
+    BadQuery = 400 6008 "Malformed query parameter";
+    LargeBody = 413 10413 "Request body too large";
+    SlowBody = 503 10408 "The request body did not arrive in time";
+    Busy = 503 10503 "Too many changes at once to the same objects; try again";
+    Internal = 500 10500 "Internal error";
+
+    // Zones and their settings.
+    ZoneUnknown = 404 1001 "Zone not found";
+    ZoneName = 400 1002 "Invalid zone name";
+    ZoneExists = 400 1061 "The zone already exists";
+    ZoneKind = 400 1016 "Only zones of type full can be kept here";
+    ZonesTooMany = 400 1118 "The account has as many zones as it may have";
+    SettingUnknown = 400 1003 "Undefined zone setting";
+    SettingValue = 400 1007 "Invalid value for zone setting";
+
+    // DNS records.
+    RecordInvalid = 400 1004 "DNS Validation Error";
+    RecordName = 400 9000 "DNS name is invalid";
+    NotProxiable = 400 9004 "This record type cannot be proxied";
+    ContentA = 400 9005 "Content for A record is invalid. Must be a valid IPv4 address";
+    ContentAaaa = 400 9006 "Content for AAAA record is invalid. Must be a valid IPv6 address";
+    Content = 400 9007 "Content for DNS record is invalid";
+    ContentMx = 400 9009 "Content for MX record is invalid";
+    RecordTtl = 400 9021 "Invalid TTL. Must be between 30 and 86400 seconds, or 1 for automatic";
+    RecordData = 400 9101 "A field of the record's data is missing or invalid";
+    CommentLong = 400 9300 "DNS record comment exceeds the maximum length";
+    RecordUnknown = 404 81044 "Record does not exist";
+    HostTaken = 400 81053 "An A, AAAA, or CNAME record with that host already exists";
+    CnameExists = 400 81054 "A CNAME record with that host already exists";
+    NsExists = 400 81055 "An NS record with that host already exists";
+    CnameNotAlone = 400 81056 "Records of other types with that host already exist, and a CNAME must be alone";
+    RecordIdentical = 400 81058 "An identical record already exists.";
+
+    // Tunnels.
+    TunnelUnknown = 404 1002 "Tunnel not found";
+    TunnelName = 400 1012 "Invalid tunnel name";
+    /// The one 409: the stock client tells its user that the name is taken.
+    TunnelExists = 409 1013 "You already have a tunnel with this name";
+    TunnelSecret = 400 1014 "Invalid tunnel secret. Must be base64 of at least 32 bytes";
+    TunnelInUse = 400 1022 "Cannot delete tunnel because it has active connections";
+    TunnelConfig = 400 1056 "Bad configuration";
+    RouteInvalid = 400 1057 "Invalid route";
+}
+
+impl Fault {
+    pub const fn code(self) -> u32 {
+        self.row().code
+    }
+
+    pub fn status(self) -> StatusCode {
+        StatusCode::from_u16(self.row().status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+    }
+
+    pub const fn text(self) -> &'static str {
+        self.row().text
+    }
+}
+
+/// A fault in this call.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}", fault.text())]
+pub struct Error {
+    pub fault: Fault,
+    /// Behind the table's text: what is wrong in this call. Nothing internal.
+    detail: Option<String>,
+    pointer: Option<String>,
+}
+
+impl From<Fault> for Error {
+    fn from(fault: Fault) -> Error {
+        Error { fault, detail: None, pointer: None }
+    }
+}
+
+impl Fault {
+    /// The fault with what is wrong in this call.
+    pub(crate) fn because(self, detail: impl ToString) -> Error {
+        Error { detail: Some(detail.to_string()), ..Error::from(self) }
+    }
+}
+
+impl Error {
+    /// The JSON pointer of the field at fault.
+    pub(crate) fn at(self, pointer: impl Into<String>) -> Error {
+        Error { pointer: Some(pointer.into()), ..self }
+    }
+
+    /// The fault lies inside the field `outer`.
+    pub(crate) fn inside(self, outer: &str) -> Error {
+        let pointer = format!("{outer}{}", self.pointer.as_deref().unwrap_or_default());
+        Error { pointer: Some(pointer), ..self }
+    }
+
+    /// Something of ours is broken: the log gets the reason, the client does not.
+    pub(crate) fn internal(reason: &(dyn std::error::Error + 'static)) -> Error {
+        tracing::error!(reason, "an API call failed");
+        Fault::Internal.into()
+    }
+
+    pub(crate) fn problem(&self) -> Problem {
+        let row = self.fault.row();
+        let message = match &self.detail {
+            Some(detail) => format!("{}: {detail}", row.text.trim_end_matches('.')),
+            None => row.text.to_owned(),
+        };
+        let chain = row.chain.iter().map(|&(code, text)| Code { code, message: text.to_owned() });
+        Problem {
+            code: row.code,
+            message,
+            error_chain: chain.collect(),
+            source: self.pointer.clone().map(|pointer| ErrorSource { pointer }),
+        }
+    }
+}
+
+impl IntoResponse for Error {
+    fn into_response(self) -> Response {
+        let envelope: Envelope<()> = Envelope {
+            result: None,
+            success: false,
+            errors: vec![self.problem()],
+            messages: Vec::new(),
+            result_info: None,
+        };
+        let mut response = reply::json(self.fault.status(), &envelope);
+        response.extensions_mut().insert(self.fault);
+        response
+    }
+}
+
+impl From<RecordError> for Error {
+    fn from(error: RecordError) -> Error {
+        let fault = match &error {
+            RecordError::NameMissing | RecordError::Name(_) | RecordError::NotAHost(_) => Fault::RecordName,
+            RecordError::TypeMissing | RecordError::ApexCname | RecordError::Tags | RecordError::OriginPort => {
+                Fault::RecordInvalid
+            }
+            RecordError::Itself => Fault::Content,
+            RecordError::Ttl => Fault::RecordTtl,
+            RecordError::NotProxiable(_) => Fault::NotProxiable,
+            RecordError::Comment => Fault::CommentLong,
+            RecordError::Data(data) => match data {
+                DataError::Type(_) => Fault::RecordInvalid,
+                DataError::A => Fault::ContentA,
+                DataError::Aaaa => Fault::ContentAaaa,
+                DataError::Host { .. } | DataError::Txt(_) | DataError::Content { .. } => Fault::Content,
+                DataError::Mx => Fault::ContentMx,
+                DataError::Field { .. } | DataError::Priority => Fault::RecordData,
+            },
+        };
+        fault.because(&error).at(error.pointer())
+    }
+}
+
+impl From<Refused> for Error {
+    fn from(refused: Refused) -> Error {
+        let fault = match &refused {
+            Refused::CnameNotAlone { .. } => Fault::CnameNotAlone,
+            Refused::CnameAtApex { .. } | Refused::ProxiedInPart { .. } | Refused::TooLarge { .. } => {
+                Fault::RecordInvalid
+            }
+        };
+        fault.because(refused)
+    }
+}
+
+impl From<ZoneError> for Error {
+    fn from(error: ZoneError) -> Error {
+        Fault::ZoneName.because(error).at("/name")
+    }
+}
+
+impl From<SettingError> for Error {
+    fn from(error: SettingError) -> Error {
+        match error {
+            SettingError::Unknown(_) => Fault::SettingUnknown.because(error),
+            SettingError::Value { .. } => Fault::SettingValue.because(error).at("/value"),
+        }
+    }
+}
+
+impl From<TunnelError> for Error {
+    fn from(error: TunnelError) -> Error {
+        Fault::TunnelConfig.because(error).at("/config")
+    }
+}

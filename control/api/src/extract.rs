@@ -1,0 +1,142 @@
+//! What handlers take from a request: a body, a query, ids in the path. One rejection each, with our own errors.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use axum::extract::{FromRequest, FromRequestParts, Query as AxumQuery, RawPathParams, Request};
+use http::request::Parts;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use serde::de::DeserializeOwned;
+
+use crate::error::{Error, Fault};
+
+/// Bytes of a request's body. The largest honest one is a tunnel's configuration with 1,000 rules.
+pub const BODY_MAX: usize = 1 << 20;
+
+/// How long a body may take to arrive.
+const BODY_WAIT: Duration = Duration::from_secs(30);
+
+/// A JSON body, whatever its Content-Type says: one client sends none.
+pub(crate) struct Body<T>(pub(crate) T);
+
+impl<S: Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
+    type Rejection = Error;
+
+    async fn from_request(request: Request, _: &S) -> Result<Body<T>, Error> {
+        let body = Limited::new(request.into_body(), BODY_MAX).collect();
+        let bytes = tokio::time::timeout(BODY_WAIT, body)
+            .await
+            .map_err(|_| Fault::SlowBody)?
+            .map_err(|error| if error.is::<LengthLimitError>() { Fault::LargeBody } else { Fault::BadBody })?;
+        parse(&bytes.to_bytes()).map(Body)
+    }
+}
+
+/// All bodies are objects. Said here, because the derived readers would take a list of a struct's fields as well.
+fn parse<T: DeserializeOwned>(text: &[u8]) -> Result<T, Error> {
+    if text.trim_ascii_start().first() != Some(&b'{') {
+        return Err(Fault::BadBody.because("expected an object"));
+    }
+    let mut json = serde_json::Deserializer::from_slice(text);
+    let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
+        let pointer = pointer(error.path());
+        let fault = Fault::BadBody.because(error.into_inner());
+        if pointer.is_empty() { fault } else { fault.at(pointer) }
+    })?;
+    json.end().map_err(|error| Fault::BadBody.because(error))?;
+    Ok(value)
+}
+
+/// RFC 6901; empty where the fault is not inside a field.
+fn pointer(path: &serde_path_to_error::Path) -> String {
+    use serde_path_to_error::Segment;
+    path.iter()
+        .filter_map(|segment| match segment {
+            Segment::Seq { index } => Some(format!("/{index}")),
+            Segment::Map { key } | Segment::Enum { variant: key } => {
+                Some(format!("/{}", key.replace('~', "~0").replace('/', "~1")))
+            }
+            Segment::Unknown => None,
+        })
+        .collect()
+}
+
+/// The query string. Unknown parameters are ignored; values of a wrong type are refused.
+pub(crate) struct Query<T>(pub(crate) T);
+
+impl<S: Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Query<T>, Error> {
+        AxumQuery::try_from_uri(&parts.uri).map(|AxumQuery(query)| Query(query)).map_err(|error| {
+            Fault::BadQuery.because(std::error::Error::source(&error).map_or_else(String::new, ToString::to_string))
+        })
+    }
+}
+
+/// The ids in the path, from left to right.
+pub(crate) struct Ids<T>(pub(crate) T);
+
+impl<S: Send + Sync, T: FromIds> FromRequestParts<S> for Ids<T> {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Ids<T>, Error> {
+        let params = RawPathParams::from_request_parts(parts, state).await.map_err(|_| Fault::BadId)?;
+        let mut texts = params.iter().map(|(_, text)| text);
+        T::from_ids(&mut texts).map(Ids).ok_or_else(|| Fault::BadId.into())
+    }
+}
+
+/// One id or two or three of them.
+pub(crate) trait FromIds: Sized {
+    fn from_ids<'p>(texts: &mut impl Iterator<Item = &'p str>) -> Option<Self>;
+}
+
+impl<A: FromStr> FromIds for (A,) {
+    fn from_ids<'p>(texts: &mut impl Iterator<Item = &'p str>) -> Option<(A,)> {
+        Some((texts.next()?.parse().ok()?,))
+    }
+}
+
+impl<A: FromStr, B: FromStr> FromIds for (A, B) {
+    fn from_ids<'p>(texts: &mut impl Iterator<Item = &'p str>) -> Option<(A, B)> {
+        Some((texts.next()?.parse().ok()?, texts.next()?.parse().ok()?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, serde::Deserialize)]
+    #[allow(dead_code)]
+    struct Outer {
+        data: Option<Inner>,
+    }
+
+    #[derive(Debug, serde::Deserialize)]
+    #[allow(dead_code)]
+    struct Inner {
+        #[serde(rename = "a/b")]
+        port: Option<u16>,
+    }
+
+    #[test]
+    fn a_bad_body_is_pointed_at() {
+        for (text, expect) in [
+            (r#"{"data":{"a/b":1}}"#, None),
+            ("{}", None),
+            (r#"{"data":{"a/b":"x"}}"#, Some(Some("/data/a~1b"))),
+            (r#"{"data":7}"#, Some(Some("/data"))),
+            ("", Some(None)),
+            ("[", Some(None)),
+            ("[]", Some(None)),
+            ("null", Some(None)),
+            ("{} {}", Some(None)),
+        ] {
+            let problem = parse::<Outer>(text.as_bytes()).err().map(|error| error.problem());
+            let pointer = problem.map(|problem| problem.source.map(|source| source.pointer));
+            assert_eq!(pointer, expect.map(|pointer| pointer.map(str::to_owned)), "{text}");
+        }
+    }
+}

@@ -1,0 +1,340 @@
+//! Documents in the store, typed: what handlers read, and how they put a change together.
+//!
+//! A change is a closure over a [`Change`]: it reads, decides, and says what to put. What it decided by is guarded, so it
+//! lands as one revision on the state that it saw, or the closure runs again on a newer one.
+//!
+//! Names that must be unique (of zones, and of the tunnels of an account) have keys of their own, `meta/zone-name/…` and
+//! `meta/tunnel-name/…`: two who take the same name at once meet there.
+
+use std::ops::Deref;
+
+use bartizan_certs::Certs;
+use bartizan_model::Record;
+use bartizan_names::{AccountId, Name, RecordId, Timestamp, TunnelId, UserId, ZoneId, ZoneName};
+use bartizan_store::{
+    Entry, Guard, Key, Kind, Op, Prefix, ReadError, RecordQuery, Snapshot, TunnelQuery, Value, ZoneQuery,
+};
+use bartizan_v4::{
+    Account, AccountRef, StoredSettings, StoredToken, StoredTunnel, StoredUser, TunnelConfiguration, Zone,
+};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Fault};
+
+/// The number of the shape in which documents are written today.
+const FORMAT: u16 = 1;
+
+/// Users and tokens are few; a list that is longer is cut, and the rest has no access.
+const LOGINS_MAX: usize = 1_000;
+
+impl From<ReadError> for Error {
+    fn from(error: ReadError) -> Error {
+        match error {
+            ReadError::Busy => Fault::Busy.into(),
+            error => Error::internal(&error),
+        }
+    }
+}
+
+/// What the key of an owner name holds.
+#[derive(Serialize, Deserialize)]
+struct NameDocument {
+    records: usize,
+}
+
+/// What the key of a name that must be unique holds.
+#[derive(Serialize, Deserialize)]
+struct TakenDocument {
+    by: String,
+}
+
+/// One consistent state of the store.
+pub(crate) struct View(pub(crate) Snapshot);
+
+impl View {
+    fn find<T: DeserializeOwned>(&self, key: &Key) -> Result<Option<T>, Error> {
+        self.0.get(key)?.as_ref().map(document).transpose()
+    }
+
+    fn list<T: DeserializeOwned>(&self, kind: Kind) -> Result<Vec<T>, Error> {
+        self.0.list(&Prefix::kind(kind), None, LOGINS_MAX)?.iter().map(document).collect()
+    }
+
+    /// Up to `limit` keys that begin alike.
+    pub(crate) fn keys(&self, prefix: &Prefix, limit: usize) -> Result<Vec<Key>, Error> {
+        Ok(self.0.list(prefix, None, limit)?.into_iter().map(|entry| entry.key).collect())
+    }
+
+    pub(crate) fn users(&self) -> Result<Vec<StoredUser>, Error> {
+        self.list(Kind::User)
+    }
+
+    pub(crate) fn tokens(&self) -> Result<Vec<StoredToken>, Error> {
+        self.list(Kind::Token)
+    }
+
+    pub(crate) fn accounts(&self) -> Result<Vec<Account>, Error> {
+        self.list(Kind::Account)
+    }
+
+    pub(crate) fn user(&self, id: UserId) -> Result<StoredUser, Error> {
+        self.find(&Key::user(id))?.ok_or_else(|| Fault::NotAllowed.into())
+    }
+
+    pub(crate) fn account(&self, id: AccountId) -> Result<Account, Error> {
+        self.find(&Key::account(id))?.ok_or_else(|| Fault::NotAllowed.into())
+    }
+
+    /// A zone of the account; another account's is not told from none.
+    pub(crate) fn zone(&self, account: AccountId, id: ZoneId) -> Result<Zone, Error> {
+        let zone: Option<Zone> = self.find(&Key::zone(id))?;
+        zone.filter(|zone| zone.account.id == account).ok_or_else(|| Fault::ZoneUnknown.into())
+    }
+
+    pub(crate) fn zones(&self, query: &ZoneQuery) -> Result<(Vec<Zone>, u64), Error> {
+        let page = self.0.zones(query)?;
+        Ok((documents(&page.items)?, page.total))
+    }
+
+    /// The zone that has this apex, of whatever account.
+    pub(crate) fn zone_named(&self, name: &ZoneName) -> Result<Option<ZoneId>, Error> {
+        let taken: Option<TakenDocument> = self.find(&zone_name_key(name)?)?;
+        Ok(taken.and_then(|taken| taken.by.parse().ok()))
+    }
+
+    pub(crate) fn settings(&self, zone: ZoneId) -> Result<StoredSettings, Error> {
+        Ok(self.find(&Key::settings(zone))?.unwrap_or_default())
+    }
+
+    pub(crate) fn record(&self, zone: ZoneId, id: RecordId) -> Result<bartizan_v4::Record, Error> {
+        self.find(&Key::record(zone, id))?.ok_or_else(|| Fault::RecordUnknown.into())
+    }
+
+    pub(crate) fn records(&self, query: &RecordQuery) -> Result<(Vec<bartizan_v4::Record>, u64), Error> {
+        let page = self.0.records(query)?;
+        Ok((documents(&page.items)?, page.total))
+    }
+
+    pub(crate) fn records_at(&self, zone: ZoneId, owner: &Name) -> Result<Vec<bartizan_v4::Record>, Error> {
+        documents(&self.0.records_at(zone, owner)?)
+    }
+
+    /// A tunnel of the account, deleted or not.
+    pub(crate) fn tunnel(&self, account: AccountId, id: TunnelId) -> Result<StoredTunnel, Error> {
+        let tunnel: Option<StoredTunnel> = self.find(&Key::tunnel(id))?;
+        tunnel.filter(|tunnel| tunnel.account_tag == account).ok_or_else(|| Fault::TunnelUnknown.into())
+    }
+
+    pub(crate) fn tunnel_in_force(&self, account: AccountId, id: TunnelId) -> Result<StoredTunnel, Error> {
+        let tunnel = self.tunnel(account, id)?;
+        if tunnel.deleted_at.is_some() { Err(Fault::TunnelUnknown.into()) } else { Ok(tunnel) }
+    }
+
+    pub(crate) fn tunnels(&self, query: &TunnelQuery) -> Result<(Vec<StoredTunnel>, u64), Error> {
+        let page = self.0.tunnels(query)?;
+        Ok((documents(&page.items)?, page.total))
+    }
+
+    pub(crate) fn tunnel_configuration(&self, id: TunnelId) -> Result<Option<TunnelConfiguration>, Error> {
+        self.find(&Key::tunnel_config(id))
+    }
+}
+
+fn document<T: DeserializeOwned>(entry: &Entry) -> Result<T, Error> {
+    serde_json::from_str(&entry.value.json).map_err(|error| {
+        tracing::error!(key = %entry.key, %error, "a document in the store cannot be read");
+        Fault::Internal.into()
+    })
+}
+
+fn documents<T: DeserializeOwned>(entries: &[Entry]) -> Result<Vec<T>, Error> {
+    entries.iter().map(document).collect()
+}
+
+pub(crate) fn value(document: &impl Serialize) -> Result<Value, Error> {
+    let json = serde_json::to_string(document).map_err(|error| Error::internal(&error))?;
+    Ok(Value { format: FORMAT, json: json.into() })
+}
+
+fn zone_name_key(name: &ZoneName) -> Result<Key, Error> {
+    Key::parse(&format!("meta/zone-name/{name}")).map_err(|error| Error::internal(&error))
+}
+
+fn tunnel_name_key(account: AccountId, name: &str) -> Result<Key, Error> {
+    Key::parse(&format!("meta/tunnel-name/{account}/{name}")).map_err(|error| Error::internal(&error))
+}
+
+/// A change on its way: the state that it starts from, and what it does to it.
+pub(crate) struct Change {
+    view: View,
+    now: Timestamp,
+    certs: Certs,
+    pub(crate) guards: Vec<Guard>,
+    pub(crate) ops: Vec<Op>,
+}
+
+impl Deref for Change {
+    type Target = View;
+
+    fn deref(&self) -> &View {
+        &self.view
+    }
+}
+
+impl Change {
+    pub(crate) fn new(view: View, now: Timestamp, certs: Certs) -> Change {
+        Change { view, now, certs, guards: Vec::new(), ops: Vec::new() }
+    }
+
+    pub(crate) fn snapshot(&self) -> &Snapshot {
+        &self.view.0
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.now
+    }
+
+    /// Puts `document`, if nobody else changes the object meanwhile.
+    pub(crate) fn put(&mut self, key: Key, document: &impl Serialize) -> Result<(), Error> {
+        self.guard(&key)?;
+        self.ops.push(Op::Put { key, value: value(document)? });
+        Ok(())
+    }
+
+    pub(crate) fn delete(&mut self, key: Key) -> Result<(), Error> {
+        self.guard(&key)?;
+        self.ops.push(Op::Del { key });
+        Ok(())
+    }
+
+    /// The object must be as this view has it.
+    fn guard(&mut self, key: &Key) -> Result<(), Error> {
+        let guard = match self.view.0.get(key)? {
+            Some(entry) => Guard::At(key.clone(), entry.rev),
+            None => Guard::Absent(key.clone()),
+        };
+        if !self.guards.contains(&guard) {
+            self.guards.push(guard);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn create_zone(&mut self, zone: &Zone) -> Result<(), Error> {
+        let name = bartizan_model::Zone::parse_name(&zone.name)?;
+        if self.zone_named(&name)?.is_some() {
+            return Err(Fault::ZoneExists.because(&zone.name).at("/name"));
+        }
+        self.put(zone_name_key(&name)?, &TakenDocument { by: zone.id.to_string() })?;
+        self.put(Key::zone(zone.id), zone)?;
+        let ops = self.certs.for_zone(zone.id, &name, self.now).map_err(|error| Error::internal(&error))?;
+        self.ops.extend(ops);
+        Ok(())
+    }
+
+    pub(crate) fn put_zone(&mut self, zone: &Zone) -> Result<(), Error> {
+        self.put(Key::zone(zone.id), zone)
+    }
+
+    /// Everything of a zone but its records and their names.
+    pub(crate) fn delete_zone(&mut self, zone: &Zone) -> Result<(), Error> {
+        let name = bartizan_model::Zone::parse_name(&zone.name)?;
+        self.delete(Key::zone(zone.id))?;
+        self.delete(Key::settings(zone.id))?;
+        self.delete(zone_name_key(&name)?)?;
+        let ops = self.certs.remove_for_zone(&self.view.0, zone.id).map_err(|error| Error::internal(&error))?;
+        self.ops.extend(ops);
+        Ok(())
+    }
+
+    pub(crate) fn put_settings(&mut self, zone: ZoneId, settings: &StoredSettings) -> Result<(), Error> {
+        self.guards.push(Guard::Exists(Key::zone(zone)));
+        self.put(Key::settings(zone), settings)
+    }
+
+    /// Exchanges records of a zone: `gone` for `new`. All touched owner names are guarded, counted anew, and checked:
+    /// what cannot be served together is refused.
+    pub(crate) fn put_records(
+        &mut self,
+        zone: &bartizan_model::Zone,
+        gone: &[bartizan_v4::Record],
+        new: &[(Record, bartizan_v4::Record)],
+    ) -> Result<(), Error> {
+        self.guards.push(Guard::Exists(Key::zone(zone.id)));
+        for old in gone.iter().filter(|old| !new.iter().any(|(_, document)| document.id == old.id)) {
+            self.delete(Key::record(zone.id, old.id))?;
+        }
+        for (_, document) in new {
+            self.put(Key::record(zone.id, document.id), document)?;
+        }
+        let mut owners: Vec<Name> = gone.iter().map(owner).collect::<Result<_, _>>()?;
+        owners.extend(new.iter().map(|(record, _)| record.owner.clone()));
+        owners.sort_unstable();
+        owners.dedup();
+        owners.iter().try_for_each(|owner| self.put_name(zone, owner, gone, new))?;
+        for (record, _) in new.iter().filter(|(record, _)| record.proxied) {
+            let certs = self.certs.clone();
+            let ops = certs
+                .for_host(&self.view.0, zone.id, &zone.name, &record.owner, self.now)
+                .map_err(|error| Error::internal(&error))?;
+            self.ops.extend(ops);
+        }
+        Ok(())
+    }
+
+    fn put_name(
+        &mut self,
+        zone: &bartizan_model::Zone,
+        owner: &Name,
+        gone: &[bartizan_v4::Record],
+        new: &[(Record, bartizan_v4::Record)],
+    ) -> Result<(), Error> {
+        let mut records = Vec::new();
+        for document in self.records_at(zone.id, owner)? {
+            let leaves = gone.iter().any(|old| old.id == document.id);
+            if !leaves && !new.iter().any(|(_, new)| new.id == document.id) {
+                records.push(Record::parse(&document).map_err(|error| Error::internal(&error))?);
+            }
+        }
+        records.extend(new.iter().map(|(record, _)| record).filter(|record| record.owner == *owner).cloned());
+        bartizan_publish::check(&zone.name, &records)?;
+        let key = Key::name(zone.id, owner);
+        match records.len() {
+            0 => self.delete(key),
+            records => self.put(key, &NameDocument { records }),
+        }
+    }
+
+    pub(crate) fn put_tunnel(&mut self, tunnel: &StoredTunnel) -> Result<(), Error> {
+        self.put(Key::tunnel(tunnel.id), tunnel)
+    }
+
+    pub(crate) fn take_tunnel_name(&mut self, tunnel: &StoredTunnel) -> Result<(), Error> {
+        let key = tunnel_name_key(tunnel.account_tag, &tunnel.name)?;
+        if self.find::<TakenDocument>(&key)?.is_some() {
+            return Err(Error::from(Fault::TunnelExists).at("/name"));
+        }
+        self.put(key, &TakenDocument { by: tunnel.id.to_string() })
+    }
+
+    pub(crate) fn free_tunnel_name(&mut self, tunnel: &StoredTunnel) -> Result<(), Error> {
+        self.delete(tunnel_name_key(tunnel.account_tag, &tunnel.name)?)
+    }
+
+    pub(crate) fn put_tunnel_configuration(&mut self, config: &TunnelConfiguration) -> Result<(), Error> {
+        self.put(Key::tunnel_config(config.tunnel_id), config)
+    }
+
+    pub(crate) fn delete_tunnel_configuration(&mut self, id: TunnelId) -> Result<(), Error> {
+        self.delete(Key::tunnel_config(id))
+    }
+}
+
+fn owner(document: &bartizan_v4::Record) -> Result<Name, Error> {
+    Name::parse(&document.name).map_err(|error| Error::internal(&error))
+}
+
+/// An account as other objects name it.
+pub(crate) fn account_ref(account: &Account) -> AccountRef {
+    AccountRef { id: account.id, name: account.name.clone() }
+}

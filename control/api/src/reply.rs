@@ -1,0 +1,120 @@
+//! Replies: the envelope around a result, as compact JSON.
+
+use axum::body::Body;
+use axum::response::{IntoResponse, Response};
+use bartizan_store::Direction;
+use bartizan_v4::{Envelope, Message, ResultInfo};
+use http::{StatusCode, header};
+use serde::Serialize;
+
+/// What a handler returns: one result, or a page of them.
+pub(crate) struct Reply<T>(Envelope<T>);
+
+impl<T> Reply<T> {
+    pub(crate) fn of(result: T) -> Reply<T> {
+        Reply(Envelope {
+            result: Some(result),
+            success: true,
+            errors: Vec::new(),
+            messages: Vec::new(),
+            result_info: None,
+        })
+    }
+
+    /// Something that the caller should know although the call succeeded. Never under `cfd_tunnel` and `routes`: the
+    /// stock client expects strings there.
+    pub(crate) fn with_message(mut self, code: u32, text: impl Into<String>) -> Reply<T> {
+        self.0.messages.push(Message { code, message: text.into() });
+        self
+    }
+}
+
+impl<T> Reply<Vec<T>> {
+    /// Page `page` of a list in which the filter matched `total` objects.
+    pub(crate) fn page(results: Vec<T>, page: Page, total: u64) -> Reply<Vec<T>> {
+        let info = ResultInfo {
+            page: page.number.into(),
+            per_page: page.size.into(),
+            count: results.len() as u64,
+            total_count: total,
+            total_pages: total.div_ceil(page.size.into()),
+        };
+        let mut reply = Reply::of(results);
+        reply.0.result_info = Some(info);
+        reply
+    }
+}
+
+impl<T: Serialize> IntoResponse for Reply<T> {
+    fn into_response(self) -> Response {
+        json(StatusCode::OK, &self.0)
+    }
+}
+
+/// `Content-Type` is exactly `application/json`: the stock tunnel client reads no error body under any other.
+pub(crate) fn json(status: StatusCode, value: &impl Serialize) -> Response {
+    let Ok(text) = serde_json::to_vec(value) else {
+        // Not reachable: our shapes have text keys only. An empty 500 is still better than a panic.
+        return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+    };
+    let mut response = Response::new(Body::from(text));
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/json"));
+    response
+}
+
+/// Which part of a list. The size is at least 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Page {
+    pub(crate) number: u32,
+    pub(crate) size: u32,
+}
+
+/// How large the pages of a list may be.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PageSizes {
+    pub(crate) min: u32,
+    pub(crate) default: u32,
+    pub(crate) max: u32,
+}
+
+impl PageSizes {
+    /// Sizes out of range are moved into it, not refused: a client asks for 100 where 50 is the most.
+    pub(crate) fn page(self, number: Option<u32>, size: Option<u32>) -> Page {
+        Page { number: number.unwrap_or(1).max(1), size: size.unwrap_or(self.default).clamp(self.min, self.max) }
+    }
+}
+
+impl Page {
+    /// This page of a whole list.
+    pub(crate) fn cut<T>(self, list: Vec<T>) -> Vec<T> {
+        let size = self.size as usize;
+        list.into_iter().skip((self.number - 1) as usize * size).take(size).collect()
+    }
+}
+
+/// `desc` turns a list around; anything else leaves it as it is.
+pub(crate) fn direction(text: Option<&str>) -> Direction {
+    if text == Some("desc") { Direction::Descending } else { Direction::Ascending }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pages() {
+        let sizes = PageSizes { min: 5, default: 20, max: 50 };
+        for (number, size, expect) in [
+            (None, None, (1, 20)),
+            (Some(0), Some(1), (1, 5)),
+            (Some(3), Some(100), (3, 50)),
+            (Some(u32::MAX), Some(50), (u32::MAX, 50)),
+        ] {
+            let page = sizes.page(number, size);
+            assert_eq!((page.number, page.size), expect);
+        }
+        assert_eq!(sizes.page(Some(2), Some(5)).cut((0..7).collect()), [5, 6]);
+        assert!(sizes.page(Some(3), Some(5)).cut((0..7).collect::<Vec<u8>>()).is_empty());
+    }
+}

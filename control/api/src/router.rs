@@ -1,0 +1,88 @@
+//! All routes, and what is around them: normal paths outside, faults for what no route takes, no reply without an
+//! envelope.
+
+use std::convert::Infallible;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::Request;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use futures_util::FutureExt;
+use tower::ServiceExt;
+use utoipa_axum::router::OpenApiRouter;
+
+use crate::error::{Error, Fault};
+use crate::path::{self, BASE};
+use crate::state::{Api, Dependencies};
+use crate::{accounts, dns_records, edge, ips, openapi, page, probes, settings, tunnel_routes, tunnels, user, zones};
+
+/// The whole API as a service, for [`crate::serve()`] and for tests.
+pub fn router(given: Dependencies) -> Router {
+    let api = Api::new(given);
+    let (v4, document) = dialect(&api).split_for_parts();
+    let document: Arc<str> = match document.to_json() {
+        Ok(text) => text.into(),
+        // Types that serde can write always make a document; an empty one shows the mistake in the first test.
+        Err(_) => "{}".into(),
+    };
+    let v4 = v4.route("/openapi.json", get(move || async move { openapi::response(&document) }));
+    let inner = Router::new()
+        .nest(BASE, v4)
+        .route("/healthz", get(probes::healthz))
+        .route("/readyz", get(probes::readyz))
+        .route("/metrics", get(probes::metrics))
+        .route("/", get(page::page))
+        .route(page::STYLE_PATH, get(page::style))
+        .fallback(|| async { Error::from(Fault::NoRoute) })
+        .method_not_allowed_fallback(|| async { Error::from(Fault::BadMethod) })
+        .with_state(api);
+    Router::new().fallback_service(tower::service_fn(move |request| answer(inner.clone(), request)))
+}
+
+/// The routes of the dialect, with their document.
+fn dialect(api: &Api) -> OpenApiRouter<Api> {
+    OpenApiRouter::with_openapi(openapi::empty(&api.facts().version))
+        .merge(user::routes(api))
+        .merge(accounts::routes(api))
+        .merge(zones::routes(api))
+        .merge(settings::routes(api))
+        .merge(dns_records::routes(api))
+        .merge(ips::routes())
+        .merge(tunnels::routes(api))
+        .merge(tunnel_routes::routes(api))
+        .merge(edge::routes(api))
+}
+
+async fn answer(router: Router, mut request: Request) -> Result<Response, Infallible> {
+    normalise(&mut request);
+    let method = request.method().clone();
+    let path = request.uri().path().to_owned();
+    let response = match AssertUnwindSafe(router.oneshot(request)).catch_unwind().await {
+        Ok(Ok(response)) => response,
+        // The hook has printed where; the client is told nothing of it.
+        Err(_) => Error::from(Fault::Internal).into_response(),
+    };
+    tracing::debug!(%method, path, status = response.status().as_u16(), "API");
+    Ok(response)
+}
+
+fn normalise(request: &mut Request) {
+    let path = path::normal(request.uri().path());
+    if path == request.uri().path() {
+        return;
+    }
+    let target = match request.uri().query() {
+        Some(query) => format!("{path}?{query}"),
+        None => path,
+    };
+    // Its bytes were a valid target before; where they are not any more, the router sees what was sent.
+    if let Ok(target) = target.parse() {
+        let mut parts = request.uri().clone().into_parts();
+        parts.path_and_query = Some(target);
+        if let Ok(uri) = http::Uri::from_parts(parts) {
+            *request.uri_mut() = uri;
+        }
+    }
+}

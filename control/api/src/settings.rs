@@ -1,0 +1,162 @@
+//! `/zones/{zone_id}/settings`: what of a zone can be switched, as far as this edge enforces it.
+
+use axum::extract::State;
+use bartizan_model::{SettingId, SettingNote};
+use bartizan_names::{Timestamp, ZoneId};
+use bartizan_v4::{Patch, Setting, SettingBody, SettingsBody, StoredSettings};
+use serde_json::Value;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::Api;
+use crate::access::{Caller, needs};
+use crate::error::{Error, Fault};
+use crate::extract::{Body, Ids};
+use crate::permission::Permission;
+use crate::reply::Reply;
+
+/// The code of the message that says why IPv6 stays on.
+const IPV6_MESSAGE: u32 = 1_003;
+
+/// Settings changed by one call. There are fewer; a longer list repeats itself.
+const ITEMS_MAX: usize = 100;
+
+pub(crate) fn routes(api: &Api) -> OpenApiRouter<Api> {
+    OpenApiRouter::new()
+        .routes(needs(Permission::ZoneSettingsRead, api, routes!(list)))
+        .routes(needs(Permission::ZoneSettingsWrite, api, routes!(change_several)))
+        .routes(needs(Permission::ZoneSettingsRead, api, routes!(get)))
+        .routes(needs(Permission::ZoneSettingsWrite, api, routes!(change)))
+}
+
+/// All settings of a zone.
+#[utoipa::path(
+    get,
+    path = "/zones/{zone_id}/settings",
+    tag = "Zone settings",
+    params(("zone_id" = String, Path)),
+    responses((status = 200, body = bartizan_v4::Envelope<Vec<Setting>>))
+)]
+async fn list(
+    State(api): State<Api>,
+    caller: Caller,
+    Ids((zone,)): Ids<(ZoneId,)>,
+) -> Result<Reply<Vec<Setting>>, Error> {
+    let stored = api
+        .read(move |view| {
+            view.zone(caller.account, zone)?;
+            view.settings(zone)
+        })
+        .await?;
+    Ok(Reply::of(SettingId::ALL.iter().map(|id| id.show(&stored)).collect()))
+}
+
+/// One setting of a zone.
+#[utoipa::path(
+    get,
+    path = "/zones/{zone_id}/settings/{setting_id}",
+    tag = "Zone settings",
+    params(("zone_id" = String, Path), ("setting_id" = String, Path)),
+    responses((status = 200, body = bartizan_v4::Envelope<Setting>))
+)]
+async fn get(
+    State(api): State<Api>,
+    caller: Caller,
+    Ids((zone, id)): Ids<(ZoneId, String)>,
+) -> Result<Reply<Setting>, Error> {
+    let setting = api
+        .read(move |view| {
+            view.zone(caller.account, zone)?;
+            Ok(SettingId::parse(&id)?.show(&view.settings(zone)?))
+        })
+        .await?;
+    Ok(Reply::of(setting))
+}
+
+/// Changes one setting of a zone.
+#[utoipa::path(
+    patch,
+    path = "/zones/{zone_id}/settings/{setting_id}",
+    tag = "Zone settings",
+    params(("zone_id" = String, Path), ("setting_id" = String, Path)),
+    request_body = SettingBody,
+    responses((status = 200, body = bartizan_v4::Envelope<Setting>))
+)]
+async fn change(
+    State(api): State<Api>,
+    caller: Caller,
+    Ids((zone, id)): Ids<(ZoneId, String)>,
+    Body(body): Body<SettingBody>,
+) -> Result<Reply<Setting>, Error> {
+    let (setting, note) = api
+        .change(&caller, move |change| {
+            change.zone(caller.account, zone)?;
+            let mut stored = change.settings(zone)?;
+            let (setting, note) = put(&mut stored, &id, &body.value, &body.enabled, change.now())?;
+            change.put_settings(zone, &stored)?;
+            Ok((setting.show(&stored), note))
+        })
+        .await?;
+    Ok(noted(Reply::of(setting), note))
+}
+
+/// Changes several settings of a zone, all or none.
+#[utoipa::path(
+    patch,
+    path = "/zones/{zone_id}/settings",
+    tag = "Zone settings",
+    params(("zone_id" = String, Path)),
+    request_body = SettingsBody,
+    responses((status = 200, body = bartizan_v4::Envelope<Vec<Setting>>))
+)]
+async fn change_several(
+    State(api): State<Api>,
+    caller: Caller,
+    Ids((zone,)): Ids<(ZoneId,)>,
+    Body(body): Body<SettingsBody>,
+) -> Result<Reply<Vec<Setting>>, Error> {
+    if body.items.len() > ITEMS_MAX {
+        return Err(Fault::SettingValue.because(format!("there may be {ITEMS_MAX} items at most")).at("/items"));
+    }
+    let (settings, note) = api
+        .change(&caller, move |change| {
+            change.zone(caller.account, zone)?;
+            let mut stored = change.settings(zone)?;
+            let mut ids = Vec::new();
+            let mut notes = None;
+            for (index, item) in body.items.iter().enumerate() {
+                let (id, note) = put(&mut stored, &item.id, &item.value, &item.enabled, change.now())
+                    .map_err(|error| error.inside(&format!("/items/{index}")))?;
+                ids.push(id);
+                notes = notes.or(note);
+            }
+            change.put_settings(zone, &stored)?;
+            Ok((ids.iter().map(|id| id.show(&stored)).collect::<Vec<_>>(), notes))
+        })
+        .await?;
+    Ok(noted(Reply::of(settings), note))
+}
+
+fn put(
+    stored: &mut StoredSettings,
+    id: &str,
+    value: &Patch<Value>,
+    enabled: &Patch<bool>,
+    now: Timestamp,
+) -> Result<(SettingId, Option<SettingNote>), Error> {
+    let id = SettingId::parse(id)?;
+    let value = match (value, enabled) {
+        (Patch::Value(value), _) => value.clone(),
+        (_, Patch::Value(enabled)) => Value::Bool(*enabled),
+        _ => Value::Null,
+    };
+    let note = id.change(stored, &value, now)?;
+    Ok((id, note))
+}
+
+fn noted<T>(reply: Reply<T>, note: Option<SettingNote>) -> Reply<T> {
+    match note {
+        Some(note) => reply.with_message(IPV6_MESSAGE, note.text()),
+        None => reply,
+    }
+}

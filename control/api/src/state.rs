@@ -1,0 +1,271 @@
+//! What handlers share, and the two ways in which they use the store.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use bartizan_certs::Certs;
+use bartizan_names::{AccountId, Name, Timestamp, TunnelId, ZoneId, ZoneName};
+use bartizan_seal::{self as seal, TokenHash};
+use bartizan_store::{ChangeSet, CommitError, Key, Meta, Op, Prefix, Store};
+use bartizan_v4::StoredTunnel;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use http::HeaderMap;
+use tokio::sync::{mpsc, watch};
+
+use crate::access::{Caller, Credentials};
+use crate::error::{Error, Fault};
+use crate::hex::hex;
+use crate::objects::{Change, View};
+use crate::presence::{Command, Presence};
+
+/// How often a change that lost a race is tried again before the client is asked to.
+const TRIES_MAX: usize = 16;
+
+/// What is true about this edge for as long as it runs.
+#[derive(Clone, Debug)]
+pub struct Facts {
+    pub version: String,
+    /// What proxied names answer with.
+    pub addresses: Vec<IpAddr>,
+    /// The servers that zones made here name as their own.
+    pub nameservers: Vec<Name>,
+    /// The mailbox in the zones' SOA, as a name.
+    pub operator: Name,
+    /// Where connectors dial.
+    pub tunnel_edges: Vec<SocketAddr>,
+    pub dns: Vec<SocketAddr>,
+    pub http: Vec<SocketAddr>,
+    pub https: Vec<SocketAddr>,
+    pub api: Vec<SocketAddr>,
+    pub data: PathBuf,
+    /// The default zone.
+    pub domain: ZoneName,
+    pub account: AccountId,
+}
+
+/// What `bin` brings.
+pub struct Dependencies {
+    pub store: Store,
+    pub certs: Certs,
+    /// Seals the secrets of tunnels.
+    pub seal: seal::Key,
+    pub presence: watch::Receiver<Arc<Presence>>,
+    pub commands: mpsc::Sender<Command>,
+    /// OpenMetrics text of all planes.
+    pub metrics: Arc<dyn Fn() -> String + Send + Sync>,
+    /// Whether the first configuration is in force.
+    pub ready: watch::Receiver<bool>,
+    pub facts: Facts,
+}
+
+/// The state of the router.
+#[derive(Clone)]
+pub(crate) struct Api(Arc<Shared>);
+
+struct Shared {
+    given: Dependencies,
+    /// SHA-256 of the local authority's certificate, hexadecimal.
+    ca_pin: String,
+}
+
+impl Api {
+    pub(crate) fn new(given: Dependencies) -> Api {
+        let ca_pin = ca_pin(given.certs.ca_pem());
+        Api(Arc::new(Shared { given, ca_pin }))
+    }
+
+    pub(crate) fn facts(&self) -> &Facts {
+        &self.0.given.facts
+    }
+
+    pub(crate) fn ca_pem(&self) -> &str {
+        self.0.given.certs.ca_pem()
+    }
+
+    pub(crate) fn ca_pin(&self) -> &str {
+        &self.0.ca_pin
+    }
+
+    pub(crate) fn presence(&self) -> Arc<Presence> {
+        self.0.given.presence.borrow().clone()
+    }
+
+    /// Asks the tunnel plane. A full queue drops the command: connectors that should be cut off are refused when they
+    /// come again, and the caller may ask again.
+    pub(crate) fn command(&self, command: Command) {
+        if let Err(error) = self.0.given.commands.try_send(command) {
+            tracing::warn!(%error, "a command to the tunnels was dropped");
+        }
+    }
+
+    pub(crate) fn is_ready(&self) -> bool {
+        *self.0.given.ready.borrow()
+    }
+
+    pub(crate) fn metrics(&self) -> String {
+        (self.0.given.metrics)()
+    }
+
+    /// The secret of a tunnel as it is stored.
+    pub(crate) fn seal(&self, tunnel: TunnelId, secret: &[u8]) -> String {
+        BASE64.encode(self.0.given.seal.seal(&context(tunnel), secret))
+    }
+
+    /// The secret of a stored tunnel.
+    pub(crate) fn unseal(&self, tunnel: &StoredTunnel) -> Result<Vec<u8>, Error> {
+        let sealed = BASE64.decode(&tunnel.sealed_secret).map_err(|error| Error::internal(&error))?;
+        self.0.given.seal.open(&context(tunnel.id), &sealed).map_err(|error| Error::internal(&error))
+    }
+
+    /// Reads one consistent state of the store, on a blocking thread.
+    pub(crate) async fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&View) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let store = self.0.given.store.clone();
+        blocking(move || read(&View(store.read()?))).await
+    }
+
+    /// Runs `plan` on the newest state and commits what it put together as one revision. When somebody else was faster,
+    /// it runs again on the state that they left.
+    pub(crate) async fn change<T: Send + 'static>(
+        &self,
+        caller: &Caller,
+        plan: impl Fn(&mut Change) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let given = &self.0.given;
+        let (store, certs, actor) = (given.store.clone(), given.certs.clone(), caller.actor());
+        blocking(move || change(&store, &certs, &actor, plan)).await
+    }
+
+    pub(crate) async fn delete_zone(&self, caller: Caller, id: ZoneId) -> Result<(), Error> {
+        let given = &self.0.given;
+        let (store, certs) = (given.store.clone(), given.certs.clone());
+        blocking(move || delete_zone(&store, &certs, &caller, id)).await
+    }
+
+    /// Who has the credentials of a request.
+    pub(crate) async fn caller(&self, headers: &HeaderMap) -> Result<Caller, Error> {
+        let credentials = Credentials::read(headers)?;
+        let unknown = credentials.unknown();
+        let (email, secret) = match credentials {
+            Credentials::Token(token) => (None, token),
+            Credentials::Key { email, key } => (Some(email.to_owned()), key),
+        };
+        let hash = seal::hash_token(secret);
+        self.read(move |view| match email {
+            None => by_token(view, &hash),
+            Some(email) => by_key(view, &email, &hash),
+        })
+        .await?
+        .ok_or_else(|| unknown.into())
+    }
+}
+
+/// A sealed secret opens for its own tunnel only.
+fn context(tunnel: TunnelId) -> Vec<u8> {
+    format!("tunnel/{tunnel}").into_bytes()
+}
+
+fn by_token(view: &View, hash: &TokenHash) -> Result<Option<Caller>, Error> {
+    let found = view.tokens()?.into_iter().find(|token| is(&token.sha256, hash));
+    let Some(token) = found.filter(|token| token.status == "active") else { return Ok(None) };
+    Ok(Some(Caller { user: token.user, account: token.account, token: Some(token.id) }))
+}
+
+fn by_key(view: &View, email: &str, hash: &TokenHash) -> Result<Option<Caller>, Error> {
+    let found = view.users()?.into_iter().find(|user| is(&user.key_sha256, hash));
+    let Some(user) = found.filter(|user| user.email.eq_ignore_ascii_case(email)) else { return Ok(None) };
+    // A user has one account here, the first.
+    let account = view.accounts()?.into_iter().next();
+    Ok(account.map(|account| Caller { user: user.id, account: account.id, token: None }))
+}
+
+/// Compared in constant time.
+fn is(stored: &str, hash: &TokenHash) -> bool {
+    stored.parse().is_ok_and(|stored: TokenHash| stored == *hash)
+}
+
+/// See [`Api::change`]. Blocks.
+pub(crate) fn change<T>(
+    store: &Store,
+    certs: &Certs,
+    actor: &str,
+    plan: impl Fn(&mut Change) -> Result<T, Error>,
+) -> Result<T, Error> {
+    for _ in 0..TRIES_MAX {
+        let mut change = Change::new(View(store.read()?), now(), certs.clone());
+        let result = plan(&mut change)?;
+        let Change { guards, ops, .. } = change;
+        if ops.is_empty() {
+            return Ok(result);
+        }
+        let meta = Meta { at: now(), actor: actor.to_owned(), request_id: seal::random() };
+        match store.commit(ChangeSet { guards, ops, meta }) {
+            Ok(_) => return Ok(result),
+            Err(CommitError::Conflict { .. }) => {}
+            Err(CommitError::TooLarge { .. }) => return Err(Fault::LargeBody.into()),
+            Err(error) => return Err(Error::internal(&error)),
+        }
+    }
+    Err(Fault::Busy.into())
+}
+
+/// Deletes a zone with all that is in it: in one revision, or for a large zone the zone first, so that it is out of force
+/// at once, and then what is left of it. Blocks.
+fn delete_zone(store: &Store, certs: &Certs, caller: &Caller, id: ZoneId) -> Result<(), Error> {
+    let actor = caller.actor();
+    change(store, certs, &actor, |change| {
+        let zone = change.zone(caller.account, id)?;
+        change.delete_zone(&zone)?;
+        let keys = contents(change, id)?;
+        change.ops.extend(keys.into_iter().map(|key| Op::Del { key }));
+        Ok(())
+    })?;
+    // Records need their zone to be there, so none can be added any more: this ends.
+    loop {
+        let keys = contents(&View(store.read()?), id)?;
+        if keys.is_empty() {
+            return Ok(());
+        }
+        let ops = keys.into_iter().map(|key| Op::Del { key }).collect();
+        let meta = Meta { at: now(), actor: actor.clone(), request_id: seal::random() };
+        store.commit(ChangeSet { guards: Vec::new(), ops, meta }).map_err(|error| Error::internal(&error))?;
+    }
+}
+
+/// Some records and owner names of a zone.
+fn contents(view: &View, zone: ZoneId) -> Result<Vec<Key>, Error> {
+    let mut keys = view.keys(&Prefix::records(zone), PIECE_MAX)?;
+    keys.extend(view.keys(&Prefix::names(zone), PIECE_MAX)?);
+    Ok(keys)
+}
+
+/// Records, and owner names, that are deleted in one revision. Well below what the store takes, so that others get their
+/// turn between.
+const PIECE_MAX: usize = 25_000;
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Error> + Send + 'static) -> Result<T, Error> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(Error::internal(&error)))
+}
+
+pub(crate) fn now() -> Timestamp {
+    SystemTime::now().into()
+}
+
+/// The hash by which a connector knows our authority: over the certificate as DER. Empty if there is no certificate.
+fn ca_pin(pem: &str) -> String {
+    let body: String = pem
+        .lines()
+        .skip_while(|line| !line.starts_with("-----BEGIN"))
+        .skip(1)
+        .take_while(|line| !line.starts_with("-----END"))
+        .collect();
+    match BASE64.decode(body) {
+        Ok(der) if !der.is_empty() => hex(&seal::sha256(&der)),
+        _ => String::new(),
+    }
+}

@@ -1,0 +1,117 @@
+//! `/zones/{zone_id}/tunnels/{tunnel_id}/routes`: a host leads to a tunnel by a proxied CNAME. The stock client calls it;
+//! the same record made by hand does the same.
+
+use axum::extract::State;
+use bartizan_model::{Record, Stamp, Zone, tunnel_name};
+use bartizan_names::{Name, RecordId, RecordType, TunnelId, ZoneId};
+use bartizan_v4::{Patch, RecordBody, RouteBody, RouteResult};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::Api;
+use crate::access::{Caller, needs};
+use crate::dns_records::zone_of;
+use crate::error::{Error, Fault};
+use crate::extract::{Body, Ids};
+use crate::objects::Change;
+use crate::permission::Permission;
+use crate::reply::Reply;
+
+pub(crate) fn routes(api: &Api) -> OpenApiRouter<Api> {
+    OpenApiRouter::new().routes(needs(Permission::DnsWrite, api, routes!(put)))
+}
+
+/// Lets a host lead to a tunnel.
+#[utoipa::path(
+    put,
+    path = "/zones/{zone_id}/tunnels/{tunnel_id}/routes",
+    tag = "Tunnels",
+    params(("zone_id" = String, Path), ("tunnel_id" = String, Path)),
+    request_body = RouteBody,
+    responses((status = 200, body = bartizan_v4::Envelope<RouteResult>))
+)]
+async fn put(
+    State(api): State<Api>,
+    caller: Caller,
+    Ids((zone, tunnel)): Ids<(ZoneId, TunnelId)>,
+    Body(body): Body<RouteBody>,
+) -> Result<Reply<RouteResult>, Error> {
+    if body.kind.value().is_some_and(|kind| kind != "dns") {
+        return Err(Fault::RouteInvalid.because("type must be dns").at("/type"));
+    }
+    let overwrite = body.overwrite_existing.value() == Some(&true);
+    let actor = caller.clone();
+    let result = api
+        .change(&actor, move |change| {
+            let zone = zone_of(change, &caller, zone)?;
+            change.tunnel_in_force(caller.account, tunnel)?;
+            let host = host(&zone, body.user_hostname.value())?;
+            lead(change, &zone, &host, tunnel, overwrite)
+        })
+        .await?;
+    Ok(Reply::of(result))
+}
+
+/// The host: whole, or one label of the zone. Anything else with a dot was meant for another zone.
+fn host(zone: &Zone, given: Option<&String>) -> Result<Name, Error> {
+    let text = given.map(|text| text.trim()).unwrap_or_default();
+    let invalid = |detail: String| Fault::RouteInvalid.because(detail).at("/user_hostname");
+    let name = Name::parse(text).ok().filter(Name::is_host);
+    let name = name.ok_or_else(|| invalid(format!("user_hostname must be a host name in {}", zone.name)))?;
+    match (zone.name.contains(&name), name.labels().next(), name.labels().count()) {
+        (true, _, _) => Ok(name),
+        (false, Some(label), 1) => zone.name.as_name().child(label).map_err(|error| invalid(error.to_string())),
+        _ => Err(invalid(format!("{name} is not in the zone {}", zone.name))),
+    }
+}
+
+fn lead(
+    change: &mut Change,
+    zone: &Zone,
+    host: &Name,
+    tunnel: TunnelId,
+    overwrite: bool,
+) -> Result<RouteResult, Error> {
+    let documents = change.records_at(zone.id, host)?;
+    let records: Vec<Record> =
+        documents.iter().map(Record::parse).collect::<Result<_, _>>().map_err(|error| Error::internal(&error))?;
+    let result = |cname: &str, id: RecordId| RouteResult {
+        cname: cname.to_owned(),
+        name: host.to_string(),
+        dns_tag: id.to_string(),
+    };
+    if let Some(same) = records.iter().find(|record| record.tunnel_target() == Some(tunnel)) {
+        return Ok(result("unchanged", same.id));
+    }
+    let in_the_way: Vec<bartizan_v4::Record> = records
+        .iter()
+        .zip(&documents)
+        .filter(|(record, _)| matches!(record.data.rtype(), RecordType::A | RecordType::AAAA | RecordType::CNAME))
+        .map(|(_, document)| document.clone())
+        .collect();
+    if !in_the_way.is_empty() && !overwrite {
+        return Err(Fault::HostTaken
+            .because(format!("{host}; set overwrite_existing to replace it"))
+            .at("/user_hostname"));
+    }
+    // The first record in the way becomes the route, so that its id lives on.
+    let (id, created_on) = match in_the_way.first() {
+        Some(old) => (old.id, old.created_on),
+        None => (RecordId::from_bytes(bartizan_seal::random()), change.now()),
+    };
+    let stamp = Stamp { id, created_on, modified_on: change.now() };
+    let (record, mut document) = Record::parse_body(zone, stamp, &body(host, tunnel))?;
+    document.meta.managed_by_argo_tunnel = true;
+    change.put_records(zone, &in_the_way, &[(record, document)])?;
+    Ok(result(if in_the_way.is_empty() { "new" } else { "updated" }, id))
+}
+
+fn body(host: &Name, tunnel: TunnelId) -> RecordBody {
+    RecordBody {
+        name: Patch::Value(host.to_string()),
+        kind: Patch::Value(RecordType::CNAME.to_string()),
+        content: Patch::Value(tunnel_name(tunnel)),
+        proxied: Patch::Value(true),
+        ..RecordBody::default()
+    }
+}

@@ -1,0 +1,267 @@
+//! `/zones`: the names that this edge answers for. A zone is active and served from the moment it exists.
+
+use axum::extract::State;
+use bartizan_model::Zone;
+use bartizan_names::{AccountId, Name, Timestamp, ZoneId, ZoneName};
+use bartizan_store::{Match, Text, ZoneOrder, ZoneQuery};
+use bartizan_v4::zone::{Meta, Owner, Plan};
+use bartizan_v4::{Account, AccountRef, Deleted, Patch, ZoneBody, ZonePatch};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::Api;
+use crate::access::{Caller, needs};
+use crate::error::{Error, Fault};
+use crate::extract::{Body, Ids, Query};
+use crate::objects::account_ref;
+use crate::permission::Permission;
+use crate::reply::{Page, PageSizes, Reply, direction};
+
+pub(crate) fn routes(api: &Api) -> OpenApiRouter<Api> {
+    OpenApiRouter::new()
+        .routes(needs(Permission::ZoneRead, api, routes!(list)))
+        .routes(needs(Permission::ZoneWrite, api, routes!(create)))
+        .routes(needs(Permission::ZoneRead, api, routes!(get)))
+        .routes(needs(Permission::ZoneWrite, api, routes!(change)))
+        .routes(needs(Permission::ZoneWrite, api, routes!(delete)))
+}
+
+#[derive(Default, serde::Deserialize, utoipa::IntoParams)]
+struct Params {
+    /// The whole name; `contains:`, `starts_with:` and `ends_with:` in front ask for a part.
+    name: Option<String>,
+    status: Option<String>,
+    #[serde(rename = "account.id")]
+    account_id: Option<String>,
+    #[serde(rename = "account.name")]
+    account_name: Option<String>,
+    /// `name` (the default), `status`, `account.id` or `account.name`; the last two leave the order by name.
+    order: Option<String>,
+    direction: Option<String>,
+    /// `all` (the default) or `any`.
+    #[serde(rename = "match")]
+    combine: Option<String>,
+    page: Option<u32>,
+    per_page: Option<u32>,
+}
+
+/// The zones of the caller's account.
+#[utoipa::path(
+    get,
+    path = "/zones",
+    tag = "Zones",
+    params(Params),
+    responses((status = 200, body = bartizan_v4::Envelope<Vec<bartizan_v4::Zone>>))
+)]
+async fn list(
+    State(api): State<Api>,
+    caller: Caller,
+    Query(params): Query<Params>,
+) -> Result<Reply<Vec<bartizan_v4::Zone>>, Error> {
+    let page = PageSizes { min: 5, default: 20, max: 50 }.page(params.page, params.per_page);
+    let (zones, total) = api
+        .read(move |view| {
+            let account = view.account(caller.account)?;
+            match params.query(&account, page) {
+                Some(query) => view.zones(&query),
+                None => Ok((Vec::new(), 0)),
+            }
+        })
+        .await?;
+    Ok(Reply::page(zones, page, total))
+}
+
+impl Params {
+    /// None where nothing can match: the zones of another account.
+    fn query(self, account: &Account, page: Page) -> Option<ZoneQuery> {
+        let given = |text: Option<String>| text.filter(|text| !text.is_empty());
+        let differs = |wanted: Option<String>, is: &str| given(wanted).is_some_and(|wanted| wanted != is);
+        if differs(self.account_id, &account.id.to_string()) || differs(self.account_name, &account.name) {
+            return None;
+        }
+        let (name, status) = (given(self.name), given(self.status));
+        // The account is no filter of the client's: it bounds whatever else is asked for.
+        let any = self.combine.as_deref() == Some("any") && name.is_some() && status.is_some();
+        if any && status.as_deref() == Some("active") {
+            return Params { name: None, status: None, ..Params::default() }.query(account, page);
+        }
+        Some(ZoneQuery {
+            name: name.iter().map(|text| name_test(text)).collect(),
+            account: Some(account.id),
+            status: status.filter(|_| !any),
+            matching: Match::All,
+            only: None,
+            order: if self.order.as_deref() == Some("status") { ZoneOrder::Status } else { ZoneOrder::Name },
+            direction: direction(self.direction.as_deref()),
+            page: page.number,
+            per_page: page.size,
+        })
+    }
+}
+
+fn name_test(text: &str) -> Text {
+    match text.split_once(':') {
+        Some(("contains", part)) => Text::Contains(part.to_owned()),
+        Some(("starts_with", part)) => Text::StartsWith(part.to_owned()),
+        Some(("ends_with", part)) => Text::EndsWith(part.to_owned()),
+        Some(("equal", name)) => Text::Exact(name.to_owned()),
+        _ => Text::Exact(text.to_owned()),
+    }
+}
+
+/// Makes a zone, with a certificate for its name and the names one label below.
+#[utoipa::path(
+    post,
+    path = "/zones",
+    tag = "Zones",
+    request_body = ZoneBody,
+    responses((status = 200, body = bartizan_v4::Envelope<bartizan_v4::Zone>))
+)]
+async fn create(
+    State(api): State<Api>,
+    caller: Caller,
+    Body(body): Body<ZoneBody>,
+) -> Result<Reply<bartizan_v4::Zone>, Error> {
+    let text = body.name.value().ok_or_else(|| Fault::ZoneName.because("name is missing").at("/name"))?;
+    let name = Zone::parse_name(text)?;
+    if body.account.value().and_then(|account| account.id.value()).is_some_and(|id| *id != caller.account) {
+        return Err(Error::from(Fault::NotAllowed).at("/account/id"));
+    }
+    check_kind(&body.kind)?;
+    let nameservers = api.facts().nameservers.clone();
+    let zone = api
+        .change(&caller, move |change| {
+            let account = account_ref(&change.account(caller.account)?);
+            let id = ZoneId::from_bytes(bartizan_seal::random());
+            let zone = document(id, &name, &nameservers, account, change.now());
+            change.create_zone(&zone)?;
+            Ok(zone)
+        })
+        .await?;
+    Ok(Reply::of(zone))
+}
+
+/// One zone.
+#[utoipa::path(
+    get,
+    path = "/zones/{zone_id}",
+    tag = "Zones",
+    params(("zone_id" = String, Path)),
+    responses((status = 200, body = bartizan_v4::Envelope<bartizan_v4::Zone>))
+)]
+async fn get(
+    State(api): State<Api>,
+    caller: Caller,
+    Ids((id,)): Ids<(ZoneId,)>,
+) -> Result<Reply<bartizan_v4::Zone>, Error> {
+    Ok(Reply::of(api.read(move |view| view.zone(caller.account, id)).await?))
+}
+
+/// Pauses a zone, or ends the pause.
+#[utoipa::path(
+    patch,
+    path = "/zones/{zone_id}",
+    tag = "Zones",
+    params(("zone_id" = String, Path)),
+    request_body = ZonePatch,
+    responses((status = 200, body = bartizan_v4::Envelope<bartizan_v4::Zone>))
+)]
+async fn change(
+    State(api): State<Api>,
+    caller: Caller,
+    Ids((id,)): Ids<(ZoneId,)>,
+    Body(patch): Body<ZonePatch>,
+) -> Result<Reply<bartizan_v4::Zone>, Error> {
+    check_kind(&patch.kind)?;
+    let zone = api
+        .change(&caller, move |change| {
+            let mut zone = change.zone(caller.account, id)?;
+            let paused = match patch.paused {
+                Patch::Absent => zone.paused,
+                Patch::Null => false,
+                Patch::Value(paused) => paused,
+            };
+            if paused != zone.paused {
+                zone = bartizan_v4::Zone { paused, modified_on: change.now(), ..zone };
+                change.put_zone(&zone)?;
+            }
+            Ok(zone)
+        })
+        .await?;
+    Ok(Reply::of(zone))
+}
+
+/// Deletes a zone with all that is in it.
+#[utoipa::path(
+    delete,
+    path = "/zones/{zone_id}",
+    tag = "Zones",
+    params(("zone_id" = String, Path)),
+    responses((status = 200, body = bartizan_v4::Envelope<Deleted>))
+)]
+async fn delete(State(api): State<Api>, caller: Caller, Ids((id,)): Ids<(ZoneId,)>) -> Result<Reply<Deleted>, Error> {
+    api.delete_zone(caller, id).await?;
+    Ok(Reply::of(Deleted { id: id.to_string() }))
+}
+
+fn check_kind(kind: &Patch<String>) -> Result<(), Error> {
+    match kind.value().map(String::as_str) {
+        None | Some("full") => Ok(()),
+        Some(_) => Err(Error::from(Fault::ZoneKind).at("/type")),
+    }
+}
+
+/// The document of a new zone.
+pub(crate) fn document(
+    id: ZoneId,
+    name: &ZoneName,
+    nameservers: &[Name],
+    account: AccountRef,
+    now: Timestamp,
+) -> bartizan_v4::Zone {
+    bartizan_v4::Zone {
+        id,
+        name: name.to_string(),
+        status: "active".to_owned(),
+        paused: false,
+        kind: "full".to_owned(),
+        development_mode: 0,
+        name_servers: nameservers.iter().map(ToString::to_string).collect(),
+        original_name_servers: None,
+        original_registrar: None,
+        original_dnshost: None,
+        modified_on: now,
+        created_on: now,
+        activated_on: now,
+        vanity_name_servers: Vec::new(),
+        meta: Meta {
+            step: 0,
+            custom_certificate_quota: 0,
+            page_rule_quota: 0,
+            phishing_detected: false,
+            multiple_railguns_allowed: false,
+            cdn_only: false,
+            dns_only: false,
+            foundation_dns: false,
+        },
+        owner: owner(account.id, &account.name),
+        account,
+        permissions: Permission::ALL.iter().filter_map(|permission| permission.of_zone()).map(str::to_owned).collect(),
+        plan: Plan {
+            id: "94f3b7b768b0458b56d2cac4fe5ec0f9".to_owned(),
+            name: "Enterprise Website".to_owned(),
+            price: 0,
+            currency: "USD".to_owned(),
+            frequency: String::new(),
+            is_subscribed: true,
+            can_subscribe: false,
+            legacy_id: "enterprise".to_owned(),
+            legacy_discount: false,
+            externally_managed: false,
+        },
+    }
+}
+
+fn owner(account: AccountId, name: &str) -> Owner {
+    Owner { id: account.to_string(), name: name.to_owned(), kind: "organization".to_owned() }
+}

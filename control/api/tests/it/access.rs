@@ -1,0 +1,142 @@
+//! Who may call, and what is no call at all.
+
+use crate::edge::{EMAIL, Edge, KEY, TOKEN};
+
+#[test]
+fn both_ways_to_authenticate() {
+    let edge = Edge::new();
+    let bearer = format!("Bearer {TOKEN}");
+    let foreign = format!("Bearer {}", "A".repeat(40));
+    let good = [("x-auth-email", EMAIL), ("x-auth-key", KEY)];
+    for (headers, path, expect) in [
+        (vec![], "/zones", "400 9106"),
+        (vec![("authorization", bearer.as_str())], "/zones", "200"),
+        (good.to_vec(), "/zones", "200"),
+        (vec![("x-auth-email", "USER@example.com"), ("x-auth-key", KEY)], "/zones", "200"),
+        (vec![("authorization", foreign.as_str())], "/zones", "403 9109"),
+        (vec![("authorization", "Bearer short")], "/zones", "400 6003"),
+        (vec![("authorization", "Basic abc")], "/zones", "400 6003"),
+        (vec![("x-auth-email", EMAIL), ("x-auth-key", "0000000000000000000")], "/zones", "403 9103"),
+        (vec![("x-auth-email", "other@example.com"), ("x-auth-key", KEY)], "/zones", "403 9103"),
+        (vec![("x-auth-email", "nobody"), ("x-auth-key", KEY)], "/zones", "400 6003"),
+        (vec![("x-auth-key", KEY)], "/zones", "400 9106"),
+        // The bearer token wins.
+        ([good.to_vec(), vec![("authorization", foreign.as_str())]].concat(), "/zones", "403 9109"),
+        (vec![("authorization", foreign.as_str())], "/user/tokens/verify", "401 1000"),
+        (vec![("authorization", "Bearer short")], "/user/tokens/verify", "400 6003"),
+        (good.to_vec(), "/user/tokens/verify", "401 1000"),
+        (vec![], "/user/tokens/verify", "400 9106"),
+        (vec![], "/ips", "200"),
+        (vec![], "/bartizan/edge", "400 9106"),
+    ] {
+        let answer = edge.send_as(&headers, "GET", &format!("/client/v4{path}"), "");
+        assert_eq!(answer.verdict(), expect, "{headers:?} {path}");
+    }
+    let malformed = edge.send_as(&[("authorization", "Basic abc")], "GET", "/client/v4/zones", "").json();
+    assert_eq!(malformed["errors"][0]["error_chain"][0]["code"], 6111);
+}
+
+#[test]
+fn who_i_am() {
+    let edge = Edge::new();
+    assert_eq!(edge.get("/user").result()["email"], EMAIL);
+    assert_eq!(edge.get("/user/tokens/verify").result()["status"], "active");
+    assert_eq!(edge.get("/accounts").result()[0]["id"], edge.account());
+    assert_eq!(edge.get(&format!("/accounts/{}", edge.account())).result()["name"], "Main account");
+    assert_eq!(edge.get("/memberships").result()[0]["account"]["id"], edge.account());
+    assert_eq!(edge.get("/ips").result()["ipv6_cidrs"][0], "::1/128");
+    let facts = edge.get("/bartizan/edge").result();
+    assert_eq!(facts["tunnel"][0], "127.0.0.1:7844");
+    assert!(facts["ca"].as_str().unwrap().starts_with("-----BEGIN CERTIFICATE-----"));
+}
+
+#[test]
+fn what_no_route_takes() {
+    let edge = Edge::new();
+    let before = edge.revision();
+    let account = edge.account();
+    for (method, path, expect) in [
+        ("GET", "/nonsense".to_owned(), "404 7003"),
+        ("GET", String::new(), "404 7003"),
+        ("GET", "/user/load_balancers/pools".to_owned(), "404 7003"),
+        ("GET", "/zones/xyz".to_owned(), "400 7003"),
+        ("GET", format!("/zones/{}", "0".repeat(32)), "404 1001"),
+        ("GET", format!("/zones/{}/dns_records/1", edge.zone()), "400 7003"),
+        ("DELETE", "/zones".to_owned(), "405 10405"),
+        ("PATCH", "/ips".to_owned(), "405 10405"),
+        ("GET", format!("/accounts/{}", "0".repeat(32)), "403 9109"),
+        ("GET", "/accounts/xyz/cfd_tunnel".to_owned(), "400 7003"),
+        ("GET", format!("/accounts/{account}/cfd_tunnel/{account}"), "400 7003"),
+        ("GET", "/zones?page=first".to_owned(), "400 6008"),
+        ("GET", "/zones?page=-1".to_owned(), "400 6008"),
+        ("GET", "/zones?unknown=x".to_owned(), "200"),
+    ] {
+        assert_eq!(edge.call(method, &path, "").verdict(), expect, "{method} {path}");
+    }
+    assert_eq!(edge.send_as(&[], "GET", "/elsewhere", "").verdict(), "404 7003");
+    let chain = edge.get("/nonsense").json();
+    assert_eq!(chain["errors"][0]["error_chain"][0]["code"], 7000);
+    assert_eq!(edge.revision(), before);
+}
+
+#[test]
+fn spellings_of_paths() {
+    let edge = Edge::new();
+    let account = edge.account();
+    for path in [
+        "//zones".to_owned(),
+        "/zones/".to_owned(),
+        "/zones/?name=bartizan.localhost".to_owned(),
+        format!("/organizations/{account}"),
+        format!("/accounts/{account}/tunnels"),
+        format!("/organizations/{account}/cfd_tunnel/"),
+        "/user/tunnels".to_owned(),
+    ] {
+        assert_eq!(edge.get(&path).verdict(), "200", "{path}");
+    }
+    assert_eq!(edge.get("/zones/?name=bartizan.localhost").json()["result_info"]["total_count"], 1);
+}
+
+#[test]
+fn probes_need_no_login() {
+    let edge = Edge::new();
+    let ask = |path| edge.send_as(&[], "GET", path, "");
+    assert_eq!(ask("/healthz").status, 200);
+    assert_eq!(ask("/readyz").status, 503);
+    edge.ready.send_replace(true);
+    assert_eq!(ask("/readyz").status, 200);
+    let metrics = ask("/metrics");
+    assert_eq!(metrics.text, "# EOF\n");
+    assert!(metrics.headers["content-type"].to_str().unwrap().starts_with("application/openmetrics-text"));
+}
+
+#[test]
+fn the_page_is_for_this_machine() {
+    let edge = Edge::new();
+    edge.post(&edge.records(), r#"{"type":"A","name":"app","content":"192.0.2.1","proxied":true}"#).result();
+    edge.post("/user/tunnels", r#"{"name":"<office>"}"#).result();
+    let page = edge.send_as(&[("host", "localhost:8787")], "GET", "/", "");
+    assert_eq!(page.status, 200);
+    for expect in [
+        "bartizan.localhost",
+        "https://app.bartizan.localhost:8443/",
+        "&lt;office&gt;",
+        "inactive",
+        "dig @127.0.0.1 -p 5300",
+    ] {
+        assert!(page.text.contains(expect), "{expect} in {}", page.text);
+    }
+    for secret in [TOKEN, KEY, EMAIL, "<office>", "<script", "style="] {
+        assert!(!page.text.contains(secret), "{secret}");
+    }
+    assert!(page.headers["content-security-policy"].to_str().unwrap().starts_with("default-src 'none'"));
+    let style = edge.send_as(&[], "GET", "/page.css", "");
+    assert_eq!(
+        (style.status.as_u16(), &style.headers["content-type"]),
+        (200, &"text/css; charset=utf-8".parse().unwrap())
+    );
+
+    let foreign = edge.send_as(&[("host", "edge.example")], "GET", "/", "");
+    assert_eq!(foreign.status, 403);
+    assert!(!foreign.text.contains("bartizan.localhost"));
+}

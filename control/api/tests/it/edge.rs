@@ -1,0 +1,181 @@
+//! A router over a real store in a temporary directory, and calls of it.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::ConnectInfo;
+use bartizan_api::{Administrator, Command, Dependencies, Facts, Peer, Presence, Preset, bootstrap, router};
+use bartizan_certs::{Ca, Certs};
+use bartizan_model::Zone;
+use bartizan_names::Name;
+use bartizan_store::Store;
+use http::{Request, StatusCode};
+use http_body_util::BodyExt;
+use serde_json::Value;
+use tokio::sync::{mpsc, watch};
+use tower::ServiceExt;
+
+pub(crate) const EMAIL: &str = "user@example.com";
+/// As printed in the posts, 45 characters.
+pub(crate) const KEY: &str = "c2547eb745079dac9320b638f5e225cf483cc5cfdda41";
+pub(crate) const TOKEN: &str = "0123456789abcdefghijABCDEFGHIJ_-0123456789";
+
+pub(crate) struct Edge {
+    pub(crate) router: Router,
+    pub(crate) store: Store,
+    pub(crate) administrator: Administrator,
+    pub(crate) presence: watch::Sender<Arc<Presence>>,
+    pub(crate) commands: mpsc::Receiver<Command>,
+    pub(crate) ready: watch::Sender<bool>,
+    _directory: tempfile::TempDir,
+    runtime: tokio::runtime::Runtime,
+}
+
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: http::HeaderMap,
+    pub(crate) text: String,
+}
+
+impl Answer {
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {}", self.text))
+    }
+
+    /// The result of a call that went well.
+    pub(crate) fn result(&self) -> Value {
+        let json = self.json();
+        assert_eq!((self.status, &json["success"]), (StatusCode::OK, &Value::Bool(true)), "{}", self.text);
+        json["result"].clone()
+    }
+
+    /// `status code pointer` of the first error, or `200`.
+    pub(crate) fn verdict(&self) -> String {
+        let json = self.json();
+        let mut verdict = self.status.as_u16().to_string();
+        if let Some(error) = json["errors"].get(0) {
+            assert_eq!((&json["success"], &json["result"]), (&Value::Bool(false), &Value::Null), "{}", self.text);
+            verdict += &format!(" {}", error["code"]);
+            if let Some(pointer) = error["source"]["pointer"].as_str() {
+                verdict += &format!(" {pointer}");
+            }
+        }
+        verdict
+    }
+}
+
+pub(crate) fn certs(directory: &std::path::Path) -> (Certs, bartizan_seal::Key) {
+    let key = || bartizan_seal::Key::load_or_create(&directory.join("seal.key")).unwrap();
+    let ca = Ca::load_or_create(directory, &key(), SystemTime::now().into()).unwrap();
+    (Certs::new(ca, key()), key())
+}
+
+impl Edge {
+    pub(crate) fn new() -> Edge {
+        let (mut edge, given) = Edge::without_router();
+        edge.router = router(given);
+        edge
+    }
+
+    /// For those who serve what is given in another way.
+    pub(crate) fn without_router() -> (Edge, Dependencies) {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path()).unwrap();
+        let (certs, seal) = certs(directory.path());
+        let preset = Preset { token: Some(TOKEN.to_owned()), email: Some(EMAIL.to_owned()), key: Some(KEY.to_owned()) };
+        let domain = Zone::parse_name("bartizan.localhost").unwrap();
+        let nameservers = vec![Name::parse("ns1.bartizan.localhost").unwrap()];
+        let administrator = bootstrap(&store, &certs, directory.path(), &preset, &domain, &nameservers).unwrap();
+        let socket = |text: &str| vec![text.parse::<SocketAddr>().unwrap()];
+        let facts = Facts {
+            version: "0.0.0".to_owned(),
+            addresses: vec!["127.0.0.1".parse().unwrap(), "::1".parse().unwrap()],
+            nameservers,
+            operator: Name::parse("hostmaster.bartizan.localhost").unwrap(),
+            tunnel_edges: socket("127.0.0.1:7844"),
+            dns: socket("127.0.0.1:5300"),
+            http: socket("127.0.0.1:8080"),
+            https: socket("127.0.0.1:8443"),
+            api: socket("127.0.0.1:8787"),
+            data: directory.path().to_owned(),
+            domain,
+            account: administrator.account_id,
+        };
+        let (presence, presence_seen) = watch::channel(Arc::new(Presence::default()));
+        let (command, commands) = mpsc::channel(8);
+        let (ready, ready_seen) = watch::channel(false);
+        let given = Dependencies {
+            store: store.clone(),
+            certs,
+            seal,
+            presence: presence_seen,
+            commands: command,
+            metrics: Arc::new(|| "# EOF\n".to_owned()),
+            ready: ready_seen,
+            facts,
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let router = Router::new();
+        (Edge { router, store, administrator, presence, commands, ready, _directory: directory, runtime }, given)
+    }
+
+    pub(crate) fn zone(&self) -> String {
+        self.administrator.zone.id.to_string()
+    }
+
+    pub(crate) fn account(&self) -> String {
+        self.administrator.account_id.to_string()
+    }
+
+    pub(crate) fn revision(&self) -> u64 {
+        self.store.read().unwrap().head().0
+    }
+
+    pub(crate) fn send(&self, request: Request<Body>) -> Answer {
+        self.runtime.block_on(async {
+            let response = self.router.clone().oneshot(request).await.unwrap();
+            let (parts, body) = response.into_parts();
+            let bytes = body.collect().await.unwrap().to_bytes();
+            let text = String::from_utf8(bytes.to_vec()).unwrap();
+            Answer { status: parts.status, headers: parts.headers, text }
+        })
+    }
+
+    pub(crate) fn send_as(&self, headers: &[(&str, &str)], method: &str, path: &str, body: &str) -> Answer {
+        let mut request = Request::builder().method(method).uri(path);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let peer: SocketAddr = "127.0.0.1:50000".parse().unwrap();
+        self.send(request.extension(ConnectInfo(Peer(peer))).body(Body::from(body.to_owned())).unwrap())
+    }
+
+    /// A call below `/client/v4`, with the administrator's token.
+    pub(crate) fn call(&self, method: &str, path: &str, body: &str) -> Answer {
+        let bearer = format!("Bearer {TOKEN}");
+        let headers = [("authorization", bearer.as_str()), ("content-type", "application/json")];
+        self.send_as(&headers, method, &format!("/client/v4{path}"), body)
+    }
+
+    pub(crate) fn get(&self, path: &str) -> Answer {
+        self.call("GET", path, "")
+    }
+
+    pub(crate) fn post(&self, path: &str, body: &str) -> Answer {
+        self.call("POST", path, body)
+    }
+
+    /// The path of the default zone's records.
+    pub(crate) fn records(&self) -> String {
+        format!("/zones/{}/dns_records", self.zone())
+    }
+
+    /// A zone made for a test; its id.
+    pub(crate) fn new_zone(&self, name: &str) -> String {
+        let zone = self.post("/zones", &format!(r#"{{"name":"{name}"}}"#)).result();
+        zone["id"].as_str().unwrap().to_owned()
+    }
+}

@@ -1,0 +1,10 @@
+//! The API through its front door: a router over a real store.
+
+mod access;
+mod dns_records;
+mod document;
+mod edge;
+mod others;
+mod setup;
+mod tunnels;
+mod zones;

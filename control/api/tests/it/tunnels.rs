@@ -1,0 +1,222 @@
+//! Tunnels, as the stock client asks for them.
+
+use std::sync::Arc;
+
+use bartizan_api::presence::Connection;
+use bartizan_api::{Command, Presence};
+use bartizan_names::{ConnectorId, Timestamp, TunnelId};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::edge::Edge;
+
+fn connect(edge: &Edge, tunnel: &str, connections: u8) -> ConnectorId {
+    let connector = ConnectorId::from_random([9; 16]);
+    let one = |index| Connection {
+        tunnel: tunnel.parse::<TunnelId>().unwrap(),
+        connector,
+        connection: Uuid::from_bytes([index; 16]),
+        index,
+        version: "2026.1.0".to_owned(),
+        arch: "linux_amd64".to_owned(),
+        features: vec!["quick_reconnects".to_owned()],
+        origin_ip: "192.0.2.9".parse().unwrap(),
+        opened_at: Timestamp::from_unix_micros(1_000_000 * u64::from(index)),
+        location: "here".to_owned(),
+    };
+    edge.presence.send_replace(Arc::new(Presence((0..connections).map(one).collect())));
+    connector
+}
+
+#[test]
+fn the_life_of_a_tunnel() {
+    let mut edge = Edge::new();
+    let path = format!("/accounts/{}/cfd_tunnel", edge.account());
+    let secret = BASE64.encode([7; 32]);
+    let answer = edge.post(&path, &format!(r#"{{"name":"office","tunnel_secret":"{secret}"}}"#));
+    assert!(
+        answer.text.starts_with(r#"{"result":{"id":""#) && answer.text.contains(r#""messages":[]"#),
+        "{}",
+        answer.text
+    );
+    let made = answer.result();
+    assert_eq!(
+        (&made["name"], &made["deleted_at"], &made["connections"]),
+        (&json!("office"), &json!(null), &json!([]))
+    );
+    assert_eq!((&made["status"], &made["account_tag"]), (&json!("inactive"), &json!(edge.account())));
+    assert!(!answer.text.contains("sealed") && !answer.text.contains("sha256"));
+    let id = made["id"].as_str().unwrap().to_owned();
+    let one = format!("{path}/{id}");
+
+    // The token, in the reply and on its own.
+    let token = edge.get(&format!("{one}/token")).result();
+    assert_eq!(token, made["token"]);
+    let token: Value = serde_json::from_slice(&BASE64.decode(token.as_str().unwrap()).unwrap()).unwrap();
+    assert_eq!((&token["a"], &token["t"], &token["s"]), (&json!(edge.account()), &json!(id), &json!(secret)));
+    assert_eq!(token["edge"], json!(["127.0.0.1:7844"]));
+    assert_eq!(token["ca_pin"].as_str().map(str::len), Some(64));
+
+    // A name that is taken is the one 409.
+    assert_eq!(edge.post(&path, r#"{"name":"office"}"#).verdict(), "409 1013 /name");
+    assert_eq!(edge.call("PATCH", &one, r#"{"name":"home"}"#).result()["name"], "home");
+    edge.post(&path, r#"{"name":"office"}"#).result();
+    assert_eq!(edge.call("PATCH", &one, r#"{"name":"office"}"#).verdict(), "409 1013 /name");
+
+    // Connectors.
+    let connector = connect(&edge, &id, 2);
+    assert_eq!(edge.get(&one).result()["status"], "degraded");
+    connect(&edge, &id, 4);
+    let shown = edge.get(&one).result();
+    assert_eq!(
+        (&shown["status"], &shown["conns_active_at"]),
+        (&json!("healthy"), &json!("1970-01-01T00:00:00.000000Z"))
+    );
+    let connectors = edge.get(&format!("{one}/connections")).result();
+    assert_eq!(connectors.as_array().unwrap().len(), 1);
+    assert_eq!((&connectors[0]["version"], connectors[0]["conns"].as_array().unwrap().len()), (&json!("2026.1.0"), 4));
+    assert_eq!(connectors[0]["conns"][0]["origin_ip"], "192.0.2.9");
+    edge.call("DELETE", &format!("{one}/connections?client_id={connector}"), "").result();
+    let tunnel: TunnelId = id.parse().unwrap();
+    assert_eq!(edge.commands.try_recv(), Ok(Command::DropConnections { tunnel, connector: Some(connector) }));
+
+    // A new secret cuts off those who have the old one.
+    edge.call("PATCH", &one, &format!(r#"{{"tunnel_secret":"{}"}}"#, BASE64.encode([8; 40]))).result();
+    assert_eq!(edge.commands.try_recv(), Ok(Command::DropConnections { tunnel, connector: None }));
+
+    // The end.
+    assert_eq!(edge.call("DELETE", &one, "").verdict(), "400 1022");
+    assert_ne!(edge.call("DELETE", &format!("{one}?cascade=true"), "").result()["deleted_at"], json!(null));
+    assert_eq!(edge.commands.try_recv(), Ok(Command::DropConnections { tunnel, connector: None }));
+    assert_ne!(edge.get(&one).result()["deleted_at"], json!(null));
+    for (method, path) in [("GET", format!("{one}/token")), ("DELETE", one.clone()), ("PATCH", one.clone())] {
+        assert_eq!(edge.call(method, &path, r#"{"name":"x"}"#).verdict(), "404 1002", "{method} {path}");
+    }
+    edge.post(&path, r#"{"name":"home"}"#).result();
+}
+
+#[test]
+fn what_is_no_tunnel() {
+    let edge = Edge::new();
+    let path = format!("/accounts/{}/cfd_tunnel", edge.account());
+    let before = edge.revision();
+    let short = format!(r#"{{"name":"x","tunnel_secret":"{}"}}"#, BASE64.encode([7; 31]));
+    for (body, expect) in [
+        ("{}", "400 1012 /name"),
+        (r#"{"name":" "}"#, "400 1012 /name"),
+        (r#"{"name":"a\nb"}"#, "400 1012 /name"),
+        (r#"{"name":7}"#, "400 6007 /name"),
+        (r#"{"name":"x","tunnel_secret":"!"}"#, "400 1014 /tunnel_secret"),
+        (&short, "400 1014 /tunnel_secret"),
+        (r#"{"name":"x","config_src":"moon"}"#, "400 1056 /config_src"),
+    ] {
+        assert_eq!(edge.post(&path, body).verdict(), expect, "{body}");
+    }
+    assert_eq!(edge.post(&format!("/accounts/{}/cfd_tunnel", "0".repeat(32)), r#"{"name":"x"}"#).verdict(), "403 9109");
+    let unknown = format!("{path}/00000000-0000-4000-8000-000000000000");
+    assert_eq!(edge.get(&unknown).verdict(), "404 1002");
+    assert_eq!(edge.get(&format!("{unknown}/connections")).verdict(), "404 1002");
+    assert_eq!(edge.get(&format!("{path}?existed_at=yesterday")).verdict(), "400 6008");
+    assert_eq!(edge.revision(), before);
+}
+
+#[test]
+fn lists_of_tunnels() {
+    let edge = Edge::new();
+    let path = format!("/accounts/{}/cfd_tunnel", edge.account());
+    let mut ids = Vec::new();
+    for name in ["web-1", "web-2", "db"] {
+        ids.push(edge.post(&path, &format!(r#"{{"name":"{name}"}}"#)).result()["id"].as_str().unwrap().to_owned());
+    }
+    edge.call("DELETE", &format!("{path}/{}", ids[1]), "").result();
+    connect(&edge, &ids[2], 4);
+    for (query, expect) in [
+        (String::new(), "db web-1 web-2"),
+        ("?is_deleted=false".to_owned(), "db web-1"),
+        ("?is_deleted=true".to_owned(), "web-2"),
+        ("?name=db".to_owned(), "db"),
+        (format!("?uuid={}", ids[0]), "web-1"),
+        ("?name_prefix=web&is_deleted=false".to_owned(), "web-1"),
+        ("?include_prefix=web".to_owned(), "web-1 web-2"),
+        ("?exclude_prefix=web".to_owned(), "db"),
+        ("?existed_at=2999-01-01T00:00:00Z".to_owned(), "db web-1"),
+        ("?existed_at=1999-01-01T00:00:00Z".to_owned(), ""),
+        ("?status=healthy".to_owned(), "db"),
+        ("?status=inactive&is_deleted=false".to_owned(), "web-1"),
+        ("?per_page=1&page=9".to_owned(), ""),
+    ] {
+        let json = edge.get(&format!("{path}{query}")).json();
+        let mut names: Vec<&str> =
+            json["result"].as_array().unwrap().iter().map(|tunnel| tunnel["name"].as_str().unwrap()).collect();
+        names.sort_unstable();
+        assert_eq!(names.join(" "), expect, "{query}");
+        assert_eq!(json["result_info"]["count"], names.len(), "{query}");
+    }
+}
+
+#[test]
+fn configurations() {
+    let edge = Edge::new();
+    let tunnel = edge.post("/user/tunnels", r#"{"name":"x"}"#).result();
+    let one = format!("/accounts/{}/cfd_tunnel/{}", edge.account(), tunnel["id"].as_str().unwrap());
+    let path = format!("{one}/configurations");
+    let none = edge.get(&path).result();
+    assert_eq!((&none["version"], &none["config"], &none["source"]), (&json!(0), &json!(null), &json!("local")));
+    let config = r#"{"config":{"ingress":[{"hostname":"a.b","service":"http://x"},{"service":"http_status:404"}]}}"#;
+    for version in [1, 2] {
+        assert_eq!(edge.call("PUT", &path, config).result()["version"], version);
+    }
+    let kept = edge.get(&path).result();
+    assert_eq!(kept["config"]["ingress"][0]["hostname"], "a.b");
+    assert_eq!(edge.get(&one).result()["config_src"], "cloudflare");
+    let before = edge.revision();
+    for (body, expect) in [
+        (r#"{"config":{"ingress":[{"hostname":"a.b","service":"http://x"}]}}"#, "400 1056 /config"),
+        (r#"{"config":7}"#, "400 1056 /config"),
+        ("{}", "400 6007"),
+    ] {
+        assert_eq!(edge.call("PUT", &path, body).verdict(), expect, "{body}");
+    }
+    assert_eq!(edge.revision(), before);
+}
+
+#[test]
+fn routes() {
+    let edge = Edge::new();
+    let id = edge.post("/user/tunnels", r#"{"name":"x"}"#).result()["id"].as_str().unwrap().to_owned();
+    edge.post(&edge.records(), r#"{"type":"A","name":"taken","content":"192.0.2.1"}"#).result();
+    edge.post(&edge.records(), r#"{"type":"AAAA","name":"taken","content":"2001:db8::1"}"#).result();
+    let path = format!("/zones/{}/tunnels/{id}/routes", edge.zone());
+    for (body, expect) in [
+        (r#"{"type":"dns","user_hostname":"app.bartizan.localhost","overwrite_existing":false}"#, "new app"),
+        (r#"{"type":"dns","user_hostname":"app.bartizan.localhost"}"#, "unchanged app"),
+        (r#"{"type":"dns","user_hostname":"short"}"#, "new short"),
+        (r#"{"type":"dns","user_hostname":"taken"}"#, "400 81053 /user_hostname"),
+        (r#"{"type":"dns","user_hostname":"taken","overwrite_existing":true}"#, "updated taken"),
+        // Upstream makes `app.other.example.bartizan.localhost` of it; nobody wants that.
+        (r#"{"type":"dns","user_hostname":"app.other.example"}"#, "400 1057 /user_hostname"),
+        (r#"{"type":"dns","user_hostname":""}"#, "400 1057 /user_hostname"),
+        (r#"{"type":"dns"}"#, "400 1057 /user_hostname"),
+        (r#"{"type":"lb","lb_name":"x","lb_pool":"y"}"#, "400 1057 /type"),
+    ] {
+        let answer = edge.call("PUT", &path, body);
+        let verdict = match answer.verdict().as_str() {
+            "200" => {
+                let result = answer.result();
+                let name = result["name"].as_str().unwrap().trim_end_matches(".bartizan.localhost").to_owned();
+                format!("{} {name}", result["cname"].as_str().unwrap())
+            }
+            refused => refused.to_owned(),
+        };
+        assert_eq!(verdict, expect, "{body}");
+    }
+    let records = edge.get(&format!("{}?name=taken", edge.records())).result();
+    assert_eq!(records.as_array().unwrap().len(), 1, "{records}");
+    assert_eq!((&records[0]["type"], &records[0]["proxied"]), (&json!("CNAME"), &json!(true)));
+    assert_eq!(records[0]["content"], format!("{id}.cfargotunnel.com"));
+    assert_eq!(records[0]["meta"]["managed_by_argo_tunnel"], true);
+    let gone = format!("/zones/{}/tunnels/00000000-0000-4000-8000-000000000000/routes", edge.zone());
+    assert_eq!(edge.call("PUT", &gone, r#"{"type":"dns","user_hostname":"a"}"#).verdict(), "404 1002");
+}

@@ -1,0 +1,172 @@
+//! Zones and their settings.
+
+use bartizan_store::{Key, Kind, Prefix};
+use serde_json::json;
+
+use crate::edge::Edge;
+
+#[test]
+fn a_zone_is_active_at_once_and_has_a_certificate() {
+    let edge = Edge::new();
+    let before = edge.revision();
+    let zone = edge.post("/zones", r#"{"name":"Shop.Example.","type":"full","jump_start":true}"#).result();
+    assert_eq!(edge.revision(), before + 1, "one revision");
+    assert_eq!((&zone["name"], &zone["status"]), (&json!("shop.example"), &json!("active")));
+    assert_eq!(zone["name_servers"], json!(["ns1.bartizan.localhost"]));
+    assert_eq!(zone["account"]["id"], edge.account());
+    assert_eq!(zone["plan"]["is_subscribed"], true);
+    assert!(zone["permissions"].as_array().unwrap().contains(&json!("#dns_records:edit")));
+    let certificates = edge.store.read().unwrap().list(&Prefix::kind(Kind::Certificate), None, 100).unwrap();
+    assert!(certificates.iter().any(|entry| entry.value.json.contains(r#""*.shop.example""#)));
+
+    let path = format!("/zones/{}", zone["id"].as_str().unwrap());
+    assert_eq!(edge.get(&path).result(), zone);
+    assert_eq!(edge.call("PATCH", &path, r#"{"paused":true}"#).result()["paused"], true);
+    assert_eq!(edge.call("PATCH", &path, r#"{"plan":{"id":"x"}}"#).result()["paused"], true);
+    assert_eq!(edge.call("DELETE", &path, "{}").result(), json!({"id": zone["id"]}));
+    assert_eq!(edge.get(&path).verdict(), "404 1001");
+    let left = edge.store.read().unwrap().list(&Prefix::kind(Kind::Certificate), None, 100).unwrap();
+    assert_eq!(left.len() + 1, certificates.len());
+    // The name is free again.
+    edge.new_zone("shop.example");
+}
+
+#[test]
+fn what_is_no_zone() {
+    let edge = Edge::new();
+    let before = edge.revision();
+    let other = "0".repeat(32);
+    for (body, expect) in [
+        (r#"{"name":"bartizan.localhost"}"#.to_owned(), "400 1061 /name"),
+        (r#"{"name":"BARTIZAN.localhost."}"#.to_owned(), "400 1061 /name"),
+        (r#"{"name":"a b"}"#.to_owned(), "400 1002 /name"),
+        (r#"{"name":"."}"#.to_owned(), "400 1002 /name"),
+        (r#"{"name":"*.example"}"#.to_owned(), "400 1002 /name"),
+        (r#"{"name":7}"#.to_owned(), "400 6007 /name"),
+        ("{}".to_owned(), "400 1002 /name"),
+        (r#"{"name":"x.example","type":"partial"}"#.to_owned(), "400 1016 /type"),
+        (format!(r#"{{"name":"x.example","account":{{"id":"{other}"}}}}"#), "403 9109 /account/id"),
+        (r#"{"name":"x.example","account":{"id":"mine"}}"#.to_owned(), "400 6007 /account/id"),
+        ("{".to_owned(), "400 6007"),
+        (String::new(), "400 6007"),
+        ("[]".to_owned(), "400 6007"),
+    ] {
+        assert_eq!(edge.post("/zones", &body).verdict(), expect, "{body}");
+    }
+    assert_eq!(edge.revision(), before);
+}
+
+#[test]
+fn lists_of_zones() {
+    let edge = Edge::new();
+    for number in 0..6 {
+        edge.new_zone(&format!("z{number}.example"));
+    }
+    let account = edge.account();
+    for (query, names, total) in [
+        (String::new(), "bartizan.localhost z0 z1 z2 z3 z4 z5", 7),
+        ("?per_page=5".to_owned(), "bartizan.localhost z0 z1 z2 z3", 7),
+        ("?per_page=5&page=2".to_owned(), "z4 z5", 7),
+        ("?per_page=5&page=3".to_owned(), "", 7),
+        // Out of range is moved into it, not refused.
+        ("?per_page=1".to_owned(), "bartizan.localhost z0 z1 z2 z3", 7),
+        ("?per_page=100".to_owned(), "bartizan.localhost z0 z1 z2 z3 z4 z5", 7),
+        ("?name=z3.example".to_owned(), "z3", 1),
+        ("?name=Z3.Example.&status=active".to_owned(), "z3", 1),
+        ("?name=example".to_owned(), "", 0),
+        ("?name=contains:z".to_owned(), "bartizan.localhost z0 z1 z2 z3 z4 z5", 7),
+        ("?name=starts_with:z&direction=desc".to_owned(), "z5 z4 z3 z2 z1 z0", 6),
+        ("?status=pending".to_owned(), "", 0),
+        ("?name=z3.example&status=pending&match=any".to_owned(), "z3", 1),
+        ("?name=z3.example&status=active&match=any".to_owned(), "bartizan.localhost z0 z1 z2 z3 z4 z5", 7),
+        (format!("?account.id={account}&name=z1.example"), "z1", 1),
+        (format!("?account.id={}", "0".repeat(32)), "", 0),
+    ] {
+        let json = edge.get(&format!("/zones{query}")).json();
+        let found: Vec<&str> =
+            json["result"].as_array().unwrap().iter().map(|zone| zone["name"].as_str().unwrap()).collect();
+        assert_eq!(found.join(" ").replace(".example", ""), names, "{query}");
+        assert_eq!(
+            (&json["result_info"]["total_count"], &json["result_info"]["count"]),
+            (&json!(total), &json!(found.len())),
+            "{query}"
+        );
+    }
+}
+
+/// Clients that search the text of replies rely on the order of keys.
+#[test]
+fn the_order_of_keys() {
+    let edge = Edge::new();
+    edge.new_zone("shop.example");
+    let text = edge.get("/zones?name=shop.example").text;
+    assert!(text.starts_with(r#"{"result":[{"id":""#), "{text}");
+    let id = text.split(r#""id":""#).nth(1).unwrap().split('"').next().unwrap();
+    assert_eq!(edge.get(&format!("/zones/{id}")).result()["name"], "shop.example", "the first id is the zone's");
+    assert_eq!(text.split(r#""name":""#).nth(1).unwrap().split('"').next(), Some("shop.example"));
+    assert!(text.ends_with(
+        r#""success":true,"errors":[],"messages":[],"result_info":{"page":1,"per_page":20,"count":1,"total_count":1,"total_pages":1}}"#
+    ), "{text}");
+    assert_eq!(edge.get("/zones").headers["content-type"], "application/json");
+}
+
+#[test]
+fn settings() {
+    let edge = Edge::new();
+    let path = format!("/zones/{}/settings", edge.zone());
+    let all = edge.get(&path).result();
+    assert_eq!(all.as_array().unwrap().len(), 6);
+    assert_eq!(
+        edge.get(&format!("{path}/ssl")).result(),
+        json!({"id": "ssl", "value": "flexible", "editable": true, "modified_on": null})
+    );
+    let before = edge.revision();
+    for (id, body, expect) in [
+        ("ssl", r#"{"value":"strict"}"#, "200"),
+        ("always_use_https", r#"{"enabled":true}"#, "200"),
+        ("ssl", r#"{"value":"sometimes"}"#, "400 1007 /value"),
+        ("ssl", "{}", "400 1007 /value"),
+        ("rocket_loader", r#"{"value":"on"}"#, "400 1003"),
+        ("proxy_read_timeout", r#"{"value":"60"}"#, "200"),
+        ("proxy_read_timeout", r#"{"value":0}"#, "400 1007 /value"),
+    ] {
+        assert_eq!(edge.call("PATCH", &format!("{path}/{id}"), body).verdict(), expect, "{id} {body}");
+    }
+    assert_eq!(edge.revision(), before + 3);
+    assert_eq!(edge.get(&format!("{path}/ssl")).result()["value"], "strict");
+    assert_eq!(edge.get(&format!("{path}/always_use_https")).result()["value"], "on");
+    assert_eq!(edge.get(&format!("{path}/proxy_read_timeout")).result()["value"], 60);
+    assert_eq!(edge.get(&format!("{path}/nonsense")).verdict(), "400 1003");
+
+    // IPv6 has no off switch, and the reply says so.
+    let answer = edge.call("PATCH", &format!("{path}/ipv6"), r#"{"value":"off"}"#);
+    assert_eq!(answer.result()["value"], "on");
+    assert!(answer.json()["messages"][0]["message"].as_str().unwrap().contains("IPv6 stays on"));
+
+    let items = r#"{"items":[{"id":"ssl","value":"full"},{"id":"http2","value":"off"}]}"#;
+    assert_eq!(edge.call("PATCH", &path, items).result()[1]["value"], "off");
+    let items = r#"{"items":[{"id":"ssl","value":"off"},{"id":"http2","value":"perhaps"}]}"#;
+    assert_eq!(edge.call("PATCH", &path, items).verdict(), "400 1007 /items/1/value");
+    assert_eq!(edge.get(&format!("{path}/ssl")).result()["value"], "full", "all or none");
+}
+
+#[test]
+fn a_deleted_zone_leaves_nothing_behind() {
+    let edge = Edge::new();
+    let zone = edge.new_zone("gone.example");
+    for number in 0..20 {
+        let body = format!(r#"{{"type":"A","name":"a{number}.deep","content":"192.0.2.1","proxied":true}}"#);
+        edge.post(&format!("/zones/{zone}/dns_records"), &body).result();
+    }
+    edge.call("PATCH", &format!("/zones/{zone}/settings/ssl"), r#"{"value":"full"}"#).result();
+    let before = edge.revision();
+    edge.call("DELETE", &format!("/zones/{zone}"), "").result();
+    assert_eq!(edge.revision(), before + 1, "one revision");
+    let id = zone.parse().unwrap();
+    let view = edge.store.read().unwrap();
+    assert_eq!(view.list(&Prefix::records(id), None, 10).unwrap(), []);
+    assert_eq!(view.list(&Prefix::names(id), None, 10).unwrap(), []);
+    assert_eq!(view.get(&Key::settings(id)).unwrap(), None);
+    let certificates = view.list(&Prefix::kind(Kind::Certificate), None, 100).unwrap();
+    assert!(certificates.iter().all(|entry| !entry.value.json.contains("gone.example")));
+}
