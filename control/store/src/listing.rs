@@ -71,14 +71,12 @@ fn read<'d, T: Deserialize<'d>>(key: &Key, json: &'d str) -> Result<T, CommitErr
     serde_json::from_str(json).map_err(|error| CommitError::Malformed { key: key.clone(), reason: error.to_string() })
 }
 
-/// How texts are compared: without regard to case.
+/// How texts are compared: case does not count, and a tab is a space, because clients write one for the other.
+///
+/// Letter by letter, unlike `str::to_lowercase`, which looks at a sigma's neighbours: a part of a folded text shall be the
+/// folded part of the text.
 pub(crate) fn folded(text: &str) -> String {
-    text.to_lowercase()
-}
-
-/// How contents are compared: clients write a tab where we write a space.
-pub(crate) fn folded_content(text: &str) -> String {
-    text.replace('\t', " ").to_lowercase()
+    text.chars().map(|char| if char == '\t' { ' ' } else { char }).flat_map(char::to_lowercase).collect()
 }
 
 /// `name:value`, or a name alone.
@@ -118,7 +116,7 @@ impl Record {
             record,
             rtype: document.kind.to_ascii_uppercase(),
             owner: folded_owner(&document.name),
-            content: folded_content(&document.content),
+            content: folded(&document.content),
             ttl: document.ttl,
             proxied: document.proxied,
             comment: document.comment.filter(|comment| !comment.is_empty()).map(|comment| folded(&comment)),

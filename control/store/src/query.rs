@@ -40,7 +40,7 @@ impl Listed<'_> {
     /// The ids first and then their objects: rows that are skipped are then skipped in the index alone.
     fn items(&self, connection: &Connection) -> Result<Vec<Entry>, ReadError> {
         let Listed { table, condition, order, .. } = self;
-        let offset = u64::from(self.page.max(1) - 1) * u64::from(self.per_page);
+        let offset = i64::from(self.page.max(1) - 1).saturating_mul(i64::from(self.per_page));
         let sql = format!(
             "SELECT id FROM {table} WHERE {} ORDER BY {order} LIMIT {} OFFSET {offset}",
             condition.sql, self.per_page

@@ -26,7 +26,7 @@ impl Direction {
     }
 }
 
-/// A test of a text; case does not count.
+/// A test of a text. Case does not count, and a tab equals a space.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Text {
     Exact(String),
@@ -74,9 +74,10 @@ impl Condition {
             }
             // instr and substr know no wildcards: nothing to escape.
             Text::Contains(text) => Condition::new(&format!("instr({column}, ?) > 0"), [text.into()]),
-            Text::EndsWith(text) => {
-                Condition::new(&format!("substr({column}, -length(?)) = ?"), [text.clone().into(), text.into()])
-            }
+            Text::EndsWith(text) => Condition::new(
+                &format!("length({column}) >= length(?) AND substr({column}, length({column}) - length(?) + 1) = ?"),
+                [text.clone().into(), text.clone().into(), text.into()],
+            ),
         }
     }
 

@@ -7,7 +7,7 @@ use super::filter::{Condition, Direction, Match, Text};
 use super::{Listed, Page, object};
 use crate::change::Entry;
 use crate::error::ReadError;
-use crate::listing::{folded, folded_content, folded_owner};
+use crate::listing::{folded, folded_owner};
 
 /// Which records of a zone, and which page of them.
 #[derive(Clone, Debug)]
@@ -17,7 +17,7 @@ pub struct RecordQuery {
     pub proxied: Option<bool>,
     /// Whole names, without a final dot.
     pub name: Vec<Text>,
-    /// A tab equals a space. An exact content of an SRV record may lack the priority.
+    /// An exact content of an SRV record may lack the priority.
     pub content: Vec<Text>,
     pub comment: Vec<Text>,
     pub commented: Option<Presence>,
@@ -117,15 +117,12 @@ pub(crate) fn records(connection: &Connection, query: &RecordQuery) -> Result<Pa
 }
 
 fn filters(query: &RecordQuery) -> Vec<Condition> {
-    let texts = |column: &'static str, tests: &[Text], fold: fn(&str) -> String| -> Vec<Condition> {
-        tests.iter().map(|test| Condition::text(column, test.map(fold))).collect()
-    };
     let mut filters = Vec::new();
     filters.extend(query.kind.as_ref().map(|kind| Condition::equal("type", kind.to_ascii_uppercase())));
     filters.extend(query.proxied.map(|proxied| Condition::equal("proxied", i64::from(proxied))));
     filters.extend(query.name.iter().map(name));
     filters.extend(query.content.iter().map(content));
-    filters.extend(texts("comment", &query.comment, folded));
+    filters.extend(query.comment.iter().map(|test| Condition::text("comment", test.map(folded))));
     filters.extend(query.commented.map(|presence| match presence {
         Presence::Present => Condition::new("comment IS NOT NULL", []),
         Presence::Absent => Condition::new("comment IS NULL", []),
@@ -150,12 +147,12 @@ fn name(test: &Text) -> Condition {
 }
 
 fn content(test: &Text) -> Condition {
-    let same = Condition::text("content", test.map(folded_content));
+    let same = Condition::text("content", test.map(folded));
     match test {
         // Old clients give an SRV record's weight, port and target here, and its priority elsewhere.
         Text::Exact(text) => Condition::new(
             &format!("{} OR (type = 'SRV' AND substr(content, instr(content, ' ') + 1) = ?)", same.sql),
-            [folded_content(text).into(), folded_content(text).into()],
+            [folded(text).into(), folded(text).into()],
         ),
         _ => same,
     }
@@ -179,7 +176,7 @@ fn tag(zone: ZoneId, test: &TagFilter) -> Condition {
 }
 
 fn search(text: &str) -> Condition {
-    let text = folded_content(text);
+    let text = folded(text);
     Condition::new(
         "instr(owner, ?) > 0 OR instr(content, ?) > 0 OR instr(comment, ?) > 0",
         [text.clone().into(), text.clone().into(), text.into()],

@@ -32,7 +32,7 @@ CREATE TABLE change (
     ops BLOB NOT NULL
 ) STRICT;
 
--- Listings. `id` is the object's. Texts are in lower case; in contents a tab has become a space.
+-- Listings. `id` is the object's. Texts are in lower case, and a tab has become a space.
 CREATE TABLE record (
     id INTEGER PRIMARY KEY REFERENCES object (id),
     zone BLOB NOT NULL,

@@ -1,0 +1,130 @@
+//! Files that open, and files that do not.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use bartizan_store::{BackupError, Key, OpenError, Rev, Store};
+use rusqlite::Connection;
+
+use crate::objects::{everything, open, put, set};
+
+fn refusal(dir: &Path) -> OpenError {
+    match Store::open(dir) {
+        Ok(_) => panic!("{} opened", dir.display()),
+        Err(error) => error,
+    }
+}
+
+#[test]
+fn a_new_store_is_empty_and_private() {
+    let dir = tempfile::tempdir().unwrap();
+    let deeper = dir.path().join("a/b");
+    let store = Store::open(&deeper).unwrap();
+    store.commit(set(vec![], vec![put(Key::meta("a"), "1")])).unwrap();
+    for entry in fs::read_dir(&deeper).unwrap() {
+        let entry = entry.unwrap();
+        let mode = entry.metadata().unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode, 0o600, "{}", entry.path().display());
+    }
+}
+
+#[test]
+fn what_was_committed_is_there_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let first = open(&dir);
+    let rev = first.commit(set(vec![], vec![put(Key::meta("a"), "1")])).unwrap();
+    let before = (everything(&first.read().unwrap()), first.read().unwrap().checksum());
+    drop(first);
+    let second = open(&dir);
+    assert_eq!((rev, *second.watch().borrow()), (Rev(1), Rev(1)));
+    assert_eq!((everything(&second.read().unwrap()), second.read().unwrap().checksum()), before);
+}
+
+#[test]
+fn the_last_clone_closes_the_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(&dir);
+    store.commit(set(vec![], vec![put(Key::meta("a"), "1")])).unwrap();
+    drop(store.clone());
+    store.commit(set(vec![], vec![put(Key::meta("a"), "2")])).unwrap();
+    drop(store);
+    // A clean close folds the journal into the file and removes it.
+    let names: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(names, ["store.sqlite"]);
+}
+
+#[test]
+fn a_newer_schema_is_refused_and_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(open(&dir));
+    let path = dir.path().join("store.sqlite");
+    Connection::open(&path).unwrap().pragma_update(None, "user_version", 7).unwrap();
+    let before = fs::read(&path).unwrap();
+    let error = refusal(dir.path());
+    assert!(matches!(error, OpenError::NewerSchema { found: 7, supported: 1 }), "{error}");
+    assert!(error.to_string().contains("install the newer version"), "{error}");
+    assert_eq!(fs::read(&path).unwrap(), before);
+}
+
+#[test]
+fn a_directory_that_cannot_be_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("file");
+    fs::write(&file, "").unwrap();
+    fs::create_dir_all(dir.path().join("taken/store.sqlite")).unwrap();
+    // These fail for root too.
+    for path in [file.clone(), file.join("below"), dir.path().join("taken")] {
+        let error = refusal(&path);
+        assert!(matches!(error, OpenError::NotWritable { .. }), "{error:?}");
+        assert!(error.to_string().contains("choose another data directory"), "{error}");
+    }
+}
+
+#[test]
+fn files_that_are_no_store() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("store.sqlite");
+    let foreign = |path: &Path| Connection::open(path).unwrap().execute_batch("CREATE TABLE theirs (a)").unwrap();
+    let text = |path: &Path| fs::write(path, "no database, but a text of some length ".repeat(200)).unwrap();
+    let torn = |path: &Path| {
+        drop(Store::open(path.parent().unwrap()).unwrap());
+        let mut bytes = fs::read(path).unwrap();
+        bytes[100..4096].fill(0xa5);
+        fs::write(path, bytes).unwrap();
+    };
+    let writers: [&dyn Fn(&Path); 3] = [&foreign, &text, &torn];
+    for write in writers {
+        write(&path);
+        let error = refusal(dir.path());
+        assert!(matches!(error, OpenError::Corrupt { .. }), "{error:?}");
+        assert!(error.to_string().contains("restore a backup"), "{error}");
+        fs::remove_file(&path).unwrap();
+    }
+}
+
+#[test]
+fn a_backup_is_a_store() {
+    let (dir, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let store = open(&dir);
+    for number in 0..10 {
+        store.commit(set(vec![], vec![put(Key::meta("a"), &number.to_string())])).unwrap();
+    }
+    let to = other.path().join("store.sqlite");
+    store.backup(&to).unwrap();
+    assert_eq!(fs::metadata(&to).unwrap().permissions().mode() & 0o777, 0o600);
+    // What comes later is not in it.
+    store.commit(set(vec![], vec![put(Key::meta("a"), "later")])).unwrap();
+    let copy = open(&other);
+    let (copied, snapshot) = (copy.read().unwrap(), store.read().unwrap());
+    assert_eq!(copied.head(), Rev(10));
+    assert_eq!(copied.tail(Rev(0), 100).unwrap(), snapshot.tail(Rev(0), 10).unwrap());
+    assert_eq!(&*copied.get(&Key::meta("a")).unwrap().unwrap().value.json, "9");
+
+    let error = store.backup(&to).unwrap_err();
+    assert!(matches!(error, BackupError::Exists { .. }), "{error}");
+    let error = store.backup(&other.path().join("absent/copy")).unwrap_err();
+    assert!(matches!(error, BackupError::NotWritable { .. }), "{error}");
+    // Whatever became of it, the store reads on.
+    assert_eq!(store.read().unwrap().head(), Rev(11));
+}
