@@ -16,6 +16,18 @@ pub struct Envelope<T> {
     pub result_info: Option<ResultInfo>,
 }
 
+/// The reply to a call that failed: an envelope without a result, for the document's sake.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Failure {
+    /// Always `null`.
+    pub result: Option<bool>,
+    /// Always `false`.
+    pub success: bool,
+    /// At least one.
+    pub errors: Vec<Problem>,
+    pub messages: Vec<Message>,
+}
+
 /// One reason why a call failed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Problem {

@@ -23,7 +23,7 @@ pub mod zone;
 pub use account::{Account, AccountRef, AccountSettings, Membership};
 pub use dns_record::{Record, RecordBody};
 pub use edge::Edge;
-pub use envelope::{Code, Deleted, Envelope, ErrorSource, Message, Problem, ResultInfo};
+pub use envelope::{Code, Deleted, Envelope, ErrorSource, Failure, Message, Problem, ResultInfo};
 pub use integer::Integer;
 pub use ips::Ips;
 pub use patch::Patch;

@@ -109,7 +109,7 @@ pub struct TunnelBody {
 pub struct TunnelConfiguration {
     #[schema(value_type = String, format = "uuid")]
     pub tunnel_id: TunnelId,
-    /// Grows by one a change; a connector ignores an older one. -1 before the first.
+    /// Grows by one a change; a connector ignores an older one. 0 before the first.
     pub version: i32,
     /// `ingress`, `originRequest`, `warp-routing`, as the connector reads them; `null` before the first.
     pub config: Value,

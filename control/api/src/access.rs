@@ -16,6 +16,7 @@ use utoipa_axum::router::UtoipaMethodRouter;
 
 use crate::Api;
 use crate::error::{Error, Fault};
+use crate::openapi;
 use crate::permission::Permission;
 
 /// A token that is shorter and unknown is a typing mistake, and the client is told so.
@@ -118,6 +119,7 @@ pub(crate) fn needs(permission: Permission, api: &Api, routes: UtoipaMethodRoute
     };
     for operation in paths.paths.values_mut().flat_map(operations) {
         operation.security = Some(security());
+        openapi::refuses(operation);
         let text = operation.description.take().map(|text| format!("{text}\n\n{note}")).unwrap_or(note.clone());
         operation.description = Some(text);
     }
@@ -132,6 +134,7 @@ pub(crate) fn open(routes: UtoipaMethodRouter<Api>) -> UtoipaMethodRouter<Api> {
     let (schemas, mut paths, methods) = routes;
     for operation in paths.paths.values_mut().flat_map(operations) {
         operation.security = Some(Vec::new());
+        openapi::refuses(operation);
     }
     (schemas, paths, methods)
 }

@@ -6,7 +6,7 @@
 use axum::response::{IntoResponse, Response};
 use bartizan_model::{DataError, RecordError, SettingError, TunnelError, ZoneError};
 use bartizan_publish::Refused;
-use bartizan_v4::{Code, Envelope, ErrorSource, Problem};
+use bartizan_v4::{Code, ErrorSource, Failure, Problem};
 use http::StatusCode;
 
 use crate::reply;
@@ -76,7 +76,6 @@ faults! {
     ZoneName = 400 1002 "Invalid zone name";
     ZoneExists = 400 1061 "The zone already exists";
     ZoneKind = 400 1016 "Only zones of type full can be kept here";
-    ZonesTooMany = 400 1118 "The account has as many zones as it may have";
     SettingUnknown = 400 1003 "Undefined zone setting";
     SettingValue = 400 1007 "Invalid value for zone setting";
 
@@ -182,16 +181,8 @@ impl Error {
 
 impl IntoResponse for Error {
     fn into_response(self) -> Response {
-        let envelope: Envelope<()> = Envelope {
-            result: None,
-            success: false,
-            errors: vec![self.problem()],
-            messages: Vec::new(),
-            result_info: None,
-        };
-        let mut response = reply::json(self.fault.status(), &envelope);
-        response.extensions_mut().insert(self.fault);
-        response
+        let envelope = Failure { result: None, success: false, errors: vec![self.problem()], messages: Vec::new() };
+        reply::json(self.fault.status(), &envelope)
     }
 }
 

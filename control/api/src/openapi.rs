@@ -1,12 +1,18 @@
 //! The document of this API, OpenAPI 3.1, made from the routes that serve and the types that they take and give.
 
 use axum::response::{IntoResponse, Response};
+use bartizan_v4::Failure;
 use http::header;
+use utoipa::openapi::path::Operation;
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
-use utoipa::openapi::{Components, InfoBuilder, OpenApi, OpenApiBuilder, Server};
+use utoipa::openapi::{Components, Content, InfoBuilder, OpenApi, OpenApiBuilder, Ref, ResponseBuilder, Server};
+use utoipa::{PartialSchema, ToSchema};
 
 use crate::access::SCHEMES;
 use crate::path::BASE;
+
+/// The schema of all replies to calls that failed.
+const FAILURE: &str = "Failure";
 
 /// The document before any route is in it.
 pub(crate) fn empty(version: &str) -> OpenApi {
@@ -17,6 +23,10 @@ pub(crate) fn empty(version: &str) -> OpenApi {
         .add_security_scheme(token, SecurityScheme::Http(HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build()));
     components.add_security_scheme(email, header("X-Auth-Email"));
     components.add_security_scheme(key, header("X-Auth-Key"));
+    components.schemas.insert(FAILURE.to_owned(), Failure::schema());
+    let mut parts = Vec::new();
+    Failure::schemas(&mut parts);
+    components.schemas.extend(parts);
     OpenApiBuilder::new()
         .info(InfoBuilder::new().title("Bartizan").version(version).description(Some(
             "The v4 dialect, as far as this edge serves it. Every reply is an envelope; lists carry `result_info`.",
@@ -24,6 +34,16 @@ pub(crate) fn empty(version: &str) -> OpenApi {
         .servers(Some([Server::new(BASE)]))
         .components(Some(components))
         .build()
+}
+
+/// Says that a call may fail, and how that looks.
+pub(crate) fn refuses(operation: &mut Operation) {
+    for (status, what) in [("4XX", "The call is refused; nothing has changed."), ("5XX", "The edge cannot do it now.")]
+    {
+        let content = Content::new(Some(Ref::from_schema_name(FAILURE)));
+        let response = ResponseBuilder::new().description(what).content("application/json", content).build();
+        operation.responses.responses.insert(status.to_owned(), response.into());
+    }
 }
 
 /// Serves the text of the document.

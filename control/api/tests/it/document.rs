@@ -76,6 +76,21 @@ fn collect(value: &Value, into: &mut BTreeSet<String>) {
     }
 }
 
+/// A row that no code uses is a promise that nobody keeps.
+#[test]
+fn every_fault_is_used() {
+    let sources = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/src")).unwrap();
+    let code: String = sources.map(|file| std::fs::read_to_string(file.unwrap().path()).unwrap()).collect();
+    for fault in Fault::ALL {
+        let name = format!("Fault::{fault:?}");
+        let used = code.match_indices(&name).any(|(at, _)| {
+            let next = code[at + name.len()..].chars().next();
+            !next.is_some_and(char::is_alphanumeric)
+        });
+        assert!(used, "{name}");
+    }
+}
+
 #[test]
 fn the_table_of_faults() {
     let mut conflicts = Vec::new();
