@@ -23,12 +23,6 @@ use tokio::time::{self, MissedTickBehavior};
 use crate::counters::{Counters, Event, Family, Tally};
 use crate::{Config, egress, pipeline};
 
-/// Connections at a time. With its buffer each holds some six kilobytes: eight megabytes in all.
-const CONNECTIONS_MAX: usize = 1_024;
-
-/// From here on a connection is only kept while it is used.
-const CROWDED: usize = CONNECTIONS_MAX * 7 / 8;
-
 /// What a connection may send before we answer, lengths included: about a hundred pipelined queries. A single query
 /// that is longer is no query that anybody needs.
 const INPUT_MAX: usize = 4_096;
@@ -41,15 +35,31 @@ const OUTPUT_MAX: usize = 65_536;
 /// places of the cache.
 const REPLY_BYTES: usize = 64 * (TCP_ANSWER_MAX.div_ceil(64) | 1);
 
-/// How often a connection looks whether it has been used.
-const TICK: Duration = Duration::from_secs(1);
+/// What connections may take, in number and in time.
+#[derive(Clone, Copy, Debug)]
+struct Limits {
+    /// Connections at a time. With its buffer each holds some six kilobytes: eight megabytes in all.
+    connections: usize,
+    /// From so many on, a connection is only kept while it is used.
+    crowded: usize,
+    /// How often a connection looks whether it has been used.
+    tick: Duration,
+    /// Ticks without a complete query after which a connection is closed.
+    idle_ticks: u32,
+    idle_ticks_crowded: u32,
+    /// How long a client may take to read what we write at once.
+    write: Duration,
+}
 
-/// Ticks without a complete query after which a connection is closed: "a few seconds" (RFC 7766 §6.2.3).
-const IDLE_TICKS: u32 = 10;
-const IDLE_TICKS_CROWDED: u32 = 1;
-
-/// How long a client may take to read what we write.
-const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+/// "A few seconds" of silence are what RFC 7766 §6.2.3 recommends.
+const LIMITS: Limits = Limits {
+    connections: 1_024,
+    crowded: 1_024 * 7 / 8,
+    tick: Duration::from_secs(1),
+    idle_ticks: 10,
+    idle_ticks_crowded: 1,
+    write: Duration::from_secs(10),
+};
 
 /// A pause after an error of the system when accepting, for instance when there are no file descriptors left.
 const ERROR_PAUSE: Duration = Duration::from_millis(100);
@@ -61,6 +71,7 @@ pub(crate) struct Worker {
     v4: Arc<Tally>,
     v6: Arc<Tally>,
     runtime: tokio::runtime::Runtime,
+    limits: Limits,
 }
 
 /// What all connections of the thread use in turn.
@@ -69,6 +80,7 @@ struct Shared {
     v4: Arc<Tally>,
     v6: Arc<Tally>,
     connections: Cell<usize>,
+    limits: Limits,
 }
 
 /// Held while a batch is answered, never across an `.await`.
@@ -89,6 +101,7 @@ impl Worker {
             v4: counters.worker(Transport::Tcp, Family::V4),
             v6: counters.worker(Transport::Tcp, Family::V6),
             runtime: tokio::runtime::Builder::new_current_thread().enable_all().build()?,
+            limits: LIMITS,
         })
     }
 
@@ -103,6 +116,7 @@ impl Worker {
             v4: self.v4,
             v6: self.v6,
             connections: Cell::new(0),
+            limits: self.limits,
         });
         let local = LocalSet::new();
         for listener in self.listeners {
@@ -131,7 +145,7 @@ async fn accept(listener: StdListener, shared: Rc<Shared>) {
 
 fn admit(stream: TcpStream, peer: IpAddr, shared: &Rc<Shared>) {
     let tally = Arc::clone(if peer.is_ipv4() { &shared.v4 } else { &shared.v6 });
-    if shared.connections.get() >= CONNECTIONS_MAX {
+    if shared.connections.get() >= shared.limits.connections {
         return tally.add(Event::ConnectionRefused, 1);
     }
     tally.add(Event::Connection, 1);
@@ -139,7 +153,7 @@ fn admit(stream: TcpStream, peer: IpAddr, shared: &Rc<Shared>) {
     tokio::task::spawn_local(connection.run());
 }
 
-/// One of [`CONNECTIONS_MAX`] places, free again when it is dropped.
+/// One of the places for connections, free again when it is dropped.
 struct Place(Rc<Shared>);
 
 impl Place {
@@ -186,7 +200,8 @@ impl Connection {
         let mut filled = 0;
         let mut output = Vec::new();
         let mut idle = Idle::default();
-        let mut ticks = time::interval_at(time::Instant::now() + TICK, TICK);
+        let tick = self.place.0.limits.tick;
+        let mut ticks = time::interval_at(time::Instant::now() + tick, tick);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
@@ -210,7 +225,8 @@ impl Connection {
     }
 
     fn patience(&self) -> u32 {
-        if self.place.0.connections.get() >= CROWDED { IDLE_TICKS_CROWDED } else { IDLE_TICKS }
+        let Shared { connections, limits, .. } = &*self.place.0;
+        if connections.get() >= limits.crowded { limits.idle_ticks_crowded } else { limits.idle_ticks }
     }
 
     /// Answers every complete query in `input[..filled]` and moves what is left to the front.
@@ -235,7 +251,7 @@ impl Connection {
     }
 
     async fn write(&mut self, output: &mut Vec<u8>) -> ControlFlow<End> {
-        let written = time::timeout(WRITE_TIMEOUT, self.stream.write_all(output)).await;
+        let written = time::timeout(self.place.0.limits.write, self.stream.write_all(output)).await;
         output.clear();
         // Between answers a connection holds no more than a small one needs.
         output.shrink_to(INPUT_MAX);
@@ -355,5 +371,136 @@ impl<'i> Iterator for Frames<'i> {
         let query = self.0.get(LENGTH_BYTES..LENGTH_BYTES + self.length()?)?;
         self.0 = &self.0[LENGTH_BYTES + query.len()..];
         Some(query)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::{SocketAddr, TcpStream};
+    use std::thread::{self, JoinHandle};
+
+    use bartizan_authority::{Addresses, Identity, Zones};
+    use bartizan_live::Live;
+    use bartizan_net::{Sharing, tcp};
+
+    use super::*;
+
+    /// A query that is refused: there is no zone.
+    const QUERY: &[u8] = b"\0\x13\0\x07\0\0\0\x01\0\0\0\0\0\0\x01a\0\0\x01\0\x01";
+
+    /// A worker with limits that a test can reach.
+    struct Server {
+        address: SocketAddr,
+        counters: Counters,
+        stop: oneshot::Sender<()>,
+        thread: JoinHandle<()>,
+    }
+
+    impl Server {
+        fn start(limits: Limits) -> Server {
+            let identity = Identity::default();
+            let live = Live::new(Config { zones: Zones::empty(), addresses: Addresses::default(), identity });
+            let listener = tcp("127.0.0.1:0".parse().unwrap(), Sharing::Exclusive).unwrap();
+            let address = listener.local_addr().unwrap();
+            let counters = Counters::default();
+            let mut worker = Worker::new(vec![listener], live.reader(), &counters).unwrap();
+            worker.limits = limits;
+            let (stop, stopped) = oneshot::channel();
+            Server { address, counters, stop, thread: thread::spawn(|| worker.run(stopped)) }
+        }
+
+        fn connect(&self) -> TcpStream {
+            let stream = TcpStream::connect(self.address).unwrap();
+            stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+            stream
+        }
+
+        fn counted(&self, outcome: &str) -> u64 {
+            let samples = self.counters.read();
+            samples
+                .iter()
+                .filter(|sample| sample.labels.contains(&("outcome", outcome)))
+                .map(|sample| sample.value)
+                .sum()
+        }
+
+        fn stop(self) {
+            drop(self.stop);
+            self.thread.join().unwrap();
+        }
+    }
+
+    fn ask(stream: &mut TcpStream) {
+        stream.write_all(QUERY).unwrap();
+        let mut answer = [0; QUERY.len()];
+        stream.read_exact(&mut answer).unwrap();
+        assert_eq!(answer[5] & 0x0f, 5);
+    }
+
+    fn wait_for_the_end(stream: &mut TcpStream) {
+        // An end or a reset: the other side is gone.
+        assert!(matches!(stream.read(&mut [0]), Ok(0) | Err(_)));
+    }
+
+    #[test]
+    fn there_is_room_for_so_many() {
+        let server = Server::start(Limits { connections: 2, crowded: 3, ..LIMITS });
+        let mut inside = [server.connect(), server.connect()];
+        inside.iter_mut().for_each(ask);
+        wait_for_the_end(&mut server.connect());
+        let [first, mut second] = inside;
+        first.shutdown(std::net::Shutdown::Both).unwrap();
+        drop(first);
+        // The place of the first one is free as soon as the server has seen it go.
+        loop {
+            let mut next = server.connect();
+            let mut answer = [0; QUERY.len()];
+            if next.write_all(QUERY).is_ok() && next.read_exact(&mut answer).is_ok() {
+                break;
+            }
+        }
+        ask(&mut second);
+        assert!(server.counted("refused") >= 1);
+        server.stop();
+    }
+
+    #[test]
+    fn who_completes_no_query_is_closed() {
+        let short = Limits { tick: Duration::from_millis(20), ..LIMITS };
+        for (limits, sent) in [
+            (Limits { idle_ticks: 2, ..short }, &b""[..]),
+            // A byte now and then does not count: the query is never complete.
+            (Limits { idle_ticks: 2, ..short }, &QUERY[..9]),
+            // Patience for hours, but not when places are scarce.
+            (Limits { idle_ticks: u32::MAX, idle_ticks_crowded: 2, crowded: 1, ..short }, b""),
+        ] {
+            let server = Server::start(limits);
+            let mut stream = server.connect();
+            ask(&mut stream);
+            stream.write_all(sent).unwrap();
+            wait_for_the_end(&mut stream);
+            assert_eq!(server.counted("closed_by_us"), 1);
+            server.stop();
+        }
+    }
+
+    #[test]
+    fn who_does_not_read_is_closed() {
+        let server = Server::start(Limits { write: Duration::from_millis(50), ..LIMITS });
+        let mut stream = server.connect();
+        // Until our answers fill all buffers on the way and we stop reading; then we are gone.
+        stream.set_write_timeout(Some(Duration::from_secs(20))).unwrap();
+        let many = QUERY.repeat(1_000);
+        while stream.write_all(&many).is_ok() {}
+        assert_eq!(server.counted("closed_by_us"), 1);
+        server.stop();
+    }
+
+    #[test]
+    fn idle_ticks_are_counted_from_the_last_query() {
+        let mut idle = Idle::default();
+        let counted: Vec<u32> = [0, 0, 1, 1, 1, 4, 4].into_iter().map(|answered| idle.tick(answered)).collect();
+        assert_eq!(counted, [1, 2, 0, 1, 2, 0, 1]);
     }
 }
