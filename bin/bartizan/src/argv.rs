@@ -41,8 +41,10 @@ mod tests {
             ("cloudflare-warp --hostname a.b", "cloudflare-warp tunnel --hostname a.b"),
             ("cloudflared --version", "cloudflared --version"),
         ] {
-            let got: Vec<String> =
-                rewrite(words.split(' ').map(Into::into)).iter().map(|arg| arg.to_string_lossy().into_owned()).collect();
+            let got: Vec<String> = rewrite(words.split(' ').map(Into::into))
+                .iter()
+                .map(|arg| arg.to_string_lossy().into_owned())
+                .collect();
             assert_eq!(got.join(" "), expect, "{words}");
         }
     }

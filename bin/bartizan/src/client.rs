@@ -146,8 +146,9 @@ where
 
 /// The result of a good answer, or the first error of a bad one with the exit code that fits it.
 fn unwrap_envelope(url: &str, status: StatusCode, answer: &[u8]) -> anyhow::Result<Value> {
-    let mut envelope: Value = serde_json::from_slice(answer)
-        .map_err(|_| Failure::new(Cause::Failed, format!("{url} answered {status} and no v4 document: is it this API?")))?;
+    let mut envelope: Value = serde_json::from_slice(answer).map_err(|_| {
+        Failure::new(Cause::Failed, format!("{url} answered {status} and no v4 document: is it this API?"))
+    })?;
     if status.is_success() && envelope["success"] == Value::Bool(true) {
         return Ok(envelope["result"].take());
     }

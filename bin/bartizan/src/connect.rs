@@ -29,9 +29,9 @@ pub struct Plan {
 impl Plan {
     /// What the flags say, else what the token says, else what the API says.
     pub async fn from_token(token: &str, flags: &Connector, api: Option<Api>) -> anyhow::Result<Plan> {
-        let token: Token = token
-            .parse()
-            .map_err(|error| Failure::new(Cause::Usage, format!("{error}")).remedy("`bartizan tunnel token NAME` prints one"))?;
+        let token: Token = token.parse().map_err(|error| {
+            Failure::new(Cause::Usage, format!("{error}")).remedy("`bartizan tunnel token NAME` prints one")
+        })?;
         let facts = match api {
             Some(api) => status::facts(&api).await.ok(),
             None => None,
@@ -53,12 +53,14 @@ impl Plan {
                     .map_err(|error| Failure::new(Cause::Usage, format!("cannot read {}: {error}", path.display())))?,
             ),
             (None, Some(pin), _) => Roots::Pinned(
-                bartizan_tls::Pin::parse(pin).with_context(|| "the token's ca_pin cannot be read; was all of it copied?")?,
+                bartizan_tls::Pin::parse(pin)
+                    .with_context(|| "the token's ca_pin cannot be read; was all of it copied?")?,
             ),
             (None, None, Some(facts)) => Roots::Pem(facts.ca.clone()),
             (None, None, None) => Roots::System,
         };
-        let https_port = facts.and_then(|facts| facts.https.first()?.parse::<SocketAddr>().ok()).map(|https| https.port());
+        let https_port =
+            facts.and_then(|facts| facts.https.first()?.parse::<SocketAddr>().ok()).map(|https| https.port());
         let mut plan = Plan { options: options(token, edges, roots)?, https_port };
         plan.options.connections = usize::from(flags.connections);
         plan.options.grace = Duration::from_secs(flags.grace_period);
@@ -133,7 +135,11 @@ pub async fn run_quietly(plan: Plan, stopped: watch::Receiver<bool>) -> anyhow::
     .await
 }
 
-async fn drive(plan: Plan, stopped: watch::Receiver<bool>, print: impl Fn(&Event) + Send + 'static) -> anyhow::Result<()> {
+async fn drive(
+    plan: Plan,
+    stopped: watch::Receiver<bool>,
+    print: impl Fn(&Event) + Send + 'static,
+) -> anyhow::Result<()> {
     let (events, mut happened) = mpsc::channel(EVENTS_MAX);
     let printing = tokio::spawn(async move {
         while let Some(event) = happened.recv().await {
@@ -154,7 +160,9 @@ fn line(event: &Event) -> String {
         }
         Event::Refused { index, cause } => format!("connection {index} was refused by the edge: {cause}"),
         Event::ConfigurationApplied { version } => format!("configuration {version} is in force"),
-        Event::ConfigurationRejected { why } => format!("the edge's configuration was rejected, the old one stays: {why}"),
+        Event::ConfigurationRejected { why } => {
+            format!("the edge's configuration was rejected, the old one stays: {why}")
+        }
         Event::RequestFailed { origin, why } => format!("{origin} did not answer: {why}"),
         Event::Stopped => "stopped".to_owned(),
     }

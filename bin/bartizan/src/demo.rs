@@ -48,7 +48,9 @@ pub async fn api_answers(api: &Api) -> anyhow::Result<()> {
         loop {
             match api.get("/user/tokens/verify").await {
                 Ok(_) => return Ok(()),
-                Err(error) if error.downcast_ref::<Failure>().is_some_and(|failure| failure.cause == Cause::Refused) => {
+                Err(error)
+                    if error.downcast_ref::<Failure>().is_some_and(|failure| failure.cause == Cause::Refused) =>
+                {
                     return Err(error);
                 }
                 Err(_) => tokio::time::sleep(LOOK_AGAIN).await,
@@ -106,11 +108,9 @@ async fn page_status(
     config: &Arc<bartizan_tls::ClientConfig>,
 ) -> anyhow::Result<u16> {
     let stream = bartizan_tls::connect(config, host, TcpStream::connect(https).await?).await?;
-    let request = http::Request::get("/")
-        .header(http::header::HOST, host)
-        .body(http_body_util::Empty::<bytes::Bytes>::new())?;
-    let (mut sender, connection) =
-        hyper::client::conn::http1::handshake(hyper_util::rt::TokioIo::new(stream)).await?;
+    let request =
+        http::Request::get("/").header(http::header::HOST, host).body(http_body_util::Empty::<bytes::Bytes>::new())?;
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(hyper_util::rt::TokioIo::new(stream)).await?;
     let driver = tokio::spawn(connection);
     let status = sender.send_request(request).await?.status().as_u16();
     driver.abort();

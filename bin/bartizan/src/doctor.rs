@@ -122,7 +122,9 @@ fn port(name: &str, address: SocketAddr, transport: Transport, addresses: &Addre
                 Finding::bad(what, format!("held by {holder}; stop it, or give --{flag} ADDR:PORT"))
             }
         }
-        Err(error) if error.kind() == std::io::ErrorKind::AddrNotAvailable && matches!(addresses, Addresses::Default(_)) => {
+        Err(error)
+            if error.kind() == std::io::ErrorKind::AddrNotAvailable && matches!(addresses, Addresses::Default(_)) =>
+        {
             Finding::good(what, "this machine has no such address; left out")
         }
         Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
@@ -143,7 +145,9 @@ fn localhost(domain: &str) -> Finding {
         Ok(_) => Finding::good(what, "resolve on this machine"),
         Err(_) => Finding::good(
             what,
-            format!("browsers and curl resolve them by themselves; for other programs add \"127.0.0.1 {host}\" to /etc/hosts"),
+            format!(
+                "browsers and curl resolve them by themselves; for other programs add \"127.0.0.1 {host}\" to /etc/hosts"
+            ),
         ),
     }
 }

@@ -82,16 +82,14 @@ fn dns(address: SocketAddr, workers: usize) -> Result<(Vec<UdpSocket>, TcpListen
 }
 
 /// A socket on each address; one of the defaults that this machine does not have is left out.
-fn each<S>(
-    flag: &str,
-    wanted: &Wanted,
-    bind: impl Fn(SocketAddr) -> Result<S, BindError>,
-) -> anyhow::Result<Vec<S>> {
+fn each<S>(flag: &str, wanted: &Wanted, bind: impl Fn(SocketAddr) -> Result<S, BindError>) -> anyhow::Result<Vec<S>> {
     let mut sockets = Vec::new();
     for address in wanted.all() {
         match bind(*address) {
             Ok(socket) => sockets.push(socket),
-            Err(error) if matches!(wanted, Wanted::Default(_)) && error.source.kind() == ErrorKind::AddrNotAvailable => {
+            Err(error)
+                if matches!(wanted, Wanted::Default(_)) && error.source.kind() == ErrorKind::AddrNotAvailable =>
+            {
                 tracing::debug!(%address, "this machine has no such address: left out");
             }
             Err(error) => return Err(explain(flag, &error).into()),
@@ -138,9 +136,10 @@ mod tests {
     fn a_taken_port_names_its_holder() {
         let taken = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = taken.local_addr().unwrap();
-        let error = each("api", &Wanted::Asked(vec![address]), |address| bartizan_net::tcp(address, Sharing::Exclusive))
-            .unwrap_err()
-            .to_string();
+        let error =
+            each("api", &Wanted::Asked(vec![address]), |address| bartizan_net::tcp(address, Sharing::Exclusive))
+                .unwrap_err()
+                .to_string();
         assert!(error.contains(&format!("TCP {address} (--api) is taken by ")), "{error}");
         assert!(error.contains(&format!("(pid {})", std::process::id())), "{error}");
     }

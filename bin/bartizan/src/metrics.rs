@@ -7,7 +7,7 @@ use bartizan_plane_dns::Sample;
 use bartizan_plane_http::Totals;
 use bartizan_plane_tunnel::Counts;
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
@@ -32,15 +32,25 @@ impl Collector for Moment {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
         for family in &self.0 {
             let mut metric = encoder.encode_descriptor(family.name, family.help, None, family.kind)?;
-            for (labels, value) in &family.samples {
-                let sample = metric.encode_family(labels)?;
-                match family.kind {
-                    MetricType::Gauge => ConstGauge::new(i64::try_from(*value).unwrap_or(i64::MAX)).encode(sample)?,
-                    _ => ConstCounter::new(*value).encode(sample)?,
+            match family.samples.as_slice() {
+                [(labels, value)] if labels.is_empty() => family.write(*value, metric)?,
+                samples => {
+                    for (labels, value) in samples {
+                        family.write(*value, metric.encode_family(labels)?)?;
+                    }
                 }
             }
         }
         Ok(())
+    }
+}
+
+impl Family {
+    fn write(&self, value: u64, encoder: MetricEncoder<'_>) -> Result<(), fmt::Error> {
+        match self.kind {
+            MetricType::Gauge => ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX)).encode(encoder),
+            _ => ConstCounter::new(value).encode(encoder),
+        }
     }
 }
 
@@ -142,8 +152,7 @@ fn tunnel_families(counts: &Counts) -> Vec<Family> {
     ];
     let requests =
         [("answered", counts.requests), ("failed", counts.failed), ("no_connection", counts.without_connection)];
-    let configurations =
-        [("applied", counts.configurations_applied), ("refused", counts.configurations_refused)];
+    let configurations = [("applied", counts.configurations_applied), ("refused", counts.configurations_refused)];
     vec![
         counter("bartizan_tunnel_registered", "Connections registered", vec![(vec![], counts.registered)]),
         counter("bartizan_tunnel_refused", "Connections refused, and why", by("reason", &refused)),

@@ -50,8 +50,7 @@ pub fn table(headings: &[&str], rows: &[Vec<String>]) -> String {
     let widths: Vec<usize> =
         headings.iter().enumerate().map(|(column, heading)| width(column).max(heading.len())).collect();
     let line = |cells: Vec<&str>| {
-        let padded: Vec<String> =
-            cells.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+        let padded: Vec<String> = cells.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
         padded.join("  ").trim_end().to_owned()
     };
     let mut lines = vec![bold(&line(headings.to_vec()))];

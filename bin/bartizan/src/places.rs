@@ -47,10 +47,9 @@ pub fn find(edge: &Edge) -> anyhow::Result<Api> {
 
 fn no_edge(edge: &Edge) -> String {
     match data_of(edge) {
-        Some(data) if data.exists() => format!(
-            "no edge found: {} holds no readable admin.json (is the edge run by another user?)",
-            data.display()
-        ),
+        Some(data) if data.exists() => {
+            format!("no edge found: {} holds no readable admin.json (is the edge run by another user?)", data.display())
+        }
         _ => "no edge found on this machine".to_owned(),
     }
 }
@@ -73,7 +72,8 @@ pub fn credential_path() -> anyhow::Result<PathBuf> {
     let base = match std::env::var_os("XDG_CONFIG_HOME").filter(|base| Path::new(base).is_absolute()) {
         Some(base) => PathBuf::from(base),
         None => PathBuf::from(
-            std::env::var_os("HOME").ok_or_else(|| Failure::new(Cause::Usage, "HOME is not set: no place to store to"))?,
+            std::env::var_os("HOME")
+                .ok_or_else(|| Failure::new(Cause::Usage, "HOME is not set: no place to store to"))?,
         )
         .join(".config"),
     };

@@ -124,10 +124,7 @@ fn by_family(address: &[IpAddr]) -> Addresses {
 
 fn tunnel_config(bundle: &Bundle) -> tunnel::Config {
     let facts = bundle.tunnels.iter().map(|(id, part)| {
-        let configuration = part
-            .configuration
-            .clone()
-            .map(|(version, json)| tunnel::Configuration { version, json });
+        let configuration = part.configuration.clone().map(|(version, json)| tunnel::Configuration { version, json });
         let facts = tunnel::TunnelFacts {
             account: part.account,
             secret_sha256: part.secret_sha256,
@@ -241,7 +238,10 @@ pub fn follow(
             let wait = match catch_up(&mut publisher, &planes) {
                 Ok(()) => Duration::MAX,
                 Err(error) => {
-                    tracing::error!(error = format!("{error:#}"), "a change could not be put in force; the last state stays");
+                    tracing::error!(
+                        error = format!("{error:#}"),
+                        "a change could not be put in force; the last state stays"
+                    );
                     RETRY_AFTER
                 }
             };

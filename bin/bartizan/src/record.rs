@@ -21,7 +21,10 @@ pub async fn run(action: RecordAction, api: &Api, output: Output) -> anyhow::Res
             }
             let records = api.list(&path).await?;
             output.result(&Value::Array(records.clone()), || {
-                table(&["name", "type", "content", "ttl", "proxied", "id"], &records.iter().map(row).collect::<Vec<_>>())
+                table(
+                    &["name", "type", "content", "ttl", "proxied", "id"],
+                    &records.iter().map(row).collect::<Vec<_>>(),
+                )
             })
         }
         RecordAction::Create(words) => create(words, api, output).await,
@@ -32,9 +35,12 @@ pub async fn run(action: RecordAction, api: &Api, output: Output) -> anyhow::Res
             body.extend(ttl.map(|ttl| ("ttl".to_owned(), json!(ttl))));
             body.extend(proxied.map(|proxied| ("proxied".to_owned(), json!(proxied))));
             if body.is_empty() {
-                return Err(Failure::new(Cause::Usage, "nothing to change").remedy("--content, --ttl or --proxied").into());
+                return Err(Failure::new(Cause::Usage, "nothing to change")
+                    .remedy("--content, --ttl or --proxied")
+                    .into());
             }
-            let record = api.patch(&format!("/zones/{}/dns_records/{id}", text(&zone, "id")), &Value::Object(body)).await?;
+            let record =
+                api.patch(&format!("/zones/{}/dns_records/{id}", text(&zone, "id")), &Value::Object(body)).await?;
             output.result(&record, || line(&record))
         }
         RecordAction::Delete { name, kind, id } => delete(&name, kind.as_deref(), id.as_deref(), api, output).await,
@@ -58,7 +64,8 @@ fn body(words: &RecordWords) -> anyhow::Result<Value> {
     let parts: Vec<&str> = words.content.iter().flat_map(|word| word.split_whitespace()).collect();
     let mut body = json!({ "type": kind, "name": words.name, "ttl": words.ttl, "proxied": words.proxied });
     let number = |text: &str, what: &str| {
-        text.parse::<u16>().with_context(|| format!("the {what} {text:?} of a {kind} record is not a number below 65536"))
+        text.parse::<u16>()
+            .with_context(|| format!("the {what} {text:?} of a {kind} record is not a number below 65536"))
     };
     match (kind.as_str(), parts.as_slice()) {
         ("MX", [preference, exchange]) => {
@@ -72,8 +79,7 @@ fn body(words: &RecordWords) -> anyhow::Result<Value> {
             });
         }
         ("CAA", [flags, tag, value]) => {
-            body["data"] =
-                json!({ "flags": number(flags, "flags")?, "tag": tag, "value": value.trim_matches('"') });
+            body["data"] = json!({ "flags": number(flags, "flags")?, "tag": tag, "value": value.trim_matches('"') });
         }
         ("MX" | "SRV" | "CAA", _) => {
             let form = match kind.as_str() {
@@ -109,7 +115,8 @@ async fn delete(name: &str, kind: Option<&str>, id: Option<&str>, api: &Api, out
             output.result(&gone, || format!("deleted: {}", line(record)))
         }
         several => {
-            let lines: Vec<_> = several.iter().map(|record| format!("  {}  {}", text(record, "id"), line(record))).collect();
+            let lines: Vec<_> =
+                several.iter().map(|record| format!("  {}  {}", text(record, "id"), line(record))).collect();
             Err(Failure::new(Cause::Usage, format!("{name} has several records:\n{}", lines.join("\n")))
                 .remedy("say which: a type, or --id ID")
                 .into())
@@ -153,7 +160,12 @@ mod tests {
             ("a", "192.0.2.1", "content", json!("192.0.2.1")),
             ("TXT", "hello world", "content", json!("hello world")),
             ("MX", "10 mail.example.com", "priority", json!(10)),
-            ("SRV", "1 2 80 host.example.com", "data", json!({"priority":1,"weight":2,"port":80,"target":"host.example.com"})),
+            (
+                "SRV",
+                "1 2 80 host.example.com",
+                "data",
+                json!({"priority":1,"weight":2,"port":80,"target":"host.example.com"}),
+            ),
             ("CAA", "0 issue \"ca.example\"", "data", json!({"flags":0,"tag":"issue","value":"ca.example"})),
         ] {
             let words = RecordWords {

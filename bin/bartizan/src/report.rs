@@ -44,7 +44,8 @@ pub fn url(scheme: &str, host: &str, port: u16) -> String {
 impl Ready {
     /// The text for a person. It ends with what can be clicked.
     pub fn text(&self, hello: Option<&str>) -> String {
-        let mut lines = vec![format!("{} is ready; data in {}", bold(&format!("bartizan {}", self.version)), self.data.display())];
+        let mut lines =
+            vec![format!("{} is ready; data in {}", bold(&format!("bartizan {}", self.version)), self.data.display())];
         let host = hello.unwrap_or(&self.zone.name);
         if let Some(dns) = self.dns.first() {
             lines.push(faint(&format!("  dig @{} -p {} {host} AAAA", dns.ip(), dns.port())));

@@ -93,7 +93,11 @@ impl Settings {
             http: Addresses::choose(up.http, file.listen.http, PORT_HTTP),
             https: Addresses::choose(up.https, file.listen.https, PORT_HTTPS),
             tunnel: Addresses::choose(up.tunnel, file.listen.tunnel, PORT_TUNNEL),
-            address: if address.is_empty() { vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()] } else { address },
+            address: if address.is_empty() {
+                vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()]
+            } else {
+                address
+            },
             domain: up.domain.or(file.domain).unwrap_or_else(|| DOMAIN.to_owned()),
             workers: workers.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)),
             demo: !up.no_demo && file.demo.unwrap_or(true),

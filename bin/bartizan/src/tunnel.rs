@@ -41,8 +41,9 @@ async fn serve(
     output: Output,
 ) -> anyhow::Result<()> {
     let api = places::find(edge)?;
-    let hostname = hostname
-        .ok_or_else(|| Failure::new(Cause::Usage, "which name should be served?").remedy("--hostname app.example.com"))?;
+    let hostname = hostname.ok_or_else(|| {
+        Failure::new(Cause::Usage, "which name should be served?").remedy("--hostname app.example.com")
+    })?;
     let hostname = hostname.trim_end_matches('.').to_ascii_lowercase();
     let service = service.map(|service| service_url(&service)).transpose()?;
     let zone = zone::of_name(&api, &hostname).await?;
@@ -171,7 +172,13 @@ fn describe(tunnel: &Value, connectors: &Value) -> String {
     lines.join("\n")
 }
 
-pub async fn route_dns(api: &Api, zone: &Value, tunnel: &str, hostname: &str, overwrite: bool) -> anyhow::Result<Value> {
+pub async fn route_dns(
+    api: &Api,
+    zone: &Value,
+    tunnel: &str,
+    hostname: &str,
+    overwrite: bool,
+) -> anyhow::Result<Value> {
     let body = json!({ "type": "dns", "user_hostname": hostname, "overwrite_existing": overwrite });
     api.put(&format!("/zones/{}/tunnels/{tunnel}/routes", text(zone, "id")), &body).await
 }

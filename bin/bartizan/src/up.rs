@@ -85,7 +85,10 @@ pub async fn run(up: Up, output: Output) -> anyhow::Result<()> {
             seal,
             presence: planes.presence(),
             commands: planes.commands(),
-            metrics: { let planes = Arc::clone(&planes); Arc::new(move || planes.metrics()) },
+            metrics: {
+                let planes = Arc::clone(&planes);
+                Arc::new(move || planes.metrics())
+            },
             ready: ready_now,
             facts,
         },
@@ -160,11 +163,7 @@ fn nameservers(domain: &ZoneName) -> anyhow::Result<Vec<Name>> {
 /// The administrator's credentials that the environment dictates.
 fn preset() -> Preset {
     let chosen = |variable| std::env::var(variable).ok().filter(|value| !value.is_empty());
-    Preset {
-        token: chosen("BARTIZAN_API_TOKEN"),
-        email: chosen("BARTIZAN_EMAIL"),
-        key: chosen("BARTIZAN_API_KEY"),
-    }
+    Preset { token: chosen("BARTIZAN_API_TOKEN"), email: chosen("BARTIZAN_EMAIL"), key: chosen("BARTIZAN_API_KEY") }
 }
 
 /// Issues anew what is about to run out.

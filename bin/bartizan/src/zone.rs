@@ -42,8 +42,7 @@ fn row(zone: &Value) -> Vec<String> {
 }
 
 fn describe(zone: &Value) -> String {
-    let nameservers: Vec<_> =
-        zone["name_servers"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let nameservers: Vec<_> = zone["name_servers"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
     format!(
         "{}\n  id           {}\n  status       {}\n  name servers {}",
         crate::output::bold(text(zone, "name")),
@@ -58,9 +57,9 @@ pub async fn by_name_or_id(api: &Api, zone: &str) -> anyhow::Result<Value> {
     if zone.len() == 32 && zone.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return api.get(&format!("/zones/{zone}")).await;
     }
-    find(api, zone)
-        .await?
-        .ok_or_else(|| Failure::new(Cause::NotFound, format!("no zone {zone} here")).remedy("`bartizan zone list` shows them").into())
+    find(api, zone).await?.ok_or_else(|| {
+        Failure::new(Cause::NotFound, format!("no zone {zone} here")).remedy("`bartizan zone list` shows them").into()
+    })
 }
 
 async fn find(api: &Api, name: &str) -> anyhow::Result<Option<Value>> {
