@@ -28,26 +28,26 @@ pub struct Page<T> {
 }
 
 /// A page as asked for: which rows of `table`, in which order.
-struct Listed<'q> {
+struct Listed {
     table: &'static str,
-    condition: &'q Condition,
-    order: &'q str,
+    condition: Condition,
+    order: String,
     page: u32,
     per_page: u32,
 }
 
-impl Listed<'_> {
+impl Listed {
     /// The ids first and then their objects: rows that are skipped are then skipped in the index alone.
     fn items(&self, connection: &Connection) -> Result<Vec<Entry>, ReadError> {
-        let Listed { table, condition, order, .. } = self;
-        let offset = i64::from(self.page.max(1) - 1).saturating_mul(i64::from(self.per_page));
-        let sql = format!(
-            "SELECT id FROM {table} WHERE {} ORDER BY {order} LIMIT {} OFFSET {offset}",
-            condition.sql, self.per_page
-        );
-        let mut select = connection.prepare_cached(&sql)?;
-        let ids = select.query_map(params_from_iter(&condition.values), |row| row.get(0))?;
+        let mut select = connection.prepare_cached(&self.ids())?;
+        let ids = select.query_map(params_from_iter(&self.condition.values), |row| row.get(0))?;
         ids.map(|id| object(connection, id?)).collect()
+    }
+
+    fn ids(&self) -> String {
+        let Listed { table, condition, order, page, per_page } = self;
+        let offset = i64::from((*page).max(1) - 1).saturating_mul(i64::from(*per_page));
+        format!("SELECT id FROM {table} WHERE {} ORDER BY {order} LIMIT {per_page} OFFSET {offset}", condition.sql)
     }
 
     fn total(&self, connection: &Connection) -> Result<u64, ReadError> {
@@ -62,4 +62,56 @@ fn object(connection: &Connection, id: i64) -> Result<Entry, ReadError> {
     connection
         .prepare_cached("SELECT key, rev, format, json FROM object WHERE id = ?")?
         .query_row([id], |row| Ok(snapshot::entry(row)))?
+}
+
+#[cfg(test)]
+mod tests {
+    use bartizan_names::ZoneId;
+
+    use super::*;
+    use crate::schema;
+
+    /// How SQLite would answer `sql`.
+    fn plan(connection: &Connection, listed: &Listed) -> String {
+        let sql = format!("EXPLAIN QUERY PLAN {}", listed.ids());
+        let mut explain = connection.prepare(&sql).unwrap();
+        let steps = explain.query_map(params_from_iter(&listed.condition.values), |row| row.get::<_, String>(3));
+        steps.unwrap().collect::<Result<Vec<_>, _>>().unwrap().join("; ")
+    }
+
+    #[test]
+    fn exact_filters_and_orders_are_served_by_an_index() {
+        let dir = tempfile::tempdir().unwrap();
+        drop(schema::open_writer(dir.path()).unwrap());
+        let connection = schema::open_reader(dir.path()).unwrap();
+        type Change = fn(&mut RecordQuery);
+        let rows: [(Change, &str); 13] = [
+            (|_| {}, "record_type (zone=?)"),
+            (|q| q.order = RecordOrder::Name, "record_owner (zone=?)"),
+            (|q| q.order = RecordOrder::Content, "record_content (zone=?)"),
+            (|q| q.order = RecordOrder::Ttl, "record_ttl (zone=?)"),
+            (|q| q.order = RecordOrder::Proxied, "record_proxied (zone=?)"),
+            (|q| q.direction = Direction::Descending, "record_type (zone=?)"),
+            (|q| q.kind = Some("A".to_owned()), "record_type (zone=? AND type=?)"),
+            (|q| q.name = vec![Text::Exact("a.test".to_owned())], "record_owner (zone=? AND owner=?)"),
+            (|q| q.name = vec![Text::StartsWith("a".to_owned())], "record_owner (zone=? AND owner>? AND owner<?)"),
+            (|q| q.content = vec![Text::Exact("a".to_owned())], "record_content (zone=? AND content=?)"),
+            (|q| q.comment = vec![Text::Exact("a".to_owned())], "record_comment (zone=? AND comment=?)"),
+            (|q| q.tags = vec![TagFilter::Present("a".to_owned())], "PRIMARY KEY (zone=? AND name=?)"),
+            (
+                |q| {
+                    q.name = vec![Text::Exact("a".to_owned())];
+                    q.comment = vec![Text::Exact("a".to_owned())];
+                    q.matching = Match::Any;
+                },
+                "MULTI-INDEX OR",
+            ),
+        ];
+        for (change, index) in rows {
+            let mut query = RecordQuery::all(ZoneId::from_bytes([1; 16]));
+            change(&mut query);
+            let plan = plan(&connection, &records::listed(&query));
+            assert!(plan.contains(index) && !plan.contains("SCAN"), "{query:?}\n{plan}");
+        }
+    }
 }

@@ -101,19 +101,28 @@ impl RecordOrder {
 }
 
 pub(crate) fn records(connection: &Connection, query: &RecordQuery) -> Result<Page<Entry>, ReadError> {
-    let zone = Condition::equal("zone", query.zone.as_bytes().to_vec());
-    let filters = filters(query);
-    let filtered = !filters.is_empty() || query.search.is_some();
-    let mut condition = Condition::combine(&zone, filters, query.matching);
-    if let Some(text) = &query.search {
-        condition = condition.and(search(text));
-    }
-    let direction = query.direction.sql();
-    let order = format!("{} {direction}, record {direction}", query.order.column());
-    let listed =
-        Listed { table: "record", condition: &condition, order: &order, page: query.page, per_page: query.per_page };
+    let listed = listed(query);
+    let filtered = !filters(query).is_empty() || query.search.is_some();
     let total = if filtered { listed.total(connection)? } else { count(connection, query.zone)? };
     Ok(Page { items: listed.items(connection)?, total })
+}
+
+pub(super) fn listed(query: &RecordQuery) -> Listed {
+    let zone = Condition::equal("zone", query.zone.as_bytes().to_vec());
+    let filtered = Condition::combine(&zone, filters(query), query.matching);
+    let condition = match &query.search {
+        Some(text) => filtered.and(search(text)),
+        None => filtered,
+    };
+    let (column, direction) = (query.order.column(), query.direction.sql());
+    Listed {
+        table: "record",
+        condition,
+        // One direction for both, so that an index serves it read backwards too.
+        order: format!("{column} {direction}, record {direction}"),
+        page: query.page,
+        per_page: query.per_page,
+    }
 }
 
 fn filters(query: &RecordQuery) -> Vec<Condition> {

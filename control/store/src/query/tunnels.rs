@@ -48,8 +48,8 @@ pub(crate) fn tunnels(connection: &Connection, query: &TunnelQuery) -> Result<Pa
     let condition = Condition::combine(&account, filters(query), Match::All);
     let listed = Listed {
         table: "tunnel",
-        condition: &condition,
-        order: "created_at DESC, tunnel DESC",
+        condition,
+        order: "created_at DESC, tunnel DESC".to_owned(),
         page: query.page,
         per_page: query.per_page,
     };
