@@ -16,6 +16,9 @@ const BACKLOG: i32 = 1_024;
 /// fills a core. The kernel cuts it to its own limit.
 const RECEIVE_BUFFER_BYTES: usize = 4 << 20;
 
+/// Free ports that are tried, should somebody take one in the instant between finding it and sharing it.
+const ATTEMPTS_MAX: usize = 8;
+
 /// The kind of a listening socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protocol {
@@ -78,21 +81,34 @@ pub fn tcp(address: SocketAddr, sharing: Sharing) -> Result<TcpListener, BindErr
 /// As many UDP sockets on one address, one for each thread that reads. It is an error if somebody else has the port
 /// already; with port 0 all get the same free one.
 pub fn udp_shared(address: SocketAddr, count: usize) -> Result<Vec<UdpSocket>, BindError> {
-    let address =
-        udp(address, Sharing::Exclusive).and_then(|socket| local(socket.local_addr(), Protocol::Udp, address))?;
-    (0..count).map(|_| udp(address, Sharing::Shared)).collect()
+    shared(address, count, udp, UdpSocket::local_addr)
 }
 
 /// As many TCP listeners on one address, one for each thread that accepts. It is an error if somebody else has the
 /// port already; with port 0 all get the same free one.
 pub fn tcp_shared(address: SocketAddr, count: usize) -> Result<Vec<TcpListener>, BindError> {
-    let address =
-        tcp(address, Sharing::Exclusive).and_then(|listener| local(listener.local_addr(), Protocol::Tcp, address))?;
-    (0..count).map(|_| tcp(address, Sharing::Shared)).collect()
+    shared(address, count, tcp, TcpListener::local_addr)
 }
 
-fn local(bound: io::Result<SocketAddr>, protocol: Protocol, address: SocketAddr) -> Result<SocketAddr, BindError> {
-    bound.map_err(|source| BindError { protocol, address, source })
+/// Takes the address alone first, since among sockets that share nobody notices another process.
+fn shared<S>(
+    address: SocketAddr,
+    count: usize,
+    bind: fn(SocketAddr, Sharing) -> Result<S, BindError>,
+    local: fn(&S) -> io::Result<SocketAddr>,
+) -> Result<Vec<S>, BindError> {
+    let mut attempts = if address.port() == 0 { ATTEMPTS_MAX } else { 1 };
+    loop {
+        attempts -= 1;
+        let alone = bind(address, Sharing::Exclusive)?;
+        // A bound socket has an address; if the system will not say it, binding again says why.
+        let address = local(&alone).unwrap_or(address);
+        drop(alone);
+        match (0..count).map(|_| bind(address, Sharing::Shared)).collect() {
+            Err(BindError { source, .. }) if attempts > 0 && source.kind() == io::ErrorKind::AddrInUse => {}
+            result => return result,
+        }
+    }
 }
 
 fn unbound(address: SocketAddr, protocol: Protocol, sharing: Sharing) -> io::Result<Socket> {

@@ -1,0 +1,61 @@
+//! Any bytes as a DNS query, answered from a small zone over both transports.
+//!
+//! Whatever is answered must be readable, have the query's id, fit the transport, and get no answer itself.
+
+#![no_main]
+
+use std::sync::LazyLock;
+
+use bartizan_authority::{
+    Addresses, Authority, Exchange, Identity, NameContent, Outcome, RecordSet, Scratch, Transport, ZoneFacts, Zones,
+};
+use bartizan_names::{Name, RecordType, ZoneName};
+use bartizan_wire::dns::{Message, TCP_ANSWER_MAX, UDP_ANSWER_MAX};
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|packet: &[u8]| {
+    for (transport, limit) in [(Transport::Udp, UDP_ANSWER_MAX), (Transport::Tcp, TCP_ANSWER_MAX)] {
+        let Some(reply) = answer(transport, packet) else { continue };
+        let message = Message::parse(&reply).expect("our answers can be read");
+        assert!(message.response && reply.len() <= limit);
+        assert_eq!(reply[..2], packet[..2]);
+        assert_eq!(answer(transport, &reply), None);
+    }
+});
+
+fn answer(transport: Transport, query: &[u8]) -> Option<Vec<u8>> {
+    static ZONES: LazyLock<Zones> = LazyLock::new(zones);
+    let addresses = Addresses { v4: vec![[192, 0, 2, 1].into()], v6: vec![[0x20; 16].into()] };
+    let identity = Identity { id_server: "fuzz".to_owned(), version: "0".to_owned() };
+    let authority = Authority { zones: &ZONES, addresses: &addresses, identity: &identity };
+    let mut reply = vec![0; TCP_ANSWER_MAX];
+    let mut exchange = [Exchange::new(transport, query, &mut reply)];
+    authority.answer(&mut exchange, &mut Scratch::default());
+    match exchange[0].outcome {
+        Outcome::Silent(_) => None,
+        Outcome::Reply { len, .. } => Some(reply[..len].to_vec()),
+    }
+}
+
+/// Something of everything: addresses, an alias below a wildcard, a proxied name, a set that no datagram holds.
+fn zones() -> Zones {
+    let name = |text: &str| Name::parse(text).expect("a name of ours");
+    let apex = ZoneName::new(name("example")).expect("an apex");
+    let mut edit = Zones::empty().edit();
+    edit.put_zone(ZoneFacts {
+        apex: apex.clone(),
+        serial: 1,
+        nameservers: vec![name("ns.example")],
+        soa_rname: name("dns.example"),
+    });
+    for (owner, rtype, rdata, proxied) in [
+        ("www.example", RecordType::A, vec![192, 0, 2, 1], false),
+        ("*.wild.example", RecordType::CNAME, name("www.example").as_wire().to_vec(), false),
+        ("proxied.example", RecordType::TXT, b"\x01x".to_vec(), true),
+        ("long.example", RecordType::TXT, [&[99][..], &[b'x'; 99]].concat().repeat(20), false),
+    ] {
+        let sets = vec![RecordSet { rtype, ttl: 60, rdata: vec![rdata] }];
+        edit.put_name(&apex, &name(owner), NameContent { sets, proxied });
+    }
+    edit.finish()
+}
