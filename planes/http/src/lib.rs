@@ -1,1 +1,50 @@
 //! The HTTP edge.
+//!
+//! ```text
+//! HTTP  80 ──┐                                                          ┌── origin address (pool, TLS, both families)
+//!            ├─ ingress ─ pipeline: route → https → loop → dress ─ egress ┤
+//! HTTPS 443 ─┘  (h1, h2)                                                └── tunnel (dyn Upstream)
+//! ```
+//! One current-thread runtime a worker, each with its own listeners, pool of origin connections and counters; a
+//! connection stays on its thread. HTTP/1.1 (RFC 9112) and HTTP/2 (RFC 9113) from visitors, HTTP/1.1 to origins.
+//! Requests are screened byte by byte before an HTTP library sees them ([`ingress`]); that library is known to
+//! [`ingress`] and [`egress`] only.
+//!
+//! Not here: trailers, HTTP/3, WebSocket over HTTP/2, compression, caching. No configuration is read but [`Config`].
+
+mod arrived;
+mod counters;
+mod egress;
+mod forward;
+mod host;
+mod hyper_body;
+mod ingress;
+mod limits;
+mod page;
+mod pipeline;
+mod plane;
+mod ray;
+mod worker;
+
+use bartizan_routes::Routes;
+use bartizan_tls::Certificates;
+
+pub use counters::{OriginFailures, Requests, Totals, Visitors};
+pub use plane::{Plane, Sockets, StartError, start};
+
+/// All that the plane is told. A new one is put in force between two requests.
+#[derive(Clone)]
+pub struct Config {
+    pub routes: Routes,
+    pub certificates: Certificates,
+    pub server: ServerFacts,
+}
+
+/// What the plane says about itself.
+#[derive(Clone, Debug, Default)]
+pub struct ServerFacts {
+    /// This PoP's short name, the second half of `CF-Ray`. Letters and digits; others are left out.
+    pub pop: String,
+    /// Roots in PEM that origins under `strict` may be certified by, beside those of the system. Read once, at start.
+    pub origin_roots: Option<String>,
+}

@@ -1,0 +1,29 @@
+//! A request as a visitor sent it, checked and in no HTTP library's words.
+
+use std::net::SocketAddr;
+
+use bartizan_exchange::{Body, Upgrade};
+use bartizan_routes::Visit;
+use http::uri::PathAndQuery;
+use http::{HeaderMap, Method};
+
+/// Made by `ingress`, consumed by the pipeline.
+pub(crate) struct Arrived {
+    pub(crate) visit: Visit,
+    pub(crate) peer: SocketAddr,
+    pub(crate) method: Method,
+    /// As received, a port included; one that [`crate::host::Authority`] reads.
+    pub(crate) host: String,
+    pub(crate) path: PathAndQuery,
+    /// All fields but `Host`, and still with everything that must not reach an origin.
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Body,
+    pub(crate) upgrade: Upgrade,
+}
+
+impl Arrived {
+    /// The host without its port.
+    pub(crate) fn host_name(&self) -> &str {
+        crate::host::Authority::parse(&self.host).map_or("", |authority| authority.name)
+    }
+}

@@ -1,0 +1,129 @@
+//! What the plane counts. Each worker writes its own, nobody waits; readers add them up.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Makes the atomic fields, the plain ones, and the sum of many.
+macro_rules! counted {
+    ($(#[$doc:meta])* $plain:ident / $atomic:ident { $($(#[$field_doc:meta])* $field:ident,)* }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        pub struct $plain {
+            $($(#[$field_doc])* pub $field: u64,)*
+        }
+
+        #[derive(Default)]
+        pub(crate) struct $atomic {
+            $(pub(crate) $field: Counter,)*
+        }
+
+        impl $atomic {
+            fn add_to(&self, sum: &mut $plain) {
+                $(sum.$field = sum.$field.wrapping_add(self.$field.get());)*
+            }
+        }
+    };
+}
+
+/// Grows, or goes up and down. Relaxed: nothing else depends on its value.
+#[derive(Default)]
+pub(crate) struct Counter(AtomicU64);
+
+impl Counter {
+    pub(crate) fn add(&self, number: u64) {
+        self.0.fetch_add(number, Ordering::Relaxed);
+    }
+
+    pub(crate) fn sub(&self, number: u64) {
+        self.0.fetch_sub(number, Ordering::Relaxed);
+    }
+
+    fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+counted!(
+    /// Answered requests.
+    Requests / RequestCounters {
+        /// By the class of the status, 101 among the first.
+        status_1xx,
+        status_2xx,
+        status_3xx,
+        status_4xx,
+        status_5xx,
+        /// By the version that the visitor spoke.
+        http1,
+        http2,
+        /// Of those on HTTP/1.1: refused before an HTTP library saw them.
+        screened_out,
+        /// Sent a second time because a kept connection had died.
+        retried,
+    }
+);
+
+counted!(
+    /// Why an origin or a tunnel gave no answer.
+    OriginFailures / OriginFailureCounters {
+        refused,
+        unreachable,
+        unresolved,
+        connect_timed_out,
+        tls,
+        answer_timed_out,
+        broken,
+        tunnel_not_connected,
+    }
+);
+
+counted!(
+    /// Visitors' connections.
+    Visitors / VisitorCounters {
+        accepted,
+        /// Open now.
+        open,
+        /// Closed at once: the worker had too many.
+        over_limit,
+        handshakes_failed,
+        /// Too slow with a head, a body, or taking an answer.
+        too_slow,
+        /// As HTTP, after decryption.
+        bytes_in,
+        bytes_out,
+    }
+);
+
+/// One worker's.
+#[derive(Default)]
+pub(crate) struct Counters {
+    pub(crate) requests: RequestCounters,
+    pub(crate) origins: OriginFailureCounters,
+    pub(crate) visitors: VisitorCounters,
+}
+
+/// Those of all workers together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    pub requests: Requests,
+    pub origins: OriginFailures,
+    pub visitors: Visitors,
+}
+
+impl Counters {
+    pub(crate) fn add_to(&self, totals: &mut Totals) {
+        self.requests.add_to(&mut totals.requests);
+        self.origins.add_to(&mut totals.origins);
+        self.visitors.add_to(&mut totals.visitors);
+    }
+}
+
+impl RequestCounters {
+    pub(crate) fn answered(&self, status: http::StatusCode) {
+        match status.as_u16() / 100 {
+            1 => self.status_1xx.add(1),
+            2 => self.status_2xx.add(1),
+            3 => self.status_3xx.add(1),
+            4 => self.status_4xx.add(1),
+            _ => self.status_5xx.add(1),
+        }
+    }
+}

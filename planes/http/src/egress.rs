@@ -1,0 +1,185 @@
+//! Where requests go out: to an origin's address over HTTP/1.1, or to a tunnel.
+//!
+//! ```text
+//! Request ─► Egress::send ─┬─ Pool ─ kept connection ─┐
+//!                          │    └─── dial (v6, v4) ───┴─► origin      no type of hyper's leaves this module
+//!                          └─ Upstream ─► tunnel
+//! ```
+
+mod dial;
+mod link;
+mod patience;
+mod pool;
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use bartizan_exchange::{Body, Length, Request, Response, Upgrade, Upstream, UpstreamError};
+use bartizan_names::TunnelId;
+use bartizan_routes::{Origin, OriginScheme, Target, Visit, ZoneSettings};
+use http::Method;
+
+pub(crate) use dial::OriginTls;
+
+use crate::counters::Counters;
+use crate::host::Authority;
+use crate::page::Problem;
+use link::{Link, Lost};
+use patience::{Progress, patient, within};
+use pool::{Key, Pool};
+
+/// Where one request goes, and under which settings.
+pub(crate) struct Destination<'r> {
+    pub(crate) target: &'r Target,
+    pub(crate) settings: &'r ZoneSettings,
+    pub(crate) visit: Visit,
+}
+
+/// One worker's way out.
+pub(crate) struct Egress {
+    upstream: Arc<dyn Upstream>,
+    tls: OriginTls,
+    pool: Rc<Pool>,
+    counters: Arc<Counters>,
+}
+
+impl Egress {
+    pub(crate) fn new(upstream: Arc<dyn Upstream>, tls: OriginTls, counters: Arc<Counters>) -> Egress {
+        Egress { upstream, tls, pool: Rc::new(Pool::default()), counters }
+    }
+
+    /// Sends a request and waits for the head of its answer.
+    pub(crate) async fn send(&self, to: &Destination<'_>, mut request: Request) -> Result<Response, Problem> {
+        let progress = Progress::of(&request.body);
+        request.body = Progress::watch(&progress, request.body);
+        let result = match to.target {
+            Target::Tunnel(tunnel) => self.send_to_tunnel(*tunnel, to.settings, request, &progress).await,
+            Target::Origin(origin) => self.send_to_origin(origin, to, request, &progress).await,
+        };
+        match result {
+            Ok(mut response) => {
+                response.body = patient(response.body, to.settings.read_timeout);
+                Ok(response)
+            }
+            // What looks like the origin's failure began with the visitor.
+            Err(_) if progress.is_broken() => Err(Problem::BodyBroken),
+            Err(problem) => {
+                self.count(problem);
+                Err(problem)
+            }
+        }
+    }
+
+    /// Forgets connections that were idle for too long.
+    pub(crate) fn sweep(&self) {
+        self.pool.sweep();
+    }
+
+    async fn send_to_tunnel(
+        &self,
+        tunnel: TunnelId,
+        settings: &ZoneSettings,
+        request: Request,
+        progress: &Progress,
+    ) -> Result<Response, Problem> {
+        let sent = within(progress, settings.read_timeout, self.upstream.send(tunnel, request)).await;
+        sent.ok_or(Problem::OriginAnswerTimedOut)?.map_err(|error| {
+            tracing::debug!(%tunnel, %error, "no answer through the tunnel");
+            match error {
+                UpstreamError::NotConnected => Problem::TunnelNotConnected,
+                UpstreamError::OriginUnreachable(_) => Problem::OriginUnreachable,
+                UpstreamError::TimedOut => Problem::OriginAnswerTimedOut,
+                UpstreamError::Broken(_) => Problem::OriginBroken,
+            }
+        })
+    }
+
+    /// Over a kept connection if there is one. It may have died without a sign: then, if the request never left, or
+    /// may be made twice (RFC 9110 §9.2.2), it goes out once more, over a new one.
+    async fn send_to_origin(
+        &self,
+        origin: &Origin,
+        to: &Destination<'_>,
+        request: Request,
+        progress: &Rc<Progress>,
+    ) -> Result<Response, Problem> {
+        let scheme = to.settings.ssl.towards_origin(to.visit);
+        let key = Key::new(origin, scheme, host_name(&request.host));
+        let upgrade = request.upgrade;
+        let method = request.method.clone();
+        let may_repeat = request.body.length() == Length::Absent && method.is_idempotent();
+        let limit = to.settings.read_timeout;
+        let mut request = link::compose(request);
+        if let Some(mut link) = self.pool.take(&key) {
+            let spare = may_repeat.then(|| link::copy(&request));
+            match within(progress, limit, link.send(request)).await {
+                None => return Err(Problem::OriginAnswerTimedOut),
+                Some(Ok(answer)) => return self.receive(answer, link, key, &method, upgrade, progress).await,
+                Some(Err(Lost { unsent })) => {
+                    request = unsent.or(spare).ok_or(Problem::OriginBroken)?;
+                    self.counters.requests.retried.add(1);
+                }
+            }
+        }
+        let mut link = self.open(origin, scheme, &key).await?;
+        match within(progress, limit, link.send(request)).await {
+            None => Err(Problem::OriginAnswerTimedOut),
+            Some(Ok(answer)) => self.receive(answer, link, key, &method, upgrade, progress).await,
+            Some(Err(_)) => Err(Problem::OriginBroken),
+        }
+    }
+
+    async fn open(&self, origin: &Origin, scheme: OriginScheme, key: &Key) -> Result<Link, Problem> {
+        let io = dial::connect(origin, scheme, key.host(), &self.tls).await?;
+        Link::open(io).await.ok_or(Problem::OriginBroken)
+    }
+
+    /// The origin's answer in our words; its connection goes back to the pool when the body is read.
+    async fn receive(
+        &self,
+        answer: link::Answered,
+        link: Link,
+        key: Key,
+        method: &Method,
+        upgrade: Upgrade,
+        progress: &Rc<Progress>,
+    ) -> Result<Response, Problem> {
+        let (head, pieces) = answer;
+        let (status, headers) = (head.status, head.headers);
+        if status == http::StatusCode::SWITCHING_PROTOCOLS {
+            if upgrade != Upgrade::WebSocket || !link::agrees_to_websocket(&headers) {
+                return Err(Problem::OriginBroken);
+            }
+            let upgraded = link.into_io().await.ok_or(Problem::OriginBroken)?;
+            return Ok(Response { status, headers, body: Body::empty(), upgraded: Some(upgraded) });
+        }
+        let length = link::length_of(method, status, &headers, &pieces);
+        let lease = pool::Lease::new(Rc::clone(&self.pool), key, link, Rc::clone(progress));
+        let body = lease.body(length, pieces);
+        Ok(Response { status, headers, body, upgraded: None })
+    }
+
+    fn count(&self, problem: Problem) {
+        let origins = &self.counters.origins;
+        match problem {
+            Problem::OriginRefused => origins.refused.add(1),
+            Problem::OriginUnreachable => origins.unreachable.add(1),
+            Problem::OriginUnresolved => origins.unresolved.add(1),
+            Problem::OriginConnectTimedOut => origins.connect_timed_out.add(1),
+            Problem::OriginTls => origins.tls.add(1),
+            Problem::OriginAnswerTimedOut => origins.answer_timed_out.add(1),
+            Problem::OriginBroken => origins.broken.add(1),
+            Problem::TunnelNotConnected => origins.tunnel_not_connected.add(1),
+            Problem::Refused(_)
+            | Problem::UnknownHost
+            | Problem::WebSocketOff
+            | Problem::Loop
+            | Problem::BodyBroken => {}
+        }
+    }
+}
+
+/// The name that a certificate of the origin has to be for.
+fn host_name(host: &str) -> &str {
+    Authority::parse(host).map_or(host, |authority| authority.name)
+}

@@ -1,0 +1,136 @@
+//! How long an origin may be silent. Progress of any kind starts the clock anew: a slow upload is no silence.
+
+use std::cell::Cell;
+use std::future::Future;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bartizan_exchange::{Body, BodyError, Length};
+use bytes::Bytes;
+use futures_util::Stream;
+use tokio::time::{Instant, Sleep};
+
+/// How far a request's body has come.
+pub(crate) struct Progress {
+    moved: Cell<Instant>,
+    state: Cell<State>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    UnderWay,
+    Over,
+    Broken,
+}
+
+impl Progress {
+    pub(crate) fn of(body: &Body) -> Rc<Progress> {
+        let state = if body.length() == Length::Absent { State::Over } else { State::UnderWay };
+        Rc::new(Progress { moved: Cell::new(Instant::now()), state: Cell::new(state) })
+    }
+
+    /// The same body; `progress` hears of what is taken from it.
+    pub(crate) fn watch(progress: &Rc<Progress>, body: Body) -> Body {
+        let length = body.length();
+        let left = match length {
+            Length::Absent => return body,
+            Length::Known(length) => Some(length),
+            Length::Unknown => None,
+        };
+        Body::stream(length, Watched { body, left, progress: Rc::clone(progress) })
+    }
+
+    /// Whether the whole body was taken.
+    pub(crate) fn is_over(&self) -> bool {
+        self.state.get() == State::Over
+    }
+
+    /// Whether the visitor failed to deliver it.
+    pub(crate) fn is_broken(&self) -> bool {
+        self.state.get() == State::Broken
+    }
+}
+
+struct Watched {
+    body: Body,
+    left: Option<u64>,
+    progress: Rc<Progress>,
+}
+
+impl Stream for Watched {
+    type Item = Result<Bytes, BodyError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let polled = self.body.poll_next(cx);
+        let Poll::Ready(piece) = &polled else { return polled };
+        self.progress.moved.set(Instant::now());
+        match piece {
+            Some(Ok(data)) => {
+                self.left = self.left.map(|left| left.saturating_sub(data.len() as u64));
+                if self.left == Some(0) {
+                    self.progress.state.set(State::Over);
+                }
+            }
+            Some(Err(_)) => self.progress.state.set(State::Broken),
+            None => self.progress.state.set(State::Over),
+        }
+        polled
+    }
+}
+
+/// Waits for `answer` until `limit` has passed without progress.
+pub(crate) async fn within<F: Future>(progress: &Progress, limit: Duration, answer: F) -> Option<F::Output> {
+    let mut answer = pin!(answer);
+    // A new connection may have taken its time since the request came.
+    progress.moved.set(Instant::now());
+    let mut clock = pin!(tokio::time::sleep(limit));
+    loop {
+        tokio::select! {
+            biased;
+            output = &mut answer => return Some(output),
+            () = &mut clock => {
+                let due = progress.moved.get() + limit;
+                if due <= Instant::now() {
+                    return None;
+                }
+                clock.as_mut().reset(due);
+            }
+        }
+    }
+}
+
+/// The same body, broken off when nothing comes for `limit` although somebody wants it.
+pub(crate) fn patient(body: Body, limit: Duration) -> Body {
+    match body.length() {
+        Length::Absent => body,
+        length => Body::stream(length, Patient { body, limit, clock: None, waiting: false }),
+    }
+}
+
+struct Patient {
+    body: Body,
+    limit: Duration,
+    /// Made at the first wait; many bodies are there at once.
+    clock: Option<Pin<Box<Sleep>>>,
+    waiting: bool,
+}
+
+impl Stream for Patient {
+    type Item = Result<Bytes, BodyError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = &mut *self;
+        if let Poll::Ready(piece) = this.body.poll_next(cx) {
+            this.waiting = false;
+            return Poll::Ready(piece);
+        }
+        let clock = this.clock.get_or_insert_with(|| Box::pin(tokio::time::sleep(this.limit)));
+        if !this.waiting {
+            clock.as_mut().reset(Instant::now() + this.limit);
+            this.waiting = true;
+        }
+        clock.as_mut().poll(cx).map(|()| Some(Err(BodyError::new("the origin fell silent"))))
+    }
+}

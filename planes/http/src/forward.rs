@@ -1,0 +1,290 @@
+//! Which fields pass the edge: what must stay behind, and what the edge adds (design §2.5).
+
+use std::net::{IpAddr, SocketAddr};
+
+use bartizan_routes::Visit;
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, EXPECT, Entry, FORWARDED, HOST, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, SERVER, TE,
+    TRAILER, TRANSFER_ENCODING, UPGRADE,
+};
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+use crate::limits::LOOPS_MAX;
+use crate::ray::Ray;
+
+const ALT_SVC: HeaderName = HeaderName::from_static("alt-svc");
+const CDN_LOOP: HeaderName = HeaderName::from_static("cdn-loop");
+const CF_CONNECTING_IP: HeaderName = HeaderName::from_static("cf-connecting-ip");
+const CF_IPCOUNTRY: HeaderName = HeaderName::from_static("cf-ipcountry");
+const CF_RAY: HeaderName = HeaderName::from_static("cf-ray");
+const CF_VISITOR: HeaderName = HeaderName::from_static("cf-visitor");
+const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+
+/// Our name in `CDN-Loop` and `Server`.
+const EDGE: &str = "bartizan";
+
+/// Fields of one connection, not of the message (RFC 9110 §7.6.1), and framing, which each hop makes anew.
+const HOP_BY_HOP: [HeaderName; 11] = [
+    CONNECTION,
+    KEEP_ALIVE,
+    PROXY_CONNECTION,
+    TE,
+    TRAILER,
+    TRANSFER_ENCODING,
+    UPGRADE,
+    PROXY_AUTHENTICATE,
+    PROXY_AUTHORIZATION,
+    HTTP2_SETTINGS,
+    CONTENT_LENGTH,
+];
+
+/// What an origin is told about a request.
+pub(crate) struct Provenance<'r> {
+    pub(crate) peer: SocketAddr,
+    pub(crate) visit: Visit,
+    /// As received, a port included.
+    pub(crate) host: &'r str,
+    pub(crate) ray: &'r Ray,
+}
+
+/// How often the request says to have passed an edge of this kind, in `CDN-Loop` (RFC 8586).
+pub(crate) fn passes(headers: &HeaderMap) -> usize {
+    let values = headers.get_all(CDN_LOOP);
+    values
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .filter(|info| info.split(';').next().is_some_and(|id| id.trim().eq_ignore_ascii_case(EDGE)))
+        .count()
+}
+
+/// Whether one more pass would be one too many.
+pub(crate) fn is_loop(headers: &HeaderMap) -> bool {
+    passes(headers) > LOOPS_MAX
+}
+
+/// Turns a visitor's fields into those that an origin gets.
+pub(crate) fn dress(headers: &mut HeaderMap, provenance: &Provenance<'_>) {
+    strip_hop_by_hop(headers);
+    // `Expect` is answered by us (RFC 9110 §10.1.1), `Host` travels beside the fields.
+    headers.remove(EXPECT);
+    headers.remove(HOST);
+    strip_reserved(headers);
+    let Provenance { peer, visit, host, ray } = provenance;
+    let proto = match visit {
+        Visit::Http => "http",
+        Visit::Https => "https",
+    };
+    let visitor = match visit {
+        Visit::Http => r#"{"scheme":"http"}"#,
+        Visit::Https => r#"{"scheme":"https"}"#,
+    };
+    // An IPv4 address may arrive on a socket of both families.
+    let address = peer.ip().to_canonical();
+    if let Ok(value) = HeaderValue::try_from(address.to_string()) {
+        headers.insert(X_FORWARDED_FOR, value.clone());
+        headers.insert(CF_CONNECTING_IP, value);
+    }
+    headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(proto));
+    headers.insert(CF_VISITOR, HeaderValue::from_static(visitor));
+    // "XX" is the dialect's word for a country that is not known.
+    headers.insert(CF_IPCOUNTRY, HeaderValue::from_static("XX"));
+    headers.insert(CF_RAY, ray.value());
+    // A host was read strictly and is legal in a field.
+    if let Ok(value) = HeaderValue::try_from(*host) {
+        headers.insert(X_FORWARDED_HOST, value);
+    }
+    if let Ok(value) = HeaderValue::try_from(forwarded(address, proto, host)) {
+        headers.insert(FORWARDED, value);
+    }
+    add_pass(headers);
+}
+
+/// Turns an origin's fields into those that a visitor gets.
+pub(crate) fn undress(headers: &mut HeaderMap) {
+    strip_hop_by_hop(headers);
+    // It would send visitors of the edge to ports that are the origin's.
+    headers.remove(ALT_SVC);
+}
+
+/// What every answer carries, whoever made it.
+pub(crate) fn sign(headers: &mut HeaderMap, ray: &Ray) {
+    headers.insert(SERVER, HeaderValue::from_static(EDGE));
+    headers.insert(CF_RAY, ray.value());
+}
+
+/// RFC 7239 §4: addresses of the sixth version and hosts with a port need quotation marks.
+fn forwarded(address: IpAddr, proto: &str, host: &str) -> String {
+    match address {
+        IpAddr::V4(address) => format!("for={address};host=\"{host}\";proto={proto}"),
+        IpAddr::V6(address) => format!("for=\"[{address}]\";host=\"{host}\";proto={proto}"),
+    }
+}
+
+/// Removes what belongs to the connection: the usual fields, and those that `Connection` names. Naming cannot take
+/// anything away from us, for framing and all that we add is set after this.
+fn strip_hop_by_hop(headers: &mut HeaderMap) {
+    let named: Vec<HeaderName> = headers
+        .get_all(CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .filter_map(|name| HeaderName::try_from(name.trim()).ok())
+        .collect();
+    for name in named.iter().chain(&HOP_BY_HOP) {
+        remove(headers, name);
+    }
+}
+
+/// Removes what only an edge may say. Software behind gateway interfaces cannot tell `_` from `-`, so neither do we.
+fn strip_reserved(headers: &mut HeaderMap) {
+    let forged: Vec<HeaderName> = headers.keys().filter(|name| is_reserved(name.as_str())).cloned().collect();
+    for name in &forged {
+        remove(headers, name);
+    }
+}
+
+fn is_reserved(name: &str) -> bool {
+    const PREFIXES: [&str; 3] = ["cf-", "x-forwarded-", "bartizan-"];
+    const NAMES: [&str; 5] = ["forwarded", "client-cert", "client-cert-chain", "x-real-ip", "true-client-ip"];
+    let same = |one: &str, other: &str| {
+        one.len() == other.len()
+            && one.bytes().zip(other.bytes()).all(|(one, other)| one == other || (one, other) == (b'_', b'-'))
+    };
+    PREFIXES.iter().any(|prefix| name.get(..prefix.len()).is_some_and(|start| same(start, prefix)))
+        || NAMES.iter().any(|reserved| same(name, reserved))
+}
+
+/// Removes a field with all its lines.
+fn remove(headers: &mut HeaderMap, name: &HeaderName) {
+    if let Entry::Occupied(entry) = headers.entry(name) {
+        entry.remove_entry_mult();
+    }
+}
+
+/// Adds us at the end of `CDN-Loop`, in one line.
+fn add_pass(headers: &mut HeaderMap) {
+    let mut passed = Vec::new();
+    for value in headers.get_all(CDN_LOOP) {
+        passed.extend_from_slice(value.as_bytes());
+        passed.extend_from_slice(b", ");
+    }
+    passed.extend_from_slice(EDGE.as_bytes());
+    // Legal values joined by a comma are legal.
+    if let Ok(value) = HeaderValue::from_bytes(&passed) {
+        headers.insert(CDN_LOOP, value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ray::Rays;
+
+    /// Dresses fields and prints what an origin would get, sorted, without what is always there.
+    fn dressed(fields: &[(&str, &str)]) -> Vec<String> {
+        let mut headers = HeaderMap::new();
+        for (name, value) in fields {
+            headers.append(HeaderName::try_from(*name).unwrap(), HeaderValue::try_from(*value).unwrap());
+        }
+        let ray = Rays::new(1, 0).draw("LAB");
+        let peer = "[2001:db8::7]:50000".parse().unwrap();
+        dress(&mut headers, &Provenance { peer, visit: Visit::Https, host: "a.test:8443", ray: &ray });
+        let always = [
+            ("x-forwarded-for", "2001:db8::7"),
+            ("cf-connecting-ip", "2001:db8::7"),
+            ("x-forwarded-proto", "https"),
+            ("x-forwarded-host", "a.test:8443"),
+            ("cf-visitor", r#"{"scheme":"https"}"#),
+            ("cf-ipcountry", "XX"),
+            ("cf-ray", ray.as_str()),
+            ("forwarded", r#"for="[2001:db8::7]";host="a.test:8443";proto=https"#),
+        ];
+        for (name, value) in always {
+            let values: Vec<_> = headers.get_all(name).iter().collect();
+            assert_eq!(values, [value], "{name}");
+            headers.remove(name);
+        }
+        let mut left: Vec<String> =
+            headers.iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())).collect();
+        left.sort();
+        left
+    }
+
+    #[test]
+    fn fields_that_an_origin_gets() {
+        for (fields, expect) in [
+            (&[][..], &["cdn-loop: bartizan"][..]),
+            (&[("accept", "a"), ("cookie", "x=1")], &["accept: a", "cdn-loop: bartizan", "cookie: x=1"]),
+            (&[("x-forwarded-for", "6.6.6.6"), ("x-forwarded-for", "7.7.7.7")], &["cdn-loop: bartizan"]),
+            (&[("cf-connecting-ip", "6.6.6.6"), ("cf_connecting_ip", "6.6.6.6")], &["cdn-loop: bartizan"]),
+            (
+                &[("x_forwarded-proto", "http"), ("x-forwarded-port", "1"), ("forwarded", "for=x")],
+                &["cdn-loop: bartizan"],
+            ),
+            (
+                &[("bartizan-cert-status", "valid"), ("client_cert", "x"), ("x-real-ip", "6.6.6.6")],
+                &["cdn-loop: bartizan"],
+            ),
+            (&[("cf-access-jwt-assertion", "x"), ("true-client-ip", "6.6.6.6")], &["cdn-loop: bartizan"]),
+            (&[("cfx", "kept"), ("x-forwarder", "kept")], &["cdn-loop: bartizan", "cfx: kept", "x-forwarder: kept"]),
+            (&[("connection", "close, X-Secret, content-length"), ("x-secret", "1")], &["cdn-loop: bartizan"]),
+            (&[("connection", "cf-connecting-ip, cdn-loop"), ("cdn-loop", "bartizan")], &["cdn-loop: bartizan"]),
+            (&[("te", "trailers"), ("trailer", "x"), ("keep-alive", "1"), ("upgrade", "h2c")], &["cdn-loop: bartizan"]),
+            (
+                &[("proxy-authorization", "x"), ("http2-settings", "x"), ("proxy-connection", "x")],
+                &["cdn-loop: bartizan"],
+            ),
+            (&[("expect", "100-continue"), ("host", "b.test"), ("content-length", "5")], &["cdn-loop: bartizan"]),
+            (&[("cdn-loop", "other; v=1"), ("cdn-loop", "x")], &["cdn-loop: other; v=1, x, bartizan"]),
+        ] {
+            assert_eq!(dressed(fields), expect, "{fields:?}");
+        }
+    }
+
+    #[test]
+    fn passes_are_counted() {
+        for (values, expect) in [
+            (&[][..], 0),
+            (&["other"], 0),
+            (&["bartizan"], 1),
+            (&["Bartizan; pop=1, other, bartizan"], 2),
+            (&["bartizan,bartizan", "bartizan"], 3),
+            (&["bartizan2", "x; bartizan"], 0),
+        ] {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                headers.append(CDN_LOOP, HeaderValue::from_static(value));
+            }
+            assert_eq!(passes(&headers), expect, "{values:?}");
+        }
+    }
+
+    #[test]
+    fn fields_that_a_visitor_gets() {
+        let mut headers = HeaderMap::new();
+        for (name, value) in [
+            ("connection", "keep-alive, x-internal"),
+            ("x-internal", "10.0.0.1"),
+            ("transfer-encoding", "chunked"),
+            ("alt-svc", "h3=\":9443\""),
+            ("server", "origin/1.0"),
+            ("cf-ray", "forged"),
+            ("set-cookie", "a=1"),
+        ] {
+            headers.append(HeaderName::from_static(name), HeaderValue::from_static(value));
+        }
+        undress(&mut headers);
+        let ray = Rays::new(1, 0).draw("LAB");
+        sign(&mut headers, &ray);
+        let mut left: Vec<String> =
+            headers.iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())).collect();
+        left.sort();
+        assert_eq!(left, [format!("cf-ray: {}", ray.as_str()), "server: bartizan".into(), "set-cookie: a=1".into()]);
+    }
+}

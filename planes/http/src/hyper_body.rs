@@ -1,0 +1,97 @@
+//! Our bodies as hyper wants them, and hyper's as we do. Used by `ingress` and `egress`, and with them the only place
+//! that knows hyper.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bartizan_exchange::{Body, BodyError, Length};
+use bytes::Bytes;
+use futures_util::Stream;
+use hyper::body::{Body as _, Frame, Incoming, SizeHint};
+
+/// A body for hyper, held to the length that was announced for it.
+pub(crate) struct Outgoing {
+    body: Body,
+    /// What is left of a known length.
+    left: Option<u64>,
+}
+
+impl Outgoing {
+    pub(crate) fn new(body: Body) -> Outgoing {
+        let left = match body.length() {
+            Length::Absent => Some(0),
+            Length::Known(length) => Some(length),
+            Length::Unknown => None,
+        };
+        Outgoing { body, left }
+    }
+}
+
+impl hyper::body::Body for Outgoing {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let piece = ready!(self.body.poll_next(cx));
+        match (&piece, &mut self.left) {
+            (Some(Ok(data)), Some(left)) => match left.checked_sub(data.len() as u64) {
+                Some(rest) => *left = rest,
+                None => return Poll::Ready(Some(Err(BodyError::new("longer than announced")))),
+            },
+            (None, Some(left)) if *left > 0 => {
+                return Poll::Ready(Some(Err(BodyError::new("shorter than announced"))));
+            }
+            _ => {}
+        }
+        Poll::Ready(piece.map(|data| data.map(Frame::data)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.left == Some(0)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.left.map_or_else(SizeHint::default, SizeHint::with_exact)
+    }
+}
+
+/// The data of a body from hyper. Trailers are dropped.
+pub(crate) struct Pieces(Incoming);
+
+impl Pieces {
+    pub(crate) fn new(incoming: Incoming) -> Pieces {
+        Pieces(incoming)
+    }
+
+    /// Whether there is nothing more to read, known without reading.
+    pub(crate) fn is_over(&self) -> bool {
+        self.0.is_end_stream()
+    }
+
+    /// The length, where hyper knows it.
+    pub(crate) fn length(&self) -> Length {
+        match self.0.size_hint().exact() {
+            _ if self.is_over() => Length::Absent,
+            Some(length) => Length::Known(length),
+            None => Length::Unknown,
+        }
+    }
+}
+
+impl Stream for Pieces {
+    type Item = Result<Bytes, BodyError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        loop {
+            match ready!(Pin::new(&mut self.0).poll_frame(cx)) {
+                Some(Ok(frame)) => {
+                    if let Ok(data) = frame.into_data() {
+                        return Poll::Ready(Some(Ok(data)));
+                    }
+                }
+                Some(Err(error)) => return Poll::Ready(Some(Err(BodyError::new(error)))),
+                None => return Poll::Ready(None),
+            }
+        }
+    }
+}

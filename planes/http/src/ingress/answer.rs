@@ -1,0 +1,60 @@
+//! An answer on its way to the HTTP library, and a request's body on its way from it.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bartizan_exchange::{Body, BodyError, Length, Response};
+use bytes::Bytes;
+use http::header::CONTENT_LENGTH;
+use http::{HeaderValue, Method, StatusCode};
+use hyper::body::{Frame, Incoming, SizeHint};
+
+use super::connection::Busy;
+use crate::hyper_body::{Outgoing, Pieces};
+
+/// A body, and the sign that its connection is busy for as long as it is there.
+pub(crate) struct Answer {
+    body: Outgoing,
+    _busy: Busy,
+}
+
+impl Answer {
+    /// The library's answer for ours. `method` is the request's: answers to `HEAD` have a length and no body.
+    pub(crate) fn respond(mut response: Response, method: &Method, busy: Busy) -> hyper::Response<Answer> {
+        if *method == Method::HEAD || response.status == StatusCode::NOT_MODIFIED {
+            if let Length::Known(length) = response.body.length() {
+                response.headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+            }
+            response.body = Body::empty();
+        }
+        let mut answer = hyper::Response::new(Answer { body: Outgoing::new(response.body), _busy: busy });
+        *answer.status_mut() = response.status;
+        *answer.headers_mut() = response.headers;
+        answer
+    }
+}
+
+impl hyper::body::Body for Answer {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// A request's body.
+pub(crate) fn body_of(incoming: Incoming, length: Length) -> Body {
+    match length {
+        Length::Absent => Body::empty(),
+        length => Body::stream(length, Pieces::new(incoming)),
+    }
+}

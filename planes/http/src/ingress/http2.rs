@@ -1,0 +1,166 @@
+//! HTTP/2 from visitors (RFC 9113), through hyper. Its framing cannot be read two ways; what the fields say can.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::pin;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use bartizan_exchange::{Length, LocalBoxFuture, Upgrade};
+use http::HeaderMap;
+use http::header::{CONTENT_LENGTH, HOST};
+use hyper::body::{Body as _, Incoming};
+use hyper::rt::Executor;
+use hyper::server::conn::http2;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::Instant;
+
+use super::answer::{Answer, body_of};
+use super::connection::Connection;
+use super::head::{Refusal, check_method};
+use super::wire::{Protocol, Wire};
+use crate::arrived::Arrived;
+use crate::host::Authority;
+use crate::limits::{
+    CONNECTION_WINDOW_BYTES, FIELDS_MAX, HEAD_BYTES_MAX, IDLE_TIME, PING_ANSWER_TIME, PING_EVERY,
+    STREAM_SEND_BYTES_MAX, STREAM_WINDOW_BYTES, STREAMS_MAX,
+};
+use crate::page::Problem;
+use crate::pipeline;
+use crate::worker::Worker;
+
+/// Serves a connection to its end.
+pub(crate) async fn serve<IO>(io: IO, connection: Rc<Connection>, worker: Rc<Worker>)
+where
+    IO: AsyncRead + AsyncWrite + Unpin + 'static,
+{
+    let wire = Wire::new(io, Protocol::Http2, Rc::clone(&connection), Arc::clone(&worker.counters));
+    let service = service_fn(|request| respond(request, Rc::clone(&connection), Rc::clone(&worker)));
+    let mut serving = pin!(
+        http2::Builder::new(OnThisThread)
+            .timer(TokioTimer::new())
+            .keep_alive_interval(PING_EVERY)
+            .keep_alive_timeout(PING_ANSWER_TIME)
+            .max_concurrent_streams(STREAMS_MAX)
+            .max_header_list_size(HEAD_BYTES_MAX as u32)
+            .initial_stream_window_size(STREAM_WINDOW_BYTES)
+            .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+            .max_send_buf_size(STREAM_SEND_BYTES_MAX)
+            .serve_connection(TokioIo::new(wire), service)
+    );
+    let result = tokio::select! {
+        result = &mut serving => result,
+        () = end_of_interest(&connection, &worker) => {
+            serving.as_mut().graceful_shutdown();
+            serving.await
+        }
+    };
+    if let Err(error) = result {
+        tracing::trace!(peer = %connection.peer, %error, "connection failed");
+    }
+}
+
+/// Returns when the connection should take no more requests: the plane drains, or nothing was asked for long.
+async fn end_of_interest(connection: &Connection, worker: &Worker) {
+    let idle = async {
+        let mut due = Instant::now() + IDLE_TIME;
+        loop {
+            tokio::time::sleep_until(due).await;
+            due = match connection.is_busy() {
+                true => Instant::now() + IDLE_TIME,
+                false if connection.quiet_since() + IDLE_TIME <= Instant::now() => return,
+                false => connection.quiet_since() + IDLE_TIME,
+            };
+        }
+    };
+    tokio::select! {
+        () = idle => {}
+        () = worker.drain.wait() => {}
+    }
+}
+
+fn respond(
+    request: hyper::Request<Incoming>,
+    connection: Rc<Connection>,
+    worker: Rc<Worker>,
+) -> LocalBoxFuture<'static, Result<hyper::Response<Answer>, Infallible>> {
+    Box::pin(async move {
+        let busy = connection.busy();
+        let method = request.method().clone();
+        worker.counters.requests.http2.add(1);
+        let response = match arrive(request, &connection) {
+            Ok(arrived) => pipeline::serve(arrived, &worker).await,
+            Err(refusal) => pipeline::refuse(Problem::Refused(refusal), &HeaderMap::new(), &worker),
+        };
+        Ok(Answer::respond(response, &method, busy))
+    })
+}
+
+/// The request in our words, if it can mean only one thing (RFC 9113 §8.3.1).
+fn arrive(request: hyper::Request<Incoming>, connection: &Connection) -> Result<Arrived, Refusal> {
+    let (mut head, body) = request.into_parts();
+    check_method(head.method.as_str())?;
+    if head.headers.len() > FIELDS_MAX {
+        return Err(Refusal::TooManyFields);
+    }
+    let uri = head.uri.into_parts();
+    let host = host_of(uri.authority.as_ref().map(|authority| authority.as_str()), &head.headers)?;
+    let path = uri.path_and_query.ok_or(Refusal::Target)?;
+    head.headers.remove(HOST);
+    let length = length_of(&head.headers, &body)?;
+    Ok(Arrived {
+        visit: connection.visit,
+        peer: connection.peer,
+        method: head.method,
+        host,
+        path,
+        headers: head.headers,
+        body: body_of(body, length),
+        upgrade: Upgrade::None,
+    })
+}
+
+/// The one host that `:authority` and `Host` name together.
+fn host_of(authority: Option<&str>, headers: &HeaderMap) -> Result<String, Refusal> {
+    let mut hosts = headers.get_all(HOST).iter();
+    let field = hosts.next().map(|host| host.to_str().map_err(|_| Refusal::BadHost)).transpose()?;
+    if hosts.next().is_some() {
+        return Err(Refusal::SeveralHosts);
+    }
+    let host = authority.or(field).ok_or(Refusal::NoHost)?;
+    let parsed = Authority::parse(host).ok_or(Refusal::BadHost)?;
+    if let Some(field) = field
+        && !Authority::parse(field).ok_or(Refusal::BadHost)?.is_same(&parsed, 443)
+    {
+        return Err(Refusal::HostDiffers);
+    }
+    Ok(host.to_owned())
+}
+
+/// The library holds the body to the length that is announced.
+fn length_of(headers: &HeaderMap, body: &Incoming) -> Result<Length, Refusal> {
+    let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
+    match (lengths.next(), lengths.next()) {
+        (Some(_), Some(_)) => Err(Refusal::SeveralLengths),
+        (Some(length), None) => {
+            let length = length.to_str().ok().and_then(|length| length.parse().ok());
+            length.map(Length::Known).ok_or(Refusal::BadLength)
+        }
+        (None, _) if body.is_end_stream() => Ok(Length::Absent),
+        (None, _) => Ok(Length::Unknown),
+    }
+}
+
+/// Runs a connection's streams on the worker's own thread.
+#[derive(Clone)]
+struct OnThisThread;
+
+impl<F: Future + 'static> Executor<F> for OnThisThread {
+    fn execute(&self, stream: F) {
+        tokio::task::spawn_local(async move {
+            stream.await;
+        });
+    }
+}

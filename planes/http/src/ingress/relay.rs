@@ -1,0 +1,57 @@
+//! Two connections that became one: bytes both ways until both have ended, or nothing moves any more.
+
+use std::cell::Cell;
+use std::io;
+
+use bytes::Bytes;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, split};
+use tokio::time::Instant;
+
+use crate::limits::{WEBSOCKET_BUFFER_BYTES, WEBSOCKET_IDLE_TIME};
+
+/// Copies between `near`, from which `first` was read already, and `far`.
+pub(crate) async fn relay<N, F>(near: N, first: Bytes, far: F)
+where
+    N: AsyncRead + AsyncWrite + Unpin,
+    F: AsyncRead + AsyncWrite + Unpin,
+{
+    let moved = Cell::new(Instant::now());
+    let (near_in, near_out) = split(near);
+    let (far_in, far_out) = split(far);
+    let there = copy(&first, near_in, far_out, &moved);
+    let back = copy(&[], far_in, near_out, &moved);
+    // A failure of one direction ends both; how it failed is of no use to anybody.
+    tokio::select! {
+        _ = async { tokio::try_join!(there, back) } => {}
+        () = stillness(&moved) => {}
+    }
+}
+
+async fn copy<R, W>(first: &[u8], mut from: R, mut to: W, moved: &Cell<Instant>) -> io::Result<()>
+where
+    R: AsyncRead + Unpin,
+    W: AsyncWrite + Unpin,
+{
+    to.write_all(first).await?;
+    let mut buffer = vec![0; WEBSOCKET_BUFFER_BYTES];
+    loop {
+        let read = from.read(&mut buffer).await?;
+        moved.set(Instant::now());
+        if read == 0 {
+            return to.shutdown().await;
+        }
+        to.write_all(&buffer[..read]).await?;
+        to.flush().await?;
+    }
+}
+
+/// Returns when nothing has moved for too long.
+async fn stillness(moved: &Cell<Instant>) {
+    loop {
+        let due = moved.get() + WEBSOCKET_IDLE_TIME;
+        if due <= Instant::now() {
+            return;
+        }
+        tokio::time::sleep_until(due).await;
+    }
+}

@@ -1,0 +1,100 @@
+//! Every limit of the HTTP edge, with its reason.
+
+use std::time::Duration;
+
+/// A request's head: request line, fields and the empty line. More is 431. Browsers with many cookies stay below 16 KB.
+pub(crate) const HEAD_BYTES_MAX: usize = 32 * 1024;
+
+/// Fields in a head. More is 431. Enough for anything that browsers and proxies send, and bounds work per request.
+pub(crate) const FIELDS_MAX: usize = 128;
+
+/// The line in front of a chunk: at most 16 digits, and extensions that nobody uses.
+pub(crate) const CHUNK_LINE_BYTES_MAX: usize = 256;
+
+/// All trailer fields of a chunked body. They are not passed on, so this only has to be polite.
+pub(crate) const TRAILER_BYTES_MAX: usize = 8 * 1024;
+
+/// What HTTP/1.1 buffers per connection and direction: a whole head has to fit in, and a body gains nothing from more.
+pub(crate) const HTTP1_BUFFER_BYTES: usize = 64 * 1024;
+
+/// The head of an origin's answer. Origins are allowed more than visitors: some set many cookies.
+pub(crate) const ORIGIN_HEAD_BYTES_MAX: usize = 64 * 1024;
+
+/// Fields of an origin's answer.
+pub(crate) const ORIGIN_FIELDS_MAX: usize = 256;
+
+/// Concurrent streams of one HTTP/2 connection. What browsers are used to; each may hold a window.
+pub(crate) const STREAMS_MAX: u32 = 128;
+
+/// Bytes a visitor may send ahead on one HTTP/2 stream: 25 Mbit/s at 80 ms.
+pub(crate) const STREAM_WINDOW_BYTES: u32 = 256 * 1024;
+
+/// The same for all streams of a connection together.
+pub(crate) const CONNECTION_WINDOW_BYTES: u32 = 1024 * 1024;
+
+/// Bytes held for one HTTP/2 stream that the visitor is slow to take.
+pub(crate) const STREAM_SEND_BYTES_MAX: usize = 128 * 1024;
+
+/// Connections of one worker. More are closed at once: at 16 KB each, as idle TLS connections cost, this is 320 MB.
+pub(crate) const CONNECTIONS_MAX: usize = 20_000;
+
+/// From the first byte of a connection to the end of its TLS handshake: four round trips on the worst satellite link.
+pub(crate) const HANDSHAKE_TIME: Duration = Duration::from_secs(10);
+
+/// From the first byte of a head to its last. A head fits into a few packets; who needs longer holds a place on purpose.
+pub(crate) const HEAD_TIME: Duration = Duration::from_secs(15);
+
+/// A connection on which nothing is asked. Longer than the pauses of a person who reads.
+pub(crate) const IDLE_TIME: Duration = Duration::from_secs(75);
+
+/// A visitor who sends nothing of a body it announced.
+pub(crate) const BODY_STALL_TIME: Duration = Duration::from_secs(60);
+
+/// A visitor who takes nothing of an answer.
+pub(crate) const WRITE_STALL_TIME: Duration = Duration::from_secs(60);
+
+/// An HTTP/2 visitor is asked for a sign of life after so much silence, and has so long to give one.
+pub(crate) const PING_EVERY: Duration = Duration::from_secs(30);
+pub(crate) const PING_ANSWER_TIME: Duration = Duration::from_secs(20);
+
+/// How long we listen after our last word, so that the visitor reads it before a reset destroys it.
+pub(crate) const LINGER_TIME: Duration = Duration::from_secs(2);
+
+/// And how much we take meanwhile.
+pub(crate) const LINGER_BYTES_MAX: usize = 256 * 1024;
+
+/// A WebSocket on which nothing moves. Applications send pings every half minute; this only collects the dead.
+pub(crate) const WEBSOCKET_IDLE_TIME: Duration = Duration::from_secs(900);
+
+/// One direction of a WebSocket is copied in pieces of this size.
+pub(crate) const WEBSOCKET_BUFFER_BYTES: usize = 8 * 1024;
+
+/// From resolving an origin's name to the end of the TLS handshake with it.
+pub(crate) const CONNECT_TIME: Duration = Duration::from_secs(10);
+
+/// The head start that one address of an origin has before the next is tried beside it (RFC 8305 §5).
+pub(crate) const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
+
+/// Addresses of one origin that are tried.
+pub(crate) const ADDRESSES_MAX: usize = 16;
+
+/// Idle connections kept to one origin, per worker: a burst of a browser's connections finds them again.
+pub(crate) const IDLE_PER_ORIGIN_MAX: usize = 64;
+
+/// Idle connections kept in all, per worker: a file descriptor and some 10 KB each.
+pub(crate) const IDLE_ORIGINS_MAX: usize = 1024;
+
+/// How long an idle connection to an origin is kept: below the 60 s of common servers, so that we close first.
+pub(crate) const ORIGIN_IDLE_TIME: Duration = Duration::from_secs(55);
+
+/// How often connections that were idle too long are looked for.
+pub(crate) const SWEEP_EVERY: Duration = Duration::from_secs(5);
+
+/// How often a request may have passed an edge of this kind before (RFC 8586). Chains of two do exist.
+pub(crate) const LOOPS_MAX: usize = 3;
+
+/// The pause after the system refused a new socket, normally for lack of file descriptors.
+pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Threads of a worker that resolve origins' names: the system's resolver blocks.
+pub(crate) const RESOLVER_THREADS: usize = 4;

@@ -1,0 +1,237 @@
+//! Answers that the edge gives by itself: what went wrong and what to do, for people and for programs.
+//!
+//! Nothing of the request is repeated in a page, and no address of an origin ever appears.
+
+use bartizan_exchange::{Body, Response};
+use http::header::{ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_TYPE, LOCATION};
+use http::{HeaderMap, HeaderValue, StatusCode};
+
+use crate::ingress::Refusal;
+use crate::ray::Ray;
+
+/// Why a request is not answered by an origin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Problem {
+    /// The request breaks the rules.
+    Refused(Refusal),
+    UnknownHost,
+    WebSocketOff,
+    Loop,
+    /// The visitor's own body ended early or broke the rules.
+    BodyBroken,
+    OriginRefused,
+    OriginUnreachable,
+    OriginUnresolved,
+    OriginTls,
+    OriginBroken,
+    OriginConnectTimedOut,
+    OriginAnswerTimedOut,
+    TunnelNotConnected,
+}
+
+/// The words for a problem.
+struct Words {
+    status: u16,
+    code: &'static str,
+    title: &'static str,
+    what: &'static str,
+    /// What the visitor or the owner of the site can do.
+    advice: &'static str,
+}
+
+const OWNER_CHECKS_ORIGIN: &str = "Visitors: try again in a minute. Owner: check that the origin server runs, listens on \
+                                   the configured address and port, and lets this edge in.";
+
+impl Problem {
+    fn words(self) -> Words {
+        let (status, code, title, what, advice) = match self {
+            Problem::Refused(refusal) => (
+                refusal.status(),
+                refusal.code(),
+                "Bad request",
+                refusal.what(),
+                "Nothing was passed on. If this came from a browser, a proxy in between may be at fault.",
+            ),
+            Problem::UnknownHost => (
+                404,
+                "unknown_host",
+                "No such site here",
+                "The name in the address leads to this edge, but no site with this name is configured here.",
+                "Visitors: check the address. Owner: add a proxied record or a tunnel for this name.",
+            ),
+            Problem::WebSocketOff => (
+                403,
+                "websockets_off",
+                "WebSocket is off",
+                "WebSocket connections are switched off for this site.",
+                "Owner: switch the zone's setting \"websockets\" on.",
+            ),
+            Problem::Loop => (
+                508,
+                "loop",
+                "The request goes in circles",
+                "This request has passed an edge of this kind too often: the origin seems to be the edge itself.",
+                "Owner: point the site at the server that makes its pages, not at a name behind this edge.",
+            ),
+            Problem::BodyBroken => (
+                400,
+                "body_broken",
+                "Bad request",
+                "The body of the request broke off, or its framing was wrong.",
+                "Send the request again.",
+            ),
+            Problem::OriginRefused => (
+                502,
+                "origin_refused",
+                "The origin refuses connections",
+                "The edge works; the server behind it does not accept connections.",
+                OWNER_CHECKS_ORIGIN,
+            ),
+            Problem::OriginUnreachable => (
+                502,
+                "origin_unreachable",
+                "The origin cannot be reached",
+                "The edge works; there is no way to the server behind it.",
+                OWNER_CHECKS_ORIGIN,
+            ),
+            Problem::OriginUnresolved => (
+                502,
+                "origin_unresolved",
+                "The origin's name has no address",
+                "The edge works; the name of the server behind it could not be resolved.",
+                "Owner: check the name that the site's record points at.",
+            ),
+            Problem::OriginTls => (
+                502,
+                "origin_tls",
+                "No secure connection to the origin",
+                "The edge works; the server behind it does not speak TLS, or its certificate is not accepted.",
+                "Owner: install a valid certificate at the origin, or choose another value of the zone's setting \"ssl\".",
+            ),
+            Problem::OriginBroken => (
+                502,
+                "origin_broken",
+                "The origin's answer is broken",
+                "The edge works; the server behind it closed the connection or did not answer in HTTP.",
+                OWNER_CHECKS_ORIGIN,
+            ),
+            Problem::OriginConnectTimedOut => (
+                504,
+                "origin_connect_timed_out",
+                "The origin does not respond",
+                "The edge works; no connection to the server behind it came about in time.",
+                OWNER_CHECKS_ORIGIN,
+            ),
+            Problem::OriginAnswerTimedOut => (
+                504,
+                "origin_answer_timed_out",
+                "The origin takes too long",
+                "The edge works; the server behind it took the request but did not answer in time.",
+                "Visitors: try again in a minute. Owner: look for slow work at the origin.",
+            ),
+            Problem::TunnelNotConnected => (
+                530,
+                "tunnel_not_connected",
+                "The tunnel is not connected",
+                "The edge works; no connector is connected for the tunnel that this site uses.",
+                "Visitors: try again in a minute. Owner: start the connector (bartizan tunnel run) beside the service.",
+            ),
+        };
+        Words { status, code, title, what, advice }
+    }
+
+    /// The answer, as HTML or as JSON, whichever `asked` likes better.
+    pub(crate) fn page(self, asked: &HeaderMap, ray: &Ray) -> Response {
+        let words = self.words();
+        let (kind, text) = if prefers_json(asked) {
+            ("application/json", words.json(ray))
+        } else {
+            ("text/html; charset=utf-8", words.html(ray))
+        };
+        // 530 has no registered name, but is in the range.
+        let status = StatusCode::from_u16(words.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if status == StatusCode::METHOD_NOT_ALLOWED {
+            headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
+        }
+        Response { status, headers, body: Body::whole(text), upgraded: None }
+    }
+}
+
+impl Words {
+    fn html(&self, ray: &Ray) -> String {
+        let Words { status, title, what, advice, .. } = self;
+        format!(
+            "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>{status} {title}</title>\n\
+             <meta name=\"viewport\" content=\"width=device-width\">\n\
+             <style>body{{font:16px/1.5 system-ui,sans-serif;max-width:36em;margin:15vh auto;padding:0 1em}}\
+             small{{color:#666}}</style></head>\n\
+             <body><h1>{title}</h1>\n<p>{what}</p>\n<p>{advice}</p>\n\
+             <p><small>Error {status} &middot; ray {} &middot; bartizan</small></p></body></html>\n",
+            ray.as_str(),
+        )
+    }
+
+    /// All parts are ours and need no escaping but for quotation marks.
+    fn json(&self, ray: &Ray) -> String {
+        let quoted = |text: &str| text.replace('"', "\\\"");
+        format!(
+            "{{\"error\":{{\"status\":{},\"code\":\"{}\",\"title\":\"{}\",\"message\":\"{}\",\"advice\":\"{}\",\"ray\":\"{}\"}}}}\n",
+            self.status,
+            self.code,
+            quoted(self.title),
+            quoted(self.what),
+            quoted(self.advice),
+            ray.as_str(),
+        )
+    }
+}
+
+/// Sends the visitor elsewhere, for good.
+pub(crate) fn moved(location: HeaderValue) -> Response {
+    let headers = HeaderMap::from_iter([(LOCATION, location)]);
+    Response { status: StatusCode::MOVED_PERMANENTLY, headers, body: Body::whole("Moved.\n"), upgraded: None }
+}
+
+/// Whether JSON is asked for by name, and more than HTML (RFC 9110 §12.5.1).
+fn prefers_json(asked: &HeaderMap) -> bool {
+    let (mut json, mut html) = (0.0_f32, 0.0_f32);
+    for value in asked.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()) {
+        for range in value.split(',') {
+            let mut parts = range.split(';').map(str::trim);
+            let kind = parts.next().unwrap_or_default();
+            let weight = parts.find_map(|part| part.strip_prefix("q=")?.parse().ok()).unwrap_or(1.0);
+            if kind.eq_ignore_ascii_case("application/json") {
+                json = weight;
+            } else if kind.eq_ignore_ascii_case("text/html") {
+                html = weight;
+            }
+        }
+    }
+    json > html
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_is_for_those_who_ask_for_it() {
+        for (accept, json) in [
+            ("", false),
+            ("*/*", false),
+            ("application/json", true),
+            ("Application/JSON; charset=utf-8", true),
+            ("text/html, application/json", false),
+            ("text/html;q=0.5, application/json", true),
+            ("application/json;q=0", false),
+            ("application/json;q=x", true),
+        ] {
+            let mut asked = HeaderMap::new();
+            asked.insert(ACCEPT, HeaderValue::from_static(accept));
+            assert_eq!(prefers_json(&asked), json, "{accept}");
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! The only way a request becomes an answer.
+
+use std::sync::Arc;
+
+use bartizan_exchange::{Request, Response, Upgrade};
+use bartizan_routes::{Route, Visit};
+use http::header::ACCEPT;
+use http::{HeaderMap, HeaderValue};
+
+use crate::arrived::Arrived;
+use crate::egress::Destination;
+use crate::forward::{self, Provenance};
+use crate::page::{self, Problem};
+use crate::ray::Ray;
+use crate::worker::Worker;
+
+/// How a request ends without an origin.
+enum Instead {
+    Problem(Problem),
+    /// The place to go instead.
+    Moved(HeaderValue),
+}
+
+impl From<Problem> for Instead {
+    fn from(problem: Problem) -> Instead {
+        Instead::Problem(problem)
+    }
+}
+
+/// Answers a request. Read it to learn the order of things.
+pub(crate) async fn serve(mut arrived: Arrived, worker: &Worker) -> Response {
+    let (route, ray) = worker.look_up(&arrived);
+    let asked = accept_of(&mut arrived);
+    let mut response = match steps(arrived, route, &ray, worker).await {
+        Ok(response) => response,
+        Err(Instead::Moved(location)) => page::moved(location),
+        Err(Instead::Problem(problem)) => problem.page(&asked, &ray),
+    };
+    forward::sign(&mut response.headers, &ray);
+    worker.counters.requests.answered(response.status);
+    response
+}
+
+/// Answers a request that was refused before it could be read.
+pub(crate) fn refuse(problem: Problem, asked: &HeaderMap, worker: &Worker) -> Response {
+    let ray = worker.draw_ray();
+    let mut response = problem.page(asked, &ray);
+    forward::sign(&mut response.headers, &ray);
+    worker.counters.requests.answered(response.status);
+    response
+}
+
+/// `route` is held for as long as the request lasts: it never sees half of an old and half of a new configuration.
+async fn steps(
+    mut arrived: Arrived,
+    route: Option<Arc<Route>>,
+    ray: &Ray,
+    worker: &Worker,
+) -> Result<Response, Instead> {
+    let route = route.ok_or(Problem::UnknownHost)?;
+    https_only(&arrived, &route, worker)?;
+    allow_upgrade(&arrived, &route)?;
+    if forward::is_loop(&arrived.headers) {
+        return Err(Problem::Loop.into());
+    }
+    let Arrived { visit, peer, .. } = arrived;
+    forward::dress(&mut arrived.headers, &Provenance { peer, visit, host: &arrived.host, ray });
+    let destination = Destination { target: &route.target, settings: &route.settings, visit };
+    let request = Request {
+        method: arrived.method,
+        host: arrived.host,
+        path: arrived.path,
+        headers: arrived.headers,
+        body: arrived.body,
+        upgrade: arrived.upgrade,
+    };
+    let mut response = worker.egress.send(&destination, request).await?;
+    forward::undress(&mut response.headers);
+    Ok(response)
+}
+
+/// 301 for visitors over plain HTTP, where the zone wants none of them.
+fn https_only(arrived: &Arrived, route: &Route, worker: &Worker) -> Result<(), Instead> {
+    if arrived.visit == Visit::Https || !route.settings.always_use_https {
+        return Ok(());
+    }
+    let port = match worker.https_port {
+        443 => String::new(),
+        port => format!(":{port}"),
+    };
+    let location = format!("https://{}{port}{}", arrived.host_name(), arrived.path);
+    // Both parts were read as parts of a target, so they make one.
+    HeaderValue::try_from(location).map_or(Ok(()), |location| Err(Instead::Moved(location)))
+}
+
+fn allow_upgrade(arrived: &Arrived, route: &Route) -> Result<(), Instead> {
+    match arrived.upgrade {
+        Upgrade::WebSocket if !route.settings.websockets => Err(Problem::WebSocketOff.into()),
+        Upgrade::WebSocket | Upgrade::None => Ok(()),
+    }
+}
+
+/// What an error page is chosen by; the rest of the fields moves on to the origin.
+fn accept_of(arrived: &mut Arrived) -> HeaderMap {
+    let mut asked = HeaderMap::new();
+    if let Some(accept) = arrived.headers.get(ACCEPT) {
+        asked.insert(ACCEPT, accept.clone());
+    }
+    asked
+}

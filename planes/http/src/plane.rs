@@ -1,0 +1,295 @@
+//! Workers: their threads, their listeners, their end.
+
+use std::cell::Cell;
+use std::cell::RefCell;
+use std::io;
+use std::net::TcpListener;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use bartizan_exchange::Upstream;
+use bartizan_live::Live;
+use bartizan_routes::Visit;
+use bartizan_tls::{Acceptor, TlsError};
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::task::LocalSet;
+
+use crate::Config;
+use crate::counters::{Counters, Totals};
+use crate::egress::{Egress, OriginTls};
+use crate::ingress;
+use crate::limits::{ACCEPT_PAUSE, CONNECTIONS_MAX, RESOLVER_THREADS};
+use crate::ray::Rays;
+use crate::worker::{Drain, Worker};
+
+/// The listeners: for each worker a set of its own, one for each address (`SO_REUSEPORT`, or clones of one socket).
+/// There are as many workers as the longer of the two has sets.
+#[derive(Default)]
+pub struct Sockets {
+    pub http: Vec<Vec<TcpListener>>,
+    pub https: Vec<Vec<TcpListener>>,
+}
+
+/// Why the plane does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("a worker of the HTTP edge cannot start")]
+    Worker(#[from] io::Error),
+    #[error("the extra roots for origins cannot be used")]
+    OriginRoots(#[source] TlsError),
+}
+
+/// The running plane. Dropped without [`Plane::drain`], it ends at once.
+pub struct Plane {
+    workers: Vec<JoinHandle<()>>,
+    counters: Vec<Arc<Counters>>,
+    /// None while serving, then the time that connections get.
+    end: watch::Sender<Option<Duration>>,
+}
+
+/// Starts to serve. `seed` is any random number: ids of requests are made from it.
+pub fn start(
+    sockets: Sockets,
+    live: &Live<Config>,
+    upstream: Arc<dyn Upstream>,
+    seed: u64,
+) -> Result<Plane, StartError> {
+    let origin_tls =
+        OriginTls::load(live.snapshot().value.server.origin_roots.clone()).map_err(StartError::OriginRoots)?;
+    let acceptor = Acceptor::new(&[b"h2", b"http/1.1"]);
+    let https_port = port_of(&sockets.https)?;
+    let (end, _) = watch::channel(None);
+    let mut plane = Plane { workers: Vec::new(), counters: Vec::new(), end };
+    let count = sockets.http.len().max(sockets.https.len());
+    let (mut http, mut https) = (sockets.http.into_iter(), sockets.https.into_iter());
+    for index in 0..count {
+        let counters = Arc::new(Counters::default());
+        let listeners = tagged(http.next(), Visit::Http).chain(tagged(https.next(), Visit::Https)).collect();
+        let seat = Seat {
+            index,
+            listeners,
+            live: live.clone(),
+            upstream: Arc::clone(&upstream),
+            origin_tls: origin_tls.clone(),
+            acceptor: acceptor.clone(),
+            counters: Arc::clone(&counters),
+            https_port,
+            seed,
+            end: plane.end.subscribe(),
+        };
+        plane.counters.push(counters);
+        plane.workers.push(seat.start()?);
+    }
+    Ok(plane)
+}
+
+impl Plane {
+    /// The counters of all workers together.
+    pub fn counters(&self) -> Totals {
+        let mut totals = Totals::default();
+        self.counters.iter().for_each(|counters| counters.add_to(&mut totals));
+        totals
+    }
+
+    /// Stops accepting, lets what is open finish for at most `grace`, and ends. Blocks until then.
+    pub fn drain(mut self, grace: Duration) {
+        self.end.send_replace(Some(grace));
+        for worker in self.workers.drain(..) {
+            // A worker that panicked has said so; the others still have to be waited for.
+            let _ = worker.join();
+        }
+    }
+}
+
+impl Drop for Plane {
+    fn drop(&mut self) {
+        // After `drain` there is nobody left to hear it.
+        self.end.send_replace(Some(Duration::ZERO));
+    }
+}
+
+/// The port of the first HTTPS listener; 443 when there is none, which is where visitors would look.
+fn port_of(https: &[Vec<TcpListener>]) -> io::Result<u16> {
+    match https.iter().flatten().next() {
+        Some(listener) => Ok(listener.local_addr()?.port()),
+        None => Ok(443),
+    }
+}
+
+fn tagged(listeners: Option<Vec<TcpListener>>, visit: Visit) -> impl Iterator<Item = (TcpListener, Visit)> {
+    listeners.into_iter().flatten().map(move |listener| (listener, visit))
+}
+
+/// All that a worker's thread is given.
+struct Seat {
+    index: usize,
+    listeners: Vec<(TcpListener, Visit)>,
+    live: Live<Config>,
+    upstream: Arc<dyn Upstream>,
+    origin_tls: OriginTls,
+    acceptor: Acceptor,
+    counters: Arc<Counters>,
+    https_port: u16,
+    seed: u64,
+    end: watch::Receiver<Option<Duration>>,
+}
+
+impl Seat {
+    fn start(self) -> io::Result<JoinHandle<()>> {
+        for (listener, _) in &self.listeners {
+            listener.set_nonblocking(true)?;
+        }
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .max_blocking_threads(RESOLVER_THREADS)
+            .build()?;
+        std::thread::Builder::new().name(format!("http-{}", self.index)).spawn(move || {
+            let local = LocalSet::new();
+            local.block_on(&runtime, self.run());
+            // What is still running is dropped here, with its connections. A resolver that hangs is not waited for.
+            drop(local);
+            runtime.shutdown_background();
+        })
+    }
+
+    async fn run(mut self) {
+        let worker = Rc::new(Worker {
+            config: RefCell::new(self.live.reader()),
+            rays: Rays::new(self.seed, self.index),
+            egress: Egress::new(self.upstream, self.origin_tls, Arc::clone(&self.counters)),
+            counters: self.counters,
+            acceptor: self.acceptor,
+            https_port: self.https_port,
+            drain: Drain::default(),
+        });
+        let crowd = Rc::new(Crowd::default());
+        let sweeper = tokio::task::spawn_local(sweep(Rc::clone(&worker)));
+        let doors: Vec<_> = self
+            .listeners
+            .into_iter()
+            .map(|(listener, visit)| {
+                tokio::task::spawn_local(accept(listener, visit, Rc::clone(&worker), Rc::clone(&crowd)))
+            })
+            .collect();
+        // An error means that the plane is gone, which is an end without grace.
+        let grace = match self.end.wait_for(Option::is_some).await {
+            Ok(grace) => grace.unwrap_or_default(),
+            Err(_) => Duration::ZERO,
+        };
+        doors.iter().for_each(|door| door.abort());
+        sweeper.abort();
+        worker.drain.begin();
+        if tokio::time::timeout(grace, crowd.empty()).await.is_err() {
+            tracing::info!(
+                worker = self.index,
+                left = crowd.inside.get(),
+                "connections cut off at the end of the grace period"
+            );
+        }
+    }
+}
+
+/// Lets connections in, for ever.
+async fn accept(listener: TcpListener, visit: Visit, worker: Rc<Worker>, crowd: Rc<Crowd>) {
+    let listener = match tokio::net::TcpListener::from_std(listener) {
+        Ok(listener) => listener,
+        Err(error) => return tracing::error!(%error, "a listener of the HTTP edge cannot be used"),
+    };
+    loop {
+        match listener.accept().await {
+            Ok((stream, peer)) => {
+                let visitors = &worker.counters.visitors;
+                visitors.accepted.add(1);
+                let Some(guest) = crowd.enter(&worker.counters) else {
+                    visitors.over_limit.add(1);
+                    continue;
+                };
+                admit(stream, peer, visit, Rc::clone(&worker), guest);
+            }
+            // Lack of file descriptors does not end by asking again at once.
+            Err(error) => {
+                tracing::warn!(%error, "the HTTP edge cannot accept a connection");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+fn admit(stream: TcpStream, peer: std::net::SocketAddr, visit: Visit, worker: Rc<Worker>, guest: Guest) {
+    // Answers leave when they are written; without it small ones wait for an acknowledgement.
+    let _ = stream.set_nodelay(true);
+    tokio::task::spawn_local(async move {
+        ingress::serve(stream, peer, visit, worker).await;
+        drop(guest);
+    });
+}
+
+async fn sweep(worker: Rc<Worker>) {
+    loop {
+        tokio::time::sleep(crate::limits::SWEEP_EVERY).await;
+        worker.egress.sweep();
+    }
+}
+
+/// The connections of one worker.
+#[derive(Default)]
+struct Crowd {
+    inside: Cell<usize>,
+    left: tokio::sync::Notify,
+}
+
+/// A place among them, free again when dropped.
+struct Guest {
+    crowd: Rc<Crowd>,
+    counters: Arc<Counters>,
+}
+
+impl Crowd {
+    fn enter(self: &Rc<Self>, counters: &Arc<Counters>) -> Option<Guest> {
+        if self.inside.get() >= CONNECTIONS_MAX {
+            return None;
+        }
+        self.inside.set(self.inside.get() + 1);
+        counters.visitors.open.add(1);
+        Some(Guest { crowd: Rc::clone(self), counters: Arc::clone(counters) })
+    }
+
+    async fn empty(&self) {
+        while self.inside.get() > 0 {
+            self.left.notified().await;
+        }
+    }
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        self.crowd.inside.set(self.crowd.inside.get() - 1);
+        self.counters.visitors.open.sub(1);
+        self.crowd.left.notify_one();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_worker_has_so_many_places() {
+        let (crowd, counters) = (Rc::new(Crowd::default()), Arc::new(Counters::default()));
+        let open = || {
+            let mut totals = Totals::default();
+            counters.add_to(&mut totals);
+            totals.visitors.open
+        };
+        let mut guests: Vec<Guest> = (0..CONNECTIONS_MAX).map(|_| crowd.enter(&counters).unwrap()).collect();
+        assert!(crowd.enter(&counters).is_none());
+        assert_eq!(open(), CONNECTIONS_MAX as u64);
+        guests.pop();
+        assert!(crowd.enter(&counters).is_some());
+        drop(guests);
+        assert_eq!(open(), 0);
+    }
+}

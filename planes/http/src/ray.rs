@@ -1,0 +1,68 @@
+//! Request numbers: 16 hexadecimal digits and the PoP (`CF-Ray`).
+
+use std::cell::Cell;
+
+use http::HeaderValue;
+
+/// The ids of one worker. Randomness is handed in as a seed: who knows one id learns nothing useful from it, it names
+/// a request in logs and protects nothing.
+pub(crate) struct Rays {
+    next: Cell<u64>,
+}
+
+/// One request's id.
+#[derive(Clone, Debug)]
+pub(crate) struct Ray(HeaderValue);
+
+impl Rays {
+    /// Workers of one seed never meet: each counts in a range of its own, and mixing maps no two numbers to one.
+    pub(crate) fn new(seed: u64, worker: usize) -> Rays {
+        Rays { next: Cell::new(seed.wrapping_add((worker as u64) << 48)) }
+    }
+
+    pub(crate) fn draw(&self, pop: &str) -> Ray {
+        let number = self.next.get();
+        self.next.set(number.wrapping_add(1));
+        let mut text = format!("{:016x}-", mix(number));
+        text.extend(pop.chars().filter(char::is_ascii_alphanumeric));
+        // Hexadecimal digits, a hyphen, letters and digits are legal.
+        Ray(HeaderValue::try_from(text).expect("only letters, digits and a hyphen"))
+    }
+}
+
+impl Ray {
+    pub(crate) fn value(&self) -> HeaderValue {
+        self.0.clone()
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        self.0.to_str().unwrap_or_default()
+    }
+}
+
+/// The finaliser of SplitMix64: a bijection, so that different numbers stay different.
+fn mix(mut z: u64) -> u64 {
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn rays_differ_and_look_like_rays() {
+        let mut seen = HashSet::new();
+        for worker in 0..4 {
+            let rays = Rays::new(u64::MAX - 5, worker);
+            for _ in 0..1000 {
+                let ray = rays.draw("L-A\r\nB1");
+                assert!(ray.as_str().len() == 21 && ray.as_str().ends_with("-LAB1"), "{ray:?}");
+                assert!(seen.insert(ray.as_str().to_owned()));
+            }
+        }
+    }
+}

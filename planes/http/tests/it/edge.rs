@@ -1,0 +1,202 @@
+//! A running plane with one worker, and ways to talk to it.
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bartizan_exchange::{Body, LocalBoxFuture, Request, Response, Upstream, UpstreamError};
+use bartizan_live::{Generation, Live};
+use bartizan_names::{Name, TunnelId, ZoneId};
+use bartizan_plane_http::{Config, Plane, ServerFacts, Sockets, Totals, start};
+use bartizan_routes::{Origin, OriginHost, Route, Routes, Target, ZoneSettings};
+use bartizan_tls::{Certificates, CertifiedKey};
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+
+/// After this a test is stuck and fails.
+pub(crate) const STUCK: Duration = Duration::from_secs(30);
+
+pub(crate) const TUNNEL: [u8; 16] = [7; 16];
+
+/// A certificate authority, and certificates from it.
+pub(crate) struct Ca {
+    issuer: Issuer<'static, KeyPair>,
+    pub(crate) pem: String,
+}
+
+impl Ca {
+    pub(crate) fn new() -> Ca {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let pem = params.self_signed(&key).unwrap().pem();
+        Ca { issuer: Issuer::new(params, key), pem }
+    }
+
+    pub(crate) fn issue(&self, names: &[&str]) -> CertifiedKey {
+        let key = KeyPair::generate().unwrap();
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let certificate = CertificateParams::new(names).unwrap().signed_by(&key, &self.issuer).unwrap();
+        CertifiedKey::from_pem(&certificate.pem(), &key.serialize_der()).unwrap()
+    }
+}
+
+/// What lies behind tunnels in these tests: a function. The real thing is another crate's.
+type Behind = dyn Fn(Request) -> Result<Response, UpstreamError> + Send + Sync;
+
+struct Tunnels(Box<Behind>);
+
+impl Upstream for Tunnels {
+    fn send(&self, tunnel: TunnelId, request: Request) -> LocalBoxFuture<'_, Result<Response, UpstreamError>> {
+        assert_eq!(tunnel, TunnelId::from_bytes(TUNNEL));
+        Box::pin(async move { (self.0)(request) })
+    }
+}
+
+pub(crate) struct Edge {
+    plane: Option<Plane>,
+    live: Live<Config>,
+    generation: Mutex<u64>,
+    pub(crate) http: SocketAddr,
+    pub(crate) https: SocketAddr,
+    pub(crate) http_v6: SocketAddr,
+    pub(crate) ca: Ca,
+}
+
+/// A host and what it leads to.
+pub(crate) type Site<'s> = (&'s str, Target, ZoneSettings);
+
+impl Edge {
+    pub(crate) fn start(sites: &[Site<'_>]) -> Edge {
+        Edge::with_tunnels(sites, |_| Err(UpstreamError::NotConnected))
+    }
+
+    pub(crate) fn with_tunnels(
+        sites: &[Site<'_>],
+        behind: impl Fn(Request) -> Result<Response, UpstreamError> + Send + Sync + 'static,
+    ) -> Edge {
+        let ca = Ca::new();
+        let live = Live::new(config(sites, &ca));
+        let (http, https) = (listener(Ipv4Addr::LOCALHOST), listener(Ipv4Addr::LOCALHOST));
+        let http_v6 = listener(Ipv6Addr::LOCALHOST);
+        let addresses = [&http, &https, &http_v6].map(|listener| listener.local_addr().unwrap());
+        let sockets = Sockets { http: vec![vec![http, http_v6]], https: vec![vec![https]] };
+        let plane = start(sockets, &live, Arc::new(Tunnels(Box::new(behind))), 0x5eed).unwrap();
+        let [http, https, http_v6] = addresses;
+        Edge { plane: Some(plane), live, generation: Mutex::new(0), http, https, http_v6, ca }
+    }
+
+    /// Puts other sites in force.
+    pub(crate) fn publish(&self, sites: &[Site<'_>]) {
+        let mut number = self.generation.lock().unwrap();
+        *number += 1;
+        self.live.publish(Generation { number: *number, value: config(sites, &self.ca) });
+    }
+
+    pub(crate) fn counters(&self) -> Totals {
+        self.plane.as_ref().unwrap().counters()
+    }
+
+    /// Ends the plane and gives it so long.
+    pub(crate) fn drain(&mut self, grace: Duration) {
+        self.plane.take().unwrap().drain(grace);
+    }
+
+    /// Sends bytes over plain HTTP and reads until the edge closes.
+    pub(crate) fn raw(&self, bytes: &[u8]) -> String {
+        let mut client = self.dial();
+        // The edge may refuse and close before it has read all.
+        let _ = client.write_all(bytes);
+        let mut answer = Vec::new();
+        let _ = client.read_to_end(&mut answer);
+        String::from_utf8_lossy(&answer).into_owned()
+    }
+
+    /// A GET whose answer ends with the connection.
+    pub(crate) fn get(&self, host: &str, path: &str, fields: &str) -> String {
+        self.raw(format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n{fields}\r\n").as_bytes())
+    }
+
+    pub(crate) fn dial(&self) -> TcpStream {
+        dial(self.http)
+    }
+}
+
+pub(crate) fn dial(address: SocketAddr) -> TcpStream {
+    let client = TcpStream::connect(address).unwrap();
+    client.set_read_timeout(Some(STUCK)).unwrap();
+    client.set_write_timeout(Some(STUCK)).unwrap();
+    client
+}
+
+/// The certificate is good for the names below; roots for origins are the edge's own.
+fn config(sites: &[Site<'_>], ca: &Ca) -> Config {
+    let mut edit = Routes::empty().edit();
+    for (host, target, settings) in sites {
+        let route =
+            Route { zone: ZoneId::from_bytes([0; 16]), settings: Arc::new(settings.clone()), target: target.clone() };
+        edit.put(&Name::parse(host).unwrap(), route);
+    }
+    let names = ["a.test", "b.test", "up.test", "down.test"];
+    let certificates = Certificates::new([(names.map(str::to_owned).to_vec(), ca.issue(&names))]);
+    let server = ServerFacts { pop: "LAB".to_owned(), origin_roots: Some(ca.pem.clone()) };
+    Config { routes: edit.finish(), certificates, server }
+}
+
+fn listener(address: impl Into<std::net::IpAddr>) -> TcpListener {
+    TcpListener::bind((address.into(), 0)).unwrap()
+}
+
+pub(crate) fn origin_at(address: SocketAddr) -> Target {
+    Target::Origin(Origin { hosts: vec![OriginHost::Address(address.ip())], port: Some(address.port()) })
+}
+
+pub(crate) fn tunnel() -> Target {
+    Target::Tunnel(TunnelId::from_bytes(TUNNEL))
+}
+
+pub(crate) fn plain() -> ZoneSettings {
+    ZoneSettings::default()
+}
+
+pub(crate) fn text(status: u16, text: &'static str) -> Response {
+    Response {
+        status: http::StatusCode::from_u16(status).unwrap(),
+        headers: http::HeaderMap::new(),
+        body: Body::whole(text),
+        upgraded: None,
+    }
+}
+
+/// The status of an answer as text; `-` for none.
+pub(crate) fn status(answer: &str) -> &str {
+    answer.strip_prefix("HTTP/1.1 ").or(answer.strip_prefix("HTTP/1.0 ")).and_then(|rest| rest.get(..3)).unwrap_or("-")
+}
+
+/// The value of a field in an answer's or a request's head.
+pub(crate) fn field<'a>(head: &'a str, name: &str) -> Option<&'a str> {
+    let lines = head.lines().take_while(|line| !line.is_empty());
+    lines.filter_map(|line| line.split_once(": ")).find(|(field, _)| field.eq_ignore_ascii_case(name)).map(|(_, v)| v)
+}
+
+/// Reads one head from a stream that stays open.
+pub(crate) fn read_head(stream: &mut impl Read) -> String {
+    let mut head = Vec::new();
+    let mut byte = [0];
+    while !head.ends_with(b"\r\n\r\n") {
+        if stream.read(&mut byte).unwrap_or(0) == 0 {
+            break;
+        }
+        head.push(byte[0]);
+    }
+    String::from_utf8_lossy(&head).into_owned()
+}
+
+/// Reads a head and a body of the length that it states.
+pub(crate) fn read_answer(stream: &mut impl Read) -> (String, Vec<u8>) {
+    let head = read_head(stream);
+    let length = field(&head, "content-length").map_or(0, |length| length.parse().unwrap());
+    let mut body = vec![0; length];
+    stream.read_exact(&mut body).unwrap();
+    (head, body)
+}

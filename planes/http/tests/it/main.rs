@@ -1,0 +1,11 @@
+//! The plane over real sockets: raw bytes in, what reached the origin and what came back out.
+
+mod edge;
+mod forwarding;
+mod origin;
+mod pages;
+mod protocols;
+mod reuse;
+mod streaming;
+mod strictness;
+mod websocket;

@@ -1,0 +1,112 @@
+//! Answers that the edge gives by itself.
+
+use std::net::{Ipv4Addr, TcpListener};
+use std::time::Duration;
+
+use bartizan_exchange::UpstreamError;
+use bartizan_names::Name;
+use bartizan_routes::{OriginHost, Ssl, Target, ZoneSettings};
+
+use super::edge::{Edge, field, origin_at, plain, status, tunnel};
+use super::origin::{Origin, ok};
+
+#[test]
+fn failures_have_a_page() {
+    let works = Origin::start(|_| ok("hello"));
+    let breaks = Origin::start(|_| Vec::new());
+    let babbles = Origin::start(|_| b"220 smtp.test ESMTP\r\n".to_vec());
+    // Takes requests and never answers: the thread holds the connection until the edge gives up.
+    let sleeps = Origin::raw(|mut stream| drop(std::io::copy(&mut stream, &mut std::io::sink())));
+    let closed = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap();
+    let impatient = ZoneSettings { read_timeout: Duration::from_millis(50), ..plain() };
+    let strict = ZoneSettings { ssl: Ssl::Full, ..plain() };
+    let no_sockets = ZoneSettings { websockets: false, ..plain() };
+    let nameless = Target::Origin(bartizan_routes::Origin {
+        hosts: vec![OriginHost::Name(Name::parse("nowhere.invalid").unwrap())],
+        port: None,
+    });
+    let edge = Edge::with_tunnels(
+        &[
+            ("works.test", origin_at(works.address), plain()),
+            ("breaks.test", origin_at(breaks.address), plain()),
+            ("babbles.test", origin_at(babbles.address), plain()),
+            ("sleeps.test", origin_at(sleeps.address), impatient),
+            ("closed.test", origin_at(closed), plain()),
+            ("nameless.test", nameless, plain()),
+            ("tls.test", origin_at(works.address), strict),
+            ("nosockets.test", origin_at(works.address), no_sockets),
+            ("tunnel.test", tunnel(), plain()),
+        ],
+        |request| {
+            Err(match request.path.as_str() {
+                "/down" => UpstreamError::NotConnected,
+                "/origin" => UpstreamError::OriginUnreachable("dial 10.0.0.1:80".into()),
+                "/slow" => UpstreamError::TimedOut,
+                _ => UpstreamError::Broken("reset".into()),
+            })
+        },
+    );
+    let websocket = "Upgrade: websocket\r\nConnection: upgrade\r\n";
+    for (host, path, fields, expect, code) in [
+        ("works.test", "/", "", "200", ""),
+        ("other.test", "/", "", "404", "unknown_host"),
+        ("192.0.2.1", "/", "", "404", "unknown_host"),
+        ("[2001:db8::1]:80", "/", "", "404", "unknown_host"),
+        ("closed.test", "/", "", "502", "origin_refused"),
+        ("breaks.test", "/", "", "502", "origin_broken"),
+        ("babbles.test", "/", "", "502", "origin_broken"),
+        ("nameless.test", "/", "", "502", "origin_unresolved"),
+        ("sleeps.test", "/", "", "504", "origin_answer_timed_out"),
+        ("tunnel.test", "/down", "", "530", "tunnel_not_connected"),
+        ("tunnel.test", "/origin", "", "502", "origin_unreachable"),
+        ("tunnel.test", "/slow", "", "504", "origin_answer_timed_out"),
+        ("tunnel.test", "/broken", "", "502", "origin_broken"),
+        ("nosockets.test", "/", websocket, "403", "websockets_off"),
+        ("works.test", "/", "CDN-Loop: bartizan, bartizan, bartizan\r\n", "200", ""),
+        ("works.test", "/", "CDN-Loop: bartizan, x, bartizan, bartizan, Bartizan; y\r\n", "508", "loop"),
+    ] {
+        let html = edge.get(host, path, fields);
+        let json = edge.get(host, path, &format!("{fields}Accept: application/json\r\n"));
+        assert_eq!((status(&html), status(&json)), (expect, expect), "{host}{path}\n{html}");
+        if expect == "200" {
+            continue;
+        }
+        for page in [&html, &json] {
+            let ray = field(page, "cf-ray").unwrap();
+            let body = page.split_once("\r\n\r\n").unwrap().1;
+            assert!(body.contains(ray), "{page}");
+            assert_eq!((field(page, "server"), field(page, "cache-control")), (Some("bartizan"), Some("no-store")));
+            for secret in ["127.0.0.1", "10.0.0.1", "nowhere.invalid", &closed.port().to_string()] {
+                assert!(!page.contains(secret), "{secret}\n{page}");
+            }
+        }
+        assert!(html.contains("text/html") && html.contains("<h1>"), "{html}");
+        assert!(json.contains("application/json") && json.contains(&format!(r#""code":"{code}""#)), "{json}");
+    }
+    let origins = edge.counters().origins;
+    assert_eq!((origins.refused, origins.unresolved, origins.answer_timed_out), (2, 2, 4), "{origins:?}");
+    assert_eq!((origins.broken, origins.tunnel_not_connected, origins.unreachable), (6, 2, 2), "{origins:?}");
+}
+
+#[test]
+fn plain_visitors_are_sent_to_https() {
+    let origin = Origin::start(|_| ok("hello"));
+    let settings = ZoneSettings { always_use_https: true, ..plain() };
+    let edge = Edge::start(&[("a.test", origin_at(origin.address), settings)]);
+    for (host, path) in [("a.test", "/"), ("a.test:8080", "/deep?q=1")] {
+        let answer = edge.get(host, path, "");
+        let location = format!("https://a.test:{}{path}", edge.https.port());
+        assert_eq!((status(&answer), field(&answer, "location")), ("301", Some(location.as_str())), "{answer}");
+    }
+    assert!(origin.seen().is_empty());
+}
+
+/// HEAD gets the head of the page only, and the connection stays in step.
+#[test]
+fn a_page_for_head_has_no_body() {
+    let edge = Edge::start(&[]);
+    let answer = edge
+        .raw(b"HEAD / HTTP/1.1\r\nHost: x.test\r\n\r\nHEAD / HTTP/1.1\r\nHost: x.test\r\nConnection: close\r\n\r\n");
+    assert_eq!(answer.matches("HTTP/1.1 404 Not Found").count(), 2, "{answer}");
+    assert!(answer.contains("Content-Length: ") && !answer.contains("<html"), "{answer}");
+}

@@ -1,0 +1,235 @@
+//! TLS, HTTP/2, HTTPS origins.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bartizan_routes::{Ssl, ZoneSettings};
+use bartizan_tls::{Acceptor, Certificates, ClientStream, Roots, client_config, connect};
+use http::{Request, StatusCode, Version};
+use hyper::body::{Body, Frame, Incoming};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::task::LocalSet;
+
+use super::edge::{Ca, Edge, STUCK, field, origin_at, plain, status};
+use super::origin::{Origin, ok, pattern_at};
+
+/// Runs a client on this thread; gets stuck for no longer than it should.
+pub(crate) fn run<T>(client: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let stuck = async { tokio::time::timeout(STUCK, client).await.expect("the client is stuck") };
+    LocalSet::new().block_on(&runtime, stuck)
+}
+
+pub(crate) async fn dial_tls(edge: &Edge, name: &str, alpn: &[&[u8]]) -> std::io::Result<ClientStream<TcpStream>> {
+    let config = client_config(&Roots::Pem(edge.ca.pem.clone()), alpn).unwrap();
+    connect(&config, name, TcpStream::connect(edge.https).await?).await
+}
+
+pub(crate) type H2 = hyper::client::conn::http2::SendRequest<Outgoing>;
+
+pub(crate) async fn dial_h2(edge: &Edge, name: &str) -> H2 {
+    let stream = dial_tls(edge, name, &[b"h2"]).await.unwrap();
+    assert_eq!(stream.alpn(), Some(&b"h2"[..]));
+    let (sender, connection) =
+        hyper::client::conn::http2::Builder::new(OnThisThread).handshake(TokioIo::new(stream)).await.unwrap();
+    tokio::task::spawn_local(connection);
+    sender
+}
+
+#[derive(Clone)]
+pub(crate) struct OnThisThread;
+
+impl<F: Future + 'static> hyper::rt::Executor<F> for OnThisThread {
+    fn execute(&self, future: F) {
+        tokio::task::spawn_local(async move {
+            future.await;
+        });
+    }
+}
+
+/// So many bytes of the pattern, in pieces.
+pub(crate) struct Outgoing {
+    pub(crate) at: u64,
+    pub(crate) end: u64,
+}
+
+impl Outgoing {
+    pub(crate) fn of(length: u64) -> Outgoing {
+        Outgoing { at: 0, end: length }
+    }
+}
+
+impl Body for Outgoing {
+    type Data = bytes::Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<bytes::Bytes>, Infallible>>> {
+        if self.at == self.end {
+            return Poll::Ready(None);
+        }
+        let piece = pattern_at(self.at);
+        let piece = &piece[..piece.len().min((self.end - self.at) as usize)];
+        self.at += piece.len() as u64;
+        Poll::Ready(Some(Ok(Frame::data(bytes::Bytes::from_static(piece)))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.at == self.end
+    }
+}
+
+pub(crate) async fn read_body(mut body: Incoming) -> Result<Vec<u8>, hyper::Error> {
+    let mut all = Vec::new();
+    while let Some(frame) = std::future::poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
+        all.extend_from_slice(&frame?.into_data().unwrap_or_default());
+    }
+    Ok(all)
+}
+
+#[test]
+fn http1_over_tls() {
+    let origin = Origin::start(|_| ok("hello"));
+    let edge = Edge::start(&[("a.test", origin_at(origin.address), plain())]);
+    for alpn in [&[&b"http/1.1"[..]][..], &[]] {
+        let answer = run(async {
+            let mut stream = dial_tls(&edge, "a.test", alpn).await.unwrap();
+            stream.write_all(b"GET / HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n\r\n").await.unwrap();
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).await.unwrap();
+            answer
+        });
+        assert!(status(&answer) == "200" && answer.ends_with("\r\n\r\nhello"), "{answer}");
+        let seen = origin.take_seen().remove(0);
+        for (name, value) in [("x-forwarded-proto", "https"), ("cf-visitor", r#"{"scheme":"https"}"#)] {
+            assert_eq!(field(&seen.head, name), Some(value));
+        }
+    }
+    let refused = run(async { dial_tls(&edge, "a.elsewhere", &[]).await.err().unwrap().to_string() });
+    assert!(refused.contains("UnrecognisedName"), "{refused}");
+}
+
+#[test]
+fn http2_requests() {
+    let origin = Origin::start(|seen| ok(&String::from_utf8_lossy(&seen.body)));
+    let edge = Edge::start(&[("a.test", origin_at(origin.address), plain())]);
+    let request = |uri: &str| Request::builder().uri(uri);
+    for (request, length, expect) in [
+        (request("https://a.test/x?y"), 0, 200),
+        (request("https://A.test:8443/x?y"), 0, 200),
+        (request("https://a.test/x?y").header("host", "a.test:443"), 0, 200),
+        (request("https://a.test/x?y").method("POST"), 3, 200),
+        (request("https://a.test/x?y").method("POST").header("content-length", "3"), 3, 200),
+        (request("https://b.test/"), 0, 404),
+        (request("https://a.test/").header("host", "b.test"), 0, 400),
+        (request("https://a.test/").header("host", "a.test").header("host", "a.test"), 0, 400),
+        (request("https://a.test/").method("TRACE"), 0, 405),
+        (request("a.test:443").method("CONNECT"), 0, 405),
+        ((0..129).fold(request("https://a.test/"), |request, _| request.header("x", "y")), 0, 431),
+    ] {
+        let request = request.body(Outgoing::of(length)).unwrap();
+        let (status, version, body) = run(async {
+            let mut sender = dial_h2(&edge, "a.test").await;
+            let answer = sender.send_request(request).await.unwrap();
+            assert_eq!(answer.headers()["server"], "bartizan");
+            assert_eq!(answer.headers()["cf-ray"].len(), 20);
+            (answer.status(), answer.version(), read_body(answer.into_body()).await.unwrap())
+        });
+        let seen = origin.take_seen();
+        assert_eq!((status.as_u16(), version, seen.len()), (expect, Version::HTTP_2, usize::from(expect == 200)));
+        if let Some(seen) = seen.first() {
+            assert!(seen.head.starts_with(if length > 0 { "POST /x?y " } else { "GET /x?y " }), "{}", seen.head);
+            assert_eq!(body, &pattern_at(0)[..length as usize]);
+            assert_eq!(field(&seen.head, "x-forwarded-proto"), Some("https"));
+            assert!(field(&seen.head, "host").is_some_and(|host| host.starts_with(['a', 'A'])), "{}", seen.head);
+        }
+    }
+    assert_eq!(edge.counters().requests.http2, 11);
+}
+
+/// Many at once on one connection, over one thread, each with its own answer.
+#[test]
+fn http2_streams_do_not_mix() {
+    let origin = Origin::start(|seen| ok(seen.head.split(' ').nth(1).unwrap()));
+    let edge = Edge::start(&[("a.test", origin_at(origin.address), plain())]);
+    run(async {
+        let sender = dial_h2(&edge, "a.test").await;
+        let asking = (0..100).map(|number| {
+            let mut sender = sender.clone();
+            async move {
+                let path = format!("/{number}");
+                let request = Request::builder().uri(format!("https://a.test{path}")).body(Outgoing::of(0)).unwrap();
+                let answer = sender.send_request(request).await.unwrap();
+                assert_eq!(read_body(answer.into_body()).await.unwrap(), path.as_bytes());
+            }
+        });
+        futures_util::future::join_all(asking).await;
+    });
+    assert_eq!(origin.seen().len(), 100);
+}
+
+/// An origin over TLS with one certificate.
+fn tls_origin(ca: &Ca, name: &str) -> Origin {
+    let certificates = Certificates::new([(vec!["*.test".to_owned()], ca.issue(&[name]))]);
+    Origin::raw(move |stream| {
+        stream.set_nonblocking(true).unwrap();
+        run(async {
+            let stream = TcpStream::from_std(stream).unwrap();
+            let Ok(mut stream) = Acceptor::new(&[b"http/1.1"]).accept(stream, &certificates).await else { return };
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                head.push(stream.read_u8().await.unwrap());
+            }
+            let name = stream.sni().unwrap().to_owned();
+            stream.write_all(&ok(&name)).await.unwrap();
+            let _ = stream.read_u8().await;
+        });
+    })
+}
+
+/// `full` takes any certificate, `strict` only one for the host from a root that we know.
+#[test]
+fn origins_over_tls() {
+    let settings = |ssl| ZoneSettings { ssl, ..plain() };
+    let stranger = Ca::new();
+    // The edge's own root is only known once it runs; so its sites come after.
+    let edge = Edge::start(&[]);
+    let (good, other_name) = (tls_origin(&edge.ca, "a.test"), tls_origin(&edge.ca, "b.test"));
+    let other_root = tls_origin(&stranger, "a.test");
+    let plain_origin = Origin::start(|_| ok("plain"));
+    let no_tls = Origin::raw(|mut stream| {
+        let _ = std::io::Write::write_all(&mut stream, b"HTTP/1.1 400 Bad Request\r\n\r\n");
+    });
+    for (ssl, origin, expect) in [
+        (Ssl::Full, &good, Ok("a.test")),
+        (Ssl::Full, &other_name, Ok("a.test")),
+        (Ssl::Full, &other_root, Ok("a.test")),
+        (Ssl::Strict, &good, Ok("a.test")),
+        (Ssl::Strict, &other_name, Err(502)),
+        (Ssl::Strict, &other_root, Err(502)),
+        (Ssl::Full, &no_tls, Err(502)),
+        (Ssl::Flexible, &plain_origin, Ok("plain")),
+        (Ssl::Off, &plain_origin, Ok("plain")),
+    ] {
+        edge.publish(&[("a.test", origin_at(origin.address), settings(ssl))]);
+        let (status, body) = run(async {
+            let request = Request::builder().uri("https://a.test/").body(Outgoing::of(0)).unwrap();
+            let answer = dial_h2(&edge, "a.test").await.send_request(request).await.unwrap();
+            (answer.status(), read_body(answer.into_body()).await.unwrap())
+        });
+        match expect {
+            Ok(expect) => assert_eq!((status, body.as_slice()), (StatusCode::OK, expect.as_bytes()), "{ssl:?}"),
+            Err(expect) => assert_eq!(status.as_u16(), expect, "{ssl:?}"),
+        }
+    }
+    // A visitor over plain HTTP takes the origin's plain side along.
+    edge.publish(&[("a.test", origin_at(plain_origin.address), settings(Ssl::Strict))]);
+    assert!(edge.get("a.test", "/", "").ends_with("plain"));
+    assert_eq!(edge.counters().origins.tls, 3);
+}
