@@ -5,7 +5,6 @@
 //! loopback name (a foreign site that points its own name here by DNS does not see it), and no proxy is in between (a
 //! record that leads back to this port does not show it to the world). Secrets are never on it.
 
-use std::fmt::Write;
 use std::net::SocketAddr;
 
 use axum::extract::{ConnectInfo, Request, State};
@@ -149,25 +148,31 @@ impl Content {
                 true => text(&record.name),
                 false => format!("<a href=\"{}\">{}</a>", text(&link), text(&record.name)),
             };
-            [name, text(&record.kind), text(&record.content)]
+            [name, text(&record.kind), self.target(record)]
         });
         let total = self.hosts.len() as u64;
         table("Names behind this edge", ["Name", "Type", "Leads to"], rows.collect(), total, "No proxied name yet.")
     }
 
+    /// A tunnel by its name, anything else as it is.
+    fn target(&self, record: &Record) -> String {
+        let tunnel = self.tunnels.0.iter().find(|tunnel| record.content == bartizan_model::tunnel_name(tunnel.id));
+        tunnel.map_or_else(|| text(&record.content), |tunnel| format!("tunnel {}", text(&tunnel.name)))
+    }
+
     fn tunnels(&self, presence: &Presence) -> String {
         let rows = self.tunnels.0.iter().map(|tunnel| {
             let health = presence.health(tunnel.id).as_str();
-            let mut connections = String::new();
-            for one in presence.of(tunnel.id) {
-                let _ =
-                    write!(connections, "{} from {} since {}<br>", text(&one.version), one.origin_ip, one.opened_at);
-            }
+            let connections = presence.of(tunnel.id).map(|one| {
+                let since = one.opened_at.to_string().replace('T', " ");
+                let since = since.split_once('.').map_or(since.as_str(), |(seconds, _)| seconds);
+                format!("{} from {} since {since} UTC<br>", text(&one.version), one.origin_ip)
+            });
             [
                 text(&tunnel.name),
                 format!("<span class=\"{health}\">{health}</span>"),
                 format!("<code>{}</code>", tunnel.id),
-                connections,
+                connections.collect(),
             ]
         });
         table("Tunnels", ["Name", "State", "Id", "Connections"], rows.collect(), self.tunnels.1, "No tunnel yet.")
@@ -202,7 +207,9 @@ fn next(facts: &Facts) -> String {
     let https = facts.https.first().map_or(443, SocketAddr::port);
     let (dns_ip, dns_port) = dns.map_or(("127.0.0.1".to_owned(), 53), |dns| (dns.ip().to_string(), dns.port()));
     let ca = quoted(&facts.data.join("ca.pem").display().to_string());
+    let data = quoted(&facts.data.display().to_string());
     let blocks = [
+        ("Once in a shell, so that the commands find this edge", format!("export BARTIZAN_DATA={data}")),
         (
             "Serve something that runs on this machine",
             format!(

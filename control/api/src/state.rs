@@ -246,7 +246,7 @@ fn contents(view: &View, zone: ZoneId) -> Result<Vec<Key>, Error> {
 
 /// Records, and owner names, that are deleted in one revision. Well below what the store takes, so that others get their
 /// turn between.
-const PIECE_MAX: usize = 25_000;
+const PIECE_MAX: usize = 5_000;
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Error> + Send + 'static) -> Result<T, Error> {
     tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(Error::internal(&error)))

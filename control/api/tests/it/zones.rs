@@ -170,3 +170,27 @@ fn a_deleted_zone_leaves_nothing_behind() {
     let certificates = view.list(&Prefix::kind(Kind::Certificate), None, 100).unwrap();
     assert!(certificates.iter().all(|entry| !entry.value.json.contains("gone.example")));
 }
+
+/// More than one revision can take: out of force with the first, and gone in the end.
+#[test]
+fn a_large_zone_is_deleted_in_pieces() {
+    const RECORDS: u32 = 5_001;
+    let edge = Edge::new();
+    let zone = edge.new_zone("large.example");
+    let id: bartizan_names::ZoneId = zone.parse().unwrap();
+    let ops = (0..RECORDS).map(|number| {
+        let record = bartizan_names::RecordId::from_bytes((u128::from(number) + 1).to_be_bytes());
+        let json = r#"{"name":"a.large.example","type":"A","content":"192.0.2.1","proxied":false,"ttl":1}"#;
+        let value = bartizan_store::Value { format: 1, json: json.into() };
+        bartizan_store::Op::Put { key: Key::record(id, record), value }
+    });
+    let at = std::time::SystemTime::now().into();
+    let meta = bartizan_store::Meta { at, actor: "test".to_owned(), request_id: [1; 16] };
+    edge.store.commit(bartizan_store::ChangeSet { guards: vec![], ops: ops.collect(), meta }).unwrap();
+    let before = edge.revision();
+    edge.call("DELETE", &format!("/zones/{zone}"), "").result();
+    assert_eq!(edge.revision(), before + 2);
+    let tail = edge.store.read().unwrap().tail(bartizan_store::Rev(before), 1).unwrap();
+    assert_eq!(tail[0].ops[0].key(), &Key::zone(id), "the zone is out of force first");
+    assert_eq!(edge.store.read().unwrap().list(&Prefix::records(id), None, 1).unwrap(), []);
+}
