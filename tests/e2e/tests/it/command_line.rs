@@ -72,8 +72,8 @@ fn no_edge_to_be_found_says_how_to_name_one() {
     let nowhere = tempfile::tempdir().expect("a temporary directory");
     let mut command = bartizan(nowhere.path());
     command.args(["zone", "list", "--data"]).arg(nowhere.path().join("none"));
-    let error = finish(&mut command).failed_with(1);
-    assert!(error.contains("bartizan up") || error.contains("BARTIZAN_API"), "{error}");
+    let error = finish(&mut command).failed_with(3);
+    assert!(error.contains("bartizan up") && error.contains("bartizan login"), "{error}");
 }
 
 #[test]

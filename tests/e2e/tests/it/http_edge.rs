@@ -105,8 +105,9 @@ fn methods_bodies_and_statuses_pass_unchanged() {
         }
         let chunked = ["--header", "Transfer-Encoding: chunked", "--data-binary", "chunks", version];
         assert_eq!(edge.https_get(&host, "/", &chunked).json()["length"], 6, "{version}");
-        let head = edge.https_get(&host, "/", &["--head", version]);
-        assert_eq!((head.status, head.body.len()), (200, 0), "{version}");
+        let head = edge.https_get(&host, "/", &["--head", "--output", "/dev/null", version]);
+        assert_eq!(head.status, 200, "{version}");
+        assert!(head.header("content-length").parse::<usize>().is_ok_and(|length| length > 0), "{:?}", head.headers);
         for status in [201, 301, 404, 500, 503] {
             assert_eq!(edge.https_get(&host, &format!("/status/{status}"), &[version]).status, status, "{version}");
         }
@@ -125,7 +126,7 @@ fn an_origin_with_tls() {
     let host = proxied(&edge, "secure", "A", "127.0.0.1", origin.port());
     wait::until_eq("full: any certificate", &200, || edge.https_get(&host, "/", &[]).status);
     edge.ask("PATCH", &path, Some(&json!({"value": "strict"}))).result();
-    wait::until_eq("strict: a certificate that nobody knows", &526, || edge.https_get(&host, "/", &[]).status);
+    wait::until_eq("strict: a certificate that nobody knows", &502, || edge.https_get(&host, "/", &[]).status);
 }
 
 /// The page for people and its form for programs carry the same facts.

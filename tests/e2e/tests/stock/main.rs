@@ -33,7 +33,9 @@ fn tunnel(edge: &Edge) -> (String, String) {
 fn run(edge: &Edge, token: &str, url: &str) -> Connector {
     let server = edge.tunnel().to_string();
     let mut command = stock(edge);
-    command.args(["tunnel", "--no-autoupdate", "--no-prechecks", "--protocol", "quic", "--cacert"]).arg(edge.ca());
+    command
+        .args(["tunnel", "--no-autoupdate", "--no-prechecks", "--protocol", "quic", "--grace-period", "1s", "--cacert"])
+        .arg(edge.ca());
     // Four times the same on purpose: with one entry the client would keep one connection.
     for _ in 0..4 {
         command.args(["--edge", &server]);
