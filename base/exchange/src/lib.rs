@@ -1,13 +1,17 @@
-//! One HTTP exchange as a value, and the trait by which planes hand one to each other.
+//! What planes hand to each other: an HTTP exchange as a value, a TCP connection, a UDP flow; and the traits for it.
 //!
 //! ```text
 //! planes/http ── Request ──► dyn Upstream (planes/tunnel, given by bin) ──► Response
+//! planes/l4 ──── Flow ─────► dyn Dialer   (planes/tunnel, given by bin) ──► Dialled, Datagrams
 //! ```
-//! Values of this crate stay on the thread that made them (bodies are not `Send`); only [`Upstream`] itself is shared.
+//! Values of this crate stay on the thread that made them (bodies are not `Send`); only [`Upstream`] and
+//! [`Dialer`] are shared.
 //! No HTTP library's types: `http` for methods, statuses and header maps, `bytes` for data.
 
 mod body;
+mod dialer;
 mod upstream;
 
 pub use body::{Body, BodyError, Length};
+pub use dialer::{Datagrams, DialError, Dialer, Dialled, Flow, OriginAddress};
 pub use upstream::{Io, LocalBoxFuture, Request, Response, Upgrade, Upstream, UpstreamError};
