@@ -137,6 +137,14 @@ hex_id!(
     /// A certificate that the edge presents.
     CertificateId
 );
+hex_id!(
+    /// An application: ports of our own addresses, and the origin behind them.
+    AppId
+);
+hex_id!(
+    /// A rule of the firewall.
+    RuleId
+);
 uuid_id!(
     /// A tunnel: what connectors connect for.
     TunnelId
