@@ -13,12 +13,11 @@ use bartizan_wire::dns::{
 };
 
 use crate::chaos;
-use crate::entry::Entry;
 use crate::facts::{Addresses, Identity};
 use crate::hash::{LOWER_BYTES, lower_and_hash};
 use crate::resolve;
 use crate::shard::Slot;
-use crate::zones::{Key, Zones};
+use crate::zones::{First, Key, Zones};
 
 /// Queries that are answered together. More than some thirty loads at once no processor has under way.
 pub const BATCH_MAX: usize = 32;
@@ -78,7 +77,7 @@ struct Lookup<'m, 'z> {
     query: Query<'m>,
     hash: u64,
     slot: Option<Slot>,
-    entry: Option<Entry<'z>>,
+    first: First<'z>,
 }
 
 impl<'c> Authority<'c> {
@@ -97,7 +96,7 @@ impl<'c> Authority<'c> {
             match parse(exchange.query) {
                 Ok(query) => {
                     let hash = lower_and_hash(query.name(), lower, self.zones.seed);
-                    *lookup = Some(Lookup { query, hash, slot: None, entry: None });
+                    *lookup = Some(Lookup { query, hash, slot: None, first: First::Unknown });
                 }
                 Err(Fault::Silent(silence)) => exchange.outcome = Outcome::Silent(silence),
                 Err(Fault::Reply(head, rcode)) => exchange.outcome = refuse(&head, exchange.reply, rcode),
@@ -108,14 +107,17 @@ impl<'c> Authority<'c> {
             lookup.slot = self.zones.first_slot(lookup.hash);
         }
         for lookup in lookups.iter_mut().flatten() {
-            lookup.entry = lookup.slot.and_then(|slot| self.zones.likely_entry(lookup.hash, slot));
-            // An entry begins anywhere in a cache line and mostly ends in the next one, which is wanted just as soon.
-            black_box(lookup.entry.map(Entry::last_byte));
+            let Some(slot) = lookup.slot else { continue };
+            lookup.first = self.zones.first_entry(lookup.hash, slot);
+            if let First::Likely(entry) = lookup.first {
+                // It begins anywhere in a cache line and mostly ends in the next one, which is wanted just as soon.
+                black_box(entry.last_byte());
+            }
         }
         for ((exchange, lookup), lower) in batch.iter_mut().zip(lookups).zip(names) {
-            if let Some(Lookup { query, hash, entry, .. }) = lookup {
+            if let Some(Lookup { query, hash, first, .. }) = lookup {
                 let key = Key { name: &lower[..query.name().len()], hash: *hash };
-                exchange.outcome = self.respond(query, key, *entry, exchange.transport, exchange.reply);
+                exchange.outcome = self.respond(query, key, *first, exchange.transport, exchange.reply);
             }
         }
     }
@@ -124,7 +126,7 @@ impl<'c> Authority<'c> {
         &self,
         query: &Query<'_>,
         key: Key<'_>,
-        likely: Option<Entry<'c>>,
+        first: First<'c>,
         transport: Transport,
         reply: &mut [u8],
     ) -> Outcome {
@@ -136,7 +138,7 @@ impl<'c> Authority<'c> {
             return Outcome::Silent(Silence::Short);
         };
         let (rcode, authoritative) = match query.class {
-            Class::IN => resolve::resolve(self, query.qtype, key, likely, &mut answer),
+            Class::IN => resolve::resolve(self, query.qtype, key, first, &mut answer),
             Class::CHAOS => chaos::answer(self.identity, query.qtype, key.name, &mut answer),
             // We have no zone of another class (RFC 1035 §4.1.1).
             _ => (Rcode::REFUSED, Authoritative::No),

@@ -7,10 +7,10 @@ use bartizan_names::RecordType;
 use bartizan_wire::dns::{Answer, Authoritative, Fit, Owner, Rcode, Section};
 
 use crate::answer::Authority;
-use crate::entry::{Entry, Flags, Set};
+use crate::entry::{Flags, Set};
 use crate::facts::Addresses;
 use crate::zone::{NEGATIVE_TTL, SOA_TTL, Zone};
-use crate::zones::{Key, Node, Place};
+use crate::zones::{First, Key, Node, Place};
 
 /// CNAMEs followed inside our own zones before we give up with what we have.
 /// Eight leaves room for two hand-overs between networks, and makes a loop cheap.
@@ -46,7 +46,7 @@ pub(crate) fn resolve<'z>(
     authority: &Authority<'z>,
     qtype: RecordType,
     key: Key<'_>,
-    likely: Option<Entry<'z>>,
+    first: First<'z>,
     answer: &mut Answer<'_>,
 ) -> (Rcode, Authoritative) {
     match qtype {
@@ -57,7 +57,7 @@ pub(crate) fn resolve<'z>(
         TKEY | MAILA | MAILB => return (Rcode::NOTIMP, Authoritative::No),
         _ => {}
     }
-    match authority.zones.locate(key, likely) {
+    match authority.zones.locate(key, first) {
         Some(place) => (chase(authority, qtype, key.name, place, answer), Authoritative::Yes),
         None => (Rcode::REFUSED, Authoritative::No),
     }
@@ -83,7 +83,7 @@ fn chase<'z>(
                 // Beyond our zones, and beyond the limit, the chain is the resolver's to follow.
                 let next = (set.rdata().next())
                     .filter(|target| chain.follow(name, target))
-                    .and_then(|target| authority.zones.locate(authority.zones.key(target), None));
+                    .and_then(|target| authority.zones.locate(authority.zones.key(target), First::Unknown));
                 match next {
                     Some(next) => place = next,
                     None => return Rcode::NOERROR,

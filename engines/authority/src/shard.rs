@@ -26,13 +26,6 @@ pub(crate) struct Slot {
     offset: u32,
 }
 
-impl Slot {
-    /// Where an entry with this tag may be; none if the slot is free or holds another.
-    pub(crate) fn entry_of(self, hash: u64) -> Option<u32> {
-        (self.offset != 0 && self.tag == tag(hash)).then_some(self.offset)
-    }
-}
-
 impl Shard {
     pub(crate) fn empty() -> Shard {
         Shard { bytes: Arc::new([0; SLOT]), mask: 0 }
@@ -65,9 +58,17 @@ impl Shard {
         slot_at(&self.bytes, tag(hash) & self.mask)
     }
 
-    /// The entry at an offset that a slot said.
-    pub(crate) fn entry(&self, offset: u32) -> Option<Entry<'_>> {
-        Entry::at(&self.bytes, offset as usize)
+    /// The first entry with this hash, as far as slots tell: beginning with `slot`, which is the first one.
+    pub(crate) fn first_entry(&self, hash: u64, slot: Slot) -> Option<Entry<'_>> {
+        let (mut at, mut slot) = (tag(hash) & self.mask, slot);
+        while slot.offset != 0 {
+            if slot.tag == tag(hash) {
+                return Entry::at(&self.bytes, slot.offset as usize);
+            }
+            at = (at + 1) & self.mask;
+            slot = slot_at(&self.bytes, at);
+        }
+        None
     }
 
     /// The first entry with this hash that `matches`.
@@ -79,7 +80,7 @@ impl Shard {
                 return None;
             }
             if slot.tag == tag(hash)
-                && let Some(entry) = self.entry(slot.offset)
+                && let Some(entry) = Entry::at(&self.bytes, slot.offset as usize)
                 && matches(entry)
             {
                 return Some(entry);

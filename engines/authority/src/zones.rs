@@ -42,6 +42,15 @@ pub(crate) struct Key<'n> {
     pub(crate) hash: u64,
 }
 
+/// What is known of a name before anything is compared.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum First<'z> {
+    Unknown,
+    /// No entry has its hash, so it exists in no zone.
+    Absent,
+    Likely(Entry<'z>),
+}
+
 /// Where a name lies in our zones.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Place<'z> {
@@ -116,9 +125,9 @@ impl Zones {
         self.shard(hash).map(|shard| shard.first_slot(hash))
     }
 
-    /// The entry that `slot` probably holds for `hash`, its name not yet compared.
-    pub(crate) fn likely_entry(&self, hash: u64, slot: Slot) -> Option<Entry<'_>> {
-        self.shard(hash)?.entry(slot.entry_of(hash)?)
+    /// The entry that a search for `hash` meets first, its name not yet compared; `slot` is its first slot.
+    pub(crate) fn first_entry(&self, hash: u64, slot: Slot) -> First<'_> {
+        self.shard(hash).and_then(|shard| shard.first_entry(hash, slot)).map_or(First::Absent, First::Likely)
     }
 
     /// The entry of a name in one zone.
@@ -130,26 +139,31 @@ impl Zones {
         self.zones.get(number as usize)?.as_ref()
     }
 
-    /// Where `key` lies; `likely` is an entry to try first. None if it is in no zone of ours.
-    pub(crate) fn locate<'z>(&'z self, key: Key<'_>, likely: Option<Entry<'z>>) -> Option<Place<'z>> {
-        if let Some(entry) = likely
+    /// Where `key` lies. None if it is in no zone of ours.
+    pub(crate) fn locate<'z>(&'z self, key: Key<'_>, first: First<'z>) -> Option<Place<'z>> {
+        if let First::Likely(entry) = first
             && entry.name() == key.name
             && entry.zone() != DIRECTORY
             && !self.nested.has(entry.zone())
         {
             return Some(Place { zone: entry.zone(), node: Node::Exact(entry) });
         }
-        self.walk(key.name)
+        self.walk(key.name, first)
     }
 
     /// Finds the zone from the top down, and in it the name or the deepest name above it that exists. Stops at the
     /// first label that does not exist, so a long name costs no more than a short one.
-    fn walk(&self, name: &[u8]) -> Option<Place<'_>> {
+    fn walk(&self, name: &[u8], first: First<'_>) -> Option<Place<'_>> {
         let starts = LabelStarts::of(name);
-        let (zone, depth) = self.zone_of(name, &starts)?;
-        let mut encloser = self.find(self.key(name.get(starts.at(depth)?..)?), zone)?;
-        for depth in depth + 1..=starts.count() {
-            match self.find(self.key(name.get(starts.at(depth)?..)?), zone) {
+        let (zone, apex_depth) = self.zone_of(name, &starts)?;
+        let mut encloser = self.find(self.key(name.get(starts.at(apex_depth)?..)?), zone)?;
+        for depth in apex_depth + 1..=starts.count() {
+            let next = if depth == starts.count() && matches!(first, First::Absent) {
+                None
+            } else {
+                self.find(self.key(name.get(starts.at(depth)?..)?), zone)
+            };
+            match next {
                 Some(entry) => encloser = entry,
                 None => return Some(Place { zone, node: self.wildcard_below(encloser, zone) }),
             }
