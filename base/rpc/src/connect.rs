@@ -312,6 +312,17 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn an_answer_of_the_stock_connector() {
+        let bytes = crate::hex(include_str!("../testdata/stock-response.hex"));
+        let mut rest = &*bytes;
+        let response = read_response(&mut rest).await.unwrap();
+        assert_eq!((rest.len(), &*response.error, response.text(Metadata::STATUS)), (0, "", Some("200")));
+        let cookie = |entry: &&Metadata| entry.header_name() == Some("Set-Cookie");
+        let cookies: Vec<_> = response.metadata.iter().filter(cookie).map(|entry| &*entry.value).collect();
+        assert_eq!(cookies, [b"a=1", b"b=2"]);
+    }
+
+    #[tokio::test]
     async fn every_prefix_of_a_head_is_an_error() {
         let bytes = request().encode();
         for end in 0..bytes.len() {

@@ -46,3 +46,11 @@ pub enum RpcError {
     #[error("the answer is not well formed: {0}")]
     Malformed(&'static str),
 }
+
+/// The bytes of a file of hexadecimal digits; lines that begin with `#` are comments.
+#[cfg(test)]
+fn hex(text: &str) -> Vec<u8> {
+    let digits: String = text.lines().filter(|line| !line.starts_with('#')).collect();
+    let digit = |at: usize| u8::from_str_radix(&digits[at..at + 2], 16).expect("hexadecimal digits");
+    (0..digits.len()).step_by(2).map(digit).collect()
+}

@@ -437,6 +437,26 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_registration_of_the_stock_connector() {
+        let (mut near, far) = tokio::io::duplex(64 * 1024);
+        let (calls, mut received) = mpsc::channel(1);
+        let rpc = RpcThread::start("rpc-test").unwrap();
+        tokio::spawn(async move {
+            let (read, write) = tokio::io::split(far);
+            rpc.run(move || serve_registration(read, write, calls)).await
+        });
+        let bytes = crate::hex(include_str!("../testdata/stock-registration.hex"));
+        tokio::io::AsyncWriteExt::write_all(&mut near, &bytes).await.unwrap();
+        let Some(Call::Register(registration, _)) = received.recv().await else { panic!("a call to register") };
+        assert_eq!((registration.account, registration.secret), ("01".repeat(16), vec![2; 32]));
+        assert_eq!((registration.tunnel, registration.index), (TunnelId::from_random([1; 16]), 0));
+        assert_eq!((registration.local_ip, registration.attempts), (Some([127, 0, 0, 1].into()), 0));
+        let connector = registration.connector;
+        assert_eq!((&*connector.version, &*connector.arch), ("2026.8.2", "linux_amd64"));
+        assert!(connector.features.contains(&"allow_remote_config".to_owned()), "{:?}", connector.features);
+    }
+
+    #[tokio::test]
     async fn a_refusal_carries_its_cause() {
         let no = Refused { cause: "Unauthorized: no".to_owned(), retry_after: Some(Duration::from_secs(5)) };
         let (client, _hears) = pair(Err(no.clone())).await;

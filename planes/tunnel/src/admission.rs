@@ -11,7 +11,8 @@ use bartizan_seal::{equal, sha256};
 use crate::{TunnelFacts, Tunnels};
 
 /// Connections that one source may open in [`WINDOW`]: a hundred connectors behind one address, each coming back with
-/// its four connections at the same moment.
+/// its four connections at the same moment. As many again may come from a source that has not shown that it is where
+/// it says; then it has to.
 pub(crate) const SOURCE_CONNECTIONS_MAX: u32 = 512;
 const WINDOW: Duration = Duration::from_secs(10);
 /// Sources that are remembered. When as many are active, further ones share one allowance.
@@ -20,13 +21,21 @@ const SOURCES_MAX: usize = 4096;
 /// Counts the connections that each source opened lately. A source is an IPv4 address or an IPv6 /64.
 #[derive(Debug, Default)]
 pub(crate) struct Sources {
-    windows: HashMap<Option<IpAddr>, Window>,
+    windows: HashMap<(Option<IpAddr>, Address), Window>,
 }
 
 #[derive(Debug)]
 struct Window {
     ends: Instant,
     opened: u32,
+}
+
+/// Whether a source has shown that it can receive at its address (RFC 9000 §8.1.2). Counted apart, so that nobody can
+/// use up somebody else's allowance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Address {
+    Proven,
+    Unproven,
 }
 
 /// Whether a source may open one more connection.
@@ -37,12 +46,12 @@ pub(crate) enum Admission {
 }
 
 impl Sources {
-    pub(crate) fn admit(&mut self, source: IpAddr, now: Instant) -> Admission {
-        let mut key = Some(network_of(source));
+    pub(crate) fn admit(&mut self, source: IpAddr, address: Address, now: Instant) -> Admission {
+        let mut key = (Some(network_of(source)), address);
         if self.windows.len() >= SOURCES_MAX && !self.windows.contains_key(&key) {
             self.windows.retain(|_, window| window.ends > now);
             if self.windows.len() >= SOURCES_MAX {
-                key = None;
+                key.0 = None;
             }
         }
         let window = self.windows.entry(key).or_insert(Window { ends: now + WINDOW, opened: 0 });
@@ -97,15 +106,16 @@ mod tests {
         let start = Instant::now();
         let ip = |text: &str| text.parse::<IpAddr>().unwrap();
         for _ in 0..SOURCE_CONNECTIONS_MAX {
-            assert_eq!(sources.admit(ip("2001:db8::1"), start), Admission::Admitted);
+            assert_eq!(sources.admit(ip("2001:db8::1"), Address::Unproven, start), Admission::Admitted);
         }
-        for (source, at, expect) in [
-            ("2001:db8::2", start, Admission::TooMany), // the same /64
-            ("2001:db8:0:1::1", start, Admission::Admitted),
-            ("192.0.2.1", start, Admission::Admitted),
-            ("2001:db8::1", start + WINDOW, Admission::Admitted),
+        for (source, address, at, expect) in [
+            ("2001:db8::2", Address::Unproven, start, Admission::TooMany), // the same /64
+            ("2001:db8::2", Address::Proven, start, Admission::Admitted),
+            ("2001:db8:0:1::1", Address::Unproven, start, Admission::Admitted),
+            ("192.0.2.1", Address::Unproven, start, Admission::Admitted),
+            ("2001:db8::1", Address::Unproven, start + WINDOW, Admission::Admitted),
         ] {
-            assert_eq!(sources.admit(ip(source), at), expect, "{source}");
+            assert_eq!(sources.admit(ip(source), address, at), expect, "{source} {address:?}");
         }
     }
 
@@ -114,15 +124,13 @@ mod tests {
         let mut sources = Sources::default();
         let start = Instant::now();
         for source in 0..SOURCES_MAX as u32 + 2 * SOURCE_CONNECTIONS_MAX {
-            sources.admit(IpAddr::from(source.to_be_bytes()), start);
+            sources.admit(IpAddr::from(source.to_be_bytes()), Address::Proven, start);
         }
         assert_eq!(sources.windows.len(), SOURCES_MAX + 1);
-        assert_eq!(
-            sources.admit(IpAddr::from([250, 0, 0, 1]), start),
-            Admission::TooMany,
-            "the shared allowance is used"
-        );
-        assert_eq!(sources.admit(IpAddr::from([250, 0, 0, 1]), start + WINDOW), Admission::Admitted);
+        let one_more = IpAddr::from([250, 0, 0, 1]);
+        for (at, expect) in [(start, Admission::TooMany), (start + WINDOW, Admission::Admitted)] {
+            assert_eq!(sources.admit(one_more, Address::Proven, at), expect);
+        }
     }
 
     #[test]

@@ -11,7 +11,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::timeout;
 use uuid::Uuid;
 
-use crate::admission::{Admission, Sources, authorize};
+use crate::admission::{Address, Admission, Sources, authorize};
 use crate::counters::{Counters, count};
 use crate::pipeline::{self, ControlStream};
 use crate::registry::{Link, Registry};
@@ -83,12 +83,15 @@ fn follow_certificate(endpoint: &Endpoint, edge: &Edge, presented: &mut Option<V
 
 fn admit(incoming: Incoming, edge: &Edge, sources: &mut Sources) {
     let proven = incoming.remote_address_validated();
-    if !proven && edge.registering.available_permits() < REGISTERING_MAX - REGISTERING_UNPROVEN {
-        // A token in a packet that got lost is not worth a word.
+    let address = if proven { Address::Proven } else { Address::Unproven };
+    let busy = edge.registering.available_permits() < REGISTERING_MAX - REGISTERING_UNPROVEN;
+    let admission = sources.admit(incoming.remote_address().ip(), address, Instant::now());
+    if !proven && (busy || admission == Admission::TooMany) {
+        // It comes again with a token. That this packet may get lost is its own loss.
         let _ = incoming.retry();
         return;
     }
-    if sources.admit(incoming.remote_address().ip(), Instant::now()) == Admission::TooMany {
+    if admission == Admission::TooMany {
         count(&edge.counters.source_limited);
         return incoming.refuse();
     }

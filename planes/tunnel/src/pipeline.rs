@@ -42,14 +42,16 @@ pub(crate) struct ControlStream {
 
 /// Serves the connection until it closes, then forgets it.
 pub(crate) async fn serve(link: Arc<Link>, control: ControlStream, edge: Edge) {
-    let why = tokio::select! {
-        closed = link.quic.closed() => closed.to_string(),
-        why = until_removed(&edge.live, link.facts.tunnel) => why.to_owned(),
+    let ours = tokio::select! {
+        _ = link.quic.closed() => None,
+        why = until_removed(&edge.live, link.facts.tunnel) => Some(why),
         never = follow_configuration(&link, &edge) => match never {},
-        why = answer_calls(&link, control, &edge) => why.to_owned(),
+        why = answer_calls(&link, control, &edge) => Some(why),
     };
-    link.drain();
-    link.quic.close(0_u32.into(), why.as_bytes());
+    if let Some(why) = ours {
+        link.close(why);
+    }
+    let why = link.closed().await;
     let facts = &link.facts;
     tracing::info!(
         tunnel = %facts.tunnel, connector = %facts.connector, index = facts.index, "a connector's connection ended: {why}"

@@ -150,6 +150,6 @@ impl Commands {
         let table = self.0.snapshot();
         let links = table.value.get(&tunnel).map_or(&[][..], |links| links);
         let meant = |link: &&Arc<Link>| connector.is_none_or(|connector| link.facts.connector == connector);
-        links.iter().filter(meant).map(|link| link.quic.close(0_u32.into(), b"dropped by the operator")).count()
+        links.iter().filter(meant).map(|link| link.close("dropped by the operator")).count()
     }
 }

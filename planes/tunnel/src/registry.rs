@@ -5,8 +5,8 @@
 //! ```
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use bartizan_live::{Generation, Live};
 use bartizan_names::TunnelId;
@@ -29,6 +29,8 @@ pub(crate) type Table = HashMap<TunnelId, Arc<[Arc<Link>]>>;
 pub(crate) struct Link {
     pub(crate) quic: quinn::Connection,
     pub(crate) facts: Connection,
+    /// Why we closed it, if we did.
+    closed: OnceLock<&'static str>,
     draining: AtomicBool,
     in_flight: AtomicUsize,
     /// Rings when the last request in flight ends.
@@ -44,10 +46,24 @@ impl Link {
         Arc::new(Link {
             quic,
             facts,
+            closed: OnceLock::new(),
             draining: AtomicBool::new(false),
             in_flight: AtomicUsize::new(0),
             idle: Notify::new(),
         })
+    }
+
+    /// Closes the connection, and tells the connector why.
+    pub(crate) fn close(&self, why: &'static str) {
+        let why = self.closed.get_or_init(|| why);
+        self.drain();
+        self.quic.close(0_u32.into(), why.as_bytes());
+    }
+
+    /// Waits until the connection is closed by either side, and tells why.
+    pub(crate) async fn closed(&self) -> String {
+        let closed = self.quic.closed().await;
+        self.closed.get().map_or_else(|| closed.to_string(), |why| (*why).to_owned())
     }
 
     /// From now on no new request.
@@ -181,7 +197,7 @@ impl Connected {
             old.connector == new.connector && old.index == new.index
         };
         for old in entries.extract_if(.., |entry| same(entry)) {
-            old.link.quic.close(0_u32.into(), b"replaced by a newer connection");
+            old.link.close("replaced by a newer connection");
         }
         entries.push(Entry { link, uploaded: None });
     }

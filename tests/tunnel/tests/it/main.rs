@@ -3,3 +3,4 @@
 mod configuration;
 mod lifecycle;
 mod requests;
+mod wire;

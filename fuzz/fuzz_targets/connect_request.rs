@@ -1,0 +1,18 @@
+//! Any bytes as the message at the head of a request's stream. What can be read is read the same after it was written.
+
+#![no_main]
+
+use bartizan_rpc::ConnectRequest;
+use libfuzzer_sys::fuzz_target;
+
+/// Signature and version, which the message follows.
+const PREAMBLE_BYTES: usize = 8;
+
+fuzz_target!(|message: &[u8]| {
+    let Ok(read) = ConnectRequest::decode(message) else { return };
+    let written = read.encode();
+    // Text that shared its place in the message may take more room when it is written.
+    if let Ok(again) = ConnectRequest::decode(&written[PREAMBLE_BYTES..]) {
+        assert_eq!(again, read);
+    }
+});
