@@ -9,13 +9,14 @@ use tokio_rustls::{client, server};
 
 /// A client that was let in.
 pub struct ServerStream<IO> {
-    stream: server::TlsStream<IO>,
+    /// Boxed: over a kilobyte, which every future that a stream moves through would hold again.
+    stream: Box<server::TlsStream<IO>>,
     name: Option<Box<str>>,
 }
 
 impl<IO> ServerStream<IO> {
     pub(crate) fn new(stream: server::TlsStream<IO>, name: Option<String>) -> ServerStream<IO> {
-        ServerStream { stream, name: name.map(String::into_boxed_str) }
+        ServerStream { stream: Box::new(stream), name: name.map(String::into_boxed_str) }
     }
 
     /// The protocol agreed on (RFC 7301), if any.
@@ -40,11 +41,11 @@ impl<IO> ServerStream<IO> {
 }
 
 /// A server that we reached.
-pub struct ClientStream<IO>(client::TlsStream<IO>);
+pub struct ClientStream<IO>(Box<client::TlsStream<IO>>);
 
 impl<IO> ClientStream<IO> {
     pub(crate) fn new(stream: client::TlsStream<IO>) -> ClientStream<IO> {
-        ClientStream(stream)
+        ClientStream(Box::new(stream))
     }
 
     /// The protocol agreed on (RFC 7301), if any.

@@ -35,8 +35,9 @@ pub(crate) async fn serve(stream: TcpStream, peer: SocketAddr, visit: Visit, wor
         return http1::serve(stream, connection, worker).await;
     }
     let certificates = worker.certificates();
-    let handshake = tokio::time::timeout(HANDSHAKE_TIME, worker.acceptor.accept(stream, &certificates)).await;
-    let stream = match handshake {
+    // In a box of its own, so that its memory is free again when it is over.
+    let handshake = Box::pin(worker.acceptor.accept(stream, &certificates));
+    let stream = match tokio::time::timeout(HANDSHAKE_TIME, handshake).await {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => {
             worker.counters.visitors.handshakes_failed.add(1);

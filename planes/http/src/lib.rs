@@ -10,7 +10,9 @@
 //! Requests are screened byte by byte before an HTTP library sees them ([`ingress`]); that library is known to
 //! [`ingress`] and [`egress`] only.
 //!
-//! Not here: trailers, HTTP/3, WebSocket over HTTP/2, compression, caching. No configuration is read but [`Config`].
+//! Not here: trailers, HTTP/3, WebSocket over HTTP/2, compression, caching, and the zone's `http2` setting (the protocol
+//! is agreed on before a host is asked for; it will be part of the name's TLS policy). No configuration is read but
+//! [`Config`], no file and no environment but the system's root certificates, once, at start.
 
 mod arrived;
 mod counters;

@@ -63,6 +63,9 @@ pub(crate) const LINGER_TIME: Duration = Duration::from_secs(2);
 /// And how much we take meanwhile.
 pub(crate) const LINGER_BYTES_MAX: usize = 256 * 1024;
 
+/// In pieces of this size.
+pub(crate) const LINGER_READ_BYTES: usize = 4 * 1024;
+
 /// A WebSocket on which nothing moves. Applications send pings every half minute; this only collects the dead.
 pub(crate) const WEBSOCKET_IDLE_TIME: Duration = Duration::from_secs(900);
 

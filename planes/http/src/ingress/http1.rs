@@ -20,7 +20,7 @@ use super::head::{Refusal, has_token};
 use super::relay;
 use super::wire::{Protocol, Wire};
 use crate::arrived::Arrived;
-use crate::limits::{FIELDS_MAX, HTTP1_BUFFER_BYTES, LINGER_BYTES_MAX, LINGER_TIME};
+use crate::limits::{FIELDS_MAX, HTTP1_BUFFER_BYTES, LINGER_BYTES_MAX, LINGER_READ_BYTES, LINGER_TIME};
 use crate::page::Problem;
 use crate::pipeline;
 use crate::worker::Worker;
@@ -142,7 +142,8 @@ async fn say_goodbye<IO: AsyncRead + AsyncWrite + Unpin>(mut io: IO) {
     let farewell = async {
         io.shutdown().await?;
         let mut left = LINGER_BYTES_MAX;
-        let mut waste = [0; 1024];
+        // Not on the stack, for that is the future's, which lives as long as the connection.
+        let mut waste = vec![0; LINGER_READ_BYTES];
         while left > 0 {
             match io.read(&mut waste).await? {
                 0 => break,
