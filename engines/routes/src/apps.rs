@@ -1,0 +1,367 @@
+//! Applications: a port, or a range of them, on addresses of the edge, and what it leads to.
+//!
+//! ```text
+//! publish ── AppEdit ──► Apps (immutable, shared) ──► at(pools, tcp, 127.77.0.1:22) ──► the applications there
+//! ```
+//! Whether two applications may share an address and a port is decided where they are made. Here all of them are given,
+//! and the plane tells them apart by the name that the client asks for.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bartizan_names::{AppId, Name, Protocol, TunnelId, ZoneId};
+
+use crate::{Families, OriginHost, Pools};
+
+/// An application, as the edge serves it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct App {
+    pub id: AppId,
+    pub zone: ZoneId,
+    /// The name that leads to it: of its certificate, and in the ClientHello of those who share an address and port.
+    pub name: Name,
+    pub protocol: Protocol,
+    /// Never empty, and without port 0.
+    pub ports: RangeInclusive<u16>,
+    pub addresses: AppAddresses,
+    pub origin: AppOrigin,
+    pub tls: AppTls,
+    pub proxy_protocol: ProxyProtocol,
+    /// Whether access rules are in force here.
+    pub ip_firewall: bool,
+}
+
+/// Where an application is found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AppAddresses {
+    /// Each PoP has addresses of its own for it.
+    Slot { number: u32, families: Families },
+    /// The same everywhere.
+    Literal(Vec<IpAddr>),
+}
+
+/// Where an application's connections go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AppOrigin {
+    /// The first that can be reached.
+    Direct(Vec<DirectOrigin>),
+    Dns {
+        name: Name,
+        kind: DnsKind,
+        port: OriginPort,
+        /// Answers are kept for so long, however short their own time to live.
+        ttl_min: Duration,
+    },
+    Tunnel {
+        tunnel: TunnelId,
+        /// What the connector dials; its own loopback address if none is given.
+        address: Option<OriginHost>,
+        port: OriginPort,
+    },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct DirectOrigin {
+    pub address: IpAddr,
+    pub port: OriginPort,
+}
+
+/// Which port is dialled at an origin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum OriginPort {
+    /// Always this one.
+    One(u16),
+    /// A range as long as the application's, from this port: the third port there for the third port here.
+    From(u16),
+}
+
+/// Which addresses of an origin's name are asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum DnsKind {
+    Any,
+    A,
+    Aaaa,
+    Srv,
+}
+
+/// Who encrypts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum AppTls {
+    /// Whoever does: the edge hands bytes on.
+    Off,
+    /// The edge towards clients, nobody towards the origin.
+    Flexible,
+    /// The edge on both sides, to whoever answers.
+    Full,
+    /// The edge on both sides, to an origin with a certificate for the application's name.
+    Strict,
+}
+
+/// How an origin learns the client's address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ProxyProtocol {
+    Off,
+    /// In front of a TCP connection, as text.
+    V1,
+    /// In front of a TCP connection, in binary form.
+    V2,
+    /// In front of each datagram of a UDP flow.
+    Simple,
+}
+
+impl App {
+    /// The port to dial at an origin for a port that was dialled here.
+    pub fn port_at_origin(&self, port: OriginPort, dialled: u16) -> u16 {
+        match port {
+            OriginPort::One(port) => port,
+            // A range that would run over the end is refused where it is made.
+            OriginPort::From(first) => first.saturating_add(dialled.saturating_sub(*self.ports.start())),
+        }
+    }
+
+    /// The addresses of this application at a PoP.
+    pub fn addresses_at(&self, pools: &Pools) -> Vec<IpAddr> {
+        match &self.addresses {
+            AppAddresses::Slot { number, families } => pools.addresses(*number, *families).collect(),
+            AppAddresses::Literal(addresses) => addresses.clone(),
+        }
+    }
+}
+
+/// Every application of this edge. Cheap to clone.
+///
+/// A change copies the tables, a few machine words an application: as there are no more applications than addresses
+/// and ports to listen on, this takes a few milliseconds at worst.
+#[derive(Clone, Default)]
+pub struct Apps(Arc<Table>);
+
+#[derive(Clone, Default)]
+struct Table {
+    by_id: HashMap<AppId, Arc<App>>,
+    by_slot: HashMap<u32, Arc<[Arc<App>]>>,
+    by_address: HashMap<IpAddr, Arc<[Arc<App>]>>,
+}
+
+impl Apps {
+    pub fn empty() -> Apps {
+        Apps::default()
+    }
+
+    /// Begins a change. Nothing of it is seen before [`AppEdit::finish`], and never in `self`.
+    pub fn edit(&self) -> AppEdit {
+        AppEdit(Table::clone(&self.0))
+    }
+
+    /// The applications on an address and port: none, one, or several that are told apart by the name in the client's
+    /// TLS handshake.
+    // Hot: once a connection or flow. No allocation.
+    pub fn at(&self, pools: &Pools, protocol: Protocol, dialled: SocketAddr) -> impl Iterator<Item = &Arc<App>> {
+        let address = dialled.ip();
+        let by_slot = pools.slot(address).and_then(|slot| self.0.by_slot.get(&slot));
+        let by_address = self.0.by_address.get(&address);
+        let here = by_slot.into_iter().chain(by_address).flat_map(|apps| apps.iter());
+        here.filter(move |app| {
+            let announced = match &app.addresses {
+                AppAddresses::Slot { families, .. } => families.include(address),
+                AppAddresses::Literal(_) => true,
+            };
+            announced && app.protocol == protocol && app.ports.contains(&dialled.port())
+        })
+    }
+
+    pub fn get(&self, id: AppId) -> Option<&Arc<App>> {
+        self.0.by_id.get(&id)
+    }
+
+    /// All of them, in no order.
+    pub fn all(&self) -> impl Iterator<Item = &Arc<App>> {
+        self.0.by_id.values()
+    }
+
+    pub fn len(&self) -> usize {
+        self.0.by_id.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.by_id.is_empty()
+    }
+
+    /// Whether both are the same generation, without looking at every application.
+    pub fn is_same(&self, other: &Apps) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+/// A change in the making.
+pub struct AppEdit(Table);
+
+impl AppEdit {
+    /// Adds an application, or puts it in the place of the one with the same id.
+    pub fn put(&mut self, app: App) {
+        self.remove(app.id);
+        let app = Arc::new(app);
+        match &app.addresses {
+            AppAddresses::Slot { number, .. } => add(&mut self.0.by_slot, *number, &app),
+            AppAddresses::Literal(addresses) => {
+                for address in addresses {
+                    add(&mut self.0.by_address, *address, &app);
+                }
+            }
+        }
+        self.0.by_id.insert(app.id, app);
+    }
+
+    /// Forgets an application, if it is there.
+    pub fn remove(&mut self, id: AppId) {
+        let Some(app) = self.0.by_id.remove(&id) else { return };
+        match &app.addresses {
+            AppAddresses::Slot { number, .. } => drop_from(&mut self.0.by_slot, number, id),
+            AppAddresses::Literal(addresses) => {
+                for address in addresses {
+                    drop_from(&mut self.0.by_address, address, id);
+                }
+            }
+        }
+    }
+
+    /// The table with all of these changes.
+    pub fn finish(self) -> Apps {
+        Apps(Arc::new(self.0))
+    }
+}
+
+fn add<K: Eq + Hash>(table: &mut HashMap<K, Arc<[Arc<App>]>>, key: K, app: &Arc<App>) {
+    let apps = table.entry(key).or_default();
+    let others = apps.iter().filter(|other| other.id != app.id).cloned();
+    *apps = others.chain([Arc::clone(app)]).collect();
+}
+
+fn drop_from<K: Eq + Hash>(table: &mut HashMap<K, Arc<[Arc<App>]>>, key: &K, id: AppId) {
+    let Some(apps) = table.get_mut(key) else { return };
+    *apps = apps.iter().filter(|app| app.id != id).cloned().collect();
+    if apps.is_empty() {
+        table.remove(key);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn app(number: u8, protocol: Protocol, ports: RangeInclusive<u16>, addresses: AppAddresses) -> App {
+        App {
+            id: AppId::from_bytes([number; 16]),
+            zone: ZoneId::from_bytes([0; 16]),
+            name: Name::parse("app.test").unwrap(),
+            protocol,
+            ports,
+            addresses,
+            origin: AppOrigin::Direct(Vec::new()),
+            tls: AppTls::Off,
+            proxy_protocol: ProxyProtocol::Off,
+            ip_firewall: true,
+        }
+    }
+
+    fn slot(number: u32, families: Families) -> AppAddresses {
+        AppAddresses::Slot { number, families }
+    }
+
+    fn literal(addresses: &[&str]) -> AppAddresses {
+        AppAddresses::Literal(addresses.iter().map(|address| address.parse().unwrap()).collect())
+    }
+
+    fn pools() -> Pools {
+        Pools::new(["127.77.0.0/16", "2001:db8::/64"].map(|prefix| prefix.parse().unwrap()))
+    }
+
+    /// The first byte of the id of each application at a place, ascending.
+    fn found(apps: &Apps, protocol: Protocol, dialled: &str) -> Vec<u8> {
+        let pools = pools();
+        let at = apps.at(&pools, protocol, dialled.parse().unwrap());
+        let mut found: Vec<u8> = at.map(|app| app.id.as_bytes()[0]).collect();
+        found.sort_unstable();
+        found
+    }
+
+    fn apps() -> Apps {
+        let mut edit = Apps::empty().edit();
+        edit.put(app(1, Protocol::Tcp, 22..=22, slot(1, Families::All)));
+        edit.put(app(2, Protocol::Udp, 53..=53, slot(1, Families::All)));
+        edit.put(app(3, Protocol::Tcp, 1000..=2000, slot(2, Families::Ipv4)));
+        edit.put(app(4, Protocol::Tcp, 1..=65535, slot(3, Families::Ipv6)));
+        edit.put(app(5, Protocol::Tcp, 5671..=5671, literal(&["203.0.113.5", "2001:db8:5::5"])));
+        edit.put(app(6, Protocol::Tcp, 5671..=5671, literal(&["203.0.113.5"])));
+        // A literal address may lie in the pool.
+        edit.put(app(7, Protocol::Tcp, 80..=80, literal(&["127.77.0.1"])));
+        edit.finish()
+    }
+
+    #[test]
+    fn applications_at_an_address_and_port() {
+        use Protocol::{Tcp, Udp};
+        let apps = apps();
+        for (protocol, dialled, expect) in [
+            (Tcp, "127.77.0.1:22", &[1][..]),
+            (Tcp, "[2001:db8::7f4d:1]:22", &[1]),
+            (Udp, "127.77.0.1:22", &[]),
+            (Udp, "127.77.0.1:53", &[2]),
+            (Tcp, "127.77.0.1:80", &[7]),
+            (Tcp, "127.77.0.2:999", &[]),
+            (Tcp, "127.77.0.2:1000", &[3]),
+            (Tcp, "127.77.0.2:2000", &[3]),
+            (Tcp, "127.77.0.2:2001", &[]),
+            (Tcp, "[2001:db8::7f4d:2]:1000", &[]),
+            (Tcp, "127.77.0.3:1", &[]),
+            (Tcp, "[2001:db8::7f4d:3]:65535", &[4]),
+            (Tcp, "203.0.113.5:5671", &[5, 6]),
+            (Tcp, "[2001:db8:5::5]:5671", &[5]),
+            (Tcp, "203.0.113.6:5671", &[]),
+            (Tcp, "[2001:db8::3]:65535", &[]),
+        ] {
+            assert_eq!(found(&apps, protocol, dialled), expect, "{protocol} {dialled}");
+        }
+        assert_eq!(apps.len(), 7);
+    }
+
+    #[test]
+    fn a_change_is_seen_in_the_new_table_only() {
+        let before = apps();
+        let mut edit = before.edit();
+        edit.put(app(1, Protocol::Tcp, 2222..=2222, slot(9, Families::All))); // moved
+        edit.remove(AppId::from_bytes([5; 16]));
+        edit.remove(AppId::from_bytes([99; 16])); // not there
+        let after = edit.finish();
+        for (dialled, old, new) in [
+            ("127.77.0.1:22", &[1][..], &[][..]),
+            ("127.77.0.9:2222", &[], &[1]),
+            ("203.0.113.5:5671", &[5, 6], &[6]),
+            ("[2001:db8:5::5]:5671", &[5], &[]),
+            ("127.77.0.1:80", &[7], &[7]),
+        ] {
+            assert_eq!(found(&before, Protocol::Tcp, dialled), old, "{dialled}");
+            assert_eq!(found(&after, Protocol::Tcp, dialled), new, "{dialled}");
+        }
+        assert_eq!((before.len(), after.len(), after.all().count()), (7, 6, 6));
+        assert!(before.is_same(&before.clone()) && !before.is_same(&after));
+        assert!(after.get(AppId::from_bytes([5; 16])).is_none());
+    }
+
+    #[test]
+    fn ports_at_origins() {
+        let app = app(1, Protocol::Tcp, 1000..=2000, slot(1, Families::All));
+        for (port, dialled, expect) in [
+            (OriginPort::One(22), 1000, 22),
+            (OriginPort::One(22), 2000, 22),
+            (OriginPort::From(1000), 1500, 1500),
+            (OriginPort::From(30_000), 1000, 30_000),
+            (OriginPort::From(30_000), 2000, 31_000),
+        ] {
+            assert_eq!(app.port_at_origin(port, dialled), expect, "{port:?} {dialled}");
+        }
+    }
+}
