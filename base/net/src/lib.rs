@@ -1,10 +1,16 @@
-//! Sockets: listeners, and datagrams by the batch.
+//! Sockets: listeners, datagrams by the batch, and bytes from socket to socket.
 //!
 //! The only crate of the product, beside the loader of kernel programs, that may use `unsafe`: each block stands
 //! behind a safe function that cannot be called wrongly. No protocol, no policy, no runtime.
 
+mod any_port;
+mod freebind;
 mod listen;
+mod splice;
 mod udp;
 
+pub use any_port::{AnyPortDatagram, prepare_any_port, receive_any_port};
+pub use freebind::{prepare_listener, tcp_pooled, udp_between, udp_pooled};
 pub use listen::{BindError, Protocol, Sharing, tcp, tcp_shared, udp, udp_shared};
+pub use splice::{PIPES_MAX, Pipe, Pipes};
 pub use udp::{BATCH, Inbox, Outbox, Sent};
