@@ -41,7 +41,7 @@ pub(crate) const fn days(days: u64) -> Duration {
 
 /// A certificate that was just made.
 pub struct Issued {
-    /// The leaf; the CA itself is not sent, because who does not have it does not trust it.
+    /// The leaf.
     pub chain_pem: String,
     pub key_pkcs8_der: Vec<u8>,
     pub not_before: Timestamp,

@@ -7,8 +7,8 @@
 //! ```
 //! [`Certs`] only says which operations to commit: a certificate comes into being with the change that needs it, in one
 //! revision. Ids are made from what a certificate is for, so that the same one is never issued twice and can be found
-//! without a search. The chain is the leaf alone: the CA is what clients trust already (RFC 8446 §4.4.2 lets a
-//! trust anchor out).
+//! without a search. Visitors get the leaf alone, because the CA is what they trust already (RFC 8446 §4.4.2 lets a trust
+//! anchor out); connectors get the CA too, for they may know it by its fingerprint only.
 //!
 //! Not here: ACME and device certificates, TLS itself (`base/tls`), and the clock: `now` is the caller's.
 

@@ -27,7 +27,7 @@ impl EngineError {
 /// The store cannot be opened. Each text says what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    #[error("cannot write {}; make it a directory that this user may write to, or choose another data directory", path.display())]
+    #[error("cannot write {}; let this user write to its directory, or choose another data directory", path.display())]
     NotWritable { path: PathBuf, source: io::Error },
     #[error(
         "the store has schema {found} and this version knows {supported} at most; install the newer version that wrote it, or restore a backup made before it"

@@ -12,7 +12,7 @@
 //! - What [`Store::commit`] returned is on the disk (WAL, `synchronous=FULL`).
 //! - Each revision carries a checksum over all changes before it: two copies with the same one are equal.
 //! - Values are JSON documents that the store does not interpret, except for the few fields that listings need
-//!   ([`Snapshot::records`] and its like). Listing tables come from these documents alone: any copy can rebuild them.
+//!   ([`Snapshot::records`] and its like). Listing tables come from the objects alone: any copy can rebuild them.
 //!
 //! Not here: what a document means (`base/model`), what clients may do (`control/api`), and anything async. All calls
 //! block; an async caller moves them to a blocking thread.

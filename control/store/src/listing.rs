@@ -1,6 +1,6 @@
 //! The few fields of a document that listings need.
 //!
-//! Read from the JSON alone and never from elsewhere, so that any copy of the objects can rebuild its listing tables.
+//! Read from the object alone, its key and its JSON, so that any copy of the objects can rebuild its listing tables.
 
 use std::borrow::Cow;
 

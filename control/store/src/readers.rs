@@ -13,10 +13,11 @@ use crate::schema;
 const READERS_MAX: usize = 8;
 
 /// How long a reader waits for one of them.
-const WAIT_MAX: Duration = Duration::from_secs(10);
+pub(crate) const WAIT_MAX: Duration = Duration::from_secs(10);
 
 pub(crate) struct Readers {
     dir: PathBuf,
+    wait_max: Duration,
     state: Mutex<State>,
     returned: Condvar,
 }
@@ -28,15 +29,15 @@ struct State {
 }
 
 impl Readers {
-    pub(crate) fn new(dir: PathBuf) -> Readers {
-        Readers { dir, state: Mutex::default(), returned: Condvar::new() }
+    pub(crate) fn new(dir: PathBuf, wait_max: Duration) -> Readers {
+        Readers { dir, wait_max, state: Mutex::default(), returned: Condvar::new() }
     }
 
     /// A connection outside of any transaction; give it back with [`Readers::put`].
     pub(crate) fn take(&self) -> Result<Connection, ReadError> {
         let (mut state, wait) = self
             .returned
-            .wait_timeout_while(self.lock(), WAIT_MAX, |state| state.idle.is_empty() && state.open == READERS_MAX)
+            .wait_timeout_while(self.lock(), self.wait_max, |state| state.idle.is_empty() && state.open == READERS_MAX)
             .unwrap_or_else(PoisonError::into_inner);
         if let Some(connection) = state.idle.pop() {
             return Ok(connection);
@@ -81,5 +82,36 @@ impl Readers {
     /// A panic elsewhere leaves the counts right: they change in one step each.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_are_few_and_used_again() {
+        let dir = tempfile::tempdir().unwrap();
+        drop(schema::open_writer(dir.path()).unwrap());
+        let readers = Readers::new(dir.path().to_owned(), Duration::ZERO);
+        let mut taken: Vec<Connection> = (0..READERS_MAX).map(|_| readers.take().unwrap()).collect();
+        assert!(matches!(readers.take(), Err(ReadError::Busy)));
+        readers.put(taken.remove(0));
+        taken.push(readers.take().unwrap());
+        assert!(matches!(readers.take(), Err(ReadError::Busy)));
+        // One that broke makes room for a new one.
+        drop(taken.remove(0));
+        readers.forget();
+        taken.push(readers.take().unwrap());
+        assert!(matches!(readers.take(), Err(ReadError::Busy)));
+    }
+
+    #[test]
+    fn a_connection_that_does_not_open_is_not_counted() {
+        let dir = tempfile::tempdir().unwrap();
+        let readers = Readers::new(dir.path().join("absent"), Duration::ZERO);
+        for _ in 0..=READERS_MAX {
+            assert!(matches!(readers.take(), Err(ReadError::Engine(_))));
+        }
     }
 }

@@ -59,12 +59,11 @@ impl Snapshot {
 
     /// Up to `limit` objects in the order of their keys, behind `after` if that is given.
     pub fn list(&self, prefix: &Prefix, after: Option<&Key>, limit: usize) -> Result<Vec<Entry>, ReadError> {
-        let after = after.map_or("", Key::as_str);
+        // A prefix is no key itself, so that "behind" is right for both.
+        let behind = after.map_or(prefix.first(), |after| after.as_str().max(prefix.first()));
         self.connection()
-            .prepare_cached(
-                "SELECT key, rev, format, json FROM object WHERE key >= ? AND key > ? AND key < ? ORDER BY key LIMIT ?",
-            )?
-            .query_map(params![prefix.first(), after, prefix.end(), rows(limit)], |row| Ok(entry(row)))?
+            .prepare_cached("SELECT key, rev, format, json FROM object WHERE key > ? AND key < ? ORDER BY key LIMIT ?")?
+            .query_map(params![behind, prefix.end(), rows(limit)], |row| Ok(entry(row)))?
             .map(|row| row?)
             .collect()
     }

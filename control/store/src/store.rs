@@ -12,7 +12,7 @@ use tokio::sync::watch;
 
 use crate::change::{ChangeSet, Rev};
 use crate::error::{CommitError, OpenError, ReadError};
-use crate::readers::Readers;
+use crate::readers::{self, Readers};
 use crate::schema;
 use crate::snapshot::Snapshot;
 use crate::tables;
@@ -67,7 +67,7 @@ impl Store {
             .name("store-writer".to_owned())
             .spawn(move || writer.run())
             .map_err(|source| OpenError::NotWritable { path: dir.to_owned(), source })?;
-        let readers = Arc::new(Readers::new(dir.to_owned()));
+        let readers = Arc::new(Readers::new(dir.to_owned(), readers::WAIT_MAX));
         Ok(Store(Arc::new(Shared { queue: Some(queue), writer: Some(writer), head, readers })))
     }
 

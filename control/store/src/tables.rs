@@ -1,7 +1,6 @@
 //! Writing: guards checked and operations carried out inside the writer's transaction.
 
-use bartizan_names::Timestamp;
-use bartizan_names::ZoneId;
+use bartizan_names::{Timestamp, ZoneId};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::change::{Guard, Op, Rev, Value};

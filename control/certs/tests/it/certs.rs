@@ -71,12 +71,13 @@ fn a_zone_and_the_tunnels_get_what_they_need() {
     let documents = edge.documents();
     assert_eq!(documents.len(), 2);
     for document in documents {
-        let (zone, hosts) = match document.purpose {
-            Purpose::Zone => (Some(ZONE), vec!["example.test", "www.example.test"]),
-            Purpose::Tunnel => (None, vec!["quic.cftunnel.com", "h2.cftunnel.com", "probe.cftunnel.com"]),
+        let (zone, chain, hosts) = match document.purpose {
+            Purpose::Zone => (Some(ZONE), 1, vec!["example.test", "www.example.test"]),
+            Purpose::Tunnel => (None, 2, vec!["quic.cftunnel.com", "h2.cftunnel.com", "probe.cftunnel.com"]),
             Purpose::Host => panic!("nobody asked for one"),
         };
-        assert_eq!(document.zone, zone);
+        assert_eq!((document.zone, document.chain_pem.matches("-----BEGIN").count()), (zone, chain));
+        assert_eq!(document.chain_pem.ends_with(edge.certs.ca_pem()), chain == 2);
         for host in hosts {
             assert!(edge.trusts(&document, host, day(1)), "{host}");
         }

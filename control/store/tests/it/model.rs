@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use bartizan_names::ZoneId;
 use bartizan_store::{
-    ChangeSet, CommitError, Entry, Guard, Key, Meta, Op, RecordQuery, Retention, Rev, Snapshot, Store, TailError,
+    ChangeSet, CommitError, Entry, Guard, Key, Kind, Meta, Op, RecordQuery, Retention, Rev, Snapshot, Store, TailError,
     TunnelQuery, Value, ZoneQuery,
 };
 use proptest::collection::vec;
@@ -95,6 +96,8 @@ struct Model {
     oldest: u64,
     log: Vec<(Rev, Meta, Vec<Op>)>,
     landed: HashMap<[u8; 16], Rev>,
+    /// By zone, and not forgotten with the log.
+    changed: BTreeMap<ZoneId, Rev>,
 }
 
 impl Model {
@@ -107,6 +110,7 @@ impl Model {
         }
         self.head = self.head.next();
         for op in &set.ops {
+            self.changed.extend(op.key().zone_id().map(|zone| (zone, self.head)));
             match op {
                 Op::Put { key, value } => drop(self.state.insert(key.clone(), (self.head, value.clone()))),
                 Op::Del { key } => drop(self.state.remove(key)),
@@ -172,6 +176,14 @@ impl Model {
 
     /// Listings hold what is in force, no more and no less.
     fn check_listings(&self, snapshot: &Snapshot) {
+        let mut records = Vec::new();
+        snapshot.for_each_record(&mut |entry| records.push(entry)).unwrap();
+        assert!(records.is_sorted_by_key(|entry| (entry.key.zone_id(), owner(entry))));
+        records.sort_by(|one, other| one.key.cmp(&other.key));
+        assert_eq!(records, self.entries(|key| key.kind() == Kind::Record));
+        for number in 1..=3 {
+            assert_eq!(snapshot.zone_changed(zone(number)).unwrap(), self.changed.get(&zone(number)).copied());
+        }
         for number in 1..=2 {
             let mut page = snapshot.records(&RecordQuery::all(zone(number))).unwrap();
             page.items.sort_by(|one, other| one.key.cmp(&other.key));
@@ -191,6 +203,12 @@ impl Model {
         tunnels.sort_by(|one, other| one.key.cmp(&other.key));
         assert_eq!(tunnels, self.entries(|key| key.as_str().starts_with("tunnel/")));
     }
+}
+
+/// The name in a record's document.
+fn owner(entry: &Entry) -> String {
+    let document: serde_json::Value = serde_json::from_str(&entry.value.json).unwrap();
+    document["name"].as_str().unwrap().to_owned()
 }
 
 /// A second store that follows the first by its tail, and takes over the whole state when it fell behind the log.
