@@ -1,7 +1,6 @@
 //! Workers: their threads, their listeners, their end.
 
-use std::cell::Cell;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::net::TcpListener;
 use std::rc::Rc;
