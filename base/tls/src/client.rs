@@ -4,17 +4,16 @@ use std::io;
 use std::sync::Arc;
 
 use rustls::client::WebPkiServerVerifier;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::client::danger::ServerCertVerifier;
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsConnector;
 
 use crate::certificates::certificates_of;
-use crate::pin::Pinned;
 use crate::provider::provider;
 use crate::stream::ClientStream;
+use crate::verifier::{Trust, Verifier};
 use crate::{Pin, TlsError};
 
 /// Whom a server's certificate must come from.
@@ -38,8 +37,8 @@ pub fn client_config(roots: &Roots, alpn: &[&[u8]]) -> Result<Arc<ClientConfig>,
     let provider = provider();
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions()?;
     let verifier: Arc<dyn ServerCertVerifier> = match roots {
-        Roots::Unverified => Arc::new(Unverified(provider)),
-        Roots::Pinned(pin) => Arc::new(Pinned { pin: *pin, provider }),
+        Roots::Unverified => Arc::new(Verifier { trust: Trust::Anybody, provider }),
+        Roots::Pinned(pin) => Arc::new(Verifier { trust: Trust::Authority(*pin), provider }),
         _ => WebPkiServerVerifier::builder_with_provider(Arc::new(store(roots)?), provider)
             .build()
             // Without a certificate revocation list it fails for an empty store only.
@@ -79,43 +78,4 @@ fn store(roots: &Roots) -> Result<RootCertStore, TlsError> {
         }
     }
     Ok(store)
-}
-
-/// See [`Roots::Unverified`].
-#[derive(Debug)]
-struct Unverified(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for Unverified {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
 }

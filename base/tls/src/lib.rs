@@ -16,6 +16,7 @@ mod pin;
 mod provider;
 mod quic;
 mod stream;
+mod verifier;
 
 pub use acceptor::{Acceptor, HELLO_BYTES_MAX};
 pub use certificates::{Certificates, CertifiedKey};
