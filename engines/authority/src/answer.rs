@@ -3,14 +3,13 @@
 //! ```text
 //! parse all ─► hash all, load first slots ─► load entries ─► write all
 //! ```
-//! With a million names nearly all time goes into waiting for memory. Loads of one phase do not depend on each other,
-//! so the processor waits for many of them at once: 76 ns a lookup instead of 312, with nothing but separate loops.
+//! With many names most of the time goes into waiting for memory. Loads of one phase do not depend on each other, so
+//! the processor waits for many of them at once. With a million names a query costs 198 ns in a batch and 525 ns alone
+//! (`lookup` of `bench`, two cores of a virtual machine), with nothing but separate loops.
 
 use std::hint::black_box;
 
-use bartizan_wire::dns::{
-    Answer, Authoritative, Class, Fault, HEADER_BYTES, Head, Query, Rcode, Silence, TCP_ANSWER_MAX, parse,
-};
+use bartizan_wire::dns::{Answer, Authoritative, Class, Fault, Head, Query, Rcode, Silence, TCP_ANSWER_MAX, parse};
 
 use crate::chaos;
 use crate::facts::{Addresses, Identity};
@@ -155,7 +154,6 @@ impl<'c> Authority<'c> {
 /// An answer that only says what is wrong.
 fn refuse(head: &Head<'_>, reply: &mut [u8], rcode: Rcode) -> Outcome {
     let room = reply.len();
-    debug_assert!(room >= HEADER_BYTES);
     match Answer::start(head, reply, room) {
         Some(mut answer) => Outcome::Reply { len: answer.finish(rcode, Authoritative::No), rcode, truncated: false },
         None => Outcome::Silent(Silence::Short),

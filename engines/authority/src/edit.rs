@@ -95,7 +95,7 @@ impl Edit {
         }
     }
 
-    /// The new value. Costs what was changed, not what there is.
+    /// The new value. Costs what was changed, not what there is; but removed zones cost one pass over all names.
     pub fn finish(mut self) -> Zones {
         if !self.removed.is_empty() {
             self.sweep();

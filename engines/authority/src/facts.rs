@@ -28,6 +28,7 @@ pub struct RecordSet {
 /// Everything at one name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NameContent {
+    /// At most one of each type; a second one would not be served.
     pub sets: Vec<RecordSet>,
     /// Questions for A and AAAA are answered with the PoP's own addresses, always in both families, and there is no
     /// CNAME. Other types come from `sets`.
