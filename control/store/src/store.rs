@@ -106,21 +106,27 @@ impl Store {
         if to.exists() {
             return Err(BackupError::Exists { path: to.to_owned() });
         }
-        let mut partial = to.as_os_str().to_owned();
-        partial.push(".partial");
-        let partial = PathBuf::from(partial);
         let failed = |source: io::Error| BackupError::NotWritable { path: to.to_owned(), source };
-        // SQLite fills an empty file; one that we made has the right mode from its first byte.
-        schema::create_private(&partial).map_err(failed)?;
-        let copied = self.0.readers.vacuum_into(&partial).map_err(BackupError::Read).and_then(|()| {
-            File::open(&partial).and_then(|file| file.sync_all()).map_err(failed)?;
-            fs::rename(&partial, to).map_err(failed)
-        });
+        // SQLite takes names as UTF-8.
+        let name = to.to_str().ok_or_else(|| failed(io::ErrorKind::InvalidFilename.into()))?;
+        let partial = PathBuf::from(format!("{name}.partial"));
+        let copied = self.copy(&partial, &failed).and_then(|()| place(&partial, to).map_err(failed));
         if copied.is_err() {
             // The reason is already known; a file that cannot be removed adds nothing to it.
             let _ = fs::remove_file(&partial);
         }
         copied
+    }
+
+    /// Makes the file `partial` a copy, in place of what an earlier attempt may have left there.
+    fn copy(&self, partial: &Path, failed: &dyn Fn(io::Error) -> BackupError) -> Result<(), BackupError> {
+        if partial.exists() {
+            fs::remove_file(partial).map_err(failed)?;
+        }
+        // SQLite fills an empty file; one that we made has the right mode from its first byte.
+        schema::create_private(partial).map_err(failed)?;
+        self.0.readers.vacuum_into(partial).map_err(BackupError::Read)?;
+        File::open(partial).and_then(|file| file.sync_all()).map_err(failed)
     }
 
     fn run(&self, work: Work) -> Result<Rev, CommitError> {
@@ -140,6 +146,14 @@ impl Drop for Shared {
             let _ = writer.join();
         }
     }
+}
+
+/// Gives the whole copy its name, durably.
+fn place(partial: &Path, to: &Path) -> io::Result<()> {
+    fs::rename(partial, to)?;
+    // The parent of a bare name is empty, which `open` does not take for the current directory.
+    let dir = to.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    File::open(dir)?.sync_all()
 }
 
 /// No copy was made.

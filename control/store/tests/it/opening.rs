@@ -111,7 +111,10 @@ fn a_backup_is_a_store() {
         store.commit(set(vec![], vec![put(Key::meta("a"), &number.to_string())])).unwrap();
     }
     let to = other.path().join("store.sqlite");
+    // An attempt that was cut off left this behind.
+    fs::write(other.path().join("store.sqlite.partial"), "half a copy").unwrap();
     store.backup(&to).unwrap();
+    assert_eq!(fs::read_dir(other.path()).unwrap().count(), 1);
     assert_eq!(fs::metadata(&to).unwrap().permissions().mode() & 0o777, 0o600);
     // What comes later is not in it.
     store.commit(set(vec![], vec![put(Key::meta("a"), "later")])).unwrap();
