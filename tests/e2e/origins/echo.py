@@ -32,6 +32,7 @@ class Echo(BaseHTTPRequestHandler):
         if word == "bytes":
             return self.bytes(int(argument))
         if word == "slow":
+            print("waiting", argument, flush=True)
             time.sleep(float(argument))
         if word == "silent":
             threading.Event().wait()

@@ -24,31 +24,38 @@ pub struct Edge {
     program: Program,
     folder: TempDir,
     demo: Demo,
+    words: Vec<String>,
     ready: Value,
 }
 
 impl Edge {
     #[track_caller]
     pub fn start() -> Edge {
-        Edge::start_in(folder(), Demo::Off)
+        Edge::start_in(folder(), Demo::Off, Vec::new())
     }
 
     #[track_caller]
     pub fn start_with_demo() -> Edge {
-        Edge::start_in(folder(), Demo::On)
+        Edge::start_in(folder(), Demo::On, Vec::new())
+    }
+
+    /// With more words on the command line: another listener, another domain.
+    #[track_caller]
+    pub fn start_with(words: &[&str]) -> Edge {
+        Edge::start_in(folder(), Demo::Off, words.iter().map(|word| (*word).to_owned()).collect())
     }
 
     #[track_caller]
-    fn start_in(folder: TempDir, demo: Demo) -> Edge {
+    fn start_in(folder: TempDir, demo: Demo, words: Vec<String>) -> Edge {
         let mut command = Edge::up(folder.path());
         if demo == Demo::Off {
             command.arg("--no-demo");
         }
-        let mut program = Program::start("up", &mut command);
+        let mut program = Program::start("up", command.args(&words));
         let line =
             program.line("the line that says that all is ready", |line| line.starts_with('{').then(|| line.to_owned()));
         let ready = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error} in the first line: {line}"));
-        Edge { program, folder, demo, ready }
+        Edge { program, folder, demo, words, ready }
     }
 
     /// `bartizan up` with its data in `folder`, on free ports.
@@ -65,9 +72,9 @@ impl Edge {
     /// Ends it as a power cut does, and starts it again with the same data (and other ports).
     #[track_caller]
     pub fn restart_after_kill(self) -> Edge {
-        let Edge { program, folder, demo, .. } = self;
+        let Edge { program, folder, demo, words, .. } = self;
         program.kill();
-        Edge::start_in(folder, demo)
+        Edge::start_in(folder, demo, words)
     }
 
     /// The process.
@@ -86,8 +93,9 @@ impl Edge {
         value.unwrap_or_else(|| panic!("no text at {pointer} of {}", self.ready))
     }
 
+    /// An address of the first line, as `/https/1`.
     #[track_caller]
-    fn address(&self, pointer: &str) -> SocketAddr {
+    pub fn address(&self, pointer: &str) -> SocketAddr {
         let text = self.text(pointer);
         text.parse().unwrap_or_else(|error| panic!("{error}: {text} at {pointer}"))
     }

@@ -58,6 +58,14 @@ impl Program {
         })
     }
 
+    /// The most memory that it ever had, in bytes.
+    #[track_caller]
+    pub fn memory_peak(&self) -> usize {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.id())).expect("it runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("Linux tells it");
+        line.split_whitespace().next().and_then(|kb| kb.parse::<usize>().ok()).expect("a number") * 1024
+    }
+
     pub fn is_running(&mut self) -> bool {
         self.child.try_wait().expect("our own child").is_none()
     }

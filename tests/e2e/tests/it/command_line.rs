@@ -68,6 +68,22 @@ fn a_local_edge_is_found_by_its_data_directory() {
 }
 
 #[test]
+fn login_is_remembered() {
+    let edge = Edge::start();
+    let home = tempfile::tempdir().expect("a temporary directory");
+    let here = |words: &[&str]| {
+        let mut command = bartizan(home.path());
+        command.args(words).env("BARTIZAN_DATA", home.path().join("none"));
+        finish(&mut command)
+    };
+    here(&["login", "--api", edge.api_url(), "--api-token", edge.token()]).ok();
+    assert!(here(&["zone", "list"]).ok().contains(edge.domain()));
+    let wrong = here(&["login", "--api", edge.api_url(), "--api-token", &"A".repeat(40)]);
+    assert_ne!(wrong.status.code(), Some(0), "{}", wrong.out);
+    assert!(here(&["zone", "list"]).ok().contains(edge.domain()), "a login that failed replaces nothing");
+}
+
+#[test]
 fn no_edge_to_be_found_says_how_to_name_one() {
     let nowhere = tempfile::tempdir().expect("a temporary directory");
     let mut command = bartizan(nowhere.path());

@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use bartizan_e2e::curl::Page;
+use bartizan_e2e::curl::{self, Page};
 use bartizan_e2e::origin::{Origin, free, here};
 use bartizan_e2e::{Edge, wait};
 use serde_json::json;
@@ -173,6 +173,17 @@ fn an_origin_that_hangs_up_is_502() {
 }
 
 #[test]
+fn an_origin_that_never_answers_is_504() {
+    let edge = Edge::start();
+    let origin = Origin::echo();
+    let path = format!("/zones/{}/settings/proxy_read_timeout", edge.zone());
+    edge.ask("PATCH", &path, Some(&json!({"value": 1}))).result();
+    let host = proxied(&edge, "slow", "A", "127.0.0.1", origin.port());
+    wait::until_eq("the time-out is in force", &504, || edge.https_get(&host, "/slow/3", &[]).status);
+    assert_eq!(edge.https_get(&host, "/", &[]).status, 200, "only that request was given up");
+}
+
+#[test]
 fn a_name_whose_tunnel_has_no_connector_is_530() {
     let edge = Edge::start();
     let tunnel = edge.post(&format!("/accounts/{}/cfd_tunnel", edge.account()), &json!({"name": "asleep"}));
@@ -194,6 +205,68 @@ fn a_host_that_nobody_set_up_is_not_served() {
     assert!(edge.try_https("example.org", "/", &[]).is_err(), "no certificate for a zone that is not ours");
 }
 
+/// A gateway between the versions of IP: each client reaches each origin, over TLS and without.
+#[test]
+fn clients_and_origins_of_both_families() {
+    let edge = Edge::start_with(&["--http", "[::1]:0", "--https", "[::1]:0"]);
+    let origins = [("four", "A", "127.0.0.1"), ("six", "AAAA", "::1")].map(|(label, kind, ip)| {
+        let origin = Origin::nginx(ip, "location / { return 200 \"$remote_addr $http_x_forwarded_for\"; }");
+        let host = proxied(&edge, label, kind, ip, origin.port());
+        (origin, host, ip)
+    });
+    for (_origin, host, ip) in &origins {
+        for (family, client) in [(0, "127.0.0.1"), (1, "::1")] {
+            let ca = edge.ca().to_string_lossy().into_owned();
+            for scheme in ["http", "https"] {
+                let connect = format!("::{}", edge.address(&format!("/{scheme}/{family}")));
+                let url = format!("{scheme}://{host}/");
+                let page = curl::get(&["--cacert", &ca, "--connect-to", &connect, &url]);
+                assert_eq!(page.text(), format!("{ip} {client}"), "{url} from {client}");
+            }
+        }
+    }
+}
+
+#[test]
+fn plain_http_can_be_sent_to_https() {
+    let edge = Edge::start();
+    let origin = Origin::echo();
+    let host = proxied(&edge, "safe", "A", "127.0.0.1", origin.port());
+    let path = format!("/zones/{}/settings/always_use_https", edge.zone());
+    edge.ask("PATCH", &path, Some(&json!({"value": "on"}))).result();
+    let page = wait::until("the setting is in force", || {
+        Some(edge.http_get(&host, "/a?b=c", &[])).filter(|page| page.status == 301)
+    });
+    assert!(page.header("location").starts_with(&format!("https://{host}")), "{:?}", page.headers);
+    assert!(page.header("location").ends_with("/a?b=c"), "{:?}", page.headers);
+    assert_eq!(edge.https_get(&host, "/", &[]).status, 200);
+}
+
+/// SIGTERM: who is being served is served to the end, and then the process is gone.
+#[test]
+fn a_stop_lets_requests_finish() {
+    let mut edge = Edge::start();
+    let origin = Origin::echo();
+    let host = proxied(&edge, "slow", "A", "127.0.0.1", origin.port());
+    let (ca, connect) = (edge.ca().to_string_lossy().into_owned(), format!("::{}", edge.https()));
+    for version in ["--http1.1", "--http2"] {
+        assert_eq!(edge.https_get(&host, "/", &[version]).status, 200, "{version}");
+    }
+    let url = format!("https://{host}/slow/2");
+    let clients = ["--http1.1", "--http2"].map(|version| {
+        let words = [version, "--cacert", &ca, "--connect-to", &connect, &url].map(str::to_owned);
+        std::thread::spawn(move || curl::try_get(&words.each_ref().map(String::as_str)))
+    });
+    wait::until_eq("both requests are at the origin", &2, || origin.program.output().matches("waiting").count());
+    edge.program().terminate();
+    for client in clients {
+        let page = client.join().expect("a client does not panic").expect("it was being served");
+        assert_eq!(page.status, 200);
+    }
+    let end = edge.program().ended();
+    assert!(end.success(), "{end}");
+}
+
 /// Messages there and back; the edge only carries bytes.
 #[test]
 fn websocket() {
@@ -211,6 +284,23 @@ fn websocket() {
             "{server}"
         );
     }
+    let path = format!("/zones/{}/settings/websockets", edge.zone());
+    edge.ask("PATCH", &path, Some(&json!({"value": "off"}))).result();
+    let upgrade = [
+        "--http1.1",
+        "--header",
+        "Connection: Upgrade",
+        "--header",
+        "Upgrade: websocket",
+        "--header",
+        "Sec-WebSocket-Version: 13",
+        "--header",
+        "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==",
+        "--max-time",
+        "2",
+    ];
+    // While they are on, curl waits for messages until its time is over, and has no page.
+    wait::until_eq("switched off", &403, || edge.try_https(&host, "/chat", &upgrade).map_or(0, |page| page.status));
 }
 
 fn talk(command: &mut Command, input: &str) -> String {

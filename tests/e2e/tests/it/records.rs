@@ -1,6 +1,6 @@
 //! The API's wish is DNS's answer, and it survives a power cut.
 
-use bartizan_e2e::{Edge, wait};
+use bartizan_e2e::{Edge, curl, wait};
 use serde_json::json;
 
 #[test]
@@ -130,6 +130,47 @@ fn what_cannot_be_served_is_refused_and_changes_nothing() {
         assert_eq!(edge.ask("POST", &path, Some(&body)).error(), expect, "{body}");
     }
     assert_eq!(count(), before);
+}
+
+/// Bad input gets an answer of the API's kind, never a page, a hang-up or a panic.
+#[test]
+fn calls_that_are_wrong() {
+    let mut edge = Edge::start();
+    let records = format!("/zones/{}/dns_records", edge.zone());
+    for (method, path, expect) in [
+        ("GET", "/nothing/here".to_owned(), "404 7003"),
+        ("GET", "/zones/xyz".to_owned(), "400 7003"),
+        ("GET", format!("/zones/{}", "0".repeat(32)), "404 1001"),
+        ("GET", format!("{records}/{}", "0".repeat(32)), "404 81044"),
+        ("DELETE", "/zones".to_owned(), "405 10405"),
+        ("POST", "/zones".to_owned(), "400 6007"),
+        (
+            "GET",
+            format!("/accounts/{}/cfd_tunnel/{}", edge.account(), "00000000-0000-4000-8000-000000000000"),
+            "404 1002",
+        ),
+    ] {
+        assert_eq!(edge.ask(method, &path, None).error(), expect, "{method} {path}");
+    }
+    let bearer = format!("Authorization: Bearer {}", edge.token());
+    let url = format!("{}{records}", edge.api_url());
+    let huge = edge.folder().join("huge");
+    std::fs::write(&huge, format!("{{\"comment\":\"{}\"}}", "x".repeat(64 << 20))).expect("a temporary file");
+    for (body, expect) in [("{", 400), ("[]", 400), ("{\"name\": 7}", 400), (&format!("@{}", huge.display()), 413)] {
+        let page = curl::get(&["--header", &bearer, "--header", "Expect:", "--data-binary", body, &url]);
+        assert_eq!((page.status, &page.json()["success"]), (expect, &json!(false)), "{body}");
+    }
+    assert!(!edge.program().output().contains("panicked"));
+    assert_eq!(edge.get(&records), json!([]));
+}
+
+#[test]
+fn the_api_describes_itself() {
+    let edge = Edge::start();
+    let document = curl::get(&[&format!("{}/openapi.json", edge.api_url())]).json();
+    assert!(document["openapi"].as_str().is_some_and(|version| version.starts_with("3.")), "{document}");
+    let paths = document["paths"].as_object().expect("paths");
+    assert!(paths.keys().any(|path| path.ends_with("/dns_records/{dns_record_id}")), "{:?}", paths.keys());
 }
 
 #[test]

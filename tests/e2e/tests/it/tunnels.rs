@@ -10,6 +10,9 @@ use serde_json::{Value, json};
 /// 64 MiB: more than every buffer on the way together.
 const LARGE: usize = 64 << 20;
 
+/// What a body of [`LARGE`] bytes may add to the memory of a process that only passes it on.
+const GROWTH_MAX: usize = 48 << 20;
+
 /// The status of a page, 0 while there is no answer at all.
 fn status(edge: &Edge, host: &str) -> u16 {
     edge.try_https(host, "/", &[]).map_or(0, |page| page.status)
@@ -132,7 +135,7 @@ fn run_by_name() {
 
 #[test]
 fn large_bodies_pass_whole_in_both_directions() {
-    let edge = Edge::start();
+    let mut edge = Edge::start();
     let folder = edge.folder().join("large");
     std::fs::create_dir(&folder).expect("a temporary directory");
     let sent = folder.join("sent");
@@ -145,11 +148,12 @@ fn large_bodies_pass_whole_in_both_directions() {
         .or_else(|_| std::fs::copy(&sent, files.folder().join("large")).map(drop))
         .expect("a temporary file");
     let (up, down) = (format!("up.{}", edge.domain()), format!("down.{}", edge.domain()));
-    let _first = Connector::start(&edge, &["--hostname", &up, &echo.url()]);
-    let _second = Connector::start(&edge, &["--hostname", &down, &files.url()]);
+    let first = Connector::start(&edge, &["--hostname", &up, &echo.url()]);
+    let second = Connector::start(&edge, &["--hostname", &down, &files.url()]);
     for host in [&up, &down] {
         wait::until_eq("the page is there", &200, || status(&edge, host));
     }
+    let before = [edge.program().memory_peak(), first.program.memory_peak(), second.program.memory_peak()];
     for version in ["--http1.1", "--http2"] {
         let seen = edge.https_get(&up, "/", &[version, "--upload-file", &sent.to_string_lossy()]).json();
         assert_eq!((&seen["length"], &seen["sha256"]), (&json!(LARGE), &json!(hash)), "upload {version}");
@@ -157,6 +161,10 @@ fn large_bodies_pass_whole_in_both_directions() {
         let received = folder.join("received");
         let page = edge.https_get(&down, "/large", &[version, "--output", &received.to_string_lossy()]);
         assert_eq!((page.status, sha256(&received)), (200, hash.clone()), "download {version}");
+    }
+    let after = [edge.program().memory_peak(), first.program.memory_peak(), second.program.memory_peak()];
+    for (before, after) in before.into_iter().zip(after) {
+        assert!(after - before < GROWTH_MAX, "a body is kept in memory: {before} bytes before, {after} after");
     }
 }
 
@@ -230,6 +238,55 @@ fn a_wrong_secret_is_refused_with_the_reason() {
     let mut connector = Connector::start(&edge, &["run", "--token", &wrong, "--url", "http://127.0.0.1:1"]);
     connector.program.line("why it is refused", |line| line.to_lowercase().contains("unauthorized").then_some(()));
     connections(&edge, id, 0);
+}
+
+#[test]
+fn an_edge_with_a_foreign_certificate_is_refused() {
+    let (edge, other) = (Edge::start(), Edge::start());
+    let host = format!("app.{}", edge.domain());
+    let ca = other.ca().to_string_lossy().into_owned();
+    let mut connector = Connector::start(&edge, &["--hostname", &host, "--hello-world", "--cacert", &ca]);
+    connector.program.line("why it does not connect", |line| line.to_lowercase().contains("certificate").then_some(()));
+    assert_eq!(status(&edge, &host), 530);
+}
+
+/// What the API's configuration says, a connector that runs does, without a restart.
+#[test]
+fn the_configuration_of_a_tunnel_is_pushed() {
+    let edge = Edge::start();
+    let origin = Origin::echo();
+    finish(&mut edge.command(["tunnel", "create", "remote"])).ok();
+    let host = format!("remote.{}", edge.domain());
+    finish(&mut edge.command(["tunnel", "route", "dns", "remote", &host])).ok();
+    let id = tunnels(&edge)[0]["id"].as_str().expect("an id").to_owned();
+    let configure = |ingress: Value| {
+        let path = format!("/accounts/{}/cfd_tunnel/{id}/configurations", edge.account());
+        edge.ask("PUT", &path, Some(&json!({"config": {"ingress": ingress}}))).result();
+    };
+    configure(json!([{"service": "http_status:418"}]));
+    let _connector = Connector::start(&edge, &["run", "remote"]);
+    wait::until_eq("the first configuration", &418, || status(&edge, &host));
+    configure(json!([
+        {"hostname": host, "path": "^/echo", "service": origin.url()},
+        {"hostname": host, "service": "hello_world"},
+        {"service": "http_status:404"}
+    ]));
+    wait::until_eq("the second configuration", &200, || status(&edge, &host));
+    assert_eq!(edge.https_get(&host, "/echo/x", &[]).json()["path"], "/echo/x");
+    assert!(edge.https_get(&host, "/", &[]).text().to_lowercase().contains("<html"));
+}
+
+#[test]
+fn cleanup_drops_the_connections() {
+    let edge = Edge::start();
+    let host = format!("clean.{}", edge.domain());
+    let mut connector = Connector::start(&edge, &["--hostname", &host, "--hello-world", "--name", "clean"]);
+    wait::until_eq("the page is there", &200, || status(&edge, &host));
+    finish(&mut edge.command(["tunnel", "cleanup", "clean"])).ok();
+    connector.program.line("it says so", |line| {
+        (line.contains("lost") || line.contains("ended") || line.contains("closed")).then_some(())
+    });
+    wait::until_eq("it comes back by itself", &200, || status(&edge, &host));
 }
 
 /// The token's text is base64 of JSON; `python3` is here anyway and can do both.
