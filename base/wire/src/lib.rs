@@ -1,5 +1,7 @@
 //! Byte formats, each parser once. No policy, no I/O, no clock.
 //!
 //! - [`dns`]: DNS messages (RFC 1035, RFC 6891)
+//! - [`proxy`]: PROXY protocol headers, versions 1 and 2, and the simple header of datagrams
 
 pub mod dns;
+pub mod proxy;
