@@ -251,3 +251,55 @@ impl LabelStarts {
         self.starts.get(self.count.checked_sub(depth)?).map(|start| usize::from(*start))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use bartizan_names::{Name, RecordType, ZoneName};
+
+    use super::*;
+    use crate::facts::{NameContent, RecordSet, ZoneFacts};
+
+    /// Two names below `example` whose slots look the same: among so many names there are some.
+    fn twins() -> (Name, Name) {
+        let mut seen = HashMap::new();
+        (0..1_000_000_u32)
+            .find_map(|number| {
+                let name = Name::parse(&format!("n{number}.example")).unwrap();
+                let twin = seen.insert(hash(name.as_wire(), 0) as u32, name.clone())?;
+                Some((name, twin))
+            })
+            .unwrap()
+    }
+
+    #[test]
+    fn names_whose_slots_look_the_same_are_told_apart() {
+        let (one, other) = twins();
+        let apex = ZoneName::new(Name::parse("example").unwrap()).unwrap();
+        let mut edit = Zones::empty().edit();
+        let facts = ZoneFacts { apex: apex.clone(), serial: 1, nameservers: vec![], soa_rname: apex.as_name().clone() };
+        edit.put_zone(facts);
+        let content = |address: u8| NameContent {
+            sets: vec![RecordSet { rtype: RecordType::A, ttl: 1, rdata: vec![vec![address; 4]] }],
+            proxied: false,
+        };
+        edit.put_name(&apex, &one, content(1));
+        let alone = edit.finish();
+        let mut edit = alone.edit();
+        edit.put_name(&apex, &other, content(2));
+        let both = edit.finish();
+        for (zones, name, expect) in [
+            (&alone, &one, Some([1; 4])),
+            (&alone, &other, None),
+            (&both, &one, Some([1; 4])),
+            (&both, &other, Some([2; 4])),
+        ] {
+            let key = zones.key(name.as_wire());
+            let first = zones.first_entry(key.hash, zones.first_slot(key.hash).unwrap());
+            let set = zones.locate(key, first).unwrap().node.entry().and_then(|entry| entry.set(RecordType::A));
+            let address = set.and_then(|set| set.rdata().next());
+            assert_eq!(address, expect.as_ref().map(<[u8; 4]>::as_slice), "{name}");
+        }
+    }
+}
