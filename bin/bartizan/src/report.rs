@@ -51,7 +51,7 @@ impl Ready {
             lines.push(faint(&format!("  dig @{} -p {} {host} AAAA", dns.ip(), dns.port())));
         }
         lines.push(faint(&format!(
-            "  bartizan tunnel --hostname app.{} http://localhost:8080     put a service of yours on the edge",
+            "  bartizan tunnel --hostname app.{} http://localhost:9000     put a service of yours on the edge",
             self.zone.name
         )));
         lines.push(format!("  what runs here   {}", link(&self.dashboard)));

@@ -64,7 +64,7 @@ pub async fn login(edge: &Edge, output: Output) -> anyhow::Result<()> {
     let document = json!({ "api": api.base(), "credential": path });
     output.result(&document, || {
         format!(
-            "stored in {}\ntry: bartizan tunnel --hostname app.{} http://localhost:8080",
+            "stored in {}\ntry: bartizan tunnel --hostname app.{} http://localhost:9000",
             path.display(),
             facts.domain
         )
