@@ -225,6 +225,12 @@ impl Key {
         if key.as_str() == text { Ok(key) } else { Err(refused()) }
     }
 
+    /// Reads a key that [`Key::as_str`] wrote, without asking again whether it is the one spelling.
+    pub(crate) fn stored(text: &str) -> Result<Key, KeyError> {
+        let parts = KeyParts::parse(text).ok_or_else(|| KeyError(text.to_owned()))?;
+        Ok(Key { text: text.into(), parts })
+    }
+
     pub fn as_str(&self) -> &str {
         &self.text
     }

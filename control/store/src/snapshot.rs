@@ -180,7 +180,7 @@ fn rows(limit: usize) -> i64 {
 
 /// From the columns key, rev, format, json.
 pub(crate) fn entry(row: &Row<'_>) -> Result<Entry, ReadError> {
-    let key = Key::parse(row.get_ref(0)?.as_str().map_err(rusqlite::Error::from)?)
+    let key = Key::stored(row.get_ref(0)?.as_str().map_err(rusqlite::Error::from)?)
         .map_err(|error| ReadError::Corrupt(error.to_string()))?;
     let json = row.get_ref(3)?.as_str().map_err(rusqlite::Error::from)?.into();
     Ok(Entry { key, rev: Rev(row.get::<_, i64>(1)?.cast_unsigned()), value: Value { format: row.get(2)?, json } })
