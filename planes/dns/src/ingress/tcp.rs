@@ -477,8 +477,8 @@ mod tests {
         ] {
             let server = Server::start(limits);
             let mut stream = server.connect();
-            ask(&mut stream);
-            stream.write_all(sent).unwrap();
+            // On a busy machine it may be closed before we write; that is the same end.
+            let _ = stream.write_all(sent);
             wait_for_the_end(&mut stream);
             assert_eq!(server.counted("closed_by_us"), 1);
             server.stop();
