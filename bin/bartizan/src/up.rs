@@ -14,7 +14,7 @@ use bartizan_api::Preset;
 use bartizan_certs::{Ca, Certs};
 use bartizan_names::{Name, Timestamp, ZoneName};
 use bartizan_publish::Publisher;
-use bartizan_store::Store;
+use bartizan_store::{Retention, Store};
 use tokio::sync::watch;
 
 use crate::cli::Up;
@@ -31,8 +31,9 @@ use crate::{demo, planes};
 /// How long requests in flight may go on after SIGTERM.
 const DRAIN_MAX: Duration = Duration::from_secs(30);
 
-/// How often certificates are looked at. They are renewed with a third of their 90 days left.
-const RENEWAL_INTERVAL: Duration = Duration::from_secs(6 * 3600);
+/// How often certificates are looked at (they are renewed with a third of their 90 days left) and the change log is
+/// cut to what must be kept.
+const CARE_INTERVAL: Duration = Duration::from_secs(6 * 3600);
 
 /// What the default zone's name servers are called below the domain.
 const NAMESERVER_LABELS: [&[u8]; 2] = [b"ns1", b"ns2"];
@@ -94,7 +95,7 @@ pub async fn run(up: Up, output: Output) -> anyhow::Result<()> {
         },
         until(stopped.clone()),
     ));
-    let renewing = tokio::spawn(keep_renewed(store, certs.clone()));
+    let caring = tokio::spawn(take_care(store, certs.clone()));
 
     let client = Api::new(&format!("http://{}/client/v4", reachable(addresses.api[0])), &administrator.token, None);
     Local::announce(data.path(), client.base())?;
@@ -139,7 +140,7 @@ pub async fn run(up: Up, output: Output) -> anyhow::Result<()> {
     if let Some(hello) = hello {
         hello.stopped().await;
     }
-    renewing.abort();
+    caring.abort();
     following.stop();
     planes.drain(DRAIN_MAX).await;
     ended
@@ -180,17 +181,35 @@ fn renew(store: &Store, certs: &Certs) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn keep_renewed(store: Store, certs: Certs) {
-    let mut tick = tokio::time::interval(RENEWAL_INTERVAL);
+/// Renews certificates and compacts the change log, for as long as the edge runs.
+async fn take_care(store: Store, certs: Certs) {
+    let mut tick = tokio::time::interval(CARE_INTERVAL);
     tick.tick().await; // the start looked already
     loop {
         tick.tick().await;
         let (store, certs) = (store.clone(), certs.clone());
-        match tokio::task::spawn_blocking(move || renew(&store, &certs)).await {
+        let care = tokio::task::spawn_blocking(move || {
+            renew(&store, &certs)?;
+            compact(&store)
+        });
+        match care.await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::error!(%error, "certificates could not be renewed; trying again later"),
-            Err(error) => tracing::error!(%error, "the renewal ended badly; trying again later"),
+            Ok(Err(error)) => tracing::error!(error = format!("{error:#}"), "housekeeping failed; trying again later"),
+            Err(error) => tracing::error!(%error, "housekeeping ended badly; trying again later"),
         }
+    }
+}
+
+/// Drops changes that nobody needs any more, a step at a time so that commits come in between.
+fn compact(store: &Store) -> anyhow::Result<()> {
+    let keep = Retention::usual(now());
+    let mut oldest = store.compact(keep)?;
+    loop {
+        let next = store.compact(keep)?;
+        if next == oldest {
+            return Ok(());
+        }
+        oldest = next;
     }
 }
 
