@@ -96,7 +96,8 @@ impl Publisher {
             zones: HashMap::new(),
             certificates: BTreeMap::new(),
             tunnels: HashMap::new(),
-            authority: Zones::empty(),
+            // Who owns zones chooses names: the hash must not be theirs to guess.
+            authority: Zones::with_seed(u64::from_ne_bytes(bartizan_seal::random())),
             routes: Routes::empty(),
             bundle: Bundle {
                 number: 0,
