@@ -1,10 +1,16 @@
-//! Zones, records, settings and tunnels as values that can be served: parsed from `base/v4`, never built from nonsense.
+//! Zones, records, settings, tunnels, access rules and applications as values that can be served: parsed from `base/v4`,
+//! never built from nonsense.
 //!
-//! What was sent is a `v4` shape; what is true is a value of this crate. Nobody checks it again. The stored document of a
-//! record is made here too ([`Record::parse_body`]), because its normal form follows from what it means.
+//! What was sent is a `v4` shape; what is true is a value of this crate. Nobody checks it again. The stored documents of
+//! records and applications are made here too ([`Record::parse_body`], [`Application::document`]), because their normal
+//! form follows from what they mean.
 //! No I/O, no clock, no randomness: ids and times are brought by the caller. Which code an API client sees for an error
 //! is the API's matter; errors here carry the facts and point at the field.
 
+mod access_rule;
+mod app_error;
+mod app_origin;
+mod application;
 mod record;
 mod record_data;
 mod settings;
@@ -12,6 +18,10 @@ mod tunnel;
 mod txt;
 mod zone;
 
+pub use access_rule::{AccessMode, AccessRule, AccessRuleError, AccessTarget, NOTES_MAX};
+pub use app_error::{AppError, OriginReason};
+pub use app_origin::{AppOrigin, DirectOrigin, DnsKind, ORIGINS_MAX, OriginHost, OriginPort};
+pub use application::{AppDnsType, AppTls, Application, Connectivity, EDGE_IPS_MAX, EdgeIps, ProxyProtocol};
 pub use record::{COMMENT_MAX, Record, RecordError, Stamp, TAGS_MAX, TTL_MAX, TTL_MIN, Ttl, merge};
 pub use record_data::{DataError, RecordData};
 pub use settings::{SettingError, SettingId, SettingNote, Settings, Ssl};

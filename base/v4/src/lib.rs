@@ -5,8 +5,10 @@
 //! numbers as numbers or as text, tells "left out" from `null` ([`Patch`]), and ignores fields that it does not know.
 //!
 //! Documents that are kept in the store are the ones that are sent, except where a secret is involved
-//! ([`StoredTunnel`], [`StoredUser`], [`StoredToken`]) and for the settings of a zone ([`StoredSettings`]).
+//! ([`StoredTunnel`], [`StoredUser`], [`StoredToken`]), for the settings of a zone ([`StoredSettings`]), and where a reply
+//! has more in it than was asked for ([`StoredAccessRule`], [`StoredApp`]).
 
+pub mod access_rule;
 mod account;
 pub mod dns_record;
 mod edge;
@@ -15,11 +17,13 @@ mod integer;
 mod ips;
 mod patch;
 pub mod settings;
+pub mod spectrum;
 mod token;
 pub mod tunnel;
 mod user;
 pub mod zone;
 
+pub use access_rule::{AccessRule, AccessRuleBody, StoredAccessRule, StoredRuleScope};
 pub use account::{Account, AccountRef, AccountSettings, Membership};
 pub use dns_record::{Record, RecordBody};
 pub use edge::Edge;
@@ -28,6 +32,7 @@ pub use integer::Integer;
 pub use ips::Ips;
 pub use patch::Patch;
 pub use settings::{Setting, SettingBody, SettingPatch, SettingsBody, StoredSetting, StoredSettings};
+pub use spectrum::{App, AppBody, StoredApp};
 pub use token::{StoredToken, TokenVerification};
 pub use tunnel::{
     Connection, Connector, RouteBody, RouteResult, StoredTunnel, Tunnel, TunnelBody, TunnelConfiguration,

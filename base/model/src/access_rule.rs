@@ -1,0 +1,259 @@
+//! IP access rules: a mode for an address, a range, a network or a country, in one scope.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use bartizan_names::{Asn, CountryCode, Prefix, RuleId};
+use bartizan_v4::access_rule::{RuleConfiguration, RuleConfigurationBody};
+use bartizan_v4::{StoredAccessRule, StoredRuleScope};
+
+/// Characters of a rule's notes.
+pub const NOTES_MAX: usize = 1_000;
+
+/// A rule that can be enforced.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccessRule {
+    pub id: RuleId,
+    /// Whose rule it is: a user's and an account's are for all zones.
+    pub scope: StoredRuleScope,
+    pub mode: AccessMode,
+    pub target: AccessTarget,
+}
+
+/// What becomes of those whom a rule matches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum AccessMode {
+    Whitelist,
+    Block,
+    Challenge,
+    JsChallenge,
+    ManagedChallenge,
+}
+
+/// Whom a rule matches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum AccessTarget {
+    Ip(IpAddr),
+    Range(Prefix),
+    Asn(Asn),
+    Country(CountryCode),
+}
+
+/// Why a rule cannot be kept.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AccessRuleError {
+    #[error("mode must be block, challenge, js_challenge, managed_challenge or whitelist, not {0:?}")]
+    Mode(String),
+    #[error("configuration.target must be ip, ip6, ip_range, asn or country, not {0:?}")]
+    Target(String),
+    #[error("{value:?} is not {expected}")]
+    Value { value: String, expected: &'static str },
+    #[error("the notes are longer than {NOTES_MAX} characters")]
+    Notes,
+}
+
+impl AccessRuleError {
+    /// The field at fault, as a JSON pointer.
+    pub fn pointer(&self) -> &'static str {
+        match self {
+            AccessRuleError::Mode(_) => "/mode",
+            AccessRuleError::Target(_) => "/configuration/target",
+            AccessRuleError::Value { .. } => "/configuration/value",
+            AccessRuleError::Notes => "/notes",
+        }
+    }
+}
+
+impl AccessRule {
+    /// Reads a stored document.
+    pub fn parse(document: &StoredAccessRule) -> Result<AccessRule, AccessRuleError> {
+        let RuleConfiguration { target, value } = &document.configuration;
+        Ok(AccessRule {
+            id: document.id,
+            scope: document.scope,
+            mode: AccessMode::parse(Some(&document.mode))?,
+            target: AccessTarget::from_text(target, value)?,
+        })
+    }
+
+    /// The notes of a rule as they are kept.
+    pub fn parse_notes(text: Option<&String>) -> Result<String, AccessRuleError> {
+        let text = text.cloned().unwrap_or_default();
+        if text.chars().count() > NOTES_MAX { Err(AccessRuleError::Notes) } else { Ok(text) }
+    }
+}
+
+impl AccessMode {
+    /// In the order in which a rule lists those that it may have.
+    pub const ALL: [AccessMode; 5] = [
+        AccessMode::Whitelist,
+        AccessMode::Block,
+        AccessMode::Challenge,
+        AccessMode::JsChallenge,
+        AccessMode::ManagedChallenge,
+    ];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            AccessMode::Whitelist => "whitelist",
+            AccessMode::Block => "block",
+            AccessMode::Challenge => "challenge",
+            AccessMode::JsChallenge => "js_challenge",
+            AccessMode::ManagedChallenge => "managed_challenge",
+        }
+    }
+
+    pub fn parse(text: Option<&String>) -> Result<AccessMode, AccessRuleError> {
+        let text = text.map(String::as_str).unwrap_or_default();
+        let mode = AccessMode::ALL.into_iter().find(|mode| mode.as_str() == text);
+        mode.ok_or_else(|| AccessRuleError::Mode(text.to_owned()))
+    }
+}
+
+impl AccessTarget {
+    /// Reads what a request says about whom a rule is for.
+    pub fn parse(body: Option<&RuleConfigurationBody>) -> Result<AccessTarget, AccessRuleError> {
+        let text = |field: fn(&RuleConfigurationBody) -> Option<&String>| body.and_then(field).map(|text| text.trim());
+        let target = text(|body| body.target.value()).unwrap_or_default();
+        let value = text(|body| body.value.value()).unwrap_or_default();
+        AccessTarget::from_text(target, value)
+    }
+
+    /// An address is taken under either name of its kind: it says itself which it is.
+    fn from_text(target: &str, value: &str) -> Result<AccessTarget, AccessRuleError> {
+        let refused = |expected| AccessRuleError::Value { value: value.to_owned(), expected };
+        match target {
+            "ip" | "ip6" => {
+                let address: Option<IpAddr> = value.parse().ok();
+                let address = address.ok_or_else(|| refused("an IP address, such as 192.0.2.1 or 2001:db8::1"))?;
+                Ok(AccessTarget::Ip(address.to_canonical()))
+            }
+            "ip_range" => value
+                .parse()
+                .map(AccessTarget::Range)
+                .map_err(|_| refused("a range of addresses, such as 192.0.2.0/24 or 2001:db8::/32")),
+            "asn" => {
+                value.parse().map(AccessTarget::Asn).map_err(|_| refused("the number of a network, such as AS64496"))
+            }
+            "country" => value
+                .parse()
+                .map(AccessTarget::Country)
+                .map_err(|_| refused("the two letters of a country (ISO 3166-1), or T1 for Tor")),
+            _ => Err(AccessRuleError::Target(target.to_owned())),
+        }
+    }
+
+    /// The dialect's word for the kind of target.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            AccessTarget::Ip(IpAddr::V4(_)) => "ip",
+            AccessTarget::Ip(IpAddr::V6(_)) => "ip6",
+            AccessTarget::Range(_) => "ip_range",
+            AccessTarget::Asn(_) => "asn",
+            AccessTarget::Country(_) => "country",
+        }
+    }
+
+    /// The normal form in which it is kept and sent: two spellings of one target are one target.
+    pub fn configuration(&self) -> RuleConfiguration {
+        RuleConfiguration { target: self.kind().to_owned(), value: self.to_string() }
+    }
+}
+
+impl fmt::Display for AccessTarget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            AccessTarget::Ip(address) => address.fmt(f),
+            AccessTarget::Range(prefix) => prefix.fmt(f),
+            AccessTarget::Asn(asn) => asn.fmt(f),
+            AccessTarget::Country(country) => country.fmt(f),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bartizan_names::{Timestamp, UserId};
+    use bartizan_v4::Patch;
+
+    use super::*;
+
+    /// `target value` of the normal form, or the pointer of the fault.
+    fn read(target: &str, value: &str) -> String {
+        let body =
+            RuleConfigurationBody { target: Patch::Value(target.to_owned()), value: Patch::Value(value.to_owned()) };
+        match AccessTarget::parse(Some(&body)) {
+            Ok(parsed) => {
+                let RuleConfiguration { target, value } = parsed.configuration();
+                format!("{target} {value}")
+            }
+            Err(error) => error.pointer().to_owned(),
+        }
+    }
+
+    #[test]
+    fn targets_have_one_spelling() {
+        const VALUE: &str = "/configuration/value";
+        for (target, value, expect) in [
+            ("ip", "192.0.2.1", "ip 192.0.2.1"),
+            ("ip", " 192.0.2.1 ", "ip 192.0.2.1"),
+            ("ip", "2001:DB8:0:0::1", "ip6 2001:db8::1"),
+            ("ip6", "2001:db8::1", "ip6 2001:db8::1"),
+            ("ip6", "::ffff:192.0.2.1", "ip 192.0.2.1"),
+            ("ip_range", "192.0.2.77/24", "ip_range 192.0.2.0/24"),
+            ("ip_range", "0.0.0.0/0", "ip_range 0.0.0.0/0"),
+            ("ip_range", "192.0.2.1/32", "ip_range 192.0.2.1/32"),
+            ("ip_range", "2001:DB8::/20", "ip_range 2001::/20"),
+            ("asn", "AS13335", "asn AS13335"),
+            ("asn", "13335", "asn AS13335"),
+            ("country", "de", "country DE"),
+            ("country", "T1", "country T1"),
+            ("ip", "192.0.2.0/24", VALUE),
+            ("ip", "192.0.2.256", VALUE),
+            ("ip", "", VALUE),
+            ("ip_range", "192.0.2.0", VALUE),
+            ("ip_range", "192.0.2.0/33", VALUE),
+            ("asn", "AS4294967296", VALUE),
+            ("country", "Germany", VALUE),
+            ("IP", "192.0.2.1", "/configuration/target"),
+            ("", "192.0.2.1", "/configuration/target"),
+        ] {
+            assert_eq!(read(target, value), expect, "{target} {value}");
+        }
+        assert_eq!(AccessTarget::parse(None), Err(AccessRuleError::Target(String::new())));
+    }
+
+    #[test]
+    fn documents_become_rules() {
+        let document = |mode: &str, target: &str, value: &str| StoredAccessRule {
+            id: RuleId::from_bytes([1; 16]),
+            notes: String::new(),
+            mode: mode.to_owned(),
+            configuration: RuleConfiguration { target: target.to_owned(), value: value.to_owned() },
+            scope: StoredRuleScope::User(UserId::from_bytes([2; 16])),
+            created_on: Timestamp::from_unix_micros(0),
+            modified_on: Timestamp::from_unix_micros(0),
+        };
+        for mode in AccessMode::ALL {
+            let rule = AccessRule::parse(&document(mode.as_str(), "country", "DE")).unwrap();
+            let country = AccessTarget::Country("DE".parse().unwrap());
+            assert_eq!((rule.mode, rule.target), (mode, country), "{mode:?}");
+        }
+        for (mode, target, value, pointer) in [
+            ("allow", "ip", "192.0.2.1", "/mode"),
+            ("", "ip", "192.0.2.1", "/mode"),
+            ("block", "host", "192.0.2.1", "/configuration/target"),
+            ("block", "ip", "x", "/configuration/value"),
+        ] {
+            let error = AccessRule::parse(&document(mode, target, value)).unwrap_err();
+            assert_eq!(error.pointer(), pointer, "{mode} {target} {value}");
+        }
+    }
+
+    #[test]
+    fn notes_are_bounded() {
+        assert_eq!(AccessRule::parse_notes(None), Ok(String::new()));
+        assert_eq!(AccessRule::parse_notes(Some(&"ü".repeat(NOTES_MAX))), Ok("ü".repeat(NOTES_MAX)));
+        assert_eq!(AccessRule::parse_notes(Some(&"ü".repeat(NOTES_MAX + 1))), Err(AccessRuleError::Notes));
+    }
+}
