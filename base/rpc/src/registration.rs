@@ -207,7 +207,11 @@ fn write_answer(answer: Result<Registered, Refused>, result: connection_response
 ///
 /// Calls have no time-out of their own.
 #[derive(Clone, Debug)]
-pub struct RegistrationClient(mpsc::Sender<ClientCall>);
+pub struct RegistrationClient {
+    calls: mpsc::Sender<ClientCall>,
+    /// The stream is worked there for as long as this handle lives.
+    _rpc: RpcThread,
+}
 
 type Reply<T> = oneshot::Sender<Result<T, RpcError>>;
 
@@ -226,7 +230,7 @@ pub async fn connect_registration(
     // One caller makes one call at a time.
     let (calls, received) = mpsc::channel(1);
     rpc.spawn(move || work_client(read, write, received)).await?;
-    Ok(RegistrationClient(calls))
+    Ok(RegistrationClient { calls, _rpc: rpc.clone() })
 }
 
 impl RegistrationClient {
@@ -247,7 +251,7 @@ impl RegistrationClient {
     async fn ask<T>(&self, call: impl FnOnce(Reply<T>) -> ClientCall) -> Result<T, RpcError> {
         let gone = || RpcError::Failed(capnp::Error::disconnected("the control stream is closed".to_owned()));
         let (reply, answer) = oneshot::channel();
-        self.0.send(call(reply)).await.map_err(|_| gone())?;
+        self.calls.send(call(reply)).await.map_err(|_| gone())?;
         answer.await.map_err(|_| gone())?
     }
 }

@@ -12,7 +12,7 @@ const JOBS_MAX: usize = 1024;
 
 type Job = Box<dyn FnOnce() + Send>;
 
-/// A thread with a current-thread runtime. It ends when the last handle is dropped.
+/// A thread with a current-thread runtime. It ends when the last handle is dropped, and all work on it too.
 #[derive(Clone, Debug)]
 pub struct RpcThread(mpsc::Sender<Job>);
 

@@ -1,0 +1,164 @@
+//! What an edge makes of a connector that does not do as it should.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bartizan_names::ConnectorId;
+use bartizan_rpc::{
+    ConnectResponse, ConnectorInfo, Metadata, Registration, RegistrationClient, RpcThread, StreamKind,
+    connect_registration, read_request, read_stream_kind,
+};
+use bartizan_tls::client_config;
+use bartizan_tunnel_tests::{Edge, account, facts, get, read, secret, tunnel, within};
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use quinn::crypto::rustls::QuicClientConfig;
+use quinn::{Endpoint, TransportConfig, VarInt};
+
+/// A registered connection whose streams a test answers itself.
+struct RawConnector {
+    connection: quinn::Connection,
+    _endpoint: Endpoint,
+    _control: RegistrationClient,
+}
+
+impl RawConnector {
+    async fn connect(edge: &Edge, index: u8, streams: u32) -> RawConnector {
+        let tls = client_config(&edge.authority.roots(), &[b"argotunnel"]).unwrap();
+        let mut config = quinn::ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls).unwrap()));
+        let mut transport = TransportConfig::default();
+        transport
+            .max_concurrent_bidi_streams(VarInt::from_u32(streams))
+            .keep_alive_interval(Some(Duration::from_secs(1)));
+        config.transport_config(Arc::new(transport));
+        let endpoint = Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
+        let dialling = endpoint.connect_with(config, edge.address, "quic.cftunnel.com").unwrap();
+        let connection = within("the handshake", dialling).await.unwrap();
+        let (send, receive) = connection.open_bi().await.unwrap();
+        let rpc = RpcThread::start("raw-connector").unwrap();
+        let control = connect_registration(&rpc, receive, send).await.unwrap();
+        let connector = ConnectorInfo {
+            id: ConnectorId::from_random([5; 16]),
+            version: "raw".to_owned(),
+            arch: "none".to_owned(),
+            features: Vec::new(),
+        };
+        let (account, secret) = (account().to_string(), secret());
+        let registration =
+            Registration { account, secret, tunnel: tunnel(1), index, connector, local_ip: None, attempts: 0 };
+        within("the registration", control.register(registration)).await.unwrap().unwrap();
+        RawConnector { connection, _endpoint: endpoint, _control: control }
+    }
+
+    /// Takes one request and answers it with these bytes, and the stream's end.
+    async fn answer(&self, bytes: &[u8]) {
+        let (mut send, mut receive) = self.connection.accept_bi().await.unwrap();
+        assert_eq!(read_stream_kind(&mut receive).await.unwrap(), StreamKind::Data);
+        let request = read_request(&mut receive).await.unwrap();
+        assert_eq!((&*request.dest, request.text("HttpMethod")), ("http://a.example/", Some("GET")));
+        // The edge may stop reading before all is written.
+        let _ = send.write_all(bytes).await;
+        let _ = send.finish();
+    }
+}
+
+/// The head of an answer.
+fn head(error: &str, entries: &[(&str, &str)]) -> Vec<u8> {
+    let metadata = entries.iter().map(|(key, value)| Metadata::new(key, value.as_bytes().to_vec())).collect();
+    ConnectResponse { error: error.to_owned(), metadata }.encode()
+}
+
+#[tokio::test]
+async fn only_an_answer_is_an_answer() {
+    let edge = Edge::start([(tunnel(1), facts(None))]);
+    let connector = RawConnector::connect(&edge, 0, 10).await;
+    let good = head("", &[("HttpStatus", "200"), ("Unknown", "x")]);
+    let with_body = |length: &str, body: &str| {
+        let mut bytes = head("", &[("HttpStatus", "200"), ("HttpHeader:Content-Length", length)]);
+        bytes.extend_from_slice(body.as_bytes());
+        bytes
+    };
+    let broken = |why: &str| format!("the tunnel connection broke: {why}");
+    for (bytes, expect) in [
+        (good.clone(), "200: ".to_owned()),
+        ([&*good, b"body"].concat(), "200: body".to_owned()),
+        (with_body("4", "body"), "200: body".to_owned()),
+        (with_body("5", "body"), "200, the body broke off: the answer's body has another length".to_owned()),
+        (with_body("3", "body"), "200, the body broke off: the answer's body has another length".to_owned()),
+        (with_body("x", "body"), "200: body".to_owned()),
+        (Vec::new(), broken("the stream ended or broke inside its head")),
+        (good[..good.len() - 1].to_vec(), broken("the stream ended or broke inside its head")),
+        (b"HTTP/1.1 200 OK\r\n\r\n".to_vec(), broken("the stream does not begin with a known signature")),
+        (vec![0; 100_000], broken("the stream does not begin with a known signature")),
+        ([&good[..6], b"02", &good[8..]].concat(), broken("version [48, 50] of data streams is not known")),
+        (head("", &[]), broken("it has no valid status")),
+        (head("", &[("HttpStatus", "99")]), broken("it has no valid status")),
+        (head("", &[("HttpStatus", "200"), ("HttpHeader:a b", "")]), broken("its field \"a b\" is not valid")),
+        (head("", &[("HttpStatus", "200"), ("HttpHeader:a", "1\r\n2")]), broken("its field \"a\" is not valid")),
+        (head("down", &[("HttpStatus", "200")]), "the connector could not reach the origin: down".to_owned()),
+    ] {
+        let (answer, ()) = tokio::join!(edge.send(tunnel(1), get("a.example/")), connector.answer(&bytes));
+        let got = match answer {
+            Err(error) => error.to_string(),
+            Ok(response) => {
+                let status = response.status.as_str().to_owned();
+                match read(response.body).await {
+                    Ok(body) => format!("{status}: {}", String::from_utf8(body).unwrap()),
+                    Err(error) => format!("{status}, {error}"),
+                }
+            }
+        };
+        // Errors may go on with their causes.
+        let exact = expect.starts_with("200: ");
+        assert!(if exact { got == expect } else { got.starts_with(&expect) }, "{got} instead of {expect}");
+    }
+}
+
+#[tokio::test]
+async fn one_connection_carries_so_many_requests_and_no_more() {
+    const STREAMS_MAX: usize = 2048;
+    let edge = Edge::start([(tunnel(1), facts(None))]);
+    let _connector = RawConnector::connect(&edge, 0, 2 * STREAMS_MAX as u32).await;
+    let mut waiting = FuturesUnordered::new();
+    for _ in 0..=STREAMS_MAX {
+        waiting.push(edge.send(tunnel(1), get("a.example/")));
+    }
+    let error = within("the one too many", waiting.next()).await.unwrap().err().unwrap().to_string();
+    assert_eq!(error, "the tunnel connection broke: all connections of this tunnel are at their limit of requests");
+    assert_eq!(waiting.len(), STREAMS_MAX);
+    // A second connection takes what the first cannot.
+    let second = RawConnector::connect(&edge, 1, 10).await;
+    let bytes = head("", &[("HttpStatus", "204")]);
+    let (answer, ()) = tokio::join!(edge.send(tunnel(1), get("a.example/")), second.answer(&bytes));
+    assert_eq!(answer.unwrap().status, 204);
+}
+
+#[tokio::test]
+async fn a_connection_without_a_stream_to_give_is_passed_over() {
+    let edge = Edge::start([(tunnel(1), facts(None))]);
+    // It allows no streams at all, but looks least loaded each time.
+    let _stuck = RawConnector::connect(&edge, 0, 0).await;
+    let second = RawConnector::connect(&edge, 1, 10).await;
+    let bytes = head("", &[("HttpStatus", "204")]);
+    for _ in 0..2 {
+        let (answer, ()) = tokio::join!(edge.send(tunnel(1), get("a.example/")), second.answer(&bytes));
+        assert_eq!(answer.unwrap().status, 204);
+    }
+}
+
+#[tokio::test]
+async fn a_second_registration_on_one_connection_is_refused() {
+    let edge = Edge::start([(tunnel(1), facts(None))]);
+    let raw = RawConnector::connect(&edge, 0, 10).await;
+    let connector = ConnectorInfo {
+        id: ConnectorId::from_random([6; 16]),
+        version: String::new(),
+        arch: String::new(),
+        features: Vec::new(),
+    };
+    let (account, secret) = (account().to_string(), secret());
+    let again = Registration { account, secret, tunnel: tunnel(1), index: 1, connector, local_ip: None, attempts: 0 };
+    let refused = within("the answer", raw._control.register(again)).await.unwrap().unwrap_err();
+    assert_eq!(refused.cause, "this connection is registered already");
+    edge.connections(1).await;
+}
