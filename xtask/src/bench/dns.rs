@@ -108,16 +108,17 @@ fn table(servers: &[Measured]) -> String {
         "{:<10} {:>10} {:>10} {:>12} {:>12} {:>16} {:>10}\n",
         "server", "q/s", "CPU µs/q", "above echo", "ours / its", "above, ours/its", "memory MB"
     );
+    let ratio = |above: f64, below: f64| if below > 0.0 { format!("{:.2}", above / below) } else { "-".to_owned() };
     for server in servers {
         let own = median(server.cost.clone());
         text.push_str(&format!(
-            "{:<10} {:>10.0} {:>10.3} {:>12.3} {:>12.2} {:>16.2} {:>10.1}\n",
+            "{:<10} {:>10.0} {:>10.3} {:>12.3} {:>12} {:>16} {:>10.1}\n",
             server.name,
             median(server.rate.clone()),
             own,
             own - echo,
-            ours / own,
-            (ours - echo) / (own - echo),
+            ratio(ours, own),
+            ratio(ours - echo, own - echo),
             server.memory as f64 / 1e6,
         ));
     }
