@@ -9,7 +9,7 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use bartizan_names::{AccountId, CertificateId, Name, RecordId, TokenId, TunnelId, UserId, ZoneId};
+use bartizan_names::{AccountId, AppId, CertificateId, Name, RecordId, RuleId, TokenId, TunnelId, UserId, ZoneId};
 
 /// The text is not a key.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -34,10 +34,13 @@ pub enum Kind {
     Tunnel,
     TunnelConfig,
     Certificate,
+    AccessRule,
+    /// A Spectrum application.
+    App,
 }
 
 impl Kind {
-    pub const ALL: [Kind; 11] = [
+    pub const ALL: [Kind; 13] = [
         Kind::Meta,
         Kind::Account,
         Kind::User,
@@ -49,6 +52,8 @@ impl Kind {
         Kind::Tunnel,
         Kind::TunnelConfig,
         Kind::Certificate,
+        Kind::AccessRule,
+        Kind::App,
     ];
 
     /// What keys of this kind begin with, without the slash.
@@ -65,6 +70,8 @@ impl Kind {
             Kind::Tunnel => "tunnel",
             Kind::TunnelConfig => "tunnel_config",
             Kind::Certificate => "certificate",
+            Kind::AccessRule => "access_rule",
+            Kind::App => "app",
         }
     }
 
@@ -82,6 +89,8 @@ impl Kind {
             Kind::Tunnel => 9,
             Kind::TunnelConfig => 10,
             Kind::Certificate => 11,
+            Kind::AccessRule => 12,
+            Kind::App => 13,
         }
     }
 
@@ -104,6 +113,8 @@ pub enum KeyParts {
     Tunnel(TunnelId),
     TunnelConfig(TunnelId),
     Certificate(CertificateId),
+    AccessRule(RuleId),
+    App(ZoneId, AppId),
 }
 
 impl KeyParts {
@@ -120,6 +131,8 @@ impl KeyParts {
             KeyParts::Tunnel(_) => Kind::Tunnel,
             KeyParts::TunnelConfig(_) => Kind::TunnelConfig,
             KeyParts::Certificate(_) => Kind::Certificate,
+            KeyParts::AccessRule(_) => Kind::AccessRule,
+            KeyParts::App(..) => Kind::App,
         }
     }
 
@@ -139,6 +152,8 @@ impl KeyParts {
             Kind::Tunnel => KeyParts::Tunnel(rest.parse().ok()?),
             Kind::TunnelConfig => KeyParts::TunnelConfig(rest.parse().ok()?),
             Kind::Certificate => KeyParts::Certificate(rest.parse().ok()?),
+            Kind::AccessRule => KeyParts::AccessRule(rest.parse().ok()?),
+            Kind::App => in_zone().and_then(|(zone, id)| Some(KeyParts::App(zone, id.parse().ok()?)))?,
         })
     }
 }
@@ -156,6 +171,8 @@ impl fmt::Display for KeyParts {
             KeyParts::Name(zone, owner) => write!(f, "{zone}/{owner}"),
             KeyParts::Tunnel(id) | KeyParts::TunnelConfig(id) => id.fmt(f),
             KeyParts::Certificate(id) => id.fmt(f),
+            KeyParts::AccessRule(id) => id.fmt(f),
+            KeyParts::App(zone, id) => write!(f, "{zone}/{id}"),
         }
     }
 }
@@ -217,6 +234,14 @@ impl Key {
         Key::new(KeyParts::Certificate(id))
     }
 
+    pub fn access_rule(id: RuleId) -> Key {
+        Key::new(KeyParts::AccessRule(id))
+    }
+
+    pub fn app(zone: ZoneId, id: AppId) -> Key {
+        Key::new(KeyParts::App(zone, id))
+    }
+
     /// Reads the one spelling in which a key is written.
     pub fn parse(text: &str) -> Result<Key, KeyError> {
         let refused = || KeyError(text.to_owned());
@@ -246,9 +271,11 @@ impl Key {
     /// The zone to which the object belongs by its key.
     pub fn zone_id(&self) -> Option<ZoneId> {
         match self.parts {
-            KeyParts::Zone(zone) | KeyParts::Settings(zone) | KeyParts::Record(zone, _) | KeyParts::Name(zone, _) => {
-                Some(zone)
-            }
+            KeyParts::Zone(zone)
+            | KeyParts::Settings(zone)
+            | KeyParts::Record(zone, _)
+            | KeyParts::Name(zone, _)
+            | KeyParts::App(zone, _) => Some(zone),
             _ => None,
         }
     }
@@ -312,6 +339,16 @@ impl Prefix {
         Prefix(format!("{}/{zone}/", Kind::Name.text()))
     }
 
+    /// All applications of a zone.
+    pub fn apps(zone: ZoneId) -> Prefix {
+        Prefix(format!("{}/{zone}/", Kind::App.text()))
+    }
+
+    /// All facts whose names begin with `name` and a slash.
+    pub fn meta(name: &'static str) -> Prefix {
+        Prefix(format!("{}/{name}/", Kind::Meta.text()))
+    }
+
     pub(crate) fn first(&self) -> &str {
         &self.0
     }
@@ -330,7 +367,7 @@ impl Prefix {
 pub enum Filter {
     Everything,
     Kinds(Vec<Kind>),
-    /// A zone, its settings, its records and its owner names.
+    /// A zone, its settings, its records, its owner names and its applications.
     Zone(ZoneId),
 }
 
@@ -357,6 +394,8 @@ mod tests {
             (Key::tunnel(tunnel), format!("tunnel/{tunnel}")),
             (Key::tunnel_config(tunnel), format!("tunnel_config/{tunnel}")),
             (Key::certificate(CertificateId::from_bytes([0xab; 16])), format!("certificate/{hex}")),
+            (Key::access_rule(RuleId::from_bytes([0xab; 16])), format!("access_rule/{hex}")),
+            (Key::app(zone, AppId::from_bytes([1; 16])), format!("app/{hex}/{}", "01".repeat(16))),
         ] {
             assert_eq!(key.as_str(), text);
             let again = Key::parse(&text).unwrap();
@@ -376,6 +415,7 @@ mod tests {
             format!("zone/{}", hex.to_uppercase()),
             format!("zone/{hex}/"),
             format!("record/{hex}"),
+            format!("app/{hex}"),
             format!("name/{hex}/A.b"),
             format!("name/{hex}/"),
             format!("name/{hex}/a."),
@@ -389,6 +429,8 @@ mod tests {
         for (prefix, inside, outside) in [
             (Prefix::kind(Kind::Tunnel), "tunnel/zzz", "tunnel_config/a"),
             (Prefix::kind(Kind::Zone), "zone/\u{10ffff}", "zone0"),
+            (Prefix::meta("app-slot"), "meta/app-slot/0000000001", "meta/app-slots/1"),
+            (Prefix::apps(ZoneId::from_bytes([0; 16])), "app/00000000000000000000000000000000/a", "app/01"),
             (Prefix::names(ZoneId::from_bytes([0; 16])), "name/00000000000000000000000000000000/a", "name/01"),
         ] {
             let end = prefix.end();

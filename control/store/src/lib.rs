@@ -32,8 +32,10 @@ mod writer;
 pub use change::{Change, ChangeSet, Entry, Guard, Meta, Op, Rev, Value};
 pub use error::{CommitError, EngineError, OpenError, ReadError, TailError};
 pub use key::{Filter, Key, KeyError, KeyParts, Kind, Prefix};
+pub use listing::RuleScope;
 pub use query::{
-    Direction, Match, Page, Presence, RecordOrder, RecordQuery, TagFilter, Text, TunnelQuery, ZoneOrder, ZoneQuery,
+    AccessRuleOrder, AccessRuleQuery, Direction, Match, Page, Presence, RecordOrder, RecordQuery, TagFilter, Text,
+    TunnelQuery, ZoneOrder, ZoneQuery,
 };
 pub use snapshot::Snapshot;
 pub use store::{BackupError, Retention, Store};

@@ -4,7 +4,7 @@
 
 use std::borrow::Cow;
 
-use bartizan_names::{Name, RecordId, Timestamp, ZoneId};
+use bartizan_names::{AccountId, Name, RecordId, RuleId, Timestamp, UserId, ZoneId};
 use serde::Deserialize;
 
 use crate::change::Op;
@@ -17,6 +17,7 @@ pub(crate) enum Listing {
     Record(Record),
     Zone(Zone),
     Tunnel(Tunnel),
+    AccessRule(AccessRule),
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -50,6 +51,39 @@ pub(crate) struct Tunnel {
     pub(crate) deleted_at: Option<Timestamp>,
 }
 
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct AccessRule {
+    pub(crate) scope: RuleScope,
+    pub(crate) rule: RuleId,
+    pub(crate) target: String,
+    pub(crate) value: String,
+    pub(crate) mode: String,
+    pub(crate) notes: String,
+}
+
+/// Whose access rule it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
+#[serde(tag = "type", content = "id", rename_all = "lowercase")]
+pub enum RuleScope {
+    User(UserId),
+    /// Under its old name in documents.
+    #[serde(rename = "organization")]
+    Account(AccountId),
+    Zone(ZoneId),
+}
+
+impl RuleScope {
+    /// As the table has it: a byte for the kind, and the id.
+    pub(crate) fn bytes(self) -> Vec<u8> {
+        let (kind, id) = match &self {
+            RuleScope::User(id) => (1, id.as_bytes()),
+            RuleScope::Account(id) => (2, id.as_bytes()),
+            RuleScope::Zone(id) => (3, id.as_bytes()),
+        };
+        [&[kind], id.as_slice()].concat()
+    }
+}
+
 impl Listing {
     /// None for a deletion and for kinds that nobody lists by anything but their key.
     pub(crate) fn of(op: &Op) -> Result<Option<Listing>, CommitError> {
@@ -61,6 +95,9 @@ impl Listing {
             KeyParts::Zone(zone) => Ok(Some(Listing::Zone(Zone::new(*zone, read(key, &value.json)?)))),
             KeyParts::Tunnel(tunnel) => {
                 Ok(Some(Listing::Tunnel(Tunnel::new(tunnel.to_string(), read(key, &value.json)?))))
+            }
+            KeyParts::AccessRule(rule) => {
+                Ok(Some(Listing::AccessRule(AccessRule::new(*rule, read(key, &value.json)?))))
             }
             _ => Ok(None),
         }
@@ -171,6 +208,38 @@ impl Tunnel {
             account: document.account_tag.to_lowercase(),
             created_at: document.created_at,
             deleted_at: document.deleted_at,
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct AccessRuleDocument<'d> {
+    scope: RuleScope,
+    #[serde(borrow)]
+    configuration: RuleConfiguration<'d>,
+    #[serde(borrow)]
+    mode: Cow<'d, str>,
+    #[serde(borrow)]
+    notes: Cow<'d, str>,
+}
+
+#[derive(Deserialize)]
+struct RuleConfiguration<'d> {
+    #[serde(borrow)]
+    target: Cow<'d, str>,
+    #[serde(borrow)]
+    value: Cow<'d, str>,
+}
+
+impl AccessRule {
+    fn new(rule: RuleId, document: AccessRuleDocument<'_>) -> AccessRule {
+        AccessRule {
+            scope: document.scope,
+            rule,
+            target: folded(&document.configuration.target),
+            value: folded(&document.configuration.value),
+            mode: folded(&document.mode),
+            notes: folded(&document.notes),
         }
     }
 }

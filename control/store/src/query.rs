@@ -1,10 +1,13 @@
 //! Listings: filters, order, totals and pages, as SQL over the indexes of the listing tables.
 
+mod access_rules;
 mod filter;
 mod records;
 mod tunnels;
 mod zones;
 
+pub(crate) use access_rules::access_rules;
+pub use access_rules::{AccessRuleOrder, AccessRuleQuery};
 pub use filter::{Direction, Match, Text};
 pub use records::{Presence, RecordOrder, RecordQuery, TagFilter};
 pub(crate) use records::{records, records_at};
@@ -69,6 +72,7 @@ mod tests {
     use bartizan_names::ZoneId;
 
     use super::*;
+    use crate::listing::RuleScope;
     use crate::schema;
 
     /// How SQLite would answer `sql`.
@@ -111,6 +115,27 @@ mod tests {
             let mut query = RecordQuery::all(ZoneId::from_bytes([1; 16]));
             change(&mut query);
             let plan = plan(&connection, &records::listed(&query));
+            assert!(plan.contains(index) && !plan.contains("SCAN"), "{query:?}\n{plan}");
+        }
+        type RuleChange = fn(&mut AccessRuleQuery);
+        let rows: [(RuleChange, &str); 6] = [
+            (|_| {}, "access_rule_target (scope=?)"),
+            (|q| q.order = AccessRuleOrder::Value, "access_rule_value (scope=?)"),
+            (|q| q.order = AccessRuleOrder::Mode, "access_rule_mode (scope=?)"),
+            (|q| q.target = Some("ip".to_owned()), "access_rule_target (scope=? AND target=?)"),
+            (|q| q.value = Some("DE".to_owned()), "access_rule_value (scope=? AND value=?)"),
+            (
+                |q| {
+                    q.target = Some("ip".to_owned());
+                    q.value = Some("192.0.2.1".to_owned());
+                },
+                "AND value=?)",
+            ),
+        ];
+        for (change, index) in rows {
+            let mut query = AccessRuleQuery::all(RuleScope::Zone(ZoneId::from_bytes([1; 16])));
+            change(&mut query);
+            let plan = plan(&connection, &access_rules::listed(&query));
             assert!(plan.contains(index) && !plan.contains("SCAN"), "{query:?}\n{plan}");
         }
     }

@@ -8,7 +8,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use crate::change::{self, Change, Entry, Meta, Rev, Value};
 use crate::error::{ReadError, TailError};
 use crate::key::{Filter, Key, Kind, Prefix};
-use crate::query::{self, Page, RecordQuery, TunnelQuery, ZoneQuery};
+use crate::query::{self, AccessRuleQuery, Page, RecordQuery, TunnelQuery, ZoneQuery};
 use crate::readers::Readers;
 use crate::tables::{self, signed};
 
@@ -78,7 +78,9 @@ impl Snapshot {
                 for key in [Key::zone(*zone), Key::settings(*zone)] {
                     self.get(&key)?.into_iter().for_each(&mut *f);
                 }
-                [Prefix::records(*zone), Prefix::names(*zone)].iter().try_for_each(|prefix| self.each_of(prefix, f))
+                [Prefix::records(*zone), Prefix::names(*zone), Prefix::apps(*zone)]
+                    .iter()
+                    .try_for_each(|prefix| self.each_of(prefix, f))
             }
         }
     }
@@ -160,6 +162,11 @@ impl Snapshot {
     /// A page of tunnels.
     pub fn tunnels(&self, query: &TunnelQuery) -> Result<Page<Entry>, ReadError> {
         query::tunnels(self.connection(), query)
+    }
+
+    /// A page of the access rules of a scope.
+    pub fn access_rules(&self, query: &AccessRuleQuery) -> Result<Page<Entry>, ReadError> {
+        query::access_rules(self.connection(), query)
     }
 }
 

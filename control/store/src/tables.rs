@@ -80,6 +80,7 @@ pub(crate) fn apply(connection: &Connection, rev: Rev, op: &Op, listing: Option<
                 Some(Listing::Record(record)) => put_record(connection, id, record),
                 Some(Listing::Zone(zone)) => put_zone(connection, id, zone),
                 Some(Listing::Tunnel(tunnel)) => put_tunnel(connection, id, tunnel),
+                Some(Listing::AccessRule(rule)) => put_access_rule(connection, id, rule),
                 None => Ok(()),
             }
         }
@@ -126,6 +127,7 @@ fn delete(connection: &Connection, key: &Key) -> rusqlite::Result<()> {
         Kind::Record => Some("DELETE FROM record WHERE id = ?"),
         Kind::Zone => Some("DELETE FROM zone WHERE id = ?"),
         Kind::Tunnel => Some("DELETE FROM tunnel WHERE id = ?"),
+        Kind::AccessRule => Some("DELETE FROM access_rule WHERE id = ?"),
         _ => None,
     };
     for sql in listing.into_iter().chain(["DELETE FROM object WHERE id = ?"]) {
@@ -185,5 +187,15 @@ fn put_tunnel(connection: &Connection, id: i64, tunnel: &listing::Tunnel) -> rus
             signed(tunnel.created_at.unix_micros()),
             tunnel.deleted_at.map(|at| signed(at.unix_micros()))
         ])
+        .map(drop)
+}
+
+fn put_access_rule(connection: &Connection, id: i64, rule: &listing::AccessRule) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached(
+            "INSERT OR REPLACE INTO access_rule (id, scope, rule, target, value, mode, notes)
+             VALUES (?, ?, ?, ?, ?, ?, ?)",
+        )?
+        .execute(params![id, rule.scope.bytes(), rule.rule.as_bytes(), rule.target, rule.value, rule.mode, rule.notes])
         .map(drop)
 }

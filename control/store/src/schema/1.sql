@@ -8,7 +8,7 @@ CREATE TABLE about (
 INSERT INTO about VALUES
     ('checksum', 'change.checksum = first 8 bytes of SHA-256(previous checksum, rev, SHA-256(at, length of actor, actor, request_id, ops)), numbers in big-endian, lengths 32 and others 64 bits'),
     ('ops', 'format 1, see control/store/src/change.rs'),
-    ('listings', 'record, record_tag, record_count, zone and tunnel derive from object alone');
+    ('listings', 'record, record_tag, record_count, zone, tunnel and access_rule derive from object alone');
 
 -- The state: objects in force.
 CREATE TABLE object (
@@ -97,6 +97,20 @@ CREATE TABLE tunnel (
 CREATE INDEX tunnel_account ON tunnel (account, created_at, tunnel);
 CREATE INDEX tunnel_name ON tunnel (account, name);
 
+CREATE TABLE access_rule (
+    id INTEGER PRIMARY KEY REFERENCES object (id),
+    scope BLOB NOT NULL,     -- 1 user, 2 account or 3 zone, and its id
+    rule BLOB NOT NULL,
+    target TEXT NOT NULL,
+    value TEXT NOT NULL,
+    mode TEXT NOT NULL,
+    notes TEXT NOT NULL
+) STRICT;
+-- One index for each order in which rules are listed; they serve the filters too.
+CREATE INDEX access_rule_target ON access_rule (scope, target, value, rule);
+CREATE INDEX access_rule_value ON access_rule (scope, value, rule);
+CREATE INDEX access_rule_mode ON access_rule (scope, mode, rule);
+
 -- The last revision that changed anything of a zone: its serial comes from there. Unlike a listing it also counts what
 -- is gone by now, so that a serial never goes back.
 CREATE TABLE zone_change (
@@ -104,8 +118,8 @@ CREATE TABLE zone_change (
     rev INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
--- What the query planner is to believe: that a zone may be large, and that a name, a content, a comment or a tag is
--- shared by few. Without it, it reads a whole zone in the order asked for rather than sort the three records of a name.
+-- What the query planner is to believe: that a zone may be large, and that a name, a content, a comment, a tag or the
+-- value of a rule is shared by few. Without it, it reads a whole zone in the order asked for rather than sort the three records of a name.
 -- Numbers: rows, then rows with the same first column, first two columns, and so on.
 ANALYZE sqlite_schema; -- makes the table and measures nothing
 INSERT INTO sqlite_stat1 (tbl, idx, stat) VALUES
@@ -116,4 +130,7 @@ INSERT INTO sqlite_stat1 (tbl, idx, stat) VALUES
     ('record', 'record_proxied', '1000000 500000 200000 1'),
     ('record', 'record_comment', '100000 50000 20'),
     ('record_tag', 'record_tag', '100000 50000 1000 20 1'),
-    ('record_tag', 'record_tag_id', '100000 2');
+    ('record_tag', 'record_tag_id', '100000 2'),
+    ('access_rule', 'access_rule_target', '1000000 500000 200000 1 1'),
+    ('access_rule', 'access_rule_value', '1000000 500000 2 1'),
+    ('access_rule', 'access_rule_mode', '1000000 500000 200000 1');

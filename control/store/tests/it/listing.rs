@@ -1,14 +1,15 @@
 //! Listings: every filter by a table, and all of them together against a plain loop.
 
+use bartizan_names::{AccountId, RuleId};
 use bartizan_store::{
-    Direction, Entry, Match, Page, Presence, RecordOrder, RecordQuery, TagFilter, Text, TunnelQuery, ZoneOrder,
-    ZoneQuery,
+    AccessRuleOrder, AccessRuleQuery, Direction, Entry, Key, Match, Op, Page, Presence, RecordOrder, RecordQuery,
+    RuleScope, TagFilter, Text, TunnelQuery, ZoneOrder, ZoneQuery,
 };
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 
-use crate::objects::{Record, account, at, name, open, set, tunnel, tunnel_op, zone, zone_op};
+use crate::objects::{Record, account, at, name, open, rule_op, set, tunnel, tunnel_op, zone, zone_op};
 
 fn exact(text: &str) -> Text {
     Text::Exact(text.to_owned())
@@ -286,6 +287,56 @@ fn tunnels_by_filter() {
         let page = snapshot.tunnels(&query).unwrap();
         assert_eq!((ids(&page), page.total), (expect.to_vec(), expect.len() as u64), "row {index}: {query:?}");
     }
+}
+
+#[test]
+fn access_rules_by_filter() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(&dir);
+    let ops = vec![
+        rule_op(1, 1, "block", "ip", "192.0.2.1", "Scanner of May"),
+        rule_op(2, 1, "whitelist", "ip_range", "192.0.2.0/24", "the office"),
+        rule_op(3, 1, "block", "country", "DE", "may go again"),
+        rule_op(4, 1, "challenge", "asn", "AS64496", ""),
+        rule_op(5, 1, "block", "ip6", "2001:db8::1", "100% sure"),
+        rule_op(6, 2, "block", "ip", "192.0.2.1", ""),
+    ];
+    store.commit(set(vec![], ops)).unwrap();
+    let snapshot = store.read().unwrap();
+    let text = |text: &str| Some(text.to_owned());
+    type RuleRow<'r> = (Box<dyn Fn(&mut AccessRuleQuery)>, &'r [u8]);
+    let rows: Vec<RuleRow<'_>> = vec![
+        (Box::new(|_| {}), &[4, 3, 1, 5, 2]),
+        (Box::new(|q| q.scope = RuleScope::Zone(zone(2))), &[6]),
+        // One id, another kind of scope.
+        (Box::new(|q| q.scope = RuleScope::Account(AccountId::from_bytes([1; 16]))), &[]),
+        (Box::new(move |q| q.mode = text("BLOCK")), &[3, 1, 5]),
+        (Box::new(move |q| q.target = text("ip")), &[1]),
+        (Box::new(move |q| q.value = text("de")), &[3]),
+        (Box::new(move |q| q.value = text("192.0.2")), &[]),
+        (Box::new(move |q| q.notes = text("MAY")), &[3, 1]),
+        (Box::new(move |q| q.notes = text("%")), &[5]),
+        (Box::new(move |q| (q.mode, q.notes) = (text("block"), text("may"))), &[3, 1]),
+        (Box::new(move |q| (q.target, q.notes, q.matching) = (text("asn"), text("office"), Match::Any)), &[4, 2]),
+        (Box::new(|q| q.order = AccessRuleOrder::Value), &[2, 1, 5, 4, 3]),
+        (Box::new(|q| q.order = AccessRuleOrder::Mode), &[1, 3, 5, 4, 2]),
+        (Box::new(|q| q.direction = Direction::Descending), &[2, 5, 1, 3, 4]),
+    ];
+    for (index, (change, expect)) in rows.iter().enumerate() {
+        let mut query = AccessRuleQuery::all(RuleScope::Zone(zone(1)));
+        change(&mut query);
+        let page = snapshot.access_rules(&query).unwrap();
+        assert_eq!((ids(&page), page.total), (expect.to_vec(), expect.len() as u64), "row {index}: {query:?}");
+    }
+    let second = AccessRuleQuery { page: 2, per_page: 2, ..AccessRuleQuery::all(RuleScope::Zone(zone(1))) };
+    let page = snapshot.access_rules(&second).unwrap();
+    assert_eq!((ids(&page), page.total), (vec![1, 5], 5));
+
+    // A rule that changes or goes does so in the listing too.
+    let gone = Op::Del { key: Key::access_rule(RuleId::from_bytes([3; 16])) };
+    store.commit(set(vec![], vec![gone, rule_op(4, 1, "block", "asn", "AS64496", "")])).unwrap();
+    let blocked = AccessRuleQuery { mode: text("block"), ..AccessRuleQuery::all(RuleScope::Zone(zone(1))) };
+    assert_eq!(ids(&store.read().unwrap().access_rules(&blocked).unwrap()), [4, 1, 5]);
 }
 
 /// The same questions answered by a loop over everything.

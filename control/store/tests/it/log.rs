@@ -1,5 +1,6 @@
 //! The change log: tails, compaction, and a copy that is fed by it.
 
+use bartizan_names::AppId;
 use bartizan_store::{ChangeSet, Filter, Key, Kind, Op, Prefix, Retention, Rev, Store, TailError};
 
 use crate::objects::{Record, at, everything, name, open, put, set, zone, zone_op};
@@ -110,7 +111,9 @@ fn states_by_filter_and_prefix() {
     let ops = (1..=2).flat_map(|number| {
         let record = |id| Record::new(number, id, "a.test", "A", "192.0.2.1").put();
         let owner = put(Key::name(zone(number), &name("a.test")), "{}");
-        [owner, record(2), record(1), put(Key::settings(zone(number)), "{}"), zone_op(number, "a.test", 1, "active")]
+        let app = put(Key::app(zone(number), AppId::from_bytes([1; 16])), "{}");
+        let settings = put(Key::settings(zone(number)), "{}");
+        [app, owner, record(2), record(1), settings, zone_op(number, "a.test", 1, "active")]
     });
     store.commit(set(vec![], ops.collect())).unwrap();
     let snapshot = store.read().unwrap();
@@ -121,10 +124,10 @@ fn states_by_filter_and_prefix() {
     };
     // What others refer to comes first.
     let all: Vec<Kind> = kinds(Filter::Everything).into_iter().map(|(kind, _)| kind).collect();
-    assert!(all.is_sorted() && all.len() == 10, "{all:?}");
+    assert!(all.is_sorted() && all.len() == 12, "{all:?}");
     assert_eq!(kinds(Filter::Kinds(vec![Kind::Name, Kind::Tunnel])), [1, 2].map(|number| (Kind::Name, zone(number))));
     let of_zone = kinds(Filter::Zone(zone(2)));
-    assert!(of_zone.len() == 5 && of_zone.iter().all(|(_, id)| *id == zone(2)), "{of_zone:?}");
+    assert!(of_zone.len() == 6 && of_zone.iter().all(|(_, id)| *id == zone(2)), "{of_zone:?}");
 
     let records: Vec<Key> = [1, 2].map(|id| Record::new(1, id, "", "", "").key()).into();
     for (prefix, after, limit, expect) in [
@@ -134,6 +137,7 @@ fn states_by_filter_and_prefix() {
         (Prefix::records(zone(1)), Some(&records[1]), 10, &[]),
         (Prefix::records(zone(3)), None, 10, &[]),
         (Prefix::names(zone(1)), None, 10, &[Key::name(zone(1), &name("a.test"))]),
+        (Prefix::apps(zone(2)), None, 10, &[Key::app(zone(2), AppId::from_bytes([1; 16]))]),
         (Prefix::kind(Kind::Zone), None, 10, &[Key::zone(zone(1)), Key::zone(zone(2))]),
     ] {
         let found: Vec<Key> =

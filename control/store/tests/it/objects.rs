@@ -1,6 +1,6 @@
 //! Objects and change sets for tests.
 
-use bartizan_names::{AccountId, Name, RecordId, Timestamp, TunnelId, ZoneId};
+use bartizan_names::{AccountId, Name, RecordId, RuleId, Timestamp, TunnelId, ZoneId};
 use bartizan_store::{ChangeSet, Entry, Filter, Guard, Key, Meta, Op, Snapshot, Store, Value};
 
 pub(crate) const fn zone(number: u8) -> ZoneId {
@@ -89,6 +89,15 @@ pub(crate) fn tunnel_op(number: u8, name: &str, owner: u8, created: u64, deleted
         "created_at": at(created), "deleted_at": deleted.map(at),
     });
     put(Key::tunnel(tunnel(number)), &document.to_string())
+}
+
+/// An access rule of a zone.
+pub(crate) fn rule_op(number: u8, owner: u8, mode: &str, target: &str, value: &str, notes: &str) -> Op {
+    let document = serde_json::json!({
+        "id": RuleId::from_bytes([number; 16]), "notes": notes, "mode": mode,
+        "configuration": {"target": target, "value": value}, "scope": {"type": "zone", "id": zone(owner)},
+    });
+    put(Key::access_rule(RuleId::from_bytes([number; 16])), &document.to_string())
 }
 
 /// A change set with a request id of its own.
