@@ -1,0 +1,288 @@
+//! What happened, in numbers. Written without waiting, read when somebody asks.
+//!
+//! Workers share the numbers of an application: they write a connection's when it begins and ends, and bytes twice a
+//! second, so that the line of memory stays where it is for most of the time.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bartizan_names::AppId;
+
+/// Names the variants in their order, so that an array can be counted in.
+macro_rules! counted {
+    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $text:literal,)* }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum $name {
+            $($(#[$variant_doc])* $variant,)*
+        }
+
+        impl $name {
+            pub const ALL: &[$name] = &[$($name::$variant,)*];
+
+            /// As a label.
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $($name::$variant => $text,)*
+                }
+            }
+        }
+    };
+}
+
+counted!(
+    /// Why an origin was not reached, or was lost.
+    OriginFailure {
+        Refused = "refused",
+        Unreachable = "unreachable",
+        /// Its name has no address, or nobody answers for it.
+        Unresolved = "unresolved",
+        TimedOut = "timed_out",
+        /// No handshake with it, or none that proves who it is.
+        Tls = "tls",
+        /// It reset a connection that was open.
+        Reset = "reset",
+        /// No connector of the tunnel is connected, or it could not reach the origin.
+        Tunnel = "tunnel",
+        /// It is one of our own addresses.
+        Loop = "loop",
+    }
+);
+
+counted!(
+    /// Which limit refused a connection or a flow.
+    Limit {
+        SourceOpen = "source_open",
+        SourceRate = "source_rate",
+        SourceHandshakes = "source_handshakes",
+        AppOpen = "app_open",
+        AppRate = "app_rate",
+        AppHandshakes = "app_handshakes",
+        /// More sources at once than can be counted.
+        Sources = "sources",
+        /// A worker had all the connections or flows that it can have.
+        Worker = "worker",
+        /// A flow made room for a newer one: its client had said one thing only.
+        FlowDisplaced = "flow_displaced",
+        /// A datagram found too many waiting for the flow's origin.
+        FlowWaiting = "flow_waiting",
+    }
+);
+
+counted!(
+    /// What happened before it was known to which application it belongs.
+    EdgeEvent {
+        /// Nothing is configured at that address and port.
+        Unknown = "unknown",
+        /// A trusted peer did not say whom it speaks for.
+        ProxyHeader = "proxy_header",
+        HandshakeFailed = "handshake_failed",
+        /// A handshake without a name, or with one that nobody has, where several applications share the port.
+        NoSuchName = "no_such_name",
+        AcceptFailed = "accept_failed",
+        /// A datagram that the system did not take.
+        Unsent = "unsent",
+    }
+);
+
+const FAILURES: usize = OriginFailure::ALL.len();
+const LIMITS: usize = Limit::ALL.len();
+const EVENTS: usize = EdgeEvent::ALL.len();
+
+/// The numbers of one application since the edge began to serve it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AppTotals {
+    /// Connections and flows that were let in.
+    pub connects: u64,
+    /// Refused or cut off by an access rule.
+    pub filtered: u64,
+    /// Open now.
+    pub open: u64,
+    /// Ended; with it the sum of their durations.
+    pub closed: u64,
+    pub duration: Duration,
+    /// From clients, and to them.
+    pub bytes_in: u64,
+    pub bytes_out: u64,
+    origin_failures: [u64; FAILURES],
+    limited: [u64; LIMITS],
+}
+
+impl AppTotals {
+    pub fn origin_failures(&self, kind: OriginFailure) -> u64 {
+        self.origin_failures[kind as usize]
+    }
+
+    pub fn limited(&self, limit: Limit) -> u64 {
+        self.limited[limit as usize]
+    }
+}
+
+/// The numbers of all applications, and of what belongs to none.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    pub apps: BTreeMap<AppId, AppTotals>,
+    events: [u64; EVENTS],
+    limited: [u64; LIMITS],
+}
+
+impl Totals {
+    pub fn events(&self, event: EdgeEvent) -> u64 {
+        self.events[event as usize]
+    }
+
+    /// Refused before it was known which application was meant.
+    pub fn limited(&self, limit: Limit) -> u64 {
+        self.limited[limit as usize]
+    }
+}
+
+/// One application's, as they are written. Relaxed: nothing else depends on a value.
+#[derive(Default)]
+pub(crate) struct Tally {
+    connects: AtomicU64,
+    filtered: AtomicU64,
+    open: AtomicU64,
+    closed: AtomicU64,
+    milliseconds: AtomicU64,
+    bytes_in: AtomicU64,
+    bytes_out: AtomicU64,
+    origin_failures: [AtomicU64; FAILURES],
+    limited: [AtomicU64; LIMITS],
+}
+
+fn add(counter: &AtomicU64, number: u64) {
+    counter.fetch_add(number, Ordering::Relaxed);
+}
+
+fn get(counter: &AtomicU64) -> u64 {
+    counter.load(Ordering::Relaxed)
+}
+
+impl Tally {
+    pub(crate) fn opened(&self) {
+        add(&self.connects, 1);
+        add(&self.open, 1);
+    }
+
+    pub(crate) fn closed(&self, after: Duration) {
+        self.open.fetch_sub(1, Ordering::Relaxed);
+        add(&self.closed, 1);
+        add(&self.milliseconds, u64::try_from(after.as_millis()).unwrap_or(u64::MAX));
+    }
+
+    pub(crate) fn moved(&self, bytes_in: u64, bytes_out: u64) {
+        // Most connections are idle when they are looked at.
+        if bytes_in > 0 {
+            add(&self.bytes_in, bytes_in);
+        }
+        if bytes_out > 0 {
+            add(&self.bytes_out, bytes_out);
+        }
+    }
+
+    pub(crate) fn filtered(&self) {
+        add(&self.filtered, 1);
+    }
+
+    pub(crate) fn origin_failed(&self, kind: OriginFailure) {
+        add(&self.origin_failures[kind as usize], 1);
+    }
+
+    pub(crate) fn limited(&self, limit: Limit) {
+        add(&self.limited[limit as usize], 1);
+    }
+
+    fn read(&self) -> AppTotals {
+        AppTotals {
+            connects: get(&self.connects),
+            filtered: get(&self.filtered),
+            open: get(&self.open),
+            closed: get(&self.closed),
+            duration: Duration::from_millis(get(&self.milliseconds)),
+            bytes_in: get(&self.bytes_in),
+            bytes_out: get(&self.bytes_out),
+            origin_failures: self.origin_failures.each_ref().map(get),
+            limited: self.limited.each_ref().map(get),
+        }
+    }
+}
+
+/// All of them. Clones are the same.
+#[derive(Clone, Default)]
+pub(crate) struct Counters(Arc<Shared>);
+
+#[derive(Default)]
+struct Shared {
+    apps: Mutex<BTreeMap<AppId, Arc<Tally>>>,
+    events: [AtomicU64; EVENTS],
+    limited: [AtomicU64; LIMITS],
+}
+
+impl Counters {
+    /// The tally of an application. Workers keep it: this waits for a lock.
+    pub(crate) fn of(&self, app: AppId) -> Arc<Tally> {
+        Arc::clone(self.apps().entry(app).or_default())
+    }
+
+    /// Forgets applications that are no more. What is still open of them counts on, unread.
+    pub(crate) fn retain(&self, exists: impl Fn(AppId) -> bool) {
+        self.apps().retain(|app, _| exists(*app));
+    }
+
+    pub(crate) fn event(&self, event: EdgeEvent) {
+        add(&self.0.events[event as usize], 1);
+    }
+
+    pub(crate) fn limited(&self, limit: Limit) {
+        add(&self.0.limited[limit as usize], 1);
+    }
+
+    pub(crate) fn read(&self) -> Totals {
+        Totals {
+            apps: self.apps().iter().map(|(app, tally)| (*app, tally.read())).collect(),
+            events: self.0.events.each_ref().map(get),
+            limited: self.0.limited.each_ref().map(get),
+        }
+    }
+
+    fn apps(&self) -> std::sync::MutexGuard<'_, BTreeMap<AppId, Arc<Tally>>> {
+        self.0.apps.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_told_apart() {
+        let counters = Counters::default();
+        let [one, two] = [1, 2].map(|number| AppId::from_bytes([number; 16]));
+        let tally = counters.of(one);
+        tally.opened();
+        tally.opened();
+        tally.closed(Duration::from_millis(1_500));
+        tally.moved(10, 20);
+        tally.origin_failed(OriginFailure::Loop);
+        tally.limited(Limit::FlowWaiting);
+        counters.of(two).filtered();
+        counters.event(EdgeEvent::Unsent);
+        let totals = counters.read();
+        let app = totals.apps[&one];
+        assert_eq!((app.connects, app.open, app.closed, app.duration.as_millis()), (2, 1, 1, 1_500));
+        assert_eq!((app.bytes_in, app.bytes_out, app.filtered), (10, 20, 0));
+        for kind in OriginFailure::ALL {
+            assert_eq!(app.origin_failures(*kind), u64::from(*kind == OriginFailure::Loop), "{}", kind.as_str());
+        }
+        for limit in Limit::ALL {
+            assert_eq!(app.limited(*limit), u64::from(*limit == Limit::FlowWaiting), "{}", limit.as_str());
+            assert_eq!(totals.limited(*limit), 0);
+        }
+        assert_eq!((totals.apps[&two].filtered, totals.events(EdgeEvent::Unsent)), (1, 1));
+        counters.retain(|app| app == two);
+        assert_eq!(counters.read().apps.len(), 1);
+    }
+}

@@ -1,0 +1,366 @@
+//! One listener for each configured address and port: which are wanted, which are open, and which cannot be.
+//!
+//! ```text
+//! Live<Config> ──► plan: what to close, what to open ──► sockets ──► workers
+//!                                                    └──► Listening (a watch, for the API)
+//! ```
+//! A listener that stays wanted is not touched. One that cannot be opened is tried again until it can, or nobody wants
+//! it any more.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::io;
+use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::sync::Arc;
+
+use bartizan_live::Live;
+use bartizan_names::{AppId, Protocol};
+use bartizan_net::BindError;
+use bartizan_routes::{App, Apps, Pools};
+use tokio::sync::{mpsc, watch};
+
+use crate::Config;
+use crate::counters::Counters;
+use crate::limits::{FAILURES_TOLD_MAX, REOPEN_EVERY};
+
+/// What the plane hears.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listening {
+    pub tier: TierName,
+    /// Sockets that listen, counted once whatever the number of workers.
+    pub open: usize,
+    /// Some of those that should and do not.
+    pub unheard: Vec<Unheard>,
+    /// How many there are of them.
+    pub unheard_total: usize,
+}
+
+/// How clients reach the plane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TierName {
+    /// The kernel looks up the socket for any port (`sk_lookup`).
+    SkLookup,
+    /// The kernel's filter redirects to a transparent socket (TPROXY).
+    Tproxy,
+    /// One listener for each configured port.
+    Listeners,
+}
+
+impl TierName {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            TierName::SkLookup => "sk_lookup",
+            TierName::Tproxy => "tproxy",
+            TierName::Listeners => "listeners",
+        }
+    }
+}
+
+/// An address and port of an application that nobody listens on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unheard {
+    pub app: AppId,
+    pub protocol: Protocol,
+    pub address: SocketAddr,
+    pub reason: Reason,
+}
+
+/// Why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// Somebody else listens there.
+    Taken,
+    /// Ports below 1024 need a privilege.
+    Forbidden,
+    /// The whole application would take more listeners than there may be.
+    TooMany {
+        max: usize,
+    },
+    Other(String),
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Reason::Taken => f.write_str("another program listens on this address and port"),
+            Reason::Forbidden => f.write_str("this port needs a privilege (CAP_NET_BIND_SERVICE)"),
+            Reason::TooMany { max } => {
+                write!(f, "more than {max} ports in all need a way to receive for any port (CAP_BPF and CAP_NET_ADMIN)")
+            }
+            Reason::Other(error) => f.write_str(error),
+        }
+    }
+}
+
+impl From<&BindError> for Reason {
+    fn from(error: &BindError) -> Reason {
+        match error.source.kind() {
+            io::ErrorKind::AddrInUse => Reason::Taken,
+            io::ErrorKind::PermissionDenied => Reason::Forbidden,
+            _ => Reason::Other(error.source.to_string()),
+        }
+    }
+}
+
+/// An address and port, and a protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Place {
+    pub(crate) protocol: Protocol,
+    pub(crate) address: SocketAddr,
+}
+
+/// What a worker is told.
+pub(crate) enum Delivery {
+    Tcp(SocketAddr, TcpListener),
+    Udp(SocketAddr, UdpSocket),
+    Close(Place),
+}
+
+/// The open listeners, and who accepts on them.
+pub(crate) struct Doors {
+    live: Live<Config>,
+    counters: Counters,
+    /// Unbounded, but there is never more in one than places were opened and closed since the worker last looked.
+    workers: Vec<mpsc::UnboundedSender<Delivery>>,
+    max: usize,
+    open: BTreeSet<Place>,
+    listening: watch::Sender<Arc<Listening>>,
+}
+
+impl Doors {
+    pub(crate) fn new(
+        live: Live<Config>,
+        counters: Counters,
+        workers: Vec<mpsc::UnboundedSender<Delivery>>,
+        max: usize,
+        listening: watch::Sender<Arc<Listening>>,
+    ) -> Doors {
+        Doors { live, counters, workers, max, open: BTreeSet::new(), listening }
+    }
+
+    /// Follows the configuration, for ever.
+    pub(crate) async fn follow(mut self) {
+        let mut changes = self.live.changes();
+        loop {
+            self.adjust();
+            let failed = self.listening.borrow().unheard_total > 0;
+            tokio::select! {
+                changed = changes.changed() => if changed.is_err() { return },
+                () = tokio::time::sleep(REOPEN_EVERY), if failed => {}
+            }
+        }
+    }
+
+    /// Closes and opens what the configuration in force says.
+    pub(crate) fn adjust(&mut self) {
+        let config = self.live.snapshot();
+        let Config { apps, pools, .. } = &config.value;
+        self.counters.retain(|app| apps.get(app).is_some());
+        let Plan { close, open, too_many } = plan(apps, pools, &self.open, self.max);
+        for place in close {
+            self.open.remove(&place);
+            for worker in &self.workers {
+                // A worker that is gone has closed everything.
+                let _ = worker.send(Delivery::Close(place));
+            }
+        }
+        let mut unheard = Failures::default();
+        for (app, address) in too_many {
+            let reason = Reason::TooMany { max: self.max };
+            let total = app.ports.len() * app.addresses_at(pools).len();
+            unheard.add(total, Unheard { app: app.id, protocol: app.protocol, address, reason });
+        }
+        for (place, app) in open {
+            if let Err(error) = self.open(place) {
+                let reason = Reason::from(&error);
+                tracing::warn!(%app, protocol = %place.protocol, address = %place.address, %reason, "no listener");
+                unheard.add(1, Unheard { app, protocol: place.protocol, address: place.address, reason });
+            }
+        }
+        self.listening.send_if_modified(|listening| {
+            let next = Listening {
+                tier: TierName::Listeners,
+                open: self.open.len(),
+                unheard: unheard.told,
+                unheard_total: unheard.total,
+            };
+            let differs = **listening != next;
+            *listening = Arc::new(next);
+            differs
+        });
+    }
+
+    /// A socket for each worker.
+    fn open(&mut self, place: Place) -> Result<(), BindError> {
+        let Place { protocol, address } = place;
+        let deliveries: Vec<Delivery> = match protocol {
+            Protocol::Tcp => bartizan_net::tcp_pooled(address, self.workers.len())?
+                .into_iter()
+                .map(|listener| Delivery::Tcp(address, listener))
+                .collect(),
+            Protocol::Udp => bartizan_net::udp_pooled(address, self.workers.len())?
+                .into_iter()
+                .map(|socket| Delivery::Udp(address, socket))
+                .collect(),
+        };
+        for (worker, delivery) in self.workers.iter().zip(deliveries) {
+            let _ = worker.send(delivery);
+        }
+        self.open.insert(place);
+        Ok(())
+    }
+}
+
+/// Failures, some of them told.
+#[derive(Default)]
+struct Failures {
+    told: Vec<Unheard>,
+    total: usize,
+}
+
+impl Failures {
+    fn add(&mut self, count: usize, failure: Unheard) {
+        self.total += count;
+        if self.told.len() < FAILURES_TOLD_MAX {
+            self.told.push(failure);
+        }
+    }
+}
+
+/// What has to be done.
+struct Plan<'a> {
+    close: Vec<Place>,
+    open: Vec<(Place, AppId)>,
+    /// Applications that would need too many, with the first address and port of each.
+    too_many: Vec<(&'a App, SocketAddr)>,
+}
+
+/// Who is open stays so as long as it is wanted; new applications get what is left, each as a whole or not at all.
+fn plan<'a>(apps: &'a Apps, pools: &Pools, open: &BTreeSet<Place>, max: usize) -> Plan<'a> {
+    let ordered: BTreeMap<AppId, &Arc<App>> = apps.all().map(|app| (app.id, app)).collect();
+    let mut wanted: BTreeSet<Place> = BTreeSet::new();
+    let mut plan = Plan { close: Vec::new(), open: Vec::new(), too_many: Vec::new() };
+    let mut newcomers = Vec::new();
+    for app in ordered.into_values() {
+        let addresses = app.addresses_at(pools);
+        // Not looked at one by one: this may be every port of many addresses.
+        if app.ports.len() * addresses.len() > max {
+            newcomers.push((app, addresses));
+            continue;
+        }
+        let all_open = places(app, &addresses).all(|place| open.contains(&place));
+        if all_open {
+            wanted.extend(places(app, &addresses));
+        } else {
+            newcomers.push((app, addresses));
+        }
+    }
+    for (app, addresses) in newcomers {
+        if app.ports.len() * addresses.len() <= max {
+            let missing = places(app, &addresses).filter(|place| !wanted.contains(place)).count();
+            if wanted.len() + missing <= max {
+                for place in places(app, &addresses) {
+                    if wanted.insert(place) && !open.contains(&place) {
+                        plan.open.push((place, app.id));
+                    }
+                }
+                continue;
+            }
+        }
+        if let Some(first) = places(app, &addresses).next() {
+            plan.too_many.push((app, first.address));
+        }
+    }
+    plan.close = open.difference(&wanted).copied().collect();
+    plan
+}
+
+fn places(app: &App, addresses: &[std::net::IpAddr]) -> impl Iterator<Item = Place> {
+    let (protocol, ports) = (app.protocol, app.ports.clone());
+    addresses.iter().flat_map(move |address| {
+        ports.clone().map(move |port| Place { protocol, address: SocketAddr::new(*address, port) })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use bartizan_names::{Name, ZoneId};
+    use bartizan_routes::{AppAddresses, AppOrigin, AppTls, Families, ProxyProtocol};
+
+    use super::*;
+
+    fn app(number: u8, slot: u32, ports: std::ops::RangeInclusive<u16>) -> App {
+        App {
+            id: AppId::from_bytes([number; 16]),
+            zone: ZoneId::from_bytes([0; 16]),
+            name: Name::parse("app.test").unwrap(),
+            protocol: Protocol::Tcp,
+            ports,
+            addresses: AppAddresses::Slot { number: slot, families: Families::All },
+            origin: AppOrigin::Direct(Vec::new()),
+            tls: AppTls::Off,
+            proxy_protocol: ProxyProtocol::Off,
+            ip_firewall: true,
+        }
+    }
+
+    /// Puts each list of applications in force after the other and prints what changes: `+` opened, `-` closed, `!`
+    /// refused, each with port and last octet.
+    fn history(max: usize, generations: &[&[App]]) -> Vec<String> {
+        let pools = Pools::new(["192.0.2.0/24".parse().unwrap()]);
+        let mut open = BTreeSet::new();
+        let print = |address: &SocketAddr| {
+            format!("{}@{}", address.port(), address.ip().to_string().rsplit('.').next().unwrap())
+        };
+        let mut lines = Vec::new();
+        for generation in generations {
+            let mut edit = Apps::empty().edit();
+            generation.iter().for_each(|app| edit.put(app.clone()));
+            let apps = edit.finish();
+            let plan = plan(&apps, &pools, &open, max);
+            let mut line = Vec::new();
+            for place in plan.close {
+                line.push(format!("-{}", print(&place.address)));
+                open.remove(&place);
+            }
+            for (place, _) in plan.open {
+                line.push(format!("+{}", print(&place.address)));
+                assert!(open.insert(place));
+            }
+            line.extend(plan.too_many.iter().map(|(_, first)| format!("!{}", print(first))));
+            assert!(open.len() <= max);
+            lines.push(line.join(" "));
+        }
+        lines
+    }
+
+    #[test]
+    fn listeners_follow_applications() {
+        let (one, two) = (app(1, 1, 22..=22), app(2, 2, 22..=23));
+        // The same place as the first.
+        let shared = app(3, 1, 22..=22);
+        let wide = app(4, 4, 1..=65535);
+        let moved = app(1, 1, 2222..=2222);
+        let none: &[App] = &[];
+        for (max, generations, expect) in [
+            (
+                9,
+                &[&[one.clone(), two.clone()][..], &[two.clone()], none][..],
+                &["+22@1 +22@2 +23@2", "-22@1", "-22@2 -23@2"][..],
+            ),
+            (
+                9,
+                &[&[one.clone()], &[one.clone(), shared.clone()], &[shared.clone()], none],
+                &["+22@1", "", "", "-22@1"],
+            ),
+            (9, &[&[one.clone()], &[moved.clone()]], &["+22@1", "-22@1 +2222@1"]),
+            // Who was first stays, whatever the order of ids; who does not fit gets nothing.
+            (2, &[&[two.clone()], &[one.clone(), two.clone()]], &["+22@2 +23@2", "!22@1"]),
+            (2, &[&[one.clone(), two.clone()], &[two.clone()]], &["+22@1 !22@2", "-22@1 +22@2 +23@2"]),
+            (9, &[&[wide.clone(), one.clone()]], &["+22@1 !1@4"]),
+            (0, &[&[one.clone()]], &["!22@1"]),
+        ] {
+            assert_eq!(history(max, generations), expect, "{max} {generations:?}");
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! Where bytes go out: the origin is found, dialled, told who the client is, and encrypted to.
+
+mod dead;
+mod dial;
+mod names;
+mod tls;
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+use bartizan_exchange::{DialError, Dialer, Dialled, Flow, OriginAddress};
+use bartizan_names::{Protocol, TunnelId};
+use bartizan_routes::{App, AppOrigin, DirectOrigin, OriginHost, OriginPort, Pools, ProxyProtocol};
+use bartizan_tls::ClientConfig;
+use bartizan_wire::proxy::{self, HeaderBytes, Hop};
+use tokio::io::{AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::counters::OriginFailure;
+use crate::limits::ORIGIN_TIME;
+use crate::relay::Origin;
+use crate::session::Session;
+use crate::worker::Worker;
+use dead::Dead;
+use names::Names;
+pub(crate) use tls::OriginTls;
+
+/// One worker's way out.
+pub(crate) struct Egress {
+    dialer: Arc<dyn Dialer>,
+    tls: OriginTls,
+    names: Names,
+    dead: Dead,
+}
+
+impl Egress {
+    pub(crate) fn new(dialer: Arc<dyn Dialer>, tls: OriginTls) -> Egress {
+        Egress { dialer, tls, names: Names::default(), dead: Dead::default() }
+    }
+
+    /// A connection to the session's origin, ready for the client's first byte.
+    pub(crate) async fn connect(&self, session: &Session, worker: &Worker) -> Result<Origin, OriginFailure> {
+        let config = worker.hold_config();
+        let connecting = async {
+            let mut link = self.dial(session, &config.value.pools).await?;
+            if let Some(header) = header_of(&session.app, &session.hop) {
+                link.say(&header).await?;
+            }
+            match self.tls.towards(session.app.tls)? {
+                Some(client) => link.encrypt(client, &session.app).await,
+                None => Ok(link.into_origin()),
+            }
+        };
+        tokio::time::timeout(config.value.limits.connect_time, connecting).await.unwrap_or(Err(OriginFailure::TimedOut))
+    }
+
+    async fn dial(&self, session: &Session, pools: &Pools) -> Result<Link, OriginFailure> {
+        let app = &session.app;
+        let port = |port| app.port_at_origin(port, session.local.port());
+        match &app.origin {
+            AppOrigin::Direct(origins) => {
+                let addresses = addresses_of(origins, port);
+                Ok(Link::Socket(self.first_of(addresses, pools).await?))
+            }
+            AppOrigin::Dns { name, kind, port: at, ttl_min } => {
+                let found = self.names.addresses(name, *kind, *ttl_min).await?;
+                let addresses = found.iter().map(|address| SocketAddr::new(*address, port(*at))).collect();
+                Ok(Link::Socket(dial::race(dial::order(without_loops(addresses, pools)?)).await?))
+            }
+            AppOrigin::Tunnel { tunnel, address, port: at } => {
+                let flow = flow(session, *tunnel, address.as_ref(), port(*at));
+                match self.dialer.connect(flow).await.map_err(failure_of)? {
+                    Dialled::Socket(stream) => Ok(Link::Socket(stream)),
+                    Dialled::Stream(stream) => Ok(Link::Stream(stream)),
+                }
+            }
+        }
+    }
+
+    /// The first origin that can be reached, in their order. Those that could not be reached a moment ago are tried
+    /// last.
+    async fn first_of(&self, addresses: Vec<SocketAddr>, pools: &Pools) -> Result<TcpStream, OriginFailure> {
+        let addresses = self.dead.last(without_loops(addresses, pools)?);
+        let mut failure = OriginFailure::Unreachable;
+        let mut left = addresses.len();
+        for address in addresses {
+            left -= 1;
+            // The last has all the time that there is.
+            let result = match left {
+                0 => dial::connect(address).await,
+                _ => tokio::time::timeout(ORIGIN_TIME, dial::connect(address))
+                    .await
+                    .unwrap_or(Err(OriginFailure::TimedOut)),
+            };
+            match result {
+                Ok(stream) => {
+                    self.dead.revive(address);
+                    return Ok(stream);
+                }
+                Err(reason) => {
+                    self.dead.bury(address);
+                    failure = reason;
+                }
+            }
+        }
+        Err(failure)
+    }
+}
+
+/// A connection to an origin before anything was said.
+enum Link {
+    Socket(TcpStream),
+    Stream(Box<dyn bartizan_exchange::Io>),
+}
+
+impl Link {
+    async fn say(&mut self, header: &[u8]) -> Result<(), OriginFailure> {
+        let io: &mut (dyn AsyncWrite + Unpin) = match self {
+            Link::Socket(stream) => stream,
+            Link::Stream(stream) => stream,
+        };
+        io.write_all(header).await.map_err(|_| OriginFailure::Reset)
+    }
+
+    async fn encrypt(self, client: &Arc<ClientConfig>, app: &App) -> Result<Origin, OriginFailure> {
+        let name = app.name.to_string();
+        let origin = match self {
+            Link::Socket(stream) => {
+                bartizan_tls::connect(client, &name, stream).await.map(|stream| Origin::Tls(Box::new(stream)))
+            }
+            Link::Stream(stream) => {
+                bartizan_tls::connect(client, &name, stream).await.map(|stream| Origin::TlsStream(Box::new(stream)))
+            }
+        };
+        origin.map_err(|error| {
+            tracing::debug!(app = %app.id, %error, "no TLS with the origin");
+            OriginFailure::Tls
+        })
+    }
+
+    fn into_origin(self) -> Origin {
+        match self {
+            Link::Socket(stream) => Origin::Plain(stream),
+            Link::Stream(stream) => Origin::Stream(stream),
+        }
+    }
+}
+
+/// What stands in front of the client's bytes. Versions 1 and 2 are for connections; the simple header is for datagrams.
+fn header_of(app: &App, hop: &Hop) -> Option<HeaderBytes> {
+    match app.proxy_protocol {
+        ProxyProtocol::V1 => Some(proxy::write_v1(hop)),
+        ProxyProtocol::V2 => Some(proxy::write_v2(hop, Protocol::Tcp)),
+        ProxyProtocol::Off | ProxyProtocol::Simple => None,
+    }
+}
+
+fn addresses_of(origins: &[DirectOrigin], port: impl Fn(OriginPort) -> u16) -> Vec<SocketAddr> {
+    origins.iter().map(|origin| SocketAddr::new(origin.address, port(origin.port))).collect()
+}
+
+/// Our own addresses are nobody's origin: a connection to them would come back to us, for ever.
+fn without_loops(addresses: Vec<SocketAddr>, pools: &Pools) -> Result<Vec<SocketAddr>, OriginFailure> {
+    let had_some = !addresses.is_empty();
+    let left: Vec<SocketAddr> = addresses.into_iter().filter(|address| !pools.contains(address.ip())).collect();
+    if left.is_empty() && had_some { Err(OriginFailure::Loop) } else { Ok(left) }
+}
+
+fn flow(session: &Session, tunnel: TunnelId, host: Option<&OriginHost>, port: u16) -> Flow {
+    let origin = match host {
+        Some(OriginHost::Address(address)) => OriginAddress::Socket(SocketAddr::new(*address, port)),
+        Some(OriginHost::Name(name)) => OriginAddress::Name(name.clone(), port),
+        None => OriginAddress::Socket(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port)),
+    };
+    Flow { tunnel, origin, client: session.hop.client, dialled: session.hop.dialled }
+}
+
+fn failure_of(error: DialError) -> OriginFailure {
+    tracing::debug!(%error, "no connection through the tunnel");
+    match error {
+        DialError::TimedOut => OriginFailure::TimedOut,
+        DialError::NotConnected | DialError::OriginUnreachable(_) | DialError::NoDatagrams | DialError::Broken(_) => {
+            OriginFailure::Tunnel
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! Origins that could not be reached a moment ago.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use crate::limits::{DEAD_MAX, DEAD_TIME};
+
+/// Whom not to try first. Forgetting costs an attempt, no more.
+#[derive(Default)]
+pub(super) struct Dead(RefCell<HashMap<SocketAddr, Instant>>);
+
+impl Dead {
+    /// The same addresses, those believed dead at the end.
+    pub(super) fn last(&self, addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
+        let dead = self.0.borrow();
+        if addresses.len() < 2 || dead.is_empty() {
+            return addresses;
+        }
+        let now = Instant::now();
+        let is_dead = |address: &SocketAddr| dead.get(address).is_some_and(|since| *since + DEAD_TIME > now);
+        let (last, mut first): (Vec<_>, Vec<_>) = addresses.into_iter().partition(is_dead);
+        first.extend(last);
+        first
+    }
+
+    pub(super) fn bury(&self, address: SocketAddr) {
+        let mut dead = self.0.borrow_mut();
+        if dead.len() >= DEAD_MAX {
+            let now = Instant::now();
+            dead.retain(|_, since| *since + DEAD_TIME > now);
+        }
+        if dead.len() < DEAD_MAX {
+            dead.insert(address, Instant::now());
+        }
+    }
+
+    pub(super) fn revive(&self, address: SocketAddr) {
+        let mut dead = self.0.borrow_mut();
+        if !dead.is_empty() {
+            dead.remove(&address);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_dead_are_last() {
+        let [one, two, three]: [SocketAddr; 3] = [1, 2, 3].map(|port| SocketAddr::from(([192, 0, 2, 1], port)));
+        let dead = Dead::default();
+        let order = || dead.last(vec![one, two, three]);
+        assert_eq!(order(), [one, two, three]);
+        dead.bury(one);
+        assert_eq!(order(), [two, three, one]);
+        dead.bury(two);
+        dead.bury(three);
+        assert_eq!(order(), [one, two, three]);
+        dead.revive(two);
+        assert_eq!(order(), [two, one, three]);
+        for port in 0..2_000 {
+            dead.bury(SocketAddr::from(([192, 0, 2, 2], port)));
+        }
+        assert_eq!(dead.0.borrow().len(), DEAD_MAX);
+    }
+}

@@ -1,0 +1,42 @@
+//! Where clients come in: the connection is accepted, and it becomes known who the client is.
+
+mod header;
+mod tcp;
+
+use bartizan_routes::App;
+use bartizan_tls::ServerStream;
+use tokio::net::TcpStream;
+
+pub(crate) use tcp::{At, accept};
+
+use crate::counters::EdgeEvent;
+use crate::worker::Worker;
+
+/// The TLS handshake. A client without a name gets the certificate of `only`, the one application there is.
+pub(crate) async fn shake_hands(
+    stream: TcpStream,
+    only: Option<&App>,
+    worker: &Worker,
+) -> Option<ServerStream<TcpStream>> {
+    let (certificates, time) = worker.with_config(|config| {
+        let mut certificates = config.certificates.clone();
+        if let Some(app) = only
+            && let Some(certificate) = config.certificates.find(&app.name.to_string())
+        {
+            certificates.set_default(certificate.clone());
+        }
+        (certificates, config.limits.handshake_time)
+    });
+    match tokio::time::timeout(time, worker.acceptor.accept(stream, &certificates)).await {
+        Ok(Ok(stream)) => Some(stream),
+        Ok(Err(error)) => {
+            worker.counters.event(EdgeEvent::HandshakeFailed);
+            tracing::trace!(%error, "handshake failed");
+            None
+        }
+        Err(_) => {
+            worker.counters.event(EdgeEvent::HandshakeFailed);
+            None
+        }
+    }
+}

@@ -1,0 +1,53 @@
+//! Every TCP and UDP port behind the edge.
+//!
+//! ```text
+//! TCP ──┐                                                             ┌── origin address (IPv4, IPv6, TLS)
+//!       ├─ ingress ─ pipeline: place → verdict → limits → (TLS) → name ─ egress ┤
+//! UDP ──┘                                                             └── tunnel (dyn Dialer)
+//! ```
+//! One current-thread runtime a worker, each with its own listeners; a connection stays on its thread. Nothing is read
+//! from a client before its verdict, and nothing that is carried is altered.
+//!
+//! Clients arrive in one of several ways ([`Tier`]): by a listener for each configured port, which this crate opens and
+//! closes as the configuration changes, or by sockets given from outside that receive for every port.
+//!
+//! PROXY protocol versions 1 and 2 and the simple header for datagrams (`bartizan_wire::proxy`), in both directions.
+//! Not here: what a challenge would show (it is a refusal), protocols above TCP and UDP, health checks.
+
+mod counters;
+mod doors;
+mod egress;
+mod ingress;
+mod ledger;
+mod limits;
+mod pipeline;
+mod plane;
+mod relay;
+mod session;
+mod sweep;
+mod worker;
+
+use bartizan_firewall::Firewall;
+use bartizan_names::Prefix;
+use bartizan_routes::{Apps, Pools};
+use bartizan_tls::Certificates;
+
+pub use counters::{AppTotals, EdgeEvent, Limit, OriginFailure, Totals};
+pub use doors::{Listening, Reason, TierName, Unheard};
+pub use limits::{Ceiling, Ceilings, LISTENERS_MAX, Limits};
+pub use plane::{AnyPort, AnyPortSockets, Plane, StartError, Tier, start};
+
+/// All that the plane is told. A new one is in force for the next connection, and looked up for those that are open.
+#[derive(Clone)]
+pub struct Config {
+    pub apps: Apps,
+    /// The addresses of this PoP for applications.
+    pub pools: Pools,
+    pub firewall: Firewall,
+    pub certificates: Certificates,
+    /// Peers that say whom they speak for, in a PROXY header, and must.
+    pub trusted: Vec<Prefix>,
+    pub limits: Limits,
+    /// Roots in PEM that origins under `strict` may be certified by, beside those of the system. Read once, at start.
+    pub origin_roots: Option<String>,
+}

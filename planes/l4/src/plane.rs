@@ -1,0 +1,265 @@
+//! Workers: their threads, what they accept on, their end.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{TcpListener, UdpSocket};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use bartizan_exchange::Dialer;
+use bartizan_live::Live;
+use bartizan_names::Protocol;
+use bartizan_tls::{Acceptor, TlsError};
+use tokio::sync::{mpsc, watch};
+use tokio::task::{AbortHandle, LocalSet};
+
+use crate::Config;
+use crate::counters::{Counters, Totals};
+use crate::doors::{Delivery, Doors, Listening, Place, TierName};
+use crate::egress::{Egress, OriginTls};
+use crate::ingress::{self, At};
+use crate::limits::RESOLVER_THREADS;
+use crate::sweep::sweep;
+use crate::worker::{Books, Worker};
+
+/// How clients reach the plane.
+pub enum Tier {
+    /// One listener for each configured address and port, of which there may be so many. Needs no privilege but for
+    /// ports below 1024.
+    Listeners { workers: usize, max: usize },
+    /// Sockets that receive for every port, a set for each worker.
+    AnyPort { how: AnyPort, sockets: Vec<AnyPortSockets> },
+}
+
+/// Who sends every port to one socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AnyPort {
+    SkLookup,
+    Tproxy,
+}
+
+/// One worker's sockets: normally one a family and protocol. They are bound already, and TCP listens.
+#[derive(Default)]
+pub struct AnyPortSockets {
+    pub tcp: Vec<TcpListener>,
+    pub udp: Vec<UdpSocket>,
+}
+
+/// Why the plane does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("a worker of the TCP and UDP edge cannot start")]
+    Worker(#[from] io::Error),
+    #[error("the extra roots for origins cannot be used")]
+    OriginRoots(#[source] TlsError),
+}
+
+/// The running plane. Dropped without [`Plane::drain`], it ends at once.
+pub struct Plane {
+    threads: Vec<JoinHandle<()>>,
+    counters: Counters,
+    listening: watch::Receiver<Arc<Listening>>,
+    /// None while serving, then the time that connections get.
+    end: watch::Sender<Option<Duration>>,
+}
+
+/// Starts to serve. When this returns, every port of the configuration in force accepts, or is told as unheard.
+pub fn start(live: &Live<Config>, dialer: Arc<dyn Dialer>, tier: Tier) -> Result<Plane, StartError> {
+    let origin_tls = OriginTls::load(live.snapshot().value.origin_roots.clone()).map_err(StartError::OriginRoots)?;
+    let counters = Counters::default();
+    let books = Books::new(Instant::now());
+    let acceptor = Acceptor::new(&[]);
+    let (end, _) = watch::channel(None);
+    let (name, sockets, max) = match tier {
+        Tier::Listeners { workers, max } => {
+            let none = (0..workers.max(1)).map(|_| AnyPortSockets::default()).collect();
+            (TierName::Listeners, none, max)
+        }
+        Tier::AnyPort { how: AnyPort::SkLookup, sockets } => (TierName::SkLookup, sockets, 0),
+        Tier::AnyPort { how: AnyPort::Tproxy, sockets } => (TierName::Tproxy, sockets, 0),
+    };
+    let open = sockets.first().map_or(0, |first| first.tcp.len() + first.udp.len());
+    let (heard, listening) =
+        watch::channel(Arc::new(Listening { tier: name, open, unheard: Vec::new(), unheard_total: 0 }));
+    let mut plane = Plane { threads: Vec::new(), counters: counters.clone(), listening, end };
+    let mut deliveries = Vec::new();
+    for (index, sockets) in sockets.into_iter().enumerate() {
+        let (delivery, delivered) = mpsc::unbounded_channel();
+        deliveries.push(delivery);
+        let seat = Seat {
+            index,
+            sockets,
+            delivered,
+            live: live.clone(),
+            counters: counters.clone(),
+            books: books.clone(),
+            acceptor: acceptor.clone(),
+            dialer: Arc::clone(&dialer),
+            origin_tls: origin_tls.clone(),
+            end: plane.end.subscribe(),
+        };
+        plane.threads.push(seat.start()?);
+    }
+    if name == TierName::Listeners {
+        let mut doors = Doors::new(live.clone(), counters, deliveries, max, heard);
+        doors.adjust();
+        plane.threads.push(keep_doors(doors, plane.end.subscribe())?);
+    }
+    Ok(plane)
+}
+
+impl Plane {
+    /// The counters of all workers together.
+    pub fn counters(&self) -> Totals {
+        self.counters.read()
+    }
+
+    /// What the plane hears, now and from now on.
+    pub fn listening(&self) -> watch::Receiver<Arc<Listening>> {
+        self.listening.clone()
+    }
+
+    /// Stops accepting, lets what is open finish for at most `grace`, and ends. Blocks until then.
+    pub fn drain(mut self, grace: Duration) {
+        self.end.send_replace(Some(grace));
+        for thread in self.threads.drain(..) {
+            // A worker that panicked has said so; the others still have to be waited for.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Plane {
+    fn drop(&mut self) {
+        // After `drain` there is nobody left to hear it.
+        self.end.send_replace(Some(Duration::ZERO));
+    }
+}
+
+/// Opening thousands of listeners takes tens of milliseconds, which no worker has.
+fn keep_doors(doors: Doors, mut end: watch::Receiver<Option<Duration>>) -> io::Result<JoinHandle<()>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+    std::thread::Builder::new().name("l4-doors".to_owned()).spawn(move || {
+        runtime.block_on(async {
+            tokio::select! {
+                () = doors.follow() => {}
+                _ = end.wait_for(Option::is_some) => {}
+            }
+        });
+    })
+}
+
+/// All that a worker's thread is given.
+struct Seat {
+    index: usize,
+    sockets: AnyPortSockets,
+    delivered: mpsc::UnboundedReceiver<Delivery>,
+    live: Live<Config>,
+    counters: Counters,
+    books: Books,
+    acceptor: Acceptor,
+    dialer: Arc<dyn Dialer>,
+    origin_tls: OriginTls,
+    end: watch::Receiver<Option<Duration>>,
+}
+
+impl Seat {
+    fn start(self) -> io::Result<JoinHandle<()>> {
+        for listener in &self.sockets.tcp {
+            bartizan_net::prepare_listener(listener)?;
+        }
+        for socket in &self.sockets.udp {
+            bartizan_net::prepare_any_port(socket)?;
+        }
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .max_blocking_threads(RESOLVER_THREADS)
+            .build()?;
+        std::thread::Builder::new().name(format!("l4-{}", self.index)).spawn(move || {
+            let local = LocalSet::new();
+            local.block_on(&runtime, self.run());
+            // What is still running is dropped here, with its connections. A resolver that hangs is not waited for.
+            drop(local);
+            runtime.shutdown_background();
+        })
+    }
+
+    async fn run(mut self) {
+        let worker = Rc::new(Worker::new(
+            self.live.reader(),
+            self.counters,
+            self.books,
+            self.acceptor,
+            Egress::new(self.dialer, self.origin_tls),
+        ));
+        let sweeper = tokio::task::spawn_local(sweep(Rc::clone(&worker), self.live.changes()));
+        let mut hearing = Hearing { worker: Rc::clone(&worker), open: HashMap::new(), any_port: Vec::new() };
+        self.sockets.tcp.into_iter().for_each(|listener| hearing.any_tcp(listener));
+        let grace = loop {
+            tokio::select! {
+                biased;
+                // An error means that the plane is gone, which is an end without grace.
+                ended = self.end.wait_for(Option::is_some) => {
+                    break ended.map_or(Duration::ZERO, |grace| grace.unwrap_or_default());
+                }
+                Some(delivery) = self.delivered.recv() => hearing.take(delivery),
+            }
+        };
+        drop(hearing);
+        // Flows have no end to wait for; connections have.
+        if tokio::time::timeout(grace, worker.connections.empty()).await.is_err() {
+            let left = worker.connections.inside();
+            tracing::info!(worker = self.index, left, "connections cut off at the end of the grace period");
+        }
+        sweeper.abort();
+    }
+}
+
+/// The tasks that accept. They end when this is dropped.
+struct Hearing {
+    worker: Rc<Worker>,
+    open: HashMap<Place, AbortHandle>,
+    any_port: Vec<AbortHandle>,
+}
+
+impl Hearing {
+    fn take(&mut self, delivery: Delivery) {
+        match delivery {
+            Delivery::Tcp(address, listener) => {
+                let Some(task) = self.accept(listener, At::Here(address)) else { return };
+                self.open.insert(Place { protocol: Protocol::Tcp, address }, task);
+            }
+            Delivery::Udp(..) => {}
+            Delivery::Close(place) => {
+                if let Some(task) = self.open.remove(&place) {
+                    task.abort();
+                }
+            }
+        }
+    }
+
+    fn any_tcp(&mut self, listener: TcpListener) {
+        self.any_port.extend(self.accept(listener, At::AnyPort));
+    }
+
+    fn accept(&self, listener: TcpListener, at: At) -> Option<AbortHandle> {
+        match tokio::net::TcpListener::from_std(listener) {
+            Ok(listener) => {
+                let accepting = ingress::accept(listener, at, Rc::clone(&self.worker));
+                Some(tokio::task::spawn_local(accepting).abort_handle())
+            }
+            Err(error) => {
+                tracing::error!(%error, "a listener of the TCP edge cannot be used");
+                None
+            }
+        }
+    }
+}
+
+impl Drop for Hearing {
+    fn drop(&mut self) {
+        self.open.values().chain(&self.any_port).for_each(AbortHandle::abort);
+    }
+}

@@ -1,0 +1,149 @@
+//! Bytes by way of the worker's buffer: all that TLS and tunnels can do, and the cheapest way for little.
+
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bartizan_exchange::Io;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::{Broken, Outcome, Stage, is_end, outcome_of};
+use crate::limits::TURN_BYTES;
+use crate::session::{Session, Way};
+use crate::worker::Worker;
+
+/// What a slow reader has left of what was read for him.
+pub(super) struct Rest {
+    bytes: Box<[u8]>,
+    written: usize,
+}
+
+impl Rest {
+    /// Writes what is taken; ready when nothing is left.
+    pub(super) fn poll_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        to: &mut (impl AsyncWrite + Unpin + ?Sized),
+    ) -> Poll<Result<(), Broken>> {
+        while self.written < self.bytes.len() {
+            let written = ready!(Pin::new(&mut *to).poll_write(cx, &self.bytes[self.written..]));
+            match written {
+                Ok(0) | Err(_) => return Poll::Ready(Err(Broken::To)),
+                Ok(written) => self.written += written,
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// One read, and one try to write it.
+pub(super) struct Copied {
+    /// Zero at the end.
+    pub(super) read: usize,
+    pub(super) rest: Option<Rest>,
+}
+
+/// Ready when something was read, or there is nothing more to read.
+// Hot: once for each burst of bytes. No allocation unless the reader is slow.
+pub(super) fn poll_copy(
+    cx: &mut Context<'_>,
+    from: &mut (impl AsyncRead + Unpin + ?Sized),
+    to: &mut (impl AsyncWrite + Unpin + ?Sized),
+    scratch: &RefCell<Box<[u8]>>,
+    most: usize,
+) -> Poll<Result<Copied, Broken>> {
+    let mut scratch = scratch.borrow_mut();
+    let most = most.min(scratch.len());
+    let mut buffer = ReadBuf::new(&mut scratch[..most]);
+    match ready!(Pin::new(from).poll_read(cx, &mut buffer)) {
+        Ok(()) => {}
+        Err(error) if is_end(&error) => {}
+        Err(_) => return Poll::Ready(Err(Broken::From)),
+    }
+    let bytes = buffer.filled();
+    if bytes.is_empty() {
+        return Poll::Ready(Ok(Copied { read: 0, rest: None }));
+    }
+    let written = match Pin::new(to).poll_write(cx, bytes) {
+        Poll::Pending => 0,
+        Poll::Ready(Ok(written)) if written > 0 => written,
+        Poll::Ready(_) => return Poll::Ready(Err(Broken::To)),
+    };
+    let rest = (written < bytes.len()).then(|| Rest { bytes: bytes[written..].into(), written: 0 });
+    Poll::Ready(Ok(Copied { read: bytes.len(), rest }))
+}
+
+pub(super) async fn relay(
+    client: &mut dyn Io,
+    origin: &mut dyn Io,
+    session: &Session,
+    worker: &Worker,
+    held_max: usize,
+) -> Outcome {
+    let (mut up, mut down) = (Direction::default(), Direction::default());
+    let traffic = &session.traffic;
+    poll_fn(|cx| {
+        if let Poll::Ready(end) = session.order.poll(cx) {
+            return Poll::Ready(Outcome::Ended(end));
+        }
+        let means = (&worker.scratch, held_max);
+        let upwards = up.poll(cx, client, origin, means, |bytes| traffic.took(Way::In, bytes));
+        let downwards = down.poll(cx, origin, client, means, |bytes| traffic.took(Way::Out, bytes));
+        outcome_of(upwards, downwards, traffic)
+    })
+    .await
+}
+
+/// One direction of a connection.
+#[derive(Default)]
+struct Direction {
+    rest: Option<Rest>,
+    stage: Stage,
+}
+
+impl Direction {
+    /// Moves what can be moved now; ready when the end has been handed on.
+    fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        from: &mut dyn Io,
+        to: &mut dyn Io,
+        (scratch, held_max): (&RefCell<Box<[u8]>>, usize),
+        took: impl Fn(usize),
+    ) -> Poll<Result<(), Broken>> {
+        let mut turn = 0;
+        loop {
+            if let Some(rest) = &mut self.rest {
+                ready!(rest.poll_write(cx, to))?;
+                self.rest = None;
+                took(0);
+            }
+            match self.stage {
+                Stage::Done => return Poll::Ready(Ok(())),
+                Stage::Ending => {
+                    // The other side may be gone already: an end is an end.
+                    let _ = ready!(Pin::new(&mut *to).poll_shutdown(cx));
+                    self.stage = Stage::Done;
+                }
+                Stage::Reading if turn >= TURN_BYTES => {
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
+                Stage::Reading => match poll_copy(cx, from, to, scratch, held_max)? {
+                    Poll::Ready(Copied { read: 0, .. }) => self.stage = Stage::Ending,
+                    Poll::Ready(Copied { read, rest }) => {
+                        took(read);
+                        turn += read;
+                        self.rest = rest;
+                    }
+                    Poll::Pending => {
+                        // What was written may still be in a TLS record that waits for company.
+                        let _ = Pin::new(to).poll_flush(cx).map_err(|_| Broken::To)?;
+                        return Poll::Pending;
+                    }
+                },
+            }
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! Socket to socket: the first bytes by a copy, which is cheap to begin, the rest by `splice`, which is cheap to go on
+//! with.
+//!
+//! While nothing moves a direction holds neither a buffer nor a pipe: both belong to the worker.
+
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bartizan_net::{Pipe, Pipes};
+use tokio::io::{AsyncWrite, Interest};
+use tokio::net::TcpStream;
+
+use super::copy::{Copied, Rest, poll_copy};
+use super::{Broken, Outcome, Stage, is_pause, outcome_of};
+use crate::limits::{SPLICE_AFTER_BYTES, TURN_BYTES};
+use crate::session::{Session, Way};
+use crate::worker::Worker;
+
+pub(super) async fn relay(
+    client: &mut TcpStream,
+    origin: &mut TcpStream,
+    session: &Session,
+    worker: &Worker,
+    held_max: usize,
+) -> Outcome {
+    let means = Means { scratch: &worker.scratch, pipes: &worker.pipes, held_max };
+    let (mut up, mut down) = (Direction::default(), Direction::default());
+    let traffic = &session.traffic;
+    poll_fn(|cx| {
+        if let Poll::Ready(end) = session.order.poll(cx) {
+            return Poll::Ready(Outcome::Ended(end));
+        }
+        let upwards = up.poll(cx, client, origin, &means, |bytes| traffic.took(Way::In, bytes));
+        let downwards = down.poll(cx, origin, client, &means, |bytes| traffic.took(Way::Out, bytes));
+        outcome_of(upwards, downwards, traffic)
+    })
+    .await
+}
+
+/// What a direction borrows from its worker while it moves bytes.
+struct Means<'w> {
+    scratch: &'w RefCell<Box<[u8]>>,
+    pipes: &'w Pipes,
+    held_max: usize,
+}
+
+/// One direction of a connection.
+#[derive(Default)]
+struct Direction {
+    held: Held,
+    taken: u64,
+    stage: Stage,
+}
+
+/// Where bytes are that were read and not yet written.
+#[derive(Default)]
+enum Held {
+    #[default]
+    Nothing,
+    Rest(Rest),
+    /// Perhaps an empty pipe, to be filled again at once.
+    Pipe(Pipe),
+}
+
+impl Direction {
+    /// Moves what can be moved now; ready when the end has been handed on.
+    fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        from: &mut TcpStream,
+        to: &mut TcpStream,
+        means: &Means<'_>,
+        took: impl Fn(usize),
+    ) -> Poll<Result<(), Broken>> {
+        let mut turn = 0;
+        loop {
+            ready!(self.poll_give(cx, to, &took))?;
+            match self.stage {
+                Stage::Done => return Poll::Ready(Ok(())),
+                Stage::Ending => {
+                    // The other side may be gone already: an end is an end.
+                    let _ = ready!(Pin::new(&mut *to).poll_shutdown(cx));
+                    self.stage = Stage::Done;
+                }
+                Stage::Reading if turn >= TURN_BYTES => {
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
+                Stage::Reading => match self.poll_take(cx, from, to, means)? {
+                    Poll::Ready(0) => {
+                        self.held = Held::Nothing;
+                        self.stage = Stage::Ending;
+                    }
+                    Poll::Ready(read) => {
+                        took(read);
+                        turn += read;
+                        self.taken += read as u64;
+                    }
+                    Poll::Pending => {
+                        // An empty pipe is of more use to others.
+                        self.held = Held::Nothing;
+                        return Poll::Pending;
+                    }
+                },
+            }
+        }
+    }
+
+    /// Writes what is held; ready when nothing is.
+    fn poll_give(
+        &mut self,
+        cx: &mut Context<'_>,
+        to: &mut TcpStream,
+        took: &impl Fn(usize),
+    ) -> Poll<Result<(), Broken>> {
+        match &mut self.held {
+            Held::Nothing => return Poll::Ready(Ok(())),
+            Held::Rest(rest) => {
+                ready!(rest.poll_write(cx, to))?;
+                self.held = Held::Nothing;
+            }
+            Held::Pipe(pipe) => {
+                while pipe.held() > 0 {
+                    ready!(to.poll_write_ready(cx)).map_err(|_| Broken::To)?;
+                    match to.try_io(Interest::WRITABLE, || pipe.drain(&*to)) {
+                        // It moves, though nothing new was read.
+                        Ok(_) => took(0),
+                        Err(error) if is_pause(&error) => {}
+                        Err(_) => return Poll::Ready(Err(Broken::To)),
+                    }
+                }
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Takes more when nothing is held. Zero is the end.
+    // Hot: once for each burst of bytes. No allocation unless the reader is slow.
+    fn poll_take(
+        &mut self,
+        cx: &mut Context<'_>,
+        from: &mut TcpStream,
+        to: &mut TcpStream,
+        means: &Means<'_>,
+    ) -> Poll<Result<usize, Broken>> {
+        if self.taken >= SPLICE_AFTER_BYTES
+            && matches!(self.held, Held::Nothing)
+            && let Some(pipe) = means.pipes.take()
+        {
+            self.held = Held::Pipe(pipe);
+        }
+        if let Held::Pipe(pipe) = &mut self.held {
+            loop {
+                ready!(from.poll_read_ready(cx)).map_err(|_| Broken::From)?;
+                match from.try_io(Interest::READABLE, || pipe.fill(&*from, means.held_max)) {
+                    Ok(read) => return Poll::Ready(Ok(read)),
+                    Err(error) if is_pause(&error) => {}
+                    Err(_) => return Poll::Ready(Err(Broken::From)),
+                }
+            }
+        }
+        let Copied { read, rest } = ready!(poll_copy(cx, from, to, means.scratch, means.held_max))?;
+        self.held = rest.map_or(Held::Nothing, Held::Rest);
+        Poll::Ready(Ok(read))
+    }
+}

@@ -1,0 +1,220 @@
+//! The connections that are open on one worker, so that they can be counted, looked over, and ended.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::future::{Future, poll_fn};
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use bartizan_names::AppId;
+use bartizan_routes::App;
+use bartizan_wire::proxy::Hop;
+
+use crate::counters::Tally;
+use crate::ledger::{Seat, SourceKey};
+
+/// Why a connection or flow is ended from outside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// An access rule says so.
+    Blocked,
+    /// Its application is no more.
+    Removed,
+    /// Nothing moved for too long.
+    Idle,
+    /// It made room for another.
+    Displaced,
+}
+
+/// Tells one task to end. It looks whenever it wakes, and is woken to look.
+#[derive(Default)]
+pub(crate) struct Order {
+    end: Cell<Option<End>>,
+    waker: RefCell<Option<Waker>>,
+}
+
+impl Order {
+    pub(crate) fn give(&self, end: End) {
+        if self.end.get().is_none() {
+            self.end.set(Some(end));
+            if let Some(waker) = self.waker.take() {
+                waker.wake();
+            }
+        }
+    }
+
+    pub(crate) fn poll(&self, cx: &Context<'_>) -> Poll<End> {
+        if let Some(end) = self.end.get() {
+            return Poll::Ready(end);
+        }
+        let mut waker = self.waker.borrow_mut();
+        if !waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+            *waker = Some(cx.waker().clone());
+        }
+        Poll::Pending
+    }
+
+    /// Does `work`, unless told to end first.
+    pub(crate) async fn unless_given<T>(&self, work: impl Future<Output = T>) -> Result<T, End> {
+        let mut work = pin!(work);
+        poll_fn(|cx| match self.poll(cx) {
+            Poll::Ready(end) => Poll::Ready(Err(end)),
+            Poll::Pending => work.as_mut().poll(cx).map(Ok),
+        })
+        .await
+    }
+}
+
+/// One open connection or flow of an application.
+pub(crate) struct Session {
+    pub(crate) app: Arc<App>,
+    /// Who the client is, and what it dialled.
+    pub(crate) hop: Hop,
+    /// The address and port of ours that it arrived at.
+    pub(crate) local: SocketAddr,
+    pub(crate) order: Order,
+    pub(crate) tally: Arc<Tally>,
+    pub(crate) traffic: Traffic,
+    opened: Instant,
+    _seats: Seats,
+}
+
+/// Its places in the ledgers.
+pub(crate) struct Seats {
+    pub(crate) _source: Seat<SourceKey>,
+    pub(crate) _app: Seat<AppId>,
+}
+
+/// What moved, and when the last of it did. Written by whoever moves bytes, counted by whoever sweeps.
+#[derive(Default)]
+pub(crate) struct Traffic {
+    bytes_in: Cell<u64>,
+    bytes_out: Cell<u64>,
+    moved: Cell<bool>,
+    half_closed: Cell<bool>,
+    /// When the sweep last saw it move.
+    active: Cell<Option<Instant>>,
+}
+
+/// Which way bytes go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// From the client.
+    In,
+    /// To the client.
+    Out,
+}
+
+impl Traffic {
+    /// So many bytes were taken from one side for the other; none if it only moves on what was taken before.
+    pub(crate) fn took(&self, way: Way, bytes: usize) {
+        let counter = match way {
+            Way::In => &self.bytes_in,
+            Way::Out => &self.bytes_out,
+        };
+        counter.set(counter.get() + bytes as u64);
+        self.moved.set(true);
+    }
+
+    /// One side has said that it will say no more.
+    pub(crate) fn half_close(&self) {
+        if !self.half_closed.replace(true) {
+            self.moved.set(true);
+        }
+    }
+}
+
+impl Session {
+    pub(crate) fn new(
+        app: Arc<App>,
+        hop: Hop,
+        local: SocketAddr,
+        tally: Arc<Tally>,
+        seats: Seats,
+        now: Instant,
+    ) -> Session {
+        tally.opened();
+        let traffic = Traffic { active: Cell::new(Some(now)), ..Traffic::default() };
+        Session { app, hop, local, order: Order::default(), tally, traffic, opened: now, _seats: seats }
+    }
+
+    /// Counts what moved since the last time.
+    fn report(&self) {
+        self.tally.moved(self.traffic.bytes_in.take(), self.traffic.bytes_out.take());
+    }
+
+    /// How long nothing has moved, as far as sweeps can tell.
+    fn idle(&self, now: Instant) -> Duration {
+        if self.traffic.moved.take() {
+            self.traffic.active.set(Some(now));
+        }
+        self.traffic.active.get().map_or(Duration::ZERO, |active| now.duration_since(active))
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.report();
+        self.tally.closed(self.opened.elapsed());
+    }
+}
+
+/// How long a session may be silent.
+#[derive(Clone, Copy)]
+pub(crate) struct Patience {
+    pub(crate) open: Duration,
+    pub(crate) half_closed: Duration,
+}
+
+/// All sessions of a worker.
+#[derive(Default)]
+pub(crate) struct Sessions {
+    open: RefCell<HashMap<u64, Rc<Session>>>,
+    next: Cell<u64>,
+}
+
+/// A session's place among them; it ends when this is dropped.
+pub(crate) struct Place<'s> {
+    pub(crate) session: Rc<Session>,
+    sessions: &'s Sessions,
+    number: u64,
+}
+
+impl Sessions {
+    pub(crate) fn add(&self, session: Session) -> Place<'_> {
+        let number = self.next.replace(self.next.get() + 1);
+        let session = Rc::new(session);
+        self.open.borrow_mut().insert(number, Rc::clone(&session));
+        Place { session, sessions: self, number }
+    }
+
+    /// Counts what moved, and ends those that were silent for too long.
+    pub(crate) fn sweep(&self, patience: Patience, now: Instant) {
+        for session in self.open.borrow().values() {
+            session.report();
+            let limit = if session.traffic.half_closed.get() { patience.half_closed } else { patience.open };
+            if session.idle(now) >= limit {
+                session.order.give(End::Idle);
+            }
+        }
+    }
+
+    /// Ends those for which `verdict` has a reason.
+    pub(crate) fn judge(&self, verdict: impl Fn(&Session) -> Option<End>) {
+        for session in self.open.borrow().values() {
+            if let Some(end) = verdict(session) {
+                session.order.give(end);
+            }
+        }
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.sessions.open.borrow_mut().remove(&self.number);
+    }
+}

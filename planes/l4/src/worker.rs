@@ -1,0 +1,155 @@
+//! What one worker has. Everything here stays on its thread, but for the ledgers and counters, which all share.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bartizan_live::{Generation, Reader};
+use bartizan_names::AppId;
+use bartizan_net::Pipes;
+use bartizan_tls::Acceptor;
+
+use crate::Config;
+use crate::counters::{Counters, Tally};
+use crate::egress::Egress;
+use crate::ledger::{Ledger, SourceKey};
+use crate::limits::{COPY_BYTES, COUNTED_MAX, Limits};
+use crate::session::Sessions;
+
+pub(crate) struct Worker {
+    config: RefCell<Reader<Config>>,
+    tallies: RefCell<HashMap<AppId, Arc<Tally>>>,
+    pub(crate) counters: Counters,
+    pub(crate) books: Books,
+    pub(crate) acceptor: Acceptor,
+    pub(crate) egress: Egress,
+    pub(crate) sessions: Sessions,
+    pub(crate) pipes: Pipes,
+    /// What is being copied, by whoever has its turn.
+    pub(crate) scratch: RefCell<Box<[u8]>>,
+    /// Connections, those included that no session was begun for yet.
+    pub(crate) connections: Rc<Crowd>,
+}
+
+/// The ledgers of all workers.
+#[derive(Clone)]
+pub(crate) struct Books {
+    pub(crate) connections: Pair,
+    pub(crate) flows: Pair,
+}
+
+#[derive(Clone)]
+pub(crate) struct Pair {
+    pub(crate) sources: Ledger<SourceKey>,
+    pub(crate) apps: Ledger<AppId>,
+}
+
+impl Books {
+    pub(crate) fn new(now: Instant) -> Books {
+        let pair = || Pair { sources: Ledger::new(COUNTED_MAX, now), apps: Ledger::new(COUNTED_MAX, now) };
+        Books { connections: pair(), flows: pair() }
+    }
+}
+
+impl Worker {
+    pub(crate) fn new(
+        config: Reader<Config>,
+        counters: Counters,
+        books: Books,
+        acceptor: Acceptor,
+        egress: Egress,
+    ) -> Worker {
+        Worker {
+            config: RefCell::new(config),
+            tallies: RefCell::default(),
+            counters,
+            books,
+            acceptor,
+            egress,
+            sessions: Sessions::default(),
+            pipes: Pipes::default(),
+            scratch: RefCell::new(vec![0; COPY_BYTES].into()),
+            connections: Rc::default(),
+        }
+    }
+
+    /// The configuration in force, for one decision.
+    pub(crate) fn with_config<T>(&self, decide: impl FnOnce(&Config) -> T) -> T {
+        decide(&self.config.borrow_mut().take().value)
+    }
+
+    /// The configuration in force, for longer.
+    pub(crate) fn hold_config(&self) -> Arc<Generation<Config>> {
+        self.config.borrow_mut().hold()
+    }
+
+    pub(crate) fn limits(&self) -> Limits {
+        self.with_config(|config| config.limits)
+    }
+
+    /// The numbers of an application.
+    pub(crate) fn tally(&self, app: AppId) -> Arc<Tally> {
+        Arc::clone(self.tallies.borrow_mut().entry(app).or_insert_with(|| self.counters.of(app)))
+    }
+
+    /// Lets go of the numbers of applications that are no more.
+    pub(crate) fn forget_tallies(&self, config: &Config) {
+        self.tallies.borrow_mut().retain(|app, _| config.apps.get(*app).is_some());
+    }
+}
+
+/// How many there are of something, and a way to wait for none.
+#[derive(Default)]
+pub(crate) struct Crowd {
+    inside: Cell<usize>,
+    left: tokio::sync::Notify,
+}
+
+/// A place among them, free again when dropped.
+pub(crate) struct Guest(Rc<Crowd>);
+
+impl Crowd {
+    pub(crate) fn enter(self: &Rc<Self>, most: usize) -> Option<Guest> {
+        if self.inside.get() >= most {
+            return None;
+        }
+        self.inside.set(self.inside.get() + 1);
+        Some(Guest(Rc::clone(self)))
+    }
+
+    pub(crate) fn inside(&self) -> usize {
+        self.inside.get()
+    }
+
+    pub(crate) async fn empty(&self) {
+        while self.inside.get() > 0 {
+            self.left.notified().await;
+        }
+    }
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        self.0.inside.set(self.0.inside.get() - 1);
+        self.0.left.notify_one();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn there_are_so_many_places() {
+        let crowd = Rc::new(Crowd::default());
+        let mut guests: Vec<Guest> = (0..3).map(|_| crowd.enter(3).unwrap()).collect();
+        assert!(crowd.enter(3).is_none());
+        guests.pop();
+        guests.push(crowd.enter(3).unwrap());
+        assert_eq!(crowd.inside(), 3);
+        drop(guests);
+        assert_eq!(crowd.inside(), 0);
+    }
+}

@@ -1,0 +1,78 @@
+//! Which ports accept, while applications come and go.
+
+use std::net::{TcpListener, TcpStream};
+use std::time::Duration;
+
+use bartizan_plane_l4::{Listening, Reason, TierName};
+
+use super::edge::{Edge, LISTENERS_MAX, Wish, app, dial, direct, echoed, ending, eventually, place, read_exactly};
+use super::origin::Origin;
+
+fn listening(edge: &Edge) -> Listening {
+    edge.plane().listening().borrow().as_ref().clone()
+}
+
+#[test]
+fn applications_come_and_go_and_others_stay() {
+    let origin = Origin::echo("hello");
+    let (one, two) = (app("one.test", direct(&[origin.address])), app("two.test", direct(&[origin.address])));
+    let edge = Edge::start(&Wish::new(&[&one]));
+    assert_eq!((listening(&edge).tier, listening(&edge).open), (TierName::Listeners, 1));
+    let mut kept = dial(place(&one));
+    assert_eq!(read_exactly(&mut kept, 5), "hello");
+    assert!(TcpStream::connect(place(&two)).is_err());
+
+    edge.publish(&Wish::new(&[&one, &two]));
+    eventually("the second listens", || listening(&edge).open == 2);
+    let mut other = dial(place(&two));
+    assert_eq!(read_exactly(&mut other, 5), "hello");
+    assert_eq!(echoed(&mut kept, "still here"), "still here");
+
+    edge.publish(&Wish::new(&[&one]));
+    eventually("the second is closed", || TcpStream::connect(place(&two)).is_err());
+    assert_eq!(ending(&mut other), "reset");
+    assert_eq!(echoed(&mut kept, "still here"), "still here");
+    assert_eq!(listening(&edge).unheard_total, 0);
+}
+
+#[test]
+fn ports_that_cannot_be_opened_are_told() {
+    let origin = Origin::echo("hello");
+    let (taken, free) = (app("one.test", direct(&[origin.address])), app("two.test", direct(&[origin.address])));
+    let mut wide = app("wide.test", direct(&[origin.address]));
+    wide.ports = 1..=65535;
+    let holder = TcpListener::bind(place(&taken)).unwrap();
+    let edge = Edge::start(&Wish::new(&[&taken, &free, &wide]));
+    let heard = listening(&edge);
+    assert_eq!((heard.open, heard.unheard_total), (1, 65_536));
+    let told: Vec<_> = heard.unheard.iter().map(|one| (one.app, one.address, one.reason.clone())).collect();
+    let first = std::net::SocketAddr::new(place(&wide).ip(), 1);
+    assert!(told.contains(&(taken.id, place(&taken), Reason::Taken)), "{told:?}");
+    assert!(told.contains(&(wide.id, first, Reason::TooMany { max: LISTENERS_MAX })), "{told:?}");
+    assert_eq!(read_exactly(&mut dial(place(&free)), 5), "hello");
+
+    // The next change tries again.
+    drop(holder);
+    edge.publish(&Wish::new(&[&taken, &free]));
+    eventually("both listen", || listening(&edge).open == 2);
+    assert_eq!(listening(&edge).unheard_total, 0);
+    assert_eq!(read_exactly(&mut dial(place(&taken)), 5), "hello");
+}
+
+#[test]
+fn draining_lets_connections_finish_and_takes_no_new_ones() {
+    let origin = Origin::echo("hello");
+    let one = app("one.test", direct(&[origin.address]));
+    let mut edge = Edge::start(&Wish::new(&[&one]));
+    let mut client = dial(place(&one));
+    assert_eq!(read_exactly(&mut client, 5), "hello");
+    let address = place(&one);
+    let finishing = std::thread::spawn(move || {
+        eventually("nobody listens", || TcpStream::connect(address).is_err());
+        let last = echoed(&mut client, "last word");
+        client.shutdown(std::net::Shutdown::Write).unwrap();
+        (last, ending(&mut client))
+    });
+    edge.drain(Duration::from_secs(30));
+    assert_eq!(finishing.join().unwrap(), ("last word".to_owned(), "end".to_owned()));
+}

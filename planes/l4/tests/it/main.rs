@@ -1,0 +1,7 @@
+//! The plane over real sockets of the loopback network: what clients see, and what reaches the origins.
+
+mod edge;
+mod listening;
+mod origin;
+mod refusals;
+mod tcp;

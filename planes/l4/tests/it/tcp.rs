@@ -1,0 +1,329 @@
+//! Connections, carried.
+
+use std::io::{Read, Write};
+use std::net::Shutdown;
+use std::time::Duration;
+
+use bartizan_names::TunnelId;
+use bartizan_plane_l4::OriginFailure;
+use bartizan_routes::{App, AppOrigin, OriginHost, OriginPort, ProxyProtocol};
+
+use super::edge::{Edge, Tunnels, Wish, app, dial, direct, echoed, ending, eventually, place, read_exactly};
+use super::origin::{Origin, nobody};
+
+#[test]
+fn a_server_may_speak_first_and_either_side_last() {
+    let (echo, last_word) = (Origin::echo("welcome "), Origin::last_word());
+    let (one, two) = (app("one.test", direct(&[echo.address])), app("two.test", direct(&[last_word.address])));
+    let edge = Edge::start(&Wish::new(&[&one, &two]));
+
+    let mut client = dial(place(&one));
+    assert_eq!(read_exactly(&mut client, 8), "welcome ");
+    assert_eq!(echoed(&mut client, "hello"), "hello");
+    client.shutdown(Shutdown::Write).unwrap();
+    assert_eq!(ending(&mut client), "end");
+
+    // An answer after the end of the question.
+    let mut client = dial(place(&two));
+    client.write_all(b"question").unwrap();
+    client.shutdown(Shutdown::Write).unwrap();
+    assert_eq!(ending(&mut client), "8:question");
+
+    eventually("closed", || edge.app(&one).closed == 1 && edge.app(&two).closed == 1);
+    let totals = edge.app(&one);
+    assert_eq!((totals.connects, totals.open, totals.bytes_in, totals.bytes_out), (1, 0, 5, 13));
+    let totals = edge.app(&two);
+    assert_eq!((totals.connects, totals.bytes_in, totals.bytes_out), (1, 8, 10));
+}
+
+/// A sum that depends on every byte and on their order (FNV-1a).
+fn digest(bytes: &[u8], sum: u64) -> u64 {
+    bytes.iter().fold(sum, |sum, byte| (sum ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3))
+}
+
+/// Bytes that repeat only after a long time.
+fn noise(block: usize, len: usize) -> Vec<u8> {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64.wrapping_mul(block as u64 + 1);
+    let step = |_| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state as u8
+    };
+    (0..len).map(step).collect()
+}
+
+const BLOCK: usize = 1 << 16;
+
+/// Sends that many blocks, then the end; gives their digest.
+fn send_blocks(stream: &mut (impl Write + ?Sized), count: usize) -> u64 {
+    (0..count).fold(0, |sum, block| {
+        let bytes = noise(block, BLOCK);
+        stream.write_all(&bytes).unwrap();
+        digest(&bytes, sum)
+    })
+}
+
+fn receive_all(stream: &mut (impl Read + ?Sized)) -> (usize, u64) {
+    let mut bytes = vec![0; BLOCK];
+    let (mut len, mut sum) = (0, 0);
+    while let read @ 1.. = stream.read(&mut bytes).unwrap() {
+        len += read;
+        sum = digest(&bytes[..read], sum);
+    }
+    (len, sum)
+}
+
+#[test]
+fn much_passes_unaltered_both_ways_at_once() {
+    // 64 MB from the client and 16 MB to it, at the same time: by copy first, then by splice.
+    let (results, received) = std::sync::mpsc::channel();
+    let origin = Origin::start(move |mut stream| {
+        let mut writer = stream.try_clone().unwrap();
+        let sending = std::thread::spawn(move || {
+            let sum = send_blocks(&mut writer, 256);
+            writer.shutdown(Shutdown::Write).unwrap();
+            sum
+        });
+        let got = receive_all(&mut stream);
+        results.send((got, sending.join().unwrap())).unwrap();
+    });
+    let one = app("one.test", direct(&[origin.address]));
+    let edge = Edge::start(&Wish::new(&[&one]));
+    let mut client = dial(place(&one));
+    let mut writer = client.try_clone().unwrap();
+    let sending = std::thread::spawn(move || {
+        let sum = send_blocks(&mut writer, 1_024);
+        writer.shutdown(Shutdown::Write).unwrap();
+        sum
+    });
+    let got = receive_all(&mut client);
+    let (at_origin, sent_by_origin) = received.recv().unwrap();
+    assert_eq!(at_origin, (1_024 * BLOCK, sending.join().unwrap()));
+    assert_eq!(got, (256 * BLOCK, sent_by_origin));
+    eventually("counted", || edge.app(&one).closed == 1);
+    let totals = edge.app(&one);
+    assert_eq!((totals.bytes_in, totals.bytes_out), (1_024 * BLOCK as u64, 256 * BLOCK as u64));
+}
+
+#[test]
+fn a_slow_reader_is_waited_for_and_gets_all() {
+    let origin = Origin::start(|mut stream| {
+        send_blocks(&mut stream, 512);
+    });
+    let mut wish = Wish::new(&[]);
+    let one = app("one.test", direct(&[origin.address]));
+    wish.apps.push(one.clone());
+    wish.limits.held_bytes = 10_000;
+    let edge = Edge::start(&wish);
+    let mut client = dial(place(&one));
+    // What the two sockets and the edge between them hold is far less than 32 MB.
+    let mut before = 0;
+    eventually("the edge stops reading", || {
+        let now = edge.app(&one).bytes_out;
+        std::mem::replace(&mut before, now) == now && now > 0 && now < 32 << 20
+    });
+    assert_eq!(receive_all(&mut client).0, 512 * BLOCK);
+}
+
+#[test]
+fn applications_on_one_port_are_told_apart_by_their_address() {
+    let (first, second) = (Origin::echo("first"), Origin::echo("other"));
+    let one = app("one.test", direct(&[first.address]));
+    let two = App { ports: one.ports.clone(), ..app("two.test", direct(&[second.address])) };
+    let _edge = Edge::start(&Wish::new(&[&one, &two]));
+    assert_eq!(read_exactly(&mut dial(place(&one)), 5), "first");
+    assert_eq!(read_exactly(&mut dial(place(&two)), 5), "other");
+    assert_eq!((first.accepted(), second.accepted()), (1, 1));
+}
+
+#[test]
+fn a_range_of_ports_leads_to_a_range_of_ports() {
+    // Neighbouring ports on which nobody listens yet.
+    let (low, high) = loop {
+        let low = Origin::echo("low ");
+        let next = std::net::SocketAddr::new(low.address.ip(), low.address.port().wrapping_add(1));
+        if let Ok(listener) = std::net::TcpListener::bind(next) {
+            break (low, listener);
+        }
+    };
+    std::thread::spawn(move || {
+        for stream in high.incoming() {
+            stream.unwrap().write_all(b"high").unwrap();
+        }
+    });
+    let origin =
+        bartizan_routes::DirectOrigin { address: low.address.ip(), port: OriginPort::From(low.address.port()) };
+    let mut one = app("one.test", AppOrigin::Direct(vec![origin]));
+    one.ports = 30_000..=30_001;
+    let _edge = Edge::start(&Wish::new(&[&one]));
+    let mut address = place(&one);
+    assert_eq!(read_exactly(&mut dial(address), 4), "low ");
+    address.set_port(30_001);
+    assert_eq!(read_exactly(&mut dial(address), 4), "high");
+}
+
+#[test]
+fn a_raw_origin_sees_who_the_client_is() {
+    let origin = Origin::last_word();
+    for (protocol, expect) in [
+        (ProxyProtocol::Off, "hello"),
+        (ProxyProtocol::Simple, "hello"),
+        (ProxyProtocol::V1, "PROXY TCP4 CLIENT DIALLED CLIENTPORT DIALLEDPORT\r\nhello"),
+    ] {
+        let one = App { proxy_protocol: protocol, ..app("one.test", direct(&[origin.address])) };
+        let _edge = Edge::start(&Wish::new(&[&one]));
+        let mut client = dial(place(&one));
+        client.write_all(b"hello").unwrap();
+        client.shutdown(Shutdown::Write).unwrap();
+        let (near, far) = (client.local_addr().unwrap(), place(&one));
+        let expect = expect
+            .replace("CLIENTPORT", &near.port().to_string())
+            .replace("DIALLEDPORT", &far.port().to_string())
+            .replace("CLIENT", &near.ip().to_string())
+            .replace("DIALLED", &far.ip().to_string());
+        assert_eq!(ending(&mut client), format!("{}:{expect}", expect.len()), "{protocol:?}");
+    }
+}
+
+#[test]
+fn version_2_is_read_back_as_it_was_meant() {
+    let (heads, head) = std::sync::mpsc::channel();
+    let origin = Origin::start(move |mut stream| {
+        let mut bytes = Vec::new();
+        stream.read_to_end(&mut bytes).unwrap();
+        heads.send(bytes).unwrap();
+    });
+    let one = App { proxy_protocol: ProxyProtocol::V2, ..app("one.test", direct(&[origin.address])) };
+    let _edge = Edge::start(&Wish::new(&[&one]));
+    let mut client = dial(place(&one));
+    client.write_all(b"hello").unwrap();
+    client.shutdown(Shutdown::Write).unwrap();
+    let bytes = head.recv().unwrap();
+    let header = bartizan_wire::proxy::read(&bytes).unwrap().unwrap();
+    let hop = header.hop.unwrap();
+    assert_eq!((hop.client, hop.dialled), (client.local_addr().unwrap(), place(&one)));
+    assert_eq!(&bytes[header.length..], b"hello");
+}
+
+#[test]
+fn a_trusted_peer_says_whom_it_speaks_for() {
+    let origin = Origin::last_word();
+    let one = App { proxy_protocol: ProxyProtocol::V1, ..app("one.test", direct(&[origin.address])) };
+    let mut wish = Wish::new(&[&one]);
+    wish.trusted = vec!["127.0.0.1/32"];
+    let edge = Edge::start(&wish);
+    let header = "PROXY TCP4 203.0.113.9 198.51.100.1 4711 22\r\n";
+    for (sent, expect) in [
+        (format!("{header}hello"), format!("{}:{header}hello", header.len() + 5)),
+        (header.to_owned(), format!("{}:{header}", header.len())),
+        ("hello".to_owned(), "reset".to_owned()),
+        ("PROXY TCP4 203.0.113.9 198.51.100.1 nonsense\r\n".to_owned(), "reset".to_owned()),
+        ("PROXY TCP4 203.0".to_owned(), "reset".to_owned()),
+    ] {
+        let mut client = dial(place(&one));
+        // In pieces, so that a header is not whole at first.
+        for piece in sent.as_bytes().chunks(7) {
+            if client.write_all(piece).is_err() {
+                break;
+            }
+        }
+        let _ = client.shutdown(Shutdown::Write);
+        assert_eq!(ending(&mut client), expect, "{sent:?}");
+    }
+    assert_eq!(edge.totals().events(bartizan_plane_l4::EdgeEvent::ProxyHeader), 3);
+}
+
+#[test]
+fn the_next_origin_is_tried_and_the_dead_one_passed_over() {
+    let (first, second) = (nobody(), Origin::echo("second"));
+    let one = app("one.test", direct(&[first, second.address]));
+    let edge = Edge::start(&Wish::new(&[&one]));
+    for _ in 0..3 {
+        assert_eq!(read_exactly(&mut dial(place(&one)), 6), "second");
+    }
+    let totals = edge.app(&one);
+    assert_eq!(OriginFailure::ALL.iter().map(|kind| totals.origin_failures(*kind)).sum::<u64>(), 0);
+}
+
+#[test]
+fn what_goes_wrong_at_the_origin_is_a_reset_and_a_number() {
+    let one = app("one.test", direct(&[nobody()]));
+    let pool = place(&one);
+    let two = app("two.test", direct(&[pool]));
+    let nameless = |kind| AppOrigin::Dns {
+        name: bartizan_names::Name::parse("nobody.invalid").unwrap(),
+        kind,
+        port: OriginPort::One(1),
+        ttl_min: Duration::from_secs(1),
+    };
+    let three = app("three.test", nameless(bartizan_routes::DnsKind::Any));
+    let tunnel = |host: Option<OriginHost>| AppOrigin::Tunnel {
+        tunnel: TunnelId::from_bytes([7; 16]),
+        address: host,
+        port: OriginPort::One(22),
+    };
+    let four = app("four.test", tunnel(None));
+    let resetting = Origin::start(|mut stream| {
+        // Closed with bytes unread, which is a reset.
+        let _ = stream.write_all(b"x");
+        let _ = stream.peek(&mut [0]);
+    });
+    let five = app("five.test", direct(&[resetting.address]));
+    let edge = Edge::start(&Wish::new(&[&one, &two, &three, &four, &five]));
+    for (app, kind) in [
+        (&one, OriginFailure::Refused),
+        (&two, OriginFailure::Loop),
+        (&three, OriginFailure::Unresolved),
+        (&four, OriginFailure::Tunnel),
+        (&five, OriginFailure::Reset),
+    ] {
+        let mut client = dial(place(app));
+        // Whoever writes to a connection that was reset hears of it then, and afterwards of its end.
+        let heard = client.write_all(b"hello").map_or("reset".to_owned(), |()| ending(&mut client));
+        assert_eq!(heard, "reset", "{kind:?}");
+        eventually("counted", || edge.app(app).closed == 1);
+        for other in OriginFailure::ALL {
+            assert_eq!(edge.app(app).origin_failures(*other), u64::from(*other == kind), "{} {kind:?}", app.name);
+        }
+    }
+}
+
+#[test]
+fn a_client_that_resets_is_a_reset_at_the_origin() {
+    let (ends, end) = std::sync::mpsc::channel();
+    let origin = Origin::start(move |mut stream| {
+        stream.write_all(b"welcome").unwrap();
+        ends.send(ending(&mut stream)).unwrap();
+    });
+    let one = app("one.test", direct(&[origin.address]));
+    let _edge = Edge::start(&Wish::new(&[&one]));
+    let client = dial(place(&one));
+    // Closed with bytes unread, which is a reset.
+    client.peek(&mut [0]).unwrap();
+    drop(client);
+    assert_eq!(end.recv().unwrap(), "reset");
+}
+
+#[test]
+fn what_lies_behind_a_tunnel_is_dialled_with_all_that_is_known() {
+    let origin = Origin::echo("tunnel");
+    for (host, expect) in [
+        (None, "127.0.0.1:22"),
+        (Some(OriginHost::Address("192.0.2.7".parse().unwrap())), "192.0.2.7:22"),
+        (Some(OriginHost::Name(bartizan_names::Name::parse("db.internal").unwrap())), "db.internal:22"),
+    ] {
+        let tunnel = TunnelId::from_bytes([7; 16]);
+        let one = app("one.test", AppOrigin::Tunnel { tunnel, address: host, port: OriginPort::One(22) });
+        let tunnels = Tunnels { behind: Some(origin.address), ..Tunnels::default() };
+        let edge = Edge::with_tunnels(&Wish::new(&[&one]), tunnels);
+        let mut client = dial(place(&one));
+        assert_eq!(read_exactly(&mut client, 6), "tunnel");
+        assert_eq!(echoed(&mut client, "hello"), "hello");
+        client.shutdown(Shutdown::Write).unwrap();
+        assert_eq!(ending(&mut client), "end");
+        let flows = edge.tunnels.flows.lock().unwrap();
+        assert_eq!((flows[0].origin.to_string().as_str(), flows[0].tunnel), (expect, tunnel));
+        assert_eq!((flows[0].client, flows[0].dialled), (client.local_addr().unwrap(), place(&one)));
+    }
+}
