@@ -120,7 +120,7 @@ impl AccessTarget {
     }
 
     /// An address is taken under either name of its kind: it says itself which it is.
-    fn from_text(target: &str, value: &str) -> Result<AccessTarget, AccessRuleError> {
+    pub fn from_text(target: &str, value: &str) -> Result<AccessTarget, AccessRuleError> {
         let refused = |expected| AccessRuleError::Value { value: value.to_owned(), expected };
         match target {
             "ip" | "ip6" => {

@@ -73,6 +73,8 @@ pub async fn run(up: Up, output: Output) -> anyhow::Result<()> {
         http: addresses.http.clone(),
         https: addresses.https.clone(),
         api: addresses.api.clone(),
+        pools: Vec::new(), // no addresses, so no applications
+        knows_networks: false,
         data: data.path().to_owned(),
         domain: domain.clone(),
         account: administrator.account_id,
@@ -90,6 +92,14 @@ pub async fn run(up: Up, output: Output) -> anyhow::Result<()> {
                 let planes = Arc::clone(&planes);
                 Arc::new(move || planes.metrics())
             },
+            // No rule is in force yet.
+            firewall: Arc::new(|_| bartizan_api::FirewallAnswer {
+                verdict: bartizan_api::Verdict::Allow,
+                rules: Vec::new(),
+                country: None,
+                asn: None,
+            }),
+            app_counters: Arc::new(|_| None),
             ready: ready_now,
             facts,
         },

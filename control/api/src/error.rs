@@ -4,7 +4,7 @@
 //! bare status. 409 occurs once, where the stock client waits for it: other clients would repeat the call.
 
 use axum::response::{IntoResponse, Response};
-use bartizan_model::{DataError, RecordError, SettingError, TunnelError, ZoneError};
+use bartizan_model::{AccessRuleError, DataError, RecordError, SettingError, TunnelError, ZoneError};
 use bartizan_publish::Refused;
 use bartizan_v4::{Code, ErrorSource, Failure, Problem};
 use http::StatusCode;
@@ -106,6 +106,11 @@ faults! {
     TunnelInUse = 400 1022 "Cannot delete tunnel because it has active connections";
     TunnelConfig = 400 1056 "Bad configuration";
     RouteInvalid = 400 1057 "Invalid route";
+
+    // IP access rules. Clients compare the texts.
+    RuleUnknown = 404 10001 "firewallaccessrules.api.not_found";
+    RuleInvalid = 400 10007 "firewallaccessrules.api.validation_error";
+    RuleExists = 400 10009 "firewallaccessrules.api.duplicate_of_existing";
 }
 
 impl Fault {
@@ -234,6 +239,13 @@ impl From<SettingError> for Error {
             SettingError::Unknown(_) => Fault::SettingUnknown.because(error),
             SettingError::Value { .. } => Fault::SettingValue.because(error).at("/value"),
         }
+    }
+}
+
+impl From<AccessRuleError> for Error {
+    fn from(error: AccessRuleError) -> Error {
+        let pointer = error.pointer();
+        Fault::RuleInvalid.because(error).at(pointer)
     }
 }
 

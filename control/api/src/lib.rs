@@ -13,12 +13,14 @@
 //! Not here: what is served from a change (`publish`, planes), and who is connected ([`presence`] is brought by `bin`).
 
 mod access;
+mod access_rules;
 mod accounts;
 mod bootstrap;
 mod dns_records;
 mod edge;
 mod error;
 mod extract;
+mod firewall;
 mod hex;
 mod ips;
 mod objects;
@@ -32,6 +34,7 @@ mod reply;
 mod router;
 mod serve;
 mod settings;
+mod spectrum;
 mod state;
 mod tunnel_routes;
 mod tunnels;
@@ -41,10 +44,12 @@ mod zones;
 pub use bootstrap::{Administrator, BootstrapError, DefaultZone, FILE as ADMIN_FILE, Preset, bootstrap};
 pub use error::{Error, Fault};
 pub use extract::BODY_MAX;
+pub use firewall::{FirewallAnswer, FirewallQuestion, Verdict};
 pub use permission::Permission;
 pub use presence::{Command, Presence};
 pub use router::router;
 pub use serve::{Peer, serve};
+pub use spectrum::AppCounters;
 pub use state::{Dependencies, Facts};
 
 use state::Api;

@@ -10,12 +10,14 @@ use std::ops::Deref;
 
 use bartizan_certs::Certs;
 use bartizan_model::Record;
-use bartizan_names::{AccountId, Name, RecordId, Timestamp, TunnelId, UserId, ZoneId, ZoneName};
+use bartizan_names::{AccountId, Name, RecordId, RuleId, Timestamp, TunnelId, UserId, ZoneId, ZoneName};
 use bartizan_store::{
-    Entry, Guard, Key, Kind, Op, Prefix, ReadError, RecordQuery, Snapshot, TunnelQuery, Value, ZoneQuery,
+    AccessRuleQuery, Entry, Guard, Key, Kind, Op, Prefix, ReadError, RecordQuery, RuleScope, Snapshot, TunnelQuery,
+    Value, ZoneQuery,
 };
 use bartizan_v4::{
-    Account, AccountRef, StoredSettings, StoredToken, StoredTunnel, StoredUser, TunnelConfiguration, Zone,
+    Account, AccountRef, StoredAccessRule, StoredRuleScope, StoredSettings, StoredToken, StoredTunnel, StoredUser,
+    TunnelConfiguration, Zone,
 };
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -138,6 +140,22 @@ impl View {
 
     pub(crate) fn tunnel_configuration(&self, id: TunnelId) -> Result<Option<TunnelConfiguration>, Error> {
         self.find(&Key::tunnel_config(id))
+    }
+
+    /// A rule of whatever scope.
+    pub(crate) fn access_rule(&self, id: RuleId) -> Result<Option<StoredAccessRule>, Error> {
+        self.find(&Key::access_rule(id))
+    }
+
+    pub(crate) fn access_rules(&self, query: &AccessRuleQuery) -> Result<(Vec<StoredAccessRule>, u64), Error> {
+        let page = self.0.access_rules(query)?;
+        Ok((documents(&page.items)?, page.total))
+    }
+
+    /// The keys of up to `limit` rules of a zone.
+    pub(crate) fn access_rule_keys(&self, zone: ZoneId, limit: u32) -> Result<Vec<Key>, Error> {
+        let query = AccessRuleQuery { per_page: limit, ..AccessRuleQuery::all(RuleScope::Zone(zone)) };
+        Ok(self.0.access_rules(&query)?.items.into_iter().map(|entry| entry.key).collect())
     }
 }
 
@@ -327,6 +345,17 @@ impl Change {
 
     pub(crate) fn delete_tunnel_configuration(&mut self, id: TunnelId) -> Result<(), Error> {
         self.delete(Key::tunnel_config(id))
+    }
+
+    pub(crate) fn put_access_rule(&mut self, rule: &StoredAccessRule) -> Result<(), Error> {
+        if let StoredRuleScope::Zone(zone) = rule.scope {
+            self.guards.push(Guard::Exists(Key::zone(zone)));
+        }
+        self.put(Key::access_rule(rule.id), rule)
+    }
+
+    pub(crate) fn delete_access_rule(&mut self, id: RuleId) -> Result<(), Error> {
+        self.delete(Key::access_rule(id))
     }
 }
 

@@ -3,9 +3,13 @@
 /// A permission, under the public name of its group and in the old spelling of `zone.permissions`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Permission {
+    AccountFirewallRead,
+    AccountFirewallWrite,
     AccountSettingsRead,
     DnsRead,
     DnsWrite,
+    FirewallRead,
+    FirewallWrite,
     MembershipsRead,
     TunnelRead,
     TunnelWrite,
@@ -17,10 +21,14 @@ pub enum Permission {
 }
 
 impl Permission {
-    pub const ALL: [Permission; 11] = [
+    pub const ALL: [Permission; 15] = [
+        Permission::AccountFirewallRead,
+        Permission::AccountFirewallWrite,
         Permission::AccountSettingsRead,
         Permission::DnsRead,
         Permission::DnsWrite,
+        Permission::FirewallRead,
+        Permission::FirewallWrite,
         Permission::MembershipsRead,
         Permission::TunnelRead,
         Permission::TunnelWrite,
@@ -34,9 +42,13 @@ impl Permission {
     /// The permission group's name.
     pub const fn group(self) -> &'static str {
         match self {
+            Permission::AccountFirewallRead => "Account Firewall Access Rules Read",
+            Permission::AccountFirewallWrite => "Account Firewall Access Rules Write",
             Permission::AccountSettingsRead => "Account Settings Read",
             Permission::DnsRead => "DNS Read",
             Permission::DnsWrite => "DNS Write",
+            Permission::FirewallRead => "Firewall Services Read",
+            Permission::FirewallWrite => "Firewall Services Write",
             Permission::MembershipsRead => "Memberships Read",
             Permission::TunnelRead => "Cloudflare Tunnel Read",
             Permission::TunnelWrite => "Cloudflare Tunnel Write",
@@ -53,6 +65,8 @@ impl Permission {
         match self {
             Permission::DnsRead => Some("#dns_records:read"),
             Permission::DnsWrite => Some("#dns_records:edit"),
+            Permission::FirewallRead => Some("#waf:read"),
+            Permission::FirewallWrite => Some("#waf:edit"),
             Permission::ZoneRead => Some("#zone:read"),
             Permission::ZoneWrite => Some("#zone:edit"),
             Permission::ZoneSettingsRead => Some("#zone_settings:read"),

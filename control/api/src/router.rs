@@ -16,7 +16,10 @@ use utoipa_axum::router::OpenApiRouter;
 use crate::error::{Error, Fault};
 use crate::path::{self, BASE};
 use crate::state::{Api, Dependencies};
-use crate::{accounts, dns_records, edge, ips, openapi, page, probes, settings, tunnel_routes, tunnels, user, zones};
+use crate::{
+    access_rules, accounts, dns_records, edge, ips, openapi, page, probes, settings, tunnel_routes, tunnels, user,
+    zones,
+};
 
 /// The whole API as a service, for [`crate::serve()`] and for tests.
 pub fn router(given: Dependencies) -> Router {
@@ -52,6 +55,7 @@ fn dialect(api: &Api) -> OpenApiRouter<Api> {
         .merge(ips::routes())
         .merge(tunnels::routes(api))
         .merge(tunnel_routes::routes(api))
+        .merge(access_rules::routes(api))
         .merge(edge::routes(api))
 }
 

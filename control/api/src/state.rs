@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use bartizan_certs::Certs;
-use bartizan_names::{AccountId, Name, Timestamp, TunnelId, ZoneId, ZoneName};
+use bartizan_names::{AccountId, AppId, Name, Prefix as Addresses, Timestamp, TunnelId, ZoneId, ZoneName};
 use bartizan_seal::{self as seal, TokenHash};
 use bartizan_store::{ChangeSet, CommitError, Key, Meta, Op, Prefix, Store};
 use bartizan_v4::StoredTunnel;
@@ -17,9 +17,11 @@ use tokio::sync::{mpsc, watch};
 
 use crate::access::{Caller, Credentials};
 use crate::error::{Error, Fault};
+use crate::firewall::{FirewallAnswer, FirewallQuestion};
 use crate::hex::hex;
 use crate::objects::{Change, View};
 use crate::presence::{Command, Presence};
+use crate::spectrum::AppCounters;
 
 /// How often a change that lost a race is tried again before the client is asked to.
 const TRIES_MAX: usize = 16;
@@ -40,6 +42,10 @@ pub struct Facts {
     pub http: Vec<SocketAddr>,
     pub https: Vec<SocketAddr>,
     pub api: Vec<SocketAddr>,
+    /// The addresses that applications get; without any there can be none.
+    pub pools: Vec<Addresses>,
+    /// Whether the edge can tell which network an address belongs to.
+    pub knows_networks: bool,
     pub data: PathBuf,
     /// The default zone.
     pub domain: ZoneName,
@@ -56,6 +62,10 @@ pub struct Dependencies {
     pub commands: mpsc::Sender<Command>,
     /// OpenMetrics text of all planes.
     pub metrics: Arc<dyn Fn() -> String + Send + Sync>,
+    /// What the firewall in force makes of an address.
+    pub firewall: Arc<dyn Fn(FirewallQuestion) -> FirewallAnswer + Send + Sync>,
+    /// What an application did since the edge started; none if it is not served here.
+    pub app_counters: Arc<dyn Fn(AppId) -> Option<AppCounters> + Send + Sync>,
     /// Whether the first configuration is in force.
     pub ready: watch::Receiver<bool>,
     pub facts: Facts,
@@ -225,7 +235,7 @@ fn delete_zone(store: &Store, certs: &Certs, caller: &Caller, id: ZoneId) -> Res
         change.ops.extend(keys.into_iter().map(|key| Op::Del { key }));
         Ok(())
     })?;
-    // Records need their zone to be there, so none can be added any more: this ends.
+    // What is in a zone needs it to be there, so nothing can be added any more: this ends.
     loop {
         let keys = contents(&View(store.read()?), id)?;
         if keys.is_empty() {
@@ -237,16 +247,17 @@ fn delete_zone(store: &Store, certs: &Certs, caller: &Caller, id: ZoneId) -> Res
     }
 }
 
-/// Some records and owner names of a zone.
+/// Some records, owner names and access rules of a zone.
 fn contents(view: &View, zone: ZoneId) -> Result<Vec<Key>, Error> {
-    let mut keys = view.keys(&Prefix::records(zone), PIECE_MAX)?;
-    keys.extend(view.keys(&Prefix::names(zone), PIECE_MAX)?);
+    let mut keys = view.keys(&Prefix::records(zone), PIECE_MAX as usize)?;
+    keys.extend(view.keys(&Prefix::names(zone), PIECE_MAX as usize)?);
+    keys.extend(view.access_rule_keys(zone, PIECE_MAX)?);
     Ok(keys)
 }
 
-/// Records, and owner names, that are deleted in one revision. Well below what the store takes, so that others get their
-/// turn between.
-const PIECE_MAX: usize = 5_000;
+/// Records, owner names, and access rules, that are deleted in one revision. Well below what the store takes, so that
+/// others get their turn between.
+const PIECE_MAX: u32 = 5_000;
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Error> + Send + 'static) -> Result<T, Error> {
     tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(Error::internal(&error)))

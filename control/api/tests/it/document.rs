@@ -44,6 +44,8 @@ fn every_operation_is_served_and_says_what_it_needs() {
             .replace("{account_id}", &edge.account())
             .replace("{tunnel_id}", "00000000-0000-4000-8000-000000000000")
             .replace("{dns_record_id}", &"0".repeat(32))
+            .replace("{rule_id}", &"0".repeat(32))
+            .replace("{app_id}", &"0".repeat(32))
             .replace("{setting_id}", "ssl");
         assert!(!concrete.contains('{'), "{concrete}");
         // Without credentials: a route that is guarded says so, and an unknown one would be 7003 or 10405.

@@ -7,7 +7,10 @@ use std::time::SystemTime;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
-use bartizan_api::{Administrator, Command, Dependencies, Facts, Peer, Presence, Preset, bootstrap, router};
+use bartizan_api::{
+    Administrator, AppCounters, Command, Dependencies, Facts, FirewallAnswer, Peer, Presence, Preset, Verdict,
+    bootstrap, router,
+};
 use bartizan_certs::{Ca, Certs};
 use bartizan_model::Zone;
 use bartizan_names::Name;
@@ -100,6 +103,8 @@ impl Edge {
             http: socket("127.0.0.1:8080"),
             https: socket("127.0.0.1:8443"),
             api: socket("127.0.0.1:8787"),
+            pools: vec!["127.77.0.0/24".parse().unwrap()],
+            knows_networks: false,
             data: directory.path().to_owned(),
             domain,
             account: administrator.account_id,
@@ -114,6 +119,13 @@ impl Edge {
             presence: presence_seen,
             commands: command,
             metrics: Arc::new(|| "# EOF\n".to_owned()),
+            firewall: Arc::new(|_| FirewallAnswer {
+                verdict: Verdict::Allow,
+                rules: Vec::new(),
+                country: None,
+                asn: None,
+            }),
+            app_counters: Arc::new(|_| Some(AppCounters::default())),
             ready: ready_seen,
             facts,
         };
