@@ -22,7 +22,11 @@ pub(crate) fn run(words: &[&str]) -> Result<()> {
     }
     let changes = options.one("--changes", 200)?;
     let binaries = edge::build(&["bartizan"])?;
-    let mut rows = Vec::new();
+    println!("{changes} changes, one after the other, milliseconds");
+    println!(
+        "{:>9} {:>9} {:>9} {:>9} {:>9} {:>11} {:>11} {:>10} {:>11}",
+        "names", "p50", "p90", "p99", "most", "API p50", "API p99", "start s", "memory MB"
+    );
     for names in sizes {
         // Kept from run to run: filling a zone of a million records one by one takes minutes.
         let data = process::target().join("bench").join(format!("publish-{names}"));
@@ -31,14 +35,8 @@ pub(crate) fn run(words: &[&str]) -> Result<()> {
         let started = start.elapsed();
         let zone = edge.fill(names)?;
         let mut sample = measure(&edge, &zone, names, changes)?;
-        rows.push(sample.row(names, started, process_cpu::memory(edge.process())?));
+        println!("{}", sample.row(names, started, process_cpu::memory(edge.process())?));
     }
-    println!("{changes} changes, one after the other, milliseconds");
-    println!(
-        "{:>9} {:>9} {:>9} {:>9} {:>9} {:>11} {:>11} {:>10} {:>11}",
-        "names", "p50", "p90", "p99", "most", "API p50", "API p99", "start s", "memory MB"
-    );
-    rows.iter().for_each(|row| println!("{row}"));
     Ok(())
 }
 
