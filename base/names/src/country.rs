@@ -31,6 +31,11 @@ impl CountryCode {
         known.then_some(code).ok_or(CountryCodeError)
     }
 
+    /// Both letters, upper case.
+    pub const fn letters(self) -> [u8; 2] {
+        self.0
+    }
+
     pub fn as_str(&self) -> &str {
         std::str::from_utf8(&self.0).unwrap_or_default()
     }

@@ -1,0 +1,150 @@
+//! All rules in force, and changes of them.
+
+use std::sync::Arc;
+
+use bartizan_names::{RuleId, ZoneId};
+
+use crate::leaf::{Marks, Written};
+use crate::places::{Place, Places, ZoneStart, zone_start};
+use crate::rule::{Rule, Source, Target, Verdict};
+use crate::scope::{Found, Scope};
+use crate::shards::Shards;
+
+/// All rules in force. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Firewall(Arc<Rules>);
+
+#[derive(Clone, Debug)]
+struct Rules {
+    everywhere: Scope,
+    /// Zones with rules of their own, each part ascending by id.
+    zones: Shards<ZoneRules>,
+    places: Places,
+}
+
+#[derive(Clone, Debug)]
+struct ZoneRules {
+    zone: ZoneId,
+    rules: Scope,
+}
+
+impl Firewall {
+    /// Everybody may connect.
+    pub fn empty() -> Firewall {
+        Firewall(Arc::new(Rules { everywhere: Scope::empty(), zones: Shards::empty(), places: Places::empty() }))
+    }
+
+    /// Begins a change. Nothing of it is seen before [`Edit::finish`], and never in `self`.
+    pub fn edit(&self) -> Edit {
+        Edit { rules: Rules::clone(&self.0) }
+    }
+
+    /// What is to be done with who connects to something of this zone.
+    // Hot: once a connection, request or flow. No allocation.
+    pub fn decide(&self, zone: ZoneId, source: &Source) -> Verdict {
+        let mut deciding: Option<Found<'_>> = None;
+        self.0.visit(zone, source, |found| {
+            deciding = Some(deciding.map_or(found, |other| other.stronger(found)));
+        });
+        deciding.map_or(Verdict::Allow(None), |found| found.marks().mode().verdict(found.id()))
+    }
+
+    /// All rules that match, the deciding one first. The order: strongest mode; most specific target (an address or a
+    /// longer prefix, a shorter one, network, country); narrowest level (zone, account, user); smaller id.
+    pub fn explain(&self, zone: ZoneId, source: &Source) -> Vec<Rule> {
+        let mut all = Vec::new();
+        self.0.visit(zone, source, |found| all.push(found));
+        all.sort_unstable_by(|one, other| other.full_rank().cmp(&one.full_rank()));
+        all.iter().map(|found| found.rule(source)).collect()
+    }
+
+    /// Rules in force.
+    pub fn len(&self) -> usize {
+        self.0.places.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl Default for Firewall {
+    fn default() -> Firewall {
+        Firewall::empty()
+    }
+}
+
+impl Rules {
+    fn visit<'r>(&'r self, zone: ZoneId, source: &Source, mut found: impl FnMut(Found<'r>)) {
+        self.everywhere.visit(None, source, &mut found);
+        let start = zone_start(Some(zone));
+        let part = self.zones.part([start[0], start[1]]);
+        if let Ok(at) = part.binary_search_by_key(&zone, |rules| rules.zone) {
+            part[at].rules.visit(Some(zone), source, found);
+        }
+    }
+}
+
+/// A change in the making.
+pub struct Edit {
+    rules: Rules,
+}
+
+impl Edit {
+    /// Puts a rule in force, in place of the one with the same id.
+    pub fn put(&mut self, rule: &Rule) {
+        self.remove(rule.id);
+        let place = Place::of(&rule.target);
+        let written = if matches!(rule.target, Target::Ip(_)) { Written::Address } else { Written::Prefix };
+        let marks = Marks::new(rule.mode, rule.level, written);
+        let scope = match rule.zone {
+            None => &mut self.rules.everywhere,
+            Some(zone) => self.scope_of(zone),
+        };
+        scope.put(place, marks, rule.id);
+        self.rules.places.put(rule.id, zone_start(rule.zone), place);
+    }
+
+    /// Forgets a rule, if it is there.
+    pub fn remove(&mut self, id: RuleId) {
+        let candidates: Vec<(ZoneStart, Place)> = self.rules.places.candidates(id).collect();
+        for (zone, place) in candidates {
+            if self.remove_from(zone, place, id) {
+                self.rules.places.remove(id, zone, place);
+                return;
+            }
+        }
+    }
+
+    pub fn finish(self) -> Firewall {
+        Firewall(Arc::new(self.rules))
+    }
+
+    /// The rules of a zone, which may have none yet.
+    fn scope_of(&mut self, zone: ZoneId) -> &mut Scope {
+        let start = zone_start(Some(zone));
+        let part = self.rules.zones.part_mut([start[0], start[1]]);
+        let at = part.binary_search_by_key(&zone, |rules| rules.zone).unwrap_or_else(|at| {
+            part.insert(at, ZoneRules { zone, rules: Scope::empty() });
+            at
+        });
+        &mut part[at].rules
+    }
+
+    /// Takes the rule out of the scopes whose zone may begin so; whether it was in one.
+    fn remove_from(&mut self, start: ZoneStart, place: Place, id: RuleId) -> bool {
+        if start == ZoneStart::default() && self.rules.everywhere.remove(place, id).is_some() {
+            return true;
+        }
+        let part = self.rules.zones.part_mut([start[0], start[1]]);
+        for at in 0..part.len() {
+            if zone_start(Some(part[at].zone)) == start && part[at].rules.remove(place, id).is_some() {
+                if part[at].rules.is_empty() {
+                    part.remove(at);
+                }
+                return true;
+            }
+        }
+        false
+    }
+}

@@ -1,0 +1,240 @@
+//! A handful of entries in one allocation, in columns, so that a search reads few cache lines.
+//!
+//! ```text
+//! ┌─────────┬──────────┬─────────┬───────┬───────┐
+//! │ keys    │ lengths  │ marks   │ steps │ ids   │      entries ascend by key, then length
+//! └─────────┴──────────┴─────────┴───────┴───────┘
+//! ```
+//! Prefixes nest. The entry in front of an address (the last whose key is no greater) either covers it, or some entry that
+//! encloses that one does; so each entry has a *step*: how many places back its nearest encloser lies, 0 if none does.
+
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use bartizan_names::RuleId;
+
+use crate::bits::Bits;
+use crate::rule::{Level, Mode};
+
+/// Octets of an entry besides its key: length, marks, step, id.
+const FIXED: usize = 3 + ID;
+
+const ID: usize = 16;
+
+/// A step that is longer ends here, on a sibling inside the same encloser, from where the walk goes on.
+const STEP_MAX: usize = u8::MAX as usize;
+
+/// What a rule says, in one octet: mode, level, and whether its target was written as an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Marks(u8);
+
+const MODES: [Mode; 5] = [Mode::Block, Mode::Challenge, Mode::JsChallenge, Mode::ManagedChallenge, Mode::Whitelist];
+const LEVELS: [Level; 3] = [Level::User, Level::Account, Level::Zone];
+
+/// How a target was written, where two ways mean the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Written {
+    Address,
+    Prefix,
+}
+
+impl Marks {
+    pub(crate) fn new(mode: Mode, level: Level, written: Written) -> Marks {
+        Marks(mode as u8 | (level as u8) << 3 | (written as u8) << 5)
+    }
+
+    pub(crate) fn mode(self) -> Mode {
+        MODES.get(usize::from(self.0 & 7)).copied().unwrap_or(Mode::Block)
+    }
+
+    pub(crate) fn level(self) -> Level {
+        LEVELS.get(usize::from(self.0 >> 3 & 3)).copied().unwrap_or(Level::User)
+    }
+
+    pub(crate) fn written(self) -> Written {
+        if self.0 >> 5 == Written::Address as u8 { Written::Address } else { Written::Prefix }
+    }
+}
+
+/// One rule in a tree: the first `length` bits of `key`, the rest of which are zero.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Entry<K> {
+    pub(crate) key: K,
+    pub(crate) length: u8,
+    pub(crate) marks: Marks,
+    pub(crate) id: RuleId,
+}
+
+impl<K: Bits> Entry<K> {
+    fn order(&self) -> (K, u8, RuleId) {
+        (self.key, self.length, self.id)
+    }
+
+    pub(crate) fn covers(&self, key: K) -> bool {
+        self.key.covers(self.length, key)
+    }
+}
+
+/// An entry that covers what was looked for. Its id is fetched from memory when asked for.
+#[derive(Clone, Copy)]
+pub(crate) struct Hit<'l> {
+    pub(crate) length: u8,
+    pub(crate) marks: Marks,
+    id: &'l [u8; ID],
+}
+
+impl Hit<'_> {
+    pub(crate) fn id(&self) -> RuleId {
+        RuleId::from_bytes(*self.id)
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Leaf<K> {
+    bytes: Arc<[u8]>,
+    key: PhantomData<K>,
+}
+
+impl<K> Clone for Leaf<K> {
+    fn clone(&self) -> Leaf<K> {
+        Leaf { bytes: Arc::clone(&self.bytes), key: PhantomData }
+    }
+}
+
+impl<K: Bits> Leaf<K> {
+    pub(crate) fn empty() -> Leaf<K> {
+        Leaf { bytes: Arc::default(), key: PhantomData }
+    }
+
+    pub(crate) fn of(mut entries: Vec<Entry<K>>) -> Leaf<K> {
+        if entries.is_empty() {
+            return Leaf::empty();
+        }
+        entries.sort_unstable_by_key(Entry::order);
+        let mut bytes = Vec::with_capacity(entries.len() * (K::BYTES + FIXED));
+        entries.iter().for_each(|entry| entry.key.write(&mut bytes));
+        bytes.extend(entries.iter().map(|entry| entry.length));
+        bytes.extend(entries.iter().map(|entry| entry.marks.0));
+        bytes.extend(steps(&entries));
+        entries.iter().for_each(|entry| bytes.extend_from_slice(entry.id.as_bytes()));
+        Leaf { bytes: bytes.into(), key: PhantomData }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.bytes.len() / (K::BYTES + FIXED)
+    }
+
+    /// Every entry that covers `key`, the longest first.
+    // Hot: once a connection. No allocation.
+    pub(crate) fn visit<'l>(&'l self, key: K, mut found: impl FnMut(Hit<'l>)) {
+        let columns = self.columns();
+        let Some(mut at) = K::count_up_to(columns.keys, key).checked_sub(1) else { return };
+        loop {
+            let (Some(of), Some(&length)) = (K::read(columns.keys, at), columns.lengths.get(at)) else { return };
+            if of.covers(length, key)
+                && let Some(hit) = columns.hit(at, length)
+            {
+                found(hit);
+            }
+            match columns.steps.get(at) {
+                None | Some(0) => return,
+                Some(step) => at -= usize::from(*step).min(at),
+            }
+        }
+    }
+
+    pub(crate) fn entries(&self) -> impl Iterator<Item = Entry<K>> {
+        let columns = self.columns();
+        (0..self.len()).filter_map(move |at| {
+            let hit = columns.hit(at, *columns.lengths.get(at)?)?;
+            Some(Entry { key: K::read(columns.keys, at)?, length: hit.length, marks: hit.marks, id: hit.id() })
+        })
+    }
+
+    pub(crate) fn put(&mut self, entry: Entry<K>) {
+        *self = Leaf::of(self.entries().chain([entry]).collect());
+    }
+
+    /// Takes the entry out, if it is there.
+    pub(crate) fn remove(&mut self, key: K, length: u8, id: RuleId) -> Option<Marks> {
+        let mut entries: Vec<Entry<K>> = self.entries().collect();
+        let at = entries.iter().position(|entry| entry.order() == (key, length, id))?;
+        let marks = entries.swap_remove(at).marks;
+        *self = Leaf::of(entries);
+        Some(marks)
+    }
+
+    fn columns(&self) -> Columns<'_> {
+        let len = self.len();
+        let (keys, rest) = self.bytes.split_at(len * K::BYTES);
+        let (lengths, rest) = rest.split_at(len);
+        let (marks, rest) = rest.split_at(len);
+        let (steps, ids) = rest.split_at(len);
+        Columns { keys, lengths, marks, steps, ids: ids.as_chunks().0 }
+    }
+}
+
+struct Columns<'l> {
+    keys: &'l [u8],
+    lengths: &'l [u8],
+    marks: &'l [u8],
+    steps: &'l [u8],
+    ids: &'l [[u8; ID]],
+}
+
+impl<'l> Columns<'l> {
+    fn hit(&self, at: usize, length: u8) -> Option<Hit<'l>> {
+        Some(Hit { length, marks: Marks(*self.marks.get(at)?), id: self.ids.get(at)? })
+    }
+}
+
+/// How many places in front of each entry its nearest encloser lies, 0 if none does.
+fn steps<K: Bits>(entries: &[Entry<K>]) -> impl Iterator<Item = u8> {
+    let mut open: Vec<usize> = Vec::new();
+    entries.iter().enumerate().map(move |(at, entry)| {
+        while open.pop_if(|last| !entries[*last].covers(entry.key)).is_some() {}
+        let step = open.last().map_or(0, |last| (at - last).min(STEP_MAX));
+        open.push(at);
+        step as u8
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn marks_keep_what_they_are_given() {
+        for mode in MODES {
+            for level in LEVELS {
+                for written in [Written::Address, Written::Prefix] {
+                    let marks = Marks::new(mode, level, written);
+                    assert_eq!((marks.mode(), marks.level(), marks.written()), (mode, level, written));
+                }
+            }
+        }
+    }
+
+    /// More siblings between an entry and its encloser than a step can say.
+    #[test]
+    fn far_enclosers_are_found() {
+        let entry = |key: u32, length, id: u16| {
+            let mut bytes = [0; 16];
+            bytes[..2].copy_from_slice(&id.to_be_bytes());
+            let marks = Marks::new(Mode::Block, Level::User, Written::Prefix);
+            Entry { key, length, marks, id: RuleId::from_bytes(bytes) }
+        };
+        let mut entries: Vec<_> = (0..1_000).map(|number: u16| entry(u32::from(number) << 8, 24, number)).collect();
+        entries.push(entry(0, 0, 1_000));
+        entries.push(entry(0, 8, 1_001));
+        let leaf = Leaf::of(entries.clone());
+        assert_eq!(leaf.len(), 1_002);
+        for key in [0, 7, 256 * 255, 256 * 999 + 3, 256 * 1_000, 1 << 24, u32::MAX] {
+            let mut found = Vec::new();
+            leaf.visit(key, |hit| found.push(hit.id()));
+            let mut expect: Vec<_> = entries.iter().filter(|entry| entry.covers(key)).collect();
+            expect.sort_by_key(|entry| std::cmp::Reverse(entry.length));
+            assert_eq!(found, expect.into_iter().map(|entry| entry.id).collect::<Vec<_>>(), "{key}");
+        }
+    }
+}
