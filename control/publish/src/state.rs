@@ -3,17 +3,18 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use bartizan_authority::{Edit as ZonesEdit, ZoneFacts, Zones};
+use bartizan_authority::{Edit as ZonesEdit, RecordSet, ZoneFacts, Zones};
 use bartizan_certs::{Document as CertificateDocument, Purpose};
-use bartizan_model::{Record, Settings, Tunnel, TunnelConfig, Zone};
-use bartizan_names::{CertificateId, Name, TunnelId, ZoneId};
-use bartizan_routes::{Edit as RoutesEdit, Routes, Ssl, ZoneSettings};
+use bartizan_firewall::{Edit as FirewallEdit, Firewall};
+use bartizan_model::{AccessRule, Application, Record, Settings, Tunnel, TunnelConfig, Zone};
+use bartizan_names::{AppId, CertificateId, Name, RuleId, TunnelId, ZoneId};
+use bartizan_routes::{Apps, Edit as RoutesEdit, Pools, Routes, Ssl, ZoneSettings};
 use bartizan_seal::Key as SealKey;
 use bartizan_store::{Entry, Filter, Key, KeyParts, Kind, Prefix, ReadError, Rev, Snapshot, Store, TailError};
 use bartizan_tls::{Certificates, CertifiedKey};
 
 use crate::bundle::{Bundle, TunnelPart};
-use crate::name;
+use crate::{app, name};
 
 /// What a zone's serial is counted from: the form of the hosted zones of old (`2020742566`, requirement DNS-5), to
 /// which the revision of the zone's last change is added. Wraps as serials do (RFC 1982).
@@ -41,12 +42,18 @@ pub enum PublishError {
 pub struct Publisher {
     store: Store,
     seal: SealKey,
+    /// This PoP's, for the names of applications.
+    pools: Pools,
     applied: Rev,
     zones: HashMap<ZoneId, ServedZone>,
     certificates: BTreeMap<CertificateId, Certificate>,
     tunnels: HashMap<TunnelId, TunnelPart>,
+    /// Which applications a name leads to.
+    apps_of: BTreeMap<(ZoneId, Name), BTreeSet<AppId>>,
     authority: Zones,
     routes: Routes,
+    apps: Apps,
+    firewall: Firewall,
     bundle: Bundle,
 }
 
@@ -69,6 +76,8 @@ struct Touched {
     names: BTreeSet<(ZoneId, Name)>,
     certificates: BTreeSet<CertificateId>,
     tunnels: BTreeSet<TunnelId>,
+    apps: BTreeSet<(ZoneId, AppId)>,
+    rules: BTreeSet<RuleId>,
 }
 
 impl Touched {
@@ -79,6 +88,8 @@ impl Touched {
             KeyParts::Name(zone, owner) => self.names.insert((*zone, owner.clone())),
             KeyParts::Certificate(certificate) => self.certificates.insert(*certificate),
             KeyParts::Tunnel(tunnel) | KeyParts::TunnelConfig(tunnel) => self.tunnels.insert(*tunnel),
+            KeyParts::App(zone, app) => self.apps.insert((*zone, *app)),
+            KeyParts::AccessRule(rule) => self.rules.insert(*rule),
             // A record is part of its owner's unit; the rest is not served.
             _ => return,
         };
@@ -87,11 +98,12 @@ impl Touched {
 
 impl Publisher {
     /// Reads the whole state and builds the first bundle.
-    pub fn load(store: Store, seal: SealKey) -> Result<Publisher, PublishError> {
+    pub fn load(store: Store, seal: SealKey, pools: Pools) -> Result<Publisher, PublishError> {
         let snapshot = store.read()?;
         let mut publisher = Publisher {
             store,
             seal,
+            pools,
             applied: snapshot.head(),
             zones: HashMap::new(),
             certificates: BTreeMap::new(),
@@ -99,10 +111,15 @@ impl Publisher {
             // Who owns zones chooses names: the hash must not be theirs to guess.
             authority: Zones::with_seed(u64::from_ne_bytes(bartizan_seal::random())),
             routes: Routes::empty(),
+            apps_of: BTreeMap::new(),
+            apps: Apps::empty(),
+            firewall: Firewall::empty(),
             bundle: Bundle {
                 number: 0,
                 zones: Zones::empty(),
                 routes: Routes::empty(),
+                apps: Apps::empty(),
+                firewall: Firewall::empty(),
                 certificate_generation: 0,
                 certificates: Certificates::default(),
                 tunnel_certificate: None,
@@ -110,7 +127,7 @@ impl Publisher {
             },
         };
         let mut touched = Touched::default();
-        let units = Filter::Kinds(vec![Kind::Zone, Kind::Certificate, Kind::Tunnel]);
+        let units = Filter::Kinds(vec![Kind::Zone, Kind::Certificate, Kind::Tunnel, Kind::App, Kind::AccessRule]);
         snapshot.for_each(&units, &mut |entry| touched.note(&entry.key))?;
         let mut zones = publisher.authority.edit();
         publisher.apply_objects(&snapshot, &mut touched, &mut zones)?;
@@ -134,7 +151,7 @@ impl Publisher {
             Ok(changes) => changes,
             Err(TailError::Compacted { .. }) => {
                 // We slept longer than the log reaches back: start from the state, as a new PoP does.
-                *self = Publisher::load(self.store.clone(), self.seal.clone())?;
+                *self = Publisher::load(self.store.clone(), self.seal.clone(), self.pools.clone())?;
                 return Ok(Some(&self.bundle));
             }
             Err(error) => return Err(PublishError::Tail(error)),
@@ -165,7 +182,7 @@ impl Publisher {
             match self.zones.get(zone) {
                 Some(served) => {
                     let records = records_at(snapshot, *zone, owner)?;
-                    served.put_name(owner, &records, &mut zones, &mut routes);
+                    served.put_name(owner, &records, self.app_sets(*zone, owner), &mut zones, &mut routes);
                 }
                 // The zone went, and its names with it.
                 None => routes.remove(owner),
@@ -200,7 +217,47 @@ impl Publisher {
         for tunnel in &touched.tunnels {
             self.apply_tunnel(snapshot, *tunnel)?;
         }
+        for (zone, app) in &touched.apps {
+            touched.names.extend(self.apply_app(snapshot, *zone, *app)?);
+        }
+        if !touched.rules.is_empty() {
+            let mut firewall = self.firewall.edit();
+            for rule in &touched.rules {
+                apply_rule(snapshot, *rule, &mut firewall)?;
+            }
+            self.firewall = firewall.finish();
+        }
         Ok(())
+    }
+
+    /// Puts an application in force or takes it out; the names whose answers change with it.
+    fn apply_app(&mut self, snapshot: &Snapshot, zone: ZoneId, id: AppId) -> Result<Vec<(ZoneId, Name)>, PublishError> {
+        let before = self.apps.get(id).map(|app| (zone, app.name.clone()));
+        if let Some(apps) = before.as_ref().and_then(|unit| self.apps_of.get_mut(unit)) {
+            apps.remove(&id);
+        }
+        let now = snapshot
+            .get(&Key::app(zone, id))?
+            .and_then(|entry| parse(&entry, |document| Application::parse(&document)))
+            .and_then(|application| app::served(&application));
+        let after = now.as_ref().map(|app| (zone, app.name.clone()));
+        let mut apps = self.apps.edit();
+        match now {
+            Some(app) => apps.put(app),
+            None => apps.remove(id),
+        }
+        self.apps = apps.finish();
+        if let Some(unit) = &after {
+            self.apps_of.entry(unit.clone()).or_default().insert(id);
+        }
+        self.apps_of.retain(|_, apps| !apps.is_empty());
+        Ok(before.into_iter().chain(after).collect())
+    }
+
+    /// The addresses of the applications that a name leads to.
+    fn app_sets(&self, zone: ZoneId, owner: &Name) -> Vec<RecordSet> {
+        let ids = self.apps_of.get(&(zone, owner.clone())).into_iter().flatten();
+        app::address_sets(ids.filter_map(|id| self.apps.get(*id)).map(|app| &**app), &self.pools)
     }
 
     fn apply_zone(
@@ -287,15 +344,29 @@ impl Publisher {
         snapshot.for_each_record(&mut |entry: Entry| {
             let Some(record) = parse_record(&entry) else { return };
             if unit.first().is_some_and(|first| (first.zone, &first.owner) != (record.zone, &record.owner)) {
-                put_unit(&self.zones, &unit, &mut zones, &mut routes);
+                self.put_unit(&unit, &mut zones, &mut routes);
                 unit.clear();
             }
             unit.push(record);
         })?;
-        put_unit(&self.zones, &unit, &mut zones, &mut routes);
+        self.put_unit(&unit, &mut zones, &mut routes);
+        // An application's name has no records of its own.
+        for (zone, owner) in self.apps_of.keys() {
+            if let Some(served) = self.zones.get(zone) {
+                served.put_name(owner, &[], self.app_sets(*zone, owner), &mut zones, &mut routes);
+            }
+        }
         self.authority = zones.finish();
         self.routes = routes.finish();
         Ok(())
+    }
+
+    fn put_unit(&self, unit: &[Record], zones: &mut ZonesEdit, routes: &mut RoutesEdit) {
+        if let Some(first) = unit.first()
+            && let Some(served) = self.zones.get(&first.zone)
+        {
+            served.put_name(&first.owner, unit, Vec::new(), zones, routes);
+        }
     }
 
     fn seal_bundle(&mut self, applied: Rev, changed: Changed) {
@@ -312,6 +383,8 @@ impl Publisher {
             number: applied.0,
             zones: self.authority.clone(),
             routes: self.routes.clone(),
+            apps: self.apps.clone(),
+            firewall: self.firewall.clone(),
             certificate_generation: if changed.certificates { applied.0 } else { last.certificate_generation },
             certificates,
             tunnel_certificate,
@@ -343,8 +416,17 @@ impl ServedZone {
         }
     }
 
-    fn put_name(&self, owner: &Name, records: &[Record], zones: &mut ZonesEdit, routes: &mut RoutesEdit) {
-        let content = if self.zone.paused { name::content_as_is(records) } else { name::content(records) };
+    /// `addresses` are those of the applications at the name, which stand beside no address record.
+    fn put_name(
+        &self,
+        owner: &Name,
+        records: &[Record],
+        addresses: Vec<RecordSet>,
+        zones: &mut ZonesEdit,
+        routes: &mut RoutesEdit,
+    ) {
+        let mut content = if self.zone.paused { name::content_as_is(records) } else { name::content(records) };
+        content.sets.extend(addresses);
         zones.put_name(&self.zone.name, owner, content);
         match name::route(self.zone.id, &self.settings, records).filter(|_| !self.zone.paused) {
             Some(route) => routes.put(owner, route),
@@ -353,12 +435,13 @@ impl ServedZone {
     }
 }
 
-fn put_unit(served: &HashMap<ZoneId, ServedZone>, unit: &[Record], zones: &mut ZonesEdit, routes: &mut RoutesEdit) {
-    if let Some(first) = unit.first()
-        && let Some(served) = served.get(&first.zone)
+fn apply_rule(snapshot: &Snapshot, id: RuleId, firewall: &mut FirewallEdit) -> Result<(), PublishError> {
+    match snapshot.get(&Key::access_rule(id))?.and_then(|entry| parse(&entry, |document| AccessRule::parse(&document)))
     {
-        served.put_name(&first.owner, unit, zones, routes);
+        Some(rule) => firewall.put(&app::rule(&rule)),
+        None => firewall.remove(id),
     }
+    Ok(())
 }
 
 /// The revision that a zone's serial is made of.

@@ -3,6 +3,7 @@
 use bartizan_model::{Record, Settings};
 use bartizan_names::{AccountId, Name, RecordId, Timestamp, ZoneId};
 use bartizan_publish::{Publisher, check};
+use bartizan_routes::Pools;
 use bartizan_store::{ChangeSet, Key, Meta, Op, Store, Value};
 use serde_json::json;
 
@@ -32,7 +33,7 @@ impl Lab {
     }
 
     fn publisher(&self) -> Publisher {
-        Publisher::load(self.store.clone(), self.seal.clone()).unwrap()
+        Publisher::load(self.store.clone(), self.seal.clone(), Pools::new(["127.77.0.0/16".parse().unwrap()])).unwrap()
     }
 }
 
