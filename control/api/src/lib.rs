@@ -6,7 +6,7 @@
 //!                                                                  ─► publish::check ─► one revision ─► reply
 //! ```
 //! - Replies come after the change is durable. A change that loses a race runs again; clients never see 409 for it.
-//! - Which codes clients see is decided in [`error`] alone; shapes are in `base/v4`, rules in `base/model`.
+//! - Which codes clients see is decided in `error` alone; shapes are in `base/v4`, rules in `base/model`.
 //! - The document (`/client/v4/openapi.json`) is made from the types and routes that serve.
 //! - Beside the dialect: `/healthz`, `/readyz`, `/metrics`, and one page at `/` for the person at this machine.
 //!
@@ -28,6 +28,7 @@ mod openapi;
 mod page;
 mod path;
 mod permission;
+mod placement;
 pub mod presence;
 mod probes;
 mod reply;
