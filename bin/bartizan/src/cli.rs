@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
+use bartizan_names::Prefix;
 use clap::{Args, Parser, Subcommand};
 
 use crate::output::{Form, Output};
@@ -57,6 +58,20 @@ pub enum Command {
         #[command(flatten)]
         edge: Edge,
     },
+    /// Applications: any TCP or UDP port behind the edge
+    App {
+        #[command(subcommand)]
+        action: AppAction,
+        #[command(flatten)]
+        edge: Edge,
+    },
+    /// Who may come in: block, allow, list, remove, test
+    Firewall {
+        #[command(subcommand)]
+        action: FirewallAction,
+        #[command(flatten)]
+        edge: Edge,
+    },
     /// Look for what would keep `up` from starting: ports and who holds them, folders, permissions
     Doctor(Up),
     /// What runs: the edge, its zones, its tunnels
@@ -75,24 +90,27 @@ pub struct Up {
     /// A file of these settings [default: bartizan.toml in the data directory, if there is one]
     #[arg(long, value_name = "FILE", env = "BARTIZAN_CONFIG")]
     pub config: Option<PathBuf>,
-    /// The API and its page [default: 127.0.0.1:8787 and [::1]:8787]
+    /// The API and its page [default: port 8787 of 127.0.0.1 and ::1]
     #[arg(long, value_name = "ADDR:PORT", env = "BARTIZAN_LISTEN_API", value_delimiter = ',')]
     pub api: Vec<SocketAddr>,
-    /// DNS over UDP and TCP [default: 127.0.0.1:5300 and [::1]:5300]
+    /// DNS over UDP and TCP [default: port 5300 of 127.0.0.1 and ::1]
     #[arg(long, value_name = "ADDR:PORT", env = "BARTIZAN_LISTEN_DNS", value_delimiter = ',')]
     pub dns: Vec<SocketAddr>,
-    /// HTTP [default: 127.0.0.1:8080 and [::1]:8080]
+    /// HTTP [default: port 8080 of 127.0.0.1 and ::1]
     #[arg(long, value_name = "ADDR:PORT", env = "BARTIZAN_LISTEN_HTTP", value_delimiter = ',')]
     pub http: Vec<SocketAddr>,
-    /// HTTPS [default: 127.0.0.1:8443 and [::1]:8443]
+    /// HTTPS [default: port 8443 of 127.0.0.1 and ::1]
     #[arg(long, value_name = "ADDR:PORT", env = "BARTIZAN_LISTEN_HTTPS", value_delimiter = ',')]
     pub https: Vec<SocketAddr>,
-    /// Connectors, over QUIC [default: 127.0.0.1:7844 and [::1]:7844]
+    /// Connectors, over QUIC [default: port 7844 of 127.0.0.1 and ::1]
     #[arg(long, value_name = "ADDR:PORT", env = "BARTIZAN_LISTEN_TUNNEL", value_delimiter = ',')]
     pub tunnel: Vec<SocketAddr>,
     /// What names behind this edge answer with, IPv4 and IPv6 [default: 127.0.0.1 and ::1]
     #[arg(long, value_name = "IP", env = "BARTIZAN_ADDRESS", value_delimiter = ',', num_args = 1..)]
     pub address: Vec<IpAddr>,
+    /// The addresses for applications on TCP and UDP ports, as prefixes [default: 127.77.0.0/16]
+    #[arg(long, value_name = "PREFIX", env = "BARTIZAN_POOL", value_delimiter = ',', num_args = 1..)]
+    pub pool: Vec<Prefix>,
     /// The zone that is made at the first start [default: bartizan.localhost]
     #[arg(long, value_name = "NAME", env = "BARTIZAN_DOMAIN")]
     pub domain: Option<String>,
@@ -133,13 +151,16 @@ pub struct Tunnel {
     /// The name to serve; it need not exist yet
     #[arg(long, value_name = "NAME")]
     pub hostname: Option<String>,
+    /// The public port of a tcp:// or udp:// service [default: the service's own]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub port: Option<u16>,
     /// Serve a built-in hello page instead of a URL
     #[arg(long)]
     pub hello_world: bool,
     /// The tunnel's name [default: the hostname]
     #[arg(long, value_name = "NAME")]
     pub name: Option<String>,
-    /// The local service: http://HOST:PORT or https://HOST:PORT
+    /// The local service: http://HOST:PORT, https://HOST:PORT, tcp://HOST:PORT or udp://HOST:PORT
     #[arg(value_name = "URL", required_unless_present_any = ["hello_world", "url"])]
     pub service: Option<String>,
     #[command(flatten)]
@@ -291,6 +312,84 @@ pub struct RecordWords {
     /// Say what would be sent, and send nothing
     #[arg(long)]
     pub dry_run: bool,
+}
+
+#[derive(Subcommand)]
+pub enum AppAction {
+    /// Put a port behind the edge: `app create ssh.example.com tcp/22 tcp://192.0.2.1:22`
+    Create(AppWords),
+    /// The applications of all zones
+    List,
+    /// One application with its counters, by name or id
+    Show { app: String },
+    /// Delete an application
+    Delete { app: String },
+}
+
+#[derive(Args)]
+pub struct AppWords {
+    /// The name that leads to it; its zone is found by itself
+    pub name: String,
+    /// tcp/22, udp/53, or a range: tcp/1000-2000
+    pub protocol: String,
+    /// tcp://ADDRESS:PORT, udp://ADDRESS:PORT, or a name and a port: db.example.com:5432
+    pub origin: String,
+    /// off, flexible (the edge ends TLS), full, strict
+    #[arg(long, default_value = "off", value_name = "MODE")]
+    pub tls: String,
+    /// How the origin learns the client's address: off, v1, v2, simple (UDP)
+    #[arg(long, default_value = "off", value_name = "VERSION")]
+    pub proxy_protocol: String,
+    /// Access rules are not in force here
+    #[arg(long)]
+    pub no_firewall: bool,
+}
+
+#[derive(Subcommand)]
+pub enum FirewallAction {
+    /// Refuse a source: an address, a prefix, a network (AS64500) or a country (DK)
+    Block {
+        source: String,
+        #[command(flatten)]
+        scope: Scope,
+        /// Why
+        #[arg(long, default_value = "")]
+        notes: String,
+    },
+    /// Let a source in whatever else is blocked
+    Allow {
+        source: String,
+        #[command(flatten)]
+        scope: Scope,
+        /// Why
+        #[arg(long, default_value = "")]
+        notes: String,
+    },
+    /// The rules
+    List {
+        #[command(flatten)]
+        scope: Scope,
+    },
+    /// Remove a rule, by its source or its id
+    Remove {
+        source: String,
+        #[command(flatten)]
+        scope: Scope,
+    },
+    /// Which rule decides for an address, and why
+    Test {
+        address: String,
+        /// For this application
+        #[arg(long, value_name = "NAME")]
+        app: Option<String>,
+    },
+}
+
+#[derive(Args)]
+pub struct Scope {
+    /// Only in this zone; otherwise in all of them
+    #[arg(long, value_name = "ZONE")]
+    pub zone: Option<String>,
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 // A binary has no outside: `pub` means "used by other modules" here.
 #![allow(unreachable_pub)]
 
+mod app;
 mod argv;
 mod cli;
 mod client;
@@ -11,6 +12,7 @@ mod data_dir;
 mod demo;
 mod doctor;
 mod failure;
+mod firewall;
 mod holder;
 mod listen;
 mod metrics;
@@ -62,6 +64,12 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Login(login) => runtime()?.block_on(status::login(&login.edge, output)),
         Command::Status { edge } => runtime()?.block_on(status::run(&edge, output)),
         Command::Tunnel(tunnel) => runtime()?.block_on(tunnel::run(*tunnel, output)),
+        Command::App { action, edge } => {
+            runtime()?.block_on(async { app::run(action, &places::find(&edge)?, output).await })
+        }
+        Command::Firewall { action, edge } => {
+            runtime()?.block_on(async { firewall::run(action, &places::find(&edge)?, output).await })
+        }
         Command::Zone { action, edge } => {
             runtime()?.block_on(async { zone::run(action, &places::find(&edge)?, output).await })
         }

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
+use bartizan_names::Prefix;
 use serde::Deserialize;
 
 use crate::cli::Up;
@@ -18,12 +19,19 @@ const PORT_TUNNEL: u16 = 7844;
 /// `*.localhost` is this machine for browsers and curl, without any set-up.
 const DOMAIN: &str = "bartizan.localhost";
 
+/// Loopback addresses that this machine has without any set-up.
+fn default_pools() -> Vec<Prefix> {
+    // The text is a constant, and the test below reads it.
+    "127.77.0.0/16".parse().into_iter().collect()
+}
+
 /// `bartizan.toml`. An unknown key is an error: a typing mistake must not become a default.
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct File {
     domain: Option<String>,
     address: Vec<IpAddr>,
+    pool: Vec<Prefix>,
     workers: Option<u16>,
     demo: Option<bool>,
     listen: Listen,
@@ -75,6 +83,7 @@ pub struct Settings {
     pub https: Addresses,
     pub tunnel: Addresses,
     pub address: Vec<IpAddr>,
+    pub pools: Vec<Prefix>,
     pub domain: String,
     pub workers: usize,
     pub demo: bool,
@@ -86,6 +95,7 @@ impl Settings {
         let file = read_file(up.config.as_deref(), &data)?;
         let workers = up.workers.or(file.workers).map(usize::from);
         let address = if up.address.is_empty() { file.address } else { up.address };
+        let pools = [up.pool, file.pool].into_iter().find(|pools| !pools.is_empty()).unwrap_or_else(default_pools);
         Ok(Settings {
             data,
             api: Addresses::choose(up.api, file.listen.api, PORT_API),
@@ -98,6 +108,7 @@ impl Settings {
             } else {
                 address
             },
+            pools,
             domain: up.domain.or(file.domain).unwrap_or_else(|| DOMAIN.to_owned()),
             workers: workers.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)),
             demo: !up.no_demo && file.demo.unwrap_or(true),
@@ -163,6 +174,7 @@ mod tests {
         assert_eq!(settings.api, Addresses::Asked(vec!["127.0.0.1:9".parse().unwrap()]));
         assert_eq!(settings.dns, Addresses::Asked(vec!["127.0.0.1:2".parse().unwrap()]));
         assert_eq!(settings.http.all().len(), 2);
+        assert_eq!(settings.pools, ["127.77.0.0/16".parse().unwrap()]);
         assert_eq!((settings.domain.as_str(), settings.demo), ("a.test", false));
 
         std::fs::write(dir.join("bartizan.toml"), "domian = \"a.test\"\n").unwrap();

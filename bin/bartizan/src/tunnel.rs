@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::app;
 use crate::cli::{Connector, Edge, Tunnel, TunnelAction, TunnelRoute};
 use crate::client::Api;
 use crate::connect::{self, Plan};
@@ -11,11 +12,15 @@ use crate::places;
 use crate::zone::{self, text};
 
 pub async fn run(tunnel: Tunnel, output: Output) -> anyhow::Result<()> {
-    let Tunnel { action, hostname, hello_world, name, service, connector, edge } = tunnel;
+    let Tunnel { action, hostname, port, hello_world, name, service, connector, edge } = tunnel;
     match action {
         None => {
-            let service = if hello_world { None } else { service.or_else(|| connector.url.clone()) };
-            serve(hostname, name, service, &connector, &edge, output).await
+            let service = match service.or_else(|| connector.url.clone()).filter(|_| !hello_world) {
+                Some(service) => Some(Service::parse(&service)?),
+                None => None,
+            };
+            let wish = Wish { hostname, port, name, service };
+            serve(wish, &connector, &edge, output).await
         }
         Some(TunnelAction::Run { token: Some(token), .. }) => {
             connect::run(Plan::from_token(&token, &connector, places::find(&edge).ok()).await?, output).await
@@ -31,44 +36,115 @@ pub async fn run(tunnel: Tunnel, output: Output) -> anyhow::Result<()> {
     }
 }
 
-/// A tunnel, a name and a connection in one go. Each step finds what an earlier run left, so that it can be repeated.
-async fn serve(
+/// What `tunnel --hostname` is asked for.
+struct Wish {
     hostname: Option<String>,
+    port: Option<u16>,
     name: Option<String>,
-    service: Option<String>,
-    connector: &Connector,
-    edge: &Edge,
-    output: Output,
-) -> anyhow::Result<()> {
+    /// None: the hello page.
+    service: Option<Service>,
+}
+
+/// What stands behind the connector.
+#[derive(Debug, PartialEq, Eq)]
+enum Service {
+    Http(String),
+    /// `host` is none where it is the connector's own machine.
+    Flow {
+        protocol: &'static str,
+        host: Option<String>,
+        port: u16,
+    },
+}
+
+impl Service {
+    /// `localhost:8080` is what people type; it means http.
+    fn parse(text: &str) -> anyhow::Result<Service> {
+        let refused = || {
+            Failure::new(Cause::Usage, format!("{text:?} is no service that a tunnel carries"))
+                .remedy("http://HOST:PORT, https://HOST:PORT, tcp://HOST:PORT or udp://HOST:PORT")
+        };
+        let url = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
+        match url.split_once("://") {
+            Some(("http" | "https", host)) if !host.is_empty() && !host.starts_with('/') => Ok(Service::Http(url)),
+            Some((scheme @ ("tcp" | "udp"), place)) => {
+                let (host, port) = place.rsplit_once(':').ok_or_else(refused)?;
+                let port = port.parse().ok().filter(|port| *port > 0).ok_or_else(refused)?;
+                let host = host.trim_start_matches('[').trim_end_matches(']');
+                let host = match host {
+                    "" => return Err(refused().into()),
+                    "localhost" | "127.0.0.1" => None,
+                    host => Some(host.to_owned()),
+                };
+                Ok(Service::Flow { protocol: if scheme == "tcp" { "tcp" } else { "udp" }, host, port })
+            }
+            _ => Err(refused().into()),
+        }
+    }
+}
+
+/// A tunnel, a name and a connection in one go. Each step finds what an earlier run left, so that it can be repeated.
+async fn serve(wish: Wish, connector: &Connector, edge: &Edge, output: Output) -> anyhow::Result<()> {
     let api = places::find(edge)?;
-    let hostname = hostname.ok_or_else(|| {
+    let hostname = wish.hostname.ok_or_else(|| {
         Failure::new(Cause::Usage, "which name should be served?").remedy("--hostname app.example.com")
     })?;
     let hostname = hostname.trim_end_matches('.').to_ascii_lowercase();
-    let service = service.map(|service| service_url(&service)).transpose()?;
     let zone = zone::of_name(&api, &hostname).await?;
     let account = account(&api).await?;
-    let tunnel = find_or_create(&api, &account, name.as_deref().unwrap_or(&hostname)).await?;
-    let id = text(&tunnel, "id");
-
-    let ingress = json!({ "ingress": ingress(&hostname, service.as_deref(), connector) });
+    let tunnel = find_or_create(&api, &account, wish.name.as_deref().unwrap_or(&hostname)).await?;
     let token = token(&api, &account, &tunnel).await?;
     let mut plan = Plan::from_token(&token, connector, Some(api.clone())).await?;
-    plan.serve(&ingress)?;
-    route_dns(&api, &zone, id, &hostname, false).await?;
-    let shown = service.unwrap_or_else(|| "the hello page".to_owned());
-    output.progress(format!("{} → {shown}, through tunnel {}", plan.visit(&hostname), text(&tunnel, "name")));
+    let through = format!("through tunnel {}", text(&tunnel, "name"));
+    match wish.service {
+        Some(Service::Flow { protocol, host, port }) => {
+            let dialled = wish.port.unwrap_or(port);
+            let body = flow_app(&hostname, protocol, dialled, text(&tunnel, "id"), host.as_deref(), port);
+            let app = app::put(&api, &zone, &body).await?;
+            plan.serve(&json!({ "ingress": [{ "service": "http_status:404" }] }))?;
+            output.progress(format!("{protocol}/{dialled} of {hostname} → port {port}, {through}"));
+            output.progress(format!("  {}", try_line(&hostname, protocol, dialled, &app::addresses(&app))));
+        }
+        service => {
+            if wish.port.is_some() {
+                return Err(Failure::new(Cause::Usage, "--port is for tcp:// and udp:// services").into());
+            }
+            let url = match &service {
+                Some(Service::Http(url)) => Some(url.as_str()),
+                _ => None,
+            };
+            plan.serve(&json!({ "ingress": ingress(&hostname, url, connector) }))?;
+            route_dns(&api, &zone, text(&tunnel, "id"), &hostname, false).await?;
+            output.progress(format!("{} → {}, {through}", plan.visit(&hostname), url.unwrap_or("the hello page")));
+        }
+    }
     connect::run(plan, output).await
 }
 
-/// `localhost:8080` is what people type; it means http.
-fn service_url(service: &str) -> anyhow::Result<String> {
-    let url = if service.contains("://") { service.to_owned() } else { format!("http://{service}") };
-    match url.split_once("://") {
-        Some(("http" | "https", host)) if !host.is_empty() && !host.starts_with('/') => Ok(url),
-        _ => Err(Failure::new(Cause::Usage, format!("{service:?} is no service that a tunnel carries"))
-            .remedy("http://HOST:PORT or https://HOST:PORT")
-            .into()),
+/// The application that leads to a port behind a tunnel.
+fn flow_app(hostname: &str, protocol: &str, dialled: u16, tunnel: &str, host: Option<&str>, port: u16) -> Value {
+    let mut body = json!({
+        "protocol": format!("{protocol}/{dialled}"),
+        "dns": { "type": "ADDRESS", "name": hostname },
+        "origin_dns": { "name": format!("{tunnel}.cfargotunnel.com") },
+        "origin_port": port,
+        "ip_firewall": true,
+    });
+    if let Some(host) = host {
+        body["bartizan"] = json!({ "origin_address": host });
+    }
+    body
+}
+
+/// The command to try: by name where this machine's resolver knows it, else by address.
+fn try_line(hostname: &str, protocol: &str, port: u16, address: &str) -> String {
+    let known =
+        std::net::ToSocketAddrs::to_socket_addrs(&(hostname, port)).is_ok_and(|mut found| found.next().is_some());
+    let first = address.split(", ").next().unwrap_or(address);
+    let host = if known { hostname } else { first };
+    match protocol {
+        "tcp" => format!("ssh -p {port} {host}    (or any client: {host} port {port})"),
+        _ => format!("{host} port {port}, UDP"),
     }
 }
 
@@ -225,14 +301,21 @@ mod tests {
 
     #[test]
     fn services_as_people_type_them() {
+        let flow =
+            |protocol, host: Option<&str>, port| Some(Service::Flow { protocol, host: host.map(Into::into), port });
         for (service, expect) in [
-            ("http://localhost:8080", Some("http://localhost:8080")),
-            ("localhost:8080", Some("http://localhost:8080")),
-            ("https://localhost:4000", Some("https://localhost:4000")),
-            ("tcp://localhost:22", None),
+            ("http://localhost:8080", Some(Service::Http("http://localhost:8080".into()))),
+            ("localhost:8080", Some(Service::Http("http://localhost:8080".into()))),
+            ("https://localhost:4000", Some(Service::Http("https://localhost:4000".into()))),
+            ("tcp://localhost:22", flow("tcp", None, 22)),
+            ("udp://10.0.0.5:53", flow("udp", Some("10.0.0.5"), 53)),
+            ("tcp://[::1]:22", flow("tcp", Some("::1"), 22)),
+            ("tcp://localhost", None),
+            ("tcp://localhost:0", None),
+            ("ftp://localhost:21", None),
             ("http:///x", None),
         ] {
-            assert_eq!(service_url(service).ok().as_deref(), expect, "{service}");
+            assert_eq!(Service::parse(service).ok(), expect, "{service}");
         }
     }
 }

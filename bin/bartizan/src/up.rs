@@ -4,7 +4,6 @@
 //! bundle, start the planes and the API, put the hello page behind a tunnel by the API that everything uses, see it
 //! answer, say so.
 
-use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -14,6 +13,7 @@ use bartizan_api::Preset;
 use bartizan_certs::{Ca, Certs};
 use bartizan_names::{Name, Timestamp, ZoneName};
 use bartizan_publish::Publisher;
+use bartizan_routes::Pools;
 use bartizan_store::{Retention, Store};
 use tokio::sync::watch;
 
@@ -53,9 +53,10 @@ pub async fn run(up: Up, output: Output) -> anyhow::Result<()> {
     let administrator = bartizan_api::bootstrap(&store, &certs, data.path(), &preset(), &domain, &nameservers)?;
     renew(&store, &certs)?;
 
+    let pools = Pools::new(settings.pools.iter().copied());
     let publisher = {
-        let (store, seal) = (store.clone(), seal.clone());
-        tokio::task::spawn_blocking(move || Publisher::load(store, seal)).await??
+        let (store, seal, pools) = (store.clone(), seal.clone(), pools.clone());
+        tokio::task::spawn_blocking(move || Publisher::load(store, seal, pools)).await??
     };
     let addresses = listeners.addresses()?;
     let api_listeners = std::mem::take(&mut listeners.api);
@@ -224,10 +225,8 @@ fn compact(store: &Store) -> anyhow::Result<()> {
 }
 
 /// Waits until the value is true, or its sender is gone.
-pub fn until(mut flag: watch::Receiver<bool>) -> impl Future<Output = ()> + Send + 'static {
-    async move {
-        flag.wait_for(|set| *set).await.ok();
-    }
+pub async fn until(mut flag: watch::Receiver<bool>) {
+    flag.wait_for(|set| *set).await.ok();
 }
 
 /// The signal that ends an edge.

@@ -1,0 +1,141 @@
+//! `bartizan app`: thin clients of `/zones/Z/spectrum/apps`.
+
+use serde_json::{Value, json};
+
+use crate::cli::{AppAction, AppWords};
+use crate::client::Api;
+use crate::failure::{Cause, Failure};
+use crate::output::{Output, bold, table};
+use crate::zone::{self, text};
+
+pub async fn run(action: AppAction, api: &Api, output: Output) -> anyhow::Result<()> {
+    match action {
+        AppAction::Create(words) => {
+            let zone = zone::of_name(api, &words.name).await?;
+            let app = api.post(&base(&zone), &body(&words)).await?;
+            output.result(&app, || describe(&app))
+        }
+        AppAction::List => {
+            let mut apps = Vec::new();
+            for zone in api.list("/zones").await? {
+                apps.extend(api.list(&base(&zone)).await?);
+            }
+            output.result(&Value::Array(apps.clone()), || {
+                let rows: Vec<_> = apps.iter().map(row).collect();
+                table(&["name", "protocol", "addresses", "origin", "id"], &rows)
+            })
+        }
+        AppAction::Show { app } => {
+            let (zone, app) = by_name_or_id(api, &app).await?;
+            let app = api.get(&format!("{}/{}", base(&zone), text(&app, "id"))).await?;
+            output.result(&app, || describe(&app))
+        }
+        AppAction::Delete { app } => {
+            let (zone, app) = by_name_or_id(api, &app).await?;
+            let gone = api.delete(&format!("{}/{}", base(&zone), text(&app, "id"))).await?;
+            output.result(&gone, || format!("{} {} is deleted", text(&app["dns"], "name"), text(&app, "protocol")))
+        }
+    }
+}
+
+/// Makes the application, or changes the one of the same name and protocol.
+pub async fn put(api: &Api, zone: &Value, body: &Value) -> anyhow::Result<Value> {
+    let same = |app: &&Value| app["dns"]["name"] == body["dns"]["name"] && app["protocol"] == body["protocol"];
+    match api.list(&base(zone)).await?.iter().find(same) {
+        Some(app) => api.put(&format!("{}/{}", base(zone), text(app, "id")), body).await,
+        None => api.post(&base(zone), body).await,
+    }
+}
+
+fn base(zone: &Value) -> String {
+    format!("/zones/{}/spectrum/apps", text(zone, "id"))
+}
+
+fn body(words: &AppWords) -> Value {
+    let mut body = json!({
+        "protocol": words.protocol,
+        "dns": { "type": "ADDRESS", "name": words.name },
+        "ip_firewall": !words.no_firewall,
+        "tls": words.tls,
+        "proxy_protocol": words.proxy_protocol,
+    });
+    match words.origin.split_once("://") {
+        Some(_) => body["origin_direct"] = json!([words.origin]),
+        None => {
+            let (name, port) = words.origin.rsplit_once(':').unwrap_or((&words.origin, ""));
+            body["origin_dns"] = json!({ "name": name });
+            if !port.is_empty() {
+                body["origin_port"] = port.parse::<u16>().map_or_else(|_| json!(port), |port| json!(port));
+            }
+        }
+    }
+    body
+}
+
+/// An application by its name or id, and its zone. A name may have one application a protocol.
+async fn by_name_or_id(api: &Api, wanted: &str) -> anyhow::Result<(Value, Value)> {
+    let mut found = Vec::new();
+    for zone in api.list("/zones").await? {
+        for app in api.list(&base(&zone)).await? {
+            if text(&app, "id") == wanted || text(&app["dns"], "name") == wanted.trim_end_matches('.') {
+                found.push((zone.clone(), app));
+            }
+        }
+    }
+    match found.len() {
+        0 => Err(Failure::new(Cause::NotFound, format!("no application {wanted} here"))
+            .remedy("`bartizan app list` shows them")
+            .into()),
+        1 => Ok(found.remove(0)),
+        _ => {
+            let lines: Vec<_> =
+                found.iter().map(|(_, app)| format!("  {}  {}", text(app, "id"), text(app, "protocol"))).collect();
+            Err(Failure::new(Cause::Usage, format!("{wanted} has several applications:\n{}", lines.join("\n")))
+                .remedy("say which by its id")
+                .into())
+        }
+    }
+}
+
+/// Where an application can be reached.
+pub fn addresses(app: &Value) -> String {
+    let listed = app["bartizan"]["addresses"].as_array().or_else(|| app["edge_ips"]["ips"].as_array());
+    listed.into_iter().flatten().filter_map(Value::as_str).collect::<Vec<_>>().join(", ")
+}
+
+fn origin(app: &Value) -> String {
+    match app["origin_direct"].as_array() {
+        Some(origins) => origins.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(", "),
+        None => {
+            let port = &app["origin_port"];
+            let port = port.as_str().map_or_else(|| port.to_string(), ToOwned::to_owned);
+            format!("{}:{port}", text(&app["origin_dns"], "name"))
+        }
+    }
+}
+
+fn row(app: &Value) -> Vec<String> {
+    vec![
+        text(&app["dns"], "name").to_owned(),
+        text(app, "protocol").to_owned(),
+        addresses(app),
+        origin(app),
+        text(app, "id").to_owned(),
+    ]
+}
+
+fn describe(app: &Value) -> String {
+    let mut lines = vec![
+        format!("{}  {}", bold(text(&app["dns"], "name")), text(app, "protocol")),
+        format!("  id              {}", text(app, "id")),
+        format!("  addresses       {}", addresses(app)),
+        format!("  origin          {}", origin(app)),
+        format!("  tls             {}", text(app, "tls")),
+        format!("  proxy protocol  {}", text(app, "proxy_protocol")),
+        format!("  firewall        {}", if app["ip_firewall"] == true { "on" } else { "off" }),
+    ];
+    if let Some(counters) = app["bartizan"]["counters"].as_object() {
+        lines.extend(counters.iter().map(|(name, value)| format!("  {:<15} {value}", name.replace('_', " "))));
+    }
+    lines.join("\n")
+}

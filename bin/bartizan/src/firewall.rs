@@ -1,0 +1,145 @@
+//! `bartizan firewall`: thin clients of the access rules.
+
+use serde_json::{Value, json};
+
+use crate::cli::{FirewallAction, Scope};
+use crate::client::Api;
+use crate::failure::{Cause, Failure};
+use crate::output::{Output, bad, good, table};
+use crate::zone::{self, text};
+
+pub async fn run(action: FirewallAction, api: &Api, output: Output) -> anyhow::Result<()> {
+    match action {
+        FirewallAction::Block { source, scope, notes } => put("block", &source, &scope, &notes, api, output).await,
+        FirewallAction::Allow { source, scope, notes } => put("whitelist", &source, &scope, &notes, api, output).await,
+        FirewallAction::List { scope } => {
+            let rules = api.list(&base(&scope, api).await?).await?;
+            output.result(&Value::Array(rules.clone()), || {
+                let rows: Vec<_> = rules.iter().map(row).collect();
+                table(&["rule", "source", "scope", "id", "notes"], &rows)
+            })
+        }
+        FirewallAction::Remove { source, scope } => remove(&source, &scope, api, output).await,
+        FirewallAction::Test { address, app } => test(&address, app.as_deref(), api, output).await,
+    }
+}
+
+/// The rules of one zone, or of this user: they hold in all zones.
+async fn base(scope: &Scope, api: &Api) -> anyhow::Result<String> {
+    match &scope.zone {
+        Some(zone) => {
+            let zone = zone::by_name_or_id(api, zone).await?;
+            Ok(format!("/zones/{}/firewall/access_rules/rules", text(&zone, "id")))
+        }
+        None => Ok("/user/firewall/access_rules/rules".to_owned()),
+    }
+}
+
+/// What people type, as the dialect's target and value: an address, a prefix, `AS64500`, or a country's two letters.
+fn configuration(source: &str) -> anyhow::Result<Value> {
+    if let Ok(address) = source.parse::<std::net::IpAddr>() {
+        let target = if address.is_ipv4() { "ip" } else { "ip6" };
+        return Ok(json!({ "target": target, "value": address }));
+    }
+    if let Some((address, length)) = source.split_once('/')
+        && address.parse::<std::net::IpAddr>().is_ok()
+        && length.parse::<u8>().is_ok()
+    {
+        return Ok(json!({ "target": "ip_range", "value": source }));
+    }
+    let upper = source.to_ascii_uppercase();
+    if upper.strip_prefix("AS").is_some_and(|number| number.parse::<u32>().is_ok()) {
+        return Ok(json!({ "target": "asn", "value": upper }));
+    }
+    if upper.len() == 2 && upper.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+        return Ok(json!({ "target": "country", "value": upper }));
+    }
+    Err(Failure::new(Cause::Usage, format!("{source:?} is no source"))
+        .remedy("an address, a prefix (192.0.2.0/24), a network (AS64500) or a country (two letters)")
+        .into())
+}
+
+async fn put(mode: &str, source: &str, scope: &Scope, notes: &str, api: &Api, output: Output) -> anyhow::Result<()> {
+    let body = json!({ "mode": mode, "configuration": configuration(source)?, "notes": notes });
+    let rule = api.post(&base(scope, api).await?, &body).await?;
+    output.result(&rule, || {
+        let enforced = match rule["bartizan"]["enforced"].as_bool() {
+            Some(false) => "\n  stored, but not in force: this edge does not know networks yet",
+            _ => "",
+        };
+        format!("{}{enforced}", row(&rule).join("  ").trim_end())
+    })
+}
+
+async fn remove(source: &str, scope: &Scope, api: &Api, output: Output) -> anyhow::Result<()> {
+    let base = base(scope, api).await?;
+    let wanted = configuration(source).ok();
+    let rules = api.list(&base).await?;
+    let matching: Vec<&Value> = rules
+        .iter()
+        .filter(|rule| text(rule, "id") == source || wanted.as_ref() == Some(&rule["configuration"]))
+        .collect();
+    let Some(rule) = matching.first() else {
+        return Err(Failure::new(Cause::NotFound, format!("no rule for {source}"))
+            .remedy("`bartizan firewall list` shows them; --zone for those of one zone")
+            .into());
+    };
+    let gone = api.delete(&format!("{base}/{}", text(rule, "id"))).await?;
+    output.result(&gone, || format!("removed: {}", row(rule).join("  ").trim_end()))
+}
+
+/// Which rule decides for an address, and why.
+async fn test(address: &str, app: Option<&str>, api: &Api, output: Output) -> anyhow::Result<()> {
+    let mut path = format!("/bartizan/firewall/test?address={address}");
+    if let Some(app) = app {
+        path.push_str(&format!("&app={app}"));
+    }
+    let verdict = api.get(&path).await?;
+    output.result(&verdict, || {
+        let decision = match text(&verdict, "verdict") {
+            "allow" => good("allowed"),
+            other => bad(other),
+        };
+        let mut lines = vec![format!("{address} is {decision}: {}", text(&verdict, "reason"))];
+        lines.extend(
+            verdict["rules"].as_array().into_iter().flatten().map(|rule| format!("  {}", row(rule).join("  "))),
+        );
+        lines.join("\n")
+    })
+}
+
+fn row(rule: &Value) -> Vec<String> {
+    let mode = match text(rule, "mode") {
+        "whitelist" => "allow",
+        other => other,
+    };
+    vec![
+        mode.to_owned(),
+        text(&rule["configuration"], "value").to_owned(),
+        text(&rule["scope"], "type").to_owned(),
+        text(rule, "id").to_owned(),
+        text(rule, "notes").to_owned(),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::configuration;
+
+    #[test]
+    fn sources_as_people_type_them() {
+        for (source, expect) in [
+            ("192.0.2.1", Some(("ip", "192.0.2.1"))),
+            ("2001:db8::1", Some(("ip6", "2001:db8::1"))),
+            ("192.0.2.0/24", Some(("ip_range", "192.0.2.0/24"))),
+            ("as64500", Some(("asn", "AS64500"))),
+            ("dk", Some(("country", "DK"))),
+            ("example", None),
+            ("192.0.2.0/x", None),
+        ] {
+            let got = configuration(source).ok();
+            let got = got.as_ref().map(|body| (body["target"].as_str().unwrap(), body["value"].as_str().unwrap()));
+            assert_eq!(got, expect, "{source}");
+        }
+    }
+}
