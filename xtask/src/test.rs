@@ -30,7 +30,7 @@ pub(crate) fn run(missing: Missing) -> Result<()> {
     steps.step("documents", || {
         process::run(
             process::cargo()
-                .args(["doc", "--workspace", "--no-deps", "--quiet"])
+                .args(["doc", "--workspace", "--no-deps", "--document-private-items", "--quiet"])
                 .env("RUSTDOCFLAGS", "--deny warnings"),
         )
     })?;
