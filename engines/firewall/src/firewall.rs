@@ -42,11 +42,21 @@ impl Firewall {
     /// What is to be done with who connects to something of this zone.
     // Hot: once a connection, request or flow. No allocation.
     pub fn decide(&self, zone: ZoneId, source: &Source) -> Verdict {
-        let mut deciding: Option<Found<'_>> = None;
-        self.0.visit(zone, source, |found| {
-            deciding = Some(deciding.map_or(found, |other| other.stronger(found)));
-        });
-        deciding.map_or(Verdict::Allow(None), |found| found.marks().mode().verdict(found.id()))
+        let mut deciding = Deciding(None);
+        self.0.visit(zone, source, |found| deciding.weigh(found));
+        deciding.verdict()
+    }
+
+    /// The same by the rules that are for every zone alone. A zone's own rules may say otherwise for that zone.
+    pub fn decide_everywhere(&self, source: &Source) -> Verdict {
+        let mut deciding = Deciding(None);
+        self.0.everywhere.visit(None, source, |found| deciding.weigh(found));
+        deciding.verdict()
+    }
+
+    /// Whether both are one value, so that nothing has to be decided anew. Equal rules may still be two values.
+    pub fn is_same(&self, other: &Firewall) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
     }
 
     /// All rules that match, the deciding one first. The order: strongest mode; most specific target (an address or a
@@ -71,6 +81,19 @@ impl Firewall {
 impl Default for Firewall {
     fn default() -> Firewall {
         Firewall::empty()
+    }
+}
+
+/// The strongest of the rules seen so far.
+struct Deciding<'f>(Option<Found<'f>>);
+
+impl<'f> Deciding<'f> {
+    fn weigh(&mut self, found: Found<'f>) {
+        self.0 = Some(self.0.map_or(found, |other| other.stronger(found)));
+    }
+
+    fn verdict(self) -> Verdict {
+        self.0.map_or(Verdict::Allow(None), |found| found.marks().mode().verdict(found.id()))
     }
 }
 

@@ -62,6 +62,26 @@ fn allow_beats_challenge_beats_block_over_all_levels() {
 }
 
 #[test]
+fn everywhere_no_zone_has_a_say() {
+    for (rules, expect) in [
+        (&[][..], "allow"),
+        (&["block zone:1 192.0.2.1"], "allow"),
+        (&["block user 192.0.2.1"], "block 0"),
+        (&["block account 192.0.2.0/24", "whitelist zone:1 192.0.2.1"], "block 0"),
+        (&["block account 192.0.2.0/24", "whitelist user 192.0.2.1"], "allow 1"),
+        (&["js user DE", "block zone:1 192.0.2.1"], "challenge 0"),
+    ] {
+        assert_eq!(say(firewall(rules).decide_everywhere(&source("192.0.2.1 DE"))), expect, "{rules:?}");
+    }
+}
+
+#[test]
+fn a_change_makes_another() {
+    let one = firewall(&["block user 192.0.2.1"]);
+    assert!(one.is_same(&one.clone()) && !one.is_same(&one.edit().finish()));
+}
+
+#[test]
 fn explanations_name_every_rule() {
     let rules = [
         "block user 192.0.2.0/24",
