@@ -4,7 +4,7 @@
 use std::io;
 use std::mem;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, UdpSocket};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::ptr;
 
 /// Room for one control message with a `sockaddr_in6` in it: a header of 16 bytes, and 28.
@@ -48,7 +48,7 @@ pub fn prepare_any_port(socket: &UdpSocket) -> io::Result<()> {
 }
 
 /// The next datagram; none if the kernel does not say where from and where to. What does not fit is cut.
-pub fn receive_any_port(socket: &UdpSocket, buffer: &mut [u8]) -> io::Result<Option<AnyPortDatagram>> {
+pub fn receive_any_port(socket: &impl AsFd, buffer: &mut [u8]) -> io::Result<Option<AnyPortDatagram>> {
     let mut address = [0_u8; ADDRESS_BYTES];
     let mut control = Control([0; CONTROL_BYTES]);
     let mut vector = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
@@ -64,7 +64,7 @@ pub fn receive_any_port(socket: &UdpSocket, buffer: &mut [u8]) -> io::Result<Opt
     // SAFETY: the header points to an address, one vector and a control buffer with their true lengths, all of which
     // outlive the call; nothing else refers to them meanwhile.
     #[allow(unsafe_code)]
-    let received = unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut header, 0) };
+    let received = unsafe { libc::recvmsg(socket.as_fd().as_raw_fd(), &raw mut header, 0) };
     let Ok(len) = usize::try_from(received) else { return Err(io::Error::last_os_error()) };
     let told = control.0.get(..header.msg_controllen).unwrap_or_default();
     let addresses = read_address(&address).zip(original_destination(told));

@@ -6,7 +6,7 @@
 use std::io;
 use std::mem;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::ptr;
 
 /// Datagrams in a batch: a larger one did not pay when it was measured, since the kernel does the same work for each.
@@ -90,7 +90,7 @@ impl Inbox {
     /// there are: zero after a time-out. What was in the inbox before is gone.
     ///
     /// Hot: once a batch. No allocation.
-    pub fn receive(&mut self, socket: &UdpSocket) -> io::Result<usize> {
+    pub fn receive(&mut self, socket: &impl AsFd) -> io::Result<usize> {
         self.count = 0;
         let mut vectors = [libc::iovec { iov_base: ptr::null_mut(), iov_len: 0 }; BATCH];
         let mut headers = [EMPTY_HEADER; BATCH];
@@ -110,7 +110,7 @@ impl Inbox {
         #[allow(unsafe_code)]
         let received = unsafe {
             libc::recvmmsg(
-                socket.as_raw_fd(),
+                socket.as_fd().as_raw_fd(),
                 headers.as_mut_ptr(),
                 BATCH as u32,
                 libc::MSG_WAITFORONE,

@@ -306,7 +306,7 @@ mod tests {
 
     /// Puts each list of applications in force after the other and prints what changes: `+` opened, `-` closed, `!`
     /// refused, each with port and last octet.
-    fn history(max: usize, generations: &[&[App]]) -> Vec<String> {
+    fn history(max: usize, generations: &[&[&App]]) -> Vec<String> {
         let pools = Pools::new(["192.0.2.0/24".parse().unwrap()]);
         let mut open = BTreeSet::new();
         let print = |address: &SocketAddr| {
@@ -315,7 +315,7 @@ mod tests {
         let mut lines = Vec::new();
         for generation in generations {
             let mut edit = Apps::empty().edit();
-            generation.iter().for_each(|app| edit.put(app.clone()));
+            generation.iter().for_each(|app| edit.put(App::clone(app)));
             let apps = edit.finish();
             let plan = plan(&apps, &pools, &open, max);
             let mut line = Vec::new();
@@ -341,26 +341,18 @@ mod tests {
         let shared = app(3, 1, 22..=22);
         let wide = app(4, 4, 1..=65535);
         let moved = app(1, 1, 2222..=2222);
-        let none: &[App] = &[];
+        let none: &[&App] = &[];
         for (max, generations, expect) in [
-            (
-                9,
-                &[&[one.clone(), two.clone()][..], &[two.clone()], none][..],
-                &["+22@1 +22@2 +23@2", "-22@1", "-22@2 -23@2"][..],
-            ),
-            (
-                9,
-                &[&[one.clone()], &[one.clone(), shared.clone()], &[shared.clone()], none],
-                &["+22@1", "", "", "-22@1"],
-            ),
-            (9, &[&[one.clone()], &[moved.clone()]], &["+22@1", "-22@1 +2222@1"]),
+            (9, &[&[&one, &two][..], &[&two], none][..], &["+22@1 +22@2 +23@2", "-22@1", "-22@2 -23@2"][..]),
+            (9, &[&[&one], &[&one, &shared], &[&shared], none], &["+22@1", "", "", "-22@1"]),
+            (9, &[&[&one], &[&moved]], &["+22@1", "-22@1 +2222@1"]),
             // Who was first stays, whatever the order of ids; who does not fit gets nothing.
-            (2, &[&[two.clone()], &[one.clone(), two.clone()]], &["+22@2 +23@2", "!22@1"]),
-            (2, &[&[one.clone(), two.clone()], &[two.clone()]], &["+22@1 !22@2", "-22@1 +22@2 +23@2"]),
-            (9, &[&[wide.clone(), one.clone()]], &["+22@1 !1@4"]),
-            (0, &[&[one.clone()]], &["!22@1"]),
+            (2, &[&[&two], &[&one, &two]], &["+22@2 +23@2", "!22@1"]),
+            (2, &[&[&one, &two], &[&two]], &["+22@1 !22@2", "-22@1 +22@2 +23@2"]),
+            (9, &[&[&wide, &one]], &["+22@1 !1@4"]),
+            (0, &[&[&one]], &["!22@1"]),
         ] {
-            assert_eq!(history(max, generations), expect, "{max} {generations:?}");
+            assert_eq!(history(max, generations), expect, "{generations:?}");
         }
     }
 }

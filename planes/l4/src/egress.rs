@@ -1,5 +1,6 @@
 //! Where bytes go out: the origin is found, dialled, told who the client is, and encrypted to.
 
+mod datagram;
 mod dead;
 mod dial;
 mod names;
@@ -8,20 +9,22 @@ mod tls;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
-use bartizan_exchange::{DialError, Dialer, Dialled, Flow, OriginAddress};
+use bartizan_exchange::{Datagrams, DialError, Dialer, Dialled, Flow, OriginAddress};
 use bartizan_names::{Protocol, TunnelId};
 use bartizan_routes::{App, AppOrigin, DirectOrigin, OriginHost, OriginPort, Pools, ProxyProtocol};
 use bartizan_tls::ClientConfig;
 use bartizan_wire::proxy::{self, HeaderBytes, Hop};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UdpSocket};
 
 use crate::counters::OriginFailure;
 use crate::limits::ORIGIN_TIME;
 use crate::relay::Origin;
 use crate::session::Session;
 use crate::worker::Worker;
+pub(crate) use datagram::send_datagram;
 use dead::Dead;
+pub(crate) use dial::failure_of;
 use names::Names;
 pub(crate) use tls::OriginTls;
 
@@ -54,6 +57,42 @@ impl Egress {
         tokio::time::timeout(config.value.limits.connect_time, connecting).await.unwrap_or(Err(OriginFailure::TimedOut))
     }
 
+    /// A way to send the session's datagrams to its origin. Whether it is there, nobody knows before it replies.
+    pub(crate) async fn open(&self, session: &Session, worker: &Worker) -> Result<Opened, OriginFailure> {
+        let config = worker.hold_config();
+        let (pools, time) = (&config.value.pools, config.value.limits.connect_time);
+        tokio::time::timeout(time, self.open_flow(session, pools)).await.unwrap_or(Err(OriginFailure::TimedOut))
+    }
+
+    async fn open_flow(&self, session: &Session, pools: &Pools) -> Result<Opened, OriginFailure> {
+        let app = &session.app;
+        let port = |port| app.port_at_origin(port, session.local.port());
+        let addresses = match &app.origin {
+            AppOrigin::Direct(origins) => addresses_of(origins, port),
+            AppOrigin::Dns { name, kind, port: at, ttl_min } => {
+                let found = self.names.addresses(name, *kind, *ttl_min).await?;
+                dial::order(found.iter().map(|address| SocketAddr::new(*address, port(*at))).collect())
+            }
+            AppOrigin::Tunnel { tunnel, address, port: at } => {
+                let flow = flow(session, *tunnel, address.as_ref(), port(*at));
+                return self.dialer.datagrams(flow).await.map(Opened::Tunnel).map_err(refusal_of);
+            }
+        };
+        let mut failure = OriginFailure::Unreachable;
+        for address in self.dead.last(without_loops(addresses, pools)?) {
+            match datagram::connect(address).await {
+                Ok(socket) => return Ok(Opened::Socket(socket, address)),
+                Err(error) => failure = failure_of(&error),
+            }
+        }
+        Err(failure)
+    }
+
+    /// An origin was not there: others are tried first for a while.
+    pub(crate) fn note_dead(&self, address: SocketAddr) {
+        self.dead.bury(address);
+    }
+
     async fn dial(&self, session: &Session, pools: &Pools) -> Result<Link, OriginFailure> {
         let app = &session.app;
         let port = |port| app.port_at_origin(port, session.local.port());
@@ -69,7 +108,7 @@ impl Egress {
             }
             AppOrigin::Tunnel { tunnel, address, port: at } => {
                 let flow = flow(session, *tunnel, address.as_ref(), port(*at));
-                match self.dialer.connect(flow).await.map_err(failure_of)? {
+                match self.dialer.connect(flow).await.map_err(refusal_of)? {
                     Dialled::Socket(stream) => Ok(Link::Socket(stream)),
                     Dialled::Stream(stream) => Ok(Link::Stream(stream)),
                 }
@@ -105,6 +144,12 @@ impl Egress {
         }
         Err(failure)
     }
+}
+
+/// A flow to an origin.
+pub(crate) enum Opened {
+    Socket(UdpSocket, SocketAddr),
+    Tunnel(Box<dyn Datagrams>),
 }
 
 /// A connection to an origin before anything was said.
@@ -175,7 +220,7 @@ fn flow(session: &Session, tunnel: TunnelId, host: Option<&OriginHost>, port: u1
     Flow { tunnel, origin, client: session.hop.client, dialled: session.hop.dialled }
 }
 
-fn failure_of(error: DialError) -> OriginFailure {
+fn refusal_of(error: DialError) -> OriginFailure {
     tracing::debug!(%error, "no connection through the tunnel");
     match error {
         DialError::TimedOut => OriginFailure::TimedOut,

@@ -2,12 +2,14 @@
 
 mod header;
 mod tcp;
+mod udp;
 
 use bartizan_routes::App;
 use bartizan_tls::ServerStream;
 use tokio::net::TcpStream;
 
 pub(crate) use tcp::{At, accept};
+pub(crate) use udp::{receive, receive_any};
 
 use crate::counters::EdgeEvent;
 use crate::worker::Worker;

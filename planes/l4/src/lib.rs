@@ -17,6 +17,7 @@
 mod counters;
 mod doors;
 mod egress;
+mod flows;
 mod ingress;
 mod ledger;
 mod limits;
@@ -28,6 +29,7 @@ mod sweep;
 mod worker;
 
 use bartizan_firewall::Firewall;
+use bartizan_geo::Geo;
 use bartizan_names::Prefix;
 use bartizan_routes::{Apps, Pools};
 use bartizan_tls::Certificates;
@@ -44,6 +46,7 @@ pub struct Config {
     /// The addresses of this PoP for applications.
     pub pools: Pools,
     pub firewall: Firewall,
+    pub geo: Geo,
     pub certificates: Certificates,
     /// Peers that say whom they speak for, in a PROXY header, and must.
     pub trusted: Vec<Prefix>,

@@ -94,8 +94,8 @@ pub(crate) const COPY_BYTES: usize = 64 * 1024;
 /// What one direction may move before others have their turn.
 pub(crate) const TURN_BYTES: usize = 2 << 20;
 
-/// The largest datagram that UDP over IPv4 can carry (RFC 768: length field; RFC 791: header).
-pub(crate) const DATAGRAM_BYTES_MAX: usize = 65_507;
+/// The largest datagram that can arrive: what fits in a length of 16 bits behind a header of 8 (RFC 768).
+pub(crate) const DATAGRAM_BYTES_MAX: usize = 65_527;
 
 /// Batches read from one UDP socket before others have their turn.
 pub(crate) const BATCHES_A_TURN: usize = 4;

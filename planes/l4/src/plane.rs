@@ -197,6 +197,7 @@ impl Seat {
         let sweeper = tokio::task::spawn_local(sweep(Rc::clone(&worker), self.live.changes()));
         let mut hearing = Hearing { worker: Rc::clone(&worker), open: HashMap::new(), any_port: Vec::new() };
         self.sockets.tcp.into_iter().for_each(|listener| hearing.any_tcp(listener));
+        self.sockets.udp.into_iter().for_each(|socket| hearing.any_udp(socket));
         let grace = loop {
             tokio::select! {
                 biased;
@@ -231,7 +232,11 @@ impl Hearing {
                 let Some(task) = self.accept(listener, At::Here(address)) else { return };
                 self.open.insert(Place { protocol: Protocol::Tcp, address }, task);
             }
-            Delivery::Udp(..) => {}
+            Delivery::Udp(address, socket) => {
+                let receiving = ingress::receive(socket, address, Rc::clone(&self.worker));
+                let task = tokio::task::spawn_local(receiving).abort_handle();
+                self.open.insert(Place { protocol: Protocol::Udp, address }, task);
+            }
             Delivery::Close(place) => {
                 if let Some(task) = self.open.remove(&place) {
                     task.abort();
@@ -242,6 +247,11 @@ impl Hearing {
 
     fn any_tcp(&mut self, listener: TcpListener) {
         self.any_port.extend(self.accept(listener, At::AnyPort));
+    }
+
+    fn any_udp(&mut self, socket: UdpSocket) {
+        let receiving = ingress::receive_any(socket, Rc::clone(&self.worker));
+        self.any_port.push(tokio::task::spawn_local(receiving).abort_handle());
     }
 
     fn accept(&self, listener: TcpListener, at: At) -> Option<AbortHandle> {

@@ -138,7 +138,7 @@ fn outcome_of(up: Poll<Result<(), Broken>>, down: Poll<Result<(), Broken>>, traf
 }
 
 /// Whether an error is only a way of saying "not now".
-fn is_pause(error: &io::Error) -> bool {
+pub(crate) fn is_pause(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
 }
 

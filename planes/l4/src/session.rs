@@ -80,7 +80,7 @@ pub(crate) struct Session {
     pub(crate) tally: Arc<Tally>,
     pub(crate) traffic: Traffic,
     opened: Instant,
-    _seats: Seats,
+    seats: Cell<Option<Seats>>,
 }
 
 /// Its places in the ledgers.
@@ -139,7 +139,20 @@ impl Session {
     ) -> Session {
         tally.opened();
         let traffic = Traffic { active: Cell::new(Some(now)), ..Traffic::default() };
-        Session { app, hop, local, order: Order::default(), tally, traffic, opened: now, _seats: seats }
+        Session { app, hop, local, order: Order::default(), tally, traffic, opened: now, seats: Cell::new(Some(seats)) }
+    }
+
+    /// Gives its places to others, before it has quite ended.
+    pub(crate) fn leave_seats(&self) {
+        self.seats.take();
+    }
+
+    /// Counts what moved, and ends it if it was silent for too long.
+    pub(crate) fn sweep(&self, patience: Duration, now: Instant) {
+        self.report();
+        if self.idle(now) >= patience {
+            self.order.give(End::Idle);
+        }
     }
 
     /// Counts what moved since the last time.
@@ -195,11 +208,8 @@ impl Sessions {
     /// Counts what moved, and ends those that were silent for too long.
     pub(crate) fn sweep(&self, patience: Patience, now: Instant) {
         for session in self.open.borrow().values() {
-            session.report();
-            let limit = if session.traffic.half_closed.get() { patience.half_closed } else { patience.open };
-            if session.idle(now) >= limit {
-                session.order.give(End::Idle);
-            }
+            let half_closed = session.traffic.half_closed.get();
+            session.sweep(if half_closed { patience.half_closed } else { patience.open }, now);
         }
     }
 

@@ -36,11 +36,13 @@ fn interval(limits: &Limits) -> Duration {
 fn look(worker: &Worker, limits: &Limits) {
     let now = Instant::now();
     worker.sessions.sweep(Patience { open: limits.idle_time, half_closed: limits.half_closed_time }, now);
+    worker.flows.sweep(limits.flow_idle_time, now);
 }
 
 /// Ends what is not allowed any more.
 fn recheck(worker: &Worker) {
     let config = worker.hold_config();
-    worker.forget_tallies(&config.value);
+    worker.forget_removed(&config.value);
     worker.sessions.judge(|session| pipeline::judge(&config.value, session));
+    worker.flows.judge(|session| pipeline::judge(&config.value, session));
 }

@@ -2,20 +2,23 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::io;
+use std::net::UdpSocket;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
 use bartizan_live::{Generation, Reader};
 use bartizan_names::AppId;
-use bartizan_net::Pipes;
+use bartizan_net::{Inbox, Pipes};
 use bartizan_tls::Acceptor;
 
 use crate::Config;
 use crate::counters::{Counters, Tally};
 use crate::egress::Egress;
+use crate::flows::Flows;
 use crate::ledger::{Ledger, SourceKey};
-use crate::limits::{COPY_BYTES, COUNTED_MAX, Limits};
+use crate::limits::{COPY_BYTES, COUNTED_MAX, DATAGRAM_BYTES_MAX, Limits};
 use crate::session::Sessions;
 
 pub(crate) struct Worker {
@@ -26,9 +29,12 @@ pub(crate) struct Worker {
     pub(crate) acceptor: Acceptor,
     pub(crate) egress: Egress,
     pub(crate) sessions: Sessions,
+    pub(crate) flows: Flows,
     pub(crate) pipes: Pipes,
     /// What is being copied, by whoever has its turn.
     pub(crate) scratch: RefCell<Box<[u8]>>,
+    /// Datagrams that just arrived. One for all sockets: it is empty again before anybody waits. None before the first.
+    pub(crate) inbox: RefCell<Option<Inbox>>,
     /// Connections, those included that no session was begun for yet.
     pub(crate) connections: Rc<Crowd>,
 }
@@ -69,8 +75,10 @@ impl Worker {
             acceptor,
             egress,
             sessions: Sessions::default(),
+            flows: Flows::default(),
             pipes: Pipes::default(),
             scratch: RefCell::new(vec![0; COPY_BYTES].into()),
+            inbox: RefCell::default(),
             connections: Rc::default(),
         }
     }
@@ -78,6 +86,11 @@ impl Worker {
     /// The configuration in force, for one decision.
     pub(crate) fn with_config<T>(&self, decide: impl FnOnce(&Config) -> T) -> T {
         decide(&self.config.borrow_mut().take().value)
+    }
+
+    /// The number of the configuration in force.
+    pub(crate) fn generation(&self) -> u64 {
+        self.config.borrow_mut().take().number
     }
 
     /// The configuration in force, for longer.
@@ -89,14 +102,25 @@ impl Worker {
         self.with_config(|config| config.limits)
     }
 
+    /// Makes the inbox if there is none yet.
+    pub(crate) fn prepare_inbox(&self, socket: &UdpSocket) -> io::Result<()> {
+        let mut inbox = self.inbox.borrow_mut();
+        if inbox.is_none() {
+            *inbox = Some(Inbox::new(socket, DATAGRAM_BYTES_MAX)?);
+        }
+        Ok(())
+    }
+
     /// The numbers of an application.
     pub(crate) fn tally(&self, app: AppId) -> Arc<Tally> {
         Arc::clone(self.tallies.borrow_mut().entry(app).or_insert_with(|| self.counters.of(app)))
     }
 
-    /// Lets go of the numbers of applications that are no more.
-    pub(crate) fn forget_tallies(&self, config: &Config) {
-        self.tallies.borrow_mut().retain(|app, _| config.apps.get(*app).is_some());
+    /// Lets go of what is kept for applications that are no more.
+    pub(crate) fn forget_removed(&self, config: &Config) {
+        let exists = |app| config.apps.get(app).is_some();
+        self.tallies.borrow_mut().retain(|app, _| exists(*app));
+        self.flows.forget(exists);
     }
 }
 

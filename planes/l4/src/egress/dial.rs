@@ -51,7 +51,7 @@ pub(super) async fn race(addresses: Vec<SocketAddr>) -> Result<TcpStream, Origin
     }
 }
 
-pub(super) fn failure_of(error: &io::Error) -> OriginFailure {
+pub(crate) fn failure_of(error: &io::Error) -> OriginFailure {
     match error.kind() {
         io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset => OriginFailure::Refused,
         io::ErrorKind::TimedOut => OriginFailure::TimedOut,

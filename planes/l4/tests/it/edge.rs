@@ -4,10 +4,12 @@ use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bartizan_exchange::{Datagrams, DialError, Dialer, Dialled, Flow, LocalBoxFuture};
 use bartizan_firewall::{Firewall, Level, Mode, Rule, Target};
+use bartizan_geo::Geo;
 use bartizan_live::{Generation, Live};
 use bartizan_names::{AppId, Name, Protocol, RuleId, ZoneId};
 use bartizan_plane_l4::{AppTotals, Config, Limits, Plane, Tier, Totals, start};
@@ -15,7 +17,9 @@ use bartizan_routes::{
     App, AppAddresses, AppOrigin, AppTls, Apps, DirectOrigin, Families, OriginPort, Pools, ProxyProtocol,
 };
 use bartizan_tls::{Certificates, CertifiedKey};
+use bytes::Bytes;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use tokio::io::ReadBuf;
 
 /// After this a test is stuck and fails.
 pub(crate) const STUCK: Duration = Duration::from_secs(30);
@@ -63,7 +67,26 @@ impl Dialer for Tunnels {
 
     fn datagrams(&self, flow: Flow) -> LocalBoxFuture<'_, Result<Box<dyn Datagrams>, DialError>> {
         self.flows.lock().unwrap().push(flow);
-        Box::pin(async { Err(DialError::NoDatagrams) })
+        Box::pin(async move {
+            let behind = self.behind.ok_or(DialError::NotConnected)?;
+            let socket = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+            socket.connect(behind).await.unwrap();
+            Ok(Box::new(Behind(socket)) as Box<dyn Datagrams>)
+        })
+    }
+}
+
+struct Behind(tokio::net::UdpSocket);
+
+impl Datagrams for Behind {
+    fn poll_send(&mut self, cx: &mut Context<'_>, datagram: &[u8]) -> Poll<io::Result<()>> {
+        self.0.poll_send(cx, datagram).map_ok(drop)
+    }
+
+    fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<Bytes>>> {
+        let mut bytes = vec![0; 70_000];
+        let mut buffer = ReadBuf::new(&mut bytes);
+        self.0.poll_recv(cx, &mut buffer).map_ok(|()| Some(Bytes::copy_from_slice(buffer.filled())))
     }
 }
 
@@ -107,6 +130,10 @@ impl Edge {
     pub(crate) fn with_tunnels(wish: &Wish, tunnels: Tunnels) -> Edge {
         let ca = Ca::new();
         Edge::with_tier(wish, tunnels, ca, Tier::Listeners { workers: 1, max: LISTENERS_MAX })
+    }
+
+    pub(crate) fn with_ca(wish: &Wish, ca: Ca) -> Edge {
+        Edge::with_tier(wish, Tunnels::default(), ca, Tier::Listeners { workers: 1, max: LISTENERS_MAX })
     }
 
     pub(crate) fn with_tier(wish: &Wish, tunnels: Tunnels, ca: Ca, tier: Tier) -> Edge {
@@ -163,6 +190,7 @@ fn config(wish: &Wish, ca: &Ca, certificates: &Certificates) -> Config {
         apps: apps.finish(),
         pools: pools(),
         firewall: firewall.finish(),
+        geo: Geo::built_in(),
         certificates: certificates.clone(),
         trusted: wish.trusted.iter().map(|prefix| prefix.parse().unwrap()).collect(),
         limits: wish.limits,

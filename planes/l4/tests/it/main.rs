@@ -5,3 +5,5 @@ mod listening;
 mod origin;
 mod refusals;
 mod tcp;
+mod tls;
+mod udp;

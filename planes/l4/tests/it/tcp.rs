@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 use std::net::Shutdown;
 use std::time::Duration;
 
+use bartizan_firewall::{Mode, Target};
 use bartizan_names::TunnelId;
 use bartizan_plane_l4::OriginFailure;
 use bartizan_routes::{App, AppOrigin, OriginHost, OriginPort, ProxyProtocol};
@@ -212,6 +213,7 @@ fn a_trusted_peer_says_whom_it_speaks_for() {
     let one = App { proxy_protocol: ProxyProtocol::V1, ..app("one.test", direct(&[origin.address])) };
     let mut wish = Wish::new(&[&one]);
     wish.trusted = vec!["127.0.0.1/32"];
+    wish.rules = vec![(Mode::Block, Target::Country("DE".parse().unwrap()))];
     let edge = Edge::start(&wish);
     let header = "PROXY TCP4 203.0.113.9 198.51.100.1 4711 22\r\n";
     for (sent, expect) in [
@@ -220,16 +222,16 @@ fn a_trusted_peer_says_whom_it_speaks_for() {
         ("hello".to_owned(), "reset".to_owned()),
         ("PROXY TCP4 203.0.113.9 198.51.100.1 nonsense\r\n".to_owned(), "reset".to_owned()),
         ("PROXY TCP4 203.0".to_owned(), "reset".to_owned()),
+        // From a country that is kept out, and not by the peer's own address.
+        ("PROXY TCP4 46.4.0.1 198.51.100.1 4711 22\r\nhello".to_owned(), "reset".to_owned()),
     ] {
         let mut client = dial(place(&one));
         // In pieces, so that a header is not whole at first.
-        for piece in sent.as_bytes().chunks(7) {
-            if client.write_all(piece).is_err() {
-                break;
-            }
-        }
+        let written = sent.as_bytes().chunks(7).try_for_each(|piece| client.write_all(piece));
         let _ = client.shutdown(Shutdown::Write);
-        assert_eq!(ending(&mut client), expect, "{sent:?}");
+        // Whoever writes to a connection that was reset hears of it then, and afterwards of its end.
+        let heard = written.map_or("reset".to_owned(), |()| ending(&mut client));
+        assert_eq!(heard, expect, "{sent:?}");
     }
     assert_eq!(edge.totals().events(bartizan_plane_l4::EdgeEvent::ProxyHeader), 3);
 }

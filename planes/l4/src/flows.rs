@@ -1,0 +1,239 @@
+//! UDP flows: all that one client address and port says to one address and port of ours, and what is said back.
+//!
+//! A flow has a socket of its own towards its origin, so that the kernel tells replies apart. Sources can be forged, so
+//! the number of flows is bounded twice, for an application and for a worker. Where there are too many, the oldest one
+//! whose client has said one thing only makes room: a forged client says no second thing, and a true one has its reply
+//! by then.
+
+use std::cell::{Cell, OnceCell, RefCell};
+use std::collections::{HashMap, VecDeque};
+use std::future::poll_fn;
+use std::io;
+use std::net::SocketAddr;
+use std::rc::{Rc, Weak};
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use bartizan_names::AppId;
+use bartizan_wire::proxy::{self, HeaderBytes};
+use bytes::Bytes;
+use tokio::net::UdpSocket;
+
+use crate::counters::{Limit, OriginFailure};
+use crate::egress::{failure_of, send_datagram};
+use crate::limits::WAITING_DATAGRAMS_MAX;
+use crate::session::{End, Session, Way};
+
+/// The two ends of a flow, as the network sees them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Ends {
+    pub(crate) client: SocketAddr,
+    pub(crate) local: SocketAddr,
+}
+
+/// Whether each datagram says whom it is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Speaker {
+    /// The client itself.
+    Client,
+    /// A trusted peer, with a simple header in front.
+    Peer,
+}
+
+/// One flow, as long as it is in the table.
+pub(crate) struct Flow {
+    pub(crate) ends: Ends,
+    pub(crate) session: Session,
+    speaker: Speaker,
+    /// What stands in front of each datagram to the origin.
+    header: Option<HeaderBytes>,
+    /// Towards an origin that is dialled, as soon as that is done.
+    origin: OnceCell<UdpSocket>,
+    /// Datagrams that wait: for the origin to be found, or for a tunnel to take them.
+    waiting: RefCell<VecDeque<Bytes>>,
+    /// What the system said when a datagram was sent.
+    failure: Cell<Option<OriginFailure>>,
+    /// Of the flow's task, when it waits for one of the two.
+    waker: Cell<Option<Waker>>,
+    confirmed: Cell<bool>,
+}
+
+impl Flow {
+    pub(crate) fn new(ends: Ends, session: Session, speaker: Speaker, header: Option<HeaderBytes>) -> Flow {
+        Flow {
+            ends,
+            session,
+            speaker,
+            header,
+            origin: OnceCell::new(),
+            waiting: RefCell::default(),
+            failure: Cell::default(),
+            waker: Cell::default(),
+            confirmed: Cell::new(false),
+        }
+    }
+
+    /// Hands a datagram on, or lets it wait.
+    // Hot: once a datagram. No allocation once the origin is dialled.
+    pub(crate) fn send(&self, payload: &[u8]) {
+        self.session.traffic.took(Way::In, payload.len());
+        if let Some(origin) = self.origin.get() {
+            return self.send_to(origin, payload);
+        }
+        let mut waiting = self.waiting.borrow_mut();
+        if waiting.len() >= WAITING_DATAGRAMS_MAX {
+            return self.session.tally.limited(Limit::FlowWaiting);
+        }
+        let header = self.header.as_deref().unwrap_or_default();
+        waiting.push_back([header, payload].concat().into());
+        self.wake();
+    }
+
+    /// Datagrams may be lost; only an origin that is not there is news.
+    fn send_to(&self, origin: &UdpSocket, payload: &[u8]) {
+        if let Err(error) = send_datagram(origin, self.header.as_deref(), payload)
+            && error.kind() != io::ErrorKind::WouldBlock
+        {
+            self.failure.set(Some(failure_of(&error)));
+            self.wake();
+        }
+    }
+
+    /// The origin is dialled: gives it what waits, and from now on everything at once.
+    pub(crate) async fn set_origin(&self, socket: UdpSocket) -> &UdpSocket {
+        while let Some(datagram) = self.next_waiting() {
+            // It may be lost. What waits has its header already.
+            let _ = socket.send(&datagram).await;
+        }
+        self.origin.get_or_init(|| socket)
+    }
+
+    fn next_waiting(&self) -> Option<Bytes> {
+        self.waiting.borrow_mut().pop_front()
+    }
+
+    /// The next datagram that waits, its header in front; if there is none, the task is woken when one arrives.
+    pub(crate) fn poll_waiting(&self, cx: &Context<'_>) -> Option<Bytes> {
+        let next = self.next_waiting();
+        if next.is_none() {
+            self.waker.set(Some(cx.waker().clone()));
+        }
+        next
+    }
+
+    /// Waits for the system to say that the origin is not there.
+    pub(crate) async fn failure(&self) -> OriginFailure {
+        poll_fn(|cx| match self.failure.take() {
+            Some(failure) => Poll::Ready(failure),
+            None => {
+                self.waker.set(Some(cx.waker().clone()));
+                Poll::Pending
+            }
+        })
+        .await
+    }
+
+    fn wake(&self) {
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
+
+    /// Its client has said more than one thing.
+    pub(crate) fn confirm(&self) {
+        self.confirmed.set(true);
+    }
+
+    /// The payload of a datagram from the client's side.
+    pub(crate) fn payload<'d>(&self, datagram: &'d [u8]) -> Option<&'d [u8]> {
+        match self.speaker {
+            Speaker::Client => Some(datagram),
+            Speaker::Peer => proxy::read_simple(datagram).ok().map(|(_, at)| &datagram[at..]),
+        }
+    }
+
+    /// What a client gets of a reply. Some origins put our own header in front of their replies too; nothing else that
+    /// they send is touched.
+    pub(crate) fn reply<'d>(&self, datagram: &'d [u8]) -> &'d [u8] {
+        let own = self.header.as_deref();
+        own.and_then(|header| datagram.strip_prefix(header)).unwrap_or(datagram)
+    }
+}
+
+/// All flows of a worker.
+#[derive(Default)]
+pub(crate) struct Flows {
+    by_ends: RefCell<HashMap<Ends, Rc<Flow>>>,
+    /// Those whose client has said one thing only, oldest first; and some that are over or have said more by now.
+    unconfirmed: RefCell<HashMap<AppId, VecDeque<Weak<Flow>>>>,
+}
+
+impl Flows {
+    /// The flow between two ends, whose client says something again.
+    // Hot: once a datagram. No allocation.
+    pub(crate) fn find(&self, ends: Ends) -> Option<Rc<Flow>> {
+        let flow = Rc::clone(self.by_ends.borrow().get(&ends)?);
+        flow.confirm();
+        Some(flow)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.by_ends.borrow().len()
+    }
+
+    pub(crate) fn add(&self, flow: Flow) -> Rc<Flow> {
+        let flow = Rc::new(flow);
+        self.by_ends.borrow_mut().insert(flow.ends, Rc::clone(&flow));
+        let mut unconfirmed = self.unconfirmed.borrow_mut();
+        let queue = unconfirmed.entry(flow.session.app.id).or_default();
+        // Twice what there can be alive: then at least half of them goes, and looking costs nothing on average.
+        if queue.len() > 2 * self.len() {
+            queue.retain(|flow| flow.upgrade().is_some_and(|flow| !flow.confirmed.get()));
+        }
+        queue.push_back(Rc::downgrade(&flow));
+        flow
+    }
+
+    /// Takes a flow that is over out of the table.
+    pub(crate) fn remove(&self, flow: &Rc<Flow>) {
+        let mut by_ends = self.by_ends.borrow_mut();
+        // A newer flow between the same ends stays.
+        if by_ends.get(&flow.ends).is_some_and(|current| Rc::ptr_eq(current, flow)) {
+            by_ends.remove(&flow.ends);
+        }
+    }
+
+    /// Makes room for one more flow of an application; says whether there is any.
+    pub(crate) fn displace(&self, app: AppId) -> bool {
+        let mut unconfirmed = self.unconfirmed.borrow_mut();
+        let Some(queue) = unconfirmed.get_mut(&app) else { return false };
+        while let Some(oldest) = queue.pop_front() {
+            let Some(flow) = oldest.upgrade().filter(|flow| !flow.confirmed.get()) else { continue };
+            self.remove(&flow);
+            flow.session.leave_seats();
+            flow.session.order.give(End::Displaced);
+            flow.session.tally.limited(Limit::FlowDisplaced);
+            return true;
+        }
+        false
+    }
+
+    /// Counts what moved, and ends those that were silent for too long.
+    pub(crate) fn sweep(&self, patience: Duration, now: Instant) {
+        self.by_ends.borrow().values().for_each(|flow| flow.session.sweep(patience, now));
+    }
+
+    /// Ends those for which `verdict` has a reason.
+    pub(crate) fn judge(&self, verdict: impl Fn(&Session) -> Option<End>) {
+        for flow in self.by_ends.borrow().values() {
+            if let Some(end) = verdict(&flow.session) {
+                flow.session.order.give(end);
+            }
+        }
+    }
+
+    /// Forgets the queues of applications that are no more.
+    pub(crate) fn forget(&self, exists: impl Fn(AppId) -> bool) {
+        self.unconfirmed.borrow_mut().retain(|app, _| exists(*app));
+    }
+}

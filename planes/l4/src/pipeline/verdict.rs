@@ -1,0 +1,179 @@
+//! Whether a client may come in: decided before a byte of it is read, from the place that it arrived at and its address.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bartizan_firewall::Source;
+use bartizan_names::{AppId, Protocol};
+use bartizan_routes::App;
+use bartizan_wire::proxy::Hop;
+
+use crate::Config;
+use crate::counters::{EdgeEvent, Limit};
+use crate::ledger::{Over, Seat, SourceKey};
+use crate::limits::Ceilings;
+use crate::session::{End, Session};
+use crate::worker::{Pair, Worker};
+
+/// A client that may come in.
+pub(crate) struct Admitted {
+    /// Who it is, and what it dialled.
+    pub(crate) hop: Hop,
+    /// The address and port of ours that it arrived at.
+    pub(crate) local: SocketAddr,
+    pub(crate) whom: Whom,
+    pub(crate) source: Seat<SourceKey>,
+    /// Of the configuration that says so.
+    pub(crate) generation: u64,
+}
+
+/// Which application a client is for.
+pub(crate) enum Whom {
+    /// The only one there.
+    App(Arc<App>, Seat<AppId>),
+    /// The one that the client's handshake names.
+    Named(Vec<Arc<App>>),
+}
+
+/// A client is refused. It has been counted.
+pub(crate) struct Refused;
+
+/// Whether a client may come in: the place, its verdict, the limits. `local` is the socket's own address, which need
+/// not be what the client dialled.
+// Hot: once a connection or flow. No allocation, unless several applications share the place.
+pub(crate) fn decide(worker: &Worker, protocol: Protocol, hop: Hop, local: SocketAddr) -> Result<Admitted, Refused> {
+    let now = Instant::now();
+    let generation = worker.generation();
+    worker.with_config(|config| {
+        let apps = place(worker, config, protocol, local)?;
+        let apps = admit(worker, config, apps, &hop)?;
+        let (book, ceilings) = book(worker, config, protocol);
+        let source = source_seat(worker, &apps, book, ceilings, &hop, now)?;
+        let whom = match apps {
+            Found::One(app) => {
+                let seat = app_seat(worker, &app, book, ceilings, now)?;
+                Whom::App(app, seat)
+            }
+            Found::Several(apps) => Whom::Named(apps),
+        };
+        Ok(Admitted { hop, local, whom, source, generation })
+    })
+}
+
+/// The applications at a place.
+enum Found {
+    One(Arc<App>),
+    /// At least two.
+    Several(Vec<Arc<App>>),
+}
+
+impl Found {
+    /// Who is charged for what happens before it is known who is meant.
+    fn first(&self) -> AppId {
+        match self {
+            Found::One(app) => app.id,
+            // There are two at least.
+            Found::Several(apps) => apps[0].id,
+        }
+    }
+}
+
+fn place(worker: &Worker, config: &Config, protocol: Protocol, local: SocketAddr) -> Result<Found, Refused> {
+    let mut apps = config.apps.at(&config.pools, protocol, local);
+    let Some(first) = apps.next() else {
+        worker.counters.event(EdgeEvent::Unknown);
+        return Err(Refused);
+    };
+    let Some(second) = apps.next() else { return Ok(Found::One(Arc::clone(first))) };
+    Ok(Found::Several([first, second].into_iter().chain(apps).cloned().collect()))
+}
+
+/// Refuses a client whom no application there would let in.
+fn admit(worker: &Worker, config: &Config, apps: Found, hop: &Hop) -> Result<Found, Refused> {
+    let lets_in = |app: &Arc<App>| !is_blocked(config, app, hop);
+    let welcome = match &apps {
+        Found::One(app) => lets_in(app),
+        Found::Several(apps) => apps.iter().any(lets_in),
+    };
+    if welcome {
+        return Ok(apps);
+    }
+    worker.tally(apps.first()).filtered();
+    Err(Refused)
+}
+
+/// No page can be shown to ask for proof, so a challenge is a refusal.
+fn is_blocked(config: &Config, app: &App, hop: &Hop) -> bool {
+    if !app.ip_firewall {
+        return false;
+    }
+    let address = hop.client.ip();
+    let (country, asn) = config.geo.lookup(address);
+    config.firewall.decide(app.zone, &Source { address, country, asn }).refused_by().is_some()
+}
+
+/// Why a session that was let in once is ended under a newer configuration.
+pub(crate) fn judge(config: &Config, session: &Session) -> Option<End> {
+    let Some(app) = config.apps.get(session.app.id) else { return Some(End::Removed) };
+    is_blocked(config, app, &session.hop).then_some(End::Blocked)
+}
+
+fn book<'w>(worker: &'w Worker, config: &'w Config, protocol: Protocol) -> (&'w Pair, &'w Ceilings) {
+    match protocol {
+        Protocol::Tcp => (&worker.books.connections, &config.limits.connections),
+        Protocol::Udp => (&worker.books.flows, &config.limits.flows),
+    }
+}
+
+fn source_seat(
+    worker: &Worker,
+    apps: &Found,
+    book: &Pair,
+    ceilings: &Ceilings,
+    hop: &Hop,
+    now: Instant,
+) -> Result<Seat<SourceKey>, Refused> {
+    book.sources.enter(hop.client.ip().into(), &ceilings.source, now).map_err(|over| {
+        worker.tally(apps.first()).limited(match over {
+            Over::Open => Limit::SourceOpen,
+            Over::Rate => Limit::SourceRate,
+            Over::Handshakes => Limit::SourceHandshakes,
+            Over::Counted => Limit::Sources,
+        });
+        Refused
+    })
+}
+
+fn app_seat(
+    worker: &Worker,
+    app: &App,
+    book: &Pair,
+    ceilings: &Ceilings,
+    now: Instant,
+) -> Result<Seat<AppId>, Refused> {
+    let mut seat = book.apps.enter(app.id, &ceilings.app, now);
+    if matches!(seat, Err(Over::Open)) && app.protocol == Protocol::Udp && worker.flows.displace(app.id) {
+        seat = book.apps.enter(app.id, &ceilings.app, now);
+    }
+    seat.map_err(|over| {
+        worker.tally(app.id).limited(match over {
+            Over::Open => Limit::AppOpen,
+            Over::Rate => Limit::AppRate,
+            Over::Handshakes => Limit::AppHandshakes,
+            Over::Counted => Limit::Sources,
+        });
+        Refused
+    })
+}
+
+/// The verdict and the limits of an application that is known only now.
+pub(crate) fn enter(worker: &Worker, app: &App, hop: &Hop) -> Result<Seat<AppId>, Refused> {
+    worker.with_config(|config| {
+        if is_blocked(config, app, hop) {
+            worker.tally(app.id).filtered();
+            return Err(Refused);
+        }
+        app_seat(worker, app, &worker.books.connections, &config.limits.connections, Instant::now())
+    })
+}

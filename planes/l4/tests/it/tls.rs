@@ -1,0 +1,207 @@
+//! Encrypted connections: who ends the encryption, and which application is meant.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bartizan_plane_l4::{EdgeEvent, Limit, OriginFailure};
+use bartizan_routes::{App, AppTls, ProxyProtocol};
+use bartizan_tls::{Acceptor, Certificates, ClientConfig, Roots, client_config};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use super::edge::{Ca, Edge, STUCK, Wish, app, dial, direct, ending, eventually, place};
+use super::origin::Origin;
+
+fn trusting(ca: &Ca) -> Arc<ClientConfig> {
+    client_config(&Roots::Pem(ca.pem.clone()), &[]).unwrap()
+}
+
+/// Shakes hands as `name`, says `hello`, ends its side, and gives all that comes back; or why not.
+fn conversation(edge: &Edge, app: &App, name: &str) -> String {
+    let config = trusting(&edge.ca);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let talk = async {
+            let socket = tokio::net::TcpStream::connect(place(app)).await?;
+            let mut stream = bartizan_tls::connect(&config, name, socket).await?;
+            stream.write_all(b"hello").await?;
+            stream.shutdown().await?;
+            let mut text = String::new();
+            stream.read_to_string(&mut text).await?;
+            Ok::<String, std::io::Error>(text)
+        };
+        match tokio::time::timeout(STUCK, talk).await.unwrap() {
+            Ok(text) => text,
+            Err(error) => format!("error: {error}"),
+        }
+    })
+}
+
+/// An origin that speaks TLS: reads until the end, then says whom it was taken for and what it was told.
+fn tls_origin(ca: &Ca, names: &[&str]) -> Origin {
+    let mut certificates =
+        Certificates::new([(names.iter().map(|name| (*name).to_owned()).collect(), ca.issue(names))]);
+    certificates.set_default(ca.issue(names));
+    let acceptor = Acceptor::new(&[]);
+    Origin::start(move |mut stream| {
+        // A header comes before the handshake.
+        let mut head = [0; 5];
+        while stream.peek(&mut head).is_ok_and(|read| read < 5 && read > 0) {}
+        let mut line = String::new();
+        if head.starts_with(b"PROXY") {
+            while !line.ends_with('\n') {
+                let mut byte = [0];
+                stream.read_exact(&mut byte).unwrap();
+                line.push(byte[0].into());
+            }
+        }
+        stream.set_nonblocking(true).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let socket = tokio::net::TcpStream::from_std(stream).unwrap();
+            let Ok(mut stream) = acceptor.accept(socket, &certificates).await else { return };
+            let mut text = String::new();
+            let _ = stream.read_to_string(&mut text).await;
+            let told = line.split(' ').next().unwrap_or_default();
+            let answer = format!("{told}{}:{text}", stream.sni().unwrap_or("-"));
+            let _ = stream.write_all(answer.as_bytes()).await;
+            let _ = stream.shutdown().await;
+        });
+    })
+}
+
+#[test]
+fn who_encrypts() {
+    let ca = Ca::new();
+    let (plain, chatty) = (Origin::last_word(), Origin::echo("220 no TLS here\r\n"));
+    let known = tls_origin(&ca, &["one.test"]);
+    let unknown = tls_origin(&Ca::new(), &["one.test"]);
+    let other_name = tls_origin(&ca, &["two.test"]);
+    let applications: Vec<(App, &str)> = [
+        (AppTls::Flexible, &plain, ProxyProtocol::Off, "5:hello"),
+        (AppTls::Full, &known, ProxyProtocol::Off, "one.test:hello"),
+        (AppTls::Full, &unknown, ProxyProtocol::Off, "one.test:hello"),
+        (AppTls::Full, &known, ProxyProtocol::V1, "PROXYone.test:hello"),
+        (AppTls::Strict, &known, ProxyProtocol::Off, "one.test:hello"),
+        (AppTls::Strict, &unknown, ProxyProtocol::Off, "error"),
+        (AppTls::Strict, &other_name, ProxyProtocol::Off, "error"),
+        (AppTls::Full, &chatty, ProxyProtocol::Off, "error"),
+        // The origin's own encryption passes through.
+        (AppTls::Off, &known, ProxyProtocol::Off, "one.test:hello"),
+    ]
+    .map(|(tls, origin, proxy_protocol, expect)| {
+        (App { tls, proxy_protocol, ..app("one.test", direct(&[origin.address])) }, expect)
+    })
+    .into();
+    let wish = Wish::new(&applications.iter().map(|(app, _)| app).collect::<Vec<_>>());
+    let edge = Edge::with_ca(&wish, ca);
+    for (app, expect) in &applications {
+        let got = conversation(&edge, app, "one.test");
+        assert_eq!(got.get(..expect.len()), Some(*expect), "{:?} {:?}: {got}", app.tls, app.proxy_protocol);
+        eventually("closed", || edge.app(app).closed == 1);
+        assert_eq!(edge.app(app).origin_failures(OriginFailure::Tls), u64::from(*expect == "error"), "{:?}", app.tls);
+    }
+}
+
+#[test]
+fn names_tell_applications_on_one_port_apart() {
+    let (first, second) = (Origin::last_word(), Origin::echo(""));
+    let one = App { tls: AppTls::Flexible, ..app("one.test", direct(&[first.address])) };
+    let two = App {
+        ports: one.ports.clone(),
+        addresses: one.addresses.clone(),
+        tls: AppTls::Flexible,
+        ..app("two.test", direct(&[second.address]))
+    };
+    let edge = Edge::start(&Wish::new(&[&one, &two]));
+    for (name, expect) in [
+        ("one.test", "5:hello"),
+        ("ONE.test", "5:hello"),
+        ("two.test", "hello"),
+        // There is a certificate for it, but no application.
+        ("other.test", "error"),
+        ("nobody.test", "error"),
+        // An address is no name.
+        ("127.0.0.1", "error"),
+    ] {
+        let got = conversation(&edge, &one, name);
+        assert_eq!(got.get(..expect.len()), Some(expect), "{name}: {got}");
+    }
+    assert_eq!((first.accepted(), second.accepted()), (2, 1));
+    assert_eq!((edge.app(&one).connects, edge.app(&two).connects), (2, 1));
+    eventually("counted", || {
+        let totals = edge.totals();
+        (totals.events(EdgeEvent::NoSuchName), totals.events(EdgeEvent::HandshakeFailed)) == (1, 2)
+    });
+}
+
+#[test]
+fn one_application_alone_needs_no_name() {
+    let origin = Origin::last_word();
+    let one = App { tls: AppTls::Flexible, ..app("one.test", direct(&[origin.address])) };
+    let edge = Edge::start(&Wish::new(&[&one]));
+    // Nobody has a certificate for the address, so only whoever does not look gets through.
+    let config = client_config(&Roots::Unverified, &[]).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let text = runtime.block_on(async {
+        let socket = tokio::net::TcpStream::connect(place(&one)).await.unwrap();
+        let mut stream = bartizan_tls::connect(&config, "127.0.0.1", socket).await.unwrap();
+        stream.write_all(b"hello").await.unwrap();
+        // Gone without a word, as many clients do.
+        stream.flush().await.unwrap();
+        let mut text = String::new();
+        stream.shutdown().await.unwrap();
+        stream.read_to_string(&mut text).await.unwrap();
+        text
+    });
+    assert_eq!(text, "5:hello");
+    assert_eq!(edge.app(&one).connects, 1);
+}
+
+#[test]
+fn much_passes_unaltered_through_encryption() {
+    let origin = Origin::echo("");
+    let one = App { tls: AppTls::Flexible, ..app("one.test", direct(&[origin.address])) };
+    let edge = Edge::start(&Wish::new(&[&one]));
+    let config = trusting(&edge.ca);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let sent: Vec<u8> =
+        (0..4_000_000_u32).flat_map(|number| number.wrapping_mul(2_654_435_761).to_be_bytes()).collect();
+    let received = runtime.block_on(async {
+        let socket = tokio::net::TcpStream::connect(place(&one)).await.unwrap();
+        let stream = bartizan_tls::connect(&config, "one.test", socket).await.unwrap();
+        let (mut read, mut write) = tokio::io::split(stream);
+        let mut received = Vec::new();
+        let sending = async {
+            write.write_all(&sent).await.unwrap();
+            write.shutdown().await.unwrap();
+        };
+        let ((), result) = tokio::join!(sending, read.read_to_end(&mut received));
+        result.unwrap();
+        received
+    });
+    assert!(received == sent, "{} of {}", received.len(), sent.len());
+}
+
+#[test]
+fn handshakes_are_bounded_in_number_and_time() {
+    let origin = Origin::last_word();
+    let one = App { tls: AppTls::Flexible, ..app("one.test", direct(&[origin.address])) };
+    let mut wish = Wish::new(&[&one]);
+    wish.limits.connections.source.handshakes = 2;
+    wish.limits.handshake_time = Duration::from_millis(300);
+    let edge = Edge::start(&wish);
+    let silent: Vec<TcpStream> = (0..2).map(|_| dial(place(&one))).collect();
+    eventually("they are in", || edge.app(&one).open == 2);
+    let third = conversation(&edge, &one, "one.test");
+    let limited = edge.app(&one).limited(Limit::SourceHandshakes);
+    for mut client in silent {
+        let _ = client.write_all(&[22]);
+        assert!(["end", "reset"].contains(&ending(&mut client).as_str()));
+    }
+    // A slow machine may have given up on the first two before the third came.
+    assert!(limited == 1 && third.starts_with("error") || limited == 0 && third == "5:hello", "{limited} {third}");
+    eventually("counted", || edge.totals().events(EdgeEvent::HandshakeFailed) == 2);
+    assert_eq!(conversation(&edge, &one, "one.test"), "5:hello");
+}
