@@ -4,7 +4,7 @@
 //! bare status. 409 occurs once, where the stock client waits for it: other clients would repeat the call.
 
 use axum::response::{IntoResponse, Response};
-use bartizan_model::{AccessRuleError, DataError, RecordError, SettingError, TunnelError, ZoneError};
+use bartizan_model::{AccessRuleError, AppError, DataError, RecordError, SettingError, TunnelError, ZoneError};
 use bartizan_publish::Refused;
 use bartizan_v4::{Code, ErrorSource, Failure, Problem};
 use http::StatusCode;
@@ -106,6 +106,18 @@ faults! {
     TunnelInUse = 400 1022 "Cannot delete tunnel because it has active connections";
     TunnelConfig = 400 1056 "Bad configuration";
     RouteInvalid = 400 1057 "Invalid route";
+
+    // Spectrum applications.
+    AppUnknown = 404 11006 "Application not found";
+    AppOrigin = 400 11000 "Invalid origin configuration";
+    AppOriginDns = 400 11001 "Invalid origin DNS configuration";
+    AppOriginAddress = 400 11002 "Invalid origin address";
+    AppOption = 400 11003 "Invalid application option";
+    AppDns = 400 11004 "Invalid DNS configuration";
+    AppEdgeIps = 400 11019 "Invalid edge_ips";
+    AppOverlap = 400 11033 "Address and port are in use";
+    AppAddresses = 400 12005 "No address is left for another application";
+    AppProtocol = 400 13002 "Protocol not available";
 
     // IP access rules. Clients compare the texts.
     RuleUnknown = 404 10001 "firewallaccessrules.api.not_found";
@@ -239,6 +251,36 @@ impl From<SettingError> for Error {
             SettingError::Unknown(_) => Fault::SettingUnknown.because(error),
             SettingError::Value { .. } => Fault::SettingValue.because(error).at("/value"),
         }
+    }
+}
+
+impl From<AppError> for Error {
+    fn from(error: AppError) -> Error {
+        let fault = match &error {
+            AppError::ProtocolMissing | AppError::Protocol(_) | AppError::Ports(_) => Fault::AppProtocol,
+            AppError::NameMissing | AppError::Name { .. } | AppError::DnsType(_) => Fault::AppDns,
+            AppError::OriginForm | AppError::OriginCount | AppError::OriginPortAlone => Fault::AppOrigin,
+            AppError::Origin { .. } => Fault::AppOriginAddress,
+            AppError::OriginName(_)
+            | AppError::OriginItself(_)
+            | AppError::OriginKind(_)
+            | AppError::OriginTtl
+            | AppError::OriginPortMissing
+            | AppError::OriginPort(_)
+            | AppError::OriginLength
+            | AppError::OriginAddress => Fault::AppOriginDns,
+            AppError::EdgeType(_)
+            | AppError::Connectivity(_)
+            | AppError::StaticCount
+            | AppError::StaticAddress { .. }
+            | AppError::Slot => Fault::AppEdgeIps,
+            AppError::Tls(_)
+            | AppError::TlsOverUdp
+            | AppError::ProxyProtocol(_)
+            | AppError::ProxyProtocolOver { .. }
+            | AppError::TrafficType(_) => Fault::AppOption,
+        };
+        fault.because(&error).at(error.pointer())
     }
 }
 

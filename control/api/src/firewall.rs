@@ -1,8 +1,28 @@
 //! `/bartizan/firewall/test`: what the firewall makes of an address, and which rules say so.
+//!
+//! The firewall that is asked is the one in force, brought by `bin`; the rules that it names are looked up here.
 
 use std::net::IpAddr;
 
-use bartizan_names::{Asn, CountryCode, RuleId, ZoneId};
+use axum::extract::State;
+use bartizan_model::Application;
+use bartizan_names::{Asn, CountryCode, Name, RuleId, ZoneId};
+use bartizan_v4::{AccessRule, FirewallTest, StoredRuleScope};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::Api;
+use crate::access::{Caller, needs};
+use crate::access_rules::{Knowledge, sent};
+use crate::error::{Error, Fault};
+use crate::extract::Query;
+use crate::objects::View;
+use crate::permission::Permission;
+use crate::reply::Reply;
+
+pub(crate) fn routes(api: &Api) -> OpenApiRouter<Api> {
+    OpenApiRouter::new().routes(needs(Permission::AccountFirewallRead, api, routes!(test)))
+}
 
 /// What is asked of the firewall in force.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,4 +48,104 @@ pub enum Verdict {
     Allow,
     Challenge,
     Block,
+}
+
+impl Verdict {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Verdict::Allow => "allow",
+            Verdict::Challenge => "challenge",
+            Verdict::Block => "block",
+        }
+    }
+}
+
+#[derive(serde::Deserialize, utoipa::IntoParams)]
+struct Params {
+    /// Of the source.
+    address: String,
+    /// The name of an application: the rules of its zone count too.
+    app: Option<String>,
+}
+
+/// What becomes of a source, by the rules in force now.
+#[utoipa::path(
+    get,
+    path = "/bartizan/firewall/test",
+    tag = "IP access rules",
+    params(Params),
+    responses((status = 200, body = bartizan_v4::Envelope<FirewallTest>))
+)]
+async fn test(
+    State(api): State<Api>,
+    caller: Caller,
+    Query(params): Query<Params>,
+) -> Result<Reply<FirewallTest>, Error> {
+    let address: IpAddr =
+        params.address.trim().parse().map_err(|_| Fault::BadQuery.because("address is not an IP address"))?;
+    let name = match params.app.filter(|text| !text.is_empty()) {
+        Some(text) => Some(Name::parse(text.trim()).map_err(|_| Fault::BadQuery.because("app is not a name"))?),
+        None => None,
+    };
+    let asked = api.clone();
+    let knowledge = Knowledge::of(&api);
+    let result = api
+        .read(move |view| {
+            let apps = match &name {
+                Some(name) => view.apps_named(caller.account, name)?,
+                None => Vec::new(),
+            };
+            if name.is_some() && apps.is_empty() {
+                return Err(Fault::AppUnknown.into());
+            }
+            let zone = apps.first().map(|app| app.zone);
+            let answer = asked.ask_firewall(FirewallQuestion { address: address.to_canonical(), zone });
+            told(view, &answer, &apps, knowledge)
+        })
+        .await?;
+    Ok(Reply::of(result))
+}
+
+fn told(
+    view: &View,
+    answer: &FirewallAnswer,
+    apps: &[Application],
+    knowledge: Knowledge,
+) -> Result<FirewallTest, Error> {
+    let mut rules = Vec::new();
+    for id in &answer.rules {
+        // One that went since it was put in force is not shown.
+        let Some(rule) = view.access_rule(*id)? else { continue };
+        let email = match rule.scope {
+            StoredRuleScope::User(id) => view.user(id)?.email,
+            StoredRuleScope::Organization(_) | StoredRuleScope::Zone(_) => String::new(),
+        };
+        rules.push(sent(rule, &email, knowledge));
+    }
+    let open = !apps.is_empty() && apps.iter().all(|app| !app.ip_firewall);
+    let verdict = if open { Verdict::Allow } else { answer.verdict };
+    Ok(FirewallTest {
+        verdict: verdict.as_str().to_owned(),
+        reason: if open {
+            "access rules are not in force here: the application has ip_firewall off".to_owned()
+        } else {
+            reason(verdict, rules.first(), !apps.is_empty())
+        },
+        rules,
+        country: answer.country.map(|country| country.to_string()),
+        asn: answer.asn.map(|asn| asn.to_string()),
+    })
+}
+
+fn reason(verdict: Verdict, deciding: Option<&AccessRule>, on_app: bool) -> String {
+    let Some(rule) = deciding else { return "no rule matches".to_owned() };
+    let scope = if rule.scope.kind == "organization" { "account" } else { &rule.scope.kind };
+    let whom = format!("the {scope} rule for {} {} ({})", rule.configuration.target, rule.configuration.value, rule.id);
+    match verdict {
+        Verdict::Allow => format!("allowed by {whom}"),
+        Verdict::Block => format!("blocked by {whom}"),
+        // Other protocols than HTTP have no page on which to ask.
+        Verdict::Challenge if on_app => format!("refused by {whom}: a challenge cannot be shown here"),
+        Verdict::Challenge => format!("challenged by {whom}"),
+    }
 }

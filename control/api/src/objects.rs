@@ -10,25 +10,29 @@ use std::ops::Deref;
 
 use bartizan_certs::Certs;
 use bartizan_model::Record;
-use bartizan_names::{AccountId, Name, RecordId, RuleId, Timestamp, TunnelId, UserId, ZoneId, ZoneName};
+use bartizan_names::{AccountId, AppId, Name, RecordId, RuleId, Timestamp, TunnelId, UserId, ZoneId, ZoneName};
 use bartizan_store::{
     AccessRuleQuery, Entry, Guard, Key, Kind, Op, Prefix, ReadError, RecordQuery, RuleScope, Snapshot, TunnelQuery,
     Value, ZoneQuery,
 };
 use bartizan_v4::{
-    Account, AccountRef, StoredAccessRule, StoredRuleScope, StoredSettings, StoredToken, StoredTunnel, StoredUser,
-    TunnelConfiguration, Zone,
+    Account, AccountRef, StoredAccessRule, StoredApp, StoredRuleScope, StoredSettings, StoredToken, StoredTunnel,
+    StoredUser, TunnelConfiguration, Zone,
 };
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Fault};
+use crate::placement;
 
 /// The number of the shape in which documents are written today.
 const FORMAT: u16 = 1;
 
 /// Users and tokens are few; a list that is longer is cut, and the rest has no access.
 const LOGINS_MAX: usize = 1_000;
+
+/// Applications of a zone that are listed: as many as the default pool has addresses. A list that is longer is cut.
+const APPS_MAX: usize = 65_536;
 
 impl From<ReadError> for Error {
     fn from(error: ReadError) -> Error {
@@ -40,9 +44,12 @@ impl From<ReadError> for Error {
 }
 
 /// What the key of an owner name holds.
-#[derive(Serialize, Deserialize)]
-struct NameDocument {
+#[derive(Default, Serialize, Deserialize)]
+pub(crate) struct NameDocument {
     records: usize,
+    /// Spectrum applications that the name leads to. No record stands beside them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) apps: Vec<AppId>,
 }
 
 /// What the key of a name that must be unique holds.
@@ -55,7 +62,7 @@ struct TakenDocument {
 pub(crate) struct View(pub(crate) Snapshot);
 
 impl View {
-    fn find<T: DeserializeOwned>(&self, key: &Key) -> Result<Option<T>, Error> {
+    pub(crate) fn find<T: DeserializeOwned>(&self, key: &Key) -> Result<Option<T>, Error> {
         self.0.get(key)?.as_ref().map(document).transpose()
     }
 
@@ -65,7 +72,12 @@ impl View {
 
     /// Up to `limit` keys that begin alike.
     pub(crate) fn keys(&self, prefix: &Prefix, limit: usize) -> Result<Vec<Key>, Error> {
-        Ok(self.0.list(prefix, None, limit)?.into_iter().map(|entry| entry.key).collect())
+        self.keys_after(prefix, None, limit)
+    }
+
+    /// Up to `limit` keys that begin alike, in their order, behind `after` if that is given.
+    pub(crate) fn keys_after(&self, prefix: &Prefix, after: Option<&Key>, limit: usize) -> Result<Vec<Key>, Error> {
+        Ok(self.0.list(prefix, after, limit)?.into_iter().map(|entry| entry.key).collect())
     }
 
     pub(crate) fn users(&self) -> Result<Vec<StoredUser>, Error> {
@@ -140,6 +152,29 @@ impl View {
 
     pub(crate) fn tunnel_configuration(&self, id: TunnelId) -> Result<Option<TunnelConfiguration>, Error> {
         self.find(&Key::tunnel_config(id))
+    }
+
+    /// What is known of an owner name.
+    pub(crate) fn name_document(&self, zone: ZoneId, owner: &Name) -> Result<NameDocument, Error> {
+        Ok(self.find(&Key::name(zone, owner))?.unwrap_or_default())
+    }
+
+    /// The applications of a zone.
+    pub(crate) fn apps(&self, zone: ZoneId) -> Result<Vec<StoredApp>, Error> {
+        documents(&self.0.list(&Prefix::apps(zone), None, APPS_MAX)?)
+    }
+
+    /// Up to `limit` applications of a zone.
+    pub(crate) fn some_apps(&self, zone: ZoneId, limit: usize) -> Result<Vec<StoredApp>, Error> {
+        documents(&self.0.list(&Prefix::apps(zone), None, limit)?)
+    }
+
+    pub(crate) fn app(&self, zone: ZoneId, id: AppId) -> Result<Option<StoredApp>, Error> {
+        self.find(&Key::app(zone, id))
+    }
+
+    pub(crate) fn app_there(&self, zone: ZoneId, id: AppId) -> Result<StoredApp, Error> {
+        self.app(zone, id)?.ok_or_else(|| Fault::AppUnknown.into())
     }
 
     /// A rule of whatever scope.
@@ -227,7 +262,7 @@ impl Change {
     }
 
     /// The object must be as this view has it.
-    fn guard(&mut self, key: &Key) -> Result<(), Error> {
+    pub(crate) fn guard(&mut self, key: &Key) -> Result<(), Error> {
         let guard = match self.view.0.get(key)? {
             Some(entry) => Guard::At(key.clone(), entry.rev),
             None => Guard::Absent(key.clone()),
@@ -290,14 +325,9 @@ impl Change {
         owners.sort_unstable();
         owners.dedup();
         owners.iter().try_for_each(|owner| self.put_name(zone, owner, gone, new))?;
-        for (record, _) in new.iter().filter(|(record, _)| record.proxied) {
-            let certs = self.certs.clone();
-            let ops = certs
-                .for_host(&self.view.0, zone.id, &zone.name, &record.owner, self.now)
-                .map_err(|error| Error::internal(&error))?;
-            self.ops.extend(ops);
-        }
-        Ok(())
+        new.iter()
+            .filter(|(record, _)| record.proxied)
+            .try_for_each(|(record, _)| self.put_certificate(zone, &record.owner))
     }
 
     fn put_name(
@@ -316,11 +346,50 @@ impl Change {
         }
         records.extend(new.iter().map(|(record, _)| record).filter(|record| record.owner == *owner).cloned());
         bartizan_publish::check(&zone.name, &records)?;
-        let key = Key::name(zone.id, owner);
-        match records.len() {
-            0 => self.delete(key),
-            records => self.put(key, &NameDocument { records }),
+        let known = self.name_document(zone.id, owner)?;
+        if !records.is_empty() && !known.apps.is_empty() {
+            let apps: Vec<String> = self.apps_at(zone.id, owner)?.iter().map(placement::called).collect();
+            return Err(Fault::HostTaken.because(format!("{owner} leads to {}", apps.join(", "))).at("/name"));
         }
+        self.put_name_document(zone.id, owner, NameDocument { records: records.len(), ..known })
+    }
+
+    /// Exchanges the applications that a name leads to.
+    pub(crate) fn put_name_apps(&mut self, zone: ZoneId, owner: &Name, apps: Vec<AppId>) -> Result<(), Error> {
+        let document = NameDocument { apps, ..self.name_document(zone, owner)? };
+        self.put_name_document(zone, owner, document)
+    }
+
+    fn put_name_document(&mut self, zone: ZoneId, owner: &Name, document: NameDocument) -> Result<(), Error> {
+        let key = Key::name(zone, owner);
+        if document.records == 0 && document.apps.is_empty() { self.delete(key) } else { self.put(key, &document) }
+    }
+
+    /// A certificate for a name that begins to be served over TLS, unless there is one.
+    pub(crate) fn put_certificate(&mut self, zone: &bartizan_model::Zone, host: &Name) -> Result<(), Error> {
+        let certs = self.certs.clone();
+        let ops = certs
+            .for_host(&self.view.0, zone.id, &zone.name, host, self.now)
+            .map_err(|error| Error::internal(&error))?;
+        self.ops.extend(ops);
+        Ok(())
+    }
+
+    pub(crate) fn put_app(&mut self, app: &StoredApp) -> Result<(), Error> {
+        self.guards.push(Guard::Exists(Key::zone(app.zone_id)));
+        self.put(Key::app(app.zone_id, app.id), app)
+    }
+
+    pub(crate) fn delete_app(&mut self, zone: ZoneId, id: AppId) -> Result<(), Error> {
+        self.delete(Key::app(zone, id))
+    }
+
+    /// Deletes up to `limit` applications of a zone that goes with its names; how many.
+    pub(crate) fn delete_apps(&mut self, zone: ZoneId, limit: usize) -> Result<usize, Error> {
+        let apps = self.some_apps(zone, limit)?.iter().map(placement::parse).collect::<Result<Vec<_>, _>>()?;
+        placement::release(self, &apps)?;
+        apps.iter().try_for_each(|app| self.delete_app(zone, app.id))?;
+        Ok(apps.len())
     }
 
     pub(crate) fn put_tunnel(&mut self, tunnel: &StoredTunnel) -> Result<(), Error> {

@@ -17,8 +17,8 @@ use crate::error::{Error, Fault};
 use crate::path::{self, BASE};
 use crate::state::{Api, Dependencies};
 use crate::{
-    access_rules, accounts, dns_records, edge, ips, openapi, page, probes, settings, tunnel_routes, tunnels, user,
-    zones,
+    access_rules, accounts, dns_records, edge, firewall, ips, openapi, page, probes, settings, spectrum, tunnel_routes,
+    tunnels, user, zones,
 };
 
 /// The whole API as a service, for [`crate::serve()`] and for tests.
@@ -56,6 +56,8 @@ fn dialect(api: &Api) -> OpenApiRouter<Api> {
         .merge(tunnels::routes(api))
         .merge(tunnel_routes::routes(api))
         .merge(access_rules::routes(api))
+        .merge(firewall::routes(api))
+        .merge(spectrum::routes(api))
         .merge(edge::routes(api))
 }
 

@@ -1,6 +1,42 @@
 //! `/zones/{zone_id}/spectrum/apps`: TCP and UDP ports of the edge, and what they lead to.
+//!
+//! Both forms of the dialect are taken; replies are of the whole form. Where a body leaves a choice to us: access rules
+//! are in force (`ip_firewall` is true), addresses are dynamic, and the edge ends no TLS. Which address an application
+//! gets and what may stand beside it there is decided in [`crate::placement`].
 
 use std::time::Duration;
+
+use axum::extract::State;
+use bartizan_model::{AppTls, Application, Zone};
+use bartizan_names::{AppId, Timestamp, ZoneId};
+use bartizan_store::Direction;
+use bartizan_v4::spectrum::{self, AppExtension, EdgeIps};
+use bartizan_v4::{App, AppBody, Deleted, StoredApp};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::Api;
+use crate::access::{Caller, needs};
+use crate::dns_records::zone_of;
+use crate::error::Error;
+use crate::extract::{Body, Ids, Query};
+use crate::objects::Change;
+use crate::permission::Permission;
+use crate::placement::{self, Addresses};
+use crate::reply::{PageSizes, Reply, direction};
+
+/// The codes of the messages that say what of a wish was not granted.
+const ONE_FAMILY_MESSAGE: u32 = 11_101;
+const ARGO_MESSAGE: u32 = 11_102;
+
+pub(crate) fn routes(api: &Api) -> OpenApiRouter<Api> {
+    OpenApiRouter::new()
+        .routes(needs(Permission::ZoneSettingsRead, api, routes!(list)))
+        .routes(needs(Permission::ZoneSettingsWrite, api, routes!(create)))
+        .routes(needs(Permission::ZoneSettingsRead, api, routes!(get)))
+        .routes(needs(Permission::ZoneSettingsWrite, api, routes!(replace)))
+        .routes(needs(Permission::ZoneSettingsWrite, api, routes!(delete)))
+}
 
 /// What an application did since the edge started.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -21,4 +57,234 @@ pub struct AppCounters {
     pub duration: Duration,
     /// Why clients cannot connect, if they cannot.
     pub problem: Option<String>,
+}
+
+#[derive(serde::Deserialize, utoipa::IntoParams)]
+struct Params {
+    /// `dns` (the default), `protocol`, `app_id`, `created_on` or `modified_on`.
+    order: Option<String>,
+    /// `asc` (the default) or `desc`.
+    direction: Option<String>,
+    page: Option<u32>,
+    per_page: Option<u32>,
+}
+
+/// The applications of a zone.
+#[utoipa::path(
+    get,
+    path = "/zones/{zone_id}/spectrum/apps",
+    tag = "Spectrum",
+    params(("zone_id" = String, Path), Params),
+    responses((status = 200, body = bartizan_v4::Envelope<Vec<App>>))
+)]
+async fn list(
+    State(api): State<Api>,
+    caller: Caller,
+    Ids((zone,)): Ids<(ZoneId,)>,
+    Query(params): Query<Params>,
+) -> Result<Reply<Vec<App>>, Error> {
+    let page = PageSizes { min: 1, default: 20, max: 100 }.page(params.page, params.per_page);
+    let mut apps = api
+        .read(move |view| {
+            view.zone(caller.account, zone)?;
+            view.apps(zone)
+        })
+        .await?;
+    apps.sort_by_cached_key(|app| sort_key(params.order.as_deref(), app));
+    if direction(params.direction.as_deref()) == Direction::Descending {
+        apps.reverse();
+    }
+    let total = apps.len() as u64;
+    let sent = page.cut(apps).iter().map(|app| sent(&api, app)).collect::<Result<_, _>>()?;
+    Ok(Reply::page(sent, page, total))
+}
+
+/// By a text, a time or nothing more, then by name, port and id.
+fn sort_key(order: Option<&str>, app: &StoredApp) -> (String, Option<Timestamp>, String, String, AppId) {
+    let name = app.dns.name.clone();
+    let (text, time) = match order {
+        Some("protocol") => (app.protocol.clone(), None),
+        Some("app_id") => (app.id.to_string(), None),
+        Some("created_on") => (String::new(), Some(app.created_on)),
+        Some("modified_on") => (String::new(), Some(app.modified_on)),
+        _ => (name.clone(), None),
+    };
+    (text, time, name, app.protocol.clone(), app.id)
+}
+
+/// Makes an application.
+#[utoipa::path(
+    post,
+    path = "/zones/{zone_id}/spectrum/apps",
+    tag = "Spectrum",
+    params(("zone_id" = String, Path)),
+    request_body = AppBody,
+    responses((status = 200, body = bartizan_v4::Envelope<App>))
+)]
+async fn create(
+    State(api): State<Api>,
+    caller: Caller,
+    Ids((zone,)): Ids<(ZoneId,)>,
+    Body(body): Body<AppBody>,
+) -> Result<Reply<App>, Error> {
+    let id = AppId::from_bytes(bartizan_seal::random());
+    let argo = asks_for_argo(&body);
+    let (actor, edge) = (caller.clone(), api.clone());
+    let stored = api
+        .change(&actor, move |change| {
+            let zone = zone_of(change, &caller, zone)?;
+            put(change, &edge, &zone, id, None, &body)
+        })
+        .await?;
+    reply(&api, &stored, argo)
+}
+
+/// One application, with what it did since the edge started.
+#[utoipa::path(
+    get,
+    path = "/zones/{zone_id}/spectrum/apps/{app_id}",
+    tag = "Spectrum",
+    params(("zone_id" = String, Path), ("app_id" = String, Path)),
+    responses((status = 200, body = bartizan_v4::Envelope<App>))
+)]
+async fn get(
+    State(api): State<Api>,
+    caller: Caller,
+    Ids((zone, id)): Ids<(ZoneId, AppId)>,
+) -> Result<Reply<App>, Error> {
+    let stored = api
+        .read(move |view| {
+            view.zone(caller.account, zone)?;
+            view.app_there(zone, id)
+        })
+        .await?;
+    let mut app = sent(&api, &stored)?;
+    if let Some(counters) = api.app_counters(id) {
+        app.bartizan.listening = Some(counters.problem.clone().unwrap_or_else(|| "ok".to_owned()));
+        app.bartizan.counters = Some(counted(&counters));
+    }
+    Ok(Reply::of(app))
+}
+
+/// Replaces an application: what the body leaves out goes back to its default. It keeps its dynamic addresses.
+#[utoipa::path(
+    put,
+    path = "/zones/{zone_id}/spectrum/apps/{app_id}",
+    tag = "Spectrum",
+    params(("zone_id" = String, Path), ("app_id" = String, Path)),
+    request_body = AppBody,
+    responses((status = 200, body = bartizan_v4::Envelope<App>))
+)]
+async fn replace(
+    State(api): State<Api>,
+    caller: Caller,
+    Ids((zone, id)): Ids<(ZoneId, AppId)>,
+    Body(body): Body<AppBody>,
+) -> Result<Reply<App>, Error> {
+    let argo = asks_for_argo(&body);
+    let (actor, edge) = (caller.clone(), api.clone());
+    let stored = api
+        .change(&actor, move |change| {
+            let zone = zone_of(change, &caller, zone)?;
+            let stored = change.app_there(zone.id, id)?;
+            put(change, &edge, &zone, id, Some(stored), &body)
+        })
+        .await?;
+    reply(&api, &stored, argo)
+}
+
+/// Deletes an application, and its name with it.
+#[utoipa::path(
+    delete,
+    path = "/zones/{zone_id}/spectrum/apps/{app_id}",
+    tag = "Spectrum",
+    params(("zone_id" = String, Path), ("app_id" = String, Path)),
+    responses((status = 200, body = bartizan_v4::Envelope<Deleted>))
+)]
+async fn delete(
+    State(api): State<Api>,
+    caller: Caller,
+    Ids((zone, id)): Ids<(ZoneId, AppId)>,
+) -> Result<Reply<Deleted>, Error> {
+    let actor = caller.clone();
+    api.change(&actor, move |change| {
+        let zone = zone_of(change, &caller, zone)?;
+        let stored = placement::parse(&change.app_there(zone.id, id)?)?;
+        placement::exchange(change, Some(&stored), None)?;
+        change.delete_app(zone.id, id)
+    })
+    .await?;
+    Ok(Reply::of(Deleted { id: id.to_string() }))
+}
+
+/// Puts the application that `body` asks for, in place of `stored` if that is given.
+fn put(
+    change: &mut Change,
+    api: &Api,
+    zone: &Zone,
+    id: AppId,
+    stored: Option<StoredApp>,
+    body: &AppBody,
+) -> Result<StoredApp, Error> {
+    let mut app = Application::parse_body(zone, id, body)?;
+    let old = stored.as_ref().map(placement::parse).transpose()?;
+    placement::place(change, &api.addresses(), zone, old.as_ref(), &mut app)?;
+    placement::exchange(change, old.as_ref(), Some(&app))?;
+    let created_on = stored.map_or(change.now(), |stored| stored.created_on);
+    let document = app.document(created_on, change.now());
+    change.put_app(&document)?;
+    if app.tls != AppTls::Off {
+        change.put_certificate(zone, &app.name)?;
+    }
+    Ok(document)
+}
+
+fn asks_for_argo(body: &AppBody) -> bool {
+    body.argo_smart_routing.value() == Some(&true)
+}
+
+fn reply(api: &Api, stored: &StoredApp, argo: bool) -> Result<Reply<App>, Error> {
+    let mut reply = Reply::of(sent(api, stored)?);
+    if let Some(text) = api.addresses().one_family(&placement::parse(stored)?) {
+        reply = reply.with_message(ONE_FAMILY_MESSAGE, text);
+    }
+    if argo {
+        reply = reply.with_message(ARGO_MESSAGE, "argo_smart_routing is not offered by this edge and stays off");
+    }
+    Ok(reply)
+}
+
+/// An application as clients see it, with the addresses that it has here.
+fn sent(api: &Api, stored: &StoredApp) -> Result<App, Error> {
+    let addresses: Vec<String> =
+        Addresses::of(&api.addresses(), &placement::parse(stored)?).iter().map(ToString::to_string).collect();
+    Ok(App {
+        id: stored.id,
+        protocol: stored.protocol.clone(),
+        dns: stored.dns.clone(),
+        origin_direct: stored.origin_direct.clone(),
+        origin_dns: stored.origin_dns.clone(),
+        origin_port: stored.origin_port.clone(),
+        edge_ips: EdgeIps { ips: Some(addresses.clone()), ..stored.edge_ips.clone() },
+        ip_firewall: stored.ip_firewall,
+        proxy_protocol: stored.proxy_protocol.clone(),
+        tls: stored.tls.clone(),
+        traffic_type: stored.traffic_type.clone(),
+        argo_smart_routing: false,
+        created_on: stored.created_on,
+        modified_on: stored.modified_on,
+        bartizan: AppExtension { addresses, origin_address: stored.origin_address.clone(), ..AppExtension::default() },
+    })
+}
+
+fn counted(counters: &AppCounters) -> spectrum::AppCounters {
+    spectrum::AppCounters {
+        connects: counters.connects,
+        filtered: counters.filtered,
+        origin_errors: counters.origin_errors,
+        bytes_ingress: counters.bytes_ingress,
+        bytes_egress: counters.bytes_egress,
+        open: counters.open,
+        duration_ms: u64::try_from(counters.duration.as_millis()).unwrap_or(u64::MAX),
+    }
 }

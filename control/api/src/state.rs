@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use bartizan_certs::Certs;
-use bartizan_names::{AccountId, AppId, Name, Prefix as Addresses, Timestamp, TunnelId, ZoneId, ZoneName};
+use bartizan_names::{AccountId, AppId, Name, Prefix as Pool, Timestamp, TunnelId, ZoneId, ZoneName};
+use bartizan_routes::Pools;
 use bartizan_seal::{self as seal, TokenHash};
 use bartizan_store::{ChangeSet, CommitError, Key, Meta, Op, Prefix, Store};
 use bartizan_v4::StoredTunnel;
@@ -20,6 +21,7 @@ use crate::error::{Error, Fault};
 use crate::firewall::{FirewallAnswer, FirewallQuestion};
 use crate::hex::hex;
 use crate::objects::{Change, View};
+use crate::placement::Addresses;
 use crate::presence::{Command, Presence};
 use crate::spectrum::AppCounters;
 
@@ -43,7 +45,7 @@ pub struct Facts {
     pub https: Vec<SocketAddr>,
     pub api: Vec<SocketAddr>,
     /// The addresses that applications get; without any there can be none.
-    pub pools: Vec<Addresses>,
+    pub pools: Vec<Pool>,
     /// Whether the edge can tell which network an address belongs to.
     pub knows_networks: bool,
     pub data: PathBuf,
@@ -77,6 +79,7 @@ pub(crate) struct Api(Arc<Shared>);
 
 struct Shared {
     given: Dependencies,
+    pools: Pools,
     /// SHA-256 of the local authority's certificate, hexadecimal.
     ca_pin: String,
 }
@@ -84,11 +87,25 @@ struct Shared {
 impl Api {
     pub(crate) fn new(given: Dependencies) -> Api {
         let ca_pin = ca_pin(given.certs.ca_pem());
-        Api(Arc::new(Shared { given, ca_pin }))
+        let pools = Pools::new(given.facts.pools.iter().copied());
+        Api(Arc::new(Shared { given, pools, ca_pin }))
     }
 
     pub(crate) fn facts(&self) -> &Facts {
         &self.0.given.facts
+    }
+
+    /// Where applications can be.
+    pub(crate) fn addresses(&self) -> Addresses<'_> {
+        Addresses::new(&self.0.given.facts, &self.0.pools)
+    }
+
+    pub(crate) fn app_counters(&self, app: AppId) -> Option<AppCounters> {
+        (self.0.given.app_counters)(app)
+    }
+
+    pub(crate) fn ask_firewall(&self, question: FirewallQuestion) -> FirewallAnswer {
+        (self.0.given.firewall)(question)
     }
 
     pub(crate) fn ca_pem(&self) -> &str {
@@ -231,11 +248,13 @@ fn delete_zone(store: &Store, certs: &Certs, caller: &Caller, id: ZoneId) -> Res
     change(store, certs, &actor, |change| {
         let zone = change.zone(caller.account, id)?;
         change.delete_zone(&zone)?;
+        change.delete_apps(id, APPS_PIECE_MAX)?;
         let keys = contents(change, id)?;
         change.ops.extend(keys.into_iter().map(|key| Op::Del { key }));
         Ok(())
     })?;
     // What is in a zone needs it to be there, so nothing can be added any more: this ends.
+    while change(store, certs, &actor, |change| change.delete_apps(id, APPS_PIECE_MAX))? > 0 {}
     loop {
         let keys = contents(&View(store.read()?), id)?;
         if keys.is_empty() {
@@ -258,6 +277,9 @@ fn contents(view: &View, zone: ZoneId) -> Result<Vec<Key>, Error> {
 /// Records, owner names, and access rules, that are deleted in one revision. Well below what the store takes, so that
 /// others get their turn between.
 const PIECE_MAX: u32 = 5_000;
+
+/// And applications, each of which has several objects.
+const APPS_PIECE_MAX: usize = 500;
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Error> + Send + 'static) -> Result<T, Error> {
     tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(Error::internal(&error)))

@@ -102,7 +102,11 @@ fn lead(
     let stamp = Stamp { id, created_on, modified_on: change.now() };
     let (record, mut document) = Record::parse_body(zone, stamp, &body(host, tunnel))?;
     document.meta.managed_by_argo_tunnel = true;
-    change.put_records(zone, &in_the_way, &[(record, document)])?;
+    // Of the body's fields this one names the record.
+    change.put_records(zone, &in_the_way, &[(record, document)]).map_err(|error| match error.fault {
+        Fault::HostTaken => error.at("/user_hostname"),
+        _ => error,
+    })?;
     Ok(result(if in_the_way.is_empty() { "new" } else { "updated" }, id))
 }
 
