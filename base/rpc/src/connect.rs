@@ -14,6 +14,8 @@ use crate::tunnel_capnp::{ConnectionType, connect_request, connect_response, met
 pub const DATA_SIGNATURE: [u8; 6] = [0x0A, 0x36, 0xCD, 0x12, 0xA1, 0x3E];
 /// What a stream for remote calls begins with.
 pub const RPC_SIGNATURE: [u8; 6] = [0x52, 0xBB, 0x82, 0x5C, 0xDB, 0x65];
+/// What connectors of ours list among their features. Then they read the metadata entries `Bartizan-…` too.
+pub const OUR_FEATURE: &str = "bartizan_1";
 /// The one version of data streams.
 const VERSION: [u8; 2] = *b"01";
 
@@ -97,6 +99,10 @@ impl Metadata {
     pub const METHOD: &'static str = "HttpMethod";
     pub const HOST: &'static str = "HttpHost";
     pub const STATUS: &'static str = "HttpStatus";
+    /// With a TCP connection: the client's address, and the address of the edge that it dialled. For connectors that
+    /// list [`OUR_FEATURE`].
+    pub const CLIENT: &'static str = "Bartizan-Client";
+    pub const DIALLED: &'static str = "Bartizan-Dialled";
     const HEADER: &'static str = "HttpHeader:";
 
     pub fn new(key: &str, value: impl Into<Bytes>) -> Metadata {

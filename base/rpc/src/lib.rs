@@ -28,7 +28,7 @@ mod tunnel_capnp;
 pub use configuration::{Applied, CONFIGURATION_BYTES_MAX, serve_configuration, update_configuration};
 pub use connect::{
     ConnectKind, ConnectRequest, ConnectResponse, DATA_SIGNATURE, HeadError, MESSAGE_BYTES_MAX, METADATA_MAX, Metadata,
-    RPC_SIGNATURE, StreamKind, read_request, read_response, read_stream_kind,
+    OUR_FEATURE, RPC_SIGNATURE, StreamKind, read_request, read_response, read_stream_kind,
 };
 pub use registration::{
     Call, ConnectorInfo, Refused, Registered, Registration, RegistrationClient, connect_registration,

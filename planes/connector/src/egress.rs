@@ -178,7 +178,9 @@ impl Origin {
 
     async fn connect(&self, asked: &str) -> Result<SendRequest<RequestBody>, OriginError> {
         let Settings { connect_max, handshake_max, .. } = self.settings;
-        let tcp = timeout(connect_max, self.dial()).await.map_err(|_| OriginError::ConnectTime(connect_max))??;
+        let host = self.settings.host.trim_start_matches('[').trim_end_matches(']');
+        let dialling = timeout(connect_max, dial(host, self.settings.port));
+        let tcp = dialling.await.map_err(|_| OriginError::ConnectTime(connect_max))??;
         let Some(tls) = &self.settings.tls else { return handshake(tcp).await };
         let own = tls.server_name.as_deref().unwrap_or(&self.settings.host);
         let name = if tls.match_host { asked } else { own };
@@ -189,19 +191,19 @@ impl Origin {
             .map_err(OriginError::Handshake)?;
         handshake(stream).await
     }
+}
 
-    async fn dial(&self) -> Result<TcpStream, OriginError> {
-        let host = self.settings.host.trim_start_matches('[').trim_end_matches(']');
-        let found = tokio::net::lookup_host((host, self.settings.port)).await.map_err(OriginError::Connect)?;
-        let addresses: Vec<SocketAddr> = found.take(ADDRESSES_MAX).collect();
-        let stream = first_of(&addresses, TcpStream::connect)
-            .await
-            .ok_or_else(|| OriginError::NoAddress(host.to_owned()))?
-            .map_err(OriginError::Connect)?;
-        // A request is written whole; waiting for more would only delay it.
-        let _ = stream.set_nodelay(true);
-        Ok(stream)
-    }
+/// A TCP connection to a name or an address (IPv6 without brackets). Has no time-out.
+pub(crate) async fn dial(host: &str, port: u16) -> Result<TcpStream, OriginError> {
+    let found = tokio::net::lookup_host((host, port)).await.map_err(OriginError::Connect)?;
+    let addresses: Vec<SocketAddr> = found.take(ADDRESSES_MAX).collect();
+    let stream = first_of(&addresses, TcpStream::connect)
+        .await
+        .ok_or_else(|| OriginError::NoAddress(host.to_owned()))?
+        .map_err(OriginError::Connect)?;
+    // What is written is whole, or handed on as it comes; waiting for more would only delay it.
+    let _ = stream.set_nodelay(true);
+    Ok(stream)
 }
 
 /// Connects to the first address that answers: each gets a head start, and a failure ends it. None without addresses.

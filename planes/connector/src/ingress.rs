@@ -1,14 +1,16 @@
-//! Streams come in from the edge: each is a request, or carries a new configuration.
+//! Streams come in from the edge: each is a request or a TCP connection, or carries a new configuration.
 
 use std::time::Duration;
 
 use bartizan_live::{Generation, Live};
-use bartizan_rpc::{Applied, HeadError, RpcThread, StreamKind, read_request, read_stream_kind, serve_configuration};
+use bartizan_rpc::{
+    Applied, ConnectKind, HeadError, RpcThread, StreamKind, read_request, read_stream_kind, serve_configuration,
+};
 use quinn::{RecvStream, SendStream};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use crate::{Event, Ingress, pipeline};
+use crate::{Event, Ingress, pipeline, tcp};
 
 /// For a stream's head. The edge writes it at once.
 const HEAD_MAX: Duration = Duration::from_secs(10);
@@ -43,6 +45,7 @@ pub(crate) async fn serve(send: SendStream, mut receive: RecvStream, shared: Sha
 
 async fn serve_data(mut send: SendStream, mut receive: RecvStream, shared: Shared) {
     let served = match timeout(HEAD_MAX, read_request(&mut receive)).await {
+        Ok(Ok(request)) if request.kind == ConnectKind::Tcp => tcp::serve(&request, &mut send, receive, &shared).await,
         Ok(Ok(request)) => pipeline::serve(request, &mut send, receive, &shared).await,
         Ok(Err(error)) => Err(error.into()),
         Err(_) => Err(StreamError::Silent),
@@ -73,6 +76,10 @@ pub(crate) enum StreamError {
     Origin(#[from] hyper::Error),
     #[error("the upgraded connection broke: {0}")]
     Upgraded(#[source] std::io::Error),
+    #[error("the connection to the origin broke: {0}")]
+    Tcp(#[source] std::io::Error),
+    #[error("the client's side broke off: {0}")]
+    Read(#[from] quinn::ReadError),
 }
 
 async fn serve_call(send: SendStream, receive: RecvStream, shared: Shared) {

@@ -3,11 +3,12 @@
 //! ```text
 //! edge ─QUIC─ uplink: dial, register ─ ingress: a task a stream ─ pipeline: rule ─┬─ egress: pooled HTTP/1.1 ─► origin
 //!                                        │                                        ├─ hello page
-//!                                        └─ configuration from the edge           └─ a fixed status
+//!                                        ├─ configuration from the edge           └─ a fixed status
+//!                                        └─ tcp: bytes both ways ─► the address that the edge names
 //! ```
 //! Opens no port. Several connections to the edge (four by default) carry requests at the same time, so that one may be
 //! lost or drained. Runs on the caller's runtime; remote calls run on a thread of their own.
-//! Not here: TCP and UDP through a tunnel, HTTP/2 as transport, finding edges by DNS.
+//! Not here: UDP through a tunnel, PROXY headers, HTTP/2 as transport, finding edges by DNS.
 
 mod egress;
 mod hello;
@@ -15,6 +16,7 @@ mod ingress;
 mod pipeline;
 mod rules;
 mod run;
+mod tcp;
 mod token;
 mod uplink;
 

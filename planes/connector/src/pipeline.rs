@@ -74,9 +74,6 @@ enum Framing {
 
 impl Wanted {
     fn read(request: &ConnectRequest) -> Result<Wanted, &'static str> {
-        if request.kind == ConnectKind::Tcp {
-            return Err("this connector does not carry TCP");
-        }
         let method = request.text(Metadata::METHOD).and_then(|method| method.parse().ok()).ok_or("no valid method")?;
         let host = request.text(Metadata::HOST).ok_or("no host")?.to_owned();
         let path = path_of(&request.dest).ok_or("the destination is not a URL")?;

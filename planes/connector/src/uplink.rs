@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bartizan_rpc::{
-    ConnectorInfo, Refused, Registered, Registration, RegistrationClient, RpcError, RpcStopped, RpcThread,
+    ConnectorInfo, OUR_FEATURE, Refused, Registered, Registration, RegistrationClient, RpcError, RpcStopped, RpcThread,
 };
 use bartizan_tls::{ClientConfig, TlsError, client_config};
 use quinn::crypto::rustls::QuicClientConfig;
@@ -22,7 +22,7 @@ const SERVER_NAME: &str = "quic.cftunnel.com";
 /// The protocol that we offer (RFC 7301).
 const ALPN: &[u8] = b"argotunnel";
 /// What we can beyond the least: configuration from the edge, half-closed streams, and what only ours has.
-const FEATURES: [&str; 3] = ["allow_remote_config", "support_quic_eof", "bartizan_1"];
+const FEATURES: [&str; 3] = ["allow_remote_config", "support_quic_eof", OUR_FEATURE];
 
 const HANDSHAKE_MAX: Duration = Duration::from_secs(5);
 const REGISTER_MAX: Duration = Duration::from_secs(5);

@@ -37,6 +37,10 @@ counters! {
     failed,
     /// Requests for which no connection was there, or all were at their limit of streams.
     without_connection,
+    /// TCP connections that a connector made.
+    tcp_connections,
+    /// TCP connections that did not come about.
+    tcp_failed,
     /// Configurations that a connector took.
     configurations_applied,
     /// Configurations that a connector did not take.

@@ -1,5 +1,4 @@
-//! Requests go out to connectors. Everything here runs on the caller's thread; only stream handles reach into the
-//! plane's own.
+//! Requests go out to connectors, on the caller's thread.
 //!
 //! ```text
 //! choose a connection ─► open a stream ─► head ─► body ──────►┐ at the same time
@@ -7,39 +6,29 @@
 //! ```
 
 use std::future::Future;
-use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bartizan_exchange::{Body, BodyError, Length, LocalBoxFuture, Request, Response, Upgrade, Upstream, UpstreamError};
-use bartizan_live::Live;
 use bartizan_names::TunnelId;
 use bartizan_rpc::{ConnectKind, ConnectRequest, ConnectResponse, HeadError, Metadata, read_response};
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, StatusCode};
-use quinn::{RecvStream, SendStream, VarInt};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use quinn::RecvStream;
 use tokio::time::timeout;
 
 use crate::counters::{Counters, count};
-use crate::registry::{Lease, Link, Table};
+use crate::registry::Lease;
+use crate::stream::{Duplex, Links, Sending, Stream};
 
-/// For a stream on a connection. It costs no round trip unless the connector is out of streams.
-const OPEN_MAX: Duration = Duration::from_secs(5);
 /// How long the connector may take none of a request's body.
 const STALL_MAX: Duration = Duration::from_secs(100);
 /// From the end of the request to the head of its answer: the origin's time to think.
 const ANSWER_MAX: Duration = Duration::from_secs(100);
 /// What is taken off a stream at a time.
 const CHUNK_BYTES: usize = 64 * 1024;
-/// Connections that are tried for one request, if a stream cannot even be opened.
-const TRIES: usize = 2;
-/// What a stream that is given up is reset with.
-const GIVEN_UP: VarInt = VarInt::from_u32(0);
 
 /// Fields of one hop, not of the exchange (RFC 9110 §7.6.1), and those that say how a body is framed.
 const HOP_FIELDS: [HeaderName; 8] = [
@@ -56,26 +45,24 @@ const HOP_FIELDS: [HeaderName; 8] = [
 /// The way to what lies behind tunnels.
 #[derive(Debug)]
 pub(crate) struct Egress {
-    table: Live<Table>,
+    links: Links,
     counters: Arc<Counters>,
-    /// Where the search for the least loaded connection begins, so that idle ones take turns.
-    turn: AtomicUsize,
 }
 
 impl Egress {
-    pub(crate) fn new(table: Live<Table>, counters: Arc<Counters>) -> Egress {
-        Egress { table, counters, turn: AtomicUsize::new(0) }
+    pub(crate) const fn new(links: Links, counters: Arc<Counters>) -> Egress {
+        Egress { links, counters }
     }
 }
 
 impl Upstream for Egress {
     fn send(&self, tunnel: TunnelId, request: Request) -> LocalBoxFuture<'_, Result<Response, UpstreamError>> {
         Box::pin(async move {
-            let stream = match self.open(tunnel).await {
+            let stream = match self.links.open(tunnel).await {
                 Ok(stream) => stream,
                 Err(error) => {
                     count(&self.counters.without_connection);
-                    return Err(error);
+                    return Err(error.into());
                 }
             };
             count(&self.counters.requests);
@@ -90,53 +77,6 @@ impl Upstream for Egress {
         })
     }
 }
-
-/// A stream to a connector, and the right to use it.
-struct Stream {
-    send: Sending,
-    receive: RecvStream,
-    lease: Lease,
-}
-
-impl Egress {
-    async fn open(&self, tunnel: TunnelId) -> Result<Stream, UpstreamError> {
-        let table = self.table.snapshot();
-        let links = table.value.get(&tunnel).ok_or(UpstreamError::NotConnected)?;
-        let mut failed: Option<(*const Link, UpstreamError)> = None;
-        for _ in 0..TRIES {
-            let not = failed.as_ref().map(|(link, _)| *link);
-            let Some(lease) = self.choose(links, not) else { break };
-            let error = match timeout(OPEN_MAX, lease.link().quic.open_bi()).await {
-                Ok(Ok((send, receive))) => return Ok(Stream { send: Sending::new(send), receive, lease }),
-                Ok(Err(error)) => UpstreamError::Broken(error.into()),
-                Err(_) => UpstreamError::TimedOut,
-            };
-            failed = Some((lease.link(), error));
-        }
-        match failed {
-            Some((_, error)) => Err(error),
-            None if links.iter().any(|link| link.is_open()) => Err(UpstreamError::Broken(Box::new(Full))),
-            None => Err(UpstreamError::NotConnected),
-        }
-    }
-
-    /// The connection with the fewest requests in flight, but not `not`.
-    fn choose(&self, links: &[Arc<Link>], not: Option<*const Link>) -> Option<Lease> {
-        let turn = self.turn.fetch_add(1, Ordering::Relaxed) % links.len().max(1);
-        let (later, first) = links.split_at(turn);
-        first
-            .iter()
-            .chain(later)
-            .filter(|link| not != Some(Arc::as_ptr(link)) && link.is_open())
-            .min_by_key(|link| link.in_flight())
-            .and_then(Link::lease)
-    }
-}
-
-/// Every connection carries as many requests as it may.
-#[derive(Debug, thiserror::Error)]
-#[error("all connections of this tunnel are at their limit of requests")]
-struct Full;
 
 /// The connector's answer is not one.
 #[derive(Debug, thiserror::Error)]
@@ -208,7 +148,7 @@ async fn upgrade(stream: Stream, request: Request) -> Result<Response, UpstreamE
     let answer = timeout(ANSWER_MAX, read_response(&mut receive)).await.map_err(|_| UpstreamError::TimedOut)?;
     let Head { status, headers, length } = decode(answer.map_err(AnswerError::from)?)?;
     if status == StatusCode::SWITCHING_PROTOCOLS {
-        let io = Upgraded { send, receive, _lease: lease };
+        let io = Duplex::from(Stream { send, receive, lease });
         return Ok(Response { status, headers, body: Body::empty(), upgraded: Some(Box::new(io)) });
     }
     send.finish();
@@ -348,59 +288,5 @@ impl Download {
             *left = left.checked_sub(bytes).ok_or_else(|| BodyError::new(WrongLength))?;
         }
         Ok(())
-    }
-}
-
-/// A sending half that is reset if it is dropped before its end, where the library would end it as if all were said.
-struct Sending {
-    stream: SendStream,
-    finished: bool,
-}
-
-impl Sending {
-    const fn new(stream: SendStream) -> Sending {
-        Sending { stream, finished: false }
-    }
-
-    fn finish(&mut self) {
-        // It fails when the connector stopped the stream, and then it has ended too.
-        let _ = self.stream.finish();
-        self.finished = true;
-    }
-}
-
-impl Drop for Sending {
-    fn drop(&mut self) {
-        if !self.finished {
-            let _ = self.stream.reset(GIVEN_UP);
-        }
-    }
-}
-
-/// The stream behind a 101.
-struct Upgraded {
-    send: Sending,
-    receive: RecvStream,
-    _lease: Lease,
-}
-
-impl AsyncRead for Upgraded {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, to: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        AsyncRead::poll_read(Pin::new(&mut self.receive), cx, to)
-    }
-}
-
-impl AsyncWrite for Upgraded {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, from: &[u8]) -> Poll<io::Result<usize>> {
-        AsyncWrite::poll_write(Pin::new(&mut self.send.stream), cx, from)
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.send.finish();
-        Poll::Ready(Ok(()))
     }
 }

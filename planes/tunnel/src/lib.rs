@@ -4,18 +4,21 @@
 //! UDP 7844 ─ ingress: admit → handshake → register ─► pipeline: one task a connection (push, upload, unregister)
 //!                                                        │ registry: who is connected (table, presence)
 //! planes/http ─ dyn Upstream ─ egress: choose → open stream → head, body ⇄ head, body
+//! planes/l4 ─── dyn Dialer ─── dial:   choose → open stream → address → bytes both ways
 //! ```
 //! QUIC runs on threads of this plane's own, because a stall of five seconds kills every stock connector's connections;
 //! remote calls run on one more. Requests are worked on the caller's thread: what crosses is a stream handle.
-//! Not here: HTTP/2 as transport, TCP and UDP through a tunnel, DNS.
+//! Not here: HTTP/2 as transport, UDP through a tunnel, DNS.
 
 mod admission;
 mod counters;
+mod dial;
 mod egress;
 mod ingress;
 mod pipeline;
 mod plane;
 mod registry;
+mod stream;
 mod transport;
 
 use std::collections::HashMap;

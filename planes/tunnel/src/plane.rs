@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use bartizan_exchange::Upstream;
+use bartizan_exchange::{Dialer, Upstream};
 use bartizan_live::Live;
 use bartizan_names::{ConnectorId, TunnelId};
 use bartizan_rpc::RpcThread;
@@ -15,9 +15,11 @@ use tokio::runtime::Runtime;
 use tokio::sync::{oneshot, watch};
 
 use crate::counters::Counters;
+use crate::dial::Dial;
 use crate::egress::Egress;
 use crate::ingress::{self, Edge};
 use crate::registry::{Link, Registry, Table};
+use crate::stream::Links;
 use crate::{Config, Counts, Presence};
 
 /// Threads for QUIC. Its cost is encryption; beyond four the sockets are the limit.
@@ -96,7 +98,12 @@ fn run(runtime: &Runtime, stopped: oneshot::Receiver<()>, endpoints: &[Endpoint]
 impl Plane {
     /// By which requests reach what lies behind a tunnel.
     pub fn upstream(&self) -> Arc<dyn Upstream> {
-        Arc::new(Egress::new(self.table.clone(), Arc::clone(&self.counters)))
+        Arc::new(Egress::new(Links::new(self.table.clone()), Arc::clone(&self.counters)))
+    }
+
+    /// By which TCP connections and UDP flows reach what lies behind a tunnel.
+    pub fn dialer(&self) -> Arc<dyn Dialer> {
+        Arc::new(Dial::new(Links::new(self.table.clone()), Arc::clone(&self.counters)))
     }
 
     pub fn presence(&self) -> watch::Receiver<Arc<Presence>> {

@@ -18,7 +18,8 @@ use crate::{Connection, Presence};
 const CHANGES_MAX: usize = 1024;
 /// Changes that make one new table.
 const BATCH_MAX: usize = 256;
-/// Requests that one connection carries at a time. Beyond it a connector is overrun, and more waiting would help nobody.
+/// Requests and TCP connections that one connection carries at a time. Beyond it a connector is overrun, and more waiting
+/// would help nobody.
 const STREAMS_MAX: usize = 2048;
 
 /// The connections that a request may be sent through, by tunnel.
@@ -73,6 +74,11 @@ impl Link {
 
     pub(crate) fn is_open(&self) -> bool {
         !self.draining.load(Ordering::SeqCst) && self.quic.close_reason().is_none()
+    }
+
+    /// Whether the connector says that it can do this.
+    pub(crate) fn has_feature(&self, feature: &str) -> bool {
+        self.facts.features.iter().any(|own| own == feature)
     }
 
     pub(crate) fn in_flight(&self) -> usize {

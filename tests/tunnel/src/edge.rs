@@ -3,7 +3,9 @@
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 
-use bartizan_exchange::{Request, Response, Upstream, UpstreamError};
+use bartizan_exchange::{
+    DialError, Dialer, Dialled, Flow, Io, OriginAddress, Request, Response, Upstream, UpstreamError,
+};
 use bartizan_live::{Generation, Live};
 use bartizan_names::{AccountId, TunnelId};
 use bartizan_plane_tunnel::{Config, Configuration, Plane, Presence, TunnelFacts, Tunnels, start};
@@ -29,6 +31,20 @@ pub fn facts(configuration: Option<(i32, &str)>) -> TunnelFacts {
         remotely_managed: configuration.is_some(),
         configuration: configuration.map(|(version, json)| Configuration { version, json: json.into() }),
     }
+}
+
+/// Whose connections and flows these are.
+pub fn client() -> SocketAddr {
+    SocketAddr::from(([192, 0, 2, 1], 50_000))
+}
+
+/// What the client dialled.
+pub fn dialled() -> SocketAddr {
+    SocketAddr::from(([127, 77, 0, 1], 22))
+}
+
+fn flow(tunnel: TunnelId, origin: OriginAddress) -> Flow {
+    Flow { tunnel, origin, client: client(), dialled: dialled() }
 }
 
 /// A certificate authority.
@@ -80,6 +96,7 @@ pub struct Edge {
     pub plane: Plane,
     pub live: Live<Config>,
     upstream: Arc<dyn Upstream>,
+    dialer: Arc<dyn Dialer>,
     presence: watch::Receiver<Arc<Presence>>,
 }
 
@@ -99,8 +116,8 @@ impl Edge {
         let tunnels = Tunnels::from_iter(tunnels);
         let live = Live::new(Config { tunnels, certificate, location: "lab".to_owned() });
         let plane = start(vec![socket], &live).expect("the plane starts");
-        let (upstream, presence) = (plane.upstream(), plane.presence());
-        Edge { address, authority, plane, live, upstream, presence }
+        let (upstream, dialer, presence) = (plane.upstream(), plane.dialer(), plane.presence());
+        Edge { address, authority, plane, live, upstream, dialer, presence }
     }
 
     /// Other tunnels from now on.
@@ -112,6 +129,14 @@ impl Edge {
 
     pub async fn send(&self, tunnel: TunnelId, request: Request) -> Result<Response, UpstreamError> {
         within("an answer", self.upstream.send(tunnel, request)).await
+    }
+
+    /// A TCP connection of [`client`] to `origin`.
+    pub async fn connect(&self, tunnel: TunnelId, origin: OriginAddress) -> Result<Box<dyn Io>, DialError> {
+        match within("a connection", self.dialer.connect(flow(tunnel, origin))).await? {
+            Dialled::Stream(stream) => Ok(stream),
+            Dialled::Socket(_) => panic!("nothing behind a tunnel is a socket here"),
+        }
     }
 
     /// Waits for a presence that is as `wanted`.

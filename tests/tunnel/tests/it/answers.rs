@@ -1,55 +1,16 @@
 //! What an edge makes of a connector that does not do as it should.
 
-use std::sync::Arc;
-use std::time::Duration;
-
 use bartizan_names::ConnectorId;
 use bartizan_rpc::{
-    ConnectResponse, ConnectorInfo, Metadata, Registration, RegistrationClient, RpcThread, StreamKind,
-    connect_registration, read_request, read_stream_kind,
+    ConnectResponse, ConnectorInfo, Metadata, Registration, StreamKind, read_request, read_stream_kind,
 };
-use bartizan_tls::client_config;
 use bartizan_tunnel_tests::{Edge, account, facts, get, read, secret, tunnel, within};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use quinn::crypto::rustls::QuicClientConfig;
-use quinn::{Endpoint, TransportConfig, VarInt};
 
-/// A registered connection whose streams a test answers itself.
-struct RawConnector {
-    connection: quinn::Connection,
-    _endpoint: Endpoint,
-    _control: RegistrationClient,
-}
+use crate::raw::RawConnector;
 
 impl RawConnector {
-    async fn connect(edge: &Edge, index: u8, streams: u32) -> RawConnector {
-        let tls = client_config(&edge.authority.roots(), &[b"argotunnel"]).unwrap();
-        let mut config = quinn::ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls).unwrap()));
-        let mut transport = TransportConfig::default();
-        transport
-            .max_concurrent_bidi_streams(VarInt::from_u32(streams))
-            .keep_alive_interval(Some(Duration::from_secs(1)));
-        config.transport_config(Arc::new(transport));
-        let endpoint = Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
-        let dialling = endpoint.connect_with(config, edge.address, "quic.cftunnel.com").unwrap();
-        let connection = within("the handshake", dialling).await.unwrap();
-        let (send, receive) = connection.open_bi().await.unwrap();
-        let rpc = RpcThread::start("raw-connector").unwrap();
-        let control = connect_registration(&rpc, receive, send).await.unwrap();
-        let connector = ConnectorInfo {
-            id: ConnectorId::from_random([5; 16]),
-            version: "raw".to_owned(),
-            arch: "none".to_owned(),
-            features: Vec::new(),
-        };
-        let (account, secret) = (account().to_string(), secret());
-        let registration =
-            Registration { account, secret, tunnel: tunnel(1), index, connector, local_ip: None, attempts: 0 };
-        within("the registration", control.register(registration)).await.unwrap().unwrap();
-        RawConnector { connection, _endpoint: endpoint, _control: control }
-    }
-
     /// Takes one request and answers it with these bytes, and the stream's end.
     async fn answer(&self, bytes: &[u8]) {
         let (mut send, mut receive) = self.connection.accept_bi().await.unwrap();
@@ -158,7 +119,7 @@ async fn a_second_registration_on_one_connection_is_refused() {
     };
     let (account, secret) = (account().to_string(), secret());
     let again = Registration { account, secret, tunnel: tunnel(1), index: 1, connector, local_ip: None, attempts: 0 };
-    let refused = within("the answer", raw._control.register(again)).await.unwrap().unwrap_err();
+    let refused = within("the answer", raw.control.register(again)).await.unwrap().unwrap_err();
     assert_eq!(refused.cause, "this connection is registered already");
     edge.connections(1).await;
 }

@@ -86,7 +86,7 @@ async fn only_a_request_is_a_request() {
     let broken = "the stream ended or broke inside its head";
     for (bytes, expect) in [
         (good.clone(), "204"),
-        (head(url, ConnectKind::Tcp, &[]), "this connector does not carry TCP"),
+        (head(url, ConnectKind::Tcp, &[]), "the destination is not an address and a port"),
         (head(url, ConnectKind::Http, &[host]), "no valid method"),
         (head(url, ConnectKind::Http, &[("HttpMethod", b"G T"), host]), "no valid method"),
         (head(url, ConnectKind::Http, &[get]), "no host"),

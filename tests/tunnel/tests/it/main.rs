@@ -4,5 +4,7 @@ mod answers;
 mod configuration;
 mod demands;
 mod lifecycle;
+mod raw;
 mod requests;
+mod tcp;
 mod wire;

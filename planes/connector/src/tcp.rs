@@ -1,0 +1,132 @@
+//! TCP connections through the tunnel: the edge names an address, we dial it, and bytes go both ways.
+//!
+//! Which addresses may be reached is the edge's to say, as with the stock connector: who may configure the tunnel may
+//! reach what this machine reaches. The client's address, which the edge may send along, is not used here: a PROXY
+//! header is part of the bytes that the edge carries.
+
+use std::io;
+use std::time::Duration;
+
+use bartizan_rpc::{ConnectRequest, ConnectResponse};
+use bytes::BytesMut;
+use quinn::{RecvStream, SendStream};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio::net::tcp::{ReadHalf, WriteHalf};
+use tokio::time::timeout;
+
+use crate::Event;
+use crate::egress::{OriginError, dial};
+use crate::ingress::{Shared, StreamError};
+
+/// For a connection to the origin, all its addresses together.
+const CONNECT_MAX: Duration = Duration::from_secs(5);
+/// What is taken off either side at a time.
+const CHUNK_BYTES: usize = 64 * 1024;
+/// A read that could bring less than this gets a new buffer.
+const ROOM_BYTES_MIN: usize = 4 * 1024;
+
+/// Serves one connection to its end. The stream is reset by the caller after an error.
+pub(crate) async fn serve(
+    request: &ConnectRequest,
+    send: &mut SendStream,
+    receive: RecvStream,
+    shared: &Shared,
+) -> Result<(), StreamError> {
+    let dest = &request.dest;
+    let Some((host, port)) = host_and_port(dest) else {
+        return answer(send, "the destination is not an address and a port".to_owned()).await;
+    };
+    let dialling = timeout(CONNECT_MAX, dial(host, port));
+    let dialled = tokio::select! {
+        dialled = dialling => dialled.unwrap_or(Err(OriginError::ConnectTime(CONNECT_MAX))),
+        // The client is gone; nobody needs the connection.
+        _ = send.stopped() => return Err(StreamError::GivenUp),
+    };
+    match dialled {
+        Err(error) => {
+            let why = error.to_string();
+            shared.mention(Event::RequestFailed { origin: dest.clone(), why: why.clone() });
+            answer(send, format!("{dest}: {why}")).await
+        }
+        Ok(mut origin) => {
+            answer(send, String::new()).await?;
+            relay(&mut origin, send, receive).await.inspect_err(|_| {
+                // An end that is none must not look like one to the origin either: it gets a reset.
+                let _ = origin.set_zero_linger();
+            })
+        }
+    }
+}
+
+/// IPv6 addresses are in brackets.
+fn host_and_port(dest: &str) -> Option<(&str, u16)> {
+    let (host, port) = dest.rsplit_once(':')?;
+    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    let valid = !bare.is_empty() && (bare.len() < host.len()) == bare.contains(':');
+    port.parse().ok().filter(|_| valid).map(|port| (bare, port))
+}
+
+/// Says that the connection is there, or why it is not.
+async fn answer(send: &mut SendStream, error: String) -> Result<(), StreamError> {
+    send.write_chunk(ConnectResponse { error, metadata: Vec::new() }.encode().into()).await?;
+    Ok(())
+}
+
+/// Each side may end before the other one does.
+async fn relay(origin: &mut TcpStream, send: &mut SendStream, receive: RecvStream) -> Result<(), StreamError> {
+    let (from_origin, to_origin) = origin.split();
+    tokio::try_join!(to(to_origin, receive), from(&from_origin, send)).map(|((), ())| ())
+}
+
+async fn to(mut origin: WriteHalf<'_>, mut receive: RecvStream) -> Result<(), StreamError> {
+    while let Some(chunk) = receive.read_chunk(CHUNK_BYTES, true).await? {
+        origin.write_all(&chunk.bytes).await.map_err(StreamError::Tcp)?;
+    }
+    origin.shutdown().await.map_err(StreamError::Tcp)
+}
+
+async fn from(origin: &ReadHalf<'_>, send: &mut SendStream) -> Result<(), StreamError> {
+    let mut buffer = BytesMut::new();
+    loop {
+        if buffer.capacity() < ROOM_BYTES_MIN {
+            buffer = BytesMut::with_capacity(CHUNK_BYTES);
+        }
+        match origin.try_read_buf(&mut buffer) {
+            Ok(0) => break,
+            Ok(_) => send.write_chunk(buffer.split().freeze()).await?,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => tokio::select! {
+                readable = origin.readable() => readable.map_err(StreamError::Tcp)?,
+                // A client that went away while the origin is silent.
+                _ = send.stopped() => return Err(StreamError::GivenUp),
+            },
+            Err(error) => return Err(StreamError::Tcp(error)),
+        }
+    }
+    // The other direction may go on. It fails when the edge has lost interest.
+    let _ = send.finish();
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn destinations() {
+        for (dest, expect) in [
+            ("192.0.2.1:22", Some(("192.0.2.1", 22))),
+            ("[2001:db8::1]:22", Some(("2001:db8::1", 22))),
+            ("db.internal:5432", Some(("db.internal", 5432))),
+            ("2001:db8::1:22", None),
+            ("[db.internal]:22", None),
+            ("192.0.2.1", None),
+            ("192.0.2.1:65536", None),
+            (":22", None),
+            ("[]:22", None),
+            ("", None),
+        ] {
+            assert_eq!(host_and_port(dest), expect, "{dest}");
+        }
+    }
+}

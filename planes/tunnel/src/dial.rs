@@ -1,0 +1,64 @@
+//! TCP connections and UDP flows of other planes, through connectors.
+//!
+//! ```text
+//! TCP  choose a connection ─► open a stream ─► address ◄─ yes or why not ─► bytes both ways; an end is a half-close
+//! ```
+//! What both ends are of ours (feature `bartizan_1`) also learns who the client is and what it dialled.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bartizan_exchange::{Datagrams, DialError, Dialer, Dialled, Flow, LocalBoxFuture};
+use bartizan_rpc::{ConnectKind, ConnectRequest, Metadata, OUR_FEATURE, read_response};
+
+use crate::counters::{Counters, count};
+use crate::stream::{Duplex, Links, Stream};
+
+/// The way to addresses behind tunnels.
+#[derive(Debug)]
+pub(crate) struct Dial {
+    links: Links,
+    counters: Arc<Counters>,
+}
+
+impl Dial {
+    pub(crate) const fn new(links: Links, counters: Arc<Counters>) -> Dial {
+        Dial { links, counters }
+    }
+}
+
+impl Dialer for Dial {
+    fn connect(&self, flow: Flow) -> LocalBoxFuture<'_, Result<Dialled, DialError>> {
+        Box::pin(async move {
+            let dialled = self.connect_tcp(&flow).await;
+            count(if dialled.is_ok() { &self.counters.tcp_connections } else { &self.counters.tcp_failed });
+            dialled.map(|stream| Dialled::Stream(Box::new(stream)))
+        })
+    }
+
+    fn datagrams(&self, _: Flow) -> LocalBoxFuture<'_, Result<Box<dyn Datagrams>, DialError>> {
+        Box::pin(async { Err(DialError::NoDatagrams) })
+    }
+}
+
+impl Dial {
+    async fn connect_tcp(&self, flow: &Flow) -> Result<Duplex, DialError> {
+        let mut stream = self.links.open(flow.tunnel).await?;
+        let head = request(flow, &stream).encode();
+        stream.send.stream.write_all(&head).await.map_err(|error| DialError::Broken(error.into()))?;
+        let answer = read_response(&mut stream.receive).await.map_err(|error| DialError::Broken(error.into()))?;
+        if !answer.error.is_empty() {
+            return Err(DialError::OriginUnreachable(answer.error));
+        }
+        Ok(stream.into())
+    }
+}
+
+fn request(flow: &Flow, stream: &Stream) -> ConnectRequest {
+    let address = |key, address: SocketAddr| Metadata::new(key, address.to_string());
+    let metadata = match stream.lease.link().has_feature(OUR_FEATURE) {
+        true => vec![address(Metadata::CLIENT, flow.client), address(Metadata::DIALLED, flow.dialled)],
+        false => Vec::new(),
+    };
+    ConnectRequest { dest: flow.origin.to_string(), kind: ConnectKind::Tcp, metadata }
+}

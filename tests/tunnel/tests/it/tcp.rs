@@ -1,0 +1,237 @@
+//! TCP connections through a tunnel.
+
+use std::io::ErrorKind;
+use std::net::SocketAddr;
+
+use bartizan_connector::Event;
+use bartizan_exchange::OriginAddress;
+use bartizan_names::Name;
+use bartizan_rpc::{ConnectKind, ConnectResponse, OUR_FEATURE, StreamKind, read_request, read_stream_kind};
+use bartizan_tunnel_tests::{
+    Connector, Edge, client, dialled, facts, options, pattern, tunnel, verify_pattern, within,
+};
+use futures_util::StreamExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::raw::RawConnector;
+
+/// One tunnel, and its connector with all connections up.
+async fn lab() -> (Edge, Connector) {
+    let edge = Edge::start([(tunnel(1), facts(None))]);
+    let connector = Connector::start(options(&edge, tunnel(1), "http_status:418"));
+    edge.connections(4).await;
+    (edge, connector)
+}
+
+async fn listener() -> (TcpListener, OriginAddress) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = OriginAddress::Socket(listener.local_addr().unwrap());
+    (listener, address)
+}
+
+/// Says what it hears, until the client has said all.
+async fn echo(mut stream: TcpStream) {
+    let (mut read, mut write) = stream.split();
+    tokio::io::copy(&mut read, &mut write).await.unwrap();
+    write.shutdown().await.unwrap();
+}
+
+/// An origin that echoes.
+async fn echoing() -> OriginAddress {
+    let (listener, address) = listener().await;
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(echo(stream));
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn bytes_go_both_ways_and_each_side_ends_by_itself() {
+    const LENGTH: u64 = 16 << 20;
+    let (edge, _connector) = lab().await;
+    let stream = edge.connect(tunnel(1), echoing().await).await.unwrap();
+    let (mut read, mut write) = tokio::io::split(stream);
+    let send = async {
+        for at in (0..LENGTH).step_by(1 << 16) {
+            write.write_all(&pattern(at, 1 << 16)).await.unwrap();
+        }
+        write.shutdown().await.unwrap();
+    };
+    let receive = async {
+        let (mut at, mut buffer) = (0, vec![0; 1 << 16]);
+        loop {
+            let count = read.read(&mut buffer).await.unwrap();
+            if count == 0 {
+                return at;
+            }
+            assert!(verify_pattern(at, &buffer[..count]), "at {at}");
+            at += count as u64;
+        }
+    };
+    let ((), received) = within("the echo", async { tokio::join!(send, receive) }).await;
+    assert_eq!(received, LENGTH);
+    assert_eq!(edge.plane.counters().tcp_connections, 1);
+}
+
+#[tokio::test]
+async fn an_origin_may_speak_first_and_end_first() {
+    let (edge, _connector) = lab().await;
+    let (listener, address) = listener().await;
+    let origin = async {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        stream.write_all(b"220 hello").await.unwrap();
+        stream.shutdown().await.unwrap();
+        let mut rest = String::new();
+        stream.read_to_string(&mut rest).await.unwrap();
+        rest
+    };
+    let client = async {
+        let mut stream = edge.connect(tunnel(1), address).await.unwrap();
+        let mut greeting = String::new();
+        stream.read_to_string(&mut greeting).await.unwrap();
+        stream.write_all(b"QUIT").await.unwrap();
+        stream.shutdown().await.unwrap();
+        (greeting, stream)
+    };
+    let (rest, (greeting, _stream)) = within("both ends", async { tokio::join!(origin, client) }).await;
+    assert_eq!((&*greeting, &*rest), ("220 hello", "QUIT"));
+}
+
+#[tokio::test]
+async fn why_there_is_no_connection() {
+    let (edge, mut connector) = lab().await;
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let name = |name: &str| OriginAddress::Name(Name::parse(name).unwrap(), closed.port());
+    let unreachable = |why: String| format!("the connector could not reach the origin: {why}");
+    for (number, origin, expect) in [
+        (1, OriginAddress::Socket(closed), unreachable(format!("{closed}: cannot connect: Connection refused"))),
+        (1, name("localhost"), unreachable(format!("localhost:{}: cannot connect: Connection refused", closed.port()))),
+        (1, name("absent.invalid"), unreachable(format!("absent.invalid:{}: cannot connect: ", closed.port()))),
+        (2, OriginAddress::Socket(closed), "no connector is connected for this tunnel".to_owned()),
+    ] {
+        let error = edge.connect(tunnel(number), origin.clone()).await.err().unwrap().to_string();
+        assert!(error.starts_with(&expect), "{number} {origin}: {error}");
+    }
+    let failed = |event| match event {
+        Event::RequestFailed { origin, .. } => Some(origin),
+        _ => None,
+    };
+    assert_eq!(connector.event("the failure", failed).await, closed.to_string());
+    let counts = edge.plane.counters();
+    assert_eq!((counts.tcp_connections, counts.tcp_failed), (0, 4));
+}
+
+#[tokio::test]
+async fn names_are_resolved_by_the_connector() {
+    let (edge, _connector) = lab().await;
+    let OriginAddress::Socket(address) = echoing().await else { unreachable!() };
+    let name = OriginAddress::Name(Name::parse("localhost").unwrap(), address.port());
+    let mut stream = edge.connect(tunnel(1), name).await.unwrap();
+    stream.write_all(b"ping").await.unwrap();
+    let mut echo = [0; 4];
+    within("the echo", stream.read_exact(&mut echo)).await.unwrap();
+    assert_eq!(&echo, b"ping");
+}
+
+#[tokio::test]
+async fn a_break_is_no_end() {
+    let (edge, _connector) = lab().await;
+    let (listener, address) = listener().await;
+    // The origin breaks the connection.
+    let mut stream = edge.connect(tunnel(1), address.clone()).await.unwrap();
+    let (origin, _) = listener.accept().await.unwrap();
+    origin.set_zero_linger().unwrap();
+    drop(origin);
+    let error = within("the break", stream.read(&mut [0; 1])).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::ConnectionReset, "{error}");
+
+    // The client goes away: in silence, or after it said all.
+    for said_all in ["no", "yes"] {
+        let mut stream = edge.connect(tunnel(1), address.clone()).await.unwrap();
+        let (mut origin, _) = listener.accept().await.unwrap();
+        if said_all == "yes" {
+            stream.shutdown().await.unwrap();
+            assert_eq!(within("the end", origin.read(&mut [0; 1])).await.unwrap(), 0);
+        }
+        drop(stream);
+        let told = async {
+            loop {
+                // After its end a reset is seen by writing only.
+                match origin.write_all(b"more").await {
+                    Ok(()) => tokio::task::yield_now().await,
+                    Err(error) => return error.kind(),
+                }
+            }
+        };
+        let kind = within("the break", told).await;
+        assert!([ErrorKind::ConnectionReset, ErrorKind::BrokenPipe].contains(&kind), "{said_all}: {kind}");
+    }
+}
+
+#[tokio::test]
+async fn many_at_a_time() {
+    let (edge, _connector) = lab().await;
+    let address = echoing().await;
+    let one = |number: u32| {
+        let (edge, address) = (&edge, address.clone());
+        async move {
+            let mut stream = edge.connect(tunnel(1), address).await.unwrap();
+            stream.write_all(number.to_string().as_bytes()).await.unwrap();
+            stream.shutdown().await.unwrap();
+            let mut echo = String::new();
+            stream.read_to_string(&mut echo).await.unwrap();
+            echo == number.to_string()
+        }
+    };
+    let echoes = futures_util::stream::iter(0..500).map(one).buffer_unordered(100).collect::<Vec<bool>>();
+    assert!(within("all echoes", echoes).await.into_iter().all(|right| right));
+}
+
+#[tokio::test]
+async fn a_lost_connection_to_the_edge_breaks_what_it_carried() {
+    let (edge, _connector) = lab().await;
+    let mut stream = edge.connect(tunnel(1), echoing().await).await.unwrap();
+    assert_eq!(edge.plane.commands().drop_connections(tunnel(1), None), 4);
+    assert!(within("the break", stream.read(&mut [0; 1])).await.is_err());
+}
+
+#[tokio::test]
+async fn only_connectors_of_ours_hear_who_the_client_is() {
+    let address = OriginAddress::Socket("127.0.0.1:22".parse().unwrap());
+    for (features, expect) in [
+        (&[OUR_FEATURE][..], (Some(client().to_string()), Some(dialled().to_string()))),
+        (&["support_quic_eof"], (None, None)),
+    ] {
+        let edge = Edge::start([(tunnel(1), facts(None))]);
+        let raw = RawConnector::connect_with(&edge, 0, 10, features).await;
+        let answer = async {
+            let (mut send, mut receive) = raw.connection.accept_bi().await.unwrap();
+            assert_eq!(read_stream_kind(&mut receive).await.unwrap(), StreamKind::Data);
+            let request = read_request(&mut receive).await.unwrap();
+            send.write_all(&ConnectResponse { error: String::new(), metadata: Vec::new() }.encode()).await.unwrap();
+            request
+        };
+        let (stream, request) = tokio::join!(edge.connect(tunnel(1), address.clone()), answer);
+        assert!(stream.is_ok());
+        assert_eq!((&*request.dest, request.kind), ("127.0.0.1:22", ConnectKind::Tcp));
+        let text = |key| request.text(key).map(str::to_owned);
+        assert_eq!((text("Bartizan-Client"), text("Bartizan-Dialled")), expect, "{features:?}");
+    }
+}
+
+/// Addresses are written so that the connector reads what was meant.
+#[tokio::test]
+async fn addresses_of_both_families() {
+    let (edge, _connector) = lab().await;
+    for listen in ["127.0.0.1:0", "[::1]:0"] {
+        // Not every machine has IPv6.
+        let Ok(listener) = TcpListener::bind(listen).await else { continue };
+        let address: SocketAddr = listener.local_addr().unwrap();
+        let (stream, accepted) =
+            tokio::join!(edge.connect(tunnel(1), OriginAddress::Socket(address)), listener.accept());
+        assert!(stream.is_ok() && accepted.is_ok(), "{listen}");
+    }
+}
