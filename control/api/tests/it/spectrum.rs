@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use bartizan_api::{AppCounters, router};
 use serde_json::{Value, json};
+use tower::ServiceExt;
 
-use crate::edge::Edge;
+use crate::edge::{Edge, TOKEN};
 
 fn apps(edge: &Edge) -> String {
     format!("/zones/{}/spectrum/apps", edge.zone())
@@ -458,6 +459,32 @@ fn applications_go_with_their_zone() {
     assert_eq!(mine, ["meta/app-address/127.77.0.3"]);
     assert_eq!(addresses(&make(&edge, "tcp/22", "new", json!({}))), ["127.77.0.1"]);
     assert_eq!(try_to_make(&edge, "tcp/22", "again", static_ips(&["127.77.0.3"])), "200");
+}
+
+/// Whoever comes second sees what the first one did, however close they are.
+#[test]
+fn who_ask_at_once_get_different_addresses() {
+    let edge = Edge::new();
+    let (path, router) = (format!("/client/v4{}", apps(&edge)), edge.router.clone());
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_all().build().unwrap();
+    let calls: Vec<_> = (0..8)
+        .map(|number| {
+            // Half of them want the same name and port.
+            let name = format!("n{}.bartizan.localhost", number / 2 * 2);
+            let request = http::Request::post(&path)
+                .header("authorization", format!("Bearer {TOKEN}"))
+                .body(axum::body::Body::from(body("tcp/22", &name, json!({}))))
+                .unwrap();
+            runtime.spawn(router.clone().oneshot(request))
+        })
+        .collect();
+    let statuses: Vec<u16> =
+        calls.into_iter().map(|call| runtime.block_on(call).unwrap().unwrap().status().as_u16()).collect();
+    assert_eq!(statuses.iter().filter(|status| **status == 200).count(), 4, "{statuses:?}");
+    let list = edge.get(&apps(&edge)).result();
+    let mut given: Vec<&str> = list.as_array().unwrap().iter().flat_map(addresses).collect();
+    given.sort_unstable();
+    assert_eq!(given, ["127.77.0.1", "127.77.0.2", "127.77.0.3", "127.77.0.4"]);
 }
 
 #[test]
