@@ -5,12 +5,14 @@
 
 mod any_port;
 mod freebind;
+mod gather;
 mod listen;
 mod splice;
 mod udp;
 
 pub use any_port::{AnyPortDatagram, prepare_any_port, receive_any_port};
 pub use freebind::{prepare_listener, tcp_pooled, udp_between, udp_pooled};
+pub use gather::send_behind;
 pub use listen::{BindError, Protocol, Sharing, tcp, tcp_shared, udp, udp_shared};
 pub use splice::{PIPES_MAX, Pipe, Pipes};
 pub use udp::{BATCH, Inbox, Outbox, Sent};

@@ -20,7 +20,6 @@ use bartizan_routes::{App, Apps, Pools};
 use tokio::sync::{mpsc, watch};
 
 use crate::Config;
-use crate::counters::Counters;
 use crate::limits::{FAILURES_TOLD_MAX, REOPEN_EVERY};
 
 /// What the plane hears.
@@ -119,7 +118,6 @@ pub(crate) enum Delivery {
 /// The open listeners, and who accepts on them.
 pub(crate) struct Doors {
     live: Live<Config>,
-    counters: Counters,
     /// Unbounded, but there is never more in one than places were opened and closed since the worker last looked.
     workers: Vec<mpsc::UnboundedSender<Delivery>>,
     max: usize,
@@ -130,12 +128,11 @@ pub(crate) struct Doors {
 impl Doors {
     pub(crate) fn new(
         live: Live<Config>,
-        counters: Counters,
         workers: Vec<mpsc::UnboundedSender<Delivery>>,
         max: usize,
         listening: watch::Sender<Arc<Listening>>,
     ) -> Doors {
-        Doors { live, counters, workers, max, open: BTreeSet::new(), listening }
+        Doors { live, workers, max, open: BTreeSet::new(), listening }
     }
 
     /// Follows the configuration, for ever.
@@ -155,7 +152,6 @@ impl Doors {
     pub(crate) fn adjust(&mut self) {
         let config = self.live.snapshot();
         let Config { apps, pools, .. } = &config.value;
-        self.counters.retain(|app| apps.get(app).is_some());
         let Plan { close, open, too_many } = plan(apps, pools, &self.open, self.max);
         for place in close {
             self.open.remove(&place);

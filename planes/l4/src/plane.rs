@@ -103,7 +103,7 @@ pub fn start(live: &Live<Config>, dialer: Arc<dyn Dialer>, tier: Tier) -> Result
         plane.threads.push(seat.start()?);
     }
     if name == TierName::Listeners {
-        let mut doors = Doors::new(live.clone(), counters, deliveries, max, heard);
+        let mut doors = Doors::new(live.clone(), deliveries, max, heard);
         doors.adjust();
         plane.threads.push(keep_doors(doors, plane.end.subscribe())?);
     }

@@ -120,6 +120,7 @@ impl Worker {
     pub(crate) fn forget_removed(&self, config: &Config) {
         let exists = |app| config.apps.get(app).is_some();
         self.tallies.borrow_mut().retain(|app, _| exists(*app));
+        self.counters.retain(exists);
         self.flows.forget(exists);
     }
 }

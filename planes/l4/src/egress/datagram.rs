@@ -1,9 +1,8 @@
 //! Datagrams to an origin.
 
-use std::io::{self, IoSlice};
+use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use socket2::SockRef;
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
 
@@ -24,9 +23,7 @@ pub(super) async fn connect(address: SocketAddr) -> io::Result<UdpSocket> {
 pub(crate) fn send_datagram(origin: &UdpSocket, header: Option<&[u8]>, payload: &[u8]) -> io::Result<usize> {
     let send = || match header {
         None => origin.try_send(payload),
-        Some(header) => origin.try_io(Interest::WRITABLE, || {
-            SockRef::from(origin).send_vectored(&[IoSlice::new(header), IoSlice::new(payload)])
-        }),
+        Some(header) => origin.try_io(Interest::WRITABLE, || bartizan_net::send_behind(origin, header, payload)),
     };
     match send() {
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => send().and(Err(error)),

@@ -31,6 +31,7 @@ fn applications_come_and_go_and_others_stay() {
     edge.publish(&Wish::new(&[&one]));
     eventually("the second is closed", || TcpStream::connect(place(&two)).is_err());
     assert_eq!(ending(&mut other), "reset");
+    eventually("its numbers are gone", || !edge.totals().apps.contains_key(&two.id));
     assert_eq!(echoed(&mut kept, "still here"), "still here");
     assert_eq!(listening(&edge).unheard_total, 0);
 }

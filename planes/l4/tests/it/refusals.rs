@@ -4,10 +4,11 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use bartizan_firewall::{Mode, Target};
-use bartizan_plane_l4::{Ceiling, Limit};
+use bartizan_plane_l4::{Ceiling, Limit, Tier};
 
 use super::edge::{
-    Edge, STUCK, Wish, app, dial, dial_from, direct, echoed, ending, eventually, got_from, place, read_exactly,
+    Ca, Edge, LISTENERS_MAX, STUCK, Tunnels, Wish, app, dial, dial_from, direct, echoed, ending, eventually, got_from,
+    place, read_exactly,
 };
 use super::origin::Origin;
 
@@ -139,4 +140,23 @@ fn who_is_half_closed_is_given_less_time() {
     // The origin has not closed; the edge has.
     assert_eq!(ending(&mut client), "end");
     eventually("closed", || edge.app(&one).closed == 1);
+}
+
+#[test]
+fn workers_count_together() {
+    let origin = Origin::echo("hello");
+    let one = app("one.test", direct(&[origin.address]));
+    let mut wish = Wish::new(&[&one]);
+    wish.limits.connections.source.open = 8;
+    let tier = Tier::Listeners { workers: 3, max: LISTENERS_MAX };
+    let edge = Edge::with_tier(&wish, Tunnels::default(), Ca::new(), tier);
+    // Whichever worker each of them falls on.
+    let mut clients: Vec<_> = (0..8).map(|_| dial(place(&one))).collect();
+    clients.iter_mut().for_each(|client| assert_eq!(read_exactly(client, 5), "hello"));
+    for _ in 0..8 {
+        assert_eq!(got_from(Ipv4Addr::LOCALHOST, place(&one), 5), "reset");
+    }
+    assert_eq!(edge.app(&one).limited(Limit::SourceOpen), 8);
+    edge.publish(&Wish::new(&[]));
+    clients.iter_mut().for_each(|client| assert_eq!(ending(client), "reset"));
 }
