@@ -5,6 +5,7 @@
 
 mod bench;
 mod debian;
+mod ebpf;
 mod process;
 mod test;
 mod test_stock;
@@ -20,6 +21,8 @@ cargo xtask COMMAND
   test [--no-install]            everything that CI runs: format, lints, documents, tidy, all tests
   test-stock --connector PATH    the end-to-end tests of a stock connector, cut off from the network
   tidy                           layers, dependencies, licences and habits that the compiler cannot check
+  ebpf build                     compile the kernel programs, which are committed (needs clang)
+  ebpf check                     build them again, and compare
   bench dns [--names N] [--seconds N] [--rounds N]
                                  CPU and queries a second beside NSD, Knot and a bare echo
   bench publish [--names N]... [--changes N]
@@ -44,6 +47,8 @@ fn run(arguments: &[&str]) -> Result<()> {
         ["test", "--no-install"] => test::run(debian::Missing::Report),
         ["test-stock", "--connector", path] => test_stock::run(path.as_ref()),
         ["tidy"] => tidy::run(),
+        ["ebpf", "build"] => ebpf::build(),
+        ["ebpf", "check"] => ebpf::check(),
         ["bench", "dns", options @ ..] => bench::dns::run(options),
         ["bench", "publish", options @ ..] => bench::publish::run(options),
         [] | ["help" | "--help" | "-h"] => {

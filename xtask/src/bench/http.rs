@@ -27,15 +27,20 @@ impl Api {
 
     /// Calls `/client/v4/PATH`; gives `result` and fails on anything but success.
     pub(super) fn call(&mut self, method: &str, path: &str, body: &Value) -> Result<Value> {
-        let body = body.to_string();
-        let request =
-            format!("{method} /client/v4{path} HTTP/1.1\r\n{}Content-Length: {}\r\n\r\n{body}", self.head, body.len());
-        self.stream.get_mut().write_all(request.as_bytes()).with_context(|| format!("{method} {path}"))?;
-        let mut json: Value = serde_json::from_slice(&self.body()?).with_context(|| format!("{method} {path}"))?;
+        let mut json = self.ask(method, path, body)?;
         if json["success"] != true {
             bail!("{method} {path}: {json}");
         }
         Ok(json["result"].take())
+    }
+
+    /// Calls `/client/v4/PATH`; gives the whole envelope, whatever it says.
+    pub(super) fn ask(&mut self, method: &str, path: &str, body: &Value) -> Result<Value> {
+        let body = body.to_string();
+        let request =
+            format!("{method} /client/v4{path} HTTP/1.1\r\n{}Content-Length: {}\r\n\r\n{body}", self.head, body.len());
+        self.stream.get_mut().write_all(request.as_bytes()).with_context(|| format!("{method} {path}"))?;
+        serde_json::from_slice(&self.body()?).with_context(|| format!("{method} {path}"))
     }
 
     fn body(&mut self) -> Result<Vec<u8>> {
