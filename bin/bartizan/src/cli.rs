@@ -111,6 +111,9 @@ pub struct Up {
     /// The addresses for applications on TCP and UDP ports, as prefixes [default: 127.77.0.0/16]
     #[arg(long, value_name = "PREFIX", env = "BARTIZAN_POOL", value_delimiter = ',', num_args = 1..)]
     pub pool: Vec<Prefix>,
+    /// MMDB files that tell countries and networks, before the built-in country data
+    #[arg(long, value_name = "FILE", env = "BARTIZAN_GEO", value_delimiter = ',', num_args = 1..)]
+    pub geo: Vec<PathBuf>,
     /// The zone that is made at the first start [default: bartizan.localhost]
     #[arg(long, value_name = "NAME", env = "BARTIZAN_DOMAIN")]
     pub domain: Option<String>,

@@ -5,6 +5,7 @@ use std::fmt;
 
 use bartizan_plane_dns::Sample;
 use bartizan_plane_http::Totals;
+use bartizan_plane_l4 as l4;
 use bartizan_plane_tunnel::Counts;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder};
@@ -55,13 +56,22 @@ impl Family {
 }
 
 /// The text for a scrape.
-pub fn text(generation: u64, dns: &[Sample], http: &Totals, tunnel: &Counts, connections: usize) -> String {
+pub fn text(
+    generation: u64,
+    dns: &[Sample],
+    http: &Totals,
+    l4: &l4::Totals,
+    listening: &l4::Listening,
+    tunnel: &Counts,
+    connections: usize,
+) -> String {
     let mut families = vec![
         gauge("bartizan_generation", "Revision of the configuration in force", vec![(vec![], generation)]),
         gauge("bartizan_tunnel_connections", "Connections of connectors", vec![(vec![], connections as u64)]),
     ];
     families.extend(dns_families(dns));
     families.extend(http_families(http));
+    families.extend(l4_families(l4, listening));
     families.extend(tunnel_families(tunnel));
     let mut registry = Registry::default();
     registry.register_collector(Box::new(Moment(families)));
@@ -143,6 +153,34 @@ fn http_families(totals: &Totals) -> Vec<Family> {
     ]
 }
 
+/// Applications are few and made by the operator, but their names are nobody's label: all of them together.
+fn l4_families(totals: &l4::Totals, listening: &l4::Listening) -> Vec<Family> {
+    let sum = |number: &dyn Fn(&l4::AppTotals) -> u64| totals.apps.values().map(number).sum::<u64>();
+    let failures: Vec<_> =
+        l4::OriginFailure::ALL.iter().map(|kind| (kind.as_str(), sum(&|app| app.origin_failures(*kind)))).collect();
+    let limits: Vec<_> = l4::Limit::ALL
+        .iter()
+        .map(|limit| (limit.as_str(), totals.limited(*limit) + sum(&|app| app.limited(*limit))))
+        .collect();
+    let events: Vec<_> = l4::EdgeEvent::ALL.iter().map(|event| (event.as_str(), totals.events(*event))).collect();
+    let bytes = [("in", sum(&|app| app.bytes_in)), ("out", sum(&|app| app.bytes_out))];
+    vec![
+        counter("bartizan_l4_connects", "Connections and flows let in", vec![(vec![], sum(&|app| app.connects))]),
+        counter("bartizan_l4_filtered", "Refused by an access rule", vec![(vec![], sum(&|app| app.filtered))]),
+        gauge("bartizan_l4_open", "Connections and flows open now", vec![(vec![], sum(&|app| app.open))]),
+        counter("bartizan_l4_bytes", "Bytes carried", by("direction", &bytes)),
+        counter("bartizan_l4_origin_failures", "Why an origin was not reached", by("reason", &failures)),
+        counter("bartizan_l4_limited", "Refused by a limit", by("limit", &limits)),
+        counter("bartizan_l4_events", "What belongs to no application", by("event", &events)),
+        gauge(
+            "bartizan_l4_listeners",
+            "Sockets that listen, by the way they hear",
+            by("tier", &[(listening.tier.as_str(), listening.open as u64)]),
+        ),
+        gauge("bartizan_l4_unheard", "Ports that cannot be heard", vec![(vec![], listening.unheard_total as u64)]),
+    ]
+}
+
 fn tunnel_families(counts: &Counts) -> Vec<Family> {
     let refused = [
         ("unauthorized", counts.unauthorized),
@@ -168,12 +206,14 @@ mod tests {
     #[test]
     fn the_text_is_openmetrics() {
         let dns = [Sample { metric: "bartizan_dns_queries_total", labels: vec![("transport", "udp")], value: 7 }];
-        let text = text(3, &dns, &Totals::default(), &Counts::default(), 4);
+        let listening = l4::Listening { tier: l4::TierName::Listeners, open: 2, unheard: Vec::new(), unheard_total: 0 };
+        let text = text(3, &dns, &Totals::default(), &l4::Totals::default(), &listening, &Counts::default(), 4);
         for line in [
             "bartizan_generation 3",
             "bartizan_tunnel_connections 4",
             "bartizan_dns_queries_total{transport=\"udp\"} 7",
             "bartizan_http_requests_total{status=\"2xx\"} 0",
+            "bartizan_l4_listeners{tier=\"listeners\"} 2",
             "# EOF",
         ] {
             assert!(text.lines().any(|found| found == line), "{line} not in\n{text}");

@@ -6,13 +6,18 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::Context;
-use bartizan_api::presence as shown;
+use bartizan_api::{AppCounters, FirewallAnswer, FirewallQuestion, presence as shown};
 use bartizan_authority::Addresses;
+use bartizan_firewall::{Source, Verdict};
+use bartizan_geo::Geo;
 use bartizan_live::{Generation, Live};
+use bartizan_names::AppId;
 use bartizan_plane_dns as dns;
 use bartizan_plane_http as http;
+use bartizan_plane_l4 as l4;
 use bartizan_plane_tunnel as tunnel;
 use bartizan_publish::{Bundle, Publisher};
+use bartizan_routes::Pools;
 use bartizan_store::Rev;
 use tokio::sync::{mpsc, watch};
 
@@ -32,8 +37,10 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 pub struct Planes {
     tunnel_live: Live<tunnel::Config>,
     http_live: Live<http::Config>,
+    l4_live: Live<l4::Config>,
     dns_live: Live<dns::Config>,
-    addresses: Addresses,
+    place: Place,
+    listening: watch::Receiver<Arc<l4::Listening>>,
     counters: dns::Counters,
     connected: watch::Receiver<Arc<tunnel::Presence>>,
     presence: watch::Receiver<Arc<shown::Presence>>,
@@ -42,25 +49,38 @@ pub struct Planes {
     running: Mutex<Option<Running>>,
 }
 
+/// What is this PoP's own and does not change while it runs.
+pub struct Place {
+    /// Of proxied names.
+    pub addresses: Addresses,
+    /// Of applications.
+    pub pools: Pools,
+    pub geo: Geo,
+}
+
 struct Running {
     tunnel: tunnel::Plane,
     http: http::Plane,
+    l4: l4::Plane,
     dns: dns::Plane,
 }
 
 impl Planes {
     /// Starts everything on the bundle that is in force now.
-    pub fn start(listeners: Listeners, bundle: &Bundle, address: &[IpAddr]) -> anyhow::Result<Planes> {
-        let addresses = by_family(address);
+    pub fn start(listeners: Listeners, bundle: &Bundle, place: Place, workers: usize) -> anyhow::Result<Planes> {
         let tunnel_live = Live::new(tunnel_config(bundle));
         let http_live = Live::new(http_config(bundle));
-        let dns_live = Live::new(dns_config(bundle, &addresses));
+        let l4_live = Live::new(l4_config(bundle, &place));
+        let dns_live = Live::new(dns_config(bundle, &place.addresses));
         let counters = dns::Counters::default();
 
         let tunnel = tunnel::start(listeners.tunnel, &tunnel_live).context("the tunnel listener")?;
         let sockets = http::Sockets { http: by_worker(listeners.http), https: by_worker(listeners.https) };
         let seed = u64::from_ne_bytes(bartizan_seal::random());
         let http = http::start(sockets, &http_live, tunnel.upstream(), seed).context("the HTTP edge")?;
+        let tier = l4::Tier::Listeners { workers, max: l4::LISTENERS_MAX };
+        let l4 = l4::start(&l4_live, tunnel.dialer(), tier).context("the TCP and UDP edge")?;
+        let listening = l4.listening();
         let sockets = dns::Sockets { udp: listeners.dns_udp, tcp: listeners.dns_tcp };
         let dns = dns::start(sockets, &dns_live, &counters).context("the DNS server")?;
 
@@ -69,8 +89,20 @@ impl Planes {
         let (now_shown, presence) = watch::channel(Arc::default());
         let connected = tunnel.presence();
         tokio::spawn(show(connected.clone(), now_shown));
-        let running = Mutex::new(Some(Running { tunnel, http, dns }));
-        Ok(Planes { tunnel_live, http_live, dns_live, addresses, counters, connected, presence, commands, running })
+        let running = Mutex::new(Some(Running { tunnel, http, l4, dns }));
+        Ok(Planes {
+            tunnel_live,
+            http_live,
+            l4_live,
+            dns_live,
+            place,
+            listening,
+            counters,
+            connected,
+            presence,
+            commands,
+            running,
+        })
     }
 
     /// Puts a bundle in force, in an order in which a name is announced only when it can be served.
@@ -81,7 +113,8 @@ impl Planes {
             self.tunnel_live.publish(Generation { number, value: tunnel_config(bundle) });
         }
         self.http_live.publish(Generation { number, value: http_config(bundle) });
-        self.dns_live.publish(Generation { number, value: dns_config(bundle, &self.addresses) });
+        self.l4_live.publish(Generation { number, value: l4_config(bundle, &self.place) });
+        self.dns_live.publish(Generation { number, value: dns_config(bundle, &self.place.addresses) });
     }
 
     pub fn presence(&self) -> watch::Receiver<Arc<shown::Presence>> {
@@ -95,23 +128,71 @@ impl Planes {
     /// The text of `/metrics`.
     pub fn metrics(&self) -> String {
         let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-        let (http, tunnel) =
-            running.as_ref().map(|running| (running.http.counters(), running.tunnel.counters())).unwrap_or_default();
+        let (http, l4, tunnel) = running
+            .as_ref()
+            .map(|running| (running.http.counters(), running.l4.counters(), running.tunnel.counters()))
+            .unwrap_or_default();
         let generation = self.dns_live.snapshot().number;
-        metrics::text(generation, &self.counters.read(), &http, &tunnel, self.connected.borrow().0.len())
+        let listening = self.listening.borrow().clone();
+        let connections = self.connected.borrow().0.len();
+        metrics::text(generation, &self.counters.read(), &http, &l4, &listening, &tunnel, connections)
+    }
+
+    /// What an application has done, and why its clients cannot connect, if they cannot.
+    pub fn app_counters(&self, app: AppId) -> Option<AppCounters> {
+        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        let totals = running.as_ref()?.l4.counters();
+        let listening = self.listening.borrow();
+        let problem = listening.unheard.iter().find(|unheard| unheard.app == app);
+        let totals = totals.apps.get(&app).copied().unwrap_or_default();
+        Some(AppCounters {
+            connects: totals.connects,
+            filtered: totals.filtered + l4::Limit::ALL.iter().map(|limit| totals.limited(*limit)).sum::<u64>(),
+            origin_errors: l4::OriginFailure::ALL.iter().map(|kind| totals.origin_failures(*kind)).sum(),
+            bytes_ingress: totals.bytes_in,
+            bytes_egress: totals.bytes_out,
+            open: totals.open,
+            duration: totals.duration,
+            problem: problem.map(|unheard| format!("{} {}: {}", unheard.protocol, unheard.address, unheard.reason)),
+        })
+    }
+
+    /// What the firewall in force says to a source, and why.
+    pub fn ask_firewall(&self, question: FirewallQuestion) -> FirewallAnswer {
+        let firewall = self.l4_live.snapshot().value.firewall.clone();
+        let (country, asn) = self.place.geo.lookup(question.address);
+        let source = Source { address: question.address, country, asn };
+        let verdict = match question.zone {
+            Some(zone) => firewall.decide(zone, &source),
+            None => firewall.decide_everywhere(&source),
+        };
+        // Rules of no zone match in a zone that nobody has.
+        let zone = question.zone.unwrap_or(bartizan_names::ZoneId::from_bytes([0; 16]));
+        FirewallAnswer {
+            verdict: match verdict {
+                Verdict::Allow(_) => bartizan_api::Verdict::Allow,
+                Verdict::Challenge(_) => bartizan_api::Verdict::Challenge,
+                Verdict::Block(_) => bartizan_api::Verdict::Block,
+            },
+            rules: firewall.explain(zone, &source).into_iter().map(|rule| rule.id).collect(),
+            country,
+            asn,
+        }
     }
 
     /// Takes nothing new in, lets requests finish, and ends every thread. DNS answers to the last.
     pub async fn drain(&self, grace: Duration) {
         let running = self.running.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Some(Running { tunnel, http, dns }) = running else { return };
+        let Some(Running { tunnel, http, l4, dns }) = running else { return };
+        let l4 = tokio::task::spawn_blocking(move || l4.drain(grace));
         tokio::task::spawn_blocking(move || http.drain(grace)).await.ok();
+        l4.await.ok();
         tunnel.drain(grace).await;
         tokio::task::spawn_blocking(move || dns.stop()).await.ok();
     }
 }
 
-fn by_family(address: &[IpAddr]) -> Addresses {
+pub fn by_family(address: &[IpAddr]) -> Addresses {
     let mut addresses = Addresses::default();
     for address in address {
         match address {
@@ -145,6 +226,19 @@ fn http_config(bundle: &Bundle) -> http::Config {
         routes: bundle.routes.clone(),
         certificates: bundle.certificates.clone(),
         server: http::ServerFacts { pop: POP.to_owned(), origin_roots: None },
+    }
+}
+
+fn l4_config(bundle: &Bundle, place: &Place) -> l4::Config {
+    l4::Config {
+        apps: bundle.apps.clone(),
+        pools: place.pools.clone(),
+        firewall: bundle.firewall.clone(),
+        geo: place.geo.clone(),
+        certificates: bundle.certificates.clone(),
+        trusted: Vec::new(),
+        limits: l4::Limits::default(),
+        origin_roots: None,
     }
 }
 

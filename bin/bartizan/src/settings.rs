@@ -32,6 +32,7 @@ struct File {
     domain: Option<String>,
     address: Vec<IpAddr>,
     pool: Vec<Prefix>,
+    geo: Vec<PathBuf>,
     workers: Option<u16>,
     demo: Option<bool>,
     listen: Listen,
@@ -84,6 +85,8 @@ pub struct Settings {
     pub tunnel: Addresses,
     pub address: Vec<IpAddr>,
     pub pools: Vec<Prefix>,
+    /// MMDB files, the most trusted first.
+    pub geo: Vec<PathBuf>,
     pub domain: String,
     pub workers: usize,
     pub demo: bool,
@@ -109,6 +112,7 @@ impl Settings {
                 address
             },
             pools,
+            geo: if up.geo.is_empty() { file.geo } else { up.geo },
             domain: up.domain.or(file.domain).unwrap_or_else(|| DOMAIN.to_owned()),
             workers: workers.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)),
             demo: !up.no_demo && file.demo.unwrap_or(true),

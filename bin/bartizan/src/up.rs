@@ -11,6 +11,7 @@ use std::time::{Duration, SystemTime};
 use anyhow::Context;
 use bartizan_api::Preset;
 use bartizan_certs::{Ca, Certs};
+use bartizan_geo::Geo;
 use bartizan_names::{Name, Timestamp, ZoneName};
 use bartizan_publish::Publisher;
 use bartizan_routes::Pools;
@@ -23,7 +24,7 @@ use crate::data_dir::{DataDir, Local};
 use crate::failure::{Cause, Failure};
 use crate::listen;
 use crate::output::{Form, Output, print_line};
-use crate::planes::Planes;
+use crate::planes::{Place, Planes};
 use crate::report::{Ready, ZoneRef};
 use crate::settings::Settings;
 use crate::{demo, planes};
@@ -59,8 +60,13 @@ pub async fn run(up: Up, output: Output) -> anyhow::Result<()> {
         tokio::task::spawn_blocking(move || Publisher::load(store, seal, pools)).await??
     };
     let addresses = listeners.addresses()?;
+    let geo = Geo::open(&settings.geo).map_err(|error| {
+        Failure::new(Cause::Usage, error.to_string()).remedy("give MMDB files of countries or networks with --geo")
+    })?;
+    let knows_networks = geo.knows_networks();
+    let place = Place { addresses: planes::by_family(&settings.address), pools, geo };
     let api_listeners = std::mem::take(&mut listeners.api);
-    let planes = Arc::new(Planes::start(listeners, publisher.bundle(), &settings.address)?);
+    let planes = Arc::new(Planes::start(listeners, publisher.bundle(), place, settings.workers)?);
     let following = planes::follow(publisher, store.watch(), Arc::clone(&planes))?;
 
     let (ready, ready_now) = watch::channel(false);
@@ -74,8 +80,8 @@ pub async fn run(up: Up, output: Output) -> anyhow::Result<()> {
         http: addresses.http.clone(),
         https: addresses.https.clone(),
         api: addresses.api.clone(),
-        pools: Vec::new(), // no addresses, so no applications
-        knows_networks: false,
+        pools: settings.pools.clone(),
+        knows_networks,
         data: data.path().to_owned(),
         domain: domain.clone(),
         account: administrator.account_id,
@@ -89,18 +95,18 @@ pub async fn run(up: Up, output: Output) -> anyhow::Result<()> {
             seal,
             presence: planes.presence(),
             commands: planes.commands(),
-            metrics: {
+            metrics: Arc::new({
                 let planes = Arc::clone(&planes);
-                Arc::new(move || planes.metrics())
-            },
-            // No rule is in force yet.
-            firewall: Arc::new(|_| bartizan_api::FirewallAnswer {
-                verdict: bartizan_api::Verdict::Allow,
-                rules: Vec::new(),
-                country: None,
-                asn: None,
+                move || planes.metrics()
             }),
-            app_counters: Arc::new(|_| None),
+            firewall: Arc::new({
+                let planes = Arc::clone(&planes);
+                move |question| planes.ask_firewall(question)
+            }),
+            app_counters: Arc::new({
+                let planes = Arc::clone(&planes);
+                move |app| planes.app_counters(app)
+            }),
             ready: ready_now,
             facts,
         },
