@@ -98,7 +98,8 @@ async fn test(address: &str, app: Option<&str>, api: &Api, output: Output) -> an
     output.result(&verdict, || {
         let decision = match text(&verdict, "verdict") {
             "allow" => good("allowed"),
-            other => bad(other),
+            "challenge" => bad("challenged"),
+            _ => bad("blocked"),
         };
         let mut lines = vec![format!("{address} is {decision}: {}", text(&verdict, "reason"))];
         lines.extend(

@@ -131,6 +131,7 @@ fn http_families(totals: &Totals) -> Vec<Family> {
         ("over_limit", visitors.over_limit),
         ("handshake_failed", visitors.handshakes_failed),
         ("too_slow", visitors.too_slow),
+        ("blocked", visitors.blocked),
     ];
     vec![
         counter("bartizan_http_requests", "Requests answered, by the status's class", by("status", &status)),
@@ -140,6 +141,7 @@ fn http_families(totals: &Totals) -> Vec<Family> {
             by("version", &[("http1", requests.http1), ("http2", requests.http2)]),
         ),
         counter("bartizan_http_screened_out", "Requests refused as malformed", vec![(vec![], requests.screened_out)]),
+        counter("bartizan_http_blocked", "Requests refused by an access rule", vec![(vec![], requests.blocked)]),
         counter("bartizan_http_retried", "Requests sent to an origin twice", vec![(vec![], requests.retried)]),
         counter("bartizan_http_origin_failures", "Why an origin gave no answer", by("reason", &failures)),
         counter("bartizan_http_connections", "Visitors' connections accepted", vec![(vec![], visitors.accepted)]),

@@ -69,7 +69,7 @@ impl Planes {
     /// Starts everything on the bundle that is in force now.
     pub fn start(listeners: Listeners, bundle: &Bundle, place: Place, workers: usize) -> anyhow::Result<Planes> {
         let tunnel_live = Live::new(tunnel_config(bundle));
-        let http_live = Live::new(http_config(bundle));
+        let http_live = Live::new(http_config(bundle, &place));
         let l4_live = Live::new(l4_config(bundle, &place));
         let dns_live = Live::new(dns_config(bundle, &place.addresses));
         let counters = dns::Counters::default();
@@ -112,7 +112,7 @@ impl Planes {
         if !(Arc::ptr_eq(&bundle.tunnels, &last.tunnels) && same_keys) {
             self.tunnel_live.publish(Generation { number, value: tunnel_config(bundle) });
         }
-        self.http_live.publish(Generation { number, value: http_config(bundle) });
+        self.http_live.publish(Generation { number, value: http_config(bundle, &self.place) });
         self.l4_live.publish(Generation { number, value: l4_config(bundle, &self.place) });
         self.dns_live.publish(Generation { number, value: dns_config(bundle, &self.place.addresses) });
     }
@@ -221,10 +221,12 @@ fn tunnel_config(bundle: &Bundle) -> tunnel::Config {
     }
 }
 
-fn http_config(bundle: &Bundle) -> http::Config {
+fn http_config(bundle: &Bundle, place: &Place) -> http::Config {
     http::Config {
         routes: bundle.routes.clone(),
         certificates: bundle.certificates.clone(),
+        firewall: bundle.firewall.clone(),
+        geo: place.geo.clone(),
         server: http::ServerFacts { pop: POP.to_owned(), origin_roots: None },
     }
 }

@@ -1,8 +1,7 @@
 //! A request as a visitor sent it, checked and in no HTTP library's words.
 
-use std::net::SocketAddr;
-
 use bartizan_exchange::{Body, Upgrade};
+use bartizan_firewall::Source;
 use bartizan_routes::Visit;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, Method};
@@ -10,7 +9,7 @@ use http::{HeaderMap, Method};
 /// Made by `ingress`, consumed by the pipeline.
 pub(crate) struct Arrived {
     pub(crate) visit: Visit,
-    pub(crate) peer: SocketAddr,
+    pub(crate) source: Source,
     pub(crate) method: Method,
     /// As received, a port included; one that [`crate::host::Authority`] reads.
     pub(crate) host: String,

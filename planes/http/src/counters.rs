@@ -56,6 +56,8 @@ counted!(
         http2,
         /// Of those on HTTP/1.1: refused before an HTTP library saw them.
         screened_out,
+        /// Refused by the firewall.
+        blocked,
         /// Sent a second time because a kept connection had died.
         retried,
     }
@@ -86,6 +88,8 @@ counted!(
         handshakes_failed,
         /// Too slow with a head, a body, or taking an answer.
         too_slow,
+        /// Ended because the firewall lets their source in no more.
+        blocked,
         /// As HTTP, after decryption.
         bytes_in,
         bytes_out,

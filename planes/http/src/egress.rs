@@ -172,6 +172,7 @@ impl Egress {
             Problem::TunnelNotConnected => origins.tunnel_not_connected.add(1),
             Problem::Refused(_)
             | Problem::UnknownHost
+            | Problem::Blocked
             | Problem::WebSocketOff
             | Problem::Loop
             | Problem::BodyBroken => {}

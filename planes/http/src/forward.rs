@@ -1,7 +1,9 @@
 //! Which fields pass the edge: what must stay behind, and what the edge adds (design §2.5).
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
+use bartizan_firewall::Source;
+use bartizan_names::CountryCode;
 use bartizan_routes::Visit;
 use http::header::{
     CONNECTION, CONTENT_LENGTH, EXPECT, Entry, FORWARDED, HOST, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, SERVER, TE,
@@ -45,7 +47,7 @@ const HOP_BY_HOP: [HeaderName; 11] = [
 
 /// What an origin is told about a request.
 pub(crate) struct Provenance<'r> {
-    pub(crate) peer: SocketAddr,
+    pub(crate) source: Source,
     pub(crate) visit: Visit,
     /// As received, a port included.
     pub(crate) host: &'r str,
@@ -75,7 +77,7 @@ pub(crate) fn dress(headers: &mut HeaderMap, provenance: &Provenance<'_>) {
     headers.remove(EXPECT);
     headers.remove(HOST);
     strip_reserved(headers);
-    let Provenance { peer, visit, host, ray } = provenance;
+    let Provenance { source, visit, host, ray } = provenance;
     let proto = match visit {
         Visit::Http => "http",
         Visit::Https => "https",
@@ -84,16 +86,17 @@ pub(crate) fn dress(headers: &mut HeaderMap, provenance: &Provenance<'_>) {
         Visit::Http => r#"{"scheme":"http"}"#,
         Visit::Https => r#"{"scheme":"https"}"#,
     };
-    // An IPv4 address may arrive on a socket of both families.
-    let address = peer.ip().to_canonical();
+    let address = source.address;
     if let Ok(value) = HeaderValue::try_from(address.to_string()) {
         headers.insert(X_FORWARDED_FOR, value.clone());
         headers.insert(CF_CONNECTING_IP, value);
     }
     headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(proto));
     headers.insert(CF_VISITOR, HeaderValue::from_static(visitor));
-    // "XX" is the dialect's word for a country that is not known.
-    headers.insert(CF_IPCOUNTRY, HeaderValue::from_static("XX"));
+    // Letters and digits are legal.
+    if let Ok(value) = HeaderValue::from_str(source.country.unwrap_or(CountryCode::UNKNOWN).as_str()) {
+        headers.insert(CF_IPCOUNTRY, value);
+    }
     headers.insert(CF_RAY, ray.value());
     // A host was read strictly and is legal in a field.
     if let Ok(value) = HeaderValue::try_from(*host) {
@@ -193,15 +196,16 @@ mod tests {
             headers.append(HeaderName::try_from(*name).unwrap(), HeaderValue::try_from(*value).unwrap());
         }
         let ray = Rays::new(1, 0).draw("LAB");
-        let peer = "[2001:db8::7]:50000".parse().unwrap();
-        dress(&mut headers, &Provenance { peer, visit: Visit::Https, host: "a.test:8443", ray: &ray });
+        let source =
+            Source { address: "2001:db8::7".parse().unwrap(), country: Some("NL".parse().unwrap()), asn: None };
+        dress(&mut headers, &Provenance { source, visit: Visit::Https, host: "a.test:8443", ray: &ray });
         let always = [
             ("x-forwarded-for", "2001:db8::7"),
             ("cf-connecting-ip", "2001:db8::7"),
             ("x-forwarded-proto", "https"),
             ("x-forwarded-host", "a.test:8443"),
             ("cf-visitor", r#"{"scheme":"https"}"#),
-            ("cf-ipcountry", "XX"),
+            ("cf-ipcountry", "NL"),
             ("cf-ray", ray.as_str()),
             ("forwarded", r#"for="[2001:db8::7]";host="a.test:8443";proto=https"#),
         ];

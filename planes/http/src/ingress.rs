@@ -4,14 +4,17 @@
 //! TCP ─► (TLS) ─┬ http1 ─► wire (screen: head, chunks) ─► hyper ─► Arrived ─► pipeline
 //!               └ http2 ─► wire ─────────────────────────► hyper ─► Arrived ─► pipeline
 //! ```
+//! A connection and each of its exchanges can be told to end from outside ([`Connections::judge`]).
 //! The protocol is chosen by ALPN (RFC 7301), never guessed. No type of hyper's leaves this module.
 
 mod answer;
 mod chunks;
 mod connection;
+mod exchanges;
 mod head;
 mod http1;
 mod http2;
+mod order;
 mod relay;
 mod screen;
 mod wire;
@@ -22,16 +25,25 @@ use std::rc::Rc;
 use bartizan_routes::Visit;
 use tokio::net::TcpStream;
 
+pub(crate) use connection::{Connections, Exchange};
 pub(crate) use head::Refusal;
 
 use crate::limits::HANDSHAKE_TIME;
 use crate::worker::Worker;
 use connection::Connection;
 
-/// Serves one visitor's connection to its end.
+/// Serves one visitor's connection to its end, or until it is told to end.
 pub(crate) async fn serve(stream: TcpStream, peer: SocketAddr, visit: Visit, worker: Rc<Worker>) {
-    let connection = Rc::new(Connection::new(peer, visit));
-    if visit == Visit::Http {
+    let place = worker.connections.add(Connection::new(peer, worker.source_of(peer), visit));
+    tokio::select! {
+        biased;
+        () = place.connection.cut() => worker.counters.visitors.blocked.add(1),
+        () = speak(stream, Rc::clone(&place.connection), Rc::clone(&worker)) => {}
+    }
+}
+
+async fn speak(stream: TcpStream, connection: Rc<Connection>, worker: Rc<Worker>) {
+    if connection.visit == Visit::Http {
         return http1::serve(stream, connection, worker).await;
     }
     let certificates = worker.certificates();
@@ -41,7 +53,7 @@ pub(crate) async fn serve(stream: TcpStream, peer: SocketAddr, visit: Visit, wor
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => {
             worker.counters.visitors.handshakes_failed.add(1);
-            return tracing::trace!(%peer, %error, "handshake failed");
+            return tracing::trace!(peer = %connection.peer, %error, "handshake failed");
         }
         Err(_) => return worker.counters.visitors.handshakes_failed.add(1),
     };

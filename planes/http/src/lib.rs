@@ -1,16 +1,20 @@
 //! The HTTP edge.
 //!
 //! ```text
-//! HTTP  80 ──┐                                                          ┌── origin address (pool, TLS, both families)
-//!            ├─ ingress ─ pipeline: route → https → loop → dress ─ egress ┤
-//! HTTPS 443 ─┘  (h1, h2)                                                └── tunnel (dyn Upstream)
+//! HTTP  80 ──┐                                                                     ┌── origin address (pool, TLS)
+//!            ├─ ingress ─ pipeline: route → firewall → https → loop → dress ─ egress ┤
+//! HTTPS 443 ─┘  (h1, h2)                                                           └── tunnel (dyn Upstream)
 //! ```
 //! One current-thread runtime a worker, each with its own listeners, pool of origin connections and counters; a
 //! connection stays on its thread. HTTP/1.1 (RFC 9112) and HTTP/2 (RFC 9113) from visitors, HTTP/1.1 to origins.
 //! Requests are screened byte by byte before an HTTP library sees them ([`ingress`]); that library is known to
 //! [`ingress`] and [`egress`] only.
 //!
-//! Not here: trailers, HTTP/3, WebSocket over HTTP/2, compression, caching, and the zone's `http2` setting (the protocol
+//! The firewall is asked for every request, for a connection may ask for several zones. When it changes, what is open is
+//! judged again: a source that no rule lets in any more loses its connections, WebSockets included, and one that is
+//! kept out of some zones the exchanges with those ([`recheck`]). A blocked source gets its connection and a page on it.
+//!
+//! Not here: what a challenge would show (it is a refusal), trailers, HTTP/3, WebSocket over HTTP/2, compression, caching, and the zone's `http2` setting (the protocol
 //! is agreed on before a host is asked for; it will be part of the name's TLS policy). No configuration is read but
 //! [`Config`], no file and no environment but the system's root certificates, once, at start.
 
@@ -26,8 +30,11 @@ mod page;
 mod pipeline;
 mod plane;
 mod ray;
+mod recheck;
 mod worker;
 
+use bartizan_firewall::Firewall;
+use bartizan_geo::Geo;
 use bartizan_routes::Routes;
 use bartizan_tls::Certificates;
 
@@ -38,6 +45,9 @@ pub use plane::{Plane, Sockets, StartError, start};
 #[derive(Clone)]
 pub struct Config {
     pub routes: Routes,
+    pub firewall: Firewall,
+    /// Where visitors come from. Asked once a connection: one that is open keeps what was said when it came.
+    pub geo: Geo,
     pub certificates: Certificates,
     pub server: ServerFacts,
 }

@@ -93,6 +93,10 @@ pub(crate) const ORIGIN_IDLE_TIME: Duration = Duration::from_secs(55);
 /// How often connections that were idle too long are looked for.
 pub(crate) const SWEEP_EVERY: Duration = Duration::from_secs(5);
 
+/// The pause after a look at all connections because the firewall changed: with 20,000 of them a look takes some
+/// milliseconds, and changes may come in swarms.
+pub(crate) const RECHECK_PAUSE: Duration = Duration::from_millis(200);
+
 /// How often a request may have passed an edge of this kind before (RFC 8586). Chains of two do exist.
 pub(crate) const LOOPS_MAX: usize = 3;
 

@@ -15,6 +15,8 @@ pub(crate) enum Problem {
     /// The request breaks the rules.
     Refused(Refusal),
     UnknownHost,
+    /// The firewall does not let the visitor in.
+    Blocked,
     WebSocketOff,
     Loop,
     /// The visitor's own body ended early or broke the rules.
@@ -58,6 +60,14 @@ impl Problem {
                 "No such site here",
                 "The name in the address leads to this edge, but no site with this name is configured here.",
                 "Visitors: check the address. Owner: add a proxied record or a tunnel for this name.",
+            ),
+            Problem::Blocked => (
+                403,
+                "blocked",
+                "You are not let in",
+                "The owner of this site does not let in visitors from your address.",
+                "Visitors: tell the owner the ray of this page. Owner: \"bartizan firewall test\" with the visitor's \
+                 address says which rule decides.",
             ),
             Problem::WebSocketOff => (
                 403,

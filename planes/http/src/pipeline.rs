@@ -1,8 +1,7 @@
 //! The only way a request becomes an answer.
 
-use std::sync::Arc;
-
 use bartizan_exchange::{Request, Response, Upgrade};
+use bartizan_firewall::Verdict;
 use bartizan_routes::{Route, Visit};
 use http::header::ACCEPT;
 use http::{HeaderMap, HeaderValue};
@@ -10,9 +9,10 @@ use http::{HeaderMap, HeaderValue};
 use crate::arrived::Arrived;
 use crate::egress::Destination;
 use crate::forward::{self, Provenance};
+use crate::ingress::Exchange;
 use crate::page::{self, Problem};
 use crate::ray::Ray;
-use crate::worker::Worker;
+use crate::worker::{Known, Worker};
 
 /// How a request ends without an origin.
 enum Instead {
@@ -28,13 +28,19 @@ impl From<Problem> for Instead {
 }
 
 /// Answers a request. Read it to learn the order of things.
-pub(crate) async fn serve(mut arrived: Arrived, worker: &Worker) -> Response {
-    let (route, ray) = worker.look_up(&arrived);
+pub(crate) async fn serve(mut arrived: Arrived, exchange: &Exchange, worker: &Worker) -> Response {
+    let (known, ray) = worker.look_up(&arrived);
     let asked = accept_of(&mut arrived);
-    let mut response = match steps(arrived, route, &ray, worker).await {
+    let answering = steps(arrived, known, &ray, exchange, worker);
+    let mut response = match exchange.unless_ended(answering).await.unwrap_or(Err(Problem::Blocked.into())) {
         Ok(response) => response,
         Err(Instead::Moved(location)) => page::moved(location),
-        Err(Instead::Problem(problem)) => problem.page(&asked, &ray),
+        Err(Instead::Problem(problem)) => {
+            if problem == Problem::Blocked {
+                worker.counters.requests.blocked.add(1);
+            }
+            problem.page(&asked, &ray)
+        }
     };
     forward::sign(&mut response.headers, &ray);
     worker.counters.requests.answered(response.status);
@@ -50,21 +56,23 @@ pub(crate) fn refuse(problem: Problem, asked: &HeaderMap, worker: &Worker) -> Re
     response
 }
 
-/// `route` is held for as long as the request lasts: it never sees half of an old and half of a new configuration.
+/// What is known is held for as long as the request lasts: it never sees half of an old and half of a new configuration.
 async fn steps(
     mut arrived: Arrived,
-    route: Option<Arc<Route>>,
+    known: Option<Known>,
     ray: &Ray,
+    exchange: &Exchange,
     worker: &Worker,
 ) -> Result<Response, Instead> {
-    let route = route.ok_or(Problem::UnknownHost)?;
+    let Known { route, verdict } = known.ok_or(Problem::UnknownHost)?;
+    let_in(verdict, &route, exchange)?;
     https_only(&arrived, &route, worker)?;
     allow_upgrade(&arrived, &route)?;
     if forward::is_loop(&arrived.headers) {
         return Err(Problem::Loop.into());
     }
-    let Arrived { visit, peer, .. } = arrived;
-    forward::dress(&mut arrived.headers, &Provenance { peer, visit, host: &arrived.host, ray });
+    let Arrived { visit, source, .. } = arrived;
+    forward::dress(&mut arrived.headers, &Provenance { source, visit, host: &arrived.host, ray });
     let destination = Destination { target: &route.target, settings: &route.settings, visit };
     let request = Request {
         method: arrived.method,
@@ -77,6 +85,17 @@ async fn steps(
     let mut response = worker.egress.send(&destination, request).await?;
     forward::undress(&mut response.headers);
     Ok(response)
+}
+
+/// Only whom the firewall allows. A challenge refuses too: there is no page yet that could set one.
+fn let_in(verdict: Verdict, route: &Route, exchange: &Exchange) -> Result<(), Problem> {
+    match verdict {
+        Verdict::Block(_) | Verdict::Challenge(_) => Err(Problem::Blocked),
+        Verdict::Allow(_) => {
+            exchange.concern(route.zone);
+            Ok(())
+        }
+    }
 }
 
 /// 301 for visitors over plain HTTP, where the zone wants none of them.

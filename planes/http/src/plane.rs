@@ -19,9 +19,10 @@ use tokio::task::LocalSet;
 use crate::Config;
 use crate::counters::{Counters, Totals};
 use crate::egress::{Egress, OriginTls};
-use crate::ingress;
+use crate::ingress::{self, Connections};
 use crate::limits::{ACCEPT_PAUSE, CONNECTIONS_MAX, RESOLVER_THREADS};
 use crate::ray::Rays;
+use crate::recheck::recheck;
 use crate::worker::{Drain, Worker};
 
 /// The listeners: for each worker a set of its own, one for each address (`SO_REUSEPORT`, or clones of one socket).
@@ -160,11 +161,14 @@ impl Seat {
             rays: Rays::new(self.seed, self.index),
             egress: Egress::new(self.upstream, self.origin_tls, Arc::clone(&self.counters)),
             counters: self.counters,
+            connections: Connections::default(),
             acceptor: self.acceptor,
             https_port: self.https_port,
             drain: Drain::default(),
         });
         let crowd = Rc::new(Crowd::default());
+        // Until the end, for what drains can be blocked too.
+        tokio::task::spawn_local(recheck(Rc::clone(&worker), worker.firewall(), self.live.changes()));
         let sweeper = tokio::task::spawn_local(sweep(Rc::clone(&worker)));
         let doors: Vec<_> = self
             .listeners

@@ -1,8 +1,10 @@
 //! What one worker alone owns. Everything here stays on its thread.
 
 use std::cell::{Cell, RefCell};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
+use bartizan_firewall::{Firewall, Source, Verdict};
 use bartizan_live::Reader;
 use bartizan_routes::Route;
 use bartizan_tls::{Acceptor, Certificates};
@@ -12,6 +14,7 @@ use crate::Config;
 use crate::arrived::Arrived;
 use crate::counters::Counters;
 use crate::egress::Egress;
+use crate::ingress::Connections;
 use crate::ray::{Ray, Rays};
 
 pub(crate) struct Worker {
@@ -19,19 +22,41 @@ pub(crate) struct Worker {
     pub(crate) rays: Rays,
     pub(crate) egress: Egress,
     pub(crate) counters: Arc<Counters>,
+    pub(crate) connections: Connections,
     pub(crate) acceptor: Acceptor,
     /// Where visitors over plain HTTP are sent.
     pub(crate) https_port: u16,
     pub(crate) drain: Drain,
 }
 
+/// What the configuration says about a request.
+pub(crate) struct Known {
+    pub(crate) route: Arc<Route>,
+    pub(crate) verdict: Verdict,
+}
+
 impl Worker {
+    /// What is known of who connects, for as long as the connection lasts.
+    pub(crate) fn source_of(&self, peer: SocketAddr) -> Source {
+        // An IPv4 address may arrive on a socket of both families.
+        let address = peer.ip().to_canonical();
+        let (country, asn) = self.config.borrow_mut().take().value.geo.lookup(address);
+        Source { address, country, asn }
+    }
+
     /// The configuration is looked at once, here; the route is shared and so outlives a change.
-    pub(crate) fn look_up(&self, arrived: &Arrived) -> (Option<Arc<Route>>, Ray) {
+    pub(crate) fn look_up(&self, arrived: &Arrived) -> (Option<Known>, Ray) {
         let mut reader = self.config.borrow_mut();
         let config = &reader.take().value;
-        let route = config.routes.find(arrived.host_name()).map(|found| Arc::clone(found.route));
-        (route, self.rays.draw(&config.server.pop))
+        let known = config.routes.find(arrived.host_name()).map(|found| Known {
+            route: Arc::clone(found.route),
+            verdict: config.firewall.decide(found.route.zone, &arrived.source),
+        });
+        (known, self.rays.draw(&config.server.pop))
+    }
+
+    pub(crate) fn firewall(&self) -> Firewall {
+        self.config.borrow_mut().take().value.firewall.clone()
     }
 
     pub(crate) fn draw_ray(&self) -> Ray {

@@ -1,19 +1,32 @@
 //! What the parts of one connection tell each other. All of them run on one thread, in one task.
 
 use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::rc::Rc;
-use std::task::Waker;
+use std::task::{Context, Poll, Waker};
 
 use bartizan_exchange::Io;
+use bartizan_firewall::{Firewall, Source};
+use bartizan_names::ZoneId;
 use bartizan_routes::Visit;
 use tokio::time::Instant;
 
+use super::exchanges::{Exchanges, Left};
 use super::head::Refusal;
+use super::order::Order;
 
 pub(crate) struct Connection {
     pub(crate) peer: SocketAddr,
+    pub(crate) source: Source,
     pub(crate) visit: Visit,
+    carries: Cell<Carries>,
+    exchanges: RefCell<Exchanges>,
+    /// The zone of the last request that was let in.
+    zone: Cell<Option<ZoneId>>,
+    cut: Order,
     /// Requests that reached the service.
     asked: Cell<u64>,
     /// Requests whose answer's head is known.
@@ -30,11 +43,25 @@ pub(crate) struct Connection {
     waiting: Cell<Option<Waker>>,
 }
 
+/// How many exchanges a connection carries at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Carries {
+    /// So the end of one is the end of the connection.
+    One,
+    /// One can end alone.
+    Many,
+}
+
 impl Connection {
-    pub(crate) fn new(peer: SocketAddr, visit: Visit) -> Connection {
+    pub(crate) fn new(peer: SocketAddr, source: Source, visit: Visit) -> Connection {
         Connection {
             peer,
+            source,
             visit,
+            carries: Cell::new(Carries::One),
+            exchanges: RefCell::default(),
+            zone: Cell::new(None),
+            cut: Order::default(),
             asked: Cell::new(0),
             answered: Cell::new(0),
             in_flight: Cell::new(0),
@@ -68,10 +95,15 @@ impl Connection {
         self.answered.get()
     }
 
+    /// It speaks a protocol with streams.
+    pub(crate) fn carry_many(&self) {
+        self.carries.set(Carries::Many);
+    }
+
     /// From now until the guard is dropped, the connection is not idle.
-    pub(crate) fn busy(self: &Rc<Self>) -> Busy {
+    pub(crate) fn begin(self: &Rc<Self>) -> Exchange {
         self.in_flight.set(self.in_flight.get() + 1);
-        Busy(Rc::clone(self))
+        Exchange { place: self.exchanges.borrow_mut().begin(), connection: Rc::clone(self) }
     }
 
     pub(crate) fn is_busy(&self) -> bool {
@@ -104,14 +136,99 @@ impl Connection {
     pub(crate) fn take_upgrade(&self) -> Option<Box<dyn Io>> {
         self.upgrade.take()
     }
+
+    /// Returns when the whole connection is to end.
+    pub(crate) async fn cut(&self) {
+        poll_fn(|cx| self.cut.poll(cx)).await;
+    }
+
+    /// Ends what this firewall does not allow: exchanges with zones that refuse the source, and the connection if
+    /// nothing else is left that it could be used for.
+    fn judge(&self, firewall: &Firewall) {
+        let refused = |zone| firewall.decide(zone, &self.source).refused_by().is_some();
+        let Left { some_ended, some_go_on } = self.exchanges.borrow().end_those(refused);
+        let was_the_only_one = some_ended && self.carries.get() == Carries::One;
+        // What it was used for last tells what it will be used for next: a zone may let in whom all others keep out.
+        let last_is_refused = self.zone.get().is_none_or(refused);
+        let is_of_no_use = || firewall.decide_everywhere(&self.source).refused_by().is_some();
+        if was_the_only_one || (!some_go_on && last_is_refused && (self.is_upgraded() || is_of_no_use())) {
+            self.cut.give();
+        }
+    }
 }
 
-/// See [`Connection::busy`].
-pub(crate) struct Busy(Rc<Connection>);
+/// One request and its answer, until the last of both is gone.
+pub(crate) struct Exchange {
+    connection: Rc<Connection>,
+    place: usize,
+}
 
-impl Drop for Busy {
+impl Exchange {
+    /// It turned out to be for this zone, which lets it in.
+    pub(crate) fn concern(&self, zone: ZoneId) {
+        self.connection.zone.set(Some(zone));
+        self.connection.exchanges.borrow_mut().concern(self.place, zone);
+    }
+
+    /// Ready when it is to end, whatever has become of it.
+    pub(crate) fn poll_ended(&self, cx: &Context<'_>) -> Poll<()> {
+        self.connection.exchanges.borrow().poll_ended(self.place, cx)
+    }
+
+    /// Whether it was told to end already.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.connection.exchanges.borrow().has_ended(self.place)
+    }
+
+    /// Does `work`, unless told to end first.
+    pub(crate) async fn unless_ended<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        let mut work = pin!(work);
+        poll_fn(|cx| match self.poll_ended(cx) {
+            Poll::Ready(()) => Poll::Ready(None),
+            Poll::Pending => work.as_mut().poll(cx).map(Some),
+        })
+        .await
+    }
+}
+
+impl Drop for Exchange {
     fn drop(&mut self) {
-        self.0.in_flight.set(self.0.in_flight.get() - 1);
-        self.0.quiet_since.set(Instant::now());
+        self.connection.exchanges.borrow_mut().finish(self.place);
+        self.connection.in_flight.set(self.connection.in_flight.get() - 1);
+        self.connection.quiet_since.set(Instant::now());
+    }
+}
+
+/// All connections of a worker. Their number is limited where they are accepted.
+#[derive(Default)]
+pub(crate) struct Connections {
+    open: RefCell<HashMap<u64, Rc<Connection>>>,
+    next: Cell<u64>,
+}
+
+/// A connection's place among them, free again when dropped.
+pub(crate) struct Place<'c> {
+    pub(crate) connection: Rc<Connection>,
+    connections: &'c Connections,
+    number: u64,
+}
+
+impl Connections {
+    pub(crate) fn add(&self, connection: Connection) -> Place<'_> {
+        let number = self.next.replace(self.next.get() + 1);
+        let connection = Rc::new(connection);
+        self.open.borrow_mut().insert(number, Rc::clone(&connection));
+        Place { connection, connections: self, number }
+    }
+
+    /// Ends what this firewall does not allow.
+    pub(crate) fn judge(&self, firewall: &Firewall) {
+        self.open.borrow().values().for_each(|connection| connection.judge(firewall));
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.connections.open.borrow_mut().remove(&self.number);
     }
 }

@@ -64,14 +64,14 @@ fn respond(
     worker: Rc<Worker>,
 ) -> LocalBoxFuture<'static, Result<hyper::Response<Answer>, Infallible>> {
     Box::pin(async move {
-        let busy = connection.busy();
+        let exchange = connection.begin();
         let number = connection.ask();
         let method = request.method().clone();
         worker.counters.requests.http1.add(1);
         let mut response = match connection.refusal_of(number) {
             Some(refusal) => refuse(refusal, request.headers(), &worker),
             None => match arrive(request, &connection) {
-                Ok(arrived) => pipeline::serve(arrived, &worker).await,
+                Ok(arrived) => pipeline::serve(arrived, &exchange, &worker).await,
                 Err(refusal) => refuse(refusal, &HeaderMap::new(), &worker),
             },
         };
@@ -79,7 +79,7 @@ fn respond(
             switch(&mut response, other, &connection);
         }
         connection.answer();
-        Ok(Answer::respond(response, &method, busy))
+        Ok(Answer::respond(response, &method, exchange))
     })
 }
 
@@ -99,7 +99,7 @@ fn arrive(request: hyper::Request<Incoming>, connection: &Connection) -> Result<
     let body = body_of(body, length_of(&head.headers)?);
     Ok(Arrived {
         visit: connection.visit,
-        peer: connection.peer,
+        source: connection.source,
         method: head.method,
         host,
         path,

@@ -36,6 +36,7 @@ pub(crate) async fn serve<IO>(io: IO, connection: Rc<Connection>, worker: Rc<Wor
 where
     IO: AsyncRead + AsyncWrite + Unpin + 'static,
 {
+    connection.carry_many();
     let wire = Wire::new(io, Protocol::Http2, Rc::clone(&connection), Arc::clone(&worker.counters));
     let service = service_fn(|request| respond(request, Rc::clone(&connection), Rc::clone(&worker)));
     let mut serving = pin!(
@@ -87,14 +88,14 @@ fn respond(
     worker: Rc<Worker>,
 ) -> LocalBoxFuture<'static, Result<hyper::Response<Answer>, Infallible>> {
     Box::pin(async move {
-        let busy = connection.busy();
+        let exchange = connection.begin();
         let method = request.method().clone();
         worker.counters.requests.http2.add(1);
         let response = match arrive(request, &connection) {
-            Ok(arrived) => pipeline::serve(arrived, &worker).await,
+            Ok(arrived) => pipeline::serve(arrived, &exchange, &worker).await,
             Err(refusal) => pipeline::refuse(Problem::Refused(refusal), &HeaderMap::new(), &worker),
         };
-        Ok(Answer::respond(response, &method, busy))
+        Ok(Answer::respond(response, &method, exchange))
     })
 }
 
@@ -112,7 +113,7 @@ fn arrive(request: hyper::Request<Incoming>, connection: &Connection) -> Result<
     let length = length_of(&head.headers, &body)?;
     Ok(Arrived {
         visit: connection.visit,
-        peer: connection.peer,
+        source: connection.source,
         method: head.method,
         host,
         path,

@@ -318,7 +318,9 @@ mod tests {
     async fn wire(patience: Patience, bytes: &[u8]) -> (Wire<tokio::io::DuplexStream>, tokio::io::DuplexStream) {
         let (mut near, far) = duplex(64);
         near.write_all(bytes).await.unwrap();
-        let connection = Rc::new(Connection::new("192.0.2.1:1".parse().unwrap(), Visit::Http));
+        let peer: std::net::SocketAddr = "192.0.2.1:1".parse().unwrap();
+        let source = bartizan_firewall::Source { address: peer.ip(), country: None, asn: None };
+        let connection = Rc::new(Connection::new(peer, source, Visit::Http));
         let mut wire = Wire::new(far, Protocol::Http1, connection, Arc::default());
         wire.patience = patience;
         (wire, near)

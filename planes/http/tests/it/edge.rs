@@ -6,8 +6,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bartizan_exchange::{Body, LocalBoxFuture, Request, Response, Upstream, UpstreamError};
+use bartizan_firewall::{Firewall, Level, Mode, Rule};
+use bartizan_geo::Geo;
 use bartizan_live::{Generation, Live};
-use bartizan_names::{Name, TunnelId, ZoneId};
+use bartizan_names::{Name, RuleId, TunnelId, ZoneId};
 use bartizan_plane_http::{Config, Plane, ServerFacts, Sockets, Totals, start};
 use bartizan_routes::{Origin, OriginHost, Route, Routes, Target, ZoneSettings};
 use bartizan_tls::{Certificates, CertifiedKey};
@@ -76,7 +78,7 @@ impl Edge {
         behind: impl Fn(Request) -> Result<Response, UpstreamError> + Send + Sync + 'static,
     ) -> Edge {
         let ca = Ca::new();
-        let live = Live::new(config(sites, &ca));
+        let live = Live::new(config(sites, Firewall::empty(), &ca));
         let (http, https) = (listener(Ipv4Addr::LOCALHOST), listener(Ipv4Addr::LOCALHOST));
         let http_v6 = listener(Ipv6Addr::LOCALHOST);
         let addresses = [&http, &https, &http_v6].map(|listener| listener.local_addr().unwrap());
@@ -88,9 +90,23 @@ impl Edge {
 
     /// Puts other sites in force.
     pub(crate) fn publish(&self, sites: &[Site<'_>]) {
+        self.put_in_force(config(sites, Firewall::empty(), &self.ca));
+    }
+
+    /// Puts these access rules in force instead of those before: `MODE LEVEL TARGET`, where the level may be `zone:` and
+    /// the number of the host's zone.
+    pub(crate) fn publish_rules(&self, rules: &[&str]) {
+        let mut edit = Firewall::empty().edit();
+        for (number, text) in rules.iter().enumerate() {
+            edit.put(&rule(number as u8, text));
+        }
+        self.put_in_force(Config { firewall: edit.finish(), ..self.live.snapshot().value.clone() });
+    }
+
+    fn put_in_force(&self, value: Config) {
         let mut number = self.generation.lock().unwrap();
         *number += 1;
-        self.live.publish(Generation { number: *number, value: config(sites, &self.ca) });
+        self.live.publish(Generation { number: *number, value });
     }
 
     pub(crate) fn counters(&self) -> Totals {
@@ -129,18 +145,36 @@ pub(crate) fn dial(address: SocketAddr) -> TcpStream {
     client
 }
 
-/// The certificate is good for the names below; roots for origins are the edge's own.
-fn config(sites: &[Site<'_>], ca: &Ca) -> Config {
+fn rule(number: u8, text: &str) -> Rule {
+    let [mode, level, target] = text.split(' ').collect::<Vec<_>>()[..] else { panic!("{text}") };
+    let (level, zone) = match level.split_once(':') {
+        None if level == "user" => (Level::User, None),
+        None => (Level::Account, None),
+        Some((_, number)) => (Level::Zone, Some(zone_id(number.parse().unwrap()))),
+    };
+    let mode = match mode {
+        "block" => Mode::Block,
+        "challenge" => Mode::ManagedChallenge,
+        _ => Mode::Whitelist,
+    };
+    Rule { id: RuleId::from_bytes([number; 16]), level, zone, mode, target: target.parse().unwrap() }
+}
+
+fn zone_id(number: u8) -> ZoneId {
+    ZoneId::from_bytes([number; 16])
+}
+
+/// Each site is a zone, numbered from 0. The certificate is good for the names below; roots for origins are the edge's own.
+fn config(sites: &[Site<'_>], firewall: Firewall, ca: &Ca) -> Config {
     let mut edit = Routes::empty().edit();
-    for (host, target, settings) in sites {
-        let route =
-            Route { zone: ZoneId::from_bytes([0; 16]), settings: Arc::new(settings.clone()), target: target.clone() };
+    for (number, (host, target, settings)) in sites.iter().enumerate() {
+        let route = Route { zone: zone_id(number as u8), settings: Arc::new(settings.clone()), target: target.clone() };
         edit.put(&Name::parse(host).unwrap(), route);
     }
     let names = ["a.test", "b.test", "up.test", "down.test"];
     let certificates = Certificates::new([(names.map(str::to_owned).to_vec(), ca.issue(&names))]);
     let server = ServerFacts { pop: "LAB".to_owned(), origin_roots: Some(ca.pem.clone()) };
-    Config { routes: edit.finish(), certificates, server }
+    Config { routes: edit.finish(), firewall, geo: Geo::built_in(), certificates, server }
 }
 
 fn listener(address: impl Into<std::net::IpAddr>) -> TcpListener {

@@ -1,6 +1,7 @@
 //! The plane over real sockets: raw bytes in, what reached the origin and what came back out.
 
 mod edge;
+mod firewall;
 mod forwarding;
 mod origin;
 mod pages;

@@ -6,11 +6,11 @@ use std::net::TcpStream;
 use super::edge::{Edge, field, origin_at, plain, read_answer, read_head, status};
 use super::origin::{Origin, ok};
 
-const ASK: &str = "GET /chat HTTP/1.1\r\nHost: a.test\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n\
+pub(crate) const ASK: &str = "GET /chat HTTP/1.1\r\nHost: a.test\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n\
                    Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
 
 /// Agrees, says `first` in the same write, then echoes.
-fn echo(first: &'static str) -> Origin {
+pub(crate) fn echo(first: &'static str) -> Origin {
     Origin::raw(move |mut stream: TcpStream| {
         let head = read_head(&mut stream);
         assert_eq!(field(&head, "upgrade"), Some("websocket"), "{head}");

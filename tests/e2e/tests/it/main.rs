@@ -4,6 +4,7 @@ mod command_line;
 mod dns_answers;
 mod first_run;
 mod http_edge;
+mod ports;
 mod records;
 mod sdk;
 mod strangers;

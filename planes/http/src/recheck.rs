@@ -1,0 +1,21 @@
+//! A worker's look at all that is open, when the firewall has changed.
+
+use std::rc::Rc;
+
+use bartizan_firewall::Firewall;
+use tokio::sync::watch;
+
+use crate::limits::RECHECK_PAUSE;
+use crate::worker::Worker;
+
+/// Ends what is not allowed any more, for ever. `judged` is the firewall under which the first connections come.
+pub(crate) async fn recheck(worker: Rc<Worker>, mut judged: Firewall, mut changes: watch::Receiver<u64>) {
+    while changes.changed().await.is_ok() {
+        let firewall = worker.firewall();
+        if !firewall.is_same(&judged) {
+            worker.connections.judge(&firewall);
+            judged = firewall;
+            tokio::time::sleep(RECHECK_PAUSE).await;
+        }
+    }
+}
