@@ -32,6 +32,9 @@ pub(crate) const QUEUE_MAX: usize = 1024;
 /// Change sets in one transaction: enough to share a sync among all who wait, few enough to answer soon.
 const GROUP_MAX: usize = 256;
 
+/// The journal's size above which the writer waits for readers to let go of it: several times what the engine folds at.
+const JOURNAL_BYTES_MAX: u64 = 128 << 20;
+
 /// Their encoded operations together.
 const GROUP_BYTES_MAX: usize = CHANGE_BYTES_MAX;
 
@@ -97,9 +100,30 @@ pub(crate) struct Writer {
 impl Writer {
     /// Runs until every sender is gone and the queue is empty.
     pub(crate) fn run(mut self) {
+        let mut fold_at = JOURNAL_BYTES_MAX;
         while let Ok(first) = self.queue.recv() {
             let group = self.gather(first);
             self.answer(group);
+            fold_at = self.fold_journal(fold_at);
+        }
+    }
+
+    /// Folds the journal into the file once it is larger than `at`, and says when to look again.
+    ///
+    /// The engine folds by itself, but begins the journal anew only in a moment without readers. Under constant reads
+    /// there is none, so here new ones are let past and the old ones waited for.
+    fn fold_journal(&self, at: u64) -> u64 {
+        let journal = self.connection.path().map(|path| format!("{path}-wal"));
+        let size = journal.and_then(|journal| std::fs::metadata(journal).ok()).map_or(0, |file| file.len());
+        if size < at {
+            return at;
+        }
+        match self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", (), |row| row.get::<_, i64>(0)) {
+            Ok(0) => JOURNAL_BYTES_MAX,
+            busy => {
+                tracing::warn!(size, ?busy, "the store's journal cannot be folded: somebody looks at an old state");
+                size + JOURNAL_BYTES_MAX
+            }
         }
     }
 
