@@ -1,8 +1,5 @@
 //! The change log: tails, compaction, and a copy that is fed by it.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-
 use bartizan_names::AppId;
 use bartizan_store::{ChangeSet, Filter, Key, Kind, Op, Prefix, Retention, Rev, Store, TailError};
 
@@ -147,34 +144,4 @@ fn states_by_filter_and_prefix() {
             snapshot.list(&prefix, after, limit).unwrap().into_iter().map(|entry| entry.key).collect();
         assert_eq!(found, expect, "{prefix:?} after {after:?}");
     }
-}
-
-/// There is never a moment without a reader, and still the journal does not grow with what is written.
-#[test]
-fn the_journal_is_folded_under_constant_reads() {
-    let dir = tempfile::tempdir().unwrap();
-    let store = open(&dir);
-    let large = format!("\"{}\"", "x".repeat(1_000_000));
-    let (stop, looking) = (Arc::new(AtomicBool::new(false)), store.clone());
-    let stopped = Arc::clone(&stop);
-    let reader = std::thread::spawn(move || {
-        let mut reader = looking.read().unwrap();
-        while !stopped.load(Ordering::Relaxed) {
-            // The next one looks before the last one has gone.
-            let next = looking.read().unwrap();
-            drop(std::mem::replace(&mut reader, next));
-        }
-    });
-    let mut largest = 0;
-    for number in 1..=320 {
-        let mut change = set(vec![], vec![put(Key::meta("a"), &large)]);
-        change.meta.at = at(number);
-        store.commit(change).unwrap();
-        let journal = std::fs::metadata(dir.path().join("store.sqlite-wal")).unwrap();
-        largest = largest.max(journal.len());
-    }
-    stop.store(true, Ordering::Relaxed);
-    reader.join().unwrap();
-    // Each change writes its value twice, into the log and into the state: 640 MB in all.
-    assert!(largest < 300 << 20, "{largest} bytes");
 }
