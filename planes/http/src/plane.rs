@@ -168,7 +168,11 @@ impl Seat {
         });
         let crowd = Rc::new(Crowd::default());
         // Until the end, for what drains can be blocked too.
-        tokio::task::spawn_local(recheck(Rc::clone(&worker), worker.firewall(), self.live.changes()));
+        tokio::task::spawn_local(recheck(
+            Rc::clone(&worker),
+            worker.hold_config().value.firewall.clone(),
+            self.live.changes(),
+        ));
         let sweeper = tokio::task::spawn_local(sweep(Rc::clone(&worker)));
         let doors: Vec<_> = self
             .listeners

@@ -11,10 +11,11 @@ use crate::worker::Worker;
 /// Ends what is not allowed any more, for ever. `judged` is the firewall under which the first connections come.
 pub(crate) async fn recheck(worker: Rc<Worker>, mut judged: Firewall, mut changes: watch::Receiver<u64>) {
     while changes.changed().await.is_ok() {
-        let firewall = worker.firewall();
-        if !firewall.is_same(&judged) {
-            worker.connections.judge(&firewall);
-            judged = firewall;
+        let config = worker.hold_config();
+        if !config.value.firewall.is_same(&judged) {
+            worker.connections.judge(&config);
+            judged = config.value.firewall.clone();
+            drop(config);
             tokio::time::sleep(RECHECK_PAUSE).await;
         }
     }

@@ -4,8 +4,8 @@ use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use bartizan_firewall::{Firewall, Source, Verdict};
-use bartizan_live::Reader;
+use bartizan_firewall::{Source, Verdict};
+use bartizan_live::{Generation, Reader};
 use bartizan_routes::Route;
 use bartizan_tls::{Acceptor, Certificates};
 use tokio::sync::Notify;
@@ -36,12 +36,15 @@ pub(crate) struct Known {
 }
 
 impl Worker {
-    /// What is known of who connects, for as long as the connection lasts.
-    pub(crate) fn source_of(&self, peer: SocketAddr) -> Source {
+    /// What is known of who connects, for as long as the connection lasts, and the number of the configuration that
+    /// knows it.
+    pub(crate) fn source_of(&self, peer: SocketAddr) -> (Source, u64) {
         // An IPv4 address may arrive on a socket of both families.
         let address = peer.ip().to_canonical();
-        let (country, asn) = self.config.borrow_mut().take().value.geo.lookup(address);
-        Source { address, country, asn }
+        let mut reader = self.config.borrow_mut();
+        let Generation { number, value } = reader.take();
+        let (country, asn) = value.geo.lookup(address);
+        (Source { address, country, asn }, *number)
     }
 
     /// The configuration is looked at once, here; the route is shared and so outlives a change.
@@ -55,8 +58,9 @@ impl Worker {
         (known, self.rays.draw(&config.server.pop))
     }
 
-    pub(crate) fn firewall(&self) -> Firewall {
-        self.config.borrow_mut().take().value.firewall.clone()
+    /// The configuration in force, for longer.
+    pub(crate) fn hold_config(&self) -> Arc<Generation<Config>> {
+        self.config.borrow_mut().hold()
     }
 
     pub(crate) fn draw_ray(&self) -> Ray {

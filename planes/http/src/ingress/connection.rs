@@ -10,6 +10,7 @@ use std::task::{Context, Poll, Waker};
 
 use bartizan_exchange::Io;
 use bartizan_firewall::{Firewall, Source};
+use bartizan_live::Generation;
 use bartizan_names::ZoneId;
 use bartizan_routes::Visit;
 use tokio::time::Instant;
@@ -17,11 +18,14 @@ use tokio::time::Instant;
 use super::exchanges::{Exchanges, Left};
 use super::head::Refusal;
 use super::order::Order;
+use crate::Config;
 
 pub(crate) struct Connection {
     pub(crate) peer: SocketAddr,
     pub(crate) source: Source,
     pub(crate) visit: Visit,
+    /// The number of the configuration under which it came.
+    generation: u64,
     carries: Cell<Carries>,
     exchanges: RefCell<Exchanges>,
     /// The zone of the last request that was let in.
@@ -53,11 +57,12 @@ enum Carries {
 }
 
 impl Connection {
-    pub(crate) fn new(peer: SocketAddr, source: Source, visit: Visit) -> Connection {
+    pub(crate) fn new(peer: SocketAddr, (source, generation): (Source, u64), visit: Visit) -> Connection {
         Connection {
             peer,
             source,
             visit,
+            generation,
             carries: Cell::new(Carries::One),
             exchanges: RefCell::default(),
             zone: Cell::new(None),
@@ -221,9 +226,12 @@ impl Connections {
         Place { connection, connections: self, number }
     }
 
-    /// Ends what this firewall does not allow.
-    pub(crate) fn judge(&self, firewall: &Firewall) {
-        self.open.borrow().values().for_each(|connection| connection.judge(firewall));
+    /// Ends what the firewall of this configuration does not allow. Connections that came under it were let in, each of
+    /// their requests is decided by it, and a blocked one among them is there to get its page.
+    pub(crate) fn judge(&self, Generation { number, value }: &Generation<Config>) {
+        let open = self.open.borrow();
+        let came_before = open.values().filter(|connection| connection.generation < *number);
+        came_before.for_each(|connection| connection.judge(&value.firewall));
     }
 }
 
