@@ -226,8 +226,8 @@ impl Connections {
         Place { connection, connections: self, number }
     }
 
-    /// Ends what the firewall of this configuration does not allow. Connections that came under it were let in, each of
-    /// their requests is decided by it, and a blocked one among them is there to get its page.
+    /// Ends what the firewall of this configuration does not allow. Those that came under it need no look:
+    /// each of their requests is decided by it, and who is blocked is there to get a page.
     pub(crate) fn judge(&self, Generation { number, value }: &Generation<Config>) {
         let open = self.open.borrow();
         let came_before = open.values().filter(|connection| connection.generation < *number);
