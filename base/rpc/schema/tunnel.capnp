@@ -62,6 +62,22 @@ interface ConfigurationManager @0xb48edfbdaa25db04 {
   updateConfiguration @0 (version :Int32, config :Data) -> (result :UpdateConfigurationResponse);
 }
 
+struct RegisterUdpSessionResponse {
+  err @0 :Text;
+  spans @1 :Data;            # trace spans, only if asked
+}
+
+# Served by the connector to begin and end a UDP session, and by the edge to hear of its end; a stream for each call.
+interface SessionManager @0x839445a59fb01686 {
+  registerUdpSession @0 (sessionId :Data, dstIp :Data, dstPort :UInt16, closeAfterIdleHint :Int64,
+      traceContext :Text = "") -> (result :RegisterUdpSessionResponse);
+  unregisterUdpSession @1 (sessionId :Data, message :Text) -> ();
+}
+
+# All that the connector serves.
+interface ConnectorServer @0xf548cef9dea2a4a1 extends(SessionManager, ConfigurationManager) {
+}
+
 # The head of a data stream, edge to connector.
 struct ConnectRequest {
   dest @0 :Text;

@@ -1,24 +1,19 @@
-//! The edge hands a connector its configuration: one call on a stream of its own.
+//! The edge hands a connector its configuration: one call on a stream of its own. And all that connectors serve there.
 
 use std::rc::Rc;
 
-use capnp::message::ReaderOptions;
-use capnp_rpc::RpcSystem;
-use capnp_rpc::rpc_twoparty_capnp::Side;
-use capnp_rpc::twoparty::VatNetwork;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::mpsc;
 
-use crate::futures_io::{Limited, Writer};
-use crate::tunnel_capnp::configuration_manager;
-use crate::{RPC_SIGNATURE, RpcError};
+use crate::RpcError;
+use crate::call::{call, serve};
+use crate::session::{SessionCall, Sessions};
+use crate::tunnel_capnp::{configuration_manager, connector_server, session_manager};
 
 /// The largest configuration document that is sent or taken.
 pub const CONFIGURATION_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// What one side reads of such a stream: the document, and the words around it.
-const STREAM_BYTES_MAX: u64 = CONFIGURATION_BYTES_MAX as u64 + 16 * 1024;
-
-const READER: ReaderOptions =
-    ReaderOptions { traversal_limit_in_words: Some(STREAM_BYTES_MAX as usize / 8), nesting_limit: 16 };
+const STREAM_BYTES_MAX: usize = CONFIGURATION_BYTES_MAX + 16 * 1024;
 
 /// What the connector has in force after the call.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,43 +27,59 @@ pub struct Applied {
 /// The edge's end. Writes the signature first. To be run on an [`RpcThread`](crate::RpcThread); has no time-out.
 pub async fn update_configuration(
     read: impl AsyncRead + Unpin + 'static,
-    mut write: impl AsyncWrite + Unpin + 'static,
+    write: impl AsyncWrite + Unpin + 'static,
     version: i32,
     json: impl AsRef<[u8]>,
 ) -> Result<Applied, RpcError> {
-    write.write_all(&RPC_SIGNATURE).await.map_err(RpcError::Write)?;
-    let network = VatNetwork::new(Limited::new(read, STREAM_BYTES_MAX), Writer(write), Side::Client, READER);
-    let mut system = RpcSystem::new(Box::new(network), None);
-    let connector: configuration_manager::Client = system.bootstrap(Side::Server);
-    let mut request = connector.update_configuration_request();
-    request.get().set_version(version);
-    request.get().set_config(json.as_ref());
-    let call = request.send().promise;
-    let response = tokio::select! {
-        response = call => response?,
-        ended = system => {
-            ended?;
-            return Err(RpcError::Malformed("the stream ended before the answer"));
-        }
-    };
+    let response = call(read, write, STREAM_BYTES_MAX, |connector: configuration_manager::Client| {
+        let mut request = connector.update_configuration_request();
+        request.get().set_version(version);
+        request.get().set_config(json.as_ref());
+        request.send()
+    })
+    .await?;
     let result = response.get()?.get_result()?;
     let error = String::from_utf8_lossy(result.get_err()?.as_bytes()).into_owned();
     Ok(Applied { version: result.get_latest_applied_version(), error: (!error.is_empty()).then_some(error) })
 }
 
-/// The connector's end, after the signature: `apply` takes version and JSON. To be run on an
-/// [`RpcThread`](crate::RpcThread).
-pub async fn serve_configuration(
+/// All that a connector serves on one stream, after the signature: `apply` takes version and JSON of a configuration,
+/// and calls about UDP sessions are handed to `sessions`. To be run on an [`RpcThread`](crate::RpcThread).
+pub async fn serve_connector(
     read: impl AsyncRead + Unpin + 'static,
     write: impl AsyncWrite + Unpin + 'static,
     apply: impl Fn(i32, &[u8]) -> Applied + 'static,
+    sessions: mpsc::Sender<SessionCall>,
 ) -> Result<(), RpcError> {
-    let network = VatNetwork::new(Limited::new(read, STREAM_BYTES_MAX), Writer(write), Side::Server, READER);
-    let server: configuration_manager::Client = capnp_rpc::new_client(Server(apply));
-    RpcSystem::new(Box::new(network), Some(server.client)).await.map_err(RpcError::Failed)
+    let sessions = Rc::new(Sessions(sessions));
+    let server: connector_server::Client = capnp_rpc::new_client(Server { apply, sessions });
+    serve(read, write, STREAM_BYTES_MAX, server.client).await
 }
 
-struct Server<A>(A);
+struct Server<A> {
+    apply: A,
+    sessions: Rc<Sessions>,
+}
+
+impl<A: Fn(i32, &[u8]) -> Applied + 'static> connector_server::Server for Server<A> {}
+
+impl<A: 'static> session_manager::Server for Server<A> {
+    async fn register_udp_session(
+        self: Rc<Self>,
+        params: session_manager::RegisterUdpSessionParams,
+        results: session_manager::RegisterUdpSessionResults,
+    ) -> Result<(), capnp::Error> {
+        Rc::clone(&self.sessions).register_udp_session(params, results).await
+    }
+
+    async fn unregister_udp_session(
+        self: Rc<Self>,
+        params: session_manager::UnregisterUdpSessionParams,
+        results: session_manager::UnregisterUdpSessionResults,
+    ) -> Result<(), capnp::Error> {
+        Rc::clone(&self.sessions).unregister_udp_session(params, results).await
+    }
+}
 
 impl<A: Fn(i32, &[u8]) -> Applied + 'static> configuration_manager::Server for Server<A> {
     async fn update_configuration(
@@ -77,7 +88,7 @@ impl<A: Fn(i32, &[u8]) -> Applied + 'static> configuration_manager::Server for S
         mut results: configuration_manager::UpdateConfigurationResults,
     ) -> Result<(), capnp::Error> {
         let params = params.get()?;
-        let applied = (self.0)(params.get_version(), params.get_config()?);
+        let applied = (self.apply)(params.get_version(), params.get_config()?);
         let mut result = results.get().init_result();
         result.set_latest_applied_version(applied.version);
         result.set_err(applied.error.as_deref().unwrap_or_default());
@@ -106,7 +117,8 @@ mod tests {
                     b"bad" => Applied { version: -1, error: Some(format!("bad at {version}")) },
                     _ => Applied { version, error: None },
                 };
-                connector.run(move || serve_configuration(read, write, apply)).await
+                let (sessions, _) = mpsc::channel(1);
+                connector.run(move || serve_connector(read, write, apply, sessions)).await
             });
             let (read, write) = tokio::io::split(near);
             assert_eq!(rpc.run(move || update_configuration(read, write, 5, json)).await.unwrap().unwrap(), expect);

@@ -4,7 +4,9 @@
 //! data stream     0A36CD12A13E "01" ConnectRequest  bytes…   edge → connector      connect.rs   (any thread)
 //!                 0A36CD12A13E "01" ConnectResponse bytes…   connector → edge
 //! control stream  register, upload configuration, unregister  connector → edge     registration.rs  ┐ on an RpcThread:
-//! RPC stream      52BB825CDB65 update configuration           edge → connector     configuration.rs ┘ not Send
+//! RPC stream      52BB825CDB65 update configuration           edge → connector     configuration.rs │ not Send
+//!                              begin and end a UDP session     both ways           session.rs       ┘
+//! QUIC datagram   payload and session, registration            both ways           datagram.rs      (any thread)
 //! ```
 //! Everything outside sees plain Rust types. The RPC library's values are not `Send`, so its work is done on one
 //! [`RpcThread`] for each plane. Input of the control stream comes from strangers: message sizes, nesting and the bytes
@@ -14,10 +16,13 @@
 //! `capnpc` crate of the same version as `capnp`, by a program of one statement:
 //! `capnpc::CompilerCommand::new().src_prefix("schema").file("schema/tunnel.capnp").output_path("src").run()`.
 
+mod call;
 mod configuration;
 mod connect;
+mod datagram;
 mod futures_io;
 mod registration;
+mod session;
 mod thread;
 
 // Generated, see above.
@@ -25,15 +30,20 @@ mod thread;
 #[allow(clippy::all, unreachable_pub, dead_code)]
 mod tunnel_capnp;
 
-pub use configuration::{Applied, CONFIGURATION_BYTES_MAX, serve_configuration, update_configuration};
+pub use configuration::{Applied, CONFIGURATION_BYTES_MAX, serve_connector, update_configuration};
 pub use connect::{
     ConnectKind, ConnectRequest, ConnectResponse, DATA_SIGNATURE, HeadError, MESSAGE_BYTES_MAX, METADATA_MAX, Metadata,
     OUR_FEATURE, RPC_SIGNATURE, StreamKind, read_request, read_response, read_stream_kind,
+};
+pub use datagram::{
+    Answer, DATAGRAM_V2_FEATURE, DATAGRAM_V3_FEATURE, Datagram, DatagramError, DatagramVersion, Ends,
+    STOCK_PAYLOAD_BYTES_MAX, SessionId, UdpSession, encode_answer, encode_end, encode_payload, encode_register,
 };
 pub use registration::{
     Call, ConnectorInfo, Refused, Registered, Registration, RegistrationClient, connect_registration,
     serve_registration,
 };
+pub use session::{SessionCall, register_session, serve_sessions, unregister_session};
 pub use thread::{RpcStopped, RpcThread};
 
 /// A remote call or its stream failed.

@@ -1,16 +1,17 @@
-//! Streams come in from the edge: each is a request or a TCP connection, or carries a new configuration.
+//! Streams come in from the edge: each is a request or a TCP connection, or carries a call: a new
+//! configuration, or one about a UDP session.
 
 use std::time::Duration;
 
 use bartizan_live::{Generation, Live};
 use bartizan_rpc::{
-    Applied, ConnectKind, HeadError, RpcThread, StreamKind, read_request, read_stream_kind, serve_configuration,
+    Applied, ConnectKind, HeadError, RpcThread, StreamKind, read_request, read_stream_kind, serve_connector,
 };
 use quinn::{RecvStream, SendStream};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use crate::{Event, Ingress, pipeline, tcp};
+use crate::{Event, Ingress, pipeline, tcp, udp};
 
 /// For a stream's head. The edge writes it at once.
 const HEAD_MAX: Duration = Duration::from_secs(10);
@@ -34,10 +35,10 @@ impl Shared {
 }
 
 /// Serves one stream to its end.
-pub(crate) async fn serve(send: SendStream, mut receive: RecvStream, shared: Shared) {
+pub(crate) async fn serve(send: SendStream, mut receive: RecvStream, shared: Shared, sessions: udp::Calls) {
     match timeout(HEAD_MAX, read_stream_kind(&mut receive)).await {
         Ok(Ok(StreamKind::Data)) => serve_data(send, receive, shared).await,
-        Ok(Ok(StreamKind::Rpc)) => serve_call(send, receive, shared).await,
+        Ok(Ok(StreamKind::Rpc)) => serve_call(send, receive, shared, sessions).await,
         Ok(Err(error)) => tracing::debug!(%error, "a stream from the edge"),
         Err(_) => tracing::debug!("a stream from the edge said nothing"),
     }
@@ -82,7 +83,7 @@ pub(crate) enum StreamError {
     Read(#[from] quinn::ReadError),
 }
 
-async fn serve_call(send: SendStream, receive: RecvStream, shared: Shared) {
+async fn serve_call(send: SendStream, receive: RecvStream, shared: Shared, sessions: udp::Calls) {
     let Shared { rules, rpc, events } = shared;
     let apply = move |version, json: &[u8]| {
         let (applied, event) = apply(&rules, version, json);
@@ -92,7 +93,7 @@ async fn serve_call(send: SendStream, receive: RecvStream, shared: Shared) {
         applied
     };
     // The edge hangs up after its one call, and how it does so is no news.
-    let _ = timeout(CALL_MAX, rpc.run(move || serve_configuration(receive, send, apply))).await;
+    let _ = timeout(CALL_MAX, rpc.run(move || serve_connector(receive, send, apply, sessions))).await;
 }
 
 /// Puts a configuration in force, if it is newer and can be served. What is in force stays if not.

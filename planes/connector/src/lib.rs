@@ -4,11 +4,12 @@
 //! edge ─QUIC─ uplink: dial, register ─ ingress: a task a stream ─ pipeline: rule ─┬─ egress: pooled HTTP/1.1 ─► origin
 //!                                        │                                        ├─ hello page
 //!                                        ├─ configuration from the edge           └─ a fixed status
-//!                                        └─ tcp: bytes both ways ─► the address that the edge names
+//!                                        ├─ tcp: bytes both ways ─► the address that the edge names
+//!                                        └─ udp: datagrams both ways, a session a flow ─► the same
 //! ```
 //! Opens no port. Several connections to the edge (four by default) carry requests at the same time, so that one may be
 //! lost or drained. Runs on the caller's runtime; remote calls run on a thread of their own.
-//! Not here: UDP through a tunnel, PROXY headers, HTTP/2 as transport, finding edges by DNS.
+//! Not here: ICMP through a tunnel, PROXY headers, HTTP/2 as transport, finding edges by DNS.
 
 mod egress;
 mod hello;
@@ -18,8 +19,9 @@ mod rules;
 mod run;
 mod tcp;
 mod token;
+mod udp;
 mod uplink;
 
 pub use rules::{Ingress, IngressError, OriginRequest};
-pub use run::{Credentials, DialerError, Event, Options, RunError, run};
+pub use run::{Credentials, DatagramVersion, DialerError, Event, Options, RunError, run};
 pub use token::{Token, TokenError};

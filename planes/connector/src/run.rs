@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bartizan_live::{Backoff, Live};
 use bartizan_names::{AccountId, ConnectorId, TunnelId};
+pub use bartizan_rpc::DatagramVersion;
 use bartizan_rpc::RpcThread;
 use bartizan_tls::Roots;
 use tokio::sync::{mpsc, watch};
@@ -39,6 +40,8 @@ pub struct Options {
     pub idle: Duration,
     /// Between tries.
     pub backoff: Backoff,
+    /// The newest version for UDP that the edge is offered. Version 3 begins flows faster.
+    pub datagrams: DatagramVersion,
 }
 
 /// What proves that a connector belongs to a tunnel.
@@ -76,6 +79,7 @@ impl Options {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             idle: Duration::from_secs(15),
             backoff: Backoff::new(Duration::from_secs(1), Duration::from_secs(30)),
+            datagrams: DatagramVersion::V3,
         }
     }
 }

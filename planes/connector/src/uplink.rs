@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bartizan_rpc::{
-    ConnectorInfo, OUR_FEATURE, Refused, Registered, Registration, RegistrationClient, RpcError, RpcStopped, RpcThread,
+    ConnectorInfo, DATAGRAM_V2_FEATURE, DATAGRAM_V3_FEATURE, DatagramVersion, OUR_FEATURE, Refused, Registered,
+    Registration, RegistrationClient, RpcError, RpcStopped, RpcThread,
 };
 use bartizan_tls::{ClientConfig, TlsError, client_config};
 use quinn::crypto::rustls::QuicClientConfig;
@@ -16,13 +17,14 @@ use tokio::time::{sleep, timeout};
 
 use crate::ingress::{self, Shared};
 use crate::run::Options;
+use crate::udp;
 
 /// The name that the edge's certificate has, wherever the edge is.
 const SERVER_NAME: &str = "quic.cftunnel.com";
 /// The protocol that we offer (RFC 7301).
 const ALPN: &[u8] = b"argotunnel";
-/// What we can beyond the least: configuration from the edge, half-closed streams, and what only ours has.
-const FEATURES: [&str; 3] = ["allow_remote_config", "support_quic_eof", OUR_FEATURE];
+/// What we can beyond the least: configuration from the edge, half-closed streams, UDP, and what only ours has.
+const FEATURES: [&str; 4] = ["allow_remote_config", "support_quic_eof", DATAGRAM_V2_FEATURE, OUR_FEATURE];
 
 const HANDSHAKE_MAX: Duration = Duration::from_secs(5);
 const REGISTER_MAX: Duration = Duration::from_secs(5);
@@ -50,6 +52,7 @@ pub(crate) struct Dialer {
     quic: quinn::ClientConfig,
     registration: Arc<Registration>,
     grace: Duration,
+    datagrams: DatagramVersion,
 }
 
 /// The dialer cannot be set up.
@@ -113,12 +116,13 @@ impl Dialer {
                 id: options.connector,
                 version: options.version.clone(),
                 arch: architecture(),
-                features: FEATURES.map(str::to_owned).to_vec(),
+                features: features(options.datagrams),
             },
             local_ip: None,
             attempts: 0,
         };
-        Ok(Dialer { quic, registration: Arc::new(registration), grace: options.grace })
+        let (registration, grace) = (Arc::new(registration), options.grace);
+        Ok(Dialer { quic, registration, grace, datagrams: options.datagrams })
     }
 
     /// Dials `edge` and registers connection `index`.
@@ -160,45 +164,61 @@ impl Dialer {
     /// Serves what comes until the connection is lost, or `shutdown` turns true: then says goodbye, and ends what is in
     /// flight, for as long as the grace lasts.
     pub(crate) async fn serve(&self, uplink: &Uplink, shared: &Shared, mut shutdown: watch::Receiver<bool>) -> Ended {
-        let mut streams = JoinSet::new();
+        let (owner, sessions) = udp::sessions(uplink.quic.clone(), self.datagrams, shared.rpc.clone());
+        // Ends when this function does.
+        let mut datagrams = JoinSet::new();
+        datagrams.spawn(owner.run());
+        let mut streams = Streams { running: JoinSet::new(), shared, sessions };
         tokio::select! {
-            error = accept(&uplink.quic, &mut streams, shared) => return Ended::Lost(error),
+            error = streams.accept(&uplink.quic) => return Ended::Lost(error),
             // A sender that is gone asks for nothing less.
             _ = shutdown.wait_for(|stop| *stop) => {}
         }
-        self.leave(uplink, streams, shared).await;
+        self.leave(uplink, streams).await;
         uplink.quic.close(0_u32.into(), b"the connector stops");
         let _ = timeout(GOODBYE_MAX, uplink.endpoint.wait_idle()).await;
         Ended::Left
     }
 
-    async fn leave(&self, uplink: &Uplink, mut streams: JoinSet<()>, shared: &Shared) {
+    async fn leave(&self, uplink: &Uplink, mut streams: Streams<'_>) {
         let goodbye = async {
             let _ = timeout(UNREGISTER_MAX, uplink.control.unregister()).await;
             sleep(LAST_REQUESTS).await;
         };
         // Until the edge took note it may send more.
         tokio::select! {
-            _ = accept(&uplink.quic, &mut streams, shared) => return,
+            _ = streams.accept(&uplink.quic) => return,
             () = goodbye => {}
         }
         tokio::select! {
             _ = uplink.quic.closed() => {}
-            () = async { while streams.join_next().await.is_some() {} } => {}
+            () = async { while streams.running.join_next().await.is_some() {} } => {}
             () = sleep(self.grace) => {}
         }
     }
 }
 
-/// A task for each stream, until the connection ends.
-async fn accept(quic: &quinn::Connection, streams: &mut JoinSet<()>, shared: &Shared) -> quinn::ConnectionError {
-    loop {
-        tokio::select! {
-            stream = quic.accept_bi() => match stream {
-                Ok((send, receive)) => drop(streams.spawn(ingress::serve(send, receive, shared.clone()))),
-                Err(error) => return error,
-            },
-            Some(_) = streams.join_next() => {}
+/// The streams of one connection.
+struct Streams<'s> {
+    running: JoinSet<()>,
+    shared: &'s Shared,
+    sessions: udp::Calls,
+}
+
+impl Streams<'_> {
+    /// A task for each stream, until the connection ends.
+    async fn accept(&mut self, quic: &quinn::Connection) -> quinn::ConnectionError {
+        loop {
+            tokio::select! {
+                stream = quic.accept_bi() => match stream {
+                    Ok((send, receive)) => {
+                        let (shared, sessions) = (self.shared.clone(), self.sessions.clone());
+                        self.running.spawn(ingress::serve(send, receive, shared, sessions));
+                    }
+                    Err(error) => return error,
+                },
+                Some(_) = self.running.join_next() => {}
+            }
         }
     }
 }
@@ -223,6 +243,12 @@ fn transport(idle: Duration) -> Result<TransportConfig, quinn::VarIntBoundsExcee
         .receive_window(VarInt::from_u32(CONNECTION_WINDOW_BYTES))
         .send_window(SEND_WINDOW_BYTES);
     Ok(transport)
+}
+
+/// What the edge is told that we can.
+fn features(datagrams: DatagramVersion) -> Vec<String> {
+    let newer = (datagrams == DatagramVersion::V3).then_some(DATAGRAM_V3_FEATURE);
+    FEATURES.into_iter().chain(newer).map(str::to_owned).collect()
 }
 
 /// This machine, in the words of the protocol.
