@@ -192,11 +192,21 @@ fn tunnel_families(counts: &Counts) -> Vec<Family> {
     ];
     let requests =
         [("answered", counts.requests), ("failed", counts.failed), ("no_connection", counts.without_connection)];
+    let tcp = [("made", counts.tcp_connections), ("failed", counts.tcp_failed)];
+    let udp = [("begun", counts.udp_flows), ("failed", counts.udp_failed)];
+    let dropped = [
+        ("oversize", counts.datagrams_oversize),
+        ("overrun", counts.datagrams_overrun),
+        ("unknown", counts.datagrams_unknown),
+    ];
     let configurations = [("applied", counts.configurations_applied), ("refused", counts.configurations_refused)];
     vec![
         counter("bartizan_tunnel_registered", "Connections registered", vec![(vec![], counts.registered)]),
         counter("bartizan_tunnel_refused", "Connections refused, and why", by("reason", &refused)),
         counter("bartizan_tunnel_requests", "Requests handed to connectors", by("outcome", &requests)),
+        counter("bartizan_tunnel_tcp", "TCP connections through connectors", by("outcome", &tcp)),
+        counter("bartizan_tunnel_udp_flows", "UDP flows through connectors", by("outcome", &udp)),
+        counter("bartizan_tunnel_datagrams_dropped", "Datagrams dropped, and why", by("reason", &dropped)),
         counter("bartizan_tunnel_configurations", "Configurations pushed", by("outcome", &configurations)),
     ]
 }

@@ -41,6 +41,16 @@ counters! {
     tcp_connections,
     /// TCP connections that did not come about.
     tcp_failed,
+    /// UDP flows that a connector took.
+    udp_flows,
+    /// UDP flows that did not come about.
+    udp_failed,
+    /// UDP payloads that were dropped because the path to the connector, or the connector, takes none so large.
+    datagrams_oversize,
+    /// Datagrams from connectors that were dropped because a flow did not take them fast enough.
+    datagrams_overrun,
+    /// Datagrams from connectors that were none, or belonged to no flow.
+    datagrams_unknown,
     /// Configurations that a connector took.
     configurations_applied,
     /// Configurations that a connector did not take.

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! TCP  choose a connection ─► open a stream ─► address ◄─ yes or why not ─► bytes both ways; an end is a half-close
+//! UDP  choose a connection ─► session ─► address ◄─ yes or why not ─► datagrams both ways (udp.rs)
 //! ```
 //! What both ends are of ours (feature `bartizan_1`) also learns who the client is and what it dialled.
 
@@ -9,21 +10,24 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bartizan_exchange::{Datagrams, DialError, Dialer, Dialled, Flow, LocalBoxFuture};
-use bartizan_rpc::{ConnectKind, ConnectRequest, Metadata, OUR_FEATURE, read_response};
+use bartizan_rpc::{ConnectKind, ConnectRequest, Metadata, OUR_FEATURE, RpcThread, read_response};
 
 use crate::counters::{Counters, count};
+use crate::registry::Link;
 use crate::stream::{Duplex, Links, Stream};
+use crate::udp;
 
 /// The way to addresses behind tunnels.
 #[derive(Debug)]
 pub(crate) struct Dial {
     links: Links,
+    rpc: RpcThread,
     counters: Arc<Counters>,
 }
 
 impl Dial {
-    pub(crate) const fn new(links: Links, counters: Arc<Counters>) -> Dial {
-        Dial { links, counters }
+    pub(crate) const fn new(links: Links, rpc: RpcThread, counters: Arc<Counters>) -> Dial {
+        Dial { links, rpc, counters }
     }
 }
 
@@ -36,8 +40,12 @@ impl Dialer for Dial {
         })
     }
 
-    fn datagrams(&self, _: Flow) -> LocalBoxFuture<'_, Result<Box<dyn Datagrams>, DialError>> {
-        Box::pin(async { Err(DialError::NoDatagrams) })
+    fn datagrams(&self, flow: Flow) -> LocalBoxFuture<'_, Result<Box<dyn Datagrams>, DialError>> {
+        Box::pin(async move {
+            let begun = self.begin_udp(&flow).await;
+            count(if begun.is_ok() { &self.counters.udp_flows } else { &self.counters.udp_failed });
+            begun.map(|flow| Box::new(flow) as Box<dyn Datagrams>)
+        })
     }
 }
 
@@ -51,6 +59,17 @@ impl Dial {
             return Err(DialError::OriginUnreachable(answer.error));
         }
         Ok(stream.into())
+    }
+
+    async fn begin_udp(&self, flow: &Flow) -> Result<udp::Flow, DialError> {
+        let links = self.links.of(flow.tunnel).ok_or(DialError::NotConnected)?;
+        let carries = |link: &Link| link.manner().is_some();
+        let Some(link) = self.links.choose(&links, carries, |link| link.sessions.open()) else {
+            let connected = links.iter().any(|link| link.is_open());
+            return Err(if connected { DialError::NoDatagrams } else { DialError::NotConnected });
+        };
+        let manner = link.manner().ok_or(DialError::NoDatagrams)?;
+        udp::begin(Arc::clone(link), manner, &flow.origin, &self.rpc, Arc::clone(&self.counters)).await
     }
 }
 

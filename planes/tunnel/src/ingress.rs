@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use crate::admission::{Address, Admission, Sources, authorize};
 use crate::counters::{Counters, count};
-use crate::pipeline::{self, ControlStream};
+use crate::pipeline::{self, Arrived, ControlStream};
 use crate::registry::{Link, Registry};
 use crate::{Config, Connection, transport};
 
@@ -104,9 +104,9 @@ fn admit(incoming: Incoming, edge: &Edge, sources: &mut Sources) {
     tokio::spawn(async move {
         let source = incoming.remote_address();
         match arrive(incoming, &edge).await {
-            Ok((link, control)) => {
+            Ok(arrived) => {
                 drop(registering);
-                pipeline::serve(link, control, edge).await;
+                pipeline::serve(arrived, edge).await;
             }
             Err(error) => {
                 // Not a warning: scans and pre-checks of stock connectors end here too.
@@ -133,7 +133,7 @@ enum ArrivalError {
     Refused(Refused),
 }
 
-async fn arrive(incoming: Incoming, edge: &Edge) -> Result<(Arc<Link>, ControlStream), ArrivalError> {
+async fn arrive(incoming: Incoming, edge: &Edge) -> Result<Arrived, ArrivalError> {
     let quic = timeout(HANDSHAKE_MAX, incoming.accept()?).await.map_err(|_| ArrivalError::HandshakeTime)??;
     match timeout(REGISTER_MAX, first_call(&quic, edge)).await {
         Ok(Ok((registration, reply, control))) => register(quic, *registration, reply, control, edge).await,
@@ -171,7 +171,7 @@ async fn register(
     reply: oneshot::Sender<Result<Registered, Refused>>,
     control: ControlStream,
     edge: &Edge,
-) -> Result<(Arc<Link>, ControlStream), ArrivalError> {
+) -> Result<Arrived, ArrivalError> {
     let snapshot = edge.live.snapshot();
     let source = quic.remote_address().ip().to_canonical();
     let tunnel = match authorize(&registration, &snapshot.value.tunnels) {
@@ -193,12 +193,12 @@ async fn register(
         tunnel = %facts.tunnel, connector = %facts.connector, index = facts.index, %source, version = facts.version,
         "a connector registered"
     );
-    let link = Link::new(quic, facts);
+    let (link, ended) = Link::new(quic, facts);
     // Found by requests first, told second: who hears that it is connected can be reached.
     edge.registry.add(Arc::clone(&link)).await;
     count(&edge.counters.registered);
     let _ = reply.send(Ok(registered));
-    Ok((link, control))
+    Ok(Arrived { link, control, ended })
 }
 
 /// Says no, and lets the connector hang up.

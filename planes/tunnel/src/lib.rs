@@ -5,10 +5,11 @@
 //!                                                        │ registry: who is connected (table, presence)
 //! planes/http ─ dyn Upstream ─ egress: choose → open stream → head, body ⇄ head, body
 //! planes/l4 ─── dyn Dialer ─── dial:   choose → open stream → address → bytes both ways
+//!                                      choose → begin session → datagrams both ways (udp, sessions)
 //! ```
 //! QUIC runs on threads of this plane's own, because a stall of five seconds kills every stock connector's connections;
 //! remote calls run on one more. Requests are worked on the caller's thread: what crosses is a stream handle.
-//! Not here: HTTP/2 as transport, UDP through a tunnel, DNS.
+//! Not here: HTTP/2 as transport, ICMP, DNS.
 
 mod admission;
 mod counters;
@@ -18,8 +19,10 @@ mod ingress;
 mod pipeline;
 mod plane;
 mod registry;
+mod sessions;
 mod stream;
 mod transport;
+mod udp;
 
 use std::collections::HashMap;
 use std::net::IpAddr;

@@ -3,6 +3,7 @@
 //! ```text
 //! registered ─┬─ configuration: push, and again when its version grows
 //!             ├─ calls: upload kept for the API; unregister → draining → closed by the connector
+//!             ├─ UDP: datagrams to their flows, ends of sessions both ways
 //!             └─ tunnel removed → closed by us
 //! ```
 
@@ -13,13 +14,19 @@ use std::time::Duration;
 
 use bartizan_live::Live;
 use bartizan_names::TunnelId;
-use bartizan_rpc::{Applied, Call, Refused, RpcStopped, update_configuration};
+use bartizan_rpc::{
+    Applied, Call, Refused, RpcStopped, RpcThread, SessionCall, SessionId, StreamKind, read_stream_kind,
+    serve_sessions, unregister_session, update_configuration,
+};
+use quinn::{RecvStream, SendStream};
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::counters::count;
 use crate::ingress::Edge;
 use crate::registry::Link;
+use crate::sessions::{self, Ended};
 use crate::{Config, Configuration};
 
 /// For one push. The stock connector drops the stream after as long.
@@ -31,6 +38,11 @@ const DEPART_MAX: Duration = Duration::from_secs(200);
 /// The largest uploaded configuration that is kept.
 const UPLOAD_BYTES_MAX: usize = 256 * 1024;
 
+/// For a call about a UDP session, either way.
+const CALL_MAX: Duration = Duration::from_secs(5);
+/// Sessions of whose end the connector is being told.
+const TELLING_MAX: usize = 16;
+
 /// The work of the control stream on the thread of remote calls.
 pub(crate) type Served = Pin<Box<dyn Future<Output = Result<(), RpcStopped>> + Send>>;
 
@@ -40,12 +52,23 @@ pub(crate) struct ControlStream {
     pub(crate) served: Served,
 }
 
+/// A connection that registered.
+pub(crate) struct Arrived {
+    pub(crate) link: Arc<Link>,
+    pub(crate) control: ControlStream,
+    pub(crate) ended: Ended,
+}
+
 /// Serves the connection until it closes, then forgets it.
-pub(crate) async fn serve(link: Arc<Link>, control: ControlStream, edge: Edge) {
+pub(crate) async fn serve(Arrived { link, control, ended }: Arrived, edge: Edge) {
+    // A task of its own, which ends with the connection: datagrams come more often than anything else here.
+    tokio::spawn(sessions::receive(Arc::clone(&link), Arc::clone(&edge.counters)));
     let ours = tokio::select! {
         _ = link.quic.closed() => None,
         why = until_removed(&edge.live, link.facts.tunnel) => Some(why),
         never = follow_configuration(&link, &edge) => match never {},
+        () = serve_calls(&link, &edge.rpc) => None,
+        never = tell_ended(&link, ended, &edge.rpc) => match never {},
         why = answer_calls(&link, control, &edge) => Some(why),
     };
     if let Some(why) = ours {
@@ -167,4 +190,74 @@ async fn answer(call: Call, link: &Arc<Link>, edge: &Edge) {
             let _ = reply.send(());
         }
     }
+}
+
+/// Serves the streams that the connector opens for calls, until the connection is closed.
+async fn serve_calls(link: &Arc<Link>, rpc: &RpcThread) {
+    // As many as the connector may have open at a time.
+    let mut running = JoinSet::new();
+    loop {
+        tokio::select! {
+            stream = link.quic.accept_bi() => match stream {
+                Ok((send, receive)) => {
+                    let (link, rpc) = (Arc::clone(link), rpc.clone());
+                    running.spawn(async move {
+                        // How the connector hangs up after its call is no news.
+                        let _ = timeout(CALL_MAX, serve_call(send, receive, &link, &rpc)).await;
+                    });
+                }
+                Err(_) => return,
+            },
+            Some(_) = running.join_next() => {}
+        }
+    }
+}
+
+/// The connector may tell that a UDP session has ended; that is all there is to call.
+async fn serve_call(send: SendStream, mut receive: RecvStream, link: &Link, rpc: &RpcThread) {
+    if !matches!(read_stream_kind(&mut receive).await, Ok(StreamKind::Rpc)) {
+        return;
+    }
+    let (calls, mut received) = mpsc::channel(1);
+    let serve = rpc.run(move || serve_sessions(receive, send, calls));
+    let answer = async {
+        while let Some(call) = received.recv().await {
+            match call {
+                SessionCall::Register(_, reply) => {
+                    let _ = reply.send(Err("sessions are begun by the edge".to_owned()));
+                }
+                SessionCall::Unregister(id, why, reply) => {
+                    tracing::debug!(tunnel = %link.facts.tunnel, "a connector ended a UDP session: {why}");
+                    link.sessions.end(id);
+                    let _ = reply.send(());
+                }
+            }
+        }
+    };
+    let _ = tokio::join!(serve, answer);
+}
+
+/// Tells the connector of each session that ended on our side.
+async fn tell_ended(link: &Arc<Link>, mut ended: Ended, rpc: &RpcThread) -> std::convert::Infallible {
+    let mut running = JoinSet::new();
+    loop {
+        tokio::select! {
+            Some(session) = ended.recv(), if running.len() < TELLING_MAX => {
+                let (link, rpc) = (Arc::clone(link), rpc.clone());
+                running.spawn(async move {
+                    // If it does not hear, the session ends there by its own idle time.
+                    let _ = timeout(CALL_MAX, tell(session, &link, &rpc)).await;
+                });
+            }
+            Some(_) = running.join_next() => {}
+            // The link holds a sender, and more may end.
+            else => std::future::pending().await,
+        }
+    }
+}
+
+async fn tell(session: SessionId, link: &Link, rpc: &RpcThread) -> Option<()> {
+    let (send, receive) = link.quic.open_bi().await.ok()?;
+    let call = move || unregister_session(receive, send, session, "the client's flow ended");
+    rpc.run(call).await.ok()?.ok()
 }

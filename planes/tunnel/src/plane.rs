@@ -42,6 +42,7 @@ pub struct Plane {
     table: Live<Table>,
     presence: watch::Receiver<Arc<Presence>>,
     counters: Arc<Counters>,
+    rpc: RpcThread,
     endpoints: Vec<Endpoint>,
     /// Dropped to stop.
     running: oneshot::Sender<()>,
@@ -61,7 +62,7 @@ pub fn start(sockets: Vec<UdpSocket>, live: &Live<Config>) -> Result<Plane, Star
     let entered = runtime.enter();
     let (registry, table, presence) = Registry::start();
     let counters = Arc::new(Counters::default());
-    let edge = Edge::new(live.clone(), rpc, registry, Arc::clone(&counters));
+    let edge = Edge::new(live.clone(), rpc.clone(), registry, Arc::clone(&counters));
     let mut endpoints = Vec::new();
     for socket in sockets {
         let endpoint = Endpoint::new(EndpointConfig::default(), None, socket, Arc::new(TokioRuntime))
@@ -76,7 +77,7 @@ pub fn start(sockets: Vec<UdpSocket>, live: &Live<Config>) -> Result<Plane, Star
         .name("tunnel".to_owned())
         .spawn(move || run(&runtime, stopped, &to_close))
         .map_err(StartError::Threads)?;
-    Ok(Plane { table, presence, counters, endpoints, running, thread })
+    Ok(Plane { table, presence, counters, rpc, endpoints, running, thread })
 }
 
 /// Holds the runtime until the plane is stopped, then says goodbye.
@@ -103,7 +104,7 @@ impl Plane {
 
     /// By which TCP connections and UDP flows reach what lies behind a tunnel.
     pub fn dialer(&self) -> Arc<dyn Dialer> {
-        Arc::new(Dial::new(Links::new(self.table.clone()), Arc::clone(&self.counters)))
+        Arc::new(Dial::new(Links::new(self.table.clone()), self.rpc.clone(), Arc::clone(&self.counters)))
     }
 
     pub fn presence(&self) -> watch::Receiver<Arc<Presence>> {

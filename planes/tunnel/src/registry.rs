@@ -12,6 +12,7 @@ use bartizan_live::{Generation, Live};
 use bartizan_names::TunnelId;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
+use crate::sessions::{Ended, Manner, Sessions};
 use crate::{Connection, Presence};
 
 /// Changes that wait for the owner. It is quick; who brings one more waits.
@@ -30,6 +31,7 @@ pub(crate) type Table = HashMap<TunnelId, Arc<[Arc<Link>]>>;
 pub(crate) struct Link {
     pub(crate) quic: quinn::Connection,
     pub(crate) facts: Connection,
+    pub(crate) sessions: Sessions,
     /// Why we closed it, if we did.
     closed: OnceLock<&'static str>,
     draining: AtomicBool,
@@ -43,15 +45,19 @@ pub(crate) struct Link {
 pub(crate) struct Lease(Arc<Link>);
 
 impl Link {
-    pub(crate) fn new(quic: quinn::Connection, facts: Connection) -> Arc<Link> {
-        Arc::new(Link {
+    /// With the sessions of which its connector has to be told that they ended.
+    pub(crate) fn new(quic: quinn::Connection, facts: Connection) -> (Arc<Link>, Ended) {
+        let (sessions, ended) = Sessions::new(&facts.features);
+        let link = Arc::new(Link {
             quic,
             facts,
+            sessions,
             closed: OnceLock::new(),
             draining: AtomicBool::new(false),
             in_flight: AtomicUsize::new(0),
             idle: Notify::new(),
-        })
+        });
+        (link, ended)
     }
 
     /// Closes the connection, and tells the connector why.
@@ -79,6 +85,11 @@ impl Link {
     /// Whether the connector says that it can do this.
     pub(crate) fn has_feature(&self, feature: &str) -> bool {
         self.facts.features.iter().any(|own| own == feature)
+    }
+
+    /// How UDP goes over this connection, if it does.
+    pub(crate) fn manner(&self) -> Option<Manner> {
+        self.sessions.manner.filter(|_| self.quic.max_datagram_size().is_some())
     }
 
     pub(crate) fn in_flight(&self) -> usize {

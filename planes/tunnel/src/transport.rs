@@ -23,6 +23,8 @@ const STREAM_WINDOW_BYTES: u32 = 2 * 1024 * 1024;
 const CONNECTION_WINDOW_BYTES: u32 = 16 * 1024 * 1024;
 /// What we keep of one connection until the connector acknowledges it.
 const SEND_WINDOW_BYTES: u64 = 8 * 1024 * 1024;
+/// Datagrams that a connector sent and that were not read yet. Their reader is quick; strangers can fill this too.
+const DATAGRAMS_BYTES: usize = 512 * 1024;
 
 /// The edge's QUIC with this certificate.
 pub(crate) fn server_config(certificate: &CertifiedKey) -> Result<ServerConfig, TransportError> {
@@ -49,6 +51,7 @@ fn transport() -> TransportConfig {
         .max_concurrent_bidi_streams(VarInt::from_u32(CONNECTOR_STREAMS_MAX))
         .max_concurrent_uni_streams(VarInt::from_u32(0))
         .stream_receive_window(VarInt::from_u32(STREAM_WINDOW_BYTES))
+        .datagram_receive_buffer_size(Some(DATAGRAMS_BYTES))
         .receive_window(VarInt::from_u32(CONNECTION_WINDOW_BYTES))
         .send_window(SEND_WINDOW_BYTES);
     transport

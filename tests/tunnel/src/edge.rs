@@ -1,15 +1,18 @@
 //! An edge with a certificate authority of its own.
 
+use std::future::poll_fn;
+use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 
 use bartizan_exchange::{
-    DialError, Dialer, Dialled, Flow, Io, OriginAddress, Request, Response, Upstream, UpstreamError,
+    Datagrams, DialError, Dialer, Dialled, Flow, Io, OriginAddress, Request, Response, Upstream, UpstreamError,
 };
 use bartizan_live::{Generation, Live};
 use bartizan_names::{AccountId, TunnelId};
-use bartizan_plane_tunnel::{Config, Configuration, Plane, Presence, TunnelFacts, Tunnels, start};
+use bartizan_plane_tunnel::{Config, Configuration, Counts, Plane, Presence, TunnelFacts, Tunnels, start};
 use bartizan_tls::{CertifiedKey, Roots};
+use bytes::Bytes;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use tokio::sync::watch;
 
@@ -45,6 +48,19 @@ pub fn dialled() -> SocketAddr {
 
 fn flow(tunnel: TunnelId, origin: OriginAddress) -> Flow {
     Flow { tunnel, origin, client: client(), dialled: dialled() }
+}
+
+/// Datagrams both ways.
+pub struct UdpFlow(Box<dyn Datagrams>);
+
+impl UdpFlow {
+    pub async fn send(&mut self, payload: &[u8]) {
+        within("room", poll_fn(|cx| self.0.poll_send(cx, payload))).await.expect("the flow goes on");
+    }
+
+    pub async fn receive(&mut self) -> io::Result<Option<Bytes>> {
+        within("a datagram", poll_fn(|cx| self.0.poll_receive(cx))).await
+    }
 }
 
 /// A certificate authority.
@@ -137,6 +153,22 @@ impl Edge {
             Dialled::Stream(stream) => Ok(stream),
             Dialled::Socket(_) => panic!("nothing behind a tunnel is a socket here"),
         }
+    }
+
+    /// A UDP flow of [`client`] to `origin`.
+    pub async fn datagrams(&self, tunnel: TunnelId, origin: OriginAddress) -> Result<UdpFlow, DialError> {
+        within("a flow", self.dialer.datagrams(flow(tunnel, origin))).await.map(UdpFlow)
+    }
+
+    /// Waits until the plane has counted what it should.
+    pub async fn counted(&self, what: &str, wanted: impl Fn(Counts) -> bool) {
+        let mut look = tokio::time::interval(std::time::Duration::from_millis(5));
+        within(what, async {
+            while !wanted(self.plane.counters()) {
+                look.tick().await;
+            }
+        })
+        .await;
     }
 
     /// Waits for a presence that is as `wanted`.

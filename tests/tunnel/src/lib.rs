@@ -15,7 +15,7 @@ use http::{HeaderMap, Method};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
-pub use edge::{Authority, Edge, account, client, dialled, facts, secret};
+pub use edge::{Authority, Edge, UdpFlow, account, client, dialled, facts, secret};
 pub use origin::{Origin, pattern, verify_pattern};
 
 /// No wait in these tests is longer, on the slowest machine.

@@ -1,62 +1,12 @@
 //! What a connector makes of an edge that does not do as it should.
 
-use std::sync::Arc;
+use bartizan_connector::DatagramVersion;
+use bartizan_rpc::{ConnectKind, ConnectRequest, Metadata, read_response};
+use bartizan_tunnel_tests::within;
 
-use bartizan_connector::{Credentials, Event, Ingress, Options, OriginRequest};
-use bartizan_names::ConnectorId;
-use bartizan_rpc::{
-    Call, ConnectKind, ConnectRequest, Metadata, Registered, RpcThread, read_response, serve_registration,
-};
-use bartizan_tls::{CertifiedKey, quic_server_config};
-use bartizan_tunnel_tests::{Authority, Connector, account, secret, tunnel, within};
-use quinn::crypto::rustls::QuicServerConfig;
-use quinn::{Endpoint, ServerConfig};
-use tokio::sync::mpsc;
-
-/// A connection of a connector that was told yes, and whose streams a test opens itself.
-struct RawEdge {
-    connection: quinn::Connection,
-    connector: Connector,
-    _endpoint: Endpoint,
-}
+use crate::raw::RawEdge;
 
 impl RawEdge {
-    async fn start(service: &str) -> RawEdge {
-        let authority = Authority::new();
-        let (chain, key) = authority.issue(&["quic.cftunnel.com"]);
-        let certificate = CertifiedKey::from_pem(&chain, &key).unwrap();
-        let tls = quic_server_config(&certificate, &[b"argotunnel"]).unwrap();
-        let config = ServerConfig::with_crypto(Arc::new(QuicServerConfig::try_from(tls).unwrap()));
-        let endpoint = Endpoint::server(config, "127.0.0.1:0".parse().unwrap()).unwrap();
-        let credentials = Credentials { account: account(), tunnel: tunnel(1), secret: secret() };
-        let ingress = Ingress::single(service, OriginRequest::default()).unwrap();
-        let edges = vec![endpoint.local_addr().unwrap()];
-        let connector = ConnectorId::from_random([7; 16]);
-        let mut options = Options::new(edges, authority.roots(), credentials, ingress, connector);
-        options.connections = 1;
-        let mut connector = Connector::start(options);
-        let connection = within("the connector", endpoint.accept()).await.unwrap().await.unwrap();
-        let (send, receive) = connection.accept_bi().await.unwrap();
-        let (calls, mut received) = mpsc::channel(1);
-        let rpc = RpcThread::start("raw-edge").unwrap();
-        tokio::spawn(async move { rpc.run(move || serve_registration(receive, send, calls)).await });
-        tokio::spawn(async move {
-            while let Some(call) = received.recv().await {
-                match call {
-                    Call::Register(registration, reply) => {
-                        let connection = "00000000-0000-4000-8000-000000000001".parse().unwrap();
-                        assert_eq!(registration.index, 0);
-                        let location = "raw".to_owned();
-                        drop(reply.send(Ok(Registered { connection, location, remotely_managed: true })));
-                    }
-                    Call::Upload(_, reply) | Call::Unregister(reply) => drop(reply.send(())),
-                }
-            }
-        });
-        connector.event("the yes", |event| matches!(event, Event::Connected { .. }).then_some(())).await;
-        RawEdge { connection, connector, _endpoint: endpoint }
-    }
-
     /// What comes back for these bytes on a stream of their own.
     async fn ask(&self, bytes: &[u8]) -> String {
         let (mut send, mut receive) = self.connection.open_bi().await.unwrap();
@@ -78,7 +28,7 @@ fn head(dest: &str, kind: ConnectKind, entries: &[(&str, &[u8])]) -> Vec<u8> {
 
 #[tokio::test]
 async fn only_a_request_is_a_request() {
-    let edge = RawEdge::start("http_status:204").await;
+    let edge = RawEdge::start("http_status:204", DatagramVersion::V3).await;
     let get: (&str, &[u8]) = ("HttpMethod", b"GET");
     let host: (&str, &[u8]) = ("HttpHost", b"a.example");
     let url = "http://a.example/";

@@ -7,4 +7,5 @@ mod lifecycle;
 mod raw;
 mod requests;
 mod tcp;
+mod udp;
 mod wire;

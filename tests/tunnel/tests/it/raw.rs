@@ -1,14 +1,19 @@
-//! A connector of which only the registration is real.
+//! Ends of which only the registration is real.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use bartizan_connector::{Credentials, DatagramVersion, Event, Ingress, Options, OriginRequest};
 use bartizan_names::ConnectorId;
-use bartizan_rpc::{ConnectorInfo, Registration, RegistrationClient, RpcThread, connect_registration};
-use bartizan_tls::client_config;
-use bartizan_tunnel_tests::{Edge, account, secret, tunnel, within};
-use quinn::crypto::rustls::QuicClientConfig;
-use quinn::{Endpoint, TransportConfig, VarInt};
+use bartizan_rpc::{
+    Call, ConnectorInfo, Registered, Registration, RegistrationClient, RpcThread, connect_registration,
+    serve_registration,
+};
+use bartizan_tls::{CertifiedKey, client_config, quic_server_config};
+use bartizan_tunnel_tests::{Authority, Connector, Edge, account, secret, tunnel, within};
+use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
+use quinn::{Endpoint, ServerConfig, TransportConfig, VarInt};
+use tokio::sync::mpsc;
 
 /// A registered connection whose streams a test answers itself.
 pub(crate) struct RawConnector {
@@ -49,5 +54,50 @@ impl RawConnector {
             Registration { account, secret, tunnel: tunnel(1), index, connector, local_ip: None, attempts: 0 };
         within("the registration", control.register(registration)).await.unwrap().unwrap();
         RawConnector { connection, _endpoint: endpoint, control }
+    }
+}
+
+/// A connection of a connector that was told yes, and whose streams a test opens itself.
+pub(crate) struct RawEdge {
+    pub(crate) connection: quinn::Connection,
+    pub(crate) connector: Connector,
+    _endpoint: Endpoint,
+}
+
+impl RawEdge {
+    pub(crate) async fn start(service: &str, datagrams: DatagramVersion) -> RawEdge {
+        let authority = Authority::new();
+        let (chain, key) = authority.issue(&["quic.cftunnel.com"]);
+        let certificate = CertifiedKey::from_pem(&chain, &key).unwrap();
+        let tls = quic_server_config(&certificate, &[b"argotunnel"]).unwrap();
+        let config = ServerConfig::with_crypto(Arc::new(QuicServerConfig::try_from(tls).unwrap()));
+        let endpoint = Endpoint::server(config, "127.0.0.1:0".parse().unwrap()).unwrap();
+        let credentials = Credentials { account: account(), tunnel: tunnel(1), secret: secret() };
+        let ingress = Ingress::single(service, OriginRequest::default()).unwrap();
+        let edges = vec![endpoint.local_addr().unwrap()];
+        let connector = ConnectorId::from_random([7; 16]);
+        let mut options = Options::new(edges, authority.roots(), credentials, ingress, connector);
+        (options.connections, options.datagrams) = (1, datagrams);
+        let mut connector = Connector::start(options);
+        let connection = within("the connector", endpoint.accept()).await.unwrap().await.unwrap();
+        let (send, receive) = connection.accept_bi().await.unwrap();
+        let (calls, mut received) = mpsc::channel(1);
+        let rpc = RpcThread::start("raw-edge").unwrap();
+        tokio::spawn(async move { rpc.run(move || serve_registration(receive, send, calls)).await });
+        tokio::spawn(async move {
+            while let Some(call) = received.recv().await {
+                match call {
+                    Call::Register(registration, reply) => {
+                        let connection = "00000000-0000-4000-8000-000000000001".parse().unwrap();
+                        assert_eq!(registration.index, 0);
+                        let location = "raw".to_owned();
+                        drop(reply.send(Ok(Registered { connection, location, remotely_managed: true })));
+                    }
+                    Call::Upload(_, reply) | Call::Unregister(reply) => drop(reply.send(())),
+                }
+            }
+        });
+        connector.event("the yes", |event| matches!(event, Event::Connected { .. }).then_some(())).await;
+        RawEdge { connection, connector, _endpoint: endpoint }
     }
 }

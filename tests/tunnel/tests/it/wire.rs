@@ -3,7 +3,6 @@
 use std::net::UdpSocket;
 use std::sync::Arc;
 
-use bartizan_plane_tunnel::Counts;
 use bartizan_tls::client_config;
 use bartizan_tunnel_tests::{Connector, Edge, facts, get, options, pattern, tunnel, within};
 use quinn::crypto::rustls::QuicClientConfig;
@@ -16,17 +15,6 @@ async fn dial(edge: &Edge, name: &str, alpn: &[&[u8]]) -> Result<(Endpoint, quin
     let endpoint = Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
     let connection = within("the handshake", endpoint.connect_with(config, edge.address, name).unwrap()).await?;
     Ok((endpoint, connection))
-}
-
-/// Waits until the edge has counted what it should.
-async fn counted(edge: &Edge, what: &str, wanted: impl Fn(Counts) -> bool) {
-    let mut look = tokio::time::interval(std::time::Duration::from_millis(5));
-    within(what, async {
-        while !wanted(edge.plane.counters()) {
-            look.tick().await;
-        }
-    })
-    .await;
 }
 
 #[tokio::test]
@@ -48,7 +36,7 @@ async fn nonsense_on_the_control_stream_ends_the_connection() {
         let _ = send.write_all(&bytes).await;
         let _ = send.finish();
         within("the edge's close", connection.closed()).await;
-        counted(&edge, "an unregistered connection", |counts| counts.unregistered == number as u64 + 1).await;
+        edge.counted("an unregistered connection", |counts| counts.unregistered == number as u64 + 1).await;
     }
 }
 
@@ -66,7 +54,7 @@ async fn a_pre_check_of_the_stock_connector_passes() {
     let (endpoint, connection) = dial(&edge, "probe.cftunnel.com", &[b"argotunnel"]).await.unwrap();
     connection.close(0_u32.into(), b"precheck complete");
     endpoint.wait_idle().await;
-    counted(&edge, "an unregistered connection", |counts| counts.unregistered == 1).await;
+    edge.counted("an unregistered connection", |counts| counts.unregistered == 1).await;
 }
 
 #[tokio::test]
