@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
+use aws_lc_rs::hmac;
 
 use crate::private_file::create_private;
 use crate::random;
@@ -48,9 +49,18 @@ pub enum SealedError {
     Refused,
 }
 
+/// What the key for stateless resets is derived under. Another label gives another key.
+const RESET_LABEL: &[u8] = b"QUIC stateless reset";
+
 /// The key of this machine. Cheap to clone.
 #[derive(Clone)]
-pub struct Key(Arc<RandomizedNonceKey>);
+pub struct Key(Arc<Keys>);
+
+/// The key itself is not kept: only what it is used for.
+struct Keys {
+    seal: RandomizedNonceKey,
+    reset: hmac::Key,
+}
 
 impl Key {
     /// Reads the key at `path`, or makes one there with mode 0600. Two processes that start at once get the same.
@@ -75,7 +85,16 @@ impl Key {
     }
 
     fn from_bytes(bytes: &[u8; KEY_BYTES]) -> Key {
-        Key(Arc::new(RandomizedNonceKey::new(&AES_256_GCM, bytes).expect("AES-256 takes any 32 bytes")))
+        let seal = RandomizedNonceKey::new(&AES_256_GCM, bytes).expect("AES-256 takes any 32 bytes");
+        let derived = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, bytes), RESET_LABEL);
+        let reset = hmac::Key::new(hmac::HMAC_SHA256, derived.as_ref());
+        Key(Arc::new(Keys { seal, reset }))
+    }
+
+    /// By which a QUIC endpoint makes its stateless reset tokens (RFC 9000 §10.3): the same after a restart, so that
+    /// peers believe the resets of an endpoint that has forgotten them.
+    pub fn reset_key(&self) -> hmac::Key {
+        self.0.reset.clone()
     }
 
     /// Seals `secret` for one purpose. Equal secrets give different bytes.
@@ -83,6 +102,7 @@ impl Key {
         let mut text = secret.to_vec();
         let nonce = self
             .0
+            .seal
             .seal_in_place_append_tag(Aad::from(context), &mut text)
             .expect("only secrets of more than 64 GiB are refused");
         let mut sealed = Vec::with_capacity(1 + NONCE_LEN + text.len());
@@ -102,6 +122,7 @@ impl Key {
         let mut text = text.to_vec();
         let length = self
             .0
+            .seal
             .open_in_place(Nonce::assume_unique_for_key(*nonce), Aad::from(context), &mut text)
             .map_err(|_| SealedError::Refused)?
             .len();
@@ -147,6 +168,14 @@ mod tests {
             let expect = if at == 0 { SealedError::UnknownVersion } else { SealedError::Refused };
             assert_eq!(key.open(b"", &changed), Err(expect), "{at}");
         }
+    }
+
+    #[test]
+    fn reset_keys_are_as_equal_as_the_keys_they_come_from() {
+        let token = |key: [u8; 32]| hmac::sign(&Key::from_bytes(&key).reset_key(), b"connection").as_ref().to_vec();
+        assert_eq!(token([1; 32]), token([1; 32]));
+        assert_ne!(token([1; 32]), token([2; 32]));
+        assert_ne!(token([1; 32]), hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &[1; 32]), b"connection").as_ref());
     }
 
     #[test]

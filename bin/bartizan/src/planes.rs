@@ -56,6 +56,8 @@ pub struct Place {
     /// Of applications.
     pub pools: Pools,
     pub geo: Geo,
+    /// By which connectors hear that this PoP was restarted.
+    pub reset_key: tunnel::ResetKey,
 }
 
 struct Running {
@@ -74,7 +76,8 @@ impl Planes {
         let dns_live = Live::new(dns_config(bundle, &place.addresses));
         let counters = dns::Counters::default();
 
-        let tunnel = tunnel::start(listeners.tunnel, &tunnel_live).context("the tunnel listener")?;
+        let tunnel = tunnel::start(listeners.tunnel, &tunnel_live, Arc::clone(&place.reset_key))
+            .context("the tunnel listener")?;
         let sockets = http::Sockets { http: by_worker(listeners.http), https: by_worker(listeners.https) };
         let seed = u64::from_ne_bytes(bartizan_seal::random());
         let http = http::start(sockets, &http_live, tunnel.upstream(), seed).context("the HTTP edge")?;

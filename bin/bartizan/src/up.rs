@@ -64,7 +64,8 @@ pub async fn run(up: Up, output: Output) -> anyhow::Result<()> {
         Failure::new(Cause::Usage, error.to_string()).remedy("give MMDB files of countries or networks with --geo")
     })?;
     let knows_networks = geo.knows_networks();
-    let place = Place { addresses: planes::by_family(&settings.address), pools, geo };
+    let reset_key = Arc::new(seal.reset_key());
+    let place = Place { addresses: planes::by_family(&settings.address), pools, geo, reset_key };
     let api_listeners = std::mem::take(&mut listeners.api);
     let planes = Arc::new(Planes::start(listeners, publisher.bundle(), place, settings.workers)?);
     let following = planes::follow(publisher, store.watch(), Arc::clone(&planes))?;

@@ -35,6 +35,7 @@ use uuid::Uuid;
 
 pub use counters::Counts;
 pub use plane::{Commands, Plane, StartError, start};
+pub use transport::ResetKey;
 
 /// What this plane serves.
 #[derive(Clone, Debug, Default)]

@@ -10,7 +10,7 @@ use bartizan_exchange::{Dialer, Upstream};
 use bartizan_live::Live;
 use bartizan_names::{ConnectorId, TunnelId};
 use bartizan_rpc::RpcThread;
-use quinn::{Endpoint, EndpointConfig, TokioRuntime};
+use quinn::{Endpoint, TokioRuntime};
 use tokio::runtime::Runtime;
 use tokio::sync::{oneshot, watch};
 
@@ -20,6 +20,7 @@ use crate::egress::Egress;
 use crate::ingress::{self, Edge};
 use crate::registry::{Link, Registry, Table};
 use crate::stream::Links;
+use crate::transport::{self, ResetKey};
 use crate::{Config, Counts, Presence};
 
 /// Threads for QUIC. Its cost is encryption; beyond four the sockets are the limit.
@@ -50,7 +51,9 @@ pub struct Plane {
 }
 
 /// Starts the plane on these sockets (bound, any number), on threads of its own.
-pub fn start(sockets: Vec<UdpSocket>, live: &Live<Config>) -> Result<Plane, StartError> {
+///
+/// With the `reset_key` of a plane that was killed, connectors that still send to that one are told at once.
+pub fn start(sockets: Vec<UdpSocket>, live: &Live<Config>, reset_key: ResetKey) -> Result<Plane, StartError> {
     let threads = std::thread::available_parallelism().map_or(1, usize::from).min(THREADS_MAX);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(threads)
@@ -65,8 +68,8 @@ pub fn start(sockets: Vec<UdpSocket>, live: &Live<Config>) -> Result<Plane, Star
     let edge = Edge::new(live.clone(), rpc.clone(), registry, Arc::clone(&counters));
     let mut endpoints = Vec::new();
     for socket in sockets {
-        let endpoint = Endpoint::new(EndpointConfig::default(), None, socket, Arc::new(TokioRuntime))
-            .map_err(StartError::Socket)?;
+        let config = transport::endpoint_config(Arc::clone(&reset_key));
+        let endpoint = Endpoint::new(config, None, socket, Arc::new(TokioRuntime)).map_err(StartError::Socket)?;
         tokio::spawn(ingress::accept(endpoint.clone(), edge.clone()));
         endpoints.push(endpoint);
     }

@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bartizan_tls::{CertifiedKey, TlsError, quic_server_config};
+use quinn::crypto::HmacKey;
 use quinn::crypto::rustls::QuicServerConfig;
-use quinn::{IdleTimeout, ServerConfig, TransportConfig, VarInt};
+use quinn::{ConnectionId, ConnectionIdGenerator, EndpointConfig, IdleTimeout, ServerConfig, TransportConfig, VarInt};
 
 /// The protocol that connectors offer (RFC 7301).
 const ALPN: &[u8] = b"argotunnel";
@@ -25,6 +26,43 @@ const CONNECTION_WINDOW_BYTES: u32 = 16 * 1024 * 1024;
 const SEND_WINDOW_BYTES: u64 = 8 * 1024 * 1024;
 /// Datagrams that a connector sent and that were not read yet. Their reader is quick; strangers can fill this too.
 const DATAGRAMS_BYTES: usize = 512 * 1024;
+/// Resets that one socket sends at most are a thousand a second: after a restart all connectors are told within seconds,
+/// and each reset is smaller than the packet that asked for it.
+const RESET_INTERVAL: Duration = Duration::from_millis(1);
+
+/// By which stateless resets are made (RFC 9000 §10.3). It outlives the process, or no reset after a restart is believed.
+pub type ResetKey = Arc<dyn HmacKey>;
+
+/// An endpoint that resets the connections of its predecessor with the same key.
+pub(crate) fn endpoint_config(reset_key: ResetKey) -> EndpointConfig {
+    let mut config = EndpointConfig::new(reset_key);
+    config.min_reset_interval(RESET_INTERVAL).cid_generator(|| Box::new(RandomIds));
+    config
+}
+
+/// Random connection ids. The library's own carry a mark of the process that made them, and packets with the mark of a
+/// predecessor would be dropped where they ought to be answered by a reset.
+struct RandomIds;
+
+/// Connections never meet by chance.
+const ID_BYTES: usize = 8;
+
+impl ConnectionIdGenerator for RandomIds {
+    fn generate_cid(&mut self) -> ConnectionId {
+        let mut id = [0; ID_BYTES];
+        // Without a source of randomness there is no QUIC.
+        getrandom::fill(&mut id).expect("the system has randomness");
+        ConnectionId::new(&id)
+    }
+
+    fn cid_len(&self) -> usize {
+        ID_BYTES
+    }
+
+    fn cid_lifetime(&self) -> Option<Duration> {
+        None
+    }
+}
 
 /// The edge's QUIC with this certificate.
 pub(crate) fn server_config(certificate: &CertifiedKey) -> Result<ServerConfig, TransportError> {

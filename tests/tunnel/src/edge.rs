@@ -3,7 +3,7 @@
 use std::future::poll_fn;
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use bartizan_exchange::{
     Datagrams, DialError, Dialer, Dialled, Flow, Io, OriginAddress, Request, Response, Upstream, UpstreamError,
@@ -11,6 +11,7 @@ use bartizan_exchange::{
 use bartizan_live::{Generation, Live};
 use bartizan_names::{AccountId, TunnelId};
 use bartizan_plane_tunnel::{Config, Configuration, Counts, Plane, Presence, TunnelFacts, Tunnels, start};
+use bartizan_seal::Key;
 use bartizan_tls::{CertifiedKey, Roots};
 use bytes::Bytes;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
@@ -25,6 +26,12 @@ pub fn account() -> AccountId {
 pub fn secret() -> Vec<u8> {
     vec![2; 32]
 }
+
+/// The machine's key, which all edges have.
+static KEY: LazyLock<Key> = LazyLock::new(|| {
+    let dir = tempfile::tempdir().expect("a directory");
+    Key::load_or_create(&dir.path().join("seal.key")).expect("a new key")
+});
 
 /// A tunnel of [`account`] with [`secret`].
 pub fn facts(configuration: Option<(i32, &str)>) -> TunnelFacts {
@@ -131,7 +138,7 @@ impl Edge {
         let certificate = Some(authority.certificate());
         let tunnels = Tunnels::from_iter(tunnels);
         let live = Live::new(Config { tunnels, certificate, location: "lab".to_owned() });
-        let plane = start(vec![socket], &live).expect("the plane starts");
+        let plane = start(vec![socket], &live, Arc::new(KEY.reset_key())).expect("the plane starts");
         let (upstream, dialer, presence) = (plane.upstream(), plane.dialer(), plane.presence());
         Edge { address, authority, plane, live, upstream, dialer, presence }
     }

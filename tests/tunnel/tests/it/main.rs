@@ -6,6 +6,7 @@ mod demands;
 mod lifecycle;
 mod raw;
 mod requests;
+mod restart;
 mod tcp;
 mod udp;
 mod wire;
