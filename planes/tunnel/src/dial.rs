@@ -1,7 +1,7 @@
 //! TCP connections and UDP flows of other planes, through connectors.
 //!
 //! ```text
-//! TCP  choose a connection ─► open a stream ─► address ◄─ yes or why not ─► bytes both ways; an end is a half-close
+//! TCP  choose a connection ─► open a stream ─► address ◄─ yes or why not ─► bytes both ways, half-close
 //! UDP  choose a connection ─► session ─► address ◄─ yes or why not ─► datagrams both ways (udp.rs)
 //! ```
 //! What both ends are of ours (feature `bartizan_1`) also learns who the client is and what it dialled.

@@ -2,6 +2,7 @@
 //!
 //! Everything here runs on the caller's thread; only stream handles reach into the plane's own.
 
+use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -12,9 +13,10 @@ use std::time::Duration;
 use bartizan_exchange::{DialError, UpstreamError};
 use bartizan_live::Live;
 use bartizan_names::TunnelId;
+use bartizan_rpc::OUR_FEATURE;
 use quinn::{RecvStream, SendStream, VarInt};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::timeout;
+use tokio::time::{Instant, Sleep, sleep, timeout};
 
 use crate::registry::{Lease, Link, Table};
 
@@ -22,6 +24,8 @@ use crate::registry::{Lease, Link, Table};
 const OPEN_MAX: Duration = Duration::from_secs(5);
 /// Connections that are tried for one request, if a stream cannot even be opened.
 const TRIES: usize = 2;
+/// How long an origin behind a stock connector may be silent before it hears that the client has ended.
+const HELD_SILENCE: Duration = Duration::from_secs(5);
 /// What a stream that is given up is reset with.
 const GIVEN_UP: VarInt = VarInt::from_u32(0);
 
@@ -151,18 +155,57 @@ impl Drop for Sending {
 pub(crate) struct Duplex {
     send: Sending,
     receive: RecvStream,
-    _lease: Lease,
+    half_close: HalfClose,
+    lease: Lease,
+}
+
+/// How the client's end is told to the connector.
+///
+/// Stock connectors take the end of either direction for the end of both, and cut off what the origin was about to say.
+/// So they hear of it when the origin has ended too, or has been silent for so long that it seems to wait for it.
+enum HalfClose {
+    /// The client has not ended.
+    Open,
+    /// The client has ended, and the connector does not know yet.
+    Held(Pin<Box<Sleep>>),
+    Told,
 }
 
 impl From<Stream> for Duplex {
     fn from(Stream { send, receive, lease }: Stream) -> Duplex {
-        Duplex { send, receive, _lease: lease }
+        Duplex { send, receive, half_close: HalfClose::Open, lease }
+    }
+}
+
+impl Duplex {
+    fn tell_end(&mut self) {
+        self.send.finish();
+        self.half_close = HalfClose::Told;
+    }
+
+    /// Whether the end that is held back has to be told now: the origin said something, said that it ended, or nothing.
+    fn mind_held_end(&mut self, cx: &mut Context<'_>, read: &Poll<io::Result<()>>, bytes: usize) {
+        let HalfClose::Held(silence) = &mut self.half_close else { return };
+        let told = match read {
+            Poll::Ready(Ok(())) if bytes > 0 => {
+                silence.as_mut().reset(Instant::now() + HELD_SILENCE);
+                false
+            }
+            Poll::Ready(_) => true,
+            Poll::Pending => silence.as_mut().poll(cx).is_ready(),
+        };
+        if told {
+            self.tell_end();
+        }
     }
 }
 
 impl AsyncRead for Duplex {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, to: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        AsyncRead::poll_read(Pin::new(&mut self.receive), cx, to)
+        let before = to.filled().len();
+        let read = AsyncRead::poll_read(Pin::new(&mut self.receive), cx, to);
+        self.mind_held_end(cx, &read, to.filled().len() - before);
+        read
     }
 }
 
@@ -176,7 +219,13 @@ impl AsyncWrite for Duplex {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.send.finish();
+        if let HalfClose::Open = self.half_close {
+            if self.lease.link().has_feature(OUR_FEATURE) {
+                self.tell_end();
+            } else {
+                self.half_close = HalfClose::Held(Box::pin(sleep(HELD_SILENCE)));
+            }
+        }
         Poll::Ready(Ok(()))
     }
 }

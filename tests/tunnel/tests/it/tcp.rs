@@ -6,11 +6,14 @@ use std::net::SocketAddr;
 use bartizan_connector::Event;
 use bartizan_exchange::OriginAddress;
 use bartizan_names::Name;
-use bartizan_rpc::{ConnectKind, ConnectResponse, OUR_FEATURE, StreamKind, read_request, read_stream_kind};
+use bartizan_rpc::{
+    ConnectKind, ConnectRequest, ConnectResponse, OUR_FEATURE, StreamKind, read_request, read_stream_kind,
+};
 use bartizan_tunnel_tests::{
     Connector, Edge, client, dialled, facts, options, pattern, tunnel, verify_pattern, within,
 };
 use futures_util::StreamExt;
+use quinn::{RecvStream, SendStream};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -198,6 +201,15 @@ async fn a_lost_connection_to_the_edge_breaks_what_it_carried() {
     assert!(within("the break", stream.read(&mut [0; 1])).await.is_err());
 }
 
+/// A connection that the edge asks for, accepted.
+async fn accept(raw: &RawConnector) -> (ConnectRequest, SendStream, RecvStream) {
+    let (mut send, mut receive) = within("a stream", raw.connection.accept_bi()).await.unwrap();
+    assert_eq!(read_stream_kind(&mut receive).await.unwrap(), StreamKind::Data);
+    let request = read_request(&mut receive).await.unwrap();
+    send.write_all(&ConnectResponse { error: String::new(), metadata: Vec::new() }.encode()).await.unwrap();
+    (request, send, receive)
+}
+
 #[tokio::test]
 async fn only_connectors_of_ours_hear_who_the_client_is() {
     let address = OriginAddress::Socket("127.0.0.1:22".parse().unwrap());
@@ -207,18 +219,47 @@ async fn only_connectors_of_ours_hear_who_the_client_is() {
     ] {
         let edge = Edge::start([(tunnel(1), facts(None))]);
         let raw = RawConnector::connect_with(&edge, 0, 10, features).await;
-        let answer = async {
-            let (mut send, mut receive) = raw.connection.accept_bi().await.unwrap();
-            assert_eq!(read_stream_kind(&mut receive).await.unwrap(), StreamKind::Data);
-            let request = read_request(&mut receive).await.unwrap();
-            send.write_all(&ConnectResponse { error: String::new(), metadata: Vec::new() }.encode()).await.unwrap();
-            request
-        };
-        let (stream, request) = tokio::join!(edge.connect(tunnel(1), address.clone()), answer);
+        let (stream, (request, ..)) = tokio::join!(edge.connect(tunnel(1), address.clone()), accept(&raw));
         assert!(stream.is_ok());
         assert_eq!((&*request.dest, request.kind), ("127.0.0.1:22", ConnectKind::Tcp));
         let text = |key| request.text(key).map(str::to_owned);
         assert_eq!((text("Bartizan-Client"), text("Bartizan-Dialled")), expect, "{features:?}");
+    }
+}
+
+/// Stock connectors take the end of one direction for the end of both.
+#[tokio::test]
+async fn the_end_of_a_client_waits_for_the_origin_behind_a_stock_connector() {
+    let address = OriginAddress::Socket("127.0.0.1:22".parse().unwrap());
+    let edge = Edge::start([(tunnel(1), facts(None))]);
+    let raw = RawConnector::connect(&edge, 0, 10).await;
+    let (stream, (_, mut send, mut receive)) = tokio::join!(edge.connect(tunnel(1), address.clone()), accept(&raw));
+    let mut stream = stream.unwrap();
+    stream.write_all(b"question").await.unwrap();
+    stream.shutdown().await.unwrap();
+    let mut question = [0; 8];
+    receive.read_exact(&mut question).await.unwrap();
+    // The client has ended, and the connector hears it after the answer only.
+    let mut answer = String::new();
+    let origin = async {
+        tokio::select! {
+            biased;
+            end = receive.read_chunk(1, true) => panic!("an early end: {end:?}"),
+            written = send.write_all(b"answer") => written.unwrap(),
+        }
+        send.finish().unwrap();
+        within("the end", receive.read_chunk(1, true)).await.unwrap()
+    };
+    let (read, end) = tokio::join!(stream.read_to_string(&mut answer), origin);
+    assert_eq!((read.unwrap(), &*answer, end.is_none()), (6, "answer", true));
+
+    // An origin that is silent hears it too, in the end.
+    let (stream, (_, _send, mut receive)) = tokio::join!(edge.connect(tunnel(1), address), accept(&raw));
+    let mut stream = stream.unwrap();
+    stream.shutdown().await.unwrap();
+    tokio::select! {
+        read = stream.read(&mut question) => panic!("nothing was said: {read:?}"),
+        end = within("the end", receive.read_chunk(1, true)) => assert!(end.unwrap().is_none()),
     }
 }
 
