@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::Error;
 use crate::hex::hex;
 use crate::objects::{Change, account_ref};
-use crate::state::change;
+use crate::state::Writes;
 use crate::zones;
 
 /// The file with the administrator's credentials, in the data directory.
@@ -83,7 +83,8 @@ pub fn bootstrap(
     // Twice, because the zone's id is known for certain only when the change has landed; first, because a token that is
     // in the store alone is lost.
     save(&path, saved.as_ref(), &administrator)?;
-    let zone = change(store, certs, ACTOR, |change| put(change, certs, &administrator, domain, nameservers))?;
+    let writes = Writes::new(store.clone(), certs.clone());
+    let zone = writes.change(ACTOR, |change| put(change, certs, &administrator, domain, nameservers))?;
     let before = administrator.clone();
     administrator.zone.id = zone;
     save(&path, Some(&before), &administrator)?;

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::SystemTime;
 
 use bartizan_certs::Certs;
@@ -25,8 +25,11 @@ use crate::placement::Addresses;
 use crate::presence::{Command, Presence};
 use crate::spectrum::AppCounters;
 
-/// How often a change that lost a race is tried again before the client is asked to.
-const TRIES_MAX: usize = 16;
+/// Tries of a change beside all others, before it asks for a turn of its own.
+const TRIES_BESIDE_OTHERS: usize = 3;
+
+/// Tries in its own turn. Nothing that goes through here can be in its way then: only the edge itself, seldom.
+const TRIES_ALONE: usize = 5;
 
 /// What is true about this edge for as long as it runs.
 #[derive(Clone, Debug)]
@@ -79,6 +82,7 @@ pub(crate) struct Api(Arc<Shared>);
 
 struct Shared {
     given: Dependencies,
+    writes: Writes,
     pools: Pools,
     /// SHA-256 of the local authority's certificate, hexadecimal.
     ca_pin: String,
@@ -88,7 +92,8 @@ impl Api {
     pub(crate) fn new(given: Dependencies) -> Api {
         let ca_pin = ca_pin(given.certs.ca_pem());
         let pools = Pools::new(given.facts.pools.iter().copied());
-        Api(Arc::new(Shared { given, pools, ca_pin }))
+        let writes = Writes::new(given.store.clone(), given.certs.clone());
+        Api(Arc::new(Shared { given, writes, pools, ca_pin }))
     }
 
     pub(crate) fn facts(&self) -> &Facts {
@@ -163,15 +168,13 @@ impl Api {
         caller: &Caller,
         plan: impl Fn(&mut Change) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
-        let given = &self.0.given;
-        let (store, certs, actor) = (given.store.clone(), given.certs.clone(), caller.actor());
-        blocking(move || change(&store, &certs, &actor, plan)).await
+        let (writes, actor) = (self.0.writes.clone(), caller.actor());
+        blocking(move || writes.change(&actor, plan)).await
     }
 
     pub(crate) async fn delete_zone(&self, caller: Caller, id: ZoneId) -> Result<(), Error> {
-        let given = &self.0.given;
-        let (store, certs) = (given.store.clone(), given.certs.clone());
-        blocking(move || delete_zone(&store, &certs, &caller, id)).await
+        let writes = self.0.writes.clone();
+        blocking(move || writes.delete_zone(&caller, id)).await
     }
 
     /// Who has the credentials of a request.
@@ -216,53 +219,78 @@ fn is(stored: &str, hash: &TokenHash) -> bool {
     stored.parse().is_ok_and(|stored: TokenHash| stored == *hash)
 }
 
-/// See [`Api::change`]. Blocks.
-pub(crate) fn change<T>(
-    store: &Store,
-    certs: &Certs,
-    actor: &str,
-    plan: impl Fn(&mut Change) -> Result<T, Error>,
-) -> Result<T, Error> {
-    for _ in 0..TRIES_MAX {
-        let mut change = Change::new(View(store.read()?), now(), certs.clone());
+/// The one way into the store.
+#[derive(Clone)]
+pub(crate) struct Writes {
+    store: Store,
+    certs: Certs,
+    /// Shared by those who try beside each other, held alone by one who lost too many races.
+    turns: Arc<RwLock<()>>,
+}
+
+impl Writes {
+    pub(crate) fn new(store: Store, certs: Certs) -> Writes {
+        Writes { store, certs, turns: Arc::default() }
+    }
+
+    /// See [`Api::change`]. Blocks.
+    pub(crate) fn change<T>(&self, actor: &str, plan: impl Fn(&mut Change) -> Result<T, Error>) -> Result<T, Error> {
+        for _ in 0..TRIES_BESIDE_OTHERS {
+            let _turn = self.turns.read().unwrap_or_else(PoisonError::into_inner);
+            if let Some(result) = self.attempt(actor, &plan)? {
+                return Ok(result);
+            }
+        }
+        let _turn = self.turns.write().unwrap_or_else(PoisonError::into_inner);
+        for _ in 0..TRIES_ALONE {
+            if let Some(result) = self.attempt(actor, &plan)? {
+                return Ok(result);
+            }
+        }
+        Err(Fault::Busy.into())
+    }
+
+    /// None if somebody else was faster.
+    fn attempt<T>(&self, actor: &str, plan: &impl Fn(&mut Change) -> Result<T, Error>) -> Result<Option<T>, Error> {
+        let mut change = Change::new(View(self.store.read()?), now(), self.certs.clone());
         let result = plan(&mut change)?;
         let Change { guards, ops, .. } = change;
         if ops.is_empty() {
-            return Ok(result);
+            return Ok(Some(result));
         }
         let meta = Meta { at: now(), actor: actor.to_owned(), request_id: seal::random() };
-        match store.commit(ChangeSet { guards, ops, meta }) {
-            Ok(_) => return Ok(result),
-            Err(CommitError::Conflict { .. }) => {}
-            Err(CommitError::TooLarge { .. }) => return Err(Fault::LargeBody.into()),
-            Err(error) => return Err(Error::internal(&error)),
+        match self.store.commit(ChangeSet { guards, ops, meta }) {
+            Ok(_) => Ok(Some(result)),
+            Err(CommitError::Conflict { .. }) => Ok(None),
+            Err(CommitError::TooLarge { .. }) => Err(Fault::LargeBody.into()),
+            Err(error) => Err(Error::internal(&error)),
         }
     }
-    Err(Fault::Busy.into())
-}
 
-/// Deletes a zone with all that is in it: in one revision, or for a large zone the zone first, so that it is out of force
-/// at once, and then what is left of it. Blocks.
-fn delete_zone(store: &Store, certs: &Certs, caller: &Caller, id: ZoneId) -> Result<(), Error> {
-    let actor = caller.actor();
-    change(store, certs, &actor, |change| {
-        let zone = change.zone(caller.account, id)?;
-        change.delete_zone(&zone)?;
-        change.delete_apps(id, APPS_PIECE_MAX)?;
-        let keys = contents(change, id)?;
-        change.ops.extend(keys.into_iter().map(|key| Op::Del { key }));
-        Ok(())
-    })?;
-    // What is in a zone needs it to be there, so nothing can be added any more: this ends.
-    while change(store, certs, &actor, |change| change.delete_apps(id, APPS_PIECE_MAX))? > 0 {}
-    loop {
-        let keys = contents(&View(store.read()?), id)?;
-        if keys.is_empty() {
-            return Ok(());
+    /// Deletes a zone with all that is in it: in one revision, or for a large zone the zone first, so that it is out of
+    /// force at once, and then what is left of it. Blocks.
+    fn delete_zone(&self, caller: &Caller, id: ZoneId) -> Result<(), Error> {
+        let actor = caller.actor();
+        self.change(&actor, |change| {
+            let zone = change.zone(caller.account, id)?;
+            change.delete_zone(&zone)?;
+            change.delete_apps(id, APPS_PIECE_MAX)?;
+            let keys = contents(change, id)?;
+            change.ops.extend(keys.into_iter().map(|key| Op::Del { key }));
+            Ok(())
+        })?;
+        // What is in a zone needs it to be there, so nothing can be added any more: this ends.
+        while self.change(&actor, |change| change.delete_apps(id, APPS_PIECE_MAX))? > 0 {}
+        loop {
+            let keys = contents(&View(self.store.read()?), id)?;
+            if keys.is_empty() {
+                return Ok(());
+            }
+            let ops = keys.into_iter().map(|key| Op::Del { key }).collect();
+            let meta = Meta { at: now(), actor: actor.clone(), request_id: seal::random() };
+            let piece = ChangeSet { guards: Vec::new(), ops, meta };
+            self.store.commit(piece).map_err(|error| Error::internal(&error))?;
         }
-        let ops = keys.into_iter().map(|key| Op::Del { key }).collect();
-        let meta = Meta { at: now(), actor: actor.clone(), request_id: seal::random() };
-        store.commit(ChangeSet { guards: Vec::new(), ops, meta }).map_err(|error| Error::internal(&error))?;
     }
 }
 

@@ -291,12 +291,12 @@ fn a_challenge_as_a_shell_script_sets_it() {
 fn many_at_once() {
     let edge = Edge::new();
     std::thread::scope(|scope| {
-        for client in 0..4 {
+        for client in 0..8 {
             let edge = &edge;
             scope.spawn(move || {
                 let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
                 for number in 0..8 {
-                    let body = format!(r#"{{"type":"A","name":"same","content":"192.0.2.{}"}}"#, 10 * client + number);
+                    let body = format!(r#"{{"type":"A","name":"same","content":"192.0.2.{}"}}"#, 8 * client + number);
                     let request = http::Request::post(format!("/client/v4{}", edge.records()))
                         .header("authorization", format!("Bearer {}", crate::edge::TOKEN))
                         .body(axum::body::Body::from(body))
@@ -307,5 +307,5 @@ fn many_at_once() {
             });
         }
     });
-    assert_eq!(edge.get(&format!("{}?name=same", edge.records())).json()["result_info"]["total_count"], 32);
+    assert_eq!(edge.get(&format!("{}?name=same", edge.records())).json()["result_info"]["total_count"], 64);
 }
