@@ -1,27 +1,26 @@
-//! Keys of a radix tree: numbers that are compared from their highest bit on.
+//! Keys of a tree: numbers whose first bits are prefixes.
 
 /// IPv4 addresses, networks' numbers and countries are `u32`, IPv6 addresses `u128`.
 pub(crate) trait Bits: Copy + Ord {
-    const WIDTH: u8;
     const BYTES: usize;
 
-    /// Entries of a leaf. More make a lookup search longer and a change copy more; fewer cost memory, since every leaf
-    /// is an allocation. Keys of a full leaf take four to eight cache lines.
+    /// Entries of a leaf. More make a change copy more and a search fetch more cache lines at once, ten to twenty as it
+    /// is; fewer make what lies above leaves larger than the caches near a core.
     const LEAF_MAX: usize;
 
     /// The number of equal bits from the highest on.
     fn common(self, other: Self) -> u8;
 
-    /// The eight bits that follow the first `depth` ones. `depth` is less than the width.
-    fn octet_at(self, depth: u8) -> u8;
-
-    /// With zeros after the first `length` bits.
-    fn cut(self, length: u8) -> Self;
+    /// With ones after the first `length` bits.
+    fn last(self, length: u8) -> Self;
 
     fn write(self, to: &mut Vec<u8>);
 
     /// The key number `index` of those that lie in `keys` one after the other.
     fn read(keys: &[u8], index: usize) -> Option<Self>;
+
+    /// All keys that lie in `keys`.
+    fn each(keys: &[u8]) -> impl Iterator<Item = Self>;
 
     /// How many of the ascending `keys` are no greater than `key`.
     fn count_up_to(keys: &[u8], key: Self) -> usize;
@@ -35,7 +34,6 @@ pub(crate) trait Bits: Copy + Ord {
 macro_rules! bits {
     ($number:ty, leaf_max = $leaf_max:literal) => {
         impl Bits for $number {
-            const WIDTH: u8 = <$number>::BITS as u8;
             const BYTES: usize = size_of::<$number>();
             const LEAF_MAX: usize = $leaf_max;
 
@@ -43,15 +41,8 @@ macro_rules! bits {
                 (self ^ other).leading_zeros() as u8
             }
 
-            fn octet_at(self, depth: u8) -> u8 {
-                ((self << depth) >> (Self::WIDTH - 8)) as u8
-            }
-
-            fn cut(self, length: u8) -> Self {
-                match length {
-                    0 => 0,
-                    length => self & (Self::MAX << (Self::WIDTH - length)),
-                }
+            fn last(self, length: u8) -> Self {
+                self | Self::MAX.checked_shr(length.into()).unwrap_or(0)
             }
 
             fn write(self, to: &mut Vec<u8>) {
@@ -63,6 +54,11 @@ macro_rules! bits {
                 keys.get(index).map(|bytes| Self::from_le_bytes(*bytes))
             }
 
+            fn each(keys: &[u8]) -> impl Iterator<Item = Self> {
+                let (keys, _) = keys.as_chunks::<{ size_of::<$number>() }>();
+                keys.iter().map(|bytes| Self::from_le_bytes(*bytes))
+            }
+
             fn count_up_to(keys: &[u8], key: Self) -> usize {
                 let (keys, _) = keys.as_chunks::<{ size_of::<$number>() }>();
                 keys.partition_point(|bytes| Self::from_le_bytes(*bytes) <= key)
@@ -71,5 +67,5 @@ macro_rules! bits {
     };
 }
 
-bits!(u32, leaf_max = 48);
-bits!(u128, leaf_max = 32);
+bits!(u32, leaf_max = 128);
+bits!(u128, leaf_max = 96);

@@ -1,12 +1,13 @@
-//! A handful of entries in one allocation, in columns, so that a search reads few cache lines.
+//! Some dozens of entries in one allocation, in columns, so that a search reads few cache lines.
 //!
 //! ```text
-//! ┌─────────┬──────────┬─────────┬───────┬───────┐
-//! │ keys    │ lengths  │ marks   │ steps │ ids   │      entries ascend by key, then length
-//! └─────────┴──────────┴─────────┴───────┴───────┘
+//! │ keys │ length, step, marks of each │ ids │
 //! ```
-//! Prefixes nest. The entry in front of an address (the last whose key is no greater) either covers it, or some entry that
-//! encloses that one does; so each entry has a *step*: how many places back its nearest encloser lies, 0 if none does.
+//! Entries ascend by key, then length. Prefixes nest: the entry in front of an address (the last whose key is no greater)
+//! covers it, or some entry that encloses that one does. So each entry has a *step*: how many places back its nearest
+//! encloser lies, 0 if none does.
+//!
+//! Ids, most of the memory, come last: only those of rules that match are fetched.
 
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -16,8 +17,11 @@ use bartizan_names::RuleId;
 use crate::bits::Bits;
 use crate::rule::{Level, Mode};
 
-/// Octets of an entry besides its key: length, marks, step, id.
-const FIXED: usize = 3 + ID;
+/// What a processor fetches from memory at once.
+const CACHE_LINE: usize = 64;
+
+/// Octets of an entry between key and id: length, step, marks.
+const TAIL: usize = 3;
 
 const ID: usize = 16;
 
@@ -70,6 +74,11 @@ impl<K: Bits> Entry<K> {
         (self.key, self.length, self.id)
     }
 
+    /// The greatest key that it covers.
+    pub(crate) fn last(&self) -> K {
+        self.key.last(self.length)
+    }
+
     pub(crate) fn covers(&self, key: K) -> bool {
         self.key.covers(self.length, key)
     }
@@ -107,85 +116,96 @@ impl<K: Bits> Leaf<K> {
     }
 
     pub(crate) fn of(mut entries: Vec<Entry<K>>) -> Leaf<K> {
+        entries.sort_unstable_by_key(Entry::order);
+        Leaf::ascending(&entries)
+    }
+
+    fn ascending(entries: &[Entry<K>]) -> Leaf<K> {
         if entries.is_empty() {
             return Leaf::empty();
         }
-        entries.sort_unstable_by_key(Entry::order);
-        let mut bytes = Vec::with_capacity(entries.len() * (K::BYTES + FIXED));
+        let mut bytes = Vec::with_capacity(entries.len() * (K::BYTES + TAIL + ID));
         entries.iter().for_each(|entry| entry.key.write(&mut bytes));
-        bytes.extend(entries.iter().map(|entry| entry.length));
-        bytes.extend(entries.iter().map(|entry| entry.marks.0));
-        bytes.extend(steps(&entries));
+        let tails = entries.iter().zip(steps(entries)).map(|(entry, step)| [entry.length, step, entry.marks.0]);
+        bytes.extend(tails.flatten());
         entries.iter().for_each(|entry| bytes.extend_from_slice(entry.id.as_bytes()));
         Leaf { bytes: bytes.into(), key: PhantomData }
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.bytes.len() / (K::BYTES + FIXED)
+        self.bytes.len() / (K::BYTES + TAIL + ID)
     }
 
     /// Every entry that covers `key`, the longest first.
     // Hot: once a connection. No allocation.
     pub(crate) fn visit<'l>(&'l self, key: K, mut found: impl FnMut(Hit<'l>)) {
-        let columns = self.columns();
-        let Some(mut at) = K::count_up_to(columns.keys, key).checked_sub(1) else { return };
-        loop {
-            let (Some(of), Some(&length)) = (K::read(columns.keys, at), columns.lengths.get(at)) else { return };
-            if of.covers(length, key)
-                && let Some(hit) = columns.hit(at, length)
+        // What most spanning leaves are.
+        if self.bytes.is_empty() {
+            return;
+        }
+        let Columns { searched, keys, tails, ids } = self.columns();
+        fetch(searched);
+        let Some(mut at) = K::count_up_to(keys, key).checked_sub(1) else { return };
+        while let (Some(of), Some([length, step, marks])) = (K::read(keys, at), tails.get(at)) {
+            if of.covers(*length, key)
+                && let Some(id) = ids.get(at)
             {
-                found(hit);
+                found(Hit { length: *length, marks: Marks(*marks), id });
             }
-            match columns.steps.get(at) {
-                None | Some(0) => return,
-                Some(step) => at -= usize::from(*step).min(at),
+            if *step == 0 {
+                return;
             }
+            at -= usize::from(*step).min(at);
         }
     }
 
+    /// Ascending.
     pub(crate) fn entries(&self) -> impl Iterator<Item = Entry<K>> {
-        let columns = self.columns();
-        (0..self.len()).filter_map(move |at| {
-            let hit = columns.hit(at, *columns.lengths.get(at)?)?;
-            Some(Entry { key: K::read(columns.keys, at)?, length: hit.length, marks: hit.marks, id: hit.id() })
+        let Columns { keys, tails, ids, .. } = self.columns();
+        K::each(keys).zip(tails).zip(ids).map(|((key, [length, _, marks]), id)| Entry {
+            key,
+            length: *length,
+            marks: Marks(*marks),
+            id: RuleId::from_bytes(*id),
         })
     }
 
     pub(crate) fn put(&mut self, entry: Entry<K>) {
-        *self = Leaf::of(self.entries().chain([entry]).collect());
+        let mut entries = Vec::with_capacity(self.len() + 1);
+        entries.extend(self.entries());
+        let at = entries.partition_point(|other| other.order() <= entry.order());
+        entries.insert(at, entry);
+        *self = Leaf::ascending(&entries);
     }
 
     /// Takes the entry out, if it is there.
     pub(crate) fn remove(&mut self, key: K, length: u8, id: RuleId) -> Option<Marks> {
+        let at = self.entries().position(|entry| entry.order() == (key, length, id))?;
         let mut entries: Vec<Entry<K>> = self.entries().collect();
-        let at = entries.iter().position(|entry| entry.order() == (key, length, id))?;
-        let marks = entries.swap_remove(at).marks;
-        *self = Leaf::of(entries);
+        let marks = entries.remove(at).marks;
+        *self = Leaf::ascending(&entries);
         Some(marks)
     }
 
     fn columns(&self) -> Columns<'_> {
-        let len = self.len();
-        let (keys, rest) = self.bytes.split_at(len * K::BYTES);
-        let (lengths, rest) = rest.split_at(len);
-        let (marks, rest) = rest.split_at(len);
-        let (steps, ids) = rest.split_at(len);
-        Columns { keys, lengths, marks, steps, ids: ids.as_chunks().0 }
+        let (searched, ids) = self.bytes.split_at(self.len() * (K::BYTES + TAIL));
+        let (keys, tails) = searched.split_at(self.len() * K::BYTES);
+        Columns { searched, keys, tails: tails.as_chunks().0, ids: ids.as_chunks().0 }
     }
 }
 
 struct Columns<'l> {
+    /// Keys and tails.
+    searched: &'l [u8],
     keys: &'l [u8],
-    lengths: &'l [u8],
-    marks: &'l [u8],
-    steps: &'l [u8],
+    tails: &'l [[u8; TAIL]],
     ids: &'l [[u8; ID]],
 }
 
-impl<'l> Columns<'l> {
-    fn hit(&self, at: usize, length: u8) -> Option<Hit<'l>> {
-        Some(Hit { length, marks: Marks(*self.marks.get(at)?), id: self.ids.get(at)? })
-    }
+/// Looks at every cache line of what will be searched. A search by halves waits for one line before it knows the next;
+/// these loads do not depend on each other, so the processor waits for all of them together.
+fn fetch(searched: &[u8]) {
+    std::hint::black_box(searched.iter().step_by(CACHE_LINE).fold(0, |all, octet| all ^ octet));
 }
 
 /// How many places in front of each entry its nearest encloser lies, 0 if none does.

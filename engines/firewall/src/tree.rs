@@ -1,17 +1,15 @@
-//! Prefixes of one kind, found by an address: a radix tree with leaves of a few dozen entries, shared between generations
-//! but for the path to what changed.
+//! Prefixes of one kind, found by an address: a B-tree, shared between generations but for the path to what changed.
 //!
 //! ```text
-//! Branch: 8 bits after the first `depth` ones ── slot 0..=255 ──► block of slots ──► Leaf, or (block of one slot) Branch
-//!   └── short: entries that no single block holds
+//! Inner: starts of its children ──► Inner … ──► Leaf: entries in order
+//!   └── spanning: entries whose addresses lie in more than one child
 //! ```
-//! - Blocks are halves of halves of the 256 slots: a full leaf splits its block in two, so that leaves stay half full. A
-//!   block of one slot becomes a branch at its entries' first difference; bits in between are not looked at, for leaves
-//!   compare whole prefixes.
-//! - An entry lies in a block's leaf if it is at least as long as what all of the block's addresses share. Others are in
-//!   `short`, of which each branch has few: less than 256 inside, and one for each length above (times the rules that
-//!   have the same prefix).
-//! - A lookup visits one node for each eight bits at most: 4 for IPv4, 16 for IPv6.
+//! What costs in a search is memory that no cache holds. With a million rules, all that lies above the leaves is some
+//! hundred KB, which stay near the core; a leaf is one wait for memory, and the id of a rule that matches another.
+//!
+//! An address that a prefix covers lies between its first and its last one. So what covers an address is in the leaf to
+//! which the address leads, or is spanning in a node above. A place between two children is spanned by one prefix of each
+//! length at most (times the rules that have the same prefix), so spanning entries are few.
 
 use std::sync::Arc;
 
@@ -20,9 +18,8 @@ use bartizan_names::RuleId;
 use crate::bits::Bits;
 use crate::leaf::{Entry, Hit, Leaf, Marks};
 
-/// Bits that one branch looks at.
-const STRIDE: u8 = 8;
-const SLOTS: usize = 1 << STRIDE;
+/// Children of a node. A change copies as many pointers for each level; a million rules have three or four levels.
+const FAN_OUT: usize = 128;
 
 /// Many rules may have the same prefix.
 #[derive(Clone, Debug)]
@@ -31,20 +28,27 @@ pub(crate) struct Tree<K>(Node<K>);
 #[derive(Debug)]
 enum Node<K> {
     Leaf(Leaf<K>),
-    Branch(Arc<Branch<K>>),
+    Inner(Arc<Inner<K>>),
 }
 
 #[derive(Clone, Debug)]
-struct Branch<K> {
-    /// What all entries below have in common: their first `depth` bits, a multiple of eight.
-    region: K,
-    depth: u8,
+struct Inner<K> {
+    /// The least key that may be in each child but the first.
+    starts: Vec<K>,
+    children: Vec<Node<K>>,
+    /// After children went, some of these lie in one child only.
+    spanning: Leaf<K>,
     /// Entries at and below.
     count: usize,
-    blocks: Blocks,
-    /// One for each block.
-    children: Vec<Node<K>>,
-    short: Leaf<K>,
+}
+
+/// What a node that grew too large gives to the one above.
+struct Split<K> {
+    right: Node<K>,
+    /// Where `right` begins.
+    start: K,
+    /// Entries on both sides of `start`.
+    spanning: Vec<Entry<K>>,
 }
 
 impl<K: Bits> Tree<K> {
@@ -63,17 +67,20 @@ impl<K: Bits> Tree<K> {
         loop {
             match node {
                 Node::Leaf(leaf) => return leaf.visit(key, found),
-                Node::Branch(branch) => {
-                    branch.short.visit(key, &mut found);
-                    let Some(child) = branch.children.get(branch.blocks.of(key.octet_at(branch.depth))) else { return };
-                    node = child;
+                Node::Inner(inner) => {
+                    inner.spanning.visit(key, &mut found);
+                    node = &inner.children[inner.child_of(key)];
                 }
             }
         }
     }
 
     pub(crate) fn put(&mut self, entry: Entry<K>) {
-        self.0.put(entry, 0);
+        if let Some(split) = self.0.put(entry) {
+            let left = std::mem::replace(&mut self.0, Node::Leaf(Leaf::empty()));
+            let root = Inner::new(vec![split.start], vec![left, split.right], split.spanning);
+            self.0 = Node::Inner(Arc::new(root));
+        }
     }
 
     /// Takes an entry out, if it is there.
@@ -86,7 +93,7 @@ impl<K> Clone for Node<K> {
     fn clone(&self) -> Node<K> {
         match self {
             Node::Leaf(leaf) => Node::Leaf(leaf.clone()),
-            Node::Branch(branch) => Node::Branch(Arc::clone(branch)),
+            Node::Inner(inner) => Node::Inner(Arc::clone(inner)),
         }
     }
 }
@@ -95,256 +102,132 @@ impl<K: Bits> Node<K> {
     fn len(&self) -> usize {
         match self {
             Node::Leaf(leaf) => leaf.len(),
-            Node::Branch(branch) => branch.count,
+            Node::Inner(inner) => inner.count,
         }
     }
 
-    /// `shared` bits are the same in all entries that may come here.
-    fn put(&mut self, entry: Entry<K>, shared: u8) {
+    fn put(&mut self, entry: Entry<K>) -> Option<Split<K>> {
         match self {
             Node::Leaf(leaf) => {
                 leaf.put(entry);
-                if leaf.len() > K::LEAF_MAX {
-                    let entries = leaf.entries().collect();
-                    *self = Node::of(entries, shared);
-                }
+                if leaf.len() > K::LEAF_MAX { split(leaf) } else { None }
             }
-            Node::Branch(branch) => {
-                if let Some(depth) = branch.parting(&entry) {
-                    let below = Arc::clone(branch);
-                    *branch = Arc::new(Branch::above(below, depth));
-                }
-                Arc::make_mut(branch).put(entry);
-            }
+            Node::Inner(inner) => Arc::make_mut(inner).put(entry),
         }
     }
 
     fn remove(&mut self, key: K, length: u8, id: RuleId) -> Option<Marks> {
-        let branch = match self {
+        let inner = match self {
             Node::Leaf(leaf) => return leaf.remove(key, length, id),
-            Node::Branch(branch) => branch,
+            Node::Inner(inner) => inner,
         };
-        let marks = Arc::make_mut(branch).remove(key, length, id)?;
-        // Half a leaf, so that a rule that comes and goes does not build a branch each time.
-        if branch.count <= K::LEAF_MAX / 2 {
-            let mut entries = Vec::with_capacity(branch.count);
-            branch.collect(&mut entries);
+        let marks = Arc::make_mut(inner).remove(key, length, id)?;
+        // Half a leaf, so that a rule that comes and goes does not build a node each time.
+        if inner.count <= K::LEAF_MAX / 2 {
+            let mut entries = Vec::with_capacity(inner.count);
+            inner.collect(&mut entries);
             *self = Node::Leaf(Leaf::of(entries));
         }
         Some(marks)
     }
-
-    /// A node of these entries, which have the first `shared` bits in common, a multiple of eight.
-    fn of(entries: Vec<Entry<K>>, shared: u8) -> Node<K> {
-        let longest = entries.iter().max_by_key(|entry| entry.length);
-        match longest.filter(|longest| entries.len() > K::LEAF_MAX && longest.length > shared) {
-            // Whatever is left is many rules for one prefix.
-            None => Node::Leaf(Leaf::of(entries)),
-            Some(longest) => Node::Branch(Arc::new(Branch::of(*longest, entries))),
-        }
-    }
 }
 
-impl<K: Bits> Branch<K> {
-    fn new(region: K, depth: u8) -> Branch<K> {
-        let children = vec![Node::Leaf(Leaf::empty())];
-        Branch { region: region.cut(depth), depth, count: 0, blocks: Blocks::ONE, children, short: Leaf::empty() }
+impl<K: Bits> Inner<K> {
+    fn new(starts: Vec<K>, children: Vec<Node<K>>, spanning: Vec<Entry<K>>) -> Inner<K> {
+        let count = spanning.len() + children.iter().map(Node::len).sum::<usize>();
+        Inner { starts, children, spanning: Leaf::of(spanning), count }
     }
 
-    /// Of many entries, the longest of which is known.
-    fn of(longest: Entry<K>, entries: Vec<Entry<K>>) -> Branch<K> {
-        let parting = entries
-            .iter()
-            .filter(|entry| !entry.covers(longest.key))
-            .map(|entry| entry.key.common(longest.key))
-            .min()
-            .unwrap_or(K::WIDTH);
-        // Less than the longest, so that this one at least goes down to a block.
-        let depth = multiple_of_stride(parting.min(longest.length - 1));
-        let mut branch = Branch::new(longest.key, depth);
-        branch.count = entries.len();
-        let (long, short) = entries.into_iter().partition(|entry| entry.length >= depth);
-        branch.short = Leaf::of(short);
-        branch.fill(0, long);
-        branch
+    /// Which child has the entries around `key`. There is one start less than there are children.
+    fn child_of(&self, key: K) -> usize {
+        self.starts.partition_point(|start| *start <= key)
     }
 
-    /// A branch at `depth` whose only content is `below`.
-    fn above(below: Arc<Branch<K>>, depth: u8) -> Branch<K> {
-        let mut branch = Branch::new(below.region, depth);
-        let mut below = Arc::unwrap_or_clone(below);
-        let (stays, moves): (Vec<_>, Vec<_>) = below.short.entries().partition(|entry| entry.length >= depth + STRIDE);
-        branch.count = below.count;
-        below.count -= moves.len();
-        below.short = Leaf::of(stays);
-        branch.short = Leaf::of(moves);
-        let slot = below.region.octet_at(depth);
-        while branch.blocks.size(slot) > 1 {
-            branch.halve(slot);
-        }
-        branch.children[branch.blocks.of(slot)] = Node::Branch(Arc::new(below));
-        branch
-    }
-
-    /// The depth of the branch that must stand above this one to hold `entry` too, if one must.
-    fn parting(&self, entry: &Entry<K>) -> Option<u8> {
-        let common = entry.key.common(self.region);
-        (common < self.depth.min(entry.length)).then(|| multiple_of_stride(common))
-    }
-
-    fn put(&mut self, entry: Entry<K>) {
+    fn put(&mut self, entry: Entry<K>) -> Option<Split<K>> {
         self.count += 1;
-        let slot = entry.key.octet_at(self.depth);
-        if entry.length < self.shared(slot) {
-            return self.short.put(entry);
+        let at = self.child_of(entry.key);
+        if self.child_of(entry.last()) != at {
+            self.spanning.put(entry);
+            return None;
         }
-        let shared = self.depth + STRIDE;
-        let size = self.blocks.size(slot);
-        let child = &mut self.children[self.blocks.of(slot)];
-        match child {
-            Node::Leaf(leaf) if size > 1 => {
-                leaf.put(entry);
-                if leaf.len() > K::LEAF_MAX {
-                    let entries = leaf.entries().collect();
-                    self.fill(slot, entries);
-                }
-            }
-            _ => child.put(entry, shared),
-        }
+        let split = self.children[at].put(entry)?;
+        self.starts.insert(at, split.start);
+        self.children.insert(at + 1, split.right);
+        split.spanning.into_iter().for_each(|entry| self.spanning.put(entry));
+        (self.children.len() > FAN_OUT).then(|| self.split())
     }
 
-    /// Makes the block around `slot` hold these entries, in halves where they are too many.
-    fn fill(&mut self, slot: u8, entries: Vec<Entry<K>>) {
-        let size = self.blocks.size(slot);
-        if size == 1 || entries.len() <= K::LEAF_MAX {
-            let node = if size == 1 { Node::of(entries, self.depth + STRIDE) } else { Node::Leaf(Leaf::of(entries)) };
-            let at = self.blocks.of(slot);
-            self.children[at] = node;
-            return;
-        }
-        // Before the block is halved: `slot` may lie in either half.
-        let first = self.blocks.start(slot);
-        self.halve(slot);
-        let second = first + (size / 2) as u8;
-        let shared = self.shared(slot);
-        let (long, short): (Vec<_>, Vec<_>) = entries.into_iter().partition(|entry| entry.length >= shared);
-        if !short.is_empty() {
-            self.short = Leaf::of(self.short.entries().chain(short).collect());
-        }
-        let (upper, lower) = long.into_iter().partition(|entry| entry.key.octet_at(self.depth) >= second);
-        self.fill(first, lower);
-        self.fill(second, upper);
+    /// Keeps the first half of the children.
+    fn split(&mut self) -> Split<K> {
+        let middle = self.children.len() / 2;
+        let children = self.children.split_off(middle);
+        let starts = self.starts.split_off(middle);
+        let start = self.starts[middle - 1];
+        self.starts.truncate(middle - 1);
+        let Sides { left, spanning, right } = Sides::of(self.spanning.entries(), start);
+        *self = Inner::new(std::mem::take(&mut self.starts), std::mem::take(&mut self.children), left);
+        Split { right: Node::Inner(Arc::new(Inner::new(starts, children, right))), start, spanning }
     }
 
     fn remove(&mut self, key: K, length: u8, id: RuleId) -> Option<Marks> {
-        let slot = key.octet_at(self.depth);
-        let marks = if length < self.shared(slot) {
-            self.short.remove(key, length, id)
-        } else {
-            let at = self.blocks.of(slot);
-            self.children[at].remove(key, length, id)
-        }?;
+        let at = self.child_of(key);
+        let marks = self.spanning.remove(key, length, id).or_else(|| self.children[at].remove(key, length, id))?;
         self.count -= 1;
+        if self.children[at].len() == 0 && self.children.len() > 1 {
+            self.children.remove(at);
+            // The child in front grows to where this one ended; the second becomes the first.
+            self.starts.remove(at.saturating_sub(1));
+        }
         Some(marks)
     }
 
     fn collect(&self, entries: &mut Vec<Entry<K>>) {
-        entries.extend(self.short.entries());
+        entries.extend(self.spanning.entries());
         for child in &self.children {
             match child {
                 Node::Leaf(leaf) => entries.extend(leaf.entries()),
-                Node::Branch(branch) => branch.collect(entries),
+                Node::Inner(inner) => inner.collect(entries),
             }
         }
     }
-
-    /// Bits that all addresses of the block around `slot` share.
-    fn shared(&self, slot: u8) -> u8 {
-        self.depth + STRIDE - self.blocks.size(slot).ilog2() as u8
-    }
-
-    /// Splits the block around `slot`; its first half keeps the content.
-    fn halve(&mut self, slot: u8) {
-        let at = self.blocks.of(slot);
-        self.blocks.halve(slot);
-        self.children.insert(at + 1, Node::Leaf(Leaf::empty()));
-    }
 }
 
-fn multiple_of_stride(bits: u8) -> u8 {
-    bits / STRIDE * STRIDE
+/// Keeps the first half of a leaf, if there is a place to cut: many rules for prefixes that begin alike have none.
+fn split<K: Bits>(leaf: &mut Leaf<K>) -> Option<Split<K>> {
+    let entries: Vec<Entry<K>> = leaf.entries().collect();
+    let start = entries[cut(&entries)?].key;
+    let Sides { left, spanning, right } = Sides::of(entries.into_iter(), start);
+    *leaf = Leaf::of(left);
+    Some(Split { right: Node::Leaf(Leaf::of(right)), start, spanning })
 }
 
-/// How the slots of a branch are divided: a bit for each slot at which a block begins.
-#[derive(Clone, Copy, Debug)]
-struct Blocks([u64; SLOTS / 64]);
-
-impl Blocks {
-    /// One block of all slots.
-    const ONE: Blocks = Blocks([1, 0, 0, 0]);
-
-    /// The number of the block that holds `slot`.
-    fn of(self, slot: u8) -> usize {
-        let (word, bit) = (usize::from(slot / 64), slot % 64);
-        let before: u32 = self.0[..word].iter().map(|word| word.count_ones()).sum();
-        let within = self.0[word] & (u64::MAX >> (63 - bit));
-        // At least one: slot 0 begins a block.
-        (before + within.count_ones()) as usize - 1
-    }
-
-    /// The first slot of the block that holds `slot`.
-    fn start(self, slot: u8) -> u8 {
-        let (word, bit) = (usize::from(slot / 64), slot % 64);
-        let within = self.0[word] & (u64::MAX >> (63 - bit));
-        let mut before = (0..word).rev().map(|word| (word, self.0[word]));
-        let begin = std::iter::once((word, within)).chain(&mut before).find(|(_, starts)| *starts != 0);
-        begin.map_or(0, |(word, starts)| (word as u32 * 64 + starts.ilog2()) as u8)
-    }
-
-    /// Slots of the block that holds `slot`: a power of two.
-    fn size(self, slot: u8) -> usize {
-        let (word, bit) = (usize::from(slot / 64), slot % 64);
-        let within = self.0[word] & (u64::MAX << bit << 1);
-        let after = (word + 1..self.0.len()).map(|word| (word, self.0[word]));
-        let next = std::iter::once((word, within)).chain(after).find(|(_, starts)| *starts != 0);
-        let end = next.map_or(SLOTS, |(word, starts)| word * 64 + starts.trailing_zeros() as usize);
-        end - usize::from(self.start(slot))
-    }
-
-    /// Splits the block that holds `slot`, of more than one.
-    fn halve(&mut self, slot: u8) {
-        let middle = usize::from(self.start(slot)) + self.size(slot) / 2;
-        self.0[middle / 64] |= 1 << (middle % 64);
-    }
+/// Before which of these entries a cut is best: somewhere in the middle half where few prefixes span it, else anywhere.
+fn cut<K: Bits>(entries: &[Entry<K>]) -> Option<usize> {
+    let (middle, quarter) = (entries.len() / 2, entries.len() / 4);
+    let spanning = |at: usize| entries[..at].iter().filter(|entry| entry.last() >= entries[at].key).count();
+    (1..entries.len())
+        .filter(|at| entries[at - 1].key < entries[*at].key)
+        .min_by_key(|at| (at.abs_diff(middle) > quarter, spanning(*at), at.abs_diff(middle)))
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// Entries by where they lie in respect to a cut.
+struct Sides<K> {
+    left: Vec<Entry<K>>,
+    spanning: Vec<Entry<K>>,
+    right: Vec<Entry<K>>,
+}
 
-    #[test]
-    fn blocks_are_halves_of_halves() {
-        let mut blocks = Blocks::ONE;
-        for (halved, expect) in [
-            (200, "0+128 128+128"),
-            (200, "0+128 128+64 192+64"),
-            (0, "0+64 64+64 128+64 192+64"),
-            (63, "0+32 32+32 64+64 128+64 192+64"),
-            (63, "0+32 32+16 48+16 64+64 128+64 192+64"),
-            (63, "0+32 32+16 48+8 56+8 64+64 128+64 192+64"),
-            (63, "0+32 32+16 48+8 56+4 60+4 64+64 128+64 192+64"),
-            (63, "0+32 32+16 48+8 56+4 60+2 62+2 64+64 128+64 192+64"),
-            (63, "0+32 32+16 48+8 56+4 60+2 62+1 63+1 64+64 128+64 192+64"),
-        ] {
-            blocks.halve(halved);
-            let mut found = Vec::new();
-            for slot in 0..=u8::MAX {
-                if blocks.start(slot) == slot {
-                    found.push(format!("{slot}+{}", blocks.size(slot)));
-                }
-                assert_eq!(blocks.of(slot), found.len() - 1);
-            }
-            assert_eq!(found.join(" "), expect);
+impl<K: Bits> Sides<K> {
+    fn of(entries: impl Iterator<Item = Entry<K>>, start: K) -> Sides<K> {
+        let mut sides = Sides { left: Vec::new(), spanning: Vec::new(), right: Vec::new() };
+        for entry in entries {
+            let side = match (entry.key >= start, entry.last() >= start) {
+                (true, _) => &mut sides.right,
+                (false, true) => &mut sides.spanning,
+                (false, false) => &mut sides.left,
+            };
+            side.push(entry);
         }
+        sides
     }
 }
