@@ -6,6 +6,7 @@
 //! | `echo` | the least that a UDP server does: `--listen ADDR` |
 //! | `serve` | the DNS plane alone, with a zone of names: `--listen ADDR --names N [--zone Z]` |
 //! | `lookup` | ns a query and µs a change, in this process, by number of names: `[--names N]` |
+//! | `lookup-firewall` | ns a decision, µs a change and bytes a rule of the firewall, in this process: `[--rules N] [--layout L]` |
 //!
 //! All agree on the names: `n0`, `n1` … below the zone, each with one address.
 
