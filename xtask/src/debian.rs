@@ -37,6 +37,9 @@ pub(crate) const TESTS: &[Program] = &[
     // Debian's python3 has no `venv` without it; this file is how we see that it is there.
     program("python3-venv", "python3-venv"),
     program("git", "git"),
+    // Tests of the kernel's part make network namespaces, and look into them.
+    program("ip", "iproute2"),
+    program("nft", "nftables"),
 ];
 
 /// What `test-stock` calls: a network namespace with nothing but loopback.

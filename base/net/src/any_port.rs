@@ -3,9 +3,13 @@
 
 use std::io;
 use std::mem;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd};
 use std::ptr;
+
+use socket2::{Domain, SockRef, Socket, Type};
+
+use crate::{BindError, Protocol};
 
 /// Room for one control message with a `sockaddr_in6` in it: a header of 16 bytes, and 28.
 const CONTROL_BYTES: usize = 48;
@@ -29,6 +33,54 @@ pub struct AnyPortDatagram {
     pub client: SocketAddr,
     /// The address and port that the client chose.
     pub dialled: SocketAddr,
+}
+
+/// Connections that the kernel completes and holds until we accept them. The kernel cuts it to its own limit.
+const BACKLOG: i32 = 1_024;
+
+/// As many TCP listeners on one address, to which a rule of the packet filter may hand connections for other addresses
+/// (`IP_TRANSPARENT`; needs CAP_NET_ADMIN). With port 0 all get the same free one.
+pub fn tcp_transparent(address: SocketAddr, count: usize) -> Result<Vec<TcpListener>, BindError> {
+    let listen = |socket: Socket| socket.listen(BACKLOG).map(|()| TcpListener::from(socket));
+    transparent(address, count, Type::STREAM, listen).map_err(|source| BindError {
+        protocol: Protocol::Tcp,
+        address,
+        source,
+    })
+}
+
+/// As [`tcp_transparent`], for datagrams.
+pub fn udp_transparent(address: SocketAddr, count: usize) -> Result<Vec<UdpSocket>, BindError> {
+    transparent(address, count, Type::DGRAM, |socket| Ok(UdpSocket::from(socket))).map_err(|source| BindError {
+        protocol: Protocol::Udp,
+        address,
+        source,
+    })
+}
+
+fn transparent<S: AsFd>(
+    mut address: SocketAddr,
+    count: usize,
+    kind: Type,
+    finish: impl Fn(Socket) -> io::Result<S>,
+) -> io::Result<Vec<S>> {
+    let mut sockets = Vec::with_capacity(count);
+    for _ in 0..count {
+        let socket = Socket::new(Domain::for_address(address), kind, None)?;
+        match address {
+            SocketAddr::V4(_) => socket.set_ip_transparent_v4(true)?,
+            SocketAddr::V6(_) => {
+                socket.set_only_v6(true)?;
+                socket.set_ip_transparent_v6(true)?;
+            }
+        }
+        socket.set_reuse_port(true)?;
+        socket.bind(&address.into())?;
+        let socket = finish(socket)?;
+        address = SockRef::from(&socket).local_addr()?.as_socket().unwrap_or(address);
+        sockets.push(socket);
+    }
+    Ok(sockets)
 }
 
 /// Makes the socket tell where datagrams were sent to; non-blocking from now on.

@@ -10,7 +10,7 @@ mod listen;
 mod splice;
 mod udp;
 
-pub use any_port::{AnyPortDatagram, prepare_any_port, receive_any_port};
+pub use any_port::{AnyPortDatagram, prepare_any_port, receive_any_port, tcp_transparent, udp_transparent};
 pub use freebind::{prepare_listener, tcp_pooled, udp_between, udp_pooled};
 pub use gather::send_behind;
 pub use listen::{BindError, Protocol, Sharing, tcp, tcp_shared, udp, udp_shared};

@@ -9,8 +9,9 @@
 //! ```
 //!
 //! [`Steering`] gives connections and datagrams for claimed addresses and ports to a few sockets that are bound
-//! elsewhere, so that one listening socket has all ports of all prefixes (`sk_lookup`, Linux 5.9). [`AnyIp`] makes the
-//! addresses of a prefix this machine's own.
+//! elsewhere, so that one listening socket has all ports of all prefixes (`sk_lookup`, Linux 5.9). [`Tproxy`] does the
+//! same by a rule of the packet filter, where programs are forbidden. [`AnyIp`] makes the addresses of a prefix this
+//! machine's own.
 //!
 //! Not here: what is done with a connection (planes/l4), and which addresses and ports there are (engines/routes). No
 //! log, no runtime, no thread.
@@ -21,6 +22,7 @@ mod pin;
 mod steering;
 mod support;
 mod table;
+mod tproxy;
 
 pub use any_ip::{AnyIp, AnyIpError};
 pub use kernel::{Counts, KernelError, WORKERS_MAX};
@@ -28,3 +30,4 @@ pub use pin::{BPFFS, Detached, PinFailure, pin_name};
 pub use steering::{AttachError, Pinning, Setup, Steering, UpdateError, Workers};
 pub use support::{Capability, Missing, Support, support};
 pub use table::{ADDRESSES_MAX, Claim, PORTS_MAX, TableError};
+pub use tproxy::{Tproxy, TproxyError};

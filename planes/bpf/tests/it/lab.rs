@@ -8,7 +8,7 @@ use std::time::Duration;
 use std::{io, ptr, thread};
 
 use bartizan_names::{Prefix, Protocol};
-use bartizan_net::{prepare_any_port, receive_any_port, udp_between};
+use bartizan_net::{prepare_any_port, receive_any_port, tcp_transparent, udp_between, udp_transparent};
 use bartizan_plane_bpf::{AttachError, Claim, Setup, Steering, Workers};
 
 /// Nothing here takes long; beyond this it is broken.
@@ -71,7 +71,7 @@ pub(crate) fn listening(protocol: Protocol) -> Vec<String> {
     listed.lines().map(str::to_owned).collect()
 }
 
-fn run(program: &str, arguments: &str) -> String {
+pub(crate) fn run(program: &str, arguments: &str) -> String {
     let output = Command::new(program).args(arguments.split(' ')).output();
     let output = output.unwrap_or_else(|error| panic!("{program}: {error}: install iproute2"));
     assert!(output.status.success(), "{program} {arguments}: {}", String::from_utf8_lossy(&output.stderr));
@@ -103,15 +103,21 @@ pub(crate) struct Servers {
 }
 
 impl Servers {
-    pub(crate) fn tcp(mut self, name: &'static str, address: &str) -> Servers {
-        let listener = TcpListener::bind(address).unwrap();
+    pub(crate) fn tcp(self, name: &'static str, address: &str) -> Servers {
+        self.with_tcp(name, TcpListener::bind(address).unwrap())
+    }
+
+    fn with_tcp(mut self, name: &'static str, listener: TcpListener) -> Servers {
         answer_tcp(name, listener.try_clone().unwrap());
         self.tcp.push(listener);
         self
     }
 
-    pub(crate) fn udp(mut self, name: &'static str, address: &str) -> Servers {
-        let socket = UdpSocket::bind(address).unwrap();
+    pub(crate) fn udp(self, name: &'static str, address: &str) -> Servers {
+        self.with_udp(name, UdpSocket::bind(address).unwrap())
+    }
+
+    fn with_udp(mut self, name: &'static str, socket: UdpSocket) -> Servers {
         prepare_any_port(&socket).unwrap();
         socket.set_nonblocking(false).unwrap();
         answer_udp(name, socket.try_clone().unwrap());
@@ -133,6 +139,17 @@ pub(crate) fn workers() -> Servers {
         .tcp("worker", "[::1]:0")
         .udp("worker", "127.0.0.1:0")
         .udp("worker", "[::1]:0")
+}
+
+/// Two transparent sockets of each protocol and family, which share an address.
+pub(crate) fn transparent_workers() -> Servers {
+    let mut servers = Servers::default();
+    for loopback in ["127.0.0.1:0", "[::1]:0"] {
+        let at = loopback.parse().unwrap();
+        servers = tcp_transparent(at, 2).unwrap().into_iter().fold(servers, |all, one| all.with_tcp("worker", one));
+        servers = udp_transparent(at, 2).unwrap().into_iter().fold(servers, |all, one| all.with_udp("worker", one));
+    }
+    servers
 }
 
 pub(crate) fn answer_tcp(name: &'static str, listener: TcpListener) {
