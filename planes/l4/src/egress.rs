@@ -11,12 +11,13 @@ use std::sync::Arc;
 
 use bartizan_exchange::{Datagrams, DialError, Dialer, Dialled, Flow, OriginAddress};
 use bartizan_names::{Protocol, TunnelId};
-use bartizan_routes::{App, AppOrigin, DirectOrigin, OriginHost, OriginPort, Pools, ProxyProtocol};
+use bartizan_routes::{App, AppOrigin, DirectOrigin, OriginHost, Pools, ProxyProtocol};
 use bartizan_tls::ClientConfig;
 use bartizan_wire::proxy::{self, HeaderBytes, Hop};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UdpSocket};
 
+use crate::NameServers;
 use crate::counters::OriginFailure;
 use crate::limits::ORIGIN_TIME;
 use crate::relay::Origin;
@@ -37,8 +38,8 @@ pub(crate) struct Egress {
 }
 
 impl Egress {
-    pub(crate) fn new(dialer: Arc<dyn Dialer>, tls: OriginTls) -> Egress {
-        Egress { dialer, tls, names: Names::default(), dead: Dead::default() }
+    pub(crate) fn new(dialer: Arc<dyn Dialer>, tls: OriginTls, servers: NameServers) -> Egress {
+        Egress { dialer, tls, names: Names::new(servers), dead: Dead::default() }
     }
 
     /// A connection to the session's origin, ready for the client's first byte.
@@ -65,21 +66,15 @@ impl Egress {
     }
 
     async fn open_flow(&self, session: &Session, pools: &Pools) -> Result<Opened, OriginFailure> {
-        let app = &session.app;
-        let port = |port| app.port_at_origin(port, session.local.port());
-        let addresses = match &app.origin {
-            AppOrigin::Direct(origins) => addresses_of(origins, port),
-            AppOrigin::Dns { name, kind, port: at, ttl_min } => {
-                let found = self.names.addresses(name, *kind, *ttl_min).await?;
-                dial::order(found.iter().map(|address| SocketAddr::new(*address, port(*at))).collect())
-            }
-            AppOrigin::Tunnel { tunnel, address, port: at } => {
-                let flow = flow(session, *tunnel, address.as_ref(), port(*at));
+        let groups = match self.find(session).await? {
+            Way::Tunnel(flow) => {
                 return self.dialer.datagrams(flow).await.map(Opened::Tunnel).map_err(refusal_of);
             }
+            Way::Dial(groups) => without_loops(groups, pools)?,
         };
         let mut failure = OriginFailure::Unreachable;
-        for address in self.dead.last(without_loops(addresses, pools)?) {
+        // Nothing tells an origin that is there from one that is not, so there is no race.
+        for address in self.dead.addresses_last(groups.concat()) {
             match datagram::connect(address).await {
                 Ok(socket) => return Ok(Opened::Socket(socket, address)),
                 Err(error) => failure = failure_of(&error),
@@ -94,56 +89,68 @@ impl Egress {
     }
 
     async fn dial(&self, session: &Session, pools: &Pools) -> Result<Link, OriginFailure> {
-        let app = &session.app;
-        let port = |port| app.port_at_origin(port, session.local.port());
-        match &app.origin {
-            AppOrigin::Direct(origins) => {
-                let addresses = addresses_of(origins, port);
-                Ok(Link::Socket(self.first_of(addresses, pools).await?))
-            }
-            AppOrigin::Dns { name, kind, port: at, ttl_min } => {
-                let found = self.names.addresses(name, *kind, *ttl_min).await?;
-                let addresses = found.iter().map(|address| SocketAddr::new(*address, port(*at))).collect();
-                Ok(Link::Socket(dial::race(dial::order(without_loops(addresses, pools)?)).await?))
-            }
-            AppOrigin::Tunnel { tunnel, address, port: at } => {
-                let flow = flow(session, *tunnel, address.as_ref(), port(*at));
-                match self.dialer.connect(flow).await.map_err(refusal_of)? {
-                    Dialled::Socket(stream) => Ok(Link::Socket(stream)),
-                    Dialled::Stream(stream) => Ok(Link::Stream(stream)),
-                }
-            }
+        match self.find(session).await? {
+            Way::Tunnel(flow) => match self.dialer.connect(flow).await.map_err(refusal_of)? {
+                Dialled::Socket(stream) => Ok(Link::Socket(stream)),
+                Dialled::Stream(stream) => Ok(Link::Stream(stream)),
+            },
+            Way::Dial(groups) => self.first_of(without_loops(groups, pools)?).await.map(Link::Socket),
         }
     }
 
-    /// The first origin that can be reached, in their order. Those that could not be reached a moment ago are tried
-    /// last.
-    async fn first_of(&self, addresses: Vec<SocketAddr>, pools: &Pools) -> Result<TcpStream, OriginFailure> {
-        let addresses = self.dead.last(without_loops(addresses, pools)?);
+    /// Where the session's origin is.
+    async fn find(&self, session: &Session) -> Result<Way, OriginFailure> {
+        let app = &session.app;
+        let port = |port| app.port_at_origin(port, session.local.port());
+        Ok(match &app.origin {
+            AppOrigin::Direct(origins) => {
+                let alone = |origin: &DirectOrigin| vec![SocketAddr::new(origin.address, port(origin.port))];
+                Way::Dial(origins.iter().map(alone).collect())
+            }
+            AppOrigin::Dns { name, kind, port: at, ttl_min } => {
+                let found = self.names.find(name, *kind, *ttl_min).await?;
+                let groups = found.groups(port(*at), names::chance);
+                Way::Dial(groups.into_iter().map(dial::order).collect())
+            }
+            AppOrigin::Tunnel { tunnel, address, port: at } => {
+                Way::Tunnel(flow(session, *tunnel, address.as_ref(), port(*at)))
+            }
+        })
+    }
+
+    /// The first group in which somebody can be reached, in their order. Those in which nobody could be reached a
+    /// moment ago are tried last.
+    async fn first_of(&self, groups: Vec<Group>) -> Result<TcpStream, OriginFailure> {
+        let groups = self.dead.groups_last(groups);
         let mut failure = OriginFailure::Unreachable;
-        let mut left = addresses.len();
-        for address in addresses {
+        let mut left = groups.len();
+        for group in groups {
             left -= 1;
+            let racing = dial::race(self.dead.addresses_last(group.clone()), &self.dead);
             // The last has all the time that there is.
             let result = match left {
-                0 => dial::connect(address).await,
-                _ => tokio::time::timeout(ORIGIN_TIME, dial::connect(address))
-                    .await
-                    .unwrap_or(Err(OriginFailure::TimedOut)),
+                0 => racing.await,
+                _ => tokio::time::timeout(ORIGIN_TIME, racing).await.unwrap_or(Err(OriginFailure::TimedOut)),
             };
             match result {
-                Ok(stream) => {
-                    self.dead.revive(address);
-                    return Ok(stream);
-                }
+                Ok(stream) => return Ok(stream),
                 Err(reason) => {
-                    self.dead.bury(address);
+                    group.iter().for_each(|address| self.dead.bury(*address));
                     failure = reason;
                 }
             }
         }
         Err(failure)
     }
+}
+
+/// Addresses that are as good as each other, in the order to try them. Never empty.
+type Group = Vec<SocketAddr>;
+
+/// How a session gets to its origin.
+enum Way {
+    Dial(Vec<Group>),
+    Tunnel(Flow),
 }
 
 /// A flow to an origin.
@@ -200,15 +207,12 @@ fn header_of(app: &App, hop: &Hop) -> Option<HeaderBytes> {
     }
 }
 
-fn addresses_of(origins: &[DirectOrigin], port: impl Fn(OriginPort) -> u16) -> Vec<SocketAddr> {
-    origins.iter().map(|origin| SocketAddr::new(origin.address, port(origin.port))).collect()
-}
-
 /// Our own addresses are nobody's origin: a connection to them would come back to us, for ever.
-fn without_loops(addresses: Vec<SocketAddr>, pools: &Pools) -> Result<Vec<SocketAddr>, OriginFailure> {
-    let had_some = !addresses.is_empty();
-    let left: Vec<SocketAddr> = addresses.into_iter().filter(|address| !pools.contains(address.ip())).collect();
-    if left.is_empty() && had_some { Err(OriginFailure::Loop) } else { Ok(left) }
+fn without_loops(mut groups: Vec<Group>, pools: &Pools) -> Result<Vec<Group>, OriginFailure> {
+    let had_some = !groups.is_empty();
+    groups.iter_mut().for_each(|group| group.retain(|address| !pools.contains(address.ip())));
+    groups.retain(|group| !group.is_empty());
+    if groups.is_empty() && had_some { Err(OriginFailure::Loop) } else { Ok(groups) }
 }
 
 fn flow(session: &Session, tunnel: TunnelId, host: Option<&OriginHost>, port: u16) -> Flow {

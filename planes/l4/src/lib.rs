@@ -28,6 +28,8 @@ mod session;
 mod sweep;
 mod worker;
 
+use std::net::SocketAddr;
+
 use bartizan_firewall::Firewall;
 use bartizan_geo::Geo;
 use bartizan_names::Prefix;
@@ -37,7 +39,7 @@ use bartizan_tls::Certificates;
 pub use counters::{AppTotals, EdgeEvent, Limit, OriginFailure, Totals};
 pub use doors::{Listening, Reason, TierName, Unheard};
 pub use limits::{Ceiling, Ceilings, LISTENERS_MAX, Limits};
-pub use plane::{AnyPort, AnyPortSockets, Plane, StartError, Tier, start};
+pub use plane::{AnyPort, AnyPortSockets, Plane, StartError, Tier, start, start_asking};
 
 /// All that the plane is told. A new one is in force for the next connection, and looked up for those that are open.
 #[derive(Clone)]
@@ -53,4 +55,14 @@ pub struct Config {
     pub limits: Limits,
     /// Roots in PEM that origins under `strict` may be certified by, beside those of the system. Read once, at start.
     pub origin_roots: Option<String>,
+}
+
+/// Who is asked for the addresses of origins that have a name. The system's file of hosts comes first in any case.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum NameServers {
+    /// Those that the system asks; and for what they do not know, the system's own resolver.
+    #[default]
+    System,
+    /// These recursive resolvers, in their order; of more than three the first three.
+    These(Vec<SocketAddr>),
 }

@@ -121,8 +121,14 @@ pub(crate) const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 /// Addresses of one name that are tried.
 pub(crate) const ADDRESSES_MAX: usize = 16;
 
+/// Services of one name that are tried (SRV records), those of the lowest priorities. Each is two questions more.
+pub(crate) const SERVICES_MAX: usize = 8;
+
 /// Names whose addresses a worker remembers.
 pub(crate) const RESOLVED_MAX: usize = 1_024;
+
+/// The longest that an answer is kept, whatever it says of itself (RFC 8767 §4 has a week).
+pub(crate) const ANSWER_TIME_MAX: Duration = Duration::from_secs(24 * 3_600);
 
 /// A new connection waits so long for an answer that should replace one that ran out, and then takes the old one.
 pub(crate) const REFRESH_PATIENCE: Duration = Duration::from_millis(250);
@@ -130,7 +136,29 @@ pub(crate) const REFRESH_PATIENCE: Duration = Duration::from_millis(250);
 /// How soon a name is asked for again after there was no answer.
 pub(crate) const RESOLVE_AGAIN_AFTER: Duration = Duration::from_secs(5);
 
-/// Threads of a worker that resolve origins' names: the system's resolver blocks.
+/// All questions that one name needs.
+pub(crate) const RESOLVE_TIME: Duration = Duration::from_secs(10);
+
+/// One question to one name server: a resolver that has to ask the root needs a second on a bad day.
+pub(crate) const QUERY_TIME: Duration = Duration::from_secs(2);
+
+/// How often all name servers are asked: datagrams get lost.
+pub(crate) const QUERY_ROUNDS: usize = 2;
+
+/// Name servers that are asked, as in resolv.conf(5).
+pub(crate) const NAME_SERVERS_MAX: usize = 3;
+
+/// Aliases that are followed within one answer: as many as the resolvers in use do, about.
+pub(crate) const ALIASES_MAX: usize = 12;
+
+/// The addresses of one family, once they are here, wait so long for those of the other. More than the 50 ms of RFC
+/// 8305 §3, since the answer serves many connections.
+pub(crate) const OTHER_FAMILY_PATIENCE: Duration = Duration::from_millis(500);
+
+/// What is read of the system's file of hosts: some block a million names with it.
+pub(crate) const SYSTEM_FILE_BYTES_MAX: u64 = 32 << 20;
+
+/// Threads of a worker that read the system's files and ask its resolver, which block.
 pub(crate) const RESOLVER_THREADS: usize = 4;
 
 /// How often a worker looks for connections and flows that are idle, at least.

@@ -15,7 +15,6 @@ use bartizan_tls::{Acceptor, TlsError};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, LocalSet};
 
-use crate::Config;
 use crate::counters::{Counters, Totals};
 use crate::doors::{Delivery, Doors, Listening, Place, TierName};
 use crate::egress::{Egress, OriginTls};
@@ -23,6 +22,7 @@ use crate::ingress::{self, At};
 use crate::limits::RESOLVER_THREADS;
 use crate::sweep::sweep;
 use crate::worker::{Books, Worker};
+use crate::{Config, NameServers};
 
 /// How clients reach the plane.
 pub enum Tier {
@@ -67,6 +67,16 @@ pub struct Plane {
 
 /// Starts to serve. When this returns, every port of the configuration in force accepts, or is told as unheard.
 pub fn start(live: &Live<Config>, dialer: Arc<dyn Dialer>, tier: Tier) -> Result<Plane, StartError> {
+    start_asking(live, dialer, tier, NameServers::System)
+}
+
+/// The same, with name servers of its own.
+pub fn start_asking(
+    live: &Live<Config>,
+    dialer: Arc<dyn Dialer>,
+    tier: Tier,
+    name_servers: NameServers,
+) -> Result<Plane, StartError> {
     let origin_tls = OriginTls::load(live.snapshot().value.origin_roots.clone()).map_err(StartError::OriginRoots)?;
     let counters = Counters::default();
     let books = Books::new(Instant::now());
@@ -98,6 +108,7 @@ pub fn start(live: &Live<Config>, dialer: Arc<dyn Dialer>, tier: Tier) -> Result
             acceptor: acceptor.clone(),
             dialer: Arc::clone(&dialer),
             origin_tls: origin_tls.clone(),
+            name_servers: name_servers.clone(),
             end: plane.end.subscribe(),
         };
         plane.threads.push(seat.start()?);
@@ -162,6 +173,7 @@ struct Seat {
     acceptor: Acceptor,
     dialer: Arc<dyn Dialer>,
     origin_tls: OriginTls,
+    name_servers: NameServers,
     end: watch::Receiver<Option<Duration>>,
 }
 
@@ -192,7 +204,7 @@ impl Seat {
             self.counters,
             self.books,
             self.acceptor,
-            Egress::new(self.dialer, self.origin_tls),
+            Egress::new(self.dialer, self.origin_tls, self.name_servers),
         ));
         let sweeper = tokio::task::spawn_local(sweep(Rc::clone(&worker), self.live.changes()));
         let mut hearing = Hearing { worker: Rc::clone(&worker), open: HashMap::new(), any_port: Vec::new() };

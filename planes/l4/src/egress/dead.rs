@@ -13,14 +13,23 @@ pub(super) struct Dead(RefCell<HashMap<SocketAddr, Instant>>);
 
 impl Dead {
     /// The same addresses, those believed dead at the end.
-    pub(super) fn last(&self, addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
+    pub(super) fn addresses_last(&self, addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
+        self.last(addresses, std::slice::from_ref)
+    }
+
+    /// The same groups, those at the end in which all are believed dead.
+    pub(super) fn groups_last(&self, groups: Vec<Vec<SocketAddr>>) -> Vec<Vec<SocketAddr>> {
+        self.last(groups, Vec::as_slice)
+    }
+
+    fn last<T>(&self, all: Vec<T>, addresses: fn(&T) -> &[SocketAddr]) -> Vec<T> {
         let dead = self.0.borrow();
-        if addresses.len() < 2 || dead.is_empty() {
-            return addresses;
+        if all.len() < 2 || dead.is_empty() {
+            return all;
         }
         let now = Instant::now();
         let is_dead = |address: &SocketAddr| dead.get(address).is_some_and(|since| *since + DEAD_TIME > now);
-        let (last, mut first): (Vec<_>, Vec<_>) = addresses.into_iter().partition(is_dead);
+        let (last, mut first): (Vec<_>, Vec<_>) = all.into_iter().partition(|one| addresses(one).iter().all(is_dead));
         first.extend(last);
         first
     }
@@ -52,7 +61,7 @@ mod tests {
     fn the_dead_are_last() {
         let [one, two, three]: [SocketAddr; 3] = [1, 2, 3].map(|port| SocketAddr::from(([192, 0, 2, 1], port)));
         let dead = Dead::default();
-        let order = || dead.last(vec![one, two, three]);
+        let order = || dead.addresses_last(vec![one, two, three]);
         assert_eq!(order(), [one, two, three]);
         dead.bury(one);
         assert_eq!(order(), [two, three, one]);
@@ -61,6 +70,8 @@ mod tests {
         assert_eq!(order(), [one, two, three]);
         dead.revive(two);
         assert_eq!(order(), [two, one, three]);
+        let groups = vec![vec![one], vec![one, three], vec![two, three], vec![three]];
+        assert_eq!(dead.groups_last(groups), [vec![two, three], vec![one], vec![one, three], vec![three]]);
         for port in 0..2_000 {
             dead.bury(SocketAddr::from(([192, 0, 2, 2], port)));
         }

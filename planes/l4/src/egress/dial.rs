@@ -7,11 +7,16 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use tokio::net::TcpStream;
 
+use super::dead::Dead;
 use crate::counters::OriginFailure;
 use crate::limits::{ADDRESSES_MAX, ATTEMPT_DELAY};
 
-pub(super) async fn connect(address: SocketAddr) -> Result<TcpStream, OriginFailure> {
-    let stream = TcpStream::connect(address).await.map_err(|error| failure_of(&error))?;
+async fn connect(address: SocketAddr, dead: &Dead) -> Result<TcpStream, OriginFailure> {
+    let stream = TcpStream::connect(address).await.map_err(|error| {
+        dead.bury(address);
+        failure_of(&error)
+    })?;
+    dead.revive(address);
     // Bytes are handed on as they come; without it small ones wait for an acknowledgement.
     let _ = stream.set_nodelay(true);
     Ok(stream)
@@ -27,25 +32,25 @@ pub(super) fn order(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
 }
 
 /// The first connection that comes about. The next address is tried when one failed, or has had its head start (§5).
-pub(super) async fn race(addresses: Vec<SocketAddr>) -> Result<TcpStream, OriginFailure> {
+pub(super) async fn race(addresses: Vec<SocketAddr>, dead: &Dead) -> Result<TcpStream, OriginFailure> {
     let mut attempts = FuturesUnordered::new();
-    let mut waiting = addresses.into_iter();
+    let mut waiting = addresses.into_iter().map(|address| connect(address, dead));
     let mut failure = OriginFailure::Unresolved;
     loop {
         if attempts.is_empty() {
-            let Some(address) = waiting.next() else { return Err(failure) };
-            attempts.push(connect(address));
+            let Some(attempt) = waiting.next() else { return Err(failure) };
+            attempts.push(attempt);
         }
         tokio::select! {
             Some(attempt) = attempts.next() => match attempt {
                 Ok(stream) => return Ok(stream),
                 Err(reason) => {
                     failure = reason;
-                    attempts.extend(waiting.next().map(connect));
+                    attempts.extend(waiting.next());
                 }
             },
             () = tokio::time::sleep(ATTEMPT_DELAY), if waiting.len() > 0 => {
-                attempts.extend(waiting.next().map(connect));
+                attempts.extend(waiting.next());
             }
         }
     }

@@ -1,10 +1,19 @@
 //! The addresses of origins' names: asked again when they are old, and kept when nobody answers.
 //!
-//! The system's resolver is asked, which tells no times to live: the application's own least time is taken instead.
+//! ```text
+//! Names (memory) ── lookup ─┬─ system: the file of hosts, which name servers there are, what only the system knows
+//!                           └─ stub: one question to name servers (RFC 1035)
+//! ```
+//! Names are complete: no search list is tried by us. Not here: a validating or a full resolver; whoever wants one runs
+//! it beside the edge, as the system's own programs do.
+
+mod found;
+mod lookup;
+mod stub;
+mod system;
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -12,93 +21,108 @@ use bartizan_names::Name;
 use bartizan_routes::DnsKind;
 use tokio::sync::watch;
 
+use crate::NameServers;
 use crate::counters::OriginFailure;
-use crate::limits::{REFRESH_PATIENCE, RESOLVE_AGAIN_AFTER, RESOLVED_MAX};
+use crate::limits::{ANSWER_TIME_MAX, REFRESH_PATIENCE, RESOLVE_AGAIN_AFTER, RESOLVE_TIME, RESOLVED_MAX};
+pub(super) use found::Found;
+use lookup::Answer;
 
-/// One worker's memory of names.
-#[derive(Clone, Default)]
-pub(super) struct Names(Rc<RefCell<HashMap<Key, Known>>>);
+/// One worker's memory of names. Clones are the same.
+#[derive(Clone)]
+pub(super) struct Names(Rc<Inner>);
+
+struct Inner {
+    servers: NameServers,
+    known: RefCell<HashMap<Key, Known>>,
+}
 
 type Key = (Name, DnsKind);
-type Addresses = Rc<[IpAddr]>;
 
 struct Known {
-    /// The last good answer; empty before there was one.
-    addresses: Addresses,
+    /// The last good answer; none before there was one.
+    last: Option<Rc<Found>>,
     fresh_until: Instant,
     /// Somebody is asking; changes when the answer is here.
     asking: Option<watch::Receiver<()>>,
 }
 
 impl Names {
-    /// The addresses of a name: at once while they are fresh, else those of a new answer, else the last good ones.
-    pub(super) async fn addresses(
-        &self,
-        name: &Name,
-        kind: DnsKind,
-        ttl: Duration,
-    ) -> Result<Addresses, OriginFailure> {
+    pub(super) fn new(servers: NameServers) -> Names {
+        Names(Rc::new(Inner { servers, known: RefCell::default() }))
+    }
+
+    /// What is known of a name: at once while it is fresh, else a new answer, else the last good one.
+    pub(super) async fn find(&self, name: &Name, kind: DnsKind, ttl_min: Duration) -> Result<Rc<Found>, OriginFailure> {
         let key = (name.clone(), kind);
-        let (last, answered) = match self.look_up(&key) {
-            Some(fresh) => return some(fresh),
-            None => self.ask(key.clone(), ttl),
-        };
+        if let Some(fresh) = self.look_up(&key) {
+            return Ok(fresh);
+        }
+        let (last, answered) = self.ask(key.clone(), ttl_min).ok_or(OriginFailure::Unresolved)?;
         let answered = wait_for(answered);
-        if last.is_empty() {
+        if last.is_none() {
             answered.await;
         } else {
             // A new answer in time is welcome; a good one is there already.
             let _ = tokio::time::timeout(REFRESH_PATIENCE, answered).await;
         }
-        some(self.0.borrow().get(&key).map_or(last, |known| Rc::clone(&known.addresses)))
+        let now = self.0.known.borrow().get(&key).and_then(|known| known.last.clone());
+        now.or(last).ok_or(OriginFailure::Unresolved)
     }
 
-    fn look_up(&self, key: &Key) -> Option<Addresses> {
-        let known = self.0.borrow();
+    fn look_up(&self, key: &Key) -> Option<Rc<Found>> {
+        let known = self.0.known.borrow();
         let known = known.get(key)?;
-        (Instant::now() < known.fresh_until).then(|| Rc::clone(&known.addresses))
+        if Instant::now() < known.fresh_until { known.last.clone() } else { None }
     }
 
-    /// Asks, unless somebody does already.
-    fn ask(&self, key: Key, ttl: Duration) -> (Addresses, watch::Receiver<()>) {
-        let mut names = self.0.borrow_mut();
+    /// Asks, unless somebody does already, or did in vain a moment ago; not if too many names are being asked for.
+    fn ask(&self, key: Key, ttl_min: Duration) -> Option<(Option<Rc<Found>>, watch::Receiver<()>)> {
+        let mut names = self.0.known.borrow_mut();
         if names.len() >= RESOLVED_MAX && !names.contains_key(&key) {
             // Rare: more names than any edge has. They are asked for again.
             names.retain(|_, known| known.asking.is_some());
+            if names.len() >= RESOLVED_MAX {
+                return None;
+            }
         }
         let now = Instant::now();
-        let known = names.entry(key.clone()).or_insert_with(|| Known {
-            addresses: Rc::new([]),
-            fresh_until: now,
-            asking: None,
-        });
+        let known = names.entry(key.clone()).or_insert_with(|| Known { last: None, fresh_until: now, asking: None });
         if let Some(asking) = &known.asking {
-            return (Rc::clone(&known.addresses), asking.clone());
+            return Some((known.last.clone(), asking.clone()));
+        }
+        if now < known.fresh_until {
+            return None;
         }
         let (done, answered) = watch::channel(());
         known.asking = Some(answered.clone());
-        let last = Rc::clone(&known.addresses);
+        let last = known.last.clone();
         drop(names);
         let this = self.clone();
         // A task of its own: who asked may go away, and others wait for the answer too.
         tokio::task::spawn_local(async move {
-            let answer = resolve(&key.0, key.1).await;
-            this.learn(&key, answer, ttl);
+            let looking = lookup::resolve(&key.0, key.1, &this.0.servers);
+            let answer = tokio::time::timeout(RESOLVE_TIME, looking).await.ok().flatten();
+            if answer.is_none() {
+                tracing::debug!(name = %key.0, "origin not resolved");
+            }
+            this.learn(&key, answer, ttl_min);
             done.send_replace(());
         });
-        (last, answered)
+        Some((last, answered))
     }
 
-    fn learn(&self, key: &Key, answer: Vec<IpAddr>, ttl: Duration) {
-        let mut names = self.0.borrow_mut();
+    fn learn(&self, key: &Key, answer: Option<Answer>, ttl_min: Duration) {
+        let mut names = self.0.known.borrow_mut();
         let Some(known) = names.get_mut(key) else { return };
         known.asking = None;
-        if answer.is_empty() {
-            known.fresh_until = Instant::now() + RESOLVE_AGAIN_AFTER.min(ttl);
-            return;
-        }
-        known.addresses = answer.into();
-        known.fresh_until = Instant::now() + ttl;
+        let time = match answer {
+            None => RESOLVE_AGAIN_AFTER.min(ttl_min),
+            Some(Answer { found, ttl }) => {
+                known.last = Some(Rc::new(found));
+                ttl.unwrap_or_default().max(ttl_min).min(ANSWER_TIME_MAX)
+            }
+        };
+        known.fresh_until = Instant::now() + time;
     }
 }
 
@@ -107,23 +131,12 @@ async fn wait_for(mut answered: watch::Receiver<()>) {
     let _ = answered.changed().await;
 }
 
-fn some(addresses: Addresses) -> Result<Addresses, OriginFailure> {
-    if addresses.is_empty() { Err(OriginFailure::Unresolved) } else { Ok(addresses) }
+/// A number from 0 to `most`, each as likely as the others.
+pub(super) fn chance(most: u32) -> u32 {
+    // What a remainder distorts of 32 bits is nothing beside the sums of a few weights.
+    random() % most.saturating_add(1)
 }
 
-async fn resolve(name: &Name, kind: DnsKind) -> Vec<IpAddr> {
-    let wanted = |address: &IpAddr| match kind {
-        DnsKind::Any => true,
-        DnsKind::A => address.is_ipv4(),
-        DnsKind::Aaaa => address.is_ipv6(),
-        // The system's resolver knows no services: such an origin counts as unresolved.
-        DnsKind::Srv => false,
-    };
-    match tokio::net::lookup_host((name.to_string(), 0)).await {
-        Ok(found) => found.map(|found| found.ip()).filter(wanted).collect(),
-        Err(error) => {
-            tracing::debug!(%name, %error, "origin not resolved");
-            Vec::new()
-        }
-    }
+fn random() -> u32 {
+    getrandom::u32().expect("the system has randomness")
 }

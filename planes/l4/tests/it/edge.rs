@@ -12,7 +12,7 @@ use bartizan_firewall::{Firewall, Level, Mode, Rule, Target};
 use bartizan_geo::Geo;
 use bartizan_live::{Generation, Live};
 use bartizan_names::{AppId, Name, Protocol, RuleId, ZoneId};
-use bartizan_plane_l4::{AppTotals, Config, Limits, Plane, Tier, Totals, start};
+use bartizan_plane_l4::{AppTotals, Config, Limits, NameServers, Plane, Tier, Totals, start_asking};
 use bartizan_routes::{
     App, AppAddresses, AppOrigin, AppTls, Apps, DirectOrigin, Families, OriginPort, Pools, ProxyProtocol,
 };
@@ -100,12 +100,15 @@ pub(crate) struct Wish {
     pub(crate) rules: Vec<(Mode, Target)>,
     pub(crate) limits: Limits,
     pub(crate) trusted: Vec<&'static str>,
+    /// In force from the start to the end.
+    pub(crate) name_servers: NameServers,
 }
 
 impl Wish {
     pub(crate) fn new(apps: &[&App]) -> Wish {
         let apps = apps.iter().map(|app| (*app).clone()).collect();
-        Wish { apps, rules: Vec::new(), limits: Limits::default(), trusted: Vec::new() }
+        let name_servers = NameServers::System;
+        Wish { apps, rules: Vec::new(), limits: Limits::default(), trusted: Vec::new(), name_servers }
     }
 }
 
@@ -140,7 +143,8 @@ impl Edge {
         let certificates = Certificates::new([(NAMES.map(str::to_owned).to_vec(), ca.issue(&NAMES))]);
         let live = Live::new(config(wish, &ca, &certificates));
         let tunnels = Arc::new(tunnels);
-        let plane = start(&live, Arc::clone(&tunnels) as Arc<dyn Dialer>, tier).unwrap();
+        let dialer = Arc::clone(&tunnels) as Arc<dyn Dialer>;
+        let plane = start_asking(&live, dialer, tier, wish.name_servers.clone()).unwrap();
         Edge { plane: Some(plane), live, generation: Mutex::new(0), ca, certificates, tunnels }
     }
 

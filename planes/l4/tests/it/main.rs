@@ -2,6 +2,8 @@
 
 mod edge;
 mod listening;
+mod name_server;
+mod names;
 mod origin;
 mod refusals;
 mod tcp;

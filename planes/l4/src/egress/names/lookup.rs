@@ -1,0 +1,184 @@
+//! From a name to what it leads to: which questions are asked, and of whom.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::pin::pin;
+use std::time::Duration;
+
+use bartizan_names::{Name, RecordType};
+use bartizan_routes::DnsKind;
+use futures_util::future::{Either, join_all, select};
+
+use super::found::{Found, Service};
+use super::stub::{self, NoAnswer, Records};
+use super::system;
+use crate::NameServers;
+use crate::limits::{ADDRESSES_MAX, OTHER_FAMILY_PATIENCE, SERVICES_MAX};
+
+/// What was found, and for how long it may be kept; None where nobody says.
+pub(super) struct Answer {
+    pub(super) found: Found,
+    pub(super) ttl: Option<Duration>,
+}
+
+/// Addresses, perhaps none, and for how long.
+#[derive(Default)]
+struct Addresses {
+    ips: Vec<IpAddr>,
+    ttl: Option<Duration>,
+}
+
+/// None if nobody knows an address.
+pub(super) async fn resolve(name: &Name, kind: DnsKind, servers: &NameServers) -> Option<Answer> {
+    let asked = match servers {
+        NameServers::System => system::servers().await,
+        NameServers::These(servers) => servers.clone(),
+    };
+    let lookup = Lookup { asked, may_ask_system: matches!(servers, NameServers::System) };
+    match kind {
+        DnsKind::Srv => lookup.services(name).await,
+        DnsKind::Any | DnsKind::A | DnsKind::Aaaa => {
+            let Addresses { ips, ttl } = lookup.addresses(name, kind).await.ok()?;
+            (!ips.is_empty()).then_some(Answer { found: Found::Addresses(ips), ttl })
+        }
+    }
+}
+
+struct Lookup {
+    asked: Vec<SocketAddr>,
+    /// Whether the system's own resolver may be asked for what the servers do not know.
+    may_ask_system: bool,
+}
+
+impl Lookup {
+    async fn services(&self, name: &Name) -> Option<Answer> {
+        let Records { rdata, ttl } = stub::ask(&self.asked, name, RecordType::SRV).await.ok()?;
+        let mut records: Vec<SrvRecord> = rdata.iter().filter_map(|rdata| SrvRecord::parse(rdata)).collect();
+        records.sort_by_key(|record| record.priority);
+        records.truncate(SERVICES_MAX);
+        let targets = join_all(records.iter().map(|record| self.addresses(&record.target, DnsKind::Any))).await;
+        let mut shortest = ttl;
+        let mut services = Vec::new();
+        for (record, addresses) in records.into_iter().zip(targets) {
+            let Addresses { ips, ttl } = addresses.unwrap_or_default();
+            if !ips.is_empty() {
+                shortest = ttl.map_or(shortest, |ttl| shortest.min(ttl));
+                services.push(record.with(ips));
+            }
+        }
+        (!services.is_empty()).then_some(Answer { found: Found::Services(services), ttl: Some(shortest) })
+    }
+
+    /// The file of hosts comes first, then DNS, then whatever else the system knows.
+    async fn addresses(&self, name: &Name, kind: DnsKind) -> Result<Addresses, NoAnswer> {
+        let wanted = |address: &IpAddr| match kind {
+            DnsKind::A => address.is_ipv4(),
+            DnsKind::Aaaa => address.is_ipv6(),
+            DnsKind::Any | DnsKind::Srv => true,
+        };
+        let hosts: Vec<IpAddr> = system::hosts(name).await.into_iter().filter(wanted).take(ADDRESSES_MAX).collect();
+        if !hosts.is_empty() {
+            return Ok(Addresses { ips: hosts, ttl: None });
+        }
+        let found = match kind {
+            DnsKind::A => self.family(name, RecordType::A).await,
+            DnsKind::Aaaa => self.family(name, RecordType::AAAA).await,
+            DnsKind::Any | DnsKind::Srv => self.both_families(name).await,
+        }?;
+        if found.ips.is_empty() && self.may_ask_system {
+            let ips = system::addresses(name).await.into_iter().filter(wanted).take(ADDRESSES_MAX).collect();
+            return Ok(Addresses { ips, ttl: None });
+        }
+        Ok(found)
+    }
+
+    async fn family(&self, name: &Name, rtype: RecordType) -> Result<Addresses, NoAnswer> {
+        let Records { rdata, ttl } = stub::ask(&self.asked, name, rtype).await?;
+        let ips = rdata.iter().filter_map(|rdata| address_in(rdata)).take(ADDRESSES_MAX).collect();
+        Ok(Addresses { ips, ttl: Some(ttl) })
+    }
+
+    /// Both at once. Once one has addresses the other gets little time more: some name servers never answer for it
+    /// (RFC 8305 §3).
+    async fn both_families(&self, name: &Name) -> Result<Addresses, NoAnswer> {
+        let v6 = pin!(self.family(name, RecordType::AAAA));
+        let v4 = pin!(self.family(name, RecordType::A));
+        let (first, other) = match select(v6, v4).await {
+            Either::Left((first, other)) | Either::Right((first, other)) => (first, other),
+        };
+        let other = match &first {
+            Ok(Addresses { ips, .. }) if !ips.is_empty() => {
+                tokio::time::timeout(OTHER_FAMILY_PATIENCE, other).await.unwrap_or(Err(NoAnswer))
+            }
+            _ => other.await,
+        };
+        joined(first, other)
+    }
+}
+
+/// One family is enough; that there is nothing, both have to say.
+fn joined(one: Result<Addresses, NoAnswer>, other: Result<Addresses, NoAnswer>) -> Result<Addresses, NoAnswer> {
+    match (one, other) {
+        (Ok(one), Ok(other)) if one.ips.is_empty() => Ok(other),
+        (Ok(one), Ok(other)) if other.ips.is_empty() => Ok(one),
+        (Ok(mut one), Ok(other)) => {
+            one.ips.extend(other.ips);
+            Ok(Addresses { ips: one.ips, ttl: one.ttl.min(other.ttl) })
+        }
+        (Ok(found), Err(_)) | (Err(_), Ok(found)) if !found.ips.is_empty() => Ok(found),
+        _ => Err(NoAnswer),
+    }
+}
+
+fn address_in(rdata: &[u8]) -> Option<IpAddr> {
+    let v4 = <[u8; 4]>::try_from(rdata).map(|bytes| Ipv4Addr::from(bytes).into());
+    let v6 = || <[u8; 16]>::try_from(rdata).map(|bytes| Ipv6Addr::from(bytes).into());
+    v4.or_else(|_| v6()).ok()
+}
+
+/// The data of an SRV record.
+#[derive(Debug, PartialEq, Eq)]
+struct SrvRecord {
+    priority: u16,
+    weight: u16,
+    port: u16,
+    target: Name,
+}
+
+impl SrvRecord {
+    /// None for what is no such data, and for "there is no such service here": the root as the target.
+    fn parse(rdata: &[u8]) -> Option<SrvRecord> {
+        let (numbers, target) = rdata.split_at_checked(6)?;
+        let number = |at: usize| u16::from_be_bytes([numbers[at], numbers[at + 1]]);
+        let target = Name::from_wire(target).ok()?;
+        let record = SrvRecord { priority: number(0), weight: number(2), port: number(4), target };
+        (!record.target.is_root() && record.port != 0).then_some(record)
+    }
+
+    fn with(self, addresses: Vec<IpAddr>) -> Service {
+        Service { priority: self.priority, weight: self.weight, port: self.port, addresses }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn data_of_srv_records() {
+        for (rdata, expect) in [
+            (&b"\0\x0a\0\x05\x15\x38\x02ab\x04test\0"[..], Some((10, 5, 5432, "ab.test"))),
+            (b"\0\0\0\0\0\0\0", None),
+            (b"\0\0\0\0\0\x01\0", None),
+            (b"\0\0\0\0\0\0\x02ab\0", None),
+            (b"\0\0\0\0\0\x01\x02ab", None),
+            // Pointers are not allowed here (RFC 2782).
+            (b"\0\0\0\0\0\x01\xc0\x0c", None),
+            (b"\0\0\0\0\0", None),
+            (b"", None),
+        ] {
+            let record = SrvRecord::parse(rdata);
+            let record = record.map(|it| (it.priority, it.weight, it.port, it.target.to_string()));
+            assert_eq!(record, expect.map(|(a, b, c, d)| (a, b, c, d.to_owned())), "{rdata:?}");
+        }
+    }
+}

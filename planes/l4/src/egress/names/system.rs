@@ -1,0 +1,118 @@
+//! What this machine says about names: its file of hosts, and whom it asks (resolv.conf(5)).
+//!
+//! Both files are read anew for each look-up, so that a change in them counts. Reading blocks, and is done elsewhere.
+
+use std::fs::File;
+use std::io::Read;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use bartizan_names::Name;
+
+use crate::limits::{NAME_SERVERS_MAX, SYSTEM_FILE_BYTES_MAX};
+
+const HOSTS: &str = "/etc/hosts";
+const RESOLV_CONF: &str = "/etc/resolv.conf";
+const DNS_PORT: u16 = 53;
+
+/// The addresses that the file of hosts has for a name.
+pub(super) async fn hosts(name: &Name) -> Vec<IpAddr> {
+    let name = name.to_string();
+    let reading = tokio::task::spawn_blocking(move || {
+        let mut found = hosts_in(&read(HOSTS), &name);
+        if found.is_empty() && is_local(&name) {
+            found = vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
+        }
+        found
+    });
+    // An error means that the worker ends.
+    reading.await.unwrap_or_default()
+}
+
+/// The name servers that the system asks.
+pub(super) async fn servers() -> Vec<SocketAddr> {
+    tokio::task::spawn_blocking(|| servers_in(&read(RESOLV_CONF))).await.unwrap_or_default()
+}
+
+/// What the system's own resolver finds, which may know sources that are not DNS: multicast, directories.
+pub(super) async fn addresses(name: &Name) -> Vec<IpAddr> {
+    match tokio::net::lookup_host((name.to_string(), 0)).await {
+        Ok(found) => found.map(|found| found.ip()).collect(),
+        Err(_) => Vec::new(),
+    }
+}
+
+/// A file as far as it is looked at; one that is not there says nothing.
+fn read(path: &str) -> String {
+    let mut bytes = Vec::new();
+    if let Ok(file) = File::open(path) {
+        // What was read before an error counts.
+        let _ = file.take(SYSTEM_FILE_BYTES_MAX).read_to_end(&mut bytes);
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// Names that mean this machine without any file (RFC 6761 §6.3).
+fn is_local(name: &str) -> bool {
+    name == "localhost" || name.ends_with(".localhost")
+}
+
+fn hosts_in(text: &str, name: &str) -> Vec<IpAddr> {
+    let line = |line: &str| {
+        let mut words = line.split('#').next().unwrap_or_default().split_whitespace();
+        let address: IpAddr = words.next()?.parse().ok()?;
+        let is_meant = |word: &str| word.strip_suffix('.').unwrap_or(word).eq_ignore_ascii_case(name);
+        words.any(is_meant).then_some(address)
+    };
+    text.lines().filter_map(line).collect()
+}
+
+fn servers_in(text: &str) -> Vec<SocketAddr> {
+    let line = |line: &str| {
+        let mut words = line.split_whitespace();
+        if words.next()? != "nameserver" {
+            return None;
+        }
+        let address: IpAddr = words.next()?.parse().ok()?;
+        Some(SocketAddr::new(address, DNS_PORT))
+    };
+    let servers: Vec<SocketAddr> = text.lines().filter_map(line).take(NAME_SERVERS_MAX).collect();
+    // What the system's own resolver does then.
+    if servers.is_empty() { vec![(Ipv4Addr::LOCALHOST, DNS_PORT).into()] } else { servers }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_of_hosts() {
+        let text = "127.0.0.1 localhost one.test\n# 192.0.2.9 one.test\n::1\tlocalhost # two.test\n\
+                    nonsense one.test\n192.0.2.7 db ONE.test. one.test\n192.0.2.8\n\n";
+        for (name, expect) in [
+            ("localhost", "127.0.0.1 ::1"),
+            ("one.test", "127.0.0.1 192.0.2.7"),
+            ("two.test", ""),
+            ("db", "192.0.2.7"),
+            ("test", ""),
+        ] {
+            let found: Vec<String> = hosts_in(text, name).iter().map(ToString::to_string).collect();
+            assert_eq!(found.join(" "), expect, "{name}");
+        }
+        for (name, expect) in [("localhost", true), ("a.localhost", true), ("notlocalhost", false), ("local", false)] {
+            assert_eq!(is_local(name), expect, "{name}");
+        }
+    }
+
+    #[test]
+    fn lists_of_name_servers() {
+        for (text, expect) in [
+            ("", "127.0.0.1:53"),
+            ("search example.com\nnameserver nonsense\n", "127.0.0.1:53"),
+            ("#nameserver 192.0.2.1\nnameserver 192.0.2.2 # first\n nameserver ::1\n", "192.0.2.2:53 [::1]:53"),
+            (&"nameserver 192.0.2.1\n".repeat(9), "192.0.2.1:53 192.0.2.1:53 192.0.2.1:53"),
+        ] {
+            let servers: Vec<String> = servers_in(text).iter().map(ToString::to_string).collect();
+            assert_eq!(servers.join(" "), expect, "{text:?}");
+        }
+    }
+}
