@@ -18,6 +18,21 @@ pub struct Edge {
     pub dns: Vec<String>,
     pub http: Vec<String>,
     pub https: Vec<String>,
+    /// How clients reach applications.
+    pub ports: EdgePorts,
     /// The local authority's certificate, PEM.
     pub ca: String,
+}
+
+/// How clients reach applications on TCP and UDP ports.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct EdgePorts {
+    /// The prefixes that applications get their addresses from.
+    pub pools: Vec<String>,
+    /// `sk_lookup` and `tproxy`: every port of the pools. `listeners`: one listener for each configured port.
+    pub tier: String,
+    /// How many listeners there may be; null if every port can be had.
+    pub max: Option<u64>,
+    /// Why it is not a better tier.
+    pub reason: Option<String>,
 }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use bartizan_names::Prefix;
 use clap::{Args, Parser, Subcommand};
 
+use crate::any_port::Wish;
 use crate::output::{Form, Output};
 
 /// An edge network that you run yourself.
@@ -111,6 +112,12 @@ pub struct Up {
     /// The addresses for applications on TCP and UDP ports, as prefixes [default: 127.77.0.0/16]
     #[arg(long, value_name = "PREFIX", env = "BARTIZAN_POOL", value_delimiter = ',', num_args = 1..)]
     pub pool: Vec<Prefix>,
+    /// How clients reach applications [default: the first that works; `bartizan doctor` tells what is missing]
+    #[arg(long, value_enum, value_name = "WAY", env = "BARTIZAN_PORTS")]
+    pub ports: Option<Wish>,
+    /// Balancers in front of applications: what comes from them must begin with a PROXY header, which is believed
+    #[arg(long, value_name = "PREFIX", env = "BARTIZAN_PROXY", value_delimiter = ',', num_args = 1..)]
+    pub proxy: Vec<Prefix>,
     /// MMDB files that tell countries and networks, before the built-in country data
     #[arg(long, value_name = "FILE", env = "BARTIZAN_GEO", value_delimiter = ',', num_args = 1..)]
     pub geo: Vec<PathBuf>,

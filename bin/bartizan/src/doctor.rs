@@ -4,10 +4,12 @@ use std::net::{SocketAddr, TcpListener, UdpSocket};
 
 use serde::Serialize;
 
+use crate::any_port::Wish;
 use crate::cli::Up;
 use crate::data_dir;
 use crate::failure::{Cause, Failure};
 use crate::holder::{self, Transport};
+use crate::host;
 use crate::output::{Output, bad, good};
 use crate::settings::{Addresses, Settings};
 
@@ -42,6 +44,12 @@ pub fn run(up: Up, output: Output) -> anyhow::Result<()> {
         }
     }
     findings.push(localhost(&settings.domain));
+    findings.push(applications(&settings));
+    findings.extend(host::verdicts().into_iter().map(|seen| Finding {
+        what: seen.what.into(),
+        ok: seen.ok,
+        detail: seen.detail,
+    }));
     let faults = findings.iter().filter(|finding| !finding.ok).count();
     output.result(&serde_json::to_value(&findings)?, || {
         let lines: Vec<_> = findings.iter().map(line).collect();
@@ -131,6 +139,22 @@ fn port(name: &str, address: SocketAddr, transport: Transport, addresses: &Addre
             Finding::bad(what, format!("needs privileges ({error}); run as root, or give --{flag} a port from 1024 up"))
         }
         Err(error) => Finding::bad(what, format!("{error}; give --{flag} ADDR:PORT")),
+    }
+}
+
+/// How clients would reach applications, and what a better way needs.
+fn applications(settings: &Settings) -> Finding {
+    let what = "ports of applications";
+    let steering = bartizan_plane_bpf::support();
+    match (settings.ports, &steering.0) {
+        (Wish::Auto | Wish::SkLookup, Ok(())) => Finding::good(what, steering.to_string()),
+        (Wish::SkLookup, Err(missing)) => Finding::bad(what, format!("{missing}; or let `up` choose: without --ports")),
+        (Wish::Auto, Err(missing)) => {
+            let max = bartizan_plane_l4::LISTENERS_MAX;
+            Finding::good(what, format!("a listener for each, {max} at most, unless nft can hand all over; {missing}"))
+        }
+        (Wish::Tproxy, _) => Finding::good(what, "all, by a rule of the packet filter; `up` says if nft refuses"),
+        (Wish::Listeners, _) => Finding::good(what, "a listener for each, as asked for"),
     }
 }
 

@@ -14,15 +14,32 @@ const LISTENING: [(&str, Transport); 2] = [("0A", Transport::Tcp), ("07", Transp
 
 /// The process that holds `address`, as "nginx (pid 812)"; none if it cannot be seen from here.
 pub fn of(address: SocketAddr, transport: Transport) -> Option<String> {
-    let tables = match transport {
-        Transport::Tcp => ["/proc/net/tcp", "/proc/net/tcp6"],
-        Transport::Udp => ["/proc/net/udp", "/proc/net/udp6"],
-    };
-    let inode = tables.iter().find_map(|table| {
+    let inode = tables(transport).iter().find_map(|table| {
         let text = std::fs::read_to_string(table).ok()?;
         text.lines().skip(1).find_map(|line| inode_of(line, address, transport))
     })?;
     process_with(&inode)
+}
+
+/// Every socket of this machine that listens, or receives from anybody.
+pub fn listening(transport: Transport) -> Vec<SocketAddr> {
+    let texts = tables(transport).into_iter().filter_map(|table| std::fs::read_to_string(table).ok());
+    texts
+        .flat_map(|text| text.lines().skip(1).filter_map(|line| listener(line, transport)).collect::<Vec<_>>())
+        .collect()
+}
+
+fn listener(line: &str, transport: Transport) -> Option<SocketAddr> {
+    let mut fields = line.split_whitespace();
+    let local = parse_address(fields.nth(1)?)?;
+    LISTENING.contains(&(fields.nth(1)?, transport)).then_some(local)
+}
+
+const fn tables(transport: Transport) -> [&'static str; 2] {
+    match transport {
+        Transport::Tcp => ["/proc/net/tcp", "/proc/net/tcp6"],
+        Transport::Udp => ["/proc/net/udp", "/proc/net/udp6"],
+    }
 }
 
 /// The inode of a table's line, if the line is a socket that keeps others from `address`.
@@ -87,7 +104,9 @@ mod tests {
     #[test]
     fn this_process_is_found_as_the_holder() {
         let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let holder = of(socket.local_addr().unwrap(), Transport::Tcp).unwrap();
+        let address = socket.local_addr().unwrap();
+        assert!(listening(Transport::Tcp).contains(&address) && !listening(Transport::Udp).contains(&address));
+        let holder = of(address, Transport::Tcp).unwrap();
         assert!(holder.ends_with(&format!("(pid {})", std::process::id())), "{holder}");
     }
 }

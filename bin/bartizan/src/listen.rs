@@ -33,6 +33,12 @@ pub struct Addresses {
     pub tunnel: Vec<SocketAddr>,
 }
 
+impl Addresses {
+    pub fn all(&self) -> Vec<SocketAddr> {
+        [&self.api, &self.dns, &self.http, &self.https, &self.tunnel].into_iter().flatten().copied().collect()
+    }
+}
+
 impl Listeners {
     pub fn addresses(&self) -> io::Result<Addresses> {
         let first = |listeners: &[Vec<TcpListener>]| -> io::Result<Vec<SocketAddr>> {

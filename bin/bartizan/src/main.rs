@@ -3,6 +3,7 @@
 // A binary has no outside: `pub` means "used by other modules" here.
 #![allow(unreachable_pub)]
 
+mod any_port;
 mod app;
 mod argv;
 mod cli;
@@ -14,6 +15,7 @@ mod doctor;
 mod failure;
 mod firewall;
 mod holder;
+mod host;
 mod listen;
 mod metrics;
 mod output;

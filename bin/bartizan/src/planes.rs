@@ -11,7 +11,7 @@ use bartizan_authority::Addresses;
 use bartizan_firewall::{Source, Verdict};
 use bartizan_geo::Geo;
 use bartizan_live::{Generation, Live};
-use bartizan_names::AppId;
+use bartizan_names::{AppId, Prefix};
 use bartizan_plane_dns as dns;
 use bartizan_plane_http as http;
 use bartizan_plane_l4 as l4;
@@ -21,6 +21,7 @@ use bartizan_routes::Pools;
 use bartizan_store::Rev;
 use tokio::sync::{mpsc, watch};
 
+use crate::any_port::{AnyPort, Chosen};
 use crate::listen::Listeners;
 use crate::metrics;
 
@@ -41,6 +42,8 @@ pub struct Planes {
     dns_live: Live<dns::Config>,
     place: Place,
     listening: watch::Receiver<Arc<l4::Listening>>,
+    /// Who sends every port of the pools here. Taken out by [`Planes::drain`].
+    any_port: Mutex<Option<AnyPort>>,
     counters: dns::Counters,
     connected: watch::Receiver<Arc<tunnel::Presence>>,
     presence: watch::Receiver<Arc<shown::Presence>>,
@@ -56,6 +59,8 @@ pub struct Place {
     /// Of applications.
     pub pools: Pools,
     pub geo: Geo,
+    /// Peers in front of us that say in a PROXY header whom they speak for.
+    pub trusted: Vec<Prefix>,
     /// By which connectors hear that this PoP was restarted.
     pub reset_key: tunnel::ResetKey,
 }
@@ -68,8 +73,8 @@ struct Running {
 }
 
 impl Planes {
-    /// Starts everything on the bundle that is in force now.
-    pub fn start(listeners: Listeners, bundle: &Bundle, place: Place, workers: usize) -> anyhow::Result<Planes> {
+    /// Starts everything on the bundle that is in force now, with the way to applications that was chosen.
+    pub fn start(listeners: Listeners, bundle: &Bundle, place: Place, chosen: Chosen) -> anyhow::Result<Planes> {
         let tunnel_live = Live::new(tunnel_config(bundle));
         let http_live = Live::new(http_config(bundle, &place));
         let l4_live = Live::new(l4_config(bundle, &place));
@@ -81,9 +86,9 @@ impl Planes {
         let sockets = http::Sockets { http: by_worker(listeners.http), https: by_worker(listeners.https) };
         let seed = u64::from_ne_bytes(bartizan_seal::random());
         let http = http::start(sockets, &http_live, tunnel.upstream(), seed).context("the HTTP edge")?;
-        let tier = l4::Tier::Listeners { workers, max: l4::LISTENERS_MAX };
+        let Chosen { tier, any_port, .. } = chosen;
         let l4 = l4::start(&l4_live, tunnel.dialer(), tier).context("the TCP and UDP edge")?;
-        let listening = l4.listening();
+        let listening = any_port.as_ref().map_or_else(|| l4.listening(), AnyPort::listening);
         let sockets = dns::Sockets { udp: listeners.dns_udp, tcp: listeners.dns_tcp };
         let dns = dns::start(sockets, &dns_live, &counters).context("the DNS server")?;
 
@@ -100,6 +105,7 @@ impl Planes {
             dns_live,
             place,
             listening,
+            any_port: Mutex::new(any_port),
             counters,
             connected,
             presence,
@@ -117,6 +123,10 @@ impl Planes {
         }
         self.http_live.publish(Generation { number, value: http_config(bundle, &self.place) });
         self.l4_live.publish(Generation { number, value: l4_config(bundle, &self.place) });
+        // After the plane knows of it, so that nobody comes in vain.
+        if let Some(any_port) = &mut *self.any_port.lock().unwrap_or_else(PoisonError::into_inner) {
+            any_port.update(&bundle.apps);
+        }
         self.dns_live.publish(Generation { number, value: dns_config(bundle, &self.place.addresses) });
     }
 
@@ -187,6 +197,11 @@ impl Planes {
     pub async fn drain(&self, grace: Duration) {
         let running = self.running.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(Running { tunnel, http, l4, dns }) = running else { return };
+        // New clients are refused from here on; those that are in go on to the end of the grace.
+        let any_port = self.any_port.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(Err(error)) = any_port.map(AnyPort::detach) {
+            tracing::warn!(error = format!("{error:#}"), "something of the way to applications is left behind");
+        }
         let l4 = tokio::task::spawn_blocking(move || l4.drain(grace));
         tokio::task::spawn_blocking(move || http.drain(grace)).await.ok();
         l4.await.ok();
@@ -241,7 +256,7 @@ fn l4_config(bundle: &Bundle, place: &Place) -> l4::Config {
         firewall: bundle.firewall.clone(),
         geo: place.geo.clone(),
         certificates: bundle.certificates.clone(),
-        trusted: Vec::new(),
+        trusted: place.trusted.clone(),
         limits: l4::Limits::default(),
         origin_roots: None,
     }

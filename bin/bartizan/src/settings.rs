@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use bartizan_names::Prefix;
 use serde::Deserialize;
 
+use crate::any_port::Wish;
 use crate::cli::Up;
 use crate::failure::{Cause, Failure};
 
@@ -32,6 +33,8 @@ struct File {
     domain: Option<String>,
     address: Vec<IpAddr>,
     pool: Vec<Prefix>,
+    ports: Option<Wish>,
+    proxy: Vec<Prefix>,
     geo: Vec<PathBuf>,
     workers: Option<u16>,
     demo: Option<bool>,
@@ -85,6 +88,10 @@ pub struct Settings {
     pub tunnel: Addresses,
     pub address: Vec<IpAddr>,
     pub pools: Vec<Prefix>,
+    /// How clients reach applications.
+    pub ports: Wish,
+    /// Peers that put a PROXY header in front of every connection.
+    pub proxies: Vec<Prefix>,
     /// MMDB files, the most trusted first.
     pub geo: Vec<PathBuf>,
     pub domain: String,
@@ -112,6 +119,8 @@ impl Settings {
                 address
             },
             pools,
+            ports: up.ports.or(file.ports).unwrap_or_default(),
+            proxies: if up.proxy.is_empty() { file.proxy } else { up.proxy },
             geo: if up.geo.is_empty() { file.geo } else { up.geo },
             domain: up.domain.or(file.domain).unwrap_or_else(|| DOMAIN.to_owned()),
             workers: workers.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)),

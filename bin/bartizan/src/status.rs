@@ -1,12 +1,12 @@
 //! `bartizan status` and `bartizan login`: which edge, and what runs there.
 
-use bartizan_v4::Edge as EdgeFacts;
+use bartizan_v4::{Edge as EdgeFacts, EdgePorts};
 use serde_json::{Value, json};
 
 use crate::cli::Edge;
 use crate::client::Api;
 use crate::failure::{Cause, Failure};
-use crate::output::{Output, bold, table};
+use crate::output::{Output, bold, faint, table};
 use crate::places;
 use crate::zone::text;
 
@@ -22,7 +22,7 @@ pub async fn run(edge: &Edge, output: Output) -> anyhow::Result<()> {
     let tunnels = api.list(&format!("/accounts/{}/cfd_tunnel?is_deleted=false", facts.account_id)).await?;
     let document = json!({
         "api": api.base(), "version": facts.version, "domain": facts.domain, "addresses": facts.addresses,
-        "dns": facts.dns, "http": facts.http, "https": facts.https, "tunnel": facts.tunnel,
+        "dns": facts.dns, "http": facts.http, "https": facts.https, "tunnel": facts.tunnel, "ports": facts.ports,
         "zones": zones, "tunnels": tunnels,
     });
     output.result(&document, || describe(&api, &facts, &zones, &tunnels))
@@ -36,6 +36,7 @@ fn describe(api: &Api, facts: &EdgeFacts, zones: &[Value], tunnels: &[Value]) ->
         lines.push(format!("  {name:<7} {}", addresses.join(", ")));
     }
     lines.push(format!("  answers {}", facts.addresses.join(", ")));
+    lines.push(format!("  ports   {}", ports(&facts.ports)));
     lines.push(String::new());
     let zone_rows: Vec<_> =
         zones.iter().map(|zone| vec![text(zone, "name").to_owned(), text(zone, "status").to_owned()]).collect();
@@ -50,6 +51,18 @@ fn describe(api: &Api, facts: &EdgeFacts, zones: &[Value], tunnels: &[Value]) ->
         .collect();
     lines.push(table(&["tunnel", "status", "connections"], &tunnel_rows));
     lines.join("\n")
+}
+
+/// How clients reach applications.
+fn ports(ports: &EdgePorts) -> String {
+    let EdgePorts { pools, tier, max, reason } = ports;
+    let which = match max {
+        _ if pools.is_empty() => return "none: started without a pool".to_owned(),
+        Some(max) => format!("{max} at most, a listener for each ({tier})"),
+        None => format!("all ({tier})"),
+    };
+    let why = reason.as_ref().map(|reason| format!("\n          {}", faint(reason))).unwrap_or_default();
+    format!("{which}, of {}{why}", pools.join(", "))
 }
 
 /// Checks the way to an edge and stores it.

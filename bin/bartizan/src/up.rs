@@ -13,11 +13,13 @@ use bartizan_api::Preset;
 use bartizan_certs::{Ca, Certs};
 use bartizan_geo::Geo;
 use bartizan_names::{Name, Timestamp, ZoneName};
+use bartizan_plane_l4 as l4;
 use bartizan_publish::Publisher;
 use bartizan_routes::Pools;
 use bartizan_store::{Retention, Store};
 use tokio::sync::watch;
 
+use crate::any_port::Chosen;
 use crate::cli::Up;
 use crate::client::Api;
 use crate::data_dir::{DataDir, Local};
@@ -27,7 +29,7 @@ use crate::output::{Form, Output, print_line};
 use crate::planes::{Place, Planes};
 use crate::report::{Ready, ZoneRef};
 use crate::settings::Settings;
-use crate::{demo, planes};
+use crate::{any_port, demo, host, planes};
 
 /// How long requests in flight may go on after SIGTERM.
 const DRAIN_MAX: Duration = Duration::from_secs(30);
@@ -43,6 +45,7 @@ pub async fn run(up: Up, output: Output) -> anyhow::Result<()> {
     let settings = Settings::from(up)?;
     let domain = domain(&settings)?;
     let data = DataDir::open(&settings.data)?;
+    host::raise_open_files();
     let mut listeners = listen::bind(&settings)?;
     output.progress(format!("opening {}", data.path().display()));
 
@@ -65,9 +68,16 @@ pub async fn run(up: Up, output: Output) -> anyhow::Result<()> {
     })?;
     let knows_networks = geo.knows_networks();
     let reset_key = Arc::new(seal.reset_key());
-    let place = Place { addresses: planes::by_family(&settings.address), pools, geo, reset_key };
+    let chosen = {
+        let own = addresses.all();
+        let place = any_port::Place { data: data.path(), pools: &pools, workers: settings.workers, own: &own };
+        any_port::choose(settings.ports, &place, &publisher.bundle().apps)?
+    };
+    let ports = ports(&chosen);
+    let trusted = settings.proxies.clone();
+    let place = Place { addresses: planes::by_family(&settings.address), pools, geo, trusted, reset_key };
     let api_listeners = std::mem::take(&mut listeners.api);
-    let planes = Arc::new(Planes::start(listeners, publisher.bundle(), place, settings.workers)?);
+    let planes = Arc::new(Planes::start(listeners, publisher.bundle(), place, chosen)?);
     let following = planes::follow(publisher, store.watch(), Arc::clone(&planes))?;
 
     let (ready, ready_now) = watch::channel(false);
@@ -82,6 +92,7 @@ pub async fn run(up: Up, output: Output) -> anyhow::Result<()> {
         https: addresses.https.clone(),
         api: addresses.api.clone(),
         pools: settings.pools.clone(),
+        ports,
         knows_networks,
         data: data.path().to_owned(),
         domain: domain.clone(),
@@ -162,6 +173,15 @@ pub async fn run(up: Up, output: Output) -> anyhow::Result<()> {
     following.stop();
     planes.drain(DRAIN_MAX).await;
     ended
+}
+
+/// What the API says of the way to applications.
+fn ports(chosen: &Chosen) -> bartizan_api::Ports {
+    let max = match &chosen.tier {
+        l4::Tier::Listeners { max, .. } => Some(*max),
+        l4::Tier::AnyPort { .. } => None,
+    };
+    bartizan_api::Ports { tier: chosen.name.as_str(), max, why: chosen.why.clone() }
 }
 
 pub fn now() -> Timestamp {

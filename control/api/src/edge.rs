@@ -1,7 +1,7 @@
 //! `/bartizan/edge`: what a connector or a command-line client must know about this edge.
 
 use axum::extract::State;
-use bartizan_v4::Edge;
+use bartizan_v4::{Edge, EdgePorts};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -35,6 +35,12 @@ async fn edge(State(api): State<Api>, caller: Caller) -> Result<Reply<Edge>, Err
         dns: text(&facts.dns),
         http: text(&facts.http),
         https: text(&facts.https),
+        ports: EdgePorts {
+            pools: facts.pools.iter().map(ToString::to_string).collect(),
+            tier: facts.ports.tier.to_owned(),
+            max: facts.ports.max.map(|max| max as u64),
+            reason: facts.ports.why.clone(),
+        },
         ca: api.ca_pem().to_owned(),
     }))
 }

@@ -51,6 +51,6 @@ pub use presence::{Command, Presence};
 pub use router::router;
 pub use serve::{Peer, serve};
 pub use spectrum::AppCounters;
-pub use state::{Dependencies, Facts};
+pub use state::{Dependencies, Facts, Ports};
 
 use state::Api;

@@ -160,6 +160,11 @@ impl View {
     }
 
     /// The applications of a zone.
+    /// The applications of every zone and account.
+    pub(crate) fn all_apps(&self) -> Result<Vec<StoredApp>, Error> {
+        documents(&self.0.list(&Prefix::kind(Kind::App), None, APPS_MAX)?)
+    }
+
     pub(crate) fn apps(&self, zone: ZoneId) -> Result<Vec<StoredApp>, Error> {
         documents(&self.0.list(&Prefix::apps(zone), None, APPS_MAX)?)
     }

@@ -6,6 +6,7 @@
 //! - `meta/app-slot/<number>`: the name that a slot of the pool belongs to.
 //! - `meta/app-address/<address>`: the applications that asked for this address themselves. It lies in the pool too.
 
+use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr};
 
 use bartizan_model::{AppOrigin, Application, Connectivity, EdgeIps, Record, Zone};
@@ -262,6 +263,7 @@ pub(crate) fn place(
         let detail = format!("the edge itself listens for {} on {}", listener.what, listener.at);
         return Err(Fault::AppProtocol.because(detail).at("/protocol"));
     }
+    check_listeners(change, addresses, app)?;
     let mut others = siblings;
     for address in here {
         others.extend(others_on(change, addresses, app, address)?);
@@ -274,6 +276,41 @@ pub(crate) fn place(
             Err(Fault::AppOverlap.because(detail).at("/protocol"))
         }
     }
+}
+
+/// Where each port takes a listener, there may be so many. Who asks at the same moment may get one too many, which the
+/// plane then tells as a port that it cannot hear.
+fn check_listeners(change: &Change, addresses: &Addresses<'_>, app: &Application) -> Result<(), Error> {
+    let Some(max) = addresses.facts.ports.max else { return Ok(()) };
+    let too_many = |count: String| {
+        let why = addresses.facts.ports.why.as_ref().map(|why| format!(" ({why})")).unwrap_or_default();
+        let detail = format!(
+            "this edge can listen on {max} ports in all, one listener for each{why}; with this application it would be {count}"
+        );
+        Err(Fault::AppProtocol.because(detail).at("/protocol"))
+    };
+    let size = app.ports.len() * addresses.of(app).len();
+    if size > max {
+        return too_many(size.to_string());
+    }
+    let mut places = HashSet::new();
+    for document in change.all_apps()? {
+        let other = parse(&document)?;
+        let here = addresses.of(&other);
+        if other.id != app.id && other.ports.len() * here.len() <= max {
+            places.extend(each_place(&other, here));
+        }
+    }
+    let before = places.len();
+    places.extend(each_place(app, addresses.of(app)));
+    // One that changes without growing is left alone, whatever there was before.
+    if places.len() <= max.max(before) { Ok(()) } else { too_many(places.len().to_string()) }
+}
+
+fn each_place(app: &Application, addresses: Vec<IpAddr>) -> impl Iterator<Item = (Protocol, SocketAddr)> {
+    let (protocol, ports) = (app.protocol, app.ports.clone());
+    let places = move |address| ports.clone().map(move |port| (protocol, SocketAddr::new(address, port)));
+    addresses.into_iter().flat_map(places)
 }
 
 /// No record may stand at an application's name.

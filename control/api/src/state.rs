@@ -49,12 +49,24 @@ pub struct Facts {
     pub api: Vec<SocketAddr>,
     /// The addresses that applications get; without any there can be none.
     pub pools: Vec<Pool>,
+    pub ports: Ports,
     /// Whether the edge can tell which network an address belongs to.
     pub knows_networks: bool,
     pub data: PathBuf,
     /// The default zone.
     pub domain: ZoneName,
     pub account: AccountId,
+}
+
+/// How clients reach applications.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ports {
+    /// `sk_lookup`, `tproxy` or `listeners`.
+    pub tier: &'static str,
+    /// How many addresses and ports can be listened on; none if all can.
+    pub max: Option<usize>,
+    /// Why it is not a better way.
+    pub why: Option<String>,
 }
 
 /// What `bin` brings.

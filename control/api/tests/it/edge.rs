@@ -8,7 +8,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
 use bartizan_api::{
-    Administrator, AppCounters, Command, Dependencies, Facts, FirewallAnswer, Peer, Presence, Preset, Verdict,
+    Administrator, AppCounters, Command, Dependencies, Facts, FirewallAnswer, Peer, Ports, Presence, Preset, Verdict,
     bootstrap, router,
 };
 use bartizan_certs::{Ca, Certs};
@@ -104,6 +104,7 @@ impl Edge {
             https: socket("127.0.0.1:8443"),
             api: socket("127.0.0.1:8787"),
             pools: vec!["127.77.0.0/24".parse().unwrap()],
+            ports: Ports { tier: "sk_lookup", max: None, why: None },
             knows_networks: false,
             data: directory.path().to_owned(),
             domain,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bartizan_api::{AppCounters, router};
+use bartizan_api::{AppCounters, Ports, router};
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
@@ -367,6 +367,41 @@ fn a_pool_runs_out() {
     assert_eq!(edge.revision(), before);
     // A name that has an address has room for more ports.
     make(&edge, "tcp/23", "n1", json!({}));
+}
+
+/// Where each port takes a listener of its own.
+#[test]
+fn no_more_ports_than_can_be_listened_on() {
+    let (mut edge, mut given) = Edge::without_router();
+    let why = Some("this process lacks CAP_BPF".to_owned());
+    given.facts.ports = Ports { tier: "listeners", max: Some(10), why };
+    edge.router = router(given);
+    let shown = edge.get("/bartizan/edge").result()["ports"].clone();
+    assert_eq!((&shown["tier"], &shown["max"]), (&json!("listeners"), &json!(10)));
+    let range = |ports: &str| {
+        let fields = json!({"origin_direct": [format!("tcp://198.51.100.7:{}", ports.trim_start_matches("tcp/"))]});
+        (ports.to_owned(), fields)
+    };
+    let first = {
+        let (protocol, fields) = range("tcp/1000-1005");
+        make(&edge, &protocol, "six", fields)
+    };
+    let before = edge.revision();
+    for ports in ["tcp/1-65535", "tcp/2000-2010", "tcp/2000-2004"] {
+        let (protocol, fields) = range(ports);
+        let refused = edge.post(&apps(&edge), &body(&protocol, "more.bartizan.localhost", fields));
+        assert_eq!(refused.verdict(), "400 13002 /protocol", "{ports}");
+        assert!(refused.text.contains("10 ports in all") && refused.text.contains("CAP_BPF"), "{}", refused.text);
+    }
+    assert_eq!(edge.revision(), before);
+    let (protocol, fields) = range("tcp/2000-2003");
+    make(&edge, &protocol, "four", fields);
+    // It stays as large as it is, and may become smaller.
+    let (protocol, fields) = range("tcp/1000-1004");
+    let path = format!("{}/{}", apps(&edge), id(&first));
+    edge.call("PUT", &path, &body(&protocol, "six.bartizan.localhost", fields)).result();
+    assert_eq!(try_to_make(&edge, "tcp/22", "five", json!({})), "200");
+    assert_eq!(try_to_make(&edge, "tcp/23", "six", json!({})), "400 13002 /protocol");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -78,6 +79,31 @@ fn through(address: SocketAddr, data: &[u8]) -> Option<Vec<u8>> {
     (!answer.is_empty()).then_some(answer)
 }
 
+/// A server that sends datagrams back. It ends with the test's process.
+fn udp_echo() -> SocketAddr {
+    let socket = UdpSocket::bind("127.0.0.1:0").expect("a free port");
+    let address = socket.local_addr().expect("a bound socket");
+    std::thread::spawn(move || {
+        let mut datagram = [0; 2048];
+        while let Ok((length, from)) = socket.recv_from(&mut datagram) {
+            socket.send_to(&datagram[..length], from).ok();
+        }
+    });
+    address
+}
+
+/// What comes back for a datagram, which is sent again as long as nothing does.
+fn answer_over_udp(address: SocketAddr, data: &[u8]) -> Vec<u8> {
+    let client = UdpSocket::bind("127.0.0.1:0").expect("a free port");
+    client.connect(address).expect("a route");
+    client.set_read_timeout(Some(Duration::from_millis(500))).expect("a socket");
+    wait::until("a reply", || {
+        client.send(data).ok()?;
+        let mut datagram = [0; 64];
+        client.recv(&mut datagram).ok().map(|length| datagram[..length].to_vec())
+    })
+}
+
 #[test]
 fn a_tcp_port_and_its_numbers() {
     let edge = edge("127.90.0.0/16");
@@ -102,25 +128,10 @@ fn a_tcp_port_and_its_numbers() {
 #[test]
 fn a_udp_port() {
     let edge = edge("127.91.0.0/16");
-    let origin = UdpSocket::bind("127.0.0.1:0").expect("a free port");
-    let (at, port) = (origin.local_addr().expect("a bound socket"), some_port());
-    std::thread::spawn(move || {
-        let mut datagram = [0; 2048];
-        while let Ok((length, from)) = origin.recv_from(&mut datagram) {
-            origin.send_to(&datagram[..length], from).ok();
-        }
-    });
+    let (origin, port) = (udp_echo(), some_port());
     let name = format!("game.{}", edge.domain());
-    let address = create(&edge, &[&name, &format!("udp/{port}"), &format!("udp://{at}")]);
-    let client = UdpSocket::bind("127.0.0.1:0").expect("a free port");
-    client.connect((address, port)).expect("a route");
-    client.set_read_timeout(Some(Duration::from_millis(500))).expect("a socket");
-    let answer = wait::until("a reply", || {
-        client.send(b"ping").ok()?;
-        let mut datagram = [0; 64];
-        client.recv(&mut datagram).ok().map(|length| datagram[..length].to_vec())
-    });
-    assert_eq!(answer, b"ping");
+    let address = create(&edge, &[&name, &format!("udp/{port}"), &format!("udp://{origin}")]);
+    assert_eq!(answer_over_udp((address, port).into(), b"ping"), b"ping");
 }
 
 #[test]
@@ -143,6 +154,50 @@ fn the_origin_learns_the_clients_address() {
 }
 
 /// The call of the first post, with another address.
+/// All ports of an address on one socket: needs what CI has, root and a kernel with `sk_lookup`.
+#[test]
+fn every_port_on_one_socket() {
+    let mut edge = Edge::start_with(&["--pool", "127.97.0.0/16", "--workers", "1", "--ports", "sk_lookup"]);
+    let echo = Echo::start();
+    let own = format!("pid={},", edge.program().id());
+    let listening = || {
+        let sockets = finish(Command::new("ss").arg("-Hltunp")).ok();
+        sockets.lines().filter(|line| line.contains(&own) && line.contains(" 0.0.0.0:*")).count()
+    };
+    let before = listening();
+    let (tcp, udp) = (format!("tcp://{}", echo.address), format!("udp://{}", udp_echo()));
+    let address = create(&edge, &["any.bartizan.localhost", "tcp/1-65535", &tcp]);
+    assert_eq!(create(&edge, &["any.bartizan.localhost", "udp/1-65535", &udp]), address);
+    wait::until("the last port", || through(SocketAddr::new(address, 65_535), b"?"));
+    let ports = (0..200_u32).map(|number| (number * 40_503 % 65_535 + 1) as u16);
+    for port in ports.chain([1, 22, 80, 65_535]) {
+        let at = SocketAddr::new(address, port);
+        assert_eq!(through(at, b"over TCP").as_deref(), Some(&b"over TCP"[..]), "{at}");
+        assert_eq!(answer_over_udp(at, b"over UDP"), b"over UDP", "{at}");
+    }
+    // Those of flows are connected.
+    assert_eq!(listening(), before, "sockets that listen");
+    let status = finish(&mut edge.command(["status"])).ok();
+    assert!(status.contains("all (sk_lookup), of 127.97.0.0/16"), "{status}");
+}
+
+/// One listener for each port: what an edge without privileges has.
+#[test]
+fn as_many_ports_as_there_are_listeners() {
+    let edge = Edge::start_with(&["--pool", "127.98.0.0/16", "--ports", "listeners"]);
+    let echo = Echo::start();
+    let origin = format!("tcp://{}", echo.address);
+    let refused = finish(&mut edge.command(["app", "create", "all.bartizan.localhost", "tcp/1-65535", &origin]));
+    assert!(refused.failed_with(1).contains("4096"), "the limit is told");
+    let port = some_port();
+    let address = create(&edge, &["one.bartizan.localhost", &format!("tcp/{port}"), &origin]);
+    let at = SocketAddr::new(address, port);
+    wait::until("the port", || through(at, b"?"));
+    assert_eq!(through(at, b"through a listener").as_deref(), Some(&b"through a listener"[..]));
+    let status = finish(&mut edge.command(["status"])).ok();
+    assert!(status.contains("4096 at most, a listener for each (listeners)"), "{status}");
+}
+
 #[test]
 fn a_blocked_address_is_refused_before_the_origin_hears_of_it() {
     let edge = edge("127.93.0.0/16");

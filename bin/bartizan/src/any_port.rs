@@ -1,0 +1,380 @@
+//! How clients reach applications: the best way that this machine allows, chosen once at the start.
+//!
+//! | way | ports | needs |
+//! | --- | --- | --- |
+//! | `sk_lookup` | every port of every pool on one socket a protocol, family and worker | CAP_BPF, CAP_NET_ADMIN, Linux 5.9 |
+//! | `tproxy` | the same | CAP_NET_ADMIN, the program nft |
+//! | `listeners` | a listener for each configured port, of which there may be 4,096 | nothing; CAP_NET_BIND_SERVICE below 1024 |
+
+use std::collections::HashSet;
+use std::fmt;
+use std::io::ErrorKind;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::Context;
+use bartizan_names::Prefix;
+use bartizan_net::{BindError, Sharing};
+use bartizan_plane_bpf::{AnyIp, BPFFS, Claim, Detached, Pinning, Setup, Steering, Tproxy, Workers, pin_name, support};
+use bartizan_plane_l4 as l4;
+use bartizan_routes::{App, Apps, Pools};
+use serde::Deserialize;
+use tokio::sync::watch;
+
+use crate::failure::{Cause, Failure};
+use crate::holder::{self, Transport};
+
+/// Ports that are named as unheard; the others are counted.
+const UNHEARD_TOLD_MAX: usize = 64;
+
+/// Which way is wanted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+#[value(rename_all = "snake_case")]
+pub enum Wish {
+    /// The first of the others that works.
+    #[default]
+    Auto,
+    SkLookup,
+    Tproxy,
+    Listeners,
+}
+
+/// The way that was chosen.
+pub struct Chosen {
+    /// For the plane.
+    pub tier: l4::Tier,
+    pub name: l4::TierName,
+    /// Why it is not a better one.
+    pub why: Option<String>,
+    /// Who sends every port here, if anybody does.
+    pub any_port: Option<AnyPort>,
+}
+
+/// What does not change while the edge runs.
+pub struct Place<'p> {
+    /// By which a later process of this edge finds what an earlier one left.
+    pub data: &'p Path,
+    pub pools: &'p Pools,
+    pub workers: usize,
+    /// Sockets of this edge itself.
+    pub own: &'p [SocketAddr],
+}
+
+/// Chooses, and makes it work for the applications that there are.
+pub fn choose(wish: Wish, place: &Place<'_>, apps: &Apps) -> anyhow::Result<Chosen> {
+    let nothing_to_steer = place.pools.prefixes().next().is_none();
+    if nothing_to_steer || wish == Wish::Listeners {
+        return Ok(listeners(place.workers, None));
+    }
+    let asked = |error: anyhow::Error| {
+        Failure::new(Cause::Failed, format!("{error:#}")).remedy("or let `up` choose: without --ports").into()
+    };
+    match wish {
+        Wish::SkLookup => AnyPort::by_steering(place, apps).map_err(asked),
+        Wish::Tproxy => AnyPort::by_tproxy(place, apps).map_err(asked),
+        Wish::Auto | Wish::Listeners => {
+            let first = match AnyPort::by_steering(place, apps) {
+                Ok(chosen) => return Ok(chosen),
+                Err(error) => format!("{error:#}"),
+            };
+            Ok(match AnyPort::by_tproxy(place, apps) {
+                Ok(chosen) => Chosen { why: Some(first), ..chosen },
+                Err(error) => {
+                    tracing::debug!(error = format!("{error:#}"), "no transparent proxying");
+                    listeners(place.workers, Some(first))
+                }
+            })
+        }
+    }
+}
+
+fn listeners(workers: usize, why: Option<String>) -> Chosen {
+    let tier = l4::Tier::Listeners { workers, max: l4::LISTENERS_MAX };
+    Chosen { tier, name: l4::TierName::Listeners, why, any_port: None }
+}
+
+/// The kernel sends every port of the pools to our sockets. Dropping it leaves that as a crash does.
+pub struct AnyPort {
+    how: How,
+    /// Addresses of prefixes that nobody has are made this machine's own.
+    routes: AnyIp,
+    pools: Pools,
+    /// Pools in which this machine has an address of its own, with services that keep their ports.
+    shared: Vec<Prefix>,
+    services: Vec<SocketAddr>,
+    /// What is in force.
+    apps: Apps,
+    listening: watch::Sender<Arc<l4::Listening>>,
+}
+
+enum How {
+    Steering(Box<Steering>),
+    Tproxy(Tproxy),
+}
+
+/// The sockets, for all workers.
+struct Sockets {
+    tcp: Vec<TcpListener>,
+    udp: Vec<UdpSocket>,
+}
+
+impl AnyPort {
+    fn by_steering(place: &Place<'_>, apps: &Apps) -> anyhow::Result<Chosen> {
+        // What is missing is told before anything is changed.
+        support().0?;
+        let sockets = Sockets::open(place.workers, |address| {
+            Ok((bartizan_net::tcp(address, Sharing::Exclusive)?, bartizan_net::udp(address, Sharing::Exclusive)?))
+        })?;
+        let (shared, services) = neighbours(place)?;
+        let prefixes: Vec<Prefix> = place.pools.prefixes().copied().collect();
+        let ours: Vec<Prefix> = prefixes.iter().filter(|pool| !shared.contains(pool)).copied().collect();
+        let routes = AnyIp::add(&ours)?;
+        let pin = Path::new(BPFFS).join(pin_name(place.data));
+        let setup = Setup { pin: &pin, workers: sockets.workers(), pools: &ours, skip: &services };
+        let steering = match Steering::attach(&setup, &claims(apps, place.pools)) {
+            Ok(steering) => steering,
+            Err(error) => return Err(taken_back(routes, error.into())),
+        };
+        if let Pinning::Not(failure) = steering.pinning() {
+            tracing::info!(%failure, "steering ends with this process: a restart is noticed");
+        }
+        let how = How::Steering(Box::new(steering));
+        Ok(AnyPort {
+            how,
+            routes,
+            pools: place.pools.clone(),
+            shared,
+            services,
+            apps: apps.clone(),
+            listening: quiet(),
+        }
+        .chosen(l4::AnyPort::SkLookup, sockets, place.workers))
+    }
+
+    fn by_tproxy(place: &Place<'_>, apps: &Apps) -> anyhow::Result<Chosen> {
+        let (shared, services) = neighbours(place)?;
+        if let Some(pool) = shared.first() {
+            anyhow::bail!("{pool} has an address of this machine, whose services transparent proxying would cut off");
+        }
+        let prefixes: Vec<Prefix> = place.pools.prefixes().copied().collect();
+        let (workers, mut all) = (place.workers, Sockets { tcp: Vec::new(), udp: Vec::new() });
+        for address in loopback() {
+            let opened = bartizan_net::tcp_transparent(address, workers)
+                .and_then(|tcp| Ok((tcp, bartizan_net::udp_transparent(address, workers)?)));
+            all.extend(opened)?;
+        }
+        let routes = AnyIp::add(&prefixes)?;
+        let how = match Tproxy::attach(place.data, &prefixes, all.workers()) {
+            Ok(tproxy) => How::Tproxy(tproxy),
+            Err(error) => return Err(taken_back(routes, error.into())),
+        };
+        Ok(AnyPort {
+            how,
+            routes,
+            pools: place.pools.clone(),
+            shared,
+            services,
+            apps: apps.clone(),
+            listening: quiet(),
+        }
+        .chosen(l4::AnyPort::Tproxy, all, workers))
+    }
+
+    fn chosen(self, how: l4::AnyPort, sockets: Sockets, workers: usize) -> Chosen {
+        let sockets = sockets.deal(workers);
+        let name = match how {
+            l4::AnyPort::SkLookup => l4::TierName::SkLookup,
+            l4::AnyPort::Tproxy => l4::TierName::Tproxy,
+        };
+        let open = sockets.first().map_or(0, |first| first.tcp.len() + first.udp.len());
+        self.tell(l4::Listening { tier: name, open, ..self.heard(&self.apps) });
+        Chosen { tier: l4::Tier::AnyPort { how, sockets }, name, why: None, any_port: Some(self) }
+    }
+
+    /// Puts other applications in force.
+    pub fn update(&mut self, apps: &Apps) {
+        if self.apps.is_same(apps) {
+            return;
+        }
+        let claimed = match &mut self.how {
+            How::Steering(steering) => steering.update(&claims(apps, &self.pools)),
+            // All that is in the pools comes here anyhow.
+            How::Tproxy(_) => Ok(()),
+        };
+        let l4::Listening { tier, open, .. } = **self.listening.borrow();
+        let mut heard = self.heard(apps);
+        match claimed {
+            Ok(()) => self.apps = apps.clone(),
+            Err(error) => {
+                tracing::error!(%error, "new applications do not get their ports");
+                let new = apps.all().filter(|app| self.apps.get(app.id) != Some(app));
+                let reason = l4::Reason::Other(error.to_string());
+                note(&mut heard, new.filter_map(|app| Some(unheard(app, first(app, &self.pools)?, &reason))));
+            }
+        }
+        self.tell(l4::Listening { tier, open, ..heard });
+    }
+
+    /// What clients can reach, now and from now on.
+    pub fn listening(&self) -> watch::Receiver<Arc<l4::Listening>> {
+        self.listening.subscribe()
+    }
+
+    fn tell(&self, next: l4::Listening) {
+        self.listening.send_if_modified(|listening| {
+            let differs = **listening != next;
+            *listening = Arc::new(next);
+            differs
+        });
+    }
+
+    /// Ports that services of this machine keep from applications.
+    fn heard(&self, apps: &Apps) -> l4::Listening {
+        let mut listening = nothing_heard();
+        if self.shared.is_empty() {
+            return listening;
+        }
+        let kept = |app: &App, address: IpAddr| {
+            let keeps = |service: &&SocketAddr| service.ip() == address || service.ip().is_unspecified();
+            let mut services = self.services.iter().filter(keeps);
+            services.find(|service| app.ports.contains(&service.port())).map(|service| service.port())
+        };
+        for app in apps.all() {
+            let addresses = app.addresses_at(&self.pools);
+            let shared = addresses.into_iter().filter(|address| self.shared.iter().any(|pool| pool.contains(*address)));
+            let taken = shared.filter_map(|address| Some(SocketAddr::new(address, kept(app, address)?)));
+            note(&mut listening, taken.map(|at| unheard(app, at, &l4::Reason::Taken)));
+        }
+        listening
+    }
+
+    /// Leaves nothing behind: at a clean stop, when nobody is served any more.
+    pub fn detach(self) -> anyhow::Result<()> {
+        match self.how {
+            How::Steering(steering) => {
+                if steering.detach().map_err(|error| anyhow::anyhow!("{error}"))? == Detached::Superseded {
+                    return Ok(());
+                }
+            }
+            How::Tproxy(tproxy) => tproxy.detach()?,
+        }
+        Ok(self.routes.remove()?)
+    }
+}
+
+impl Sockets {
+    /// One of each protocol and family for each worker. A machine without IPv6 has none of that.
+    fn open(
+        workers: usize,
+        open: impl Fn(SocketAddr) -> Result<(TcpListener, UdpSocket), BindError>,
+    ) -> anyhow::Result<Sockets> {
+        let mut sockets = Sockets { tcp: Vec::new(), udp: Vec::new() };
+        for address in loopback() {
+            for _ in 0..workers {
+                sockets.extend(open(address).map(|(tcp, udp)| (vec![tcp], vec![udp])))?;
+            }
+        }
+        Ok(sockets)
+    }
+
+    fn extend(&mut self, opened: Result<(Vec<TcpListener>, Vec<UdpSocket>), BindError>) -> anyhow::Result<()> {
+        match opened {
+            Ok((tcp, udp)) => {
+                self.tcp.extend(tcp);
+                self.udp.extend(udp);
+                Ok(())
+            }
+            Err(error) if error.address.is_ipv6() && error.source.kind() == ErrorKind::AddrNotAvailable => Ok(()),
+            Err(error) => Err(error).context("a socket for every port"),
+        }
+    }
+
+    fn workers(&self) -> Workers<'_> {
+        Workers { tcp: &self.tcp, udp: &self.udp }
+    }
+
+    /// To each worker its own, in turn.
+    fn deal(self, workers: usize) -> Vec<l4::AnyPortSockets> {
+        let mut seats: Vec<l4::AnyPortSockets> = (0..workers).map(|_| l4::AnyPortSockets::default()).collect();
+        self.tcp.into_iter().enumerate().for_each(|(index, socket)| seats[index % workers].tcp.push(socket));
+        self.udp.into_iter().enumerate().for_each(|(index, socket)| seats[index % workers].udp.push(socket));
+        seats
+    }
+}
+
+/// Where the sockets are bound themselves: nowhere that anybody else would look.
+fn loopback() -> [SocketAddr; 2] {
+    [(Ipv4Addr::LOCALHOST, 0).into(), (Ipv6Addr::LOCALHOST, 0).into()]
+}
+
+fn claims(apps: &Apps, pools: &Pools) -> Vec<Claim> {
+    let claims_of = |app: &Arc<App>| {
+        let (protocol, ports) = (app.protocol, app.ports.clone());
+        let addresses = app.addresses_at(pools).into_iter();
+        addresses.map(move |address| Claim { addresses: Prefix::host(address), protocol, ports: ports.clone() })
+    };
+    apps.all().flat_map(claims_of).collect()
+}
+
+/// The pools that have an address of this machine in them, and the sockets that must keep their ports: our own, and
+/// everybody's on those addresses. An application that took port 22 of the machine's one address would lock its operator
+/// out.
+fn neighbours(place: &Place<'_>) -> anyhow::Result<(Vec<Prefix>, Vec<SocketAddr>)> {
+    let own: HashSet<IpAddr> =
+        if_addrs::get_if_addrs().context("this machine's addresses")?.iter().map(if_addrs::Interface::ip).collect();
+    let has_own = |pool: &&Prefix| own.iter().any(|address| pool.contains(*address));
+    let shared: Vec<Prefix> = place.pools.prefixes().filter(has_own).copied().collect();
+    let mut services = place.own.to_vec();
+    if !shared.is_empty() {
+        services.extend([Transport::Tcp, Transport::Udp].into_iter().flat_map(holder::listening));
+    }
+    services.sort_unstable();
+    services.dedup();
+    Ok((shared, services))
+}
+
+/// An attempt that failed leaves nothing behind.
+fn taken_back(routes: AnyIp, error: anyhow::Error) -> anyhow::Error {
+    if let Err(left) = routes.remove() {
+        tracing::warn!(%left, "routes for the pools are left behind");
+    }
+    error
+}
+
+fn quiet() -> watch::Sender<Arc<l4::Listening>> {
+    watch::channel(Arc::new(nothing_heard())).0
+}
+
+fn nothing_heard() -> l4::Listening {
+    l4::Listening { tier: l4::TierName::SkLookup, open: 0, unheard: Vec::new(), unheard_total: 0 }
+}
+
+fn note(listening: &mut l4::Listening, unheard: impl Iterator<Item = l4::Unheard>) {
+    for one in unheard {
+        listening.unheard_total += 1;
+        if listening.unheard.len() < UNHEARD_TOLD_MAX {
+            listening.unheard.push(one);
+        }
+    }
+}
+
+fn unheard(app: &App, address: SocketAddr, reason: &l4::Reason) -> l4::Unheard {
+    l4::Unheard { app: app.id, protocol: app.protocol, address, reason: reason.clone() }
+}
+
+fn first(app: &App, pools: &Pools) -> Option<SocketAddr> {
+    Some(SocketAddr::new(*app.addresses_at(pools).first()?, *app.ports.start()))
+}
+
+impl fmt::Display for Wish {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Wish::Auto => "auto",
+            Wish::SkLookup => "sk_lookup",
+            Wish::Tproxy => "tproxy",
+            Wish::Listeners => "listeners",
+        })
+    }
+}

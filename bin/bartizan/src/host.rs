@@ -1,0 +1,113 @@
+//! What the machine allows: open files, and how its kernel takes a flood.
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+/// Open files below which an edge is a small one: a relayed connection takes two, and two pipes when it is fast.
+const FILES_MIN: u64 = 65_536;
+
+/// Connections that wait to be accepted, as every listener of ours asks for.
+const BACKLOG: u64 = 1_024;
+
+/// One setting, and what it means.
+pub struct Verdict {
+    pub what: &'static str,
+    pub ok: bool,
+    pub detail: String,
+}
+
+/// Raises the limit of open files to what this user may have, and tells it. Every connection is a file, and the usual
+/// 1,024 are there for programs that use `select(2)`.
+pub fn raise_open_files() -> Option<u64> {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
+    match raised {
+        Ok(()) => limit.maximum,
+        // Not worth a stop: it serves with what it has.
+        Err(error) => {
+            tracing::warn!(%error, "the limit of open files cannot be raised");
+            limit.current
+        }
+    }
+}
+
+/// Looks at the settings that decide whether floods and many connections are held.
+pub fn verdicts() -> Vec<Verdict> {
+    let mut all = vec![files(getrlimit(Resource::Nofile).maximum)];
+    all.extend(read("net/ipv4/tcp_syncookies").map(cookies));
+    all.extend(read("net/core/somaxconn").map(backlog));
+    all
+}
+
+fn files(may: Option<u64>) -> Verdict {
+    let what = "open files";
+    match may {
+        Some(max) if max < FILES_MIN => Verdict {
+            what,
+            ok: true,
+            detail: format!("{max} at most, so about {} connections at once; `ulimit -Hn` says it too", max / 2),
+        },
+        Some(max) => Verdict { what, ok: true, detail: format!("{max} at most") },
+        None => Verdict { what, ok: true, detail: "without limit".to_owned() },
+    }
+}
+
+/// RFC 4987 §3.6. With 1 the kernel answers by cookies once a queue is full, and legitimate clients still get in.
+fn cookies(value: u64) -> Verdict {
+    let what = "SYN floods";
+    match value {
+        0 => Verdict {
+            what,
+            ok: false,
+            detail: "the kernel would drop everybody once a queue is full; sysctl -w net.ipv4.tcp_syncookies=1"
+                .to_owned(),
+        },
+        1 => Verdict { what, ok: true, detail: "answered with cookies when a queue is full".to_owned() },
+        _ => Verdict {
+            what,
+            ok: true,
+            detail: "answered with cookies always, also without a flood: TCP options are lost; \
+                     sysctl -w net.ipv4.tcp_syncookies=1 does it only when needed"
+                .to_owned(),
+        },
+    }
+}
+
+fn backlog(value: u64) -> Verdict {
+    let what = "bursts of connections";
+    if value < BACKLOG {
+        let detail = format!("{value} at most wait to be accepted; sysctl -w net.core.somaxconn=4096");
+        return Verdict { what, ok: false, detail };
+    }
+    Verdict { what, ok: true, detail: format!("{BACKLOG} wait to be accepted on each listener") }
+}
+
+/// A number of `sysctl(8)`. None where the kernel does not show it, as in some containers.
+fn read(name: &str) -> Option<u64> {
+    std::fs::read_to_string(format!("/proc/sys/{name}")).ok()?.trim().parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_settings_mean() {
+        for (verdict, ok, expect) in [
+            (cookies(0), false, "tcp_syncookies=1"),
+            (cookies(1), true, "when a queue is full"),
+            (cookies(2), true, "always"),
+            (backlog(128), false, "somaxconn"),
+            (backlog(4096), true, "1024 wait"),
+            (files(Some(20_000)), true, "10000 connections"),
+            (files(Some(1 << 20)), true, "1048576"),
+            (files(None), true, "without limit"),
+        ] {
+            assert!(verdict.ok == ok && verdict.detail.contains(expect), "{}: {}", verdict.what, verdict.detail);
+        }
+    }
+
+    #[test]
+    fn the_limit_is_raised() {
+        assert_eq!(raise_open_files(), getrlimit(Resource::Nofile).current);
+    }
+}
