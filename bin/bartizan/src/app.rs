@@ -134,6 +134,9 @@ fn describe(app: &Value) -> String {
         format!("  proxy protocol  {}", text(app, "proxy_protocol")),
         format!("  firewall        {}", if app["ip_firewall"] == true { "on" } else { "off" }),
     ];
+    if let Some(listening) = app["bartizan"]["listening"].as_str() {
+        lines.push(format!("  listening       {listening}"));
+    }
     if let Some(counters) = app["bartizan"]["counters"].as_object() {
         lines.extend(counters.iter().map(|(name, value)| format!("  {:<15} {value}", name.replace('_', " "))));
     }
