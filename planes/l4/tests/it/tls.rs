@@ -18,7 +18,7 @@ fn trusting(ca: &Ca) -> Arc<ClientConfig> {
 }
 
 /// Shakes hands as `name`, says `hello`, ends its side, and gives all that comes back; or why not.
-fn conversation(edge: &Edge, app: &App, name: &str) -> String {
+pub(crate) fn conversation(edge: &Edge, app: &App, name: &str) -> String {
     let config = trusting(&edge.ca);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {

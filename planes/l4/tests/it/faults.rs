@@ -1,0 +1,325 @@
+//! Origins that fail, readers that do not read, crowds that come: who suffers, what is counted, what is left.
+
+use std::collections::BTreeSet;
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream, UdpSocket};
+use std::time::Duration;
+
+use bartizan_names::Protocol;
+use bartizan_plane_l4::{Limit, OriginFailure};
+use bartizan_routes::{App, AppTls};
+
+use super::edge::{
+    Edge, STUCK, Wish, app, app_for, dial, dial_from, direct, echoed, ending, eventually, got_from, place, read_exactly,
+};
+use super::origin::{Origin, nobody};
+use super::tls::conversation;
+
+/// The state of a listening socket, and of a UDP socket that is connected to nobody, in the tables below.
+const LISTENING: &str = "0A";
+const UNCONNECTED: &str = "07";
+
+/// The sockets that are open and connect an address with anybody, as descriptors of this process: other tests run
+/// beside this one, so all descriptors together say nothing.
+fn sockets_at(address: SocketAddr) -> BTreeSet<String> {
+    let SocketAddr::V4(v4) = address else { panic!("{address}") };
+    let text = format!("{:08X}:{:04X}", u32::from_ne_bytes(v4.ip().octets()), v4.port());
+    let tables = ["tcp", "udp"].map(|table| std::fs::read_to_string(format!("/proc/self/net/{table}")).unwrap());
+    let mut sockets = BTreeSet::new();
+    for line in tables.iter().flat_map(|table| table.lines().skip(1)) {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let (near, far, state, inode) = (words[1], words[2], words[3], words[9]);
+        // Without an inode it is the kernel's alone: all have closed it.
+        if (near == text || far == text) && ![LISTENING, UNCONNECTED].contains(&state) && inode != "0" {
+            sockets.insert(inode.to_owned());
+        }
+    }
+    sockets
+}
+
+/// An address at which connections are neither accepted nor refused: its queue is full.
+struct Deaf {
+    address: SocketAddr,
+    _listener: socket2::Socket,
+    _waiting: Vec<socket2::Socket>,
+}
+
+impl Deaf {
+    fn new() -> Deaf {
+        let socket = || socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        let listener = socket();
+        listener.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).unwrap();
+        listener.listen(0).unwrap();
+        let address = listener.local_addr().unwrap().as_socket().unwrap();
+        let waiting: Vec<socket2::Socket> = (0..8).map(|_| socket()).collect();
+        for socket in &waiting {
+            socket.set_nonblocking(true).unwrap();
+            // In progress, or in the queue.
+            let _ = socket.connect(&address.into());
+        }
+        Deaf { address, _listener: listener, _waiting: waiting }
+    }
+}
+
+/// Sends so much, waits until the other side has said something, and resets.
+fn resets_after(bytes: usize) -> Origin {
+    Origin::start(move |mut stream| {
+        if stream.write_all(&vec![7; bytes]).is_ok() {
+            let _ = stream.read(&mut [0]);
+        }
+        let _ = socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO));
+    })
+}
+
+#[test]
+fn origins_that_fail_are_told_at_once_and_leave_no_descriptor() {
+    let deaf = Deaf::new();
+    let silent = Origin::start(|mut stream| {
+        let _ = stream.read_to_end(&mut Vec::new());
+    });
+    let chatty = Origin::echo("220 no TLS here\r\n");
+    let [at_once, in_the_middle] = [0, 1 << 20].map(resets_after);
+    let last_word = Origin::last_word();
+    let mut cases = Vec::new();
+    for (address, tls, expect) in [
+        (nobody(), AppTls::Off, Some(OriginFailure::Refused)),
+        (nobody(), AppTls::Flexible, Some(OriginFailure::Refused)),
+        (deaf.address, AppTls::Off, Some(OriginFailure::TimedOut)),
+        (deaf.address, AppTls::Flexible, Some(OriginFailure::TimedOut)),
+        (silent.address, AppTls::Full, Some(OriginFailure::TimedOut)),
+        (chatty.address, AppTls::Full, Some(OriginFailure::Tls)),
+        (at_once.address, AppTls::Off, Some(OriginFailure::Reset)),
+        (at_once.address, AppTls::Flexible, Some(OriginFailure::Reset)),
+        (at_once.address, AppTls::Full, Some(OriginFailure::Tls)),
+        (in_the_middle.address, AppTls::Off, Some(OriginFailure::Reset)),
+        (in_the_middle.address, AppTls::Flexible, Some(OriginFailure::Reset)),
+        (last_word.address, AppTls::Off, None),
+        (last_word.address, AppTls::Flexible, None),
+    ] {
+        cases.push((App { tls, ..app("one.test", direct(&[address])) }, address, expect));
+    }
+    let mut wish = Wish::new(&cases.iter().map(|(app, ..)| app).collect::<Vec<_>>());
+    wish.limits.connect_time = Duration::from_millis(300);
+    let edge = Edge::start(&wish);
+    for (app, address, expect) in &cases {
+        let before = sockets_at(*address);
+        for _ in 0..3 {
+            let ending = match app.tls {
+                AppTls::Off => plain_conversation(place(app)),
+                AppTls::Flexible | AppTls::Full | AppTls::Strict => conversation(&edge, app, "one.test"),
+            };
+            let heard = ending == "5:hello";
+            assert_eq!(heard, expect.is_none(), "{expect:?} {:?}: {ending}", app.tls);
+        }
+        eventually("closed", || edge.app(app).closed == 3);
+        for kind in OriginFailure::ALL {
+            let count = if Some(*kind) == *expect { 3 } else { 0 };
+            assert_eq!(edge.app(app).origin_failures(*kind), count, "{kind:?}, {expect:?} {:?}", app.tls);
+        }
+        eventually("no socket to a client", || sockets_at(place(app)).is_empty());
+        eventually("no socket to an origin", || sockets_at(*address).is_subset(&before));
+    }
+}
+
+/// Says `hello` and no more, and gives all that comes back, or how it broke.
+fn plain_conversation(address: SocketAddr) -> String {
+    let mut stream = dial(address);
+    // Whoever writes to a connection that was reset hears of it then, and afterwards of its end.
+    if stream.write_all(b"hello").and_then(|()| stream.shutdown(Shutdown::Write)).is_err() {
+        return "reset".to_owned();
+    }
+    let mut text = Vec::new();
+    match stream.read_to_end(&mut text) {
+        Ok(_) => String::from_utf8_lossy(&text).into_owned(),
+        Err(error) => error.to_string(),
+    }
+}
+
+#[test]
+fn an_origin_that_is_there_may_be_slow() {
+    let connect_time = Duration::from_millis(100);
+    let origin = Origin::start(move |mut stream| {
+        let mut byte = [0];
+        for letter in b"slow" {
+            std::thread::sleep(2 * connect_time);
+            if stream.read_exact(&mut byte).is_err() || stream.write_all(&[*letter]).is_err() {
+                return;
+            }
+        }
+    });
+    let one = app("one.test", direct(&[origin.address]));
+    let mut wish = Wish::new(&[&one]);
+    wish.limits.connect_time = connect_time;
+    let edge = Edge::start(&wish);
+    let mut client = dial(place(&one));
+    let answer: Vec<String> = (0..4).map(|_| echoed(&mut client, ".")).collect();
+    assert_eq!(answer.concat(), "slow");
+    assert_eq!(ending(&mut client), "end");
+    drop(client);
+    eventually("closed", || edge.app(&one).open == 0);
+}
+
+#[test]
+fn who_does_not_read_is_not_read_for() {
+    let (slow, held) = (20, 100_000);
+    let pouring = Origin::start(|mut stream| {
+        let bytes = vec![7; 1 << 16];
+        while stream.write_all(&bytes).is_ok() {}
+    });
+    let deaf = Origin::start(|_stream| std::thread::park_timeout(STUCK));
+    let echo = Origin::echo("hello");
+    let [down, up, other] = [&pouring, &deaf, &echo].map(|origin| app("one.test", direct(&[origin.address])));
+    let mut wish = Wish::new(&[&down, &up, &other]);
+    wish.limits.held_bytes = held;
+    // There are no flows here, but it makes bytes be counted every 20 ms.
+    wish.limits.flow_idle_time = Duration::from_millis(40);
+    let edge = Edge::start(&wish);
+    let readers: Vec<TcpStream> = (0..slow).map(|_| dial(place(&down))).collect();
+    let mut writers: Vec<TcpStream> = (0..slow).map(|_| dial(place(&up))).collect();
+    for writer in &mut writers {
+        writer.set_nonblocking(true).unwrap();
+    }
+    let (bytes, mut sent, mut before, mut still) = (vec![7; 1 << 16], 0, (0, 0, 0), 0);
+    eventually("the edge stops reading", || {
+        for writer in &mut writers {
+            sent += writer.write(&bytes).unwrap_or_default();
+        }
+        // Nobody is kept waiting by them.
+        assert_eq!(got_from(Ipv4Addr::new(127, 0, 11, 1), place(&other), 5), "hello");
+        let now = (edge.app(&down).bytes_out, edge.app(&up).bytes_in, sent);
+        let moved = std::mem::replace(&mut before, now) != now || now.0 == 0 || now.1 == 0;
+        still = if moved { 0 } else { still + 1 };
+        still == 500
+    });
+    // What the edge took is at the reader, in buffers of the kernel, and at most so much in its own.
+    let taken = edge.app(&down).bytes_out;
+    let unread: usize = readers.iter().map(unread).sum();
+    let most = unread + slow * (held + buffer_max("tcp_wmem"));
+    assert!(taken <= most as u64, "{taken} taken, {unread} at their readers");
+    let taken = edge.app(&up).bytes_in;
+    let most = slow * (held + buffer_max("tcp_wmem") + buffer_max("tcp_rmem"));
+    assert!(taken <= most as u64, "{taken} taken of {sent}");
+    drop((readers, writers));
+    eventually("closed", || edge.app(&down).open == 0);
+    eventually("no socket to a client", || sockets_at(place(&down)).is_empty());
+}
+
+/// Bytes that have arrived and were not read.
+fn unread(stream: &TcpStream) -> usize {
+    let mut bytes = vec![0; buffer_max("tcp_rmem")];
+    stream.set_nonblocking(true).unwrap();
+    stream.peek(&mut bytes).unwrap_or_default()
+}
+
+/// What the kernel lets one socket hold (tcp(7)).
+fn buffer_max(setting: &str) -> usize {
+    let text = std::fs::read_to_string(format!("/proc/sys/net/ipv4/{setting}")).unwrap();
+    text.split_whitespace().last().unwrap().parse().unwrap()
+}
+
+#[test]
+fn a_crowd_from_one_source_is_refused_before_any_work() {
+    let origin = Origin::echo("hello");
+    let one = app("one.test", direct(&[origin.address]));
+    let mut wish = Wish::new(&[&one]);
+    wish.limits.connections.source.open = 10;
+    let edge = Edge::start(&wish);
+    let (crowd, other) = (Ipv4Addr::new(127, 0, 11, 2), Ipv4Addr::new(127, 0, 11, 3));
+    let mut regular = dial_from(other, place(&one)).unwrap();
+    assert_eq!(read_exactly(&mut regular, 5), "hello");
+    let mut inside: Vec<TcpStream> = (0..10).map(|_| dial_from(crowd, place(&one)).unwrap()).collect();
+    inside.iter_mut().for_each(|client| assert_eq!(read_exactly(client, 5), "hello"));
+    for round in 0..20 {
+        for _ in 0..25 {
+            assert_eq!(got_from(crowd, place(&one), 5), "reset");
+        }
+        assert_eq!(echoed(&mut regular, "still here"), "still here");
+        assert_eq!(got_from(other, place(&one), 5), "hello");
+        assert_eq!(edge.app(&one).limited(Limit::SourceOpen), 25 * (round + 1));
+    }
+    assert_eq!(origin.accepted(), 1 + 10 + 20);
+    assert!(edge.app(&one).open <= 1 + 10 + 20);
+    inside.iter_mut().for_each(|client| assert_eq!(echoed(client, "still here"), "still here"));
+}
+
+#[test]
+fn datagrams_from_many_sources_leave_no_more_flows_than_there_may_be() {
+    let most = 50;
+    let server = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let origin = server.local_addr().unwrap();
+    std::thread::spawn(move || {
+        let mut bytes = [0; 100];
+        while let Ok((len, client)) = server.recv_from(&mut bytes) {
+            let _ = server.send_to(&bytes[..len], client);
+        }
+    });
+    let one = app_for(Protocol::Udp, "udp.test", direct(&[origin]));
+    let mut wish = Wish::new(&[&one]);
+    wish.limits.flows.app.open = most;
+    wish.limits.flows.app.per_second = 100_000;
+    let edge = Edge::start(&wish);
+    let regular = UdpSocket::bind("127.0.11.4:0").unwrap();
+    regular.connect(place(&one)).unwrap();
+    regular.set_read_timeout(Some(STUCK)).unwrap();
+    let mut heard = [0; 100];
+    let mut asks = |question: &[u8]| {
+        regular.send(question).unwrap();
+        let len = regular.recv(&mut heard).unwrap();
+        assert_eq!(&heard[..len], question);
+    };
+    asks(b"one");
+    asks(b"two");
+    let sources = 2_000_u32;
+    for number in 0..sources {
+        let source = Ipv4Addr::from(u32::from(Ipv4Addr::new(127, 50, 0, 1)) + number);
+        UdpSocket::bind((source, 0)).unwrap().send_to(b"once", place(&one)).unwrap();
+        if number % 100 == 0 {
+            asks(b"still here");
+            let open = edge.app(&one).open;
+            // Those who made room are on their way out.
+            assert!(open <= u64::from(2 * most), "{open}");
+        }
+    }
+    asks(b"still here");
+    eventually("as many as there may be", || edge.app(&one).open == u64::from(most));
+    let sockets = sockets_at(origin).len();
+    assert!(sockets <= most as usize, "{sockets}");
+    // Of each that came in, one had to go; the kernel may have dropped some before.
+    let totals = edge.app(&one);
+    assert_eq!(totals.connects - totals.limited(Limit::FlowDisplaced), u64::from(most));
+    assert!(totals.connects > u64::from(most) * 2, "{}", totals.connects);
+}
+
+#[test]
+fn who_has_closed_one_side_for_ever_is_given_a_time() {
+    // Never ends its side.
+    let patient = Origin::start(|mut stream| {
+        let _ = stream.read_to_end(&mut Vec::new());
+        std::thread::park_timeout(STUCK);
+    });
+    // Ends its side at once, and waits for the client, who never does.
+    let brief = Origin::start(|mut stream| {
+        let _ = stream.shutdown(Shutdown::Write);
+        let _ = stream.read_to_end(&mut Vec::new());
+    });
+    for (origin, tls) in [(&brief, AppTls::Off), (&patient, AppTls::Flexible)] {
+        let one = App { tls, ..app("one.test", direct(&[origin.address])) };
+        let mut wish = Wish::new(&[&one]);
+        wish.limits.half_closed_time = Duration::from_millis(100);
+        let edge = Edge::start(&wish);
+        let client = match tls {
+            AppTls::Off => {
+                let mut client = dial(place(&one));
+                assert_eq!(ending(&mut client), "end");
+                Some(client)
+            }
+            AppTls::Flexible | AppTls::Full | AppTls::Strict => {
+                assert_ne!(conversation(&edge, &one, "one.test"), "5:hello");
+                None
+            }
+        };
+        eventually("closed", || edge.app(&one).closed == 1);
+        let own = client.as_ref().map_or(0, |_| 1);
+        eventually("no socket of the edge", || sockets_at(place(&one)).len() == own);
+    }
+}
