@@ -19,7 +19,7 @@ const STEPS: &[&str] = &[include_str!("schema/1.sql")];
 const APPLICATION: i32 = 0x4272_747a;
 
 /// How long a connection waits for a lock: only a backup by a foreign tool or a second process holds one.
-const LOCK_WAIT_MAX: Duration = Duration::from_secs(5);
+pub(crate) const LOCK_WAIT_MAX: Duration = Duration::from_secs(5);
 
 /// Pages that a reading connection keeps, in KiB: the upper levels of the indexes of a million records.
 const READER_CACHE_KIB: i64 = 8 * 1024;

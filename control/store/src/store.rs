@@ -16,7 +16,7 @@ use crate::readers::{self, Readers};
 use crate::schema;
 use crate::snapshot::Snapshot;
 use crate::tables;
-use crate::writer::{Job, Prepared, QUEUE_MAX, Work, Writer};
+use crate::writer::{Folding, Job, Prepared, QUEUE_MAX, Work, Writer};
 
 /// How much of the change log stays. Only whole beginnings of the log go, and never the newest change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,13 +56,17 @@ impl Store {
     ///
     /// Two processes with one store do no harm but wait for each other; that there is only one is the caller's to see to.
     pub fn open(dir: &Path) -> Result<Store, OpenError> {
+        Store::open_folding(dir, Folding::USUAL)
+    }
+
+    fn open_folding(dir: &Path, folding: Folding) -> Result<Store, OpenError> {
         let connection = schema::open_writer(dir)?;
         let engine =
             |source: rusqlite::Error| OpenError::Engine { path: dir.join(schema::FILE), source: source.into() };
         let (rev, _) = tables::head(&connection).map_err(engine)?;
         let (head_sender, head) = watch::channel(rev);
         let (queue, jobs) = mpsc::sync_channel(QUEUE_MAX);
-        let writer = Writer { connection, queue: jobs, head: head_sender };
+        let writer = Writer { connection, queue: jobs, head: head_sender, folding };
         let writer = thread::Builder::new()
             .name("store-writer".to_owned())
             .spawn(move || writer.run())
@@ -72,6 +76,9 @@ impl Store {
     }
 
     /// Makes `set` the next revision, durably, or says why not. Blocks, for a sync of the disk at least.
+    ///
+    /// Let go of the snapshot that `set` was made from before: the writer waits for those who read the journal when it
+    /// folds it, and one who waits for the writer meanwhile would make both wait in vain.
     ///
     /// A request id that landed before returns its revision, whatever else `set` says; a conflict does not use it up.
     pub fn commit(&self, set: ChangeSet) -> Result<Rev, CommitError> {
@@ -165,4 +172,82 @@ pub enum BackupError {
     NotWritable { path: PathBuf, source: io::Error },
     #[error(transparent)]
     Read(ReadError),
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::time::Duration;
+
+    use super::*;
+    use crate::change::{Meta, Op, Value};
+    use crate::key::Key;
+
+    const FOLD_AT: u64 = 1 << 20;
+
+    /// One change, below a quarter of what is folded at.
+    const CHANGE_BYTES_MAX: u64 = FOLD_AT / 4;
+
+    fn open(dir: &Path, wait_max: Duration) -> Store {
+        Store::open_folding(dir, Folding { bytes: FOLD_AT, wait_max }).unwrap()
+    }
+
+    fn write(store: &Store) {
+        let json = format!("\"{}\"", "x".repeat(100_000)).into();
+        let op = Op::Put { key: Key::parse("meta/a").unwrap(), value: Value { format: 1, json } };
+        let meta =
+            Meta { at: Timestamp::from_unix_micros(1), actor: "test".to_owned(), request_id: bartizan_seal::random() };
+        store.commit(ChangeSet { guards: Vec::new(), ops: vec![op], meta }).unwrap();
+    }
+
+    fn journal_bytes(dir: &Path) -> u64 {
+        fs::metadata(dir.join("store.sqlite-wal")).unwrap().len()
+    }
+
+    /// Each of many readers looks anew before it lets go of what it saw last, so that there never is none.
+    #[test]
+    fn constant_readers_do_not_keep_the_journal_growing() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = open(dir.path(), Duration::from_secs(60));
+        let stop = AtomicBool::new(false);
+        let mut largest = 0;
+        thread::scope(|scope| {
+            for _ in 0..3 {
+                scope.spawn(|| {
+                    let mut seen = store.read().unwrap();
+                    while !stop.load(Ordering::Relaxed) {
+                        let next = store.read().unwrap();
+                        drop(std::mem::replace(&mut seen, next));
+                    }
+                });
+            }
+            for _ in 0..200 {
+                write(&store);
+                largest = largest.max(journal_bytes(dir.path()));
+            }
+            stop.store(true, Ordering::Relaxed);
+        });
+        assert!(largest < FOLD_AT + 2 * CHANGE_BYTES_MAX, "{largest} bytes");
+    }
+
+    /// A reader that stays for long keeps what it sees and holds nobody up for longer than the wait; afterwards the
+    /// journal is small again.
+    #[test]
+    fn a_long_reader_keeps_its_state_and_the_journal_shrinks_after_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = open(dir.path(), Duration::ZERO);
+        write(&store);
+        let seen = store.read().unwrap();
+        while journal_bytes(dir.path()) < 3 * FOLD_AT {
+            write(&store);
+        }
+        assert_eq!((seen.head(), seen.tail(Rev::ZERO, 10).unwrap().len()), (Rev(1), 1));
+        drop(seen);
+        // The next look is one step of growth away at most; it comes after the answer, so the change behind it sees it.
+        for _ in 0..=FOLD_AT / 100_000 {
+            write(&store);
+        }
+        let left = journal_bytes(dir.path());
+        assert!(left < FOLD_AT + 2 * CHANGE_BYTES_MAX, "{left} bytes");
+    }
 }

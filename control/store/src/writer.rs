@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::mpsc::{Receiver, SyncSender};
+use std::time::Duration;
 
 use bartizan_names::ZoneId;
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
@@ -13,6 +14,7 @@ use tokio::sync::watch;
 use crate::change::{self, ChangeSet, Rev};
 use crate::error::{CommitError, EngineError};
 use crate::listing::Listing;
+use crate::schema;
 use crate::store::Retention;
 use crate::tables::{self, signed};
 
@@ -32,8 +34,19 @@ pub(crate) const QUEUE_MAX: usize = 1024;
 /// Change sets in one transaction: enough to share a sync among all who wait, few enough to answer soon.
 const GROUP_MAX: usize = 256;
 
-/// The journal's size above which the writer waits for readers to let go of it: several times what the engine folds at.
-const JOURNAL_BYTES_MAX: u64 = 128 << 20;
+/// When the journal is folded by force, and at what price.
+#[derive(Clone, Copy)]
+pub(crate) struct Folding {
+    /// The journal's size above which the writer waits for readers to let go of it.
+    pub(crate) bytes: u64,
+    /// How long it waits, and with it everybody who commits.
+    pub(crate) wait_max: Duration,
+}
+
+impl Folding {
+    /// Several times what the engine folds at by itself, and many times what a reader usually takes.
+    pub(crate) const USUAL: Folding = Folding { bytes: 128 << 20, wait_max: Duration::from_secs(1) };
+}
 
 /// Their encoded operations together.
 const GROUP_BYTES_MAX: usize = CHANGE_BYTES_MAX;
@@ -95,12 +108,13 @@ pub(crate) struct Writer {
     pub(crate) connection: Connection,
     pub(crate) queue: Receiver<Job>,
     pub(crate) head: watch::Sender<Rev>,
+    pub(crate) folding: Folding,
 }
 
 impl Writer {
     /// Runs until every sender is gone and the queue is empty.
     pub(crate) fn run(mut self) {
-        let mut fold_at = JOURNAL_BYTES_MAX;
+        let mut fold_at = self.folding.bytes;
         while let Ok(first) = self.queue.recv() {
             let group = self.gather(first);
             self.answer(group);
@@ -110,21 +124,42 @@ impl Writer {
 
     /// Folds the journal into the file once it is larger than `at`, and says when to look again.
     ///
-    /// The engine folds by itself, but begins the journal anew only in a moment without readers. Under constant reads
-    /// there is none, so here new ones are let past and the old ones waited for.
+    /// The engine folds by itself, but begins the journal anew only when nobody reads from it as a change is written.
+    /// Under constant reads somebody always does. Here nothing is written while those who read the journal are waited
+    /// for; who comes when all of it is in the file reads the file alone and is in nobody's way.
+    ///
+    /// A reader that outlasts the wait keeps its state and the journal grows on; so a journal has at most
+    /// [`Folding::bytes`], what is written during the longest read, and one such step more.
     fn fold_journal(&self, at: u64) -> u64 {
-        let journal = self.connection.path().map(|path| format!("{path}-wal"));
-        let size = journal.and_then(|journal| std::fs::metadata(journal).ok()).map_or(0, |file| file.len());
+        let size = self.journal_bytes();
         if size < at {
             return at;
         }
-        match self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", (), |row| row.get::<_, i64>(0)) {
-            Ok(0) => JOURNAL_BYTES_MAX,
-            busy => {
-                tracing::warn!(size, ?busy, "the store's journal cannot be folded: somebody looks at an old state");
-                size + JOURNAL_BYTES_MAX
+        match self.truncate_journal() {
+            Ok(true) => self.folding.bytes,
+            Ok(false) => {
+                tracing::warn!(size, "the store's journal grows: somebody has looked at an old state for long");
+                size + self.folding.bytes
+            }
+            Err(error) => {
+                tracing::warn!(size, %error, "the store's journal cannot be folded");
+                size + self.folding.bytes
             }
         }
+    }
+
+    fn journal_bytes(&self) -> u64 {
+        let journal = self.connection.path().map(|path| format!("{path}-wal"));
+        journal.and_then(|journal| std::fs::metadata(journal).ok()).map_or(0, |file| file.len())
+    }
+
+    /// False if readers were in the way for all of the wait.
+    fn truncate_journal(&self) -> rusqlite::Result<bool> {
+        self.connection.busy_timeout(self.folding.wait_max)?;
+        let busy: rusqlite::Result<i64> =
+            self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", (), |row| row.get(0));
+        self.connection.busy_timeout(schema::LOCK_WAIT_MAX)?;
+        Ok(busy? == 0)
     }
 
     /// The first job and those that wait already.
