@@ -24,6 +24,7 @@ use tokio::sync::watch;
 
 use crate::failure::{Cause, Failure};
 use crate::holder::{self, Transport};
+use crate::keeper::{Keeper, Kept};
 
 /// Ports that are named as unheard; the others are counted.
 const UNHEARD_TOLD_MAX: usize = 64;
@@ -98,6 +99,8 @@ fn listeners(workers: usize, why: Option<String>) -> Chosen {
 /// The kernel sends every port of the pools to our sockets. Dropping it leaves that as a crash does.
 pub struct AnyPort {
     how: How,
+    /// Holds the sockets over a crash, where the way to them outlives us.
+    keeper: Option<Keeper>,
     /// Addresses of prefixes that nobody has are made this machine's own.
     routes: AnyIp,
     pools: Pools,
@@ -114,18 +117,15 @@ enum How {
     Tproxy(Tproxy),
 }
 
-/// The sockets, for all workers.
-struct Sockets {
-    tcp: Vec<TcpListener>,
-    udp: Vec<UdpSocket>,
-}
-
 impl AnyPort {
     fn by_steering(place: &Place<'_>, apps: &Apps) -> anyhow::Result<Chosen> {
         // What is missing is told before anything is changed.
         support().0?;
-        let sockets = Sockets::open(place.workers, |address| {
-            Ok((bartizan_net::tcp(address, Sharing::Exclusive)?, bartizan_net::udp(address, Sharing::Exclusive)?))
+        let name = keeper_name(place, "sk_lookup");
+        let (keeper, sockets) = Sockets::kept_or_opened(&name, |address| {
+            let each = 0..place.workers;
+            let tcp = each.clone().map(|_| bartizan_net::tcp(address, Sharing::Exclusive)).collect::<Result<_, _>>()?;
+            Ok((tcp, each.map(|_| bartizan_net::udp(address, Sharing::Exclusive)).collect::<Result<_, _>>()?))
         })?;
         let (shared, services) = neighbours(place)?;
         let prefixes: Vec<Prefix> = place.pools.prefixes().copied().collect();
@@ -137,12 +137,17 @@ impl AnyPort {
             Ok(steering) => steering,
             Err(error) => return Err(taken_back(routes, error.into())),
         };
-        if let Pinning::Not(failure) = steering.pinning() {
-            tracing::info!(%failure, "steering ends with this process: a restart is noticed");
-        }
+        let keeper = match steering.pinning() {
+            Pinning::At(_) => kept_by(keeper, &name, &sockets),
+            Pinning::Not(failure) => {
+                tracing::info!(%failure, "after a crash clients are refused until the next start");
+                None
+            }
+        };
         let how = How::Steering(Box::new(steering));
         Ok(AnyPort {
             how,
+            keeper,
             routes,
             pools: place.pools.clone(),
             shared,
@@ -159,19 +164,21 @@ impl AnyPort {
             anyhow::bail!("{pool} has an address of this machine, whose services transparent proxying would cut off");
         }
         let prefixes: Vec<Prefix> = place.pools.prefixes().copied().collect();
-        let (workers, mut all) = (place.workers, Sockets { tcp: Vec::new(), udp: Vec::new() });
-        for address in loopback() {
-            let opened = bartizan_net::tcp_transparent(address, workers)
-                .and_then(|tcp| Ok((tcp, bartizan_net::udp_transparent(address, workers)?)));
-            all.extend(opened)?;
-        }
+        let workers = place.workers;
+        let name = keeper_name(place, "tproxy");
+        let (keeper, all) = Sockets::kept_or_opened(&name, |address| {
+            let tcp = bartizan_net::tcp_transparent(address, workers)?;
+            Ok((tcp, bartizan_net::udp_transparent(address, workers)?))
+        })?;
         let routes = AnyIp::add(&prefixes)?;
         let how = match Tproxy::attach(place.data, &prefixes, all.workers()) {
             Ok(tproxy) => How::Tproxy(tproxy),
             Err(error) => return Err(taken_back(routes, error.into())),
         };
+        let keeper = kept_by(keeper, &name, &all);
         Ok(AnyPort {
             how,
+            keeper,
             routes,
             pools: place.pools.clone(),
             shared,
@@ -250,8 +257,11 @@ impl AnyPort {
         listening
     }
 
-    /// Leaves nothing behind: at a clean stop, when nobody is served any more.
+    /// Leaves nothing behind: at a clean stop. New clients are refused from here on.
     pub fn detach(self) -> anyhow::Result<()> {
+        if let Some(keeper) = self.keeper {
+            keeper.quit();
+        }
         match self.how {
             How::Steering(steering) => {
                 if steering.detach().map_err(|error| anyhow::anyhow!("{error}"))? == Detached::Superseded {
@@ -264,38 +274,45 @@ impl AnyPort {
     }
 }
 
+/// The sockets, for all workers.
+type Sockets = Kept;
+
 impl Sockets {
-    /// One of each protocol and family for each worker. A machine without IPv6 has none of that.
+    /// Those that an earlier process of this edge has left with a keeper, if there are as many as are needed now;
+    /// otherwise new ones.
+    fn kept_or_opened(
+        name: &str,
+        open: impl Fn(SocketAddr) -> Result<(Vec<TcpListener>, Vec<UdpSocket>), BindError>,
+    ) -> anyhow::Result<(Option<Keeper>, Sockets)> {
+        let opened = Sockets::open(open)?;
+        let Some((keeper, kept)) = Keeper::find(name) else { return Ok((None, opened)) };
+        let fits = kept.tcp.len() == opened.tcp.len() && kept.udp.len() == opened.udp.len();
+        Ok((Some(keeper), if fits { kept } else { opened }))
+    }
+
+    /// Some of each protocol and family. A machine without IPv6 has none of that.
     fn open(
-        workers: usize,
-        open: impl Fn(SocketAddr) -> Result<(TcpListener, UdpSocket), BindError>,
+        open: impl Fn(SocketAddr) -> Result<(Vec<TcpListener>, Vec<UdpSocket>), BindError>,
     ) -> anyhow::Result<Sockets> {
-        let mut sockets = Sockets { tcp: Vec::new(), udp: Vec::new() };
+        let mut sockets = Sockets::default();
         for address in loopback() {
-            for _ in 0..workers {
-                sockets.extend(open(address).map(|(tcp, udp)| (vec![tcp], vec![udp])))?;
+            match open(address) {
+                Ok((tcp, udp)) => {
+                    sockets.tcp.extend(tcp);
+                    sockets.udp.extend(udp);
+                }
+                Err(error) if address.is_ipv6() && error.source.kind() == ErrorKind::AddrNotAvailable => {}
+                Err(error) => return Err(error).context("a socket for every port"),
             }
         }
         Ok(sockets)
-    }
-
-    fn extend(&mut self, opened: Result<(Vec<TcpListener>, Vec<UdpSocket>), BindError>) -> anyhow::Result<()> {
-        match opened {
-            Ok((tcp, udp)) => {
-                self.tcp.extend(tcp);
-                self.udp.extend(udp);
-                Ok(())
-            }
-            Err(error) if error.address.is_ipv6() && error.source.kind() == ErrorKind::AddrNotAvailable => Ok(()),
-            Err(error) => Err(error).context("a socket for every port"),
-        }
     }
 
     fn workers(&self) -> Workers<'_> {
         Workers { tcp: &self.tcp, udp: &self.udp }
     }
 
-    /// To each worker its own, in turn.
+    /// To each worker its own: in each family there is one for each.
     fn deal(self, workers: usize) -> Vec<l4::AnyPortSockets> {
         let mut seats: Vec<l4::AnyPortSockets> = (0..workers).map(|_| l4::AnyPortSockets::default()).collect();
         self.tcp.into_iter().enumerate().for_each(|(index, socket)| seats[index % workers].tcp.push(socket));
@@ -333,6 +350,24 @@ fn neighbours(place: &Place<'_>) -> anyhow::Result<(Vec<Prefix>, Vec<SocketAddr>
     services.sort_unstable();
     services.dedup();
     Ok((shared, services))
+}
+
+fn keeper_name(place: &Place<'_>, kind: &str) -> String {
+    format!("{}-{kind}", pin_name(place.data))
+}
+
+/// Sees to it that somebody keeps the sockets. Without that everything works as well, until a crash.
+fn kept_by(found: Option<Keeper>, name: &str, sockets: &Sockets) -> Option<Keeper> {
+    let keep = || {
+        let keeper = match found {
+            Some(keeper) => keeper,
+            None => Keeper::start(name)?,
+        };
+        keeper.keep(&sockets.tcp, &sockets.udp)?;
+        Ok(keeper)
+    };
+    let kept: std::io::Result<Keeper> = keep();
+    kept.inspect_err(|error| tracing::warn!(%error, "after a crash clients are refused until the next start")).ok()
 }
 
 /// An attempt that failed leaves nothing behind.

@@ -16,6 +16,7 @@ mod failure;
 mod firewall;
 mod holder;
 mod host;
+mod keeper;
 mod listen;
 mod metrics;
 mod output;
@@ -61,6 +62,7 @@ fn start_log(cli: &Cli) {
 fn run(cli: Cli) -> anyhow::Result<()> {
     let output = cli.global.output();
     match cli.command {
+        Command::KeepSockets { name } => Ok(keeper::run(&name)?),
         Command::Doctor(up) => doctor::run(up, output),
         Command::Up(up) => runtime()?.block_on(up::run(up, output)),
         Command::Login(login) => runtime()?.block_on(status::login(&login.edge, output)),

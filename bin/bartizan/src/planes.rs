@@ -65,6 +65,15 @@ pub struct Place {
     pub reset_key: tunnel::ResetKey,
 }
 
+/// What comes after this process.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// Nothing: nothing is left behind.
+    Stop,
+    /// Another one, in a moment.
+    HandOver,
+}
+
 struct Running {
     tunnel: tunnel::Plane,
     http: http::Plane,
@@ -194,13 +203,19 @@ impl Planes {
     }
 
     /// Takes nothing new in, lets requests finish, and ends every thread. DNS answers to the last.
-    pub async fn drain(&self, grace: Duration) {
+    pub async fn drain(&self, grace: Duration, end: End) {
         let running = self.running.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(Running { tunnel, http, l4, dns }) = running else { return };
-        // New clients are refused from here on; those that are in go on to the end of the grace.
         let any_port = self.any_port.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(Err(error)) = any_port.map(AnyPort::detach) {
-            tracing::warn!(error = format!("{error:#}"), "something of the way to applications is left behind");
+        match (any_port, end) {
+            // New clients are refused from here on; those that are in go on to the end of the grace.
+            (Some(any_port), End::Stop) => {
+                if let Err(error) = any_port.detach() {
+                    tracing::warn!(error = format!("{error:#}"), "something of the way to applications is left behind");
+                }
+            }
+            // As after a crash: new clients wait for who comes next.
+            (Some(_), End::HandOver) | (None, _) => {}
         }
         let l4 = tokio::task::spawn_blocking(move || l4.drain(grace));
         tokio::task::spawn_blocking(move || http.drain(grace)).await.ok();

@@ -26,13 +26,16 @@ use crate::data_dir::{DataDir, Local};
 use crate::failure::{Cause, Failure};
 use crate::listen;
 use crate::output::{Form, Output, print_line};
-use crate::planes::{Place, Planes};
+use crate::planes::{End, Place, Planes};
 use crate::report::{Ready, ZoneRef};
 use crate::settings::Settings;
 use crate::{any_port, demo, host, planes};
 
 /// How long requests in flight may go on after SIGTERM.
 const DRAIN_MAX: Duration = Duration::from_secs(30);
+
+/// And after SIGUSR2, while new clients of applications wait for the next process.
+const HAND_OVER_MAX: Duration = Duration::from_secs(5);
 
 /// How often certificates are looked at (they are renewed with a third of their 90 days left) and the change log is
 /// cut to what must be kept.
@@ -160,8 +163,14 @@ pub async fn run(up: Up, output: Output) -> anyhow::Result<()> {
         Form::Text => report.text(host),
     })?;
 
+    let (mut grace, mut end) = (DRAIN_MAX, End::Stop);
     let ended = tokio::select! {
         signal = signal() => { output.progress(format!("{signal}: letting requests finish, at most {DRAIN_MAX:?}")); Ok(()) }
+        () = hand_over() => {
+            (grace, end) = (HAND_OVER_MAX, End::HandOver);
+            output.progress(format!("SIGUSR2: leaving the ports to who comes next; at most {grace:?} for what is open"));
+            Ok(())
+        }
         ended = api => Err(Failure::new(Cause::Failed, format!("the API ended: {ended:?}")).into()),
     };
     // The connector first, so that no new request goes to it; then the planes; the API last.
@@ -171,7 +180,7 @@ pub async fn run(up: Up, output: Output) -> anyhow::Result<()> {
     }
     caring.abort();
     following.stop();
-    planes.drain(DRAIN_MAX).await;
+    planes.drain(grace, end).await;
     ended
 }
 
@@ -268,6 +277,13 @@ pub async fn signal() -> &'static str {
         _ = terminate.recv() => "SIGTERM",
         _ = interrupt.recv() => "SIGINT",
     }
+}
+
+/// The signal before an upgrade: whoever starts this edge again starts the new version.
+async fn hand_over() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let Ok(mut upgrade) = signal(SignalKind::user_defined2()) else { return std::future::pending().await };
+    upgrade.recv().await;
 }
 
 /// The first address of a list as something to connect to: a wildcard address is this machine.

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bartizan_e2e::origin::free;
-use bartizan_e2e::{Connector, Edge, finish, wait};
+use bartizan_e2e::{Connector, Edge, binary, finish, wait};
 use serde_json::json;
 
 /// How long an answer may take before a test says what is missing.
@@ -179,6 +179,18 @@ fn every_port_on_one_socket() {
     assert_eq!(listening(), before, "sockets that listen");
     let status = finish(&mut edge.command(["status"])).ok();
     assert!(status.contains("all (sk_lookup), of 127.97.0.0/16"), "{status}");
+}
+
+/// Killed, and told to make room for a new version: clients wait, and none is refused.
+#[test]
+fn a_restart_refuses_nobody() {
+    for way in ["sk_lookup", "tproxy"] {
+        let folder = tempfile::tempdir().expect("a temporary directory");
+        let mut command = Command::new("unshare");
+        command.args(["--net", "--mount", "python3", "-c", include_str!("restart.py")]);
+        let seen = finish(command.arg(binary()).arg(folder.path()).arg(way)).ok();
+        assert_eq!(seen.trim(), r#"{"left": [], "others": {}}"#, "{way}");
+    }
 }
 
 /// One listener for each port: what an edge without privileges has.

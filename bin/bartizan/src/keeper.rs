@@ -1,0 +1,264 @@
+//! A second process that does nothing but hold the sockets that get every port: the kernel steers to them for as long as
+//! somebody has them open, so clients that come while the edge is killed and started again wait instead of being refused.
+//!
+//! ```text
+//! up ──connects──► keeper        what it holds, a message for each socket, then an end
+//!    ◄─────────────
+//!    ──────────────►             what it shall hold from now on, then an end
+//!    ── (stays connected) ──     gone without a word: a crash. `q`: a clean stop, and the keeper ends
+//! ```
+//! The socket between them has an abstract name, so it goes with the process and is nobody's file; both sides look at
+//! who the other one is.
+
+use std::io::{self, ErrorKind, IoSlice, IoSliceMut, Read, Write};
+use std::mem::MaybeUninit;
+use std::net::{TcpListener, UdpSocket};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::net::sockopt::{Timeout, set_socket_timeout, socket_peercred};
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
+    recvmsg, sendmsg,
+};
+
+/// How long sockets are kept for an edge that is gone. Clients that wait for longer than that have left.
+const KEEP: Duration = Duration::from_secs(60);
+
+/// How long the other side may take for a word; both are on this machine and do nothing else.
+const ANSWER_MAX: Duration = Duration::from_secs(5);
+
+/// How long a keeper may take to start.
+const START_MAX: Duration = Duration::from_secs(5);
+const START_RETRY: Duration = Duration::from_millis(5);
+
+/// More than the sockets of an edge with as many workers as there may be: of each, two protocols and two families.
+const SOCKETS_MAX: usize = 1_024;
+
+/// The command that makes this program a keeper. Not for people.
+pub const COMMAND: &str = "keep-sockets";
+
+const TCP: u8 = b't';
+const UDP: u8 = b'u';
+const END: u8 = b'.';
+const QUIT: u8 = b'q';
+
+/// Sockets that receive for every port.
+#[derive(Default)]
+pub struct Kept {
+    pub tcp: Vec<TcpListener>,
+    pub udp: Vec<UdpSocket>,
+}
+
+/// The keeper of this edge. Dropping it without [`Keeper::quit`] is what a crash does.
+pub struct Keeper(UnixStream);
+
+impl Keeper {
+    /// The keeper that an earlier process of this edge has left, with what it holds.
+    pub fn find(name: &str) -> Option<(Keeper, Kept)> {
+        let stream = connect(name).ok()?;
+        let kept = receive(&stream).ok()?;
+        Some((Keeper(stream), kept))
+    }
+
+    /// A new one, which holds nothing yet.
+    pub fn start(name: &str) -> io::Result<Keeper> {
+        let stream = start(name)?;
+        receive(&stream)?;
+        Ok(Keeper(stream))
+    }
+
+    /// What it shall hold from now on.
+    pub fn keep(&self, tcp: &[TcpListener], udp: &[UdpSocket]) -> io::Result<()> {
+        send(&self.0, tcp, udp)
+    }
+
+    /// Ends it: a clean stop leaves nothing behind.
+    pub fn quit(mut self) {
+        if let Err(error) = self.0.write_all(&[QUIT]) {
+            tracing::debug!(%error, "the keeper of the sockets is gone already");
+        }
+    }
+}
+
+/// Runs as the keeper, until the edge says that it is over or does not come back.
+pub fn run(name: &str) -> io::Result<()> {
+    let listener = UnixListener::bind_addr(&SocketAddr::from_abstract_name(name)?)?;
+    set_socket_timeout(&listener, Timeout::Recv, Some(KEEP))?;
+    let mut kept = Kept::default();
+    loop {
+        let stream = match listener.accept() {
+            Ok((stream, _)) => stream,
+            // Nobody came for so long.
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
+        };
+        // Otherwise a stranger, or an edge that is gone: there may be another one.
+        if let Ok(QUIT) = serve(&stream, &mut kept) {
+            return Ok(());
+        }
+    }
+}
+
+/// Gives what is held, takes what shall be, and waits for the last word: none at all if the edge was killed.
+fn serve(mut stream: &UnixStream, kept: &mut Kept) -> io::Result<u8> {
+    prepare(stream)?;
+    send(stream, &kept.tcp, &kept.udp)?;
+    *kept = receive(stream)?;
+    stream.set_read_timeout(None)?;
+    let mut word = [0];
+    let read = stream.read(&mut word)?;
+    Ok(if read == 0 { 0 } else { word[0] })
+}
+
+/// Only a process of the same user may be on the other side.
+fn prepare(stream: &UnixStream) -> io::Result<()> {
+    if socket_peercred(stream)?.uid != rustix::process::geteuid() {
+        return Err(ErrorKind::PermissionDenied.into());
+    }
+    stream.set_read_timeout(Some(ANSWER_MAX))?;
+    stream.set_write_timeout(Some(ANSWER_MAX))
+}
+
+fn connect(name: &str) -> io::Result<UnixStream> {
+    let stream = UnixStream::connect_addr(&SocketAddr::from_abstract_name(name)?)?;
+    prepare(&stream)?;
+    Ok(stream)
+}
+
+/// Starts a keeper in a process group of its own: what a terminal sends to the edge is not for it.
+fn start(name: &str) -> io::Result<UnixStream> {
+    let mut command = Command::new(std::env::current_exe()?);
+    command.args([COMMAND, name]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut child = command.current_dir("/").process_group(0).spawn()?;
+    let begun = Instant::now();
+    loop {
+        match connect(name) {
+            Ok(stream) => return Ok(stream),
+            Err(error) if begun.elapsed() > START_MAX => return Err(error),
+            Err(_) => {
+                if let Some(status) = child.try_wait()? {
+                    return Err(io::Error::other(format!("the keeper of the sockets ended at once: {status}")));
+                }
+                std::thread::sleep(START_RETRY);
+            }
+        }
+    }
+}
+
+fn send(stream: &UnixStream, tcp: &[TcpListener], udp: &[UdpSocket]) -> io::Result<()> {
+    for socket in tcp {
+        send_word(stream, TCP, Some(socket.as_fd()))?;
+    }
+    for socket in udp {
+        send_word(stream, UDP, Some(socket.as_fd()))?;
+    }
+    send_word(stream, END, None)
+}
+
+/// One byte, and the socket that it is about.
+fn send_word(stream: &UnixStream, word: u8, socket: Option<BorrowedFd<'_>>) -> io::Result<()> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    let sockets: Vec<BorrowedFd<'_>> = socket.into_iter().collect();
+    if !sockets.is_empty() {
+        control.push(SendAncillaryMessage::ScmRights(&sockets));
+    }
+    sendmsg(stream, &[IoSlice::new(&[word])], &mut control, SendFlags::NOSIGNAL)?;
+    Ok(())
+}
+
+fn receive(stream: &UnixStream) -> io::Result<Kept> {
+    let mut kept = Kept::default();
+    while kept.tcp.len() + kept.udp.len() <= SOCKETS_MAX {
+        match receive_word(stream)? {
+            (END, None) => return Ok(kept),
+            (TCP, Some(socket)) => kept.tcp.push(socket.into()),
+            (UDP, Some(socket)) => kept.udp.push(socket.into()),
+            _ => break,
+        }
+    }
+    Err(ErrorKind::InvalidData.into())
+}
+
+fn receive_word(stream: &UnixStream) -> io::Result<(u8, Option<OwnedFd>)> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let mut word = [0];
+    let read = recvmsg(stream, &mut [IoSliceMut::new(&mut word)], &mut control, RecvFlags::CMSG_CLOEXEC)?;
+    if read.bytes == 0 {
+        return Err(ErrorKind::UnexpectedEof.into());
+    }
+    let sockets = control.drain().filter_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(sockets) => Some(sockets),
+        _ => None,
+    });
+    Ok((word[0], sockets.flatten().next()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpStream;
+
+    use super::*;
+
+    /// An edge that is killed twice and stopped once, with one keeper for all.
+    #[test]
+    fn sockets_outlive_their_owner() {
+        let name = format!("bartizan-test-{}", std::process::id());
+        let keeper = std::thread::spawn({
+            let name = name.clone();
+            move || run(&name)
+        });
+        let connected = || loop {
+            if let Some((keeper, kept)) = Keeper::find(&name) {
+                break (kept, keeper);
+            }
+            std::thread::yield_now();
+        };
+        let (kept, first) = connected();
+        assert!(kept.tcp.is_empty() && kept.udp.is_empty());
+        let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
+        let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let (listens, receives) = (tcp.local_addr().unwrap(), udp.local_addr().unwrap());
+        first.keep(&[tcp], &[udp]).unwrap();
+        drop(first);
+        // Nobody accepts now, and still nobody is refused.
+        let waiting = TcpStream::connect(listens).unwrap();
+        let (kept, second) = connected();
+        assert_eq!(kept.udp[0].local_addr().unwrap(), receives);
+        assert_eq!(kept.tcp[0].accept().unwrap().1, waiting.local_addr().unwrap());
+        second.keep(&kept.tcp, &[]).unwrap();
+        drop((kept, second));
+        let (kept, third) = connected();
+        assert_eq!((kept.tcp.len(), kept.udp.len()), (1, 0));
+        third.keep(&kept.tcp, &kept.udp).unwrap();
+        third.quit();
+        keeper.join().unwrap().unwrap();
+        drop(kept);
+        assert_eq!(TcpStream::connect(listens).unwrap_err().kind(), ErrorKind::ConnectionRefused);
+    }
+
+    #[test]
+    fn what_is_no_message_is_an_error() {
+        let word = |bytes: &[u8]| {
+            let (mut here, there) = UnixStream::pair().unwrap();
+            here.write_all(bytes).unwrap();
+            drop(here);
+            receive(&there).map(|kept| kept.tcp.len()).map_err(|error| error.kind())
+        };
+        for (bytes, expect) in [
+            (&b"."[..], Ok(0)),
+            (b"t.", Err(ErrorKind::InvalidData)),
+            (b"x", Err(ErrorKind::InvalidData)),
+            (b"", Err(ErrorKind::UnexpectedEof)),
+        ] {
+            assert_eq!(word(bytes), expect, "{bytes:?}");
+        }
+    }
+}
