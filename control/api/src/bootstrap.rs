@@ -67,8 +67,8 @@ pub enum BootstrapError {
     Store(#[from] Error),
 }
 
-/// Sees to it that the administrator, the zone `domain` and all certificates are there. Does nothing where nothing is
-/// missing. Blocks.
+/// Sees to it that the administrator, the zone `domain` and all certificates are there, and that what was being deleted
+/// is gone. Does nothing where nothing is missing. Blocks.
 pub fn bootstrap(
     store: &Store,
     certs: &Certs,
@@ -84,6 +84,7 @@ pub fn bootstrap(
     // in the store alone is lost.
     save(&path, saved.as_ref(), &administrator)?;
     let writes = Writes::new(store.clone(), certs.clone());
+    writes.finish_deletions(ACTOR)?;
     let zone = writes.change(ACTOR, |change| put(change, certs, &administrator, domain, nameservers))?;
     let before = administrator.clone();
     administrator.zone.id = zone;

@@ -4,7 +4,8 @@
 //! lands as one revision on the state that it saw, or the closure runs again on a newer one.
 //!
 //! Names that must be unique (of zones, and of the tunnels of an account) have keys of their own, `meta/zone-name/…` and
-//! `meta/tunnel-name/…`: two who take the same name at once meet there.
+//! `meta/tunnel-name/…`: two who take the same name at once meet there. `meta/zone-deletion/…` names zones that are
+//! deleted in pieces, so that a new process finishes what an old one began.
 
 use std::ops::Deref;
 
@@ -57,6 +58,10 @@ pub(crate) struct NameDocument {
 struct TakenDocument {
     by: String,
 }
+
+/// What the key of a deletion holds: the key says it all.
+#[derive(Serialize, Deserialize)]
+struct DeletionDocument {}
 
 /// One consistent state of the store.
 pub(crate) struct View(pub(crate) Snapshot);
@@ -219,6 +224,15 @@ fn zone_name_key(name: &ZoneName) -> Result<Key, Error> {
     Key::parse(&format!("meta/zone-name/{name}")).map_err(|error| Error::internal(&error))
 }
 
+/// What the keys of zones begin with whose deletion has begun and is not at its end.
+pub(crate) fn deletions() -> Prefix {
+    Prefix::meta("zone-deletion")
+}
+
+fn deletion_key(zone: ZoneId) -> Result<Key, Error> {
+    Key::parse(&format!("meta/zone-deletion/{zone}")).map_err(|error| Error::internal(&error))
+}
+
 fn tunnel_name_key(account: AccountId, name: &str) -> Result<Key, Error> {
     Key::parse(&format!("meta/tunnel-name/{account}/{name}")).map_err(|error| Error::internal(&error))
 }
@@ -247,6 +261,12 @@ impl Change {
 
     pub(crate) fn snapshot(&self) -> &Snapshot {
         &self.view.0
+    }
+
+    /// What to commit. Lets go of the state that it was made from: the store's writer may wait for those who look at
+    /// one.
+    pub(crate) fn into_steps(self) -> (Vec<Guard>, Vec<Op>) {
+        (self.guards, self.ops)
     }
 
     pub(crate) fn now(&self) -> Timestamp {
@@ -303,6 +323,16 @@ impl Change {
         let ops = self.certs.remove_for_zone(&self.view.0, zone.id).map_err(|error| Error::internal(&error))?;
         self.ops.extend(ops);
         Ok(())
+    }
+
+    /// Notes that more of a deleted zone is there than goes with it.
+    pub(crate) fn begin_deletion(&mut self, zone: ZoneId) -> Result<(), Error> {
+        self.put(deletion_key(zone)?, &DeletionDocument {})
+    }
+
+    /// Takes the note back, with the last of the zone.
+    pub(crate) fn end_deletion(&mut self, zone: ZoneId) -> Result<(), Error> {
+        self.delete(deletion_key(zone)?)
     }
 
     pub(crate) fn put_settings(&mut self, zone: ZoneId, settings: &StoredSettings) -> Result<(), Error> {

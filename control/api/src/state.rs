@@ -9,7 +9,7 @@ use bartizan_certs::Certs;
 use bartizan_names::{AccountId, AppId, Name, Prefix as Pool, Timestamp, TunnelId, ZoneId, ZoneName};
 use bartizan_routes::Pools;
 use bartizan_seal::{self as seal, TokenHash};
-use bartizan_store::{ChangeSet, CommitError, Key, Meta, Op, Prefix, Store};
+use bartizan_store::{ChangeSet, CommitError, Meta, Op, Prefix, Store};
 use bartizan_v4::StoredTunnel;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -20,7 +20,7 @@ use crate::access::{Caller, Credentials};
 use crate::error::{Error, Fault};
 use crate::firewall::{FirewallAnswer, FirewallQuestion};
 use crate::hex::hex;
-use crate::objects::{Change, View};
+use crate::objects::{Change, View, deletions};
 use crate::placement::Addresses;
 use crate::presence::{Command, Presence};
 use crate::spectrum::AppCounters;
@@ -266,7 +266,7 @@ impl Writes {
     fn attempt<T>(&self, actor: &str, plan: &impl Fn(&mut Change) -> Result<T, Error>) -> Result<Option<T>, Error> {
         let mut change = Change::new(View(self.store.read()?), now(), self.certs.clone());
         let result = plan(&mut change)?;
-        let Change { guards, ops, .. } = change;
+        let (guards, ops) = change.into_steps();
         if ops.is_empty() {
             return Ok(Some(result));
         }
@@ -283,36 +283,76 @@ impl Writes {
     /// force at once, and then what is left of it. Blocks.
     fn delete_zone(&self, caller: &Caller, id: ZoneId) -> Result<(), Error> {
         let actor = caller.actor();
-        self.change(&actor, |change| {
-            let zone = change.zone(caller.account, id)?;
+        match self.begin_deletion(&actor, caller.account, id)? {
+            Piece::Last => Ok(()),
+            Piece::OneOfMore => self.finish_deletion(&actor, id),
+        }
+    }
+
+    /// Takes a zone out of force, with as much of it as goes in one revision.
+    fn begin_deletion(&self, actor: &str, account: AccountId, id: ZoneId) -> Result<Piece, Error> {
+        self.change(actor, |change| {
+            let zone = change.zone(account, id)?;
             change.delete_zone(&zone)?;
-            change.delete_apps(id, APPS_PIECE_MAX)?;
-            let keys = contents(change, id)?;
-            change.ops.extend(keys.into_iter().map(|key| Op::Del { key }));
-            Ok(())
-        })?;
-        // What is in a zone needs it to be there, so nothing can be added any more: this ends.
-        while self.change(&actor, |change| change.delete_apps(id, APPS_PIECE_MAX))? > 0 {}
+            let piece = delete_piece(change, id)?;
+            if piece == Piece::OneOfMore {
+                change.begin_deletion(id)?;
+            }
+            Ok(piece)
+        })
+    }
+
+    /// Deletes what is left of a zone. What is in a zone needs it to be there, so nothing is added any more: this ends.
+    fn finish_deletion(&self, actor: &str, id: ZoneId) -> Result<(), Error> {
         loop {
-            let keys = contents(&View(self.store.read()?), id)?;
-            if keys.is_empty() {
+            let piece = self.change(actor, |change| {
+                let piece = delete_piece(change, id)?;
+                if piece == Piece::Last {
+                    change.end_deletion(id)?;
+                }
+                Ok(piece)
+            })?;
+            if piece == Piece::Last {
                 return Ok(());
             }
-            let ops = keys.into_iter().map(|key| Op::Del { key }).collect();
-            let meta = Meta { at: now(), actor: actor.clone(), request_id: seal::random() };
-            let piece = ChangeSet { guards: Vec::new(), ops, meta };
-            self.store.commit(piece).map_err(|error| Error::internal(&error))?;
         }
+    }
+
+    /// Finishes deletions that a process did not live to finish. Blocks.
+    pub(crate) fn finish_deletions(&self, actor: &str) -> Result<(), Error> {
+        let begun = View(self.store.read()?).keys(&deletions(), DELETIONS_MAX)?;
+        let zones = begun.iter().filter_map(|key| key.as_str().rsplit('/').next()?.parse().ok());
+        zones.into_iter().try_for_each(|zone| {
+            tracing::info!(%zone, "deleting what is left of a zone");
+            self.finish_deletion(actor, zone)
+        })
     }
 }
 
-/// Some records, owner names and access rules of a zone.
-fn contents(view: &View, zone: ZoneId) -> Result<Vec<Key>, Error> {
-    let mut keys = view.keys(&Prefix::records(zone), PIECE_MAX as usize)?;
-    keys.extend(view.keys(&Prefix::names(zone), PIECE_MAX as usize)?);
-    keys.extend(view.access_rule_keys(zone, PIECE_MAX)?);
-    Ok(keys)
+/// Whether there is more of a zone than one revision takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Piece {
+    OneOfMore,
+    Last,
 }
+
+/// Deletes records, owner names, access rules and applications of a zone, of each kind as many as go in one revision.
+fn delete_piece(change: &mut Change, zone: ZoneId) -> Result<Piece, Error> {
+    let apps = change.delete_apps(zone, APPS_PIECE_MAX)?;
+    let mut full = apps == APPS_PIECE_MAX;
+    for keys in [
+        change.keys(&Prefix::records(zone), PIECE_MAX as usize)?,
+        change.keys(&Prefix::names(zone), PIECE_MAX as usize)?,
+        change.access_rule_keys(zone, PIECE_MAX)?,
+    ] {
+        full |= keys.len() == PIECE_MAX as usize;
+        change.ops.extend(keys.into_iter().map(|key| Op::Del { key }));
+    }
+    Ok(if full { Piece::OneOfMore } else { Piece::Last })
+}
+
+/// Deletions that are under way at once. More wait for the next start.
+const DELETIONS_MAX: usize = 1_000;
 
 /// Records, owner names, and access rules, that are deleted in one revision. Well below what the store takes, so that
 /// others get their turn between.
@@ -340,5 +380,62 @@ fn ca_pin(pem: &str) -> String {
     match BASE64.decode(body) {
         Ok(der) if !der.is_empty() => hex(&seal::sha256(&der)),
         _ => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bartizan_certs::Ca;
+    use bartizan_model::Zone;
+    use bartizan_names::RecordId;
+    use bartizan_store::{Filter, Key, Value};
+
+    use super::*;
+    use crate::{Preset, bootstrap};
+
+    /// The process ends when a zone is out of force and most of it still there. The next one finishes.
+    #[test]
+    fn what_was_being_deleted_is_gone_after_a_start() {
+        const RECORDS: u32 = 2 * PIECE_MAX + 1;
+        let directory = tempfile::tempdir().unwrap();
+        let domain = Zone::parse_name("large.example").unwrap();
+        let start = |store: &Store| {
+            let key = || seal::Key::load_or_create(&directory.path().join("seal.key")).unwrap();
+            let certs = Certs::new(Ca::load_or_create(directory.path(), &key(), now()).unwrap(), key());
+            let own = Zone::parse_name("bartizan.localhost").unwrap();
+            let administrator = bootstrap(store, &certs, directory.path(), &Preset::default(), &own, &[]).unwrap();
+            (Writes::new(store.clone(), certs), administrator)
+        };
+        let in_zone = |store: &Store, zone| {
+            let mut keys = Vec::new();
+            let snapshot = store.read().unwrap();
+            snapshot.for_each(&Filter::Zone(zone), &mut |entry| keys.push(entry.key)).unwrap();
+            keys.extend(View(snapshot).keys(&deletions(), 10).unwrap());
+            keys
+        };
+
+        let store = Store::open(directory.path()).unwrap();
+        let (writes, administrator) = start(&store);
+        let id = ZoneId::from_bytes([7; 16]);
+        writes
+            .change("test", |change| {
+                let account = crate::objects::account_ref(&change.account(administrator.account_id)?);
+                change.create_zone(&crate::zones::document(id, &domain, &[], account, now()))?;
+                for number in 0..RECORDS {
+                    let key = Key::record(id, RecordId::from_bytes((u128::from(number) + 1).to_be_bytes()));
+                    let json = r#"{"name":"a.large.example","type":"A","content":"192.0.2.1","proxied":false,"ttl":1}"#;
+                    change.ops.push(Op::Put { key, value: Value { format: 1, json: json.into() } });
+                }
+                Ok(())
+            })
+            .unwrap();
+        let piece = writes.begin_deletion("test", administrator.account_id, id).unwrap();
+        assert_eq!(piece, Piece::OneOfMore);
+        assert_eq!(in_zone(&store, id).len(), (RECORDS - PIECE_MAX) as usize + 1);
+        drop((writes, store));
+
+        let store = Store::open(directory.path()).unwrap();
+        start(&store);
+        assert_eq!(in_zone(&store, id), []);
     }
 }
