@@ -36,13 +36,27 @@ const ALERT_UNRECOGNIZED_NAME: [u8; 7] = [21, 3, 3, 0, 2, 2, 112];
 #[derive(Clone)]
 pub struct Acceptor(Arc<Shared>);
 
+/// In which of an acceptor's protocols a name is served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Offer {
+    All,
+    /// All but this one.
+    Without(&'static [u8]),
+}
+
 struct Shared {
     alpn: Vec<Vec<u8>>,
     /// One for all certificates: a session stays bound to its name (the library puts the name into the ticket), and
     /// outlives the renewal of the certificate. Keys rotate by themselves.
     tickets: Option<Arc<dyn ProducesTickets>>,
     /// By the certificate's place in memory, which the entry itself keeps from being used again.
-    configs: Mutex<HashMap<usize, (CertifiedKey, Arc<ServerConfig>)>>,
+    configs: Mutex<HashMap<usize, Configs>>,
+}
+
+/// What was made for one certificate: a configuration for each offer that was asked for, of which a plane has few.
+struct Configs {
+    certificate: CertifiedKey,
+    by_offer: Vec<(Offer, Arc<ServerConfig>)>,
 }
 
 impl Acceptor {
@@ -59,7 +73,21 @@ impl Acceptor {
     /// Reads the ClientHello, chooses by its name, finishes the handshake.
     ///
     /// A name without a certificate is refused with the alert `unrecognized_name`. The caller sets the deadline.
-    pub async fn accept<IO>(&self, mut io: IO, certificates: &Certificates) -> Result<ServerStream<IO>, AcceptError>
+    pub async fn accept<IO>(&self, io: IO, certificates: &Certificates) -> Result<ServerStream<IO>, AcceptError>
+    where
+        IO: AsyncRead + AsyncWrite + Unpin,
+    {
+        self.accept_offering(io, certificates, |_| Offer::All).await
+    }
+
+    /// The same, where `offer` says in which protocols a name (in lower case) is served. A client that wants no other
+    /// is refused with the alert `no_application_protocol`; one that sends no name may have all.
+    pub async fn accept_offering<IO>(
+        &self,
+        mut io: IO,
+        certificates: &Certificates,
+        offer: impl FnOnce(&str) -> Offer,
+    ) -> Result<ServerStream<IO>, AcceptError>
     where
         IO: AsyncRead + AsyncWrite + Unpin,
     {
@@ -73,34 +101,43 @@ impl Acceptor {
             send_last(&mut io, &ALERT_UNRECOGNIZED_NAME).await;
             return Err(name.map_or(AcceptError::NoName, AcceptError::UnknownName));
         };
-        let config = self.config(policy)?;
+        let config = self.config(policy, name.as_deref().map_or(Offer::All, offer))?;
         let stream =
             StartHandshake::from_parts(accepted, io).into_stream(config).await.map_err(AcceptError::from_handshake)?;
         Ok(ServerStream::new(stream, name))
     }
 
-    /// The configuration for a policy, made once a certificate. Those of certificates that nobody else holds any more
-    /// go when the next one is made, so the table is never larger than the certificates in force and one.
-    fn config(&self, policy: &HostPolicy) -> Result<Arc<ServerConfig>, AcceptError> {
+    /// The configuration for a policy, made once a certificate and offer. Those of certificates that nobody else holds
+    /// any more go when the next certificate comes, so the table has no more than are in force and one.
+    fn config(&self, policy: &HostPolicy, offer: Offer) -> Result<Arc<ServerConfig>, AcceptError> {
         let key = Arc::as_ptr(&policy.certificate.0) as usize;
-        let mut configs = self.0.configs.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, config)) = configs.get(&key) {
+        let mut table = self.0.configs.lock().unwrap_or_else(PoisonError::into_inner);
+        if !table.contains_key(&key) {
+            table.retain(|_, configs| Arc::strong_count(&configs.certificate.0) > 1);
+        }
+        let configs = table
+            .entry(key)
+            .or_insert_with(|| Configs { certificate: policy.certificate.clone(), by_offer: Vec::new() });
+        if let Some((_, config)) = configs.by_offer.iter().find(|(made_for, _)| *made_for == offer) {
             return Ok(Arc::clone(config));
         }
-        configs.retain(|_, (certificate, _)| Arc::strong_count(&certificate.0) > 1);
-        let config = Arc::new(self.0.make_config(&policy.certificate).map_err(AcceptError::Handshake)?);
-        configs.insert(key, (policy.certificate.clone(), Arc::clone(&config)));
+        let config = Arc::new(self.0.make_config(&policy.certificate, offer).map_err(AcceptError::Handshake)?);
+        configs.by_offer.push((offer, Arc::clone(&config)));
         Ok(config)
     }
 }
 
 impl Shared {
-    fn make_config(&self, certificate: &CertifiedKey) -> Result<ServerConfig, rustls::Error> {
+    fn make_config(&self, certificate: &CertifiedKey, offer: Offer) -> Result<ServerConfig, rustls::Error> {
         let mut config = ServerConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()?
             .with_no_client_auth()
             .with_cert_resolver(Arc::new(OneCertificate::of(certificate)));
-        config.alpn_protocols.clone_from(&self.alpn);
+        let offered = |protocol: &&Vec<u8>| match offer {
+            Offer::All => true,
+            Offer::Without(other) => protocol.as_slice() != other,
+        };
+        config.alpn_protocols = self.alpn.iter().filter(offered).cloned().collect();
         if let Some(tickets) = &self.tickets {
             config.ticketer = Arc::clone(tickets);
             config.session_storage = Arc::new(NoServerSessionStorage {});

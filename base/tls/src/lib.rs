@@ -18,7 +18,7 @@ mod quic;
 mod stream;
 mod verifier;
 
-pub use acceptor::{Acceptor, HELLO_BYTES_MAX};
+pub use acceptor::{Acceptor, HELLO_BYTES_MAX, Offer};
 pub use certificates::{Certificates, CertifiedKey};
 pub use client::{Roots, client_config, connect};
 pub use error::{AcceptError, TlsError};

@@ -4,12 +4,13 @@ use bartizan_exchange::{Body, Upgrade};
 use bartizan_firewall::Source;
 use bartizan_routes::Visit;
 use http::uri::PathAndQuery;
-use http::{HeaderMap, Method};
+use http::{HeaderMap, Method, Version};
 
 /// Made by `ingress`, consumed by the pipeline.
 pub(crate) struct Arrived {
     pub(crate) visit: Visit,
     pub(crate) source: Source,
+    pub(crate) version: Version,
     pub(crate) method: Method,
     /// As received, a port included; one that [`crate::host::Authority`] reads.
     pub(crate) host: String,

@@ -174,6 +174,7 @@ impl Egress {
             | Problem::UnknownHost
             | Problem::Blocked
             | Problem::WebSocketOff
+            | Problem::Http2Off
             | Problem::Loop
             | Problem::BodyBroken => {}
         }

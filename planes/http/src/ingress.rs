@@ -5,7 +5,7 @@
 //!               └ http2 ─► wire ─────────────────────────► hyper ─► Arrived ─► pipeline
 //! ```
 //! A connection and each of its exchanges can be told to end from outside ([`Connections::judge`]).
-//! The protocol is chosen by ALPN (RFC 7301), never guessed. No type of hyper's leaves this module.
+//! The protocol is chosen by ALPN (RFC 7301), never guessed; a name whose zone has HTTP/2 off is not offered it. No type of hyper's leaves this module.
 
 mod answer;
 mod chunks;
@@ -32,6 +32,10 @@ use crate::limits::HANDSHAKE_TIME;
 use crate::worker::Worker;
 use connection::Connection;
 
+/// The protocols of a TLS connection by their names in ALPN (RFC 7301), best first.
+pub(crate) const ALPN: &[&[u8]] = &[ALPN_HTTP2, b"http/1.1"];
+pub(crate) const ALPN_HTTP2: &[u8] = b"h2";
+
 /// Serves one visitor's connection to its end, or until it is told to end.
 pub(crate) async fn serve(stream: TcpStream, peer: SocketAddr, visit: Visit, worker: Rc<Worker>) {
     let place = worker.connections.add(Connection::new(peer, worker.source_of(peer), visit));
@@ -48,7 +52,7 @@ async fn speak(stream: TcpStream, connection: Rc<Connection>, worker: Rc<Worker>
     }
     let certificates = worker.certificates();
     // In a box of its own, so that its memory is free again when it is over.
-    let handshake = Box::pin(worker.acceptor.accept(stream, &certificates));
+    let handshake = Box::pin(worker.acceptor.accept_offering(stream, &certificates, |name| worker.offer_to(name)));
     let stream = match tokio::time::timeout(HANDSHAKE_TIME, handshake).await {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => {
@@ -59,7 +63,7 @@ async fn speak(stream: TcpStream, connection: Rc<Connection>, worker: Rc<Worker>
     };
     drop(certificates);
     match stream.alpn() {
-        Some(b"h2") => http2::serve(stream, connection, worker).await,
+        Some(ALPN_HTTP2) => http2::serve(stream, connection, worker).await,
         _ => http1::serve(stream, connection, worker).await,
     }
 }

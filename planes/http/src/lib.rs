@@ -14,9 +14,9 @@
 //! judged again: a source that no rule lets in any more loses its connections, WebSockets included, and one that is
 //! kept out of some zones the exchanges with those ([`recheck`]). A blocked source gets its connection and a page on it.
 //!
-//! Not here: what a challenge would show (it is a refusal), trailers, HTTP/3, WebSocket over HTTP/2, compression, caching, and the zone's `http2` setting (the protocol
-//! is agreed on before a host is asked for; it will be part of the name's TLS policy). No configuration is read but
-//! [`Config`], no file and no environment but the system's root certificates, once, at start.
+//! Not here: what a challenge would show (it is a refusal), trailers, HTTP/3, WebSocket over HTTP/2, compression,
+//! caching. No configuration is read but [`Config`], no file and no environment but the system's root certificates,
+//! once, at start.
 
 mod arrived;
 mod counters;

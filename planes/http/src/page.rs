@@ -18,6 +18,7 @@ pub(crate) enum Problem {
     /// The firewall does not let the visitor in.
     Blocked,
     WebSocketOff,
+    Http2Off,
     Loop,
     /// The visitor's own body ended early or broke the rules.
     BodyBroken,
@@ -75,6 +76,14 @@ impl Problem {
                 "WebSocket is off",
                 "WebSocket connections are switched off for this site.",
                 "Owner: switch the zone's setting \"websockets\" on.",
+            ),
+            // RFC 9110 §15.5.20: a client may ask again on another connection, and browsers do.
+            Problem::Http2Off => (
+                421,
+                "http2_off",
+                "Not on this connection",
+                "HTTP/2 is switched off for this site, and this request came over it.",
+                "Ask again on a new connection. Owner: the zone's setting \"http2\" switches it on.",
             ),
             Problem::Loop => (
                 508,

@@ -4,7 +4,7 @@ use bartizan_exchange::{Request, Response, Upgrade};
 use bartizan_firewall::Verdict;
 use bartizan_routes::{Route, Visit};
 use http::header::ACCEPT;
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderValue, Version};
 
 use crate::arrived::Arrived;
 use crate::egress::Destination;
@@ -66,6 +66,7 @@ async fn steps(
 ) -> Result<Response, Instead> {
     let Known { route, verdict } = known.ok_or(Problem::UnknownHost)?;
     let_in(verdict, &route, exchange)?;
+    allow_version(&arrived, &route)?;
     https_only(&arrived, &route, worker)?;
     allow_upgrade(&arrived, &route)?;
     if forward::is_loop(&arrived.headers) {
@@ -96,6 +97,11 @@ fn let_in(verdict: Verdict, route: &Route, exchange: &Exchange) -> Result<(), Pr
             Ok(())
         }
     }
+}
+
+/// A connection whose name may speak HTTP/2 can still ask for one that may not, and a setting can change while it lasts.
+fn allow_version(arrived: &Arrived, route: &Route) -> Result<(), Problem> {
+    if arrived.version == Version::HTTP_2 && !route.settings.http2 { Err(Problem::Http2Off) } else { Ok(()) }
 }
 
 /// 301 for visitors over plain HTTP, where the zone wants none of them.

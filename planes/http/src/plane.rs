@@ -59,7 +59,7 @@ pub fn start(
 ) -> Result<Plane, StartError> {
     let origin_tls =
         OriginTls::load(live.snapshot().value.server.origin_roots.clone()).map_err(StartError::OriginRoots)?;
-    let acceptor = Acceptor::new(&[b"h2", b"http/1.1"]);
+    let acceptor = Acceptor::new(ingress::ALPN);
     let https_port = port_of(&sockets.https)?;
     let (end, _) = watch::channel(None);
     let mut plane = Plane { workers: Vec::new(), counters: Vec::new(), end };

@@ -7,14 +7,14 @@ use std::sync::Arc;
 use bartizan_firewall::{Source, Verdict};
 use bartizan_live::{Generation, Reader};
 use bartizan_routes::Route;
-use bartizan_tls::{Acceptor, Certificates};
+use bartizan_tls::{Acceptor, Certificates, Offer};
 use tokio::sync::Notify;
 
 use crate::Config;
 use crate::arrived::Arrived;
 use crate::counters::Counters;
 use crate::egress::Egress;
-use crate::ingress::Connections;
+use crate::ingress::{ALPN_HTTP2, Connections};
 use crate::ray::{Ray, Rays};
 
 pub(crate) struct Worker {
@@ -61,6 +61,15 @@ impl Worker {
     /// The configuration in force, for longer.
     pub(crate) fn hold_config(&self) -> Arc<Generation<Config>> {
         self.config.borrow_mut().hold()
+    }
+
+    /// In which protocols a name is served, before anything is asked of it.
+    pub(crate) fn offer_to(&self, name: &str) -> Offer {
+        let mut reader = self.config.borrow_mut();
+        match reader.take().value.routes.find(name) {
+            Some(found) if !found.route.settings.http2 => Offer::Without(ALPN_HTTP2),
+            _ => Offer::All,
+        }
     }
 
     pub(crate) fn draw_ray(&self) -> Ray {

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use bartizan_tls::{
-    AcceptError, Acceptor, Certificates, CertifiedKey, ClientConfig, HELLO_BYTES_MAX, Roots, TlsError, client_config,
-    connect, quic_server_config,
+    AcceptError, Acceptor, Certificates, CertifiedKey, ClientConfig, HELLO_BYTES_MAX, Offer, Roots, TlsError,
+    client_config, connect, quic_server_config,
 };
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
@@ -123,6 +123,38 @@ async fn protocols_are_agreed_on() {
     }
     let refused = talk(&acceptor, &certificates, &ca.client(&[b"gopher"]), "a.test").await;
     assert!(refused.contains("NoApplicationProtocol"), "{refused}");
+}
+
+/// One certificate, one acceptor, and names that are not served in the same protocols.
+#[tokio::test]
+async fn a_name_can_be_served_in_fewer_protocols() {
+    let ca = Ca::new();
+    let certificates = ca.certificates(&[&["new.test", "old.test"]]);
+    let acceptor = Acceptor::new(&[b"h2", b"http/1.1"]);
+    let offer = |name: &str| if name == "old.test" { Offer::Without(b"h2") } else { Offer::All };
+    for (name, wanted, expect) in [
+        ("new.test", &[&b"h2"[..], b"http/1.1"][..], Ok("h2")),
+        ("old.test", &[b"h2", b"http/1.1"], Ok("http/1.1")),
+        ("OLD.test", &[b"h2", b"http/1.1"], Ok("http/1.1")),
+        ("new.test", &[b"h2"], Ok("h2")),
+        ("old.test", &[b"h2"], Err("NoApplicationProtocol")),
+    ] {
+        let (near, far) = duplex(PIPE_BYTES);
+        let client = ca.client(wanted);
+        let (client, server) =
+            tokio::join!(connect(&client, name, near), acceptor.accept_offering(far, &certificates, offer));
+        match expect {
+            Ok(protocol) => {
+                assert_eq!(server.unwrap().alpn(), Some(protocol.as_bytes()), "{name}");
+                assert_eq!(client.unwrap().alpn(), Some(protocol.as_bytes()), "{name}");
+            }
+            Err(alert) => {
+                let refused = client.err().unwrap().to_string();
+                assert!(refused.contains(alert), "{name}: {refused}");
+                assert!(server.is_err(), "{name}");
+            }
+        }
+    }
 }
 
 #[tokio::test]

@@ -114,6 +114,7 @@ fn arrive(request: hyper::Request<Incoming>, connection: &Connection) -> Result<
     Ok(Arrived {
         visit: connection.visit,
         source: connection.source,
+        version: head.version,
         method: head.method,
         host,
         path,

@@ -153,6 +153,39 @@ fn http2_requests() {
     assert_eq!(edge.counters().requests.http2, 11);
 }
 
+/// Where HTTP/2 is off, it is not offered, not accepted, and not taken from a connection that was made for another name
+/// or before the change.
+#[test]
+fn http2_off() {
+    let origin = Origin::start(|_| ok("hello"));
+    let off = || ZoneSettings { http2: false, ..plain() };
+    let sites =
+        |b: ZoneSettings| [("a.test", origin_at(origin.address), plain()), ("b.test", origin_at(origin.address), b)];
+    let edge = Edge::start(&sites(off()));
+    run(async {
+        for (name, expect) in [("a.test", &b"h2"[..]), ("b.test", b"http/1.1"), ("B.test", b"http/1.1")] {
+            let stream = dial_tls(&edge, name, &[b"h2", b"http/1.1"]).await.unwrap();
+            assert_eq!(stream.alpn(), Some(expect), "{name}");
+        }
+        let refused = dial_tls(&edge, "b.test", &[b"h2"]).await.err().unwrap().to_string();
+        assert!(refused.contains("NoApplicationProtocol"), "{refused}");
+
+        let mut sender = dial_h2(&edge, "a.test").await;
+        let mut ask = async |host: &str| {
+            let request = Request::builder().uri(format!("https://{host}/")).body(Outgoing::of(0)).unwrap();
+            sender.send_request(request).await.unwrap().status().as_u16()
+        };
+        assert_eq!((ask("a.test").await, ask("b.test").await), (200, 421));
+        edge.publish(&sites(plain()));
+        assert_eq!((ask("a.test").await, ask("b.test").await), (200, 200));
+        edge.publish(&sites(off()));
+        assert_eq!((ask("a.test").await, ask("b.test").await), (200, 421));
+    });
+    assert_eq!(origin.seen().len(), 4);
+    // Over HTTP/1.1 nothing is different.
+    assert_eq!(status(&edge.get("b.test", "/", "")), "200");
+}
+
 /// Many at once on one connection, over one thread, each with its own answer.
 #[test]
 fn http2_streams_do_not_mix() {
