@@ -218,6 +218,21 @@ impl Flows {
         false
     }
 
+    /// Makes room for one more flow of any application, where most clients have said one thing only: an application
+    /// that is flooded does not cost another its clients.
+    pub(crate) fn displace_any(&self) -> bool {
+        loop {
+            let unconfirmed = self.unconfirmed.borrow();
+            let longest = unconfirmed.iter().max_by_key(|(_, queue)| queue.len());
+            let Some(app) = longest.filter(|(_, queue)| !queue.is_empty()).map(|(app, _)| *app) else { return false };
+            drop(unconfirmed);
+            // If none of them is left, their queue is empty now.
+            if self.displace(app) {
+                return true;
+            }
+        }
+    }
+
     /// Counts what moved, and ends those that were silent for too long.
     pub(crate) fn sweep(&self, patience: Duration, now: Instant) {
         self.by_ends.borrow().values().for_each(|flow| flow.session.sweep(patience, now));

@@ -24,6 +24,7 @@ mod limits;
 mod pipeline;
 mod plane;
 mod relay;
+mod room;
 mod session;
 mod sweep;
 mod worker;

@@ -22,6 +22,9 @@ pub struct Limits {
     pub flow_idle_time: Duration,
     /// Bytes that are held for one direction of a connection whose reader is slow.
     pub held_bytes: usize,
+    /// File descriptors that the whole process may have, if it is to be less than what the system allows. Connections
+    /// and flows get three quarters of them.
+    pub descriptors: usize,
 }
 
 /// For what has one source, and for what goes to one application.
@@ -62,6 +65,7 @@ impl Default for Limits {
             half_closed_time: Duration::from_secs(300),
             flow_idle_time: Duration::from_secs(120),
             held_bytes: 1 << 20,
+            descriptors: usize::MAX,
         }
     }
 }
@@ -76,10 +80,13 @@ pub(crate) const FAILURES_TOLD_MAX: usize = 100;
 /// How often listeners that could not be opened are tried again: somebody else's server may have ended.
 pub(crate) const REOPEN_EVERY: Duration = Duration::from_secs(5);
 
-/// TCP connections of one worker: two descriptors each.
+/// What a TCP connection holds: the client's socket and the origin's.
+pub(crate) const CONNECTION_DESCRIPTORS: usize = 2;
+
+/// TCP connections of one worker, where there are descriptors for more.
 pub(crate) const CONNECTIONS_MAX: usize = 50_000;
 
-/// UDP flows of one worker: a descriptor each, two in the tiers that receive for any port.
+/// UDP flows of one worker, where there are descriptors for more.
 pub(crate) const FLOWS_MAX: usize = 20_000;
 
 /// Sources or applications that are counted in one of the shards of a ledger: with 64 shards a million, in some 60 MB.

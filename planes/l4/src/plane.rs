@@ -20,6 +20,7 @@ use crate::doors::{Delivery, Doors, Listening, Place, TierName};
 use crate::egress::{Egress, OriginTls};
 use crate::ingress::{self, At};
 use crate::limits::RESOLVER_THREADS;
+use crate::room::Budget;
 use crate::sweep::sweep;
 use crate::worker::{Books, Worker};
 use crate::{Config, NameServers};
@@ -94,6 +95,9 @@ pub fn start_asking(
     let (heard, listening) =
         watch::channel(Arc::new(Listening { tier: name, open, unheard: Vec::new(), unheard_total: 0 }));
     let mut plane = Plane { threads: Vec::new(), counters: counters.clone(), listening, end };
+    // In the tiers that receive for any port a flow has a socket towards its client too.
+    let per_flow = if name == TierName::Listeners { 1 } else { 2 };
+    let budget = Budget { descriptors: bartizan_net::descriptors_max(), workers: sockets.len().max(1), per_flow };
     let mut deliveries = Vec::new();
     for (index, sockets) in sockets.into_iter().enumerate() {
         let (delivery, delivered) = mpsc::unbounded_channel();
@@ -105,6 +109,7 @@ pub fn start_asking(
             live: live.clone(),
             counters: counters.clone(),
             books: books.clone(),
+            budget,
             acceptor: acceptor.clone(),
             dialer: Arc::clone(&dialer),
             origin_tls: origin_tls.clone(),
@@ -170,6 +175,7 @@ struct Seat {
     live: Live<Config>,
     counters: Counters,
     books: Books,
+    budget: Budget,
     acceptor: Acceptor,
     dialer: Arc<dyn Dialer>,
     origin_tls: OriginTls,
@@ -203,6 +209,7 @@ impl Seat {
             self.live.reader(),
             self.counters,
             self.books,
+            self.budget,
             self.acceptor,
             Egress::new(self.dialer, self.origin_tls, self.name_servers),
         ));

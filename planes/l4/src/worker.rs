@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bartizan_live::{Generation, Reader};
-use bartizan_names::AppId;
+use bartizan_names::{AppId, Protocol};
 use bartizan_net::{Inbox, Pipes};
 use bartizan_tls::Acceptor;
 
@@ -19,6 +19,7 @@ use crate::egress::Egress;
 use crate::flows::Flows;
 use crate::ledger::{Ledger, SourceKey};
 use crate::limits::{COPY_BYTES, COUNTED_MAX, DATAGRAM_BYTES_MAX, Limits};
+use crate::room::{Budget, Room};
 use crate::session::Sessions;
 
 pub(crate) struct Worker {
@@ -26,6 +27,7 @@ pub(crate) struct Worker {
     tallies: RefCell<HashMap<AppId, Arc<Tally>>>,
     pub(crate) counters: Counters,
     pub(crate) books: Books,
+    budget: Budget,
     pub(crate) acceptor: Acceptor,
     pub(crate) egress: Egress,
     pub(crate) sessions: Sessions,
@@ -64,6 +66,7 @@ impl Worker {
         config: Reader<Config>,
         counters: Counters,
         books: Books,
+        budget: Budget,
         acceptor: Acceptor,
         egress: Egress,
     ) -> Worker {
@@ -72,6 +75,7 @@ impl Worker {
             tallies: RefCell::default(),
             counters,
             books,
+            budget,
             acceptor,
             egress,
             sessions: Sessions::default(),
@@ -100,6 +104,14 @@ impl Worker {
 
     pub(crate) fn limits(&self) -> Limits {
         self.with_config(|config| config.limits)
+    }
+
+    /// What there is room for under a configuration.
+    pub(crate) fn room(&self, config: &Config, protocol: Protocol) -> Room {
+        match protocol {
+            Protocol::Tcp => self.budget.connections(&config.limits),
+            Protocol::Udp => self.budget.flows(&config.limits),
+        }
     }
 
     /// Makes the inbox if there is none yet.

@@ -9,7 +9,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::header;
 use crate::counters::{EdgeEvent, Limit};
-use crate::limits::{ACCEPT_PAUSE, CONNECTIONS_MAX};
+use crate::limits::ACCEPT_PAUSE;
 use crate::pipeline::{self, Refused};
 use crate::relay::reset_on_close;
 use crate::worker::Worker;
@@ -40,7 +40,8 @@ pub(crate) async fn accept(listener: TcpListener, at: At, worker: Rc<Worker>) {
 
 /// Decides, and hands the connection to a task; nothing is kept of one that is refused.
 fn arrive(stream: TcpStream, peer: SocketAddr, at: At, worker: &Rc<Worker>) {
-    let Some(guest) = worker.connections.enter(CONNECTIONS_MAX) else {
+    let room = worker.with_config(|config| worker.room(config, Protocol::Tcp));
+    let Some(guest) = worker.connections.enter(room.worker) else {
         worker.counters.limited(Limit::Worker);
         return reset_on_close(&stream);
     };

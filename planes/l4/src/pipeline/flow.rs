@@ -7,6 +7,7 @@ use std::task::{Poll, ready};
 use std::time::Instant;
 
 use bartizan_exchange::Datagrams;
+use bartizan_names::Protocol;
 use bartizan_routes::ProxyProtocol;
 use bartizan_wire::proxy;
 use tokio::io::Interest;
@@ -16,7 +17,7 @@ use super::{Admitted, Whom, count_end};
 use crate::counters::{EdgeEvent, Limit, OriginFailure};
 use crate::egress::{Opened, failure_of};
 use crate::flows::{Ends, Flow, Speaker};
-use crate::limits::{FLOWS_MAX, REPLIES_A_TURN};
+use crate::limits::REPLIES_A_TURN;
 use crate::relay::is_pause;
 use crate::session::{Seats, Session, Way};
 use crate::worker::Worker;
@@ -47,7 +48,8 @@ pub(crate) fn begin_flow(
     let Admitted { hop, local, whom, source, .. } = admitted;
     // Datagrams name nobody, so two applications on one port cannot be told apart; the API does not make such.
     let Whom::App(app, seat) = whom else { return worker.counters.event(EdgeEvent::NoSuchName) };
-    if worker.flows.len() >= FLOWS_MAX && !worker.flows.displace(app.id) {
+    let room = worker.with_config(|config| worker.room(config, Protocol::Udp));
+    if worker.flows.len() >= room.worker && !worker.flows.displace_any() {
         return worker.counters.limited(Limit::Worker);
     }
     let Ok(back) = prepare(back, ends) else { return worker.counters.event(EdgeEvent::Unsent) };

@@ -49,10 +49,10 @@ pub(crate) fn decide(worker: &Worker, protocol: Protocol, hop: Hop, local: Socke
         let apps = place(worker, config, protocol, local)?;
         let apps = admit(worker, config, apps, &hop)?;
         let (book, ceilings) = book(worker, config, protocol);
-        let source = source_seat(worker, &apps, book, ceilings, &hop, now)?;
+        let source = source_seat(worker, &apps, book, &ceilings, &hop, now)?;
         let whom = match apps {
             Found::One(app) => {
-                let seat = app_seat(worker, &app, book, ceilings, now)?;
+                let seat = app_seat(worker, &app, book, &ceilings, now)?;
                 Whom::App(app, seat)
             }
             Found::Several(apps) => Whom::Named(apps),
@@ -119,11 +119,13 @@ pub(crate) fn judge(config: &Config, session: &Session) -> Option<End> {
     is_blocked(config, app, &session.hop).then_some(End::Blocked)
 }
 
-fn book<'w>(worker: &'w Worker, config: &'w Config, protocol: Protocol) -> (&'w Pair, &'w Ceilings) {
-    match protocol {
+/// Who is counted, and how many there may be: as configured, as far as there is room.
+fn book<'w>(worker: &'w Worker, config: &Config, protocol: Protocol) -> (&'w Pair, Ceilings) {
+    let (book, ceilings) = match protocol {
         Protocol::Tcp => (&worker.books.connections, &config.limits.connections),
         Protocol::Udp => (&worker.books.flows, &config.limits.flows),
-    }
+    };
+    (book, Ceilings { app: worker.room(config, protocol).lower(&ceilings.app), ..*ceilings })
 }
 
 fn source_seat(
@@ -174,6 +176,7 @@ pub(crate) fn enter(worker: &Worker, app: &App, hop: &Hop) -> Result<Seat<AppId>
             worker.tally(app.id).filtered();
             return Err(Refused);
         }
-        app_seat(worker, app, &worker.books.connections, &config.limits.connections, Instant::now())
+        let (book, ceilings) = book(worker, config, Protocol::Tcp);
+        app_seat(worker, app, book, &ceilings, Instant::now())
     })
 }

@@ -323,3 +323,63 @@ fn who_has_closed_one_side_for_ever_is_given_a_time() {
         eventually("no socket of the edge", || sockets_at(place(&one)).len() == own);
     }
 }
+
+#[test]
+fn descriptors_are_shared_out_so_that_none_goes_without() {
+    let origin = Origin::echo("hello");
+    let [flooded, other] = ["one.test", "two.test"].map(|name| app(name, direct(&[origin.address])));
+    let mut wish = Wish::new(&[&flooded, &other]);
+    // Room for 20 connections, of which an application has 10 at most.
+    wish.limits.descriptors = 80;
+    let edge = Edge::start(&wish);
+    let source = |last| Ipv4Addr::new(127, 0, 12, last);
+    let mut crowd: Vec<TcpStream> = (0..10).map(|last| dial_from(source(last), place(&flooded)).unwrap()).collect();
+    crowd.iter_mut().for_each(|client| assert_eq!(read_exactly(client, 5), "hello"));
+    for last in 10..20 {
+        assert_eq!(got_from(source(last), place(&flooded), 5), "reset");
+    }
+    assert_eq!(edge.app(&flooded).limited(Limit::AppOpen), 10);
+    let mut others: Vec<TcpStream> = (20..30).map(|last| dial_from(source(last), place(&other)).unwrap()).collect();
+    others.iter_mut().for_each(|client| assert_eq!(read_exactly(client, 5), "hello"));
+    // Now there is no room for anybody.
+    assert_eq!(got_from(source(30), place(&other), 5), "reset");
+    assert_eq!(edge.totals().limited(Limit::Worker), 1);
+    drop(crowd);
+    eventually("closed", || edge.app(&flooded).open == 0);
+    assert_eq!(got_from(source(31), place(&flooded), 5), "hello");
+}
+
+#[test]
+fn a_flooded_application_makes_room_for_others() {
+    let server = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let origin = server.local_addr().unwrap();
+    std::thread::spawn(move || {
+        let mut bytes = [0; 100];
+        while let Ok((len, client)) = server.recv_from(&mut bytes) {
+            let _ = server.send_to(&bytes[..len], client);
+        }
+    });
+    let [one, two, other] =
+        ["one.test", "two.test", "other.test"].map(|name| app_for(Protocol::Udp, name, direct(&[origin])));
+    let mut wish = Wish::new(&[&one, &two, &other]);
+    // Room for 20 flows, of which an application has 10 at most.
+    wish.limits.descriptors = 80;
+    let edge = Edge::start(&wish);
+    for last in 0..50 {
+        for app in [&one, &two] {
+            let client = UdpSocket::bind((Ipv4Addr::new(127, 0, 13, last), 0)).unwrap();
+            client.send_to(b"once", place(app)).unwrap();
+        }
+    }
+    eventually("all came in", || edge.app(&one).connects == 50 && edge.app(&two).connects == 50);
+    // No more than its share of 20.
+    for last in 0..6 {
+        let client = UdpSocket::bind((Ipv4Addr::new(127, 0, 14, last), 0)).unwrap();
+        client.set_read_timeout(Some(STUCK)).unwrap();
+        client.send_to(b"hello", place(&other)).unwrap();
+        let mut heard = [0; 9];
+        assert_eq!(client.recv(&mut heard).unwrap(), 5);
+    }
+    eventually("some made room", || edge.app(&one).open + edge.app(&two).open == 14);
+    assert_eq!((edge.app(&other).open, edge.app(&other).limited(Limit::FlowDisplaced)), (6, 0));
+}
