@@ -10,6 +10,7 @@
 mod app;
 mod bundle;
 mod check;
+mod directory;
 mod name;
 mod state;
 

@@ -7,13 +7,14 @@ use bartizan_authority::{Edit as ZonesEdit, RecordSet, ZoneFacts, Zones};
 use bartizan_certs::{Document as CertificateDocument, Purpose};
 use bartizan_firewall::{Edit as FirewallEdit, Firewall};
 use bartizan_model::{AccessRule, Application, Record, Settings, Tunnel, TunnelConfig, Zone};
-use bartizan_names::{AppId, CertificateId, Name, RuleId, TunnelId, ZoneId};
+use bartizan_names::{AppId, CertificateId, Name, RecordType, RuleId, TunnelId, ZoneId};
 use bartizan_routes::{Apps, Edit as RoutesEdit, Pools, Routes, Ssl, ZoneSettings};
 use bartizan_seal::Key as SealKey;
 use bartizan_store::{Entry, Filter, Key, KeyParts, Kind, Prefix, ReadError, Rev, Snapshot, Store, TailError};
 use bartizan_tls::{Certificates, CertifiedKey};
 
 use crate::bundle::{Bundle, TunnelPart};
+use crate::directory::Directory;
 use crate::{app, name};
 
 /// What a zone's serial is counted from: the form of the hosted zones of old (`2020742566`, requirement DNS-5), to
@@ -46,6 +47,7 @@ pub struct Publisher {
     pools: Pools,
     applied: Rev,
     zones: HashMap<ZoneId, ServedZone>,
+    directory: Directory,
     certificates: BTreeMap<CertificateId, Certificate>,
     tunnels: HashMap<TunnelId, TunnelPart>,
     /// Which applications a name leads to.
@@ -55,6 +57,15 @@ pub struct Publisher {
     apps: Apps,
     firewall: Firewall,
     bundle: Bundle,
+}
+
+/// The addresses of a name that come from no record.
+enum GivenAddresses {
+    None,
+    /// Those of the applications at it, which stand beside no address record.
+    Apps(Vec<RecordSet>),
+    /// This edge's own, because zones name it as their server; unless users said where it is.
+    Pop,
 }
 
 struct ServedZone {
@@ -106,6 +117,7 @@ impl Publisher {
             pools,
             applied: snapshot.head(),
             zones: HashMap::new(),
+            directory: Directory::default(),
             certificates: BTreeMap::new(),
             tunnels: HashMap::new(),
             // Who owns zones chooses names: the hash must not be theirs to guess.
@@ -177,15 +189,18 @@ impl Publisher {
             touched.names.extend(names_of(snapshot, *zone)?);
         }
         let mut changed = touched.settings;
-        for (zone, owner) in &touched.names {
+        let (mut names, left): (BTreeSet<_>, BTreeSet<_>) =
+            touched.names.into_iter().partition(|(zone, _)| self.zones.contains_key(zone));
+        for (_, owner) in &left {
+            // The zone went, and its names with it; but another one may have the same name by now.
+            routes.remove(owner);
+            names.extend(self.directory.units_of(owner));
+        }
+        for (zone, owner) in &names {
             changed.insert(*zone);
-            match self.zones.get(zone) {
-                Some(served) => {
-                    let records = records_at(snapshot, *zone, owner)?;
-                    served.put_name(owner, &records, self.app_sets(*zone, owner), &mut zones, &mut routes);
-                }
-                // The zone went, and its names with it.
-                None => routes.remove(owner),
+            if let Some(served) = self.zones.get(zone) {
+                let records = records_at(snapshot, *zone, owner)?;
+                served.put_name(owner, &records, self.addresses(*zone, owner), &mut zones, &mut routes);
             }
         }
         for zone in changed {
@@ -205,9 +220,19 @@ impl Publisher {
         touched: &mut Touched,
         zones: &mut ZonesEdit,
     ) -> Result<(), PublishError> {
-        for zone in &touched.zones {
-            self.apply_zone(snapshot, *zone, zones, &mut touched.settings)?;
+        let servers_before = self.directory.server_units();
+        // Those that went come first: another zone may have got the name of one.
+        let mut there = Vec::new();
+        for id in &touched.zones {
+            match zone_at(snapshot, *id)? {
+                Some(zone) => there.push(zone),
+                None => self.remove_zone(*id, zones),
+            }
         }
+        for zone in there {
+            self.apply_zone(snapshot, zone, zones, &mut touched.settings)?;
+        }
+        touched.names.extend(servers_before.symmetric_difference(&self.directory.server_units()).cloned());
         for zone in &touched.settings {
             self.apply_settings(snapshot, *zone)?;
         }
@@ -254,38 +279,43 @@ impl Publisher {
         Ok(before.into_iter().chain(after).collect())
     }
 
-    /// The addresses of the applications that a name leads to.
-    fn app_sets(&self, zone: ZoneId, owner: &Name) -> Vec<RecordSet> {
-        let ids = self.apps_of.get(&(zone, owner.clone())).into_iter().flatten();
-        app::address_sets(ids.filter_map(|id| self.apps.get(*id)).map(|app| &**app), &self.pools)
+    /// The addresses that a name has without records.
+    fn addresses(&self, zone: ZoneId, owner: &Name) -> GivenAddresses {
+        if let Some(ids) = self.apps_of.get(&(zone, owner.clone())) {
+            let apps = ids.iter().filter_map(|id| self.apps.get(*id)).map(|app| &**app);
+            return GivenAddresses::Apps(app::address_sets(apps, &self.pools));
+        }
+        if self.directory.is_server(owner) { GivenAddresses::Pop } else { GivenAddresses::None }
     }
 
     fn apply_zone(
         &mut self,
         snapshot: &Snapshot,
-        id: ZoneId,
+        zone: Zone,
         zones: &mut ZonesEdit,
         settings: &mut BTreeSet<ZoneId>,
     ) -> Result<(), PublishError> {
-        let parsed = snapshot.get(&Key::zone(id))?.and_then(|entry| parse(&entry, |document| Zone::parse(&document)));
-        match parsed {
-            Some(zone) => {
-                let known = self.zones.get(&id);
-                if known.is_none_or(|served| served.zone.paused != zone.paused) {
-                    settings.insert(id); // all its names mean something else now
-                }
-                let settings = known.map(|served| Arc::clone(&served.settings)).unwrap_or_default();
-                let served = ServedZone { zone, settings };
-                zones.put_zone(served.facts(changed_at(snapshot, id)?));
-                self.zones.insert(id, served);
-            }
-            None => {
-                if let Some(served) = self.zones.remove(&id) {
-                    zones.remove_zone(&served.zone.name);
-                }
-            }
+        let id = zone.id;
+        let known = self.zones.get(&id);
+        if known.is_none_or(|served| served.zone.paused != zone.paused) {
+            settings.insert(id); // all its names mean something else now
         }
+        if let Some(served) = known {
+            self.directory.remove(&served.zone);
+        }
+        self.directory.add(&zone);
+        let settings = known.map(|served| Arc::clone(&served.settings)).unwrap_or_default();
+        let served = ServedZone { zone, settings };
+        zones.put_zone(served.facts(changed_at(snapshot, id)?));
+        self.zones.insert(id, served);
         Ok(())
+    }
+
+    fn remove_zone(&mut self, id: ZoneId, zones: &mut ZonesEdit) {
+        if let Some(served) = self.zones.remove(&id) {
+            self.directory.remove(&served.zone);
+            zones.remove_zone(&served.zone.name);
+        }
     }
 
     fn apply_settings(&mut self, snapshot: &Snapshot, id: ZoneId) -> Result<(), PublishError> {
@@ -350,10 +380,16 @@ impl Publisher {
             unit.push(record);
         })?;
         self.put_unit(&unit, &mut zones, &mut routes);
-        // An application's name has no records of its own.
+        // An application's name has no records of its own, and a name server's need not have any.
         for (zone, owner) in self.apps_of.keys() {
             if let Some(served) = self.zones.get(zone) {
-                served.put_name(owner, &[], self.app_sets(*zone, owner), &mut zones, &mut routes);
+                served.put_name(owner, &[], self.addresses(*zone, owner), &mut zones, &mut routes);
+            }
+        }
+        for (zone, owner) in &self.directory.server_units() {
+            if let Some(served) = self.zones.get(zone) {
+                let records = records_at(snapshot, *zone, owner)?;
+                served.put_name(owner, &records, self.addresses(*zone, owner), &mut zones, &mut routes);
             }
         }
         self.authority = zones.finish();
@@ -365,7 +401,7 @@ impl Publisher {
         if let Some(first) = unit.first()
             && let Some(served) = self.zones.get(&first.zone)
         {
-            served.put_name(&first.owner, unit, Vec::new(), zones, routes);
+            served.put_name(&first.owner, unit, GivenAddresses::None, zones, routes);
         }
     }
 
@@ -416,17 +452,20 @@ impl ServedZone {
         }
     }
 
-    /// `addresses` are those of the applications at the name, which stand beside no address record.
     fn put_name(
         &self,
         owner: &Name,
         records: &[Record],
-        addresses: Vec<RecordSet>,
+        addresses: GivenAddresses,
         zones: &mut ZonesEdit,
         routes: &mut RoutesEdit,
     ) {
         let mut content = if self.zone.paused { name::content_as_is(records) } else { name::content(records) };
-        content.sets.extend(addresses);
+        match addresses {
+            GivenAddresses::Apps(sets) => content.sets.extend(sets),
+            GivenAddresses::Pop => content.proxied |= !records.iter().any(says_where),
+            GivenAddresses::None => {}
+        }
         zones.put_name(&self.zone.name, owner, content);
         match name::route(self.zone.id, &self.settings, records).filter(|_| !self.zone.paused) {
             Some(route) => routes.put(owner, route),
@@ -444,9 +483,18 @@ fn apply_rule(snapshot: &Snapshot, id: RuleId, firewall: &mut FirewallEdit) -> R
     Ok(())
 }
 
+/// Whether a record says where its owner is to be found.
+fn says_where(record: &Record) -> bool {
+    matches!(record.data.rtype(), RecordType::A | RecordType::AAAA | RecordType::CNAME)
+}
+
 /// The revision that a zone's serial is made of.
 fn changed_at(snapshot: &Snapshot, zone: ZoneId) -> Result<Rev, PublishError> {
     Ok(snapshot.zone_changed(zone)?.unwrap_or(Rev::ZERO))
+}
+
+fn zone_at(snapshot: &Snapshot, id: ZoneId) -> Result<Option<Zone>, PublishError> {
+    Ok(snapshot.get(&Key::zone(id))?.and_then(|entry| parse(&entry, |document| Zone::parse(&document))))
 }
 
 /// All owner names of a zone, page by page.

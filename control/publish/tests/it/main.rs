@@ -1,10 +1,14 @@
 //! Through the front door: a real store, changes, and the bundles that come of them.
 
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use bartizan_authority::{Addresses, Authority, Exchange, Identity, Outcome, Scratch, Transport, Zones};
 use bartizan_model::{Record, Settings};
-use bartizan_names::{AccountId, Name, RecordId, Timestamp, ZoneId};
+use bartizan_names::{AccountId, Name, RecordId, RecordType, Timestamp, ZoneId};
 use bartizan_publish::{Publisher, check};
 use bartizan_routes::Pools;
 use bartizan_store::{ChangeSet, Key, Meta, Op, Store, Value};
+use bartizan_wire::dns::{Class, Message, write_query};
 use serde_json::json;
 
 const ZONE: ZoneId = ZoneId::from_bytes([1; 16]);
@@ -42,9 +46,13 @@ fn put(key: Key, document: serde_json::Value) -> Op {
 }
 
 fn zone(paused: bool) -> Op {
+    zone_called(ZONE, "example.com", &["ns1.example.net", "ns2.example.net"], paused)
+}
+
+fn zone_called(id: ZoneId, name: &str, servers: &[&str], paused: bool) -> Op {
     let document = json!({
-        "id": ZONE, "name": "example.com", "status": "active", "paused": paused, "type": "full",
-        "development_mode": 0, "name_servers": ["ns1.example.net", "ns2.example.net"],
+        "id": id, "name": name, "status": "active", "paused": paused, "type": "full",
+        "development_mode": 0, "name_servers": servers,
         "original_name_servers": null, "original_registrar": null, "original_dnshost": null,
         "modified_on": AT, "created_on": AT, "activated_on": AT,
         "meta": {"step": 4, "custom_certificate_quota": 0, "page_rule_quota": 0, "phishing_detected": false,
@@ -53,7 +61,7 @@ fn zone(paused: bool) -> Op {
         "account": {"id": AccountId::from_bytes([2; 16]), "name": "Main"},
         "permissions": [], "plan": plan(),
     });
-    put(Key::zone(ZONE), document)
+    put(Key::zone(id), document)
 }
 
 fn plan() -> serde_json::Value {
@@ -164,5 +172,102 @@ fn what_cannot_stand_together() {
             Err(refused) => format!("{refused:?}").split(' ').next().unwrap_or_default().to_owned(),
         };
         assert_eq!(verdict, expect, "{records:?}");
+    }
+}
+
+fn of_type(message: &Message, rtype: RecordType) -> impl Iterator<Item = &[u8]> {
+    message.answers.iter().filter(move |record| record.rtype == rtype).map(|record| record.rdata.as_slice())
+}
+
+/// Addresses at `owner`, of a PoP at 203.0.113.1 and 2001:db8::1; or the response code.
+fn addresses(zones: &Zones, owner: &str) -> String {
+    let addresses = Addresses { v4: vec!["203.0.113.1".parse().unwrap()], v6: vec!["2001:db8::1".parse().unwrap()] };
+    let authority = Authority { zones, addresses: &addresses, identity: &Identity::default() };
+    let ask = |rtype: &str| {
+        let query = write_query(1, &Name::parse(owner).unwrap(), rtype.parse().unwrap(), Class::IN, None);
+        let mut reply = [0; 512];
+        let mut exchange = [Exchange::new(Transport::Udp, &query, &mut reply)];
+        authority.answer(&mut exchange, &mut Scratch::default());
+        let Outcome::Reply { len, .. } = exchange[0].outcome else { panic!("silence") };
+        Message::parse(&exchange[0].reply[..len]).unwrap()
+    };
+    let (v4, v6) = (ask("A"), ask("AAAA"));
+    let v4s = of_type(&v4, RecordType::A).map(|rdata| Ipv4Addr::from(*rdata.first_chunk().unwrap()).to_string());
+    let v6s = of_type(&v6, RecordType::AAAA).map(|rdata| Ipv6Addr::from(*rdata.first_chunk().unwrap()).to_string());
+    let all: Vec<String> = v4s.chain(v6s).collect();
+    if all.is_empty() { format!("{:?}", v4.rcode) } else { all.join(" ") }
+}
+
+/// The names of this edge's servers lead to this edge, wherever they lie, unless somebody says otherwise. After each
+/// step a new start agrees.
+#[test]
+fn name_servers_have_addresses() {
+    const INNER: ZoneId = ZoneId::from_bytes([2; 16]);
+    const OTHER: ZoneId = ZoneId::from_bytes([3; 16]);
+    const POP: &str = "203.0.113.1 2001:db8::1";
+    let mut lab = Lab::new();
+    let servers = ["ns1.example.com", "ns2.deep.example.com"];
+    let outer = |paused| zone_called(ZONE, "example.com", &servers, paused);
+    lab.commit(vec![outer(false)]);
+    let mut follower = lab.publisher();
+    for (ops, ns1, ns2) in [
+        (add(1, "www A 192.0.2.1"), POP, POP),
+        // What users say counts, and what is no address says nothing.
+        (add(2, "ns1 A 192.0.2.7"), "192.0.2.7", POP),
+        (add(2, "ns1 CNAME www.example.com"), "192.0.2.1", POP),
+        (add(2, "ns1 TXT hello"), POP, POP),
+        (remove(2, "ns1.example.com"), POP, POP),
+        (vec![outer(true)], POP, POP),
+        // A zone inside, which is asked from now on, and one elsewhere that has the same servers.
+        (vec![zone_called(INNER, "deep.example.com", &servers, false)], POP, POP),
+        (vec![zone_called(OTHER, "example.net", &servers, false)], POP, POP),
+        // Nobody names the second any more.
+        (vec![zone_called(INNER, "deep.example.com", &servers[..1], false)], POP, POP),
+        (vec![zone_called(ZONE, "example.com", &servers[..1], false)], POP, POP),
+        (vec![Op::Del { key: Key::zone(OTHER) }], POP, "NXDOMAIN"),
+        (vec![Op::Del { key: Key::zone(ZONE) }], "REFUSED", "NXDOMAIN"),
+        (vec![zone_called(ZONE, "example.com", &servers, false)], POP, POP),
+    ] {
+        lab.commit(ops);
+        let followed = follower.follow().unwrap().expect("something was committed").clone();
+        let fresh = lab.publisher();
+        for zones in [&followed.zones, &fresh.bundle().zones] {
+            let found = (addresses(zones, "ns1.example.com"), addresses(zones, "ns2.deep.example.com"));
+            assert_eq!((found.0.as_str(), found.1.as_str()), (ns1, ns2), "revision {}", followed.number);
+        }
+        assert_eq!(followed.zones.name_count(), fresh.bundle().zones.name_count(), "revision {}", followed.number);
+        assert!(followed.routes.find("ns1.example.com").is_none(), "nothing is served there over HTTP");
+    }
+}
+
+/// A name that is free again may be taken at once, while what is left of the old zone still goes.
+#[test]
+fn a_zone_in_the_place_of_a_deleted_one() {
+    let young = ZoneId::from_bytes([0; 16]);
+    let in_young = |mut ops: Vec<Op>| {
+        let id = RecordId::from_bytes([9; 16]);
+        let mut document = record_document(9, "www A 192.0.2.9 proxied");
+        document["zone_id"] = json!(young);
+        ops.extend([
+            zone_called(young, "example.com", &[], false),
+            put(Key::record(young, id), document),
+            put(Key::name(young, &Name::parse("www.example.com").unwrap()), json!({"records": 1})),
+        ]);
+        ops
+    };
+    let mut lab = Lab::new();
+    lab.commit([vec![zone(false)], add(1, "www A 192.0.2.1 proxied")].concat());
+    let mut follower = lab.publisher();
+    // Both in what is followed in one go; and then the rest of the old one.
+    lab.commit(vec![Op::Del { key: Key::zone(ZONE) }]);
+    lab.commit(in_young(Vec::new()));
+    for ops in [None, Some(remove(1, "www.example.com"))] {
+        if let Some(ops) = ops {
+            lab.commit(ops);
+        }
+        let bundle = follower.follow().unwrap().unwrap();
+        assert_eq!(addresses(&bundle.zones, "www.example.com"), "203.0.113.1 2001:db8::1");
+        let found = bundle.routes.find("www.example.com").expect("a route");
+        assert_eq!(found.route.zone, young);
     }
 }
