@@ -98,18 +98,29 @@ fn listeners(workers: usize, why: Option<String>) -> Chosen {
 
 /// The kernel sends every port of the pools to our sockets. Dropping it leaves that as a crash does.
 pub struct AnyPort {
+    way: Way,
+    pools: Pools,
+    neighbours: Neighbours,
+    /// What is in force.
+    apps: Apps,
+    listening: watch::Sender<Arc<l4::Listening>>,
+}
+
+/// What has to be taken back at the end.
+struct Way {
     how: How,
     /// Holds the sockets over a crash, where the way to them outlives us.
     keeper: Option<Keeper>,
     /// Addresses of prefixes that nobody has are made this machine's own.
     routes: AnyIp,
-    pools: Pools,
-    /// Pools in which this machine has an address of its own, with services that keep their ports.
+}
+
+/// Whom else the addresses of the pools belong to.
+struct Neighbours {
+    /// Pools in which this machine has an address of its own.
     shared: Vec<Prefix>,
+    /// Sockets that keep their ports.
     services: Vec<SocketAddr>,
-    /// What is in force.
-    apps: Apps,
-    listening: watch::Sender<Arc<l4::Listening>>,
 }
 
 enum How {
@@ -127,12 +138,12 @@ impl AnyPort {
             let tcp = each.clone().map(|_| bartizan_net::tcp(address, Sharing::Exclusive)).collect::<Result<_, _>>()?;
             Ok((tcp, each.map(|_| bartizan_net::udp(address, Sharing::Exclusive)).collect::<Result<_, _>>()?))
         })?;
-        let (shared, services) = neighbours(place)?;
-        let prefixes: Vec<Prefix> = place.pools.prefixes().copied().collect();
-        let ours: Vec<Prefix> = prefixes.iter().filter(|pool| !shared.contains(pool)).copied().collect();
+        let neighbours = neighbours(place)?;
+        let is_ours = |pool: &&Prefix| !neighbours.shared.contains(pool);
+        let ours: Vec<Prefix> = place.pools.prefixes().filter(is_ours).copied().collect();
         let routes = AnyIp::add(&ours)?;
         let pin = Path::new(BPFFS).join(pin_name(place.data));
-        let setup = Setup { pin: &pin, workers: sockets.workers(), pools: &ours, skip: &services };
+        let setup = Setup { pin: &pin, workers: sockets.workers(), pools: &ours, skip: &neighbours.services };
         let steering = match Steering::attach(&setup, &claims(apps, place.pools)) {
             Ok(steering) => steering,
             Err(error) => return Err(taken_back(routes, error.into())),
@@ -145,22 +156,13 @@ impl AnyPort {
             }
         };
         let how = How::Steering(Box::new(steering));
-        Ok(AnyPort {
-            how,
-            keeper,
-            routes,
-            pools: place.pools.clone(),
-            shared,
-            services,
-            apps: apps.clone(),
-            listening: quiet(),
-        }
-        .chosen(l4::AnyPort::SkLookup, sockets, place.workers))
+        let any_port = AnyPort::new(Way { how, keeper, routes }, place, neighbours, apps);
+        Ok(any_port.chosen(l4::AnyPort::SkLookup, sockets, place.workers))
     }
 
     fn by_tproxy(place: &Place<'_>, apps: &Apps) -> anyhow::Result<Chosen> {
-        let (shared, services) = neighbours(place)?;
-        if let Some(pool) = shared.first() {
+        let neighbours = neighbours(place)?;
+        if let Some(pool) = neighbours.shared.first() {
             anyhow::bail!("{pool} has an address of this machine, whose services transparent proxying would cut off");
         }
         let prefixes: Vec<Prefix> = place.pools.prefixes().copied().collect();
@@ -176,17 +178,13 @@ impl AnyPort {
             Err(error) => return Err(taken_back(routes, error.into())),
         };
         let keeper = kept_by(keeper, &name, &all);
-        Ok(AnyPort {
-            how,
-            keeper,
-            routes,
-            pools: place.pools.clone(),
-            shared,
-            services,
-            apps: apps.clone(),
-            listening: quiet(),
-        }
-        .chosen(l4::AnyPort::Tproxy, all, workers))
+        let any_port = AnyPort::new(Way { how, keeper, routes }, place, neighbours, apps);
+        Ok(any_port.chosen(l4::AnyPort::Tproxy, all, workers))
+    }
+
+    fn new(way: Way, place: &Place<'_>, neighbours: Neighbours, apps: &Apps) -> AnyPort {
+        let listening = watch::channel(Arc::new(nothing_heard())).0;
+        AnyPort { way, pools: place.pools.clone(), neighbours, apps: apps.clone(), listening }
     }
 
     fn chosen(self, how: l4::AnyPort, sockets: Sockets, workers: usize) -> Chosen {
@@ -205,7 +203,7 @@ impl AnyPort {
         if self.apps.is_same(apps) {
             return;
         }
-        let claimed = match &mut self.how {
+        let claimed = match &mut self.way.how {
             How::Steering(steering) => steering.update(&claims(apps, &self.pools)),
             // All that is in the pools comes here anyhow.
             How::Tproxy(_) => Ok(()),
@@ -240,18 +238,19 @@ impl AnyPort {
     /// Ports that services of this machine keep from applications.
     fn heard(&self, apps: &Apps) -> l4::Listening {
         let mut listening = nothing_heard();
-        if self.shared.is_empty() {
+        let Neighbours { shared, services } = &self.neighbours;
+        if shared.is_empty() {
             return listening;
         }
         let kept = |app: &App, address: IpAddr| {
             let keeps = |service: &&SocketAddr| service.ip() == address || service.ip().is_unspecified();
-            let mut services = self.services.iter().filter(keeps);
+            let mut services = services.iter().filter(keeps);
             services.find(|service| app.ports.contains(&service.port())).map(|service| service.port())
         };
         for app in apps.all() {
             let addresses = app.addresses_at(&self.pools);
-            let shared = addresses.into_iter().filter(|address| self.shared.iter().any(|pool| pool.contains(*address)));
-            let taken = shared.filter_map(|address| Some(SocketAddr::new(address, kept(app, address)?)));
+            let in_shared = addresses.into_iter().filter(|address| shared.iter().any(|pool| pool.contains(*address)));
+            let taken = in_shared.filter_map(|address| Some(SocketAddr::new(address, kept(app, address)?)));
             note(&mut listening, taken.map(|at| unheard(app, at, &l4::Reason::Taken)));
         }
         listening
@@ -259,10 +258,11 @@ impl AnyPort {
 
     /// Leaves nothing behind: at a clean stop. New clients are refused from here on.
     pub fn detach(self) -> anyhow::Result<()> {
-        if let Some(keeper) = self.keeper {
+        let Way { how, keeper, routes } = self.way;
+        if let Some(keeper) = keeper {
             keeper.quit();
         }
-        match self.how {
+        match how {
             How::Steering(steering) => {
                 if steering.detach().map_err(|error| anyhow::anyhow!("{error}"))? == Detached::Superseded {
                     return Ok(());
@@ -270,7 +270,7 @@ impl AnyPort {
             }
             How::Tproxy(tproxy) => tproxy.detach()?,
         }
-        Ok(self.routes.remove()?)
+        Ok(routes.remove()?)
     }
 }
 
@@ -338,7 +338,7 @@ fn claims(apps: &Apps, pools: &Pools) -> Vec<Claim> {
 /// The pools that have an address of this machine in them, and the sockets that must keep their ports: our own, and
 /// everybody's on those addresses. An application that took port 22 of the machine's one address would lock its operator
 /// out.
-fn neighbours(place: &Place<'_>) -> anyhow::Result<(Vec<Prefix>, Vec<SocketAddr>)> {
+fn neighbours(place: &Place<'_>) -> anyhow::Result<Neighbours> {
     let own: HashSet<IpAddr> =
         if_addrs::get_if_addrs().context("this machine's addresses")?.iter().map(if_addrs::Interface::ip).collect();
     let has_own = |pool: &&Prefix| own.iter().any(|address| pool.contains(*address));
@@ -349,7 +349,7 @@ fn neighbours(place: &Place<'_>) -> anyhow::Result<(Vec<Prefix>, Vec<SocketAddr>
     }
     services.sort_unstable();
     services.dedup();
-    Ok((shared, services))
+    Ok(Neighbours { shared, services })
 }
 
 fn keeper_name(place: &Place<'_>, kind: &str) -> String {
@@ -376,10 +376,6 @@ fn taken_back(routes: AnyIp, error: anyhow::Error) -> anyhow::Error {
         tracing::warn!(%left, "routes for the pools are left behind");
     }
     error
-}
-
-fn quiet() -> watch::Sender<Arc<l4::Listening>> {
-    watch::channel(Arc::new(nothing_heard())).0
 }
 
 fn nothing_heard() -> l4::Listening {
