@@ -45,6 +45,14 @@ pub(crate) const TESTS: &[Program] = &[
 /// What `test-stock` calls: a network namespace with nothing but loopback.
 pub(crate) const NAMESPACE: &[Program] = &[program("ip", "iproute2"), program("unshare", "util-linux")];
 
+/// What makes the kernel programs. The headers are known by one of their files.
+pub(crate) const EBPF: &[Program] = &[
+    program("clang", "clang"),
+    program("llvm-strip", "llvm"),
+    program("/usr/include/bpf/bpf_helpers.h", "libbpf-dev"),
+    program("/usr/include/linux/bpf.h", "linux-libc-dev"),
+];
+
 /// What `bench dns` runs: the peers, and what pins each server to its core.
 pub(crate) const DNS_PEERS: &[Program] =
     &[program("nsd", "nsd"), program("knotd", "knot"), program("taskset", "util-linux")];
@@ -69,6 +77,7 @@ fn is_there(program: &Program) -> bool {
         "python3-venv" => {
             Command::new("python3").args(["-c", "import ensurepip"]).output().is_ok_and(|o| o.status.success())
         }
+        file if file.starts_with('/') => Path::new(file).exists(),
         name => process::find(name).is_some(),
     }
 }

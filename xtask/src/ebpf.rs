@@ -1,12 +1,14 @@
 //! `cargo xtask ebpf`: the kernel programs, from C to the object that is committed and built into the binary.
 //!
-//! Objects are committed so that nobody needs clang to build or test Bartizan. `check` builds them again and compares:
-//! equal sources give equal bytes with the compiler of one Debian release, which is the one in CI.
+//! Objects are committed so that nobody needs clang to build Bartizan. `check`, a step of `test`, builds them again and
+//! compares: equal sources give equal bytes with the compiler of one Debian release, which is the one in CI. Another
+//! compiler can only say that it takes the sources.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
+use crate::debian::{self, Missing};
 use crate::process;
 
 /// Sources without `.c`; each becomes one object.
@@ -16,7 +18,7 @@ const PROGRAMS: &[&str] = &["sk_lookup"];
 const CLANG_MAJOR: &str = "14";
 
 pub(crate) fn build() -> Result<()> {
-    let clang = need_tools()?;
+    let clang = need_tools(Missing::Report)?;
     for program in PROGRAMS {
         compile(program, &committed(program))?;
     }
@@ -27,17 +29,20 @@ pub(crate) fn build() -> Result<()> {
 }
 
 pub(crate) fn check() -> Result<()> {
-    let clang = need_tools()?;
-    if clang != CLANG_MAJOR {
-        bail!(
-            "the committed objects are of clang {CLANG_MAJOR} (Debian 12), and this is clang {clang}: cannot compare"
-        );
-    }
+    check_with(Missing::Report)
+}
+
+pub(crate) fn check_with(missing: Missing) -> Result<()> {
+    let clang = need_tools(missing)?;
     let folder = process::target().join("ebpf");
     std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
     for program in PROGRAMS {
         let rebuilt = folder.join(program).with_extension("o");
         compile(program, &rebuilt)?;
+        if clang != CLANG_MAJOR {
+            eprintln!("ebpf/{program}.c compiles; not compared, as its object is of clang {CLANG_MAJOR}, not {clang}");
+            continue;
+        }
         if read(&rebuilt)? != read(&committed(program))? {
             bail!("ebpf/{program}.o is not what ebpf/{program}.c makes: cargo xtask ebpf build");
         }
@@ -55,13 +60,8 @@ fn read(path: &Path) -> Result<Vec<u8>> {
 }
 
 /// The major version of the clang that is there.
-fn need_tools() -> Result<String> {
-    let packages = "apt-get install --no-install-recommends clang llvm libbpf-dev linux-libc-dev";
-    for tool in ["clang", "llvm-strip"] {
-        if process::find(tool).is_none() {
-            bail!("{tool} is missing\n  as root: {packages}");
-        }
-    }
+fn need_tools(missing: Missing) -> Result<String> {
+    debian::need(debian::EBPF, missing)?;
     let version = process::read(process::command("clang").arg("--version"))?;
     major(&version).map(str::to_owned).with_context(|| format!("cannot read the version of clang: {version}"))
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 
 use crate::debian::{self, Missing};
-use crate::{process, tidy};
+use crate::{ebpf, process, tidy};
 
 /// The official SDK that the end-to-end tests call. Pinned: the tests are about us, not about its next release.
 const PYTHON_SDK: &str = "cloudflare==5.9.0";
@@ -24,6 +24,7 @@ pub(crate) fn run(missing: Missing) -> Result<()> {
     })?;
     steps.step("format", || process::run(process::cargo().args(["fmt", "--all", "--check"])))?;
     steps.step("tidy", tidy::run)?;
+    steps.step("kernel programs", || ebpf::check_with(missing))?;
     steps.step("lints", || {
         process::run(process::cargo().args(["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"]))
     })?;
