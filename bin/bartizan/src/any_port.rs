@@ -7,7 +7,6 @@
 //! | `listeners` | a listener for each configured port, of which there may be 4,096 | nothing; CAP_NET_BIND_SERVICE below 1024 |
 
 use std::collections::HashSet;
-use std::fmt;
 use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 use std::path::Path;
@@ -397,15 +396,4 @@ fn unheard(app: &App, address: SocketAddr, reason: &l4::Reason) -> l4::Unheard {
 
 fn first(app: &App, pools: &Pools) -> Option<SocketAddr> {
     Some(SocketAddr::new(*app.addresses_at(pools).first()?, *app.ports.start()))
-}
-
-impl fmt::Display for Wish {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Wish::Auto => "auto",
-            Wish::SkLookup => "sk_lookup",
-            Wish::Tproxy => "tproxy",
-            Wish::Listeners => "listeners",
-        })
-    }
 }
