@@ -57,6 +57,17 @@ pub(crate) const EBPF: &[Program] = &[
 pub(crate) const DNS_PEERS: &[Program] =
     &[program("nsd", "nsd"), program("knotd", "knot"), program("taskset", "util-linux")];
 
+/// What `bench l4` runs.
+pub(crate) const L4_PEERS: &[Program] = &[
+    program("nginx", "nginx-light"),
+    program(NGINX_STREAM, "libnginx-mod-stream"),
+    program("haproxy", "haproxy"),
+    program("taskset", "util-linux"),
+];
+
+/// nginx's proxy of TCP and UDP, a file that its configuration names.
+pub(crate) const NGINX_STREAM: &str = "/usr/lib/nginx/modules/ngx_stream_module.so";
+
 /// Makes sure that every program is there.
 pub(crate) fn need(programs: &[Program], missing: Missing) -> Result<()> {
     let mut packages: Vec<&str> = programs.iter().filter(|program| !is_there(program)).map(|p| p.package).collect();

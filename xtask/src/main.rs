@@ -25,6 +25,9 @@ cargo xtask COMMAND
   ebpf check                     build them again, and compare
   bench dns [--names N] [--seconds N] [--rounds N]
                                  CPU and queries a second beside NSD, Knot and a bare echo
+  bench l4 [--seconds N] [--rounds N] [--only WHAT]...
+                                 TCP and UDP beside nginx and HAProxy: CPU of bulk, connections and datagrams,
+                                 latency, memory, tunnels and the firewall
   bench publish [--names N]... [--changes N]
                                  from the API's answer to the change in DNS, in large zones
 ";
@@ -50,6 +53,7 @@ fn run(arguments: &[&str]) -> Result<()> {
         ["ebpf", "build"] => ebpf::build(),
         ["ebpf", "check"] => ebpf::check(),
         ["bench", "dns", options @ ..] => bench::dns::run(options),
+        ["bench", "l4", options @ ..] => bench::l4::run(options),
         ["bench", "publish", options @ ..] => bench::publish::run(options),
         [] | ["help" | "--help" | "-h"] => {
             print!("{USAGE}");

@@ -6,19 +6,16 @@
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 
-use super::edge::{self, Edge, SERVER_CORE};
+use super::edge::{self, Edge};
+use super::peer::{CLIENT_CORE, Peer, SERVER_CORE, found, free, on_core, pinned};
 use super::{Options, ZONE, load, median, process_cpu};
 use crate::debian::{self, Missing};
 use crate::process;
-
-/// The core that the load generator has for itself.
-const CLIENT_CORE: &str = "1";
 
 /// How long a peer may take to read its zone.
 const START_SECONDS_MAX: u64 = 120;
@@ -82,8 +79,8 @@ impl Measured {
     }
 
     fn measure(&mut self, blast: &Path, names: usize, seconds: u64) -> Result<()> {
-        let mut command = process::command("taskset");
-        command.args(["--cpu-list", CLIENT_CORE]).arg(blast).args(["--server", &self.address.to_string()]);
+        let mut command = on_core(CLIENT_CORE, blast);
+        command.args(["--server", &self.address.to_string()]);
         command.args(["--zone", ZONE, "--names", &names.to_string(), "--seconds", &seconds.to_string(), "--json"]);
         let before = process_cpu::cpu_time(self.process)?;
         let printed = process::read(&mut command)?;
@@ -123,45 +120,6 @@ fn table(servers: &[Measured]) -> String {
         ));
     }
     text
-}
-
-/// A peer that runs. Dropped, it is killed.
-struct Peer {
-    name: &'static str,
-    address: SocketAddr,
-    child: Child,
-}
-
-impl Peer {
-    fn start(name: &'static str, address: SocketAddr, command: &mut Command) -> Result<Peer> {
-        eprintln!("$ {}", process::line(command));
-        let child = command.stdout(Stdio::null()).spawn().with_context(|| format!("cannot start {name}"))?;
-        Ok(Peer { name, address, child })
-    }
-}
-
-impl Drop for Peer {
-    fn drop(&mut self) {
-        // SIGTERM, so that a server which has forked takes its children with it.
-        let _ = process::command("kill").arg(self.child.id().to_string()).status();
-        let _ = self.child.wait();
-    }
-}
-
-/// A server, on the core of servers.
-fn pinned(program: &Path) -> Command {
-    let mut command = process::command("taskset");
-    command.args(["--cpu-list", SERVER_CORE]).arg(program);
-    command
-}
-
-fn found(program: &str) -> Result<std::path::PathBuf> {
-    process::find(program).with_context(|| format!("no {program}"))
-}
-
-/// A port that was free a moment ago: the peers cannot be told to take any.
-fn free() -> Result<SocketAddr> {
-    Ok(UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
 }
 
 fn echo(binaries: &Path) -> Result<Peer> {

@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
 use super::http::Api;
-use super::{ZONE, load};
+use super::{ZONE, load, peer};
 use crate::process;
 
 /// Connections that fill the zone at the same time: commits wait for the disk, not for each other's parsing.
@@ -22,16 +22,13 @@ const LEAD_MAX: usize = 10_000;
 /// The API's code for a record that is there already.
 const IDENTICAL_RECORD: u64 = 81058;
 
-/// The core that the server under test has for itself.
-pub(super) const SERVER_CORE: &str = "0";
-
 /// `bartizan up` with one zone. Dropped, it is killed.
 pub(super) struct Edge {
     child: Child,
     pub(super) api: SocketAddr,
     pub(super) dns: SocketAddr,
     pub(super) token: String,
-    account: String,
+    pub(super) account: String,
     /// Held open: a closed pipe would end a server that prints once more.
     _out: BufReader<ChildStdout>,
 }
@@ -39,19 +36,20 @@ pub(super) struct Edge {
 impl Edge {
     /// Starts the binary on `data`; on a core of its own if the benchmark counts CPU.
     pub(super) fn start(binary: &Path, data: &Path, core: Option<&str>) -> Result<Edge> {
+        Edge::start_with(binary, data, core, &[])
+    }
+
+    /// The same with more words on the command line.
+    pub(super) fn start_with(binary: &Path, data: &Path, core: Option<&str>, words: &[&str]) -> Result<Edge> {
         let mut command = match core {
-            Some(core) => {
-                let mut command = process::command("taskset");
-                command.args(["--cpu-list", core]).arg(binary);
-                command
-            }
+            Some(core) => peer::on_core(core, binary),
             None => process::command(binary),
         };
         command.args(["up", "--json", "--quiet", "--no-demo", "--workers", "1", "--data"]).arg(data);
         for listener in ["--api", "--dns", "--http", "--https", "--tunnel"] {
             command.args([listener, "127.0.0.1:0"]);
         }
-        let mut child = command.stdout(Stdio::piped()).spawn().context("cannot start our server")?;
+        let mut child = command.args(words).stdout(Stdio::piped()).spawn().context("cannot start our server")?;
         let out = child.stdout.take().context("no pipe to our server")?;
         let mut out = BufReader::new(out);
         let mut line = String::new();

@@ -4,11 +4,13 @@
 //! can carry, and unlike a rate it does not move with whatever else the machine does.
 
 pub(crate) mod dns;
+pub(crate) mod l4;
 pub(crate) mod publish;
 
 mod edge;
 mod http;
 mod load;
+mod peer;
 mod process_cpu;
 
 use std::str::FromStr;
@@ -34,9 +36,13 @@ impl<'a> Options<'a> {
         Ok(Options(pairs))
     }
 
+    fn words(&self, name: &str) -> Vec<&'a str> {
+        self.0.iter().filter(|(key, _)| *key == name).map(|(_, value)| *value).collect()
+    }
+
     fn all<T: FromStr>(&self, name: &str) -> Result<Vec<T>> {
-        let values = self.0.iter().filter(|(key, _)| *key == name);
-        values.map(|(_, value)| value.parse().ok().with_context(|| format!("{name} {value}: not a number"))).collect()
+        let values = self.words(name).into_iter();
+        values.map(|value| value.parse().ok().with_context(|| format!("{name} {value}: not a number"))).collect()
     }
 
     fn one<T: FromStr>(&self, name: &str, default: T) -> Result<T> {

@@ -1,0 +1,58 @@
+//! Servers beside ours: started on the core of servers, and ended with the benchmark.
+
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use anyhow::{Context, Result};
+
+use crate::process;
+
+/// The core that the server under test has for itself.
+pub(super) const SERVER_CORE: &str = "0";
+
+/// The core that the load generator has for itself.
+pub(super) const CLIENT_CORE: &str = "1";
+
+/// A peer that runs. Dropped, it is killed.
+pub(super) struct Peer {
+    pub(super) name: &'static str,
+    pub(super) address: SocketAddr,
+    pub(super) child: Child,
+}
+
+impl Peer {
+    pub(super) fn start(name: &'static str, address: SocketAddr, command: &mut Command) -> Result<Peer> {
+        eprintln!("$ {}", process::line(command));
+        let child = command.stdout(Stdio::null()).spawn().with_context(|| format!("cannot start {name}"))?;
+        Ok(Peer { name, address, child })
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        // SIGTERM, so that a server which has forked takes its children with it.
+        let _ = process::command("kill").arg(self.child.id().to_string()).status();
+        let _ = self.child.wait();
+    }
+}
+
+/// A server, on the core of servers.
+pub(super) fn pinned(program: &Path) -> Command {
+    on_core(SERVER_CORE, program)
+}
+
+pub(super) fn on_core(core: &str, program: &Path) -> Command {
+    let mut command = process::command("taskset");
+    command.args(["--cpu-list", core]).arg(program);
+    command
+}
+
+pub(super) fn found(program: &str) -> Result<PathBuf> {
+    process::find(program).with_context(|| format!("no {program}"))
+}
+
+/// A port that was free a moment ago: the peers cannot be told to take any.
+pub(super) fn free() -> Result<SocketAddr> {
+    Ok(UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
+}
