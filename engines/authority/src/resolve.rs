@@ -3,12 +3,13 @@
 //! RFC 1034 §4.3.2 without delegations, RFC 2308 (negative answers), 4592 (wildcards), 6604 (response code of a
 //! chain), 8482 (ANY).
 
+use std::net::{Ipv4Addr, Ipv6Addr};
+
 use bartizan_names::RecordType;
 use bartizan_wire::dns::{Answer, Authoritative, Fit, Owner, Rcode, Section};
 
 use crate::answer::Authority;
 use crate::entry::{Flags, Set};
-use crate::facts::Addresses;
 use crate::zone::{NEGATIVE_TTL, SOA_TTL, Zone};
 use crate::zones::{First, Key, Node, Place};
 
@@ -18,6 +19,9 @@ const CHAIN_MAX: usize = 8;
 
 /// Seconds that the addresses of a proxied name may be kept: short, so that a PoP can be taken out of service.
 const PROXIED_TTL: u32 = 300;
+
+/// Name servers of one zone whose addresses are told unasked: as many as the root has. Zones have two, usually.
+const SERVERS_TOLD_MAX: usize = 13;
 
 /// The answer to ANY (RFC 8482 §4.2), its CPU field saying why, and how long it may be kept in seconds.
 const ANY_HINFO: &[u8] = b"\x07RFC8482\0";
@@ -90,7 +94,7 @@ fn chase<'z>(
                 }
             }
             found => {
-                put_found(answer, owner, qtype, found, authority.addresses);
+                put_found(authority, answer, owner, qtype, found);
                 return Rcode::NOERROR;
             }
         }
@@ -126,8 +130,8 @@ impl<'z> Find<'z> {
 }
 
 /// Writes what was found. What does not fit is left out, and the answer says so.
-fn put_found(answer: &mut Answer<'_>, owner: Owner<'_>, qtype: RecordType, found: Find<'_>, addresses: &Addresses) {
-    let section = Section::Answer;
+fn put_found(authority: &Authority<'_>, answer: &mut Answer<'_>, owner: Owner<'_>, qtype: RecordType, found: Find<'_>) {
+    let (section, addresses) = (Section::Answer, authority.addresses);
     match found {
         Find::Set(set) | Find::Alias(set) => put(answer, owner, set),
         Find::Proxied if qtype == RecordType::A => {
@@ -138,9 +142,33 @@ fn put_found(answer: &mut Answer<'_>, owner: Owner<'_>, qtype: RecordType, found
         }
         Find::Any => answer.record_set(section, owner, RecordType::HINFO, ANY_TTL, [ANY_HINFO]),
         Find::Soa(zone) => answer.record_set(section, owner, qtype, SOA_TTL, [&zone.soa]),
-        Find::Nameservers(zone) => answer.record_set(section, owner, qtype, zone.ns.ttl, &zone.ns.rdata),
+        Find::Nameservers(zone) => {
+            let fit = answer.record_set(section, owner, qtype, zone.ns.ttl, &zone.ns.rdata);
+            if fit == Fit::Whole {
+                let servers = zone.ns.rdata.iter().take(SERVERS_TOLD_MAX);
+                servers.for_each(|server| tell_addresses(authority, answer, server));
+            }
+            fit
+        }
         Find::Nothing => Fit::Whole,
     };
+}
+
+/// Adds the addresses of a name server that lies in our zones (RFC 1034 §4.3.2, step 6): who asks for the name asks
+/// for them next.
+fn tell_addresses(authority: &Authority<'_>, answer: &mut Answer<'_>, server: &[u8]) {
+    let place = authority.zones.locate(authority.zones.key(server), First::Unknown);
+    let Some(entry) = place.and_then(|place| place.node.entry()) else { return };
+    let (section, owner, addresses) = (Section::Additional, Owner::Name(server), authority.addresses);
+    if entry.flags().has(Flags::PROXIED) {
+        let (v4, v6) = (addresses.v4.iter().map(Ipv4Addr::octets), addresses.v6.iter().map(Ipv6Addr::octets));
+        answer.record_set(section, owner, RecordType::A, PROXIED_TTL, v4);
+        answer.record_set(section, owner, RecordType::AAAA, PROXIED_TTL, v6);
+        return;
+    }
+    for set in [RecordType::A, RecordType::AAAA].into_iter().filter_map(|rtype| entry.set(rtype)) {
+        answer.record_set(section, owner, set.rtype, set.ttl(), set.rdata());
+    }
 }
 
 /// Writes a record set: as the block that it is, where nothing in it could be compressed.

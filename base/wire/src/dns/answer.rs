@@ -26,6 +26,8 @@ const CD: u8 = 0x10;
 pub enum Section {
     Answer,
     Authority,
+    /// What an asker will want next. He can ask for it, so what has no room is left out without a word (RFC 2181 §9).
+    Additional,
 }
 
 /// Whether the answer comes from a zone of ours (the AA bit).
@@ -49,7 +51,8 @@ pub enum Owner<'n> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fit {
     Whole,
-    /// There was no room. Nothing of the set was written, and the answer says that it is truncated (RFC 2181 §9).
+    /// There was no room. Nothing of the set was written, and the answer says that it is truncated (RFC 2181 §9),
+    /// unless it is about [`Section::Additional`].
     Dropped,
 }
 
@@ -64,7 +67,7 @@ pub struct Answer<'a> {
     /// Where record sets must end, so that the OPT record fits behind them.
     limit: usize,
     truncated: bool,
-    counts: [u16; 2],
+    counts: [u16; 3],
     /// Offsets at which names begin that a pointer may point to.
     known: [u16; KNOWN_LABELS_MAX],
     known_len: usize,
@@ -88,7 +91,7 @@ impl<'a> Answer<'a> {
             len,
             limit,
             truncated: false,
-            counts: [0; 2],
+            counts: [0; 3],
             known: [0; KNOWN_LABELS_MAX],
             known_len: 0,
         })
@@ -99,8 +102,7 @@ impl<'a> Answer<'a> {
     pub fn block(&mut self, section: Section, block: &[u8], count: u16) -> Fit {
         let end = self.len + block.len();
         if end > self.limit {
-            self.truncated = true;
-            return Fit::Dropped;
+            return self.dropped(section);
         }
         self.buffer[self.len..end].copy_from_slice(block);
         self.len = end;
@@ -121,12 +123,16 @@ impl<'a> Answer<'a> {
         for data in rdata {
             if self.record(owner, rtype, ttl, data.as_ref()).is_none() {
                 (self.len, self.known_len, self.counts[section as usize]) = (len, known_len, count);
-                self.truncated = true;
-                return Fit::Dropped;
+                return self.dropped(section);
             }
             self.counts[section as usize] += 1;
         }
         Fit::Whole
+    }
+
+    fn dropped(&mut self, section: Section) -> Fit {
+        self.truncated |= section != Section::Additional;
+        Fit::Dropped
     }
 
     pub fn is_truncated(&self) -> bool {
@@ -151,7 +157,9 @@ impl<'a> Answer<'a> {
             flags[1] |= CD;
         }
         let id = self.head.id.to_be_bytes();
-        let [answers, authority] = self.counts.map(u16::to_be_bytes);
+        let [answers, authority, additional] = self.counts;
+        let additional = additional + u16::from(self.head.edns.is_some());
+        let [answers, authority, additional] = [answers, authority, additional].map(u16::to_be_bytes);
         self.buffer[..HEADER_BYTES].copy_from_slice(&[
             id[0],
             id[1],
@@ -163,8 +171,8 @@ impl<'a> Answer<'a> {
             answers[1],
             authority[0],
             authority[1],
-            0,
-            u8::from(self.head.edns.is_some()),
+            additional[0],
+            additional[1],
         ]);
         self.len
     }

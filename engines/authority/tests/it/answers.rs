@@ -266,6 +266,39 @@ fn apex_name_servers_are_one_set() {
     assert_eq!(server.ask("example NS"), "NOERROR aa example 86400 NS ns1.net, example 86400 NS ns2.net");
 }
 
+/// Those in our zones are told with the answer; what has no room is left out without a word.
+#[test]
+fn addresses_of_name_servers() {
+    let long = "n".repeat(60);
+    let many: Vec<String> = (0..14).map(|number| format!("NS {number:02}.{long}.example")).collect();
+    let many: Vec<&str> = many.iter().map(String::as_str).collect();
+    let crowd: Vec<String> = (0..14).map(|number| format!("{number:02}.{long}.example")).collect();
+    let mut names: Vec<(&str, &str, &[&str])> = vec![
+        ("example", "example", &["NS ns3.example", "NS absent.example", "NS pop.other"]),
+        ("example", "ns3.example", &["A 192.0.2.3", "60 AAAA 2001:db8::3", "TXT none"]),
+        ("other", "pop.other", &["proxied"]),
+        ("crowd", "crowd", &many),
+    ];
+    names.extend(crowd.iter().map(|name| ("example", name.as_str(), &["A 192.0.2.9"][..])));
+    let server = Server::new(zones(&["example", "other", "crowd"], &names));
+    let told = |question: &str, transport| {
+        let text = server.ask_plain(transport, question);
+        text.split_once(" + ").map(|(_, told)| told.to_owned())
+    };
+    let expect = "ns3.example 300 A 192.0.2.3, ns3.example 60 AAAA 2001:db8::3, pop.other 300 A 203.0.113.1, \
+                  pop.other 300 A 203.0.113.2, pop.other 300 AAAA 2001:db8::1";
+    assert_eq!(told("example NS", Transport::Udp).as_deref(), Some(expect));
+    assert!(server.ask("example NS").ends_with(expect), "beside EDNS");
+    assert_eq!(told("example SOA", Transport::Udp), None);
+    assert_eq!(told("other NS", Transport::Udp), None, "not in our zones");
+
+    // Two and fourteen names, of which the first thirteen are looked for: eleven have addresses here.
+    assert_eq!(told("crowd NS", Transport::Tcp).unwrap().matches(" A 192.0.2.9").count(), 11);
+    let cut = server.ask_plain(Transport::Udp, "crowd NS");
+    let told_in_part = cut.matches(" A 192.0.2.9").count();
+    assert!(cut.starts_with("NOERROR aa crowd") && (1..11).contains(&told_in_part), "{cut}");
+}
+
 #[test]
 fn the_soa_has_the_hosted_form() {
     let server = Server::new(zones(&["example"], &[]));

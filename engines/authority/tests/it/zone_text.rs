@@ -143,9 +143,9 @@ pub(crate) fn query(question: &str, edns: Option<Edns>) -> Vec<u8> {
     write_query(9, &name(words[0]), words[1].parse().unwrap(), class, edns)
 }
 
-/// `NOERROR aa owner ttl TYPE data, … / authority`.
+/// `NOERROR aa owner ttl TYPE data, … / authority + additional`.
 fn print(message: &Message) -> String {
-    assert!(message.response && !message.recursion_available && message.additional.is_empty());
+    assert!(message.response && !message.recursion_available);
     let mut text = format!("{:?}", message.rcode);
     if message.authoritative {
         text += " aa";
@@ -159,6 +159,9 @@ fn print(message: &Message) -> String {
     }
     if !message.authority.is_empty() {
         write!(text, " / {}", records(&message.authority)).unwrap();
+    }
+    if !message.additional.is_empty() {
+        write!(text, " + {}", records(&message.additional)).unwrap();
     }
     text
 }
