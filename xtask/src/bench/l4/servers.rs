@@ -195,7 +195,8 @@ fn nginx(folder: &Path, origins: &Origins, descriptors: usize) -> Result<(Peer, 
 }
 
 fn haproxy(folder: &Path, origins: &Origins, descriptors: usize) -> Result<Peer> {
-    let (address, connections) = (free()?, descriptors / 2 - super::SPARE_DESCRIPTORS);
+    // It wants two descriptors for each connection, and two for the pipe of every fourth.
+    let (address, connections) = (free()?, descriptors.saturating_sub(super::SPARE_DESCRIPTORS) * 2 / 5);
     let origin = origins.tcp.address;
     let text = format!(
         "global\n  nbthread 1\n  maxconn {connections}\n\
