@@ -44,6 +44,9 @@ pub fn run(up: Up, output: Output) -> anyhow::Result<()> {
         }
     }
     findings.push(localhost(&settings.domain));
+    let families = settings.one_family();
+    let both = || "have IPv4 and IPv6 addresses".to_owned();
+    findings.push(Finding::good("proxied names", families.unwrap_or_else(both)));
     findings.push(applications(&settings));
     findings.extend(host::verdicts().into_iter().map(|seen| Finding {
         what: seen.what.into(),

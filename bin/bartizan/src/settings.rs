@@ -129,6 +129,21 @@ impl Settings {
     }
 }
 
+impl Settings {
+    /// What is odd about proxied names: with addresses of one family, visitors that have the other one alone are lost.
+    pub fn one_family(&self) -> Option<String> {
+        let has = |is_ipv4: bool| self.address.iter().any(|address| address.is_ipv4() == is_ipv4);
+        let missing = match (has(true), has(false)) {
+            (true, false) => "IPv6",
+            (false, true) => "IPv4",
+            _ => return None,
+        };
+        Some(format!(
+            "proxied names have no {missing} address, so visitors with {missing} alone do not get here; add one with --address"
+        ))
+    }
+}
+
 fn read_file(named: Option<&Path>, data: &Path) -> anyhow::Result<File> {
     let path = named.map_or_else(|| data.join("bartizan.toml"), Path::to_path_buf);
     let text = match std::fs::read_to_string(&path) {
@@ -172,6 +187,22 @@ pub fn is_root() -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn addresses_of_one_family_are_told() {
+        for (addresses, expect) in [
+            ("127.0.0.1", Some("IPv6")),
+            ("::1", Some("IPv4")),
+            ("127.0.0.1 ::1", None),
+            ("192.0.2.1 192.0.2.2", Some("IPv6")),
+        ] {
+            let address = addresses.split(' ').map(|address| address.parse().unwrap()).collect();
+            let settings = Settings::from(Up { data: Some("/nowhere".into()), address, ..Up::default() }).unwrap();
+            let told = settings.one_family();
+            assert_eq!(told.is_some(), expect.is_some(), "{addresses}");
+            assert!(told.unwrap_or_default().contains(expect.unwrap_or_default()), "{addresses}");
+        }
+    }
 
     #[test]
     fn flags_beat_the_file_and_the_file_beats_defaults() {

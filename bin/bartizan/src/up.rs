@@ -46,6 +46,9 @@ const NAMESERVER_LABELS: [&[u8]; 2] = [b"ns1", b"ns2"];
 
 pub async fn run(up: Up, output: Output) -> anyhow::Result<()> {
     let settings = Settings::from(up)?;
+    if let Some(odd) = settings.one_family() {
+        tracing::warn!("{odd}");
+    }
     let domain = domain(&settings)?;
     let data = DataDir::open(&settings.data)?;
     host::raise_open_files();
