@@ -215,8 +215,8 @@ impl Bench {
 
     /// Memory that idle connections take, with as many as there are descriptors for.
     fn idle(&mut self, field: &Field, descriptors: usize) -> Result<()> {
-        // Ours gives connections three quarters of its descriptors, two each.
-        let connections = (descriptors * 3 / 8).saturating_sub(SPARE_DESCRIPTORS).min(IDLE_MAX);
+        // Ours gives half of its descriptors to connections, two to each.
+        let connections = (descriptors / 4).saturating_sub(SPARE_DESCRIPTORS).min(IDLE_MAX);
         eprintln!("{connections} idle connections (`ulimit -n` is {descriptors})");
         for server in [&field.ours, &field.nginx, &field.haproxy] {
             let Some(process) = server.process else { continue };

@@ -1,10 +1,10 @@
 //! Servers beside ours: started on the core of servers, and ended with the benchmark.
 
-use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use crate::process;
 
@@ -55,4 +55,21 @@ pub(super) fn found(program: &str) -> Result<PathBuf> {
 /// A port that was free a moment ago: the peers cannot be told to take any.
 pub(super) fn free() -> Result<SocketAddr> {
     Ok(UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
+}
+
+/// An address of loopback that nobody calls from: unlike on 127.0.0.1, no connection takes a port before its server.
+const APART: Ipv4Addr = Ipv4Addr::new(127, 199, 0, 1);
+
+/// Ports that are tried.
+const FREE_TRIES: usize = 100;
+
+/// A port there that was free a moment ago, for TCP and for UDP.
+pub(super) fn free_apart() -> Result<SocketAddr> {
+    for _ in 0..FREE_TRIES {
+        let address = TcpListener::bind((APART, 0)).context("no free port")?.local_addr()?;
+        if UdpSocket::bind(address).is_ok() {
+            return Ok(address);
+        }
+    }
+    bail!("no port of {APART} is free for both TCP and UDP")
 }

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::super::ZONE;
 use super::super::edge::Edge;
-use super::super::peer::{CLIENT_CORE, Peer, SERVER_CORE, found, free, on_core, pinned};
+use super::super::peer::{CLIENT_CORE, Peer, SERVER_CORE, found, free_apart, on_core, pinned};
 use super::report::OURS;
 use super::rows::DATAGRAMS;
 use crate::debian::NGINX_STREAM;
@@ -31,7 +31,7 @@ pub(super) struct Origins {
 
 impl Origins {
     pub(super) fn start(binaries: &Path) -> Result<Origins> {
-        let (tcp, udp) = (free()?, free()?);
+        let (tcp, udp) = (free_apart()?, free_apart()?);
         let mut pour = on_core(CLIENT_CORE, &binaries.join("pour"));
         let tcp = Peer::start("origin", tcp, pour.args(["--what", "origin", "--at", &tcp.to_string()]))?;
         let mut echo = on_core(CLIENT_CORE, &binaries.join("echo"));
@@ -144,7 +144,10 @@ impl Wishes<'_> {
         command.args(["tunnel", "run", "--quiet"]).env("TUNNEL_TOKEN", token.as_str().context("a token")?);
         let connector = Peer::start("connector", self.edge.api, &mut command)?;
         let name = format!("{id}.cfargotunnel.com");
-        let origin = |at: SocketAddr| json!({"origin_dns": {"name": name}, "origin_port": at.port()});
+        let origin = |at: SocketAddr| {
+            let bartizan = json!({"origin_address": at.ip().to_string()});
+            json!({"origin_dns": {"name": name}, "origin_port": at.port(), "bartizan": bartizan})
+        };
         let server = self.server("tunnel", &origin(origins.tcp.address), &origin(origins.udp.address))?;
         Ok((server, connector))
     }
@@ -177,7 +180,7 @@ impl Wishes<'_> {
 }
 
 fn nginx(folder: &Path, origins: &Origins, descriptors: usize) -> Result<(Peer, SocketAddr)> {
-    let (tcp, udp, here) = (free()?, free()?, folder.display());
+    let (tcp, udp, here) = (free_apart()?, free_apart()?, folder.display());
     let (to_tcp, to_udp) = (origins.tcp.address, origins.udp.address);
     let text = format!(
         "load_module {NGINX_STREAM};\ndaemon off;\nworker_processes 1;\nworker_rlimit_nofile {descriptors};\n\
@@ -196,7 +199,7 @@ fn nginx(folder: &Path, origins: &Origins, descriptors: usize) -> Result<(Peer, 
 
 fn haproxy(folder: &Path, origins: &Origins, descriptors: usize) -> Result<Peer> {
     // It wants two descriptors for each connection, and two for the pipe of every fourth.
-    let (address, connections) = (free()?, descriptors.saturating_sub(super::SPARE_DESCRIPTORS) * 2 / 5);
+    let (address, connections) = (free_apart()?, descriptors.saturating_sub(super::SPARE_DESCRIPTORS) * 2 / 5);
     let origin = origins.tcp.address;
     let text = format!(
         "global\n  nbthread 1\n  maxconn {connections}\n\
