@@ -165,16 +165,22 @@ impl Bench {
         serde_json::from_str(printed.trim()).with_context(|| format!("pour printed {printed}"))
     }
 
-    /// What a proxy adds to a round trip that goes to the origin directly in the same round.
+    /// What a proxy adds to a round trip, and to the first byte on a new connection, that go to the origin directly in the
+    /// same round.
     fn latency(&mut self, field: &Field) -> Result<()> {
-        let mut nobody = (0.0, 0.0);
-        for server in [&field.direct, &field.ours, &field.nginx, &field.haproxy] {
-            let done = self.pour("trips", &server.tcp[..1], 1, self.seconds)?;
-            let rate = done.count as f64 / done.seconds;
-            self.report.add(Row::LatencyMiddle, server.name, done.p50 - nobody.0, rate);
-            self.report.add(Row::LatencyLate, server.name, done.p99 - nobody.1, rate);
-            if server.process.is_none() {
-                nobody = (done.p50, done.p99);
+        for (what, middle, late) in
+            [("trips", Row::LatencyMiddle, Row::LatencyLate), ("opens", Row::OpenMiddle, Row::OpenLate)]
+        {
+            let mut nobody = (0.0, 0.0);
+            for server in [&field.direct, &field.ours, &field.nginx, &field.haproxy] {
+                let done = self.pour(what, &server.tcp, 1, self.seconds);
+                let done = done.with_context(|| format!("{what} through {}", server.name))?;
+                let rate = done.count as f64 / done.seconds;
+                self.report.add(middle, server.name, done.p50 - nobody.0, rate);
+                self.report.add(late, server.name, done.p99 - nobody.1, rate);
+                if server.process.is_none() {
+                    nobody = (done.p50, done.p99);
+                }
             }
         }
         Ok(())

@@ -120,10 +120,34 @@ pub(super) fn trips(at: SocketAddr, time: Duration) -> io::Result<Done> {
         stream.read_exact(&mut message)?;
         took.push(sent.elapsed().as_secs_f64() * 1e6);
     }
-    let seconds = start.elapsed().as_secs_f64();
-    took.sort_unstable_by(f64::total_cmp);
-    let quantile = |per_cent: usize| took.get(took.len() * per_cent / 100).copied().unwrap_or_default();
-    Ok(Done { count: took.len() as u64, seconds, p50: quantile(50), p99: quantile(99), ..Done::default() })
+    Ok(Done::timed(took, start.elapsed().as_secs_f64()))
+}
+
+/// Short connections one after the other, each timed from its beginning to the first byte of its answer.
+pub(super) fn opens(at: &[SocketAddr], time: Duration) -> io::Result<Done> {
+    run(async {
+        let mut took = Vec::new();
+        let start = Instant::now();
+        while start.elapsed() < time {
+            took.push(tokio::time::timeout(PATIENCE, one_open(at, took.len())).await??);
+        }
+        Ok(Done::timed(took, start.elapsed().as_secs_f64()))
+    })
+}
+
+/// Gives microseconds.
+async fn one_open(at: &[SocketAddr], number: usize) -> io::Result<f64> {
+    let began = Instant::now();
+    let mut stream = source::connect(at, number).await?;
+    stream.write_all(&[origin::ONCE; MESSAGE_BYTES]).await?;
+    stream.readable().await?;
+    let took = began.elapsed();
+    // To the end, so that the next one finds nobody busy with this one.
+    let mut answer = Vec::new();
+    match stream.read_to_end(&mut answer).await? {
+        MESSAGE_BYTES => Ok(took.as_secs_f64() * 1e6),
+        _ => Err(io::ErrorKind::UnexpectedEof.into()),
+    }
 }
 
 /// Opens connections on which nothing moves after one round trip, says so, and holds them until standard input ends.

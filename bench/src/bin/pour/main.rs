@@ -9,6 +9,7 @@
 //! | `bulk` | streams | downloads |
 //! | `short` | at the same time | connect, 64 bytes there, 64 back, close |
 //! | `trips` | – | 64 bytes there and back on one open connection, one after the other |
+//! | `opens` | – | connect, 64 bytes there, 64 back, close, one after the other; timed to the first byte back |
 //! | `idle` | connections | one round trip on each, then they are held until standard input ends |
 //! | `datagrams` | flows | datagrams there and back, a window of them in each flow |
 //!
@@ -42,6 +43,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         "bulk" => connections::bulk(&at, count, time)?,
         "short" => connections::short(&at, count, time)?,
         "trips" => connections::trips(at[0], time)?,
+        "opens" => connections::opens(&at, time)?,
         "idle" => return Ok(connections::idle(&at, count)?),
         "datagrams" => datagrams::exchange(&at, count, time)?,
         other => return Err(format!("--what does not take {other:?}").into()),
@@ -66,10 +68,29 @@ struct Done {
 }
 
 impl Done {
+    /// Of pieces that were done one after the other, by the microseconds that each took.
+    fn timed(mut took: Vec<f64>, seconds: f64) -> Done {
+        took.sort_unstable_by(f64::total_cmp);
+        let quantile = |per_cent: usize| took.get(took.len() * per_cent / 100).copied().unwrap_or_default();
+        Done { count: took.len() as u64, seconds, p50: quantile(50), p99: quantile(99), ..Done::default() }
+    }
+
     fn json(&self) -> String {
         let Done { count, failed, bytes, seconds, p50, p99 } = self;
         format!(
             r#"{{"count":{count},"failed":{failed},"bytes":{bytes},"seconds":{seconds:.3},"p50":{p50:.2},"p99":{p99:.2}}}"#
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_timed_is_told_by_its_middle_and_its_late_ones() {
+        let done = Done::timed((0..200).rev().map(f64::from).collect(), 2.0);
+        assert_eq!((done.count, done.p50, done.p99, done.seconds), (200, 100.0, 198.0, 2.0));
+        assert_eq!(Done::timed(Vec::new(), 2.0).p50, 0.0);
     }
 }

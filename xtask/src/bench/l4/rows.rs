@@ -9,6 +9,8 @@ pub(super) enum Row {
     Datagram,
     LatencyMiddle,
     LatencyLate,
+    OpenMiddle,
+    OpenLate,
     Idle,
     TunnelBulkOne,
     TunnelBulkEight,
@@ -46,6 +48,8 @@ impl Row {
             Row::Datagram => "datagram and its answer",
             Row::LatencyMiddle => "round trip, p50",
             Row::LatencyLate => "round trip, p99",
+            Row::OpenMiddle => "connect and first byte, p50",
+            Row::OpenLate => "connect and first byte, p99",
             Row::Idle => "10,000 idle connections",
             Row::TunnelBulkOne => "tunnel: bulk, 1 stream",
             Row::TunnelBulkEight => "tunnel: bulk, 8 streams",
@@ -61,7 +65,7 @@ impl Row {
     pub(super) fn unit(self) -> &'static str {
         match self {
             bulk if bulk.is_bulk() => "CPU ms/Gbit",
-            Row::LatencyMiddle | Row::LatencyLate => "µs added",
+            Row::LatencyMiddle | Row::LatencyLate | Row::OpenMiddle | Row::OpenLate => "µs added",
             Row::Idle => "MB",
             _ => "CPU µs",
         }
