@@ -13,8 +13,8 @@ use super::http::Api;
 use super::{ZONE, load, peer};
 use crate::process;
 
-/// Connections that fill the zone at the same time: commits wait for the disk, not for each other's parsing.
-const LOADERS: usize = 16;
+/// Connections that fill the zone at the same time: commits that wait together for the disk share one sync.
+const LOADERS: usize = 64;
 
 /// How far one loader may be ahead of another when a run is cut off.
 const LEAD_MAX: usize = 10_000;
