@@ -202,8 +202,9 @@ fn config(wish: &Wish, ca: &Ca, certificates: &Certificates) -> Config {
     }
 }
 
+/// Not the pool that an edge has by default: one that runs on this machine may receive for all of that.
 fn pools() -> Pools {
-    Pools::new(["127.77.0.0/16".parse().unwrap()])
+    Pools::new(["127.78.0.0/16".parse().unwrap()])
 }
 
 /// An application on an address of its own, and a free port there.
