@@ -189,7 +189,7 @@ fn who_does_not_read_is_not_read_for() {
         let now = (edge.app(&down).bytes_out, edge.app(&up).bytes_in, sent);
         let moved = std::mem::replace(&mut before, now) != now || now.0 == 0 || now.1 == 0;
         still = if moved { 0 } else { still + 1 };
-        still == 500
+        still == 100
     });
     // What the edge took is at the reader, in buffers of the kernel, and at most so much in its own.
     let taken = edge.app(&down).bytes_out;
@@ -282,8 +282,7 @@ fn datagrams_from_many_sources_leave_no_more_flows_than_there_may_be() {
     }
     asks(b"still here");
     eventually("as many as there may be", || edge.app(&one).open == u64::from(most));
-    let sockets = sockets_at(origin).len();
-    assert!(sockets <= most as usize, "{sockets}");
+    eventually("no more sockets either", || sockets_at(origin).len() <= most as usize);
     // Of each that came in, one had to go; the kernel may have dropped some before.
     let totals = edge.app(&one);
     assert_eq!(totals.connects - totals.limited(Limit::FlowDisplaced), u64::from(most));
