@@ -1,5 +1,7 @@
 //! `bartizan app`: thin clients of `/zones/Z/spectrum/apps`.
 
+use std::net::{Ipv4Addr, Ipv6Addr};
+
 use serde_json::{Value, json};
 
 use crate::cli::{AppAction, AppWords};
@@ -59,8 +61,8 @@ fn body(words: &AppWords) -> Value {
         "tls": words.tls,
         "proxy_protocol": words.proxy_protocol,
     });
-    match words.origin.split_once("://") {
-        Some(_) => body["origin_direct"] = json!([words.origin]),
+    match direct(&words.protocol, &words.origin) {
+        Some(origin) => body["origin_direct"] = json!([origin]),
         None => {
             let (name, port) = words.origin.rsplit_once(':').unwrap_or((&words.origin, ""));
             body["origin_dns"] = json!({ "name": name });
@@ -70,6 +72,21 @@ fn body(words: &AppWords) -> Value {
         }
     }
     body
+}
+
+/// The origin if it is an address. `127.0.0.1:22` is what people type; it means the application's own protocol.
+fn direct(protocol: &str, origin: &str) -> Option<String> {
+    if origin.contains("://") {
+        return Some(origin.to_owned());
+    }
+    let (host, _) = origin.rsplit_once(':')?;
+    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    let is_address = match bare {
+        Some(host) => host.parse::<Ipv6Addr>().is_ok(),
+        None => host.parse::<Ipv4Addr>().is_ok(),
+    };
+    let (scheme, _) = protocol.split_once('/')?;
+    is_address.then(|| format!("{scheme}://{origin}"))
 }
 
 /// An application by its name or id, and its zone. A name may have one application a protocol.
@@ -141,4 +158,27 @@ fn describe(app: &Value) -> String {
         lines.extend(counters.iter().map(|(name, value)| format!("  {:<15} {value}", name.replace('_', " "))));
     }
     lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::direct;
+
+    #[test]
+    fn origins_as_people_type_them() {
+        for (protocol, origin, expect) in [
+            ("tcp/22", "tcp://192.0.2.1:22", Some("tcp://192.0.2.1:22")),
+            ("tcp/22", "192.0.2.1:22", Some("tcp://192.0.2.1:22")),
+            ("udp/53", "192.0.2.1:53", Some("udp://192.0.2.1:53")),
+            ("tcp/1000-2000", "192.0.2.1:1000-2000", Some("tcp://192.0.2.1:1000-2000")),
+            ("tcp/22", "[2001:db8::1]:22", Some("tcp://[2001:db8::1]:22")),
+            // An address or a port is missing, or it cannot be told where the address ends: the API says so.
+            ("tcp/22", "192.0.2.1", None),
+            ("tcp/22", "2001:db8::1:22", None),
+            ("ssh", "192.0.2.1:22", None),
+            ("tcp/22", "db.example.com:22", None),
+        ] {
+            assert_eq!(direct(protocol, origin).as_deref(), expect, "{protocol} {origin}");
+        }
+    }
 }

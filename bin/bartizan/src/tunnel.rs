@@ -85,6 +85,10 @@ impl Service {
 
 /// A tunnel, a name and a connection in one go. Each step finds what an earlier run left, so that it can be repeated.
 async fn serve(wish: Wish, connector: &Connector, edge: &Edge, output: Output) -> anyhow::Result<()> {
+    // Before anything is made, so that a slip leaves nothing behind.
+    if wish.port.is_some() && !matches!(wish.service, Some(Service::Flow { .. })) {
+        return Err(Failure::new(Cause::Usage, "--port is for tcp:// and udp:// services").into());
+    }
     let api = places::find(edge)?;
     let hostname = wish.hostname.ok_or_else(|| {
         Failure::new(Cause::Usage, "which name should be served?").remedy("--hostname app.example.com")
@@ -106,9 +110,6 @@ async fn serve(wish: Wish, connector: &Connector, edge: &Edge, output: Output) -
             output.progress(format!("  {}", try_line(&hostname, protocol, dialled, &app::addresses(&app))));
         }
         service => {
-            if wish.port.is_some() {
-                return Err(Failure::new(Cause::Usage, "--port is for tcp:// and udp:// services").into());
-            }
             let url = match &service {
                 Some(Service::Http(url)) => Some(url.as_str()),
                 _ => None,
