@@ -121,7 +121,7 @@ mod tests {
 
     #[test]
     fn addresses_need_not_be_on_an_interface() {
-        for address in ["192.0.2.77:4001", "[2001:db8:77::1]:4001", "127.77.250.1:4001"] {
+        for address in ["192.0.2.77:4001", "[2001:db8:77::1]:4001", "127.76.250.1:4001"] {
             let address: SocketAddr = address.parse().unwrap();
             let listeners = tcp_pooled(address, 2).unwrap();
             assert_eq!(listeners.len(), 2);
@@ -131,7 +131,7 @@ mod tests {
 
     #[test]
     fn a_taken_port_is_an_error_and_says_where() {
-        let address = free("127.77.250.2");
+        let address = free("127.76.250.2");
         for count in [1, 2] {
             let held = tcp_pooled(address, count).unwrap();
             let error = tcp_pooled(address, count).unwrap_err();
@@ -146,7 +146,7 @@ mod tests {
 
     #[test]
     fn what_is_accepted_inherits() {
-        let listener = TcpListener::bind("127.77.250.3:0").unwrap();
+        let listener = TcpListener::bind("127.76.250.3:0").unwrap();
         prepare_listener(&listener).unwrap();
         let address = listener.local_addr().unwrap();
         let _client = std::net::TcpStream::connect(address).unwrap();
@@ -163,7 +163,7 @@ mod tests {
 
     #[test]
     fn many_clients_are_answered_from_one_address() {
-        let dialled = free("127.77.250.4");
+        let dialled = free("127.76.250.4");
         for _ in 0..2 {
             let clients: Vec<UdpSocket> = (0..2).map(|_| UdpSocket::bind("127.0.0.1:0").unwrap()).collect();
             let between: Vec<UdpSocket> =
