@@ -124,9 +124,13 @@ fn origin(app: &Value) -> String {
     match app["origin_direct"].as_array() {
         Some(origins) => origins.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(", "),
         None => {
-            let port = &app["origin_port"];
-            let port = port.as_str().map_or_else(|| port.to_string(), ToOwned::to_owned);
-            format!("{}:{port}", text(&app["origin_dns"], "name"))
+            let name = text(&app["origin_dns"], "name");
+            match &app["origin_port"] {
+                // An SRV record says it.
+                Value::Null => name.to_owned(),
+                Value::String(ports) => format!("{name}:{ports}"),
+                port => format!("{name}:{port}"),
+            }
         }
     }
 }
