@@ -9,7 +9,7 @@ use std::ptr;
 
 use socket2::{Domain, SockRef, Socket, Type};
 
-use crate::{BindError, Protocol};
+use crate::{BindError, Protocol, hold_to_receive};
 
 /// Room for one control message with a `sockaddr_in6` in it: a header of 16 bytes, and 28.
 const CONTROL_BYTES: usize = 48;
@@ -38,6 +38,9 @@ pub struct AnyPortDatagram {
 /// Connections that the kernel completes and holds until we accept them. The kernel cuts it to its own limit.
 const BACKLOG: i32 = 1_024;
 
+/// What the kernel shall hold of datagrams that we have not read yet, of all ports together.
+const RECEIVE_BUFFER_BYTES: usize = 4 << 20;
+
 /// As many TCP listeners on one address, to which a rule of the packet filter may hand connections for other addresses
 /// (`IP_TRANSPARENT`; needs CAP_NET_ADMIN). With port 0 all get the same free one.
 pub fn tcp_transparent(address: SocketAddr, count: usize) -> Result<Vec<TcpListener>, BindError> {
@@ -51,7 +54,8 @@ pub fn tcp_transparent(address: SocketAddr, count: usize) -> Result<Vec<TcpListe
 
 /// As [`tcp_transparent`], for datagrams.
 pub fn udp_transparent(address: SocketAddr, count: usize) -> Result<Vec<UdpSocket>, BindError> {
-    transparent(address, count, Type::DGRAM, |socket| Ok(UdpSocket::from(socket))).map_err(|source| BindError {
+    let finish = |socket: Socket| hold_to_receive(&socket, RECEIVE_BUFFER_BYTES).map(|()| UdpSocket::from(socket));
+    transparent(address, count, Type::DGRAM, finish).map_err(|source| BindError {
         protocol: Protocol::Udp,
         address,
         source,

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use socket2::{Domain, SockRef, Socket, TcpKeepalive, Type};
 
-use crate::{BindError, Protocol, Sharing};
+use crate::{BindError, Protocol, Sharing, hold_to_receive};
 
 /// Connections that the kernel completes and holds until we accept them. The kernel cuts it to its own limit.
 const BACKLOG: i32 = 1_024;
@@ -23,6 +23,9 @@ const KEEPALIVE_TRIES: u32 = 4;
 /// What we ask the kernel to hold of datagrams that we have not read yet. Less than for DNS: there may be thousands of
 /// these sockets. The kernel cuts it to its own limit.
 const RECEIVE_BUFFER_BYTES: usize = 1 << 20;
+
+/// And of one client's: some hundred large ones, which is what a sender gives away in one burst.
+pub const FLOW_BUFFER_BYTES: usize = 1 << 20;
 
 /// As many listeners on one address of a pool, one for each thread that accepts; non-blocking. It is an error if
 /// somebody else has the port already.
@@ -41,7 +44,7 @@ pub fn tcp_pooled(address: SocketAddr, count: usize) -> Result<Vec<TcpListener>,
 pub fn udp_pooled(address: SocketAddr, count: usize) -> Result<Vec<UdpSocket>, BindError> {
     let open = |sharing| {
         let socket = bound(address, Type::DGRAM, sharing)?;
-        socket.set_recv_buffer_size(RECEIVE_BUFFER_BYTES)?;
+        hold_to_receive(&socket, RECEIVE_BUFFER_BYTES)?;
         Ok(UdpSocket::from(socket))
     };
     for_all(count, open).map_err(|source| BindError { protocol: Protocol::Udp, address, source })
@@ -53,6 +56,7 @@ pub fn udp_between(dialled: SocketAddr, client: SocketAddr) -> io::Result<UdpSoc
     let socket = unbound(dialled, Type::DGRAM)?;
     // One dialled address and port has many clients.
     socket.set_reuse_address(true)?;
+    hold_to_receive(&socket, FLOW_BUFFER_BYTES)?;
     socket.bind(&dialled.into())?;
     socket.connect(&client.into())?;
     Ok(UdpSocket::from(socket))

@@ -4,6 +4,7 @@
 //! behind a safe function that cannot be called wrongly. No protocol, no policy, no runtime.
 
 mod any_port;
+mod buffer;
 mod descriptors;
 mod freebind;
 mod gather;
@@ -12,8 +13,9 @@ mod splice;
 mod udp;
 
 pub use any_port::{AnyPortDatagram, prepare_any_port, receive_any_port, tcp_transparent, udp_transparent};
+pub use buffer::hold_to_receive;
 pub use descriptors::descriptors_max;
-pub use freebind::{prepare_listener, tcp_pooled, udp_between, udp_pooled};
+pub use freebind::{FLOW_BUFFER_BYTES, prepare_listener, tcp_pooled, udp_between, udp_pooled};
 pub use gather::send_behind;
 pub use listen::{BindError, Protocol, Sharing, tcp, tcp_shared, udp, udp_shared};
 pub use splice::{PIPES_MAX, Pipe, Pipes};

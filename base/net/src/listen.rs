@@ -9,6 +9,8 @@ use std::net::{SocketAddr, TcpListener, UdpSocket};
 
 use socket2::{Domain, Socket, Type};
 
+use crate::hold_to_receive;
+
 /// Connections that the kernel completes and holds until we accept them. The kernel cuts it to its own limit.
 const BACKLOG: i32 = 1_024;
 
@@ -58,7 +60,7 @@ pub struct BindError {
 pub fn udp(address: SocketAddr, sharing: Sharing) -> Result<UdpSocket, BindError> {
     let bind = || {
         let socket = unbound(address, Protocol::Udp, sharing)?;
-        socket.set_recv_buffer_size(RECEIVE_BUFFER_BYTES)?;
+        hold_to_receive(&socket, RECEIVE_BUFFER_BYTES)?;
         socket.bind(&address.into())?;
         Ok(UdpSocket::from(socket))
     };

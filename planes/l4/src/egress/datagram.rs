@@ -13,6 +13,7 @@ pub(super) async fn connect(address: SocketAddr) -> io::Result<UdpSocket> {
         SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
     };
     let socket = UdpSocket::bind(any).await?;
+    bartizan_net::hold_to_receive(&socket, bartizan_net::FLOW_BUFFER_BYTES)?;
     socket.connect(address).await?;
     Ok(socket)
 }

@@ -1,0 +1,45 @@
+//! How much the kernel holds of what we have not read yet.
+
+use std::io;
+use std::mem;
+use std::os::fd::{AsFd, AsRawFd};
+use std::ptr;
+
+use socket2::SockRef;
+
+/// Asks for a receive buffer of so many bytes. With CAP_NET_ADMIN that is what we get; otherwise the kernel cuts it to
+/// its own limit (`net.core.rmem_max`, often 208 KiB, which a burst of some hundred datagrams fills).
+pub fn hold_to_receive(socket: &impl AsFd, bytes: usize) -> io::Result<()> {
+    let value: libc::c_int = bytes.try_into().unwrap_or(libc::c_int::MAX);
+    // SAFETY: the value is a live integer, and its length is given as it is.
+    #[allow(unsafe_code)]
+    let forced = unsafe {
+        libc::setsockopt(
+            socket.as_fd().as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_RCVBUFFORCE,
+            ptr::from_ref(&value).cast(),
+            mem::size_of_val(&value) as u32,
+        )
+    };
+    if forced == 0 { Ok(()) } else { SockRef::from(socket).set_recv_buffer_size(bytes) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::UdpSocket;
+
+    use super::*;
+
+    /// The kernel doubles what is asked for, for its own bookkeeping (socket(7)).
+    #[test]
+    fn the_buffer_is_as_large_as_may_be() {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let size = || SockRef::from(&socket).recv_buffer_size().unwrap();
+        let max: usize = std::fs::read_to_string("/proc/sys/net/core/rmem_max").unwrap().trim().parse().unwrap();
+        hold_to_receive(&socket, 4 * max).unwrap();
+        assert!([2 * max, 8 * max].contains(&size()), "{} with {max}", size());
+        hold_to_receive(&socket, 100_000).unwrap();
+        assert_eq!(size(), 200_000);
+    }
+}
