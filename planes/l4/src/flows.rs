@@ -21,7 +21,8 @@ use tokio::net::UdpSocket;
 
 use crate::counters::{Limit, OriginFailure};
 use crate::egress::{failure_of, send_datagram};
-use crate::limits::WAITING_DATAGRAMS_MAX;
+use crate::ledger::SourceKey;
+use crate::limits::{OWN_FLOWS_LOOKED_AT, WAITING_DATAGRAMS_MAX};
 use crate::session::{End, Session, Way};
 
 /// The two ends of a flow, as the network sees them.
@@ -209,13 +210,35 @@ impl Flows {
         let Some(queue) = unconfirmed.get_mut(&app) else { return false };
         while let Some(oldest) = queue.pop_front() {
             let Some(flow) = oldest.upgrade().filter(|flow| !flow.confirmed.get()) else { continue };
-            self.remove(&flow);
-            flow.session.leave_seats();
-            flow.session.order.give(End::Displaced);
-            flow.session.tally.limited(Limit::FlowDisplaced);
+            self.end_displaced(&flow);
             return true;
         }
         false
+    }
+
+    /// Makes room for one more flow of a source out of its own: a resolver asks every question from another port, and
+    /// says one thing only on each.
+    pub(crate) fn displace_own(&self, app: AppId, source: SourceKey) -> bool {
+        let mut unconfirmed = self.unconfirmed.borrow_mut();
+        let Some(queue) = unconfirmed.get_mut(&app) else { return false };
+        let alive = |flow: &Weak<Flow>| flow.upgrade().filter(|flow| !flow.confirmed.get());
+        // What is over would hide what is not; each is taken out once.
+        while queue.front().is_some_and(|oldest| alive(oldest).is_none()) {
+            queue.pop_front();
+        }
+        let own =
+            |flow: &Weak<Flow>| alive(flow).is_some_and(|flow| SourceKey::from(flow.session.hop.client.ip()) == source);
+        let Some(at) = queue.iter().take(OWN_FLOWS_LOOKED_AT).position(own) else { return false };
+        let Some(flow) = queue.remove(at).and_then(|flow| flow.upgrade()) else { return false };
+        self.end_displaced(&flow);
+        true
+    }
+
+    fn end_displaced(&self, flow: &Rc<Flow>) {
+        self.remove(flow);
+        flow.session.leave_seats();
+        flow.session.order.give(End::Displaced);
+        flow.session.tally.limited(Limit::FlowDisplaced);
     }
 
     /// Makes room for one more flow of any application, where most clients have said one thing only: an application

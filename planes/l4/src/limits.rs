@@ -89,6 +89,10 @@ pub(crate) const CONNECTIONS_MAX: usize = 50_000;
 /// UDP flows of one worker, where there are descriptors for more.
 pub(crate) const FLOWS_MAX: usize = 20_000;
 
+/// Flows of one application that are looked at for the oldest of a source that has too many. One that has so many is
+/// mostly among the first; more would let a flood cost more than it is worth.
+pub(crate) const OWN_FLOWS_LOOKED_AT: usize = 64;
+
 /// Sources or applications that are counted in one of the shards of a ledger: with 64 shards a million, in some 60 MB.
 pub(crate) const COUNTED_MAX: usize = 16_384;
 

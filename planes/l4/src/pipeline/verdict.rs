@@ -49,7 +49,7 @@ pub(crate) fn decide(worker: &Worker, protocol: Protocol, hop: Hop, local: Socke
         let apps = place(worker, config, protocol, local)?;
         let apps = admit(worker, config, apps, &hop)?;
         let (book, ceilings) = book(worker, config, protocol);
-        let source = source_seat(worker, &apps, book, &ceilings, &hop, now)?;
+        let source = source_seat(worker, &apps, protocol, book, &ceilings, &hop, now)?;
         let whom = match apps {
             Found::One(app) => {
                 let seat = app_seat(worker, &app, book, &ceilings, now)?;
@@ -131,12 +131,18 @@ fn book<'w>(worker: &'w Worker, config: &Config, protocol: Protocol) -> (&'w Pai
 fn source_seat(
     worker: &Worker,
     apps: &Found,
+    protocol: Protocol,
     book: &Pair,
     ceilings: &Ceilings,
     hop: &Hop,
     now: Instant,
 ) -> Result<Seat<SourceKey>, Refused> {
-    book.sources.enter(hop.client.ip().into(), &ceilings.source, now).map_err(|over| {
+    let key = SourceKey::from(hop.client.ip());
+    let mut seat = book.sources.enter(key, &ceilings.source, now);
+    if matches!(seat, Err(Over::Open)) && protocol == Protocol::Udp && worker.flows.displace_own(apps.first(), key) {
+        seat = book.sources.enter(key, &ceilings.source, now);
+    }
+    seat.map_err(|over| {
         worker.tally(apps.first()).limited(match over {
             Over::Open => Limit::SourceOpen,
             Over::Rate => Limit::SourceRate,

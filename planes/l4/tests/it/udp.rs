@@ -253,6 +253,8 @@ fn one_source_has_so_many_flows() {
     let clients: Vec<UdpSocket> = (0..3).map(|_| client(13)).collect();
     for client in &clients[..2] {
         assert_eq!(asked(client, place(&one), b"hello"), b"hello");
+        // Who has said more than one thing does not make room for others.
+        assert_eq!(asked(client, place(&one), b"again"), b"again");
     }
     clients[2].send_to(b"too many", place(&one)).unwrap();
     eventually("counted", || edge.app(&one).limited(Limit::SourceOpen) == 1);
@@ -310,4 +312,36 @@ fn sockets_for_any_port_answer_from_the_one_that_was_dialled() {
     eventually("counted", || edge.totals().events(EdgeEvent::Unknown) == 1);
     let heard = edge.plane().listening().borrow().clone();
     assert_eq!((heard.tier.as_str(), heard.open), ("sk_lookup", 2));
+}
+
+#[test]
+fn a_source_that_has_too_many_flows_makes_room_out_of_its_own() {
+    let most = 10;
+    let server = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let origin = server.local_addr().unwrap();
+    std::thread::spawn(move || {
+        let mut bytes = [0; 100];
+        while let Ok((len, client)) = server.recv_from(&mut bytes) {
+            let _ = server.send_to(&bytes[..len], client);
+        }
+    });
+    let one = app_for(Protocol::Udp, "udp.test", direct(&[origin]));
+    let mut wish = Wish::new(&[&one]);
+    wish.limits.flows.source.open = most;
+    let edge = Edge::start(&wish);
+    let asks_from_a_new_port = |source: &str| {
+        let socket = UdpSocket::bind((source, 0)).unwrap();
+        socket.connect(place(&one)).unwrap();
+        socket.set_read_timeout(Some(STUCK)).unwrap();
+        socket.send(b"once").unwrap();
+        assert_eq!(socket.recv(&mut [0; 100]).unwrap(), 4);
+    };
+    asks_from_a_new_port("127.0.11.6");
+    // As a resolver does. Each is answered.
+    for _ in 0..5 * most {
+        asks_from_a_new_port("127.0.11.5");
+    }
+    let totals = edge.app(&one);
+    assert_eq!((totals.limited(Limit::FlowDisplaced), totals.limited(Limit::SourceOpen)), (u64::from(4 * most), 0));
+    eventually("the other source's flow stays", || edge.app(&one).open == u64::from(most) + 1);
 }
