@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::process::Command;
 use std::time::Instant;
 
 use bartizan_bench::{Draw, Flags};
@@ -37,23 +38,28 @@ enum Layout {
     Nested,
 }
 
+const LAYOUTS: [(&str, Layout); 4] =
+    [("ipv4", Layout::Ipv4), ("ipv6", Layout::Ipv6), ("ipv6-hosts", Layout::Ipv6Hosts), ("nested", Layout::Nested)];
+
 fn main() -> Result<(), Box<dyn Error>> {
     let flags = Flags::of_process(&["rules", "layout"])?;
+    let (rules, layout): (Option<u64>, Option<String>) = (flags.get("rules")?, flags.get("layout")?);
+    let named = |name: &str| LAYOUTS.into_iter().find(|(known, _)| *known == name);
+    if let (Some(rules), Some((name, layout))) = (rules, layout.as_deref().and_then(named)) {
+        measure(rules, name, layout);
+        return Ok(());
+    }
     println!(
         "rules      layout      load s  bytes/rule  hit ns (alone)  miss ns (alone)  wait ns  change µs (median, p99)"
     );
-    let only: Option<String> = flags.get("layout")?;
-    let sizes = flags.get("rules")?.map_or(vec![0, 1_000, 1_000_000], |rules| vec![rules]);
-    for rules in sizes {
-        for (name, layout) in [
-            ("ipv4", Layout::Ipv4),
-            ("ipv6", Layout::Ipv6),
-            ("ipv6-hosts", Layout::Ipv6Hosts),
-            ("nested", Layout::Nested),
-        ] {
-            // One layout a process tells the bytes: what one row frees, the next one uses again.
-            if only.as_deref().is_none_or(|only| only == name) {
-                measure(rules, name, layout);
+    // A process for each row: the memory that one row frees would be used again by the next, and not be counted.
+    for rules in rules.map_or(vec![0, 1_000, 1_000_000], |rules| vec![rules]) {
+        for (name, _) in LAYOUTS.into_iter().filter(|(name, _)| layout.as_deref().is_none_or(|only| only == *name)) {
+            let row = Command::new(std::env::current_exe()?)
+                .args(["--rules", &rules.to_string(), "--layout", name])
+                .status()?;
+            if !row.success() {
+                return Err(format!("{name} with {rules} rules: {row}").into());
             }
         }
     }
