@@ -150,7 +150,8 @@ impl AnyPort {
         let keeper = match steering.pinning() {
             Pinning::At(_) => kept_by(keeper, &name, &sockets),
             Pinning::Not(failure) => {
-                tracing::info!(%failure, "after a crash clients are refused until the next start");
+                // `doctor` says what mends it.
+                tracing::debug!(%failure, "after a crash clients are refused until the next start");
                 None
             }
         };

@@ -1,6 +1,7 @@
 //! `bartizan app`: thin clients of `/zones/Z/spectrum/apps`.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -15,7 +16,8 @@ pub async fn run(action: AppAction, api: &Api, output: Output) -> anyhow::Result
         AppAction::Create(words) => {
             let zone = zone::of_name(api, &words.name).await?;
             let app = api.post(&base(&zone), &body(&words)).await?;
-            output.result(&app, || describe(&app))
+            output.result(&app, || describe(&app))?;
+            warn_if_unheard(api, &zone, &app).await
         }
         AppAction::List => {
             let mut apps = Vec::new();
@@ -28,9 +30,12 @@ pub async fn run(action: AppAction, api: &Api, output: Output) -> anyhow::Result
             })
         }
         AppAction::Show { app } => {
-            let (zone, app) = by_name_or_id(api, &app).await?;
-            let app = api.get(&format!("{}/{}", base(&zone), text(&app, "id"))).await?;
-            output.result(&app, || describe(&app))
+            let mut shown = Vec::new();
+            for (zone, app) in all_by_name_or_id(api, &app).await? {
+                shown.push(api.get(&format!("{}/{}", base(&zone), text(&app, "id"))).await?);
+            }
+            let document = if let [app] = &shown[..] { app.clone() } else { Value::Array(shown.clone()) };
+            output.result(&document, || shown.iter().map(describe).collect::<Vec<_>>().join("\n"))
         }
         AppAction::Delete { app } => {
             let (zone, app) = by_name_or_id(api, &app).await?;
@@ -89,8 +94,43 @@ fn direct(protocol: &str, origin: &str) -> Option<String> {
     is_address.then(|| format!("{scheme}://{origin}"))
 }
 
-/// An application by its name or id, and its zone. A name may have one application a protocol.
+/// Says on stderr why clients cannot connect to a new application, if they cannot: the edge opens its ports after it
+/// has said that it is made.
+async fn warn_if_unheard(api: &Api, zone: &Value, app: &Value) -> anyhow::Result<()> {
+    let path = format!("{}/{}", base(zone), text(app, "id"));
+    for _ in 0..LOOKS_MAX {
+        tokio::time::sleep(LOOK_AFTER).await;
+        match api.get(&path).await?["bartizan"]["listening"].as_str() {
+            Some("ok") => {}
+            Some(problem) => {
+                eprintln!("clients cannot connect yet: {problem}");
+                return Ok(());
+            }
+            None => return Ok(()),
+        }
+    }
+    Ok(())
+}
+
+/// How often, and how long after the answer, a new application is looked at. Ports are open within some milliseconds.
+const LOOKS_MAX: u32 = 3;
+const LOOK_AFTER: Duration = Duration::from_millis(60);
+
+/// An application by its name or id, and its zone.
 async fn by_name_or_id(api: &Api, wanted: &str) -> anyhow::Result<(Value, Value)> {
+    let mut found = all_by_name_or_id(api, wanted).await?;
+    if let [_] = found[..] {
+        return Ok(found.remove(0));
+    }
+    let lines: Vec<_> =
+        found.iter().map(|(_, app)| format!("  {}  {}", text(app, "id"), text(app, "protocol"))).collect();
+    Err(Failure::new(Cause::Usage, format!("{wanted} has several applications:\n{}", lines.join("\n")))
+        .remedy("say which by its id")
+        .into())
+}
+
+/// All applications of a name, or the one with an id, each with its zone.
+async fn all_by_name_or_id(api: &Api, wanted: &str) -> anyhow::Result<Vec<(Value, Value)>> {
     let mut found = Vec::new();
     for zone in api.list("/zones").await? {
         for app in api.list(&base(&zone)).await? {
@@ -99,19 +139,12 @@ async fn by_name_or_id(api: &Api, wanted: &str) -> anyhow::Result<(Value, Value)
             }
         }
     }
-    match found.len() {
-        0 => Err(Failure::new(Cause::NotFound, format!("no application {wanted} here"))
+    if found.is_empty() {
+        return Err(Failure::new(Cause::NotFound, format!("no application {wanted} here"))
             .remedy("`bartizan app list` shows them")
-            .into()),
-        1 => Ok(found.remove(0)),
-        _ => {
-            let lines: Vec<_> =
-                found.iter().map(|(_, app)| format!("  {}  {}", text(app, "id"), text(app, "protocol"))).collect();
-            Err(Failure::new(Cause::Usage, format!("{wanted} has several applications:\n{}", lines.join("\n")))
-                .remedy("say which by its id")
-                .into())
-        }
+            .into());
     }
+    Ok(found)
 }
 
 /// Where an application can be reached.

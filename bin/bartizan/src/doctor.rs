@@ -150,7 +150,17 @@ fn applications(settings: &Settings) -> Finding {
     let what = "ports of applications";
     let steering = bartizan_plane_bpf::support();
     match (settings.ports, &steering.0) {
-        (Wish::Auto | Wish::SkLookup, Ok(())) => Finding::good(what, steering.to_string()),
+        (Wish::Auto | Wish::SkLookup, Ok(())) => {
+            let pinned = std::fs::read_to_string("/proc/mounts").is_ok_and(|mounts| {
+                mounts.lines().any(|line| line.split(' ').nth(1) == Some(bartizan_plane_bpf::BPFFS))
+            });
+            let crash = if pinned {
+                "; clients wait while a crashed edge is started again"
+            } else {
+                "; for clients to wait while a crashed edge is started again: mount -t bpf bpf /sys/fs/bpf"
+            };
+            Finding::good(what, format!("{steering}{crash}"))
+        }
         (Wish::SkLookup, Err(missing)) => Finding::bad(what, format!("{missing}; or let `up` choose: without --ports")),
         (Wish::Auto, Err(missing)) => {
             let max = bartizan_plane_l4::LISTENERS_MAX;

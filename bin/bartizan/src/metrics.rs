@@ -1,5 +1,6 @@
 //! `/metrics`: what the planes counted, as OpenMetrics text. Bounded label sets, never a name of a visitor.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -7,6 +8,7 @@ use bartizan_plane_dns::Sample;
 use bartizan_plane_http::Totals;
 use bartizan_plane_l4 as l4;
 use bartizan_plane_tunnel::Counts;
+use bartizan_routes::{App, Apps};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder};
 use prometheus_client::metrics::MetricType;
@@ -14,7 +16,10 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
-type Labels = Vec<(&'static str, &'static str)>;
+type Labels = Vec<(&'static str, Cow<'static, str>)>;
+
+/// Applications with numbers of their own; more would make a scrape longer than it is worth.
+const APPS_MAX: usize = 10_000;
 
 /// One metric with all its label sets.
 #[derive(Debug)]
@@ -55,23 +60,32 @@ impl Family {
     }
 }
 
+/// What all planes say at one moment.
+#[derive(Default)]
+pub struct Numbers {
+    /// Revision of the configuration in force.
+    pub generation: u64,
+    pub dns: Vec<Sample>,
+    pub http: Totals,
+    pub l4: l4::Totals,
+    /// The applications that there are.
+    pub apps: Apps,
+    pub tunnel: Counts,
+    /// Connections of connectors.
+    pub connections: usize,
+}
+
 /// The text for a scrape.
-pub fn text(
-    generation: u64,
-    dns: &[Sample],
-    http: &Totals,
-    l4: &l4::Totals,
-    listening: &l4::Listening,
-    tunnel: &Counts,
-    connections: usize,
-) -> String {
+pub fn text(numbers: &Numbers, listening: &l4::Listening) -> String {
+    let Numbers { generation, dns, http, l4, apps, tunnel, connections } = numbers;
     let mut families = vec![
-        gauge("bartizan_generation", "Revision of the configuration in force", vec![(vec![], generation)]),
-        gauge("bartizan_tunnel_connections", "Connections of connectors", vec![(vec![], connections as u64)]),
+        gauge("bartizan_generation", "Revision of the configuration in force", vec![(vec![], *generation)]),
+        gauge("bartizan_tunnel_connections", "Connections of connectors", vec![(vec![], *connections as u64)]),
     ];
     families.extend(dns_families(dns));
     families.extend(http_families(http));
     families.extend(l4_families(l4, listening));
+    families.extend(app_families(l4, apps));
     families.extend(tunnel_families(tunnel));
     let mut registry = Registry::default();
     registry.register_collector(Box::new(Moment(families)));
@@ -90,14 +104,15 @@ fn gauge(name: &'static str, help: &'static str, samples: Vec<(Labels, u64)>) ->
 }
 
 fn by(label: &'static str, samples: &[(&'static str, u64)]) -> Vec<(Labels, u64)> {
-    samples.iter().map(|(value, count)| (vec![(label, *value)], *count)).collect()
+    samples.iter().map(|(value, count)| (vec![(label, Cow::Borrowed(*value))], *count)).collect()
 }
 
 /// The plane names its own metrics; the library adds the `_total` of counters.
 fn dns_families(samples: &[Sample]) -> Vec<Family> {
     let mut families: BTreeMap<&'static str, Vec<(Labels, u64)>> = BTreeMap::new();
     for sample in samples {
-        families.entry(sample.metric).or_default().push((sample.labels.clone(), sample.value));
+        let labels = sample.labels.iter().map(|(label, value)| (*label, Cow::Borrowed(*value))).collect();
+        families.entry(sample.metric).or_default().push((labels, sample.value));
     }
     families
         .into_iter()
@@ -155,7 +170,7 @@ fn http_families(totals: &Totals) -> Vec<Family> {
     ]
 }
 
-/// Applications are few and made by the operator, but their names are nobody's label: all of them together.
+/// All applications together.
 fn l4_families(totals: &l4::Totals, listening: &l4::Listening) -> Vec<Family> {
     let sum = |number: &dyn Fn(&l4::AppTotals) -> u64| totals.apps.values().map(number).sum::<u64>();
     let failures: Vec<_> =
@@ -181,6 +196,48 @@ fn l4_families(totals: &l4::Totals, listening: &l4::Listening) -> Vec<Family> {
         ),
         gauge("bartizan_l4_unheard", "Ports that cannot be heard", vec![(vec![], listening.unheard_total as u64)]),
     ]
+}
+
+/// Each application that there is and that did something. The operator makes them, so there are only so many.
+fn app_families(totals: &l4::Totals, apps: &Apps) -> Vec<Family> {
+    let known = totals.apps.iter().filter_map(|(id, numbers)| Some((apps.get(*id)?, numbers)));
+    let mut known: Vec<_> = known.collect();
+    known.sort_unstable_by_key(|(app, _)| app.id);
+    known.truncate(APPS_MAX);
+    let each = |number: &dyn Fn(&l4::AppTotals) -> u64| -> Vec<(Labels, u64)> {
+        known.iter().map(|(app, numbers)| (labels_of(app), number(numbers))).collect()
+    };
+    let failed = |app: &l4::AppTotals| l4::OriginFailure::ALL.iter().map(|kind| app.origin_failures(*kind)).sum();
+    let limited = |app: &l4::AppTotals| l4::Limit::ALL.iter().map(|limit| app.limited(*limit)).sum();
+    let towards = |direction: &'static str, samples: Vec<(Labels, u64)>| {
+        samples.into_iter().map(move |(mut labels, value)| {
+            labels.push(("direction", direction.into()));
+            (labels, value)
+        })
+    };
+    let bytes = towards("in", each(&|app| app.bytes_in)).chain(towards("out", each(&|app| app.bytes_out)));
+    vec![
+        counter("bartizan_app_connects", "Connections and flows let in", each(&|app| app.connects)),
+        counter("bartizan_app_filtered", "Refused by an access rule", each(&|app| app.filtered)),
+        counter("bartizan_app_limited", "Refused by a limit", each(&limited)),
+        counter("bartizan_app_origin_failures", "Origin not reached, or lost", each(&failed)),
+        counter("bartizan_app_bytes", "Bytes carried", bytes.collect()),
+        gauge("bartizan_app_open", "Connections and flows open now", each(&|app| app.open)),
+        counter("bartizan_app_closed", "Connections and flows that ended", each(&|app| app.closed)),
+        counter(
+            "bartizan_app_duration_seconds",
+            "How long those had been open, in all",
+            each(&|app| app.duration.as_secs()),
+        ),
+    ]
+}
+
+fn labels_of(app: &App) -> Labels {
+    let ports = match (*app.ports.start(), *app.ports.end()) {
+        (first, last) if first == last => format!("{}/{first}", app.protocol),
+        (first, last) => format!("{}/{first}-{last}", app.protocol),
+    };
+    vec![("app", app.id.to_string().into()), ("name", app.name.to_string().into()), ("protocol", ports.into())]
 }
 
 fn tunnel_families(counts: &Counts) -> Vec<Family> {
@@ -213,22 +270,51 @@ fn tunnel_families(counts: &Counts) -> Vec<Family> {
 
 #[cfg(test)]
 mod tests {
+    use bartizan_names::{AppId, Name, Protocol, ZoneId};
+    use bartizan_routes::{AppAddresses, AppOrigin, AppTls, ProxyProtocol};
+
     use super::*;
 
     #[test]
     fn the_text_is_openmetrics() {
         let dns = [Sample { metric: "bartizan_dns_queries_total", labels: vec![("transport", "udp")], value: 7 }];
         let listening = l4::Listening { tier: l4::TierName::Listeners, open: 2, unheard: Vec::new(), unheard_total: 0 };
-        let text = text(3, &dns, &Totals::default(), &l4::Totals::default(), &listening, &Counts::default(), 4);
+        let app = App {
+            id: AppId::from_bytes([7; 16]),
+            zone: ZoneId::from_bytes([0; 16]),
+            name: Name::parse("ssh.example").unwrap(),
+            protocol: Protocol::Tcp,
+            ports: 22..=22,
+            addresses: AppAddresses::Literal(Vec::new()),
+            origin: AppOrigin::Direct(Vec::new()),
+            tls: AppTls::Off,
+            proxy_protocol: ProxyProtocol::Off,
+            ip_firewall: true,
+        };
+        let mut l4 = l4::Totals::default();
+        let mut numbers = l4::AppTotals::default();
+        (numbers.connects, numbers.bytes_out) = (5, 600);
+        l4.apps.insert(app.id, numbers);
+        // Deleted a moment ago.
+        l4.apps.insert(AppId::from_bytes([9; 16]), l4::AppTotals::default());
+        let mut apps = Apps::empty().edit();
+        apps.put(app);
+        let numbers =
+            Numbers { generation: 3, dns: dns.to_vec(), l4, apps: apps.finish(), connections: 4, ..Numbers::default() };
+        let text = text(&numbers, &listening);
         for line in [
             "bartizan_generation 3",
             "bartizan_tunnel_connections 4",
             "bartizan_dns_queries_total{transport=\"udp\"} 7",
             "bartizan_http_requests_total{status=\"2xx\"} 0",
             "bartizan_l4_listeners{tier=\"listeners\"} 2",
+            "bartizan_l4_connects_total 5",
+            "bartizan_app_connects_total{app=\"07070707070707070707070707070707\",name=\"ssh.example\",protocol=\"tcp/22\"} 5",
+            "bartizan_app_bytes_total{app=\"07070707070707070707070707070707\",name=\"ssh.example\",protocol=\"tcp/22\",direction=\"out\"} 600",
             "# EOF",
         ] {
             assert!(text.lines().any(|found| found == line), "{line} not in\n{text}");
         }
+        assert!(!text.contains("0909"), "{text}");
     }
 }

@@ -154,10 +154,16 @@ impl Planes {
             .as_ref()
             .map(|running| (running.http.counters(), running.l4.counters(), running.tunnel.counters()))
             .unwrap_or_default();
-        let generation = self.dns_live.snapshot().number;
-        let listening = self.listening.borrow().clone();
-        let connections = self.connected.borrow().0.len();
-        metrics::text(generation, &self.counters.read(), &http, &l4, &listening, &tunnel, connections)
+        let numbers = metrics::Numbers {
+            generation: self.dns_live.snapshot().number,
+            dns: self.counters.read(),
+            http,
+            l4,
+            apps: self.l4_live.snapshot().value.apps.clone(),
+            tunnel,
+            connections: self.connected.borrow().0.len(),
+        };
+        metrics::text(&numbers, &self.listening.borrow())
     }
 
     /// What an application has done, and why its clients cannot connect, if they cannot.

@@ -96,7 +96,13 @@ async fn serve(wish: Wish, connector: &Connector, edge: &Edge, output: Output) -
     let hostname = hostname.trim_end_matches('.').to_ascii_lowercase();
     let zone = zone::of_name(&api, &hostname).await?;
     let account = account(&api).await?;
-    let tunnel = find_or_create(&api, &account, wish.name.as_deref().unwrap_or(&hostname)).await?;
+    let name = wish.name.as_deref().unwrap_or(&hostname);
+    let known = find(&api, &account, name).await?;
+    let is_new = known.is_none();
+    let tunnel = match known {
+        Some(tunnel) => tunnel,
+        None => create(&api, &account, name).await?,
+    };
     let token = token(&api, &account, &tunnel).await?;
     let mut plan = Plan::from_token(&token, connector, Some(api.clone())).await?;
     let through = format!("through tunnel {}", text(&tunnel, "name"));
@@ -104,7 +110,10 @@ async fn serve(wish: Wish, connector: &Connector, edge: &Edge, output: Output) -
         Some(Service::Flow { protocol, host, port }) => {
             let dialled = wish.port.unwrap_or(port);
             let body = flow_app(&hostname, protocol, dialled, text(&tunnel, "id"), host.as_deref(), port);
-            let app = app::put(&api, &zone, &body).await?;
+            let app = match app::put(&api, &zone, &body).await {
+                Ok(app) => app,
+                Err(error) => return Err(without(&api, &account, &tunnel, is_new, error).await),
+            };
             plan.serve(&json!({ "ingress": [{ "service": "http_status:404" }] }))?;
             output.progress(format!("{protocol}/{dialled} of {hostname} → port {port}, {through}"));
             output.progress(format!("  {}", try_line(&hostname, protocol, dialled, &app::addresses(&app))));
@@ -115,7 +124,9 @@ async fn serve(wish: Wish, connector: &Connector, edge: &Edge, output: Output) -
                 _ => None,
             };
             plan.serve(&json!({ "ingress": ingress(&hostname, url, connector) }))?;
-            route_dns(&api, &zone, text(&tunnel, "id"), &hostname, false).await?;
+            if let Err(error) = route_dns(&api, &zone, text(&tunnel, "id"), &hostname, false).await {
+                return Err(without(&api, &account, &tunnel, is_new, error).await);
+            }
             output.progress(format!("{} → {}, {through}", plan.visit(&hostname), url.unwrap_or("the hello page")));
         }
     }
@@ -163,10 +174,20 @@ fn ingress(hostname: &str, service: Option<&str>, connector: &Connector) -> Valu
 pub async fn find_or_create(api: &Api, account: &str, name: &str) -> anyhow::Result<Value> {
     match find(api, account, name).await? {
         Some(tunnel) => Ok(tunnel),
-        None => {
-            api.post(&format!("/accounts/{account}/cfd_tunnel"), &json!({ "name": name, "config_src": "local" })).await
-        }
+        None => create(api, account, name).await,
     }
+}
+
+async fn create(api: &Api, account: &str, name: &str) -> anyhow::Result<Value> {
+    api.post(&format!("/accounts/{account}/cfd_tunnel"), &json!({ "name": name, "config_src": "local" })).await
+}
+
+/// The error of a name that cannot be served, which leaves no tunnel behind that was made for it.
+async fn without(api: &Api, account: &str, tunnel: &Value, is_new: bool, error: anyhow::Error) -> anyhow::Error {
+    if is_new && let Err(left) = api.delete(&format!("/accounts/{account}/cfd_tunnel/{}", text(tunnel, "id"))).await {
+        tracing::warn!(left = format!("{left:#}"), "the tunnel that was made for it stays");
+    }
+    error
 }
 
 async fn manage(action: TunnelAction, api: &Api, output: Output) -> anyhow::Result<()> {

@@ -166,11 +166,17 @@ impl Doors {
             let total = app.ports.len() * app.addresses_at(pools).len();
             unheard.add(total, Unheard { app: app.id, protocol: app.protocol, address, reason });
         }
+        let before = Arc::clone(&self.listening.borrow());
         for (place, app) in open {
             if let Err(error) = self.open(place) {
-                let reason = Reason::from(&error);
-                tracing::warn!(%app, protocol = %place.protocol, address = %place.address, %reason, "no listener");
-                unheard.add(1, Unheard { app, protocol: place.protocol, address: place.address, reason });
+                let failure =
+                    Unheard { app, protocol: place.protocol, address: place.address, reason: Reason::from(&error) };
+                // It is tried again and again; that it still fails is no news.
+                if !before.unheard.contains(&failure) {
+                    let Unheard { reason, protocol, address, .. } = &failure;
+                    tracing::warn!(%app, %protocol, %address, %reason, "no listener");
+                }
+                unheard.add(1, failure);
             }
         }
         self.listening.send_if_modified(|listening| {

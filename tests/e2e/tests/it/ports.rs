@@ -256,6 +256,19 @@ fn a_port_behind_a_tunnel_in_one_command() {
     assert_eq!(through(place, &large).map(|answer| answer == large), Some(true));
 }
 
+/// One command makes a tunnel, an application and a name: all of them, or nothing.
+#[test]
+fn a_name_that_is_taken_leaves_no_tunnel_behind() {
+    let edge = edge("127.99.0.0/16");
+    let name = format!("www.{}", edge.domain());
+    edge.record(&json!({"type": "A", "name": name, "content": "192.0.2.1"}));
+    let words = ["tunnel", "--hostname", &name, "--port", "2222", "tcp://127.0.0.1:22"];
+    let refused = finish(&mut edge.command(words)).failed_with(4);
+    assert!(refused.contains("record of type A"), "{refused}");
+    let tunnels = edge.get(&format!("/accounts/{}/cfd_tunnel?is_deleted=false", edge.account()));
+    assert_eq!(tunnels, json!([]));
+}
+
 #[test]
 fn applications_are_back_after_a_kill() {
     let edge = edge("127.95.0.0/16");
