@@ -133,8 +133,9 @@ fn connect(name: &str) -> io::Result<UnixStream> {
 
 /// Starts a keeper in a process group of its own: what a terminal sends to the edge is not for it.
 fn start(name: &str) -> io::Result<UnixStream> {
-    let mut command = Command::new(std::env::current_exe()?);
-    command.args([COMMAND, name]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    // Not its path: an upgrade may have put another program there.
+    let mut command = Command::new("/proc/self/exe");
+    command.arg0("bartizan").args([COMMAND, name]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     let mut child = command.current_dir("/").process_group(0).spawn()?;
     let begun = Instant::now();
     loop {
