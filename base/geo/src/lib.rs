@@ -5,17 +5,20 @@
 //! ```
 //! Built in is where the regional registries say an address was handed out to: a country of registration, not a place,
 //! and no networks. An operator who wants more gives MMDB files, whose layouts differ: both the nested one
-//! (`country.iso_code`) and the flat one (`country_code`) are read, and `autonomous_system_number`.
+//! (`country.iso_code`) and the flat one (`country_code`) are read, and a network's number as `autonomous_system_number`
+//! or `asn`, whatever kind of number or text it is.
 //!
 //! Immutable and cheap to clone. Files are read whole when they are opened, not again.
 
+use std::fmt;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bartizan_names::{Asn, CountryCode};
 use maxminddb::{MaxMindDbError, Reader};
-use serde::Deserialize;
+use serde::de::Visitor;
+use serde::{Deserialize, Deserializer};
 
 /// What is known of addresses.
 #[derive(Clone, Default)]
@@ -35,7 +38,40 @@ struct Row<'d> {
     #[serde(borrow)]
     country: Option<Country<'d>>,
     country_code: Option<&'d str>,
-    autonomous_system_number: Option<u32>,
+    autonomous_system_number: Option<Network>,
+    asn: Option<Network>,
+}
+
+/// The number of a network: of any width, signed or not, or as text ("AS64500"). None where it says nothing.
+#[derive(Clone, Copy)]
+struct Network(Option<Asn>);
+
+impl<'de> Deserialize<'de> for Network {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Network, D::Error> {
+        deserializer.deserialize_any(NetworkVisitor)
+    }
+}
+
+struct NetworkVisitor;
+
+impl Visitor<'_> for NetworkVisitor {
+    type Value = Network;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the number of a network")
+    }
+
+    fn visit_u64<E: serde::de::Error>(self, number: u64) -> Result<Network, E> {
+        Ok(Network(u32::try_from(number).ok().map(Asn)))
+    }
+
+    fn visit_i64<E: serde::de::Error>(self, number: i64) -> Result<Network, E> {
+        Ok(Network(u32::try_from(number).ok().map(Asn)))
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Network, E> {
+        Ok(Network(text.parse().ok()))
+    }
 }
 
 #[derive(Deserialize)]
@@ -69,10 +105,11 @@ impl Geo {
         let (mut country, mut asn) = (None, None);
         for file in self.0.iter() {
             let row = file.lookup(address).ok().and_then(|found| found.decode::<Row<'_>>().ok().flatten());
-            let Row { country: nested, country_code, autonomous_system_number } = row.unwrap_or_default();
+            let Row { country: nested, country_code, autonomous_system_number, asn: short } = row.unwrap_or_default();
             let code = nested.and_then(|nested| nested.iso_code).or(country_code);
             country = country.or_else(|| code.and_then(|code| code.parse().ok()));
-            asn = asn.or(autonomous_system_number.map(Asn));
+            let network = autonomous_system_number.or(short).and_then(|network| network.0);
+            asn = asn.or(network);
         }
         (country.or_else(|| iptocc::country_code(address).and_then(|code| code.parse().ok())), asn)
     }
@@ -97,6 +134,106 @@ mod tests {
             assert_eq!(asn, None, "{address}");
         }
         assert!(!geo.knows_networks());
+    }
+
+    /// A value of an MMDB file's data section (its specification is `maxmind-db/MaxMind-DB`, version 2.0).
+    enum Value {
+        Text(&'static str),
+        /// Unsigned with 16, 32 or 64 bits, as the type's number tells: 5, 6, 9; signed with 32: 8.
+        Number(u8, u64),
+        Map(Vec<(&'static str, Value)>),
+        EmptyArray,
+    }
+
+    impl Value {
+        fn write(&self, to: &mut Vec<u8>) {
+            let control = |to: &mut Vec<u8>, kind: u8, size: usize| match kind {
+                0..8 => to.push(kind << 5 | size as u8),
+                // Later types are told in a second byte.
+                _ => to.extend([size as u8, kind - 7]),
+            };
+            match self {
+                Value::Text(text) => {
+                    control(to, 2, text.len());
+                    to.extend(text.bytes());
+                }
+                Value::Number(kind, number) => {
+                    let bytes: Vec<u8> = number.to_be_bytes().into_iter().skip_while(|byte| *byte == 0).collect();
+                    control(to, *kind, bytes.len());
+                    to.extend(bytes);
+                }
+                Value::EmptyArray => control(to, 11, 0),
+                Value::Map(pairs) => {
+                    control(to, 7, pairs.len());
+                    for (key, value) in pairs {
+                        Value::Text(key).write(to);
+                        value.write(to);
+                    }
+                }
+            }
+        }
+    }
+
+    /// A database of IPv4 that has a row for one prefix of two bytes, and nothing for all others.
+    fn database(kind: &'static str, prefix: [u8; 2], row: Value) -> Vec<u8> {
+        let bits = u32::from(u16::from_be_bytes(prefix));
+        let count = 16_u32;
+        let mut bytes = Vec::new();
+        for depth in 0..count {
+            // A record leads to a node, or nowhere (the number of nodes), or to the data, whose separator is 16 bytes long.
+            let next = if depth + 1 == count { count + 16 } else { depth + 1 };
+            let [left, right] = if bits >> (15 - depth) & 1 == 0 { [next, count] } else { [count, next] };
+            bytes.extend(&left.to_be_bytes()[1..]);
+            bytes.extend(&right.to_be_bytes()[1..]);
+        }
+        bytes.extend([0; 16]);
+        row.write(&mut bytes);
+        bytes.extend(b"\xab\xcd\xefMaxMind.com");
+        Value::Map(vec![
+            ("binary_format_major_version", Value::Number(5, 2)),
+            ("binary_format_minor_version", Value::Number(5, 0)),
+            ("build_epoch", Value::Number(9, 1)),
+            ("database_type", Value::Text(kind)),
+            ("description", Value::Map(Vec::new())),
+            ("ip_version", Value::Number(5, 4)),
+            ("languages", Value::EmptyArray),
+            ("node_count", Value::Number(6, count.into())),
+            ("record_size", Value::Number(5, 24)),
+        ])
+        .write(&mut bytes);
+        bytes
+    }
+
+    /// The layouts of the databases that people have.
+    #[test]
+    fn files_of_every_layout() {
+        use Value::{Map, Number, Text};
+        let country = || ("country", Map(vec![("iso_code", Text("DK")), ("geoname_id", Number(6, 2_623_032))]));
+        for (kind, row, expect) in [
+            ("GeoLite2-Country", Map(vec![country()]), "Some(\"DK\") None false"),
+            ("GeoLite2-ASN", Map(vec![("autonomous_system_number", Number(6, 64_500))]), "None Some(64500) true"),
+            ("An-ASN", Map(vec![("autonomous_system_number", Number(8, 64_500))]), "None Some(64500) true"),
+            ("An-ASN", Map(vec![("autonomous_system_number", Number(5, 13_335))]), "None Some(13335) true"),
+            (
+                "lite-ASN",
+                Map(vec![("asn", Text("AS64500")), ("country_code", Text("SE"))]),
+                "Some(\"SE\") Some(64500) true",
+            ),
+            ("An-ASN", Map(vec![("asn", Text("")), country()]), "Some(\"DK\") None true"),
+            ("other", Map(vec![("other", Text("x"))]), "None None false"),
+        ] {
+            let file = tempfile::NamedTempFile::new().unwrap();
+            std::fs::write(file.path(), database(kind, [127, 5], row)).unwrap();
+            let geo = Geo::open([file.path()]).unwrap();
+            let look = |address: &str| {
+                let (country, asn) = geo.lookup(address.parse().unwrap());
+                let country = country.map(|code| code.to_string());
+                format!("{country:?} {:?} {}", asn.map(|asn| asn.0), geo.knows_networks())
+            };
+            assert_eq!(look("127.5.200.1"), expect, "{kind}");
+            assert_eq!(look("::ffff:127.5.0.9"), expect, "{kind}");
+            assert_eq!(look("127.6.0.1"), format!("None None {}", geo.knows_networks()), "{kind}");
+        }
     }
 
     #[test]
