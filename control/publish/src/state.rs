@@ -1,7 +1,8 @@
 //! The publisher: what is in force now, and how the next change gets there.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
+use std::thread;
 
 use bartizan_authority::{Edit as ZonesEdit, RecordSet, ZoneFacts, Zones};
 use bartizan_certs::{Document as CertificateDocument, Purpose};
@@ -26,6 +27,10 @@ const CHANGES_MAX: usize = 4_096;
 
 /// Owner names read from the store in one go.
 const NAMES_PAGE: usize = 10_000;
+
+/// Records that one thread hands to the next at a start, and how many such pieces may wait: some megabytes in all.
+const PIECE_RECORDS: usize = 1_024;
+const PIECES_MAX: usize = 8;
 
 /// Who answers for the zones, in the SOA's second field: `dns.` and the domain of the first name server.
 const RNAME_LABEL: &[u8] = b"dns";
@@ -368,18 +373,8 @@ impl Publisher {
     }
 
     /// All records, grouped by their owner's unit: once at the start, in one pass.
-    fn load_records(&mut self, snapshot: &Snapshot, mut zones: ZonesEdit) -> Result<(), PublishError> {
-        let mut routes = self.routes.edit();
-        let mut unit: Vec<Record> = Vec::new();
-        snapshot.for_each_record(&mut |entry: Entry| {
-            let Some(record) = parse_record(&entry) else { return };
-            if unit.first().is_some_and(|first| (first.zone, &first.owner) != (record.zone, &record.owner)) {
-                self.put_unit(&unit, &mut zones, &mut routes);
-                unit.clear();
-            }
-            unit.push(record);
-        })?;
-        self.put_unit(&unit, &mut zones, &mut routes);
+    fn load_records(&mut self, snapshot: &Snapshot, zones: ZonesEdit) -> Result<(), PublishError> {
+        let (mut zones, mut routes) = self.load_units(snapshot, zones, self.routes.edit())?;
         // An application's name has no records of its own, and a name server's need not have any.
         for (zone, owner) in self.apps_of.keys() {
             if let Some(served) = self.zones.get(zone) {
@@ -395,6 +390,51 @@ impl Publisher {
         self.authority = zones.finish();
         self.routes = routes.finish();
         Ok(())
+    }
+
+    /// Puts every owner name with records. Reading, parsing and placing take about as long, so each has a thread.
+    fn load_units(
+        &self,
+        snapshot: &Snapshot,
+        mut zones: ZonesEdit,
+        mut routes: RoutesEdit,
+    ) -> Result<(ZonesEdit, RoutesEdit), PublishError> {
+        thread::scope(|scope| {
+            let (to_parse, entries) = mpsc::sync_channel::<Vec<Entry>>(PIECES_MAX);
+            let (to_place, records) = mpsc::sync_channel::<Vec<Record>>(PIECES_MAX);
+            scope.spawn(move || {
+                for piece in entries {
+                    // Nobody places any more after a panic, which is passed on below.
+                    if to_place.send(piece.iter().filter_map(parse_record).collect()).is_err() {
+                        return;
+                    }
+                }
+            });
+            let placing = scope.spawn(move || {
+                let mut unit: Vec<Record> = Vec::new();
+                for record in records.into_iter().flatten() {
+                    if unit.first().is_some_and(|first| (first.zone, &first.owner) != (record.zone, &record.owner)) {
+                        self.put_unit(&unit, &mut zones, &mut routes);
+                        unit.clear();
+                    }
+                    unit.push(record);
+                }
+                self.put_unit(&unit, &mut zones, &mut routes);
+                (zones, routes)
+            });
+            let mut piece = Vec::with_capacity(PIECE_RECORDS);
+            let read = snapshot.for_each_record(&mut |entry: Entry| {
+                piece.push(entry);
+                if piece.len() == PIECE_RECORDS {
+                    to_parse.send(std::mem::replace(&mut piece, Vec::with_capacity(PIECE_RECORDS))).ok();
+                }
+            });
+            to_parse.send(piece).ok();
+            drop(to_parse);
+            let placed = placing.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            read?;
+            Ok(placed)
+        })
     }
 
     fn put_unit(&self, unit: &[Record], zones: &mut ZonesEdit, routes: &mut RoutesEdit) {
