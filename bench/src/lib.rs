@@ -12,9 +12,11 @@
 //! All that have to do with DNS agree on the names: `n0`, `n1` … below the zone, each with one address.
 
 mod flags;
+mod measure;
 mod zone;
 
 pub use flags::{FlagError, Flags};
+pub use measure::{median, resident_bytes};
 pub use zone::{NAMES_MAX, owner, zone_of_names};
 
 /// The zone that is asked for unless another is named.

@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::process::Command;
 use std::time::Instant;
 
-use bartizan_bench::{Draw, Flags};
+use bartizan_bench::{Draw, Flags, median, resident_bytes};
 use bartizan_firewall::{Firewall, Level, Mode, Rule, Source, Target, Verdict};
 use bartizan_names::{Prefix, RuleId, ZoneId};
 
@@ -21,9 +21,6 @@ const READ_BYTES: u64 = 24;
 
 /// Changes in one measurement.
 const CHANGES: u64 = 2_000;
-
-/// Measurements of which the median counts.
-const REPEATS: usize = 5;
 
 /// Where the rules' prefixes lie.
 #[derive(Clone, Copy)]
@@ -217,18 +214,4 @@ fn changes(mut firewall: Firewall, layout: Layout, rules: u64) -> (f64, f64) {
 fn cpu_nanos() -> u64 {
     let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
     text.split(' ').next().and_then(|nanos| nanos.parse().ok()).unwrap_or_default()
-}
-
-fn median(measure: impl Fn() -> f64) -> f64 {
-    let mut results: Vec<f64> = (0..REPEATS).map(|_| measure()).collect();
-    results.sort_unstable_by(f64::total_cmp);
-    results[REPEATS / 2]
-}
-
-/// The memory of this process that is in use, in bytes.
-fn resident_bytes() -> u64 {
-    let pages = std::fs::read_to_string("/proc/self/statm")
-        .ok()
-        .and_then(|text| text.split_whitespace().nth(1)?.parse::<u64>().ok());
-    pages.unwrap_or(0) * 4_096
 }

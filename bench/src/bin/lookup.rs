@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use bartizan_authority::{Addresses, Authority, BATCH_MAX, Exchange, Identity, NameContent, RecordSet, Scratch};
 use bartizan_authority::{Transport, ZoneFacts, Zones};
-use bartizan_bench::{Draw, Flags, ZONE, owner, zone_of_names};
+use bartizan_bench::{Draw, Flags, ZONE, median, owner, resident_bytes, zone_of_names};
 use bartizan_names::{Name, RecordType, ZoneName};
 use bartizan_wire::dns::{Class, write_query};
 
@@ -18,9 +18,6 @@ const CHANGES: u32 = 2_000;
 
 /// Room for an answer: an odd number of cache lines, as a server has it.
 const REPLY_BYTES: usize = 21 * 64;
-
-/// Measurements of which the median counts.
-const REPEATS: usize = 5;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let flags = Flags::of_process(&["names"])?;
@@ -140,18 +137,4 @@ fn changes(mut zones: Zones, zone: &ZoneName, names: u32) -> Result<(f64, f64, f
         micros(took[took.len() * 99 / 100]),
         micros(start.elapsed()) / f64::from(CHANGES),
     ))
-}
-
-fn median(measure: impl Fn() -> f64) -> f64 {
-    let mut results: Vec<f64> = (0..REPEATS).map(|_| measure()).collect();
-    results.sort_unstable_by(f64::total_cmp);
-    results[REPEATS / 2]
-}
-
-/// The memory of this process that is in use, in bytes.
-fn resident_bytes() -> u64 {
-    let pages = std::fs::read_to_string("/proc/self/statm")
-        .ok()
-        .and_then(|text| text.split_whitespace().nth(1)?.parse::<u64>().ok());
-    pages.unwrap_or(0) * 4_096
 }

@@ -1,7 +1,7 @@
 //! A running plane, applications for it, and ways to talk to it.
 
 use std::io::{self, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
@@ -246,6 +246,19 @@ pub(crate) fn direct(addresses: &[SocketAddr]) -> AppOrigin {
 }
 
 /// A connection from any loopback address.
+/// An origin that sends datagrams back. Its thread lives as long as the test program.
+pub(crate) fn udp_echo() -> SocketAddr {
+    let server = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let address = server.local_addr().unwrap();
+    std::thread::spawn(move || {
+        let mut bytes = [0; 100];
+        while let Ok((len, client)) = server.recv_from(&mut bytes) {
+            let _ = server.send_to(&bytes[..len], client);
+        }
+    });
+    address
+}
+
 pub(crate) fn dial(address: SocketAddr) -> TcpStream {
     with_patience(TcpStream::connect(address).unwrap())
 }

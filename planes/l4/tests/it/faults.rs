@@ -10,7 +10,8 @@ use bartizan_plane_l4::{Limit, OriginFailure};
 use bartizan_routes::{App, AppTls};
 
 use super::edge::{
-    Edge, STUCK, Wish, app, app_for, dial, dial_from, direct, echoed, ending, eventually, got_from, place, read_exactly,
+    Edge, STUCK, Wish, app, app_for, dial, dial_from, direct, echoed, ending, eventually, got_from, place,
+    read_exactly, udp_echo,
 };
 use super::origin::{Origin, nobody};
 use super::tls::conversation;
@@ -245,14 +246,7 @@ fn a_crowd_from_one_source_is_refused_before_any_work() {
 #[test]
 fn datagrams_from_many_sources_leave_no_more_flows_than_there_may_be() {
     let most = 50;
-    let server = UdpSocket::bind("127.0.0.1:0").unwrap();
-    let origin = server.local_addr().unwrap();
-    std::thread::spawn(move || {
-        let mut bytes = [0; 100];
-        while let Ok((len, client)) = server.recv_from(&mut bytes) {
-            let _ = server.send_to(&bytes[..len], client);
-        }
-    });
+    let origin = udp_echo();
     let one = app_for(Protocol::Udp, "udp.test", direct(&[origin]));
     let mut wish = Wish::new(&[&one]);
     wish.limits.flows.app.open = most;
@@ -350,14 +344,7 @@ fn descriptors_are_shared_out_so_that_none_goes_without() {
 
 #[test]
 fn a_flooded_application_makes_room_for_others() {
-    let server = UdpSocket::bind("127.0.0.1:0").unwrap();
-    let origin = server.local_addr().unwrap();
-    std::thread::spawn(move || {
-        let mut bytes = [0; 100];
-        while let Ok((len, client)) = server.recv_from(&mut bytes) {
-            let _ = server.send_to(&bytes[..len], client);
-        }
-    });
+    let origin = udp_echo();
     let [one, two, other] =
         ["one.test", "two.test", "other.test"].map(|name| app_for(Protocol::Udp, name, direct(&[origin])));
     let mut wish = Wish::new(&[&one, &two, &other]);

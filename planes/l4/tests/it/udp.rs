@@ -11,7 +11,7 @@ use bartizan_plane_l4::{AnyPort, AnyPortSockets, EdgeEvent, Limit, OriginFailure
 use bartizan_routes::{App, AppOrigin, OriginPort, ProxyProtocol};
 use bartizan_wire::proxy::{Hop, read_simple, write_simple};
 
-use super::edge::{Ca, Edge, STUCK, Tunnels, Wish, app_for, direct, eventually, place};
+use super::edge::{Ca, Edge, STUCK, Tunnels, Wish, app_for, direct, eventually, place, udp_echo};
 
 /// A server that answers each datagram with what `answer` makes of it, and tells what it got, from which port.
 struct Server {
@@ -317,14 +317,7 @@ fn sockets_for_any_port_answer_from_the_one_that_was_dialled() {
 #[test]
 fn a_source_that_has_too_many_flows_makes_room_out_of_its_own() {
     let most = 10;
-    let server = UdpSocket::bind("127.0.0.1:0").unwrap();
-    let origin = server.local_addr().unwrap();
-    std::thread::spawn(move || {
-        let mut bytes = [0; 100];
-        while let Ok((len, client)) = server.recv_from(&mut bytes) {
-            let _ = server.send_to(&bytes[..len], client);
-        }
-    });
+    let origin = udp_echo();
     let one = app_for(Protocol::Udp, "udp.test", direct(&[origin]));
     let mut wish = Wish::new(&[&one]);
     wish.limits.flows.source.open = most;
