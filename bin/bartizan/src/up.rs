@@ -17,6 +17,7 @@ use bartizan_plane_l4 as l4;
 use bartizan_publish::Publisher;
 use bartizan_routes::Pools;
 use bartizan_store::{Retention, Store};
+use tokio::signal::unix::SignalKind;
 use tokio::sync::watch;
 
 use crate::any_port::Chosen;
@@ -143,6 +144,9 @@ pub async fn run(up: Up, output: Output) -> anyhow::Result<()> {
     };
     ready.send_replace(true);
 
+    // Caught before anybody is told that there is something to stop. SIGUSR2 comes before an upgrade: whoever starts this
+    // edge again starts the new version.
+    let (stopping, upgrade) = (signal(), caught(SignalKind::user_defined2()));
     let report = Ready {
         version: env!("CARGO_PKG_VERSION"),
         data: data.path().to_owned(),
@@ -168,8 +172,8 @@ pub async fn run(up: Up, output: Output) -> anyhow::Result<()> {
 
     let (mut grace, mut end) = (DRAIN_MAX, End::Stop);
     let ended = tokio::select! {
-        signal = signal() => { output.progress(format!("{signal}: letting requests finish, at most {DRAIN_MAX:?}")); Ok(()) }
-        () = hand_over() => {
+        signal = stopping => { output.progress(format!("{signal}: letting requests finish, at most {DRAIN_MAX:?}")); Ok(()) }
+        () = upgrade => {
             (grace, end) = (HAND_OVER_MAX, End::HandOver);
             output.progress(format!("SIGUSR2: leaving the ports to who comes next; at most {grace:?} for what is open"));
             Ok(())
@@ -268,25 +272,28 @@ pub async fn until(mut flag: watch::Receiver<bool>) {
     flag.wait_for(|set| *set).await.ok();
 }
 
-/// The signal that ends an edge.
-pub async fn signal() -> &'static str {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-    else {
-        // Without handlers the signals end the process by themselves.
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = terminate.recv() => "SIGTERM",
-        _ = interrupt.recv() => "SIGINT",
+/// The signal that ends an edge. It is caught from the call on, not from the first wait.
+pub fn signal() -> impl Future<Output = &'static str> {
+    let (terminate, interrupt) = (caught(SignalKind::terminate()), caught(SignalKind::interrupt()));
+    async {
+        tokio::select! {
+            () = terminate => "SIGTERM",
+            () = interrupt => "SIGINT",
+        }
     }
 }
 
-/// The signal before an upgrade: whoever starts this edge again starts the new version.
-async fn hand_over() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let Ok(mut upgrade) = signal(SignalKind::user_defined2()) else { return std::future::pending().await };
-    upgrade.recv().await;
+/// Waits for a signal that is caught from now on; for ever if it cannot be, as it ends the process by itself then.
+fn caught(kind: SignalKind) -> impl Future<Output = ()> {
+    let caught = tokio::signal::unix::signal(kind);
+    async {
+        match caught {
+            Ok(mut signal) => {
+                signal.recv().await;
+            }
+            Err(_) => std::future::pending().await,
+        }
+    }
 }
 
 /// The first address of a list as something to connect to: a wildcard address is this machine.
