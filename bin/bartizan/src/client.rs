@@ -168,8 +168,8 @@ fn cause_of(status: StatusCode, code: u64) -> Cause {
     match (status.as_u16(), code) {
         (401 | 403, _) => Cause::Refused,
         (404, _) => Cause::NotFound,
-        // Zone exists, record conflicts, identical record, tunnel name taken.
-        (409, _) | (_, 1061 | 81053..=81058) => Cause::Conflict,
+        // Zone exists, record conflicts, identical record, tunnel name taken, address and port in use, rule exists.
+        (409, _) | (_, 1061 | 81053..=81058 | 11033 | 10009) => Cause::Conflict,
         _ => Cause::Failed,
     }
 }

@@ -61,7 +61,19 @@ fn configuration(source: &str) -> anyhow::Result<Value> {
 
 async fn put(mode: &str, source: &str, scope: &Scope, notes: &str, api: &Api, output: Output) -> anyhow::Result<()> {
     let body = json!({ "mode": mode, "configuration": configuration(source)?, "notes": notes });
-    let rule = api.post(&base(scope, api).await?, &body).await?;
+    let rule = api.post(&base(scope, api).await?, &body).await.map_err(|error| {
+        // The dialect's words for it are a constant that programs compare.
+        match error.downcast_ref::<Failure>() {
+            Some(Failure { cause: Cause::Conflict, .. }) => {
+                Failure::new(Cause::Conflict, format!("there is a rule for {source} here already"))
+                    .remedy(format!(
+                        "`bartizan firewall list` shows it; `bartizan firewall remove {source}` makes room"
+                    ))
+                    .into()
+            }
+            _ => error,
+        }
+    })?;
     output.result(&rule, || {
         let enforced = match rule["bartizan"]["enforced"].as_bool() {
             Some(false) => "\n  stored, but not in force: this edge does not know networks yet",
@@ -96,12 +108,17 @@ async fn test(address: &str, app: Option<&str>, api: &Api, output: Output) -> an
     }
     let verdict = api.get(&path).await?;
     output.result(&verdict, || {
-        let decision = match text(&verdict, "verdict") {
-            "allow" => good("allowed"),
-            "challenge" => bad("challenged"),
-            _ => bad("blocked"),
+        let (word, shown) = match text(&verdict, "verdict") {
+            "allow" => ("allowed", good("allowed")),
+            "challenge" => ("challenged", bad("challenged")),
+            _ => ("blocked", bad("blocked")),
         };
-        let mut lines = vec![format!("{address} is {decision}: {}", text(&verdict, "reason"))];
+        // The reason begins with the same word where a rule decides.
+        let reason = text(&verdict, "reason");
+        let mut lines = vec![match reason.strip_prefix(word) {
+            Some(by) => format!("{address} is {shown}{by}"),
+            None => format!("{address} is {shown}: {reason}"),
+        }];
         lines.extend(
             verdict["rules"].as_array().into_iter().flatten().map(|rule| format!("  {}", row(rule).join("  "))),
         );

@@ -236,6 +236,8 @@ fn a_blocked_address_is_refused_before_the_origin_hears_of_it() {
 
     // "Only this one": what is allowed beats what is blocked.
     finish(&mut edge.command(["firewall", "allow", "127.0.0.0/8"])).ok();
+    let again = finish(&mut edge.command(["firewall", "allow", "127.0.0.0/8"])).failed_with(4);
+    assert!(again.contains("a rule for 127.0.0.0/8 here already"), "{again}");
     wait::until("the port is open", || through(place, b"hello"));
     finish(&mut edge.command(["firewall", "remove", "127.0.0.0/8"])).ok();
     wait::until("the port is closed", || through(place, b"hello").is_none().then_some(()));
