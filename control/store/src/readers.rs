@@ -9,8 +9,10 @@ use rusqlite::Connection;
 use crate::error::ReadError;
 use crate::schema;
 
-/// Connections at once. Readers are short; more would only wait for the same disk and keep more pages in memory.
-const READERS_MAX: usize = 8;
+/// Connections at once: as many as the engine has marks for states of the journal that are being read. With more of them
+/// a newcomer may have to read under an older one's mark; then marks stay old for as long as anybody reads, and the
+/// journal can never be folded. Readers are short.
+const READERS_MAX: usize = 4;
 
 /// How long a reader waits for one of them.
 pub(crate) const WAIT_MAX: Duration = Duration::from_secs(10);

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::mpsc::{Receiver, SyncSender};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bartizan_names::ZoneId;
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
@@ -47,6 +47,10 @@ impl Folding {
     /// Several times what the engine folds at by itself, and many times what a reader usually takes.
     pub(crate) const USUAL: Folding = Folding { bytes: 128 << 20, wait_max: Duration::from_secs(1) };
 }
+
+/// One try to fold the journal. A try that waits holds locks that a newcomer needs, who may be the one that is waited
+/// for: several short ones get through where a long one does not.
+const FOLD_TRY_MAX: Duration = Duration::from_millis(20);
 
 /// Their encoded operations together.
 const GROUP_BYTES_MAX: usize = CHANGE_BYTES_MAX;
@@ -155,11 +159,19 @@ impl Writer {
 
     /// False if readers were in the way for all of the wait.
     fn truncate_journal(&self) -> rusqlite::Result<bool> {
-        self.connection.busy_timeout(self.folding.wait_max)?;
-        let busy: rusqlite::Result<i64> =
-            self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", (), |row| row.get(0));
+        let begun = Instant::now();
+        self.connection.busy_timeout(FOLD_TRY_MAX)?;
+        let folded = loop {
+            let busy: rusqlite::Result<i64> =
+                self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", (), |row| row.get(0));
+            match busy {
+                Ok(0) => break Ok(true),
+                Ok(_) if begun.elapsed() < self.folding.wait_max => {}
+                other => break other.map(|_| false),
+            }
+        };
         self.connection.busy_timeout(schema::LOCK_WAIT_MAX)?;
-        Ok(busy? == 0)
+        folded
     }
 
     /// The first job and those that wait already.
