@@ -24,8 +24,9 @@ const KEEPALIVE_TRIES: u32 = 4;
 /// these sockets. The kernel cuts it to its own limit.
 const RECEIVE_BUFFER_BYTES: usize = 1 << 20;
 
-/// And of one client's: some hundred large ones, which is what a sender gives away in one burst.
-pub const FLOW_BUFFER_BYTES: usize = 1 << 20;
+/// And of one client's: a hundred large ones, a usual burst. There may be thousands of these too, and what they hold
+/// together is bounded by the system alone (`net.ipv4.udp_mem`).
+pub const FLOW_BUFFER_BYTES: usize = 256 << 10;
 
 /// As many listeners on one address of a pool, one for each thread that accepts; non-blocking. It is an error if
 /// somebody else has the port already.

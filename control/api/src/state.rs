@@ -231,7 +231,7 @@ fn is(stored: &str, hash: &TokenHash) -> bool {
     stored.parse().is_ok_and(|stored: TokenHash| stored == *hash)
 }
 
-/// The one way into the store.
+/// The API's one way into the store. The edge's own housekeeping commits beside it.
 #[derive(Clone)]
 pub(crate) struct Writes {
     store: Store,

@@ -10,8 +10,8 @@ use crate::error::ReadError;
 use crate::schema;
 
 /// Connections at once: as many as the engine has marks for states of the journal that are being read. With more of them
-/// a newcomer may have to read under an older one's mark; then marks stay old for as long as anybody reads, and the
-/// journal can never be folded. Readers are short.
+/// a newcomer may have to read under an older one's mark, and keeps the journal from being folded past that. Readers are
+/// short.
 const READERS_MAX: usize = 4;
 
 /// How long a reader waits for one of them.
