@@ -344,9 +344,10 @@ fn descriptors_are_shared_out_so_that_none_goes_without() {
 
 #[test]
 fn a_flooded_application_makes_room_for_others() {
-    let origin = udp_echo();
-    let [one, two, other] =
-        ["one.test", "two.test", "other.test"].map(|name| app_for(Protocol::Udp, name, direct(&[origin])));
+    // Another origin for the third: a late answer to a flow that made room may meet a new one on the same port.
+    let (flooded, quiet) = (udp_echo(), udp_echo());
+    let [one, two, other] = [("one.test", flooded), ("two.test", flooded), ("other.test", quiet)]
+        .map(|(name, origin)| app_for(Protocol::Udp, name, direct(&[origin])));
     let mut wish = Wish::new(&[&one, &two, &other]);
     // Room for 20 flows, of which an application has 10 at most.
     wish.limits.descriptors = 80;
