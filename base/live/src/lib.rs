@@ -69,6 +69,16 @@ impl<T> Live<T> {
     }
 }
 
+impl<T: PartialEq> Live<T> {
+    /// For the one who alone writes and has no number to give: the next one, if `value` is another one than before.
+    pub fn replace(&self, value: T) {
+        let current = self.snapshot();
+        if current.value != value {
+            self.publish(Generation { number: current.number + 1, value });
+        }
+    }
+}
+
 impl<T> Clone for Live<T> {
     fn clone(&self) -> Live<T> {
         Live { current: Arc::clone(&self.current), changes: self.changes.clone() }
@@ -113,5 +123,9 @@ mod tests {
         assert_eq!(*changes.borrow_and_update(), 2);
         live.clone().publish(Generation { number: 1, value: "one" });
         assert!(!changes.has_changed().unwrap());
+        live.replace("two");
+        assert!(!changes.has_changed().unwrap());
+        live.replace("three");
+        assert_eq!((*changes.borrow_and_update(), live.snapshot().value), (3, "three"));
     }
 }

@@ -1,0 +1,32 @@
+//! What is seen and not wished: who is connected, what was counted, what is wrong. Each shape once.
+//!
+//! ```text
+//! planes, publish ──► Observed ──► control/api (status, presence, /metrics, readyz)
+//!                     Observed ◄── Command ── control/api
+//! ```
+//! Soft state: it is lost with the process and made again within seconds, and never in the store. What comes from
+//! elsewhere is held for as long as its lease says ([`Leased`]).
+//!
+//! Not here: sockets, files, a log, a clock. Who reports hands in the time.
+
+mod apps;
+mod command;
+mod connections;
+mod firewall;
+mod leased;
+mod listening;
+mod metrics;
+mod observed;
+mod problem;
+mod problems;
+
+pub use apps::{AppCounters, AppCounts};
+pub use command::{Command, Commanded};
+pub use connections::{Connection, Connections, Health, Uploaded};
+pub use firewall::{FirewallAnswer, FirewallQuery, FirewallQuestion, Verdict};
+pub use leased::{Lease, Leased};
+pub use listening::{Listening, Reason, TierName, Unheard};
+pub use metrics::{Labels, Measured, Metric, MetricKind, Sample, openmetrics};
+pub use observed::{Applied, Lag, Observed};
+pub use problem::{Problem, ProblemKind, What};
+pub use problems::{Problems, Reporter};

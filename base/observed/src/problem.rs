@@ -1,0 +1,107 @@
+//! Something that is wrong, in words for the person who can mend it.
+
+use std::fmt;
+use std::net::SocketAddr;
+
+use bartizan_names::{AppId, Protocol, Timestamp};
+
+/// One thing that is wrong now. The edge serves on, but not all that it was asked to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    pub what: What,
+    /// Why, as a sentence without a full stop.
+    pub reason: String,
+    /// Since when it is so without a break.
+    pub since: Timestamp,
+    /// What a person can do about it.
+    pub remedy: &'static str,
+}
+
+/// What a problem is about. Two problems about the same thing are one.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum What {
+    /// An object of the store, by its key: it cannot be made into what is served, and what it was before stays in force.
+    Unit(String),
+    /// The change log: it cannot be read, so that no change gets in force.
+    ChangeLog,
+    /// A port of an application that nobody listens on.
+    Port { app: AppId, protocol: Protocol, address: SocketAddr },
+    /// The file system of the data directory: it takes no more.
+    Disk,
+    /// The data directory: it cannot be written to.
+    ReadOnly,
+    /// The renewal of certificates.
+    Renewal,
+    /// The care of the store: deletions in the background, and the cut of the change log.
+    Housekeeping,
+}
+
+/// The kinds of [`What`], for labels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ProblemKind {
+    Unit,
+    ChangeLog,
+    Port,
+    Disk,
+    ReadOnly,
+    Renewal,
+    Housekeeping,
+}
+
+impl ProblemKind {
+    pub const ALL: [ProblemKind; 7] = [
+        ProblemKind::Unit,
+        ProblemKind::ChangeLog,
+        ProblemKind::Port,
+        ProblemKind::Disk,
+        ProblemKind::ReadOnly,
+        ProblemKind::Renewal,
+        ProblemKind::Housekeeping,
+    ];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            ProblemKind::Unit => "unit",
+            ProblemKind::ChangeLog => "change_log",
+            ProblemKind::Port => "port",
+            ProblemKind::Disk => "disk",
+            ProblemKind::ReadOnly => "read_only",
+            ProblemKind::Renewal => "renewal",
+            ProblemKind::Housekeeping => "housekeeping",
+        }
+    }
+}
+
+impl What {
+    pub const fn kind(&self) -> ProblemKind {
+        match self {
+            What::Unit(_) => ProblemKind::Unit,
+            What::ChangeLog => ProblemKind::ChangeLog,
+            What::Port { .. } => ProblemKind::Port,
+            What::Disk => ProblemKind::Disk,
+            What::ReadOnly => ProblemKind::ReadOnly,
+            What::Renewal => ProblemKind::Renewal,
+            What::Housekeeping => ProblemKind::Housekeeping,
+        }
+    }
+}
+
+impl fmt::Display for What {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            What::Unit(key) => f.write_str(key),
+            What::ChangeLog => f.write_str("the change log"),
+            What::Port { protocol, address, .. } => write!(f, "{protocol} {address}"),
+            What::Disk => f.write_str("the disk"),
+            What::ReadOnly => f.write_str("the data directory"),
+            What::Renewal => f.write_str("the renewal of certificates"),
+            What::Housekeeping => f.write_str("the care of the store"),
+        }
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.what, self.reason)
+    }
+}
