@@ -1,9 +1,9 @@
 //! Every TCP and UDP port behind the edge.
 //!
 //! ```text
-//! TCP ──┐                                                             ┌── origin address (IPv4, IPv6, TLS)
-//!       ├─ ingress ─ pipeline: place → verdict → limits → (TLS) → name ─ egress ┤
-//! UDP ──┘                                                             └── tunnel (dyn Dialer)
+//! TCP ──┐                                                                           ┌── origin address (IPv4, IPv6, TLS)
+//!       ├─ ingress ─ pipeline: endpoint → verdict → limits → (TLS) → name ─ egress ┤
+//! UDP ──┘                                                                           └── tunnel (dyn Dialer)
 //! ```
 //! One current-thread runtime a worker, each with its own listeners; a connection stays on its thread. Nothing is read
 //! from a client before its verdict, and nothing that is carried is altered.
@@ -15,12 +15,12 @@
 //! Not here: what a challenge would show (it is a refusal), protocols above TCP and UDP, health checks.
 
 mod counters;
-mod doors;
 mod egress;
 mod flows;
 mod ingress;
 mod ledger;
 mod limits;
+mod listeners;
 mod pipeline;
 mod plane;
 mod relay;
@@ -38,8 +38,8 @@ use bartizan_routes::{Apps, Pools};
 use bartizan_tls::Certificates;
 
 pub use counters::{AppTotals, EdgeEvent, Limit, OriginFailure, Totals};
-pub use doors::{Listening, Reason, TierName, Unheard};
 pub use limits::{Ceiling, Ceilings, LISTENERS_MAX, Limits};
+pub use listeners::{Listening, Reason, TierName, Unheard};
 pub use plane::{AnyPort, AnyPortSockets, Plane, StartError, Tier, start, start_asking};
 
 /// All that the plane is told. A new one is in force for the next connection, and looked up for those that are open.

@@ -16,10 +16,10 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, LocalSet};
 
 use crate::counters::{Counters, Totals};
-use crate::doors::{Delivery, Doors, Listening, Place, TierName};
 use crate::egress::{Egress, OriginTls};
 use crate::ingress::{self, At};
 use crate::limits::RESOLVER_THREADS;
+use crate::listeners::{Delivery, Endpoint, Listeners, Listening, TierName};
 use crate::room::Budget;
 use crate::sweep::sweep;
 use crate::worker::{Books, Worker};
@@ -119,9 +119,9 @@ pub fn start_asking(
         plane.threads.push(seat.start()?);
     }
     if name == TierName::Listeners {
-        let mut doors = Doors::new(live.clone(), deliveries, max, heard);
-        doors.adjust();
-        plane.threads.push(keep_doors(doors, plane.end.subscribe())?);
+        let mut listeners = Listeners::new(live.clone(), deliveries, max, heard);
+        listeners.adjust();
+        plane.threads.push(keep_listeners(listeners, plane.end.subscribe())?);
     }
     Ok(plane)
 }
@@ -155,12 +155,12 @@ impl Drop for Plane {
 }
 
 /// Opening thousands of listeners takes tens of milliseconds, which no worker has.
-fn keep_doors(doors: Doors, mut end: watch::Receiver<Option<Duration>>) -> io::Result<JoinHandle<()>> {
+fn keep_listeners(listeners: Listeners, mut end: watch::Receiver<Option<Duration>>) -> io::Result<JoinHandle<()>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
-    std::thread::Builder::new().name("l4-doors".to_owned()).spawn(move || {
+    std::thread::Builder::new().name("l4-listeners".to_owned()).spawn(move || {
         runtime.block_on(async {
             tokio::select! {
-                () = doors.follow() => {}
+                () = listeners.follow() => {}
                 _ = end.wait_for(Option::is_some) => {}
             }
         });
@@ -240,7 +240,7 @@ impl Seat {
 /// The tasks that accept. They end when this is dropped.
 struct Hearing {
     worker: Rc<Worker>,
-    open: HashMap<Place, AbortHandle>,
+    open: HashMap<Endpoint, AbortHandle>,
     any_port: Vec<AbortHandle>,
 }
 
@@ -249,15 +249,15 @@ impl Hearing {
         match delivery {
             Delivery::Tcp(address, listener) => {
                 let Some(task) = self.accept(listener, At::Here(address)) else { return };
-                self.open.insert(Place { protocol: Protocol::Tcp, address }, task);
+                self.open.insert(Endpoint { protocol: Protocol::Tcp, address }, task);
             }
             Delivery::Udp(address, socket) => {
                 let receiving = ingress::receive(socket, address, Rc::clone(&self.worker));
                 let task = tokio::task::spawn_local(receiving).abort_handle();
-                self.open.insert(Place { protocol: Protocol::Udp, address }, task);
+                self.open.insert(Endpoint { protocol: Protocol::Udp, address }, task);
             }
-            Delivery::Close(place) => {
-                if let Some(task) = self.open.remove(&place) {
+            Delivery::Close(endpoint) => {
+                if let Some(task) = self.open.remove(&endpoint) {
                     task.abort();
                 }
             }

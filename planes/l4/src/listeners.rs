@@ -103,7 +103,7 @@ impl From<&BindError> for Reason {
 
 /// An address and port, and a protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct Place {
+pub(crate) struct Endpoint {
     pub(crate) protocol: Protocol,
     pub(crate) address: SocketAddr,
 }
@@ -112,27 +112,27 @@ pub(crate) struct Place {
 pub(crate) enum Delivery {
     Tcp(SocketAddr, TcpListener),
     Udp(SocketAddr, UdpSocket),
-    Close(Place),
+    Close(Endpoint),
 }
 
 /// The open listeners, and who accepts on them.
-pub(crate) struct Doors {
+pub(crate) struct Listeners {
     live: Live<Config>,
-    /// Unbounded, but there is never more in one than places were opened and closed since the worker last looked.
+    /// Unbounded, but there is never more in one than endpoints were opened and closed since the worker last looked.
     workers: Vec<mpsc::UnboundedSender<Delivery>>,
     max: usize,
-    open: BTreeSet<Place>,
+    open: BTreeSet<Endpoint>,
     listening: watch::Sender<Arc<Listening>>,
 }
 
-impl Doors {
+impl Listeners {
     pub(crate) fn new(
         live: Live<Config>,
         workers: Vec<mpsc::UnboundedSender<Delivery>>,
         max: usize,
         listening: watch::Sender<Arc<Listening>>,
-    ) -> Doors {
-        Doors { live, workers, max, open: BTreeSet::new(), listening }
+    ) -> Listeners {
+        Listeners { live, workers, max, open: BTreeSet::new(), listening }
     }
 
     /// Follows the configuration, for ever.
@@ -153,11 +153,11 @@ impl Doors {
         let config = self.live.snapshot();
         let Config { apps, pools, .. } = &config.value;
         let Plan { close, open, too_many } = plan(apps, pools, &self.open, self.max);
-        for place in close {
-            self.open.remove(&place);
+        for endpoint in close {
+            self.open.remove(&endpoint);
             for worker in &self.workers {
                 // A worker that is gone has closed everything.
-                let _ = worker.send(Delivery::Close(place));
+                let _ = worker.send(Delivery::Close(endpoint));
             }
         }
         let mut unheard = Failures::default();
@@ -167,10 +167,14 @@ impl Doors {
             unheard.add(total, Unheard { app: app.id, protocol: app.protocol, address, reason });
         }
         let before = Arc::clone(&self.listening.borrow());
-        for (place, app) in open {
-            if let Err(error) = self.open(place) {
-                let failure =
-                    Unheard { app, protocol: place.protocol, address: place.address, reason: Reason::from(&error) };
+        for (endpoint, app) in open {
+            if let Err(error) = self.open(endpoint) {
+                let failure = Unheard {
+                    app,
+                    protocol: endpoint.protocol,
+                    address: endpoint.address,
+                    reason: Reason::from(&error),
+                };
                 // It is tried again and again; that it still fails is no news.
                 if !before.unheard.contains(&failure) {
                     let Unheard { reason, protocol, address, .. } = &failure;
@@ -193,8 +197,8 @@ impl Doors {
     }
 
     /// A socket for each worker.
-    fn open(&mut self, place: Place) -> Result<(), BindError> {
-        let Place { protocol, address } = place;
+    fn open(&mut self, endpoint: Endpoint) -> Result<(), BindError> {
+        let Endpoint { protocol, address } = endpoint;
         let deliveries: Vec<Delivery> = match protocol {
             Protocol::Tcp => bartizan_net::tcp_pooled(address, self.workers.len())?
                 .into_iter()
@@ -208,7 +212,7 @@ impl Doors {
         for (worker, delivery) in self.workers.iter().zip(deliveries) {
             let _ = worker.send(delivery);
         }
-        self.open.insert(place);
+        self.open.insert(endpoint);
         Ok(())
     }
 }
@@ -231,16 +235,16 @@ impl Failures {
 
 /// What has to be done.
 struct Plan<'a> {
-    close: Vec<Place>,
-    open: Vec<(Place, AppId)>,
+    close: Vec<Endpoint>,
+    open: Vec<(Endpoint, AppId)>,
     /// Applications that would need too many, with the first address and port of each.
     too_many: Vec<(&'a App, SocketAddr)>,
 }
 
 /// Who is open stays so as long as it is wanted; new applications get what is left, each as a whole or not at all.
-fn plan<'a>(apps: &'a Apps, pools: &Pools, open: &BTreeSet<Place>, max: usize) -> Plan<'a> {
+fn plan<'a>(apps: &'a Apps, pools: &Pools, open: &BTreeSet<Endpoint>, max: usize) -> Plan<'a> {
     let ordered: BTreeMap<AppId, &Arc<App>> = apps.all().map(|app| (app.id, app)).collect();
-    let mut wanted: BTreeSet<Place> = BTreeSet::new();
+    let mut wanted: BTreeSet<Endpoint> = BTreeSet::new();
     let mut plan = Plan { close: Vec::new(), open: Vec::new(), too_many: Vec::new() };
     let mut newcomers = Vec::new();
     for app in ordered.into_values() {
@@ -250,26 +254,26 @@ fn plan<'a>(apps: &'a Apps, pools: &Pools, open: &BTreeSet<Place>, max: usize) -
             newcomers.push((app, addresses));
             continue;
         }
-        let all_open = places(app, &addresses).all(|place| open.contains(&place));
+        let all_open = endpoints(app, &addresses).all(|endpoint| open.contains(&endpoint));
         if all_open {
-            wanted.extend(places(app, &addresses));
+            wanted.extend(endpoints(app, &addresses));
         } else {
             newcomers.push((app, addresses));
         }
     }
     for (app, addresses) in newcomers {
         if app.ports.len() * addresses.len() <= max {
-            let missing = places(app, &addresses).filter(|place| !wanted.contains(place)).count();
+            let missing = endpoints(app, &addresses).filter(|endpoint| !wanted.contains(endpoint)).count();
             if wanted.len() + missing <= max {
-                for place in places(app, &addresses) {
-                    if wanted.insert(place) && !open.contains(&place) {
-                        plan.open.push((place, app.id));
+                for endpoint in endpoints(app, &addresses) {
+                    if wanted.insert(endpoint) && !open.contains(&endpoint) {
+                        plan.open.push((endpoint, app.id));
                     }
                 }
                 continue;
             }
         }
-        if let Some(first) = places(app, &addresses).next() {
+        if let Some(first) = endpoints(app, &addresses).next() {
             plan.too_many.push((app, first.address));
         }
     }
@@ -277,10 +281,10 @@ fn plan<'a>(apps: &'a Apps, pools: &Pools, open: &BTreeSet<Place>, max: usize) -
     plan
 }
 
-fn places(app: &App, addresses: &[std::net::IpAddr]) -> impl Iterator<Item = Place> {
+fn endpoints(app: &App, addresses: &[std::net::IpAddr]) -> impl Iterator<Item = Endpoint> {
     let (protocol, ports) = (app.protocol, app.ports.clone());
     addresses.iter().flat_map(move |address| {
-        ports.clone().map(move |port| Place { protocol, address: SocketAddr::new(*address, port) })
+        ports.clone().map(move |port| Endpoint { protocol, address: SocketAddr::new(*address, port) })
     })
 }
 
@@ -321,13 +325,13 @@ mod tests {
             let apps = edit.finish();
             let plan = plan(&apps, &pools, &open, max);
             let mut line = Vec::new();
-            for place in plan.close {
-                line.push(format!("-{}", print(&place.address)));
-                open.remove(&place);
+            for endpoint in plan.close {
+                line.push(format!("-{}", print(&endpoint.address)));
+                open.remove(&endpoint);
             }
-            for (place, _) in plan.open {
-                line.push(format!("+{}", print(&place.address)));
-                assert!(open.insert(place));
+            for (endpoint, _) in plan.open {
+                line.push(format!("+{}", print(&endpoint.address)));
+                assert!(open.insert(endpoint));
             }
             line.extend(plan.too_many.iter().map(|(_, first)| format!("!{}", print(first))));
             assert!(open.len() <= max);
@@ -339,7 +343,7 @@ mod tests {
     #[test]
     fn listeners_follow_applications() {
         let (one, two) = (app(1, 1, 22..=22), app(2, 2, 22..=23));
-        // The same place as the first.
+        // The same endpoint as the first.
         let shared = app(3, 1, 22..=22);
         let wide = app(4, 4, 1..=65535);
         let moved = app(1, 1, 2222..=2222);
