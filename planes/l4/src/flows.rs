@@ -21,8 +21,8 @@ use tokio::net::UdpSocket;
 
 use crate::counters::{Limit, OriginFailure};
 use crate::egress::{failure_of, send_datagram};
-use crate::ledger::SourceKey;
 use crate::limits::{OWN_FLOWS_LOOKED_AT, WAITING_DATAGRAMS_MAX};
+use crate::quotas::SourceKey;
 use crate::session::{End, Session, Way};
 
 /// The two ends of a flow, as the network sees them.
@@ -236,7 +236,7 @@ impl Flows {
 
     fn end_displaced(&self, flow: &Rc<Flow>) {
         self.remove(flow);
-        flow.session.leave_seats();
+        flow.session.release_permits();
         flow.session.order.give(End::Displaced);
         flow.session.tally.limited(Limit::FlowDisplaced);
     }

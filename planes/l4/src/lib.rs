@@ -1,9 +1,9 @@
 //! Every TCP and UDP port behind the edge.
 //!
 //! ```text
-//! TCP ──┐                                                                           ┌── origin address (IPv4, IPv6, TLS)
+//! TCP ──┐                                                                          ┌── origin address (IPv4, IPv6, TLS)
 //!       ├─ ingress ─ pipeline: endpoint → verdict → limits → (TLS) → name ─ egress ┤
-//! UDP ──┘                                                                           └── tunnel (dyn Dialer)
+//! UDP ──┘                                                                          └── tunnel (dyn Dialer)
 //! ```
 //! One current-thread runtime a worker, each with its own listeners; a connection stays on its thread. Nothing is read
 //! from a client before its verdict, and nothing that is carried is altered.
@@ -18,11 +18,11 @@ mod counters;
 mod egress;
 mod flows;
 mod ingress;
-mod ledger;
 mod limits;
 mod listeners;
 mod pipeline;
 mod plane;
+mod quotas;
 mod relay;
 mod room;
 mod session;

@@ -93,7 +93,7 @@ pub(crate) const FLOWS_MAX: usize = 20_000;
 /// mostly among the first; more would let a flood cost more than it is worth.
 pub(crate) const OWN_FLOWS_LOOKED_AT: usize = 64;
 
-/// Sources or applications that are counted in one of the shards of a ledger: with 64 shards a million, in some 60 MB.
+/// Sources or applications that are counted in one shard of the quotas: with 64 shards a million, in some 60 MB.
 pub(crate) const COUNTED_MAX: usize = 16_384;
 
 /// Bytes of a direction that are copied before it is worth a pipe. Short exchanges end before it.

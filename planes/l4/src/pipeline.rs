@@ -24,7 +24,7 @@ pub(crate) use verdict::{Admitted, Refused, Whom, decide, judge};
 use crate::counters::{EdgeEvent, Limit, OriginFailure};
 use crate::ingress;
 use crate::relay::{Client, Outcome, relay, reset_on_close};
-use crate::session::{End, Place, Seats, Session};
+use crate::session::{End, Permits, Place, Session};
 use crate::worker::Worker;
 use verdict::enter;
 
@@ -55,9 +55,9 @@ pub(crate) async fn carry(stream: TcpStream, admitted: Admitted, worker: &Worker
 async fn open<'w>(stream: TcpStream, admitted: Admitted, worker: &'w Worker) -> Option<(Client, Place<'w>)> {
     let Admitted { hop, local, whom, source, generation } = admitted;
     match whom {
-        Whom::App(app, seat) => {
-            let seats = Seats { _source: source, _app: seat };
-            let place = begin(worker, Arc::clone(&app), hop, local, seats);
+        Whom::App(app, permit) => {
+            let permits = Permits { _source: source, _app: permit };
+            let place = begin(worker, Arc::clone(&app), hop, local, permits);
             // A change since then has not looked at this session yet, and will not any more.
             if worker.generation() != generation {
                 let end = worker.with_config(|config| judge(config, &place.session));
@@ -85,9 +85,9 @@ async fn open<'w>(stream: TcpStream, admitted: Admitted, worker: &'w Worker) -> 
                 return None;
             };
             match enter(worker, app, &hop) {
-                Ok(seat) => {
-                    let seats = Seats { _source: source, _app: seat };
-                    Some((client, begin(worker, Arc::clone(app), hop, local, seats)))
+                Ok(permit) => {
+                    let permits = Permits { _source: source, _app: permit };
+                    Some((client, begin(worker, Arc::clone(app), hop, local, permits)))
                 }
                 Err(Refused) => {
                     client.reset();
@@ -98,9 +98,9 @@ async fn open<'w>(stream: TcpStream, admitted: Admitted, worker: &'w Worker) -> 
     }
 }
 
-fn begin(worker: &Worker, app: Arc<App>, hop: Hop, local: SocketAddr, seats: Seats) -> Place<'_> {
+fn begin(worker: &Worker, app: Arc<App>, hop: Hop, local: SocketAddr, permits: Permits) -> Place<'_> {
     let tally = worker.tally(app.id);
-    worker.sessions.add(Session::new(app, hop, local, tally, seats, Instant::now()))
+    worker.sessions.add(Session::new(app, hop, local, tally, permits, Instant::now()))
 }
 
 fn is_named(app: &App, sni: Option<&str>) -> bool {
@@ -115,18 +115,18 @@ async fn decrypt(
     only: Option<&App>,
     worker: &Worker,
 ) -> Option<ServerStream<TcpStream>> {
-    let seats = worker.with_config(|config| {
-        let (book, ceilings, now) = (&worker.books.connections, &config.limits.connections, Instant::now());
-        let source = book.sources.shake_hands(hop.client.ip().into(), &ceilings.source, now);
-        let app = book.apps.shake_hands(charged, &ceilings.app, now);
+    let permits = worker.with_config(|config| {
+        let (quotas, ceilings, now) = (&worker.quotas.connections, &config.limits.connections, Instant::now());
+        let source = quotas.sources.shake_hands(hop.client.ip().into(), &ceilings.source, now);
+        let app = quotas.apps.shake_hands(charged, &ceilings.app, now);
         match (source, app) {
             (Ok(source), Ok(app)) => Ok((source, app)),
             (Err(_), _) => Err(Limit::SourceHandshakes),
             (_, Err(_)) => Err(Limit::AppHandshakes),
         }
     });
-    let _seats = match seats {
-        Ok(seats) => seats,
+    let _permits = match permits {
+        Ok(permits) => permits,
         Err(limit) => {
             worker.tally(charged).limited(limit);
             reset_on_close(&stream);

@@ -22,7 +22,7 @@ use crate::limits::RESOLVER_THREADS;
 use crate::listeners::{Delivery, Endpoint, Listeners, Listening, TierName};
 use crate::room::Budget;
 use crate::sweep::sweep;
-use crate::worker::{Books, Worker};
+use crate::worker::{AllQuotas, Worker};
 use crate::{Config, NameServers};
 
 /// How clients reach the plane.
@@ -80,7 +80,7 @@ pub fn start_asking(
 ) -> Result<Plane, StartError> {
     let origin_tls = OriginTls::load(live.snapshot().value.origin_roots.clone()).map_err(StartError::OriginRoots)?;
     let counters = Counters::default();
-    let books = Books::new(Instant::now());
+    let quotas = AllQuotas::new(Instant::now());
     let acceptor = Acceptor::new(&[]);
     let (end, _) = watch::channel(None);
     let (name, sockets, max) = match tier {
@@ -102,13 +102,13 @@ pub fn start_asking(
     for (index, sockets) in sockets.into_iter().enumerate() {
         let (delivery, delivered) = mpsc::unbounded_channel();
         deliveries.push(delivery);
-        let seat = Seat {
+        let setup = WorkerSetup {
             index,
             sockets,
             delivered,
             live: live.clone(),
             counters: counters.clone(),
-            books: books.clone(),
+            quotas: quotas.clone(),
             budget,
             acceptor: acceptor.clone(),
             dialer: Arc::clone(&dialer),
@@ -116,7 +116,7 @@ pub fn start_asking(
             name_servers: name_servers.clone(),
             end: plane.end.subscribe(),
         };
-        plane.threads.push(seat.start()?);
+        plane.threads.push(setup.start()?);
     }
     if name == TierName::Listeners {
         let mut listeners = Listeners::new(live.clone(), deliveries, max, heard);
@@ -168,13 +168,13 @@ fn keep_listeners(listeners: Listeners, mut end: watch::Receiver<Option<Duration
 }
 
 /// All that a worker's thread is given.
-struct Seat {
+struct WorkerSetup {
     index: usize,
     sockets: AnyPortSockets,
     delivered: mpsc::UnboundedReceiver<Delivery>,
     live: Live<Config>,
     counters: Counters,
-    books: Books,
+    quotas: AllQuotas,
     budget: Budget,
     acceptor: Acceptor,
     dialer: Arc<dyn Dialer>,
@@ -183,7 +183,7 @@ struct Seat {
     end: watch::Receiver<Option<Duration>>,
 }
 
-impl Seat {
+impl WorkerSetup {
     fn start(self) -> io::Result<JoinHandle<()>> {
         for listener in &self.sockets.tcp {
             bartizan_net::prepare_listener(listener)?;
@@ -208,7 +208,7 @@ impl Seat {
         let worker = Rc::new(Worker::new(
             self.live.reader(),
             self.counters,
-            self.books,
+            self.quotas,
             self.budget,
             self.acceptor,
             Egress::new(self.dialer, self.origin_tls, self.name_servers),

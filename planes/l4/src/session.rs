@@ -15,7 +15,7 @@ use bartizan_routes::App;
 use bartizan_wire::proxy::Hop;
 
 use crate::counters::Tally;
-use crate::ledger::{Seat, SourceKey};
+use crate::quotas::{Permit, SourceKey};
 
 /// Why a connection or flow is ended from outside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,13 +80,13 @@ pub(crate) struct Session {
     pub(crate) tally: Arc<Tally>,
     pub(crate) traffic: Traffic,
     opened: Instant,
-    seats: Cell<Option<Seats>>,
+    permits: Cell<Option<Permits>>,
 }
 
-/// Its places in the ledgers.
-pub(crate) struct Seats {
-    pub(crate) _source: Seat<SourceKey>,
-    pub(crate) _app: Seat<AppId>,
+/// What it has of its quotas.
+pub(crate) struct Permits {
+    pub(crate) _source: Permit<SourceKey>,
+    pub(crate) _app: Permit<AppId>,
 }
 
 /// What moved, and when the last of it did. Written by whoever moves bytes, counted by whoever sweeps.
@@ -134,17 +134,26 @@ impl Session {
         hop: Hop,
         local: SocketAddr,
         tally: Arc<Tally>,
-        seats: Seats,
+        permits: Permits,
         now: Instant,
     ) -> Session {
         tally.opened();
         let traffic = Traffic { active: Cell::new(Some(now)), ..Traffic::default() };
-        Session { app, hop, local, order: Order::default(), tally, traffic, opened: now, seats: Cell::new(Some(seats)) }
+        Session {
+            app,
+            hop,
+            local,
+            order: Order::default(),
+            tally,
+            traffic,
+            opened: now,
+            permits: Cell::new(Some(permits)),
+        }
     }
 
     /// Gives its places to others, before it has quite ended.
-    pub(crate) fn leave_seats(&self) {
-        self.seats.take();
+    pub(crate) fn release_permits(&self) {
+        self.permits.take();
     }
 
     /// Counts what moved, and ends it if it was silent for too long.

@@ -1,4 +1,4 @@
-//! What one worker has. Everything here stays on its thread, but for the ledgers and counters, which all share.
+//! What one worker has. Everything here stays on its thread, but for the quotas and counters, which all workers share.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -17,8 +17,8 @@ use crate::Config;
 use crate::counters::{Counters, Tally};
 use crate::egress::Egress;
 use crate::flows::Flows;
-use crate::ledger::{Ledger, SourceKey};
 use crate::limits::{COPY_BYTES, COUNTED_MAX, DATAGRAM_BYTES_MAX, Limits};
+use crate::quotas::{Quotas, SourceKey};
 use crate::room::{Budget, Room};
 use crate::session::Sessions;
 
@@ -26,7 +26,7 @@ pub(crate) struct Worker {
     config: RefCell<Reader<Config>>,
     tallies: RefCell<HashMap<AppId, Arc<Tally>>>,
     pub(crate) counters: Counters,
-    pub(crate) books: Books,
+    pub(crate) quotas: AllQuotas,
     budget: Budget,
     pub(crate) acceptor: Acceptor,
     pub(crate) egress: Egress,
@@ -41,23 +41,23 @@ pub(crate) struct Worker {
     pub(crate) connections: Rc<Crowd>,
 }
 
-/// The ledgers of all workers.
+/// The quotas, which all workers share.
 #[derive(Clone)]
-pub(crate) struct Books {
-    pub(crate) connections: Pair,
-    pub(crate) flows: Pair,
+pub(crate) struct AllQuotas {
+    pub(crate) connections: QuotaPair,
+    pub(crate) flows: QuotaPair,
 }
 
 #[derive(Clone)]
-pub(crate) struct Pair {
-    pub(crate) sources: Ledger<SourceKey>,
-    pub(crate) apps: Ledger<AppId>,
+pub(crate) struct QuotaPair {
+    pub(crate) sources: Quotas<SourceKey>,
+    pub(crate) apps: Quotas<AppId>,
 }
 
-impl Books {
-    pub(crate) fn new(now: Instant) -> Books {
-        let pair = || Pair { sources: Ledger::new(COUNTED_MAX, now), apps: Ledger::new(COUNTED_MAX, now) };
-        Books { connections: pair(), flows: pair() }
+impl AllQuotas {
+    pub(crate) fn new(now: Instant) -> AllQuotas {
+        let pair = || QuotaPair { sources: Quotas::new(COUNTED_MAX, now), apps: Quotas::new(COUNTED_MAX, now) };
+        AllQuotas { connections: pair(), flows: pair() }
     }
 }
 
@@ -65,7 +65,7 @@ impl Worker {
     pub(crate) fn new(
         config: Reader<Config>,
         counters: Counters,
-        books: Books,
+        quotas: AllQuotas,
         budget: Budget,
         acceptor: Acceptor,
         egress: Egress,
@@ -74,7 +74,7 @@ impl Worker {
             config: RefCell::new(config),
             tallies: RefCell::default(),
             counters,
-            books,
+            quotas,
             budget,
             acceptor,
             egress,

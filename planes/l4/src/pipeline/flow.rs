@@ -19,7 +19,7 @@ use crate::egress::{Opened, failure_of};
 use crate::flows::{Ends, Flow, Speaker};
 use crate::limits::REPLIES_A_TURN;
 use crate::relay::is_pause;
-use crate::session::{Seats, Session, Way};
+use crate::session::{Permits, Session, Way};
 use crate::worker::Worker;
 
 /// How replies get back to the client: always from the address and port that it dialled.
@@ -47,7 +47,7 @@ pub(crate) fn begin_flow(
 ) {
     let Admitted { hop, local, whom, source, .. } = admitted;
     // Datagrams name nobody, so two applications on one port cannot be told apart; the API does not make such.
-    let Whom::App(app, seat) = whom else { return worker.counters.event(EdgeEvent::NoSuchName) };
+    let Whom::App(app, permit) = whom else { return worker.counters.event(EdgeEvent::NoSuchName) };
     let room = worker.with_config(|config| worker.room(config, Protocol::Udp));
     if worker.flows.len() >= room.worker && !worker.flows.displace_any() {
         return worker.counters.limited(Limit::Worker);
@@ -55,7 +55,7 @@ pub(crate) fn begin_flow(
     let Ok(back) = prepare(back, ends) else { return worker.counters.event(EdgeEvent::Unsent) };
     let header = (app.proxy_protocol == ProxyProtocol::Simple).then(|| proxy::write_simple(&hop));
     let tally = worker.tally(app.id);
-    let session = Session::new(app, hop, local, tally, Seats { _source: source, _app: seat }, Instant::now());
+    let session = Session::new(app, hop, local, tally, Permits { _source: source, _app: permit }, Instant::now());
     let flow = worker.flows.add(Flow::new(ends, session, speaker, header));
     flow.send(payload);
     tokio::task::spawn_local(run(flow, back, Rc::clone(worker)));

@@ -11,10 +11,10 @@ use bartizan_wire::proxy::Hop;
 
 use crate::Config;
 use crate::counters::{EdgeEvent, Limit};
-use crate::ledger::{Over, Seat, SourceKey};
 use crate::limits::Ceilings;
+use crate::quotas::{Over, Permit, SourceKey};
 use crate::session::{End, Session};
-use crate::worker::{Pair, Worker};
+use crate::worker::{QuotaPair, Worker};
 
 /// A client that may come in.
 pub(crate) struct Admitted {
@@ -23,7 +23,7 @@ pub(crate) struct Admitted {
     /// The address and port of ours that it arrived at.
     pub(crate) local: SocketAddr,
     pub(crate) whom: Whom,
-    pub(crate) source: Seat<SourceKey>,
+    pub(crate) source: Permit<SourceKey>,
     /// Of the configuration that says so.
     pub(crate) generation: u64,
 }
@@ -31,7 +31,7 @@ pub(crate) struct Admitted {
 /// Which application a client is for.
 pub(crate) enum Whom {
     /// The only one there.
-    App(Arc<App>, Seat<AppId>),
+    App(Arc<App>, Permit<AppId>),
     /// The one that the client's handshake names.
     Named(Vec<Arc<App>>),
 }
@@ -48,12 +48,12 @@ pub(crate) fn decide(worker: &Worker, protocol: Protocol, hop: Hop, local: Socke
     worker.with_config(|config| {
         let apps = place(worker, config, protocol, local)?;
         let apps = admit(worker, config, apps, &hop)?;
-        let (book, ceilings) = book(worker, config, protocol);
-        let source = source_seat(worker, &apps, protocol, book, &ceilings, &hop, now)?;
+        let (quotas, ceilings) = quotas_of(worker, config, protocol);
+        let source = source_permit(worker, &apps, protocol, quotas, &ceilings, &hop, now)?;
         let whom = match apps {
             Found::One(app) => {
-                let seat = app_seat(worker, &app, book, &ceilings, now)?;
-                Whom::App(app, seat)
+                let permit = app_permit(worker, &app, quotas, &ceilings, now)?;
+                Whom::App(app, permit)
             }
             Found::Several(apps) => Whom::Named(apps),
         };
@@ -120,29 +120,29 @@ pub(crate) fn judge(config: &Config, session: &Session) -> Option<End> {
 }
 
 /// Who is counted, and how many there may be: as configured, as far as there is room.
-fn book<'w>(worker: &'w Worker, config: &Config, protocol: Protocol) -> (&'w Pair, Ceilings) {
-    let (book, ceilings) = match protocol {
-        Protocol::Tcp => (&worker.books.connections, &config.limits.connections),
-        Protocol::Udp => (&worker.books.flows, &config.limits.flows),
+fn quotas_of<'w>(worker: &'w Worker, config: &Config, protocol: Protocol) -> (&'w QuotaPair, Ceilings) {
+    let (quotas, ceilings) = match protocol {
+        Protocol::Tcp => (&worker.quotas.connections, &config.limits.connections),
+        Protocol::Udp => (&worker.quotas.flows, &config.limits.flows),
     };
-    (book, Ceilings { app: worker.room(config, protocol).lower(&ceilings.app), ..*ceilings })
+    (quotas, Ceilings { app: worker.room(config, protocol).lower(&ceilings.app), ..*ceilings })
 }
 
-fn source_seat(
+fn source_permit(
     worker: &Worker,
     apps: &Found,
     protocol: Protocol,
-    book: &Pair,
+    quotas: &QuotaPair,
     ceilings: &Ceilings,
     hop: &Hop,
     now: Instant,
-) -> Result<Seat<SourceKey>, Refused> {
+) -> Result<Permit<SourceKey>, Refused> {
     let key = SourceKey::from(hop.client.ip());
-    let mut seat = book.sources.enter(key, &ceilings.source, now);
-    if matches!(seat, Err(Over::Open)) && protocol == Protocol::Udp && worker.flows.displace_own(apps.first(), key) {
-        seat = book.sources.enter(key, &ceilings.source, now);
+    let mut permit = quotas.sources.acquire(key, &ceilings.source, now);
+    if matches!(permit, Err(Over::Open)) && protocol == Protocol::Udp && worker.flows.displace_own(apps.first(), key) {
+        permit = quotas.sources.acquire(key, &ceilings.source, now);
     }
-    seat.map_err(|over| {
+    permit.map_err(|over| {
         worker.tally(apps.first()).limited(match over {
             Over::Open => Limit::SourceOpen,
             Over::Rate => Limit::SourceRate,
@@ -153,18 +153,18 @@ fn source_seat(
     })
 }
 
-fn app_seat(
+fn app_permit(
     worker: &Worker,
     app: &App,
-    book: &Pair,
+    quotas: &QuotaPair,
     ceilings: &Ceilings,
     now: Instant,
-) -> Result<Seat<AppId>, Refused> {
-    let mut seat = book.apps.enter(app.id, &ceilings.app, now);
-    if matches!(seat, Err(Over::Open)) && app.protocol == Protocol::Udp && worker.flows.displace(app.id) {
-        seat = book.apps.enter(app.id, &ceilings.app, now);
+) -> Result<Permit<AppId>, Refused> {
+    let mut permit = quotas.apps.acquire(app.id, &ceilings.app, now);
+    if matches!(permit, Err(Over::Open)) && app.protocol == Protocol::Udp && worker.flows.displace(app.id) {
+        permit = quotas.apps.acquire(app.id, &ceilings.app, now);
     }
-    seat.map_err(|over| {
+    permit.map_err(|over| {
         worker.tally(app.id).limited(match over {
             Over::Open => Limit::AppOpen,
             Over::Rate => Limit::AppRate,
@@ -176,13 +176,13 @@ fn app_seat(
 }
 
 /// The verdict and the limits of an application that is known only now.
-pub(crate) fn enter(worker: &Worker, app: &App, hop: &Hop) -> Result<Seat<AppId>, Refused> {
+pub(crate) fn enter(worker: &Worker, app: &App, hop: &Hop) -> Result<Permit<AppId>, Refused> {
     worker.with_config(|config| {
         if is_blocked(config, app, hop) {
             worker.tally(app.id).filtered();
             return Err(Refused);
         }
-        let (book, ceilings) = book(worker, config, Protocol::Tcp);
-        app_seat(worker, app, book, &ceilings, Instant::now())
+        let (quotas, ceilings) = quotas_of(worker, config, Protocol::Tcp);
+        app_permit(worker, app, quotas, &ceilings, Instant::now())
     })
 }

@@ -1,6 +1,6 @@
-//! Who has how much: connections at once, new ones a second, handshakes in progress; for sources and for applications.
+//! How much each source and each application uses: connections at once, new ones a second, handshakes in progress.
 //!
-//! All workers share one ledger, since a source's connections fall on all of them. A lock is held for one entry's
+//! All workers shshare them, since a source's connections fall on all of them. A lock is held for one entry's
 //! arithmetic, among 64 shards; nothing waits inside. Memory is bounded: an entry exists while something of it is open
 //! or its last second counts, and a full shard refuses new sources.
 
@@ -34,18 +34,18 @@ impl From<IpAddr> for SourceKey {
     }
 }
 
-/// Which ceiling was hit.
+/// Why there is no permit: the ceiling that was reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Over {
     Open,
     Rate,
     Handshakes,
-    /// Too many are counted already.
+    /// The table is full of other keys.
     Counted,
 }
 
-/// The numbers of all keys of one kind. Clones are the same ledger.
-pub(crate) struct Ledger<K>(Arc<Shared<K>>);
+/// The numbers of all keys of one kind. Clones share them.
+pub(crate) struct Quotas<K>(Arc<Shared<K>>);
 
 struct Shared<K> {
     shards: Box<[Mutex<Shard<K>>]>,
@@ -67,9 +67,9 @@ struct Numbers {
     at: Instant,
 }
 
-/// One that is open. Dropped, it is not any more.
-pub(crate) struct Seat<K: Copy + Eq + Hash> {
-    ledger: Ledger<K>,
+/// Counts as one while it lives. Dropping it gives it back.
+pub(crate) struct Permit<K: Copy + Eq + Hash> {
+    quotas: Quotas<K>,
     key: K,
     kind: Kind,
 }
@@ -80,16 +80,16 @@ enum Kind {
     Handshake,
 }
 
-impl<K: Copy + Eq + Hash> Ledger<K> {
-    /// A ledger of at most so many keys in each of its shards.
-    pub(crate) fn new(most: usize, now: Instant) -> Ledger<K> {
+impl<K: Copy + Eq + Hash> Quotas<K> {
+    /// Quotas for at most `most` keys in each shard.
+    pub(crate) fn new(most: usize, now: Instant) -> Quotas<K> {
         let shard = || Mutex::new(Shard { numbers: HashMap::new(), most, tidied: now });
-        Ledger(Arc::new(Shared { shards: (0..SHARDS).map(|_| shard()).collect(), hasher: RandomState::new() }))
+        Quotas(Arc::new(Shared { shards: (0..SHARDS).map(|_| shard()).collect(), hasher: RandomState::new() }))
     }
 
-    /// Takes one more in, if the ceiling allows.
+    /// A permit for one more, if the ceiling allows it.
     // Hot: once a connection or flow. Allocates for the first of a key only.
-    pub(crate) fn enter(&self, key: K, ceiling: &Ceiling, now: Instant) -> Result<Seat<K>, Over> {
+    pub(crate) fn acquire(&self, key: K, ceiling: &Ceiling, now: Instant) -> Result<Permit<K>, Over> {
         let mut shard = self.shard(&key);
         let numbers = shard.numbers_of(key, ceiling, now)?;
         if numbers.open >= ceiling.open {
@@ -101,18 +101,18 @@ impl<K: Copy + Eq + Hash> Ledger<K> {
         }
         numbers.allowance -= 1.0;
         numbers.open += 1;
-        Ok(Seat { ledger: self.clone(), key, kind: Kind::Open })
+        Ok(Permit { quotas: self.clone(), key, kind: Kind::Open })
     }
 
-    /// Takes one more handshake in, of something that is open already.
-    pub(crate) fn shake_hands(&self, key: K, ceiling: &Ceiling, now: Instant) -> Result<Seat<K>, Over> {
+    /// A permit for the handshake of a connection that has its own permit already.
+    pub(crate) fn shake_hands(&self, key: K, ceiling: &Ceiling, now: Instant) -> Result<Permit<K>, Over> {
         let mut shard = self.shard(&key);
         let numbers = shard.numbers_of(key, ceiling, now)?;
         if numbers.handshakes >= ceiling.handshakes {
             return Err(Over::Handshakes);
         }
         numbers.handshakes += 1;
-        Ok(Seat { ledger: self.clone(), key, kind: Kind::Handshake })
+        Ok(Permit { quotas: self.clone(), key, kind: Kind::Handshake })
     }
 
     fn shard(&self, key: &K) -> MutexGuard<'_, Shard<K>> {
@@ -121,9 +121,9 @@ impl<K: Copy + Eq + Hash> Ledger<K> {
     }
 }
 
-impl<K> Clone for Ledger<K> {
-    fn clone(&self) -> Ledger<K> {
-        Ledger(Arc::clone(&self.0))
+impl<K> Clone for Quotas<K> {
+    fn clone(&self) -> Quotas<K> {
+        Quotas(Arc::clone(&self.0))
     }
 }
 
@@ -158,10 +158,10 @@ impl Numbers {
     }
 }
 
-impl<K: Copy + Eq + Hash> Drop for Seat<K> {
+impl<K: Copy + Eq + Hash> Drop for Permit<K> {
     fn drop(&mut self) {
-        let mut shard = self.ledger.shard(&self.key);
-        // An entry stays as long as it has seats.
+        let mut shard = self.quotas.shard(&self.key);
+        // An entry stays as long as permits of it are out.
         let Entry::Occupied(mut entry) = shard.numbers.entry(self.key) else { return };
         let numbers = entry.get_mut();
         let count = match self.kind {
@@ -200,46 +200,46 @@ mod tests {
     #[test]
     fn so_many_at_once() {
         let now = Instant::now();
-        let ledger = Ledger::new(100, now);
-        let mut seats: Vec<_> = (0..3).map(|_| ledger.enter(1, &CEILING, now).unwrap()).collect();
-        assert_eq!(ledger.enter(1, &CEILING, now).err(), Some(Over::Open));
-        assert!(ledger.enter(2, &CEILING, now).is_ok());
-        seats.pop();
-        assert!(ledger.enter(1, &CEILING, now).is_ok());
-        let shaking: Vec<_> = (0..2).map(|_| ledger.shake_hands(1, &CEILING, now).unwrap()).collect();
-        assert_eq!(ledger.shake_hands(1, &CEILING, now).err(), Some(Over::Handshakes));
+        let quotas = Quotas::new(100, now);
+        let mut permits: Vec<_> = (0..3).map(|_| quotas.acquire(1, &CEILING, now).unwrap()).collect();
+        assert_eq!(quotas.acquire(1, &CEILING, now).err(), Some(Over::Open));
+        assert!(quotas.acquire(2, &CEILING, now).is_ok());
+        permits.pop();
+        assert!(quotas.acquire(1, &CEILING, now).is_ok());
+        let shaking: Vec<_> = (0..2).map(|_| quotas.shake_hands(1, &CEILING, now).unwrap()).collect();
+        assert_eq!(quotas.shake_hands(1, &CEILING, now).err(), Some(Over::Handshakes));
         drop(shaking);
-        assert!(ledger.shake_hands(1, &CEILING, now).is_ok());
+        assert!(quotas.shake_hands(1, &CEILING, now).is_ok());
     }
 
     #[test]
     fn so_many_a_second() {
         let start = Instant::now();
-        let ledger = Ledger::new(100, start);
+        let quotas = Quotas::new(100, start);
         // After so many milliseconds: so many are tried, so many come in.
         for (after, tried, expect) in [(0, 7, 5), (100, 1, 0), (200, 2, 1), (1_000, 9, 4), (60_000, 9, 5)] {
             let now = start + Duration::from_millis(after);
-            let entered = (0..tried).filter(|_| ledger.enter(1, &CEILING, now).is_ok()).count();
+            let entered = (0..tried).filter(|_| quotas.acquire(1, &CEILING, now).is_ok()).count();
             assert_eq!(entered, expect, "after {after} ms");
         }
-        assert_eq!(ledger.enter(1, &CEILING, start).err(), Some(Over::Rate));
+        assert_eq!(quotas.acquire(1, &CEILING, start).err(), Some(Over::Rate));
     }
 
     #[test]
     fn what_is_counted_is_bounded() {
         let start = Instant::now();
         let most = 16;
-        let ledger: Ledger<usize> = Ledger::new(most, start);
+        let quotas: Quotas<usize> = Quotas::new(most, start);
         let ceiling = Ceiling { open: 1, per_second: 1, handshakes: 0 };
         // No shard is empty with so many keys, and none takes more than its share.
         let all = SHARDS * most;
-        let refused = (0..4 * all).filter(|key| ledger.enter(*key, &ceiling, start).is_err()).count();
-        let counted = || -> usize { ledger.0.shards.iter().map(|shard| shard.lock().unwrap().numbers.len()).sum() };
+        let refused = (0..4 * all).filter(|key| quotas.acquire(*key, &ceiling, start).is_err()).count();
+        let counted = || -> usize { quotas.0.shards.iter().map(|shard| shard.lock().unwrap().numbers.len()).sum() };
         assert!(refused > 0 && counted() == all);
         // What nobody needs any more makes room.
         let later = start + 2 * TIDY_EVERY;
-        let seats: Vec<_> = (9 * all..9 * all + SHARDS).map(|key| ledger.enter(key, &ceiling, later)).collect();
-        assert!(seats.iter().all(Result::is_ok));
+        let permits: Vec<_> = (9 * all..9 * all + SHARDS).map(|key| quotas.acquire(key, &ceiling, later)).collect();
+        assert!(permits.iter().all(Result::is_ok));
         assert!(counted() < all);
     }
 }
