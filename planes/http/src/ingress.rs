@@ -8,13 +8,13 @@
 //! The protocol is chosen by ALPN (RFC 7301), never guessed; a name whose zone has HTTP/2 off is not offered it. No type of hyper's leaves this module.
 
 mod answer;
+mod cancel;
 mod chunks;
 mod connection;
 mod exchanges;
 mod head;
 mod http1;
 mod http2;
-mod order;
 mod relay;
 mod screen;
 mod wire;

@@ -237,7 +237,7 @@ impl Flows {
     fn end_displaced(&self, flow: &Rc<Flow>) {
         self.remove(flow);
         flow.session.release_permits();
-        flow.session.order.give(End::Displaced);
+        flow.session.cancel.trigger(End::Displaced);
         flow.session.tally.limited(Limit::FlowDisplaced);
     }
 
@@ -265,7 +265,7 @@ impl Flows {
     pub(crate) fn judge(&self, verdict: impl Fn(&Session) -> Option<End>) {
         for flow in self.by_ends.borrow().values() {
             if let Some(end) = verdict(&flow.session) {
-                flow.session.order.give(end);
+                flow.session.cancel.trigger(end);
             }
         }
     }

@@ -34,7 +34,7 @@ pub(crate) async fn carry(stream: TcpStream, admitted: Admitted, worker: &Worker
     let session = &*place.session;
     // In a box, so that its memory is free again once the connection stands.
     let connecting = Box::pin(worker.egress.connect(session, worker));
-    match session.order.unless_given(connecting).await {
+    match session.cancel.unless_triggered(connecting).await {
         Ok(Ok(origin)) => match relay(client, origin, session, worker).await {
             Outcome::OriginReset => session.tally.origin_failed(OriginFailure::Reset),
             Outcome::Ended(end) => count_end(session, end),
@@ -61,13 +61,13 @@ async fn open<'w>(stream: TcpStream, admitted: Admitted, worker: &'w Worker) -> 
             // A change since then has not looked at this session yet, and will not any more.
             if worker.generation() != generation {
                 let end = worker.with_config(|config| judge(config, &place.session));
-                end.into_iter().for_each(|end| place.session.order.give(end));
+                end.into_iter().for_each(|end| place.session.cancel.trigger(end));
             }
             if app.tls == AppTls::Off {
                 return Some((Client::Plain(stream), place));
             }
             let shaking = Box::pin(decrypt(stream, &hop, app.id, Some(&app), worker));
-            match place.session.order.unless_given(shaking).await {
+            match place.session.cancel.unless_triggered(shaking).await {
                 Ok(stream) => Some((Client::Tls(Box::new(stream?)), place)),
                 Err(end) => {
                     count_end(&place.session, end);

@@ -32,13 +32,13 @@ pub(crate) enum End {
 
 /// Tells one task to end. It looks whenever it wakes, and is woken to look.
 #[derive(Default)]
-pub(crate) struct Order {
+pub(crate) struct Cancel {
     end: Cell<Option<End>>,
     waker: RefCell<Option<Waker>>,
 }
 
-impl Order {
-    pub(crate) fn give(&self, end: End) {
+impl Cancel {
+    pub(crate) fn trigger(&self, end: End) {
         if self.end.get().is_none() {
             self.end.set(Some(end));
             if let Some(waker) = self.waker.take() {
@@ -59,7 +59,7 @@ impl Order {
     }
 
     /// Does `work`, unless told to end first.
-    pub(crate) async fn unless_given<T>(&self, work: impl Future<Output = T>) -> Result<T, End> {
+    pub(crate) async fn unless_triggered<T>(&self, work: impl Future<Output = T>) -> Result<T, End> {
         let mut work = pin!(work);
         poll_fn(|cx| match self.poll(cx) {
             Poll::Ready(end) => Poll::Ready(Err(end)),
@@ -76,7 +76,7 @@ pub(crate) struct Session {
     pub(crate) hop: Hop,
     /// The address and port of ours that it arrived at.
     pub(crate) local: SocketAddr,
-    pub(crate) order: Order,
+    pub(crate) cancel: Cancel,
     pub(crate) tally: Arc<Tally>,
     pub(crate) traffic: Traffic,
     opened: Instant,
@@ -143,7 +143,7 @@ impl Session {
             app,
             hop,
             local,
-            order: Order::default(),
+            cancel: Cancel::default(),
             tally,
             traffic,
             opened: now,
@@ -160,7 +160,7 @@ impl Session {
     pub(crate) fn sweep(&self, patience: Duration, now: Instant) {
         self.report();
         if self.idle(now) >= patience {
-            self.order.give(End::Idle);
+            self.cancel.trigger(End::Idle);
         }
     }
 
@@ -226,7 +226,7 @@ impl Sessions {
     pub(crate) fn judge(&self, verdict: impl Fn(&Session) -> Option<End>) {
         for session in self.open.borrow().values() {
             if let Some(end) = verdict(session) {
-                session.order.give(end);
+                session.cancel.trigger(end);
             }
         }
     }

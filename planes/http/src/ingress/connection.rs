@@ -15,9 +15,9 @@ use bartizan_names::ZoneId;
 use bartizan_routes::Visit;
 use tokio::time::Instant;
 
+use super::cancel::Cancel;
 use super::exchanges::{Exchanges, Left};
 use super::head::Refusal;
-use super::order::Order;
 use crate::Config;
 
 pub(crate) struct Connection {
@@ -30,7 +30,7 @@ pub(crate) struct Connection {
     exchanges: RefCell<Exchanges>,
     /// The zone of the last request that was let in.
     zone: Cell<Option<ZoneId>>,
-    cut: Order,
+    cut: Cancel,
     /// Requests that reached the service.
     asked: Cell<u64>,
     /// Requests whose answer's head is known.
@@ -66,7 +66,7 @@ impl Connection {
             carries: Cell::new(Carries::One),
             exchanges: RefCell::default(),
             zone: Cell::new(None),
-            cut: Order::default(),
+            cut: Cancel::default(),
             asked: Cell::new(0),
             answered: Cell::new(0),
             in_flight: Cell::new(0),
@@ -157,7 +157,7 @@ impl Connection {
         let last_is_refused = self.zone.get().is_none_or(refused);
         let is_of_no_use = || firewall.decide_everywhere(&self.source).refused_by().is_some();
         if was_the_only_one || (!some_go_on && last_is_refused && (self.is_upgraded() || is_of_no_use())) {
-            self.cut.give();
+            self.cut.trigger();
         }
     }
 }

@@ -4,7 +4,7 @@ use std::task::{Context, Poll};
 
 use bartizan_names::ZoneId;
 
-use super::order::Order;
+use super::cancel::Cancel;
 
 /// A place for each. Places are kept for later exchanges: HTTP/1.1 needs one, HTTP/2 as many as it had streams at once.
 #[derive(Default)]
@@ -16,7 +16,7 @@ pub(crate) struct Exchanges {
 struct UnderWay {
     /// None as long as it is not known, or if there is none.
     zone: Option<ZoneId>,
-    order: Order,
+    cancel: Cancel,
 }
 
 /// What is left of a connection's exchanges after those of some zones were told to end.
@@ -52,11 +52,11 @@ impl Exchanges {
 
     /// Ready when the exchange is to end.
     pub(crate) fn poll_ended(&self, place: usize, cx: &Context<'_>) -> Poll<()> {
-        self.places[place].as_ref().map_or(Poll::Pending, |exchange| exchange.order.poll(cx))
+        self.places[place].as_ref().map_or(Poll::Pending, |exchange| exchange.cancel.poll(cx))
     }
 
     pub(crate) fn has_ended(&self, place: usize) -> bool {
-        self.places[place].as_ref().is_some_and(|exchange| exchange.order.is_given())
+        self.places[place].as_ref().is_some_and(|exchange| exchange.cancel.is_triggered())
     }
 
     /// Tells those with a zone that is refused to end.
@@ -64,8 +64,8 @@ impl Exchanges {
         let mut left = Left { some_ended: false, some_go_on: false };
         for exchange in self.places.iter().flatten() {
             let Some(zone) = exchange.zone else { continue };
-            if exchange.order.is_given() || refused(zone) {
-                exchange.order.give();
+            if exchange.cancel.is_triggered() || refused(zone) {
+                exchange.cancel.trigger();
                 left.some_ended = true;
             } else {
                 left.some_go_on = true;

@@ -73,7 +73,7 @@ fn prepare(back: Back, ends: Ends) -> std::io::Result<Return> {
 
 async fn run(flow: Rc<Flow>, back: Return, worker: Rc<Worker>) {
     let carrying = carry(&flow, &back, &worker);
-    match flow.session.order.unless_given(carrying).await {
+    match flow.session.cancel.unless_triggered(carrying).await {
         Ok(Some(failure)) => flow.session.tally.origin_failed(failure),
         Err(end) => count_end(&flow.session, end),
         Ok(None) => {}

@@ -84,7 +84,7 @@ pub(super) async fn relay(
     let (mut up, mut down) = (Direction::default(), Direction::default());
     let traffic = &session.traffic;
     poll_fn(|cx| {
-        if let Poll::Ready(end) = session.order.poll(cx) {
+        if let Poll::Ready(end) = session.cancel.poll(cx) {
             return Poll::Ready(Outcome::Ended(end));
         }
         let means = (&worker.scratch, held_max);

@@ -29,7 +29,7 @@ pub(super) async fn relay(
     let (mut up, mut down) = (Direction::default(), Direction::default());
     let traffic = &session.traffic;
     poll_fn(|cx| {
-        if let Poll::Ready(end) = session.order.poll(cx) {
+        if let Poll::Ready(end) = session.cancel.poll(cx) {
             return Poll::Ready(Outcome::Ended(end));
         }
         let upwards = up.poll(cx, client, origin, &means, |bytes| traffic.took(Way::In, bytes));

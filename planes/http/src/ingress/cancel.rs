@@ -1,31 +1,31 @@
-//! A word to one task that it shall end.
+//! Tells one task that it must end.
 
 use std::cell::{Cell, RefCell};
 use std::task::{Context, Poll, Waker};
 
-/// Given once, and for good. The task looks whenever it wakes, and is woken to look.
+/// Triggered once, and for good. The task looks at it whenever it wakes, and is woken to look.
 #[derive(Default)]
-pub(crate) struct Order {
-    given: Cell<bool>,
+pub(crate) struct Cancel {
+    triggered: Cell<bool>,
     waker: RefCell<Option<Waker>>,
 }
 
-impl Order {
-    pub(crate) fn give(&self) {
-        if !self.given.replace(true)
+impl Cancel {
+    pub(crate) fn trigger(&self) {
+        if !self.triggered.replace(true)
             && let Some(waker) = self.waker.take()
         {
             waker.wake();
         }
     }
 
-    pub(crate) fn is_given(&self) -> bool {
-        self.given.get()
+    pub(crate) fn is_triggered(&self) -> bool {
+        self.triggered.get()
     }
 
     // Hot: once a wake. No allocation.
     pub(crate) fn poll(&self, cx: &Context<'_>) -> Poll<()> {
-        if self.given.get() {
+        if self.triggered.get() {
             return Poll::Ready(());
         }
         let mut waker = self.waker.borrow_mut();
