@@ -85,7 +85,7 @@ impl Egress {
 
     /// An origin was not there: others are tried first for a while.
     pub(crate) fn note_dead(&self, address: SocketAddr) {
-        self.dead.bury(address);
+        self.dead.mark_dead(address);
     }
 
     async fn dial(&self, session: &Session, pools: &Pools) -> Result<Link, OriginFailure> {
@@ -135,7 +135,7 @@ impl Egress {
             match result {
                 Ok(stream) => return Ok(stream),
                 Err(reason) => {
-                    group.iter().for_each(|address| self.dead.bury(*address));
+                    group.iter().for_each(|address| self.dead.mark_dead(*address));
                     failure = reason;
                 }
             }

@@ -34,7 +34,7 @@ impl Dead {
         first
     }
 
-    pub(super) fn bury(&self, address: SocketAddr) {
+    pub(super) fn mark_dead(&self, address: SocketAddr) {
         let mut dead = self.0.borrow_mut();
         if dead.len() >= DEAD_MAX {
             let now = Instant::now();
@@ -45,7 +45,7 @@ impl Dead {
         }
     }
 
-    pub(super) fn revive(&self, address: SocketAddr) {
+    pub(super) fn mark_alive(&self, address: SocketAddr) {
         let mut dead = self.0.borrow_mut();
         if !dead.is_empty() {
             dead.remove(&address);
@@ -63,17 +63,17 @@ mod tests {
         let dead = Dead::default();
         let order = || dead.addresses_last(vec![one, two, three]);
         assert_eq!(order(), [one, two, three]);
-        dead.bury(one);
+        dead.mark_dead(one);
         assert_eq!(order(), [two, three, one]);
-        dead.bury(two);
-        dead.bury(three);
+        dead.mark_dead(two);
+        dead.mark_dead(three);
         assert_eq!(order(), [one, two, three]);
-        dead.revive(two);
+        dead.mark_alive(two);
         assert_eq!(order(), [two, one, three]);
         let groups = vec![vec![one], vec![one, three], vec![two, three], vec![three]];
         assert_eq!(dead.groups_last(groups), [vec![two, three], vec![one], vec![one, three], vec![three]]);
         for port in 0..2_000 {
-            dead.bury(SocketAddr::from(([192, 0, 2, 2], port)));
+            dead.mark_dead(SocketAddr::from(([192, 0, 2, 2], port)));
         }
         assert_eq!(dead.0.borrow().len(), DEAD_MAX);
     }

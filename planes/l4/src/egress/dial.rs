@@ -13,10 +13,10 @@ use crate::limits::{ADDRESSES_MAX, ATTEMPT_DELAY};
 
 async fn connect(address: SocketAddr, dead: &Dead) -> Result<TcpStream, OriginFailure> {
     let stream = TcpStream::connect(address).await.map_err(|error| {
-        dead.bury(address);
+        dead.mark_dead(address);
         failure_of(&error)
     })?;
-    dead.revive(address);
+    dead.mark_alive(address);
     // Bytes are handed on as they come; without it small ones wait for an acknowledgement.
     let _ = stream.set_nodelay(true);
     Ok(stream)
