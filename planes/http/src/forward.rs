@@ -71,7 +71,7 @@ pub(crate) fn is_loop(headers: &HeaderMap) -> bool {
 }
 
 /// Turns a visitor's fields into those that an origin gets.
-pub(crate) fn dress(headers: &mut HeaderMap, provenance: &Provenance<'_>) {
+pub(crate) fn to_origin(headers: &mut HeaderMap, provenance: &Provenance<'_>) {
     strip_hop_by_hop(headers);
     // `Expect` is answered by us (RFC 9110 §10.1.1), `Host` travels beside the fields.
     headers.remove(EXPECT);
@@ -109,7 +109,7 @@ pub(crate) fn dress(headers: &mut HeaderMap, provenance: &Provenance<'_>) {
 }
 
 /// Turns an origin's fields into those that a visitor gets.
-pub(crate) fn undress(headers: &mut HeaderMap) {
+pub(crate) fn to_visitor(headers: &mut HeaderMap) {
     strip_hop_by_hop(headers);
     // It would send visitors of the edge to ports that are the origin's.
     headers.remove(ALT_SVC);
@@ -190,7 +190,7 @@ mod tests {
     use crate::ray::Rays;
 
     /// Dresses fields and prints what an origin would get, sorted, without what is always there.
-    fn dressed(fields: &[(&str, &str)]) -> Vec<String> {
+    fn fields_to_origin(fields: &[(&str, &str)]) -> Vec<String> {
         let mut headers = HeaderMap::new();
         for (name, value) in fields {
             headers.append(HeaderName::try_from(*name).unwrap(), HeaderValue::try_from(*value).unwrap());
@@ -198,7 +198,7 @@ mod tests {
         let ray = Rays::new(1, 0).draw("LAB");
         let source =
             Source { address: "2001:db8::7".parse().unwrap(), country: Some("NL".parse().unwrap()), asn: None };
-        dress(&mut headers, &Provenance { source, visit: Visit::Https, host: "a.test:8443", ray: &ray });
+        to_origin(&mut headers, &Provenance { source, visit: Visit::Https, host: "a.test:8443", ray: &ray });
         let always = [
             ("x-forwarded-for", "2001:db8::7"),
             ("cf-connecting-ip", "2001:db8::7"),
@@ -247,7 +247,7 @@ mod tests {
             (&[("expect", "100-continue"), ("host", "b.test"), ("content-length", "5")], &["cdn-loop: bartizan"]),
             (&[("cdn-loop", "other; v=1"), ("cdn-loop", "x")], &["cdn-loop: other; v=1, x, bartizan"]),
         ] {
-            assert_eq!(dressed(fields), expect, "{fields:?}");
+            assert_eq!(fields_to_origin(fields), expect, "{fields:?}");
         }
     }
 
@@ -283,7 +283,7 @@ mod tests {
         ] {
             headers.append(HeaderName::from_static(name), HeaderValue::from_static(value));
         }
-        undress(&mut headers);
+        to_visitor(&mut headers);
         let ray = Rays::new(1, 0).draw("LAB");
         sign(&mut headers, &ray);
         let mut left: Vec<String> =

@@ -1,9 +1,9 @@
 //! The HTTP edge.
 //!
 //! ```text
-//! HTTP  80 ──┐                                                                     ┌── origin address (pool, TLS)
-//!            ├─ ingress ─ pipeline: route → firewall → https → loop → dress ─ egress ┤
-//! HTTPS 443 ─┘  (h1, h2)                                                           └── tunnel (dyn Upstream)
+//! HTTP  80 ──┐                                                                         ┌── origin address (pool, TLS)
+//!            ├─ ingress ─ pipeline: route → firewall → https → loop → forward ─ egress ┤
+//! HTTPS 443 ─┘  (h1, h2)                                                               └── tunnel (dyn Upstream)
 //! ```
 //! One current-thread runtime a worker, each with its own listeners, pool of origin connections and counters; a
 //! connection stays on its thread. HTTP/1.1 (RFC 9112) and HTTP/2 (RFC 9113) from visitors, HTTP/1.1 to origins.

@@ -73,7 +73,7 @@ async fn steps(
         return Err(Problem::Loop.into());
     }
     let Arrived { visit, source, .. } = arrived;
-    forward::dress(&mut arrived.headers, &Provenance { source, visit, host: &arrived.host, ray });
+    forward::to_origin(&mut arrived.headers, &Provenance { source, visit, host: &arrived.host, ray });
     let destination = Destination { target: &route.target, settings: &route.settings, visit };
     let request = Request {
         method: arrived.method,
@@ -84,7 +84,7 @@ async fn steps(
         upgrade: arrived.upgrade,
     };
     let mut response = worker.egress.send(&destination, request).await?;
-    forward::undress(&mut response.headers);
+    forward::to_visitor(&mut response.headers);
     Ok(response)
 }
 
