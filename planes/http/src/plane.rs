@@ -68,7 +68,7 @@ pub fn start(
     for index in 0..count {
         let counters = Arc::new(Counters::default());
         let listeners = tagged(http.next(), Visit::Http).chain(tagged(https.next(), Visit::Https)).collect();
-        let seat = Seat {
+        let setup = WorkerSetup {
             index,
             listeners,
             live: live.clone(),
@@ -81,7 +81,7 @@ pub fn start(
             end: plane.end.subscribe(),
         };
         plane.counters.push(counters);
-        plane.workers.push(seat.start()?);
+        plane.workers.push(setup.start()?);
     }
     Ok(plane)
 }
@@ -124,7 +124,7 @@ fn tagged(listeners: Option<Vec<TcpListener>>, visit: Visit) -> impl Iterator<It
 }
 
 /// All that a worker's thread is given.
-struct Seat {
+struct WorkerSetup {
     index: usize,
     listeners: Vec<(TcpListener, Visit)>,
     live: Live<Config>,
@@ -137,7 +137,7 @@ struct Seat {
     end: watch::Receiver<Option<Duration>>,
 }
 
-impl Seat {
+impl WorkerSetup {
     fn start(self) -> io::Result<JoinHandle<()>> {
         for (listener, _) in &self.listeners {
             listener.set_nonblocking(true)?;
@@ -174,7 +174,7 @@ impl Seat {
             self.live.changes(),
         ));
         let sweeper = tokio::task::spawn_local(sweep(Rc::clone(&worker)));
-        let doors: Vec<_> = self
+        let accepting: Vec<_> = self
             .listeners
             .into_iter()
             .map(|(listener, visit)| {
@@ -186,7 +186,7 @@ impl Seat {
             Ok(grace) => grace.unwrap_or_default(),
             Err(_) => Duration::ZERO,
         };
-        doors.iter().for_each(|door| door.abort());
+        accepting.iter().for_each(|task| task.abort());
         sweeper.abort();
         worker.drain.begin();
         if tokio::time::timeout(grace, crowd.empty()).await.is_err() {
