@@ -4,18 +4,18 @@
 //! TCP ─► (TLS) ─┬ http1 ─► wire (screen: head, chunks) ─► hyper ─► Arrived ─► pipeline
 //!               └ http2 ─► wire ─────────────────────────► hyper ─► Arrived ─► pipeline
 //! ```
-//! A connection and each of its exchanges can be told to end from outside ([`Connections::judge`]).
+//! A connection and each of its requests can be told to end from outside ([`Connections::judge`]).
 //! The protocol is chosen by ALPN (RFC 7301), never guessed; a name whose zone has HTTP/2 off is not offered it. No type of hyper's leaves this module.
 
 mod answer;
 mod cancel;
 mod chunks;
 mod connection;
-mod exchanges;
 mod head;
 mod http1;
 mod http2;
 mod relay;
+mod requests;
 mod screen;
 mod wire;
 
@@ -25,7 +25,7 @@ use std::rc::Rc;
 use bartizan_routes::Visit;
 use tokio::net::TcpStream;
 
-pub(crate) use connection::{Connections, Exchange};
+pub(crate) use connection::{Connections, RequestGuard};
 pub(crate) use head::Refusal;
 
 use crate::limits::HANDSHAKE_TIME;
@@ -38,11 +38,11 @@ pub(crate) const ALPN_HTTP2: &[u8] = b"h2";
 
 /// Serves one visitor's connection to its end, or until it is told to end.
 pub(crate) async fn serve(stream: TcpStream, peer: SocketAddr, visit: Visit, worker: Rc<Worker>) {
-    let place = worker.connections.add(Connection::new(peer, worker.source_of(peer), visit));
+    let entry = worker.connections.add(Connection::new(peer, worker.source_of(peer), visit));
     tokio::select! {
         biased;
-        () = place.connection.cut() => worker.counters.visitors.blocked.add(1),
-        () = speak(stream, Rc::clone(&place.connection), Rc::clone(&worker)) => {}
+        () = entry.connection.cut() => worker.counters.visitors.blocked.add(1),
+        () = speak(stream, Rc::clone(&entry.connection), Rc::clone(&worker)) => {}
     }
 }
 

@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderValue, Version};
 use crate::arrived::Arrived;
 use crate::egress::Destination;
 use crate::forward::{self, Provenance};
-use crate::ingress::Exchange;
+use crate::ingress::RequestGuard;
 use crate::page::{self, Problem};
 use crate::ray::Ray;
 use crate::worker::{Known, Worker};
@@ -28,11 +28,11 @@ impl From<Problem> for Instead {
 }
 
 /// Answers a request. Read it to learn the order of things.
-pub(crate) async fn serve(mut arrived: Arrived, exchange: &Exchange, worker: &Worker) -> Response {
+pub(crate) async fn serve(mut arrived: Arrived, guard: &RequestGuard, worker: &Worker) -> Response {
     let (known, ray) = worker.look_up(&arrived);
     let asked = accept_of(&mut arrived);
-    let answering = steps(arrived, known, &ray, exchange, worker);
-    let mut response = match exchange.unless_ended(answering).await.unwrap_or(Err(Problem::Blocked.into())) {
+    let answering = steps(arrived, known, &ray, guard, worker);
+    let mut response = match guard.unless_ended(answering).await.unwrap_or(Err(Problem::Blocked.into())) {
         Ok(response) => response,
         Err(Instead::Moved(location)) => page::moved(location),
         Err(Instead::Problem(problem)) => {
@@ -61,11 +61,11 @@ async fn steps(
     mut arrived: Arrived,
     known: Option<Known>,
     ray: &Ray,
-    exchange: &Exchange,
+    guard: &RequestGuard,
     worker: &Worker,
 ) -> Result<Response, Instead> {
     let Known { route, verdict } = known.ok_or(Problem::UnknownHost)?;
-    let_in(verdict, &route, exchange)?;
+    let_in(verdict, &route, guard)?;
     allow_version(&arrived, &route)?;
     https_only(&arrived, &route, worker)?;
     allow_upgrade(&arrived, &route)?;
@@ -89,11 +89,11 @@ async fn steps(
 }
 
 /// Only whom the firewall allows. A challenge refuses too: there is no page yet that could set one.
-fn let_in(verdict: Verdict, route: &Route, exchange: &Exchange) -> Result<(), Problem> {
+fn let_in(verdict: Verdict, route: &Route, guard: &RequestGuard) -> Result<(), Problem> {
     match verdict {
         Verdict::Block(_) | Verdict::Challenge(_) => Err(Problem::Blocked),
         Verdict::Allow(_) => {
-            exchange.concern(route.zone);
+            guard.concern(route.zone);
             Ok(())
         }
     }

@@ -9,28 +9,28 @@ use http::header::CONTENT_LENGTH;
 use http::{HeaderValue, Method, StatusCode};
 use hyper::body::{Frame, Incoming, SizeHint};
 
-use super::connection::Exchange;
+use super::connection::RequestGuard;
 use crate::hyper_body::{Outgoing, Pieces};
 
-/// A body, and the exchange that lasts for as long as it is there.
+/// A body, and the guard of its request, which lives as long.
 pub(crate) struct Answer {
     body: Outgoing,
-    exchange: Exchange,
-    /// Whether the answer stops when the exchange is told to end. Our own page that says so goes out whole.
+    guard: RequestGuard,
+    /// Whether the answer stops when its request is told to end. Our own page that says so goes out whole.
     stops: bool,
 }
 
 impl Answer {
     /// The library's answer for ours. `method` is the request's: answers to `HEAD` have a length and no body.
-    pub(crate) fn respond(mut response: Response, method: &Method, exchange: Exchange) -> hyper::Response<Answer> {
+    pub(crate) fn respond(mut response: Response, method: &Method, guard: RequestGuard) -> hyper::Response<Answer> {
         if *method == Method::HEAD || response.status == StatusCode::NOT_MODIFIED {
             if let Length::Known(length) = response.body.length() {
                 response.headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
             }
             response.body = Body::empty();
         }
-        let stops = !exchange.has_ended();
-        let mut answer = hyper::Response::new(Answer { body: Outgoing::new(response.body), exchange, stops });
+        let stops = !guard.has_ended();
+        let mut answer = hyper::Response::new(Answer { body: Outgoing::new(response.body), guard, stops });
         *answer.status_mut() = response.status;
         *answer.headers_mut() = response.headers;
         answer
@@ -42,7 +42,7 @@ impl hyper::body::Body for Answer {
     type Error = BodyError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        if self.stops && self.exchange.poll_ended(cx).is_ready() {
+        if self.stops && self.guard.poll_ended(cx).is_ready() {
             return Poll::Ready(Some(Err(BodyError::new("the visitor is let in no more"))));
         }
         Pin::new(&mut self.body).poll_frame(cx)

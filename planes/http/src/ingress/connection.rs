@@ -16,8 +16,8 @@ use bartizan_routes::Visit;
 use tokio::time::Instant;
 
 use super::cancel::Cancel;
-use super::exchanges::{Exchanges, Left};
 use super::head::Refusal;
+use super::requests::{Left, Requests};
 use crate::Config;
 
 pub(crate) struct Connection {
@@ -27,7 +27,7 @@ pub(crate) struct Connection {
     /// The number of the configuration under which it came.
     generation: u64,
     carries: Cell<Carries>,
-    exchanges: RefCell<Exchanges>,
+    requests: RefCell<Requests>,
     /// The zone of the last request that was let in.
     zone: Cell<Option<ZoneId>>,
     cut: Cancel,
@@ -47,7 +47,7 @@ pub(crate) struct Connection {
     waiting: Cell<Option<Waker>>,
 }
 
-/// How many exchanges a connection carries at a time.
+/// How many requests a connection carries at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Carries {
     /// So the end of one is the end of the connection.
@@ -64,7 +64,7 @@ impl Connection {
             visit,
             generation,
             carries: Cell::new(Carries::One),
-            exchanges: RefCell::default(),
+            requests: RefCell::default(),
             zone: Cell::new(None),
             cut: Cancel::default(),
             asked: Cell::new(0),
@@ -106,9 +106,9 @@ impl Connection {
     }
 
     /// From now until the guard is dropped, the connection is not idle.
-    pub(crate) fn begin(self: &Rc<Self>) -> Exchange {
+    pub(crate) fn begin(self: &Rc<Self>) -> RequestGuard {
         self.in_flight.set(self.in_flight.get() + 1);
-        Exchange { place: self.exchanges.borrow_mut().begin(), connection: Rc::clone(self) }
+        RequestGuard { slot: self.requests.borrow_mut().begin(), connection: Rc::clone(self) }
     }
 
     pub(crate) fn is_busy(&self) -> bool {
@@ -147,11 +147,11 @@ impl Connection {
         poll_fn(|cx| self.cut.poll(cx)).await;
     }
 
-    /// Ends what this firewall does not allow: exchanges with zones that refuse the source, and the connection if
+    /// Ends what this firewall does not allow: requests with zones that refuse the source, and the connection if
     /// nothing else is left that it could be used for.
     fn judge(&self, firewall: &Firewall) {
         let refused = |zone| firewall.decide(zone, &self.source).refused_by().is_some();
-        let Left { some_ended, some_go_on } = self.exchanges.borrow().end_those(refused);
+        let Left { some_ended, some_go_on } = self.requests.borrow().end_those(refused);
         let was_the_only_one = some_ended && self.carries.get() == Carries::One;
         // What it was used for last tells what it will be used for next: a zone may let in whom all others keep out.
         let last_is_refused = self.zone.get().is_none_or(refused);
@@ -162,27 +162,27 @@ impl Connection {
     }
 }
 
-/// One request and its answer, until the last of both is gone.
-pub(crate) struct Exchange {
+/// Stands for one request while it or its answer is under way. Dropping it ends both.
+pub(crate) struct RequestGuard {
     connection: Rc<Connection>,
-    place: usize,
+    slot: usize,
 }
 
-impl Exchange {
+impl RequestGuard {
     /// It turned out to be for this zone, which lets it in.
     pub(crate) fn concern(&self, zone: ZoneId) {
         self.connection.zone.set(Some(zone));
-        self.connection.exchanges.borrow_mut().concern(self.place, zone);
+        self.connection.requests.borrow_mut().concern(self.slot, zone);
     }
 
     /// Ready when it is to end, whatever has become of it.
     pub(crate) fn poll_ended(&self, cx: &Context<'_>) -> Poll<()> {
-        self.connection.exchanges.borrow().poll_ended(self.place, cx)
+        self.connection.requests.borrow().poll_ended(self.slot, cx)
     }
 
     /// Whether it was told to end already.
     pub(crate) fn has_ended(&self) -> bool {
-        self.connection.exchanges.borrow().has_ended(self.place)
+        self.connection.requests.borrow().has_ended(self.slot)
     }
 
     /// Does `work`, unless told to end first.
@@ -196,9 +196,9 @@ impl Exchange {
     }
 }
 
-impl Drop for Exchange {
+impl Drop for RequestGuard {
     fn drop(&mut self) {
-        self.connection.exchanges.borrow_mut().finish(self.place);
+        self.connection.requests.borrow_mut().finish(self.slot);
         self.connection.in_flight.set(self.connection.in_flight.get() - 1);
         self.connection.quiet_since.set(Instant::now());
     }
@@ -211,19 +211,19 @@ pub(crate) struct Connections {
     next: Cell<u64>,
 }
 
-/// A connection's place among them, free again when dropped.
-pub(crate) struct Place<'c> {
+/// A connection's entry in the table, removed when this is dropped.
+pub(crate) struct ConnectionEntry<'c> {
     pub(crate) connection: Rc<Connection>,
     connections: &'c Connections,
     number: u64,
 }
 
 impl Connections {
-    pub(crate) fn add(&self, connection: Connection) -> Place<'_> {
+    pub(crate) fn add(&self, connection: Connection) -> ConnectionEntry<'_> {
         let number = self.next.replace(self.next.get() + 1);
         let connection = Rc::new(connection);
         self.open.borrow_mut().insert(number, Rc::clone(&connection));
-        Place { connection, connections: self, number }
+        ConnectionEntry { connection, connections: self, number }
     }
 
     /// Ends what the firewall of this configuration does not allow. Those that came under it need no look:
@@ -235,7 +235,7 @@ impl Connections {
     }
 }
 
-impl Drop for Place<'_> {
+impl Drop for ConnectionEntry<'_> {
     fn drop(&mut self) {
         self.connections.open.borrow_mut().remove(&self.number);
     }

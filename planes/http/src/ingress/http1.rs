@@ -64,14 +64,14 @@ fn respond(
     worker: Rc<Worker>,
 ) -> LocalBoxFuture<'static, Result<hyper::Response<Answer>, Infallible>> {
     Box::pin(async move {
-        let exchange = connection.begin();
+        let guard = connection.begin();
         let number = connection.ask();
         let method = request.method().clone();
         worker.counters.requests.http1.add(1);
         let mut response = match connection.refusal_of(number) {
             Some(refusal) => refuse(refusal, request.headers(), &worker),
             None => match arrive(request, &connection) {
-                Ok(arrived) => pipeline::serve(arrived, &exchange, &worker).await,
+                Ok(arrived) => pipeline::serve(arrived, &guard, &worker).await,
                 Err(refusal) => refuse(refusal, &HeaderMap::new(), &worker),
             },
         };
@@ -79,7 +79,7 @@ fn respond(
             switch(&mut response, other, &connection);
         }
         connection.answer();
-        Ok(Answer::respond(response, &method, exchange))
+        Ok(Answer::respond(response, &method, guard))
     })
 }
 

@@ -88,14 +88,14 @@ fn respond(
     worker: Rc<Worker>,
 ) -> LocalBoxFuture<'static, Result<hyper::Response<Answer>, Infallible>> {
     Box::pin(async move {
-        let exchange = connection.begin();
+        let guard = connection.begin();
         let method = request.method().clone();
         worker.counters.requests.http2.add(1);
         let response = match arrive(request, &connection) {
-            Ok(arrived) => pipeline::serve(arrived, &exchange, &worker).await,
+            Ok(arrived) => pipeline::serve(arrived, &guard, &worker).await,
             Err(refusal) => pipeline::refuse(Problem::Refused(refusal), &HeaderMap::new(), &worker),
         };
-        Ok(Answer::respond(response, &method, exchange))
+        Ok(Answer::respond(response, &method, guard))
     })
 }
 

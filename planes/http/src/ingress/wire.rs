@@ -83,7 +83,7 @@ impl<IO> Wire<IO> {
         }
     }
 
-    /// After the last exchange: the bytes as they come, without the library's view of them.
+    /// After the last request: the bytes as they come, without the library's view of them.
     pub(crate) fn into_io(self) -> IO {
         self.io
     }
