@@ -11,7 +11,7 @@ use bartizan_wire::dns::{Answer, Authoritative, Fit, Owner, Rcode, Section};
 use crate::answer::Authority;
 use crate::entry::{Flags, Set};
 use crate::zone::{NEGATIVE_TTL, SOA_TTL, Zone};
-use crate::zones::{First, Key, Node, Place};
+use crate::zones::{First, Key, Location, Node};
 
 /// CNAMEs followed inside our own zones before we give up with what we have.
 /// Eight leaves room for two hand-overs between networks, and makes a loop cheap.
@@ -62,24 +62,24 @@ pub(crate) fn resolve<'z>(
         _ => {}
     }
     match authority.zones.locate(key, first) {
-        Some(place) => (chase(authority, qtype, key.name, place, answer), Authoritative::Yes),
+        Some(location) => (chase(authority, qtype, key.name, location, answer), Authoritative::Yes),
         None => (Rcode::REFUSED, Authoritative::No),
     }
 }
 
-/// Answers from a place, and from the places that CNAMEs lead to while they lie in our zones.
+/// Answers from a location, and from those that CNAMEs lead to while they lie in our zones.
 fn chase<'z>(
     authority: &Authority<'z>,
     qtype: RecordType,
     name: &[u8],
-    mut place: Place<'z>,
+    mut location: Location<'z>,
     answer: &mut Answer<'_>,
 ) -> Rcode {
     let mut chain = Chain::default();
     loop {
         let owner = chain.owner();
-        match find(authority, place, qtype) {
-            Find::Nothing => return deny(authority, place, name, &chain, answer),
+        match find(authority, location, qtype) {
+            Find::Nothing => return deny(authority, location, name, &chain, answer),
             Find::Alias(set) => {
                 if put(answer, owner, set) == Fit::Dropped {
                     return Rcode::NOERROR;
@@ -89,7 +89,7 @@ fn chase<'z>(
                     .filter(|target| chain.follow(name, target))
                     .and_then(|target| authority.zones.locate(authority.zones.key(target), First::Unknown));
                 match next {
-                    Some(next) => place = next,
+                    Some(next) => location = next,
                     None => return Rcode::NOERROR,
                 }
             }
@@ -101,14 +101,14 @@ fn chase<'z>(
     }
 }
 
-fn find<'z>(authority: &Authority<'z>, place: Place<'z>, qtype: RecordType) -> Find<'z> {
-    let Some(entry) = place.node.entry() else { return Find::Nothing };
+fn find<'z>(authority: &Authority<'z>, location: Location<'z>, qtype: RecordType) -> Find<'z> {
+    let Some(entry) = location.node.entry() else { return Find::Nothing };
     let flags = entry.flags();
     match qtype {
         RecordType::A if flags.has(Flags::PROXIED) => Find::proxied(authority.addresses.v4.is_empty()),
         RecordType::AAAA if flags.has(Flags::PROXIED) => Find::proxied(authority.addresses.v6.is_empty()),
-        RecordType::SOA if flags.has(Flags::APEX) => Find::of_zone(authority, place, Find::Soa),
-        RecordType::NS if flags.has(Flags::APEX) => Find::of_zone(authority, place, Find::Nameservers),
+        RecordType::SOA if flags.has(Flags::APEX) => Find::of_zone(authority, location, Find::Soa),
+        RecordType::NS if flags.has(Flags::APEX) => Find::of_zone(authority, location, Find::Nameservers),
         RecordType::ANY if flags.has(Flags::APEX) || entry.has_content() => Find::Any,
         _ => match entry.set(qtype) {
             Some(set) => Find::Set(set),
@@ -124,8 +124,8 @@ impl<'z> Find<'z> {
         if no_address { Find::Nothing } else { Find::Proxied }
     }
 
-    fn of_zone(authority: &Authority<'z>, place: Place<'z>, what: fn(&'z Zone) -> Find<'z>) -> Find<'z> {
-        authority.zones.zone(place.zone).map_or(Find::Nothing, |zone| what(zone))
+    fn of_zone(authority: &Authority<'z>, location: Location<'z>, what: fn(&'z Zone) -> Find<'z>) -> Find<'z> {
+        authority.zones.zone(location.zone).map_or(Find::Nothing, |zone| what(zone))
     }
 }
 
@@ -157,8 +157,8 @@ fn put_found(authority: &Authority<'_>, answer: &mut Answer<'_>, owner: Owner<'_
 /// Adds the addresses of a name server that lies in our zones (RFC 1034 §4.3.2, step 6): who asks for the name asks
 /// for them next.
 fn tell_addresses(authority: &Authority<'_>, answer: &mut Answer<'_>, server: &[u8]) {
-    let place = authority.zones.locate(authority.zones.key(server), First::Unknown);
-    let Some(entry) = place.and_then(|place| place.node.entry()) else { return };
+    let location = authority.zones.locate(authority.zones.key(server), First::Unknown);
+    let Some(entry) = location.and_then(|location| location.node.entry()) else { return };
     let (section, owner, addresses) = (Section::Additional, Owner::Name(server), authority.addresses);
     if entry.flags().has(Flags::PROXIED) {
         let (v4, v6) = (addresses.v4.iter().map(Ipv4Addr::octets), addresses.v6.iter().map(Ipv6Addr::octets));
@@ -182,8 +182,14 @@ fn put(answer: &mut Answer<'_>, owner: Owner<'_>, set: Set<'_>) -> Fit {
 }
 
 /// Says that there is no such name, or no such type at it, with the SOA of the zone that knows (RFC 2308 §2).
-fn deny(authority: &Authority<'_>, place: Place<'_>, name: &[u8], chain: &Chain<'_>, answer: &mut Answer<'_>) -> Rcode {
-    if let Some(zone) = authority.zones.zone(place.zone) {
+fn deny(
+    authority: &Authority<'_>,
+    location: Location<'_>,
+    name: &[u8],
+    chain: &Chain<'_>,
+    answer: &mut Answer<'_>,
+) -> Rcode {
+    if let Some(zone) = authority.zones.zone(location.zone) {
         let apex = zone.apex().as_wire();
         let owner = match chain.owner() {
             Owner::Question(_) => Owner::Question(name.len() - apex.len()),
@@ -191,7 +197,7 @@ fn deny(authority: &Authority<'_>, place: Place<'_>, name: &[u8], chain: &Chain<
         };
         answer.record_set(Section::Authority, owner, RecordType::SOA, NEGATIVE_TTL, [&zone.soa]);
     }
-    match place.node {
+    match location.node {
         Node::Missing => Rcode::NXDOMAIN,
         Node::Exact(_) | Node::Wildcard(_) => Rcode::NOERROR,
     }

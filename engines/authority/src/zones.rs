@@ -53,7 +53,7 @@ pub(crate) enum First<'z> {
 
 /// Where a name lies in our zones.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Place<'z> {
+pub(crate) struct Location<'z> {
     /// The number of the zone.
     pub(crate) zone: u32,
     pub(crate) node: Node<'z>,
@@ -140,20 +140,20 @@ impl Zones {
     }
 
     /// Where `key` lies. None if it is in no zone of ours.
-    pub(crate) fn locate<'z>(&'z self, key: Key<'_>, first: First<'z>) -> Option<Place<'z>> {
+    pub(crate) fn locate<'z>(&'z self, key: Key<'_>, first: First<'z>) -> Option<Location<'z>> {
         if let First::Likely(entry) = first
             && entry.name() == key.name
             && entry.zone() != DIRECTORY
             && !self.nested.has(entry.zone())
         {
-            return Some(Place { zone: entry.zone(), node: Node::Exact(entry) });
+            return Some(Location { zone: entry.zone(), node: Node::Exact(entry) });
         }
         self.walk(key.name, first)
     }
 
     /// Finds the zone from the top down, and in it the name or the deepest name above it that exists. Stops at the
     /// first label that does not exist, so a long name costs no more than a short one.
-    fn walk(&self, name: &[u8], first: First<'_>) -> Option<Place<'_>> {
+    fn walk(&self, name: &[u8], first: First<'_>) -> Option<Location<'_>> {
         let starts = LabelStarts::of(name);
         let (zone, apex_depth) = self.zone_of(name, &starts)?;
         let mut encloser = self.find(self.key(name.get(starts.at(apex_depth)?..)?), zone)?;
@@ -165,10 +165,10 @@ impl Zones {
             };
             match next {
                 Some(entry) => encloser = entry,
-                None => return Some(Place { zone, node: self.wildcard_below(encloser, zone) }),
+                None => return Some(Location { zone, node: self.wildcard_below(encloser, zone) }),
             }
         }
-        Some(Place { zone, node: Node::Exact(encloser) })
+        Some(Location { zone, node: Node::Exact(encloser) })
     }
 
     /// The deepest zone that `name` lies in, and how many labels its apex has.

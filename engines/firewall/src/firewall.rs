@@ -5,8 +5,8 @@ use std::sync::Arc;
 use bartizan_names::{RuleId, ZoneId};
 
 use crate::leaf::{Marks, Written};
-use crate::places::{Place, Places, ZoneStart, zone_start};
 use crate::rule::{Rule, Source, Target, Verdict};
+use crate::rule_index::{RuleIndex, TreeKey, ZoneStart, zone_start};
 use crate::scope::{Found, Scope};
 use crate::shards::Shards;
 
@@ -19,7 +19,7 @@ struct Rules {
     everywhere: Scope,
     /// Zones with rules of their own, each part ascending by id.
     zones: Shards<ZoneRules>,
-    places: Places,
+    index: RuleIndex,
 }
 
 #[derive(Clone, Debug)]
@@ -31,7 +31,7 @@ struct ZoneRules {
 impl Firewall {
     /// Everybody may connect.
     pub fn empty() -> Firewall {
-        Firewall(Arc::new(Rules { everywhere: Scope::empty(), zones: Shards::empty(), places: Places::empty() }))
+        Firewall(Arc::new(Rules { everywhere: Scope::empty(), zones: Shards::empty(), index: RuleIndex::empty() }))
     }
 
     /// Begins a change. Nothing of it is seen before [`Edit::finish`], and never in `self`.
@@ -70,7 +70,7 @@ impl Firewall {
 
     /// Rules in force.
     pub fn len(&self) -> usize {
-        self.0.places.len()
+        self.0.index.len()
     }
 
     pub fn is_empty(&self) -> bool {
@@ -117,23 +117,23 @@ impl Edit {
     /// Puts a rule in force, in place of the one with the same id.
     pub fn put(&mut self, rule: &Rule) {
         self.remove(rule.id);
-        let place = Place::of(&rule.target);
+        let key = TreeKey::of(&rule.target);
         let written = if matches!(rule.target, Target::Ip(_)) { Written::Address } else { Written::Prefix };
         let marks = Marks::new(rule.mode, rule.level, written);
         let scope = match rule.zone {
             None => &mut self.rules.everywhere,
             Some(zone) => self.scope_of(zone),
         };
-        scope.put(place, marks, rule.id);
-        self.rules.places.put(rule.id, zone_start(rule.zone), place);
+        scope.put(key, marks, rule.id);
+        self.rules.index.put(rule.id, zone_start(rule.zone), key);
     }
 
     /// Forgets a rule, if it is there.
     pub fn remove(&mut self, id: RuleId) {
-        let candidates: Vec<(ZoneStart, Place)> = self.rules.places.candidates(id).collect();
-        for (zone, place) in candidates {
-            if self.remove_from(zone, place, id) {
-                self.rules.places.remove(id, zone, place);
+        let candidates: Vec<(ZoneStart, TreeKey)> = self.rules.index.candidates(id).collect();
+        for (zone, key) in candidates {
+            if self.remove_from(zone, key, id) {
+                self.rules.index.remove(id, zone, key);
                 return;
             }
         }
@@ -155,13 +155,13 @@ impl Edit {
     }
 
     /// Takes the rule out of the scopes whose zone may begin so; whether it was in one.
-    fn remove_from(&mut self, start: ZoneStart, place: Place, id: RuleId) -> bool {
-        if start == ZoneStart::default() && self.rules.everywhere.remove(place, id).is_some() {
+    fn remove_from(&mut self, start: ZoneStart, key: TreeKey, id: RuleId) -> bool {
+        if start == ZoneStart::default() && self.rules.everywhere.remove(key, id).is_some() {
             return true;
         }
         let part = self.rules.zones.part_mut([start[0], start[1]]);
         for at in 0..part.len() {
-            if zone_start(Some(part[at].zone)) == start && part[at].rules.remove(place, id).is_some() {
+            if zone_start(Some(part[at].zone)) == start && part[at].rules.remove(key, id).is_some() {
                 if part[at].rules.is_empty() {
                     part.remove(at);
                 }

@@ -11,13 +11,13 @@
 //! Not here: where an address's country and network come from, rates and limits, anything inside a connection. No clock.
 //!
 //! In memory: per scope (everywhere, and each zone that has rules) a radix tree for each kind of target, shared between
-//! generations but for what changed, and one index from rule ids to places in those trees.
+//! generations but for what changed, and one index from rule ids to keys in those trees.
 
 mod bits;
 mod firewall;
 mod leaf;
-mod places;
 mod rule;
+mod rule_index;
 mod scope;
 mod shards;
 mod tree;

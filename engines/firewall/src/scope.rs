@@ -6,8 +6,8 @@ use std::net::IpAddr;
 use bartizan_names::{Asn, CountryCode, Prefix, RuleId, ZoneId};
 
 use crate::leaf::{Entry, Hit, Marks, Written};
-use crate::places::Place;
 use crate::rule::{Level, Rule, Source, Strength, Target};
+use crate::rule_index::TreeKey;
 use crate::tree::Tree;
 
 /// A tree for each kind of target; networks and countries are keys of full length.
@@ -100,30 +100,30 @@ impl Scope {
         self.countries.visit(key, |hit| found(Found { hit, by: By::Country, zone }));
     }
 
-    pub(crate) fn put(&mut self, place: Place, marks: Marks, id: RuleId) {
-        match place {
-            Place::Four(octets, length) => {
+    pub(crate) fn put(&mut self, key: TreeKey, marks: Marks, id: RuleId) {
+        match key {
+            TreeKey::Four(octets, length) => {
                 self.four.put(Entry { key: u32::from_be_bytes(octets), length, marks, id });
             }
-            Place::Six(octets, length) => {
+            TreeKey::Six(octets, length) => {
                 self.six.put(Entry { key: u128::from_be_bytes(octets), length, marks, id });
             }
-            Place::Asn(octets) => {
+            TreeKey::Asn(octets) => {
                 self.asns.put(Entry { key: u32::from_be_bytes(octets), length: FULL, marks, id });
             }
-            Place::Country(letters) => {
+            TreeKey::Country(letters) => {
                 self.countries.put(Entry { key: country_key(letters), length: FULL, marks, id });
             }
         }
     }
 
-    /// Takes the rule out, if it is at this place.
-    pub(crate) fn remove(&mut self, place: Place, id: RuleId) -> Option<Marks> {
-        match place {
-            Place::Four(octets, length) => self.four.remove(u32::from_be_bytes(octets), length, id),
-            Place::Six(octets, length) => self.six.remove(u128::from_be_bytes(octets), length, id),
-            Place::Asn(octets) => self.asns.remove(u32::from_be_bytes(octets), FULL, id),
-            Place::Country(letters) => self.countries.remove(country_key(letters), FULL, id),
+    /// Takes the rule out, if it is at this key.
+    pub(crate) fn remove(&mut self, key: TreeKey, id: RuleId) -> Option<Marks> {
+        match key {
+            TreeKey::Four(octets, length) => self.four.remove(u32::from_be_bytes(octets), length, id),
+            TreeKey::Six(octets, length) => self.six.remove(u128::from_be_bytes(octets), length, id),
+            TreeKey::Asn(octets) => self.asns.remove(u32::from_be_bytes(octets), FULL, id),
+            TreeKey::Country(letters) => self.countries.remove(country_key(letters), FULL, id),
         }
     }
 }

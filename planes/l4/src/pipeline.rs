@@ -1,8 +1,8 @@
 //! The only way a client's bytes are carried.
 //!
 //! ```text
-//! decide: place → verdict → limits ─┬─ carry (TCP): TLS → name → origin → relay
-//!                                   └─ begin_flow (UDP): origin → datagrams both ways
+//! decide: endpoint → verdict → limits ─┬─ carry (TCP): TLS → name → origin → relay
+//!                                      └─ begin_flow (UDP): origin → datagrams both ways
 //! ```
 
 mod flow;
@@ -24,14 +24,14 @@ pub(crate) use verdict::{Admitted, Refused, Whom, decide, judge};
 use crate::counters::{EdgeEvent, Limit, OriginFailure};
 use crate::ingress;
 use crate::relay::{Client, Outcome, relay, reset_on_close};
-use crate::session::{End, Permits, Place, Session};
+use crate::session::{End, Permits, Session, SessionEntry};
 use crate::worker::Worker;
 use verdict::enter;
 
 /// Carries a connection from its first byte to its last.
 pub(crate) async fn carry(stream: TcpStream, admitted: Admitted, worker: &Worker) {
-    let Some((client, place)) = open(stream, admitted, worker).await else { return };
-    let session = &*place.session;
+    let Some((client, entry)) = open(stream, admitted, worker).await else { return };
+    let session = &*entry.session;
     // In a box, so that its memory is free again once the connection stands.
     let connecting = Box::pin(worker.egress.connect(session, worker));
     match session.cancel.unless_triggered(connecting).await {
@@ -52,25 +52,25 @@ pub(crate) async fn carry(stream: TcpStream, admitted: Admitted, worker: &Worker
 }
 
 /// Begins the session: at once where one application is meant, else after the handshake that names it.
-async fn open<'w>(stream: TcpStream, admitted: Admitted, worker: &'w Worker) -> Option<(Client, Place<'w>)> {
+async fn open<'w>(stream: TcpStream, admitted: Admitted, worker: &'w Worker) -> Option<(Client, SessionEntry<'w>)> {
     let Admitted { hop, local, whom, source, generation } = admitted;
     match whom {
         Whom::App(app, permit) => {
             let permits = Permits { _source: source, _app: permit };
-            let place = begin(worker, Arc::clone(&app), hop, local, permits);
+            let entry = begin(worker, Arc::clone(&app), hop, local, permits);
             // A change since then has not looked at this session yet, and will not any more.
             if worker.generation() != generation {
-                let end = worker.with_config(|config| judge(config, &place.session));
-                end.into_iter().for_each(|end| place.session.cancel.trigger(end));
+                let end = worker.with_config(|config| judge(config, &entry.session));
+                end.into_iter().for_each(|end| entry.session.cancel.trigger(end));
             }
             if app.tls == AppTls::Off {
-                return Some((Client::Plain(stream), place));
+                return Some((Client::Plain(stream), entry));
             }
             let shaking = Box::pin(decrypt(stream, &hop, app.id, Some(&app), worker));
-            match place.session.cancel.unless_triggered(shaking).await {
-                Ok(stream) => Some((Client::Tls(Box::new(stream?)), place)),
+            match entry.session.cancel.unless_triggered(shaking).await {
+                Ok(stream) => Some((Client::Tls(Box::new(stream?)), entry)),
                 Err(end) => {
-                    count_end(&place.session, end);
+                    count_end(&entry.session, end);
                     None
                 }
             }
@@ -98,7 +98,7 @@ async fn open<'w>(stream: TcpStream, admitted: Admitted, worker: &'w Worker) -> 
     }
 }
 
-fn begin(worker: &Worker, app: Arc<App>, hop: Hop, local: SocketAddr, permits: Permits) -> Place<'_> {
+fn begin(worker: &Worker, app: Arc<App>, hop: Hop, local: SocketAddr, permits: Permits) -> SessionEntry<'_> {
     let tally = worker.tally(app.id);
     worker.sessions.add(Session::new(app, hop, local, tally, permits, Instant::now()))
 }

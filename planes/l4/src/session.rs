@@ -151,7 +151,7 @@ impl Session {
         }
     }
 
-    /// Gives its places to others, before it has quite ended.
+    /// Gives its permits back before it has quite ended, so that others can have them.
     pub(crate) fn release_permits(&self) {
         self.permits.take();
     }
@@ -199,19 +199,19 @@ pub(crate) struct Sessions {
     next: Cell<u64>,
 }
 
-/// A session's place among them; it ends when this is dropped.
-pub(crate) struct Place<'s> {
+/// A session's entry in the table, removed when this is dropped.
+pub(crate) struct SessionEntry<'s> {
     pub(crate) session: Rc<Session>,
     sessions: &'s Sessions,
     number: u64,
 }
 
 impl Sessions {
-    pub(crate) fn add(&self, session: Session) -> Place<'_> {
+    pub(crate) fn add(&self, session: Session) -> SessionEntry<'_> {
         let number = self.next.replace(self.next.get() + 1);
         let session = Rc::new(session);
         self.open.borrow_mut().insert(number, Rc::clone(&session));
-        Place { session, sessions: self, number }
+        SessionEntry { session, sessions: self, number }
     }
 
     /// Counts what moved, and ends those that were silent for too long.
@@ -232,7 +232,7 @@ impl Sessions {
     }
 }
 
-impl Drop for Place<'_> {
+impl Drop for SessionEntry<'_> {
     fn drop(&mut self) {
         self.sessions.open.borrow_mut().remove(&self.number);
     }

@@ -149,28 +149,28 @@ fn admit(stream: TcpStream, peer: IpAddr, shared: &Rc<Shared>) {
         return tally.add(Event::ConnectionRefused, 1);
     }
     tally.add(Event::Connection, 1);
-    let connection = Connection { place: Place::take(shared), stream, tally, answered: 0 };
+    let connection = Connection { slot: ConnectionSlot::take(shared), stream, tally, answered: 0 };
     tokio::task::spawn_local(connection.run());
 }
 
-/// One of the places for connections, free again when it is dropped.
-struct Place(Rc<Shared>);
+/// One of the slots for connections, free again when it is dropped.
+struct ConnectionSlot(Rc<Shared>);
 
-impl Place {
-    fn take(shared: &Rc<Shared>) -> Place {
+impl ConnectionSlot {
+    fn take(shared: &Rc<Shared>) -> ConnectionSlot {
         shared.connections.set(shared.connections.get() + 1);
-        Place(Rc::clone(shared))
+        ConnectionSlot(Rc::clone(shared))
     }
 }
 
-impl Drop for Place {
+impl Drop for ConnectionSlot {
     fn drop(&mut self) {
         self.0.connections.set(self.0.connections.get() - 1);
     }
 }
 
 struct Connection {
-    place: Place,
+    slot: ConnectionSlot,
     stream: TcpStream,
     tally: Arc<Tally>,
     /// Complete queries since the connection began.
@@ -200,7 +200,7 @@ impl Connection {
         let mut filled = 0;
         let mut output = Vec::new();
         let mut idle = Idle::default();
-        let tick = self.place.0.limits.tick;
+        let tick = self.slot.0.limits.tick;
         let mut ticks = time::interval_at(time::Instant::now() + tick, tick);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -225,7 +225,7 @@ impl Connection {
     }
 
     fn patience(&self) -> u32 {
-        let Shared { connections, limits, .. } = &*self.place.0;
+        let Shared { connections, limits, .. } = &*self.slot.0;
         if connections.get() >= limits.crowded { limits.idle_ticks_crowded } else { limits.idle_ticks }
     }
 
@@ -233,7 +233,7 @@ impl Connection {
     async fn answer_all(&mut self, input: &mut [u8], filled: &mut usize, output: &mut Vec<u8>) -> ControlFlow<End> {
         let mut done = 0;
         loop {
-            let batch = self.place.0.answer_batch(&input[done..*filled], output, &self.tally);
+            let batch = self.slot.0.answer_batch(&input[done..*filled], output, &self.tally);
             done += batch.bytes;
             self.answered += batch.queries;
             if !output.is_empty() {
@@ -251,7 +251,7 @@ impl Connection {
     }
 
     async fn write(&mut self, output: &mut Vec<u8>) -> ControlFlow<End> {
-        let written = time::timeout(self.place.0.limits.write, self.stream.write_all(output)).await;
+        let written = time::timeout(self.slot.0.limits.write, self.stream.write_all(output)).await;
         output.clear();
         // Between answers a connection holds no more than a small one needs.
         output.shrink_to(INPUT_MAX);
@@ -452,7 +452,7 @@ mod tests {
         let [first, mut second] = inside;
         first.shutdown(std::net::Shutdown::Both).unwrap();
         drop(first);
-        // The place of the first one is free as soon as the server has seen it go.
+        // The slot of the first one is free as soon as the server has seen it go.
         loop {
             let mut next = server.connect();
             let mut answer = [0; QUERY.len()];
@@ -472,7 +472,7 @@ mod tests {
             (Limits { idle_ticks: 2, ..short }, &b""[..]),
             // A byte now and then does not count: the query is never complete.
             (Limits { idle_ticks: 2, ..short }, &QUERY[..9]),
-            // Patience for hours, but not when places are scarce.
+            // Patience for hours, but not when slots are scarce.
             (Limits { idle_ticks: u32::MAX, idle_ticks_crowded: 2, crowded: 1, ..short }, b""),
         ] {
             let server = Server::start(limits);

@@ -6,7 +6,7 @@ use bartizan_names::ZoneId;
 
 use super::cancel::Cancel;
 
-/// A slot for each. Places are kept for later requests: HTTP/1.1 needs one, HTTP/2 as many as it had streams at once.
+/// A slot for each. Slots are used again: HTTP/1.1 needs one, HTTP/2 as many as it had streams at once.
 #[derive(Default)]
 pub(crate) struct Requests {
     slots: Vec<Option<UnderWay>>,

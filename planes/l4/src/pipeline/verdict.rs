@@ -1,4 +1,4 @@
-//! Whether a client may come in: decided before a byte of it is read, from the place that it arrived at and its address.
+//! Whether a client may come in: decided before a byte of it is read, from where it arrived and its address.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -39,14 +39,14 @@ pub(crate) enum Whom {
 /// A client is refused. It has been counted.
 pub(crate) struct Refused;
 
-/// Whether a client may come in: the place, its verdict, the limits. `local` is the socket's own address, which need
+/// Whether a client may come in: the applications there, the verdict, the limits. `local` is the socket's own address, which need
 /// not be what the client dialled.
-// Hot: once a connection or flow. No allocation, unless several applications share the place.
+// Hot: once a connection or flow. No allocation, unless several applications share the endpoint.
 pub(crate) fn decide(worker: &Worker, protocol: Protocol, hop: Hop, local: SocketAddr) -> Result<Admitted, Refused> {
     let now = Instant::now();
     let generation = worker.generation();
     worker.with_config(|config| {
-        let apps = place(worker, config, protocol, local)?;
+        let apps = apps_at(worker, config, protocol, local)?;
         let apps = admit(worker, config, apps, &hop)?;
         let (quotas, ceilings) = quotas_of(worker, config, protocol);
         let source = source_permit(worker, &apps, protocol, quotas, &ceilings, &hop, now)?;
@@ -61,7 +61,7 @@ pub(crate) fn decide(worker: &Worker, protocol: Protocol, hop: Hop, local: Socke
     })
 }
 
-/// The applications at a place.
+/// The applications at an address and port.
 enum Found {
     One(Arc<App>),
     /// At least two.
@@ -79,7 +79,7 @@ impl Found {
     }
 }
 
-fn place(worker: &Worker, config: &Config, protocol: Protocol, local: SocketAddr) -> Result<Found, Refused> {
+fn apps_at(worker: &Worker, config: &Config, protocol: Protocol, local: SocketAddr) -> Result<Found, Refused> {
     let mut apps = config.apps.at(&config.pools, protocol, local);
     let Some(first) = apps.next() else {
         worker.counters.event(EdgeEvent::Unknown);

@@ -1,6 +1,6 @@
 //! Where the rule of an id is: in which zone's trees, and at which prefix.
 //!
-//! An entry keeps two octets of the id beside those that chose its part, so a search may name a few wrong places too: the
+//! An entry keeps two octets of the id beside those that chose its part, so a search may name a few wrong keys too: the
 //! caller looks for the whole id there. That keeps a rule below 64 octets in all.
 
 use bartizan_names::{RuleId, ZoneId};
@@ -10,7 +10,7 @@ use crate::shards::Shards;
 
 /// A place in one scope's trees, as octets so that no room is lost between them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Place {
+pub(crate) enum TreeKey {
     Four([u8; 4], u8),
     Six([u8; 16], u8),
     Asn([u8; 4]),
@@ -21,24 +21,24 @@ pub(crate) enum Place {
 pub(crate) type ZoneStart = [u8; 4];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Placed {
+struct Indexed {
     rest: [u8; 2],
     zone: ZoneStart,
-    place: Place,
+    key: TreeKey,
 }
 
 #[derive(Clone, Debug)]
-pub(crate) struct Places {
+pub(crate) struct RuleIndex {
     /// Each part ascending by `rest`.
-    parts: Shards<Placed>,
+    parts: Shards<Indexed>,
     len: usize,
 }
 
-impl Place {
-    pub(crate) fn of(target: &Target) -> Place {
+impl TreeKey {
+    pub(crate) fn of(target: &Target) -> TreeKey {
         let of_address = |address: std::net::IpAddr, length| match address {
-            std::net::IpAddr::V4(four) => Place::Four(four.octets(), length),
-            std::net::IpAddr::V6(six) => Place::Six(six.octets(), length),
+            std::net::IpAddr::V4(four) => TreeKey::Four(four.octets(), length),
+            std::net::IpAddr::V6(six) => TreeKey::Six(six.octets(), length),
         };
         match target {
             Target::Ip(address) => {
@@ -46,8 +46,8 @@ impl Place {
                 of_address(host.network(), host.length())
             }
             Target::Range(prefix) => of_address(prefix.network(), prefix.length()),
-            Target::Asn(asn) => Place::Asn(asn.0.to_be_bytes()),
-            Target::Country(code) => Place::Country(code.letters()),
+            Target::Asn(asn) => TreeKey::Asn(asn.0.to_be_bytes()),
+            Target::Country(code) => TreeKey::Country(code.letters()),
         }
     }
 }
@@ -56,37 +56,40 @@ pub(crate) fn zone_start(zone: Option<ZoneId>) -> ZoneStart {
     zone.and_then(|zone| zone.as_bytes().first_chunk().copied()).unwrap_or_default()
 }
 
-impl Places {
-    pub(crate) fn empty() -> Places {
-        Places { parts: Shards::empty(), len: 0 }
+impl RuleIndex {
+    pub(crate) fn empty() -> RuleIndex {
+        RuleIndex { parts: Shards::empty(), len: 0 }
     }
 
     pub(crate) fn len(&self) -> usize {
         self.len
     }
 
-    /// Where the rule may be. In one of these places it is, if it is anywhere.
-    pub(crate) fn candidates(&self, id: RuleId) -> impl Iterator<Item = (ZoneStart, Place)> {
+    /// Where the rule may be. It is under one of these keys, if it is anywhere.
+    pub(crate) fn candidates(&self, id: RuleId) -> impl Iterator<Item = (ZoneStart, TreeKey)> {
         let [a, b, c, d, ..] = *id.as_bytes();
         let part = self.parts.part([a, b]);
-        let first = part.partition_point(|placed| placed.rest < [c, d]);
-        part[first..].iter().take_while(move |placed| placed.rest == [c, d]).map(|placed| (placed.zone, placed.place))
+        let first = part.partition_point(|indexed| indexed.rest < [c, d]);
+        part[first..]
+            .iter()
+            .take_while(move |indexed| indexed.rest == [c, d])
+            .map(|indexed| (indexed.zone, indexed.key))
     }
 
-    pub(crate) fn put(&mut self, id: RuleId, zone: ZoneStart, place: Place) {
+    pub(crate) fn put(&mut self, id: RuleId, zone: ZoneStart, key: TreeKey) {
         let [a, b, c, d, ..] = *id.as_bytes();
         let part = self.parts.part_mut([a, b]);
-        let at = part.partition_point(|placed| placed.rest < [c, d]);
+        let at = part.partition_point(|indexed| indexed.rest < [c, d]);
         // Room for one, not for as many again: memory counts here, and parts are small.
         part.reserve_exact(1);
-        part.insert(at, Placed { rest: [c, d], zone, place });
+        part.insert(at, Indexed { rest: [c, d], zone, key });
         self.len += 1;
     }
 
-    pub(crate) fn remove(&mut self, id: RuleId, zone: ZoneStart, place: Place) {
+    pub(crate) fn remove(&mut self, id: RuleId, zone: ZoneStart, key: TreeKey) {
         let [a, b, c, d, ..] = *id.as_bytes();
         let part = self.parts.part_mut([a, b]);
-        if let Some(at) = part.iter().position(|placed| *placed == Placed { rest: [c, d], zone, place }) {
+        if let Some(at) = part.iter().position(|indexed| *indexed == Indexed { rest: [c, d], zone, key }) {
             part.remove(at);
             self.len -= 1;
         }
@@ -99,6 +102,6 @@ mod tests {
 
     #[test]
     fn an_entry_is_24_octets() {
-        assert_eq!(size_of::<Placed>(), 24);
+        assert_eq!(size_of::<Indexed>(), 24);
     }
 }
