@@ -7,7 +7,7 @@
 use std::sync::LazyLock;
 
 use bartizan_authority::{
-    Addresses, Authority, Exchange, Identity, NameContent, Outcome, RecordSet, Scratch, Transport, ZoneFacts, Zones,
+    Addresses, Authority, Transaction, Identity, NameContent, Outcome, RecordSet, Scratch, Transport, ZoneFacts, Zones,
 };
 use bartizan_names::{Name, RecordType, ZoneName};
 use bartizan_wire::dns::{Message, TCP_ANSWER_MAX, UDP_ANSWER_MAX};
@@ -29,9 +29,9 @@ fn answer(transport: Transport, query: &[u8]) -> Option<Vec<u8>> {
     let identity = Identity { id_server: "fuzz".to_owned(), version: "0".to_owned() };
     let authority = Authority { zones: &ZONES, addresses: &addresses, identity: &identity };
     let mut reply = vec![0; TCP_ANSWER_MAX];
-    let mut exchange = [Exchange::new(transport, query, &mut reply)];
-    authority.answer(&mut exchange, &mut Scratch::default());
-    match exchange[0].outcome {
+    let mut transaction = [Transaction::new(transport, query, &mut reply)];
+    authority.answer(&mut transaction, &mut Scratch::default());
+    match transaction[0].outcome {
         Outcome::Silent(_) => None,
         Outcome::Reply { len, .. } => Some(reply[..len].to_vec()),
     }

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use bartizan_authority::{Addresses, Authority, BATCH_MAX, Exchange, Identity, NameContent, RecordSet, Scratch};
+use bartizan_authority::{Addresses, Authority, BATCH_MAX, Identity, NameContent, RecordSet, Scratch, Transaction};
 use bartizan_authority::{Transport, ZoneFacts, Zones};
 use bartizan_bench::{Draw, Flags, ZONE, median, owner, resident_bytes, zone_of_names};
 use bartizan_names::{Name, RecordType, ZoneName};
@@ -84,16 +84,16 @@ fn answer_all(zones: &Zones, queries: &Queries, batch: usize) -> f64 {
     loop {
         let mut replies = replies.chunks_exact_mut(REPLY_BYTES);
         let mut count = 0;
-        let mut exchanges: [Exchange<'_>; BATCH_MAX] = std::array::from_fn(|slot| {
+        let mut transactions: [Transaction<'_>; BATCH_MAX] = std::array::from_fn(|slot| {
             let query = if slot < batch { queries.next() } else { None };
             count += usize::from(query.is_some());
-            Exchange::new(Transport::Udp, query.unwrap_or_default(), replies.next().unwrap_or_default())
+            Transaction::new(Transport::Udp, query.unwrap_or_default(), replies.next().unwrap_or_default())
         });
         if count == 0 {
             break;
         }
-        authority.answer(&mut exchanges[..count], &mut scratch);
-        black_box(&exchanges);
+        authority.answer(&mut transactions[..count], &mut scratch);
+        black_box(&transactions);
     }
     (cpu_nanos() - start) as f64 / QUERIES as f64
 }

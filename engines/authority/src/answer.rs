@@ -28,9 +28,9 @@ pub enum Transport {
     Tcp,
 }
 
-/// One query and the place for its answer.
+/// One query, and room for its answer.
 #[derive(Debug)]
-pub struct Exchange<'b> {
+pub struct Transaction<'b> {
     pub transport: Transport,
     pub query: &'b [u8],
     /// At least 512 bytes, so that every error fits; a shorter one may get no answer.
@@ -47,9 +47,9 @@ pub enum Outcome {
     Reply { len: usize, rcode: Rcode, truncated: bool },
 }
 
-impl<'b> Exchange<'b> {
-    pub fn new(transport: Transport, query: &'b [u8], reply: &'b mut [u8]) -> Exchange<'b> {
-        Exchange { transport, query, reply, outcome: Outcome::Silent(Silence::Short) }
+impl<'b> Transaction<'b> {
+    pub fn new(transport: Transport, query: &'b [u8], reply: &'b mut [u8]) -> Transaction<'b> {
+        Transaction { transport, query, reply, outcome: Outcome::Silent(Silence::Short) }
     }
 }
 
@@ -80,25 +80,25 @@ struct Lookup<'m, 'z> {
 }
 
 impl<'c> Authority<'c> {
-    /// Answers all queries; each finds its outcome in its exchange.
+    /// Answers all queries; each finds its outcome in its transaction.
     ///
     /// Hot: once a batch. No allocation, no lock.
-    pub fn answer(&self, exchanges: &mut [Exchange<'_>], scratch: &mut Scratch) {
-        for batch in exchanges.chunks_mut(BATCH_MAX) {
+    pub fn answer(&self, transactions: &mut [Transaction<'_>], scratch: &mut Scratch) {
+        for batch in transactions.chunks_mut(BATCH_MAX) {
             self.answer_batch(batch, scratch);
         }
     }
 
-    fn answer_batch(&self, batch: &mut [Exchange<'_>], Scratch(names): &mut Scratch) {
+    fn answer_batch(&self, batch: &mut [Transaction<'_>], Scratch(names): &mut Scratch) {
         let mut lookups: [Option<Lookup<'_, 'c>>; BATCH_MAX] = [const { None }; BATCH_MAX];
-        for ((exchange, lookup), lower) in batch.iter_mut().zip(&mut lookups).zip(&mut *names) {
-            match parse(exchange.query) {
+        for ((transaction, lookup), lower) in batch.iter_mut().zip(&mut lookups).zip(&mut *names) {
+            match parse(transaction.query) {
                 Ok(query) => {
                     let hash = lower_and_hash(query.name(), lower, self.zones.seed);
                     *lookup = Some(Lookup { query, hash, slot: None, first: First::Unknown });
                 }
-                Err(Fault::Silent(silence)) => exchange.outcome = Outcome::Silent(silence),
-                Err(Fault::Reply(head, rcode)) => exchange.outcome = refuse(&head, exchange.reply, rcode),
+                Err(Fault::Silent(silence)) => transaction.outcome = Outcome::Silent(silence),
+                Err(Fault::Reply(head, rcode)) => transaction.outcome = refuse(&head, transaction.reply, rcode),
             }
         }
         let lookups = &mut lookups[..batch.len()];
@@ -113,10 +113,10 @@ impl<'c> Authority<'c> {
                 black_box(entry.last_byte());
             }
         }
-        for ((exchange, lookup), lower) in batch.iter_mut().zip(lookups).zip(names) {
+        for ((transaction, lookup), lower) in batch.iter_mut().zip(lookups).zip(names) {
             if let Some(Lookup { query, hash, first, .. }) = lookup {
                 let key = Key { name: &lower[..query.name().len()], hash: *hash };
-                exchange.outcome = self.respond(query, key, *first, exchange.transport, exchange.reply);
+                transaction.outcome = self.respond(query, key, *first, transaction.transport, transaction.reply);
             }
         }
     }

@@ -26,7 +26,7 @@ mod spread;
 mod zone;
 mod zones;
 
-pub use answer::{Authority, BATCH_MAX, Exchange, Outcome, Scratch, Transport};
+pub use answer::{Authority, BATCH_MAX, Outcome, Scratch, Transaction, Transport};
 pub use edit::Edit;
 pub use facts::{Addresses, Identity, NameContent, RecordSet, ZoneFacts};
 pub use zones::Zones;

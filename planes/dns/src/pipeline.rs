@@ -1,13 +1,13 @@
 //! The only way queries become answers. Read it to learn the order of things.
 
-use bartizan_authority::{Authority, Exchange, Scratch};
+use bartizan_authority::{Authority, Scratch, Transaction};
 
 use crate::Config;
 
 /// Answers a batch with one snapshot.
 ///
 /// Hot: once a batch. No allocation, no lock, no log.
-pub(crate) fn serve(exchanges: &mut [Exchange<'_>], config: &Config, scratch: &mut Scratch) {
+pub(crate) fn serve(transactions: &mut [Transaction<'_>], config: &Config, scratch: &mut Scratch) {
     let authority = Authority { zones: &config.zones, addresses: &config.addresses, identity: &config.identity };
-    authority.answer(exchanges, scratch);
+    authority.answer(transactions, scratch);
 }

@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use bartizan_authority::{Addresses, Authority, Exchange, Identity, Outcome, Scratch, Transport, Zones};
+use bartizan_authority::{Addresses, Authority, Identity, Outcome, Scratch, Transaction, Transport, Zones};
 use bartizan_model::{Record, Settings};
 use bartizan_names::{AccountId, Name, RecordId, RecordType, Timestamp, ZoneId};
 use bartizan_publish::{Publisher, check};
@@ -186,10 +186,10 @@ fn addresses(zones: &Zones, owner: &str) -> String {
     let ask = |rtype: &str| {
         let query = write_query(1, &Name::parse(owner).unwrap(), rtype.parse().unwrap(), Class::IN, None);
         let mut reply = [0; 512];
-        let mut exchange = [Exchange::new(Transport::Udp, &query, &mut reply)];
-        authority.answer(&mut exchange, &mut Scratch::default());
-        let Outcome::Reply { len, .. } = exchange[0].outcome else { panic!("silence") };
-        Message::parse(&exchange[0].reply[..len]).unwrap()
+        let mut transaction = [Transaction::new(Transport::Udp, &query, &mut reply)];
+        authority.answer(&mut transaction, &mut Scratch::default());
+        let Outcome::Reply { len, .. } = transaction[0].outcome else { panic!("silence") };
+        Message::parse(&transaction[0].reply[..len]).unwrap()
     };
     let (v4, v6) = (ask("A"), ask("AAAA"));
     let v4s = of_type(&v4, RecordType::A).map(|rdata| Ipv4Addr::from(*rdata.first_chunk().unwrap()).to_string());

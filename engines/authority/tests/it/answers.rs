@@ -1,6 +1,6 @@
 //! What is answered to what.
 
-use bartizan_authority::{Exchange, Outcome, Transport, Zones};
+use bartizan_authority::{Outcome, Transaction, Transport, Zones};
 use bartizan_names::{Name, RecordType};
 use bartizan_wire::dns::{Edns, Rcode};
 
@@ -321,17 +321,17 @@ fn a_batch_is_answered_as_its_queries_are() {
     packets[40][2] |= 0x80;
     packets[41][2] |= 0x10;
     let mut replies = vec![[0; 1232]; packets.len()];
-    let mut exchanges: Vec<_> =
-        packets.iter().zip(&mut replies).map(|(query, reply)| Exchange::new(Transport::Udp, query, reply)).collect();
-    server.answer(&mut exchanges);
-    for exchange in &exchanges {
-        let alone = server.raw(Transport::Udp, exchange.query);
-        match exchange.outcome {
+    let mut transactions: Vec<_> =
+        packets.iter().zip(&mut replies).map(|(query, reply)| Transaction::new(Transport::Udp, query, reply)).collect();
+    server.answer(&mut transactions);
+    for transaction in &transactions {
+        let alone = server.raw(Transport::Udp, transaction.query);
+        match transaction.outcome {
             Outcome::Silent(_) => assert_eq!(alone, None),
-            Outcome::Reply { len, .. } => assert_eq!(alone.as_deref(), Some(&exchange.reply[..len])),
+            Outcome::Reply { len, .. } => assert_eq!(alone.as_deref(), Some(&transaction.reply[..len])),
         }
     }
-    let silent = exchanges.iter().filter(|exchange| matches!(exchange.outcome, Outcome::Silent(_))).count();
+    let silent = transactions.iter().filter(|transaction| matches!(transaction.outcome, Outcome::Silent(_))).count();
     assert_eq!(silent, 2);
 }
 

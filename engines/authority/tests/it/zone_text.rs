@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use bartizan_authority::{
-    Addresses, Authority, Exchange, Identity, NameContent, Outcome, RecordSet, Scratch, Transport, ZoneFacts, Zones,
+    Addresses, Authority, Identity, NameContent, Outcome, RecordSet, Scratch, Transaction, Transport, ZoneFacts, Zones,
 };
 use bartizan_names::{Name, RecordType, ZoneName};
 use bartizan_wire::dns::{Class, Edns, Message, Record, write_query};
@@ -102,19 +102,19 @@ impl Server {
         }
     }
 
-    pub(crate) fn answer(&self, exchanges: &mut [Exchange<'_>]) {
+    pub(crate) fn answer(&self, transactions: &mut [Transaction<'_>]) {
         let authority = Authority { zones: &self.zones, addresses: &self.addresses, identity: &self.identity };
-        authority.answer(exchanges, &mut Scratch::default());
+        authority.answer(transactions, &mut Scratch::default());
     }
 
     /// The answer to one packet; none if there is none.
     pub(crate) fn raw(&self, transport: Transport, query: &[u8]) -> Option<Vec<u8>> {
         let mut reply = vec![0xee; 65_535];
-        let mut exchange = [Exchange::new(transport, query, &mut reply)];
-        self.answer(&mut exchange);
-        match exchange[0].outcome {
+        let mut transaction = [Transaction::new(transport, query, &mut reply)];
+        self.answer(&mut transaction);
+        match transaction[0].outcome {
             Outcome::Silent(_) => None,
-            Outcome::Reply { len, .. } => Some(exchange[0].reply[..len].to_vec()),
+            Outcome::Reply { len, .. } => Some(transaction[0].reply[..len].to_vec()),
         }
     }
 

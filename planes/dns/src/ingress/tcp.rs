@@ -11,7 +11,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bartizan_authority::{BATCH_MAX, Exchange, Outcome, Scratch, Transport};
+use bartizan_authority::{BATCH_MAX, Outcome, Scratch, Transaction, Transport};
 use bartizan_live::Reader;
 use bartizan_wire::dns::{Silence, TCP_ANSWER_MAX};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -305,16 +305,16 @@ impl Shared {
         let mut answering = self.answering.borrow_mut();
         let Answering { config, scratch, replies } = &mut *answering;
         let mut frames = Frames(input);
-        let mut exchanges: [Exchange<'_>; BATCH_MAX] = {
+        let mut transactions: [Transaction<'_>; BATCH_MAX] = {
             let mut replies = replies.chunks_exact_mut(REPLY_BYTES);
             std::array::from_fn(|_| {
                 let reply = replies.next().and_then(|reply| reply.get_mut(..TCP_ANSWER_MAX)).unwrap_or_default();
-                Exchange::new(Transport::Tcp, &[], reply)
+                Transaction::new(Transport::Tcp, &[], reply)
             })
         };
         let mut count = 0;
-        for (exchange, query) in exchanges.iter_mut().zip(&mut frames) {
-            exchange.query = query;
+        for (transaction, query) in transactions.iter_mut().zip(&mut frames) {
+            transaction.query = query;
             count += 1;
         }
         let mut then = match count {
@@ -322,11 +322,11 @@ impl Shared {
             _ if frames.is_too_long() => Then::Close,
             _ => Then::Wait,
         };
-        pipeline::serve(&mut exchanges[..count], &config.take().value, scratch);
+        pipeline::serve(&mut transactions[..count], &config.take().value, scratch);
         let mut bytes = 0;
         let mut written = 0;
-        for exchange in &exchanges[..count] {
-            match exchange.outcome {
+        for transaction in &transactions[..count] {
+            match transaction.outcome {
                 Outcome::Silent(Silence::Short | Silence::Response) => {
                     then = Then::Close;
                     break;
@@ -336,13 +336,13 @@ impl Shared {
                     then = Then::More;
                     break;
                 }
-                Outcome::Reply { len, .. } => egress::push_frame(output, &exchange.reply[..len]),
+                Outcome::Reply { len, .. } => egress::push_frame(output, &transaction.reply[..len]),
             }
-            bytes += LENGTH_BYTES + exchange.query.len();
+            bytes += LENGTH_BYTES + transaction.query.len();
             written += 1;
         }
         let counted = written + usize::from(then == Then::Close && written < count);
-        tally.add_outcomes(exchanges[..counted].iter().map(|exchange| exchange.outcome));
+        tally.add_outcomes(transactions[..counted].iter().map(|transaction| transaction.outcome));
         Batch { bytes, queries: written as u64, then }
     }
 }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use bartizan_authority::{Exchange, Outcome, Scratch, Transport};
+use bartizan_authority::{Outcome, Scratch, Transaction, Transport};
 use bartizan_live::Reader;
 use bartizan_net::{BATCH, Inbox, Outbox};
 use bartizan_wire::dns::{Silence, UDP_ANSWER_MAX};
@@ -76,13 +76,13 @@ impl Worker {
         let mut outcomes = [Outcome::Silent(Silence::Short); BATCH];
         {
             let mut slots = self.outbox.slots();
-            let mut exchanges: [Exchange<'_>; BATCH] = std::array::from_fn(|slot| {
+            let mut transactions: [Transaction<'_>; BATCH] = std::array::from_fn(|slot| {
                 let reply = slots.next().unwrap_or_default();
-                Exchange::new(Transport::Udp, self.inbox.datagram(slot), reply)
+                Transaction::new(Transport::Udp, self.inbox.datagram(slot), reply)
             });
-            pipeline::serve(&mut exchanges[..count], config, &mut self.scratch);
-            for (outcome, exchange) in outcomes.iter_mut().zip(&exchanges[..count]) {
-                *outcome = exchange.outcome;
+            pipeline::serve(&mut transactions[..count], config, &mut self.scratch);
+            for (outcome, transaction) in outcomes.iter_mut().zip(&transactions[..count]) {
+                *outcome = transaction.outcome;
             }
         }
         egress::send_datagrams(&self.socket, &self.inbox, &mut self.outbox, &outcomes[..count], &self.tally);
