@@ -15,5 +15,5 @@ mod table;
 
 pub use apps::{App, AppAddresses, AppEdit, AppOrigin, AppTls, Apps, DirectOrigin, DnsKind, OriginPort, ProxyProtocol};
 pub use pools::{Families, Pools};
-pub use route::{Origin, OriginHost, OriginScheme, Route, Ssl, Target, Visit, ZoneSettings};
+pub use route::{Origin, OriginHost, OriginScheme, Route, Scheme, Ssl, Target, ZoneSettings};
 pub use table::{By, Edit, Match, Routes};

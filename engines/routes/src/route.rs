@@ -91,9 +91,9 @@ pub enum Ssl {
     Strict,
 }
 
-/// How a visitor came.
+/// The URI scheme of a visitor's request (RFC 9110 §4.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Visit {
+pub enum Scheme {
     Http,
     Https,
 }
@@ -110,11 +110,11 @@ impl Ssl {
     /// `Off` and `Flexible` always speak plain HTTP to the origin. `Full` and `Strict` do as the visitor did: who came
     /// over plain HTTP has nothing left to protect, and an origin that answers such visitors with a redirect must see
     /// that they came so. `always_use_https` is the way to have none of them.
-    pub fn towards_origin(self, visit: Visit) -> OriginScheme {
-        match (self, visit) {
-            (Ssl::Off | Ssl::Flexible, _) | (_, Visit::Http) => OriginScheme::Http,
-            (Ssl::Full, Visit::Https) => OriginScheme::HttpsUnverified,
-            (Ssl::Strict, Visit::Https) => OriginScheme::HttpsVerified,
+    pub fn towards_origin(self, scheme: Scheme) -> OriginScheme {
+        match (self, scheme) {
+            (Ssl::Off | Ssl::Flexible, _) | (_, Scheme::Http) => OriginScheme::Http,
+            (Ssl::Full, Scheme::Https) => OriginScheme::HttpsUnverified,
+            (Ssl::Strict, Scheme::Https) => OriginScheme::HttpsVerified,
         }
     }
 }
@@ -126,22 +126,22 @@ mod tests {
     #[test]
     fn scheme_and_port_towards_the_origin() {
         use OriginScheme::{Http, HttpsUnverified, HttpsVerified};
-        for (ssl, visit, port, expect) in [
-            (Ssl::Off, Visit::Http, None, (Http, 80)),
-            (Ssl::Off, Visit::Https, None, (Http, 80)),
-            (Ssl::Flexible, Visit::Http, None, (Http, 80)),
-            (Ssl::Flexible, Visit::Https, None, (Http, 80)),
-            (Ssl::Full, Visit::Http, None, (Http, 80)),
-            (Ssl::Full, Visit::Https, None, (HttpsUnverified, 443)),
-            (Ssl::Strict, Visit::Http, None, (Http, 80)),
-            (Ssl::Strict, Visit::Https, None, (HttpsVerified, 443)),
-            (Ssl::Flexible, Visit::Https, Some(9000), (Http, 9000)),
-            (Ssl::Strict, Visit::Https, Some(9000), (HttpsVerified, 9000)),
-            (Ssl::Strict, Visit::Http, Some(9000), (Http, 9000)),
+        for (ssl, scheme, port, expect) in [
+            (Ssl::Off, Scheme::Http, None, (Http, 80)),
+            (Ssl::Off, Scheme::Https, None, (Http, 80)),
+            (Ssl::Flexible, Scheme::Http, None, (Http, 80)),
+            (Ssl::Flexible, Scheme::Https, None, (Http, 80)),
+            (Ssl::Full, Scheme::Http, None, (Http, 80)),
+            (Ssl::Full, Scheme::Https, None, (HttpsUnverified, 443)),
+            (Ssl::Strict, Scheme::Http, None, (Http, 80)),
+            (Ssl::Strict, Scheme::Https, None, (HttpsVerified, 443)),
+            (Ssl::Flexible, Scheme::Https, Some(9000), (Http, 9000)),
+            (Ssl::Strict, Scheme::Https, Some(9000), (HttpsVerified, 9000)),
+            (Ssl::Strict, Scheme::Http, Some(9000), (Http, 9000)),
         ] {
-            let scheme = ssl.towards_origin(visit);
+            let origin_scheme = ssl.towards_origin(scheme);
             let origin = Origin { hosts: Vec::new(), port };
-            assert_eq!((scheme, origin.port(scheme)), expect, "{ssl:?} {visit:?} {port:?}");
+            assert_eq!((origin_scheme, origin.port(origin_scheme)), expect, "{ssl:?} {scheme:?} {port:?}");
         }
     }
 }

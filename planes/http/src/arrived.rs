@@ -2,13 +2,13 @@
 
 use bartizan_exchange::{Body, Upgrade};
 use bartizan_firewall::Source;
-use bartizan_routes::Visit;
+use bartizan_routes::Scheme;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, Method, Version};
 
 /// Made by `ingress`, consumed by the pipeline.
 pub(crate) struct Arrived {
-    pub(crate) visit: Visit,
+    pub(crate) scheme: Scheme,
     pub(crate) source: Source,
     pub(crate) version: Version,
     pub(crate) method: Method,

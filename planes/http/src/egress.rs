@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use bartizan_exchange::{Body, Length, Request, Response, Upgrade, Upstream, UpstreamError};
 use bartizan_names::TunnelId;
-use bartizan_routes::{Origin, OriginScheme, Target, Visit, ZoneSettings};
+use bartizan_routes::{Origin, OriginScheme, Scheme, Target, ZoneSettings};
 use http::Method;
 
 pub(crate) use dial::OriginTls;
@@ -32,7 +32,8 @@ use pool::{Key, Pool};
 pub(crate) struct Destination<'r> {
     pub(crate) target: &'r Target,
     pub(crate) settings: &'r ZoneSettings,
-    pub(crate) visit: Visit,
+    /// How the visitor came.
+    pub(crate) scheme: Scheme,
 }
 
 /// One worker's way out.
@@ -103,7 +104,7 @@ impl Egress {
         request: Request,
         progress: &Rc<Progress>,
     ) -> Result<Response, Problem> {
-        let scheme = to.settings.ssl.towards_origin(to.visit);
+        let scheme = to.settings.ssl.towards_origin(to.scheme);
         let key = Key::new(origin, scheme, host_name(&request.host));
         let upgrade = request.upgrade;
         let method = request.method.clone();

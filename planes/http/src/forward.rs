@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use bartizan_firewall::Source;
 use bartizan_names::CountryCode;
-use bartizan_routes::Visit;
+use bartizan_routes::Scheme;
 use http::header::{
     CONNECTION, CONTENT_LENGTH, EXPECT, Entry, FORWARDED, HOST, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, SERVER, TE,
     TRAILER, TRANSFER_ENCODING, UPGRADE,
@@ -48,7 +48,7 @@ const HOP_BY_HOP: [HeaderName; 11] = [
 /// What an origin is told about a request.
 pub(crate) struct Provenance<'r> {
     pub(crate) source: Source,
-    pub(crate) visit: Visit,
+    pub(crate) scheme: Scheme,
     /// As received, a port included.
     pub(crate) host: &'r str,
     pub(crate) ray: &'r Ray,
@@ -77,14 +77,14 @@ pub(crate) fn to_origin(headers: &mut HeaderMap, provenance: &Provenance<'_>) {
     headers.remove(EXPECT);
     headers.remove(HOST);
     strip_reserved(headers);
-    let Provenance { source, visit, host, ray } = provenance;
-    let proto = match visit {
-        Visit::Http => "http",
-        Visit::Https => "https",
+    let Provenance { source, scheme, host, ray } = provenance;
+    let proto = match scheme {
+        Scheme::Http => "http",
+        Scheme::Https => "https",
     };
-    let visitor = match visit {
-        Visit::Http => r#"{"scheme":"http"}"#,
-        Visit::Https => r#"{"scheme":"https"}"#,
+    let visitor = match scheme {
+        Scheme::Http => r#"{"scheme":"http"}"#,
+        Scheme::Https => r#"{"scheme":"https"}"#,
     };
     let address = source.address;
     if let Ok(value) = HeaderValue::try_from(address.to_string()) {
@@ -198,7 +198,7 @@ mod tests {
         let ray = Rays::new(1, 0).draw("LAB");
         let source =
             Source { address: "2001:db8::7".parse().unwrap(), country: Some("NL".parse().unwrap()), asn: None };
-        to_origin(&mut headers, &Provenance { source, visit: Visit::Https, host: "a.test:8443", ray: &ray });
+        to_origin(&mut headers, &Provenance { source, scheme: Scheme::Https, host: "a.test:8443", ray: &ray });
         let always = [
             ("x-forwarded-for", "2001:db8::7"),
             ("cf-connecting-ip", "2001:db8::7"),

@@ -22,7 +22,7 @@ mod wire;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
-use bartizan_routes::Visit;
+use bartizan_routes::Scheme;
 use tokio::net::TcpStream;
 
 pub(crate) use connection::{Connections, RequestGuard};
@@ -37,8 +37,8 @@ pub(crate) const ALPN: &[&[u8]] = &[ALPN_HTTP2, b"http/1.1"];
 pub(crate) const ALPN_HTTP2: &[u8] = b"h2";
 
 /// Serves one visitor's connection to its end, or until it is told to end.
-pub(crate) async fn serve(stream: TcpStream, peer: SocketAddr, visit: Visit, worker: Rc<Worker>) {
-    let entry = worker.connections.add(Connection::new(peer, worker.source_of(peer), visit));
+pub(crate) async fn serve(stream: TcpStream, peer: SocketAddr, scheme: Scheme, worker: Rc<Worker>) {
+    let entry = worker.connections.add(Connection::new(peer, worker.source_of(peer), scheme));
     tokio::select! {
         biased;
         () = entry.connection.cut() => worker.counters.visitors.blocked.add(1),
@@ -47,7 +47,7 @@ pub(crate) async fn serve(stream: TcpStream, peer: SocketAddr, visit: Visit, wor
 }
 
 async fn speak(stream: TcpStream, connection: Rc<Connection>, worker: Rc<Worker>) {
-    if connection.visit == Visit::Http {
+    if connection.scheme == Scheme::Http {
         return http1::serve(stream, connection, worker).await;
     }
     let certificates = worker.certificates();

@@ -2,7 +2,7 @@
 
 use bartizan_exchange::{Request, Response, Upgrade};
 use bartizan_firewall::Verdict;
-use bartizan_routes::{Route, Visit};
+use bartizan_routes::{Route, Scheme};
 use http::header::ACCEPT;
 use http::{HeaderMap, HeaderValue, Version};
 
@@ -72,9 +72,9 @@ async fn steps(
     if forward::is_loop(&arrived.headers) {
         return Err(Problem::Loop.into());
     }
-    let Arrived { visit, source, .. } = arrived;
-    forward::to_origin(&mut arrived.headers, &Provenance { source, visit, host: &arrived.host, ray });
-    let destination = Destination { target: &route.target, settings: &route.settings, visit };
+    let Arrived { scheme, source, .. } = arrived;
+    forward::to_origin(&mut arrived.headers, &Provenance { source, scheme, host: &arrived.host, ray });
+    let destination = Destination { target: &route.target, settings: &route.settings, scheme };
     let request = Request {
         method: arrived.method,
         host: arrived.host,
@@ -106,7 +106,7 @@ fn allow_version(arrived: &Arrived, route: &Route) -> Result<(), Problem> {
 
 /// 301 for visitors over plain HTTP, where the zone wants none of them.
 fn https_only(arrived: &Arrived, route: &Route, worker: &Worker) -> Result<(), Instead> {
-    if arrived.visit == Visit::Https || !route.settings.always_use_https {
+    if arrived.scheme == Scheme::Https || !route.settings.always_use_https {
         return Ok(());
     }
     let port = match worker.https_port {

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bartizan_exchange::Upstream;
 use bartizan_live::Live;
-use bartizan_routes::Visit;
+use bartizan_routes::Scheme;
 use bartizan_tls::{Acceptor, TlsError};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
@@ -67,7 +67,7 @@ pub fn start(
     let (mut http, mut https) = (sockets.http.into_iter(), sockets.https.into_iter());
     for index in 0..count {
         let counters = Arc::new(Counters::default());
-        let listeners = tagged(http.next(), Visit::Http).chain(tagged(https.next(), Visit::Https)).collect();
+        let listeners = tagged(http.next(), Scheme::Http).chain(tagged(https.next(), Scheme::Https)).collect();
         let setup = WorkerSetup {
             index,
             listeners,
@@ -119,14 +119,14 @@ fn port_of(https: &[Vec<TcpListener>]) -> io::Result<u16> {
     }
 }
 
-fn tagged(listeners: Option<Vec<TcpListener>>, visit: Visit) -> impl Iterator<Item = (TcpListener, Visit)> {
-    listeners.into_iter().flatten().map(move |listener| (listener, visit))
+fn tagged(listeners: Option<Vec<TcpListener>>, scheme: Scheme) -> impl Iterator<Item = (TcpListener, Scheme)> {
+    listeners.into_iter().flatten().map(move |listener| (listener, scheme))
 }
 
 /// All that a worker's thread is given.
 struct WorkerSetup {
     index: usize,
-    listeners: Vec<(TcpListener, Visit)>,
+    listeners: Vec<(TcpListener, Scheme)>,
     live: Live<Config>,
     upstream: Arc<dyn Upstream>,
     origin_tls: OriginTls,
@@ -177,8 +177,8 @@ impl WorkerSetup {
         let accepting: Vec<_> = self
             .listeners
             .into_iter()
-            .map(|(listener, visit)| {
-                tokio::task::spawn_local(accept(listener, visit, Rc::clone(&worker), Rc::clone(&crowd)))
+            .map(|(listener, scheme)| {
+                tokio::task::spawn_local(accept(listener, scheme, Rc::clone(&worker), Rc::clone(&crowd)))
             })
             .collect();
         // An error means that the plane is gone, which is an end without grace.
@@ -200,7 +200,7 @@ impl WorkerSetup {
 }
 
 /// Lets connections in, for ever.
-async fn accept(listener: TcpListener, visit: Visit, worker: Rc<Worker>, crowd: Rc<Crowd>) {
+async fn accept(listener: TcpListener, scheme: Scheme, worker: Rc<Worker>, crowd: Rc<Crowd>) {
     let listener = match tokio::net::TcpListener::from_std(listener) {
         Ok(listener) => listener,
         Err(error) => return tracing::error!(%error, "a listener of the HTTP edge cannot be used"),
@@ -214,7 +214,7 @@ async fn accept(listener: TcpListener, visit: Visit, worker: Rc<Worker>, crowd: 
                     visitors.over_limit.add(1);
                     continue;
                 };
-                admit(stream, peer, visit, Rc::clone(&worker), guest);
+                admit(stream, peer, scheme, Rc::clone(&worker), guest);
             }
             // Lack of file descriptors does not end by asking again at once.
             Err(error) => {
@@ -225,11 +225,11 @@ async fn accept(listener: TcpListener, visit: Visit, worker: Rc<Worker>, crowd: 
     }
 }
 
-fn admit(stream: TcpStream, peer: std::net::SocketAddr, visit: Visit, worker: Rc<Worker>, guest: Guest) {
+fn admit(stream: TcpStream, peer: std::net::SocketAddr, scheme: Scheme, worker: Rc<Worker>, guest: Guest) {
     // Answers leave when they are written; without it small ones wait for an acknowledgement.
     let _ = stream.set_nodelay(true);
     tokio::task::spawn_local(async move {
-        ingress::serve(stream, peer, visit, worker).await;
+        ingress::serve(stream, peer, scheme, worker).await;
         drop(guest);
     });
 }

@@ -12,7 +12,7 @@ use bartizan_exchange::Io;
 use bartizan_firewall::{Firewall, Source};
 use bartizan_live::Generation;
 use bartizan_names::ZoneId;
-use bartizan_routes::Visit;
+use bartizan_routes::Scheme;
 use tokio::time::Instant;
 
 use super::cancel::Cancel;
@@ -23,7 +23,7 @@ use crate::Config;
 pub(crate) struct Connection {
     pub(crate) peer: SocketAddr,
     pub(crate) source: Source,
-    pub(crate) visit: Visit,
+    pub(crate) scheme: Scheme,
     /// The number of the configuration under which it came.
     generation: u64,
     carries: Cell<Carries>,
@@ -57,11 +57,11 @@ enum Carries {
 }
 
 impl Connection {
-    pub(crate) fn new(peer: SocketAddr, (source, generation): (Source, u64), visit: Visit) -> Connection {
+    pub(crate) fn new(peer: SocketAddr, (source, generation): (Source, u64), scheme: Scheme) -> Connection {
         Connection {
             peer,
             source,
-            visit,
+            scheme,
             generation,
             carries: Cell::new(Carries::One),
             requests: RefCell::default(),

@@ -98,7 +98,7 @@ fn arrive(request: hyper::Request<Incoming>, connection: &Connection) -> Result<
     let upgrade = upgrade_of(&head.method, head.version, &head.headers);
     let body = body_of(body, length_of(&head.headers)?);
     Ok(Arrived {
-        visit: connection.visit,
+        scheme: connection.scheme,
         source: connection.source,
         version: head.version,
         method: head.method,

@@ -112,7 +112,7 @@ fn arrive(request: hyper::Request<Incoming>, connection: &Connection) -> Result<
     head.headers.remove(HOST);
     let length = length_of(&head.headers, &body)?;
     Ok(Arrived {
-        visit: connection.visit,
+        scheme: connection.scheme,
         source: connection.source,
         version: head.version,
         method: head.method,

@@ -309,7 +309,7 @@ impl Clock {
 
 #[cfg(test)]
 mod tests {
-    use bartizan_routes::Visit;
+    use bartizan_routes::Scheme;
     use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 
     use super::*;
@@ -320,7 +320,7 @@ mod tests {
         near.write_all(bytes).await.unwrap();
         let peer: std::net::SocketAddr = "192.0.2.1:1".parse().unwrap();
         let source = bartizan_firewall::Source { address: peer.ip(), country: None, asn: None };
-        let connection = Rc::new(Connection::new(peer, (source, 0), Visit::Http));
+        let connection = Rc::new(Connection::new(peer, (source, 0), Scheme::Http));
         let mut wire = Wire::new(far, Protocol::Http1, connection, Arc::default());
         wire.patience = patience;
         (wire, near)
