@@ -11,8 +11,8 @@ use crate::drafts::{Draft, Drafts, Fate};
 use crate::entry::{self, DIRECTORY, Entry, Flags, Frame};
 use crate::facts::{NameContent, RecordSet, ZoneFacts};
 use crate::hash::hash;
+use crate::persistent_vec::PersistentVec;
 use crate::shard::Shard;
-use crate::spread::Spread;
 use crate::zone::Zone;
 use crate::zones::{Key, Zones, shard_index};
 
@@ -367,7 +367,7 @@ impl Edit {
             old.chain(self.drafts.iter().filter_map(|(draft, entry)| kept(draft, entry))).collect();
         entries.sort_unstable_by_key(|(hash, _)| shard_index(*hash, count));
         let mut rest = entries.as_slice();
-        let sealed: Spread<Shard> = (0..count)
+        let sealed: PersistentVec<Shard> = (0..count)
             .map(|shard| {
                 let end = rest.partition_point(|(hash, _)| shard_index(*hash, count) == shard);
                 let (mine, others) = rest.split_at(end);

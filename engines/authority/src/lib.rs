@@ -20,9 +20,9 @@ mod edit;
 mod entry;
 mod facts;
 mod hash;
+mod persistent_vec;
 mod resolve;
 mod shard;
-mod spread;
 mod zone;
 mod zones;
 

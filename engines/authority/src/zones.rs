@@ -8,8 +8,8 @@ use std::sync::Arc;
 use crate::edit::Edit;
 use crate::entry::{DIRECTORY, Entry, Flags};
 use crate::hash::hash;
+use crate::persistent_vec::PersistentVec;
 use crate::shard::{Shard, Slot};
-use crate::spread::Spread;
 use crate::zone::Zone;
 
 /// Labels that a name can have: 127 of one octet each (RFC 1035 §2.3.4).
@@ -18,8 +18,8 @@ const LABELS_MAX: usize = 127;
 /// Every zone that this server answers for. A clone costs little, and neither changes the other.
 #[derive(Clone, Debug)]
 pub struct Zones {
-    pub(crate) shards: Spread<Shard>,
-    pub(crate) zones: Spread<Option<Arc<Zone>>>,
+    pub(crate) shards: PersistentVec<Shard>,
+    pub(crate) zones: PersistentVec<Option<Arc<Zone>>>,
     pub(crate) nested: Nested,
     /// Numbers of removed zones, for the next new ones.
     pub(crate) free: Arc<Vec<u32>>,
@@ -87,8 +87,8 @@ impl Zones {
     /// As [`Zones::empty`], with a secret number that keeps users from making up names which all meet in one shard.
     pub fn with_seed(seed: u64) -> Zones {
         Zones {
-            shards: Spread::from_iter([Shard::empty()]),
-            zones: Spread::from_iter([]),
+            shards: PersistentVec::from_iter([Shard::empty()]),
+            zones: PersistentVec::from_iter([]),
             nested: Nested::default(),
             free: Arc::default(),
             seed,

@@ -7,9 +7,9 @@ use std::sync::Arc;
 const CHUNK: usize = 128;
 
 #[derive(Debug)]
-pub(crate) struct Spread<T>(Arc<[Arc<[T]>]>);
+pub(crate) struct PersistentVec<T>(Arc<[Arc<[T]>]>);
 
-impl<T: Clone> Spread<T> {
+impl<T: Clone> PersistentVec<T> {
     pub(crate) fn get(&self, index: usize) -> Option<&T> {
         self.0.get(index / CHUNK)?.get(index % CHUNK)
     }
@@ -48,17 +48,17 @@ impl<T: Clone> Spread<T> {
     }
 }
 
-impl<T: Clone> FromIterator<T> for Spread<T> {
-    fn from_iter<I: IntoIterator<Item = T>>(elements: I) -> Spread<T> {
-        let mut spread = Spread(Arc::new([]));
-        spread.extend(elements);
-        spread
+impl<T: Clone> FromIterator<T> for PersistentVec<T> {
+    fn from_iter<I: IntoIterator<Item = T>>(elements: I) -> PersistentVec<T> {
+        let mut vector = PersistentVec(Arc::new([]));
+        vector.extend(elements);
+        vector
     }
 }
 
-impl<T> Clone for Spread<T> {
-    fn clone(&self) -> Spread<T> {
-        Spread(Arc::clone(&self.0))
+impl<T> Clone for PersistentVec<T> {
+    fn clone(&self) -> PersistentVec<T> {
+        PersistentVec(Arc::clone(&self.0))
     }
 }
 
@@ -69,7 +69,7 @@ mod tests {
     #[test]
     fn a_change_is_seen_in_the_copy_only() {
         for len in [0, 1, CHUNK - 1, CHUNK, CHUNK + 1, 3 * CHUNK] {
-            let before: Spread<usize> = (0..len).collect();
+            let before: PersistentVec<usize> = (0..len).collect();
             let mut after = before.clone();
             after.extend(len..len + 5);
             assert_eq!((before.len(), after.len()), (len, len + 5));
