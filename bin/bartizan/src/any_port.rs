@@ -22,8 +22,8 @@ use serde::Deserialize;
 use tokio::sync::watch;
 
 use crate::failure::{Cause, Failure};
+use crate::fd_store::{FdStore, Kept};
 use crate::holder::{self, Transport};
-use crate::keeper::{Keeper, Kept};
 
 /// Ports that are named as unheard; the others are counted.
 const UNHEARD_TOLD_MAX: usize = 64;
@@ -109,7 +109,7 @@ pub struct AnyPort {
 struct Way {
     how: How,
     /// Holds the sockets over a crash, where the way to them outlives us.
-    keeper: Option<Keeper>,
+    fd_store: Option<FdStore>,
     /// Addresses of prefixes that nobody has are made this machine's own.
     routes: AnyIp,
 }
@@ -131,8 +131,8 @@ impl AnyPort {
     fn by_steering(place: &Place<'_>, apps: &Apps) -> anyhow::Result<Chosen> {
         // What is missing is told before anything is changed.
         support().0?;
-        let name = keeper_name(place, "sk_lookup");
-        let (keeper, sockets) = Sockets::kept_or_opened(&name, |address| {
+        let name = fd_store_name(place, "sk_lookup");
+        let (fd_store, sockets) = Sockets::kept_or_opened(&name, |address| {
             let each = 0..place.workers;
             let tcp = each.clone().map(|_| bartizan_net::tcp(address, Sharing::Exclusive)).collect::<Result<_, _>>()?;
             Ok((tcp, each.map(|_| bartizan_net::udp(address, Sharing::Exclusive)).collect::<Result<_, _>>()?))
@@ -147,8 +147,8 @@ impl AnyPort {
             Ok(steering) => steering,
             Err(error) => return Err(taken_back(routes, error.into())),
         };
-        let keeper = match steering.pinning() {
-            Pinning::At(_) => kept_by(keeper, &name, &sockets),
+        let fd_store = match steering.pinning() {
+            Pinning::At(_) => kept_by(fd_store, &name, &sockets),
             Pinning::Not(failure) => {
                 // `doctor` says what mends it.
                 tracing::debug!(%failure, "after a crash clients are refused until the next start");
@@ -156,7 +156,7 @@ impl AnyPort {
             }
         };
         let how = How::Steering(Box::new(steering));
-        let any_port = AnyPort::new(Way { how, keeper, routes }, place, neighbours, apps);
+        let any_port = AnyPort::new(Way { how, fd_store, routes }, place, neighbours, apps);
         Ok(any_port.chosen(l4::AnyPort::SkLookup, sockets, place.workers))
     }
 
@@ -167,8 +167,8 @@ impl AnyPort {
         }
         let prefixes: Vec<Prefix> = place.pools.prefixes().copied().collect();
         let workers = place.workers;
-        let name = keeper_name(place, "tproxy");
-        let (keeper, all) = Sockets::kept_or_opened(&name, |address| {
+        let name = fd_store_name(place, "tproxy");
+        let (fd_store, all) = Sockets::kept_or_opened(&name, |address| {
             let tcp = bartizan_net::tcp_transparent(address, workers)?;
             Ok((tcp, bartizan_net::udp_transparent(address, workers)?))
         })?;
@@ -177,8 +177,8 @@ impl AnyPort {
             Ok(tproxy) => How::Tproxy(tproxy),
             Err(error) => return Err(taken_back(routes, error.into())),
         };
-        let keeper = kept_by(keeper, &name, &all);
-        let any_port = AnyPort::new(Way { how, keeper, routes }, place, neighbours, apps);
+        let fd_store = kept_by(fd_store, &name, &all);
+        let any_port = AnyPort::new(Way { how, fd_store, routes }, place, neighbours, apps);
         Ok(any_port.chosen(l4::AnyPort::Tproxy, all, workers))
     }
 
@@ -258,9 +258,9 @@ impl AnyPort {
 
     /// Leaves nothing behind: at a clean stop. New clients are refused from here on.
     pub fn detach(self) -> anyhow::Result<()> {
-        let Way { how, keeper, routes } = self.way;
-        if let Some(keeper) = keeper {
-            keeper.quit();
+        let Way { how, fd_store, routes } = self.way;
+        if let Some(fd_store) = fd_store {
+            fd_store.quit();
         }
         match how {
             How::Steering(steering) => {
@@ -278,16 +278,16 @@ impl AnyPort {
 type Sockets = Kept;
 
 impl Sockets {
-    /// Those that an earlier process of this edge has left with a keeper, if there are as many as are needed now;
+    /// Those that an earlier process of this edge has left with an fd store, if there are as many as are needed now;
     /// otherwise new ones.
     fn kept_or_opened(
         name: &str,
         open: impl Fn(SocketAddr) -> Result<(Vec<TcpListener>, Vec<UdpSocket>), BindError>,
-    ) -> anyhow::Result<(Option<Keeper>, Sockets)> {
+    ) -> anyhow::Result<(Option<FdStore>, Sockets)> {
         let opened = Sockets::open(open)?;
-        let Some((keeper, kept)) = Keeper::find(name) else { return Ok((None, opened)) };
+        let Some((fd_store, kept)) = FdStore::find(name) else { return Ok((None, opened)) };
         let fits = kept.tcp.len() == opened.tcp.len() && kept.udp.len() == opened.udp.len();
-        Ok((Some(keeper), if fits { kept } else { opened }))
+        Ok((Some(fd_store), if fits { kept } else { opened }))
     }
 
     /// Some of each protocol and family. A machine without IPv6 has none of that.
@@ -352,21 +352,21 @@ fn neighbours(place: &Place<'_>) -> anyhow::Result<Neighbours> {
     Ok(Neighbours { shared, services })
 }
 
-fn keeper_name(place: &Place<'_>, kind: &str) -> String {
+fn fd_store_name(place: &Place<'_>, kind: &str) -> String {
     format!("{}-{kind}", pin_name(place.data))
 }
 
 /// Sees to it that somebody keeps the sockets. Without that everything works as well, until a crash.
-fn kept_by(found: Option<Keeper>, name: &str, sockets: &Sockets) -> Option<Keeper> {
+fn kept_by(found: Option<FdStore>, name: &str, sockets: &Sockets) -> Option<FdStore> {
     let keep = || {
-        let keeper = match found {
-            Some(keeper) => keeper,
-            None => Keeper::start(name)?,
+        let fd_store = match found {
+            Some(fd_store) => fd_store,
+            None => FdStore::start(name)?,
         };
-        keeper.keep(&sockets.tcp, &sockets.udp)?;
-        Ok(keeper)
+        fd_store.keep(&sockets.tcp, &sockets.udp)?;
+        Ok(fd_store)
     };
-    let kept: std::io::Result<Keeper> = keep();
+    let kept: std::io::Result<FdStore> = keep();
     kept.inspect_err(|error| tracing::warn!(%error, "after a crash clients are refused until the next start")).ok()
 }
 

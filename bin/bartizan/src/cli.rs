@@ -76,8 +76,8 @@ pub enum Command {
     /// Look for what would keep `up` from starting: ports and who holds them, folders, permissions
     Doctor(Up),
     /// Started by `up`: holds its sockets while it is killed and started again
-    #[command(name = crate::keeper::COMMAND, hide = true)]
-    KeepSockets { name: String },
+    #[command(name = crate::fd_store::COMMAND, hide = true)]
+    FdStore { name: String },
     /// What runs: the edge, its zones, its tunnels
     Status {
         #[command(flatten)]

@@ -13,10 +13,10 @@ mod data_dir;
 mod demo;
 mod doctor;
 mod failure;
+mod fd_store;
 mod firewall;
 mod holder;
 mod host;
-mod keeper;
 mod listen;
 mod metrics;
 mod output;
@@ -62,7 +62,7 @@ fn start_log(cli: &Cli) {
 fn run(cli: Cli) -> anyhow::Result<()> {
     let output = cli.global.output();
     match cli.command {
-        Command::KeepSockets { name } => Ok(keeper::run(&name)?),
+        Command::FdStore { name } => Ok(fd_store::run(&name)?),
         Command::Doctor(up) => doctor::run(up, output),
         Command::Up(up) => runtime()?.block_on(up::run(up, output)),
         Command::Login(login) => runtime()?.block_on(status::login(&login.edge, output)),

@@ -2,10 +2,10 @@
 //! somebody has them open, so clients that come while the edge is killed and started again wait instead of being refused.
 //!
 //! ```text
-//! up ──connects──► keeper        what it holds, a message for each socket, then an end
+//! up ──connects──► fd store      what it holds: a message for each socket, then an end
 //!    ◄─────────────
-//!    ──────────────►             what it shall hold from now on, then an end
-//!    ── (stays connected) ──     gone without a word: a crash. `q`: a clean stop, and the keeper ends
+//!    ──────────────►             what to hold from now on, then an end
+//!    ── (stays connected) ──     gone without a word: a crash. `q`: a clean stop, and the fd store ends
 //! ```
 //! The socket between them has an abstract name, so it goes with the process and is nobody's file; both sides look at
 //! who the other one is.
@@ -32,15 +32,15 @@ const KEEP: Duration = Duration::from_secs(60);
 /// How long the other side may take for a word; both are on this machine and do nothing else.
 const ANSWER_MAX: Duration = Duration::from_secs(5);
 
-/// How long a keeper may take to start.
+/// How long an fd store may take to start.
 const START_MAX: Duration = Duration::from_secs(5);
 const START_RETRY: Duration = Duration::from_millis(5);
 
 /// More than the sockets of an edge with as many workers as there may be: of each, two protocols and two families.
 const SOCKETS_MAX: usize = 1_024;
 
-/// The command that makes this program a keeper. Not for people.
-pub const COMMAND: &str = "keep-sockets";
+/// The command that makes this program an fd store. Not for people.
+pub const COMMAND: &str = "fd-store";
 
 const TCP: u8 = b't';
 const UDP: u8 = b'u';
@@ -54,25 +54,25 @@ pub struct Kept {
     pub udp: Vec<UdpSocket>,
 }
 
-/// The keeper of this edge. Dropping it without [`Keeper::quit`] is what a crash does.
-pub struct Keeper(UnixStream);
+/// The fd store of this edge. Dropping it without [`FdStore::quit`] is what a crash does.
+pub struct FdStore(UnixStream);
 
-impl Keeper {
-    /// The keeper that an earlier process of this edge has left, with what it holds.
-    pub fn find(name: &str) -> Option<(Keeper, Kept)> {
+impl FdStore {
+    /// The fd store that an earlier process of this edge has left, with what it holds.
+    pub fn find(name: &str) -> Option<(FdStore, Kept)> {
         let stream = connect(name).ok()?;
         let kept = receive(&stream).ok()?;
-        Some((Keeper(stream), kept))
+        Some((FdStore(stream), kept))
     }
 
     /// A new one, which holds nothing yet.
-    pub fn start(name: &str) -> io::Result<Keeper> {
+    pub fn start(name: &str) -> io::Result<FdStore> {
         let stream = start(name)?;
         receive(&stream)?;
-        Ok(Keeper(stream))
+        Ok(FdStore(stream))
     }
 
-    /// What it shall hold from now on.
+    /// What to hold from now on.
     pub fn keep(&self, tcp: &[TcpListener], udp: &[UdpSocket]) -> io::Result<()> {
         send(&self.0, tcp, udp)
     }
@@ -80,12 +80,12 @@ impl Keeper {
     /// Ends it: a clean stop leaves nothing behind.
     pub fn quit(mut self) {
         if let Err(error) = self.0.write_all(&[QUIT]) {
-            tracing::debug!(%error, "the keeper of the sockets is gone already");
+            tracing::debug!(%error, "the fd store is gone already");
         }
     }
 }
 
-/// Runs as the keeper, until the edge says that it is over or does not come back.
+/// Runs as the fd store, until the edge says that it is over or does not come back.
 pub fn run(name: &str) -> io::Result<()> {
     let listener = UnixListener::bind_addr(&SocketAddr::from_abstract_name(name)?)?;
     set_socket_timeout(&listener, Timeout::Recv, Some(KEEP))?;
@@ -131,7 +131,7 @@ fn connect(name: &str) -> io::Result<UnixStream> {
     Ok(stream)
 }
 
-/// Starts a keeper in a process group of its own: what a terminal sends to the edge is not for it.
+/// Starts an fd store in a process group of its own: what a terminal sends to the edge is not for it.
 fn start(name: &str) -> io::Result<UnixStream> {
     // Not its path: an upgrade may have put another program there.
     let mut command = Command::new("/proc/self/exe");
@@ -144,7 +144,7 @@ fn start(name: &str) -> io::Result<UnixStream> {
             Err(error) if begun.elapsed() > START_MAX => return Err(error),
             Err(_) => {
                 if let Some(status) = child.try_wait()? {
-                    return Err(io::Error::other(format!("the keeper of the sockets ended at once: {status}")));
+                    return Err(io::Error::other(format!("the fd store ended at once: {status}")));
                 }
                 std::thread::sleep(START_RETRY);
             }
@@ -208,17 +208,17 @@ mod tests {
 
     use super::*;
 
-    /// An edge that is killed twice and stopped once, with one keeper for all.
+    /// An edge that is killed twice and stopped once, with one fd store for all.
     #[test]
     fn sockets_outlive_their_owner() {
         let name = format!("bartizan-test-{}", std::process::id());
-        let keeper = std::thread::spawn({
+        let fd_store = std::thread::spawn({
             let name = name.clone();
             move || run(&name)
         });
         let connected = || loop {
-            if let Some((keeper, kept)) = Keeper::find(&name) {
-                break (kept, keeper);
+            if let Some((fd_store, kept)) = FdStore::find(&name) {
+                break (kept, fd_store);
             }
             std::thread::yield_now();
         };
@@ -240,7 +240,7 @@ mod tests {
         assert_eq!((kept.tcp.len(), kept.udp.len()), (1, 0));
         third.keep(&kept.tcp, &kept.udp).unwrap();
         third.quit();
-        keeper.join().unwrap().unwrap();
+        fd_store.join().unwrap().unwrap();
         drop(kept);
         assert_eq!(TcpStream::connect(listens).unwrap_err().kind(), ErrorKind::ConnectionRefused);
     }
