@@ -28,11 +28,11 @@ use crate::holder::{self, Transport};
 /// Ports that are named as unheard; the others are counted.
 const UNHEARD_TOLD_MAX: usize = 64;
 
-/// Which way is wanted.
+/// The way that the operator asks for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "snake_case")]
 #[value(rename_all = "snake_case")]
-pub enum Wish {
+pub enum PortsMode {
     /// The first of the others that works.
     #[default]
     Auto,
@@ -52,9 +52,9 @@ pub struct Chosen {
     pub any_port: Option<AnyPort>,
 }
 
-/// What does not change while the edge runs.
-pub struct Place<'p> {
-    /// By which a later process of this edge finds what an earlier one left.
+/// What is known of this machine, and does not change while the edge runs.
+pub struct Machine<'p> {
+    /// The data directory: by it a later process of this edge finds what an earlier one left.
     pub data: &'p Path,
     pub pools: &'p Pools,
     pub workers: usize,
@@ -63,27 +63,27 @@ pub struct Place<'p> {
 }
 
 /// Chooses, and makes it work for the applications that there are.
-pub fn choose(wish: Wish, place: &Place<'_>, apps: &Apps) -> anyhow::Result<Chosen> {
-    let nothing_to_steer = place.pools.prefixes().next().is_none();
-    if nothing_to_steer || wish == Wish::Listeners {
-        return Ok(listeners(place.workers, None));
+pub fn choose(mode: PortsMode, machine: &Machine<'_>, apps: &Apps) -> anyhow::Result<Chosen> {
+    let nothing_to_steer = machine.pools.prefixes().next().is_none();
+    if nothing_to_steer || mode == PortsMode::Listeners {
+        return Ok(listeners(machine.workers, None));
     }
     let asked = |error: anyhow::Error| {
         Failure::new(Cause::Failed, format!("{error:#}")).remedy("or let `up` choose: without --ports").into()
     };
-    match wish {
-        Wish::SkLookup => AnyPort::by_steering(place, apps).map_err(asked),
-        Wish::Tproxy => AnyPort::by_tproxy(place, apps).map_err(asked),
-        Wish::Auto | Wish::Listeners => {
-            let first = match AnyPort::by_steering(place, apps) {
+    match mode {
+        PortsMode::SkLookup => AnyPort::by_steering(machine, apps).map_err(asked),
+        PortsMode::Tproxy => AnyPort::by_tproxy(machine, apps).map_err(asked),
+        PortsMode::Auto | PortsMode::Listeners => {
+            let first = match AnyPort::by_steering(machine, apps) {
                 Ok(chosen) => return Ok(chosen),
                 Err(error) => format!("{error:#}"),
             };
-            Ok(match AnyPort::by_tproxy(place, apps) {
+            Ok(match AnyPort::by_tproxy(machine, apps) {
                 Ok(chosen) => Chosen { why: Some(first), ..chosen },
                 Err(error) => {
                     tracing::debug!(error = format!("{error:#}"), "no transparent proxying");
-                    listeners(place.workers, Some(first))
+                    listeners(machine.workers, Some(first))
                 }
             })
         }
@@ -128,22 +128,22 @@ enum How {
 }
 
 impl AnyPort {
-    fn by_steering(place: &Place<'_>, apps: &Apps) -> anyhow::Result<Chosen> {
+    fn by_steering(machine: &Machine<'_>, apps: &Apps) -> anyhow::Result<Chosen> {
         // What is missing is told before anything is changed.
         support().0?;
-        let name = fd_store_name(place, "sk_lookup");
+        let name = fd_store_name(machine, "sk_lookup");
         let (fd_store, sockets) = Sockets::kept_or_opened(&name, |address| {
-            let each = 0..place.workers;
+            let each = 0..machine.workers;
             let tcp = each.clone().map(|_| bartizan_net::tcp(address, Sharing::Exclusive)).collect::<Result<_, _>>()?;
             Ok((tcp, each.map(|_| bartizan_net::udp(address, Sharing::Exclusive)).collect::<Result<_, _>>()?))
         })?;
-        let neighbours = neighbours(place)?;
+        let neighbours = neighbours(machine)?;
         let is_ours = |pool: &&Prefix| !neighbours.shared.contains(pool);
-        let ours: Vec<Prefix> = place.pools.prefixes().filter(is_ours).copied().collect();
+        let ours: Vec<Prefix> = machine.pools.prefixes().filter(is_ours).copied().collect();
         let routes = AnyIp::add(&ours)?;
-        let pin = Path::new(BPFFS).join(pin_name(place.data));
+        let pin = Path::new(BPFFS).join(pin_name(machine.data));
         let setup = Setup { pin: &pin, workers: sockets.workers(), pools: &ours, skip: &neighbours.services };
-        let steering = match Steering::attach(&setup, &claims(apps, place.pools)) {
+        let steering = match Steering::attach(&setup, &claims(apps, machine.pools)) {
             Ok(steering) => steering,
             Err(error) => return Err(taken_back(routes, error.into())),
         };
@@ -156,35 +156,35 @@ impl AnyPort {
             }
         };
         let how = How::Steering(Box::new(steering));
-        let any_port = AnyPort::new(Way { how, fd_store, routes }, place, neighbours, apps);
-        Ok(any_port.chosen(l4::AnyPort::SkLookup, sockets, place.workers))
+        let any_port = AnyPort::new(Way { how, fd_store, routes }, machine, neighbours, apps);
+        Ok(any_port.chosen(l4::AnyPort::SkLookup, sockets, machine.workers))
     }
 
-    fn by_tproxy(place: &Place<'_>, apps: &Apps) -> anyhow::Result<Chosen> {
-        let neighbours = neighbours(place)?;
+    fn by_tproxy(machine: &Machine<'_>, apps: &Apps) -> anyhow::Result<Chosen> {
+        let neighbours = neighbours(machine)?;
         if let Some(pool) = neighbours.shared.first() {
             anyhow::bail!("{pool} has an address of this machine, whose services transparent proxying would cut off");
         }
-        let prefixes: Vec<Prefix> = place.pools.prefixes().copied().collect();
-        let workers = place.workers;
-        let name = fd_store_name(place, "tproxy");
+        let prefixes: Vec<Prefix> = machine.pools.prefixes().copied().collect();
+        let workers = machine.workers;
+        let name = fd_store_name(machine, "tproxy");
         let (fd_store, all) = Sockets::kept_or_opened(&name, |address| {
             let tcp = bartizan_net::tcp_transparent(address, workers)?;
             Ok((tcp, bartizan_net::udp_transparent(address, workers)?))
         })?;
         let routes = AnyIp::add(&prefixes)?;
-        let how = match Tproxy::attach(place.data, &prefixes, all.workers()) {
+        let how = match Tproxy::attach(machine.data, &prefixes, all.workers()) {
             Ok(tproxy) => How::Tproxy(tproxy),
             Err(error) => return Err(taken_back(routes, error.into())),
         };
         let fd_store = kept_by(fd_store, &name, &all);
-        let any_port = AnyPort::new(Way { how, fd_store, routes }, place, neighbours, apps);
+        let any_port = AnyPort::new(Way { how, fd_store, routes }, machine, neighbours, apps);
         Ok(any_port.chosen(l4::AnyPort::Tproxy, all, workers))
     }
 
-    fn new(way: Way, place: &Place<'_>, neighbours: Neighbours, apps: &Apps) -> AnyPort {
+    fn new(way: Way, machine: &Machine<'_>, neighbours: Neighbours, apps: &Apps) -> AnyPort {
         let listening = watch::channel(Arc::new(nothing_heard())).0;
-        AnyPort { way, pools: place.pools.clone(), neighbours, apps: apps.clone(), listening }
+        AnyPort { way, pools: machine.pools.clone(), neighbours, apps: apps.clone(), listening }
     }
 
     fn chosen(self, how: l4::AnyPort, sockets: Sockets, workers: usize) -> Chosen {
@@ -314,10 +314,10 @@ impl Sockets {
 
     /// To each worker its own: in each family there is one for each.
     fn deal(self, workers: usize) -> Vec<l4::AnyPortSockets> {
-        let mut seats: Vec<l4::AnyPortSockets> = (0..workers).map(|_| l4::AnyPortSockets::default()).collect();
-        self.tcp.into_iter().enumerate().for_each(|(index, socket)| seats[index % workers].tcp.push(socket));
-        self.udp.into_iter().enumerate().for_each(|(index, socket)| seats[index % workers].udp.push(socket));
-        seats
+        let mut sets: Vec<l4::AnyPortSockets> = (0..workers).map(|_| l4::AnyPortSockets::default()).collect();
+        self.tcp.into_iter().enumerate().for_each(|(index, socket)| sets[index % workers].tcp.push(socket));
+        self.udp.into_iter().enumerate().for_each(|(index, socket)| sets[index % workers].udp.push(socket));
+        sets
     }
 }
 
@@ -338,12 +338,12 @@ fn claims(apps: &Apps, pools: &Pools) -> Vec<Claim> {
 /// The pools that have an address of this machine in them, and the sockets that must keep their ports: our own, and
 /// everybody's on those addresses. An application that took port 22 of the machine's one address would lock its operator
 /// out.
-fn neighbours(place: &Place<'_>) -> anyhow::Result<Neighbours> {
+fn neighbours(machine: &Machine<'_>) -> anyhow::Result<Neighbours> {
     let own: HashSet<IpAddr> =
         if_addrs::get_if_addrs().context("this machine's addresses")?.iter().map(if_addrs::Interface::ip).collect();
     let has_own = |pool: &&Prefix| own.iter().any(|address| pool.contains(*address));
-    let shared: Vec<Prefix> = place.pools.prefixes().filter(has_own).copied().collect();
-    let mut services = place.own.to_vec();
+    let shared: Vec<Prefix> = machine.pools.prefixes().filter(has_own).copied().collect();
+    let mut services = machine.own.to_vec();
     if !shared.is_empty() {
         services.extend([Transport::Tcp, Transport::Udp].into_iter().flat_map(holder::listening));
     }
@@ -352,8 +352,8 @@ fn neighbours(place: &Place<'_>) -> anyhow::Result<Neighbours> {
     Ok(Neighbours { shared, services })
 }
 
-fn fd_store_name(place: &Place<'_>, kind: &str) -> String {
-    format!("{}-{kind}", pin_name(place.data))
+fn fd_store_name(machine: &Machine<'_>, kind: &str) -> String {
+    format!("{}-{kind}", pin_name(machine.data))
 }
 
 /// Sees to it that somebody keeps the sockets. Without that everything works as well, until a crash.

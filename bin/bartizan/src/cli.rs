@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use bartizan_names::Prefix;
 use clap::{Args, Parser, Subcommand};
 
-use crate::any_port::Wish;
+use crate::any_port::PortsMode;
 use crate::output::{Form, Output};
 
 /// An edge network that you run yourself.
@@ -117,7 +117,7 @@ pub struct Up {
     pub pool: Vec<Prefix>,
     /// How clients reach applications [default: the first that works; `bartizan doctor` tells what is missing]
     #[arg(long, value_enum, value_name = "WAY", env = "BARTIZAN_PORTS")]
-    pub ports: Option<Wish>,
+    pub ports: Option<PortsMode>,
     /// Balancers in front of applications: what comes from them must begin with a PROXY header, which is believed
     #[arg(long, value_name = "PREFIX", env = "BARTIZAN_PROXY", value_delimiter = ',', num_args = 1..)]
     pub proxy: Vec<Prefix>,

@@ -4,7 +4,7 @@ use std::net::{SocketAddr, TcpListener, UdpSocket};
 
 use serde::Serialize;
 
-use crate::any_port::Wish;
+use crate::any_port::PortsMode;
 use crate::cli::Up;
 use crate::data_dir;
 use crate::failure::{Cause, Failure};
@@ -150,7 +150,7 @@ fn applications(settings: &Settings) -> Finding {
     let what = "ports of applications";
     let steering = bartizan_plane_bpf::support();
     match (settings.ports, &steering.0) {
-        (Wish::Auto | Wish::SkLookup, Ok(())) => {
+        (PortsMode::Auto | PortsMode::SkLookup, Ok(())) => {
             let pinned = std::fs::read_to_string("/proc/mounts").is_ok_and(|mounts| {
                 mounts.lines().any(|line| line.split(' ').nth(1) == Some(bartizan_plane_bpf::BPFFS))
             });
@@ -161,13 +161,15 @@ fn applications(settings: &Settings) -> Finding {
             };
             Finding::good(what, format!("{steering}{crash}"))
         }
-        (Wish::SkLookup, Err(missing)) => Finding::bad(what, format!("{missing}; or let `up` choose: without --ports")),
-        (Wish::Auto, Err(missing)) => {
+        (PortsMode::SkLookup, Err(missing)) => {
+            Finding::bad(what, format!("{missing}; or let `up` choose: without --ports"))
+        }
+        (PortsMode::Auto, Err(missing)) => {
             let max = bartizan_plane_l4::LISTENERS_MAX;
             Finding::good(what, format!("a listener for each, {max} at most, unless nft can hand all over; {missing}"))
         }
-        (Wish::Tproxy, _) => Finding::good(what, "all, by a rule of the packet filter; `up` says if nft refuses"),
-        (Wish::Listeners, _) => Finding::good(what, "a listener for each, as asked for"),
+        (PortsMode::Tproxy, _) => Finding::good(what, "all, by a rule of the packet filter; `up` says if nft refuses"),
+        (PortsMode::Listeners, _) => Finding::good(what, "a listener for each, as asked for"),
     }
 }
 

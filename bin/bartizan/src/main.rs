@@ -9,6 +9,7 @@ mod argv;
 mod cli;
 mod client;
 mod connect;
+mod credentials;
 mod data_dir;
 mod demo;
 mod doctor;
@@ -20,7 +21,6 @@ mod host;
 mod listen;
 mod metrics;
 mod output;
-mod places;
 mod planes;
 mod record;
 mod report;
@@ -69,16 +69,16 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Status { edge } => runtime()?.block_on(status::run(&edge, output)),
         Command::Tunnel(tunnel) => runtime()?.block_on(tunnel::run(*tunnel, output)),
         Command::App { action, edge } => {
-            runtime()?.block_on(async { app::run(action, &places::find(&edge)?, output).await })
+            runtime()?.block_on(async { app::run(action, &credentials::find(&edge)?, output).await })
         }
         Command::Firewall { action, edge } => {
-            runtime()?.block_on(async { firewall::run(action, &places::find(&edge)?, output).await })
+            runtime()?.block_on(async { firewall::run(action, &credentials::find(&edge)?, output).await })
         }
         Command::Zone { action, edge } => {
-            runtime()?.block_on(async { zone::run(action, &places::find(&edge)?, output).await })
+            runtime()?.block_on(async { zone::run(action, &credentials::find(&edge)?, output).await })
         }
         Command::Record { action, edge } => {
-            runtime()?.block_on(async { record::run(action, &places::find(&edge)?, output).await })
+            runtime()?.block_on(async { record::run(action, &credentials::find(&edge)?, output).await })
         }
     }
 }

@@ -40,7 +40,7 @@ pub struct Planes {
     http_live: Live<http::Config>,
     l4_live: Live<l4::Config>,
     dns_live: Live<dns::Config>,
-    place: Place,
+    pop: LocalPop,
     listening: watch::Receiver<Arc<l4::Listening>>,
     /// Who sends every port of the pools here. Taken out by [`Planes::drain`].
     any_port: Mutex<Option<AnyPort>>,
@@ -53,7 +53,7 @@ pub struct Planes {
 }
 
 /// What is this PoP's own and does not change while it runs.
-pub struct Place {
+pub struct LocalPop {
     /// Of proxied names.
     pub addresses: Addresses,
     /// Of applications.
@@ -83,15 +83,15 @@ struct Running {
 
 impl Planes {
     /// Starts everything on the bundle that is in force now, with the way to applications that was chosen.
-    pub fn start(listeners: Listeners, bundle: &Bundle, place: Place, chosen: Chosen) -> anyhow::Result<Planes> {
+    pub fn start(listeners: Listeners, bundle: &Bundle, pop: LocalPop, chosen: Chosen) -> anyhow::Result<Planes> {
         let tunnel_live = Live::new(tunnel_config(bundle));
-        let http_live = Live::new(http_config(bundle, &place));
-        let l4_live = Live::new(l4_config(bundle, &place));
-        let dns_live = Live::new(dns_config(bundle, &place.addresses));
+        let http_live = Live::new(http_config(bundle, &pop));
+        let l4_live = Live::new(l4_config(bundle, &pop));
+        let dns_live = Live::new(dns_config(bundle, &pop.addresses));
         let counters = dns::Counters::default();
 
-        let tunnel = tunnel::start(listeners.tunnel, &tunnel_live, Arc::clone(&place.reset_key))
-            .context("the tunnel listener")?;
+        let tunnel =
+            tunnel::start(listeners.tunnel, &tunnel_live, Arc::clone(&pop.reset_key)).context("the tunnel listener")?;
         let sockets = http::Sockets { http: by_worker(listeners.http), https: by_worker(listeners.https) };
         let seed = u64::from_ne_bytes(bartizan_seal::random());
         let http = http::start(sockets, &http_live, tunnel.upstream(), seed).context("the HTTP edge")?;
@@ -101,8 +101,8 @@ impl Planes {
         let sockets = dns::Sockets { udp: listeners.dns_udp, tcp: listeners.dns_tcp };
         let dns = dns::start(sockets, &dns_live, &counters).context("the DNS server")?;
 
-        let (commands, orders) = mpsc::channel(COMMANDS_MAX);
-        tokio::spawn(obey(orders, tunnel.commands()));
+        let (commands, received) = mpsc::channel(COMMANDS_MAX);
+        tokio::spawn(carry_out(received, tunnel.commands()));
         let (now_shown, presence) = watch::channel(Arc::default());
         let connected = tunnel.presence();
         tokio::spawn(show(connected.clone(), now_shown));
@@ -112,7 +112,7 @@ impl Planes {
             http_live,
             l4_live,
             dns_live,
-            place,
+            pop,
             listening,
             any_port: Mutex::new(any_port),
             counters,
@@ -130,13 +130,13 @@ impl Planes {
         if !(Arc::ptr_eq(&bundle.tunnels, &last.tunnels) && same_keys) {
             self.tunnel_live.publish(Generation { number, value: tunnel_config(bundle) });
         }
-        self.http_live.publish(Generation { number, value: http_config(bundle, &self.place) });
-        self.l4_live.publish(Generation { number, value: l4_config(bundle, &self.place) });
+        self.http_live.publish(Generation { number, value: http_config(bundle, &self.pop) });
+        self.l4_live.publish(Generation { number, value: l4_config(bundle, &self.pop) });
         // After the plane knows of it, so that nobody comes in vain.
         if let Some(any_port) = &mut *self.any_port.lock().unwrap_or_else(PoisonError::into_inner) {
             any_port.update(&bundle.apps);
         }
-        self.dns_live.publish(Generation { number, value: dns_config(bundle, &self.place.addresses) });
+        self.dns_live.publish(Generation { number, value: dns_config(bundle, &self.pop.addresses) });
     }
 
     pub fn presence(&self) -> watch::Receiver<Arc<shown::Presence>> {
@@ -188,7 +188,7 @@ impl Planes {
     /// What the firewall in force says to a source, and why.
     pub fn ask_firewall(&self, question: FirewallQuestion) -> FirewallAnswer {
         let firewall = self.l4_live.snapshot().value.firewall.clone();
-        let (country, asn) = self.place.geo.lookup(question.address);
+        let (country, asn) = self.pop.geo.lookup(question.address);
         let source = Source { address: question.address, country, asn };
         let verdict = match question.zone {
             Some(zone) => firewall.decide(zone, &source),
@@ -260,24 +260,24 @@ fn tunnel_config(bundle: &Bundle) -> tunnel::Config {
     }
 }
 
-fn http_config(bundle: &Bundle, place: &Place) -> http::Config {
+fn http_config(bundle: &Bundle, pop: &LocalPop) -> http::Config {
     http::Config {
         routes: bundle.routes.clone(),
         certificates: bundle.certificates.clone(),
         firewall: bundle.firewall.clone(),
-        geo: place.geo.clone(),
+        geo: pop.geo.clone(),
         server: http::ServerFacts { pop: POP.to_owned(), origin_roots: None },
     }
 }
 
-fn l4_config(bundle: &Bundle, place: &Place) -> l4::Config {
+fn l4_config(bundle: &Bundle, pop: &LocalPop) -> l4::Config {
     l4::Config {
         apps: bundle.apps.clone(),
-        pools: place.pools.clone(),
+        pools: pop.pools.clone(),
         firewall: bundle.firewall.clone(),
-        geo: place.geo.clone(),
+        geo: pop.geo.clone(),
         certificates: bundle.certificates.clone(),
-        trusted: place.trusted.clone(),
+        trusted: pop.trusted.clone(),
         limits: l4::Limits::default(),
         origin_roots: None,
     }
@@ -308,10 +308,10 @@ fn by_worker(by_address: Vec<Vec<TcpListener>>) -> Vec<Vec<TcpListener>> {
     workers
 }
 
-/// Carries out what the API orders.
-async fn obey(mut orders: mpsc::Receiver<bartizan_api::Command>, tunnels: tunnel::Commands) {
-    while let Some(order) = orders.recv().await {
-        match order {
+/// Carries out the API's commands.
+async fn carry_out(mut received: mpsc::Receiver<bartizan_api::Command>, tunnels: tunnel::Commands) {
+    while let Some(command) = received.recv().await {
+        match command {
             bartizan_api::Command::DropConnections { tunnel, connector } => {
                 let dropped = tunnels.drop_connections(tunnel, connector);
                 tracing::info!(%tunnel, dropped, "connections dropped by the API");

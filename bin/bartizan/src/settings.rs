@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use bartizan_names::Prefix;
 use serde::Deserialize;
 
-use crate::any_port::Wish;
+use crate::any_port::PortsMode;
 use crate::cli::Up;
 use crate::failure::{Cause, Failure};
 
@@ -33,7 +33,7 @@ struct File {
     domain: Option<String>,
     address: Vec<IpAddr>,
     pool: Vec<Prefix>,
-    ports: Option<Wish>,
+    ports: Option<PortsMode>,
     proxy: Vec<Prefix>,
     geo: Vec<PathBuf>,
     workers: Option<u16>,
@@ -89,7 +89,7 @@ pub struct Settings {
     pub address: Vec<IpAddr>,
     pub pools: Vec<Prefix>,
     /// How clients reach applications.
-    pub ports: Wish,
+    pub ports: PortsMode,
     /// Peers that put a PROXY header in front of every connection.
     pub proxies: Vec<Prefix>,
     /// MMDB files, the most trusted first.

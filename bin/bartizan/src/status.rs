@@ -5,9 +5,9 @@ use serde_json::{Value, json};
 
 use crate::cli::Edge;
 use crate::client::Api;
+use crate::credentials;
 use crate::failure::{Cause, Failure};
 use crate::output::{Output, bold, faint, table};
-use crate::places;
 use crate::zone::text;
 
 /// What the API says of its edge.
@@ -16,7 +16,7 @@ pub async fn facts(api: &Api) -> anyhow::Result<EdgeFacts> {
 }
 
 pub async fn run(edge: &Edge, output: Output) -> anyhow::Result<()> {
-    let api = places::find(edge)?;
+    let api = credentials::find(edge)?;
     let facts = facts(&api).await?;
     let zones = api.list("/zones").await?;
     let tunnels = api.list(&format!("/accounts/{}/cfd_tunnel?is_deleted=false", facts.account_id)).await?;
@@ -67,13 +67,13 @@ fn ports(ports: &EdgePorts) -> String {
 
 /// Checks the way to an edge and stores it.
 pub async fn login(edge: &Edge, output: Output) -> anyhow::Result<()> {
-    let api = places::find(edge)?;
+    let api = credentials::find(edge)?;
     let token = api.get("/user/tokens/verify").await?;
     if text(&token, "status") != "active" {
         return Err(Failure::new(Cause::Refused, "this token is not active").into());
     }
     let facts = facts(&api).await?;
-    let path = places::store_credential(&api, Some(facts.ca))?;
+    let path = credentials::store_credential(&api, Some(facts.ca))?;
     let document = json!({ "api": api.base(), "credential": path });
     output.result(&document, || {
         format!(

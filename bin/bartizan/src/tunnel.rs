@@ -6,9 +6,9 @@ use crate::app;
 use crate::cli::{Connector, Edge, Tunnel, TunnelAction, TunnelRoute};
 use crate::client::Api;
 use crate::connect::{self, Plan};
+use crate::credentials;
 use crate::failure::{Cause, Failure};
 use crate::output::{Output, table};
-use crate::places;
 use crate::zone::{self, text};
 
 pub async fn run(tunnel: Tunnel, output: Output) -> anyhow::Result<()> {
@@ -19,25 +19,25 @@ pub async fn run(tunnel: Tunnel, output: Output) -> anyhow::Result<()> {
                 Some(service) => Some(Service::parse(&service)?),
                 None => None,
             };
-            let wish = Wish { hostname, port, name, service };
-            serve(wish, &connector, &edge, output).await
+            let asked = QuickTunnel { hostname, port, name, service };
+            serve(asked, &connector, &edge, output).await
         }
         Some(TunnelAction::Run { token: Some(token), .. }) => {
-            connect::run(Plan::from_token(&token, &connector, places::find(&edge).ok()).await?, output).await
+            connect::run(Plan::from_token(&token, &connector, credentials::find(&edge).ok()).await?, output).await
         }
         Some(TunnelAction::Run { tunnel, token: None }) => {
-            let api = places::find(&edge)?;
+            let api = credentials::find(&edge)?;
             let account = account(&api).await?;
             let tunnel = by_name_or_id(&api, &account, &tunnel.unwrap_or_default()).await?;
             let token = token(&api, &account, &tunnel).await?;
             connect::run(Plan::from_token(&token, &connector, Some(api)).await?, output).await
         }
-        Some(action) => manage(action, &places::find(&edge)?, output).await,
+        Some(action) => manage(action, &credentials::find(&edge)?, output).await,
     }
 }
 
-/// What `tunnel --hostname` is asked for.
-struct Wish {
+/// What `tunnel --hostname` is asked to do: a tunnel, a name and a connection in one go.
+struct QuickTunnel {
     hostname: Option<String>,
     port: Option<u16>,
     name: Option<String>,
@@ -67,8 +67,8 @@ impl Service {
         let url = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
         match url.split_once("://") {
             Some(("http" | "https", host)) if !host.is_empty() && !host.starts_with('/') => Ok(Service::Http(url)),
-            Some((scheme @ ("tcp" | "udp"), place)) => {
-                let (host, port) = place.rsplit_once(':').ok_or_else(refused)?;
+            Some((scheme @ ("tcp" | "udp"), target)) => {
+                let (host, port) = target.rsplit_once(':').ok_or_else(refused)?;
                 let port = port.parse().ok().filter(|port| *port > 0).ok_or_else(refused)?;
                 let host = host.trim_start_matches('[').trim_end_matches(']');
                 let host = match host {
@@ -84,19 +84,19 @@ impl Service {
 }
 
 /// A tunnel, a name and a connection in one go. Each step finds what an earlier run left, so that it can be repeated.
-async fn serve(wish: Wish, connector: &Connector, edge: &Edge, output: Output) -> anyhow::Result<()> {
+async fn serve(asked: QuickTunnel, connector: &Connector, edge: &Edge, output: Output) -> anyhow::Result<()> {
     // Before anything is made, so that a slip leaves nothing behind.
-    if wish.port.is_some() && !matches!(wish.service, Some(Service::Flow { .. })) {
+    if asked.port.is_some() && !matches!(asked.service, Some(Service::Flow { .. })) {
         return Err(Failure::new(Cause::Usage, "--port is for tcp:// and udp:// services").into());
     }
-    let api = places::find(edge)?;
-    let hostname = wish.hostname.ok_or_else(|| {
+    let api = credentials::find(edge)?;
+    let hostname = asked.hostname.ok_or_else(|| {
         Failure::new(Cause::Usage, "which name should be served?").remedy("--hostname app.example.com")
     })?;
     let hostname = hostname.trim_end_matches('.').to_ascii_lowercase();
     let zone = zone::of_name(&api, &hostname).await?;
     let account = account(&api).await?;
-    let name = wish.name.as_deref().unwrap_or(&hostname);
+    let name = asked.name.as_deref().unwrap_or(&hostname);
     let known = find(&api, &account, name).await?;
     let is_new = known.is_none();
     let tunnel = match known {
@@ -106,9 +106,9 @@ async fn serve(wish: Wish, connector: &Connector, edge: &Edge, output: Output) -
     let token = token(&api, &account, &tunnel).await?;
     let mut plan = Plan::from_token(&token, connector, Some(api.clone())).await?;
     let through = format!("through tunnel {}", text(&tunnel, "name"));
-    match wish.service {
+    match asked.service {
         Some(Service::Flow { protocol, host, port }) => {
-            let dialled = wish.port.unwrap_or(port);
+            let dialled = asked.port.unwrap_or(port);
             let body = flow_app(&hostname, protocol, dialled, text(&tunnel, "id"), host.as_deref(), port);
             let app = match app::put(&api, &zone, &body).await {
                 Ok(app) => app,

@@ -27,7 +27,7 @@ use crate::data_dir::{DataDir, Local};
 use crate::failure::{Cause, Failure};
 use crate::listen;
 use crate::output::{Form, Output, print_line};
-use crate::planes::{End, Place, Planes};
+use crate::planes::{End, LocalPop, Planes};
 use crate::report::{Ready, ZoneRef};
 use crate::settings::Settings;
 use crate::{any_port, demo, host, planes};
@@ -77,14 +77,14 @@ pub async fn run(up: Up, output: Output) -> anyhow::Result<()> {
     let reset_key = Arc::new(seal.reset_key());
     let chosen = {
         let own = addresses.all();
-        let place = any_port::Place { data: data.path(), pools: &pools, workers: settings.workers, own: &own };
-        any_port::choose(settings.ports, &place, &publisher.bundle().apps)?
+        let machine = any_port::Machine { data: data.path(), pools: &pools, workers: settings.workers, own: &own };
+        any_port::choose(settings.ports, &machine, &publisher.bundle().apps)?
     };
     let ports = ports(&chosen);
     let trusted = settings.proxies.clone();
-    let place = Place { addresses: planes::by_family(&settings.address), pools, geo, trusted, reset_key };
+    let pop = LocalPop { addresses: planes::by_family(&settings.address), pools, geo, trusted, reset_key };
     let api_listeners = std::mem::take(&mut listeners.api);
-    let planes = Arc::new(Planes::start(listeners, publisher.bundle(), place, chosen)?);
+    let planes = Arc::new(Planes::start(listeners, publisher.bundle(), pop, chosen)?);
     let following = planes::follow(publisher, store.watch(), Arc::clone(&planes))?;
 
     let (ready, ready_now) = watch::channel(false);

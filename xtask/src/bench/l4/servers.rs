@@ -93,9 +93,9 @@ impl Field {
         let binary = binaries.join("bartizan");
         let edge = Edge::start_with(&binary, &data, Some(SERVER_CORE), &words)?;
         let zone = edge.fill(0)?;
-        let mut wishes = Wishes { edge: &edge, zone, made: 0 };
-        let ours = wishes.direct(&origins)?;
-        let (tunnel, connector) = wishes.tunnel(&origins, &binary)?;
+        let mut setup = Setup { edge: &edge, zone, made: 0 };
+        let ours = setup.direct(&origins)?;
+        let (tunnel, connector) = setup.tunnel(&origins, &binary)?;
         let (nginx, nginx_udp) = nginx(folder, &origins, descriptors)?;
         let haproxy = haproxy(folder, &origins, descriptors)?;
         Ok(Field {
@@ -119,14 +119,14 @@ impl Field {
     }
 }
 
-/// What is asked of our API.
-struct Wishes<'a> {
+/// Makes the applications of the bench through our API.
+struct Setup<'a> {
     edge: &'a Edge,
     zone: String,
     made: usize,
 }
 
-impl Wishes<'_> {
+impl Setup<'_> {
     fn direct(&mut self, origins: &Origins) -> Result<Server> {
         let tcp = json!({"origin_direct": [format!("tcp://{}", origins.tcp.address)]});
         let udp = json!({"origin_direct": [format!("udp://{}", origins.udp.address)]});
@@ -165,15 +165,15 @@ impl Wishes<'_> {
     fn app(&mut self, protocol: &str, origin: &Value) -> Result<SocketAddr> {
         let port = 9_000;
         self.made += 1;
-        let mut wish = json!({
+        let mut body = json!({
             "protocol": format!("{protocol}/{port}"),
             "dns": {"type": "CNAME", "name": format!("l4-{}.{ZONE}", self.made)},
         });
         for (key, value) in origin.as_object().context("an origin")? {
-            wish[key] = value.clone();
+            body[key] = value.clone();
         }
         let path = format!("/zones/{}/spectrum/apps", self.zone);
-        let app = self.edge.connect()?.call("POST", &path, &wish)?;
+        let app = self.edge.connect()?.call("POST", &path, &body)?;
         let address = app["bartizan"]["addresses"][0].as_str().with_context(|| format!("no address in {app}"))?;
         Ok(SocketAddr::new(address.parse().context("not an address")?, port))
     }
