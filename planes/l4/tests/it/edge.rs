@@ -95,7 +95,7 @@ static NEXT_SLOT: AtomicU32 = AtomicU32::new(1);
 
 /// All that tests change; the rest is made from it.
 #[derive(Clone)]
-pub(crate) struct Wish {
+pub(crate) struct Setup {
     pub(crate) apps: Vec<App>,
     pub(crate) rules: Vec<(Mode, Target)>,
     pub(crate) limits: Limits,
@@ -104,11 +104,11 @@ pub(crate) struct Wish {
     pub(crate) name_servers: NameServers,
 }
 
-impl Wish {
-    pub(crate) fn new(apps: &[&App]) -> Wish {
+impl Setup {
+    pub(crate) fn new(apps: &[&App]) -> Setup {
         let apps = apps.iter().map(|app| (*app).clone()).collect();
         let name_servers = NameServers::System;
-        Wish { apps, rules: Vec::new(), limits: Limits::default(), trusted: Vec::new(), name_servers }
+        Setup { apps, rules: Vec::new(), limits: Limits::default(), trusted: Vec::new(), name_servers }
     }
 }
 
@@ -126,33 +126,33 @@ pub(crate) const LISTENERS_MAX: usize = 50;
 pub(crate) const NAMES: [&str; 3] = ["one.test", "two.test", "other.test"];
 
 impl Edge {
-    pub(crate) fn start(wish: &Wish) -> Edge {
-        Edge::with_tunnels(wish, Tunnels::default())
+    pub(crate) fn start(setup: &Setup) -> Edge {
+        Edge::with_tunnels(setup, Tunnels::default())
     }
 
-    pub(crate) fn with_tunnels(wish: &Wish, tunnels: Tunnels) -> Edge {
+    pub(crate) fn with_tunnels(setup: &Setup, tunnels: Tunnels) -> Edge {
         let ca = Ca::new();
-        Edge::with_tier(wish, tunnels, ca, Tier::Listeners { workers: 1, max: LISTENERS_MAX })
+        Edge::with_tier(setup, tunnels, ca, Tier::Listeners { workers: 1, max: LISTENERS_MAX })
     }
 
-    pub(crate) fn with_ca(wish: &Wish, ca: Ca) -> Edge {
-        Edge::with_tier(wish, Tunnels::default(), ca, Tier::Listeners { workers: 1, max: LISTENERS_MAX })
+    pub(crate) fn with_ca(setup: &Setup, ca: Ca) -> Edge {
+        Edge::with_tier(setup, Tunnels::default(), ca, Tier::Listeners { workers: 1, max: LISTENERS_MAX })
     }
 
-    pub(crate) fn with_tier(wish: &Wish, tunnels: Tunnels, ca: Ca, tier: Tier) -> Edge {
+    pub(crate) fn with_tier(setup: &Setup, tunnels: Tunnels, ca: Ca, tier: Tier) -> Edge {
         let certificates = Certificates::new([(NAMES.map(str::to_owned).to_vec(), ca.issue(&NAMES))]);
-        let live = Live::new(config(wish, &ca, &certificates));
+        let live = Live::new(config(setup, &ca, &certificates));
         let tunnels = Arc::new(tunnels);
         let dialer = Arc::clone(&tunnels) as Arc<dyn Dialer>;
-        let plane = start_asking(&live, dialer, tier, wish.name_servers.clone()).unwrap();
+        let plane = start_asking(&live, dialer, tier, setup.name_servers.clone()).unwrap();
         Edge { plane: Some(plane), live, generation: Mutex::new(0), ca, certificates, tunnels }
     }
 
-    /// Puts another wish in force, and waits until its listeners are there.
-    pub(crate) fn publish(&self, wish: &Wish) {
+    /// Puts another setup in force, and waits until its listeners are there.
+    pub(crate) fn publish(&self, setup: &Setup) {
         let mut number = self.generation.lock().unwrap();
         *number += 1;
-        self.live.publish(Generation { number: *number, value: config(wish, &self.ca, &self.certificates) });
+        self.live.publish(Generation { number: *number, value: config(setup, &self.ca, &self.certificates) });
     }
 
     pub(crate) fn plane(&self) -> &Plane {
@@ -182,11 +182,11 @@ pub(crate) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
-fn config(wish: &Wish, ca: &Ca, certificates: &Certificates) -> Config {
+fn config(setup: &Setup, ca: &Ca, certificates: &Certificates) -> Config {
     let mut apps = Apps::empty().edit();
-    wish.apps.iter().for_each(|app| apps.put(app.clone()));
+    setup.apps.iter().for_each(|app| apps.put(app.clone()));
     let mut firewall = Firewall::empty().edit();
-    for (number, (mode, target)) in (0..).zip(&wish.rules) {
+    for (number, (mode, target)) in (0..).zip(&setup.rules) {
         let id = RuleId::from_bytes([number; 16]);
         firewall.put(&Rule { id, level: Level::User, zone: None, mode: *mode, target: *target });
     }
@@ -196,8 +196,8 @@ fn config(wish: &Wish, ca: &Ca, certificates: &Certificates) -> Config {
         firewall: firewall.finish(),
         geo: Geo::built_in(),
         certificates: certificates.clone(),
-        trusted: wish.trusted.iter().map(|prefix| prefix.parse().unwrap()).collect(),
-        limits: wish.limits,
+        trusted: setup.trusted.iter().map(|prefix| prefix.parse().unwrap()).collect(),
+        limits: setup.limits,
         origin_roots: Some(ca.pem.clone()),
     }
 }
@@ -236,7 +236,7 @@ pub(crate) fn app_for(protocol: Protocol, name: &str, origin: AppOrigin) -> App 
 }
 
 /// Where an application is found.
-pub(crate) fn place(app: &App) -> SocketAddr {
+pub(crate) fn address_of(app: &App) -> SocketAddr {
     SocketAddr::new(app.addresses_at(&pools())[0], *app.ports.start())
 }
 

@@ -10,7 +10,7 @@ use bartizan_plane_l4::{Limit, OriginFailure};
 use bartizan_routes::{App, AppTls};
 
 use super::edge::{
-    Edge, STUCK, Wish, app, app_for, dial, dial_from, direct, echoed, ending, eventually, got_from, place,
+    Edge, STUCK, Setup, address_of, app, app_for, dial, dial_from, direct, echoed, ending, eventually, got_from,
     read_exactly, udp_echo,
 };
 use super::origin::{Origin, nobody};
@@ -99,14 +99,14 @@ fn origins_that_fail_are_told_at_once_and_leave_no_descriptor() {
     ] {
         cases.push((App { tls, ..app("one.test", direct(&[address])) }, address, expect));
     }
-    let mut wish = Wish::new(&cases.iter().map(|(app, ..)| app).collect::<Vec<_>>());
-    wish.limits.connect_time = Duration::from_millis(300);
-    let edge = Edge::start(&wish);
+    let mut setup = Setup::new(&cases.iter().map(|(app, ..)| app).collect::<Vec<_>>());
+    setup.limits.connect_time = Duration::from_millis(300);
+    let edge = Edge::start(&setup);
     for (app, address, expect) in &cases {
         let before = sockets_at(*address);
         for _ in 0..3 {
             let ending = match app.tls {
-                AppTls::Off => plain_conversation(place(app)),
+                AppTls::Off => plain_conversation(address_of(app)),
                 AppTls::Flexible | AppTls::Full | AppTls::Strict => conversation(&edge, app, "one.test"),
             };
             let heard = ending == "5:hello";
@@ -117,7 +117,7 @@ fn origins_that_fail_are_told_at_once_and_leave_no_descriptor() {
             let count = if Some(*kind) == *expect { 3 } else { 0 };
             assert_eq!(edge.app(app).origin_failures(*kind), count, "{kind:?}, {expect:?} {:?}", app.tls);
         }
-        eventually("no socket to a client", || sockets_at(place(app)).is_empty());
+        eventually("no socket to a client", || sockets_at(address_of(app)).is_empty());
         eventually("no socket to an origin", || sockets_at(*address).is_subset(&before));
     }
 }
@@ -149,10 +149,10 @@ fn an_origin_that_is_there_may_be_slow() {
         }
     });
     let one = app("one.test", direct(&[origin.address]));
-    let mut wish = Wish::new(&[&one]);
-    wish.limits.connect_time = connect_time;
-    let edge = Edge::start(&wish);
-    let mut client = dial(place(&one));
+    let mut setup = Setup::new(&[&one]);
+    setup.limits.connect_time = connect_time;
+    let edge = Edge::start(&setup);
+    let mut client = dial(address_of(&one));
     let answer: Vec<String> = (0..4).map(|_| echoed(&mut client, ".")).collect();
     assert_eq!(answer.concat(), "slow");
     assert_eq!(ending(&mut client), "end");
@@ -170,13 +170,13 @@ fn who_does_not_read_is_not_read_for() {
     let deaf = Origin::start(|_stream| std::thread::park_timeout(STUCK));
     let echo = Origin::echo("hello");
     let [down, up, other] = [&pouring, &deaf, &echo].map(|origin| app("one.test", direct(&[origin.address])));
-    let mut wish = Wish::new(&[&down, &up, &other]);
-    wish.limits.held_bytes = held;
+    let mut setup = Setup::new(&[&down, &up, &other]);
+    setup.limits.held_bytes = held;
     // There are no flows here, but it makes bytes be counted every 20 ms.
-    wish.limits.flow_idle_time = Duration::from_millis(40);
-    let edge = Edge::start(&wish);
-    let readers: Vec<TcpStream> = (0..slow).map(|_| dial(place(&down))).collect();
-    let mut writers: Vec<TcpStream> = (0..slow).map(|_| dial(place(&up))).collect();
+    setup.limits.flow_idle_time = Duration::from_millis(40);
+    let edge = Edge::start(&setup);
+    let readers: Vec<TcpStream> = (0..slow).map(|_| dial(address_of(&down))).collect();
+    let mut writers: Vec<TcpStream> = (0..slow).map(|_| dial(address_of(&up))).collect();
     for writer in &mut writers {
         writer.set_nonblocking(true).unwrap();
     }
@@ -186,7 +186,7 @@ fn who_does_not_read_is_not_read_for() {
             sent += writer.write(&bytes).unwrap_or_default();
         }
         // Nobody is kept waiting by them.
-        assert_eq!(got_from(Ipv4Addr::new(127, 0, 11, 1), place(&other), 5), "hello");
+        assert_eq!(got_from(Ipv4Addr::new(127, 0, 11, 1), address_of(&other), 5), "hello");
         let now = (edge.app(&down).bytes_out, edge.app(&up).bytes_in, sent);
         let moved = std::mem::replace(&mut before, now) != now || now.0 == 0 || now.1 == 0;
         still = if moved { 0 } else { still + 1 };
@@ -202,7 +202,7 @@ fn who_does_not_read_is_not_read_for() {
     assert!(taken <= most as u64, "{taken} taken of {sent}");
     drop((readers, writers));
     eventually("closed", || edge.app(&down).open == 0);
-    eventually("no socket to a client", || sockets_at(place(&down)).is_empty());
+    eventually("no socket to a client", || sockets_at(address_of(&down)).is_empty());
 }
 
 /// Bytes that have arrived and were not read.
@@ -222,20 +222,20 @@ fn buffer_max(setting: &str) -> usize {
 fn a_crowd_from_one_source_is_refused_before_any_work() {
     let origin = Origin::echo("hello");
     let one = app("one.test", direct(&[origin.address]));
-    let mut wish = Wish::new(&[&one]);
-    wish.limits.connections.source.open = 10;
-    let edge = Edge::start(&wish);
+    let mut setup = Setup::new(&[&one]);
+    setup.limits.connections.source.open = 10;
+    let edge = Edge::start(&setup);
     let (crowd, other) = (Ipv4Addr::new(127, 0, 11, 2), Ipv4Addr::new(127, 0, 11, 3));
-    let mut regular = dial_from(other, place(&one)).unwrap();
+    let mut regular = dial_from(other, address_of(&one)).unwrap();
     assert_eq!(read_exactly(&mut regular, 5), "hello");
-    let mut inside: Vec<TcpStream> = (0..10).map(|_| dial_from(crowd, place(&one)).unwrap()).collect();
+    let mut inside: Vec<TcpStream> = (0..10).map(|_| dial_from(crowd, address_of(&one)).unwrap()).collect();
     inside.iter_mut().for_each(|client| assert_eq!(read_exactly(client, 5), "hello"));
     for round in 0..20 {
         for _ in 0..25 {
-            assert_eq!(got_from(crowd, place(&one), 5), "reset");
+            assert_eq!(got_from(crowd, address_of(&one), 5), "reset");
         }
         assert_eq!(echoed(&mut regular, "still here"), "still here");
-        assert_eq!(got_from(other, place(&one), 5), "hello");
+        assert_eq!(got_from(other, address_of(&one), 5), "hello");
         assert_eq!(edge.app(&one).limited(Limit::SourceOpen), 25 * (round + 1));
     }
     assert_eq!(origin.accepted(), 1 + 10 + 20);
@@ -248,12 +248,12 @@ fn datagrams_from_many_sources_leave_no_more_flows_than_there_may_be() {
     let most = 50;
     let origin = udp_echo();
     let one = app_for(Protocol::Udp, "udp.test", direct(&[origin]));
-    let mut wish = Wish::new(&[&one]);
-    wish.limits.flows.app.open = most;
-    wish.limits.flows.app.per_second = 100_000;
-    let edge = Edge::start(&wish);
+    let mut setup = Setup::new(&[&one]);
+    setup.limits.flows.app.open = most;
+    setup.limits.flows.app.per_second = 100_000;
+    let edge = Edge::start(&setup);
     let regular = UdpSocket::bind("127.0.11.4:0").unwrap();
-    regular.connect(place(&one)).unwrap();
+    regular.connect(address_of(&one)).unwrap();
     regular.set_read_timeout(Some(STUCK)).unwrap();
     let mut heard = [0; 100];
     let mut asks = |question: &[u8]| {
@@ -266,7 +266,7 @@ fn datagrams_from_many_sources_leave_no_more_flows_than_there_may_be() {
     let sources = 2_000_u32;
     for number in 0..sources {
         let source = Ipv4Addr::from(u32::from(Ipv4Addr::new(127, 50, 0, 1)) + number);
-        UdpSocket::bind((source, 0)).unwrap().send_to(b"once", place(&one)).unwrap();
+        UdpSocket::bind((source, 0)).unwrap().send_to(b"once", address_of(&one)).unwrap();
         if number % 100 == 0 {
             asks(b"still here");
             let open = edge.app(&one).open;
@@ -297,12 +297,12 @@ fn who_has_closed_one_side_for_ever_is_given_a_time() {
     });
     for (origin, tls) in [(&brief, AppTls::Off), (&patient, AppTls::Flexible)] {
         let one = App { tls, ..app("one.test", direct(&[origin.address])) };
-        let mut wish = Wish::new(&[&one]);
-        wish.limits.half_closed_time = Duration::from_millis(100);
-        let edge = Edge::start(&wish);
+        let mut setup = Setup::new(&[&one]);
+        setup.limits.half_closed_time = Duration::from_millis(100);
+        let edge = Edge::start(&setup);
         let client = match tls {
             AppTls::Off => {
-                let mut client = dial(place(&one));
+                let mut client = dial(address_of(&one));
                 assert_eq!(ending(&mut client), "end");
                 Some(client)
             }
@@ -313,7 +313,7 @@ fn who_has_closed_one_side_for_ever_is_given_a_time() {
         };
         eventually("closed", || edge.app(&one).closed == 1);
         let own = client.as_ref().map_or(0, |_| 1);
-        eventually("no socket of the edge", || sockets_at(place(&one)).len() == own);
+        eventually("no socket of the edge", || sockets_at(address_of(&one)).len() == own);
     }
 }
 
@@ -321,25 +321,27 @@ fn who_has_closed_one_side_for_ever_is_given_a_time() {
 fn descriptors_are_shared_out_so_that_none_goes_without() {
     let origin = Origin::echo("hello");
     let [flooded, other] = ["one.test", "two.test"].map(|name| app(name, direct(&[origin.address])));
-    let mut wish = Wish::new(&[&flooded, &other]);
+    let mut setup = Setup::new(&[&flooded, &other]);
     // Room for 20 connections, of which an application has 10 at most.
-    wish.limits.descriptors = 80;
-    let edge = Edge::start(&wish);
+    setup.limits.descriptors = 80;
+    let edge = Edge::start(&setup);
     let source = |last| Ipv4Addr::new(127, 0, 12, last);
-    let mut crowd: Vec<TcpStream> = (0..10).map(|last| dial_from(source(last), place(&flooded)).unwrap()).collect();
+    let mut crowd: Vec<TcpStream> =
+        (0..10).map(|last| dial_from(source(last), address_of(&flooded)).unwrap()).collect();
     crowd.iter_mut().for_each(|client| assert_eq!(read_exactly(client, 5), "hello"));
     for last in 10..20 {
-        assert_eq!(got_from(source(last), place(&flooded), 5), "reset");
+        assert_eq!(got_from(source(last), address_of(&flooded), 5), "reset");
     }
     assert_eq!(edge.app(&flooded).limited(Limit::AppOpen), 10);
-    let mut others: Vec<TcpStream> = (20..30).map(|last| dial_from(source(last), place(&other)).unwrap()).collect();
+    let mut others: Vec<TcpStream> =
+        (20..30).map(|last| dial_from(source(last), address_of(&other)).unwrap()).collect();
     others.iter_mut().for_each(|client| assert_eq!(read_exactly(client, 5), "hello"));
     // Now there is no room for anybody.
-    assert_eq!(got_from(source(30), place(&other), 5), "reset");
+    assert_eq!(got_from(source(30), address_of(&other), 5), "reset");
     assert_eq!(edge.totals().limited(Limit::Worker), 1);
     drop(crowd);
     eventually("closed", || edge.app(&flooded).open == 0);
-    assert_eq!(got_from(source(31), place(&flooded), 5), "hello");
+    assert_eq!(got_from(source(31), address_of(&flooded), 5), "hello");
 }
 
 #[test]
@@ -348,14 +350,14 @@ fn a_flooded_application_makes_room_for_others() {
     let (flooded, quiet) = (udp_echo(), udp_echo());
     let [one, two, other] = [("one.test", flooded), ("two.test", flooded), ("other.test", quiet)]
         .map(|(name, origin)| app_for(Protocol::Udp, name, direct(&[origin])));
-    let mut wish = Wish::new(&[&one, &two, &other]);
+    let mut setup = Setup::new(&[&one, &two, &other]);
     // Room for 20 flows, of which an application has 10 at most.
-    wish.limits.descriptors = 80;
-    let edge = Edge::start(&wish);
+    setup.limits.descriptors = 80;
+    let edge = Edge::start(&setup);
     for last in 0..50 {
         for app in [&one, &two] {
             let client = UdpSocket::bind((Ipv4Addr::new(127, 0, 13, last), 0)).unwrap();
-            client.send_to(b"once", place(app)).unwrap();
+            client.send_to(b"once", address_of(app)).unwrap();
         }
     }
     eventually("all came in", || edge.app(&one).connects == 50 && edge.app(&two).connects == 50);
@@ -363,7 +365,7 @@ fn a_flooded_application_makes_room_for_others() {
     for last in 0..6 {
         let client = UdpSocket::bind((Ipv4Addr::new(127, 0, 14, last), 0)).unwrap();
         client.set_read_timeout(Some(STUCK)).unwrap();
-        client.send_to(b"hello", place(&other)).unwrap();
+        client.send_to(b"hello", address_of(&other)).unwrap();
         let mut heard = [0; 9];
         assert_eq!(client.recv(&mut heard).unwrap(), 5);
     }

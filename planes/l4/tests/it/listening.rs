@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use bartizan_plane_l4::{Listening, Reason, TierName};
 
-use super::edge::{Edge, LISTENERS_MAX, Wish, app, dial, direct, echoed, ending, eventually, place, read_exactly};
+use super::edge::{
+    Edge, LISTENERS_MAX, Setup, address_of, app, dial, direct, echoed, ending, eventually, read_exactly,
+};
 use super::origin::Origin;
 
 fn listening(edge: &Edge) -> Listening {
@@ -16,20 +18,20 @@ fn listening(edge: &Edge) -> Listening {
 fn applications_come_and_go_and_others_stay() {
     let origin = Origin::echo("hello");
     let (one, two) = (app("one.test", direct(&[origin.address])), app("two.test", direct(&[origin.address])));
-    let edge = Edge::start(&Wish::new(&[&one]));
+    let edge = Edge::start(&Setup::new(&[&one]));
     assert_eq!((listening(&edge).tier, listening(&edge).open), (TierName::Listeners, 1));
-    let mut kept = dial(place(&one));
+    let mut kept = dial(address_of(&one));
     assert_eq!(read_exactly(&mut kept, 5), "hello");
-    assert!(TcpStream::connect(place(&two)).is_err());
+    assert!(TcpStream::connect(address_of(&two)).is_err());
 
-    edge.publish(&Wish::new(&[&one, &two]));
+    edge.publish(&Setup::new(&[&one, &two]));
     eventually("the second listens", || listening(&edge).open == 2);
-    let mut other = dial(place(&two));
+    let mut other = dial(address_of(&two));
     assert_eq!(read_exactly(&mut other, 5), "hello");
     assert_eq!(echoed(&mut kept, "still here"), "still here");
 
-    edge.publish(&Wish::new(&[&one]));
-    eventually("the second is closed", || TcpStream::connect(place(&two)).is_err());
+    edge.publish(&Setup::new(&[&one]));
+    eventually("the second is closed", || TcpStream::connect(address_of(&two)).is_err());
     assert_eq!(ending(&mut other), "reset");
     eventually("its numbers are gone", || !edge.totals().apps.contains_key(&two.id));
     assert_eq!(echoed(&mut kept, "still here"), "still here");
@@ -42,32 +44,32 @@ fn ports_that_cannot_be_opened_are_told() {
     let (taken, free) = (app("one.test", direct(&[origin.address])), app("two.test", direct(&[origin.address])));
     let mut wide = app("wide.test", direct(&[origin.address]));
     wide.ports = 1..=65535;
-    let holder = TcpListener::bind(place(&taken)).unwrap();
-    let edge = Edge::start(&Wish::new(&[&taken, &free, &wide]));
+    let holder = TcpListener::bind(address_of(&taken)).unwrap();
+    let edge = Edge::start(&Setup::new(&[&taken, &free, &wide]));
     let heard = listening(&edge);
     assert_eq!((heard.open, heard.unheard_total), (1, 65_536));
     let told: Vec<_> = heard.unheard.iter().map(|one| (one.app, one.address, one.reason.clone())).collect();
-    let first = std::net::SocketAddr::new(place(&wide).ip(), 1);
-    assert!(told.contains(&(taken.id, place(&taken), Reason::Taken)), "{told:?}");
+    let first = std::net::SocketAddr::new(address_of(&wide).ip(), 1);
+    assert!(told.contains(&(taken.id, address_of(&taken), Reason::Taken)), "{told:?}");
     assert!(told.contains(&(wide.id, first, Reason::TooMany { max: LISTENERS_MAX })), "{told:?}");
-    assert_eq!(read_exactly(&mut dial(place(&free)), 5), "hello");
+    assert_eq!(read_exactly(&mut dial(address_of(&free)), 5), "hello");
 
     // The next change tries again.
     drop(holder);
-    edge.publish(&Wish::new(&[&taken, &free]));
+    edge.publish(&Setup::new(&[&taken, &free]));
     eventually("both listen", || listening(&edge).open == 2);
     assert_eq!(listening(&edge).unheard_total, 0);
-    assert_eq!(read_exactly(&mut dial(place(&taken)), 5), "hello");
+    assert_eq!(read_exactly(&mut dial(address_of(&taken)), 5), "hello");
 }
 
 #[test]
 fn draining_lets_connections_finish_and_takes_no_new_ones() {
     let origin = Origin::echo("hello");
     let one = app("one.test", direct(&[origin.address]));
-    let mut edge = Edge::start(&Wish::new(&[&one]));
-    let mut client = dial(place(&one));
+    let mut edge = Edge::start(&Setup::new(&[&one]));
+    let mut client = dial(address_of(&one));
     assert_eq!(read_exactly(&mut client, 5), "hello");
-    let address = place(&one);
+    let address = address_of(&one);
     let finishing = std::thread::spawn(move || {
         eventually("nobody listens", || TcpStream::connect(address).is_err());
         let last = echoed(&mut client, "last word");

@@ -1,4 +1,4 @@
-//! A name server on a thread, in place of the recursive resolver that an edge asks. Not a real one: it has to be silent,
+//! A name server on a thread, in address_of of the recursive resolver that an edge asks. Not a real one: it has to be silent,
 //! to lie, and to change its answers between two questions, which none can be made to do.
 
 use std::io::{Read, Write};

@@ -9,7 +9,7 @@ use bartizan_names::{Name, Protocol};
 use bartizan_plane_l4::{NameServers, OriginFailure};
 use bartizan_routes::{App, AppOrigin, DnsKind, OriginPort};
 
-use super::edge::{Edge, Wish, app_for, dial, ending, eventually, place};
+use super::edge::{Edge, Setup, address_of, app_for, dial, ending, eventually};
 use super::name_server::{Manner, NameServer};
 use super::origin::nobody;
 
@@ -63,7 +63,7 @@ impl Servers {
 /// Who answers there: a server's name, or how it ends.
 fn who(app: &App) -> String {
     match app.protocol {
-        Protocol::Tcp => match read_all(dial(place(app))) {
+        Protocol::Tcp => match read_all(dial(address_of(app))) {
             name if name.is_empty() => "end".to_owned(),
             name => name,
         },
@@ -75,7 +75,7 @@ fn who(app: &App) -> String {
             let mut name = [0; 9];
             // Datagrams to an origin that is not there are lost, and clients repeat themselves.
             for _ in 0..100 {
-                client.send_to(b"who?", place(app)).unwrap();
+                client.send_to(b"who?", address_of(app)).unwrap();
                 if let Ok((len, _)) = client.recv_from(&mut name) {
                     return String::from_utf8_lossy(&name[..len]).into_owned();
                 }
@@ -132,10 +132,10 @@ fn names_lead_to_addresses_and_services() {
             apps.push((servers.app(protocol, name, kind, LONG), name, expect));
         }
     }
-    let mut wish = Wish::new(&[]);
-    wish.apps = apps.iter().map(|(app, ..)| app.clone()).collect();
-    wish.name_servers = name_server.only();
-    let edge = Edge::start(&wish);
+    let mut setup = Setup::new(&[]);
+    setup.apps = apps.iter().map(|(app, ..)| app.clone()).collect();
+    setup.name_servers = name_server.only();
+    let edge = Edge::start(&setup);
     for (app, name, expect) in &apps {
         assert_eq!(who(app), *expect, "{name} {}", app.protocol);
     }
@@ -154,7 +154,7 @@ fn names_that_lead_nowhere_are_told() {
          _none._tcp.test 60 SRV 0 0 1 .
          _lost._tcp.test 60 SRV 0 0 1 nobody.test",
     );
-    let mut wish = Wish::new(&[]);
+    let mut setup = Setup::new(&[]);
     for (name, kind) in [
         ("nobody.test", DnsKind::Any),
         ("two.test", DnsKind::Aaaa),
@@ -164,16 +164,16 @@ fn names_that_lead_nowhere_are_told() {
         ("_lost._tcp.test", DnsKind::Srv),
     ] {
         for protocol in [Protocol::Tcp, Protocol::Udp] {
-            wish.apps.push(servers.app(protocol, name, kind, LONG));
+            setup.apps.push(servers.app(protocol, name, kind, LONG));
         }
     }
-    wish.name_servers = name_server.only();
-    let edge = Edge::start(&wish);
-    for app in &wish.apps {
+    setup.name_servers = name_server.only();
+    let edge = Edge::start(&setup);
+    for app in &setup.apps {
         match app.protocol {
-            Protocol::Tcp => assert_eq!(ending(&mut dial(place(app))), "reset"),
+            Protocol::Tcp => assert_eq!(ending(&mut dial(address_of(app))), "reset"),
             Protocol::Udp => {
-                UdpSocket::bind("127.0.0.1:0").unwrap().send_to(b"who?", place(app)).unwrap();
+                UdpSocket::bind("127.0.0.1:0").unwrap().send_to(b"who?", address_of(app)).unwrap();
             }
         }
         eventually("counted", || edge.app(app).closed == 1);
@@ -194,9 +194,9 @@ fn localhost_needs_no_name_server() {
     });
     let name_server = NameServer::start("localhost 60 A 192.0.2.1");
     let apps = ["localhost", "db.localhost"].map(|name| servers.app(Protocol::Tcp, name, DnsKind::Any, LONG));
-    let mut wish = Wish::new(&[&apps[0], &apps[1]]);
-    wish.name_servers = name_server.only();
-    let _edge = Edge::start(&wish);
+    let mut setup = Setup::new(&[&apps[0], &apps[1]]);
+    setup.name_servers = name_server.only();
+    let _edge = Edge::start(&setup);
     assert_eq!(apps.map(|app| who(&app)), ["here", "here"]);
     assert_eq!(name_server.asked("localhost A"), 0);
 }
@@ -213,10 +213,10 @@ fn answers_are_renewed_when_old_and_kept_when_nobody_answers() {
         let [moving, staying, slow] = [("moving.test", soon), ("staying.test", soon), ("moving.test", LONG)];
         let [moving, staying, slow] = [moving, staying, slow].map(|(name, ttl_min)| app(name, ttl_min));
         // Each alone, since they share what is known of a name.
-        let mut wish = Wish::new(&[&moving, &staying]);
-        wish.name_servers = name_server.only();
-        let edge = Edge::start(&wish);
-        let mut other = Wish::new(&[&slow]);
+        let mut setup = Setup::new(&[&moving, &staying]);
+        setup.name_servers = name_server.only();
+        let edge = Edge::start(&setup);
+        let mut other = Setup::new(&[&slow]);
         other.name_servers = name_server.only();
         let _other = Edge::start(&other);
         assert_eq!([&moving, &staying, &slow].map(who), ["one", "one", "one"]);
@@ -247,9 +247,9 @@ fn bad_manners_of_name_servers_are_borne() {
         let name_server = NameServer::start("one.test 60 A 127.0.0.2");
         name_server.becomes(manner);
         let app = servers.app(Protocol::Tcp, "one.test", DnsKind::Any, LONG);
-        let mut wish = Wish::new(&[&app]);
-        wish.name_servers = name_server.only();
-        let _edge = Edge::start(&wish);
+        let mut setup = Setup::new(&[&app]);
+        setup.name_servers = name_server.only();
+        let _edge = Edge::start(&setup);
         assert_eq!(who(&app), "one", "{manner:?}");
     }
 }
@@ -261,10 +261,10 @@ fn the_next_name_server_is_asked() {
     let failing = NameServer::start("");
     failing.becomes(Manner::Fails);
     let app = servers.app(Protocol::Tcp, "one.test", DnsKind::A, LONG);
-    let mut wish = Wish::new(&[&app]);
+    let mut setup = Setup::new(&[&app]);
     let absent: SocketAddr = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    wish.name_servers = NameServers::These(vec![absent, failing.address, good.address]);
-    let _edge = Edge::start(&wish);
+    setup.name_servers = NameServers::These(vec![absent, failing.address, good.address]);
+    let _edge = Edge::start(&setup);
     assert_eq!(who(&app), "one");
     assert_eq!((failing.asked("one.test A"), good.asked("one.test A")), (1, 1));
 }

@@ -7,8 +7,8 @@ use bartizan_firewall::{Mode, Target};
 use bartizan_plane_l4::{Ceiling, Limit, Tier};
 
 use super::edge::{
-    Ca, Edge, LISTENERS_MAX, STUCK, Tunnels, Wish, app, dial, dial_from, direct, echoed, ending, eventually, got_from,
-    place, read_exactly,
+    Ca, Edge, LISTENERS_MAX, STUCK, Setup, Tunnels, address_of, app, dial, dial_from, direct, echoed, ending,
+    eventually, got_from, read_exactly,
 };
 use super::origin::Origin;
 
@@ -21,14 +21,14 @@ fn a_blocked_source_is_reset_and_the_origin_hears_nothing() {
     let origin = Origin::echo("hello");
     let one = app("one.test", direct(&[origin.address]));
     let open = bartizan_routes::App { ip_firewall: false, ..app("two.test", direct(&[origin.address])) };
-    let mut wish = Wish::new(&[&one, &open]);
-    wish.rules = vec![
+    let mut setup = Setup::new(&[&one, &open]);
+    setup.rules = vec![
         (Mode::Block, Target::Range("127.0.9.0/24".parse().unwrap())),
         (Mode::Whitelist, Target::Ip(source(1).into())),
         (Mode::Challenge, Target::Ip(source(200).into())),
         (Mode::Block, Target::Ip("127.0.10.1".parse().unwrap())),
     ];
-    let edge = Edge::start(&wish);
+    let edge = Edge::start(&setup);
     for (from, to, expect) in [
         (source(2), &one, "reset"),
         (source(1), &one, "hello"),
@@ -38,7 +38,7 @@ fn a_blocked_source_is_reset_and_the_origin_hears_nothing() {
         (source(2), &open, "hello"),
     ] {
         let before = origin.accepted();
-        assert_eq!(got_from(from, place(to), 5), expect, "{from}");
+        assert_eq!(got_from(from, address_of(to), 5), expect, "{from}");
         assert_eq!(origin.accepted() - before, usize::from(expect == "hello"));
     }
     assert_eq!((edge.app(&one).filtered, edge.app(&one).connects, edge.app(&open).filtered), (3, 2, 0));
@@ -48,20 +48,20 @@ fn a_blocked_source_is_reset_and_the_origin_hears_nothing() {
 fn who_becomes_blocked_is_put_out_and_others_stay() {
     let origin = Origin::echo("hello");
     let one = app("one.test", direct(&[origin.address]));
-    let mut wish = Wish::new(&[&one]);
-    let edge = Edge::start(&wish);
-    let [mut bad, mut good] = [66, 67].map(|last| dial_from(source(last), place(&one)).unwrap());
+    let mut setup = Setup::new(&[&one]);
+    let edge = Edge::start(&setup);
+    let [mut bad, mut good] = [66, 67].map(|last| dial_from(source(last), address_of(&one)).unwrap());
     assert_eq!((read_exactly(&mut bad, 5), read_exactly(&mut good, 5)), ("hello".into(), "hello".into()));
-    wish.rules = vec![(Mode::Block, Target::Ip(source(66).into()))];
-    edge.publish(&wish);
+    setup.rules = vec![(Mode::Block, Target::Ip(source(66).into()))];
+    edge.publish(&setup);
     assert_eq!(ending(&mut bad), "reset");
     assert_eq!(echoed(&mut good, "still here"), "still here");
-    assert_eq!(got_from(source(66), place(&one), 5), "reset");
+    assert_eq!(got_from(source(66), address_of(&one), 5), "reset");
     eventually("counted", || edge.app(&one).filtered == 2 && edge.app(&one).open == 1);
     // And let in again.
-    wish.rules.clear();
-    edge.publish(&wish);
-    eventually("let in again", || got_from(source(66), place(&one), 5) == "hello");
+    setup.rules.clear();
+    edge.publish(&setup);
+    eventually("let in again", || got_from(source(66), address_of(&one), 5) == "hello");
 }
 
 #[test]
@@ -75,14 +75,14 @@ fn limits_have_names() {
         (most, Ceiling { per_second: 1, ..most }, 1, Limit::AppRate),
     ] {
         let one = app("one.test", direct(&[origin.address]));
-        let mut wish = Wish::new(&[&one]);
-        wish.limits.connections.source = source_ceiling;
-        wish.limits.connections.app = app_ceiling;
-        let edge = Edge::start(&wish);
+        let mut setup = Setup::new(&[&one]);
+        setup.limits.connections.source = source_ceiling;
+        setup.limits.connections.app = app_ceiling;
+        let edge = Edge::start(&setup);
         let before = origin.accepted();
-        let mut clients: Vec<_> = (0..let_in).map(|_| dial(place(&one))).collect();
+        let mut clients: Vec<_> = (0..let_in).map(|_| dial(address_of(&one))).collect();
         clients.iter_mut().for_each(|client| assert_eq!(read_exactly(client, 5), "hello"));
-        assert_eq!(got_from(Ipv4Addr::LOCALHOST, place(&one), 5), "reset", "{limit:?}");
+        assert_eq!(got_from(Ipv4Addr::LOCALHOST, address_of(&one), 5), "reset", "{limit:?}");
         assert_eq!(origin.accepted() - before, let_in);
         for other in Limit::ALL {
             assert_eq!(edge.app(&one).limited(*other), u64::from(*other == limit), "{other:?}, {limit:?}");
@@ -94,27 +94,27 @@ fn limits_have_names() {
 fn another_source_has_its_own_limit() {
     let origin = Origin::echo("hello");
     let one = app("one.test", direct(&[origin.address]));
-    let mut wish = Wish::new(&[&one]);
-    wish.limits.connections.source.open = 1;
-    let edge = Edge::start(&wish);
-    let mut first = dial_from(source(1), place(&one)).unwrap();
+    let mut setup = Setup::new(&[&one]);
+    setup.limits.connections.source.open = 1;
+    let edge = Edge::start(&setup);
+    let mut first = dial_from(source(1), address_of(&one)).unwrap();
     assert_eq!(read_exactly(&mut first, 5), "hello");
-    assert_eq!(got_from(source(1), place(&one), 5), "reset");
-    assert_eq!(got_from(source(2), place(&one), 5), "hello");
-    // A place that becomes free can be taken again.
+    assert_eq!(got_from(source(1), address_of(&one), 5), "reset");
+    assert_eq!(got_from(source(2), address_of(&one), 5), "hello");
+    // A address_of that becomes free can be taken again.
     drop(first);
     eventually("closed", || edge.app(&one).open == 0);
-    assert_eq!(got_from(source(1), place(&one), 5), "hello");
+    assert_eq!(got_from(source(1), address_of(&one), 5), "hello");
 }
 
 #[test]
 fn silence_ends_a_connection() {
     let origin = Origin::echo("hello");
     let one = app("one.test", direct(&[origin.address]));
-    let mut wish = Wish::new(&[&one]);
-    wish.limits.idle_time = Duration::from_millis(50);
-    let edge = Edge::start(&wish);
-    let mut client = dial(place(&one));
+    let mut setup = Setup::new(&[&one]);
+    setup.limits.idle_time = Duration::from_millis(50);
+    let edge = Edge::start(&setup);
+    let mut client = dial(address_of(&one));
     assert_eq!(read_exactly(&mut client, 5), "hello");
     assert_eq!(ending(&mut client), "end");
     eventually("closed", || edge.app(&one).closed == 1);
@@ -130,10 +130,10 @@ fn who_is_half_closed_is_given_less_time() {
         std::thread::park_timeout(STUCK);
     });
     let one = app("one.test", direct(&[origin.address]));
-    let mut wish = Wish::new(&[&one]);
-    wish.limits.half_closed_time = Duration::from_millis(50);
-    let edge = Edge::start(&wish);
-    let mut client = dial(place(&one));
+    let mut setup = Setup::new(&[&one]);
+    setup.limits.half_closed_time = Duration::from_millis(50);
+    let edge = Edge::start(&setup);
+    let mut client = dial(address_of(&one));
     std::io::Write::write_all(&mut client, b"bye").unwrap();
     client.shutdown(std::net::Shutdown::Write).unwrap();
     assert_eq!(end.recv().unwrap(), 3);
@@ -146,17 +146,17 @@ fn who_is_half_closed_is_given_less_time() {
 fn workers_count_together() {
     let origin = Origin::echo("hello");
     let one = app("one.test", direct(&[origin.address]));
-    let mut wish = Wish::new(&[&one]);
-    wish.limits.connections.source.open = 8;
+    let mut setup = Setup::new(&[&one]);
+    setup.limits.connections.source.open = 8;
     let tier = Tier::Listeners { workers: 3, max: LISTENERS_MAX };
-    let edge = Edge::with_tier(&wish, Tunnels::default(), Ca::new(), tier);
+    let edge = Edge::with_tier(&setup, Tunnels::default(), Ca::new(), tier);
     // Whichever worker each of them falls on.
-    let mut clients: Vec<_> = (0..8).map(|_| dial(place(&one))).collect();
+    let mut clients: Vec<_> = (0..8).map(|_| dial(address_of(&one))).collect();
     clients.iter_mut().for_each(|client| assert_eq!(read_exactly(client, 5), "hello"));
     for _ in 0..8 {
-        assert_eq!(got_from(Ipv4Addr::LOCALHOST, place(&one), 5), "reset");
+        assert_eq!(got_from(Ipv4Addr::LOCALHOST, address_of(&one), 5), "reset");
     }
     assert_eq!(edge.app(&one).limited(Limit::SourceOpen), 8);
-    edge.publish(&Wish::new(&[]));
+    edge.publish(&Setup::new(&[]));
     clients.iter_mut().for_each(|client| assert_eq!(ending(client), "reset"));
 }

@@ -9,23 +9,23 @@ use bartizan_names::TunnelId;
 use bartizan_plane_l4::OriginFailure;
 use bartizan_routes::{App, AppOrigin, OriginHost, OriginPort, ProxyProtocol};
 
-use super::edge::{Edge, Tunnels, Wish, app, dial, direct, echoed, ending, eventually, place, read_exactly};
+use super::edge::{Edge, Setup, Tunnels, address_of, app, dial, direct, echoed, ending, eventually, read_exactly};
 use super::origin::{Origin, nobody};
 
 #[test]
 fn a_server_may_speak_first_and_either_side_last() {
     let (echo, last_word) = (Origin::echo("welcome "), Origin::last_word());
     let (one, two) = (app("one.test", direct(&[echo.address])), app("two.test", direct(&[last_word.address])));
-    let edge = Edge::start(&Wish::new(&[&one, &two]));
+    let edge = Edge::start(&Setup::new(&[&one, &two]));
 
-    let mut client = dial(place(&one));
+    let mut client = dial(address_of(&one));
     assert_eq!(read_exactly(&mut client, 8), "welcome ");
     assert_eq!(echoed(&mut client, "hello"), "hello");
     client.shutdown(Shutdown::Write).unwrap();
     assert_eq!(ending(&mut client), "end");
 
     // An answer after the end of the question.
-    let mut client = dial(place(&two));
+    let mut client = dial(address_of(&two));
     client.write_all(b"question").unwrap();
     client.shutdown(Shutdown::Write).unwrap();
     assert_eq!(ending(&mut client), "8:question");
@@ -90,8 +90,8 @@ fn much_passes_unaltered_both_ways_at_once() {
         results.send((got, sending.join().unwrap())).unwrap();
     });
     let one = app("one.test", direct(&[origin.address]));
-    let edge = Edge::start(&Wish::new(&[&one]));
-    let mut client = dial(place(&one));
+    let edge = Edge::start(&Setup::new(&[&one]));
+    let mut client = dial(address_of(&one));
     let mut writer = client.try_clone().unwrap();
     let sending = std::thread::spawn(move || {
         let sum = send_blocks(&mut writer, 1_024);
@@ -112,12 +112,12 @@ fn a_slow_reader_is_waited_for_and_gets_all() {
     let origin = Origin::start(|mut stream| {
         send_blocks(&mut stream, 512);
     });
-    let mut wish = Wish::new(&[]);
+    let mut setup = Setup::new(&[]);
     let one = app("one.test", direct(&[origin.address]));
-    wish.apps.push(one.clone());
-    wish.limits.held_bytes = 10_000;
-    let edge = Edge::start(&wish);
-    let mut client = dial(place(&one));
+    setup.apps.push(one.clone());
+    setup.limits.held_bytes = 10_000;
+    let edge = Edge::start(&setup);
+    let mut client = dial(address_of(&one));
     // What the two sockets and the edge between them hold is far less than 32 MB.
     let mut before = 0;
     eventually("the edge stops reading", || {
@@ -132,9 +132,9 @@ fn applications_on_one_port_are_told_apart_by_their_address() {
     let (first, second) = (Origin::echo("first"), Origin::echo("other"));
     let one = app("one.test", direct(&[first.address]));
     let two = App { ports: one.ports.clone(), ..app("two.test", direct(&[second.address])) };
-    let _edge = Edge::start(&Wish::new(&[&one, &two]));
-    assert_eq!(read_exactly(&mut dial(place(&one)), 5), "first");
-    assert_eq!(read_exactly(&mut dial(place(&two)), 5), "other");
+    let _edge = Edge::start(&Setup::new(&[&one, &two]));
+    assert_eq!(read_exactly(&mut dial(address_of(&one)), 5), "first");
+    assert_eq!(read_exactly(&mut dial(address_of(&two)), 5), "other");
     assert_eq!((first.accepted(), second.accepted()), (1, 1));
 }
 
@@ -157,8 +157,8 @@ fn a_range_of_ports_leads_to_a_range_of_ports() {
         bartizan_routes::DirectOrigin { address: low.address.ip(), port: OriginPort::From(low.address.port()) };
     let mut one = app("one.test", AppOrigin::Direct(vec![origin]));
     one.ports = 30_000..=30_001;
-    let _edge = Edge::start(&Wish::new(&[&one]));
-    let mut address = place(&one);
+    let _edge = Edge::start(&Setup::new(&[&one]));
+    let mut address = address_of(&one);
     assert_eq!(read_exactly(&mut dial(address), 4), "low ");
     address.set_port(30_001);
     assert_eq!(read_exactly(&mut dial(address), 4), "high");
@@ -173,11 +173,11 @@ fn a_raw_origin_sees_who_the_client_is() {
         (ProxyProtocol::V1, "PROXY TCP4 CLIENT DIALLED CLIENTPORT DIALLEDPORT\r\nhello"),
     ] {
         let one = App { proxy_protocol: protocol, ..app("one.test", direct(&[origin.address])) };
-        let _edge = Edge::start(&Wish::new(&[&one]));
-        let mut client = dial(place(&one));
+        let _edge = Edge::start(&Setup::new(&[&one]));
+        let mut client = dial(address_of(&one));
         client.write_all(b"hello").unwrap();
         client.shutdown(Shutdown::Write).unwrap();
-        let (near, far) = (client.local_addr().unwrap(), place(&one));
+        let (near, far) = (client.local_addr().unwrap(), address_of(&one));
         let expect = expect
             .replace("CLIENTPORT", &near.port().to_string())
             .replace("DIALLEDPORT", &far.port().to_string())
@@ -196,14 +196,14 @@ fn version_2_is_read_back_as_it_was_meant() {
         heads.send(bytes).unwrap();
     });
     let one = App { proxy_protocol: ProxyProtocol::V2, ..app("one.test", direct(&[origin.address])) };
-    let _edge = Edge::start(&Wish::new(&[&one]));
-    let mut client = dial(place(&one));
+    let _edge = Edge::start(&Setup::new(&[&one]));
+    let mut client = dial(address_of(&one));
     client.write_all(b"hello").unwrap();
     client.shutdown(Shutdown::Write).unwrap();
     let bytes = head.recv().unwrap();
     let header = bartizan_wire::proxy::read(&bytes).unwrap().unwrap();
     let hop = header.hop.unwrap();
-    assert_eq!((hop.client, hop.dialled), (client.local_addr().unwrap(), place(&one)));
+    assert_eq!((hop.client, hop.dialled), (client.local_addr().unwrap(), address_of(&one)));
     assert_eq!(&bytes[header.length..], b"hello");
 }
 
@@ -211,10 +211,10 @@ fn version_2_is_read_back_as_it_was_meant() {
 fn a_trusted_peer_says_whom_it_speaks_for() {
     let origin = Origin::last_word();
     let one = App { proxy_protocol: ProxyProtocol::V1, ..app("one.test", direct(&[origin.address])) };
-    let mut wish = Wish::new(&[&one]);
-    wish.trusted = vec!["127.0.0.1/32"];
-    wish.rules = vec![(Mode::Block, Target::Country("DE".parse().unwrap()))];
-    let edge = Edge::start(&wish);
+    let mut setup = Setup::new(&[&one]);
+    setup.trusted = vec!["127.0.0.1/32"];
+    setup.rules = vec![(Mode::Block, Target::Country("DE".parse().unwrap()))];
+    let edge = Edge::start(&setup);
     let header = "PROXY TCP4 203.0.113.9 198.51.100.1 4711 22\r\n";
     for (sent, expect) in [
         (format!("{header}hello"), format!("{}:{header}hello", header.len() + 5)),
@@ -225,7 +225,7 @@ fn a_trusted_peer_says_whom_it_speaks_for() {
         // From a country that is kept out, and not by the peer's own address.
         ("PROXY TCP4 46.4.0.1 198.51.100.1 4711 22\r\nhello".to_owned(), "reset".to_owned()),
     ] {
-        let mut client = dial(place(&one));
+        let mut client = dial(address_of(&one));
         // In pieces, so that a header is not whole at first.
         let written = sent.as_bytes().chunks(7).try_for_each(|piece| client.write_all(piece));
         let _ = client.shutdown(Shutdown::Write);
@@ -240,9 +240,9 @@ fn a_trusted_peer_says_whom_it_speaks_for() {
 fn the_next_origin_is_tried_and_the_dead_one_passed_over() {
     let (first, second) = (nobody(), Origin::echo("second"));
     let one = app("one.test", direct(&[first, second.address]));
-    let edge = Edge::start(&Wish::new(&[&one]));
+    let edge = Edge::start(&Setup::new(&[&one]));
     for _ in 0..3 {
-        assert_eq!(read_exactly(&mut dial(place(&one)), 6), "second");
+        assert_eq!(read_exactly(&mut dial(address_of(&one)), 6), "second");
     }
     let totals = edge.app(&one);
     assert_eq!(OriginFailure::ALL.iter().map(|kind| totals.origin_failures(*kind)).sum::<u64>(), 0);
@@ -251,7 +251,7 @@ fn the_next_origin_is_tried_and_the_dead_one_passed_over() {
 #[test]
 fn what_goes_wrong_at_the_origin_is_a_reset_and_a_number() {
     let one = app("one.test", direct(&[nobody()]));
-    let pool = place(&one);
+    let pool = address_of(&one);
     let two = app("two.test", direct(&[pool]));
     let nameless = |kind| AppOrigin::Dns {
         name: bartizan_names::Name::parse("nobody.invalid").unwrap(),
@@ -272,7 +272,7 @@ fn what_goes_wrong_at_the_origin_is_a_reset_and_a_number() {
         let _ = stream.peek(&mut [0]);
     });
     let five = app("five.test", direct(&[resetting.address]));
-    let edge = Edge::start(&Wish::new(&[&one, &two, &three, &four, &five]));
+    let edge = Edge::start(&Setup::new(&[&one, &two, &three, &four, &five]));
     for (app, kind) in [
         (&one, OriginFailure::Refused),
         (&two, OriginFailure::Loop),
@@ -280,7 +280,7 @@ fn what_goes_wrong_at_the_origin_is_a_reset_and_a_number() {
         (&four, OriginFailure::Tunnel),
         (&five, OriginFailure::Reset),
     ] {
-        let mut client = dial(place(app));
+        let mut client = dial(address_of(app));
         // Whoever writes to a connection that was reset hears of it then, and afterwards of its end.
         let heard = client.write_all(b"hello").map_or("reset".to_owned(), |()| ending(&mut client));
         assert_eq!(heard, "reset", "{kind:?}");
@@ -299,8 +299,8 @@ fn a_client_that_resets_is_a_reset_at_the_origin() {
         ends.send(ending(&mut stream)).unwrap();
     });
     let one = app("one.test", direct(&[origin.address]));
-    let _edge = Edge::start(&Wish::new(&[&one]));
-    let client = dial(place(&one));
+    let _edge = Edge::start(&Setup::new(&[&one]));
+    let client = dial(address_of(&one));
     // Closed with bytes unread, which is a reset.
     client.peek(&mut [0]).unwrap();
     drop(client);
@@ -318,14 +318,14 @@ fn what_lies_behind_a_tunnel_is_dialled_with_all_that_is_known() {
         let tunnel = TunnelId::from_bytes([7; 16]);
         let one = app("one.test", AppOrigin::Tunnel { tunnel, address: host, port: OriginPort::One(22) });
         let tunnels = Tunnels { behind: Some(origin.address), ..Tunnels::default() };
-        let edge = Edge::with_tunnels(&Wish::new(&[&one]), tunnels);
-        let mut client = dial(place(&one));
+        let edge = Edge::with_tunnels(&Setup::new(&[&one]), tunnels);
+        let mut client = dial(address_of(&one));
         assert_eq!(read_exactly(&mut client, 6), "tunnel");
         assert_eq!(echoed(&mut client, "hello"), "hello");
         client.shutdown(Shutdown::Write).unwrap();
         assert_eq!(ending(&mut client), "end");
         let flows = edge.tunnels.flows.lock().unwrap();
         assert_eq!((flows[0].origin.to_string().as_str(), flows[0].tunnel), (expect, tunnel));
-        assert_eq!((flows[0].client, flows[0].dialled), (client.local_addr().unwrap(), place(&one)));
+        assert_eq!((flows[0].client, flows[0].dialled), (client.local_addr().unwrap(), address_of(&one)));
     }
 }

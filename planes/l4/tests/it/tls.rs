@@ -10,7 +10,7 @@ use bartizan_routes::{App, AppTls, ProxyProtocol};
 use bartizan_tls::{Acceptor, Certificates, ClientConfig, Roots, client_config};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::edge::{Ca, Edge, STUCK, Wish, app, dial, direct, ending, eventually, place};
+use super::edge::{Ca, Edge, STUCK, Setup, address_of, app, dial, direct, ending, eventually};
 use super::origin::Origin;
 
 fn trusting(ca: &Ca) -> Arc<ClientConfig> {
@@ -23,7 +23,7 @@ pub(crate) fn conversation(edge: &Edge, app: &App, name: &str) -> String {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let talk = async {
-            let socket = tokio::net::TcpStream::connect(place(app)).await?;
+            let socket = tokio::net::TcpStream::connect(address_of(app)).await?;
             let mut stream = bartizan_tls::connect(&config, name, socket).await?;
             stream.write_all(b"hello").await?;
             stream.shutdown().await?;
@@ -94,8 +94,8 @@ fn who_encrypts() {
         (App { tls, proxy_protocol, ..app("one.test", direct(&[origin.address])) }, expect)
     })
     .into();
-    let wish = Wish::new(&applications.iter().map(|(app, _)| app).collect::<Vec<_>>());
-    let edge = Edge::with_ca(&wish, ca);
+    let setup = Setup::new(&applications.iter().map(|(app, _)| app).collect::<Vec<_>>());
+    let edge = Edge::with_ca(&setup, ca);
     for (app, expect) in &applications {
         let got = conversation(&edge, app, "one.test");
         assert_eq!(got.get(..expect.len()), Some(*expect), "{:?} {:?}: {got}", app.tls, app.proxy_protocol);
@@ -114,7 +114,7 @@ fn names_tell_applications_on_one_port_apart() {
         tls: AppTls::Flexible,
         ..app("two.test", direct(&[second.address]))
     };
-    let edge = Edge::start(&Wish::new(&[&one, &two]));
+    let edge = Edge::start(&Setup::new(&[&one, &two]));
     for (name, expect) in [
         ("one.test", "5:hello"),
         ("ONE.test", "5:hello"),
@@ -140,12 +140,12 @@ fn names_tell_applications_on_one_port_apart() {
 fn one_application_alone_needs_no_name() {
     let origin = Origin::last_word();
     let one = App { tls: AppTls::Flexible, ..app("one.test", direct(&[origin.address])) };
-    let edge = Edge::start(&Wish::new(&[&one]));
+    let edge = Edge::start(&Setup::new(&[&one]));
     // Nobody has a certificate for the address, so only whoever does not look gets through.
     let config = client_config(&Roots::Unverified, &[]).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let text = runtime.block_on(async {
-        let socket = tokio::net::TcpStream::connect(place(&one)).await.unwrap();
+        let socket = tokio::net::TcpStream::connect(address_of(&one)).await.unwrap();
         let mut stream = bartizan_tls::connect(&config, "127.0.0.1", socket).await.unwrap();
         stream.write_all(b"hello").await.unwrap();
         // Gone without a word, as many clients do.
@@ -163,13 +163,13 @@ fn one_application_alone_needs_no_name() {
 fn much_passes_unaltered_through_encryption() {
     let origin = Origin::echo("");
     let one = App { tls: AppTls::Flexible, ..app("one.test", direct(&[origin.address])) };
-    let edge = Edge::start(&Wish::new(&[&one]));
+    let edge = Edge::start(&Setup::new(&[&one]));
     let config = trusting(&edge.ca);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let sent: Vec<u8> =
         (0..4_000_000_u32).flat_map(|number| number.wrapping_mul(2_654_435_761).to_be_bytes()).collect();
     let received = runtime.block_on(async {
-        let socket = tokio::net::TcpStream::connect(place(&one)).await.unwrap();
+        let socket = tokio::net::TcpStream::connect(address_of(&one)).await.unwrap();
         let stream = bartizan_tls::connect(&config, "one.test", socket).await.unwrap();
         let (mut read, mut write) = tokio::io::split(stream);
         let mut received = Vec::new();
@@ -188,11 +188,11 @@ fn much_passes_unaltered_through_encryption() {
 fn handshakes_are_bounded_in_number_and_time() {
     let origin = Origin::last_word();
     let one = App { tls: AppTls::Flexible, ..app("one.test", direct(&[origin.address])) };
-    let mut wish = Wish::new(&[&one]);
-    wish.limits.connections.source.handshakes = 2;
-    wish.limits.handshake_time = Duration::from_millis(300);
-    let edge = Edge::start(&wish);
-    let silent: Vec<TcpStream> = (0..2).map(|_| dial(place(&one))).collect();
+    let mut setup = Setup::new(&[&one]);
+    setup.limits.connections.source.handshakes = 2;
+    setup.limits.handshake_time = Duration::from_millis(300);
+    let edge = Edge::start(&setup);
+    let silent: Vec<TcpStream> = (0..2).map(|_| dial(address_of(&one))).collect();
     eventually("they are in", || edge.app(&one).open == 2);
     let third = conversation(&edge, &one, "one.test");
     let limited = edge.app(&one).limited(Limit::SourceHandshakes);

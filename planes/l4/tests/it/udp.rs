@@ -11,7 +11,7 @@ use bartizan_plane_l4::{AnyPort, AnyPortSockets, EdgeEvent, Limit, OriginFailure
 use bartizan_routes::{App, AppOrigin, OriginPort, ProxyProtocol};
 use bartizan_wire::proxy::{Hop, read_simple, write_simple};
 
-use super::edge::{Ca, Edge, STUCK, Tunnels, Wish, app_for, direct, eventually, place, udp_echo};
+use super::edge::{Ca, Edge, STUCK, Setup, Tunnels, address_of, app_for, direct, eventually, udp_echo};
 
 /// A server that answers each datagram with what `answer` makes of it, and tells what it got, from which port.
 struct Server {
@@ -77,8 +77,8 @@ fn app(origin: AppOrigin) -> App {
 fn each_client_is_a_flow_of_its_own() {
     let server = Server::echo();
     let one = app(direct(&[server.address]));
-    let edge = Edge::start(&Wish::new(&[&one]));
-    let to = place(&one);
+    let edge = Edge::start(&Setup::new(&[&one]));
+    let to = address_of(&one);
     let (first, second) = (client(1), client(2));
     let long = vec![7; 65_507];
     for question in [&b"hello"[..], b"", &long] {
@@ -97,13 +97,13 @@ fn each_client_is_a_flow_of_its_own() {
 fn a_silent_flow_ends_and_a_new_one_begins() {
     let server = Server::echo();
     let one = app(direct(&[server.address]));
-    let mut wish = Wish::new(&[&one]);
-    wish.limits.flow_idle_time = Duration::from_millis(40);
-    let edge = Edge::start(&wish);
+    let mut setup = Setup::new(&[&one]);
+    setup.limits.flow_idle_time = Duration::from_millis(40);
+    let edge = Edge::start(&setup);
     let client = client(3);
-    assert_eq!(asked(&client, place(&one), b"one"), b"one");
+    assert_eq!(asked(&client, address_of(&one), b"one"), b"one");
     eventually("it ends", || edge.app(&one).open == 0);
-    assert_eq!(asked(&client, place(&one), b"two"), b"two");
+    assert_eq!(asked(&client, address_of(&one), b"two"), b"two");
     assert_eq!((edge.app(&one).connects, edge.app(&one).closed), (2, 1));
     assert_ne!(server.got().1, server.got().1);
 }
@@ -112,14 +112,14 @@ fn a_silent_flow_ends_and_a_new_one_begins() {
 fn many_at_once_arrive_all() {
     let server = Server::echo();
     let one = app(direct(&[server.address]));
-    let _edge = Edge::start(&Wish::new(&[&one]));
+    let _edge = Edge::start(&Setup::new(&[&one]));
     let client = client(4);
     for round in 0..20 {
         // Fewer at once than any buffer on the way holds.
         for number in 0..10_u8 {
-            client.send_to(&[round, number], place(&one)).unwrap();
+            client.send_to(&[round, number], address_of(&one)).unwrap();
         }
-        let mut got: Vec<Vec<u8>> = (0..10).map(|_| answered(&client, place(&one))).collect();
+        let mut got: Vec<Vec<u8>> = (0..10).map(|_| answered(&client, address_of(&one))).collect();
         got.sort();
         assert_eq!(got, (0..10).map(|number| vec![round, number]).collect::<Vec<_>>());
     }
@@ -134,13 +134,13 @@ fn the_simple_header_tells_who_the_client_is() {
             false => datagram[38..].to_vec(),
         });
         let one = App { proxy_protocol: ProxyProtocol::Simple, ..app(direct(&[server.address])) };
-        let _edge = Edge::start(&Wish::new(&[&one]));
+        let _edge = Edge::start(&Setup::new(&[&one]));
         let client = client(5);
         for question in [&b"hello"[..], b"again"] {
-            assert_eq!(asked(&client, place(&one), question), question);
+            assert_eq!(asked(&client, address_of(&one), question), question);
             let (datagram, _) = server.got();
             let (hop, at) = read_simple(&datagram).unwrap();
-            assert_eq!((hop.client, hop.dialled), (client.local_addr().unwrap(), place(&one)));
+            assert_eq!((hop.client, hop.dialled), (client.local_addr().unwrap(), address_of(&one)));
             assert_eq!(&datagram[at..], question);
         }
     }
@@ -150,24 +150,24 @@ fn the_simple_header_tells_who_the_client_is() {
 fn a_trusted_peer_says_whom_it_speaks_for() {
     let server = Server::echo();
     let one = App { proxy_protocol: ProxyProtocol::Simple, ..app(direct(&[server.address])) };
-    let mut wish = Wish::new(&[&one]);
-    wish.trusted = vec!["127.0.8.6/32"];
-    wish.rules = vec![(Mode::Block, Target::Ip("203.0.113.66".parse().unwrap()))];
-    let edge = Edge::start(&wish);
+    let mut setup = Setup::new(&[&one]);
+    setup.trusted = vec!["127.0.8.6/32"];
+    setup.rules = vec![(Mode::Block, Target::Ip("203.0.113.66".parse().unwrap()))];
+    let edge = Edge::start(&setup);
     let peer = client(6);
     let header = |client: &str| {
         write_simple(&Hop { client: client.parse().unwrap(), dialled: "198.51.100.1:53".parse().unwrap() }).to_vec()
     };
     for _ in 0..2 {
         let good = header("203.0.113.9:4711");
-        assert_eq!(asked(&peer, place(&one), &[&good[..], b"hello"].concat()), b"hello");
+        assert_eq!(asked(&peer, address_of(&one), &[&good[..], b"hello"].concat()), b"hello");
         assert_eq!(server.got().0, [&good[..], b"hello"].concat());
     }
-    peer.send_to(b"no header at all", place(&one)).unwrap();
+    peer.send_to(b"no header at all", address_of(&one)).unwrap();
     eventually("counted", || edge.totals().events(EdgeEvent::ProxyHeader) == 1);
     let other = UdpSocket::bind("127.0.8.6:0").unwrap();
-    other.send_to(b"nor here", place(&one)).unwrap();
-    other.send_to(&header("203.0.113.66:4711"), place(&one)).unwrap();
+    other.send_to(b"nor here", address_of(&one)).unwrap();
+    other.send_to(&header("203.0.113.66:4711"), address_of(&one)).unwrap();
     eventually("counted", || edge.app(&one).filtered == 1);
     assert_eq!(edge.totals().events(EdgeEvent::ProxyHeader), 2);
     assert!(server.has_got_nothing());
@@ -177,19 +177,19 @@ fn a_trusted_peer_says_whom_it_speaks_for() {
 fn a_blocked_source_reaches_nobody() {
     let server = Server::echo();
     let one = app(direct(&[server.address]));
-    let mut wish = Wish::new(&[&one]);
-    let edge = Edge::start(&wish);
+    let mut setup = Setup::new(&[&one]);
+    let edge = Edge::start(&setup);
     let (bad, good) = (client(66), client(7));
-    assert_eq!(asked(&bad, place(&one), b"hello"), b"hello");
-    assert_eq!(asked(&good, place(&one), b"hello"), b"hello");
-    wish.rules = vec![(Mode::Block, Target::Ip("127.0.8.66".parse().unwrap()))];
-    edge.publish(&wish);
+    assert_eq!(asked(&bad, address_of(&one), b"hello"), b"hello");
+    assert_eq!(asked(&good, address_of(&one), b"hello"), b"hello");
+    setup.rules = vec![(Mode::Block, Target::Ip("127.0.8.66".parse().unwrap()))];
+    edge.publish(&setup);
     eventually("its flow is closed", || edge.app(&one).open == 1);
     let (_, _) = (server.got(), server.got());
-    bad.send_to(b"again", place(&one)).unwrap();
+    bad.send_to(b"again", address_of(&one)).unwrap();
     eventually("counted", || edge.app(&one).filtered == 2);
     assert!(server.has_got_nothing());
-    assert_eq!(asked(&good, place(&one), b"still here"), b"still here");
+    assert_eq!(asked(&good, address_of(&one), b"still here"), b"still here");
     assert_eq!(edge.app(&one).connects, 2);
 }
 
@@ -200,24 +200,24 @@ fn an_origin_that_is_not_there_is_counted_and_the_next_is_taken() {
     let server = Server::echo();
     let alone = app(direct(&[nobody]));
     let one = app(direct(&[nor_here, server.address]));
-    let edge = Edge::start(&Wish::new(&[&alone, &one]));
+    let edge = Edge::start(&Setup::new(&[&alone, &one]));
     let client = client(8);
     for app in [&alone, &one] {
-        client.send_to(b"lost", place(app)).unwrap();
+        client.send_to(b"lost", address_of(app)).unwrap();
         eventually("given up", || edge.app(app).closed == 1);
         assert_eq!(edge.app(app).origin_failures(OriginFailure::Refused), 1);
     }
-    assert_eq!(asked(&client, place(&one), b"hello"), b"hello");
+    assert_eq!(asked(&client, address_of(&one), b"hello"), b"hello");
 }
 
 #[test]
 fn the_oldest_flow_of_one_datagram_makes_room() {
     let server = Server::echo();
     let one = app(direct(&[server.address]));
-    let mut wish = Wish::new(&[&one]);
-    wish.limits.flows.app.open = 3;
-    let edge = Edge::start(&wish);
-    let to = place(&one);
+    let mut setup = Setup::new(&[&one]);
+    setup.limits.flows.app.open = 3;
+    let edge = Edge::start(&setup);
+    let to = address_of(&one);
     let regular = client(9);
     assert_eq!(asked(&regular, to, b"one"), b"one");
     assert_eq!(asked(&regular, to, b"two"), b"two");
@@ -247,18 +247,18 @@ fn the_oldest_flow_of_one_datagram_makes_room() {
 fn one_source_has_so_many_flows() {
     let server = Server::echo();
     let one = app(direct(&[server.address]));
-    let mut wish = Wish::new(&[&one]);
-    wish.limits.flows.source.open = 2;
-    let edge = Edge::start(&wish);
+    let mut setup = Setup::new(&[&one]);
+    setup.limits.flows.source.open = 2;
+    let edge = Edge::start(&setup);
     let clients: Vec<UdpSocket> = (0..3).map(|_| client(13)).collect();
     for client in &clients[..2] {
-        assert_eq!(asked(client, place(&one), b"hello"), b"hello");
+        assert_eq!(asked(client, address_of(&one), b"hello"), b"hello");
         // Who has said more than one thing does not make room for others.
-        assert_eq!(asked(client, place(&one), b"again"), b"again");
+        assert_eq!(asked(client, address_of(&one), b"again"), b"again");
     }
-    clients[2].send_to(b"too many", place(&one)).unwrap();
+    clients[2].send_to(b"too many", address_of(&one)).unwrap();
     eventually("counted", || edge.app(&one).limited(Limit::SourceOpen) == 1);
-    assert_eq!(asked(&client(14), place(&one), b"hello"), b"hello");
+    assert_eq!(asked(&client(14), address_of(&one), b"hello"), b"hello");
 }
 
 #[test]
@@ -269,19 +269,19 @@ fn what_lies_behind_a_tunnel_gets_whole_datagrams() {
     let one = App { proxy_protocol: ProxyProtocol::Simple, ..app(origin()) };
     let two = app(origin());
     let tunnels = Tunnels { behind: Some(server.address), ..Tunnels::default() };
-    let mut edge = Edge::with_tunnels(&Wish::new(&[&one, &two]), tunnels);
+    let mut edge = Edge::with_tunnels(&Setup::new(&[&one, &two]), tunnels);
     let client = client(15);
     for question in [&b"hello"[..], b"", b"again"] {
-        assert_eq!(asked(&client, place(&two), question), question);
+        assert_eq!(asked(&client, address_of(&two), question), question);
         assert_eq!(server.got().0, question);
     }
-    assert_eq!(asked(&client, place(&one), b"hello"), b"hello");
+    assert_eq!(asked(&client, address_of(&one), b"hello"), b"hello");
     assert_eq!(read_simple(&server.got().0).unwrap().0.client, client.local_addr().unwrap());
     assert_eq!(edge.tunnels.flows.lock().unwrap()[0].origin.to_string(), "127.0.0.1:53");
     edge.drain(Duration::ZERO);
     // Nobody there.
-    let edge = Edge::start(&Wish::new(&[&two]));
-    client.send_to(b"lost", place(&two)).unwrap();
+    let edge = Edge::start(&Setup::new(&[&two]));
+    client.send_to(b"lost", address_of(&two)).unwrap();
     eventually("counted", || edge.app(&two).origin_failures(OriginFailure::Tunnel) == 1);
 }
 
@@ -300,15 +300,15 @@ fn sockets_for_any_port_answer_from_the_one_that_was_dialled() {
     let two = App { ports: tcp_port..=tcp_port, ..super::edge::app("two.test", direct(&[origin.address])) };
     let sockets = vec![AnyPortSockets { tcp: vec![tcp], udp: vec![udp] }];
     let tier = Tier::AnyPort { how: AnyPort::SkLookup, sockets };
-    let edge = Edge::with_tier(&Wish::new(&[&one, &two]), Tunnels::default(), Ca::new(), tier);
+    let edge = Edge::with_tier(&Setup::new(&[&one, &two]), Tunnels::default(), Ca::new(), tier);
     let client = client(16);
     for question in [&b"one"[..], b"two", b"three"] {
-        assert_eq!(asked(&client, place(&one), question), question);
+        assert_eq!(asked(&client, address_of(&one), question), question);
     }
     assert_eq!(edge.app(&one).connects, 1);
-    assert_eq!(super::edge::read_exactly(&mut super::edge::dial(place(&two)), 5), "hello");
+    assert_eq!(super::edge::read_exactly(&mut super::edge::dial(address_of(&two)), 5), "hello");
     // An address that no application has.
-    client.send_to(b"hello", SocketAddr::new(place(&two).ip(), udp_port)).unwrap();
+    client.send_to(b"hello", SocketAddr::new(address_of(&two).ip(), udp_port)).unwrap();
     eventually("counted", || edge.totals().events(EdgeEvent::Unknown) == 1);
     let heard = edge.plane().listening().borrow().clone();
     assert_eq!((heard.tier.as_str(), heard.open), ("sk_lookup", 2));
@@ -319,12 +319,12 @@ fn a_source_that_has_too_many_flows_makes_room_out_of_its_own() {
     let most = 10;
     let origin = udp_echo();
     let one = app_for(Protocol::Udp, "udp.test", direct(&[origin]));
-    let mut wish = Wish::new(&[&one]);
-    wish.limits.flows.source.open = most;
-    let edge = Edge::start(&wish);
+    let mut setup = Setup::new(&[&one]);
+    setup.limits.flows.source.open = most;
+    let edge = Edge::start(&setup);
     let asks_from_a_new_port = |source: &str| {
         let socket = UdpSocket::bind((source, 0)).unwrap();
-        socket.connect(place(&one)).unwrap();
+        socket.connect(address_of(&one)).unwrap();
         socket.set_read_timeout(Some(STUCK)).unwrap();
         socket.send(b"once").unwrap();
         assert_eq!(socket.recv(&mut [0; 100]).unwrap(), 4);
