@@ -1,7 +1,9 @@
 //! Byte formats, each parser once. No policy, no I/O, no clock.
 //!
 //! - [`dns`]: DNS messages (RFC 1035, RFC 6891)
+//! - [`http1`]: HTTP/1.1 messages (RFC 9112)
 //! - [`proxy`]: PROXY protocol headers, versions 1 and 2, and the simple header of datagrams
 
 pub mod dns;
+pub mod http1;
 pub mod proxy;

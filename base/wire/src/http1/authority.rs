@@ -1,0 +1,99 @@
+//! What a visitor may name in `Host` and in a target: a host name or an address, and a port (RFC 9110 §7.2).
+
+use std::net::Ipv6Addr;
+
+/// A host and a port, as they were written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Authority<'a> {
+    /// An IPv6 address keeps its brackets.
+    pub name: &'a str,
+    pub port: Option<u16>,
+}
+
+impl<'a> Authority<'a> {
+    /// Stricter than the grammar of URIs: no percent signs, no user, no empty port. Nothing real uses them, and servers
+    /// disagree about their meaning.
+    pub fn parse(text: &'a str) -> Option<Authority<'a>> {
+        let (name, port) = match text.strip_prefix('[') {
+            Some(rest) => {
+                let inside = &rest[..rest.find(']')?];
+                inside.parse::<Ipv6Addr>().ok()?;
+                text.split_at(inside.len() + 2)
+            }
+            None => {
+                let (name, port) = text.split_at(text.find(':').unwrap_or(text.len()));
+                let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+                if name.is_empty() || name.starts_with('.') || name.contains("..") || !name.bytes().all(legal) {
+                    return None;
+                }
+                (name, port)
+            }
+        };
+        let port = match port.strip_prefix(':') {
+            Some(digits) => Some(parse_port(digits)?),
+            None if port.is_empty() => None,
+            None => return None,
+        };
+        Some(Authority { name, port })
+    }
+
+    /// Whether both name the same place, given the port that goes without saying.
+    pub fn is_same(&self, other: &Authority<'_>, default_port: u16) -> bool {
+        self.name.eq_ignore_ascii_case(other.name)
+            && self.port.unwrap_or(default_port) == other.port.unwrap_or(default_port)
+    }
+}
+
+fn parse_port(digits: &str) -> Option<u16> {
+    let plain = (1..=5).contains(&digits.len()) && digits.bytes().all(|digit| digit.is_ascii_digit());
+    plain.then(|| digits.parse().ok()).flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_are_read_strictly() {
+        for (text, expect) in [
+            ("example.com", Some(("example.com", None))),
+            ("Example.COM.:8443", Some(("Example.COM.", Some(8443)))),
+            ("a_b.test:0", Some(("a_b.test", Some(0)))),
+            ("192.0.2.1:80", Some(("192.0.2.1", Some(80)))),
+            ("[2001:db8::1]", Some(("[2001:db8::1]", None))),
+            ("[2001:db8::1]:443", Some(("[2001:db8::1]", Some(443)))),
+            ("", None),
+            (":80", None),
+            ("a:", None),
+            ("a:80:80", None),
+            ("a:65536", None),
+            ("a:+80", None),
+            ("a:000080", None),
+            (".a", None),
+            ("a..b", None),
+            ("a b", None),
+            ("a/b", None),
+            ("user@a", None),
+            ("a%2e", None),
+            ("a,b", None),
+            ("ä.test", None),
+            ("[::1", None),
+            ("[::1]x", None),
+            ("[fe80::1%25eth0]", None),
+            ("[a]", None),
+            ("::1", None),
+        ] {
+            assert_eq!(Authority::parse(text).map(|found| (found.name, found.port)), expect, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_default_port_goes_without_saying() {
+        for (one, other, same) in
+            [("a", "A:80", true), ("a:80", "a", true), ("a", "a:81", false), ("a", "b", false), ("a:81", "a:81", true)]
+        {
+            let (one, other) = (Authority::parse(one).unwrap(), Authority::parse(other).unwrap());
+            assert_eq!(one.is_same(&other, 80), same, "{one:?} {other:?}");
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! Fields behind a chunked body (RFC 9110 §6.5).
+
+use super::field::{Class, class_of};
+use super::head::{Fields, Place};
+use super::{Refusal, TRAILER_FIELDS_MAX};
+
+/// What must be known before a body is read means nothing behind it (RFC 9110 §6.5.1): how to decode and store it, and
+/// who asks for it. Framing, `Host` and fields of the connection are known by their class.
+const NOT_BEHIND_A_BODY: [&str; 14] = [
+    "authorization",
+    "cache-control",
+    "content-encoding",
+    "content-range",
+    "content-type",
+    "cookie",
+    "expect",
+    "if-match",
+    "if-none-match",
+    "if-range",
+    "location",
+    "max-forwards",
+    "range",
+    "set-cookie",
+];
+
+/// Trailer fields. Most bodies have none.
+#[derive(Debug, Default)]
+pub struct Trailers {
+    bytes: Vec<u8>,
+    places: Vec<Place>,
+}
+
+impl Trailers {
+    /// Reads the lines of a trailer section.
+    pub(super) fn parse(mut section: Vec<u8>) -> Result<Trailers, Refusal> {
+        if section.is_empty() {
+            return Ok(Trailers::default());
+        }
+        section.extend_from_slice(b"\r\n");
+        let mut lines = [httparse::EMPTY_HEADER; TRAILER_FIELDS_MAX];
+        let places = match httparse::parse_headers(&section, &mut lines) {
+            Ok(httparse::Status::Complete((length, fields))) if length == section.len() => {
+                let passed_on = fields.iter().filter(|field| may_follow_a_body(field.name));
+                passed_on.map(|field| Place::of(field, Class::EndToEnd, &section)).collect()
+            }
+            Err(httparse::Error::TooManyHeaders) => return Err(Refusal::TrailersTooLong),
+            Ok(_) | Err(_) => return Err(Refusal::BadTrailers),
+        };
+        Ok(Trailers { bytes: section, places })
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.places.is_empty()
+    }
+
+    /// Those that may be passed on; the others are left out.
+    pub fn fields(&self) -> Fields<'_> {
+        Fields { places: &self.places, bytes: &self.bytes }
+    }
+}
+
+fn may_follow_a_body(name: &str) -> bool {
+    class_of(name.as_bytes()) == Class::EndToEnd && !NOT_BEHIND_A_BODY.iter().any(|not| name.eq_ignore_ascii_case(not))
+}
