@@ -7,7 +7,7 @@
 use axum::extract::{FromRequestParts, RawPathParams, State};
 use bartizan_model::{AccessMode, AccessRule as Rule, AccessTarget};
 use bartizan_names::{RuleId, ZoneId};
-use bartizan_store::{AccessRuleOrder, AccessRuleQuery, Match, RuleScope as Scope};
+use bartizan_store::{AccessRuleOrder, AccessRuleQuery, Key, Match, RuleScope as Scope};
 use bartizan_v4::access_rule::{RuleConfiguration, RuleExtension, RuleScope};
 use bartizan_v4::{AccessRule, AccessRuleBody, Deleted, Patch, StoredAccessRule, StoredRuleScope};
 use http::request::Parts;
@@ -16,14 +16,16 @@ use utoipa::openapi::path::Operation;
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter};
 use utoipa_axum::routes;
 
-use crate::Api;
-use crate::access::{Caller, needs, operations};
 use crate::accounts::AccountScope;
+use crate::auth::needs;
+use crate::caller::Caller;
 use crate::error::{Error, Fault};
 use crate::extract::{Body, Query};
-use crate::objects::View;
+use crate::openapi::operations;
 use crate::permission::Permission;
 use crate::reply::{Page, PageSizes, Reply, direction};
+use crate::state::Api;
+use crate::transaction::{Change, View, documents};
 
 const SIZES: PageSizes = PageSizes { min: 1, default: 20, max: 1_000 };
 
@@ -96,6 +98,27 @@ impl Place {
             (other, _) => Some(other),
         });
         operation.parameters = Some(renamed.collect());
+    }
+}
+
+impl View {
+    /// A rule of whatever scope.
+    pub(crate) fn access_rule(&self, id: RuleId) -> Result<Option<StoredAccessRule>, Error> {
+        self.find(&Key::access_rule(id))
+    }
+
+    fn access_rules(&self, query: &AccessRuleQuery) -> Result<(Vec<StoredAccessRule>, u64), Error> {
+        let page = self.0.access_rules(query)?;
+        Ok((documents(&page.items)?, page.total))
+    }
+}
+
+impl Change {
+    fn put_access_rule(&mut self, rule: &StoredAccessRule) -> Result<(), Error> {
+        if let StoredRuleScope::Zone(zone) = rule.scope {
+            self.require(Key::zone(zone));
+        }
+        self.put(Key::access_rule(rule.id), rule)
     }
 }
 
@@ -372,7 +395,7 @@ async fn delete(State(api): State<Api>, caller: Caller, at: At) -> Result<Reply<
     let id = api
         .change(&actor, move |change| {
             let rule = at.find(change, &caller)?;
-            change.delete_access_rule(rule.id)?;
+            change.delete(Key::access_rule(rule.id))?;
             Ok(rule.id)
         })
         .await?;

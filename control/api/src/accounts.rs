@@ -4,17 +4,20 @@ use std::str::FromStr;
 
 use axum::extract::State;
 use bartizan_names::{AccountId, IdError};
-use bartizan_v4::Account;
+use bartizan_store::Key;
+use bartizan_v4::{Account, AccountRef};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::Api;
-use crate::access::{Caller, needs};
+use crate::auth::needs;
+use crate::caller::Caller;
 use crate::error::{Error, Fault};
 use crate::extract::{Ids, Query};
 use crate::path::OWN_ACCOUNT;
 use crate::permission::Permission;
 use crate::reply::{PageSizes, Reply};
+use crate::state::Api;
+use crate::transaction::View;
 
 pub(crate) fn routes(api: &Api) -> OpenApiRouter<Api> {
     OpenApiRouter::new().routes(needs(Permission::AccountSettingsRead, api, routes!(list))).routes(needs(
@@ -49,6 +52,17 @@ impl AccountScope {
             AccountScope::Account(_) => Err(Fault::NotAllowed.into()),
         }
     }
+}
+
+impl View {
+    pub(crate) fn account(&self, id: AccountId) -> Result<Account, Error> {
+        self.find(&Key::account(id))?.ok_or_else(|| Fault::NotAllowed.into())
+    }
+}
+
+/// An account as other objects name it.
+pub(crate) fn account_ref(account: &Account) -> AccountRef {
+    AccountRef { id: account.id, name: account.name.clone() }
 }
 
 #[derive(serde::Deserialize, utoipa::IntoParams)]

@@ -14,10 +14,12 @@ use bartizan_store::{Filter, Key, Kind, Store};
 use bartizan_v4::{Account, AccountSettings, StoredToken, StoredUser};
 use serde::{Deserialize, Serialize};
 
+use crate::accounts::account_ref;
+use crate::deletions;
 use crate::error::Error;
 use crate::hex::hex;
-use crate::objects::{Change, account_ref};
-use crate::state::Writes;
+use crate::transaction::{Change, View};
+use crate::writes::Writes;
 use crate::zones;
 
 /// The file with the administrator's credentials, in the data directory.
@@ -84,7 +86,7 @@ pub fn bootstrap(
     // in the store alone is lost.
     save(&path, saved.as_ref(), &administrator)?;
     let writes = Writes::new(store.clone(), certs.clone());
-    writes.finish_deletions(ACTOR)?;
+    deletions::finish_all(&writes, ACTOR)?;
     let zone = writes.change(ACTOR, |change| put(change, certs, &administrator, domain, nameservers))?;
     let before = administrator.clone();
     administrator.zone.id = zone;
@@ -121,9 +123,10 @@ fn plan(
     preset: &Preset,
     domain: &ZoneName,
 ) -> Result<Administrator, Error> {
-    let view = crate::objects::View(store.read()?);
-    let account = view.accounts()?.first().map(|account| account.id).or(saved.map(|saved| saved.account_id));
-    let user = view.users()?.first().map(|user| user.id).or(saved.map(|saved| saved.user_id));
+    let view = View(store.read()?);
+    let account =
+        view.all::<Account>(Kind::Account)?.first().map(|account| account.id).or(saved.map(|saved| saved.account_id));
+    let user = view.all::<StoredUser>(Kind::User)?.first().map(|user| user.id).or(saved.map(|saved| saved.user_id));
     let text = |preset: &Option<String>, saved: Option<&String>, new: fn() -> String| {
         preset.clone().or(saved.cloned()).unwrap_or_else(new)
     };
@@ -171,7 +174,7 @@ fn put(
 }
 
 fn put_account(change: &mut Change, id: AccountId) -> Result<Account, Error> {
-    if let Some(account) = change.accounts()?.into_iter().find(|account| account.id == id) {
+    if let Some(account) = change.all::<Account>(Kind::Account)?.into_iter().find(|account| account.id == id) {
         return Ok(account);
     }
     let account = Account {
@@ -187,7 +190,7 @@ fn put_account(change: &mut Change, id: AccountId) -> Result<Account, Error> {
 
 fn put_user(change: &mut Change, administrator: &Administrator) -> Result<(), Error> {
     let key_sha256 = seal::hash_token(&administrator.key).to_string();
-    let old = change.users()?.into_iter().find(|user| user.id == administrator.user_id);
+    let old = change.all::<StoredUser>(Kind::User)?.into_iter().find(|user| user.id == administrator.user_id);
     if old.as_ref().is_some_and(|old| old.key_sha256 == key_sha256 && old.email == administrator.email) {
         return Ok(());
     }
@@ -204,7 +207,7 @@ fn put_user(change: &mut Change, administrator: &Administrator) -> Result<(), Er
 /// The administrator has one token of this name; a new text replaces the old one.
 fn put_token(change: &mut Change, administrator: &Administrator) -> Result<(), Error> {
     let sha256 = seal::hash_token(&administrator.token).to_string();
-    let old = change.tokens()?.into_iter().find(|token| token.name == TOKEN_NAME);
+    let old = change.all::<StoredToken>(Kind::Token)?.into_iter().find(|token| token.name == TOKEN_NAME);
     if old.as_ref().is_some_and(|old| old.sha256 == sha256) {
         return Ok(());
     }
@@ -225,13 +228,13 @@ fn put_token(change: &mut Change, administrator: &Administrator) -> Result<(), E
 fn put_certificates(change: &mut Change, certs: &Certs) -> Result<(), Error> {
     let failed = |error: CertsError| Error::internal(&error);
     let mut for_tunnels = false;
-    change.snapshot().for_each(&Filter::Kinds(vec![Kind::Certificate]), &mut |entry| {
+    change.0.for_each(&Filter::Kinds(vec![Kind::Certificate]), &mut |entry| {
         for_tunnels |= Document::from_entry(&entry).is_ok_and(|document| document.purpose == Purpose::Tunnel);
     })?;
-    let mut ops = certs.renewals(change.snapshot(), change.now()).map_err(failed)?;
+    let mut ops = certs.renewals(&change.0, change.now()).map_err(failed)?;
     if !for_tunnels {
         ops.extend(certs.for_tunnels(change.now()).map_err(failed)?);
     }
-    change.ops.extend(ops);
+    change.unguarded(ops);
     Ok(())
 }

@@ -5,11 +5,12 @@ use bartizan_v4::{Edge, EdgePorts};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::Api;
-use crate::access::{Caller, needs};
+use crate::auth::needs;
+use crate::caller::Caller;
 use crate::error::Error;
 use crate::permission::Permission;
 use crate::reply::Reply;
+use crate::state::Api;
 
 pub(crate) fn routes(api: &Api) -> OpenApiRouter<Api> {
     OpenApiRouter::new().routes(needs(Permission::TunnelRead, api, routes!(edge)))

@@ -6,6 +6,7 @@
 use axum::response::{IntoResponse, Response};
 use bartizan_model::{AccessRuleError, AppError, DataError, RecordError, SettingError, TunnelError, ZoneError};
 use bartizan_publish::Refused;
+use bartizan_store::ReadError;
 use bartizan_v4::{Code, ErrorSource, Failure, Problem};
 use http::StatusCode;
 
@@ -200,6 +201,15 @@ impl IntoResponse for Error {
     fn into_response(self) -> Response {
         let envelope = Failure { result: None, success: false, errors: vec![self.problem()], messages: Vec::new() };
         reply::json(self.fault.status(), &envelope)
+    }
+}
+
+impl From<ReadError> for Error {
+    fn from(error: ReadError) -> Error {
+        match error {
+            ReadError::Busy => Fault::Busy.into(),
+            error => Error::internal(&error),
+        }
     }
 }
 

@@ -11,14 +11,15 @@ use bartizan_v4::{AccessRule, FirewallTest, StoredRuleScope};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::Api;
-use crate::access::{Caller, needs};
 use crate::access_rules::{Knowledge, sent};
+use crate::auth::needs;
+use crate::caller::Caller;
 use crate::error::{Error, Fault};
 use crate::extract::Query;
-use crate::objects::View;
 use crate::permission::Permission;
 use crate::reply::Reply;
+use crate::state::Api;
+use crate::transaction::View;
 
 pub(crate) fn routes(api: &Api) -> OpenApiRouter<Api> {
     OpenApiRouter::new().routes(needs(Permission::AccountFirewallRead, api, routes!(test)))

@@ -7,10 +7,10 @@ use bartizan_v4::Ips;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::Api;
-use crate::access::open;
+use crate::auth::open;
 use crate::hex::hex;
 use crate::reply::Reply;
+use crate::state::Api;
 
 pub(crate) fn routes() -> OpenApiRouter<Api> {
     OpenApiRouter::new().routes(open(routes!(ips)))

@@ -1,21 +1,39 @@
 //! REST v4: the API by which everything is done. One file a resource.
 //!
 //! ```text
-//! listener (serve) ─ normal path (path) ─ router ─ guard: who, and may they (access) ─ handler
-//!                                                                  read a View, or run a Change (objects)
-//!                                                                  ─► publish::check ─► one revision ─► reply
+//! listener (serve) ─ normal path (path) ─ router ─ guard: who, and may they (auth) ─ handler (a resource)
+//!                                                    read a View, or run a Change (transaction) again and again (writes)
+//!                                                    ─► publish::check ─► one revision ─► reply
 //! ```
 //! - Replies come after the change is durable. A change that loses a race runs again; clients never see 409 for it.
 //! - Which codes clients see is decided in `error` alone; shapes are in `base/v4`, rules in `base/model`.
 //! - The document (`/client/v4/openapi.json`) is made from the types and routes that serve.
 //! - Beside the dialect: `/healthz`, `/readyz`, `/metrics`, and one page at `/` for the person at this machine.
 //!
+//! # Layers
+//! A file uses files of lower lines, and of its own line only those to its left; never anything above.
+//! ```text
+//! whole       router · serve · page · bootstrap
+//! resources   accounts · user · certificates · zones · settings · tunnels · apps · owner_names · dns_records ·
+//!             tunnel_routes · app_addresses · spectrum · access_rules · firewall · edge · ips · probes
+//! guard       state (Api) · auth
+//! store       transaction (View, Change) · writes · deletions · caller
+//! HTTP        path · permission · error · reply · extract · openapi · hex · presence
+//! ```
+//! What a resource keeps, and by which rules, is in its own file: as methods of View and Change that other resources may
+//! call. What is about everything of a zone, whatever its kind, is in `deletions`.
+//!
 //! Not here: what is served from a change (`publish`, planes), and who is connected ([`presence`] is brought by `bin`).
 
-mod access;
 mod access_rules;
 mod accounts;
+mod app_addresses;
+mod apps;
+mod auth;
 mod bootstrap;
+mod caller;
+mod certificates;
+mod deletions;
 mod dns_records;
 mod edge;
 mod error;
@@ -23,12 +41,11 @@ mod extract;
 mod firewall;
 mod hex;
 mod ips;
-mod objects;
 mod openapi;
+mod owner_names;
 mod page;
 mod path;
 mod permission;
-mod placement;
 pub mod presence;
 mod probes;
 mod reply;
@@ -37,9 +54,11 @@ mod serve;
 mod settings;
 mod spectrum;
 mod state;
+mod transaction;
 mod tunnel_routes;
 mod tunnels;
 mod user;
+mod writes;
 mod zones;
 
 pub use bootstrap::{Administrator, BootstrapError, DefaultZone, FILE as ADMIN_FILE, Preset, bootstrap};
@@ -52,5 +71,3 @@ pub use router::router;
 pub use serve::{Peer, serve};
 pub use spectrum::AppCounters;
 pub use state::{Dependencies, Facts, Ports};
-
-use state::Api;

@@ -3,16 +3,18 @@
 use axum::response::{IntoResponse, Response};
 use bartizan_v4::Failure;
 use http::header;
-use utoipa::openapi::path::Operation;
+use utoipa::openapi::path::{Operation, PathItem};
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{Components, Content, InfoBuilder, OpenApi, OpenApiBuilder, Ref, ResponseBuilder, Server};
 use utoipa::{PartialSchema, ToSchema};
 
-use crate::access::SCHEMES;
 use crate::path::BASE;
 
 /// The schema of all replies to calls that failed.
 const FAILURE: &str = "Failure";
+
+/// The names of the ways to authenticate in it.
+pub(crate) const SCHEMES: [&str; 3] = ["api_token", "api_email", "api_key"];
 
 /// The document before any route is in it.
 pub(crate) fn empty(version: &str) -> OpenApi {
@@ -34,6 +36,13 @@ pub(crate) fn empty(version: &str) -> OpenApi {
         .servers(Some([Server::new(BASE)]))
         .components(Some(components))
         .build()
+}
+
+/// All operations of one path.
+pub(crate) fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
+    [&mut item.get, &mut item.put, &mut item.post, &mut item.delete, &mut item.patch]
+        .into_iter()
+        .filter_map(Option::as_mut)
 }
 
 /// Says that a call may fail, and how that looks.

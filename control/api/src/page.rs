@@ -14,10 +14,10 @@ use bartizan_v4::{Record, StoredTunnel, Zone};
 use http::{HeaderMap, StatusCode, Uri, header};
 
 use crate::error::Error;
-use crate::objects::View;
 use crate::presence::Presence;
 use crate::serve::Peer;
 use crate::state::{Api, Facts};
+use crate::transaction::View;
 
 /// Where the stylesheet is.
 pub(crate) const STYLE_PATH: &str = "/page.css";

@@ -5,7 +5,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::{StatusCode, header};
 
-use crate::Api;
+use crate::state::Api;
 
 /// The process runs.
 pub(crate) async fn healthz() -> &'static str {

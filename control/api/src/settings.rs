@@ -3,17 +3,20 @@
 use axum::extract::State;
 use bartizan_model::{SettingId, SettingNote};
 use bartizan_names::{Timestamp, ZoneId};
+use bartizan_store::Key;
 use bartizan_v4::{Patch, Setting, SettingBody, SettingsBody, StoredSettings};
 use serde_json::Value;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::Api;
-use crate::access::{Caller, needs};
+use crate::auth::needs;
+use crate::caller::Caller;
 use crate::error::{Error, Fault};
 use crate::extract::{Body, Ids};
 use crate::permission::Permission;
 use crate::reply::Reply;
+use crate::state::Api;
+use crate::transaction::{Change, View};
 
 /// The code of the message that says why IPv6 stays on.
 const IPV6_MESSAGE: u32 = 1_003;
@@ -27,6 +30,19 @@ pub(crate) fn routes(api: &Api) -> OpenApiRouter<Api> {
         .routes(needs(Permission::ZoneSettingsWrite, api, routes!(change_several)))
         .routes(needs(Permission::ZoneSettingsRead, api, routes!(get)))
         .routes(needs(Permission::ZoneSettingsWrite, api, routes!(change)))
+}
+
+impl View {
+    pub(crate) fn settings(&self, zone: ZoneId) -> Result<StoredSettings, Error> {
+        Ok(self.find(&Key::settings(zone))?.unwrap_or_default())
+    }
+}
+
+impl Change {
+    fn put_settings(&mut self, zone: ZoneId, settings: &StoredSettings) -> Result<(), Error> {
+        self.require(Key::zone(zone));
+        self.put(Key::settings(zone), settings)
+    }
 }
 
 /// All settings of a zone.

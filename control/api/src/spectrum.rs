@@ -2,7 +2,7 @@
 //!
 //! Both forms of the dialect are taken; replies are of the whole form. Where a body leaves a choice to us: access rules
 //! are in force (`ip_firewall` is true), addresses are dynamic, and the edge ends no TLS. Which address an application
-//! gets and what may stand beside it there is decided in [`crate::placement`].
+//! gets and what may stand beside it there is decided in [`crate::app_addresses`].
 
 use std::time::Duration;
 
@@ -15,15 +15,16 @@ use bartizan_v4::{App, AppBody, Deleted, StoredApp};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::Api;
-use crate::access::{Caller, needs};
-use crate::dns_records::zone_of;
+use crate::app_addresses::{self, Addresses};
+use crate::apps;
+use crate::auth::needs;
+use crate::caller::Caller;
 use crate::error::Error;
 use crate::extract::{Body, Ids, Query};
-use crate::objects::Change;
 use crate::permission::Permission;
-use crate::placement::{self, Addresses};
 use crate::reply::{PageSizes, Reply, direction};
+use crate::state::Api;
+use crate::transaction::Change;
 
 /// The codes of the messages that say what of a wish was not granted.
 const ONE_FAMILY_MESSAGE: u32 = 11_101;
@@ -132,7 +133,7 @@ async fn create(
     let (actor, edge) = (caller.clone(), api.clone());
     let stored = api
         .change(&actor, move |change| {
-            let zone = zone_of(change, &caller, zone)?;
+            let zone = change.zone_of(&caller, zone)?;
             put(change, &edge, &zone, id, None, &body)
         })
         .await?;
@@ -155,7 +156,7 @@ async fn get(
     let stored = api
         .read(move |view| {
             view.zone(caller.account, zone)?;
-            view.app_there(zone, id)
+            view.app(zone, id)
         })
         .await?;
     let mut app = sent(&api, &stored)?;
@@ -185,8 +186,8 @@ async fn replace(
     let (actor, edge) = (caller.clone(), api.clone());
     let stored = api
         .change(&actor, move |change| {
-            let zone = zone_of(change, &caller, zone)?;
-            let stored = change.app_there(zone.id, id)?;
+            let zone = change.zone_of(&caller, zone)?;
+            let stored = change.app(zone.id, id)?;
             put(change, &edge, &zone, id, Some(stored), &body)
         })
         .await?;
@@ -208,9 +209,9 @@ async fn delete(
 ) -> Result<Reply<Deleted>, Error> {
     let actor = caller.clone();
     api.change(&actor, move |change| {
-        let zone = zone_of(change, &caller, zone)?;
-        let stored = placement::parse(&change.app_there(zone.id, id)?)?;
-        placement::exchange(change, Some(&stored), None)?;
+        let zone = change.zone_of(&caller, zone)?;
+        let stored = apps::parse(&change.app(zone.id, id)?)?;
+        app_addresses::exchange(change, Some(&stored), None)?;
         change.delete_app(zone.id, id)
     })
     .await?;
@@ -227,9 +228,9 @@ fn put(
     body: &AppBody,
 ) -> Result<StoredApp, Error> {
     let mut app = Application::parse_body(zone, id, body)?;
-    let old = stored.as_ref().map(placement::parse).transpose()?;
-    placement::place(change, &api.addresses(), zone, old.as_ref(), &mut app)?;
-    placement::exchange(change, old.as_ref(), Some(&app))?;
+    let old = stored.as_ref().map(apps::parse).transpose()?;
+    app_addresses::place(change, &Addresses::of_edge(api), zone, old.as_ref(), &mut app)?;
+    app_addresses::exchange(change, old.as_ref(), Some(&app))?;
     let created_on = stored.map_or(change.now(), |stored| stored.created_on);
     let document = app.document(created_on, change.now());
     change.put_app(&document)?;
@@ -245,7 +246,7 @@ fn asks_for_argo(body: &AppBody) -> bool {
 
 fn reply(api: &Api, stored: &StoredApp, argo: bool) -> Result<Reply<App>, Error> {
     let mut reply = Reply::of(sent(api, stored)?);
-    if let Some(text) = api.addresses().one_family(&placement::parse(stored)?) {
+    if let Some(text) = Addresses::of_edge(api).one_family(&apps::parse(stored)?) {
         reply = reply.with_message(ONE_FAMILY_MESSAGE, text);
     }
     if argo {
@@ -257,7 +258,7 @@ fn reply(api: &Api, stored: &StoredApp, argo: bool) -> Result<Reply<App>, Error>
 /// An application as clients see it, with the addresses that it has here.
 fn sent(api: &Api, stored: &StoredApp) -> Result<App, Error> {
     let addresses: Vec<String> =
-        Addresses::of(&api.addresses(), &placement::parse(stored)?).iter().map(ToString::to_string).collect();
+        Addresses::of_edge(api).of(&apps::parse(stored)?).iter().map(ToString::to_string).collect();
     Ok(App {
         id: stored.id,
         protocol: stored.protocol.clone(),

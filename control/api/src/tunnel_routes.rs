@@ -8,14 +8,14 @@ use bartizan_v4::{Patch, RecordBody, RouteBody, RouteResult};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::Api;
-use crate::access::{Caller, needs};
-use crate::dns_records::zone_of;
+use crate::auth::needs;
+use crate::caller::Caller;
 use crate::error::{Error, Fault};
 use crate::extract::{Body, Ids};
-use crate::objects::Change;
 use crate::permission::Permission;
 use crate::reply::Reply;
+use crate::state::Api;
+use crate::transaction::Change;
 
 pub(crate) fn routes(api: &Api) -> OpenApiRouter<Api> {
     OpenApiRouter::new().routes(needs(Permission::DnsWrite, api, routes!(put)))
@@ -43,7 +43,7 @@ async fn put(
     let actor = caller.clone();
     let result = api
         .change(&actor, move |change| {
-            let zone = zone_of(change, &caller, zone)?;
+            let zone = change.zone_of(&caller, zone)?;
             change.tunnel_in_force(caller.account, tunnel)?;
             let host = host(&zone, body.user_hostname.value())?;
             lead(change, &zone, &host, tunnel, overwrite)

@@ -2,36 +2,33 @@
 //!
 //! The stock client reads these replies strictly: status 200 always, `messages` always empty, 409 for a name that is taken.
 
+mod configuration;
+mod connections;
+mod secret;
+
 use axum::extract::State;
-use bartizan_model::TunnelConfig;
-use bartizan_names::{AccountId, ConnectorId, Timestamp, TunnelId};
-use bartizan_store::TunnelQuery;
+use bartizan_names::{AccountId, Timestamp, TunnelId};
+use bartizan_store::{Key, TunnelQuery};
 use bartizan_v4::tunnel::TunnelMetadata;
-use bartizan_v4::{
-    Connection, Connector, StoredTunnel, Tunnel, TunnelBody, TunnelConfiguration, TunnelConfigurationBody,
-};
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD as BASE64;
-use serde::Serialize;
+use bartizan_v4::{Connection, StoredTunnel, Tunnel, TunnelBody};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::Api;
-use crate::access::{Caller, needs};
+use self::connections::connection;
+use self::secret::{SECRET_MIN, keep_secret, secret, token_text};
 use crate::accounts::AccountScope;
+use crate::auth::needs;
+use crate::caller::Caller;
 use crate::error::{Error, Fault};
 use crate::extract::{Body, Ids, Query};
-use crate::hex::hex;
 use crate::permission::Permission;
 use crate::presence::{self, Command, Presence};
 use crate::reply::{Page, PageSizes, Reply};
+use crate::state::Api;
+use crate::transaction::{Change, View, documents};
 
 /// Characters of a tunnel's name.
 const NAME_MAX: usize = 100;
-
-/// Bytes of a secret: the least that is accepted, how many are made here, and the most.
-const SECRET_MIN: usize = 32;
-const SECRET_MAX: usize = 1_024;
 
 /// Tunnels that are looked at for a filter by health.
 const LISTED_MAX: u32 = 10_000;
@@ -47,11 +44,11 @@ pub(crate) fn routes(api: &Api) -> OpenApiRouter<Api> {
         .routes(needs(Permission::TunnelRead, api, routes!(get)))
         .routes(needs(Permission::TunnelWrite, api, routes!(change)))
         .routes(needs(Permission::TunnelWrite, api, routes!(delete)))
-        .routes(needs(Permission::TunnelWrite, api, routes!(token)))
-        .routes(needs(Permission::TunnelRead, api, routes!(connections)))
-        .routes(needs(Permission::TunnelWrite, api, routes!(drop_connections)))
-        .routes(needs(Permission::TunnelRead, api, routes!(configuration)))
-        .routes(needs(Permission::TunnelWrite, api, routes!(put_configuration)))
+        .routes(needs(Permission::TunnelWrite, api, routes!(secret::token)))
+        .routes(needs(Permission::TunnelRead, api, routes!(connections::connections)))
+        .routes(needs(Permission::TunnelWrite, api, routes!(connections::drop_connections)))
+        .routes(needs(Permission::TunnelRead, api, routes!(configuration::configuration)))
+        .routes(needs(Permission::TunnelWrite, api, routes!(configuration::put_configuration)))
 }
 
 #[derive(serde::Deserialize, utoipa::IntoParams)]
@@ -87,6 +84,43 @@ impl Params {
             per_page: page.size,
         }
     }
+}
+
+impl View {
+    /// A tunnel of the account, deleted or not.
+    pub(crate) fn tunnel(&self, account: AccountId, id: TunnelId) -> Result<StoredTunnel, Error> {
+        let tunnel: Option<StoredTunnel> = self.find(&Key::tunnel(id))?;
+        tunnel.filter(|tunnel| tunnel.account_tag == account).ok_or_else(|| Fault::TunnelUnknown.into())
+    }
+
+    pub(crate) fn tunnel_in_force(&self, account: AccountId, id: TunnelId) -> Result<StoredTunnel, Error> {
+        let tunnel = self.tunnel(account, id)?;
+        if tunnel.deleted_at.is_some() { Err(Fault::TunnelUnknown.into()) } else { Ok(tunnel) }
+    }
+
+    pub(crate) fn tunnels(&self, query: &TunnelQuery) -> Result<(Vec<StoredTunnel>, u64), Error> {
+        let page = self.0.tunnels(query)?;
+        Ok((documents(&page.items)?, page.total))
+    }
+}
+
+impl Change {
+    fn put_tunnel(&mut self, tunnel: &StoredTunnel) -> Result<(), Error> {
+        self.put(Key::tunnel(tunnel.id), tunnel)
+    }
+
+    fn take_tunnel_name(&mut self, tunnel: &StoredTunnel) -> Result<(), Error> {
+        self.take_name(name_key(tunnel)?, tunnel.id, Error::from(Fault::TunnelExists).at("/name"))
+    }
+
+    fn free_tunnel_name(&mut self, tunnel: &StoredTunnel) -> Result<(), Error> {
+        self.delete(name_key(tunnel)?)
+    }
+}
+
+fn name_key(tunnel: &StoredTunnel) -> Result<Key, Error> {
+    let text = format!("meta/tunnel-name/{}/{}", tunnel.account_tag, tunnel.name);
+    Key::parse(&text).map_err(|error| Error::internal(&error))
 }
 
 /// The tunnels of an account.
@@ -254,149 +288,12 @@ async fn delete(
             // Nobody may connect any more, so nobody needs the secret.
             stored.sealed_secret = String::new();
             change.put_tunnel(&stored)?;
-            change.delete_tunnel_configuration(id)?;
+            change.delete(Key::tunnel_config(id))?;
             Ok(stored)
         })
         .await?;
     api.command(Command::DropConnections { tunnel: id, connector: None });
     Ok(Reply::of(sent(&stored, &api.presence())))
-}
-
-/// The token with which a connector runs.
-#[utoipa::path(
-    get,
-    path = "/accounts/{account_id}/cfd_tunnel/{tunnel_id}/token",
-    tag = "Tunnels",
-    params(("account_id" = String, Path), ("tunnel_id" = String, Path)),
-    responses((status = 200, body = bartizan_v4::Envelope<String>))
-)]
-async fn token(
-    State(api): State<Api>,
-    caller: Caller,
-    Ids((scope, id)): Ids<(AccountScope, TunnelId)>,
-) -> Result<Reply<String>, Error> {
-    let account = scope.of(&caller)?;
-    let stored = api.read(move |view| view.tunnel_in_force(account, id)).await?;
-    let secret = api.unseal(&stored)?;
-    Ok(Reply::of(token_text(&api, &stored, &secret)?))
-}
-
-/// The connectors that are connected now.
-#[utoipa::path(
-    get,
-    path = "/accounts/{account_id}/cfd_tunnel/{tunnel_id}/connections",
-    tag = "Tunnels",
-    params(("account_id" = String, Path), ("tunnel_id" = String, Path)),
-    responses((status = 200, body = bartizan_v4::Envelope<Vec<Connector>>))
-)]
-async fn connections(
-    State(api): State<Api>,
-    caller: Caller,
-    Ids((scope, id)): Ids<(AccountScope, TunnelId)>,
-) -> Result<Reply<Vec<Connector>>, Error> {
-    let account = scope.of(&caller)?;
-    let config = api
-        .read(move |view| {
-            view.tunnel(account, id)?;
-            view.tunnel_configuration(id)
-        })
-        .await?;
-    Ok(Reply::of(connectors(&api.presence(), id, config.map_or(0, |config| config.version))))
-}
-
-#[derive(serde::Deserialize, utoipa::IntoParams)]
-struct DropParams {
-    /// Only this connector's.
-    #[param(value_type = Option<String>)]
-    client_id: Option<ConnectorId>,
-}
-
-/// Nothing to say.
-#[derive(Serialize, utoipa::ToSchema)]
-struct Nothing {}
-
-/// Closes the connections of a tunnel. Connectors that still run come back.
-#[utoipa::path(
-    delete,
-    path = "/accounts/{account_id}/cfd_tunnel/{tunnel_id}/connections",
-    tag = "Tunnels",
-    params(("account_id" = String, Path), ("tunnel_id" = String, Path), DropParams),
-    responses((status = 200, body = bartizan_v4::Envelope<Nothing>))
-)]
-async fn drop_connections(
-    State(api): State<Api>,
-    caller: Caller,
-    Ids((scope, id)): Ids<(AccountScope, TunnelId)>,
-    Query(params): Query<DropParams>,
-) -> Result<Reply<Nothing>, Error> {
-    let account = scope.of(&caller)?;
-    api.read(move |view| view.tunnel(account, id)).await?;
-    api.command(Command::DropConnections { tunnel: id, connector: params.client_id });
-    Ok(Reply::of(Nothing {}))
-}
-
-/// The configuration that connectors of this tunnel are given.
-#[utoipa::path(
-    get,
-    path = "/accounts/{account_id}/cfd_tunnel/{tunnel_id}/configurations",
-    tag = "Tunnels",
-    params(("account_id" = String, Path), ("tunnel_id" = String, Path)),
-    responses((status = 200, body = bartizan_v4::Envelope<TunnelConfiguration>))
-)]
-async fn configuration(
-    State(api): State<Api>,
-    caller: Caller,
-    Ids((scope, id)): Ids<(AccountScope, TunnelId)>,
-) -> Result<Reply<TunnelConfiguration>, Error> {
-    let account = scope.of(&caller)?;
-    let (stored, config) =
-        api.read(move |view| Ok((view.tunnel(account, id)?, view.tunnel_configuration(id)?))).await?;
-    Ok(Reply::of(config.unwrap_or(TunnelConfiguration {
-        tunnel_id: id,
-        version: 0,
-        config: serde_json::Value::Null,
-        source: stored.config_src,
-        created_at: stored.created_at,
-        account_id: account,
-    })))
-}
-
-/// Gives connectors of this tunnel a configuration; from now on it is kept here.
-#[utoipa::path(
-    put,
-    path = "/accounts/{account_id}/cfd_tunnel/{tunnel_id}/configurations",
-    tag = "Tunnels",
-    params(("account_id" = String, Path), ("tunnel_id" = String, Path)),
-    request_body = TunnelConfigurationBody,
-    responses((status = 200, body = bartizan_v4::Envelope<TunnelConfiguration>))
-)]
-async fn put_configuration(
-    State(api): State<Api>,
-    caller: Caller,
-    Ids((scope, id)): Ids<(AccountScope, TunnelId)>,
-    Body(body): Body<TunnelConfigurationBody>,
-) -> Result<Reply<TunnelConfiguration>, Error> {
-    let account = scope.of(&caller)?;
-    let config = api
-        .change(&caller, move |change| {
-            let stored = change.tunnel_in_force(account, id)?;
-            let version = change.tunnel_configuration(id)?.map_or(0, |config| config.version);
-            let config = TunnelConfiguration {
-                tunnel_id: id,
-                version: version.checked_add(1).ok_or(Fault::TunnelConfig)?,
-                config: body.config.clone(),
-                source: REMOTE.to_owned(),
-                created_at: change.now(),
-                account_id: account,
-            };
-            TunnelConfig::parse(&config)?;
-            change.put_tunnel_configuration(&config)?;
-            // Also when nothing changes: it guards the tunnel against being deleted meanwhile.
-            change.put_tunnel(&StoredTunnel { config_src: REMOTE.to_owned(), ..stored })?;
-            Ok(config)
-        })
-        .await?;
-    Ok(Reply::of(config))
 }
 
 fn name(given: Option<&String>) -> Result<String, Error> {
@@ -414,40 +311,6 @@ fn config_src(given: Option<&String>) -> Result<&'static str, Error> {
         Some(REMOTE) => Ok(REMOTE),
         Some(_) => Err(Fault::TunnelConfig.because("config_src must be local or cloudflare").at("/config_src")),
     }
-}
-
-fn secret(text: &str) -> Result<Vec<u8>, Error> {
-    let secret = BASE64.decode(text.trim()).ok().filter(|secret| (SECRET_MIN..=SECRET_MAX).contains(&secret.len()));
-    secret.ok_or_else(|| Error::from(Fault::TunnelSecret).at("/tunnel_secret"))
-}
-
-/// Seals the secret into the document, with the hash by which connectors are checked.
-fn keep_secret(api: &Api, stored: &mut StoredTunnel, secret: &[u8]) {
-    stored.secret_sha256 = hex(&bartizan_seal::sha256(secret));
-    stored.sealed_secret = api.seal(stored.id, secret);
-}
-
-/// What a token holds: the stock keys, and where the edge is and how its authority's certificate is known, so that our
-/// connector needs nothing else.
-#[derive(Serialize)]
-struct Token<'t> {
-    a: String,
-    t: String,
-    s: String,
-    edge: Vec<String>,
-    ca_pin: &'t str,
-}
-
-fn token_text(api: &Api, stored: &StoredTunnel, secret: &[u8]) -> Result<String, Error> {
-    let token = Token {
-        a: stored.account_tag.to_string(),
-        t: stored.id.to_string(),
-        s: BASE64.encode(secret),
-        edge: api.facts().tunnel_edges.iter().map(ToString::to_string).collect(),
-        ca_pin: api.ca_pin(),
-    };
-    let json = serde_json::to_vec(&token).map_err(|error| Error::internal(&error))?;
-    Ok(BASE64.encode(json))
 }
 
 fn sent(stored: &StoredTunnel, presence: &Presence) -> Tunnel {
@@ -470,40 +333,4 @@ fn sent(stored: &StoredTunnel, presence: &Presence) -> Tunnel {
         config_src: stored.config_src.clone(),
         token: None,
     }
-}
-
-fn connection(connection: &presence::Connection) -> Connection {
-    Connection {
-        id: connection.connection.to_string(),
-        uuid: connection.connection.to_string(),
-        colo_name: connection.location.clone(),
-        is_pending_reconnect: false,
-        origin_ip: connection.origin_ip.to_string(),
-        opened_at: connection.opened_at,
-        client_id: connection.connector,
-        client_version: connection.version.clone(),
-    }
-}
-
-/// The connections of a tunnel, gathered by the process that made them.
-fn connectors(presence: &Presence, tunnel: TunnelId, config_version: i32) -> Vec<Connector> {
-    let mut connectors: Vec<Connector> = Vec::new();
-    for one in presence.of(tunnel) {
-        match connectors.iter_mut().find(|connector| connector.id == one.connector) {
-            Some(connector) => {
-                connector.run_at = connector.run_at.min(one.opened_at);
-                connector.conns.push(connection(one));
-            }
-            None => connectors.push(Connector {
-                id: one.connector,
-                features: one.features.clone(),
-                version: one.version.clone(),
-                arch: one.arch.clone(),
-                run_at: one.opened_at,
-                config_version,
-                conns: vec![connection(one)],
-            }),
-        }
-    }
-    connectors
 }

@@ -1,24 +1,33 @@
 //! `/user`, `/user/tokens/verify` and `/memberships`: who the caller is.
 
 use axum::extract::State;
-use bartizan_names::TokenId;
-use bartizan_v4::{AccountRef, Membership, TokenVerification, User};
+use bartizan_names::{TokenId, UserId};
+use bartizan_store::Key;
+use bartizan_v4::{AccountRef, Membership, StoredUser, TokenVerification, User};
 use http::HeaderMap;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::Api;
-use crate::access::{Caller, Credentials, needs, open};
+use crate::auth::{needs, open};
+use crate::caller::{Caller, Credentials};
 use crate::error::{Error, Fault};
 use crate::extract::Query;
 use crate::permission::Permission;
 use crate::reply::{Page, PageSizes, Reply};
+use crate::state::Api;
+use crate::transaction::View;
 
 pub(crate) fn routes(api: &Api) -> OpenApiRouter<Api> {
     OpenApiRouter::new()
         .routes(needs(Permission::UserDetailsRead, api, routes!(user)))
         .routes(open(routes!(verify)))
         .routes(needs(Permission::MembershipsRead, api, routes!(memberships)))
+}
+
+impl View {
+    pub(crate) fn user(&self, id: UserId) -> Result<StoredUser, Error> {
+        self.find(&Key::user(id))?.ok_or_else(|| Fault::NotAllowed.into())
+    }
 }
 
 /// The user behind the credentials.

@@ -1,21 +1,28 @@
 //! `/zones`: the names that this edge answers for. A zone is active and served from the moment it exists.
 
+mod document;
+
 use axum::extract::State;
 use bartizan_model::Zone;
-use bartizan_names::{AccountId, Name, Timestamp, ZoneId, ZoneName};
-use bartizan_store::{Match, Text, ZoneOrder, ZoneQuery};
-use bartizan_v4::zone::{Meta, Owner, Plan};
-use bartizan_v4::{Account, AccountRef, Deleted, Patch, ZoneBody, ZonePatch};
+use bartizan_names::{AccountId, Name, ZoneId, ZoneName};
+use bartizan_store::{Key, Match, Text, ZoneOrder, ZoneQuery};
+use bartizan_v4::{Account, Deleted, Patch, ZoneBody, ZonePatch};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::Api;
-use crate::access::{Caller, needs};
+use crate::accounts::account_ref;
+use crate::auth::needs;
+use crate::caller::Caller;
+use crate::deletions;
 use crate::error::{Error, Fault};
 use crate::extract::{Body, Ids, Query};
-use crate::objects::account_ref;
 use crate::permission::Permission;
 use crate::reply::{Page, PageSizes, Reply, direction};
+use crate::state::Api;
+use crate::transaction::{Change, View, documents};
+use crate::writes::blocking;
+
+pub(crate) use document::document;
 
 pub(crate) fn routes(api: &Api) -> OpenApiRouter<Api> {
     OpenApiRouter::new()
@@ -183,7 +190,7 @@ async fn change(
             };
             if paused != zone.paused {
                 zone = bartizan_v4::Zone { paused, modified_on: change.now(), ..zone };
-                change.put_zone(&zone)?;
+                change.put(Key::zone(id), &zone)?;
             }
             Ok(zone)
         })
@@ -200,8 +207,68 @@ async fn change(
     responses((status = 200, body = bartizan_v4::Envelope<Deleted>))
 )]
 async fn delete(State(api): State<Api>, caller: Caller, Ids((id,)): Ids<(ZoneId,)>) -> Result<Reply<Deleted>, Error> {
-    api.delete_zone(caller, id).await?;
+    let writes = api.writes();
+    blocking(move || deletions::delete_zone(&writes, &caller.actor(), caller.account, id)).await?;
     Ok(Reply::of(Deleted { id: id.to_string() }))
+}
+
+impl View {
+    /// A zone of the account; another account's is not told from none.
+    pub(crate) fn zone(&self, account: AccountId, id: ZoneId) -> Result<bartizan_v4::Zone, Error> {
+        let zone: Option<bartizan_v4::Zone> = self.find(&Key::zone(id))?;
+        zone.filter(|zone| zone.account.id == account).ok_or_else(|| Fault::ZoneUnknown.into())
+    }
+
+    /// The zone as a value, if it is the caller's.
+    pub(crate) fn zone_of(&self, caller: &Caller, id: ZoneId) -> Result<Zone, Error> {
+        Zone::parse(&self.zone(caller.account, id)?).map_err(|error| Error::internal(&error))
+    }
+
+    pub(crate) fn zones(&self, query: &ZoneQuery) -> Result<(Vec<bartizan_v4::Zone>, u64), Error> {
+        let page = self.0.zones(query)?;
+        Ok((documents(&page.items)?, page.total))
+    }
+
+    /// The zone that has this apex, of whatever account.
+    pub(crate) fn zone_named(&self, name: &ZoneName) -> Result<Option<ZoneId>, Error> {
+        Ok(self.holder(&name_key(name)?)?.and_then(|id| id.parse().ok()))
+    }
+
+    /// The zone that a name lies in: the one with the longest apex.
+    pub(crate) fn zone_around(&self, name: &Name) -> Result<Option<(ZoneName, ZoneId)>, Error> {
+        let mut apex = Some(name.clone());
+        while let Some(candidate) = apex {
+            if let Some(zone) = ZoneName::new(candidate.clone())
+                && let Some(id) = self.zone_named(&zone)?
+            {
+                return Ok(Some((zone, id)));
+            }
+            apex = candidate.parent();
+        }
+        Ok(None)
+    }
+}
+
+impl Change {
+    pub(crate) fn create_zone(&mut self, zone: &bartizan_v4::Zone) -> Result<(), Error> {
+        let name = Zone::parse_name(&zone.name)?;
+        self.take_name(name_key(&name)?, zone.id, Fault::ZoneExists.because(&zone.name).at("/name"))?;
+        self.put(Key::zone(zone.id), zone)?;
+        self.put_zone_certificate(zone.id, &name)
+    }
+
+    /// Everything of a zone but its records and their names.
+    pub(crate) fn delete_zone(&mut self, zone: &bartizan_v4::Zone) -> Result<(), Error> {
+        let name = Zone::parse_name(&zone.name)?;
+        self.delete(Key::zone(zone.id))?;
+        self.delete(Key::settings(zone.id))?;
+        self.delete(name_key(&name)?)?;
+        self.delete_zone_certificates(zone.id)
+    }
+}
+
+fn name_key(name: &ZoneName) -> Result<Key, Error> {
+    Key::parse(&format!("meta/zone-name/{name}")).map_err(|error| Error::internal(&error))
 }
 
 fn check_kind(kind: &Patch<String>) -> Result<(), Error> {
@@ -209,59 +276,4 @@ fn check_kind(kind: &Patch<String>) -> Result<(), Error> {
         None | Some("full") => Ok(()),
         Some(_) => Err(Error::from(Fault::ZoneKind).at("/type")),
     }
-}
-
-/// The document of a new zone.
-pub(crate) fn document(
-    id: ZoneId,
-    name: &ZoneName,
-    nameservers: &[Name],
-    account: AccountRef,
-    now: Timestamp,
-) -> bartizan_v4::Zone {
-    bartizan_v4::Zone {
-        id,
-        name: name.to_string(),
-        status: "active".to_owned(),
-        paused: false,
-        kind: "full".to_owned(),
-        development_mode: 0,
-        name_servers: nameservers.iter().map(ToString::to_string).collect(),
-        original_name_servers: None,
-        original_registrar: None,
-        original_dnshost: None,
-        modified_on: now,
-        created_on: now,
-        activated_on: now,
-        vanity_name_servers: Vec::new(),
-        meta: Meta {
-            step: 0,
-            custom_certificate_quota: 0,
-            page_rule_quota: 0,
-            phishing_detected: false,
-            multiple_railguns_allowed: false,
-            cdn_only: false,
-            dns_only: false,
-            foundation_dns: false,
-        },
-        owner: owner(account.id, &account.name),
-        account,
-        permissions: Permission::ALL.iter().filter_map(|permission| permission.of_zone()).map(str::to_owned).collect(),
-        plan: Plan {
-            id: "94f3b7b768b0458b56d2cac4fe5ec0f9".to_owned(),
-            name: "Enterprise Website".to_owned(),
-            price: 0,
-            currency: "USD".to_owned(),
-            frequency: String::new(),
-            is_subscribed: true,
-            can_subscribe: false,
-            legacy_id: "enterprise".to_owned(),
-            legacy_discount: false,
-            externally_managed: false,
-        },
-    }
-}
-
-fn owner(account: AccountId, name: &str) -> Owner {
-    Owner { id: account.to_string(), name: name.to_owned(), kind: "organization".to_owned() }
 }

@@ -1,6 +1,7 @@
 //! The OpenAPI document, and the table of faults.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use bartizan_api::Fault;
 use serde_json::Value;
@@ -81,8 +82,7 @@ fn collect(value: &Value, into: &mut BTreeSet<String>) {
 /// A row that no code uses is a promise that nobody keeps.
 #[test]
 fn every_fault_is_used() {
-    let sources = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/src")).unwrap();
-    let code: String = sources.map(|file| std::fs::read_to_string(file.unwrap().path()).unwrap()).collect();
+    let code = code(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/src")));
     for fault in Fault::ALL {
         let name = format!("Fault::{fault:?}");
         let used = code.match_indices(&name).any(|(at, _)| {
@@ -91,6 +91,12 @@ fn every_fault_is_used() {
         });
         assert!(used, "{name}");
     }
+}
+
+/// The text of all files in a folder and below.
+fn code(folder: &Path) -> String {
+    let files = std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().path());
+    files.map(|path| if path.is_dir() { code(&path) } else { std::fs::read_to_string(path).unwrap() }).collect()
 }
 
 #[test]

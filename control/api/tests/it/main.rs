@@ -1,7 +1,7 @@
 //! The API through its front door: a router over a real store.
 
-mod access;
 mod access_rules;
+mod auth;
 mod dns_records;
 mod document;
 mod edge;

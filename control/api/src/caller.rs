@@ -1,32 +1,26 @@
-//! Who is calling, and whether the route lets them: both ways to authenticate, and the guard in front of each route.
+//! Who is calling: the credentials of a request, and whose they are.
 //!
-//! A request with both ways goes by its bearer token. Only hashes of tokens and keys are known here; they are compared in
-//! constant time. There is one kind of token today, the administrator's, which holds every permission; the guard asks
-//! nevertheless, so that restricted tokens are a change of [`Caller::may`] alone.
+//! A request with both kinds of credentials goes by its bearer token. Only hashes of tokens and keys are known here; they
+//! are compared in constant time. There is one kind of token today, the administrator's, which holds every permission; the
+//! guard ([`crate::auth`]) asks nevertheless, so that restricted tokens are a change of [`Caller::may`] alone.
 
-use axum::extract::{FromRequestParts, Request, State};
-use axum::middleware::{self, Next};
-use axum::response::{IntoResponse, Response};
+use axum::extract::FromRequestParts;
 use bartizan_names::{AccountId, TokenId, UserId};
+use bartizan_seal::TokenHash;
+use bartizan_store::Kind;
+use bartizan_v4::{Account, StoredToken, StoredUser};
 use http::HeaderMap;
 use http::request::Parts;
-use utoipa::openapi::security::SecurityRequirement;
-use utoipa::openapi::{PathItem, path::Operation};
-use utoipa_axum::router::UtoipaMethodRouter;
 
-use crate::Api;
 use crate::error::{Error, Fault};
-use crate::openapi;
 use crate::permission::Permission;
+use crate::transaction::View;
 
 /// A token that is shorter and unknown is a typing mistake, and the client is told so.
 const TOKEN_MIN: usize = 40;
 
 /// Bytes of a token, a key or an e-mail address that we look at.
 const CREDENTIAL_MAX: usize = 320;
-
-/// The names of the ways to authenticate in the document.
-pub(crate) const SCHEMES: [&str; 3] = ["api_token", "api_email", "api_key"];
 
 /// Who is calling.
 #[derive(Clone, Debug)]
@@ -40,7 +34,7 @@ pub(crate) struct Caller {
 
 impl Caller {
     /// Whether the caller holds `permission` in their account.
-    fn may(&self, _permission: Permission) -> bool {
+    pub(crate) fn may(&self, _permission: Permission) -> bool {
         true
     }
 
@@ -108,53 +102,25 @@ impl<S: Sync> FromRequestParts<S> for Caller {
     }
 }
 
-/// Routes that need `permission`: the guard in front, and the note in the document.
-pub(crate) fn needs(permission: Permission, api: &Api, routes: UtoipaMethodRouter<Api>) -> UtoipaMethodRouter<Api> {
-    let (schemas, mut paths, methods) = routes;
-    let note = format!("Needs the permission \"{}\".", permission.group());
-    let security = || {
-        let [token, email, key] = SCHEMES;
-        let none: [&str; 0] = [];
-        vec![SecurityRequirement::new(token, none), SecurityRequirement::new(email, none).add(key, none)]
-    };
-    for operation in paths.paths.values_mut().flat_map(operations) {
-        operation.security = Some(security());
-        openapi::refuses(operation);
-        let text = operation.description.take().map(|text| format!("{text}\n\n{note}")).unwrap_or(note.clone());
-        operation.description = Some(text);
-    }
-    let guard = middleware::from_fn_with_state(api.clone(), move |state, request, next| {
-        admit(permission, state, request, next)
-    });
-    (schemas, paths, methods.route_layer(guard))
+/// Who has a token.
+pub(crate) fn by_token(view: &View, hash: &TokenHash) -> Result<Option<Caller>, Error> {
+    let found = view.all::<StoredToken>(Kind::Token)?.into_iter().find(|token| is(&token.sha256, hash));
+    let Some(token) = found.filter(|token| token.status == "active") else { return Ok(None) };
+    Ok(Some(Caller { user: token.user, account: token.account, token: Some(token.id) }))
 }
 
-/// Routes that anybody may call.
-pub(crate) fn open(routes: UtoipaMethodRouter<Api>) -> UtoipaMethodRouter<Api> {
-    let (schemas, mut paths, methods) = routes;
-    for operation in paths.paths.values_mut().flat_map(operations) {
-        operation.security = Some(Vec::new());
-        openapi::refuses(operation);
-    }
-    (schemas, paths, methods)
+/// Who has a global key, if it is theirs.
+pub(crate) fn by_key(view: &View, email: &str, hash: &TokenHash) -> Result<Option<Caller>, Error> {
+    let found = view.all::<StoredUser>(Kind::User)?.into_iter().find(|user| is(&user.key_sha256, hash));
+    let Some(user) = found.filter(|user| user.email.eq_ignore_ascii_case(email)) else { return Ok(None) };
+    // A user has one account here, the first.
+    let account = view.all::<Account>(Kind::Account)?.into_iter().next();
+    Ok(account.map(|account| Caller { user: user.id, account: account.id, token: None }))
 }
 
-/// All operations of one path.
-pub(crate) fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
-    [&mut item.get, &mut item.put, &mut item.post, &mut item.delete, &mut item.patch]
-        .into_iter()
-        .filter_map(Option::as_mut)
-}
-
-async fn admit(permission: Permission, State(api): State<Api>, mut request: Request, next: Next) -> Response {
-    match api.caller(request.headers()).await {
-        Ok(caller) if caller.may(permission) => {
-            request.extensions_mut().insert(caller);
-            next.run(request).await
-        }
-        Ok(_) => Error::from(Fault::NotAllowed).into_response(),
-        Err(error) => error.into_response(),
-    }
+/// Compared in constant time.
+fn is(stored: &str, hash: &TokenHash) -> bool {
+    stored.parse().is_ok_and(|stored: TokenHash| stored == *hash)
 }
 
 #[cfg(test)]

@@ -1,0 +1,258 @@
+//! Which addresses an application has, and what may stand beside it there.
+//!
+//! Three documents hold this together, each guarded by whoever decides by it, so that two who ask at once meet:
+//! - `name/<zone>/<owner>` lists the applications that a name leads to. All of them have the same addresses, because a
+//!   client may dial any address of the name; and no record stands there, because the applications answer for it.
+//! - `meta/app-slot/<number>`: the name that a slot of the pool belongs to.
+//! - `meta/app-address/<address>`: the applications that asked for this address themselves. It lies in the pool too.
+
+mod edge;
+mod holders;
+mod slots;
+
+use std::collections::HashSet;
+use std::net::{IpAddr, SocketAddr};
+
+use bartizan_model::{AppOrigin, Application, EdgeIps, Record, Zone};
+use bartizan_names::{Name, Protocol, ZoneId};
+
+pub(crate) use self::edge::Addresses;
+use self::holders::{AddressDocument, AppRef, SlotDocument, address_key, apps_by_ref, slot_key};
+use self::slots::{free_slot, kept_slot};
+use crate::apps;
+use crate::error::{Error, Fault};
+use crate::transaction::Change;
+
+/// Applications of one name, or of one static address. Each new one is compared with all of them.
+const SHARED_MAX: usize = 1_000;
+
+/// Checks an application against everything else, and gives it a slot if it has dynamic addresses. `old` is what it was.
+pub(crate) fn place(
+    change: &mut Change,
+    addresses: &Addresses<'_>,
+    zone: &Zone,
+    old: Option<&Application>,
+    app: &mut Application,
+) -> Result<(), Error> {
+    check_name(change, app)?;
+    check_origin(change, addresses, zone, app)?;
+    let siblings: Vec<Application> =
+        change.apps_at(zone.id, &app.name)?.into_iter().filter(|other| other.id != app.id).collect();
+    if let Some(other) = siblings.iter().find(|other| other.edge_ips != app.edge_ips) {
+        let detail =
+            format!("{} has other edge_ips; applications of one name have the same addresses", apps::called(other));
+        return Err(Fault::AppEdgeIps.because(detail).at("/edge_ips"));
+    }
+    match &app.edge_ips {
+        EdgeIps::Dynamic(connectivity) => {
+            addresses.check_offer(*connectivity)?;
+            app.slot = Some(match siblings.iter().find_map(|other| other.slot) {
+                Some(slot) => slot,
+                None => match kept_slot(change, addresses, zone, old, app)? {
+                    Some(slot) => slot,
+                    None => free_slot(change, addresses, app)?,
+                },
+            });
+        }
+        EdgeIps::Static(ips) => addresses.check_static(ips)?,
+    }
+    let here = addresses.of(app);
+    if let Some(listener) = addresses.taken(app, &here) {
+        let detail = format!("the edge itself listens for {} on {}", listener.what, listener.at);
+        return Err(Fault::AppProtocol.because(detail).at("/protocol"));
+    }
+    check_listeners(change, addresses, app)?;
+    let mut others = siblings;
+    for address in here {
+        others.extend(others_on(change, addresses, app, address)?);
+    }
+    match others.iter().find(|other| other.id != app.id && other.overlaps(app)) {
+        None => Ok(()),
+        Some(other) => {
+            let where_ = addresses.of(other).first().map(|address| format!(" on {address}")).unwrap_or_default();
+            let detail = format!("{}{where_} has these ports already", apps::called(other));
+            Err(Fault::AppOverlap.because(detail).at("/protocol"))
+        }
+    }
+}
+
+/// Where each port takes a listener, there may be so many. Who asks at the same moment may get one too many, which the
+/// plane then tells as a port that it cannot hear.
+fn check_listeners(change: &Change, addresses: &Addresses<'_>, app: &Application) -> Result<(), Error> {
+    let Some(max) = addresses.facts.ports.max else { return Ok(()) };
+    let too_many = |count: String| {
+        let why = addresses.facts.ports.why.as_ref().map(|why| format!(" ({why})")).unwrap_or_default();
+        let detail = format!(
+            "this edge can listen on {max} ports in all, one listener for each{why}; with this application it would be {count}"
+        );
+        Err(Fault::AppProtocol.because(detail).at("/protocol"))
+    };
+    let size = app.ports.len() * addresses.of(app).len();
+    if size > max {
+        return too_many(size.to_string());
+    }
+    let mut places = HashSet::new();
+    for document in change.all_apps()? {
+        let other = apps::parse(&document)?;
+        let here = addresses.of(&other);
+        if other.id != app.id && other.ports.len() * here.len() <= max {
+            places.extend(each_place(&other, here));
+        }
+    }
+    let before = places.len();
+    places.extend(each_place(app, addresses.of(app)));
+    // One that changes without growing is left alone, whatever there was before.
+    if places.len() <= max.max(before) { Ok(()) } else { too_many(places.len().to_string()) }
+}
+
+fn each_place(app: &Application, addresses: Vec<IpAddr>) -> impl Iterator<Item = (Protocol, SocketAddr)> {
+    let (protocol, ports) = (app.protocol, app.ports.clone());
+    let places = move |address| ports.clone().map(move |port| (protocol, SocketAddr::new(address, port)));
+    addresses.into_iter().flat_map(places)
+}
+
+/// No record may stand at an application's name.
+fn check_name(change: &Change, app: &Application) -> Result<(), Error> {
+    let Some(document) = change.records_at(app.zone, &app.name)?.into_iter().next() else { return Ok(()) };
+    let record = Record::parse(&document).map_err(|error| Error::internal(&error))?;
+    let detail = format!("{} has a record of type {} ({})", app.name, record.data.rtype(), record.id);
+    Err(Fault::HostTaken.because(detail).at("/dns/name"))
+}
+
+fn check_origin(change: &Change, addresses: &Addresses<'_>, zone: &Zone, app: &Application) -> Result<(), Error> {
+    match &app.origin {
+        AppOrigin::Direct(origins) => {
+            for (index, origin) in origins.iter().enumerate() {
+                let ports = origin.port.range(&app.ports);
+                if let Some(reason) = addresses.loops(app.protocol, origin.address, &ports) {
+                    let detail = format!("{} is {reason}: a loop", origin.address);
+                    return Err(Fault::AppOriginAddress.because(detail).at(format!("/origin_direct/{index}")));
+                }
+            }
+            Ok(())
+        }
+        AppOrigin::Dns { name, .. } => match change.apps_named(zone.account, name)?.first() {
+            None => Ok(()),
+            Some(other) => {
+                let detail = format!("{name} leads to {}: a loop", apps::called(other));
+                Err(Fault::AppOriginDns.because(detail).at("/origin_dns/name"))
+            }
+        },
+        AppOrigin::Tunnel { tunnel, .. } => match change.tunnel_in_force(zone.account, *tunnel) {
+            Ok(_) => Ok(()),
+            Err(error) if error.fault == Fault::TunnelUnknown => {
+                Err(Fault::AppOriginDns.because(format!("there is no tunnel {tunnel}")).at("/origin_dns/name"))
+            }
+            Err(error) => Err(error),
+        },
+    }
+}
+
+/// The other applications on an address: those that asked for it, and those of its slot. What this is decided by is
+/// guarded.
+fn others_on(
+    change: &mut Change,
+    addresses: &Addresses<'_>,
+    app: &Application,
+    address: IpAddr,
+) -> Result<Vec<Application>, Error> {
+    let key = address_key(address)?;
+    change.guard(&key)?;
+    let by_address: AddressDocument = change.find(&key)?.unwrap_or_default();
+    let mut others = apps_by_ref(change, by_address.apps)?;
+    if let Some(slot) = addresses.pools.slot(address) {
+        let key = slot_key(slot)?;
+        change.guard(&key)?;
+        if let Some(SlotDocument { zone, name }) = change.find(&key)?
+            && (zone, &name) != (app.zone, &app.name)
+        {
+            let of_slot = change.apps_at(zone, &name)?;
+            others.extend(of_slot.into_iter().filter(|other| addresses.of(other).contains(&address)));
+        }
+    }
+    Ok(others)
+}
+
+/// Exchanges `old` for `new`, which [`place`] has placed: in the documents that say who is where. The document of the
+/// application itself is for the caller to put.
+pub(crate) fn exchange(change: &mut Change, old: Option<&Application>, new: Option<&Application>) -> Result<(), Error> {
+    let both = || old.into_iter().chain(new);
+    let Some(app) = both().next().map(|app| AppRef { zone: app.zone, app: app.id }) else { return Ok(()) };
+    let mut names: Vec<&Name> = both().map(|app| &app.name).collect();
+    names.dedup();
+    let mut left_behind = false;
+    for name in names {
+        let mut apps = change.app_ids_at(app.zone, name)?;
+        apps.retain(|other| *other != app.app);
+        left_behind |= old.is_some_and(|old| old.name == *name) && !apps.is_empty();
+        if new.is_some_and(|new| new.name == *name) {
+            apps.push(app.app);
+        }
+        check_shared(apps.len())?;
+        change.put_name_apps(app.zone, name, apps)?;
+    }
+    let mut ips: Vec<IpAddr> = both().flat_map(static_ips).copied().collect();
+    ips.sort_unstable();
+    ips.dedup();
+    for ip in ips {
+        let key = address_key(ip)?;
+        let mut document: AddressDocument = change.find(&key)?.unwrap_or_default();
+        document.apps.retain(|other| *other != app);
+        if new.is_some_and(|new| static_ips(new).contains(&ip)) {
+            document.apps.push(app);
+        }
+        check_shared(document.apps.len())?;
+        if document.apps.is_empty() { change.delete(key)? } else { change.put(key, &document)? }
+    }
+    let (before, after) = (old.and_then(|old| old.slot), new.and_then(|new| new.slot));
+    if let Some(slot) = before.filter(|_| before != after && !left_behind) {
+        change.delete(slot_key(slot)?)?;
+    }
+    if let Some((slot, new)) = after.zip(new) {
+        change.put(slot_key(slot)?, &SlotDocument { zone: new.zone, name: new.name.clone() })?;
+    }
+    Ok(())
+}
+
+/// Deletes up to `limit` applications of a zone that goes with its names; how many.
+pub(crate) fn delete_apps(change: &mut Change, zone: ZoneId, limit: usize) -> Result<usize, Error> {
+    let apps = change.some_apps(zone, limit)?.iter().map(apps::parse).collect::<Result<Vec<_>, _>>()?;
+    release(change, &apps)?;
+    apps.iter().try_for_each(|app| change.delete_app(zone, app.id))?;
+    Ok(apps.len())
+}
+
+/// Frees what applications of a zone have that goes away as a whole, its names included.
+fn release(change: &mut Change, apps: &[Application]) -> Result<(), Error> {
+    let mut slots: Vec<u32> = apps.iter().filter_map(|app| app.slot).collect();
+    slots.sort_unstable();
+    slots.dedup();
+    for slot in slots {
+        change.delete(slot_key(slot)?)?;
+    }
+    let mut ips: Vec<IpAddr> = apps.iter().flat_map(static_ips).copied().collect();
+    ips.sort_unstable();
+    ips.dedup();
+    for ip in ips {
+        let key = address_key(ip)?;
+        let mut document: AddressDocument = change.find(&key)?.unwrap_or_default();
+        document.apps.retain(|other| !apps.iter().any(|app| app.id == other.app));
+        if document.apps.is_empty() { change.delete(key)? } else { change.put(key, &document)? }
+    }
+    Ok(())
+}
+
+fn static_ips(app: &Application) -> &[IpAddr] {
+    match &app.edge_ips {
+        EdgeIps::Static(ips) => ips,
+        EdgeIps::Dynamic(_) => &[],
+    }
+}
+
+fn check_shared(count: usize) -> Result<(), Error> {
+    if count <= SHARED_MAX {
+        return Ok(());
+    }
+    let detail = format!("one name or address may have {SHARED_MAX} applications at most");
+    Err(Fault::AppAddresses.because(detail).at("/edge_ips"))
+}

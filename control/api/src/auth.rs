@@ -1,0 +1,54 @@
+//! The guard in front of each route: whether whoever calls may call it, and the note of that in the document.
+
+use axum::extract::{Request, State};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use utoipa::openapi::security::SecurityRequirement;
+use utoipa_axum::router::UtoipaMethodRouter;
+
+use crate::error::{Error, Fault};
+use crate::openapi::{self, SCHEMES, operations};
+use crate::permission::Permission;
+use crate::state::Api;
+
+/// Routes that need `permission`: the guard in front, and the note in the document.
+pub(crate) fn needs(permission: Permission, api: &Api, routes: UtoipaMethodRouter<Api>) -> UtoipaMethodRouter<Api> {
+    let (schemas, mut paths, methods) = routes;
+    let note = format!("Needs the permission \"{}\".", permission.group());
+    let security = || {
+        let [token, email, key] = SCHEMES;
+        let none: [&str; 0] = [];
+        vec![SecurityRequirement::new(token, none), SecurityRequirement::new(email, none).add(key, none)]
+    };
+    for operation in paths.paths.values_mut().flat_map(operations) {
+        operation.security = Some(security());
+        openapi::refuses(operation);
+        let text = operation.description.take().map(|text| format!("{text}\n\n{note}")).unwrap_or(note.clone());
+        operation.description = Some(text);
+    }
+    let guard = middleware::from_fn_with_state(api.clone(), move |state, request, next| {
+        admit(permission, state, request, next)
+    });
+    (schemas, paths, methods.route_layer(guard))
+}
+
+/// Routes that anybody may call.
+pub(crate) fn open(routes: UtoipaMethodRouter<Api>) -> UtoipaMethodRouter<Api> {
+    let (schemas, mut paths, methods) = routes;
+    for operation in paths.paths.values_mut().flat_map(operations) {
+        operation.security = Some(Vec::new());
+        openapi::refuses(operation);
+    }
+    (schemas, paths, methods)
+}
+
+async fn admit(permission: Permission, State(api): State<Api>, mut request: Request, next: Next) -> Response {
+    match api.caller(request.headers()).await {
+        Ok(caller) if caller.may(permission) => {
+            request.extensions_mut().insert(caller);
+            next.run(request).await
+        }
+        Ok(_) => Error::from(Fault::NotAllowed).into_response(),
+        Err(error) => error.into_response(),
+    }
+}

@@ -1,0 +1,214 @@
+//! What a list of records can be asked for, and the spellings in which clients ask.
+
+use bartizan_model::Zone;
+use bartizan_names::Name;
+use bartizan_store::{Match, Presence, RecordOrder, RecordQuery, TagFilter, Text};
+use serde::Deserialize;
+
+use crate::reply::{Page, direction};
+
+/// Filters and order of a list. Texts are compared without regard to case.
+#[derive(Clone, Default, Deserialize, utoipa::IntoParams)]
+#[serde(default)]
+pub(super) struct Params {
+    #[serde(rename = "type")]
+    kind: Option<String>,
+    proxied: Option<bool>,
+    name: Option<String>,
+    #[serde(rename = "name.exact")]
+    name_exact: Option<String>,
+    #[serde(rename = "name.contains")]
+    name_contains: Option<String>,
+    #[serde(rename = "name.startswith")]
+    name_startswith: Option<String>,
+    #[serde(rename = "name.endswith")]
+    name_endswith: Option<String>,
+    content: Option<String>,
+    #[serde(rename = "content.exact")]
+    content_exact: Option<String>,
+    #[serde(rename = "content.contains")]
+    content_contains: Option<String>,
+    #[serde(rename = "content.startswith")]
+    content_startswith: Option<String>,
+    #[serde(rename = "content.endswith")]
+    content_endswith: Option<String>,
+    comment: Option<String>,
+    #[serde(rename = "comment.exact")]
+    comment_exact: Option<String>,
+    #[serde(rename = "comment.contains")]
+    comment_contains: Option<String>,
+    #[serde(rename = "comment.startswith")]
+    comment_startswith: Option<String>,
+    #[serde(rename = "comment.endswith")]
+    comment_endswith: Option<String>,
+    #[serde(rename = "comment.present")]
+    comment_present: Option<String>,
+    #[serde(rename = "comment.absent")]
+    comment_absent: Option<String>,
+    /// `name:value`.
+    tag: Option<String>,
+    #[serde(rename = "tag.exact")]
+    tag_exact: Option<String>,
+    #[serde(rename = "tag.contains")]
+    tag_contains: Option<String>,
+    #[serde(rename = "tag.startswith")]
+    tag_startswith: Option<String>,
+    #[serde(rename = "tag.endswith")]
+    tag_endswith: Option<String>,
+    /// A tag of this name, whatever its value.
+    #[serde(rename = "tag.present")]
+    tag_present: Option<String>,
+    #[serde(rename = "tag.absent")]
+    tag_absent: Option<String>,
+    /// In the name, the content or the comment.
+    search: Option<String>,
+    /// `all` (the default) or `any`.
+    #[serde(rename = "match")]
+    combine: Option<String>,
+    tag_match: Option<String>,
+    /// `type` (the default), `name`, `content`, `ttl` or `proxied`.
+    order: Option<String>,
+    /// `asc` (the default) or `desc`.
+    direction: Option<String>,
+    pub(super) page: Option<u32>,
+    pub(super) per_page: Option<u32>,
+}
+
+impl Params {
+    pub(super) fn query(self, zone: &Zone, page: Page) -> RecordQuery {
+        // A name as whoever writes it by hand writes it: relative to the zone as well.
+        let whole = |text: Option<String>| text.map(|text| whole_name(zone, &text));
+        let target = |text: Option<String>| text.map(|text| normal_content(&text));
+        RecordQuery {
+            kind: given(self.kind),
+            proxied: self.proxied,
+            name: tests(
+                [whole(given(self.name)), whole(given(self.name_exact))],
+                [self.name_contains, self.name_startswith, self.name_endswith],
+            ),
+            content: tests(
+                [target(given(self.content)), target(given(self.content_exact))],
+                [self.content_contains, self.content_startswith, self.content_endswith],
+            ),
+            comment: tests(
+                [given(self.comment), given(self.comment_exact)],
+                [self.comment_contains, self.comment_startswith, self.comment_endswith],
+            ),
+            commented: match (self.comment_present, self.comment_absent) {
+                (Some(_), _) => Some(Presence::Present),
+                (None, Some(_)) => Some(Presence::Absent),
+                (None, None) => None,
+            },
+            tags: [
+                given(self.tag_present).map(TagFilter::Present),
+                given(self.tag_absent).map(TagFilter::Absent),
+                tag(self.tag, Text::Exact),
+                tag(self.tag_exact, Text::Exact),
+                tag(self.tag_contains, Text::Contains),
+                tag(self.tag_startswith, Text::StartsWith),
+                tag(self.tag_endswith, Text::EndsWith),
+            ]
+            .into_iter()
+            .flatten()
+            .collect(),
+            tag_match: matching(self.tag_match.as_deref()),
+            matching: matching(self.combine.as_deref()),
+            search: given(self.search),
+            order: match self.order.as_deref() {
+                Some("name") => RecordOrder::Name,
+                Some("content") => RecordOrder::Content,
+                Some("ttl") => RecordOrder::Ttl,
+                Some("proxied") => RecordOrder::Proxied,
+                _ => RecordOrder::Type,
+            },
+            direction: direction(self.direction.as_deref()),
+            page: page.number,
+            per_page: page.size,
+            ..RecordQuery::all(zone.id)
+        }
+    }
+}
+
+/// A parameter without a value is no filter.
+fn given(text: Option<String>) -> Option<String> {
+    text.filter(|text| !text.is_empty())
+}
+
+fn tests(exact: [Option<String>; 2], [contains, starts, ends]: [Option<String>; 3]) -> Vec<Text> {
+    let parts =
+        [given(contains).map(Text::Contains), given(starts).map(Text::StartsWith), given(ends).map(Text::EndsWith)];
+    exact.into_iter().map(|text| text.map(Text::Exact)).chain(parts).flatten().collect()
+}
+
+/// `name:value`, the test being for the value.
+fn tag(text: Option<String>, test: fn(String) -> Text) -> Option<TagFilter> {
+    given(text).map(|text| match text.split_once(':') {
+        Some((name, value)) => TagFilter::Value { name: name.to_owned(), value: test(value.to_owned()) },
+        None => TagFilter::Present(text),
+    })
+}
+
+fn matching(text: Option<&str>) -> Match {
+    if text == Some("any") { Match::Any } else { Match::All }
+}
+
+fn whole_name(zone: &Zone, text: &str) -> String {
+    let apex = zone.name.as_name();
+    match Name::parse(text) {
+        _ if text == "@" => apex.to_string(),
+        Ok(name) if !name.is_at_or_below(apex) => format!("{name}.{apex}"),
+        _ => text.to_owned(),
+    }
+}
+
+/// Addresses have one spelling in the store, host names no final dot.
+fn normal_content(text: &str) -> String {
+    let text = text.trim();
+    if let Ok(address) = text.parse::<std::net::IpAddr>() {
+        return address.to_string();
+    }
+    match text.strip_suffix('.') {
+        Some(host) if !host.is_empty() && !text.starts_with('"') => host.to_owned(),
+        _ => text.to_owned(),
+    }
+}
+
+/// The other spelling of a TXT record's text: quoted for bare, bare for quoted.
+fn other_spelling(text: &str) -> String {
+    match text.strip_prefix('"').and_then(|text| text.strip_suffix('"')) {
+        Some(bare) => bare.to_owned(),
+        None => format!("\"{text}\""),
+    }
+}
+
+/// The query with the contents it asks for in their other spelling; none if it asks for no whole content.
+pub(super) fn respelled(query: &RecordQuery) -> Option<RecordQuery> {
+    let whole = query.content.iter().any(|test| matches!(test, Text::Exact(_)));
+    let may_be_text = query.kind.as_ref().is_none_or(|kind| kind.eq_ignore_ascii_case("TXT"));
+    (whole && may_be_text).then(|| {
+        let content = query.content.iter().map(|test| match test {
+            Text::Exact(text) => Text::Exact(other_spelling(text)),
+            other => other.clone(),
+        });
+        RecordQuery { content: content.collect(), ..query.clone() }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn contents_as_clients_ask_for_them() {
+        for (text, normal, other) in [
+            ("192.0.2.1", "192.0.2.1", "\"192.0.2.1\""),
+            ("2001:DB8:0::1", "2001:db8::1", "\"2001:db8::1\""),
+            ("host.example.", "host.example", "\"host.example\""),
+            (".", ".", "\".\""),
+            ("\"v=1.\"", "\"v=1.\"", "v=1."),
+        ] {
+            assert_eq!(normal_content(text), normal, "{text}");
+            assert_eq!(other_spelling(&normal_content(text)), other, "{text}");
+        }
+    }
+}

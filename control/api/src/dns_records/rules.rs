@@ -1,0 +1,66 @@
+//! What may be put beside what, as far as clients know the reason by a code of its own.
+
+use bartizan_model::{Record, Stamp, Zone};
+use bartizan_names::{Name, RecordType};
+use bartizan_v4::RecordBody;
+
+use crate::error::{Error, Fault};
+use crate::transaction::{Change, View};
+
+/// Puts the record that `body` asks for, in place of `stored` if that is given.
+pub(super) fn put(
+    change: &mut Change,
+    zone: &Zone,
+    stored: Option<bartizan_v4::Record>,
+    stamp: Stamp,
+    body: &RecordBody,
+) -> Result<bartizan_v4::Record, Error> {
+    refuse_other_zone(change, zone, body)?;
+    let (record, document) = Record::parse_body(zone, stamp, body)?;
+    for other in change.records_at(zone.id, &record.owner)?.iter().filter(|other| other.id != stamp.id) {
+        let other = Record::parse(other).map_err(|error| Error::internal(&error))?;
+        if let Some(fault) = conflict(&record, &other, zone) {
+            return Err(Error::from(fault).at("/name"));
+        }
+    }
+    change.put_records(zone, stored.as_slice(), &[(record, document.clone())])?;
+    Ok(document)
+}
+
+/// A name that ends in a dot and lies in another zone of ours was not meant to be relative to this one.
+fn refuse_other_zone(view: &View, zone: &Zone, body: &RecordBody) -> Result<(), Error> {
+    let Some(text) = body.name.value().map(|text| text.trim()).filter(|text| text.ends_with('.')) else {
+        return Ok(());
+    };
+    let Ok(name) = Name::parse(text) else { return Ok(()) };
+    if zone.name.contains(&name) {
+        return Ok(());
+    }
+    match view.zone_around(&name)? {
+        None => Ok(()),
+        Some((other, _)) => {
+            let detail = format!("{name} lies in the zone {other}, not in {}", zone.name);
+            Err(Fault::RecordName.because(detail).at("/name"))
+        }
+    }
+}
+
+/// Why `record` cannot stand beside `other`, as far as clients know the reason by a code of its own. The rest is refused
+/// by `publish::check`.
+fn conflict(record: &Record, other: &Record, zone: &Zone) -> Option<Fault> {
+    let (new, old) = (record.data.rtype(), other.data.rtype());
+    if record.data == other.data {
+        return Some(Fault::RecordIdentical);
+    }
+    let address = |rtype| matches!(rtype, RecordType::A | RecordType::AAAA | RecordType::CNAME);
+    // A proxied CNAME at the apex answers with addresses, so MX and TXT may stand beside it.
+    let answers_with_addresses =
+        |one: &Record| one.proxied && one.owner == *zone.name.as_name() && one.data.rtype() == RecordType::CNAME;
+    match (new, old) {
+        (RecordType::CNAME, old) if address(old) => Some(Fault::HostTaken),
+        (new, RecordType::CNAME) if address(new) => Some(Fault::HostTaken),
+        (RecordType::CNAME, RecordType::NS) => Some(Fault::NsExists),
+        (_, RecordType::CNAME) if !answers_with_addresses(other) => Some(Fault::CnameExists),
+        _ => None,
+    }
+}

@@ -1,0 +1,116 @@
+//! What stands at an owner name of a zone: records, or applications, never both. The name is the unit that is guarded,
+//! so whoever decides by what is there meets everybody else who changes it.
+
+use bartizan_model::{Application, Record, Zone};
+use bartizan_names::{AccountId, AppId, Name, ZoneId};
+use bartizan_store::Key;
+use serde::{Deserialize, Serialize};
+
+use crate::apps;
+use crate::error::{Error, Fault};
+use crate::transaction::{Change, View, documents};
+
+/// What the key of an owner name holds.
+#[derive(Default, Serialize, Deserialize)]
+struct NameDocument {
+    records: usize,
+    /// Spectrum applications that the name leads to. No record stands beside them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    apps: Vec<AppId>,
+}
+
+impl View {
+    pub(crate) fn records_at(&self, zone: ZoneId, owner: &Name) -> Result<Vec<bartizan_v4::Record>, Error> {
+        documents(&self.0.records_at(zone, owner)?)
+    }
+
+    fn name_document(&self, zone: ZoneId, owner: &Name) -> Result<NameDocument, Error> {
+        Ok(self.find(&Key::name(zone, owner))?.unwrap_or_default())
+    }
+
+    /// The ids of the applications that a name leads to.
+    pub(crate) fn app_ids_at(&self, zone: ZoneId, owner: &Name) -> Result<Vec<AppId>, Error> {
+        Ok(self.name_document(zone, owner)?.apps)
+    }
+
+    /// The applications that a name leads to.
+    pub(crate) fn apps_at(&self, zone: ZoneId, owner: &Name) -> Result<Vec<Application>, Error> {
+        let ids = self.app_ids_at(zone, owner)?;
+        let found = ids.into_iter().filter_map(|app| self.app_if_any(zone, app).transpose());
+        found.map(|document| apps::parse(&document?)).collect()
+    }
+
+    /// The applications that a name leads to, in whichever zone of the account it lies.
+    pub(crate) fn apps_named(&self, account: AccountId, name: &Name) -> Result<Vec<Application>, Error> {
+        match self.zone_around(name)? {
+            Some((_, zone)) if self.zone(account, zone).is_ok() => self.apps_at(zone, name),
+            _ => Ok(Vec::new()),
+        }
+    }
+}
+
+impl Change {
+    /// Exchanges records of a zone: `gone` for `new`. All touched owner names are guarded, counted anew, and checked:
+    /// what cannot be served together is refused.
+    pub(crate) fn put_records(
+        &mut self,
+        zone: &Zone,
+        gone: &[bartizan_v4::Record],
+        new: &[(Record, bartizan_v4::Record)],
+    ) -> Result<(), Error> {
+        self.require(Key::zone(zone.id));
+        for old in gone.iter().filter(|old| !new.iter().any(|(_, document)| document.id == old.id)) {
+            self.delete(Key::record(zone.id, old.id))?;
+        }
+        for (_, document) in new {
+            self.put(Key::record(zone.id, document.id), document)?;
+        }
+        let mut owners: Vec<Name> = gone.iter().map(owner).collect::<Result<_, _>>()?;
+        owners.extend(new.iter().map(|(record, _)| record.owner.clone()));
+        owners.sort_unstable();
+        owners.dedup();
+        owners.iter().try_for_each(|owner| self.put_name(zone, owner, gone, new))?;
+        new.iter()
+            .filter(|(record, _)| record.proxied)
+            .try_for_each(|(record, _)| self.put_certificate(zone, &record.owner))
+    }
+
+    fn put_name(
+        &mut self,
+        zone: &Zone,
+        owner: &Name,
+        gone: &[bartizan_v4::Record],
+        new: &[(Record, bartizan_v4::Record)],
+    ) -> Result<(), Error> {
+        let mut records = Vec::new();
+        for document in self.records_at(zone.id, owner)? {
+            let leaves = gone.iter().any(|old| old.id == document.id);
+            if !leaves && !new.iter().any(|(_, new)| new.id == document.id) {
+                records.push(Record::parse(&document).map_err(|error| Error::internal(&error))?);
+            }
+        }
+        records.extend(new.iter().map(|(record, _)| record).filter(|record| record.owner == *owner).cloned());
+        bartizan_publish::check(&zone.name, &records)?;
+        let known = self.name_document(zone.id, owner)?;
+        if !records.is_empty() && !known.apps.is_empty() {
+            let apps: Vec<String> = self.apps_at(zone.id, owner)?.iter().map(apps::called).collect();
+            return Err(Fault::HostTaken.because(format!("{owner} leads to {}", apps.join(", "))).at("/name"));
+        }
+        self.put_name_document(zone.id, owner, NameDocument { records: records.len(), ..known })
+    }
+
+    /// Exchanges the applications that a name leads to.
+    pub(crate) fn put_name_apps(&mut self, zone: ZoneId, owner: &Name, apps: Vec<AppId>) -> Result<(), Error> {
+        let document = NameDocument { apps, ..self.name_document(zone, owner)? };
+        self.put_name_document(zone, owner, document)
+    }
+
+    fn put_name_document(&mut self, zone: ZoneId, owner: &Name, document: NameDocument) -> Result<(), Error> {
+        let key = Key::name(zone, owner);
+        if document.records == 0 && document.apps.is_empty() { self.delete(key) } else { self.put(key, &document) }
+    }
+}
+
+fn owner(document: &bartizan_v4::Record) -> Result<Name, Error> {
+    Name::parse(&document.name).map_err(|error| Error::internal(&error))
+}

@@ -1,0 +1,104 @@
+//! Who is connected to a tunnel. Soft state of the tunnel plane; nothing of it is in the store.
+
+use axum::extract::State;
+use bartizan_names::{ConnectorId, TunnelId};
+use bartizan_v4::{Connection, Connector};
+use serde::Serialize;
+
+use crate::accounts::AccountScope;
+use crate::caller::Caller;
+use crate::error::Error;
+use crate::extract::{Ids, Query};
+use crate::presence::{self, Command, Presence};
+use crate::reply::Reply;
+use crate::state::Api;
+
+/// The connectors that are connected now.
+#[utoipa::path(
+    get,
+    path = "/accounts/{account_id}/cfd_tunnel/{tunnel_id}/connections",
+    tag = "Tunnels",
+    params(("account_id" = String, Path), ("tunnel_id" = String, Path)),
+    responses((status = 200, body = bartizan_v4::Envelope<Vec<Connector>>))
+)]
+pub(super) async fn connections(
+    State(api): State<Api>,
+    caller: Caller,
+    Ids((scope, id)): Ids<(AccountScope, TunnelId)>,
+) -> Result<Reply<Vec<Connector>>, Error> {
+    let account = scope.of(&caller)?;
+    let config = api
+        .read(move |view| {
+            view.tunnel(account, id)?;
+            view.tunnel_configuration(id)
+        })
+        .await?;
+    Ok(Reply::of(connectors(&api.presence(), id, config.map_or(0, |config| config.version))))
+}
+
+#[derive(serde::Deserialize, utoipa::IntoParams)]
+pub(super) struct DropParams {
+    /// Only this connector's.
+    #[param(value_type = Option<String>)]
+    client_id: Option<ConnectorId>,
+}
+
+/// Nothing to say.
+#[derive(Serialize, utoipa::ToSchema)]
+pub(super) struct Nothing {}
+
+/// Closes the connections of a tunnel. Connectors that still run come back.
+#[utoipa::path(
+    delete,
+    path = "/accounts/{account_id}/cfd_tunnel/{tunnel_id}/connections",
+    tag = "Tunnels",
+    params(("account_id" = String, Path), ("tunnel_id" = String, Path), DropParams),
+    responses((status = 200, body = bartizan_v4::Envelope<Nothing>))
+)]
+pub(super) async fn drop_connections(
+    State(api): State<Api>,
+    caller: Caller,
+    Ids((scope, id)): Ids<(AccountScope, TunnelId)>,
+    Query(params): Query<DropParams>,
+) -> Result<Reply<Nothing>, Error> {
+    let account = scope.of(&caller)?;
+    api.read(move |view| view.tunnel(account, id)).await?;
+    api.command(Command::DropConnections { tunnel: id, connector: params.client_id });
+    Ok(Reply::of(Nothing {}))
+}
+
+pub(super) fn connection(connection: &presence::Connection) -> Connection {
+    Connection {
+        id: connection.connection.to_string(),
+        uuid: connection.connection.to_string(),
+        colo_name: connection.location.clone(),
+        is_pending_reconnect: false,
+        origin_ip: connection.origin_ip.to_string(),
+        opened_at: connection.opened_at,
+        client_id: connection.connector,
+        client_version: connection.version.clone(),
+    }
+}
+
+/// The connections of a tunnel, gathered by the process that made them.
+fn connectors(presence: &Presence, tunnel: TunnelId, config_version: i32) -> Vec<Connector> {
+    let mut connectors: Vec<Connector> = Vec::new();
+    for one in presence.of(tunnel) {
+        match connectors.iter_mut().find(|connector| connector.id == one.connector) {
+            Some(connector) => {
+                connector.run_at = connector.run_at.min(one.opened_at);
+                connector.conns.push(connection(one));
+            }
+            None => connectors.push(Connector {
+                id: one.connector,
+                features: one.features.clone(),
+                version: one.version.clone(),
+                arch: one.arch.clone(),
+                run_at: one.opened_at,
+                config_version,
+                conns: vec![connection(one)],
+            }),
+        }
+    }
+    connectors
+}

@@ -1,0 +1,82 @@
+//! The API's one way to commit: a change is tried, and when somebody else was faster it is tried again on what they left.
+
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::SystemTime;
+
+use bartizan_certs::Certs;
+use bartizan_names::Timestamp;
+use bartizan_store::{ChangeSet, CommitError, Meta, Store};
+
+use crate::error::{Error, Fault};
+use crate::transaction::{Change, View};
+
+/// Tries of a change beside all others, before it asks for a turn of its own.
+const TRIES_BESIDE_OTHERS: usize = 3;
+
+/// Tries in its own turn. Nothing that goes through here can be in its way then: only the edge itself, seldom.
+const TRIES_ALONE: usize = 5;
+
+/// Cheap to clone. All calls block.
+#[derive(Clone)]
+pub(crate) struct Writes {
+    store: Store,
+    certs: Certs,
+    /// Shared by those who try beside each other, held alone by one who lost too many races.
+    turns: Arc<RwLock<()>>,
+}
+
+impl Writes {
+    pub(crate) fn new(store: Store, certs: Certs) -> Writes {
+        Writes { store, certs, turns: Arc::default() }
+    }
+
+    /// The newest state.
+    pub(crate) fn view(&self) -> Result<View, Error> {
+        Ok(View(self.store.read()?))
+    }
+
+    /// Runs `plan` on the newest state and commits what it put together as one revision, in the name of `actor`.
+    pub(crate) fn change<T>(&self, actor: &str, plan: impl Fn(&mut Change) -> Result<T, Error>) -> Result<T, Error> {
+        for _ in 0..TRIES_BESIDE_OTHERS {
+            let _turn = self.turns.read().unwrap_or_else(PoisonError::into_inner);
+            if let Some(result) = self.attempt(actor, &plan)? {
+                return Ok(result);
+            }
+        }
+        let _turn = self.turns.write().unwrap_or_else(PoisonError::into_inner);
+        for _ in 0..TRIES_ALONE {
+            if let Some(result) = self.attempt(actor, &plan)? {
+                return Ok(result);
+            }
+        }
+        Err(Fault::Busy.into())
+    }
+
+    /// None if somebody else was faster.
+    fn attempt<T>(&self, actor: &str, plan: &impl Fn(&mut Change) -> Result<T, Error>) -> Result<Option<T>, Error> {
+        let mut change = Change::new(self.view()?, now(), self.certs.clone());
+        let result = plan(&mut change)?;
+        let (guards, ops) = change.into_steps();
+        if ops.is_empty() {
+            return Ok(Some(result));
+        }
+        let meta = Meta { at: now(), actor: actor.to_owned(), request_id: bartizan_seal::random() };
+        match self.store.commit(ChangeSet { guards, ops, meta }) {
+            Ok(_) => Ok(Some(result)),
+            Err(CommitError::Conflict { .. }) => Ok(None),
+            Err(CommitError::TooLarge { .. }) => Err(Fault::LargeBody.into()),
+            Err(error) => Err(Error::internal(&error)),
+        }
+    }
+}
+
+/// Runs what blocks where it holds up nobody.
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(Error::internal(&error)))
+}
+
+pub(crate) fn now() -> Timestamp {
+    SystemTime::now().into()
+}
