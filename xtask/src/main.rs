@@ -28,8 +28,9 @@ cargo xtask COMMAND
   bench l4 [--seconds N] [--rounds N] [--only WHAT]...
                                  TCP and UDP beside nginx and HAProxy: CPU of bulk, connections and datagrams,
                                  latency, memory, tunnels and the firewall
-  bench publish [--names N]... [--changes N]
-                                 from the API's answer to the change in DNS, in large zones
+  bench publish [--names N]... [--zones N]... [--changes N] [--only KIND]... [--binary PATH]
+                                 from the API's answer to the change in force: records, settings, zones,
+                                 certificates, applications, beside many names or many zones
 ";
 
 fn main() -> ExitCode {

@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
@@ -19,14 +20,22 @@ const LOADERS: usize = 64;
 /// How far one loader may be ahead of another when a run is cut off.
 const LEAD_MAX: usize = 10_000;
 
+/// Progress is told after so many objects.
+const TELL_EVERY: usize = 10_000;
+
 /// The API's code for a record that is there already.
 const IDENTICAL_RECORD: u64 = 81058;
+
+/// And for a zone.
+const ZONE_EXISTS: u64 = 1061;
 
 /// `bartizan up` with one zone. Dropped, it is killed.
 pub(super) struct Edge {
     child: Child,
     pub(super) api: SocketAddr,
     pub(super) dns: SocketAddr,
+    pub(super) http: SocketAddr,
+    pub(super) https: SocketAddr,
     pub(super) token: String,
     pub(super) account: String,
     /// Held open: a closed pipe would end a server that prints once more.
@@ -59,11 +68,16 @@ impl Edge {
             let value = ready.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
             value.with_context(|| format!("no {pointer} in {ready}"))
         };
+        let address = |pointer: &str| -> Result<SocketAddr> {
+            text(pointer)?.parse().with_context(|| format!("{pointer} is not an address"))
+        };
         let api = text("/api")?;
         let api = api.trim_start_matches("http://").trim_end_matches("/client/v4");
         Ok(Edge {
             api: api.parse().with_context(|| format!("not an address: {api}"))?,
-            dns: text("/dns/0")?.parse().context("not an address")?,
+            dns: address("/dns/0")?,
+            http: address("/http/0")?,
+            https: address("/https/0")?,
             token: text("/token")?,
             account: text("/account_id")?,
             child,
@@ -88,30 +102,44 @@ impl Edge {
             None => api.call("POST", "/zones", &json!({"name": ZONE, "account": {"id": self.account}}))?,
         };
         let zone = zone["id"].as_str().context("a zone without an id")?.to_owned();
-        let listed = api.ask("GET", &format!("/zones/{zone}/dns_records?per_page=1"), &Value::Null)?;
-        let there = listed["result_info"]["total_count"].as_u64().context("a list without a total")?;
-        let there = usize::try_from(there)?;
-        if there < names {
-            self.load(&zone, there.saturating_sub(LEAD_MAX), names)?;
-        }
+        let path = format!("/zones/{zone}/dns_records");
+        self.load(&Load { what: "names", path: &path, there: IDENTICAL_RECORD, body: &record }, names)?;
         Ok(zone)
     }
 
-    /// Makes the names from `first` on; those that are there already are left.
-    fn load(&self, zone: &str, first: usize, names: usize) -> Result<()> {
-        eprintln!("loading the names {first} to {names} through the API ({LOADERS} connections)…");
+    /// Makes so many zones, but for those that an earlier run left.
+    pub(super) fn fill_zones(&self, zones: usize) -> Result<()> {
+        let body = |number| json!({"name": format!("z{number}.example"), "account": {"id": self.account}});
+        self.load(&Load { what: "zones", path: "/zones", there: ZONE_EXISTS, body: &body }, zones)
+    }
+
+    /// Makes what is missing of so many objects, on several connections.
+    fn load(&self, Load { what, path, there, body }: &Load<'_>, count: usize) -> Result<()> {
+        let listed = self.connect()?.ask("GET", &format!("{path}?per_page=5"), &Value::Null)?;
+        let listed = listed["result_info"]["total_count"].as_u64().context("a list without a total")?;
+        let listed = usize::try_from(listed)?;
+        if listed >= count {
+            return Ok(());
+        }
+        let first = listed.saturating_sub(LEAD_MAX);
+        eprintln!("loading the {what} {first} to {count} through the API ({LOADERS} connections)…");
         let start = Instant::now();
-        let path = format!("/zones/{zone}/dns_records");
+        let done = AtomicUsize::new(0);
         let one = |loader: usize| -> Result<()> {
             let mut api = self.connect()?;
-            for number in (first + loader..names).step_by(LOADERS) {
-                let answer = api.ask("POST", &path, &record(number))?;
-                if answer["success"] != true && answer["errors"][0]["code"] != IDENTICAL_RECORD {
-                    bail!("{}: {answer}", load::owner(number));
+            for number in (first + loader..count).step_by(LOADERS) {
+                let answer = api.ask("POST", path, &body(number))?;
+                if answer["success"] != true && answer["errors"][0]["code"] != *there {
+                    bail!("{what} {number}: {answer}");
+                }
+                let made = done.fetch_add(1, Ordering::Relaxed) + 1;
+                if made.is_multiple_of(TELL_EVERY) {
+                    eprintln!("{made} of {} {what}, {:.0} s", count - first, start.elapsed().as_secs_f64());
                 }
             }
             Ok(())
         };
+        let one = &one;
         std::thread::scope(|scope| {
             let loaders: Vec<_> = (0..LOADERS).map(|loader| scope.spawn(move || one(loader))).collect();
             loaders.into_iter().try_for_each(|loader| match loader.join() {
@@ -120,9 +148,19 @@ impl Edge {
             })
         })?;
         let took = start.elapsed().as_secs_f64();
-        eprintln!("loaded in {took:.1} s: {:.0} records a second, each durable", (names - first) as f64 / took);
+        eprintln!("loaded in {took:.1} s: {:.0} {what} a second, each durable", (count - first) as f64 / took);
         Ok(())
     }
+}
+
+/// Objects of one kind that the bench needs many of.
+struct Load<'a> {
+    what: &'a str,
+    path: &'a str,
+    /// The API's code for one that is there already.
+    there: u64,
+    /// What object number `n` is made from.
+    body: &'a (dyn Fn(usize) -> Value + Sync),
 }
 
 fn record(number: usize) -> Value {

@@ -1,129 +1,125 @@
-//! From the API's answer to the change in force: one record of a large zone is changed, and DNS is asked until it says
-//! so.
+//! From the API's answer to the change in force, for each kind of change, beside many names and beside many zones.
+//!
+//! One change after the other; what it changes is asked for over and over, by the protocol that it is for, until it
+//! shows.
 
-use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+mod change;
+mod probe;
+
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
-use serde_json::json;
+use anyhow::Result;
 
 use super::edge::{self, Edge};
-use super::{Options, load, process_cpu, quantile};
+use super::{Options, process_cpu, quantile};
 use crate::process;
+use change::{CHANGES, Site, Took};
 
-/// After this long a change counts as lost.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// Names of the zone in which changes are made, where it is zones that are many.
+const NAMES_BESIDE_ZONES: usize = 1_000;
+
+/// What there is much of beside the change.
+#[derive(Clone, Copy)]
+enum Beside {
+    Names(usize),
+    Zones(usize),
+}
 
 pub(crate) fn run(words: &[&str]) -> Result<()> {
-    let options = Options::parse(words, &["--names", "--changes"])?;
-    let mut sizes = options.all("--names")?;
+    let options = Options::parse(words, &["--names", "--zones", "--changes", "--only", "--binary"])?;
+    let mut sizes: Vec<Beside> = options.all("--names")?.into_iter().map(Beside::Names).collect();
+    sizes.extend(options.all("--zones")?.into_iter().map(Beside::Zones));
     if sizes.is_empty() {
-        sizes = vec![100_000, 1_000_000];
+        sizes = vec![Beside::Names(100_000), Beside::Names(1_000_000), Beside::Zones(100_000)];
     }
     let changes = options.one("--changes", 200)?;
-    let binaries = edge::build(&["bartizan"])?;
-    println!("{changes} changes, one after the other, milliseconds");
+    let only = options.words("--only");
+    let binary = match options.words("--binary").last() {
+        Some(path) => PathBuf::from(path),
+        None => edge::build(&["bartizan"])?.join("bartizan"),
+    };
+    println!("{changes} changes of each kind, one after the other; milliseconds from the API's answer to the effect");
     println!(
-        "{:>9} {:>9} {:>9} {:>9} {:>9} {:>11} {:>11} {:>10} {:>11}",
-        "names", "p50", "p90", "p99", "most", "API p50", "API p99", "start s", "memory MB"
+        "{:<15} {:<12} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9}",
+        "beside", "change", "p50", "p90", "p99", "most", "API p50", "API p99"
     );
-    for names in sizes {
+    let mut ends = Vec::new();
+    for beside in sizes {
+        let mut bench = Bench::start(&binary, beside)?;
+        for (what, make) in CHANGES.iter().filter(|(what, _)| only.is_empty() || only.contains(what)) {
+            let mut sample = Sample::default();
+            for number in 0..changes {
+                sample.add(make(&mut bench.site, number)?);
+            }
+            bench.site.clean()?;
+            println!("{:<15} {what:<12} {}", beside.to_string(), sample.row());
+        }
+        let memory = process_cpu::memory(bench.edge.process())? as f64 / 1e6;
+        ends.push(format!("{beside}: start {:.2} s, memory {memory:.1} MB", bench.started.as_secs_f64()));
+    }
+    ends.iter().for_each(|end| println!("{end}"));
+    Ok(())
+}
+
+/// An edge that is full, and what changes are made in.
+struct Bench {
+    site: Site,
+    edge: Edge,
+    /// How long a start took with all of it.
+    started: Duration,
+}
+
+impl Bench {
+    fn start(binary: &std::path::Path, beside: Beside) -> Result<Bench> {
+        let (folder, names, zones) = match beside {
+            Beside::Names(names) => (format!("publish-{names}"), names, 0),
+            Beside::Zones(zones) => (format!("publish-zones-{zones}"), NAMES_BESIDE_ZONES, zones),
+        };
         // Kept from run to run: filling a zone of a million records one by one takes minutes.
-        let data = process::target().join("bench").join(format!("publish-{names}"));
-        let binary = binaries.join("bartizan");
-        let zone = Edge::start(&binary, &data, None)?.fill(names)?;
+        let data = process::target().join("bench").join(folder);
+        let zone = {
+            let edge = Edge::start(binary, &data, None)?;
+            edge.fill_zones(zones)?;
+            edge.fill(names)?
+        };
         // Again, so that the time to start is that of a full store, and after a kill.
         let start = Instant::now();
-        let edge = Edge::start(&binary, &data, None)?;
+        let edge = Edge::start(binary, &data, None)?;
         let started = start.elapsed();
-        let mut sample = measure(&edge, &zone, names, changes)?;
-        println!("{}", sample.row(names, started, process_cpu::memory(edge.process())?));
+        Ok(Bench { site: Site::prepare(&edge, zone, names)?, edge, started })
     }
-    Ok(())
+}
+
+impl std::fmt::Display for Beside {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Beside::Names(count) => write!(f, "{count} names"),
+            Beside::Zones(count) => write!(f, "{count} zones"),
+        }
+    }
 }
 
 /// Milliseconds, one value a change.
 #[derive(Default)]
 struct Sample {
-    /// From the API's answer to the first DNS answer with the change.
+    /// From the API's answer to the first sign of the change.
     effect: Vec<f64>,
     /// The API's answer itself.
     call: Vec<f64>,
 }
 
 impl Sample {
-    fn row(&mut self, names: usize, started: Duration, memory: u64) -> String {
+    fn add(&mut self, Took { call, effect }: Took) {
+        self.call.push(call.as_secs_f64() * 1e3);
+        self.effect.push(effect.as_secs_f64() * 1e3);
+    }
+
+    fn row(&mut self) -> String {
         self.effect.sort_by(f64::total_cmp);
         self.call.sort_by(f64::total_cmp);
-        let effect = |per_mille| quantile(&self.effect, per_mille);
-        let call = |per_mille| quantile(&self.call, per_mille);
-        format!(
-            "{names:>9} {:>9.2} {:>9.2} {:>9.2} {:>9.2} {:>11.2} {:>11.2} {:>10.2} {:>11.1}",
-            effect(500),
-            effect(900),
-            effect(990),
-            effect(1000),
-            call(500),
-            call(990),
-            started.as_secs_f64(),
-            memory as f64 / 1e6,
-        )
-    }
-}
-
-fn measure(edge: &Edge, zone: &str, names: usize, changes: usize) -> Result<Sample> {
-    let mut api = edge.connect()?;
-    let mut resolver = Resolver::new(edge.dns)?;
-    let mut sample = Sample::default();
-    for change in 0..changes {
-        // Spread over the zone, so that no part of it is always warm.
-        let number = change * (names / changes).max(1) % names;
-        let name = load::owner(number);
-        let found = api.call("GET", &format!("/zones/{zone}/dns_records?name={name}"), &json!(null))?;
-        let id = found[0]["id"].as_str().with_context(|| format!("no record {name}"))?;
-        let before = resolver.address(&name)?;
-        let next = Ipv4Addr::from(u32::from(before) ^ 0x0080_0000);
-        let path = format!("/zones/{zone}/dns_records/{id}");
-        let start = Instant::now();
-        api.call("PATCH", &path, &json!({"content": next.to_string()}))?;
-        let answered = Instant::now();
-        while resolver.address(&name)? != next {
-            if answered.elapsed() > PATIENCE {
-                bail!("{name} did not change within {} s", PATIENCE.as_secs());
-            }
-        }
-        sample.effect.push(answered.elapsed().as_secs_f64() * 1e3);
-        sample.call.push((answered - start).as_secs_f64() * 1e3);
-    }
-    Ok(sample)
-}
-
-/// Asks for A records, one question at a time.
-struct Resolver {
-    socket: UdpSocket,
-    id: u16,
-}
-
-impl Resolver {
-    fn new(server: SocketAddr) -> Result<Resolver> {
-        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
-        socket.connect(server)?;
-        socket.set_read_timeout(Some(Duration::from_secs(1)))?;
-        Ok(Resolver { socket, id: 0 })
-    }
-
-    /// The address in the answer: its last four bytes, since an answer of one A record ends with them (no EDNS was
-    /// asked for, so nothing follows).
-    fn address(&mut self, name: &str) -> Result<Ipv4Addr> {
-        self.id = self.id.wrapping_add(1);
-        self.socket.send(&load::question(self.id, name))?;
-        let mut reply = [0; 512];
-        let length = self.socket.recv(&mut reply).context("our DNS does not answer")?;
-        let answers = u16::from_be_bytes([reply[6], reply[7]]);
-        if length < 16 || reply[..2] != self.id.to_be_bytes() || answers != 1 {
-            bail!("not one address for {name}: {:02x?}", &reply[..length]);
-        }
-        let end = &reply[length - 4..length];
-        Ok(Ipv4Addr::new(end[0], end[1], end[2], end[3]))
+        let effects = [500, 900, 990, 1000].map(|per_mille| quantile(&self.effect, per_mille));
+        let calls = [500, 990].map(|per_mille| quantile(&self.call, per_mille));
+        effects.into_iter().chain(calls).map(|value| format!("{value:>9.2}")).collect::<Vec<_>>().join(" ")
     }
 }
