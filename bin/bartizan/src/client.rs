@@ -158,7 +158,7 @@ fn unwrap_envelope(url: &str, status: StatusCode, answer: &[u8]) -> anyhow::Resu
     let cause = cause_of(status, code);
     let failure = Failure::new(cause, format!("{message} (error {code}, HTTP {})", status.as_u16()));
     Err(match cause {
-        Cause::Refused => failure.remedy("check the token: `bartizan login` stores one, --token gives one"),
+        Cause::Refused => failure.remedy("check the token: `bartizan login` stores one, --api-token gives one"),
         _ => failure,
     }
     .into())

@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 use crate::cli::{FirewallAction, Scope};
 use crate::client::Api;
 use crate::failure::{Cause, Failure};
-use crate::output::{Output, bad, good, table};
+use crate::output::{Output, bad, good, quoted, table};
+use crate::url::with_query;
 use crate::zone::{self, text};
 
 pub async fn run(action: FirewallAction, api: &Api, output: Output) -> anyhow::Result<()> {
@@ -21,6 +22,13 @@ pub async fn run(action: FirewallAction, api: &Api, output: Output) -> anyhow::R
         }
         FirewallAction::Remove { source, scope } => remove(&source, &scope, api, output).await,
         FirewallAction::Test { address, app } => test(&address, app.as_deref(), api, output).await,
+    }
+}
+
+impl Scope {
+    /// What says the same on a command line, after a space.
+    fn words(&self) -> String {
+        self.zone.as_deref().map(|zone| format!(" --zone {}", quoted(zone))).unwrap_or_default()
     }
 }
 
@@ -65,9 +73,10 @@ async fn put(mode: &str, source: &str, scope: &Scope, notes: &str, api: &Api, ou
         // The dialect's words for it are a constant that programs compare.
         match error.downcast_ref::<Failure>() {
             Some(Failure { cause: Cause::Conflict, .. }) => {
+                let (source, here) = (quoted(source), scope.words());
                 Failure::new(Cause::Conflict, format!("there is a rule for {source} here already"))
                     .remedy(format!(
-                        "`bartizan firewall list` shows it; `bartizan firewall remove {source}` makes room"
+                        "`bartizan firewall list{here}` shows it; `bartizan firewall remove {source}{here}` makes room"
                     ))
                     .into()
             }
@@ -102,11 +111,9 @@ async fn remove(source: &str, scope: &Scope, api: &Api, output: Output) -> anyho
 
 /// Which rule decides for an address, and why.
 async fn test(address: &str, app: Option<&str>, api: &Api, output: Output) -> anyhow::Result<()> {
-    let mut path = format!("/bartizan/firewall/test?address={address}");
-    if let Some(app) = app {
-        path.push_str(&format!("&app={app}"));
-    }
-    let verdict = api.get(&path).await?;
+    let mut parameters = vec![("address", address)];
+    parameters.extend(app.map(|app| ("app", app)));
+    let verdict = api.get(&with_query("/bartizan/firewall/test", &parameters)).await?;
     output.result(&verdict, || {
         let (word, shown) = match text(&verdict, "verdict") {
             "allow" => ("allowed", good("allowed")),

@@ -3,6 +3,8 @@
 // A binary has no outside: `pub` means "used by other modules" here.
 #![allow(unreachable_pub)]
 
+#[cfg(test)]
+mod advice;
 mod any_port;
 mod app;
 mod argv;
@@ -28,6 +30,7 @@ mod settings;
 mod status;
 mod tunnel;
 mod up;
+mod url;
 mod zone;
 
 use std::process::ExitCode;

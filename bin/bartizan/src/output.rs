@@ -42,6 +42,15 @@ pub fn print_line(text: &str) -> anyhow::Result<()> {
     }
 }
 
+/// A word of a command line as a shell takes it: for commands that are shown to be copied.
+pub fn quoted(word: &str) -> String {
+    let is_plain = |character: char| character.is_ascii_alphanumeric() || "-_./:@%+=,".contains(character);
+    if !word.is_empty() && word.chars().all(is_plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', r"'\''"))
+}
+
 /// Columns under headings, as wide as their widest cell.
 pub fn table(headings: &[&str], rows: &[Vec<String>]) -> String {
     let width = |column: usize| {
@@ -58,7 +67,7 @@ pub fn table(headings: &[&str], rows: &[Vec<String>]) -> String {
     lines.join("\n")
 }
 
-/// Colours only on a terminal, and never against the user's wish (no-color.org).
+/// Colours only on a terminal, and never where the user has switched them off (no-color.org).
 fn coloured(stream: &impl IsTerminal) -> bool {
     stream.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
@@ -98,11 +107,24 @@ pub fn stderr_coloured() -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::table;
+    use super::{quoted, table};
 
     #[test]
     fn tables_line_up() {
         let rows = [vec!["a".to_owned(), "long cell".to_owned()], vec!["bcd".to_owned(), String::new()]];
         assert_eq!(table(&["name", "x"], &rows), "name  x\na     long cell\nbcd");
+    }
+
+    #[test]
+    fn words_for_a_shell() {
+        for (word, expect) in [
+            ("laptop", "laptop"),
+            ("my laptop", "'my laptop'"),
+            ("it's", r"'it'\''s'"),
+            ("$HOME", "'$HOME'"),
+            ("", "''"),
+        ] {
+            assert_eq!(quoted(word), expect);
+        }
     }
 }

@@ -7,19 +7,18 @@ use crate::cli::{RecordAction, RecordWords};
 use crate::client::Api;
 use crate::failure::{Cause, Failure};
 use crate::output::{Output, table};
+use crate::url::{segment, with_query};
 use crate::zone::{self, text};
 
 pub async fn run(action: RecordAction, api: &Api, output: Output) -> anyhow::Result<()> {
     match action {
         RecordAction::List { zone, name, kind } => {
             let zone = zone::by_name_or_id(api, &zone).await?;
-            let mut path = format!("/zones/{}/dns_records?order=name", text(&zone, "id"));
-            for (parameter, value) in [("name", name), ("type", kind)] {
-                if let Some(value) = value {
-                    path.push_str(&format!("&{parameter}={value}"));
-                }
-            }
-            let records = api.list(&path).await?;
+            let mut parameters = vec![("order", "name")];
+            parameters.extend(name.as_deref().map(|name| ("name", name)));
+            parameters.extend(kind.as_deref().map(|kind| ("type", kind)));
+            let path = format!("/zones/{}/dns_records", text(&zone, "id"));
+            let records = api.list(&with_query(&path, &parameters)).await?;
             output.result(&Value::Array(records.clone()), || {
                 table(
                     &["name", "type", "content", "ttl", "proxied", "id"],
@@ -39,8 +38,8 @@ pub async fn run(action: RecordAction, api: &Api, output: Output) -> anyhow::Res
                     .remedy("--content, --ttl or --proxied")
                     .into());
             }
-            let record =
-                api.patch(&format!("/zones/{}/dns_records/{id}", text(&zone, "id")), &Value::Object(body)).await?;
+            let path = format!("/zones/{}/dns_records/{}", text(&zone, "id"), segment(&id));
+            let record = api.patch(&path, &Value::Object(body)).await?;
             output.result(&record, || line(&record))
         }
         RecordAction::Delete { name, kind, id } => delete(&name, kind.as_deref(), id.as_deref(), api, output).await,
@@ -100,7 +99,9 @@ fn body(words: &RecordWords) -> anyhow::Result<Value> {
 async fn delete(name: &str, kind: Option<&str>, id: Option<&str>, api: &Api, output: Output) -> anyhow::Result<()> {
     let zone = zone::of_name(api, name).await?;
     let zone_id = text(&zone, "id");
-    let found = api.list(&format!("/zones/{zone_id}/dns_records?name={}", name.trim_end_matches('.'))).await?;
+    let found = api
+        .list(&with_query(&format!("/zones/{zone_id}/dns_records"), &[("name", name.trim_end_matches('.'))]))
+        .await?;
     let chosen: Vec<&Value> = found
         .iter()
         .filter(|record| kind.is_none_or(|kind| text(record, "type").eq_ignore_ascii_case(kind)))

@@ -8,7 +8,8 @@ use crate::client::Api;
 use crate::connect::{self, Plan};
 use crate::credentials;
 use crate::failure::{Cause, Failure};
-use crate::output::{Output, table};
+use crate::output::{Output, quoted, table};
+use crate::url::with_query;
 use crate::zone::{self, text};
 
 pub async fn run(tunnel: Tunnel, output: Output) -> anyhow::Result<()> {
@@ -198,7 +199,7 @@ async fn manage(action: TunnelAction, api: &Api, output: Output) -> anyhow::Resu
         TunnelAction::Create { name } => {
             let tunnel = api.post(&base, &json!({ "name": name, "config_src": "cloudflare" })).await?;
             output.result(&tunnel, || {
-                format!("{} is made, id {}\nrun it: bartizan tunnel run {}", name, text(&tunnel, "id"), name)
+                format!("{name} is made, id {}\nrun it: bartizan tunnel run {}", text(&tunnel, "id"), quoted(&name))
             })
         }
         TunnelAction::List => {
@@ -291,7 +292,8 @@ pub async fn account(api: &Api) -> anyhow::Result<String> {
 }
 
 async fn find(api: &Api, account: &str, name: &str) -> anyhow::Result<Option<Value>> {
-    let found = api.get(&format!("/accounts/{account}/cfd_tunnel?is_deleted=false&name={name}")).await?;
+    let path = format!("/accounts/{account}/cfd_tunnel");
+    let found = api.get(&with_query(&path, &[("is_deleted", "false"), ("name", name)])).await?;
     Ok(found.get(0).cloned())
 }
 
@@ -304,7 +306,7 @@ async fn by_name_or_id(api: &Api, account: &str, tunnel: &str) -> anyhow::Result
     };
     found.ok_or_else(|| {
         Failure::new(Cause::NotFound, format!("no tunnel {tunnel} here"))
-            .remedy(format!("`bartizan tunnel list` shows them, `bartizan tunnel create {tunnel}` makes it"))
+            .remedy(format!("`bartizan tunnel list` shows them, `bartizan tunnel create {}` makes it", quoted(tunnel)))
             .into()
     })
 }

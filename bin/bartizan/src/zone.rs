@@ -6,6 +6,7 @@ use crate::cli::ZoneAction;
 use crate::client::Api;
 use crate::failure::{Cause, Failure};
 use crate::output::{Output, table};
+use crate::url::with_query;
 
 pub async fn run(action: ZoneAction, api: &Api, output: Output) -> anyhow::Result<()> {
     match action {
@@ -64,7 +65,11 @@ pub async fn by_name_or_id(api: &Api, zone: &str) -> anyhow::Result<Value> {
 
 async fn find(api: &Api, name: &str) -> anyhow::Result<Option<Value>> {
     let name = name.trim_end_matches('.').to_ascii_lowercase();
-    let found = api.get(&format!("/zones?name={name}")).await?;
+    // Without a name the API lists all zones, of which the first is nobody's answer.
+    if name.is_empty() {
+        return Ok(None);
+    }
+    let found = api.get(&with_query("/zones", &[("name", &name)])).await?;
     Ok(found.get(0).cloned())
 }
 

@@ -126,10 +126,13 @@ fn a_token_is_all_that_a_machine_needs() {
 fn run_by_name() {
     let edge = Edge::start();
     let origin = Origin::files();
-    finish(&mut edge.command(["tunnel", "create", "named"])).ok();
+    // A name that means something else in a URL.
+    let name = "my laptop & 50%";
+    let made = finish(&mut edge.command(["tunnel", "create", name])).ok();
+    assert!(made.contains("tunnel run 'my laptop & 50%'"), "{made}");
     let host = format!("named.{}", edge.domain());
-    finish(&mut edge.command(["tunnel", "route", "dns", "named", &host])).ok();
-    let _connector = Connector::start(&edge, &["run", "named", "--url", &origin.url()]);
+    finish(&mut edge.command(["tunnel", "route", "dns", name, &host])).ok();
+    let _connector = Connector::start(&edge, &["run", name, "--url", &origin.url()]);
     wait::until_eq("the page is there", &200, || status(&edge, &host));
 }
 

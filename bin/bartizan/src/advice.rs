@@ -1,0 +1,121 @@
+//! A test of all that the sources tell users to type: the commands and flags exist.
+
+use clap::{Command, CommandFactory};
+
+use crate::cli::Cli;
+
+/// Which commands a source's advice is for, since a flag of another command is no help.
+#[derive(Clone, Copy)]
+enum Reader {
+    /// Whoever runs one of these; the flag is one of that command or of one below it.
+    Of(&'static [&'static str]),
+    /// Whoever runs any client command: the flag is one of all of them.
+    Client,
+}
+
+/// Commands that work through the API.
+const CLIENTS: [&str; 7] = ["login", "tunnel", "zone", "record", "app", "firewall", "status"];
+
+/// Sources with advice. A new one that names a flag is told of by the test below.
+const SOURCES: [(&str, Reader); 18] = [
+    ("any_port.rs", Reader::Of(&["up"])),
+    ("app.rs", Reader::Of(&["app"])),
+    ("argv.rs", Reader::Of(&["tunnel"])),
+    ("client.rs", Reader::Client),
+    ("connect.rs", Reader::Of(&["tunnel"])),
+    ("credentials.rs", Reader::Client),
+    ("data_dir.rs", Reader::Of(&["up"])),
+    ("demo.rs", Reader::Of(&["up"])),
+    ("doctor.rs", Reader::Of(&["up"])),
+    ("firewall.rs", Reader::Of(&["firewall"])),
+    ("listen.rs", Reader::Of(&["up"])),
+    ("output.rs", Reader::Client),
+    ("record.rs", Reader::Of(&["record"])),
+    ("report.rs", Reader::Of(&["tunnel", "up"])),
+    ("settings.rs", Reader::Of(&["up"])),
+    ("status.rs", Reader::Of(&["tunnel", "status"])),
+    ("tunnel.rs", Reader::Of(&["tunnel"])),
+    ("up.rs", Reader::Of(&["up"])),
+];
+
+/// Flags that are said of other programs.
+const OTHERS: [&str; 1] = ["--cacert"];
+
+#[test]
+fn advice_names_flags_that_exist() {
+    let cli = command_line();
+    for (file, text) in sources() {
+        let reader = SOURCES.iter().find(|(name, _)| *name == file).map(|(_, reader)| *reader);
+        for flag in flags(&text).filter(|flag| !OTHERS.contains(flag)) {
+            let known = match reader {
+                Some(Reader::Of(commands)) => commands.iter().any(|name| has_flag(below(&cli, name), flag)),
+                Some(Reader::Client) => CLIENTS.iter().all(|name| has_flag(below(&cli, name), flag)),
+                None => panic!("{file} names {flag}: say in SOURCES for which command"),
+            };
+            assert!(known, "{file} names {flag}, which its reader does not have");
+        }
+    }
+}
+
+#[test]
+fn advice_names_commands_that_exist() {
+    let cli = command_line();
+    for (file, text) in sources() {
+        for words in text.split("`bartizan ").skip(1).filter_map(|rest| rest.split('`').next()) {
+            let mut command = &cli;
+            for word in words.split(' ').take_while(|word| word.bytes().all(|byte| byte.is_ascii_lowercase())) {
+                let Some(next) = command.find_subcommand(word) else {
+                    assert!(!command.has_subcommands(), "{file} says `bartizan {words}`, and there is no {word}");
+                    break;
+                };
+                command = next;
+            }
+            for flag in flags(words) {
+                assert!(has_flag(command, flag), "{file} says `bartizan {words}`, which has no {flag}");
+            }
+        }
+    }
+}
+
+/// With global flags put where they apply.
+fn command_line() -> Command {
+    let mut cli = Cli::command();
+    cli.build();
+    cli
+}
+
+fn below<'c>(cli: &'c Command, name: &str) -> &'c Command {
+    cli.find_subcommand(name).unwrap_or_else(|| panic!("no command {name}"))
+}
+
+/// Whether the command or one below it has the flag.
+fn has_flag(command: &Command, flag: &str) -> bool {
+    let own = command.get_arguments().any(|argument| argument.get_long() == flag.strip_prefix("--"));
+    own || command.get_subcommands().any(|below| has_flag(below, flag))
+}
+
+/// Our sources in front of their tests, without the declaration of the command line itself.
+fn sources() -> Vec<(String, String)> {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src");
+    let mut sources = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let entry = entry.unwrap();
+        let file = entry.file_name().into_string().unwrap();
+        if file.ends_with(".rs") && !["advice.rs", "cli.rs"].contains(&&*file) {
+            let text = std::fs::read_to_string(entry.path()).unwrap();
+            sources.push((file, text.split("#[cfg(test)]").next().unwrap().to_owned()));
+        }
+    }
+    assert!(sources.len() > SOURCES.len());
+    sources
+}
+
+/// Everything in a text that looks like a flag.
+fn flags(text: &str) -> impl Iterator<Item = &str> {
+    text.match_indices("--").filter_map(|(at, _)| {
+        let before = text[..at].chars().next_back();
+        let length = text[at + 2..].bytes().take_while(|byte| byte.is_ascii_lowercase() || *byte == b'-').count();
+        let is_flag = length > 1 && before.is_none_or(|before| " `\"(\n".contains(before));
+        is_flag.then(|| &text[at..at + 2 + length])
+    })
+}
