@@ -1,6 +1,6 @@
 //! The zone that every benchmark uses: many names with one address each.
 
-use bartizan_authority::{NameContent, RecordSet, ZoneFacts, Zones};
+use bartizan_authority::{NameContent, Proxied, RecordSet, ZoneFacts, Zones};
 use bartizan_names::{Name, NameError, RecordType, ZoneName};
 
 /// More names have no address of their own in 10.0.0.0/8.
@@ -19,6 +19,7 @@ pub fn zone_of_names(zone: &ZoneName, names: u32) -> Result<Zones, NameError> {
         serial: 1,
         nameservers: vec![zone.as_name().child(b"ns1")?],
         soa_rname: zone.as_name().child(b"dns")?,
+        paused: false,
     });
     for number in 0..names.min(NAMES_MAX) {
         let [_, a, b, c] = number.to_be_bytes();
@@ -30,6 +31,6 @@ pub fn zone_of_names(zone: &ZoneName, names: u32) -> Result<Zones, NameError> {
 fn address(octets: [u8; 4]) -> NameContent {
     NameContent {
         sets: vec![RecordSet { rtype: RecordType::A, ttl: 300, rdata: vec![octets.to_vec()] }],
-        proxied: false,
+        proxied: Proxied::Never,
     }
 }

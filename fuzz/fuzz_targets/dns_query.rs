@@ -7,7 +7,7 @@
 use std::sync::LazyLock;
 
 use bartizan_authority::{
-    Addresses, Authority, Transaction, Identity, NameContent, Outcome, RecordSet, Scratch, Transport, ZoneFacts, Zones,
+    Addresses, Authority, Transaction, Identity, NameContent, Outcome, Proxied, RecordSet, Scratch, Transport, ZoneFacts, Zones,
 };
 use bartizan_names::{Name, RecordType, ZoneName};
 use bartizan_wire::dns::{Message, TCP_ANSWER_MAX, UDP_ANSWER_MAX};
@@ -47,12 +47,13 @@ fn zones() -> Zones {
         serial: 1,
         nameservers: vec![name("ns.example")],
         soa_rname: name("dns.example"),
+        paused: false,
     });
     for (owner, rtype, rdata, proxied) in [
-        ("www.example", RecordType::A, vec![192, 0, 2, 1], false),
-        ("*.wild.example", RecordType::CNAME, name("www.example").as_wire().to_vec(), false),
-        ("proxied.example", RecordType::TXT, b"\x01x".to_vec(), true),
-        ("long.example", RecordType::TXT, [&[99][..], &[b'x'; 99]].concat().repeat(20), false),
+        ("www.example", RecordType::A, vec![192, 0, 2, 1], Proxied::Never),
+        ("*.wild.example", RecordType::CNAME, name("www.example").as_wire().to_vec(), Proxied::Never),
+        ("proxied.example", RecordType::TXT, b"\x01x".to_vec(), Proxied::UnlessPaused),
+        ("long.example", RecordType::TXT, [&[99][..], &[b'x'; 99]].concat().repeat(20), Proxied::Never),
     ] {
         let sets = vec![RecordSet { rtype, ttl: 60, rdata: vec![rdata] }];
         edit.put_name(&apex, &name(owner), NameContent { sets, proxied });

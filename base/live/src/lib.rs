@@ -3,10 +3,13 @@
 //! ```text
 //! publish ──► Live<T> ──► Reader<T> (one a worker) ──► take(): &Generation<T> for one batch or request
 //! ```
+//! What is large in such a value is a [`PersistentVec`] or made of one: the next value shares all but what changed.
 //! Who sits on a socket instead of asking per request is told by [`Live::changes`].
 //! No clock, no randomness, no I/O.
 
 mod backoff;
+mod persistent_vec;
+mod sweep;
 
 use std::sync::Arc;
 
@@ -15,6 +18,8 @@ use arc_swap::cache::Cache;
 use tokio::sync::watch;
 
 pub use backoff::Backoff;
+pub use persistent_vec::PersistentVec;
+pub use sweep::{Step, Sweep};
 
 /// A configuration and the number of the change that made it (grows by at least one a change).
 #[derive(Clone, Debug)]

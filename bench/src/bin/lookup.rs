@@ -4,7 +4,9 @@ use std::error::Error;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use bartizan_authority::{Addresses, Authority, BATCH_MAX, Identity, NameContent, RecordSet, Scratch, Transaction};
+use bartizan_authority::{
+    Addresses, Authority, BATCH_MAX, Identity, NameContent, Proxied, RecordSet, Scratch, Transaction,
+};
 use bartizan_authority::{Transport, ZoneFacts, Zones};
 use bartizan_bench::{Draw, Flags, ZONE, median, owner, resident_bytes, zone_of_names};
 use bartizan_names::{Name, RecordType, ZoneName};
@@ -111,7 +113,8 @@ fn changes(mut zones: Zones, zone: &ZoneName, names: u32) -> Result<(f64, f64, f
     for round in 0..CHANGES {
         let name = owner(draw.below(u64::from(names)) as u32, zone.as_name())?;
         let rdata = vec![round.to_be_bytes().to_vec()];
-        let content = NameContent { sets: vec![RecordSet { rtype: RecordType::A, ttl: 60, rdata }], proxied: false };
+        let content =
+            NameContent { sets: vec![RecordSet { rtype: RecordType::A, ttl: 60, rdata }], proxied: Proxied::Never };
         let start = Instant::now();
         let mut edit = zones.edit();
         edit.put_name(zone, &name, content);
@@ -128,6 +131,7 @@ fn changes(mut zones: Zones, zone: &ZoneName, names: u32) -> Result<(f64, f64, f
             serial,
             nameservers: vec![zone.as_name().clone()],
             soa_rname: zone.as_name().clone(),
+            paused: false,
         });
         zones = edit.finish();
     }

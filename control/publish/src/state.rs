@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, mpsc};
 use std::thread;
 
-use bartizan_authority::{Edit as ZonesEdit, RecordSet, ZoneFacts, Zones};
+use bartizan_authority::{Edit as ZonesEdit, Proxied, RecordSet, ZoneFacts, Zones};
 use bartizan_certs::{Document as CertificateDocument, Purpose};
 use bartizan_firewall::{Edit as FirewallEdit, Firewall};
 use bartizan_model::{AccessRule, Application, Record, Settings, Tunnel, TunnelConfig, Zone};
 use bartizan_names::{AppId, CertificateId, Name, RecordType, RuleId, TunnelId, ZoneId};
-use bartizan_routes::{Apps, Edit as RoutesEdit, Pools, Routes, Ssl, ZoneSettings};
+use bartizan_routes::{Apps, Edit as RoutesEdit, Pools, Routes, Site, SiteNumber, Ssl, ZoneSettings};
 use bartizan_seal::Key as SealKey;
 use bartizan_store::{Entry, Filter, Key, KeyParts, Kind, Prefix, ReadError, Rev, Snapshot, Store, TailError};
 use bartizan_tls::{Certificates, CertifiedKey};
@@ -75,7 +75,9 @@ enum GivenAddresses {
 
 struct ServedZone {
     zone: Zone,
-    settings: Arc<ZoneSettings>,
+    settings: ZoneSettings,
+    /// By which its hosts refer to it.
+    site: SiteNumber,
 }
 
 struct Certificate {
@@ -127,7 +129,7 @@ impl Publisher {
             tunnels: HashMap::new(),
             // Who owns zones chooses names: the hash must not be theirs to guess.
             authority: Zones::with_seed(u64::from_ne_bytes(bartizan_seal::random())),
-            routes: Routes::empty(),
+            routes: Routes::with_seed(u64::from_ne_bytes(bartizan_seal::random())),
             apps_of: BTreeMap::new(),
             apps: Apps::empty(),
             firewall: Firewall::empty(),
@@ -146,9 +148,9 @@ impl Publisher {
         let mut touched = Touched::default();
         let units = Filter::Kinds(vec![Kind::Zone, Kind::Certificate, Kind::Tunnel, Kind::App, Kind::AccessRule]);
         snapshot.for_each(&units, &mut |entry| touched.note(&entry.key))?;
-        let mut zones = publisher.authority.edit();
-        publisher.apply_objects(&snapshot, &mut touched, &mut zones)?;
-        publisher.load_records(&snapshot, zones)?;
+        let (mut zones, mut routes) = (publisher.authority.edit(), publisher.routes.edit());
+        publisher.apply_objects(&snapshot, &mut touched, &mut zones, &mut routes)?;
+        publisher.load_records(&snapshot, zones, routes)?;
         publisher.seal_bundle(snapshot.head(), Changed { certificates: true, tunnels: true });
         Ok(publisher)
     }
@@ -188,17 +190,14 @@ impl Publisher {
     fn apply(&mut self, snapshot: &Snapshot, mut touched: Touched) -> Result<(), PublishError> {
         let mut zones = self.authority.edit();
         let mut routes = self.routes.edit();
-        self.apply_objects(snapshot, &mut touched, &mut zones)?;
-        for zone in &touched.settings {
-            // Every host of the zone carries the settings.
-            touched.names.extend(names_of(snapshot, *zone)?);
+        for zone in self.apply_objects(snapshot, &mut touched, &mut zones, &mut routes)? {
+            touched.names.extend(names_of(snapshot, zone)?);
         }
         let mut changed = touched.settings;
         let (mut names, left): (BTreeSet<_>, BTreeSet<_>) =
             touched.names.into_iter().partition(|(zone, _)| self.zones.contains_key(zone));
         for (_, owner) in &left {
             // The zone went, and its names with it; but another one may have the same name by now.
-            routes.remove(owner);
             names.extend(self.directory.units_of(owner));
         }
         for (zone, owner) in &names {
@@ -218,28 +217,31 @@ impl Publisher {
         Ok(())
     }
 
-    /// Rebuilds what is not a name. A zone that is new or means something else now is added to `touched.settings`.
+    /// Rebuilds what is not a name; gives the zones that were not served before.
     fn apply_objects(
         &mut self,
         snapshot: &Snapshot,
         touched: &mut Touched,
         zones: &mut ZonesEdit,
-    ) -> Result<(), PublishError> {
+        routes: &mut RoutesEdit,
+    ) -> Result<Vec<ZoneId>, PublishError> {
         let servers_before = self.directory.server_units();
         // Those that went come first: another zone may have got the name of one.
         let mut there = Vec::new();
         for id in &touched.zones {
             match zone_at(snapshot, *id)? {
                 Some(zone) => there.push(zone),
-                None => self.remove_zone(*id, zones),
+                None => self.remove_zone(*id, zones, routes),
             }
         }
+        let new = there.iter().map(|zone| zone.id).filter(|id| !self.zones.contains_key(id)).collect::<Vec<_>>();
+        touched.settings.extend(&new);
         for zone in there {
-            self.apply_zone(snapshot, zone, zones, &mut touched.settings)?;
+            self.apply_zone(snapshot, zone, zones, routes)?;
         }
         touched.names.extend(servers_before.symmetric_difference(&self.directory.server_units()).cloned());
         for zone in &touched.settings {
-            self.apply_settings(snapshot, *zone)?;
+            self.apply_settings(snapshot, *zone, routes)?;
         }
         for certificate in &touched.certificates {
             self.apply_certificate(snapshot, *certificate)?;
@@ -257,7 +259,7 @@ impl Publisher {
             }
             self.firewall = firewall.finish();
         }
-        Ok(())
+        Ok(new)
     }
 
     /// Puts an application in force or takes it out; the names whose answers change with it.
@@ -298,38 +300,45 @@ impl Publisher {
         snapshot: &Snapshot,
         zone: Zone,
         zones: &mut ZonesEdit,
-        settings: &mut BTreeSet<ZoneId>,
+        routes: &mut RoutesEdit,
     ) -> Result<(), PublishError> {
         let id = zone.id;
         let known = self.zones.get(&id);
-        if known.is_none_or(|served| served.zone.paused != zone.paused) {
-            settings.insert(id); // all its names mean something else now
-        }
         if let Some(served) = known {
             self.directory.remove(&served.zone);
         }
         self.directory.add(&zone);
-        let settings = known.map(|served| Arc::clone(&served.settings)).unwrap_or_default();
-        let served = ServedZone { zone, settings };
+        let settings = known.map(|served| served.settings.clone()).unwrap_or_default();
+        let site = site(&zone, &settings);
+        let number = match known {
+            Some(served) => {
+                routes.put_site(served.site, site);
+                served.site
+            }
+            None => routes.add_site(site),
+        };
+        let served = ServedZone { zone, settings, site: number };
         zones.put_zone(served.facts(changed_at(snapshot, id)?));
         self.zones.insert(id, served);
         Ok(())
     }
 
-    fn remove_zone(&mut self, id: ZoneId, zones: &mut ZonesEdit) {
+    fn remove_zone(&mut self, id: ZoneId, zones: &mut ZonesEdit, routes: &mut RoutesEdit) {
         if let Some(served) = self.zones.remove(&id) {
             self.directory.remove(&served.zone);
             zones.remove_zone(&served.zone.name);
+            routes.remove_site(served.site);
         }
     }
 
-    fn apply_settings(&mut self, snapshot: &Snapshot, id: ZoneId) -> Result<(), PublishError> {
+    fn apply_settings(&mut self, snapshot: &Snapshot, id: ZoneId, routes: &mut RoutesEdit) -> Result<(), PublishError> {
         let settings = snapshot
             .get(&Key::settings(id))?
             .and_then(|entry| parse(&entry, |document| Settings::parse(&document)))
             .unwrap_or_default();
         if let Some(served) = self.zones.get_mut(&id) {
-            served.settings = Arc::new(zone_settings(&settings));
+            served.settings = zone_settings(&settings);
+            routes.put_site(served.site, site(&served.zone, &served.settings));
         }
         Ok(())
     }
@@ -373,8 +382,8 @@ impl Publisher {
     }
 
     /// All records, grouped by their owner's unit: once at the start, in one pass.
-    fn load_records(&mut self, snapshot: &Snapshot, zones: ZonesEdit) -> Result<(), PublishError> {
-        let (mut zones, mut routes) = self.load_units(snapshot, zones, self.routes.edit())?;
+    fn load_records(&mut self, snapshot: &Snapshot, zones: ZonesEdit, routes: RoutesEdit) -> Result<(), PublishError> {
+        let (mut zones, mut routes) = self.load_units(snapshot, zones, routes)?;
         // An application's name has no records of its own, and a name server's need not have any.
         for (zone, owner) in self.apps_of.keys() {
             if let Some(served) = self.zones.get(zone) {
@@ -489,6 +498,7 @@ impl ServedZone {
             serial: SERIAL_BASE.wrapping_add(changed.0 as u32), // serial arithmetic wraps (RFC 1982)
             soa_rname: operator.child(RNAME_LABEL).unwrap_or(operator),
             nameservers,
+            paused: self.zone.paused,
         }
     }
 
@@ -500,16 +510,17 @@ impl ServedZone {
         zones: &mut ZonesEdit,
         routes: &mut RoutesEdit,
     ) {
-        let mut content = if self.zone.paused { name::content_as_is(records) } else { name::content(records) };
+        let mut content = name::content(records);
         match addresses {
             GivenAddresses::Apps(sets) => content.sets.extend(sets),
-            GivenAddresses::Pop => content.proxied |= !records.iter().any(says_where),
+            GivenAddresses::Pop if !records.iter().any(says_where) => content.proxied = Proxied::Always,
+            GivenAddresses::Pop => {}
             GivenAddresses::None => {}
         }
         zones.put_name(&self.zone.name, owner, content);
-        match name::route(self.zone.id, &self.settings, records).filter(|_| !self.zone.paused) {
-            Some(route) => routes.put(owner, route),
-            None => routes.remove(owner),
+        match name::target(records) {
+            Some(target) => routes.put(self.site, owner, target),
+            None => routes.remove(self.site, owner),
         }
     }
 }
@@ -521,6 +532,10 @@ fn apply_rule(snapshot: &Snapshot, id: RuleId, firewall: &mut FirewallEdit) -> R
         None => firewall.remove(id),
     }
     Ok(())
+}
+
+fn site(zone: &Zone, settings: &ZoneSettings) -> Site {
+    Site { zone: zone.id, apex: zone.name.clone(), paused: zone.paused, settings: settings.clone() }
 }
 
 /// Whether a record says where its owner is to be found.

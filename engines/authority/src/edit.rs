@@ -5,13 +5,13 @@
 
 use std::sync::Arc;
 
+use bartizan_live::PersistentVec;
 use bartizan_names::{Name, RecordType, ZoneName};
 
 use crate::drafts::{Draft, Drafts, Fate};
 use crate::entry::{self, DIRECTORY, Entry, Flags, Frame};
 use crate::facts::{NameContent, RecordSet, ZoneFacts};
 use crate::hash::hash;
-use crate::persistent_vec::PersistentVec;
 use crate::shard::Shard;
 use crate::zone::Zone;
 use crate::zones::{Key, Zones, shard_index};
@@ -27,6 +27,9 @@ const SHARD_MAX: usize = 512;
 /// With fewer than this on average, all names are spread over fewer shards.
 const SHARD_MIN: usize = 16;
 
+/// Shards that a change takes the names of removed zones out of: some thousand names, below a millisecond.
+const SWEPT_AT_ONCE: usize = 64;
+
 /// Places for zones that are added when there is none left.
 const ZONES_AT_ONCE: u32 = 128;
 
@@ -38,7 +41,7 @@ const ROOT_BYTES: usize = 1;
 pub struct Edit {
     base: Zones,
     drafts: Drafts,
-    /// Zones that were removed; their names are swept at the end, all at once.
+    /// Zones that were removed by this edit.
     removed: Vec<u32>,
     /// The zone that the last call was about: bulk loads come zone by zone.
     last_zone: Option<(ZoneName, u32)>,
@@ -60,12 +63,13 @@ impl Edit {
         }
     }
 
-    /// Removes a zone with all its names. A zone that is not there is not an error.
+    /// Removes a zone with all its names, of which nothing is found from then on; the memory that they take is given
+    /// back by later changes. A zone that is not there is not an error.
     pub fn remove_zone(&mut self, apex: &ZoneName) {
         let Some(number) = self.zone_number(apex) else { return };
         self.last_zone = None;
         self.set_zone(number, None);
-        self.base.nested.set(number, false);
+        self.base.indirect.set(number, true);
         self.base.zone_count -= 1;
         self.removed.push(number);
         self.close_in_directory(apex.as_name().as_wire());
@@ -95,15 +99,15 @@ impl Edit {
         }
     }
 
-    /// The new value. Costs what was changed, not what there is; but removed zones cost one pass over all names.
+    /// The new value. Costs what was changed, not what there is.
     pub fn finish(mut self) -> Zones {
-        if !self.removed.is_empty() {
-            self.sweep();
-        }
+        self.forget_removed();
+        self.sweep(SWEPT_AT_ONCE);
         if !self.drafts.is_empty() {
             let shards = self.base.shards.len();
             let average = self.base.entry_count / shards;
             if average > SHARD_MAX || (average < SHARD_MIN && shards > 1) {
+                while self.sweep(shards) {} // all are made anew anyway
                 self.seal_all((self.base.entry_count / SHARD_TARGET + 1).next_power_of_two());
             } else {
                 self.seal_touched();
@@ -276,7 +280,7 @@ impl Edit {
                 self.link(apex, DIRECTORY, ROOT_BYTES);
             }
         }
-        self.base.nested.set(number, children.unwrap_or(0) > 0);
+        self.base.indirect.set(number, children.unwrap_or(0) > 0);
         self.refresh_nested_above(apex);
     }
 
@@ -297,13 +301,14 @@ impl Edit {
                 && let Some(number) = entry.apex_of()
             {
                 let nested = entry.children() > 0;
-                self.base.nested.set(number, nested);
+                self.base.indirect.set(number, nested);
             }
             name = parent_of(name);
         }
     }
 
     fn set_zone(&mut self, number: u32, zone: Option<Zone>) {
+        self.base.paused.set(number, zone.as_ref().is_some_and(|zone| zone.facts.paused));
         if let Some(place) = self.base.zones.get_mut(number as usize) {
             *place = zone.map(Arc::new);
         }
@@ -318,24 +323,37 @@ impl Edit {
         }
     }
 
-    /// Marks all names of removed zones as removed: one pass over everything, however many zones went.
-    fn sweep(&mut self) {
+    /// Takes the names of zones that this edit removed out of the drafts, so that none gets into a shard.
+    fn forget_removed(&mut self) {
         let mut removed = std::mem::take(&mut self.removed);
+        if removed.is_empty() {
+            return;
+        }
         removed.sort_unstable();
-        let is_gone = |entry: Entry<'_>| removed.binary_search(&entry.zone()).is_ok();
         for number in 0..self.drafts.len() {
             match self.drafts.get(number) {
-                (draft, Some(entry)) if draft.fate == Fate::Kept && is_gone(entry) => self.forget(number),
+                (draft, Some(entry)) if draft.fate == Fate::Kept && removed.binary_search(&entry.zone()).is_ok() => {
+                    self.forget(number);
+                }
                 _ => {}
             }
         }
+        removed.into_iter().for_each(|zone| self.base.sweep.add(zone));
+    }
+
+    /// Marks the names of removed zones in the next `count` shards as removed; tells whether there was anything to do.
+    fn sweep(&mut self, count: usize) -> bool {
+        let Some(step) = self.base.sweep.step(self.base.shards.len(), count) else { return false };
         let shards = self.base.shards.clone();
-        for entry in shards.iter().flat_map(Shard::entries).filter(|entry| is_gone(*entry)) {
-            if let Some(number) = self.open(self.key(entry.name()), entry.zone()) {
+        for entry in step.parts.clone().filter_map(|index| shards.get(index)).flat_map(Shard::entries) {
+            if step.takes(entry.zone())
+                && let Some(number) = self.open(self.key(entry.name()), entry.zone())
+            {
                 self.forget(number);
             }
         }
-        Arc::make_mut(&mut self.base.free).append(&mut removed);
+        Arc::make_mut(&mut self.base.free).extend_from_slice(&step.free);
+        true
     }
 
     fn forget(&mut self, number: usize) {

@@ -11,7 +11,7 @@
 use bartizan_names::RecordType;
 use bartizan_wire::dns::{Class, QUESTION_POINTER};
 
-use crate::facts::{NameContent, RecordSet};
+use crate::facts::{NameContent, Proxied, RecordSet};
 
 /// The pseudo-zone whose names are the apexes of all zones and what lies above them.
 pub(crate) const DIRECTORY: u32 = u32::MAX;
@@ -32,7 +32,7 @@ impl Flags {
     pub(crate) const NONE: Flags = Flags(0);
     /// The zone's own name: it exists also without records.
     pub(crate) const APEX: Flags = Flags(1);
-    /// Addresses are the PoP's.
+    /// Addresses are the PoP's, unless the zone is paused.
     pub(crate) const PROXIED: Flags = Flags(2);
     /// `*` right below this name exists (RFC 4592 §3.3.1).
     pub(crate) const WILDCARD_BELOW: Flags = Flags(4);
@@ -40,6 +40,8 @@ impl Flags {
     pub(crate) const ALIAS: Flags = Flags(8);
     /// In the directory: the name is an apex, and the number in the field of sets' place is its zone.
     pub(crate) const ZONE: Flags = Flags(16);
+    /// Beside [`Flags::PROXIED`]: also while the zone is paused.
+    pub(crate) const PROXIED_ALWAYS: Flags = Flags(32);
 
     pub(crate) fn has(self, flag: Flags) -> bool {
         self.0 & flag.0 != 0
@@ -189,7 +191,11 @@ impl<'n> Frame<'n> {
 /// Of a set, only what a message could carry is kept: 65,535 records of 65,535 bytes.
 pub(crate) fn push(arena: &mut Vec<u8>, frame: Frame<'_>, content: &NameContent) -> usize {
     let at = push_frame(arena, frame);
-    let mut flags = if content.proxied { frame.flags.with(Flags::PROXIED) } else { frame.flags };
+    let mut flags = match content.proxied {
+        Proxied::Never => frame.flags,
+        Proxied::UnlessPaused => frame.flags.with(Flags::PROXIED),
+        Proxied::Always => frame.flags.with(Flags::PROXIED).with(Flags::PROXIED_ALWAYS),
+    };
     let mut count = 0_u16;
     for set in content.sets.iter().filter(|set| is_served(set, content)) {
         if set.rtype == RecordType::CNAME {
@@ -219,10 +225,10 @@ pub(crate) fn set_surroundings(arena: &mut [u8], at: usize, children: u32, flags
     arena[at + FLAGS_AT] = flags.0;
 }
 
-/// A proxied name has the PoP's addresses instead of its own, and no alias.
+/// What is hidden for good need not be kept.
 fn is_served(set: &RecordSet, content: &NameContent) -> bool {
     let replaced = matches!(set.rtype, RecordType::A | RecordType::AAAA | RecordType::CNAME);
-    !(set.rdata.is_empty() || content.proxied && replaced)
+    !(set.rdata.is_empty() || content.proxied == Proxied::Always && replaced)
 }
 
 fn push_frame(arena: &mut Vec<u8>, frame: Frame<'_>) -> usize {

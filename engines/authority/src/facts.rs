@@ -13,6 +13,8 @@ pub struct ZoneFacts {
     /// the same record set.
     pub nameservers: Vec<Name>,
     pub soa_rname: Name,
+    /// A paused zone answers with its records as they are, as if none were proxied.
+    pub paused: bool,
 }
 
 /// The records of one type at one name.
@@ -28,17 +30,28 @@ pub struct RecordSet {
 /// Everything at one name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NameContent {
-    /// At most one of each type; a second one would not be served.
+    /// The records as they are, also those that are hidden while the name is proxied. At most one set of each type; a
+    /// second one would not be served.
     pub sets: Vec<RecordSet>,
-    /// Questions for A and AAAA are answered with the PoP's own addresses, always in both families, and there is no
-    /// CNAME. Other types come from `sets`.
-    pub proxied: bool,
+    pub proxied: Proxied,
+}
+
+/// When questions for A and AAAA are answered with the PoP's own addresses, always in both families. Then sets of these
+/// types and of CNAME are hidden; others are served.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Proxied {
+    #[default]
+    Never,
+    /// What users ask for; a pause of the zone undoes it.
+    UnlessPaused,
+    /// A name of this edge itself.
+    Always,
 }
 
 impl NameContent {
     /// Whether there is nothing that could be asked for.
     pub fn is_empty(&self) -> bool {
-        !self.proxied && self.sets.iter().all(|set| set.rdata.is_empty())
+        self.proxied == Proxied::Never && self.sets.iter().all(|set| set.rdata.is_empty())
     }
 }
 

@@ -6,7 +6,8 @@
 //! this PoP's Addresses ──────┘
 //! ```
 //! A name is found by hash, never by order, in one of some thousand immutable shards; a change makes one shard anew
-//! and shares the others. A batch is answered in phases, so that its waits for memory overlap.
+//! and shares the others. A name keeps its records as they are also while the PoP answers with its own addresses, so
+//! that pausing a zone is one bit, however many names it has. A batch is answered in phases, so that its waits for memory overlap.
 //!
 //! Not here: sockets, transfers, delegations (NS records below an apex are answered as data), signatures. Nothing is
 //! ever asked of another server. No clock, no randomness, no lock.
@@ -20,13 +21,13 @@ mod edit;
 mod entry;
 mod facts;
 mod hash;
-mod persistent_vec;
 mod resolve;
 mod shard;
 mod zone;
+mod zone_bits;
 mod zones;
 
 pub use answer::{Authority, BATCH_MAX, Outcome, Scratch, Transaction, Transport};
 pub use edit::Edit;
-pub use facts::{Addresses, Identity, NameContent, RecordSet, ZoneFacts};
+pub use facts::{Addresses, Identity, NameContent, Proxied, RecordSet, ZoneFacts};
 pub use zones::Zones;

@@ -104,15 +104,19 @@ fn chase<'z>(
 fn find<'z>(authority: &Authority<'z>, location: Location<'z>, qtype: RecordType) -> Find<'z> {
     let Some(entry) = location.node.entry() else { return Find::Nothing };
     let flags = entry.flags();
+    let proxied = authority.zones.is_proxied(location.zone, entry);
     match qtype {
-        RecordType::A if flags.has(Flags::PROXIED) => Find::proxied(authority.addresses.v4.is_empty()),
-        RecordType::AAAA if flags.has(Flags::PROXIED) => Find::proxied(authority.addresses.v6.is_empty()),
+        RecordType::A if proxied => Find::proxied(authority.addresses.v4.is_empty()),
+        RecordType::AAAA if proxied => Find::proxied(authority.addresses.v6.is_empty()),
+        RecordType::CNAME if proxied => Find::Nothing,
         RecordType::SOA if flags.has(Flags::APEX) => Find::of_zone(authority, location, Find::Soa),
         RecordType::NS if flags.has(Flags::APEX) => Find::of_zone(authority, location, Find::Nameservers),
         RecordType::ANY if flags.has(Flags::APEX) || entry.has_content() => Find::Any,
         _ => match entry.set(qtype) {
             Some(set) => Find::Set(set),
-            None if flags.has(Flags::ALIAS) => entry.set(RecordType::CNAME).map_or(Find::Nothing, Find::Alias),
+            None if flags.has(Flags::ALIAS) && !proxied => {
+                entry.set(RecordType::CNAME).map_or(Find::Nothing, Find::Alias)
+            }
             None => Find::Nothing,
         },
     }
@@ -158,9 +162,11 @@ fn put_found(authority: &Authority<'_>, answer: &mut Answer<'_>, owner: Owner<'_
 /// for them next.
 fn tell_addresses(authority: &Authority<'_>, answer: &mut Answer<'_>, server: &[u8]) {
     let location = authority.zones.locate(authority.zones.key(server), First::Unknown);
-    let Some(entry) = location.and_then(|location| location.node.entry()) else { return };
+    let Some((zone, entry)) = location.and_then(|location| Some((location.zone, location.node.entry()?))) else {
+        return;
+    };
     let (section, owner, addresses) = (Section::Additional, Owner::Name(server), authority.addresses);
-    if entry.flags().has(Flags::PROXIED) {
+    if authority.zones.is_proxied(zone, entry) {
         let (v4, v6) = (addresses.v4.iter().map(Ipv4Addr::octets), addresses.v6.iter().map(Ipv6Addr::octets));
         answer.record_set(section, owner, RecordType::A, PROXIED_TTL, v4);
         answer.record_set(section, owner, RecordType::AAAA, PROXIED_TTL, v6);

@@ -5,12 +5,14 @@
 
 use std::sync::Arc;
 
+use bartizan_live::{PersistentVec, Sweep};
+
 use crate::edit::Edit;
 use crate::entry::{DIRECTORY, Entry, Flags};
 use crate::hash::hash;
-use crate::persistent_vec::PersistentVec;
 use crate::shard::{Shard, Slot};
 use crate::zone::Zone;
+use crate::zone_bits::ZoneBits;
 
 /// Labels that a name can have: 127 of one octet each (RFC 1035 §2.3.4).
 const LABELS_MAX: usize = 127;
@@ -20,19 +22,19 @@ const LABELS_MAX: usize = 127;
 pub struct Zones {
     pub(crate) shards: PersistentVec<Shard>,
     pub(crate) zones: PersistentVec<Option<Arc<Zone>>>,
-    pub(crate) nested: Nested,
-    /// Numbers of removed zones, for the next new ones.
+    /// Zones of which a name that is found by its hash alone may be the wrong answer: another zone of ours lies inside,
+    /// or the zone was removed and its names are not swept yet. Their names are found from the directory down.
+    pub(crate) indirect: ZoneBits,
+    pub(crate) paused: ZoneBits,
+    /// Removed zones whose names are still in the shards.
+    pub(crate) sweep: Sweep,
+    /// Numbers of zones that are gone, for the next new ones.
     pub(crate) free: Arc<Vec<u32>>,
     pub(crate) seed: u64,
     pub(crate) entry_count: usize,
     pub(crate) name_count: usize,
     pub(crate) zone_count: usize,
 }
-
-/// Which zones have other zones of ours inside them: there a name that is found may belong to the inner one.
-/// One bit a zone, so that looking costs nothing on the path.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Nested(Arc<Vec<u64>>);
 
 /// A name in the form in which it is looked up.
 #[derive(Clone, Copy, Debug)]
@@ -88,8 +90,10 @@ impl Zones {
     pub fn with_seed(seed: u64) -> Zones {
         Zones {
             shards: PersistentVec::from_iter([Shard::empty()]),
-            zones: PersistentVec::from_iter([]),
-            nested: Nested::default(),
+            zones: PersistentVec::default(),
+            indirect: ZoneBits::default(),
+            paused: ZoneBits::default(),
+            sweep: Sweep::default(),
             free: Arc::default(),
             seed,
             entry_count: 0,
@@ -108,6 +112,7 @@ impl Zones {
     }
 
     /// Names with records, or proxied. Empty non-terminals do not count, nor do an apex's own SOA and NS.
+    /// Those of a removed zone count until they are swept, by later changes.
     pub fn name_count(&self) -> usize {
         self.name_count
     }
@@ -139,12 +144,18 @@ impl Zones {
         self.zones.get(number as usize)?.as_ref()
     }
 
+    /// Whether an entry of a zone answers with the PoP's addresses.
+    pub(crate) fn is_proxied(&self, zone: u32, entry: Entry<'_>) -> bool {
+        let flags = entry.flags();
+        flags.has(Flags::PROXIED) && (flags.has(Flags::PROXIED_ALWAYS) || !self.paused.has(zone))
+    }
+
     /// Where `key` lies. None if it is in no zone of ours.
     pub(crate) fn locate<'z>(&'z self, key: Key<'_>, first: First<'z>) -> Option<Location<'z>> {
         if let First::Likely(entry) = first
             && entry.name() == key.name
             && entry.zone() != DIRECTORY
-            && !self.nested.has(entry.zone())
+            && !self.indirect.has(entry.zone())
         {
             return Some(Location { zone: entry.zone(), node: Node::Exact(entry) });
         }
@@ -199,24 +210,6 @@ impl Zones {
     }
 }
 
-impl Nested {
-    pub(crate) fn has(&self, zone: u32) -> bool {
-        self.0.get(zone as usize / 64).is_some_and(|word| word >> (zone % 64) & 1 != 0)
-    }
-
-    pub(crate) fn set(&mut self, zone: u32, nested: bool) {
-        if self.has(zone) == nested {
-            return;
-        }
-        let words = Arc::make_mut(&mut self.0);
-        let index = zone as usize / 64;
-        if index >= words.len() {
-            words.resize(index + 1, 0);
-        }
-        words[index] ^= 1 << (zone % 64);
-    }
-}
-
 /// Which of `shards` a hash belongs to: by its upper half, since slots are chosen by the lower one.
 pub(crate) fn shard_index(hash: u64, shards: usize) -> usize {
     (((hash >> 32) * shards as u64) >> 32) as usize
@@ -259,7 +252,7 @@ mod tests {
     use bartizan_names::{Name, RecordType, ZoneName};
 
     use super::*;
-    use crate::facts::{NameContent, RecordSet, ZoneFacts};
+    use crate::facts::{NameContent, Proxied, RecordSet, ZoneFacts};
 
     /// Two names below `example` whose slots look the same: among so many names there are some.
     fn twins() -> (Name, Name) {
@@ -278,11 +271,17 @@ mod tests {
         let (one, other) = twins();
         let apex = ZoneName::new(Name::parse("example").unwrap()).unwrap();
         let mut edit = Zones::empty().edit();
-        let facts = ZoneFacts { apex: apex.clone(), serial: 1, nameservers: vec![], soa_rname: apex.as_name().clone() };
+        let facts = ZoneFacts {
+            apex: apex.clone(),
+            serial: 1,
+            nameservers: vec![],
+            soa_rname: apex.as_name().clone(),
+            paused: false,
+        };
         edit.put_zone(facts);
         let content = |address: u8| NameContent {
             sets: vec![RecordSet { rtype: RecordType::A, ttl: 1, rdata: vec![vec![address; 4]] }],
-            proxied: false,
+            proxied: Proxied::Never,
         };
         edit.put_name(&apex, &one, content(1));
         let alone = edit.finish();

@@ -1,19 +1,22 @@
-//! Host to zone settings, and to where its requests go: an origin address or a tunnel. Address and port to application.
+//! Host to its zone, and to where its requests go: an origin address or a tunnel. Address and port to application.
 //!
 //! ```text
-//! publish ── Edit ────► Routes (immutable, shared) ──► find("www.example.com") ──► Match { route, by }
+//! publish ── Edit ────► Routes (immutable, shared) ──► find("www.example.com") ──► Match { site, route, by }
 //! publish ── AppEdit ─► Apps   (immutable, shared) ──► at(tcp, 127.77.0.1:22) ──► App
 //! ```
 //! No DNS here: whether a name leads to this edge at all is the authority's business. An exact host wins, else the
 //! nearest `*.` entry above it, at any depth (the names below a wildcard in DNS, RFC 4592, without its rule that an
-//! existing name in between hides it: such a host has a record of its own, and DNS does not send it here).
+//! existing name in between hides it: such a host has a record of its own, and DNS does not send it here). A route knows
+//! its zone by number, and what holds for the zone is held once, so that a change of it touches no host.
 
 mod apps;
 mod pools;
 mod route;
+mod site;
 mod table;
 
 pub use apps::{App, AppAddresses, AppEdit, AppOrigin, AppTls, Apps, DirectOrigin, DnsKind, OriginPort, ProxyProtocol};
 pub use pools::{Families, Pools};
-pub use route::{Origin, OriginHost, OriginScheme, Route, Scheme, Ssl, Target, ZoneSettings};
+pub use route::{Origin, OriginHost, OriginScheme, Route, Scheme, Target};
+pub use site::{Site, SiteNumber, Ssl, ZoneSettings};
 pub use table::{By, Edit, Match, Routes};

@@ -2,7 +2,7 @@
 
 use bartizan_exchange::{Request, Response, Upgrade};
 use bartizan_firewall::Verdict;
-use bartizan_routes::{Route, Scheme};
+use bartizan_routes::{Scheme, Site};
 use http::header::ACCEPT;
 use http::{HeaderMap, HeaderValue, Version};
 
@@ -64,17 +64,17 @@ async fn steps(
     guard: &RequestGuard,
     worker: &Worker,
 ) -> Result<Response, Instead> {
-    let Known { route, verdict } = known.ok_or(Problem::UnknownHost)?;
-    let_in(verdict, &route, guard)?;
-    allow_version(&arrived, &route)?;
-    https_only(&arrived, &route, worker)?;
-    allow_upgrade(&arrived, &route)?;
+    let Known { site, route, verdict } = known.ok_or(Problem::UnknownHost)?;
+    let_in(verdict, &site, guard)?;
+    allow_version(&arrived, &site)?;
+    https_only(&arrived, &site, worker)?;
+    allow_upgrade(&arrived, &site)?;
     if forward::is_loop(&arrived.headers) {
         return Err(Problem::Loop.into());
     }
     let Arrived { scheme, source, .. } = arrived;
     forward::to_origin(&mut arrived.headers, &Provenance { source, scheme, host: &arrived.host, ray });
-    let destination = Destination { target: &route.target, settings: &route.settings, scheme };
+    let destination = Destination { target: &route.target, settings: &site.settings, scheme };
     let request = Request {
         method: arrived.method,
         host: arrived.host,
@@ -89,24 +89,24 @@ async fn steps(
 }
 
 /// Only whom the firewall allows. A challenge refuses too: there is no page yet that could set one.
-fn let_in(verdict: Verdict, route: &Route, guard: &RequestGuard) -> Result<(), Problem> {
+fn let_in(verdict: Verdict, site: &Site, guard: &RequestGuard) -> Result<(), Problem> {
     match verdict {
         Verdict::Block(_) | Verdict::Challenge(_) => Err(Problem::Blocked),
         Verdict::Allow(_) => {
-            guard.concern(route.zone);
+            guard.concern(site.zone);
             Ok(())
         }
     }
 }
 
 /// A connection whose name may speak HTTP/2 can still ask for one that may not, and a setting can change while it lasts.
-fn allow_version(arrived: &Arrived, route: &Route) -> Result<(), Problem> {
-    if arrived.version == Version::HTTP_2 && !route.settings.http2 { Err(Problem::Http2Off) } else { Ok(()) }
+fn allow_version(arrived: &Arrived, site: &Site) -> Result<(), Problem> {
+    if arrived.version == Version::HTTP_2 && !site.settings.http2 { Err(Problem::Http2Off) } else { Ok(()) }
 }
 
 /// 301 for visitors over plain HTTP, where the zone wants none of them.
-fn https_only(arrived: &Arrived, route: &Route, worker: &Worker) -> Result<(), Instead> {
-    if arrived.scheme == Scheme::Https || !route.settings.always_use_https {
+fn https_only(arrived: &Arrived, site: &Site, worker: &Worker) -> Result<(), Instead> {
+    if arrived.scheme == Scheme::Https || !site.settings.always_use_https {
         return Ok(());
     }
     let port = match worker.https_port {
@@ -118,9 +118,9 @@ fn https_only(arrived: &Arrived, route: &Route, worker: &Worker) -> Result<(), I
     HeaderValue::try_from(location).map_or(Ok(()), |location| Err(Instead::Moved(location)))
 }
 
-fn allow_upgrade(arrived: &Arrived, route: &Route) -> Result<(), Instead> {
+fn allow_upgrade(arrived: &Arrived, site: &Site) -> Result<(), Instead> {
     match arrived.upgrade {
-        Upgrade::WebSocket if !route.settings.websockets => Err(Problem::WebSocketOff.into()),
+        Upgrade::WebSocket if !site.settings.websockets => Err(Problem::WebSocketOff.into()),
         Upgrade::WebSocket | Upgrade::None => Ok(()),
     }
 }

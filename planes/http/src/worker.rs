@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bartizan_firewall::{Source, Verdict};
 use bartizan_live::{Generation, Reader};
-use bartizan_routes::Route;
+use bartizan_routes::{Route, Site};
 use bartizan_tls::{Acceptor, Certificates, Offer};
 use tokio::sync::Notify;
 
@@ -31,6 +31,7 @@ pub(crate) struct Worker {
 
 /// What the configuration says about a request.
 pub(crate) struct Known {
+    pub(crate) site: Arc<Site>,
     pub(crate) route: Arc<Route>,
     pub(crate) verdict: Verdict,
 }
@@ -47,13 +48,14 @@ impl Worker {
         (Source { address, country, asn }, *number)
     }
 
-    /// The configuration is looked at once, here; the route is shared and so outlives a change.
+    /// The configuration is looked at once, here; site and route are shared and so outlive a change.
     pub(crate) fn look_up(&self, arrived: &Arrived) -> (Option<Known>, Ray) {
         let mut reader = self.config.borrow_mut();
         let config = &reader.take().value;
         let known = config.routes.find(arrived.host_name()).map(|found| Known {
+            site: Arc::clone(found.site),
             route: Arc::clone(found.route),
-            verdict: config.firewall.decide(found.route.zone, &arrived.source),
+            verdict: config.firewall.decide(found.site.zone, &arrived.source),
         });
         (known, self.rays.draw(&config.server.pop))
     }
@@ -67,7 +69,7 @@ impl Worker {
     pub(crate) fn offer_to(&self, name: &str) -> Offer {
         let mut reader = self.config.borrow_mut();
         match reader.take().value.routes.find(name) {
-            Some(found) if !found.route.settings.http2 => Offer::Without(ALPN_HTTP2),
+            Some(found) if !found.site.settings.http2 => Offer::Without(ALPN_HTTP2),
             _ => Offer::All,
         }
     }

@@ -147,7 +147,7 @@ fn settings_reach_every_host() {
     )]);
     let bundle = follower.follow().unwrap().unwrap();
     for host in ["a.example.com", "b.example.com"] {
-        assert!(bundle.routes.find(host).unwrap().route.settings.always_use_https, "{host}");
+        assert!(bundle.routes.find(host).unwrap().site.settings.always_use_https, "{host}");
     }
     assert!(!Settings::default().always_use_https);
 }
@@ -268,6 +268,6 @@ fn a_zone_in_the_place_of_a_deleted_one() {
         let bundle = follower.follow().unwrap().unwrap();
         assert_eq!(addresses(&bundle.zones, "www.example.com"), "203.0.113.1 2001:db8::1");
         let found = bundle.routes.find("www.example.com").expect("a route");
-        assert_eq!(found.route.zone, young);
+        assert_eq!(found.site.zone, young);
     }
 }

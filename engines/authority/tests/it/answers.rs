@@ -1,6 +1,6 @@
 //! What is answered to what.
 
-use bartizan_authority::{Outcome, Transaction, Transport, Zones};
+use bartizan_authority::{Outcome, Transaction, Transport, ZoneFacts, Zones};
 use bartizan_names::{Name, RecordType};
 use bartizan_wire::dns::{Edns, Rcode};
 
@@ -135,6 +135,46 @@ fn a_chain_is_cut_short() {
     let server = Server::new(edit.finish());
     let message = server.message(Transport::Udp, &query("h0.example A", None));
     assert_eq!((message.rcode, message.answers.len()), (Rcode::NOERROR, 9));
+}
+
+/// A pause is undone as fast as it is done: no name is touched by either.
+#[test]
+fn a_paused_zone_answers_with_its_records_as_they_are() {
+    let names: &[(&str, &str, &[&str])] = &[
+        ("example", "proxied.example", &["A 192.0.2.5", "TXT kept", "proxied"]),
+        ("example", "alias.example", &["CNAME proxied.example", "proxied"]),
+        ("example", "pop.example", &["always proxied"]),
+        ("other", "proxied.other", &["A 192.0.2.6", "proxied"]),
+    ];
+    let running = zones(&["example", "other"], names);
+    let mut edit = running.edit();
+    edit.put_zone(ZoneFacts { paused: true, ..facts("example", 8) });
+    let paused = edit.finish();
+    let mut edit = paused.edit();
+    edit.put_zone(facts("example", 9));
+    let resumed = edit.finish();
+    const POP: &str = "203.0.113.1";
+    for (question, as_proxied, as_is) in [
+        ("proxied.example A", POP, "NOERROR aa proxied.example 300 A 192.0.2.5"),
+        ("proxied.example AAAA", "2001:db8::1", "NOERROR aa / example 3600 SOA"),
+        ("proxied.example TXT", "kept", "NOERROR aa proxied.example 300 TXT kept"),
+        ("alias.example CNAME", "SOA", "NOERROR aa alias.example 300 CNAME proxied.example"),
+        ("alias.example A", POP, "NOERROR aa alias.example 300 CNAME proxied.example, proxied.example 300 A 192.0.2.5"),
+        (
+            "alias.example TXT",
+            "SOA",
+            "NOERROR aa alias.example 300 CNAME proxied.example, proxied.example 300 TXT kept",
+        ),
+        ("pop.example A", POP, "NOERROR aa pop.example 300 A 203.0.113.1"),
+        ("proxied.other A", POP, "NOERROR aa proxied.other 300 A 203.0.113.1"),
+    ] {
+        for zones in [&running, &resumed] {
+            let answer = Server::new(zones.clone()).ask(question);
+            assert!(answer.contains(as_proxied), "{question}: {answer}");
+        }
+        let answer = Server::new(paused.clone()).ask(question);
+        assert!(answer.starts_with(as_is), "{question}: {answer}");
+    }
 }
 
 #[test]

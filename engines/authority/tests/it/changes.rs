@@ -234,6 +234,53 @@ fn many_zones() {
     }
 }
 
+/// The removal of a large zone is one step, and its names are swept by the changes behind it; meanwhile nothing leads to
+/// them, also not from a zone that has the same apex by now.
+#[test]
+fn a_removed_zone_is_swept_in_pieces() {
+    const NAMES: u32 = 40_000;
+    let (zone, other) = (zone_name("example"), zone_name("other"));
+    let owner = |number: u32| name(&format!("n{number}.example"));
+    let mut edit = Zones::empty().edit();
+    edit.put_zone(facts("example", 1));
+    edit.put_zone(facts("other", 1));
+    for number in 0..NAMES {
+        edit.put_name(&zone, &owner(number), content(&[&address(number)]));
+    }
+    let full = edit.finish();
+    let mut edit = full.edit();
+    edit.remove_zone(&zone);
+    let removed = edit.finish();
+    assert!(removed.name_count() > 0, "the sweep of so many takes several steps");
+    let mut edit = removed.edit();
+    edit.put_zone(facts("example", 2));
+    edit.put_name(&zone, &owner(1), content(&["A 192.0.2.1"]));
+    let mut zones = edit.finish();
+    let mut rounds = 0;
+    while zones.name_count() > 1 {
+        for (server, expect) in [
+            (Server::new(removed.clone()), ["REFUSED", "REFUSED"]),
+            (Server::new(zones.clone()), ["NOERROR aa n1.example 300 A 192.0.2.1", "NXDOMAIN aa / example 3600 SOA …"]),
+        ] {
+            let asked = ["n1.example A".to_owned(), format!("n{}.example A", NAMES - 1)];
+            assert_eq!(asked.map(|asked| server.ask(&asked)), expect);
+        }
+        let mut edit = zones.edit();
+        edit.put_zone(facts("other", rounds));
+        zones = edit.finish();
+        rounds += 1;
+        assert!(rounds < 100, "{} names are left", zones.name_count());
+    }
+    // The number of the removed zone is free again, and nothing of it is left.
+    let mut edit = zones.edit();
+    edit.put_zone(facts("third", 1));
+    edit.remove_zone(&other);
+    let server = Server::new(edit.finish());
+    assert_eq!((server.zones.zone_count(), server.zones.name_count()), (2, 1));
+    assert_eq!(server.ask("n1.third A"), "NXDOMAIN aa / third 3600 SOA …");
+    assert_eq!(server.ask("n1.example A"), "NOERROR aa n1.example 300 A 192.0.2.1");
+}
+
 #[test]
 fn changes_that_make_no_sense_change_nothing() {
     let mut edit = Zones::empty().edit();

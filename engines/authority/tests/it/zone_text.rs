@@ -4,7 +4,8 @@ use std::fmt::Write;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use bartizan_authority::{
-    Addresses, Authority, Identity, NameContent, Outcome, RecordSet, Scratch, Transaction, Transport, ZoneFacts, Zones,
+    Addresses, Authority, Identity, NameContent, Outcome, Proxied, RecordSet, Scratch, Transaction, Transport,
+    ZoneFacts, Zones,
 };
 use bartizan_names::{Name, RecordType, ZoneName};
 use bartizan_wire::dns::{Class, Edns, Message, Record, write_query};
@@ -23,32 +24,37 @@ pub(crate) fn facts(apex: &str, serial: u32) -> ZoneFacts {
         serial,
         nameservers: vec![name("ns1.net"), name("ns2.net")],
         soa_rname: name("dns.net"),
+        paused: false,
     }
 }
 
-/// The content of a name from lines as `A 192.0.2.1`, `60 TXT text` (with a TTL) or `proxied`.
+/// The content of a name from lines as `A 192.0.2.1`, `60 TXT text` (with a TTL), `proxied` or `always proxied`.
 pub(crate) fn content(lines: &[&str]) -> NameContent {
     let mut content = NameContent::default();
     for line in lines {
-        if *line == "proxied" {
-            content.proxied = true;
-            continue;
-        }
-        let mut words: Vec<&str> = line.split(' ').collect();
-        let ttl = if let Ok(ttl) = words[0].parse() {
-            words.remove(0);
-            ttl
-        } else {
-            300
-        };
-        let rtype: RecordType = words[0].parse().unwrap();
-        let rdata = rdata(rtype, &words[1..]);
-        match content.sets.iter_mut().find(|set| set.rtype == rtype) {
-            Some(set) => set.rdata.push(rdata),
-            None => content.sets.push(RecordSet { rtype, ttl, rdata: vec![rdata] }),
+        match *line {
+            "proxied" => content.proxied = Proxied::UnlessPaused,
+            "always proxied" => content.proxied = Proxied::Always,
+            _ => add_record(&mut content, line),
         }
     }
     content
+}
+
+fn add_record(content: &mut NameContent, line: &str) {
+    let mut words: Vec<&str> = line.split(' ').collect();
+    let ttl = if let Ok(ttl) = words[0].parse() {
+        words.remove(0);
+        ttl
+    } else {
+        300
+    };
+    let rtype: RecordType = words[0].parse().unwrap();
+    let rdata = rdata(rtype, &words[1..]);
+    match content.sets.iter_mut().find(|set| set.rtype == rtype) {
+        Some(set) => set.rdata.push(rdata),
+        None => content.sets.push(RecordSet { rtype, ttl, rdata: vec![rdata] }),
+    }
 }
 
 fn rdata(rtype: RecordType, words: &[&str]) -> Vec<u8> {

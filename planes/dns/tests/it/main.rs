@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::time::Duration;
 
-use bartizan_authority::{Addresses, NameContent, RecordSet, ZoneFacts, Zones};
+use bartizan_authority::{Addresses, NameContent, Proxied, RecordSet, ZoneFacts, Zones};
 use bartizan_live::{Generation, Live};
 use bartizan_names::{Name, RecordType, ZoneName};
 use bartizan_net::{Sharing, tcp, udp, udp_shared};
@@ -27,10 +27,11 @@ fn config(address: u8) -> Config {
         serial: 1,
         nameservers: vec![name("ns.example")],
         soa_rname: name("dns.example"),
+        paused: false,
     });
     let mut put = |owner: &str, rtype: RecordType, rdata: Vec<Vec<u8>>| {
         let sets = vec![RecordSet { rtype, ttl: 60, rdata }];
-        edit.put_name(&zone, &name(owner), NameContent { sets, proxied: false });
+        edit.put_name(&zone, &name(owner), NameContent { sets, proxied: Proxied::Never });
     };
     put("www.example", RecordType::A, vec![vec![192, 0, 2, address]]);
     let text = [&[99][..], &[b'x'; 99]].concat();

@@ -9,9 +9,9 @@ use bartizan_exchange::{Body, LocalBoxFuture, Request, Response, Upstream, Upstr
 use bartizan_firewall::{Firewall, Level, Mode, Rule};
 use bartizan_geo::Geo;
 use bartizan_live::{Generation, Live};
-use bartizan_names::{Name, RuleId, TunnelId, ZoneId};
+use bartizan_names::{Name, RuleId, TunnelId, ZoneId, ZoneName};
 use bartizan_plane_http::{Config, Plane, ServerFacts, Sockets, Totals, start};
-use bartizan_routes::{Origin, OriginHost, Route, Routes, Target, ZoneSettings};
+use bartizan_routes::{Origin, OriginHost, Routes, Target, ZoneSettings};
 use bartizan_tls::{Certificates, CertifiedKey};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 
@@ -168,8 +168,14 @@ fn zone_id(number: u8) -> ZoneId {
 fn config(sites: &[Site<'_>], firewall: Firewall, ca: &Ca) -> Config {
     let mut edit = Routes::empty().edit();
     for (number, (host, target, settings)) in sites.iter().enumerate() {
-        let route = Route { zone: zone_id(number as u8), settings: Arc::new(settings.clone()), target: target.clone() };
-        edit.put(&Name::parse(host).unwrap(), route);
+        let host = Name::parse(host).unwrap();
+        let site = edit.add_site(bartizan_routes::Site {
+            zone: zone_id(number as u8),
+            apex: ZoneName::new(host.clone()).unwrap(),
+            paused: false,
+            settings: settings.clone(),
+        });
+        edit.put(site, &host, target.clone());
     }
     let names = ["a.test", "b.test", "up.test", "down.test"];
     let certificates = Certificates::new([(names.map(str::to_owned).to_vec(), ca.issue(&names))]);

@@ -6,22 +6,23 @@ use std::sync::Arc;
 /// copies few hundred elements.
 const CHUNK: usize = 128;
 
+/// Cheap to clone; neither the clone nor the original sees what is done to the other.
 #[derive(Debug)]
-pub(crate) struct PersistentVec<T>(Arc<[Arc<[T]>]>);
+pub struct PersistentVec<T>(Arc<[Arc<[T]>]>);
 
 impl<T: Clone> PersistentVec<T> {
-    pub(crate) fn get(&self, index: usize) -> Option<&T> {
+    pub fn get(&self, index: usize) -> Option<&T> {
         self.0.get(index / CHUNK)?.get(index % CHUNK)
     }
 
     /// Space for changing one element; nothing that others hold changes.
-    pub(crate) fn get_mut(&mut self, index: usize) -> Option<&mut T> {
+    pub fn get_mut(&mut self, index: usize) -> Option<&mut T> {
         let chunk = Arc::make_mut(&mut self.0).get_mut(index / CHUNK)?;
         Arc::make_mut(chunk).get_mut(index % CHUNK)
     }
 
-    /// Copies to the end whatever `more` gives.
-    pub(crate) fn extend(&mut self, more: impl IntoIterator<Item = T>) {
+    /// Copies to the end whatever `more` gives. As this copies the list of chunks, better many at once.
+    pub fn extend(&mut self, more: impl IntoIterator<Item = T>) {
         let mut chunks = self.0.to_vec();
         let mut open = match chunks.pop_if(|chunk| chunk.len() < CHUNK) {
             Some(chunk) => chunk.to_vec(),
@@ -39,18 +40,28 @@ impl<T: Clone> PersistentVec<T> {
         self.0 = chunks.into();
     }
 
-    pub(crate) fn len(&self) -> usize {
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub fn len(&self) -> usize {
         self.0.last().map_or(0, |last| (self.0.len() - 1) * CHUNK + last.len())
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
+    pub fn iter(&self) -> impl Iterator<Item = &T> {
         self.0.iter().flat_map(|chunk| chunk.iter())
+    }
+}
+
+impl<T> Default for PersistentVec<T> {
+    fn default() -> PersistentVec<T> {
+        PersistentVec(Arc::new([]))
     }
 }
 
 impl<T: Clone> FromIterator<T> for PersistentVec<T> {
     fn from_iter<I: IntoIterator<Item = T>>(elements: I) -> PersistentVec<T> {
-        let mut vector = PersistentVec(Arc::new([]));
+        let mut vector = PersistentVec::default();
         vector.extend(elements);
         vector
     }
