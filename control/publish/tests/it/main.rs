@@ -128,9 +128,9 @@ fn following_and_loading_agree() {
         assert_eq!(followed.zones.zone_count(), fresh.zones.zone_count(), "revision {}", followed.number);
         assert_eq!(followed.zones.name_count(), fresh.zones.name_count(), "revision {}", followed.number);
         for bundle in [&followed, fresh] {
-            assert_eq!(bundle.routes.len(), hosts.len(), "revision {}", followed.number);
-            for host in &hosts {
-                assert!(bundle.routes.find(host).is_some(), "{host} at revision {}", followed.number);
+            for host in ["www.example.com", "deep.er.www.example.com", "a.wild.example.com"] {
+                let found = bundle.routes.find(host).is_some();
+                assert_eq!(found, hosts.contains(&host), "{host} at revision {}", followed.number);
             }
         }
     }
