@@ -3,6 +3,7 @@
 use bartizan_exchange::{Body, Upgrade};
 use bartizan_firewall::Source;
 use bartizan_routes::Scheme;
+use bartizan_wire::http1::Authority;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, Method, Version};
 
@@ -12,7 +13,7 @@ pub(crate) struct Arrived {
     pub(crate) source: Source,
     pub(crate) version: Version,
     pub(crate) method: Method,
-    /// As received, a port included; one that [`crate::host::Authority`] reads.
+    /// As received, a port included; one that [`Authority`] reads.
     pub(crate) host: String,
     pub(crate) path: PathAndQuery,
     /// All fields but `Host`, and still with everything that must not reach an origin.
@@ -24,6 +25,6 @@ pub(crate) struct Arrived {
 impl Arrived {
     /// The host without its port.
     pub(crate) fn host_name(&self) -> &str {
-        crate::host::Authority::parse(&self.host).map_or("", |authority| authority.name)
+        Authority::parse(&self.host).map_or("", |authority| authority.name)
     }
 }

@@ -17,12 +17,12 @@ use std::sync::Arc;
 use bartizan_exchange::{Body, Length, Request, Response, Upgrade, Upstream, UpstreamError};
 use bartizan_names::TunnelId;
 use bartizan_routes::{Origin, OriginScheme, Scheme, Target, ZoneSettings};
+use bartizan_wire::http1::Authority;
 use http::Method;
 
 pub(crate) use dial::OriginTls;
 
 use crate::counters::Counters;
-use crate::host::Authority;
 use crate::page::Problem;
 use link::{Link, Lost};
 use patience::{Progress, patient, within};

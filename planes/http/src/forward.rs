@@ -5,10 +5,8 @@ use std::net::IpAddr;
 use bartizan_firewall::Source;
 use bartizan_names::CountryCode;
 use bartizan_routes::Scheme;
-use http::header::{
-    CONNECTION, CONTENT_LENGTH, EXPECT, Entry, FORWARDED, HOST, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, SERVER, TE,
-    TRAILER, TRANSFER_ENCODING, UPGRADE,
-};
+use bartizan_wire::http1::{Class, class_of, tokens};
+use http::header::{CONNECTION, COOKIE, EXPECT, Entry, FORWARDED, HOST, SERVER};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::limits::LOOPS_MAX;
@@ -20,30 +18,12 @@ const CF_CONNECTING_IP: HeaderName = HeaderName::from_static("cf-connecting-ip")
 const CF_IPCOUNTRY: HeaderName = HeaderName::from_static("cf-ipcountry");
 const CF_RAY: HeaderName = HeaderName::from_static("cf-ray");
 const CF_VISITOR: HeaderName = HeaderName::from_static("cf-visitor");
-const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
-const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
-const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
 /// Our name in `CDN-Loop` and `Server`.
 const EDGE: &str = "bartizan";
-
-/// Fields of one connection, not of the message (RFC 9110 §7.6.1), and framing, which each hop makes anew.
-const HOP_BY_HOP: [HeaderName; 11] = [
-    CONNECTION,
-    KEEP_ALIVE,
-    PROXY_CONNECTION,
-    TE,
-    TRAILER,
-    TRANSFER_ENCODING,
-    UPGRADE,
-    PROXY_AUTHENTICATE,
-    PROXY_AUTHORIZATION,
-    HTTP2_SETTINGS,
-    CONTENT_LENGTH,
-];
 
 /// What an origin is told about a request.
 pub(crate) struct Provenance<'r> {
@@ -129,18 +109,30 @@ fn forwarded(address: IpAddr, proto: &str, host: &str) -> String {
     }
 }
 
-/// Removes what belongs to the connection: the usual fields, and those that `Connection` names. Naming cannot take
-/// anything away from us, for framing and all that we add is set after this.
+/// Removes what belongs to the connection, and framing, which each hop makes anew: by class, and what `Connection` names.
+/// Naming cannot take anything away from us, for framing and all that we add is set after this.
 fn strip_hop_by_hop(headers: &mut HeaderMap) {
-    let named: Vec<HeaderName> = headers
-        .get_all(CONNECTION)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .filter_map(|name| HeaderName::try_from(name.trim()).ok())
-        .collect();
-    for name in named.iter().chain(&HOP_BY_HOP) {
+    let options = headers.get_all(CONNECTION).iter().flat_map(|value| tokens(value.as_bytes()));
+    let named = options.filter_map(|name| HeaderName::from_bytes(name).ok());
+    let stays_behind = |name: &&HeaderName| match class_of(name.as_str().as_bytes()) {
+        Class::Framing | Class::HopByHop | Class::Misleading => true,
+        Class::EndToEnd | Class::Host => false,
+    };
+    let gone: Vec<HeaderName> = named.chain(headers.keys().filter(stays_behind).cloned()).collect();
+    for name in &gone {
         remove(headers, name);
+    }
+}
+
+/// Makes one line of a `Cookie` that HTTP/2 has split: for HTTP/1.1 it has to be one (RFC 9113 §8.2.3).
+pub(crate) fn join_cookies(headers: &mut HeaderMap) {
+    let mut lines = headers.get_all(COOKIE).iter();
+    if let (Some(_), Some(_)) = (lines.next(), lines.next()) {
+        let all: Vec<&[u8]> = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
+        // Legal values joined by a semicolon are legal.
+        if let Ok(value) = HeaderValue::from_bytes(&all.join(&b"; "[..])) {
+            headers.insert(COOKIE, value);
+        }
     }
 }
 
@@ -242,6 +234,10 @@ mod tests {
             (&[("te", "trailers"), ("trailer", "x"), ("keep-alive", "1"), ("upgrade", "h2c")], &["cdn-loop: bartizan"]),
             (
                 &[("proxy-authorization", "x"), ("http2-settings", "x"), ("proxy-connection", "x")],
+                &["cdn-loop: bartizan"],
+            ),
+            (
+                &[("transfer_encoding", "chunked"), ("content_length", "5"), ("keep_alive", "x"), ("proxy", "x")],
                 &["cdn-loop: bartizan"],
             ),
             (&[("expect", "100-continue"), ("host", "b.test"), ("content-length", "5")], &["cdn-loop: bartizan"]),

@@ -22,7 +22,6 @@ mod arrived;
 mod counters;
 mod egress;
 mod forward;
-mod host;
 mod hyper_body;
 mod ingress;
 mod limits;

@@ -3,7 +3,8 @@
 //! Servers that disagree about where a request ends can be made to see two requests where another sees one. So what
 //! anybody might read differently is refused, not mended.
 
-use crate::host::Authority;
+use bartizan_wire::http1::Authority;
+
 use crate::limits::{FIELDS_MAX, HEAD_BYTES_MAX};
 
 /// What follows a head.

@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use bartizan_exchange::{Length, LocalBoxFuture, Upgrade};
+use bartizan_wire::http1::Authority;
 use http::HeaderMap;
 use http::header::{CONTENT_LENGTH, HOST};
 use hyper::body::{Body as _, Incoming};
@@ -22,7 +23,7 @@ use super::connection::Connection;
 use super::head::{Refusal, check_method};
 use super::wire::{Protocol, Wire};
 use crate::arrived::Arrived;
-use crate::host::Authority;
+use crate::forward::join_cookies;
 use crate::limits::{
     CONNECTION_WINDOW_BYTES, FIELDS_MAX, HEAD_BYTES_MAX, IDLE_TIME, PING_ANSWER_TIME, PING_EVERY,
     STREAM_SEND_BYTES_MAX, STREAM_WINDOW_BYTES, STREAMS_MAX,
@@ -110,6 +111,7 @@ fn arrive(request: hyper::Request<Incoming>, connection: &Connection) -> Result<
     let host = host_of(uri.authority.as_ref().map(|authority| authority.as_str()), &head.headers)?;
     let path = uri.path_and_query.ok_or(Refusal::Target)?;
     head.headers.remove(HOST);
+    join_cookies(&mut head.headers);
     let length = length_of(&head.headers, &body)?;
     Ok(Arrived {
         scheme: connection.scheme,

@@ -20,6 +20,7 @@ fn forged_fields_never_reach_the_origin() {
         "X-Real-IP: 6.6.6.6\r\nTrue-Client-IP: 6.6.6.6\r\nClient-Cert: 6.6.6.6\r\n",
         "Bartizan-Cert-Status: 6.6.6.6\r\nCf-Access-Authenticated-User-Email: 6.6.6.6\r\n",
         "Connection: cf-connecting-ip, content-length, host, x-secret\r\nX-Secret: 6.6.6.6\r\n",
+        "Transfer_Encoding: 6.6.6.6\r\nContent_Length: 6.6.6.6\r\nProxy: 6.6.6.6\r\n",
         "TE: trailers\r\nProxy-Connection: 6.6.6.6\r\nKeep-Alive: 6.6.6.6\r\nHTTP2-Settings: 6.6.6.6\r\n",
     ] {
         let request = format!(

@@ -115,6 +115,27 @@ fn http1_over_tls() {
     assert!(refused.contains("UnrecognisedName"), "{refused}");
 }
 
+/// RFC 9113 §8.2.3: what HTTP/2 may split is one line for HTTP/1.1, or people are logged out.
+#[test]
+fn cookies_of_http2_are_one_line() {
+    let origin = Origin::start(|_| ok("hello"));
+    let edge = Edge::start(&[("a.test", origin_at(origin.address), plain())]);
+    for (cookies, expect) in
+        [(&[][..], None), (&["a=1"], Some("a=1")), (&["a=1", "b=2; c=3", "d=4"], Some("a=1; b=2; c=3; d=4"))]
+    {
+        let request = Request::builder().uri("https://a.test/");
+        let request = cookies.iter().fold(request, |request, cookie| request.header("cookie", *cookie));
+        let status = run(async {
+            let mut sender = dial_h2(&edge, "a.test").await;
+            sender.send_request(request.body(Outgoing::of(0)).unwrap()).await.unwrap().status()
+        });
+        assert_eq!(status, 200);
+        let seen = origin.take_seen().remove(0);
+        assert_eq!(field(&seen.head, "cookie"), expect, "{}", seen.head);
+        assert!(seen.head.to_ascii_lowercase().matches("cookie:").count() <= 1, "{}", seen.head);
+    }
+}
+
 #[test]
 fn http2_requests() {
     let origin = Origin::start(|seen| ok(&String::from_utf8_lossy(&seen.body)));
