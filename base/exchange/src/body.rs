@@ -28,6 +28,13 @@ pub enum Length {
     Unknown,
 }
 
+impl Length {
+    /// Whether there is nothing to read, a stated length of nothing included.
+    pub fn is_nothing(self) -> bool {
+        matches!(self, Length::Absent | Length::Known(0))
+    }
+}
+
 /// A body that is read piece by piece. It has no size limit; who reads it paces who writes it.
 pub struct Body {
     length: Length,

@@ -14,7 +14,7 @@ mod pool;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use bartizan_exchange::{Body, Length, Request, Response, Upgrade, Upstream, UpstreamError};
+use bartizan_exchange::{Body, Request, Response, Upgrade, Upstream, UpstreamError};
 use bartizan_names::TunnelId;
 use bartizan_routes::{Origin, OriginScheme, Scheme, Target, ZoneSettings};
 use bartizan_wire::http1::Authority;
@@ -108,7 +108,7 @@ impl Egress {
         let key = Key::new(origin, scheme, host_name(&request.host));
         let upgrade = request.upgrade;
         let method = request.method.clone();
-        let may_repeat = request.body.length() == Length::Absent && method.is_idempotent();
+        let may_repeat = request.body.length().is_nothing() && method.is_idempotent();
         let limit = to.settings.read_timeout;
         let mut request = link::compose(request);
         if let Some(mut link) = self.pool.take(&key) {

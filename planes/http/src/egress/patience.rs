@@ -27,7 +27,7 @@ enum State {
 
 impl Progress {
     pub(crate) fn of(body: &Body) -> Rc<Progress> {
-        let state = if body.length() == Length::Absent { State::Over } else { State::UnderWay };
+        let state = if body.length().is_nothing() { State::Over } else { State::UnderWay };
         Rc::new(Progress { moved: Cell::new(Instant::now()), state: Cell::new(state) })
     }
 

@@ -55,6 +55,7 @@ fn a_request_on_a_dead_connection() {
     for (request, expect, connections) in [
         ("GET / HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n\r\n", "200", 2),
         ("DELETE / HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n\r\n", "200", 2),
+        ("PUT / HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\nContent-Length: 0\r\n\r\n", "200", 2),
         ("POST / HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n\r\n", "502", 1),
         ("PUT / HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\nContent-Length: 2\r\n\r\nhi", "502", 1),
     ] {
