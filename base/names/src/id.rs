@@ -145,6 +145,10 @@ hex_id!(
     /// A rule of the firewall.
     RuleId
 );
+hex_id!(
+    /// A place where this edge runs (a point of presence).
+    PopId
+);
 uuid_id!(
     /// A tunnel: what connectors connect for.
     TunnelId

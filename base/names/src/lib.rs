@@ -15,7 +15,7 @@ mod timestamp;
 pub use asn::{Asn, AsnError};
 pub use country::{CountryCode, CountryCodeError};
 pub use id::{
-    AccountId, AppId, CertificateId, ConnectorId, IdError, RecordId, RuleId, TokenId, TunnelId, UserId, ZoneId,
+    AccountId, AppId, CertificateId, ConnectorId, IdError, PopId, RecordId, RuleId, TokenId, TunnelId, UserId, ZoneId,
 };
 pub use name::{Labels, NAME_WIRE_MAX, Name, NameError, ZoneName};
 pub use prefix::{Prefix, PrefixError};

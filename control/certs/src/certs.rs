@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bartizan_names::{Name, Timestamp, ZoneId, ZoneName};
-use bartizan_store::{Filter, Key, Kind, Op, Snapshot};
+use bartizan_store::{Filter, Key, Kind, Op, Scope, Snapshot};
 
 use crate::ca::{Ca, days};
 use crate::document::{self, Document, Purpose};
@@ -59,7 +59,7 @@ impl Certs {
         // RFC 9525 §6.3: a wildcard stands for exactly one label.
         let names = [owner.to_string()].into_iter().chain(parent.map(|parent| format!("*.{parent}")));
         for name in names {
-            let key = Key::certificate(document::id(Purpose::Host, Some(zone), &[name]));
+            let key = Key::certificate(Scope::Zone(zone), document::id(Purpose::Host, Some(zone), &[name]));
             if let Some(entry) = snapshot.get(&key)?
                 && self.is_good(&Document::from_entry(&entry)?, now)
             {
@@ -78,7 +78,7 @@ impl Certs {
     /// For a zone that goes away: all its certificates go too.
     pub fn remove_for_zone(&self, snapshot: &Snapshot, zone: ZoneId) -> Result<Vec<Op>, CertsError> {
         let documents = documents(snapshot, |document| document.zone == Some(zone))?;
-        Ok(documents.into_iter().map(|document| Op::Del { key: Key::certificate(document.id) }).collect())
+        Ok(documents.into_iter().map(|document| Op::Del { key: document.store_key() }).collect())
     }
 
     /// New ones for all that have less than a third of their life left, or that another CA issued.

@@ -2,7 +2,7 @@
 
 use bartizan_names::{CertificateId, Timestamp, ZoneId};
 use bartizan_seal::sha256;
-use bartizan_store::{Entry, Key, Op, Value};
+use bartizan_store::{Entry, Key, Op, Scope, Value};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::{Deserialize, Serialize};
@@ -66,7 +66,12 @@ impl Document {
 
     pub fn to_op(&self) -> Op {
         let json = serde_json::to_string(self).expect("a struct of texts and times always has a JSON form");
-        Op::Put { key: Key::certificate(self.id), value: Value { format: FORMAT, json: json.into() } }
+        Op::Put { key: self.store_key(), value: Value { format: FORMAT, json: json.into() } }
+    }
+
+    /// The key of this object in the store.
+    pub(crate) fn store_key(&self) -> Key {
+        Key::certificate(self.zone.map_or(Scope::Edge, Scope::Zone), self.id)
     }
 
     pub fn from_entry(entry: &Entry) -> Result<Document, CertsError> {
@@ -79,7 +84,7 @@ impl Document {
 
     /// The private key, PKCS#8 in DER.
     pub fn key(&self, seal: &bartizan_seal::Key) -> Result<Vec<u8>, CertsError> {
-        let key = || Key::certificate(self.id);
+        let key = || self.store_key();
         let sealed = BASE64
             .decode(&self.sealed_key)
             .map_err(|error| CertsError::Document { key: key(), reason: error.to_string() })?;

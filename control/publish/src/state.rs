@@ -8,10 +8,10 @@ use bartizan_authority::{Edit as ZonesEdit, Proxied, RecordSet, ZoneFacts, Zones
 use bartizan_certs::{Document as CertificateDocument, Purpose};
 use bartizan_firewall::{Edit as FirewallEdit, Firewall};
 use bartizan_model::{AccessRule, Application, Record, Settings, Tunnel, TunnelConfig, Zone};
-use bartizan_names::{AppId, CertificateId, Name, RecordType, RuleId, TunnelId, ZoneId};
+use bartizan_names::{AccountId, AppId, CertificateId, Name, RecordType, RuleId, TunnelId, ZoneId};
 use bartizan_routes::{Apps, Edit as RoutesEdit, Pools, Routes, Site, SiteNumber, Ssl, ZoneSettings};
 use bartizan_seal::Key as SealKey;
-use bartizan_store::{Entry, Filter, Key, KeyParts, Kind, Prefix, ReadError, Rev, Snapshot, Store, TailError};
+use bartizan_store::{Entry, Filter, Key, Kind, Prefix, ReadError, Rev, Scope, Snapshot, Store, TailError};
 use bartizan_tls::{Certificates, CertifiedKey};
 
 use crate::bundle::{Bundle, TunnelPart};
@@ -92,25 +92,27 @@ struct Touched {
     zones: BTreeSet<ZoneId>,
     settings: BTreeSet<ZoneId>,
     names: BTreeSet<(ZoneId, Name)>,
-    certificates: BTreeSet<CertificateId>,
-    tunnels: BTreeSet<TunnelId>,
+    certificates: BTreeSet<(Scope, CertificateId)>,
+    tunnels: BTreeSet<(AccountId, TunnelId)>,
     apps: BTreeSet<(ZoneId, AppId)>,
-    rules: BTreeSet<RuleId>,
+    rules: BTreeSet<(Scope, RuleId)>,
 }
 
 impl Touched {
     fn note(&mut self, key: &Key) {
-        match key.parts() {
-            KeyParts::Zone(zone) => self.zones.insert(*zone),
-            KeyParts::Settings(zone) => self.settings.insert(*zone),
-            KeyParts::Name(zone, owner) => self.names.insert((*zone, owner.clone())),
-            KeyParts::Certificate(certificate) => self.certificates.insert(*certificate),
-            KeyParts::Tunnel(tunnel) | KeyParts::TunnelConfig(tunnel) => self.tunnels.insert(*tunnel),
-            KeyParts::App(zone, app) => self.apps.insert((*zone, *app)),
-            KeyParts::AccessRule(rule) => self.rules.insert(*rule),
+        match (key.kind(), key.scope()) {
+            (Kind::Zone, Scope::Zone(zone)) => drop(self.zones.insert(zone)),
+            (Kind::Settings, Scope::Zone(zone)) => drop(self.settings.insert(zone)),
+            (Kind::Name, Scope::Zone(zone)) => self.names.extend(key.id_as().map(|owner| (zone, owner))),
+            (Kind::Certificate, scope) => self.certificates.extend(key.id_as().map(|id| (scope, id))),
+            (Kind::Tunnel | Kind::TunnelConfig, Scope::Account(account)) => {
+                self.tunnels.extend(key.id_as().map(|id| (account, id)));
+            }
+            (Kind::App, Scope::Zone(zone)) => self.apps.extend(key.id_as().map(|id| (zone, id))),
+            (Kind::AccessRule, scope) => self.rules.extend(key.id_as().map(|id| (scope, id))),
             // A record is part of its owner's unit; the rest is not served.
-            _ => return,
-        };
+            _ => {}
+        }
     }
 }
 
@@ -243,19 +245,19 @@ impl Publisher {
         for zone in &touched.settings {
             self.apply_settings(snapshot, *zone, routes)?;
         }
-        for certificate in &touched.certificates {
-            self.apply_certificate(snapshot, *certificate)?;
+        for (scope, certificate) in &touched.certificates {
+            self.apply_certificate(snapshot, *scope, *certificate)?;
         }
-        for tunnel in &touched.tunnels {
-            self.apply_tunnel(snapshot, *tunnel)?;
+        for (account, tunnel) in &touched.tunnels {
+            self.apply_tunnel(snapshot, *account, *tunnel)?;
         }
         for (zone, app) in &touched.apps {
             touched.names.extend(self.apply_app(snapshot, *zone, *app)?);
         }
         if !touched.rules.is_empty() {
             let mut firewall = self.firewall.edit();
-            for rule in &touched.rules {
-                apply_rule(snapshot, *rule, &mut firewall)?;
+            for (scope, rule) in &touched.rules {
+                apply_rule(snapshot, *scope, *rule, &mut firewall)?;
             }
             self.firewall = firewall.finish();
         }
@@ -343,8 +345,8 @@ impl Publisher {
         Ok(())
     }
 
-    fn apply_certificate(&mut self, snapshot: &Snapshot, id: CertificateId) -> Result<(), PublishError> {
-        match snapshot.get(&Key::certificate(id))?.and_then(|entry| self.certificate(&entry)) {
+    fn apply_certificate(&mut self, snapshot: &Snapshot, scope: Scope, id: CertificateId) -> Result<(), PublishError> {
+        match snapshot.get(&Key::certificate(scope, id))?.and_then(|entry| self.certificate(&entry)) {
             Some(certificate) => drop(self.certificates.insert(id, certificate)),
             None => drop(self.certificates.remove(&id)),
         }
@@ -358,9 +360,9 @@ impl Publisher {
         Some(Certificate { names: document.names, purpose: document.purpose, key })
     }
 
-    fn apply_tunnel(&mut self, snapshot: &Snapshot, id: TunnelId) -> Result<(), PublishError> {
+    fn apply_tunnel(&mut self, snapshot: &Snapshot, account: AccountId, id: TunnelId) -> Result<(), PublishError> {
         let tunnel = snapshot
-            .get(&Key::tunnel(id))?
+            .get(&Key::tunnel(account, id))?
             .and_then(|entry| parse(&entry, |document| Tunnel::parse(&document)))
             .filter(|tunnel| !tunnel.deleted);
         let Some(tunnel) = tunnel else {
@@ -368,7 +370,7 @@ impl Publisher {
             return Ok(());
         };
         let configuration = snapshot
-            .get(&Key::tunnel_config(id))?
+            .get(&Key::tunnel_config(account, id))?
             .and_then(|entry| parse(&entry, |document| TunnelConfig::parse(&document)))
             .map(|config| (config.version, config.json.into()));
         let part = TunnelPart {
@@ -525,9 +527,9 @@ impl ServedZone {
     }
 }
 
-fn apply_rule(snapshot: &Snapshot, id: RuleId, firewall: &mut FirewallEdit) -> Result<(), PublishError> {
-    match snapshot.get(&Key::access_rule(id))?.and_then(|entry| parse(&entry, |document| AccessRule::parse(&document)))
-    {
+fn apply_rule(snapshot: &Snapshot, scope: Scope, id: RuleId, firewall: &mut FirewallEdit) -> Result<(), PublishError> {
+    let entry = snapshot.get(&Key::access_rule(scope, id))?;
+    match entry.and_then(|entry| parse(&entry, |document| AccessRule::parse(&document))) {
         Some(rule) => firewall.put(&app::rule(&rule)),
         None => firewall.remove(id),
     }
@@ -557,11 +559,8 @@ fn names_of(snapshot: &Snapshot, zone: ZoneId) -> Result<Vec<(ZoneId, Name)>, Pu
     let mut names = Vec::new();
     let mut last: Option<Key> = None;
     loop {
-        let page = snapshot.list(&Prefix::names(zone), last.as_ref(), NAMES_PAGE)?;
-        names.extend(page.iter().filter_map(|entry| match entry.key.parts() {
-            KeyParts::Name(zone, owner) => Some((*zone, owner.clone())),
-            _ => None,
-        }));
+        let page = snapshot.list(&Prefix::of(Scope::Zone(zone), Kind::Name), last.as_ref(), NAMES_PAGE)?;
+        names.extend(page.iter().filter_map(|entry| Some((zone, entry.key.id_as()?))));
         match page.into_iter().last() {
             Some(entry) => last = Some(entry.key),
             None => return Ok(names),

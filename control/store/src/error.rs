@@ -62,10 +62,21 @@ pub enum ReadError {
     /// Every connection is taken and none came back in time.
     #[error("too many readers at once")]
     Busy,
+    #[error(transparent)]
+    Unreadable(#[from] Unreadable),
     #[error("the store is damaged: {0}")]
     Corrupt(String),
     #[error("the store cannot read")]
     Engine(#[from] EngineError),
+}
+
+/// An object that is there and cannot be read: by a newer format, or by damage. It takes nobody else with it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{key} cannot be read: {reason}")]
+pub struct Unreadable {
+    /// As far as it can be told.
+    pub key: String,
+    pub reason: String,
 }
 
 /// The change log does not have what was asked for.

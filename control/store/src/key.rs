@@ -1,179 +1,101 @@
 //! Keys: what an object is called, as ordered text.
 //!
-//! `kind/part/part`, for example `record/<zone id>/<record id>` or `name/<zone id>/www.example.com`. Everything of one
-//! zone and one kind lies together, which is what listings and filtered snapshots rely on. A part other than the last
-//! never contains a slash; an owner name may.
+//! `<scope>/<kind>` where a scope has one object of the kind, else `<scope>/<kind>/<id>`; for example
+//! `zone/<id>/settings`, `zone/<id>/record/<id>`, `account/<id>/tunnel/<id>` or `edge/token/<id>`. Everything of a zone
+//! lies together, and in it everything of one kind: whatever is to be done to all of it is done to one range. Only the
+//! last part may contain slashes.
 
 use std::cmp::Ordering;
-use std::fmt;
+use std::fmt::{self, Display};
 use std::hash::{Hash, Hasher};
+use std::str::FromStr;
 use std::sync::Arc;
 
-use bartizan_names::{AccountId, AppId, CertificateId, Name, RecordId, RuleId, TokenId, TunnelId, UserId, ZoneId};
+use bartizan_names::{
+    AccountId, AppId, CertificateId, Name, PopId, RecordId, RuleId, TokenId, TunnelId, UserId, ZoneId,
+};
+
+use crate::kind::{Ids, Kind, Owner};
 
 /// The text is not a key.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is not a key of the store")]
 pub struct KeyError(pub String);
 
-/// What kind of object a key names. The order is the one in which full states are streamed: what others refer to comes
-/// first.
+/// Whose an object is: the first part of its key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Kind {
-    /// Facts about this installation.
-    Meta,
-    Account,
-    User,
-    Token,
-    Zone,
-    /// The settings of a zone.
-    Settings,
-    Record,
-    /// An owner name of a zone: the unit that is guarded and published.
-    Name,
-    Tunnel,
-    TunnelConfig,
-    Certificate,
-    AccessRule,
-    /// A Spectrum application.
-    App,
-}
-
-impl Kind {
-    pub const ALL: [Kind; 13] = [
-        Kind::Meta,
-        Kind::Account,
-        Kind::User,
-        Kind::Token,
-        Kind::Zone,
-        Kind::Settings,
-        Kind::Record,
-        Kind::Name,
-        Kind::Tunnel,
-        Kind::TunnelConfig,
-        Kind::Certificate,
-        Kind::AccessRule,
-        Kind::App,
-    ];
-
-    /// What keys of this kind begin with, without the slash.
-    pub const fn text(self) -> &'static str {
-        match self {
-            Kind::Meta => "meta",
-            Kind::Account => "account",
-            Kind::User => "user",
-            Kind::Token => "token",
-            Kind::Zone => "zone",
-            Kind::Settings => "settings",
-            Kind::Record => "record",
-            Kind::Name => "name",
-            Kind::Tunnel => "tunnel",
-            Kind::TunnelConfig => "tunnel_config",
-            Kind::Certificate => "certificate",
-            Kind::AccessRule => "access_rule",
-            Kind::App => "app",
-        }
-    }
-
-    /// The number by which the tables know the kind. Stored: never reuse one.
-    pub(crate) const fn code(self) -> i64 {
-        match self {
-            Kind::Meta => 1,
-            Kind::Account => 2,
-            Kind::User => 3,
-            Kind::Token => 4,
-            Kind::Zone => 5,
-            Kind::Settings => 6,
-            Kind::Record => 7,
-            Kind::Name => 8,
-            Kind::Tunnel => 9,
-            Kind::TunnelConfig => 10,
-            Kind::Certificate => 11,
-            Kind::AccessRule => 12,
-            Kind::App => 13,
-        }
-    }
-
-    fn parse(text: &str) -> Option<Kind> {
-        Kind::ALL.into_iter().find(|kind| kind.text() == text)
-    }
-}
-
-/// A key taken apart.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum KeyParts {
-    Meta(Arc<str>),
-    Account(AccountId),
+pub enum Scope {
+    Edge,
     User(UserId),
-    Token(TokenId),
+    Account(AccountId),
     Zone(ZoneId),
-    Settings(ZoneId),
-    Record(ZoneId, RecordId),
-    Name(ZoneId, Name),
-    Tunnel(TunnelId),
-    TunnelConfig(TunnelId),
-    Certificate(CertificateId),
-    AccessRule(RuleId),
-    App(ZoneId, AppId),
 }
 
-impl KeyParts {
-    const fn kind(&self) -> Kind {
+impl Scope {
+    const fn owner(self) -> Owner {
         match self {
-            KeyParts::Meta(_) => Kind::Meta,
-            KeyParts::Account(_) => Kind::Account,
-            KeyParts::User(_) => Kind::User,
-            KeyParts::Token(_) => Kind::Token,
-            KeyParts::Zone(_) => Kind::Zone,
-            KeyParts::Settings(_) => Kind::Settings,
-            KeyParts::Record(..) => Kind::Record,
-            KeyParts::Name(..) => Kind::Name,
-            KeyParts::Tunnel(_) => Kind::Tunnel,
-            KeyParts::TunnelConfig(_) => Kind::TunnelConfig,
-            KeyParts::Certificate(_) => Kind::Certificate,
-            KeyParts::AccessRule(_) => Kind::AccessRule,
-            KeyParts::App(..) => Kind::App,
+            Scope::Edge => Owner::Edge,
+            Scope::User(_) => Owner::User,
+            Scope::Account(_) => Owner::Account,
+            Scope::Zone(_) => Owner::Zone,
         }
     }
 
-    fn parse(text: &str) -> Option<KeyParts> {
-        let (kind, rest) = text.split_once('/')?;
-        let in_zone = || rest.split_once('/').and_then(|(zone, part)| Some((zone.parse().ok()?, part)));
-        Some(match Kind::parse(kind)? {
-            Kind::Meta if !rest.is_empty() => KeyParts::Meta(rest.into()),
-            Kind::Meta => return None,
-            Kind::Account => KeyParts::Account(rest.parse().ok()?),
-            Kind::User => KeyParts::User(rest.parse().ok()?),
-            Kind::Token => KeyParts::Token(rest.parse().ok()?),
-            Kind::Zone => KeyParts::Zone(rest.parse().ok()?),
-            Kind::Settings => KeyParts::Settings(rest.parse().ok()?),
-            Kind::Record => in_zone().and_then(|(zone, id)| Some(KeyParts::Record(zone, id.parse().ok()?)))?,
-            Kind::Name => in_zone().and_then(|(zone, owner)| Some(KeyParts::Name(zone, Name::parse(owner).ok()?)))?,
-            Kind::Tunnel => KeyParts::Tunnel(rest.parse().ok()?),
-            Kind::TunnelConfig => KeyParts::TunnelConfig(rest.parse().ok()?),
-            Kind::Certificate => KeyParts::Certificate(rest.parse().ok()?),
-            Kind::AccessRule => KeyParts::AccessRule(rest.parse().ok()?),
-            Kind::App => in_zone().and_then(|(zone, id)| Some(KeyParts::App(zone, id.parse().ok()?)))?,
-        })
+    /// The scope that a key begins with, and what comes behind it and a slash.
+    fn split(text: &str) -> Option<(Scope, &str)> {
+        let (owner, rest) = text.split_once('/')?;
+        if owner == "edge" {
+            return Some((Scope::Edge, rest));
+        }
+        let (id, rest) = rest.split_once('/')?;
+        let scope = match owner {
+            "user" => Scope::User(id.parse().ok()?),
+            "account" => Scope::Account(id.parse().ok()?),
+            "zone" => Scope::Zone(id.parse().ok()?),
+            _ => return None,
+        };
+        Some((scope, rest))
     }
 }
 
-impl fmt::Display for KeyParts {
+impl fmt::Display for Scope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/", self.kind().text())?;
         match self {
-            KeyParts::Meta(name) => f.write_str(name),
-            KeyParts::Account(id) => id.fmt(f),
-            KeyParts::User(id) => id.fmt(f),
-            KeyParts::Token(id) => id.fmt(f),
-            KeyParts::Zone(id) | KeyParts::Settings(id) => id.fmt(f),
-            KeyParts::Record(zone, id) => write!(f, "{zone}/{id}"),
-            KeyParts::Name(zone, owner) => write!(f, "{zone}/{owner}"),
-            KeyParts::Tunnel(id) | KeyParts::TunnelConfig(id) => id.fmt(f),
-            KeyParts::Certificate(id) => id.fmt(f),
-            KeyParts::AccessRule(id) => id.fmt(f),
-            KeyParts::App(zone, id) => write!(f, "{zone}/{id}"),
+            Scope::Edge => f.write_str("edge"),
+            Scope::User(id) => write!(f, "user/{id}"),
+            Scope::Account(id) => write!(f, "account/{id}"),
+            Scope::Zone(id) => write!(f, "zone/{id}"),
         }
+    }
+}
+
+/// What only one may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Index {
+    /// The apex of a zone, on the whole edge.
+    ZoneName,
+    /// The name of a tunnel, in its account.
+    TunnelName,
+    /// A slot of the address pools, on the whole edge.
+    AppSlot,
+    /// An address that applications asked for themselves, on the whole edge.
+    AppAddress,
+}
+
+impl Index {
+    const ALL: [Index; 4] = [Index::ZoneName, Index::TunnelName, Index::AppSlot, Index::AppAddress];
+
+    const fn text(self) -> &'static str {
+        match self {
+            Index::ZoneName => "zone-name",
+            Index::TunnelName => "tunnel-name",
+            Index::AppSlot => "app-slot",
+            Index::AppAddress => "app-address",
+        }
+    }
+
+    pub(crate) fn parse(text: &str) -> Option<Index> {
+        Index::ALL.into_iter().find(|index| index.text() == text)
     }
 }
 
@@ -181,101 +103,159 @@ impl fmt::Display for KeyParts {
 #[derive(Clone)]
 pub struct Key {
     text: Arc<str>,
-    parts: KeyParts,
+    scope: Scope,
+    kind: Kind,
+    /// Where the id begins in the text; its end for an object that needs none.
+    id_at: usize,
 }
 
 impl Key {
-    fn new(parts: KeyParts) -> Key {
-        Key { text: parts.to_string().into(), parts }
+    /// One of the objects of a kind in a scope.
+    pub fn new(scope: Scope, kind: Kind, id: impl Display) -> Key {
+        let mut text = format!("{scope}/{}/", kind.text());
+        let id_at = text.len();
+        fmt::write(&mut text, format_args!("{id}")).expect("a String takes any text");
+        Key::checked(text.into(), scope, kind, id_at)
     }
 
-    /// A fact about this installation; `name` is not empty.
-    pub fn meta(name: &'static str) -> Key {
-        Key::new(KeyParts::Meta(name.into()))
+    /// The only object of its kind in a scope.
+    pub fn one(scope: Scope, kind: Kind) -> Key {
+        let text = format!("{scope}/{}", kind.text());
+        let id_at = text.len();
+        Key::checked(text.into(), scope, kind, id_at)
     }
 
-    pub fn account(id: AccountId) -> Key {
-        Key::new(KeyParts::Account(id))
+    fn checked(text: Arc<str>, scope: Scope, kind: Kind, id_at: usize) -> Key {
+        let key = Key { text, scope, kind, id_at };
+        debug_assert!(key.is_declared(), "{key} does not fit its kind");
+        key
     }
 
-    pub fn user(id: UserId) -> Key {
-        Key::new(KeyParts::User(id))
-    }
-
-    pub fn token(id: TokenId) -> Key {
-        Key::new(KeyParts::Token(id))
+    /// Whether the kind may stand in this scope, and with such an id.
+    fn is_declared(&self) -> bool {
+        let declaration = self.kind.declaration();
+        declaration.owners.contains(&self.scope.owner())
+            && match declaration.ids {
+                Ids::One => self.id().is_empty() && !self.text.ends_with('/'),
+                Ids::Many(is_id) => is_id(self.id()),
+            }
     }
 
     pub fn zone(id: ZoneId) -> Key {
-        Key::new(KeyParts::Zone(id))
+        Key::one(Scope::Zone(id), Kind::Zone)
     }
 
     pub fn settings(zone: ZoneId) -> Key {
-        Key::new(KeyParts::Settings(zone))
+        Key::one(Scope::Zone(zone), Kind::Settings)
     }
 
     pub fn record(zone: ZoneId, id: RecordId) -> Key {
-        Key::new(KeyParts::Record(zone, id))
+        Key::new(Scope::Zone(zone), Kind::Record, id)
     }
 
     pub fn name(zone: ZoneId, owner: &Name) -> Key {
-        Key::new(KeyParts::Name(zone, owner.clone()))
-    }
-
-    pub fn tunnel(id: TunnelId) -> Key {
-        Key::new(KeyParts::Tunnel(id))
-    }
-
-    pub fn tunnel_config(id: TunnelId) -> Key {
-        Key::new(KeyParts::TunnelConfig(id))
-    }
-
-    pub fn certificate(id: CertificateId) -> Key {
-        Key::new(KeyParts::Certificate(id))
-    }
-
-    pub fn access_rule(id: RuleId) -> Key {
-        Key::new(KeyParts::AccessRule(id))
+        Key::new(Scope::Zone(zone), Kind::Name, owner)
     }
 
     pub fn app(zone: ZoneId, id: AppId) -> Key {
-        Key::new(KeyParts::App(zone, id))
+        Key::new(Scope::Zone(zone), Kind::App, id)
+    }
+
+    pub fn account(id: AccountId) -> Key {
+        Key::one(Scope::Account(id), Kind::Account)
+    }
+
+    pub fn user(id: UserId) -> Key {
+        Key::one(Scope::User(id), Kind::User)
+    }
+
+    pub fn token(id: TokenId) -> Key {
+        Key::new(Scope::Edge, Kind::Token, id)
+    }
+
+    /// A fact about this installation; `name` is not empty.
+    pub fn meta(name: &str) -> Key {
+        Key::new(Scope::Edge, Kind::Meta, name)
+    }
+
+    pub fn pop(id: PopId) -> Key {
+        Key::new(Scope::Edge, Kind::Pop, id)
+    }
+
+    pub fn tunnel(account: AccountId, id: TunnelId) -> Key {
+        Key::new(Scope::Account(account), Kind::Tunnel, id)
+    }
+
+    pub fn tunnel_config(account: AccountId, id: TunnelId) -> Key {
+        Key::new(Scope::Account(account), Kind::TunnelConfig, id)
+    }
+
+    /// In the scope of its zone; the one that connectors see is the edge's.
+    pub fn certificate(scope: Scope, id: CertificateId) -> Key {
+        Key::new(scope, Kind::Certificate, id)
+    }
+
+    /// In the scope of a user, an account or a zone.
+    pub fn access_rule(scope: Scope, id: RuleId) -> Key {
+        Key::new(scope, Kind::AccessRule, id)
+    }
+
+    /// What only one in a scope may have; `name` is not empty.
+    pub fn unique(scope: Scope, index: Index, name: impl Display) -> Key {
+        Key::new(scope, Kind::Unique, format_args!("{}/{name}", index.text()))
+    }
+
+    /// That a zone is out of service and the rest of it still to be deleted.
+    pub fn deletion(zone: ZoneId) -> Key {
+        Key::new(Scope::Edge, Kind::Deletion, zone)
     }
 
     /// Reads the one spelling in which a key is written.
     pub fn parse(text: &str) -> Result<Key, KeyError> {
         let refused = || KeyError(text.to_owned());
-        let key = Key::new(KeyParts::parse(text).ok_or_else(refused)?);
-        // Ids in upper case and names with needless escapes would be second names of one object.
-        if key.as_str() == text { Ok(key) } else { Err(refused()) }
+        let key = Key::stored(text)?;
+        // An id of the scope in upper case would be a second name of one object.
+        let is_first = text.strip_prefix(&key.scope.to_string()).is_some_and(|rest| rest.starts_with('/'));
+        if is_first && key.is_declared() { Ok(key) } else { Err(refused()) }
     }
 
     /// Reads a key that [`Key::as_str`] wrote, without asking again whether it is the one spelling.
     pub(crate) fn stored(text: &str) -> Result<Key, KeyError> {
-        let parts = KeyParts::parse(text).ok_or_else(|| KeyError(text.to_owned()))?;
-        Ok(Key { text: text.into(), parts })
+        let key = || {
+            let (scope, rest) = Scope::split(text)?;
+            let kind = rest.split_once('/').map_or(rest, |(kind, _)| kind);
+            let behind = text.len() - rest.len() + kind.len();
+            let id_at = if kind.len() == rest.len() { behind } else { behind + 1 };
+            Some(Key { text: text.into(), scope, kind: Kind::parse(kind)?, id_at })
+        };
+        key().ok_or_else(|| KeyError(text.to_owned()))
     }
 
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    pub fn kind(&self) -> Kind {
-        self.parts.kind()
+    pub fn scope(&self) -> Scope {
+        self.scope
     }
 
-    pub fn parts(&self) -> &KeyParts {
-        &self.parts
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// Empty where a scope has one object of the kind.
+    pub fn id(&self) -> &str {
+        &self.text[self.id_at..]
+    }
+
+    pub fn id_as<T: FromStr>(&self) -> Option<T> {
+        self.id().parse().ok()
     }
 
     /// The zone to which the object belongs by its key.
     pub fn zone_id(&self) -> Option<ZoneId> {
-        match self.parts {
-            KeyParts::Zone(zone)
-            | KeyParts::Settings(zone)
-            | KeyParts::Record(zone, _)
-            | KeyParts::Name(zone, _)
-            | KeyParts::App(zone, _) => Some(zone),
+        match self.scope {
+            Scope::Zone(zone) => Some(zone),
             _ => None,
         }
     }
@@ -324,29 +304,19 @@ impl fmt::Debug for Key {
 pub struct Prefix(String);
 
 impl Prefix {
-    /// All objects of a kind.
-    pub fn kind(kind: Kind) -> Prefix {
-        Prefix(format!("{}/", kind.text()))
+    /// Everything of a scope.
+    pub fn scope(scope: Scope) -> Prefix {
+        Prefix(format!("{scope}/"))
     }
 
-    /// All records of a zone.
-    pub fn records(zone: ZoneId) -> Prefix {
-        Prefix(format!("{}/{zone}/", Kind::Record.text()))
+    /// All objects of a kind in a scope that may have many of them.
+    pub fn of(scope: Scope, kind: Kind) -> Prefix {
+        Prefix(format!("{scope}/{}/", kind.text()))
     }
 
-    /// All owner names of a zone.
-    pub fn names(zone: ZoneId) -> Prefix {
-        Prefix(format!("{}/{zone}/", Kind::Name.text()))
-    }
-
-    /// All applications of a zone.
-    pub fn apps(zone: ZoneId) -> Prefix {
-        Prefix(format!("{}/{zone}/", Kind::App.text()))
-    }
-
-    /// All facts whose names begin with `name` and a slash.
-    pub fn meta(name: &'static str) -> Prefix {
-        Prefix(format!("{}/{name}/", Kind::Meta.text()))
+    /// Everything of a scope in an index of what only one may have.
+    pub fn unique(scope: Scope, index: Index) -> Prefix {
+        Prefix(format!("{scope}/{}/{}/", Kind::Unique.text(), index.text()))
     }
 
     pub(crate) fn first(&self) -> &str {
@@ -367,8 +337,7 @@ impl Prefix {
 pub enum Filter {
     Everything,
     Kinds(Vec<Kind>),
-    /// A zone, its settings, its records, its owner names and its applications.
-    Zone(ZoneId),
+    Scope(Scope),
 }
 
 #[cfg(test)]
@@ -378,28 +347,45 @@ mod tests {
     #[test]
     fn keys_read_what_they_write() {
         let zone = ZoneId::from_bytes([0xab; 16]);
-        let hex = "ab".repeat(16);
+        let account = AccountId::from_bytes([0xab; 16]);
+        let (hex, ones) = ("ab".repeat(16), "01".repeat(16));
         let tunnel = TunnelId::from_random([7; 16]);
-        for (key, text) in [
-            (Key::meta("admin"), "meta/admin".to_owned()),
-            (Key::account(AccountId::from_bytes([0xab; 16])), format!("account/{hex}")),
-            (Key::user(UserId::from_bytes([0xab; 16])), format!("user/{hex}")),
-            (Key::token(TokenId::from_bytes([0xab; 16])), format!("token/{hex}")),
-            (Key::zone(zone), format!("zone/{hex}")),
-            (Key::settings(zone), format!("settings/{hex}")),
-            (Key::record(zone, RecordId::from_bytes([1; 16])), format!("record/{hex}/{}", "01".repeat(16))),
-            (Key::name(zone, &Name::parse("*.A.b").unwrap()), format!("name/{hex}/*.a.b")),
+        let rule = RuleId::from_bytes([1; 16]);
+        for (key, text, id) in [
+            (Key::meta("admin"), "edge/meta/admin".to_owned(), "admin"),
+            (Key::account(account), format!("account/{hex}/account"), ""),
+            (Key::user(UserId::from_bytes([0xab; 16])), format!("user/{hex}/user"), ""),
+            (Key::token(TokenId::from_bytes([1; 16])), format!("edge/token/{ones}"), &*ones),
+            (Key::pop(PopId::from_bytes([1; 16])), format!("edge/pop/{ones}"), &*ones),
+            (Key::zone(zone), format!("zone/{hex}/zone"), ""),
+            (Key::settings(zone), format!("zone/{hex}/settings"), ""),
+            (Key::record(zone, RecordId::from_bytes([1; 16])), format!("zone/{hex}/record/{ones}"), &*ones),
+            (Key::name(zone, &Name::parse("*.A.b").unwrap()), format!("zone/{hex}/name/*.a.b"), "*.a.b"),
             // RFC 2317 names have a slash in a label.
-            (Key::name(zone, &Name::parse("0/25.2.0.192").unwrap()), format!("name/{hex}/0/25.2.0.192")),
-            (Key::tunnel(tunnel), format!("tunnel/{tunnel}")),
-            (Key::tunnel_config(tunnel), format!("tunnel_config/{tunnel}")),
-            (Key::certificate(CertificateId::from_bytes([0xab; 16])), format!("certificate/{hex}")),
-            (Key::access_rule(RuleId::from_bytes([0xab; 16])), format!("access_rule/{hex}")),
-            (Key::app(zone, AppId::from_bytes([1; 16])), format!("app/{hex}/{}", "01".repeat(16))),
+            (Key::name(zone, &Name::parse("0/25.a").unwrap()), format!("zone/{hex}/name/0/25.a"), "0/25.a"),
+            (Key::tunnel(account, tunnel), format!("account/{hex}/tunnel/{tunnel}"), &*tunnel.to_string()),
+            (
+                Key::tunnel_config(account, tunnel),
+                format!("account/{hex}/tunnel_config/{tunnel}"),
+                &*tunnel.to_string(),
+            ),
+            (
+                Key::certificate(Scope::Edge, CertificateId::from_bytes([1; 16])),
+                format!("edge/certificate/{ones}"),
+                &*ones,
+            ),
+            (Key::access_rule(Scope::Account(account), rule), format!("account/{hex}/access_rule/{ones}"), &*ones),
+            (Key::app(zone, AppId::from_bytes([1; 16])), format!("zone/{hex}/app/{ones}"), &*ones),
+            (
+                Key::unique(Scope::Account(account), Index::TunnelName, "my/tunnel"),
+                format!("account/{hex}/unique/tunnel-name/my/tunnel"),
+                "tunnel-name/my/tunnel",
+            ),
+            (Key::deletion(zone), format!("edge/deletion/{hex}"), &*hex),
         ] {
-            assert_eq!(key.as_str(), text);
+            assert_eq!((key.as_str(), key.id()), (&*text, id));
             let again = Key::parse(&text).unwrap();
-            assert_eq!((&again, again.parts(), again.kind()), (&key, key.parts(), key.kind()));
+            assert_eq!((&again, again.scope(), again.kind(), again.id()), (&key, key.scope(), key.kind(), key.id()));
         }
     }
 
@@ -407,31 +393,48 @@ mod tests {
     fn other_text_is_refused() {
         let hex = "ab".repeat(16);
         for text in [
-            String::new(),
-            "meta".to_owned(),
-            "meta/".to_owned(),
-            "zones/1".to_owned(),
-            "zone/1".to_owned(),
-            format!("zone/{}", hex.to_uppercase()),
+            "".to_owned(),
+            "edge".to_owned(),
+            "edge/meta".to_owned(),
+            "edge/meta/".to_owned(),
+            "edge/nonsense/1".to_owned(),
+            format!("edge/zone/{hex}"),
+            format!("zone/{hex}"),
             format!("zone/{hex}/"),
-            format!("record/{hex}"),
-            format!("app/{hex}"),
-            format!("name/{hex}/A.b"),
-            format!("name/{hex}/"),
-            format!("name/{hex}/a."),
+            format!("zone/{hex}/zone/"),
+            format!("zone/{hex}/zone/{hex}"),
+            format!("zone/{}/zone", hex.to_uppercase()),
+            format!("zone/{hex}/record"),
+            format!("zone/{hex}/record/{}", hex.to_uppercase()),
+            format!("zone/{hex}/name/A.b"),
+            format!("zone/{hex}/name/a..b"),
+            format!("zone/{hex}/token/{hex}"),
+            format!("nobody/{hex}/zone"),
+            "edge/unique/nonsense/a".to_owned(),
+            "edge/unique/zone-name".to_owned(),
+            "edge/unique/zone-name/".to_owned(),
         ] {
             assert_eq!(Key::parse(&text), Err(KeyError(text.clone())), "{text}");
         }
     }
 
     #[test]
-    fn a_prefix_ends_behind_its_keys() {
+    fn prefixes_take_in_what_they_name_and_no_more() {
+        let zone = Scope::Zone(ZoneId::from_bytes([0; 16]));
+        let zeros = "00".repeat(16);
         for (prefix, inside, outside) in [
-            (Prefix::kind(Kind::Tunnel), "tunnel/zzz", "tunnel_config/a"),
-            (Prefix::kind(Kind::Zone), "zone/\u{10ffff}", "zone0"),
-            (Prefix::meta("app-slot"), "meta/app-slot/0000000001", "meta/app-slots/1"),
-            (Prefix::apps(ZoneId::from_bytes([0; 16])), "app/00000000000000000000000000000000/a", "app/01"),
-            (Prefix::names(ZoneId::from_bytes([0; 16])), "name/00000000000000000000000000000000/a", "name/01"),
+            (Prefix::scope(Scope::Edge), "edge/zzz", "edge0"),
+            (Prefix::scope(zone), &*format!("zone/{zeros}/zone"), "zone/01/zone"),
+            (
+                Prefix::of(zone, Kind::TunnelConfig),
+                &*format!("zone/{zeros}/tunnel_config/\u{10ffff}"),
+                &*format!("zone/{zeros}/tunnel_configs"),
+            ),
+            (
+                Prefix::unique(Scope::Edge, Index::AppSlot),
+                "edge/unique/app-slot/0000000001",
+                "edge/unique/app-slots/0000000001",
+            ),
         ] {
             let end = prefix.end();
             let is_in = |text: &str| prefix.first() <= text && text < end.as_str();

@@ -11,6 +11,7 @@
 //!   are dense. The same request id again gives the same revision and does nothing, for as long as the log reaches back.
 //! - What [`Store::commit`] returned is on the disk (WAL, `synchronous=FULL`).
 //! - Each revision carries a checksum over all changes before it: two copies with the same one are equal.
+//! - What kinds of objects there are, and what the store knows of each, is declared in one table: [`Kind`].
 //! - Values are JSON documents that the store does not interpret, except for the few fields that listings need
 //!   ([`Snapshot::records`] and its like). Listing tables come from the objects alone: any copy can rebuild them.
 //!
@@ -18,8 +19,10 @@
 //! block; an async caller moves them to a blocking thread.
 
 mod change;
+mod document;
 mod error;
 mod key;
+mod kind;
 mod listing;
 mod query;
 mod readers;
@@ -30,9 +33,9 @@ mod tables;
 mod writer;
 
 pub use change::{Change, ChangeSet, Entry, Guard, Meta, Op, Rev, Value};
-pub use error::{CommitError, EngineError, OpenError, ReadError, TailError};
-pub use key::{Filter, Key, KeyError, KeyParts, Kind, Prefix};
-pub use listing::RuleScope;
+pub use error::{CommitError, EngineError, OpenError, ReadError, TailError, Unreadable};
+pub use key::{Filter, Index, Key, KeyError, Prefix, Scope};
+pub use kind::Kind;
 pub use query::{
     AccessRuleOrder, AccessRuleQuery, Direction, Match, Page, Presence, RecordOrder, RecordQuery, TagFilter, Text,
     TunnelQuery, ZoneOrder, ZoneQuery,

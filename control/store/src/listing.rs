@@ -4,12 +4,11 @@
 
 use std::borrow::Cow;
 
-use bartizan_names::{AccountId, Name, RecordId, RuleId, Timestamp, UserId, ZoneId};
+use bartizan_names::{Name, RecordId, RuleId, Timestamp, ZoneId};
 use serde::Deserialize;
 
-use crate::change::Op;
-use crate::error::CommitError;
-use crate::key::{Key, KeyParts};
+use crate::key::{Key, Scope};
+use crate::kind::Kind;
 
 /// A row of a listing table.
 #[derive(Debug, PartialEq, Eq)]
@@ -53,7 +52,7 @@ pub(crate) struct Tunnel {
 
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct AccessRule {
-    pub(crate) scope: RuleScope,
+    pub(crate) scope: Scope,
     pub(crate) rule: RuleId,
     pub(crate) target: String,
     pub(crate) value: String,
@@ -61,51 +60,31 @@ pub(crate) struct AccessRule {
     pub(crate) notes: String,
 }
 
-/// Whose access rule it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
-#[serde(tag = "type", content = "id", rename_all = "lowercase")]
-pub enum RuleScope {
-    User(UserId),
-    /// Under its old name in documents.
-    #[serde(rename = "organization")]
-    Account(AccountId),
-    Zone(ZoneId),
-}
-
-impl RuleScope {
-    /// As the table has it: a byte for the kind, and the id.
-    pub(crate) fn bytes(self) -> Vec<u8> {
-        let (kind, id) = match &self {
-            RuleScope::User(id) => (1, id.as_bytes()),
-            RuleScope::Account(id) => (2, id.as_bytes()),
-            RuleScope::Zone(id) => (3, id.as_bytes()),
-        };
-        [&[kind], id.as_slice()].concat()
-    }
-}
-
 impl Listing {
-    /// None for a deletion and for kinds that nobody lists by anything but their key.
-    pub(crate) fn of(op: &Op) -> Result<Option<Listing>, CommitError> {
-        let Op::Put { key, value } = op else { return Ok(None) };
-        match key.parts() {
-            KeyParts::Record(zone, record) => {
-                Ok(Some(Listing::Record(Record::new(*zone, *record, read(key, &value.json)?))))
-            }
-            KeyParts::Zone(zone) => Ok(Some(Listing::Zone(Zone::new(*zone, read(key, &value.json)?)))),
-            KeyParts::Tunnel(tunnel) => {
-                Ok(Some(Listing::Tunnel(Tunnel::new(tunnel.to_string(), read(key, &value.json)?))))
-            }
-            KeyParts::AccessRule(rule) => {
-                Ok(Some(Listing::AccessRule(AccessRule::new(*rule, read(key, &value.json)?))))
-            }
-            _ => Ok(None),
+    /// None for kinds that nobody lists by anything but their key; an error says why the document has no row.
+    pub(crate) fn of(key: &Key, format: u16, json: &str) -> Result<Option<Listing>, String> {
+        let listed = matches!(key.kind(), Kind::Record | Kind::Zone | Kind::Tunnel | Kind::AccessRule);
+        if !listed {
+            return Ok(None);
         }
+        let json = key.kind().declaration().documents.upgrade(format, json)?;
+        let bad_id = || "its id".to_owned();
+        Ok(Some(match (key.kind(), key.scope()) {
+            (Kind::Record, Scope::Zone(zone)) => {
+                Listing::Record(Record::new(zone, key.id_as().ok_or_else(bad_id)?, read(&json)?))
+            }
+            (Kind::Zone, Scope::Zone(zone)) => Listing::Zone(Zone::new(zone, read(&json)?)),
+            (Kind::Tunnel, _) => Listing::Tunnel(Tunnel::new(key.id().to_owned(), read(&json)?)),
+            (Kind::AccessRule, scope) => {
+                Listing::AccessRule(AccessRule::new(scope, key.id_as().ok_or_else(bad_id)?, read(&json)?))
+            }
+            _ => return Ok(None),
+        }))
     }
 }
 
-fn read<'d, T: Deserialize<'d>>(key: &Key, json: &'d str) -> Result<T, CommitError> {
-    serde_json::from_str(json).map_err(|error| CommitError::Malformed { key: key.clone(), reason: error.to_string() })
+fn read<'d, T: Deserialize<'d>>(json: &'d str) -> Result<T, String> {
+    serde_json::from_str(json).map_err(|error| error.to_string())
 }
 
 /// How texts are compared: case does not count, and a tab is a space, because clients write one for the other.
@@ -214,7 +193,6 @@ impl Tunnel {
 
 #[derive(Deserialize)]
 struct AccessRuleDocument<'d> {
-    scope: RuleScope,
     #[serde(borrow)]
     configuration: RuleConfiguration<'d>,
     #[serde(borrow)]
@@ -232,9 +210,9 @@ struct RuleConfiguration<'d> {
 }
 
 impl AccessRule {
-    fn new(rule: RuleId, document: AccessRuleDocument<'_>) -> AccessRule {
+    fn new(scope: Scope, rule: RuleId, document: AccessRuleDocument<'_>) -> AccessRule {
         AccessRule {
-            scope: document.scope,
+            scope,
             rule,
             target: folded(&document.configuration.target),
             value: folded(&document.configuration.value),

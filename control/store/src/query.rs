@@ -28,6 +28,8 @@ use filter::Condition;
 pub struct Page<T> {
     pub items: Vec<T>,
     pub total: u64,
+    /// Objects that belong on this page and cannot be read; they are counted in `total`.
+    pub skipped: u64,
 }
 
 /// A page as asked for: which rows of `table`, in which order.
@@ -40,11 +42,20 @@ struct Listed {
 }
 
 impl Listed {
-    /// The ids first and then their objects: rows that are skipped are then skipped in the index alone.
-    fn items(&self, connection: &Connection) -> Result<Vec<Entry>, ReadError> {
+    /// The page, out of `total`. The ids first and then their objects: rows before the page are then passed in the index
+    /// alone.
+    fn page(&self, connection: &Connection, total: u64) -> Result<Page<Entry>, ReadError> {
         let mut select = connection.prepare_cached(&self.ids())?;
         let ids = select.query_map(params_from_iter(&self.condition.values), |row| row.get(0))?;
-        ids.map(|id| object(connection, id?)).collect()
+        let mut page = Page { items: Vec::new(), total, skipped: 0 };
+        for id in ids {
+            match object(connection, id?) {
+                Ok(entry) => page.items.push(entry),
+                Err(ReadError::Unreadable(_)) => page.skipped += 1,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(page)
     }
 
     fn ids(&self) -> String {
@@ -62,9 +73,10 @@ impl Listed {
 }
 
 fn object(connection: &Connection, id: i64) -> Result<Entry, ReadError> {
-    connection
+    let entry = connection
         .prepare_cached("SELECT key, rev, format, json FROM object WHERE id = ?")?
-        .query_row([id], |row| Ok(snapshot::entry(row)))?
+        .query_row([id], |row| Ok(snapshot::entry(row)))?;
+    Ok(entry?)
 }
 
 #[cfg(test)]
@@ -72,7 +84,7 @@ mod tests {
     use bartizan_names::ZoneId;
 
     use super::*;
-    use crate::listing::RuleScope;
+    use crate::key::Scope;
     use crate::schema;
 
     /// How SQLite would answer `sql`.
@@ -133,7 +145,7 @@ mod tests {
             ),
         ];
         for (change, index) in rows {
-            let mut query = AccessRuleQuery::all(RuleScope::Zone(ZoneId::from_bytes([1; 16])));
+            let mut query = AccessRuleQuery::all(Scope::Zone(ZoneId::from_bytes([1; 16])));
             change(&mut query);
             let plan = plan(&connection, &access_rules::listed(&query));
             assert!(plan.contains(index) && !plan.contains("SCAN"), "{query:?}\n{plan}");

@@ -1,5 +1,7 @@
 //! The file: how a connection is opened, and how an older file becomes a newer one.
 
+mod from_1;
+
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
@@ -12,8 +14,11 @@ use crate::error::{EngineError, OpenError};
 
 pub(crate) const FILE: &str = "store.sqlite";
 
-/// Step `n` makes schema `n + 1`; the number is the file's `user_version`. A published step never changes.
-const STEPS: &[&str] = &[include_str!("schema/1.sql")];
+/// The number of the layout, the file's `user_version`. Published layouts never change.
+const VERSION: u32 = 2;
+
+/// The layout of a new file. The next one needs a step from this one, as `from_1` is.
+const LAYOUT: &str = include_str!("schema/2.sql");
 
 /// "Brtz": marks the file as ours (`application_id`, bytes 68–71 of the file).
 const APPLICATION: i32 = 0x4272_747a;
@@ -93,15 +98,14 @@ fn migrate(connection: &mut Connection, path: &Path) -> Result<(), OpenError> {
         (0, 0) => 0,
         _ => return Err(OpenError::Corrupt { path: path.to_owned(), reason: "another program's database".to_owned() }),
     };
-    let supported = u32::try_from(STEPS.len()).unwrap_or(u32::MAX);
-    if found > supported {
-        return Err(OpenError::NewerSchema { found, supported });
-    }
-    for step in STEPS.iter().skip(found as usize) {
-        transaction.execute_batch(step).map_err(failed)?;
+    match found {
+        0 => transaction.execute_batch(LAYOUT).map_err(failed)?,
+        1 => from_1::migrate(&transaction, LAYOUT).map_err(failed)?,
+        VERSION => return Ok(()),
+        _ => return Err(OpenError::NewerSchema { found, supported: VERSION }),
     }
     transaction.pragma_update(None, "application_id", APPLICATION).map_err(failed)?;
-    transaction.pragma_update(None, "user_version", supported).map_err(failed)?;
+    transaction.pragma_update(None, "user_version", VERSION).map_err(failed)?;
     transaction.commit().map_err(failed)
 }
 

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use bartizan_names::{Name, Timestamp, ZoneId};
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{Connection, OptionalExtension, Row, Rows, params};
 
 use crate::change::{self, Change, Entry, Meta, Rev, Value};
-use crate::error::{ReadError, TailError};
-use crate::key::{Filter, Key, Kind, Prefix};
+use crate::error::{ReadError, TailError, Unreadable};
+use crate::key::{Filter, Key, Prefix, Scope};
+use crate::kind::Kind;
 use crate::query::{self, AccessRuleQuery, Page, RecordQuery, TunnelQuery, ZoneQuery};
 use crate::readers::Readers;
 use crate::tables::{self, signed};
@@ -50,11 +51,12 @@ impl Snapshot {
     }
 
     pub fn get(&self, key: &Key) -> Result<Option<Entry>, ReadError> {
-        self.connection()
+        let found = self
+            .connection()
             .prepare_cached("SELECT key, rev, format, json FROM object WHERE key = ?")?
             .query_row([key.as_str()], |row| Ok(entry(row)))
-            .optional()?
-            .transpose()
+            .optional()?;
+        Ok(found.transpose()?)
     }
 
     /// Up to `limit` objects in the order of their keys, behind `after` if that is given.
@@ -64,46 +66,62 @@ impl Snapshot {
         self.connection()
             .prepare_cached("SELECT key, rev, format, json FROM object WHERE key > ? AND key < ? ORDER BY key LIMIT ?")?
             .query_map(params![behind, prefix.end(), rows(limit)], |row| Ok(entry(row)))?
-            .map(|row| row?)
+            .map(|row| Ok(row??))
+            .collect()
+    }
+
+    /// Up to `limit` objects of a kind, whosever they are, in the order in which they were first put.
+    pub fn list_kind(&self, kind: Kind, limit: usize) -> Result<Vec<Entry>, ReadError> {
+        self.connection()
+            .prepare_cached("SELECT key, rev, format, json FROM object WHERE kind = ? ORDER BY id LIMIT ?")?
+            .query_map(params![kind.code(), rows(limit)], |row| Ok(entry(row)))?
+            .map(|row| Ok(row??))
             .collect()
     }
 
     /// Hands every object that passes `filter` to `f`, one at a time and without holding more: kind after kind in the
-    /// order of [`Kind`], inside a kind in no order.
-    pub fn for_each(&self, filter: &Filter, f: &mut dyn FnMut(Entry)) -> Result<(), ReadError> {
+    /// order of [`Kind`], inside a kind in no order. Returns what could not be read.
+    pub fn for_each(&self, filter: &Filter, f: &mut dyn FnMut(Entry)) -> Result<Vec<Unreadable>, ReadError> {
+        let mut unreadable = Vec::new();
         match filter {
-            Filter::Everything => Kind::ALL.into_iter().try_for_each(|kind| self.each_of_kind(kind, f)),
-            Filter::Kinds(kinds) => kinds.iter().try_for_each(|kind| self.each_of_kind(*kind, f)),
-            Filter::Zone(zone) => {
-                for key in [Key::zone(*zone), Key::settings(*zone)] {
-                    self.get(&key)?.into_iter().for_each(&mut *f);
-                }
-                [Prefix::records(*zone), Prefix::names(*zone), Prefix::apps(*zone)]
-                    .iter()
-                    .try_for_each(|prefix| self.each_of(prefix, f))
+            Filter::Everything => {
+                Kind::ALL.iter().try_for_each(|kind| self.each_of_kind(*kind, f, &mut unreadable))?;
+            }
+            Filter::Kinds(kinds) => {
+                kinds.iter().try_for_each(|kind| self.each_of_kind(*kind, f, &mut unreadable))?;
+            }
+            Filter::Scope(scope) => {
+                Kind::ALL.iter().try_for_each(|kind| self.each_of_scope(*scope, *kind, f, &mut unreadable))?;
             }
         }
+        Ok(unreadable)
     }
 
-    fn each_of_kind(&self, kind: Kind, f: &mut dyn FnMut(Entry)) -> Result<(), ReadError> {
+    fn each_of_kind(
+        &self,
+        kind: Kind,
+        f: &mut dyn FnMut(Entry),
+        unreadable: &mut Vec<Unreadable>,
+    ) -> Result<(), ReadError> {
         let mut select =
             self.connection().prepare_cached("SELECT key, rev, format, json FROM object WHERE kind = ? ORDER BY id")?;
-        let mut rows = select.query([kind.code()])?;
-        while let Some(row) = rows.next()? {
-            f(entry(row)?);
-        }
-        Ok(())
+        hand_on(select.query([kind.code()])?, f, unreadable)
     }
 
-    fn each_of(&self, prefix: &Prefix, f: &mut dyn FnMut(Entry)) -> Result<(), ReadError> {
-        let mut select = self
-            .connection()
-            .prepare_cached("SELECT key, rev, format, json FROM object WHERE key >= ? AND key < ? ORDER BY key")?;
-        let mut rows = select.query([prefix.first(), &prefix.end()])?;
-        while let Some(row) = rows.next()? {
-            f(entry(row)?);
-        }
-        Ok(())
+    fn each_of_scope(
+        &self,
+        scope: Scope,
+        kind: Kind,
+        f: &mut dyn FnMut(Entry),
+        unreadable: &mut Vec<Unreadable>,
+    ) -> Result<(), ReadError> {
+        // The only one of its kind has no slash behind it.
+        let prefix = Prefix::of(scope, kind);
+        let only = prefix.first().trim_end_matches('/');
+        let mut select = self.connection().prepare_cached(
+            "SELECT key, rev, format, json FROM object WHERE key = ?1 OR (key >= ?2 AND key < ?3) ORDER BY key",
+        )?;
+        hand_on(select.query([only, prefix.first(), &prefix.end()])?, f, unreadable)
     }
 
     /// Up to `limit` changes behind `after`, in order and without a gap; empty when `after` is the newest.
@@ -111,9 +129,8 @@ impl Snapshot {
         if after > self.head {
             return Err(TailError::Ahead { head: self.head });
         }
-        if let Some(oldest) = tables::oldest(self.connection())?
-            && after.next() < oldest
-        {
+        let oldest = tables::oldest(self.connection())?;
+        if after.next() < oldest {
             return Err(TailError::Compacted { oldest });
         }
         self.connection()
@@ -135,18 +152,17 @@ impl Snapshot {
         query::records_at(self.connection(), zone, owner)
     }
 
-    /// Hands every record to `f`, one owner name after the other, so that who builds names needs to hold one.
-    pub fn for_each_record(&self, f: &mut dyn FnMut(Entry)) -> Result<(), ReadError> {
+    /// Hands every record to `f`, one owner name after the other, so that who builds names needs to hold one. Returns what
+    /// could not be read.
+    pub fn for_each_record(&self, f: &mut dyn FnMut(Entry)) -> Result<Vec<Unreadable>, ReadError> {
         let mut select = self.connection().prepare_cached(
             "SELECT object.key, object.rev, object.format, object.json
              FROM record INDEXED BY record_owner CROSS JOIN object ON object.id = record.id
              ORDER BY record.zone, record.owner, record.record",
         )?;
-        let mut rows = select.query(())?;
-        while let Some(row) = rows.next()? {
-            f(entry(row)?);
-        }
-        Ok(())
+        let mut unreadable = Vec::new();
+        hand_on(select.query(())?, f, &mut unreadable)?;
+        Ok(unreadable)
     }
 
     /// The last revision that changed anything of a zone, what is gone by now included; none if nothing ever did.
@@ -185,12 +201,28 @@ fn rows(limit: usize) -> i64 {
     i64::try_from(limit).unwrap_or(i64::MAX)
 }
 
-/// From the columns key, rev, format, json.
-pub(crate) fn entry(row: &Row<'_>) -> Result<Entry, ReadError> {
-    let key = Key::stored(row.get_ref(0)?.as_str().map_err(rusqlite::Error::from)?)
-        .map_err(|error| ReadError::Corrupt(error.to_string()))?;
-    let json = row.get_ref(3)?.as_str().map_err(rusqlite::Error::from)?.into();
-    Ok(Entry { key, rev: Rev(row.get::<_, i64>(1)?.cast_unsigned()), value: Value { format: row.get(2)?, json } })
+/// Hands the objects of rows with the columns key, rev, format, json to `f`, or notes that they are none.
+fn hand_on(mut rows: Rows<'_>, f: &mut dyn FnMut(Entry), unreadable: &mut Vec<Unreadable>) -> Result<(), ReadError> {
+    while let Some(row) = rows.next()? {
+        match entry(row) {
+            Ok(entry) => f(entry),
+            Err(error) => unreadable.push(error),
+        }
+    }
+    Ok(())
+}
+
+/// From the columns key, rev, format, json. The document is in the format of today, whatever it was written in.
+pub(crate) fn entry(row: &Row<'_>) -> Result<Entry, Unreadable> {
+    let text = row.get_ref(0).ok().and_then(|text| text.as_str().ok()).unwrap_or("(no text)");
+    let unreadable = |reason: String| Unreadable { key: text.to_owned(), reason };
+    let engine = |error: rusqlite::Error| unreadable(error.to_string());
+    let key = Key::stored(text).map_err(|error| unreadable(error.to_string()))?;
+    let json = row.get_ref(3).map_err(engine)?.as_str().map_err(|error| unreadable(error.to_string()))?;
+    let documents = &key.kind().declaration().documents;
+    let json = documents.upgrade(row.get(2).map_err(engine)?, json).map_err(unreadable)?.into();
+    let rev = Rev(row.get::<_, i64>(1).map_err(engine)?.cast_unsigned());
+    Ok(Entry { key, rev, value: Value { format: documents.current(), json } })
 }
 
 /// From the columns rev, request_id, at, actor, checksum, ops.

@@ -194,7 +194,7 @@ mod tests {
 
     fn write(store: &Store) {
         let json = format!("\"{}\"", "x".repeat(100_000)).into();
-        let op = Op::Put { key: Key::parse("meta/a").unwrap(), value: Value { format: 1, json } };
+        let op = Op::Put { key: Key::meta("a"), value: Value { format: 1, json } };
         let meta =
             Meta { at: Timestamp::from_unix_micros(1), actor: "test".to_owned(), request_id: bartizan_seal::random() };
         store.commit(ChangeSet { guards: Vec::new(), ops: vec![op], meta }).unwrap();

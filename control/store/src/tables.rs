@@ -4,7 +4,8 @@ use bartizan_names::{Timestamp, ZoneId};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::change::{Guard, Op, Rev, Value};
-use crate::key::{Key, Kind};
+use crate::key::Key;
+use crate::kind::Kind;
 use crate::listing::{self, Listing};
 
 /// Unsigned in the program, signed in SQLite; bit by bit.
@@ -12,13 +13,21 @@ pub(crate) const fn signed(number: u64) -> i64 {
     number.cast_signed()
 }
 
-/// The newest revision and its checksum. The newest change is never compacted, so the log always knows.
+/// The newest revision and its checksum. The newest change is never compacted, and a log without one knows where it
+/// begins.
 pub(crate) fn head(connection: &Connection) -> rusqlite::Result<(Rev, u64)> {
-    connection
-        .prepare_cached("SELECT rev, checksum FROM change ORDER BY rev DESC LIMIT 1")?
-        .query_row((), |row| Ok((Rev(row.get::<_, i64>(0)?.cast_unsigned()), row.get::<_, i64>(1)?.cast_unsigned())))
-        .optional()
-        .map(Option::unwrap_or_default)
+    for sql in ["SELECT rev, checksum FROM change ORDER BY rev DESC LIMIT 1", "SELECT rev, checksum FROM log_begin"] {
+        let found = connection
+            .prepare_cached(sql)?
+            .query_row((), |row| {
+                Ok((Rev(row.get::<_, i64>(0)?.cast_unsigned()), row.get::<_, i64>(1)?.cast_unsigned()))
+            })
+            .optional()?;
+        if let Some(head) = found {
+            return Ok(head);
+        }
+    }
+    Ok((Rev::ZERO, 0))
 }
 
 /// The revision that a request made earlier.
@@ -30,10 +39,13 @@ pub(crate) fn revision_of(connection: &Connection, request_id: &[u8; 16]) -> rus
         .map(|rev| rev.map(|rev| Rev(rev.cast_unsigned())))
 }
 
-/// The oldest revision in the log.
-pub(crate) fn oldest(connection: &Connection) -> rusqlite::Result<Option<Rev>> {
+/// The oldest revision in the log; the next one where it has none.
+pub(crate) fn oldest(connection: &Connection) -> rusqlite::Result<Rev> {
     let rev: Option<i64> = connection.prepare_cached("SELECT min(rev) FROM change")?.query_row((), |row| row.get(0))?;
-    Ok(rev.map(|rev| Rev(rev.cast_unsigned())))
+    match rev {
+        Some(rev) => Ok(Rev(rev.cast_unsigned())),
+        None => Ok(head(connection)?.0.next()),
+    }
 }
 
 /// The last revision of those at the log's beginning that are all older than `since`.
@@ -76,15 +88,38 @@ pub(crate) fn apply(connection: &Connection, rev: Rev, op: &Op, listing: Option<
         Op::Del { key } => delete(connection, key),
         Op::Put { key, value } => {
             let id = put(connection, rev, key, value)?;
-            match listing {
-                Some(Listing::Record(record)) => put_record(connection, id, record),
-                Some(Listing::Zone(zone)) => put_zone(connection, id, zone),
-                Some(Listing::Tunnel(tunnel)) => put_tunnel(connection, id, tunnel),
-                Some(Listing::AccessRule(rule)) => put_access_rule(connection, id, rule),
-                None => Ok(()),
-            }
+            put_listing(connection, id, listing)
         }
     }
+}
+
+fn put_listing(connection: &Connection, id: i64, listing: Option<&Listing>) -> rusqlite::Result<()> {
+    match listing {
+        Some(Listing::Record(record)) => put_record(connection, id, record),
+        Some(Listing::Zone(zone)) => put_zone(connection, id, zone),
+        Some(Listing::Tunnel(tunnel)) => put_tunnel(connection, id, tunnel),
+        Some(Listing::AccessRule(rule)) => put_access_rule(connection, id, rule),
+        None => Ok(()),
+    }
+}
+
+/// Makes all listings from the objects. An object that cannot be listed is in none, and reported.
+pub(crate) fn rebuild_listings(connection: &Connection) -> rusqlite::Result<()> {
+    connection.execute_batch("DELETE FROM record; DELETE FROM zone; DELETE FROM tunnel; DELETE FROM access_rule;")?;
+    let mut select = connection.prepare("SELECT id, key, format, json FROM object ORDER BY id")?;
+    let mut rows = select.query(())?;
+    while let Some(row) = rows.next()? {
+        let text = |column| row.get_ref(column).ok().and_then(|text| text.as_str().ok());
+        let Some((key, json)) = text(1).zip(text(3)).and_then(|(key, json)| Some((Key::stored(key).ok()?, json)))
+        else {
+            continue; // reported wherever it is met
+        };
+        match Listing::of(&key, row.get(2)?, json) {
+            Ok(listing) => put_listing(connection, row.get(0)?, listing.as_ref())?,
+            Err(reason) => tracing::error!(%key, reason, "this object cannot be listed"),
+        }
+    }
+    Ok(())
 }
 
 /// Remembers that a revision changed something of a zone.
@@ -196,6 +231,14 @@ fn put_access_rule(connection: &Connection, id: i64, rule: &listing::AccessRule)
             "INSERT OR REPLACE INTO access_rule (id, scope, rule, target, value, mode, notes)
              VALUES (?, ?, ?, ?, ?, ?, ?)",
         )?
-        .execute(params![id, rule.scope.bytes(), rule.rule.as_bytes(), rule.target, rule.value, rule.mode, rule.notes])
+        .execute(params![
+            id,
+            rule.scope.to_string(),
+            rule.rule.as_bytes(),
+            rule.target,
+            rule.value,
+            rule.mode,
+            rule.notes
+        ])
         .map(drop)
 }

@@ -11,8 +11,10 @@ use bartizan_names::ZoneId;
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 use tokio::sync::watch;
 
-use crate::change::{self, ChangeSet, Rev};
+use crate::change::{self, ChangeSet, Op, Rev};
 use crate::error::{CommitError, EngineError};
+use crate::key::Key;
+use crate::kind::Serial;
 use crate::listing::Listing;
 use crate::schema;
 use crate::store::Retention;
@@ -93,15 +95,21 @@ impl Prepared {
     pub(crate) fn new(set: ChangeSet) -> Result<Prepared, CommitError> {
         within("guards and operations in a change set", set.guards.len() + set.ops.len(), STEPS_MAX)?;
         for op in &set.ops {
-            if let change::Op::Put { value, .. } = op {
+            if let Op::Put { value, .. } = op {
                 within("bytes in a value", value.json.len(), VALUE_BYTES_MAX)?;
             }
         }
         let encoded = change::encode(&set.ops);
         within("bytes in a change set", encoded.len(), CHANGE_BYTES_MAX)?;
-        let listings = set.ops.iter().map(Listing::of).collect::<Result<_, _>>()?;
+        let listings = set.ops.iter().map(listing).collect::<Result<_, _>>()?;
         Ok(Prepared { digest: change::digest(&set.meta, &encoded), encoded, listings, set })
     }
+}
+
+/// The row that goes with an operation.
+fn listing(op: &Op) -> Result<Option<Listing>, CommitError> {
+    let Op::Put { key, value } = op else { return Ok(None) };
+    Listing::of(key, value.format, &value.json).map_err(|reason| CommitError::Malformed { key: key.clone(), reason })
 }
 
 fn within(what: &'static str, size: usize, max: usize) -> Result<(), CommitError> {
@@ -259,7 +267,8 @@ impl<'t> Log<'t> {
         for (op, listing) in ops.iter().zip(&prepared.listings) {
             tables::apply(self.transaction, rev, op, listing.as_ref())?;
         }
-        let zones: BTreeSet<ZoneId> = ops.iter().filter_map(|op| op.key().zone_id()).collect();
+        let moves = |key: &&Key| key.kind().declaration().serial == Serial::Moves;
+        let zones: BTreeSet<ZoneId> = ops.iter().map(Op::key).filter(moves).filter_map(Key::zone_id).collect();
         zones.into_iter().try_for_each(|zone| tables::touch_zone(self.transaction, zone, rev))?;
         (self.head, self.checksum) = (rev, checksum);
         Ok(Ok(rev))
@@ -267,13 +276,13 @@ impl<'t> Log<'t> {
 
     /// Drops some of the changes that need not be kept, oldest first; the oldest revision that is left.
     fn compact(&self, keep: Retention) -> rusqlite::Result<Rev> {
-        let oldest = tables::oldest(self.transaction)?.unwrap_or(self.head);
+        let oldest = tables::oldest(self.transaction)?;
         let by_number = self.head.0.saturating_sub(keep.changes_max.max(1));
         let by_time = tables::last_before(self.transaction, keep.since)?.0;
         // The newest one always stays: it is where the log knows its end from.
         let drop_until = by_number.max(by_time).min(self.head.0.saturating_sub(1));
         let step_until = drop_until.min(oldest.0.saturating_add(COMPACT_STEP));
         tables::drop_changes(self.transaction, Rev(step_until))?;
-        Ok(tables::oldest(self.transaction)?.unwrap_or(self.head))
+        Ok(tables::oldest(self.transaction)?.min(self.head))
     }
 }

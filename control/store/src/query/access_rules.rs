@@ -6,12 +6,13 @@ use super::filter::{Condition, Direction, Match, Text};
 use super::{Listed, Page};
 use crate::change::Entry;
 use crate::error::ReadError;
-use crate::listing::{RuleScope, folded};
+use crate::key::Scope;
+use crate::listing::folded;
 
 /// Which access rules of a scope, and which page of them. Case does not count.
 #[derive(Clone, Debug)]
 pub struct AccessRuleQuery {
-    pub scope: RuleScope,
+    pub scope: Scope,
     pub mode: Option<String>,
     pub target: Option<String>,
     /// The whole value, as documents spell it.
@@ -28,7 +29,7 @@ pub struct AccessRuleQuery {
 
 impl AccessRuleQuery {
     /// The first hundred rules of a scope by what they are for.
-    pub fn all(scope: RuleScope) -> AccessRuleQuery {
+    pub fn all(scope: Scope) -> AccessRuleQuery {
         AccessRuleQuery {
             scope,
             mode: None,
@@ -56,11 +57,11 @@ pub enum AccessRuleOrder {
 
 pub(crate) fn access_rules(connection: &Connection, query: &AccessRuleQuery) -> Result<Page<Entry>, ReadError> {
     let listed = listed(query);
-    Ok(Page { total: listed.total(connection)?, items: listed.items(connection)? })
+    listed.page(connection, listed.total(connection)?)
 }
 
 pub(super) fn listed(query: &AccessRuleQuery) -> Listed {
-    let scope = Condition::equal("scope", query.scope.bytes());
+    let scope = Condition::equal("scope", query.scope.to_string());
     let condition = Condition::combine(&scope, filters(query), query.matching);
     let columns: &[&str] = match query.order {
         AccessRuleOrder::Target => &["target", "value", "rule"],

@@ -104,7 +104,7 @@ pub(crate) fn records(connection: &Connection, query: &RecordQuery) -> Result<Pa
     let listed = listed(query);
     let filtered = !filters(query).is_empty() || query.search.is_some();
     let total = if filtered { listed.total(connection)? } else { count(connection, query.zone)? };
-    Ok(Page { items: listed.items(connection)?, total })
+    listed.page(connection, total)
 }
 
 pub(super) fn listed(query: &RecordQuery) -> Listed {

@@ -53,7 +53,7 @@ pub(crate) fn tunnels(connection: &Connection, query: &TunnelQuery) -> Result<Pa
         page: query.page,
         per_page: query.per_page,
     };
-    Ok(Page { total: listed.total(connection)?, items: listed.items(connection)? })
+    listed.page(connection, listed.total(connection)?)
 }
 
 fn filters(query: &TunnelQuery) -> Vec<Condition> {

@@ -63,7 +63,7 @@ pub(crate) fn zones(connection: &Connection, query: &ZoneQuery) -> Result<Page<E
     let direction = query.direction.sql();
     let order = format!("{column} {direction}, zone {direction}");
     let listed = Listed { table: "zone", condition, order, page: query.page, per_page: query.per_page };
-    Ok(Page { total: listed.total(connection)?, items: listed.items(connection)? })
+    listed.page(connection, listed.total(connection)?)
 }
 
 fn visible(only: Option<&[ZoneId]>) -> Condition {

@@ -1,7 +1,7 @@
 //! The change log: tails, compaction, and a copy that is fed by it.
 
 use bartizan_names::AppId;
-use bartizan_store::{ChangeSet, Filter, Key, Kind, Op, Prefix, Retention, Rev, Store, TailError};
+use bartizan_store::{ChangeSet, Filter, Key, Kind, Op, Prefix, Retention, Rev, Scope, Store, TailError};
 
 use crate::objects::{Record, at, everything, name, open, put, set, zone, zone_op};
 
@@ -126,22 +126,27 @@ fn states_by_filter_and_prefix() {
     let all: Vec<Kind> = kinds(Filter::Everything).into_iter().map(|(kind, _)| kind).collect();
     assert!(all.is_sorted() && all.len() == 12, "{all:?}");
     assert_eq!(kinds(Filter::Kinds(vec![Kind::Name, Kind::Tunnel])), [1, 2].map(|number| (Kind::Name, zone(number))));
-    let of_zone = kinds(Filter::Zone(zone(2)));
+    let of_zone = kinds(Filter::Scope(Scope::Zone(zone(2))));
     assert!(of_zone.len() == 6 && of_zone.iter().all(|(_, id)| *id == zone(2)), "{of_zone:?}");
 
+    let of = |number, kind| Prefix::of(Scope::Zone(zone(number)), kind);
     let records: Vec<Key> = [1, 2].map(|id| Record::new(1, id, "", "", "").key()).into();
     for (prefix, after, limit, expect) in [
-        (Prefix::records(zone(1)), None, 10, &records[..]),
-        (Prefix::records(zone(1)), None, 1, &records[..1]),
-        (Prefix::records(zone(1)), Some(&records[0]), 10, &records[1..]),
-        (Prefix::records(zone(1)), Some(&records[1]), 10, &[]),
-        (Prefix::records(zone(3)), None, 10, &[]),
-        (Prefix::names(zone(1)), None, 10, &[Key::name(zone(1), &name("a.test"))]),
-        (Prefix::apps(zone(2)), None, 10, &[Key::app(zone(2), AppId::from_bytes([1; 16]))]),
-        (Prefix::kind(Kind::Zone), None, 10, &[Key::zone(zone(1)), Key::zone(zone(2))]),
+        (of(1, Kind::Record), None, 10, &records[..]),
+        (of(1, Kind::Record), None, 1, &records[..1]),
+        (of(1, Kind::Record), Some(&records[0]), 10, &records[1..]),
+        (of(1, Kind::Record), Some(&records[1]), 10, &[]),
+        (of(3, Kind::Record), None, 10, &[]),
+        (of(1, Kind::Name), None, 10, &[Key::name(zone(1), &name("a.test"))]),
+        (of(2, Kind::App), None, 10, &[Key::app(zone(2), AppId::from_bytes([1; 16]))]),
     ] {
         let found: Vec<Key> =
             snapshot.list(&prefix, after, limit).unwrap().into_iter().map(|entry| entry.key).collect();
         assert_eq!(found, expect, "{prefix:?} after {after:?}");
     }
+    let zones: Vec<Key> = snapshot.list_kind(Kind::Zone, 10).unwrap().into_iter().map(|entry| entry.key).collect();
+    assert_eq!(zones, [Key::zone(zone(1)), Key::zone(zone(2))]);
+    assert_eq!(snapshot.list_kind(Kind::Zone, 1).unwrap().len(), 1);
+    let everything = snapshot.list(&Prefix::scope(Scope::Zone(zone(2))), None, 10).unwrap();
+    assert!(everything.len() == 6 && everything.iter().all(|entry| entry.key.zone_id() == Some(zone(2))));
 }

@@ -4,6 +4,7 @@ mod commit;
 mod crash;
 mod listing;
 mod log;
+mod migration;
 mod model;
 mod objects;
 mod opening;

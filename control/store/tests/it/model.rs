@@ -66,7 +66,7 @@ fn key(index: usize) -> Key {
         4 | 5 => Key::name(zone(1), &name(["a.test", "b.test"][index - 4])),
         6 | 7 => Key::zone(zone(index as u8 - 5)),
         8 => Key::settings(zone(1)),
-        9 | 10 => Key::tunnel(tunnel(index as u8)),
+        9 | 10 => Key::tunnel(account(1), tunnel(index as u8)),
         _ => Key::meta("m"),
     }
 }
@@ -198,10 +198,10 @@ impl Model {
         }
         let mut zones = snapshot.zones(&ZoneQuery::default()).unwrap().items;
         zones.sort_by(|one, other| one.key.cmp(&other.key));
-        assert_eq!(zones, self.entries(|key| key.as_str().starts_with("zone/")));
+        assert_eq!(zones, self.entries(|key| key.kind() == Kind::Zone));
         let mut tunnels = snapshot.tunnels(&TunnelQuery::all(account(1))).unwrap().items;
         tunnels.sort_by(|one, other| one.key.cmp(&other.key));
-        assert_eq!(tunnels, self.entries(|key| key.as_str().starts_with("tunnel/")));
+        assert_eq!(tunnels, self.entries(|key| key.kind() == Kind::Tunnel));
     }
 }
 

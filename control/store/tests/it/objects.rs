@@ -1,7 +1,7 @@
 //! Objects and change sets for tests.
 
 use bartizan_names::{AccountId, Name, RecordId, RuleId, Timestamp, TunnelId, ZoneId};
-use bartizan_store::{ChangeSet, Entry, Filter, Guard, Key, Meta, Op, Snapshot, Store, Value};
+use bartizan_store::{ChangeSet, Entry, Filter, Guard, Key, Meta, Op, Scope, Snapshot, Store, Value};
 
 pub(crate) const fn zone(number: u8) -> ZoneId {
     ZoneId::from_bytes([number; 16])
@@ -88,7 +88,7 @@ pub(crate) fn tunnel_op(number: u8, name: &str, owner: u8, created: u64, deleted
         "id": tunnel(number), "name": name, "account_tag": account(owner),
         "created_at": at(created), "deleted_at": deleted.map(at),
     });
-    put(Key::tunnel(tunnel(number)), &document.to_string())
+    put(Key::tunnel(account(owner), tunnel(number)), &document.to_string())
 }
 
 /// An access rule of a zone.
@@ -97,7 +97,11 @@ pub(crate) fn rule_op(number: u8, owner: u8, mode: &str, target: &str, value: &s
         "id": RuleId::from_bytes([number; 16]), "notes": notes, "mode": mode,
         "configuration": {"target": target, "value": value}, "scope": {"type": "zone", "id": zone(owner)},
     });
-    put(Key::access_rule(RuleId::from_bytes([number; 16])), &document.to_string())
+    put(rule_key(number, owner), &document.to_string())
+}
+
+pub(crate) fn rule_key(number: u8, owner: u8) -> Key {
+    Key::access_rule(Scope::Zone(zone(owner)), RuleId::from_bytes([number; 16]))
 }
 
 /// A change set with a request id of its own.

@@ -1,0 +1,155 @@
+//! The kinds of objects, each declared once.
+//!
+//! What the store must know of a kind stands in its entry of [`kinds`] and nowhere else: whose it is, how its ids are
+//! written, which format its documents have, and the listing that it is found by. Everything else treats all alike.
+
+use std::fmt::Display;
+use std::str::FromStr;
+
+use bartizan_names::{AppId, CertificateId, Name, PopId, RecordId, RuleId, TokenId, TunnelId, ZoneId};
+
+use crate::document::Documents;
+use crate::key::Index;
+
+/// Declares the enum and its table in one. `code` is the number by which the tables of the file know the kind: never use
+/// one again. The order is the one in which full states are streamed: what others refer to comes first.
+macro_rules! kinds {
+    ($($(#[$doc:meta])* $kind:ident = $code:literal $text:literal $declaration:expr;)*) => {
+        /// What kind of object a key names.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum Kind {
+            $($(#[$doc])* $kind,)*
+        }
+
+        impl Kind {
+            pub const ALL: &[Kind] = &[$(Kind::$kind),*];
+
+            /// How keys spell it.
+            pub const fn text(self) -> &'static str {
+                match self {
+                    $(Kind::$kind => $text,)*
+                }
+            }
+
+            pub(crate) const fn code(self) -> i64 {
+                match self {
+                    $(Kind::$kind => $code,)*
+                }
+            }
+
+            pub(crate) const fn declaration(self) -> &'static Declaration {
+                match self {
+                    $(Kind::$kind => const { &$declaration },)*
+                }
+            }
+
+            pub(crate) fn parse(text: &str) -> Option<Kind> {
+                match text {
+                    $($text => Some(Kind::$kind),)*
+                    _ => None,
+                }
+            }
+        }
+    };
+}
+
+kinds! {
+    /// Facts about this installation.
+    Meta = 1 "meta" Declaration::new(&[Owner::Edge], Ids::Many(is_text));
+    /// A place where this edge runs: its name, addresses and pools.
+    Pop = 16 "pop" Declaration::new(&[Owner::Edge], Ids::Many(is::<PopId>));
+    Account = 2 "account" Declaration::new(&[Owner::Account], Ids::One);
+    User = 3 "user" Declaration::new(&[Owner::User], Ids::One);
+    Token = 4 "token" Declaration::new(&[Owner::Edge], Ids::Many(is::<TokenId>));
+    Zone = 5 "zone" Declaration::new(&[Owner::Zone], Ids::One).served();
+    /// The settings of a zone.
+    Settings = 6 "settings" Declaration::new(&[Owner::Zone], Ids::One).served();
+    Record = 7 "record" Declaration::new(&[Owner::Zone], Ids::Many(is::<RecordId>)).served();
+    /// An owner name of a zone: the unit that is guarded and published.
+    Name = 8 "name" Declaration::new(&[Owner::Zone], Ids::Many(is::<Name>)).served();
+    Tunnel = 9 "tunnel" Declaration::new(&[Owner::Account], Ids::Many(is::<TunnelId>));
+    TunnelConfig = 10 "tunnel_config" Declaration::new(&[Owner::Account], Ids::Many(is::<TunnelId>));
+    /// Of a zone, or of the edge itself: the one that connectors see.
+    Certificate = 11 "certificate" Declaration::new(&[Owner::Edge, Owner::Zone], Ids::Many(is::<CertificateId>));
+    AccessRule = 12 "access_rule"
+        Declaration::new(&[Owner::User, Owner::Account, Owner::Zone], Ids::Many(is::<RuleId>));
+    /// A Spectrum application.
+    App = 13 "app" Declaration::new(&[Owner::Zone], Ids::Many(is::<AppId>)).served();
+    /// Something that only one may have: two who take it at once meet at this key.
+    Unique = 14 "unique" Declaration::new(&[Owner::Edge, Owner::Account], Ids::Many(is_unique));
+    /// A zone that is out of service and not wholly deleted yet.
+    Deletion = 15 "deletion" Declaration::new(&[Owner::Edge], Ids::Many(is::<ZoneId>));
+}
+
+/// Which scopes an object of a kind may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Owner {
+    Edge,
+    User,
+    Account,
+    Zone,
+}
+
+/// How the objects of a kind are told apart inside their scope.
+#[derive(Clone, Copy)]
+pub(crate) enum Ids {
+    /// A scope has one at most.
+    One,
+    /// By an id in the one spelling that passes the test.
+    Many(fn(&str) -> bool),
+}
+
+/// Whether a change of an object is a change of its zone as resolvers see it, and moves the zone's serial.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Serial {
+    Moves,
+    Stays,
+}
+
+/// What the store knows of a kind.
+pub(crate) struct Declaration {
+    pub(crate) owners: &'static [Owner],
+    pub(crate) ids: Ids,
+    pub(crate) serial: Serial,
+    pub(crate) documents: Documents,
+}
+
+impl Declaration {
+    /// A kind of documents in format 1.
+    const fn new(owners: &'static [Owner], ids: Ids) -> Declaration {
+        Declaration { owners, ids, serial: Serial::Stays, documents: Documents::FIRST }
+    }
+
+    const fn served(self) -> Declaration {
+        Declaration { serial: Serial::Moves, ..self }
+    }
+}
+
+/// Whether this is how a `T` is written. Ids in upper case and names with needless escapes would be second names of one
+/// object.
+fn is<T: FromStr + Display>(text: &str) -> bool {
+    text.parse::<T>().is_ok_and(|value| value.to_string() == text)
+}
+
+fn is_text(text: &str) -> bool {
+    !text.is_empty()
+}
+
+fn is_unique(text: &str) -> bool {
+    text.split_once('/').is_some_and(|(index, name)| Index::parse(index).is_some() && is_text(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_two_kinds_share_a_code_or_a_text() {
+        for one in Kind::ALL {
+            for other in Kind::ALL.iter().filter(|other| *other != one) {
+                assert!(one.code() != other.code() && one.text() != other.text(), "{one:?} {other:?}");
+            }
+            assert_eq!(Kind::parse(one.text()), Some(*one));
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! A store of version 0.1.0, whose keys began with their kind, becomes one of today.
+
+use std::path::Path;
+
+use bartizan_names::{CertificateId, RuleId, UserId};
+use bartizan_store::{AccessRuleQuery, Filter, Index, Key, RecordQuery, Rev, Scope, TailError, TunnelQuery, ZoneQuery};
+use rusqlite::{Connection, params};
+
+use crate::objects::{account, everything, name, open, put, record_id, set, tunnel, zone};
+
+/// The codes of that version.
+const CODES: [(&str, i64); 13] = [
+    ("meta", 1),
+    ("account", 2),
+    ("user", 3),
+    ("token", 4),
+    ("zone", 5),
+    ("settings", 6),
+    ("record", 7),
+    ("name", 8),
+    ("tunnel", 9),
+    ("tunnel_config", 10),
+    ("certificate", 11),
+    ("access_rule", 12),
+    ("app", 13),
+];
+
+/// A file as that version left it, with these objects, and a log that ends at revision 41.
+fn old_store(dir: &Path, objects: &[(String, String)]) {
+    let connection = Connection::open(dir.join("store.sqlite")).unwrap();
+    connection.execute_batch(include_str!("../fixtures/schema-1.sql")).unwrap();
+    connection.pragma_update(None, "application_id", 0x4272_747a).unwrap();
+    connection.pragma_update(None, "user_version", 1).unwrap();
+    for (key, json) in objects {
+        let kind = CODES.iter().find(|(kind, _)| key.starts_with(&format!("{kind}/"))).unwrap().1;
+        let sql = "INSERT INTO object (key, kind, rev, format, json) VALUES (?, ?, 40, 1, ?)";
+        connection.execute(sql, params![key, kind, json]).unwrap();
+    }
+    let sql = "INSERT INTO change (rev, request_id, at, actor, checksum, ops) VALUES (?, ?, 1, 'a', ?, x'')";
+    for (rev, checksum) in [(40, 7), (41, -8)] {
+        connection.execute(sql, params![rev, [rev as u8; 16], checksum]).unwrap();
+    }
+    connection.execute("INSERT INTO zone_change VALUES (?, 40)", [zone(1).as_bytes()]).unwrap();
+}
+
+#[test]
+fn every_object_gets_the_key_of_today() {
+    let hex = |byte: u8| format!("{byte:02x}").repeat(16);
+    let (user, rule, certificate) =
+        (UserId::from_bytes([4; 16]), RuleId::from_bytes([5; 16]), CertificateId::from_bytes([6; 16]));
+    let record = r#"{"name":"www.a.test","type":"A","content":"192.0.2.1","proxied":false,"ttl":1}"#;
+    let rules = r#""notes":"n","mode":"block","configuration":{"target":"ip","value":"192.0.2.1"}"#;
+    let zone_document = format!(r#"{{"name":"a.test","status":"active","account":{{"id":"{}"}}}}"#, account(2));
+    let tunnel_document =
+        format!(r#"{{"name":"t","account_tag":"{}","created_at":"2025-01-01T00:00:00Z"}}"#, account(2));
+    let rows = [
+        ("meta/admin".to_owned(), "1".to_owned(), Key::meta("admin")),
+        (format!("account/{}", hex(2)), "{}".into(), Key::account(account(2))),
+        (format!("user/{}", hex(4)), "{}".into(), Key::user(user)),
+        (format!("zone/{}", hex(1)), zone_document, Key::zone(zone(1))),
+        (format!("settings/{}", hex(1)), "{}".into(), Key::settings(zone(1))),
+        (format!("record/{}/{}", hex(1), hex(3)), record.into(), Key::record(zone(1), record_id(3))),
+        (format!("name/{}/0/25.a.test", hex(1)), "{}".into(), Key::name(zone(1), &name("0/25.a.test"))),
+        (format!("tunnel/{}", tunnel(9)), tunnel_document, Key::tunnel(account(2), tunnel(9))),
+        (
+            format!("tunnel_config/{}", tunnel(9)),
+            format!(r#"{{"account_id":"{}"}}"#, account(2)),
+            Key::tunnel_config(account(2), tunnel(9)),
+        ),
+        (format!("certificate/{}", hex(6)), r#"{"zone":null}"#.into(), Key::certificate(Scope::Edge, certificate)),
+        (
+            format!("certificate/{}", hex(7)),
+            format!(r#"{{"zone":"{}"}}"#, zone(1)),
+            Key::certificate(Scope::Zone(zone(1)), CertificateId::from_bytes([7; 16])),
+        ),
+        (
+            format!("access_rule/{}", hex(5)),
+            format!(r#"{{{rules},"scope":{{"type":"zone","id":"{}"}}}}"#, zone(1)),
+            Key::access_rule(Scope::Zone(zone(1)), rule),
+        ),
+        (
+            format!("access_rule/{}", hex(6)),
+            format!(r#"{{{rules},"scope":{{"type":"organization","id":"{}"}}}}"#, account(2)),
+            Key::access_rule(Scope::Account(account(2)), RuleId::from_bytes([6; 16])),
+        ),
+        (
+            format!("access_rule/{}", hex(7)),
+            format!(r#"{{{rules},"scope":{{"type":"user","id":"{user}"}}}}"#),
+            Key::access_rule(Scope::User(user), RuleId::from_bytes([7; 16])),
+        ),
+        ("meta/zone-name/a.test".into(), "{}".into(), Key::unique(Scope::Edge, Index::ZoneName, "a.test")),
+        (
+            format!("meta/tunnel-name/{}/a/b", hex(2)),
+            "{}".into(),
+            Key::unique(Scope::Account(account(2)), Index::TunnelName, "a/b"),
+        ),
+        ("meta/app-slot/0000000007".into(), "{}".into(), Key::unique(Scope::Edge, Index::AppSlot, "0000000007")),
+        ("meta/app-address/::1".into(), "{}".into(), Key::unique(Scope::Edge, Index::AppAddress, "::1")),
+        (format!("meta/zone-deletion/{}", hex(8)), "{}".into(), Key::deletion(zone(8))),
+    ];
+    let dir = tempfile::tempdir().unwrap();
+    let objects: Vec<_> = rows.iter().map(|(key, json, _)| (key.clone(), json.clone())).collect();
+    old_store(dir.path(), &objects);
+
+    let store = open(&dir);
+    let snapshot = store.read().unwrap();
+    for (_, json, key) in &rows {
+        let entry = snapshot.get(key).unwrap().unwrap_or_else(|| panic!("{key} is not there"));
+        assert_eq!((&*entry.value.json, entry.rev), (json.as_str(), Rev(40)), "{key}");
+    }
+    assert_eq!(everything(&snapshot).len(), rows.len());
+    // Revisions go on, and so does what depends on them; who follows takes the state again.
+    assert_eq!((snapshot.head(), snapshot.checksum()), (Rev(41), (-8_i64).cast_unsigned()));
+    assert_eq!(snapshot.zone_changed(zone(1)).unwrap(), Some(Rev(40)));
+    assert_eq!(snapshot.tail(Rev(41), 10).unwrap(), []);
+    assert!(matches!(snapshot.tail(Rev(40), 10), Err(TailError::Compacted { oldest: Rev(42) })));
+    // The listings know them.
+    assert_eq!(snapshot.records(&RecordQuery::all(zone(1))).unwrap().items.len(), 1);
+    assert_eq!(snapshot.zones(&ZoneQuery::default()).unwrap().total, 1);
+    assert_eq!(snapshot.tunnels(&TunnelQuery::all(account(2))).unwrap().total, 1);
+    for scope in [Scope::Zone(zone(1)), Scope::Account(account(2)), Scope::User(user)] {
+        assert_eq!(snapshot.access_rules(&AccessRuleQuery::all(scope)).unwrap().total, 1, "{scope}");
+    }
+    drop(snapshot);
+    assert_eq!(store.commit(set(vec![], vec![put(Key::meta("a"), "1")])).unwrap(), Rev(42));
+    drop(store);
+    let again = open(&dir);
+    assert_eq!(everything(&again.read().unwrap()).len(), rows.len() + 1);
+    assert!(again.read().unwrap().tail(Rev(41), 10).unwrap()[0].follows((-8_i64).cast_unsigned()));
+}
+
+#[test]
+fn what_cannot_be_read_stays_and_stops_nobody() {
+    let hex = "01".repeat(16);
+    let dir = tempfile::tempdir().unwrap();
+    let bad = [format!("tunnel/{}", tunnel(9)), format!("certificate/{hex}"), format!("record/{hex}/nonsense")];
+    let mut objects: Vec<_> = bad.iter().map(|key| (key.clone(), "no JSON".to_owned())).collect();
+    objects.push(("meta/admin".to_owned(), "1".to_owned()));
+    // It has a key and cannot be listed.
+    objects.push((format!("zone/{hex}"), "no JSON".to_owned()));
+    old_store(dir.path(), &objects);
+
+    let store = open(&dir);
+    let snapshot = store.read().unwrap();
+    let mut found = Vec::new();
+    let unreadable = snapshot.for_each(&Filter::Everything, &mut |entry| found.push(entry.key)).unwrap();
+    assert_eq!(found, [Key::meta("admin"), Key::zone(zone(1))]);
+    let mut keys: Vec<_> = unreadable.into_iter().map(|unreadable| unreadable.key).collect();
+    keys.sort();
+    let mut expect = bad.to_vec();
+    expect.sort();
+    assert_eq!(keys, expect);
+}
