@@ -1,183 +1,118 @@
 //! `…/firewall/access_rules/rules`: who may come in, by address, range, network or country.
 //!
-//! Below `/user`, `/accounts/{account_id}` and `/zones/{zone_id}` alike; each handler is there once. A rule belongs to the
-//! scope in which it was made, and is seen and found there only. Its id follows from scope and target, so that a second
-//! rule for the same is found without a search, and two who make it at once meet.
+//! Below `/user`, `/accounts/{account_id}` and `/zones/{zone_id}` alike: a plain resource. A rule belongs to the scope in
+//! which it was made, and is seen and found there only. Its id follows from scope and target, so that a second rule for the
+//! same is found without a search, and two who make it at once meet.
 
-use axum::extract::{FromRequestParts, RawPathParams, State};
 use bartizan_model::{AccessMode, AccessRule as Rule, AccessTarget};
-use bartizan_names::{RuleId, ZoneId};
-use bartizan_store::{AccessRuleOrder, AccessRuleQuery, Key, Match, RuleScope as Scope};
+use bartizan_names::{RuleId, Timestamp};
+use bartizan_store::{AccessRuleOrder, AccessRuleQuery, Key, Kind, Match, Scope};
 use bartizan_v4::access_rule::{RuleConfiguration, RuleExtension, RuleScope};
-use bartizan_v4::{AccessRule, AccessRuleBody, Deleted, Patch, StoredAccessRule, StoredRuleScope};
-use http::request::Parts;
-use utoipa::openapi::RefOr;
-use utoipa::openapi::path::Operation;
-use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter};
-use utoipa_axum::routes;
+use bartizan_v4::{AccessRule, AccessRuleBody, StoredAccessRule, StoredRuleScope};
+use utoipa_axum::router::OpenApiRouter;
 
-use crate::accounts::AccountScope;
-use crate::auth::needs;
-use crate::caller::Caller;
 use crate::error::{Error, Fault};
-use crate::extract::{Body, Query};
-use crate::openapi::operations;
 use crate::permission::Permission;
-use crate::reply::{Page, PageSizes, Reply, direction};
+use crate::reply::{Page, PageSizes, direction};
+use crate::resource::{self, Edit, Owner, Place, Resource};
 use crate::state::Api;
-use crate::transaction::{Change, View, documents};
-
-const SIZES: PageSizes = PageSizes { min: 1, default: 20, max: 1_000 };
-
-/// Where the handlers are documented; the other two places are made from it.
-const OF_ZONE: &str = "/zones/{zone_id}";
-const OF_ZONE_ID: &str = "zone_id";
-
-/// A place below which rules are: its path, and what of it is a parameter.
-struct Place {
-    path: &'static str,
-    parameter: Option<&'static str>,
-    read: Permission,
-    write: Permission,
-}
-
-const PLACES: [Place; 3] = [
-    Place {
-        path: "/user",
-        parameter: None,
-        read: Permission::AccountFirewallRead,
-        write: Permission::AccountFirewallWrite,
-    },
-    Place {
-        path: "/accounts/{account_id}",
-        parameter: Some("account_id"),
-        read: Permission::AccountFirewallRead,
-        write: Permission::AccountFirewallWrite,
-    },
-    Place {
-        path: OF_ZONE,
-        parameter: Some(OF_ZONE_ID),
-        read: Permission::FirewallRead,
-        write: Permission::FirewallWrite,
-    },
-];
+use crate::transaction::{Change, Listed, View};
 
 pub(crate) fn routes(api: &Api) -> OpenApiRouter<Api> {
-    PLACES.iter().fold(OpenApiRouter::new(), |router, place| {
-        router
-            .routes(needs(place.read, api, place.below(routes!(list))))
-            .routes(needs(place.write, api, place.below(routes!(create))))
-            .routes(needs(place.read, api, place.below(routes!(get))))
-            .routes(needs(place.write, api, place.below(routes!(change))))
-            .routes(needs(place.write, api, place.below(routes!(delete))))
-    })
+    resource::routes::<AccessRules>(api)
 }
 
-impl Place {
-    /// The routes of a zone's rules, here.
-    fn below(&self, routes: UtoipaMethodRouter<Api>) -> UtoipaMethodRouter<Api> {
-        let (schemas, mut paths, methods) = routes;
-        paths.paths = std::mem::take(&mut paths.paths)
-            .into_iter()
-            .map(|(path, mut item)| {
-                operations(&mut item).for_each(|operation| self.rename_parameter(operation));
-                (path.replacen(OF_ZONE, self.path, 1), item)
-            })
-            .collect();
-        (schemas, paths, methods)
+struct AccessRules;
+
+impl Resource for AccessRules {
+    const KIND: Kind = Kind::AccessRule;
+    const PLACES: &'static [Place] = &[
+        Place { owner: Owner::User, read: Permission::AccountFirewallRead, write: Permission::AccountFirewallWrite },
+        Place { owner: Owner::Account, read: Permission::AccountFirewallRead, write: Permission::AccountFirewallWrite },
+        Place { owner: Owner::Zone, read: Permission::FirewallRead, write: Permission::FirewallWrite },
+    ];
+    const PATH: &'static str = "firewall/access_rules/rules";
+    const ID: &'static str = "rule_id";
+    const ONE: &'static str = "an access rule";
+    const MANY: &'static str = "IP access rules";
+    const EDITS: &'static [Edit] = &[Edit::Patch];
+    const SIZES: PageSizes = PageSizes { min: 1, default: 20, max: 1_000 };
+    const UNKNOWN: Fault = Fault::RuleUnknown;
+
+    type Id = RuleId;
+    type Params = Params;
+    type Body = AccessRuleBody;
+    type Document = StoredAccessRule;
+    type Sent = AccessRule;
+
+    fn make(change: &Change, scope: Scope, body: &AccessRuleBody) -> Result<StoredAccessRule, Error> {
+        let mode = AccessMode::parse(body.mode.value())?;
+        let configuration = AccessTarget::parse(body.configuration.value())?.configuration();
+        let notes = Rule::parse_notes(body.notes.value())?;
+        let scope_of_rule = stored_scope(scope)?;
+        let id = id_of(scope_of_rule, &configuration);
+        if change.has(&Key::access_rule(scope, id))? {
+            return Err(Error::from(Fault::RuleExists).at("/configuration/value"));
+        }
+        Ok(StoredAccessRule {
+            id,
+            notes,
+            mode: mode.as_str().to_owned(),
+            configuration,
+            scope: scope_of_rule,
+            created_on: change.now(),
+            modified_on: change.now(),
+        })
     }
 
-    fn rename_parameter(&self, operation: &mut Operation) {
-        let parameters = operation.parameters.take().unwrap_or_default();
-        let renamed = parameters.into_iter().filter_map(|parameter| match (parameter, self.parameter) {
-            (RefOr::T(parameter), None) if parameter.name == OF_ZONE_ID => None,
-            (RefOr::T(mut parameter), Some(name)) if parameter.name == OF_ZONE_ID => {
-                name.clone_into(&mut parameter.name);
-                Some(RefOr::T(parameter))
-            }
-            (other, _) => Some(other),
-        });
-        operation.parameters = Some(renamed.collect());
+    fn edit(old: &StoredAccessRule, body: &AccessRuleBody, _: Edit) -> Result<StoredAccessRule, Error> {
+        if let Some(configuration) = body.configuration.value()
+            && AccessTarget::parse(Some(configuration))?.configuration() != old.configuration
+        {
+            let detail = "the target of a rule does not change; delete the rule and make another one";
+            return Err(Fault::RuleInvalid.because(detail).at("/configuration"));
+        }
+        let mut rule = old.clone();
+        if !body.mode.is_absent() {
+            AccessMode::parse(body.mode.value())?.as_str().clone_into(&mut rule.mode);
+        }
+        if !body.notes.is_absent() {
+            rule.notes = Rule::parse_notes(body.notes.value())?;
+        }
+        Ok(rule)
+    }
+
+    fn id(rule: &StoredAccessRule) -> RuleId {
+        rule.id
+    }
+
+    fn stamp(rule: &mut StoredAccessRule, now: Timestamp) {
+        rule.modified_on = now;
+    }
+
+    fn sent(api: &Api, view: &View, scope: Scope, rule: StoredAccessRule) -> Result<AccessRule, Error> {
+        let email = match scope {
+            Scope::User(user) => view.user(user)?.email,
+            Scope::Account(_) | Scope::Zone(_) | Scope::Edge => String::new(),
+        };
+        Ok(sent(rule, &email, Knowledge::of(api)))
+    }
+
+    fn list(view: &View, scope: Scope, params: Params, page: Page) -> Result<Listed<StoredAccessRule>, Error> {
+        Ok(Listed::page(&view.0.access_rules(&params.query(scope, page))?))
     }
 }
 
 impl View {
-    /// A rule of whatever scope.
-    pub(crate) fn access_rule(&self, id: RuleId) -> Result<Option<StoredAccessRule>, Error> {
-        self.find(&Key::access_rule(id))
-    }
-
-    fn access_rules(&self, query: &AccessRuleQuery) -> Result<(Vec<StoredAccessRule>, u64), Error> {
-        let page = self.0.access_rules(query)?;
-        Ok((documents(&page.items)?, page.total))
-    }
-}
-
-impl Change {
-    fn put_access_rule(&mut self, rule: &StoredAccessRule) -> Result<(), Error> {
-        if let StoredRuleScope::Zone(zone) = rule.scope {
-            self.require(Key::zone(zone));
-        }
-        self.put(Key::access_rule(rule.id), rule)
-    }
-}
-
-/// The scope that a path names, and the rule where it names one.
-#[derive(Clone, Copy)]
-struct At {
-    place: Asked,
-    rule: Option<RuleId>,
-}
-
-#[derive(Clone, Copy)]
-enum Asked {
-    User,
-    Account(AccountScope),
-    Zone(ZoneId),
-}
-
-impl<S: Send + Sync> FromRequestParts<S> for At {
-    type Rejection = Error;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<At, Error> {
-        let params = RawPathParams::from_request_parts(parts, state).await.map_err(|_| Fault::BadId)?;
-        let mut at = At { place: Asked::User, rule: None };
-        for (name, text) in &params {
-            match name {
-                "account_id" => at.place = Asked::Account(text.parse().map_err(|_| Fault::BadId)?),
-                OF_ZONE_ID => at.place = Asked::Zone(text.parse().map_err(|_| Fault::BadId)?),
-                _ => at.rule = Some(text.parse().map_err(|_| Fault::BadId)?),
-            }
-        }
-        Ok(at)
-    }
-}
-
-impl At {
-    /// The scope, if it is the caller's.
-    fn scope(self, view: &View, caller: &Caller) -> Result<StoredRuleScope, Error> {
-        match self.place {
-            Asked::User => Ok(StoredRuleScope::User(caller.user)),
-            Asked::Account(account) => account.of(caller).map(StoredRuleScope::Organization),
-            Asked::Zone(zone) => Ok(StoredRuleScope::Zone(view.zone(caller.account, zone)?.id)),
-        }
-    }
-
-    /// The rule that the path names. That it is there in another scope is not told.
-    fn find(self, view: &View, caller: &Caller) -> Result<StoredAccessRule, Error> {
-        let scope = self.scope(view, caller)?;
-        let rule = match self.rule {
-            Some(id) => view.access_rule(id)?,
-            None => None,
-        };
-        rule.filter(|rule| rule.scope == scope).ok_or_else(|| Fault::RuleUnknown.into())
+    pub(crate) fn access_rule(&self, scope: Scope, id: RuleId) -> Result<Option<StoredAccessRule>, Error> {
+        self.find(&Key::access_rule(scope, id))
     }
 }
 
 /// Filters and order of a list. Texts are compared without regard to case.
 #[derive(Default, serde::Deserialize, utoipa::IntoParams)]
 #[serde(default)]
-struct Params {
+pub(crate) struct Params {
     mode: Option<String>,
     /// `ip`, `ip6`, `ip_range`, `asn` or `country`.
     #[serde(rename = "configuration.target")]
@@ -193,15 +128,13 @@ struct Params {
     order: Option<String>,
     /// `asc` (the default) or `desc`.
     direction: Option<String>,
-    page: Option<u32>,
-    per_page: Option<u32>,
 }
 
 impl Params {
-    fn query(self, scope: StoredRuleScope, page: Page) -> AccessRuleQuery {
+    fn query(self, scope: Scope, page: Page) -> AccessRuleQuery {
         let given = |text: Option<String>| text.filter(|text| !text.is_empty());
         AccessRuleQuery {
-            scope: listed_scope(scope),
+            scope,
             mode: given(self.mode),
             target: given(self.target),
             value: given(self.value).map(|text| normal_value(&text)),
@@ -224,182 +157,6 @@ fn normal_value(text: &str) -> String {
     let text = text.trim();
     let spellings = ["ip", "ip_range", "asn"].map(|target| AccessTarget::from_text(target, text).ok());
     spellings.into_iter().flatten().next().map_or_else(|| text.to_owned(), |target| target.to_string())
-}
-
-pub(crate) fn listed_scope(scope: StoredRuleScope) -> Scope {
-    match scope {
-        StoredRuleScope::User(id) => Scope::User(id),
-        StoredRuleScope::Organization(id) => Scope::Account(id),
-        StoredRuleScope::Zone(id) => Scope::Zone(id),
-    }
-}
-
-/// The rules of a scope.
-#[utoipa::path(
-    get,
-    path = "/zones/{zone_id}/firewall/access_rules/rules",
-    tag = "IP access rules",
-    params(("zone_id" = String, Path), Params),
-    responses((status = 200, body = bartizan_v4::Envelope<Vec<AccessRule>>))
-)]
-async fn list(
-    State(api): State<Api>,
-    caller: Caller,
-    at: At,
-    Query(params): Query<Params>,
-) -> Result<Reply<Vec<AccessRule>>, Error> {
-    let page = SIZES.page(params.page, params.per_page);
-    let knowledge = Knowledge::of(&api);
-    let (rules, total) = api
-        .read(move |view| {
-            let (rules, total) = view.access_rules(&params.query(at.scope(view, &caller)?, page))?;
-            let email = view.user(caller.user)?.email;
-            Ok((rules.into_iter().map(|rule| sent(rule, &email, knowledge)).collect(), total))
-        })
-        .await?;
-    Ok(Reply::page(rules, page, total))
-}
-
-/// Makes a rule.
-#[utoipa::path(
-    post,
-    path = "/zones/{zone_id}/firewall/access_rules/rules",
-    tag = "IP access rules",
-    params(("zone_id" = String, Path)),
-    request_body = AccessRuleBody,
-    responses((status = 200, body = bartizan_v4::Envelope<AccessRule>))
-)]
-async fn create(
-    State(api): State<Api>,
-    caller: Caller,
-    at: At,
-    Body(body): Body<AccessRuleBody>,
-) -> Result<Reply<AccessRule>, Error> {
-    let mode = AccessMode::parse(body.mode.value())?;
-    let target = AccessTarget::parse(body.configuration.value())?;
-    let notes = Rule::parse_notes(body.notes.value())?;
-    let knowledge = Knowledge::of(&api);
-    let actor = caller.clone();
-    let rule = api
-        .change(&actor, move |change| {
-            let scope = at.scope(change, &caller)?;
-            let configuration = target.configuration();
-            let id = id_of(scope, &configuration);
-            if change.access_rule(id)?.is_some() {
-                return Err(Error::from(Fault::RuleExists).at("/configuration/value"));
-            }
-            let rule = StoredAccessRule {
-                id,
-                notes: notes.clone(),
-                mode: mode.as_str().to_owned(),
-                configuration,
-                scope,
-                created_on: change.now(),
-                modified_on: change.now(),
-            };
-            change.put_access_rule(&rule)?;
-            let email = change.user(caller.user)?.email;
-            Ok(sent(rule, &email, knowledge))
-        })
-        .await?;
-    Ok(Reply::of(rule))
-}
-
-/// One rule.
-#[utoipa::path(
-    get,
-    path = "/zones/{zone_id}/firewall/access_rules/rules/{rule_id}",
-    tag = "IP access rules",
-    params(("zone_id" = String, Path), ("rule_id" = String, Path)),
-    responses((status = 200, body = bartizan_v4::Envelope<AccessRule>))
-)]
-async fn get(State(api): State<Api>, caller: Caller, at: At) -> Result<Reply<AccessRule>, Error> {
-    let knowledge = Knowledge::of(&api);
-    let rule = api
-        .read(move |view| {
-            let rule = at.find(view, &caller)?;
-            Ok(sent(rule, &view.user(caller.user)?.email, knowledge))
-        })
-        .await?;
-    Ok(Reply::of(rule))
-}
-
-/// Changes the mode or the notes of a rule: what the body leaves out stays.
-#[utoipa::path(
-    patch,
-    path = "/zones/{zone_id}/firewall/access_rules/rules/{rule_id}",
-    tag = "IP access rules",
-    params(("zone_id" = String, Path), ("rule_id" = String, Path)),
-    request_body = AccessRuleBody,
-    responses((status = 200, body = bartizan_v4::Envelope<AccessRule>))
-)]
-async fn change(
-    State(api): State<Api>,
-    caller: Caller,
-    at: At,
-    Body(patch): Body<AccessRuleBody>,
-) -> Result<Reply<AccessRule>, Error> {
-    let knowledge = Knowledge::of(&api);
-    let actor = caller.clone();
-    let rule = api
-        .change(&actor, move |change| {
-            let stored = change_of(at.find(change, &caller)?, &patch)?;
-            let rule = match stored {
-                Changed::No(rule) => rule,
-                Changed::Yes(rule) => {
-                    let rule = StoredAccessRule { modified_on: change.now(), ..rule };
-                    change.put_access_rule(&rule)?;
-                    rule
-                }
-            };
-            let email = change.user(caller.user)?.email;
-            Ok(sent(rule, &email, knowledge))
-        })
-        .await?;
-    Ok(Reply::of(rule))
-}
-
-enum Changed {
-    No(StoredAccessRule),
-    Yes(StoredAccessRule),
-}
-
-fn change_of(stored: StoredAccessRule, patch: &AccessRuleBody) -> Result<Changed, Error> {
-    if let Some(configuration) = patch.configuration.value()
-        && AccessTarget::parse(Some(configuration))?.configuration() != stored.configuration
-    {
-        let detail = "the target of a rule does not change; delete the rule and make another one";
-        return Err(Fault::RuleInvalid.because(detail).at("/configuration"));
-    }
-    let mut rule = stored.clone();
-    if !patch.mode.is_absent() {
-        AccessMode::parse(patch.mode.value())?.as_str().clone_into(&mut rule.mode);
-    }
-    match &patch.notes {
-        Patch::Absent => {}
-        notes => rule.notes = Rule::parse_notes(notes.value())?,
-    }
-    Ok(if rule == stored { Changed::No(stored) } else { Changed::Yes(rule) })
-}
-
-/// Deletes a rule.
-#[utoipa::path(
-    delete,
-    path = "/zones/{zone_id}/firewall/access_rules/rules/{rule_id}",
-    tag = "IP access rules",
-    params(("zone_id" = String, Path), ("rule_id" = String, Path)),
-    responses((status = 200, body = bartizan_v4::Envelope<Deleted>))
-)]
-async fn delete(State(api): State<Api>, caller: Caller, at: At) -> Result<Reply<Deleted>, Error> {
-    let actor = caller.clone();
-    let id = api
-        .change(&actor, move |change| {
-            let rule = at.find(change, &caller)?;
-            change.delete(Key::access_rule(rule.id))?;
-            Ok(rule.id)
-        })
-        .await?;
-    Ok(Reply::of(Deleted { id: id.to_string() }))
 }
 
 /// What this edge can tell about a source.
@@ -434,6 +191,16 @@ pub(crate) fn sent(rule: StoredAccessRule, email: &str, knowledge: Knowledge) ->
         created_on: rule.created_on,
         modified_on: rule.modified_on,
         bartizan: (!enforced).then_some(RuleExtension { enforced }),
+    }
+}
+
+/// The scope of a rule as its document has it. The edge itself has none.
+fn stored_scope(scope: Scope) -> Result<StoredRuleScope, Error> {
+    match scope {
+        Scope::User(id) => Ok(StoredRuleScope::User(id)),
+        Scope::Account(id) => Ok(StoredRuleScope::Organization(id)),
+        Scope::Zone(id) => Ok(StoredRuleScope::Zone(id)),
+        Scope::Edge => Err(Fault::Internal.into()),
     }
 }
 

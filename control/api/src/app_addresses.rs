@@ -10,14 +10,17 @@ mod edge;
 mod holders;
 mod slots;
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::net::{IpAddr, SocketAddr};
 
 use bartizan_model::{AppOrigin, Application, EdgeIps, Record, Zone};
-use bartizan_names::{Name, Protocol, ZoneId};
+use bartizan_names::{AppId, Name, Protocol, ZoneId};
+use bartizan_store::{Key, Prefix};
 
 pub(crate) use self::edge::Addresses;
-use self::holders::{AddressDocument, AppRef, SlotDocument, address_key, apps_by_ref, slot_key};
+use self::holders::{
+    AddressDocument, AppRef, SlotDocument, address_key, addresses, apps_by_ref, slot_key, slot_of, slots,
+};
 use self::slots::{free_slot, kept_slot};
 use crate::apps;
 use crate::error::{Error, Fault};
@@ -119,7 +122,7 @@ fn check_name(change: &Change, app: &Application) -> Result<(), Error> {
     Err(Fault::HostTaken.because(detail).at("/dns/name"))
 }
 
-fn check_origin(change: &Change, addresses: &Addresses<'_>, zone: &Zone, app: &Application) -> Result<(), Error> {
+fn check_origin(change: &mut Change, addresses: &Addresses<'_>, zone: &Zone, app: &Application) -> Result<(), Error> {
     match &app.origin {
         AppOrigin::Direct(origins) => {
             for (index, origin) in origins.iter().enumerate() {
@@ -156,15 +159,16 @@ fn others_on(
     app: &Application,
     address: IpAddr,
 ) -> Result<Vec<Application>, Error> {
-    let key = address_key(address)?;
+    let key = address_key(address);
     change.guard(&key)?;
     let by_address: AddressDocument = change.find(&key)?.unwrap_or_default();
-    let mut others = apps_by_ref(change, by_address.apps)?;
+    let mut others = apps_by_ref(change, &by_address.apps)?;
     if let Some(slot) = addresses.pools.slot(address) {
-        let key = slot_key(slot)?;
+        let key = slot_key(slot);
         change.guard(&key)?;
         if let Some(SlotDocument { zone, name }) = change.find(&key)?
             && (zone, &name) != (app.zone, &app.name)
+            && change.has(&Key::zone(zone))?
         {
             let of_slot = change.apps_at(zone, &name)?;
             others.extend(of_slot.into_iter().filter(|other| addresses.of(other).contains(&address)));
@@ -195,51 +199,90 @@ pub(crate) fn exchange(change: &mut Change, old: Option<&Application>, new: Opti
     ips.sort_unstable();
     ips.dedup();
     for ip in ips {
-        let key = address_key(ip)?;
+        let key = address_key(ip);
         let mut document: AddressDocument = change.find(&key)?.unwrap_or_default();
         document.apps.retain(|other| *other != app);
         if new.is_some_and(|new| static_ips(new).contains(&ip)) {
             document.apps.push(app);
         }
         check_shared(document.apps.len())?;
-        if document.apps.is_empty() { change.delete(key)? } else { change.put(key, &document)? }
+        put_holders(change, key, &document)?;
     }
     let (before, after) = (old.and_then(|old| old.slot), new.and_then(|new| new.slot));
     if let Some(slot) = before.filter(|_| before != after && !left_behind) {
-        change.delete(slot_key(slot)?)?;
+        change.delete(slot_key(slot))?;
     }
     if let Some((slot, new)) = after.zip(new) {
-        change.put(slot_key(slot)?, &SlotDocument { zone: new.zone, name: new.name.clone() })?;
+        change.put(slot_key(slot), &SlotDocument { zone: new.zone, name: new.name.clone() })?;
     }
     Ok(())
 }
 
-/// Deletes up to `limit` applications of a zone that goes with its names; how many.
-pub(crate) fn delete_apps(change: &mut Change, zone: ZoneId, limit: usize) -> Result<usize, Error> {
-    let apps = change.some_apps(zone, limit)?.iter().map(apps::parse).collect::<Result<Vec<_>, _>>()?;
-    release(change, &apps)?;
-    apps.iter().try_for_each(|app| change.delete_app(zone, app.id))?;
-    Ok(apps.len())
-}
-
-/// Frees what applications of a zone have that goes away as a whole, its names included.
-fn release(change: &mut Change, apps: &[Application]) -> Result<(), Error> {
-    let mut slots: Vec<u32> = apps.iter().filter_map(|app| app.slot).collect();
-    slots.sort_unstable();
-    slots.dedup();
-    for slot in slots {
-        change.delete(slot_key(slot)?)?;
+/// Frees what applications hold outside their zone, which goes away as a whole. What those hold whose document cannot be
+/// read is freed at the next start ([`free_if_left`]).
+pub(crate) fn release(change: &mut Change, zone: ZoneId, ids: &[AppId]) -> Result<(), Error> {
+    let mut apps = Vec::new();
+    for id in ids {
+        match change.app_if_any(zone, *id).and_then(|app| app.as_ref().map(apps::parse).transpose()) {
+            Ok(app) => apps.extend(app),
+            Err(error) if matches!(error.fault, Fault::Damaged | Fault::Internal) => {}
+            Err(error) => return Err(error),
+        }
     }
-    let mut ips: Vec<IpAddr> = apps.iter().flat_map(static_ips).copied().collect();
-    ips.sort_unstable();
-    ips.dedup();
-    for ip in ips {
-        let key = address_key(ip)?;
+    let slots: BTreeSet<u32> = apps.iter().filter_map(|app| app.slot).collect();
+    for key in slots.into_iter().map(slot_key) {
+        if change.find::<SlotDocument>(&key)?.is_some_and(|slot| slot.zone == zone) {
+            change.delete(key)?;
+        }
+    }
+    let ips: BTreeSet<IpAddr> = apps.iter().flat_map(static_ips).copied().collect();
+    for key in ips.into_iter().map(address_key) {
         let mut document: AddressDocument = change.find(&key)?.unwrap_or_default();
         document.apps.retain(|other| !apps.iter().any(|app| app.id == other.app));
-        if document.apps.is_empty() { change.delete(key)? } else { change.put(key, &document)? }
+        put_holders(change, key, &document)?;
     }
     Ok(())
+}
+
+/// Every slot and every address that somebody holds.
+pub(crate) fn held() -> [Prefix; 2] {
+    [slots(), addresses()]
+}
+
+/// Frees a slot or an address if the application that holds it is not there: an older build could leave it behind.
+pub(crate) fn free_if_left(change: &mut Change, key: &Key) -> Result<(), Error> {
+    if slot_of(key).is_some() { free_slot_if_left(change, key) } else { free_address_if_left(change, key) }
+}
+
+fn free_slot_if_left(change: &mut Change, key: &Key) -> Result<(), Error> {
+    let Some(SlotDocument { zone, name }) = change.find(key)? else { return Ok(()) };
+    if change.app_ids_at(zone, &name)?.is_empty() {
+        change.guard(&Key::name(zone, &name))?;
+        change.delete(key.clone())?;
+    }
+    Ok(())
+}
+
+fn free_address_if_left(change: &mut Change, key: &Key) -> Result<(), Error> {
+    let Some(mut document) = change.find::<AddressDocument>(key)? else { return Ok(()) };
+    let mut there = Vec::new();
+    for holder in &document.apps {
+        let app = Key::app(holder.zone, holder.app);
+        if change.has(&app)? {
+            there.push(*holder);
+        } else {
+            change.guard(&app)?;
+        }
+    }
+    if there.len() < document.apps.len() {
+        document.apps = there;
+        put_holders(change, key.clone(), &document)?;
+    }
+    Ok(())
+}
+
+fn put_holders(change: &mut Change, key: Key, document: &AddressDocument) -> Result<(), Error> {
+    if document.apps.is_empty() { change.delete(key) } else { change.put(key, document) }
 }
 
 fn static_ips(app: &Application) -> &[IpAddr] {

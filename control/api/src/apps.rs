@@ -2,11 +2,11 @@
 
 use bartizan_model::Application;
 use bartizan_names::{AppId, ZoneId};
-use bartizan_store::{Key, Kind, Prefix};
+use bartizan_store::{Key, Kind, Prefix, Scope};
 use bartizan_v4::StoredApp;
 
 use crate::error::{Error, Fault};
-use crate::transaction::{Change, View};
+use crate::transaction::{Change, Listed, View, document};
 
 /// Applications that are listed: as many as the default pool has addresses. A list that is longer is cut.
 const APPS_MAX: usize = 65_536;
@@ -14,16 +14,14 @@ const APPS_MAX: usize = 65_536;
 impl View {
     /// The applications of every zone and account.
     pub(crate) fn all_apps(&self) -> Result<Vec<StoredApp>, Error> {
-        self.list(&Prefix::kind(Kind::App), APPS_MAX)
+        let entries = self.0.list_kind(Kind::App, APPS_MAX)?;
+        // Those that cannot be read are not served either.
+        Ok(entries.iter().filter_map(|entry| document(entry).ok()).collect())
     }
 
     /// The applications of a zone.
-    pub(crate) fn apps(&self, zone: ZoneId) -> Result<Vec<StoredApp>, Error> {
-        self.some_apps(zone, APPS_MAX)
-    }
-
-    pub(crate) fn some_apps(&self, zone: ZoneId, limit: usize) -> Result<Vec<StoredApp>, Error> {
-        self.list(&Prefix::apps(zone), limit)
+    pub(crate) fn apps(&self, zone: ZoneId) -> Result<Listed<StoredApp>, Error> {
+        self.list(&Prefix::of(Scope::Zone(zone), Kind::App), APPS_MAX)
     }
 
     pub(crate) fn app(&self, zone: ZoneId, id: AppId) -> Result<StoredApp, Error> {
@@ -37,7 +35,6 @@ impl View {
 
 impl Change {
     pub(crate) fn put_app(&mut self, app: &StoredApp) -> Result<(), Error> {
-        self.require(Key::zone(app.zone_id));
         self.put(Key::app(app.zone_id, app.id), app)
     }
 

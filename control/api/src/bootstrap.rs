@@ -15,7 +15,6 @@ use bartizan_v4::{Account, AccountSettings, StoredToken, StoredUser};
 use serde::{Deserialize, Serialize};
 
 use crate::accounts::account_ref;
-use crate::deletions;
 use crate::error::Error;
 use crate::hex::hex;
 use crate::transaction::{Change, View};
@@ -69,8 +68,7 @@ pub enum BootstrapError {
     Store(#[from] Error),
 }
 
-/// Sees to it that the administrator, the zone `domain` and all certificates are there, and that what was being deleted
-/// is gone. Does nothing where nothing is missing. Blocks.
+/// Sees to it that the administrator, the zone `domain` and all certificates are there. Does nothing where nothing is missing. Blocks.
 pub fn bootstrap(
     store: &Store,
     certs: &Certs,
@@ -86,7 +84,6 @@ pub fn bootstrap(
     // in the store alone is lost.
     save(&path, saved.as_ref(), &administrator)?;
     let writes = Writes::new(store.clone(), certs.clone());
-    deletions::finish_all(&writes, ACTOR)?;
     let zone = writes.change(ACTOR, |change| put(change, certs, &administrator, domain, nameservers))?;
     let before = administrator.clone();
     administrator.zone.id = zone;

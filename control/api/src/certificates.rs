@@ -23,10 +23,4 @@ impl Change {
         self.unguarded(ops);
         Ok(())
     }
-
-    pub(crate) fn delete_zone_certificates(&mut self, zone: ZoneId) -> Result<(), Error> {
-        let ops = self.certs().remove_for_zone(&self.0, zone).map_err(|error| Error::internal(&error))?;
-        self.unguarded(ops);
-        Ok(())
-    }
 }

@@ -1,36 +1,100 @@
-//! Deletion of a zone with all that is in it: in one revision, or for a large zone the zone first, so that it is out of
-//! force at once, and then what is left of it.
+//! Deletion of a zone's contents, in the background.
+//!
+//! ```text
+//! DELETE zone ─► one revision: zone and its name gone, tombstone there (zones) ─► 200
+//!                       │ from here on nothing is made in the zone: whoever makes something requires it
+//!                       ▼
+//! here: everything whose key lies in the zone, piece after piece, each from a newer state; with the last piece the tombstone
+//! ```
+//! No kind of object is named but one: applications hold slots and addresses outside their zone. A process that ends on
+//! the way leaves the tombstone, and the next one goes on. At a start it also looks for zones that are not there and of
+//! which something is: builds before this one could leave that behind.
 
-use bartizan_names::{AccountId, ZoneId};
-use bartizan_store::{AccessRuleQuery, Key, Op, Prefix, RuleScope};
-use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+use bartizan_names::{AppId, ZoneId};
+use bartizan_store::{Key, Kind, Op, Prefix, Scope};
 
 use crate::app_addresses;
+use crate::background::Stop;
 use crate::error::Error;
 use crate::transaction::Change;
 use crate::writes::Writes;
 
-/// Deletions that are under way at once. More wait for the next start.
-const DELETIONS_MAX: usize = 1_000;
+/// For the change log. Who wished it stands at the tombstone's revision.
+const ACTOR: &str = "deletion";
 
-/// Records, owner names, and access rules, that are deleted in one revision. Well below what the store takes, so that
-/// others get their turn between.
-const PIECE_MAX: u32 = 5_000;
+/// Objects that are deleted in one revision. Well below what the store takes, so that others get their turn between.
+const PIECE_MAX: usize = 5_000;
 
-/// And applications, each of which has several objects.
+/// Of which so many may be applications: what they hold is guarded one by one.
 const APPS_PIECE_MAX: usize = 500;
 
-/// What the key of a deletion holds: the key says it all.
-#[derive(Serialize, Deserialize)]
-struct DeletionDocument {}
+/// Zones and holders that are looked at in one go.
+const PAGE: usize = 1_000;
 
-/// What the keys of zones begin with whose deletion has begun and is not at its end.
-fn deletions() -> Prefix {
-    Prefix::meta("zone-deletion")
+/// How long after a failure it is tried again.
+const RETRY: Duration = Duration::from_secs(10);
+
+/// How long it rests when nobody deletes a zone.
+const REST: Duration = Duration::from_secs(3_600);
+
+/// The work of the thread.
+pub(crate) struct Deletions {
+    writes: Writes,
+    swept: Swept,
 }
 
-fn deletion_key(zone: ZoneId) -> Result<Key, Error> {
-    Key::parse(&format!("meta/zone-deletion/{zone}")).map_err(|error| Error::internal(&error))
+/// Whether what older builds left behind was looked for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Swept {
+    NotYet,
+    Once,
+}
+
+impl Deletions {
+    pub(crate) fn new(writes: Writes) -> Deletions {
+        Deletions { writes, swept: Swept::NotYet }
+    }
+
+    /// Finishes all that is begun; how long there is then nothing to do.
+    pub(crate) fn run(&mut self, stop: &Stop) -> Duration {
+        match self.work(stop) {
+            Ok(()) => REST,
+            Err(error) => {
+                tracing::error!(%error, "a zone's contents are not all deleted yet; trying again");
+                RETRY
+            }
+        }
+    }
+
+    fn work(&mut self, stop: &Stop) -> Result<(), Error> {
+        finish_all(&self.writes, stop)?;
+        if self.swept == Swept::NotYet {
+            bury_orphans(&self.writes, stop)?;
+            finish_all(&self.writes, stop)?;
+            free_what_is_left(&self.writes, stop)?;
+            self.swept = Swept::Once;
+        }
+        Ok(())
+    }
+}
+
+/// Deletes what is in every zone that has a tombstone.
+fn finish_all(writes: &Writes, stop: &Stop) -> Result<(), Error> {
+    loop {
+        let begun = writes.view()?.keys(&Prefix::of(Scope::Edge, Kind::Deletion), None, PAGE)?;
+        if begun.is_empty() {
+            return Ok(());
+        }
+        for zone in begun.iter().filter_map(Key::id_as) {
+            while writes.change(ACTOR, |change| delete_piece(change, zone))? == Piece::OneOfMore {
+                if stop.is_set() {
+                    return Ok(());
+                }
+            }
+        }
+    }
 }
 
 /// Whether there is more of a zone than one revision takes.
@@ -40,129 +104,69 @@ enum Piece {
     Last,
 }
 
-/// Blocks.
-pub(crate) fn delete_zone(writes: &Writes, actor: &str, account: AccountId, id: ZoneId) -> Result<(), Error> {
-    match begin(writes, actor, account, id)? {
-        Piece::Last => Ok(()),
-        Piece::OneOfMore => finish(writes, actor, id),
-    }
-}
-
-/// Finishes deletions that a process did not live to finish. Blocks.
-pub(crate) fn finish_all(writes: &Writes, actor: &str) -> Result<(), Error> {
-    let begun = writes.view()?.keys(&deletions(), None, DELETIONS_MAX)?;
-    let zones = begun.iter().filter_map(|key| key.as_str().rsplit('/').next()?.parse().ok());
-    zones.into_iter().try_for_each(|zone| {
-        tracing::info!(%zone, "deleting what is left of a zone");
-        finish(writes, actor, zone)
-    })
-}
-
-/// Takes a zone out of force, with as much of it as goes in one revision.
-fn begin(writes: &Writes, actor: &str, account: AccountId, id: ZoneId) -> Result<Piece, Error> {
-    writes.change(actor, |change| {
-        let zone = change.zone(account, id)?;
-        change.delete_zone(&zone)?;
-        let piece = delete_piece(change, id)?;
-        if piece == Piece::OneOfMore {
-            change.put(deletion_key(id)?, &DeletionDocument {})?;
-        }
-        Ok(piece)
-    })
-}
-
-/// Deletes what is left of a zone. What is in a zone needs it to be there, so nothing is added any more: this ends.
-fn finish(writes: &Writes, actor: &str, id: ZoneId) -> Result<(), Error> {
-    loop {
-        let piece = writes.change(actor, |change| {
-            let piece = delete_piece(change, id)?;
-            if piece == Piece::Last {
-                change.delete(deletion_key(id)?)?;
-            }
-            Ok(piece)
-        })?;
-        if piece == Piece::Last {
-            return Ok(());
-        }
-    }
-}
-
-/// Deletes records, owner names, access rules and applications of a zone, of each kind as many as go in one revision.
 fn delete_piece(change: &mut Change, zone: ZoneId) -> Result<Piece, Error> {
-    let apps = app_addresses::delete_apps(change, zone, APPS_PIECE_MAX)?;
-    let mut full = apps == APPS_PIECE_MAX;
-    for keys in [
-        change.keys(&Prefix::records(zone), None, PIECE_MAX as usize)?,
-        change.keys(&Prefix::names(zone), None, PIECE_MAX as usize)?,
-        access_rules(change, zone)?,
-    ] {
-        full |= keys.len() == PIECE_MAX as usize;
-        change.unguarded(keys.into_iter().map(|key| Op::Del { key }));
+    let tombstone = Op::Del { key: Key::deletion(zone) };
+    if change.has(&Key::zone(zone))? {
+        tracing::error!(%zone, "a zone that is there has a tombstone; it stays");
+        change.unguarded([tombstone]);
+        return Ok(Piece::Last);
     }
-    Ok(if full { Piece::OneOfMore } else { Piece::Last })
+    let mut keys = change.keys(&Prefix::scope(Scope::Zone(zone)), None, PIECE_MAX)?;
+    let mut piece = if keys.len() < PIECE_MAX { Piece::Last } else { Piece::OneOfMore };
+    let apps = keys.iter().enumerate().filter(|(_, key)| key.kind() == Kind::App);
+    if let Some((end, _)) = apps.clone().nth(APPS_PIECE_MAX) {
+        keys.truncate(end);
+        piece = Piece::OneOfMore;
+    }
+    let apps: Vec<AppId> = keys.iter().filter(|key| key.kind() == Kind::App).filter_map(Key::id_as).collect();
+    app_addresses::release(change, zone, &apps)?;
+    // Nobody else writes there any more, so what is there may go as it is.
+    change.unguarded(keys.into_iter().map(|key| Op::Del { key }));
+    if piece == Piece::Last {
+        change.unguarded([tombstone]);
+    }
+    Ok(piece)
 }
 
-fn access_rules(change: &Change, zone: ZoneId) -> Result<Vec<Key>, Error> {
-    let query = AccessRuleQuery { per_page: PIECE_MAX, ..AccessRuleQuery::all(RuleScope::Zone(zone)) };
-    Ok(change.0.access_rules(&query)?.items.into_iter().map(|entry| entry.key).collect())
+/// Gives a tombstone to every zone of which there is something, but not the zone.
+fn bury_orphans(writes: &Writes, stop: &Stop) -> Result<(), Error> {
+    let mut after = None;
+    while !stop.is_set() {
+        let view = writes.view()?;
+        let zones = view.0.zone_scopes(after, PAGE)?;
+        let mut orphans = Vec::new();
+        for zone in &zones {
+            if !view.has(&Key::zone(*zone))? {
+                orphans.push(*zone);
+            }
+        }
+        drop(view);
+        if !orphans.is_empty() {
+            tracing::warn!(zones = orphans.len(), "objects of zones that are not there; deleting them");
+            // A zone comes into being whole, so one that was not there a moment ago never will be.
+            let tombstone = |change: &mut Change, zone| change.put(Key::deletion(zone), &serde_json::json!({}));
+            writes.change(ACTOR, |change| orphans.iter().try_for_each(|zone| tombstone(change, *zone)))?;
+        }
+        after = match zones.last() {
+            Some(last) => Some(*last),
+            None => break,
+        };
+    }
+    Ok(())
 }
 
-#[cfg(test)]
-mod tests {
-    use bartizan_certs::{Ca, Certs};
-    use bartizan_model::Zone;
-    use bartizan_names::RecordId;
-    use bartizan_seal as seal;
-    use bartizan_store::{Filter, Key, Store, Value};
-
-    use super::*;
-    use crate::transaction::View;
-    use crate::writes::now;
-    use crate::{Preset, bootstrap};
-
-    /// The process ends when a zone is out of force and most of it still there. The next one finishes.
-    #[test]
-    fn what_was_being_deleted_is_gone_after_a_start() {
-        const RECORDS: u32 = 2 * PIECE_MAX + 1;
-        let directory = tempfile::tempdir().unwrap();
-        let domain = Zone::parse_name("large.example").unwrap();
-        let start = |store: &Store| {
-            let key = || seal::Key::load_or_create(&directory.path().join("seal.key")).unwrap();
-            let certs = Certs::new(Ca::load_or_create(directory.path(), &key(), now()).unwrap(), key());
-            let own = Zone::parse_name("bartizan.localhost").unwrap();
-            let administrator = bootstrap(store, &certs, directory.path(), &Preset::default(), &own, &[]).unwrap();
-            (Writes::new(store.clone(), certs), administrator)
-        };
-        let in_zone = |store: &Store, zone| {
-            let mut keys = Vec::new();
-            let snapshot = store.read().unwrap();
-            snapshot.for_each(&Filter::Zone(zone), &mut |entry| keys.push(entry.key)).unwrap();
-            keys.extend(View(snapshot).keys(&deletions(), None, 10).unwrap());
-            keys
-        };
-
-        let store = Store::open(directory.path()).unwrap();
-        let (writes, administrator) = start(&store);
-        let id = ZoneId::from_bytes([7; 16]);
-        writes
-            .change("test", |change| {
-                let account = crate::accounts::account_ref(&change.account(administrator.account_id)?);
-                change.create_zone(&crate::zones::document(id, &domain, &[], account, now()))?;
-                for number in 0..RECORDS {
-                    let key = Key::record(id, RecordId::from_bytes((u128::from(number) + 1).to_be_bytes()));
-                    let json = r#"{"name":"a.large.example","type":"A","content":"192.0.2.1","proxied":false,"ttl":1}"#;
-                    change.unguarded([Op::Put { key, value: Value { format: 1, json: json.into() } }]);
-                }
-                Ok(())
-            })
-            .unwrap();
-        let piece = begin(&writes, "test", administrator.account_id, id).unwrap();
-        assert_eq!(piece, Piece::OneOfMore);
-        assert_eq!(in_zone(&store, id).len(), (RECORDS - PIECE_MAX) as usize + 1);
-        drop((writes, store));
-
-        let store = Store::open(directory.path()).unwrap();
-        start(&store);
-        assert_eq!(in_zone(&store, id), []);
+/// Frees slots and addresses whose holders are not there.
+fn free_what_is_left(writes: &Writes, stop: &Stop) -> Result<(), Error> {
+    for held in app_addresses::held() {
+        let mut after: Option<Key> = None;
+        while !stop.is_set() {
+            let keys = writes.view()?.keys(&held, after.as_ref(), PAGE)?;
+            writes.change(ACTOR, |change| keys.iter().try_for_each(|key| app_addresses::free_if_left(change, key)))?;
+            after = keys.into_iter().last();
+            if after.is_none() {
+                break;
+            }
+        }
     }
+    Ok(())
 }

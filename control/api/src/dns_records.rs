@@ -23,7 +23,7 @@ use crate::extract::{Body, Ids, Query};
 use crate::permission::Permission;
 use crate::reply::{PageSizes, Reply};
 use crate::state::Api;
-use crate::transaction::{View, documents};
+use crate::transaction::{Listed, View};
 
 /// How many records a page may have. The dialect allows five million, which nobody's memory likes; 100,000 are some
 /// 60 MB of JSON.
@@ -44,9 +44,8 @@ impl View {
         self.find(&Key::record(zone, id))?.ok_or_else(|| Fault::RecordUnknown.into())
     }
 
-    pub(crate) fn records(&self, query: &RecordQuery) -> Result<(Vec<bartizan_v4::Record>, u64), Error> {
-        let page = self.0.records(query)?;
-        Ok((documents(&page.items)?, page.total))
+    pub(crate) fn records(&self, query: &RecordQuery) -> Result<Listed<bartizan_v4::Record>, Error> {
+        Ok(Listed::page(&self.0.records(query)?))
     }
 }
 
@@ -65,16 +64,16 @@ async fn list(
     Query(params): Query<Params>,
 ) -> Result<Reply<Vec<bartizan_v4::Record>>, Error> {
     let page = SIZES.page(params.page, params.per_page);
-    let (records, total) = api
+    let records = api
         .read(move |view| {
             let query = params.query(&view.zone_of(&caller, zone)?, page);
             match (view.records(&query)?, respelled(&query)) {
-                ((_, 0), Some(respelled)) => view.records(&respelled),
+                (Listed { total: 0, .. }, Some(respelled)) => view.records(&respelled),
                 (found, _) => Ok(found),
             }
         })
         .await?;
-    Ok(Reply::page(records, page, total))
+    Ok(Reply::page(records.documents, page, records.total).without(records.left_out))
 }
 
 /// Makes a record.

@@ -71,6 +71,8 @@ faults! {
     SlowBody = 503 10408 "The request body did not arrive in time";
     Busy = 503 10503 "Too many changes at once to the same objects; try again";
     Internal = 500 10500 "Internal error";
+    /// The rest of the store is well, and the object can still be deleted where its id says all that is needed for it.
+    Damaged = 500 10501 "This object is stored and cannot be read";
 
     // Zones and their settings.
     ZoneUnknown = 404 1001 "Zone not found";
@@ -208,6 +210,10 @@ impl From<ReadError> for Error {
     fn from(error: ReadError) -> Error {
         match error {
             ReadError::Busy => Fault::Busy.into(),
+            ReadError::Unreadable(object) => {
+                tracing::error!(object.key, object.reason, "an object in the store cannot be read");
+                Fault::Damaged.because(object.key)
+            }
             error => Error::internal(&error),
         }
     }

@@ -7,7 +7,8 @@ use std::net::IpAddr;
 use axum::extract::State;
 use bartizan_model::Application;
 use bartizan_names::{Asn, CountryCode, Name, RuleId, ZoneId};
-use bartizan_v4::{AccessRule, FirewallTest, StoredRuleScope};
+use bartizan_store::{Kind, Scope};
+use bartizan_v4::{AccessRule, Account, FirewallTest, StoredRuleScope, StoredUser};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -113,10 +114,12 @@ fn told(
     apps: &[Application],
     knowledge: Knowledge,
 ) -> Result<FirewallTest, Error> {
+    let scopes = scopes(view, apps.first().map(|app| app.zone))?;
     let mut rules = Vec::new();
     for id in &answer.rules {
         // One that went since it was put in force is not shown.
-        let Some(rule) = view.access_rule(*id)? else { continue };
+        let found = scopes.iter().find_map(|scope| view.access_rule(*scope, *id).transpose());
+        let Some(rule) = found.transpose()? else { continue };
         let email = match rule.scope {
             StoredRuleScope::User(id) => view.user(id)?.email,
             StoredRuleScope::Organization(_) | StoredRuleScope::Zone(_) => String::new(),
@@ -136,6 +139,14 @@ fn told(
         country: answer.country.map(|country| country.to_string()),
         asn: answer.asn.map(|asn| asn.to_string()),
     })
+}
+
+/// Whose rules may have matched: those of everybody who has some here, and of the zone that was asked about.
+fn scopes(view: &View, zone: Option<ZoneId>) -> Result<Vec<Scope>, Error> {
+    let mut scopes: Vec<Scope> = zone.map(Scope::Zone).into_iter().collect();
+    scopes.extend(view.all::<Account>(Kind::Account)?.iter().map(|account| Scope::Account(account.id)));
+    scopes.extend(view.all::<StoredUser>(Kind::User)?.iter().map(|user| Scope::User(user.id)));
+    Ok(scopes)
 }
 
 fn reason(verdict: Verdict, deciding: Option<&AccessRule>, on_app: bool) -> String {

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::apps;
 use crate::error::{Error, Fault};
-use crate::transaction::{Change, View, documents};
+use crate::transaction::{Change, View, document};
 
 /// What the key of an owner name holds.
 #[derive(Default, Serialize, Deserialize)]
@@ -21,7 +21,7 @@ struct NameDocument {
 
 impl View {
     pub(crate) fn records_at(&self, zone: ZoneId, owner: &Name) -> Result<Vec<bartizan_v4::Record>, Error> {
-        documents(&self.0.records_at(zone, owner)?)
+        self.0.records_at(zone, owner)?.iter().map(document).collect()
     }
 
     fn name_document(&self, zone: ZoneId, owner: &Name) -> Result<NameDocument, Error> {
@@ -58,7 +58,6 @@ impl Change {
         gone: &[bartizan_v4::Record],
         new: &[(Record, bartizan_v4::Record)],
     ) -> Result<(), Error> {
-        self.require(Key::zone(zone.id));
         for old in gone.iter().filter(|old| !new.iter().any(|(_, document)| document.id == old.id)) {
             self.delete(Key::record(zone.id, old.id))?;
         }

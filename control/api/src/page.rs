@@ -17,7 +17,7 @@ use crate::error::Error;
 use crate::presence::Presence;
 use crate::serve::Peer;
 use crate::state::{Api, Facts};
-use crate::transaction::View;
+use crate::transaction::{Listed, View};
 
 /// Where the stylesheet is.
 pub(crate) const STYLE_PATH: &str = "/page.css";
@@ -76,20 +76,20 @@ fn is_loopback_name(host: &str) -> bool {
 
 /// What the page shows of the store.
 struct Content {
-    zones: (Vec<Zone>, u64),
+    zones: Listed<Zone>,
     /// Proxied records, of the zones that are shown.
     hosts: Vec<Record>,
-    tunnels: (Vec<StoredTunnel>, u64),
+    tunnels: Listed<StoredTunnel>,
 }
 
 impl Content {
     fn read(view: &View, account: bartizan_names::AccountId) -> Result<Content, Error> {
         let zones = view.zones(&ZoneQuery { account: Some(account), per_page: ROWS_MAX, ..ZoneQuery::default() })?;
         let mut hosts: Vec<Record> = Vec::new();
-        for zone in &zones.0 {
+        for zone in &zones.documents {
             let left = ROWS_MAX.saturating_sub(u32::try_from(hosts.len()).unwrap_or(ROWS_MAX));
             let proxied = RecordQuery { proxied: Some(true), per_page: left, ..RecordQuery::all(zone.id) };
-            hosts.extend(if left == 0 { Vec::new() } else { view.records(&proxied)?.0 });
+            hosts.extend(if left == 0 { Vec::new() } else { view.records(&proxied)?.documents });
         }
         let tunnels =
             view.tunnels(&TunnelQuery { is_deleted: Some(false), per_page: ROWS_MAX, ..TunnelQuery::all(account) })?;
@@ -128,12 +128,12 @@ impl Content {
     }
 
     fn zones(&self) -> String {
-        let rows = self.zones.0.iter().map(|zone| {
+        let rows = self.zones.documents.iter().map(|zone| {
             let state = if zone.paused { "paused" } else { zone.status.as_str() };
             let servers = zone.name_servers.join(", ");
             [text(&zone.name), text(state), format!("<code>{}</code>", zone.id), text(&servers)]
         });
-        table("Zones", ["Name", "State", "Id", "Name servers"], rows.collect(), self.zones.1, "No zone yet.")
+        table("Zones", ["Name", "State", "Id", "Name servers"], rows.collect(), self.zones.total, "No zone yet.")
     }
 
     fn hosts(&self, facts: &Facts) -> String {
@@ -156,12 +156,13 @@ impl Content {
 
     /// A tunnel by its name, anything else as it is.
     fn target(&self, record: &Record) -> String {
-        let tunnel = self.tunnels.0.iter().find(|tunnel| record.content == bartizan_model::tunnel_name(tunnel.id));
+        let tunnel =
+            self.tunnels.documents.iter().find(|tunnel| record.content == bartizan_model::tunnel_name(tunnel.id));
         tunnel.map_or_else(|| text(&record.content), |tunnel| format!("tunnel {}", text(&tunnel.name)))
     }
 
     fn tunnels(&self, presence: &Presence) -> String {
-        let rows = self.tunnels.0.iter().map(|tunnel| {
+        let rows = self.tunnels.documents.iter().map(|tunnel| {
             let health = presence.health(tunnel.id).as_str();
             let connections = presence.of(tunnel.id).map(|one| {
                 let since = one.opened_at.to_string().replace('T', " ");
@@ -175,7 +176,7 @@ impl Content {
                 connections.collect(),
             ]
         });
-        table("Tunnels", ["Name", "State", "Id", "Connections"], rows.collect(), self.tunnels.1, "No tunnel yet.")
+        table("Tunnels", ["Name", "State", "Id", "Connections"], rows.collect(), self.tunnels.total, "No tunnel yet.")
     }
 }
 

@@ -7,6 +7,9 @@ use bartizan_v4::{Envelope, Message, ResultInfo};
 use http::{StatusCode, header};
 use serde::Serialize;
 
+/// The code of the message that says that a list is not whole.
+const LEFT_OUT_MESSAGE: u32 = 10_501;
+
 /// What a handler returns: one result, or a page of them.
 pub(crate) struct Reply<T>(Envelope<T>);
 
@@ -42,6 +45,21 @@ impl<T> Reply<Vec<T>> {
         let mut reply = Reply::of(results);
         reply.0.result_info = Some(info);
         reply
+    }
+
+    /// Says how many objects of the list are not in it, because they cannot be read.
+    pub(crate) fn without(self, left_out: u64) -> Reply<Vec<T>> {
+        match left_out {
+            0 => self,
+            1 => self.with_message(
+                LEFT_OUT_MESSAGE,
+                "1 object of this list cannot be read and is left out; the log names it",
+            ),
+            more => self.with_message(
+                LEFT_OUT_MESSAGE,
+                format!("{more} objects of this list cannot be read and are left out; the log names them"),
+            ),
+        }
     }
 }
 

@@ -13,9 +13,12 @@ use futures_util::FutureExt;
 use tower::ServiceExt;
 use utoipa_axum::router::OpenApiRouter;
 
+use crate::background::Worker;
+use crate::deletions::Deletions;
 use crate::error::{Error, Fault};
 use crate::path::{self, BASE};
-use crate::state::{Api, Dependencies};
+use crate::state::{Api, Background, Dependencies};
+use crate::writes::Writes;
 use crate::{
     access_rules, accounts, dns_records, edge, firewall, ips, openapi, page, probes, settings, spectrum, tunnel_routes,
     tunnels, user, zones,
@@ -23,7 +26,10 @@ use crate::{
 
 /// The whole API as a service, for [`crate::serve()`] and for tests.
 pub fn router(given: Dependencies) -> Router {
-    let api = Api::new(given);
+    let writes = Writes::new(given.store.clone(), given.certs.clone());
+    let mut deletions = Deletions::new(writes.clone());
+    let background = Background { deletions: Worker::start("deletions", move |stop| deletions.run(stop)) };
+    let api = Api::new(given, writes, background);
     let (v4, document) = dialect(&api).split_for_parts();
     let document: Arc<str> = match document.to_json() {
         Ok(text) => text.into(),

@@ -40,7 +40,6 @@ impl View {
 
 impl Change {
     fn put_settings(&mut self, zone: ZoneId, settings: &StoredSettings) -> Result<(), Error> {
-        self.require(Key::zone(zone));
         self.put(Key::settings(zone), settings)
     }
 }

@@ -91,13 +91,12 @@ async fn list(
             view.apps(zone)
         })
         .await?;
-    apps.sort_by_cached_key(|app| sort_key(params.order.as_deref(), app));
+    apps.documents.sort_by_cached_key(|app| sort_key(params.order.as_deref(), app));
     if direction(params.direction.as_deref()) == Direction::Descending {
-        apps.reverse();
+        apps.documents.reverse();
     }
-    let total = apps.len() as u64;
-    let sent = page.cut(apps).iter().map(|app| sent(&api, app)).collect::<Result<_, _>>()?;
-    Ok(Reply::page(sent, page, total))
+    let shown = apps.cut(page).try_map(|app| sent(&api, &app))?;
+    Ok(Reply::page(shown.documents, page, shown.total).without(shown.left_out))
 }
 
 /// By a text, a time or nothing more, then by name, port and id.

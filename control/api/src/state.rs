@@ -14,6 +14,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use http::HeaderMap;
 use tokio::sync::{mpsc, watch};
 
+use crate::background::Worker;
 use crate::caller::{self, Caller, Credentials};
 use crate::error::Error;
 use crate::firewall::{FirewallAnswer, FirewallQuestion};
@@ -80,6 +81,12 @@ pub struct Dependencies {
     pub facts: Facts,
 }
 
+/// Who works behind the handlers, for as long as the router is there.
+pub(crate) struct Background {
+    /// Deletes what was in deleted zones.
+    pub(crate) deletions: Worker,
+}
+
 /// The state of the router.
 #[derive(Clone)]
 pub(crate) struct Api(Arc<Shared>);
@@ -87,17 +94,17 @@ pub(crate) struct Api(Arc<Shared>);
 struct Shared {
     given: Dependencies,
     writes: Writes,
+    background: Background,
     pools: Pools,
     /// SHA-256 of the local authority's certificate, hexadecimal.
     ca_pin: String,
 }
 
 impl Api {
-    pub(crate) fn new(given: Dependencies) -> Api {
+    pub(crate) fn new(given: Dependencies, writes: Writes, background: Background) -> Api {
         let ca_pin = ca_pin(given.certs.ca_pem());
         let pools = Pools::new(given.facts.pools.iter().copied());
-        let writes = Writes::new(given.store.clone(), given.certs.clone());
-        Api(Arc::new(Shared { given, writes, pools, ca_pin }))
+        Api(Arc::new(Shared { given, writes, background, pools, ca_pin }))
     }
 
     pub(crate) fn facts(&self) -> &Facts {
@@ -170,9 +177,9 @@ impl Api {
         blocking(move || writes.change(&actor, plan)).await
     }
 
-    /// The way to commit, for what is more than one change.
-    pub(crate) fn writes(&self) -> Writes {
-        self.0.writes.clone()
+    /// Who works behind the handlers.
+    pub(crate) fn background(&self) -> &Background {
+        &self.0.background
     }
 
     /// Who has the credentials of a request.

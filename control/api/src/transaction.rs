@@ -10,11 +10,12 @@ use std::ops::Deref;
 
 use bartizan_certs::Certs;
 use bartizan_names::Timestamp;
-use bartizan_store::{Entry, Guard, Key, Kind, Op, Prefix, Snapshot, Value};
+use bartizan_store::{Entry, Guard, Key, Kind, Op, Prefix, Scope, Snapshot, Value};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Fault};
+use crate::reply::Page;
 
 /// The number of the shape in which documents are written today.
 const FORMAT: u16 = 1;
@@ -30,19 +31,34 @@ impl View {
         self.0.get(key)?.as_ref().map(document).transpose()
     }
 
+    /// Whether an object is there, whatever it looks like.
+    pub(crate) fn has(&self, key: &Key) -> Result<bool, Error> {
+        Ok(self.0.rev(key)?.is_some())
+    }
+
     /// All objects of a kind of which there are few.
     pub(crate) fn all<T: DeserializeOwned>(&self, kind: Kind) -> Result<Vec<T>, Error> {
-        self.list(&Prefix::kind(kind), ALL_MAX)
+        Ok(Listed::read(&self.0.list_kind(kind, ALL_MAX)?).documents)
     }
 
     /// Up to `limit` objects whose keys begin alike, in the order of their keys.
-    pub(crate) fn list<T: DeserializeOwned>(&self, prefix: &Prefix, limit: usize) -> Result<Vec<T>, Error> {
-        documents(&self.0.list(prefix, None, limit)?)
+    pub(crate) fn list<T: DeserializeOwned>(&self, prefix: &Prefix, limit: usize) -> Result<Listed<T>, Error> {
+        let mut listed = Listed::none();
+        // By their keys, so that one which cannot be read does not end the list.
+        for key in self.0.keys(prefix, None, limit)? {
+            match self.find(&key) {
+                Ok(Some(document)) => listed.documents.push(document),
+                Err(error) if error.fault != Fault::Damaged => return Err(error),
+                _ => listed.left_out += 1,
+            }
+            listed.total += 1;
+        }
+        Ok(listed)
     }
 
     /// Up to `limit` keys that begin alike, in their order, behind `after` if that is given.
     pub(crate) fn keys(&self, prefix: &Prefix, after: Option<&Key>, limit: usize) -> Result<Vec<Key>, Error> {
-        Ok(self.0.list(prefix, after, limit)?.into_iter().map(|entry| entry.key).collect())
+        Ok(self.0.keys(prefix, after, limit)?)
     }
 
     /// The id of whoever holds a name that must be unique.
@@ -57,15 +73,67 @@ struct Holder {
     by: String,
 }
 
-pub(crate) fn document<T: DeserializeOwned>(entry: &Entry) -> Result<T, Error> {
-    serde_json::from_str(&entry.value.json).map_err(|error| {
-        tracing::error!(key = %entry.key, %error, "a document in the store cannot be read");
-        Fault::Internal.into()
-    })
+/// What of a list can be read: one bad document does not take the others with it.
+pub(crate) struct Listed<T> {
+    pub(crate) documents: Vec<T>,
+    /// How many are left out of it, because they cannot be read.
+    pub(crate) left_out: u64,
+    /// How many there are in all, of which these are a page.
+    pub(crate) total: u64,
 }
 
-pub(crate) fn documents<T: DeserializeOwned>(entries: &[Entry]) -> Result<Vec<T>, Error> {
-    entries.iter().map(document).collect()
+impl<T> Listed<T> {
+    /// Nothing is there.
+    pub(crate) fn none() -> Listed<T> {
+        Listed { documents: Vec::new(), left_out: 0, total: 0 }
+    }
+
+    /// One page of a whole list.
+    pub(crate) fn cut(self, page: Page) -> Listed<T> {
+        Listed { documents: page.cut(self.documents), ..self }
+    }
+
+    pub(crate) fn map<U>(self, f: impl FnMut(T) -> U) -> Listed<U> {
+        let Listed { documents, left_out, total } = self;
+        Listed { documents: documents.into_iter().map(f).collect(), left_out, total }
+    }
+
+    pub(crate) fn try_map<U>(self, f: impl FnMut(T) -> Result<U, Error>) -> Result<Listed<U>, Error> {
+        let Listed { documents, left_out, total } = self;
+        Ok(Listed { documents: documents.into_iter().map(f).collect::<Result<_, _>>()?, left_out, total })
+    }
+}
+
+impl<T: DeserializeOwned> Listed<T> {
+    /// A whole list.
+    fn read(entries: &[Entry]) -> Listed<T> {
+        let mut listed = Listed::none();
+        entries.iter().for_each(|entry| listed.add(entry));
+        listed
+    }
+
+    /// A page of a listing.
+    pub(crate) fn page(page: &bartizan_store::Page<Entry>) -> Listed<T> {
+        let listed = Listed::read(&page.items);
+        Listed { left_out: listed.left_out + page.skipped, total: page.total, ..listed }
+    }
+
+    fn add(&mut self, entry: &Entry) {
+        self.total += 1;
+        match document(entry) {
+            Ok(document) => self.documents.push(document),
+            Err(_) => self.left_out += 1,
+        }
+    }
+}
+
+pub(crate) fn document<T: DeserializeOwned>(entry: &Entry) -> Result<T, Error> {
+    serde_json::from_str(&entry.value.json).map_err(|error| damaged(&entry.key, &error))
+}
+
+fn damaged(key: &Key, reason: &dyn std::fmt::Display) -> Error {
+    tracing::error!(%key, %reason, "an object in the store cannot be read");
+    Fault::Damaged.because(key)
 }
 
 fn value(document: &impl Serialize) -> Result<Value, Error> {
@@ -131,17 +199,31 @@ impl Change {
 
     /// The object must be as this view has it.
     pub(crate) fn guard(&mut self, key: &Key) -> Result<(), Error> {
-        let guard = match self.view.0.get(key)? {
-            Some(entry) => Guard::At(key.clone(), entry.rev),
+        let guard = match self.view.0.rev(key)? {
+            Some(rev) => Guard::At(key.clone(), rev),
             None => Guard::Absent(key.clone()),
         };
         self.add(guard);
         Ok(())
     }
 
-    /// The object must still be there, in whatever shape: what is put lies in it, and goes with it.
+    /// The object must still be there, in whatever shape, or come with this change: what is put lies in it, and goes with
+    /// it.
     pub(crate) fn require(&mut self, key: Key) {
-        self.add(Guard::Exists(key));
+        let comes = self.ops.iter().any(|op| matches!(op, Op::Put { key: put, .. } if *put == key));
+        if !comes {
+            self.add(Guard::Exists(key));
+        }
+    }
+
+    /// The owner of what is put must still be there: nothing is made in what is being deleted.
+    pub(crate) fn require_owner(&mut self, scope: Scope) {
+        match scope {
+            Scope::Edge => {}
+            Scope::User(id) => self.require(Key::user(id)),
+            Scope::Account(id) => self.require(Key::account(id)),
+            Scope::Zone(id) => self.require(Key::zone(id)),
+        }
     }
 
     fn add(&mut self, guard: Guard) {

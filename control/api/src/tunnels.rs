@@ -8,7 +8,7 @@ mod secret;
 
 use axum::extract::State;
 use bartizan_names::{AccountId, Timestamp, TunnelId};
-use bartizan_store::{Key, TunnelQuery};
+use bartizan_store::{Index, Key, Scope, TunnelQuery};
 use bartizan_v4::tunnel::TunnelMetadata;
 use bartizan_v4::{Connection, StoredTunnel, Tunnel, TunnelBody};
 use utoipa_axum::router::OpenApiRouter;
@@ -25,7 +25,7 @@ use crate::permission::Permission;
 use crate::presence::{self, Command, Presence};
 use crate::reply::{Page, PageSizes, Reply};
 use crate::state::Api;
-use crate::transaction::{Change, View, documents};
+use crate::transaction::{Change, Listed, View};
 
 /// Characters of a tunnel's name.
 const NAME_MAX: usize = 100;
@@ -89,38 +89,41 @@ impl Params {
 impl View {
     /// A tunnel of the account, deleted or not.
     pub(crate) fn tunnel(&self, account: AccountId, id: TunnelId) -> Result<StoredTunnel, Error> {
-        let tunnel: Option<StoredTunnel> = self.find(&Key::tunnel(id))?;
-        tunnel.filter(|tunnel| tunnel.account_tag == account).ok_or_else(|| Fault::TunnelUnknown.into())
+        self.find(&Key::tunnel(account, id))?.ok_or_else(|| Fault::TunnelUnknown.into())
     }
 
-    pub(crate) fn tunnel_in_force(&self, account: AccountId, id: TunnelId) -> Result<StoredTunnel, Error> {
+    fn tunnel_in_force(&self, account: AccountId, id: TunnelId) -> Result<StoredTunnel, Error> {
         let tunnel = self.tunnel(account, id)?;
         if tunnel.deleted_at.is_some() { Err(Fault::TunnelUnknown.into()) } else { Ok(tunnel) }
     }
 
-    pub(crate) fn tunnels(&self, query: &TunnelQuery) -> Result<(Vec<StoredTunnel>, u64), Error> {
-        let page = self.0.tunnels(query)?;
-        Ok((documents(&page.items)?, page.total))
+    pub(crate) fn tunnels(&self, query: &TunnelQuery) -> Result<Listed<StoredTunnel>, Error> {
+        Ok(Listed::page(&self.0.tunnels(query)?))
     }
 }
 
 impl Change {
+    /// A tunnel that is not deleted, neither now nor when the change lands.
+    pub(crate) fn tunnel_in_force(&mut self, account: AccountId, id: TunnelId) -> Result<StoredTunnel, Error> {
+        self.guard(&Key::tunnel(account, id))?;
+        View::tunnel_in_force(self, account, id)
+    }
+
     fn put_tunnel(&mut self, tunnel: &StoredTunnel) -> Result<(), Error> {
-        self.put(Key::tunnel(tunnel.id), tunnel)
+        self.put(Key::tunnel(tunnel.account_tag, tunnel.id), tunnel)
     }
 
     fn take_tunnel_name(&mut self, tunnel: &StoredTunnel) -> Result<(), Error> {
-        self.take_name(name_key(tunnel)?, tunnel.id, Error::from(Fault::TunnelExists).at("/name"))
+        self.take_name(name_key(tunnel), tunnel.id, Error::from(Fault::TunnelExists).at("/name"))
     }
 
     fn free_tunnel_name(&mut self, tunnel: &StoredTunnel) -> Result<(), Error> {
-        self.delete(name_key(tunnel)?)
+        self.delete(name_key(tunnel))
     }
 }
 
-fn name_key(tunnel: &StoredTunnel) -> Result<Key, Error> {
-    let text = format!("meta/tunnel-name/{}/{}", tunnel.account_tag, tunnel.name);
-    Key::parse(&text).map_err(|error| Error::internal(&error))
+fn name_key(tunnel: &StoredTunnel) -> Key {
+    Key::unique(Scope::Account(tunnel.account_tag), Index::TunnelName, &tunnel.name)
 }
 
 /// The tunnels of an account.
@@ -141,14 +144,16 @@ async fn list(
     let page = PageSizes { min: 1, default: 100, max: 1_000 }.page(params.page, params.per_page);
     let presence = api.presence();
     let Some(status) = params.status.clone().filter(|status| !status.is_empty()) else {
-        let (tunnels, total) = api.read(move |view| view.tunnels(&params.query(account, page))).await?;
-        return Ok(Reply::page(tunnels.iter().map(|stored| sent(stored, &presence)).collect(), page, total));
+        let listed = api.read(move |view| view.tunnels(&params.query(account, page))).await?;
+        // The stock client reads no messages here, so what is left out shows in the counts alone.
+        let total = listed.total;
+        return Ok(Reply::page(listed.map(|stored| sent(&stored, &presence)).documents, page, total));
     };
     // Health is not in the store, so this filter goes over all that the others left.
     let all = Page { number: 1, size: LISTED_MAX };
-    let (tunnels, _) = api.read(move |view| view.tunnels(&params.query(account, all))).await?;
-    let matching: Vec<Tunnel> =
-        tunnels.iter().map(|stored| sent(stored, &presence)).filter(|tunnel| tunnel.status == status).collect();
+    let listed = api.read(move |view| view.tunnels(&params.query(account, all))).await?;
+    let mut matching: Vec<Tunnel> = listed.map(|stored| sent(&stored, &presence)).documents;
+    matching.retain(|tunnel| tunnel.status == status);
     let total = matching.len() as u64;
     Ok(Reply::page(page.cut(matching), page, total))
 }
@@ -187,6 +192,7 @@ async fn create(
                 sealed_secret: String::new(),
             };
             keep_secret(&sealing, &mut stored, &secret);
+            change.require(Key::account(account));
             change.take_tunnel_name(&stored)?;
             change.put_tunnel(&stored)?;
             let token = token_text(&sealing, &stored, &secret)?;
@@ -288,7 +294,7 @@ async fn delete(
             // Nobody may connect any more, so nobody needs the secret.
             stored.sealed_secret = String::new();
             change.put_tunnel(&stored)?;
-            change.delete(Key::tunnel_config(id))?;
+            change.delete(Key::tunnel_config(account, id))?;
             Ok(stored)
         })
         .await?;

@@ -4,8 +4,8 @@ mod document;
 
 use axum::extract::State;
 use bartizan_model::Zone;
-use bartizan_names::{AccountId, Name, ZoneId, ZoneName};
-use bartizan_store::{Key, Match, Text, ZoneOrder, ZoneQuery};
+use bartizan_names::{AccountId, Name, Timestamp, ZoneId, ZoneName};
+use bartizan_store::{Index, Key, Match, Scope, Text, ZoneOrder, ZoneQuery};
 use bartizan_v4::{Account, Deleted, Patch, ZoneBody, ZonePatch};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -13,14 +13,12 @@ use utoipa_axum::routes;
 use crate::accounts::account_ref;
 use crate::auth::needs;
 use crate::caller::Caller;
-use crate::deletions;
 use crate::error::{Error, Fault};
 use crate::extract::{Body, Ids, Query};
 use crate::permission::Permission;
 use crate::reply::{Page, PageSizes, Reply, direction};
 use crate::state::Api;
-use crate::transaction::{Change, View, documents};
-use crate::writes::blocking;
+use crate::transaction::{Change, Listed, View};
 
 pub(crate) use document::document;
 
@@ -66,16 +64,16 @@ async fn list(
     Query(params): Query<Params>,
 ) -> Result<Reply<Vec<bartizan_v4::Zone>>, Error> {
     let page = PageSizes { min: 5, default: 20, max: 50 }.page(params.page, params.per_page);
-    let (zones, total) = api
+    let zones = api
         .read(move |view| {
             let account = view.account(caller.account)?;
             match params.query(&account, page) {
                 Some(query) => view.zones(&query),
-                None => Ok((Vec::new(), 0)),
+                None => Ok(Listed::none()),
             }
         })
         .await?;
-    Ok(Reply::page(zones, page, total))
+    Ok(Reply::page(zones.documents, page, zones.total).without(zones.left_out))
 }
 
 impl Params {
@@ -198,7 +196,8 @@ async fn change(
     Ok(Reply::of(zone))
 }
 
-/// Deletes a zone with all that is in it.
+/// Deletes a zone with all that is in it. It is out of force with the reply; what was in it is then deleted in the
+/// background.
 #[utoipa::path(
     delete,
     path = "/zones/{zone_id}",
@@ -207,8 +206,9 @@ async fn change(
     responses((status = 200, body = bartizan_v4::Envelope<Deleted>))
 )]
 async fn delete(State(api): State<Api>, caller: Caller, Ids((id,)): Ids<(ZoneId,)>) -> Result<Reply<Deleted>, Error> {
-    let writes = api.writes();
-    blocking(move || deletions::delete_zone(&writes, &caller.actor(), caller.account, id)).await?;
+    let actor = caller.clone();
+    api.change(&actor, move |change| change.bury_zone(caller.account, id)).await?;
+    api.background().deletions.wake();
     Ok(Reply::of(Deleted { id: id.to_string() }))
 }
 
@@ -224,14 +224,13 @@ impl View {
         Zone::parse(&self.zone(caller.account, id)?).map_err(|error| Error::internal(&error))
     }
 
-    pub(crate) fn zones(&self, query: &ZoneQuery) -> Result<(Vec<bartizan_v4::Zone>, u64), Error> {
-        let page = self.0.zones(query)?;
-        Ok((documents(&page.items)?, page.total))
+    pub(crate) fn zones(&self, query: &ZoneQuery) -> Result<Listed<bartizan_v4::Zone>, Error> {
+        Ok(Listed::page(&self.0.zones(query)?))
     }
 
     /// The zone that has this apex, of whatever account.
     pub(crate) fn zone_named(&self, name: &ZoneName) -> Result<Option<ZoneId>, Error> {
-        Ok(self.holder(&name_key(name)?)?.and_then(|id| id.parse().ok()))
+        Ok(self.holder(&name_key(name))?.and_then(|id| id.parse().ok()))
     }
 
     /// The zone that a name lies in: the one with the longest apex.
@@ -250,25 +249,60 @@ impl View {
 }
 
 impl Change {
+    /// As [`View::zone`], and the change lands only while the zone is there: nothing is made in a zone that goes away.
+    pub(crate) fn zone(&mut self, account: AccountId, id: ZoneId) -> Result<bartizan_v4::Zone, Error> {
+        self.require(Key::zone(id));
+        View::zone(self, account, id)
+    }
+
+    /// As [`View::zone_of`], while the zone is there.
+    pub(crate) fn zone_of(&mut self, caller: &Caller, id: ZoneId) -> Result<Zone, Error> {
+        self.require(Key::zone(id));
+        View::zone_of(self, caller, id)
+    }
+
     pub(crate) fn create_zone(&mut self, zone: &bartizan_v4::Zone) -> Result<(), Error> {
         let name = Zone::parse_name(&zone.name)?;
-        self.take_name(name_key(&name)?, zone.id, Fault::ZoneExists.because(&zone.name).at("/name"))?;
+        self.require(Key::account(zone.account.id));
+        self.take_name(name_key(&name), zone.id, Fault::ZoneExists.because(&zone.name).at("/name"))?;
         self.put(Key::zone(zone.id), zone)?;
         self.put_zone_certificate(zone.id, &name)
     }
 
-    /// Everything of a zone but its records and their names.
-    pub(crate) fn delete_zone(&mut self, zone: &bartizan_v4::Zone) -> Result<(), Error> {
-        let name = Zone::parse_name(&zone.name)?;
-        self.delete(Key::zone(zone.id))?;
-        self.delete(Key::settings(zone.id))?;
-        self.delete(name_key(&name)?)?;
-        self.delete_zone_certificates(zone.id)
+    /// Takes a zone out of force: the zone itself goes, its name is free, and a tombstone says that all that is in it is
+    /// still to be deleted. From here on nothing is made in it, because whoever makes something requires the zone.
+    fn bury_zone(&mut self, account: AccountId, id: ZoneId) -> Result<(), Error> {
+        let remains: Option<Remains> = self.find(&Key::zone(id))?;
+        let zone = remains.filter(|zone| zone.account.id == account).ok_or(Fault::ZoneUnknown)?;
+        if let Some(name) = zone.name.and_then(|name| Zone::parse_name(&name).ok()) {
+            self.delete(name_key(&name))?;
+        }
+        self.delete(Key::zone(id))?;
+        self.put(Key::deletion(id), &Tombstone { deleted_on: self.now() })
     }
 }
 
-fn name_key(name: &ZoneName) -> Result<Key, Error> {
-    Key::parse(&format!("meta/zone-name/{name}")).map_err(|error| Error::internal(&error))
+/// What a zone's document must still tell for the zone to be deleted: whose it is. One that lacks other fields cannot be
+/// served or shown.
+#[derive(serde::Deserialize)]
+struct Remains {
+    name: Option<String>,
+    account: RemainsOfAccount,
+}
+
+#[derive(serde::Deserialize)]
+struct RemainsOfAccount {
+    id: AccountId,
+}
+
+/// What the tombstone of a zone holds.
+#[derive(serde::Serialize)]
+struct Tombstone {
+    deleted_on: Timestamp,
+}
+
+fn name_key(name: &ZoneName) -> Key {
+    Key::unique(Scope::Edge, Index::ZoneName, name)
 }
 
 fn check_kind(kind: &Patch<String>) -> Result<(), Error> {

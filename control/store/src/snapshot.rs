@@ -70,6 +70,43 @@ impl Snapshot {
             .collect()
     }
 
+    /// The revision that put an object last; none if it is not there. Its document need not be readable.
+    pub fn rev(&self, key: &Key) -> Result<Option<Rev>, ReadError> {
+        let rev: Option<i64> = self
+            .connection()
+            .prepare_cached("SELECT rev FROM object WHERE key = ?")?
+            .query_row([key.as_str()], |row| row.get(0))
+            .optional()?;
+        Ok(rev.map(|rev| Rev(rev.cast_unsigned())))
+    }
+
+    /// Up to `limit` keys in their order, behind `after` if that is given. Their documents need not be readable.
+    pub fn keys(&self, prefix: &Prefix, after: Option<&Key>, limit: usize) -> Result<Vec<Key>, ReadError> {
+        let behind = after.map_or(prefix.first(), |after| after.as_str().max(prefix.first()));
+        self.connection()
+            .prepare_cached("SELECT key FROM object WHERE key > ? AND key < ? ORDER BY key LIMIT ?")?
+            .query_map(params![behind, prefix.end(), rows(limit)], |row| row.get::<_, String>(0))?
+            .map(|text| Key::stored(&text?).map_err(|error| ReadError::Corrupt(error.to_string())))
+            .collect()
+    }
+
+    /// Up to `limit` zones behind `after` of which there is anything, be it without the zone itself.
+    pub fn zone_scopes(&self, after: Option<ZoneId>, limit: usize) -> Result<Vec<ZoneId>, ReadError> {
+        let mut select = self
+            .connection()
+            .prepare_cached("SELECT key FROM object WHERE key >= ? AND key < 'zone0' ORDER BY key LIMIT 1")?;
+        let mut behind = after.map_or("zone/".to_owned(), |zone| Prefix::scope(Scope::Zone(zone)).end());
+        let mut zones = Vec::new();
+        while zones.len() < limit {
+            let Some(text) = select.query_row([&behind], |row| row.get::<_, String>(0)).optional()? else { break };
+            let zone = Key::stored(&text).ok().and_then(|key| key.zone_id());
+            let zone = zone.ok_or_else(|| ReadError::Corrupt(format!("{text:?} is not a key of a zone")))?;
+            behind = Prefix::scope(Scope::Zone(zone)).end();
+            zones.push(zone);
+        }
+        Ok(zones)
+    }
+
     /// Up to `limit` objects of a kind, whosever they are, in the order in which they were first put.
     pub fn list_kind(&self, kind: Kind, limit: usize) -> Result<Vec<Entry>, ReadError> {
         self.connection()

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use bartizan_model::Application;
 use bartizan_names::{AppId, Name, ZoneId};
-use bartizan_store::Key;
+use bartizan_store::{Index, Key, Prefix, Scope};
 use serde::{Deserialize, Serialize};
 
 use crate::apps;
@@ -18,13 +18,17 @@ pub(super) struct SlotDocument {
     pub(super) name: Name,
 }
 
-pub(super) fn slot_key(slot: u32) -> Result<Key, Error> {
+pub(super) fn slot_key(slot: u32) -> Key {
     // Ten digits, so that the order of the keys is that of the numbers.
-    Key::parse(&format!("meta/app-slot/{slot:010}")).map_err(|error| Error::internal(&error))
+    Key::unique(Scope::Edge, Index::AppSlot, format_args!("{slot:010}"))
+}
+
+pub(super) fn slots() -> Prefix {
+    Prefix::unique(Scope::Edge, Index::AppSlot)
 }
 
 pub(super) fn slot_of(key: &Key) -> Option<u32> {
-    key.as_str().rsplit('/').next()?.parse().ok()
+    key.id().rsplit('/').next()?.parse().ok()
 }
 
 /// Who has a static address.
@@ -39,12 +43,23 @@ pub(super) struct AppRef {
     pub(super) app: AppId,
 }
 
-pub(super) fn address_key(address: IpAddr) -> Result<Key, Error> {
-    Key::parse(&format!("meta/app-address/{address}")).map_err(|error| Error::internal(&error))
+pub(super) fn address_key(address: IpAddr) -> Key {
+    Key::unique(Scope::Edge, Index::AppAddress, address)
 }
 
-/// The applications that are there of those that a document names.
-pub(super) fn apps_by_ref(view: &View, apps: Vec<AppRef>) -> Result<Vec<Application>, Error> {
-    let found = apps.into_iter().filter_map(|AppRef { zone, app }| view.app_if_any(zone, app).transpose());
-    found.map(|document| apps::parse(&document?)).collect()
+pub(super) fn addresses() -> Prefix {
+    Prefix::unique(Scope::Edge, Index::AppAddress)
+}
+
+/// The applications that are there of those that a document names. One whose zone is being deleted is not.
+pub(super) fn apps_by_ref(view: &View, apps: &[AppRef]) -> Result<Vec<Application>, Error> {
+    let mut found = Vec::new();
+    for AppRef { zone, app } in apps {
+        if view.has(&Key::zone(*zone))?
+            && let Some(document) = view.app_if_any(*zone, *app)?
+        {
+            found.push(apps::parse(&document)?);
+        }
+    }
+    Ok(found)
 }

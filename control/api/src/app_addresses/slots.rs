@@ -4,10 +4,10 @@ use std::net::IpAddr;
 
 use bartizan_model::{Application, Zone};
 use bartizan_routes::Families;
-use bartizan_store::{Key, Prefix};
+use bartizan_store::Key;
 
 use super::edge::Addresses;
-use super::holders::{AddressDocument, address_key, slot_of};
+use super::holders::{address_key, slot_of, slots};
 use crate::error::{Error, Fault};
 use crate::transaction::Change;
 
@@ -34,7 +34,7 @@ pub(super) fn free_slot(change: &Change, addresses: &Addresses<'_>, app: &Applic
     let mut next = 0;
     let mut last: Option<Key> = None;
     loop {
-        let taken = change.keys(&Prefix::meta("app-slot"), last.as_ref(), SLOTS_PAGE)?;
+        let taken = change.keys(&slots(), last.as_ref(), SLOTS_PAGE)?;
         for slot in taken.iter().filter_map(slot_of) {
             if let Some(free) = free_between(change, addresses, app, next..slot)? {
                 return Ok(free);
@@ -73,7 +73,7 @@ fn is_free(change: &Change, addresses: &Addresses<'_>, app: &Application, slot: 
         return Ok(false);
     }
     for address in here {
-        if change.find::<AddressDocument>(&address_key(address)?)?.is_some() {
+        if change.has(&address_key(address))? {
             return Ok(false);
         }
     }

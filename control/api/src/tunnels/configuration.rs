@@ -2,7 +2,7 @@
 
 use axum::extract::State;
 use bartizan_model::TunnelConfig;
-use bartizan_names::TunnelId;
+use bartizan_names::{AccountId, TunnelId};
 use bartizan_store::Key;
 use bartizan_v4::{StoredTunnel, TunnelConfiguration, TunnelConfigurationBody};
 
@@ -16,8 +16,12 @@ use crate::state::Api;
 use crate::transaction::View;
 
 impl View {
-    pub(super) fn tunnel_configuration(&self, id: TunnelId) -> Result<Option<TunnelConfiguration>, Error> {
-        self.find(&Key::tunnel_config(id))
+    pub(super) fn tunnel_configuration(
+        &self,
+        account: AccountId,
+        id: TunnelId,
+    ) -> Result<Option<TunnelConfiguration>, Error> {
+        self.find(&Key::tunnel_config(account, id))
     }
 }
 
@@ -36,7 +40,7 @@ pub(super) async fn configuration(
 ) -> Result<Reply<TunnelConfiguration>, Error> {
     let account = scope.of(&caller)?;
     let (stored, config) =
-        api.read(move |view| Ok((view.tunnel(account, id)?, view.tunnel_configuration(id)?))).await?;
+        api.read(move |view| Ok((view.tunnel(account, id)?, view.tunnel_configuration(account, id)?))).await?;
     Ok(Reply::of(config.unwrap_or(TunnelConfiguration {
         tunnel_id: id,
         version: 0,
@@ -66,7 +70,7 @@ pub(super) async fn put_configuration(
     let config = api
         .change(&caller, move |change| {
             let stored = change.tunnel_in_force(account, id)?;
-            let version = change.tunnel_configuration(id)?.map_or(0, |config| config.version);
+            let version = change.tunnel_configuration(account, id)?.map_or(0, |config| config.version);
             let config = TunnelConfiguration {
                 tunnel_id: id,
                 version: version.checked_add(1).ok_or(Fault::TunnelConfig)?,
@@ -76,8 +80,7 @@ pub(super) async fn put_configuration(
                 account_id: account,
             };
             TunnelConfig::parse(&config)?;
-            change.put(Key::tunnel_config(id), &config)?;
-            // Also when nothing changes: it guards the tunnel against being deleted meanwhile.
+            change.put(Key::tunnel_config(account, id), &config)?;
             change.put_tunnel(&StoredTunnel { config_src: REMOTE.to_owned(), ..stored })?;
             Ok(config)
         })

@@ -30,7 +30,7 @@ pub(super) async fn connections(
     let config = api
         .read(move |view| {
             view.tunnel(account, id)?;
-            view.tunnel_configuration(id)
+            view.tunnel_configuration(account, id)
         })
         .await?;
     Ok(Reply::of(connectors(&api.presence(), id, config.map_or(0, |config| config.version))))

@@ -251,6 +251,8 @@ fn the_rules_of_a_zone_go_with_it() {
     let path = format!("/zones/{zone}/firewall/access_rules/rules");
     let rule = edge.post(&path, &body("block", "country", "DE")).result();
     edge.call("DELETE", &format!("/zones/{zone}"), "").result();
-    let key = bartizan_store::Key::access_rule(id(&rule).parse().unwrap());
+    edge.settle();
+    let scope = bartizan_store::Scope::Zone(zone.parse().unwrap());
+    let key = bartizan_store::Key::access_rule(scope, id(&rule).parse().unwrap());
     assert_eq!(edge.store.read().unwrap().get(&key).unwrap(), None);
 }

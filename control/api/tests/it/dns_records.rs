@@ -190,7 +190,7 @@ fn deep_proxied_names_get_a_certificate() {
     let edge = Edge::new();
     let certificates = || {
         let view = edge.store.read().unwrap();
-        view.list(&bartizan_store::Prefix::kind(bartizan_store::Kind::Certificate), None, 100).unwrap().len()
+        view.list_kind(bartizan_store::Kind::Certificate, 100).unwrap().len()
     };
     let before = certificates();
     for (body, expect) in [

@@ -14,7 +14,7 @@ use bartizan_api::{
 use bartizan_certs::{Ca, Certs};
 use bartizan_model::Zone;
 use bartizan_names::Name;
-use bartizan_store::Store;
+use bartizan_store::{Kind, Prefix, Scope, Store};
 use http::{Request, StatusCode};
 use http_body_util::BodyExt;
 use serde_json::Value;
@@ -145,6 +145,25 @@ impl Edge {
 
     pub(crate) fn revision(&self) -> u64 {
         self.store.read().unwrap().head().0
+    }
+
+    /// Waits until nothing is left of deleted zones.
+    pub(crate) fn settle(&self) {
+        let deletions = Prefix::of(Scope::Edge, Kind::Deletion);
+        self.settle_until(|store| store.read().unwrap().keys(&deletions, None, 1).unwrap().is_empty());
+    }
+
+    /// Waits until the work in the background has come so far.
+    pub(crate) fn settle_until(&self, done: impl Fn(&Store) -> bool) {
+        let mut head = self.store.watch();
+        self.runtime.block_on(async {
+            // Each step of the work is a revision, so there is one to wait for.
+            head.borrow_and_update();
+            while !done(&self.store) {
+                head.changed().await.unwrap();
+                head.borrow_and_update();
+            }
+        });
     }
 
     pub(crate) fn send(&self, request: Request<Body>) -> Answer {

@@ -69,7 +69,7 @@ fn the_deciding_rule_is_named() {
         (Verdict::Challenge, rules(&account, &zone), ssh, "challenge", "refused by the account rule for ip 192.0.2.1"),
         (
             Verdict::Challenge,
-            rules(&account, &zone),
+            rules(&account, &user),
             "",
             "challenge",
             "challenged by the account rule for ip 192.0.2.1",

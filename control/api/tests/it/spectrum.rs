@@ -484,6 +484,7 @@ fn applications_go_with_their_zone() {
     // Beside another zone's on one address.
     make(&edge, "tcp/23", "stays", static_ips(&["127.77.0.3"]));
     edge.call("DELETE", &format!("/zones/{zone}"), "").result();
+    edge.settle();
     let left: Vec<String> = {
         let mut keys = Vec::new();
         let everything = bartizan_store::Filter::Everything;
@@ -491,7 +492,7 @@ fn applications_go_with_their_zone() {
         keys
     };
     let mine: Vec<&String> = left.iter().filter(|key| key.contains(&zone) || key.contains("app-")).collect();
-    assert_eq!(mine, ["meta/app-address/127.77.0.3"]);
+    assert_eq!(mine, ["edge/unique/app-address/127.77.0.3"]);
     assert_eq!(addresses(&make(&edge, "tcp/22", "new", json!({}))), ["127.77.0.1"]);
     assert_eq!(try_to_make(&edge, "tcp/22", "again", static_ips(&["127.77.0.3"])), "200");
 }
@@ -527,7 +528,7 @@ fn a_certificate_comes_with_tls() {
     let edge = Edge::new();
     let certificates = || {
         let view = edge.store.read().unwrap();
-        view.list(&bartizan_store::Prefix::kind(bartizan_store::Kind::Certificate), None, 100).unwrap().len()
+        view.list_kind(bartizan_store::Kind::Certificate, 100).unwrap().len()
     };
     let before = certificates();
     make(&edge, "tcp/22", "deep.below", json!({}));

@@ -1,0 +1,128 @@
+//! The calls of a plain resource as the document of this API has them.
+
+use axum::routing::MethodRouter;
+use bartizan_v4::{Deleted, Envelope};
+use utoipa::openapi::path::{Operation, OperationBuilder, Parameter, ParameterBuilder, ParameterIn, Paths};
+use utoipa::openapi::request_body::RequestBodyBuilder;
+use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, Schema, Type};
+use utoipa::openapi::{Content, HttpMethod, Ref, RefOr, Required, ResponseBuilder};
+use utoipa::{IntoParams, PartialSchema, ToSchema};
+use utoipa_axum::router::UtoipaMethodRouter;
+
+use super::{Edit, Paging, Place, Resource};
+use crate::state::Api;
+
+/// One of the calls that a plain resource has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Call {
+    List,
+    Create,
+    Get,
+    Edit(Edit),
+    Delete,
+}
+
+impl Call {
+    pub(super) const fn reads(self) -> bool {
+        matches!(self, Call::List | Call::Get)
+    }
+
+    const fn method(self) -> HttpMethod {
+        match self {
+            Call::List | Call::Get => HttpMethod::Get,
+            Call::Create => HttpMethod::Post,
+            Call::Edit(Edit::Replace) => HttpMethod::Put,
+            Call::Edit(Edit::Patch) => HttpMethod::Patch,
+            Call::Delete => HttpMethod::Delete,
+        }
+    }
+
+    const fn is_of_one(self) -> bool {
+        matches!(self, Call::Get | Call::Edit(_) | Call::Delete)
+    }
+
+    fn takes_body(self) -> bool {
+        matches!(self, Call::Create | Call::Edit(_))
+    }
+
+    fn summary<R: Resource>(self) -> String {
+        match self {
+            Call::List => format!("{}.", R::MANY),
+            Call::Create => format!("Makes {}.", R::ONE),
+            Call::Get => format!("Shows {}.", R::ONE),
+            Call::Edit(Edit::Replace) => {
+                format!("Replaces {}: what the body leaves out goes back to its default.", R::ONE)
+            }
+            Call::Edit(Edit::Patch) => format!("Changes {}: what the body leaves out stays.", R::ONE),
+            Call::Delete => format!("Deletes {}.", R::ONE),
+        }
+    }
+}
+
+type Schemas = Vec<(String, RefOr<Schema>)>;
+
+/// A call with its path and its documentation.
+pub(super) fn described<R: Resource>(place: &Place, call: Call, method: MethodRouter<Api>) -> UtoipaMethodRouter<Api> {
+    let mut path = format!("{}/{}", place.owner.path(), R::PATH);
+    if call.is_of_one() {
+        path += &format!("/{{{}}}", R::ID);
+    }
+    let mut schemas = Schemas::new();
+    let mut paths = Paths::new();
+    paths.add_path_operation(path, vec![call.method()], operation::<R>(place, call, &mut schemas));
+    (schemas, paths, method)
+}
+
+fn operation<R: Resource>(place: &Place, call: Call, schemas: &mut Schemas) -> Operation {
+    let text = || ObjectBuilder::new().schema_type(Type::String);
+    let in_path = |name: &str| {
+        ParameterBuilder::new()
+            .name(name)
+            .parameter_in(ParameterIn::Path)
+            .required(Required::True)
+            .schema(Some(text()))
+            .build()
+    };
+    let mut parameters: Vec<Parameter> = place.owner.parameter().map(in_path).into_iter().collect();
+    if call.is_of_one() {
+        parameters.push(in_path(R::ID));
+    }
+    if call == Call::List {
+        parameters.extend(R::Params::into_params(|| Some(ParameterIn::Query)));
+        parameters.extend(Paging::into_params(|| Some(ParameterIn::Query)));
+    }
+    let result = match call {
+        Call::List => ArrayBuilder::new().items(named::<R::Sent>(schemas)).into(),
+        Call::Delete => named::<Deleted>(schemas).into(),
+        Call::Create | Call::Get | Call::Edit(_) => named::<R::Sent>(schemas).into(),
+    };
+    let result = envelope(result, schemas);
+    let body = call.takes_body().then(|| {
+        let content = Content::new(Some(named::<R::Body>(schemas)));
+        RequestBodyBuilder::new().content("application/json", content).required(Some(Required::True)).build()
+    });
+    OperationBuilder::new()
+        .tag(R::MANY)
+        .summary(Some(call.summary::<R>()))
+        .parameters(Some(parameters))
+        .request_body(body)
+        .response("200", ResponseBuilder::new().content("application/json", Content::new(Some(result))).build())
+        .build()
+}
+
+/// The schema of an envelope around a result; what it refers to goes into `schemas`.
+fn envelope(result: RefOr<Schema>, schemas: &mut Schemas) -> RefOr<Schema> {
+    Envelope::<Deleted>::schemas(schemas);
+    let mut envelope = Envelope::<Deleted>::schema();
+    if let RefOr::T(Schema::Object(object)) = &mut envelope {
+        object.properties.insert("result".to_owned(), result);
+    }
+    envelope
+}
+
+/// A reference to the schema of a `T`, which goes into `schemas` with all that it refers to.
+fn named<T: ToSchema>(schemas: &mut Schemas) -> Ref {
+    schemas.push((T::name().into_owned(), T::schema()));
+    T::schemas(schemas);
+    Ref::from_schema_name(T::name())
+}
