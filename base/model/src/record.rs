@@ -347,10 +347,6 @@ mod tests {
         Record::parse_body(&zone(), stamp(), &serde_json::from_str(body).unwrap())
     }
 
-    fn hex(bytes: &[u8]) -> String {
-        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-    }
-
     /// `name type content [priority] [data]`, then the data's wire bytes.
     fn shown(body: &str) -> Result<(String, String), String> {
         let (record, document) = parse(body).map_err(|error| error.pointer())?;
@@ -362,7 +358,7 @@ mod tests {
         if let Some(data) = &document.data {
             text += &format!(" {}", serde_json::to_string(data).unwrap());
         }
-        Ok((text, hex(&record.data.rdata())))
+        Ok((text, hex::encode(record.data.rdata())))
     }
 
     #[test]

@@ -95,14 +95,9 @@ pub(crate) fn id_of(target: &Name) -> Option<TunnelId> {
     labels.eq(TUNNEL_DOMAIN.split('.').map(str::as_bytes)).then_some(id)
 }
 
-fn sha256(hex: &str) -> Option<[u8; 32]> {
-    if hex.len() != 64 || !hex.is_ascii() {
-        return None;
-    }
+fn sha256(digits: &str) -> Option<[u8; 32]> {
     let mut hash = [0; 32];
-    for (index, byte) in hash.iter_mut().enumerate() {
-        *byte = u8::from_str_radix(&hex[2 * index..2 * index + 2], 16).ok()?;
-    }
+    hex::decode_to_slice(digits, &mut hash).ok()?;
     Some(hash)
 }
 

@@ -159,25 +159,16 @@ uuid_id!(
 );
 
 fn write_hex(bytes: &[u8; 16], f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    bytes.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    let mut digits = [0; 32];
+    // Two digits a byte fill it exactly, and are ASCII.
+    hex::encode_to_slice(bytes, &mut digits).map_err(|_| fmt::Error)?;
+    f.write_str(std::str::from_utf8(&digits).map_err(|_| fmt::Error)?)
 }
 
 fn parse_hex(text: &str) -> Result<[u8; 16], IdError> {
-    let digits: &[u8; 32] = text.as_bytes().try_into().map_err(|_| IdError)?;
     let mut bytes = [0; 16];
-    for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
-        *byte = digit(pair[0])? << 4 | digit(pair[1])?;
-    }
+    hex::decode_to_slice(text, &mut bytes).map_err(|_| IdError)?;
     Ok(bytes)
-}
-
-fn digit(byte: u8) -> Result<u8, IdError> {
-    match byte {
-        b'0'..=b'9' => Ok(byte - b'0'),
-        b'a'..=b'f' => Ok(byte - b'a' + 10),
-        b'A'..=b'F' => Ok(byte - b'A' + 10),
-        _ => Err(IdError),
-    }
 }
 
 #[cfg(test)]

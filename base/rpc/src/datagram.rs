@@ -265,7 +265,7 @@ mod tests {
     }
 
     fn text(bytes: &[u8]) -> String {
-        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+        hex::encode(bytes)
     }
 
     #[test]

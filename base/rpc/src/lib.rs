@@ -61,6 +61,5 @@ pub enum RpcError {
 #[cfg(test)]
 fn hex(text: &str) -> Vec<u8> {
     let digits: String = text.lines().filter(|line| !line.starts_with('#')).collect();
-    let digit = |at: usize| u8::from_str_radix(&digits[at..at + 2], 16).expect("hexadecimal digits");
-    (0..digits.len()).step_by(2).map(digit).collect()
+    hex::decode(digits).expect("hexadecimal digits")
 }

@@ -34,7 +34,7 @@ impl Eq for TokenHash {}
 
 impl fmt::Display for TokenHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        f.write_str(&hex::encode(self.0))
     }
 }
 
@@ -48,20 +48,10 @@ impl FromStr for TokenHash {
     type Err = TokenHashError;
 
     fn from_str(text: &str) -> Result<TokenHash, TokenHashError> {
-        let digits: &[u8; 64] = text.as_bytes().try_into().map_err(|_| TokenHashError)?;
         let mut hash = [0; 32];
-        for (byte, pair) in hash.iter_mut().zip(digits.chunks_exact(2)) {
-            *byte = digit(pair[0])? << 4 | digit(pair[1])?;
-        }
-        Ok(TokenHash(hash))
-    }
-}
-
-fn digit(byte: u8) -> Result<u8, TokenHashError> {
-    match byte {
-        b'0'..=b'9' => Ok(byte - b'0'),
-        b'a'..=b'f' => Ok(byte - b'a' + 10),
-        _ => Err(TokenHashError),
+        hex::decode_to_slice(text, &mut hash).map_err(|_| TokenHashError)?;
+        // One text for each hash: it is part of a key in the store.
+        if text.bytes().any(|byte| byte.is_ascii_uppercase()) { Err(TokenHashError) } else { Ok(TokenHash(hash)) }
     }
 }
 

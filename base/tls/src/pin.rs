@@ -18,12 +18,7 @@ impl Pin {
 
     pub fn parse(text: &str) -> Option<Pin> {
         let mut pin = [0; 32];
-        if text.len() != 64 || !text.is_ascii() {
-            return None;
-        }
-        for (index, byte) in pin.iter_mut().enumerate() {
-            *byte = u8::from_str_radix(&text[index * 2..index * 2 + 2], 16).ok()?;
-        }
+        hex::decode_to_slice(text, &mut pin).ok()?;
         Some(Pin(pin))
     }
 
@@ -36,7 +31,7 @@ impl Pin {
 
 impl std::fmt::Display for Pin {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        f.write_str(&hex::encode(self.0))
     }
 }
 

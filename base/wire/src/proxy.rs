@@ -408,7 +408,7 @@ mod tests {
     /// `0d 0a 51` as octets; blanks where they help.
     fn hex(text: &str) -> Vec<u8> {
         let digits: Vec<u8> = text.bytes().filter(|byte| !byte.is_ascii_whitespace()).collect();
-        digits.chunks(2).map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap()).collect()
+        hex::decode(digits).unwrap()
     }
 
     const V2: &str = "0d0a0d0a000d0a515549540a";

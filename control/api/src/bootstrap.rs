@@ -16,7 +16,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::accounts::account_ref;
 use crate::error::Error;
-use crate::hex::hex;
 use crate::transaction::{Change, View};
 use crate::writes::Writes;
 use crate::zones;
@@ -143,12 +142,12 @@ fn plan(
 
 /// 148 bits in 37 digits, as long as a global key is elsewhere.
 fn new_key() -> String {
-    hex(&seal::random::<20>())[..37].to_owned()
+    hex::encode(seal::random::<20>())[..37].to_owned()
 }
 
 /// 160 bits in 40 digits. A scanner for leaked secrets can tell it by its length alone; clients check for 40 and more.
 fn new_token() -> String {
-    hex(&seal::random::<20>())
+    hex::encode(seal::random::<20>())
 }
 
 fn put(

@@ -8,7 +8,6 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::auth::open;
-use crate::hex::hex;
 use crate::reply::Reply;
 use crate::state::Api;
 
@@ -29,7 +28,7 @@ fn list(addresses: &[IpAddr]) -> Ips {
     let (ipv4_cidrs, ipv6_cidrs) = (cidrs(IpAddr::is_ipv4, 32), cidrs(IpAddr::is_ipv6, 128));
     let all = [ipv4_cidrs.join(","), ipv6_cidrs.join(",")].join(";");
     // 16 bytes, as long as the digests that clients are used to.
-    let etag = hex(&bartizan_seal::sha256(all.as_bytes())[..16]);
+    let etag = hex::encode(&bartizan_seal::sha256(all.as_bytes())[..16]);
     Ips { ipv4_cidrs, ipv6_cidrs, etag }
 }
 

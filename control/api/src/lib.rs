@@ -18,7 +18,7 @@
 //!             tunnel_routes · app_addresses · spectrum · access_rules · firewall · edge · ips · probes
 //! guard       state (Api) · auth
 //! store       transaction (View, Change) · writes · deletions · caller
-//! HTTP        path · permission · error · reply · extract · openapi · hex · presence
+//! HTTP        path · permission · error · reply · extract · openapi · presence
 //! ```
 //! What a resource keeps, and by which rules, is in its own file: as methods of View and Change that other resources may
 //! call. What is about everything of a zone, whatever its kind, is in `deletions`.
@@ -40,7 +40,6 @@ mod edge;
 mod error;
 mod extract;
 mod firewall;
-mod hex;
 mod ips;
 mod openapi;
 mod owner_names;

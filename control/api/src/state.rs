@@ -18,7 +18,6 @@ use crate::background::Worker;
 use crate::caller::{self, Caller, Credentials};
 use crate::error::Error;
 use crate::firewall::{FirewallAnswer, FirewallQuestion};
-use crate::hex::hex;
 use crate::presence::{Command, Presence};
 use crate::spectrum::AppCounters;
 use crate::transaction::{Change, View};
@@ -209,7 +208,7 @@ fn ca_pin(pem: &str) -> String {
         .take_while(|line| !line.starts_with("-----END"))
         .collect();
     match BASE64.decode(body) {
-        Ok(der) if !der.is_empty() => hex(&seal::sha256(&der)),
+        Ok(der) if !der.is_empty() => hex::encode(seal::sha256(&der)),
         _ => String::new(),
     }
 }

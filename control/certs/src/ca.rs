@@ -77,7 +77,7 @@ impl Ca {
         let damaged = |_| CertsError::DamagedCa { path: path.clone() };
         let key = KeyPair::from_pem(&stored.key_pem).map_err(damaged)?;
         let issuer = Issuer::from_ca_cert_pem(&stored.certificate_pem, key).map_err(damaged)?;
-        let fingerprint = hex(&sha256(stored.certificate_pem.as_bytes()));
+        let fingerprint = hex::encode(sha256(stored.certificate_pem.as_bytes()));
         Ok(Ca { issuer, certificate_pem: stored.certificate_pem, fingerprint, not_after: stored.not_after })
     }
 
@@ -123,7 +123,7 @@ fn create(path: &Path, seal: &bartizan_seal::Key, now: Timestamp) -> Result<Stor
     let mut params = CertificateParams::default();
     params.distinguished_name = DistinguishedName::new();
     // Somebody who runs two of us can tell their CAs apart in a list.
-    let short = &hex(&sha256(key.public_key_raw()))[..8];
+    let short = &hex::encode(sha256(key.public_key_raw()))[..8];
     params.distinguished_name.push(DnType::CommonName, format!("Bartizan local CA {short}"));
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
@@ -180,8 +180,4 @@ fn date(at: Timestamp) -> OffsetDateTime {
         .ok()
         .and_then(|seconds| OffsetDateTime::from_unix_timestamp(seconds).ok())
         .unwrap_or(OffsetDateTime::UNIX_EPOCH)
-}
-
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

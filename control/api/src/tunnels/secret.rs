@@ -11,7 +11,6 @@ use crate::accounts::AccountScope;
 use crate::caller::Caller;
 use crate::error::{Error, Fault};
 use crate::extract::Ids;
-use crate::hex::hex;
 use crate::reply::Reply;
 use crate::state::Api;
 
@@ -45,7 +44,7 @@ pub(super) fn secret(text: &str) -> Result<Vec<u8>, Error> {
 
 /// Seals the secret into the document, with the hash by which connectors are checked.
 pub(super) fn keep_secret(api: &Api, stored: &mut StoredTunnel, secret: &[u8]) {
-    stored.secret_sha256 = hex(&bartizan_seal::sha256(secret));
+    stored.secret_sha256 = hex::encode(bartizan_seal::sha256(secret));
     stored.sealed_secret = BASE64.encode(api.seal().seal(&context(stored.id), secret));
 }
 
