@@ -1,7 +1,7 @@
-//! What happened, in numbers. Written without waiting, read when somebody asks.
+//! Counters of what happened. Writing one never waits; they are read for `/metrics` and the API.
 //!
-//! Workers share the numbers of an application: they write a connection's when it begins and ends, and bytes twice a
-//! second, so that the line of memory stays where it is for most of the time.
+//! All workers share the counters of an application. They write them when a connection begins and ends, and bytes twice
+//! a second: so the cache line seldom moves from core to core.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -37,16 +37,16 @@ counted!(
     OriginFailure {
         Refused = "refused",
         Unreachable = "unreachable",
-        /// Its name has no address, or nobody answers for it.
+        /// Its name has no address, or no name server answers.
         Unresolved = "unresolved",
         TimedOut = "timed_out",
-        /// No handshake with it, or none that proves who it is.
+        /// The TLS handshake failed, or its certificate is not for the expected name.
         Tls = "tls",
         /// It reset a connection that was open.
         Reset = "reset",
         /// No connector of the tunnel is connected, or it could not reach the origin.
         Tunnel = "tunnel",
-        /// It is one of our own addresses.
+        /// It is one of our own addresses, which would be a loop.
         Loop = "loop",
     }
 );
@@ -62,27 +62,27 @@ counted!(
         AppHandshakes = "app_handshakes",
         /// More sources at once than can be counted.
         Sources = "sources",
-        /// A worker had all the connections or flows that it can have.
+        /// A worker had as many connections or flows open as it can have.
         Worker = "worker",
-        /// A flow made room for a newer one: its client had said one thing only.
+        /// A flow was ended to make room for a newer one: its client had sent one datagram only.
         FlowDisplaced = "flow_displaced",
-        /// A datagram found too many waiting for the flow's origin.
+        /// A datagram was dropped: too many were waiting for the flow's origin already.
         FlowWaiting = "flow_waiting",
     }
 );
 
 counted!(
-    /// What happened before it was known to which application it belongs.
+    /// What happened before the application was known.
     EdgeEvent {
         /// Nothing is configured at that address and port.
         Unknown = "unknown",
-        /// A trusted peer did not say whom it speaks for.
+        /// A trusted peer sent no valid PROXY header.
         ProxyHeader = "proxy_header",
         HandshakeFailed = "handshake_failed",
-        /// A handshake without a name, or with one that nobody has, where several applications share the port.
+        /// Several applications share the port, and the handshake named none of them (SNI, RFC 6066 §3).
         NoSuchName = "no_such_name",
         AcceptFailed = "accept_failed",
-        /// A datagram that the system did not take.
+        /// The system refused to send a datagram.
         Unsent = "unsent",
     }
 );
@@ -100,7 +100,7 @@ pub struct AppTotals {
     pub filtered: u64,
     /// Open now.
     pub open: u64,
-    /// Ended; with it the sum of their durations.
+    /// Ended, and the sum of their durations.
     pub closed: u64,
     pub duration: Duration,
     /// From clients, and to them.
@@ -139,7 +139,7 @@ impl Totals {
     }
 }
 
-/// One application's, as they are written. Relaxed: nothing else depends on a value.
+/// The counters of one application. Relaxed: nothing else depends on a value.
 #[derive(Default)]
 pub(crate) struct Tally {
     connects: AtomicU64,
@@ -174,7 +174,7 @@ impl Tally {
     }
 
     pub(crate) fn moved(&self, bytes_in: u64, bytes_out: u64) {
-        // Most connections are idle when they are looked at.
+        // Most connections were idle since the last time.
         if bytes_in > 0 {
             add(&self.bytes_in, bytes_in);
         }

@@ -1,4 +1,4 @@
-//! Where bytes go out: the origin is found, dialled, told who the client is, and encrypted to.
+//! Where bytes go out: the origin is found and dialled, a PROXY header says who the client is, TLS is begun.
 
 mod datagram;
 mod dead;
@@ -58,7 +58,7 @@ impl Egress {
         tokio::time::timeout(config.value.limits.connect_time, connecting).await.unwrap_or(Err(OriginFailure::TimedOut))
     }
 
-    /// A way to send the session's datagrams to its origin. Whether it is there, nobody knows before it replies.
+    /// A way to send the session's datagrams to its origin. UDP has no handshake: only a reply shows that it is there.
     pub(crate) async fn open(&self, session: &Session, worker: &Worker) -> Result<Opened, OriginFailure> {
         let config = worker.hold_config();
         let (pools, time) = (&config.value.pools, config.value.limits.connect_time);
@@ -73,7 +73,7 @@ impl Egress {
             Way::Dial(groups) => without_loops(groups, pools)?,
         };
         let mut failure = OriginFailure::Unreachable;
-        // Nothing tells an origin that is there from one that is not, so there is no race.
+        // There is nothing to race for: sending to an origin that is not there succeeds too.
         for address in self.dead.addresses_last(groups.concat()) {
             match datagram::connect(address).await {
                 Ok(socket) => return Ok(Opened::Socket(socket, address)),
@@ -83,7 +83,7 @@ impl Egress {
         Err(failure)
     }
 
-    /// An origin was not there: others are tried first for a while.
+    /// An origin was not there: for a while the others are tried first.
     pub(crate) fn note_dead(&self, address: SocketAddr) {
         self.dead.mark_dead(address);
     }
@@ -118,8 +118,8 @@ impl Egress {
         })
     }
 
-    /// The first group in which somebody can be reached, in their order. Those in which nobody could be reached a
-    /// moment ago are tried last.
+    /// A connection to the first group in which an address answers. Groups that could not be reached a moment ago are
+    /// tried last.
     async fn first_of(&self, groups: Vec<Group>) -> Result<TcpStream, OriginFailure> {
         let groups = self.dead.groups_last(groups);
         let mut failure = OriginFailure::Unreachable;
@@ -127,7 +127,7 @@ impl Egress {
         for group in groups {
             left -= 1;
             let racing = dial::race(self.dead.addresses_last(group.clone()), &self.dead);
-            // The last has all the time that there is.
+            // The last one may use all the time that is left.
             let result = match left {
                 0 => racing.await,
                 _ => tokio::time::timeout(ORIGIN_TIME, racing).await.unwrap_or(Err(OriginFailure::TimedOut)),
@@ -144,7 +144,7 @@ impl Egress {
     }
 }
 
-/// Addresses that are as good as each other, in the order to try them. Never empty.
+/// Addresses of equal rank, in the order to try them. Never empty.
 type Group = Vec<SocketAddr>;
 
 /// How a session gets to its origin.
@@ -159,7 +159,7 @@ pub(crate) enum Opened {
     Tunnel(Box<dyn Datagrams>),
 }
 
-/// A connection to an origin before anything was said.
+/// A connection to an origin on which nothing was sent yet.
 enum Link {
     Socket(TcpStream),
     Stream(Box<dyn bartizan_exchange::Io>),
@@ -198,7 +198,7 @@ impl Link {
     }
 }
 
-/// What stands in front of the client's bytes. Versions 1 and 2 are for connections; the simple header is for datagrams.
+/// The header in front of the client's bytes. Versions 1 and 2 are for connections, the simple header for datagrams.
 fn header_of(app: &App, hop: &Hop) -> Option<HeaderBytes> {
     match app.proxy_protocol {
         ProxyProtocol::V1 => Some(proxy::write_v1(hop)),
@@ -207,7 +207,7 @@ fn header_of(app: &App, hop: &Hop) -> Option<HeaderBytes> {
     }
 }
 
-/// Our own addresses are nobody's origin: a connection to them would come back to us, for ever.
+/// Our own addresses cannot be origins: a connection to them would come back to us, over and over.
 fn without_loops(mut groups: Vec<Group>, pools: &Pools) -> Result<Vec<Group>, OriginFailure> {
     let had_some = !groups.is_empty();
     groups.iter_mut().for_each(|group| group.retain(|address| !pools.contains(address.ip())));

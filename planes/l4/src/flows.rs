@@ -1,9 +1,9 @@
-//! UDP flows: all that one client address and port says to one address and port of ours, and what is said back.
+//! UDP flows: the datagrams from one client address and port to one address and port of ours, and the replies.
 //!
-//! A flow has a socket of its own towards its origin, so that the kernel tells replies apart. Sources can be forged, so
-//! the number of flows is bounded twice, for an application and for a worker. Where there are too many, the oldest one
-//! whose client has said one thing only makes room: a forged client says no second thing, and a true one has its reply
-//! by then.
+//! A flow has its own socket towards its origin, so that the kernel tells replies apart. Sources can be forged
+//! (RFC 2827), so the number of flows is limited twice: for an application and for a worker. When there are too many,
+//! the oldest flow whose client has sent one datagram only is ended. A forged client cannot react to a reply, so it
+//! stays at one; a real client has had its reply by then.
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::{HashMap, VecDeque};
@@ -32,7 +32,7 @@ pub(crate) struct Ends {
     pub(crate) local: SocketAddr,
 }
 
-/// Whether each datagram says whom it is for.
+/// Who sends the datagrams of a flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Speaker {
     /// The client itself.
@@ -46,15 +46,15 @@ pub(crate) struct Flow {
     pub(crate) ends: Ends,
     pub(crate) session: Session,
     speaker: Speaker,
-    /// What stands in front of each datagram to the origin.
+    /// The header in front of each datagram to the origin.
     header: Option<HeaderBytes>,
     /// Towards an origin that is dialled, as soon as that is done.
     origin: OnceCell<UdpSocket>,
     /// Datagrams that wait: for the origin to be found, or for a tunnel to take them.
     waiting: RefCell<VecDeque<Bytes>>,
-    /// What the system said when a datagram was sent.
+    /// The error that the system reported when a datagram was sent.
     failure: Cell<Option<OriginFailure>>,
-    /// Of the flow's task, when it waits for one of the two.
+    /// Wakes the flow's task, when it waits for one of the two.
     waker: Cell<Option<Waker>>,
     confirmed: Cell<bool>,
 }
@@ -74,7 +74,7 @@ impl Flow {
         }
     }
 
-    /// Hands a datagram on, or lets it wait.
+    /// Sends a datagram to the origin, or keeps it until that can be done.
     // Hot: once a datagram. No allocation once the origin is dialled.
     pub(crate) fn send(&self, payload: &[u8]) {
         self.session.traffic.took(Way::In, payload.len());
@@ -90,7 +90,7 @@ impl Flow {
         self.wake();
     }
 
-    /// Datagrams may be lost; only an origin that is not there is news.
+    /// Datagrams may be lost, so most errors are ignored. That the origin is not there is not ignored.
     fn send_to(&self, origin: &UdpSocket, payload: &[u8]) {
         if let Err(error) = send_datagram(origin, self.header.as_deref(), payload)
             && error.kind() != io::ErrorKind::WouldBlock
@@ -103,7 +103,7 @@ impl Flow {
     /// The origin is dialled: gives it what waits, and from now on everything at once.
     pub(crate) async fn set_origin(&self, socket: UdpSocket) -> &UdpSocket {
         while let Some(datagram) = self.next_waiting() {
-            // It may be lost. What waits has its header already.
+            // It may get lost. Datagrams that wait have their header already.
             let _ = socket.send(&datagram).await;
         }
         self.origin.get_or_init(|| socket)
@@ -140,7 +140,7 @@ impl Flow {
         }
     }
 
-    /// Its client has said more than one thing.
+    /// Its client has sent more than one datagram.
     pub(crate) fn confirm(&self) {
         self.confirmed.set(true);
     }
@@ -165,12 +165,12 @@ impl Flow {
 #[derive(Default)]
 pub(crate) struct Flows {
     by_ends: RefCell<HashMap<Ends, Rc<Flow>>>,
-    /// Those whose client has said one thing only, oldest first; and some that are over or have said more by now.
+    /// Flows whose client has sent one datagram only, oldest first. Some of them have ended or received more by now.
     unconfirmed: RefCell<HashMap<AppId, VecDeque<Weak<Flow>>>>,
 }
 
 impl Flows {
-    /// The flow between two ends, whose client says something again.
+    /// The flow between two ends, of whose client one more datagram has come.
     // Hot: once a datagram. No allocation.
     pub(crate) fn find(&self, ends: Ends) -> Option<Rc<Flow>> {
         let flow = Rc::clone(self.by_ends.borrow().get(&ends)?);
@@ -187,7 +187,7 @@ impl Flows {
         self.by_ends.borrow_mut().insert(flow.ends, Rc::clone(&flow));
         let mut unconfirmed = self.unconfirmed.borrow_mut();
         let queue = unconfirmed.entry(flow.session.app.id).or_default();
-        // Twice what there can be alive: then at least half of them goes, and looking costs nothing on average.
+        // Twice as many as can be alive: then at least half of them go, so that cleaning is cheap on average.
         if queue.len() > 2 * self.len() {
             queue.retain(|flow| flow.upgrade().is_some_and(|flow| !flow.confirmed.get()));
         }
@@ -216,13 +216,13 @@ impl Flows {
         false
     }
 
-    /// Makes room for one more flow of a source out of its own: a resolver asks every question from another port, and
-    /// says one thing only on each.
+    /// Makes room for one more flow of a source by ending one of its own: a resolver sends each question from another
+    /// port (RFC 5452 §9.2), and one datagram on each.
     pub(crate) fn displace_own(&self, app: AppId, source: SourceKey) -> bool {
         let mut unconfirmed = self.unconfirmed.borrow_mut();
         let Some(queue) = unconfirmed.get_mut(&app) else { return false };
         let alive = |flow: &Weak<Flow>| flow.upgrade().filter(|flow| !flow.confirmed.get());
-        // What is over would hide what is not; each is taken out once.
+        // Flows that have ended would hide those that have not. Each is taken out once.
         while queue.front().is_some_and(|oldest| alive(oldest).is_none()) {
             queue.pop_front();
         }
@@ -241,15 +241,15 @@ impl Flows {
         flow.session.tally.limited(Limit::FlowDisplaced);
     }
 
-    /// Makes room for one more flow of any application, where most clients have said one thing only: an application
-    /// that is flooded does not cost another its clients.
+    /// Makes room for one more flow. It is taken from the application with the most flows of one datagram, so that a
+    /// flood on one application does not cost another its clients.
     pub(crate) fn displace_any(&self) -> bool {
         loop {
             let unconfirmed = self.unconfirmed.borrow();
             let longest = unconfirmed.iter().max_by_key(|(_, queue)| queue.len());
             let Some(app) = longest.filter(|(_, queue)| !queue.is_empty()).map(|(app, _)| *app) else { return false };
             drop(unconfirmed);
-            // If none of them is left, their queue is empty now.
+            // If that found none, its queue is empty now.
             if self.displace(app) {
                 return true;
             }

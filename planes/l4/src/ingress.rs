@@ -1,4 +1,4 @@
-//! Where clients come in: the connection is accepted, and it becomes known who the client is.
+//! Where clients come in: a connection is accepted, and the client's address becomes known.
 
 mod header;
 mod tcp;
@@ -14,7 +14,8 @@ pub(crate) use udp::{receive, receive_any};
 use crate::counters::EdgeEvent;
 use crate::worker::Worker;
 
-/// The TLS handshake. A client without a name gets the certificate of `only`, the one application there is.
+/// The TLS handshake. A client that sends no name (RFC 6066 §3) gets the certificate of `only`, the one application of
+/// the port.
 pub(crate) async fn shake_hands(
     stream: TcpStream,
     only: Option<&App>,

@@ -1,18 +1,18 @@
 //! Every TCP and UDP port behind the edge.
 //!
 //! ```text
-//! TCP ──┐                                                                          ┌── origin address (IPv4, IPv6, TLS)
+//! TCP ──┐                                                                          ┌── origin address (v4, v6, TLS)
 //!       ├─ ingress ─ pipeline: endpoint → verdict → limits → (TLS) → name ─ egress ┤
 //! UDP ──┘                                                                          └── tunnel (dyn Dialer)
 //! ```
-//! One current-thread runtime a worker, each with its own listeners; a connection stays on its thread. Nothing is read
-//! from a client before its verdict, and nothing that is carried is altered.
+//! Each worker is one thread with its own runtime and listeners; a connection stays on its thread. Nothing is read from
+//! a client before its verdict, and the bytes that are forwarded are never changed.
 //!
-//! Clients arrive in one of several ways ([`Tier`]): by a listener for each configured port, which this crate opens and
-//! closes as the configuration changes, or by sockets given from outside that receive for every port.
+//! Clients arrive in one of several ways ([`Tier`]): at a listener for each configured port, which this crate opens and
+//! closes as the configuration changes, or at sockets from outside that receive for every port.
 //!
 //! PROXY protocol versions 1 and 2 and the simple header for datagrams (`bartizan_wire::proxy`), in both directions.
-//! Not here: what a challenge would show (it is a refusal), protocols above TCP and UDP, health checks.
+//! Not here: pages for a challenge (it is a refusal here), protocols above TCP and UDP, health checks.
 
 mod counters;
 mod egress;
@@ -42,7 +42,7 @@ pub use limits::{Ceiling, Ceilings, LISTENERS_MAX, Limits};
 pub use listeners::{Listening, Reason, TierName, Unheard};
 pub use plane::{AnyPort, AnyPortSockets, Plane, StartError, Tier, start, start_asking};
 
-/// All that the plane is told. A new one is in force for the next connection, and looked up for those that are open.
+/// The configuration of the plane. A new one applies to the next connection, and open ones are judged by it again.
 #[derive(Clone)]
 pub struct Config {
     pub apps: Apps,
@@ -51,19 +51,19 @@ pub struct Config {
     pub firewall: Firewall,
     pub geo: Geo,
     pub certificates: Certificates,
-    /// Peers that say whom they speak for, in a PROXY header, and must.
+    /// Peers that must begin each connection with a PROXY header, which is believed.
     pub trusted: Vec<Prefix>,
     pub limits: Limits,
-    /// Roots in PEM that origins under `strict` may be certified by, beside those of the system. Read once, at start.
+    /// Root certificates in PEM for origins under `strict`, beside those of the system. Read once, at the start.
     pub origin_roots: Option<String>,
 }
 
-/// Who is asked for the addresses of origins that have a name. The system's file of hosts comes first in any case.
+/// Where the addresses of origins with a name come from. hosts(5) is always looked at first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum NameServers {
-    /// Those that the system asks; and for what they do not know, the system's own resolver.
+    /// The system's name servers; for names that they do not know, the system's own resolver.
     #[default]
     System,
-    /// These recursive resolvers, in their order; of more than three the first three.
+    /// These recursive resolvers, in this order. Only the first three are used.
     These(Vec<SocketAddr>),
 }

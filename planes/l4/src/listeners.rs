@@ -4,8 +4,8 @@
 //! Live<Config> ──► plan: what to close, what to open ──► sockets ──► workers
 //!                                                    └──► Listening (a watch, for the API)
 //! ```
-//! A listener that stays wanted is not touched. One that cannot be opened is tried again until it can, or nobody wants
-//! it any more.
+//! A listener that is still wanted is left as it is. One that cannot be opened is tried again until it can be opened or
+//! is not wanted any more.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -22,13 +22,13 @@ use tokio::sync::{mpsc, watch};
 use crate::Config;
 use crate::limits::{FAILURES_TOLD_MAX, REOPEN_EVERY};
 
-/// What the plane hears.
+/// Which endpoints the plane receives on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listening {
     pub tier: TierName,
     /// Sockets that listen, counted once whatever the number of workers.
     pub open: usize,
-    /// Some of those that should and do not.
+    /// The first of those that should listen and do not.
     pub unheard: Vec<Unheard>,
     /// How many there are of them.
     pub unheard_total: usize,
@@ -55,7 +55,7 @@ impl TierName {
     }
 }
 
-/// An address and port of an application that nobody listens on.
+/// An endpoint of an application on which we do not listen, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unheard {
     pub app: AppId,
@@ -64,10 +64,10 @@ pub struct Unheard {
     pub reason: Reason,
 }
 
-/// Why.
+/// Why we do not listen on an endpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reason {
-    /// Somebody else listens there.
+    /// Another program listens there.
     Taken,
     /// Ports below 1024 need a privilege.
     Forbidden,
@@ -108,7 +108,7 @@ pub(crate) struct Endpoint {
     pub(crate) address: SocketAddr,
 }
 
-/// What a worker is told.
+/// What a worker is given or must close.
 pub(crate) enum Delivery {
     Tcp(SocketAddr, TcpListener),
     Udp(SocketAddr, UdpSocket),
@@ -118,7 +118,7 @@ pub(crate) enum Delivery {
 /// The open listeners, and who accepts on them.
 pub(crate) struct Listeners {
     live: Live<Config>,
-    /// Unbounded, but there is never more in one than endpoints were opened and closed since the worker last looked.
+    /// Unbounded, but a queue never holds more than the endpoints opened and closed since its worker last looked.
     workers: Vec<mpsc::UnboundedSender<Delivery>>,
     max: usize,
     open: BTreeSet<Endpoint>,
@@ -135,7 +135,7 @@ impl Listeners {
         Listeners { live, workers, max, open: BTreeSet::new(), listening }
     }
 
-    /// Follows the configuration, for ever.
+    /// Follows the configuration until the task is dropped.
     pub(crate) async fn follow(mut self) {
         let mut changes = self.live.changes();
         loop {
@@ -148,7 +148,7 @@ impl Listeners {
         }
     }
 
-    /// Closes and opens what the configuration in force says.
+    /// Closes and opens listeners until they are those of the configuration in force.
     pub(crate) fn adjust(&mut self) {
         let config = self.live.snapshot();
         let Config { apps, pools, .. } = &config.value;
@@ -156,7 +156,7 @@ impl Listeners {
         for endpoint in close {
             self.open.remove(&endpoint);
             for worker in &self.workers {
-                // A worker that is gone has closed everything.
+                // A worker that has ended has closed all its listeners.
                 let _ = worker.send(Delivery::Close(endpoint));
             }
         }
@@ -175,7 +175,7 @@ impl Listeners {
                     address: endpoint.address,
                     reason: Reason::from(&error),
                 };
-                // It is tried again and again; that it still fails is no news.
+                // It is tried again and again. It is logged once.
                 if !before.unheard.contains(&failure) {
                     let Unheard { reason, protocol, address, .. } = &failure;
                     tracing::warn!(%app, %protocol, %address, %reason, "no listener");
@@ -217,7 +217,7 @@ impl Listeners {
     }
 }
 
-/// Failures, some of them told.
+/// Failures: the first of them, and how many there are.
 #[derive(Default)]
 struct Failures {
     told: Vec<Unheard>,
@@ -241,7 +241,8 @@ struct Plan<'a> {
     too_many: Vec<(&'a App, SocketAddr)>,
 }
 
-/// Who is open stays so as long as it is wanted; new applications get what is left, each as a whole or not at all.
+/// A listener that is open stays open as long as its application is there. New applications share the room that is
+/// left; each gets all its listeners or none.
 fn plan<'a>(apps: &'a Apps, pools: &Pools, open: &BTreeSet<Endpoint>, max: usize) -> Plan<'a> {
     let ordered: BTreeMap<AppId, &Arc<App>> = apps.all().map(|app| (app.id, app)).collect();
     let mut wanted: BTreeSet<Endpoint> = BTreeSet::new();
@@ -249,7 +250,7 @@ fn plan<'a>(apps: &'a Apps, pools: &Pools, open: &BTreeSet<Endpoint>, max: usize
     let mut newcomers = Vec::new();
     for app in ordered.into_values() {
         let addresses = app.addresses_at(pools);
-        // Not looked at one by one: this may be every port of many addresses.
+        // Not counted one by one: this may be every port of many addresses.
         if app.ports.len() * addresses.len() > max {
             newcomers.push((app, addresses));
             continue;
@@ -352,7 +353,7 @@ mod tests {
             (9, &[&[&one, &two][..], &[&two], none][..], &["+22@1 +22@2 +23@2", "-22@1", "-22@2 -23@2"][..]),
             (9, &[&[&one], &[&one, &shared], &[&shared], none], &["+22@1", "", "", "-22@1"]),
             (9, &[&[&one], &[&moved]], &["+22@1", "-22@1 +2222@1"]),
-            // Who was first stays, whatever the order of ids; who does not fit gets nothing.
+            // What is open stays open, whatever the order of ids. An application that does not fit gets no listener.
             (2, &[&[&two], &[&one, &two]], &["+22@2 +23@2", "!22@1"]),
             (2, &[&[&one, &two], &[&two]], &["+22@1 !22@2", "-22@1 +22@2 +23@2"]),
             (9, &[&[&wide, &one]], &["+22@1 !1@4"]),

@@ -32,7 +32,7 @@ use verdict::enter;
 pub(crate) async fn carry(stream: TcpStream, admitted: Admitted, worker: &Worker) {
     let Some((client, entry)) = open(stream, admitted, worker).await else { return };
     let session = &*entry.session;
-    // In a box, so that its memory is free again once the connection stands.
+    // In a box, so that its memory is freed when the connection is made.
     let connecting = Box::pin(worker.egress.connect(session, worker));
     match session.cancel.unless_triggered(connecting).await {
         Ok(Ok(origin)) => match relay(client, origin, session, worker).await {
@@ -51,14 +51,14 @@ pub(crate) async fn carry(stream: TcpStream, admitted: Admitted, worker: &Worker
     }
 }
 
-/// Begins the session: at once where one application is meant, else after the handshake that names it.
+/// Begins the session: at once where the endpoint has one application, else after the TLS handshake that names one.
 async fn open<'w>(stream: TcpStream, admitted: Admitted, worker: &'w Worker) -> Option<(Client, SessionEntry<'w>)> {
     let Admitted { hop, local, whom, source, generation } = admitted;
     match whom {
         Whom::App(app, permit) => {
             let permits = Permits { _source: source, _app: permit };
             let entry = begin(worker, Arc::clone(&app), hop, local, permits);
-            // A change since then has not looked at this session yet, and will not any more.
+            // A change that came since the decision has not judged this session, and will not do so later.
             if worker.generation() != generation {
                 let end = worker.with_config(|config| judge(config, &entry.session));
                 end.into_iter().for_each(|end| entry.session.cancel.trigger(end));
@@ -107,7 +107,8 @@ fn is_named(app: &App, sni: Option<&str>) -> bool {
     app.tls != AppTls::Off && sni.is_some_and(|sni| app.name.to_string().eq_ignore_ascii_case(sni))
 }
 
-/// The TLS handshake, within its limits. `charged` pays for it; `only` is the application if there is no other.
+/// The TLS handshake, within its limits. It counts for the application `charged`; `only` is the application of the
+/// endpoint, if there is just one.
 async fn decrypt(
     stream: TcpStream,
     hop: &Hop,

@@ -1,4 +1,4 @@
-//! Workers: their threads, what they accept on, their end.
+//! Workers: how their threads start, what they accept on, how they end.
 
 use std::collections::HashMap;
 use std::io;
@@ -34,14 +34,14 @@ pub enum Tier {
     AnyPort { how: AnyPort, sockets: Vec<AnyPortSockets> },
 }
 
-/// Who sends every port to one socket.
+/// How packets for every port are sent to one socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AnyPort {
     SkLookup,
     Tproxy,
 }
 
-/// One worker's sockets: normally one a family and protocol. They are bound already, and TCP listens.
+/// The sockets of one worker, normally one for each family and protocol. They are bound, and those for TCP listen.
 #[derive(Default)]
 pub struct AnyPortSockets {
     pub tcp: Vec<TcpListener>,
@@ -62,11 +62,11 @@ pub struct Plane {
     threads: Vec<JoinHandle<()>>,
     counters: Counters,
     listening: watch::Receiver<Arc<Listening>>,
-    /// None while serving, then the time that connections get.
+    /// None while the plane serves; then how long open connections may go on.
     end: watch::Sender<Option<Duration>>,
 }
 
-/// Starts to serve. When this returns, every port of the configuration in force accepts, or is told as unheard.
+/// Starts the plane. When this returns, every endpoint of the configuration in force accepts, or is listed as failed.
 pub fn start(live: &Live<Config>, dialer: Arc<dyn Dialer>, tier: Tier) -> Result<Plane, StartError> {
     start_asking(live, dialer, tier, NameServers::System)
 }
@@ -95,7 +95,7 @@ pub fn start_asking(
     let (heard, listening) =
         watch::channel(Arc::new(Listening { tier: name, open, unheard: Vec::new(), unheard_total: 0 }));
     let mut plane = Plane { threads: Vec::new(), counters: counters.clone(), listening, end };
-    // In the tiers that receive for any port a flow has a socket towards its client too.
+    // In the tiers for any port a flow has a second socket, towards its client.
     let per_flow = if name == TierName::Listeners { 1 } else { 2 };
     let budget = Budget { descriptors: bartizan_net::descriptors_max(), workers: sockets.len().max(1), per_flow };
     let mut deliveries = Vec::new();
@@ -132,7 +132,7 @@ impl Plane {
         self.counters.read()
     }
 
-    /// What the plane hears, now and from now on.
+    /// Which endpoints are received on: the current value, and each change.
     pub fn listening(&self) -> watch::Receiver<Arc<Listening>> {
         self.listening.clone()
     }
@@ -141,7 +141,7 @@ impl Plane {
     pub fn drain(mut self, grace: Duration) {
         self.end.send_replace(Some(grace));
         for thread in self.threads.drain(..) {
-            // A worker that panicked has said so; the others still have to be waited for.
+            // The panic of a worker was printed already. The other workers still have to be waited for.
             let _ = thread.join();
         }
     }
@@ -149,12 +149,12 @@ impl Plane {
 
 impl Drop for Plane {
     fn drop(&mut self) {
-        // After `drain` there is nobody left to hear it.
+        // After `drain` all receivers are gone, which is fine.
         self.end.send_replace(Some(Duration::ZERO));
     }
 }
 
-/// Opening thousands of listeners takes tens of milliseconds, which no worker has.
+/// On a thread of its own: opening thousands of listeners takes tens of milliseconds, and would block a worker.
 fn keep_listeners(listeners: Listeners, mut end: watch::Receiver<Option<Duration>>) -> io::Result<JoinHandle<()>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
     std::thread::Builder::new().name("l4-listeners".to_owned()).spawn(move || {
@@ -198,7 +198,7 @@ impl WorkerSetup {
         std::thread::Builder::new().name(format!("l4-{}", self.index)).spawn(move || {
             let local = LocalSet::new();
             local.block_on(&runtime, self.run());
-            // What is still running is dropped here, with its connections. A resolver that hangs is not waited for.
+            // Tasks that still run are dropped here, with their connections. A blocked resolver is not waited for.
             drop(local);
             runtime.shutdown_background();
         })
@@ -228,7 +228,7 @@ impl WorkerSetup {
             }
         };
         drop(hearing);
-        // Flows have no end to wait for; connections have.
+        // A flow has no end that could be waited for; a connection has.
         if tokio::time::timeout(grace, worker.connections.empty()).await.is_err() {
             let left = worker.connections.inside();
             tracing::info!(worker = self.index, left, "connections cut off at the end of the grace period");

@@ -1,8 +1,8 @@
 //! How much each source and each application uses: connections at once, new ones a second, handshakes in progress.
 //!
-//! All workers shshare them, since a source's connections fall on all of them. A lock is held for one entry's
-//! arithmetic, among 64 shards; nothing waits inside. Memory is bounded: an entry exists while something of it is open
-//! or its last second counts, and a full shard refuses new sources.
+//! All workers share them, since the connections of a source come to all of them. One of 64 shards is locked for the
+//! arithmetic of one entry; nothing waits while it is held. Memory is bounded: an entry stays while something of it is
+//! open or its last second still counts, and a full shard refuses new sources.
 
 use std::collections::HashMap;
 use std::collections::hash_map::{Entry, RandomState};
@@ -15,10 +15,10 @@ use crate::limits::Ceiling;
 
 const SHARDS: usize = 64;
 
-/// How often a full shard is searched for entries that nobody needs any more.
+/// How often a full shard is searched for entries that are not needed any more.
 const TIDY_EVERY: Duration = Duration::from_secs(1);
 
-/// What a source is counted by: an IPv4 address, or the first half of an IPv6 one.
+/// What a source is counted by: an IPv4 address, or the first 64 bits of an IPv6 one (one site, RFC 6177 §2).
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum SourceKey {
     V4(u32),
@@ -44,7 +44,7 @@ pub(crate) enum Over {
     Counted,
 }
 
-/// The numbers of all keys of one kind. Clones share them.
+/// The counts of all keys of one kind. Clones share them.
 pub(crate) struct Quotas<K>(Arc<Shared<K>>);
 
 struct Shared<K> {
@@ -62,7 +62,7 @@ struct Shard<K> {
 struct Numbers {
     open: u32,
     handshakes: u32,
-    /// New ones that may come at once, as of `at`.
+    /// How many new ones could come at once at the time `at`: a token bucket.
     allowance: f32,
     at: Instant,
 }
@@ -136,7 +136,7 @@ impl<K: Copy + Eq + Hash> Shard<K> {
         Ok(self.numbers.entry(key).or_insert_with(fresh))
     }
 
-    /// Makes room, or says that there is none.
+    /// Drops entries that are not needed. An error if the shard stays full.
     fn tidy(&mut self, ceiling: &Ceiling, now: Instant) -> Result<(), Over> {
         if now.duration_since(self.tidied) >= TIDY_EVERY {
             self.tidied = now;
@@ -169,7 +169,7 @@ impl<K: Copy + Eq + Hash> Drop for Permit<K> {
             Kind::Handshake => &mut numbers.handshakes,
         };
         *count = count.saturating_sub(1);
-        // Its allowance is not full yet, or nobody knows: the next search of a full shard decides.
+        // The entry itself stays, for its allowance; the next search of a full shard drops it.
     }
 }
 
@@ -216,7 +216,7 @@ mod tests {
     fn so_many_a_second() {
         let start = Instant::now();
         let quotas = Quotas::new(100, start);
-        // After so many milliseconds: so many are tried, so many come in.
+        // After so many milliseconds: so many are tried, so many are let in.
         for (after, tried, expect) in [(0, 7, 5), (100, 1, 0), (200, 2, 1), (1_000, 9, 4), (60_000, 9, 5)] {
             let now = start + Duration::from_millis(after);
             let entered = (0..tried).filter(|_| quotas.acquire(1, &CEILING, now).is_ok()).count();
@@ -236,7 +236,7 @@ mod tests {
         let refused = (0..4 * all).filter(|key| quotas.acquire(*key, &ceiling, start).is_err()).count();
         let counted = || -> usize { quotas.0.shards.iter().map(|shard| shard.lock().unwrap().numbers.len()).sum() };
         assert!(refused > 0 && counted() == all);
-        // What nobody needs any more makes room.
+        // Entries that are not needed any more make room.
         let later = start + 2 * TIDY_EVERY;
         let permits: Vec<_> = (9 * all..9 * all + SHARDS).map(|key| quotas.acquire(key, &ceiling, later)).collect();
         assert!(permits.iter().all(Result::is_ok));

@@ -1,8 +1,8 @@
-//! Bytes both ways between a client and an origin, unaltered, until both have said that they will say no more.
+//! Bytes in both directions between a client and an origin, unchanged, until both have sent their end.
 //!
-//! Each direction ends on its own ("half-close", RFC 9293 §3.6). Who is slow is waited for: nothing more is read for him
-//! than one buffer holds. A reset on one side becomes a reset on the other, so that nobody takes a broken stream for a
-//! whole one.
+//! Each direction ends on its own ("half-close", RFC 9293 §3.6). A slow reader is waited for: no more is read for it
+//! than one buffer holds. A reset on one side becomes a reset on the other, so that a broken stream is never taken for
+//! a complete one.
 
 mod copy;
 mod plain;
@@ -35,7 +35,7 @@ pub(crate) enum Origin {
 /// How it ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
-    /// Both had said all.
+    /// Both directions have ended in order.
     Finished,
     ClientReset,
     OriginReset,
@@ -65,7 +65,7 @@ impl Origin {
         match &self {
             Origin::Plain(socket) => reset_on_close(socket),
             Origin::Tls(stream) => reset_on_close(stream.io()),
-            // Dropped without a shutdown, which is how a tunnel learns of a reset.
+            // Dropped without a shutdown: that is how a tunnel learns of a reset.
             Origin::Stream(_) | Origin::TlsStream(_) => {}
         }
     }
@@ -80,7 +80,7 @@ impl Origin {
     }
 }
 
-/// Closing this socket sends a reset.
+/// Closing this socket will send a reset (`SO_LINGER` of 0).
 pub(crate) fn reset_on_close(socket: &TcpStream) {
     // Fails only on a socket that is gone already.
     let _ = socket.set_zero_linger();
@@ -106,12 +106,12 @@ pub(crate) async fn relay(mut client: Client, mut origin: Origin, session: &Sess
     outcome
 }
 
-/// How far a direction is.
+/// The state of one direction.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Stage {
     #[default]
     Reading,
-    /// There is nothing more to read; what is held goes out, and then the end.
+    /// The reader has ended; what is buffered still goes out, and then the end.
     Ending,
     Done,
 }
@@ -123,7 +123,7 @@ enum Broken {
     To,
 }
 
-/// What the states of both directions say of the whole.
+/// The state of the whole connection, from those of both directions.
 fn outcome_of(up: Poll<Result<(), Broken>>, down: Poll<Result<(), Broken>>, traffic: &Traffic) -> Poll<Outcome> {
     match (up, down) {
         (Poll::Ready(Err(Broken::From)), _) | (_, Poll::Ready(Err(Broken::To))) => Poll::Ready(Outcome::ClientReset),
@@ -137,13 +137,13 @@ fn outcome_of(up: Poll<Result<(), Broken>>, down: Poll<Result<(), Broken>>, traf
     }
 }
 
-/// Whether an error is only a way of saying "not now".
+/// Whether an error only means that nothing can be done now.
 pub(crate) fn is_pause(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
 }
 
-/// Whether an error is only a way of saying "no more": TLS without its closing alert, which many clients never send.
-/// We may not withhold their end from the origin, and a reset could destroy what they sent before.
+/// Whether an error only means the end: TLS without a `close_notify` alert (RFC 8446 §6.1), which many clients never
+/// send. The origin must still see the end, and a reset could destroy bytes that were sent before it.
 fn is_end(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::UnexpectedEof
 }

@@ -1,5 +1,5 @@
-//! How many connections and flows there is room for. Each holds file descriptors, of which a process may have so many;
-//! without any nothing works any more, here and in the rest of the process.
+//! How many connections and flows there is room for. Each holds file descriptors, and the system limits those of a
+//! process (RLIMIT_NOFILE). Without free ones nothing works any more, in the rest of the process too.
 //!
 //! ```text
 //! all descriptors ─┬─ 1/2 connections ─┐
@@ -9,10 +9,10 @@
 
 use crate::limits::{CONNECTION_DESCRIPTORS, CONNECTIONS_MAX, Ceiling, FLOWS_MAX, Limits};
 
-/// What does not change while the plane runs.
+/// The facts that do not change while the plane runs.
 #[derive(Clone, Copy)]
 pub(crate) struct Budget {
-    /// That the process may have.
+    /// Descriptors that the process may have.
     pub(crate) descriptors: usize,
     pub(crate) workers: usize,
     /// Of one flow.
@@ -24,7 +24,7 @@ pub(crate) struct Budget {
 pub(crate) struct Room {
     /// In one worker.
     pub(crate) worker: usize,
-    /// For one application, in all workers: others have the rest, whatever happens to it.
+    /// For one application, in all workers together: the others keep the rest, even while it is flooded.
     app: u32,
 }
 
@@ -70,7 +70,7 @@ mod tests {
             (20_000, 2, 1, (2_500, 2_500), (2_500, 2_500)),
             (524_288, 4, 2, (32_768, 65_536), (16_384, 32_768)),
             (usize::MAX, 2, 2, (CONNECTIONS_MAX, 50_000), (FLOWS_MAX, 20_000)),
-            // Not much of a life, but no division by nothing.
+            // Nothing can be served then, but nothing is divided by zero.
             (0, 8, 2, (1, 4), (1, 4)),
             (0, 1, 2, (1, 1), (1, 1)),
         ] {

@@ -1,4 +1,4 @@
-//! The connections that are open on one worker, so that they can be counted, looked over, and ended.
+//! The connections that are open on one worker, so that they can be counted, judged again and ended.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -20,17 +20,17 @@ use crate::quotas::{Permit, SourceKey};
 /// Why a connection or flow is ended from outside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum End {
-    /// An access rule says so.
+    /// An access rule blocks its source.
     Blocked,
-    /// Its application is no more.
+    /// Its application was deleted.
     Removed,
     /// Nothing moved for too long.
     Idle,
-    /// It made room for another.
+    /// It was ended to make room for another.
     Displaced,
 }
 
-/// Tells one task to end. It looks whenever it wakes, and is woken to look.
+/// Tells one task to end. The task looks at it whenever it runs, and is woken when it is triggered.
 #[derive(Default)]
 pub(crate) struct Cancel {
     end: Cell<Option<End>>,
@@ -58,7 +58,7 @@ impl Cancel {
         Poll::Pending
     }
 
-    /// Does `work`, unless told to end first.
+    /// Does `work`, unless this is triggered first.
     pub(crate) async fn unless_triggered<T>(&self, work: impl Future<Output = T>) -> Result<T, End> {
         let mut work = pin!(work);
         poll_fn(|cx| match self.poll(cx) {
@@ -89,7 +89,7 @@ pub(crate) struct Permits {
     pub(crate) _app: Permit<AppId>,
 }
 
-/// What moved, and when the last of it did. Written by whoever moves bytes, counted by whoever sweeps.
+/// The bytes that moved, and when the last of them did. The relay writes it, the sweep reads it.
 #[derive(Default)]
 pub(crate) struct Traffic {
     bytes_in: Cell<u64>,
@@ -110,7 +110,7 @@ pub(crate) enum Way {
 }
 
 impl Traffic {
-    /// So many bytes were taken from one side for the other; none if it only moves on what was taken before.
+    /// So many bytes were read from one side for the other. 0 means: bytes that were read before have moved on.
     pub(crate) fn took(&self, way: Way, bytes: usize) {
         let counter = match way {
             Way::In => &self.bytes_in,
@@ -120,7 +120,7 @@ impl Traffic {
         self.moved.set(true);
     }
 
-    /// One side has said that it will say no more.
+    /// One side has sent its end.
     pub(crate) fn half_close(&self) {
         if !self.half_closed.replace(true) {
             self.moved.set(true);
@@ -169,7 +169,7 @@ impl Session {
         self.tally.moved(self.traffic.bytes_in.take(), self.traffic.bytes_out.take());
     }
 
-    /// How long nothing has moved, as far as sweeps can tell.
+    /// How long nothing has moved, to the precision of the sweep.
     fn idle(&self, now: Instant) -> Duration {
         if self.traffic.moved.take() {
             self.traffic.active.set(Some(now));

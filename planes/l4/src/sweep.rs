@@ -1,4 +1,4 @@
-//! A worker's regular look at all that is open: what moved, what is idle, and what a new configuration ends.
+//! A worker's regular look at all sessions: it counts bytes, ends what is idle and what a new configuration refuses.
 
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use crate::pipeline;
 use crate::session::Patience;
 use crate::worker::Worker;
 
-/// Sweeps, for ever.
+/// Sweeps until the task is aborted.
 pub(crate) async fn sweep(worker: Rc<Worker>, mut changes: watch::Receiver<u64>) {
     loop {
         let limits = worker.limits();
@@ -27,7 +27,7 @@ pub(crate) async fn sweep(worker: Rc<Worker>, mut changes: watch::Receiver<u64>)
     }
 }
 
-/// Often enough that nobody is idle for much longer than allowed.
+/// Often enough that a session is not idle for much longer than allowed.
 fn interval(limits: &Limits) -> Duration {
     let shortest = limits.idle_time.min(limits.half_closed_time).min(limits.flow_idle_time);
     (shortest / 2).clamp(Duration::from_millis(10), SWEEP_EVERY)
@@ -39,7 +39,7 @@ fn look(worker: &Worker, limits: &Limits) {
     worker.flows.sweep(limits.flow_idle_time, now);
 }
 
-/// Ends what is not allowed any more.
+/// Ends the sessions that are not allowed any more.
 fn recheck(worker: &Worker) {
     let config = worker.hold_config();
     worker.forget_removed(&config.value);

@@ -33,11 +33,11 @@ pub(crate) struct Worker {
     pub(crate) sessions: Sessions,
     pub(crate) flows: Flows,
     pub(crate) pipes: Pipes,
-    /// What is being copied, by whoever has its turn.
+    /// The buffer for copying. One connection at a time uses it.
     pub(crate) scratch: RefCell<Box<[u8]>>,
-    /// Datagrams that just arrived. One for all sockets: it is empty again before anybody waits. None before the first.
+    /// Datagrams that just arrived. One for all sockets: it is empty before a task waits. None before its first use.
     pub(crate) inbox: RefCell<Option<Inbox>>,
-    /// Connections, those included that no session was begun for yet.
+    /// Counts connections, also those that have no session yet.
     pub(crate) connections: Rc<Crowd>,
 }
 
@@ -106,7 +106,7 @@ impl Worker {
         self.with_config(|config| config.limits)
     }
 
-    /// What there is room for under a configuration.
+    /// How many connections or flows there is room for.
     pub(crate) fn room(&self, config: &Config, protocol: Protocol) -> Room {
         match protocol {
             Protocol::Tcp => self.budget.connections(&config.limits),
@@ -128,7 +128,7 @@ impl Worker {
         Arc::clone(self.tallies.borrow_mut().entry(app).or_insert_with(|| self.counters.of(app)))
     }
 
-    /// Lets go of what is kept for applications that are no more.
+    /// Drops what is kept for applications that were deleted.
     pub(crate) fn forget_removed(&self, config: &Config) {
         let exists = |app| config.apps.get(app).is_some();
         self.tallies.borrow_mut().retain(|app, _| exists(*app));
@@ -137,14 +137,14 @@ impl Worker {
     }
 }
 
-/// How many there are of something, and a way to wait for none.
+/// Counts how many of something there are, and lets one wait until there are none.
 #[derive(Default)]
 pub(crate) struct Crowd {
     inside: Cell<usize>,
     left: tokio::sync::Notify,
 }
 
-/// A place among them, free again when dropped.
+/// Counts as one while it lives.
 pub(crate) struct Guest(Rc<Crowd>);
 
 impl Crowd {

@@ -6,7 +6,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
 
-/// A socket for one flow, that hears nobody but the origin.
+/// A socket for one flow. It is connected, so it receives from the origin only.
 pub(super) async fn connect(address: SocketAddr) -> io::Result<UdpSocket> {
     let any: SocketAddr = match address {
         SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
@@ -18,8 +18,8 @@ pub(super) async fn connect(address: SocketAddr) -> io::Result<UdpSocket> {
     Ok(socket)
 }
 
-/// Sends one datagram, perhaps with a header in front. What is refused is tried once more: the system reports the fate
-/// of an earlier datagram instead of sending this one.
+/// Sends one datagram, with a header in front if there is one. After an error it is sent once more: on a connected
+/// socket the system reports an ICMP error about an earlier datagram in place of sending this one (RFC 1122 §4.1.3.3).
 // Hot: once a datagram. No allocation.
 pub(crate) fn send_datagram(origin: &UdpSocket, header: Option<&[u8]>, payload: &[u8]) -> io::Result<usize> {
     let send = || match header {

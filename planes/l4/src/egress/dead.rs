@@ -7,17 +7,17 @@ use std::time::Instant;
 
 use crate::limits::{DEAD_MAX, DEAD_TIME};
 
-/// Whom not to try first. Forgetting costs an attempt, no more.
+/// Addresses that are not tried first. If one is forgotten, that costs one attempt and no more.
 #[derive(Default)]
 pub(super) struct Dead(RefCell<HashMap<SocketAddr, Instant>>);
 
 impl Dead {
-    /// The same addresses, those believed dead at the end.
+    /// The same addresses, with the dead ones at the end.
     pub(super) fn addresses_last(&self, addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
         self.last(addresses, std::slice::from_ref)
     }
 
-    /// The same groups, those at the end in which all are believed dead.
+    /// The same groups; those in which all addresses are dead come last.
     pub(super) fn groups_last(&self, groups: Vec<Vec<SocketAddr>>) -> Vec<Vec<SocketAddr>> {
         self.last(groups, Vec::as_slice)
     }

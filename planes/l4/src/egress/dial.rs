@@ -17,12 +17,12 @@ async fn connect(address: SocketAddr, dead: &Dead) -> Result<TcpStream, OriginFa
         failure_of(&error)
     })?;
     dead.mark_alive(address);
-    // Bytes are handed on as they come; without it small ones wait for an acknowledgement.
+    // Without it a small write waits for the acknowledgement of the one before (Nagle, RFC 9293 §3.7.4).
     let _ = stream.set_nodelay(true);
     Ok(stream)
 }
 
-/// Families take turns, IPv6 first (§4), so that one broken family costs one delay.
+/// Families take turns, IPv6 first (RFC 8305 §4), so that a broken family costs one delay only.
 pub(super) fn order(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
     let is_v6 = |address: &SocketAddr| matches!(address.ip().to_canonical(), IpAddr::V6(_));
     let (v6, v4): (Vec<_>, Vec<_>) = addresses.into_iter().partition(is_v6);
@@ -31,7 +31,8 @@ pub(super) fn order(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
     (0..turns).flat_map(|turn| [taken(&v6, turn), taken(&v4, turn)]).flatten().take(ADDRESSES_MAX).collect()
 }
 
-/// The first connection that comes about. The next address is tried when one failed, or has had its head start (§5).
+/// The first connection that succeeds. The next address is tried when one has failed or its head start is over
+/// (RFC 8305 §5).
 pub(super) async fn race(addresses: Vec<SocketAddr>, dead: &Dead) -> Result<TcpStream, OriginFailure> {
     let mut attempts = FuturesUnordered::new();
     let mut waiting = addresses.into_iter().map(|address| connect(address, dead));

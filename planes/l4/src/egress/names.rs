@@ -1,11 +1,12 @@
-//! The addresses of origins' names: asked again when they are old, and kept when nobody answers.
+//! The addresses of origins that have a name: asked for again when they expire, and kept when no server answers
+//! (RFC 8767).
 //!
 //! ```text
 //! Names (memory) ── lookup ─┬─ system: the file of hosts, which name servers there are, what only the system knows
 //!                           └─ stub: one question to name servers (RFC 1035)
 //! ```
-//! Names are complete: no search list is tried by us. Not here: a validating or a full resolver; whoever wants one runs
-//! it beside the edge, as the system's own programs do.
+//! Names are complete: no search list is used. Not here: a validating or a recursive resolver. Run one beside the edge
+//! where it is needed.
 
 mod found;
 mod lookup;
@@ -39,10 +40,10 @@ struct Inner {
 type Key = (Name, DnsKind);
 
 struct Known {
-    /// The last good answer; none before there was one.
+    /// The last good answer, if there was one.
     last: Option<Rc<Found>>,
     fresh_until: Instant,
-    /// Somebody is asking; changes when the answer is here.
+    /// A question is under way; this changes when its answer is here.
     asking: Option<watch::Receiver<()>>,
 }
 
@@ -51,7 +52,7 @@ impl Names {
         Names(Rc::new(Inner { servers, known: RefCell::default() }))
     }
 
-    /// What is known of a name: at once while it is fresh, else a new answer, else the last good one.
+    /// The answer for a name: a fresh one at once; else a new one; else, if none comes, the last good one.
     pub(super) async fn find(&self, name: &Name, kind: DnsKind, ttl_min: Duration) -> Result<Rc<Found>, OriginFailure> {
         let key = (name.clone(), kind);
         if let Some(fresh) = self.look_up(&key) {
@@ -62,7 +63,7 @@ impl Names {
         if last.is_none() {
             answered.await;
         } else {
-            // A new answer in time is welcome; a good one is there already.
+            // There is a good answer already: a new one is waited for shortly.
             let _ = tokio::time::timeout(REFRESH_PATIENCE, answered).await;
         }
         let now = self.0.known.borrow().get(&key).and_then(|known| known.last.clone());
@@ -75,11 +76,11 @@ impl Names {
         if Instant::now() < known.fresh_until { known.last.clone() } else { None }
     }
 
-    /// Asks, unless somebody does already, or did in vain a moment ago; not if too many names are being asked for.
+    /// Asks, unless a question is under way already, one failed a moment ago, or too many names are being asked for.
     fn ask(&self, key: Key, ttl_min: Duration) -> Option<(Option<Rc<Found>>, watch::Receiver<()>)> {
         let mut names = self.0.known.borrow_mut();
         if names.len() >= RESOLVED_MAX && !names.contains_key(&key) {
-            // Rare: more names than any edge has. They are asked for again.
+            // Rare: more names than an edge has. All are asked for anew.
             names.retain(|_, known| known.asking.is_some());
             if names.len() >= RESOLVED_MAX {
                 return None;
@@ -98,7 +99,7 @@ impl Names {
         let last = known.last.clone();
         drop(names);
         let this = self.clone();
-        // A task of its own: who asked may go away, and others wait for the answer too.
+        // A task of its own: the one that asks first may be dropped while others wait for the same answer.
         tokio::task::spawn_local(async move {
             let looking = lookup::resolve(&key.0, key.1, &this.0.servers);
             let answer = tokio::time::timeout(RESOLVE_TIME, looking).await.ok().flatten();
@@ -131,9 +132,9 @@ async fn wait_for(mut answered: watch::Receiver<()>) {
     let _ = answered.changed().await;
 }
 
-/// A number from 0 to `most`, each as likely as the others.
+/// A random number from 0 to `most`, all equally likely.
 pub(super) fn chance(most: u32) -> u32 {
-    // What a remainder distorts of 32 bits is nothing beside the sums of a few weights.
+    // A remainder makes small numbers a little more likely: with 32 bits and sums this small it does not matter.
     random() % most.saturating_add(1)
 }
 

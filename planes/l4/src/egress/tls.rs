@@ -1,4 +1,4 @@
-//! How origins prove who they are.
+//! TLS to origins, and how their certificates are checked.
 
 use std::sync::Arc;
 
@@ -30,7 +30,7 @@ impl OriginTls {
         Ok(OriginTls { unverified: client_config(&Roots::Unverified, &[])?, verified })
     }
 
-    /// What an origin is spoken to with; none for plain bytes.
+    /// The TLS settings for an origin; none where it gets plain bytes.
     pub(crate) fn towards(&self, tls: AppTls) -> Result<Option<&Arc<ClientConfig>>, OriginFailure> {
         match tls {
             AppTls::Off | AppTls::Flexible => Ok(None),

@@ -1,4 +1,4 @@
-//! The PROXY header of a trusted peer: whom it speaks for.
+//! The PROXY header of a trusted peer: the client that it forwards for (PROXY protocol §2).
 
 use std::io;
 
@@ -15,7 +15,7 @@ pub(super) enum HeaderError {
     Form(#[from] ProxyError),
 }
 
-/// Reads the header and not one byte of what follows it. None if the peer speaks for itself.
+/// Reads the header and no byte of what follows it. None if the peer connects on its own behalf (`LOCAL`, §2.2).
 pub(super) async fn read(stream: &mut TcpStream) -> Result<Option<Hop>, HeaderError> {
     let mut bytes = vec![0; HEADER_MAX];
     let mut filled = 0;
@@ -25,7 +25,7 @@ pub(super) async fn read(stream: &mut TcpStream) -> Result<Option<Hop>, HeaderEr
             return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
         }
         let header = proxy::read(&bytes[..filled + peeked])?;
-        // All of it is header as long as the header goes on.
+        // As long as the header is not complete, all bytes belong to it.
         let end = header.map_or(filled + peeked, |header| header.length);
         stream.read_exact(&mut bytes[filled..end]).await?;
         filled = end;

@@ -14,21 +14,21 @@ use crate::pipeline::{self, Refused};
 use crate::relay::reset_on_close;
 use crate::worker::Worker;
 
-/// What a listener receives for.
+/// Which destination the connections of a listener have.
 #[derive(Clone, Copy)]
 pub(crate) enum At {
     /// The address and port that it is bound to.
     Here(SocketAddr),
-    /// More than that: each connection knows.
+    /// Any address and port of the pools: each connection's own local address says which.
     AnyPort,
 }
 
-/// Lets connections in, for ever.
+/// Accepts connections until the task is aborted.
 pub(crate) async fn accept(listener: TcpListener, at: At, worker: Rc<Worker>) {
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => arrive(stream, peer, at, &worker),
-            // Lack of file descriptors does not end by asking again at once.
+            // If file descriptors have run out, trying again at once does not help.
             Err(error) => {
                 worker.counters.event(EdgeEvent::AcceptFailed);
                 tracing::debug!(%error, "a connection cannot be accepted");
@@ -38,7 +38,7 @@ pub(crate) async fn accept(listener: TcpListener, at: At, worker: Rc<Worker>) {
     }
 }
 
-/// Decides, and hands the connection to a task; nothing is kept of one that is refused.
+/// Decides about a connection and hands it to a task. One that is refused leaves nothing behind.
 fn arrive(stream: TcpStream, peer: SocketAddr, at: At, worker: &Rc<Worker>) {
     let room = worker.with_config(|config| worker.room(config, Protocol::Tcp));
     let Some(guest) = worker.connections.enter(room.worker) else {
@@ -47,7 +47,7 @@ fn arrive(stream: TcpStream, peer: SocketAddr, at: At, worker: &Rc<Worker>) {
     };
     let local = match at {
         At::Here(address) => address,
-        // Fails for a connection that is gone already.
+        // Fails only where the client has gone already.
         At::AnyPort => match stream.local_addr() {
             Ok(address) => address,
             Err(_) => return,
@@ -74,7 +74,7 @@ fn arrive(stream: TcpStream, peer: SocketAddr, at: At, worker: &Rc<Worker>) {
     }
 }
 
-/// A trusted peer says first whom it speaks for. All that is decided is decided about that client.
+/// A trusted peer sends a PROXY header first. Rules and limits apply to the client in it.
 async fn speak_for(mut stream: TcpStream, near: Hop, worker: &Worker) {
     let time = worker.limits().handshake_time;
     let hop = match tokio::time::timeout(time, header::read(&mut stream)).await {

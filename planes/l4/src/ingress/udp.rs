@@ -17,7 +17,7 @@ use crate::pipeline::{self, Back};
 use crate::relay::is_pause;
 use crate::worker::Worker;
 
-/// Takes datagrams in on a socket bound to the address and port that clients dial, for ever.
+/// Receives on a socket that is bound to the address and port that clients dial, until the task is aborted.
 pub(crate) async fn receive(socket: std::net::UdpSocket, local: SocketAddr, worker: Rc<Worker>) {
     let prepared = worker.prepare_inbox(&socket).and_then(|()| UdpSocket::from_std(socket));
     let socket = match prepared {
@@ -51,14 +51,14 @@ fn receive_batch(socket: &Rc<UdpSocket>, local: SocketAddr, worker: &Rc<Worker>)
     Ok(())
 }
 
-/// Takes the first datagrams of flows in on a socket that receives for any port, for ever. The later ones of a flow
-/// come to a socket of its own.
+/// Receives the first datagrams of flows on a socket for any port, until the task is aborted. Later datagrams of a flow
+/// arrive at the flow's own socket.
 pub(crate) async fn receive_any(socket: std::net::UdpSocket, worker: Rc<Worker>) {
     let socket = match UdpSocket::from_std(socket) {
         Ok(socket) => socket,
         Err(error) => return tracing::error!(%error, "a socket of the UDP edge cannot be used"),
     };
-    // Not the worker's: a flow that begins may want that.
+    // Not the worker's inbox: a flow that begins here may need that one.
     let mut buffer = vec![0; DATAGRAM_BYTES_MAX];
     while socket.readable().await.is_ok() {
         for _ in 0..BATCH * BATCHES_A_TURN {
@@ -86,7 +86,7 @@ async fn complain(worker: &Worker, error: &io::Error) {
     tokio::time::sleep(ACCEPT_PAUSE).await;
 }
 
-/// No datagram is no batch: it only means that the socket was read empty.
+/// `WouldBlock` is not an error: the socket was read empty.
 fn some(received: io::Result<usize>) -> io::Result<usize> {
     received.and_then(|count| if count == 0 { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(count) })
 }
@@ -107,7 +107,7 @@ fn arrive(datagram: &[u8], ends: Ends, back: impl FnOnce() -> Back, worker: &Rc<
         Some(Ok((hop, at))) => (hop, &datagram[at..], Speaker::Peer),
         Some(Err(_)) => return worker.counters.event(EdgeEvent::ProxyHeader),
     };
-    // Whoever is refused has been counted; a datagram leaves nobody to tell.
+    // The refusal has been counted. There is no connection on which the client could be told.
     if let Ok(admitted) = pipeline::decide(worker, Protocol::Udp, hop, ends.local) {
         pipeline::begin_flow(worker, admitted, ends, speaker, payload, back());
     }

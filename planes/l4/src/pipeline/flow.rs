@@ -22,11 +22,11 @@ use crate::relay::is_pause;
 use crate::session::{Permits, Session, Way};
 use crate::worker::Worker;
 
-/// How replies get back to the client: always from the address and port that it dialled.
+/// How replies get back to the client: always with the source address and port that it dialled.
 pub(crate) enum Back {
     /// Through the socket that it dialled.
     Shared(Rc<UdpSocket>),
-    /// Through a socket of its own, which from now on also hears the client.
+    /// Through a socket of its own, which from now on also receives the client's datagrams.
     Own,
 }
 
@@ -36,7 +36,7 @@ enum Return {
     Own(UdpSocket),
 }
 
-/// Begins a flow with its first datagram. Whoever is refused has been counted.
+/// Begins a flow with its first datagram. A refusal has been counted.
 pub(crate) fn begin_flow(
     worker: &Rc<Worker>,
     admitted: Admitted,
@@ -46,7 +46,7 @@ pub(crate) fn begin_flow(
     back: Back,
 ) {
     let Admitted { hop, local, whom, source, .. } = admitted;
-    // Datagrams name nobody, so two applications on one port cannot be told apart; the API does not make such.
+    // Datagrams carry no name, so two applications on one UDP port cannot be told apart. The API refuses such.
     let Whom::App(app, permit) = whom else { return worker.counters.event(EdgeEvent::NoSuchName) };
     let room = worker.with_config(|config| worker.room(config, Protocol::Udp));
     if worker.flows.len() >= room.worker && !worker.flows.displace_any() {
@@ -92,13 +92,13 @@ async fn carry(flow: &Flow, back: &Return, worker: &Worker) -> Option<OriginFail
     }
 }
 
-/// Finds the origin, gives it what waits, and hands its replies on until it is gone.
+/// Finds the origin, sends it the datagrams that wait, and forwards its replies until it is gone.
 async fn outwards(flow: &Flow, back: &Return, worker: &Worker) -> Result<(), OriginFailure> {
     if let Return::Own(socket) = back {
-        // A fresh socket is not known to be ready before somebody has asked.
+        // A new socket is not known to be readable before it was polled once.
         let _ = socket.writable().await;
     }
-    // In a box, so that its memory is free again once the flow stands.
+    // In a box, so that its memory is freed when the flow has begun.
     match Box::pin(worker.egress.open(&flow.session, worker)).await? {
         Opened::Socket(socket, address) => {
             let socket = flow.set_origin(socket).await;
@@ -113,7 +113,7 @@ async fn outwards(flow: &Flow, back: &Return, worker: &Worker) -> Result<(), Ori
     }
 }
 
-/// Datagrams from a client that has a socket of its own here. Ends when nobody is there any more.
+/// Receives from a client that has its own socket here. Ends when the client is gone.
 async fn inwards(flow: &Flow, socket: &UdpSocket, worker: &Worker) {
     loop {
         if hear(socket).await.is_err() {
@@ -136,7 +136,7 @@ async fn inwards(flow: &Flow, socket: &UdpSocket, worker: &Worker) {
     }
 }
 
-/// Hands replies on until the origin is gone.
+/// Forwards replies until the origin is gone.
 async fn replies(flow: &Flow, socket: &UdpSocket, back: &Return, worker: &Worker) -> OriginFailure {
     loop {
         if let Err(error) = hear(socket).await {
@@ -153,7 +153,7 @@ async fn replies(flow: &Flow, socket: &UdpSocket, back: &Return, worker: &Worker
     }
 }
 
-/// Waits for a datagram, or for the network to say that nobody is there, which is no datagram.
+/// Waits for a datagram, or for an error that says that the port is closed (ICMP, RFC 1122 §3.2.2.1).
 async fn hear(socket: &UdpSocket) -> io::Result<()> {
     loop {
         let ready = socket.ready(Interest::READABLE | Interest::ERROR).await?;
@@ -161,7 +161,7 @@ async fn hear(socket: &UdpSocket) -> io::Result<()> {
             if let Some(error) = socket.take_error()? {
                 return Err(error);
             }
-            // Somebody has read it already.
+            // Something else has read it already.
             let _ = socket.try_io(Interest::ERROR, || Err::<(), _>(io::ErrorKind::WouldBlock.into()));
         }
         if ready.is_readable() {
@@ -170,7 +170,7 @@ async fn hear(socket: &UdpSocket) -> io::Result<()> {
     }
 }
 
-/// Both ways at once. A datagram that the tunnel does not take yet waits, and those behind it.
+/// Both directions at once. A datagram that the tunnel cannot take yet waits, and later ones wait behind it.
 async fn through_tunnel(
     flow: &Flow,
     mut datagrams: Box<dyn Datagrams>,

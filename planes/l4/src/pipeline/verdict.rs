@@ -1,4 +1,4 @@
-//! Whether a client may come in: decided before a byte of it is read, from where it arrived and its address.
+//! Whether a client is let in. It is decided by its address and the endpoint, before a byte of it is read.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use crate::quotas::{Over, Permit, SourceKey};
 use crate::session::{End, Session};
 use crate::worker::{QuotaPair, Worker};
 
-/// A client that may come in.
+/// A client that was let in.
 pub(crate) struct Admitted {
     /// Who it is, and what it dialled.
     pub(crate) hop: Hop,
@@ -24,7 +24,7 @@ pub(crate) struct Admitted {
     pub(crate) local: SocketAddr,
     pub(crate) whom: Whom,
     pub(crate) source: Permit<SourceKey>,
-    /// Of the configuration that says so.
+    /// The number of the configuration by which it was decided.
     pub(crate) generation: u64,
 }
 
@@ -39,8 +39,8 @@ pub(crate) enum Whom {
 /// A client is refused. It has been counted.
 pub(crate) struct Refused;
 
-/// Whether a client may come in: the applications there, the verdict, the limits. `local` is the socket's own address, which need
-/// not be what the client dialled.
+/// Whether a client is let in: which applications are there, what the rules say, what the limits allow. `local` is the
+/// socket's own address, which may differ from the one that the client dialled.
 // Hot: once a connection or flow. No allocation, unless several applications share the endpoint.
 pub(crate) fn decide(worker: &Worker, protocol: Protocol, hop: Hop, local: SocketAddr) -> Result<Admitted, Refused> {
     let now = Instant::now();
@@ -69,11 +69,11 @@ enum Found {
 }
 
 impl Found {
-    /// Who is charged for what happens before it is known who is meant.
+    /// The application that pays for what happens before the client has named one.
     fn first(&self) -> AppId {
         match self {
             Found::One(app) => app.id,
-            // There are two at least.
+            // There are at least two.
             Found::Several(apps) => apps[0].id,
         }
     }
@@ -89,7 +89,7 @@ fn apps_at(worker: &Worker, config: &Config, protocol: Protocol, local: SocketAd
     Ok(Found::Several([first, second].into_iter().chain(apps).cloned().collect()))
 }
 
-/// Refuses a client whom no application there would let in.
+/// Refuses a client that no application of the endpoint would let in.
 fn admit(worker: &Worker, config: &Config, apps: Found, hop: &Hop) -> Result<Found, Refused> {
     let lets_in = |app: &Arc<App>| !is_blocked(config, app, hop);
     let welcome = match &apps {
@@ -103,7 +103,7 @@ fn admit(worker: &Worker, config: &Config, apps: Found, hop: &Hop) -> Result<Fou
     Err(Refused)
 }
 
-/// No page can be shown to ask for proof, so a challenge is a refusal.
+/// A challenge is a refusal here: over plain TCP and UDP no page can be shown.
 fn is_blocked(config: &Config, app: &App, hop: &Hop) -> bool {
     if !app.ip_firewall {
         return false;
@@ -113,13 +113,13 @@ fn is_blocked(config: &Config, app: &App, hop: &Hop) -> bool {
     config.firewall.decide(app.zone, &Source { address, country, asn }).refused_by().is_some()
 }
 
-/// Why a session that was let in once is ended under a newer configuration.
+/// Why a session that was let in must end under a newer configuration, if it must.
 pub(crate) fn judge(config: &Config, session: &Session) -> Option<End> {
     let Some(app) = config.apps.get(session.app.id) else { return Some(End::Removed) };
     is_blocked(config, app, &session.hop).then_some(End::Blocked)
 }
 
-/// Who is counted, and how many there may be: as configured, as far as there is room.
+/// The counts to use, and the ceilings: as configured, or lower if there is less room.
 fn quotas_of<'w>(worker: &'w Worker, config: &Config, protocol: Protocol) -> (&'w QuotaPair, Ceilings) {
     let (quotas, ceilings) = match protocol {
         Protocol::Tcp => (&worker.quotas.connections, &config.limits.connections),
@@ -175,7 +175,7 @@ fn app_permit(
     })
 }
 
-/// The verdict and the limits of an application that is known only now.
+/// The verdict and the limits for an application that became known by the handshake.
 pub(crate) fn enter(worker: &Worker, app: &App, hop: &Hop) -> Result<Permit<AppId>, Refused> {
     worker.with_config(|config| {
         if is_blocked(config, app, hop) {

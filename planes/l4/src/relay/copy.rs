@@ -1,4 +1,4 @@
-//! Bytes by way of the worker's buffer: all that TLS and tunnels can do, and the cheapest way for little.
+//! Copying through the worker's buffer: the only way for TLS and tunnels, and the cheapest way for few bytes.
 
 use std::cell::RefCell;
 use std::future::poll_fn;
@@ -13,7 +13,7 @@ use crate::limits::TURN_BYTES;
 use crate::session::{Session, Way};
 use crate::worker::Worker;
 
-/// What a slow reader has left of what was read for him.
+/// Bytes that were read and that a slow reader has not taken yet.
 pub(super) struct Rest {
     bytes: Box<[u8]>,
     written: usize,
@@ -122,7 +122,7 @@ impl Direction {
             match self.stage {
                 Stage::Done => return Poll::Ready(Ok(())),
                 Stage::Ending => {
-                    // The other side may be gone already: an end is an end.
+                    // The other side may have gone already. Then there is nothing left to end.
                     let _ = ready!(Pin::new(&mut *to).poll_shutdown(cx));
                     self.stage = Stage::Done;
                 }
@@ -138,7 +138,7 @@ impl Direction {
                         self.rest = rest;
                     }
                     Poll::Pending => {
-                        // What was written may still be in a TLS record that waits for company.
+                        // What was written may still be in a TLS record that is not full.
                         let _ = Pin::new(to).poll_flush(cx).map_err(|_| Broken::To)?;
                         return Poll::Pending;
                     }

@@ -1,7 +1,7 @@
-//! Socket to socket: the first bytes by a copy, which is cheap to begin, the rest by `splice`, which is cheap to go on
-//! with.
+//! From socket to socket: the first bytes are copied, which is cheap to begin; the rest goes by splice(2), which is
+//! cheap for many bytes.
 //!
-//! While nothing moves a direction holds neither a buffer nor a pipe: both belong to the worker.
+//! A direction that is idle holds neither a buffer nor a pipe: both belong to the worker.
 
 use std::cell::RefCell;
 use std::future::poll_fn;
@@ -60,7 +60,7 @@ enum Held {
     #[default]
     Nothing,
     Rest(Rest),
-    /// Perhaps an empty pipe, to be filled again at once.
+    /// A pipe that may be empty, and is kept to be filled again at once.
     Pipe(Pipe),
 }
 
@@ -80,7 +80,7 @@ impl Direction {
             match self.stage {
                 Stage::Done => return Poll::Ready(Ok(())),
                 Stage::Ending => {
-                    // The other side may be gone already: an end is an end.
+                    // The other side may have gone already. Then there is nothing left to end.
                     let _ = ready!(Pin::new(&mut *to).poll_shutdown(cx));
                     self.stage = Stage::Done;
                 }
@@ -99,7 +99,7 @@ impl Direction {
                         self.taken += read as u64;
                     }
                     Poll::Pending => {
-                        // An empty pipe is of more use to others.
+                        // An empty pipe goes back, so that others can use it.
                         self.held = Held::Nothing;
                         return Poll::Pending;
                     }
@@ -125,7 +125,7 @@ impl Direction {
                 while pipe.held() > 0 {
                     ready!(to.poll_write_ready(cx)).map_err(|_| Broken::To)?;
                     match to.try_io(Interest::WRITABLE, || pipe.drain(&*to)) {
-                        // It moves, though nothing new was read.
+                        // Bytes moved, though nothing new was read.
                         Ok(_) => took(0),
                         Err(error) if is_pause(&error) => {}
                         Err(_) => return Poll::Ready(Err(Broken::To)),

@@ -1,8 +1,8 @@
-//! What a name leads to, and in which order it is tried.
+//! The addresses of a name, and the order in which they are tried.
 
 use std::net::{IpAddr, SocketAddr};
 
-/// What is known of a name. Never without an address.
+/// What was found for a name: at least one address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::egress) enum Found {
     Addresses(Vec<IpAddr>),
@@ -20,8 +20,8 @@ pub(in crate::egress) struct Service {
 }
 
 impl Found {
-    /// Where to dial: groups, one after the other; the addresses of a group are as good as each other. `port` is for
-    /// names that tell none. `chance` gives a number from 0 to its argument, each as likely as the others.
+    /// Where to dial: groups, one after the other; the addresses of a group are of equal rank. `port` is for names
+    /// without SRV records. `chance` gives a random number from 0 to its argument, all equally likely.
     pub(in crate::egress) fn groups(&self, port: u16, chance: impl FnMut(u32) -> u32) -> Vec<Vec<SocketAddr>> {
         let at = |addresses: &[IpAddr], port| addresses.iter().map(|ip| SocketAddr::new(*ip, port)).collect();
         match self {
@@ -36,7 +36,7 @@ impl Found {
 /// The order of RFC 2782: by priority; among equals by chance, in proportion to their weights.
 fn in_turn(services: &[Service], mut chance: impl FnMut(u32) -> u32) -> Vec<&Service> {
     let mut left: Vec<&Service> = services.iter().collect();
-    // Those of weight 0 first, so that they are chosen seldom and not never.
+    // Weight 0 goes first, which leaves it a very small chance (RFC 2782, "Weight").
     left.sort_by_key(|service| (service.priority, service.weight > 0));
     let mut turns = Vec::with_capacity(left.len());
     while let Some(first) = left.first() {

@@ -1,4 +1,4 @@
-//! From a name to what it leads to: which questions are asked, and of whom.
+//! From a name to its addresses: which questions are asked, and which sources are asked.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::pin::pin;
@@ -14,20 +14,20 @@ use super::system;
 use crate::NameServers;
 use crate::limits::{ADDRESSES_MAX, OTHER_FAMILY_PATIENCE, SERVICES_MAX};
 
-/// What was found, and for how long it may be kept; None where nobody says.
+/// What was found, and how long it may be kept; none where the source does not say.
 pub(super) struct Answer {
     pub(super) found: Found,
     pub(super) ttl: Option<Duration>,
 }
 
-/// Addresses, perhaps none, and for how long.
+/// Addresses (there may be none), and how long they may be kept.
 #[derive(Default)]
 struct Addresses {
     ips: Vec<IpAddr>,
     ttl: Option<Duration>,
 }
 
-/// None if nobody knows an address.
+/// None if no source knows an address.
 pub(super) async fn resolve(name: &Name, kind: DnsKind, servers: &NameServers) -> Option<Answer> {
     let asked = match servers {
         NameServers::System => system::servers().await,
@@ -115,7 +115,7 @@ impl Lookup {
     }
 }
 
-/// One family is enough; that there is nothing, both have to say.
+/// One family with addresses is enough. That there is none is true only if both families say so.
 fn joined(one: Result<Addresses, NoAnswer>, other: Result<Addresses, NoAnswer>) -> Result<Addresses, NoAnswer> {
     match (one, other) {
         (Ok(one), Ok(other)) if one.ips.is_empty() => Ok(other),
@@ -171,7 +171,7 @@ mod tests {
             (b"\0\0\0\0\0\x01\0", None),
             (b"\0\0\0\0\0\0\x02ab\0", None),
             (b"\0\0\0\0\0\x01\x02ab", None),
-            // Pointers are not allowed here (RFC 2782).
+            // The target must not be compressed (RFC 2782).
             (b"\0\0\0\0\0\x01\xc0\x0c", None),
             (b"\0\0\0\0\0", None),
             (b"", None),

@@ -19,20 +19,20 @@ use crate::limits::{ALIASES_MAX, NAME_SERVERS_MAX, QUERY_ROUNDS, QUERY_TIME};
 const FLAGS_AT: usize = 2;
 const RECURSION_DESIRED: u8 = 1;
 
-/// All records of a type that a name has, be it none.
+/// All records of a type that a name has; there may be none.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Records {
     pub(super) rdata: Vec<Vec<u8>>,
-    /// The shortest on the way there.
+    /// The shortest TTL along the chain of aliases.
     pub(super) ttl: Duration,
 }
 
-/// No server has answered, or none knows.
+/// No server has answered, or no server knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("no answer from any name server")]
 pub(super) struct NoAnswer;
 
-/// Why one server's answer is of no use.
+/// Why one server's answer cannot be used.
 #[derive(Debug, thiserror::Error)]
 enum Useless {
     #[error(transparent)]
@@ -85,7 +85,7 @@ async fn over_udp(server: SocketAddr, query: &Query<'_>) -> Result<Message, Usel
     socket.connect(server).await?;
     socket.send(&query.packet).await?;
     let mut buffer = vec![0; UDP_ANSWER_MAX];
-    // Bounded by the caller's time. What is not the answer is somebody else's attempt, or came too late.
+    // Bounded by the caller's time limit. Anything else is a forgery, or an answer that came too late (RFC 5452 §9).
     loop {
         let len = socket.recv(&mut buffer).await?;
         if let Some(message) = query.answer(&buffer[..len]) {
@@ -97,7 +97,7 @@ async fn over_udp(server: SocketAddr, query: &Query<'_>) -> Result<Message, Usel
 /// Length and message, each way (RFC 7766 §8).
 async fn over_tcp(server: SocketAddr, query: &Query<'_>) -> Result<Message, Useless> {
     let mut stream = TcpStream::connect(server).await?;
-    // A name of at most 255 octets, and a few bytes around it.
+    // A name has at most 255 octets (RFC 1035 §2.3.4); the rest of a question is short.
     let length = (query.packet.len() as u16).to_be_bytes();
     stream.write_all(&[&length, &query.packet[..]].concat()).await?;
     let length = usize::from(stream.read_u16().await?).min(TCP_ANSWER_MAX);
@@ -180,7 +180,7 @@ mod tests {
             (&["0 5 AAAA x"], "0: "),
             (&["b 5 A x"], "0: "),
             (&[], "0: "),
-            // Ends nowhere.
+            // An alias that leads to itself.
             (&["0 5 CNAME b"], "0: "),
             (&["0 5 CNAME b", "b 5 CNAME 0"], "0: "),
             (&long, "0: "),

@@ -1,6 +1,7 @@
-//! What this machine says about names: its file of hosts, and whom it asks (resolv.conf(5)).
+//! What this machine says about names: hosts(5), and the name servers of resolv.conf(5).
 //!
-//! Both files are read anew for each look-up, so that a change in them counts. Reading blocks, and is done elsewhere.
+//! Both files are read for each look-up, so that a change in them counts. Reading blocks, so it is done on another
+//! thread.
 
 use std::fs::File;
 use std::io::Read;
@@ -33,7 +34,7 @@ pub(super) async fn servers() -> Vec<SocketAddr> {
     tokio::task::spawn_blocking(|| servers_in(&read(RESOLV_CONF))).await.unwrap_or_default()
 }
 
-/// What the system's own resolver finds, which may know sources that are not DNS: multicast, directories.
+/// What the system's own resolver finds. It may know sources beside DNS: multicast DNS, directories (nsswitch.conf(5)).
 pub(super) async fn addresses(name: &Name) -> Vec<IpAddr> {
     match tokio::net::lookup_host((name.to_string(), 0)).await {
         Ok(found) => found.map(|found| found.ip()).collect(),
@@ -41,17 +42,17 @@ pub(super) async fn addresses(name: &Name) -> Vec<IpAddr> {
     }
 }
 
-/// A file as far as it is looked at; one that is not there says nothing.
+/// The first part of a file, up to a limit. A file that is not there counts as empty.
 fn read(path: &str) -> String {
     let mut bytes = Vec::new();
     if let Ok(file) = File::open(path) {
-        // What was read before an error counts.
+        // After an error, what was read before it is used.
         let _ = file.take(SYSTEM_FILE_BYTES_MAX).read_to_end(&mut bytes);
     }
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// Names that mean this machine without any file (RFC 6761 §6.3).
+/// Names that always mean this machine (RFC 6761 §6.3).
 fn is_local(name: &str) -> bool {
     name == "localhost" || name.ends_with(".localhost")
 }
@@ -76,7 +77,7 @@ fn servers_in(text: &str) -> Vec<SocketAddr> {
         Some(SocketAddr::new(address, DNS_PORT))
     };
     let servers: Vec<SocketAddr> = text.lines().filter_map(line).take(NAME_SERVERS_MAX).collect();
-    // What the system's own resolver does then.
+    // As the system's own resolver does.
     if servers.is_empty() { vec![(Ipv4Addr::LOCALHOST, DNS_PORT).into()] } else { servers }
 }
 
