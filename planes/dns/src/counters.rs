@@ -1,4 +1,4 @@
-//! What happened, in numbers: each worker adds to its own, a reader adds them up.
+//! Counters of what happened: each worker writes its own, a reader adds them up.
 
 use std::array;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bartizan_authority::{Outcome, Transport};
 use bartizan_wire::dns::{Rcode, Silence};
 
-/// Response codes that are counted apart: all that we ever say.
+/// Response codes that are counted apart: all that we send.
 const RCODES: [Rcode; 7] =
     [Rcode::NOERROR, Rcode::FORMERR, Rcode::SERVFAIL, Rcode::NXDOMAIN, Rcode::NOTIMP, Rcode::REFUSED, Rcode::BADVERS];
 
@@ -35,20 +35,20 @@ pub struct Sample {
 pub(crate) enum Event {
     Query,
     Truncated,
-    /// A packet that is no well-formed query.
+    /// A packet that is not a well-formed query.
     Malformed,
     /// Too short for an answer.
     DroppedShort,
     /// An answer, not a query.
     DroppedResponse,
-    /// The system did not take our answer.
+    /// The system refused to send our answer.
     Unsent,
     /// The system reported an error instead of a packet.
     ReceiveFailed,
     Connection,
     /// There were too many connections already.
     ConnectionRefused,
-    /// A client that was silent, too slow, or sent what no client sends.
+    /// A client that was silent or too slow, or whose query is too long.
     ConnectionClosed,
 }
 

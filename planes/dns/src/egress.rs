@@ -1,4 +1,4 @@
-//! Bytes go out, and are counted: a batch of datagrams with one call, or all answers of a connection with one write.
+//! Answers go out and are counted: a batch of datagrams by one call, all answers of a connection by one write.
 
 use std::net::UdpSocket;
 

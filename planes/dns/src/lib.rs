@@ -5,8 +5,8 @@
 //!                                      ├─ ingress ─ pipeline: answer, count ─┤     egress
 //! TCP ── one thread, one runtime ──────┘   (batches of 32, one snapshot)     └── one write for all frames
 //! ```
-//! A batch sees one snapshot from its first query to its last. No worker shares anything with another but the pointer
-//! to the configuration, so a query waits for nobody.
+//! A batch sees one snapshot from its first query to its last. Workers share nothing but the pointer to the
+//! configuration, so no query waits for another worker.
 //!
 //! Not here: which records answer a question (`engines/authority`), binding ports (`base/net`, by `bin`), recursion.
 //!
@@ -44,7 +44,7 @@ pub struct Config {
 pub struct Sockets {
     /// Each gets a thread. Several for one address share its packets (`SO_REUSEPORT`).
     pub udp: Vec<UdpSocket>,
-    /// All are served by one thread.
+    /// One thread serves all of them.
     pub tcp: Vec<TcpListener>,
 }
 
@@ -96,7 +96,7 @@ impl Plane {
 }
 
 impl Drop for Plane {
-    /// A plane that is dropped stops too, but nobody waits for its threads.
+    /// Dropping the plane stops its threads too, without waiting for them.
     fn drop(&mut self) {
         self.tell_to_stop();
     }

@@ -1,4 +1,4 @@
-//! The only way queries become answers. Read it to learn the order of things.
+//! The only way queries become answers. Read it to learn the order of the steps.
 
 use bartizan_authority::{Authority, Scratch, Transaction};
 

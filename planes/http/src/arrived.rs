@@ -1,4 +1,4 @@
-//! A request as a visitor sent it, checked and in no HTTP library's words.
+//! A request as a visitor sent it: checked, and without types of an HTTP library.
 
 use bartizan_exchange::{Body, Upgrade};
 use bartizan_firewall::Source;
@@ -16,7 +16,7 @@ pub(crate) struct Arrived {
     /// As received, a port included; one that [`Authority`] reads.
     pub(crate) host: String,
     pub(crate) path: PathAndQuery,
-    /// All fields but `Host`, and still with everything that must not reach an origin.
+    /// All fields but `Host`. Those that must not reach an origin are still among them.
     pub(crate) headers: HeaderMap,
     pub(crate) body: Body,
     pub(crate) upgrade: Upgrade,

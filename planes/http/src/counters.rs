@@ -1,4 +1,4 @@
-//! What the plane counts. Each worker writes its own, nobody waits; readers add them up.
+//! What the plane counts. Each worker writes its own counters, without waiting; readers add them up.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -24,7 +24,7 @@ macro_rules! counted {
     };
 }
 
-/// Grows, or goes up and down. Relaxed: nothing else depends on its value.
+/// A counter or a gauge. Relaxed: nothing else depends on its value.
 #[derive(Default)]
 pub(crate) struct Counter(AtomicU64);
 
@@ -54,7 +54,7 @@ counted!(
         /// By the version that the visitor spoke.
         http1,
         http2,
-        /// Of those on HTTP/1.1: refused before an HTTP library saw them.
+        /// HTTP/1.1 requests that were refused before the HTTP library saw them.
         screened_out,
         /// Refused by the firewall.
         blocked,
@@ -83,14 +83,14 @@ counted!(
         accepted,
         /// Open now.
         open,
-        /// Closed at once: the worker had too many.
+        /// Closed at once: the worker had too many connections.
         over_limit,
         handshakes_failed,
-        /// Too slow with a head, a body, or taking an answer.
+        /// Ended because the visitor was too slow to send a head or a body, or to read an answer.
         too_slow,
-        /// Ended because the firewall lets their source in no more.
+        /// Ended because a changed rule refuses their source.
         blocked,
-        /// As HTTP, after decryption.
+        /// Bytes of HTTP, after decryption.
         bytes_in,
         bytes_out,
     }

@@ -62,7 +62,7 @@ impl Egress {
                 response.body = patient(response.body, to.settings.read_timeout);
                 Ok(response)
             }
-            // What looks like the origin's failure began with the visitor.
+            // It looks like a failure of the origin, but the visitor's body was broken first.
             Err(_) if progress.is_broken() => Err(Problem::BodyBroken),
             Err(problem) => {
                 self.count(problem);
@@ -95,8 +95,8 @@ impl Egress {
         })
     }
 
-    /// Over a kept connection if there is one. It may have died without a sign: then, if the request never left, or
-    /// may be made twice (RFC 9110 §9.2.2), it goes out once more, over a new one.
+    /// Sends over a kept connection if there is one. The origin may have closed it just now: then the request is sent
+    /// once more over a new connection, if no byte of it had left or if it may be repeated (RFC 9110 §9.2.2).
     async fn send_to_origin(
         &self,
         origin: &Origin,
@@ -135,7 +135,7 @@ impl Egress {
         Link::open(io).await.ok_or(Problem::OriginBroken)
     }
 
-    /// The origin's answer in our words; its connection goes back to the pool when the body is read.
+    /// The origin's answer in our types. Its connection goes back to the pool when the body has been read.
     async fn receive(
         &self,
         answer: link::Answered,

@@ -1,4 +1,4 @@
-//! Which fields pass the edge: what must stay behind, and what the edge adds (design §2.5).
+//! Which fields pass the edge: which are removed, and which the edge adds (design §2.5).
 
 use std::net::IpAddr;
 
@@ -34,7 +34,7 @@ pub(crate) struct Provenance<'r> {
     pub(crate) ray: &'r Ray,
 }
 
-/// How often the request says to have passed an edge of this kind, in `CDN-Loop` (RFC 8586).
+/// How often the request has passed an edge of this kind, as `CDN-Loop` says (RFC 8586 §2).
 pub(crate) fn passes(headers: &HeaderMap) -> usize {
     let values = headers.get_all(CDN_LOOP);
     values
@@ -45,7 +45,7 @@ pub(crate) fn passes(headers: &HeaderMap) -> usize {
         .count()
 }
 
-/// Whether one more pass would be one too many.
+/// Whether the request has passed too often to be forwarded once more.
 pub(crate) fn is_loop(headers: &HeaderMap) -> bool {
     passes(headers) > LOOPS_MAX
 }
@@ -78,7 +78,7 @@ pub(crate) fn to_origin(headers: &mut HeaderMap, provenance: &Provenance<'_>) {
         headers.insert(CF_IPCOUNTRY, value);
     }
     headers.insert(CF_RAY, ray.value());
-    // A host was read strictly and is legal in a field.
+    // The host was checked when it was read, so it is legal in a field.
     if let Ok(value) = HeaderValue::try_from(*host) {
         headers.insert(X_FORWARDED_HOST, value);
     }
@@ -91,17 +91,17 @@ pub(crate) fn to_origin(headers: &mut HeaderMap, provenance: &Provenance<'_>) {
 /// Turns an origin's fields into those that a visitor gets.
 pub(crate) fn to_visitor(headers: &mut HeaderMap) {
     strip_hop_by_hop(headers);
-    // It would send visitors of the edge to ports that are the origin's.
+    // `Alt-Svc` (RFC 7838) would send visitors to ports of the origin.
     headers.remove(ALT_SVC);
 }
 
-/// What every answer carries, whoever made it.
+/// The fields of every answer, also of our own.
 pub(crate) fn sign(headers: &mut HeaderMap, ray: &Ray) {
     headers.insert(SERVER, HeaderValue::from_static(EDGE));
     headers.insert(CF_RAY, ray.value());
 }
 
-/// RFC 7239 §4: addresses of the sixth version and hosts with a port need quotation marks.
+/// RFC 7239 §4: IPv6 addresses and hosts with a port need quotation marks.
 fn forwarded(address: IpAddr, proto: &str, host: &str) -> String {
     match address {
         IpAddr::V4(address) => format!("for={address};host=\"{host}\";proto={proto}"),
@@ -136,7 +136,8 @@ pub(crate) fn join_cookies(headers: &mut HeaderMap) {
     }
 }
 
-/// Removes what only an edge may say. Software behind gateway interfaces cannot tell `_` from `-`, so neither do we.
+/// Removes fields that only an edge may set. `_` counts as `-` here: CGI (RFC 3875 §4.1.18) makes the same variable of
+/// both.
 fn strip_reserved(headers: &mut HeaderMap) {
     let forged: Vec<HeaderName> = headers.keys().filter(|name| is_reserved(name.as_str())).cloned().collect();
     for name in &forged {
@@ -170,7 +171,7 @@ fn add_pass(headers: &mut HeaderMap) {
         passed.extend_from_slice(b", ");
     }
     passed.extend_from_slice(EDGE.as_bytes());
-    // Legal values joined by a comma are legal.
+    // Legal values with a comma between them are a legal value.
     if let Ok(value) = HeaderValue::from_bytes(&passed) {
         headers.insert(CDN_LOOP, value);
     }
@@ -181,7 +182,7 @@ mod tests {
     use super::*;
     use crate::ray::Rays;
 
-    /// Dresses fields and prints what an origin would get, sorted, without what is always there.
+    /// Prints what an origin would get of these fields, sorted, without what is always there.
     fn fields_to_origin(fields: &[(&str, &str)]) -> Vec<String> {
         let mut headers = HeaderMap::new();
         for (name, value) in fields {

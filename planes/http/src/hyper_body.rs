@@ -1,5 +1,4 @@
-//! Our bodies as hyper wants them, and hyper's as we do. Used by `ingress` and `egress`, and with them the only place
-//! that knows hyper.
+//! Our bodies as hyper's, and hyper's as ours. Beside `ingress` and `egress`, which use it, no module knows hyper.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};

@@ -1,11 +1,12 @@
-//! Where visitors' bytes come in: TLS, the screen, HTTP/1.1 and HTTP/2.
+//! Where the bytes of visitors come in: TLS, the screen, HTTP/1.1 and HTTP/2.
 //!
 //! ```text
 //! TCP ─► (TLS) ─┬ http1 ─► wire (screen: head, chunks) ─► hyper ─► Arrived ─► pipeline
 //!               └ http2 ─► wire ─────────────────────────► hyper ─► Arrived ─► pipeline
 //! ```
 //! A connection and each of its requests can be told to end from outside ([`Connections::judge`]).
-//! The protocol is chosen by ALPN (RFC 7301), never guessed; a name whose zone has HTTP/2 off is not offered it. No type of hyper's leaves this module.
+//! The protocol is chosen by ALPN (RFC 7301), never guessed; a name whose zone has HTTP/2 off is not offered
+//! it. No type of hyper's leaves this module.
 
 mod answer;
 mod cancel;
@@ -51,7 +52,7 @@ async fn speak(stream: TcpStream, connection: Rc<Connection>, worker: Rc<Worker>
         return http1::serve(stream, connection, worker).await;
     }
     let certificates = worker.certificates();
-    // In a box of its own, so that its memory is free again when it is over.
+    // In a box, so that its memory is freed when the handshake is over.
     let handshake = Box::pin(worker.acceptor.accept_offering(stream, &certificates, |name| worker.offer_to(name)));
     let stream = match tokio::time::timeout(HANDSHAKE_TIME, handshake).await {
         Ok(Ok(stream)) => stream,

@@ -5,18 +5,19 @@
 //!            ├─ ingress ─ pipeline: route → firewall → https → loop → forward ─ egress ┤
 //! HTTPS 443 ─┘  (h1, h2)                                                               └── tunnel (dyn Upstream)
 //! ```
-//! One current-thread runtime a worker, each with its own listeners, pool of origin connections and counters; a
-//! connection stays on its thread. HTTP/1.1 (RFC 9112) and HTTP/2 (RFC 9113) from visitors, HTTP/1.1 to origins.
-//! Requests are screened byte by byte before an HTTP library sees them ([`ingress`]); that library is known to
-//! [`ingress`] and [`egress`] only.
+//! Each worker is one thread with its own runtime, listeners, pool of origin connections and counters; a connection
+//! stays on its thread. HTTP/1.1 (RFC 9112) and HTTP/2 (RFC 9113) from visitors, HTTP/1.1 to origins. Requests are
+//! checked byte by byte before an HTTP library sees them ([`ingress`]); only [`ingress`] and [`egress`] know that
+//! library.
 //!
-//! The firewall is asked for every request, for a connection may ask for several zones. When it changes, what is open is
-//! judged again: a source that no rule lets in any more loses its connections, WebSockets included, and one that is
-//! kept out of some zones the exchanges with those ([`recheck`]). A blocked source gets its connection and a page on it.
+//! The firewall is asked for every request, since a connection may ask for several zones. When it changes, open
+//! connections are judged again ([`recheck`]): a source that is blocked everywhere loses its connections, WebSockets
+//! included; one that is blocked in some zones loses its requests to those. A blocked source can connect, and gets a
+//! page that says so.
 //!
-//! Not here: what a challenge would show (it is a refusal), trailers, HTTP/3, WebSocket over HTTP/2, compression,
-//! caching. No configuration is read but [`Config`], no file and no environment but the system's root certificates,
-//! once, at start.
+//! Not here: pages for a challenge (it is a refusal), trailers, HTTP/3, WebSocket over HTTP/2 (RFC 8441), compression,
+//! caching. [`Config`] is the only configuration; the only files that are read are the system's root certificates, at
+//! the start.
 
 mod arrived;
 mod counters;
@@ -40,12 +41,12 @@ use bartizan_tls::Certificates;
 pub use counters::{OriginFailures, Requests, Totals, Visitors};
 pub use plane::{Plane, Sockets, StartError, start};
 
-/// All that the plane is told. A new one is put in force between two requests.
+/// The configuration of the plane. A request keeps the one that was in force when it came.
 #[derive(Clone)]
 pub struct Config {
     pub routes: Routes,
     pub firewall: Firewall,
-    /// Where visitors come from. Asked once a connection: one that is open keeps what was said when it came.
+    /// Countries and networks of visitors. Looked up once for each connection, which keeps the result.
     pub geo: Geo,
     pub certificates: Certificates,
     pub server: ServerFacts,
@@ -56,6 +57,6 @@ pub struct Config {
 pub struct ServerFacts {
     /// This PoP's short name, the second half of `CF-Ray`. Letters and digits; others are left out.
     pub pop: String,
-    /// Roots in PEM that origins under `strict` may be certified by, beside those of the system. Read once, at start.
+    /// Root certificates in PEM for origins under `strict`, beside those of the system. Read once, at the start.
     pub origin_roots: Option<String>,
 }

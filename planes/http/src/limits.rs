@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-/// A request's head: request line, fields and the empty line. More is 431. Browsers with many cookies stay below 16 KB.
+/// A request's head: request line, fields, empty line. Longer ones get 431 (RFC 6585 §5). Browsers with many cookies
+/// stay below 16 KB.
 pub(crate) const HEAD_BYTES_MAX: usize = 32 * 1024;
 
 /// Fields in a head. More is 431. Enough for anything that browsers and proxies send, and bounds work per request.
@@ -11,10 +12,10 @@ pub(crate) const FIELDS_MAX: usize = 128;
 /// The line in front of a chunk: at most 16 digits, and extensions that nobody uses.
 pub(crate) const CHUNK_LINE_BYTES_MAX: usize = 256;
 
-/// All trailer fields of a chunked body. They are not passed on, so this only has to be polite.
+/// All trailer fields of a chunked body. They are read and dropped (RFC 9110 §6.5.1).
 pub(crate) const TRAILER_BYTES_MAX: usize = 8 * 1024;
 
-/// What HTTP/1.1 buffers per connection and direction: a whole head has to fit in, and a body gains nothing from more.
+/// The buffer of HTTP/1.1 for each connection and direction: a whole head must fit, and bodies gain nothing from more.
 pub(crate) const HTTP1_BUFFER_BYTES: usize = 64 * 1024;
 
 /// The head of an origin's answer. Origins are allowed more than visitors: some set many cookies.
@@ -23,7 +24,7 @@ pub(crate) const ORIGIN_HEAD_BYTES_MAX: usize = 64 * 1024;
 /// Fields of an origin's answer.
 pub(crate) const ORIGIN_FIELDS_MAX: usize = 256;
 
-/// Concurrent streams of one HTTP/2 connection. What browsers are used to; each may hold a window.
+/// Concurrent streams of one HTTP/2 connection (RFC 9113 §6.5.2 recommends 100 at least). Each may hold a window.
 pub(crate) const STREAMS_MAX: u32 = 128;
 
 /// Bytes a visitor may send ahead on one HTTP/2 stream: 25 Mbit/s at 80 ms.
@@ -41,32 +42,33 @@ pub(crate) const CONNECTIONS_MAX: usize = 20_000;
 /// From the first byte of a connection to the end of its TLS handshake: four round trips on the worst satellite link.
 pub(crate) const HANDSHAKE_TIME: Duration = Duration::from_secs(10);
 
-/// From the first byte of a head to its last. A head fits into a few packets; who needs longer holds a place on purpose.
+/// From the first byte of a head to its last. A head fits into a few packets; a slower client occupies a connection on
+/// purpose.
 pub(crate) const HEAD_TIME: Duration = Duration::from_secs(15);
 
 /// A connection on which nothing is asked. Longer than the pauses of a person who reads.
 pub(crate) const IDLE_TIME: Duration = Duration::from_secs(75);
 
-/// A visitor who sends nothing of a body it announced.
+/// How long a visitor may send nothing of a body that it has announced.
 pub(crate) const BODY_STALL_TIME: Duration = Duration::from_secs(60);
 
-/// A visitor who takes nothing of an answer.
+/// How long a visitor may read nothing of an answer.
 pub(crate) const WRITE_STALL_TIME: Duration = Duration::from_secs(60);
 
-/// An HTTP/2 visitor is asked for a sign of life after so much silence, and has so long to give one.
+/// After so much silence an HTTP/2 visitor gets a PING, and has so long to answer it (RFC 9113 §6.7).
 pub(crate) const PING_EVERY: Duration = Duration::from_secs(30);
 pub(crate) const PING_ANSWER_TIME: Duration = Duration::from_secs(20);
 
-/// How long we listen after our last word, so that the visitor reads it before a reset destroys it.
+/// How long we go on reading after our last answer, so that a reset does not destroy it (RFC 9112 §9.6).
 pub(crate) const LINGER_TIME: Duration = Duration::from_secs(2);
 
-/// And how much we take meanwhile.
+/// How much is read in that time.
 pub(crate) const LINGER_BYTES_MAX: usize = 256 * 1024;
 
 /// In pieces of this size.
 pub(crate) const LINGER_READ_BYTES: usize = 4 * 1024;
 
-/// A WebSocket on which nothing moves. Applications send pings every half minute; this only collects the dead.
+/// How long a WebSocket may be idle. Applications send pings every half minute; this ends those whose peer is gone.
 pub(crate) const WEBSOCKET_IDLE_TIME: Duration = Duration::from_secs(900);
 
 /// One direction of a WebSocket is copied in pieces of this size.
@@ -94,7 +96,7 @@ pub(crate) const ORIGIN_IDLE_TIME: Duration = Duration::from_secs(55);
 pub(crate) const SWEEP_EVERY: Duration = Duration::from_secs(5);
 
 /// The pause after a look at all connections because the firewall changed: with 20,000 of them a look takes some
-/// milliseconds, and changes may come in swarms.
+/// milliseconds, and many changes may come at once.
 pub(crate) const RECHECK_PAUSE: Duration = Duration::from_millis(200);
 
 /// How often a request may have passed an edge of this kind before (RFC 8586). Chains of two do exist.

@@ -1,4 +1,4 @@
-//! Answers that the edge gives by itself: what went wrong and what to do, for people and for programs.
+//! Answers that the edge makes itself: they say what is wrong and what to do, for people and for programs.
 //!
 //! Nothing of the request is repeated in a page, and no address of an origin ever appears.
 
@@ -20,7 +20,7 @@ pub(crate) enum Problem {
     WebSocketOff,
     Http2Off,
     Loop,
-    /// The visitor's own body ended early or broke the rules.
+    /// The visitor's body ended early or broke the rules.
     BodyBroken,
     OriginRefused,
     OriginUnreachable,
@@ -159,7 +159,7 @@ impl Problem {
         Words { status, code, title, what, advice }
     }
 
-    /// The answer, as HTML or as JSON, whichever `asked` likes better.
+    /// The answer as HTML or JSON, whichever `Accept` in `asked` prefers.
     pub(crate) fn page(self, asked: &HeaderMap, ray: &Ray) -> Response {
         let words = self.words();
         let (kind, text) = if prefers_json(asked) {
@@ -193,7 +193,7 @@ impl Words {
         )
     }
 
-    /// All parts are ours and need no escaping but for quotation marks.
+    /// All parts are our own texts, so only quotation marks need escaping.
     fn json(&self, ray: &Ray) -> String {
         let quoted = |text: &str| text.replace('"', "\\\"");
         format!(

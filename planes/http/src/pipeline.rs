@@ -17,7 +17,7 @@ use crate::worker::{Known, Worker};
 /// How a request ends without an origin.
 enum Instead {
     Problem(Problem),
-    /// The place to go instead.
+    /// The URL to go to instead.
     Moved(HeaderValue),
 }
 
@@ -27,7 +27,7 @@ impl From<Problem> for Instead {
     }
 }
 
-/// Answers a request. Read it to learn the order of things.
+/// Answers a request. Read it to learn the order of the steps.
 pub(crate) async fn serve(mut arrived: Arrived, guard: &RequestGuard, worker: &Worker) -> Response {
     let (known, ray) = worker.look_up(&arrived);
     let asked = accept_of(&mut arrived);
@@ -56,7 +56,7 @@ pub(crate) fn refuse(problem: Problem, asked: &HeaderMap, worker: &Worker) -> Re
     response
 }
 
-/// What is known is held for as long as the request lasts: it never sees half of an old and half of a new configuration.
+/// The snapshot is held for as long as the request lasts, so it never sees parts of two configurations.
 async fn steps(
     mut arrived: Arrived,
     known: Option<Known>,
@@ -88,7 +88,7 @@ async fn steps(
     Ok(response)
 }
 
-/// Only whom the firewall allows. A challenge refuses too: there is no page yet that could set one.
+/// Passes a request that the firewall allows. A challenge is a refusal too: there is no page for one yet.
 fn let_in(verdict: Verdict, site: &Site, guard: &RequestGuard) -> Result<(), Problem> {
     match verdict {
         Verdict::Block(_) | Verdict::Challenge(_) => Err(Problem::Blocked),
@@ -104,7 +104,7 @@ fn allow_version(arrived: &Arrived, site: &Site) -> Result<(), Problem> {
     if arrived.version == Version::HTTP_2 && !site.settings.http2 { Err(Problem::Http2Off) } else { Ok(()) }
 }
 
-/// 301 for visitors over plain HTTP, where the zone wants none of them.
+/// 301 for visitors over plain HTTP, where the zone has `always_use_https`.
 fn https_only(arrived: &Arrived, site: &Site, worker: &Worker) -> Result<(), Instead> {
     if arrived.scheme == Scheme::Https || !site.settings.always_use_https {
         return Ok(());

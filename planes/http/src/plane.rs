@@ -1,4 +1,4 @@
-//! Workers: their threads, their listeners, their end.
+//! Workers: how their threads start, what they listen on, how they end.
 
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -46,7 +46,7 @@ pub enum StartError {
 pub struct Plane {
     workers: Vec<JoinHandle<()>>,
     counters: Vec<Arc<Counters>>,
-    /// None while serving, then the time that connections get.
+    /// None while the plane serves; then how long open connections may go on.
     end: watch::Sender<Option<Duration>>,
 }
 
@@ -98,7 +98,7 @@ impl Plane {
     pub fn drain(mut self, grace: Duration) {
         self.end.send_replace(Some(grace));
         for worker in self.workers.drain(..) {
-            // A worker that panicked has said so; the others still have to be waited for.
+            // The panic of a worker was printed already. The other workers still have to be waited for.
             let _ = worker.join();
         }
     }
@@ -106,7 +106,7 @@ impl Plane {
 
 impl Drop for Plane {
     fn drop(&mut self) {
-        // After `drain` there is nobody left to hear it.
+        // After `drain` all receivers are gone, which is fine.
         self.end.send_replace(Some(Duration::ZERO));
     }
 }
@@ -149,7 +149,7 @@ impl WorkerSetup {
         std::thread::Builder::new().name(format!("http-{}", self.index)).spawn(move || {
             let local = LocalSet::new();
             local.block_on(&runtime, self.run());
-            // What is still running is dropped here, with its connections. A resolver that hangs is not waited for.
+            // Tasks that still run are dropped here, with their connections. A blocked resolver is not waited for.
             drop(local);
             runtime.shutdown_background();
         })
@@ -167,7 +167,7 @@ impl WorkerSetup {
             drain: Drain::default(),
         });
         let crowd = Rc::new(Crowd::default());
-        // Until the end, for what drains can be blocked too.
+        // It runs until the end, since connections that drain can be blocked too.
         tokio::task::spawn_local(recheck(
             Rc::clone(&worker),
             worker.hold_config().value.firewall.clone(),
@@ -199,7 +199,7 @@ impl WorkerSetup {
     }
 }
 
-/// Lets connections in, for ever.
+/// Accepts connections until the task is aborted.
 async fn accept(listener: TcpListener, scheme: Scheme, worker: Rc<Worker>, crowd: Rc<Crowd>) {
     let listener = match tokio::net::TcpListener::from_std(listener) {
         Ok(listener) => listener,
@@ -216,7 +216,7 @@ async fn accept(listener: TcpListener, scheme: Scheme, worker: Rc<Worker>, crowd
                 };
                 admit(stream, peer, scheme, Rc::clone(&worker), guest);
             }
-            // Lack of file descriptors does not end by asking again at once.
+            // If file descriptors have run out, trying again at once does not help.
             Err(error) => {
                 tracing::warn!(%error, "the HTTP edge cannot accept a connection");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -226,7 +226,7 @@ async fn accept(listener: TcpListener, scheme: Scheme, worker: Rc<Worker>, crowd
 }
 
 fn admit(stream: TcpStream, peer: std::net::SocketAddr, scheme: Scheme, worker: Rc<Worker>, guest: Guest) {
-    // Answers leave when they are written; without it small ones wait for an acknowledgement.
+    // Without it a small write waits for the acknowledgement of the one before (Nagle, RFC 9293 §3.7.4).
     let _ = stream.set_nodelay(true);
     tokio::task::spawn_local(async move {
         ingress::serve(stream, peer, scheme, worker).await;
@@ -248,7 +248,7 @@ struct Crowd {
     left: tokio::sync::Notify,
 }
 
-/// A place among them, free again when dropped.
+/// Counts as one connection while it lives.
 struct Guest {
     crowd: Rc<Crowd>,
     counters: Arc<Counters>,

@@ -4,8 +4,7 @@ use std::cell::Cell;
 
 use http::HeaderValue;
 
-/// The ids of one worker. Randomness is handed in as a seed: who knows one id learns nothing useful from it, it names
-/// a request in logs and protects nothing.
+/// The ids of one worker, made from a seed. An id names a request in logs. It protects nothing, so it may be guessable.
 pub(crate) struct Rays {
     next: Cell<u64>,
 }

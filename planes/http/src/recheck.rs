@@ -1,4 +1,4 @@
-//! A worker's look at all that is open, when the firewall has changed.
+//! Judges all open connections of a worker again when the firewall has changed.
 
 use std::rc::Rc;
 
@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use crate::limits::RECHECK_PAUSE;
 use crate::worker::Worker;
 
-/// Ends what is not allowed any more, for ever. `judged` is the firewall under which the first connections come.
+/// Ends what is not allowed any more, until the task is aborted. `judged` is the firewall of the first connections.
 pub(crate) async fn recheck(worker: Rc<Worker>, mut judged: Firewall, mut changes: watch::Receiver<u64>) {
     while changes.changed().await.is_ok() {
         let config = worker.hold_config();

@@ -1,4 +1,4 @@
-//! What one worker alone owns. Everything here stays on its thread.
+//! What one worker owns. Everything here stays on its thread.
 
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
@@ -24,12 +24,12 @@ pub(crate) struct Worker {
     pub(crate) counters: Arc<Counters>,
     pub(crate) connections: Connections,
     pub(crate) acceptor: Acceptor,
-    /// Where visitors over plain HTTP are sent.
+    /// The port that redirects to HTTPS name.
     pub(crate) https_port: u16,
     pub(crate) drain: Drain,
 }
 
-/// What the configuration says about a request.
+/// What the configuration has for a request.
 pub(crate) struct Known {
     pub(crate) site: Arc<Site>,
     pub(crate) route: Arc<Route>,
@@ -37,8 +37,8 @@ pub(crate) struct Known {
 }
 
 impl Worker {
-    /// What is known of who connects, for as long as the connection lasts, and the number of the configuration that
-    /// knows it.
+    /// The source of a connection, kept for as long as it lasts, and the number of the configuration by which it was
+    /// looked up.
     pub(crate) fn source_of(&self, peer: SocketAddr) -> (Source, u64) {
         // An IPv4 address may arrive on a socket of both families.
         let address = peer.ip().to_canonical();

@@ -1,7 +1,7 @@
 //! Connections: one thread, one current-thread runtime (RFC 7766).
 //!
-//! Every complete query in a connection's buffer is answered with one write, without delay. A connection lives as long
-//! as it completes a query now and then; how long it may be silent shrinks when connections get scarce.
+//! All complete queries in a connection's buffer are answered by one write, without delay (RFC 7766 §6.2.1.1). A
+//! connection that completes no query for some time is closed; that time is shorter when there are many connections.
 
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -23,8 +23,8 @@ use tokio::time::{self, MissedTickBehavior};
 use crate::counters::{Counters, Event, Family, Tally};
 use crate::{Config, egress, pipeline};
 
-/// What a connection may send before we answer, lengths included: about a hundred pipelined queries. A single query
-/// that is longer is no query that anybody needs.
+/// What a connection may send before we answer, lengths included: about a hundred pipelined queries. No useful query is
+/// as long as this alone.
 const INPUT_MAX: usize = 4_096;
 
 /// What we collect for one write, before the answer that goes beyond it. A connection that asks for large answers
@@ -35,7 +35,7 @@ const OUTPUT_MAX: usize = 65_536;
 /// places of the cache.
 const REPLY_BYTES: usize = 64 * (TCP_ANSWER_MAX.div_ceil(64) | 1);
 
-/// What connections may take, in number and in time.
+/// Limits of connections, in number and in time.
 #[derive(Clone, Copy, Debug)]
 struct Limits {
     /// Connections at a time. With its buffer each holds some six kilobytes: eight megabytes in all.
@@ -44,7 +44,7 @@ struct Limits {
     crowded: usize,
     /// How often a connection looks whether it has been used.
     tick: Duration,
-    /// Ticks without a complete query after which a connection is closed.
+    /// So many ticks without a complete query close a connection.
     idle_ticks: u32,
     idle_ticks_crowded: u32,
     /// How long a client may take to read what we write at once.
@@ -122,7 +122,7 @@ impl Worker {
         for listener in self.listeners {
             local.spawn_local(accept(listener, Rc::clone(&shared)));
         }
-        // An error means that the plane is gone without saying so, and is as good.
+        // An error means that the plane was dropped, which is an end too.
         let _ = self.runtime.block_on(local.run_until(stopped));
     }
 }
@@ -179,7 +179,7 @@ struct Connection {
 
 /// Why a connection ends.
 enum End {
-    /// By the client, or by an error on the way to it.
+    /// By the client, or by an error of the network.
     Theirs,
     Ours,
 }
@@ -293,7 +293,7 @@ enum Then {
     More,
     /// The next query is not complete.
     Wait,
-    /// The client sends what no client sends.
+    /// The next query is longer than any real one.
     Close,
 }
 

@@ -15,14 +15,14 @@ use bartizan_wire::dns::{Silence, UDP_ANSWER_MAX};
 use crate::counters::{Counters, Event, Family, Tally};
 use crate::{Config, egress, pipeline};
 
-/// What is taken of a datagram. A query with every option that clients send has less than 400 bytes; of what is longer
-/// the rest is missing, and it is answered as malformed.
+/// Bytes that are read of a datagram. A query with every option that clients send has less than 400 bytes. A longer one
+/// is cut off, and is answered as malformed.
 const QUERY_MAX: usize = 1_500;
 
 /// How often a silent socket looks whether to stop.
 const STOP_CHECK: Duration = Duration::from_millis(500);
 
-/// A pause after an error of the system, so that one that stays does not cost a whole core.
+/// A pause after an error of the system, so that one that repeats does not use a whole core.
 const ERROR_PAUSE: Duration = Duration::from_millis(10);
 
 pub(crate) struct Worker {

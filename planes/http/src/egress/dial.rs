@@ -1,4 +1,4 @@
-//! A new connection to an origin: its addresses, the fastest of them, TLS.
+//! A new connection to an origin: resolve its name, race its addresses (RFC 8305), begin TLS.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 use crate::limits::{ADDRESSES_MAX, ATTEMPT_DELAY, CONNECT_TIME};
 use crate::page::Problem;
 
-/// How origins prove who they are. Made once; remembers TLS sessions.
+/// The TLS settings for origins. Made once; remembers sessions for resumption.
 #[derive(Clone)]
 pub(crate) struct OriginTls {
     unverified: Arc<ClientConfig>,
@@ -39,7 +39,7 @@ impl OriginTls {
     }
 }
 
-/// Connects to any address of `origin`. `host` is whom its certificate must be for.
+/// Connects to one of the addresses of `origin`. Its certificate must be for `host`.
 pub(crate) async fn connect(
     origin: &Origin,
     scheme: OriginScheme,
@@ -80,7 +80,7 @@ async fn resolve(origin: &Origin, port: u16) -> Vec<SocketAddr> {
     addresses
 }
 
-/// Families take turns, IPv6 first (RFC 8305 §4), so that one broken family costs one delay.
+/// Families take turns, IPv6 first (RFC 8305 §4), so that a broken family costs one delay only.
 fn order(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
     let is_v6 = |address: &SocketAddr| matches!(address.ip().to_canonical(), IpAddr::V6(_));
     let (v6, v4): (Vec<_>, Vec<_>) = addresses.into_iter().partition(is_v6);
@@ -89,7 +89,8 @@ fn order(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
     (0..turns).flat_map(|turn| [taken(&v6, turn), taken(&v4, turn)]).flatten().take(ADDRESSES_MAX).collect()
 }
 
-/// The first connection that comes about. The next address is tried when one failed, or has had its head start.
+/// The first connection that succeeds. The next address is tried when one has failed or its head start is over
+/// (RFC 8305 §5).
 async fn race(addresses: Vec<SocketAddr>) -> Result<TcpStream, Problem> {
     let mut attempts = FuturesUnordered::new();
     let mut waiting = addresses.into_iter();

@@ -20,13 +20,13 @@ use crate::limits::{HTTP1_BUFFER_BYTES, ORIGIN_FIELDS_MAX, ORIGIN_HEAD_BYTES_MAX
 /// Dropped, it closes.
 pub(crate) struct Link {
     sender: http1::SendRequest<Outgoing>,
-    /// The connection itself, when it has stopped being HTTP.
+    /// The connection itself, after it was switched to another protocol.
     rest: oneshot::Receiver<Rest>,
 }
 
 type Rest = http1::Parts<TokioIo<Box<dyn Io>>>;
 
-/// A request in hyper's words.
+/// A request as hyper's type.
 pub(crate) type Composed = hyper::Request<Outgoing>;
 
 /// An answer's head, and the pieces of its body.
@@ -54,7 +54,7 @@ impl Link {
             if let Err(error) = poll_fn(|cx| connection.poll_without_shutdown(cx)).await {
                 tracing::trace!(%error, "origin connection failed");
             }
-            // Nobody may want it any more; then it closes here.
+            // The receiver may be gone; then the connection is dropped here, which closes it.
             let _ = keep.send(connection.into_parts());
         });
         Some(Link { sender, rest })
@@ -66,7 +66,7 @@ impl Link {
     }
 
     pub(crate) async fn send(&mut self, request: Composed) -> Result<Answered, Lost> {
-        // A link from the pool may still be finishing the exchange before.
+        // A link from the pool may still be finishing its last exchange.
         if self.sender.ready().await.is_err() {
             return Err(Lost { unsent: Some(request) });
         }
@@ -90,7 +90,7 @@ impl Link {
     }
 }
 
-/// Our request in hyper's words: in origin form, with a `Host`, with framing.
+/// Our request as hyper's: in origin form (RFC 9112 §3.2.1), with `Host` and with framing.
 pub(crate) fn compose(request: Request) -> Composed {
     let Request { method, host, path, mut headers, body, upgrade } = request;
     if let Ok(host) = HeaderValue::try_from(host) {
@@ -110,7 +110,7 @@ pub(crate) fn compose(request: Request) -> Composed {
     composed
 }
 
-/// A second one like it, for requests without a body.
+/// A copy of it, for requests without a body.
 pub(crate) fn copy(request: &Composed) -> Composed {
     let mut copy = hyper::Request::new(Outgoing::new(Body::empty()));
     *copy.method_mut() = request.method().clone();
@@ -128,12 +128,12 @@ pub(crate) fn length_of(method: &Method, status: StatusCode, headers: &HeaderMap
     stated.map_or(Length::Absent, Length::Known)
 }
 
-/// Whether a 101 switches to what was asked for, and nothing else.
+/// Whether a 101 switches to WebSocket and to nothing else (RFC 6455 §4.1).
 pub(crate) fn agrees_to_websocket(headers: &HeaderMap) -> bool {
     headers.get(UPGRADE).is_some_and(|protocol| protocol.as_bytes().eq_ignore_ascii_case(b"websocket"))
 }
 
-/// A connection of which some bytes were read already.
+/// A connection of which the first bytes were read already.
 struct Rewound {
     first: Bytes,
     io: Box<dyn Io>,

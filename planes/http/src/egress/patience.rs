@@ -1,4 +1,4 @@
-//! How long an origin may be silent. Progress of any kind starts the clock anew: a slow upload is no silence.
+//! How long an origin may be silent. Any progress starts the time anew: while an upload goes on, the origin is waiting.
 
 use std::cell::Cell;
 use std::future::Future;
@@ -12,7 +12,7 @@ use bytes::Bytes;
 use futures_util::Stream;
 use tokio::time::{Instant, Sleep};
 
-/// How far a request's body has come.
+/// How much of a request's body has been sent.
 pub(crate) struct Progress {
     moved: Cell<Instant>,
     state: Cell<State>,
@@ -31,7 +31,7 @@ impl Progress {
         Rc::new(Progress { moved: Cell::new(Instant::now()), state: Cell::new(state) })
     }
 
-    /// The same body; `progress` hears of what is taken from it.
+    /// The same body; `progress` is told of what is taken from it.
     pub(crate) fn watch(progress: &Rc<Progress>, body: Body) -> Body {
         let length = body.length();
         let left = match length {
@@ -83,7 +83,7 @@ impl Stream for Watched {
 /// Waits for `answer` until `limit` has passed without progress.
 pub(crate) async fn within<F: Future>(progress: &Progress, limit: Duration, answer: F) -> Option<F::Output> {
     let mut answer = pin!(answer);
-    // A new connection may have taken its time since the request came.
+    // Making the connection may have taken some time since the request came.
     progress.moved.set(Instant::now());
     let mut clock = pin!(tokio::time::sleep(limit));
     loop {
@@ -101,7 +101,7 @@ pub(crate) async fn within<F: Future>(progress: &Progress, limit: Duration, answ
     }
 }
 
-/// The same body, broken off when nothing comes for `limit` although somebody wants it.
+/// The same body. It ends with an error when it is read and nothing comes for `limit`.
 pub(crate) fn patient(body: Body, limit: Duration) -> Body {
     match body.length() {
         Length::Absent => body,
@@ -112,7 +112,7 @@ pub(crate) fn patient(body: Body, limit: Duration) -> Body {
 struct Patient {
     body: Body,
     limit: Duration,
-    /// Made at the first wait; many bodies are there at once.
+    /// Made at the first wait: many bodies arrive whole and never need it.
     clock: Option<Pin<Box<Sleep>>>,
     waiting: bool,
 }

@@ -1,4 +1,4 @@
-//! Connections to origins that wait for their next request. One pool a worker; nothing is locked.
+//! Idle connections to origins. Each worker has its own pool, so nothing is locked.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -22,8 +22,8 @@ use crate::limits::{IDLE_ORIGINS_MAX, IDLE_PER_ORIGIN_MAX, ORIGIN_IDLE_TIME};
 pub(crate) struct Key {
     origin: Origin,
     scheme: OriginScheme,
-    /// Empty for plain HTTP. With TLS, whom the connection was made to: another host needs another handshake, for its
-    /// certificate was not looked at.
+    /// Empty for plain HTTP. With TLS, the host that the certificate was checked for: another host needs another
+    /// handshake.
     host: String,
 }
 
@@ -56,7 +56,7 @@ struct Idle {
 }
 
 impl Pool {
-    /// The connection that was used last, if any is alive: its origin is the least likely to have tired of it.
+    /// The connection that was used last, if one is alive: its origin is the least likely to close it now.
     pub(crate) fn take(&self, key: &Key) -> Option<Link> {
         let mut shelves = self.0.borrow_mut();
         let shelves = &mut *shelves;
@@ -71,7 +71,7 @@ impl Pool {
         None
     }
 
-    /// Keeps a connection, or closes it where there are enough.
+    /// Keeps a connection, or closes it if there are enough.
     fn put(&self, key: Key, link: Link) {
         let mut shelves = self.0.borrow_mut();
         if link.is_closed() || shelves.count >= IDLE_ORIGINS_MAX {
@@ -97,8 +97,8 @@ impl Pool {
     }
 }
 
-/// A connection on loan, to be given back when both bodies were read to their end. Dropped before, it closes, for
-/// nobody could say where the next answer begins.
+/// A connection in use. It goes back to the pool when both bodies were read to their end. Dropped before that, it is
+/// closed: it would not be known where the next answer begins.
 pub(crate) struct Lease {
     pool: Rc<Pool>,
     key: Key,
@@ -143,7 +143,7 @@ impl Stream for Leased {
         let polled = Pin::new(&mut self.pieces).poll_next(cx);
         match &polled {
             Poll::Ready(Some(Err(_))) => drop(self.lease.take()),
-            // Who knows the length does not ask again after the last piece.
+            // hyper does not ask again after the last piece of a body with a known length.
             Poll::Ready(_) if self.pieces.is_over() => {
                 if let Some(lease) = self.lease.take() {
                     lease.give_back();
@@ -207,7 +207,7 @@ mod tests {
                 pool.put(key(1), open);
                 pool.put(key(1), closed);
                 drop(origin);
-                // The connection's own task has to notice.
+                // The task of the connection has to notice it first.
                 while !pool.0.borrow().by_key[&key(1)][1].link.is_closed() {
                     tokio::task::yield_now().await;
                 }

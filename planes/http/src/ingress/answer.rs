@@ -1,4 +1,4 @@
-//! An answer on its way to the HTTP library, and a request's body on its way from it.
+//! Answers for the HTTP library, and the bodies of requests from it.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -21,7 +21,8 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
-    /// The library's answer for ours. `method` is the request's: answers to `HEAD` have a length and no body.
+    /// Our answer as the library's. `method` is the request's: an answer to `HEAD` has a length and no body (RFC 9110
+    /// §9.3.2).
     pub(crate) fn respond(mut response: Response, method: &Method, guard: RequestGuard) -> hyper::Response<Answer> {
         if *method == Method::HEAD || response.status == StatusCode::NOT_MODIFIED {
             if let Length::Known(length) = response.body.length() {

@@ -1,4 +1,4 @@
-//! The framing of a chunked body (RFC 9112 §7.1), followed byte by byte and taken literally.
+//! The framing of a chunked body (RFC 9112 §7.1), followed byte by byte, without tolerance.
 
 use crate::limits::{CHUNK_LINE_BYTES_MAX, TRAILER_BYTES_MAX};
 
@@ -30,14 +30,14 @@ enum At {
     LastLf,
 }
 
-/// The framing is not what it must be.
+/// The framing breaks the grammar.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct BadChunk;
 
 /// What a piece of bytes did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Progress {
-    /// All of it belongs to the body, and there is more to come.
+    /// All of it belongs to the body, and the body goes on.
     All,
     /// The body ended behind so many bytes.
     Ended(usize),
@@ -88,7 +88,7 @@ impl Chunks {
             (At::DataLf, b'\n') => self.line_done(At::FirstDigit),
             (At::TrailerStart, b'\r') => At::LastLf,
             (At::Trailer, b'\r') => At::TrailerLf,
-            // A trailer line that begins with a space continues the one before: obsolete, and read differently.
+            // A line that begins with a space continues the last one (obs-fold, RFC 9112 §5.2): servers differ.
             (At::TrailerStart, b' ' | b'\t') => return Err(BadChunk),
             (At::TrailerStart | At::Trailer, _) if is_text(byte) => At::Trailer,
             (At::TrailerLf, b'\n') => At::TrailerStart,
@@ -97,7 +97,7 @@ impl Chunks {
         Ok(())
     }
 
-    /// One more digit. Sizes end at 2^60: no body is longer, and no reader's arithmetic overflows.
+    /// One more digit. Sizes are below 2^60: no body is longer, and no origin's arithmetic overflows (RFC 9112 §7.1).
     fn digit(&mut self, byte: u8) -> Result<At, BadChunk> {
         let value = char::from(byte).to_digit(16).ok_or(BadChunk)?;
         if self.size >> 56 != 0 {
@@ -107,7 +107,7 @@ impl Chunks {
         Ok(At::Digits)
     }
 
-    /// A line or a chunk is over; counts start anew.
+    /// A line or a chunk has ended: counting starts anew.
     fn line_done(&mut self, next: At) -> At {
         self.line = 0;
         next

@@ -1,4 +1,4 @@
-//! What the parts of one connection tell each other. All of them run on one thread, in one task.
+//! The state that the parts of one connection share. All of them run on one thread, in one task.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -24,7 +24,7 @@ pub(crate) struct Connection {
     pub(crate) peer: SocketAddr,
     pub(crate) source: Source,
     pub(crate) scheme: Scheme,
-    /// The number of the configuration under which it came.
+    /// The number of the configuration in force when it was accepted.
     generation: u64,
     carries: Cell<Carries>,
     requests: RefCell<Requests>,
@@ -35,7 +35,7 @@ pub(crate) struct Connection {
     asked: Cell<u64>,
     /// Requests whose answer's head is known.
     answered: Cell<u64>,
-    /// Requests whose answer is not all written.
+    /// Requests whose answer is not written to its end.
     in_flight: Cell<usize>,
     quiet_since: Cell<Instant>,
     /// The number of the request that stands for a refused one, and why.
@@ -43,16 +43,16 @@ pub(crate) struct Connection {
     /// The other end of a connection that stops being HTTP.
     upgrade: RefCell<Option<Box<dyn Io>>>,
     upgraded: Cell<bool>,
-    /// Who waits for the next answer to be known.
+    /// The task that waits for the head of the next answer.
     waiting: Cell<Option<Waker>>,
 }
 
 /// How many requests a connection carries at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Carries {
-    /// So the end of one is the end of the connection.
+    /// One at a time, so ending a request ends the connection.
     One,
-    /// One can end alone.
+    /// Many at a time, so a request can be ended alone.
     Many,
 }
 
@@ -100,7 +100,7 @@ impl Connection {
         self.answered.get()
     }
 
-    /// It speaks a protocol with streams.
+    /// The protocol has streams: HTTP/2.
     pub(crate) fn carry_many(&self) {
         self.carries.set(Carries::Many);
     }
@@ -115,7 +115,7 @@ impl Connection {
         self.in_flight.get() > 0
     }
 
-    /// Since when nothing was under way; meaningless while something is.
+    /// Since when no request is under way. Without meaning while one is.
     pub(crate) fn quiet_since(&self) -> Instant {
         self.quiet_since.get()
     }
@@ -128,7 +128,7 @@ impl Connection {
         self.refused.get().and_then(|(number, refusal)| (number == request).then_some(refusal))
     }
 
-    /// To be called before the 101 is written: what comes after it is no HTTP.
+    /// To be called before the 101 is written: the bytes after it are not HTTP.
     pub(crate) fn upgrade_to(&self, other: Box<dyn Io>) {
         self.upgraded.set(true);
         self.upgrade.replace(Some(other));
@@ -153,7 +153,7 @@ impl Connection {
         let refused = |zone| firewall.decide(zone, &self.source).refused_by().is_some();
         let Left { some_ended, some_go_on } = self.requests.borrow().end_those(refused);
         let was_the_only_one = some_ended && self.carries.get() == Carries::One;
-        // What it was used for last tells what it will be used for next: a zone may let in whom all others keep out.
+        // The next request will probably be for the zone of the last one, which may allow a source that others block.
         let last_is_refused = self.zone.get().is_none_or(refused);
         let is_of_no_use = || firewall.decide_everywhere(&self.source).refused_by().is_some();
         if was_the_only_one || (!some_go_on && last_is_refused && (self.is_upgraded() || is_of_no_use())) {
@@ -169,13 +169,13 @@ pub(crate) struct RequestGuard {
 }
 
 impl RequestGuard {
-    /// It turned out to be for this zone, which lets it in.
+    /// The request is for this zone, which has let it in.
     pub(crate) fn concern(&self, zone: ZoneId) {
         self.connection.zone.set(Some(zone));
         self.connection.requests.borrow_mut().concern(self.slot, zone);
     }
 
-    /// Ready when it is to end, whatever has become of it.
+    /// Ready when the request must end, however far it is.
     pub(crate) fn poll_ended(&self, cx: &Context<'_>) -> Poll<()> {
         self.connection.requests.borrow().poll_ended(self.slot, cx)
     }
@@ -226,8 +226,8 @@ impl Connections {
         ConnectionEntry { connection, connections: self, number }
     }
 
-    /// Ends what the firewall of this configuration does not allow. Those that came under it need no look:
-    /// each of their requests is decided by it, and who is blocked is there to get a page.
+    /// Ends what the firewall of this configuration does not allow. Connections accepted under it are left out:
+    /// each of their requests is decided by it, and a blocked visitor has to get its page.
     pub(crate) fn judge(&self, Generation { number, value }: &Generation<Config>) {
         let open = self.open.borrow();
         let came_before = open.values().filter(|connection| connection.generation < *number);

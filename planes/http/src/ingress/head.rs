@@ -1,7 +1,7 @@
 //! One request head of HTTP/1.1, as bytes: whether it can mean only one thing to everybody (RFC 9112).
 //!
-//! Servers that disagree about where a request ends can be made to see two requests where another sees one. So what
-//! anybody might read differently is refused, not mended.
+//! If two servers disagree about where a request ends, one can be made to see two requests where the other sees one
+//! (request smuggling, RFC 9112 §11.2). So a head that could be read in two ways is refused, never repaired.
 
 use bartizan_wire::http1::Authority;
 
@@ -217,7 +217,7 @@ pub(crate) fn check_method(method: &str) -> Result<(), Refusal> {
     }
 }
 
-/// The target's form fits the method (RFC 9112 §3.2), there is one legal host, and the target names no other.
+/// Checks that the target's form fits the method (RFC 9112 §3.2) and that target and `Host` name one legal host.
 fn check_host(method: &str, target: &str, host: Option<&[u8]>) -> Result<(), Refusal> {
     let host = host.ok_or(Refusal::NoHost)?;
     let host = std::str::from_utf8(host).ok().and_then(Authority::parse).ok_or(Refusal::BadHost)?;
@@ -242,7 +242,7 @@ fn strip_scheme<'t>(target: &'t str, scheme: &str) -> Option<&'t str> {
     start.eq_ignore_ascii_case(scheme).then(|| &target[scheme.len()..])
 }
 
-/// Digits and nothing else: no sign, no space, no list of equal values (RFC 9110 §8.6 allows us to refuse it).
+/// Digits only: no sign, no space, and no list of equal values, which RFC 9110 §8.6 allows us to refuse.
 fn parse_length(value: &[u8]) -> Result<u64, Refusal> {
     if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
         return Err(Refusal::BadLength);

@@ -25,7 +25,7 @@ use crate::page::Problem;
 use crate::pipeline;
 use crate::worker::Worker;
 
-/// Serves a connection to its end, and what it may turn into.
+/// Serves a connection to its end, also after it was switched to WebSocket.
 pub(crate) async fn serve<IO>(io: IO, connection: Rc<Connection>, worker: Rc<Worker>)
 where
     IO: AsyncRead + AsyncWrite + Unpin + 'static,
@@ -37,7 +37,7 @@ where
         .title_case_headers(true)
         .max_headers(FIELDS_MAX)
         .max_buf_size(HTTP1_BUFFER_BYTES)
-        // The wire has better ones.
+        // The wire has its own timeouts, which also see bodies.
         .header_read_timeout(None)
         .serve_connection(wire, service);
     let result = tokio::select! {
@@ -89,7 +89,7 @@ fn refuse(refusal: Refusal, asked: &HeaderMap, worker: &Worker) -> Response {
     response
 }
 
-/// The request in our words. The screen has checked all that is needed; what is missing here is its mistake.
+/// The request in our types. The screen has checked it, so an error here is a fault of the screen.
 fn arrive(request: hyper::Request<Incoming>, connection: &Connection) -> Result<Arrived, Refusal> {
     let (mut head, body) = request.into_parts();
     let host = head.headers.remove(HOST).ok_or(Refusal::NoHost)?;
@@ -143,7 +143,7 @@ async fn say_goodbye<IO: AsyncRead + AsyncWrite + Unpin>(mut io: IO) {
     let farewell = async {
         io.shutdown().await?;
         let mut left = LINGER_BYTES_MAX;
-        // Not on the stack, for that is the future's, which lives as long as the connection.
+        // On the heap: the future would keep it for as long as the connection lives.
         let mut waste = vec![0; LINGER_READ_BYTES];
         while left > 0 {
             match io.read(&mut waste).await? {
@@ -153,6 +153,6 @@ async fn say_goodbye<IO: AsyncRead + AsyncWrite + Unpin>(mut io: IO) {
         }
         std::io::Result::Ok(())
     };
-    // Nothing that happens here matters to anybody.
+    // Whatever is read here is thrown away.
     let _ = tokio::time::timeout(LINGER_TIME, farewell).await;
 }

@@ -1,4 +1,4 @@
-//! HTTP/2 from visitors (RFC 9113), through hyper. Its framing cannot be read two ways; what the fields say can.
+//! HTTP/2 from visitors (RFC 9113), through hyper. The framing has one meaning, so only fields are checked.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -100,7 +100,7 @@ fn respond(
     })
 }
 
-/// The request in our words, if it can mean only one thing (RFC 9113 §8.3.1).
+/// The request in our types, if it has one meaning only (RFC 9113 §8.3.1).
 fn arrive(request: hyper::Request<Incoming>, connection: &Connection) -> Result<Arrived, Refusal> {
     let (mut head, body) = request.into_parts();
     check_method(head.method.as_str())?;
@@ -143,7 +143,7 @@ fn host_of(authority: Option<&str>, headers: &HeaderMap) -> Result<String, Refus
     Ok(host.to_owned())
 }
 
-/// The library holds the body to the length that is announced.
+/// The library checks that the body has the announced length (RFC 9113 §8.1.1).
 fn length_of(headers: &HeaderMap, body: &Incoming) -> Result<Length, Refusal> {
     let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
     match (lengths.next(), lengths.next()) {

@@ -1,4 +1,4 @@
-//! Two connections that became one: bytes both ways until both have ended, or nothing moves any more.
+//! Bytes in both directions after a switch of protocols, until both sides have ended or nothing moves any more.
 
 use std::cell::Cell;
 use std::io;
@@ -20,7 +20,7 @@ where
     let (far_in, far_out) = split(far);
     let there = copy(&first, near_in, far_out, &moved);
     let back = copy(&[], far_in, near_out, &moved);
-    // A failure of one direction ends both; how it failed is of no use to anybody.
+    // A failure of one direction ends both. Nothing could be done with the error.
     tokio::select! {
         _ = async { tokio::try_join!(there, back) } => {}
         () = stillness(&moved) => {}

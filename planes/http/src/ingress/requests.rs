@@ -14,7 +14,7 @@ pub(crate) struct Requests {
 
 #[derive(Default)]
 struct UnderWay {
-    /// None as long as it is not known, or if there is none.
+    /// None while it is not known, or if the request is for no zone.
     zone: Option<ZoneId>,
     cancel: Cancel,
 }
@@ -24,7 +24,7 @@ struct UnderWay {
 pub(crate) struct Left {
     /// Whether any was told.
     pub(crate) some_ended: bool,
-    /// Whether any with a zone goes on.
+    /// Whether one with a zone goes on.
     pub(crate) some_go_on: bool,
 }
 

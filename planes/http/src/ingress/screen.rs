@@ -1,4 +1,4 @@
-//! Lets the bytes of an HTTP/1.1 connection through only as far as they were understood. No I/O.
+//! Passes the bytes of an HTTP/1.1 connection on only after they were checked. No I/O.
 //!
 //! ```text
 //! Head ──► Length ──┐
@@ -21,16 +21,16 @@ pub(crate) struct Screen {
 /// Where in the stream of requests we are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum State {
-    /// A head, of which so many bytes were looked at.
+    /// A head, of which so many bytes were searched for its end.
     Head {
         scanned: usize,
         blank: BlankLine,
     },
     Length(u64),
     Chunks(Chunks),
-    /// Behind a request for another protocol that is not answered yet. Nothing passes.
+    /// A request for another protocol is not answered yet. Nothing passes until then.
     Switching,
-    /// No HTTP any more, or never: all passes.
+    /// Not HTTP/1.1 any more, or never: all passes.
     Raw,
     /// The head that comes next breaks the rules. Nothing passes any more.
     Refused(Refusal),
@@ -289,7 +289,7 @@ mod tests {
             let text = parts.concat();
             let (whole, cut) = (screen(&text, usize::MAX), screen(&text, piece));
             if whole.1 == State::BadBody {
-                // Where a body breaks off depends on the cut; that it does, does not.
+                // At which byte a bad body is noticed depends on the cut. That it is noticed does not.
                 prop_assert_eq!((cut.1, cut.2), (whole.1, whole.2));
             } else {
                 prop_assert_eq!(cut, whole);

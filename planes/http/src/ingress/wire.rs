@@ -1,4 +1,4 @@
-//! A visitor's bytes on their way to and from the HTTP library: screened, counted, and never waited for in vain.
+//! The bytes of a visitor on their way to and from the HTTP library: screened, counted, and waited for with a limit.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -15,19 +15,19 @@ use super::screen::{Screen, State, Upgraded};
 use crate::counters::Counters;
 use crate::limits::{BODY_STALL_TIME, HEAD_BYTES_MAX, HEAD_TIME, IDLE_TIME, WRITE_STALL_TIME};
 
-/// What the library gets in place of a refused head: a request that it will hand to the service, which knows that this
-/// one stands for a refusal. So the answers to earlier requests are written first, and the connection is closed after.
+/// What the library gets in place of a refused head: a request that the service recognises and answers with the error.
+/// So the answers to earlier requests are written first, and the connection is closed afterwards.
 const STAND_IN: &[u8] = b"GET / HTTP/1.1\r\nHost: refused\r\nConnection: close\r\n\r\n";
 
-/// What is spoken above.
+/// The protocol on this connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Protocol {
     Http1,
-    /// It has a framing and an idea of idleness of its own, and its end is the connection's end.
+    /// It has its own framing and its own idle timeout, and the connection ends with it.
     Http2,
 }
 
-/// How long a visitor may take for each thing that it is waited for.
+/// How long a visitor may take to send or read something.
 #[derive(Clone, Copy)]
 pub(crate) struct Patience {
     request: Duration,
@@ -83,12 +83,12 @@ impl<IO> Wire<IO> {
         }
     }
 
-    /// After the last request: the bytes as they come, without the library's view of them.
+    /// After the last request: the bytes as they come, without the library.
     pub(crate) fn into_io(self) -> IO {
         self.io
     }
 
-    /// What the visitor is waited for to send. None: it is waiting for us, or has all the time it wants.
+    /// What we wait for the visitor to send. None: the visitor waits for us, or there is no limit.
     fn awaited(&self) -> Option<Awaited> {
         match self.screen.state() {
             State::Head { .. } if !self.held.is_empty() => Some(Awaited::Head),
@@ -145,7 +145,7 @@ impl<IO> Wire<IO> {
     fn screen_read(&mut self, buffer: &mut ReadBuf<'_>, before: usize) {
         let read = &buffer.filled()[before..];
         if self.held.is_empty() {
-            // The usual case: a whole head, or a piece of a body, passes where it lies.
+            // The usual case: a whole head or a piece of a body, which passes without a copy.
             let passed = self.screen.admit(read);
             if passed < read.len() {
                 self.held.extend_from_slice(&read[passed..]);
@@ -171,12 +171,12 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncRead for Wire<IO> {
             }
             match this.screen.state() {
                 State::BadBody => return Poll::Ready(Err(io::ErrorKind::InvalidData.into())),
-                // The stand-in is under way; an end of the stream would be taken for a visitor who left.
+                // The stand-in is being answered. An end of the stream now would look as if the visitor had left.
                 State::Refused(_) => return Poll::Pending,
                 State::Switching => {
                     this.connection.wait_for_answer(cx.waker());
                     if this.held.len() > HEAD_BYTES_MAX {
-                        // Enough said before the answer.
+                        // The visitor sends too much before the answer.
                         return Poll::Pending;
                     }
                 }
@@ -192,7 +192,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncRead for Wire<IO> {
                     };
                     ready!(this.reading.wait(cx, awaited, &this.patience));
                     if awaited == Awaited::Request {
-                        // Nobody asked for anything: that is no failure, only the end.
+                        // Nothing was asked for: this is an orderly end and not a failure.
                         return Poll::Ready(Ok(()));
                     }
                     this.counters.visitors.too_slow.add(1);
@@ -206,7 +206,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncRead for Wire<IO> {
             this.counters.visitors.bytes_in.add(read as u64);
             this.screen_read(buffer, before);
             if !matches!(this.screen.state(), State::Head { .. }) || this.held.is_empty() {
-                // Something moved on. A head that only grew gets no new time.
+                // There was progress. A head that only grew does not count as such.
                 this.reading.rest();
             }
             if buffer.filled().len() > before {
@@ -264,7 +264,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Wire<IO> {
         }
     }
 
-    /// Connections that are HTTP/1.1 to their end are closed by us, in a way that lets the visitor read our last words.
+    /// Takes the connection back at its end. HTTP/1.1 is closed so that the visitor can read our last answer.
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.screen.state() {
             State::Raw => Pin::new(&mut self.get_mut().io).poll_shutdown(cx),
@@ -291,7 +291,7 @@ struct Clock {
 }
 
 impl Clock {
-    /// Ready when patience with `awaited` is at its end.
+    /// Ready when the time for `awaited` is over.
     fn wait(&mut self, cx: &mut Context<'_>, awaited: Awaited, patience: &Patience) -> Poll<()> {
         let limit = patience.with(awaited);
         let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
