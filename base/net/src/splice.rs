@@ -68,7 +68,7 @@ impl Pipe {
     /// Takes what is there from a socket, at most `max` bytes; zero at its end. Only into an empty pipe: else "would
     /// block" could mean that the pipe is full, for which no socket ever becomes ready.
     pub fn fill(&mut self, from: impl AsFd, max: usize) -> io::Result<usize> {
-        debug_assert_eq!(self.held, 0);
+        debug_assert_eq!(self.held, 0, "only an empty pipe is filled");
         let Some(ends) = &self.ends else { return Ok(0) };
         let moved = splice(from.as_fd(), ends.write.as_fd(), max.min(ends.capacity))?;
         self.held += moved;
@@ -79,6 +79,7 @@ impl Pipe {
     pub fn drain(&mut self, to: impl AsFd) -> io::Result<usize> {
         let Some(ends) = &self.ends else { return Ok(0) };
         let moved = splice(ends.read.as_fd(), to.as_fd(), self.held)?;
+        debug_assert!(moved <= self.held, "no more comes out than went in");
         self.held -= moved;
         Ok(moved)
     }
@@ -90,7 +91,8 @@ impl Drop for Pipe {
         if self.held == 0 {
             self.home.idle.borrow_mut().push(ends);
         } else {
-            // Somebody else's bytes: closed with them.
+            // The bytes of another connection: the pipe is closed with them.
+            debug_assert!(self.home.made.get() > 0, "this one was counted when it was made");
             self.home.made.set(self.home.made.get() - 1);
         }
     }

@@ -53,6 +53,7 @@ struct Slots {
 impl Slots {
     fn new(size: usize) -> Slots {
         let stride = (size.div_ceil(CACHE_LINE) | 1) * CACHE_LINE;
+        debug_assert!(stride >= size && (stride / CACHE_LINE) % 2 == 1, "a slot holds a datagram, on odd lines");
         Slots { bytes: vec![0; stride * BATCH].into(), size, stride }
     }
 
@@ -124,6 +125,7 @@ impl Inbox {
                 _ => Err(error),
             };
         };
+        debug_assert!(received <= BATCH, "the kernel fills the headers that it was given");
         for ((header, peer), len) in headers[..received].iter().zip(&mut self.peers).zip(&mut self.lens) {
             *len = (header.msg_len as usize).min(self.slots.size);
             peer.address_len = header.msg_hdr.msg_namelen;
@@ -216,6 +218,7 @@ impl Outbox {
             }
             count += 1;
         }
+        debug_assert!(self.lens.iter().all(|len| *len == 0), "what is sent is not sent again");
         send_all(socket, &mut headers[..count])
     }
 }

@@ -149,6 +149,7 @@ impl Edit {
         let part = self.rules.zones.part_mut([start[0], start[1]]);
         let at = part.binary_search_by_key(&zone, |rules| rules.zone).unwrap_or_else(|at| {
             part.insert(at, ZoneRules { zone, rules: Scope::empty() });
+            debug_assert!(part.is_sorted_by_key(|rules| rules.zone), "zones are found by halves");
             at
         });
         &mut part[at].rules

@@ -121,6 +121,7 @@ impl<K: Bits> Leaf<K> {
     }
 
     fn ascending(entries: &[Entry<K>]) -> Leaf<K> {
+        debug_assert!(entries.is_sorted_by_key(Entry::order), "entries are ascending");
         if entries.is_empty() {
             return Leaf::empty();
         }

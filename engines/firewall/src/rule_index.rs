@@ -83,6 +83,7 @@ impl RuleIndex {
         // Room for one, not for as many again: memory counts here, and parts are small.
         part.reserve_exact(1);
         part.insert(at, Indexed { rest: [c, d], zone, key });
+        debug_assert!(part.is_sorted_by_key(|indexed| indexed.rest), "a part is ascending");
         self.len += 1;
     }
 
@@ -91,6 +92,7 @@ impl RuleIndex {
         let part = self.parts.part_mut([a, b]);
         if let Some(at) = part.iter().position(|indexed| *indexed == Indexed { rest: [c, d], zone, key }) {
             part.remove(at);
+            debug_assert!(self.len > 0, "the count is that of all entries");
             self.len -= 1;
         }
     }

@@ -136,6 +136,8 @@ impl<K: Bits> Inner<K> {
     fn new(starts: Vec<K>, children: Vec<Node<K>>, spanning: Vec<Entry<K>>) -> Inner<K> {
         let count = spanning.len() + children.iter().map(Node::len).sum::<usize>();
         Inner { starts, children, spanning: Leaf::of(spanning), count }
+        debug_assert_eq!(starts.len() + 1, children.len(), "each child but the first has a start");
+        debug_assert!(starts.is_sorted_by(|left, right| left < right), "children are ascending");
     }
 
     /// Which child has the entries around `key`. There is one start less than there are children.
@@ -174,6 +176,7 @@ impl<K: Bits> Inner<K> {
         let marks = self.spanning.remove(key, length, id).or_else(|| self.children[at].remove(key, length, id))?;
         self.count -= 1;
         if self.children[at].len() == 0 && self.children.len() > 1 {
+        debug_assert_eq!(self.count, self.spanning.len() + self.children.iter().map(Node::len).sum::<usize>());
             self.children.remove(at);
             // The child in front grows to where this one ended; the second becomes the first.
             self.starts.remove(at.saturating_sub(1));

@@ -279,6 +279,8 @@ fn plan<'a>(apps: &'a Apps, pools: &Pools, open: &BTreeSet<Endpoint>, max: usize
         }
     }
     plan.close = open.difference(&wanted).copied().collect();
+    debug_assert!(wanted.len() <= max, "{} of {max} listeners", wanted.len());
+    debug_assert_eq!(open.len() - plan.close.len() + plan.open.len(), wanted.len(), "what stays and what is new");
     plan
 }
 

@@ -154,6 +154,7 @@ impl Numbers {
         let most = ceiling.per_second as f32;
         let earned = now.duration_since(self.at).as_secs_f32() * most;
         self.allowance = (self.allowance + earned).min(most);
+        debug_assert!((0.0..=most).contains(&self.allowance), "{} of {most}", self.allowance);
         self.at = now;
     }
 }
@@ -168,6 +169,7 @@ impl<K: Copy + Eq + Hash> Drop for Permit<K> {
             Kind::Open => &mut numbers.open,
             Kind::Handshake => &mut numbers.handshakes,
         };
+        debug_assert!(*count > 0, "each permit was counted");
         *count = count.saturating_sub(1);
         // The entry itself stays, for its allowance; the next search of a full shard drops it.
     }
