@@ -38,7 +38,7 @@ pub struct AnyPortDatagram {
 /// Connections that the kernel completes and holds until we accept them. The kernel cuts it to its own limit.
 const BACKLOG: i32 = 1_024;
 
-/// What the kernel shall hold of datagrams that we have not read yet, of all ports together.
+/// The receive buffer for datagrams that we have not read yet, of all ports together.
 const RECEIVE_BUFFER_BYTES: usize = 4 << 20;
 
 /// As many TCP listeners on one address, to which a rule of the packet filter may hand connections for other addresses
@@ -79,8 +79,8 @@ fn transparent<S: AsFd>(
             }
         }
         if kind == Type::STREAM {
-            // Inherited by what is accepted: its TIME_WAIT must not keep a later start, by another way of listening,
-            // from binding the port that a client dialled.
+            // Accepted connections inherit it: in TIME_WAIT (RFC 9293 §3.6.1) they must not keep a later start, with
+            // another way of listening, from binding the port that a client dialled.
             socket.set_reuse_address(true)?;
         }
         socket.set_reuse_port(true)?;
@@ -108,7 +108,7 @@ pub fn prepare_any_port(socket: &UdpSocket) -> io::Result<()> {
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// The next datagram; none if the kernel does not say where from and where to. What does not fit is cut.
+/// The next datagram; none if the kernel does not give its source and destination. A longer one is cut.
 pub fn receive_any_port(socket: &impl AsFd, buffer: &mut [u8]) -> io::Result<Option<AnyPortDatagram>> {
     let mut address = [0_u8; ADDRESS_BYTES];
     let mut control = Control([0; CONTROL_BYTES]);

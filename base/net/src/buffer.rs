@@ -1,4 +1,4 @@
-//! How much the kernel holds of what we have not read yet.
+//! The kernel's receive buffers.
 
 use std::io;
 use std::mem;

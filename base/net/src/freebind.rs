@@ -14,14 +14,14 @@ use crate::{BindError, Protocol, Sharing, hold_to_receive};
 /// Connections that the kernel completes and holds until we accept them. The kernel cuts it to its own limit.
 const BACKLOG: i32 = 1_024;
 
-/// A peer that vanished without a word is noticed within two minutes: after so much silence it is asked, at this pace,
-/// so often.
+/// Keep-alive (RFC 9293 §3.8.4): a peer that vanished is noticed within two minutes. The silence before the first
+/// probe, the time between probes, and their number.
 const KEEPALIVE_AFTER: Duration = Duration::from_secs(60);
 const KEEPALIVE_EVERY: Duration = Duration::from_secs(15);
 const KEEPALIVE_TRIES: u32 = 4;
 
-/// What we ask the kernel to hold of datagrams that we have not read yet. Less than for DNS: there may be thousands of
-/// these sockets. The kernel cuts it to its own limit.
+/// The receive buffer for datagrams. Smaller than for DNS, since there may be thousands of these sockets. The kernel
+/// cuts it to its own limit.
 const RECEIVE_BUFFER_BYTES: usize = 1 << 20;
 
 /// And of one client's: a hundred large ones, a usual burst. There may be thousands of these too, and what they hold
@@ -51,8 +51,8 @@ pub fn udp_pooled(address: SocketAddr, count: usize) -> Result<Vec<UdpSocket>, B
     for_all(count, open).map_err(|source| BindError { protocol: Protocol::Udp, address, source })
 }
 
-/// A socket that answers one client from the address that it dialled, and from then on hears it instead of the socket
-/// that receives for any port: the kernel prefers a connected socket. Non-blocking.
+/// A socket that answers one client from the address that it dialled. From then on it receives that client's datagrams
+/// in place of the socket for any port: the kernel prefers a connected socket. Non-blocking.
 pub fn udp_between(dialled: SocketAddr, client: SocketAddr) -> io::Result<UdpSocket> {
     let socket = unbound(dialled, Type::DGRAM)?;
     // One dialled address and port has many clients.
@@ -71,14 +71,14 @@ pub fn prepare_listener(listener: &TcpListener) -> io::Result<()> {
 }
 
 fn inherit_to_accepted(socket: &SockRef<'_>) -> io::Result<()> {
-    // Bytes are handed on as they come; without it small ones wait for an acknowledgement.
+    // Without it a small write waits for the acknowledgement of the one before (Nagle, RFC 9293 §3.7.4).
     socket.set_tcp_nodelay(true)?;
     let keepalive =
         TcpKeepalive::new().with_time(KEEPALIVE_AFTER).with_interval(KEEPALIVE_EVERY).with_retries(KEEPALIVE_TRIES);
     socket.set_tcp_keepalive(&keepalive)
 }
 
-/// Takes the address alone first, since among sockets that share nobody notices another process.
+/// Binds without sharing first: among sockets that share an address another process would not be noticed.
 fn for_all<S>(count: usize, open: impl Fn(Sharing) -> io::Result<S>) -> io::Result<Vec<S>> {
     let alone = open(Sharing::Exclusive)?;
     if count <= 1 {
@@ -118,7 +118,7 @@ mod tests {
 
     use super::*;
 
-    /// A port that nobody had a moment ago, on an address that no other test uses.
+    /// A port that was free a moment ago, on an address that no other test uses.
     fn free(ip: &str) -> SocketAddr {
         let socket = UdpSocket::bind((ip, 0)).unwrap();
         socket.local_addr().unwrap()

@@ -45,7 +45,7 @@ impl Peer {
 struct Slots {
     bytes: Box<[u8]>,
     size: usize,
-    /// From one slot to the next: an odd number of cache lines, so that slots do not compete for the same few places
+    /// From one slot to the next: an odd number of cache lines, so that slots do not compete for the same few sets
     /// of the cache.
     stride: usize,
 }
@@ -173,7 +173,7 @@ impl Outbox {
         Outbox { slots: Slots::new(size), lens: [0; BATCH] }
     }
 
-    /// The places to write to, all [`BATCH`] of them.
+    /// The slots to write to, all [`BATCH`] of them.
     pub fn slots(&mut self) -> impl Iterator<Item = &mut [u8]> {
         self.slots.iter_mut()
     }

@@ -25,7 +25,7 @@ use crate::failure::{Cause, Failure};
 use crate::fd_store::{FdStore, Kept};
 use crate::holder::{self, Transport};
 
-/// Ports that are named as unheard; the others are counted.
+/// Failed ports that are listed; the others are only counted.
 const UNHEARD_TOLD_MAX: usize = 64;
 
 /// The way that the operator asks for.
@@ -48,7 +48,7 @@ pub struct Chosen {
     pub name: l4::TierName,
     /// Why it is not a better one.
     pub why: Option<String>,
-    /// Who sends every port here, if anybody does.
+    /// What makes the kernel send every port here, if something does.
     pub any_port: Option<AnyPort>,
 }
 
@@ -108,13 +108,13 @@ pub struct AnyPort {
 /// What has to be taken back at the end.
 struct Way {
     how: How,
-    /// Holds the sockets over a crash, where the way to them outlives us.
+    /// Keeps the sockets open after a crash, where the kernel goes on steering to them.
     fd_store: Option<FdStore>,
-    /// Addresses of prefixes that nobody has are made this machine's own.
+    /// The routes that make the addresses of the pools this machine's own.
     routes: AnyIp,
 }
 
-/// Whom else the addresses of the pools belong to.
+/// What else on this machine uses addresses of the pools.
 struct Neighbours {
     /// Pools in which this machine has an address of its own.
     shared: Vec<Prefix>,
@@ -129,7 +129,7 @@ enum How {
 
 impl AnyPort {
     fn by_steering(machine: &Machine<'_>, apps: &Apps) -> anyhow::Result<Chosen> {
-        // What is missing is told before anything is changed.
+        // What is missing is said before anything is changed.
         support().0?;
         let name = fd_store_name(machine, "sk_lookup");
         let (fd_store, sockets) = Sockets::kept_or_opened(&name, |address| {
@@ -205,7 +205,7 @@ impl AnyPort {
         }
         let claimed = match &mut self.way.how {
             How::Steering(steering) => steering.update(&claims(apps, &self.pools)),
-            // All that is in the pools comes here anyhow.
+            // All packets for the pools come here already.
             How::Tproxy(_) => Ok(()),
         };
         let l4::Listening { tier, open, .. } = **self.listening.borrow();
@@ -256,7 +256,7 @@ impl AnyPort {
         listening
     }
 
-    /// Leaves nothing behind: at a clean stop. New clients are refused from here on.
+    /// For a clean stop: leaves nothing behind. New clients are refused from here on.
     pub fn detach(self) -> anyhow::Result<()> {
         let Way { how, fd_store, routes } = self.way;
         if let Some(fd_store) = fd_store {
@@ -290,7 +290,7 @@ impl Sockets {
         Ok((Some(fd_store), if fits { kept } else { opened }))
     }
 
-    /// Some of each protocol and family. A machine without IPv6 has none of that.
+    /// Sockets of each protocol and family. A machine without IPv6 gets those of IPv4 only.
     fn open(
         open: impl Fn(SocketAddr) -> Result<(Vec<TcpListener>, Vec<UdpSocket>), BindError>,
     ) -> anyhow::Result<Sockets> {
@@ -312,7 +312,7 @@ impl Sockets {
         Workers { tcp: &self.tcp, udp: &self.udp }
     }
 
-    /// To each worker its own: in each family there is one for each.
+    /// Gives each worker its own sockets: there is one for each worker in each family.
     fn deal(self, workers: usize) -> Vec<l4::AnyPortSockets> {
         let mut sets: Vec<l4::AnyPortSockets> = (0..workers).map(|_| l4::AnyPortSockets::default()).collect();
         self.tcp.into_iter().enumerate().for_each(|(index, socket)| sets[index % workers].tcp.push(socket));
@@ -321,7 +321,7 @@ impl Sockets {
     }
 }
 
-/// Where the sockets are bound themselves: nowhere that anybody else would look.
+/// Where the sockets are bound themselves: to loopback and a free port, where no client looks.
 fn loopback() -> [SocketAddr; 2] {
     [(Ipv4Addr::LOCALHOST, 0).into(), (Ipv6Addr::LOCALHOST, 0).into()]
 }
@@ -336,8 +336,8 @@ fn claims(apps: &Apps, pools: &Pools) -> Vec<Claim> {
 }
 
 /// The pools that have an address of this machine in them, and the sockets that must keep their ports: our own, and
-/// everybody's on those addresses. An application that took port 22 of the machine's one address would lock its operator
-/// out.
+/// everybody's on those addresses. An application that took port 22 of the machine's one address would lock its
+/// operator out.
 fn neighbours(machine: &Machine<'_>) -> anyhow::Result<Neighbours> {
     let own: HashSet<IpAddr> =
         if_addrs::get_if_addrs().context("this machine's addresses")?.iter().map(if_addrs::Interface::ip).collect();
@@ -356,7 +356,7 @@ fn fd_store_name(machine: &Machine<'_>, kind: &str) -> String {
     format!("{}-{kind}", pin_name(machine.data))
 }
 
-/// Sees to it that somebody keeps the sockets. Without that everything works as well, until a crash.
+/// Hands the sockets to an fd store. Without one everything works too, until a crash.
 fn kept_by(found: Option<FdStore>, name: &str, sockets: &Sockets) -> Option<FdStore> {
     let keep = || {
         let fd_store = match found {

@@ -94,8 +94,8 @@ fn direct(protocol: &str, origin: &str) -> Option<String> {
     is_address.then(|| format!("{scheme}://{origin}"))
 }
 
-/// Says on stderr why clients cannot connect to a new application, if they cannot: the edge opens its ports after it
-/// has said that it is made.
+/// Says on stderr why clients cannot connect to a new application, if they cannot: the edge opens the ports after the
+/// API has answered.
 async fn warn_if_unheard(api: &Api, zone: &Value, app: &Value) -> anyhow::Result<()> {
     let path = format!("{}/{}", base(zone), text(app, "id"));
     for _ in 0..LOOKS_MAX {

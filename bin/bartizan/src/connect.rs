@@ -1,4 +1,5 @@
-//! The running connector of `bartizan tunnel`: where it dials, what it serves, and one line for each thing that happens.
+//! The running connector of `bartizan tunnel`: where it dials, what it serves, and one line for each thing that
+//! happens.
 
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::time::Duration;
@@ -94,7 +95,7 @@ impl Plan {
 
 fn options(token: Token, edges: Vec<SocketAddr>, roots: Roots) -> anyhow::Result<Options> {
     let credentials = Credentials { account: token.account, tunnel: token.tunnel, secret: token.secret };
-    // Until rules come: an honest 503, not somebody's port 80.
+    // Until rules come it answers 503, and not with whatever listens on port 80.
     let ingress = Ingress::single("http_status:503", OriginRequest::default())?;
     Ok(Options::new(edges, roots, credentials, ingress, ConnectorId::from_random(bartizan_seal::random())))
 }

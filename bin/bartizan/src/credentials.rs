@@ -18,7 +18,7 @@ struct Credential {
     ca: Option<String>,
 }
 
-/// The edge that a command is meant for. Of URL and token each comes from the first place that knows it.
+/// The edge that a command is for. URL and token come from the first source that has them, each on its own.
 pub fn find(edge: &Edge) -> anyhow::Result<Api> {
     let local = local_edge(edge);
     let stored = read_credential();

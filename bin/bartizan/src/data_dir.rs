@@ -12,7 +12,7 @@ use crate::failure::{Cause, Failure};
 #[derive(Debug)]
 pub struct DataDir {
     path: PathBuf,
-    /// Held until the process ends; the kernel lets go of it however that happens.
+    /// Held until the process ends; the kernel releases it, however the process ends.
     _lock: File,
 }
 

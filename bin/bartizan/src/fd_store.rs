@@ -1,5 +1,5 @@
-//! A second process that does nothing but hold the sockets that get every port: the kernel steers to them for as long as
-//! somebody has them open, so clients that come while the edge is killed and started again wait instead of being refused.
+//! A second process that only holds the sockets for any port. The kernel steers to them for as long as a process has
+//! them open. So clients that come while the edge is killed and started again wait and are not refused.
 //!
 //! ```text
 //! up ──connects──► fd store      what it holds: a message for each socket, then an end
@@ -7,8 +7,8 @@
 //!    ──────────────►             what to hold from now on, then an end
 //!    ── (stays connected) ──     gone without a word: a crash. `q`: a clean stop, and the fd store ends
 //! ```
-//! The socket between them has an abstract name, so it goes with the process and is nobody's file; both sides look at
-//! who the other one is.
+//! The socket between them has an abstract name (unix(7)), so it ends with the process and leaves no file. Both sides
+//! check the user of the other one.
 
 use std::io::{self, ErrorKind, IoSlice, IoSliceMut, Read, Write};
 use std::mem::MaybeUninit;
@@ -93,19 +93,19 @@ pub fn run(name: &str) -> io::Result<()> {
     loop {
         let stream = match listener.accept() {
             Ok((stream, _)) => stream,
-            // Nobody came for so long.
+            // No edge has come back in that time.
             Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
             Err(error) if error.kind() == ErrorKind::Interrupted => continue,
             Err(error) => return Err(error),
         };
-        // Otherwise a stranger, or an edge that is gone: there may be another one.
+        // Otherwise it was a stranger, or the edge was killed: another one may come.
         if let Ok(QUIT) = serve(&stream, &mut kept) {
             return Ok(());
         }
     }
 }
 
-/// Gives what is held, takes what shall be, and waits for the last word: none at all if the edge was killed.
+/// Gives what is held, takes what to hold, and waits for the last byte. None comes if the edge was killed.
 fn serve(mut stream: &UnixStream, kept: &mut Kept) -> io::Result<u8> {
     prepare(stream)?;
     send(stream, &kept.tcp, &kept.udp)?;
@@ -229,7 +229,7 @@ mod tests {
         let (listens, receives) = (tcp.local_addr().unwrap(), udp.local_addr().unwrap());
         first.keep(&[tcp], &[udp]).unwrap();
         drop(first);
-        // Nobody accepts now, and still nobody is refused.
+        // No process accepts now, and still no client is refused.
         let waiting = TcpStream::connect(listens).unwrap();
         let (kept, second) = connected();
         assert_eq!(kept.udp[0].local_addr().unwrap(), receives);

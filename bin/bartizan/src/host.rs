@@ -1,4 +1,4 @@
-//! What the machine allows: open files, and how its kernel takes a flood.
+//! What the machine allows: open files, and the settings of its kernel for floods.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -15,14 +15,14 @@ pub struct Verdict {
     pub detail: String,
 }
 
-/// Raises the limit of open files to what this user may have, and tells it. Every connection is a file, and the usual
-/// 1,024 are there for programs that use `select(2)`.
+/// Raises the limit of open files to what this user may have. Every connection is a file, and the usual limit of 1,024
+/// exists for programs that use `select(2)`.
 pub fn raise_open_files() -> Option<u64> {
     let limit = getrlimit(Resource::Nofile);
     let raised = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
     match raised {
         Ok(()) => limit.maximum,
-        // Not worth a stop: it serves with what it has.
+        // No reason to stop: it serves with the files that it has.
         Err(error) => {
             tracing::warn!(%error, "the limit of open files cannot be raised");
             limit.current

@@ -1,4 +1,4 @@
-//! What `up` was told: flags, then the environment, then `bartizan.toml`, then defaults.
+//! The settings of `up`: flags, then the environment, then `bartizan.toml`, then defaults.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use crate::any_port::PortsMode;
 use crate::cli::Up;
 use crate::failure::{Cause, Failure};
 
-/// The ports that every user gets unless he says otherwise (design §2.1).
+/// The default ports, the same for every user (design §2.1).
 const PORT_API: u16 = 8787;
 const PORT_DNS: u16 = 5300;
 const PORT_HTTP: u16 = 8080;
@@ -51,8 +51,8 @@ struct Listen {
     tunnel: Vec<SocketAddr>,
 }
 
-/// Where one service listens. A default address that this machine does not have (no IPv6) is left out; an address
-/// that somebody asked for must work.
+/// Where one service listens. A default address that this machine does not have (no IPv6) is left out; an address that
+/// was asked for must work.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Addresses {
     Default(Vec<SocketAddr>),

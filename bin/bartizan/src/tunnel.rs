@@ -86,7 +86,7 @@ impl Service {
 
 /// A tunnel, a name and a connection in one go. Each step finds what an earlier run left, so that it can be repeated.
 async fn serve(asked: QuickTunnel, connector: &Connector, edge: &Edge, output: Output) -> anyhow::Result<()> {
-    // Before anything is made, so that a slip leaves nothing behind.
+    // Checked before anything is made, so that a mistake leaves nothing behind.
     if asked.port.is_some() && !matches!(asked.service, Some(Service::Flow { .. })) {
         return Err(Failure::new(Cause::Usage, "--port is for tcp:// and udp:// services").into());
     }

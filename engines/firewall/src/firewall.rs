@@ -29,7 +29,7 @@ struct ZoneRules {
 }
 
 impl Firewall {
-    /// Everybody may connect.
+    /// No rule: every source may connect.
     pub fn empty() -> Firewall {
         Firewall(Arc::new(Rules { everywhere: Scope::empty(), zones: Shards::empty(), index: RuleIndex::empty() }))
     }
@@ -39,7 +39,7 @@ impl Firewall {
         Edit { rules: Rules::clone(&self.0) }
     }
 
-    /// What is to be done with who connects to something of this zone.
+    /// The verdict for a source that connects to something of this zone.
     // Hot: once a connection, request or flow. No allocation.
     pub fn decide(&self, zone: ZoneId, source: &Source) -> Verdict {
         let mut deciding = Deciding(None);
@@ -47,7 +47,7 @@ impl Firewall {
         deciding.verdict()
     }
 
-    /// The same by the rules that are for every zone alone. A zone's own rules may say otherwise for that zone.
+    /// The same by the rules for all zones only. The rules of a zone may give another verdict there.
     pub fn decide_everywhere(&self, source: &Source) -> Verdict {
         let mut deciding = Deciding(None);
         self.0.everywhere.visit(None, source, |found| deciding.weigh(found));
@@ -108,7 +108,7 @@ impl Rules {
     }
 }
 
-/// A change in the making.
+/// Changes that are being collected.
 pub struct Edit {
     rules: Rules,
 }
@@ -155,7 +155,7 @@ impl Edit {
         &mut part[at].rules
     }
 
-    /// Takes the rule out of the scopes whose zone may begin so; whether it was in one.
+    /// Takes the rule out of the scopes of zones whose id begins so. Says whether it was in one.
     fn remove_from(&mut self, start: ZoneStart, key: TreeKey, id: RuleId) -> bool {
         if start == ZoneStart::default() && self.rules.everywhere.remove(key, id).is_some() {
             return true;

@@ -3,9 +3,9 @@
 //! ```text
 //! │ keys │ length, step, marks of each │ ids │
 //! ```
-//! Entries ascend by key, then length. Prefixes nest: the entry in front of an address (the last whose key is no greater)
-//! covers it, or some entry that encloses that one does. So each entry has a *step*: how many places back its nearest
-//! encloser lies, 0 if none does.
+//! Entries ascend by key, then length. Prefixes nest: the last entry whose key is not greater than an address covers
+//! it, or an entry that encloses this one does. So each entry has a *step*: how many entries back its nearest encloser
+//! is, 0 if there is none.
 //!
 //! Ids, most of the memory, come last: only those of rules that match are fetched.
 
@@ -140,7 +140,7 @@ impl<K: Bits> Leaf<K> {
     /// Every entry that covers `key`, the longest first.
     // Hot: once a connection. No allocation.
     pub(crate) fn visit<'l>(&'l self, key: K, mut found: impl FnMut(Hit<'l>)) {
-        // What most spanning leaves are.
+        // Most spanning leaves are empty.
         if self.bytes.is_empty() {
             return;
         }
@@ -209,7 +209,7 @@ fn fetch(searched: &[u8]) {
     std::hint::black_box(searched.iter().step_by(CACHE_LINE).fold(0, |all, octet| all ^ octet));
 }
 
-/// How many places in front of each entry its nearest encloser lies, 0 if none does.
+/// How many entries before each entry its nearest encloser lies; 0 if none encloses it.
 fn steps<K: Bits>(entries: &[Entry<K>]) -> impl Iterator<Item = u8> {
     let mut open: Vec<usize> = Vec::new();
     entries.iter().enumerate().map(move |(at, entry)| {

@@ -30,7 +30,7 @@ pub enum Target {
     Ip(IpAddr),
     Range(Prefix),
     Asn(Asn),
-    /// [`CountryCode::UNKNOWN`] matches sources whose country nobody knows.
+    /// [`CountryCode::UNKNOWN`] matches sources whose country is not known.
     Country(CountryCode),
 }
 
@@ -49,7 +49,7 @@ pub struct Rule {
     pub target: Target,
 }
 
-/// What is known of who connects.
+/// What is known of a source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Source {
     pub address: IpAddr,
@@ -57,7 +57,7 @@ pub struct Source {
     pub asn: Option<Asn>,
 }
 
-/// What is to be done, and the rule that says so.
+/// What to do with a source, and the rule that decides it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// None if no rule matches.
@@ -68,7 +68,7 @@ pub enum Verdict {
 }
 
 impl Verdict {
-    /// The rule that keeps out who cannot be shown a page.
+    /// The rule that refuses a source to which no page can be shown.
     pub const fn refused_by(self) -> Option<RuleId> {
         match self {
             Verdict::Allow(_) => None,

@@ -8,7 +8,7 @@ use bartizan_names::{RuleId, ZoneId};
 use crate::rule::Target;
 use crate::shards::Shards;
 
-/// A place in one scope's trees, as octets so that no room is lost between them.
+/// A key in the trees of a scope, as octets, so that it has no padding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TreeKey {
     Four([u8; 4], u8),
@@ -80,7 +80,7 @@ impl RuleIndex {
         let [a, b, c, d, ..] = *id.as_bytes();
         let part = self.parts.part_mut([a, b]);
         let at = part.partition_point(|indexed| indexed.rest < [c, d]);
-        // Room for one, not for as many again: memory counts here, and parts are small.
+        // Room for one more, where `push` would double it: memory counts here, and parts are small.
         part.reserve_exact(1);
         part.insert(at, Indexed { rest: [c, d], zone, key });
         debug_assert!(part.is_sorted_by_key(|indexed| indexed.rest), "a part is ascending");

@@ -41,7 +41,8 @@ impl<'f> Found<'f> {
         (self.hit.marks.mode().strength(), self.by, self.hit.length, self.hit.marks.level())
     }
 
-    /// Between rules that are equal in everything the one with the smaller id decides, so that all machines name the same.
+    /// Between rules that are equal in everything the one with the smaller id decides, so that all machines name the
+    /// same.
     pub(crate) fn full_rank(&self) -> (impl Ord + use<>, Reverse<RuleId>) {
         (self.rank(), Reverse(self.hit.id()))
     }
@@ -131,7 +132,7 @@ impl Scope {
 /// The length of a key that stands for one thing only.
 const FULL: u8 = 32;
 
-/// Letters first, for trees look at the highest bits first.
+/// The letters are the highest bits, which a tree compares first.
 fn country_key([first, second]: [u8; 2]) -> u32 {
     u32::from_be_bytes([first, second, 0, 0])
 }

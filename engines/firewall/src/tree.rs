@@ -4,12 +4,13 @@
 //! Inner: starts of its children ──► Inner … ──► Leaf: entries in order
 //!   └── spanning: entries whose addresses lie in more than one child
 //! ```
-//! What costs in a search is memory that no cache holds. With a million rules, all that lies above the leaves is some
-//! hundred KB, which stay near the core; a leaf is one wait for memory, and the id of a rule that matches another.
+//! A search costs time where memory is not in a cache. With a million rules all nodes above the leaves take some
+//! hundred KB, which stay in the caches of a core; a leaf is one wait for memory, and the id of a matching rule another
+//! one.
 //!
-//! An address that a prefix covers lies between its first and its last one. So what covers an address is in the leaf to
-//! which the address leads, or is spanning in a node above. A place between two children is spanned by one prefix of each
-//! length at most (times the rules that have the same prefix), so spanning entries are few.
+//! A prefix covers the addresses from its first to its last. So a prefix that covers an address is in the leaf of that
+//! address, or is spanning in a node above. Each border between two children is spanned by at most one prefix of each
+//! length (times the rules that have the same prefix), so there are few spanning entries.
 
 use std::sync::Arc;
 
@@ -36,13 +37,13 @@ struct Inner<K> {
     /// The least key that may be in each child but the first.
     starts: Vec<K>,
     children: Vec<Node<K>>,
-    /// After children went, some of these lie in one child only.
+    /// After a child was removed, some of these lie in one child only.
     spanning: Leaf<K>,
     /// Entries at and below.
     count: usize,
 }
 
-/// What a node that grew too large gives to the one above.
+/// What a node that was split gives to the one above.
 struct Split<K> {
     right: Node<K>,
     /// Where `right` begins.
@@ -135,9 +136,9 @@ impl<K: Bits> Node<K> {
 impl<K: Bits> Inner<K> {
     fn new(starts: Vec<K>, children: Vec<Node<K>>, spanning: Vec<Entry<K>>) -> Inner<K> {
         let count = spanning.len() + children.iter().map(Node::len).sum::<usize>();
-        Inner { starts, children, spanning: Leaf::of(spanning), count }
         debug_assert_eq!(starts.len() + 1, children.len(), "each child but the first has a start");
         debug_assert!(starts.is_sorted_by(|left, right| left < right), "children are ascending");
+        Inner { starts, children, spanning: Leaf::of(spanning), count }
     }
 
     /// Which child has the entries around `key`. There is one start less than there are children.
@@ -175,8 +176,8 @@ impl<K: Bits> Inner<K> {
         let at = self.child_of(key);
         let marks = self.spanning.remove(key, length, id).or_else(|| self.children[at].remove(key, length, id))?;
         self.count -= 1;
-        if self.children[at].len() == 0 && self.children.len() > 1 {
         debug_assert_eq!(self.count, self.spanning.len() + self.children.iter().map(Node::len).sum::<usize>());
+        if self.children[at].len() == 0 && self.children.len() > 1 {
             self.children.remove(at);
             // The child in front grows to where this one ended; the second becomes the first.
             self.starts.remove(at.saturating_sub(1));
@@ -195,7 +196,7 @@ impl<K: Bits> Inner<K> {
     }
 }
 
-/// Keeps the first half of a leaf, if there is a place to cut: many rules for prefixes that begin alike have none.
+/// Keeps the first half of a leaf, if it can be cut: many rules for one prefix cannot.
 fn split<K: Bits>(leaf: &mut Leaf<K>) -> Option<Split<K>> {
     let entries: Vec<Entry<K>> = leaf.entries().collect();
     let start = entries[cut(&entries)?].key;

@@ -10,13 +10,13 @@ use std::time::Duration;
 use bartizan_names::Prefix;
 use socket2::{Domain, Protocol, Socket, Type};
 
-/// Who made a route, in the routing table (`ip route` shows `proto 77`): we remove none that somebody else made.
+/// Our mark on routes in the routing table (`ip route` shows `proto 77`): routes of others are never removed.
 const ORIGIN: u8 = 77;
 
 /// The loopback interface of every network namespace.
 const LOOPBACK: u32 = 1;
 
-/// The kernel answers while it handles the message; beyond this something is broken.
+/// The kernel answers at once. If it takes longer than this, something is broken.
 const ANSWER_MAX: Duration = Duration::from_secs(5);
 
 /// Prefixes shorter than these are a mistake that would cut this machine off.
@@ -121,7 +121,7 @@ fn message(change: Change, prefix: Prefix) -> Vec<u8> {
     let mut bytes = vec![0; 4];
     bytes.extend(kind.to_ne_bytes());
     bytes.extend((flags as u16).to_ne_bytes());
-    // The first of its socket; the kernel fills in who sent it.
+    // The first message of its socket; the kernel fills in the sender.
     bytes.extend(1_u32.to_ne_bytes());
     bytes.extend(0_u32.to_ne_bytes());
     let any_source_and_service = [0, 0];

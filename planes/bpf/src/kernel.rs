@@ -69,7 +69,7 @@ const SET_AND_PROTOCOL_BITS: u32 = 48;
 
 impl Kernel {
     pub(crate) fn load() -> Result<Kernel, KernelError> {
-        // Chance without a dependency: the standard library seeds its hash tables.
+        // A random number without a dependency: the standard library seeds its hash tables with one.
         let seed = RandomState::new().build_hasher().finish() as u32;
         let mut program = EbpfLoader::new().override_global("seed", &seed, true).load(OBJECT)?;
         let sk_lookup: &mut SkLookup = program.program_mut(PROGRAM).ok_or("no such program")?.try_into()?;
@@ -138,7 +138,7 @@ fn take<M: TryFrom<Map, Error = MapError>>(program: &mut Ebpf, name: &str) -> Re
     Ok(M::try_from(map)?)
 }
 
-/// What is not there need not be removed.
+/// Removing what is not there is no error.
 fn gone(result: Result<(), MapError>) -> Result<(), KernelError> {
     match result {
         Ok(()) | Err(MapError::KeyNotFound | MapError::ElementNotFound) => Ok(()),

@@ -1,4 +1,4 @@
-//! A link that outlives us: a file in the BPF file system keeps it, and with it the program and its maps.
+//! A link that outlives this process: a file in the BPF file system keeps it, with the program and its maps.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,7 +16,7 @@ pub struct PinFailure {
     source: KernelError,
 }
 
-/// What was left behind at a clean stop.
+/// What a clean stop has left behind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Detached {
     /// Nothing.
@@ -43,11 +43,11 @@ fn fnv1a(bytes: &[u8]) -> u64 {
 /// Pins the link in place of an earlier process's, whose link ends with that. On failure the link is gone.
 pub(crate) fn pin(link: FdLink, path: &Path) -> Result<FdLink, PinFailure> {
     let next = next_to(path);
-    // Of a process that died in between.
+    // Left by a process that died at this step.
     let _ = fs::remove_file(&next);
     let failed = |source: KernelError| PinFailure { mounted: is_mounted(path), path: path.to_owned(), source };
     let link = link.pin(&next).map_err(|error| failed(error.into()))?;
-    // At no time is there no pin.
+    // A rename, so that there is a pin at every moment.
     fs::rename(&next, path).map_err(|error| {
         let _ = fs::remove_file(&next);
         failed(error.into())
@@ -59,7 +59,7 @@ pub(crate) fn pin(link: FdLink, path: &Path) -> Result<FdLink, PinFailure> {
 pub(crate) fn unpin(link: &FdLink, path: &Path) -> Result<Detached, KernelError> {
     let pinned = match PinnedLink::from_pin(path) {
         Ok(pinned) => FdLink::from(pinned),
-        // Somebody removed it, or the whole file system.
+        // It was removed by hand, or the file system was unmounted.
         Err(error) if os_error(&error) == Some(libc::ENOENT) => return Ok(Detached::Gone),
         Err(error) => return Err(error.into()),
     };

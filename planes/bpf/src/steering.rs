@@ -2,12 +2,12 @@
 //!
 //! ```text
 //! attach ──► update, update … ──┬─► detach   clean stop: nothing is left
-//!                               └─► drop     crash, or hand-over: the pin keeps it for who comes next
+//!                               └─► drop     crash, or hand-over: the pin keeps it for the next process
 //! ```
 //!
-//! Who attaches under a name that is pinned takes over: its program is there, with everything in its tables, before the
-//! earlier one goes, and the kernel listens to the later of two programs. A connection is steered by the one or by the
-//! other, never by none. Sockets are not kept by the kernel: they close with the last process that holds them.
+//! A process that attaches under a pinned name takes over: its program is attached, with full tables, before the
+//! earlier one goes, and of two programs the kernel uses the later one. So each connection is steered by one of them.
+//! The kernel does not keep sockets: they close with the last process that holds them.
 
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
@@ -36,9 +36,9 @@ pub struct Setup<'s> {
     /// The pin: [`pin_name`](crate::pin_name) of the data directory, in [`BPFFS`](crate::BPFFS).
     pub pin: &'s Path,
     pub workers: Workers<'s>,
-    /// Prefixes whose addresses are ours alone: what nobody claims there is refused.
+    /// Prefixes whose addresses are ours alone: ports that are not claimed there are refused.
     pub pools: &'s [Prefix],
-    /// What this machine's own services listen on, and keep whatever is claimed.
+    /// Where this machine's own services listen. They keep their ports, whatever is claimed.
     pub skip: &'s [SocketAddr],
 }
 
@@ -55,7 +55,7 @@ pub enum AttachError {
     Kernel(#[source] KernelError),
 }
 
-/// Claims could not be put in force. Some may be; the next update makes it good.
+/// Claims could not all be put in force. Some may be; the next update does the rest.
 #[derive(Debug, thiserror::Error)]
 pub enum UpdateError {
     #[error(transparent)]
@@ -88,7 +88,7 @@ pub struct Steering {
 #[derive(Default)]
 struct Installed {
     set: u32,
-    /// None as long as the address leads nowhere yet.
+    /// None until the address has a set of ports.
     otherwise: Option<Verdict>,
     ports: BTreeMap<PortPrefix, Verdict>,
 }
@@ -169,7 +169,7 @@ fn attach_pinned(kernel: &mut Kernel, path: &Path) -> Result<(FdLink, Pinning), 
     let link = kernel.attach().map_err(explain)?;
     match pin(link, path) {
         Ok(link) => Ok((link, Pinning::At(path.to_owned()))),
-        // The link went with the attempt.
+        // The link was closed by the failed attempt.
         Err(failure) => Ok((kernel.attach().map_err(explain)?, Pinning::Not(failure))),
     }
 }
@@ -184,7 +184,7 @@ fn install(
 ) -> Result<(), KernelError> {
     for (prefix, want) in &table {
         let have = installed.entry(*prefix).or_insert_with(|| {
-            // Four thousand million applications later it begins anew, when the first are long gone.
+            // It wraps after four thousand million applications, when the first are long gone.
             *next_set = next_set.wrapping_add(1);
             Installed { set: *next_set, ..Installed::default() }
         });

@@ -15,7 +15,7 @@ pub enum Capability {
     NetAdmin,
 }
 
-/// Why steering is not to be had here.
+/// Why steering is not possible here.
 #[derive(Debug, thiserror::Error)]
 pub enum Missing {
     #[error("steering of all ports to one socket needs CAP_BPF and CAP_NET_ADMIN; this process lacks {}", names(.0))]
@@ -33,7 +33,7 @@ pub enum Missing {
     Program(#[source] KernelError),
 }
 
-/// What is to be had here; its text is for people.
+/// What is possible here; the text is for people.
 #[derive(Debug)]
 pub struct Support(pub Result<(), Missing>);
 
@@ -58,7 +58,7 @@ pub(crate) fn capabilities() -> Result<(), Missing> {
     if missing.is_empty() { Ok(()) } else { Err(Missing::Capabilities(missing)) }
 }
 
-/// Reads the rights in force (`CapEff`); if they are not told, trying will show.
+/// Reads the effective capabilities (`CapEff`). If they cannot be read, trying will show.
 fn missing_in(status: &str) -> Vec<Capability> {
     let bits = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
     let Some(bits) = bits.and_then(|bits| u64::from_str_radix(bits.trim(), 16).ok()) else { return Vec::new() };

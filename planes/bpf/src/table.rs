@@ -1,4 +1,4 @@
-//! What the kernel shall do with each address and port: claims turned into entries for longest-prefix tables.
+//! What the kernel does with each address and port: claims turned into entries for longest-prefix tables.
 //!
 //! The kernel looks at the longest prefix that holds an address and at no other, so each entry here says everything
 //! about its addresses: what is claimed for a wider prefix is repeated in it.
@@ -16,7 +16,7 @@ pub const ADDRESSES_MAX: usize = 65_536;
 /// Port prefixes over all addresses: a range takes 30 at worst, all ports one. As in `ebpf/sk_lookup.c`.
 pub const PORTS_MAX: usize = 1_048_576;
 
-/// Addresses and ports that our sockets shall serve.
+/// Addresses and ports that our sockets serve.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claim {
     pub addresses: Prefix,
@@ -36,9 +36,9 @@ pub enum TableError {
 /// What is done with a packet. The numbers are those of `ebpf/sk_lookup.c`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// Whoever listens there gets it.
+    /// The kernel looks for a listener as usual.
     Leave = 0,
-    /// Nobody gets it, also not who listens on all addresses of this machine.
+    /// It is refused, even if a service listens on all addresses of this machine.
     Refuse = 1,
     /// One of our sockets gets it.
     Steer = 2,
@@ -64,8 +64,8 @@ pub(crate) type Table = BTreeMap<Prefix, Ports>;
 
 /// Puts claims, pools and what must be left alone together.
 ///
-/// Addresses of a pool are ours alone: what nobody claimed there is refused. On all other addresses it is left to
-/// others, and `skip` is left to others in any case: the sockets of this machine's own services. A service on all
+/// Addresses of a pool are ours alone: ports that are not claimed there are refused. On all other addresses they are
+/// left to other programs, and so is `skip` in any case: the sockets of this machine's own services. A service on all
 /// addresses (`0.0.0.0:22`, `[::]:22`) has its port on all addresses that are in no pool.
 pub(crate) fn compile(pools: &[Prefix], skip: &[SocketAddr], claims: &[Claim]) -> Result<Table, TableError> {
     let mut table: Table = BTreeMap::new();

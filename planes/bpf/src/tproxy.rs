@@ -2,9 +2,9 @@
 //! programs: a rule of the packet filter hands connections and datagrams for the prefixes to transparent sockets
 //! (`Documentation/networking/tproxy.rst` of Linux).
 //!
-//! Whole prefixes are handed over, whatever is claimed on them, so applications come and go without a new rule; who
-//! dials a port that nobody claimed is let in and reset. The rule is made by `nft(8)`, in a table of our own that goes as
-//! one: no other rule of this machine is read or touched.
+//! Whole prefixes are handed over, whatever is claimed on them, so applications come and go without a new rule. A
+//! client that dials a port without an application is accepted and reset. The rule is made by `nft(8)` in our own
+//! table, which is removed as a whole: no other rule of this machine is read or changed.
 
 use std::io::{self, Write};
 use std::net::SocketAddr;
@@ -31,15 +31,16 @@ pub enum TproxyError {
     Socket(#[source] io::Error),
 }
 
-/// The rule in force. Dropping it leaves it, as a crash does; who comes next under the same name replaces it at once.
+/// The rule in force. Dropping it leaves it, as a crash does; the next process with the same name replaces it at once.
 #[derive(Debug)]
 pub struct Tproxy {
     table: String,
 }
 
 impl Tproxy {
-    /// Hands what is sent to the prefixes, in the network namespace of this thread, to transparent sockets; those of one
-    /// protocol and family share one address. `data` names the table, so that an earlier process's is replaced.
+    /// Hands packets for the prefixes, in the network namespace of this thread, to transparent sockets. The sockets of
+    /// one protocol and family share one address. `data` names the table, so that the one of an earlier process is
+    /// replaced.
     pub fn attach(data: &Path, prefixes: &[Prefix], workers: Workers<'_>) -> Result<Tproxy, TproxyError> {
         let table = pin_name(data).replace('-', "_");
         let tcp = workers.tcp.iter().map(|socket| Ok((Protocol::Tcp, socket.local_addr()?)));
@@ -49,7 +50,7 @@ impl Tproxy {
         Ok(Tproxy { table })
     }
 
-    /// Takes the rule away. Connections go on: their sockets are their own by now.
+    /// Removes the rule. Open connections go on: they have their own sockets.
     pub fn detach(self) -> Result<(), TproxyError> {
         nft(&format!("delete table inet {}\n", self.table))
     }
@@ -82,7 +83,7 @@ fn nft(script: &str) -> Result<(), TproxyError> {
     let started = Command::new(NFT).args(["-f", "-"]).stdin(Stdio::piped()).stderr(Stdio::piped()).spawn();
     let mut child = started.map_err(TproxyError::NoProgram)?;
     if let Some(mut stdin) = child.stdin.take() {
-        // Who ends before it has read says why on its standard error.
+        // If nft ends before it has read everything, its standard error says why.
         let _ = stdin.write_all(script.as_bytes());
     }
     let output = child.wait_with_output().map_err(TproxyError::NoProgram)?;

@@ -7,8 +7,8 @@
 //!                                        ├─ tcp: bytes both ways ─► the address that the edge names
 //!                                        └─ udp: datagrams both ways, a session a flow ─► the same
 //! ```
-//! Opens no port. Several connections to the edge (four by default) carry requests at the same time, so that one may be
-//! lost or drained. Runs on the caller's runtime; remote calls run on a thread of their own.
+//! It opens no port. Several connections to the edge (four by default) carry requests at the same time, so that one can
+//! be lost or drained. It runs on the caller's runtime; remote calls run on their own thread.
 //! Not here: ICMP through a tunnel, PROXY headers, HTTP/2 as transport, finding edges by DNS.
 
 mod egress;

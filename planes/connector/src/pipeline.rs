@@ -18,7 +18,7 @@ use crate::hello;
 use crate::ingress::{Shared, StreamError};
 use crate::rules::Service;
 
-/// What is taken off a stream at a time.
+/// Bytes that are read from a stream at a time.
 const CHUNK_BYTES: usize = 64 * 1024;
 
 /// Fields of one hop, not of the exchange (RFC 9110 §7.6.1). Which one frames the body, the client decides itself.
@@ -170,7 +170,7 @@ async fn forward(
     }
 }
 
-/// A broken answer is the origin's fault; one that the edge does not want is nobody's.
+/// A broken answer is a fault of the origin; an answer that the edge stops reading is none.
 fn mention(error: &StreamError, origin: &Origin, shared: &Shared) {
     if let StreamError::Origin(_) = error {
         shared.mention(Event::RequestFailed { origin: origin.name().to_owned(), why: error.to_string() });
@@ -215,7 +215,7 @@ async fn relay(response: http::Response<Incoming>, send: &mut SendStream) -> Res
     loop {
         let frame = tokio::select! {
             frame = body.frame() => frame,
-            // A client that went away while the origin is silent.
+            // The client may go away while the origin is silent.
             _ = send.stopped() => return Err(StreamError::GivenUp),
         };
         match frame.transpose()? {

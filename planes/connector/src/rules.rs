@@ -1,8 +1,8 @@
 //! Which request goes where: the tunnel's configuration document, parsed.
 //!
 //! The document is the one that the edge pushes and the API stores (`ingress`, `originRequest`; `warp-routing` is for
-//! traffic that is not served here). Times are whole seconds. What is not supported is refused with its name rather
-//! than passed over, except for keys that nobody knows.
+//! traffic that is not served here). Times are whole seconds. A key that is known and not supported is refused by name;
+//! an unknown key is ignored.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -336,7 +336,7 @@ impl OriginRequest {
         }
     }
 
-    /// Passing over one of these would send requests where they must not go, or unchecked.
+    /// If one of these was ignored, requests would go where they must not go, or unchecked.
     fn refuse_unsupported(&self) -> Result<(), IngressError> {
         let set = [
             ("originRequest.disableChunkedEncoding", self.disable_chunked_encoding == Some(true)),

@@ -1,4 +1,4 @@
-//! The connector as a whole: several connections, each of which comes back when it is lost.
+//! The whole connector: several connections, each of which is made again when it is lost.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -23,9 +23,9 @@ const CONNECTIONS_MAX: usize = 64;
 
 /// What a connector needs to know.
 pub struct Options {
-    /// Taken in turn, and each may be named several times. Not empty.
+    /// Used in turn; one may be listed several times. Not empty.
     pub edges: Vec<SocketAddr>,
-    /// Whom the edge's certificate must come from.
+    /// The authorities that may have issued the edge's certificate.
     pub roots: Roots,
     pub credentials: Credentials,
     /// Until the edge sends other rules.
@@ -98,7 +98,7 @@ pub enum Event {
         why: String,
         retry_in: Duration,
     },
-    /// The edge does not want us. It is asked again all the same: a tunnel that was just made may not be known there.
+    /// The edge refused us. We ask again: it may not know a tunnel yet that was made a moment ago.
     Refused {
         index: u8,
         cause: String,
@@ -151,7 +151,7 @@ pub async fn run(
     let (first, mut first_up) = watch::channel(false);
     let mut lines = JoinSet::new();
     lines.spawn(line.clone().keep(0, first));
-    // The first one alone: a wrong secret or a wrong address is then told once and not four times.
+    // The first one alone: so a wrong secret or address is reported once and not four times.
     tokio::select! {
         _ = first_up.wait_for(|up| *up) => {
             for index in 1..connections {

@@ -1,8 +1,8 @@
 //! TCP connections through the tunnel: the edge names an address, we dial it, and bytes go both ways.
 //!
-//! Which addresses may be reached is the edge's to say, as with the stock connector: who may configure the tunnel may
-//! reach what this machine reaches. The client's address, which the edge may send along, is not used here: a PROXY
-//! header is part of the bytes that the edge carries.
+//! The edge decides which addresses may be reached, as with the stock connector: whoever may configure the tunnel can
+//! reach what this machine can reach. The client's address, which the edge may send along, is not used here: a PROXY
+//! header is part of the bytes that the edge sends.
 
 use std::io;
 use std::time::Duration;
@@ -21,7 +21,7 @@ use crate::ingress::{Shared, StreamError};
 
 /// For a connection to the origin, all its addresses together.
 const CONNECT_MAX: Duration = Duration::from_secs(5);
-/// What is taken off either side at a time.
+/// Bytes that are read from either side at a time.
 const CHUNK_BYTES: usize = 64 * 1024;
 /// A read that could bring less than this gets a new buffer.
 const ROOM_BYTES_MIN: usize = 4 * 1024;
@@ -40,7 +40,7 @@ pub(crate) async fn serve(
     let dialling = timeout(CONNECT_MAX, dial(host, port));
     let dialled = tokio::select! {
         dialled = dialling => dialled.unwrap_or(Err(OriginError::ConnectTime(CONNECT_MAX))),
-        // The client is gone; nobody needs the connection.
+        // The client is gone, so the connection is not needed any more.
         _ = send.stopped() => return Err(StreamError::GivenUp),
     };
     match dialled {
@@ -52,7 +52,7 @@ pub(crate) async fn serve(
         Ok(mut origin) => {
             answer(send, String::new()).await?;
             relay(&mut origin, send, receive).await.inspect_err(|_| {
-                // An end that is none must not look like one to the origin either: it gets a reset.
+                // A stream that broke must not look complete to the origin: it gets a reset.
                 let _ = origin.set_zero_linger();
             })
         }
@@ -97,7 +97,7 @@ async fn from(origin: &ReadHalf<'_>, send: &mut SendStream) -> Result<(), Stream
             Ok(_) => send.write_chunk(buffer.split().freeze()).await?,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => tokio::select! {
                 readable = origin.readable() => readable.map_err(StreamError::Tcp)?,
-                // A client that went away while the origin is silent.
+                // The client may go away while the origin is silent.
                 _ = send.stopped() => return Err(StreamError::GivenUp),
             },
             Err(error) => return Err(StreamError::Tcp(error)),

@@ -4,9 +4,9 @@
 //! edge ─ datagrams, calls ─► owner: the sessions of one connection ─┬─ a task a session ─ UDP socket ─► origin
 //!                            (registers, hands payloads over)       └─ …
 //! ```
-//! Sessions end when the edge says so, after a silence, when the origin's port is closed, and with the connection to the
-//! edge. What does not fit, or comes too fast, is dropped, as it would be on a wire. Which addresses may be reached is
-//! the edge's to say, as for TCP. ICMP is not carried.
+//! A session ends when the edge says so, when it is idle, when the origin's port is closed, and with the connection to
+//! the edge. Datagrams that are too large or come too fast are dropped, as on any network. The edge decides which
+//! addresses may be reached, as for TCP. ICMP is not carried.
 
 use std::collections::HashMap;
 use std::io;
@@ -32,9 +32,9 @@ const WAITING_MAX: usize = 64;
 const CALLS_MAX: usize = 16;
 /// The silence that ends a session if the edge does not say: the protocol's own.
 const IDLE_DEFAULT: Duration = Duration::from_secs(210);
-/// No session waits longer for a sign of life.
+/// The longest idle time of a session.
 const IDLE_MAX: Duration = Duration::from_secs(24 * 3600);
-/// No datagram of QUIC is larger on any path in use; what is, is dropped.
+/// No path in use carries larger QUIC datagrams. Larger ones are dropped.
 const PAYLOAD_BYTES_MAX: usize = 1500;
 /// For telling the edge of an end.
 const UNREGISTER_MAX: Duration = Duration::from_secs(5);
@@ -153,7 +153,7 @@ impl Owner {
                     self.open.remove(&id);
                 }
             }
-            // It panicked, and nobody knows which it was.
+            // It panicked, and the id is lost with it.
             None => self.open.retain(|_, session| !session.is_closed()),
         }
     }

@@ -1,4 +1,4 @@
-//! One connection to the edge: dialled, registered, served, and said goodbye to.
+//! One connection to the edge: dial, register, serve, unregister.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
@@ -23,7 +23,7 @@ use crate::udp;
 const SERVER_NAME: &str = "quic.cftunnel.com";
 /// The protocol that we offer (RFC 7301).
 const ALPN: &[u8] = b"argotunnel";
-/// What we can beyond the least: configuration from the edge, half-closed streams, UDP, and what only ours has.
+/// The features that we announce: configuration from the edge, half-closed streams, UDP, and our own extension.
 const FEATURES: [&str; 4] = ["allow_remote_config", "support_quic_eof", DATAGRAM_V2_FEATURE, OUR_FEATURE];
 
 const HANDSHAKE_MAX: Duration = Duration::from_secs(5);
@@ -33,9 +33,9 @@ const UPLOAD_MAX: Duration = Duration::from_secs(5);
 const UNREGISTER_MAX: Duration = Duration::from_secs(2);
 /// After the edge took note, for requests that were on their way.
 const LAST_REQUESTS: Duration = Duration::from_millis(100);
-/// For the edge to hear that we closed.
+/// How long the close may take to reach the edge.
 const GOODBYE_MAX: Duration = Duration::from_secs(1);
-/// Silence is noticed early on networks that forget idle flows.
+/// Keep-alive: some networks forget idle flows early.
 const KEEP_ALIVE: Duration = Duration::from_secs(1);
 /// Requests that the edge may have open on one connection; a little more than it uses.
 const STREAMS_MAX: u32 = 2048 + 64;
@@ -171,7 +171,7 @@ impl Dialer {
         let mut streams = Streams { running: JoinSet::new(), shared, sessions };
         tokio::select! {
             error = streams.accept(&uplink.quic) => return Ended::Lost(error),
-            // A sender that is gone asks for nothing less.
+            // If the sender is gone, that means the same.
             _ = shutdown.wait_for(|stop| *stop) => {}
         }
         self.leave(uplink, streams).await;
@@ -227,7 +227,7 @@ impl Uplink {
     /// Tells the edge what we serve, where it does not tell us.
     pub(crate) async fn upload(&self, json: &str) {
         let upload = self.control.upload(bytes::Bytes::copy_from_slice(json.as_bytes()));
-        // It is for people to look at; nothing depends on it.
+        // It is shown to people; nothing depends on it.
         let _ = timeout(UPLOAD_MAX, upload).await;
     }
 }

@@ -1,4 +1,4 @@
-//! Who may try: limits on strangers, and the check of credentials.
+//! Which connectors are admitted: limits for sources that are not known yet, and the check of credentials.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -10,15 +10,15 @@ use bartizan_seal::{equal, sha256};
 
 use crate::{TunnelFacts, Tunnels};
 
-/// Connections that one source may open in [`WINDOW`]: a hundred connectors behind one address, each coming back with
-/// its four connections at the same moment. As many again may come from a source that has not shown that it is where
-/// it says; then it has to.
+/// Connections that one source may open in [`WINDOW`]: a hundred connectors behind one address, each of which comes
+/// back with its four connections at the same moment. The same number may come from a source whose address is not
+/// proven; beyond it the source must prove it.
 pub(crate) const SOURCE_CONNECTIONS_MAX: u32 = 512;
 const WINDOW: Duration = Duration::from_secs(10);
-/// Sources that are remembered. When as many are active, further ones share one allowance.
+/// Sources that are counted apart. If more are active, the others share one allowance.
 const SOURCES_MAX: usize = 4096;
 
-/// Counts the connections that each source opened lately. A source is an IPv4 address or an IPv6 /64.
+/// Counts the connections that each source opened in the last window. A source is an IPv4 address or an IPv6 /64.
 #[derive(Debug, Default)]
 pub(crate) struct Sources {
     windows: HashMap<(Option<IpAddr>, Address), Window>,
@@ -30,8 +30,8 @@ struct Window {
     opened: u32,
 }
 
-/// Whether a source has shown that it can receive at its address (RFC 9000 §8.1.2). Counted apart, so that nobody can
-/// use up somebody else's allowance.
+/// Whether a source has proven that it receives at its address (RFC 9000 §8.1.2). Both are counted apart: with a forged
+/// address one could otherwise use up the allowance of another source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Address {
     Proven,
@@ -76,8 +76,8 @@ fn network_of(source: IpAddr) -> IpAddr {
     }
 }
 
-/// Checks account, tunnel and secret. The cause does not tell which of them was wrong. It has to say `Unauthorized`:
-/// stock connectors take anything else for fatal.
+/// Checks account, tunnel and secret. The cause does not say which of them was wrong. Its text must be `Unauthorized`:
+/// stock connectors stop for good at any other.
 pub(crate) fn authorize<'t>(registration: &Registration, tunnels: &'t Tunnels) -> Result<&'t TunnelFacts, Refused> {
     let tunnel = tunnels.get(&registration.tunnel);
     // An unknown tunnel costs the same as a wrong secret.

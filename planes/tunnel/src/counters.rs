@@ -1,4 +1,4 @@
-//! What happened, as numbers that only grow.
+//! Counters of what happened.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -25,7 +25,7 @@ counters! {
     registered,
     /// Registrations with a wrong account, tunnel or secret.
     unauthorized,
-    /// Connections that did not register in time, or said nonsense.
+    /// Connections that did not register in time, or whose calls could not be read.
     unregistered,
     /// Connections refused because one source opened too many.
     source_limited,
@@ -39,21 +39,21 @@ counters! {
     without_connection,
     /// TCP connections that a connector made.
     tcp_connections,
-    /// TCP connections that did not come about.
+    /// TCP connections that could not be made.
     tcp_failed,
     /// UDP flows that a connector took.
     udp_flows,
-    /// UDP flows that did not come about.
+    /// UDP flows that could not be made.
     udp_failed,
-    /// UDP payloads that were dropped because the path to the connector, or the connector, takes none so large.
+    /// UDP payloads that were dropped: too large for the path to the connector, or for the connector.
     datagrams_oversize,
-    /// Datagrams from connectors that were dropped because a flow did not take them fast enough.
+    /// Datagrams from connectors that were dropped because the flow's queue was full.
     datagrams_overrun,
-    /// Datagrams from connectors that were none, or belonged to no flow.
+    /// Datagrams from connectors that were malformed, or for no flow.
     datagrams_unknown,
     /// Configurations that a connector took.
     configurations_applied,
-    /// Configurations that a connector did not take.
+    /// Configurations that a connector refused.
     configurations_refused,
 }
 

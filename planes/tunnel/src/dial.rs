@@ -4,7 +4,7 @@
 //! TCP  choose a connection ─► open a stream ─► address ◄─ yes or why not ─► bytes both ways, half-close
 //! UDP  choose a connection ─► session ─► address ◄─ yes or why not ─► datagrams both ways (udp.rs)
 //! ```
-//! What both ends are of ours (feature `bartizan_1`) also learns who the client is and what it dialled.
+//! A connector of ours (feature `bartizan_1`) also gets the client's address and the one that it dialled.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -23,11 +23,11 @@ use crate::counters::{Counters, count};
 use crate::registry::Lease;
 use crate::stream::{Duplex, Links, Sending, Stream};
 
-/// How long the connector may take none of a request's body.
+/// How long the connector may read nothing of a request's body.
 const STALL_MAX: Duration = Duration::from_secs(100);
-/// From the end of the request to the head of its answer: the origin's time to think.
+/// From the end of the request to the head of its answer: the time that the origin needs.
 const ANSWER_MAX: Duration = Duration::from_secs(100);
-/// What is taken off a stream at a time.
+/// Bytes that are read from a stream at a time.
 const CHUNK_BYTES: usize = 64 * 1024;
 
 /// Fields of one hop, not of the exchange (RFC 9110 §7.6.1), and those that say how a body is framed.
@@ -78,7 +78,7 @@ impl Upstream for Egress {
     }
 }
 
-/// The connector's answer is not one.
+/// The connector's answer is malformed.
 #[derive(Debug, thiserror::Error)]
 enum AnswerError {
     #[error(transparent)]
@@ -98,10 +98,10 @@ impl From<AnswerError> for UpstreamError {
 /// Why a request's body did not go out whole.
 #[derive(Debug, thiserror::Error)]
 enum UploadError {
-    /// The client's side broke off: the exchange is over.
+    /// The client has gone: the exchange is over.
     #[error(transparent)]
     Client(#[from] BodyError),
-    /// The connector wants no more of it, which is its right: an answer may come all the same.
+    /// The connector reads no more of it, which is allowed: an answer may still come.
     #[error(transparent)]
     Connector(#[from] quinn::WriteError),
     #[error("the connector took nothing of the request's body for {STALL_MAX:?}")]
@@ -276,7 +276,8 @@ impl Download {
             let read = self.receive.read_chunk(CHUNK_BYTES, true);
             let Some(upload) = &mut self.upload else { return Ok(read.await?.map(|chunk| chunk.bytes)) };
             tokio::select! {
-                // However it ends: the answer is what counts now, and if the client is gone this body is dropped too.
+                // Its result does not matter: only the answer counts now, and if the client is gone this body is
+                // dropped too.
                 _ = upload => self.upload = None,
                 chunk = read => return Ok(chunk?.map(|chunk| chunk.bytes)),
             }

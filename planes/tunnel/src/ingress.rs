@@ -1,4 +1,4 @@
-//! Bytes come in, the connector is known: admission, handshake, registration.
+//! Bytes come in and the connector becomes known: admission, handshake, registration.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -87,7 +87,7 @@ fn admit(incoming: Incoming, edge: &Edge, sources: &mut Sources) {
     let busy = edge.registering.available_permits() < REGISTERING_MAX - REGISTERING_UNPROVEN;
     let admission = sources.admit(incoming.remote_address().ip(), address, Instant::now());
     if !proven && (busy || admission == Admission::TooMany) {
-        // It comes again with a token. That this packet may get lost is its own loss.
+        // The client comes back with a token (RFC 9000 §8.1.2). If this packet is lost, it tries again.
         let _ = incoming.retry();
         return;
     }
@@ -194,14 +194,14 @@ async fn register(
         "a connector registered"
     );
     let (link, ended) = Link::new(quic, facts);
-    // Found by requests first, told second: who hears that it is connected can be reached.
+    // In the table before the answer: a connector that knows that it is connected can be reached.
     edge.registry.add(Arc::clone(&link)).await;
     count(&edge.counters.registered);
     let _ = reply.send(Ok(registered));
     Ok(Arrived { link, control, ended })
 }
 
-/// Says no, and lets the connector hang up.
+/// Answers that it is refused, and lets the connector close the connection.
 async fn refuse(
     quic: quinn::Connection,
     refused: Refused,

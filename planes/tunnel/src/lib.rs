@@ -7,8 +7,8 @@
 //! planes/l4 ─── dyn Dialer ─── dial:   choose → open stream → address → bytes both ways
 //!                                      choose → begin session → datagrams both ways (udp, sessions)
 //! ```
-//! QUIC runs on threads of this plane's own, because a stall of five seconds kills every stock connector's connections;
-//! remote calls run on one more. Requests are worked on the caller's thread: what crosses is a stream handle.
+//! QUIC runs on the plane's own threads, because a stall of five seconds ends the connections of all stock connectors;
+//! remote calls run on one more thread. Requests are handled on the caller's thread, which is given a stream handle.
 //! Not here: HTTP/2 as transport, ICMP, DNS.
 
 mod admission;
@@ -41,7 +41,7 @@ pub use transport::ResetKey;
 #[derive(Clone, Debug, Default)]
 pub struct Config {
     pub tunnels: Tunnels,
-    /// Names `quic.cftunnel.com` and `probe.cftunnel.com`. Without it nobody can connect.
+    /// For the names `quic.cftunnel.com` and `probe.cftunnel.com`. Without it no connector can connect.
     pub certificate: Option<CertifiedKey>,
     /// Where this edge is, as connectors print it.
     pub location: String,
@@ -67,7 +67,7 @@ impl FromIterator<(TunnelId, TunnelFacts)> for Tunnels {
 #[derive(Clone, PartialEq, Eq)]
 pub struct TunnelFacts {
     pub account: AccountId,
-    /// The secret itself is the connector's.
+    /// The hash alone: only the connector has the secret.
     pub secret_sha256: [u8; 32],
     /// Whether its connectors are told their configuration; if not, they upload their own.
     pub remotely_managed: bool,
@@ -110,6 +110,6 @@ pub struct Connection {
     pub origin_ip: IpAddr,
     pub opened_at: SystemTime,
     pub location: String,
-    /// What a connector that is not managed remotely does, as JSON in its own words.
+    /// The configuration that a locally managed connector has uploaded, as its JSON.
     pub uploaded_configuration: Option<Arc<str>>,
 }

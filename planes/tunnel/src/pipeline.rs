@@ -31,9 +31,10 @@ use crate::{Config, Configuration};
 
 /// For one push. The stock connector drops the stream after as long.
 const PUSH_MAX: Duration = Duration::from_secs(5);
-/// Before a push that failed, not one that was refused, is tried again.
+/// The pause before a push is tried again that failed (one that was refused is not).
 const PUSH_AGAIN: Duration = Duration::from_secs(5);
-/// How long a connector that said goodbye may keep its connection: the stock connector's longest grace is 3 minutes.
+/// How long a connector that has unregistered may keep its connection: the stock connector's longest grace period is
+/// 3 minutes.
 const DEPART_MAX: Duration = Duration::from_secs(200);
 /// The largest uploaded configuration that is kept.
 const UPLOAD_BYTES_MAX: usize = 256 * 1024;
@@ -86,7 +87,7 @@ async fn until_removed(live: &Live<Config>, tunnel: TunnelId) -> &'static str {
     let mut changes = live.changes();
     while live.snapshot().value.tunnels.get(&tunnel).is_some() {
         if changes.changed().await.is_err() {
-            // Nobody can publish any more.
+            // No new configuration can come any more.
             std::future::pending::<()>().await;
         }
     }
@@ -159,7 +160,7 @@ fn note_push(link: &Link, wanted: &Configuration, applied: Applied, edge: &Edge)
 async fn answer_calls(link: &Arc<Link>, mut control: ControlStream, edge: &Edge) -> &'static str {
     loop {
         tokio::select! {
-            // The stream's end counts as a goodbye: the stock connector ends it with an abort after unregistering.
+            // The end of the stream counts as unregistering: the stock connector aborts it right after the call.
             _ = &mut control.served => {
                 link.drain();
                 tokio::time::sleep(DEPART_MAX).await;
@@ -202,7 +203,7 @@ async fn serve_calls(link: &Arc<Link>, rpc: &RpcThread) {
                 Ok((send, receive)) => {
                     let (link, rpc) = (Arc::clone(link), rpc.clone());
                     running.spawn(async move {
-                        // How the connector hangs up after its call is no news.
+                        // How the connector closes the stream after its call does not matter.
                         let _ = timeout(CALL_MAX, serve_call(send, receive, &link, &rpc)).await;
                     });
                 }
@@ -245,7 +246,7 @@ async fn tell_ended(link: &Arc<Link>, mut ended: Ended, rpc: &RpcThread) -> std:
             Some(session) = ended.recv(), if running.len() < TELLING_MAX => {
                 let (link, rpc) = (Arc::clone(link), rpc.clone());
                 running.spawn(async move {
-                    // If it does not hear, the session ends there by its own idle time.
+                    // If the call is lost, the session ends there by its idle timeout.
                     let _ = timeout(CALL_MAX, tell(session, &link, &rpc)).await;
                 });
             }

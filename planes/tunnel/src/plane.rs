@@ -83,7 +83,7 @@ pub fn start(sockets: Vec<UdpSocket>, live: &Live<Config>, reset_key: ResetKey) 
     Ok(Plane { table, presence, counters, rpc, endpoints, running, thread })
 }
 
-/// Holds the runtime until the plane is stopped, then says goodbye.
+/// Holds the runtime until the plane is stopped, then tells the connectors.
 fn run(runtime: &Runtime, stopped: oneshot::Receiver<()>, endpoints: &[Endpoint]) {
     runtime.block_on(async {
         let _ = stopped.await;
@@ -100,12 +100,12 @@ fn run(runtime: &Runtime, stopped: oneshot::Receiver<()>, endpoints: &[Endpoint]
 }
 
 impl Plane {
-    /// By which requests reach what lies behind a tunnel.
+    /// What sends requests to origins behind a tunnel.
     pub fn upstream(&self) -> Arc<dyn Upstream> {
         Arc::new(Egress::new(Links::new(self.table.clone()), Arc::clone(&self.counters)))
     }
 
-    /// By which TCP connections and UDP flows reach what lies behind a tunnel.
+    /// What dials TCP and UDP behind a tunnel.
     pub fn dialer(&self) -> Arc<dyn Dialer> {
         Arc::new(Dial::new(Links::new(self.table.clone()), self.rpc.clone(), Arc::clone(&self.counters)))
     }

@@ -1,4 +1,4 @@
-//! Who is connected: one owner, who makes a new table for each batch of changes.
+//! Which connectors are connected: one task owns the list and makes a new table for each batch of changes.
 //!
 //! ```text
 //! ingress, pipeline ─ Change ─► owner ─► Table (egress chooses from it), Presence (for the API)
@@ -15,12 +15,12 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 use crate::sessions::{Ended, Manner, Sessions};
 use crate::{Connection, Presence};
 
-/// Changes that wait for the owner. It is quick; who brings one more waits.
+/// Changes that wait for the owner. It is quick; when the queue is full, a sender waits.
 const CHANGES_MAX: usize = 1024;
 /// Changes that make one new table.
 const BATCH_MAX: usize = 256;
-/// Requests and TCP connections that one connection carries at a time. Beyond it a connector is overrun, and more waiting
-/// would help nobody.
+/// Requests and TCP connections that one connection carries at a time. With more a connector is overloaded, and letting
+/// them wait would not help.
 const STREAMS_MAX: usize = 2048;
 
 /// The connections that a request may be sent through, by tunnel.
@@ -73,7 +73,7 @@ impl Link {
         self.closed.get().map_or_else(|| closed.to_string(), |why| (*why).to_owned())
     }
 
-    /// From now on no new request.
+    /// Lets no new request begin.
     pub(crate) fn drain(&self) {
         self.draining.store(true, Ordering::SeqCst);
     }
@@ -100,7 +100,7 @@ impl Link {
     pub(crate) fn lease(self: &Arc<Link>) -> Option<Lease> {
         let before = self.in_flight.fetch_add(1, Ordering::SeqCst);
         let lease = Lease(Arc::clone(self));
-        // Counted first, then looked: a drain that is not seen here sees the count.
+        // Counted before the check: a drain that begins in between sees the count.
         (before < STREAMS_MAX && self.is_open()).then_some(lease)
     }
 
@@ -156,7 +156,7 @@ impl Registry {
     /// Adds a connection. Returns when requests find it.
     pub(crate) async fn add(&self, link: Arc<Link>) {
         let (done, added) = oneshot::channel();
-        // The owner goes with the plane; then nobody looks for the connection either. So in all of these.
+        // The owner ends with the plane; then the table is not read any more. The same holds below.
         let _ = self.0.send(Change::Add(link, done)).await;
         let _ = added.await;
     }
@@ -190,7 +190,7 @@ async fn own(mut changes: mpsc::Receiver<Change>, table: Live<Table>, presence: 
         table.publish(Generation { number, value: connected.table() });
         presence.send_replace(Arc::new(connected.presence()));
         for done in added {
-            // Who brought the connection may have given it up meanwhile.
+            // The caller may have been dropped meanwhile.
             let _ = done.send(());
         }
     }

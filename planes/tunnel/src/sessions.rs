@@ -1,4 +1,4 @@
-//! The UDP sessions of one connection: who waits for what the connector sends.
+//! The UDP sessions of one connection, and the flows that receive what the connector sends.
 //!
 //! ```text
 //! connector ─ datagrams ─► one task a connection ─ table ─┬─ bounded queue ─► flow (its thread)
@@ -73,7 +73,7 @@ pub(crate) enum Incoming {
     Payload(Bytes),
 }
 
-/// There is no place for one more session.
+/// The connection has as many sessions as it may have.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum NoPlace {
     #[error("the connection is at its limit of {SESSIONS_MAX} UDP sessions")]
