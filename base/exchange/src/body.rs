@@ -35,7 +35,7 @@ impl Length {
     }
 }
 
-/// A body that is read piece by piece. It has no size limit; who reads it paces who writes it.
+/// A body that is read piece by piece. It has no size limit: it is written as fast as it is read.
 pub struct Body {
     length: Length,
     data: Pin<Box<dyn Stream<Item = Result<Bytes, BodyError>>>>,

@@ -1,4 +1,4 @@
-//! A connection or a flow of datagrams to what lies behind a tunnel, and who makes one.
+//! A connection or a flow of datagrams to an origin behind a tunnel, and the trait of what makes one.
 
 use std::fmt;
 use std::io;
@@ -44,7 +44,7 @@ impl fmt::Display for OriginAddress {
 pub enum Dialled {
     /// A plain socket of the caller's runtime: bytes may pass through the kernel alone.
     Socket(TcpStream),
-    /// Anything else. Shutting down its writing half says that the client has nothing more to say.
+    /// Anything else. Shutting down its writing half says that the client has sent its end.
     Stream(Box<dyn Io>),
 }
 

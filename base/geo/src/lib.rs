@@ -5,8 +5,8 @@
 //! ```
 //! Built in is where the regional registries say an address was handed out to: a country of registration, not a place,
 //! and no networks. An operator who wants more gives MMDB files, whose layouts differ: both the nested one
-//! (`country.iso_code`) and the flat one (`country_code`) are read, and a network's number as `autonomous_system_number`
-//! or `asn`, whatever kind of number or text it is.
+//! (`country.iso_code`) and the flat one (`country_code`) are read, and a network's number as
+//! `autonomous_system_number` or `asn`, whatever kind of number or text it is.
 //!
 //! Immutable and cheap to clone. Files are read whole when they are opened, not again.
 
@@ -94,12 +94,13 @@ impl Geo {
         Ok(Geo(Arc::new(files.into_iter().map(open).collect::<Result<_, _>>()?)))
     }
 
-    /// Whether any file can tell networks: without one a rule for a network matches nobody.
+    /// Whether any file has networks: without one a rule for a network matches no source.
     pub fn knows_networks(&self) -> bool {
         self.0.iter().any(|file| file.metadata().database_type.to_ascii_lowercase().contains("asn"))
     }
 
-    /// Where an address belongs, as far as anybody knows. An IPv4 address inside an IPv6 one is looked up as itself.
+    /// Country and network of an address, as far as they are known. An IPv4-mapped IPv6 address (RFC 4291 §2.5.5.2) is
+    /// looked up as the IPv4 address.
     pub fn lookup(&self, address: IpAddr) -> (Option<CountryCode>, Option<Asn>) {
         let address = address.to_canonical();
         let (mut country, mut asn) = (None, None);
@@ -180,7 +181,8 @@ mod tests {
         let count = 16_u32;
         let mut bytes = Vec::new();
         for depth in 0..count {
-            // A record leads to a node, or nowhere (the number of nodes), or to the data, whose separator is 16 bytes long.
+            // A record leads to a node, or nowhere (the number of nodes), or to the data, whose separator is 16 bytes
+            // long.
             let next = if depth + 1 == count { count + 16 } else { depth + 1 };
             let [left, right] = if bits >> (15 - depth) & 1 == 0 { [next, count] } else { [count, next] };
             bytes.extend(&left.to_be_bytes()[1..]);

@@ -51,12 +51,12 @@ impl<T> Live<T> {
         Reader(Cache::new(Arc::clone(&self.current)))
     }
 
-    /// The snapshot in force now, for those who ask seldom. Workers keep a [`Reader`].
+    /// The snapshot in force now, for rare use. Workers keep a [`Reader`].
     pub fn snapshot(&self) -> Arc<Generation<T>> {
         self.current.load_full()
     }
 
-    /// Wakes those who wait for a change. The number is the one of the newest generation.
+    /// Wakes the tasks that wait for a change. The number is the one of the newest generation.
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()
     }
@@ -65,7 +65,7 @@ impl<T> Live<T> {
     pub fn publish(&self, next: Generation<T>) {
         let next = Arc::new(next);
         self.current.rcu(|current| if next.number > current.number { Arc::clone(&next) } else { Arc::clone(current) });
-        // After the swap: who wakes up finds it.
+        // After the swap, so that a task that wakes up finds the new value.
         self.changes.send_if_modified(|newest| {
             let newer = next.number > *newest;
             *newest = next.number.max(*newest);

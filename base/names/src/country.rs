@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 #[error("not a country code, such as DE")]
 pub struct CountryCodeError;
 
-/// Two upper-case letters (ISO 3166-1 alpha-2), or one of the dialect's own: `T1` for Tor, `XX` for nobody knows.
+/// Two upper-case letters (ISO 3166-1 alpha-2), or one of the API's own: `T1` for Tor, `XX` for not known.
 ///
 /// Which pairs of letters are countries today is not checked: the list changes, and a rule for a code that no address
 /// has matches nothing.

@@ -1,4 +1,4 @@
-//! The words of the trade: ids, DNS names, record types, addresses' prefixes and places, times.
+//! The types of the field: ids, DNS names, record types, prefixes, countries and networks, times.
 //!
 //! Every value here is valid by construction: one constructor checks, nobody checks again.
 //! No I/O, no clock, no randomness: ids are made from bytes that the caller brings.

@@ -1,4 +1,5 @@
-//! UDP through a tunnel: what a QUIC datagram (RFC 9221) between the edge and a connector says. Numbers are big-endian.
+//! UDP through a tunnel: the format of QUIC datagrams (RFC 9221) between the edge and a connector. Numbers are
+//! big-endian.
 //!
 //! ```text
 //! version 2   payload ‖ session (16) ‖ 0        UDP, both ways. Sessions begin and end by remote calls (session.rs)

@@ -1,4 +1,4 @@
-//! The control stream: a connector registers its connection, may upload its configuration, and says goodbye.
+//! The control stream: a connector registers its connection, may upload its configuration, and unregisters.
 //!
 //! ```text
 //! connector                                   edge
@@ -25,7 +25,8 @@ use crate::futures_io::{Limited, Writer};
 use crate::tunnel_capnp::{connection_options, connection_response, registration_server};
 use crate::{RpcError, RpcStopped, RpcThread};
 
-/// The most bytes of one message on the control stream. The largest is an uploaded configuration of some thousand rules.
+/// The most bytes of one message on the control stream. The largest is an uploaded configuration of some thousand
+/// rules.
 const MESSAGE_BYTES_MAX: usize = 256 * 1024;
 /// The most bytes that one side reads from a control stream in its life. A handful of calls need one message each;
 /// the limit bounds what a stranger can make the RPC library remember.
@@ -209,7 +210,7 @@ fn write_answer(answer: Result<Registered, Refused>, result: connection_response
 #[derive(Clone, Debug)]
 pub struct RegistrationClient {
     calls: mpsc::Sender<ClientCall>,
-    /// The stream is worked there for as long as this handle lives.
+    /// The stream is served there for as long as this handle lives.
     _rpc: RpcThread,
 }
 

@@ -25,7 +25,7 @@ const KEY_BYTES: usize = 32;
 /// The first byte of everything sealed: the form of the rest.
 const VERSION: u8 = 1;
 
-/// Bits of a file's mode that let anybody but the owner do something.
+/// Bits of a file's mode that give rights to other users than the owner.
 const OTHERS: u32 = 0o077;
 
 /// The key file cannot be used.
@@ -44,7 +44,7 @@ pub enum KeyError {
 pub enum SealedError {
     #[error("a newer version sealed this secret")]
     UnknownVersion,
-    /// Deliberately one word for all of these: which it is would help nobody but an attacker.
+    /// Deliberately one text for all of these: which one it is would only help an attacker.
     #[error("the secret was sealed by another key or for another purpose, or is damaged")]
     Refused,
 }

@@ -28,7 +28,7 @@ fn with_new_file(path: &Path, bytes: &[u8], place: impl FnOnce(&Path) -> io::Res
     let new = beside(path)?;
     let written = write(&new, bytes).and_then(|()| place(&new));
     if written.is_err() {
-        // The first error is the one to tell; a file that never was cannot be removed.
+        // The first error is reported; a file that was never made cannot be removed.
         let _ = fs::remove_file(&new);
     }
     written?;
@@ -36,7 +36,7 @@ fn with_new_file(path: &Path, bytes: &[u8], place: impl FnOnce(&Path) -> io::Res
     File::open(new.parent().unwrap_or(Path::new("."))).and_then(|dir| dir.sync_all())
 }
 
-/// A name in the same directory that nobody else uses.
+/// A name in the same directory that is not in use.
 fn beside(path: &Path) -> io::Result<PathBuf> {
     let name = path.file_name().ok_or_else(|| io::Error::from(io::ErrorKind::InvalidFilename))?;
     let mut hidden = OsString::from(".");

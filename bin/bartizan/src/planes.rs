@@ -61,7 +61,7 @@ pub struct LocalPop {
     pub geo: Geo,
     /// Peers in front of us that say in a PROXY header whom they speak for.
     pub trusted: Vec<Prefix>,
-    /// By which connectors hear that this PoP was restarted.
+    /// The key by which connectors learn that this PoP was restarted (RFC 9000 §10.3).
     pub reset_key: tunnel::ResetKey,
 }
 
@@ -220,7 +220,7 @@ impl Planes {
                     tracing::warn!(error = format!("{error:#}"), "something of the way to applications is left behind");
                 }
             }
-            // As after a crash: new clients wait for who comes next.
+            // As after a crash: new clients wait for the next process.
             (Some(_), End::HandOver) | (None, _) => {}
         }
         let l4 = tokio::task::spawn_blocking(move || l4.drain(grace));
@@ -320,7 +320,7 @@ async fn carry_out(mut received: mpsc::Receiver<bartizan_api::Command>, tunnels:
     }
 }
 
-/// Says in the API's words who is connected.
+/// Publishes who is connected, in the shapes of the API.
 async fn show(mut connected: watch::Receiver<Arc<tunnel::Presence>>, shown: watch::Sender<Arc<shown::Presence>>) {
     loop {
         let presence = connected.borrow_and_update().0.iter().map(shown_connection).collect();

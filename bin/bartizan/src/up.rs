@@ -175,7 +175,7 @@ pub async fn run(up: Up, output: Output) -> anyhow::Result<()> {
         signal = stopping => { output.progress(format!("{signal}: letting requests finish, at most {DRAIN_MAX:?}")); Ok(()) }
         () = upgrade => {
             (grace, end) = (HAND_OVER_MAX, End::HandOver);
-            output.progress(format!("SIGUSR2: leaving the ports to who comes next; at most {grace:?} for what is open"));
+            output.progress(format!("SIGUSR2: leaving the ports to the next process; at most {grace:?} for what is open"));
             Ok(())
         }
         ended = api => Err(Failure::new(Cause::Failed, format!("the API ended: {ended:?}")).into()),

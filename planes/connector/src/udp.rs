@@ -268,7 +268,7 @@ fn send_back(id: SessionId, payload: &[u8], edge: &Edge) -> Result<(), End> {
     }
 }
 
-/// Tells the edge that a session has ended. If it does not hear, its own idle time ends the flow.
+/// Tells the edge that a session has ended. If the message is lost, the edge's own idle timeout ends the flow.
 async fn tell(id: SessionId, ends: Ends, why: &str, edge: &Edge) {
     match (edge.version, ends) {
         (DatagramVersion::V3, Ends::Told) => {

@@ -214,9 +214,9 @@ impl WorkerSetup {
             Egress::new(self.dialer, self.origin_tls, self.name_servers),
         ));
         let sweeper = tokio::task::spawn_local(sweep(Rc::clone(&worker), self.live.changes()));
-        let mut hearing = Hearing { worker: Rc::clone(&worker), open: HashMap::new(), any_port: Vec::new() };
-        self.sockets.tcp.into_iter().for_each(|listener| hearing.any_tcp(listener));
-        self.sockets.udp.into_iter().for_each(|socket| hearing.any_udp(socket));
+        let mut accepting = AcceptTasks { worker: Rc::clone(&worker), open: HashMap::new(), any_port: Vec::new() };
+        self.sockets.tcp.into_iter().for_each(|listener| accepting.any_tcp(listener));
+        self.sockets.udp.into_iter().for_each(|socket| accepting.any_udp(socket));
         let grace = loop {
             tokio::select! {
                 biased;
@@ -224,10 +224,10 @@ impl WorkerSetup {
                 ended = self.end.wait_for(Option::is_some) => {
                     break ended.map_or(Duration::ZERO, |grace| grace.unwrap_or_default());
                 }
-                Some(delivery) = self.delivered.recv() => hearing.take(delivery),
+                Some(delivery) = self.delivered.recv() => accepting.take(delivery),
             }
         };
-        drop(hearing);
+        drop(accepting);
         // A flow has no end that could be waited for; a connection has.
         if tokio::time::timeout(grace, worker.connections.empty()).await.is_err() {
             let left = worker.connections.inside();
@@ -238,13 +238,13 @@ impl WorkerSetup {
 }
 
 /// The tasks that accept. They end when this is dropped.
-struct Hearing {
+struct AcceptTasks {
     worker: Rc<Worker>,
     open: HashMap<Endpoint, AbortHandle>,
     any_port: Vec<AbortHandle>,
 }
 
-impl Hearing {
+impl AcceptTasks {
     fn take(&mut self, delivery: Delivery) {
         match delivery {
             Delivery::Tcp(address, listener) => {
@@ -287,7 +287,7 @@ impl Hearing {
     }
 }
 
-impl Drop for Hearing {
+impl Drop for AcceptTasks {
     fn drop(&mut self) {
         self.open.values().chain(&self.any_port).for_each(AbortHandle::abort);
     }

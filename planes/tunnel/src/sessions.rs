@@ -66,7 +66,7 @@ pub(crate) struct Sessions {
     ended: mpsc::Sender<SessionId>,
 }
 
-/// What a flow hears from its connector.
+/// What a flow gets from its connector.
 #[derive(Debug)]
 pub(crate) enum Incoming {
     Answer(Answer),
@@ -104,7 +104,7 @@ impl Sessions {
         Ok(received)
     }
 
-    /// The connector ended a session: its flow hears it.
+    /// The connector ended a session: its flow is told.
     pub(crate) fn end(&self, id: SessionId) {
         self.remove(id);
     }

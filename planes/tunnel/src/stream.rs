@@ -24,7 +24,7 @@ use crate::registry::{Lease, Link, Table};
 const OPEN_MAX: Duration = Duration::from_secs(5);
 /// Connections that are tried for one request, if a stream cannot even be opened.
 const TRIES: usize = 2;
-/// How long an origin behind a stock connector may be silent before it hears that the client has ended.
+/// How long an origin behind a stock connector may be silent before it gets the client's end.
 const HELD_SILENCE: Duration = Duration::from_secs(5);
 /// What a stream that is given up is reset with.
 const GIVEN_UP: VarInt = VarInt::from_u32(0);
@@ -162,7 +162,7 @@ pub(crate) struct Duplex {
 /// How the client's end is told to the connector.
 ///
 /// Stock connectors take the end of either direction for the end of both, and cut off what the origin was about to say.
-/// So they hear of it when the origin has ended too, or has been silent for so long that it seems to wait for it.
+/// So they get it when the origin has ended too, or has been silent for so long that it seems to wait for it.
 enum HalfClose {
     /// The client has not ended.
     Open,

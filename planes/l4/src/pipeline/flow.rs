@@ -116,7 +116,7 @@ async fn outwards(flow: &Flow, back: &Return, worker: &Worker) -> Result<(), Ori
 /// Receives from a client that has its own socket here. Ends when the client is gone.
 async fn inwards(flow: &Flow, socket: &UdpSocket, worker: &Worker) {
     loop {
-        if hear(socket).await.is_err() {
+        if datagram_or_error(socket).await.is_err() {
             return;
         }
         for _ in 0..REPLIES_A_TURN {
@@ -139,7 +139,7 @@ async fn inwards(flow: &Flow, socket: &UdpSocket, worker: &Worker) {
 /// Forwards replies until the origin is gone.
 async fn replies(flow: &Flow, socket: &UdpSocket, back: &Return, worker: &Worker) -> OriginFailure {
     loop {
-        if let Err(error) = hear(socket).await {
+        if let Err(error) = datagram_or_error(socket).await {
             return failure_of(&error);
         }
         for _ in 0..REPLIES_A_TURN {
@@ -154,7 +154,7 @@ async fn replies(flow: &Flow, socket: &UdpSocket, back: &Return, worker: &Worker
 }
 
 /// Waits for a datagram, or for an error that says that the port is closed (ICMP, RFC 1122 §3.2.2.1).
-async fn hear(socket: &UdpSocket) -> io::Result<()> {
+async fn datagram_or_error(socket: &UdpSocket) -> io::Result<()> {
     loop {
         let ready = socket.ready(Interest::READABLE | Interest::ERROR).await?;
         if ready.is_error() {
