@@ -82,7 +82,7 @@ fn compile(program: &str, object: &Path) -> Result<()> {
             .args([&here, "-isystem", &headers, "-c", &format!("ebpf/{program}.c"), "-o"])
             .arg(object),
     )?;
-    // Of what `-g` makes, the kernel wants the types (BTF), and nobody the rest.
+    // Of what `-g` makes, the kernel needs the types (BTF); the rest is not used.
     process::run(process::command("llvm-strip").arg("--strip-debug").arg(object))
 }
 

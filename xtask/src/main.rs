@@ -1,7 +1,7 @@
 //! `cargo xtask`: what is done to this repository that is more than one cargo command.
 //!
 //! It is a program and not a folder of shell scripts, so that it is checked, formatted and tested like everything else.
-//! It depends on next to nothing: whoever runs the tests waits for its build first.
+//! It depends on next to nothing, because it is built before any test can run.
 
 mod bench;
 mod debian;

@@ -46,7 +46,7 @@ impl Reply {
 pub fn dig(server: SocketAddr, words: &[&str]) -> Reply {
     let at = format!("@{}", server.ip());
     let port = server.port().to_string();
-    // +norecurse: we ask an authority. -r: nobody's ~/.digrc.
+    // +norecurse: we ask an authority. -r: without the user's ~/.digrc.
     let finished =
         finish(Command::new("dig").args(["-r", &at, "-p", &port, "+tries=1", "+time=5", "+norecurse"]).args(words));
     parse(&finished.out)

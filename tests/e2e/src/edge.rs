@@ -214,7 +214,7 @@ impl Edge {
         dns::dig(self.dns(), words)
     }
 
-    /// Fetches `https://HOST/PATH` through the edge, trusting its CA and nobody else.
+    /// Fetches `https://HOST/PATH` through the edge, trusting its CA only.
     #[track_caller]
     pub fn https_get(&self, host: &str, path: &str, words: &[&str]) -> Page {
         self.try_https(host, path, words).unwrap_or_else(|error| panic!("https://{host}{path}: {error}"))

@@ -51,7 +51,7 @@ impl Origin {
         Origin::nginx_on(ip, "", server)
     }
 
-    /// nginx with a certificate that nobody knows.
+    /// nginx with a certificate that no client trusts.
     #[track_caller]
     pub fn nginx_tls(ip: &str, server: &str) -> Origin {
         let folder = temporary();

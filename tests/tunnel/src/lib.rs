@@ -21,7 +21,7 @@ pub use origin::{Origin, pattern, verify_pattern};
 /// No wait in these tests is longer, on the slowest machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Waits, but not for ever.
+/// Waits with a limit.
 pub async fn within<T>(what: &str, wait: impl Future<Output = T>) -> T {
     tokio::time::timeout(PATIENCE, wait).await.unwrap_or_else(|_| panic!("waited in vain: {what}"))
 }

@@ -20,7 +20,7 @@ const LOADERS: usize = 64;
 /// How far one loader may be ahead of another when a run is cut off.
 const LEAD_MAX: usize = 10_000;
 
-/// Progress is told after so many objects.
+/// Progress is printed after so many objects.
 const TELL_EVERY: usize = 10_000;
 
 /// The API's code for a record that is there already.

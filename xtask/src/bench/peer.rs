@@ -57,7 +57,7 @@ pub(super) fn free() -> Result<SocketAddr> {
     Ok(UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
 }
 
-/// An address of loopback that nobody calls from: unlike on 127.0.0.1, no connection takes a port before its server.
+/// A loopback address that no client uses: unlike on 127.0.0.1, no connection takes a port before its server.
 const APART: Ipv4Addr = Ipv4Addr::new(127, 199, 0, 1);
 
 /// Ports that are tried.

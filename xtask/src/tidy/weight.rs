@@ -116,7 +116,7 @@ const RULES: &[Rule] = &[
     },
 ];
 
-/// Folders that ship to nobody.
+/// Folders that are not part of the product.
 const FREE: &[&str] = &["tests/", "bench", "xtask", "fuzz"];
 
 pub(super) fn check(workspace: &Workspace) -> Vec<Finding> {

@@ -41,7 +41,7 @@ impl Servers {
         for (tcp, udp, name) in sockets {
             std::thread::spawn(move || {
                 for stream in tcp.incoming() {
-                    // Whoever hears a name closes the connection.
+                    // A server that is asked for this name closes the connection.
                     let _ = stream.unwrap().write_all(name.as_bytes());
                 }
             });

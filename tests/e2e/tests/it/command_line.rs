@@ -137,7 +137,7 @@ fn a_data_directory_that_cannot_be_written_is_said_in_one_line() {
 fn a_store_of_a_newer_version_is_left_alone() {
     let edge = Edge::start();
     let data = edge.data();
-    // Marked as of a later version while nobody uses it.
+    // Marked as of a later version while no process uses it.
     let edge = {
         let folder = tempfile::tempdir().expect("a temporary directory");
         let copy = folder.path().join("data");
@@ -181,7 +181,7 @@ fn the_doctor_finds_nothing_on_free_ports_and_names_what_is_taken() {
     assert!(format!("{}{}", found.out, found.err).contains(&taken), "{}\n{}", found.out, found.err);
 }
 
-/// What one administrator knows is no business of the others on the machine.
+/// The administrator's secrets cannot be read by other users of the machine.
 #[test]
 fn secrets_are_for_their_owner() {
     let edge = Edge::start();

@@ -242,7 +242,7 @@ fn plain_http_can_be_sent_to_https() {
     assert_eq!(edge.https_get(&host, "/", &[]).status, 200);
 }
 
-/// SIGTERM: who is being served is served to the end, and then the process is gone.
+/// SIGTERM: requests in flight are answered to their end, and then the process ends.
 #[test]
 fn a_stop_lets_requests_finish() {
     let mut edge = Edge::start();

@@ -49,7 +49,7 @@ fn edge(pool: &str) -> Edge {
     Edge::start_with(&["--pool", pool])
 }
 
-/// A port that nobody has on loopback: applications take it on addresses of their own.
+/// A port that is free on loopback: applications take it on their own addresses.
 fn some_port() -> u16 {
     free("127.0.0.1".parse().expect("an address")).port()
 }

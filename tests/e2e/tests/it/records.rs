@@ -1,4 +1,4 @@
-//! The API's wish is DNS's answer, and it survives a power cut.
+//! What the API was told is what DNS answers, and it survives a power cut.
 
 use bartizan_e2e::{Edge, curl, wait};
 use serde_json::json;

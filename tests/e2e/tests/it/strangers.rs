@@ -52,7 +52,7 @@ fn random_bytes_on_every_port() {
 fn datagrams(server: SocketAddr, noise: &mut Noise) {
     let socket = UdpSocket::bind(("127.0.0.1", 0)).expect("a socket");
     for _ in 0..DATAGRAMS {
-        // A port that nobody has answers the next call with an error: that is no concern of ours.
+        // A closed port answers the next call with an error (ICMP), which does not matter here.
         let _ = socket.send_to(&noise.bytes(1_400), server);
     }
 }
@@ -67,7 +67,7 @@ fn connections(server: SocketAddr, noise: &mut Noise) {
     }
 }
 
-/// Whoever says nothing keeps nobody from being served.
+/// Silent clients do not keep others from being served.
 #[test]
 fn silent_connections_do_not_stop_others() {
     let mut edge = Edge::start_with_demo();

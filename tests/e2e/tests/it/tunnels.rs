@@ -223,7 +223,7 @@ fn an_origin_that_is_down_is_502_and_the_connector_stays_up() {
     let mut connector = Connector::start(&edge, &["--hostname", &host, &format!("http://{nobody}")]);
     wait::until_eq("the connector is there, its origin is not", &502, || status(&edge, &host));
     assert!(connector.program.is_running());
-    // The origin comes back; nobody has to restart anything.
+    // The origin comes back; nothing else has to be restarted.
     let _origin = bartizan_e2e::Program::start(
         "late origin",
         Command::new("python3").args(["-u", "-m", "http.server", &nobody.port().to_string(), "--bind", "127.0.0.1"]),

@@ -25,7 +25,7 @@ async fn it_is_pushed_at_registration_and_whenever_it_grows() {
             Event::ConfigurationRejected { why } => Some(why),
             _ => None,
         };
-        // A refusal is told by each connection; a success by the first.
+        // Each connection reports a refusal; only the first reports a success.
         let mut heard = connector.event("news", news).await;
         while !heard.starts_with(outcome) {
             assert!(heard.starts_with("the last ingress rule"), "{version}: {heard}");

@@ -57,7 +57,7 @@ impl RawConnector {
     }
 }
 
-/// A connection of a connector that was told yes, and whose streams a test opens itself.
+/// A registered connection of a connector whose streams the test opens itself.
 pub(crate) struct RawEdge {
     pub(crate) connection: quinn::Connection,
     pub(crate) connector: Connector,

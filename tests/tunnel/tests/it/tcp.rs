@@ -239,7 +239,7 @@ async fn the_end_of_a_client_waits_for_the_origin_behind_a_stock_connector() {
     stream.shutdown().await.unwrap();
     let mut question = [0; 8];
     receive.read_exact(&mut question).await.unwrap();
-    // The client has ended, and the connector hears it after the answer only.
+    // The client has ended, and the connector gets its end only after the answer.
     let mut answer = String::new();
     let origin = async {
         tokio::select! {
@@ -253,7 +253,7 @@ async fn the_end_of_a_client_waits_for_the_origin_behind_a_stock_connector() {
     let (read, end) = tokio::join!(stream.read_to_string(&mut answer), origin);
     assert_eq!((read.unwrap(), &*answer, end.is_none()), (6, "answer", true));
 
-    // An origin that is silent hears it too, in the end.
+    // A silent origin gets it too, after some time.
     let (stream, (_, _send, mut receive)) = tokio::join!(edge.connect(tunnel(1), address), accept(&raw));
     let mut stream = stream.unwrap();
     stream.shutdown().await.unwrap();

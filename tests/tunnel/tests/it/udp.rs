@@ -194,7 +194,7 @@ async fn answers_to_a_registration_of_version_3() {
         let got = flow.as_ref().err().map(ToString::to_string);
         assert_eq!(got, expect.map(|why| format!("{unreachable}{why}")), "{answer:?}");
         if let Ok(mut flow) = flow {
-            // A late answer, and one to somebody else, change nothing.
+            // A late answer, and one for another session, change nothing.
             for datagram in [
                 encode_answer(id, &Answer::TooMany),
                 encode_payload(DatagramVersion::V3, SessionId::from_bytes([1; 16]), b"not ours"),

@@ -8,7 +8,7 @@ use bartizan_tunnel_tests::{Connector, Edge, facts, get, options, pattern, tunne
 use quinn::crypto::rustls::QuicClientConfig;
 use quinn::{ConnectionError, Endpoint};
 
-/// A QUIC connection to the edge as anybody can make one.
+/// A QUIC connection to the edge as any client can make it.
 async fn dial(edge: &Edge, name: &str, alpn: &[&[u8]]) -> Result<(Endpoint, quinn::Connection), ConnectionError> {
     let tls = client_config(&edge.authority.roots(), alpn).unwrap();
     let config = quinn::ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls).unwrap()));

@@ -1,4 +1,4 @@
-//! What carries the load: nobody, our edge, our edge with a tunnel, nginx and HAProxy, each to the same two origins.
+//! What carries the load: nothing, our edge, our edge with a tunnel, nginx and HAProxy, each to the same two origins.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -45,7 +45,7 @@ pub(super) struct Server {
     pub(super) name: &'static str,
     pub(super) tcp: Vec<SocketAddr>,
     pub(super) udp: Option<SocketAddr>,
-    /// Whose CPU and memory count; nobody's if the load goes to the origins directly.
+    /// The process whose CPU and memory count; none if the load goes to the origins directly.
     pub(super) process: Option<u32>,
 }
 
@@ -59,7 +59,7 @@ impl Server {
         if what == DATAGRAMS.what { self.udp.as_slice() } else { &self.tcp }
     }
 
-    /// Each address, and a load that says whether somebody is there.
+    /// Each address, and a load that shows whether a server answers there.
     pub(super) fn every_address(&self) -> impl Iterator<Item = (&'static str, SocketAddr)> {
         let udp = self.udp.iter().map(|address| (DATAGRAMS.what, *address));
         self.tcp.iter().map(|address| ("trips", *address)).chain(udp)
@@ -191,14 +191,14 @@ fn nginx(folder: &Path, origins: &Origins, descriptors: usize) -> Result<(Peer, 
     );
     let path = folder.join("nginx.conf");
     fs::write(&path, text).context("cannot write nginx's configuration")?;
-    // It complains of a log file that it has as a default and never writes to, unless it is told here.
+    // Without this it reports an error about its default log file, which it never writes to.
     let log = folder.join("nginx.log");
     let mut command = pinned(&found("nginx")?);
     Ok((Peer::start("nginx", tcp, command.arg("-e").arg(log).arg("-c").arg(&path))?, udp))
 }
 
 fn haproxy(folder: &Path, origins: &Origins, descriptors: usize) -> Result<Peer> {
-    // It wants two descriptors for each connection, and two for the pipe of every fourth.
+    // It needs two descriptors for each connection, and two for the pipe of every fourth.
     let (address, connections) = (free_apart()?, descriptors.saturating_sub(super::SPARE_DESCRIPTORS) * 2 / 5);
     let origin = origins.tcp.address;
     let text = format!(

@@ -17,7 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// What a proxied name answers with: the edge's default address.
 const EDGE: Ipv4Addr = Ipv4Addr::LOCALHOST;
 
-/// The address behind a proxied name that nobody asks over HTTP (RFC 5737).
+/// The origin of proxied names that are not asked over HTTP (RFC 5737).
 const ELSEWHERE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 
 /// Applications listen on this port, each on an address of its own.

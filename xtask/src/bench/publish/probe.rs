@@ -54,7 +54,7 @@ impl Resolver {
     }
 }
 
-/// The status of a request over plain HTTP/1.1; none where nobody answers.
+/// The status of a request over plain HTTP/1.1; none if there is no answer.
 pub(super) fn status(server: SocketAddr, host: &str) -> Option<u16> {
     let mut stream = connect(server)?;
     stream.write_all(format!("GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").as_bytes()).ok()?;
@@ -140,7 +140,7 @@ impl Origin {
     }
 }
 
-/// A client that leaves early is no matter.
+/// A client may leave early.
 fn answer(mut stream: TcpStream) {
     let _ = stream.set_read_timeout(Some(ANSWER_MAX));
     if stream.read(&mut [0; 4_096]).is_ok() {
