@@ -3,12 +3,16 @@
 //! ```text
 //! publish ──► Live<T> ──► Reader<T> (one a worker) ──► take(): &Generation<T> for one batch or request
 //! ```
-//! What is large in such a value is a [`PersistentVec`] or made of one: the next value shares all but what changed.
 //! Who sits on a socket instead of asking per request is told by [`Live::changes`].
+//!
+//! What is large in a configuration is *persistent*: [`PersistentMap`], [`PersistentVec`] and [`Shards`] share with the
+//! last value all but the part that changed, so that making the next one costs microseconds however large it is.
 //! No clock, no randomness, no I/O.
 
 mod backoff;
+mod persistent_map;
 mod persistent_vec;
+mod shards;
 mod sweep;
 
 use std::sync::Arc;
@@ -18,7 +22,9 @@ use arc_swap::cache::Cache;
 use tokio::sync::watch;
 
 pub use backoff::Backoff;
+pub use persistent_map::PersistentMap;
 pub use persistent_vec::PersistentVec;
+pub use shards::Shards;
 pub use sweep::{Step, Sweep};
 
 /// A configuration and the number of the change that made it (grows by at least one a change).

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
+use bartizan_live::Shards;
 use bartizan_names::{RuleId, ZoneId};
 
 use crate::leaf::{Marks, Written};
 use crate::rule::{Rule, Source, Target, Verdict};
 use crate::rule_index::{RuleIndex, TreeKey, ZoneStart, zone_start};
 use crate::scope::{Found, Scope};
-use crate::shards::Shards;
 
 /// All rules in force. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -100,8 +100,7 @@ impl<'f> Deciding<'f> {
 impl Rules {
     fn visit<'r>(&'r self, zone: ZoneId, source: &Source, mut found: impl FnMut(Found<'r>)) {
         self.everywhere.visit(None, source, &mut found);
-        let start = zone_start(Some(zone));
-        let part = self.zones.part([start[0], start[1]]);
+        let part = self.zones.part(part_of(zone_start(Some(zone))));
         if let Ok(at) = part.binary_search_by_key(&zone, |rules| rules.zone) {
             part[at].rules.visit(Some(zone), source, found);
         }
@@ -145,8 +144,7 @@ impl Edit {
 
     /// The rules of a zone, which may have none yet.
     fn scope_of(&mut self, zone: ZoneId) -> &mut Scope {
-        let start = zone_start(Some(zone));
-        let part = self.rules.zones.part_mut([start[0], start[1]]);
+        let part = self.rules.zones.part_mut(part_of(zone_start(Some(zone))));
         let at = part.binary_search_by_key(&zone, |rules| rules.zone).unwrap_or_else(|at| {
             part.insert(at, ZoneRules { zone, rules: Scope::empty() });
             debug_assert!(part.is_sorted_by_key(|rules| rules.zone), "zones are found by halves");
@@ -160,7 +158,7 @@ impl Edit {
         if start == ZoneStart::default() && self.rules.everywhere.remove(key, id).is_some() {
             return true;
         }
-        let part = self.rules.zones.part_mut([start[0], start[1]]);
+        let part = self.rules.zones.part_mut(part_of(start));
         for at in 0..part.len() {
             if zone_start(Some(part[at].zone)) == start && part[at].rules.remove(key, id).is_some() {
                 if part[at].rules.is_empty() {
@@ -171,4 +169,9 @@ impl Edit {
         }
         false
     }
+}
+
+/// The part in which the rules of a zone are.
+fn part_of([first, second, ..]: ZoneStart) -> u16 {
+    u16::from_be_bytes([first, second])
 }

@@ -19,7 +19,6 @@ mod leaf;
 mod rule;
 mod rule_index;
 mod scope;
-mod shards;
 mod tree;
 
 pub use firewall::{Edit, Firewall};

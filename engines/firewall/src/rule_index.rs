@@ -3,10 +3,10 @@
 //! An entry keeps two octets of the id beside those that chose its part, so a search may name a few wrong keys too: the
 //! caller looks for the whole id there. That keeps a rule below 64 octets in all.
 
+use bartizan_live::Shards;
 use bartizan_names::{RuleId, ZoneId};
 
 use crate::rule::Target;
-use crate::shards::Shards;
 
 /// A key in the trees of a scope, as octets, so that it has no padding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,7 +68,7 @@ impl RuleIndex {
     /// Where the rule may be. It is under one of these keys, if it is anywhere.
     pub(crate) fn candidates(&self, id: RuleId) -> impl Iterator<Item = (ZoneStart, TreeKey)> {
         let [a, b, c, d, ..] = *id.as_bytes();
-        let part = self.parts.part([a, b]);
+        let part = self.parts.part(u16::from_be_bytes([a, b]));
         let first = part.partition_point(|indexed| indexed.rest < [c, d]);
         part[first..]
             .iter()
@@ -78,7 +78,7 @@ impl RuleIndex {
 
     pub(crate) fn put(&mut self, id: RuleId, zone: ZoneStart, key: TreeKey) {
         let [a, b, c, d, ..] = *id.as_bytes();
-        let part = self.parts.part_mut([a, b]);
+        let part = self.parts.part_mut(u16::from_be_bytes([a, b]));
         let at = part.partition_point(|indexed| indexed.rest < [c, d]);
         // Room for one more, where `push` would double it: memory counts here, and parts are small.
         part.reserve_exact(1);
@@ -89,7 +89,7 @@ impl RuleIndex {
 
     pub(crate) fn remove(&mut self, id: RuleId, zone: ZoneStart, key: TreeKey) {
         let [a, b, c, d, ..] = *id.as_bytes();
-        let part = self.parts.part_mut([a, b]);
+        let part = self.parts.part_mut(u16::from_be_bytes([a, b]));
         if let Some(at) = part.iter().position(|indexed| *indexed == Indexed { rest: [c, d], zone, key }) {
             part.remove(at);
             debug_assert!(self.len > 0, "the count is that of all entries");
