@@ -6,13 +6,13 @@
 //! Whether two applications may share an address and a port is decided where they are made. Here all of them are given,
 //! and the plane tells them apart by the name that the client asks for.
 
-use std::collections::HashMap;
 use std::hash::Hash;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bartizan_live::PersistentMap;
 use bartizan_names::{AppId, Name, Protocol, TunnelId, ZoneId};
 
 use crate::{Families, OriginHost, Pools};
@@ -133,27 +133,34 @@ impl App {
 }
 
 /// Every application of this edge. Cheap to clone.
-///
-/// A change copies the tables, a few machine words an application: as there are no more applications than addresses
-/// and ports to listen on, this takes a few milliseconds at worst.
-#[derive(Clone, Default)]
-pub struct Apps(Arc<Table>);
-
-#[derive(Clone, Default)]
-struct Table {
-    by_id: HashMap<AppId, Arc<App>>,
-    by_slot: HashMap<u32, Arc<[Arc<App>]>>,
-    by_address: HashMap<IpAddr, Arc<[Arc<App>]>>,
+#[derive(Clone)]
+pub struct Apps {
+    by_id: PersistentMap<AppId, Arc<App>>,
+    by_slot: PersistentMap<u32, SharedBy>,
+    by_address: PersistentMap<IpAddr, SharedBy>,
 }
+
+/// The applications that share a slot or an address, ascending by id: equal tables are asked in the same order, whatever
+/// came first. Never empty.
+type SharedBy = Arc<[Arc<App>]>;
 
 impl Apps {
     pub fn empty() -> Apps {
-        Apps::default()
+        Apps::with_seed(0)
+    }
+
+    /// As [`Apps::empty`], with a secret number: users choose addresses, and must not choose where they are kept.
+    pub fn with_seed(seed: u64) -> Apps {
+        Apps {
+            by_id: PersistentMap::with_seed(seed),
+            by_slot: PersistentMap::with_seed(seed),
+            by_address: PersistentMap::with_seed(seed),
+        }
     }
 
     /// Begins a change. Nothing of it is seen before [`AppEdit::finish`], and never in `self`.
     pub fn edit(&self) -> AppEdit {
-        AppEdit(Table::clone(&self.0))
+        AppEdit(self.clone())
     }
 
     /// The applications on an address and port: none, one, or several that are told apart by the name in the client's
@@ -161,8 +168,8 @@ impl Apps {
     // Hot: once a connection or flow. No allocation.
     pub fn at(&self, pools: &Pools, protocol: Protocol, dialled: SocketAddr) -> impl Iterator<Item = &Arc<App>> {
         let address = dialled.ip();
-        let by_slot = pools.slot(address).and_then(|slot| self.0.by_slot.get(&slot));
-        let by_address = self.0.by_address.get(&address);
+        let by_slot = pools.slot(address).and_then(|slot| self.by_slot.get(&slot));
+        let by_address = self.by_address.get(&address);
         let here = by_slot.into_iter().chain(by_address).flat_map(|apps| apps.iter());
         here.filter(move |app| {
             let announced = match &app.addresses {
@@ -174,30 +181,36 @@ impl Apps {
     }
 
     pub fn get(&self, id: AppId) -> Option<&Arc<App>> {
-        self.0.by_id.get(&id)
+        self.by_id.get(&id)
     }
 
     /// All of them, in no order.
     pub fn all(&self) -> impl Iterator<Item = &Arc<App>> {
-        self.0.by_id.values()
+        self.by_id.values()
     }
 
     pub fn len(&self) -> usize {
-        self.0.by_id.len()
+        self.by_id.len()
     }
 
     pub fn is_empty(&self) -> bool {
-        self.0.by_id.is_empty()
+        self.by_id.is_empty()
     }
 
     /// Whether both are the same generation, without looking at every application.
     pub fn is_same(&self, other: &Apps) -> bool {
-        Arc::ptr_eq(&self.0, &other.0)
+        self.by_id.is_same(&other.by_id)
+    }
+}
+
+impl Default for Apps {
+    fn default() -> Apps {
+        Apps::empty()
     }
 }
 
 /// A change in the making.
-pub struct AppEdit(Table);
+pub struct AppEdit(Apps);
 
 impl AppEdit {
     /// Adds an application, or puts it in the place of the one with the same id.
@@ -230,26 +243,35 @@ impl AppEdit {
 
     /// The table with all of these changes.
     pub fn finish(self) -> Apps {
-        Apps(Arc::new(self.0))
+        self.0
     }
 }
 
-fn add<K: Eq + Hash>(table: &mut HashMap<K, Arc<[Arc<App>]>>, key: K, app: &Arc<App>) {
-    let apps = table.entry(key).or_default();
-    let others = apps.iter().filter(|other| other.id != app.id).cloned();
-    *apps = others.chain([Arc::clone(app)]).collect();
+fn add<K: Clone + Eq + Hash>(table: &mut PersistentMap<K, SharedBy>, key: K, app: &Arc<App>) {
+    let others = table.get(&key).map_or(&[][..], |apps| apps);
+    let (before, after) = others.split_at(others.partition_point(|other| other.id < app.id));
+    // An application may name an address twice.
+    let after = after.iter().filter(|other| other.id != app.id);
+    let apps = before.iter().chain([app]).chain(after).cloned().collect();
+    table.insert(key, apps);
 }
 
-fn drop_from<K: Eq + Hash>(table: &mut HashMap<K, Arc<[Arc<App>]>>, key: &K, id: AppId) {
-    let Some(apps) = table.get_mut(key) else { return };
-    *apps = apps.iter().filter(|app| app.id != id).cloned().collect();
-    if apps.is_empty() {
+fn drop_from<K: Clone + Eq + Hash>(table: &mut PersistentMap<K, SharedBy>, key: &K, id: AppId) {
+    let Some(apps) = table.get(key) else { return };
+    let others: SharedBy = apps.iter().filter(|app| app.id != id).cloned().collect();
+    if others.is_empty() {
         table.remove(key);
+    } else {
+        table.insert(key.clone(), others);
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
     use super::*;
 
     fn app(number: u8, protocol: Protocol, ports: RangeInclusive<u16>, addresses: AppAddresses) -> App {
@@ -279,13 +301,11 @@ mod tests {
         Pools::new(["127.77.0.0/16", "2001:db8::/64"].map(|prefix| prefix.parse().unwrap()))
     }
 
-    /// The first byte of the id of each application at a place, ascending.
+    /// The first byte of the id of each application at a place.
     fn found(apps: &Apps, protocol: Protocol, dialled: &str) -> Vec<u8> {
         let pools = pools();
         let at = apps.at(&pools, protocol, dialled.parse().unwrap());
-        let mut found: Vec<u8> = at.map(|app| app.id.as_bytes()[0]).collect();
-        found.sort_unstable();
-        found
+        at.map(|app| app.id.as_bytes()[0]).collect()
     }
 
     fn apps() -> Apps {
@@ -362,6 +382,80 @@ mod tests {
             (OriginPort::From(30_000), 2000, 31_000),
         ] {
             assert_eq!(app.port_at_origin(port, dialled), expect, "{port:?} {dialled}");
+        }
+    }
+
+    /// Applications of the histories below: few places, so that they meet there.
+    fn some_app() -> impl Strategy<Value = App> {
+        let addresses = prop_oneof![
+            (0_u32..3).prop_map(|number| slot(number, Families::All)),
+            (0_u32..3).prop_map(|number| slot(number, Families::Ipv4)),
+            Just(literal(&["203.0.113.5", "127.77.0.1", "203.0.113.5"])),
+            Just(literal(&["203.0.113.6"])),
+            Just(literal(&[])),
+        ];
+        (0_u8..8, any::<bool>(), 21_u16..24, addresses).prop_map(|(number, tcp, port, addresses)| {
+            let protocol = if tcp { Protocol::Tcp } else { Protocol::Udp };
+            app(number, protocol, 21..=port, addresses)
+        })
+    }
+
+    /// What a plain list of applications says to a place: in no table, and so in no order but that of ids.
+    fn expected(model: &BTreeMap<AppId, App>, protocol: Protocol, dialled: SocketAddr) -> Vec<AppId> {
+        let here =
+            |app: &&App| app.addresses_at(&pools()).contains(&dialled.ip()) && app.ports.contains(&dialled.port());
+        model.values().filter(|app| app.protocol == protocol).filter(here).map(|app| app.id).collect()
+    }
+
+    fn check(apps: &Apps, model: &BTreeMap<AppId, App>) -> Result<(), TestCaseError> {
+        for address in ["127.77.0.0", "127.77.0.1", "127.77.0.2", "2001:db8::7f4d:1", "203.0.113.5", "203.0.113.6"] {
+            for (protocol, port) in [(Protocol::Tcp, 21), (Protocol::Udp, 23)] {
+                let dialled = SocketAddr::new(address.parse().unwrap(), port);
+                let mut found: Vec<AppId> = apps.at(&pools(), protocol, dialled).map(|app| app.id).collect();
+                // Those of the slot come before those of the address.
+                found.sort_unstable();
+                prop_assert_eq!(found, expected(model, protocol, dialled), "{} {}", protocol, dialled);
+            }
+        }
+        let all: BTreeMap<AppId, App> = apps.all().map(|app| (app.id, App::clone(app))).collect();
+        prop_assert_eq!(apps.len(), model.len());
+        prop_assert_eq!(&all, model);
+        Ok(())
+    }
+
+    proptest! {
+        /// Every version of a history answers as its applications do; the last one, in the very order of a table that was
+        /// filled with them at once.
+        #[test]
+        fn a_history_answers_as_its_end_does(
+            steps in prop::collection::vec((some_app(), any::<bool>()), 0..40),
+            seed: u64,
+        ) {
+            let mut model = BTreeMap::new();
+            let mut apps = Apps::with_seed(seed);
+            let mut versions = Vec::new();
+            for (app, put) in steps {
+                versions.push((apps.clone(), model.clone()));
+                let mut edit = apps.edit();
+                if put {
+                    model.insert(app.id, app.clone());
+                    edit.put(app);
+                } else {
+                    model.remove(&app.id);
+                    edit.remove(app.id);
+                }
+                apps = edit.finish();
+            }
+            let mut load = Apps::empty().edit();
+            model.values().rev().cloned().for_each(|app| load.put(app));
+            let loaded = load.finish();
+            for dialled in ["127.77.0.1:21", "127.77.0.1:23", "203.0.113.5:21"] {
+                prop_assert_eq!(found(&apps, Protocol::Tcp, dialled), found(&loaded, Protocol::Tcp, dialled));
+            }
+            versions.push((apps, model));
+            for (apps, model) in versions {
+                check(&apps, &model)?;
+            }
         }
     }
 }

@@ -1,4 +1,5 @@
 //! Host to its zone, and to where its requests go: an origin address or a tunnel. Address and port to application.
+//! The tunnels that there are.
 //!
 //! ```text
 //! publish ── Edit ────► Routes (immutable, shared) ──► find("www.example.com") ──► Match { site, route, by }
@@ -14,9 +15,11 @@ mod pools;
 mod route;
 mod site;
 mod table;
+mod tunnels;
 
 pub use apps::{App, AppAddresses, AppEdit, AppOrigin, AppTls, Apps, DirectOrigin, DnsKind, OriginPort, ProxyProtocol};
 pub use pools::{Families, Pools};
 pub use route::{Origin, OriginHost, OriginScheme, Route, Scheme, Target};
 pub use site::{Site, SiteNumber, Ssl, ZoneSettings};
 pub use table::{By, Edit, Match, Routes};
+pub use tunnels::{Tunnel, TunnelConfiguration, Tunnels};
