@@ -7,6 +7,7 @@
 //! | `serve` | the DNS plane alone, with a zone of names: `--listen ADDR --names N [--zone Z]` |
 //! | `lookup` | ns a query and µs a change, in this process, by number of names: `[--names N]` |
 //! | `lookup-firewall` | ns a decision, µs a change and bytes a rule of the firewall, in this process: `[--rules N] [--layout L]` |
+//! | `tables` | µs a change, ns a lookup and bytes an entry of certificates and applications: `[--entries N] [--table T]` |
 //! | `pour` | load for a proxy of TCP and UDP, and the origin behind it: `--what W --at ADDR [--count N] [--seconds S]` |
 //!
 //! All that have to do with DNS agree on the names: `n0`, `n1` … below the zone, each with one address.

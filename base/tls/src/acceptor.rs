@@ -1,18 +1,18 @@
 //! The acceptor: ClientHello, then the name's policy, then the rest of the handshake.
 
-use std::collections::HashMap;
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use rustls::ServerConfig;
-use rustls::server::{Accepted, AcceptedAlert, NoServerSessionStorage, ProducesTickets};
+use rustls::server::{Accepted, AcceptedAlert, ClientHello, NoServerSessionStorage, ResolvesServerCert};
+use rustls::sign;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio_rustls::StartHandshake;
 
-use crate::certificates::{CertifiedKey, HostPolicy};
+use crate::certificates::HostPolicy;
 use crate::provider::provider;
 use crate::quic::OneCertificate;
 use crate::stream::ServerStream;
@@ -34,7 +34,13 @@ const ALERT_UNRECOGNIZED_NAME: [u8; 7] = [21, 3, 3, 0, 2, 2, 112];
 /// Accepts TLS clients on any number of threads. A clone shares tickets and cache with its origin, so that a client
 /// resumes on whichever worker its next connection lands.
 #[derive(Clone)]
-pub struct Acceptor(Arc<Shared>);
+pub struct Acceptor {
+    /// What every handshake begins with; only the certificate is missing.
+    ///
+    /// One source of tickets for all certificates: a session stays bound to its name (the library puts the name into the
+    /// ticket), and outlives the renewal of the certificate. Keys rotate by themselves.
+    config: Arc<Result<ServerConfig, rustls::Error>>,
+}
 
 /// In which of an acceptor's protocols a name is served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,30 +50,10 @@ pub enum Offer {
     Without(&'static [u8]),
 }
 
-struct Shared {
-    alpn: Vec<Vec<u8>>,
-    /// One for all certificates: a session stays bound to its name (the library puts the name into the ticket), and
-    /// outlives the renewal of the certificate. Keys rotate by themselves.
-    tickets: Option<Arc<dyn ProducesTickets>>,
-    /// By the certificate's place in memory, which the entry itself keeps from being used again.
-    configs: Mutex<HashMap<usize, Configs>>,
-}
-
-/// What was made for one certificate: a configuration for each offer that was asked for, of which a plane has few.
-struct Configs {
-    certificate: CertifiedKey,
-    by_offer: Vec<(Offer, Arc<ServerConfig>)>,
-}
-
 impl Acceptor {
     /// An acceptor that offers these protocols (RFC 7301), best first.
     pub fn new(alpn: &[&[u8]]) -> Acceptor {
-        Acceptor(Arc::new(Shared {
-            alpn: alpn.iter().map(|protocol| protocol.to_vec()).collect(),
-            // Fails only without a source of randomness; then each certificate keeps a small table of sessions.
-            tickets: rustls::crypto::aws_lc_rs::Ticketer::new().ok(),
-            configs: Mutex::default(),
-        }))
+        Acceptor { config: Arc::new(config(alpn)) }
     }
 
     /// Reads the ClientHello, chooses by its name, finishes the handshake.
@@ -107,42 +93,38 @@ impl Acceptor {
         Ok(ServerStream::new(stream, name))
     }
 
-    /// The configuration for a policy, made once a certificate and offer. Those of certificates that nobody else holds
-    /// any more go when the next certificate comes, so the table has no more than are in force and one.
+    /// The configuration of one handshake. It goes with the handshake, so that nothing is kept for each certificate.
     fn config(&self, policy: &HostPolicy, offer: Offer) -> Result<Arc<ServerConfig>, AcceptError> {
-        let key = Arc::as_ptr(&policy.certificate.0) as usize;
-        let mut table = self.0.configs.lock().unwrap_or_else(PoisonError::into_inner);
-        if !table.contains_key(&key) {
-            table.retain(|_, configs| Arc::strong_count(&configs.certificate.0) > 1);
+        let mut config = self.config.as_ref().clone().map_err(AcceptError::Handshake)?;
+        config.cert_resolver = Arc::new(OneCertificate::of(&policy.certificate).map_err(AcceptError::Certificate)?);
+        if let Offer::Without(other) = offer {
+            config.alpn_protocols.retain(|protocol| protocol != other);
         }
-        let configs = table
-            .entry(key)
-            .or_insert_with(|| Configs { certificate: policy.certificate.clone(), by_offer: Vec::new() });
-        if let Some((_, config)) = configs.by_offer.iter().find(|(made_for, _)| *made_for == offer) {
-            return Ok(Arc::clone(config));
-        }
-        let config = Arc::new(self.0.make_config(&policy.certificate, offer).map_err(AcceptError::Handshake)?);
-        configs.by_offer.push((offer, Arc::clone(&config)));
-        Ok(config)
+        Ok(Arc::new(config))
     }
 }
 
-impl Shared {
-    fn make_config(&self, certificate: &CertifiedKey, offer: Offer) -> Result<ServerConfig, rustls::Error> {
-        let mut config = ServerConfig::builder_with_provider(provider())
-            .with_safe_default_protocol_versions()?
-            .with_no_client_auth()
-            .with_cert_resolver(Arc::new(OneCertificate::of(certificate)));
-        let offered = |protocol: &&Vec<u8>| match offer {
-            Offer::All => true,
-            Offer::Without(other) => protocol.as_slice() != other,
-        };
-        config.alpn_protocols = self.alpn.iter().filter(offered).cloned().collect();
-        if let Some(tickets) = &self.tickets {
-            config.ticketer = Arc::clone(tickets);
-            config.session_storage = Arc::new(NoServerSessionStorage {});
-        }
-        Ok(config)
+fn config(alpn: &[&[u8]]) -> Result<ServerConfig, rustls::Error> {
+    let mut config = ServerConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()?
+        .with_no_client_auth()
+        .with_cert_resolver(Arc::new(NoCertificate));
+    config.alpn_protocols = alpn.iter().map(|protocol| protocol.to_vec()).collect();
+    // Fails only without a source of randomness; then there is a small table of sessions instead.
+    if let Ok(tickets) = rustls::crypto::aws_lc_rs::Ticketer::new() {
+        config.ticketer = tickets;
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+    }
+    Ok(config)
+}
+
+/// In the place of the certificate that each handshake brings.
+#[derive(Debug)]
+struct NoCertificate;
+
+impl ResolvesServerCert for NoCertificate {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<sign::CertifiedKey>> {
+        None
     }
 }
 

@@ -10,7 +10,7 @@ use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsConnector;
 
-use crate::certificates::certificates_of;
+use crate::certified_key::certificates_of;
 use crate::provider::provider;
 use crate::stream::ClientStream;
 use crate::verifier::{Trust, Verifier};

@@ -30,6 +30,8 @@ pub enum AcceptError {
     NoName,
     #[error("there is no certificate for {0:?}")]
     UnknownName(String),
+    #[error("the certificate for this name cannot be used")]
+    Certificate(#[source] TlsError),
     #[error("the handshake failed")]
     Handshake(#[source] rustls::Error),
 }

@@ -10,6 +10,7 @@
 
 mod acceptor;
 mod certificates;
+mod certified_key;
 mod client;
 mod error;
 mod pin;
@@ -19,7 +20,8 @@ mod stream;
 mod verifier;
 
 pub use acceptor::{Acceptor, HELLO_BYTES_MAX, Offer};
-pub use certificates::{Certificates, CertifiedKey};
+pub use certificates::{Certificate, Certificates, CertificatesEdit};
+pub use certified_key::CertifiedKey;
 pub use client::{Roots, client_config, connect};
 pub use error::{AcceptError, TlsError};
 pub use pin::Pin;

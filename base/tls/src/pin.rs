@@ -4,7 +4,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 use rustls::pki_types::CertificateDer;
 
 use crate::TlsError;
-use crate::certificates::certificates_of;
+use crate::certified_key::certificates_of;
 
 /// SHA-256 of an authority's certificate in DER. As text: 64 hexadecimal digits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -15,7 +15,7 @@ pub fn quic_server_config(certificate: &CertifiedKey, alpn: &[&[u8]]) -> Result<
     let mut config = ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .with_no_client_auth()
-        .with_cert_resolver(Arc::new(OneCertificate::of(certificate)));
+        .with_cert_resolver(Arc::new(OneCertificate::of(certificate)?));
     config.alpn_protocols = alpn.iter().map(|protocol| protocol.to_vec()).collect();
     Ok(Arc::new(config))
 }
@@ -25,8 +25,8 @@ pub fn quic_server_config(certificate: &CertifiedKey, alpn: &[&[u8]]) -> Result<
 pub(crate) struct OneCertificate(Arc<sign::CertifiedKey>);
 
 impl OneCertificate {
-    pub(crate) fn of(certificate: &CertifiedKey) -> OneCertificate {
-        OneCertificate(Arc::clone(&certificate.0.signer))
+    pub(crate) fn of(certificate: &CertifiedKey) -> Result<OneCertificate, TlsError> {
+        Ok(OneCertificate(certificate.signer()?))
     }
 }
 

@@ -127,7 +127,7 @@ impl Planes {
     fn publish(&self, bundle: &Bundle, last: &Bundle) {
         let number = bundle.number;
         let same_keys = bundle.certificate_generation == last.certificate_generation;
-        if !(Arc::ptr_eq(&bundle.tunnels, &last.tunnels) && same_keys) {
+        if !(bundle.tunnels.is_same(&last.tunnels) && same_keys) {
             self.tunnel_live.publish(Generation { number, value: tunnel_config(bundle) });
         }
         self.http_live.publish(Generation { number, value: http_config(bundle, &self.pop) });
@@ -243,18 +243,8 @@ pub fn by_family(address: &[IpAddr]) -> Addresses {
 }
 
 fn tunnel_config(bundle: &Bundle) -> tunnel::Config {
-    let facts = bundle.tunnels.iter().map(|(id, part)| {
-        let configuration = part.configuration.clone().map(|(version, json)| tunnel::Configuration { version, json });
-        let facts = tunnel::TunnelFacts {
-            account: part.account,
-            secret_sha256: part.secret_sha256,
-            remotely_managed: part.remotely_managed,
-            configuration,
-        };
-        (*id, facts)
-    });
     tunnel::Config {
-        tunnels: facts.collect(),
+        tunnels: bundle.tunnels.clone(),
         certificate: bundle.tunnel_certificate.clone(),
         location: POP.to_owned(),
     }

@@ -1,12 +1,8 @@
 //! What a PoP puts in force.
 
-use std::collections::HashMap;
-use std::sync::Arc;
-
 use bartizan_authority::Zones;
 use bartizan_firewall::Firewall;
-use bartizan_names::{AccountId, TunnelId};
-use bartizan_routes::{Apps, Routes};
+use bartizan_routes::{Apps, Routes, Tunnels};
 use bartizan_tls::{Certificates, CertifiedKey};
 
 /// One complete configuration. Equal at every PoP but for the addresses of applications, which come from its own pools;
@@ -25,15 +21,5 @@ pub struct Bundle {
     pub certificates: Certificates,
     /// For connectors.
     pub tunnel_certificate: Option<CertifiedKey>,
-    pub tunnels: Arc<HashMap<TunnelId, TunnelPart>>,
-}
-
-/// What the edge must know of a tunnel: enough to check a connector, not enough to be one.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TunnelPart {
-    pub account: AccountId,
-    pub secret_sha256: [u8; 32],
-    pub remotely_managed: bool,
-    /// Version and document of the configuration that is kept here.
-    pub configuration: Option<(i32, Arc<str>)>,
+    pub tunnels: Tunnels,
 }

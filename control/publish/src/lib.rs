@@ -14,6 +14,6 @@ mod directory;
 mod name;
 mod state;
 
-pub use bundle::{Bundle, TunnelPart};
+pub use bundle::Bundle;
 pub use check::{Refused, check};
 pub use state::{PublishError, Publisher};

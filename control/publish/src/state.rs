@@ -9,12 +9,14 @@ use bartizan_certs::{Document as CertificateDocument, Purpose};
 use bartizan_firewall::{Edit as FirewallEdit, Firewall};
 use bartizan_model::{AccessRule, Application, Record, Settings, Tunnel, TunnelConfig, Zone};
 use bartizan_names::{AccountId, AppId, CertificateId, Name, RecordType, RuleId, TunnelId, ZoneId};
-use bartizan_routes::{Apps, Edit as RoutesEdit, Pools, Routes, Site, SiteNumber, Ssl, ZoneSettings};
+use bartizan_routes::{
+    AppEdit, Apps, Edit as RoutesEdit, Pools, Routes, Site, SiteNumber, Ssl, TunnelConfiguration, Tunnels, ZoneSettings,
+};
 use bartizan_seal::Key as SealKey;
 use bartizan_store::{Entry, Filter, Key, Kind, Prefix, ReadError, Rev, Scope, Snapshot, Store, TailError};
-use bartizan_tls::{Certificates, CertifiedKey};
+use bartizan_tls::{Certificate, Certificates, CertificatesEdit, CertifiedKey};
 
-use crate::bundle::{Bundle, TunnelPart};
+use crate::bundle::Bundle;
 use crate::directory::Directory;
 use crate::{app, name};
 
@@ -53,8 +55,11 @@ pub struct Publisher {
     applied: Rev,
     zones: HashMap<ZoneId, ServedZone>,
     directory: Directory,
-    certificates: BTreeMap<CertificateId, Certificate>,
-    tunnels: HashMap<TunnelId, TunnelPart>,
+    /// For visitors.
+    certificates: Certificates,
+    /// For connectors. Of several the one with the greatest id is used.
+    tunnel_certificates: BTreeMap<CertificateId, CertifiedKey>,
+    tunnels: Tunnels,
     /// Which applications a name leads to.
     apps_of: BTreeMap<(ZoneId, Name), BTreeSet<AppId>>,
     authority: Zones,
@@ -78,12 +83,6 @@ struct ServedZone {
     settings: ZoneSettings,
     /// By which its hosts refer to it.
     site: SiteNumber,
-}
-
-struct Certificate {
-    names: Vec<String>,
-    purpose: Purpose,
-    key: CertifiedKey,
 }
 
 /// Which units a run of changes touched.
@@ -127,13 +126,13 @@ impl Publisher {
             applied: snapshot.head(),
             zones: HashMap::new(),
             directory: Directory::default(),
-            certificates: BTreeMap::new(),
-            tunnels: HashMap::new(),
-            // Who owns zones chooses names: the hash must not be theirs to guess.
-            authority: Zones::with_seed(u64::from_ne_bytes(bartizan_seal::random())),
-            routes: Routes::with_seed(u64::from_ne_bytes(bartizan_seal::random())),
+            certificates: Certificates::with_seed(secret_seed()),
+            tunnel_certificates: BTreeMap::new(),
+            tunnels: Tunnels::default(),
+            authority: Zones::with_seed(secret_seed()),
+            routes: Routes::with_seed(secret_seed()),
             apps_of: BTreeMap::new(),
-            apps: Apps::empty(),
+            apps: Apps::with_seed(secret_seed()),
             firewall: Firewall::empty(),
             bundle: Bundle {
                 number: 0,
@@ -144,7 +143,7 @@ impl Publisher {
                 certificate_generation: 0,
                 certificates: Certificates::default(),
                 tunnel_certificate: None,
-                tunnels: Arc::default(),
+                tunnels: Tunnels::default(),
             },
         };
         let mut touched = Touched::default();
@@ -153,7 +152,7 @@ impl Publisher {
         let (mut zones, mut routes) = (publisher.authority.edit(), publisher.routes.edit());
         publisher.apply_objects(&snapshot, &mut touched, &mut zones, &mut routes)?;
         publisher.load_records(&snapshot, zones, routes)?;
-        publisher.seal_bundle(snapshot.head(), Changed { certificates: true, tunnels: true });
+        publisher.seal_bundle(snapshot.head(), snapshot.head());
         Ok(publisher)
     }
 
@@ -182,9 +181,10 @@ impl Publisher {
             touched.note(op.key());
         }
         let applied = changes.last().map_or(snapshot.head(), |change| change.rev);
-        let changed = Changed { certificates: !touched.certificates.is_empty(), tunnels: !touched.tunnels.is_empty() };
+        let certificates_at =
+            if touched.certificates.is_empty() { Rev(self.bundle.certificate_generation) } else { applied };
         self.apply(&snapshot, touched)?;
-        self.seal_bundle(applied, changed);
+        self.seal_bundle(applied, certificates_at);
         Ok(Some(&self.bundle))
     }
 
@@ -245,15 +245,19 @@ impl Publisher {
         for zone in &touched.settings {
             self.apply_settings(snapshot, *zone, routes)?;
         }
+        let mut certificates = self.certificates.edit();
         for (scope, certificate) in &touched.certificates {
-            self.apply_certificate(snapshot, *scope, *certificate)?;
+            self.apply_certificate(snapshot, *scope, *certificate, &mut certificates)?;
         }
+        self.certificates = certificates.finish();
         for (account, tunnel) in &touched.tunnels {
             self.apply_tunnel(snapshot, *account, *tunnel)?;
         }
+        let mut apps = self.apps.edit();
         for (zone, app) in &touched.apps {
-            touched.names.extend(self.apply_app(snapshot, *zone, *app)?);
+            touched.names.extend(self.apply_app(snapshot, *zone, *app, &mut apps)?);
         }
+        self.apps = apps.finish();
         if !touched.rules.is_empty() {
             let mut firewall = self.firewall.edit();
             for (scope, rule) in &touched.rules {
@@ -265,26 +269,34 @@ impl Publisher {
     }
 
     /// Puts an application in force or takes it out; the names whose answers change with it.
-    fn apply_app(&mut self, snapshot: &Snapshot, zone: ZoneId, id: AppId) -> Result<Vec<(ZoneId, Name)>, PublishError> {
+    fn apply_app(
+        &mut self,
+        snapshot: &Snapshot,
+        zone: ZoneId,
+        id: AppId,
+        apps: &mut AppEdit,
+    ) -> Result<Vec<(ZoneId, Name)>, PublishError> {
         let before = self.apps.get(id).map(|app| (zone, app.name.clone()));
-        if let Some(apps) = before.as_ref().and_then(|unit| self.apps_of.get_mut(unit)) {
-            apps.remove(&id);
+        if let Some(unit) = &before
+            && let Some(others) = self.apps_of.get_mut(unit)
+        {
+            others.remove(&id);
+            if others.is_empty() {
+                self.apps_of.remove(unit);
+            }
         }
         let now = snapshot
             .get(&Key::app(zone, id))?
             .and_then(|entry| parse(&entry, |document| Application::parse(&document)))
             .and_then(|application| app::served(&application));
         let after = now.as_ref().map(|app| (zone, app.name.clone()));
-        let mut apps = self.apps.edit();
         match now {
             Some(app) => apps.put(app),
             None => apps.remove(id),
         }
-        self.apps = apps.finish();
         if let Some(unit) = &after {
             self.apps_of.entry(unit.clone()).or_default().insert(id);
         }
-        self.apps_of.retain(|_, apps| !apps.is_empty());
         Ok(before.into_iter().chain(after).collect())
     }
 
@@ -345,19 +357,30 @@ impl Publisher {
         Ok(())
     }
 
-    fn apply_certificate(&mut self, snapshot: &Snapshot, scope: Scope, id: CertificateId) -> Result<(), PublishError> {
-        match snapshot.get(&Key::certificate(scope, id))?.and_then(|entry| self.certificate(&entry)) {
-            Some(certificate) => drop(self.certificates.insert(id, certificate)),
-            None => drop(self.certificates.remove(&id)),
+    fn apply_certificate(
+        &mut self,
+        snapshot: &Snapshot,
+        scope: Scope,
+        id: CertificateId,
+        certificates: &mut CertificatesEdit,
+    ) -> Result<(), PublishError> {
+        let found = snapshot.get(&Key::certificate(scope, id))?.and_then(|entry| self.certificate(&entry));
+        certificates.remove(id);
+        self.tunnel_certificates.remove(&id);
+        match found {
+            Some((Purpose::Tunnel, certificate)) => drop(self.tunnel_certificates.insert(id, certificate.key)),
+            Some((Purpose::Zone | Purpose::Host, certificate)) => certificates.put(Certificate { id, ..certificate }),
+            None => {}
         }
         Ok(())
     }
 
-    fn certificate(&self, entry: &Entry) -> Option<Certificate> {
+    fn certificate(&self, entry: &Entry) -> Option<(Purpose, Certificate)> {
         let document = log(&entry.key, CertificateDocument::from_entry(entry))?;
         let key = log(&entry.key, document.key(&self.seal))?;
-        let key = log(&entry.key, CertifiedKey::from_pem(&document.chain_pem, &key))?;
-        Some(Certificate { names: document.names, purpose: document.purpose, key })
+        let key = log(&entry.key, CertifiedKey::from_checked_pem(&document.chain_pem, &key))?;
+        let CertificateDocument { id, purpose, names, not_after, .. } = document;
+        Some((purpose, Certificate { id, not_after, names, key }))
     }
 
     fn apply_tunnel(&mut self, snapshot: &Snapshot, account: AccountId, id: TunnelId) -> Result<(), PublishError> {
@@ -372,14 +395,14 @@ impl Publisher {
         let configuration = snapshot
             .get(&Key::tunnel_config(account, id))?
             .and_then(|entry| parse(&entry, |document| TunnelConfig::parse(&document)))
-            .map(|config| (config.version, config.json.into()));
-        let part = TunnelPart {
+            .map(|config| TunnelConfiguration { version: config.version, json: config.json.into() });
+        let part = bartizan_routes::Tunnel {
             account: tunnel.account,
             secret_sha256: tunnel.secret_sha256,
             remotely_managed: tunnel.remotely_managed,
             configuration,
         };
-        self.tunnels.insert(id, part);
+        self.tunnels.insert(id, Arc::new(part));
         Ok(())
     }
 
@@ -456,39 +479,20 @@ impl Publisher {
         }
     }
 
-    fn seal_bundle(&mut self, applied: Rev, changed: Changed) {
+    fn seal_bundle(&mut self, applied: Rev, certificates_at: Rev) {
         self.applied = applied;
-        let last = &self.bundle;
-        let certificates = if changed.certificates { self.visitor_certificates() } else { last.certificates.clone() };
-        let tunnel_certificate = if changed.certificates {
-            self.certificates.values().rev().find(|one| one.purpose == Purpose::Tunnel).map(|one| one.key.clone())
-        } else {
-            last.tunnel_certificate.clone()
-        };
-        let tunnels = if changed.tunnels { Arc::new(self.tunnels.clone()) } else { Arc::clone(&last.tunnels) };
         self.bundle = Bundle {
             number: applied.0,
             zones: self.authority.clone(),
             routes: self.routes.clone(),
             apps: self.apps.clone(),
             firewall: self.firewall.clone(),
-            certificate_generation: if changed.certificates { applied.0 } else { last.certificate_generation },
-            certificates,
-            tunnel_certificate,
-            tunnels,
+            certificate_generation: certificates_at.0,
+            certificates: self.certificates.clone(),
+            tunnel_certificate: self.tunnel_certificates.values().next_back().cloned(),
+            tunnels: self.tunnels.clone(),
         };
     }
-
-    fn visitor_certificates(&self) -> Certificates {
-        let visitors = self.certificates.values().filter(|one| one.purpose != Purpose::Tunnel);
-        Certificates::new(visitors.map(|one| (one.names.clone(), one.key.clone())))
-    }
-}
-
-/// Which of the parts that are built as a whole must be built anew.
-struct Changed {
-    certificates: bool,
-    tunnels: bool,
 }
 
 impl ServedZone {
@@ -594,6 +598,11 @@ fn log<T, E: std::error::Error>(key: &Key, result: Result<T, E>) -> Option<T> {
             None
         }
     }
+}
+
+/// Who owns zones chooses names and addresses: where they are kept must not be theirs to guess.
+fn secret_seed() -> u64 {
+    u64::from_ne_bytes(bartizan_seal::random())
 }
 
 fn zone_settings(settings: &Settings) -> ZoneSettings {

@@ -13,7 +13,7 @@ pub type Tunnels = PersistentMap<TunnelId, Arc<Tunnel>>;
 #[derive(Clone, PartialEq, Eq)]
 pub struct Tunnel {
     pub account: AccountId,
-    /// The secret itself is the connector's.
+    /// The hash alone: only the connector has the secret.
     pub secret_sha256: [u8; 32],
     /// Whether its connectors are told their configuration; if not, they upload their own.
     pub remotely_managed: bool,

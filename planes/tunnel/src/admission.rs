@@ -5,10 +5,9 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
 use bartizan_names::AccountId;
+use bartizan_routes::{Tunnel, Tunnels};
 use bartizan_rpc::{Refused, Registration};
 use bartizan_seal::{equal, sha256};
-
-use crate::{TunnelFacts, Tunnels};
 
 /// Connections that one source may open in [`WINDOW`]: a hundred connectors behind one address, each of which comes
 /// back with its four connections at the same moment. The same number may come from a source whose address is not
@@ -78,7 +77,7 @@ fn network_of(source: IpAddr) -> IpAddr {
 
 /// Checks account, tunnel and secret. The cause does not say which of them was wrong. Its text must be `Unauthorized`:
 /// stock connectors stop for good at any other.
-pub(crate) fn authorize<'t>(registration: &Registration, tunnels: &'t Tunnels) -> Result<&'t TunnelFacts, Refused> {
+pub(crate) fn authorize<'t>(registration: &Registration, tunnels: &'t Tunnels) -> Result<&'t Tunnel, Refused> {
     let tunnel = tunnels.get(&registration.tunnel);
     // An unknown tunnel costs the same as a wrong secret.
     let expected = tunnel.map_or([0; 32], |tunnel| tunnel.secret_sha256);
@@ -95,6 +94,8 @@ pub(crate) fn authorize<'t>(registration: &Registration, tunnels: &'t Tunnels) -
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use bartizan_names::{ConnectorId, TunnelId};
     use bartizan_rpc::ConnectorInfo;
 
@@ -137,9 +138,8 @@ mod tests {
     fn credentials() {
         let (tunnel, other) = (TunnelId::from_random([1; 16]), TunnelId::from_random([2; 16]));
         let account = AccountId::from_bytes([3; 16]);
-        let facts =
-            TunnelFacts { account, secret_sha256: sha256(b"secret"), remotely_managed: true, configuration: None };
-        let tunnels = Tunnels::from_iter([(tunnel, facts)]);
+        let known = Tunnel { account, secret_sha256: sha256(b"secret"), remotely_managed: true, configuration: None };
+        let tunnels = Tunnels::from_iter([(tunnel, Arc::new(known))]);
         let account = account.to_string();
         for (account, tunnel, secret, expect) in [
             (&*account, tunnel, "secret", true),

@@ -24,12 +24,12 @@ mod stream;
 mod transport;
 mod udp;
 
-use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use bartizan_names::{AccountId, ConnectorId, TunnelId};
+use bartizan_names::{ConnectorId, TunnelId};
+use bartizan_routes::Tunnels;
 use bartizan_tls::CertifiedKey;
 use uuid::Uuid;
 
@@ -40,56 +40,13 @@ pub use transport::ResetKey;
 /// What this plane serves.
 #[derive(Clone, Debug, Default)]
 pub struct Config {
+    /// All that connectors may connect for. A configuration is pushed to each connection of its tunnel, and again
+    /// whenever its version grows.
     pub tunnels: Tunnels,
     /// For the names `quic.cftunnel.com` and `probe.cftunnel.com`. Without it no connector can connect.
     pub certificate: Option<CertifiedKey>,
     /// Where this edge is, as connectors print it.
     pub location: String,
-}
-
-/// All tunnels that connectors may connect for. Immutable and cheap to clone.
-#[derive(Clone, Debug, Default)]
-pub struct Tunnels(Arc<HashMap<TunnelId, TunnelFacts>>);
-
-impl Tunnels {
-    pub fn get(&self, tunnel: &TunnelId) -> Option<&TunnelFacts> {
-        self.0.get(tunnel)
-    }
-}
-
-impl FromIterator<(TunnelId, TunnelFacts)> for Tunnels {
-    fn from_iter<I: IntoIterator<Item = (TunnelId, TunnelFacts)>>(tunnels: I) -> Tunnels {
-        Tunnels(Arc::new(tunnels.into_iter().collect()))
-    }
-}
-
-/// One tunnel.
-#[derive(Clone, PartialEq, Eq)]
-pub struct TunnelFacts {
-    pub account: AccountId,
-    /// The hash alone: only the connector has the secret.
-    pub secret_sha256: [u8; 32],
-    /// Whether its connectors are told their configuration; if not, they upload their own.
-    pub remotely_managed: bool,
-    pub configuration: Option<Configuration>,
-}
-
-impl std::fmt::Debug for TunnelFacts {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("TunnelFacts")
-            .field("account", &self.account)
-            .field("remotely_managed", &self.remotely_managed)
-            .field("configuration", &self.configuration.as_ref().map(|configuration| configuration.version))
-            .finish_non_exhaustive()
-    }
-}
-
-/// What a tunnel's connectors are to do. Pushed to each connection, and again whenever the version grows.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Configuration {
-    /// From 0.
-    pub version: i32,
-    pub json: Arc<str>,
 }
 
 /// Who is connected now.

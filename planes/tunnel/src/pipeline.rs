@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use bartizan_live::Live;
 use bartizan_names::TunnelId;
+use bartizan_routes::TunnelConfiguration;
 use bartizan_rpc::{
     Applied, Call, Refused, RpcStopped, RpcThread, SessionCall, SessionId, StreamKind, read_stream_kind,
     serve_sessions, unregister_session, update_configuration,
@@ -23,11 +24,11 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use crate::Config;
 use crate::counters::count;
 use crate::ingress::Edge;
 use crate::registry::Link;
 use crate::sessions::{self, Ended};
-use crate::{Config, Configuration};
 
 /// For one push. The stock connector drops the stream after as long.
 const PUSH_MAX: Duration = Duration::from_secs(5);
@@ -135,13 +136,13 @@ enum PushError {
     Call(#[from] bartizan_rpc::RpcError),
 }
 
-async fn push(link: &Link, configuration: &Configuration, edge: &Edge) -> Result<Applied, PushError> {
+async fn push(link: &Link, configuration: &TunnelConfiguration, edge: &Edge) -> Result<Applied, PushError> {
     let (send, receive) = link.quic.open_bi().await?;
-    let Configuration { version, json } = configuration.clone();
+    let TunnelConfiguration { version, json } = configuration.clone();
     Ok(edge.rpc.run(move || update_configuration(receive, send, version, json.as_bytes().to_vec())).await??)
 }
 
-fn note_push(link: &Link, wanted: &Configuration, applied: Applied, edge: &Edge) {
+fn note_push(link: &Link, wanted: &TunnelConfiguration, applied: Applied, edge: &Edge) {
     let (tunnel, version) = (link.facts.tunnel, wanted.version);
     match applied.error {
         None => {

@@ -10,7 +10,8 @@ use bartizan_exchange::{
 };
 use bartizan_live::{Generation, Live};
 use bartizan_names::{AccountId, TunnelId};
-use bartizan_plane_tunnel::{Config, Configuration, Counts, Plane, Presence, TunnelFacts, Tunnels, start};
+use bartizan_plane_tunnel::{Config, Counts, Plane, Presence, start};
+use bartizan_routes::{Tunnel, TunnelConfiguration, Tunnels};
 use bartizan_seal::Key;
 use bartizan_tls::{CertifiedKey, Roots};
 use bytes::Bytes;
@@ -34,13 +35,17 @@ static KEY: LazyLock<Key> = LazyLock::new(|| {
 });
 
 /// A tunnel of [`account`] with [`secret`].
-pub fn facts(configuration: Option<(i32, &str)>) -> TunnelFacts {
-    TunnelFacts {
+pub fn facts(configuration: Option<(i32, &str)>) -> Tunnel {
+    Tunnel {
         account: account(),
         secret_sha256: bartizan_seal::sha256(&secret()),
         remotely_managed: configuration.is_some(),
-        configuration: configuration.map(|(version, json)| Configuration { version, json: json.into() }),
+        configuration: configuration.map(|(version, json)| TunnelConfiguration { version, json: json.into() }),
     }
+}
+
+fn table(tunnels: impl IntoIterator<Item = (TunnelId, Tunnel)>) -> Tunnels {
+    tunnels.into_iter().map(|(id, tunnel)| (id, Arc::new(tunnel))).collect()
 }
 
 /// Whose connections and flows these are.
@@ -124,19 +129,19 @@ pub struct Edge {
 }
 
 impl Edge {
-    pub fn start(tunnels: impl IntoIterator<Item = (TunnelId, TunnelFacts)>) -> Edge {
+    pub fn start(tunnels: impl IntoIterator<Item = (TunnelId, Tunnel)>) -> Edge {
         Edge::start_at(SocketAddr::from(([127, 0, 0, 1], 0)), Authority::new(), tunnels)
     }
 
     pub fn start_at(
         address: SocketAddr,
         authority: Authority,
-        tunnels: impl IntoIterator<Item = (TunnelId, TunnelFacts)>,
+        tunnels: impl IntoIterator<Item = (TunnelId, Tunnel)>,
     ) -> Edge {
         let socket = UdpSocket::bind(address).expect("the address is free");
         let address = socket.local_addr().expect("it is bound");
         let certificate = Some(authority.certificate());
-        let tunnels = Tunnels::from_iter(tunnels);
+        let tunnels = table(tunnels);
         let live = Live::new(Config { tunnels, certificate, location: "lab".to_owned() });
         let plane = start(vec![socket], &live, Arc::new(KEY.reset_key())).expect("the plane starts");
         let (upstream, dialer, presence) = (plane.upstream(), plane.dialer(), plane.presence());
@@ -144,9 +149,9 @@ impl Edge {
     }
 
     /// Other tunnels from now on.
-    pub fn publish(&self, tunnels: impl IntoIterator<Item = (TunnelId, TunnelFacts)>) {
+    pub fn publish(&self, tunnels: impl IntoIterator<Item = (TunnelId, Tunnel)>) {
         let now = self.live.snapshot();
-        let value = Config { tunnels: Tunnels::from_iter(tunnels), ..now.value.clone() };
+        let value = Config { tunnels: table(tunnels), ..now.value.clone() };
         self.live.publish(Generation { number: now.number + 1, value });
     }
 

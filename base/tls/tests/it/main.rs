@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use bartizan_names::{CertificateId, Timestamp};
 use bartizan_tls::{
-    AcceptError, Acceptor, Certificates, CertifiedKey, ClientConfig, HELLO_BYTES_MAX, Offer, Roots, TlsError,
-    client_config, connect, quic_server_config,
+    AcceptError, Acceptor, Certificate, Certificates, CertifiedKey, ClientConfig, HELLO_BYTES_MAX, Offer, Roots,
+    TlsError, client_config, connect, quic_server_config,
 };
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
@@ -35,9 +36,13 @@ impl Ca {
     }
 
     fn certificates(&self, sets: &[&[&str]]) -> Certificates {
-        Certificates::new(
-            sets.iter().map(|names| (names.iter().map(|name| (*name).to_owned()).collect(), self.issue(names))),
-        )
+        let certificate = |(number, names): (u8, &&[&str])| Certificate {
+            id: CertificateId::from_bytes([number; 16]),
+            not_after: Timestamp::from_unix_micros(0),
+            names: names.iter().map(|name| (*name).to_owned()).collect(),
+            key: self.issue(names),
+        };
+        (0..).zip(sets).map(certificate).collect()
     }
 
     fn client(&self, alpn: &[&[u8]]) -> Arc<ClientConfig> {

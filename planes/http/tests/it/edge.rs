@@ -9,10 +9,10 @@ use bartizan_exchange::{Body, LocalBoxFuture, Request, Response, Upstream, Upstr
 use bartizan_firewall::{Firewall, Level, Mode, Rule};
 use bartizan_geo::Geo;
 use bartizan_live::{Generation, Live};
-use bartizan_names::{Name, RuleId, TunnelId, ZoneId, ZoneName};
+use bartizan_names::{CertificateId, Name, RuleId, Timestamp, TunnelId, ZoneId, ZoneName};
 use bartizan_plane_http::{Config, Plane, ServerFacts, Sockets, Totals, start};
 use bartizan_routes::{Origin, OriginHost, Routes, Target, ZoneSettings};
-use bartizan_tls::{Certificates, CertifiedKey};
+use bartizan_tls::{Certificate, Certificates, CertifiedKey};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 
 /// After this a test is stuck and fails.
@@ -178,7 +178,13 @@ fn config(sites: &[Site<'_>], firewall: Firewall, ca: &Ca) -> Config {
         edit.put(site, &host, target.clone());
     }
     let names = ["a.test", "b.test", "up.test", "down.test"];
-    let certificates = Certificates::new([(names.map(str::to_owned).to_vec(), ca.issue(&names))]);
+    let certificate = Certificate {
+        id: CertificateId::from_bytes([0; 16]),
+        not_after: Timestamp::from_unix_micros(0),
+        names: names.map(str::to_owned).to_vec(),
+        key: ca.issue(&names),
+    };
+    let certificates = Certificates::from_iter([certificate]);
     let server = ServerFacts { pop: "LAB".to_owned(), origin_roots: Some(ca.pem.clone()) };
     Config { routes: edit.finish(), firewall, geo: Geo::built_in(), certificates, server }
 }

@@ -5,8 +5,9 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use bartizan_names::{CertificateId, Timestamp};
 use bartizan_routes::{Ssl, ZoneSettings};
-use bartizan_tls::{Acceptor, Certificates, ClientStream, Roots, client_config, connect};
+use bartizan_tls::{Acceptor, Certificate, Certificates, ClientStream, Roots, client_config, connect};
 use http::{Request, StatusCode, Version};
 use hyper::body::{Body, Frame, Incoming};
 use hyper_util::rt::TokioIo;
@@ -230,7 +231,13 @@ fn http2_streams_do_not_mix() {
 
 /// An origin over TLS with one certificate.
 fn tls_origin(ca: &Ca, name: &str) -> Origin {
-    let certificates = Certificates::new([(vec!["*.test".to_owned()], ca.issue(&[name]))]);
+    let certificate = Certificate {
+        id: CertificateId::from_bytes([0; 16]),
+        not_after: Timestamp::from_unix_micros(0),
+        names: vec!["*.test".to_owned()],
+        key: ca.issue(&[name]),
+    };
+    let certificates = Certificates::from_iter([certificate]);
     Origin::raw(move |stream| {
         stream.set_nonblocking(true).unwrap();
         run(async {

@@ -11,12 +11,12 @@ use bartizan_exchange::{Datagrams, DialError, Dialer, Dialled, Flow, LocalBoxFut
 use bartizan_firewall::{Firewall, Level, Mode, Rule, Target};
 use bartizan_geo::Geo;
 use bartizan_live::{Generation, Live};
-use bartizan_names::{AppId, Name, Protocol, RuleId, ZoneId};
+use bartizan_names::{AppId, CertificateId, Name, Protocol, RuleId, Timestamp, ZoneId};
 use bartizan_plane_l4::{AppTotals, Config, Limits, NameServers, Plane, Tier, Totals, start_asking};
 use bartizan_routes::{
     App, AppAddresses, AppOrigin, AppTls, Apps, DirectOrigin, Families, OriginPort, Pools, ProxyProtocol,
 };
-use bartizan_tls::{Certificates, CertifiedKey};
+use bartizan_tls::{Certificate, Certificates, CertifiedKey};
 use bytes::Bytes;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use tokio::io::ReadBuf;
@@ -140,7 +140,7 @@ impl Edge {
     }
 
     pub(crate) fn with_tier(setup: &Setup, tunnels: Tunnels, ca: Ca, tier: Tier) -> Edge {
-        let certificates = Certificates::new([(NAMES.map(str::to_owned).to_vec(), ca.issue(&NAMES))]);
+        let certificates = certificates(&NAMES, &ca);
         let live = Live::new(config(setup, &ca, &certificates));
         let tunnels = Arc::new(tunnels);
         let dialer = Arc::clone(&tunnels) as Arc<dyn Dialer>;
@@ -180,6 +180,17 @@ pub(crate) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
         assert!(start.elapsed() < STUCK, "never: {what}");
         std::thread::yield_now();
     }
+}
+
+/// One certificate for all of these names.
+pub(crate) fn certificates(names: &[&str], ca: &Ca) -> Certificates {
+    let certificate = Certificate {
+        id: CertificateId::from_bytes([0; 16]),
+        not_after: Timestamp::from_unix_micros(0),
+        names: names.iter().map(|name| (*name).to_owned()).collect(),
+        key: ca.issue(names),
+    };
+    Certificates::from_iter([certificate])
 }
 
 fn config(setup: &Setup, ca: &Ca, certificates: &Certificates) -> Config {

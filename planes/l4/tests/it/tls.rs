@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use bartizan_plane_l4::{EdgeEvent, Limit, OriginFailure};
 use bartizan_routes::{App, AppTls, ProxyProtocol};
-use bartizan_tls::{Acceptor, Certificates, ClientConfig, Roots, client_config};
+use bartizan_tls::{Acceptor, ClientConfig, Roots, client_config};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::edge::{Ca, Edge, STUCK, Setup, address_of, app, dial, direct, ending, eventually};
+use super::edge::{Ca, Edge, STUCK, Setup, address_of, app, certificates, dial, direct, ending, eventually};
 use super::origin::Origin;
 
 fn trusting(ca: &Ca) -> Arc<ClientConfig> {
@@ -40,8 +40,7 @@ pub(crate) fn conversation(edge: &Edge, app: &App, name: &str) -> String {
 
 /// An origin that speaks TLS: reads until the end, then says whom it was taken for and what it was told.
 fn tls_origin(ca: &Ca, names: &[&str]) -> Origin {
-    let mut certificates =
-        Certificates::new([(names.iter().map(|name| (*name).to_owned()).collect(), ca.issue(names))]);
+    let mut certificates = certificates(names, ca);
     certificates.set_default(ca.issue(names));
     let acceptor = Acceptor::new(&[]);
     Origin::start(move |mut stream| {

@@ -1,0 +1,88 @@
+//! A certificate chain and its private key.
+
+use std::sync::{Arc, OnceLock};
+
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::sign;
+
+use crate::TlsError;
+use crate::provider::provider;
+
+/// A certificate chain and the private key that belongs to it. Cheap to clone; never prints its key.
+///
+/// The key is kept as bytes, and made ready for signing when somebody asks for the first time: an edge has a certificate
+/// for each of its zones, and visitors for few of them. Ready keys are some kilobytes, and take a moment each to make.
+#[derive(Clone)]
+pub struct CertifiedKey(Arc<Inner>);
+
+struct Inner {
+    /// The end entity's first; never empty.
+    chain: Box<[CertificateDer<'static>]>,
+    key: PrivateKeyDer<'static>,
+    ready: OnceLock<Arc<dyn sign::SigningKey>>,
+}
+
+impl CertifiedKey {
+    /// From a PEM chain, the end entity's certificate first, and a PKCS#8 key in DER.
+    pub fn from_pem(chain_pem: &str, key_pkcs8_der: &[u8]) -> Result<CertifiedKey, TlsError> {
+        CertifiedKey::from_checked_pem(chain_pem, key_pkcs8_der)?.checked()
+    }
+
+    /// The same from texts that were checked before they were stored. Whether the key is one, and belongs to the
+    /// certificate, is looked at again when the first client comes: a key that does not is refused then.
+    pub fn from_checked_pem(chain_pem: &str, key_pkcs8_der: &[u8]) -> Result<CertifiedKey, TlsError> {
+        let key = PrivatePkcs8KeyDer::from(key_pkcs8_der.to_vec());
+        CertifiedKey::new(certificates_of(chain_pem)?, key.into())
+    }
+
+    /// From certificates in DER, the end entity's first, and a key in DER (PKCS#8, SEC1 or PKCS#1).
+    pub fn from_der(chain: Vec<Vec<u8>>, key: Vec<u8>) -> Result<CertifiedKey, TlsError> {
+        let key = PrivateKeyDer::try_from(key).map_err(|_| TlsError::KeyForm)?;
+        CertifiedKey::new(chain.into_iter().map(CertificateDer::from).collect(), key)?.checked()
+    }
+
+    fn new(chain: Vec<CertificateDer<'static>>, key: PrivateKeyDer<'static>) -> Result<CertifiedKey, TlsError> {
+        if chain.is_empty() {
+            return Err(TlsError::NoCertificate);
+        }
+        Ok(CertifiedKey(Arc::new(Inner { chain: chain.into(), key, ready: OnceLock::new() })))
+    }
+
+    fn checked(self) -> Result<CertifiedKey, TlsError> {
+        self.signer()?;
+        Ok(self)
+    }
+
+    /// The end entity's certificate in DER.
+    pub fn leaf(&self) -> &[u8] {
+        // `new` refuses an empty chain.
+        &self.0.chain[0]
+    }
+
+    /// What a handshake signs with. The chain is copied for it: a microsecond, where the signature takes a hundred.
+    pub(crate) fn signer(&self) -> Result<Arc<sign::CertifiedKey>, TlsError> {
+        let chain = self.0.chain.to_vec();
+        let signer = match self.0.ready.get() {
+            Some(ready) => sign::CertifiedKey::new(chain, Arc::clone(ready)),
+            None => {
+                let signer = sign::CertifiedKey::from_der(chain, self.0.key.clone_key(), &provider())?;
+                // Who asked at the same time made the same.
+                self.0.ready.set(Arc::clone(&signer.key)).ok();
+                signer
+            }
+        };
+        Ok(Arc::new(signer))
+    }
+}
+
+impl std::fmt::Debug for CertifiedKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("CertifiedKey").field("certificates", &self.0.chain.len()).finish_non_exhaustive()
+    }
+}
+
+/// All certificates in a PEM text; other items are passed over.
+pub(crate) fn certificates_of(pem: &str) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    CertificateDer::pem_slice_iter(pem.as_bytes()).collect::<Result<_, _>>().map_err(TlsError::Pem)
+}
