@@ -24,7 +24,7 @@ pub use app_origin::{AppOrigin, DirectOrigin, DnsKind, ORIGINS_MAX, OriginHost, 
 pub use application::{AppDnsType, AppTls, Application, Connectivity, EDGE_IPS_MAX, EdgeIps, ProxyProtocol};
 pub use record::{COMMENT_MAX, Record, RecordError, Stamp, TAGS_MAX, TTL_MAX, TTL_MIN, Ttl, merge};
 pub use record_data::{DataError, RecordData};
-pub use settings::{SettingError, SettingId, SettingNote, Settings, Ssl};
+pub use settings::{SettingError, SettingId, SettingNote, SettingSkipped, Settings, Ssl};
 pub use tunnel::{INGRESS_MAX, TUNNEL_DOMAIN, Tunnel, TunnelConfig, TunnelError, tunnel_name};
 pub use txt::TXT_MAX;
 pub use zone::{Zone, ZoneError};

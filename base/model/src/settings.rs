@@ -69,6 +69,18 @@ pub enum SettingError {
     Value { id: &'static str, form: &'static str },
 }
 
+/// Why something of stored settings was passed over.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SettingSkipped {
+    #[error(transparent)]
+    Setting(#[from] SettingError),
+    #[error("the settings are no list of items")]
+    NoItems,
+    /// It cannot be told which setting it is.
+    #[error("an item has no id")]
+    NoId,
+}
+
 /// What the caller of a successful change should still be told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SettingNote {
@@ -172,30 +184,57 @@ impl SettingId {
 }
 
 impl Settings {
-    /// Reads the stored settings; what was never changed has its default.
-    pub fn parse(stored: &StoredSettings) -> Result<Settings, SettingError> {
-        let mut settings = Settings::default();
-        for item in &stored.items {
-            settings.put(item)?;
-        }
-        Ok(settings)
+    /// What is taken for settings that cannot be read and of which no earlier value is known: of those that keep visitors
+    /// safe the stricter value. So nobody is served in the clear who may have been promised otherwise: visitors are sent
+    /// to HTTPS, and origins must prove who they are. The others (WebSockets, HTTP/2, the patience with origins) protect
+    /// nobody and have their defaults.
+    pub fn strict() -> Settings {
+        Settings { ssl: Ssl::Strict, always_use_https: true, ..Settings::default() }
     }
 
-    fn put(&mut self, item: &StoredSetting) -> Result<(), SettingError> {
-        let id = SettingId::parse(&item.id)?;
+    /// Reads stored settings item by item; what was never changed has its default. An item that cannot be read keeps its
+    /// `last` value, or has that of [`Settings::strict`] where there is none, and is told beside; never does it fall back
+    /// to a default that may be weaker. A setting that this version does not know changes nothing else.
+    pub fn read(stored: &Value, last: Option<&Settings>) -> (Settings, Vec<SettingSkipped>) {
+        let fallback = last.cloned().unwrap_or_else(Settings::strict);
+        let Some(items) = stored.get("items").and_then(Value::as_array) else {
+            return (fallback, vec![SettingSkipped::NoItems]);
+        };
+        // An item without an id may be any of those that no other item names.
+        let whole = items.iter().all(|item| id_of(item).is_some());
+        let mut settings = if whole { Settings::default() } else { fallback.clone() };
+        let errors = items.iter().filter_map(|item| settings.put(item, &fallback).err()).collect();
+        (settings, errors)
+    }
+
+    fn put(&mut self, item: &Value, fallback: &Settings) -> Result<(), SettingSkipped> {
+        let id = SettingId::parse(id_of(item).ok_or(SettingSkipped::NoId)?)?;
+        let value = item.get("value").unwrap_or(&Value::Null);
         let error = SettingError::Value { id: id.as_str(), form: id.form() };
         match id {
-            SettingId::AlwaysUseHttps => self.always_use_https = switch(&item.value).ok_or(error)?,
-            SettingId::Http2 => self.http2 = switch(&item.value).ok_or(error)?,
-            SettingId::Websockets => self.websockets = switch(&item.value).ok_or(error)?,
-            SettingId::Ssl => self.ssl = ssl(&item.value).ok_or(error)?,
+            SettingId::AlwaysUseHttps => set(&mut self.always_use_https, switch(value), fallback.always_use_https),
+            SettingId::Http2 => set(&mut self.http2, switch(value), fallback.http2),
+            SettingId::Websockets => set(&mut self.websockets, switch(value), fallback.websockets),
+            SettingId::Ssl => set(&mut self.ssl, ssl(value), fallback.ssl),
             SettingId::ProxyReadTimeout => {
-                self.proxy_read_timeout = Duration::from_secs(seconds(&item.value).ok_or(error)?);
+                let given = seconds(value).map(Duration::from_secs);
+                set(&mut self.proxy_read_timeout, given, fallback.proxy_read_timeout)
             }
-            SettingId::Ipv6 => {}
+            SettingId::Ipv6 => Some(()),
         }
-        Ok(())
+        .ok_or(error.into())
     }
+}
+
+fn id_of(item: &Value) -> Option<&str> {
+    item.get("id").and_then(Value::as_str)
+}
+
+/// Sets what was given, or what stands in for it; none if nothing was.
+fn set<T>(place: &mut T, given: Option<T>, fallback: T) -> Option<()> {
+    let was_given = given.is_some();
+    *place = given.unwrap_or(fallback);
+    was_given.then_some(())
 }
 
 fn switch(value: &Value) -> Option<bool> {
@@ -233,6 +272,11 @@ mod tests {
 
     const NOW: Timestamp = Timestamp::from_unix_micros(1);
 
+    /// What is in force, for an edge that never saw other settings.
+    fn read(stored: &StoredSettings) -> (Settings, Vec<SettingSkipped>) {
+        Settings::read(&serde_json::to_value(stored).unwrap(), None)
+    }
+
     #[test]
     fn values_that_settings_take() {
         for (id, value, expect) in [
@@ -255,7 +299,7 @@ mod tests {
             let changed = setting.change(&mut stored, &value, NOW);
             let shown = changed.as_ref().ok().map(|_| setting.show(&stored).value);
             assert_eq!(shown, expect, "{id} {value}");
-            assert!(Settings::parse(&stored).is_ok(), "{id} {value}");
+            assert!(read(&stored).1.is_empty(), "{id} {value}");
         }
         assert_eq!(SettingId::parse("rocket_loader"), Err(SettingError::Unknown("rocket_loader".to_owned())));
     }
@@ -263,12 +307,13 @@ mod tests {
     #[test]
     fn a_change_is_in_force() {
         let mut stored = StoredSettings::default();
-        assert_eq!(Settings::parse(&stored), Ok(Settings::default()));
+        assert_eq!(read(&stored), (Settings::default(), vec![]));
         for (id, value) in [("ssl", json!("full")), ("http2", json!("off")), ("ssl", json!("strict"))] {
             SettingId::parse(id).unwrap().change(&mut stored, &value, NOW).unwrap();
         }
         assert_eq!(stored.items.len(), 2);
-        assert_eq!(Settings::parse(&stored), Ok(Settings { ssl: Ssl::Strict, http2: false, ..Settings::default() }));
+        let changed = Settings { ssl: Ssl::Strict, http2: false, ..Settings::default() };
+        assert_eq!(read(&stored), (changed, vec![]));
         let note = SettingId::Ipv6.change(&mut stored, &json!("off"), NOW);
         assert_eq!(note, Ok(Some(SettingNote::Ipv6StaysOn)));
         assert_eq!(stored.items.len(), 2);
@@ -278,6 +323,50 @@ mod tests {
     fn what_is_shown_by_default_is_what_is_in_force_by_default() {
         let defaults = SettingId::ALL.map(|id| id.show(&StoredSettings::default()));
         let items = defaults.map(|shown| StoredSetting { id: shown.id, value: shown.value, modified_on: NOW });
-        assert_eq!(Settings::parse(&StoredSettings { items: items.to_vec() }), Ok(Settings::default()));
+        assert_eq!(read(&StoredSettings { items: items.to_vec() }), (Settings::default(), vec![]));
+    }
+
+    /// One item that cannot be read takes no other with it, and weakens nothing.
+    #[test]
+    fn items_that_cannot_be_read() {
+        let safe = Settings { ssl: Ssl::Full, always_use_https: true, http2: false, ..Settings::default() };
+        let unknown = || SettingError::Unknown("rocket_loader".to_owned()).into();
+        let ssl_error = || SettingError::Value { id: "ssl", form: "one of off, flexible, full and strict" }.into();
+        let https_error = || SettingError::Value { id: "always_use_https", form: "on or off" }.into();
+        let strict = Settings::strict;
+        let defaults = Settings::default;
+        for (stored, last, expect, errors) in [
+            (
+                json!({"items": [{"id": "rocket_loader", "value": "on"}, {"id": "always_use_https", "value": "on"}]}),
+                None,
+                Settings { always_use_https: true, ..defaults() },
+                vec![unknown()],
+            ),
+            (
+                json!({"items": [{"id": "always_use_https", "value": "on"}, {"id": "ssl", "value": "quantum"}]}),
+                None,
+                Settings { always_use_https: true, ssl: Ssl::Strict, ..defaults() },
+                vec![ssl_error()],
+            ),
+            (
+                json!({"items": [{"id": "always_use_https"}, {"id": "ssl", "value": {}}]}),
+                Some(&safe),
+                Settings { always_use_https: true, ssl: Ssl::Full, ..defaults() },
+                vec![https_error(), ssl_error()],
+            ),
+            // Which setting it was cannot be told: all that nobody else names stay as they were.
+            (
+                json!({"items": [7, {"id": "http2", "value": "on"}]}),
+                Some(&safe),
+                Settings { http2: true, ..safe.clone() },
+                vec![SettingSkipped::NoId],
+            ),
+            (json!({"items": [{}]}), None, strict(), vec![SettingSkipped::NoId]),
+            (json!({"items": {}}), Some(&safe), safe.clone(), vec![SettingSkipped::NoItems]),
+            (json!("text"), None, strict(), vec![SettingSkipped::NoItems]),
+            (json!({"items": []}), Some(&safe), defaults(), vec![]),
+        ] {
+            assert_eq!(Settings::read(&stored, last), (expect, errors), "{stored}");
+        }
     }
 }

@@ -1,19 +1,22 @@
 //! Changes become bundles: engine values with one generation number, built from what changed and nothing else.
 //!
 //! ```text
-//! store: change log ──► Publisher::follow ──► Bundle { number, zones, routes, apps, firewall, … }
-//!                        one owner name a unit          (parts that did not change are shared with the last bundle)
+//! store: change log ──► Publisher::follow: read ──► patch ──► apply ──► Bundle { number, zones, routes, apps, … }
+//!                        one owner name a unit              (parts that did not change are shared with the last bundle)
 //! ```
-//! A unit that cannot be parsed is left out and logged; everything else stays in force. [`check()`] is asked by the API
-//! before it commits, so that this does not happen to what the API wrote. Blocking: it runs on a thread of its own.
+//! A unit that cannot be made into what is served keeps what it was before, is one of [`Publisher::problems`], and holds
+//! up nobody else; it is tried again when it is touched and at every start. [`check()`] is asked by the API before it
+//! commits, so that this does not happen to what the API wrote. Blocking: it runs on a thread of its own.
 
-mod app;
 mod bundle;
 mod check;
-mod directory;
-mod name;
-mod state;
+mod part;
+mod problems;
+mod publisher;
+mod reading;
+mod unit;
 
 pub use bundle::Bundle;
 pub use check::{Refused, check};
-pub use state::{PublishError, Publisher};
+pub use problems::{Problem, Problems, TOLD_MAX};
+pub use publisher::{PublishError, Publisher};

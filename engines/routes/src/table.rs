@@ -82,7 +82,7 @@ impl Routes {
 
     /// Begins a change. Nothing of it is seen before [`Edit::finish`], and never in `self`.
     pub fn edit(&self) -> Edit {
-        Edit { table: Table::clone(&self.0), changed: HashMap::new() }
+        Edit { table: Table::clone(&self.0), changed: HashMap::new(), sites: Sites::AsBefore }
     }
 
     /// The route of a host name without a port, in any case, with or without a final dot. None while its zone is paused.
@@ -151,6 +151,14 @@ impl Table {
 pub struct Edit {
     table: Table,
     changed: HashMap<usize, Vec<Slot>>,
+    sites: Sites,
+}
+
+/// Whether a change is one of sites too.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Sites {
+    AsBefore,
+    Changed,
 }
 
 impl Edit {
@@ -169,6 +177,9 @@ impl Edit {
 
     /// Says what is true for a zone from now on. None of its hosts is touched.
     pub fn put_site(&mut self, number: SiteNumber, site: Site) {
+        if self.table.site(number).is_some_and(|before| **before == site) {
+            return;
+        }
         self.set_site(number, Some(Arc::new(site)));
     }
 
@@ -188,6 +199,9 @@ impl Edit {
             return;
         }
         let hash = hash_of(host.as_wire(), self.table.seed);
+        if self.route(site, host, hash).is_some_and(|before| before.target == target) {
+            return;
+        }
         let shard = self.shard(hash);
         let slot = Slot { hash, route: Arc::new(Route { host: host.clone(), site, target }) };
         match position(shard, hash, host, site) {
@@ -204,7 +218,7 @@ impl Edit {
     pub fn remove(&mut self, site: SiteNumber, host: &Name) {
         let hash = hash_of(host.as_wire(), self.table.seed);
         // Most names of a zone were never here: their shards need no copy.
-        if !self.has(site, host, hash) {
+        if self.route(site, host, hash).is_none() {
             return;
         }
         let shard = self.shard(hash);
@@ -213,6 +227,11 @@ impl Edit {
             self.table.hosts -= 1;
             self.table.wildcards -= usize::from(host.is_wildcard());
         }
+    }
+
+    /// Whether nothing would be found otherwise than before.
+    pub fn is_empty(&self) -> bool {
+        self.changed.is_empty() && self.sites == Sites::AsBefore
     }
 
     /// The table with all of these changes.
@@ -226,13 +245,13 @@ impl Edit {
         Routes(Arc::new(self.table))
     }
 
-    fn has(&self, site: SiteNumber, host: &Name, hash: u64) -> bool {
+    fn route(&self, site: SiteNumber, host: &Name, hash: u64) -> Option<&Arc<Route>> {
         let index = shard_of(hash);
         let shard = match self.changed.get(&index) {
-            Some(shard) => Some(shard.as_slice()),
-            None => self.table.shards.get(index).map(|shard| &**shard),
+            Some(shard) => shard.as_slice(),
+            None => self.table.shards.get(index)?,
         };
-        shard.is_some_and(|shard| position(shard, hash, host, site).is_ok())
+        position(shard, hash, host, site).ok().map(|at| &shard[at].route)
     }
 
     fn shard(&mut self, hash: u64) -> &mut Vec<Slot> {
@@ -242,6 +261,7 @@ impl Edit {
     }
 
     fn set_site(&mut self, number: SiteNumber, site: Option<Arc<Site>>) {
+        self.sites = Sites::Changed;
         if let Some(place) = self.table.sites.get_mut(number.0 as usize) {
             *place = site;
         }

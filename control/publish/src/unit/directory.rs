@@ -39,6 +39,15 @@ impl Directory {
         }
     }
 
+    /// The zone whose apex this is.
+    pub(crate) fn zone_at(&self, apex: &Name) -> Option<ZoneId> {
+        self.by_apex.get(apex).copied()
+    }
+
+    pub(crate) fn servers(&self) -> impl Iterator<Item = &Name> {
+        self.servers.keys()
+    }
+
     pub(crate) fn is_server(&self, name: &Name) -> bool {
         self.servers.contains_key(name)
     }

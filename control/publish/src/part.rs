@@ -1,0 +1,173 @@
+//! The parts of a bundle: one file each.
+//!
+//! ```text
+//! keys of changes ─► touched ─► read: everything that can fail ─► patches ─► apply: cannot fail ─► Bundle
+//! ```
+//! A part says which kinds of objects it is made of, reads what a step touched of them into a patch, and applies it later.
+//! It has a generation of its own, so that a plane is told only of what it uses. Zones and hosts are both made of the
+//! same owner names and settings: those are read once for both, in [`crate::unit`].
+
+mod apps;
+mod certificates;
+mod firewall;
+mod hosts;
+mod tunnels;
+mod zones;
+
+use bartizan_routes::Pools;
+use bartizan_seal::Key as SealKey;
+use bartizan_store::{Kind, ReadError, Rev};
+
+use crate::bundle::Bundle;
+use crate::reading::{Reading, Touched};
+use crate::unit::{KnownZones, NameUnit, ZoneChanges, load_names, read_names};
+use apps::{AppsPart, AppsPatch};
+use certificates::CertificatesPart;
+use firewall::FirewallPart;
+use hosts::HostsPart;
+use tunnels::TunnelsPart;
+use zones::ZonesPart;
+
+/// A part that is made of objects of its own.
+trait Part {
+    /// Those objects' kinds: a change of such a key touches the part.
+    const KINDS: &'static [Kind];
+    type Patch;
+
+    /// Reads what was touched. Changes nothing.
+    fn read(&self, reading: &mut Reading<'_>, touched: &Touched) -> Result<Self::Patch, ReadError>;
+
+    /// Puts in force what was read. Called only if something of this part was touched; `at` is its new generation.
+    fn apply(&mut self, patch: Self::Patch, at: u64);
+}
+
+/// All parts, and what several of them are made of.
+pub(crate) struct Parts {
+    known: KnownZones,
+    zones: ZonesPart,
+    hosts: HostsPart,
+    apps: AppsPart,
+    firewall: FirewallPart,
+    certificates: CertificatesPart,
+    tunnels: TunnelsPart,
+}
+
+/// What a step is going to change.
+pub(crate) struct Patches {
+    zones: ZoneChanges,
+    names: Vec<NameUnit>,
+    apps: AppsPatch,
+    firewall: Option<<FirewallPart as Part>::Patch>,
+    certificates: Option<<CertificatesPart as Part>::Patch>,
+    tunnels: Option<<TunnelsPart as Part>::Patch>,
+}
+
+impl Parts {
+    /// The kinds of which a start touches every object. Names and records are loaded apart: there are too many of them.
+    pub(crate) const LOADED: &[&[Kind]] =
+        &[KnownZones::KINDS, AppsPart::KINDS, FirewallPart::KINDS, CertificatesPart::KINDS, TunnelsPart::KINDS];
+
+    /// Nothing in force.
+    pub(crate) fn empty(seal: SealKey, pools: Pools) -> Parts {
+        Parts {
+            known: KnownZones::default(),
+            zones: ZonesPart::empty(),
+            hosts: HostsPart::empty(),
+            apps: AppsPart::empty(pools),
+            firewall: FirewallPart::empty(),
+            certificates: CertificatesPart::empty(seal),
+            tunnels: TunnelsPart::empty(),
+        }
+    }
+
+    /// Everything that is in force in `snapshot`, of which [`Parts::LOADED`] is touched.
+    pub(crate) fn load(&mut self, reading: &mut Reading<'_>, touched: &Touched) -> Result<(), ReadError> {
+        let at = reading.snapshot.head();
+        let zones = self.known.read(reading, touched)?;
+        let patches = self.read_others(reading, touched, zones)?;
+        self.apply(patches, at);
+        let (mut zones, mut hosts) = (self.zones.edit(), self.hosts.edit());
+        load_names(reading, |unit| {
+            zones::put(&mut zones, &unit, &self.known, &self.apps);
+            self.hosts.put(&mut hosts, &unit);
+        })?;
+        self.zones.finish(zones);
+        self.hosts.finish(hosts);
+        // An application's name has no records of its own, and a name server's need not have any.
+        let owners = self.apps.owners().cloned().chain(self.known.server_units()).collect();
+        let names = read_names(reading, &Touched::default(), owners, |zone| self.known.get(zone).is_some())?;
+        self.apply_names(&ZoneChanges::default(), &names, at);
+        Ok(())
+    }
+
+    /// Reads all that was touched. Changes nothing.
+    pub(crate) fn read(&self, reading: &mut Reading<'_>, touched: &Touched) -> Result<Patches, ReadError> {
+        let mut zones = self.known.read(reading, touched)?;
+        self.known.read_contents(reading, &mut zones)?;
+        let mut patches = self.read_others(reading, touched, zones)?;
+        let owners = patches.zones.owners.iter().chain(&patches.apps.owners).cloned().collect();
+        patches.names = read_names(reading, touched, owners, |zone| patches.zones.will_serve(&self.known, zone))?;
+        Ok(patches)
+    }
+
+    /// All but the names.
+    fn read_others(
+        &self,
+        reading: &mut Reading<'_>,
+        touched: &Touched,
+        zones: ZoneChanges,
+    ) -> Result<Patches, ReadError> {
+        Ok(Patches {
+            apps: self.apps.read(reading, touched, &self.known, &zones)?,
+            zones,
+            names: Vec::new(),
+            firewall: read_one(&self.firewall, reading, touched)?,
+            certificates: read_one(&self.certificates, reading, touched)?,
+            tunnels: read_one(&self.tunnels, reading, touched)?,
+        })
+    }
+
+    /// Puts in force what was read, all of it.
+    pub(crate) fn apply(&mut self, patches: Patches, at: Rev) {
+        self.known.apply(&patches.zones);
+        self.apps.apply(patches.apps, at.0);
+        self.apply_names(&patches.zones, &patches.names, at);
+        apply_one(&mut self.firewall, patches.firewall, at);
+        apply_one(&mut self.certificates, patches.certificates, at);
+        apply_one(&mut self.tunnels, patches.tunnels, at);
+    }
+
+    fn apply_names(&mut self, zones: &ZoneChanges, names: &[NameUnit], at: Rev) {
+        self.zones.apply(zones, names, &self.known, &self.apps, at.0);
+        self.hosts.apply(zones, names, at.0);
+    }
+
+    /// What is in force, as the bundle with this number.
+    pub(crate) fn bundle(&self, number: Rev) -> Bundle {
+        Bundle {
+            number: number.0,
+            zones: self.zones.zones.clone(),
+            routes: self.hosts.routes.clone(),
+            apps: self.apps.apps.clone(),
+            firewall: self.firewall.firewall.clone(),
+            certificates: self.certificates.visitors.clone(),
+            tunnel_certificate: self.certificates.for_connectors().cloned(),
+            tunnels: self.tunnels.tunnels.clone(),
+        }
+    }
+}
+
+fn read_one<P: Part>(part: &P, reading: &mut Reading<'_>, touched: &Touched) -> Result<Option<P::Patch>, ReadError> {
+    touched.has(P::KINDS).then(|| part.read(reading, touched)).transpose()
+}
+
+fn apply_one<P: Part>(part: &mut P, patch: Option<P::Patch>, at: Rev) {
+    if let Some(patch) = patch {
+        part.apply(patch, at.0);
+    }
+}
+
+/// Who owns zones chooses names and addresses: where they are kept must not be theirs to guess.
+fn secret_seed() -> u64 {
+    u64::from_ne_bytes(bartizan_seal::random())
+}

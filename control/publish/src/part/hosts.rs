@@ -1,0 +1,89 @@
+//! Where the HTTP edge carries requests, and how each zone wants it.
+
+use std::collections::HashMap;
+
+use bartizan_live::Generation;
+use bartizan_model::Settings;
+use bartizan_names::ZoneId;
+use bartizan_routes::{Edit, Routes, Site, SiteNumber, Ssl, ZoneSettings};
+
+use crate::part::secret_seed;
+use crate::unit::{NameUnit, ServedZone, ZoneChanges};
+
+pub(super) struct HostsPart {
+    pub(super) routes: Generation<Routes>,
+    sites: HashMap<ZoneId, SiteNumber>,
+}
+
+impl HostsPart {
+    pub(super) fn empty() -> HostsPart {
+        let routes = Generation { number: 0, value: Routes::with_seed(secret_seed()) };
+        HostsPart { routes, sites: HashMap::new() }
+    }
+
+    pub(super) fn apply(&mut self, changes: &ZoneChanges, names: &[NameUnit], at: u64) {
+        let mut edit = self.routes.value.edit();
+        for (id, change) in &changes.by_id {
+            if change.goes()
+                && let Some(number) = self.sites.remove(id)
+            {
+                edit.remove_site(number);
+            }
+            if let Some(after) = &change.after {
+                match self.sites.get(id) {
+                    Some(number) => edit.put_site(*number, site(after)),
+                    None => self.sites.extend([(*id, edit.add_site(site(after)))]),
+                }
+            }
+        }
+        for unit in names {
+            self.put(&mut edit, unit);
+        }
+        // Most changes of names are none of hosts.
+        if !edit.is_empty() {
+            self.routes = Generation { number: at, value: edit.finish() };
+        }
+    }
+
+    pub(super) fn put(&self, edit: &mut Edit, unit: &NameUnit) {
+        let Some(site) = self.sites.get(&unit.zone) else { return };
+        match &unit.target {
+            Some(target) => edit.put(*site, &unit.owner, target.clone()),
+            None => edit.remove(*site, &unit.owner),
+        }
+    }
+
+    /// Begins to place all hosts of a start, which are too many for a patch.
+    pub(super) fn edit(&self) -> Edit {
+        self.routes.value.edit()
+    }
+
+    pub(super) fn finish(&mut self, edit: Edit) {
+        self.routes.value = edit.finish();
+    }
+}
+
+fn site(served: &ServedZone) -> Site {
+    Site {
+        zone: served.zone.id,
+        apex: served.zone.name.clone(),
+        paused: served.zone.paused,
+        settings: zone_settings(&served.settings),
+    }
+}
+
+fn zone_settings(settings: &Settings) -> ZoneSettings {
+    use bartizan_model::Ssl as Wish;
+    ZoneSettings {
+        ssl: match settings.ssl {
+            Wish::Off => Ssl::Off,
+            Wish::Flexible => Ssl::Flexible,
+            Wish::Full => Ssl::Full,
+            Wish::Strict => Ssl::Strict,
+        },
+        always_use_https: settings.always_use_https,
+        websockets: settings.websockets,
+        http2: settings.http2,
+        read_timeout: settings.proxy_read_timeout,
+    }
+}

@@ -1,0 +1,94 @@
+//! What DNS answers: zones, names, and the addresses that names have without records.
+
+use bartizan_authority::{Edit, NameContent, Proxied, ZoneFacts, Zones};
+use bartizan_live::Generation;
+use bartizan_model::Zone;
+use bartizan_names::{Name, RecordType};
+use bartizan_store::Rev;
+
+use crate::part::apps::AppsPart;
+use crate::part::secret_seed;
+use crate::unit::{KnownZones, NameUnit, ZoneChanges};
+
+/// What a zone's serial is counted from: the form of the hosted zones of old (`2020742566`, requirement DNS-5), to
+/// which the revision of the zone's last change is added. Wraps as serials do (RFC 1982).
+const SERIAL_BASE: u32 = 2_020_000_000;
+
+/// Who answers for the zones, in the SOA's second field: `dns.` and the domain of the first name server.
+const RNAME_LABEL: &[u8] = b"dns";
+
+pub(super) struct ZonesPart {
+    pub(super) zones: Generation<Zones>,
+}
+
+impl ZonesPart {
+    pub(super) fn empty() -> ZonesPart {
+        ZonesPart { zones: Generation { number: 0, value: Zones::with_seed(secret_seed()) } }
+    }
+
+    /// Puts zones and names in force; `known` and `apps` are what they are after the step.
+    pub(super) fn apply(
+        &mut self,
+        changes: &ZoneChanges,
+        names: &[NameUnit],
+        known: &KnownZones,
+        apps: &AppsPart,
+        at: u64,
+    ) {
+        if changes.by_id.is_empty() && changes.serials.is_empty() && names.is_empty() {
+            return;
+        }
+        let mut edit = self.zones.value.edit();
+        for before in changes.by_id.values().filter(|change| change.goes()).filter_map(|change| change.before.as_ref())
+        {
+            edit.remove_zone(&before.zone.name);
+        }
+        for (id, serial) in &changes.serials {
+            if let Some(served) = known.get(*id) {
+                edit.put_zone(facts(&served.zone, *serial));
+            }
+        }
+        for unit in names {
+            put(&mut edit, unit, known, apps);
+        }
+        self.zones = Generation { number: at, value: edit.finish() };
+    }
+
+    /// Begins to place all names of a start, which are too many for a patch.
+    pub(super) fn edit(&self) -> Edit {
+        self.zones.value.edit()
+    }
+
+    pub(super) fn finish(&mut self, edit: Edit) {
+        self.zones.value = edit.finish();
+    }
+}
+
+/// Puts a name with its records, and with the addresses that it has without any.
+pub(super) fn put(edit: &mut Edit, unit: &NameUnit, known: &KnownZones, apps: &AppsPart) {
+    let Some(served) = known.get(unit.zone) else { return };
+    let mut content = unit.content.clone();
+    if let Some(sets) = apps.addresses_of(unit.zone, &unit.owner) {
+        content.sets.extend(sets);
+    } else if known.is_server(&unit.owner) && !says_where(&content) {
+        content.proxied = Proxied::Always;
+    }
+    edit.put_name(&served.zone.name, &unit.owner, content);
+}
+
+/// Whether the records say where their owner is to be found.
+fn says_where(content: &NameContent) -> bool {
+    content.sets.iter().any(|set| matches!(set.rtype, RecordType::A | RecordType::AAAA | RecordType::CNAME))
+}
+
+fn facts(zone: &Zone, changed: Rev) -> ZoneFacts {
+    let nameservers = zone.nameservers.clone();
+    let operator = nameservers.first().and_then(Name::parent).unwrap_or_else(|| zone.name.as_name().clone());
+    ZoneFacts {
+        apex: zone.name.clone(),
+        serial: SERIAL_BASE.wrapping_add(changed.0 as u32), // serial arithmetic wraps (RFC 1982)
+        soa_rname: operator.child(RNAME_LABEL).unwrap_or(operator),
+        nameservers,
+        paused: zone.paused,
+    }
+}

@@ -1,0 +1,105 @@
+//! The publisher: what is in force now, and how the next change gets there.
+
+use bartizan_routes::Pools;
+use bartizan_seal::Key as SealKey;
+use bartizan_store::{Filter, ReadError, Rev, Store, TailError};
+
+use crate::bundle::Bundle;
+use crate::part::Parts;
+use crate::problems::Problems;
+use crate::reading::{Reading, Touched};
+
+/// Changes read from the log in one go. A step through more is taken in several, each a bundle of its own.
+const CHANGES_MAX: usize = 4_096;
+
+/// Why no bundle could be built. What is in force stays in force, all of it.
+#[derive(Debug, thiserror::Error)]
+pub enum PublishError {
+    #[error("the store cannot be read")]
+    Read(#[from] ReadError),
+    #[error("the change log cannot be read")]
+    Tail(#[source] TailError),
+}
+
+/// Follows the store and builds bundles. One a process.
+pub struct Publisher {
+    store: Store,
+    seal: SealKey,
+    /// This PoP's, for the names of applications.
+    pools: Pools,
+    parts: Parts,
+    problems: Problems,
+    applied: Rev,
+    bundle: Bundle,
+}
+
+impl Publisher {
+    /// Reads the whole state and builds the first bundle.
+    pub fn load(store: Store, seal: SealKey, pools: Pools) -> Result<Publisher, PublishError> {
+        let snapshot = store.read()?;
+        let mut parts = Parts::empty(seal.clone(), pools.clone());
+        let mut problems = Problems::default();
+        let mut reading = Reading::new(&snapshot, &problems);
+        let mut touched = Touched::default();
+        let units = Filter::Kinds(Parts::LOADED.concat());
+        let unreadable = snapshot.for_each(&units, &mut |entry| touched.note(&entry.key))?;
+        unreadable.into_iter().for_each(|one| reading.unreadable(one));
+        parts.load(&mut reading, &touched)?;
+        let applied = snapshot.head();
+        reading.settle(&touched, &mut problems, applied);
+        let bundle = parts.bundle(applied);
+        drop(snapshot);
+        Ok(Publisher { store, seal, pools, parts, problems, applied, bundle })
+    }
+
+    /// The bundle in force.
+    pub fn bundle(&self) -> &Bundle {
+        &self.bundle
+    }
+
+    /// The revision up to which changes are in force. What is committed behind it waits.
+    pub fn applied(&self) -> Rev {
+        self.applied
+    }
+
+    /// The newest revision of the store.
+    pub fn head(&self) -> Rev {
+        *self.store.watch().borrow()
+    }
+
+    /// What could not be put in force, and is not yet as it was asked for.
+    pub fn problems(&self) -> &Problems {
+        &self.problems
+    }
+
+    /// Applies what was committed since; none if nothing was. Called again until it says so.
+    pub fn follow(&mut self) -> Result<Option<&Bundle>, PublishError> {
+        let snapshot = self.store.read()?;
+        if snapshot.head() <= self.applied {
+            return Ok(None);
+        }
+        let changes = match snapshot.tail(self.applied, CHANGES_MAX) {
+            Ok(changes) => changes,
+            Err(TailError::Compacted { .. }) => {
+                drop(snapshot);
+                // We slept longer than the log reaches back: start from the state, as a new PoP does.
+                *self = Publisher::load(self.store.clone(), self.seal.clone(), self.pools.clone())?;
+                return Ok(Some(&self.bundle));
+            }
+            Err(error) => return Err(PublishError::Tail(error)),
+        };
+        let mut touched = Touched::default();
+        for op in changes.iter().flat_map(|change| &change.ops) {
+            touched.note(op.key());
+        }
+        let at = changes.last().map_or(snapshot.head(), |change| change.rev);
+        let mut reading = Reading::new(&snapshot, &self.problems);
+        let patches = self.parts.read(&mut reading, &touched)?;
+        // From here on nothing can fail.
+        self.parts.apply(patches, at);
+        reading.settle(&touched, &mut self.problems, at);
+        self.applied = at;
+        self.bundle = self.parts.bundle(at);
+        Ok(Some(&self.bundle))
+    }
+}

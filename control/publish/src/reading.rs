@@ -1,0 +1,128 @@
+//! How a step reads: everything that can fail, before anything is changed.
+//!
+//! Two things can go wrong. The store cannot be read: then the step ends, nothing was changed, and it is taken again.
+//! Or one object cannot be made into what is served, by damage or by a newer version's hand: then it is noted and what
+//! it was before stays in force, and it holds up nobody else.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::error::Error;
+use std::sync::Arc;
+
+use bartizan_store::{Entry, Key, Kind, ReadError, Rev, Snapshot, Unreadable};
+use serde::de::DeserializeOwned;
+
+use crate::problems::Problems;
+
+/// Why an object cannot be made into what is served.
+pub(crate) type Fault = Box<dyn Error + Send + Sync>;
+
+/// The keys that a run of changes touched, by kind.
+#[derive(Default)]
+pub(crate) struct Touched(BTreeMap<Kind, BTreeSet<Key>>);
+
+impl Touched {
+    pub(crate) fn note(&mut self, key: &Key) {
+        self.0.entry(key.kind()).or_default().insert(key.clone());
+    }
+
+    pub(crate) fn of(&self, kind: Kind) -> impl Iterator<Item = &Key> {
+        self.0.get(&kind).into_iter().flatten()
+    }
+
+    pub(crate) fn has(&self, kinds: &[Kind]) -> bool {
+        kinds.iter().any(|kind| self.0.contains_key(kind))
+    }
+
+    pub(crate) fn keys(&self) -> impl Iterator<Item = &Key> {
+        self.0.values().flatten()
+    }
+}
+
+/// What is at a key.
+pub(crate) enum Found<T> {
+    Value(T),
+    Nothing,
+    /// Something that cannot be read, which is noted.
+    Bad,
+}
+
+/// One step's view of the store, and what it could not read in it.
+pub(crate) struct Reading<'s> {
+    pub(crate) snapshot: &'s Snapshot,
+    faults: Vec<(Arc<str>, Arc<str>)>,
+    /// Keys that are read without being touched and have nothing wrong with them. Kept only if something is wrong at all.
+    fine: Option<Vec<Key>>,
+}
+
+impl<'s> Reading<'s> {
+    pub(crate) fn new(snapshot: &'s Snapshot, problems: &Problems) -> Reading<'s> {
+        Reading { snapshot, faults: Vec::new(), fine: (!problems.is_empty()).then(Vec::new) }
+    }
+
+    /// The object at `key`, made into a value.
+    pub(crate) fn get<T>(
+        &mut self,
+        key: &Key,
+        make: impl FnOnce(&Entry) -> Result<T, Fault>,
+    ) -> Result<Found<T>, ReadError> {
+        match self.snapshot.get(key) {
+            Ok(Some(entry)) => Ok(self.make(&entry, make).map_or(Found::Bad, Found::Value)),
+            Ok(None) => {
+                self.fine(key);
+                Ok(Found::Nothing)
+            }
+            Err(ReadError::Unreadable(unreadable)) => {
+                self.unreadable(unreadable);
+                Ok(Found::Bad)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The value that an object stands for; none if it cannot be made, which is noted.
+    pub(crate) fn make<T>(&mut self, entry: &Entry, make: impl FnOnce(&Entry) -> Result<T, Fault>) -> Option<T> {
+        match make(entry) {
+            Ok(value) => {
+                self.fine(&entry.key);
+                Some(value)
+            }
+            Err(fault) => {
+                self.fault(&entry.key, &fault.to_string());
+                None
+            }
+        }
+    }
+
+    /// Notes that the object at `key` is not in force as it is, or not in all of it.
+    pub(crate) fn fault(&mut self, key: &Key, reason: &str) {
+        self.faults.push((key.as_str().into(), reason.into()));
+    }
+
+    pub(crate) fn unreadable(&mut self, unreadable: Unreadable) {
+        self.faults.push((unreadable.key.into(), unreadable.reason.into()));
+    }
+
+    fn fine(&mut self, key: &Key) {
+        if let Some(fine) = &mut self.fine {
+            fine.push(key.clone());
+        }
+    }
+
+    /// Brings the list of problems up to date: what was touched or read is as this step saw it.
+    pub(crate) fn settle(self, touched: &Touched, problems: &mut Problems, at: Rev) {
+        let bad: BTreeSet<&str> = self.faults.iter().map(|(key, _)| &**key).collect();
+        if !problems.is_empty() {
+            for key in touched.keys().chain(self.fine.iter().flatten()).filter(|key| !bad.contains(key.as_str())) {
+                problems.forget(key.as_str());
+            }
+        }
+        for (key, reason) in self.faults {
+            problems.note(key, reason, at);
+        }
+    }
+}
+
+/// Reads an object's document.
+pub(crate) fn document<D: DeserializeOwned>(entry: &Entry) -> Result<D, Fault> {
+    Ok(serde_json::from_str(&entry.value.json)?)
+}

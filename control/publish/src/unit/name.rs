@@ -1,0 +1,96 @@
+//! Owner names: the records of one, and what they mean to the engines.
+
+use std::collections::BTreeSet;
+
+use bartizan_authority::{NameContent, Proxied, RecordSet};
+use bartizan_model::{Record, RecordData};
+use bartizan_names::{Name, ZoneId};
+use bartizan_routes::{Origin, OriginHost, Target};
+use bartizan_store::{Entry, Kind, ReadError};
+
+use crate::reading::{Fault, Reading, Touched, document};
+
+/// One owner name: what DNS answers there, and where the HTTP edge carries requests for it.
+pub(crate) struct NameUnit {
+    pub(crate) zone: ZoneId,
+    pub(crate) owner: Name,
+    pub(crate) content: NameContent,
+    pub(crate) target: Option<Target>,
+}
+
+impl NameUnit {
+    pub(crate) fn new(zone: ZoneId, owner: Name, records: &[Record]) -> NameUnit {
+        NameUnit { zone, owner, content: content(records), target: target(records) }
+    }
+}
+
+/// The names that a step touched and `others` whose meaning changed, in zones that are served after it. A name with a
+/// record that cannot be read is left out, so that all of it stays as it was.
+pub(crate) fn read_names(
+    reading: &mut Reading<'_>,
+    touched: &Touched,
+    others: BTreeSet<(ZoneId, Name)>,
+    is_served: impl Fn(ZoneId) -> bool,
+) -> Result<Vec<NameUnit>, ReadError> {
+    let mut owners = others;
+    owners.extend(touched.of(Kind::Name).filter_map(|key| Some((key.zone_id()?, key.id_as()?))));
+    let mut units = Vec::new();
+    for (zone, owner) in owners.into_iter().filter(|(zone, _)| is_served(*zone)) {
+        let entries = match reading.snapshot.records_at(zone, &owner) {
+            Ok(entries) => entries,
+            Err(ReadError::Unreadable(unreadable)) => {
+                reading.unreadable(unreadable);
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
+        // Each is looked at, so that each that is wrong is told.
+        let records: Vec<Option<Record>> = entries.iter().map(|entry| reading.make(entry, record)).collect();
+        if let Some(records) = records.into_iter().collect::<Option<Vec<Record>>>() {
+            units.push(NameUnit::new(zone, owner, &records));
+        }
+    }
+    Ok(units)
+}
+
+pub(crate) fn record(entry: &Entry) -> Result<Record, Fault> {
+    Ok(Record::parse(&document(entry)?)?)
+}
+
+/// What DNS answers at a name: the records as they are, and whether the edge stands in front of them.
+///
+/// Records of one type share a TTL (RFC 2181 §5.2): the smallest that somebody asked for.
+fn content(records: &[Record]) -> NameContent {
+    let proxied = if records.iter().any(|record| record.proxied) { Proxied::UnlessPaused } else { Proxied::Never };
+    let mut sets: Vec<RecordSet> = Vec::new();
+    for record in records {
+        let (rtype, ttl) = (record.data.rtype(), record.ttl.served());
+        match sets.iter_mut().find(|set| set.rtype == rtype) {
+            Some(set) => {
+                set.ttl = set.ttl.min(ttl);
+                set.rdata.push(record.data.rdata());
+            }
+            None => sets.push(RecordSet { rtype, ttl, rdata: vec![record.data.rdata()] }),
+        }
+    }
+    NameContent { sets, proxied }
+}
+
+/// Where the HTTP edge carries requests for a name; none if it is not proxied.
+fn target(records: &[Record]) -> Option<Target> {
+    let mut hosts = Vec::new();
+    let mut port = None;
+    for record in records.iter().filter(|record| record.proxied) {
+        if let Some(tunnel) = record.tunnel_target() {
+            return Some(Target::Tunnel(tunnel));
+        }
+        port = port.or(record.origin_port);
+        match &record.data {
+            RecordData::A(address) => hosts.push(OriginHost::Address((*address).into())),
+            RecordData::Aaaa(address) => hosts.push(OriginHost::Address((*address).into())),
+            RecordData::Cname(target) => hosts.push(OriginHost::Name(target.clone())),
+            _ => {}
+        }
+    }
+    (!hosts.is_empty()).then_some(Target::Origin(Origin { hosts, port }))
+}

@@ -1,0 +1,103 @@
+//! What a bundle answers: to DNS, to requests, to connections and to connectors.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use bartizan_authority::{Addresses, Authority, Identity, Outcome, Scratch, Transaction, Transport, Zones};
+use bartizan_firewall::Source;
+use bartizan_names::{Name, Protocol, RecordType, TunnelId, ZoneId};
+use bartizan_publish::Bundle;
+use bartizan_wire::dns::{Class, Message, Record, write_query};
+
+use crate::lab::pools;
+
+/// What there is to be asked for.
+pub(crate) struct Questions {
+    pub(crate) names: Vec<String>,
+    pub(crate) zones: Vec<ZoneId>,
+    pub(crate) sources: Vec<IpAddr>,
+    pub(crate) dialled: Vec<SocketAddr>,
+    pub(crate) tunnels: Vec<TunnelId>,
+}
+
+/// Whether serials are told. They come from the store's revisions, which two stores do not share.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Serials {
+    Told,
+    Hidden,
+}
+
+const TYPES: [RecordType; 6] =
+    [RecordType::A, RecordType::AAAA, RecordType::CNAME, RecordType::TXT, RecordType::NS, RecordType::SOA];
+
+/// Octets from the serial of an SOA record to its end (RFC 1035 §3.3.13).
+const SOA_NUMBERS: usize = 20;
+
+impl Questions {
+    /// Every question with its answer.
+    pub(crate) fn ask(&self, bundle: &Bundle, serials: Serials) -> BTreeMap<String, String> {
+        let mut answers = BTreeMap::new();
+        for name in &self.names {
+            for rtype in TYPES {
+                let mut message = ask(&bundle.zones.value, name, rtype);
+                for record in [&mut message.answers, &mut message.authority].into_iter().flatten() {
+                    hide_serial(record, serials);
+                }
+                answers.insert(format!("dns {name} {rtype}"), format!("{message:?}"));
+            }
+            let route = bundle.routes.value.find(name);
+            let route = route.map(|found| format!("{:?} {:?} {:?}", found.site, found.route.host, found.route.target));
+            answers.insert(format!("host {name}"), format!("{route:?}"));
+            let certificate = bundle.certificates.value.find(name).map(|key| key.leaf().to_vec());
+            answers.insert(format!("certificate {name}"), format!("{certificate:?}"));
+        }
+        for address in &self.sources {
+            let source = Source { address: *address, country: None, asn: None };
+            for zone in &self.zones {
+                let firewall = &bundle.firewall.value;
+                let told = format!("{:?} {:?}", firewall.decide(*zone, &source), firewall.explain(*zone, &source));
+                answers.insert(format!("firewall {zone} {address}"), told);
+            }
+        }
+        for dialled in &self.dialled {
+            let apps: Vec<_> = bundle.apps.value.at(&pools(), Protocol::Tcp, *dialled).collect();
+            answers.insert(format!("application {dialled}"), format!("{apps:?}"));
+        }
+        for tunnel in &self.tunnels {
+            let told = bundle.tunnels.value.get(tunnel).map(|it| (it.secret_sha256, it.configuration.clone()));
+            answers.insert(format!("tunnel {tunnel}"), format!("{told:?}"));
+        }
+        answers
+    }
+}
+
+fn hide_serial(record: &mut Record, serials: Serials) {
+    if record.rtype == RecordType::SOA && serials == Serials::Hidden {
+        let at = record.rdata.len() - SOA_NUMBERS;
+        record.rdata[at..at + 4].fill(0);
+    }
+}
+
+fn ask(zones: &Zones, name: &str, rtype: RecordType) -> Message {
+    let addresses = Addresses { v4: vec!["203.0.113.1".parse().unwrap()], v6: vec!["2001:db8::1".parse().unwrap()] };
+    let authority = Authority { zones, addresses: &addresses, identity: &Identity::default() };
+    let query = write_query(1, &Name::parse(name).unwrap(), rtype, Class::IN, None);
+    let mut reply = [0; 512];
+    let mut transaction = [Transaction::new(Transport::Udp, &query, &mut reply)];
+    authority.answer(&mut transaction, &mut Scratch::default());
+    let Outcome::Reply { len, .. } = transaction[0].outcome else { panic!("silence") };
+    Message::parse(&transaction[0].reply[..len]).unwrap()
+}
+
+fn of_type(message: &Message, rtype: RecordType) -> impl Iterator<Item = &[u8]> {
+    message.answers.iter().filter(move |record| record.rtype == rtype).map(|record| record.rdata.as_slice())
+}
+
+/// Addresses at `owner`, of a PoP at 203.0.113.1 and 2001:db8::1; or the response code.
+pub(crate) fn addresses(zones: &Zones, owner: &str) -> String {
+    let (v4, v6) = (ask(zones, owner, RecordType::A), ask(zones, owner, RecordType::AAAA));
+    let v4s = of_type(&v4, RecordType::A).map(|rdata| Ipv4Addr::from(*rdata.first_chunk().unwrap()).to_string());
+    let v6s = of_type(&v6, RecordType::AAAA).map(|rdata| Ipv6Addr::from(*rdata.first_chunk().unwrap()).to_string());
+    let all: Vec<String> = v4s.chain(v6s).collect();
+    if all.is_empty() { format!("{:?}", v4.rcode) } else { all.join(" ") }
+}

@@ -1,0 +1,29 @@
+//! What the API is told before it commits.
+
+use bartizan_model::Record;
+use bartizan_publish::check;
+
+use crate::lab::{name, record};
+
+#[test]
+fn what_cannot_stand_together() {
+    let apex = bartizan_names::ZoneName::new(name("example.com")).unwrap();
+    for (records, expect) in [
+        (vec!["www A 192.0.2.1", "www A 192.0.2.2"], "ok"),
+        (vec!["www CNAME a.example.net"], "ok"),
+        (vec!["www CNAME a.example.net", "www A 192.0.2.1"], "CnameNotAlone"),
+        (vec!["www CNAME a.example.net", "www CNAME b.example.net"], "CnameNotAlone"),
+        (vec!["@ CNAME a.example.net"], "CnameAtApex"),
+        (vec!["@ CNAME a.example.net proxied"], "ok"),
+        (vec!["@ CNAME a.example.net proxied", "@ TXT hello"], "ok"),
+        (vec!["www A 192.0.2.1 proxied", "www A 192.0.2.2"], "ProxiedInPart"),
+        (vec!["www A 192.0.2.1 proxied", "www TXT hello"], "ok"),
+    ] {
+        let parsed: Vec<Record> = records.iter().zip(1..).map(|(words, number)| record(number, words)).collect();
+        let verdict = match check(&apex, &parsed) {
+            Ok(()) => "ok".to_owned(),
+            Err(refused) => format!("{refused:?}").split(' ').next().unwrap_or_default().to_owned(),
+        };
+        assert_eq!(verdict, expect, "{records:?}");
+    }
+}

@@ -1,0 +1,164 @@
+//! What cannot be read keeps what it was before, is told, and holds up nobody else.
+
+use bartizan_names::{AppId, RuleId, TunnelId, ZoneId};
+use bartizan_publish::Publisher;
+use bartizan_routes::Ssl;
+use bartizan_store::{Key, Op, Scope};
+use serde_json::json;
+
+use crate::answers::addresses;
+use crate::lab::{
+    ACCOUNT, Lab, ZONE, add, app_document, name, put, record_document, rule_document, settings_document,
+    tunnel_config_document, tunnel_document, zone, zone_called, zone_document,
+};
+
+const POP: &str = "203.0.113.1 2001:db8::1";
+const OTHER: ZoneId = ZoneId::from_bytes([9; 16]);
+
+/// Keys and reasons of all problems.
+fn told(publisher: &Publisher) -> Vec<String> {
+    publisher.problems().told().map(|problem| format!("{}: {}", problem.key, problem.reason)).collect()
+}
+
+/// A row that the disk lost, in a zone that changes meanwhile: other zones go on, and after the repair all is as a new
+/// start would make it.
+#[test]
+fn an_unreadable_row_holds_up_nobody() {
+    let mut lab = Lab::new();
+    lab.commit([vec![zone(false)], add(1, "www A 192.0.2.1 proxied"), add(2, "api A 192.0.2.2")].concat());
+    lab.commit(vec![zone_called(OTHER, "example.org", &[], false)]);
+    let mut follower = lab.publisher();
+    let www = Key::record(ZONE, bartizan_names::RecordId::from_bytes([1; 16]));
+    lab.damage(&www);
+    // The name is touched, and what it was stays; the setting of its zone and the other zone's end are in force.
+    lab.commit(vec![
+        put(Key::name(ZONE, &name("www.example.com")), &json!({"records": 1})),
+        put(Key::settings(ZONE), &settings_document(&[("always_use_https", json!("on"))])),
+    ]);
+    lab.commit(vec![Op::Del { key: Key::zone(OTHER) }]);
+    let bundle = follower.follow().unwrap().unwrap().clone();
+    assert_eq!(addresses(&bundle.zones.value, "www.example.com"), POP);
+    assert!(bundle.routes.value.find("www.example.com").unwrap().site.settings.always_use_https);
+    assert_eq!(addresses(&bundle.zones.value, "example.org"), "REFUSED");
+    assert_eq!((told(&follower).len(), follower.problems().count()), (1, 1), "{:?}", told(&follower));
+    assert!(told(&follower)[0].starts_with(www.as_str()), "{:?}", told(&follower));
+    assert_eq!(follower.applied(), follower.head());
+    // A pause counts also for what cannot be read.
+    lab.commit(vec![zone(true)]);
+    let bundle = follower.follow().unwrap().unwrap().clone();
+    assert_eq!(addresses(&bundle.zones.value, "www.example.com"), "192.0.2.1");
+    assert!(bundle.routes.value.find("www.example.com").is_none());
+    // A new start cannot know what it was, serves the rest, and says so too.
+    let fresh = lab.publisher();
+    assert_eq!(addresses(&fresh.bundle().zones.value, "api.example.com"), "192.0.2.2");
+    assert_eq!(told(&fresh).len(), 1);
+    // The repair; and then a zone in the place of this one, which has none of its names.
+    lab.commit(vec![zone(false), put(www, &record_document(1, "www A 192.0.2.9"))]);
+    lab.commit(vec![put(Key::name(ZONE, &name("www.example.com")), &json!({"records": 1}))]);
+    let bundle = follower.follow().unwrap().unwrap();
+    assert_eq!(addresses(&bundle.zones.value, "www.example.com"), "192.0.2.9");
+    assert!(bundle.routes.value.find("www.example.com").is_none());
+    assert_eq!(told(&follower), Vec::<String>::new());
+    lab.commit(vec![Op::Del { key: Key::zone(ZONE) }]);
+    lab.commit(vec![zone_called(OTHER, "example.com", &[], false)]);
+    let bundle = follower.follow().unwrap().unwrap();
+    assert_eq!(addresses(&bundle.zones.value, "www.example.com"), "NXDOMAIN");
+}
+
+/// While the log cannot be read nothing changes, and nothing is lost by that.
+#[test]
+fn a_log_that_cannot_be_read_is_tried_again() {
+    let mut lab = Lab::new();
+    lab.commit([vec![zone(false)], add(1, "www A 192.0.2.1")].concat());
+    let mut follower = lab.publisher();
+    let before = follower.bundle().number;
+    lab.commit(add(1, "www A 192.0.2.2"));
+    lab.flip_newest_change();
+    for _ in 0..2 {
+        assert!(follower.follow().is_err());
+        assert_eq!(follower.bundle().number, before);
+        assert!(follower.applied() < follower.head());
+    }
+    lab.flip_newest_change();
+    let bundle = follower.follow().unwrap().unwrap();
+    assert_eq!(addresses(&bundle.zones.value, "www.example.com"), "192.0.2.2");
+}
+
+/// Each setting on its own: unknown ones are passed over, and one that cannot be read keeps its value.
+#[test]
+fn settings_never_fall_back_to_a_weaker_default() {
+    let mut lab = Lab::new();
+    lab.commit([vec![zone(false)], add(1, "www A 192.0.2.1 proxied")].concat());
+    let mut follower = lab.publisher();
+    let https = ("always_use_https", json!("on"));
+    for (items, follows, starts, problems) in [
+        (vec![https.clone(), ("ssl", json!("full"))], (true, Ssl::Full), (true, Ssl::Full), 0),
+        (vec![https.clone(), ("rocket_loader", json!(1))], (true, Ssl::Flexible), (true, Ssl::Flexible), 1),
+        (vec![https.clone(), ("ssl", json!("full"))], (true, Ssl::Full), (true, Ssl::Full), 0),
+        (vec![("ssl", json!("quantum")), ("always_use_https", json!([]))], (true, Ssl::Full), (true, Ssl::Strict), 1),
+        (vec![], (false, Ssl::Flexible), (false, Ssl::Flexible), 0),
+    ] {
+        lab.commit(vec![put(Key::settings(ZONE), &settings_document(&items))]);
+        follower.follow().unwrap().unwrap();
+        let fresh = lab.publisher();
+        for (publisher, expect) in [(&follower, follows), (&fresh, starts)] {
+            let settings = &publisher.bundle().routes.value.find("www.example.com").unwrap().site.settings;
+            assert_eq!((settings.always_use_https, settings.ssl), expect, "{items:?}");
+            assert_eq!(publisher.problems().count(), problems, "{items:?}: {:?}", told(publisher));
+        }
+    }
+    // Nothing of them can be read.
+    lab.commit(vec![put(Key::settings(ZONE), &settings_document(&[https]))]);
+    follower.follow().unwrap().unwrap();
+    lab.damage(&Key::settings(ZONE));
+    lab.commit(vec![zone(false)]);
+    follower.follow().unwrap().unwrap();
+    for publisher in [&follower, &lab.publisher()] {
+        assert!(publisher.bundle().routes.value.find("www.example.com").unwrap().site.settings.always_use_https);
+        assert_eq!(publisher.problems().count(), 1);
+    }
+}
+
+/// Documents that this version cannot make anything of, and what is in force meanwhile.
+#[test]
+fn other_objects_keep_what_they_were() {
+    let mut lab = Lab::new();
+    let (tunnel, rule, app) = (TunnelId::from_bytes([4; 16]), RuleId::from_bytes([5; 16]), AppId::from_bytes([6; 16]));
+    let (account, user) = (Scope::Account(ACCOUNT), "192.0.2.66");
+    let rule_key = Key::access_rule(account, rule);
+    lab.commit(vec![
+        zone(false),
+        put(Key::tunnel(ACCOUNT, tunnel), &tunnel_document(tunnel, 1)),
+        put(Key::tunnel_config(ACCOUNT, tunnel), &tunnel_config_document(tunnel, 1)),
+        put(rule_key.clone(), &rule_document(rule, account, "challenge", user)),
+        put(Key::app(ZONE, app), &app_document(ZONE, app, "app.example.com", 1, "full")),
+    ]);
+    let mut follower = lab.publisher();
+    let mut config = tunnel_config_document(tunnel, 2);
+    config["config"] = json!("none");
+    let mut zone = zone_document(ZONE, "example.com", &[], true);
+    zone["name_servers"] = json!(["..."]);
+    lab.commit(vec![
+        put(Key::zone(ZONE), &zone),
+        put(Key::tunnel(ACCOUNT, tunnel), &tunnel_document(tunnel, 2)),
+        put(Key::tunnel_config(ACCOUNT, tunnel), &config),
+        put(rule_key.clone(), &rule_document(rule, account, "tar_pit", user)),
+        put(Key::app(ZONE, app), &app_document(ZONE, app, "app.example.com", 1, "quantum")),
+    ]);
+    follower.follow().unwrap().unwrap();
+    let fresh = lab.publisher();
+    let source = bartizan_firewall::Source { address: user.parse().unwrap(), country: None, asn: None };
+    for (publisher, version, verdict, tls) in [
+        (&follower, Some(1), bartizan_firewall::Verdict::Challenge(rule), Some(bartizan_routes::AppTls::Full)),
+        // A rule in a mode that nobody knows here keeps out; nothing is served of a zone that cannot be read.
+        (&fresh, None, bartizan_firewall::Verdict::Block(rule), None),
+    ] {
+        let bundle = publisher.bundle();
+        let found = bundle.tunnels.value.get(&tunnel).expect("it can be read itself");
+        assert_eq!(found.secret_sha256, [2; 32]);
+        assert_eq!(found.configuration.as_ref().map(|configuration| configuration.version), version);
+        assert_eq!(bundle.firewall.value.decide_everywhere(&source), verdict);
+        assert_eq!(bundle.apps.value.get(app).map(|app| app.tls), tls);
+    }
+    assert_eq!(follower.problems().count(), 4, "{:?}", told(&follower));
+}
