@@ -1,6 +1,7 @@
 //! The planes of an edge: started with the first bundle, and given their part of every later one.
 
 use std::net::{IpAddr, TcpListener};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -48,6 +49,8 @@ pub struct Planes {
     connected: watch::Receiver<Arc<tunnel::Presence>>,
     presence: watch::Receiver<Arc<shown::Presence>>,
     commands: mpsc::Sender<bartizan_api::Command>,
+    /// The revision of the newest bundle in force.
+    applied: AtomicU64,
     /// Taken out by [`Planes::drain`].
     running: Mutex<Option<Running>>,
 }
@@ -119,24 +122,35 @@ impl Planes {
             connected,
             presence,
             commands,
+            applied: AtomicU64::new(bundle.number),
             running,
         })
     }
 
-    /// Puts a bundle in force, in an order in which a name is announced only when it can be served.
+    /// Puts a bundle in force, in an order in which a name is announced only when it can be served. A plane is told only
+    /// if a part that it uses changed: l4 judges all its sessions anew when it is.
     fn publish(&self, bundle: &Bundle, last: &Bundle) {
         let number = bundle.number;
-        let same_keys = bundle.certificate_generation == last.certificate_generation;
-        if !(bundle.tunnels.is_same(&last.tunnels) && same_keys) {
+        let certificates = is_newer(&bundle.certificates, &last.certificates);
+        let firewall = is_newer(&bundle.firewall, &last.firewall);
+        let apps = is_newer(&bundle.apps, &last.apps);
+        if certificates || is_newer(&bundle.tunnels, &last.tunnels) {
             self.tunnel_live.publish(Generation { number, value: tunnel_config(bundle) });
         }
-        self.http_live.publish(Generation { number, value: http_config(bundle, &self.pop) });
-        self.l4_live.publish(Generation { number, value: l4_config(bundle, &self.pop) });
-        // After the plane knows of it, so that nobody comes in vain.
-        if let Some(any_port) = &mut *self.any_port.lock().unwrap_or_else(PoisonError::into_inner) {
-            any_port.update(&bundle.apps);
+        if certificates || firewall || is_newer(&bundle.routes, &last.routes) {
+            self.http_live.publish(Generation { number, value: http_config(bundle, &self.pop) });
         }
-        self.dns_live.publish(Generation { number, value: dns_config(bundle, &self.pop.addresses) });
+        if certificates || firewall || apps {
+            self.l4_live.publish(Generation { number, value: l4_config(bundle, &self.pop) });
+        }
+        // After the plane knows of it, so that nobody comes in vain.
+        if apps && let Some(any_port) = &mut *self.any_port.lock().unwrap_or_else(PoisonError::into_inner) {
+            any_port.update(&bundle.apps.value);
+        }
+        if is_newer(&bundle.zones, &last.zones) {
+            self.dns_live.publish(Generation { number, value: dns_config(bundle, &self.pop.addresses) });
+        }
+        self.applied.store(number, Ordering::Relaxed);
     }
 
     pub fn presence(&self) -> watch::Receiver<Arc<shown::Presence>> {
@@ -155,7 +169,7 @@ impl Planes {
             .map(|running| (running.http.counters(), running.l4.counters(), running.tunnel.counters()))
             .unwrap_or_default();
         let numbers = metrics::Numbers {
-            generation: self.dns_live.snapshot().number,
+            generation: self.applied.load(Ordering::Relaxed),
             dns: self.counters.read(),
             http,
             l4,
@@ -242,9 +256,14 @@ pub fn by_family(address: &[IpAddr]) -> Addresses {
     addresses
 }
 
+/// Whether a part of a bundle is another than in the last one.
+fn is_newer<T>(part: &Generation<T>, last: &Generation<T>) -> bool {
+    part.number != last.number
+}
+
 fn tunnel_config(bundle: &Bundle) -> tunnel::Config {
     tunnel::Config {
-        tunnels: bundle.tunnels.clone(),
+        tunnels: bundle.tunnels.value.clone(),
         certificate: bundle.tunnel_certificate.clone(),
         location: POP.to_owned(),
     }
@@ -252,9 +271,9 @@ fn tunnel_config(bundle: &Bundle) -> tunnel::Config {
 
 fn http_config(bundle: &Bundle, pop: &LocalPop) -> http::Config {
     http::Config {
-        routes: bundle.routes.clone(),
-        certificates: bundle.certificates.clone(),
-        firewall: bundle.firewall.clone(),
+        routes: bundle.routes.value.clone(),
+        certificates: bundle.certificates.value.clone(),
+        firewall: bundle.firewall.value.clone(),
         geo: pop.geo.clone(),
         server: http::ServerFacts { pop: POP.to_owned(), origin_roots: None },
     }
@@ -262,11 +281,11 @@ fn http_config(bundle: &Bundle, pop: &LocalPop) -> http::Config {
 
 fn l4_config(bundle: &Bundle, pop: &LocalPop) -> l4::Config {
     l4::Config {
-        apps: bundle.apps.clone(),
+        apps: bundle.apps.value.clone(),
         pools: pop.pools.clone(),
-        firewall: bundle.firewall.clone(),
+        firewall: bundle.firewall.value.clone(),
         geo: pop.geo.clone(),
-        certificates: bundle.certificates.clone(),
+        certificates: bundle.certificates.value.clone(),
         trusted: pop.trusted.clone(),
         limits: l4::Limits::default(),
         origin_roots: None,
@@ -275,7 +294,7 @@ fn l4_config(bundle: &Bundle, pop: &LocalPop) -> l4::Config {
 
 fn dns_config(bundle: &Bundle, addresses: &Addresses) -> dns::Config {
     dns::Config {
-        zones: bundle.zones.clone(),
+        zones: bundle.zones.value.clone(),
         addresses: addresses.clone(),
         identity: dns::Identity {
             id_server: POP.to_owned(),

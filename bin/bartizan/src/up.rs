@@ -78,7 +78,7 @@ pub async fn run(up: Up, output: Output) -> anyhow::Result<()> {
     let chosen = {
         let own = addresses.all();
         let machine = any_port::Machine { data: data.path(), pools: &pools, workers: settings.workers, own: &own };
-        any_port::choose(settings.ports, &machine, &publisher.bundle().apps)?
+        any_port::choose(settings.ports, &machine, &publisher.bundle().apps.value)?
     };
     let ports = ports(&chosen);
     let trusted = settings.proxies.clone();
