@@ -5,8 +5,8 @@
 
 use std::net::IpAddr;
 
-use bartizan_firewall::{Firewall, Level, Mode, Rule, Source, Target};
-use bartizan_names::{RuleId, ZoneId};
+use bartizan_firewall::{Firewall, Level, Rule, Source};
+use bartizan_names::{RuleId, ZoneId, AccessMode, AccessTarget};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|input: &[u8]| {
@@ -14,12 +14,12 @@ fuzz_target!(|input: &[u8]| {
     let mut edit = Firewall::empty().edit();
     let mut addresses: Vec<IpAddr> = Vec::new();
     for (number, line) in text.lines().take(256).enumerate() {
-        let Ok(target) = line.parse::<Target>() else { continue };
-        assert_eq!(target.to_string().parse::<Target>(), Ok(target));
-        if let Target::Ip(address) = target {
+        let Ok(target) = line.parse::<AccessTarget>() else { continue };
+        assert_eq!(target.to_string().parse::<AccessTarget>(), Ok(target));
+        if let AccessTarget::Ip(address) = target {
             addresses.push(address);
         }
-        let mode = if number % 2 == 0 { Mode::Block } else { Mode::Whitelist };
+        let mode = if number % 2 == 0 { AccessMode::Block } else { AccessMode::Whitelist };
         let id = RuleId::from_bytes((number as u128).to_be_bytes());
         edit.put(&Rule { id, level: Level::User, zone: None, mode, target });
     }

@@ -1,9 +1,8 @@
 //! IP access rules: a mode for an address, a range, a network or a country, in one scope.
 
-use std::fmt;
 use std::net::IpAddr;
 
-use bartizan_names::{Asn, CountryCode, Prefix, RuleId};
+use bartizan_names::{AccessMode, AccessTarget, RuleId, WordError};
 use bartizan_v4::access_rule::{RuleConfiguration, RuleConfigurationBody};
 use bartizan_v4::{StoredAccessRule, StoredRuleScope};
 
@@ -18,25 +17,6 @@ pub struct AccessRule {
     pub scope: StoredRuleScope,
     pub mode: AccessMode,
     pub target: AccessTarget,
-}
-
-/// What becomes of those whom a rule matches.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum AccessMode {
-    Whitelist,
-    Block,
-    Challenge,
-    JsChallenge,
-    ManagedChallenge,
-}
-
-/// Whom a rule matches.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum AccessTarget {
-    Ip(IpAddr),
-    Range(Prefix),
-    Asn(Asn),
-    Country(CountryCode),
 }
 
 /// Why a rule cannot be kept.
@@ -67,7 +47,7 @@ impl AccessRuleError {
 impl AccessRule {
     /// Reads a stored document.
     pub fn parse(document: &StoredAccessRule) -> Result<AccessRule, AccessRuleError> {
-        let mode = AccessMode::parse(Some(&document.mode))?;
+        let mode = parse_mode(Some(&document.mode))?;
         Ok(AccessRule { mode, ..AccessRule::parse_strict(document)? })
     }
 
@@ -78,8 +58,8 @@ impl AccessRule {
         Ok(AccessRule {
             id: document.id,
             scope: document.scope,
-            mode: AccessMode::parse(Some(&document.mode)).unwrap_or(AccessMode::Block),
-            target: AccessTarget::from_text(target, value)?,
+            mode: parse_mode(Some(&document.mode)).unwrap_or(AccessMode::Block),
+            target: target_of_kind(target, value)?,
         })
     }
 
@@ -90,92 +70,56 @@ impl AccessRule {
     }
 }
 
-impl AccessMode {
-    /// In the order in which a rule lists those that it may have.
-    pub const ALL: [AccessMode; 5] = [
-        AccessMode::Whitelist,
-        AccessMode::Block,
-        AccessMode::Challenge,
-        AccessMode::JsChallenge,
-        AccessMode::ManagedChallenge,
-    ];
+/// Reads the mode of a request or of a document.
+pub fn parse_mode(text: Option<&String>) -> Result<AccessMode, AccessRuleError> {
+    let text = text.map(String::as_str).unwrap_or_default();
+    text.parse().map_err(|WordError| AccessRuleError::Mode(text.to_owned()))
+}
 
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            AccessMode::Whitelist => "whitelist",
-            AccessMode::Block => "block",
-            AccessMode::Challenge => "challenge",
-            AccessMode::JsChallenge => "js_challenge",
-            AccessMode::ManagedChallenge => "managed_challenge",
+/// Reads what a request says about whom a rule is for.
+pub fn parse_target(body: Option<&RuleConfigurationBody>) -> Result<AccessTarget, AccessRuleError> {
+    let text = |field: fn(&RuleConfigurationBody) -> Option<&String>| body.and_then(field).map(|text| text.trim());
+    let kind = text(|body| body.target.value()).unwrap_or_default();
+    let value = text(|body| body.value.value()).unwrap_or_default();
+    target_of_kind(kind, value)
+}
+
+/// An address is taken under either name of its kind: it says itself which it is.
+pub fn target_of_kind(kind: &str, value: &str) -> Result<AccessTarget, AccessRuleError> {
+    let refused = |expected| AccessRuleError::Value { value: value.to_owned(), expected };
+    match kind {
+        "ip" | "ip6" => {
+            let address: Option<IpAddr> = value.parse().ok();
+            let address = address.ok_or_else(|| refused("an IP address, such as 192.0.2.1 or 2001:db8::1"))?;
+            Ok(AccessTarget::Ip(address.to_canonical()))
         }
-    }
-
-    pub fn parse(text: Option<&String>) -> Result<AccessMode, AccessRuleError> {
-        let text = text.map(String::as_str).unwrap_or_default();
-        let mode = AccessMode::ALL.into_iter().find(|mode| mode.as_str() == text);
-        mode.ok_or_else(|| AccessRuleError::Mode(text.to_owned()))
+        "ip_range" => value
+            .parse()
+            .map(AccessTarget::Range)
+            .map_err(|_| refused("a range of addresses, such as 192.0.2.0/24 or 2001:db8::/32")),
+        "asn" => value.parse().map(AccessTarget::Asn).map_err(|_| refused("the number of a network, such as AS64496")),
+        "country" => value
+            .parse()
+            .map(AccessTarget::Country)
+            .map_err(|_| refused("the two letters of a country (ISO 3166-1), or T1 for Tor")),
+        _ => Err(AccessRuleError::Target(kind.to_owned())),
     }
 }
 
-impl AccessTarget {
-    /// Reads what a request says about whom a rule is for.
-    pub fn parse(body: Option<&RuleConfigurationBody>) -> Result<AccessTarget, AccessRuleError> {
-        let text = |field: fn(&RuleConfigurationBody) -> Option<&String>| body.and_then(field).map(|text| text.trim());
-        let target = text(|body| body.target.value()).unwrap_or_default();
-        let value = text(|body| body.value.value()).unwrap_or_default();
-        AccessTarget::from_text(target, value)
-    }
-
-    /// An address is taken under either name of its kind: it says itself which it is.
-    pub fn from_text(target: &str, value: &str) -> Result<AccessTarget, AccessRuleError> {
-        let refused = |expected| AccessRuleError::Value { value: value.to_owned(), expected };
-        match target {
-            "ip" | "ip6" => {
-                let address: Option<IpAddr> = value.parse().ok();
-                let address = address.ok_or_else(|| refused("an IP address, such as 192.0.2.1 or 2001:db8::1"))?;
-                Ok(AccessTarget::Ip(address.to_canonical()))
-            }
-            "ip_range" => value
-                .parse()
-                .map(AccessTarget::Range)
-                .map_err(|_| refused("a range of addresses, such as 192.0.2.0/24 or 2001:db8::/32")),
-            "asn" => {
-                value.parse().map(AccessTarget::Asn).map_err(|_| refused("the number of a network, such as AS64496"))
-            }
-            "country" => value
-                .parse()
-                .map(AccessTarget::Country)
-                .map_err(|_| refused("the two letters of a country (ISO 3166-1), or T1 for Tor")),
-            _ => Err(AccessRuleError::Target(target.to_owned())),
-        }
-    }
-
-    /// The dialect's word for the kind of target.
-    pub const fn kind(&self) -> &'static str {
-        match self {
-            AccessTarget::Ip(IpAddr::V4(_)) => "ip",
-            AccessTarget::Ip(IpAddr::V6(_)) => "ip6",
-            AccessTarget::Range(_) => "ip_range",
-            AccessTarget::Asn(_) => "asn",
-            AccessTarget::Country(_) => "country",
-        }
-    }
-
-    /// The normal form in which it is kept and sent: two spellings of one target are one target.
-    pub fn configuration(&self) -> RuleConfiguration {
-        RuleConfiguration { target: self.kind().to_owned(), value: self.to_string() }
+/// The dialect's word for the kind of target.
+pub const fn kind_of_target(target: &AccessTarget) -> &'static str {
+    match target {
+        AccessTarget::Ip(IpAddr::V4(_)) => "ip",
+        AccessTarget::Ip(IpAddr::V6(_)) => "ip6",
+        AccessTarget::Range(_) => "ip_range",
+        AccessTarget::Asn(_) => "asn",
+        AccessTarget::Country(_) => "country",
     }
 }
 
-impl fmt::Display for AccessTarget {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            AccessTarget::Ip(address) => address.fmt(f),
-            AccessTarget::Range(prefix) => prefix.fmt(f),
-            AccessTarget::Asn(asn) => asn.fmt(f),
-            AccessTarget::Country(country) => country.fmt(f),
-        }
-    }
+/// The normal form in which a target is kept and sent: two spellings of one target are one target.
+pub fn target_configuration(target: &AccessTarget) -> RuleConfiguration {
+    RuleConfiguration { target: kind_of_target(target).to_owned(), value: target.to_string() }
 }
 
 #[cfg(test)]
@@ -189,9 +133,9 @@ mod tests {
     fn read(target: &str, value: &str) -> String {
         let body =
             RuleConfigurationBody { target: Patch::Value(target.to_owned()), value: Patch::Value(value.to_owned()) };
-        match AccessTarget::parse(Some(&body)) {
+        match parse_target(Some(&body)) {
             Ok(parsed) => {
-                let RuleConfiguration { target, value } = parsed.configuration();
+                let RuleConfiguration { target, value } = target_configuration(&parsed);
                 format!("{target} {value}")
             }
             Err(error) => error.pointer().to_owned(),
@@ -227,7 +171,7 @@ mod tests {
         ] {
             assert_eq!(read(target, value), expect, "{target} {value}");
         }
-        assert_eq!(AccessTarget::parse(None), Err(AccessRuleError::Target(String::new())));
+        assert_eq!(parse_target(None), Err(AccessRuleError::Target(String::new())));
     }
 
     #[test]
@@ -241,7 +185,7 @@ mod tests {
             created_on: Timestamp::from_unix_micros(0),
             modified_on: Timestamp::from_unix_micros(0),
         };
-        for mode in AccessMode::ALL {
+        for &mode in AccessMode::ALL {
             let rule = AccessRule::parse(&document(mode.as_str(), "country", "DE")).unwrap();
             let country = AccessTarget::Country("DE".parse().unwrap());
             assert_eq!((rule.mode, rule.target), (mode, country), "{mode:?}");

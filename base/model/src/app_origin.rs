@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use bartizan_names::{Name, Protocol, TunnelId};
+use bartizan_names::{AppOrigin, DirectOrigin, DnsKind, Name, OriginHost, OriginPort, Protocol};
 use bartizan_v4::spectrum::{self, OriginDns, OriginDnsBody, OriginPortBody};
 use bartizan_v4::{AppBody, Integer};
 
@@ -20,59 +20,6 @@ pub(crate) const ORIGIN_TTL_MIN: u32 = 600;
 
 /// A day.
 pub(crate) const ORIGIN_TTL_MAX: u32 = 86_400;
-
-/// Where an application's connections go.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum AppOrigin {
-    /// The first that can be reached.
-    Direct(Vec<DirectOrigin>),
-    Dns {
-        name: Name,
-        kind: DnsKind,
-        /// With [`DnsKind::Srv`] the answers' own ports count.
-        port: OriginPort,
-        /// Answers are kept for so long, however short their own time to live.
-        ttl_min: Duration,
-    },
-    Tunnel {
-        tunnel: TunnelId,
-        /// What the connector dials; its own loopback address if none is given.
-        address: Option<OriginHost>,
-        port: OriginPort,
-    },
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct DirectOrigin {
-    pub address: IpAddr,
-    pub port: OriginPort,
-}
-
-/// Which port is dialled at an origin.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OriginPort {
-    /// Always this one.
-    One(u16),
-    /// A range as long as the application's, from this port.
-    From(u16),
-}
-
-/// Which records of an origin's name are asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DnsKind {
-    /// Addresses of both kinds.
-    Any,
-    A,
-    Aaaa,
-    Srv,
-}
-
-/// A host as a connector dials it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum OriginHost {
-    Address(IpAddr),
-    Name(Name),
-}
 
 /// An origin as a document has it.
 #[derive(Default)]
@@ -200,67 +147,53 @@ fn host(text: &str) -> Result<OriginHost, AppError> {
     }
 }
 
-impl AppOrigin {
-    /// As a document has it, for an application with these ports.
-    pub(crate) fn texts(&self, protocol: Protocol, edge: &RangeInclusive<u16>) -> Texts {
-        match self {
-            AppOrigin::Direct(origins) => {
-                let text = |origin: &DirectOrigin| {
-                    let origin_ports = ports_text(&origin.port.range(edge));
-                    match origin.address {
-                        IpAddr::V4(address) => format!("{protocol}://{address}:{origin_ports}"),
-                        IpAddr::V6(address) => format!("{protocol}://[{address}]:{origin_ports}"),
-                    }
-                };
-                Texts { direct: Some(origins.iter().map(text).collect()), ..Texts::default() }
-            }
-            AppOrigin::Dns { name, kind, port, ttl_min } => Texts {
-                dns: Some(OriginDns {
-                    name: name.to_string(),
-                    kind: kind.text().map(str::to_owned),
-                    // Bounded when it was read.
-                    ttl: u32::try_from(ttl_min.as_secs()).ok().filter(|ttl| *ttl != 0),
-                }),
-                port: (*kind != DnsKind::Srv).then(|| port.document(edge)),
-                ..Texts::default()
-            },
-            AppOrigin::Tunnel { tunnel, address, port } => Texts {
-                dns: Some(OriginDns { name: tunnel_name(*tunnel), kind: None, ttl: None }),
-                port: Some(port.document(edge)),
-                address: address.as_ref().map(|address| match address {
-                    OriginHost::Address(address) => address.to_string(),
-                    OriginHost::Name(name) => name.to_string(),
-                }),
-                ..Texts::default()
-            },
+/// As a document has it, for an application with these ports.
+pub(crate) fn texts(origin: &AppOrigin, protocol: Protocol, edge: &RangeInclusive<u16>) -> Texts {
+    match origin {
+        AppOrigin::Direct(origins) => {
+            let text = |origin: &DirectOrigin| {
+                let origin_ports = ports_text(&origin.port.range(edge));
+                match origin.address {
+                    IpAddr::V4(address) => format!("{protocol}://{address}:{origin_ports}"),
+                    IpAddr::V6(address) => format!("{protocol}://[{address}]:{origin_ports}"),
+                }
+            };
+            Texts { direct: Some(origins.iter().map(text).collect()), ..Texts::default() }
         }
+        AppOrigin::Dns { name, kind, port, ttl_min } => Texts {
+            dns: Some(OriginDns {
+                name: name.to_string(),
+                kind: kind_text(*kind).map(str::to_owned),
+                // Bounded when it was read.
+                ttl: u32::try_from(ttl_min.as_secs()).ok().filter(|ttl| *ttl != 0),
+            }),
+            port: (*kind != DnsKind::Srv).then(|| port_document(*port, edge)),
+            ..Texts::default()
+        },
+        AppOrigin::Tunnel { tunnel, address, port } => Texts {
+            dns: Some(OriginDns { name: tunnel_name(*tunnel), kind: None, ttl: None }),
+            port: Some(port_document(*port, edge)),
+            address: address.as_ref().map(|address| match address {
+                OriginHost::Address(address) => address.to_string(),
+                OriginHost::Name(name) => name.to_string(),
+            }),
+            ..Texts::default()
+        },
     }
 }
 
-impl DnsKind {
-    const fn text(self) -> Option<&'static str> {
-        match self {
-            DnsKind::Any => None,
-            DnsKind::A => Some("A"),
-            DnsKind::Aaaa => Some("AAAA"),
-            DnsKind::Srv => Some("SRV"),
-        }
+const fn kind_text(kind: DnsKind) -> Option<&'static str> {
+    match kind {
+        DnsKind::Any => None,
+        DnsKind::A => Some("A"),
+        DnsKind::Aaaa => Some("AAAA"),
+        DnsKind::Srv => Some("SRV"),
     }
 }
 
-impl OriginPort {
-    /// All ports that are dialled at the origin, for an application with the ports `edge`.
-    pub fn range(self, edge: &RangeInclusive<u16>) -> RangeInclusive<u16> {
-        match self {
-            OriginPort::One(port) => port..=port,
-            OriginPort::From(first) => first..=first.saturating_add(edge.end() - edge.start()),
-        }
-    }
-
-    fn document(self, edge: &RangeInclusive<u16>) -> spectrum::OriginPort {
-        match self {
-            OriginPort::One(port) => spectrum::OriginPort::Port(port),
-            OriginPort::From(_) => spectrum::OriginPort::Range(ports_text(&self.range(edge))),
-        }
+fn port_document(port: OriginPort, edge: &RangeInclusive<u16>) -> spectrum::OriginPort {
+    match port {
+        OriginPort::One(port) => spectrum::OriginPort::Port(port),
+        OriginPort::From(_) => spectrum::OriginPort::Range(ports_text(&port.range(edge))),
     }
 }

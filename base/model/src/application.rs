@@ -6,12 +6,13 @@
 
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
+use std::str::FromStr;
 
-use bartizan_names::{AppId, Name, Protocol, Timestamp, ZoneId};
+use bartizan_names::{AppId, AppOrigin, AppTls, Families, Name, Protocol, ProxyProtocol, Timestamp, WordError, ZoneId};
 use bartizan_v4::spectrum::{AppDns, AppDnsBody, AppExtensionBody, EdgeIpsBody, OriginDnsBody, OriginPortBody};
 use bartizan_v4::{AppBody, Integer, Patch, StoredApp, spectrum};
 
-use crate::app_origin::{self, AppOrigin};
+use crate::app_origin;
 use crate::{AppError, Zone};
 
 /// Static addresses of one application.
@@ -49,80 +50,19 @@ pub enum AppDnsType {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EdgeIps {
     /// From each PoP's pool.
-    Dynamic(Connectivity),
+    Dynamic(Families),
     /// The same in every PoP; at least one.
     Static(Vec<IpAddr>),
 }
 
-/// Which kinds of address an application has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Connectivity {
-    All,
-    Ipv4,
-    Ipv6,
-}
-
-/// Who encrypts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AppTls {
-    /// Whoever does: the edge hands bytes on.
-    Off,
-    /// The edge towards clients, nobody towards the origin.
-    Flexible,
-    /// The edge on both sides, to whoever answers.
-    Full,
-    /// The edge on both sides, to an origin with a certificate for the application's name.
-    Strict,
-}
-
-/// How an origin learns the client's address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ProxyProtocol {
-    Off,
-    V1,
-    V2,
-    /// Of UDP.
-    Simple,
-}
-
-/// A closed list of words of the dialect.
-macro_rules! words {
-    ($name:ident { $($variant:ident = $text:literal,)+ }) => {
-        impl $name {
-            pub const fn as_str(self) -> &'static str {
-                match self {
-                    $($name::$variant => $text,)+
-                }
-            }
-
-            fn parse(text: &str) -> Option<$name> {
-                [$($name::$variant),+].into_iter().find(|word| word.as_str().eq_ignore_ascii_case(text))
-            }
+impl AppDnsType {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            AppDnsType::Cname => "CNAME",
+            AppDnsType::Address => "ADDRESS",
         }
-    };
+    }
 }
-
-words!(AppDnsType {
-    Cname = "CNAME",
-    Address = "ADDRESS",
-});
-words!(Connectivity {
-    All = "all",
-    Ipv4 = "ipv4",
-    Ipv6 = "ipv6",
-});
-words!(AppTls {
-    Off = "off",
-    Flexible = "flexible",
-    Full = "full",
-    Strict = "strict",
-});
-words!(ProxyProtocol {
-    Off = "off",
-    V1 = "v1",
-    V2 = "v2",
-    Simple = "simple",
-});
 
 impl Application {
     /// Reads a stored document. It was made by [`Application::document`]; an error means that it was not.
@@ -145,10 +85,8 @@ impl Application {
 
     fn read(id: AppId, zone: ZoneId, name: Name, body: &AppBody) -> Result<Application, AppError> {
         let (protocol, ports) = protocol(body.protocol.value())?;
-        let dns_type = body.dns.value().and_then(|dns| dns.kind.value());
-        let tls = word(body.tls.value(), AppTls::Off, AppTls::parse, AppError::Tls)?;
-        let proxy_protocol =
-            word(body.proxy_protocol.value(), ProxyProtocol::Off, ProxyProtocol::parse, AppError::ProxyProtocol)?;
+        let tls = word(body.tls.value(), AppTls::Off, AppError::Tls)?;
+        let proxy_protocol = word(body.proxy_protocol.value(), ProxyProtocol::Off, AppError::ProxyProtocol)?;
         if protocol == Protocol::Udp && tls != AppTls::Off {
             return Err(AppError::TlsOverUdp);
         }
@@ -163,7 +101,7 @@ impl Application {
             Some(other) => return Err(AppError::TrafficType(other.to_owned())),
         }
         Ok(Application {
-            dns_type: word(dns_type, AppDnsType::Cname, AppDnsType::parse, AppError::DnsType)?,
+            dns_type: dns_type(body.dns.value().and_then(|dns| dns.kind.value()))?,
             edge_ips: edge_ips(body.edge_ips.value())?,
             slot: None,
             origin: app_origin::parse(body, protocol, &ports, &name)?,
@@ -180,7 +118,7 @@ impl Application {
 
     /// The document to store.
     pub fn document(&self, created_on: Timestamp, modified_on: Timestamp) -> StoredApp {
-        let origin = self.origin.texts(self.protocol, &self.ports);
+        let origin = app_origin::texts(&self.origin, self.protocol, &self.ports);
         let (connectivity, ips) = match &self.edge_ips {
             EdgeIps::Dynamic(connectivity) => (Some(connectivity.as_str().to_owned()), None),
             EdgeIps::Static(ips) => (None, Some(ips.iter().map(ToString::to_string).collect())),
@@ -220,16 +158,23 @@ impl Application {
     }
 }
 
-fn word<T>(
+/// A word in any case.
+fn word<T: FromStr<Err = WordError>>(
     text: Option<&String>,
     default: T,
-    parse: fn(&str) -> Option<T>,
     refused: fn(String) -> AppError,
 ) -> Result<T, AppError> {
     match text {
         None => Ok(default),
-        Some(text) => parse(text).ok_or_else(|| refused(text.clone())),
+        Some(text) => text.to_ascii_lowercase().parse().map_err(|WordError| refused(text.clone())),
     }
+}
+
+fn dns_type(text: Option<&String>) -> Result<AppDnsType, AppError> {
+    let Some(text) = text else { return Ok(AppDnsType::Cname) };
+    let mut known = [AppDnsType::Cname, AppDnsType::Address].into_iter();
+    let found = known.find(|kind| kind.as_str().eq_ignore_ascii_case(text));
+    found.ok_or_else(|| AppError::DnsType(text.clone()))
 }
 
 /// `22`, or `1000-2000`; never empty, and without port 0.
@@ -276,7 +221,7 @@ fn edge_ips(body: Option<&EdgeIpsBody>) -> Result<EdgeIps, AppError> {
     match body.kind.value().map(String::as_str) {
         None | Some("dynamic") => {
             let connectivity = body.connectivity.value();
-            word(connectivity, Connectivity::All, Connectivity::parse, AppError::Connectivity).map(EdgeIps::Dynamic)
+            word(connectivity, Families::All, AppError::Connectivity).map(EdgeIps::Dynamic)
         }
         Some("static") => static_ips(body.ips.value().map(Vec::as_slice).unwrap_or_default()).map(EdgeIps::Static),
         Some(other) => Err(AppError::EdgeType(other.to_owned())),

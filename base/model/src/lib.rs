@@ -18,13 +18,16 @@ mod tunnel;
 mod txt;
 mod zone;
 
-pub use access_rule::{AccessMode, AccessRule, AccessRuleError, AccessTarget, NOTES_MAX};
+pub use access_rule::{
+    AccessRule, AccessRuleError, NOTES_MAX, kind_of_target, parse_mode, parse_target, target_configuration,
+    target_of_kind,
+};
 pub use app_error::{AppError, OriginReason};
-pub use app_origin::{AppOrigin, DirectOrigin, DnsKind, ORIGINS_MAX, OriginHost, OriginPort};
-pub use application::{AppDnsType, AppTls, Application, Connectivity, EDGE_IPS_MAX, EdgeIps, ProxyProtocol};
+pub use app_origin::ORIGINS_MAX;
+pub use application::{AppDnsType, Application, EDGE_IPS_MAX, EdgeIps};
 pub use record::{COMMENT_MAX, Record, RecordError, Stamp, TAGS_MAX, TTL_MAX, TTL_MIN, Ttl, merge};
 pub use record_data::{DataError, RecordData};
-pub use settings::{SettingError, SettingId, SettingNote, SettingSkipped, Settings, Ssl};
+pub use settings::{SettingError, SettingId, SettingNote, SettingSkipped, Settings};
 pub use tunnel::{INGRESS_MAX, TUNNEL_DOMAIN, Tunnel, TunnelConfig, TunnelError, tunnel_name};
 pub use txt::TXT_MAX;
 pub use zone::{Zone, ZoneError};

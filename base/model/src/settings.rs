@@ -2,22 +2,9 @@
 
 use std::time::Duration;
 
-use bartizan_names::Timestamp;
+use bartizan_names::{Ssl, Timestamp};
 use bartizan_v4::{Setting, StoredSetting, StoredSettings};
 use serde_json::Value;
-
-/// How the edge reaches origins.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ssl {
-    /// No TLS at the edge for this zone, none to the origin.
-    Off,
-    /// TLS at the edge, plain HTTP to the origin.
-    Flexible,
-    /// TLS to the origin, its certificate not checked.
-    Full,
-    /// TLS to the origin, its certificate checked.
-    Strict,
-}
 
 /// The settings in force, defaults filled in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -247,13 +234,7 @@ fn switch(value: &Value) -> Option<bool> {
 }
 
 fn ssl(value: &Value) -> Option<Ssl> {
-    match value.as_str()? {
-        "off" => Some(Ssl::Off),
-        "flexible" => Some(Ssl::Flexible),
-        "full" => Some(Ssl::Full),
-        "strict" => Some(Ssl::Strict),
-        _ => None,
-    }
+    value.as_str()?.parse().ok()
 }
 
 fn seconds(value: &Value) -> Option<u64> {

@@ -1,8 +1,12 @@
-//! The types of the field: ids, DNS names, record types, prefixes, countries and networks, times.
+//! The types of the field: ids, DNS names, record types, prefixes, countries and networks, times; and what zones,
+//! applications and access rules can be told to be, where the API and the engines say the same.
 //!
 //! Every value here is valid by construction: one constructor checks, nobody checks again.
 //! No I/O, no clock, no randomness: ids are made from bytes that the caller brings.
 
+mod access_rule;
+mod app_origin;
+mod application;
 mod asn;
 mod country;
 mod id;
@@ -10,8 +14,13 @@ mod name;
 mod prefix;
 mod protocol;
 mod record_type;
+mod ssl;
 mod timestamp;
+mod word;
 
+pub use access_rule::{AccessMode, AccessTarget, AccessTargetError};
+pub use app_origin::{AppOrigin, DirectOrigin, DnsKind, OriginHost, OriginPort};
+pub use application::{AppTls, Families, ProxyProtocol};
 pub use asn::{Asn, AsnError};
 pub use country::{CountryCode, CountryCodeError};
 pub use id::{
@@ -21,4 +30,6 @@ pub use name::{Labels, NAME_WIRE_MAX, Name, NameError, ZoneName};
 pub use prefix::{Prefix, PrefixError};
 pub use protocol::{Protocol, ProtocolError};
 pub use record_type::RecordType;
+pub use ssl::Ssl;
 pub use timestamp::{Timestamp, TimestampError};
+pub use word::WordError;

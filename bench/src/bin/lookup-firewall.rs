@@ -7,8 +7,8 @@ use std::process::Command;
 use std::time::Instant;
 
 use bartizan_bench::{Draw, Flags, median, resident_bytes};
-use bartizan_firewall::{Firewall, Level, Mode, Rule, Source, Target, Verdict};
-use bartizan_names::{Prefix, RuleId, ZoneId};
+use bartizan_firewall::{Firewall, Level, Rule, Source, Verdict};
+use bartizan_names::{AccessMode, AccessTarget, Prefix, RuleId, ZoneId};
 
 /// Sources asked for in one measurement: more than any cache holds the rules of.
 const SOURCES: u64 = 1 << 20;
@@ -89,8 +89,8 @@ fn measure(rules: u64, name: &str, layout: Layout) {
 fn rule(layout: Layout, number: u64) -> Rule {
     let address = address(layout, number);
     let target = match layout {
-        Layout::Ipv4 | Layout::Ipv6Hosts => Target::Ip(address),
-        Layout::Ipv6 => Target::Range(Prefix::new(address, 64).unwrap_or(Prefix::host(address))),
+        Layout::Ipv4 | Layout::Ipv6Hosts => AccessTarget::Ip(address),
+        Layout::Ipv6 => AccessTarget::Range(Prefix::new(address, 64).unwrap_or(Prefix::host(address))),
         Layout::Nested => {
             let length = match number % 1_000 {
                 0 => 12 + number / 1_000 % 4,
@@ -99,10 +99,10 @@ fn rule(layout: Layout, number: u64) -> Rule {
                 350..450 => 25 + number % 7,
                 _ => 32,
             };
-            Target::Range(Prefix::new(address, length as u8).unwrap_or(Prefix::host(address)))
+            AccessTarget::Range(Prefix::new(address, length as u8).unwrap_or(Prefix::host(address)))
         }
     };
-    Rule { id: rule_id(number), level: Level::User, zone: None, mode: Mode::Block, target }
+    Rule { id: rule_id(number), level: Level::User, zone: None, mode: AccessMode::Block, target }
 }
 
 /// Ids as the control plane makes them: random ones.

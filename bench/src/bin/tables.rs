@@ -7,10 +7,11 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use bartizan_bench::{Draw, Flags, median, resident_bytes};
-use bartizan_names::{AppId, CertificateId, Name, Protocol, Timestamp, ZoneId};
-use bartizan_routes::{
-    App, AppAddresses, AppOrigin, AppTls, Apps, DirectOrigin, Families, OriginPort, Pools, ProxyProtocol,
+use bartizan_names::{
+    AppId, AppOrigin, AppTls, CertificateId, DirectOrigin, Families, Name, OriginPort, Protocol, ProxyProtocol,
+    Timestamp, ZoneId,
 };
+use bartizan_routes::{App, AppAddresses, Apps, Pools};
 use bartizan_tls::{Certificate, Certificates, CertifiedKey};
 use rcgen::{CertificateParams, KeyPair};
 

@@ -270,8 +270,8 @@ fn tunnel_families(counts: &Counts) -> Vec<Family> {
 
 #[cfg(test)]
 mod tests {
-    use bartizan_names::{AppId, Name, Protocol, ZoneId};
-    use bartizan_routes::{AppAddresses, AppOrigin, AppTls, ProxyProtocol};
+    use bartizan_names::{AppId, AppOrigin, AppTls, Name, Protocol, ProxyProtocol, ZoneId};
+    use bartizan_routes::AppAddresses;
 
     use super::*;
 

@@ -4,8 +4,8 @@
 //! which it was made, and is seen and found there only. Its id follows from scope and target, so that a second rule for the
 //! same is found without a search, and two who make it at once meet.
 
-use bartizan_model::{AccessMode, AccessRule as Rule, AccessTarget};
-use bartizan_names::{RuleId, Timestamp};
+use bartizan_model::{AccessRule as Rule, parse_mode, parse_target, target_configuration, target_of_kind};
+use bartizan_names::{AccessMode, RuleId, Timestamp};
 use bartizan_store::{AccessRuleOrder, AccessRuleQuery, Key, Kind, Match, Scope};
 use bartizan_v4::access_rule::{RuleConfiguration, RuleExtension, RuleScope};
 use bartizan_v4::{AccessRule, AccessRuleBody, StoredAccessRule, StoredRuleScope};
@@ -46,8 +46,8 @@ impl Resource for AccessRules {
     type Sent = AccessRule;
 
     fn make(change: &Change, scope: Scope, body: &AccessRuleBody) -> Result<StoredAccessRule, Error> {
-        let mode = AccessMode::parse(body.mode.value())?;
-        let configuration = AccessTarget::parse(body.configuration.value())?.configuration();
+        let mode = parse_mode(body.mode.value())?;
+        let configuration = target_configuration(&parse_target(body.configuration.value())?);
         let notes = Rule::parse_notes(body.notes.value())?;
         let scope_of_rule = stored_scope(scope)?;
         let id = id_of(scope_of_rule, &configuration);
@@ -67,14 +67,14 @@ impl Resource for AccessRules {
 
     fn edit(old: &StoredAccessRule, body: &AccessRuleBody, _: Edit) -> Result<StoredAccessRule, Error> {
         if let Some(configuration) = body.configuration.value()
-            && AccessTarget::parse(Some(configuration))?.configuration() != old.configuration
+            && target_configuration(&parse_target(Some(configuration))?) != old.configuration
         {
             let detail = "the target of a rule does not change; delete the rule and make another one";
             return Err(Fault::RuleInvalid.because(detail).at("/configuration"));
         }
         let mut rule = old.clone();
         if !body.mode.is_absent() {
-            AccessMode::parse(body.mode.value())?.as_str().clone_into(&mut rule.mode);
+            parse_mode(body.mode.value())?.as_str().clone_into(&mut rule.mode);
         }
         if !body.notes.is_absent() {
             rule.notes = Rule::parse_notes(body.notes.value())?;
@@ -155,7 +155,7 @@ impl Params {
 /// Addresses and ranges in the one spelling that is kept.
 fn normal_value(text: &str) -> String {
     let text = text.trim();
-    let spellings = ["ip", "ip_range", "asn"].map(|target| AccessTarget::from_text(target, text).ok());
+    let spellings = ["ip", "ip_range", "asn"].map(|target| target_of_kind(target, text).ok());
     spellings.into_iter().flatten().next().map_or_else(|| text.to_owned(), |target| target.to_string())
 }
 

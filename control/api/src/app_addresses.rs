@@ -13,8 +13,8 @@ mod slots;
 use std::collections::{BTreeSet, HashSet};
 use std::net::{IpAddr, SocketAddr};
 
-use bartizan_model::{AppOrigin, Application, EdgeIps, Record, Zone};
-use bartizan_names::{AppId, Name, Protocol, ZoneId};
+use bartizan_model::{Application, EdgeIps, Record, Zone};
+use bartizan_names::{AppId, AppOrigin, Name, Protocol, ZoneId};
 use bartizan_store::{Key, Prefix};
 
 pub(crate) use self::edge::Addresses;

@@ -7,8 +7,8 @@
 use std::time::Duration;
 
 use axum::extract::State;
-use bartizan_model::{AppTls, Application, Zone};
-use bartizan_names::{AppId, Timestamp, ZoneId};
+use bartizan_model::{Application, Zone};
+use bartizan_names::{AppId, AppTls, Timestamp, ZoneId};
 use bartizan_store::Direction;
 use bartizan_v4::spectrum::{self, AppExtension, EdgeIps};
 use bartizan_v4::{App, AppBody, Deleted, StoredApp};

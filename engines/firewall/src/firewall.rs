@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use bartizan_live::Shards;
-use bartizan_names::{RuleId, ZoneId};
+use bartizan_names::{AccessTarget, RuleId, ZoneId};
 
 use crate::leaf::{Marks, Written};
-use crate::rule::{Rule, Source, Target, Verdict};
+use crate::rule::{Rule, Source, Verdict};
 use crate::rule_index::{RuleIndex, TreeKey, ZoneStart, zone_start};
 use crate::scope::{Found, Scope};
 
@@ -93,7 +93,7 @@ impl<'f> Deciding<'f> {
     }
 
     fn verdict(self) -> Verdict {
-        self.0.map_or(Verdict::Allow(None), |found| found.marks().mode().verdict(found.id()))
+        self.0.map_or(Verdict::Allow(None), |found| Verdict::of(found.marks().mode(), found.id()))
     }
 }
 
@@ -117,7 +117,7 @@ impl Edit {
     pub fn put(&mut self, rule: &Rule) {
         self.remove(rule.id);
         let key = TreeKey::of(&rule.target);
-        let written = if matches!(rule.target, Target::Ip(_)) { Written::Address } else { Written::Prefix };
+        let written = if matches!(rule.target, AccessTarget::Ip(_)) { Written::Address } else { Written::Prefix };
         let marks = Marks::new(rule.mode, rule.level, written);
         let scope = match rule.zone {
             None => &mut self.rules.everywhere,

@@ -12,10 +12,10 @@
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use bartizan_names::RuleId;
+use bartizan_names::{AccessMode, RuleId};
 
 use crate::bits::Bits;
-use crate::rule::{Level, Mode};
+use crate::rule::Level;
 
 /// What a processor fetches from memory at once.
 const CACHE_LINE: usize = 64;
@@ -32,7 +32,13 @@ const STEP_MAX: usize = u8::MAX as usize;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Marks(u8);
 
-const MODES: [Mode; 5] = [Mode::Block, Mode::Challenge, Mode::JsChallenge, Mode::ManagedChallenge, Mode::Whitelist];
+const MODES: [AccessMode; 5] = [
+    AccessMode::Block,
+    AccessMode::Challenge,
+    AccessMode::JsChallenge,
+    AccessMode::ManagedChallenge,
+    AccessMode::Whitelist,
+];
 const LEVELS: [Level; 3] = [Level::User, Level::Account, Level::Zone];
 
 /// How a target was written, where two ways mean the same.
@@ -43,12 +49,12 @@ pub(crate) enum Written {
 }
 
 impl Marks {
-    pub(crate) fn new(mode: Mode, level: Level, written: Written) -> Marks {
+    pub(crate) fn new(mode: AccessMode, level: Level, written: Written) -> Marks {
         Marks(mode as u8 | (level as u8) << 3 | (written as u8) << 5)
     }
 
-    pub(crate) fn mode(self) -> Mode {
-        MODES.get(usize::from(self.0 & 7)).copied().unwrap_or(Mode::Block)
+    pub(crate) fn mode(self) -> AccessMode {
+        MODES.get(usize::from(self.0 & 7)).copied().unwrap_or(AccessMode::Block)
     }
 
     pub(crate) fn level(self) -> Level {
@@ -242,7 +248,7 @@ mod tests {
         let entry = |key: u32, length, id: u16| {
             let mut bytes = [0; 16];
             bytes[..2].copy_from_slice(&id.to_be_bytes());
-            let marks = Marks::new(Mode::Block, Level::User, Written::Prefix);
+            let marks = Marks::new(AccessMode::Block, Level::User, Written::Prefix);
             Entry { key, length, marks, id: RuleId::from_bytes(bytes) }
         };
         let mut entries: Vec<_> = (0..1_000).map(|number: u16| entry(u32::from(number) << 8, 24, number)).collect();

@@ -22,4 +22,4 @@ mod scope;
 mod tree;
 
 pub use firewall::{Edit, Firewall};
-pub use rule::{Level, Mode, Rule, Source, Target, TargetError, Verdict};
+pub use rule::{Level, Rule, Source, Verdict};

@@ -4,9 +4,7 @@
 //! caller looks for the whole id there. That keeps a rule below 64 octets in all.
 
 use bartizan_live::Shards;
-use bartizan_names::{RuleId, ZoneId};
-
-use crate::rule::Target;
+use bartizan_names::{AccessTarget, RuleId, ZoneId};
 
 /// A key in the trees of a scope, as octets, so that it has no padding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,19 +33,19 @@ pub(crate) struct RuleIndex {
 }
 
 impl TreeKey {
-    pub(crate) fn of(target: &Target) -> TreeKey {
+    pub(crate) fn of(target: &AccessTarget) -> TreeKey {
         let of_address = |address: std::net::IpAddr, length| match address {
             std::net::IpAddr::V4(four) => TreeKey::Four(four.octets(), length),
             std::net::IpAddr::V6(six) => TreeKey::Six(six.octets(), length),
         };
         match target {
-            Target::Ip(address) => {
+            AccessTarget::Ip(address) => {
                 let host = bartizan_names::Prefix::host(*address);
                 of_address(host.network(), host.length())
             }
-            Target::Range(prefix) => of_address(prefix.network(), prefix.length()),
-            Target::Asn(asn) => TreeKey::Asn(asn.0.to_be_bytes()),
-            Target::Country(code) => TreeKey::Country(code.letters()),
+            AccessTarget::Range(prefix) => of_address(prefix.network(), prefix.length()),
+            AccessTarget::Asn(asn) => TreeKey::Asn(asn.0.to_be_bytes()),
+            AccessTarget::Country(code) => TreeKey::Country(code.letters()),
         }
     }
 }

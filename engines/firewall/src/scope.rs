@@ -3,10 +3,10 @@
 use std::cmp::Reverse;
 use std::net::IpAddr;
 
-use bartizan_names::{Asn, CountryCode, Prefix, RuleId, ZoneId};
+use bartizan_names::{AccessTarget, Asn, CountryCode, Prefix, RuleId, ZoneId};
 
 use crate::leaf::{Entry, Hit, Marks, Written};
-use crate::rule::{Level, Rule, Source, Strength, Target};
+use crate::rule::{Level, Rule, Source, Strength};
 use crate::rule_index::TreeKey;
 use crate::tree::Tree;
 
@@ -38,7 +38,7 @@ pub(crate) struct Found<'f> {
 impl<'f> Found<'f> {
     /// What decides: the strongest mode, then the most specific target, then the narrowest level.
     fn rank(&self) -> (Strength, By, u8, Level) {
-        (self.hit.marks.mode().strength(), self.by, self.hit.length, self.hit.marks.level())
+        (Strength::of(self.hit.marks.mode()), self.by, self.hit.length, self.hit.marks.level())
     }
 
     /// Between rules that are equal in everything the one with the smaller id decides, so that all machines name the
@@ -69,10 +69,10 @@ impl<'f> Found<'f> {
     /// The rule as it was put, for the source that it was found by.
     pub(crate) fn rule(&self, source: &Source) -> Rule {
         let target = match (self.by, self.hit.marks.written()) {
-            (By::Country, _) => Target::Country(country(source)),
-            (By::Asn, _) => Target::Asn(source.asn.unwrap_or(Asn(0))),
-            (By::Address, Written::Address) => Target::Ip(source.address.to_canonical()),
-            (By::Address, Written::Prefix) => Target::Range(prefix(source.address, self.hit.length)),
+            (By::Country, _) => AccessTarget::Country(country(source)),
+            (By::Asn, _) => AccessTarget::Asn(source.asn.unwrap_or(Asn(0))),
+            (By::Address, Written::Address) => AccessTarget::Ip(source.address.to_canonical()),
+            (By::Address, Written::Prefix) => AccessTarget::Range(prefix(source.address, self.hit.length)),
         };
         Rule { id: self.id(), level: self.hit.marks.level(), zone: self.zone, mode: self.hit.marks.mode(), target }
     }

@@ -10,12 +10,11 @@ use std::hash::Hash;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bartizan_live::PersistentMap;
-use bartizan_names::{AppId, Name, Protocol, TunnelId, ZoneId};
+use bartizan_names::{AppId, AppOrigin, AppTls, Families, Name, OriginPort, Protocol, ProxyProtocol, ZoneId};
 
-use crate::{Families, OriginHost, Pools};
+use crate::Pools;
 
 /// An application, as the edge serves it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,75 +41,6 @@ pub enum AppAddresses {
     Slot { number: u32, families: Families },
     /// The same everywhere.
     Literal(Vec<IpAddr>),
-}
-
-/// Where an application's connections go.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum AppOrigin {
-    /// The first that can be reached.
-    Direct(Vec<DirectOrigin>),
-    Dns {
-        name: Name,
-        kind: DnsKind,
-        port: OriginPort,
-        /// Answers are kept for so long, however short their own time to live.
-        ttl_min: Duration,
-    },
-    Tunnel {
-        tunnel: TunnelId,
-        /// What the connector dials; its own loopback address if none is given.
-        address: Option<OriginHost>,
-        port: OriginPort,
-    },
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct DirectOrigin {
-    pub address: IpAddr,
-    pub port: OriginPort,
-}
-
-/// Which port is dialled at an origin.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum OriginPort {
-    /// Always this one.
-    One(u16),
-    /// A range as long as the application's, from this port: the third port there for the third port here.
-    From(u16),
-}
-
-/// Which addresses of an origin's name are asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum DnsKind {
-    Any,
-    A,
-    Aaaa,
-    Srv,
-}
-
-/// Who encrypts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum AppTls {
-    /// Whoever does: the edge hands bytes on.
-    Off,
-    /// The edge towards clients, nobody towards the origin.
-    Flexible,
-    /// The edge on both sides, to whoever answers.
-    Full,
-    /// The edge on both sides, to an origin with a certificate for the application's name.
-    Strict,
-}
-
-/// How an origin learns the client's address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum ProxyProtocol {
-    Off,
-    /// In front of a TCP connection, as text.
-    V1,
-    /// In front of a TCP connection, in binary form.
-    V2,
-    /// In front of each datagram of a UDP flow.
-    Simple,
 }
 
 impl App {

@@ -17,9 +17,9 @@ mod site;
 mod table;
 mod tunnels;
 
-pub use apps::{App, AppAddresses, AppEdit, AppOrigin, AppTls, Apps, DirectOrigin, DnsKind, OriginPort, ProxyProtocol};
-pub use pools::{Families, Pools};
-pub use route::{Origin, OriginHost, OriginScheme, Route, Scheme, Target};
-pub use site::{Site, SiteNumber, Ssl, ZoneSettings};
+pub use apps::{App, AppAddresses, AppEdit, Apps};
+pub use pools::Pools;
+pub use route::{Origin, OriginScheme, Route, Scheme, Target};
+pub use site::{Site, SiteNumber, ZoneSettings};
 pub use table::{By, Edit, Match, Routes};
 pub use tunnels::{Tunnel, TunnelConfiguration, Tunnels};

@@ -3,7 +3,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use bartizan_names::Prefix;
+use bartizan_names::{Families, Prefix};
 
 /// The longest IPv6 prefix whose addresses have room for a whole IPv4 address behind it.
 const CARRIES_IPV4_MAX: u8 = 96;
@@ -16,24 +16,6 @@ const CARRIES_IPV4_MAX: u8 = 96;
 pub struct Pools {
     v4: Vec<Prefix>,
     v6: Vec<Prefix>,
-}
-
-/// Which addresses an application has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Families {
-    All,
-    Ipv4,
-    Ipv6,
-}
-
-impl Families {
-    pub fn include(self, address: IpAddr) -> bool {
-        match self {
-            Families::All => true,
-            Families::Ipv4 => address.is_ipv4(),
-            Families::Ipv6 => address.is_ipv6(),
-        }
-    }
 }
 
 impl Pools {

@@ -1,8 +1,6 @@
 //! What a host is mapped to.
 
-use std::net::IpAddr;
-
-use bartizan_names::{Name, TunnelId};
+use bartizan_names::{Name, OriginHost, TunnelId};
 
 use crate::SiteNumber;
 
@@ -38,14 +36,6 @@ impl Origin {
             OriginScheme::HttpsUnverified | OriginScheme::HttpsVerified => 443,
         })
     }
-}
-
-/// One way to reach an origin.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum OriginHost {
-    Address(IpAddr),
-    /// Resolved when it is dialled, by the system's resolver.
-    Name(Name),
 }
 
 /// The URI scheme of a visitor's request (RFC 9110 §4.2).

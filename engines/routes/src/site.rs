@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bartizan_names::{ZoneId, ZoneName};
+use bartizan_names::{Ssl, ZoneId, ZoneName};
 
 use crate::{OriginScheme, Scheme};
 
@@ -25,7 +25,7 @@ pub struct SiteNumber(pub(crate) u32);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ZoneSettings {
     pub ssl: Ssl,
-    /// Schemeors over plain HTTP are sent to the same place over HTTPS.
+    /// Visitors over plain HTTP are sent to the same place over HTTPS.
     pub always_use_https: bool,
     pub websockets: bool,
     pub http2: bool,
@@ -51,25 +51,12 @@ impl Default for ZoneSettings {
     }
 }
 
-/// How an origin is spoken to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Ssl {
-    /// Never encrypted.
-    Off,
-    /// Encrypted up to the edge only.
-    Flexible,
-    /// Encrypted to whoever answers.
-    Full,
-    /// Encrypted to a server with a certificate for the host.
-    Strict,
-}
-
-impl Ssl {
-    /// `Off` and `Flexible` always speak plain HTTP to the origin. `Full` and `Strict` do as the visitor did: who came
+impl OriginScheme {
+    /// [`Ssl::Off`] and [`Ssl::Flexible`] always speak plain HTTP to the origin. The others do as the visitor did: who came
     /// over plain HTTP has nothing left to protect, and an origin that answers such visitors with a redirect must see
     /// that they came so. `always_use_https` is the way to have none of them.
-    pub fn towards_origin(self, scheme: Scheme) -> OriginScheme {
-        match (self, scheme) {
+    pub fn of(ssl: Ssl, visitor: Scheme) -> OriginScheme {
+        match (ssl, visitor) {
             (Ssl::Off | Ssl::Flexible, _) | (_, Scheme::Http) => OriginScheme::Http,
             (Ssl::Full, Scheme::Https) => OriginScheme::HttpsUnverified,
             (Ssl::Strict, Scheme::Https) => OriginScheme::HttpsVerified,
@@ -98,7 +85,7 @@ mod tests {
             (Ssl::Strict, Scheme::Https, Some(9000), (HttpsVerified, 9000)),
             (Ssl::Strict, Scheme::Http, Some(9000), (Http, 9000)),
         ] {
-            let origin_scheme = ssl.towards_origin(scheme);
+            let origin_scheme = OriginScheme::of(ssl, scheme);
             let origin = Origin { hosts: Vec::new(), port };
             assert_eq!((origin_scheme, origin.port(origin_scheme)), expect, "{ssl:?} {scheme:?} {port:?}");
         }

@@ -104,7 +104,7 @@ impl Egress {
         request: Request,
         progress: &Rc<Progress>,
     ) -> Result<Response, Problem> {
-        let scheme = to.settings.ssl.towards_origin(to.scheme);
+        let scheme = OriginScheme::of(to.settings.ssl, to.scheme);
         let key = Key::new(origin, scheme, host_name(&request.host));
         let upgrade = request.upgrade;
         let method = request.method.clone();

@@ -10,8 +10,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use bartizan_exchange::{Datagrams, DialError, Dialer, Dialled, Flow, OriginAddress};
-use bartizan_names::{Protocol, TunnelId};
-use bartizan_routes::{App, AppOrigin, DirectOrigin, OriginHost, Pools, ProxyProtocol};
+use bartizan_names::{AppOrigin, DirectOrigin, OriginHost, Protocol, ProxyProtocol, TunnelId};
+use bartizan_routes::{App, Pools};
 use bartizan_tls::ClientConfig;
 use bartizan_wire::proxy::{self, HeaderBytes, Hop};
 use tokio::io::{AsyncWrite, AsyncWriteExt};

@@ -293,8 +293,8 @@ fn endpoints(app: &App, addresses: &[std::net::IpAddr]) -> impl Iterator<Item = 
 
 #[cfg(test)]
 mod tests {
-    use bartizan_names::{Name, ZoneId};
-    use bartizan_routes::{AppAddresses, AppOrigin, AppTls, Families, ProxyProtocol};
+    use bartizan_names::{AppOrigin, AppTls, Families, Name, ProxyProtocol, ZoneId};
+    use bartizan_routes::AppAddresses;
 
     use super::*;
 

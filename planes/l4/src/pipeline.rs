@@ -12,8 +12,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use bartizan_names::AppId;
-use bartizan_routes::{App, AppTls};
+use bartizan_names::{AppId, AppTls};
+use bartizan_routes::App;
 use bartizan_tls::ServerStream;
 use bartizan_wire::proxy::Hop;
 use tokio::net::TcpStream;

@@ -2,9 +2,9 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use bartizan_model::{Application, Connectivity, EdgeIps};
-use bartizan_names::{Prefix, Protocol};
-use bartizan_routes::{Families, Pools};
+use bartizan_model::{Application, EdgeIps};
+use bartizan_names::{Families, Prefix, Protocol};
+use bartizan_routes::Pools;
 
 use crate::error::{Error, Fault};
 use crate::state::{Api, Facts};
@@ -74,16 +74,14 @@ impl<'f> Addresses<'f> {
     pub(crate) fn of(&self, app: &Application) -> Vec<IpAddr> {
         match (&app.edge_ips, app.slot) {
             (EdgeIps::Static(ips), _) => ips.clone(),
-            (EdgeIps::Dynamic(connectivity), Some(slot)) => {
-                self.pools.addresses(slot, families(*connectivity)).collect()
-            }
+            (EdgeIps::Dynamic(families), Some(slot)) => self.pools.addresses(slot, *families).collect(),
             (EdgeIps::Dynamic(_), None) => Vec::new(),
         }
     }
 
     /// That an application asked for addresses of both kinds and the pool has one.
     pub(crate) fn one_family(&self, app: &Application) -> Option<&'static str> {
-        let all = app.edge_ips == EdgeIps::Dynamic(Connectivity::All);
+        let all = app.edge_ips == EdgeIps::Dynamic(Families::All);
         match (self.pools.offers(Families::Ipv4), self.pools.offers(Families::Ipv6)) {
             (true, false) if all => Some(
                 "the pool has no IPv6 addresses: this application is served over IPv4 only; for both start the edge with --pool and an IPv6 prefix as well",
@@ -96,20 +94,20 @@ impl<'f> Addresses<'f> {
     }
 
     /// The families that were asked for must be on offer; of both, one is enough.
-    pub(super) fn check_offer(&self, connectivity: Connectivity) -> Result<(), Error> {
+    pub(super) fn check_offer(&self, families: Families) -> Result<(), Error> {
         if self.pools.prefixes().next().is_none() {
             let detail = "this edge has no addresses for applications; start it with --pool PREFIX";
             return Err(Fault::AppAddresses.because(detail).at("/edge_ips"));
         }
-        let wanted = match connectivity {
-            Connectivity::All => return Ok(()),
-            Connectivity::Ipv4 => (Families::Ipv4, "IPv4"),
-            Connectivity::Ipv6 => (Families::Ipv6, "IPv6"),
+        let wanted = match families {
+            Families::All => return Ok(()),
+            Families::Ipv4 => "IPv4",
+            Families::Ipv6 => "IPv6",
         };
-        if self.pools.offers(wanted.0) {
+        if self.pools.offers(families) {
             return Ok(());
         }
-        let detail = format!("the pool has no {} addresses; start the edge with --pool and such a prefix", wanted.1);
+        let detail = format!("the pool has no {wanted} addresses; start the edge with --pool and such a prefix");
         Err(Fault::AppEdgeIps.because(detail).at("/edge_ips/connectivity"))
     }
 
@@ -127,14 +125,6 @@ impl<'f> Addresses<'f> {
     pub(super) fn is_dialable(&self, slot: u32) -> bool {
         let mut addresses = self.pools.addresses(slot, Families::All).peekable();
         addresses.peek().is_some() && addresses.all(|address| self.pools.prefixes().all(|pool| !is_edge(pool, address)))
-    }
-}
-
-fn families(connectivity: Connectivity) -> Families {
-    match connectivity {
-        Connectivity::All => Families::All,
-        Connectivity::Ipv4 => Families::Ipv4,
-        Connectivity::Ipv6 => Families::Ipv6,
     }
 }
 

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use bartizan_model::{Application, Zone};
-use bartizan_routes::Families;
+use bartizan_names::Families;
 use bartizan_store::Key;
 
 use super::edge::Addresses;

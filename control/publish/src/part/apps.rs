@@ -152,14 +152,7 @@ fn address_sets<'a>(apps: impl Iterator<Item = &'a routes::App>, pools: &Pools) 
 fn served(app: &model::Application) -> Option<routes::App> {
     let addresses = match (&app.edge_ips, app.slot) {
         (model::EdgeIps::Static(addresses), _) => routes::AppAddresses::Literal(addresses.clone()),
-        (model::EdgeIps::Dynamic(connectivity), Some(number)) => {
-            let families = match connectivity {
-                model::Connectivity::All => routes::Families::All,
-                model::Connectivity::Ipv4 => routes::Families::Ipv4,
-                model::Connectivity::Ipv6 => routes::Families::Ipv6,
-            };
-            routes::AppAddresses::Slot { number, families }
-        }
+        (model::EdgeIps::Dynamic(families), Some(number)) => routes::AppAddresses::Slot { number, families: *families },
         (model::EdgeIps::Dynamic(_), None) => return None,
     };
     Some(routes::App {
@@ -169,56 +162,9 @@ fn served(app: &model::Application) -> Option<routes::App> {
         protocol: app.protocol,
         ports: app.ports.clone(),
         addresses,
-        origin: origin(&app.origin),
-        tls: match app.tls {
-            model::AppTls::Off => routes::AppTls::Off,
-            model::AppTls::Flexible => routes::AppTls::Flexible,
-            model::AppTls::Full => routes::AppTls::Full,
-            model::AppTls::Strict => routes::AppTls::Strict,
-        },
-        proxy_protocol: match app.proxy_protocol {
-            model::ProxyProtocol::Off => routes::ProxyProtocol::Off,
-            model::ProxyProtocol::V1 => routes::ProxyProtocol::V1,
-            model::ProxyProtocol::V2 => routes::ProxyProtocol::V2,
-            model::ProxyProtocol::Simple => routes::ProxyProtocol::Simple,
-        },
+        origin: app.origin.clone(),
+        tls: app.tls,
+        proxy_protocol: app.proxy_protocol,
         ip_firewall: app.ip_firewall,
     })
-}
-
-fn origin(origin: &model::AppOrigin) -> routes::AppOrigin {
-    match origin {
-        model::AppOrigin::Direct(origins) => routes::AppOrigin::Direct(
-            origins
-                .iter()
-                .map(|origin| routes::DirectOrigin { address: origin.address, port: port(origin.port) })
-                .collect(),
-        ),
-        model::AppOrigin::Dns { name, kind, port: origin_port, ttl_min } => routes::AppOrigin::Dns {
-            name: name.clone(),
-            kind: match kind {
-                model::DnsKind::Any => routes::DnsKind::Any,
-                model::DnsKind::A => routes::DnsKind::A,
-                model::DnsKind::Aaaa => routes::DnsKind::Aaaa,
-                model::DnsKind::Srv => routes::DnsKind::Srv,
-            },
-            port: port(*origin_port),
-            ttl_min: *ttl_min,
-        },
-        model::AppOrigin::Tunnel { tunnel, address, port: origin_port } => routes::AppOrigin::Tunnel {
-            tunnel: *tunnel,
-            address: address.as_ref().map(|address| match address {
-                model::OriginHost::Address(address) => routes::OriginHost::Address(*address),
-                model::OriginHost::Name(name) => routes::OriginHost::Name(name.clone()),
-            }),
-            port: port(*origin_port),
-        },
-    }
-}
-
-fn port(port: model::OriginPort) -> routes::OriginPort {
-    match port {
-        model::OriginPort::One(port) => routes::OriginPort::One(port),
-        model::OriginPort::From(first) => routes::OriginPort::From(first),
-    }
 }

@@ -72,22 +72,5 @@ fn rule(rule: &model::AccessRule) -> firewall::Rule {
         StoredRuleScope::Organization(_) => (firewall::Level::Account, None),
         StoredRuleScope::Zone(zone) => (firewall::Level::Zone, Some(zone)),
     };
-    firewall::Rule {
-        id: rule.id,
-        level,
-        zone,
-        mode: match rule.mode {
-            model::AccessMode::Block => firewall::Mode::Block,
-            model::AccessMode::Challenge => firewall::Mode::Challenge,
-            model::AccessMode::JsChallenge => firewall::Mode::JsChallenge,
-            model::AccessMode::ManagedChallenge => firewall::Mode::ManagedChallenge,
-            model::AccessMode::Whitelist => firewall::Mode::Whitelist,
-        },
-        target: match rule.target {
-            model::AccessTarget::Ip(address) => firewall::Target::Ip(address),
-            model::AccessTarget::Range(prefix) => firewall::Target::Range(prefix),
-            model::AccessTarget::Asn(asn) => firewall::Target::Asn(asn),
-            model::AccessTarget::Country(country) => firewall::Target::Country(country),
-        },
-    }
+    firewall::Rule { id: rule.id, level, zone, mode: rule.mode, target: rule.target }
 }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use bartizan_live::Generation;
 use bartizan_model::Settings;
 use bartizan_names::ZoneId;
-use bartizan_routes::{Edit, Routes, Site, SiteNumber, Ssl, ZoneSettings};
+use bartizan_routes::{Edit, Routes, Site, SiteNumber, ZoneSettings};
 
 use crate::part::secret_seed;
 use crate::unit::{NameUnit, ServedZone, ZoneChanges};
@@ -73,14 +73,8 @@ fn site(served: &ServedZone) -> Site {
 }
 
 fn zone_settings(settings: &Settings) -> ZoneSettings {
-    use bartizan_model::Ssl as Wish;
     ZoneSettings {
-        ssl: match settings.ssl {
-            Wish::Off => Ssl::Off,
-            Wish::Flexible => Ssl::Flexible,
-            Wish::Full => Ssl::Full,
-            Wish::Strict => Ssl::Strict,
-        },
+        ssl: settings.ssl,
         always_use_https: settings.always_use_https,
         websockets: settings.websockets,
         http2: settings.http2,

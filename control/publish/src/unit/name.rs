@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use bartizan_authority::{NameContent, Proxied, RecordSet};
 use bartizan_model::{Record, RecordData};
-use bartizan_names::{Name, ZoneId};
-use bartizan_routes::{Origin, OriginHost, Target};
+use bartizan_names::{Name, OriginHost, ZoneId};
+use bartizan_routes::{Origin, Target};
 use bartizan_store::{Entry, Kind, ReadError};
 
 use crate::reading::{Fault, Reading, Touched, document};

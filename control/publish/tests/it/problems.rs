@@ -1,8 +1,7 @@
 //! What cannot be read keeps what it was before, is told, and holds up nobody else.
 
-use bartizan_names::{AppId, RuleId, TunnelId, ZoneId};
+use bartizan_names::{AppId, RuleId, Ssl, TunnelId, ZoneId};
 use bartizan_publish::Publisher;
-use bartizan_routes::Ssl;
 use bartizan_store::{Key, Op, Scope};
 use serde_json::json;
 
@@ -149,7 +148,7 @@ fn other_objects_keep_what_they_were() {
     let fresh = lab.publisher();
     let source = bartizan_firewall::Source { address: user.parse().unwrap(), country: None, asn: None };
     for (publisher, version, verdict, tls) in [
-        (&follower, Some(1), bartizan_firewall::Verdict::Challenge(rule), Some(bartizan_routes::AppTls::Full)),
+        (&follower, Some(1), bartizan_firewall::Verdict::Challenge(rule), Some(bartizan_names::AppTls::Full)),
         // A rule in a mode that nobody knows here keeps out; nothing is served of a zone that cannot be read.
         (&fresh, None, bartizan_firewall::Verdict::Block(rule), None),
     ] {

@@ -3,8 +3,8 @@
 use std::cmp::Reverse;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use bartizan_firewall::{Firewall, Level, Mode, Rule, Source, Target, Verdict};
-use bartizan_names::{Asn, CountryCode, Prefix, RuleId};
+use bartizan_firewall::{Firewall, Level, Rule, Source, Verdict};
+use bartizan_names::{AccessMode, AccessTarget, Asn, CountryCode, Prefix, RuleId};
 use proptest::prelude::*;
 
 use crate::{rule_id, zone_id};
@@ -26,15 +26,15 @@ impl Linear {
         let mut found: Vec<Rule> = self.0.iter().filter(|rule| matches(rule, zone, source)).cloned().collect();
         found.sort_by_key(|rule| {
             let strength = match rule.mode {
-                Mode::Whitelist => 2,
-                Mode::Block => 0,
+                AccessMode::Whitelist => 2,
+                AccessMode::Block => 0,
                 _ => 1,
             };
             let specific = match rule.target {
-                Target::Ip(address) => (2, Prefix::host(address).length()),
-                Target::Range(prefix) => (2, prefix.length()),
-                Target::Asn(_) => (1, 0),
-                Target::Country(_) => (0, 0),
+                AccessTarget::Ip(address) => (2, Prefix::host(address).length()),
+                AccessTarget::Range(prefix) => (2, prefix.length()),
+                AccessTarget::Asn(_) => (1, 0),
+                AccessTarget::Country(_) => (0, 0),
             };
             let level = [Level::User, Level::Account, Level::Zone].iter().position(|level| *level == rule.level);
             (Reverse(strength), Reverse(specific), Reverse(level), rule.id)
@@ -46,10 +46,10 @@ impl Linear {
 fn matches(rule: &Rule, zone: u8, source: &Source) -> bool {
     rule.zone.is_none_or(|of| of == zone_id(zone))
         && match rule.target {
-            Target::Ip(address) => address == source.address,
-            Target::Range(prefix) => prefix.contains(source.address),
-            Target::Asn(asn) => source.asn == Some(asn),
-            Target::Country(code) => source.country.unwrap_or(CountryCode::UNKNOWN) == code,
+            AccessTarget::Ip(address) => address == source.address,
+            AccessTarget::Range(prefix) => prefix.contains(source.address),
+            AccessTarget::Asn(asn) => source.asn == Some(asn),
+            AccessTarget::Country(code) => source.country.unwrap_or(CountryCode::UNKNOWN) == code,
         }
 }
 
@@ -65,21 +65,21 @@ fn addresses() -> impl Strategy<Value = IpAddr> {
     prop_oneof![four, six]
 }
 
-fn targets() -> impl Strategy<Value = Target> {
+fn targets() -> impl Strategy<Value = AccessTarget> {
     let prefix = (addresses(), any::<u8>()).prop_map(|(address, length)| {
         let width = if address.is_ipv4() { 32 } else { 128 };
-        Prefix::new(address, length % (width + 1)).map(Target::Range).unwrap()
+        Prefix::new(address, length % (width + 1)).map(AccessTarget::Range).unwrap()
     });
     let long = (addresses(), 0..13_u8).prop_map(|(address, less)| {
         let width = if address.is_ipv4() { 32 } else { 128 };
-        Prefix::new(address, width - less).map(Target::Range).unwrap()
+        Prefix::new(address, width - less).map(AccessTarget::Range).unwrap()
     });
     prop_oneof![
-        4 => addresses().prop_map(Target::Ip),
+        4 => addresses().prop_map(AccessTarget::Ip),
         2 => prefix,
         6 => long,
-        1 => (0..4_u32).prop_map(|number| Target::Asn(Asn(number))),
-        1 => countries().prop_map(|code| Target::Country(code.unwrap_or(CountryCode::UNKNOWN))),
+        1 => (0..4_u32).prop_map(|number| AccessTarget::Asn(Asn(number))),
+        1 => countries().prop_map(|code| AccessTarget::Country(code.unwrap_or(CountryCode::UNKNOWN))),
     ]
 }
 
@@ -95,11 +95,11 @@ enum Change {
 
 fn changes(ids: u16) -> impl Strategy<Value = Change> {
     let modes = prop::sample::select(vec![
-        Mode::Block,
-        Mode::Challenge,
-        Mode::JsChallenge,
-        Mode::ManagedChallenge,
-        Mode::Whitelist,
+        AccessMode::Block,
+        AccessMode::Challenge,
+        AccessMode::JsChallenge,
+        AccessMode::ManagedChallenge,
+        AccessMode::Whitelist,
     ]);
     let levels = prop::sample::select(vec![
         (Level::User, None),
@@ -122,8 +122,8 @@ fn sources() -> impl Strategy<Value = Source> {
 fn check(firewall: &Firewall, linear: &Linear, sources: &[Source]) -> Result<(), TestCaseError> {
     prop_assert_eq!(firewall.len(), linear.0.len());
     let of_rules = linear.0.iter().filter_map(|rule| match rule.target {
-        Target::Ip(address) => Some(address),
-        Target::Range(prefix) => Some(prefix.network()),
+        AccessTarget::Ip(address) => Some(address),
+        AccessTarget::Range(prefix) => Some(prefix.network()),
         _ => None,
     });
     let of_rules = of_rules.map(|address| Source { address, country: None, asn: None });
@@ -131,7 +131,7 @@ fn check(firewall: &Firewall, linear: &Linear, sources: &[Source]) -> Result<(),
         for zone in 0..3 {
             let expect = linear.explain(zone, &source);
             prop_assert_eq!(&firewall.explain(zone_id(zone), &source), &expect);
-            let verdict = expect.first().map_or(Verdict::Allow(None), |rule| rule.mode.verdict(rule.id));
+            let verdict = expect.first().map_or(Verdict::Allow(None), |rule| Verdict::of(rule.mode, rule.id));
             prop_assert_eq!(firewall.decide(zone_id(zone), &source), verdict);
         }
     }
@@ -178,8 +178,8 @@ fn many_come_and_go() {
             id: id(number),
             level: Level::User,
             zone: None,
-            mode: Mode::Block,
-            target: Target::Ip(address(number)),
+            mode: AccessMode::Block,
+            target: AccessTarget::Ip(address(number)),
         });
     }
     let full = edit.finish();

@@ -3,8 +3,8 @@
 mod linear;
 mod verdicts;
 
-use bartizan_firewall::{Level, Mode, Rule, Source, Target, Verdict};
-use bartizan_names::{RuleId, ZoneId};
+use bartizan_firewall::{Level, Rule, Source, Verdict};
+use bartizan_names::{AccessMode, AccessTarget, RuleId, ZoneId};
 
 pub(crate) fn zone_id(number: u8) -> ZoneId {
     ZoneId::from_bytes([number; 16])
@@ -27,22 +27,22 @@ pub(crate) fn rule(number: u16, text: &str) -> Rule {
         Some((_, number)) => (Level::Zone, Some(zone_id(number.parse().unwrap()))),
     };
     let mode = match mode {
-        "block" => Mode::Block,
-        "challenge" => Mode::Challenge,
-        "js" => Mode::JsChallenge,
-        "managed" => Mode::ManagedChallenge,
-        _ => Mode::Whitelist,
+        "block" => AccessMode::Block,
+        "challenge" => AccessMode::Challenge,
+        "js" => AccessMode::JsChallenge,
+        "managed" => AccessMode::ManagedChallenge,
+        _ => AccessMode::Whitelist,
     };
-    Rule { id: rule_id(number), level, zone, mode, target: target.parse::<Target>().unwrap() }
+    Rule { id: rule_id(number), level, zone, mode, target: target.parse::<AccessTarget>().unwrap() }
 }
 
 /// `ADDRESS [COUNTRY] [NETWORK]`.
 pub(crate) fn source(text: &str) -> Source {
     let mut source = Source { address: text.split(' ').next().unwrap().parse().unwrap(), country: None, asn: None };
     for word in text.split(' ').skip(1) {
-        match word.parse::<Target>().unwrap() {
-            Target::Country(code) => source.country = Some(code),
-            Target::Asn(asn) => source.asn = Some(asn),
+        match word.parse::<AccessTarget>().unwrap() {
+            AccessTarget::Country(code) => source.country = Some(code),
+            AccessTarget::Asn(asn) => source.asn = Some(asn),
             _ => panic!("{text}"),
         }
     }

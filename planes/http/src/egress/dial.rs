@@ -5,7 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use bartizan_exchange::Io;
-use bartizan_routes::{Origin, OriginHost, OriginScheme};
+use bartizan_names::OriginHost;
+use bartizan_routes::{Origin, OriginScheme};
 use bartizan_tls::{ClientConfig, Roots, TlsError, client_config};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;

@@ -6,12 +6,12 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bartizan_exchange::{Body, LocalBoxFuture, Request, Response, Upstream, UpstreamError};
-use bartizan_firewall::{Firewall, Level, Mode, Rule};
+use bartizan_firewall::{Firewall, Level, Rule};
 use bartizan_geo::Geo;
 use bartizan_live::{Generation, Live};
-use bartizan_names::{CertificateId, Name, RuleId, Timestamp, TunnelId, ZoneId, ZoneName};
+use bartizan_names::{AccessMode, CertificateId, Name, OriginHost, RuleId, Timestamp, TunnelId, ZoneId, ZoneName};
 use bartizan_plane_http::{Config, Plane, ServerFacts, Sockets, Totals, start};
-use bartizan_routes::{Origin, OriginHost, Routes, Target, ZoneSettings};
+use bartizan_routes::{Origin, Routes, Target, ZoneSettings};
 use bartizan_tls::{Certificate, Certificates, CertifiedKey};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 
@@ -153,9 +153,9 @@ fn rule(number: u8, text: &str) -> Rule {
         Some((_, number)) => (Level::Zone, Some(zone_id(number.parse().unwrap()))),
     };
     let mode = match mode {
-        "block" => Mode::Block,
-        "challenge" => Mode::ManagedChallenge,
-        _ => Mode::Whitelist,
+        "block" => AccessMode::Block,
+        "challenge" => AccessMode::ManagedChallenge,
+        _ => AccessMode::Whitelist,
     };
     Rule { id: RuleId::from_bytes([number; 16]), level, zone, mode, target: target.parse().unwrap() }
 }

@@ -4,8 +4,8 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::time::Duration;
 
 use bartizan_exchange::UpstreamError;
-use bartizan_names::Name;
-use bartizan_routes::{OriginHost, Ssl, Target, ZoneSettings};
+use bartizan_names::{Name, OriginHost, Ssl};
+use bartizan_routes::{Target, ZoneSettings};
 
 use super::edge::{Edge, field, origin_at, plain, status, tunnel};
 use super::origin::{Origin, ok};

@@ -18,8 +18,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use bartizan_names::Name;
-use bartizan_routes::DnsKind;
+use bartizan_names::{DnsKind, Name};
 use tokio::sync::watch;
 
 use crate::NameServers;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use bartizan_routes::AppTls;
+use bartizan_names::AppTls;
 use bartizan_tls::{ClientConfig, Roots, TlsError, client_config};
 
 use crate::counters::OriginFailure;

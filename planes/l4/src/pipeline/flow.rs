@@ -7,8 +7,7 @@ use std::task::{Poll, ready};
 use std::time::Instant;
 
 use bartizan_exchange::Datagrams;
-use bartizan_names::Protocol;
-use bartizan_routes::ProxyProtocol;
+use bartizan_names::{Protocol, ProxyProtocol};
 use bartizan_wire::proxy;
 use tokio::io::Interest;
 use tokio::net::UdpSocket;

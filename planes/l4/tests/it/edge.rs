@@ -8,14 +8,15 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bartizan_exchange::{Datagrams, DialError, Dialer, Dialled, Flow, LocalBoxFuture};
-use bartizan_firewall::{Firewall, Level, Mode, Rule, Target};
+use bartizan_firewall::{Firewall, Level, Rule};
 use bartizan_geo::Geo;
 use bartizan_live::{Generation, Live};
-use bartizan_names::{AppId, CertificateId, Name, Protocol, RuleId, Timestamp, ZoneId};
-use bartizan_plane_l4::{AppTotals, Config, Limits, NameServers, Plane, Tier, Totals, start_asking};
-use bartizan_routes::{
-    App, AppAddresses, AppOrigin, AppTls, Apps, DirectOrigin, Families, OriginPort, Pools, ProxyProtocol,
+use bartizan_names::{
+    AccessMode, AccessTarget, AppId, AppOrigin, AppTls, CertificateId, DirectOrigin, Families, Name, OriginPort,
+    Protocol, ProxyProtocol, RuleId, Timestamp, ZoneId,
 };
+use bartizan_plane_l4::{AppTotals, Config, Limits, NameServers, Plane, Tier, Totals, start_asking};
+use bartizan_routes::{App, AppAddresses, Apps, Pools};
 use bartizan_tls::{Certificate, Certificates, CertifiedKey};
 use bytes::Bytes;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
@@ -97,7 +98,7 @@ static NEXT_SLOT: AtomicU32 = AtomicU32::new(1);
 #[derive(Clone)]
 pub(crate) struct Setup {
     pub(crate) apps: Vec<App>,
-    pub(crate) rules: Vec<(Mode, Target)>,
+    pub(crate) rules: Vec<(AccessMode, AccessTarget)>,
     pub(crate) limits: Limits,
     pub(crate) trusted: Vec<&'static str>,
     /// In force from the start to the end.

@@ -5,9 +5,9 @@ use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream, UdpSocket};
 use std::time::Duration;
 
-use bartizan_names::Protocol;
+use bartizan_names::{AppTls, Protocol};
 use bartizan_plane_l4::{Limit, OriginFailure};
-use bartizan_routes::{App, AppTls};
+use bartizan_routes::App;
 
 use super::edge::{
     Edge, STUCK, Setup, address_of, app, app_for, dial, dial_from, direct, echoed, ending, eventually, got_from,

@@ -5,9 +5,9 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use bartizan_names::{Name, Protocol};
+use bartizan_names::{AppOrigin, DnsKind, Name, OriginPort, Protocol};
 use bartizan_plane_l4::{NameServers, OriginFailure};
-use bartizan_routes::{App, AppOrigin, DnsKind, OriginPort};
+use bartizan_routes::App;
 
 use super::edge::{Edge, Setup, address_of, app_for, dial, ending, eventually};
 use super::name_server::{Manner, NameServer};

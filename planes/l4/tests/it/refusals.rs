@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use bartizan_firewall::{Mode, Target};
+use bartizan_names::{AccessMode, AccessTarget};
 use bartizan_plane_l4::{Ceiling, Limit, Tier};
 
 use super::edge::{
@@ -23,10 +23,10 @@ fn a_blocked_source_is_reset_and_the_origin_hears_nothing() {
     let open = bartizan_routes::App { ip_firewall: false, ..app("two.test", direct(&[origin.address])) };
     let mut setup = Setup::new(&[&one, &open]);
     setup.rules = vec![
-        (Mode::Block, Target::Range("127.0.9.0/24".parse().unwrap())),
-        (Mode::Whitelist, Target::Ip(source(1).into())),
-        (Mode::Challenge, Target::Ip(source(200).into())),
-        (Mode::Block, Target::Ip("127.0.10.1".parse().unwrap())),
+        (AccessMode::Block, AccessTarget::Range("127.0.9.0/24".parse().unwrap())),
+        (AccessMode::Whitelist, AccessTarget::Ip(source(1).into())),
+        (AccessMode::Challenge, AccessTarget::Ip(source(200).into())),
+        (AccessMode::Block, AccessTarget::Ip("127.0.10.1".parse().unwrap())),
     ];
     let edge = Edge::start(&setup);
     for (from, to, expect) in [
@@ -52,7 +52,7 @@ fn who_becomes_blocked_is_put_out_and_others_stay() {
     let edge = Edge::start(&setup);
     let [mut bad, mut good] = [66, 67].map(|last| dial_from(source(last), address_of(&one)).unwrap());
     assert_eq!((read_exactly(&mut bad, 5), read_exactly(&mut good, 5)), ("hello".into(), "hello".into()));
-    setup.rules = vec![(Mode::Block, Target::Ip(source(66).into()))];
+    setup.rules = vec![(AccessMode::Block, AccessTarget::Ip(source(66).into()))];
     edge.publish(&setup);
     assert_eq!(ending(&mut bad), "reset");
     assert_eq!(echoed(&mut good, "still here"), "still here");

@@ -4,10 +4,9 @@ use std::io::{Read, Write};
 use std::net::Shutdown;
 use std::time::Duration;
 
-use bartizan_firewall::{Mode, Target};
-use bartizan_names::TunnelId;
+use bartizan_names::{AccessMode, AccessTarget, AppOrigin, OriginHost, OriginPort, ProxyProtocol, TunnelId};
 use bartizan_plane_l4::OriginFailure;
-use bartizan_routes::{App, AppOrigin, OriginHost, OriginPort, ProxyProtocol};
+use bartizan_routes::App;
 
 use super::edge::{Edge, Setup, Tunnels, address_of, app, dial, direct, echoed, ending, eventually, read_exactly};
 use super::origin::{Origin, nobody};
@@ -153,8 +152,7 @@ fn a_range_of_ports_leads_to_a_range_of_ports() {
             stream.unwrap().write_all(b"high").unwrap();
         }
     });
-    let origin =
-        bartizan_routes::DirectOrigin { address: low.address.ip(), port: OriginPort::From(low.address.port()) };
+    let origin = bartizan_names::DirectOrigin { address: low.address.ip(), port: OriginPort::From(low.address.port()) };
     let mut one = app("one.test", AppOrigin::Direct(vec![origin]));
     one.ports = 30_000..=30_001;
     let _edge = Edge::start(&Setup::new(&[&one]));
@@ -213,7 +211,7 @@ fn a_trusted_peer_says_whom_it_speaks_for() {
     let one = App { proxy_protocol: ProxyProtocol::V1, ..app("one.test", direct(&[origin.address])) };
     let mut setup = Setup::new(&[&one]);
     setup.trusted = vec!["127.0.0.1/32"];
-    setup.rules = vec![(Mode::Block, Target::Country("DE".parse().unwrap()))];
+    setup.rules = vec![(AccessMode::Block, AccessTarget::Country("DE".parse().unwrap()))];
     let edge = Edge::start(&setup);
     let header = "PROXY TCP4 203.0.113.9 198.51.100.1 4711 22\r\n";
     for (sent, expect) in [
@@ -259,7 +257,7 @@ fn what_goes_wrong_at_the_origin_is_a_reset_and_a_number() {
         port: OriginPort::One(1),
         ttl_min: Duration::from_secs(1),
     };
-    let three = app("three.test", nameless(bartizan_routes::DnsKind::Any));
+    let three = app("three.test", nameless(bartizan_names::DnsKind::Any));
     let tunnel = |host: Option<OriginHost>| AppOrigin::Tunnel {
         tunnel: TunnelId::from_bytes([7; 16]),
         address: host,

@@ -5,8 +5,9 @@ use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bartizan_names::{AppTls, ProxyProtocol};
 use bartizan_plane_l4::{EdgeEvent, Limit, OriginFailure};
-use bartizan_routes::{App, AppTls, ProxyProtocol};
+use bartizan_routes::App;
 use bartizan_tls::{Acceptor, ClientConfig, Roots, client_config};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 

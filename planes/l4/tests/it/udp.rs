@@ -5,10 +5,9 @@ use std::sync::Mutex;
 use std::sync::mpsc;
 use std::time::Duration;
 
-use bartizan_firewall::{Mode, Target};
-use bartizan_names::{Protocol, TunnelId};
+use bartizan_names::{AccessMode, AccessTarget, AppOrigin, OriginPort, Protocol, ProxyProtocol, TunnelId};
 use bartizan_plane_l4::{AnyPort, AnyPortSockets, EdgeEvent, Limit, OriginFailure, Tier};
-use bartizan_routes::{App, AppOrigin, OriginPort, ProxyProtocol};
+use bartizan_routes::App;
 use bartizan_wire::proxy::{Hop, read_simple, write_simple};
 
 use super::edge::{Ca, Edge, STUCK, Setup, Tunnels, address_of, app_for, direct, eventually, udp_echo};
@@ -152,7 +151,7 @@ fn a_trusted_peer_says_whom_it_speaks_for() {
     let one = App { proxy_protocol: ProxyProtocol::Simple, ..app(direct(&[server.address])) };
     let mut setup = Setup::new(&[&one]);
     setup.trusted = vec!["127.0.8.6/32"];
-    setup.rules = vec![(Mode::Block, Target::Ip("203.0.113.66".parse().unwrap()))];
+    setup.rules = vec![(AccessMode::Block, AccessTarget::Ip("203.0.113.66".parse().unwrap()))];
     let edge = Edge::start(&setup);
     let peer = client(6);
     let header = |client: &str| {
@@ -182,7 +181,7 @@ fn a_blocked_source_reaches_nobody() {
     let (bad, good) = (client(66), client(7));
     assert_eq!(asked(&bad, address_of(&one), b"hello"), b"hello");
     assert_eq!(asked(&good, address_of(&one), b"hello"), b"hello");
-    setup.rules = vec![(Mode::Block, Target::Ip("127.0.8.66".parse().unwrap()))];
+    setup.rules = vec![(AccessMode::Block, AccessTarget::Ip("127.0.8.66".parse().unwrap()))];
     edge.publish(&setup);
     eventually("its flow is closed", || edge.app(&one).open == 1);
     let (_, _) = (server.got(), server.got());

@@ -4,8 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::pin::pin;
 use std::time::Duration;
 
-use bartizan_names::{Name, RecordType};
-use bartizan_routes::DnsKind;
+use bartizan_names::{DnsKind, Name, RecordType};
 use futures_util::future::{Either, join_all, select};
 
 use super::found::{Found, Service};

@@ -1,0 +1,71 @@
+//! Where an application leads: addresses, a name that is looked up, or a tunnel.
+
+use std::net::IpAddr;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use crate::{Name, TunnelId};
+
+/// Where an application's connections go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AppOrigin {
+    /// The first that can be reached.
+    Direct(Vec<DirectOrigin>),
+    Dns {
+        name: Name,
+        kind: DnsKind,
+        /// With [`DnsKind::Srv`] the answers' own ports count.
+        port: OriginPort,
+        /// Answers are kept for so long, however short their own time to live.
+        ttl_min: Duration,
+    },
+    Tunnel {
+        tunnel: TunnelId,
+        /// What the connector dials; its own loopback address if none is given.
+        address: Option<OriginHost>,
+        port: OriginPort,
+    },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct DirectOrigin {
+    pub address: IpAddr,
+    pub port: OriginPort,
+}
+
+/// Which port is dialled at an origin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum OriginPort {
+    /// Always this one.
+    One(u16),
+    /// A range as long as the application's, from this port: the third port there for the third port here.
+    From(u16),
+}
+
+/// Which records of an origin's name are asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum DnsKind {
+    /// Addresses of both kinds.
+    Any,
+    A,
+    Aaaa,
+    Srv,
+}
+
+/// One way to reach an origin.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum OriginHost {
+    Address(IpAddr),
+    /// Resolved when it is dialled, by whoever dials it.
+    Name(Name),
+}
+
+impl OriginPort {
+    /// All ports that are dialled at the origin, for an application with the ports `edge`.
+    pub fn range(self, edge: &RangeInclusive<u16>) -> RangeInclusive<u16> {
+        match self {
+            OriginPort::One(port) => port..=port,
+            OriginPort::From(first) => first..=first.saturating_add(edge.end() - edge.start()),
+        }
+    }
+}

@@ -1,0 +1,17 @@
+//! How the edge reaches the origins of a zone.
+
+use crate::word::words;
+
+words!(
+    /// A zone's setting of that name.
+    Ssl {
+        /// Never encrypted.
+        Off = "off",
+        /// Encrypted up to the edge only.
+        Flexible = "flexible",
+        /// Encrypted to whoever answers.
+        Full = "full",
+        /// Encrypted to a server with a certificate for the host.
+        Strict = "strict",
+    }
+);

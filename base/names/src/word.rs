@@ -1,0 +1,62 @@
+//! Closed lists of words of the dialect.
+
+/// The text is none of the words that a value of this kind can be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a word that is known here")]
+pub struct WordError;
+
+/// Makes an enum whose variants are words, read in the very spelling in which they are written.
+macro_rules! words {
+    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $text:literal,)+ }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum $name {
+            $($(#[$variant_doc])* $variant,)+
+        }
+
+        impl $name {
+            /// In the order in which they are listed.
+            pub const ALL: &'static [$name] = &[$($name::$variant),+];
+
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $($name::$variant => $text,)+
+                }
+            }
+        }
+
+        impl std::str::FromStr for $name {
+            type Err = $crate::WordError;
+
+            fn from_str(text: &str) -> Result<$name, $crate::WordError> {
+                $name::ALL.iter().copied().find(|word| word.as_str() == text).ok_or($crate::WordError)
+            }
+        }
+    };
+}
+
+pub(crate) use words;
+
+#[cfg(test)]
+mod tests {
+    use crate::{AccessMode, AppTls, Families, ProxyProtocol, Ssl, WordError};
+
+    #[test]
+    fn words_read_what_they_write() {
+        fn check<T: Copy + PartialEq + std::fmt::Debug + std::str::FromStr<Err = WordError>>(
+            all: &[T],
+            as_str: fn(T) -> &'static str,
+        ) {
+            for word in all {
+                assert_eq!(as_str(*word).parse(), Ok(*word));
+                assert_eq!(as_str(*word).to_ascii_uppercase().parse::<T>(), Err(WordError), "{word:?}");
+            }
+            assert_eq!("".parse::<T>(), Err(WordError));
+        }
+        check(AccessMode::ALL, AccessMode::as_str);
+        check(AppTls::ALL, AppTls::as_str);
+        check(Families::ALL, Families::as_str);
+        check(ProxyProtocol::ALL, ProxyProtocol::as_str);
+        check(Ssl::ALL, Ssl::as_str);
+    }
+}
