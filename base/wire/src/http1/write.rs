@@ -61,6 +61,20 @@ impl<'o> HeadWriter<'o> {
         self
     }
 
+    /// A field whose name is in lower case, as HTTP/2 and header maps have it, with the capitals that old readers look for.
+    pub fn titled(mut self, name: &str, value: &[u8]) -> Self {
+        let start = self.out.len();
+        self = self.field(name.as_bytes(), value);
+        let mut first = true;
+        for byte in &mut self.out[start..start + name.len()] {
+            if first {
+                byte.make_ascii_uppercase();
+            }
+            first = *byte == b'-';
+        }
+        self
+    }
+
     /// One line of several values, for fields that HTTP/2 may split and HTTP/1.1 may not: `Cookie`, whose parts are
     /// joined by `; ` (RFC 9113 §8.2.3). No line if there are none.
     pub fn joined<'v>(mut self, name: &[u8], separator: &str, values: impl Iterator<Item = &'v [u8]>) -> Self {

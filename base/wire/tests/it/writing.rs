@@ -53,6 +53,16 @@ fn answers_and_framing() {
     }
 }
 
+/// Header maps have names in lower case; some old readers look for capitals.
+#[test]
+fn names_get_capitals() {
+    let mut out = Vec::new();
+    let writer = HeadWriter::response(&mut out, 200, "OK").titled("set-cookie", b"a-b").titled("-x-1y", b"");
+    assert_eq!(writer.end(), Ok(()));
+    assert_eq!(String::from_utf8_lossy(&out), "HTTP/1.1 200 OK\r\nSet-Cookie: a-b\r\n-X-1y: \r\n\r\n");
+    assert_eq!(HeadWriter::response(&mut Vec::new(), 200, "OK").titled("", b"").end(), Err(Illegal));
+}
+
 /// RFC 9113 §8.2.3: to HTTP/1.1 the parts of a `Cookie` go in one line.
 #[test]
 fn lines_are_joined() {
