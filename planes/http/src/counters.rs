@@ -54,7 +54,7 @@ counted!(
         /// By the version that the visitor spoke.
         http1,
         http2,
-        /// HTTP/1.1 requests that were refused before the HTTP library saw them.
+        /// HTTP/1.1 requests that were refused because of their heads.
         screened_out,
         /// Refused by the firewall.
         blocked,

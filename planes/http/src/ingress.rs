@@ -1,8 +1,8 @@
-//! Where the bytes of visitors come in: TLS, the screen, HTTP/1.1 and HTTP/2.
+//! Where the bytes of visitors come in: TLS, HTTP/1.1 and HTTP/2.
 //!
 //! ```text
-//! TCP ─► (TLS) ─┬ http1 ─► wire (screen: head, chunks) ─► hyper ─► Arrived ─► pipeline
-//!               └ http2 ─► wire ─────────────────────────► hyper ─► Arrived ─► pipeline
+//! TCP ─► (TLS) ─┬ http1 (codec of base/wire) ─► Arrived ─► pipeline
+//!               └ http2 ─► wire ─► hyper ─────► Arrived ─► pipeline
 //! ```
 //! A connection and each of its requests can be told to end from outside ([`Connections::judge`]).
 //! The protocol is chosen by ALPN (RFC 7301), never guessed; a name whose zone has HTTP/2 off is not offered
@@ -10,14 +10,13 @@
 
 mod answer;
 mod cancel;
-mod chunks;
 mod connection;
-mod head;
+mod deadline;
 mod http1;
 mod http2;
+mod refusal;
 mod relay;
 mod requests;
-mod screen;
 mod wire;
 
 use std::net::SocketAddr;
@@ -27,7 +26,7 @@ use bartizan_routes::Scheme;
 use tokio::net::TcpStream;
 
 pub(crate) use connection::{Connections, RequestGuard};
-pub(crate) use head::Refusal;
+pub(crate) use refusal::Refusal;
 
 use crate::limits::HANDSHAKE_TIME;
 use crate::worker::Worker;

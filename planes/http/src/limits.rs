@@ -2,20 +2,25 @@
 
 use std::time::Duration;
 
-/// A request's head: request line, fields, empty line. Longer ones get 431 (RFC 6585 §5). Browsers with many cookies
-/// stay below 16 KB.
-pub(crate) const HEAD_BYTES_MAX: usize = 32 * 1024;
+use bartizan_wire::http1::Limits;
 
-/// Fields in a head. More is 431. Enough for anything that browsers and proxies send, and bounds work per request.
-pub(crate) const FIELDS_MAX: usize = 128;
+/// A request's head: request line, fields, empty line. Longer ones get 431 (RFC 6585 §5).
+pub(crate) const HEAD_BYTES_MAX: usize = Limits::REQUEST.head_bytes;
 
-/// The line in front of a chunk: at most 16 digits, and extensions that nobody uses.
-pub(crate) const CHUNK_LINE_BYTES_MAX: usize = 256;
+/// Fields in a head. More is 431.
+pub(crate) const FIELDS_MAX: usize = Limits::REQUEST.fields;
 
-/// All trailer fields of a chunked body. They are read and dropped (RFC 9110 §6.5.1).
-pub(crate) const TRAILER_BYTES_MAX: usize = 8 * 1024;
+/// The most that is read at a time. One buffer for all connections of a worker, so it may be large.
+pub(crate) const READ_BYTES: usize = 64 * 1024;
 
-/// The buffer of HTTP/1.1 for each connection and direction: a whole head must fit, and bodies gain nothing from more.
+/// The head of an answer and small pieces of its body are gathered up to this size and written at once: as much as fits
+/// into one TLS record (RFC 8446 §5.1). Larger pieces are written without a copy.
+pub(crate) const GATHER_BYTES_MAX: usize = 16 * 1024;
+
+/// How often expired time limits of visitors are looked for.
+pub(crate) const EXPIRE_EVERY: Duration = Duration::from_secs(1);
+
+/// The buffer of a connection to an origin for each direction: a whole head must fit, and bodies gain nothing from more.
 pub(crate) const HTTP1_BUFFER_BYTES: usize = 64 * 1024;
 
 /// The head of an origin's answer. Origins are allowed more than visitors: some set many cookies.

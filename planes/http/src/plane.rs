@@ -15,12 +15,14 @@ use bartizan_tls::{Acceptor, TlsError};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::task::LocalSet;
+use tokio::time::Instant;
 
 use crate::Config;
 use crate::counters::{Counters, Totals};
+use crate::date::Dates;
 use crate::egress::{Egress, OriginTls};
 use crate::ingress::{self, Connections};
-use crate::limits::{ACCEPT_PAUSE, CONNECTIONS_MAX, RESOLVER_THREADS};
+use crate::limits::{ACCEPT_PAUSE, CONNECTIONS_MAX, EXPIRE_EVERY, READ_BYTES, RESOLVER_THREADS};
 use crate::ray::Rays;
 use crate::recheck::recheck;
 use crate::worker::{Drain, Worker};
@@ -165,6 +167,8 @@ impl WorkerSetup {
             acceptor: self.acceptor,
             https_port: self.https_port,
             drain: Drain::default(),
+            scratch: RefCell::new(vec![0; READ_BYTES].into()),
+            dates: Dates::default(),
         });
         let crowd = Rc::new(Crowd::default());
         // It runs until the end, since connections that drain can be blocked too.
@@ -173,6 +177,8 @@ impl WorkerSetup {
             worker.hold_config().value.firewall.clone(),
             self.live.changes(),
         ));
+        // So are waits.
+        tokio::task::spawn_local(expire(Rc::clone(&worker)));
         let sweeper = tokio::task::spawn_local(sweep(Rc::clone(&worker)));
         let accepting: Vec<_> = self
             .listeners
@@ -232,6 +238,14 @@ fn admit(stream: TcpStream, peer: std::net::SocketAddr, scheme: Scheme, worker: 
         ingress::serve(stream, peer, scheme, worker).await;
         drop(guest);
     });
+}
+
+/// Ends waits that have lasted too long, for ever.
+async fn expire(worker: Rc<Worker>) {
+    loop {
+        tokio::time::sleep(EXPIRE_EVERY).await;
+        worker.connections.expire(Instant::now());
+    }
 }
 
 async fn sweep(worker: Rc<Worker>) {

@@ -13,6 +13,7 @@ use tokio::sync::Notify;
 use crate::Config;
 use crate::arrived::Arrived;
 use crate::counters::Counters;
+use crate::date::Dates;
 use crate::egress::Egress;
 use crate::ingress::{ALPN_HTTP2, Connections};
 use crate::ray::{Ray, Rays};
@@ -27,6 +28,9 @@ pub(crate) struct Worker {
     /// The port that redirects to HTTPS name.
     pub(crate) https_port: u16,
     pub(crate) drain: Drain,
+    /// Where bytes of visitors are read to.
+    pub(crate) scratch: RefCell<Box<[u8]>>,
+    pub(crate) dates: Dates,
 }
 
 /// What the configuration has for a request.
@@ -94,6 +98,10 @@ impl Drain {
     pub(crate) fn begin(&self) {
         self.begun.set(true);
         self.bell.notify_waiters();
+    }
+
+    pub(crate) fn has_begun(&self) -> bool {
+        self.begun.get()
     }
 
     /// Returns when draining has begun, at once if it has already.

@@ -6,9 +6,8 @@ use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 
-use bartizan_exchange::Io;
 use bartizan_firewall::{Firewall, Source};
 use bartizan_live::Generation;
 use bartizan_names::ZoneId;
@@ -16,7 +15,7 @@ use bartizan_routes::Scheme;
 use tokio::time::Instant;
 
 use super::cancel::Cancel;
-use super::head::Refusal;
+use super::deadline::Deadline;
 use super::requests::{Left, Requests};
 use crate::Config;
 
@@ -31,20 +30,14 @@ pub(crate) struct Connection {
     /// The zone of the last request that was let in.
     zone: Cell<Option<ZoneId>>,
     cut: Cancel,
-    /// Requests that reached the service.
-    asked: Cell<u64>,
-    /// Requests whose answer's head is known.
-    answered: Cell<u64>,
+    /// Time limits for the visitor to send, and to read what is sent.
+    pub(crate) reading: Deadline,
+    pub(crate) writing: Deadline,
     /// Requests whose answer is not written to its end.
     in_flight: Cell<usize>,
     quiet_since: Cell<Instant>,
-    /// The number of the request that stands for a refused one, and why.
-    refused: Cell<Option<(u64, Refusal)>>,
-    /// The other end of a connection that stops being HTTP.
-    upgrade: RefCell<Option<Box<dyn Io>>>,
+    /// Whether it was switched to WebSocket.
     upgraded: Cell<bool>,
-    /// The task that waits for the head of the next answer.
-    waiting: Cell<Option<Waker>>,
 }
 
 /// How many requests a connection carries at a time.
@@ -67,40 +60,15 @@ impl Connection {
             requests: RefCell::default(),
             zone: Cell::new(None),
             cut: Cancel::default(),
-            asked: Cell::new(0),
-            answered: Cell::new(0),
+            reading: Deadline::default(),
+            writing: Deadline::default(),
             in_flight: Cell::new(0),
             quiet_since: Cell::new(Instant::now()),
-            refused: Cell::new(None),
-            upgrade: RefCell::new(None),
             upgraded: Cell::new(false),
-            waiting: Cell::new(None),
         }
     }
 
-    /// Numbers a request, from 1.
-    pub(crate) fn ask(&self) -> u64 {
-        self.asked.set(self.asked.get() + 1);
-        self.asked.get()
-    }
-
-    pub(crate) fn answer(&self) {
-        self.answered.set(self.answered.get() + 1);
-        if let Some(waker) = self.waiting.take() {
-            waker.wake();
-        }
-    }
-
-    /// Wakes this task when one more answer is known.
-    pub(crate) fn wait_for_answer(&self, waker: &Waker) {
-        self.waiting.set(Some(waker.clone()));
-    }
-
-    pub(crate) fn answered(&self) -> u64 {
-        self.answered.get()
-    }
-
-    /// The protocol has streams: HTTP/2.
+    /// It speaks a protocol with streams.
     pub(crate) fn carry_many(&self) {
         self.carries.set(Carries::Many);
     }
@@ -120,26 +88,9 @@ impl Connection {
         self.quiet_since.get()
     }
 
-    pub(crate) fn refuse(&self, request: u64, refusal: Refusal) {
-        self.refused.set(Some((request, refusal)));
-    }
-
-    pub(crate) fn refusal_of(&self, request: u64) -> Option<Refusal> {
-        self.refused.get().and_then(|(number, refusal)| (number == request).then_some(refusal))
-    }
-
-    /// To be called before the 101 is written: the bytes after it are not HTTP.
-    pub(crate) fn upgrade_to(&self, other: Box<dyn Io>) {
+    /// To be called before the 101 is written: what comes after it is no HTTP.
+    pub(crate) fn leave_http(&self) {
         self.upgraded.set(true);
-        self.upgrade.replace(Some(other));
-    }
-
-    pub(crate) fn is_upgraded(&self) -> bool {
-        self.upgraded.get()
-    }
-
-    pub(crate) fn take_upgrade(&self) -> Option<Box<dyn Io>> {
-        self.upgrade.take()
     }
 
     /// Returns when the whole connection is to end.
@@ -156,7 +107,7 @@ impl Connection {
         // The next request will probably be for the zone of the last one, which may allow a source that others block.
         let last_is_refused = self.zone.get().is_none_or(refused);
         let is_of_no_use = || firewall.decide_everywhere(&self.source).refused_by().is_some();
-        if was_the_only_one || (!some_go_on && last_is_refused && (self.is_upgraded() || is_of_no_use())) {
+        if was_the_only_one || (!some_go_on && last_is_refused && (self.upgraded.get() || is_of_no_use())) {
             self.cut.trigger();
         }
     }
@@ -226,8 +177,16 @@ impl Connections {
         ConnectionEntry { connection, connections: self, number }
     }
 
-    /// Ends what the firewall of this configuration does not allow. Connections accepted under it are left out:
-    /// each of their requests is decided by it, and a blocked visitor has to get its page.
+    /// Ends every wait that has lasted too long.
+    pub(crate) fn expire(&self, now: Instant) {
+        for connection in self.open.borrow().values() {
+            connection.reading.expire(now);
+            connection.writing.expire(now);
+        }
+    }
+
+    /// Ends what the firewall of this configuration does not allow. Those that came under it need no look:
+    /// each of their requests is decided by it, and who is blocked is there to get a page.
     pub(crate) fn judge(&self, Generation { number, value }: &Generation<Config>) {
         let open = self.open.borrow();
         let came_before = open.values().filter(|connection| connection.generation < *number);

@@ -1,140 +1,245 @@
-//! HTTP/1.1 from visitors, through hyper, behind the screen.
+//! HTTP/1.1 from visitors: one request after the other, on the codec of `base/wire`.
+//!
+//! ```text
+//!          ┌──────────────────────── another ────────────────────────┐
+//!          ▼                                                          │
+//! idle ─► head ─► pipeline ─► answer ─► rest of the body drained ─────┤
+//!          │         ▲  while both last, the body is taken in         ├─► goodbye
+//!          │         └─ and a visitor who leaves is noticed           │
+//!          └─ refused ─► page ────────────────────────────────────────┘
+//!                                       └─ 101 ─► relay
+//! ```
+//! One task does all of it; while it waits for a request it holds no buffer. What each wait may last is in
+//! [`Awaited`](super::deadline::Awaited).
 
-use std::convert::Infallible;
+mod body;
+mod intake;
+mod line;
+mod reply;
+
+use std::future::{Future, poll_fn};
+use std::io;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Poll;
 
-use bartizan_exchange::{Io, Length, LocalBoxFuture, Response, Upgrade};
-use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING, UPGRADE};
+use bartizan_exchange::{Body, Io, Upgrade};
+use bartizan_wire::http1::{self, FieldRoom, HeadSearch, Leading, Limits, Persistence, RequestHead, Version};
+use bytes::{Bytes, BytesMut};
+use http::header::ACCEPT;
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderValue, StatusCode};
-use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
-use super::answer::{Answer, body_of};
 use super::connection::Connection;
-use super::head::{Refusal, has_token};
+use super::deadline::Awaited;
+use super::refusal::{Refusal, check_method};
 use super::relay;
-use super::wire::{Protocol, Wire};
+use super::wire::Wire;
 use crate::arrived::Arrived;
-use crate::limits::{FIELDS_MAX, HTTP1_BUFFER_BYTES, LINGER_BYTES_MAX, LINGER_READ_BYTES, LINGER_TIME};
+use crate::limits::{LINGER_BYTES_MAX, LINGER_READ_BYTES, LINGER_TIME};
 use crate::page::Problem;
 use crate::pipeline;
 use crate::worker::Worker;
+use intake::Intake;
+use line::{Line, Read};
+use reply::{Asked, Reply};
 
 /// Serves a connection to its end, also after it was switched to WebSocket.
 pub(crate) async fn serve<IO>(io: IO, connection: Rc<Connection>, worker: Rc<Worker>)
 where
     IO: AsyncRead + AsyncWrite + Unpin + 'static,
 {
-    let counters = Arc::clone(&worker.counters);
-    let wire = TokioIo::new(Wire::new(io, Protocol::Http1, Rc::clone(&connection), counters));
-    let service = service_fn(|request| respond(request, Rc::clone(&connection), Rc::clone(&worker)));
-    let mut serving = http1::Builder::new()
-        .title_case_headers(true)
-        .max_headers(FIELDS_MAX)
-        .max_buf_size(HTTP1_BUFFER_BYTES)
-        // The wire has its own timeouts, which also see bodies.
-        .header_read_timeout(None)
-        .serve_connection(wire, service);
-    let result = tokio::select! {
-        result = &mut serving => result,
-        () = worker.drain.wait() => {
-            std::pin::Pin::new(&mut serving).graceful_shutdown();
-            (&mut serving).await
+    let line = Line::new(io, connection, worker);
+    let mut unread = BytesMut::new();
+    let end = loop {
+        match next_head(&line, &mut unread).await {
+            Ok(None) => break None,
+            Ok(Some(head)) => {
+                // In a box, so that an idle connection holds none of its memory.
+                match Box::pin(exchange(&line, head, &mut unread)).await {
+                    Ok(Next::Request) => {}
+                    Ok(Next::Goodbye) => break None,
+                    Ok(Next::Other(other)) => break Some(other),
+                    Err(error) => break failed(&line, &error),
+                }
+            }
+            Err(error) => break failed(&line, &error),
+        }
+        if unread.is_empty() {
+            unread = BytesMut::new();
         }
     };
-    if let Err(error) = result {
-        tracing::trace!(peer = %connection.peer, %error, "connection failed");
-    }
-    let parts = serving.into_parts();
-    let wire = parts.io.into_inner();
-    match connection.take_upgrade() {
-        Some(other) => relay::relay(wire, parts.read_buf, other).await,
-        None => say_goodbye(wire.into_io()).await,
-    }
-}
-
-fn respond(
-    request: hyper::Request<Incoming>,
-    connection: Rc<Connection>,
-    worker: Rc<Worker>,
-) -> LocalBoxFuture<'static, Result<hyper::Response<Answer>, Infallible>> {
-    Box::pin(async move {
-        let guard = connection.begin();
-        let number = connection.ask();
-        let method = request.method().clone();
-        worker.counters.requests.http1.add(1);
-        let mut response = match connection.refusal_of(number) {
-            Some(refusal) => refuse(refusal, request.headers(), &worker),
-            None => match arrive(request, &connection) {
-                Ok(arrived) => pipeline::serve(arrived, &guard, &worker).await,
-                Err(refusal) => refuse(refusal, &HeaderMap::new(), &worker),
-            },
-        };
-        if let Some(other) = response.upgraded.take() {
-            switch(&mut response, other, &connection);
+    match end {
+        Some(other) => {
+            let (connection, counters) = (Rc::clone(&line.connection), Arc::clone(&line.worker.counters));
+            relay::relay(Wire::new(line.into_io(), connection, counters), unread.freeze(), other).await;
         }
-        connection.answer();
-        Ok(Answer::respond(response, &method, guard))
+        None => say_goodbye(line.into_io()).await,
+    }
+}
+
+fn failed<IO>(line: &Line<IO>, error: &io::Error) -> Option<Box<dyn Io>> {
+    tracing::trace!(peer = %line.connection.peer, %error, "connection failed");
+    None
+}
+
+/// What happens on the connection after an exchange.
+enum Next {
+    Request,
+    Goodbye,
+    /// It was switched to WebSocket; this is the origin's end.
+    Other(Box<dyn Io>),
+}
+
+/// A head that was checked, with its bytes; or why it is refused.
+type Head = Result<(RequestHead, Bytes), Refusal>;
+
+/// Waits for the next request. None: there will be none.
+async fn next_head<IO>(line: &Line<IO>, unread: &mut BytesMut) -> io::Result<Option<Head>>
+where
+    IO: AsyncRead + AsyncWrite + Unpin,
+{
+    let mut search = HeadSearch::new(Leading::EmptyLine);
+    loop {
+        match search.find(unread, &Limits::REQUEST) {
+            Ok(Some(found)) => {
+                line.connection.reading.rest();
+                let bytes = unread.split_to(found.end).freeze().slice(found);
+                return Ok(Some(read_head(bytes)));
+            }
+            Ok(None) => {}
+            Err(refusal) => return Ok(Some(Err(refusal.into()))),
+        }
+        let read = if unread.is_empty() {
+            tokio::select! {
+                read = poll_fn(|cx| line.poll_read(cx, unread, Some(Awaited::Request))) => read?,
+                // No request is lost.
+                () = line.worker.drain.wait() => Read::End,
+            }
+        } else {
+            poll_fn(|cx| line.poll_read(cx, unread, Some(Awaited::Head))).await?
+        };
+        if read == Read::End {
+            return Ok(None);
+        }
+    }
+}
+
+fn read_head(bytes: Bytes) -> Head {
+    // First, so that a method that is never served gets 405 whatever else is wrong with the request.
+    check_method(bytes.split(|byte| *byte == b' ').next().unwrap_or_default())?;
+    let head = RequestHead::parse(&bytes, &Limits::REQUEST, FieldRoom::default())?;
+    Ok((head, bytes))
+}
+
+/// Answers one request.
+async fn exchange<IO>(line: &Line<IO>, head: Head, unread: &mut BytesMut) -> io::Result<Next>
+where
+    IO: AsyncRead + AsyncWrite + Unpin,
+{
+    let worker = &line.worker;
+    let guard = line.connection.begin();
+    worker.counters.requests.http1.add(1);
+    let (head, bytes) = match head {
+        Ok(head) => head,
+        Err(refusal) => return refuse(line, refusal, &HeaderMap::new()).await,
+    };
+    let arrived = match arrive(&head, &bytes, &line.connection) {
+        Ok(arrived) => arrived,
+        Err(refusal) => return refuse(line, refusal, &accepted(&head, &bytes)).await,
+    };
+    let method = arrived.method.clone();
+    let (body, mut intake) = Intake::begin(&head, unread);
+    let answering = pipeline::serve(Arrived { body, ..arrived }, &guard, worker);
+    let mut response = beside(answering, &mut intake, line).await?;
+    let mut asked = Asked::by(&method, &head);
+    if intake.is_held_back() || worker.drain.has_begun() {
+        asked.persistence = Persistence::Close;
+    }
+    intake.finish_interim(line).await?;
+    let other = response.upgraded.take();
+    if other.is_some() {
+        line.connection.leave_http();
+    }
+    let reply = Reply::compose(response, asked, &worker.dates);
+    let persistence = reply.persistence;
+    beside(reply.write(line), &mut intake, line).await??;
+    match (other, persistence) {
+        (Some(other), _) => Ok(Next::Other(other)),
+        (None, Persistence::Close) => Ok(Next::Goodbye),
+        (None, Persistence::KeepAlive) if intake.drain(line).await => Ok(Next::Request),
+        (None, Persistence::KeepAlive) => Ok(Next::Goodbye),
+    }
+}
+
+/// Does `work` while the visitor goes on sending; fails when the visitor has closed the connection.
+async fn beside<IO, T>(work: impl Future<Output = T>, intake: &mut Intake<'_>, line: &Line<IO>) -> io::Result<T>
+where
+    IO: AsyncRead + AsyncWrite + Unpin,
+{
+    let mut work = pin!(work);
+    poll_fn(|cx| match work.as_mut().poll(cx) {
+        Poll::Ready(done) => Poll::Ready(Ok(done)),
+        Poll::Pending => intake.poll(line, cx).map(Err),
     })
+    .await
 }
 
-fn refuse(refusal: Refusal, asked: &HeaderMap, worker: &Worker) -> Response {
-    let mut response = pipeline::refuse(Problem::Refused(refusal), asked, worker);
-    response.headers.insert(CONNECTION, HeaderValue::from_static("close"));
-    response
+/// Writes the page that says why.
+async fn refuse<IO>(line: &Line<IO>, refusal: Refusal, asked: &HeaderMap) -> io::Result<Next>
+where
+    IO: AsyncRead + AsyncWrite + Unpin,
+{
+    line.worker.counters.requests.screened_out.add(1);
+    let response = pipeline::refuse(Problem::Refused(refusal), asked, &line.worker);
+    let asked = Asked { method: &Method::GET, version: Version::Http11, persistence: Persistence::Close };
+    Reply::compose(response, asked, &line.worker.dates).write(line).await?;
+    Ok(Next::Goodbye)
 }
 
-/// The request in our types. The screen has checked it, so an error here is a fault of the screen.
-fn arrive(request: hyper::Request<Incoming>, connection: &Connection) -> Result<Arrived, Refusal> {
-    let (mut head, body) = request.into_parts();
-    let host = head.headers.remove(HOST).ok_or(Refusal::NoHost)?;
-    let host = host.to_str().map_err(|_| Refusal::BadHost)?.to_owned();
-    let path = head.uri.into_parts().path_and_query.unwrap_or_else(|| PathAndQuery::from_static("/"));
-    let upgrade = upgrade_of(&head.method, head.version, &head.headers);
-    let body = body_of(body, length_of(&head.headers)?);
+/// The request in our types, without its body.
+fn arrive(head: &RequestHead, bytes: &Bytes, connection: &Connection) -> Result<Arrived, Refusal> {
+    let view = head.of(bytes);
+    let malformed = || Refusal::from(http1::Refusal::Malformed);
+    let method = Method::from_bytes(view.method().as_bytes()).map_err(|_| malformed())?;
+    let target = || Refusal::from(http1::Refusal::Target);
+    let path = match view.path() {
+        [whole, ""] => PathAndQuery::try_from(whole),
+        pieces => PathAndQuery::try_from(pieces.concat()),
+    };
+    let mut headers = HeaderMap::with_capacity(view.fields().iter().count());
+    for field in view.fields().iter().filter(|field| field.class != http1::Class::Host) {
+        let name = HeaderName::from_bytes(field.name).map_err(|_| malformed())?;
+        // Shares the memory of the head.
+        let value = HeaderValue::from_maybe_shared(bytes.slice_ref(field.value)).map_err(|_| malformed())?;
+        headers.append(name, value);
+    }
     Ok(Arrived {
         scheme: connection.scheme,
         source: connection.source,
-        version: head.version,
-        method: head.method,
-        host,
-        path,
-        headers: head.headers,
-        body,
-        upgrade,
+        version: match head.version {
+            Version::Http10 => http::Version::HTTP_10,
+            Version::Http11 => http::Version::HTTP_11,
+        },
+        method,
+        host: view.host().to_owned(),
+        path: path.map_err(|_| target())?,
+        headers,
+        body: Body::empty(),
+        upgrade: match head.upgrade {
+            http1::Upgrade::WebSocket => Upgrade::WebSocket,
+            http1::Upgrade::None | http1::Upgrade::Tunnel => Upgrade::None,
+        },
     })
 }
 
-fn length_of(headers: &HeaderMap) -> Result<Length, Refusal> {
-    if headers.contains_key(TRANSFER_ENCODING) {
-        return Ok(Length::Unknown);
-    }
-    let Some(length) = headers.get(CONTENT_LENGTH) else { return Ok(Length::Absent) };
-    let length = length.to_str().ok().and_then(|length| length.parse().ok());
-    length.map(Length::Known).ok_or(Refusal::BadLength)
-}
-
-/// The same question as the screen's.
-fn upgrade_of(method: &http::Method, version: http::Version, headers: &HeaderMap) -> Upgrade {
-    let names = |field, token| headers.get_all(field).iter().any(|value| has_token(value.as_bytes(), token));
-    let asked = *method == http::Method::GET
-        && version == http::Version::HTTP_11
-        && names(UPGRADE, "websocket")
-        && names(CONNECTION, "upgrade");
-    if asked { Upgrade::WebSocket } else { Upgrade::None }
-}
-
-/// Makes the 101 and keeps the other end for when it is written.
-fn switch(response: &mut Response, other: Box<dyn Io>, connection: &Connection) {
-    response.status = StatusCode::SWITCHING_PROTOCOLS;
-    response.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
-    response.headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
-    connection.upgrade_to(other);
+/// What the format of an error page is chosen by.
+fn accepted(head: &RequestHead, bytes: &Bytes) -> HeaderMap {
+    let values =
+        head.of(bytes).fields().values(ACCEPT.as_str()).filter_map(|value| HeaderValue::from_bytes(value).ok());
+    values.map(|value| (ACCEPT, value)).collect()
 }
 
 /// Closes our side, then listens for a while: a socket closed with unread bytes resets the connection, and the reset
@@ -151,7 +256,7 @@ async fn say_goodbye<IO: AsyncRead + AsyncWrite + Unpin>(mut io: IO) {
                 read => left = left.saturating_sub(read),
             }
         }
-        std::io::Result::Ok(())
+        io::Result::Ok(())
     };
     // Whatever is read here is thrown away.
     let _ = tokio::time::timeout(LINGER_TIME, farewell).await;

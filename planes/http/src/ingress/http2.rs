@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use bartizan_exchange::{Length, LocalBoxFuture, Upgrade};
-use bartizan_wire::http1::Authority;
+use bartizan_wire::http1::{self, Authority};
 use http::HeaderMap;
 use http::header::{CONTENT_LENGTH, HOST};
 use hyper::body::{Body as _, Incoming};
@@ -20,8 +20,8 @@ use tokio::time::Instant;
 
 use super::answer::{Answer, body_of};
 use super::connection::Connection;
-use super::head::{Refusal, check_method};
-use super::wire::{Protocol, Wire};
+use super::refusal::{Refusal, check_method};
+use super::wire::Wire;
 use crate::arrived::Arrived;
 use crate::forward::join_cookies;
 use crate::limits::{
@@ -38,7 +38,7 @@ where
     IO: AsyncRead + AsyncWrite + Unpin + 'static,
 {
     connection.carry_many();
-    let wire = Wire::new(io, Protocol::Http2, Rc::clone(&connection), Arc::clone(&worker.counters));
+    let wire = Wire::new(io, Rc::clone(&connection), Arc::clone(&worker.counters));
     let service = service_fn(|request| respond(request, Rc::clone(&connection), Rc::clone(&worker)));
     let mut serving = pin!(
         http2::Builder::new(OnThisThread)
@@ -103,13 +103,13 @@ fn respond(
 /// The request in our types, if it has one meaning only (RFC 9113 §8.3.1).
 fn arrive(request: hyper::Request<Incoming>, connection: &Connection) -> Result<Arrived, Refusal> {
     let (mut head, body) = request.into_parts();
-    check_method(head.method.as_str())?;
+    check_method(head.method.as_str().as_bytes())?;
     if head.headers.len() > FIELDS_MAX {
-        return Err(Refusal::TooManyFields);
+        return Err(http1::Refusal::TooManyFields.into());
     }
     let uri = head.uri.into_parts();
     let host = host_of(uri.authority.as_ref().map(|authority| authority.as_str()), &head.headers)?;
-    let path = uri.path_and_query.ok_or(Refusal::Target)?;
+    let path = uri.path_and_query.ok_or(http1::Refusal::Target)?;
     head.headers.remove(HOST);
     join_cookies(&mut head.headers);
     let length = length_of(&head.headers, &body)?;
@@ -129,16 +129,16 @@ fn arrive(request: hyper::Request<Incoming>, connection: &Connection) -> Result<
 /// The one host that `:authority` and `Host` name together.
 fn host_of(authority: Option<&str>, headers: &HeaderMap) -> Result<String, Refusal> {
     let mut hosts = headers.get_all(HOST).iter();
-    let field = hosts.next().map(|host| host.to_str().map_err(|_| Refusal::BadHost)).transpose()?;
+    let field = hosts.next().map(|host| host.to_str().map_err(|_| http1::Refusal::BadHost)).transpose()?;
     if hosts.next().is_some() {
-        return Err(Refusal::SeveralHosts);
+        return Err(http1::Refusal::SeveralHosts.into());
     }
-    let host = authority.or(field).ok_or(Refusal::NoHost)?;
-    let parsed = Authority::parse(host).ok_or(Refusal::BadHost)?;
+    let host = authority.or(field).ok_or(http1::Refusal::NoHost)?;
+    let parsed = Authority::parse(host).ok_or(http1::Refusal::BadHost)?;
     if let Some(field) = field
-        && !Authority::parse(field).ok_or(Refusal::BadHost)?.is_same(&parsed, 443)
+        && !Authority::parse(field).ok_or(http1::Refusal::BadHost)?.is_same(&parsed, 443)
     {
-        return Err(Refusal::HostDiffers);
+        return Err(http1::Refusal::HostDiffers.into());
     }
     Ok(host.to_owned())
 }
@@ -147,10 +147,10 @@ fn host_of(authority: Option<&str>, headers: &HeaderMap) -> Result<String, Refus
 fn length_of(headers: &HeaderMap, body: &Incoming) -> Result<Length, Refusal> {
     let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
     match (lengths.next(), lengths.next()) {
-        (Some(_), Some(_)) => Err(Refusal::SeveralLengths),
+        (Some(_), Some(_)) => Err(http1::Refusal::SeveralLengths.into()),
         (Some(length), None) => {
             let length = length.to_str().ok().and_then(|length| length.parse().ok());
-            length.map(Length::Known).ok_or(Refusal::BadLength)
+            Ok(Length::Known(length.ok_or(http1::Refusal::BadLength)?))
         }
         (None, _) if body.is_end_stream() => Ok(Length::Absent),
         (None, _) => Ok(Length::Unknown),

@@ -3,6 +3,7 @@
 mod edge;
 mod firewall;
 mod forwarding;
+mod http1;
 mod origin;
 mod pages;
 mod protocols;

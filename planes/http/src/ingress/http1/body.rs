@@ -1,0 +1,78 @@
+//! A request's body on its way from the connection to its reader, one piece at a time, so that a slow reader slows the
+//! visitor down.
+
+use std::cell::{Cell, RefCell};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+
+use bartizan_exchange::BodyError;
+use bytes::Bytes;
+use futures_util::Stream;
+
+/// The slot through which pieces are handed over.
+#[derive(Default)]
+pub(super) struct Handover {
+    piece: RefCell<Option<Piece>>,
+    /// Whether the reader waits for the next piece.
+    wanted: Cell<bool>,
+    abandoned: Cell<bool>,
+    taker: RefCell<Option<Waker>>,
+    giver: RefCell<Option<Waker>>,
+}
+
+/// Data, or how the body ended.
+pub(super) type Piece = Option<Result<Bytes, BodyError>>;
+
+impl Handover {
+    /// Whether the reader is gone.
+    pub(super) fn is_abandoned(&self) -> bool {
+        self.abandoned.get()
+    }
+
+    /// Ready when the reader wants a piece. Also wakes the task when the reader is dropped.
+    pub(super) fn poll_wanted(&self, cx: &Context<'_>) -> Poll<()> {
+        if self.wanted.get() {
+            return Poll::Ready(());
+        }
+        self.giver.replace(Some(cx.waker().clone()));
+        Poll::Pending
+    }
+
+    pub(super) fn give(&self, piece: Piece) {
+        self.wanted.set(false);
+        self.piece.replace(Some(piece));
+        if let Some(waker) = self.taker.take() {
+            waker.wake();
+        }
+    }
+}
+
+/// The reader's end.
+pub(super) struct Pieces(pub(super) Rc<Handover>);
+
+impl Stream for Pieces {
+    type Item = Result<Bytes, BodyError>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let Handover { piece, wanted, taker, giver, .. } = &*self.0;
+        if let Some(piece) = piece.take() {
+            return Poll::Ready(piece);
+        }
+        taker.replace(Some(cx.waker().clone()));
+        wanted.set(true);
+        if let Some(waker) = giver.take() {
+            waker.wake();
+        }
+        Poll::Pending
+    }
+}
+
+impl Drop for Pieces {
+    fn drop(&mut self) {
+        self.0.abandoned.set(true);
+        if let Some(waker) = self.0.giver.take() {
+            waker.wake();
+        }
+    }
+}

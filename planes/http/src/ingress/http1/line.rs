@@ -1,0 +1,126 @@
+//! The bytes of a visitor's connection: counted, and waited for with a limit.
+//!
+//! One task reads and writes at the same time, so each borrows the connection only during a poll.
+
+use std::cell::RefCell;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use bytes::BytesMut;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::ingress::connection::Connection;
+use crate::ingress::deadline::Awaited;
+use crate::worker::Worker;
+
+pub(super) struct Line<IO> {
+    io: RefCell<IO>,
+    pub(super) connection: Rc<Connection>,
+    pub(super) worker: Rc<Worker>,
+}
+
+/// What a read brought.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Read {
+    Some,
+    End,
+}
+
+impl<IO: AsyncRead + AsyncWrite + Unpin> Line<IO> {
+    pub(super) fn new(io: IO, connection: Rc<Connection>, worker: Rc<Worker>) -> Line<IO> {
+        Line { io: RefCell::new(io), connection, worker }
+    }
+
+    pub(super) fn into_io(self) -> IO {
+        self.io.into_inner()
+    }
+
+    /// Reads and appends to `into`. The bytes pass through a buffer that all connections of a worker share, so that a
+    /// waiting connection holds none. `awaited`: what we wait for; none if there is no limit.
+    pub(super) fn poll_read(
+        &self,
+        cx: &mut Context<'_>,
+        into: &mut BytesMut,
+        awaited: Option<Awaited>,
+    ) -> Poll<io::Result<Read>> {
+        let mut scratch = self.worker.scratch.borrow_mut();
+        let mut buffer = ReadBuf::new(&mut scratch);
+        let visitors = &self.worker.counters.visitors;
+        let reading = &self.connection.reading;
+        match Pin::new(&mut *self.io.borrow_mut()).poll_read(cx, &mut buffer) {
+            Poll::Ready(result) => result?,
+            Poll::Pending => {
+                let Some(awaited) = awaited else {
+                    reading.rest();
+                    return Poll::Pending;
+                };
+                ready!(reading.poll(cx, awaited));
+                if awaited == Awaited::Request {
+                    // Nothing was asked for: this is an orderly end and not a failure.
+                    return Poll::Ready(Ok(Read::End));
+                }
+                visitors.too_slow.add(1);
+                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+            }
+        }
+        if awaited != Some(Awaited::Head) {
+            // There was progress. A head that only grew does not count as such.
+            reading.rest();
+        }
+        let bytes = buffer.filled();
+        if bytes.is_empty() {
+            return Poll::Ready(Ok(Read::End));
+        }
+        visitors.bytes_in.add(bytes.len() as u64);
+        into.extend_from_slice(bytes);
+        Poll::Ready(Ok(Read::Some))
+    }
+
+    pub(super) fn poll_write(&self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        let polled = {
+            let mut io = self.io.borrow_mut();
+            let io = Pin::new(&mut *io);
+            match slices {
+                [one] => io.poll_write(cx, one),
+                several => io.poll_write_vectored(cx, several),
+            }
+        };
+        match polled {
+            Poll::Ready(Ok(bytes)) => {
+                self.connection.writing.rest();
+                self.worker.counters.visitors.bytes_out.add(bytes as u64);
+                Poll::Ready(if bytes == 0 { Err(io::ErrorKind::WriteZero.into()) } else { Ok(bytes) })
+            }
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            Poll::Pending => self.poll_patience(cx).map(Err),
+        }
+    }
+
+    fn poll_flush(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let polled = Pin::new(&mut *self.io.borrow_mut()).poll_flush(cx);
+        match polled {
+            Poll::Ready(result) => Poll::Ready(result),
+            Poll::Pending => self.poll_patience(cx).map(Err),
+        }
+    }
+
+    /// Ready when the visitor has read nothing for too long.
+    fn poll_patience(&self, cx: &Context<'_>) -> Poll<io::Error> {
+        ready!(self.connection.writing.poll(cx, Awaited::Room));
+        self.worker.counters.visitors.too_slow.add(1);
+        Poll::Ready(io::ErrorKind::TimedOut.into())
+    }
+
+    /// Writes all of it, in as few calls as the system allows.
+    pub(super) async fn write(&self, mut slices: &mut [IoSlice<'_>]) -> io::Result<()> {
+        // Removes empty slices from the front.
+        IoSlice::advance_slices(&mut slices, 0);
+        while !slices.is_empty() {
+            let written = std::future::poll_fn(|cx| self.poll_write(cx, slices)).await?;
+            IoSlice::advance_slices(&mut slices, written);
+        }
+        std::future::poll_fn(|cx| self.poll_flush(cx)).await
+    }
+}

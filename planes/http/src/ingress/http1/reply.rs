@@ -1,0 +1,174 @@
+//! Writes an answer: in one write if head and body are small, without copying large pieces.
+
+use std::future::poll_fn;
+use std::io::{self, IoSlice};
+use std::task::Poll;
+
+use bartizan_exchange::{Body, Length, Response};
+use bartizan_wire::http1::{self, ChunkLine, Class, HeadWriter, Persistence, RequestHead, Version, class_of};
+use bytes::Bytes;
+use http::header::DATE;
+use http::{Method, StatusCode};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::line::Line;
+use crate::date::Dates;
+use crate::limits::GATHER_BYTES_MAX;
+
+/// Room for a usual head.
+const HEAD_BYTES: usize = 512;
+
+/// What the request says about the form of its answer.
+#[derive(Clone, Copy)]
+pub(super) struct Asked<'r> {
+    pub(super) method: &'r Method,
+    pub(super) version: Version,
+    pub(super) persistence: Persistence,
+}
+
+impl<'r> Asked<'r> {
+    pub(super) fn by(method: &'r Method, head: &RequestHead) -> Asked<'r> {
+        Asked { method, version: head.version, persistence: head.persistence }
+    }
+}
+
+/// An answer that is ready to be written.
+pub(super) struct Reply {
+    /// What is written next: the head, and small pieces of the body.
+    out: Vec<u8>,
+    body: Body,
+    framing: Framing,
+    /// Whether another request can follow.
+    pub(super) persistence: Persistence,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Framing {
+    /// So many bytes are still to come.
+    Left(u64),
+    Chunks,
+    UntilClose,
+}
+
+impl Reply {
+    pub(super) fn compose(response: Response, asked: Asked<'_>, dates: &Dates) -> Reply {
+        let Response { status, headers, body, .. } = response;
+        let (stated, framing) = framing(asked, status, body.length());
+        let persistence = if framing == Framing::UntilClose { Persistence::Close } else { asked.persistence };
+        let mut out = Vec::with_capacity(HEAD_BYTES);
+        let mut writer = HeadWriter::response(&mut out, status.as_u16(), status.canonical_reason().unwrap_or(""));
+        for (name, value) in &headers {
+            // Fields of the connection and framing are written below, once.
+            if class_of(name.as_str().as_bytes()) == Class::EndToEnd {
+                writer = writer.titled(name.as_str(), value.as_bytes());
+            }
+        }
+        if !headers.contains_key(DATE) {
+            // RFC 9110 §6.6.1: a recipient adds it when it passes the answer on.
+            writer = writer.field(b"Date", dates.now().as_bytes());
+        }
+        writer = match (status, persistence, asked.version) {
+            (StatusCode::SWITCHING_PROTOCOLS, ..) => {
+                writer.field(b"Connection", b"upgrade").field(b"Upgrade", b"websocket")
+            }
+            (_, Persistence::Close, _) => writer.field(b"Connection", b"close"),
+            // RFC 9112 §9.3: 1.0 closes unless it is told.
+            (_, Persistence::KeepAlive, Version::Http10) => writer.field(b"Connection", b"keep-alive"),
+            (_, Persistence::KeepAlive, Version::Http11) => writer,
+        };
+        match writer.body(stated).end() {
+            Ok(()) => Reply { out, body, framing, persistence },
+            // Header maps are as strict, so this cannot happen; if it does, a body without a head must not be written.
+            Err(error) => {
+                tracing::error!(%error, "an answer cannot be written");
+                let nothing = Framing::Left(0);
+                Reply { out: Vec::new(), body: Body::empty(), framing: nothing, persistence: Persistence::Close }
+            }
+        }
+    }
+
+    pub(super) async fn write<IO>(mut self, line: &Line<IO>) -> io::Result<()>
+    where
+        IO: AsyncRead + AsyncWrite + Unpin,
+    {
+        while self.framing != Framing::Left(0) {
+            let piece = match poll_fn(|cx| Poll::Ready(self.body.poll_next(cx))).await {
+                Poll::Ready(piece) => piece,
+                Poll::Pending => {
+                    // The next piece is not here yet: write what there is.
+                    line.write(&mut [IoSlice::new(&self.out)]).await?;
+                    self.out = Vec::new();
+                    self.body.next().await
+                }
+            };
+            match piece {
+                Some(data) => self.add(line, data.map_err(io::Error::other)?).await?,
+                None => {
+                    self.finish()?;
+                    break;
+                }
+            }
+        }
+        line.write(&mut [IoSlice::new(&self.out)]).await
+    }
+
+    /// Adds one piece: a small one to what is gathered; a large one is written together with that.
+    async fn add<IO>(&mut self, line: &Line<IO>, data: Bytes) -> io::Result<()>
+    where
+        IO: AsyncRead + AsyncWrite + Unpin,
+    {
+        if let Framing::Left(left) = self.framing {
+            let left = left.checked_sub(data.len() as u64).ok_or_else(|| wrong_length("longer than announced"))?;
+            self.framing = Framing::Left(left);
+        }
+        let (before, behind) = match self.framing {
+            Framing::Chunks => match ChunkLine::of(data.len()) {
+                Some(line) => (Some(line), ChunkLine::END),
+                None => return Ok(()),
+            },
+            Framing::Left(_) | Framing::UntilClose => (None, &b""[..]),
+        };
+        self.out.extend_from_slice(before.as_deref().unwrap_or_default());
+        if self.out.len() + data.len() <= GATHER_BYTES_MAX {
+            self.out.extend_from_slice(&data);
+            self.out.extend_from_slice(behind);
+            return Ok(());
+        }
+        line.write(&mut [IoSlice::new(&self.out), IoSlice::new(&data), IoSlice::new(behind)]).await?;
+        self.out.clear();
+        Ok(())
+    }
+
+    fn finish(&mut self) -> io::Result<()> {
+        match self.framing {
+            Framing::Left(0) | Framing::UntilClose => Ok(()),
+            Framing::Left(_) => Err(wrong_length("shorter than announced")),
+            Framing::Chunks => {
+                http1::write_last_chunk(None, &mut self.out);
+                Ok(())
+            }
+        }
+    }
+}
+
+/// What the head says of the body, and how the body is written (RFC 9112 §6).
+fn framing(asked: Asked<'_>, status: StatusCode, length: Length) -> (http1::Body, Framing) {
+    let nothing = Framing::Left(0);
+    let has_no_body = status.is_informational() || status == StatusCode::NO_CONTENT;
+    match length {
+        _ if has_no_body => (http1::Body::None, nothing),
+        // The length that the body would have (RFC 9110 §8.6).
+        Length::Known(length) if *asked.method == Method::HEAD || status == StatusCode::NOT_MODIFIED => {
+            (http1::Body::Length(length), nothing)
+        }
+        _ if *asked.method == Method::HEAD || status == StatusCode::NOT_MODIFIED => (http1::Body::None, nothing),
+        Length::Absent => (http1::Body::Length(0), nothing),
+        Length::Known(length) => (http1::Body::Length(length), Framing::Left(length)),
+        Length::Unknown if asked.version == Version::Http11 => (http1::Body::Chunked, Framing::Chunks),
+        Length::Unknown => (http1::Body::UntilClose, Framing::UntilClose),
+    }
+}
+
+fn wrong_length(what: &'static str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, what)
+}
