@@ -38,8 +38,7 @@ const DRAIN_MAX: Duration = Duration::from_secs(30);
 /// And after SIGUSR2, while new clients of applications wait for the next process.
 const HAND_OVER_MAX: Duration = Duration::from_secs(5);
 
-/// How often certificates are looked at (they are renewed with a third of their 90 days left) and the change log is
-/// cut to what must be kept.
+/// How often the change log is cut to what must be kept.
 const CARE_INTERVAL: Duration = Duration::from_secs(6 * 3600);
 
 /// What the default zone's name servers are called below the domain.
@@ -62,7 +61,6 @@ pub async fn run(up: Up, output: Output) -> anyhow::Result<()> {
     let certs = Certs::new(ca, seal.clone());
     let nameservers = nameservers(&domain)?;
     let administrator = bartizan_api::bootstrap(&store, &certs, data.path(), &preset(), &domain, &nameservers)?;
-    renew(&store, &certs)?;
 
     let pools = Pools::new(settings.pools.iter().copied());
     let publisher = {
@@ -131,7 +129,7 @@ pub async fn run(up: Up, output: Output) -> anyhow::Result<()> {
         },
         until(stopped.clone()),
     ));
-    let caring = tokio::spawn(take_care(store, certs.clone()));
+    let caring = tokio::spawn(take_care(store));
 
     let client = Api::new(&format!("http://{}/client/v4", reachable(addresses.api[0])), &administrator.token, None);
     Local::announce(data.path(), client.base())?;
@@ -221,31 +219,14 @@ fn preset() -> Preset {
     Preset { token: chosen("BARTIZAN_API_TOKEN"), email: chosen("BARTIZAN_EMAIL"), key: chosen("BARTIZAN_API_KEY") }
 }
 
-/// Issues anew what is about to run out.
-fn renew(store: &Store, certs: &Certs) -> anyhow::Result<()> {
-    let ops = certs.renewals(&store.read()?, now())?;
-    if !ops.is_empty() {
-        tracing::info!(certificates = ops.len(), "renewed");
-        store.commit(bartizan_store::ChangeSet {
-            guards: Vec::new(),
-            ops,
-            meta: bartizan_store::Meta { at: now(), actor: "renewal".to_owned(), request_id: bartizan_seal::random() },
-        })?;
-    }
-    Ok(())
-}
-
-/// Renews certificates and compacts the change log, for as long as the edge runs.
-async fn take_care(store: Store, certs: Certs) {
+/// Compacts the change log, for as long as the edge runs.
+async fn take_care(store: Store) {
     let mut tick = tokio::time::interval(CARE_INTERVAL);
     tick.tick().await; // the start looked already
     loop {
         tick.tick().await;
-        let (store, certs) = (store.clone(), certs.clone());
-        let care = tokio::task::spawn_blocking(move || {
-            renew(&store, &certs)?;
-            compact(&store)
-        });
+        let store = store.clone();
+        let care = tokio::task::spawn_blocking(move || compact(&store));
         match care.await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::error!(error = format!("{error:#}"), "housekeeping failed; trying again later"),

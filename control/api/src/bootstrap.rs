@@ -1,4 +1,5 @@
-//! The first run, and every later one: an account, a user, a token with every permission, a default zone, certificates.
+//! The first run, and every later one: an account, a user, a token with every permission, a default zone with its
+//! certificate, and the certificate that connectors see.
 //!
 //! The store knows hashes only, so the clear text is kept in `DATA/admin.json` (mode 0600), where commands on this machine
 //! find it. The file is written before the store is changed: whatever happens between, the next start mends it. If the
@@ -6,11 +7,12 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use bartizan_certs::{Certs, CertsError, Document, Purpose};
+use bartizan_certs::Certs;
 use bartizan_names::{AccountId, Name, TokenId, UserId, ZoneId, ZoneName};
 use bartizan_seal as seal;
-use bartizan_store::{Filter, Key, Kind, Store};
+use bartizan_store::{Key, Kind, Store};
 use bartizan_v4::{Account, AccountSettings, StoredToken, StoredUser};
 use serde::{Deserialize, Serialize};
 
@@ -67,7 +69,7 @@ pub enum BootstrapError {
     Store(#[from] Error),
 }
 
-/// Sees to it that the administrator, the zone `domain` and all certificates are there. Does nothing where nothing is missing. Blocks.
+/// Sees to it that the administrator, the zone `domain` and the certificate that connectors see are there. Does nothing where nothing is missing. Blocks.
 pub fn bootstrap(
     store: &Store,
     certs: &Certs,
@@ -82,8 +84,8 @@ pub fn bootstrap(
     // Twice, because the zone's id is known for certain only when the change has landed; first, because a token that is
     // in the store alone is lost.
     save(&path, saved.as_ref(), &administrator)?;
-    let writes = Writes::new(store.clone(), certs.clone());
-    let zone = writes.change(ACTOR, |change| put(change, certs, &administrator, domain, nameservers))?;
+    let writes = Writes::new(store.clone(), certs.clone(), Arc::default());
+    let zone = writes.change(ACTOR, |change| put(change, &administrator, domain, nameservers))?;
     let before = administrator.clone();
     administrator.zone.id = zone;
     save(&path, Some(&before), &administrator)?;
@@ -152,7 +154,6 @@ fn new_token() -> String {
 
 fn put(
     change: &mut Change,
-    certs: &Certs,
     administrator: &Administrator,
     domain: &ZoneName,
     nameservers: &[Name],
@@ -160,7 +161,7 @@ fn put(
     let account = put_account(change, administrator.account_id)?;
     put_user(change, administrator)?;
     put_token(change, administrator)?;
-    put_certificates(change, certs)?;
+    put_certificate_for_tunnels(change)?;
     if let Some(zone) = change.zone_named(domain)? {
         return Ok(zone);
     }
@@ -220,17 +221,13 @@ fn put_token(change: &mut Change, administrator: &Administrator) -> Result<(), E
     change.put(Key::token(token.id), &token)
 }
 
-/// The certificate that connectors see, and new ones for all that grew old while nobody looked.
-fn put_certificates(change: &mut Change, certs: &Certs) -> Result<(), Error> {
-    let failed = |error: CertsError| Error::internal(&error);
-    let mut for_tunnels = false;
-    change.0.for_each(&Filter::Kinds(vec![Kind::Certificate]), &mut |entry| {
-        for_tunnels |= Document::from_entry(&entry).is_ok_and(|document| document.purpose == Purpose::Tunnel);
-    })?;
-    let mut ops = certs.renewals(&change.0, change.now()).map_err(failed)?;
-    if !for_tunnels {
-        ops.extend(certs.for_tunnels(change.now()).map_err(failed)?);
+/// The certificate that connectors see. Renewal is not for the way to readiness ([`crate::renewals`]).
+fn put_certificate_for_tunnels(change: &mut Change) -> Result<(), Error> {
+    let ops = change.certs().for_tunnels(change.now()).map_err(|error| Error::internal(&error))?;
+    for op in ops {
+        if !change.has(op.key())? {
+            change.unguarded([op]);
+        }
     }
-    change.unguarded(ops);
     Ok(())
 }

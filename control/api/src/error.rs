@@ -6,9 +6,9 @@
 use axum::response::{IntoResponse, Response};
 use bartizan_model::{AccessRuleError, AppError, DataError, RecordError, SettingError, TunnelError, ZoneError};
 use bartizan_publish::Refused;
-use bartizan_store::ReadError;
+use bartizan_store::{CommitError, ReadError};
 use bartizan_v4::{Code, ErrorSource, Failure, Problem};
-use http::StatusCode;
+use http::{HeaderName, HeaderValue, StatusCode};
 
 use crate::reply;
 
@@ -73,6 +73,8 @@ faults! {
     Internal = 500 10500 "Internal error";
     /// The rest of the store is well, and the object can still be deleted where its id says all that is needed for it.
     Damaged = 500 10501 "This object is stored and cannot be read";
+    /// 507 (RFC 4918 §11.5): the call was right, and the same call is not to be made again until somebody has made room.
+    DiskFull = 507 10507 "The disk of this edge is full: what is there is served, nothing can be changed";
 
     // Zones and their settings.
     ZoneUnknown = 404 1001 "Zone not found";
@@ -128,7 +130,15 @@ faults! {
     RuleExists = 400 10009 "firewallaccessrules.api.duplicate_of_existing";
 }
 
+/// By this header the vendor's own SDKs, which repeat every call that got a 5xx, are told not to.
+const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
+
 impl Fault {
+    /// A server's fault that the same call would meet again.
+    const fn stays(self) -> bool {
+        matches!(self, Fault::Damaged | Fault::DiskFull)
+    }
+
     pub const fn code(self) -> u32 {
         self.row().code
     }
@@ -202,7 +212,21 @@ impl Error {
 impl IntoResponse for Error {
     fn into_response(self) -> Response {
         let envelope = Failure { result: None, success: false, errors: vec![self.problem()], messages: Vec::new() };
-        reply::json(self.fault.status(), &envelope)
+        let mut response = reply::json(self.fault.status(), &envelope);
+        if self.fault.stays() {
+            response.headers_mut().insert(SHOULD_RETRY, HeaderValue::from_static("false"));
+        }
+        response
+    }
+}
+
+impl From<CommitError> for Error {
+    fn from(error: CommitError) -> Error {
+        match error {
+            CommitError::TooLarge { .. } => Fault::LargeBody.into(),
+            CommitError::Engine(engine) if engine.is_disk_full() => Fault::DiskFull.into(),
+            error => Error::internal(&error),
+        }
     }
 }
 

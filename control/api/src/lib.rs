@@ -13,12 +13,13 @@
 //! # Layers
 //! A file uses files of lower lines, and of its own line only those to its left; never anything above.
 //! ```text
-//! whole       router · serve · page · bootstrap
-//! resources   accounts · user · certificates · zones · settings · tunnels · apps · owner_names · dns_records ·
-//!             tunnel_routes · app_addresses · spectrum · access_rules · firewall · edge · ips · probes
+//! whole       bootstrap · page · router · serve
+//! background  deletions · renewals
+//! resources   accounts · user · certificates · zones · resource · settings · tunnels · apps · owner_names ·
+//!             dns_records · tunnel_routes · app_addresses · spectrum · access_rules · firewall · edge · ips · probes
 //! guard       state (Api) · auth
-//! store       transaction (View, Change) · writes · deletions · caller
-//! HTTP        path · permission · error · reply · extract · openapi · presence
+//! store       transaction (View, Change) · writes · caller
+//! HTTP        path · permission · error · reply · extract · openapi · presence · numbers · background (Worker)
 //! ```
 //! What a resource keeps, and by which rules, is in its own file: as methods of View and Change that other resources may
 //! call. What is about everything of a zone, whatever its kind, is in `deletions`.
@@ -41,6 +42,7 @@ mod error;
 mod extract;
 mod firewall;
 mod ips;
+mod numbers;
 mod openapi;
 mod owner_names;
 mod page;
@@ -48,6 +50,7 @@ mod path;
 mod permission;
 pub mod presence;
 mod probes;
+mod renewals;
 mod reply;
 mod resource;
 mod router;

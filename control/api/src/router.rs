@@ -9,6 +9,7 @@ use axum::Router;
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use bartizan_certs::Certs;
 use futures_util::FutureExt;
 use tower::ServiceExt;
 use utoipa_axum::router::OpenApiRouter;
@@ -16,7 +17,9 @@ use utoipa_axum::router::OpenApiRouter;
 use crate::background::Worker;
 use crate::deletions::Deletions;
 use crate::error::{Error, Fault};
+use crate::numbers::Numbers;
 use crate::path::{self, BASE};
+use crate::renewals::Renewals;
 use crate::state::{Api, Background, Dependencies};
 use crate::writes::Writes;
 use crate::{
@@ -26,10 +29,10 @@ use crate::{
 
 /// The whole API as a service, for [`crate::serve()`] and for tests.
 pub fn router(given: Dependencies) -> Router {
-    let writes = Writes::new(given.store.clone(), given.certs.clone());
-    let mut deletions = Deletions::new(writes.clone());
-    let background = Background { deletions: Worker::start("deletions", move |stop| deletions.run(stop)) };
-    let api = Api::new(given, writes, background);
+    let numbers = Arc::new(Numbers::default());
+    let writes = Writes::new(given.store.clone(), given.certs.clone(), Arc::clone(&numbers));
+    let background = Background::start(&writes, given.certs.clone(), &numbers);
+    let api = Api::new(given, writes, background, numbers);
     let (v4, document) = dialect(&api).split_for_parts();
     let document: Arc<str> = match document.to_json() {
         Ok(text) => text.into(),
@@ -48,6 +51,17 @@ pub fn router(given: Dependencies) -> Router {
         .method_not_allowed_fallback(|| async { Error::from(Fault::BadMethod) })
         .with_state(api);
     Router::new().fallback_service(tower::service_fn(move |request| answer(inner.clone(), request)))
+}
+
+impl Background {
+    fn start(writes: &Writes, certs: Certs, numbers: &Arc<Numbers>) -> Background {
+        let mut deletions = Deletions::new(writes.clone());
+        let mut renewals = Renewals::new(writes.clone(), certs, Arc::clone(numbers));
+        Background {
+            deletions: Worker::start("deletions", move |stop| deletions.run(stop)),
+            _renewals: Worker::start("renewals", move |stop| renewals.run(stop)),
+        }
+    }
 }
 
 /// The routes of the dialect, with their document.

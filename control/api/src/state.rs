@@ -18,6 +18,7 @@ use crate::background::Worker;
 use crate::caller::{self, Caller, Credentials};
 use crate::error::Error;
 use crate::firewall::{FirewallAnswer, FirewallQuestion};
+use crate::numbers::Numbers;
 use crate::presence::{Command, Presence};
 use crate::spectrum::AppCounters;
 use crate::transaction::{Change, View};
@@ -84,6 +85,8 @@ pub struct Dependencies {
 pub(crate) struct Background {
     /// Deletes what was in deleted zones.
     pub(crate) deletions: Worker,
+    /// Renews certificates; nobody wakes it.
+    pub(crate) _renewals: Worker,
 }
 
 /// The state of the router.
@@ -94,16 +97,17 @@ struct Shared {
     given: Dependencies,
     writes: Writes,
     background: Background,
+    numbers: Arc<Numbers>,
     pools: Pools,
     /// SHA-256 of the local authority's certificate, hexadecimal.
     ca_pin: String,
 }
 
 impl Api {
-    pub(crate) fn new(given: Dependencies, writes: Writes, background: Background) -> Api {
+    pub(crate) fn new(given: Dependencies, writes: Writes, background: Background, numbers: Arc<Numbers>) -> Api {
         let ca_pin = ca_pin(given.certs.ca_pem());
         let pools = Pools::new(given.facts.pools.iter().copied());
-        Api(Arc::new(Shared { given, writes, background, pools, ca_pin }))
+        Api(Arc::new(Shared { given, writes, background, numbers, pools, ca_pin }))
     }
 
     pub(crate) fn facts(&self) -> &Facts {
@@ -147,8 +151,11 @@ impl Api {
         *self.0.given.ready.borrow()
     }
 
+    /// The counters of all planes, and of the API itself.
     pub(crate) fn metrics(&self) -> String {
-        (self.0.given.metrics)()
+        const END: &str = "# EOF\n";
+        let planes = (self.0.given.metrics)();
+        format!("{}{}{END}", planes.trim_end_matches(END), self.0.numbers)
     }
 
     /// Seals the secrets of tunnels.

@@ -8,6 +8,7 @@ use bartizan_names::Timestamp;
 use bartizan_store::{ChangeSet, CommitError, Meta, Store};
 
 use crate::error::{Error, Fault};
+use crate::numbers::Numbers;
 use crate::transaction::{Change, View};
 
 /// Tries of a change beside all others, before it asks for a turn of its own.
@@ -23,11 +24,12 @@ pub(crate) struct Writes {
     certs: Certs,
     /// Shared by those who try beside each other, held alone by one who lost too many races.
     turns: Arc<RwLock<()>>,
+    numbers: Arc<Numbers>,
 }
 
 impl Writes {
-    pub(crate) fn new(store: Store, certs: Certs) -> Writes {
-        Writes { store, certs, turns: Arc::default() }
+    pub(crate) fn new(store: Store, certs: Certs, numbers: Arc<Numbers>) -> Writes {
+        Writes { store, certs, turns: Arc::default(), numbers }
     }
 
     /// The newest state.
@@ -64,8 +66,13 @@ impl Writes {
         match self.store.commit(ChangeSet { guards, ops, meta }) {
             Ok(_) => Ok(Some(result)),
             Err(CommitError::Conflict { .. }) => Ok(None),
-            Err(CommitError::TooLarge { .. }) => Err(Fault::LargeBody.into()),
-            Err(error) => Err(Error::internal(&error)),
+            Err(error) => {
+                let error = Error::from(error);
+                if error.fault == Fault::DiskFull {
+                    self.numbers.write_without_room();
+                }
+                Err(error)
+            }
         }
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bartizan_names::{Name, Timestamp, ZoneId, ZoneName};
-use bartizan_store::{Filter, Key, Kind, Op, Scope, Snapshot};
+use bartizan_store::{Key, Op, Scope, Snapshot};
 
 use crate::ca::{Ca, days};
 use crate::document::{self, Document, Purpose};
@@ -75,18 +75,14 @@ impl Certs {
         Ok(vec![self.issue(Purpose::Tunnel, None, names, now)?.to_op()])
     }
 
-    /// For a zone that goes away: all its certificates go too.
-    pub fn remove_for_zone(&self, snapshot: &Snapshot, zone: ZoneId) -> Result<Vec<Op>, CertsError> {
-        let documents = documents(snapshot, |document| document.zone == Some(zone))?;
-        Ok(documents.into_iter().map(|document| Op::Del { key: document.store_key() }).collect())
+    /// Whether a certificate is to be renewed: less than a third of its life is left, or another CA issued it.
+    pub fn is_due(&self, document: &Document, now: Timestamp) -> bool {
+        !self.is_good(document, now)
     }
 
-    /// New ones for all that have less than a third of their life left, or that another CA issued.
-    pub fn renewals(&self, snapshot: &Snapshot, now: Timestamp) -> Result<Vec<Op>, CertsError> {
-        documents(snapshot, |document| !self.is_good(document, now))?
-            .into_iter()
-            .map(|old| Ok(self.issue(old.purpose, old.zone, old.names, now)?.to_op()))
-            .collect()
+    /// A new one for the same purpose and names, with a new key.
+    pub fn renewed(&self, old: Document, now: Timestamp) -> Result<Document, CertsError> {
+        self.issue(old.purpose, old.zone, old.names, now)
     }
 
     fn is_good(&self, document: &Document, now: Timestamp) -> bool {
@@ -108,16 +104,4 @@ impl Certs {
         }
         Ok(Document::new(purpose, zone, names, issued, ca, seal))
     }
-}
-
-/// The certificates that `wanted` picks. All are read: they are few beside records, and this runs seldom.
-fn documents(snapshot: &Snapshot, wanted: impl Fn(&Document) -> bool) -> Result<Vec<Document>, CertsError> {
-    let mut found = Vec::new();
-    let mut failed = None;
-    snapshot.for_each(&Filter::Kinds(vec![Kind::Certificate]), &mut |entry| match Document::from_entry(&entry) {
-        Ok(document) if wanted(&document) => found.push(document),
-        Ok(_) => {}
-        Err(error) => failed = Some(error),
-    })?;
-    failed.map_or(Ok(found), Err)
 }

@@ -3,7 +3,7 @@
 //! ```text
 //! DATA/ca.pem          what people trust            CA (P-256, 10 years) ── issues ──► leaf (P-256, 90 days)
 //! DATA/ca.key.sealed   stays on this machine                                             │
-//! store: certificate/<id>  { names, chain, sealed key, … } ◄── Op ── Certs::for_zone · for_host · for_tunnels · renewals
+//! store: certificate/<id>  { names, chain, sealed key, … } ◄── Op ── Certs::for_zone · for_host · for_tunnels · renewed
 //! ```
 //! [`Certs`] only says which operations to commit: a certificate comes into being with the change that needs it, in one
 //! revision. Ids are made from what a certificate is for, so that the same one is never issued twice and can be found

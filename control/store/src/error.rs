@@ -19,6 +19,11 @@ impl From<rusqlite::Error> for EngineError {
 }
 
 impl EngineError {
+    /// The disk has no room for what was to be written. What is there can still be read.
+    pub fn is_disk_full(&self) -> bool {
+        self.code() == Some(rusqlite::ErrorCode::DiskFull)
+    }
+
     pub(crate) fn code(&self) -> Option<rusqlite::ErrorCode> {
         self.0.sqlite_error_code()
     }

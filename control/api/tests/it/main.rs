@@ -8,6 +8,7 @@ mod document;
 mod edge;
 mod firewall;
 mod others;
+mod renewals;
 mod setup;
 mod spectrum;
 mod tunnels;

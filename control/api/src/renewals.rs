@@ -1,0 +1,137 @@
+//! Renewal of certificates, in the background: what runs out is issued anew, some at a time, as changes like all others.
+//!
+//! What cannot be issued or read does not stop the rest. A certificate that has run out stays in force until the new one
+//! is there: a visitor who is warned can still be served, one without any certificate cannot.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bartizan_certs::{Certs, Document};
+use bartizan_names::Timestamp;
+use bartizan_store::{Filter, Key, Kind, Op, Scope};
+
+use crate::background::Stop;
+use crate::error::Error;
+use crate::numbers::Numbers;
+use crate::transaction::Change;
+use crate::writes::{Writes, now};
+
+/// For the change log.
+const ACTOR: &str = "renewal";
+
+/// Certificates that are renewed in one revision. A hundred take some 30 ms to issue, and others get their turn between.
+const PIECE_MAX: usize = 200;
+
+/// How often it is looked for certificates that run out: a third of their 90 days is left then.
+const REST: Duration = Duration::from_secs(6 * 3_600);
+
+/// How long after a failure it is tried again: at first, and at most.
+const RETRY_MIN: Duration = Duration::from_secs(10);
+const RETRY_MAX: Duration = Duration::from_secs(3_600);
+
+/// The work of the thread.
+pub(crate) struct Renewals {
+    writes: Writes,
+    certs: Certs,
+    numbers: Arc<Numbers>,
+    retry: Duration,
+}
+
+/// What became of a piece.
+#[derive(Clone, Copy, Default)]
+struct Piece {
+    renewed: u64,
+    failed: u64,
+}
+
+impl Renewals {
+    pub(crate) fn new(writes: Writes, certs: Certs, numbers: Arc<Numbers>) -> Renewals {
+        Renewals { writes, certs, numbers, retry: RETRY_MIN }
+    }
+
+    /// Renews all that is due; how long there is then nothing to do.
+    pub(crate) fn run(&mut self, stop: &Stop) -> Duration {
+        let failed = match self.work(stop) {
+            Ok(0) => {
+                self.retry = RETRY_MIN;
+                return REST;
+            }
+            Ok(failed) => format!("{failed} certificates cannot be renewed"),
+            Err(error) => format!("certificates cannot be renewed now: {error}"),
+        };
+        let wait = self.retry;
+        tracing::error!(?wait, "{failed}; trying again");
+        self.retry = (self.retry * 2).min(RETRY_MAX);
+        wait
+    }
+
+    /// How many could not be renewed.
+    fn work(&self, stop: &Stop) -> Result<u64, Error> {
+        let due = self.due()?;
+        self.numbers.certificates_due(due.len());
+        if !due.is_empty() {
+            tracing::info!(certificates = due.len(), "renewing what is about to run out");
+        }
+        let (mut done, mut failed) = (0, 0);
+        for keys in due.chunks(PIECE_MAX) {
+            if stop.is_set() {
+                break;
+            }
+            let piece = self.writes.change(ACTOR, |change| self.renew(change, keys))?;
+            failed += piece.failed;
+            done += keys.len();
+            self.numbers.certificates_renewed(piece.renewed, piece.failed, due.len() - done);
+            tracing::info!(done, of = due.len(), failed, "certificates renewed");
+        }
+        Ok(failed)
+    }
+
+    /// The keys of those that are due, the one that connectors see first.
+    fn due(&self) -> Result<Vec<Key>, Error> {
+        let (at, mut due) = (now(), Vec::new());
+        let view = self.writes.view()?;
+        view.0.for_each(&Filter::Kinds(vec![Kind::Certificate]), &mut |entry| {
+            // One that cannot be read is due as well: its failure is told and counted.
+            if Document::from_entry(&entry).map_or(true, |document| self.certs.is_due(&document, at)) {
+                due.push(entry.key);
+            }
+        })?;
+        due.sort_by_key(|key| key.scope() != Scope::Edge);
+        Ok(due)
+    }
+
+    fn renew(&self, change: &mut Change, keys: &[Key]) -> Result<Piece, Error> {
+        let mut piece = Piece::default();
+        for key in keys {
+            match self.renewed(change, key, change.now()) {
+                Ok(None) => {}
+                Ok(Some(document)) => {
+                    // Gone with its zone meanwhile, or new already: then this change runs again.
+                    change.guard(key)?;
+                    change.require_owner(key.scope());
+                    let op = document.to_op();
+                    if op.key() != key {
+                        change.unguarded([Op::Del { key: key.clone() }]);
+                    }
+                    change.unguarded([op]);
+                    piece.renewed += 1;
+                }
+                Err(reason) => {
+                    tracing::warn!(%key, reason, "a certificate cannot be renewed");
+                    piece.failed += 1;
+                }
+            }
+        }
+        Ok(piece)
+    }
+
+    /// None if there is nothing to renew any more.
+    fn renewed(&self, change: &Change, key: &Key, now: Timestamp) -> Result<Option<Document>, String> {
+        let Some(entry) = change.0.get(key).map_err(|error| error.to_string())? else { return Ok(None) };
+        let old = Document::from_entry(&entry).map_err(|error| error.to_string())?;
+        if !self.certs.is_due(&old, now) {
+            return Ok(None);
+        }
+        self.certs.renewed(old, now).map(Some).map_err(|error| error.to_string())
+    }
+}
