@@ -37,7 +37,7 @@ impl<'a> Authority<'a> {
         Some(Authority { name, port })
     }
 
-    /// Whether both name the same place, given the port that goes without saying.
+    /// Whether both name the same host and port. `default_port` is the one of the scheme.
     pub fn is_same(&self, other: &Authority<'_>, default_port: u16) -> bool {
         self.name.eq_ignore_ascii_case(other.name)
             && self.port.unwrap_or(default_port) == other.port.unwrap_or(default_port)

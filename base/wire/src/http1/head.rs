@@ -75,7 +75,7 @@ impl Span {
     /// `part` is a slice of `whole`, or empty and anywhere.
     pub(super) fn of(part: &[u8], whole: &[u8]) -> Span {
         let start = part.as_ptr().addr().wrapping_sub(whole.as_ptr().addr());
-        let narrow = |place: usize| u32::try_from(place).ok();
+        let narrow = |offset: usize| u32::try_from(offset).ok();
         let span = narrow(start).zip(narrow(start.wrapping_add(part.len()))).map(|(start, end)| Span { start, end });
         span.filter(|span| !part.is_empty() && span.end as usize <= whole.len()).unwrap_or_default()
     }
@@ -94,23 +94,23 @@ impl Span {
     }
 }
 
-/// Where a field lies.
+/// Where a field is in its head.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Place {
+pub(super) struct FieldSpan {
     name: Span,
     value: Span,
     class: Class,
 }
 
-impl Place {
-    pub(super) fn of(field: &httparse::Header<'_>, class: Class, head: &[u8]) -> Place {
-        Place { name: Span::of(field.name.as_bytes(), head), value: Span::of(field.value, head), class }
+impl FieldSpan {
+    pub(super) fn of(field: &httparse::Header<'_>, class: Class, head: &[u8]) -> FieldSpan {
+        FieldSpan { name: Span::of(field.name.as_bytes(), head), value: Span::of(field.value, head), class }
     }
 }
 
-/// Memory for the places of fields, to be used again for the next head.
+/// Memory for the spans of the fields, to be used again for the next head.
 #[derive(Debug, Default)]
-pub struct FieldRoom(pub(super) Vec<Place>);
+pub struct FieldRoom(pub(super) Vec<FieldSpan>);
 
 /// One field line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -131,17 +131,17 @@ impl Field<'_> {
 /// The field lines of a head, in their order.
 #[derive(Clone, Copy, Debug)]
 pub struct Fields<'h> {
-    pub(super) places: &'h [Place],
+    pub(super) spans: &'h [FieldSpan],
     pub(super) bytes: &'h [u8],
 }
 
 impl<'h> Fields<'h> {
     pub fn iter(self) -> impl Iterator<Item = Field<'h>> {
-        let Fields { places, bytes } = self;
-        places.iter().map(|place| Field {
-            name: place.name.get(bytes),
-            value: place.value.get(bytes),
-            class: place.class,
+        let Fields { spans, bytes } = self;
+        spans.iter().map(|span| Field {
+            name: span.name.get(bytes),
+            value: span.value.get(bytes),
+            class: span.class,
         })
     }
 
@@ -182,11 +182,11 @@ pub(super) const fn lines<'h>() -> Lines<'h> {
 }
 
 impl<'h> Facts<'h> {
-    /// Reads the fields of `head`, and notes the place and class of each in `room`.
+    /// Reads the fields of `head`, and notes the span and class of each in `room`.
     pub(super) fn collect(
         fields: &[httparse::Header<'h>],
         head: &[u8],
-        room: &mut Vec<Place>,
+        room: &mut Vec<FieldSpan>,
     ) -> Result<Facts<'h>, Refusal> {
         room.clear();
         room.reserve_exact(fields.len());
@@ -198,7 +198,7 @@ impl<'h> Facts<'h> {
             if known == Known::Connection {
                 options += tokens(field.value).count();
             }
-            room.push(Place::of(field, known.class(), head));
+            room.push(FieldSpan::of(field, known.class(), head));
         }
         if options > CONNECTION_OPTIONS_MAX {
             return Err(Refusal::TooManyOptions);
@@ -253,10 +253,10 @@ impl<'h> Facts<'h> {
 
 /// A field that `Connection` names is the connection's (RFC 9110 §7.6.1). What frames the message and whom it is for
 /// cannot be taken away like that.
-fn leave_behind(option: &[u8], head: &[u8], room: &mut [Place]) {
-    let end_to_end = room.iter_mut().filter(|place| place.class == Class::EndToEnd);
-    for place in end_to_end.filter(|place| place.name.get(head).eq_ignore_ascii_case(option)) {
-        place.class = Class::HopByHop;
+fn leave_behind(option: &[u8], head: &[u8], room: &mut [FieldSpan]) {
+    let end_to_end = room.iter_mut().filter(|span| span.class == Class::EndToEnd);
+    for span in end_to_end.filter(|span| span.name.get(head).eq_ignore_ascii_case(option)) {
+        span.class = Class::HopByHop;
     }
 }
 

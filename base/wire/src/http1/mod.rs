@@ -9,7 +9,7 @@
 //! read differently is refused ([`Refusal`]), never mended: that is the whole idea of this module, and why it has no
 //! lenient mode. How bytes are cut into reads changes nothing.
 //!
-//! A head is parsed where it lies: the parsed form knows places, not copies, and its memory can be used again
+//! A head is parsed in place: the parsed form holds offsets, not copies, and its memory can be used again
 //! ([`FieldRoom`]). The lines of a head are read by `httparse`; which of them may be, what they mean together, and where
 //! the body ends is decided here.
 //!

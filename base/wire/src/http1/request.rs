@@ -2,7 +2,7 @@
 
 use super::authority::Authority;
 use super::body::Body;
-use super::head::{Facts, FieldRoom, Fields, Framing, Place, Span, lines, refusal_of};
+use super::head::{Facts, FieldRoom, Fields, Framing, FieldSpan, Span, lines, refusal_of};
 use super::{Limits, Persistence, Refusal, Version};
 
 /// Where the parts of a request's head lie, and what they mean. The bytes are the caller's: see [`RequestHead::of`].
@@ -13,7 +13,7 @@ pub struct RequestHead {
     /// Of the target: path and query.
     path: Path,
     host: Span,
-    places: Vec<Place>,
+    spans: Vec<FieldSpan>,
     pub version: Version,
     pub body: Body,
     pub persistence: Persistence,
@@ -63,8 +63,8 @@ impl RequestHead {
         let method = request.method.ok_or(Refusal::Malformed)?;
         let target = request.path.ok_or(Refusal::Malformed)?;
         let version = if request.version == Some(0) { Version::Http10 } else { Version::Http11 };
-        let mut places = room.0;
-        let facts = Facts::collect(request.headers, head, &mut places)?;
+        let mut spans = room.0;
+        let facts = Facts::collect(request.headers, head, &mut spans)?;
         let host = facts.host.ok_or(Refusal::NoHost)?;
         let path = path_of(method, target, host, Span::of(target.as_bytes(), head))?;
         let body = match facts.framing(version)? {
@@ -91,7 +91,7 @@ impl RequestHead {
             upgrade,
             // RFC 9110 §10.1.1: from 1.0 it means nothing, and without a body there is nothing to wait with.
             expects_continue: facts.expects_continue && version == Version::Http11 && !body.is_empty(),
-            places,
+            spans,
         })
     }
 
@@ -102,7 +102,7 @@ impl RequestHead {
 
     /// The memory, for the next head.
     pub fn into_room(self) -> FieldRoom {
-        FieldRoom(self.places)
+        FieldRoom(self.spans)
     }
 }
 
@@ -140,12 +140,12 @@ impl<'h> RequestView<'h> {
     }
 
     pub fn fields(self) -> Fields<'h> {
-        Fields { places: &self.head.places, bytes: self.bytes }
+        Fields { spans: &self.head.spans, bytes: self.bytes }
     }
 }
 
 /// The target's form fits the method (RFC 9112 §3.2), the host is legal, and the target names no other.
-fn path_of(method: &str, target: &str, host: &[u8], place: Span) -> Result<Path, Refusal> {
+fn path_of(method: &str, target: &str, host: &[u8], span: Span) -> Result<Path, Refusal> {
     let host = std::str::from_utf8(host).ok().and_then(Authority::parse).ok_or(Refusal::BadHost)?;
     if target.contains('#') {
         return Err(Refusal::Target);
@@ -156,7 +156,7 @@ fn path_of(method: &str, target: &str, host: &[u8], place: Span) -> Result<Path,
         return if authority.is_same(&host, 0) { Ok(Path::None) } else { Err(Refusal::HostDiffers) };
     }
     if target.starts_with('/') {
-        return Ok(Path::At(place));
+        return Ok(Path::At(span));
     }
     if target == "*" && method == "OPTIONS" {
         return Ok(Path::Asterisk);
@@ -171,7 +171,7 @@ fn path_of(method: &str, target: &str, host: &[u8], place: Span) -> Result<Path,
     if !authority.is_same(&host, default_port) {
         return Err(Refusal::HostDiffers);
     }
-    let rest = place.within(path..target.len());
+    let rest = span.within(path..target.len());
     Ok(match target.as_bytes().get(path) {
         Some(b'/') => Path::At(rest),
         Some(_) => Path::OnlyQuery(rest),

@@ -1,7 +1,7 @@
 //! The head of an answer (RFC 9112 §4).
 
 use super::body::Body;
-use super::head::{Facts, FieldRoom, Fields, Framing, Place, Span, lines, refusal_of};
+use super::head::{Facts, FieldRoom, Fields, Framing, FieldSpan, Span, lines, refusal_of};
 use super::{Limits, Persistence, Refusal, Version};
 
 /// What the answer is for: where its body ends depends on it (RFC 9112 §6.3).
@@ -29,7 +29,7 @@ impl Asked {
 #[derive(Debug)]
 pub struct ResponseHead {
     reason: Span,
-    places: Vec<Place>,
+    spans: Vec<FieldSpan>,
     /// From 100 to 999.
     pub status: u16,
     pub version: Version,
@@ -56,8 +56,8 @@ impl ResponseHead {
         }
         let status = response.code.filter(|code| *code >= 100).ok_or(Refusal::Status)?;
         let version = if response.version == Some(0) { Version::Http10 } else { Version::Http11 };
-        let mut places = room.0;
-        let facts = Facts::collect(response.headers, head, &mut places)?;
+        let mut spans = room.0;
+        let facts = Facts::collect(response.headers, head, &mut spans)?;
         let framing = facts.framing(version)?;
         let body = body_of(status, asked, framing);
         let persistence = match (body, framing) {
@@ -77,7 +77,7 @@ impl ResponseHead {
             stated_length: facts.length,
             persistence,
             to_websocket: status == 101 && facts.websocket && facts.wants_upgrade,
-            places,
+            spans,
         })
     }
 
@@ -94,7 +94,7 @@ impl ResponseHead {
 
     /// The memory, for the next head.
     pub fn into_room(self) -> FieldRoom {
-        FieldRoom(self.places)
+        FieldRoom(self.spans)
     }
 }
 
@@ -123,6 +123,6 @@ impl<'h> ResponseView<'h> {
     }
 
     pub fn fields(self) -> Fields<'h> {
-        Fields { places: &self.head.places, bytes: self.bytes }
+        Fields { spans: &self.head.spans, bytes: self.bytes }
     }
 }

@@ -1,7 +1,7 @@
 //! Fields behind a chunked body (RFC 9110 §6.5).
 
 use super::field::{Class, class_of};
-use super::head::{Fields, Place};
+use super::head::{Fields, FieldSpan};
 use super::{Refusal, TRAILER_FIELDS_MAX};
 
 /// What must be known before a body is read means nothing behind it (RFC 9110 §6.5.1): how to decode and store it, and
@@ -27,7 +27,7 @@ const NOT_BEHIND_A_BODY: [&str; 14] = [
 #[derive(Debug, Default)]
 pub struct Trailers {
     bytes: Vec<u8>,
-    places: Vec<Place>,
+    spans: Vec<FieldSpan>,
 }
 
 impl Trailers {
@@ -38,24 +38,24 @@ impl Trailers {
         }
         section.extend_from_slice(b"\r\n");
         let mut lines = [httparse::EMPTY_HEADER; TRAILER_FIELDS_MAX];
-        let places = match httparse::parse_headers(&section, &mut lines) {
+        let spans = match httparse::parse_headers(&section, &mut lines) {
             Ok(httparse::Status::Complete((length, fields))) if length == section.len() => {
                 let passed_on = fields.iter().filter(|field| may_follow_a_body(field.name));
-                passed_on.map(|field| Place::of(field, Class::EndToEnd, &section)).collect()
+                passed_on.map(|field| FieldSpan::of(field, Class::EndToEnd, &section)).collect()
             }
             Err(httparse::Error::TooManyHeaders) => return Err(Refusal::TrailersTooLong),
             Ok(_) | Err(_) => return Err(Refusal::BadTrailers),
         };
-        Ok(Trailers { bytes: section, places })
+        Ok(Trailers { bytes: section, spans })
     }
 
     pub fn is_empty(&self) -> bool {
-        self.places.is_empty()
+        self.spans.is_empty()
     }
 
     /// Those that may be passed on; the others are left out.
     pub fn fields(&self) -> Fields<'_> {
-        Fields { places: &self.places, bytes: &self.bytes }
+        Fields { spans: &self.spans, bytes: &self.bytes }
     }
 }
 
