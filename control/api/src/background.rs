@@ -8,7 +8,7 @@ use std::time::Duration;
 
 /// A thread that works in the background. Dropping it lets it finish the piece it is at.
 pub(crate) struct Worker {
-    /// One wish to be woken is as good as many. None only while dropping.
+    /// One request to wake is as good as many. None only while dropping.
     wake: Option<SyncSender<()>>,
     stop: Stop,
     thread: Option<JoinHandle<()>>,

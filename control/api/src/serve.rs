@@ -30,8 +30,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 #[derive(Clone, Copy, Debug)]
 pub struct Peer(pub SocketAddr);
 
-impl Connected<IncomingStream<'_, Door>> for Peer {
-    fn connect_info(stream: IncomingStream<'_, Door>) -> Peer {
+impl Connected<IncomingStream<'_, LimitedListener>> for Peer {
+    fn connect_info(stream: IncomingStream<'_, LimitedListener>) -> Peer {
         Peer(*stream.remote_addr())
     }
 }
@@ -48,14 +48,14 @@ pub async fn serve(
     let mut servers = tokio::task::JoinSet::new();
     for listener in listeners {
         listener.set_nonblocking(true)?;
-        let door = Door { listener: TcpListener::from_std(listener)?, room: Arc::clone(&room) };
+        let listener = LimitedListener { listener: TcpListener::from_std(listener)?, room: Arc::clone(&room) };
         let service = router.clone().into_make_service_with_connect_info::<Peer>();
         let mut stopped = stopped.clone();
         let wait = async move {
             // An error means that the sender is gone, which is the signal.
             let _ = stopped.changed().await;
         };
-        servers.spawn(axum::serve(door, service).with_graceful_shutdown(wait).into_future());
+        servers.spawn(axum::serve(listener, service).with_graceful_shutdown(wait).into_future());
     }
     shutdown.await;
     drop(stop);
@@ -65,13 +65,13 @@ pub async fn serve(
     Ok(())
 }
 
-/// A listener that lets in a bounded number of connections.
-struct Door {
+/// A listener that accepts a bounded number of connections at a time.
+struct LimitedListener {
     listener: TcpListener,
     room: Arc<Semaphore>,
 }
 
-impl axum::serve::Listener for Door {
+impl axum::serve::Listener for LimitedListener {
     type Io = Patient;
     type Addr = SocketAddr;
 

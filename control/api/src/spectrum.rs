@@ -26,7 +26,7 @@ use crate::reply::{PageSizes, Reply, direction};
 use crate::state::Api;
 use crate::transaction::Change;
 
-/// The codes of the messages that say what of a wish was not granted.
+/// The codes of the messages that say which part of a request was not granted.
 const ONE_FAMILY_MESSAGE: u32 = 11_101;
 const ARGO_MESSAGE: u32 = 11_102;
 

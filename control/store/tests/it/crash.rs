@@ -20,7 +20,7 @@ const CHILD: &str = "BARTIZAN_STORE_CRASH_DIR";
 const COMMITTERS: u8 = 4;
 
 /// What belongs together: if one part of a change set is there, so are the others, with the same number in them.
-fn wish(own: u8, number: u64, at_name: Guard) -> ChangeSet {
+fn change_set(own: u8, number: u64, at_name: Guard) -> ChangeSet {
     let text = number.to_string();
     let mut record = Record::new(own, 1, "a.test", "TXT", &text);
     record.comment = Some(text.clone());
@@ -54,7 +54,7 @@ fn child() {
                 let mut guard = last.map_or(Guard::Absent(key.clone()), |entry| Guard::At(key.clone(), entry.rev));
                 loop {
                     number += 1;
-                    let rev = store.commit(wish(own, number, guard)).unwrap();
+                    let rev = store.commit(change_set(own, number, guard)).unwrap();
                     // One write, so that a line is whole or not there.
                     println!("ack {} {own} {number}", rev.0);
                     guard = Guard::At(key.clone(), rev);
