@@ -43,20 +43,11 @@ const RULES: &[Rule] = &[
     },
     Rule {
         what: "HTTP and QUIC stacks",
-        libraries: &[
-            "hyper",
-            "hyper-util",
-            "h2",
-            "h3",
-            "h3-quinn",
-            "quinn",
-            "quinn-proto",
-            "httparse",
-            "reqwest",
-            "ureq",
-        ],
+        libraries: &["hyper", "hyper-util", "h2", "h3", "h3-quinn", "quinn", "quinn-proto", "reqwest", "ureq"],
         folders: HTTP_SPEAKERS,
     },
+    // It reads bytes and opens nothing: the one codec of HTTP/1.1 is a byte format like the others.
+    Rule { what: "the parser of HTTP/1.1 heads", libraries: &["httparse"], folders: &["base/wire", "planes/http"] },
     Rule {
         what: "the types of `http`",
         libraries: &["http", "http-body", "http-body-util"],
@@ -163,6 +154,8 @@ mod tests {
             ("control/api", "hyper", false),
             ("base/exchange", "http", true),
             ("base/exchange", "hyper", false),
+            ("base/wire", "httparse", true),
+            ("base/wire", "hyper", false),
             ("engines/routes", "http", false),
             ("base/tls", "rustls", true),
             ("planes/http", "rustls", false),

@@ -138,11 +138,7 @@ pub struct Fields<'h> {
 impl<'h> Fields<'h> {
     pub fn iter(self) -> impl Iterator<Item = Field<'h>> {
         let Fields { spans, bytes } = self;
-        spans.iter().map(|span| Field {
-            name: span.name.get(bytes),
-            value: span.value.get(bytes),
-            class: span.class,
-        })
+        spans.iter().map(|span| Field { name: span.name.get(bytes), value: span.value.get(bytes), class: span.class })
     }
 
     /// The values of all lines with this name.

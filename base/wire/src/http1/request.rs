@@ -2,7 +2,7 @@
 
 use super::authority::Authority;
 use super::body::Body;
-use super::head::{Facts, FieldRoom, Fields, Framing, FieldSpan, Span, lines, refusal_of};
+use super::head::{Facts, FieldRoom, FieldSpan, Fields, Framing, Span, lines, refusal_of};
 use super::{Limits, Persistence, Refusal, Version};
 
 /// Where the parts of a request's head lie, and what they mean. The bytes are the caller's: see [`RequestHead::of`].

@@ -1,7 +1,7 @@
 //! The head of an answer (RFC 9112 §4).
 
 use super::body::Body;
-use super::head::{Facts, FieldRoom, Fields, Framing, FieldSpan, Span, lines, refusal_of};
+use super::head::{Facts, FieldRoom, FieldSpan, Fields, Framing, Span, lines, refusal_of};
 use super::{Limits, Persistence, Refusal, Version};
 
 /// What the answer is for: where its body ends depends on it (RFC 9112 §6.3).

@@ -1,7 +1,7 @@
 //! Fields behind a chunked body (RFC 9110 §6.5).
 
 use super::field::{Class, class_of};
-use super::head::{Fields, FieldSpan};
+use super::head::{FieldSpan, Fields};
 use super::{Refusal, TRAILER_FIELDS_MAX};
 
 /// What must be known before a body is read means nothing behind it (RFC 9110 §6.5.1): how to decode and store it, and
