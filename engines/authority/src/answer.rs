@@ -18,10 +18,10 @@ use crate::resolve;
 use crate::shard::Slot;
 use crate::zones::{First, Key, Zones};
 
-/// Queries that are answered together. More than some thirty loads at once no processor has under way.
+/// Queries that are answered together. No processor has more than some thirty loads under way at once.
 pub const BATCH_MAX: usize = 32;
 
-/// How a query came, which decides how long its answer may be.
+/// How a query came, which decides how long its answer may be (RFC 1035 §4.2.1, RFC 6891 §6.2.3, RFC 7766).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Transport {
     Udp,
@@ -109,7 +109,7 @@ impl<'c> Authority<'c> {
             let Some(slot) = lookup.slot else { continue };
             lookup.first = self.zones.first_entry(lookup.hash, slot);
             if let First::Likely(entry) = lookup.first {
-                // It begins anywhere in a cache line and mostly ends in the next one, which is wanted just as soon.
+                // It begins anywhere in a cache line and often ends in the next one, which is needed just as soon.
                 black_box(entry.last_byte());
             }
         }
@@ -143,7 +143,7 @@ impl<'c> Authority<'c> {
             _ => (Rcode::REFUSED, Authoritative::No),
         };
         if answer.is_truncated() && transport == Transport::Tcp {
-            // "Ask again over TCP" would be heard over TCP for ever: the set is larger than a message can be.
+            // The set is larger than a message can be. TC over TCP would make the client ask again, over and over.
             return refuse(&query.head, reply, Rcode::SERVFAIL);
         }
         let truncated = answer.is_truncated();

@@ -30,7 +30,7 @@ const SHARD_MIN: usize = 16;
 /// Shards that a change takes the names of removed zones out of: some thousand names, below a millisecond.
 const SWEPT_AT_ONCE: usize = 64;
 
-/// Places for zones that are added when there is none left.
+/// Slots for zones that are added when there is none left.
 const ZONES_AT_ONCE: u32 = 128;
 
 /// The root's name on the wire: where the directory ends.
@@ -422,8 +422,8 @@ struct Step<'n> {
 }
 
 impl<'n> Step<'n> {
-    /// None at the top, and where the parent has nothing to know: an apex exists without children, so nobody counts
-    /// them, and a change of a name right below it touches no second shard.
+    /// None at the top, and where the parent need not know: an apex exists without children, so they are not counted,
+    /// and a change of a name right below it touches no second shard.
     fn up(child: &'n [u8], apex_bytes: usize) -> Option<Step<'n>> {
         let flag = if child.starts_with(b"\x01*") { Flags::WILDCARD_BELOW } else { Flags::NONE };
         let parent = parent_of(child);

@@ -13,21 +13,21 @@ use crate::entry::{Flags, Set};
 use crate::zone::{NEGATIVE_TTL, SOA_TTL, Zone};
 use crate::zones::{First, Key, Location, Node};
 
-/// CNAMEs followed inside our own zones before we give up with what we have.
-/// Eight leaves room for two hand-overs between networks, and makes a loop cheap.
+/// CNAMEs followed inside our own zones (RFC 1034 §4.3.2, step 3a). Beyond it the answer is what was found so far.
+/// Eight is enough for two hand-overs between networks, and makes a loop cheap (RFC 1034 §3.6.2).
 const CHAIN_MAX: usize = 8;
 
 /// Seconds that the addresses of a proxied name may be kept: short, so that a PoP can be taken out of service.
 const PROXIED_TTL: u32 = 300;
 
-/// Name servers of one zone whose addresses are told unasked: as many as the root has. Zones have two, usually.
+/// Name servers of one zone whose addresses are added: as many as the root has. Zones usually have two.
 const SERVERS_TOLD_MAX: usize = 13;
 
 /// The answer to ANY (RFC 8482 §4.2), its CPU field saying why, and how long it may be kept in seconds.
 const ANY_HINFO: &[u8] = b"\x07RFC8482\0";
 const ANY_TTL: u32 = 3_600;
 
-/// Query types that are no types of records (RFC 6895 §3.1), or none that can be asked for.
+/// Query types that are not types of records (RFC 6895 §3.1), or that cannot be asked for.
 const NXNAME: RecordType = RecordType(128);
 const TKEY: RecordType = RecordType(249);
 const TSIG: RecordType = RecordType(250);
@@ -54,7 +54,7 @@ pub(crate) fn resolve<'z>(
     answer: &mut Answer<'_>,
 ) -> (Rcode, Authoritative) {
     match qtype {
-        // Transfers are for secondaries that somebody named; there are none.
+        // AXFR and IXFR (RFC 5936, RFC 1995): no secondary is configured, so transfers are refused.
         RecordType::AXFR | RecordType::IXFR => return (Rcode::REFUSED, Authoritative::No),
         // RFC 9824 §3.1 for NXNAME; the others only ever occur beside a question.
         RecordType::OPT | TSIG | NXNAME => return (Rcode::FORMERR, Authoritative::No),
@@ -84,7 +84,7 @@ fn chase<'z>(
                 if put(answer, owner, set) == Fit::Dropped {
                     return Rcode::NOERROR;
                 }
-                // Beyond our zones, and beyond the limit, the chain is the resolver's to follow.
+                // Beyond our zones, and beyond the limit, the resolver follows the chain (RFC 1034 §5.3.3, step 4c).
                 let next = (set.rdata().next())
                     .filter(|target| chain.follow(name, target))
                     .and_then(|target| authority.zones.locate(authority.zones.key(target), First::Unknown));
@@ -133,7 +133,7 @@ impl<'z> Find<'z> {
     }
 }
 
-/// Writes what was found. What does not fit is left out, and the answer says so.
+/// Writes what was found. A set that does not fit is left out, and the answer is marked as truncated (RFC 2181 §9).
 fn put_found(authority: &Authority<'_>, answer: &mut Answer<'_>, owner: Owner<'_>, qtype: RecordType, found: Find<'_>) {
     let (section, addresses) = (Section::Answer, authority.addresses);
     match found {
@@ -158,8 +158,7 @@ fn put_found(authority: &Authority<'_>, answer: &mut Answer<'_>, owner: Owner<'_
     };
 }
 
-/// Adds the addresses of a name server that lies in our zones (RFC 1034 §4.3.2, step 6): who asks for the name asks
-/// for them next.
+/// Adds the addresses of a name server that lies in our zones (RFC 1034 §4.3.2, step 6): a resolver needs them next.
 fn tell_addresses(authority: &Authority<'_>, answer: &mut Answer<'_>, server: &[u8]) {
     let location = authority.zones.locate(authority.zones.key(server), First::Unknown);
     let Some((zone, entry)) = location.and_then(|location| Some((location.zone, location.node.entry()?))) else {

@@ -4,8 +4,7 @@ use bartizan_names::{Name, RecordType};
 
 use crate::facts::{RecordSet, ZoneFacts};
 
-/// The SOA's timers in seconds (RFC 1035 §3.3.13). Nobody transfers our zones by them; they are what large
-/// operators say.
+/// The SOA's timers in seconds (RFC 1035 §3.3.13). No secondary uses them; the values are those of large operators.
 const REFRESH: u32 = 10_000;
 const RETRY: u32 = 2_400;
 const EXPIRE: u32 = 604_800;
@@ -16,7 +15,7 @@ const MINIMUM: u32 = 3_600;
 pub(crate) const SOA_TTL: u32 = 3_600;
 pub(crate) const NEGATIVE_TTL: u32 = if SOA_TTL < MINIMUM { SOA_TTL } else { MINIMUM };
 
-/// The NS records' TTL at the apex, unless users who added some asked for less.
+/// The TTL of the NS set at the apex, unless NS records of the user have a smaller one (RFC 2181 §5.2).
 const NS_TTL: u32 = 86_400;
 
 #[derive(Debug)]
@@ -41,7 +40,8 @@ impl Zone {
 }
 
 fn soa(facts: &ZoneFacts) -> Vec<u8> {
-    // A zone without name servers cannot be delegated to; its apex stands in, so that the record is well-formed.
+    // A zone without name servers cannot be delegated to (RFC 1034 §4.2.1). Its apex stands in for a well-formed
+    // record.
     let primary = facts.nameservers.first().unwrap_or(facts.apex.as_name());
     let mut rdata = [primary.as_wire(), facts.soa_rname.as_wire()].concat();
     for number in [facts.serial, REFRESH, RETRY, EXPIRE, MINIMUM] {

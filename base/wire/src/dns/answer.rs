@@ -1,4 +1,4 @@
-//! What leaves: an answer written into the caller's buffer.
+//! The writer: an answer into the caller's buffer.
 
 use bartizan_names::RecordType;
 
@@ -26,7 +26,7 @@ const CD: u8 = 0x10;
 pub enum Section {
     Answer,
     Authority,
-    /// What an asker will want next. He can ask for it, so what has no room is left out without a word (RFC 2181 §9).
+    /// What a client needs next. It can ask for it, so what has no room is left out without truncation (RFC 2181 §9).
     Additional,
 }
 
@@ -58,7 +58,7 @@ pub enum Fit {
 
 /// An answer under way: header and question are there, record sets are added, [`finish`](Answer::finish) ends it.
 ///
-/// Recursion is never offered and nothing is ever said to be verified (RA and AD are zero).
+/// Recursion is never offered and no data is marked as verified: RA (RFC 1035 §4.1.1) and AD (RFC 4035 §3.1.6) are 0.
 #[derive(Debug)]
 pub struct Answer<'a> {
     head: &'a Head<'a>,

@@ -9,7 +9,8 @@
 //! Neither parser nor writer allocates. What is *not* here: which records answer a question (`engines/authority`),
 //! presentation formats, signatures, transfers.
 //!
-//! RFC 1035 §4 (format), 2181, 3597 §4 (what may be compressed), 4343 (case), 6891 (EDNS), 7766 (TCP), 9619 (one question).
+//! RFC 1035 §4 (format), 2181, 3597 §4 (what may be compressed), 4343 (case), 6891 (EDNS), 7766 (TCP), 9619 (one
+//! question).
 
 mod answer;
 mod message;
@@ -27,8 +28,8 @@ pub const HEADER_BYTES: usize = 12;
 /// A pointer to the question's name: how an answer names its owner in two bytes (RFC 1035 §4.1.4).
 pub const QUESTION_POINTER: [u8; 2] = [0xc0, HEADER_BYTES as u8];
 
-/// The most that we send in a datagram, and what we say that we take: fits every path that carries IPv6 (RFC 9715,
-/// DNS flag day 2020), so that no answer is fragmented.
+/// The largest datagram that we send and announce: it fits every path that carries IPv6 (RFC 9715 §3.1, RFC 8200 §5),
+/// so no answer is fragmented.
 pub const UDP_ANSWER_MAX: usize = 1232;
 
 /// What a client without EDNS takes in a datagram (RFC 1035 §2.3.4).

@@ -1,4 +1,4 @@
-//! What arrives: one packet is a [`Query`], a [`Fault`] that gets an error, or silence.
+//! The parser of queries: a packet becomes a [`Query`], or a [`Fault`] that gets an error or no answer at all.
 
 use bartizan_names::{NAME_WIRE_MAX, Name, RecordType};
 
@@ -22,9 +22,9 @@ const DO: u8 = 0x80;
 /// What an OPT record of the client said (RFC 6891 §6.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Edns {
-    /// The largest datagram that the client takes, as it said, however absurd.
+    /// The largest datagram that the client takes, as it said. Values below 512 count as 512 (RFC 6891 §6.2.3).
     pub udp_size: u16,
-    /// The client wants signatures (RFC 3225). We repeat the bit.
+    /// The DO bit: the client asks for signatures. It is repeated in the answer (RFC 3225 §3).
     pub dnssec_ok: bool,
 }
 
@@ -67,7 +67,7 @@ impl<'m> Query<'m> {
     }
 }
 
-/// A packet that is not a question we can look at.
+/// A packet that is not a well-formed question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault<'m> {
     /// No answer must be sent.
@@ -81,7 +81,7 @@ pub enum Fault<'m> {
 pub enum Silence {
     /// Too short to have an id that an answer could repeat.
     Short,
-    /// An answer itself: replying would let two servers talk to each other for ever.
+    /// An answer itself (QR is set). A reply to it could make two servers answer each other without end.
     Response,
 }
 
@@ -163,7 +163,7 @@ fn read_question(packet: &[u8]) -> Option<(&[u8], RecordType, Class)> {
     loop {
         match *packet.get(at)? {
             0 => break,
-            // A pointer could only point into the header: nobody honest sends one.
+            // A pointer could only point into the header, since the question is the first name (RFC 1035 §4.1.4).
             length if length > LABEL_MAX => return None,
             length => at += usize::from(length) + 1,
         }
