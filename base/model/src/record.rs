@@ -1,7 +1,7 @@
 //! DNS records: from a request or from the store to a value that can be served, and to the document that is kept.
 
 use bartizan_names::{Name, RecordId, Timestamp, TunnelId, ZoneId};
-use bartizan_v4::dns_record::{DataBody, Extension, ExtensionBody, Meta, RecordSettings};
+use bartizan_v4::dns_record::{DataBody, Extension, ExtensionBody, Meta, RecordSettings, ServedRecord};
 use bartizan_v4::{Integer, Patch, RecordBody};
 
 use crate::record_data::{Given, body_of};
@@ -120,7 +120,12 @@ impl RecordError {
 impl Record {
     /// Reads a stored document. It was made by [`Record::parse_body`]; an error means that it was not.
     pub fn parse(document: &bartizan_v4::Record) -> Result<Record, RecordError> {
-        let owner = Name::parse(&document.name).map_err(|_| RecordError::Name(document.name.clone()))?;
+        Record::parse_served(&ServedRecord::from(document))
+    }
+
+    /// As [`Record::parse`], from no more of the document than that takes.
+    pub fn parse_served(document: &ServedRecord<'_>) -> Result<Record, RecordError> {
+        let owner = Name::parse(&document.name).map_err(|_| RecordError::Name(document.name.to_string()))?;
         let data = document.data.as_ref().map(body_of);
         let given = Given {
             content: Some(&document.content),

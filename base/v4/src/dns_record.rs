@@ -1,5 +1,7 @@
 //! DNS records.
 
+use std::borrow::Cow;
+
 use bartizan_names::{RecordId, Timestamp, ZoneId};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -40,6 +42,45 @@ pub struct Record {
     pub modified_on: Timestamp,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bartizan: Option<Extension>,
+}
+
+/// What of a stored [`Record`] is served. A start reads a million of them, so nothing is read that nobody asks for, and
+/// texts stay where they are.
+#[derive(Clone, Debug, Deserialize)]
+pub struct ServedRecord<'d> {
+    pub id: RecordId,
+    pub zone_id: ZoneId,
+    #[serde(borrow)]
+    pub name: Cow<'d, str>,
+    #[serde(borrow, rename = "type")]
+    pub kind: Cow<'d, str>,
+    #[serde(borrow)]
+    pub content: Cow<'d, str>,
+    #[serde(default)]
+    pub priority: Option<u16>,
+    #[serde(default)]
+    pub data: Option<Data>,
+    pub proxied: bool,
+    pub ttl: u32,
+    #[serde(default)]
+    pub bartizan: Option<Extension>,
+}
+
+impl<'d> From<&'d Record> for ServedRecord<'d> {
+    fn from(record: &'d Record) -> ServedRecord<'d> {
+        ServedRecord {
+            id: record.id,
+            zone_id: record.zone_id,
+            name: Cow::Borrowed(&record.name),
+            kind: Cow::Borrowed(&record.kind),
+            content: Cow::Borrowed(&record.content),
+            priority: record.priority,
+            data: record.data.clone(),
+            proxied: record.proxied,
+            ttl: record.ttl,
+            bartizan: record.bartizan,
+        }
+    }
 }
 
 /// The data of a record by field.

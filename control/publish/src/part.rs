@@ -14,9 +14,11 @@ mod hosts;
 mod tunnels;
 mod zones;
 
+use std::collections::BTreeSet;
+
 use bartizan_routes::Pools;
 use bartizan_seal::Key as SealKey;
-use bartizan_store::{Kind, ReadError, Rev};
+use bartizan_store::{Filter, Key, Kind, ReadError, Rev, Scope};
 
 use crate::bundle::Bundle;
 use crate::reading::{Reading, Touched};
@@ -87,16 +89,39 @@ impl Parts {
         let patches = self.read_others(reading, touched, zones)?;
         self.apply(patches, at);
         let (mut zones, mut hosts) = (self.zones.edit(), self.hosts.edit());
-        load_names(reading, |unit| {
+        let loaded = load_names(reading, |unit| {
             zones::put(&mut zones, &unit, &self.known, &self.apps);
             self.hosts.put(&mut hosts, &unit);
-        })?;
+        });
         self.zones.finish(zones);
         self.hosts.finish(hosts);
+        match loaded {
+            Err(error) if error.is_damage() => self.load_by_zone(reading, at)?,
+            loaded => loaded?,
+        }
         // An application's name has no records of its own, and a name server's need not have any.
         let owners = self.apps.owners().cloned().chain(self.known.server_units()).collect();
         let names = read_names(reading, &Touched::default(), owners, |zone| self.known.get(zone).is_some())?;
         self.apply_names(&ZoneChanges::default(), &names, at);
+        Ok(())
+    }
+
+    /// The slow way round damage in the list of all records: zone by zone, and in each name by name.
+    fn load_by_zone(&mut self, reading: &mut Reading<'_>, at: Rev) -> Result<(), ReadError> {
+        for zone in self.known.ids() {
+            let mut owners = BTreeSet::new();
+            let listed = reading.snapshot.for_each(&Filter::Scope(Scope::Zone(zone)), &mut |entry| {
+                if entry.key.kind() == Kind::Name {
+                    owners.extend(entry.key.id_as().map(|owner| (zone, owner)));
+                }
+            });
+            match listed {
+                Ok(unreadable) => unreadable.into_iter().for_each(|one| reading.unreadable(one)),
+                Err(error) => reading.damaged(&Key::zone(zone), error)?,
+            }
+            let names = read_names(reading, &Touched::default(), owners, |_| true)?;
+            self.apply_names(&ZoneChanges::default(), &names, at);
+        }
         Ok(())
     }
 

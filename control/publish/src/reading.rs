@@ -71,12 +71,18 @@ impl<'s> Reading<'s> {
                 self.fine(key);
                 Ok(Found::Nothing)
             }
-            Err(ReadError::Unreadable(unreadable)) => {
-                self.unreadable(unreadable);
-                Ok(Found::Bad)
-            }
-            Err(error) => Err(error),
+            Err(error) => self.damaged(key, error).map(|()| Found::Bad),
         }
+    }
+
+    /// Notes that an object of the unit at `key` is damaged; any other failure ends the step.
+    pub(crate) fn damaged(&mut self, key: &Key, error: ReadError) -> Result<(), ReadError> {
+        match error {
+            ReadError::Unreadable(unreadable) => self.unreadable(unreadable),
+            error if error.is_damage() => self.fault(key, &error.to_string()),
+            error => return Err(error),
+        }
+        Ok(())
     }
 
     /// The value that an object stands for; none if it cannot be made, which is noted.

@@ -75,6 +75,18 @@ pub enum ReadError {
     Engine(#[from] EngineError),
 }
 
+impl ReadError {
+    /// Whether it is about what was to be read, and not about reading: to try again is in vain, and something else may
+    /// well be readable.
+    pub fn is_damage(&self) -> bool {
+        match self {
+            ReadError::Busy => false,
+            ReadError::Unreadable(_) | ReadError::Corrupt(_) => true,
+            ReadError::Engine(error) => error.code() == Some(rusqlite::ErrorCode::DatabaseCorrupt),
+        }
+    }
+}
+
 /// An object that is there and cannot be read: by a newer format, or by damage. It takes nobody else with it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{key} cannot be read: {reason}")]

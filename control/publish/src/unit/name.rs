@@ -6,9 +6,9 @@ use bartizan_authority::{NameContent, Proxied, RecordSet};
 use bartizan_model::{Record, RecordData};
 use bartizan_names::{Name, OriginHost, ZoneId};
 use bartizan_routes::{Origin, Target};
-use bartizan_store::{Entry, Kind, ReadError};
+use bartizan_store::{Entry, Key, Kind, ReadError};
 
-use crate::reading::{Fault, Reading, Touched, document};
+use crate::reading::{Fault, Reading, Touched};
 
 /// One owner name: what DNS answers there, and where the HTTP edge carries requests for it.
 pub(crate) struct NameUnit {
@@ -38,11 +38,10 @@ pub(crate) fn read_names(
     for (zone, owner) in owners.into_iter().filter(|(zone, _)| is_served(*zone)) {
         let entries = match reading.snapshot.records_at(zone, &owner) {
             Ok(entries) => entries,
-            Err(ReadError::Unreadable(unreadable)) => {
-                reading.unreadable(unreadable);
+            Err(error) => {
+                reading.damaged(&Key::name(zone, &owner), error)?;
                 continue;
             }
-            Err(error) => return Err(error),
         };
         // Each is looked at, so that each that is wrong is told.
         let records: Vec<Option<Record>> = entries.iter().map(|entry| reading.make(entry, record)).collect();
@@ -54,7 +53,7 @@ pub(crate) fn read_names(
 }
 
 pub(crate) fn record(entry: &Entry) -> Result<Record, Fault> {
-    Ok(Record::parse(&document(entry)?)?)
+    Ok(Record::parse_served(&serde_json::from_str(&entry.value.json)?)?)
 }
 
 /// What DNS answers at a name: the records as they are, and whether the edge stands in front of them.

@@ -75,6 +75,10 @@ impl KnownZones {
         self.by_id.get(&zone).map(|served| &**served)
     }
 
+    pub(crate) fn ids(&self) -> Vec<ZoneId> {
+        self.by_id.keys().copied().collect()
+    }
+
     pub(crate) fn is_server(&self, name: &Name) -> bool {
         self.directory.is_server(name)
     }

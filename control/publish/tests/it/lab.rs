@@ -59,6 +59,25 @@ impl Lab {
         file.execute("UPDATE change SET ops = ? WHERE rev = ?", (ops, rev)).unwrap();
     }
 
+    /// Loses the pages of the file on which `text` stands, and opens what is left.
+    pub(crate) fn lose_pages(&mut self, text: &str) {
+        const PAGE_BYTES: usize = 4_096;
+        let elsewhere = tempfile::tempdir().unwrap();
+        let path = self.dir.path().join("store.sqlite");
+        // Closes the file, so that nothing of it is in the journal.
+        self.store = Store::open(elsewhere.path()).unwrap();
+        let mut bytes = std::fs::read(&path).unwrap();
+        let mut lost = 0;
+        for page in bytes.chunks_mut(PAGE_BYTES).filter(|page| page.windows(text.len()).any(|at| at == text.as_bytes()))
+        {
+            page.fill(0xff);
+            lost += 1;
+        }
+        assert!(lost > 0, "{text} is in the file");
+        std::fs::write(&path, bytes).unwrap();
+        self.store = Store::open(self.dir.path()).unwrap();
+    }
+
     fn file(&self) -> rusqlite::Connection {
         rusqlite::Connection::open(self.dir.path().join("store.sqlite")).unwrap()
     }

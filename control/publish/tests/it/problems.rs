@@ -1,13 +1,13 @@
 //! What cannot be read keeps what it was before, is told, and holds up nobody else.
 
-use bartizan_names::{AppId, RuleId, Ssl, TunnelId, ZoneId};
+use bartizan_names::{AppId, RecordId, RuleId, Ssl, TunnelId, ZoneId};
 use bartizan_publish::Publisher;
 use bartizan_store::{Key, Op, Scope};
 use serde_json::json;
 
 use crate::answers::addresses;
 use crate::lab::{
-    ACCOUNT, Lab, ZONE, add, app_document, name, put, record_document, rule_document, settings_document,
+    ACCOUNT, Lab, ZONE, add, app_document, name, put, record_at, record_document, rule_document, settings_document,
     tunnel_config_document, tunnel_document, zone, zone_called, zone_document,
 };
 
@@ -27,7 +27,7 @@ fn an_unreadable_row_holds_up_nobody() {
     lab.commit([vec![zone(false)], add(1, "www A 192.0.2.1 proxied"), add(2, "api A 192.0.2.2")].concat());
     lab.commit(vec![zone_called(OTHER, "example.org", &[], false)]);
     let mut follower = lab.publisher();
-    let www = Key::record(ZONE, bartizan_names::RecordId::from_bytes([1; 16]));
+    let www = Key::record(ZONE, RecordId::from_bytes([1; 16]));
     lab.damage(&www);
     // The name is touched, and what it was stays; the setting of its zone and the other zone's end are in force.
     lab.commit(vec![
@@ -62,6 +62,31 @@ fn an_unreadable_row_holds_up_nobody() {
     lab.commit(vec![zone_called(OTHER, "example.com", &[], false)]);
     let bundle = follower.follow().unwrap().unwrap();
     assert_eq!(addresses(&bundle.zones.value, "www.example.com"), "NXDOMAIN");
+}
+
+/// A start on a file that lost a page of objects serves what it can read, also of the zones behind the damage.
+#[test]
+fn a_lost_page_takes_no_other_with_it() {
+    let mut lab = Lab::new();
+    let mut ops = vec![zone(false), zone_called(OTHER, "example.org", &[], false)];
+    for number in 0..200_u8 {
+        ops.extend(add(number, &format!("n{number} A 192.0.2.{number}")));
+    }
+    lab.commit(ops);
+    lab.commit(vec![
+        put(
+            Key::record(OTHER, RecordId::from_bytes([1; 16])),
+            &record_at(OTHER, "example.org", 1, "www.example.org", "A 192.0.2.1"),
+        ),
+        put(Key::name(OTHER, &name("www.example.org")), &json!({"records": 1})),
+    ]);
+    lab.lose_pages("\"content\":\"192.0.2.77\"");
+    let fresh = lab.publisher();
+    assert!(!fresh.problems().is_empty());
+    let zones = &fresh.bundle().zones.value;
+    assert_eq!(addresses(zones, "n77.example.com"), "NXDOMAIN");
+    assert_eq!(addresses(zones, "www.example.org"), "192.0.2.1");
+    assert_eq!(addresses(zones, "n1.example.com"), "192.0.2.1");
 }
 
 /// While the log cannot be read nothing changes, and nothing is lost by that.
