@@ -14,7 +14,7 @@ mod hosts;
 mod tunnels;
 mod zones;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bartizan_routes::Pools;
 use bartizan_seal::Key as SealKey;
@@ -102,7 +102,7 @@ impl Parts {
         // An application's name has no records of its own, and a name server's need not have any.
         let owners = self.apps.owners().cloned().chain(self.known.server_units()).collect();
         let names = read_names(reading, &Touched::default(), owners, |zone| self.known.get(zone).is_some())?;
-        self.apply_names(&ZoneChanges::default(), &names, at);
+        self.apply_names(&names, at);
         Ok(())
     }
 
@@ -120,7 +120,7 @@ impl Parts {
                 Err(error) => reading.damaged(&Key::zone(zone), error)?,
             }
             let names = read_names(reading, &Touched::default(), owners, |_| true)?;
-            self.apply_names(&ZoneChanges::default(), &names, at);
+            self.apply_names(&names, at);
         }
         Ok(())
     }
@@ -130,7 +130,7 @@ impl Parts {
         let mut zones = self.known.read(reading, touched)?;
         self.known.read_contents(reading, &mut zones)?;
         let mut patches = self.read_others(reading, touched, zones)?;
-        let owners = patches.zones.owners.iter().chain(&patches.apps.owners).cloned().collect();
+        let owners = patches.zones.owners.iter().chain(patches.apps.owners.keys()).cloned().collect();
         patches.names = read_names(reading, touched, owners, |zone| patches.zones.will_serve(&self.known, zone))?;
         Ok(patches)
     }
@@ -153,18 +153,22 @@ impl Parts {
     }
 
     /// Puts in force what was read, all of it.
-    pub(crate) fn apply(&mut self, patches: Patches, at: Rev) {
+    pub(crate) fn apply(&mut self, mut patches: Patches, at: Rev) {
         self.known.apply(&patches.zones);
+        let had = std::mem::take(&mut patches.apps.owners);
         self.apps.apply(patches.apps, at.0);
-        self.apply_names(&patches.zones, &patches.names, at);
+        self.zones.apply(&patches.zones, &patches.names, &had, &self.known, &self.apps, at.0);
+        self.hosts.apply(&patches.zones, &patches.names, at.0);
         apply_one(&mut self.firewall, patches.firewall, at);
         apply_one(&mut self.certificates, patches.certificates, at);
         apply_one(&mut self.tunnels, patches.tunnels, at);
     }
 
-    fn apply_names(&mut self, zones: &ZoneChanges, names: &[NameUnit], at: Rev) {
-        self.zones.apply(zones, names, &self.known, &self.apps, at.0);
-        self.hosts.apply(zones, names, at.0);
+    /// Puts names in force at a start, when everything else is.
+    fn apply_names(&mut self, names: &[NameUnit], at: Rev) {
+        let zones = ZoneChanges::default();
+        self.zones.apply(&zones, names, &BTreeMap::new(), &self.known, &self.apps, at.0);
+        self.hosts.apply(&zones, names, at.0);
     }
 
     /// What is in force, as the bundle with this number.

@@ -7,4 +7,4 @@ mod zones;
 
 pub(crate) use load::load_names;
 pub(crate) use name::{NameUnit, read_names};
-pub(crate) use zones::{KnownZones, ServedZone, ZoneChanges};
+pub(crate) use zones::{KnownZones, ServedZone, ZoneChange, ZoneChanges};

@@ -55,6 +55,14 @@ impl Flags {
         Flags(self.0 & !flag.0)
     }
 
+    pub(crate) fn proxied(self) -> Proxied {
+        match (self.has(Flags::PROXIED), self.has(Flags::PROXIED_ALWAYS)) {
+            (false, _) => Proxied::Never,
+            (true, false) => Proxied::UnlessPaused,
+            (true, true) => Proxied::Always,
+        }
+    }
+
     /// The flags that say something about the neighbourhood of a name and not about its content.
     fn of_place(self) -> Flags {
         Flags(self.0 & (Flags::APEX.0 | Flags::WILDCARD_BELOW.0))
@@ -155,6 +163,10 @@ impl<'a> Set<'a> {
     /// Seconds; the same for all records of the set (RFC 2181 §5.2).
     pub(crate) fn ttl(self) -> u32 {
         self.block.get(6..).and_then(|rest| rest.first_chunk()).map_or(0, |ttl| u32::from_be_bytes(*ttl))
+    }
+
+    pub(crate) fn to_record_set(self) -> RecordSet {
+        RecordSet { rtype: self.rtype, ttl: self.ttl(), rdata: self.rdata().map(<[u8]>::to_vec).collect() }
     }
 
     /// The data of each record.

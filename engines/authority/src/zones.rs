@@ -6,9 +6,11 @@
 use std::sync::Arc;
 
 use bartizan_live::{PersistentVec, Sweep};
+use bartizan_names::{Name, ZoneName};
 
 use crate::edit::Edit;
-use crate::entry::{DIRECTORY, Entry, Flags};
+use crate::entry::{DIRECTORY, Entry, Flags, Set};
+use crate::facts::{NameContent, RecordSet};
 use crate::hash::hash;
 use crate::shard::{Shard, Slot};
 use crate::zone::Zone;
@@ -115,6 +117,18 @@ impl Zones {
     /// Those of a removed zone count until they are swept, by later changes.
     pub fn name_count(&self) -> usize {
         self.name_count
+    }
+
+    /// What was put at a name, as it was put; empty if nothing is there. For who changes a part of it.
+    pub fn content(&self, zone: &ZoneName, owner: &Name) -> NameContent {
+        let directory = self.find(self.key(zone.as_name().as_wire()), DIRECTORY);
+        let Some(number) = directory.and_then(Entry::apex_of) else { return NameContent::default() };
+        let Some(entry) = self.find(self.key(owner.as_wire()), number) else { return NameContent::default() };
+        let mut sets: Vec<RecordSet> = entry.sets().map(Set::to_record_set).collect();
+        if owner == zone.as_name() {
+            sets.extend(self.zone(number).and_then(|zone| zone.user_ns.clone()));
+        }
+        NameContent { sets, proxied: entry.flags().proxied() }
     }
 
     pub(crate) fn key<'n>(&self, name: &'n [u8]) -> Key<'n> {
@@ -249,10 +263,10 @@ impl LabelStarts {
 mod tests {
     use std::collections::HashMap;
 
-    use bartizan_names::{Name, RecordType, ZoneName};
+    use bartizan_names::RecordType;
 
     use super::*;
-    use crate::facts::{NameContent, Proxied, RecordSet, ZoneFacts};
+    use crate::facts::{Proxied, ZoneFacts};
 
     /// Two names below `example` whose slots look the same: among so many names there are some.
     fn twins() -> (Name, Name) {

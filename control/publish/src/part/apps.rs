@@ -29,8 +29,8 @@ pub(super) struct AppsPart {
 #[derive(Default)]
 pub(crate) struct AppsPatch {
     by_id: BTreeMap<AppId, Option<App>>,
-    /// Names whose addresses change with them.
-    pub(super) owners: BTreeSet<(ZoneId, Name)>,
+    /// Names whose addresses change with them, and the addresses that they had.
+    pub(super) owners: BTreeMap<(ZoneId, Name), Vec<RecordSet>>,
 }
 
 impl AppsPart {
@@ -74,7 +74,10 @@ impl AppsPart {
         for (id, app) in &patch.by_id {
             let both = self.apps.value.get(*id).map(|app| (app.zone, &app.name)).into_iter();
             let both = both.chain(app.as_ref().map(|app| (app.zone, &app.name)));
-            patch.owners.extend(both.map(|(zone, name)| (zone, name.clone())));
+            for (zone, name) in both {
+                let before = self.addresses_of(zone, name).unwrap_or_default();
+                patch.owners.insert((zone, name.clone()), before);
+            }
         }
         Ok(patch)
     }

@@ -46,8 +46,8 @@ impl HostsPart {
     }
 
     pub(super) fn put(&self, edit: &mut Edit, unit: &NameUnit) {
-        let Some(site) = self.sites.get(&unit.zone) else { return };
-        match &unit.target {
+        let (Some(site), Some(records)) = (self.sites.get(&unit.zone), &unit.records) else { return };
+        match &records.target {
             Some(target) => edit.put(*site, &unit.owner, target.clone()),
             None => edit.remove(*site, &unit.owner),
         }

@@ -1,14 +1,16 @@
 //! What DNS answers: zones, names, and the addresses that names have without records.
 
-use bartizan_authority::{Edit, NameContent, Proxied, ZoneFacts, Zones};
+use std::collections::BTreeMap;
+
+use bartizan_authority::{Edit, NameContent, Proxied, RecordSet, ZoneFacts, Zones};
 use bartizan_live::Generation;
 use bartizan_model::Zone;
-use bartizan_names::{Name, RecordType};
+use bartizan_names::{Name, RecordType, ZoneId};
 use bartizan_store::Rev;
 
 use crate::part::apps::AppsPart;
 use crate::part::secret_seed;
-use crate::unit::{KnownZones, NameUnit, ZoneChanges};
+use crate::unit::{KnownZones, NameUnit, ZoneChange, ZoneChanges};
 
 /// What a zone's serial is counted from: the form of the hosted zones of old (`2020742566`, requirement DNS-5), to
 /// which the revision of the zone's last change is added. Wraps as serials do (RFC 1982).
@@ -26,11 +28,13 @@ impl ZonesPart {
         ZonesPart { zones: Generation { number: 0, value: Zones::with_seed(secret_seed()) } }
     }
 
-    /// Puts zones and names in force; `known` and `apps` are what they are after the step.
+    /// Puts zones and names in force; `known` and `apps` are what they are after the step, and `had` are addresses that
+    /// names had by applications before it.
     pub(super) fn apply(
         &mut self,
         changes: &ZoneChanges,
         names: &[NameUnit],
+        had: &BTreeMap<(ZoneId, Name), Vec<RecordSet>>,
         known: &KnownZones,
         apps: &AppsPart,
         at: u64,
@@ -49,7 +53,17 @@ impl ZonesPart {
             }
         }
         for unit in names {
-            put(&mut edit, unit, known, apps);
+            let Some(served) = known.get(unit.zone) else { continue };
+            let content = match &unit.records {
+                Some(records) => records.content.clone(),
+                None if changes.by_id.get(&unit.zone).is_some_and(ZoneChange::is_new) => NameContent::default(),
+                None => {
+                    let had = had.get(&(unit.zone, unit.owner.clone())).cloned();
+                    let had = had.or_else(|| apps.addresses_of(unit.zone, &unit.owner)).unwrap_or_default();
+                    of_records(self.zones.value.content(&served.zone.name, &unit.owner), &had)
+                }
+            };
+            edit.put_name(&served.zone.name, &unit.owner, with_addresses(unit, content, known, apps));
         }
         self.zones = Generation { number: at, value: edit.finish() };
     }
@@ -64,16 +78,35 @@ impl ZonesPart {
     }
 }
 
-/// Puts a name with its records, and with the addresses that it has without any.
+/// Puts a name of a start.
 pub(super) fn put(edit: &mut Edit, unit: &NameUnit, known: &KnownZones, apps: &AppsPart) {
-    let Some(served) = known.get(unit.zone) else { return };
-    let mut content = unit.content.clone();
+    let (Some(served), Some(records)) = (known.get(unit.zone), &unit.records) else { return };
+    let content = with_addresses(unit, records.content.clone(), known, apps);
+    edit.put_name(&served.zone.name, &unit.owner, content);
+}
+
+/// The content of a name without the addresses that it had without records.
+fn of_records(mut content: NameContent, had: &[RecordSet]) -> NameContent {
+    for set in had {
+        // Behind the records' own.
+        if let Some(at) = content.sets.iter().rposition(|it| it == set) {
+            content.sets.remove(at);
+        }
+    }
+    if content.proxied == Proxied::Always {
+        content.proxied = Proxied::Never;
+    }
+    content
+}
+
+/// Adds the addresses that a name has without records.
+fn with_addresses(unit: &NameUnit, mut content: NameContent, known: &KnownZones, apps: &AppsPart) -> NameContent {
     if let Some(sets) = apps.addresses_of(unit.zone, &unit.owner) {
         content.sets.extend(sets);
     } else if known.is_server(&unit.owner) && !says_where(&content) {
         content.proxied = Proxied::Always;
     }
-    edit.put_name(&served.zone.name, &unit.owner, content);
+    content
 }
 
 /// Whether the records say where their owner is to be found.

@@ -10,22 +10,30 @@ use bartizan_store::{Entry, Key, Kind, ReadError};
 
 use crate::reading::{Fault, Reading, Touched};
 
-/// One owner name: what DNS answers there, and where the HTTP edge carries requests for it.
+/// One owner name.
 pub(crate) struct NameUnit {
     pub(crate) zone: ZoneId,
     pub(crate) owner: Name,
+    /// None: they cannot be read, and stay what they were; something else about the name changed.
+    pub(crate) records: Option<Served>,
+}
+
+/// What the records of a name mean.
+pub(crate) struct Served {
+    /// What DNS answers.
     pub(crate) content: NameContent,
+    /// Where the HTTP edge carries requests.
     pub(crate) target: Option<Target>,
 }
 
 impl NameUnit {
     pub(crate) fn new(zone: ZoneId, owner: Name, records: &[Record]) -> NameUnit {
-        NameUnit { zone, owner, content: content(records), target: target(records) }
+        NameUnit { zone, owner, records: Some(Served { content: content(records), target: target(records) }) }
     }
 }
 
-/// The names that a step touched and `others` whose meaning changed, in zones that are served after it. A name with a
-/// record that cannot be read is left out, so that all of it stays as it was.
+/// The names that a step touched and `others` whose meaning changed, in zones that are served after it. Of a name with a
+/// record that cannot be read all records stay as they were.
 pub(crate) fn read_names(
     reading: &mut Reading<'_>,
     touched: &Touched,
@@ -36,20 +44,25 @@ pub(crate) fn read_names(
     owners.extend(touched.of(Kind::Name).filter_map(|key| Some((key.zone_id()?, key.id_as()?))));
     let mut units = Vec::new();
     for (zone, owner) in owners.into_iter().filter(|(zone, _)| is_served(*zone)) {
-        let entries = match reading.snapshot.records_at(zone, &owner) {
-            Ok(entries) => entries,
-            Err(error) => {
-                reading.damaged(&Key::name(zone, &owner), error)?;
-                continue;
-            }
+        let unit = match read_records(reading, zone, &owner)? {
+            Some(records) => NameUnit::new(zone, owner, &records),
+            None => NameUnit { zone, owner, records: None },
         };
-        // Each is looked at, so that each that is wrong is told.
-        let records: Vec<Option<Record>> = entries.iter().map(|entry| reading.make(entry, record)).collect();
-        if let Some(records) = records.into_iter().collect::<Option<Vec<Record>>>() {
-            units.push(NameUnit::new(zone, owner, &records));
-        }
+        units.push(unit);
     }
     Ok(units)
+}
+
+/// The records of a name; none if one of them cannot be read, which is noted.
+fn read_records(reading: &mut Reading<'_>, zone: ZoneId, owner: &Name) -> Result<Option<Vec<Record>>, ReadError> {
+    match reading.snapshot.records_at(zone, owner) {
+        Ok(entries) => {
+            // Each is looked at, so that each that is wrong is told.
+            let records: Vec<Option<Record>> = entries.iter().map(|entry| reading.make(entry, record)).collect();
+            Ok(records.into_iter().collect())
+        }
+        Err(error) => reading.damaged(&Key::name(zone, owner), error).map(|()| None),
+    }
 }
 
 pub(crate) fn record(entry: &Entry) -> Result<Record, Fault> {
