@@ -7,8 +7,8 @@ use bartizan_names::{AppId, Protocol, Timestamp};
 
 use crate::problem::{Problem, What};
 
-/// Ports that are named as unheard; the others are counted.
-const UNHEARD_TOLD_MAX: usize = 64;
+/// Ports that are told one by one as unheard; of the rest only the number.
+const UNHEARD_TOLD_MAX: usize = 100;
 
 /// What is heard at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]

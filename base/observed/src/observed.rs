@@ -9,7 +9,7 @@ use bartizan_live::Live;
 
 use crate::{
     AppCounts, Commanded, Connections, FirewallQuery, Listening, Measured, Metric, Problem, ProblemKind, Problems,
-    Sample, openmetrics,
+    Sample,
 };
 
 /// What the planes show, and what can be asked of them. Clones are the same.
@@ -67,8 +67,8 @@ impl Observed {
         problems
     }
 
-    /// The text of a scrape, with what is wrong and how far behind this is.
-    pub fn metrics(&self, head: u64, now: Instant) -> String {
+    /// All metrics of the planes, with what is wrong and how far behind this is.
+    pub fn metrics(&self, head: u64, now: Instant) -> Vec<Metric> {
         let lag = self.lag(head);
         let problems = self.problems(now);
         let count = |kind: ProblemKind| problems.iter().filter(|problem| problem.what.kind() == kind).count() as u64;
@@ -83,7 +83,7 @@ impl Observed {
             Metric::gauge("bartizan_problems", "What is wrong now, by kind", Sample::by("kind", &kinds)),
         ];
         metrics.extend(self.counted.iter().flat_map(|counted| counted.measure()));
-        openmetrics(&metrics)
+        metrics
     }
 }
 

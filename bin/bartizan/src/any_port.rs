@@ -13,20 +13,19 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context;
+use bartizan_live::Live;
 use bartizan_names::Prefix;
 use bartizan_net::{BindError, Sharing};
+use bartizan_observed::{Listening, Reason, TierName, Unheard};
 use bartizan_plane_bpf::{AnyIp, BPFFS, Claim, Detached, Pinning, Setup, Steering, Tproxy, Workers, pin_name, support};
 use bartizan_plane_l4 as l4;
 use bartizan_routes::{App, Apps, Pools};
 use serde::Deserialize;
-use tokio::sync::watch;
 
 use crate::failure::{Cause, Failure};
 use crate::fd_store::{FdStore, Kept};
 use crate::holder::{self, Transport};
-
-/// Failed ports that are listed; the others are only counted.
-const UNHEARD_TOLD_MAX: usize = 64;
+use crate::up;
 
 /// The way that the operator asks for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, clap::ValueEnum)]
@@ -45,7 +44,7 @@ pub enum PortsMode {
 pub struct Chosen {
     /// For the plane.
     pub tier: l4::Tier,
-    pub name: l4::TierName,
+    pub name: TierName,
     /// Why it is not a better one.
     pub why: Option<String>,
     /// What makes the kernel send every port here, if something does.
@@ -92,7 +91,7 @@ pub fn choose(mode: PortsMode, machine: &Machine<'_>, apps: &Apps) -> anyhow::Re
 
 fn listeners(workers: usize, why: Option<String>) -> Chosen {
     let tier = l4::Tier::Listeners { workers, max: l4::LISTENERS_MAX };
-    Chosen { tier, name: l4::TierName::Listeners, why, any_port: None }
+    Chosen { tier, name: TierName::Listeners, why, any_port: None }
 }
 
 /// The kernel sends every port of the pools to our sockets. Dropping it leaves that as a crash does.
@@ -102,7 +101,8 @@ pub struct AnyPort {
     neighbours: Neighbours,
     /// What is in force.
     apps: Apps,
-    listening: watch::Sender<Arc<l4::Listening>>,
+    /// What clients can reach, now and from now on.
+    listening: Live<Listening>,
 }
 
 /// What has to be taken back at the end.
@@ -156,7 +156,7 @@ impl AnyPort {
             }
         };
         let how = How::Steering(Box::new(steering));
-        let any_port = AnyPort::new(Way { how, fd_store, routes }, machine, neighbours, apps);
+        let any_port = AnyPort::new(Way { how, fd_store, routes }, machine, neighbours, apps, TierName::SkLookup);
         Ok(any_port.chosen(l4::AnyPort::SkLookup, sockets, machine.workers))
     }
 
@@ -178,24 +178,20 @@ impl AnyPort {
             Err(error) => return Err(taken_back(routes, error.into())),
         };
         let fd_store = kept_by(fd_store, &name, &all);
-        let any_port = AnyPort::new(Way { how, fd_store, routes }, machine, neighbours, apps);
+        let any_port = AnyPort::new(Way { how, fd_store, routes }, machine, neighbours, apps, TierName::Tproxy);
         Ok(any_port.chosen(l4::AnyPort::Tproxy, all, workers))
     }
 
-    fn new(way: Way, machine: &Machine<'_>, neighbours: Neighbours, apps: &Apps) -> AnyPort {
-        let listening = watch::channel(Arc::new(nothing_heard())).0;
+    fn new(way: Way, machine: &Machine<'_>, neighbours: Neighbours, apps: &Apps, tier: TierName) -> AnyPort {
+        let listening = Live::new(Listening::new(tier));
         AnyPort { way, pools: machine.pools.clone(), neighbours, apps: apps.clone(), listening }
     }
 
     fn chosen(self, how: l4::AnyPort, sockets: Sockets, workers: usize) -> Chosen {
         let sockets = sockets.deal(workers);
-        let name = match how {
-            l4::AnyPort::SkLookup => l4::TierName::SkLookup,
-            l4::AnyPort::Tproxy => l4::TierName::Tproxy,
-        };
-        let open = sockets.first().map_or(0, |first| first.tcp.len() + first.udp.len());
-        self.tell(l4::Listening { tier: name, open, ..self.heard(&self.apps) });
-        Chosen { tier: l4::Tier::AnyPort { how, sockets }, name, why: None, any_port: Some(self) }
+        self.listening.replace(self.heard(&self.apps));
+        let tier = l4::Tier::AnyPort { how, sockets, listening: self.listening.clone() };
+        Chosen { tier, name: how.name(), why: None, any_port: Some(self) }
     }
 
     /// Puts other applications in force.
@@ -208,36 +204,24 @@ impl AnyPort {
             // All packets for the pools come here already.
             How::Tproxy(_) => Ok(()),
         };
-        let l4::Listening { tier, open, .. } = **self.listening.borrow();
         let mut heard = self.heard(apps);
         match claimed {
             Ok(()) => self.apps = apps.clone(),
             Err(error) => {
                 tracing::error!(%error, "new applications do not get their ports");
                 let new = apps.all().filter(|app| self.apps.get(app.id) != Some(app));
-                let reason = l4::Reason::Other(error.to_string());
-                note(&mut heard, new.filter_map(|app| Some(unheard(app, first(app, &self.pools)?, &reason))));
+                let reason = Reason::Other(error.to_string());
+                new.filter_map(|app| Some(unheard(app, first(app, &self.pools)?, &reason)))
+                    .for_each(|one| heard.note(1, one));
             }
         }
-        self.tell(l4::Listening { tier, open, ..heard });
-    }
-
-    /// What clients can reach, now and from now on.
-    pub fn listening(&self) -> watch::Receiver<Arc<l4::Listening>> {
-        self.listening.subscribe()
-    }
-
-    fn tell(&self, next: l4::Listening) {
-        self.listening.send_if_modified(|listening| {
-            let differs = **listening != next;
-            *listening = Arc::new(next);
-            differs
-        });
+        self.listening.replace(heard.after(&self.listening.snapshot().value));
     }
 
     /// Ports that services of this machine keep from applications.
-    fn heard(&self, apps: &Apps) -> l4::Listening {
-        let mut listening = nothing_heard();
+    fn heard(&self, apps: &Apps) -> Listening {
+        let now = self.listening.snapshot();
+        let mut listening = Listening { open: now.value.open, ..Listening::new(now.value.tier) };
         let Neighbours { shared, services } = &self.neighbours;
         if shared.is_empty() {
             return listening;
@@ -251,7 +235,7 @@ impl AnyPort {
             let addresses = app.addresses_at(&self.pools);
             let in_shared = addresses.into_iter().filter(|address| shared.iter().any(|pool| pool.contains(*address)));
             let taken = in_shared.filter_map(|address| Some(SocketAddr::new(address, kept(app, address)?)));
-            note(&mut listening, taken.map(|at| unheard(app, at, &l4::Reason::Taken)));
+            taken.map(|at| unheard(app, at, &Reason::Taken)).for_each(|one| listening.note(1, one));
         }
         listening
     }
@@ -378,21 +362,8 @@ fn taken_back(routes: AnyIp, error: anyhow::Error) -> anyhow::Error {
     error
 }
 
-fn nothing_heard() -> l4::Listening {
-    l4::Listening { tier: l4::TierName::SkLookup, open: 0, unheard: Vec::new(), unheard_total: 0 }
-}
-
-fn note(listening: &mut l4::Listening, unheard: impl Iterator<Item = l4::Unheard>) {
-    for one in unheard {
-        listening.unheard_total += 1;
-        if listening.unheard.len() < UNHEARD_TOLD_MAX {
-            listening.unheard.push(one);
-        }
-    }
-}
-
-fn unheard(app: &App, address: SocketAddr, reason: &l4::Reason) -> l4::Unheard {
-    l4::Unheard { app: app.id, protocol: app.protocol, address, reason: reason.clone() }
+fn unheard(app: &App, address: SocketAddr, reason: &Reason) -> Unheard {
+    Unheard { app: app.id, protocol: app.protocol, address, reason: reason.clone(), since: up::now() }
 }
 
 fn first(app: &App, pools: &Pools) -> Option<SocketAddr> {

@@ -21,7 +21,6 @@ mod firewall;
 mod holder;
 mod host;
 mod listen;
-mod metrics;
 mod output;
 mod planes;
 mod record;

@@ -1,18 +1,16 @@
 //! The planes of an edge: started with the first bundle, and given their part of every later one.
 
 use std::net::{IpAddr, TcpListener};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use bartizan_api::{AppCounters, FirewallAnswer, FirewallQuestion, presence as shown};
 use bartizan_authority::Addresses;
-use bartizan_firewall::{Source, Verdict};
 use bartizan_geo::Geo;
 use bartizan_live::{Generation, Live};
-use bartizan_names::{AppId, Prefix};
+use bartizan_names::Prefix;
+use bartizan_observed::{Applied, Lease, Measured, Observed, Problem, Problems, Reporter, What};
 use bartizan_plane_dns as dns;
 use bartizan_plane_http as http;
 use bartizan_plane_l4 as l4;
@@ -20,17 +18,14 @@ use bartizan_plane_tunnel as tunnel;
 use bartizan_publish::{Bundle, Publisher};
 use bartizan_routes::Pools;
 use bartizan_store::Rev;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 
 use crate::any_port::{AnyPort, Chosen};
 use crate::listen::Listeners;
-use crate::metrics;
+use crate::up;
 
 /// What this PoP is called until it can be given a name.
 const POP: &str = "LOC";
-
-/// Commands from the API that wait to be carried out. They are rare and carried out at once.
-const COMMANDS_MAX: usize = 64;
 
 /// How long the publisher waits after a failed read before it tries again. What is in force stays in force.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -42,15 +37,9 @@ pub struct Planes {
     l4_live: Live<l4::Config>,
     dns_live: Live<dns::Config>,
     pop: LocalPop,
-    listening: watch::Receiver<Arc<l4::Listening>>,
     /// Who sends every port of the pools here. Taken out by [`Planes::drain`].
     any_port: Mutex<Option<AnyPort>>,
-    counters: dns::Counters,
-    connected: watch::Receiver<Arc<tunnel::Presence>>,
-    presence: watch::Receiver<Arc<shown::Presence>>,
-    commands: mpsc::Sender<bartizan_api::Command>,
-    /// The revision of the newest bundle in force.
-    applied: AtomicU64,
+    observed: Observed,
     /// Taken out by [`Planes::drain`].
     running: Mutex<Option<Running>>,
 }
@@ -100,31 +89,24 @@ impl Planes {
         let http = http::start(sockets, &http_live, tunnel.upstream(), seed).context("the HTTP edge")?;
         let Chosen { tier, any_port, .. } = chosen;
         let l4 = l4::start(&l4_live, tunnel.dialer(), tier).context("the TCP and UDP edge")?;
-        let listening = any_port.as_ref().map_or_else(|| l4.listening(), AnyPort::listening);
         let sockets = dns::Sockets { udp: listeners.dns_udp, tcp: listeners.dns_tcp };
         let dns = dns::start(sockets, &dns_live, &counters).context("the DNS server")?;
 
-        let (commands, received) = mpsc::channel(COMMANDS_MAX);
-        tokio::spawn(carry_out(received, tunnel.commands()));
-        let (now_shown, presence) = watch::channel(Arc::default());
-        let connected = tunnel.presence();
-        tokio::spawn(show(connected.clone(), now_shown));
+        let counted: [Arc<dyn Measured>; 4] = [Arc::new(counters), http.measured(), l4.measured(), tunnel.measured()];
+        let observed = Observed {
+            connections: tunnel.connections(),
+            listening: l4.listening(),
+            problems: Problems::default(),
+            applied: Applied::default(),
+            apps: l4.app_counts(),
+            firewall: Arc::new(l4::InForce(l4_live.clone())),
+            commands: Arc::new(tunnel.commands()),
+            counted: counted.into(),
+        };
+        observed.applied.set(bundle.number);
         let running = Mutex::new(Some(Running { tunnel, http, l4, dns }));
-        Ok(Planes {
-            tunnel_live,
-            http_live,
-            l4_live,
-            dns_live,
-            pop,
-            listening,
-            any_port: Mutex::new(any_port),
-            counters,
-            connected,
-            presence,
-            commands,
-            applied: AtomicU64::new(bundle.number),
-            running,
-        })
+        let any_port = Mutex::new(any_port);
+        Ok(Planes { tunnel_live, http_live, l4_live, dns_live, pop, any_port, observed, running })
     }
 
     /// Puts a bundle in force, in an order in which a name is announced only when it can be served. A plane is told only
@@ -150,76 +132,12 @@ impl Planes {
         if is_newer(&bundle.zones, &last.zones) {
             self.dns_live.publish(Generation { number, value: dns_config(bundle, &self.pop.addresses) });
         }
-        self.applied.store(number, Ordering::Relaxed);
+        self.observed.applied.set(number);
     }
 
-    pub fn presence(&self) -> watch::Receiver<Arc<shown::Presence>> {
-        self.presence.clone()
-    }
-
-    pub fn commands(&self) -> mpsc::Sender<bartizan_api::Command> {
-        self.commands.clone()
-    }
-
-    /// The text of `/metrics`.
-    pub fn metrics(&self) -> String {
-        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-        let (http, l4, tunnel) = running
-            .as_ref()
-            .map(|running| (running.http.counters(), running.l4.counters(), running.tunnel.counters()))
-            .unwrap_or_default();
-        let numbers = metrics::Numbers {
-            generation: self.applied.load(Ordering::Relaxed),
-            dns: self.counters.read(),
-            http,
-            l4,
-            apps: self.l4_live.snapshot().value.apps.clone(),
-            tunnel,
-            connections: self.connected.borrow().0.len(),
-        };
-        metrics::text(&numbers, &self.listening.borrow())
-    }
-
-    /// What an application has done, and why its clients cannot connect, if they cannot.
-    pub fn app_counters(&self, app: AppId) -> Option<AppCounters> {
-        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-        let totals = running.as_ref()?.l4.counters();
-        let listening = self.listening.borrow();
-        let problem = listening.unheard.iter().find(|unheard| unheard.app == app);
-        let totals = totals.apps.get(&app).copied().unwrap_or_default();
-        Some(AppCounters {
-            connects: totals.connects,
-            filtered: totals.filtered + l4::Limit::ALL.iter().map(|limit| totals.limited(*limit)).sum::<u64>(),
-            origin_errors: l4::OriginFailure::ALL.iter().map(|kind| totals.origin_failures(*kind)).sum(),
-            bytes_ingress: totals.bytes_in,
-            bytes_egress: totals.bytes_out,
-            open: totals.open,
-            duration: totals.duration,
-            problem: problem.map(|unheard| format!("{} {}: {}", unheard.protocol, unheard.address, unheard.reason)),
-        })
-    }
-
-    /// What the firewall in force says to a source, and why.
-    pub fn ask_firewall(&self, question: FirewallQuestion) -> FirewallAnswer {
-        let firewall = self.l4_live.snapshot().value.firewall.clone();
-        let (country, asn) = self.pop.geo.lookup(question.address);
-        let source = Source { address: question.address, country, asn };
-        let verdict = match question.zone {
-            Some(zone) => firewall.decide(zone, &source),
-            None => firewall.decide_everywhere(&source),
-        };
-        // Rules of no zone match in a zone that nobody has.
-        let zone = question.zone.unwrap_or(bartizan_names::ZoneId::from_bytes([0; 16]));
-        FirewallAnswer {
-            verdict: match verdict {
-                Verdict::Allow(_) => bartizan_api::Verdict::Allow,
-                Verdict::Challenge(_) => bartizan_api::Verdict::Challenge,
-                Verdict::Block(_) => bartizan_api::Verdict::Block,
-            },
-            rules: firewall.explain(zone, &source).into_iter().map(|rule| rule.id).collect(),
-            country,
-            asn,
-        }
+    /// What they show, and what can be asked of them.
+    pub fn observed(&self) -> &Observed {
+        &self.observed
     }
 
     /// Takes nothing new in, lets requests finish, and ends every thread. DNS answers to the last.
@@ -317,44 +235,6 @@ fn by_worker(by_address: Vec<Vec<TcpListener>>) -> Vec<Vec<TcpListener>> {
     workers
 }
 
-/// Carries out the API's commands.
-async fn carry_out(mut received: mpsc::Receiver<bartizan_api::Command>, tunnels: tunnel::Commands) {
-    while let Some(command) = received.recv().await {
-        match command {
-            bartizan_api::Command::DropConnections { tunnel, connector } => {
-                let dropped = tunnels.drop_connections(tunnel, connector);
-                tracing::info!(%tunnel, dropped, "connections dropped by the API");
-            }
-        }
-    }
-}
-
-/// Publishes who is connected, in the shapes of the API.
-async fn show(mut connected: watch::Receiver<Arc<tunnel::Presence>>, shown: watch::Sender<Arc<shown::Presence>>) {
-    loop {
-        let presence = connected.borrow_and_update().0.iter().map(shown_connection).collect();
-        shown.send_replace(Arc::new(shown::Presence(presence)));
-        if connected.changed().await.is_err() {
-            return;
-        }
-    }
-}
-
-fn shown_connection(connection: &tunnel::Connection) -> shown::Connection {
-    shown::Connection {
-        tunnel: connection.tunnel,
-        connector: connection.connector,
-        connection: connection.connection,
-        index: connection.index,
-        version: connection.version.clone(),
-        arch: connection.arch.clone(),
-        features: connection.features.clone(),
-        origin_ip: connection.origin_ip,
-        opened_at: connection.opened_at.into(),
-        location: connection.location.clone(),
-    }
-}
-
 /// The thread that turns commits into bundles.
 pub struct Following {
     stop: watch::Sender<bool>,
@@ -379,16 +259,9 @@ pub fn follow(
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
     let thread = std::thread::Builder::new().name("publish".to_owned()).spawn(move || {
         loop {
-            let wait = match catch_up(&mut publisher, &planes) {
-                Ok(()) => Duration::MAX,
-                Err(error) => {
-                    tracing::error!(
-                        error = format!("{error:#}"),
-                        "a change could not be put in force; the last state stays"
-                    );
-                    RETRY_AFTER
-                }
-            };
+            let caught_up = catch_up(&mut publisher, &planes);
+            let wait = if caught_up.is_ok() { Duration::MAX } else { RETRY_AFTER };
+            report(caught_up, &planes.observed.problems);
             let going_on = runtime.block_on(async {
                 tokio::select! {
                     changed = committed.changed() => changed.is_ok(),
@@ -411,6 +284,22 @@ fn catch_up(publisher: &mut Publisher, planes: &Planes) -> anyhow::Result<()> {
             Some(bundle) => planes.publish(bundle, &last),
             None => return Ok(()),
         }
+    }
+}
+
+/// Shows what could not be put in force, and logs what of it is news.
+fn report(caught_up: anyhow::Result<()>, problems: &Problems) {
+    let seen = match caught_up {
+        Ok(()) => Vec::new(),
+        Err(error) => vec![Problem {
+            what: What::ChangeLog,
+            reason: format!("{error:#}"),
+            since: up::now(),
+            remedy: "what was in force stays so; `bartizan doctor` looks at the store",
+        }],
+    };
+    for problem in problems.report(Reporter::Publisher, seen, Lease::Held, Instant::now()) {
+        tracing::error!(%problem, "a change is not in force; what was stays so");
     }
 }
 

@@ -110,20 +110,7 @@ pub async fn run(up: Up, output: Output) -> anyhow::Result<()> {
             store: store.clone(),
             certs: certs.clone(),
             seal,
-            presence: planes.presence(),
-            commands: planes.commands(),
-            metrics: Arc::new({
-                let planes = Arc::clone(&planes);
-                move || planes.metrics()
-            }),
-            firewall: Arc::new({
-                let planes = Arc::clone(&planes);
-                move |question| planes.ask_firewall(question)
-            }),
-            app_counters: Arc::new({
-                let planes = Arc::clone(&planes);
-                move |app| planes.app_counters(app)
-            }),
+            observed: planes.observed().clone(),
             ready: ready_now,
             facts,
         },

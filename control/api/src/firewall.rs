@@ -1,12 +1,14 @@
 //! `/bartizan/firewall/test`: what the firewall makes of an address, and which rules say so.
 //!
-//! The firewall that is asked is the one in force, brought by `bin`; the rules that it names are looked up here.
+//! The firewall that is asked is the one in force, by the plane that it is in force in; the rules that it names are looked
+//! up here.
 
 use std::net::IpAddr;
 
 use axum::extract::State;
 use bartizan_model::Application;
-use bartizan_names::{Asn, CountryCode, Name, RuleId, ZoneId};
+use bartizan_names::{Name, ZoneId};
+use bartizan_observed::{FirewallAnswer, FirewallQuestion, Verdict};
 use bartizan_store::{Kind, Scope};
 use bartizan_v4::{AccessRule, Account, FirewallTest, StoredRuleScope, StoredUser};
 use utoipa_axum::router::OpenApiRouter;
@@ -24,42 +26,6 @@ use crate::transaction::View;
 
 pub(crate) fn routes(api: &Api) -> OpenApiRouter<Api> {
     OpenApiRouter::new().routes(needs(Permission::AccountFirewallRead, api, routes!(test)))
-}
-
-/// What is asked of the firewall in force.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FirewallQuestion {
-    pub address: IpAddr,
-    /// Whose rules count too; none: only those that hold for all zones.
-    pub zone: Option<ZoneId>,
-}
-
-/// What it says.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FirewallAnswer {
-    pub verdict: Verdict,
-    /// All that match, the one that decides first.
-    pub rules: Vec<RuleId>,
-    pub country: Option<CountryCode>,
-    pub asn: Option<Asn>,
-}
-
-/// What becomes of a source.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    Allow,
-    Challenge,
-    Block,
-}
-
-impl Verdict {
-    const fn as_str(self) -> &'static str {
-        match self {
-            Verdict::Allow => "allow",
-            Verdict::Challenge => "challenge",
-            Verdict::Block => "block",
-        }
-    }
 }
 
 #[derive(serde::Deserialize, utoipa::IntoParams)]
@@ -101,7 +67,7 @@ async fn test(
                 return Err(Fault::AppUnknown.into());
             }
             let zone = apps.first().map(|app| app.zone);
-            let answer = asked.ask_firewall(FirewallQuestion { address: address.to_canonical(), zone });
+            let answer = asked.observed().firewall.ask(FirewallQuestion { address: address.to_canonical(), zone });
             told(view, &answer, &apps, knowledge)
         })
         .await?;

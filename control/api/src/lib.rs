@@ -19,12 +19,12 @@
 //!             dns_records · tunnel_routes · app_addresses · spectrum · access_rules · firewall · edge · ips · probes
 //! guard       state (Api) · auth
 //! store       transaction (View, Change) · writes · caller
-//! HTTP        path · permission · error · reply · extract · openapi · presence · numbers · background (Worker)
+//! HTTP        path · permission · error · reply · extract · openapi · numbers · background (Worker)
 //! ```
 //! What a resource keeps, and by which rules, is in its own file: as methods of View and Change that other resources may
 //! call. What is about everything of a zone, whatever its kind, is in `deletions`.
 //!
-//! Not here: what is served from a change (`publish`, planes), and who is connected ([`presence`] is brought by `bin`).
+//! Not here: what is served from a change (`publish`, planes), and what is seen of it (`base/observed`, written by planes).
 
 mod access_rules;
 mod accounts;
@@ -48,7 +48,6 @@ mod owner_names;
 mod page;
 mod path;
 mod permission;
-pub mod presence;
 mod probes;
 mod renewals;
 mod reply;
@@ -68,10 +67,7 @@ mod zones;
 pub use bootstrap::{Administrator, BootstrapError, DefaultZone, FILE as ADMIN_FILE, Preset, bootstrap};
 pub use error::{Error, Fault};
 pub use extract::BODY_MAX;
-pub use firewall::{FirewallAnswer, FirewallQuestion, Verdict};
 pub use permission::Permission;
-pub use presence::{Command, Presence};
 pub use router::router;
 pub use serve::{Peer, serve};
-pub use spectrum::AppCounters;
 pub use state::{Dependencies, Facts, Ports};

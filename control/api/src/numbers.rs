@@ -1,7 +1,8 @@
 //! What the API counts of itself, for `/metrics`.
 
-use std::fmt::{self, Display};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use bartizan_observed::{Measured, Metric, Sample};
 
 /// Counted while the process runs.
 #[derive(Default)]
@@ -31,30 +32,26 @@ impl Numbers {
     }
 }
 
-/// OpenMetrics 1.0, without the end mark.
-impl Display for Numbers {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (name, kind, suffix, help, value) in [
-            ("certificates_due", "gauge", "", "Certificates that are to be renewed.", &self.certificates_due),
-            ("certificates_renewed", "counter", "_total", "Certificates renewed.", &self.certificates_renewed),
-            (
-                "certificates_not_renewed",
-                "counter",
-                "_total",
-                "Tries to renew a certificate that failed.",
-                &self.certificates_failed,
+impl Measured for Numbers {
+    fn measure(&self) -> Vec<Metric> {
+        let one = |number: &AtomicU64| Sample::one(number.load(Relaxed));
+        vec![
+            Metric::gauge(
+                "bartizan_certificates_due",
+                "Certificates that are to be renewed",
+                one(&self.certificates_due),
             ),
-            (
-                "writes_without_room",
-                "counter",
-                "_total",
-                "Changes that were refused because the disk is full.",
-                &self.writes_without_room,
+            Metric::counter("bartizan_certificates_renewed", "Certificates renewed", one(&self.certificates_renewed)),
+            Metric::counter(
+                "bartizan_certificates_not_renewed",
+                "Tries to renew a certificate that failed",
+                one(&self.certificates_failed),
             ),
-        ] {
-            writeln!(f, "# HELP bartizan_{name} {help}\n# TYPE bartizan_{name} {kind}")?;
-            writeln!(f, "bartizan_{name}{suffix} {}", value.load(Relaxed))?;
-        }
-        Ok(())
+            Metric::counter(
+                "bartizan_writes_without_room",
+                "Changes that were refused because the disk is full",
+                one(&self.writes_without_room),
+            ),
+        ]
     }
 }

@@ -9,12 +9,12 @@ use std::net::SocketAddr;
 
 use axum::extract::{ConnectInfo, Request, State};
 use axum::response::{IntoResponse, Response};
+use bartizan_observed::Connections;
 use bartizan_store::{RecordQuery, TunnelQuery, ZoneQuery};
 use bartizan_v4::{Record, StoredTunnel, Zone};
 use http::{HeaderMap, StatusCode, Uri, header};
 
 use crate::error::Error;
-use crate::presence::Presence;
 use crate::serve::Peer;
 use crate::state::{Api, Facts};
 use crate::transaction::{Listed, View};
@@ -41,7 +41,7 @@ pub(crate) async fn page(State(api): State<Api>, request: Request) -> Response {
     let account = api.facts().account;
     let state = api.read(move |view| Content::read(view, account)).await;
     match state {
-        Ok(content) => html(StatusCode::OK, content.page(api.facts(), &api.presence())),
+        Ok(content) => html(StatusCode::OK, content.page(api.facts(), &api.observed().connections.snapshot().value)),
         Err(error) => error.into_response(),
     }
 }
@@ -96,7 +96,7 @@ impl Content {
         Ok(Content { zones, hosts, tunnels })
     }
 
-    fn page(&self, facts: &Facts, presence: &Presence) -> String {
+    fn page(&self, facts: &Facts, connections: &Connections) -> String {
         let mut body = format!(
             "<h1>Bartizan</h1><p class=\"soft\">An edge of your own, version {}. This page shows what runs on this machine, to this machine.</p>",
             text(&facts.version)
@@ -104,7 +104,7 @@ impl Content {
         body += &self.running(facts);
         body += &self.zones();
         body += &self.hosts(facts);
-        body += &self.tunnels(presence);
+        body += &self.tunnels(connections);
         body += &next(facts);
         document(&body)
     }
@@ -161,10 +161,10 @@ impl Content {
         tunnel.map_or_else(|| text(&record.content), |tunnel| format!("tunnel {}", text(&tunnel.name)))
     }
 
-    fn tunnels(&self, presence: &Presence) -> String {
+    fn tunnels(&self, connections: &Connections) -> String {
         let rows = self.tunnels.documents.iter().map(|tunnel| {
-            let health = presence.health(tunnel.id).as_str();
-            let connections = presence.of(tunnel.id).map(|one| {
+            let health = connections.health(tunnel.id).as_str();
+            let origins = connections.of(tunnel.id).map(|one| {
                 let since = one.opened_at.to_string().replace('T', " ");
                 let since = since.split_once('.').map_or(since.as_str(), |(seconds, _)| seconds);
                 format!("{} from {} since {since} UTC<br>", text(&one.version), one.origin_ip)
@@ -173,7 +173,7 @@ impl Content {
                 text(&tunnel.name),
                 format!("<span class=\"{health}\">{health}</span>"),
                 format!("<code>{}</code>", tunnel.id),
-                connections.collect(),
+                origins.collect(),
             ]
         });
         table("Tunnels", ["Name", "State", "Id", "Connections"], rows.collect(), self.tunnels.total, "No tunnel yet.")

@@ -4,11 +4,10 @@
 //! are in force (`ip_firewall` is true), addresses are dynamic, and the edge ends no TLS. Which address an application
 //! gets and what may stand beside it there is decided in [`crate::app_addresses`].
 
-use std::time::Duration;
-
 use axum::extract::State;
 use bartizan_model::{Application, Zone};
 use bartizan_names::{AppId, AppTls, Timestamp, ZoneId};
+use bartizan_observed::AppCounters;
 use bartizan_store::Direction;
 use bartizan_v4::spectrum::{self, AppExtension, EdgeIps};
 use bartizan_v4::{App, AppBody, Deleted, StoredApp};
@@ -37,27 +36,6 @@ pub(crate) fn routes(api: &Api) -> OpenApiRouter<Api> {
         .routes(needs(Permission::ZoneSettingsRead, api, routes!(get)))
         .routes(needs(Permission::ZoneSettingsWrite, api, routes!(replace)))
         .routes(needs(Permission::ZoneSettingsWrite, api, routes!(delete)))
-}
-
-/// What an application did since the edge started.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct AppCounters {
-    /// Connections and flows that were let in.
-    pub connects: u64,
-    /// Connections and flows that an access rule or a limit refused.
-    pub filtered: u64,
-    /// Connections and flows that ended because no origin could be reached, or the origin broke off.
-    pub origin_errors: u64,
-    /// Bytes from clients.
-    pub bytes_ingress: u64,
-    /// Bytes to clients.
-    pub bytes_egress: u64,
-    /// Connections and flows that are open now.
-    pub open: u64,
-    /// How long all that ended were open, together.
-    pub duration: Duration,
-    /// Why clients cannot connect, if they cannot.
-    pub problem: Option<String>,
 }
 
 #[derive(serde::Deserialize, utoipa::IntoParams)]
@@ -159,8 +137,10 @@ async fn get(
         })
         .await?;
     let mut app = sent(&api, &stored)?;
-    if let Some(counters) = api.app_counters(id) {
-        app.bartizan.listening = Some(counters.problem.clone().unwrap_or_else(|| "ok".to_owned()));
+    if let Some(counters) = api.observed().apps.app(id) {
+        let listening = api.observed().listening.snapshot();
+        let unheard = listening.value.unheard_of(id);
+        app.bartizan.listening = Some(unheard.map_or_else(|| "ok".to_owned(), ToString::to_string));
         app.bartizan.counters = Some(counted(&counters));
     }
     Ok(Reply::of(app))

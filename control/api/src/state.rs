@@ -3,24 +3,23 @@
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Instant;
 
 use bartizan_certs::Certs;
-use bartizan_names::{AccountId, AppId, Name, Prefix as Pool, ZoneName};
+use bartizan_names::{AccountId, Name, Prefix as Pool, ZoneName};
+use bartizan_observed::{Measured, Observed, openmetrics};
 use bartizan_routes::Pools;
 use bartizan_seal as seal;
 use bartizan_store::Store;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use http::HeaderMap;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 
 use crate::background::Worker;
 use crate::caller::{self, Caller, Credentials};
 use crate::error::Error;
-use crate::firewall::{FirewallAnswer, FirewallQuestion};
 use crate::numbers::Numbers;
-use crate::presence::{Command, Presence};
-use crate::spectrum::AppCounters;
 use crate::transaction::{Change, View};
 use crate::writes::{Writes, blocking};
 
@@ -68,14 +67,8 @@ pub struct Dependencies {
     pub certs: Certs,
     /// Seals the secrets of tunnels.
     pub seal: seal::Key,
-    pub presence: watch::Receiver<Arc<Presence>>,
-    pub commands: mpsc::Sender<Command>,
-    /// OpenMetrics text of all planes.
-    pub metrics: Arc<dyn Fn() -> String + Send + Sync>,
-    /// What the firewall in force makes of an address.
-    pub firewall: Arc<dyn Fn(FirewallQuestion) -> FirewallAnswer + Send + Sync>,
-    /// What an application did since the edge started; none if it is not served here.
-    pub app_counters: Arc<dyn Fn(AppId) -> Option<AppCounters> + Send + Sync>,
+    /// What the planes show, and what can be asked of them.
+    pub observed: Observed,
     /// Whether the first configuration is in force.
     pub ready: watch::Receiver<bool>,
     pub facts: Facts,
@@ -119,12 +112,8 @@ impl Api {
         &self.0.pools
     }
 
-    pub(crate) fn app_counters(&self, app: AppId) -> Option<AppCounters> {
-        (self.0.given.app_counters)(app)
-    }
-
-    pub(crate) fn ask_firewall(&self, question: FirewallQuestion) -> FirewallAnswer {
-        (self.0.given.firewall)(question)
+    pub(crate) fn observed(&self) -> &Observed {
+        &self.0.given.observed
     }
 
     pub(crate) fn ca_pem(&self) -> &str {
@@ -135,27 +124,20 @@ impl Api {
         &self.0.ca_pin
     }
 
-    pub(crate) fn presence(&self) -> Arc<Presence> {
-        self.0.given.presence.borrow().clone()
-    }
-
-    /// Asks the tunnel plane. A full queue drops the command: connectors that should be cut off are refused when they
-    /// come again, and the caller may ask again.
-    pub(crate) fn command(&self, command: Command) {
-        if let Err(error) = self.0.given.commands.try_send(command) {
-            tracing::warn!(%error, "a command to the tunnels was dropped");
-        }
-    }
-
     pub(crate) fn is_ready(&self) -> bool {
         *self.0.given.ready.borrow()
     }
 
-    /// The counters of all planes, and of the API itself.
+    /// The text of `/metrics`: the counters of all planes, and of the API itself.
     pub(crate) fn metrics(&self) -> String {
-        const END: &str = "# EOF\n";
-        let planes = (self.0.given.metrics)();
-        format!("{}{}{END}", planes.trim_end_matches(END), self.0.numbers)
+        let mut metrics = self.observed().metrics(self.head(), Instant::now());
+        metrics.extend(self.0.numbers.measure());
+        openmetrics(&metrics)
+    }
+
+    /// The newest revision.
+    pub(crate) fn head(&self) -> u64 {
+        self.0.given.store.watch().borrow().0
     }
 
     /// Seals the secrets of tunnels.

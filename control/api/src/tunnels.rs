@@ -8,6 +8,7 @@ mod secret;
 
 use axum::extract::State;
 use bartizan_names::{AccountId, Timestamp, TunnelId};
+use bartizan_observed::{Command, Connections, Health};
 use bartizan_store::{Index, Key, Scope, TunnelQuery};
 use bartizan_v4::tunnel::TunnelMetadata;
 use bartizan_v4::{Connection, StoredTunnel, Tunnel, TunnelBody};
@@ -22,7 +23,6 @@ use crate::caller::Caller;
 use crate::error::{Error, Fault};
 use crate::extract::{Body, Ids, Query};
 use crate::permission::Permission;
-use crate::presence::{self, Command, Presence};
 use crate::reply::{Page, PageSizes, Reply};
 use crate::state::Api;
 use crate::transaction::{Change, Listed, View};
@@ -142,17 +142,17 @@ async fn list(
 ) -> Result<Reply<Vec<Tunnel>>, Error> {
     let account = scope.of(&caller)?;
     let page = PageSizes { min: 1, default: 100, max: 1_000 }.page(params.page, params.per_page);
-    let presence = api.presence();
+    let connected = api.observed().connections.snapshot();
     let Some(status) = params.status.clone().filter(|status| !status.is_empty()) else {
         let listed = api.read(move |view| view.tunnels(&params.query(account, page))).await?;
         // The stock client reads no messages here, so what is left out shows in the counts alone.
         let total = listed.total;
-        return Ok(Reply::page(listed.map(|stored| sent(&stored, &presence)).documents, page, total));
+        return Ok(Reply::page(listed.map(|stored| sent(&stored, &connected.value)).documents, page, total));
     };
     // Health is not in the store, so this filter goes over all that the others left.
     let all = Page { number: 1, size: LISTED_MAX };
     let listed = api.read(move |view| view.tunnels(&params.query(account, all))).await?;
-    let mut matching: Vec<Tunnel> = listed.map(|stored| sent(&stored, &presence)).documents;
+    let mut matching: Vec<Tunnel> = listed.map(|stored| sent(&stored, &connected.value)).documents;
     matching.retain(|tunnel| tunnel.status == status);
     let total = matching.len() as u64;
     Ok(Reply::page(page.cut(matching), page, total))
@@ -199,7 +199,7 @@ async fn create(
             Ok((stored, token))
         })
         .await?;
-    Ok(Reply::of(Tunnel { token: Some(token), ..sent(&stored, &api.presence()) }))
+    Ok(Reply::of(Tunnel { token: Some(token), ..sent(&stored, &api.observed().connections.snapshot().value) }))
 }
 
 /// One tunnel; a deleted one too.
@@ -217,7 +217,7 @@ async fn get(
 ) -> Result<Reply<Tunnel>, Error> {
     let account = scope.of(&caller)?;
     let stored = api.read(move |view| view.tunnel(account, id)).await?;
-    Ok(Reply::of(sent(&stored, &api.presence())))
+    Ok(Reply::of(sent(&stored, &api.observed().connections.snapshot().value)))
 }
 
 /// Renames a tunnel, or changes its secret; connectors with the old secret are cut off.
@@ -256,9 +256,9 @@ async fn change(
         })
         .await?;
     if cut_off {
-        api.command(Command::DropConnections { tunnel: id, connector: None });
+        api.observed().commands.command(Command::DropConnections { tunnel: id, connector: None });
     }
-    Ok(Reply::of(sent(&stored, &api.presence())))
+    Ok(Reply::of(sent(&stored, &api.observed().connections.snapshot().value)))
 }
 
 #[derive(serde::Deserialize, utoipa::IntoParams)]
@@ -282,7 +282,7 @@ async fn delete(
     Query(params): Query<DeleteParams>,
 ) -> Result<Reply<Tunnel>, Error> {
     let account = scope.of(&caller)?;
-    let in_use = api.presence().of(id).next().is_some();
+    let in_use = api.observed().connections.snapshot().value.of(id).next().is_some();
     let stored = api
         .change(&caller, move |change| {
             let mut stored = change.tunnel_in_force(account, id)?;
@@ -298,8 +298,8 @@ async fn delete(
             Ok(stored)
         })
         .await?;
-    api.command(Command::DropConnections { tunnel: id, connector: None });
-    Ok(Reply::of(sent(&stored, &api.presence())))
+    api.observed().commands.command(Command::DropConnections { tunnel: id, connector: None });
+    Ok(Reply::of(sent(&stored, &api.observed().connections.snapshot().value)))
 }
 
 fn name(given: Option<&String>) -> Result<String, Error> {
@@ -319,17 +319,17 @@ fn config_src(given: Option<&String>) -> Result<&'static str, Error> {
     }
 }
 
-fn sent(stored: &StoredTunnel, presence: &Presence) -> Tunnel {
+fn sent(stored: &StoredTunnel, connected: &Connections) -> Tunnel {
     let deleted = stored.deleted_at.is_some();
-    let connections: Vec<Connection> = presence.of(stored.id).filter(|_| !deleted).map(connection).collect();
-    let health = presence.health(stored.id);
+    let connections: Vec<Connection> = connected.of(stored.id).filter(|_| !deleted).map(connection).collect();
+    let health = connected.health(stored.id);
     Tunnel {
         id: stored.id,
         name: stored.name.clone(),
         account_tag: stored.account_tag,
         created_at: stored.created_at,
         deleted_at: stored.deleted_at,
-        status: if deleted { presence::Health::Inactive } else { health }.as_str().to_owned(),
+        status: if deleted { Health::Inactive } else { health }.as_str().to_owned(),
         conns_active_at: connections.iter().map(|connection| connection.opened_at).min(),
         conns_inactive_at: None,
         connections,

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bartizan_authority::{Outcome, Transport};
+use bartizan_observed::{Measured, Metric, Sample};
 use bartizan_wire::dns::{Rcode, Silence};
 
 /// Response codes that are counted apart: all that we send.
@@ -21,14 +22,6 @@ pub(crate) enum Family {
 /// All workers' counters. Clones show the same numbers.
 #[derive(Clone, Debug, Default)]
 pub struct Counters(Arc<Mutex<Vec<Arc<Tally>>>>);
-
-/// One number for `/metrics`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Sample {
-    pub metric: &'static str,
-    pub labels: Vec<(&'static str, &'static str)>,
-    pub value: u64,
-}
 
 /// What is counted, one number each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,43 +110,64 @@ impl Counters {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&tally));
         tally
     }
+}
 
-    /// All numbers, added up over the workers. The labels of a metric come in the same order each time.
-    pub fn read(&self) -> Vec<Sample> {
+impl Measured for Counters {
+    /// All numbers, added up over the workers.
+    fn measure(&self) -> Vec<Metric> {
         let tallies = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let sum = |what: &dyn Fn(&Tally) -> u64| tallies.iter().map(|tally| what(tally)).sum::<u64>();
-        let mut samples = Vec::new();
-        for (transport, transport_label) in [(Transport::Udp, "udp"), (Transport::Tcp, "tcp")] {
-            for (family, family_label) in [(Family::V4, "ipv4"), (Family::V6, "ipv6")] {
-                let value = tallies
-                    .iter()
-                    .filter(|tally| tally.transport == transport && tally.family == family)
-                    .map(|tally| tally.event(Event::Query))
-                    .sum();
-                let labels = vec![("transport", transport_label), ("family", family_label)];
-                samples.push(Sample { metric: "bartizan_dns_queries_total", labels, value });
-            }
-        }
-        for (index, rcode) in RCODES.iter().enumerate() {
-            let value = sum(&|tally| tally.rcodes[index].load(Ordering::Relaxed));
-            let labels = vec![("rcode", rcode.mnemonic().unwrap_or("other"))];
-            samples.push(Sample { metric: "bartizan_dns_responses_total", labels, value });
-        }
-        for (event, metric, label) in [
-            (Event::Truncated, "bartizan_dns_truncated_total", None),
-            (Event::Malformed, "bartizan_dns_malformed_total", None),
-            (Event::DroppedShort, "bartizan_dns_dropped_total", Some("short")),
-            (Event::DroppedResponse, "bartizan_dns_dropped_total", Some("response")),
-            (Event::Unsent, "bartizan_dns_dropped_total", Some("unsent")),
-            (Event::ReceiveFailed, "bartizan_dns_receive_errors_total", None),
-            (Event::Connection, "bartizan_dns_connections_total", Some("accepted")),
-            (Event::ConnectionRefused, "bartizan_dns_connections_total", Some("refused")),
-            (Event::ConnectionClosed, "bartizan_dns_connections_total", Some("closed_by_us")),
-        ] {
-            let name = if metric.contains("connections") { "outcome" } else { "reason" };
-            let labels = label.map(|label| (name, label)).into_iter().collect();
-            samples.push(Sample { metric, labels, value: sum(&|tally| tally.event(event)) });
-        }
-        samples
+        let event = |event: Event| tallies.iter().map(|tally| tally.event(event)).sum::<u64>();
+        let by = |label: &'static str, events: &[(&'static str, Event)]| {
+            let samples: Vec<_> = events.iter().map(|(name, which)| (*name, event(*which))).collect();
+            Sample::by(label, &samples)
+        };
+        let dropped = [("short", Event::DroppedShort), ("response", Event::DroppedResponse), ("unsent", Event::Unsent)];
+        let connections = [
+            ("accepted", Event::Connection),
+            ("refused", Event::ConnectionRefused),
+            ("closed_by_us", Event::ConnectionClosed),
+        ];
+        vec![
+            Metric::counter("bartizan_dns_queries", "Queries received", queries(&tallies)),
+            Metric::counter("bartizan_dns_responses", "Answers, by response code", responses(&tallies)),
+            Metric::counter("bartizan_dns_truncated", "Answers cut for UDP", Sample::one(event(Event::Truncated))),
+            Metric::counter(
+                "bartizan_dns_malformed",
+                "Packets that are no well-formed query",
+                Sample::one(event(Event::Malformed)),
+            ),
+            Metric::counter("bartizan_dns_dropped", "Packets without an answer, and why", by("reason", &dropped)),
+            Metric::counter(
+                "bartizan_dns_receive_errors",
+                "Errors that the system reported instead of a packet",
+                Sample::one(event(Event::ReceiveFailed)),
+            ),
+            Metric::counter("bartizan_dns_connections", "TCP connections", by("outcome", &connections)),
+        ]
     }
+}
+
+fn queries(tallies: &[Arc<Tally>]) -> Vec<Sample> {
+    let mut samples = Vec::new();
+    for (transport, transport_label) in [(Transport::Udp, "udp"), (Transport::Tcp, "tcp")] {
+        for (family, family_label) in [(Family::V4, "ipv4"), (Family::V6, "ipv6")] {
+            let value = tallies
+                .iter()
+                .filter(|tally| tally.transport == transport && tally.family == family)
+                .map(|tally| tally.event(Event::Query))
+                .sum();
+            let labels = vec![("transport", transport_label.into()), ("family", family_label.into())];
+            samples.push(Sample { labels, value });
+        }
+    }
+    samples
+}
+
+fn responses(tallies: &[Arc<Tally>]) -> Vec<Sample> {
+    let codes = RCODES.iter().enumerate();
+    let samples = codes.map(|(index, rcode)| {
+        let value = tallies.iter().map(|tally| tally.rcodes[index].load(Ordering::Relaxed)).sum();
+        Sample { labels: vec![("rcode", rcode.mnemonic().unwrap_or("other").into())], value }
+    });
+    samples.collect()
 }

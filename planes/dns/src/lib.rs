@@ -28,7 +28,7 @@ use bartizan_live::Live;
 use tokio::sync::oneshot;
 
 pub use bartizan_authority::Identity;
-pub use counters::{Counters, Sample};
+pub use counters::Counters;
 
 /// What this plane serves.
 #[derive(Clone, Debug)]

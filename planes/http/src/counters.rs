@@ -1,5 +1,6 @@
 //! What the plane counts. Each worker writes its own counters, without waiting; readers add them up.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Makes the atomic fields, the plain ones, and the sum of many.
@@ -110,6 +111,14 @@ pub struct Totals {
     pub requests: Requests,
     pub origins: OriginFailures,
     pub visitors: Visitors,
+}
+
+impl Totals {
+    pub(crate) fn of(workers: &[Arc<Counters>]) -> Totals {
+        let mut totals = Totals::default();
+        workers.iter().for_each(|counters| counters.add_to(&mut totals));
+        totals
+    }
 }
 
 impl Counters {

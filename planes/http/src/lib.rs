@@ -27,6 +27,7 @@ mod forward;
 mod hyper_body;
 mod ingress;
 mod limits;
+mod metrics;
 mod page;
 mod pipeline;
 mod plane;

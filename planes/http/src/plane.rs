@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use bartizan_exchange::Upstream;
 use bartizan_live::Live;
+use bartizan_observed::Measured;
 use bartizan_routes::Scheme;
 use bartizan_tls::{Acceptor, TlsError};
 use tokio::net::TcpStream;
@@ -23,6 +24,7 @@ use crate::date::Dates;
 use crate::egress::{Egress, OriginTls};
 use crate::ingress::{self, Connections};
 use crate::limits::{ACCEPT_PAUSE, CONNECTIONS_MAX, EXPIRE_EVERY, READ_BYTES, RESOLVER_THREADS};
+use crate::metrics::Counted;
 use crate::ray::Rays;
 use crate::recheck::recheck;
 use crate::worker::{Drain, Worker};
@@ -91,9 +93,12 @@ pub fn start(
 impl Plane {
     /// The counters of all workers together.
     pub fn counters(&self) -> Totals {
-        let mut totals = Totals::default();
-        self.counters.iter().for_each(|counters| counters.add_to(&mut totals));
-        totals
+        Totals::of(&self.counters)
+    }
+
+    /// What it counts, for as long as anybody wants to know.
+    pub fn measured(&self) -> Arc<dyn Measured> {
+        Arc::new(Counted(self.counters.clone()))
     }
 
     /// Stops accepting, lets what is open finish for at most `grace`, and ends. Blocks until then.

@@ -118,6 +118,16 @@ impl AppTotals {
     pub fn limited(&self, limit: Limit) -> u64 {
         self.limited[limit as usize]
     }
+
+    /// Over all kinds.
+    pub fn all_origin_failures(&self) -> u64 {
+        self.origin_failures.iter().sum()
+    }
+
+    /// By any limit.
+    pub fn all_limited(&self) -> u64 {
+        self.limited.iter().sum()
+    }
 }
 
 /// The numbers of all applications, and of what belongs to none.
@@ -230,6 +240,11 @@ impl Counters {
     /// Forgets applications that are no more. What is still open of them counts on, unread.
     pub(crate) fn retain(&self, exists: impl Fn(AppId) -> bool) {
         self.apps().retain(|app, _| exists(*app));
+    }
+
+    /// One application's numbers, if it did anything.
+    pub(crate) fn app(&self, app: AppId) -> Option<AppTotals> {
+        self.apps().get(&app).map(|tally| tally.read())
     }
 
     pub(crate) fn event(&self, event: EdgeEvent) {

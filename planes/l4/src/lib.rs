@@ -14,12 +14,14 @@
 //! PROXY protocol versions 1 and 2 and the simple header for datagrams (`bartizan_wire::proxy`), in both directions.
 //! Not here: pages for a challenge (it is a refusal here), protocols above TCP and UDP, health checks.
 
+mod asked;
 mod counters;
 mod egress;
 mod flows;
 mod ingress;
 mod limits;
 mod listeners;
+mod metrics;
 mod pipeline;
 mod plane;
 mod quotas;
@@ -37,9 +39,9 @@ use bartizan_names::Prefix;
 use bartizan_routes::{Apps, Pools};
 use bartizan_tls::Certificates;
 
+pub use asked::InForce;
 pub use counters::{AppTotals, EdgeEvent, Limit, OriginFailure, Totals};
 pub use limits::{Ceiling, Ceilings, LISTENERS_MAX, Limits};
-pub use listeners::{Listening, Reason, TierName, Unheard};
 pub use plane::{AnyPort, AnyPortSockets, Plane, StartError, Tier, start, start_asking};
 
 /// The configuration of the plane. A new one applies to the next connection, and open ones are judged by it again.

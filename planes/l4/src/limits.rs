@@ -74,9 +74,6 @@ impl Default for Limits {
 /// a descriptor for each worker.
 pub const LISTENERS_MAX: usize = 4_096;
 
-/// Failed listeners that are listed one by one. Of more only the number is shown.
-pub(crate) const FAILURES_TOLD_MAX: usize = 100;
-
 /// How often failed listeners are tried again: the program that had the port may have ended.
 pub(crate) const REOPEN_EVERY: Duration = Duration::from_secs(5);
 

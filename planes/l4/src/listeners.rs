@@ -2,104 +2,26 @@
 //!
 //! ```text
 //! Live<Config> ──► plan: what to close, what to open ──► sockets ──► workers
-//!                                                    └──► Listening (a watch, for the API)
+//!                                                    └──► Listening (for whoever looks)
 //! ```
 //! A listener that is still wanted is left as it is. One that cannot be opened is tried again until it can be opened or
 //! is not wanted any more.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use bartizan_live::Live;
 use bartizan_names::{AppId, Protocol};
 use bartizan_net::BindError;
+use bartizan_observed::{Listening, Reason, TierName, Unheard};
 use bartizan_routes::{App, Apps, Pools};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 
 use crate::Config;
-use crate::limits::{FAILURES_TOLD_MAX, REOPEN_EVERY};
-
-/// Which endpoints the plane receives on.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Listening {
-    pub tier: TierName,
-    /// Sockets that listen, counted once whatever the number of workers.
-    pub open: usize,
-    /// The first of those that should listen and do not.
-    pub unheard: Vec<Unheard>,
-    /// How many there are of them.
-    pub unheard_total: usize,
-}
-
-/// How clients reach the plane.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TierName {
-    /// The kernel looks up the socket for any port (`sk_lookup`).
-    SkLookup,
-    /// The kernel's filter redirects to a transparent socket (TPROXY).
-    Tproxy,
-    /// One listener for each configured port.
-    Listeners,
-}
-
-impl TierName {
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            TierName::SkLookup => "sk_lookup",
-            TierName::Tproxy => "tproxy",
-            TierName::Listeners => "listeners",
-        }
-    }
-}
-
-/// An endpoint of an application on which we do not listen, and why.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unheard {
-    pub app: AppId,
-    pub protocol: Protocol,
-    pub address: SocketAddr,
-    pub reason: Reason,
-}
-
-/// Why we do not listen on an endpoint.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Reason {
-    /// Another program listens there.
-    Taken,
-    /// Ports below 1024 need a privilege.
-    Forbidden,
-    /// The whole application would take more listeners than there may be.
-    TooMany {
-        max: usize,
-    },
-    Other(String),
-}
-
-impl fmt::Display for Reason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Reason::Taken => f.write_str("another program listens on this address and port"),
-            Reason::Forbidden => f.write_str("this port needs a privilege (CAP_NET_BIND_SERVICE)"),
-            Reason::TooMany { max } => {
-                write!(f, "more than {max} ports in all need a way to receive for any port (CAP_BPF and CAP_NET_ADMIN)")
-            }
-            Reason::Other(error) => f.write_str(error),
-        }
-    }
-}
-
-impl From<&BindError> for Reason {
-    fn from(error: &BindError) -> Reason {
-        match error.source.kind() {
-            io::ErrorKind::AddrInUse => Reason::Taken,
-            io::ErrorKind::PermissionDenied => Reason::Forbidden,
-            _ => Reason::Other(error.source.to_string()),
-        }
-    }
-}
+use crate::limits::REOPEN_EVERY;
 
 /// An address and port, and a protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -122,7 +44,7 @@ pub(crate) struct Listeners {
     workers: Vec<mpsc::UnboundedSender<Delivery>>,
     max: usize,
     open: BTreeSet<Endpoint>,
-    listening: watch::Sender<Arc<Listening>>,
+    listening: Live<Listening>,
 }
 
 impl Listeners {
@@ -130,7 +52,7 @@ impl Listeners {
         live: Live<Config>,
         workers: Vec<mpsc::UnboundedSender<Delivery>>,
         max: usize,
-        listening: watch::Sender<Arc<Listening>>,
+        listening: Live<Listening>,
     ) -> Listeners {
         Listeners { live, workers, max, open: BTreeSet::new(), listening }
     }
@@ -140,7 +62,7 @@ impl Listeners {
         let mut changes = self.live.changes();
         loop {
             self.adjust();
-            let failed = self.listening.borrow().unheard_total > 0;
+            let failed = self.listening.snapshot().value.unheard_total > 0;
             tokio::select! {
                 changed = changes.changed() => if changed.is_err() { return },
                 () = tokio::time::sleep(REOPEN_EVERY), if failed => {}
@@ -160,40 +82,27 @@ impl Listeners {
                 let _ = worker.send(Delivery::Close(endpoint));
             }
         }
-        let mut unheard = Failures::default();
+        let (before, since) = (self.listening.snapshot(), SystemTime::now().into());
+        let mut next = Listening::new(TierName::Listeners);
         for (app, address) in too_many {
             let reason = Reason::TooMany { max: self.max };
             let total = app.ports.len() * app.addresses_at(pools).len();
-            unheard.add(total, Unheard { app: app.id, protocol: app.protocol, address, reason });
+            next.note(total, Unheard { app: app.id, protocol: app.protocol, address, reason, since });
         }
-        let before = Arc::clone(&self.listening.borrow());
         for (endpoint, app) in open {
             if let Err(error) = self.open(endpoint) {
-                let failure = Unheard {
-                    app,
-                    protocol: endpoint.protocol,
-                    address: endpoint.address,
-                    reason: Reason::from(&error),
-                };
+                let Endpoint { protocol, address } = endpoint;
+                let unheard = Unheard { app, protocol, address, reason: reason(&error), since };
                 // It is tried again and again. It is logged once.
-                if !before.unheard.contains(&failure) {
-                    let Unheard { reason, protocol, address, .. } = &failure;
+                if !before.value.tells(&unheard) {
+                    let Unheard { reason, .. } = &unheard;
                     tracing::warn!(%app, %protocol, %address, %reason, "no listener");
                 }
-                unheard.add(1, failure);
+                next.note(1, unheard);
             }
         }
-        self.listening.send_if_modified(|listening| {
-            let next = Listening {
-                tier: TierName::Listeners,
-                open: self.open.len(),
-                unheard: unheard.told,
-                unheard_total: unheard.total,
-            };
-            let differs = **listening != next;
-            *listening = Arc::new(next);
-            differs
-        });
+        next.open = self.open.len();
+        self.listening.replace(next.after(&before.value));
     }
 
     /// A socket for each worker.
@@ -217,19 +126,11 @@ impl Listeners {
     }
 }
 
-/// Failures: the first of them, and how many there are.
-#[derive(Default)]
-struct Failures {
-    told: Vec<Unheard>,
-    total: usize,
-}
-
-impl Failures {
-    fn add(&mut self, count: usize, failure: Unheard) {
-        self.total += count;
-        if self.told.len() < FAILURES_TOLD_MAX {
-            self.told.push(failure);
-        }
+fn reason(error: &BindError) -> Reason {
+    match error.source.kind() {
+        io::ErrorKind::AddrInUse => Reason::Taken,
+        io::ErrorKind::PermissionDenied => Reason::Forbidden,
+        _ => Reason::Other(error.source.to_string()),
     }
 }
 

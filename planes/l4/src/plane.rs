@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use bartizan_exchange::Dialer;
 use bartizan_live::Live;
 use bartizan_names::Protocol;
+use bartizan_observed::{AppCounts, Listening, Measured, TierName};
 use bartizan_tls::{Acceptor, TlsError};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, LocalSet};
@@ -19,7 +20,8 @@ use crate::counters::{Counters, Totals};
 use crate::egress::{Egress, OriginTls};
 use crate::ingress::{self, At};
 use crate::limits::RESOLVER_THREADS;
-use crate::listeners::{Delivery, Endpoint, Listeners, Listening, TierName};
+use crate::listeners::{Delivery, Endpoint, Listeners};
+use crate::metrics::Counted;
 use crate::room::Budget;
 use crate::sweep::sweep;
 use crate::worker::{AllQuotas, Worker};
@@ -31,7 +33,8 @@ pub enum Tier {
     /// ports below 1024.
     Listeners { workers: usize, max: usize },
     /// Sockets that receive for every port, a set for each worker.
-    AnyPort { how: AnyPort, sockets: Vec<AnyPortSockets> },
+    /// Who steers clients to them tells in `listening` what cannot be reached by them.
+    AnyPort { how: AnyPort, sockets: Vec<AnyPortSockets>, listening: Live<Listening> },
 }
 
 /// How packets for every port are sent to one socket.
@@ -39,6 +42,15 @@ pub enum Tier {
 pub enum AnyPort {
     SkLookup,
     Tproxy,
+}
+
+impl AnyPort {
+    pub const fn name(self) -> TierName {
+        match self {
+            AnyPort::SkLookup => TierName::SkLookup,
+            AnyPort::Tproxy => TierName::Tproxy,
+        }
+    }
 }
 
 /// The sockets of one worker, normally one for each family and protocol. They are bound, and those for TCP listen.
@@ -61,7 +73,8 @@ pub enum StartError {
 pub struct Plane {
     threads: Vec<JoinHandle<()>>,
     counters: Counters,
-    listening: watch::Receiver<Arc<Listening>>,
+    listening: Live<Listening>,
+    live: Live<Config>,
     /// None while the plane serves; then how long open connections may go on.
     end: watch::Sender<Option<Duration>>,
 }
@@ -83,18 +96,22 @@ pub fn start_asking(
     let quotas = AllQuotas::new(Instant::now());
     let acceptor = Acceptor::new(&[]);
     let (end, _) = watch::channel(None);
-    let (name, sockets, max) = match tier {
+    let (name, sockets, max, listening) = match tier {
         Tier::Listeners { workers, max } => {
             let none = (0..workers.max(1)).map(|_| AnyPortSockets::default()).collect();
-            (TierName::Listeners, none, max)
+            (TierName::Listeners, none, max, Live::new(Listening::new(TierName::Listeners)))
         }
-        Tier::AnyPort { how: AnyPort::SkLookup, sockets } => (TierName::SkLookup, sockets, 0),
-        Tier::AnyPort { how: AnyPort::Tproxy, sockets } => (TierName::Tproxy, sockets, 0),
+        Tier::AnyPort { how, sockets, listening } => (how.name(), sockets, 0, listening),
     };
     let open = sockets.first().map_or(0, |first| first.tcp.len() + first.udp.len());
-    let (heard, listening) =
-        watch::channel(Arc::new(Listening { tier: name, open, unheard: Vec::new(), unheard_total: 0 }));
-    let mut plane = Plane { threads: Vec::new(), counters: counters.clone(), listening, end };
+    listening.replace(Listening { tier: name, open, ..listening.snapshot().value.clone() });
+    let mut plane = Plane {
+        threads: Vec::new(),
+        counters: counters.clone(),
+        listening: listening.clone(),
+        live: live.clone(),
+        end,
+    };
     // In the tiers for any port a flow has a second socket, towards its client.
     let per_flow = if name == TierName::Listeners { 1 } else { 2 };
     let budget = Budget { descriptors: bartizan_net::descriptors_max(), workers: sockets.len().max(1), per_flow };
@@ -119,7 +136,7 @@ pub fn start_asking(
         plane.threads.push(setup.start()?);
     }
     if name == TierName::Listeners {
-        let mut listeners = Listeners::new(live.clone(), deliveries, max, heard);
+        let mut listeners = Listeners::new(live.clone(), deliveries, max, listening);
         listeners.adjust();
         plane.threads.push(keep_listeners(listeners, plane.end.subscribe())?);
     }
@@ -133,8 +150,22 @@ impl Plane {
     }
 
     /// Which endpoints are received on: the current value, and each change.
-    pub fn listening(&self) -> watch::Receiver<Arc<Listening>> {
+    pub fn listening(&self) -> Live<Listening> {
         self.listening.clone()
+    }
+
+    /// What it counts, for as long as anybody wants to know.
+    pub fn measured(&self) -> Arc<dyn Measured> {
+        Arc::new(self.counted())
+    }
+
+    /// The same for one application at a time.
+    pub fn app_counts(&self) -> Arc<dyn AppCounts> {
+        Arc::new(self.counted())
+    }
+
+    fn counted(&self) -> Counted {
+        Counted { counters: self.counters.clone(), listening: self.listening.clone(), live: self.live.clone() }
     }
 
     /// Stops accepting, lets what is open finish for at most `grace`, and ends. Blocks until then.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use bartizan_live::Live;
+use bartizan_observed::Connection;
 use bartizan_rpc::{Call, Refused, Registered, Registration, RpcThread, serve_registration};
 use quinn::{Endpoint, Incoming};
 use tokio::sync::{Semaphore, mpsc, oneshot};
@@ -15,7 +16,7 @@ use crate::admission::{Address, Admission, Sources, authorize};
 use crate::counters::{Counters, count};
 use crate::pipeline::{self, Arrived, ControlStream};
 use crate::registry::{Link, Registry};
-use crate::{Config, Connection, transport};
+use crate::{Config, transport};
 
 /// Open connections: ten thousand connectors with four each, and some.
 const CONNECTIONS_MAX: usize = 1 << 16;
@@ -225,9 +226,9 @@ fn facts(registration: Registration, origin_ip: IpAddr, location: &str) -> Conne
         arch: connector.arch,
         features: connector.features,
         origin_ip,
-        opened_at: SystemTime::now(),
+        opened_at: SystemTime::now().into(),
         location: location.to_owned(),
-        uploaded_configuration: None,
+        uploaded: None,
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! UDP 7844 ─ ingress: admit → handshake → register ─► pipeline: one task a connection (push, upload, unregister)
-//!                                                        │ registry: who is connected (table, presence)
+//!                                                        │ registry: who is connected (table; as observed)
 //! planes/http ─ dyn Upstream ─ egress: choose → open stream → head, body ⇄ head, body
 //! planes/l4 ─── dyn Dialer ─── dial:   choose → open stream → address → bytes both ways
 //!                                      choose → begin session → datagrams both ways (udp, sessions)
@@ -16,6 +16,7 @@ mod counters;
 mod dial;
 mod egress;
 mod ingress;
+mod metrics;
 mod pipeline;
 mod plane;
 mod registry;
@@ -24,14 +25,8 @@ mod stream;
 mod transport;
 mod udp;
 
-use std::net::IpAddr;
-use std::sync::Arc;
-use std::time::SystemTime;
-
-use bartizan_names::{ConnectorId, TunnelId};
 use bartizan_routes::Tunnels;
 use bartizan_tls::CertifiedKey;
-use uuid::Uuid;
 
 pub use counters::Counts;
 pub use plane::{Commands, Plane, StartError, start};
@@ -47,26 +42,4 @@ pub struct Config {
     pub certificate: Option<CertifiedKey>,
     /// Where this edge is, as connectors print it.
     pub location: String,
-}
-
-/// Who is connected now.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Presence(pub Vec<Connection>);
-
-/// One registered connection of a connector.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Connection {
-    pub tunnel: TunnelId,
-    pub connector: ConnectorId,
-    pub connection: Uuid,
-    /// Which of its connector's connections this is.
-    pub index: u8,
-    pub version: String,
-    pub arch: String,
-    pub features: Vec<String>,
-    pub origin_ip: IpAddr,
-    pub opened_at: SystemTime,
-    pub location: String,
-    /// The configuration that a locally managed connector has uploaded, as its JSON.
-    pub uploaded_configuration: Option<Arc<str>>,
 }

@@ -10,10 +10,11 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bartizan_live::Live;
 use bartizan_names::TunnelId;
+use bartizan_observed::Uploaded;
 use bartizan_routes::TunnelConfiguration;
 use bartizan_rpc::{
     Applied, Call, Refused, RpcStopped, RpcThread, SessionCall, SessionId, StreamKind, read_stream_kind,
@@ -180,7 +181,10 @@ async fn answer(call: Call, link: &Arc<Link>, edge: &Edge) {
         }
         Call::Upload(json, reply) => {
             match std::str::from_utf8(&json) {
-                Ok(json) if json.len() <= UPLOAD_BYTES_MAX => edge.registry.upload(Arc::clone(link), json.into()).await,
+                Ok(json) if json.len() <= UPLOAD_BYTES_MAX => {
+                    let uploaded = Uploaded { json: json.into(), at: SystemTime::now().into() };
+                    edge.registry.upload(Arc::clone(link), uploaded).await;
+                }
                 _ => {
                     tracing::debug!(tunnel = %link.facts.tunnel, "an uploaded configuration is not text, or too large")
                 }

@@ -9,19 +9,21 @@ use std::time::Duration;
 use bartizan_exchange::{Dialer, Upstream};
 use bartizan_live::Live;
 use bartizan_names::{ConnectorId, TunnelId};
+use bartizan_observed::{Command, Commanded, Connections, Measured};
 use bartizan_rpc::RpcThread;
 use quinn::{Endpoint, TokioRuntime};
 use tokio::runtime::Runtime;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::oneshot;
 
 use crate::counters::Counters;
 use crate::dial::Dial;
 use crate::egress::Egress;
 use crate::ingress::{self, Edge};
+use crate::metrics::Counted;
 use crate::registry::{Link, Registry, Table};
 use crate::stream::Links;
 use crate::transport::{self, ResetKey};
-use crate::{Config, Counts, Presence};
+use crate::{Config, Counts};
 
 /// Threads for QUIC. Its cost is encryption; beyond four the sockets are the limit.
 const THREADS_MAX: usize = 4;
@@ -41,7 +43,7 @@ pub enum StartError {
 #[derive(Debug)]
 pub struct Plane {
     table: Live<Table>,
-    presence: watch::Receiver<Arc<Presence>>,
+    connections: Live<Connections>,
     counters: Arc<Counters>,
     rpc: RpcThread,
     endpoints: Vec<Endpoint>,
@@ -63,7 +65,7 @@ pub fn start(sockets: Vec<UdpSocket>, live: &Live<Config>, reset_key: ResetKey) 
         .map_err(StartError::Threads)?;
     let rpc = RpcThread::start("tunnel-rpc").map_err(StartError::Threads)?;
     let entered = runtime.enter();
-    let (registry, table, presence) = Registry::start();
+    let (registry, table, connections) = Registry::start();
     let counters = Arc::new(Counters::default());
     let edge = Edge::new(live.clone(), rpc.clone(), registry, Arc::clone(&counters));
     let mut endpoints = Vec::new();
@@ -80,7 +82,7 @@ pub fn start(sockets: Vec<UdpSocket>, live: &Live<Config>, reset_key: ResetKey) 
         .name("tunnel".to_owned())
         .spawn(move || run(&runtime, stopped, &to_close))
         .map_err(StartError::Threads)?;
-    Ok(Plane { table, presence, counters, rpc, endpoints, running, thread })
+    Ok(Plane { table, connections, counters, rpc, endpoints, running, thread })
 }
 
 /// Holds the runtime until the plane is stopped, then tells the connectors.
@@ -110,8 +112,9 @@ impl Plane {
         Arc::new(Dial::new(Links::new(self.table.clone()), self.rpc.clone(), Arc::clone(&self.counters)))
     }
 
-    pub fn presence(&self) -> watch::Receiver<Arc<Presence>> {
-        self.presence.clone()
+    /// Who is connected, now and from now on.
+    pub fn connections(&self) -> Live<Connections> {
+        self.connections.clone()
     }
 
     pub fn commands(&self) -> Commands {
@@ -120,6 +123,11 @@ impl Plane {
 
     pub fn counters(&self) -> Counts {
         self.counters.read()
+    }
+
+    /// What it counts, for as long as anybody wants to know.
+    pub fn measured(&self) -> Arc<dyn Measured> {
+        Arc::new(Counted { counters: Arc::clone(&self.counters), connections: self.connections.clone() })
     }
 
     /// Takes no new connections and no new requests, and waits until those in flight are done, but not longer than
@@ -162,5 +170,16 @@ impl Commands {
         let links = table.value.get(&tunnel).map_or(&[][..], |links| links);
         let meant = |link: &&Arc<Link>| connector.is_none_or(|connector| link.facts.connector == connector);
         links.iter().filter(meant).map(|link| link.close("dropped by the operator")).count()
+    }
+}
+
+impl Commanded for Commands {
+    fn command(&self, command: Command) {
+        match command {
+            Command::DropConnections { tunnel, connector } => {
+                let dropped = self.drop_connections(tunnel, connector);
+                tracing::info!(%tunnel, dropped, "connections dropped by the API");
+            }
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! Which connectors are connected: one task owns the list and makes a new table for each batch of changes.
 //!
 //! ```text
-//! ingress, pipeline ─ Change ─► owner ─► Table (egress chooses from it), Presence (for the API)
+//! ingress, pipeline ─ Change ─► owner ─► Table (egress chooses from it), Connections (for whoever looks)
 //! ```
 
 use std::collections::HashMap;
@@ -10,10 +10,10 @@ use std::sync::{Arc, OnceLock};
 
 use bartizan_live::{Generation, Live};
 use bartizan_names::TunnelId;
-use tokio::sync::{Notify, mpsc, oneshot, watch};
+use bartizan_observed::{Connection, Connections, Uploaded};
+use tokio::sync::{Notify, mpsc, oneshot};
 
 use crate::sessions::{Ended, Manner, Sessions};
-use crate::{Connection, Presence};
 
 /// Changes that wait for the owner. It is quick; when the queue is full, a sender waits.
 const CHANGES_MAX: usize = 1024;
@@ -139,18 +139,18 @@ pub(crate) struct Registry(mpsc::Sender<Change>);
 #[derive(Debug)]
 enum Change {
     Add(Arc<Link>, oneshot::Sender<()>),
-    Upload(Arc<Link>, Arc<str>),
+    Upload(Arc<Link>, Uploaded),
     Remove(Arc<Link>),
 }
 
 impl Registry {
     /// Starts the owner on the current runtime. It ends when the last handle is dropped.
-    pub(crate) fn start() -> (Registry, Live<Table>, watch::Receiver<Arc<Presence>>) {
+    pub(crate) fn start() -> (Registry, Live<Table>, Live<Connections>) {
         let (changes, received) = mpsc::channel(CHANGES_MAX);
         let table = Live::new(Table::new());
-        let (presence, present) = watch::channel(Arc::default());
-        tokio::spawn(own(received, table.clone(), presence));
-        (Registry(changes), table, present)
+        let connections = Live::new(Connections::default());
+        tokio::spawn(own(received, table.clone(), connections.clone()));
+        (Registry(changes), table, connections)
     }
 
     /// Adds a connection. Returns when requests find it.
@@ -161,8 +161,8 @@ impl Registry {
         let _ = added.await;
     }
 
-    pub(crate) async fn upload(&self, link: Arc<Link>, json: Arc<str>) {
-        let _ = self.0.send(Change::Upload(link, json)).await;
+    pub(crate) async fn upload(&self, link: Arc<Link>, uploaded: Uploaded) {
+        let _ = self.0.send(Change::Upload(link, uploaded)).await;
     }
 
     pub(crate) async fn remove(&self, link: Arc<Link>) {
@@ -170,7 +170,7 @@ impl Registry {
     }
 }
 
-async fn own(mut changes: mpsc::Receiver<Change>, table: Live<Table>, presence: watch::Sender<Arc<Presence>>) {
+async fn own(mut changes: mpsc::Receiver<Change>, table: Live<Table>, connections: Live<Connections>) {
     let mut connected = Connected::default();
     let mut batch = Vec::with_capacity(BATCH_MAX);
     let mut number = 0;
@@ -182,13 +182,13 @@ async fn own(mut changes: mpsc::Receiver<Change>, table: Live<Table>, presence: 
                     connected.add(link);
                     added.push(done);
                 }
-                Change::Upload(link, json) => connected.upload(&link, json),
+                Change::Upload(link, uploaded) => connected.upload(&link, uploaded),
                 Change::Remove(link) => connected.remove(&link),
             }
         }
         number += 1;
         table.publish(Generation { number, value: connected.table() });
-        presence.send_replace(Arc::new(connected.presence()));
+        connections.publish(Generation { number, value: connected.connections() });
         for done in added {
             // The caller may have been dropped meanwhile.
             let _ = done.send(());
@@ -202,7 +202,7 @@ struct Connected(HashMap<TunnelId, Vec<Entry>>);
 
 struct Entry {
     link: Arc<Link>,
-    uploaded: Option<Arc<str>>,
+    uploaded: Option<Uploaded>,
 }
 
 impl Connected {
@@ -219,11 +219,11 @@ impl Connected {
         entries.push(Entry { link, uploaded: None });
     }
 
-    fn upload(&mut self, link: &Arc<Link>, json: Arc<str>) {
+    fn upload(&mut self, link: &Arc<Link>, uploaded: Uploaded) {
         let entries = self.0.get_mut(&link.facts.tunnel);
         if let Some(entry) = entries.and_then(|entries| entries.iter_mut().find(|entry| Arc::ptr_eq(&entry.link, link)))
         {
-            entry.uploaded = Some(json);
+            entry.uploaded = Some(uploaded);
         }
     }
 
@@ -241,9 +241,8 @@ impl Connected {
         self.0.iter().map(|(tunnel, entries)| (*tunnel, links(entries))).collect()
     }
 
-    fn presence(&self) -> Presence {
-        let connection =
-            |entry: &Entry| Connection { uploaded_configuration: entry.uploaded.clone(), ..entry.link.facts.clone() };
-        Presence(self.0.values().flatten().map(connection).collect())
+    fn connections(&self) -> Connections {
+        let connection = |entry: &Entry| Connection { uploaded: entry.uploaded.clone(), ..entry.link.facts.clone() };
+        Connections(self.0.values().flatten().map(connection).collect())
     }
 }

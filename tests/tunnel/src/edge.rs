@@ -10,13 +10,13 @@ use bartizan_exchange::{
 };
 use bartizan_live::{Generation, Live};
 use bartizan_names::{AccountId, TunnelId};
-use bartizan_plane_tunnel::{Config, Counts, Plane, Presence, start};
+use bartizan_observed::Connections;
+use bartizan_plane_tunnel::{Config, Counts, Plane, start};
 use bartizan_routes::{Tunnel, TunnelConfiguration, Tunnels};
 use bartizan_seal::Key;
 use bartizan_tls::{CertifiedKey, Roots};
 use bytes::Bytes;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
-use tokio::sync::watch;
 
 use crate::within;
 
@@ -125,7 +125,6 @@ pub struct Edge {
     pub live: Live<Config>,
     upstream: Arc<dyn Upstream>,
     dialer: Arc<dyn Dialer>,
-    presence: watch::Receiver<Arc<Presence>>,
 }
 
 impl Edge {
@@ -144,8 +143,8 @@ impl Edge {
         let tunnels = table(tunnels);
         let live = Live::new(Config { tunnels, certificate, location: "lab".to_owned() });
         let plane = start(vec![socket], &live, Arc::new(KEY.reset_key())).expect("the plane starts");
-        let (upstream, dialer, presence) = (plane.upstream(), plane.dialer(), plane.presence());
-        Edge { address, authority, plane, live, upstream, dialer, presence }
+        let (upstream, dialer) = (plane.upstream(), plane.dialer());
+        Edge { address, authority, plane, live, upstream, dialer }
     }
 
     /// Other tunnels from now on.
@@ -183,16 +182,22 @@ impl Edge {
         .await;
     }
 
-    /// Waits for a presence that is as `wanted`.
-    pub async fn presence(&self, what: &str, wanted: impl Fn(&Presence) -> bool) -> Arc<Presence> {
-        let mut presence = self.presence.clone();
-        let found = within(what, presence.wait_for(|presence| wanted(presence))).await;
-        Arc::clone(&found.expect("the plane runs"))
+    /// Waits for connections that are as `wanted`.
+    pub async fn presence(&self, what: &str, wanted: impl Fn(&Connections) -> bool) -> Connections {
+        let connections = self.plane.connections();
+        let mut changes = connections.changes();
+        within(what, async {
+            while !wanted(&connections.snapshot().value) {
+                changes.changed().await.expect("the plane runs");
+            }
+            connections.snapshot().value.clone()
+        })
+        .await
     }
 
     /// Waits until so many connections are registered.
-    pub async fn connections(&self, count: usize) -> Arc<Presence> {
-        self.presence(&format!("{count} connections"), |presence| presence.0.len() == count).await
+    pub async fn connections(&self, count: usize) -> Connections {
+        self.presence(&format!("{count} connections"), |connections| connections.0.len() == count).await
     }
 
     /// Stops it, and gives back what a successor needs.

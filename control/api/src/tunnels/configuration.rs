@@ -1,4 +1,5 @@
-//! The configuration that connectors of a tunnel are given, when it is kept here and not beside them.
+//! The configuration that connectors of a tunnel are given, when it is kept here; when it is kept beside them, what they
+//! say that it is.
 
 use axum::extract::State;
 use bartizan_model::TunnelConfig;
@@ -6,7 +7,7 @@ use bartizan_names::{AccountId, TunnelId};
 use bartizan_store::Key;
 use bartizan_v4::{StoredTunnel, TunnelConfiguration, TunnelConfigurationBody};
 
-use super::REMOTE;
+use super::{LOCAL, REMOTE};
 use crate::accounts::AccountScope;
 use crate::caller::Caller;
 use crate::error::{Error, Fault};
@@ -25,7 +26,8 @@ impl View {
     }
 }
 
-/// The configuration that connectors of this tunnel are given.
+/// The configuration that connectors of this tunnel are given, or the one that they brought: it is shown for as long as
+/// one of those that brought it is connected.
 #[utoipa::path(
     get,
     path = "/accounts/{account_id}/cfd_tunnel/{tunnel_id}/configurations",
@@ -41,12 +43,15 @@ pub(super) async fn configuration(
     let account = scope.of(&caller)?;
     let (stored, config) =
         api.read(move |view| Ok((view.tunnel(account, id)?, view.tunnel_configuration(account, id)?))).await?;
-    Ok(Reply::of(config.unwrap_or(TunnelConfiguration {
+    let connected = api.observed().connections.snapshot();
+    let brought = connected.value.uploaded(id).filter(|_| stored.config_src == LOCAL);
+    Ok(Reply::of(config.unwrap_or_else(|| TunnelConfiguration {
         tunnel_id: id,
         version: 0,
-        config: serde_json::Value::Null,
+        // What is no JSON was not said.
+        config: brought.and_then(|brought| serde_json::from_str(&brought.json).ok()).unwrap_or_default(),
         source: stored.config_src,
-        created_at: stored.created_at,
+        created_at: brought.map_or(stored.created_at, |brought| brought.at),
         account_id: account,
     })))
 }

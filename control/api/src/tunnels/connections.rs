@@ -2,6 +2,7 @@
 
 use axum::extract::State;
 use bartizan_names::{ConnectorId, TunnelId};
+use bartizan_observed::{self as observed, Command, Connections};
 use bartizan_v4::{Connection, Connector};
 use serde::Serialize;
 
@@ -9,7 +10,6 @@ use crate::accounts::AccountScope;
 use crate::caller::Caller;
 use crate::error::Error;
 use crate::extract::{Ids, Query};
-use crate::presence::{self, Command, Presence};
 use crate::reply::Reply;
 use crate::state::Api;
 
@@ -33,7 +33,8 @@ pub(super) async fn connections(
             view.tunnel_configuration(account, id)
         })
         .await?;
-    Ok(Reply::of(connectors(&api.presence(), id, config.map_or(0, |config| config.version))))
+    let connected = api.observed().connections.snapshot();
+    Ok(Reply::of(connectors(&connected.value, id, config.map_or(0, |config| config.version))))
 }
 
 #[derive(serde::Deserialize, utoipa::IntoParams)]
@@ -63,11 +64,11 @@ pub(super) async fn drop_connections(
 ) -> Result<Reply<Nothing>, Error> {
     let account = scope.of(&caller)?;
     api.read(move |view| view.tunnel(account, id)).await?;
-    api.command(Command::DropConnections { tunnel: id, connector: params.client_id });
+    api.observed().commands.command(Command::DropConnections { tunnel: id, connector: params.client_id });
     Ok(Reply::of(Nothing {}))
 }
 
-pub(super) fn connection(connection: &presence::Connection) -> Connection {
+pub(super) fn connection(connection: &observed::Connection) -> Connection {
     Connection {
         id: connection.connection.to_string(),
         uuid: connection.connection.to_string(),
@@ -81,9 +82,9 @@ pub(super) fn connection(connection: &presence::Connection) -> Connection {
 }
 
 /// The connections of a tunnel, gathered by the process that made them.
-fn connectors(presence: &Presence, tunnel: TunnelId, config_version: i32) -> Vec<Connector> {
+fn connectors(connected: &Connections, tunnel: TunnelId, config_version: i32) -> Vec<Connector> {
     let mut connectors: Vec<Connector> = Vec::new();
-    for one in presence.of(tunnel) {
+    for one in connected.of(tunnel) {
         match connectors.iter_mut().find(|connector| connector.id == one.connector) {
             Some(connector) => {
                 connector.run_at = connector.run_at.min(one.opened_at);

@@ -1,24 +1,27 @@
 //! A router over a real store in a temporary directory, and calls of it.
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
 use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
-use bartizan_api::{
-    Administrator, AppCounters, Command, Dependencies, Facts, FirewallAnswer, Peer, Ports, Presence, Preset, Verdict,
-    bootstrap, router,
-};
+use bartizan_api::{Administrator, Dependencies, Facts, Peer, Ports, Preset, bootstrap, router};
 use bartizan_certs::{Ca, Certs};
+use bartizan_live::Live;
 use bartizan_model::Zone;
-use bartizan_names::Name;
+use bartizan_names::{AppId, Name};
+use bartizan_observed::{
+    AppCounters, AppCounts, Applied, Command, Commanded, Connections, FirewallAnswer, FirewallQuery, FirewallQuestion,
+    Listening, Observed, Problems, TierName, Verdict,
+};
 use bartizan_store::{Kind, Prefix, Scope, Store};
 use http::{Request, StatusCode};
 use http_body_util::BodyExt;
 use serde_json::Value;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tower::ServiceExt;
 
 pub(crate) const EMAIL: &str = "user@example.com";
@@ -30,8 +33,8 @@ pub(crate) struct Edge {
     pub(crate) router: Router,
     pub(crate) store: Store,
     pub(crate) administrator: Administrator,
-    pub(crate) presence: watch::Sender<Arc<Presence>>,
-    pub(crate) commands: mpsc::Receiver<Command>,
+    pub(crate) observed: Observed,
+    planes: Arc<Quiet>,
     pub(crate) ready: watch::Sender<bool>,
     _directory: tempfile::TempDir,
     runtime: tokio::runtime::Runtime,
@@ -76,6 +79,41 @@ pub(crate) fn certs(directory: &std::path::Path) -> (Certs, bartizan_seal::Key) 
     (Certs::new(ca, key()), key())
 }
 
+/// Planes where nothing happens, with the commands that they got.
+#[derive(Default)]
+struct Quiet(Mutex<VecDeque<Command>>);
+
+impl AppCounts for Quiet {
+    fn app(&self, _: AppId) -> Option<AppCounters> {
+        Some(AppCounters::default())
+    }
+}
+
+impl FirewallQuery for Quiet {
+    fn ask(&self, _: FirewallQuestion) -> FirewallAnswer {
+        FirewallAnswer { verdict: Verdict::Allow, rules: Vec::new(), country: None, asn: None }
+    }
+}
+
+impl Commanded for Quiet {
+    fn command(&self, command: Command) {
+        self.0.lock().unwrap().push_back(command);
+    }
+}
+
+fn observed(planes: &Arc<Quiet>) -> Observed {
+    Observed {
+        connections: Live::new(Connections::default()),
+        listening: Live::new(Listening::new(TierName::SkLookup)),
+        problems: Problems::default(),
+        applied: Applied::default(),
+        apps: Arc::clone(planes) as Arc<dyn AppCounts>,
+        firewall: Arc::clone(planes) as Arc<dyn FirewallQuery>,
+        commands: Arc::clone(planes) as Arc<dyn Commanded>,
+        counted: Arc::new([]),
+    }
+}
+
 impl Edge {
     pub(crate) fn new() -> Edge {
         let (mut edge, given) = Edge::without_router();
@@ -110,29 +148,19 @@ impl Edge {
             domain,
             account: administrator.account_id,
         };
-        let (presence, presence_seen) = watch::channel(Arc::new(Presence::default()));
-        let (command, commands) = mpsc::channel(8);
+        let planes = Arc::new(Quiet::default());
+        let observed = observed(&planes);
         let (ready, ready_seen) = watch::channel(false);
-        let given = Dependencies {
-            store: store.clone(),
-            certs,
-            seal,
-            presence: presence_seen,
-            commands: command,
-            metrics: Arc::new(|| "# EOF\n".to_owned()),
-            firewall: Arc::new(|_| FirewallAnswer {
-                verdict: Verdict::Allow,
-                rules: Vec::new(),
-                country: None,
-                asn: None,
-            }),
-            app_counters: Arc::new(|_| Some(AppCounters::default())),
-            ready: ready_seen,
-            facts,
-        };
+        let given =
+            Dependencies { store: store.clone(), certs, seal, observed: observed.clone(), ready: ready_seen, facts };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let router = Router::new();
-        (Edge { router, store, administrator, presence, commands, ready, _directory: directory, runtime }, given)
+        (Edge { router, store, administrator, observed, planes, ready, _directory: directory, runtime }, given)
+    }
+
+    /// The next command that the planes got, if there is one.
+    pub(crate) fn command(&self) -> Option<Command> {
+        self.planes.0.lock().unwrap().pop_front()
     }
 
     pub(crate) fn zone(&self) -> String {

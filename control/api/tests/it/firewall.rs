@@ -3,8 +3,9 @@
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 
-use bartizan_api::{FirewallAnswer, FirewallQuestion, Verdict, router};
+use bartizan_api::router;
 use bartizan_names::RuleId;
+use bartizan_observed::{FirewallAnswer, FirewallQuery, FirewallQuestion, Verdict};
 use serde_json::{Value, json};
 
 use crate::edge::{EMAIL, Edge};
@@ -14,24 +15,29 @@ const TEST: &str = "/bartizan/firewall/test";
 /// An edge whose firewall gives the answer that a test puts there, and keeps what it was asked.
 struct Asked {
     edge: Edge,
-    answer: Arc<Mutex<FirewallAnswer>>,
-    question: Arc<Mutex<Option<FirewallQuestion>>>,
+    firewall: Arc<Firewall>,
+}
+
+struct Firewall {
+    answer: Mutex<FirewallAnswer>,
+    question: Mutex<Option<FirewallQuestion>>,
+}
+
+impl FirewallQuery for Firewall {
+    fn ask(&self, question: FirewallQuestion) -> FirewallAnswer {
+        *self.question.lock().unwrap() = Some(question);
+        self.answer.lock().unwrap().clone()
+    }
 }
 
 impl Asked {
     fn new() -> Asked {
         let (mut edge, mut given) = Edge::without_router();
         let nothing = FirewallAnswer { verdict: Verdict::Allow, rules: Vec::new(), country: None, asn: None };
-        let (answer, question) = (Arc::new(Mutex::new(nothing)), Arc::new(Mutex::new(None)));
-        given.firewall = {
-            let (answer, question) = (Arc::clone(&answer), Arc::clone(&question));
-            Arc::new(move |asked| {
-                *question.lock().unwrap() = Some(asked);
-                answer.lock().unwrap().clone()
-            })
-        };
+        let firewall = Arc::new(Firewall { answer: Mutex::new(nothing), question: Mutex::new(None) });
+        given.observed.firewall = Arc::clone(&firewall) as Arc<dyn FirewallQuery>;
         edge.router = router(given);
-        Asked { edge, answer, question }
+        Asked { edge, firewall }
     }
 
     fn rule(&self, below: &str, mode: &str) -> Value {
@@ -84,14 +90,14 @@ fn the_deciding_rule_is_named() {
         ),
     ] {
         let shown: Vec<RuleId> = rules.iter().filter(|id| **id != RuleId::from_bytes([0; 16])).copied().collect();
-        *asked.answer.lock().unwrap() =
+        *asked.firewall.answer.lock().unwrap() =
             FirewallAnswer { verdict, rules, country: "DE".parse().ok(), asn: "AS64496".parse().ok() };
         let result = asked.edge.get(&format!("{TEST}?address=::ffff:192.0.2.1{app}")).result();
         assert_eq!(result["verdict"], said, "{reason}");
         assert!(result["reason"].as_str().unwrap().starts_with(reason), "{result}");
         assert_eq!(result["rules"].as_array().unwrap().iter().map(id).collect::<Vec<_>>(), shown, "{reason}");
         assert_eq!((&result["country"], &result["asn"]), (&json!("DE"), &json!("AS64496")));
-        let question = asked.question.lock().unwrap().take().unwrap();
+        let question = asked.firewall.question.lock().unwrap().take().unwrap();
         let expect: IpAddr = "192.0.2.1".parse().unwrap();
         assert_eq!((question.address, question.zone.is_some()), (expect, !app.is_empty()));
     }

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bartizan_api::{AppCounters, Ports, router};
+use bartizan_api::{Ports, router};
+use bartizan_names::{AppId, Protocol, Timestamp};
+use bartizan_observed::{AppCounters, AppCounts, Listening, Reason, TierName, Unheard};
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
@@ -434,11 +436,12 @@ fn lists_are_ordered_and_paged() {
     assert!(ids.is_sorted() && ids.len() == 3, "{ids:?}");
 }
 
-#[test]
-fn one_application_says_how_it_does() {
-    let (mut edge, mut given) = Edge::without_router();
-    given.app_counters = Arc::new(|id| {
-        (id.as_bytes()[0].is_multiple_of(2)).then(|| AppCounters {
+/// Counts for every other application.
+struct EveryOther;
+
+impl AppCounts for EveryOther {
+    fn app(&self, app: AppId) -> Option<AppCounters> {
+        (app.as_bytes()[0].is_multiple_of(2)).then(|| AppCounters {
             connects: 3,
             filtered: 1,
             bytes_ingress: 10,
@@ -446,7 +449,13 @@ fn one_application_says_how_it_does() {
             duration: Duration::from_millis(1_500),
             ..AppCounters::default()
         })
-    });
+    }
+}
+
+#[test]
+fn one_application_says_how_it_does() {
+    let (mut edge, mut given) = Edge::without_router();
+    given.observed.apps = Arc::new(EveryOther);
     edge.router = router(given);
     // Ids are random; some of a few begin with an even byte, some do not.
     let made: Vec<Value> = (0..16).map(|number| make(&edge, "tcp/22", &format!("n{number}"), json!({}))).collect();
@@ -464,13 +473,16 @@ fn one_application_says_how_it_does() {
         }
     }
 
-    let (mut edge, mut given) = Edge::without_router();
-    given.app_counters =
-        Arc::new(|_| Some(AppCounters { problem: Some("port 22 is taken".to_owned()), ..AppCounters::default() }));
-    edge.router = router(given);
+    let edge = Edge::new();
     let app = make(&edge, "tcp/22", "ssh", json!({}));
+    let mut listening = Listening::new(TierName::Listeners);
+    let address = "127.77.0.1:22".parse().unwrap();
+    let (app_id, since) = (id(&app).parse().unwrap(), Timestamp::from_unix_micros(0));
+    listening.note(1, Unheard { app: app_id, protocol: Protocol::Tcp, address, reason: Reason::Taken, since });
+    edge.observed.listening.replace(listening);
     let shown = edge.get(&format!("{}/{}", apps(&edge), id(&app))).result();
-    assert_eq!(shown["bartizan"]["listening"], "port 22 is taken");
+    let expect = "tcp 127.77.0.1:22: another program listens on this address and port";
+    assert_eq!(shown["bartizan"]["listening"], expect);
 }
 
 #[test]

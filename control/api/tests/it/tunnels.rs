@@ -1,10 +1,7 @@
 //! Tunnels, as the stock client asks for them.
 
-use std::sync::Arc;
-
-use bartizan_api::presence::Connection;
-use bartizan_api::{Command, Presence};
 use bartizan_names::{ConnectorId, Timestamp, TunnelId};
+use bartizan_observed::{Command, Connection, Connections, Uploaded};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::{Value, json};
@@ -25,14 +22,15 @@ fn connect(edge: &Edge, tunnel: &str, connections: u8) -> ConnectorId {
         origin_ip: "192.0.2.9".parse().unwrap(),
         opened_at: Timestamp::from_unix_micros(1_000_000 * u64::from(index)),
         location: "here".to_owned(),
+        uploaded: None,
     };
-    edge.presence.send_replace(Arc::new(Presence((0..connections).map(one).collect())));
+    edge.observed.connections.replace(Connections((0..connections).map(one).collect()));
     connector
 }
 
 #[test]
 fn the_life_of_a_tunnel() {
-    let mut edge = Edge::new();
+    let edge = Edge::new();
     let path = format!("/accounts/{}/cfd_tunnel", edge.account());
     let secret = BASE64.encode([7; 32]);
     let answer = edge.post(&path, &format!(r#"{{"name":"office","tunnel_secret":"{secret}"}}"#));
@@ -80,16 +78,16 @@ fn the_life_of_a_tunnel() {
     assert_eq!(connectors[0]["conns"][0]["origin_ip"], "192.0.2.9");
     edge.call("DELETE", &format!("{one}/connections?client_id={connector}"), "").result();
     let tunnel: TunnelId = id.parse().unwrap();
-    assert_eq!(edge.commands.try_recv(), Ok(Command::DropConnections { tunnel, connector: Some(connector) }));
+    assert_eq!(edge.command(), Some(Command::DropConnections { tunnel, connector: Some(connector) }));
 
     // A new secret cuts off those who have the old one.
     edge.call("PATCH", &one, &format!(r#"{{"tunnel_secret":"{}"}}"#, BASE64.encode([8; 40]))).result();
-    assert_eq!(edge.commands.try_recv(), Ok(Command::DropConnections { tunnel, connector: None }));
+    assert_eq!(edge.command(), Some(Command::DropConnections { tunnel, connector: None }));
 
     // The end.
     assert_eq!(edge.call("DELETE", &one, "").verdict(), "400 1022");
     assert_ne!(edge.call("DELETE", &format!("{one}?cascade=true"), "").result()["deleted_at"], json!(null));
-    assert_eq!(edge.commands.try_recv(), Ok(Command::DropConnections { tunnel, connector: None }));
+    assert_eq!(edge.command(), Some(Command::DropConnections { tunnel, connector: None }));
     assert_ne!(edge.get(&one).result()["deleted_at"], json!(null));
     for (method, path) in [("GET", format!("{one}/token")), ("DELETE", one.clone()), ("PATCH", one.clone())] {
         assert_eq!(edge.call(method, &path, r#"{"name":"x"}"#).verdict(), "404 1002", "{method} {path}");
@@ -180,6 +178,33 @@ fn configurations() {
         assert_eq!(edge.call("PUT", &path, body).verdict(), expect, "{body}");
     }
     assert_eq!(edge.revision(), before);
+}
+
+#[test]
+fn a_configuration_that_connectors_brought_is_shown_and_not_kept() {
+    let edge = Edge::new();
+    let tunnel = edge.post("/user/tunnels", r#"{"name":"x"}"#).result();
+    let path = format!("/accounts/{}/cfd_tunnel/{}/configurations", edge.account(), tunnel["id"].as_str().unwrap());
+    connect(&edge, tunnel["id"].as_str().unwrap(), 2);
+    let mut connections = edge.observed.connections.snapshot().value.clone();
+    let uploads = [r#"{"ingress":[{"service":"http_status:201"}]}"#, r#"{"ingress":[{"service":"http_status:202"}]}"#];
+    for (connection, json) in connections.0.iter_mut().zip(uploads) {
+        connection.uploaded = Some(Uploaded { json: json.into(), at: connection.opened_at });
+    }
+    let before = edge.revision();
+    edge.observed.connections.replace(connections);
+    let shown = edge.get(&path).result();
+    assert_eq!(shown["config"]["ingress"][0]["service"], "http_status:202", "the newest");
+    assert_eq!((&shown["version"], &shown["source"]), (&json!(0), &json!("local")));
+    assert_eq!(shown["created_at"], "1970-01-01T00:00:01.000000Z");
+    assert_eq!(edge.revision(), before);
+
+    // What is put here goes before, and what nobody stands by any more is gone.
+    edge.observed.connections.replace(Connections::default());
+    assert_eq!(edge.get(&path).result()["config"], json!(null));
+    connect(&edge, tunnel["id"].as_str().unwrap(), 1);
+    edge.call("PUT", &path, r#"{"config":{"ingress":[{"service":"http_status:203"}]}}"#).result();
+    assert_eq!(edge.get(&path).result()["config"]["ingress"][0]["service"], "http_status:203");
 }
 
 #[test]

@@ -383,6 +383,7 @@ mod tests {
     use bartizan_authority::{Addresses, Identity, Zones};
     use bartizan_live::Live;
     use bartizan_net::{Sharing, tcp};
+    use bartizan_observed::Measured;
 
     use super::*;
 
@@ -417,10 +418,11 @@ mod tests {
         }
 
         fn counted(&self, outcome: &str) -> u64 {
-            let samples = self.counters.read();
-            samples
+            let metrics = self.counters.measure();
+            metrics
                 .iter()
-                .filter(|sample| sample.labels.contains(&("outcome", outcome)))
+                .flat_map(|metric| &metric.samples)
+                .filter(|sample| sample.labels.iter().any(|(label, value)| *label == "outcome" && value == outcome))
                 .map(|sample| sample.value)
                 .sum()
         }

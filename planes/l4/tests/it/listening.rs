@@ -3,7 +3,7 @@
 use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
 
-use bartizan_plane_l4::{Listening, Reason, TierName};
+use bartizan_observed::{Listening, Reason, TierName};
 
 use super::edge::{
     Edge, LISTENERS_MAX, Setup, address_of, app, dial, direct, echoed, ending, eventually, read_exactly,
@@ -11,7 +11,7 @@ use super::edge::{
 use super::origin::Origin;
 
 fn listening(edge: &Edge) -> Listening {
-    edge.plane().listening().borrow().as_ref().clone()
+    edge.plane().listening().snapshot().value.clone()
 }
 
 #[test]

@@ -5,7 +5,9 @@ use std::sync::Mutex;
 use std::sync::mpsc;
 use std::time::Duration;
 
+use bartizan_live::Live;
 use bartizan_names::{AccessMode, AccessTarget, AppOrigin, OriginPort, Protocol, ProxyProtocol, TunnelId};
+use bartizan_observed::{Listening, TierName};
 use bartizan_plane_l4::{AnyPort, AnyPortSockets, EdgeEvent, Limit, OriginFailure, Tier};
 use bartizan_routes::App;
 use bartizan_wire::proxy::{Hop, read_simple, write_simple};
@@ -298,7 +300,8 @@ fn sockets_for_any_port_answer_from_the_one_that_was_dialled() {
     let one = App { ports: udp_port..=udp_port, ..app(direct(&[server.address])) };
     let two = App { ports: tcp_port..=tcp_port, ..super::edge::app("two.test", direct(&[origin.address])) };
     let sockets = vec![AnyPortSockets { tcp: vec![tcp], udp: vec![udp] }];
-    let tier = Tier::AnyPort { how: AnyPort::SkLookup, sockets };
+    let listening = Live::new(Listening::new(TierName::SkLookup));
+    let tier = Tier::AnyPort { how: AnyPort::SkLookup, sockets, listening };
     let edge = Edge::with_tier(&Setup::new(&[&one, &two]), Tunnels::default(), Ca::new(), tier);
     let client = client(16);
     for question in [&b"one"[..], b"two", b"three"] {
@@ -309,7 +312,7 @@ fn sockets_for_any_port_answer_from_the_one_that_was_dialled() {
     // An address that no application has.
     client.send_to(b"hello", SocketAddr::new(address_of(&two).ip(), udp_port)).unwrap();
     eventually("counted", || edge.totals().events(EdgeEvent::Unknown) == 1);
-    let heard = edge.plane().listening().borrow().clone();
+    let heard = edge.plane().listening().snapshot().value.clone();
     assert_eq!((heard.tier.as_str(), heard.open), ("sk_lookup", 2));
 }
 

@@ -18,7 +18,7 @@ async fn four_connections_with_their_facts() {
     assert_eq!(connector.event("the first", connected).await, (0, edge.address, "lab".to_owned()), "0 alone first");
     let presence = edge
         .presence("four, and the configuration of the first", |presence| {
-            presence.0.len() == 4 && presence.0.iter().any(|connection| connection.uploaded_configuration.is_some())
+            presence.0.len() == 4 && presence.0.iter().any(|connection| connection.uploaded.is_some())
         })
         .await;
     let indexes: BTreeSet<u8> = presence.0.iter().map(|connection| connection.index).collect();
@@ -32,7 +32,7 @@ async fn four_connections_with_their_facts() {
         assert!(connection.arch.starts_with("linux_"), "{}", connection.arch);
     }
     let first = presence.0.iter().find(|connection| connection.index == 0).unwrap();
-    let uploaded = first.uploaded_configuration.as_deref();
+    let uploaded = first.uploaded.as_ref().map(|uploaded| &*uploaded.json);
     assert_eq!(uploaded, Some(r#"{"ingress":[{"service":"http_status:204","originRequest":{}}]}"#));
 }
 

@@ -1,0 +1,86 @@
+//! What the plane counts, as metrics.
+
+use std::sync::Arc;
+
+use bartizan_observed::{Measured, Metric, Sample};
+
+use crate::Totals;
+use crate::counters::Counters;
+
+/// The counters of all workers, which may have ended meanwhile.
+pub(crate) struct Counted(pub(crate) Vec<Arc<Counters>>);
+
+impl Measured for Counted {
+    fn measure(&self) -> Vec<Metric> {
+        let Totals { requests, origins, visitors } = Totals::of(&self.0);
+        let status = [
+            ("1xx", requests.status_1xx),
+            ("2xx", requests.status_2xx),
+            ("3xx", requests.status_3xx),
+            ("4xx", requests.status_4xx),
+            ("5xx", requests.status_5xx),
+        ];
+        let versions = [("http1", requests.http1), ("http2", requests.http2)];
+        let failures = [
+            ("refused", origins.refused),
+            ("unreachable", origins.unreachable),
+            ("unresolved", origins.unresolved),
+            ("connect_timed_out", origins.connect_timed_out),
+            ("tls", origins.tls),
+            ("answer_timed_out", origins.answer_timed_out),
+            ("broken", origins.broken),
+            ("tunnel_not_connected", origins.tunnel_not_connected),
+        ];
+        let closed = [
+            ("over_limit", visitors.over_limit),
+            ("handshake_failed", visitors.handshakes_failed),
+            ("too_slow", visitors.too_slow),
+            ("blocked", visitors.blocked),
+        ];
+        let bytes = [("in", visitors.bytes_in), ("out", visitors.bytes_out)];
+        vec![
+            Metric::counter(
+                "bartizan_http_requests",
+                "Requests answered, by the status's class",
+                Sample::by("status", &status),
+            ),
+            Metric::counter(
+                "bartizan_http_requests_by_version",
+                "Requests answered, by version",
+                Sample::by("version", &versions),
+            ),
+            Metric::counter(
+                "bartizan_http_screened_out",
+                "Requests refused as malformed",
+                Sample::one(requests.screened_out),
+            ),
+            Metric::counter(
+                "bartizan_http_blocked",
+                "Requests refused by an access rule",
+                Sample::one(requests.blocked),
+            ),
+            Metric::counter("bartizan_http_retried", "Requests sent to an origin twice", Sample::one(requests.retried)),
+            Metric::counter(
+                "bartizan_http_origin_failures",
+                "Why an origin gave no answer",
+                Sample::by("reason", &failures),
+            ),
+            Metric::counter(
+                "bartizan_http_connections",
+                "Visitors' connections accepted",
+                Sample::one(visitors.accepted),
+            ),
+            Metric::gauge(
+                "bartizan_http_connections_open",
+                "Visitors' connections open now",
+                Sample::one(visitors.open),
+            ),
+            Metric::counter(
+                "bartizan_http_connections_closed",
+                "Connections that we ended, and why",
+                Sample::by("reason", &closed),
+            ),
+            Metric::counter("bartizan_http_bytes", "Bytes of HTTP after decryption", Sample::by("direction", &bytes)),
+        ]
+    }
+}

@@ -1,0 +1,61 @@
+//! What the plane counts, as metrics.
+
+use std::sync::Arc;
+
+use bartizan_live::Live;
+use bartizan_observed::{Connections, Measured, Metric, Sample};
+
+use crate::Counts;
+use crate::counters::Counters;
+
+/// The numbers of a plane, which may have ended meanwhile.
+pub(crate) struct Counted {
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) connections: Live<Connections>,
+}
+
+impl Measured for Counted {
+    fn measure(&self) -> Vec<Metric> {
+        let connections = self.connections.snapshot().value.0.len() as u64;
+        let mut metrics =
+            vec![Metric::gauge("bartizan_tunnel_connections", "Connections of connectors", Sample::one(connections))];
+        metrics.extend(metrics_of(&self.counters.read()));
+        metrics
+    }
+}
+
+fn metrics_of(counts: &Counts) -> [Metric; 7] {
+    let refused = [
+        ("unauthorized", counts.unauthorized),
+        ("unregistered", counts.unregistered),
+        ("source_limit", counts.source_limited),
+        ("full", counts.full),
+    ];
+    let requests =
+        [("answered", counts.requests), ("failed", counts.failed), ("no_connection", counts.without_connection)];
+    let tcp = [("made", counts.tcp_connections), ("failed", counts.tcp_failed)];
+    let udp = [("begun", counts.udp_flows), ("failed", counts.udp_failed)];
+    let dropped = [
+        ("oversize", counts.datagrams_oversize),
+        ("overrun", counts.datagrams_overrun),
+        ("unknown", counts.datagrams_unknown),
+    ];
+    let configurations = [("applied", counts.configurations_applied), ("refused", counts.configurations_refused)];
+    [
+        Metric::counter("bartizan_tunnel_registered", "Connections registered", Sample::one(counts.registered)),
+        Metric::counter("bartizan_tunnel_refused", "Connections refused, and why", Sample::by("reason", &refused)),
+        Metric::counter("bartizan_tunnel_requests", "Requests handed to connectors", Sample::by("outcome", &requests)),
+        Metric::counter("bartizan_tunnel_tcp", "TCP connections through connectors", Sample::by("outcome", &tcp)),
+        Metric::counter("bartizan_tunnel_udp_flows", "UDP flows through connectors", Sample::by("outcome", &udp)),
+        Metric::counter(
+            "bartizan_tunnel_datagrams_dropped",
+            "Datagrams dropped, and why",
+            Sample::by("reason", &dropped),
+        ),
+        Metric::counter(
+            "bartizan_tunnel_configurations",
+            "Configurations pushed",
+            Sample::by("outcome", &configurations),
+        ),
+    ]
+}
