@@ -11,6 +11,7 @@ mod access_rule;
 mod app_error;
 mod app_origin;
 mod application;
+mod pop;
 mod record;
 mod record_data;
 mod settings;
@@ -25,6 +26,7 @@ pub use access_rule::{
 pub use app_error::{AppError, OriginReason};
 pub use app_origin::ORIGINS_MAX;
 pub use application::{AppDnsType, Application, EDGE_IPS_MAX, EdgeIps};
+pub use pop::{Pop, PopError};
 pub use record::{COMMENT_MAX, Record, RecordError, Stamp, TAGS_MAX, TTL_MAX, TTL_MIN, Ttl, merge};
 pub use record_data::{DataError, RecordData};
 pub use settings::{SettingError, SettingId, SettingNote, SettingSkipped, Settings};

@@ -17,8 +17,10 @@ pub mod firewall;
 mod integer;
 mod ips;
 mod patch;
+mod pop;
 pub mod settings;
 pub mod spectrum;
+mod status;
 mod token;
 pub mod tunnel;
 mod user;
@@ -33,8 +35,10 @@ pub use firewall::FirewallTest;
 pub use integer::Integer;
 pub use ips::Ips;
 pub use patch::Patch;
+pub use pop::{Pop, PopBody};
 pub use settings::{Setting, SettingBody, SettingPatch, SettingsBody, StoredSetting, StoredSettings};
 pub use spectrum::{App, AppBody, StoredApp};
+pub use status::{Status, StatusProblem};
 pub use token::{StoredToken, TokenVerification};
 pub use tunnel::{
     Connection, Connector, RouteBody, RouteResult, StoredTunnel, Tunnel, TunnelBody, TunnelConfiguration,

@@ -109,6 +109,9 @@ pub struct Up {
     /// Connectors, over QUIC [default: port 7844 of 127.0.0.1 and ::1]
     #[arg(long, value_name = "ADDR:PORT", env = "BARTIZAN_LISTEN_TUNNEL", value_delimiter = ',')]
     pub tunnel: Vec<SocketAddr>,
+    /// A short name for this place, letters and digits, as visitors see it in CF-Ray [default: LOC]
+    #[arg(long, value_name = "NAME", env = "BARTIZAN_POP")]
+    pub pop: Option<String>,
     /// What names behind this edge answer with, IPv4 and IPv6 [default: 127.0.0.1 and ::1]
     #[arg(long, value_name = "IP", env = "BARTIZAN_ADDRESS", value_delimiter = ',', num_args = 1..)]
     pub address: Vec<IpAddr>,

@@ -24,9 +24,6 @@ use crate::any_port::{AnyPort, Chosen};
 use crate::listen::Listeners;
 use crate::up;
 
-/// What this PoP is called until it can be given a name.
-const POP: &str = "LOC";
-
 /// How long the publisher waits after a failed read before it tries again. What is in force stays in force.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
@@ -46,6 +43,8 @@ pub struct Planes {
 
 /// What is this PoP's own and does not change while it runs.
 pub struct LocalPop {
+    /// As visitors see it in `CF-Ray`.
+    pub name: String,
     /// Of proxied names.
     pub addresses: Addresses,
     /// Of applications.
@@ -76,10 +75,10 @@ struct Running {
 impl Planes {
     /// Starts everything on the bundle that is in force now, with the way to applications that was chosen.
     pub fn start(listeners: Listeners, bundle: &Bundle, pop: LocalPop, chosen: Chosen) -> anyhow::Result<Planes> {
-        let tunnel_live = Live::new(tunnel_config(bundle));
+        let tunnel_live = Live::new(tunnel_config(bundle, &pop));
         let http_live = Live::new(http_config(bundle, &pop));
         let l4_live = Live::new(l4_config(bundle, &pop));
-        let dns_live = Live::new(dns_config(bundle, &pop.addresses));
+        let dns_live = Live::new(dns_config(bundle, &pop));
         let counters = dns::Counters::default();
 
         let tunnel =
@@ -117,7 +116,7 @@ impl Planes {
         let firewall = is_newer(&bundle.firewall, &last.firewall);
         let apps = is_newer(&bundle.apps, &last.apps);
         if certificates || is_newer(&bundle.tunnels, &last.tunnels) {
-            self.tunnel_live.publish(Generation { number, value: tunnel_config(bundle) });
+            self.tunnel_live.publish(Generation { number, value: tunnel_config(bundle, &self.pop) });
         }
         if certificates || firewall || is_newer(&bundle.routes, &last.routes) {
             self.http_live.publish(Generation { number, value: http_config(bundle, &self.pop) });
@@ -130,7 +129,7 @@ impl Planes {
             any_port.update(&bundle.apps.value);
         }
         if is_newer(&bundle.zones, &last.zones) {
-            self.dns_live.publish(Generation { number, value: dns_config(bundle, &self.pop.addresses) });
+            self.dns_live.publish(Generation { number, value: dns_config(bundle, &self.pop) });
         }
         self.observed.applied.set(number);
     }
@@ -179,11 +178,11 @@ fn is_newer<T>(part: &Generation<T>, last: &Generation<T>) -> bool {
     part.number != last.number
 }
 
-fn tunnel_config(bundle: &Bundle) -> tunnel::Config {
+fn tunnel_config(bundle: &Bundle, pop: &LocalPop) -> tunnel::Config {
     tunnel::Config {
         tunnels: bundle.tunnels.value.clone(),
         certificate: bundle.tunnel_certificate.clone(),
-        location: POP.to_owned(),
+        location: pop.name.clone(),
     }
 }
 
@@ -193,7 +192,7 @@ fn http_config(bundle: &Bundle, pop: &LocalPop) -> http::Config {
         certificates: bundle.certificates.value.clone(),
         firewall: bundle.firewall.value.clone(),
         geo: pop.geo.clone(),
-        server: http::ServerFacts { pop: POP.to_owned(), origin_roots: None },
+        server: http::ServerFacts { pop: pop.name.clone(), origin_roots: None },
     }
 }
 
@@ -210,12 +209,12 @@ fn l4_config(bundle: &Bundle, pop: &LocalPop) -> l4::Config {
     }
 }
 
-fn dns_config(bundle: &Bundle, addresses: &Addresses) -> dns::Config {
+fn dns_config(bundle: &Bundle, pop: &LocalPop) -> dns::Config {
     dns::Config {
         zones: bundle.zones.value.clone(),
-        addresses: addresses.clone(),
+        addresses: pop.addresses.clone(),
         identity: dns::Identity {
-            id_server: POP.to_owned(),
+            id_server: pop.name.clone(),
             version: concat!("bartizan ", env!("CARGO_PKG_VERSION")).to_owned(),
         },
     }
@@ -261,7 +260,7 @@ pub fn follow(
         loop {
             let caught_up = catch_up(&mut publisher, &planes);
             let wait = if caught_up.is_ok() { Duration::MAX } else { RETRY_AFTER };
-            report(caught_up, &planes.observed.problems);
+            report(caught_up, &publisher, &planes.observed.problems);
             let going_on = runtime.block_on(async {
                 tokio::select! {
                     changed = committed.changed() => changed.is_ok(),
@@ -287,19 +286,19 @@ fn catch_up(publisher: &mut Publisher, planes: &Planes) -> anyhow::Result<()> {
     }
 }
 
-/// Shows what could not be put in force, and logs what of it is news.
-fn report(caught_up: anyhow::Result<()>, problems: &Problems) {
-    let seen = match caught_up {
-        Ok(()) => Vec::new(),
-        Err(error) => vec![Problem {
-            what: What::ChangeLog,
-            reason: format!("{error:#}"),
-            since: up::now(),
-            remedy: "what was in force stays so; `bartizan doctor` looks at the store",
-        }],
-    };
-    for problem in problems.report(Reporter::Publisher, seen, Lease::Held, Instant::now()) {
-        tracing::error!(%problem, "a change is not in force; what was stays so");
+/// Shows what is not in force. The publisher logs what it sees in objects itself, once; so is logged here that it cannot
+/// go on.
+fn report(caught_up: anyhow::Result<()>, publisher: &Publisher, problems: &Problems) {
+    let stuck = caught_up.err().map(|error| Problem {
+        what: What::ChangeLog,
+        reason: format!("{error:#}"),
+        since: up::now(),
+        remedy: "what was in force stays so; `bartizan doctor` looks at the store",
+    });
+    let seen = stuck.into_iter().chain(publisher.problems().observed(up::now())).collect();
+    let news = problems.report(Reporter::Publisher, seen, Lease::Held, Instant::now());
+    for problem in news.iter().filter(|problem| problem.what == What::ChangeLog) {
+        tracing::error!(%problem, "changes do not get in force");
     }
 }
 

@@ -20,6 +20,9 @@ const PORT_TUNNEL: u16 = 7844;
 /// `*.localhost` is this machine for browsers and curl, without any set-up.
 const DOMAIN: &str = "bartizan.localhost";
 
+/// What the PoP of a local edge is called.
+const POP: &str = "LOC";
+
 /// Loopback addresses that this machine has without any set-up.
 fn default_pools() -> Vec<Prefix> {
     // The text is a constant, and the test below reads it.
@@ -31,6 +34,7 @@ fn default_pools() -> Vec<Prefix> {
 #[serde(deny_unknown_fields, default)]
 struct File {
     domain: Option<String>,
+    pop: Option<String>,
     address: Vec<IpAddr>,
     pool: Vec<Prefix>,
     ports: Option<PortsMode>,
@@ -86,6 +90,8 @@ pub struct Settings {
     pub http: Addresses,
     pub https: Addresses,
     pub tunnel: Addresses,
+    /// What this PoP is called.
+    pub pop: String,
     pub address: Vec<IpAddr>,
     pub pools: Vec<Prefix>,
     /// How clients reach applications.
@@ -113,6 +119,7 @@ impl Settings {
             http: Addresses::choose(up.http, file.listen.http, PORT_HTTP),
             https: Addresses::choose(up.https, file.listen.https, PORT_HTTPS),
             tunnel: Addresses::choose(up.tunnel, file.listen.tunnel, PORT_TUNNEL),
+            pop: up.pop.or(file.pop).unwrap_or_else(|| POP.to_owned()),
             address: if address.is_empty() {
                 vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()]
             } else {

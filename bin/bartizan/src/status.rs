@@ -1,6 +1,6 @@
 //! `bartizan status` and `bartizan login`: which edge, and what runs there.
 
-use bartizan_v4::{Edge as EdgeFacts, EdgePorts};
+use bartizan_v4::{Edge as EdgeFacts, EdgePorts, Pop, Status};
 use serde_json::{Value, json};
 
 use crate::cli::Edge;
@@ -18,25 +18,30 @@ pub async fn facts(api: &Api) -> anyhow::Result<EdgeFacts> {
 pub async fn run(edge: &Edge, output: Output) -> anyhow::Result<()> {
     let api = credentials::find(edge)?;
     let facts = facts(&api).await?;
+    let status: Status = serde_json::from_value(api.get("/bartizan/status").await?)?;
     let zones = api.list("/zones").await?;
     let tunnels = api.list(&format!("/accounts/{}/cfd_tunnel?is_deleted=false", facts.account_id)).await?;
     let document = json!({
         "api": api.base(), "version": facts.version, "domain": facts.domain, "addresses": facts.addresses,
         "dns": facts.dns, "http": facts.http, "https": facts.https, "tunnel": facts.tunnel, "ports": facts.ports,
-        "zones": zones, "tunnels": tunnels,
+        "status": status, "zones": zones, "tunnels": tunnels,
     });
-    output.result(&document, || describe(&api, &facts, &zones, &tunnels))
+    output.result(&document, || describe(&api, &facts, &status, &zones, &tunnels))
 }
 
-fn describe(api: &Api, facts: &EdgeFacts, zones: &[Value], tunnels: &[Value]) -> String {
+fn describe(api: &Api, facts: &EdgeFacts, status: &Status, zones: &[Value], tunnels: &[Value]) -> String {
     let mut lines = vec![format!("{} at {}", bold(&format!("bartizan {}", facts.version)), api.base())];
     for (name, addresses) in
         [("dns", &facts.dns), ("http", &facts.http), ("https", &facts.https), ("tunnel", &facts.tunnel)]
     {
         lines.push(format!("  {name:<7} {}", addresses.join(", ")));
     }
-    lines.push(format!("  answers {}", facts.addresses.join(", ")));
+    let Pop { name, addresses, .. } = &status.pop;
+    let addresses: Vec<_> = addresses.iter().map(ToString::to_string).collect();
+    lines.push(format!("  pop     {name}"));
+    lines.push(format!("  answers {}", addresses.join(", ")));
     lines.push(format!("  ports   {}", ports(&facts.ports)));
+    lines.extend(health(status));
     lines.push(String::new());
     let zone_rows: Vec<_> =
         zones.iter().map(|zone| vec![text(zone, "name").to_owned(), text(zone, "status").to_owned()]).collect();
@@ -51,6 +56,20 @@ fn describe(api: &Api, facts: &EdgeFacts, zones: &[Value], tunnels: &[Value]) ->
         .collect();
     lines.push(table(&["tunnel", "status", "connections"], &tunnel_rows));
     lines.join("\n")
+}
+
+/// What is wrong, and how far what is served is behind.
+fn health(status: &Status) -> Vec<String> {
+    let behind = status.revision.saturating_sub(status.applied);
+    let mut lines = vec![match behind {
+        0 => format!("  state   {}, revision {} is in force", status.state, status.applied),
+        _ => format!("  state   {}, {behind} changes behind revision {}", status.state, status.revision),
+    }];
+    for problem in &status.problems {
+        lines.push(format!("          {}: {} (since {})", problem.what, problem.reason, problem.since));
+        lines.push(format!("          {}", faint(&problem.remedy)));
+    }
+    lines
 }
 
 /// How clients reach applications.

@@ -17,6 +17,7 @@ use bartizan_plane_l4 as l4;
 use bartizan_publish::Publisher;
 use bartizan_routes::Pools;
 use bartizan_store::{Retention, Store};
+use bartizan_v4::PopBody;
 use tokio::signal::unix::SignalKind;
 use tokio::sync::watch;
 
@@ -62,7 +63,11 @@ pub async fn run(up: Up, output: Output) -> anyhow::Result<()> {
     let nameservers = nameservers(&domain)?;
     let administrator = bartizan_api::bootstrap(&store, &certs, data.path(), &preset(), &domain, &nameservers)?;
 
-    let pools = Pools::new(settings.pools.iter().copied());
+    // What the flags say is put in the store first, and taken from there: what is shown is what is served.
+    let pop = bartizan_api::declare_pop(&store, &certs, &pop(&settings)).map_err(|error| {
+        Failure::new(Cause::Usage, error.to_string()).remedy("see --pop, --address and --pool of `bartizan up --help`")
+    })?;
+    let pools = Pools::new(pop.pools.iter().copied());
     let publisher = {
         let (store, seal, pools) = (store.clone(), seal.clone(), pools.clone());
         tokio::task::spawn_blocking(move || Publisher::load(store, seal, pools)).await??
@@ -80,15 +85,22 @@ pub async fn run(up: Up, output: Output) -> anyhow::Result<()> {
     };
     let ports = ports(&chosen);
     let trusted = settings.proxies.clone();
-    let pop = LocalPop { addresses: planes::by_family(&settings.address), pools, geo, trusted, reset_key };
+    let local = LocalPop {
+        name: pop.name.clone(),
+        addresses: planes::by_family(&pop.addresses),
+        pools,
+        geo,
+        trusted,
+        reset_key,
+    };
     let api_listeners = std::mem::take(&mut listeners.api);
-    let planes = Arc::new(Planes::start(listeners, publisher.bundle(), pop, chosen)?);
+    let planes = Arc::new(Planes::start(listeners, publisher.bundle(), local, chosen)?);
     let following = planes::follow(publisher, store.watch(), Arc::clone(&planes))?;
 
     let (ready, ready_now) = watch::channel(false);
     let facts = bartizan_api::Facts {
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        addresses: settings.address.clone(),
+        pop,
         operator: domain.as_name().clone(),
         nameservers,
         tunnel_edges: addresses.tunnel.clone(),
@@ -96,7 +108,6 @@ pub async fn run(up: Up, output: Output) -> anyhow::Result<()> {
         http: addresses.http.clone(),
         https: addresses.https.clone(),
         api: addresses.api.clone(),
-        pools: settings.pools.clone(),
         ports,
         knows_networks,
         data: data.path().to_owned(),
@@ -187,6 +198,11 @@ fn ports(chosen: &Chosen) -> bartizan_api::Ports {
 
 pub fn now() -> Timestamp {
     SystemTime::now().into()
+}
+
+/// What the flags say of this PoP.
+fn pop(settings: &Settings) -> PopBody {
+    PopBody { name: settings.pop.clone(), addresses: settings.address.clone(), pools: settings.pools.clone() }
 }
 
 fn domain(settings: &Settings) -> anyhow::Result<ZoneName> {

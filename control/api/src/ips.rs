@@ -18,7 +18,7 @@ pub(crate) fn routes() -> OpenApiRouter<Api> {
 /// The prefixes that proxied names answer with.
 #[utoipa::path(get, path = "/ips", tag = "Edge", responses((status = 200, body = bartizan_v4::Envelope<Ips>)))]
 async fn ips(State(api): State<Api>) -> Reply<Ips> {
-    Reply::of(list(&api.facts().addresses))
+    Reply::of(list(&api.facts().pop.addresses))
 }
 
 fn list(addresses: &[IpAddr]) -> Ips {

@@ -16,7 +16,8 @@
 //! whole       bootstrap · page · router · serve
 //! background  deletions · renewals
 //! resources   accounts · user · certificates · zones · resource · settings · tunnels · apps · owner_names ·
-//!             dns_records · tunnel_routes · app_addresses · spectrum · access_rules · firewall · edge · ips · probes
+//!             dns_records · tunnel_routes · pops · app_addresses · spectrum · access_rules · firewall · edge · status ·
+//!             ips · probes
 //! guard       state (Api) · auth
 //! store       transaction (View, Change) · writes · caller
 //! HTTP        path · permission · error · reply · extract · openapi · numbers · background (Worker)
@@ -48,6 +49,7 @@ mod owner_names;
 mod page;
 mod path;
 mod permission;
+mod pops;
 mod probes;
 mod renewals;
 mod reply;
@@ -57,6 +59,7 @@ mod serve;
 mod settings;
 mod spectrum;
 mod state;
+mod status;
 mod transaction;
 mod tunnel_routes;
 mod tunnels;
@@ -68,6 +71,7 @@ pub use bootstrap::{Administrator, BootstrapError, DefaultZone, FILE as ADMIN_FI
 pub use error::{Error, Fault};
 pub use extract::BODY_MAX;
 pub use permission::Permission;
+pub use pops::{declare_pop, declared_pop};
 pub use router::router;
 pub use serve::{Peer, serve};
 pub use state::{Dependencies, Facts, Ports};

@@ -111,7 +111,7 @@ impl Content {
 
     fn running(&self, facts: &Facts) -> String {
         let list = |sockets: &[SocketAddr]| sockets.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-        let addresses = facts.addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        let addresses = facts.pop.addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
         let rows = [
             ("API", list(&facts.api)),
             ("DNS", list(&facts.dns)),

@@ -1,8 +1,13 @@
 //! `/healthz`, `/readyz` and `/metrics`: for whoever looks after the process. Plain text, outside the dialect, no login;
-//! nothing here names a zone, a tunnel or a person.
+//! nothing here names a zone, a tunnel or a person. What exactly is wrong is told by [`crate::status`].
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::time::Instant;
 
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
+use bartizan_observed::{Problem, ProblemKind};
 use http::{StatusCode, header};
 
 use crate::state::Api;
@@ -12,13 +17,28 @@ pub(crate) async fn healthz() -> &'static str {
     "ok\n"
 }
 
-/// The edge serves what is in the store.
+/// The edge serves. Where it does not serve all that it was asked to, the answer is 200 as well, as another machine would
+/// not do better, and the body says `degraded` and how many problems of each kind there are.
 pub(crate) async fn readyz(State(api): State<Api>) -> Response {
-    if api.is_ready() {
-        "ready\n".into_response()
-    } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "not ready: the first configuration is not in force yet\n").into_response()
+    if !api.is_ready() {
+        let text = "not ready: the first configuration is not in force yet\n";
+        return (StatusCode::SERVICE_UNAVAILABLE, text).into_response();
     }
+    summary(&api.observed().problems(Instant::now())).into_response()
+}
+
+fn summary(problems: &[Problem]) -> String {
+    if problems.is_empty() {
+        return "ready\n".to_owned();
+    }
+    let mut kinds: BTreeMap<ProblemKind, usize> = BTreeMap::new();
+    problems.iter().for_each(|problem| *kinds.entry(problem.what.kind()).or_default() += 1);
+    let mut text = "degraded\n".to_owned();
+    for (kind, count) in kinds {
+        // Writing to a string does not fail.
+        let _ = writeln!(text, "{}: {count}", kind.as_str());
+    }
+    text
 }
 
 /// The counters of all planes, OpenMetrics 1.0 text.

@@ -23,8 +23,8 @@ use crate::renewals::Renewals;
 use crate::state::{Api, Background, Dependencies};
 use crate::writes::Writes;
 use crate::{
-    access_rules, accounts, dns_records, edge, firewall, ips, openapi, page, probes, settings, spectrum, tunnel_routes,
-    tunnels, user, zones,
+    access_rules, accounts, dns_records, edge, firewall, ips, openapi, page, pops, probes, settings, spectrum, status,
+    tunnel_routes, tunnels, user, zones,
 };
 
 /// The whole API as a service, for [`crate::serve()`] and for tests.
@@ -79,6 +79,8 @@ fn dialect(api: &Api) -> OpenApiRouter<Api> {
         .merge(firewall::routes(api))
         .merge(spectrum::routes(api))
         .merge(edge::routes(api))
+        .merge(pops::routes(api))
+        .merge(status::routes(api))
 }
 
 async fn answer(router: Router, mut request: Request) -> Result<Response, Infallible> {

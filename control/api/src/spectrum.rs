@@ -208,7 +208,8 @@ fn put(
 ) -> Result<StoredApp, Error> {
     let mut app = Application::parse_body(zone, id, body)?;
     let old = stored.as_ref().map(apps::parse).transpose()?;
-    app_addresses::place(change, &Addresses::of_edge(api), zone, old.as_ref(), &mut app)?;
+    let addresses = Addresses::to_give(change, api)?;
+    app_addresses::place(change, &addresses, zone, old.as_ref(), &mut app)?;
     app_addresses::exchange(change, old.as_ref(), Some(&app))?;
     let created_on = stored.map_or(change.now(), |stored| stored.created_on);
     let document = app.document(created_on, change.now());

@@ -1,12 +1,13 @@
 //! What handlers share: the facts of this edge, what `bin` brings, and the two ways in which they use the store.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
 use bartizan_certs::Certs;
-use bartizan_names::{AccountId, Name, Prefix as Pool, ZoneName};
+use bartizan_model::Pop;
+use bartizan_names::{AccountId, Name, ZoneName};
 use bartizan_observed::{Measured, Observed, openmetrics};
 use bartizan_routes::Pools;
 use bartizan_seal as seal;
@@ -27,8 +28,8 @@ use crate::writes::{Writes, blocking};
 #[derive(Clone, Debug)]
 pub struct Facts {
     pub version: String,
-    /// What proxied names answer with.
-    pub addresses: Vec<IpAddr>,
+    /// This PoP, as it is in force: its addresses and pools.
+    pub pop: Pop,
     /// The servers that zones made here name as their own.
     pub nameservers: Vec<Name>,
     /// The mailbox in the zones' SOA, as a name.
@@ -39,8 +40,6 @@ pub struct Facts {
     pub http: Vec<SocketAddr>,
     pub https: Vec<SocketAddr>,
     pub api: Vec<SocketAddr>,
-    /// The addresses that applications get; without any there can be none.
-    pub pools: Vec<Pool>,
     pub ports: Ports,
     /// Whether the edge can tell which network an address belongs to.
     pub knows_networks: bool,
@@ -99,7 +98,7 @@ struct Shared {
 impl Api {
     pub(crate) fn new(given: Dependencies, writes: Writes, background: Background, numbers: Arc<Numbers>) -> Api {
         let ca_pin = ca_pin(given.certs.ca_pem());
-        let pools = Pools::new(given.facts.pools.iter().copied());
+        let pools = Pools::new(given.facts.pop.pools.iter().copied());
         Api(Arc::new(Shared { given, writes, background, numbers, pools, ca_pin }))
     }
 

@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
+use bartizan_names::Timestamp;
+use bartizan_observed as observed;
 use bartizan_store::Rev;
 
 /// Problems that are told one by one; the others are only counted. Nobody reads more, and whoever damages a million
@@ -42,6 +44,17 @@ impl Problems {
 
     pub fn is_empty(&self) -> bool {
         self.count() == 0
+    }
+
+    /// Those that are told, for whoever looks, who notices them at `now`.
+    pub fn observed(&self, now: Timestamp) -> Vec<observed::Problem> {
+        let shown = |problem: &Problem| observed::Problem {
+            what: observed::What::Unit(problem.key.to_string()),
+            reason: problem.reason.to_string(),
+            since: now,
+            remedy: "change or delete the object by the API; what was in force before stays so until then",
+        };
+        self.told().map(shown).collect()
     }
 
     /// Notes what a step saw at a key: a problem that goes on keeps the revision at which it was noticed.

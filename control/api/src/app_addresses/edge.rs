@@ -8,11 +8,12 @@ use bartizan_routes::Pools;
 
 use crate::error::{Error, Fault};
 use crate::state::{Api, Facts};
+use crate::transaction::Change;
 
 /// The addresses of this edge: those for applications, and those where it listens itself.
 pub(crate) struct Addresses<'f> {
     pub(super) facts: &'f Facts,
-    pub(super) pools: &'f Pools,
+    pub(super) pools: Pools,
 }
 
 /// A socket of the edge itself.
@@ -23,8 +24,15 @@ pub(super) struct Listener {
 }
 
 impl<'f> Addresses<'f> {
+    /// As they are in force: what is shown is what is served.
     pub(crate) fn of_edge(api: &'f Api) -> Addresses<'f> {
-        Addresses { facts: api.facts(), pools: api.pools() }
+        Addresses { facts: api.facts(), pools: api.pools().clone() }
+    }
+
+    /// As the PoP has them, by which a change may give them away.
+    pub(crate) fn to_give(change: &mut Change, api: &'f Api) -> Result<Addresses<'f>, Error> {
+        let pop = change.guarded_pop(api.facts().pop.id)?;
+        Ok(Addresses { facts: api.facts(), pools: Pools::new(pop.pools) })
     }
 
     fn listeners(&self) -> impl Iterator<Item = Listener> {
@@ -63,7 +71,7 @@ impl<'f> Addresses<'f> {
         if self.pools.contains(address) {
             return Some("an address of this edge for applications".to_owned());
         }
-        let here = address.is_loopback() || self.facts.addresses.contains(&address);
+        let here = address.is_loopback() || self.facts.pop.addresses.contains(&address);
         let own = self.listeners().find(|listener| {
             let there = listener.at.ip() == address || (listener.at.ip().is_unspecified() && here);
             listener.protocol == protocol && ports.contains(&listener.at.port()) && there

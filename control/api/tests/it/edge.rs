@@ -8,7 +8,7 @@ use std::time::SystemTime;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
-use bartizan_api::{Administrator, Dependencies, Facts, Peer, Ports, Preset, bootstrap, router};
+use bartizan_api::{Administrator, Dependencies, Facts, Peer, Ports, Preset, bootstrap, declare_pop, router};
 use bartizan_certs::{Ca, Certs};
 use bartizan_live::Live;
 use bartizan_model::Zone;
@@ -18,6 +18,7 @@ use bartizan_observed::{
     Listening, Observed, Problems, TierName, Verdict,
 };
 use bartizan_store::{Kind, Prefix, Scope, Store};
+use bartizan_v4::PopBody;
 use http::{Request, StatusCode};
 use http_body_util::BodyExt;
 use serde_json::Value;
@@ -101,6 +102,15 @@ impl Commanded for Quiet {
     }
 }
 
+/// A PoP with these pools.
+pub(crate) fn pop(pools: &[&str]) -> PopBody {
+    PopBody {
+        name: "LOC".to_owned(),
+        addresses: vec!["127.0.0.1".parse().unwrap(), "::1".parse().unwrap()],
+        pools: pools.iter().map(|pool| pool.parse().unwrap()).collect(),
+    }
+}
+
 fn observed(planes: &Arc<Quiet>) -> Observed {
     Observed {
         connections: Live::new(Connections::default()),
@@ -130,10 +140,11 @@ impl Edge {
         let domain = Zone::parse_name("bartizan.localhost").unwrap();
         let nameservers = vec![Name::parse("ns1.bartizan.localhost").unwrap()];
         let administrator = bootstrap(&store, &certs, directory.path(), &preset, &domain, &nameservers).unwrap();
+        let pop = declare_pop(&store, &certs, &pop(&["127.77.0.0/24"])).unwrap();
         let socket = |text: &str| vec![text.parse::<SocketAddr>().unwrap()];
         let facts = Facts {
             version: "0.0.0".to_owned(),
-            addresses: vec!["127.0.0.1".parse().unwrap(), "::1".parse().unwrap()],
+            pop,
             nameservers,
             operator: Name::parse("hostmaster.bartizan.localhost").unwrap(),
             tunnel_edges: socket("127.0.0.1:7844"),
@@ -141,7 +152,6 @@ impl Edge {
             http: socket("127.0.0.1:8080"),
             https: socket("127.0.0.1:8443"),
             api: socket("127.0.0.1:8787"),
-            pools: vec!["127.77.0.0/24".parse().unwrap()],
             ports: Ports { tier: "sk_lookup", max: None, why: None },
             knows_networks: false,
             data: directory.path().to_owned(),

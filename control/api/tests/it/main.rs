@@ -11,5 +11,6 @@ mod others;
 mod renewals;
 mod setup;
 mod spectrum;
+mod status;
 mod tunnels;
 mod zones;

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bartizan_api::{Ports, router};
+use bartizan_api::{Ports, declare_pop, router};
 use bartizan_names::{AppId, Protocol, Timestamp};
 use bartizan_observed::{AppCounters, AppCounts, Listening, Reason, TierName, Unheard};
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
-use crate::edge::{Edge, TOKEN};
+use crate::edge::{Edge, TOKEN, pop};
 
 fn apps(edge: &Edge) -> String {
     format!("/zones/{}/spectrum/apps", edge.zone())
@@ -18,7 +18,7 @@ fn apps(edge: &Edge) -> String {
 /// An edge with these pools.
 fn with_pools(pools: &[&str]) -> Edge {
     let (mut edge, mut given) = Edge::without_router();
-    given.facts.pools = pools.iter().map(|pool| pool.parse().unwrap()).collect();
+    given.facts.pop = declare_pop(&given.store, &given.certs, &pop(pools)).unwrap();
     edge.router = router(given);
     edge
 }

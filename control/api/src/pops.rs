@@ -1,0 +1,103 @@
+//! `/bartizan/pops`: the places where this edge runs, each an object of the store. What a PoP is called and which addresses
+//! it has is decided there, so whoever gives an address away guards the PoP that has it.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use bartizan_certs::Certs;
+use bartizan_model::Pop;
+use bartizan_names::PopId;
+use bartizan_store::{Key, Kind, Prefix, Scope, Store};
+use bartizan_v4::PopBody;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::auth::needs;
+use crate::caller::Caller;
+use crate::error::{Error, Fault};
+use crate::permission::Permission;
+use crate::reply::{Page, Reply};
+use crate::state::Api;
+use crate::transaction::{Change, Listed, View};
+use crate::writes::Writes;
+
+/// PoPs of one edge that are listed.
+const POPS_MAX: u32 = 1_000;
+
+/// For the change log.
+const ACTOR: &str = "setup";
+
+pub(crate) fn routes(api: &Api) -> OpenApiRouter<Api> {
+    OpenApiRouter::new().routes(needs(Permission::AccountSettingsRead, api, routes!(list)))
+}
+
+/// Sees to it that the PoP of this machine is in the store as its operator wants it, and gives it as it is there. Changes
+/// nothing where nothing is new. Blocks.
+pub fn declare_pop(store: &Store, certs: &Certs, body: &PopBody) -> Result<Pop, Error> {
+    Writes::new(store.clone(), certs.clone(), Arc::default()).change(ACTOR, |change| change.declare_pop(body))
+}
+
+/// The PoP of this machine as it was declared last, if ever. Blocks.
+pub fn declared_pop(store: &Store) -> Result<Option<Pop>, Error> {
+    View(store.read()?).own_pop()?.as_ref().map(parse).transpose()
+}
+
+fn parse(document: &bartizan_v4::Pop) -> Result<Pop, Error> {
+    Pop::parse(document).map_err(|error| Error::internal(&error))
+}
+
+impl View {
+    pub(crate) fn pops(&self) -> Result<Listed<bartizan_v4::Pop>, Error> {
+        self.list(&Prefix::of(Scope::Edge, Kind::Pop), POPS_MAX as usize)
+    }
+
+    pub(crate) fn pop_document(&self, id: PopId) -> Result<bartizan_v4::Pop, Error> {
+        self.find(&Key::pop(id))?.ok_or_else(|| Fault::Damaged.because(Key::pop(id)))
+    }
+
+    /// One machine is one PoP, so this is the only one.
+    fn own_pop(&self) -> Result<Option<bartizan_v4::Pop>, Error> {
+        Ok(self.pops()?.documents.into_iter().next())
+    }
+}
+
+impl Change {
+    fn declare_pop(&mut self, body: &PopBody) -> Result<Pop, Error> {
+        let old = self.own_pop()?;
+        let id = old.as_ref().map_or_else(|| PopId::from_bytes(bartizan_seal::random()), |old| old.id);
+        let pop = Pop::parse_body(id, body).map_err(|error| Fault::BadBody.because(error))?;
+        if old.as_ref().is_some_and(|old| Pop::parse(old).as_ref() == Ok(&pop)) {
+            return Ok(pop);
+        }
+        let Pop { id, name, addresses, pools } = pop.clone();
+        let document = bartizan_v4::Pop {
+            id,
+            name,
+            addresses,
+            pools,
+            created_on: old.map_or(self.now(), |old| old.created_on),
+            modified_on: self.now(),
+        };
+        self.put(Key::pop(id), &document)?;
+        Ok(pop)
+    }
+
+    /// The PoP as what is decided now goes by it: the change does not land if it becomes another one meanwhile.
+    pub(crate) fn guarded_pop(&mut self, id: PopId) -> Result<Pop, Error> {
+        self.guard(&Key::pop(id))?;
+        parse(&self.pop_document(id)?)
+    }
+}
+
+/// The places where this edge runs.
+#[utoipa::path(
+    get,
+    path = "/bartizan/pops",
+    tag = "Edge",
+    responses((status = 200, body = bartizan_v4::Envelope<Vec<bartizan_v4::Pop>>))
+)]
+async fn list(State(api): State<Api>, _: Caller) -> Result<Reply<Vec<bartizan_v4::Pop>>, Error> {
+    let pops = api.read(|view| view.pops()).await?;
+    let page = Page { number: 1, size: POPS_MAX };
+    Ok(Reply::page(pops.documents, page, pops.total).without(pops.left_out))
+}
