@@ -32,13 +32,6 @@ const STEP_MAX: usize = u8::MAX as usize;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Marks(u8);
 
-const MODES: [AccessMode; 5] = [
-    AccessMode::Block,
-    AccessMode::Challenge,
-    AccessMode::JsChallenge,
-    AccessMode::ManagedChallenge,
-    AccessMode::Whitelist,
-];
 const LEVELS: [Level; 3] = [Level::User, Level::Account, Level::Zone];
 
 /// How a target was written, where two ways mean the same.
@@ -50,11 +43,12 @@ pub(crate) enum Written {
 
 impl Marks {
     pub(crate) fn new(mode: AccessMode, level: Level, written: Written) -> Marks {
+        // Numbers of variants in their order, as both lists have it.
         Marks(mode as u8 | (level as u8) << 3 | (written as u8) << 5)
     }
 
     pub(crate) fn mode(self) -> AccessMode {
-        MODES.get(usize::from(self.0 & 7)).copied().unwrap_or(AccessMode::Block)
+        AccessMode::ALL.get(usize::from(self.0 & 7)).copied().unwrap_or(AccessMode::Block)
     }
 
     pub(crate) fn level(self) -> Level {
@@ -232,7 +226,7 @@ mod tests {
 
     #[test]
     fn marks_keep_what_they_are_given() {
-        for mode in MODES {
+        for &mode in AccessMode::ALL {
             for level in LEVELS {
                 for written in [Written::Address, Written::Prefix] {
                     let marks = Marks::new(mode, level, written);
