@@ -47,7 +47,7 @@ const RULES: &[Rule] = &[
         folders: HTTP_SPEAKERS,
     },
     // It reads bytes and opens nothing: the one codec of HTTP/1.1 is a byte format like the others.
-    Rule { what: "the parser of HTTP/1.1 heads", libraries: &["httparse"], folders: &["base/wire", "planes/http"] },
+    Rule { what: "the parser of HTTP/1.1 heads", libraries: &["httparse"], folders: &["base/wire"] },
     Rule {
         what: "the types of `http`",
         libraries: &["http", "http-body", "http-body-util"],
@@ -155,6 +155,7 @@ mod tests {
             ("base/exchange", "http", true),
             ("base/exchange", "hyper", false),
             ("base/wire", "httparse", true),
+            ("planes/http", "httparse", false),
             ("base/wire", "hyper", false),
             ("engines/routes", "http", false),
             ("base/tls", "rustls", true),
