@@ -21,13 +21,16 @@ use crate::caller::Caller;
 use crate::error::{Error, Fault};
 use crate::extract::{Body, Ids, Query};
 use crate::permission::Permission;
-use crate::reply::{PageSizes, Reply};
+use crate::reply::{KeptPage, PageSizes, Reply};
 use crate::state::Api;
 use crate::transaction::{Listed, View};
 
-/// How many records a page may have. The dialect allows five million, which nobody's memory likes; 100,000 are some
-/// 60 MB of JSON.
-const SIZES: PageSizes = PageSizes { min: 1, default: 100, max: 100_000 };
+/// How many records a page may have. The dialect allows five million, which nobody's memory likes; 10,000 are some 5 MB
+/// of JSON.
+const SIZES: PageSizes = PageSizes { min: 1, default: 100, max: 10_000 };
+
+/// Bytes of a page. Twice what 10,000 records have that say the most one may.
+const PAGE_BYTES_MAX: usize = 16 << 20;
 
 pub(crate) fn routes(api: &Api) -> OpenApiRouter<Api> {
     OpenApiRouter::new()
@@ -62,18 +65,22 @@ async fn list(
     caller: Caller,
     Ids((zone,)): Ids<(ZoneId,)>,
     Query(params): Query<Params>,
-) -> Result<Reply<Vec<bartizan_v4::Record>>, Error> {
+) -> Result<KeptPage, Error> {
     let page = SIZES.page(params.page, params.per_page);
     let records = api
         .read(move |view| {
             let query = params.query(&view.zone_of(&caller, zone)?, page);
-            match (view.records(&query)?, respelled(&query)) {
-                (Listed { total: 0, .. }, Some(respelled)) => view.records(&respelled),
-                (found, _) => Ok(found),
+            let found = match (view.0.records(&query)?, respelled(&query)) {
+                (found, Some(respelled)) if found.total == 0 => view.0.records(&respelled)?,
+                (found, _) => found,
+            };
+            if found.items.iter().map(|entry| entry.value.json.len()).sum::<usize>() > PAGE_BYTES_MAX {
+                return Err(Fault::LargePage.into());
             }
+            Ok(Listed::kept::<bartizan_v4::Record>(found))
         })
         .await?;
-    Ok(Reply::page(records.documents, page, records.total).without(records.left_out))
+    Ok(KeptPage::new(records.documents, page, records.total, records.left_out))
 }
 
 /// Makes a record.

@@ -67,6 +67,7 @@ faults! {
     // The request itself.
     BadBody = 400 6007 "Malformed JSON in request body";
     BadQuery = 400 6008 "Malformed query parameter";
+    LargePage = 400 10414 "The page is larger than a reply may be; ask for a smaller per_page";
     LargeBody = 413 10413 "Request body too large";
     SlowBody = 503 10408 "The request body did not arrive in time";
     Busy = 503 10503 "Too many changes at once to the same objects; try again";

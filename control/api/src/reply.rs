@@ -1,10 +1,13 @@
 //! Replies: the envelope around a result, as compact JSON.
 
+use std::convert::Infallible;
+use std::sync::Arc;
+
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use bartizan_store::Direction;
 use bartizan_v4::{Envelope, Message, ResultInfo};
-use http::{StatusCode, header};
+use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
 
 /// The code of the message that says that a list is not whole.
@@ -69,6 +72,67 @@ impl<T: Serialize> IntoResponse for Reply<T> {
     }
 }
 
+/// A page of documents that are sent as they are kept. Their texts go out a piece at a time, so that a large page lies in
+/// memory once, and less of it the more was sent.
+pub(crate) struct KeptPage {
+    envelope: Reply<Vec<()>>,
+    documents: Vec<Arc<str>>,
+}
+
+impl KeptPage {
+    pub(crate) fn new(documents: Vec<Arc<str>>, page: Page, total: u64, left_out: u64) -> KeptPage {
+        let mut envelope = Reply::page(Vec::new(), page, total).without(left_out);
+        if let Some(info) = &mut envelope.0.result_info {
+            info.count = documents.len() as u64;
+        }
+        KeptPage { envelope, documents }
+    }
+}
+
+/// Bytes that are handed to the connection at once.
+const PIECE: usize = 64 << 10;
+
+impl IntoResponse for KeptPage {
+    fn into_response(self) -> Response {
+        const RESULT: &str = r#"{"result":["#;
+        let Ok(envelope) = serde_json::to_string(&self.envelope.0) else {
+            return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+        };
+        // The result is the first field, and there is nothing in it yet.
+        let rest: Arc<str> = envelope.strip_prefix(RESULT).unwrap_or_default().into();
+        let commas = self.documents.len().saturating_sub(1);
+        let texts: usize = self.documents.iter().map(|text| text.len()).sum();
+        let length = RESULT.len() + texts + commas + rest.len();
+        let mut texts = self.documents.into_iter();
+        let (mut piece, mut first, mut rest) = (RESULT.to_owned(), true, Some(rest));
+        let pieces = std::iter::from_fn(move || {
+            while piece.len() < PIECE
+                && let Some(text) = texts.next()
+            {
+                if !std::mem::replace(&mut first, false) {
+                    piece.push(',');
+                }
+                piece.push_str(&text);
+            }
+            if texts.as_slice().is_empty()
+                && let Some(rest) = rest.take()
+            {
+                piece.push_str(&rest);
+            }
+            Some(std::mem::take(&mut piece)).filter(|piece| !piece.is_empty())
+        });
+        let body = Body::from_stream(futures_util::stream::iter(pieces.map(Ok::<_, Infallible>)));
+        let mut response = Response::new(body);
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, JSON);
+        // Known although the body is made on the way: some clients cannot read chunks.
+        headers.insert(header::CONTENT_LENGTH, length.into());
+        response
+    }
+}
+
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
 /// `Content-Type` is exactly `application/json`: the stock tunnel client reads no error body under any other.
 pub(crate) fn json(status: StatusCode, value: &impl Serialize) -> Response {
     let Ok(text) = serde_json::to_vec(value) else {
@@ -77,7 +141,7 @@ pub(crate) fn json(status: StatusCode, value: &impl Serialize) -> Response {
     };
     let mut response = Response::new(Body::from(text));
     *response.status_mut() = status;
-    response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/json"));
+    response.headers_mut().insert(header::CONTENT_TYPE, JSON);
     response
 }
 
@@ -119,6 +183,23 @@ pub(crate) fn direction(text: Option<&str>) -> Direction {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_page_of_kept_documents_is_the_page_that_would_be_written() {
+        let long = "x".repeat(PIECE);
+        for texts in [vec![], vec!["1"], vec!["1", "2"], vec![&long, "2"], vec!["1", &long], vec![&long, &long]] {
+            let documents: Vec<String> = texts.iter().map(|text| format!(r#"{{"a":"{text}"}}"#)).collect();
+            let page = Page { number: 1, size: 5 };
+            let values: Vec<serde_json::Value> =
+                documents.iter().map(|text| serde_json::from_str(text).unwrap()).collect();
+            let expect = serde_json::to_vec(&Reply::page(values, page, 7).without(2).0).unwrap();
+            let kept = KeptPage::new(documents.iter().map(|text| text.as_str().into()).collect(), page, 7, 2);
+            let response = kept.into_response();
+            assert_eq!(response.headers()[header::CONTENT_LENGTH], expect.len().to_string());
+            let body = axum::body::to_bytes(response.into_body(), usize::MAX).await.unwrap();
+            assert_eq!(body, expect);
+        }
+    }
 
     #[test]
     fn pages() {

@@ -7,6 +7,7 @@
 //! that must be unique have keys of their own, which name who holds them: two who take the same name at once meet there.
 
 use std::ops::Deref;
+use std::sync::Arc;
 
 use bartizan_certs::Certs;
 use bartizan_names::Timestamp;
@@ -124,6 +125,20 @@ impl<T: DeserializeOwned> Listed<T> {
             Ok(document) => self.documents.push(document),
             Err(_) => self.left_out += 1,
         }
+    }
+}
+
+impl Listed<Arc<str>> {
+    /// A page of documents as they are kept, for those who send them so: each was read as a `T` and let go again.
+    pub(crate) fn kept<T: DeserializeOwned>(page: bartizan_store::Page<Entry>) -> Listed<Arc<str>> {
+        let mut kept = Listed { left_out: page.skipped, total: page.total, ..Listed::none() };
+        for entry in page.items {
+            match document::<T>(&entry) {
+                Ok(_) => kept.documents.push(entry.value.json),
+                Err(_) => kept.left_out += 1,
+            }
+        }
+        kept
     }
 }
 
