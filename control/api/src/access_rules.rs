@@ -99,7 +99,7 @@ impl Resource for AccessRules {
     }
 
     fn list(view: &View, scope: Scope, params: Params, page: Page) -> Result<Listed<StoredAccessRule>, Error> {
-        Ok(Listed::page(&view.0.access_rules(&params.query(scope, page))?))
+        Listed::page(&view.0.access_rules(&params.query(scope, page))?)
     }
 }
 

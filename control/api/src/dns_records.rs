@@ -48,7 +48,7 @@ impl View {
     }
 
     pub(crate) fn records(&self, query: &RecordQuery) -> Result<Listed<bartizan_v4::Record>, Error> {
-        Ok(Listed::page(&self.0.records(query)?))
+        Listed::page(&self.0.records(query)?)
     }
 }
 
@@ -68,7 +68,7 @@ async fn list(
 ) -> Result<KeptPage, Error> {
     let page = SIZES.page(params.page, params.per_page);
     let records = api
-        .read(move |view| {
+        .read_list(move |view| {
             let query = params.query(&view.zone_of(&caller, zone)?, page);
             let found = match (view.0.records(&query)?, respelled(&query)) {
                 (found, Some(respelled)) if found.total == 0 => view.0.records(&respelled)?,

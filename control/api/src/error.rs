@@ -71,6 +71,8 @@ faults! {
     LargeBody = 413 10413 "Request body too large";
     SlowBody = 503 10408 "The request body did not arrive in time";
     Busy = 503 10503 "Too many changes at once to the same objects; try again";
+    TooSlow = 503 10504 "This list takes too long to put together";
+    ListingDamaged = 503 10502 "A listing of the store was damaged and is made anew; try again in a while";
     Internal = 500 10500 "Internal error";
     /// The rest of the store is well, and the object can still be deleted where its id says all that is needed for it.
     Damaged = 500 10501 "This object is stored and cannot be read";
@@ -235,6 +237,8 @@ impl From<ReadError> for Error {
     fn from(error: ReadError) -> Error {
         match error {
             ReadError::Busy => Fault::Busy.into(),
+            ReadError::TooSlow { .. } => Fault::TooSlow.because("search for a longer text, or use more filters"),
+            ReadError::ListingDamaged => Fault::ListingDamaged.into(),
             ReadError::Unreadable(object) => {
                 tracing::error!(object.key, object.reason, "an object in the store cannot be read");
                 Fault::Damaged.because(object.key)

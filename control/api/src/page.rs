@@ -39,7 +39,7 @@ pub(crate) async fn page(State(api): State<Api>, request: Request) -> Response {
         return html(StatusCode::FORBIDDEN, elsewhere(&api));
     }
     let account = api.facts().account;
-    let state = api.read(move |view| Content::read(view, account)).await;
+    let state = api.read_list(move |view| Content::read(view, account)).await;
     match state {
         Ok(content) => html(StatusCode::OK, content.page(api.facts(), &api.observed().connections.snapshot().value)),
         Err(error) => error.into_response(),

@@ -140,7 +140,7 @@ async fn list<R: Resource>(
     let page = R::SIZES.page(paging.page, paging.per_page);
     let here = api.clone();
     let listed = api
-        .read(move |view| {
+        .read_list(move |view| {
             let scope = at.scope(view, &caller)?;
             R::list(view, scope, params, page)?.try_map(|document| R::sent(&here, view, scope, document))
         })

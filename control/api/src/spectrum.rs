@@ -64,7 +64,7 @@ async fn list(
 ) -> Result<Reply<Vec<App>>, Error> {
     let page = PageSizes { min: 1, default: 20, max: 100 }.page(params.page, params.per_page);
     let mut apps = api
-        .read(move |view| {
+        .read_list(move |view| {
             view.zone(caller.account, zone)?;
             view.apps(zone)
         })

@@ -153,6 +153,15 @@ impl Api {
         blocking(move || read(&View(store.read()?))).await
     }
 
+    /// The same for a list, which takes longer the more there is: whoever waits for one keeps no others waiting.
+    pub(crate) async fn read_list<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&View) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let store = self.0.given.store.clone();
+        blocking(move || read(&View(store.read_for_listing()?))).await
+    }
+
     /// Runs `plan` on the newest state and commits what it put together as one revision. When somebody else was faster,
     /// it runs again on the state that they left.
     pub(crate) async fn change<T: Send + 'static>(

@@ -113,10 +113,14 @@ impl<T: DeserializeOwned> Listed<T> {
         listed
     }
 
-    /// A page of a listing.
-    pub(crate) fn page(page: &bartizan_store::Page<Entry>) -> Listed<T> {
+    /// A page of a listing. One that is too large is refused: who asks for the next one would miss what is left off.
+    pub(crate) fn page(page: &bartizan_store::Page<Entry>) -> Result<Listed<T>, Error> {
+        if page.left_off > 0 {
+            let detail = format!("{} of them are too large for one page; ask for a smaller per_page", page.left_off);
+            return Err(Fault::BadQuery.because(detail));
+        }
         let listed = Listed::read(&page.items);
-        Listed { left_out: listed.left_out + page.skipped, total: page.total, ..listed }
+        Ok(Listed { left_out: listed.left_out + page.skipped, total: page.total, ..listed })
     }
 
     fn add(&mut self, entry: &Entry) {

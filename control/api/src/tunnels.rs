@@ -98,7 +98,7 @@ impl View {
     }
 
     pub(crate) fn tunnels(&self, query: &TunnelQuery) -> Result<Listed<StoredTunnel>, Error> {
-        Ok(Listed::page(&self.0.tunnels(query)?))
+        Listed::page(&self.0.tunnels(query)?)
     }
 }
 
@@ -144,14 +144,14 @@ async fn list(
     let page = PageSizes { min: 1, default: 100, max: 1_000 }.page(params.page, params.per_page);
     let connected = api.observed().connections.snapshot();
     let Some(status) = params.status.clone().filter(|status| !status.is_empty()) else {
-        let listed = api.read(move |view| view.tunnels(&params.query(account, page))).await?;
+        let listed = api.read_list(move |view| view.tunnels(&params.query(account, page))).await?;
         // The stock client reads no messages here, so what is left out shows in the counts alone.
         let total = listed.total;
         return Ok(Reply::page(listed.map(|stored| sent(&stored, &connected.value)).documents, page, total));
     };
     // Health is not in the store, so this filter goes over all that the others left.
     let all = Page { number: 1, size: LISTED_MAX };
-    let listed = api.read(move |view| view.tunnels(&params.query(account, all))).await?;
+    let listed = api.read_list(move |view| view.tunnels(&params.query(account, all))).await?;
     let mut matching: Vec<Tunnel> = listed.map(|stored| sent(&stored, &connected.value)).documents;
     matching.retain(|tunnel| tunnel.status == status);
     let total = matching.len() as u64;

@@ -65,7 +65,7 @@ async fn list(
 ) -> Result<Reply<Vec<bartizan_v4::Zone>>, Error> {
     let page = PageSizes { min: 5, default: 20, max: 50 }.page(params.page, params.per_page);
     let zones = api
-        .read(move |view| {
+        .read_list(move |view| {
             let account = view.account(caller.account)?;
             match params.query(&account, page) {
                 Some(query) => view.zones(&query),
@@ -225,7 +225,7 @@ impl View {
     }
 
     pub(crate) fn zones(&self, query: &ZoneQuery) -> Result<Listed<bartizan_v4::Zone>, Error> {
-        Ok(Listed::page(&self.0.zones(query)?))
+        Listed::page(&self.0.zones(query)?)
     }
 
     /// The zone that has this apex, of whatever account.

@@ -3,9 +3,13 @@
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
+
+use rusqlite::ErrorCode;
 
 use crate::change::{Guard, Rev};
 use crate::key::Key;
+use crate::readers::LISTING_BUDGET;
 
 /// The database engine failed: a full disk, a damaged file, a lock held by another process.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -21,10 +25,10 @@ impl From<rusqlite::Error> for EngineError {
 impl EngineError {
     /// The disk has no room for what was to be written. What is there can still be read.
     pub fn is_disk_full(&self) -> bool {
-        self.code() == Some(rusqlite::ErrorCode::DiskFull)
+        self.code() == Some(ErrorCode::DiskFull)
     }
 
-    pub(crate) fn code(&self) -> Option<rusqlite::ErrorCode> {
+    pub(crate) fn code(&self) -> Option<ErrorCode> {
         self.0.sqlite_error_code()
     }
 }
@@ -67,6 +71,12 @@ pub enum ReadError {
     /// Every connection is taken and none came back in time.
     #[error("too many readers at once")]
     Busy,
+    /// A listing that would keep others waiting was given up.
+    #[error("this takes longer than {} ms; ask for less of it", budget.as_millis())]
+    TooSlow { budget: Duration },
+    /// What objects are found by is damaged, and is being made anew.
+    #[error("a listing is damaged and is made anew; ask again in a while")]
+    ListingDamaged,
     #[error(transparent)]
     Unreadable(#[from] Unreadable),
     #[error("the store is damaged: {0}")]
@@ -80,9 +90,9 @@ impl ReadError {
     /// well be readable.
     pub fn is_damage(&self) -> bool {
         match self {
-            ReadError::Busy => false,
-            ReadError::Unreadable(_) | ReadError::Corrupt(_) => true,
-            ReadError::Engine(error) => error.code() == Some(rusqlite::ErrorCode::DatabaseCorrupt),
+            ReadError::Busy | ReadError::TooSlow { .. } => false,
+            ReadError::Unreadable(_) | ReadError::Corrupt(_) | ReadError::ListingDamaged => true,
+            ReadError::Engine(error) => error.code() == Some(ErrorCode::DatabaseCorrupt),
         }
     }
 }
@@ -117,7 +127,11 @@ impl From<rusqlite::Error> for CommitError {
 
 impl From<rusqlite::Error> for ReadError {
     fn from(error: rusqlite::Error) -> ReadError {
-        ReadError::Engine(error.into())
+        match error.sqlite_error_code() {
+            // Only listings are interrupted.
+            Some(ErrorCode::OperationInterrupted) => ReadError::TooSlow { budget: LISTING_BUDGET },
+            _ => ReadError::Engine(error.into()),
+        }
     }
 }
 

@@ -19,9 +19,14 @@ pub use zones::{ZoneOrder, ZoneQuery};
 use rusqlite::{Connection, params_from_iter};
 
 use crate::change::Entry;
-use crate::error::ReadError;
+use crate::damage::is_damage;
+use crate::error::{ReadError, Unreadable};
 use crate::snapshot;
 use filter::Condition;
+
+/// The documents of one page together. A page of the most rows that the API allows has some 40 MB where records are large;
+/// most are far below this.
+const PAGE_BYTES_MAX: usize = 8 << 20;
 
 /// One page of a listing, and how many there are on all pages.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,6 +35,8 @@ pub struct Page<T> {
     pub total: u64,
     /// Objects that belong on this page and cannot be read; they are counted in `total`.
     pub skipped: u64,
+    /// Objects at the end of this page that are left off, because all of it would be too large.
+    pub left_off: u64,
 }
 
 /// A page as asked for: which rows of `table`, in which order.
@@ -47,10 +54,19 @@ impl Listed {
     fn page(&self, connection: &Connection, total: u64) -> Result<Page<Entry>, ReadError> {
         let mut select = connection.prepare_cached(&self.ids())?;
         let ids = select.query_map(params_from_iter(&self.condition.values), |row| row.get(0))?;
-        let mut page = Page { items: Vec::new(), total, skipped: 0 };
+        let mut page = Page { items: Vec::new(), total, skipped: 0, left_off: 0 };
+        let mut bytes = 0;
         for id in ids {
-            match object(connection, id?) {
-                Ok(entry) => page.items.push(entry),
+            let id = id?;
+            if bytes >= PAGE_BYTES_MAX {
+                page.left_off += 1;
+                continue;
+            }
+            match object(connection, id) {
+                Ok(entry) => {
+                    bytes += entry.value.json.len();
+                    page.items.push(entry);
+                }
                 Err(ReadError::Unreadable(_)) => page.skipped += 1,
                 Err(error) => return Err(error),
             }
@@ -75,14 +91,21 @@ impl Listed {
 fn object(connection: &Connection, id: i64) -> Result<Entry, ReadError> {
     let entry = connection
         .prepare_cached("SELECT key, rev, format, json FROM object WHERE id = ?")?
-        .query_row([id], |row| Ok(snapshot::entry(row)))?;
-    Ok(entry?)
+        .query_row([id], |row| Ok(snapshot::entry(row)));
+    match entry {
+        Ok(entry) => Ok(entry?),
+        Err(error) if is_damage(&error) || error == rusqlite::Error::QueryReturnedNoRows => {
+            Err(Unreadable { key: format!("object {id} of the file"), reason: error.to_string() }.into())
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use bartizan_names::ZoneId;
 
+    use super::records::Search;
     use super::*;
     use crate::key::Scope;
     use crate::schema;
@@ -126,8 +149,21 @@ mod tests {
         for (change, index) in rows {
             let mut query = RecordQuery::all(ZoneId::from_bytes([1; 16]));
             change(&mut query);
-            let plan = plan(&connection, &records::listed(&query));
+            let plan = plan(&connection, &records::listed(&query, Search::LookThrough, None));
             assert!(plan.contains(index) && !plan.contains("SCAN"), "{query:?}\n{plan}");
+        }
+        let rows: [Change; 4] = [
+            |q| q.search = Some("192.0".to_owned()),
+            |q| q.name = vec![Text::Contains("www".to_owned())],
+            |q| q.content = vec![Text::EndsWith("cdn".to_owned())],
+            |q| (q.search, q.order) = (Some("spf".to_owned()), RecordOrder::Content),
+        ];
+        for change in rows {
+            let mut query = RecordQuery::all(ZoneId::from_bytes([1; 16]));
+            change(&mut query);
+            let plan = plan(&connection, &records::listed(&query, Search::ByLetters, Some("x.test")));
+            assert!(plan.contains("SEARCH record USING INTEGER PRIMARY KEY"), "{query:?}\n{plan}");
+            assert!(plan.contains("record_text VIRTUAL TABLE INDEX"), "{query:?}\n{plan}");
         }
         type RuleChange = fn(&mut AccessRuleQuery);
         let rows: [(RuleChange, &str); 6] = [

@@ -1,27 +1,48 @@
 //! Connections for reading: a few, opened when first needed, lent to one snapshot at a time.
 
-use std::path::{Path, PathBuf};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::path::PathBuf;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 
+use crate::damage::Damage;
 use crate::error::ReadError;
 use crate::schema;
 
 /// Connections at once: as many as the engine has marks for states of the journal that are being read. With more of them
-/// a newcomer may have to read under an older one's mark, and keeps the journal from being folded past that. Readers are
-/// short.
+/// a newcomer may have to read under an older one's mark, and keeps the journal from being folded past that. These readers
+/// are short, and those for listings, which come on top, have their time limited.
 const READERS_MAX: usize = 4;
 
+/// Connections for listings, which may take long: so few that they leave processors to others.
+const LISTING_READERS_MAX: usize = 2;
+
 /// How long a reader waits for one of them.
-pub(crate) const WAIT_MAX: Duration = Duration::from_secs(10);
+const WAIT_MAX: Duration = Duration::from_secs(10);
+
+/// How long a listing may take: several times what a search in a zone of a million records does.
+pub(crate) const LISTING_BUDGET: Duration = Duration::from_secs(2);
+
+/// Instructions of the engine between two looks at the clock: some tens of microseconds.
+const BUDGET_STEP: i32 = 10_000;
+
+/// What is read, and so how long it may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// Single objects, or all of them at a start: publish, login, writes.
+    State,
+    /// Pages that people ask for.
+    Listing,
+}
 
 pub(crate) struct Readers {
     dir: PathBuf,
+    purpose: Purpose,
     wait_max: Duration,
     state: Mutex<State>,
     returned: Condvar,
+    pub(crate) damage: Arc<Damage>,
 }
 
 #[derive(Default)]
@@ -31,43 +52,50 @@ struct State {
 }
 
 impl Readers {
-    pub(crate) fn new(dir: PathBuf, wait_max: Duration) -> Readers {
-        Readers { dir, wait_max, state: Mutex::default(), returned: Condvar::new() }
+    pub(crate) fn new(dir: PathBuf, purpose: Purpose, damage: Arc<Damage>) -> Readers {
+        Readers { dir, purpose, wait_max: WAIT_MAX, state: Mutex::default(), returned: Condvar::new(), damage }
+    }
+
+    const fn open_max(&self) -> usize {
+        match self.purpose {
+            Purpose::State => READERS_MAX,
+            Purpose::Listing => LISTING_READERS_MAX,
+        }
     }
 
     /// A connection outside of any transaction; give it back with [`Readers::put`].
     pub(crate) fn take(&self) -> Result<Connection, ReadError> {
         let (mut state, wait) = self
             .returned
-            .wait_timeout_while(self.lock(), self.wait_max, |state| state.idle.is_empty() && state.open == READERS_MAX)
+            .wait_timeout_while(self.lock(), self.wait_max, |state| {
+                state.idle.is_empty() && state.open == self.open_max()
+            })
             .unwrap_or_else(PoisonError::into_inner);
         if let Some(connection) = state.idle.pop() {
-            return Ok(connection);
+            drop(state);
+            return self.limit(connection);
         }
         if wait.timed_out() {
             return Err(ReadError::Busy);
         }
         state.open += 1;
         drop(state);
-        schema::open_reader(&self.dir).map_err(|error| {
-            self.forget();
-            error.into()
-        })
+        match schema::open_reader(&self.dir) {
+            Ok(connection) => self.limit(connection),
+            Err(error) => {
+                self.forget();
+                Err(error.into())
+            }
+        }
     }
 
-    /// Copies a consistent state, without free pages, into the empty file `to`.
-    pub(crate) fn vacuum_into(&self, to: &Path) -> Result<(), ReadError> {
-        let connection = self.take()?;
-        // Not `query_only`, which also forbids to write the other file; nothing is written to ours.
-        let copied = connection
-            .pragma_update(None, "query_only", false)
-            .and_then(|()| connection.execute("VACUUM INTO ?", [to.to_string_lossy()]))
-            .and_then(|_| connection.pragma_update(None, "query_only", true));
-        match copied {
-            Ok(()) => self.put(connection),
-            Err(_) => self.forget(),
+    /// Begins the time that a listing may take.
+    fn limit(&self, connection: Connection) -> Result<Connection, ReadError> {
+        if self.purpose == Purpose::Listing {
+            let end = Instant::now() + LISTING_BUDGET;
+            connection.progress_handler(BUDGET_STEP, Some(move || Instant::now() > end))?;
         }
-        Ok(copied?)
+        Ok(connection)
     }
 
     pub(crate) fn put(&self, connection: Connection) {
@@ -89,13 +117,19 @@ impl Readers {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
+
+    fn readers(dir: &Path, purpose: Purpose) -> Readers {
+        Readers { wait_max: Duration::ZERO, ..Readers::new(dir.to_owned(), purpose, Arc::default()) }
+    }
 
     #[test]
     fn connections_are_few_and_used_again() {
         let dir = tempfile::tempdir().unwrap();
         drop(schema::open_writer(dir.path()).unwrap());
-        let readers = Readers::new(dir.path().to_owned(), Duration::ZERO);
+        let readers = readers(dir.path(), Purpose::State);
         let mut taken: Vec<Connection> = (0..READERS_MAX).map(|_| readers.take().unwrap()).collect();
         assert!(matches!(readers.take(), Err(ReadError::Busy)));
         readers.put(taken.remove(0));
@@ -108,10 +142,26 @@ mod tests {
         assert!(matches!(readers.take(), Err(ReadError::Busy)));
     }
 
+    /// A question that has no end, asked as a search would be.
+    #[test]
+    fn a_listing_that_takes_too_long_is_given_up() {
+        let dir = tempfile::tempdir().unwrap();
+        drop(schema::open_writer(dir.path()).unwrap());
+        let readers = readers(dir.path(), Purpose::Listing);
+        let connection = readers.take().unwrap();
+        let sql = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n";
+        let endless = connection.query_row(sql, (), |row| row.get::<_, i64>(0));
+        assert!(matches!(ReadError::from(endless.unwrap_err()), ReadError::TooSlow { .. }));
+        // The next one has its own time.
+        readers.put(connection);
+        let connection = readers.take().unwrap();
+        assert_eq!(connection.query_row("SELECT 1", (), |row| row.get::<_, i64>(0)), Ok(1));
+    }
+
     #[test]
     fn a_connection_that_does_not_open_is_not_counted() {
         let dir = tempfile::tempdir().unwrap();
-        let readers = Readers::new(dir.path().join("absent"), Duration::ZERO);
+        let readers = readers(&dir.path().join("absent"), Purpose::State);
         for _ in 0..=READERS_MAX {
             assert!(matches!(readers.take(), Err(ReadError::Engine(_))));
         }

@@ -11,6 +11,7 @@ use std::time::Duration;
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
 use crate::error::{EngineError, OpenError};
+use crate::rebuild::{self, Old};
 
 pub(crate) const FILE: &str = "store.sqlite";
 
@@ -101,9 +102,11 @@ fn migrate(connection: &mut Connection, path: &Path) -> Result<(), OpenError> {
     match found {
         0 => transaction.execute_batch(LAYOUT).map_err(failed)?,
         1 => from_1::migrate(&transaction, LAYOUT).map_err(failed)?,
-        VERSION => return Ok(()),
+        VERSION if rebuild::is_current(&transaction).map_err(failed)? => return Ok(()),
+        VERSION => {}
         _ => return Err(OpenError::NewerSchema { found, supported: VERSION }),
     }
+    rebuild::rebuild_within(&transaction, Old::Dropped).map_err(failed)?;
     transaction.pragma_update(None, "application_id", APPLICATION).map_err(failed)?;
     transaction.pragma_update(None, "user_version", VERSION).map_err(failed)?;
     transaction.commit().map_err(failed)

@@ -3,12 +3,14 @@
 use std::sync::Arc;
 
 use bartizan_names::{Name, Timestamp, ZoneId};
-use rusqlite::{Connection, OptionalExtension, Row, Rows, params};
+use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, Rows, params};
 
 use crate::change::{self, Change, Entry, Meta, Rev, Value};
+use crate::damage::{self, is_damage};
 use crate::error::{ReadError, TailError, Unreadable};
 use crate::key::{Filter, Key, Prefix, Scope};
 use crate::kind::Kind;
+use crate::listing::Listing;
 use crate::query::{self, AccessRuleQuery, Page, RecordQuery, TunnelQuery, ZoneQuery};
 use crate::readers::Readers;
 use crate::tables::{self, signed};
@@ -55,18 +57,26 @@ impl Snapshot {
             .connection()
             .prepare_cached("SELECT key, rev, format, json FROM object WHERE key = ?")?
             .query_row([key.as_str()], |row| Ok(entry(row)))
-            .optional()?;
-        Ok(found.transpose()?)
+            .optional();
+        match found {
+            Ok(found) => Ok(found.transpose()?),
+            Err(error) if is_damage(&error) => {
+                self.readers.damage.note();
+                Err(Unreadable { key: key.to_string(), reason: error.to_string() }.into())
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 
-    /// Up to `limit` objects in the order of their keys, behind `after` if that is given.
+    /// Up to `limit` objects in the order of their keys, behind `after` if that is given. One that cannot be read is
+    /// passed over and logged.
     pub fn list(&self, prefix: &Prefix, after: Option<&Key>, limit: usize) -> Result<Vec<Entry>, ReadError> {
         // A prefix is no key itself, so that "behind" is right for both.
         let behind = after.map_or(prefix.first(), |after| after.as_str().max(prefix.first()));
         self.connection()
             .prepare_cached("SELECT key, rev, format, json FROM object WHERE key > ? AND key < ? ORDER BY key LIMIT ?")?
             .query_map(params![behind, prefix.end(), rows(limit)], |row| Ok(entry(row)))?
-            .map(|row| Ok(row??))
+            .filter_map(readable)
             .collect()
     }
 
@@ -107,12 +117,13 @@ impl Snapshot {
         Ok(zones)
     }
 
-    /// Up to `limit` objects of a kind, whosever they are, in the order in which they were first put.
+    /// Up to `limit` objects of a kind, whosever they are, in the order in which they were first put. One that cannot be
+    /// read is passed over and logged.
     pub fn list_kind(&self, kind: Kind, limit: usize) -> Result<Vec<Entry>, ReadError> {
         self.connection()
             .prepare_cached("SELECT key, rev, format, json FROM object WHERE kind = ? ORDER BY id LIMIT ?")?
             .query_map(params![kind.code(), rows(limit)], |row| Ok(entry(row)))?
-            .map(|row| Ok(row??))
+            .filter_map(readable)
             .collect()
     }
 
@@ -140,9 +151,14 @@ impl Snapshot {
         f: &mut dyn FnMut(Entry),
         unreadable: &mut Vec<Unreadable>,
     ) -> Result<(), ReadError> {
-        let mut select =
-            self.connection().prepare_cached("SELECT key, rev, format, json FROM object WHERE kind = ? ORDER BY id")?;
-        hand_on(select.query([kind.code()])?, f, unreadable)
+        let mut last = 0;
+        let mut select = self
+            .connection()
+            .prepare_cached("SELECT key, rev, format, json, id FROM object WHERE kind = ? ORDER BY id")?;
+        match hand_on(select.query([kind.code()])?, &mut last, f, unreadable) {
+            Err(error) if is_damage(&error) => self.each_behind(last, &|code, _| code == kind.code(), f, unreadable),
+            done => Ok(done?),
+        }
     }
 
     fn each_of_scope(
@@ -156,9 +172,56 @@ impl Snapshot {
         let prefix = Prefix::of(scope, kind);
         let only = prefix.first().trim_end_matches('/');
         let mut select = self.connection().prepare_cached(
-            "SELECT key, rev, format, json FROM object WHERE key = ?1 OR (key >= ?2 AND key < ?3) ORDER BY key",
+            "SELECT key, rev, format, json, id FROM object WHERE key = ?1 OR (key >= ?2 AND key < ?3) ORDER BY id",
         )?;
-        hand_on(select.query([only, prefix.first(), &prefix.end()])?, f, unreadable)
+        let mut last = 0;
+        match hand_on(select.query([only, prefix.first(), &prefix.end()])?, &mut last, f, unreadable) {
+            Err(error) if is_damage(&error) => {
+                let wanted = |_, key: &str| key == only || key.starts_with(prefix.first());
+                self.each_behind(last, &wanted, f, unreadable)
+            }
+            done => Ok(done?),
+        }
+    }
+
+    /// The objects behind `last` by their ids, whatever pages between them are damaged: by no index, one at a time.
+    fn each_behind(
+        &self,
+        last: i64,
+        wanted: &dyn Fn(i64, &str) -> bool,
+        f: &mut dyn FnMut(Entry),
+        unreadable: &mut Vec<Unreadable>,
+    ) -> Result<(), ReadError> {
+        self.readers.damage.note();
+        let mut select =
+            self.connection().prepare_cached("SELECT key, rev, format, json, kind FROM object WHERE id = ?")?;
+        let mut next = damage::next(self.connection(), last)?;
+        loop {
+            if let Some(lost) = next.lost {
+                let key = format!("objects {} to {} of the file", lost.start(), lost.end());
+                let reason = "a page of the file is damaged".to_owned();
+                let lost = Unreadable { key, reason };
+                // Who asks for several kinds meets it once for each.
+                if !unreadable.contains(&lost) {
+                    unreadable.push(lost);
+                }
+            }
+            let Some(id) = next.id else { return Ok(()) };
+            let found = select.query_row([id], |row| {
+                let key = row.get_ref(0)?.as_str().unwrap_or_default();
+                Ok(wanted(row.get(4)?, key).then(|| entry(row)))
+            });
+            match found {
+                Ok(None) => {}
+                Ok(Some(Ok(entry))) => f(entry),
+                Ok(Some(Err(error))) => unreadable.push(error),
+                Err(error) if is_damage(&error) => {
+                    unreadable.push(Unreadable { key: format!("object {id} of the file"), reason: error.to_string() });
+                }
+                Err(error) => return Err(error.into()),
+            }
+            next = damage::next(self.connection(), id)?;
+        }
     }
 
     /// Up to `limit` changes behind `after`, in order and without a gap; empty when `after` is the newest.
@@ -181,25 +244,61 @@ impl Snapshot {
 
     /// A page of the records of a zone.
     pub fn records(&self, query: &RecordQuery) -> Result<Page<Entry>, ReadError> {
-        query::records(self.connection(), query)
+        self.listed(query::records(self.connection(), query))
     }
 
     /// All records of one owner name, in the order of their ids.
     pub fn records_at(&self, zone: ZoneId, owner: &Name) -> Result<Vec<Entry>, ReadError> {
-        query::records_at(self.connection(), zone, owner)
+        self.listed(query::records_at(self.connection(), zone, owner))
     }
 
     /// Hands every record to `f`, one owner name after the other, so that who builds names needs to hold one. Returns what
     /// could not be read.
     pub fn for_each_record(&self, f: &mut dyn FnMut(Entry)) -> Result<Vec<Unreadable>, ReadError> {
+        let mut unreadable = Vec::new();
+        let mut handed = 0;
         let mut select = self.connection().prepare_cached(
-            "SELECT object.key, object.rev, object.format, object.json
+            "SELECT object.key, object.rev, object.format, object.json, object.id
              FROM record INDEXED BY record_owner CROSS JOIN object ON object.id = record.id
              ORDER BY record.zone, record.owner, record.record",
         )?;
-        let mut unreadable = Vec::new();
-        hand_on(select.query(())?, f, &mut unreadable)?;
+        let mut count = |entry| {
+            handed += 1;
+            f(entry);
+        };
+        match hand_on(select.query(())?, &mut 0, &mut count, &mut unreadable) {
+            Err(error) if is_damage(&error) => {
+                unreadable.clear();
+                self.each_record_unlisted(handed, f, &mut unreadable)?;
+            }
+            done => done?,
+        }
         Ok(unreadable)
+    }
+
+    /// The same by the objects alone, when their listing is damaged: in the same order, without the first `handed`.
+    fn each_record_unlisted(
+        &self,
+        handed: usize,
+        f: &mut dyn FnMut(Entry),
+        unreadable: &mut Vec<Unreadable>,
+    ) -> Result<(), ReadError> {
+        let mut records = Vec::new();
+        let mut note = |entry: Entry| {
+            if let Ok(Some(Listing::Record(row))) = Listing::of(&entry.key, entry.value.format, &entry.value.json) {
+                records.push((row.zone, row.owner, row.record));
+            }
+        };
+        self.each_behind(0, &|code, _| code == Kind::Record.code(), &mut note, unreadable)?;
+        records.sort_unstable();
+        for (zone, _, record) in records.into_iter().skip(handed) {
+            match self.get(&Key::record(zone, record)) {
+                Ok(entry) => entry.into_iter().for_each(&mut *f),
+                Err(ReadError::Unreadable(error)) => unreadable.push(error),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
     }
 
     /// The last revision that changed anything of a zone, what is gone by now included; none if nothing ever did.
@@ -209,17 +308,28 @@ impl Snapshot {
 
     /// A page of zones.
     pub fn zones(&self, query: &ZoneQuery) -> Result<Page<Entry>, ReadError> {
-        query::zones(self.connection(), query)
+        self.listed(query::zones(self.connection(), query))
     }
 
     /// A page of tunnels.
     pub fn tunnels(&self, query: &TunnelQuery) -> Result<Page<Entry>, ReadError> {
-        query::tunnels(self.connection(), query)
+        self.listed(query::tunnels(self.connection(), query))
+    }
+
+    /// Has a damaged listing made anew.
+    fn listed<T>(&self, result: Result<T, ReadError>) -> Result<T, ReadError> {
+        match result {
+            Err(ReadError::Engine(error)) if error.code() == Some(ErrorCode::DatabaseCorrupt) => {
+                self.readers.damage.note();
+                Err(ReadError::ListingDamaged)
+            }
+            result => result,
+        }
     }
 
     /// A page of the access rules of a scope.
     pub fn access_rules(&self, query: &AccessRuleQuery) -> Result<Page<Entry>, ReadError> {
-        query::access_rules(self.connection(), query)
+        self.listed(query::access_rules(self.connection(), query))
     }
 }
 
@@ -238,15 +348,34 @@ fn rows(limit: usize) -> i64 {
     i64::try_from(limit).unwrap_or(i64::MAX)
 }
 
-/// Hands the objects of rows with the columns key, rev, format, json to `f`, or notes that they are none.
-fn hand_on(mut rows: Rows<'_>, f: &mut dyn FnMut(Entry), unreadable: &mut Vec<Unreadable>) -> Result<(), ReadError> {
+/// Hands the objects of rows with the columns key, rev, format, json, id to `f`, or notes that they are none. `last` is the
+/// id of the last one.
+fn hand_on(
+    mut rows: Rows<'_>,
+    last: &mut i64,
+    f: &mut dyn FnMut(Entry),
+    unreadable: &mut Vec<Unreadable>,
+) -> rusqlite::Result<()> {
     while let Some(row) = rows.next()? {
         match entry(row) {
             Ok(entry) => f(entry),
             Err(error) => unreadable.push(error),
         }
+        *last = row.get(4)?;
     }
     Ok(())
+}
+
+/// What a list has of a row.
+fn readable(row: rusqlite::Result<Result<Entry, Unreadable>>) -> Option<Result<Entry, ReadError>> {
+    match row {
+        Ok(Ok(entry)) => Some(Ok(entry)),
+        Ok(Err(error)) => {
+            tracing::error!(%error, "left out of a list");
+            None
+        }
+        Err(error) => Some(Err(error.into())),
+    }
 }
 
 /// From the columns key, rev, format, json. The document is in the format of today, whatever it was written in.

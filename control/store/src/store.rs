@@ -11,8 +11,9 @@ use bartizan_names::Timestamp;
 use tokio::sync::watch;
 
 use crate::change::{ChangeSet, Rev};
-use crate::error::{CommitError, OpenError, ReadError};
-use crate::readers::{self, Readers};
+use crate::damage::Damage;
+use crate::error::{CommitError, EngineError, OpenError, ReadError};
+use crate::readers::{Purpose, Readers};
 use crate::schema;
 use crate::snapshot::Snapshot;
 use crate::tables;
@@ -49,6 +50,9 @@ struct Shared {
     writer: Option<JoinHandle<()>>,
     head: watch::Receiver<Rev>,
     readers: Arc<Readers>,
+    /// Others for those who may take long: nobody else waits for them.
+    listing_readers: Arc<Readers>,
+    dir: PathBuf,
 }
 
 impl Store {
@@ -66,13 +70,21 @@ impl Store {
         let (rev, _) = tables::head(&connection).map_err(engine)?;
         let (head_sender, head) = watch::channel(rev);
         let (queue, jobs) = mpsc::sync_channel(QUEUE_MAX);
-        let writer = Writer { connection, queue: jobs, head: head_sender, folding };
+        let damage = Arc::<Damage>::default();
+        let writer = Writer { connection, queue: jobs, head: head_sender, folding, damage: Arc::clone(&damage) };
         let writer = thread::Builder::new()
             .name("store-writer".to_owned())
             .spawn(move || writer.run())
             .map_err(|source| OpenError::NotWritable { path: dir.to_owned(), source })?;
-        let readers = Arc::new(Readers::new(dir.to_owned(), readers::WAIT_MAX));
-        Ok(Store(Arc::new(Shared { queue: Some(queue), writer: Some(writer), head, readers })))
+        let readers = |purpose| Arc::new(Readers::new(dir.to_owned(), purpose, Arc::clone(&damage)));
+        Ok(Store(Arc::new(Shared {
+            queue: Some(queue),
+            writer: Some(writer),
+            head,
+            readers: readers(Purpose::State),
+            listing_readers: readers(Purpose::Listing),
+            dir: dir.to_owned(),
+        })))
     }
 
     /// Makes `set` the next revision, durably, or says why not. Blocks, for a sync of the disk at least.
@@ -89,6 +101,17 @@ impl Store {
     /// because the journal grows for as long as somebody looks at an old state.
     pub fn read(&self) -> Result<Snapshot, ReadError> {
         Snapshot::open(Arc::clone(&self.0.readers))
+    }
+
+    /// The same for listings, on connections of their own: however many look through however much, nobody who calls
+    /// [`Store::read`] waits for them. What takes too long ends with [`ReadError::TooSlow`], counted from here on.
+    pub fn read_for_listing(&self) -> Result<Snapshot, ReadError> {
+        Snapshot::open(Arc::clone(&self.0.listing_readers))
+    }
+
+    /// Makes all listings anew from the objects, while nobody commits. Damage that a reader meets leads to it by itself.
+    pub fn rebuild_listings(&self) -> Result<(), CommitError> {
+        self.run(Work::Rebuild).map(drop)
     }
 
     /// The newest revision. It is seen here before the one who committed it hears of it.
@@ -132,8 +155,17 @@ impl Store {
         }
         // SQLite fills an empty file; one that we made has the right mode from its first byte.
         schema::create_private(partial).map_err(failed)?;
-        self.0.readers.vacuum_into(partial).map_err(BackupError::Read)?;
+        self.vacuum_into(partial).map_err(|error| BackupError::Read(error.into()))?;
         File::open(partial).and_then(|file| file.sync_all()).map_err(failed)
+    }
+
+    /// Copies a consistent state, without free pages, into the empty file `to`. On a connection of its own: it takes long.
+    fn vacuum_into(&self, to: &Path) -> Result<(), EngineError> {
+        let connection = schema::open_reader(&self.0.dir)?;
+        // `query_only` also forbids to write the other file; nothing is written to ours.
+        connection.pragma_update(None, "query_only", false)?;
+        connection.execute("VACUUM INTO ?", [to.to_string_lossy()])?;
+        Ok(())
     }
 
     fn run(&self, work: Work) -> Result<Rev, CommitError> {

@@ -93,7 +93,7 @@ pub(crate) fn apply(connection: &Connection, rev: Rev, op: &Op, listing: Option<
     }
 }
 
-fn put_listing(connection: &Connection, id: i64, listing: Option<&Listing>) -> rusqlite::Result<()> {
+pub(crate) fn put_listing(connection: &Connection, id: i64, listing: Option<&Listing>) -> rusqlite::Result<()> {
     match listing {
         Some(Listing::Record(record)) => put_record(connection, id, record),
         Some(Listing::Zone(zone)) => put_zone(connection, id, zone),
@@ -101,25 +101,6 @@ fn put_listing(connection: &Connection, id: i64, listing: Option<&Listing>) -> r
         Some(Listing::AccessRule(rule)) => put_access_rule(connection, id, rule),
         None => Ok(()),
     }
-}
-
-/// Makes all listings from the objects. An object that cannot be listed is in none, and reported.
-pub(crate) fn rebuild_listings(connection: &Connection) -> rusqlite::Result<()> {
-    connection.execute_batch("DELETE FROM record; DELETE FROM zone; DELETE FROM tunnel; DELETE FROM access_rule;")?;
-    let mut select = connection.prepare("SELECT id, key, format, json FROM object ORDER BY id")?;
-    let mut rows = select.query(())?;
-    while let Some(row) = rows.next()? {
-        let text = |column| row.get_ref(column).ok().and_then(|text| text.as_str().ok());
-        let Some((key, json)) = text(1).zip(text(3)).and_then(|(key, json)| Some((Key::stored(key).ok()?, json)))
-        else {
-            continue; // reported wherever it is met
-        };
-        match Listing::of(&key, row.get(2)?, json) {
-            Ok(listing) => put_listing(connection, row.get(0)?, listing.as_ref())?,
-            Err(reason) => tracing::error!(%key, reason, "this object cannot be listed"),
-        }
-    }
-    Ok(())
 }
 
 /// Remembers that a revision changed something of a zone.

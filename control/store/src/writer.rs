@@ -4,7 +4,8 @@
 //! keeps its own guards, its own verdict and its own revision. Nobody is answered before all of it is durable.
 
 use std::collections::BTreeSet;
-use std::sync::mpsc::{Receiver, SyncSender};
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
 use std::time::{Duration, Instant};
 
 use bartizan_names::ZoneId;
@@ -12,10 +13,12 @@ use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 use tokio::sync::watch;
 
 use crate::change::{self, ChangeSet, Op, Rev};
+use crate::damage::{self, Damage};
 use crate::error::{CommitError, EngineError};
 use crate::key::Key;
 use crate::kind::Serial;
 use crate::listing::Listing;
+use crate::rebuild::{self, Reading};
 use crate::schema;
 use crate::store::Retention;
 use crate::tables::{self, signed};
@@ -57,6 +60,13 @@ const FOLD_TRY_MAX: Duration = Duration::from_millis(20);
 /// Their encoded operations together.
 const GROUP_BYTES_MAX: usize = CHANGE_BYTES_MAX;
 
+/// How long nobody has anything to write before what may wait is done.
+const IDLE_AFTER: Duration = Duration::from_millis(200);
+
+/// Rebuilds of damaged listings without being asked, for as long as a process runs: a disk that damages them time and
+/// again is not helped by more.
+const REBUILDS_MAX: u32 = 3;
+
 /// Changes dropped in one step of compaction, so that commits get in between.
 const COMPACT_STEP: u64 = 10_000;
 
@@ -71,13 +81,15 @@ pub(crate) enum Work {
     Commit(Box<Prepared>),
     /// One step; the verdict is the oldest revision that is left.
     Compact(Retention),
+    /// All listings anew.
+    Rebuild,
 }
 
 impl Work {
     fn bytes(&self) -> usize {
         match self {
             Work::Commit(prepared) => prepared.encoded.len(),
-            Work::Compact(_) => 0,
+            Work::Compact(_) | Work::Rebuild => 0,
         }
     }
 }
@@ -121,17 +133,68 @@ pub(crate) struct Writer {
     pub(crate) queue: Receiver<Job>,
     pub(crate) head: watch::Sender<Rev>,
     pub(crate) folding: Folding,
+    pub(crate) damage: Arc<Damage>,
 }
 
 impl Writer {
     /// Runs until every sender is gone and the queue is empty.
     pub(crate) fn run(mut self) {
         let mut fold_at = self.folding.bytes;
-        while let Ok(first) = self.queue.recv() {
-            let group = self.gather(first);
-            self.answer(group);
-            fold_at = self.fold_journal(fold_at);
+        let mut rebuilds_left = REBUILDS_MAX;
+        loop {
+            match self.queue.recv_timeout(IDLE_AFTER) {
+                Ok(first) => {
+                    let group = self.gather(first);
+                    self.answer(group);
+                    fold_at = self.fold_journal(fold_at);
+                    self.catch_up();
+                }
+                Err(RecvTimeoutError::Timeout) => self.use_idle_time(),
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+            if self.damage.take() && rebuilds_left > 0 {
+                rebuilds_left -= 1;
+                self.rebuild();
+            }
         }
+    }
+
+    /// Lets no more records wait for their letters to be read than searches can look at in passing.
+    fn catch_up(&mut self) {
+        match rebuild::many_unread(&self.connection) {
+            Ok(false) => {}
+            Ok(true) => drop(self.read_records()),
+            Err(error) => self.met(&error),
+        }
+    }
+
+    /// Does what may wait, in steps, until somebody has work.
+    fn use_idle_time(&mut self) {
+        if let Some(Reading::Unfinished) = self.read_records() {
+            tracing::debug!("more records wait to be read");
+        }
+    }
+
+    fn read_records(&mut self) -> Option<Reading> {
+        let step = self.connection.transaction_with_behavior(TransactionBehavior::Immediate).and_then(|transaction| {
+            let reading = rebuild::read_records(&transaction)?;
+            transaction.commit()?;
+            Ok(reading)
+        });
+        step.inspect_err(|error| self.met(error)).ok()
+    }
+
+    fn met(&self, error: &rusqlite::Error) {
+        tracing::warn!(%error, "the store's care for its listings failed");
+        if damage::is_damage(error) {
+            self.damage.note();
+        }
+    }
+
+    fn rebuild(&mut self) {
+        tracing::error!("a part of the store's file is damaged: its listings are made anew");
+        let (reply, _) = mpsc::sync_channel(1);
+        self.answer(vec![Job { work: Work::Rebuild, reply }]);
     }
 
     /// Folds the journal into the file once it is larger than `at`, and says when to look again.
@@ -195,6 +258,10 @@ impl Writer {
     }
 
     fn answer(&mut self, group: Vec<Job>) {
+        // A rebuild has transactions of its own.
+        if group.len() > 1 && group.iter().any(|job| matches!(job.work, Work::Rebuild)) {
+            return group.into_iter().for_each(|job| self.answer(vec![job]));
+        }
         match self.write(&group) {
             Ok((head, verdicts)) => {
                 self.head.send_if_modified(|known| std::mem::replace(known, head) != head);
@@ -214,6 +281,9 @@ impl Writer {
 
     /// All of the group in one transaction; the newest revision after it, and a verdict for each job.
     fn write(&mut self, group: &[Job]) -> Result<(Rev, Vec<Verdict>), EngineError> {
+        if let [Job { work: Work::Rebuild, .. }] = group {
+            rebuild::rebuild(&mut self.connection)?;
+        }
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let mut log = Log::open(&transaction)?;
         let verdicts = group
@@ -221,6 +291,7 @@ impl Writer {
             .map(|job| match &job.work {
                 Work::Commit(prepared) => log.commit(prepared),
                 Work::Compact(keep) => log.compact(*keep).map(Ok),
+                Work::Rebuild => Ok(Ok(log.head)),
             })
             .collect::<Result<_, _>>()?;
         let head = log.head;

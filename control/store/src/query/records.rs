@@ -7,6 +7,7 @@ use super::filter::{Condition, Direction, Match, Text};
 use super::{Listed, Page, object};
 use crate::change::Entry;
 use crate::error::ReadError;
+use crate::key::Key;
 use crate::listing::{folded, folded_owner};
 
 /// Which records of a zone, and which page of them.
@@ -100,19 +101,46 @@ impl RecordOrder {
     }
 }
 
+/// Zones up to this size are looked through: that takes some milliseconds, and what is in other zones costs nothing.
+const LOOKED_THROUGH_MAX: u64 = 10_000;
+
+/// How a zone's texts are searched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Search {
+    /// Record by record.
+    LookThrough,
+    /// Only those that have all the letters.
+    ByLetters,
+}
+
 pub(crate) fn records(connection: &Connection, query: &RecordQuery) -> Result<Page<Entry>, ReadError> {
-    let listed = listed(query);
+    let how = if count(connection, query.zone)? > LOOKED_THROUGH_MAX { Search::ByLetters } else { Search::LookThrough };
+    let apex = match how {
+        Search::ByLetters => apex(connection, query.zone)?,
+        Search::LookThrough => None,
+    };
+    let listed = listed(query, how, apex.as_deref());
     let filtered = !filters(query).is_empty() || query.search.is_some();
     let total = if filtered { listed.total(connection)? } else { count(connection, query.zone)? };
     listed.page(connection, total)
 }
 
-pub(super) fn listed(query: &RecordQuery) -> Listed {
-    let zone = Condition::equal("zone", query.zone.as_bytes().to_vec());
+pub(super) fn listed(query: &RecordQuery, how: Search, apex: Option<&str>) -> Listed {
+    let in_apex = |text: &str| apex.is_some_and(|apex| apex.contains(text));
+    let letters = match how {
+        Search::ByLetters => letters(query, &in_apex),
+        Search::LookThrough => None,
+    };
+    let zone = match &letters {
+        None => Condition::equal("zone", query.zone.as_bytes().to_vec()),
+        // The plus keeps the engine from going through the zone by one of its indexes.
+        Some(letters) => having(letters).and(Condition::equal("+zone", query.zone.as_bytes().to_vec())),
+    };
     let filtered = Condition::combine(&zone, filters(query), query.matching);
     let condition = match &query.search {
-        Some(text) => filtered.and(search(text)),
-        None => filtered,
+        // What is a part of the zone's own name is in every owner's.
+        Some(text) if !in_apex(&folded(text)) => filtered.and(search(text)),
+        _ => filtered,
     };
     let (column, direction) = (query.order.column(), query.direction.sql());
     Listed {
@@ -123,6 +151,52 @@ pub(super) fn listed(query: &RecordQuery) -> Listed {
         page: query.page,
         per_page: query.per_page,
     }
+}
+
+/// The groups of three letters that every record has which passes the filters; none if they tell of none.
+fn letters(query: &RecordQuery, in_apex: &dyn Fn(&str) -> bool) -> Option<String> {
+    let mut parts: Vec<String> = query.search.iter().map(|text| folded(text)).collect();
+    if query.matching == Match::All {
+        let tests = query.name.iter().chain(&query.content).chain(&query.comment);
+        parts.extend(tests.filter_map(|test| match test {
+            Text::Contains(text) | Text::EndsWith(text) => Some(folded(text)),
+            // Those have indexes of their own.
+            Text::Exact(_) | Text::StartsWith(_) => None,
+        }));
+    }
+    let mut groups: Vec<String> = parts
+        .iter()
+        .flat_map(|part| {
+            let letters: Vec<char> = part.chars().collect();
+            letters.windows(3).map(String::from_iter).collect::<Vec<_>>()
+        })
+        // Every record of the zone has these.
+        .filter(|group| !in_apex(group))
+        .map(|group| format!("\"{}\"", group.replace('"', "\"\"")))
+        .collect();
+    groups.sort_unstable();
+    groups.dedup();
+    groups.truncate(GROUPS_MAX);
+    (!groups.is_empty()).then(|| groups.join(" AND "))
+}
+
+/// Groups of letters that are looked for. More of them hardly leave out more records.
+const GROUPS_MAX: usize = 32;
+
+/// The records that have the letters, and those whose letters are not read yet.
+fn having(letters: &str) -> Condition {
+    Condition::new(
+        "id IN (SELECT rowid FROM record_text WHERE record_text MATCH ? UNION ALL SELECT id FROM record_unread)",
+        [letters.to_owned().into()],
+    )
+}
+
+/// The name of the zone, as owners spell it.
+fn apex(connection: &Connection, zone: ZoneId) -> Result<Option<String>, ReadError> {
+    let name = connection
+        .prepare_cached("SELECT zone.name FROM object CROSS JOIN zone ON zone.id = object.id WHERE object.key = ?")?
+        .query_row([Key::zone(zone).as_str()], |row| row.get(0));
+    Ok(name.optional()?)
 }
 
 fn filters(query: &RecordQuery) -> Vec<Condition> {
@@ -205,4 +279,89 @@ pub(crate) fn records_at(connection: &Connection, zone: ZoneId, owner: &Name) ->
     let mut select = connection.prepare_cached("SELECT id FROM record WHERE zone = ? AND owner = ? ORDER BY record")?;
     let ids = select.query_map((zone.as_bytes(), owner.to_string()), |row| row.get(0))?;
     ids.map(|id| object(connection, id?)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use bartizan_names::RecordId;
+    use bartizan_names::Timestamp;
+    use rusqlite::params_from_iter;
+
+    use super::*;
+    use crate::change::{ChangeSet, Meta, Op, Value};
+    use crate::rebuild;
+    use crate::{Store, schema};
+
+    const ZONE: ZoneId = ZoneId::from_bytes([1; 16]);
+
+    fn op(zone: ZoneId, number: u8, name: &str, content: &str, comment: &str) -> Op {
+        let json = format!(
+            r#"{{"name":"{name}","type":"TXT","content":"{content}","proxied":false,"ttl":1,"comment":"{comment}"}}"#
+        );
+        let key = Key::record(zone, RecordId::from_bytes([number; 16]));
+        Op::Put { key, value: Value { format: 1, json: json.into() } }
+    }
+
+    fn ids(connection: &Connection, query: &RecordQuery, how: Search) -> Vec<i64> {
+        let listed = listed(query, how, Some("x.test"));
+        let mut select = connection.prepare(&listed.ids()).unwrap();
+        let ids = select.query_map(params_from_iter(&listed.condition.values), |row| row.get(0)).unwrap();
+        ids.collect::<Result<_, _>>().unwrap()
+    }
+
+    /// Whatever is read already, and whatever changed since.
+    #[test]
+    fn both_ways_of_searching_find_the_same() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        let commit = |ops| {
+            let meta = Meta {
+                at: Timestamp::from_unix_micros(1),
+                actor: "test".to_owned(),
+                request_id: bartizan_seal::random(),
+            };
+            store.commit(ChangeSet { guards: Vec::new(), ops, meta }).unwrap();
+        };
+        commit(vec![
+            op(ZONE, 1, "www.x.test", "v=spf1 -all", "The Office"),
+            op(ZONE, 2, "office.x.test", "office 100%", ""),
+            op(ZONE, 3, "ww.x.test", "Über", "wwe ww"),
+            op(ZoneId::from_bytes([2; 16]), 4, "www.x.test", "office", ""),
+        ]);
+        let mut connection = schema::open_writer(dir.path()).unwrap();
+        let mut look = || {
+            let mut some = 0;
+            for text in
+                ["www", "OFFICE", "ffice", "x.test", "ww.x.tes", "t\nv", "über", "0%", "ww", "\"", "ww\" OR \"spf"]
+            {
+                for query in [
+                    RecordQuery { search: Some(text.to_owned()), ..RecordQuery::all(ZONE) },
+                    RecordQuery { name: vec![Text::Contains(text.to_owned())], ..RecordQuery::all(ZONE) },
+                    RecordQuery { content: vec![Text::EndsWith(text.to_owned())], ..RecordQuery::all(ZONE) },
+                    RecordQuery {
+                        comment: vec![Text::Contains(text.to_owned())],
+                        search: Some("ffi".to_owned()),
+                        matching: Match::Any,
+                        ..RecordQuery::all(ZONE)
+                    },
+                ] {
+                    let expect = ids(&connection, &query, Search::LookThrough);
+                    assert_eq!(ids(&connection, &query, Search::ByLetters), expect, "{query:?}");
+                    some += expect.len();
+                }
+            }
+            assert!(some > 10, "{some}");
+            let transaction = connection.transaction().unwrap();
+            assert_eq!(rebuild::read_records(&transaction).unwrap(), rebuild::Reading::Finished);
+            transaction.commit().unwrap();
+        };
+        look();
+        look();
+        commit(vec![
+            op(ZONE, 1, "www.x.test", "changed", ""),
+            Op::Del { key: Key::record(ZONE, RecordId::from_bytes([2; 16])) },
+        ]);
+        look();
+        look();
+    }
 }

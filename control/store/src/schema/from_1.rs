@@ -11,9 +11,8 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::key::{Index, Key, Scope};
-use crate::tables;
 
-/// What of schema 1 is made again from the objects, or has no place in schema 2; and the rest out of the way.
+/// What of schema 1 derives from the objects, or has no place in schema 2; and the rest out of the way.
 const SET_ASIDE: &str = "
     DROP TABLE record_tag; DROP TABLE record; DROP TABLE record_count;
     DROP TABLE zone; DROP TABLE tunnel; DROP TABLE access_rule; DROP TABLE about;
@@ -38,8 +37,7 @@ pub(super) fn migrate(connection: &Connection, layout: &str) -> rusqlite::Result
     connection.execute_batch(layout)?;
     connection.execute_batch(TAKE_OVER)?;
     copy_objects(connection)?;
-    connection.execute_batch(DROP_REST)?;
-    tables::rebuild_listings(connection)
+    connection.execute_batch(DROP_REST)
 }
 
 fn copy_objects(connection: &Connection) -> rusqlite::Result<()> {

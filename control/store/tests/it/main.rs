@@ -2,6 +2,7 @@
 
 mod commit;
 mod crash;
+mod damage;
 mod listing;
 mod log;
 mod migration;

@@ -1,0 +1,82 @@
+//! Going on behind what cannot be read.
+//!
+//! A damaged page of the table of objects hides a few of them, or some thousand if it is an inner one. The engine stops at
+//! it; we ask for the ids behind it one by one until it answers again.
+
+use std::ops::RangeInclusive;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rusqlite::{Connection, ErrorCode, OptionalExtension};
+
+use crate::kind::Kind;
+
+/// Whether somebody met damage that a rebuild of the listings may mend. Set by readers, looked at by the writer.
+#[derive(Default)]
+pub(crate) struct Damage(AtomicBool);
+
+impl Damage {
+    pub(crate) fn note(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// And forgets it.
+    pub(crate) fn take(&self) -> bool {
+        self.0.swap(false, Ordering::Relaxed)
+    }
+}
+
+pub(crate) fn is_damage(error: &rusqlite::Error) -> bool {
+    error.sqlite_error_code() == Some(ErrorCode::DatabaseCorrupt)
+}
+
+/// The next object behind an id in the order of the table.
+pub(crate) struct Next {
+    /// None: there are no more.
+    pub(crate) id: Option<i64>,
+    /// Ids in front of it that cannot be told to be there or not.
+    pub(crate) lost: Option<RangeInclusive<i64>>,
+}
+
+pub(crate) fn next(connection: &Connection, after: i64) -> rusqlite::Result<Next> {
+    let found = connection
+        .prepare_cached("SELECT id FROM object WHERE id > ? ORDER BY id LIMIT 1")?
+        .query_row([after], |row| row.get(0))
+        .optional();
+    match found {
+        Ok(id) => Ok(Next { id, lost: None }),
+        Err(error) if is_damage(&error) => probe(connection, after),
+        Err(error) => Err(error),
+    }
+}
+
+fn probe(connection: &Connection, after: i64) -> rusqlite::Result<Next> {
+    let last = last_id(connection)?;
+    let mut there = connection.prepare_cached("SELECT 1 FROM object WHERE id = ?")?;
+    let mut lost: Option<RangeInclusive<i64>> = None;
+    for id in after.max(0) + 1..=last {
+        match there.query_row([id], |_| Ok(())).optional() {
+            Ok(Some(())) => return Ok(Next { id: Some(id), lost }),
+            Ok(None) => {}
+            Err(error) if is_damage(&error) => lost = Some(lost.map_or(id, |lost| *lost.start())..=id),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(Next { id: None, lost })
+}
+
+/// The last id, from the table or from the index that has all ids too.
+fn last_id(connection: &Connection) -> rusqlite::Result<i64> {
+    let of_table = connection.query_row("SELECT id FROM object ORDER BY id DESC LIMIT 1", (), |row| row.get(0));
+    match of_table {
+        Err(error) if is_damage(&error) => {
+            let sql = "SELECT id FROM object INDEXED BY object_kind WHERE kind = ? ORDER BY id DESC LIMIT 1";
+            let mut select = connection.prepare_cached(sql)?;
+            let mut last = 0;
+            for kind in Kind::ALL {
+                last = last.max(select.query_row([kind.code()], |row| row.get(0)).optional()?.unwrap_or(0));
+            }
+            Ok(last)
+        }
+        other => other,
+    }
+}

@@ -1,0 +1,159 @@
+//! Making the listings from the objects: when a file has none or other ones, and when theirs are damaged.
+
+use bartizan_seal::sha256;
+use rusqlite::{Connection, OptionalExtension, Row, TransactionBehavior};
+
+use crate::damage::{self, is_damage};
+use crate::key::Key;
+use crate::listing::Listing;
+use crate::tables;
+
+/// The listings of this version.
+const LAYOUT: &str = include_str!("schema/listings.sql");
+
+/// The tables that are no listings; those of the engine aside.
+const KEPT: &str = "('about', 'object', 'change', 'log_begin', 'zone_change')";
+
+/// Records whose letters are read in one step, so that commits get in between.
+const READ_STEP: u32 = 2_000;
+
+/// Whether the file has the listings of this version.
+pub(crate) fn is_current(connection: &Connection) -> rusqlite::Result<bool> {
+    let known: Option<String> = connection
+        .query_row("SELECT text FROM about WHERE what = 'listings layout'", (), |row| row.get(0))
+        .optional()?;
+    Ok(known.as_deref() == Some(&stamp()))
+}
+
+/// What tells one layout from another.
+fn stamp() -> String {
+    sha256(LAYOUT.as_bytes())[..8].iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// What becomes of the listings that are there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Old {
+    Dropped,
+    /// A table whose pages are damaged cannot be dropped, but forgotten. Its pages are lost to the file until the next
+    /// VACUUM.
+    Forgotten,
+}
+
+/// Makes all listings anew, in a transaction of its own. An object that cannot be read, or not be listed, is in none.
+pub(crate) fn rebuild(connection: &mut Connection) -> rusqlite::Result<()> {
+    tracing::info!("the listings are made anew from the objects");
+    let mut attempt = |old| {
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        rebuild_within(&transaction, old)?;
+        transaction.commit()
+    };
+    match attempt(Old::Dropped) {
+        Err(error) if is_damage(&error) => attempt(Old::Forgotten),
+        done => done,
+    }
+}
+
+/// Inside a transaction.
+pub(crate) fn rebuild_within(connection: &Connection, old: Old) -> rusqlite::Result<()> {
+    match old {
+        Old::Dropped => drop_all(connection)?,
+        Old::Forgotten => forget_all(connection)?,
+    }
+    mend_indexes(connection)?;
+    connection.execute_batch(LAYOUT)?;
+    connection.execute("INSERT OR REPLACE INTO about VALUES ('listings layout', ?)", [stamp()])?;
+    fill(connection)?;
+    while read_records(connection)? == Reading::Unfinished {}
+    Ok(())
+}
+
+/// The indexes of the objects derive from them as well. Objects that cannot be read keep them as they are.
+fn mend_indexes(connection: &Connection) -> rusqlite::Result<()> {
+    connection.execute_batch("SAVEPOINT indexes")?;
+    match connection.execute_batch("REINDEX object; RELEASE indexes") {
+        Err(error) if is_damage(&error) => connection.execute_batch("ROLLBACK TO indexes; RELEASE indexes"),
+        mended => mended,
+    }
+}
+
+fn forget_all(connection: &Connection) -> rusqlite::Result<()> {
+    connection.execute_batch(&format!(
+        "PRAGMA writable_schema = ON;
+         DELETE FROM sqlite_schema WHERE tbl_name NOT IN {KEPT} AND tbl_name NOT LIKE 'sqlite_%';
+         PRAGMA writable_schema = RESET;"
+    ))
+}
+
+fn drop_all(connection: &Connection) -> rusqlite::Result<()> {
+    // The virtual table takes its own tables with it.
+    connection.execute_batch("DROP TABLE IF EXISTS record_text")?;
+    let mut select = connection.prepare(&format!(
+        "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT IN {KEPT} AND name NOT LIKE 'sqlite_%'"
+    ))?;
+    let names = select.query_map((), |row| row.get(0))?.collect::<Result<Vec<String>, _>>()?;
+    drop(select);
+    names.iter().try_for_each(|name| connection.execute_batch(&format!("DROP TABLE \"{name}\"")))
+}
+
+fn fill(connection: &Connection) -> rusqlite::Result<()> {
+    let mut select = connection.prepare("SELECT key, format, json FROM object WHERE id = ?")?;
+    let mut next = damage::next(connection, 0)?;
+    while let Some(id) = next.id {
+        match select.query_row([id], |row| Ok(listing(row))) {
+            Ok(Some(listing)) => tables::put_listing(connection, id, Some(&listing))?,
+            Ok(None) => {}
+            Err(error) if is_damage(&error) => {}
+            Err(error) => return Err(error),
+        }
+        next = damage::next(connection, id)?;
+    }
+    Ok(())
+}
+
+/// None if the object is not listed, or cannot be.
+fn listing(row: &Row<'_>) -> Option<Listing> {
+    let key = Key::stored(row.get_ref(0).ok()?.as_str().ok()?).ok()?;
+    let format = row.get(1).ok()?;
+    match Listing::of(&key, format, row.get_ref(2).ok()?.as_str().ok()?) {
+        Ok(listing) => listing,
+        Err(reason) => {
+            tracing::error!(%key, reason, "this object cannot be listed");
+            None
+        }
+    }
+}
+
+/// Whether the letters of all records are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reading {
+    Finished,
+    Unfinished,
+}
+
+/// Reads the letters of some records that wait for it.
+pub(crate) fn read_records(connection: &Connection) -> rusqlite::Result<Reading> {
+    let mut waiting = connection.prepare_cached("SELECT id FROM record_unread ORDER BY id LIMIT ?")?;
+    let ids = waiting.query_map([READ_STEP], |row| row.get(0))?.collect::<Result<Vec<i64>, _>>()?;
+    let mut forget = connection.prepare_cached("DELETE FROM record_text WHERE rowid = ?")?;
+    let mut read = connection.prepare_cached(
+        "INSERT INTO record_text (rowid, text)
+         SELECT id, owner || char(10) || content || char(10) || coalesce(comment, '') FROM record WHERE id = ?",
+    )?;
+    let mut done = connection.prepare_cached("DELETE FROM record_unread WHERE id = ?")?;
+    for id in &ids {
+        forget.execute([id])?;
+        read.execute([id])?;
+        done.execute([id])?;
+    }
+    Ok(if ids.len() < READ_STEP as usize { Reading::Finished } else { Reading::Unfinished })
+}
+
+/// More of them wait than a search looks at in passing.
+pub(crate) fn many_unread(connection: &Connection) -> rusqlite::Result<bool> {
+    connection
+        .prepare_cached("SELECT EXISTS (SELECT 1 FROM record_unread LIMIT 1 OFFSET ?)")?
+        .query_row([UNREAD_MAX], |row| row.get(0))
+}
+
+/// Records that may wait for their letters to be read while there is other work: each is looked at by every search.
+const UNREAD_MAX: u32 = 20_000;

@@ -1,0 +1,115 @@
+-- Everything that objects are found by. It derives from them alone: a file with other listings than these gets these when
+-- it is opened, and damaged ones are made anew.
+
+-- `id` is the object's. Texts are in lower case, and a tab has become a space.
+CREATE TABLE record (
+    id INTEGER PRIMARY KEY,
+    zone BLOB NOT NULL,
+    record BLOB NOT NULL,
+    type TEXT NOT NULL,      -- in upper case
+    owner TEXT NOT NULL,
+    content TEXT NOT NULL,
+    ttl INTEGER NOT NULL,
+    proxied INTEGER NOT NULL,
+    comment TEXT             -- null: none
+) STRICT;
+-- One index for each order in which records are listed; the first three serve exact filters too.
+CREATE INDEX record_owner ON record (zone, owner, record);
+CREATE INDEX record_type ON record (zone, type, record);
+CREATE INDEX record_content ON record (zone, content, record);
+CREATE INDEX record_ttl ON record (zone, ttl, record);
+CREATE INDEX record_proxied ON record (zone, proxied, record);
+CREATE INDEX record_comment ON record (zone, comment) WHERE comment IS NOT NULL;
+
+CREATE TABLE record_tag (
+    zone BLOB NOT NULL,
+    name TEXT NOT NULL,
+    value TEXT NOT NULL,
+    id INTEGER NOT NULL,
+    PRIMARY KEY (zone, name, value, id)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX record_tag_id ON record_tag (id);
+
+-- Totals of zones, so that a page of a zone of a million records does not count them.
+CREATE TABLE record_count (
+    zone BLOB PRIMARY KEY,
+    count INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- Which records have which three letters in a row in one of their texts, for searches. A single record costs more here
+-- than in all other indexes together, so that records wait in record_unread until there are many or nothing else is to
+-- do; who searches looks at those too. What is found is looked at again: an old entry misleads nobody.
+CREATE VIRTUAL TABLE record_text USING fts5(
+    text, content = '', contentless_delete = 1, detail = 'none', tokenize = 'trigram case_sensitive 1'
+);
+CREATE TABLE record_unread (
+    id INTEGER PRIMARY KEY
+) STRICT;
+
+CREATE TRIGGER record_added AFTER INSERT ON record BEGIN
+    INSERT INTO record_count VALUES (new.zone, 1) ON CONFLICT DO UPDATE SET count = count + 1;
+    INSERT INTO record_unread VALUES (new.id) ON CONFLICT DO NOTHING;
+END;
+CREATE TRIGGER record_changed AFTER UPDATE ON record BEGIN
+    INSERT INTO record_unread VALUES (new.id) ON CONFLICT DO NOTHING;
+END;
+CREATE TRIGGER record_removed AFTER DELETE ON record BEGIN
+    UPDATE record_count SET count = count - 1 WHERE zone = old.zone;
+    DELETE FROM record_count WHERE zone = old.zone AND count = 0;
+    DELETE FROM record_tag WHERE id = old.id;
+    INSERT INTO record_unread VALUES (old.id) ON CONFLICT DO NOTHING;
+END;
+
+CREATE TABLE zone (
+    id INTEGER PRIMARY KEY,
+    zone TEXT NOT NULL,
+    name TEXT NOT NULL,
+    account TEXT NOT NULL,
+    status TEXT NOT NULL
+) STRICT;
+CREATE INDEX zone_name ON zone (name, zone);
+CREATE INDEX zone_status ON zone (status, zone);
+CREATE INDEX zone_account ON zone (account, name);
+
+CREATE TABLE tunnel (
+    id INTEGER PRIMARY KEY,
+    tunnel TEXT NOT NULL,
+    name TEXT NOT NULL,      -- as given: names of tunnels differ by case
+    account TEXT NOT NULL,
+    created_at INTEGER NOT NULL,
+    deleted_at INTEGER       -- null: in force
+) STRICT;
+CREATE INDEX tunnel_account ON tunnel (account, created_at, tunnel);
+CREATE INDEX tunnel_name ON tunnel (account, name);
+
+CREATE TABLE access_rule (
+    id INTEGER PRIMARY KEY,
+    scope TEXT NOT NULL,     -- as keys begin
+    rule BLOB NOT NULL,
+    target TEXT NOT NULL,
+    value TEXT NOT NULL,
+    mode TEXT NOT NULL,
+    notes TEXT NOT NULL
+) STRICT;
+-- One index for each order in which rules are listed; they serve the filters too.
+CREATE INDEX access_rule_target ON access_rule (scope, target, value, rule);
+CREATE INDEX access_rule_value ON access_rule (scope, value, rule);
+CREATE INDEX access_rule_mode ON access_rule (scope, mode, rule);
+
+-- What the query planner is to believe: that a zone may be large, and that a name, a content, a comment, a tag or the
+-- value of a rule is shared by few. Without it, it reads a whole zone in the order asked for rather than sort the three records of a name.
+-- Numbers: rows, then rows with the same first column, first two columns, and so on.
+ANALYZE sqlite_schema; -- makes the table and measures nothing
+DELETE FROM sqlite_stat1;
+INSERT INTO sqlite_stat1 (tbl, idx, stat) VALUES
+    ('record', 'record_owner', '1000000 500000 3 1'),
+    ('record', 'record_type', '1000000 500000 50000 1'),
+    ('record', 'record_content', '1000000 500000 10 1'),
+    ('record', 'record_ttl', '1000000 500000 50000 1'),
+    ('record', 'record_proxied', '1000000 500000 200000 1'),
+    ('record', 'record_comment', '100000 50000 20'),
+    ('record_tag', 'record_tag', '100000 50000 1000 20 1'),
+    ('record_tag', 'record_tag_id', '100000 2'),
+    ('access_rule', 'access_rule_target', '1000000 500000 200000 1 1'),
+    ('access_rule', 'access_rule_value', '1000000 500000 2 1'),
+    ('access_rule', 'access_rule_mode', '1000000 500000 200000 1');

@@ -1,0 +1,193 @@
+//! One bad thing takes only itself: documents that cannot be read, and pages of the file that are damaged.
+
+use std::fs::{self, OpenOptions};
+use std::io::{Seek, SeekFrom, Write};
+use std::path::Path;
+
+use bartizan_store::{
+    CommitError, Filter, Key, Kind, Op, Prefix, ReadError, RecordOrder, RecordQuery, Rev, Scope, Store, ZoneQuery,
+};
+use rusqlite::Connection;
+
+use crate::objects::{Record, everything, name, open, put, record_id, set, zone, zone_op};
+
+/// Enough records for several pages of everything.
+const RECORDS: u8 = 200;
+
+const PAGE: u64 = 4096;
+
+fn filled(dir: &tempfile::TempDir) {
+    let store = open(dir);
+    let mut ops = vec![zone_op(1, "x.test", 1, "active")];
+    for id in 1..=RECORDS {
+        let record = Record::new(1, id, &format!("host-{id}.x.test"), "A", &format!("192.0.2.{id}"));
+        ops.push(record.put());
+        ops.push(put(Key::name(zone(1), &name(&record.name)), r#"{"records":1}"#));
+    }
+    store.commit(set(vec![], ops)).unwrap();
+}
+
+/// Overwrites the beginning of a leaf of a table or an index, the one in the middle.
+fn damage(dir: &Path, btree: &str) {
+    let path = dir.join("store.sqlite");
+    let connection = Connection::open(&path).unwrap();
+    let pages: Vec<u64> = connection
+        .prepare("SELECT pageno FROM dbstat WHERE name = ? AND pagetype = 'leaf' ORDER BY path")
+        .unwrap()
+        .query_map([btree], |row| row.get::<_, i64>(0).map(i64::cast_unsigned))
+        .unwrap()
+        .map(Result::unwrap)
+        .collect();
+    assert!(pages.len() > 2, "{btree}: {pages:?}");
+    drop(connection);
+    assert!(!fs::exists(dir.join("store.sqlite-wal")).unwrap());
+    let mut file = OpenOptions::new().write(true).open(path).unwrap();
+    file.seek(SeekFrom::Start((pages[pages.len() / 2] - 1) * PAGE)).unwrap();
+    file.write_all(&[0xa5; 512]).unwrap();
+}
+
+#[test]
+fn a_document_that_cannot_be_read_is_passed_over_and_told() {
+    let dir = tempfile::tempdir().unwrap();
+    filled(&dir);
+    let path = dir.path().join("store.sqlite");
+    let connection = Connection::open(&path).unwrap();
+    let key = Key::record(zone(1), record_id(7));
+    // A newer version wrote it.
+    connection.execute("UPDATE object SET format = 9 WHERE key = ?", [key.as_str()]).unwrap();
+    connection.execute("UPDATE object SET format = 9 WHERE key = ?", [Key::zone(zone(1)).as_str()]).unwrap();
+    drop(connection);
+
+    let store = open(&dir);
+    let snapshot = store.read().unwrap();
+    let mut found = 0;
+    let unreadable = snapshot.for_each(&Filter::Kinds(vec![Kind::Record]), &mut |_| found += 1).unwrap();
+    assert_eq!((found, unreadable.len()), (usize::from(RECORDS) - 1, 1));
+    assert_eq!(unreadable[0].key, key.to_string());
+    assert!(unreadable[0].reason.contains("format 9"), "{unreadable:?}");
+    let mut found = 0;
+    assert_eq!(snapshot.for_each_record(&mut |_| found += 1).unwrap(), unreadable);
+    assert_eq!(found, usize::from(RECORDS) - 1);
+    let page = snapshot.records(&RecordQuery { per_page: 50, ..RecordQuery::all(zone(1)) }).unwrap();
+    assert_eq!((page.items.len(), page.skipped, page.total), (49, 1, RECORDS.into()));
+    let zones = snapshot.zones(&ZoneQuery::default()).unwrap();
+    assert_eq!((zones.items.len(), zones.skipped, zones.total), (0, 1, 1));
+    assert!(matches!(snapshot.get(&key), Err(ReadError::Unreadable(error)) if error.key == key.as_str()));
+    let listed = snapshot.list(&Prefix::of(Scope::Zone(zone(1)), Kind::Record), None, 1_000).unwrap();
+    assert_eq!(listed.len(), usize::from(RECORDS) - 1);
+    drop(snapshot);
+    // It goes like any other, and leaves its listing.
+    store.commit(set(vec![], vec![Op::Del { key: key.clone() }, Op::Del { key: Key::zone(zone(1)) }])).unwrap();
+    let snapshot = store.read().unwrap();
+    assert_eq!(snapshot.get(&key).unwrap(), None);
+    assert_eq!(snapshot.records(&RecordQuery::all(zone(1))).unwrap().total, u64::from(RECORDS) - 1);
+    assert_eq!(snapshot.zones(&ZoneQuery::default()).unwrap().total, 0);
+}
+
+#[test]
+fn a_damaged_page_of_objects_hides_only_what_is_on_it() {
+    let dir = tempfile::tempdir().unwrap();
+    filled(&dir);
+    let all = everything(&open(&dir).read().unwrap());
+    damage(dir.path(), "object");
+
+    let store = open(&dir);
+    let snapshot = store.read().unwrap();
+    assert_eq!(snapshot.head(), Rev(1));
+    let mut left = Vec::new();
+    let unreadable = snapshot.for_each(&Filter::Everything, &mut |entry| left.push(entry)).unwrap();
+    let hidden = all.len() - left.len();
+    assert!((1..50).contains(&hidden) && unreadable.len() == 1, "{hidden} {unreadable:?}");
+    assert!(unreadable[0].key.starts_with("objects "), "{unreadable:?}");
+    assert!(left.iter().all(|entry| all.contains(entry)));
+    let of_zone = |store: &Store| {
+        let mut found = 0;
+        let filter = Filter::Scope(Scope::Zone(zone(1)));
+        store.read().unwrap().for_each(&filter, &mut |_| found += 1).unwrap();
+        found
+    };
+    assert_eq!(of_zone(&store), left.len());
+    let records = left.iter().filter(|entry| entry.key.kind() == Kind::Record).count();
+    let mut found = 0;
+    assert!(!snapshot.for_each_record(&mut |_| found += 1).unwrap().is_empty());
+    assert_eq!(found, records);
+    let page = snapshot.records(&RecordQuery { per_page: 1_000, ..RecordQuery::all(zone(1)) }).unwrap();
+    assert_eq!((page.items.len(), page.items.len() as u64 + page.skipped), (records, page.total));
+    drop(snapshot);
+    // What is on other pages changes as ever.
+    let rev = store.commit(set(vec![], vec![put(Key::meta("a"), "1")])).unwrap();
+    assert_eq!((rev, of_zone(&store)), (Rev(2), left.len()));
+}
+
+#[test]
+fn damaged_listings_are_made_anew() {
+    for (btree, order) in [("record_type", RecordOrder::Type), ("record_owner", RecordOrder::Name)] {
+        let dir = tempfile::tempdir().unwrap();
+        filled(&dir);
+        damage(dir.path(), btree);
+        let store = open(&dir);
+        let query = RecordQuery { per_page: 1_000, order, ..RecordQuery::all(zone(1)) };
+        // The state is whole in the meantime.
+        let mut owners = Vec::new();
+        store.read().unwrap().for_each_record(&mut |entry| owners.push(entry.key)).unwrap();
+        assert_eq!(owners.len(), usize::from(RECORDS), "{btree}");
+        match store.read().unwrap().records(&query) {
+            Ok(_) | Err(ReadError::ListingDamaged) => {}
+            Err(error) => panic!("{btree}: {error}"),
+        }
+        let mut tries = 0;
+        while !matches!(store.read().unwrap().records(&query), Ok(page) if page.items.len() == usize::from(RECORDS)) {
+            // A commit makes the writer look, and is behind the rebuild in its turn.
+            store.commit(set(vec![], vec![])).unwrap();
+            tries += 1;
+            assert!(tries < 100, "{btree} {:?}", store.rebuild_listings());
+        }
+    }
+}
+
+#[test]
+fn listings_can_be_made_anew_and_stay_the_same() {
+    let dir = tempfile::tempdir().unwrap();
+    filled(&dir);
+    let store = open(&dir);
+    let query = RecordQuery { per_page: 1_000, ..RecordQuery::all(zone(1)) };
+    let before = store.read().unwrap().records(&query).unwrap();
+    store.rebuild_listings().unwrap();
+    assert_eq!(store.read().unwrap().records(&query).unwrap(), before);
+    drop(store);
+    // Those of another version are replaced when a file is opened.
+    let connection = Connection::open(dir.path().join("store.sqlite")).unwrap();
+    connection
+        .execute_batch("DROP INDEX record_type; UPDATE about SET text = 'x' WHERE what = 'listings layout'")
+        .unwrap();
+    drop(connection);
+    assert_eq!(open(&dir).read().unwrap().records(&query).unwrap(), before);
+}
+
+#[test]
+fn a_page_of_large_documents_is_cut() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(&dir);
+    for id in 1..=20 {
+        let mut record = Record::new(1, id, "x.test", "TXT", "text");
+        record.comment = Some("c".repeat(1 << 19));
+        store.commit(set(vec![], vec![record.put()])).unwrap();
+    }
+    let page = store.read_for_listing().unwrap().records(&RecordQuery::all(zone(1))).unwrap();
+    assert!(page.items.len() < 20 && page.items.len() as u64 + page.left_off == 20, "{}", page.left_off);
+    assert_eq!(page.total, 20);
+}
+
+/// Listings wait for each other, and nobody else for them.
+#[test]
+fn listings_keep_nobody_waiting() {
+    let dir = tempfile::tempdir().unwrap();
+    filled(&dir);
+    let store = open(&dir);
+    let listings: Vec<_> = (0..2).map(|_| store.read_for_listing().unwrap()).collect();
+    // All of them are taken, and stay so.
+    assert_eq!(store.read().unwrap().head(), Rev(1));
+    assert!(!matches!(store.commit(set(vec![], vec![])), Err(CommitError::Engine(_))));
+    drop(listings);
+    assert_eq!(store.read_for_listing().unwrap().head(), Rev(2));
+}
