@@ -225,7 +225,6 @@ fn preset() -> Preset {
 /// Compacts the change log, for as long as the edge runs.
 async fn take_care(store: Store) {
     let mut tick = tokio::time::interval(CARE_INTERVAL);
-    tick.tick().await; // the start looked already
     loop {
         tick.tick().await;
         let store = store.clone();

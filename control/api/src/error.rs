@@ -73,6 +73,7 @@ faults! {
     Busy = 503 10503 "Too many changes at once to the same objects; try again";
     TooSlow = 503 10504 "This list takes too long to put together";
     ListingDamaged = 503 10502 "A listing of the store was damaged and is made anew; try again in a while";
+    ReadOnly = 503 10509 "The store can only be read; nothing was changed";
     Internal = 500 10500 "Internal error";
     /// The rest of the store is well, and the object can still be deleted where its id says all that is needed for it.
     Damaged = 500 10501 "This object is stored and cannot be read";
@@ -227,6 +228,7 @@ impl From<CommitError> for Error {
     fn from(error: CommitError) -> Error {
         match error {
             CommitError::TooLarge { .. } => Fault::LargeBody.into(),
+            CommitError::ReadOnly { reason } => Fault::ReadOnly.because(reason),
             CommitError::Engine(engine) if engine.is_disk_full() => Fault::DiskFull.into(),
             error => Error::internal(&error),
         }

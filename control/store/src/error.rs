@@ -48,6 +48,19 @@ pub enum OpenError {
     Engine { path: PathBuf, source: EngineError },
 }
 
+impl OpenError {
+    /// Whether the file may be read all the same.
+    pub(crate) fn is_of_writing(&self) -> bool {
+        match self {
+            OpenError::NotWritable { .. } => true,
+            OpenError::Engine { source, .. } => {
+                matches!(source.code(), Some(ErrorCode::DiskFull | ErrorCode::SystemIoFailure))
+            }
+            OpenError::NewerSchema { .. } | OpenError::Corrupt { .. } => false,
+        }
+    }
+}
+
 /// A change set did not land.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum CommitError {
@@ -61,6 +74,9 @@ pub enum CommitError {
     Malformed { key: Key, reason: String },
     #[error("the store is closed")]
     Closed,
+    /// It could not be opened for writing, for this reason.
+    #[error("the store is open for reading only: {reason}")]
+    ReadOnly { reason: Arc<str> },
     #[error("the store cannot write")]
     Engine(#[from] EngineError),
 }

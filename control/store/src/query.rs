@@ -122,7 +122,7 @@ mod tests {
     fn exact_filters_and_orders_are_served_by_an_index() {
         let dir = tempfile::tempdir().unwrap();
         drop(schema::open_writer(dir.path()).unwrap());
-        let connection = schema::open_reader(dir.path()).unwrap();
+        let connection = schema::open_reader(dir.path(), schema::Access::Shared).unwrap();
         type Change = fn(&mut RecordQuery);
         let rows: [(Change, &str); 13] = [
             (|_| {}, "record_type (zone=?)"),

@@ -8,7 +8,7 @@ use rusqlite::Connection;
 
 use crate::damage::Damage;
 use crate::error::ReadError;
-use crate::schema;
+use crate::schema::{self, Access};
 
 /// Connections at once: as many as the engine has marks for states of the journal that are being read. With more of them
 /// a newcomer may have to read under an older one's mark, and keeps the journal from being folded past that. These readers
@@ -38,6 +38,7 @@ pub(crate) enum Purpose {
 
 pub(crate) struct Readers {
     dir: PathBuf,
+    access: Access,
     purpose: Purpose,
     wait_max: Duration,
     state: Mutex<State>,
@@ -52,8 +53,8 @@ struct State {
 }
 
 impl Readers {
-    pub(crate) fn new(dir: PathBuf, purpose: Purpose, damage: Arc<Damage>) -> Readers {
-        Readers { dir, purpose, wait_max: WAIT_MAX, state: Mutex::default(), returned: Condvar::new(), damage }
+    pub(crate) fn new(dir: PathBuf, access: Access, purpose: Purpose, damage: Arc<Damage>) -> Readers {
+        Readers { dir, access, purpose, wait_max: WAIT_MAX, state: Mutex::default(), returned: Condvar::new(), damage }
     }
 
     const fn open_max(&self) -> usize {
@@ -80,7 +81,7 @@ impl Readers {
         }
         state.open += 1;
         drop(state);
-        match schema::open_reader(&self.dir) {
+        match schema::open_reader(&self.dir, self.access) {
             Ok(connection) => self.limit(connection),
             Err(error) => {
                 self.forget();
@@ -122,7 +123,7 @@ mod tests {
     use super::*;
 
     fn readers(dir: &Path, purpose: Purpose) -> Readers {
-        Readers { wait_max: Duration::ZERO, ..Readers::new(dir.to_owned(), purpose, Arc::default()) }
+        Readers { wait_max: Duration::ZERO, ..Readers::new(dir.to_owned(), Access::Shared, purpose, Arc::default()) }
     }
 
     #[test]

@@ -37,6 +37,9 @@ const WRITER_CACHE_KIB: i64 = 64 * 1024;
 /// and still read through in a moment when the process comes back after a kill.
 const CHECKPOINT_PAGES: i64 = 8192;
 
+/// Free pages can be given back to the disk. Holds for a file that is empty, or from the next VACUUM on.
+const GIVE_BACK: &str = "PRAGMA auto_vacuum = INCREMENTAL";
+
 /// Statements kept compiled by each connection: more than there are different ones outside of listings.
 const STATEMENTS_MAX: usize = 64;
 
@@ -47,23 +50,66 @@ pub(crate) fn open_writer(dir: &Path) -> Result<Connection, OpenError> {
     let failed = |error: rusqlite::Error| classify(&path, error.into());
     let mut connection = connect(&path).map_err(failed)?;
     connection.pragma_update(None, "cache_size", -WRITER_CACHE_KIB).map_err(failed)?;
+    let pages: i64 = connection.pragma_query_value(None, "page_count", |row| row.get(0)).map_err(failed)?;
+    if pages == 0 {
+        connection.execute_batch(GIVE_BACK).map_err(failed)?;
+    }
     // FULL: in WAL mode each commit is synced before it returns. NORMAL would lose the last ones with the power.
     connection.pragma_update(None, "journal_mode", "WAL").map_err(failed)?;
     connection.pragma_update(None, "synchronous", "FULL").map_err(failed)?;
     connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES).map_err(failed)?;
     // A bulk load must not leave a file of its size behind.
     connection.pragma_update(None, "journal_size_limit", 64 << 20).map_err(failed)?;
-    migrate(&mut connection, &path)?;
+    if migrate(&mut connection, &path)? == Migrated::Rewritten {
+        // The old layout's pages are free now. That they stay is no reason not to start.
+        if let Err(error) = connection.execute_batch(GIVE_BACK).and_then(|()| connection.execute_batch("VACUUM")) {
+            tracing::warn!(%error, "the store's file keeps its size");
+        }
+    }
+    // What the journal has goes into the file, so that a copy of the file alone is a store from its first moment on.
+    let folded = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", (), |_| Ok(()));
+    if let Err(error) = folded {
+        tracing::warn!(%error, "the store's journal is not folded");
+    }
     // The directory's entry of a new file is not durable by the file's own sync.
     File::open(dir).and_then(|dir| dir.sync_all()).map_err(|source| OpenError::NotWritable { path, source })?;
     Ok(connection)
 }
 
-pub(crate) fn open_reader(dir: &Path) -> Result<Connection, EngineError> {
-    let connection = connect(&dir.join(FILE))?;
+/// How the file is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// Beside a writer.
+    Shared,
+    /// Without touching the disk, where nobody can write. What is in the journal alone is not seen.
+    Frozen,
+}
+
+pub(crate) fn open_reader(dir: &Path, access: Access) -> Result<Connection, EngineError> {
+    let path = dir.join(FILE);
+    let connection = match access {
+        Access::Shared => connect(&path)?,
+        Access::Frozen => {
+            let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+            let escaped = path.to_string_lossy().replace('%', "%25").replace('?', "%3f").replace('#', "%23");
+            let connection = Connection::open_with_flags(format!("file:{escaped}?immutable=1"), flags)?;
+            connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
+            connection
+        }
+    };
     connection.pragma_update(None, "cache_size", -READER_CACHE_KIB)?;
     connection.pragma_update(None, "query_only", true)?;
     Ok(connection)
+}
+
+/// How a file can be read that cannot be opened for writing; none if it cannot be read either, or is no store of today.
+pub(crate) fn readable(dir: &Path) -> Option<Access> {
+    [Access::Shared, Access::Frozen].into_iter().find(|access| {
+        open_reader(dir, *access).is_ok_and(|connection| {
+            let version: rusqlite::Result<u32> = connection.pragma_query_value(None, "user_version", |row| row.get(0));
+            version.is_ok_and(|version| version == VERSION) && rebuild::is_current(&connection).unwrap_or(false)
+        })
+    })
 }
 
 fn create(dir: &Path, file: &Path) -> io::Result<()> {
@@ -87,7 +133,16 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
-fn migrate(connection: &mut Connection, path: &Path) -> Result<(), OpenError> {
+/// What a migration did to the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Migrated {
+    /// Nothing, or it had little to do.
+    Kept,
+    /// All of it was written anew.
+    Rewritten,
+}
+
+fn migrate(connection: &mut Connection, path: &Path) -> Result<Migrated, OpenError> {
     let failed = |error: rusqlite::Error| classify(path, error.into());
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
     let number = |pragma| transaction.pragma_query_value(None, pragma, |row| row.get::<_, i32>(0)).map_err(failed);
@@ -102,14 +157,15 @@ fn migrate(connection: &mut Connection, path: &Path) -> Result<(), OpenError> {
     match found {
         0 => transaction.execute_batch(LAYOUT).map_err(failed)?,
         1 => from_1::migrate(&transaction, LAYOUT).map_err(failed)?,
-        VERSION if rebuild::is_current(&transaction).map_err(failed)? => return Ok(()),
+        VERSION if rebuild::is_current(&transaction).map_err(failed)? => return Ok(Migrated::Kept),
         VERSION => {}
         _ => return Err(OpenError::NewerSchema { found, supported: VERSION }),
     }
     rebuild::rebuild_within(&transaction, Old::Dropped).map_err(failed)?;
     transaction.pragma_update(None, "application_id", APPLICATION).map_err(failed)?;
     transaction.pragma_update(None, "user_version", VERSION).map_err(failed)?;
-    transaction.commit().map_err(failed)
+    transaction.commit().map_err(failed)?;
+    Ok(if found == 1 { Migrated::Rewritten } else { Migrated::Kept })
 }
 
 fn classify(path: &Path, source: EngineError) -> OpenError {

@@ -8,13 +8,14 @@ use std::sync::mpsc::{self, SyncSender};
 use std::thread::{self, JoinHandle};
 
 use bartizan_names::Timestamp;
+use rusqlite::Connection;
 use tokio::sync::watch;
 
 use crate::change::{ChangeSet, Rev};
 use crate::damage::Damage;
 use crate::error::{CommitError, EngineError, OpenError, ReadError};
 use crate::readers::{Purpose, Readers};
-use crate::schema;
+use crate::schema::{self, Access};
 use crate::snapshot::Snapshot;
 use crate::tables;
 use crate::writer::{Folding, Job, Prepared, QUEUE_MAX, Work, Writer};
@@ -26,6 +27,8 @@ pub struct Retention {
     pub changes_max: u64,
     /// What is older may go.
     pub since: Timestamp,
+    /// At most so many bytes of operations stay.
+    pub bytes_max: u64,
 }
 
 impl Retention {
@@ -33,10 +36,17 @@ impl Retention {
     const DAYS: u64 = 7;
     const CHANGES_MAX: u64 = 1_000_000;
 
-    /// Seven days, and no more than a million changes.
+    /// As much as a million records of usual size.
+    const BYTES_MAX: u64 = 512 << 20;
+
+    /// Seven days, and no more than a million changes or half a gigabyte.
     pub fn usual(now: Timestamp) -> Retention {
         let since = now.unix_micros().saturating_sub(Self::DAYS * 86_400 * 1_000_000);
-        Retention { changes_max: Self::CHANGES_MAX, since: Timestamp::from_unix_micros(since) }
+        Retention {
+            changes_max: Self::CHANGES_MAX,
+            since: Timestamp::from_unix_micros(since),
+            bytes_max: Self::BYTES_MAX,
+        }
     }
 }
 
@@ -45,14 +55,40 @@ impl Retention {
 pub struct Store(Arc<Shared>);
 
 struct Shared {
-    /// None only while closing.
-    queue: Option<SyncSender<Job>>,
-    writer: Option<JoinHandle<()>>,
+    writing: Writing,
     head: watch::Receiver<Rev>,
     readers: Arc<Readers>,
     /// Others for those who may take long: nobody else waits for them.
     listing_readers: Arc<Readers>,
     dir: PathBuf,
+    access: Access,
+}
+
+/// Whether changes are taken.
+enum Writing {
+    Open {
+        queue: SyncSender<Job>,
+        writer: JoinHandle<()>,
+    },
+    Refused {
+        reason: Arc<str>,
+    },
+    /// Only while the last clone goes.
+    Closed,
+}
+
+impl Shared {
+    fn new(dir: &Path, access: Access, writing: Writing, head: watch::Receiver<Rev>, damage: &Arc<Damage>) -> Shared {
+        let readers = |purpose| Arc::new(Readers::new(dir.to_owned(), access, purpose, Arc::clone(damage)));
+        Shared {
+            writing,
+            head,
+            readers: readers(Purpose::State),
+            listing_readers: readers(Purpose::Listing),
+            dir: dir.to_owned(),
+            access,
+        }
+    }
 }
 
 impl Store {
@@ -64,7 +100,14 @@ impl Store {
     }
 
     fn open_folding(dir: &Path, folding: Folding) -> Result<Store, OpenError> {
-        let connection = schema::open_writer(dir)?;
+        match schema::open_writer(dir) {
+            Ok(connection) => Store::with_writer(dir, connection, folding),
+            Err(error) if error.is_of_writing() => Store::for_reading(dir, error),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn with_writer(dir: &Path, connection: Connection, folding: Folding) -> Result<Store, OpenError> {
         let engine =
             |source: rusqlite::Error| OpenError::Engine { path: dir.join(schema::FILE), source: source.into() };
         let (rev, _) = tables::head(&connection).map_err(engine)?;
@@ -76,15 +119,30 @@ impl Store {
             .name("store-writer".to_owned())
             .spawn(move || writer.run())
             .map_err(|source| OpenError::NotWritable { path: dir.to_owned(), source })?;
-        let readers = |purpose| Arc::new(Readers::new(dir.to_owned(), purpose, Arc::clone(&damage)));
-        Ok(Store(Arc::new(Shared {
-            queue: Some(queue),
-            writer: Some(writer),
-            head,
-            readers: readers(Purpose::State),
-            listing_readers: readers(Purpose::Listing),
-            dir: dir.to_owned(),
-        })))
+        let writing = Writing::Open { queue, writer };
+        Ok(Store(Arc::new(Shared::new(dir, Access::Shared, writing, head, &damage))))
+    }
+
+    /// A store that cannot be written can be served.
+    fn for_reading(dir: &Path, error: OpenError) -> Result<Store, OpenError> {
+        let Some(access) = schema::readable(dir) else { return Err(error) };
+        let damage = Arc::<Damage>::default();
+        let readers = Readers::new(dir.to_owned(), access, Purpose::State, Arc::clone(&damage));
+        let Ok(seen) = Snapshot::open(Arc::new(readers)).map(|snapshot| snapshot.head()) else { return Err(error) };
+        let reason = error.to_string();
+        tracing::error!(reason, "the store is open for reading only");
+        // Nobody will ever tell of a newer revision.
+        let (_, head) = watch::channel(seen);
+        let writing = Writing::Refused { reason: reason.into() };
+        Ok(Store(Arc::new(Shared::new(dir, access, writing, head, &damage))))
+    }
+
+    /// Why nothing can be written, if that is so: the disk was full or not to be written to when the store was opened.
+    pub fn is_read_only(&self) -> Option<&str> {
+        match &self.0.writing {
+            Writing::Refused { reason } => Some(reason),
+            Writing::Open { .. } | Writing::Closed => None,
+        }
     }
 
     /// Makes `set` the next revision, durably, or says why not. Blocks, for a sync of the disk at least.
@@ -161,7 +219,7 @@ impl Store {
 
     /// Copies a consistent state, without free pages, into the empty file `to`. On a connection of its own: it takes long.
     fn vacuum_into(&self, to: &Path) -> Result<(), EngineError> {
-        let connection = schema::open_reader(&self.0.dir)?;
+        let connection = schema::open_reader(&self.0.dir, self.0.access)?;
         // `query_only` also forbids to write the other file; nothing is written to ours.
         connection.pragma_update(None, "query_only", false)?;
         connection.execute("VACUUM INTO ?", [to.to_string_lossy()])?;
@@ -170,7 +228,11 @@ impl Store {
 
     fn run(&self, work: Work) -> Result<Rev, CommitError> {
         let (reply, verdict) = mpsc::sync_channel(1);
-        let queue = self.0.queue.as_ref().ok_or(CommitError::Closed)?;
+        let queue = match &self.0.writing {
+            Writing::Open { queue, .. } => queue,
+            Writing::Refused { reason } => return Err(CommitError::ReadOnly { reason: Arc::clone(reason) }),
+            Writing::Closed => return Err(CommitError::Closed),
+        };
         queue.send(Job { work, reply }).map_err(|_| CommitError::Closed)?;
         verdict.recv().map_err(|_| CommitError::Closed)?
     }
@@ -179,8 +241,8 @@ impl Store {
 impl Drop for Shared {
     /// Waits for the writer, so that the file is closed and all is written when the last clone is gone.
     fn drop(&mut self) {
-        drop(self.queue.take());
-        if let Some(writer) = self.writer.take() {
+        if let Writing::Open { queue, writer } = std::mem::replace(&mut self.writing, Writing::Closed) {
+            drop(queue);
             // A panic of the writer was printed by its thread and told to all who waited.
             let _ = writer.join();
         }
@@ -260,6 +322,27 @@ mod tests {
             stop.store(true, Ordering::Relaxed);
         });
         assert!(largest < FOLD_AT + 2 * CHANGE_BYTES_MAX, "{largest} bytes");
+    }
+
+    /// The engine's own limit of a file's pages ends as a full disk does.
+    #[test]
+    fn a_full_disk_is_told_and_reading_goes_on() {
+        let dir = tempfile::tempdir().unwrap();
+        let connection = schema::open_writer(dir.path()).unwrap();
+        let pages: i64 = connection.pragma_query_value(None, "page_count", |row| row.get(0)).unwrap();
+        connection.pragma_update(None, "max_page_count", pages + 10).unwrap();
+        let store = Store::with_writer(dir.path(), connection, Folding::USUAL).unwrap();
+        let large = |bytes: usize| {
+            let value = Value { format: 1, json: format!("\"{}\"", "x".repeat(bytes)).into() };
+            let request_id = bartizan_seal::random();
+            let meta = Meta { at: Timestamp::from_unix_micros(1), actor: "test".to_owned(), request_id };
+            store.commit(ChangeSet { guards: Vec::new(), ops: vec![Op::Put { key: Key::meta("a"), value }], meta })
+        };
+        assert_eq!(large(10).unwrap(), Rev(1));
+        let full = large(100_000);
+        assert!(matches!(&full, Err(CommitError::Engine(error)) if error.is_disk_full()), "{full:?}");
+        assert_eq!(store.read().unwrap().head(), Rev(1));
+        assert_eq!(large(10).unwrap(), Rev(2));
     }
 
     /// A reader that stays for long keeps what it sees and holds nobody up for longer than the wait; afterwards the

@@ -30,6 +30,24 @@ pub(crate) fn head(connection: &Connection) -> rusqlite::Result<(Rev, u64)> {
     Ok((Rev::ZERO, 0))
 }
 
+/// The bytes of all operations up to a revision, since the log began; none if the log does not have it.
+pub(crate) fn bytes_until(connection: &Connection, rev: Rev) -> rusqlite::Result<Option<u64>> {
+    connection
+        .prepare_cached("SELECT bytes FROM change WHERE rev = ?")?
+        .query_row([signed(rev.0)], |row| row.get::<_, i64>(0))
+        .optional()
+        .map(|bytes| bytes.map(i64::cast_unsigned))
+}
+
+/// And in front of it: of those that the log does not have any more.
+pub(crate) fn bytes_before(connection: &Connection, rev: Rev) -> rusqlite::Result<u64> {
+    connection
+        .prepare_cached("SELECT bytes - length(ops) FROM change WHERE rev = ?")?
+        .query_row([signed(rev.0)], |row| row.get::<_, i64>(0))
+        .optional()
+        .map(|bytes| bytes.unwrap_or(0).cast_unsigned())
+}
+
 /// The revision that a request made earlier.
 pub(crate) fn revision_of(connection: &Connection, request_id: &[u8; 16]) -> rusqlite::Result<Option<Rev>> {
     connection

@@ -63,6 +63,22 @@ const GROUP_BYTES_MAX: usize = CHANGE_BYTES_MAX;
 /// How long nobody has anything to write before what may wait is done.
 const IDLE_AFTER: Duration = Duration::from_millis(200);
 
+/// What may wait until nobody has anything to write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Chores {
+    /// Something was written since they were done.
+    Waiting,
+    UnderWay,
+    Done,
+}
+
+/// How long damage that readers met may wait when nobody writes.
+const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(5);
+
+/// Free pages that the file keeps for what comes next, and those that are given back in one step: some milliseconds.
+const FREE_PAGES_MAX: i64 = 1024;
+const FREE_PAGES_STEP: i64 = 256;
+
 /// Rebuilds of damaged listings without being asked, for as long as a process runs: a disk that damages them time and
 /// again is not helped by more.
 const REBUILDS_MAX: u32 = 3;
@@ -141,15 +157,22 @@ impl Writer {
     pub(crate) fn run(mut self) {
         let mut fold_at = self.folding.bytes;
         let mut rebuilds_left = REBUILDS_MAX;
+        let mut chores = Chores::Waiting;
         loop {
-            match self.queue.recv_timeout(IDLE_AFTER) {
+            let idle_after = match chores {
+                Chores::Waiting => IDLE_AFTER,
+                Chores::UnderWay => Duration::ZERO,
+                Chores::Done => LOOK_AGAIN_AFTER,
+            };
+            match self.queue.recv_timeout(idle_after) {
                 Ok(first) => {
                     let group = self.gather(first);
                     self.answer(group);
                     fold_at = self.fold_journal(fold_at);
                     self.catch_up();
+                    chores = Chores::Waiting;
                 }
-                Err(RecvTimeoutError::Timeout) => self.use_idle_time(),
+                Err(RecvTimeoutError::Timeout) => chores = self.use_idle_time(),
                 Err(RecvTimeoutError::Disconnected) => return,
             }
             if self.damage.take() && rebuilds_left > 0 {
@@ -168,11 +191,35 @@ impl Writer {
         }
     }
 
-    /// Does what may wait, in steps, until somebody has work.
-    fn use_idle_time(&mut self) {
+    /// Does a step of what may wait until nobody has work.
+    fn use_idle_time(&mut self) -> Chores {
         if let Some(Reading::Unfinished) = self.read_records() {
-            tracing::debug!("more records wait to be read");
+            return Chores::UnderWay;
         }
+        match self.give_back() {
+            Ok(Chores::UnderWay) => return Chores::UnderWay,
+            Ok(_) => {}
+            Err(error) => self.met(&error),
+        }
+        // Whoever copies the file alone has all of it.
+        if let Err(error) = self.connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", (), |_| Ok(())) {
+            self.met(&error);
+        }
+        Chores::Done
+    }
+
+    /// Gives some of the file's free pages back to the disk, if there are many.
+    fn give_back(&self) -> rusqlite::Result<Chores> {
+        let free: i64 = self.connection.pragma_query_value(None, "freelist_count", |row| row.get(0))?;
+        if free <= FREE_PAGES_MAX {
+            return Ok(Chores::Done);
+        }
+        let mut step = self.connection.prepare_cached(&format!("PRAGMA incremental_vacuum({FREE_PAGES_STEP})"))?;
+        let mut rows = step.query(())?;
+        while rows.next()?.is_some() {}
+        drop(rows);
+        let left: i64 = self.connection.pragma_query_value(None, "freelist_count", |row| row.get(0))?;
+        Ok(if left < free { Chores::UnderWay } else { Chores::Done })
     }
 
     fn read_records(&mut self) -> Option<Reading> {
@@ -305,13 +352,16 @@ struct Log<'t> {
     transaction: &'t Transaction<'t>,
     head: Rev,
     checksum: u64,
+    /// Of all operations since the log began.
+    bytes: u64,
 }
 
 impl<'t> Log<'t> {
     /// Reads the end from the file and remembers nothing: a transaction that was rolled back leaves no trace here.
     fn open(transaction: &'t Transaction<'t>) -> rusqlite::Result<Log<'t>> {
         let (head, checksum) = tables::head(transaction)?;
-        Ok(Log { transaction, head, checksum })
+        let bytes = tables::bytes_until(transaction, head)?.unwrap_or(0);
+        Ok(Log { transaction, head, checksum, bytes })
     }
 
     /// The outer error is the engine's and spoils the whole transaction; the inner one is this change set's verdict.
@@ -325,14 +375,18 @@ impl<'t> Log<'t> {
         }
         let rev = self.head.next();
         let checksum = change::checksum(self.checksum, rev, &prepared.digest);
+        let bytes = self.bytes.saturating_add(prepared.encoded.len() as u64);
         self.transaction
-            .prepare_cached("INSERT INTO change (rev, request_id, at, actor, checksum, ops) VALUES (?, ?, ?, ?, ?, ?)")?
+            .prepare_cached(
+                "INSERT INTO change (rev, request_id, at, actor, checksum, bytes, ops) VALUES (?, ?, ?, ?, ?, ?, ?)",
+            )?
             .execute(params![
                 signed(rev.0),
                 meta.request_id,
                 signed(meta.at.unix_micros()),
                 meta.actor,
                 signed(checksum),
+                signed(bytes),
                 prepared.encoded
             ])?;
         for (op, listing) in ops.iter().zip(&prepared.listings) {
@@ -341,8 +395,22 @@ impl<'t> Log<'t> {
         let moves = |key: &&Key| key.kind().declaration().serial == Serial::Moves;
         let zones: BTreeSet<ZoneId> = ops.iter().map(Op::key).filter(moves).filter_map(Key::zone_id).collect();
         zones.into_iter().try_for_each(|zone| tables::touch_zone(self.transaction, zone, rev))?;
-        (self.head, self.checksum) = (rev, checksum);
+        (self.head, self.checksum, self.bytes) = (rev, checksum, bytes);
         Ok(Ok(rev))
+    }
+
+    /// The last revision of those at the log's beginning without which the rest has no more than `bytes_max`.
+    fn last_too_much(&self, oldest: Rev, bytes_max: u64) -> rusqlite::Result<Rev> {
+        let Some(all) = tables::bytes_until(self.transaction, self.head)? else { return Ok(Rev::ZERO) };
+        // Revisions are dense and the bytes grow with them: halving finds it.
+        let (mut fits, mut too_early) = (self.head.0, oldest.0.saturating_sub(1));
+        while fits - too_early > 1 {
+            let middle = too_early.midpoint(fits);
+            let until = tables::bytes_until(self.transaction, Rev(middle))?.unwrap_or(0);
+            if all - until <= bytes_max { fits = middle } else { too_early = middle }
+        }
+        let before = tables::bytes_before(self.transaction, oldest)?;
+        Ok(if all - before <= bytes_max { Rev(oldest.0.saturating_sub(1)) } else { Rev(fits) })
     }
 
     /// Drops some of the changes that need not be kept, oldest first; the oldest revision that is left.
@@ -350,8 +418,9 @@ impl<'t> Log<'t> {
         let oldest = tables::oldest(self.transaction)?;
         let by_number = self.head.0.saturating_sub(keep.changes_max.max(1));
         let by_time = tables::last_before(self.transaction, keep.since)?.0;
+        let by_bytes = self.last_too_much(oldest, keep.bytes_max)?.0;
         // The newest one always stays: it is where the log knows its end from.
-        let drop_until = by_number.max(by_time).min(self.head.0.saturating_sub(1));
+        let drop_until = by_number.max(by_time).max(by_bytes).min(self.head.0.saturating_sub(1));
         let step_until = drop_until.min(oldest.0.saturating_add(COMPACT_STEP));
         tables::drop_changes(self.transaction, Rev(step_until))?;
         Ok(tables::oldest(self.transaction)?.min(self.head))

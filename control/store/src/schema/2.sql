@@ -35,6 +35,7 @@ CREATE TABLE change (
     at INTEGER NOT NULL,     -- microseconds since 1970
     actor TEXT NOT NULL,
     checksum INTEGER NOT NULL,
+    bytes INTEGER NOT NULL,  -- of all operations up to here, since the log began
     ops BLOB NOT NULL
 ) STRICT;
 

@@ -43,7 +43,7 @@ fn compaction_keeps_what_is_asked_for() {
         let dir = tempfile::tempdir().unwrap();
         let store = filled(&dir, 20);
         let before = everything(&store.read().unwrap());
-        let kept = store.compact(Retention { changes_max, since: at(since) }).unwrap();
+        let kept = store.compact(Retention { changes_max, since: at(since), bytes_max: u64::MAX }).unwrap();
         assert_eq!(kept, Rev(oldest), "{changes_max} since {since}");
         let snapshot = store.read().unwrap();
         assert_eq!((snapshot.head(), everything(&snapshot)), (Rev(20), before));
@@ -59,6 +59,24 @@ fn compaction_keeps_what_is_asked_for() {
         assert_eq!(store.commit(set(vec![], vec![])).unwrap(), Rev(21));
         assert!(store.read().unwrap().tail(Rev(20), 1).unwrap()[0].follows(tail.last().unwrap().checksum));
     }
+}
+
+#[test]
+fn compaction_by_bytes() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(&dir);
+    for number in 1..=20 {
+        // Ten times as much in the older half.
+        let text = format!("\"{}\"", "x".repeat(if number <= 10 { 10_000 } else { 1_000 }));
+        store.commit(set(vec![], vec![put(Key::meta("a"), &text)])).unwrap();
+    }
+    for (bytes_max, oldest) in [(1 << 30, 1), (35_000, 9), (35_000, 9), (11_000, 11), (4_500, 17), (0, 20)] {
+        let keep = Retention { changes_max: 100, since: at(0), bytes_max };
+        assert_eq!(store.compact(keep).unwrap(), Rev(oldest), "{bytes_max}");
+    }
+    // The count goes on where it was.
+    store.commit(set(vec![], vec![put(Key::meta("a"), "1")])).unwrap();
+    assert_eq!(store.compact(Retention { changes_max: 100, since: at(0), bytes_max: 1_000 }).unwrap(), Rev(21));
 }
 
 #[test]
@@ -82,7 +100,10 @@ fn more_than_one_step_of_compaction() {
             });
         }
     });
-    assert_eq!(store.compact(Retention { changes_max: 10, since: at(0) }).unwrap(), Rev(8 * 2_600 - 9));
+    assert_eq!(
+        store.compact(Retention { changes_max: 10, since: at(0), bytes_max: u64::MAX }).unwrap(),
+        Rev(8 * 2_600 - 9)
+    );
 }
 
 #[test]

@@ -151,3 +151,28 @@ fn what_cannot_be_read_stays_and_stops_nobody() {
     expect.sort();
     assert_eq!(keys, expect);
 }
+
+/// The store of the fixture, as version 0.1.0 itself left it.
+#[test]
+fn a_store_of_0_1_0_opens() {
+    let dir = tempfile::tempdir().unwrap();
+    let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/0.1.0/store.sqlite");
+    std::fs::copy(from, dir.path().join("store.sqlite")).unwrap();
+    let store = open(&dir);
+    let snapshot = store.read().unwrap();
+    assert_eq!(snapshot.head(), Rev(50));
+    let mut kinds = std::collections::BTreeMap::new();
+    let mut count = |entry: bartizan_store::Entry| *kinds.entry(entry.key.kind().text()).or_insert(0) += 1;
+    assert_eq!(snapshot.for_each(&Filter::Everything, &mut count).unwrap(), []);
+    let zones = snapshot.zones(&ZoneQuery::default()).unwrap();
+    assert_eq!((zones.items.len(), zones.total, zones.skipped), (3, 3, 0));
+    let one = "6e5cbf6450e1cab6e746f8d6f4220c91".parse().unwrap();
+    assert_eq!(snapshot.records(&RecordQuery::all(one)).unwrap().total, 14);
+    let account = "3413fac57ae5152eecf6c059fd2909b7".parse().unwrap();
+    assert_eq!(snapshot.tunnels(&TunnelQuery::all(account)).unwrap().total, 2);
+    assert_eq!((kinds["certificate"], kinds["app"], kinds["tunnel_config"]), (5, 5, 1), "{kinds:?}");
+    assert!(snapshot.get(&Key::unique(Scope::Edge, Index::ZoneName, "one.test")).unwrap().is_some());
+    assert!(snapshot.get(&Key::unique(Scope::Account(account), Index::TunnelName, "my laptop")).unwrap().is_some());
+    drop(snapshot);
+    assert_eq!(store.commit(set(vec![], vec![put(Key::meta("a"), "1")])).unwrap(), Rev(51));
+}

@@ -248,7 +248,7 @@ fn run(steps: &[Step]) {
                 }
             }
             Step::Compact(changes_max) => {
-                store.compact(Retention { changes_max: *changes_max, since: at(0) }).unwrap();
+                store.compact(Retention { changes_max: *changes_max, since: at(0), bytes_max: u64::MAX }).unwrap();
                 model.compact(*changes_max);
             }
             Step::Reopen => {

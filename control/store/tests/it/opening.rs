@@ -3,11 +3,12 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
-use bartizan_store::{BackupError, Key, OpenError, Rev, Store};
+use bartizan_store::{BackupError, CommitError, Key, Op, OpenError, Retention, Rev, Store, ZoneQuery};
 use rusqlite::Connection;
 
-use crate::objects::{everything, open, put, set};
+use crate::objects::{at, everything, open, put, set};
 
 fn refusal(dir: &Path) -> OpenError {
     match Store::open(dir) {
@@ -100,6 +101,64 @@ fn files_that_are_no_store() {
         assert!(matches!(error, OpenError::Corrupt { .. }), "{error:?}");
         assert!(error.to_string().contains("restore a backup"), "{error}");
         fs::remove_file(&path).unwrap();
+    }
+}
+
+/// As somebody copies it who does not know of the journal: right after the start, and a moment after each change.
+#[test]
+fn a_copy_of_the_file_alone_is_a_store() {
+    let (dir, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let store = open(&dir);
+    let copy = || {
+        fs::copy(dir.path().join("store.sqlite"), other.path().join("store.sqlite")).unwrap();
+        *open(&other).watch().borrow()
+    };
+    assert_eq!(copy(), Rev::ZERO);
+    store.commit(set(vec![], vec![put(Key::meta("a"), "1")])).unwrap();
+    let begun = Instant::now();
+    while copy() != Rev(1) {
+        assert!(begun.elapsed() < Duration::from_secs(30), "the journal is never folded");
+    }
+}
+
+/// Where nothing can be written; for root too, whom no mode of a file stops.
+#[test]
+fn a_store_that_cannot_be_written_is_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(&dir);
+    store.commit(set(vec![], vec![put(Key::meta("a"), "1")])).unwrap();
+    drop(store);
+    fs::create_dir(dir.path().join("store.sqlite-shm")).unwrap();
+    let store = open(&dir);
+    assert!(store.is_read_only().is_some());
+    assert_eq!((*store.watch().borrow(), everything(&store.read().unwrap()).len()), (Rev(1), 1));
+    assert!(store.read_for_listing().unwrap().zones(&ZoneQuery::default()).is_ok());
+    let refused = store.commit(set(vec![], vec![put(Key::meta("a"), "2")]));
+    assert!(matches!(refused, Err(CommitError::ReadOnly { .. })), "{refused:?}");
+    drop(store);
+    fs::remove_dir(dir.path().join("store.sqlite-shm")).unwrap();
+    let store = open(&dir);
+    assert_eq!(store.is_read_only(), None);
+    assert_eq!(store.commit(set(vec![], vec![])).unwrap(), Rev(2));
+}
+
+/// What was deleted goes back to the disk when nobody has anything to write.
+#[test]
+fn a_file_shrinks_after_a_large_deletion() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(&dir);
+    let text = format!("\"{}\"", "x".repeat(100_000));
+    let key = |number: u32| Key::meta(&number.to_string());
+    for number in 0..200 {
+        store.commit(set(vec![], vec![put(key(number), &text)])).unwrap();
+    }
+    let size = || fs::metadata(dir.path().join("store.sqlite")).unwrap().len();
+    store.commit(set(vec![], (0..200).map(|number| Op::Del { key: key(number) }).collect())).unwrap();
+    store.compact(Retention { changes_max: 1, since: at(0), bytes_max: 0 }).unwrap();
+    let begun = Instant::now();
+    while size() > 10 << 20 {
+        assert!(begun.elapsed() < Duration::from_secs(60), "{} bytes", size());
+        std::thread::yield_now();
     }
 }
 
