@@ -74,7 +74,13 @@ pub enum Command {
         edge: Edge,
     },
     /// Look for what would keep `up` from starting: ports and who holds them, folders, permissions
-    Doctor(Up),
+    Doctor {
+        /// Make the listings of the store anew from its objects, while no edge runs
+        #[arg(long)]
+        rebuild: bool,
+        #[command(flatten)]
+        up: Up,
+    },
     /// Started by `up`: holds its sockets while it is killed and started again
     #[command(name = crate::fd_store::COMMAND, hide = true)]
     FdStore { name: String },

@@ -1,7 +1,9 @@
-//! `bartizan doctor`: what would keep `up` from starting, and how to mend it. It changes nothing.
+//! `bartizan doctor`: what would keep `up` from starting, and how to mend it. It changes nothing but what `--rebuild` asks
+//! for.
 
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 
+use bartizan_store::Store;
 use serde::Serialize;
 
 use crate::any_port::PortsMode;
@@ -63,6 +65,25 @@ pub fn run(up: Up, output: Output) -> anyhow::Result<()> {
         1 => Err(Failure::new(Cause::Failed, "one thing needs attention").into()),
         n => Err(Failure::new(Cause::Failed, format!("{n} things need attention")).into()),
     }
+}
+
+/// Makes the store's listings anew. A running edge does it by itself for those that are damaged.
+pub fn rebuild(up: Up, output: Output) -> anyhow::Result<()> {
+    let settings = Settings::from(up)?;
+    let what = "listings of the store";
+    if data_dir::is_locked(&settings.data) {
+        return Err(Failure::new(
+            Cause::Failed,
+            format!("a running edge uses {}; stop it first", settings.data.display()),
+        )
+        .into());
+    }
+    if !settings.data.join("store.sqlite").exists() {
+        return Err(Failure::new(Cause::Failed, format!("there is no store in {}", settings.data.display())).into());
+    }
+    Store::open(&settings.data)?.rebuild_listings()?;
+    let finding = Finding::good(what, "made anew from the objects");
+    output.result(&serde_json::to_value([&finding])?, || line(&finding))
 }
 
 fn line(finding: &Finding) -> String {

@@ -65,7 +65,8 @@ fn run(cli: Cli) -> anyhow::Result<()> {
     let output = cli.global.output();
     match cli.command {
         Command::FdStore { name } => Ok(fd_store::run(&name)?),
-        Command::Doctor(up) => doctor::run(up, output),
+        Command::Doctor { rebuild: false, up } => doctor::run(up, output),
+        Command::Doctor { rebuild: true, up } => doctor::rebuild(up, output),
         Command::Up(up) => runtime()?.block_on(up::run(up, output)),
         Command::Login(login) => runtime()?.block_on(status::login(&login.edge, output)),
         Command::Status { edge } => runtime()?.block_on(status::run(&edge, output)),

@@ -1,5 +1,6 @@
 //! The binary as a person meets it: what it says when something is wrong, and what scripts can rely on.
 
+use std::path::Path;
 use std::process::Command;
 
 use bartizan_e2e::{Edge, bartizan, finish, wait};
@@ -179,6 +180,26 @@ fn the_doctor_finds_nothing_on_free_ports_and_names_what_is_taken() {
     let found = doctor(&taken);
     assert_eq!(found.status.code(), Some(1), "{}\n{}", found.out, found.err);
     assert!(format!("{}{}", found.out, found.err).contains(&taken), "{}\n{}", found.out, found.err);
+}
+
+/// Only while no edge runs, and it is there afterwards.
+#[test]
+fn the_doctor_makes_listings_anew() {
+    let folder = tempfile::tempdir().expect("a temporary directory");
+    let rebuild = |data: &Path| {
+        let mut command = bartizan(folder.path());
+        command.args(["doctor", "--rebuild", "--data"]).arg(data);
+        finish(&mut command)
+    };
+    let nothing = rebuild(&folder.path().join("absent"));
+    assert!(nothing.status.code() == Some(1) && nothing.err.contains("there is no store"), "{}", nothing.err);
+    let edge = Edge::start();
+    let running = rebuild(&edge.data());
+    assert!(running.status.code() == Some(1) && running.err.contains("stop it first"), "{}", running.err);
+    let data = tempfile::tempdir().expect("a temporary directory");
+    std::fs::copy(edge.data().join("store.sqlite"), data.path().join("store.sqlite")).expect("a copy");
+    let done = rebuild(data.path());
+    assert!(done.status.success() && done.out.contains("made anew"), "{}{}", done.out, done.err);
 }
 
 /// The administrator's secrets cannot be read by other users of the machine.
