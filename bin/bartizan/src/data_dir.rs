@@ -63,9 +63,11 @@ impl DataDir {
             }
             Err(TryLockError::Error(error)) => return Err(not_writable(path, &error).into()),
         }
-        lock.set_len(0)?;
-        lock.rewind()?;
-        write!(lock, "{}", std::process::id())?;
+        // Who is told of us by it is told less on a disk without room; the lock itself holds.
+        let noted = lock.set_len(0).and_then(|()| lock.rewind()).and_then(|()| write!(lock, "{}", std::process::id()));
+        if let Err(error) = noted {
+            tracing::warn!(%error, "the process number is not in the lock of the data directory");
+        }
         Ok(DataDir { path: path.to_owned(), _lock: lock })
     }
 
@@ -99,6 +101,11 @@ impl Local {
 
     /// Tells the commands of this machine where the API is.
     pub fn announce(data: &Path, api: &str) -> std::io::Result<()> {
-        bartizan_seal::write_private(&data.join(API_FILE), format!("{api}\n").as_bytes())
+        let (path, text) = (data.join(API_FILE), format!("{api}\n"));
+        // A disk without room is no reason not to start with what is there already.
+        if std::fs::read_to_string(&path).is_ok_and(|there| there == text) {
+            return Ok(());
+        }
+        bartizan_seal::write_private(&path, text.as_bytes())
     }
 }

@@ -9,9 +9,10 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
-use bartizan_api::Preset;
+use bartizan_api::{DeclareError, Fault, Preset};
 use bartizan_certs::{Ca, Certs};
 use bartizan_geo::Geo;
+use bartizan_model::Pop;
 use bartizan_names::{Name, Timestamp, ZoneName};
 use bartizan_plane_l4 as l4;
 use bartizan_publish::Publisher;
@@ -64,9 +65,7 @@ pub async fn run(up: Up, output: Output) -> anyhow::Result<()> {
     let administrator = bartizan_api::bootstrap(&store, &certs, data.path(), &preset(), &domain, &nameservers)?;
 
     // What the flags say is put in the store first, and taken from there: what is shown is what is served.
-    let pop = bartizan_api::declare_pop(&store, &certs, &pop(&settings)).map_err(|error| {
-        Failure::new(Cause::Usage, error.to_string()).remedy("see --pop, --address and --pool of `bartizan up --help`")
-    })?;
+    let pop = local_pop(&store, &certs, &settings)?;
     let pools = Pools::new(pop.pools.iter().copied());
     let publisher = {
         let (store, seal, pools) = (store.clone(), seal.clone(), pools.clone());
@@ -130,7 +129,9 @@ pub async fn run(up: Up, output: Output) -> anyhow::Result<()> {
     let caring = tokio::spawn(take_care(store));
 
     let client = Api::new(&format!("http://{}/client/v4", reachable(addresses.api[0])), &administrator.token, None);
-    Local::announce(data.path(), client.base())?;
+    if let Err(error) = Local::announce(data.path(), client.base()) {
+        tracing::warn!(%error, "commands of this machine have to be told where the API is: {}", client.base());
+    }
     let hello = if settings.demo {
         output.progress("putting the hello page behind a tunnel");
         Some(demo::start(&client, &addresses, &domain, certs.ca_pem(), stopped.clone()).await?)
@@ -198,6 +199,27 @@ fn ports(chosen: &Chosen) -> bartizan_api::Ports {
 
 pub fn now() -> Timestamp {
     SystemTime::now().into()
+}
+
+/// The PoP of this machine, as the flags want it; where the store takes no change, as it was.
+fn local_pop(store: &Store, certs: &Certs, settings: &Settings) -> anyhow::Result<Pop> {
+    let refused = match bartizan_api::declare_pop(store, certs, &pop(settings)) {
+        Ok(pop) => return Ok(pop),
+        Err(refused) => refused,
+    };
+    match bartizan_api::declared_pop(store) {
+        Ok(Some(pop)) if is_disk_full(&refused) => {
+            tracing::warn!("the disk is full: name, addresses and pools are those of the last start");
+            Ok(pop)
+        }
+        _ => Err(Failure::new(Cause::Usage, refused.to_string())
+            .remedy("see --pop, --address and --pool of `bartizan up --help`")
+            .into()),
+    }
+}
+
+fn is_disk_full(refused: &DeclareError) -> bool {
+    matches!(refused, DeclareError::Store(error) if error.fault == Fault::DiskFull)
 }
 
 /// What the flags say of this PoP.

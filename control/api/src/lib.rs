@@ -71,7 +71,7 @@ pub use bootstrap::{Administrator, BootstrapError, DefaultZone, FILE as ADMIN_FI
 pub use error::{Error, Fault};
 pub use extract::BODY_MAX;
 pub use permission::Permission;
-pub use pops::{declare_pop, declared_pop};
+pub use pops::{DeclareError, declare_pop, declared_pop};
 pub use router::router;
 pub use serve::{Peer, serve};
 pub use state::{Dependencies, Facts, Ports};

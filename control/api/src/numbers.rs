@@ -1,12 +1,19 @@
-//! What the API counts of itself, for `/metrics`.
+//! What the API counts of itself, for `/metrics`, and what it notices to be wrong, for everybody who looks.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, Instant, SystemTime};
 
-use bartizan_observed::{Measured, Metric, Sample};
+use bartizan_observed::{Lease, Measured, Metric, Problem, Problems, Reporter, Sample, What};
+
+/// How long a full disk is believed in after a change was refused for it. The next change that lands ends it sooner.
+const FULL_BELIEVED: Duration = Duration::from_secs(3_600);
 
 /// Counted while the process runs.
 #[derive(Default)]
 pub(crate) struct Numbers {
+    problems: Problems,
+    /// Whether the last change found no room, so that one that lands is news.
+    is_full: AtomicBool,
     certificates_due: AtomicU64,
     certificates_renewed: AtomicU64,
     certificates_failed: AtomicU64,
@@ -14,6 +21,11 @@ pub(crate) struct Numbers {
 }
 
 impl Numbers {
+    /// With the board on which problems are put up.
+    pub(crate) fn telling(problems: Problems) -> Numbers {
+        Numbers { problems, ..Numbers::default() }
+    }
+
     /// So many certificates are to be renewed.
     pub(crate) fn certificates_due(&self, count: usize) {
         self.certificates_due.store(count as u64, Relaxed);
@@ -29,6 +41,45 @@ impl Numbers {
     /// A change was refused because the disk is full.
     pub(crate) fn write_without_room(&self) {
         self.writes_without_room.fetch_add(1, Relaxed);
+        self.is_full.store(true, Relaxed);
+        let now = Instant::now();
+        let full = Problem {
+            what: What::Disk,
+            reason: "it has no room for changes, which are refused".to_owned(),
+            since: SystemTime::now().into(),
+            remedy: "make room on the disk of the data directory; serving and reading go on meanwhile",
+        };
+        self.tell(Reporter::Writer, full, Lease::Until(now + FULL_BELIEVED), now);
+    }
+
+    /// A change landed, so there is room.
+    pub(crate) fn write_landed(&self) {
+        if self.is_full.swap(false, Relaxed) {
+            self.problems.clear(Reporter::Writer, Instant::now());
+        }
+    }
+
+    /// Certificates that are due were not renewed.
+    pub(crate) fn renewal_fails(&self, reason: String) {
+        let failing = Problem {
+            what: What::Renewal,
+            reason,
+            since: SystemTime::now().into(),
+            remedy: "see the log for each of them; it is tried again by itself, and the old ones stay in force",
+        };
+        self.tell(Reporter::Renewal, failing, Lease::Held, Instant::now());
+    }
+
+    /// All that were due are renewed.
+    pub(crate) fn renewal_works(&self) {
+        self.problems.clear(Reporter::Renewal, Instant::now());
+    }
+
+    /// Shows a problem, and logs it if it is news.
+    fn tell(&self, by: Reporter, problem: Problem, lease: Lease, now: Instant) {
+        for problem in self.problems.report(by, vec![problem], lease, now) {
+            tracing::error!(%problem, "degraded");
+        }
     }
 }
 
@@ -53,5 +104,28 @@ impl Measured for Numbers {
                 one(&self.writes_without_room),
             ),
         ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_a_problem_until_a_change_lands() {
+        let problems = Problems::default();
+        let numbers = Numbers::telling(problems.clone());
+        let seen = |after: Duration| problems.all(Instant::now() + after).len();
+        numbers.write_landed();
+        assert_eq!(seen(Duration::ZERO), 0);
+        numbers.write_without_room();
+        numbers.write_without_room();
+        assert_eq!((seen(Duration::ZERO), problems.all(Instant::now())[0].what.clone()), (1, What::Disk));
+        assert_eq!(seen(FULL_BELIEVED), 0, "nobody has seen it for long");
+        numbers.renewal_fails("2 certificates cannot be renewed".to_owned());
+        numbers.write_landed();
+        assert_eq!((seen(Duration::ZERO), problems.all(Instant::now())[0].what.clone()), (1, What::Renewal));
+        numbers.renewal_works();
+        assert_eq!(seen(Duration::ZERO), 0);
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use bartizan_certs::Certs;
-use bartizan_model::Pop;
+use bartizan_model::{Pop, PopError};
 use bartizan_names::PopId;
 use bartizan_store::{Key, Kind, Prefix, Scope, Store};
 use bartizan_v4::PopBody;
@@ -33,8 +33,22 @@ pub(crate) fn routes(api: &Api) -> OpenApiRouter<Api> {
 
 /// Sees to it that the PoP of this machine is in the store as its operator wants it, and gives it as it is there. Changes
 /// nothing where nothing is new. Blocks.
-pub fn declare_pop(store: &Store, certs: &Certs, body: &PopBody) -> Result<Pop, Error> {
-    Writes::new(store.clone(), certs.clone(), Arc::default()).change(ACTOR, |change| change.declare_pop(body))
+pub fn declare_pop(store: &Store, certs: &Certs, body: &PopBody) -> Result<Pop, DeclareError> {
+    let old = View(store.read().map_err(Error::from)?).own_pop()?;
+    let id = old.map_or_else(|| PopId::from_bytes(bartizan_seal::random()), |old| old.id);
+    let pop = Pop::parse_body(id, body)?;
+    let writes = Writes::new(store.clone(), certs.clone(), Arc::default());
+    writes.change(ACTOR, |change| change.declare_pop(&pop))?;
+    Ok(pop)
+}
+
+/// Why a PoP is not as its operator wants it.
+#[derive(Debug, thiserror::Error)]
+pub enum DeclareError {
+    #[error(transparent)]
+    Pop(#[from] PopError),
+    #[error("the PoP cannot be put in the store: {0}")]
+    Store(#[from] Error),
 }
 
 /// The PoP of this machine as it was declared last, if ever. Blocks.
@@ -62,12 +76,10 @@ impl View {
 }
 
 impl Change {
-    fn declare_pop(&mut self, body: &PopBody) -> Result<Pop, Error> {
+    fn declare_pop(&mut self, pop: &Pop) -> Result<(), Error> {
         let old = self.own_pop()?;
-        let id = old.as_ref().map_or_else(|| PopId::from_bytes(bartizan_seal::random()), |old| old.id);
-        let pop = Pop::parse_body(id, body).map_err(|error| Fault::BadBody.because(error))?;
-        if old.as_ref().is_some_and(|old| Pop::parse(old).as_ref() == Ok(&pop)) {
-            return Ok(pop);
+        if old.as_ref().is_some_and(|old| Pop::parse(old).as_ref() == Ok(pop)) {
+            return Ok(());
         }
         let Pop { id, name, addresses, pools } = pop.clone();
         let document = bartizan_v4::Pop {
@@ -78,8 +90,7 @@ impl Change {
             created_on: old.map_or(self.now(), |old| old.created_on),
             modified_on: self.now(),
         };
-        self.put(Key::pop(id), &document)?;
-        Ok(pop)
+        self.put(Key::pop(id), &document)
     }
 
     /// The PoP as what is decided now goes by it: the change does not land if it becomes another one meanwhile.

@@ -54,13 +54,15 @@ impl Renewals {
         let failed = match self.work(stop) {
             Ok(0) => {
                 self.retry = RETRY_MIN;
+                self.numbers.renewal_works();
                 return REST;
             }
             Ok(failed) => format!("{failed} certificates cannot be renewed"),
             Err(error) => format!("certificates cannot be renewed now: {error}"),
         };
         let wait = self.retry;
-        tracing::error!(?wait, "{failed}; trying again");
+        tracing::debug!(?wait, "{failed}; trying again");
+        self.numbers.renewal_fails(failed);
         self.retry = (self.retry * 2).min(RETRY_MAX);
         wait
     }

@@ -29,7 +29,7 @@ use crate::{
 
 /// The whole API as a service, for [`crate::serve()`] and for tests.
 pub fn router(given: Dependencies) -> Router {
-    let numbers = Arc::new(Numbers::default());
+    let numbers = Arc::new(Numbers::telling(given.observed.problems.clone()));
     let writes = Writes::new(given.store.clone(), given.certs.clone(), Arc::clone(&numbers));
     let background = Background::start(&writes, given.certs.clone(), &numbers);
     let api = Api::new(given, writes, background, numbers);

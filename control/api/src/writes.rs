@@ -64,7 +64,10 @@ impl Writes {
         }
         let meta = Meta { at: now(), actor: actor.to_owned(), request_id: bartizan_seal::random() };
         match self.store.commit(ChangeSet { guards, ops, meta }) {
-            Ok(_) => Ok(Some(result)),
+            Ok(_) => {
+                self.numbers.write_landed();
+                Ok(Some(result))
+            }
             Err(CommitError::Conflict { .. }) => Ok(None),
             Err(error) => {
                 let error = Error::from(error);
