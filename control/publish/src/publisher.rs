@@ -80,11 +80,16 @@ impl Publisher {
         }
         let changes = match snapshot.tail(self.applied, CHANGES_MAX) {
             Ok(changes) => changes,
+            // We slept longer than the log reaches back.
             Err(TailError::Compacted { .. }) => {
                 drop(snapshot);
-                // We slept longer than the log reaches back: start from the state, as a new PoP does.
-                *self = Publisher::load(self.store.clone(), self.seal.clone(), self.pools.clone())?;
-                return Ok(Some(&self.bundle));
+                return self.load_again();
+            }
+            // To read it again is in vain, and what it says is in the state too.
+            Err(TailError::Read(error)) if error.is_damage() => {
+                drop(snapshot);
+                tracing::error!(%error, "the change log is damaged; all of the state is loaded instead");
+                return self.load_again();
             }
             Err(error) => return Err(PublishError::Tail(error)),
         };
@@ -100,6 +105,12 @@ impl Publisher {
         reading.settle(&touched, &mut self.problems, at);
         self.applied = at;
         self.bundle = self.parts.bundle(at);
+        Ok(Some(&self.bundle))
+    }
+
+    /// Starts from the state, as a new PoP does.
+    fn load_again(&mut self) -> Result<Option<&Bundle>, PublishError> {
+        *self = Publisher::load(self.store.clone(), self.seal.clone(), self.pools.clone())?;
         Ok(Some(&self.bundle))
     }
 }

@@ -28,7 +28,7 @@ const SHARD_MAX: usize = 512;
 const SHARD_MIN: usize = 16;
 
 /// Shards that a change takes the names of removed zones out of: some thousand names, below a millisecond.
-const SWEPT_AT_ONCE: usize = 64;
+const SWEPT_AT_ONCE: usize = 32;
 
 /// Slots for zones that are added when there is none left.
 const ZONES_AT_ONCE: u32 = 128;

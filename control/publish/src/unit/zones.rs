@@ -102,7 +102,7 @@ impl KnownZones {
         self.refuse_second_owners(reading, &mut changes);
         for zone in touched.keys().filter_map(Key::zone_id).collect::<BTreeSet<_>>() {
             if changes.will_serve(self, zone) {
-                changes.serials.insert(zone, reading.snapshot.zone_changed(zone)?.unwrap_or(Rev::ZERO));
+                changes.serials.insert(zone, read_serial(reading, zone)?);
             }
         }
         Ok(changes)
@@ -192,6 +192,14 @@ impl KnownZones {
             owners
                 .extend(servers.filter(|server| after.zone.name.contains(server)).map(|server| (*id, server.clone())));
         }
+    }
+}
+
+/// The newest revision of a zone. Where it cannot be read any newer one does, for serials must only grow.
+fn read_serial(reading: &mut Reading<'_>, zone: ZoneId) -> Result<Rev, ReadError> {
+    match reading.snapshot.zone_changed(zone) {
+        Ok(changed) => Ok(changed.unwrap_or(Rev::ZERO)),
+        Err(error) => reading.damaged(&Key::zone(zone), error).map(|()| reading.snapshot.head()),
     }
 }
 
