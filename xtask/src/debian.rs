@@ -65,6 +65,16 @@ pub(crate) const L4_PEERS: &[Program] = &[
     program("taskset", "util-linux"),
 ];
 
+/// What `bench http` runs: the peers, the load generator, and what holds connections open.
+pub(crate) const HTTP_PEERS: &[Program] = &[
+    program("nginx", "nginx-light"),
+    program("haproxy", "haproxy"),
+    program("h2load", "nghttp2-client"),
+    program("openssl", "openssl"),
+    program("python3", "python3"),
+    program("taskset", "util-linux"),
+];
+
 /// nginx's proxy of TCP and UDP, a file that its configuration names.
 pub(crate) const NGINX_STREAM: &str = "/usr/lib/nginx/modules/ngx_stream_module.so";
 

@@ -28,6 +28,9 @@ cargo xtask COMMAND
   bench l4 [--seconds N] [--rounds N] [--only WHAT]...
                                  TCP and UDP beside nginx and HAProxy: CPU of bulk, connections and datagrams,
                                  latency, memory, tunnels and the firewall
+  bench http [--seconds N] [--rounds N] [--only WHAT]... [--binary PATH]
+                                 HTTP/1.1 and HTTP/2 beside nginx and HAProxy: CPU of small and large answers,
+                                 with and without TLS, and memory of idle connections
   bench publish [--names N]... [--zones N]... [--changes N] [--only KIND]... [--binary PATH]
                                  from the API's answer to the change in force: records, settings, zones,
                                  certificates, applications, beside many names or many zones
@@ -54,6 +57,7 @@ fn run(arguments: &[&str]) -> Result<()> {
         ["ebpf", "build"] => ebpf::build(),
         ["ebpf", "check"] => ebpf::check(),
         ["bench", "dns", options @ ..] => bench::dns::run(options),
+        ["bench", "http", options @ ..] => bench::http::run(options),
         ["bench", "l4", options @ ..] => bench::l4::run(options),
         ["bench", "publish", options @ ..] => bench::publish::run(options),
         [] | ["help" | "--help" | "-h"] => {

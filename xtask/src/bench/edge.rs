@@ -10,7 +10,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
-use super::http::Api;
+use super::api::Api;
 use super::{ZONE, load, peer};
 use crate::process;
 

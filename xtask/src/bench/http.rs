@@ -1,68 +1,200 @@
-//! HTTP/1.1 to our own API over one kept connection: just enough to load a zone of a million records in minutes.
-//! It is a client of one server that we know, not a client.
+//! HTTP through the edge: our whole server beside nginx and HAProxy, each with one worker on the same core.
+//!
+//! The load generator (`h2load`) and the origin (nginx with files) have the other core. It is the busier one: what counts
+//! is the CPU time that a proxy takes for a request, not how fast it goes.
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
-use std::time::Duration;
+mod rows;
+mod servers;
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use serde_json::Value;
 
-/// How long one call may take.
-const PATIENCE: Duration = Duration::from_secs(60);
+use self::rows::{IDLE, LOADS, Load, Wire};
+use self::servers::{Field, HOST, Server};
+use super::peer::{CLIENT_CORE, SERVER_CORE, found, on_core};
+use super::report::Report;
+use super::{Options, edge, process_cpu};
+use crate::debian::{self, Missing};
+use crate::process;
 
-pub(super) struct Api {
-    stream: BufReader<TcpStream>,
-    head: String,
+/// Parts of the benchmark, as `--only` names them.
+const PARTS: &[&str] = &["plain", "tls", "large", "h2", "idle"];
+
+/// Idle connections, where there are descriptors for as many.
+const IDLE_MAX: usize = 10_000;
+
+/// How long a server may take until it serves something. Our certificates are issued in that time.
+const START_PATIENCE: Duration = Duration::from_secs(30);
+
+/// A program that holds connections open: `h2load` closes them when it is done.
+const HOLD: &str = include_str!("http/hold.py");
+
+pub(crate) fn run(words: &[&str]) -> Result<()> {
+    let options = Options::parse(words, &["--seconds", "--rounds", "--only", "--binary"])?;
+    let (seconds, rounds) = (options.one("--seconds", 4)?, options.one("--rounds", 5)?);
+    let only = options.words("--only");
+    if let Some(unknown) = only.iter().find(|part| !PARTS.contains(part)) {
+        bail!("--only {unknown}: the parts are {}", PARTS.join(", "));
+    }
+    debian::need(debian::HTTP_PEERS, Missing::Install)?;
+    let binary = match options.words("--binary").first() {
+        Some(path) => PathBuf::from(path),
+        None => edge::build(&["bartizan"])?.join("bartizan"),
+    };
+    let folder = process::target().join("bench").join("http");
+    fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    let descriptors = process_cpu::descriptors()?;
+    let field = Field::start(&binary, &folder, descriptors)?;
+    let mut bench = Bench { h2load: found("h2load")?, seconds, report: Report::default() };
+    bench.wait_for(&field)?;
+    let wanted = |part: &str| only.is_empty() || only.contains(&part);
+    // First, while no server has memory left from other work.
+    if wanted("idle") {
+        bench.idle(&field, descriptors)?;
+    }
+    for round in 1..=rounds {
+        eprintln!("round {round} of {rounds}, {seconds} s each");
+        for load in LOADS.iter().filter(|load| wanted(load.part)) {
+            // One server after the other, so that whatever else the machine does meets them all.
+            for server in field.servers() {
+                bench.cost(load, server)?;
+            }
+        }
+    }
+    println!("{rounds} rounds of {seconds} s, medians; servers on core {SERVER_CORE}, load on core {CLIENT_CORE}");
+    print!("{}", bench.report.table());
+    bench.report.print_missed();
+    Ok(())
 }
 
-impl Api {
-    pub(super) fn connect(server: SocketAddr, token: &str) -> Result<Api> {
-        let stream = TcpStream::connect(server).with_context(|| format!("cannot reach the API at {server}"))?;
-        stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        let head = format!("Host: {server}\r\nAuthorization: Bearer {token}\r\nContent-Type: application/json\r\n");
-        Ok(Api { stream: BufReader::new(stream), head })
-    }
+struct Bench {
+    h2load: PathBuf,
+    /// Of one load of one server in one round.
+    seconds: u32,
+    report: Report<rows::Row>,
+}
 
-    /// Calls `/client/v4/PATH`; gives `result` and fails on anything but success.
-    pub(super) fn call(&mut self, method: &str, path: &str, body: &Value) -> Result<Value> {
-        let mut json = self.ask(method, path, body)?;
-        if json["success"] != true {
-            bail!("{method} {path}: {json}");
+/// What `h2load` says at its end.
+#[derive(Debug, PartialEq)]
+struct Done {
+    succeeded: u64,
+    failed: u64,
+    per_second: f64,
+}
+
+impl Bench {
+    fn cost(&mut self, load: &Load, server: &Server) -> Result<()> {
+        let before = process_cpu::cpu_time(server.process)?;
+        let done = self.load(load, server, &format!("{}s", self.seconds))?;
+        let used = process_cpu::cpu_time(server.process)?.saturating_sub(before);
+        if done.failed > 0 || done.succeeded == 0 {
+            bail!("{} through {}: {done:?}", load.part, server.name);
         }
-        Ok(json["result"].take())
+        let each = used.as_secs_f64() * 1e6 / done.succeeded as f64;
+        self.report.add(load.row, server.name, each, done.per_second);
+        Ok(())
     }
 
-    /// Calls `/client/v4/PATH`; gives the whole envelope, whatever it says.
-    pub(super) fn ask(&mut self, method: &str, path: &str, body: &Value) -> Result<Value> {
-        let body = body.to_string();
-        let request =
-            format!("{method} /client/v4{path} HTTP/1.1\r\n{}Content-Length: {}\r\n\r\n{body}", self.head, body.len());
-        self.stream.get_mut().write_all(request.as_bytes()).with_context(|| format!("{method} {path}"))?;
-        serde_json::from_slice(&self.body()?).with_context(|| format!("{method} {path}"))
+    fn load(&self, load: &Load, server: &Server, time: &str) -> Result<Done> {
+        let (scheme, at) = match load.wire {
+            Wire::Plain => ("http", server.http),
+            Wire::Tls | Wire::Http2 => ("https", server.https),
+        };
+        let mut command = on_core(CLIENT_CORE, &self.h2load);
+        if load.wire != Wire::Http2 {
+            command.arg("--h1");
+        }
+        command.args(["--threads", "1", "--duration", time, "--connect-to", &at.to_string()]);
+        command.args(["--clients", &load.clients.to_string(), "--max-concurrent-streams", &load.streams.to_string()]);
+        let printed = process::read(command.arg(format!("{scheme}://{HOST}{}", load.path)))?;
+        read_summary(&printed).with_context(|| format!("h2load printed {printed}"))
     }
 
-    fn body(&mut self) -> Result<Vec<u8>> {
-        let mut length = None;
-        let mut line = String::new();
-        loop {
-            line.clear();
-            if self.stream.read_line(&mut line)? == 0 {
-                bail!("the API hung up");
-            }
-            let Some((name, value)) = line.split_once(':') else {
-                if line.trim().is_empty() {
-                    break;
+    /// Waits until every server serves each load.
+    fn wait_for(&self, field: &Field) -> Result<()> {
+        for server in field.servers() {
+            for load in &LOADS {
+                let start = Instant::now();
+                let one = Load { clients: 1, streams: 1, ..*load };
+                loop {
+                    match self.load(&one, server, "100ms") {
+                        Ok(Done { succeeded: 1.., failed: 0, .. }) => break,
+                        _ if start.elapsed() < START_PATIENCE => std::thread::sleep(Duration::from_millis(50)),
+                        Ok(done) => bail!("{}, {}: {done:?}", server.name, load.part),
+                        Err(error) => return Err(error.context(server.name)),
+                    }
                 }
-                continue;
-            };
-            if name.eq_ignore_ascii_case("content-length") {
-                length = Some(value.trim().parse::<usize>().context("a length that is no number")?);
             }
         }
-        let mut body = vec![0; length.context("a reply without a length")?];
-        self.stream.read_exact(&mut body)?;
-        Ok(body)
+        Ok(())
+    }
+
+    /// Memory of connections that have made a request and wait.
+    fn idle(&mut self, field: &Field, descriptors: usize) -> Result<()> {
+        // A quarter of them: a proxy may want two for each connection, and half of its descriptors for something else.
+        let count = (descriptors / 4).min(IDLE_MAX);
+        eprintln!("{count} idle connections (`ulimit -n` is {descriptors})");
+        for (row, scheme) in IDLE {
+            for server in field.servers() {
+                let at = if scheme == "http" { server.http } else { server.https };
+                let before = process_cpu::memory(server.process)?;
+                let after = hold(scheme, at, count, || process_cpu::memory(server.process))
+                    .with_context(|| format!("{} holds no {count} connections", server.name))?;
+                self.report.add(row, server.name, after.saturating_sub(before) as f64 / count as f64 / 1e3, f64::NAN);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Opens connections, looks, and closes them.
+fn hold<T>(scheme: &str, at: SocketAddr, count: usize, look: impl FnOnce() -> Result<T>) -> Result<T> {
+    let mut command = on_core(CLIENT_CORE, &found("python3")?);
+    command.args(["-c", HOLD, scheme, &at.ip().to_string(), &at.port().to_string(), HOST, &count.to_string()]);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().context("cannot start python3")?;
+    let mut said = String::new();
+    BufReader::new(child.stdout.take().context("no pipe")?).read_line(&mut said)?;
+    let seen = look();
+    // The end of its input is the end of its connections.
+    drop(child.stdin.take());
+    if !child.wait()?.success() || said.trim() != "ready" {
+        bail!("the connections were not made");
+    }
+    seen
+}
+
+/// `finished in 4.00s, 123.45 req/s, …` and `requests: 10 total, 10 started, 10 done, 10 succeeded, 0 failed, …`.
+fn read_summary(printed: &str) -> Result<Done> {
+    let line = |start: &str| {
+        let found = printed.lines().find_map(|line| line.strip_prefix(start));
+        found.with_context(|| format!("no line that starts with {start}"))
+    };
+    let count = |what: &str| -> Result<u64> {
+        let requests = line("requests: ")?;
+        let found = requests.split(", ").find_map(|part| part.strip_suffix(what)?.trim().parse().ok());
+        found.with_context(|| format!("no number of{what}"))
+    };
+    let rate = line("finished in ")?.split(", ").find_map(|part| part.strip_suffix(" req/s")?.parse().ok());
+    let failed = count(" failed")? + count(" timeout")?;
+    Ok(Done { succeeded: count(" succeeded")?, failed, per_second: rate.context("no rate")? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn summaries() {
+        let printed = "starting benchmark...\n\nfinished in 4.01s, 30850.25 req/s, 38.83MB/s\n\
+                       requests: 123 total, 125 started, 123 done, 120 succeeded, 3 failed, 3 errored, 1 timeout\n";
+        let expect = Done { succeeded: 120, failed: 4, per_second: 30850.25 };
+        assert_eq!(read_summary(printed).expect("a summary"), expect);
+        assert!(read_summary("no connection\n").is_err());
     }
 }

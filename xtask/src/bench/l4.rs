@@ -3,7 +3,6 @@
 //! The load generator, the origins and the connector have the other core. It is the busier one: what counts is the
 //! CPU that a proxy takes for a piece of work, not how fast it goes.
 
-mod report;
 mod rows;
 mod servers;
 
@@ -17,10 +16,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 
-use self::report::Report;
 use self::rows::{BULK, DATAGRAMS, Load, Row, SHORT};
 use self::servers::{Field, Server};
 use super::peer::{CLIENT_CORE, SERVER_CORE, on_core};
+use super::report::Report;
 use super::{Options, edge, process_cpu};
 use crate::debian::{self, Missing};
 use crate::process;
@@ -57,7 +56,7 @@ pub(crate) fn run(words: &[&str]) -> Result<()> {
     fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
 
     if PARTS.iter().any(|part| *part != "firewall" && wanted(part)) {
-        let descriptors = descriptors()?;
+        let descriptors = process_cpu::descriptors()?;
         let field = Field::start(&binaries, &folder, descriptors)?;
         let mut bench = Bench { pour: binaries.join("pour"), seconds, report: Report::default() };
         bench.wait_for(&field)?;
@@ -70,7 +69,8 @@ pub(crate) fn run(words: &[&str]) -> Result<()> {
             bench.round(&field, wanted)?;
         }
         println!("{rounds} rounds of {seconds} s, medians; servers on core {SERVER_CORE}, load on core {CLIENT_CORE}");
-        bench.print();
+        print!("{}", bench.report.table());
+        bench.report.print_missed();
     }
     if wanted("firewall") {
         println!("\nfirewall, a decision in this process");
@@ -94,7 +94,7 @@ struct Bench {
     pour: PathBuf,
     /// Of one load of one server in one round.
     seconds: f64,
-    report: Report,
+    report: Report<Row>,
 }
 
 impl Bench {
@@ -247,21 +247,4 @@ impl Bench {
         }
         Ok(())
     }
-
-    fn print(&self) {
-        print!("{}", self.report.table());
-        let missed = self.report.missed();
-        if missed.is_empty() {
-            println!("no target of those measured is missed");
-        }
-        missed.iter().for_each(|line| println!("missed: {line}"));
-    }
-}
-
-/// Files and sockets that a process may have (`RLIMIT_NOFILE`): what we start inherits it.
-fn descriptors() -> Result<usize> {
-    let limits = fs::read_to_string("/proc/self/limits").context("cannot read the limits of this process")?;
-    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"));
-    let soft = line.and_then(|line| line.split_whitespace().next()).context("no limit of open files")?;
-    Ok(soft.parse().unwrap_or(IDLE_MAX * 4))
 }

@@ -4,14 +4,16 @@
 //! can carry, and unlike a rate it does not move with whatever else the machine does.
 
 pub(crate) mod dns;
+pub(crate) mod http;
 pub(crate) mod l4;
 pub(crate) mod publish;
 
+mod api;
 mod edge;
-mod http;
 mod load;
 mod peer;
 mod process_cpu;
+mod report;
 
 use std::str::FromStr;
 

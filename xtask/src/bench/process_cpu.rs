@@ -31,6 +31,17 @@ pub(super) fn memory(process: u32) -> Result<u64> {
     Ok(kilobytes * 1024)
 }
 
+/// What "unlimited" is taken for: more than any benchmark opens.
+const UNLIMITED: usize = 1_000_000;
+
+/// Files and sockets that a process may have (`RLIMIT_NOFILE`): what we start inherits it.
+pub(super) fn descriptors() -> Result<usize> {
+    let limits = fs::read_to_string("/proc/self/limits").context("cannot read the limits of this process")?;
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"));
+    let soft = line.and_then(|line| line.split_whitespace().next()).context("no limit of open files")?;
+    Ok(soft.parse().unwrap_or(UNLIMITED))
+}
+
 fn first_number(text: &str) -> u64 {
     text.split_whitespace().next().and_then(|field| field.parse().ok()).unwrap_or(0)
 }

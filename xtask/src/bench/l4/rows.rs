@@ -1,5 +1,7 @@
 //! What is measured, and what it should be (design §4).
 
+use super::super::report::{Measured, Target};
+
 /// One row of the table, in the order of their importance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Row {
@@ -40,7 +42,13 @@ pub(super) const DATAGRAMS: Load =
     Load { what: "datagrams", count: 16, row: Row::Datagram, tunnel: Row::TunnelDatagram };
 
 impl Row {
-    pub(super) fn title(self) -> &'static str {
+    pub(super) fn is_bulk(self) -> bool {
+        matches!(self, Row::BulkOne | Row::BulkEight | Row::TunnelBulkOne | Row::TunnelBulkEight)
+    }
+}
+
+impl Measured for Row {
+    fn title(self) -> &'static str {
         match self {
             Row::BulkOne => "bulk, 1 stream",
             Row::BulkEight => "bulk, 8 streams",
@@ -58,11 +66,7 @@ impl Row {
         }
     }
 
-    pub(super) fn is_bulk(self) -> bool {
-        matches!(self, Row::BulkOne | Row::BulkEight | Row::TunnelBulkOne | Row::TunnelBulkEight)
-    }
-
-    pub(super) fn unit(self) -> &'static str {
+    fn unit(self) -> &'static str {
         match self {
             bulk if bulk.is_bulk() => "CPU ms/Gbit",
             Row::LatencyMiddle | Row::LatencyLate | Row::OpenMiddle | Row::OpenLate => "µs added",
@@ -71,8 +75,7 @@ impl Row {
         }
     }
 
-    /// What a second of load is counted in.
-    pub(super) fn rate_unit(self) -> &'static str {
+    fn rate_unit(self) -> &'static str {
         match self {
             bulk if bulk.is_bulk() => "Gbit/s",
             Row::Idle => "",
@@ -80,8 +83,7 @@ impl Row {
         }
     }
 
-    /// The budgets: the most that ours may be of what a peer takes.
-    pub(super) fn targets(self) -> &'static [Target] {
+    fn targets(self) -> &'static [Target] {
         match self {
             Row::BulkOne | Row::BulkEight => &[
                 Target { when: "first", peer: "nginx", most: 0.5 },
@@ -95,11 +97,4 @@ impl Row {
             _ => &[],
         }
     }
-}
-
-/// A budget of the design.
-pub(super) struct Target {
-    pub(super) when: &'static str,
-    pub(super) peer: &'static str,
-    pub(super) most: f64,
 }

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::super::ZONE;
 use super::super::edge::Edge;
 use super::super::peer::{CLIENT_CORE, Peer, SERVER_CORE, found, free_apart, on_core, pinned};
-use super::report::OURS;
+use super::super::report::OURS;
 use super::rows::DATAGRAMS;
 use crate::debian::NGINX_STREAM;
 

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant, SystemTime};
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
+use super::super::api::Api;
 use super::super::edge::Edge;
-use super::super::http::Api;
 use super::super::{ZONE, load};
 use super::probe::{NO_ERROR, Origin, Resolver, shows_certificate, status};
 

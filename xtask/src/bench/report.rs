@@ -2,15 +2,39 @@
 
 use std::collections::BTreeMap;
 
-use super::super::median;
-use super::rows::Row;
+use super::median;
 
 /// Our name in the table; the ratios compare with the row of this name.
 pub(super) const OURS: &str = "bartizan";
 
+/// What a row of the table measures. Rows are printed in their order.
+pub(super) trait Measured: Copy + Ord {
+    fn title(self) -> &'static str;
+
+    fn unit(self) -> &'static str;
+
+    /// What a second of load is counted in.
+    fn rate_unit(self) -> &'static str;
+
+    /// The budgets: the most that ours may be of what a peer takes.
+    fn targets(self) -> &'static [Target];
+}
+
+/// A budget of the design.
+pub(super) struct Target {
+    pub(super) when: &'static str,
+    pub(super) peer: &'static str,
+    pub(super) most: f64,
+}
+
 /// Values by row and server, one a round.
-#[derive(Default)]
-pub(super) struct Report(BTreeMap<Row, Vec<Line>>);
+pub(super) struct Report<R>(BTreeMap<R, Vec<Line>>);
+
+impl<R> Default for Report<R> {
+    fn default() -> Report<R> {
+        Report(BTreeMap::new())
+    }
+}
 
 struct Line {
     server: &'static str,
@@ -18,9 +42,9 @@ struct Line {
     rate: Vec<f64>,
 }
 
-impl Report {
+impl<R: Measured> Report<R> {
     /// Adds what one round saw. Servers come in the order of the first round.
-    pub(super) fn add(&mut self, row: Row, server: &'static str, cost: f64, rate: f64) {
+    pub(super) fn add(&mut self, row: R, server: &'static str, cost: f64, rate: f64) {
         let lines = self.0.entry(row).or_default();
         let at = lines.iter().position(|line| line.server == server).unwrap_or_else(|| {
             lines.push(Line { server, cost: Vec::new(), rate: Vec::new() });
@@ -59,8 +83,16 @@ impl Report {
         text
     }
 
-    /// A line for each budget that was looked at and is not kept.
-    pub(super) fn missed(&self) -> Vec<String> {
+    /// Prints a line for each budget that was looked at and is not kept.
+    pub(super) fn print_missed(&self) {
+        let missed = self.missed();
+        if missed.is_empty() {
+            println!("no target of those measured is missed");
+        }
+        missed.iter().for_each(|line| println!("missed: {line}"));
+    }
+
+    fn missed(&self) -> Vec<String> {
         let mut missed = Vec::new();
         for (row, lines) in &self.0 {
             let cost = |server: &str| lines.iter().find(|line| line.server == server).map(Line::cost);
@@ -107,20 +139,50 @@ impl Line {
 mod tests {
     use super::*;
 
+    #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+    enum Row {
+        Short,
+        Bulk,
+    }
+
+    impl Measured for Row {
+        fn title(self) -> &'static str {
+            match self {
+                Row::Short => "short connection",
+                Row::Bulk => "bulk",
+            }
+        }
+
+        fn unit(self) -> &'static str {
+            "CPU ms/Gbit"
+        }
+
+        fn rate_unit(self) -> &'static str {
+            "Gbit/s"
+        }
+
+        fn targets(self) -> &'static [Target] {
+            match self {
+                Row::Short => &[Target { when: "then", peer: "HAProxy", most: 1.0 }],
+                Row::Bulk => &[Target { when: "first", peer: "nginx", most: 0.5 }],
+            }
+        }
+    }
+
     #[test]
     fn ratios_and_targets() {
         let mut report = Report::default();
         for (row, server, costs) in [
             (Row::Short, OURS, [66.0, 60.0, 90.0]),
             (Row::Short, "HAProxy", [60.0, 50.0, 70.0]),
-            (Row::BulkOne, OURS, [30.0, 20.0, 40.0]),
-            (Row::BulkOne, "nginx", [100.0, 90.0, 110.0]),
+            (Row::Bulk, OURS, [30.0, 20.0, 40.0]),
+            (Row::Bulk, "nginx", [100.0, 90.0, 110.0]),
         ] {
             costs.iter().for_each(|cost| report.add(row, server, *cost, 1.0));
         }
         let table = report.table();
         let line = table.lines().find(|line| line.contains("nginx")).expect("a line for nginx");
-        let words: Vec<&str> = line.split_whitespace().skip(3).collect();
+        let words: Vec<&str> = line.split_whitespace().skip(1).collect();
         assert_eq!(words, ["nginx", "100.00", "CPU", "ms/Gbit", "90.0–110.0", "1.0", "Gbit/s", "0.30"]);
         assert_eq!(report.missed(), ["short connection: 1.10 × HAProxy, the target (then) is 1.00"]);
     }
