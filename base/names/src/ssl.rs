@@ -5,7 +5,7 @@ use crate::word::words;
 words!(
     /// A zone's setting of that name.
     Ssl {
-        /// Never encrypted.
+        /// Never encrypted: who comes over HTTPS is sent to plain HTTP.
         Off = "off",
         /// Encrypted up to the edge only.
         Flexible = "flexible",

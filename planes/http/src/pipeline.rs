@@ -2,6 +2,7 @@
 
 use bartizan_exchange::{Request, Response, Upgrade};
 use bartizan_firewall::Verdict;
+use bartizan_names::Ssl;
 use bartizan_routes::{Scheme, Site};
 use http::header::ACCEPT;
 use http::{HeaderMap, HeaderValue, Version};
@@ -67,7 +68,7 @@ async fn steps(
     let Known { site, route, verdict } = known.ok_or(Problem::UnknownHost)?;
     let_in(verdict, &site, guard)?;
     allow_version(&arrived, &site)?;
-    https_only(&arrived, &site, worker)?;
+    right_scheme(&arrived, &site, worker)?;
     allow_upgrade(&arrived, &site)?;
     if forward::is_loop(&arrived.headers) {
         return Err(Problem::Loop.into());
@@ -104,16 +105,18 @@ fn allow_version(arrived: &Arrived, site: &Site) -> Result<(), Problem> {
     if arrived.version == Version::HTTP_2 && !site.settings.http2 { Err(Problem::Http2Off) } else { Ok(()) }
 }
 
-/// 301 for visitors over plain HTTP, where the zone has `always_use_https`.
-fn https_only(arrived: &Arrived, site: &Site, worker: &Worker) -> Result<(), Instead> {
-    if arrived.scheme == Scheme::Https || !site.settings.always_use_https {
-        return Ok(());
-    }
-    let port = match worker.https_port {
-        443 => String::new(),
-        port => format!(":{port}"),
+/// 301 for visitors by the scheme that the zone does not have: over HTTPS with `ssl: off`, which goes before all else, and
+/// over plain HTTP with `always_use_https`.
+fn right_scheme(arrived: &Arrived, site: &Site, worker: &Worker) -> Result<(), Instead> {
+    let (scheme, usual, port) = match (arrived.scheme, site.settings.ssl) {
+        (Scheme::Https, Ssl::Off) => ("http", 80, worker.ports.http),
+        (Scheme::Http, Ssl::Flexible | Ssl::Full | Ssl::Strict) if site.settings.always_use_https => {
+            ("https", 443, worker.ports.https)
+        }
+        _ => return Ok(()),
     };
-    let location = format!("https://{}{port}{}", arrived.host_name(), arrived.path);
+    let port = if port == usual { String::new() } else { format!(":{port}") };
+    let location = format!("{scheme}://{}{port}{}", arrived.host_name(), arrived.path);
     // Both parts were read as parts of a target, so they make one.
     HeaderValue::try_from(location).map_or(Ok(()), |location| Err(Instead::Moved(location)))
 }

@@ -27,7 +27,7 @@ use crate::limits::{ACCEPT_PAUSE, CONNECTIONS_MAX, EXPIRE_EVERY, READ_BYTES, RES
 use crate::metrics::Counted;
 use crate::ray::Rays;
 use crate::recheck::recheck;
-use crate::worker::{Drain, Worker};
+use crate::worker::{Drain, Ports, Worker};
 
 /// The listeners: for each worker a set of its own, one for each address (`SO_REUSEPORT`, or clones of one socket).
 /// There are as many workers as the longer of the two has sets.
@@ -64,7 +64,7 @@ pub fn start(
     let origin_tls =
         OriginTls::load(live.snapshot().value.server.origin_roots.clone()).map_err(StartError::OriginRoots)?;
     let acceptor = Acceptor::new(ingress::ALPN);
-    let https_port = port_of(&sockets.https)?;
+    let ports = Ports { http: port_of(&sockets.http, 80)?, https: port_of(&sockets.https, 443)? };
     let (end, _) = watch::channel(None);
     let mut plane = Plane { workers: Vec::new(), counters: Vec::new(), end };
     let count = sockets.http.len().max(sockets.https.len());
@@ -80,7 +80,7 @@ pub fn start(
             origin_tls: origin_tls.clone(),
             acceptor: acceptor.clone(),
             counters: Arc::clone(&counters),
-            https_port,
+            ports,
             seed,
             end: plane.end.subscribe(),
         };
@@ -118,11 +118,11 @@ impl Drop for Plane {
     }
 }
 
-/// The port of the first HTTPS listener; 443 when there is none, which is where visitors would look.
-fn port_of(https: &[Vec<TcpListener>]) -> io::Result<u16> {
-    match https.iter().flatten().next() {
+/// The port of the first of some listeners; the `usual` one when there is none, which is where visitors would look.
+fn port_of(listeners: &[Vec<TcpListener>], usual: u16) -> io::Result<u16> {
+    match listeners.iter().flatten().next() {
         Some(listener) => Ok(listener.local_addr()?.port()),
-        None => Ok(443),
+        None => Ok(usual),
     }
 }
 
@@ -139,7 +139,7 @@ struct WorkerSetup {
     origin_tls: OriginTls,
     acceptor: Acceptor,
     counters: Arc<Counters>,
-    https_port: u16,
+    ports: Ports,
     seed: u64,
     end: watch::Receiver<Option<Duration>>,
 }
@@ -170,7 +170,7 @@ impl WorkerSetup {
             counters: self.counters,
             connections: Connections::default(),
             acceptor: self.acceptor,
-            https_port: self.https_port,
+            ports: self.ports,
             drain: Drain::default(),
             scratch: RefCell::new(vec![0; READ_BYTES].into()),
             dates: Dates::default(),

@@ -25,12 +25,18 @@ pub(crate) struct Worker {
     pub(crate) counters: Arc<Counters>,
     pub(crate) connections: Connections,
     pub(crate) acceptor: Acceptor,
-    /// The port that redirects to HTTPS name.
-    pub(crate) https_port: u16,
+    pub(crate) ports: Ports,
     pub(crate) drain: Drain,
     /// Where bytes of visitors are read to.
     pub(crate) scratch: RefCell<Box<[u8]>>,
     pub(crate) dates: Dates,
+}
+
+/// The ports that redirects name.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ports {
+    pub(crate) http: u16,
+    pub(crate) https: u16,
 }
 
 /// What the configuration has for a request.

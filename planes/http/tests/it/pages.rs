@@ -6,9 +6,11 @@ use std::time::Duration;
 use bartizan_exchange::UpstreamError;
 use bartizan_names::{Name, OriginHost, Ssl};
 use bartizan_routes::{Target, ZoneSettings};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::edge::{Edge, field, origin_at, plain, status, tunnel};
 use super::origin::{Origin, ok};
+use super::protocols::{dial_tls, run};
 
 #[test]
 fn failures_have_a_page() {
@@ -99,6 +101,29 @@ fn plain_visitors_are_sent_to_https() {
         assert_eq!((status(&answer), field(&answer, "location")), ("301", Some(location.as_str())), "{answer}");
     }
     assert!(origin.seen().is_empty());
+}
+
+/// `ssl: off` is no TLS, whatever `always_use_https` says: two redirects would never end.
+#[test]
+fn visitors_of_a_zone_without_tls_are_sent_to_plain_http() {
+    let origin = Origin::start(|_| ok("hello"));
+    let off = ZoneSettings { ssl: Ssl::Off, ..plain() };
+    let both = ZoneSettings { always_use_https: true, ..off.clone() };
+    for settings in [off, both] {
+        let host = "a.test";
+        let edge = Edge::start(&[(host, origin_at(origin.address), settings)]);
+        let answer = run(async {
+            let mut stream = dial_tls(&edge, host, &[]).await.unwrap();
+            let request = format!("GET /deep?q=1 HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+            stream.write_all(request.as_bytes()).await.unwrap();
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).await.unwrap();
+            answer
+        });
+        let location = format!("http://{host}:{}/deep?q=1", edge.http.port());
+        assert_eq!((status(&answer), field(&answer, "location")), ("301", Some(location.as_str())), "{answer}");
+        assert_eq!(status(&edge.get(host, "/", "")), "200");
+    }
 }
 
 /// HEAD gets the head of the page only, and the connection stays in step.
