@@ -1,5 +1,6 @@
 //! What handlers take from a request: a body, a query, ids in the path. One rejection each, with our own errors.
 
+use std::net::SocketAddr;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -15,6 +16,10 @@ pub const BODY_MAX: usize = 1 << 20;
 
 /// How long a body may take to arrive.
 const BODY_WAIT: Duration = Duration::from_secs(30);
+
+/// Where a request came from.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer(pub SocketAddr);
 
 /// A JSON body, whatever its Content-Type says: one client sends none.
 pub(crate) struct Body<T>(pub(crate) T);

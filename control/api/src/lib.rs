@@ -20,7 +20,7 @@
 //!             ips · probes
 //! guard       state (Api) · auth
 //! store       transaction (View, Change) · writes · caller
-//! HTTP        path · permission · error · reply · extract · openapi · numbers · background (Worker)
+//! calls       path · permission · reply · error · extract · openapi · numbers · background (Worker)
 //! ```
 //! What a resource keeps, and by which rules, is in its own file: as methods of View and Change that other resources may
 //! call. What is about everything of a zone, whatever its kind, is in `deletions`.
@@ -69,9 +69,9 @@ mod zones;
 
 pub use bootstrap::{Administrator, BootstrapError, DefaultZone, FILE as ADMIN_FILE, Preset, bootstrap};
 pub use error::{Error, Fault};
-pub use extract::BODY_MAX;
+pub use extract::{BODY_MAX, Peer};
 pub use permission::Permission;
 pub use pops::{DeclareError, declare_pop, declared_pop};
 pub use router::router;
-pub use serve::{Peer, serve};
+pub use serve::serve;
 pub use state::{Dependencies, Facts, Ports};

@@ -15,7 +15,7 @@ use bartizan_v4::{Record, StoredTunnel, Zone};
 use http::{HeaderMap, StatusCode, Uri, header};
 
 use crate::error::Error;
-use crate::serve::Peer;
+use crate::extract::Peer;
 use crate::state::{Api, Facts};
 use crate::transaction::{Listed, View};
 

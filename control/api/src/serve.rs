@@ -14,6 +14,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, Sleep};
 
+use crate::extract::Peer;
 use crate::router::router;
 use crate::state::Dependencies;
 
@@ -25,10 +26,6 @@ const IDLE_MAX: Duration = Duration::from_secs(120);
 
 /// How long after a failed accept (normally: no file descriptor left) the next is tried.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-
-/// Where a request came from.
-#[derive(Clone, Copy, Debug)]
-pub struct Peer(pub SocketAddr);
 
 impl Connected<IncomingStream<'_, LimitedListener>> for Peer {
     fn connect_info(stream: IncomingStream<'_, LimitedListener>) -> Peer {

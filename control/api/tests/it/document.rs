@@ -44,11 +44,11 @@ fn every_operation_is_served_and_says_what_it_needs() {
             .replace("{zone_id}", &edge.zone())
             .replace("{account_id}", &edge.account())
             .replace("{tunnel_id}", "00000000-0000-4000-8000-000000000000")
-            .replace("{dns_record_id}", &"0".repeat(32))
-            .replace("{rule_id}", &"0".repeat(32))
-            .replace("{app_id}", &"0".repeat(32))
             .replace("{setting_id}", "ssl");
-        assert!(!concrete.contains('{'), "{concrete}");
+        // All others are ids of the usual form.
+        let parts =
+            concrete.split('/').map(|part| if part.starts_with('{') { "0".repeat(32) } else { part.to_owned() });
+        let concrete = parts.collect::<Vec<_>>().join("/");
         // Without credentials: a route that is guarded says so, and an unknown one would be 7003 or 10405.
         let verdict = edge.send_as(&[], method, &format!("/client/v4{concrete}"), "").verdict();
         let expect = if security.is_empty() { ["200", "400 9106"] } else { ["400 9106"; 2] };
@@ -90,6 +90,38 @@ fn every_fault_is_used() {
             !next.is_some_and(char::is_alphanumeric)
         });
         assert!(used, "{name}");
+    }
+}
+
+/// The drawing in `lib.rs` is true: a file uses what stands below it, or to its left.
+#[test]
+fn layers_point_one_way() {
+    let source = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/src"));
+    let lib = std::fs::read_to_string(source.join("lib.rs")).unwrap();
+    let drawing = lib.split("# Layers").nth(1).unwrap().split("```").nth(1).unwrap();
+    let mut layers: Vec<Vec<&str>> = Vec::new();
+    for line in drawing.lines().filter_map(|line| line.strip_prefix("//! ")).filter(|line| *line != "text") {
+        let words = line.split(|c: char| !c.is_ascii_lowercase() && c != '_').filter(|word| !word.is_empty());
+        // A line that begins with spaces goes on with the layer above it.
+        match line.starts_with(' ') {
+            true => layers.last_mut().unwrap().extend(words),
+            false => layers.push(words.skip(1).collect()),
+        }
+    }
+    let order: Vec<&str> = layers.into_iter().rev().flatten().collect();
+    let place = |module: &str| order.iter().position(|known| *known == module);
+    for line in lib.lines().filter_map(|line| line.strip_prefix("mod ")) {
+        let module = line.trim_end_matches(';');
+        let file = std::fs::read_to_string(source.join(format!("{module}.rs"))).unwrap();
+        let folder = source.join(module);
+        let whole = if folder.is_dir() { file + &code(&folder) } else { file };
+        let here = place(module).unwrap_or_else(|| panic!("{module} is in no layer"));
+        for used in whole.lines().filter_map(|line| line.strip_prefix("use crate::")) {
+            let used = used.split(|c: char| !c.is_ascii_lowercase() && c != '_').next().unwrap();
+            // Only the router names several at once, and it stands above them all.
+            let down = used.is_empty() || place(used).is_some_and(|there| there <= here);
+            assert!(down, "{module} uses {used}");
+        }
     }
 }
 
