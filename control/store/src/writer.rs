@@ -60,6 +60,9 @@ const FOLD_TRY_MAX: Duration = Duration::from_millis(20);
 /// Their encoded operations together.
 const GROUP_BYTES_MAX: usize = CHANGE_BYTES_MAX;
 
+/// Operations between two looks at how many records wait for their letters to be read: counting them takes a moment.
+const LOOK_EVERY: usize = 2_000;
+
 /// How long nobody has anything to write before what may wait is done.
 const IDLE_AFTER: Duration = Duration::from_millis(200);
 
@@ -102,6 +105,13 @@ pub(crate) enum Work {
 }
 
 impl Work {
+    fn operations(&self) -> usize {
+        match self {
+            Work::Commit(prepared) => prepared.set.ops.len(),
+            Work::Compact(_) | Work::Rebuild => 0,
+        }
+    }
+
     fn bytes(&self) -> usize {
         match self {
             Work::Commit(prepared) => prepared.encoded.len(),
@@ -157,6 +167,7 @@ impl Writer {
     pub(crate) fn run(mut self) {
         let mut fold_at = self.folding.bytes;
         let mut rebuilds_left = REBUILDS_MAX;
+        let mut written = 0;
         let mut chores = Chores::Waiting;
         loop {
             let idle_after = match chores {
@@ -167,9 +178,14 @@ impl Writer {
             match self.queue.recv_timeout(idle_after) {
                 Ok(first) => {
                     let group = self.gather(first);
+                    let group_operations = group.iter().map(|job| job.work.operations()).sum::<usize>();
                     self.answer(group);
                     fold_at = self.fold_journal(fold_at);
-                    self.catch_up();
+                    written += group_operations;
+                    if written >= LOOK_EVERY {
+                        written = 0;
+                        self.catch_up();
+                    }
                     chores = Chores::Waiting;
                 }
                 Err(RecvTimeoutError::Timeout) => chores = self.use_idle_time(),
