@@ -21,9 +21,13 @@ pub struct HeadSearch {
 pub enum Leading {
     /// One empty line, which old clients send behind a body (RFC 9112 §2.2). A stream of them is refused.
     EmptyLine,
-    /// Nothing: so for answers.
+    /// Nothing: so for answers. What does not begin like a version is refused at once, for a server of another protocol
+    /// may say one line and wait.
     Nothing,
 }
+
+/// How each answer begins (RFC 9112 §4).
+const ANSWER: &[u8] = b"HTTP/";
 
 impl HeadSearch {
     pub const fn new(leading: Leading) -> HeadSearch {
@@ -40,6 +44,7 @@ impl HeadSearch {
             [b'\r' | b'\n', ..] => {
                 return Err(if input[0] == b'\n' { Refusal::BareLineFeed } else { Refusal::Malformed });
             }
+            _ if self.leading == Leading::Nothing && !begins_alike(input, ANSWER) => return Err(Refusal::Malformed),
             _ => 0,
         };
         let head = &input[start..];
@@ -62,6 +67,11 @@ impl HeadSearch {
         self.scanned = input.len();
         Ok(None)
     }
+}
+
+/// Whether two texts are the same as far as both go.
+fn begins_alike(one: &[u8], other: &[u8]) -> bool {
+    one.iter().zip(other).all(|(one, other)| one == other)
 }
 
 /// Where a part of a head lies in its bytes.

@@ -85,6 +85,9 @@ fn answers_that_are_refused() {
         ("HTTP/1.1 2000 OK\r\n\r\n".into(), Refusal::Malformed),
         ("HTTP/2.0 200 OK\r\n\r\n".into(), Refusal::Version),
         ("ICY 200 OK\r\n\r\n".into(), Refusal::Malformed),
+        // Nothing follows: these would wait for us.
+        ("220 mail.test ESMTP\r\n".into(), Refusal::Malformed),
+        ("SSH".into(), Refusal::Malformed),
         (format!("{ok}{many}\r\n"), Refusal::TooManyFields),
         (format!("{ok}X: {long}\r\n\r\n"), Refusal::HeadTooLong),
     ] {
