@@ -2,14 +2,16 @@
 //!
 //! ```text
 //! Request ─► Egress::send ─┬─ Pool ─ kept connection ─┐
-//!                          │    └─── dial (v6, v4) ───┴─► origin      no type of hyper's leaves this module
+//!                          │    └─── dial (v6, v4) ───┴─► origin      (codec of base/wire)
 //!                          └─ Upstream ─► tunnel
 //! ```
 
+mod composed;
 mod dial;
 mod link;
 mod patience;
 mod pool;
+mod upload;
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -17,16 +19,16 @@ use std::sync::Arc;
 use bartizan_exchange::{Body, Request, Response, Upgrade, Upstream, UpstreamError};
 use bartizan_names::TunnelId;
 use bartizan_routes::{Origin, OriginScheme, Scheme, Target, ZoneSettings};
-use bartizan_wire::http1::Authority;
-use http::Method;
+use bartizan_wire::http1::{self, Authority, Illegal};
 
 pub(crate) use dial::OriginTls;
 
 use crate::counters::Counters;
 use crate::page::Problem;
-use link::{Link, Lost};
+use composed::Composed;
+use link::{Head, Link, Lost};
 use patience::{Progress, patient, within};
-use pool::{Key, Pool};
+use pool::{Key, Lease, Pool};
 
 /// Where one request goes, and under which settings.
 pub(crate) struct Destination<'r> {
@@ -51,7 +53,7 @@ impl Egress {
 
     /// Sends a request and waits for the head of its answer.
     pub(crate) async fn send(&self, to: &Destination<'_>, mut request: Request) -> Result<Response, Problem> {
-        let progress = Progress::of(&request.body);
+        let progress = Progress::new();
         request.body = Progress::watch(&progress, request.body);
         let result = match to.target {
             Target::Tunnel(tunnel) => self.send_to_tunnel(*tunnel, to.settings, request, &progress).await,
@@ -102,20 +104,20 @@ impl Egress {
         origin: &Origin,
         to: &Destination<'_>,
         request: Request,
-        progress: &Rc<Progress>,
+        progress: &Progress,
     ) -> Result<Response, Problem> {
         let scheme = OriginScheme::of(to.settings.ssl, to.scheme);
         let key = Key::new(origin, scheme, host_name(&request.host));
         let upgrade = request.upgrade;
-        let method = request.method.clone();
-        let may_repeat = request.body.length().is_nothing() && method.is_idempotent();
+        let may_repeat = request.body.length().is_nothing() && request.method.is_idempotent();
         let limit = to.settings.read_timeout;
-        let mut request = link::compose(request);
+        let mut request =
+            Composed::new(request).map_err(|Illegal| Problem::Refused(http1::Refusal::Malformed.into()))?;
         if let Some(mut link) = self.pool.take(&key) {
-            let spare = may_repeat.then(|| link::copy(&request));
+            let spare = may_repeat.then(|| request.copy());
             match within(progress, limit, link.send(request)).await {
                 None => return Err(Problem::OriginAnswerTimedOut),
-                Some(Ok(answer)) => return self.receive(answer, link, key, &method, upgrade, progress).await,
+                Some(Ok(head)) => return self.receive(head, link, key, upgrade),
                 Some(Err(Lost { unsent })) => {
                     request = unsent.or(spare).ok_or(Problem::OriginBroken)?;
                     self.counters.requests.retried.add(1);
@@ -125,38 +127,26 @@ impl Egress {
         let mut link = self.open(origin, scheme, &key).await?;
         match within(progress, limit, link.send(request)).await {
             None => Err(Problem::OriginAnswerTimedOut),
-            Some(Ok(answer)) => self.receive(answer, link, key, &method, upgrade, progress).await,
+            Some(Ok(head)) => self.receive(head, link, key, upgrade),
             Some(Err(_)) => Err(Problem::OriginBroken),
         }
     }
 
     async fn open(&self, origin: &Origin, scheme: OriginScheme, key: &Key) -> Result<Link, Problem> {
         let io = dial::connect(origin, scheme, key.host(), &self.tls).await?;
-        Link::open(io).await.ok_or(Problem::OriginBroken)
+        Ok(Link::new(io))
     }
 
     /// The origin's answer in our types. Its connection goes back to the pool when the body has been read.
-    async fn receive(
-        &self,
-        answer: link::Answered,
-        link: Link,
-        key: Key,
-        method: &Method,
-        upgrade: Upgrade,
-        progress: &Rc<Progress>,
-    ) -> Result<Response, Problem> {
-        let (head, pieces) = answer;
-        let (status, headers) = (head.status, head.headers);
+    fn receive(&self, head: Head, link: Link, key: Key, upgrade: Upgrade) -> Result<Response, Problem> {
+        let Head { status, headers, length, body, persistence, to_websocket } = head;
         if status == http::StatusCode::SWITCHING_PROTOCOLS {
-            if upgrade != Upgrade::WebSocket || !link::agrees_to_websocket(&headers) {
+            if upgrade != Upgrade::WebSocket || !to_websocket {
                 return Err(Problem::OriginBroken);
             }
-            let upgraded = link.into_io().await.ok_or(Problem::OriginBroken)?;
-            return Ok(Response { status, headers, body: Body::empty(), upgraded: Some(upgraded) });
+            return Ok(Response { status, headers, body: Body::empty(), upgraded: Some(link.into_io()) });
         }
-        let length = link::length_of(method, status, &headers, &pieces);
-        let lease = pool::Lease::new(Rc::clone(&self.pool), key, link, Rc::clone(progress));
-        let body = lease.body(length, pieces);
+        let body = Lease::new(Rc::clone(&self.pool), key, link, (body, persistence)).body(length);
         Ok(Response { status, headers, body, upgraded: None })
     }
 

@@ -1,4 +1,4 @@
-//! Our bodies as hyper's, and hyper's as ours. Beside `ingress` and `egress`, which use it, no module knows hyper.
+//! Our bodies as hyper's, and hyper's as ours. Beside `ingress`, which uses it, no module knows hyper.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -60,20 +60,6 @@ pub(crate) struct Pieces(Incoming);
 impl Pieces {
     pub(crate) fn new(incoming: Incoming) -> Pieces {
         Pieces(incoming)
-    }
-
-    /// Whether there is nothing more to read, known without reading.
-    pub(crate) fn is_over(&self) -> bool {
-        self.0.is_end_stream()
-    }
-
-    /// The length, where hyper knows it.
-    pub(crate) fn length(&self) -> Length {
-        match self.0.size_hint().exact() {
-            _ if self.is_over() => Length::Absent,
-            Some(length) => Length::Known(length),
-            None => Length::Unknown,
-        }
     }
 }
 

@@ -20,14 +20,8 @@ pub(crate) const GATHER_BYTES_MAX: usize = 16 * 1024;
 /// How often expired time limits of visitors are looked for.
 pub(crate) const EXPIRE_EVERY: Duration = Duration::from_secs(1);
 
-/// The buffer of a connection to an origin for each direction: a whole head must fit, and bodies gain nothing from more.
-pub(crate) const HTTP1_BUFFER_BYTES: usize = 64 * 1024;
-
-/// The head of an origin's answer. Origins are allowed more than visitors: some set many cookies.
-pub(crate) const ORIGIN_HEAD_BYTES_MAX: usize = 64 * 1024;
-
-/// Fields of an origin's answer.
-pub(crate) const ORIGIN_FIELDS_MAX: usize = 256;
+/// The most that is read from an origin at a time.
+pub(crate) const ORIGIN_READ_BYTES: usize = 64 * 1024;
 
 /// Concurrent streams of one HTTP/2 connection (RFC 9113 §6.5.2 recommends 100 at least). Each may hold a window.
 pub(crate) const STREAMS_MAX: u32 = 128;

@@ -1,36 +1,63 @@
-//! One HTTP/1.1 connection to an origin, through hyper.
+//! One HTTP/1.1 connection to an origin, on the codec of `base/wire`.
+//!
+//! Nobody runs it: whoever waits for an answer or reads its body drives the upload of the request's body as well.
+//!
+//! ```text
+//! Link ── send ─► Answered ─► AnswerBody ── read to its end, upload over, kept alive ─► pool
+//!                   └─ 101 ─► into_io
+//! ```
+//! An answer that is there counts, even if the upload failed before (RFC 9112 §9.5).
 
 use std::future::poll_fn;
 use std::io;
+use std::mem::MaybeUninit;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker, ready};
 
-use bartizan_exchange::{Body, Io, Length, Request};
-use bytes::{Buf, Bytes};
-use http::header::{CONNECTION, CONTENT_LENGTH, HOST, UPGRADE};
-use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
+use bartizan_exchange::{Io, Length};
+use bartizan_wire::http1::{
+    self, Asked, BodyReader, Class, Event, FieldRoom, HeadSearch, INTERIM_MAX, Leading, Limits, Persistence,
+    ResponseHead,
+};
+use bytes::{Buf, Bytes, BytesMut};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::sync::oneshot;
 
-use crate::hyper_body::{Outgoing, Pieces};
-use crate::limits::{HTTP1_BUFFER_BYTES, ORIGIN_FIELDS_MAX, ORIGIN_HEAD_BYTES_MAX};
+use super::composed::Composed;
+use super::upload::{Failed, Upload};
+use crate::limits::ORIGIN_READ_BYTES;
 
 /// Dropped, it closes.
 pub(crate) struct Link {
-    sender: http1::SendRequest<Outgoing>,
-    /// The connection itself, after it was switched to another protocol.
-    rest: oneshot::Receiver<Rest>,
+    io: Box<dyn Io>,
+    /// Bytes that were read and not used yet.
+    unread: BytesMut,
+    /// The request's body on its way to the origin. None between requests.
+    upload: Option<Upload>,
 }
 
-type Rest = http1::Parts<TokioIo<Box<dyn Io>>>;
+/// What `send` waits for.
+struct Waiting {
+    asked: Asked,
+    search: HeadSearch,
+    /// Interim answers that were skipped.
+    interim: usize,
+}
 
-/// A request as hyper's type.
-pub(crate) type Composed = hyper::Request<Outgoing>;
+const SEARCH: HeadSearch = HeadSearch::new(Leading::Nothing);
 
-/// An answer's head, and the pieces of its body.
-pub(crate) type Answered = (http::response::Parts, Pieces);
+/// The head of an answer.
+#[derive(Debug)]
+pub(crate) struct Head {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    /// The length of the body, or the stated length where there is none (`HEAD`, 304).
+    pub(crate) length: Length,
+    pub(crate) body: BodyReader,
+    pub(crate) persistence: Persistence,
+    /// A 101 that switches to WebSocket.
+    pub(crate) to_websocket: bool,
+}
 
 /// The connection broke before the answer's head was there.
 pub(crate) struct Lost {
@@ -39,101 +66,134 @@ pub(crate) struct Lost {
 }
 
 impl Link {
-    /// Speaks HTTP over a new connection.
-    pub(crate) async fn open(io: Box<dyn Io>) -> Option<Link> {
-        let (sender, mut connection) = http1::Builder::new()
-            .title_case_headers(true)
-            .max_headers(ORIGIN_FIELDS_MAX)
-            .max_header_size(ORIGIN_HEAD_BYTES_MAX)
-            .max_buf_size(HTTP1_BUFFER_BYTES)
-            .handshake(TokioIo::new(io))
-            .await
-            .ok()?;
-        let (keep, rest) = oneshot::channel();
-        tokio::task::spawn_local(async move {
-            if let Err(error) = poll_fn(|cx| connection.poll_without_shutdown(cx)).await {
-                tracing::trace!(%error, "origin connection failed");
-            }
-            // The receiver may be gone; then the connection is dropped here, which closes it.
-            let _ = keep.send(connection.into_parts());
-        });
-        Some(Link { sender, rest })
+    pub(crate) fn new(io: Box<dyn Io>) -> Link {
+        Link { io, unread: BytesMut::new(), upload: None }
     }
 
-    /// Whether the origin has closed it, as far as we know.
-    pub(crate) fn is_closed(&self) -> bool {
-        self.sender.is_closed()
+    /// Whether the origin has closed it, as far as we know, or has said something that nobody asked for.
+    pub(crate) fn is_closed(&mut self) -> bool {
+        let mut byte = [0];
+        let mut buffer = ReadBuf::new(&mut byte);
+        Pin::new(&mut self.io).poll_read(&mut Context::from_waker(Waker::noop()), &mut buffer).is_ready()
     }
 
-    pub(crate) async fn send(&mut self, request: Composed) -> Result<Answered, Lost> {
-        // A link from the pool may still be finishing its last exchange.
-        if self.sender.ready().await.is_err() {
-            return Err(Lost { unsent: Some(request) });
+    /// Sends a request and waits for the head of its final answer.
+    pub(crate) async fn send(&mut self, request: Composed) -> Result<Head, Lost> {
+        let mut waiting = Waiting { asked: request.asked, search: SEARCH, interim: 0 };
+        self.upload = Some(Upload::new(request));
+        let head = poll_fn(|cx| self.poll_head(cx, &mut waiting)).await;
+        head.map_err(|error| {
+            tracing::debug!(%error, "no answer from the origin");
+            Lost { unsent: self.upload.take().and_then(Upload::into_unsent) }
+        })
+    }
+
+    fn poll_head(&mut self, cx: &mut Context<'_>, waiting: &mut Waiting) -> Poll<io::Result<Head>> {
+        if let Poll::Ready(Err(Failed::Body(error))) = self.poll_upload(cx) {
+            return Poll::Ready(Err(io::Error::other(error)));
         }
-        match self.sender.try_send_request(request).await {
-            Ok(answer) => {
-                let (head, body) = answer.into_parts();
-                Ok((head, Pieces::new(body)))
+        loop {
+            let found = waiting.search.find(&self.unread, &Limits::RESPONSE).map_err(io::Error::other)?;
+            let Some(found) = found else {
+                if ready!(self.poll_read(cx))? == 0 {
+                    return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
+                }
+                continue;
+            };
+            let bytes = self.unread.split_to(found.end).freeze();
+            let head = ResponseHead::parse(&bytes, waiting.asked, &Limits::RESPONSE, FieldRoom::default());
+            let head = head.map_err(io::Error::other)?;
+            if !head.is_interim() {
+                return Poll::Ready(Head::of(&head, &bytes));
             }
-            Err(mut error) => {
-                tracing::debug!(error = %error.error(), "no answer from the origin");
-                Err(Lost { unsent: error.take_message() })
+            waiting.interim += 1;
+            if waiting.interim > INTERIM_MAX {
+                return Poll::Ready(Err(io::Error::other("too many interim answers")));
+            }
+            waiting.search = SEARCH;
+        }
+    }
+
+    /// The next piece of the answer's body; none at its end.
+    pub(crate) fn poll_body(&mut self, cx: &mut Context<'_>, body: &mut BodyReader) -> Poll<Option<io::Result<Bytes>>> {
+        // A failed upload shows when the connection is to be kept; the answer is worth more.
+        let _ = self.poll_upload(cx);
+        loop {
+            let step = body.next(&self.unread).map_err(io::Error::other)?;
+            let used = self.unread.split_to(step.used);
+            match step.event {
+                Event::Data(range) => return Poll::Ready(Some(Ok(used.freeze().slice(range)))),
+                Event::End => return Poll::Ready(None),
+                Event::Hungry => {}
+            }
+            if ready!(self.poll_read(cx))? == 0 {
+                body.end_of_input().map_err(io::Error::other)?;
             }
         }
+    }
+
+    fn poll_upload(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failed>> {
+        match &mut self.upload {
+            Some(upload) => upload.poll(&mut self.io, cx),
+            None => Poll::Ready(Ok(())),
+        }
+    }
+
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if self.unread.is_empty() {
+            // What was handed out keeps its memory; this begins anew.
+            self.unread = BytesMut::new();
+        }
+        // On the stack, so that a connection that waits holds no buffer.
+        let mut scratch = [const { MaybeUninit::uninit() }; ORIGIN_READ_BYTES];
+        let mut buffer = ReadBuf::uninit(&mut scratch);
+        ready!(Pin::new(&mut self.io).poll_read(cx, &mut buffer))?;
+        self.unread.extend_from_slice(buffer.filled());
+        Poll::Ready(Ok(buffer.filled().len()))
+    }
+
+    /// Whether another request may follow, after an answer was read to its end.
+    pub(crate) fn may_be_kept(&mut self, persistence: Persistence) -> bool {
+        let uploaded = self.upload.take().is_none_or(|upload| upload.is_over());
+        persistence == Persistence::KeepAlive && uploaded && self.unread.is_empty()
     }
 
     /// The bytes behind a 101.
-    pub(crate) async fn into_io(self) -> Option<Box<dyn Io>> {
-        let rest = self.rest.await.ok()?;
-        let io = rest.io.into_inner();
-        Some(if rest.read_buf.is_empty() { io } else { Box::new(Rewound { first: rest.read_buf, io }) })
+    pub(crate) fn into_io(self) -> Box<dyn Io> {
+        let Link { io, unread, .. } = self;
+        if unread.is_empty() { io } else { Box::new(Rewound { first: unread.freeze(), io }) }
     }
 }
 
-/// Our request as hyper's: in origin form (RFC 9112 §3.2.1), with `Host` and with framing.
-pub(crate) fn compose(request: Request) -> Composed {
-    let Request { method, host, path, mut headers, body, upgrade } = request;
-    if let Ok(host) = HeaderValue::try_from(host) {
-        headers.insert(HOST, host);
+impl Head {
+    fn of(head: &ResponseHead, bytes: &Bytes) -> io::Result<Head> {
+        let view = head.of(bytes);
+        let mut headers = HeaderMap::with_capacity(view.fields().iter().count());
+        for field in view.fields().iter().filter(|field| field.class == Class::EndToEnd) {
+            let name = HeaderName::from_bytes(field.name).map_err(io::Error::other)?;
+            let value = HeaderValue::from_maybe_shared(bytes.slice_ref(field.value)).map_err(io::Error::other)?;
+            headers.append(name, value);
+        }
+        let stated = head.stated_length.map_or(Length::Absent, Length::Known);
+        let length = match head.body {
+            http1::Body::Length(length) => Length::Known(length),
+            http1::Body::Chunked | http1::Body::UntilClose => Length::Unknown,
+            // For `HEAD` and 304.
+            http1::Body::None => stated,
+            http1::Body::Switched => Length::Absent,
+        };
+        Ok(Head {
+            status: StatusCode::from_u16(head.status).map_err(io::Error::other)?,
+            headers,
+            length,
+            body: BodyReader::new(head.body),
+            persistence: head.persistence,
+            to_websocket: head.to_websocket,
+        })
     }
-    if let Length::Known(length) = body.length() {
-        headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
-    }
-    if upgrade == bartizan_exchange::Upgrade::WebSocket {
-        headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
-        headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
-    }
-    let mut composed = hyper::Request::new(Outgoing::new(body));
-    *composed.method_mut() = method;
-    *composed.uri_mut() = Uri::from(path);
-    *composed.headers_mut() = headers;
-    composed
 }
 
-/// A copy of it, for requests without a body.
-pub(crate) fn copy(request: &Composed) -> Composed {
-    let mut copy = hyper::Request::new(Outgoing::new(Body::empty()));
-    *copy.method_mut() = request.method().clone();
-    *copy.uri_mut() = request.uri().clone();
-    *copy.headers_mut() = request.headers().clone();
-    copy
-}
-
-/// How long an answer's body is. For answers that have a length but no body, the length that they state.
-pub(crate) fn length_of(method: &Method, status: StatusCode, headers: &HeaderMap, pieces: &Pieces) -> Length {
-    if *method != Method::HEAD && status != StatusCode::NOT_MODIFIED {
-        return pieces.length();
-    }
-    let stated = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
-    stated.map_or(Length::Absent, Length::Known)
-}
-
-/// Whether a 101 switches to WebSocket and to nothing else (RFC 6455 §4.1).
-pub(crate) fn agrees_to_websocket(headers: &HeaderMap) -> bool {
-    headers.get(UPGRADE).is_some_and(|protocol| protocol.as_bytes().eq_ignore_ascii_case(b"websocket"))
-}
-
-/// A connection of which the first bytes were read already.
+/// A connection of which some bytes were read already.
 struct Rewound {
     first: Bytes,
     io: Box<dyn Io>,

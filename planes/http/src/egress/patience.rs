@@ -12,50 +12,33 @@ use bytes::Bytes;
 use futures_util::Stream;
 use tokio::time::{Instant, Sleep};
 
-/// How much of a request's body has been sent.
+/// How a request's body is getting on.
 pub(crate) struct Progress {
     moved: Cell<Instant>,
-    state: Cell<State>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
-    UnderWay,
-    Over,
-    Broken,
+    broken: Cell<bool>,
 }
 
 impl Progress {
-    pub(crate) fn of(body: &Body) -> Rc<Progress> {
-        let state = if body.length().is_nothing() { State::Over } else { State::UnderWay };
-        Rc::new(Progress { moved: Cell::new(Instant::now()), state: Cell::new(state) })
+    pub(crate) fn new() -> Rc<Progress> {
+        Rc::new(Progress { moved: Cell::new(Instant::now()), broken: Cell::new(false) })
     }
 
     /// The same body; `progress` is told of what is taken from it.
     pub(crate) fn watch(progress: &Rc<Progress>, body: Body) -> Body {
-        let length = body.length();
-        let left = match length {
-            Length::Absent => return body,
-            Length::Known(length) => Some(length),
-            Length::Unknown => None,
-        };
-        Body::stream(length, Watched { body, left, progress: Rc::clone(progress) })
-    }
-
-    /// Whether the whole body was taken.
-    pub(crate) fn is_over(&self) -> bool {
-        self.state.get() == State::Over
+        match body.length() {
+            Length::Absent => body,
+            length => Body::stream(length, Watched { body, progress: Rc::clone(progress) }),
+        }
     }
 
     /// Whether the visitor failed to deliver it.
     pub(crate) fn is_broken(&self) -> bool {
-        self.state.get() == State::Broken
+        self.broken.get()
     }
 }
 
 struct Watched {
     body: Body,
-    left: Option<u64>,
     progress: Rc<Progress>,
 }
 
@@ -64,17 +47,11 @@ impl Stream for Watched {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let polled = self.body.poll_next(cx);
-        let Poll::Ready(piece) = &polled else { return polled };
-        self.progress.moved.set(Instant::now());
-        match piece {
-            Some(Ok(data)) => {
-                self.left = self.left.map(|left| left.saturating_sub(data.len() as u64));
-                if self.left == Some(0) {
-                    self.progress.state.set(State::Over);
-                }
+        if let Poll::Ready(piece) = &polled {
+            self.progress.moved.set(Instant::now());
+            if matches!(piece, Some(Err(_))) {
+                self.progress.broken.set(true);
             }
-            Some(Err(_)) => self.progress.state.set(State::Broken),
-            None => self.progress.state.set(State::Over),
         }
         polled
     }

@@ -4,17 +4,16 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bartizan_exchange::{Body, BodyError, Length};
 use bartizan_routes::{Origin, OriginScheme};
+use bartizan_wire::http1::{BodyReader, Persistence};
 use bytes::Bytes;
 use futures_util::Stream;
 use tokio::time::Instant;
 
 use super::link::Link;
-use super::patience::Progress;
-use crate::hyper_body::Pieces;
 use crate::limits::{IDLE_ORIGINS_MAX, IDLE_PER_ORIGIN_MAX, ORIGIN_IDLE_TIME};
 
 /// Requests with the same key may share a connection.
@@ -61,7 +60,7 @@ impl Pool {
         let mut shelves = self.0.borrow_mut();
         let shelves = &mut *shelves;
         let shelf = shelves.by_key.get_mut(key)?;
-        while let Some(idle) = shelf.pop() {
+        while let Some(mut idle) = shelf.pop() {
             shelves.count -= 1;
             if !idle.link.is_closed() && idle.since.elapsed() < ORIGIN_IDLE_TIME {
                 return Some(idle.link);
@@ -72,7 +71,7 @@ impl Pool {
     }
 
     /// Keeps a connection, or closes it if there are enough.
-    fn put(&self, key: Key, link: Link) {
+    fn put(&self, key: Key, mut link: Link) {
         let mut shelves = self.0.borrow_mut();
         if link.is_closed() || shelves.count >= IDLE_ORIGINS_MAX {
             return;
@@ -89,7 +88,7 @@ impl Pool {
         let mut shelves = self.0.borrow_mut();
         let mut kept = 0;
         shelves.by_key.retain(|_, shelf| {
-            shelf.retain(|idle| !idle.link.is_closed() && idle.since.elapsed() < ORIGIN_IDLE_TIME);
+            shelf.retain_mut(|idle| !idle.link.is_closed() && idle.since.elapsed() < ORIGIN_IDLE_TIME);
             kept += shelf.len();
             !shelf.is_empty()
         });
@@ -97,68 +96,63 @@ impl Pool {
     }
 }
 
-/// A connection in use. It goes back to the pool when both bodies were read to their end. Dropped before that, it is
-/// closed: it would not be known where the next answer begins.
+/// A connection in use, and the body that is read from it. It goes back to the pool when both bodies were passed on to
+/// their end. Dropped before that, it is closed: it would not be known where the next answer begins.
 pub(crate) struct Lease {
     pool: Rc<Pool>,
     key: Key,
     link: Link,
-    /// Of the request's body.
-    progress: Rc<Progress>,
+    body: BodyReader,
+    persistence: Persistence,
 }
 
 impl Lease {
-    pub(crate) fn new(pool: Rc<Pool>, key: Key, link: Link, progress: Rc<Progress>) -> Lease {
-        Lease { pool, key, link, progress }
+    pub(crate) fn new(pool: Rc<Pool>, key: Key, link: Link, (body, persistence): (BodyReader, Persistence)) -> Lease {
+        Lease { pool, key, link, body, persistence }
     }
 
-    fn give_back(self) {
-        if self.progress.is_over() {
+    fn give_back(mut self) {
+        if self.link.may_be_kept(self.persistence) {
             self.pool.put(self.key, self.link);
         }
     }
 
     /// An answer's body that gives the connection back at its end.
-    pub(crate) fn body(self, length: Length, pieces: Pieces) -> Body {
-        if pieces.is_over() {
+    pub(crate) fn body(self, length: Length) -> Body {
+        if self.body.is_over() {
             self.give_back();
             return match length {
                 Length::Known(_) => Body::stream(length, futures_util::stream::empty()),
                 Length::Absent | Length::Unknown => Body::empty(),
             };
         }
-        Body::stream(length, Leased { pieces, lease: Some(self) })
+        Body::stream(length, Leased(Some(self)))
     }
 }
 
-struct Leased {
-    pieces: Pieces,
-    lease: Option<Lease>,
-}
+/// None when the body is over.
+struct Leased(Option<Lease>);
 
 impl Stream for Leased {
     type Item = Result<Bytes, BodyError>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let polled = Pin::new(&mut self.pieces).poll_next(cx);
-        match &polled {
-            Poll::Ready(Some(Err(_))) => drop(self.lease.take()),
-            // hyper does not ask again after the last piece of a body with a known length.
-            Poll::Ready(_) if self.pieces.is_over() => {
-                if let Some(lease) = self.lease.take() {
-                    lease.give_back();
-                }
-            }
-            Poll::Ready(_) | Poll::Pending => {}
+        let Some(lease) = &mut self.0 else { return Poll::Ready(None) };
+        let piece = ready!(lease.link.poll_body(cx, &mut lease.body));
+        let is_over = piece.is_none() || lease.body.is_over();
+        match &piece {
+            Some(Err(_)) => drop(self.0.take()),
+            // Who knows the length does not ask again after the last piece.
+            _ if is_over => self.0.take().into_iter().for_each(Lease::give_back),
+            Some(Ok(_)) | None => {}
         }
-        polled
+        Poll::Ready(piece.map(|piece| piece.map_err(BodyError::new)))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use tokio::io::{DuplexStream, duplex};
-    use tokio::task::LocalSet;
 
     use super::*;
 
@@ -167,55 +161,42 @@ mod tests {
         Key::new(&origin, OriginScheme::Http, "a.test")
     }
 
-    async fn link() -> (Link, DuplexStream) {
+    fn link() -> (Link, DuplexStream) {
         let (near, far) = duplex(64);
-        (Link::open(Box::new(near)).await.unwrap(), far)
+        (Link::new(Box::new(near)), far)
     }
 
-    #[tokio::test]
-    async fn a_pool_has_limits() {
-        LocalSet::new()
-            .run_until(async {
-                let mut origins = Vec::new();
-                for (shelves, links, kept) in
-                    [(1, IDLE_PER_ORIGIN_MAX + 5, IDLE_PER_ORIGIN_MAX), (IDLE_ORIGINS_MAX / 4 + 1, 4, IDLE_ORIGINS_MAX)]
-                {
-                    let pool = Pool::default();
-                    for port in 0..shelves {
-                        for _ in 0..links {
-                            let (link, origin) = link().await;
-                            origins.push(origin);
-                            pool.put(key(port), link);
-                        }
-                    }
-                    assert_eq!(pool.0.borrow().count, kept);
-                    let taken: usize =
-                        (0..shelves).map(|port| std::iter::from_fn(|| pool.take(&key(port))).count()).sum();
-                    assert_eq!((taken, pool.0.borrow().count), (kept, 0));
+    #[test]
+    fn a_pool_has_limits() {
+        let mut origins = Vec::new();
+        for (shelves, links, kept) in
+            [(1, IDLE_PER_ORIGIN_MAX + 5, IDLE_PER_ORIGIN_MAX), (IDLE_ORIGINS_MAX / 4 + 1, 4, IDLE_ORIGINS_MAX)]
+        {
+            let pool = Pool::default();
+            for port in 0..shelves {
+                for _ in 0..links {
+                    let (link, origin) = link();
+                    origins.push(origin);
+                    pool.put(key(port), link);
                 }
-            })
-            .await;
+            }
+            assert_eq!(pool.0.borrow().count, kept);
+            let taken: usize = (0..shelves).map(|port| std::iter::from_fn(|| pool.take(&key(port))).count()).sum();
+            assert_eq!((taken, pool.0.borrow().count), (kept, 0));
+        }
     }
 
     /// A connection that its origin has closed is no connection.
-    #[tokio::test]
-    async fn closed_connections_are_found_out() {
-        LocalSet::new()
-            .run_until(async {
-                let pool = Pool::default();
-                let ((closed, origin), (open, _origin)) = (link().await, link().await);
-                pool.put(key(1), open);
-                pool.put(key(1), closed);
-                drop(origin);
-                // The task of the connection has to notice it first.
-                while !pool.0.borrow().by_key[&key(1)][1].link.is_closed() {
-                    tokio::task::yield_now().await;
-                }
-                pool.sweep();
-                assert_eq!(pool.0.borrow().count, 1);
-                assert!(pool.take(&key(1)).is_some() && pool.take(&key(1)).is_none());
-            })
-            .await;
+    #[test]
+    fn closed_connections_are_found_out() {
+        let pool = Pool::default();
+        let ((closed, origin), (open, _origin)) = (link(), link());
+        pool.put(key(1), open);
+        pool.put(key(1), closed);
+        drop(origin);
+        pool.sweep();
+        assert_eq!(pool.0.borrow().count, 1);
+        assert!(pool.take(&key(1)).is_some() && pool.take(&key(1)).is_none());
     }
 
     #[test]

@@ -5,6 +5,7 @@ mod firewall;
 mod forwarding;
 mod http1;
 mod origin;
+mod origins;
 mod pages;
 mod protocols;
 mod reuse;

@@ -1,0 +1,41 @@
+//! A request as it goes to an origin: its head as bytes, in origin form, with a `Host` and with framing.
+
+use bartizan_exchange::{Body, Length, Request, Upgrade};
+use bartizan_wire::http1::{self, Asked, HeadWriter, Illegal};
+
+/// Room for a usual head.
+const HEAD_BYTES: usize = 1024;
+
+pub(crate) struct Composed {
+    pub(super) head: Vec<u8>,
+    pub(super) body: Body,
+    pub(super) asked: Asked,
+}
+
+impl Composed {
+    /// Fails if a part of the request cannot be written, which its types do not allow.
+    pub(crate) fn new(request: Request) -> Result<Composed, Illegal> {
+        let Request { method, host, path, headers, body, upgrade } = request;
+        let mut head = Vec::with_capacity(HEAD_BYTES);
+        let mut writer = HeadWriter::request(&mut head, method.as_str(), [path.as_str(), ""]);
+        writer = writer.field(b"Host", host.as_bytes());
+        for (name, value) in &headers {
+            writer = writer.titled(name.as_str(), value.as_bytes());
+        }
+        if upgrade == Upgrade::WebSocket {
+            writer = writer.field(b"Connection", b"Upgrade").field(b"Upgrade", b"websocket");
+        }
+        let framing = match body.length() {
+            Length::Absent => http1::Body::None,
+            Length::Known(length) => http1::Body::Length(length),
+            Length::Unknown => http1::Body::Chunked,
+        };
+        writer.body(framing).end()?;
+        Ok(Composed { head, body, asked: Asked::by(method.as_str()) })
+    }
+
+    /// A second one like it, for requests without a body.
+    pub(crate) fn copy(&self) -> Composed {
+        Composed { head: self.head.clone(), body: Body::empty(), asked: self.asked }
+    }
+}
