@@ -6,7 +6,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Context;
 use bartizan_api::{DeclareError, Fault, Preset};
@@ -14,6 +14,7 @@ use bartizan_certs::{Ca, Certs};
 use bartizan_geo::Geo;
 use bartizan_model::Pop;
 use bartizan_names::{Name, Timestamp, ZoneName};
+use bartizan_observed::{Lease, Problem, Problems, Reporter, What};
 use bartizan_plane_l4 as l4;
 use bartizan_publish::Publisher;
 use bartizan_routes::Pools;
@@ -94,6 +95,7 @@ pub async fn run(up: Up, output: Output) -> anyhow::Result<()> {
     };
     let api_listeners = std::mem::take(&mut listeners.api);
     let planes = Arc::new(Planes::start(listeners, publisher.bundle(), local, chosen)?);
+    report_read_only(&store, &planes.observed().problems);
     let following = planes::follow(publisher, store.watch(), Arc::clone(&planes))?;
 
     let (ready, ready_now) = watch::channel(false);
@@ -220,6 +222,18 @@ fn local_pop(store: &Store, certs: &Certs, settings: &Settings) -> anyhow::Resul
 
 fn is_disk_full(refused: &DeclareError) -> bool {
     matches!(refused, DeclareError::Store(error) if error.fault == Fault::DiskFull)
+}
+
+/// Shows that the store was opened for reading only. That it is so until the next start was logged by the store.
+fn report_read_only(store: &Store, problems: &Problems) {
+    let Some(reason) = store.is_read_only() else { return };
+    let problem = Problem {
+        what: What::ReadOnly,
+        reason: reason.to_owned(),
+        since: now(),
+        remedy: "make room, or let this user write there, and start the edge again; it serves meanwhile",
+    };
+    problems.report(Reporter::Housekeeping, vec![problem], Lease::Held, Instant::now());
 }
 
 /// What the flags say of this PoP.
