@@ -26,7 +26,7 @@ const SOURCES: [(&str, Reader); 18] = [
     ("credentials.rs", Reader::Client),
     ("data_dir.rs", Reader::Of(&["up"])),
     ("demo.rs", Reader::Of(&["up"])),
-    ("doctor.rs", Reader::Of(&["up"])),
+    ("doctor.rs", Reader::Of(&["doctor", "up"])),
     ("firewall.rs", Reader::Of(&["firewall"])),
     ("listen.rs", Reader::Of(&["up"])),
     ("output.rs", Reader::Client),

@@ -276,7 +276,8 @@ fn origins_over_tls() {
         (Ssl::Strict, &other_root, Err(502)),
         (Ssl::Full, &no_tls, Err(502)),
         (Ssl::Flexible, &plain_origin, Ok("plain")),
-        (Ssl::Off, &plain_origin, Ok("plain")),
+        // Such a zone has no TLS: the visitor is sent to plain HTTP.
+        (Ssl::Off, &plain_origin, Err(301)),
     ] {
         edge.publish(&[("a.test", origin_at(origin.address), settings(ssl))]);
         let (status, body) = run(async {
