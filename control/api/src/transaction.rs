@@ -18,9 +18,6 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Fault};
 use crate::reply::Page;
 
-/// The number of the shape in which documents are written today.
-const FORMAT: u16 = 1;
-
 /// Objects of a kind that is read whole: accounts, users and tokens are few. A longer list is cut.
 const ALL_MAX: usize = 1_000;
 
@@ -155,9 +152,9 @@ fn damaged(key: &Key, reason: &dyn std::fmt::Display) -> Error {
     Fault::Damaged.because(key)
 }
 
-fn value(document: &impl Serialize) -> Result<Value, Error> {
+fn value(kind: Kind, document: &impl Serialize) -> Result<Value, Error> {
     let json = serde_json::to_string(document).map_err(|error| Error::internal(&error))?;
-    Ok(Value { format: FORMAT, json: json.into() })
+    Ok(Value::of(kind, json))
 }
 
 /// A change on its way: the state that it starts from, and what it does to it.
@@ -200,7 +197,8 @@ impl Change {
     /// Puts `document`, if nobody else changes the object meanwhile.
     pub(crate) fn put(&mut self, key: Key, document: &impl Serialize) -> Result<(), Error> {
         self.guard(&key)?;
-        self.ops.push(Op::Put { key, value: value(document)? });
+        let value = value(key.kind(), document)?;
+        self.ops.push(Op::Put { key, value });
         Ok(())
     }
 

@@ -2,16 +2,13 @@
 
 use bartizan_names::{CertificateId, Timestamp, ZoneId};
 use bartizan_seal::sha256;
-use bartizan_store::{Entry, Key, Op, Scope, Value};
+use bartizan_store::{Entry, Key, Kind, Op, Scope, Value};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::{Deserialize, Serialize};
 
 use crate::ca::{Ca, Issued};
 use crate::error::CertsError;
-
-/// The shape of [`Document`] as JSON.
-const FORMAT: u16 = 1;
 
 /// What a certificate is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -66,7 +63,7 @@ impl Document {
 
     pub fn to_op(&self) -> Op {
         let json = serde_json::to_string(self).expect("a struct of texts and times always has a JSON form");
-        Op::Put { key: self.store_key(), value: Value { format: FORMAT, json: json.into() } }
+        Op::Put { key: self.store_key(), value: Value::of(Kind::Certificate, json) }
     }
 
     /// The key of this object in the store.
@@ -75,11 +72,8 @@ impl Document {
     }
 
     pub fn from_entry(entry: &Entry) -> Result<Document, CertsError> {
-        let refused = |reason| CertsError::Document { key: entry.key.clone(), reason };
-        if entry.value.format != FORMAT {
-            return Err(refused(format!("format {}", entry.value.format)));
-        }
-        serde_json::from_str(&entry.value.json).map_err(|error| refused(error.to_string()))
+        serde_json::from_str(&entry.value.json)
+            .map_err(|error| CertsError::Document { key: entry.key.clone(), reason: error.to_string() })
     }
 
     /// The private key, PKCS#8 in DER.

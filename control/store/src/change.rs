@@ -19,6 +19,7 @@ use bartizan_names::Timestamp;
 use bartizan_seal::sha256;
 
 use crate::key::Key;
+use crate::kind::Kind;
 
 /// A revision: the number of a committed change set. Dense; 0 is the empty store.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -44,6 +45,14 @@ impl fmt::Display for Rev {
 pub struct Value {
     pub format: u16,
     pub json: Arc<str>,
+}
+
+impl Value {
+    /// A document as this version writes those of a kind. Its format is known to the kind alone: a writer that named it
+    /// would have to be changed with every step.
+    pub fn of(kind: Kind, json: impl Into<Arc<str>>) -> Value {
+        Value { format: kind.declaration().documents.current(), json: json.into() }
+    }
 }
 
 /// One step of a change set. Later steps on the same key win; deleting what is not there does nothing.
