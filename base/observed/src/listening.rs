@@ -60,6 +60,8 @@ pub enum Reason {
     Taken,
     /// Ports below 1024 need a privilege.
     Forbidden,
+    /// The pools were changed, and the kernel was told of them at the start.
+    NotRouted,
     /// The whole application would take more listeners than there may be.
     TooMany {
         max: usize,
@@ -72,6 +74,7 @@ impl fmt::Display for Reason {
         match self {
             Reason::Taken => f.write_str("another program listens on this address and port"),
             Reason::Forbidden => f.write_str("this port needs a privilege (CAP_NET_BIND_SERVICE)"),
+            Reason::NotRouted => f.write_str("the pool is newer than this process, and its packets may not come here"),
             Reason::TooMany { max } => {
                 write!(f, "more than {max} ports in all need a way to receive for any port (CAP_BPF and CAP_NET_ADMIN)")
             }
@@ -85,6 +88,7 @@ impl Reason {
         match self {
             Reason::Taken => "stop the other program, or give the application another port",
             Reason::Forbidden => "give the edge the capability, or the application a port from 1024 on",
+            Reason::NotRouted => "start the edge again",
             Reason::TooMany { .. } => "give the edge the capabilities, or the application fewer ports",
             Reason::Other(_) => "see the reason; it is tried again by itself",
         }

@@ -5,6 +5,9 @@
 //! | `sk_lookup` | every port of every pool on one socket a protocol, family and worker | CAP_BPF, CAP_NET_ADMIN, Linux 5.9 |
 //! | `tproxy` | the same | CAP_NET_ADMIN, the program nft |
 //! | `listeners` | a listener for each configured port, of which there may be 4,096 | nothing; CAP_NET_BIND_SERVICE below 1024 |
+//!
+//! The first two tell the kernel at the start which prefixes are ours. Pools that the PoP gets later are served where
+//! their packets come here anyway, and shown as waiting for the next start.
 
 use std::collections::HashSet;
 use std::io::ErrorKind;
@@ -97,9 +100,11 @@ fn listeners(workers: usize, why: Option<String>) -> Chosen {
 /// The kernel sends every port of the pools to our sockets. Dropping it leaves that as a crash does.
 pub struct AnyPort {
     way: Way,
+    /// Those of the start, whose packets the kernel sends here.
+    routed: Pools,
+    /// What is in force.
     pools: Pools,
     neighbours: Neighbours,
-    /// What is in force.
     apps: Apps,
     /// What clients can reach, now and from now on.
     listening: Live<Listening>,
@@ -184,44 +189,57 @@ impl AnyPort {
 
     fn new(way: Way, machine: &Machine<'_>, neighbours: Neighbours, apps: &Apps, tier: TierName) -> AnyPort {
         let listening = Live::new(Listening::new(tier));
-        AnyPort { way, pools: machine.pools.clone(), neighbours, apps: apps.clone(), listening }
+        let (routed, pools) = (machine.pools.clone(), machine.pools.clone());
+        AnyPort { way, routed, pools, neighbours, apps: apps.clone(), listening }
     }
 
     fn chosen(self, how: l4::AnyPort, sockets: Sockets, workers: usize) -> Chosen {
         let sockets = sockets.deal(workers);
-        self.listening.replace(self.heard(&self.apps));
+        self.listening.replace(self.heard(&self.apps, &self.pools));
         let tier = l4::Tier::AnyPort { how, sockets, listening: self.listening.clone() };
         Chosen { tier, name: how.name(), why: None, any_port: Some(self) }
     }
 
-    /// Puts other applications in force.
-    pub fn update(&mut self, apps: &Apps) {
-        if self.apps.is_same(apps) {
+    /// Puts other applications in force, or other addresses of them.
+    pub fn update(&mut self, apps: &Apps, pools: &Pools) {
+        if self.apps.is_same(apps) && self.pools == *pools {
             return;
         }
         let claimed = match &mut self.way.how {
-            How::Steering(steering) => steering.update(&claims(apps, &self.pools)),
+            How::Steering(steering) => steering.update(&claims(apps, pools)),
             // All packets for the pools come here already.
             How::Tproxy(_) => Ok(()),
         };
-        let mut heard = self.heard(apps);
+        let mut heard = self.heard(apps, pools);
         match claimed {
-            Ok(()) => self.apps = apps.clone(),
+            Ok(()) => (self.apps, self.pools) = (apps.clone(), pools.clone()),
             Err(error) => {
                 tracing::error!(%error, "new applications do not get their ports");
-                let new = apps.all().filter(|app| self.apps.get(app.id) != Some(app));
+                let is_new = |app: &Arc<App>| {
+                    let before = self.apps.get(app.id);
+                    before != Some(app) || app.addresses_at(&self.pools) != app.addresses_at(pools)
+                };
+                let new = apps.all().filter(|app| is_new(app));
                 let reason = Reason::Other(error.to_string());
-                new.filter_map(|app| Some(unheard(app, first(app, &self.pools)?, &reason)))
+                new.filter_map(|app| Some(unheard(app, first(app, pools)?, &reason)))
                     .for_each(|one| heard.note(1, one));
             }
         }
         self.listening.replace(heard.after(&self.listening.snapshot().value));
     }
 
-    /// Ports that services of this machine keep from applications.
-    fn heard(&self, apps: &Apps) -> Listening {
+    /// Ports that services of this machine keep from applications, and addresses that it does not know for its own yet.
+    fn heard(&self, apps: &Apps, pools: &Pools) -> Listening {
         let now = self.listening.snapshot();
         let mut listening = Listening { open: now.value.open, ..Listening::new(now.value.tier) };
+        if self.routed != *pools {
+            for app in apps.all() {
+                let numbered = app.addresses_at(pools).into_iter().filter(|address| pools.contains(*address));
+                let late = numbered.filter(|address| !self.routed.contains(*address));
+                let at = late.map(|address| SocketAddr::new(address, *app.ports.start()));
+                at.map(|at| unheard(app, at, &Reason::NotRouted)).for_each(|one| listening.note(1, one));
+            }
+        }
         let Neighbours { shared, services } = &self.neighbours;
         if shared.is_empty() {
             return listening;
@@ -232,7 +250,7 @@ impl AnyPort {
             services.find(|service| app.ports.contains(&service.port())).map(|service| service.port())
         };
         for app in apps.all() {
-            let addresses = app.addresses_at(&self.pools);
+            let addresses = app.addresses_at(pools);
             let in_shared = addresses.into_iter().filter(|address| shared.iter().any(|pool| pool.contains(*address)));
             let taken = in_shared.filter_map(|address| Some(SocketAddr::new(address, kept(app, address)?)));
             taken.map(|at| unheard(app, at, &Reason::Taken)).for_each(|one| listening.note(1, one));

@@ -1,12 +1,11 @@
 //! The planes of an edge: started with the first bundle, and given their part of every later one.
 
-use std::net::{IpAddr, TcpListener};
+use std::net::TcpListener;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use bartizan_authority::Addresses;
 use bartizan_geo::Geo;
 use bartizan_live::{Generation, Live};
 use bartizan_names::Prefix;
@@ -16,7 +15,6 @@ use bartizan_plane_http as http;
 use bartizan_plane_l4 as l4;
 use bartizan_plane_tunnel as tunnel;
 use bartizan_publish::{Bundle, Publisher};
-use bartizan_routes::Pools;
 use bartizan_store::Rev;
 use tokio::sync::watch;
 
@@ -33,7 +31,7 @@ pub struct Planes {
     http_live: Live<http::Config>,
     l4_live: Live<l4::Config>,
     dns_live: Live<dns::Config>,
-    pop: LocalPop,
+    fixed: Fixed,
     /// Who sends every port of the pools here. Taken out by [`Planes::drain`].
     any_port: Mutex<Option<AnyPort>>,
     observed: Observed,
@@ -41,14 +39,8 @@ pub struct Planes {
     running: Mutex<Option<Running>>,
 }
 
-/// What is this PoP's own and does not change while it runs.
-pub struct LocalPop {
-    /// As visitors see it in `CF-Ray`.
-    pub name: String,
-    /// Of proxied names.
-    pub addresses: Addresses,
-    /// Of applications.
-    pub pools: Pools,
+/// What planes are given beside bundles, once.
+pub struct Fixed {
     pub geo: Geo,
     /// Peers in front of us that say in a PROXY header whom they speak for.
     pub trusted: Vec<Prefix>,
@@ -74,15 +66,15 @@ struct Running {
 
 impl Planes {
     /// Starts everything on the bundle that is in force now, with the way to applications that was chosen.
-    pub fn start(listeners: Listeners, bundle: &Bundle, pop: LocalPop, chosen: Chosen) -> anyhow::Result<Planes> {
-        let tunnel_live = Live::new(tunnel_config(bundle, &pop));
-        let http_live = Live::new(http_config(bundle, &pop));
-        let l4_live = Live::new(l4_config(bundle, &pop));
-        let dns_live = Live::new(dns_config(bundle, &pop));
+    pub fn start(listeners: Listeners, bundle: &Bundle, fixed: Fixed, chosen: Chosen) -> anyhow::Result<Planes> {
+        let tunnel_live = Live::new(tunnel_config(bundle));
+        let http_live = Live::new(http_config(bundle, &fixed));
+        let l4_live = Live::new(l4_config(bundle, &fixed));
+        let dns_live = Live::new(dns_config(bundle));
         let counters = dns::Counters::default();
 
-        let tunnel =
-            tunnel::start(listeners.tunnel, &tunnel_live, Arc::clone(&pop.reset_key)).context("the tunnel listener")?;
+        let tunnel = tunnel::start(listeners.tunnel, &tunnel_live, Arc::clone(&fixed.reset_key))
+            .context("the tunnel listener")?;
         let sockets = http::Sockets { http: by_worker(listeners.http), https: by_worker(listeners.https) };
         let seed = u64::from_ne_bytes(bartizan_seal::random());
         let http = http::start(sockets, &http_live, tunnel.upstream(), seed).context("the HTTP edge")?;
@@ -105,31 +97,34 @@ impl Planes {
         observed.applied.set(bundle.number);
         let running = Mutex::new(Some(Running { tunnel, http, l4, dns }));
         let any_port = Mutex::new(any_port);
-        Ok(Planes { tunnel_live, http_live, l4_live, dns_live, pop, any_port, observed, running })
+        Ok(Planes { tunnel_live, http_live, l4_live, dns_live, fixed, any_port, observed, running })
     }
 
     /// Puts a bundle in force, in an order in which a name is announced only when it can be served. A plane is told only
     /// if a part that it uses changed: l4 judges all its sessions anew when it is.
     fn publish(&self, bundle: &Bundle, last: &Bundle) {
         let number = bundle.number;
+        let pop = is_newer(&bundle.pop, &last.pop);
         let certificates = is_newer(&bundle.certificates, &last.certificates);
         let firewall = is_newer(&bundle.firewall, &last.firewall);
         let apps = is_newer(&bundle.apps, &last.apps);
-        if certificates || is_newer(&bundle.tunnels, &last.tunnels) {
-            self.tunnel_live.publish(Generation { number, value: tunnel_config(bundle, &self.pop) });
+        if pop || certificates || is_newer(&bundle.tunnels, &last.tunnels) {
+            self.tunnel_live.publish(Generation { number, value: tunnel_config(bundle) });
         }
-        if certificates || firewall || is_newer(&bundle.routes, &last.routes) {
-            self.http_live.publish(Generation { number, value: http_config(bundle, &self.pop) });
+        if pop || certificates || firewall || is_newer(&bundle.routes, &last.routes) {
+            self.http_live.publish(Generation { number, value: http_config(bundle, &self.fixed) });
         }
-        if certificates || firewall || apps {
-            self.l4_live.publish(Generation { number, value: l4_config(bundle, &self.pop) });
+        if pop || certificates || firewall || apps {
+            self.l4_live.publish(Generation { number, value: l4_config(bundle, &self.fixed) });
         }
         // After the plane knows of it, so that nobody comes in vain.
-        if apps && let Some(any_port) = &mut *self.any_port.lock().unwrap_or_else(PoisonError::into_inner) {
-            any_port.update(&bundle.apps.value);
+        if (pop || apps)
+            && let Some(any_port) = &mut *self.any_port.lock().unwrap_or_else(PoisonError::into_inner)
+        {
+            any_port.update(&bundle.apps.value, &bundle.pop.value.pools);
         }
-        if is_newer(&bundle.zones, &last.zones) {
-            self.dns_live.publish(Generation { number, value: dns_config(bundle, &self.pop) });
+        if pop || is_newer(&bundle.zones, &last.zones) {
+            self.dns_live.publish(Generation { number, value: dns_config(bundle) });
         }
         self.observed.applied.set(number);
     }
@@ -162,59 +157,48 @@ impl Planes {
     }
 }
 
-pub fn by_family(address: &[IpAddr]) -> Addresses {
-    let mut addresses = Addresses::default();
-    for address in address {
-        match address {
-            IpAddr::V4(v4) => addresses.v4.push(*v4),
-            IpAddr::V6(v6) => addresses.v6.push(*v6),
-        }
-    }
-    addresses
-}
-
 /// Whether a part of a bundle is another than in the last one.
 fn is_newer<T>(part: &Generation<T>, last: &Generation<T>) -> bool {
     part.number != last.number
 }
 
-fn tunnel_config(bundle: &Bundle, pop: &LocalPop) -> tunnel::Config {
+fn tunnel_config(bundle: &Bundle) -> tunnel::Config {
     tunnel::Config {
         tunnels: bundle.tunnels.value.clone(),
         certificate: bundle.tunnel_certificate.clone(),
-        location: pop.name.clone(),
+        location: bundle.pop.value.name.clone(),
     }
 }
 
-fn http_config(bundle: &Bundle, pop: &LocalPop) -> http::Config {
+fn http_config(bundle: &Bundle, fixed: &Fixed) -> http::Config {
     http::Config {
         routes: bundle.routes.value.clone(),
         certificates: bundle.certificates.value.clone(),
         firewall: bundle.firewall.value.clone(),
-        geo: pop.geo.clone(),
-        server: http::ServerFacts { pop: pop.name.clone(), origin_roots: None },
+        geo: fixed.geo.clone(),
+        server: http::ServerFacts { pop: bundle.pop.value.name.clone(), origin_roots: None },
     }
 }
 
-fn l4_config(bundle: &Bundle, pop: &LocalPop) -> l4::Config {
+fn l4_config(bundle: &Bundle, fixed: &Fixed) -> l4::Config {
     l4::Config {
         apps: bundle.apps.value.clone(),
-        pools: pop.pools.clone(),
+        pools: bundle.pop.value.pools.clone(),
         firewall: bundle.firewall.value.clone(),
-        geo: pop.geo.clone(),
+        geo: fixed.geo.clone(),
         certificates: bundle.certificates.value.clone(),
-        trusted: pop.trusted.clone(),
+        trusted: fixed.trusted.clone(),
         limits: l4::Limits::default(),
         origin_roots: None,
     }
 }
 
-fn dns_config(bundle: &Bundle, pop: &LocalPop) -> dns::Config {
+fn dns_config(bundle: &Bundle) -> dns::Config {
     dns::Config {
         zones: bundle.zones.value.clone(),
-        addresses: pop.addresses.clone(),
+        addresses: bundle.pop.value.addresses.clone(),
         identity: dns::Identity {
-            id_server: pop.name.clone(),
+            id_server: bundle.pop.value.name.clone(),
             version: concat!("bartizan ", env!("CARGO_PKG_VERSION")).to_owned(),
         },
     }

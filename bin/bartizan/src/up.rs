@@ -17,7 +17,6 @@ use bartizan_names::{Name, Timestamp, ZoneName};
 use bartizan_observed::{Lease, Problem, Problems, Reporter, What};
 use bartizan_plane_l4 as l4;
 use bartizan_publish::Publisher;
-use bartizan_routes::Pools;
 use bartizan_store::{Retention, Store};
 use bartizan_v4::PopBody;
 use tokio::signal::unix::SignalKind;
@@ -30,7 +29,7 @@ use crate::data_dir::{DataDir, Local};
 use crate::failure::{Cause, Failure};
 use crate::listen;
 use crate::output::{Form, Output, print_line};
-use crate::planes::{End, LocalPop, Planes};
+use crate::planes::{End, Fixed, Planes};
 use crate::report::{Ready, ZoneRef};
 use crate::settings::Settings;
 use crate::{any_port, demo, host, planes};
@@ -67,10 +66,9 @@ pub async fn run(up: Up, output: Output) -> anyhow::Result<()> {
 
     // What the flags say is put in the store first, and taken from there: what is shown is what is served.
     let pop = local_pop(&store, &certs, &settings)?;
-    let pools = Pools::new(pop.pools.iter().copied());
     let publisher = {
-        let (store, seal, pools) = (store.clone(), seal.clone(), pools.clone());
-        tokio::task::spawn_blocking(move || Publisher::load(store, seal, pools)).await??
+        let (store, seal, pop) = (store.clone(), seal.clone(), pop.id);
+        tokio::task::spawn_blocking(move || Publisher::load(store, seal, pop)).await??
     };
     let addresses = listeners.addresses()?;
     let geo = Geo::open(&settings.geo).map_err(|error| {
@@ -80,21 +78,16 @@ pub async fn run(up: Up, output: Output) -> anyhow::Result<()> {
     let reset_key = Arc::new(seal.reset_key());
     let chosen = {
         let own = addresses.all();
-        let machine = any_port::Machine { data: data.path(), pools: &pools, workers: settings.workers, own: &own };
-        any_port::choose(settings.ports, &machine, &publisher.bundle().apps.value)?
+        let bundle = publisher.bundle();
+        let pools = &bundle.pop.value.pools;
+        let machine = any_port::Machine { data: data.path(), pools, workers: settings.workers, own: &own };
+        any_port::choose(settings.ports, &machine, &bundle.apps.value)?
     };
     let ports = ports(&chosen);
     let trusted = settings.proxies.clone();
-    let local = LocalPop {
-        name: pop.name.clone(),
-        addresses: planes::by_family(&pop.addresses),
-        pools,
-        geo,
-        trusted,
-        reset_key,
-    };
+    let fixed = Fixed { geo, trusted, reset_key };
     let api_listeners = std::mem::take(&mut listeners.api);
-    let planes = Arc::new(Planes::start(listeners, publisher.bundle(), local, chosen)?);
+    let planes = Arc::new(Planes::start(listeners, publisher.bundle(), fixed, chosen)?);
     report_read_only(&store, &planes.observed().problems);
     let following = planes::follow(publisher, store.watch(), Arc::clone(&planes))?;
 

@@ -1,13 +1,13 @@
 //! What a PoP puts in force.
 
-use bartizan_authority::Zones;
+use bartizan_authority::{Addresses, Zones};
 use bartizan_firewall::Firewall;
 use bartizan_live::Generation;
-use bartizan_routes::{Apps, Routes, Tunnels};
+use bartizan_routes::{Apps, Pools, Routes, Tunnels};
 use bartizan_tls::{Certificates, CertifiedKey};
 
-/// One complete configuration. Equal at every PoP but for the addresses of applications, which come from its own pools;
-/// those of proxied names are filled in by its planes.
+/// One complete configuration. Equal at every PoP but for what the PoP is, and the addresses of applications, which come
+/// from its pools.
 ///
 /// Each part has the number of the bundle that changed it last: who uses only parts whose numbers are the same need not
 /// be told of a new bundle.
@@ -15,6 +15,8 @@ use bartizan_tls::{Certificates, CertifiedKey};
 pub struct Bundle {
     /// The revision of the newest change in it.
     pub number: u64,
+    /// The one that this is.
+    pub pop: Generation<ServedPop>,
     pub zones: Generation<Zones>,
     pub routes: Generation<Routes>,
     pub apps: Generation<Apps>,
@@ -24,4 +26,15 @@ pub struct Bundle {
     /// For connectors. Of one generation with [`Bundle::certificates`].
     pub tunnel_certificate: Option<CertifiedKey>,
     pub tunnels: Generation<Tunnels>,
+}
+
+/// What the PoP that this is has of its own. Nothing as long as the store does not know it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ServedPop {
+    /// As visitors see it in `CF-Ray`.
+    pub name: String,
+    /// Of proxied names.
+    pub addresses: Addresses,
+    /// Of applications.
+    pub pools: Pools,
 }

@@ -16,7 +16,7 @@ mod publisher;
 mod reading;
 mod unit;
 
-pub use bundle::Bundle;
+pub use bundle::{Bundle, ServedPop};
 pub use check::{Refused, check};
 pub use problems::{Problem, Problems, TOLD_MAX};
 pub use publisher::{PublishError, Publisher};

@@ -11,12 +11,13 @@ mod apps;
 mod certificates;
 mod firewall;
 mod hosts;
+mod pops;
 mod tunnels;
 mod zones;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use bartizan_routes::Pools;
+use bartizan_names::PopId;
 use bartizan_seal::Key as SealKey;
 use bartizan_store::{Filter, Key, Kind, ReadError, Rev, Scope};
 
@@ -27,6 +28,7 @@ use apps::{AppsPart, AppsPatch};
 use certificates::CertificatesPart;
 use firewall::FirewallPart;
 use hosts::HostsPart;
+use pops::PopsPart;
 use tunnels::TunnelsPart;
 use zones::ZonesPart;
 
@@ -46,6 +48,7 @@ trait Part {
 /// All parts, and what several of them are made of.
 pub(crate) struct Parts {
     known: KnownZones,
+    pops: PopsPart,
     zones: ZonesPart,
     hosts: HostsPart,
     apps: AppsPart,
@@ -58,6 +61,7 @@ pub(crate) struct Parts {
 pub(crate) struct Patches {
     zones: ZoneChanges,
     names: Vec<NameUnit>,
+    pops: Option<<PopsPart as Part>::Patch>,
     apps: AppsPatch,
     firewall: Option<<FirewallPart as Part>::Patch>,
     certificates: Option<<CertificatesPart as Part>::Patch>,
@@ -66,16 +70,23 @@ pub(crate) struct Patches {
 
 impl Parts {
     /// The kinds of which a start touches every object. Names and records are loaded apart: there are too many of them.
-    pub(crate) const LOADED: &[&[Kind]] =
-        &[KnownZones::KINDS, AppsPart::KINDS, FirewallPart::KINDS, CertificatesPart::KINDS, TunnelsPart::KINDS];
+    pub(crate) const LOADED: &[&[Kind]] = &[
+        PopsPart::KINDS,
+        KnownZones::KINDS,
+        AppsPart::KINDS,
+        FirewallPart::KINDS,
+        CertificatesPart::KINDS,
+        TunnelsPart::KINDS,
+    ];
 
     /// Nothing in force.
-    pub(crate) fn empty(seal: SealKey, pools: Pools) -> Parts {
+    pub(crate) fn empty(seal: SealKey, pop: PopId) -> Parts {
         Parts {
             known: KnownZones::default(),
+            pops: PopsPart::empty(pop),
             zones: ZonesPart::empty(),
             hosts: HostsPart::empty(),
-            apps: AppsPart::empty(pools),
+            apps: AppsPart::empty(),
             firewall: FirewallPart::empty(),
             certificates: CertificatesPart::empty(seal),
             tunnels: TunnelsPart::empty(),
@@ -142,8 +153,14 @@ impl Parts {
         touched: &Touched,
         zones: ZoneChanges,
     ) -> Result<Patches, ReadError> {
+        let pops = read_one(&self.pops, reading, touched)?;
+        let mut apps = self.apps.read(reading, touched, &self.known, &zones)?;
+        if let Some(pop) = pops.iter().flatten().next() {
+            self.apps.move_to(&pop.pools, &mut apps);
+        }
         Ok(Patches {
-            apps: self.apps.read(reading, touched, &self.known, &zones)?,
+            pops,
+            apps,
             zones,
             names: Vec::new(),
             firewall: read_one(&self.firewall, reading, touched)?,
@@ -155,6 +172,7 @@ impl Parts {
     /// Puts in force what was read, all of it.
     pub(crate) fn apply(&mut self, mut patches: Patches, at: Rev) {
         self.known.apply(&patches.zones);
+        apply_one(&mut self.pops, patches.pops, at);
         let had = std::mem::take(&mut patches.apps.owners);
         self.apps.apply(patches.apps, at.0);
         self.zones.apply(&patches.zones, &patches.names, &had, &self.known, &self.apps, at.0);
@@ -175,6 +193,7 @@ impl Parts {
     pub(crate) fn bundle(&self, number: Rev) -> Bundle {
         Bundle {
             number: number.0,
+            pop: self.pops.pop.clone(),
             zones: self.zones.zones.clone(),
             routes: self.hosts.routes.clone(),
             apps: self.apps.apps.clone(),

@@ -1,6 +1,6 @@
 //! The publisher: what is in force now, and how the next change gets there.
 
-use bartizan_routes::Pools;
+use bartizan_names::PopId;
 use bartizan_seal::Key as SealKey;
 use bartizan_store::{Filter, ReadError, Rev, Store, TailError};
 
@@ -25,8 +25,8 @@ pub enum PublishError {
 pub struct Publisher {
     store: Store,
     seal: SealKey,
-    /// This PoP's, for the names of applications.
-    pools: Pools,
+    /// The one that this is.
+    pop: PopId,
     parts: Parts,
     problems: Problems,
     applied: Rev,
@@ -34,10 +34,10 @@ pub struct Publisher {
 }
 
 impl Publisher {
-    /// Reads the whole state and builds the first bundle.
-    pub fn load(store: Store, seal: SealKey, pools: Pools) -> Result<Publisher, PublishError> {
+    /// Reads the whole state and builds the first bundle of this PoP.
+    pub fn load(store: Store, seal: SealKey, pop: PopId) -> Result<Publisher, PublishError> {
         let snapshot = store.read()?;
-        let mut parts = Parts::empty(seal.clone(), pools.clone());
+        let mut parts = Parts::empty(seal.clone(), pop);
         let mut problems = Problems::default();
         let mut reading = Reading::new(&snapshot, &problems);
         let mut touched = Touched::default();
@@ -49,7 +49,7 @@ impl Publisher {
         reading.settle(&touched, &mut problems, applied);
         let bundle = parts.bundle(applied);
         drop(snapshot);
-        Ok(Publisher { store, seal, pools, parts, problems, applied, bundle })
+        Ok(Publisher { store, seal, pop, parts, problems, applied, bundle })
     }
 
     /// The bundle in force.
@@ -110,7 +110,7 @@ impl Publisher {
 
     /// Starts from the state, as a new PoP does.
     fn load_again(&mut self) -> Result<Option<&Bundle>, PublishError> {
-        *self = Publisher::load(self.store.clone(), self.seal.clone(), self.pools.clone())?;
+        *self = Publisher::load(self.store.clone(), self.seal.clone(), self.pop)?;
         Ok(Some(&self.bundle))
     }
 }

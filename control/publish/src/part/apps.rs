@@ -21,7 +21,7 @@ pub(super) struct AppsPart {
     pub(super) apps: Generation<Apps>,
     /// Which applications a name leads to.
     by_name: BTreeMap<(ZoneId, Name), BTreeSet<AppId>>,
-    /// This PoP's.
+    /// Of the PoP that this is.
     pools: Pools,
 }
 
@@ -29,6 +29,8 @@ pub(super) struct AppsPart {
 #[derive(Default)]
 pub(crate) struct AppsPatch {
     by_id: BTreeMap<AppId, Option<App>>,
+    /// The PoP's, if they are others now.
+    pools: Option<Pools>,
     /// Names whose addresses change with them, and the addresses that they had.
     pub(super) owners: BTreeMap<(ZoneId, Name), Vec<RecordSet>>,
 }
@@ -36,11 +38,11 @@ pub(crate) struct AppsPatch {
 impl AppsPart {
     pub(super) const KINDS: &'static [Kind] = &[Kind::App];
 
-    pub(super) fn empty(pools: Pools) -> AppsPart {
+    pub(super) fn empty() -> AppsPart {
         AppsPart {
             apps: Generation { number: 0, value: Apps::with_seed(secret_seed()) },
             by_name: BTreeMap::new(),
-            pools,
+            pools: Pools::default(),
         }
     }
 
@@ -82,7 +84,22 @@ impl AppsPart {
         Ok(patch)
     }
 
+    /// Adds to a patch that the PoP has other pools: all names of applications get other addresses.
+    pub(super) fn move_to(&self, pools: &Pools, patch: &mut AppsPatch) {
+        if self.pools == *pools {
+            return;
+        }
+        patch.pools = Some(pools.clone());
+        for (zone, name) in self.by_name.keys() {
+            let before = self.addresses_of(*zone, name).unwrap_or_default();
+            patch.owners.insert((*zone, name.clone()), before);
+        }
+    }
+
     pub(super) fn apply(&mut self, patch: AppsPatch, at: u64) {
+        if let Some(pools) = patch.pools {
+            self.pools = pools;
+        }
         if patch.by_id.is_empty() {
             return;
         }

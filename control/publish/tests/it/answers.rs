@@ -3,13 +3,11 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use bartizan_authority::{Addresses, Authority, Identity, Outcome, Scratch, Transaction, Transport, Zones};
+use bartizan_authority::{Authority, Identity, Outcome, Scratch, Transaction, Transport};
 use bartizan_firewall::Source;
 use bartizan_names::{Name, Protocol, RecordType, TunnelId, ZoneId};
 use bartizan_publish::Bundle;
 use bartizan_wire::dns::{Class, Message, Record, write_query};
-
-use crate::lab::pools;
 
 /// What there is to be asked for.
 pub(crate) struct Questions {
@@ -39,7 +37,7 @@ impl Questions {
         let mut answers = BTreeMap::new();
         for name in &self.names {
             for rtype in TYPES {
-                let mut message = ask(&bundle.zones.value, name, rtype);
+                let mut message = ask(bundle, name, rtype);
                 for record in [&mut message.answers, &mut message.authority].into_iter().flatten() {
                     hide_serial(record, serials);
                 }
@@ -60,7 +58,7 @@ impl Questions {
             }
         }
         for dialled in &self.dialled {
-            let apps: Vec<_> = bundle.apps.value.at(&pools(), Protocol::Tcp, *dialled).collect();
+            let apps: Vec<_> = bundle.apps.value.at(&bundle.pop.value.pools, Protocol::Tcp, *dialled).collect();
             answers.insert(format!("application {dialled}"), format!("{apps:?}"));
         }
         for tunnel in &self.tunnels {
@@ -78,9 +76,9 @@ fn hide_serial(record: &mut Record, serials: Serials) {
     }
 }
 
-fn ask(zones: &Zones, name: &str, rtype: RecordType) -> Message {
-    let addresses = Addresses { v4: vec!["203.0.113.1".parse().unwrap()], v6: vec!["2001:db8::1".parse().unwrap()] };
-    let authority = Authority { zones, addresses: &addresses, identity: &Identity::default() };
+fn ask(bundle: &Bundle, name: &str, rtype: RecordType) -> Message {
+    let (zones, addresses) = (&bundle.zones.value, &bundle.pop.value.addresses);
+    let authority = Authority { zones, addresses, identity: &Identity::default() };
     let query = write_query(1, &Name::parse(name).unwrap(), rtype, Class::IN, None);
     let mut reply = [0; 512];
     let mut transaction = [Transaction::new(Transport::Udp, &query, &mut reply)];
@@ -93,9 +91,9 @@ fn of_type(message: &Message, rtype: RecordType) -> impl Iterator<Item = &[u8]> 
     message.answers.iter().filter(move |record| record.rtype == rtype).map(|record| record.rdata.as_slice())
 }
 
-/// Addresses at `owner`, of a PoP at 203.0.113.1 and 2001:db8::1; or the response code.
-pub(crate) fn addresses(zones: &Zones, owner: &str) -> String {
-    let (v4, v6) = (ask(zones, owner, RecordType::A), ask(zones, owner, RecordType::AAAA));
+/// Addresses at `owner`, or the response code.
+pub(crate) fn addresses(bundle: &Bundle, owner: &str) -> String {
+    let (v4, v6) = (ask(bundle, owner, RecordType::A), ask(bundle, owner, RecordType::AAAA));
     let v4s = of_type(&v4, RecordType::A).map(|rdata| Ipv4Addr::from(*rdata.first_chunk().unwrap()).to_string());
     let v6s = of_type(&v6, RecordType::AAAA).map(|rdata| Ipv6Addr::from(*rdata.first_chunk().unwrap()).to_string());
     let all: Vec<String> = v4s.chain(v6s).collect();

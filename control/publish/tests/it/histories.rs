@@ -10,8 +10,8 @@ use serde_json::{Value as Json, json};
 
 use crate::answers::{Questions, Serials};
 use crate::lab::{
-    ACCOUNT, Issuer, Lab, USER, app_document, name, put, record_at, rule_document, settings_document,
-    tunnel_config_document, tunnel_document, zone_document,
+    ACCOUNT, Issuer, Lab, POP, USER, app_document, name, pop_document, put, record_at, rule_document,
+    settings_document, tunnel_config_document, tunnel_document, zone_document,
 };
 
 /// Apexes, some inside others.
@@ -31,6 +31,13 @@ const RECORDS: [&str; 7] = [
     "CNAME 04040404-0404-0404-0404-040404040404.cfargotunnel.com proxied",
     "TXT hello",
     "NS ns3.example.com",
+];
+
+/// Addresses and pools of the PoP.
+const POPS: [(&str, &str); 3] = [
+    ("203.0.113.1 2001:db8::1", "127.77.0.0/24"),
+    ("203.0.113.2", "127.77.0.128/25 2001:db8:77::/48"),
+    ("203.0.113.1 2001:db8::1", ""),
 ];
 
 const MODES: [&str; 4] = ["block", "whitelist", "challenge", "managed_challenge"];
@@ -72,6 +79,9 @@ enum Step {
     DeleteApp {
         apex: usize,
         number: u8,
+    },
+    PutPop {
+        which: usize,
     },
     PutTunnel {
         number: u8,
@@ -133,6 +143,7 @@ fn step() -> impl Strategy<Value = Step> {
         3 => (apex.clone(), number.clone(), owner)
             .prop_map(|(apex, number, owner)| Step::PutApp { apex, number, owner }),
         1 => (apex.clone(), number.clone()).prop_map(|(apex, number)| Step::DeleteApp { apex, number }),
+        3 => (0..POPS.len()).prop_map(|which| Step::PutPop { which }),
         2 => (number.clone(), 0..3_u8).prop_map(|(number, secret)| Step::PutTunnel { number, secret }),
         2 => (number.clone(), 0..3_i32).prop_map(|(number, version)| Step::PutTunnelConfig { number, version }),
         1 => number.clone().prop_map(|number| Step::DeleteTunnel { number }),
@@ -194,7 +205,7 @@ impl History {
         let lab = Lab::new();
         let follower = lab.publisher();
         let issuer = Issuer::new(&lab);
-        History {
+        let mut history = History {
             lab,
             issuer,
             follower,
@@ -204,7 +215,10 @@ impl History {
             zones: BTreeMap::new(),
             zone_count: 0,
             certificates: BTreeMap::new(),
-        }
+        };
+        history.take(&Step::PutPop { which: 0 });
+        history.follow();
+        history
     }
 
     fn take(&mut self, step: &Step) {
@@ -261,6 +275,10 @@ impl History {
                 if let Some(zone) = self.zones.get(APEXES[*apex]).copied() {
                     self.write(vec![(Key::app(zone, app_id(zone, *number).0), None)]);
                 }
+            }
+            Step::PutPop { which } => {
+                let (addresses, pools) = POPS[*which];
+                self.write(vec![(Key::pop(POP), Some(pop_document(addresses, pools)))]);
             }
             Step::PutTunnel { number, secret } => {
                 let id = tunnel_id(*number);
@@ -394,6 +412,7 @@ impl History {
         self.settle();
         let questions = self.questions();
         let mut shadow = self.lab.beside();
+        shadow.commit(vec![Op::Del { key: Key::pop(POP) }]);
         shadow.commit(self.in_force.iter().map(|(key, document)| put(key.clone(), document)).collect());
         let expect = questions.ask(shadow.publisher().bundle(), Serials::Hidden);
         let found = questions.ask(self.follower.bundle(), Serials::Hidden);
@@ -551,7 +570,7 @@ impl History {
                 .collect(),
             dialled: ids
                 .flat_map(|zone| (0..3).map(move |number| app_id(zone, number).1))
-                .map(|slot| format!("127.77.0.{slot}:22").parse().unwrap())
+                .flat_map(|slot| [slot, slot + 128].map(|last| format!("127.77.0.{}:22", last % 256).parse().unwrap()))
                 .collect(),
             tunnels: (0..3).map(tunnel_id).collect(),
         }
@@ -586,6 +605,7 @@ fn spoilt(kind: Kind, mut document: Json) -> Option<Json> {
         Kind::Zone => document["name_servers"] = json!(["..."]),
         Kind::Settings => document = json!("none"),
         Kind::Record => document["type"] = json!("QUANTUM"),
+        Kind::Pop => document["addresses"] = json!([]),
         Kind::App => document["tls"] = json!("quantum"),
         Kind::Tunnel => document["secret_sha256"] = json!("quantum"),
         Kind::TunnelConfig => document["config"] = json!("none"),

@@ -1,15 +1,15 @@
 //! A store in a directory of its own, documents to put into it, and ways to damage it.
 
 use bartizan_model::Record;
-use bartizan_names::{AccountId, AppId, Name, RecordId, RuleId, Timestamp, TunnelId, UserId, ZoneId, ZoneName};
+use bartizan_names::{AccountId, AppId, Name, PopId, RecordId, RuleId, Timestamp, TunnelId, UserId, ZoneId, ZoneName};
 use bartizan_publish::Publisher;
-use bartizan_routes::Pools;
 use bartizan_store::{ChangeSet, Key, Meta, Op, Scope, Store, Value};
 use serde_json::{Value as Json, json};
 
 pub(crate) const ZONE: ZoneId = ZoneId::from_bytes([1; 16]);
 pub(crate) const ACCOUNT: AccountId = AccountId::from_bytes([2; 16]);
 pub(crate) const USER: UserId = UserId::from_bytes([3; 16]);
+pub(crate) const POP: PopId = PopId::from_bytes([4; 16]);
 const AT: &str = "2026-01-01T00:00:00.000000Z";
 
 /// A store and the seal that goes with it.
@@ -24,7 +24,9 @@ impl Lab {
     pub(crate) fn new() -> Lab {
         let dir = tempfile::tempdir().unwrap();
         let seal = bartizan_seal::Key::load_or_create(&dir.path().join("seal.key")).unwrap();
-        Lab { store: Store::open(dir.path()).unwrap(), seal, dir, requests: 0 }
+        let mut lab = Lab { store: Store::open(dir.path()).unwrap(), seal, dir, requests: 0 };
+        lab.commit(vec![put(Key::pop(POP), &pop_document("203.0.113.1 2001:db8::1", "127.77.0.0/16"))]);
+        lab
     }
 
     /// A second store for objects that were sealed for this one.
@@ -41,7 +43,7 @@ impl Lab {
     }
 
     pub(crate) fn publisher(&self) -> Publisher {
-        Publisher::load(self.store.clone(), self.seal.clone(), pools()).unwrap()
+        Publisher::load(self.store.clone(), self.seal.clone(), POP).unwrap()
     }
 
     /// Makes the row of an object unreadable, as a bad disk does: nobody is told.
@@ -83,8 +85,11 @@ impl Lab {
     }
 }
 
-pub(crate) fn pools() -> Pools {
-    Pools::new(["127.77.0.0/16".parse().unwrap()])
+pub(crate) fn pop_document(addresses: &str, pools: &str) -> Json {
+    let list = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+    json!({
+        "id": POP, "name": "LOC", "addresses": list(addresses), "pools": list(pools), "created_on": AT, "modified_on": AT,
+    })
 }
 
 pub(crate) fn put(key: Key, document: &Json) -> Op {

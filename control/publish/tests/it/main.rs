@@ -5,5 +5,6 @@ mod check;
 mod histories;
 mod lab;
 mod names;
+mod pops;
 mod problems;
 mod zones;

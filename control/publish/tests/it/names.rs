@@ -40,8 +40,8 @@ fn name_servers_have_addresses() {
         lab.commit(ops);
         let followed = follower.follow().unwrap().expect("something was committed").clone();
         let fresh = lab.publisher();
-        for zones in [&followed.zones.value, &fresh.bundle().zones.value] {
-            let found = (addresses(zones, "ns1.example.com"), addresses(zones, "ns2.deep.example.com"));
+        for bundle in [&followed, fresh.bundle()] {
+            let found = (addresses(bundle, "ns1.example.com"), addresses(bundle, "ns2.deep.example.com"));
             assert_eq!((found.0.as_str(), found.1.as_str()), (ns1, ns2), "revision {}", followed.number);
         }
         assert_eq!(
@@ -80,7 +80,7 @@ fn a_zone_in_the_place_of_a_deleted_one() {
             lab.commit(ops);
         }
         let bundle = follower.follow().unwrap().unwrap();
-        assert_eq!(addresses(&bundle.zones.value, "www.example.com"), "203.0.113.1 2001:db8::1");
+        assert_eq!(addresses(bundle, "www.example.com"), "203.0.113.1 2001:db8::1");
         let found = bundle.routes.value.find("www.example.com").expect("a route");
         assert_eq!(found.site.zone, young);
     }

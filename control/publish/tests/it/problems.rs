@@ -36,32 +36,32 @@ fn an_unreadable_row_holds_up_nobody() {
     ]);
     lab.commit(vec![Op::Del { key: Key::zone(OTHER) }]);
     let bundle = follower.follow().unwrap().unwrap().clone();
-    assert_eq!(addresses(&bundle.zones.value, "www.example.com"), POP);
+    assert_eq!(addresses(&bundle, "www.example.com"), POP);
     assert!(bundle.routes.value.find("www.example.com").unwrap().site.settings.always_use_https);
-    assert_eq!(addresses(&bundle.zones.value, "example.org"), "REFUSED");
+    assert_eq!(addresses(&bundle, "example.org"), "REFUSED");
     assert_eq!((told(&follower).len(), follower.problems().count()), (1, 1), "{:?}", told(&follower));
     assert!(told(&follower)[0].starts_with(www.as_str()), "{:?}", told(&follower));
     assert_eq!(follower.applied(), follower.head());
     // A pause counts also for what cannot be read.
     lab.commit(vec![zone(true)]);
     let bundle = follower.follow().unwrap().unwrap().clone();
-    assert_eq!(addresses(&bundle.zones.value, "www.example.com"), "192.0.2.1");
+    assert_eq!(addresses(&bundle, "www.example.com"), "192.0.2.1");
     assert!(bundle.routes.value.find("www.example.com").is_none());
     // A new start cannot know what it was, serves the rest, and says so too.
     let fresh = lab.publisher();
-    assert_eq!(addresses(&fresh.bundle().zones.value, "api.example.com"), "192.0.2.2");
+    assert_eq!(addresses(fresh.bundle(), "api.example.com"), "192.0.2.2");
     assert_eq!(told(&fresh).len(), 1);
     // The repair; and then a zone in the place of this one, which has none of its names.
     lab.commit(vec![zone(false), put(www, &record_document(1, "www A 192.0.2.9"))]);
     lab.commit(vec![put(Key::name(ZONE, &name("www.example.com")), &json!({"records": 1}))]);
     let bundle = follower.follow().unwrap().unwrap();
-    assert_eq!(addresses(&bundle.zones.value, "www.example.com"), "192.0.2.9");
+    assert_eq!(addresses(bundle, "www.example.com"), "192.0.2.9");
     assert!(bundle.routes.value.find("www.example.com").is_none());
     assert_eq!(told(&follower), Vec::<String>::new());
     lab.commit(vec![Op::Del { key: Key::zone(ZONE) }]);
     lab.commit(vec![zone_called(OTHER, "example.com", &[], false)]);
     let bundle = follower.follow().unwrap().unwrap();
-    assert_eq!(addresses(&bundle.zones.value, "www.example.com"), "NXDOMAIN");
+    assert_eq!(addresses(bundle, "www.example.com"), "NXDOMAIN");
 }
 
 /// A start on a file that lost a page of objects serves what it can read, also of the zones behind the damage.
@@ -83,10 +83,10 @@ fn a_lost_page_takes_no_other_with_it() {
     lab.lose_pages("\"content\":\"192.0.2.77\"");
     let fresh = lab.publisher();
     assert!(!fresh.problems().is_empty());
-    let zones = &fresh.bundle().zones.value;
-    assert_eq!(addresses(zones, "n77.example.com"), "NXDOMAIN");
-    assert_eq!(addresses(zones, "www.example.org"), "192.0.2.1");
-    assert_eq!(addresses(zones, "n1.example.com"), "192.0.2.1");
+    let bundle = fresh.bundle();
+    assert_eq!(addresses(bundle, "n77.example.com"), "NXDOMAIN");
+    assert_eq!(addresses(bundle, "www.example.org"), "192.0.2.1");
+    assert_eq!(addresses(bundle, "n1.example.com"), "192.0.2.1");
 }
 
 /// A log that cannot be read holds up nothing: what it says is in the state too.
@@ -98,13 +98,13 @@ fn a_damaged_log_is_not_needed() {
     lab.commit([add(1, "www A 192.0.2.2"), vec![zone_called(OTHER, "example.org", &[], false)]].concat());
     lab.flip_newest_change();
     let bundle = follower.follow().unwrap().unwrap();
-    assert_eq!(addresses(&bundle.zones.value, "www.example.com"), "192.0.2.2");
-    assert_eq!(addresses(&bundle.zones.value, "example.org"), "NOERROR");
+    assert_eq!(addresses(bundle, "www.example.com"), "192.0.2.2");
+    assert_eq!(addresses(bundle, "example.org"), "NOERROR");
     assert_eq!(follower.applied(), follower.head());
     // And it goes on from there.
     lab.commit(vec![Op::Del { key: Key::zone(OTHER) }]);
     let bundle = follower.follow().unwrap().unwrap();
-    assert_eq!(addresses(&bundle.zones.value, "example.org"), "REFUSED");
+    assert_eq!(addresses(bundle, "example.org"), "REFUSED");
 }
 
 /// Each setting on its own: unknown ones are passed over, and one that cannot be read keeps its value.

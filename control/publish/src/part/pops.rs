@@ -1,0 +1,60 @@
+//! The PoP that this edge is: what it is called, and the addresses of proxied names and of applications.
+//!
+//! Others are in the store too, and mean nothing here.
+
+use std::net::IpAddr;
+
+use bartizan_authority::Addresses;
+use bartizan_live::Generation;
+use bartizan_model::Pop;
+use bartizan_names::PopId;
+use bartizan_routes::Pools;
+use bartizan_store::{Key, Kind, ReadError};
+
+use crate::bundle::ServedPop;
+use crate::part::Part;
+use crate::reading::{Found, Reading, Touched, document};
+
+pub(super) struct PopsPart {
+    id: PopId,
+    pub(super) pop: Generation<ServedPop>,
+}
+
+impl PopsPart {
+    pub(super) fn empty(id: PopId) -> PopsPart {
+        PopsPart { id, pop: Generation { number: 0, value: ServedPop::default() } }
+    }
+}
+
+impl Part for PopsPart {
+    const KINDS: &'static [Kind] = &[Kind::Pop];
+    /// None: it stays as it was.
+    type Patch = Option<ServedPop>;
+
+    fn read(&self, reading: &mut Reading<'_>, _: &Touched) -> Result<Self::Patch, ReadError> {
+        let found = reading.get(&Key::pop(self.id), |entry| Ok(served(Pop::parse(&document(entry)?)?)))?;
+        let pop = match found {
+            Found::Value(pop) => pop,
+            Found::Nothing => ServedPop::default(),
+            Found::Bad => return Ok(None),
+        };
+        Ok((pop != self.pop.value).then_some(pop))
+    }
+
+    fn apply(&mut self, patch: Self::Patch, at: u64) {
+        if let Some(pop) = patch {
+            self.pop = Generation { number: at, value: pop };
+        }
+    }
+}
+
+fn served(pop: Pop) -> ServedPop {
+    let mut addresses = Addresses::default();
+    for address in pop.addresses {
+        match address {
+            IpAddr::V4(v4) => addresses.v4.push(v4),
+            IpAddr::V6(v6) => addresses.v6.push(v6),
+        }
+    }
+    ServedPop { name: pop.name, addresses, pools: Pools::new(pop.pools) }
+}
