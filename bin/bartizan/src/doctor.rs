@@ -2,6 +2,7 @@
 //! for.
 
 use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::path::Path;
 
 use bartizan_store::Store;
 use serde::Serialize;
@@ -14,6 +15,9 @@ use crate::holder::{self, Transport};
 use crate::host;
 use crate::output::{Output, bad, good};
 use crate::settings::{Addresses, Settings};
+
+/// Kinds and zones that are named in one finding. A damaged disk has more, and says enough with these.
+const PARTS_SHOWN_MAX: usize = 8;
 
 /// One thing that was looked at.
 #[derive(Serialize)]
@@ -38,6 +42,7 @@ pub fn run(up: Up, output: Output) -> anyhow::Result<()> {
     let settings = Settings::from(up)?;
     let running = data_dir::is_locked(&settings.data);
     let mut findings = vec![data(&settings, running)];
+    findings.extend(state(&settings.data));
     for (name, addresses, transports) in services(&settings) {
         for address in addresses.all() {
             for transport in transports {
@@ -130,6 +135,25 @@ fn data(settings: &Settings, running: bool) -> Finding {
             what,
             format!("{} cannot be written: {error}; chown it, or name another with --data DIR", existing.display()),
         ),
+    }
+}
+
+/// Whether the objects are those that were committed; nothing where there are none yet.
+fn state(data: &Path) -> Option<Finding> {
+    let what = "objects of the store";
+    match Store::wrong_parts(data) {
+        Ok(None) => None,
+        Ok(Some(wrong)) if wrong.is_empty() => Some(Finding::good(what, "are those that were committed")),
+        Ok(Some(wrong)) => {
+            let mut names: Vec<_> = wrong.iter().take(PARTS_SHOWN_MAX).map(ToString::to_string).collect();
+            if wrong.len() > PARTS_SHOWN_MAX {
+                names.push(format!("{} more", wrong.len() - PARTS_SHOWN_MAX));
+            }
+            let names = names.join(", ");
+            let advice = "the disk or another program changed them: restore a backup, or write those objects anew";
+            Some(Finding::bad(what, format!("not those that were committed: {names}; {advice}")))
+        }
+        Err(error) => Some(Finding::bad(what, format!("cannot be read: {error}; restore a backup"))),
     }
 }
 

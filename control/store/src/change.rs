@@ -1,4 +1,4 @@
-//! What is asked for, what became of it, and the bytes and checksums in which the log keeps it.
+//! What is asked for, what became of it, and the bytes in which the log keeps it.
 //!
 //! # Encoding of a change's operations (format 1, numbers in big-endian)
 //! ```text
@@ -6,17 +6,11 @@
 //!   u8 0, u32 length, key                                   deleted
 //!   u8 1, u32 length, key, u16 format, u32 length, json     put
 //! ```
-//! # Checksum
-//! Over everything that ever happened, in 64 bits: the first eight bytes of
-//! `SHA-256(previous ‖ revision ‖ SHA-256(time ‖ u32 length ‖ actor ‖ request id ‖ operations))`, with the previous
-//! revision's checksum (zero before the first), the revision and the time in microseconds as u64. It shows that two copies
-//! are equal; it is no signature.
 
 use std::fmt;
 use std::sync::Arc;
 
 use bartizan_names::Timestamp;
-use bartizan_seal::sha256;
 
 use crate::key::Key;
 use crate::kind::Kind;
@@ -39,6 +33,10 @@ impl fmt::Display for Rev {
         self.0.fmt(f)
     }
 }
+
+/// Which log a revision is of: another one for each that begins. They have no order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Epoch(pub u64);
 
 /// A document: normalised JSON and the number of its shape.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -119,34 +117,6 @@ pub struct Change {
     pub rev: Rev,
     pub meta: Meta,
     pub ops: Vec<Op>,
-    /// Over this change and all before it.
-    pub checksum: u64,
-}
-
-impl Change {
-    /// Whether this change follows a state with the checksum `previous` and is whole.
-    pub fn follows(&self, previous: u64) -> bool {
-        self.checksum == checksum(previous, self.rev, &digest(&self.meta, &encode(&self.ops)))
-    }
-}
-
-/// The part of a checksum that does not depend on what was before.
-pub(crate) fn digest(meta: &Meta, ops: &[u8]) -> [u8; 32] {
-    let mut bytes = Vec::with_capacity(8 + 4 + meta.actor.len() + 16 + ops.len());
-    bytes.extend_from_slice(&meta.at.unix_micros().to_be_bytes());
-    put_text(&mut bytes, &meta.actor);
-    bytes.extend_from_slice(&meta.request_id);
-    bytes.extend_from_slice(ops);
-    sha256(&bytes)
-}
-
-pub(crate) fn checksum(previous: u64, rev: Rev, digest: &[u8; 32]) -> u64 {
-    let mut bytes = [0; 48];
-    bytes[..8].copy_from_slice(&previous.to_be_bytes());
-    bytes[8..16].copy_from_slice(&rev.0.to_be_bytes());
-    bytes[16..].copy_from_slice(digest);
-    let [a, b, c, d, e, f, g, h, ..] = sha256(&bytes);
-    u64::from_be_bytes([a, b, c, d, e, f, g, h])
 }
 
 const FORMAT: u8 = 1;
@@ -253,15 +223,5 @@ mod tests {
             bytes[at] = byte;
             assert_eq!(decode(&bytes), None, "{at}");
         }
-    }
-
-    /// Written out once, so that a change of the algorithm cannot go unseen: copies in the field rely on it.
-    #[test]
-    fn the_checksum_stays_what_it_is() {
-        let meta = Meta { at: Timestamp::from_unix_micros(1), actor: "a".to_owned(), request_id: [7; 16] };
-        let first = checksum(0, Rev(1), &digest(&meta, &encode(&ops())));
-        let change = Change { rev: Rev(1), meta, ops: ops(), checksum: first };
-        assert!(change.follows(0) && !change.follows(1));
-        assert_eq!(first, 0xcafa_8ebd_ae46_0f02);
     }
 }

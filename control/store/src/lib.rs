@@ -10,7 +10,7 @@
 //! - A change set is atomic: all its guards hold and all its operations land as one [`Rev`], or nothing does. Revisions
 //!   are dense. The same request id again gives the same revision and does nothing, for as long as the log reaches back.
 //! - What [`Store::commit`] returned is on the disk (WAL, `synchronous=FULL`).
-//! - Each revision carries a checksum over all changes before it: two copies with the same one are equal.
+//! - Each kind and each zone has a hash of its objects, kept up to date with each change: copies are compared by it.
 //! - What kinds of objects there are, and what the store knows of each, is declared in one table: [`Kind`].
 //! - Values are JSON documents that the store does not interpret, except for the few fields that listings need
 //!   ([`Snapshot::records`] and its like). Listing tables come from the objects alone: any copy can rebuild them.
@@ -25,16 +25,18 @@ mod error;
 mod key;
 mod kind;
 mod listing;
+mod log;
 mod query;
 mod readers;
 mod rebuild;
 mod schema;
 mod snapshot;
+mod state_hash;
 mod store;
 mod tables;
 mod writer;
 
-pub use change::{Change, ChangeSet, Entry, Guard, Meta, Op, Rev, Value};
+pub use change::{Change, ChangeSet, Entry, Epoch, Guard, Meta, Op, Rev, Value};
 pub use error::{CommitError, EngineError, OpenError, ReadError, TailError, Unreadable};
 pub use key::{Filter, Index, Key, KeyError, Prefix, Scope};
 pub use kind::Kind;
@@ -43,5 +45,6 @@ pub use query::{
     TunnelQuery, ZoneOrder, ZoneQuery,
 };
 pub use snapshot::Snapshot;
+pub use state_hash::{Part, StateHash};
 pub use store::{BackupError, Retention, Store};
 pub use writer::{CHANGE_BYTES_MAX, VALUE_BYTES_MAX};

@@ -12,7 +12,7 @@ use crate::tables;
 const LAYOUT: &str = include_str!("schema/listings.sql");
 
 /// The tables that are no listings; those of the engine aside.
-const KEPT: &str = "('about', 'object', 'change', 'log_begin', 'zone_change')";
+const KEPT: &str = "('about', 'object', 'state_hash', 'log', 'change', 'zone_change')";
 
 /// Records whose letters are read in one step, so that commits get in between.
 const READ_STEP: u32 = 2_000;

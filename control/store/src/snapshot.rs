@@ -5,14 +5,16 @@ use std::sync::Arc;
 use bartizan_names::{Name, Timestamp, ZoneId};
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, Rows, params};
 
-use crate::change::{self, Change, Entry, Meta, Rev, Value};
+use crate::change::{self, Change, Entry, Epoch, Meta, Rev, Value};
 use crate::damage::{self, is_damage};
 use crate::error::{ReadError, TailError, Unreadable};
 use crate::key::{Filter, Key, Prefix, Scope};
 use crate::kind::Kind;
 use crate::listing::Listing;
+use crate::log;
 use crate::query::{self, AccessRuleQuery, Page, RecordQuery, TunnelQuery, ZoneQuery};
 use crate::readers::Readers;
+use crate::state_hash::{self, Part, StateHash};
 use crate::tables::{self, signed};
 
 /// The state as it was when this was taken, whatever is committed meanwhile. For one thread at a time.
@@ -21,15 +23,14 @@ pub struct Snapshot {
     connection: Option<Connection>,
     readers: Arc<Readers>,
     head: Rev,
-    checksum: u64,
 }
 
 impl Snapshot {
     pub(crate) fn open(readers: Arc<Readers>) -> Result<Snapshot, ReadError> {
         let connection = readers.take()?;
         // The first read fixes the view, not BEGIN.
-        match connection.execute_batch("BEGIN").and_then(|()| tables::head(&connection)) {
-            Ok((head, checksum)) => Ok(Snapshot { connection: Some(connection), readers, head, checksum }),
+        match connection.execute_batch("BEGIN").and_then(|()| log::head(&connection)) {
+            Ok(head) => Ok(Snapshot { connection: Some(connection), readers, head }),
             Err(error) => {
                 drop(connection);
                 readers.forget();
@@ -47,9 +48,20 @@ impl Snapshot {
         self.head
     }
 
-    /// Over all changes up to [`Snapshot::head`]: equal in two stores that hold the same.
-    pub fn checksum(&self) -> u64 {
-        self.checksum
+    /// Over the objects of a kind, or of a zone: equal in two copies that have the same ones, put by the same revisions.
+    pub fn state_hash(&self, part: Part) -> Result<StateHash, ReadError> {
+        Ok(state_hash::read(self.connection(), part)?)
+    }
+
+    /// Reads all objects, and names the kinds and zones whose objects are not those that were committed. Takes seconds
+    /// for a million.
+    pub fn wrong_parts(&self) -> Result<Vec<Part>, ReadError> {
+        Ok(state_hash::wrong(self.connection())?)
+    }
+
+    /// Of the log that this view comes from. Another one than before means that the state is to be taken again.
+    pub fn epoch(&self) -> Result<Epoch, ReadError> {
+        Ok(log::epoch(self.connection())?)
     }
 
     pub fn get(&self, key: &Key) -> Result<Option<Entry>, ReadError> {
@@ -234,9 +246,7 @@ impl Snapshot {
             return Err(TailError::Compacted { oldest });
         }
         self.connection()
-            .prepare_cached(
-                "SELECT rev, request_id, at, actor, checksum, ops FROM change WHERE rev > ? ORDER BY rev LIMIT ?",
-            )?
+            .prepare_cached("SELECT rev, request_id, at, actor, ops FROM change WHERE rev > ? ORDER BY rev LIMIT ?")?
             .query_map([signed(after.0), rows(limit)], |row| Ok(change(row)))?
             .map(|row| Ok(row??))
             .collect()
@@ -391,10 +401,10 @@ pub(crate) fn entry(row: &Row<'_>) -> Result<Entry, Unreadable> {
     Ok(Entry { key, rev, value: Value { format: documents.current(), json } })
 }
 
-/// From the columns rev, request_id, at, actor, checksum, ops.
+/// From the columns rev, request_id, at, actor, ops.
 fn change(row: &Row<'_>) -> Result<Change, ReadError> {
     let rev = Rev(row.get::<_, i64>(0)?.cast_unsigned());
-    let ops = row.get_ref(5)?.as_blob().map_err(rusqlite::Error::from)?;
+    let ops = row.get_ref(4)?.as_blob().map_err(rusqlite::Error::from)?;
     Ok(Change {
         rev,
         meta: Meta {
@@ -402,7 +412,6 @@ fn change(row: &Row<'_>) -> Result<Change, ReadError> {
             at: Timestamp::from_unix_micros(row.get::<_, i64>(2)?.cast_unsigned()),
             actor: row.get(3)?,
         },
-        checksum: row.get::<_, i64>(4)?.cast_unsigned(),
         ops: change::decode(ops).ok_or_else(|| ReadError::Corrupt(format!("revision {rev} of the log")))?,
     })
 }

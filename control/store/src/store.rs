@@ -14,10 +14,11 @@ use tokio::sync::watch;
 use crate::change::{ChangeSet, Rev};
 use crate::damage::Damage;
 use crate::error::{CommitError, EngineError, OpenError, ReadError};
+use crate::log;
 use crate::readers::{Purpose, Readers};
 use crate::schema::{self, Access};
 use crate::snapshot::Snapshot;
-use crate::tables;
+use crate::state_hash::Part;
 use crate::writer::{Folding, Job, Prepared, QUEUE_MAX, Work, Writer};
 
 /// How much of the change log stays. Only whole beginnings of the log go, and never the newest change.
@@ -107,10 +108,13 @@ impl Store {
         }
     }
 
-    fn with_writer(dir: &Path, connection: Connection, folding: Folding) -> Result<Store, OpenError> {
+    fn with_writer(dir: &Path, mut connection: Connection, folding: Folding) -> Result<Store, OpenError> {
         let engine =
             |source: rusqlite::Error| OpenError::Engine { path: dir.join(schema::FILE), source: source.into() };
-        let (rev, _) = tables::head(&connection).map_err(engine)?;
+        if log::has_damaged_ends(&connection).map_err(engine)? {
+            log::begin_anew(&mut connection).map_err(engine)?;
+        }
+        let rev = log::head(&connection).map_err(engine)?;
         let (head_sender, head) = watch::channel(rev);
         let (queue, jobs) = mpsc::sync_channel(QUEUE_MAX);
         let damage = Arc::<Damage>::default();
@@ -135,6 +139,14 @@ impl Store {
         let (_, head) = watch::channel(seen);
         let writing = Writing::Refused { reason: reason.into() };
         Ok(Store(Arc::new(Shared::new(dir, access, writing, head, &damage))))
+    }
+
+    /// Reads all objects of the store in `dir`, be it in use or not, and names the kinds and zones whose objects are not
+    /// those that were committed. None if there is no store of this version: opening it would make or change one.
+    pub fn wrong_parts(dir: &Path) -> Result<Option<Vec<Part>>, ReadError> {
+        let Some(access) = schema::readable(dir) else { return Ok(None) };
+        let readers = Readers::new(dir.to_owned(), access, Purpose::State, Arc::default());
+        Snapshot::open(Arc::new(readers))?.wrong_parts().map(Some)
     }
 
     /// Why nothing can be written, if that is so: the disk was full or not to be written to when the store was opened.

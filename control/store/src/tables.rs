@@ -7,27 +7,12 @@ use crate::change::{Guard, Op, Rev, Value};
 use crate::key::Key;
 use crate::kind::Kind;
 use crate::listing::{self, Listing};
+use crate::log;
+use crate::state_hash::{self, StateHash, Sums};
 
 /// Unsigned in the program, signed in SQLite; bit by bit.
 pub(crate) const fn signed(number: u64) -> i64 {
     number.cast_signed()
-}
-
-/// The newest revision and its checksum. The newest change is never compacted, and a log without one knows where it
-/// begins.
-pub(crate) fn head(connection: &Connection) -> rusqlite::Result<(Rev, u64)> {
-    for sql in ["SELECT rev, checksum FROM change ORDER BY rev DESC LIMIT 1", "SELECT rev, checksum FROM log_begin"] {
-        let found = connection
-            .prepare_cached(sql)?
-            .query_row((), |row| {
-                Ok((Rev(row.get::<_, i64>(0)?.cast_unsigned()), row.get::<_, i64>(1)?.cast_unsigned()))
-            })
-            .optional()?;
-        if let Some(head) = found {
-            return Ok(head);
-        }
-    }
-    Ok((Rev::ZERO, 0))
 }
 
 /// The bytes of all operations up to a revision, since the log began; none if the log does not have it.
@@ -62,7 +47,7 @@ pub(crate) fn oldest(connection: &Connection) -> rusqlite::Result<Rev> {
     let rev: Option<i64> = connection.prepare_cached("SELECT min(rev) FROM change")?.query_row((), |row| row.get(0))?;
     match rev {
         Some(rev) => Ok(Rev(rev.cast_unsigned())),
-        None => Ok(head(connection)?.0.next()),
+        None => Ok(log::head(connection)?.next()),
     }
 }
 
@@ -75,7 +60,7 @@ pub(crate) fn last_before(connection: &Connection, since: Timestamp) -> rusqlite
         .optional()?;
     Ok(match first_kept {
         Some(rev) => Rev(rev.cast_unsigned().saturating_sub(1)),
-        None => head(connection)?.0,
+        None => log::head(connection)?,
     })
 }
 
@@ -100,12 +85,18 @@ pub(crate) fn broken<'g>(connection: &Connection, guards: &'g [Guard]) -> rusqli
     Ok(None)
 }
 
-/// Carries out one operation; `listing` is the row that goes with it.
-pub(crate) fn apply(connection: &Connection, rev: Rev, op: &Op, listing: Option<&Listing>) -> rusqlite::Result<()> {
+/// Carries out one operation; `listing` is the row that goes with it. What it changes of the state's hashes goes to `sums`.
+pub(crate) fn apply(
+    connection: &Connection,
+    sums: &mut Sums,
+    rev: Rev,
+    op: &Op,
+    listing: Option<&Listing>,
+) -> rusqlite::Result<()> {
     match op {
-        Op::Del { key } => delete(connection, key),
+        Op::Del { key } => delete(connection, sums, key),
         Op::Put { key, value } => {
-            let id = put(connection, rev, key, value)?;
+            let id = put(connection, sums, rev, key, value)?;
             put_listing(connection, id, listing)
         }
     }
@@ -138,24 +129,39 @@ pub(crate) fn zone_touched(connection: &Connection, zone: ZoneId) -> rusqlite::R
         .map(|rev| rev.map(|rev| Rev(rev.cast_unsigned())))
 }
 
-fn put(connection: &Connection, rev: Rev, key: &Key, value: &Value) -> rusqlite::Result<i64> {
+fn put(connection: &Connection, sums: &mut Sums, rev: Rev, key: &Key, value: &Value) -> rusqlite::Result<i64> {
+    let hash = state_hash::of_put(key, rev, value.format, &value.json);
+    sums.add(key, hash);
+    let Some((id, old)) = find(connection, key)? else {
+        return connection
+            .prepare_cached("INSERT INTO object (key, kind, rev, format, hash, json) VALUES (?, ?, ?, ?, ?, ?)")?
+            .insert(params![
+                key.as_str(),
+                key.kind().code(),
+                signed(rev.0),
+                value.format,
+                hash.to_bytes(),
+                &*value.json
+            ]);
+    };
+    sums.subtract(key, old);
     connection
-        .prepare_cached(
-            "INSERT INTO object (key, kind, rev, format, json) VALUES (?, ?, ?, ?, ?)
-             ON CONFLICT (key) DO UPDATE SET rev = excluded.rev, format = excluded.format, json = excluded.json
-             RETURNING id",
-        )?
-        .query_row(params![key.as_str(), key.kind().code(), signed(rev.0), value.format, &*value.json], |row| {
-            row.get(0)
-        })
+        .prepare_cached("UPDATE object SET rev = ?, format = ?, hash = ?, json = ? WHERE id = ?")?
+        .execute(params![signed(rev.0), value.format, hash.to_bytes(), &*value.json, id])?;
+    Ok(id)
 }
 
-fn delete(connection: &Connection, key: &Key) -> rusqlite::Result<()> {
-    let id: Option<i64> = connection
-        .prepare_cached("SELECT id FROM object WHERE key = ?")?
-        .query_row([key.as_str()], |row| row.get(0))
-        .optional()?;
-    let Some(id) = id else { return Ok(()) };
+/// The row of an object, and the hash that was kept of it.
+fn find(connection: &Connection, key: &Key) -> rusqlite::Result<Option<(i64, StateHash)>> {
+    connection
+        .prepare_cached("SELECT id, hash FROM object WHERE key = ?")?
+        .query_row([key.as_str()], |row| Ok((row.get(0)?, StateHash::read(row.get_ref(1)?.as_blob()?))))
+        .optional()
+}
+
+fn delete(connection: &Connection, sums: &mut Sums, key: &Key) -> rusqlite::Result<()> {
+    let Some((id, hash)) = find(connection, key)? else { return Ok(()) };
+    sums.subtract(key, hash);
     // The listing first: it refers to the object.
     let listing = match key.kind() {
         Kind::Record => Some("DELETE FROM record WHERE id = ?"),

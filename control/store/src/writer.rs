@@ -9,7 +9,7 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
 use std::time::{Duration, Instant};
 
 use bartizan_names::ZoneId;
-use rusqlite::{Connection, Transaction, TransactionBehavior, params};
+use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior, params};
 use tokio::sync::watch;
 
 use crate::change::{self, ChangeSet, Op, Rev};
@@ -18,8 +18,10 @@ use crate::error::{CommitError, EngineError};
 use crate::key::Key;
 use crate::kind::Serial;
 use crate::listing::Listing;
+use crate::log;
 use crate::rebuild::{self, Reading};
 use crate::schema;
+use crate::state_hash::Sums;
 use crate::store::Retention;
 use crate::tables::{self, signed};
 
@@ -124,7 +126,6 @@ impl Work {
 pub(crate) struct Prepared {
     set: ChangeSet,
     encoded: Vec<u8>,
-    digest: [u8; 32],
     /// One for each operation.
     listings: Vec<Option<Listing>>,
 }
@@ -140,7 +141,7 @@ impl Prepared {
         let encoded = change::encode(&set.ops);
         within("bytes in a change set", encoded.len(), CHANGE_BYTES_MAX)?;
         let listings = set.ops.iter().map(listing).collect::<Result<_, _>>()?;
-        Ok(Prepared { digest: change::digest(&set.meta, &encoded), encoded, listings, set })
+        Ok(Prepared { encoded, listings, set })
     }
 }
 
@@ -325,7 +326,7 @@ impl Writer {
         if group.len() > 1 && group.iter().any(|job| matches!(job.work, Work::Rebuild)) {
             return group.into_iter().for_each(|job| self.answer(vec![job]));
         }
-        match self.write(&group) {
+        match self.write_or_mend(&group) {
             Ok((head, verdicts)) => {
                 self.head.send_if_modified(|known| std::mem::replace(known, head) != head);
                 for (job, verdict) in group.into_iter().zip(verdicts) {
@@ -339,6 +340,17 @@ impl Writer {
                 tracing::error!(%error, "the store cannot write");
                 group.into_iter().for_each(|job| drop(job.reply.send(Err(CommitError::Engine(error.clone())))));
             }
+        }
+    }
+
+    /// Damage of the log is mended on the way: it is no reason to take no more changes.
+    fn write_or_mend(&mut self, group: &[Job]) -> Result<(Rev, Vec<Verdict>), EngineError> {
+        match self.write(group) {
+            Err(error) if error.code() == Some(ErrorCode::DatabaseCorrupt) && log::is_damaged(&self.connection)? => {
+                log::begin_anew(&mut self.connection)?;
+                self.write(group)
+            }
+            written => written,
         }
     }
 
@@ -357,7 +369,7 @@ impl Writer {
                 Work::Rebuild => Ok(Ok(log.head)),
             })
             .collect::<Result<_, _>>()?;
-        let head = log.head;
+        let head = log.close()?;
         transaction.commit()?;
         Ok((head, verdicts))
     }
@@ -366,18 +378,21 @@ impl Writer {
 /// The end of the change log, inside a transaction.
 struct Log<'t> {
     transaction: &'t Transaction<'t>,
+    /// Of the transaction's beginning.
+    begin: Rev,
     head: Rev,
-    checksum: u64,
     /// Of all operations since the log began.
     bytes: u64,
+    /// What the transaction changes of the state's hashes: put down once for all of a group.
+    sums: Sums,
 }
 
 impl<'t> Log<'t> {
     /// Reads the end from the file and remembers nothing: a transaction that was rolled back leaves no trace here.
     fn open(transaction: &'t Transaction<'t>) -> rusqlite::Result<Log<'t>> {
-        let (head, checksum) = tables::head(transaction)?;
+        let head = log::head(transaction)?;
         let bytes = tables::bytes_until(transaction, head)?.unwrap_or(0);
-        Ok(Log { transaction, head, checksum, bytes })
+        Ok(Log { transaction, begin: head, head, bytes, sums: Sums::default() })
     }
 
     /// The outer error is the engine's and spoils the whole transaction; the inner one is this change set's verdict.
@@ -390,29 +405,34 @@ impl<'t> Log<'t> {
             return Ok(Err(CommitError::Conflict { guard: guard.clone() }));
         }
         let rev = self.head.next();
-        let checksum = change::checksum(self.checksum, rev, &prepared.digest);
         let bytes = self.bytes.saturating_add(prepared.encoded.len() as u64);
         self.transaction
-            .prepare_cached(
-                "INSERT INTO change (rev, request_id, at, actor, checksum, bytes, ops) VALUES (?, ?, ?, ?, ?, ?, ?)",
-            )?
+            .prepare_cached("INSERT INTO change (rev, request_id, at, actor, bytes, ops) VALUES (?, ?, ?, ?, ?, ?)")?
             .execute(params![
                 signed(rev.0),
                 meta.request_id,
                 signed(meta.at.unix_micros()),
                 meta.actor,
-                signed(checksum),
                 signed(bytes),
                 prepared.encoded
             ])?;
         for (op, listing) in ops.iter().zip(&prepared.listings) {
-            tables::apply(self.transaction, rev, op, listing.as_ref())?;
+            tables::apply(self.transaction, &mut self.sums, rev, op, listing.as_ref())?;
         }
         let moves = |key: &&Key| key.kind().declaration().serial == Serial::Moves;
         let zones: BTreeSet<ZoneId> = ops.iter().map(Op::key).filter(moves).filter_map(Key::zone_id).collect();
         zones.into_iter().try_for_each(|zone| tables::touch_zone(self.transaction, zone, rev))?;
-        (self.head, self.checksum, self.bytes) = (rev, checksum, bytes);
+        (self.head, self.bytes) = (rev, bytes);
         Ok(Ok(rev))
+    }
+
+    /// Puts down what the whole transaction came to; the newest revision.
+    fn close(self) -> rusqlite::Result<Rev> {
+        if self.head != self.begin {
+            log::put_head(self.transaction, self.head)?;
+            self.sums.add_to_file(self.transaction)?;
+        }
+        Ok(self.head)
     }
 
     /// The last revision of those at the log's beginning without which the rest has no more than `bytes_max`.

@@ -1,4 +1,4 @@
--- Schema 2. All numbers that are unsigned elsewhere (checksums) are stored bit by bit as signed ones.
+-- Schema 2. All numbers that are unsigned elsewhere are stored bit by bit as signed ones.
 
 -- What a stranger with the sqlite3 shell should know about this file.
 CREATE TABLE about (
@@ -6,9 +6,9 @@ CREATE TABLE about (
     text TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
 INSERT INTO about VALUES
-    ('checksum', 'change.checksum = first 8 bytes of SHA-256(previous checksum, rev, SHA-256(at, length of actor, actor, request_id, ops)), numbers in big-endian, lengths 32 and others 64 bits'),
+    ('hash', 'object.hash = first 16 bytes of SHA-256(length of key, key, rev, format, json), numbers in big-endian, the length 32 and others 64 bits; state_hash.hash = their sum modulo 2^128'),
     ('ops', 'format 1, see control/store/src/change.rs'),
-    ('listings', 'all tables but object, change, log_begin and zone_change derive from object alone; bartizan doctor --rebuild makes them anew');
+    ('listings', 'all tables but object, state_hash, log, change and zone_change derive from object alone; bartizan doctor --rebuild makes them anew');
 
 -- The state: objects in force.
 CREATE TABLE object (
@@ -17,24 +17,32 @@ CREATE TABLE object (
     kind INTEGER NOT NULL,
     rev INTEGER NOT NULL,    -- the last put
     format INTEGER NOT NULL,
+    hash BLOB NOT NULL,      -- what it adds to those of its kind and its zone
     json TEXT NOT NULL
 ) STRICT;
 -- Streams a kind in the order of the rows on disk.
 CREATE INDEX object_kind ON object (kind);
 
--- Where the log begins: behind this revision. Written when it begins anew; the end of a log without a change.
-CREATE TABLE log_begin (
-    rev INTEGER NOT NULL,
-    checksum INTEGER NOT NULL
-) STRICT;
+-- Sums over the objects, by which copies are compared: `kind/<kind>` and `zone/<id>`. One without objects has no row.
+CREATE TABLE state_hash (
+    part TEXT PRIMARY KEY,
+    hash BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
 
--- The log. `ops` is last, so that reading the other columns does not touch its overflow pages.
+-- The one row that says which log the state comes from, and how far. Not taken from the log itself, so that a damaged log
+-- hides neither.
+CREATE TABLE log (
+    epoch INTEGER NOT NULL,  -- another one each time that a log begins
+    head INTEGER NOT NULL
+) STRICT;
+INSERT INTO log VALUES (random(), 0);
+
+-- The changes of the log. `ops` is last, so that reading the other columns does not touch its overflow pages.
 CREATE TABLE change (
     rev INTEGER PRIMARY KEY,
     request_id BLOB NOT NULL UNIQUE,
     at INTEGER NOT NULL,     -- microseconds since 1970
     actor TEXT NOT NULL,
-    checksum INTEGER NOT NULL,
     bytes INTEGER NOT NULL,  -- of all operations up to here, since the log began
     ops BLOB NOT NULL
 ) STRICT;

@@ -11,6 +11,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::key::{Index, Key, Scope};
+use crate::state_hash::{StateHash, Sums};
 
 /// What of schema 1 derives from the objects, or has no place in schema 2; and the rest out of the way.
 const SET_ASIDE: &str = "
@@ -24,7 +25,7 @@ const SET_ASIDE: &str = "
 
 /// The end of the log is where the new one begins.
 const TAKE_OVER: &str = "
-    INSERT INTO log_begin SELECT rev, checksum FROM old_change ORDER BY rev DESC LIMIT 1;
+    UPDATE log SET head = (SELECT coalesce(max(rev), 0) FROM old_change);
     INSERT INTO zone_change SELECT zone, rev FROM old_zone_change;
 ";
 
@@ -41,12 +42,13 @@ pub(super) fn migrate(connection: &Connection, layout: &str) -> rusqlite::Result
 }
 
 fn copy_objects(connection: &Connection) -> rusqlite::Result<()> {
-    let mut select = connection.prepare("SELECT id, key, json, kind FROM old_object ORDER BY id")?;
+    let mut select = connection.prepare("SELECT id, key, json, kind, rev, format FROM old_object ORDER BY id")?;
     let mut copy = connection.prepare(
-        "INSERT INTO object (id, key, kind, rev, format, json)
-         SELECT id, coalesce(?2, key), ?3, rev, format, json FROM old_object WHERE id = ?1",
+        "INSERT INTO object (id, key, kind, rev, format, hash, json)
+         SELECT id, coalesce(?2, key), ?3, rev, format, ?4, json FROM old_object WHERE id = ?1",
     )?;
     let mut rows = select.query(())?;
+    let mut sums = Sums::default();
     while let Some(row) = rows.next()? {
         let id: i64 = row.get(0)?;
         let text = |column| row.get_ref(column).ok().and_then(|text| text.as_str().ok());
@@ -55,9 +57,15 @@ fn copy_objects(connection: &Connection) -> rusqlite::Result<()> {
             tracing::error!(key = text(1).unwrap_or("(no text)"), "it cannot be said whose this object is: left out");
         }
         let code = key.as_ref().map_or(row.get(3)?, |key| key.kind().code());
-        copy.execute(params![id, key.as_ref().map(Key::as_str), code])?;
+        // What has no key is no part of the state.
+        let mut hash = StateHash::default();
+        if let Some((key, json)) = key.as_ref().zip(text(2)) {
+            hash = StateHash::of(key.as_str(), row.get(4)?, row.get(5)?, json);
+            sums.add(key, hash);
+        }
+        copy.execute(params![id, key.as_ref().map(Key::as_str), code, hash.to_bytes()])?;
     }
-    Ok(())
+    sums.add_to_file(connection)
 }
 
 /// The key of today for one of schema 1.

@@ -5,11 +5,12 @@ use std::io::{Seek, SeekFrom, Write};
 use std::path::Path;
 
 use bartizan_store::{
-    CommitError, Filter, Key, Kind, Op, Prefix, ReadError, RecordOrder, RecordQuery, Rev, Scope, Store, ZoneQuery,
+    CommitError, Filter, Key, Kind, Op, Part, Prefix, ReadError, RecordOrder, RecordQuery, Retention, Rev, Scope,
+    Store, TailError, ZoneQuery,
 };
 use rusqlite::Connection;
 
-use crate::objects::{Record, everything, name, open, put, record_id, set, zone, zone_op};
+use crate::objects::{Record, at, everything, name, open, put, record_id, set, zone, zone_op};
 
 /// Enough records for several pages of everything.
 const RECORDS: u8 = 200;
@@ -29,6 +30,10 @@ fn filled(dir: &tempfile::TempDir) {
 
 /// Overwrites the beginning of a leaf of a table or an index, the one in the middle.
 fn damage(dir: &Path, btree: &str) {
+    damage_leaf(dir, btree, |leaves| leaves / 2);
+}
+
+fn damage_leaf(dir: &Path, btree: &str, which: impl Fn(usize) -> usize) {
     let path = dir.join("store.sqlite");
     let connection = Connection::open(&path).unwrap();
     let pages: Vec<u64> = connection
@@ -38,11 +43,11 @@ fn damage(dir: &Path, btree: &str) {
         .unwrap()
         .map(Result::unwrap)
         .collect();
-    assert!(pages.len() > 2, "{btree}: {pages:?}");
+    assert!(pages.len() > 1, "{btree}: {pages:?}");
     drop(connection);
     assert!(!fs::exists(dir.join("store.sqlite-wal")).unwrap());
     let mut file = OpenOptions::new().write(true).open(path).unwrap();
-    file.seek(SeekFrom::Start((pages[pages.len() / 2] - 1) * PAGE)).unwrap();
+    file.seek(SeekFrom::Start((pages[which(pages.len())] - 1) * PAGE)).unwrap();
     file.write_all(&[0xa5; 512]).unwrap();
 }
 
@@ -107,6 +112,7 @@ fn a_damaged_page_of_objects_hides_only_what_is_on_it() {
         found
     };
     assert_eq!(of_zone(&store), left.len());
+    assert!(snapshot.wrong_parts().unwrap().contains(&Part::Zone(zone(1))));
     let records = left.iter().filter(|entry| entry.key.kind() == Kind::Record).count();
     let mut found = 0;
     assert!(!snapshot.for_each_record(&mut |_| found += 1).unwrap().is_empty());
@@ -117,6 +123,46 @@ fn a_damaged_page_of_objects_hides_only_what_is_on_it() {
     // What is on other pages changes as ever.
     let rev = store.commit(set(vec![], vec![put(Key::meta("a"), "1")])).unwrap();
     assert_eq!((rev, of_zone(&store)), (Rev(2), left.len()));
+}
+
+/// The state is whole, so it goes on from the same revision; who follows the log can see that it is another one.
+#[test]
+fn a_damaged_log_begins_anew() {
+    type Which = fn(usize) -> usize;
+    let rows: [(&str, Which); 4] = [
+        ("change", |_| 0),
+        ("change", |leaves| leaves - 1),
+        ("change", |leaves| leaves / 2),
+        ("sqlite_autoindex_change_1", |leaves| leaves / 2),
+    ];
+    for (btree, which) in rows {
+        let dir = tempfile::tempdir().unwrap();
+        filled(&dir);
+        let store = open(&dir);
+        for number in 2..=RECORDS.into() {
+            store.commit(set(vec![], vec![put(Key::meta("a"), &"7".repeat(number))])).unwrap();
+        }
+        let (all, epoch) = (everything(&store.read().unwrap()), store.read().unwrap().epoch().unwrap());
+        drop(store);
+        damage_leaf(dir.path(), btree, which);
+
+        let store = open(&dir);
+        assert_eq!(store.read().unwrap().head(), Rev(RECORDS.into()), "{btree}");
+        assert_eq!(everything(&store.read().unwrap()), all, "{btree}");
+        // One that a start does not see is met by a change, if not by the first.
+        let mut head = store.read().unwrap().head();
+        while store.read().unwrap().epoch().unwrap() == epoch {
+            let next = store.commit(set(vec![], vec![])).unwrap();
+            assert_eq!(next, head.next(), "{btree}");
+            head = next;
+            store.compact(Retention { changes_max: 1, since: at(0), bytes_max: u64::MAX }).unwrap();
+        }
+        let snapshot = store.read().unwrap();
+        assert!(matches!(snapshot.tail(Rev(1), 10), Err(TailError::Compacted { oldest }) if oldest >= head), "{btree}");
+        drop(snapshot);
+        assert_eq!(store.commit(set(vec![], vec![])).unwrap(), head.next(), "{btree}");
+        assert_eq!(store.read().unwrap().wrong_parts().unwrap(), [], "{btree}");
+    }
 }
 
 #[test]

@@ -9,3 +9,4 @@ mod migration;
 mod model;
 mod objects;
 mod opening;
+mod state_hash;

@@ -1,7 +1,9 @@
 //! Objects and change sets for tests.
 
 use bartizan_names::{AccountId, Name, RecordId, RuleId, Timestamp, TunnelId, ZoneId};
-use bartizan_store::{ChangeSet, Entry, Filter, Guard, Key, Meta, Op, Scope, Snapshot, Store, Value};
+use bartizan_store::{
+    ChangeSet, Entry, Filter, Guard, Key, Kind, Meta, Op, Part, Scope, Snapshot, StateHash, Store, Value,
+};
 
 pub(crate) const fn zone(number: u8) -> ZoneId {
     ZoneId::from_bytes([number; 16])
@@ -107,6 +109,11 @@ pub(crate) fn rule_key(number: u8, owner: u8) -> Key {
 /// A change set with a request id of its own.
 pub(crate) fn set(guards: Vec<Guard>, ops: Vec<Op>) -> ChangeSet {
     ChangeSet { guards, ops, meta: Meta { at: at(1), actor: "test".to_owned(), request_id: bartizan_seal::random() } }
+}
+
+pub(crate) fn hashes(snapshot: &Snapshot) -> Vec<StateHash> {
+    let parts = Kind::ALL.iter().map(|kind| Part::Kind(*kind)).chain((0..=3).map(|number| Part::Zone(zone(number))));
+    parts.map(|part| snapshot.state_hash(part).unwrap()).collect()
 }
 
 pub(crate) fn everything(snapshot: &Snapshot) -> Vec<Entry> {

@@ -1,0 +1,210 @@
+//! Hashes of the state, by which two copies are compared.
+//!
+//! An object's hash is the first 16 bytes of `SHA-256(u32 length ‖ key ‖ revision ‖ format ‖ json)`, with the revision and
+//! the format as 64-bit numbers in big-endian. The hash of a kind, and that of a zone, is the sum of those of its objects,
+//! modulo 2^128: it does not depend on the order in which they came, a change costs the same however many there are, and
+//! a copy that has one zone only has the hash of this zone. It shows faults and no forgery: sums can be made to meet.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use bartizan_names::ZoneId;
+use bartizan_seal::sha256;
+use rusqlite::{Connection, OptionalExtension};
+
+use crate::change::Rev;
+use crate::damage::{self, is_damage};
+use crate::key::{Key, Scope};
+use crate::kind::Kind;
+use crate::tables::signed;
+
+/// What a hash is kept of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Part {
+    Kind(Kind),
+    Zone(ZoneId),
+}
+
+impl Part {
+    fn of(key: &Key) -> impl Iterator<Item = Part> {
+        let zone = match key.scope() {
+            Scope::Zone(zone) => Some(Part::Zone(zone)),
+            Scope::Edge | Scope::User(_) | Scope::Account(_) => None,
+        };
+        [Some(Part::Kind(key.kind())), zone].into_iter().flatten()
+    }
+
+    fn parse(text: &str) -> Option<Part> {
+        match text.split_once('/')? {
+            ("kind", kind) => Kind::parse(kind).map(Part::Kind),
+            ("zone", zone) => zone.parse().ok().map(Part::Zone),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Part::Kind(kind) => write!(f, "kind/{}", kind.text()),
+            Part::Zone(zone) => write!(f, "zone/{zone}"),
+        }
+    }
+}
+
+/// Of objects: one, several, or none, which is the default.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StateHash(u128);
+
+impl StateHash {
+    /// Of one object as it is stored.
+    pub(crate) fn of(key: &str, rev: i64, format: i64, json: &str) -> StateHash {
+        let mut bytes = Vec::with_capacity(4 + key.len() + 16 + json.len());
+        // Keys are far below 4 GiB.
+        bytes.extend_from_slice(&u32::try_from(key.len()).unwrap_or(u32::MAX).to_be_bytes());
+        bytes.extend_from_slice(key.as_bytes());
+        bytes.extend_from_slice(&rev.to_be_bytes());
+        bytes.extend_from_slice(&format.to_be_bytes());
+        bytes.extend_from_slice(json.as_bytes());
+        StateHash::read(&sha256(&bytes)[..16])
+    }
+
+    /// What is not of the right length was never written by us: it makes the sum wrong, as it should.
+    pub(crate) fn read(bytes: &[u8]) -> StateHash {
+        StateHash(bytes.try_into().map(u128::from_be_bytes).unwrap_or_default())
+    }
+
+    pub(crate) fn to_bytes(self) -> [u8; 16] {
+        self.0.to_be_bytes()
+    }
+}
+
+impl fmt::Display for StateHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
+/// Sums of hashes, or what is to be added to them.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Sums(BTreeMap<Part, StateHash>);
+
+impl Sums {
+    pub(crate) fn add(&mut self, key: &Key, hash: StateHash) {
+        for part in Part::of(key) {
+            let sum = self.0.entry(part).or_default();
+            sum.0 = sum.0.wrapping_add(hash.0);
+        }
+    }
+
+    pub(crate) fn subtract(&mut self, key: &Key, hash: StateHash) {
+        self.add(key, StateHash(hash.0.wrapping_neg()));
+    }
+
+    /// Adds these to those in the file. Inside the transaction that changed the objects.
+    pub(crate) fn add_to_file(&self, connection: &Connection) -> rusqlite::Result<()> {
+        let mut put = connection.prepare_cached("INSERT OR REPLACE INTO state_hash VALUES (?, ?)")?;
+        let mut forget = connection.prepare_cached("DELETE FROM state_hash WHERE part = ?")?;
+        for (part, sum) in &self.0 {
+            // Of what is gone nothing stays.
+            match StateHash(read(connection, *part)?.0.wrapping_add(sum.0)) {
+                StateHash(0) => forget.execute([part.to_string()])?,
+                sum => put.execute((part.to_string(), sum.to_bytes()))?,
+            };
+        }
+        Ok(())
+    }
+}
+
+/// The hash that is kept of a part.
+pub(crate) fn read(connection: &Connection, part: Part) -> rusqlite::Result<StateHash> {
+    connection
+        .prepare_cached("SELECT hash FROM state_hash WHERE part = ?")?
+        .query_row([part.to_string()], |row| Ok(StateHash::read(row.get_ref(0)?.as_blob()?)))
+        .optional()
+        .map(Option::unwrap_or_default)
+}
+
+/// The parts whose objects do not have the hash that was kept of them when they were committed.
+pub(crate) fn wrong(connection: &Connection) -> rusqlite::Result<Vec<Part>> {
+    let (kept, found) = (kept(connection)?, found(connection)?);
+    let parts = kept.0.keys().chain(found.0.keys().filter(|part| !kept.0.contains_key(part)));
+    let mut wrong: Vec<Part> = parts.filter(|part| kept.0.get(part) != found.0.get(part)).copied().collect();
+    wrong.sort_unstable();
+    Ok(wrong)
+}
+
+fn kept(connection: &Connection) -> rusqlite::Result<Sums> {
+    let mut select = connection.prepare("SELECT part, hash FROM state_hash")?;
+    let mut rows = select.query(())?;
+    let mut sums = Sums::default();
+    while let Some(row) = rows.next()? {
+        // A kind that only a newer version knows is its business.
+        if let Some(part) = Part::parse(row.get_ref(0)?.as_str()?) {
+            sums.0.insert(part, StateHash::read(row.get_ref(1)?.as_blob()?));
+        }
+    }
+    Ok(sums)
+}
+
+/// From the objects that can be read, one after the other.
+fn found(connection: &Connection) -> rusqlite::Result<Sums> {
+    let mut sums = Sums::default();
+    let mut select = connection.prepare("SELECT key, rev, format, json FROM object WHERE id = ?")?;
+    let mut next = damage::next(connection, 0)?;
+    while let Some(id) = next.id {
+        let seen = select.query_row([id], |row| {
+            let text = row.get_ref(0)?.as_str()?;
+            if let Ok(key) = Key::stored(text) {
+                sums.add(&key, StateHash::of(text, row.get(1)?, row.get(2)?, row.get_ref(3)?.as_str()?));
+            }
+            Ok(())
+        });
+        match seen {
+            Err(error) if !is_damage(&error) && error.sqlite_error_code().is_some() => return Err(error),
+            // What cannot be read is missing from the sum.
+            _ => {}
+        }
+        next = damage::next(connection, id)?;
+    }
+    Ok(sums)
+}
+
+/// Of a value that a revision puts.
+pub(crate) fn of_put(key: &Key, rev: Rev, format: u16, json: &str) -> StateHash {
+    StateHash::of(key.as_str(), signed(rev.0), format.into(), json)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Written out once, so that a change of the algorithm cannot go unseen: copies in the field rely on it.
+    #[test]
+    fn the_hash_stays_what_it_is() {
+        let hash = of_put(&Key::meta("a"), Rev(1), 258, r#"{"ä":1}"#);
+        assert_eq!(hash.to_string(), "4b5bb6f349a7c69b1510bdc6794cb865");
+        for other in [
+            of_put(&Key::meta("b"), Rev(1), 258, r#"{"ä":1}"#),
+            of_put(&Key::meta("a"), Rev(2), 258, r#"{"ä":1}"#),
+            of_put(&Key::meta("a"), Rev(1), 259, r#"{"ä":1}"#),
+            of_put(&Key::meta("a"), Rev(1), 258, r#"{"ä":2}"#),
+        ] {
+            assert_ne!(other, hash);
+        }
+    }
+
+    #[test]
+    fn what_comes_and_goes_leaves_nothing() {
+        let mut sums = Sums::default();
+        let keys = [Key::settings(ZoneId::from_bytes([1; 16])), Key::meta("a")];
+        let hashes = keys.each_ref().map(|key| of_put(key, Rev(1), 1, "{}"));
+        keys.iter().zip(hashes).for_each(|(key, hash)| sums.add(key, hash));
+        assert_eq!(sums.0.len(), 3);
+        keys.iter().zip(hashes).for_each(|(key, hash)| sums.subtract(key, hash));
+        assert!(sums.0.values().all(|sum| *sum == StateHash::default()));
+        for part in sums.0.keys() {
+            assert_eq!(Part::parse(&part.to_string()), Some(*part));
+        }
+    }
+}
