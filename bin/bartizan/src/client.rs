@@ -166,7 +166,8 @@ fn unwrap_envelope(url: &str, status: StatusCode, answer: &[u8]) -> anyhow::Resu
 
 fn cause_of(status: StatusCode, code: u64) -> Cause {
     match (status.as_u16(), code) {
-        (401 | 403, _) => Cause::Refused,
+        // And what cannot be a token: its header is refused before anybody is asked.
+        (401 | 403, _) | (_, 6003) => Cause::Refused,
         (404, _) => Cause::NotFound,
         // Zone exists, record conflicts, identical record, tunnel name taken, address and port in use, rule exists.
         (409, _) | (_, 1061 | 81053..=81058 | 11033 | 10009) => Cause::Conflict,
@@ -186,6 +187,7 @@ mod tests {
             (400, r#"{"success":false,"errors":[{"code":81058,"message":"same"}]}"#, Err(Cause::Conflict)),
             (409, r#"{"success":false,"errors":[{"code":1013,"message":"taken"}]}"#, Err(Cause::Conflict)),
             (403, r#"{"success":false,"errors":[{"code":9109,"message":"no"}]}"#, Err(Cause::Refused)),
+            (400, r#"{"success":false,"errors":[{"code":6003,"message":"bad"}]}"#, Err(Cause::Refused)),
             (400, r#"{"success":false,"errors":[{"code":1004,"message":"bad"}]}"#, Err(Cause::Failed)),
             (200, "<html>", Err(Cause::Failed)),
         ] {

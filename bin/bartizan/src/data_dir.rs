@@ -78,7 +78,26 @@ impl DataDir {
     pub fn file(&self, name: &str) -> PathBuf {
         self.path.join(name)
     }
+
+    /// The key of this directory; a new one where nothing is sealed yet. A lost key is not replaced: nothing that it
+    /// sealed would ever open again.
+    pub fn seal_key(&self) -> anyhow::Result<bartizan_seal::Key> {
+        let path = self.file(KEY_FILE);
+        let sealed = SEALED_FILES.into_iter().find(|name| self.file(name).exists());
+        if let (false, Some(sealed)) = (path.exists(), sealed) {
+            let what = format!("{} is gone, and {sealed} is sealed with it", path.display());
+            let remedy = "put it back from a backup; to begin anew, name another directory with --data DIR";
+            return Err(Failure::new(Cause::Failed, what).remedy(remedy).into());
+        }
+        Ok(bartizan_seal::Key::load_or_create(&path)?)
+    }
 }
+
+/// The key that everything secret in the data directory is sealed with.
+const KEY_FILE: &str = "seal.key";
+
+/// What is of no use without that key.
+const SEALED_FILES: [&str; 2] = ["ca.key.sealed", "store.sqlite"];
 
 /// Whether a process holds the directory's lock now.
 pub fn is_locked(path: &Path) -> bool {

@@ -8,7 +8,7 @@ use crate::client::Api;
 use crate::credentials;
 use crate::failure::{Cause, Failure};
 use crate::output::{Output, bold, faint, table};
-use crate::zone::text;
+use crate::zone::{state, text};
 
 /// What the API says of its edge.
 pub async fn facts(api: &Api) -> anyhow::Result<EdgeFacts> {
@@ -44,7 +44,7 @@ fn describe(api: &Api, facts: &EdgeFacts, status: &Status, zones: &[Value], tunn
     lines.extend(health(status));
     lines.push(String::new());
     let zone_rows: Vec<_> =
-        zones.iter().map(|zone| vec![text(zone, "name").to_owned(), text(zone, "status").to_owned()]).collect();
+        zones.iter().map(|zone| vec![text(zone, "name").to_owned(), state(zone).to_owned()]).collect();
     lines.push(table(&["zone", "status"], &zone_rows));
     lines.push(String::new());
     let tunnel_rows: Vec<_> = tunnels

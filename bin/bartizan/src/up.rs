@@ -57,9 +57,10 @@ pub async fn run(up: Up, output: Output) -> anyhow::Result<()> {
     let mut listeners = listen::bind(&settings)?;
     output.progress(format!("opening {}", data.path().display()));
 
-    let store = Store::open(data.path()).map_err(|error| Failure::new(Cause::Failed, error.to_string()))?;
-    let seal = bartizan_seal::Key::load_or_create(&data.file("seal.key"))?;
+    // Before the store, which an older layout is brought up to date in: a start that fails here has changed nothing.
+    let seal = data.seal_key()?;
     let ca = Ca::load_or_create(data.path(), &seal, now()).context("the local CA")?;
+    let store = Store::open(data.path()).map_err(|error| Failure::new(Cause::Failed, error.to_string()))?;
     let certs = Certs::new(ca, seal.clone());
     let nameservers = nameservers(&domain)?;
     let administrator = bartizan_api::bootstrap(&store, &certs, data.path(), &preset(), &domain, &nameservers)?;

@@ -38,8 +38,13 @@ pub fn text<'v>(document: &'v Value, member: &str) -> &'v str {
     document[member].as_str().unwrap_or_default()
 }
 
+/// A paused zone answers DNS alone, which its status does not tell.
+pub fn state(zone: &Value) -> &str {
+    if zone["paused"] == Value::Bool(true) { "paused" } else { text(zone, "status") }
+}
+
 fn row(zone: &Value) -> Vec<String> {
-    ["name", "id", "status"].map(|member| text(zone, member).to_owned()).into()
+    [text(zone, "name"), text(zone, "id"), state(zone)].map(str::to_owned).into()
 }
 
 fn describe(zone: &Value) -> String {
@@ -48,7 +53,7 @@ fn describe(zone: &Value) -> String {
         "{}\n  id           {}\n  status       {}\n  name servers {}",
         crate::output::bold(text(zone, "name")),
         text(zone, "id"),
-        text(zone, "status"),
+        state(zone),
         nameservers.join(", ")
     )
 }

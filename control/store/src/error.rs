@@ -39,7 +39,7 @@ pub enum OpenError {
     #[error("cannot write {}; let this user write to its directory, or choose another data directory", path.display())]
     NotWritable { path: PathBuf, source: io::Error },
     #[error(
-        "the store has schema {found} and this version knows {supported} at most; install the newer version that wrote it, or restore a backup made before it"
+        "the store has schema {found} and this version knows {supported} at most; install the newer version that wrote it, or restore a backup made before it (a copy of the older store may be beside it, as store.schema-{supported}.sqlite)"
     )]
     NewerSchema { found: u32, supported: u32 },
     #[error("{} is damaged or not a store ({reason}); restore a backup, or move the file away to begin anew", path.display())]

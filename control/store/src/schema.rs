@@ -60,6 +60,7 @@ pub(crate) fn open_writer(dir: &Path) -> Result<Connection, OpenError> {
     connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES).map_err(failed)?;
     // A bulk load must not leave a file of its size behind.
     connection.pragma_update(None, "journal_size_limit", 64 << 20).map_err(failed)?;
+    keep_copy(&connection, &path)?;
     if migrate(&mut connection, &path)? == Migrated::Rewritten {
         // The old layout's pages are free now. That they stay is no reason not to start.
         if let Err(error) = connection.execute_batch(GIVE_BACK).and_then(|()| connection.execute_batch("VACUUM")) {
@@ -140,6 +141,32 @@ enum Migrated {
     Kept,
     /// All of it was written anew.
     Rewritten,
+}
+
+/// Puts a copy of a file of an older layout beside it: the version that wrote it does not read what becomes of it.
+fn keep_copy(connection: &Connection, path: &Path) -> Result<(), OpenError> {
+    let failed = |error: rusqlite::Error| classify(path, error.into());
+    let number = |pragma| connection.pragma_query_value(None, pragma, |row| row.get::<_, u32>(0)).map_err(failed);
+    let (application, version) = (number("application_id")?, number("user_version")?);
+    if application != APPLICATION.unsigned_abs() || version == 0 || version >= VERSION {
+        return Ok(());
+    }
+    let copy = path.with_extension(format!("schema-{version}.sqlite"));
+    // One that is there was made by a start that did not come to its end, or before a way back.
+    if copy.exists() {
+        return Ok(());
+    }
+    let refused = |source| OpenError::NotWritable { path: copy.clone(), source };
+    let half = copy.with_extension("new");
+    match fs::remove_file(&half) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(refused(error)),
+        _ => {}
+    }
+    create_private(&half).map_err(refused)?;
+    connection.execute("VACUUM INTO ?", [half.to_string_lossy()]).map_err(failed)?;
+    File::open(&half).and_then(|file| file.sync_all()).and_then(|()| fs::rename(&half, &copy)).map_err(refused)?;
+    tracing::info!(copy = %copy.display(), "the store as it was is kept: put it back to return to the older version");
+    Ok(())
 }
 
 fn migrate(connection: &mut Connection, path: &Path) -> Result<Migrated, OpenError> {

@@ -60,7 +60,8 @@ impl Problem {
                 "unknown_host",
                 "No such site here",
                 "The name in the address leads to this edge, but no site with this name is configured here.",
-                "Visitors: check the address. Owner: add a proxied record or a tunnel for this name.",
+                "Visitors: check the address. Owner: add a proxied record or a tunnel for this name, or end the pause of \
+                 its zone.",
             ),
             Problem::Blocked => (
                 403,

@@ -178,4 +178,7 @@ fn a_store_of_0_1_0_opens() {
     assert!(snapshot.get(&Key::unique(Scope::Account(account), Index::TunnelName, "my laptop")).unwrap().is_some());
     drop(snapshot);
     assert_eq!(store.commit(set(vec![], vec![put(Key::meta("a"), "1")])).unwrap(), Rev(51));
+    // The way back: the file as it was, with its own `user_version` (https://www.sqlite.org/fileformat.html, offset 60).
+    let copy = std::fs::read(dir.path().join("store.schema-1.sqlite")).unwrap();
+    assert_eq!(copy[60..64], 1_u32.to_be_bytes());
 }
