@@ -13,7 +13,7 @@ mod slots;
 use std::collections::{BTreeSet, HashSet};
 use std::net::{IpAddr, SocketAddr};
 
-use bartizan_model::{Application, EdgeIps, Record, Zone};
+use bartizan_model::{Application, EdgeIps, Zone};
 use bartizan_names::{AppId, AppOrigin, Name, Protocol, ZoneId};
 use bartizan_store::{Key, Prefix};
 
@@ -24,6 +24,7 @@ use self::holders::{
 use self::slots::{free_slot, kept_slot};
 use crate::apps;
 use crate::error::{Error, Fault};
+use crate::owner_names;
 use crate::transaction::Change;
 
 /// Applications of one name, or of one static address. Each new one is compared with all of them.
@@ -95,8 +96,7 @@ fn check_listeners(change: &Change, addresses: &Addresses<'_>, app: &Application
         return too_many(size.to_string());
     }
     let mut places = HashSet::new();
-    for document in change.all_apps()? {
-        let other = apps::parse(&document)?;
+    for other in change.all_apps()? {
         let here = addresses.of(&other);
         if other.id != app.id && other.ports.len() * here.len() <= max {
             places.extend(each_place(&other, here));
@@ -117,7 +117,7 @@ fn each_place(app: &Application, addresses: Vec<IpAddr>) -> impl Iterator<Item =
 /// No record may stand at an application's name.
 fn check_name(change: &Change, app: &Application) -> Result<(), Error> {
     let Some(document) = change.records_at(app.zone, &app.name)?.into_iter().next() else { return Ok(()) };
-    let record = Record::parse(&document).map_err(|error| Error::internal(&error))?;
+    let record = owner_names::parse(&document)?;
     let detail = format!("{} has a record of type {} ({})", app.name, record.data.rtype(), record.id);
     Err(Fault::HostTaken.because(detail).at("/dns/name"))
 }
@@ -225,7 +225,7 @@ pub(crate) fn release(change: &mut Change, zone: ZoneId, ids: &[AppId]) -> Resul
     for id in ids {
         match change.app_if_any(zone, *id).and_then(|app| app.as_ref().map(apps::parse).transpose()) {
             Ok(app) => apps.extend(app),
-            Err(error) if matches!(error.fault, Fault::Damaged | Fault::Internal) => {}
+            Err(error) if error.fault == Fault::Damaged => {}
             Err(error) => return Err(error),
         }
     }

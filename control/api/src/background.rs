@@ -24,6 +24,21 @@ impl Stop {
     }
 }
 
+/// Work that is to be done once more by whoever does it, and nothing else to be said about it.
+#[derive(Clone, Default)]
+pub(crate) struct Due(Arc<AtomicBool>);
+
+impl Due {
+    pub(crate) fn set(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it is due. Whoever asks does it now.
+    pub(crate) fn take(&self) -> bool {
+        self.0.swap(false, Ordering::Relaxed)
+    }
+}
+
 impl Worker {
     /// `work` says how long it may rest when nobody wakes it.
     pub(crate) fn start(name: &str, mut work: impl FnMut(&Stop) -> Duration + Send + 'static) -> Worker {

@@ -8,7 +8,8 @@
 //! ```
 //! No kind of object is named but one: applications hold slots and addresses outside their zone. A process that ends on
 //! the way leaves the tombstone, and the next one goes on. At a start it also looks for zones that are not there and of
-//! which something is: builds before this one could leave that behind.
+//! which something is, and for slots and addresses that nobody holds: builds before this one could leave that behind, and
+//! so does an application that could not be read when it was deleted.
 
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use bartizan_names::{AppId, ZoneId};
 use bartizan_store::{Key, Kind, Op, Prefix, Scope};
 
 use crate::app_addresses;
-use crate::background::Stop;
+use crate::background::{Due, Stop};
 use crate::error::Error;
 use crate::transaction::Change;
 use crate::writes::Writes;
@@ -42,19 +43,15 @@ const REST: Duration = Duration::from_secs(3_600);
 /// The work of the thread.
 pub(crate) struct Deletions {
     writes: Writes,
-    swept: Swept,
-}
-
-/// Whether what older builds left behind was looked for.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Swept {
-    NotYet,
-    Once,
+    /// Whether to look for what was left behind: at the start, because older builds could do that, and when an object was
+    /// deleted that did not tell what it holds.
+    sweep: Due,
 }
 
 impl Deletions {
-    pub(crate) fn new(writes: Writes) -> Deletions {
-        Deletions { writes, swept: Swept::NotYet }
+    pub(crate) fn new(writes: Writes, sweep: Due) -> Deletions {
+        sweep.set();
+        Deletions { writes, sweep }
     }
 
     /// Finishes all that is begun; how long there is then nothing to do.
@@ -70,13 +67,16 @@ impl Deletions {
 
     fn work(&mut self, stop: &Stop) -> Result<(), Error> {
         finish_all(&self.writes, stop)?;
-        if self.swept == Swept::NotYet {
-            bury_orphans(&self.writes, stop)?;
-            finish_all(&self.writes, stop)?;
-            free_what_is_left(&self.writes, stop)?;
-            self.swept = Swept::Once;
+        if self.sweep.take() {
+            self.sweep(stop).inspect_err(|_| self.sweep.set())?;
         }
         Ok(())
+    }
+
+    fn sweep(&self, stop: &Stop) -> Result<(), Error> {
+        bury_orphans(&self.writes, stop)?;
+        finish_all(&self.writes, stop)?;
+        free_what_is_left(&self.writes, stop)
     }
 }
 

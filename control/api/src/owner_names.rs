@@ -2,13 +2,13 @@
 //! so whoever decides by what is there meets everybody else who changes it.
 
 use bartizan_model::{Application, Record, Zone};
-use bartizan_names::{AccountId, AppId, Name, ZoneId};
+use bartizan_names::{AccountId, AppId, Name, RecordId, ZoneId};
 use bartizan_store::Key;
 use serde::{Deserialize, Serialize};
 
 use crate::apps;
 use crate::error::{Error, Fault};
-use crate::transaction::{Change, View, document};
+use crate::transaction::{Change, View, damaged, document};
 
 /// What the key of an owner name holds.
 #[derive(Default, Serialize, Deserialize)]
@@ -24,8 +24,17 @@ impl View {
         self.0.records_at(zone, owner)?.iter().map(document).collect()
     }
 
+    /// Without applications that are not there: one that cannot be read is deleted by its key alone, and nobody knows
+    /// then which name led to it.
     fn name_document(&self, zone: ZoneId, owner: &Name) -> Result<NameDocument, Error> {
-        Ok(self.find(&Key::name(zone, owner))?.unwrap_or_default())
+        let NameDocument { records, apps: named } = self.find(&Key::name(zone, owner))?.unwrap_or_default();
+        let mut apps = Vec::new();
+        for app in named {
+            if self.has(&Key::app(zone, app))? {
+                apps.push(app);
+            }
+        }
+        Ok(NameDocument { records, apps })
     }
 
     /// The ids of the applications that a name leads to.
@@ -85,7 +94,7 @@ impl Change {
         for document in self.records_at(zone.id, owner)? {
             let leaves = gone.iter().any(|old| old.id == document.id);
             if !leaves && !new.iter().any(|(_, new)| new.id == document.id) {
-                records.push(Record::parse(&document).map_err(|error| Error::internal(&error))?);
+                records.push(parse(&document)?);
             }
         }
         records.extend(new.iter().map(|(record, _)| record).filter(|record| record.owner == *owner).cloned());
@@ -96,6 +105,16 @@ impl Change {
             return Err(Fault::HostTaken.because(format!("{owner} leads to {}", apps.join(", "))).at("/name"));
         }
         self.put_name_document(zone.id, owner, NameDocument { records: records.len(), ..known })
+    }
+
+    /// Deletes a record that cannot be read, by its key and its place in the listing. It is counted off its name without
+    /// a look at the other records there, of which more may be unreadable.
+    pub(crate) fn delete_damaged_record(&mut self, zone: ZoneId, id: RecordId) -> Result<(), Error> {
+        let owner = self.0.record_owner(zone, id)?;
+        self.delete(Key::record(zone, id))?;
+        let Some(owner) = owner else { return Ok(()) };
+        let NameDocument { records, apps } = self.name_document(zone, &owner)?;
+        self.put_name_document(zone, &owner, NameDocument { records: records.saturating_sub(1), apps })
     }
 
     /// Exchanges the applications that a name leads to.
@@ -110,6 +129,12 @@ impl Change {
     }
 }
 
-fn owner(document: &bartizan_v4::Record) -> Result<Name, Error> {
-    Name::parse(&document.name).map_err(|error| Error::internal(&error))
+pub(crate) fn parse(document: &bartizan_v4::Record) -> Result<Record, Error> {
+    Record::parse(document).map_err(|error| damaged(&Key::record(document.zone_id, document.id), &error))
+}
+
+/// The name at which a record stands.
+pub(crate) fn owner(document: &bartizan_v4::Record) -> Result<Name, Error> {
+    let key = || Key::record(document.zone_id, document.id);
+    Name::parse(&document.name).map_err(|error| damaged(&key(), &error))
 }

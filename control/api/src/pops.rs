@@ -18,11 +18,11 @@ use crate::error::{Error, Fault};
 use crate::permission::Permission;
 use crate::reply::{Page, Reply};
 use crate::state::Api;
-use crate::transaction::{Change, Listed, View};
+use crate::transaction::{Change, Listed, View, damaged};
 use crate::writes::Writes;
 
-/// PoPs of one edge that are listed.
-const POPS_MAX: u32 = 1_000;
+/// PoPs are few: all of them are on the first page.
+const ALL: Page = Page { number: 1, size: 1_000 };
 
 /// For the change log.
 const ACTOR: &str = "setup";
@@ -57,12 +57,12 @@ pub fn declared_pop(store: &Store) -> Result<Option<Pop>, Error> {
 }
 
 fn parse(document: &bartizan_v4::Pop) -> Result<Pop, Error> {
-    Pop::parse(document).map_err(|error| Error::internal(&error))
+    Pop::parse(document).map_err(|error| damaged(&Key::pop(document.id), &error))
 }
 
 impl View {
     pub(crate) fn pops(&self) -> Result<Listed<bartizan_v4::Pop>, Error> {
-        self.list(&Prefix::of(Scope::Edge, Kind::Pop), POPS_MAX as usize)
+        self.page(&Prefix::of(Scope::Edge, Kind::Pop), ALL)
     }
 
     pub(crate) fn pop_document(&self, id: PopId) -> Result<bartizan_v4::Pop, Error> {
@@ -109,6 +109,5 @@ impl Change {
 )]
 async fn list(State(api): State<Api>, _: Caller) -> Result<Reply<Vec<bartizan_v4::Pop>>, Error> {
     let pops = api.read(|view| view.pops()).await?;
-    let page = Page { number: 1, size: POPS_MAX };
-    Ok(Reply::page(pops.documents, page, pops.total).without(pops.left_out))
+    Ok(Reply::page(pops.documents, ALL, pops.total).without(pops.left_out))
 }

@@ -168,6 +168,11 @@ impl PageSizes {
 }
 
 impl Page {
+    /// How many objects the pages before this one have.
+    pub(crate) fn before(self) -> u64 {
+        u64::from(self.number - 1) * u64::from(self.size)
+    }
+
     /// This page of a whole list.
     pub(crate) fn cut<T>(self, list: Vec<T>) -> Vec<T> {
         let size = self.size as usize;

@@ -38,9 +38,6 @@ use crate::reply::{Page, PageSizes, Reply};
 use crate::state::Api;
 use crate::transaction::{Change, Listed, View};
 
-/// Objects of a scope that a list without a query of its own goes over. What is more is not shown.
-const LISTED_MAX: usize = 10_000;
-
 /// What a resource is.
 pub(crate) trait Resource: Sized + 'static {
     /// Its kind in the store, where each is kept below its owner.
@@ -82,7 +79,7 @@ pub(crate) trait Resource: Sized + 'static {
 
     fn list(view: &View, scope: Scope, params: Self::Params, page: Page) -> Result<Listed<Self::Document>, Error> {
         let _ = params;
-        Ok(view.list(&Prefix::of(scope, Self::KIND), LISTED_MAX)?.cut(page))
+        view.page(&Prefix::of(scope, Self::KIND), page)
     }
 }
 

@@ -14,7 +14,7 @@ use futures_util::FutureExt;
 use tower::ServiceExt;
 use utoipa_axum::router::OpenApiRouter;
 
-use crate::background::Worker;
+use crate::background::{Due, Worker};
 use crate::deletions::Deletions;
 use crate::error::{Error, Fault};
 use crate::numbers::Numbers;
@@ -55,10 +55,12 @@ pub fn router(given: Dependencies) -> Router {
 
 impl Background {
     fn start(writes: &Writes, certs: Certs, numbers: &Arc<Numbers>) -> Background {
-        let mut deletions = Deletions::new(writes.clone());
+        let sweep = Due::default();
+        let mut deletions = Deletions::new(writes.clone(), sweep.clone());
         let mut renewals = Renewals::new(writes.clone(), certs, Arc::clone(numbers));
         Background {
             deletions: Worker::start("deletions", move |stop| deletions.run(stop)),
+            sweep,
             _renewals: Worker::start("renewals", move |stop| renewals.run(stop)),
         }
     }

@@ -18,12 +18,12 @@ use crate::app_addresses::{self, Addresses};
 use crate::apps;
 use crate::auth::needs;
 use crate::caller::Caller;
-use crate::error::Error;
+use crate::error::{Error, Fault};
 use crate::extract::{Body, Ids, Query};
 use crate::permission::Permission;
-use crate::reply::{PageSizes, Reply, direction};
+use crate::reply::{Page, PageSizes, Reply, direction};
 use crate::state::Api;
-use crate::transaction::Change;
+use crate::transaction::{Change, Listed, View};
 
 /// The codes of the messages that say which part of a request was not granted.
 const ONE_FAMILY_MESSAGE: u32 = 11_101;
@@ -63,18 +63,29 @@ async fn list(
     Query(params): Query<Params>,
 ) -> Result<Reply<Vec<App>>, Error> {
     let page = PageSizes { min: 1, default: 20, max: 100 }.page(params.page, params.per_page);
-    let mut apps = api
+    let here = api.clone();
+    let apps = api
         .read_list(move |view| {
             view.zone(caller.account, zone)?;
-            view.apps(zone)
+            view.apps(zone, page, &params)?.try_map(|app| sent(&here, &app))
         })
         .await?;
-    apps.documents.sort_by_cached_key(|app| sort_key(params.order.as_deref(), app));
-    if direction(params.direction.as_deref()) == Direction::Descending {
-        apps.documents.reverse();
+    Ok(Reply::page(apps.documents, page, apps.total).without(apps.left_out))
+}
+
+impl View {
+    /// A page of the applications of a zone. To put them in order each is read once, and only those of the page are kept.
+    fn apps(&self, zone: ZoneId, page: Page, params: &Params) -> Result<Listed<StoredApp>, Error> {
+        let mut order = Vec::new();
+        let unreadable = self.each_app(zone, |app| order.push(sort_key(params.order.as_deref(), &app)))?;
+        order.sort_unstable();
+        if direction(params.direction.as_deref()) == Direction::Descending {
+            order.reverse();
+        }
+        let total = order.len() as u64 + unreadable;
+        let shown = page.cut(order).into_iter().map(|(.., id)| self.app(zone, id));
+        Ok(Listed { documents: shown.collect::<Result<_, _>>()?, left_out: unreadable, total })
     }
-    let shown = apps.cut(page).try_map(|app| sent(&api, &app))?;
-    Ok(Reply::page(shown.documents, page, shown.total).without(shown.left_out))
 }
 
 /// By a text, a time or nothing more, then by name, port and id.
@@ -187,14 +198,31 @@ async fn delete(
     Ids((zone, id)): Ids<(ZoneId, AppId)>,
 ) -> Result<Reply<Deleted>, Error> {
     let actor = caller.clone();
-    api.change(&actor, move |change| {
-        let zone = change.zone_of(&caller, zone)?;
-        let stored = apps::parse(&change.app(zone.id, id)?)?;
-        app_addresses::exchange(change, Some(&stored), None)?;
-        change.delete_app(zone.id, id)
-    })
-    .await?;
+    let held = api
+        .change(&actor, move |change| {
+            let zone = change.zone_of(&caller, zone)?;
+            let held = match change.app(zone.id, id).and_then(|stored| apps::parse(&stored)) {
+                Ok(stored) => app_addresses::exchange(change, Some(&stored), None).map(|()| Held::Freed)?,
+                Err(error) if error.fault == Fault::Damaged => Held::Unknown,
+                Err(error) => return Err(error),
+            };
+            change.delete_app(zone.id, id)?;
+            Ok(held)
+        })
+        .await?;
+    if held == Held::Unknown {
+        api.background().sweep.set();
+        api.background().deletions.wake();
+    }
     Ok(Reply::of(Deleted { id: id.to_string() }))
+}
+
+/// What becomes of the slot and the addresses of an application that is deleted.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Held {
+    Freed,
+    /// Its document does not tell; they are looked for in the background.
+    Unknown,
 }
 
 /// Puts the application that `body` asks for, in place of `stored` if that is given.

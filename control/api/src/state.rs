@@ -17,7 +17,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use http::HeaderMap;
 use tokio::sync::watch;
 
-use crate::background::Worker;
+use crate::background::{Due, Worker};
 use crate::caller::{self, Caller, Credentials};
 use crate::error::Error;
 use crate::numbers::Numbers;
@@ -77,6 +77,8 @@ pub struct Dependencies {
 pub(crate) struct Background {
     /// Deletes what was in deleted zones.
     pub(crate) deletions: Worker,
+    /// Lets them also look for what belongs to nobody any more.
+    pub(crate) sweep: Due,
     /// Renews certificates; nobody wakes it.
     pub(crate) _renewals: Worker,
 }

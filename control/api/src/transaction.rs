@@ -39,17 +39,16 @@ impl View {
         Ok(Listed::read(&self.0.list_kind(kind, ALL_MAX)?).documents)
     }
 
-    /// Up to `limit` objects whose keys begin alike, in the order of their keys.
-    pub(crate) fn list<T: DeserializeOwned>(&self, prefix: &Prefix, limit: usize) -> Result<Listed<T>, Error> {
-        let mut listed = Listed::none();
+    /// A page of the objects whose keys begin alike, in the order of their keys.
+    pub(crate) fn page<T: DeserializeOwned>(&self, prefix: &Prefix, page: Page) -> Result<Listed<T>, Error> {
+        let mut listed = Listed { total: self.0.count(prefix)?, ..Listed::none() };
         // By their keys, so that one which cannot be read does not end the list.
-        for key in self.0.keys(prefix, None, limit)? {
+        for key in self.0.keys_page(prefix, page.before(), page.size as usize)? {
             match self.find(&key) {
-                Ok(Some(document)) => listed.documents.push(document),
-                Err(error) if error.fault != Fault::Damaged => return Err(error),
-                _ => listed.left_out += 1,
+                Ok(document) => listed.documents.extend(document),
+                Err(error) if error.fault == Fault::Damaged => listed.left_out += 1,
+                Err(error) => return Err(error),
             }
-            listed.total += 1;
         }
         Ok(listed)
     }
@@ -86,11 +85,6 @@ impl<T> Listed<T> {
         Listed { documents: Vec::new(), left_out: 0, total: 0 }
     }
 
-    /// One page of a whole list.
-    pub(crate) fn cut(self, page: Page) -> Listed<T> {
-        Listed { documents: page.cut(self.documents), ..self }
-    }
-
     pub(crate) fn map<U>(self, f: impl FnMut(T) -> U) -> Listed<U> {
         let Listed { documents, left_out, total } = self;
         Listed { documents: documents.into_iter().map(f).collect(), left_out, total }
@@ -110,12 +104,9 @@ impl<T: DeserializeOwned> Listed<T> {
         listed
     }
 
-    /// A page of a listing. One that is too large is refused: who asks for the next one would miss what is left off.
+    /// A page of a listing.
     pub(crate) fn page(page: &bartizan_store::Page<Entry>) -> Result<Listed<T>, Error> {
-        if page.left_off > 0 {
-            let detail = format!("{} of them are too large for one page; ask for a smaller per_page", page.left_off);
-            return Err(Fault::BadQuery.because(detail));
-        }
+        refuse_cut(page)?;
         let listed = Listed::read(&page.items);
         Ok(Listed { left_out: listed.left_out + page.skipped, total: page.total, ..listed })
     }
@@ -131,7 +122,8 @@ impl<T: DeserializeOwned> Listed<T> {
 
 impl Listed<Arc<str>> {
     /// A page of documents as they are kept, for those who send them so: each was read as a `T` and let go again.
-    pub(crate) fn kept<T: DeserializeOwned>(page: bartizan_store::Page<Entry>) -> Listed<Arc<str>> {
+    pub(crate) fn kept<T: DeserializeOwned>(page: bartizan_store::Page<Entry>) -> Result<Listed<Arc<str>>, Error> {
+        refuse_cut(&page)?;
         let mut kept = Listed { left_out: page.skipped, total: page.total, ..Listed::none() };
         for entry in page.items {
             match document::<T>(&entry) {
@@ -139,7 +131,15 @@ impl Listed<Arc<str>> {
                 Err(_) => kept.left_out += 1,
             }
         }
-        kept
+        Ok(kept)
+    }
+}
+
+/// A page that is too large is refused: who asks for the next one would miss what is left off.
+fn refuse_cut(page: &bartizan_store::Page<Entry>) -> Result<(), Error> {
+    match page.left_off {
+        0 => Ok(()),
+        cut => Err(Fault::LargePage.because(format!("{cut} objects of it are left over"))),
     }
 }
 
@@ -147,7 +147,8 @@ pub(crate) fn document<T: DeserializeOwned>(entry: &Entry) -> Result<T, Error> {
     serde_json::from_str(&entry.value.json).map_err(|error| damaged(&entry.key, &error))
 }
 
-fn damaged(key: &Key, reason: &dyn std::fmt::Display) -> Error {
+/// The fault of a document that is there and says nothing that can be used.
+pub(crate) fn damaged(key: &Key, reason: &dyn std::fmt::Display) -> Error {
     tracing::error!(%key, %reason, "an object in the store cannot be read");
     Fault::Damaged.because(key)
 }
@@ -254,6 +255,36 @@ impl Change {
         match self.holder(&name)? {
             Some(_) => Err(taken.into()),
             None => self.put(name, &Holder { by: by.to_string() }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bartizan_names::PopId;
+    use bartizan_store::{ChangeSet, Meta, Store};
+    use serde_json::{Value as Json, json};
+
+    use super::*;
+
+    #[test]
+    fn pages_of_keys() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path()).unwrap();
+        let put = |number: u8| Op::Put {
+            key: Key::pop(PopId::from_bytes([number; 16])),
+            // One of them cannot be read.
+            value: Value { format: if number == 4 { 9 } else { 1 }, json: number.to_string().into() },
+        };
+        let meta = Meta { at: Timestamp::from_unix_micros(1), actor: "test".to_owned(), request_id: [1; 16] };
+        store.commit(ChangeSet { guards: Vec::new(), ops: (1..=5).map(put).collect(), meta }).unwrap();
+        let view = View(store.read().unwrap());
+        let all = Prefix::of(Scope::Edge, Kind::Pop);
+        for (number, documents, left_out) in
+            [(1, json!([1, 2]), 0), (2, json!([3]), 1), (3, json!([5]), 0), (4, json!([]), 0), (u32::MAX, json!([]), 0)]
+        {
+            let listed: Listed<Json> = view.page(&all, Page { number, size: 2 }).unwrap();
+            assert_eq!((json!(listed.documents), listed.left_out, listed.total), (documents, left_out, 5), "{number}");
         }
     }
 }

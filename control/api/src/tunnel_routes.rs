@@ -12,6 +12,7 @@ use crate::auth::needs;
 use crate::caller::Caller;
 use crate::error::{Error, Fault};
 use crate::extract::{Body, Ids};
+use crate::owner_names;
 use crate::permission::Permission;
 use crate::reply::Reply;
 use crate::state::Api;
@@ -73,8 +74,7 @@ fn lead(
     overwrite: bool,
 ) -> Result<RouteResult, Error> {
     let documents = change.records_at(zone.id, host)?;
-    let records: Vec<Record> =
-        documents.iter().map(Record::parse).collect::<Result<_, _>>().map_err(|error| Error::internal(&error))?;
+    let records: Vec<Record> = documents.iter().map(owner_names::parse).collect::<Result<_, _>>()?;
     let result = |cname: &str, id: RecordId| RouteResult {
         cname: cname.to_owned(),
         name: host.to_string(),

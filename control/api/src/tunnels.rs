@@ -30,8 +30,8 @@ use crate::transaction::{Change, Listed, View};
 /// Characters of a tunnel's name.
 const NAME_MAX: usize = 100;
 
-/// Tunnels that are looked at for a filter by health.
-const LISTED_MAX: u32 = 10_000;
+/// Tunnels that are read in one go for a filter by health.
+const READ_PAGE: u32 = 1_000;
 
 /// The configuration that connectors bring, and the one that is kept here.
 const LOCAL: &str = "local";
@@ -100,6 +100,35 @@ impl View {
     pub(crate) fn tunnels(&self, query: &TunnelQuery) -> Result<Listed<StoredTunnel>, Error> {
         Listed::page(&self.0.tunnels(query)?)
     }
+
+    /// A page of those of `query` with this status. Health is not in the store, so this goes over all of them, some at a
+    /// time.
+    fn tunnels_that_are(
+        &self,
+        status: &str,
+        mut query: TunnelQuery,
+        connected: &Connections,
+        page: Page,
+    ) -> Result<Listed<Tunnel>, Error> {
+        let (first, mut found) = (page.before(), Listed::none());
+        loop {
+            let some = self.tunnels(&query)?;
+            for tunnel in some.documents.iter().map(|stored| sent(stored, connected)) {
+                if tunnel.status != status {
+                    continue;
+                }
+                if found.total >= first && found.documents.len() < page.size as usize {
+                    found.documents.push(tunnel);
+                }
+                found.total += 1;
+            }
+            found.left_out += some.left_out;
+            if u64::from(query.page) * u64::from(query.per_page) >= some.total {
+                return Ok(found);
+            }
+            query.page += 1;
+        }
+    }
 }
 
 impl Change {
@@ -107,6 +136,38 @@ impl Change {
     pub(crate) fn tunnel_in_force(&mut self, account: AccountId, id: TunnelId) -> Result<StoredTunnel, Error> {
         self.guard(&Key::tunnel(account, id))?;
         View::tunnel_in_force(self, account, id)
+    }
+
+    /// None if it is there and cannot be read.
+    fn tunnel_if_readable(&mut self, account: AccountId, id: TunnelId) -> Result<Option<StoredTunnel>, Error> {
+        match self.tunnel_in_force(account, id) {
+            Ok(tunnel) => Ok(Some(tunnel)),
+            Err(error) if error.fault == Fault::Damaged => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Deletes a tunnel that cannot be read, and frees its name if that much can be told. Nothing of it stays.
+    fn delete_damaged_tunnel(&mut self, account: AccountId, id: TunnelId) -> Result<StoredTunnel, Error> {
+        let key = Key::tunnel(account, id);
+        let name = self.find::<Remains>(&key).ok().flatten().map(|remains| remains.name).unwrap_or_default();
+        let gone = StoredTunnel {
+            id,
+            name,
+            account_tag: account,
+            created_at: self.now(),
+            deleted_at: Some(self.now()),
+            config_src: LOCAL.to_owned(),
+            secret_sha256: String::new(),
+            sealed_secret: String::new(),
+        };
+        // A deleted tunnel has no name any more, which may be another one's by now.
+        if self.holder(&name_key(&gone))? == Some(id.to_string()) {
+            self.free_tunnel_name(&gone)?;
+        }
+        self.delete(Key::tunnel_config(account, id))?;
+        self.delete(key)?;
+        Ok(gone)
     }
 
     fn put_tunnel(&mut self, tunnel: &StoredTunnel) -> Result<(), Error> {
@@ -120,6 +181,12 @@ impl Change {
     fn free_tunnel_name(&mut self, tunnel: &StoredTunnel) -> Result<(), Error> {
         self.delete(name_key(tunnel))
     }
+}
+
+/// What the document of a tunnel still tells when the rest cannot be read.
+#[derive(serde::Deserialize)]
+struct Remains {
+    name: String,
 }
 
 fn name_key(tunnel: &StoredTunnel) -> Key {
@@ -149,13 +216,9 @@ async fn list(
         let total = listed.total;
         return Ok(Reply::page(listed.map(|stored| sent(&stored, &connected.value)).documents, page, total));
     };
-    // Health is not in the store, so this filter goes over all that the others left.
-    let all = Page { number: 1, size: LISTED_MAX };
-    let listed = api.read_list(move |view| view.tunnels(&params.query(account, all))).await?;
-    let mut matching: Vec<Tunnel> = listed.map(|stored| sent(&stored, &connected.value)).documents;
-    matching.retain(|tunnel| tunnel.status == status);
-    let total = matching.len() as u64;
-    Ok(Reply::page(page.cut(matching), page, total))
+    let query = params.query(account, Page { number: 1, size: READ_PAGE });
+    let listed = api.read_list(move |view| view.tunnels_that_are(&status, query, &connected.value, page)).await?;
+    Ok(Reply::page(listed.documents, page, listed.total))
 }
 
 /// Makes a tunnel. The reply holds its token.
@@ -285,10 +348,13 @@ async fn delete(
     let in_use = api.observed().connections.snapshot().value.of(id).next().is_some();
     let stored = api
         .change(&caller, move |change| {
-            let mut stored = change.tunnel_in_force(account, id)?;
+            let found = change.tunnel_if_readable(account, id)?;
             if in_use && params.cascade != Some(true) {
                 return Err(Fault::TunnelInUse.into());
             }
+            let Some(mut stored) = found else {
+                return change.delete_damaged_tunnel(account, id);
+            };
             change.free_tunnel_name(&stored)?;
             stored.deleted_at = Some(change.now());
             // Nobody may connect any more, so nobody needs the secret.

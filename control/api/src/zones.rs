@@ -18,7 +18,7 @@ use crate::extract::{Body, Ids, Query};
 use crate::permission::Permission;
 use crate::reply::{Page, PageSizes, Reply, direction};
 use crate::state::Api;
-use crate::transaction::{Change, Listed, View};
+use crate::transaction::{Change, Listed, View, damaged};
 
 pub(crate) use document::document;
 
@@ -221,7 +221,7 @@ impl View {
 
     /// The zone as a value, if it is the caller's.
     pub(crate) fn zone_of(&self, caller: &Caller, id: ZoneId) -> Result<Zone, Error> {
-        Zone::parse(&self.zone(caller.account, id)?).map_err(|error| Error::internal(&error))
+        Zone::parse(&self.zone(caller.account, id)?).map_err(|error| damaged(&Key::zone(id), &error))
     }
 
     pub(crate) fn zones(&self, query: &ZoneQuery) -> Result<Listed<bartizan_v4::Zone>, Error> {

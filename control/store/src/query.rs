@@ -10,7 +10,7 @@ pub(crate) use access_rules::access_rules;
 pub use access_rules::{AccessRuleOrder, AccessRuleQuery};
 pub use filter::{Direction, Match, Text};
 pub use records::{Presence, RecordOrder, RecordQuery, TagFilter};
-pub(crate) use records::{records, records_at};
+pub(crate) use records::{owner_of, records, records_at};
 pub use tunnels::TunnelQuery;
 pub(crate) use tunnels::tunnels;
 pub(crate) use zones::zones;

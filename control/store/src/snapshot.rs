@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use bartizan_names::{Name, Timestamp, ZoneId};
+use bartizan_names::{Name, RecordId, Timestamp, ZoneId};
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, Rows, params};
 
 use crate::change::{self, Change, Entry, Epoch, Meta, Rev, Value};
@@ -110,6 +110,24 @@ impl Snapshot {
             .query_map(params![behind, prefix.end(), rows(limit)], |row| row.get::<_, String>(0))?
             .map(|text| Key::stored(&text?).map_err(|error| ReadError::Corrupt(error.to_string())))
             .collect()
+    }
+
+    /// Up to `limit` keys in their order, behind the first `skip` of them.
+    pub fn keys_page(&self, prefix: &Prefix, skip: u64, limit: usize) -> Result<Vec<Key>, ReadError> {
+        self.connection()
+            .prepare_cached("SELECT key FROM object WHERE key > ? AND key < ? ORDER BY key LIMIT ? OFFSET ?")?
+            .query_map(params![prefix.first(), prefix.end(), rows(limit), signed(skip)], |row| row.get::<_, String>(0))?
+            .map(|text| Key::stored(&text?).map_err(|error| ReadError::Corrupt(error.to_string())))
+            .collect()
+    }
+
+    /// How many objects there are whose keys begin alike.
+    pub fn count(&self, prefix: &Prefix) -> Result<u64, ReadError> {
+        let count: i64 = self
+            .connection()
+            .prepare_cached("SELECT count(*) FROM object WHERE key > ? AND key < ?")?
+            .query_row([prefix.first(), &prefix.end()], |row| row.get(0))?;
+        Ok(count.cast_unsigned())
     }
 
     /// Up to `limit` zones behind `after` of which there is anything, be it without the zone itself.
@@ -260,6 +278,12 @@ impl Snapshot {
     /// All records of one owner name, in the order of their ids.
     pub fn records_at(&self, zone: ZoneId, owner: &Name) -> Result<Vec<Entry>, ReadError> {
         self.listed(query::records_at(self.connection(), zone, owner))
+    }
+
+    /// The owner name of a record, also of one whose document cannot be read; none if it is not listed.
+    pub fn record_owner(&self, zone: ZoneId, id: RecordId) -> Result<Option<Name>, ReadError> {
+        let owner = self.listed(query::owner_of(self.connection(), &Key::record(zone, id)))?;
+        Ok(owner.and_then(|owner| Name::parse(&owner).ok()))
     }
 
     /// Hands every record to `f`, one owner name after the other, so that who builds names needs to hold one. Returns what

@@ -5,6 +5,7 @@ use bartizan_names::{Name, RecordType};
 use bartizan_v4::RecordBody;
 
 use crate::error::{Error, Fault};
+use crate::owner_names;
 use crate::transaction::{Change, View};
 
 /// Puts the record that `body` asks for, in place of `stored` if that is given.
@@ -18,7 +19,7 @@ pub(super) fn put(
     refuse_other_zone(change, zone, body)?;
     let (record, document) = Record::parse_body(zone, stamp, body)?;
     for other in change.records_at(zone.id, &record.owner)?.iter().filter(|other| other.id != stamp.id) {
-        let other = Record::parse(other).map_err(|error| Error::internal(&error))?;
+        let other = owner_names::parse(other)?;
         if let Some(fault) = conflict(&record, &other, zone) {
             return Err(Error::from(fault).at("/name"));
         }

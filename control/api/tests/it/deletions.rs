@@ -1,17 +1,16 @@
 //! A zone that is deleted while others make things in it, by a process that ends, and beside what an older build left.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::SystemTime;
 
 use axum::Router;
 use axum::body::Body;
 use bartizan_api::router;
 use bartizan_names::{RecordId, ZoneId};
-use bartizan_store::{ChangeSet, Filter, Guard, Index, Key, Kind, Meta, Op, Rev, Scope, Store, Value};
+use bartizan_store::{Filter, Index, Key, Kind, Op, Rev, Scope, Store};
 use http::{Request, StatusCode};
 use tower::ServiceExt;
 
-use crate::edge::{Edge, TOKEN};
+use crate::edge::{Edge, TOKEN, commit, put};
 
 /// One after the other of everything that can be made in a zone: method, path below the zone, body.
 fn creation(number: usize, tunnel: &str) -> (&'static str, String, String) {
@@ -128,15 +127,6 @@ fn nothing_stays_of_a_zone_that_is_deleted_beside_creations_in_it() {
     }
 }
 
-fn put(key: Key, json: &str) -> Op {
-    Op::Put { key, value: Value { format: 1, json: json.into() } }
-}
-
-fn commit(store: &Store, guards: Vec<Guard>, ops: Vec<Op>) -> Rev {
-    let meta = Meta { at: SystemTime::now().into(), actor: "test".to_owned(), request_id: bartizan_seal::random() };
-    store.commit(ChangeSet { guards, ops, meta }).unwrap()
-}
-
 const RECORD: &str = r#"{"name":"a.large.example","type":"A","content":"192.0.2.1","proxied":false,"ttl":1}"#;
 
 fn records(zone: ZoneId, count: u32) -> impl Iterator<Item = Op> {
@@ -150,7 +140,7 @@ fn a_large_zone_is_out_of_force_at_once_and_deleted_in_pieces() {
     let edge = Edge::new();
     let zone = edge.new_zone("large.example");
     let id: ZoneId = zone.parse().unwrap();
-    commit(&edge.store, vec![], records(id, 5_001).collect());
+    commit(&edge.store, records(id, 5_001).collect());
     let before = edge.revision();
     edge.call("DELETE", &format!("/zones/{zone}"), "").result();
     let first = edge.store.read().unwrap().tail(Rev(before), 1).unwrap().remove(0);
@@ -178,7 +168,7 @@ fn a_start_finishes_deletions_and_finds_orphans() {
         // Nobody can read it; it goes by its key.
         put(Key::app(orphan, bartizan_names::AppId::from_bytes([5; 16])), "{}"),
     ]);
-    commit(&edge.store, vec![], ops);
+    commit(&edge.store, ops);
     edge.router = router(given);
     edge.settle_until(|store| {
         traces(store, &begun.to_string()).is_empty() && traces(store, &orphan.to_string()).is_empty()

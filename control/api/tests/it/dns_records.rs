@@ -1,9 +1,10 @@
 //! DNS records.
 
+use bartizan_names::{RecordId, ZoneId};
 use bartizan_store::Key;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::edge::{EMAIL, Edge, KEY};
+use crate::edge::{EMAIL, Edge, KEY, commit, put};
 
 /// As printed in the post about service discovery, with the ids of this edge.
 #[test]
@@ -269,6 +270,29 @@ fn lists_of_records() {
 }
 
 /// What a client that searches the text of replies does to prove a domain.
+/// In rows, and in bytes: what is left off would be missed by whoever asks for the next page.
+#[test]
+fn a_page_has_an_end() {
+    let edge = Edge::new();
+    let zone: ZoneId = edge.zone().parse().unwrap();
+    let mut document = edge.post(&edge.records(), r#"{"type":"A","name":"a","content":"192.0.2.1"}"#).result();
+    document["comment"] = Value::String("x".repeat(900_000));
+    for number in 1..=12 {
+        let id = RecordId::from_bytes([number; 16]);
+        document["id"] = json!(id.to_string());
+        commit(&edge.store, vec![put(Key::record(zone, id), &document.to_string())]);
+    }
+    for (query, expect) in [("", "400 10414"), ("?per_page=12", "400 10414"), ("?per_page=12&page=2", "200")] {
+        let answer = edge.get(&format!("{}{query}", edge.records()));
+        assert_eq!(answer.verdict(), expect, "{query}");
+        assert_eq!(answer.text.contains("smaller per_page"), expect != "200", "{query}");
+    }
+    let info = edge.get(&format!("{}?per_page=5", edge.records())).json()["result_info"].take();
+    assert_eq!(info, json!({"page": 1, "per_page": 5, "count": 5, "total_count": 13, "total_pages": 3}));
+    let info = edge.get(&format!("{}?per_page=5000000&name=none", edge.records())).json()["result_info"].take();
+    assert_eq!(info["per_page"], 10_000, "what the page may have, not what was asked for");
+}
+
 #[test]
 fn a_challenge_as_a_shell_script_sets_it() {
     let edge = Edge::new();

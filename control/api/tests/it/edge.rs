@@ -17,7 +17,7 @@ use bartizan_observed::{
     AppCounters, AppCounts, Applied, Command, Commanded, Connections, FirewallAnswer, FirewallQuery, FirewallQuestion,
     Listening, Observed, Problems, TierName, Verdict,
 };
-use bartizan_store::{Kind, Prefix, Scope, Store};
+use bartizan_store::{ChangeSet, Key, Kind, Meta, Op, Prefix, Rev, Scope, Store};
 use bartizan_v4::PopBody;
 use http::{Request, StatusCode};
 use http_body_util::BodyExt;
@@ -109,6 +109,16 @@ pub(crate) fn pop(pools: &[&str]) -> PopBody {
         addresses: vec!["127.0.0.1".parse().unwrap(), "::1".parse().unwrap()],
         pools: pools.iter().map(|pool| pool.parse().unwrap()).collect(),
     }
+}
+
+/// For what the API would not put there.
+pub(crate) fn put(key: Key, json: &str) -> Op {
+    Op::Put { key, value: bartizan_store::Value { format: 1, json: json.into() } }
+}
+
+pub(crate) fn commit(store: &Store, ops: Vec<Op>) -> Rev {
+    let meta = Meta { at: SystemTime::now().into(), actor: "test".to_owned(), request_id: bartizan_seal::random() };
+    store.commit(ChangeSet { guards: vec![], ops, meta }).unwrap()
 }
 
 fn observed(planes: &Arc<Quiet>) -> Observed {

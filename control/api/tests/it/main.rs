@@ -2,6 +2,7 @@
 
 mod access_rules;
 mod auth;
+mod damage;
 mod deletions;
 mod dns_records;
 mod document;

@@ -2,12 +2,13 @@
 
 use bartizan_names::{ConnectorId, Timestamp, TunnelId};
 use bartizan_observed::{Command, Connection, Connections, Uploaded};
+use bartizan_store::Key;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::edge::Edge;
+use crate::edge::{Edge, commit, put};
 
 fn connect(edge: &Edge, tunnel: &str, connections: u8) -> ConnectorId {
     let connector = ConnectorId::from_random([9; 16]);
@@ -151,6 +152,32 @@ fn lists_of_tunnels() {
         names.sort_unstable();
         assert_eq!(names.join(" "), expect, "{query}");
         assert_eq!(json["result_info"]["count"], names.len(), "{query}");
+    }
+}
+
+/// Health is not in the store, so all that the other filters leave are looked at.
+#[test]
+fn a_filter_by_health_counts_all_tunnels() {
+    const MADE: u32 = 2_300;
+    let edge = Edge::new();
+    let path = format!("/accounts/{}/cfd_tunnel", edge.account());
+    let first = edge.post(&path, r#"{"name":"t"}"#).result()["id"].as_str().unwrap().to_owned();
+    let account = edge.account().parse().unwrap();
+    let entry = edge.store.read().unwrap().get(&Key::tunnel(account, first.parse().unwrap())).unwrap().unwrap();
+    let others = (1..MADE).map(|number| {
+        let id = TunnelId::from_random(u128::from(number).to_be_bytes());
+        put(Key::tunnel(account, id), &entry.value.json.replace(&first, &id.to_string()))
+    });
+    commit(&edge.store, others.collect());
+    connect(&edge, &first, 4);
+    for (query, count, total) in [
+        ("?status=inactive&per_page=1000", 1_000, MADE - 1),
+        ("?status=inactive&per_page=1000&page=3", 299, MADE - 1),
+        ("?status=inactive&per_page=1000&page=4", 0, MADE - 1),
+        ("?status=healthy", 1, 1),
+    ] {
+        let info = edge.get(&format!("{path}{query}")).json()["result_info"].take();
+        assert_eq!((&info["count"], &info["total_count"]), (&json!(count), &json!(total)), "{query}");
     }
 }
 

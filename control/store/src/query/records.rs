@@ -275,6 +275,14 @@ fn count(connection: &Connection, zone: ZoneId) -> Result<u64, ReadError> {
     Ok(count.unwrap_or(0).cast_unsigned())
 }
 
+/// The owner of a record as it is listed, whether or not its document can be read.
+pub(crate) fn owner_of(connection: &Connection, key: &Key) -> Result<Option<String>, ReadError> {
+    let owner = connection
+        .prepare_cached("SELECT owner FROM record WHERE id = (SELECT id FROM object WHERE key = ?)")?
+        .query_row([key.as_str()], |row| row.get(0));
+    Ok(owner.optional()?)
+}
+
 pub(crate) fn records_at(connection: &Connection, zone: ZoneId, owner: &Name) -> Result<Vec<Entry>, ReadError> {
     let mut select = connection.prepare_cached("SELECT id FROM record WHERE zone = ? AND owner = ? ORDER BY record")?;
     let ids = select.query_map((zone.as_bytes(), owner.to_string()), |row| row.get(0))?;
