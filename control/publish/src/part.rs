@@ -32,6 +32,9 @@ use pops::PopsPart;
 use tunnels::TunnelsPart;
 use zones::ZonesPart;
 
+/// Objects that a start puts in force in one go: some tens of megabytes, however many there are.
+const PIECE_OBJECTS: usize = 8_192;
+
 /// A part that is made of objects of its own.
 trait Part {
     /// Those objects' kinds: a change of such a key touches the part.
@@ -70,7 +73,7 @@ pub(crate) struct Patches {
 
 impl Parts {
     /// The kinds of which a start touches every object. Names and records are loaded apart: there are too many of them.
-    pub(crate) const LOADED: &[&[Kind]] = &[
+    const LOADED: &[&[Kind]] = &[
         PopsPart::KINDS,
         KnownZones::KINDS,
         AppsPart::KINDS,
@@ -93,12 +96,11 @@ impl Parts {
         }
     }
 
-    /// Everything that is in force in `snapshot`, of which [`Parts::LOADED`] is touched.
-    pub(crate) fn load(&mut self, reading: &mut Reading<'_>, touched: &Touched) -> Result<(), ReadError> {
+    /// Everything that is in force in the snapshot.
+    pub(crate) fn load(&mut self, reading: &mut Reading<'_>) -> Result<(), ReadError> {
         let at = reading.snapshot.head();
-        let zones = self.known.read(reading, touched)?;
-        let patches = self.read_others(reading, touched, zones)?;
-        self.apply(patches, at);
+        reading.read_zones_ahead()?;
+        self.load_objects(reading, at)?;
         let (mut zones, mut hosts) = (self.zones.edit(), self.hosts.edit());
         let loaded = load_names(reading, |unit| {
             zones::put(&mut zones, &unit, &self.known, &self.apps);
@@ -114,6 +116,32 @@ impl Parts {
         let owners = self.apps.owners().cloned().chain(self.known.server_units()).collect();
         let names = read_names(reading, &Touched::default(), owners, |zone| self.known.get(zone).is_some())?;
         self.apply_names(&names, at);
+        Ok(())
+    }
+
+    /// Everything but names and records, by one scan and a piece at a time.
+    fn load_objects(&mut self, reading: &mut Reading<'_>, at: Rev) -> Result<(), ReadError> {
+        let (mut touched, mut handed, mut loaded) = (Touched::default(), 0, Ok(()));
+        let snapshot = reading.snapshot;
+        let unreadable = snapshot.for_each(&Filter::Kinds(Parts::LOADED.concat()), &mut |entry| {
+            touched.note(&entry.key);
+            reading.hand_ahead(entry);
+            handed += 1;
+            if handed % PIECE_OBJECTS == 0 && loaded.is_ok() {
+                loaded = self.load_piece(reading, &std::mem::take(&mut touched), at);
+            }
+        })?;
+        loaded?;
+        unreadable.into_iter().for_each(|one| reading.unreadable(one));
+        self.load_piece(reading, &touched, at)
+    }
+
+    fn load_piece(&mut self, reading: &mut Reading<'_>, touched: &Touched, at: Rev) -> Result<(), ReadError> {
+        // With the zone comes its newest serial, so that what else is in it needs not be looked at for that.
+        let has_zones = touched.has(KnownZones::KINDS);
+        let zones = if has_zones { self.known.read(reading, touched)? } else { ZoneChanges::default() };
+        let patches = self.read_others(reading, touched, zones)?;
+        self.apply(patches, at);
         Ok(())
     }
 

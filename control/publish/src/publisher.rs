@@ -2,7 +2,7 @@
 
 use bartizan_names::PopId;
 use bartizan_seal::Key as SealKey;
-use bartizan_store::{Filter, ReadError, Rev, Store, TailError};
+use bartizan_store::{ReadError, Rev, Store, TailError};
 
 use crate::bundle::Bundle;
 use crate::part::Parts;
@@ -40,13 +40,9 @@ impl Publisher {
         let mut parts = Parts::empty(seal.clone(), pop);
         let mut problems = Problems::default();
         let mut reading = Reading::new(&snapshot, &problems);
-        let mut touched = Touched::default();
-        let units = Filter::Kinds(Parts::LOADED.concat());
-        let unreadable = snapshot.for_each(&units, &mut |entry| touched.note(&entry.key))?;
-        unreadable.into_iter().for_each(|one| reading.unreadable(one));
-        parts.load(&mut reading, &touched)?;
+        parts.load(&mut reading)?;
         let applied = snapshot.head();
-        reading.settle(&touched, &mut problems, applied);
+        reading.settle(&Touched::default(), &mut problems, applied);
         let bundle = parts.bundle(applied);
         drop(snapshot);
         Ok(Publisher { store, seal, pop, parts, problems, applied, bundle })

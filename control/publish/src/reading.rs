@@ -4,11 +4,12 @@
 //! Or one object cannot be made into what is served, by damage or by a newer version's hand: then it is noted and what
 //! it was before stays in force, and it holds up nobody else.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::error::Error;
 use std::sync::Arc;
 
-use bartizan_store::{Entry, Key, Kind, ReadError, Rev, Snapshot, Unreadable};
+use bartizan_names::ZoneId;
+use bartizan_store::{Entry, Filter, Key, Kind, ReadError, Rev, Snapshot, Unreadable};
 use serde::de::DeserializeOwned;
 
 use crate::problems::Problems;
@@ -49,14 +50,68 @@ pub(crate) enum Found<T> {
 /// One step's view of the store, and what it could not read in it.
 pub(crate) struct Reading<'s> {
     pub(crate) snapshot: &'s Snapshot,
+    ahead: Ahead,
     faults: Vec<(Arc<str>, Arc<str>)>,
     /// Keys that are read without being touched and have nothing wrong with them. Kept only if something is wrong at all.
     fine: Option<Vec<Key>>,
 }
 
+/// What a start has read before it is looked at: one scan costs less than a look for each of 100,000 zones.
+#[derive(Default)]
+struct Ahead {
+    objects: HashMap<Key, Entry>,
+    /// The newest revision of every zone.
+    serials: Option<HashMap<ZoneId, Rev>>,
+    settings: Settings,
+}
+
+/// Whether settings that were not read ahead may still be in the store.
+#[derive(Default, PartialEq, Eq)]
+enum Settings {
+    #[default]
+    MayBeThere,
+    AllRead,
+}
+
 impl<'s> Reading<'s> {
     pub(crate) fn new(snapshot: &'s Snapshot, problems: &Problems) -> Reading<'s> {
-        Reading { snapshot, faults: Vec::new(), fine: (!problems.is_empty()).then(Vec::new) }
+        Reading { snapshot, ahead: Ahead::default(), faults: Vec::new(), fine: (!problems.is_empty()).then(Vec::new) }
+    }
+
+    /// Reads at once what a start needs of each zone beside itself. What is damaged is looked at one by one later.
+    pub(crate) fn read_zones_ahead(&mut self) -> Result<(), ReadError> {
+        self.ahead.serials = match self.snapshot.zones_changed() {
+            Ok(serials) => Some(serials),
+            Err(error) if error.is_damage() => None,
+            Err(error) => return Err(error),
+        };
+        let snapshot = self.snapshot;
+        let all = Filter::Kinds(vec![Kind::Settings]);
+        if snapshot.for_each(&all, &mut |entry| self.hand_ahead(entry))?.is_empty() {
+            self.ahead.settings = Settings::AllRead;
+        }
+        Ok(())
+    }
+
+    /// Keeps an object until it is looked at.
+    pub(crate) fn hand_ahead(&mut self, entry: Entry) {
+        self.ahead.objects.insert(entry.key.clone(), entry);
+    }
+
+    fn find(&mut self, key: &Key) -> Result<Option<Entry>, ReadError> {
+        match self.ahead.objects.remove(key) {
+            None if key.kind() == Kind::Settings && self.ahead.settings == Settings::AllRead => Ok(None),
+            None => self.snapshot.get(key),
+            found => Ok(found),
+        }
+    }
+
+    /// The newest revision of a zone; none if nothing of it ever was.
+    pub(crate) fn zone_changed(&self, zone: ZoneId) -> Result<Option<Rev>, ReadError> {
+        match &self.ahead.serials {
+            Some(serials) => Ok(serials.get(&zone).copied()),
+            None => self.snapshot.zone_changed(zone),
+        }
     }
 
     /// The object at `key`, made into a value.
@@ -65,7 +120,7 @@ impl<'s> Reading<'s> {
         key: &Key,
         make: impl FnOnce(&Entry) -> Result<T, Fault>,
     ) -> Result<Found<T>, ReadError> {
-        match self.snapshot.get(key) {
+        match self.find(key) {
             Ok(Some(entry)) => Ok(self.make(&entry, make).map_or(Found::Bad, Found::Value)),
             Ok(None) => {
                 self.fine(key);

@@ -1,5 +1,6 @@
 //! Reading: one consistent view of the state and the log.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use bartizan_names::{Name, RecordId, Timestamp, ZoneId};
@@ -338,6 +339,11 @@ impl Snapshot {
     /// The last revision that changed anything of a zone, what is gone by now included; none if nothing ever did.
     pub fn zone_changed(&self, zone: ZoneId) -> Result<Option<Rev>, ReadError> {
         Ok(tables::zone_touched(self.connection(), zone)?)
+    }
+
+    /// [`Snapshot::zone_changed`] of all zones at once.
+    pub fn zones_changed(&self) -> Result<HashMap<ZoneId, Rev>, ReadError> {
+        Ok(tables::zones_touched(self.connection())?)
     }
 
     /// A page of zones.

@@ -1,5 +1,7 @@
 //! Writing: guards checked and operations carried out inside the writer's transaction.
 
+use std::collections::HashMap;
+
 use bartizan_names::{Timestamp, ZoneId};
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -127,6 +129,14 @@ pub(crate) fn zone_touched(connection: &Connection, zone: ZoneId) -> rusqlite::R
         .query_row([zone.as_bytes()], |row| row.get::<_, i64>(0))
         .optional()
         .map(|rev| rev.map(|rev| Rev(rev.cast_unsigned())))
+}
+
+/// The same for every zone of which anything ever was.
+pub(crate) fn zones_touched(connection: &Connection) -> rusqlite::Result<HashMap<ZoneId, Rev>> {
+    connection
+        .prepare_cached("SELECT zone, rev FROM zone_change")?
+        .query_map((), |row| Ok((ZoneId::from_bytes(row.get(0)?), Rev(row.get::<_, i64>(1)?.cast_unsigned()))))?
+        .collect()
 }
 
 fn put(connection: &Connection, sums: &mut Sums, rev: Rev, key: &Key, value: &Value) -> rusqlite::Result<i64> {

@@ -197,7 +197,7 @@ impl KnownZones {
 
 /// The newest revision of a zone. Where it cannot be read any newer one does, for serials must only grow.
 fn read_serial(reading: &mut Reading<'_>, zone: ZoneId) -> Result<Rev, ReadError> {
-    match reading.snapshot.zone_changed(zone) {
+    match reading.zone_changed(zone) {
         Ok(changed) => Ok(changed.unwrap_or(Rev::ZERO)),
         Err(error) => reading.damaged(&Key::zone(zone), error).map(|()| reading.snapshot.head()),
     }
