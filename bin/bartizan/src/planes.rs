@@ -270,8 +270,7 @@ fn catch_up(publisher: &mut Publisher, planes: &Planes) -> anyhow::Result<()> {
     }
 }
 
-/// Shows what is not in force. The publisher logs what it sees in objects itself, once; so is logged here that it cannot
-/// go on.
+/// Shows what is not in force, and logs what of it is news.
 fn report(caught_up: anyhow::Result<()>, publisher: &Publisher, problems: &Problems) {
     let stuck = caught_up.err().map(|error| Problem {
         what: What::ChangeLog,
@@ -281,8 +280,8 @@ fn report(caught_up: anyhow::Result<()>, publisher: &Publisher, problems: &Probl
     });
     let seen = stuck.into_iter().chain(publisher.problems().observed(up::now())).collect();
     let news = problems.report(Reporter::Publisher, seen, Lease::Held, Instant::now());
-    for problem in news.iter().filter(|problem| problem.what == What::ChangeLog) {
-        tracing::error!(%problem, "changes do not get in force");
+    for problem in news {
+        tracing::error!(%problem, "cannot be put in force; what it was before stays so");
     }
 }
 

@@ -18,5 +18,5 @@ mod unit;
 
 pub use bundle::{Bundle, ServedPop};
 pub use check::{Refused, check};
-pub use problems::{Problem, Problems, TOLD_MAX};
+pub use problems::Problems;
 pub use publisher::{PublishError, Publisher};

@@ -5,38 +5,25 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
 use bartizan_names::Timestamp;
-use bartizan_observed as observed;
-use bartizan_store::Rev;
+use bartizan_observed::{Problem, What};
 
 /// Problems that are told one by one; the others are only counted. Nobody reads more, and whoever damages a million
 /// records shall not fill the memory too.
-pub const TOLD_MAX: usize = 1_000;
+const TOLD_MAX: usize = 1_000;
 
-/// An object that cannot be put in force. What it was before stays, if there was anything.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problem {
-    /// In the store.
-    pub key: Arc<str>,
-    pub reason: Arc<str>,
-    /// The revision at which it was noticed.
-    pub since: Rev,
-}
-
-/// All problems there are now.
+/// All objects that cannot be put in force now. What each was before stays, if there was anything.
+///
+/// Nothing is logged here: whoever puts [`Problems::observed`] up is told there what is news.
 #[derive(Debug, Default)]
 pub struct Problems {
-    told: BTreeMap<Arc<str>, Problem>,
+    /// Why, by the key in the store.
+    told: BTreeMap<Arc<str>, Arc<str>>,
     /// Hashes of the keys of those beyond [`TOLD_MAX`].
     rest: HashSet<u64>,
     hasher: RandomState,
 }
 
 impl Problems {
-    /// The first of them, ascending by key.
-    pub fn told(&self) -> impl Iterator<Item = &Problem> {
-        self.told.values()
-    }
-
     /// How many there are, those that are not told one by one included.
     pub fn count(&self) -> usize {
         self.told.len() + self.rest.len()
@@ -46,29 +33,24 @@ impl Problems {
         self.count() == 0
     }
 
-    /// Those that are told, for whoever looks, who notices them at `now`.
-    pub fn observed(&self, now: Timestamp) -> Vec<observed::Problem> {
-        let shown = |problem: &Problem| observed::Problem {
-            what: observed::What::Unit(problem.key.to_string()),
-            reason: problem.reason.to_string(),
+    /// The first of them, ascending by key, for whoever looks, who notices them at `now`.
+    pub fn observed(&self, now: Timestamp) -> Vec<Problem> {
+        let shown = |(key, reason): (&Arc<str>, &Arc<str>)| Problem {
+            what: What::Unit(key.to_string()),
+            reason: reason.to_string(),
             since: now,
             remedy: "change or delete the object by the API; what was in force before stays so until then",
         };
-        self.told().map(shown).collect()
+        self.told.iter().map(shown).collect()
     }
 
-    /// Notes what a step saw at a key: a problem that goes on keeps the revision at which it was noticed.
-    pub(crate) fn note(&mut self, key: Arc<str>, reason: Arc<str>, at: Rev) {
-        let known = self.told.get(&key);
-        if known.is_none() && self.told.len() >= TOLD_MAX {
+    /// Notes what a step saw at a key.
+    pub(crate) fn note(&mut self, key: Arc<str>, reason: Arc<str>) {
+        if self.told.len() >= TOLD_MAX && !self.told.contains_key(&key) {
             self.rest.insert(self.hasher.hash_one(&key));
-            return;
+        } else {
+            self.told.insert(key, reason);
         }
-        if known.is_none_or(|known| known.reason != reason) {
-            tracing::error!(%key, %reason, "cannot be put in force; what it was before stays so");
-        }
-        let since = known.map_or(at, |known| known.since);
-        self.told.insert(Arc::clone(&key), Problem { key, reason, since });
     }
 
     /// Notes that there is nothing wrong with a key.
@@ -88,11 +70,12 @@ mod tests {
         let mut problems = Problems::default();
         let key = |number: usize| -> Arc<str> { format!("{number:05}").into() };
         for number in 0..TOLD_MAX + 5 {
-            problems.note(key(number), "damaged".into(), Rev(1));
+            problems.note(key(number), "damaged".into());
         }
-        assert_eq!((problems.told().count(), problems.count()), (TOLD_MAX, TOLD_MAX + 5));
-        problems.note(key(0), "damaged".into(), Rev(2));
-        assert_eq!(problems.told().next().unwrap().since, Rev(1));
+        problems.note(key(0), "damaged too".into());
+        let told = problems.observed(Timestamp::from_unix_micros(1));
+        assert_eq!((told.len(), problems.count()), (TOLD_MAX, TOLD_MAX + 5));
+        assert_eq!(told[0].to_string(), "00000: damaged too");
         for number in 0..TOLD_MAX + 5 {
             problems.forget(&key(number));
             assert_eq!(problems.count(), TOLD_MAX + 4 - number);

@@ -42,7 +42,7 @@ impl Publisher {
         let mut reading = Reading::new(&snapshot, &problems);
         parts.load(&mut reading)?;
         let applied = snapshot.head();
-        reading.settle(&Touched::default(), &mut problems, applied);
+        reading.settle(&Touched::default(), &mut problems);
         let bundle = parts.bundle(applied);
         drop(snapshot);
         Ok(Publisher { store, seal, pop, parts, problems, applied, bundle })
@@ -98,7 +98,7 @@ impl Publisher {
         let patches = self.parts.read(&mut reading, &touched)?;
         // From here on nothing can fail.
         self.parts.apply(patches, at);
-        reading.settle(&touched, &mut self.problems, at);
+        reading.settle(&touched, &mut self.problems);
         self.applied = at;
         self.bundle = self.parts.bundle(at);
         Ok(Some(&self.bundle))

@@ -170,7 +170,7 @@ impl<'s> Reading<'s> {
     }
 
     /// Brings the list of problems up to date: what was touched or read is as this step saw it.
-    pub(crate) fn settle(self, touched: &Touched, problems: &mut Problems, at: Rev) {
+    pub(crate) fn settle(self, touched: &Touched, problems: &mut Problems) {
         let bad: BTreeSet<&str> = self.faults.iter().map(|(key, _)| &**key).collect();
         if !problems.is_empty() {
             for key in touched.keys().chain(self.fine.iter().flatten()).filter(|key| !bad.contains(key.as_str())) {
@@ -178,7 +178,7 @@ impl<'s> Reading<'s> {
             }
         }
         for (key, reason) in self.faults {
-            problems.note(key, reason, at);
+            problems.note(key, reason);
         }
     }
 }

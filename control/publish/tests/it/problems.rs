@@ -1,6 +1,6 @@
 //! What cannot be read keeps what it was before, is told, and holds up nobody else.
 
-use bartizan_names::{AppId, RecordId, RuleId, Ssl, TunnelId, ZoneId};
+use bartizan_names::{AppId, RecordId, RuleId, Ssl, Timestamp, TunnelId, ZoneId};
 use bartizan_publish::Publisher;
 use bartizan_store::{Key, Op, Scope};
 use serde_json::json;
@@ -16,7 +16,7 @@ const OTHER: ZoneId = ZoneId::from_bytes([9; 16]);
 
 /// Keys and reasons of all problems.
 fn told(publisher: &Publisher) -> Vec<String> {
-    publisher.problems().told().map(|problem| format!("{}: {}", problem.key, problem.reason)).collect()
+    publisher.problems().observed(Timestamp::from_unix_micros(1)).iter().map(ToString::to_string).collect()
 }
 
 /// A row that the disk lost, in a zone that changes meanwhile: other zones go on, and after the repair all is as a new
