@@ -7,7 +7,7 @@ use bartizan_store::{ReadError, Rev, Store, TailError};
 use crate::bundle::Bundle;
 use crate::part::Parts;
 use crate::problems::Problems;
-use crate::reading::{Reading, Touched};
+use crate::reading::{Reading, Step, Touched};
 
 /// Changes read from the log in one go. A step through more is taken in several, each a bundle of its own.
 const CHANGES_MAX: usize = 4_096;
@@ -39,7 +39,7 @@ impl Publisher {
         let snapshot = store.read()?;
         let mut parts = Parts::empty(seal.clone(), pop);
         let mut problems = Problems::default();
-        let mut reading = Reading::new(&snapshot, &problems);
+        let mut reading = Reading::new(&snapshot, Step::Start, &problems);
         parts.load(&mut reading)?;
         let applied = snapshot.head();
         reading.settle(&Touched::default(), &mut problems);
@@ -94,7 +94,7 @@ impl Publisher {
             touched.note(op.key());
         }
         let at = changes.last().map_or(snapshot.head(), |change| change.rev);
-        let mut reading = Reading::new(&snapshot, &self.problems);
+        let mut reading = Reading::new(&snapshot, Step::Change, &self.problems);
         let patches = self.parts.read(&mut reading, &touched)?;
         // From here on nothing can fail.
         self.parts.apply(patches, at);

@@ -47,9 +47,19 @@ pub(crate) enum Found<T> {
     Bad,
 }
 
+/// What a step brings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// All that there is.
+    Start,
+    /// A few changes.
+    Change,
+}
+
 /// One step's view of the store, and what it could not read in it.
 pub(crate) struct Reading<'s> {
     pub(crate) snapshot: &'s Snapshot,
+    step: Step,
     ahead: Ahead,
     faults: Vec<(Arc<str>, Arc<str>)>,
     /// Keys that are read without being touched and have nothing wrong with them. Kept only if something is wrong at all.
@@ -74,8 +84,18 @@ enum Settings {
 }
 
 impl<'s> Reading<'s> {
-    pub(crate) fn new(snapshot: &'s Snapshot, problems: &Problems) -> Reading<'s> {
-        Reading { snapshot, ahead: Ahead::default(), faults: Vec::new(), fine: (!problems.is_empty()).then(Vec::new) }
+    pub(crate) fn new(snapshot: &'s Snapshot, step: Step, problems: &Problems) -> Reading<'s> {
+        Reading {
+            snapshot,
+            step,
+            ahead: Ahead::default(),
+            faults: Vec::new(),
+            fine: (!problems.is_empty()).then(Vec::new),
+        }
+    }
+
+    pub(crate) fn step(&self) -> Step {
+        self.step
     }
 
     /// Reads at once what a start needs of each zone beside itself. What is damaged is looked at one by one later.

@@ -1,4 +1,8 @@
 //! Certificates and their keys: for visitors by the name that they ask for, and for connectors.
+//!
+//! A change brings few of them, so that each key is looked at: one that does not belong to its certificate is a problem,
+//! and what was before stays. A start brings as many as there are zones, and has no time for it: there such a key is
+//! noticed by the first visitor, whose handshake fails.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +14,7 @@ use bartizan_store::{Entry, Kind, ReadError};
 use bartizan_tls::{Certificate, Certificates, CertifiedKey};
 
 use crate::part::{Part, secret_seed};
-use crate::reading::{Fault, Found, Reading, Touched};
+use crate::reading::{Fault, Found, Reading, Step, Touched};
 
 pub(super) struct CertificatesPart {
     pub(super) visitors: Generation<Certificates>,
@@ -29,10 +33,13 @@ impl CertificatesPart {
         self.connectors.values().next_back()
     }
 
-    fn open(&self, entry: &Entry) -> Result<(Purpose, Certificate), Fault> {
+    fn open(&self, entry: &Entry, step: Step) -> Result<(Purpose, Certificate), Fault> {
         let document = Document::from_entry(entry)?;
         let key = document.key(&self.seal)?;
-        let key = CertifiedKey::from_checked_pem(&document.chain_pem, &key)?;
+        let key = match step {
+            Step::Start => CertifiedKey::from_checked_pem(&document.chain_pem, &key)?,
+            Step::Change => CertifiedKey::from_pem(&document.chain_pem, &key)?,
+        };
         let Document { id, purpose, names, not_after, .. } = document;
         Ok((purpose, Certificate { id, not_after, names, key }))
     }
@@ -46,7 +53,8 @@ impl Part for CertificatesPart {
         let mut patch = Vec::new();
         for key in touched.of(Kind::Certificate) {
             let Some(id) = key.id_as() else { continue };
-            match reading.get(key, |entry| self.open(entry))? {
+            let step = reading.step();
+            match reading.get(key, |entry| self.open(entry, step))? {
                 Found::Value(certificate) => patch.push((id, Some(certificate))),
                 Found::Nothing => patch.push((id, None)),
                 Found::Bad => {}

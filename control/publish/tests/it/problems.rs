@@ -7,8 +7,8 @@ use serde_json::json;
 
 use crate::answers::addresses;
 use crate::lab::{
-    ACCOUNT, Lab, ZONE, add, app_document, name, put, record_at, record_document, rule_document, settings_document,
-    tunnel_config_document, tunnel_document, zone, zone_called, zone_document,
+    ACCOUNT, Issuer, Lab, ZONE, add, app_document, name, put, record_at, record_document, rule_document,
+    settings_document, tunnel_config_document, tunnel_document, zone, zone_called, zone_document,
 };
 
 const POP: &str = "203.0.113.1 2001:db8::1";
@@ -184,4 +184,24 @@ fn other_objects_keep_what_they_were() {
         assert_eq!(bundle.apps.value.get(app).map(|app| app.tls), tls);
     }
     assert_eq!(follower.problems().count(), 4, "{:?}", told(&follower));
+}
+
+/// A key that does not belong to its certificate is seen before a visitor sees it: the old certificate stays.
+#[test]
+fn a_certificate_needs_its_key() {
+    let mut lab = Lab::new();
+    let issuer = Issuer::new(&lab);
+    let (key, document) = issuer.issue(ZONE, "example.com");
+    lab.commit(vec![zone(false), put(key.clone(), &document)]);
+    let mut follower = lab.publisher();
+    let leaf =
+        |publisher: &Publisher| publisher.bundle().certificates.value.find("example.com").unwrap().leaf().to_vec();
+    let before = leaf(&follower);
+    let mut other = document.clone();
+    other["chain_pem"] = issuer.issue(ZONE, "example.com").1["chain_pem"].clone();
+    for (document, problems) in [(&other, 1), (&document, 0)] {
+        lab.commit(vec![put(key.clone(), document)]);
+        follower.follow().unwrap().expect("something was committed");
+        assert_eq!((leaf(&follower), follower.problems().count()), (before.clone(), problems), "{:?}", told(&follower));
+    }
 }
