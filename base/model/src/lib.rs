@@ -29,7 +29,9 @@ pub use application::{AppDnsType, Application, EDGE_IPS_MAX, EdgeIps};
 pub use pop::{Pop, PopError};
 pub use record::{COMMENT_MAX, Record, RecordError, Stamp, TAGS_MAX, TTL_MAX, TTL_MIN, Ttl, merge};
 pub use record_data::{DataError, RecordData};
-pub use settings::{SettingError, SettingId, SettingNote, SettingSkipped, Settings};
+pub use settings::{
+    SettingError, SettingNote, SettingSkipped, change_setting, parse_setting, read_settings, show_setting,
+};
 pub use tunnel::{INGRESS_MAX, TUNNEL_DOMAIN, Tunnel, TunnelConfig, TunnelError, tunnel_name};
 pub use txt::TXT_MAX;
 pub use zone::{Zone, ZoneError};

@@ -5,6 +5,12 @@
 #[error("not a word that is known here")]
 pub struct WordError;
 
+/// What all lists of words have, for what is written once for every list.
+pub(crate) trait Word: Copy + 'static {
+    fn all() -> &'static [Self];
+    fn text(self) -> &'static str;
+}
+
 /// Makes an enum whose variants are words, read in the very spelling in which they are written.
 macro_rules! words {
     ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $text:literal,)+ }) => {
@@ -30,6 +36,16 @@ macro_rules! words {
 
             fn from_str(text: &str) -> Result<$name, $crate::WordError> {
                 $name::ALL.iter().copied().find(|word| word.as_str() == text).ok_or($crate::WordError)
+            }
+        }
+
+        impl $crate::word::Word for $name {
+            fn all() -> &'static [$name] {
+                $name::ALL
+            }
+
+            fn text(self) -> &'static str {
+                self.as_str()
             }
         }
     };

@@ -1,8 +1,8 @@
 //! `/zones/{zone_id}/settings`: what of a zone can be switched, as far as this edge enforces it.
 
 use axum::extract::State;
-use bartizan_model::{SettingId, SettingNote};
-use bartizan_names::{Timestamp, ZoneId};
+use bartizan_model::{SettingNote, change_setting, parse_setting, show_setting};
+use bartizan_names::{SettingId, Timestamp, ZoneId};
 use bartizan_store::Key;
 use bartizan_v4::{Patch, Setting, SettingBody, SettingsBody, StoredSettings};
 use serde_json::Value;
@@ -63,7 +63,7 @@ async fn list(
             view.settings(zone)
         })
         .await?;
-    Ok(Reply::of(SettingId::ALL.iter().map(|id| id.show(&stored)).collect()))
+    Ok(Reply::of(SettingId::ALL.iter().map(|id| show_setting(*id, &stored)).collect()))
 }
 
 /// One setting of a zone.
@@ -82,7 +82,7 @@ async fn get(
     let setting = api
         .read(move |view| {
             view.zone(caller.account, zone)?;
-            Ok(SettingId::parse(&id)?.show(&view.settings(zone)?))
+            Ok(show_setting(parse_setting(&id)?, &view.settings(zone)?))
         })
         .await?;
     Ok(Reply::of(setting))
@@ -109,7 +109,7 @@ async fn change(
             let mut stored = change.settings(zone)?;
             let (setting, note) = put(&mut stored, &id, &body.value, &body.enabled, change.now())?;
             change.put_settings(zone, &stored)?;
-            Ok((setting.show(&stored), note))
+            Ok((show_setting(setting, &stored), note))
         })
         .await?;
     Ok(noted(Reply::of(setting), note))
@@ -146,7 +146,7 @@ async fn change_several(
                 notes = notes.or(note);
             }
             change.put_settings(zone, &stored)?;
-            Ok((ids.iter().map(|id| id.show(&stored)).collect::<Vec<_>>(), notes))
+            Ok((ids.iter().map(|id| show_setting(*id, &stored)).collect::<Vec<_>>(), notes))
         })
         .await?;
     Ok(noted(Reply::of(settings), note))
@@ -159,13 +159,13 @@ fn put(
     enabled: &Patch<bool>,
     now: Timestamp,
 ) -> Result<(SettingId, Option<SettingNote>), Error> {
-    let id = SettingId::parse(id)?;
+    let id = parse_setting(id)?;
     let value = match (value, enabled) {
         (Patch::Value(value), _) => value.clone(),
         (_, Patch::Value(enabled)) => Value::Bool(*enabled),
         _ => Value::Null,
     };
-    let note = id.change(stored, &value, now)?;
+    let note = change_setting(id, stored, &value, now)?;
     Ok((id, note))
 }
 

@@ -3,6 +3,7 @@
 use bartizan_authority::{Addresses, Zones};
 use bartizan_firewall::Firewall;
 use bartizan_live::Generation;
+use bartizan_policy::Policy;
 use bartizan_routes::{Apps, Pools, Routes, Tunnels};
 use bartizan_tls::{Certificates, CertifiedKey};
 
@@ -18,7 +19,7 @@ pub struct Bundle {
     /// The one that this is.
     pub pop: Generation<ServedPop>,
     pub zones: Generation<Zones>,
-    pub routes: Generation<Routes>,
+    pub routes: Generation<Routes<Policy>>,
     pub apps: Generation<Apps>,
     pub firewall: Generation<Firewall>,
     /// For visitors, by the name they ask for.

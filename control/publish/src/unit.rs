@@ -1,8 +1,9 @@
-//! What several parts are made of, read once for all of them: zones with their settings, and owner names.
+//! What several parts are made of, read once for all of them: zones with their policies, and owner names.
 
 mod directory;
 mod load;
 mod name;
+mod policy;
 mod zones;
 
 pub(crate) use load::load_names;

@@ -8,7 +8,8 @@
 //! No DNS here: whether a name leads to this edge at all is the authority's business. An exact host wins, else the
 //! nearest `*.` entry above it, at any depth (the names below a wildcard in DNS, RFC 4592, without its rule that an
 //! existing name in between hides it: such a host has a record of its own, and DNS does not send it here). A route knows
-//! its zone by number, and what holds for the zone is held once, so that a change of it touches no host.
+//! its zone by number, and what holds for the zone is held once, so that a change of it touches no host. What that is
+//! (`P`, in this edge the `Policy` of `engines/policy`) is carried unread.
 
 mod apps;
 mod pools;
@@ -20,6 +21,6 @@ mod tunnels;
 pub use apps::{App, AppAddresses, AppEdit, Apps};
 pub use pools::Pools;
 pub use route::{Origin, OriginScheme, Route, Scheme, Target};
-pub use site::{Site, SiteNumber, ZoneSettings};
+pub use site::{Site, SiteNumber};
 pub use table::{By, Edit, Match, Routes};
 pub use tunnels::{Tunnel, TunnelConfiguration, Tunnels};

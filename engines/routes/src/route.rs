@@ -1,6 +1,6 @@
 //! What a host is mapped to.
 
-use bartizan_names::{Name, OriginHost, TunnelId};
+use bartizan_names::{Name, OriginHost, Ssl, TunnelId};
 
 use crate::SiteNumber;
 
@@ -51,4 +51,44 @@ pub enum OriginScheme {
     Http,
     HttpsUnverified,
     HttpsVerified,
+}
+
+impl OriginScheme {
+    /// [`Ssl::Off`] and [`Ssl::Flexible`] always speak plain HTTP to the origin. The others do as the visitor did: who came
+    /// over plain HTTP has nothing left to protect, and an origin that answers such visitors with a redirect must see
+    /// that they came so. `always_use_https` is the way to have none of them.
+    pub fn of(ssl: Ssl, visitor: Scheme) -> OriginScheme {
+        match (ssl, visitor) {
+            (Ssl::Off | Ssl::Flexible, _) | (_, Scheme::Http) => OriginScheme::Http,
+            (Ssl::Full, Scheme::Https) => OriginScheme::HttpsUnverified,
+            (Ssl::Strict, Scheme::Https) => OriginScheme::HttpsVerified,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scheme_and_port_towards_the_origin() {
+        use OriginScheme::{Http, HttpsUnverified, HttpsVerified};
+        for (ssl, scheme, port, expect) in [
+            (Ssl::Off, Scheme::Http, None, (Http, 80)),
+            (Ssl::Off, Scheme::Https, None, (Http, 80)),
+            (Ssl::Flexible, Scheme::Http, None, (Http, 80)),
+            (Ssl::Flexible, Scheme::Https, None, (Http, 80)),
+            (Ssl::Full, Scheme::Http, None, (Http, 80)),
+            (Ssl::Full, Scheme::Https, None, (HttpsUnverified, 443)),
+            (Ssl::Strict, Scheme::Http, None, (Http, 80)),
+            (Ssl::Strict, Scheme::Https, None, (HttpsVerified, 443)),
+            (Ssl::Flexible, Scheme::Https, Some(9000), (Http, 9000)),
+            (Ssl::Strict, Scheme::Https, Some(9000), (HttpsVerified, 9000)),
+            (Ssl::Strict, Scheme::Http, Some(9000), (Http, 9000)),
+        ] {
+            let origin_scheme = OriginScheme::of(ssl, scheme);
+            let origin = Origin { hosts: Vec::new(), port };
+            assert_eq!((origin_scheme, origin.port(origin_scheme)), expect, "{ssl:?} {scheme:?} {port:?}");
+        }
+    }
 }

@@ -19,15 +19,15 @@ const SWEPT_AT_ONCE: usize = 16;
 /// Places for sites that are added when there is none left, since the list of all sites is copied for it.
 const SITES_AT_ONCE: u32 = 128;
 
-/// Every host that this edge answers for. Cheap to clone.
+/// Every host that this edge answers for. Cheap to clone. `P` is what holds for all hosts of a zone.
 #[derive(Clone)]
-pub struct Routes(Arc<Table>);
+pub struct Routes<P>(Arc<Table<P>>);
 
 #[derive(Clone)]
-struct Table {
+struct Table<P> {
     /// Entries of one shard, ascending by hash; of one host as many as zones have it.
     shards: PersistentVec<Arc<[Slot]>>,
-    sites: PersistentVec<Option<Arc<Site>>>,
+    sites: PersistentVec<Option<Arc<Site<P>>>>,
     /// Removed sites of which some shards still have hosts.
     sweep: Sweep,
     /// Numbers for the next new sites.
@@ -46,10 +46,9 @@ struct Slot {
 }
 
 /// What a host led to.
-#[derive(Clone, Copy)]
-pub struct Match<'r> {
+pub struct Match<'r, P> {
     /// Shared as the route is, so that both can be held for as long as a request lasts.
-    pub site: &'r Arc<Site>,
+    pub site: &'r Arc<Site<P>>,
     pub route: &'r Arc<Route>,
     pub by: By,
 }
@@ -61,13 +60,13 @@ pub enum By {
     Wildcard,
 }
 
-impl Routes {
-    pub fn empty() -> Routes {
+impl<P: Clone> Routes<P> {
+    pub fn empty() -> Routes<P> {
         Routes::with_seed(0)
     }
 
     /// As [`Routes::empty`], with a secret number that keeps users from making up hosts which all meet in one shard.
-    pub fn with_seed(seed: u64) -> Routes {
+    pub fn with_seed(seed: u64) -> Routes<P> {
         let none: Arc<[Slot]> = Arc::new([]);
         Routes(Arc::new(Table {
             shards: std::iter::repeat_n(none, SHARDS).collect(),
@@ -81,13 +80,13 @@ impl Routes {
     }
 
     /// Begins a change. Nothing of it is seen before [`Edit::finish`], and never in `self`.
-    pub fn edit(&self) -> Edit {
+    pub fn edit(&self) -> Edit<P> {
         Edit { table: Table::clone(&self.0), changed: HashMap::new(), sites: Sites::AsBefore }
     }
 
     /// The route of a host name without a port, in any case, with or without a final dot. None while its zone is paused.
     // Hot: once a request. No allocation.
-    pub fn find(&self, host: &str) -> Option<Match<'_>> {
+    pub fn find(&self, host: &str) -> Option<Match<'_, P>> {
         let mut wire = [0; NAME_WIRE_MAX];
         let length = write_wire(host, &mut wire)?;
         let exact = self.0.get(&wire[..length]).map(|(site, route)| Match { site, route, by: By::Exact });
@@ -108,15 +107,15 @@ impl Routes {
     }
 }
 
-impl Default for Routes {
-    fn default() -> Routes {
+impl<P: Clone> Default for Routes<P> {
+    fn default() -> Routes<P> {
         Routes::empty()
     }
 }
 
-impl Table {
+impl<P> Table<P> {
     /// The route of exactly this name in the innermost zone that has one.
-    fn get(&self, wire: &[u8]) -> Option<(&Arc<Site>, &Arc<Route>)> {
+    fn get(&self, wire: &[u8]) -> Option<(&Arc<Site<P>>, &Arc<Route>)> {
         let hash = hash_of(wire, self.seed);
         let shard = self.shards.get(shard_of(hash))?;
         let first = shard.partition_point(|slot| slot.hash < hash);
@@ -127,13 +126,13 @@ impl Table {
         served.max_by_key(|(site, _)| site.apex.as_name().as_wire().len())
     }
 
-    fn site(&self, number: SiteNumber) -> Option<&Arc<Site>> {
+    fn site(&self, number: SiteNumber) -> Option<&Arc<Site<P>>> {
         self.sites.get(number.0 as usize)?.as_ref()
     }
 
     /// Walks up from `wire`. A label's two last octets at least lie in front of its parent: there `*` is written, so
     /// that every candidate is one slice of the same bytes.
-    fn nearest_wildcard(&self, wire: &mut [u8]) -> Option<Match<'_>> {
+    fn nearest_wildcard(&self, wire: &mut [u8]) -> Option<Match<'_, P>> {
         let mut at = 0;
         while wire[at] != 0 {
             at += usize::from(wire[at]) + 1;
@@ -148,8 +147,8 @@ impl Table {
 }
 
 /// A change in the making.
-pub struct Edit {
-    table: Table,
+pub struct Edit<P> {
+    table: Table<P>,
     changed: HashMap<usize, Vec<Slot>>,
     sites: Sites,
 }
@@ -161,9 +160,9 @@ enum Sites {
     Changed,
 }
 
-impl Edit {
+impl<P: PartialEq> Edit<P> {
     /// Adds a zone; its hosts refer to it by the number that is given.
-    pub fn add_site(&mut self, site: Site) -> SiteNumber {
+    pub fn add_site(&mut self, site: Site<P>) -> SiteNumber {
         let free = Arc::make_mut(&mut self.table.free);
         if free.is_empty() {
             let first = self.table.sites.len() as u32; // four thousand million zones do not fit a machine of ours
@@ -176,7 +175,7 @@ impl Edit {
     }
 
     /// Says what is true for a zone from now on. None of its hosts is touched.
-    pub fn put_site(&mut self, number: SiteNumber, site: Site) {
+    pub fn put_site(&mut self, number: SiteNumber, site: Site<P>) {
         if self.table.site(number).is_some_and(|before| **before == site) {
             return;
         }
@@ -235,7 +234,7 @@ impl Edit {
     }
 
     /// The table with all of these changes.
-    pub fn finish(mut self) -> Routes {
+    pub fn finish(mut self) -> Routes<P> {
         self.sweep();
         for (index, shard) in self.changed {
             if let Some(place) = self.table.shards.get_mut(index) {
@@ -260,7 +259,7 @@ impl Edit {
         self.changed.entry(index).or_insert_with(|| shards.get(index).map(|shard| shard.to_vec()).unwrap_or_default())
     }
 
-    fn set_site(&mut self, number: SiteNumber, site: Option<Arc<Site>>) {
+    fn set_site(&mut self, number: SiteNumber, site: Option<Arc<Site<P>>>) {
         self.sites = Sites::Changed;
         if let Some(place) = self.table.sites.get_mut(number.0 as usize) {
             *place = site;
@@ -339,7 +338,6 @@ mod tests {
     use bartizan_names::{TunnelId, ZoneId, ZoneName};
 
     use super::*;
-    use crate::ZoneSettings;
 
     fn name(text: &str) -> Name {
         Name::parse(text).unwrap()
@@ -352,16 +350,16 @@ mod tests {
         Target::Tunnel(TunnelId::from_bytes(id))
     }
 
-    fn site(apex: &str) -> Site {
+    fn site(apex: &str) -> Site<()> {
         Site {
             zone: ZoneId::from_bytes([0; 16]),
             apex: ZoneName::new(name(apex)).unwrap(),
             paused: false,
-            settings: ZoneSettings::default(),
+            policy: Arc::new(()),
         }
     }
 
-    fn found(routes: &Routes, host: &str) -> Option<(u32, By)> {
+    fn found(routes: &Routes<()>, host: &str) -> Option<(u32, By)> {
         let found = routes.find(host)?;
         let Target::Tunnel(id) = &found.route.target else { return None };
         let number = id.as_bytes()[..4].iter().fold(0, |number, byte| number << 8 | u32::from(*byte));
@@ -369,7 +367,7 @@ mod tests {
     }
 
     /// These hosts of one zone, with numbers from 1 on.
-    fn table(hosts: &[&str]) -> (Routes, SiteNumber) {
+    fn table(hosts: &[&str]) -> (Routes<()>, SiteNumber) {
         let mut edit = Routes::empty().edit();
         let number = edit.add_site(site("test"));
         for (target_number, host) in (1..).zip(hosts) {
@@ -428,7 +426,7 @@ mod tests {
         );
         assert_eq!((found(&after, "a.test"), found(&after, "x.test")), (Some((9, By::Exact)), None));
         assert_eq!((before.len(), after.len()), (2, 1));
-        assert!(Routes::default().is_empty() && Routes::default().find("a.test").is_none());
+        assert!(Routes::<()>::default().is_empty() && Routes::<()>::default().find("a.test").is_none());
     }
 
     /// What is true for a zone is true for all its hosts at once, and gone with it.
@@ -440,7 +438,7 @@ mod tests {
         edit.put(outer, &name("*.test"), target(2));
         edit.put(inner, &name("www.in.test"), target(3));
         let both = edit.finish();
-        let change = |routes: &Routes, change: &dyn Fn(&mut Edit)| {
+        let change = |routes: &Routes<()>, change: &dyn Fn(&mut Edit<()>)| {
             let mut edit = routes.edit();
             change(&mut edit);
             edit.finish()

@@ -17,8 +17,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use bartizan_exchange::{Body, Request, Response, Upgrade, Upstream, UpstreamError};
-use bartizan_names::TunnelId;
-use bartizan_routes::{Origin, OriginScheme, Scheme, Target, ZoneSettings};
+use bartizan_names::{TunnelId, ZoneSettings};
+use bartizan_routes::{Origin, OriginScheme, Scheme, Target};
 use bartizan_wire::http1::{self, Authority, Illegal};
 
 pub(crate) use dial::OriginTls;
@@ -61,7 +61,7 @@ impl Egress {
         };
         match result {
             Ok(mut response) => {
-                response.body = patient(response.body, to.settings.read_timeout);
+                response.body = patient(response.body, to.settings.proxy_read_timeout);
                 Ok(response)
             }
             // It looks like a failure of the origin, but the visitor's body was broken first.
@@ -85,7 +85,7 @@ impl Egress {
         request: Request,
         progress: &Progress,
     ) -> Result<Response, Problem> {
-        let sent = within(progress, settings.read_timeout, self.upstream.send(tunnel, request)).await;
+        let sent = within(progress, settings.proxy_read_timeout, self.upstream.send(tunnel, request)).await;
         sent.ok_or(Problem::OriginAnswerTimedOut)?.map_err(|error| {
             tracing::debug!(%tunnel, %error, "no answer through the tunnel");
             match error {
@@ -110,7 +110,7 @@ impl Egress {
         let key = Key::new(origin, scheme, host_name(&request.host));
         let upgrade = request.upgrade;
         let may_repeat = request.body.length().is_nothing() && request.method.is_idempotent();
-        let limit = to.settings.read_timeout;
+        let limit = to.settings.proxy_read_timeout;
         let mut request =
             Composed::new(request).map_err(|Illegal| Problem::Refused(http1::Refusal::Malformed.into()))?;
         if let Some(mut link) = self.pool.take(&key) {

@@ -36,6 +36,7 @@ mod worker;
 
 use bartizan_firewall::Firewall;
 use bartizan_geo::Geo;
+use bartizan_policy::Policy;
 use bartizan_routes::Routes;
 use bartizan_tls::Certificates;
 
@@ -45,7 +46,7 @@ pub use plane::{Plane, Sockets, StartError, start};
 /// The configuration of the plane. A request keeps the one that was in force when it came.
 #[derive(Clone)]
 pub struct Config {
-    pub routes: Routes,
+    pub routes: Routes<Policy>,
     pub firewall: Firewall,
     /// Countries and networks of visitors. Looked up once for each connection, which keeps the result.
     pub geo: Geo,

@@ -2,8 +2,8 @@
 
 use bartizan_exchange::{Request, Response, Upgrade};
 use bartizan_firewall::Verdict;
-use bartizan_names::Ssl;
-use bartizan_routes::{Scheme, Site};
+use bartizan_names::{Ssl, ZoneId, ZoneSettings};
+use bartizan_routes::Scheme;
 use http::header::ACCEPT;
 use http::{HeaderMap, HeaderValue, Version};
 
@@ -66,16 +66,17 @@ async fn steps(
     worker: &Worker,
 ) -> Result<Response, Instead> {
     let Known { site, route, verdict } = known.ok_or(Problem::UnknownHost)?;
-    let_in(verdict, &site, guard)?;
-    allow_version(&arrived, &site)?;
-    right_scheme(&arrived, &site, worker)?;
-    allow_upgrade(&arrived, &site)?;
+    let settings = &site.policy.settings;
+    let_in(verdict, site.zone, guard)?;
+    allow_version(&arrived, settings)?;
+    right_scheme(&arrived, settings, worker)?;
+    allow_upgrade(&arrived, settings)?;
     if forward::is_loop(&arrived.headers) {
         return Err(Problem::Loop.into());
     }
     let Arrived { scheme, source, .. } = arrived;
     forward::to_origin(&mut arrived.headers, &Provenance { source, scheme, host: &arrived.host, ray });
-    let destination = Destination { target: &route.target, settings: &site.settings, scheme };
+    let destination = Destination { target: &route.target, settings, scheme };
     let request = Request {
         method: arrived.method,
         host: arrived.host,
@@ -90,27 +91,27 @@ async fn steps(
 }
 
 /// Passes a request that the firewall allows. A challenge is a refusal too: there is no page for one yet.
-fn let_in(verdict: Verdict, site: &Site, guard: &RequestGuard) -> Result<(), Problem> {
+fn let_in(verdict: Verdict, zone: ZoneId, guard: &RequestGuard) -> Result<(), Problem> {
     match verdict {
         Verdict::Block(_) | Verdict::Challenge(_) => Err(Problem::Blocked),
         Verdict::Allow(_) => {
-            guard.concern(site.zone);
+            guard.concern(zone);
             Ok(())
         }
     }
 }
 
 /// A connection whose name may speak HTTP/2 can still ask for one that may not, and a setting can change while it lasts.
-fn allow_version(arrived: &Arrived, site: &Site) -> Result<(), Problem> {
-    if arrived.version == Version::HTTP_2 && !site.settings.http2 { Err(Problem::Http2Off) } else { Ok(()) }
+fn allow_version(arrived: &Arrived, settings: &ZoneSettings) -> Result<(), Problem> {
+    if arrived.version == Version::HTTP_2 && !settings.http2 { Err(Problem::Http2Off) } else { Ok(()) }
 }
 
 /// 301 for visitors by the scheme that the zone does not have: over HTTPS with `ssl: off`, which goes before all else, and
 /// over plain HTTP with `always_use_https`.
-fn right_scheme(arrived: &Arrived, site: &Site, worker: &Worker) -> Result<(), Instead> {
-    let (scheme, usual, port) = match (arrived.scheme, site.settings.ssl) {
+fn right_scheme(arrived: &Arrived, settings: &ZoneSettings, worker: &Worker) -> Result<(), Instead> {
+    let (scheme, usual, port) = match (arrived.scheme, settings.ssl) {
         (Scheme::Https, Ssl::Off) => ("http", 80, worker.ports.http),
-        (Scheme::Http, Ssl::Flexible | Ssl::Full | Ssl::Strict) if site.settings.always_use_https => {
+        (Scheme::Http, Ssl::Flexible | Ssl::Full | Ssl::Strict) if settings.always_use_https => {
             ("https", 443, worker.ports.https)
         }
         _ => return Ok(()),
@@ -121,9 +122,9 @@ fn right_scheme(arrived: &Arrived, site: &Site, worker: &Worker) -> Result<(), I
     HeaderValue::try_from(location).map_or(Ok(()), |location| Err(Instead::Moved(location)))
 }
 
-fn allow_upgrade(arrived: &Arrived, site: &Site) -> Result<(), Instead> {
+fn allow_upgrade(arrived: &Arrived, settings: &ZoneSettings) -> Result<(), Instead> {
     match arrived.upgrade {
-        Upgrade::WebSocket if !site.settings.websockets => Err(Problem::WebSocketOff.into()),
+        Upgrade::WebSocket if !settings.websockets => Err(Problem::WebSocketOff.into()),
         Upgrade::WebSocket | Upgrade::None => Ok(()),
     }
 }

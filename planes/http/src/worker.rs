@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use bartizan_firewall::{Source, Verdict};
 use bartizan_live::{Generation, Reader};
+use bartizan_policy::Policy;
 use bartizan_routes::{Route, Site};
 use bartizan_tls::{Acceptor, Certificates, Offer};
 use tokio::sync::Notify;
@@ -41,7 +42,7 @@ pub(crate) struct Ports {
 
 /// What the configuration has for a request.
 pub(crate) struct Known {
-    pub(crate) site: Arc<Site>,
+    pub(crate) site: Arc<Site<Policy>>,
     pub(crate) route: Arc<Route>,
     pub(crate) verdict: Verdict,
 }
@@ -79,7 +80,7 @@ impl Worker {
     pub(crate) fn offer_to(&self, name: &str) -> Offer {
         let mut reader = self.config.borrow_mut();
         match reader.take().value.routes.find(name) {
-            Some(found) if !found.site.settings.http2 => Offer::Without(ALPN_HTTP2),
+            Some(found) if !found.site.policy.settings.http2 => Offer::Without(ALPN_HTTP2),
             _ => Offer::All,
         }
     }

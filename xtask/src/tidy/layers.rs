@@ -12,8 +12,10 @@ const BASE_ORDINARY: &[&str] = &["names", "live"];
 /// What an engine may use of `base`.
 const ENGINES_USE_BASE: &[&str] = &["names", "model", "wire", "expr", "live"];
 
-/// Inside `engines`.
-const ENGINES: &[(&str, &[&str])] = &[("authority", &["signer"])];
+/// Inside `engines`. A zone's policy has a value of each engine that decides about requests, and nothing else in common
+/// with them: so a feature that is a policy adds its engine here.
+const ENGINES: &[(&str, &[&str])] =
+    &[("authority", &["signer"]), ("policy", &["access", "firewall", "http-cache", "page-rules", "steering"])];
 
 /// Inside `control`. Certificates are objects of the store that travel in the bundle, so `publish` reads them too.
 const CONTROL: &[(&str, &[&str])] = &[
@@ -112,6 +114,9 @@ mod tests {
             ("engines/authority", "base/wire", true),
             ("engines/authority", "engines/signer", true),
             ("engines/signer", "engines/authority", false),
+            ("engines/policy", "engines/page-rules", true),
+            ("engines/page-rules", "engines/policy", false),
+            ("engines/routes", "engines/policy", false),
             ("engines/routes", "base/net", false),
             ("engines/routes", "base/exchange", false),
             ("engines/routes", "base/v4", false),

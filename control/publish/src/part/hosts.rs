@@ -1,17 +1,18 @@
 //! Where the HTTP edge carries requests, and how each zone wants it.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use bartizan_live::Generation;
-use bartizan_model::Settings;
 use bartizan_names::ZoneId;
-use bartizan_routes::{Edit, Routes, Site, SiteNumber, ZoneSettings};
+use bartizan_policy::Policy;
+use bartizan_routes::{Edit, Routes, Site, SiteNumber};
 
 use crate::part::secret_seed;
 use crate::unit::{NameUnit, ServedZone, ZoneChanges};
 
 pub(super) struct HostsPart {
-    pub(super) routes: Generation<Routes>,
+    pub(super) routes: Generation<Routes<Policy>>,
     sites: HashMap<ZoneId, SiteNumber>,
 }
 
@@ -45,7 +46,7 @@ impl HostsPart {
         }
     }
 
-    pub(super) fn put(&self, edit: &mut Edit, unit: &NameUnit) {
+    pub(super) fn put(&self, edit: &mut Edit<Policy>, unit: &NameUnit) {
         let (Some(site), Some(records)) = (self.sites.get(&unit.zone), &unit.records) else { return };
         match &records.target {
             Some(target) => edit.put(*site, &unit.owner, target.clone()),
@@ -54,30 +55,20 @@ impl HostsPart {
     }
 
     /// Begins to place all hosts of a start, which are too many for a patch.
-    pub(super) fn edit(&self) -> Edit {
+    pub(super) fn edit(&self) -> Edit<Policy> {
         self.routes.value.edit()
     }
 
-    pub(super) fn finish(&mut self, edit: Edit) {
+    pub(super) fn finish(&mut self, edit: Edit<Policy>) {
         self.routes.value = edit.finish();
     }
 }
 
-fn site(served: &ServedZone) -> Site {
+fn site(served: &ServedZone) -> Site<Policy> {
     Site {
         zone: served.zone.id,
         apex: served.zone.name.clone(),
         paused: served.zone.paused,
-        settings: zone_settings(&served.settings),
-    }
-}
-
-fn zone_settings(settings: &Settings) -> ZoneSettings {
-    ZoneSettings {
-        ssl: settings.ssl,
-        always_use_https: settings.always_use_https,
-        websockets: settings.websockets,
-        http2: settings.http2,
-        read_timeout: settings.proxy_read_timeout,
+        policy: Arc::clone(&served.policy),
     }
 }

@@ -1,20 +1,22 @@
-//! Zones and their settings: which there are, and what a step changes about them.
+//! Zones and their policies: which there are, and what a step changes about them.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use bartizan_model::{Settings, Zone};
+use bartizan_model::Zone;
 use bartizan_names::{Name, ZoneId};
+use bartizan_policy::Policy;
 use bartizan_store::{Filter, Key, Kind, ReadError, Rev, Scope};
 
 use crate::reading::{Found, Reading, Touched, document};
 use crate::unit::directory::Directory;
+use crate::unit::policy;
 
 /// A zone that is served.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct ServedZone {
     pub(crate) zone: Zone,
-    pub(crate) settings: Settings,
+    pub(crate) policy: Arc<Policy>,
 }
 
 /// All zones that are served.
@@ -91,8 +93,8 @@ impl KnownZones {
     /// Reads the zones that were touched, and the serials of those of which anything was.
     pub(crate) fn read(&self, reading: &mut Reading<'_>, touched: &Touched) -> Result<ZoneChanges, ReadError> {
         let mut changes = ZoneChanges::default();
-        let ids: BTreeSet<ZoneId> =
-            touched.of(Kind::Zone).chain(touched.of(Kind::Settings)).filter_map(Key::zone_id).collect();
+        let kinds = [Kind::Zone].iter().chain(policy::KINDS);
+        let ids: BTreeSet<ZoneId> = kinds.flat_map(|kind| touched.of(*kind)).filter_map(Key::zone_id).collect();
         for id in ids {
             let change = self.read_zone(reading, id)?;
             if change.before.is_some() || change.after.is_some() {
@@ -148,8 +150,8 @@ impl KnownZones {
             Found::Bad => before.as_ref().map(|before| before.zone.clone()),
         };
         let Some(zone) = zone else { return Ok(ZoneChange { before, after: None }) };
-        let settings = read_settings(reading, id, before.as_ref().map(|before| &before.settings))?;
-        Ok(ZoneChange { before, after: Some(Arc::new(ServedZone { zone, settings })) })
+        let policy = policy::read(reading, id, before.as_ref().map(|before| &*before.policy))?;
+        Ok(ZoneChange { before, after: Some(Arc::new(ServedZone { zone, policy: Arc::new(policy) })) })
     }
 
     /// A name is one zone's. The store sees to that; where it failed to, the first one stays.
@@ -201,21 +203,4 @@ fn read_serial(reading: &mut Reading<'_>, zone: ZoneId) -> Result<Rev, ReadError
         Ok(changed) => Ok(changed.unwrap_or(Rev::ZERO)),
         Err(error) => reading.damaged(&Key::zone(zone), error).map(|()| reading.snapshot.head()),
     }
-}
-
-/// What cannot be read of the settings keeps its last value.
-fn read_settings(reading: &mut Reading<'_>, id: ZoneId, last: Option<&Settings>) -> Result<Settings, ReadError> {
-    let key = Key::settings(id);
-    Ok(match reading.get(&key, document::<serde_json::Value>)? {
-        Found::Nothing => Settings::default(),
-        Found::Bad => last.cloned().unwrap_or_else(Settings::strict),
-        Found::Value(stored) => {
-            let (settings, skipped) = Settings::read(&stored, last);
-            if !skipped.is_empty() {
-                let reasons: Vec<String> = skipped.iter().map(ToString::to_string).collect();
-                reading.fault(&key, &reasons.join("; "));
-            }
-            settings
-        }
-    })
 }

@@ -37,7 +37,7 @@ fn an_unreadable_row_holds_up_nobody() {
     lab.commit(vec![Op::Del { key: Key::zone(OTHER) }]);
     let bundle = follower.follow().unwrap().unwrap().clone();
     assert_eq!(addresses(&bundle, "www.example.com"), POP);
-    assert!(bundle.routes.value.find("www.example.com").unwrap().site.settings.always_use_https);
+    assert!(bundle.routes.value.find("www.example.com").unwrap().site.policy.settings.always_use_https);
     assert_eq!(addresses(&bundle, "example.org"), "REFUSED");
     assert_eq!((told(&follower).len(), follower.problems().count()), (1, 1), "{:?}", told(&follower));
     assert!(told(&follower)[0].starts_with(www.as_str()), "{:?}", told(&follower));
@@ -125,7 +125,7 @@ fn settings_never_fall_back_to_a_weaker_default() {
         follower.follow().unwrap().unwrap();
         let fresh = lab.publisher();
         for (publisher, expect) in [(&follower, follows), (&fresh, starts)] {
-            let settings = &publisher.bundle().routes.value.find("www.example.com").unwrap().site.settings;
+            let settings = &publisher.bundle().routes.value.find("www.example.com").unwrap().site.policy.settings;
             assert_eq!((settings.always_use_https, settings.ssl), expect, "{items:?}");
             assert_eq!(publisher.problems().count(), problems, "{items:?}: {:?}", told(publisher));
         }
@@ -137,7 +137,7 @@ fn settings_never_fall_back_to_a_weaker_default() {
     lab.commit(vec![zone(false)]);
     follower.follow().unwrap().unwrap();
     for publisher in [&follower, &lab.publisher()] {
-        assert!(publisher.bundle().routes.value.find("www.example.com").unwrap().site.settings.always_use_https);
+        assert!(publisher.bundle().routes.value.find("www.example.com").unwrap().site.policy.settings.always_use_https);
         assert_eq!(publisher.problems().count(), 1);
     }
 }

@@ -47,6 +47,6 @@ fn settings_reach_every_host() {
     lab.commit(vec![put(Key::settings(ZONE), &settings_document(&[("always_use_https", json!("on"))]))]);
     let bundle = follower.follow().unwrap().unwrap();
     for host in ["a.example.com", "b.example.com"] {
-        assert!(bundle.routes.value.find(host).unwrap().site.settings.always_use_https, "{host}");
+        assert!(bundle.routes.value.find(host).unwrap().site.policy.settings.always_use_https, "{host}");
     }
 }

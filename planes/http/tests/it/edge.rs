@@ -9,9 +9,12 @@ use bartizan_exchange::{Body, LocalBoxFuture, Request, Response, Upstream, Upstr
 use bartizan_firewall::{Firewall, Level, Rule};
 use bartizan_geo::Geo;
 use bartizan_live::{Generation, Live};
-use bartizan_names::{AccessMode, CertificateId, Name, OriginHost, RuleId, Timestamp, TunnelId, ZoneId, ZoneName};
+use bartizan_names::{
+    AccessMode, CertificateId, Name, OriginHost, RuleId, Timestamp, TunnelId, ZoneId, ZoneName, ZoneSettings,
+};
 use bartizan_plane_http::{Config, Plane, ServerFacts, Sockets, Totals, start};
-use bartizan_routes::{Origin, Routes, Target, ZoneSettings};
+use bartizan_policy::Policy;
+use bartizan_routes::{Origin, Routes, Target};
 use bartizan_tls::{Certificate, Certificates, CertifiedKey};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 
@@ -173,7 +176,7 @@ fn config(sites: &[Site<'_>], firewall: Firewall, ca: &Ca) -> Config {
             zone: zone_id(number as u8),
             apex: ZoneName::new(host.clone()).unwrap(),
             paused: false,
-            settings: settings.clone(),
+            policy: Arc::new(Policy { settings: settings.clone() }),
         });
         edit.put(site, &host, target.clone());
     }

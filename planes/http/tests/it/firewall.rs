@@ -5,7 +5,8 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::{Arc, Condvar, Mutex, mpsc};
 use std::time::Instant;
 
-use bartizan_routes::{Target, ZoneSettings};
+use bartizan_names::ZoneSettings;
+use bartizan_routes::Target;
 use http::{Request, StatusCode};
 
 use super::edge::{Edge, STUCK, Site, dial, field, origin_at, plain, read_answer, read_head, status};

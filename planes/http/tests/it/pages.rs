@@ -4,8 +4,8 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::time::Duration;
 
 use bartizan_exchange::UpstreamError;
-use bartizan_names::{Name, OriginHost, Ssl};
-use bartizan_routes::{Target, ZoneSettings};
+use bartizan_names::{Name, OriginHost, Ssl, ZoneSettings};
+use bartizan_routes::Target;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::edge::{Edge, field, origin_at, plain, status, tunnel};
@@ -20,7 +20,7 @@ fn failures_have_a_page() {
     // Takes requests and never answers: the thread holds the connection until the edge gives up.
     let sleeps = Origin::raw(|mut stream| drop(std::io::copy(&mut stream, &mut std::io::sink())));
     let closed = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap();
-    let impatient = ZoneSettings { read_timeout: Duration::from_millis(50), ..plain() };
+    let impatient = ZoneSettings { proxy_read_timeout: Duration::from_millis(50), ..plain() };
     let strict = ZoneSettings { ssl: Ssl::Full, ..plain() };
     let no_sockets = ZoneSettings { websockets: false, ..plain() };
     let nameless = Target::Origin(bartizan_routes::Origin {

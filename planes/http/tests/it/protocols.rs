@@ -5,8 +5,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use bartizan_names::{CertificateId, Ssl, Timestamp};
-use bartizan_routes::ZoneSettings;
+use bartizan_names::{CertificateId, Ssl, Timestamp, ZoneSettings};
 use bartizan_tls::{Acceptor, Certificate, Certificates, ClientStream, Roots, client_config, connect};
 use http::{Request, StatusCode, Version};
 use hyper::body::{Body, Frame, Incoming};

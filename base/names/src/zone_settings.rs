@@ -1,0 +1,173 @@
+//! The settings of a zone that this edge enforces, one row each. Others do not exist here: a setting that changes nothing
+//! is a lie.
+//!
+//! ```text
+//! id: what it means in its form, what holds where nobody chose [, what holds where it cannot be read]
+//! ```
+//! All else follows from the row: what the API lists, takes and refuses (`base/model`), and the value that the planes
+//! obey. A new setting is a row here and the line of the plane that obeys it.
+
+use std::time::Duration;
+
+use crate::setting_form::{AlwaysOn, Form, OneOf, Seconds, SettingValue, Switch};
+use crate::{Ssl, WordError};
+
+macro_rules! settings {
+    ($(
+        $(#[$doc:meta])*
+        $variant:ident $id:ident: $meaning:ty = $form:ty, default $default:expr $(, strict $strict:expr)?;
+    )+) => {
+        /// Which setting.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum SettingId {
+            $($variant,)+
+        }
+
+        /// What holds for a zone: its settings, defaults filled in.
+        #[derive(Clone, Debug, PartialEq, Eq)]
+        pub struct ZoneSettings {
+            $($(#[$doc])* pub $id: $meaning,)+
+        }
+
+        impl SettingId {
+            /// In the order in which they are listed.
+            pub const ALL: &'static [SettingId] = &[$(SettingId::$variant),+];
+
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(SettingId::$variant => stringify!($id),)+
+                }
+            }
+
+            /// Whether anybody can change it.
+            pub const fn is_editable(self) -> bool {
+                match self {
+                    $(SettingId::$variant => <$form as Form>::IS_EDITABLE,)+
+                }
+            }
+
+            /// Completes "the value must be …".
+            pub fn form(self) -> String {
+                match self {
+                    $(SettingId::$variant => <$form as Form>::description(),)+
+                }
+            }
+        }
+
+        impl Default for ZoneSettings {
+            /// Reaches an origin that speaks HTTP on port 80, which is what a new user has.
+            fn default() -> ZoneSettings {
+                ZoneSettings { $($id: $default,)+ }
+            }
+        }
+
+        impl ZoneSettings {
+            /// What is taken for settings that cannot be read and of which no earlier value is known: of those that keep
+            /// visitors safe the stricter value. So nobody is served in the clear who may have been promised otherwise.
+            /// The others protect nobody and have their defaults.
+            pub fn strict() -> ZoneSettings {
+                ZoneSettings { $($($id: $strict,)?)+ ..ZoneSettings::default() }
+            }
+
+            /// A setting as it is written.
+            pub fn get(&self, id: SettingId) -> SettingValue {
+                match id {
+                    $(SettingId::$variant => <$form as Form>::write(&self.$id),)+
+                }
+            }
+
+            /// Changes nothing if the text is no value of the setting.
+            pub fn set(&mut self, id: SettingId, text: &str) -> Result<(), WordError> {
+                match id {
+                    $(SettingId::$variant => self.$id = <$form as Form>::read(text).ok_or(WordError)?,)+
+                }
+                Ok(())
+            }
+
+            /// Takes one setting over from `other`.
+            pub fn set_as_in(&mut self, id: SettingId, other: &ZoneSettings) {
+                match id {
+                    $(SettingId::$variant => self.$id.clone_from(&other.$id),)+
+                }
+            }
+        }
+    };
+}
+
+settings! {
+    /// Visitors over plain HTTP are sent to the same place over HTTPS.
+    AlwaysUseHttps always_use_https: bool = Switch, default false, strict true;
+    /// Visitors may speak HTTP/2.
+    Http2 http2: bool = Switch, default true;
+    /// Every proxied name has addresses of both families.
+    Ipv6 ipv6: AlwaysOn = AlwaysOn, default AlwaysOn;
+    /// How long an origin may be silent: before its answer, and between two pieces of it. Default and limit are the
+    /// dialect's own.
+    ProxyReadTimeout proxy_read_timeout: Duration = Seconds<6_000>, default Duration::from_secs(100);
+    /// How the edge reaches origins.
+    Ssl ssl: Ssl = OneOf<Ssl>, default Ssl::Flexible, strict Ssl::Strict;
+    /// WebSockets are let through.
+    Websockets websockets: bool = Switch, default true;
+}
+
+impl SettingId {
+    /// The value in its normal form, if it is one that the setting can have.
+    pub fn normal(self, text: &str) -> Result<SettingValue, WordError> {
+        let mut settings = ZoneSettings::default();
+        settings.set(self, text)?;
+        Ok(settings.get(self))
+    }
+}
+
+impl std::str::FromStr for SettingId {
+    type Err = WordError;
+
+    fn from_str(text: &str) -> Result<SettingId, WordError> {
+        SettingId::ALL.iter().copied().find(|id| id.as_str() == text).ok_or(WordError)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_that_settings_take() {
+        use SettingValue::{Number, Word};
+        for (id, text, expect) in [
+            (SettingId::Ssl, "strict", Some(Word("strict"))),
+            (SettingId::Ssl, "very", None),
+            (SettingId::Ssl, "on", None),
+            (SettingId::Http2, "off", Some(Word("off"))),
+            (SettingId::Http2, "maybe", None),
+            (SettingId::ProxyReadTimeout, "1", Some(Number(1))),
+            (SettingId::ProxyReadTimeout, "6000", Some(Number(6_000))),
+            (SettingId::ProxyReadTimeout, "0", None),
+            (SettingId::ProxyReadTimeout, "6001", None),
+            (SettingId::ProxyReadTimeout, "", None),
+            (SettingId::Ipv6, "off", Some(Word("on"))),
+            (SettingId::Ipv6, "no", None),
+        ] {
+            assert_eq!(id.normal(text).ok(), expect, "{id:?} {text}");
+        }
+    }
+
+    /// Whatever a row says: it is found by its id, and what is written for it is read as the same.
+    #[test]
+    fn every_row_reads_what_it_writes() {
+        for settings in [ZoneSettings::default(), ZoneSettings::strict()] {
+            let mut read = ZoneSettings::default();
+            for id in SettingId::ALL {
+                let text = match settings.get(*id) {
+                    SettingValue::Word(word) => word.to_owned(),
+                    SettingValue::Number(number) => number.to_string(),
+                };
+                assert_eq!(read.set(*id, &text), Ok(()), "{id:?}");
+                assert_eq!(id.as_str().parse(), Ok(*id));
+            }
+            assert_eq!(read, settings);
+        }
+        assert!(SettingId::ALL.is_sorted_by_key(|id| id.as_str()));
+        assert_eq!("rocket_loader".parse::<SettingId>(), Err(WordError));
+    }
+}
