@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use crate::accounts::account_ref;
 use crate::error::Error;
 use crate::transaction::{Change, View};
-use crate::writes::Writes;
+use crate::writes::{By, Writes};
 use crate::zones;
 
 /// The file with the administrator's credentials, in the data directory.
@@ -29,7 +29,7 @@ pub const FILE: &str = "admin.json";
 const TOKEN_NAME: &str = "administrator";
 
 /// For the change log.
-const ACTOR: &str = "setup";
+const INTERFACE: &str = "setup";
 
 /// Credentials that the environment dictates; the rest is made here.
 #[derive(Clone, Debug, Default)]
@@ -85,7 +85,7 @@ pub fn bootstrap(
     // in the store alone is lost.
     save(&path, saved.as_ref(), &administrator)?;
     let writes = Writes::new(store.clone(), certs.clone(), Arc::default());
-    let zone = writes.change(ACTOR, |change| put(change, &administrator, domain, nameservers))?;
+    let zone = writes.change(By::Edge(INTERFACE), |change| put(change, &administrator, domain, nameservers))?;
     let before = administrator.clone();
     administrator.zone.id = zone;
     save(&path, Some(&before), &administrator)?;

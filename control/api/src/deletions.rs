@@ -20,10 +20,10 @@ use crate::app_addresses;
 use crate::background::{Due, Stop};
 use crate::error::Error;
 use crate::transaction::Change;
-use crate::writes::Writes;
+use crate::writes::{By, Writes};
 
 /// For the change log. Who wished it stands at the tombstone's revision.
-const ACTOR: &str = "deletion";
+const INTERFACE: &str = "deletion";
 
 /// Objects that are deleted in one revision. Well below what the store takes, so that others get their turn between.
 const PIECE_MAX: usize = 5_000;
@@ -88,7 +88,7 @@ fn finish_all(writes: &Writes, stop: &Stop) -> Result<(), Error> {
             return Ok(());
         }
         for zone in begun.iter().filter_map(Key::id_as) {
-            while writes.change(ACTOR, |change| delete_piece(change, zone))? == Piece::OneOfMore {
+            while writes.change(By::Edge(INTERFACE), |change| delete_piece(change, zone))? == Piece::OneOfMore {
                 if stop.is_set() {
                     return Ok(());
                 }
@@ -145,7 +145,8 @@ fn bury_orphans(writes: &Writes, stop: &Stop) -> Result<(), Error> {
             tracing::warn!(zones = orphans.len(), "objects of zones that are not there; deleting them");
             // A zone comes into being whole, so one that was not there a moment ago never will be.
             let tombstone = |change: &mut Change, zone| change.put(Key::deletion(zone), &serde_json::json!({}));
-            writes.change(ACTOR, |change| orphans.iter().try_for_each(|zone| tombstone(change, *zone)))?;
+            writes
+                .change(By::Edge(INTERFACE), |change| orphans.iter().try_for_each(|zone| tombstone(change, *zone)))?;
         }
         after = match zones.last() {
             Some(last) => Some(*last),
@@ -161,7 +162,9 @@ fn free_what_is_left(writes: &Writes, stop: &Stop) -> Result<(), Error> {
         let mut after: Option<Key> = None;
         while !stop.is_set() {
             let keys = writes.view()?.keys(&held, after.as_ref(), PAGE)?;
-            writes.change(ACTOR, |change| keys.iter().try_for_each(|key| app_addresses::free_if_left(change, key)))?;
+            writes.change(By::Edge(INTERFACE), |change| {
+                keys.iter().try_for_each(|key| app_addresses::free_if_left(change, key))
+            })?;
             after = keys.into_iter().last();
             if after.is_none() {
                 break;

@@ -19,13 +19,13 @@ use crate::permission::Permission;
 use crate::reply::{Page, Reply};
 use crate::state::Api;
 use crate::transaction::{Change, Listed, View, damaged};
-use crate::writes::Writes;
+use crate::writes::{By, Writes};
 
 /// PoPs are few: all of them are on the first page.
 const ALL: Page = Page { number: 1, size: 1_000 };
 
 /// For the change log.
-const ACTOR: &str = "setup";
+const INTERFACE: &str = "setup";
 
 pub(crate) fn routes(api: &Api) -> OpenApiRouter<Api> {
     OpenApiRouter::new().routes(needs(Permission::AccountSettingsRead, api, routes!(list)))
@@ -38,7 +38,7 @@ pub fn declare_pop(store: &Store, certs: &Certs, body: &PopBody) -> Result<Pop, 
     let id = old.map_or_else(|| PopId::from_bytes(bartizan_seal::random()), |old| old.id);
     let pop = Pop::parse_body(id, body)?;
     let writes = Writes::new(store.clone(), certs.clone(), Arc::default());
-    writes.change(ACTOR, |change| change.declare_pop(&pop))?;
+    writes.change(By::Edge(INTERFACE), |change| change.declare_pop(&pop))?;
     Ok(pop)
 }
 

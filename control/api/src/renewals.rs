@@ -14,10 +14,10 @@ use crate::background::Stop;
 use crate::error::Error;
 use crate::numbers::Numbers;
 use crate::transaction::Change;
-use crate::writes::{Writes, now};
+use crate::writes::{By, Writes, now};
 
 /// For the change log.
-const ACTOR: &str = "renewal";
+const INTERFACE: &str = "renewal";
 
 /// Certificates that are renewed in one revision. A hundred take some 30 ms to issue, and others get their turn between.
 const PIECE_MAX: usize = 200;
@@ -79,7 +79,7 @@ impl Renewals {
             if stop.is_set() {
                 break;
             }
-            let piece = self.writes.change(ACTOR, |change| self.renew(change, keys))?;
+            let piece = self.writes.change(By::Edge(INTERFACE), |change| self.renew(change, keys))?;
             failed += piece.failed;
             done += keys.len();
             self.numbers.certificates_renewed(piece.renewed, piece.failed, due.len() - done);

@@ -22,7 +22,7 @@ use crate::caller::{self, Caller, Credentials};
 use crate::error::Error;
 use crate::numbers::Numbers;
 use crate::transaction::{Change, View};
-use crate::writes::{Writes, blocking};
+use crate::writes::{By, Writes, blocking};
 
 /// What is true about this edge for as long as it runs.
 #[derive(Clone, Debug)]
@@ -172,7 +172,7 @@ impl Api {
         plan: impl Fn(&mut Change) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
         let (writes, actor) = (self.0.writes.clone(), caller.actor());
-        blocking(move || writes.change(&actor, plan)).await
+        blocking(move || writes.change(By::Caller(&actor), plan)).await
     }
 
     /// Who works behind the handlers.

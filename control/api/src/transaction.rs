@@ -276,7 +276,13 @@ mod tests {
             // One of them cannot be read.
             value: Value { format: if number == 4 { 9 } else { 1 }, json: number.to_string().into() },
         };
-        let meta = Meta { at: Timestamp::from_unix_micros(1), actor: "test".to_owned(), request_id: [1; 16] };
+        let meta = Meta {
+            at: Timestamp::from_unix_micros(1),
+            actor: "test".to_owned(),
+            interface: "test".to_owned(),
+            client: None,
+            request_id: [1; 16],
+        };
         store.commit(ChangeSet { guards: Vec::new(), ops: (1..=5).map(put).collect(), meta }).unwrap();
         let view = View(store.read().unwrap());
         let all = Prefix::of(Scope::Edge, Kind::Pop);

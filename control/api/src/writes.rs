@@ -17,6 +17,31 @@ const TRIES_BESIDE_OTHERS: usize = 3;
 /// Tries in its own turn. Nothing that goes through here can be in its way then: only the edge itself, seldom.
 const TRIES_ALONE: usize = 5;
 
+/// Who asks for a change, and through what.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum By<'a> {
+    /// Somebody who called the API.
+    Caller(&'a str),
+    /// The edge itself, by this part of it.
+    Edge(&'static str),
+}
+
+impl By<'_> {
+    fn actor(&self) -> &str {
+        match self {
+            By::Caller(actor) => actor,
+            By::Edge(_) => "edge",
+        }
+    }
+
+    const fn interface(&self) -> &'static str {
+        match self {
+            By::Caller(_) => "api",
+            By::Edge(part) => part,
+        }
+    }
+}
+
 /// Cheap to clone. All calls block.
 #[derive(Clone)]
 pub(crate) struct Writes {
@@ -37,17 +62,17 @@ impl Writes {
         Ok(View(self.store.read()?))
     }
 
-    /// Runs `plan` on the newest state and commits what it put together as one revision, in the name of `actor`.
-    pub(crate) fn change<T>(&self, actor: &str, plan: impl Fn(&mut Change) -> Result<T, Error>) -> Result<T, Error> {
+    /// Runs `plan` on the newest state and commits what it put together as one revision, in the name of who asks.
+    pub(crate) fn change<T>(&self, by: By<'_>, plan: impl Fn(&mut Change) -> Result<T, Error>) -> Result<T, Error> {
         for _ in 0..TRIES_BESIDE_OTHERS {
             let _turn = self.turns.read().unwrap_or_else(PoisonError::into_inner);
-            if let Some(result) = self.attempt(actor, &plan)? {
+            if let Some(result) = self.attempt(by, &plan)? {
                 return Ok(result);
             }
         }
         let _turn = self.turns.write().unwrap_or_else(PoisonError::into_inner);
         for _ in 0..TRIES_ALONE {
-            if let Some(result) = self.attempt(actor, &plan)? {
+            if let Some(result) = self.attempt(by, &plan)? {
                 return Ok(result);
             }
         }
@@ -55,14 +80,20 @@ impl Writes {
     }
 
     /// None if somebody else was faster.
-    fn attempt<T>(&self, actor: &str, plan: &impl Fn(&mut Change) -> Result<T, Error>) -> Result<Option<T>, Error> {
+    fn attempt<T>(&self, by: By<'_>, plan: &impl Fn(&mut Change) -> Result<T, Error>) -> Result<Option<T>, Error> {
         let mut change = Change::new(self.view()?, now(), self.certs.clone());
         let result = plan(&mut change)?;
         let (guards, ops) = change.into_steps();
         if ops.is_empty() {
             return Ok(Some(result));
         }
-        let meta = Meta { at: now(), actor: actor.to_owned(), request_id: bartizan_seal::random() };
+        let meta = Meta {
+            at: now(),
+            actor: by.actor().to_owned(),
+            interface: by.interface().to_owned(),
+            client: None,
+            request_id: bartizan_seal::random(),
+        };
         match self.store.commit(ChangeSet { guards, ops, meta }) {
             Ok(_) => {
                 self.numbers.write_landed();

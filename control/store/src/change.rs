@@ -8,11 +8,12 @@
 //! ```
 
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use bartizan_names::Timestamp;
 
-use crate::key::Key;
+use crate::key::{Filter, Key};
 use crate::kind::Kind;
 
 /// A revision: the number of a committed change set. Dense; 0 is the empty store.
@@ -66,6 +67,14 @@ impl Op {
             Op::Put { key, .. } | Op::Del { key } => key,
         }
     }
+
+    /// What it takes in the log, about.
+    pub(crate) fn bytes(&self) -> usize {
+        match self {
+            Op::Put { key, value } => key.as_str().len() + value.json.len(),
+            Op::Del { key } => key.as_str().len(),
+        }
+    }
 }
 
 /// What must be true, before the first operation, for a change set to land.
@@ -85,11 +94,15 @@ impl Guard {
     }
 }
 
-/// Who asked, when, and by which request.
+/// Who asked, how, from where, when, and by which request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Meta {
     pub at: Timestamp,
     pub actor: String,
+    /// What it was asked through: `api`, or the part of the edge that acts by itself.
+    pub interface: String,
+    /// From where, if it came by the network.
+    pub client: Option<IpAddr>,
     /// The same one again is the same request again.
     pub request_id: [u8; 16],
 }
@@ -117,6 +130,14 @@ pub struct Change {
     pub rev: Rev,
     pub meta: Meta,
     pub ops: Vec<Op>,
+}
+
+impl Change {
+    /// What of it a copy with this part of the state is told. The revision stays, be there anything of it left or not.
+    pub fn filtered(mut self, filter: &Filter) -> Change {
+        self.ops.retain(|op| filter.passes(op.key()));
+        self
+    }
 }
 
 const FORMAT: u8 = 1;

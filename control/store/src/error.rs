@@ -10,6 +10,7 @@ use rusqlite::ErrorCode;
 use crate::change::{Guard, Rev};
 use crate::key::Key;
 use crate::readers::LISTING_BUDGET;
+use crate::state_hash::Part;
 
 /// The database engine failed: a full disk, a damaged file, a lock held by another process.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -72,6 +73,17 @@ pub enum CommitError {
     /// The document lacks a field that its listing needs: a mistake of the caller.
     #[error("the document of {key} cannot be listed: {reason}")]
     Malformed { key: Key, reason: String },
+    /// A change that does not follow what this copy has: ask for those between, or for the state.
+    #[error("the copy has revision {head}, and this is not the next")]
+    Gap { head: Rev },
+    /// Of another log than this copy is of, or of a format that this version does not know: take the state again.
+    #[error("this is of another log")]
+    Foreign,
+    /// A state that did not come whole.
+    #[error("{part} is not what was announced")]
+    Differs { part: Part },
+    #[error("the state broke off: {0}")]
+    BrokeOff(#[source] ReadError),
     #[error("the store is closed")]
     Closed,
     /// It could not be opened for writing, for this reason.

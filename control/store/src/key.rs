@@ -340,6 +340,16 @@ pub enum Filter {
     Scope(Scope),
 }
 
+impl Filter {
+    pub(crate) fn passes(&self, key: &Key) -> bool {
+        match self {
+            Filter::Everything => true,
+            Filter::Kinds(kinds) => kinds.contains(&key.kind()),
+            Filter::Scope(scope) => key.scope() == *scope,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -21,7 +21,9 @@
 mod change;
 mod damage;
 mod document;
+mod envelope;
 mod error;
+mod install;
 mod key;
 mod kind;
 mod listing;
@@ -37,7 +39,9 @@ mod tables;
 mod writer;
 
 pub use change::{Change, ChangeSet, Entry, Epoch, Guard, Meta, Op, Rev, Value};
+pub use envelope::{Budget, Envelope, Log, Verdict};
 pub use error::{CommitError, EngineError, OpenError, ReadError, TailError, Unreadable};
+pub use install::State;
 pub use key::{Filter, Index, Key, KeyError, Prefix, Scope};
 pub use kind::Kind;
 pub use query::{

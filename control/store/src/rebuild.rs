@@ -84,7 +84,7 @@ fn forget_all(connection: &Connection) -> rusqlite::Result<()> {
     ))
 }
 
-fn drop_all(connection: &Connection) -> rusqlite::Result<()> {
+pub(crate) fn drop_all(connection: &Connection) -> rusqlite::Result<()> {
     // The virtual table takes its own tables with it.
     connection.execute_batch("DROP TABLE IF EXISTS record_text")?;
     let mut select = connection.prepare(&format!(

@@ -265,7 +265,7 @@ impl Snapshot {
             return Err(TailError::Compacted { oldest });
         }
         self.connection()
-            .prepare_cached("SELECT rev, request_id, at, actor, ops FROM change WHERE rev > ? ORDER BY rev LIMIT ?")?
+            .prepare_cached("SELECT rev, request_id, at, actor, ops, interface, client FROM change WHERE rev > ? ORDER BY rev LIMIT ?")?
             .query_map([signed(after.0), rows(limit)], |row| Ok(change(row)))?
             .map(|row| Ok(row??))
             .collect()
@@ -431,7 +431,7 @@ pub(crate) fn entry(row: &Row<'_>) -> Result<Entry, Unreadable> {
     Ok(Entry { key, rev, value: Value { format: documents.current(), json } })
 }
 
-/// From the columns rev, request_id, at, actor, ops.
+/// From the columns rev, request_id, at, actor, ops, interface, client.
 fn change(row: &Row<'_>) -> Result<Change, ReadError> {
     let rev = Rev(row.get::<_, i64>(0)?.cast_unsigned());
     let ops = row.get_ref(4)?.as_blob().map_err(rusqlite::Error::from)?;
@@ -441,6 +441,9 @@ fn change(row: &Row<'_>) -> Result<Change, ReadError> {
             request_id: row.get(1)?,
             at: Timestamp::from_unix_micros(row.get::<_, i64>(2)?.cast_unsigned()),
             actor: row.get(3)?,
+            interface: row.get(5)?,
+            // An address that cannot be read says nothing.
+            client: row.get::<_, Option<String>>(6)?.and_then(|client| client.parse().ok()),
         },
         ops: change::decode(ops).ok_or_else(|| ReadError::Corrupt(format!("revision {rev} of the log")))?,
     })

@@ -3,23 +3,27 @@
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, SyncSender};
+use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 
 use bartizan_names::Timestamp;
 use rusqlite::Connection;
 use tokio::sync::watch;
 
-use crate::change::{ChangeSet, Rev};
+use crate::change::{Change, ChangeSet, Epoch, Op, Rev};
 use crate::damage::Damage;
-use crate::error::{CommitError, EngineError, OpenError, ReadError};
+use crate::envelope::{Budget, Envelope, Log, Verdict};
+use crate::error::{CommitError, EngineError, OpenError, ReadError, TailError};
+use crate::install::State;
+use crate::key::Filter;
 use crate::log;
 use crate::readers::{Purpose, Readers};
 use crate::schema::{self, Access};
 use crate::snapshot::Snapshot;
 use crate::state_hash::Part;
-use crate::writer::{Folding, Job, Prepared, QUEUE_MAX, Work, Writer};
+use crate::writer::{Answer, Folding, Job, Outcome, Prepared, QUEUE_MAX, Work, Writer};
 
 /// How much of the change log stays. Only whole beginnings of the log go, and never the newest change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +62,8 @@ pub struct Store(Arc<Shared>);
 struct Shared {
     writing: Writing,
     head: watch::Receiver<Rev>,
+    /// As the writer knows it.
+    epoch: Arc<AtomicU64>,
     readers: Arc<Readers>,
     /// Others for those who may take long: nobody else waits for them.
     listing_readers: Arc<Readers>,
@@ -79,11 +85,19 @@ enum Writing {
 }
 
 impl Shared {
-    fn new(dir: &Path, access: Access, writing: Writing, head: watch::Receiver<Rev>, damage: &Arc<Damage>) -> Shared {
+    fn new(
+        dir: &Path,
+        access: Access,
+        writing: Writing,
+        head: watch::Receiver<Rev>,
+        epoch: Arc<AtomicU64>,
+        damage: &Arc<Damage>,
+    ) -> Shared {
         let readers = |purpose| Arc::new(Readers::new(dir.to_owned(), access, purpose, Arc::clone(damage)));
         Shared {
             writing,
             head,
+            epoch,
             readers: readers(Purpose::State),
             listing_readers: readers(Purpose::Listing),
             dir: dir.to_owned(),
@@ -115,16 +129,24 @@ impl Store {
             log::begin_anew(&mut connection).map_err(engine)?;
         }
         let rev = log::head(&connection).map_err(engine)?;
+        let epoch = Arc::new(AtomicU64::new(log::epoch(&connection).map_err(engine)?.0));
         let (head_sender, head) = watch::channel(rev);
         let (queue, jobs) = mpsc::sync_channel(QUEUE_MAX);
         let damage = Arc::<Damage>::default();
-        let writer = Writer { connection, queue: jobs, head: head_sender, folding, damage: Arc::clone(&damage) };
+        let writer = Writer {
+            connection,
+            queue: jobs,
+            head: head_sender,
+            epoch: Arc::clone(&epoch),
+            folding,
+            damage: Arc::clone(&damage),
+        };
         let writer = thread::Builder::new()
             .name("store-writer".to_owned())
             .spawn(move || writer.run())
             .map_err(|source| OpenError::NotWritable { path: dir.to_owned(), source })?;
         let writing = Writing::Open { queue, writer };
-        Ok(Store(Arc::new(Shared::new(dir, Access::Shared, writing, head, &damage))))
+        Ok(Store(Arc::new(Shared::new(dir, Access::Shared, writing, head, epoch, &damage))))
     }
 
     /// A store that cannot be written can be served.
@@ -138,7 +160,7 @@ impl Store {
         // Nobody will ever tell of a newer revision.
         let (_, head) = watch::channel(seen);
         let writing = Writing::Refused { reason: reason.into() };
-        Ok(Store(Arc::new(Shared::new(dir, access, writing, head, &damage))))
+        Ok(Store(Arc::new(Shared::new(dir, access, writing, head, Arc::default(), &damage))))
     }
 
     /// Reads all objects of the store in `dir`, be it in use or not, and names the kinds and zones whose objects are not
@@ -164,7 +186,28 @@ impl Store {
     ///
     /// A request id that landed before returns its revision, whatever else `set` says; a conflict does not use it up.
     pub fn commit(&self, set: ChangeSet) -> Result<Rev, CommitError> {
-        self.run(Work::Commit(Box::new(Prepared::new(set)?)))
+        match self.append(Envelope::new(self.epoch(), set.clone()))? {
+            // The log was damaged and began anew in the meantime.
+            Verdict::Foreign => self.append(Envelope::new(self.epoch(), set))?.rev(),
+            verdict => verdict.rev(),
+        }
+    }
+
+    /// Makes a change that was decided elsewhere the next revision of this copy, durably: the one behind its newest and no
+    /// other, of the same log.
+    pub fn apply(&self, epoch: Epoch, change: Change) -> Result<(), CommitError> {
+        let set = ChangeSet { guards: Vec::new(), ops: change.ops, meta: change.meta };
+        self.run(Work::Apply(Box::new(Prepared::new(Envelope::new(epoch, set))?), change.rev)).map(drop)
+    }
+
+    /// Puts another state in place of this one, whole or not at all; the log begins behind it.
+    pub fn install(&self, state: State) -> Result<(), CommitError> {
+        self.run(Work::Install(Mutex::new(state))).map(drop)
+    }
+
+    /// The log that this is a copy of.
+    fn epoch(&self) -> Epoch {
+        Epoch(self.0.epoch.load(Ordering::Relaxed))
     }
 
     /// A consistent view of now. Blocks while all reading connections are lent; keep it for milliseconds, not minutes,
@@ -195,8 +238,8 @@ impl Store {
         let mut oldest = Rev::ZERO;
         loop {
             match self.run(Work::Compact(keep))? {
-                same if same == oldest => return Ok(oldest),
-                newer => oldest = newer,
+                Outcome::Oldest(newer) if newer != oldest => oldest = newer,
+                _ => return Ok(oldest),
             }
         }
     }
@@ -238,7 +281,7 @@ impl Store {
         Ok(())
     }
 
-    fn run(&self, work: Work) -> Result<Rev, CommitError> {
+    fn run(&self, work: Work) -> Answer {
         let (reply, verdict) = mpsc::sync_channel(1);
         let queue = match &self.0.writing {
             Writing::Open { queue, .. } => queue,
@@ -247,6 +290,35 @@ impl Store {
         };
         queue.send(Job { work, reply }).map_err(|_| CommitError::Closed)?;
         verdict.recv().map_err(|_| CommitError::Closed)?
+    }
+}
+
+impl Log for Store {
+    fn append(&self, envelope: Envelope) -> Result<Verdict, CommitError> {
+        match self.run(Work::Append(Box::new(Prepared::new(envelope)?)))? {
+            Outcome::Verdict(verdict) => Ok(verdict),
+            Outcome::Oldest(_) | Outcome::Done => unreachable!("the writer answers what it was asked"),
+        }
+    }
+
+    fn tail(&self, after: Rev, filter: &Filter, budget: Budget) -> Result<Vec<Change>, TailError> {
+        let mut bytes_left = budget.bytes;
+        let mut changes = Vec::new();
+        for change in self.read()?.tail(after, budget.changes)? {
+            let change = change.filtered(filter);
+            let bytes: usize = change.ops.iter().map(Op::bytes).sum();
+            if bytes > bytes_left && !changes.is_empty() {
+                break;
+            }
+            bytes_left = bytes_left.saturating_sub(bytes);
+            changes.push(change);
+        }
+        Ok(changes)
+    }
+
+    fn head(&self) -> Result<(Epoch, Rev), ReadError> {
+        let snapshot = self.read()?;
+        Ok((snapshot.epoch()?, snapshot.head()))
     }
 }
 
@@ -282,11 +354,11 @@ pub enum BackupError {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::sync::atomic::AtomicBool;
     use std::time::Duration;
 
     use super::*;
-    use crate::change::{Meta, Op, Value};
+    use crate::change::{Meta, Value};
     use crate::key::Key;
 
     const FOLD_AT: u64 = 1 << 20;
@@ -301,8 +373,13 @@ mod tests {
     fn write(store: &Store) {
         let json = format!("\"{}\"", "x".repeat(100_000)).into();
         let op = Op::Put { key: Key::meta("a"), value: Value { format: 1, json } };
-        let meta =
-            Meta { at: Timestamp::from_unix_micros(1), actor: "test".to_owned(), request_id: bartizan_seal::random() };
+        let meta = Meta {
+            at: Timestamp::from_unix_micros(1),
+            actor: "test".to_owned(),
+            interface: "test".to_owned(),
+            client: None,
+            request_id: bartizan_seal::random(),
+        };
         store.commit(ChangeSet { guards: Vec::new(), ops: vec![op], meta }).unwrap();
     }
 
@@ -347,7 +424,13 @@ mod tests {
         let large = |bytes: usize| {
             let value = Value { format: 1, json: format!("\"{}\"", "x".repeat(bytes)).into() };
             let request_id = bartizan_seal::random();
-            let meta = Meta { at: Timestamp::from_unix_micros(1), actor: "test".to_owned(), request_id };
+            let meta = Meta {
+                at: Timestamp::from_unix_micros(1),
+                actor: "test".to_owned(),
+                interface: "test".to_owned(),
+                client: None,
+                request_id,
+            };
             store.commit(ChangeSet { guards: Vec::new(), ops: vec![Op::Put { key: Key::meta("a"), value }], meta })
         };
         assert_eq!(large(10).unwrap(), Rev(1));

@@ -139,7 +139,13 @@ pub(crate) fn zones_touched(connection: &Connection) -> rusqlite::Result<HashMap
         .collect()
 }
 
-fn put(connection: &Connection, sums: &mut Sums, rev: Rev, key: &Key, value: &Value) -> rusqlite::Result<i64> {
+pub(crate) fn put(
+    connection: &Connection,
+    sums: &mut Sums,
+    rev: Rev,
+    key: &Key,
+    value: &Value,
+) -> rusqlite::Result<i64> {
     let hash = state_hash::of_put(key, rev, value.format, &value.json);
     sums.add(key, hash);
     let Some((id, old)) = find(connection, key)? else {

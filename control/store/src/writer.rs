@@ -4,8 +4,9 @@
 //! keeps its own guards, its own verdict and its own revision. Nobody is answered before all of it is durable.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bartizan_names::ZoneId;
@@ -14,7 +15,9 @@ use tokio::sync::watch;
 
 use crate::change::{self, ChangeSet, Op, Rev};
 use crate::damage::{self, Damage};
+use crate::envelope::{self, Envelope, Verdict};
 use crate::error::{CommitError, EngineError};
+use crate::install::{self, State};
 use crate::key::Key;
 use crate::kind::Serial;
 use crate::listing::Listing;
@@ -91,16 +94,29 @@ const REBUILDS_MAX: u32 = 3;
 /// Changes dropped in one step of compaction, so that commits get in between.
 const COMPACT_STEP: u64 = 10_000;
 
-pub(crate) type Verdict = Result<Rev, CommitError>;
+pub(crate) type Answer = Result<Outcome, CommitError>;
+
+/// What became of a job.
+pub(crate) enum Outcome {
+    Verdict(Verdict),
+    /// The oldest revision that is left in the log.
+    Oldest(Rev),
+    Done,
+}
 
 pub(crate) struct Job {
     pub(crate) work: Work,
-    pub(crate) reply: SyncSender<Verdict>,
+    pub(crate) reply: SyncSender<Answer>,
 }
 
 pub(crate) enum Work {
-    Commit(Box<Prepared>),
-    /// One step; the verdict is the oldest revision that is left.
+    /// Decided here.
+    Append(Box<Prepared>),
+    /// Decided elsewhere: it is this revision.
+    Apply(Box<Prepared>, Rev),
+    /// Another state in place of this one.
+    Install(Mutex<State>),
+    /// One step.
     Compact(Retention),
     /// All listings anew.
     Rebuild,
@@ -109,29 +125,30 @@ pub(crate) enum Work {
 impl Work {
     fn operations(&self) -> usize {
         match self {
-            Work::Commit(prepared) => prepared.set.ops.len(),
-            Work::Compact(_) | Work::Rebuild => 0,
+            Work::Append(prepared) | Work::Apply(prepared, _) => prepared.envelope.set.ops.len(),
+            Work::Install(_) | Work::Compact(_) | Work::Rebuild => 0,
         }
     }
 
     fn bytes(&self) -> usize {
         match self {
-            Work::Commit(prepared) => prepared.encoded.len(),
-            Work::Compact(_) | Work::Rebuild => 0,
+            Work::Append(prepared) | Work::Apply(prepared, _) => prepared.encoded.len(),
+            Work::Install(_) | Work::Compact(_) | Work::Rebuild => 0,
         }
     }
 }
 
 /// A change set with everything done to it that needs no database.
 pub(crate) struct Prepared {
-    set: ChangeSet,
+    envelope: Envelope,
     encoded: Vec<u8>,
     /// One for each operation.
     listings: Vec<Option<Listing>>,
 }
 
 impl Prepared {
-    pub(crate) fn new(set: ChangeSet) -> Result<Prepared, CommitError> {
+    pub(crate) fn new(envelope: Envelope) -> Result<Prepared, CommitError> {
+        let set = &envelope.set;
         within("guards and operations in a change set", set.guards.len() + set.ops.len(), STEPS_MAX)?;
         for op in &set.ops {
             if let Op::Put { value, .. } = op {
@@ -141,7 +158,7 @@ impl Prepared {
         let encoded = change::encode(&set.ops);
         within("bytes in a change set", encoded.len(), CHANGE_BYTES_MAX)?;
         let listings = set.ops.iter().map(listing).collect::<Result<_, _>>()?;
-        Ok(Prepared { encoded, listings, set })
+        Ok(Prepared { encoded, listings, envelope })
     }
 }
 
@@ -159,6 +176,7 @@ pub(crate) struct Writer {
     pub(crate) connection: Connection,
     pub(crate) queue: Receiver<Job>,
     pub(crate) head: watch::Sender<Rev>,
+    pub(crate) epoch: Arc<AtomicU64>,
     pub(crate) folding: Folding,
     pub(crate) damage: Arc<Damage>,
 }
@@ -322,9 +340,19 @@ impl Writer {
     }
 
     fn answer(&mut self, group: Vec<Job>) {
-        // A rebuild has transactions of its own.
-        if group.len() > 1 && group.iter().any(|job| matches!(job.work, Work::Rebuild)) {
+        // These have transactions of their own.
+        if group.len() > 1 && group.iter().any(|job| matches!(job.work, Work::Rebuild | Work::Install(_))) {
             return group.into_iter().for_each(|job| self.answer(vec![job]));
+        }
+        if let [Job { work: Work::Install(state), reply }] = &*group {
+            let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
+            let installed = install::install(&mut self.connection, &mut state);
+            if installed.is_ok() {
+                self.epoch.store(state.epoch.0, Ordering::Relaxed);
+                self.head.send_replace(state.head);
+            }
+            drop(reply.send(installed.map(|()| Outcome::Done)));
+            return;
         }
         match self.write_or_mend(&group) {
             Ok((head, verdicts)) => {
@@ -344,10 +372,11 @@ impl Writer {
     }
 
     /// Damage of the log is mended on the way: it is no reason to take no more changes.
-    fn write_or_mend(&mut self, group: &[Job]) -> Result<(Rev, Vec<Verdict>), EngineError> {
+    fn write_or_mend(&mut self, group: &[Job]) -> Result<(Rev, Vec<Answer>), EngineError> {
         match self.write(group) {
             Err(error) if error.code() == Some(ErrorCode::DatabaseCorrupt) && log::is_damaged(&self.connection)? => {
                 log::begin_anew(&mut self.connection)?;
+                self.epoch.store(log::epoch(&self.connection)?.0, Ordering::Relaxed);
                 self.write(group)
             }
             written => written,
@@ -355,7 +384,7 @@ impl Writer {
     }
 
     /// All of the group in one transaction; the newest revision after it, and a verdict for each job.
-    fn write(&mut self, group: &[Job]) -> Result<(Rev, Vec<Verdict>), EngineError> {
+    fn write(&mut self, group: &[Job]) -> Result<(Rev, Vec<Answer>), EngineError> {
         if let [Job { work: Work::Rebuild, .. }] = group {
             rebuild::rebuild(&mut self.connection)?;
         }
@@ -364,9 +393,11 @@ impl Writer {
         let verdicts = group
             .iter()
             .map(|job| match &job.work {
-                Work::Commit(prepared) => log.commit(prepared),
-                Work::Compact(keep) => log.compact(*keep).map(Ok),
-                Work::Rebuild => Ok(Ok(log.head)),
+                Work::Append(prepared) => log.append(prepared).map(|verdict| Ok(Outcome::Verdict(verdict))),
+                Work::Apply(prepared, rev) => log.apply(prepared, *rev).map(|applied| applied.map(|()| Outcome::Done)),
+                Work::Compact(keep) => log.compact(*keep).map(|oldest| Ok(Outcome::Oldest(oldest))),
+                // Done by now.
+                Work::Rebuild | Work::Install(_) => Ok(Ok(Outcome::Done)),
             })
             .collect::<Result<_, _>>()?;
         let head = log.close()?;
@@ -395,24 +426,38 @@ impl<'t> Log<'t> {
         Ok(Log { transaction, begin: head, head, bytes, sums: Sums::default() })
     }
 
-    /// The outer error is the engine's and spoils the whole transaction; the inner one is this change set's verdict.
-    fn commit(&mut self, prepared: &Prepared) -> rusqlite::Result<Verdict> {
-        let ChangeSet { guards, ops, meta } = &prepared.set;
-        if let Some(rev) = tables::revision_of(self.transaction, &meta.request_id)? {
-            return Ok(Ok(rev));
+    fn append(&mut self, prepared: &Prepared) -> rusqlite::Result<Verdict> {
+        let verdict = envelope::decide(self.transaction, self.head, &prepared.envelope)?;
+        if let Verdict::Landed(rev) = verdict {
+            self.land(prepared, rev)?;
         }
-        if let Some(guard) = tables::broken(self.transaction, guards)? {
-            return Ok(Err(CommitError::Conflict { guard: guard.clone() }));
+        Ok(verdict)
+    }
+
+    /// The outer error is the engine's and spoils the whole transaction; the inner one is about this change.
+    fn apply(&mut self, prepared: &Prepared, rev: Rev) -> rusqlite::Result<Result<(), CommitError>> {
+        if prepared.envelope.epoch != log::epoch(self.transaction)? {
+            return Ok(Err(CommitError::Foreign));
         }
-        let rev = self.head.next();
+        if rev != self.head.next() {
+            return Ok(Err(CommitError::Gap { head: self.head }));
+        }
+        self.land(prepared, rev).map(Ok)
+    }
+
+    /// Makes a change set the next revision.
+    fn land(&mut self, prepared: &Prepared, rev: Rev) -> rusqlite::Result<()> {
+        let ChangeSet { ops, meta, .. } = &prepared.envelope.set;
         let bytes = self.bytes.saturating_add(prepared.encoded.len() as u64);
         self.transaction
-            .prepare_cached("INSERT INTO change (rev, request_id, at, actor, bytes, ops) VALUES (?, ?, ?, ?, ?, ?)")?
+            .prepare_cached("INSERT INTO change (rev, request_id, at, actor, interface, client, bytes, ops) VALUES (?, ?, ?, ?, ?, ?, ?, ?)")?
             .execute(params![
                 signed(rev.0),
                 meta.request_id,
                 signed(meta.at.unix_micros()),
                 meta.actor,
+                meta.interface,
+                meta.client.map(|client| client.to_string()),
                 signed(bytes),
                 prepared.encoded
             ])?;
@@ -423,7 +468,7 @@ impl<'t> Log<'t> {
         let zones: BTreeSet<ZoneId> = ops.iter().map(Op::key).filter(moves).filter_map(Key::zone_id).collect();
         zones.into_iter().try_for_each(|zone| tables::touch_zone(self.transaction, zone, rev))?;
         (self.head, self.bytes) = (rev, bytes);
-        Ok(Ok(rev))
+        Ok(())
     }
 
     /// Puts down what the whole transaction came to; the newest revision.

@@ -117,6 +117,8 @@ fn a_foreign_zone() {
         meta: bartizan_store::Meta {
             at: std::time::SystemTime::now().into(),
             actor: "test".to_owned(),
+            interface: "test".to_owned(),
+            client: None,
             request_id: [1; 16],
         },
     };

@@ -117,7 +117,13 @@ pub(crate) fn put(key: Key, json: &str) -> Op {
 }
 
 pub(crate) fn commit(store: &Store, ops: Vec<Op>) -> Rev {
-    let meta = Meta { at: SystemTime::now().into(), actor: "test".to_owned(), request_id: bartizan_seal::random() };
+    let meta = Meta {
+        at: SystemTime::now().into(),
+        actor: "test".to_owned(),
+        interface: "test".to_owned(),
+        client: None,
+        request_id: bartizan_seal::random(),
+    };
     store.commit(ChangeSet { guards: vec![], ops, meta }).unwrap()
 }
 

@@ -14,7 +14,13 @@ use crate::edge::Edge;
 const ZONES: u32 = 900;
 
 fn commit(store: &Store, ops: Vec<Op>) {
-    let meta = Meta { at: SystemTime::now().into(), actor: "test".to_owned(), request_id: bartizan_seal::random() };
+    let meta = Meta {
+        at: SystemTime::now().into(),
+        actor: "test".to_owned(),
+        interface: "test".to_owned(),
+        client: None,
+        request_id: bartizan_seal::random(),
+    };
     store.commit(ChangeSet { guards: vec![], ops, meta }).unwrap();
 }
 

@@ -34,7 +34,13 @@ impl Edge {
     }
 
     fn commit(&self, ops: Vec<Op>) {
-        let meta = Meta { at: day(0), actor: "test".to_owned(), request_id: bartizan_seal::random() };
+        let meta = Meta {
+            at: day(0),
+            actor: "test".to_owned(),
+            interface: "test".to_owned(),
+            client: None,
+            request_id: bartizan_seal::random(),
+        };
         self.store.commit(ChangeSet { guards: vec![], ops, meta }).unwrap();
     }
 

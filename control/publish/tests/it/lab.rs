@@ -38,7 +38,13 @@ impl Lab {
         self.requests += 1;
         let mut request_id = [0; 16];
         request_id[..8].copy_from_slice(&self.requests.to_be_bytes());
-        let meta = Meta { at: Timestamp::from_unix_micros(1), actor: "test".to_owned(), request_id };
+        let meta = Meta {
+            at: Timestamp::from_unix_micros(1),
+            actor: "test".to_owned(),
+            interface: "test".to_owned(),
+            client: None,
+            request_id,
+        };
         self.store.commit(ChangeSet { guards: Vec::new(), ops, meta }).unwrap();
     }
 

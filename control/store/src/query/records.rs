@@ -326,6 +326,8 @@ mod tests {
             let meta = Meta {
                 at: Timestamp::from_unix_micros(1),
                 actor: "test".to_owned(),
+                interface: "test".to_owned(),
+                client: None,
                 request_id: bartizan_seal::random(),
             };
             store.commit(ChangeSet { guards: Vec::new(), ops, meta }).unwrap();

@@ -43,6 +43,8 @@ CREATE TABLE change (
     request_id BLOB NOT NULL UNIQUE,
     at INTEGER NOT NULL,     -- microseconds since 1970
     actor TEXT NOT NULL,
+    interface TEXT NOT NULL, -- what it was asked through
+    client TEXT,             -- the address that it was asked from
     bytes INTEGER NOT NULL,  -- of all operations up to here, since the log began
     ops BLOB NOT NULL
 ) STRICT;

@@ -35,7 +35,13 @@ fn change_set(own: u8, number: u64, at_name: Guard) -> ChangeSet {
             _ => Op::Del { key: Key::record(zone(own), RecordId::from_bytes([2; 16])) },
         },
     ];
-    let meta = Meta { at: at(number), actor: "child".to_owned(), request_id: bartizan_seal::random() };
+    let meta = Meta {
+        at: at(number),
+        actor: "child".to_owned(),
+        interface: "test".to_owned(),
+        client: None,
+        request_id: bartizan_seal::random(),
+    };
     ChangeSet { guards: vec![at_name], ops, meta }
 }
 

@@ -1,6 +1,7 @@
 //! The store through its front door.
 
 mod commit;
+mod copies;
 mod crash;
 mod damage;
 mod listing;

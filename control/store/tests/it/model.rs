@@ -240,7 +240,13 @@ fn run(steps: &[Step]) {
                 asked.push(ChangeSet {
                     guards: guards.iter().map(|(index, plan)| model.guard(key(*index), *plan)).collect(),
                     ops: ops.iter().map(|(index, plan)| op(*index, *plan)).collect(),
-                    meta: Meta { at: at(number as u64), actor: format!("actor {number}"), request_id },
+                    meta: Meta {
+                        at: at(number as u64),
+                        actor: format!("actor {number}"),
+                        interface: "test".to_owned(),
+                        client: None,
+                        request_id,
+                    },
                 });
                 commit(&store, &mut model, &asked[asked.len() - 1]);
             }

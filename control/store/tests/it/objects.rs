@@ -108,7 +108,17 @@ pub(crate) fn rule_key(number: u8, owner: u8) -> Key {
 
 /// A change set with a request id of its own.
 pub(crate) fn set(guards: Vec<Guard>, ops: Vec<Op>) -> ChangeSet {
-    ChangeSet { guards, ops, meta: Meta { at: at(1), actor: "test".to_owned(), request_id: bartizan_seal::random() } }
+    ChangeSet {
+        guards,
+        ops,
+        meta: Meta {
+            at: at(1),
+            actor: "test".to_owned(),
+            interface: "test".to_owned(),
+            client: None,
+            request_id: bartizan_seal::random(),
+        },
+    }
 }
 
 pub(crate) fn hashes(snapshot: &Snapshot) -> Vec<StateHash> {
