@@ -355,10 +355,12 @@ fn sixteen(data: &[u8]) -> Result<[u8; 16], capnp::Error> {
     data.try_into().map_err(|_| capnp::Error::failed("an id has 16 bytes".to_owned()))
 }
 
-/// A text for people, cut at [`TEXT_BYTES_MAX`]; what is not UTF-8 is replaced.
+/// A text for people, cut at [`TEXT_BYTES_MAX`]; what is not UTF-8 is replaced. Without control characters: it is printed
+/// on terminals, which take them for commands.
 fn short_text(text: capnp::text::Reader<'_>) -> Result<String, capnp::Error> {
     let bytes = text.as_bytes();
-    Ok(String::from_utf8_lossy(&bytes[..bytes.len().min(TEXT_BYTES_MAX)]).into_owned())
+    let text = String::from_utf8_lossy(&bytes[..bytes.len().min(TEXT_BYTES_MAX)]);
+    Ok(text.chars().filter(|char| !char.is_control()).collect())
 }
 
 /// The stock connector sends 4 or 16 bytes, or none.
@@ -439,6 +441,19 @@ mod tests {
         client.upload(Bytes::from_static(b"{}")).await.unwrap();
         assert_eq!(hears.recv().await.unwrap(), "{}");
         client.unregister().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn texts_carry_no_commands_for_terminals() {
+        let no = Refused { cause: "no".to_owned(), retry_after: None };
+        let (client, mut hears) = pair(Err(no.clone())).await;
+        let clean = registration();
+        let mut sent = registration();
+        sent.connector.version = "\x1b1.0\r\n\u{9b}".to_owned();
+        sent.connector.arch = "linux\x07_amd64\0".to_owned();
+        sent.connector.features[0] = "a\x7f".to_owned();
+        assert_eq!(client.register(sent).await.unwrap(), Err(no));
+        assert_eq!(hears.recv().await.unwrap(), format!("{clean:?} Some(192.0.2.1) 3 32"));
     }
 
     #[tokio::test]
