@@ -10,7 +10,7 @@
 //!                                       └─ 101 ─► relay
 //! ```
 //! One task does all of it; while it waits for a request it holds no buffer. What each wait may last is in
-//! [`Awaited`](super::deadline::Awaited).
+//! [`Awaited`].
 
 mod body;
 mod intake;
