@@ -1,6 +1,6 @@
 //! The kinds of objects, each declared once.
 //!
-//! What the store must know of a kind stands in its entry of [`kinds`] and nowhere else: whose it is, how its ids are
+//! What the store must know of a kind stands in its entry of `kinds!` and nowhere else: whose it is, how its ids are
 //! written, which format its documents have, and the listing that it is found by. Everything else treats all alike.
 
 use std::fmt::Display;
