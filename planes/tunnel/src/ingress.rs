@@ -184,6 +184,7 @@ async fn register(
             return Err(ArrivalError::Refused(refused));
         }
     };
+    let secret_sha256 = tunnel.secret_sha256;
     let facts = facts(registration, source, &snapshot.value.location);
     let registered = Registered {
         connection: facts.connection,
@@ -199,7 +200,7 @@ async fn register(
     edge.registry.add(Arc::clone(&link)).await;
     count(&edge.counters.registered);
     let _ = reply.send(Ok(registered));
-    Ok(Arrived { link, control, ended })
+    Ok(Arrived { link, control, ended, secret_sha256 })
 }
 
 /// Answers that it is refused, and lets the connector close the connection.

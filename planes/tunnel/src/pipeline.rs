@@ -4,7 +4,7 @@
 //! registered ─┬─ configuration: push, and again when its version grows
 //!             ├─ calls: upload kept for the API; unregister → draining → closed by the connector
 //!             ├─ UDP: datagrams to their flows, ends of sessions both ways
-//!             └─ tunnel removed → closed by us
+//!             └─ tunnel removed, or its secret changed → closed by us
 //! ```
 
 use std::future::Future;
@@ -13,7 +13,6 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bartizan_live::Live;
-use bartizan_names::TunnelId;
 use bartizan_observed::Uploaded;
 use bartizan_routes::TunnelConfiguration;
 use bartizan_rpc::{
@@ -60,15 +59,17 @@ pub(crate) struct Arrived {
     pub(crate) link: Arc<Link>,
     pub(crate) control: ControlStream,
     pub(crate) ended: Ended,
+    /// Of the secret that it was admitted by.
+    pub(crate) secret_sha256: [u8; 32],
 }
 
 /// Serves the connection until it closes, then forgets it.
-pub(crate) async fn serve(Arrived { link, control, ended }: Arrived, edge: Edge) {
+pub(crate) async fn serve(Arrived { link, control, ended, secret_sha256 }: Arrived, edge: Edge) {
     // A task of its own, which ends with the connection: datagrams come more often than anything else here.
     tokio::spawn(sessions::receive(Arc::clone(&link), Arc::clone(&edge.counters)));
     let ours = tokio::select! {
         _ = link.quic.closed() => None,
-        why = until_removed(&edge.live, link.facts.tunnel) => Some(why),
+        why = until_not_admitted(&edge.live, &link, secret_sha256) => Some(why),
         never = follow_configuration(&link, &edge) => match never {},
         () = serve_calls(&link, &edge.rpc) => None,
         never = tell_ended(&link, ended, &edge.rpc) => match never {},
@@ -85,15 +86,21 @@ pub(crate) async fn serve(Arrived { link, control, ended }: Arrived, edge: Edge)
     edge.registry.remove(link).await;
 }
 
-async fn until_removed(live: &Live<Config>, tunnel: TunnelId) -> &'static str {
+/// Waits until its credentials would not be admitted any more. Who registers between the commit of a new secret and its
+/// publication is admitted by the old one, so this is asked of every snapshot.
+async fn until_not_admitted(live: &Live<Config>, link: &Link, secret_sha256: [u8; 32]) -> &'static str {
     let mut changes = live.changes();
-    while live.snapshot().value.tunnels.get(&tunnel).is_some() {
+    loop {
+        match live.snapshot().value.tunnels.get(&link.facts.tunnel) {
+            None => return "the tunnel was deleted",
+            Some(tunnel) if tunnel.secret_sha256 != secret_sha256 => return "the tunnel's secret was changed",
+            Some(_) => {}
+        }
         if changes.changed().await.is_err() {
             // No new configuration can come any more.
             std::future::pending::<()>().await;
         }
     }
-    "the tunnel was deleted"
 }
 
 /// Pushes the tunnel's configuration, and each newer one.

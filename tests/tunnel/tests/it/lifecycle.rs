@@ -99,6 +99,23 @@ async fn a_tunnel_works_from_the_moment_it_is_made_until_it_is_deleted() {
 }
 
 #[tokio::test]
+async fn a_new_secret_ends_the_connections_of_the_old_one() {
+    let edge = Edge::start([(tunnel(1), facts(None))]);
+    let mut connector = Connector::start(options(&edge, tunnel(1), "http_status:204"));
+    edge.connections(4).await;
+    let changed = bartizan_routes::Tunnel { secret_sha256: [9; 32], ..facts(None) };
+    edge.publish([(tunnel(1), changed)]);
+    edge.connections(0).await;
+    let lost = |event| match event {
+        Event::Lost { why, .. } => Some(why),
+        _ => None,
+    };
+    let why = connector.event("the loss", lost).await;
+    assert!(why.contains("the tunnel's secret was changed"), "{why}");
+    assert!(edge.send(tunnel(1), get("a.example/")).await.is_err());
+}
+
+#[tokio::test]
 async fn what_is_in_flight_ends_before_the_connector_does() {
     let (edge, mut origin) = (Edge::start([(tunnel(1), facts(None))]), Origin::start().await);
     let connector = Connector::start(options(&edge, tunnel(1), &origin.url()));
