@@ -75,5 +75,6 @@ fn all_that_is_due_is_renewed_behind_a_running_edge() {
     assert!(text.contains(&wanted) && text.ends_with("# EOF\n"), "{text}");
     assert!(text.contains("bartizan_certificates_not_renewed_total 2\n"), "{text}");
     let tail = edge.store.read().unwrap().tail(bartizan_store::Rev(edge.revision() - 1), 1).unwrap();
-    assert_eq!(tail[0].meta.actor, "renewal", "in the log like every change");
+    let meta = &tail[0].meta;
+    assert_eq!((&*meta.actor, &*meta.interface), ("edge", "renewal"), "in the log like every change");
 }
