@@ -1,10 +1,10 @@
 //! Which addresses an application has, and what may stand beside it there.
 //!
 //! Three documents hold this together, each guarded by whoever decides by it, so that two who ask at once meet:
-//! - `name/<zone>/<owner>` lists the applications that a name leads to. All of them have the same addresses, because a
+//! - `zone/<id>/name/<owner>` lists the applications that a name leads to. All of them have the same addresses, because a
 //!   client may dial any address of the name; and no record stands there, because the applications answer for it.
-//! - `meta/app-slot/<number>`: the name that a slot of the pool belongs to.
-//! - `meta/app-address/<address>`: the applications that asked for this address themselves. It lies in the pool too.
+//! - `edge/unique/app-slot/<number>`: the name that a slot of the pool belongs to.
+//! - `edge/unique/app-address/<address>`: the applications that asked for this address themselves. It lies in the pool too.
 
 mod edge;
 mod holders;

@@ -1,7 +1,8 @@
 //! The kinds of objects, each declared once.
 //!
-//! What the store must know of a kind stands in its entry of `kinds!` and nowhere else: whose it is, how its ids are
-//! written, which format its documents have, and the listing that it is found by. Everything else treats all alike.
+//! What the store must know of a kind stands in its entry of `kinds!`: whose it is, how its ids are written, and which
+//! format its documents have. The few kinds that are found by more than their key have a listing beside it
+//! (`listing.rs`). Everything else treats all alike.
 
 use std::fmt::Display;
 use std::str::FromStr;

@@ -1,4 +1,4 @@
-//! The wishes, kept: durable objects, the change log that made them, and tables to list them by.
+//! What users asked for, kept: durable objects, the change log that made them, and tables to list them by.
 //!
 //! ```text
 //! commit(ChangeSet) ─ prepare (caller's thread) ─ bounded queue ─ writer thread: one SQLite transaction a group
