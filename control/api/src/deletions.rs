@@ -65,36 +65,49 @@ impl Deletions {
         }
     }
 
+    /// What fails does not hold up the rest: one zone not the next, and no zone the sweep.
     fn work(&mut self, stop: &Stop) -> Result<(), Error> {
-        finish_all(&self.writes, stop)?;
-        if self.sweep.take() {
-            self.sweep(stop).inspect_err(|_| self.sweep.set())?;
+        if !self.sweep.take() {
+            return finish_all(&self.writes, stop);
         }
-        Ok(())
-    }
-
-    fn sweep(&self, stop: &Stop) -> Result<(), Error> {
-        bury_orphans(&self.writes, stop)?;
-        finish_all(&self.writes, stop)?;
-        free_what_is_left(&self.writes, stop)
+        let buried = bury_orphans(&self.writes, stop);
+        let finished = finish_all(&self.writes, stop);
+        let swept = buried.and(free_what_is_left(&self.writes, stop));
+        if swept.is_err() {
+            self.sweep.set();
+        }
+        swept.and(finished)
     }
 }
 
-/// Deletes what is in every zone that has a tombstone.
+/// Deletes what is in every zone that has a tombstone; the last failure, if there was one.
 fn finish_all(writes: &Writes, stop: &Stop) -> Result<(), Error> {
+    let (mut after, mut all) = (None, Ok(()));
     loop {
-        let begun = writes.view()?.keys(&Prefix::of(Scope::Edge, Kind::Deletion), None, PAGE)?;
-        if begun.is_empty() {
-            return Ok(());
-        }
+        let begun = writes.view()?.keys(&Prefix::of(Scope::Edge, Kind::Deletion), after.as_ref(), PAGE)?;
         for zone in begun.iter().filter_map(Key::id_as) {
-            while writes.change(By::Edge(INTERFACE), |change| delete_piece(change, zone))? == Piece::OneOfMore {
-                if stop.is_set() {
-                    return Ok(());
-                }
+            if stop.is_set() {
+                return all;
+            }
+            if let Err(error) = finish(writes, zone, stop) {
+                tracing::error!(%zone, %error, "a zone's contents are not all deleted; going on with the next one");
+                all = Err(error);
             }
         }
+        after = match begun.into_iter().last() {
+            Some(last) => Some(last),
+            None => return all,
+        };
     }
+}
+
+fn finish(writes: &Writes, zone: ZoneId, stop: &Stop) -> Result<(), Error> {
+    while writes.change(By::Edge(INTERFACE), |change| delete_piece(change, zone))? == Piece::OneOfMore {
+        if stop.is_set() {
+            break;
+        }
+    }
+    Ok(())
 }
 
 /// Whether there is more of a zone than one revision takes.
@@ -136,7 +149,7 @@ fn bury_orphans(writes: &Writes, stop: &Stop) -> Result<(), Error> {
         let zones = view.0.zone_scopes(after, PAGE)?;
         let mut orphans = Vec::new();
         for zone in &zones {
-            if !view.has(&Key::zone(*zone))? {
+            if !view.has(&Key::zone(*zone))? && !view.has(&Key::deletion(*zone))? {
                 orphans.push(*zone);
             }
         }

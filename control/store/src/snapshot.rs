@@ -103,13 +103,15 @@ impl Snapshot {
         Ok(rev.map(|rev| Rev(rev.cast_unsigned())))
     }
 
-    /// Up to `limit` keys in their order, behind `after` if that is given. Their documents need not be readable.
+    /// Up to `limit` keys in their order, behind `after` if that is given. Their documents need not be readable. What is
+    /// no key is passed over and logged.
     pub fn keys(&self, prefix: &Prefix, after: Option<&Key>, limit: usize) -> Result<Vec<Key>, ReadError> {
         let behind = after.map_or(prefix.first(), |after| after.as_str().max(prefix.first()));
         self.connection()
-            .prepare_cached("SELECT key FROM object WHERE key > ? AND key < ? ORDER BY key LIMIT ?")?
-            .query_map(params![behind, prefix.end(), rows(limit)], |row| row.get::<_, String>(0))?
-            .map(|text| Key::stored(&text?).map_err(|error| ReadError::Corrupt(error.to_string())))
+            .prepare_cached("SELECT key FROM object WHERE key > ? AND key < ? ORDER BY key")?
+            .query_map(params![behind, prefix.end()], |row| row.get::<_, String>(0))?
+            .filter_map(|text| text.map_err(ReadError::from).map(|text| known(&text)).transpose())
+            .take(limit)
             .collect()
     }
 
@@ -131,7 +133,8 @@ impl Snapshot {
         Ok(count.cast_unsigned())
     }
 
-    /// Up to `limit` zones behind `after` of which there is anything, be it without the zone itself.
+    /// Up to `limit` zones behind `after` of which there is anything, be it without the zone itself. What is no key is
+    /// passed over and logged.
     pub fn zone_scopes(&self, after: Option<ZoneId>, limit: usize) -> Result<Vec<ZoneId>, ReadError> {
         let mut select = self
             .connection()
@@ -140,8 +143,11 @@ impl Snapshot {
         let mut zones = Vec::new();
         while zones.len() < limit {
             let Some(text) = select.query_row([&behind], |row| row.get::<_, String>(0)).optional()? else { break };
-            let zone = Key::stored(&text).ok().and_then(|key| key.zone_id());
-            let zone = zone.ok_or_else(|| ReadError::Corrupt(format!("{text:?} is not a key of a zone")))?;
+            let Some(zone) = known(&text).and_then(|key| key.zone_id()) else {
+                // The first text behind this one.
+                behind = text + "\0";
+                continue;
+            };
             behind = Prefix::scope(Scope::Zone(zone)).end();
             zones.push(zone);
         }
@@ -407,6 +413,11 @@ fn hand_on(
 }
 
 /// What a list has of a row.
+/// A key of this version; what is none is left out of a list.
+fn known(text: &str) -> Option<Key> {
+    Key::stored(text).inspect_err(|error| tracing::error!(%error, "left out of a list")).ok()
+}
+
 fn readable(row: rusqlite::Result<Result<Entry, Unreadable>>) -> Option<Result<Entry, ReadError>> {
     match row {
         Ok(Ok(entry)) => Some(Ok(entry)),
