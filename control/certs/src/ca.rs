@@ -92,10 +92,13 @@ impl Ca {
     }
 
     /// A certificate for servers with these names (DNS names, the first label may be `*`, and addresses), with a new
-    /// key. It does not outlive the CA.
+    /// key. It does not outlive the CA, and a CA that has run out issues nothing.
     pub fn issue(&self, names: &[String], now: Timestamp, validity: Duration) -> Result<Issued, CertsError> {
         let failed = |source| CertsError::Issue { names: names.to_owned(), source };
         let (not_before, not_after) = (earlier(now, BACKDATE), later(now, validity).min(self.not_after));
+        if not_after <= now {
+            return Err(CertsError::ExpiredCa);
+        }
         let mut params = CertificateParams::new(names).map_err(failed)?;
         params.distinguished_name = DistinguishedName::new();
         let common_name = names.first().filter(|name| name.len() <= COMMON_NAME_MAX);

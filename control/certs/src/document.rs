@@ -85,10 +85,11 @@ impl Document {
         seal.open(&context(self.id), &sealed).map_err(|source| CertsError::SealedKey { key: key(), source })
     }
 
-    /// Whether less than a third of its life is left: time enough for a PoP that is away for weeks.
+    /// Whether less than a third of its life is left, or nothing, however short it was: time enough for a PoP that is away for weeks.
     pub(crate) fn is_due(&self, now: Timestamp) -> bool {
         let life = self.not_after.unix_micros().saturating_sub(self.not_before.unix_micros());
-        self.not_after.unix_micros().saturating_sub(now.unix_micros()) < life / 3
+        let left = self.not_after.unix_micros().saturating_sub(now.unix_micros());
+        left == 0 || left < life / 3
     }
 }
 

@@ -21,6 +21,10 @@ pub enum CertsError {
     Document { key: Key, reason: String },
     #[error("cannot issue a certificate for {names:?}")]
     Issue { names: Vec<String>, source: rcgen::Error },
+    #[error(
+        "the local CA has expired; move ca.key.sealed away and start again to begin with a new CA, which everybody has to trust anew"
+    )]
+    ExpiredCa,
     #[error("cannot read the certificates that are there")]
     Read(#[from] ReadError),
 }

@@ -412,12 +412,12 @@ fn hand_on(
     Ok(())
 }
 
-/// What a list has of a row.
 /// A key of this version; what is none is left out of a list.
 fn known(text: &str) -> Option<Key> {
     Key::stored(text).inspect_err(|error| tracing::error!(%error, "left out of a list")).ok()
 }
 
+/// What a list has of a row.
 fn readable(row: rusqlite::Result<Result<Entry, Unreadable>>) -> Option<Result<Entry, ReadError>> {
     match row {
         Ok(Ok(entry)) => Some(Ok(entry)),

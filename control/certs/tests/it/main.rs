@@ -137,6 +137,10 @@ fn no_certificate_outlives_the_ca() {
     for (today, end) in [(3500, 3590), (3562, 3652), (3600, 3652)] {
         assert_eq!(ca.issue(&names, day(today), validity).unwrap().not_after, day(end), "day {today}");
     }
+    for today in [3652, 3653, 4000] {
+        let refused = ca.issue(&names, day(today), validity).err();
+        assert!(matches!(refused, Some(CertsError::ExpiredCa)), "day {today}: {refused:?}");
+    }
 }
 
 #[test]
