@@ -65,10 +65,6 @@ impl HostsPart {
 }
 
 fn site(served: &ServedZone) -> Site<Policy> {
-    Site {
-        zone: served.zone.id,
-        apex: served.zone.name.clone(),
-        paused: served.zone.paused,
-        policy: Arc::clone(&served.policy),
-    }
+    let ServedZone { zone, policy } = served;
+    Site { zone: zone.id, apex: zone.name.clone(), policy: Arc::clone(policy) }
 }
