@@ -31,6 +31,8 @@ pub enum Verdict {
     Allow,
     Challenge,
     Block,
+    /// No rule lets the source in, and one that nobody can read may be there to keep it out: it does not come in.
+    Unknown,
 }
 
 impl Verdict {
@@ -39,6 +41,7 @@ impl Verdict {
             Verdict::Allow => "allow",
             Verdict::Challenge => "challenge",
             Verdict::Block => "block",
+            Verdict::Unknown => "unknown",
         }
     }
 }

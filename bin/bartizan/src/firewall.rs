@@ -118,6 +118,7 @@ async fn test(address: &str, app: Option<&str>, api: &Api, output: Output) -> an
         let (word, shown) = match text(&verdict, "verdict") {
             "allow" => ("allowed", good("allowed")),
             "challenge" => ("challenged", bad("challenged")),
+            "unknown" => ("held up", bad("held up")),
             _ => ("blocked", bad("blocked")),
         };
         // The reason begins with the same word where a rule decides.

@@ -81,8 +81,9 @@ fn told(
     knowledge: Knowledge,
 ) -> Result<FirewallTest, Error> {
     let scopes = scopes(view, apps.first().map(|app| app.zone))?;
+    let unread = answer.rules.first().filter(|_| answer.verdict == Verdict::Unknown);
     let mut rules = Vec::new();
-    for id in &answer.rules {
+    for id in answer.rules.iter().filter(|id| Some(*id) != unread) {
         // One that went since it was put in force is not shown.
         let found = scopes.iter().find_map(|scope| view.access_rule(*scope, *id).transpose());
         let Some(rule) = found.transpose()? else { continue };
@@ -96,10 +97,12 @@ fn told(
     let verdict = if open { Verdict::Allow } else { answer.verdict };
     Ok(FirewallTest {
         verdict: verdict.as_str().to_owned(),
-        reason: if open {
-            "access rules are not in force here: the application has ip_firewall off".to_owned()
-        } else {
-            reason(verdict, rules.first(), !apps.is_empty())
+        reason: match unread {
+            _ if open => "access rules are not in force here: the application has ip_firewall off".to_owned(),
+            Some(id) => {
+                format!("rule {id} cannot be read: nobody comes in whom no other rule lets in; delete or replace it")
+            }
+            None => reason(verdict, rules.first(), !apps.is_empty()),
         },
         rules,
         country: answer.country.map(|country| country.to_string()),
@@ -121,6 +124,7 @@ fn reason(verdict: Verdict, deciding: Option<&AccessRule>, on_app: bool) -> Stri
     let whom = format!("the {scope} rule for {} {} ({})", rule.configuration.target, rule.configuration.value, rule.id);
     match verdict {
         Verdict::Allow => format!("allowed by {whom}"),
+        Verdict::Unknown => format!("{whom} cannot be read"),
         Verdict::Block => format!("blocked by {whom}"),
         // Other protocols than HTTP have no page on which to ask.
         Verdict::Challenge if on_app => format!("refused by {whom}: a challenge cannot be shown here"),

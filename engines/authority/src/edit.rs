@@ -10,7 +10,7 @@ use bartizan_names::{Name, RecordType, ZoneName};
 
 use crate::drafts::{Draft, Drafts, Fate};
 use crate::entry::{self, DIRECTORY, Entry, Flags, Frame};
-use crate::facts::{NameContent, RecordSet, ZoneFacts};
+use crate::facts::{NameContent, Proxied, RecordSet, ZoneFacts};
 use crate::hash::hash;
 use crate::shard::Shard;
 use crate::zone::Zone;
@@ -60,6 +60,27 @@ impl Edit {
                 self.set_zone(number, Some(Zone::new(facts, user_ns)));
             }
             None => self.add_zone(facts),
+        }
+    }
+
+    /// Adds a zone of which nothing is known but its apex, so that no zone around it answers for its names: to every
+    /// question about them this server says that it cannot tell (SERVFAIL). All of them count as proxied, for who asks
+    /// what else is to be done about them. A zone that is to be served is added when this one was removed.
+    pub fn hold_zone(&mut self, apex: &ZoneName) {
+        let facts = ZoneFacts {
+            apex: apex.clone(),
+            serial: 0,
+            nameservers: Vec::new(),
+            soa_rname: Name::root(),
+            paused: false,
+        };
+        self.put_zone(facts);
+        let below = apex.as_name().child(b"*").ok();
+        for owner in std::iter::once(apex.as_name()).chain(&below) {
+            self.put_name(apex, owner, NameContent { sets: Vec::new(), proxied: Proxied::Always });
+        }
+        if let Some(number) = self.zone_number(apex) {
+            self.base.held.set(number, true);
         }
     }
 
@@ -309,6 +330,7 @@ impl Edit {
 
     fn set_zone(&mut self, number: u32, zone: Option<Zone>) {
         self.base.paused.set(number, zone.as_ref().is_some_and(|zone| zone.facts.paused));
+        self.base.held.set(number, false);
         if let Some(place) = self.base.zones.get_mut(number as usize) {
             *place = zone.map(Arc::new);
         }

@@ -62,6 +62,8 @@ pub(crate) fn resolve<'z>(
         _ => {}
     }
     match authority.zones.locate(key, first) {
+        // RFC 1035 §4.1.1: "unable to process this query due to a problem with the name server".
+        Some(location) if authority.zones.held.has(location.zone) => (Rcode::SERVFAIL, Authoritative::No),
         Some(location) => (chase(authority, qtype, key.name, location, answer), Authoritative::Yes),
         None => (Rcode::REFUSED, Authoritative::No),
     }
@@ -84,10 +86,10 @@ fn chase<'z>(
                 if put(answer, owner, set) == Fit::Dropped {
                     return Rcode::NOERROR;
                 }
-                // Beyond our zones, and beyond the limit, the resolver follows the chain (RFC 1034 §5.3.3, step 4c).
+                // Beyond our zones, in one that is held, and beyond the limit, the resolver follows the chain (RFC 1034 §5.3.3, step 4c).
                 let next = (set.rdata().next())
                     .filter(|target| chain.follow(name, target))
-                    .and_then(|target| authority.zones.locate(authority.zones.key(target), First::Unknown));
+                    .and_then(|target| locate_known(authority, target));
                 match next {
                     Some(next) => location = next,
                     None => return Rcode::NOERROR,
@@ -158,9 +160,15 @@ fn put_found(authority: &Authority<'_>, answer: &mut Answer<'_>, owner: Owner<'_
     };
 }
 
+/// Where a name lies in our zones, if anything is known of its zone.
+fn locate_known<'z>(authority: &Authority<'z>, name: &[u8]) -> Option<Location<'z>> {
+    let location = authority.zones.locate(authority.zones.key(name), First::Unknown)?;
+    (!authority.zones.held.has(location.zone)).then_some(location)
+}
+
 /// Adds the addresses of a name server that lies in our zones (RFC 1034 §4.3.2, step 6): a resolver needs them next.
 fn tell_addresses(authority: &Authority<'_>, answer: &mut Answer<'_>, server: &[u8]) {
-    let location = authority.zones.locate(authority.zones.key(server), First::Unknown);
+    let location = locate_known(authority, server);
     let Some((zone, entry)) = location.and_then(|location| Some((location.zone, location.node.entry()?))) else {
         return;
     };

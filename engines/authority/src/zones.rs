@@ -28,6 +28,8 @@ pub struct Zones {
     /// or the zone was removed and its names are not swept yet. Their names are found from the directory down.
     pub(crate) indirect: ZoneBits,
     pub(crate) paused: ZoneBits,
+    /// Zones of which nothing is known but where they are.
+    pub(crate) held: ZoneBits,
     /// Removed zones whose names are still in the shards.
     pub(crate) sweep: Sweep,
     /// Numbers of zones that are gone, for the next new ones.
@@ -36,15 +38,6 @@ pub struct Zones {
     pub(crate) entry_count: usize,
     pub(crate) name_count: usize,
     pub(crate) zone_count: usize,
-}
-
-/// A name that answers with the PoP's addresses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ProxiedName<'z> {
-    /// The deepest zone that it lies in.
-    pub apex: &'z ZoneName,
-    /// Wire bytes. May begin with a `*` label.
-    pub owner: &'z [u8],
 }
 
 /// A name in the form in which it is looked up.
@@ -104,6 +97,7 @@ impl Zones {
             zones: PersistentVec::default(),
             indirect: ZoneBits::default(),
             paused: ZoneBits::default(),
+            held: ZoneBits::default(),
             sweep: Sweep::default(),
             free: Arc::default(),
             seed,
@@ -138,17 +132,6 @@ impl Zones {
             sets.extend(self.zone(number).and_then(|zone| zone.user_ns.clone()));
         }
         NameContent { sets, proxied: entry.flags().proxied() }
-    }
-
-    /// The name whose content answers for `name` (lower-case wire bytes) with the PoP's addresses: itself, or the wildcard
-    /// that covers it. None if DNS does not lead to this PoP.
-    // Hot: once an HTTP request. No allocation.
-    pub fn proxied(&self, name: &[u8]) -> Option<ProxiedName<'_>> {
-        let key = self.key(name);
-        let first = self.first_slot(key.hash).map_or(First::Unknown, |slot| self.first_entry(key.hash, slot));
-        let Location { zone, node } = self.locate(key, first)?;
-        let owner = node.entry().filter(|entry| self.is_proxied(zone, *entry))?;
-        Some(ProxiedName { apex: &self.zone(zone)?.facts.apex, owner: owner.name() })
     }
 
     pub(crate) fn key<'n>(&self, name: &'n [u8]) -> Key<'n> {

@@ -9,6 +9,7 @@ use crate::leaf::{Marks, Written};
 use crate::rule::{Rule, Source, Verdict};
 use crate::rule_index::{RuleIndex, TreeKey, ZoneStart, zone_start};
 use crate::scope::{Found, Scope};
+use crate::unread::Unread;
 
 /// All rules in force. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -20,6 +21,7 @@ struct Rules {
     /// Zones with rules of their own, each part ascending by id.
     zones: Shards<ZoneRules>,
     index: RuleIndex,
+    unread: Unread,
 }
 
 #[derive(Clone, Debug)]
@@ -31,7 +33,12 @@ struct ZoneRules {
 impl Firewall {
     /// No rule: every source may connect.
     pub fn empty() -> Firewall {
-        Firewall(Arc::new(Rules { everywhere: Scope::empty(), zones: Shards::empty(), index: RuleIndex::empty() }))
+        Firewall(Arc::new(Rules {
+            everywhere: Scope::empty(),
+            zones: Shards::empty(),
+            index: RuleIndex::empty(),
+            unread: Unread::default(),
+        }))
     }
 
     /// Begins a change. Nothing of it is seen before [`Edit::finish`], and never in `self`.
@@ -44,14 +51,14 @@ impl Firewall {
     pub fn decide(&self, zone: ZoneId, source: &Source) -> Verdict {
         let mut deciding = Deciding(None);
         self.0.visit(zone, source, |found| deciding.weigh(found));
-        deciding.verdict()
+        self.0.doubt(deciding.verdict(), Some(zone))
     }
 
     /// The same by the rules for all zones only. The rules of a zone may give another verdict there.
     pub fn decide_everywhere(&self, source: &Source) -> Verdict {
         let mut deciding = Deciding(None);
         self.0.everywhere.visit(None, source, |found| deciding.weigh(found));
-        deciding.verdict()
+        self.0.doubt(deciding.verdict(), None)
     }
 
     /// Whether both are one value, so that nothing has to be decided anew. Equal rules may still be two values.
@@ -68,7 +75,12 @@ impl Firewall {
         all.iter().map(|found| found.rule(source)).collect()
     }
 
-    /// Rules in force.
+    /// The rule with this id, if it is known whom it is for.
+    pub fn get(&self, id: RuleId) -> Option<Rule> {
+        self.0.index.candidates(id).find_map(|(start, key)| self.0.rule_at(start, key, id))
+    }
+
+    /// Rules in force, without those that cannot be read.
     pub fn len(&self) -> usize {
         self.0.index.len()
     }
@@ -105,6 +117,33 @@ impl Rules {
             part[at].rules.visit(Some(zone), source, found);
         }
     }
+
+    /// The verdict beside rules that nobody can read. Each may be a block, which any rule that was found goes before.
+    fn doubt(&self, verdict: Verdict, zone: Option<ZoneId>) -> Verdict {
+        match verdict {
+            Verdict::Allow(None) => self.unread.of(zone).map_or(verdict, Verdict::Unknown),
+            _ => verdict,
+        }
+    }
+
+    /// The rule with this id among those of everywhere, or of zones whose id begins so.
+    fn rule_at(&self, start: ZoneStart, key: TreeKey, id: RuleId) -> Option<Rule> {
+        // It matches what it was made for.
+        let source = key.source();
+        let mut rule = None;
+        let mut look = |found: Found<'_>| {
+            if found.id() == id {
+                rule = Some(found.rule(&source));
+            }
+        };
+        if start == ZoneStart::default() {
+            self.everywhere.visit(None, &source, &mut look);
+        }
+        for part in self.zones.part(part_of(start)).iter().filter(|part| zone_start(Some(part.zone)) == start) {
+            part.rules.visit(Some(part.zone), &source, &mut look);
+        }
+        rule
+    }
 }
 
 /// Changes that are being collected.
@@ -127,8 +166,16 @@ impl Edit {
         self.rules.index.put(rule.id, zone_start(rule.zone), key);
     }
 
+    /// Puts a rule in force of which nobody knows whom it is for, in place of the one with the same id. It may be there
+    /// to keep out anybody, so it holds up everybody of its scope whom no other rule lets in.
+    pub fn put_unread(&mut self, id: RuleId, zone: Option<ZoneId>) {
+        self.remove(id);
+        self.rules.unread.put(id, zone);
+    }
+
     /// Forgets a rule, if it is there.
     pub fn remove(&mut self, id: RuleId) {
+        self.rules.unread.remove(id);
         let candidates: Vec<(ZoneStart, TreeKey)> = self.rules.index.candidates(id).collect();
         for (zone, key) in candidates {
             if self.remove_from(zone, key, id) {

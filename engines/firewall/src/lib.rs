@@ -8,6 +8,8 @@
 //! blocks nothing, and "block everybody, allow one prefix" says "only these". Among rules that say the same, the one
 //! named as deciding is the most specific ([`Firewall::explain`]); it changes no verdict.
 //!
+//! A rule of which nobody knows whom it is for holds up everybody whom no other rule names ([`Edit::put_unread`]).
+//!
 //! Not here: where an address's country and network come from, rates and limits, anything inside a connection. No clock.
 //!
 //! In memory: per scope (everywhere, and each zone that has rules) a radix tree for each kind of target, shared between
@@ -20,6 +22,7 @@ mod rule;
 mod rule_index;
 mod scope;
 mod tree;
+mod unread;
 
 pub use firewall::{Edit, Firewall};
 pub use rule::{Level, Rule, Source, Verdict};

@@ -38,6 +38,8 @@ pub enum Verdict {
     /// Where no page can be shown this is a refusal.
     Challenge(RuleId),
     Block(RuleId),
+    /// No rule lets the source in, and this one, which nobody can read, may be there to keep it out.
+    Unknown(RuleId),
 }
 
 impl Verdict {
@@ -54,7 +56,7 @@ impl Verdict {
     pub const fn refused_by(self) -> Option<RuleId> {
         match self {
             Verdict::Allow(_) => None,
-            Verdict::Challenge(rule) | Verdict::Block(rule) => Some(rule),
+            Verdict::Challenge(rule) | Verdict::Block(rule) | Verdict::Unknown(rule) => Some(rule),
         }
     }
 }

@@ -3,8 +3,12 @@
 //! An entry keeps two octets of the id beside those that chose its part, so a search may name a few wrong keys too: the
 //! caller looks for the whole id there. That keeps a rule below 64 octets in all.
 
+use std::net::Ipv4Addr;
+
 use bartizan_live::Shards;
-use bartizan_names::{AccessTarget, RuleId, ZoneId};
+use bartizan_names::{AccessTarget, Asn, CountryCode, RuleId, ZoneId};
+
+use crate::rule::Source;
 
 /// A key in the trees of a scope, as octets, so that it has no padding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +51,18 @@ impl TreeKey {
             AccessTarget::Asn(asn) => TreeKey::Asn(asn.0.to_be_bytes()),
             AccessTarget::Country(code) => TreeKey::Country(code.letters()),
         }
+    }
+
+    /// A source that a rule with this key matches.
+    pub(crate) fn source(self) -> Source {
+        let mut source = Source { address: Ipv4Addr::UNSPECIFIED.into(), country: None, asn: None };
+        match self {
+            TreeKey::Four(octets, _) => source.address = octets.into(),
+            TreeKey::Six(octets, _) => source.address = octets.into(),
+            TreeKey::Asn(octets) => source.asn = Some(Asn(u32::from_be_bytes(octets))),
+            TreeKey::Country(letters) => source.country = CountryCode::new(letters).ok(),
+        }
+        source
     }
 }
 

@@ -18,6 +18,8 @@ pub struct Route {
 pub enum Target {
     Origin(Origin),
     Tunnel(TunnelId),
+    /// Nobody knows: what is stored of the zone cannot be read, and no other zone may answer in its place.
+    Unknown,
 }
 
 /// A server that the edge dials.

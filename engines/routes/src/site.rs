@@ -9,8 +9,10 @@ use bartizan_names::{ZoneId, ZoneName};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Site<P> {
     pub zone: ZoneId,
-    /// Of two zones that one lies inside the other, the inner one answers for all that lies in it.
+    /// Of two zones that one lies inside the other, the inner one answers for a host that both have.
     pub apex: ZoneName,
+    /// DNS leads past the edge, and the edge carries nothing.
+    pub paused: bool,
     pub policy: Arc<P>,
 }
 

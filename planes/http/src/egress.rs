@@ -58,6 +58,7 @@ impl Egress {
         let result = match to.target {
             Target::Tunnel(tunnel) => self.send_to_tunnel(*tunnel, to.settings, request, &progress).await,
             Target::Origin(origin) => self.send_to_origin(origin, to, request, &progress).await,
+            Target::Unknown => Err(Problem::Unread),
         };
         match result {
             Ok(mut response) => {
@@ -164,6 +165,7 @@ impl Egress {
             Problem::Refused(_)
             | Problem::UnknownHost
             | Problem::Blocked
+            | Problem::Unread
             | Problem::WebSocketOff
             | Problem::Http2Off
             | Problem::Loop

@@ -17,6 +17,8 @@ pub(crate) enum Problem {
     UnknownHost,
     /// The firewall does not let the visitor in.
     Blocked,
+    /// A rule or the zone cannot be read, so that nobody knows who may come in, or to where.
+    Unread,
     WebSocketOff,
     Http2Off,
     Loop,
@@ -70,6 +72,13 @@ impl Problem {
                 "The owner of this site does not let in visitors from your address.",
                 "Visitors: tell the owner the ray of this page. Owner: \"bartizan firewall test\" with the visitor's \
                  address says which rule decides.",
+            ),
+            Problem::Unread => (
+                503,
+                "configuration_unread",
+                "This site is held up",
+                "This edge cannot read all of what it was told about this site, and lets nobody in rather than the wrong ones.",
+                "Visitors: try again later. Owner: \"bartizan status\" names what cannot be read; write it again or delete it.",
             ),
             Problem::WebSocketOff => (
                 403,

@@ -94,6 +94,7 @@ async fn steps(
 fn let_in(verdict: Verdict, zone: ZoneId, guard: &RequestGuard) -> Result<(), Problem> {
     match verdict {
         Verdict::Block(_) | Verdict::Challenge(_) => Err(Problem::Blocked),
+        Verdict::Unknown(_) => Err(Problem::Unread),
         Verdict::Allow(_) => {
             guard.concern(zone);
             Ok(())

@@ -2,7 +2,7 @@
 
 use bartizan_firewall::Source;
 use bartizan_live::Live;
-use bartizan_names::ZoneId;
+use bartizan_names::{RuleId, ZoneId};
 use bartizan_observed::{FirewallAnswer, FirewallQuery, FirewallQuestion, Verdict};
 
 use crate::Config;
@@ -23,13 +23,18 @@ impl FirewallQuery for InForce {
         };
         // Rules of no zone match in a zone that nobody has.
         let zone = question.zone.unwrap_or(ZoneId::from_bytes([0; 16]));
+        let mut rules: Vec<RuleId> = firewall.explain(zone, &source).into_iter().map(|rule| rule.id).collect();
+        if let bartizan_firewall::Verdict::Unknown(rule) = verdict {
+            rules.push(rule);
+        }
         FirewallAnswer {
             verdict: match verdict {
                 bartizan_firewall::Verdict::Allow(_) => Verdict::Allow,
                 bartizan_firewall::Verdict::Challenge(_) => Verdict::Challenge,
                 bartizan_firewall::Verdict::Block(_) => Verdict::Block,
+                bartizan_firewall::Verdict::Unknown(_) => Verdict::Unknown,
             },
-            rules: firewall.explain(zone, &source).into_iter().map(|rule| rule.id).collect(),
+            rules,
             country,
             asn,
         }

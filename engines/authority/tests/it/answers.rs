@@ -214,6 +214,62 @@ fn zones_inside_zones() {
     assert_eq!(server.ask("sub.example A"), format!("NOERROR aa {DENIED}"));
 }
 
+/// Of a zone that cannot be read nobody may say anything, not even a zone around it.
+#[test]
+fn held_zones() {
+    let (outer, held) = (zone_name("example"), zone_name("held.example"));
+    let all = zones(
+        &["example", "in.held.example"],
+        &[
+            ("example", "*.example", &["A 192.0.2.1"]),
+            ("example", "www.held.example", &["A 192.0.2.2"]),
+            ("example", "to.example", &["CNAME www.held.example"]),
+            ("example", "example", &["NS ns.held.example"]),
+            ("in.held.example", "www.in.held.example", &["A 192.0.2.3"]),
+        ],
+    );
+    let mut edit = all.edit();
+    edit.hold_zone(&held);
+    let held_now = edit.finish();
+    let mut edit = held_now.edit();
+    edit.remove_zone(&held);
+    edit.put_zone(facts("held.example", 7));
+    let served = edit.finish();
+    let mut edit = held_now.edit();
+    edit.remove_zone(&held);
+    let gone = edit.finish();
+    for (question, expect_held, expect_served, expect_gone) in [
+        ("held.example SOA", "SERVFAIL", "NOERROR aa held.example 3600 SOA …", "NOERROR aa / example 3600 SOA …"),
+        ("held.example A", "SERVFAIL", "NOERROR aa / held.example 3600 SOA …", "NOERROR aa / example 3600 SOA …"),
+        (
+            "www.held.example A",
+            "SERVFAIL",
+            "NXDOMAIN aa / held.example 3600 SOA …",
+            "NOERROR aa www.held.example 300 A 192.0.2.2",
+        ),
+        (
+            "a.b.held.example MX",
+            "SERVFAIL",
+            "NXDOMAIN aa / held.example 3600 SOA …",
+            "NXDOMAIN aa / example 3600 SOA …",
+        ),
+        (
+            "to.example A",
+            "NOERROR aa to.example 300 CNAME www.held.example",
+            "NXDOMAIN aa to.example 300 CNAME www.held.example / held.example 3600 SOA …",
+            "NOERROR aa to.example 300 CNAME www.held.example, www.held.example 300 A 192.0.2.2",
+        ),
+    ] {
+        let asked = [&held_now, &served, &gone].map(|zones| Server::new(zones.clone()).ask(question));
+        assert_eq!(asked, [expect_held, expect_served, expect_gone], "{question}");
+    }
+    let server = Server::new(held_now);
+    assert_eq!(server.ask("www.in.held.example A"), "NOERROR aa www.in.held.example 300 A 192.0.2.3");
+    assert_eq!(server.ask("x.example A"), "NOERROR aa x.example 300 A 192.0.2.1");
+    let servers = server.ask(&format!("{outer} NS"));
+    assert!(servers.contains("ns.held.example") && !servers.contains('+'), "{servers}");
+}
+
 #[test]
 fn questions_about_us_and_odd_questions() {
     let server = server();

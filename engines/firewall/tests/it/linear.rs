@@ -121,6 +121,9 @@ fn sources() -> impl Strategy<Value = Source> {
 
 fn check(firewall: &Firewall, linear: &Linear, sources: &[Source]) -> Result<(), TestCaseError> {
     prop_assert_eq!(firewall.len(), linear.0.len());
+    for rule in &linear.0 {
+        prop_assert_eq!(firewall.get(rule.id), Some(rule.clone()));
+    }
     let of_rules = linear.0.iter().filter_map(|rule| match rule.target {
         AccessTarget::Ip(address) => Some(address),
         AccessTarget::Range(prefix) => Some(prefix.network()),

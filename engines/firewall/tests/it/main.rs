@@ -57,5 +57,6 @@ pub(crate) fn say(verdict: Verdict) -> String {
         Verdict::Allow(Some(id)) => format!("allow {}", number(id)),
         Verdict::Challenge(id) => format!("challenge {}", number(id)),
         Verdict::Block(id) => format!("block {}", number(id)),
+        Verdict::Unknown(id) => format!("unknown {}", number(id)),
     }
 }

@@ -75,6 +75,42 @@ fn everywhere_no_zone_has_a_say() {
     }
 }
 
+/// What nobody can read may be a block of anybody: it goes behind all that can be read, and before nothing.
+#[test]
+fn rules_that_cannot_be_read_hold_up_their_scope() {
+    let others = ["block zone:1 192.0.2.1", "whitelist zone:1 192.0.2.2", "challenge user 192.0.2.3"];
+    let with = |zone: Option<u8>| {
+        let mut edit = firewall(&others).edit();
+        edit.put_unread(rule_id(9), zone.map(zone_id));
+        edit.finish()
+    };
+    for (unread, zone, from, expect) in [
+        (None, 1, "192.0.2.1", "block 0"),
+        (None, 1, "192.0.2.2", "allow 1"),
+        (None, 1, "192.0.2.3", "challenge 2"),
+        (None, 1, "192.0.2.4", "unknown 9"),
+        (None, 2, "2001:db8::1", "unknown 9"),
+        (Some(1), 1, "192.0.2.2", "allow 1"),
+        (Some(1), 1, "192.0.2.4", "unknown 9"),
+        (Some(1), 2, "192.0.2.4", "allow"),
+        (Some(0), 1, "192.0.2.4", "allow"),
+    ] {
+        assert_eq!(say(with(unread).decide(zone_id(zone), &source(from))), expect, "{unread:?}: {from} in {zone}");
+    }
+    assert_eq!(say(with(None).decide_everywhere(&source("192.0.2.4"))), "unknown 9");
+    assert_eq!(say(with(Some(1)).decide_everywhere(&source("192.0.2.4"))), "allow");
+    // It can be read again, or goes.
+    let mut edit = with(None).edit();
+    edit.put(&rule(9, "block user 192.0.2.5"));
+    let read = edit.finish();
+    assert_eq!(say(read.decide(zone_id(1), &source("192.0.2.4"))), "allow");
+    assert_eq!(read.get(rule_id(9)), Some(rule(9, "block user 192.0.2.5")));
+    let mut edit = read.edit();
+    edit.put_unread(rule_id(9), None);
+    edit.remove(rule_id(9));
+    assert_eq!(say(edit.finish().decide(zone_id(1), &source("192.0.2.5"))), "allow");
+}
+
 #[test]
 fn a_change_makes_another() {
     let one = firewall(&["block user 192.0.2.1"]);

@@ -5,7 +5,6 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use bartizan_authority::{NameContent, Proxied, ZoneFacts, Zones};
 use bartizan_exchange::{Body, LocalBoxFuture, Request, Response, Upstream, UpstreamError};
 use bartizan_firewall::{Firewall, Level, Rule};
 use bartizan_geo::Geo;
@@ -98,11 +97,12 @@ impl Edge {
     }
 
     /// Puts these access rules in force instead of those before: `MODE LEVEL TARGET`, where the level may be `zone:` and
-    /// the number of the host's zone.
+    /// the number of the host's zone, and the mode `unread`.
     pub(crate) fn publish_rules(&self, rules: &[&str]) {
         let mut edit = Firewall::empty().edit();
         for (number, text) in rules.iter().enumerate() {
-            edit.put(&rule(number as u8, text));
+            let rule = rule(number as u8, text);
+            if text.starts_with("unread ") { edit.put_unread(rule.id, rule.zone) } else { edit.put(&rule) }
         }
         self.put_in_force(Config { firewall: edit.finish(), ..self.live.snapshot().value.clone() });
     }
@@ -170,21 +170,13 @@ fn zone_id(number: u8) -> ZoneId {
 
 /// Each site is a zone, numbered from 0. The certificate is good for the names below; roots for origins are the edge's own.
 fn config(sites: &[Site<'_>], firewall: Firewall, ca: &Ca) -> Config {
-    let (mut edit, mut zones) = (Routes::empty().edit(), Zones::empty().edit());
+    let mut edit = Routes::empty().edit();
     for (number, (host, target, settings)) in sites.iter().enumerate() {
         let host = Name::parse(host).unwrap();
-        let apex = ZoneName::new(host.clone()).unwrap();
-        zones.put_zone(ZoneFacts {
-            apex: apex.clone(),
-            serial: 1,
-            nameservers: Vec::new(),
-            soa_rname: host.clone(),
-            paused: false,
-        });
-        zones.put_name(&apex, &host, NameContent { sets: Vec::new(), proxied: Proxied::UnlessPaused });
         let site = edit.add_site(bartizan_routes::Site {
             zone: zone_id(number as u8),
-            apex: apex.clone(),
+            apex: ZoneName::new(host.clone()).unwrap(),
+            paused: false,
             policy: Arc::new(Policy { settings: settings.clone() }),
         });
         edit.put(site, &host, target.clone());
@@ -198,7 +190,7 @@ fn config(sites: &[Site<'_>], firewall: Firewall, ca: &Ca) -> Config {
     };
     let certificates = Certificates::from_iter([certificate]);
     let server = ServerFacts { pop: "LAB".to_owned(), origin_roots: Some(ca.pem.clone()) };
-    Config { zones: zones.finish(), routes: edit.finish(), firewall, geo: Geo::built_in(), certificates, server }
+    Config { routes: edit.finish(), firewall, geo: Geo::built_in(), certificates, server }
 }
 
 fn listener(address: impl Into<std::net::IpAddr>) -> TcpListener {

@@ -58,6 +58,27 @@ fn rules_decide_per_zone_and_source() {
     }
 }
 
+/// What nobody can read is answered by 503 and by nobody else: a rule that may keep the visitor out, and a zone.
+#[test]
+fn what_cannot_be_read_is_held_up() {
+    let origin = Origin::start(|_| ok("hello"));
+    let edge = Edge::start(&[
+        ("a.test", origin_at(origin.address), plain()),
+        ("b.test", origin_at(origin.address), plain()),
+        ("up.test", Target::Unknown, plain()),
+    ]);
+    let answers = || ["a.test", "b.test", "up.test"].map(|host| get(edge.http, host, "Accept: application/json\r\n"));
+    let statuses = |answers: &[String]| answers.iter().map(|answer| status(answer).to_owned()).collect::<Vec<_>>();
+    assert_eq!(statuses(&answers()), ["200", "200", "503"]);
+    edge.publish_rules(&["unread zone:1 192.0.2.1"]);
+    let held = answers();
+    assert_eq!(statuses(&held), ["200", "503", "503"]);
+    assert!(held[1..].iter().all(|answer| answer.contains(r#""code":"configuration_unread""#)), "{held:?}");
+    edge.publish_rules(&["unread user 192.0.2.1", "allow zone:0 127.0.0.1"]);
+    assert_eq!(statuses(&answers()), ["200", "503", "503"]);
+    assert_eq!(edge.counters().requests.blocked, 0);
+}
+
 /// It names the request, and neither the rule nor the address that is blocked.
 #[test]
 fn a_blocked_visitor_gets_a_page() {
