@@ -89,6 +89,13 @@ impl Certificates {
         self.policy(name).map(|policy| &policy.certificate)
     }
 
+    /// The certificate with this id.
+    pub fn get(&self, id: CertificateId) -> Option<Certificate> {
+        let Held { id, not_after, names, policy } = &**self.by_id.get(&id)?;
+        let names = names.iter().map(|name| String::from_utf8_lossy(name).into_owned()).collect();
+        Some(Certificate { id: *id, not_after: *not_after, names, key: policy.certificate.clone() })
+    }
+
     /// How many there are.
     pub fn len(&self) -> usize {
         self.by_id.len()
