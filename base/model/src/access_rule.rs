@@ -47,18 +47,11 @@ impl AccessRuleError {
 impl AccessRule {
     /// Reads a stored document.
     pub fn parse(document: &StoredAccessRule) -> Result<AccessRule, AccessRuleError> {
-        let mode = parse_mode(Some(&document.mode))?;
-        Ok(AccessRule { mode, ..AccessRule::parse_strict(document)? })
-    }
-
-    /// Reads a stored document of which the mode may be one that this version does not know: such a rule blocks. For a
-    /// rule of which nothing better is known, since leaving it out may let in whom it was made to keep out.
-    pub fn parse_strict(document: &StoredAccessRule) -> Result<AccessRule, AccessRuleError> {
         let RuleConfiguration { target, value } = &document.configuration;
         Ok(AccessRule {
             id: document.id,
             scope: document.scope,
-            mode: parse_mode(Some(&document.mode)).unwrap_or(AccessMode::Block),
+            mode: parse_mode(Some(&document.mode))?,
             target: target_of_kind(target, value)?,
         })
     }

@@ -17,13 +17,13 @@ mod zones;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use bartizan_names::PopId;
+use bartizan_names::{Name, PopId, ZoneId};
 use bartizan_seal::Key as SealKey;
-use bartizan_store::{Filter, Key, Kind, ReadError, Rev, Scope};
+use bartizan_store::{Filter, Key, Kind, ReadError, Rev, Scope, Snapshot};
 
 use crate::bundle::Bundle;
 use crate::reading::{Reading, Touched};
-use crate::unit::{KnownZones, NameUnit, ZoneChanges, load_names, read_names};
+use crate::unit::{KnownZones, NameUnit, Served, ZoneChanges, load_names, read_names};
 use apps::{AppsPart, AppsPatch};
 use certificates::CertificatesPart;
 use firewall::FirewallPart;
@@ -41,7 +41,7 @@ trait Part {
     const KINDS: &'static [Kind];
     type Patch;
 
-    /// Reads what was touched. Changes nothing.
+    /// Reads what was touched. Changes nothing. What cannot be read is in the patch as it is here.
     fn read(&self, reading: &mut Reading<'_>, touched: &Touched) -> Result<Self::Patch, ReadError>;
 
     /// Puts in force what was read. Called only if something of this part was touched; `at` is its new generation.
@@ -71,6 +71,21 @@ pub(crate) struct Patches {
     tunnels: Option<<TunnelsPart as Part>::Patch>,
 }
 
+impl Patches {
+    /// That of zones alone.
+    fn of(zones: ZoneChanges) -> Patches {
+        Patches {
+            zones,
+            names: Vec::new(),
+            pops: None,
+            apps: AppsPatch::default(),
+            firewall: None,
+            certificates: None,
+            tunnels: None,
+        }
+    }
+}
+
 impl Parts {
     /// The kinds of which a start touches every object. Names and records are loaded apart: there are too many of them.
     const LOADED: &[&[Kind]] = &[
@@ -96,11 +111,13 @@ impl Parts {
         }
     }
 
-    /// Everything that is in force in the snapshot.
-    pub(crate) fn load(&mut self, reading: &mut Reading<'_>) -> Result<(), ReadError> {
+    /// Everything that is in force in the snapshot. What cannot be read is as `last` has it.
+    pub(crate) fn load(&mut self, last: &Parts, reading: &mut Reading<'_>) -> Result<(), ReadError> {
         let at = reading.snapshot.head();
         reading.read_zones_ahead()?;
-        self.load_objects(reading, at)?;
+        self.load_objects(last, reading, at)?;
+        let lost = Patches::of(self.known.read_lost(reading)?);
+        self.apply(lost, at);
         let (mut zones, mut hosts) = (self.zones.edit(), self.hosts.edit());
         let loaded = load_names(reading, |unit| {
             zones::put(&mut zones, &unit, &self.known, &self.apps);
@@ -108,19 +125,23 @@ impl Parts {
         });
         self.zones.finish(zones);
         self.hosts.finish(hosts);
-        match loaded {
-            Err(error) if error.is_damage() => self.load_by_zone(reading, at)?,
-            loaded => loaded?,
-        }
+        let mut owners = match loaded {
+            Err(error) if error.is_damage() => {
+                self.load_by_zone(last, reading, at)?;
+                BTreeSet::new()
+            }
+            // What is left of a name is in force, but where it is known what the whole of it was.
+            spoilt => spoilt?.iter().filter_map(|record| last.owner_of(reading.snapshot, record)).collect(),
+        };
         // An application's name has no records of its own, and a name server's need not have any.
-        let owners = self.apps.owners().cloned().chain(self.known.server_units()).collect();
+        owners.extend(self.apps.owners().cloned().chain(self.known.server_units()));
         let names = read_names(reading, &Touched::default(), owners, |zone| self.known.get(zone).is_some())?;
-        self.apply_names(&names, at);
+        self.apply_names(last, names, at);
         Ok(())
     }
 
     /// Everything but names and records, by one scan and a piece at a time.
-    fn load_objects(&mut self, reading: &mut Reading<'_>, at: Rev) -> Result<(), ReadError> {
+    fn load_objects(&mut self, last: &Parts, reading: &mut Reading<'_>, at: Rev) -> Result<(), ReadError> {
         let (mut touched, mut handed, mut loaded) = (Touched::default(), 0, Ok(()));
         let snapshot = reading.snapshot;
         let unreadable = snapshot.for_each(&Filter::Kinds(Parts::LOADED.concat()), &mut |entry| {
@@ -128,25 +149,37 @@ impl Parts {
             reading.hand_ahead(entry);
             handed += 1;
             if handed % PIECE_OBJECTS == 0 && loaded.is_ok() {
-                loaded = self.load_piece(reading, &std::mem::take(&mut touched), at);
+                loaded = self.load_piece(last, reading, &std::mem::take(&mut touched), at);
             }
         })?;
         loaded?;
-        unreadable.into_iter().for_each(|one| reading.unreadable(one));
-        self.load_piece(reading, &touched, at)
+        for one in unreadable {
+            // What has a key is asked for by it, and something else may be known of it.
+            if let Ok(key) = Key::parse(&one.key) {
+                touched.note(&key);
+            }
+            reading.unreadable(one);
+        }
+        self.load_piece(last, reading, &touched, at)
     }
 
-    fn load_piece(&mut self, reading: &mut Reading<'_>, touched: &Touched, at: Rev) -> Result<(), ReadError> {
+    fn load_piece(
+        &mut self,
+        last: &Parts,
+        reading: &mut Reading<'_>,
+        touched: &Touched,
+        at: Rev,
+    ) -> Result<(), ReadError> {
         // With the zone comes its newest serial, so that what else is in it needs not be looked at for that.
         let has_zones = touched.has(KnownZones::KINDS);
-        let zones = if has_zones { self.known.read(reading, touched)? } else { ZoneChanges::default() };
-        let patches = self.read_others(reading, touched, zones)?;
+        let zones = if has_zones { self.known.read(&last.known, reading, touched)? } else { ZoneChanges::default() };
+        let patches = self.read_others(last, reading, touched, zones)?;
         self.apply(patches, at);
         Ok(())
     }
 
     /// The slow way round damage in the list of all records: zone by zone, and in each name by name.
-    fn load_by_zone(&mut self, reading: &mut Reading<'_>, at: Rev) -> Result<(), ReadError> {
+    fn load_by_zone(&mut self, last: &Parts, reading: &mut Reading<'_>, at: Rev) -> Result<(), ReadError> {
         for zone in self.known.ids() {
             let mut owners = BTreeSet::new();
             let listed = reading.snapshot.for_each(&Filter::Scope(Scope::Zone(zone)), &mut |entry| {
@@ -159,16 +192,16 @@ impl Parts {
                 Err(error) => reading.damaged(&Key::zone(zone), error)?,
             }
             let names = read_names(reading, &Touched::default(), owners, |_| true)?;
-            self.apply_names(&names, at);
+            self.apply_names(last, names, at);
         }
         Ok(())
     }
 
     /// Reads all that was touched. Changes nothing.
     pub(crate) fn read(&self, reading: &mut Reading<'_>, touched: &Touched) -> Result<Patches, ReadError> {
-        let mut zones = self.known.read(reading, touched)?;
+        let mut zones = self.known.read(&self.known, reading, touched)?;
         self.known.read_contents(reading, &mut zones)?;
-        let mut patches = self.read_others(reading, touched, zones)?;
+        let mut patches = self.read_others(self, reading, touched, zones)?;
         let owners = patches.zones.owners.iter().chain(patches.apps.owners.keys()).cloned().collect();
         patches.names = read_names(reading, touched, owners, |zone| patches.zones.will_serve(&self.known, zone))?;
         Ok(patches)
@@ -177,24 +210,21 @@ impl Parts {
     /// All but the names.
     fn read_others(
         &self,
+        last: &Parts,
         reading: &mut Reading<'_>,
         touched: &Touched,
         zones: ZoneChanges,
     ) -> Result<Patches, ReadError> {
-        let pops = read_one(&self.pops, reading, touched)?;
-        let mut apps = self.apps.read(reading, touched, &self.known, &zones)?;
-        if let Some(pop) = pops.iter().flatten().next() {
-            self.apps.move_to(&pop.pools, &mut apps);
+        let mut patches = Patches::of(zones);
+        patches.pops = read_one(&last.pops, reading, touched)?;
+        patches.apps = last.apps.read(reading, touched, &self.known, &patches.zones)?;
+        if let Some(pop) = &patches.pops {
+            self.apps.move_to(&pop.pools, &mut patches.apps);
         }
-        Ok(Patches {
-            pops,
-            apps,
-            zones,
-            names: Vec::new(),
-            firewall: read_one(&self.firewall, reading, touched)?,
-            certificates: read_one(&self.certificates, reading, touched)?,
-            tunnels: read_one(&self.tunnels, reading, touched)?,
-        })
+        patches.firewall = read_one(&last.firewall, reading, touched)?;
+        patches.certificates = read_one(&last.certificates, reading, touched)?;
+        patches.tunnels = read_one(&last.tunnels, reading, touched)?;
+        Ok(patches)
     }
 
     /// Puts in force what was read, all of it.
@@ -210,11 +240,28 @@ impl Parts {
         apply_one(&mut self.tunnels, patches.tunnels, at);
     }
 
-    /// Puts names in force at a start, when everything else is.
-    fn apply_names(&mut self, names: &[NameUnit], at: Rev) {
+    /// Puts names in force at a start, when everything else is. Those that cannot be read are as `last` has them.
+    fn apply_names(&mut self, last: &Parts, mut names: Vec<NameUnit>, at: Rev) {
+        for unit in names.iter_mut().filter(|unit| unit.records.is_none()) {
+            unit.records = last.records(unit.zone, &unit.owner);
+        }
         let zones = ZoneChanges::default();
-        self.zones.apply(&zones, names, &BTreeMap::new(), &self.known, &self.apps, at.0);
-        self.hosts.apply(&zones, names, at.0);
+        self.zones.apply(&zones, &names, &BTreeMap::new(), &self.known, &self.apps, at.0);
+        self.hosts.apply(&zones, &names, at.0);
+    }
+
+    /// The name of a record of a zone that is served, also of one that cannot be read.
+    fn owner_of(&self, snapshot: &Snapshot, record: &Key) -> Option<(ZoneId, Name)> {
+        let zone = self.known.get(record.zone_id()?)?.zone.id;
+        Some((zone, snapshot.record_owner(zone, record.id_as()?).ok()??))
+    }
+
+    /// What the records of a name mean; none of a zone that is not served.
+    fn records(&self, zone: ZoneId, owner: &Name) -> Option<Served> {
+        let served = self.known.get(zone)?;
+        let had = self.apps.addresses_of(zone, owner).unwrap_or_default();
+        let content = self.zones.of_records(&served.zone.name, owner, &had);
+        Some(Served { content, target: self.hosts.target(zone, owner).cloned() })
     }
 
     /// What is in force, as the bundle with this number.

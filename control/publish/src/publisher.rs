@@ -7,7 +7,7 @@ use bartizan_store::{ReadError, Rev, Store, TailError};
 use crate::bundle::Bundle;
 use crate::part::Parts;
 use crate::problems::Problems;
-use crate::reading::{Reading, Step, Touched};
+use crate::reading::{Reading, Touched};
 
 /// Changes read from the log in one go. A step through more is taken in several, each a bundle of its own.
 const CHANGES_MAX: usize = 4_096;
@@ -36,11 +36,17 @@ pub struct Publisher {
 impl Publisher {
     /// Reads the whole state and builds the first bundle of this PoP.
     pub fn load(store: Store, seal: SealKey, pop: PopId) -> Result<Publisher, PublishError> {
+        let nothing = Parts::empty(seal.clone(), pop);
+        Publisher::load_beside(&nothing, store, seal, pop)
+    }
+
+    /// The same where something is in force already: what cannot be read stays as it is there.
+    fn load_beside(last: &Parts, store: Store, seal: SealKey, pop: PopId) -> Result<Publisher, PublishError> {
         let snapshot = store.read()?;
         let mut parts = Parts::empty(seal.clone(), pop);
         let mut problems = Problems::default();
-        let mut reading = Reading::new(&snapshot, Step::Start, &problems);
-        parts.load(&mut reading)?;
+        let mut reading = Reading::new(&snapshot, &problems);
+        parts.load(last, &mut reading)?;
         let applied = snapshot.head();
         reading.settle(&Touched::default(), &mut problems);
         let bundle = parts.bundle(applied);
@@ -94,7 +100,7 @@ impl Publisher {
             touched.note(op.key());
         }
         let at = changes.last().map_or(snapshot.head(), |change| change.rev);
-        let mut reading = Reading::new(&snapshot, Step::Change, &self.problems);
+        let mut reading = Reading::new(&snapshot, &self.problems);
         let patches = self.parts.read(&mut reading, &touched)?;
         // From here on nothing can fail.
         self.parts.apply(patches, at);
@@ -104,9 +110,9 @@ impl Publisher {
         Ok(Some(&self.bundle))
     }
 
-    /// Starts from the state, as a new PoP does.
+    /// Starts from the state, as a new PoP does, but for what was in force and cannot be read.
     fn load_again(&mut self) -> Result<Option<&Bundle>, PublishError> {
-        *self = Publisher::load(self.store.clone(), self.seal.clone(), self.pop)?;
+        *self = Publisher::load_beside(&self.parts, self.store.clone(), self.seal.clone(), self.pop)?;
         Ok(Some(&self.bundle))
     }
 }

@@ -30,6 +30,10 @@ impl Touched {
         self.0.get(&kind).into_iter().flatten()
     }
 
+    pub(crate) fn contains(&self, key: &Key) -> bool {
+        self.0.get(&key.kind()).is_some_and(|keys| keys.contains(key))
+    }
+
     pub(crate) fn has(&self, kinds: &[Kind]) -> bool {
         kinds.iter().any(|kind| self.0.contains_key(kind))
     }
@@ -47,19 +51,9 @@ pub(crate) enum Found<T> {
     Bad,
 }
 
-/// What a step brings.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Step {
-    /// All that there is.
-    Start,
-    /// A few changes.
-    Change,
-}
-
 /// One step's view of the store, and what it could not read in it.
 pub(crate) struct Reading<'s> {
     pub(crate) snapshot: &'s Snapshot,
-    step: Step,
     ahead: Ahead,
     faults: Vec<(Arc<str>, Arc<str>)>,
     /// Keys that are read without being touched and have nothing wrong with them. Kept only if something is wrong at all.
@@ -84,18 +78,9 @@ enum Settings {
 }
 
 impl<'s> Reading<'s> {
-    pub(crate) fn new(snapshot: &'s Snapshot, step: Step, problems: &Problems) -> Reading<'s> {
-        Reading {
-            snapshot,
-            step,
-            ahead: Ahead::default(),
-            faults: Vec::new(),
-            fine: (!problems.is_empty()).then(Vec::new),
-        }
-    }
-
-    pub(crate) fn step(&self) -> Step {
-        self.step
+    pub(crate) fn new(snapshot: &'s Snapshot, problems: &Problems) -> Reading<'s> {
+        let fine = (!problems.is_empty()).then(Vec::new);
+        Reading { snapshot, ahead: Ahead::default(), faults: Vec::new(), fine }
     }
 
     /// Reads at once what a start needs of each zone beside itself. What is damaged is looked at one by one later.

@@ -10,7 +10,6 @@ mod edge;
 mod firewall;
 mod others;
 mod renewals;
-mod resources;
 mod setup;
 mod spectrum;
 mod status;

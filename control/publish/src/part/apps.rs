@@ -70,7 +70,7 @@ impl AppsPart {
             match found {
                 Found::Value(app) => drop(patch.by_id.insert(id, app)),
                 Found::Nothing => drop(patch.by_id.insert(id, None)),
-                Found::Bad => {}
+                Found::Bad => patch.by_id.extend(self.apps.value.get(id).map(|app| (id, Some(App::clone(app))))),
             }
         }
         for (id, app) in &patch.by_id {

@@ -1,8 +1,5 @@
-//! Certificates and their keys: for visitors by the name that they ask for, and for connectors.
-//!
-//! A change brings few of them, so that each key is looked at: one that does not belong to its certificate is a problem,
-//! and what was before stays. A start brings as many as there are zones, and has no time for it: there such a key is
-//! noticed by the first visitor, whose handshake fails.
+//! Certificates and their keys: for visitors by the name that they ask for, and for connectors. One whose key does not
+//! belong to it is a problem, before a visitor's handshake fails.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +11,13 @@ use bartizan_store::{Entry, Kind, ReadError};
 use bartizan_tls::{Certificate, Certificates, CertifiedKey};
 
 use crate::part::{Part, secret_seed};
-use crate::reading::{Fault, Found, Reading, Step, Touched};
+use crate::reading::{Fault, Found, Reading, Touched};
+
+/// A certificate, by whom it is shown to.
+pub(super) enum Served {
+    Visitors(Certificate),
+    Connectors(CertifiedKey),
+}
 
 pub(super) struct CertificatesPart {
     pub(super) visitors: Generation<Certificates>,
@@ -33,32 +36,36 @@ impl CertificatesPart {
         self.connectors.values().next_back()
     }
 
-    fn open(&self, entry: &Entry, step: Step) -> Result<(Purpose, Certificate), Fault> {
+    fn open(&self, entry: &Entry) -> Result<Served, Fault> {
         let document = Document::from_entry(entry)?;
-        let key = document.key(&self.seal)?;
-        let key = match step {
-            Step::Start => CertifiedKey::from_checked_pem(&document.chain_pem, &key)?,
-            Step::Change => CertifiedKey::from_pem(&document.chain_pem, &key)?,
-        };
+        let key = CertifiedKey::from_checked_pem(&document.chain_pem, &document.key(&self.seal)?)?;
         let Document { id, purpose, names, not_after, .. } = document;
-        Ok((purpose, Certificate { id, not_after, names, key }))
+        Ok(match purpose {
+            Purpose::Tunnel => Served::Connectors(key),
+            Purpose::Zone | Purpose::Host => Served::Visitors(Certificate { id, not_after, names, key }),
+        })
+    }
+
+    fn get(&self, id: CertificateId) -> Option<Served> {
+        let visitors = self.visitors.value.get(id).map(Served::Visitors);
+        visitors.or_else(|| self.connectors.get(&id).cloned().map(Served::Connectors))
     }
 }
 
 impl Part for CertificatesPart {
     const KINDS: &'static [Kind] = &[Kind::Certificate];
-    type Patch = Vec<(CertificateId, Option<(Purpose, Certificate)>)>;
+    type Patch = Vec<(CertificateId, Option<Served>)>;
 
     fn read(&self, reading: &mut Reading<'_>, touched: &Touched) -> Result<Self::Patch, ReadError> {
         let mut patch = Vec::new();
         for key in touched.of(Kind::Certificate) {
             let Some(id) = key.id_as() else { continue };
-            let step = reading.step();
-            match reading.get(key, |entry| self.open(entry, step))? {
-                Found::Value(certificate) => patch.push((id, Some(certificate))),
-                Found::Nothing => patch.push((id, None)),
-                Found::Bad => {}
-            }
+            let served = match reading.get(key, |entry| self.open(entry))? {
+                Found::Value(certificate) => Some(certificate),
+                Found::Nothing => None,
+                Found::Bad => self.get(id),
+            };
+            patch.push((id, served));
         }
         Ok(patch)
     }
@@ -69,8 +76,8 @@ impl Part for CertificatesPart {
             visitors.remove(id);
             self.connectors.remove(&id);
             match certificate {
-                Some((Purpose::Tunnel, certificate)) => drop(self.connectors.insert(id, certificate.key)),
-                Some((Purpose::Zone | Purpose::Host, certificate)) => visitors.put(certificate),
+                Some(Served::Connectors(key)) => drop(self.connectors.insert(id, key)),
+                Some(Served::Visitors(certificate)) => visitors.put(certificate),
                 None => {}
             }
         }

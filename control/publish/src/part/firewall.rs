@@ -1,59 +1,65 @@
-//! Access rules.
+//! Access rules, of all scopes.
+//!
+//! A rule that cannot be read stays as it was. Of one that was never in force as much is taken as can be read: in a mode
+//! that nobody knows it blocks, and if nothing says whom it is for it holds up its whole scope
+//! ([`firewall::Edit::put_unread`]). Left out, it would let in whom it was made to keep out.
 
-use bartizan_firewall::{self as firewall, Firewall};
+use bartizan_firewall::{self as firewall, Firewall, Level};
 use bartizan_live::Generation;
-use bartizan_model::{self as model, AccessRule};
-use bartizan_names::RuleId;
-use bartizan_store::{Entry, Kind, ReadError};
-use bartizan_v4::StoredRuleScope;
+use bartizan_model::{AccessRule, parse_mode, target_of_kind};
+use bartizan_names::{AccessMode, AccessTarget, RuleId, ZoneId};
+use bartizan_store::{Key, Kind, ReadError, Scope, Snapshot};
+use serde_json::Value as Json;
 
 use crate::part::Part;
-use crate::reading::{Fault, Found, Reading, Touched, document};
+use crate::reading::{Found, Reading, Touched, document};
 
 pub(super) struct FirewallPart {
     pub(super) firewall: Generation<Firewall>,
+}
+
+/// What becomes of a rule.
+pub(super) enum Change {
+    Put(firewall::Rule),
+    /// It is there, and nobody knows whom it is for.
+    Unread(Option<ZoneId>),
+    Remove,
 }
 
 impl FirewallPart {
     pub(super) fn empty() -> FirewallPart {
         FirewallPart { firewall: Generation { number: 0, value: Firewall::empty() } }
     }
-
-    fn has(&self, id: RuleId) -> bool {
-        let mut without = self.firewall.value.edit();
-        without.remove(id);
-        without.finish().len() < self.firewall.value.len()
-    }
 }
 
 impl Part for FirewallPart {
     const KINDS: &'static [Kind] = &[Kind::AccessRule];
-    type Patch = Vec<(RuleId, Option<firewall::Rule>)>;
+    type Patch = Vec<(RuleId, Change)>;
 
     fn read(&self, reading: &mut Reading<'_>, touched: &Touched) -> Result<Self::Patch, ReadError> {
         let mut patch = Vec::new();
         for key in touched.of(Kind::AccessRule) {
             let Some(id) = key.id_as() else { continue };
-            match reading.get(key, |entry| Ok(rule(&AccessRule::parse(&document(entry)?)?)))? {
-                Found::Value(rule) => patch.push((id, Some(rule))),
-                Found::Nothing => patch.push((id, None)),
-                // It stays as it was.
-                Found::Bad if self.has(id) => {}
-                Found::Bad => {
-                    let entry = reading.snapshot.get(key).ok().flatten();
-                    patch.extend(entry.and_then(|entry| strict(&entry).ok()).map(|rule| (id, Some(rule))));
-                }
-            }
+            let change = match reading.get(key, |entry| Ok(AccessRule::parse(&document(entry)?)?))? {
+                Found::Value(AccessRule { mode, target, .. }) => Change::Put(of(key, id, mode, target)),
+                Found::Nothing => Change::Remove,
+                Found::Bad => match self.firewall.value.get(id) {
+                    Some(before) => Change::Put(before),
+                    None => stand_in(reading.snapshot, key, id),
+                },
+            };
+            patch.push((id, change));
         }
         Ok(patch)
     }
 
     fn apply(&mut self, patch: Self::Patch, at: u64) {
         let mut edit = self.firewall.value.edit();
-        for (id, rule) in patch {
-            match rule {
-                Some(rule) => edit.put(&rule),
-                None => edit.remove(id),
+        for (id, change) in patch {
+            match change {
+                Change::Put(rule) => edit.put(&rule),
+                Change::Unread(zone) => edit.put_unread(id, zone),
+                Change::Remove => edit.remove(id),
             }
         }
         self.firewall = Generation { number: at, value: edit.finish() };
@@ -61,16 +67,26 @@ impl Part for FirewallPart {
 }
 
 /// What stands in for a rule that cannot be read and was never in force.
-fn strict(entry: &Entry) -> Result<firewall::Rule, Fault> {
-    Ok(rule(&AccessRule::parse_strict(&document(entry)?)?))
+fn stand_in(snapshot: &Snapshot, key: &Key, id: RuleId) -> Change {
+    let entry = snapshot.get(key).ok().flatten();
+    let document = entry.and_then(|entry| serde_json::from_str(&entry.value.json).ok()).unwrap_or(Json::Null);
+    let text = |pointer: &str| document.pointer(pointer).and_then(Json::as_str);
+    let mode = parse_mode(text("/mode").map(str::to_owned).as_ref());
+    let whom = text("/configuration/target").zip(text("/configuration/value"));
+    match (mode, whom.and_then(|(kind, value)| target_of_kind(kind, value).ok())) {
+        (mode, Some(target)) => Change::Put(of(key, id, mode.unwrap_or(AccessMode::Block), target)),
+        // Without it nobody comes in whom it does not let in.
+        (Ok(AccessMode::Whitelist), None) => Change::Remove,
+        (_, None) => Change::Unread(key.zone_id()),
+    }
 }
 
-/// An access rule as the firewall knows it.
-fn rule(rule: &model::AccessRule) -> firewall::Rule {
-    let (level, zone) = match rule.scope {
-        StoredRuleScope::User(_) => (firewall::Level::User, None),
-        StoredRuleScope::Organization(_) => (firewall::Level::Account, None),
-        StoredRuleScope::Zone(zone) => (firewall::Level::Zone, Some(zone)),
+/// An access rule as the firewall knows it: whose it is stands in its key.
+fn of(key: &Key, id: RuleId, mode: AccessMode, target: AccessTarget) -> firewall::Rule {
+    let level = match key.scope() {
+        Scope::User(_) | Scope::Edge => Level::User,
+        Scope::Account(_) => Level::Account,
+        Scope::Zone(_) => Level::Zone,
     };
-    firewall::Rule { id: rule.id, level, zone, mode: rule.mode, target: rule.target }
+    firewall::Rule { id, level, zone: key.zone_id(), mode, target }
 }

@@ -4,9 +4,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use bartizan_live::Generation;
-use bartizan_names::ZoneId;
+use bartizan_names::{Name, ZoneId, ZoneName};
 use bartizan_policy::Policy;
-use bartizan_routes::{Edit, Routes, Site, SiteNumber};
+use bartizan_routes::{Edit, Routes, Site, SiteNumber, Target};
 
 use crate::part::secret_seed;
 use crate::unit::{NameUnit, ServedZone, ZoneChanges};
@@ -14,16 +14,25 @@ use crate::unit::{NameUnit, ServedZone, ZoneChanges};
 pub(super) struct HostsPart {
     pub(super) routes: Generation<Routes<Policy>>,
     sites: HashMap<ZoneId, SiteNumber>,
+    /// Of zones that are held: no host is put into them.
+    held: HashMap<ZoneId, SiteNumber>,
 }
 
 impl HostsPart {
     pub(super) fn empty() -> HostsPart {
         let routes = Generation { number: 0, value: Routes::with_seed(secret_seed()) };
-        HostsPart { routes, sites: HashMap::new() }
+        HostsPart { routes, sites: HashMap::new(), held: HashMap::new() }
     }
 
     pub(super) fn apply(&mut self, changes: &ZoneChanges, names: &[NameUnit], at: u64) {
         let mut edit = self.routes.value.edit();
+        for number in changes.release.keys().filter_map(|id| self.held.remove(id)) {
+            edit.remove_site(number);
+        }
+        for (id, apex) in &changes.hold {
+            let before = self.held.insert(*id, hold(&mut edit, *id, apex));
+            debug_assert!(before.is_none(), "what is held already is released first");
+        }
         for (id, change) in &changes.by_id {
             if change.goes()
                 && let Some(number) = self.sites.remove(id)
@@ -54,6 +63,11 @@ impl HostsPart {
         }
     }
 
+    /// Where the requests for a name of a zone go.
+    pub(super) fn target(&self, zone: ZoneId, owner: &Name) -> Option<&Target> {
+        self.routes.value.target(*self.sites.get(&zone)?, owner)
+    }
+
     /// Begins to place all hosts of a start, which are too many for a patch.
     pub(super) fn edit(&self) -> Edit<Policy> {
         self.routes.value.edit()
@@ -64,7 +78,23 @@ impl HostsPart {
     }
 }
 
+/// Takes all requests for the names of a zone that cannot be read. Its settings are those of nobody's wish: none of them
+/// may answer before the target does.
+fn hold(edit: &mut Edit<Policy>, zone: ZoneId, apex: &ZoneName) -> SiteNumber {
+    let site = Site { zone, apex: apex.clone(), paused: false, policy: Arc::default() };
+    let number = edit.add_site(site);
+    let below = apex.as_name().child(b"*").ok();
+    for host in std::iter::once(apex.as_name()).chain(&below) {
+        edit.put(number, host, Target::Unknown);
+    }
+    number
+}
+
 fn site(served: &ServedZone) -> Site<Policy> {
-    let ServedZone { zone, policy } = served;
-    Site { zone: zone.id, apex: zone.name.clone(), policy: Arc::clone(policy) }
+    Site {
+        zone: served.zone.id,
+        apex: served.zone.name.clone(),
+        paused: served.zone.paused,
+        policy: Arc::clone(&served.policy),
+    }
 }

@@ -28,22 +28,21 @@ impl PopsPart {
 
 impl Part for PopsPart {
     const KINDS: &'static [Kind] = &[Kind::Pop];
-    /// None: it stays as it was.
-    type Patch = Option<ServedPop>;
+    type Patch = ServedPop;
 
     fn read(&self, reading: &mut Reading<'_>, _: &Touched) -> Result<Self::Patch, ReadError> {
         let found = reading.get(&Key::pop(self.id), |entry| Ok(served(Pop::parse(&document(entry)?)?)))?;
-        let pop = match found {
+        Ok(match found {
             Found::Value(pop) => pop,
             Found::Nothing => ServedPop::default(),
-            Found::Bad => return Ok(None),
-        };
-        Ok((pop != self.pop.value).then_some(pop))
+            Found::Bad => self.pop.value.clone(),
+        })
     }
 
     fn apply(&mut self, patch: Self::Patch, at: u64) {
-        if let Some(pop) = patch {
-            self.pop = Generation { number: at, value: pop };
+        // Other PoPs are of this kind too.
+        if patch != self.pop.value {
+            self.pop = Generation { number: at, value: patch };
         }
     }
 }

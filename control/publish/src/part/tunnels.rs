@@ -21,7 +21,7 @@ impl TunnelsPart {
         TunnelsPart { tunnels: Generation { number: 0, value: Tunnels::with_seed(secret_seed()) } }
     }
 
-    /// A tunnel and its configuration are one unit; what cannot be read of either stays as it was.
+    /// A tunnel and its configuration are one unit; what cannot be read of either is as it was.
     fn read_one(
         &self,
         reading: &mut Reading<'_>,

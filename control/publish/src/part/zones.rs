@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use bartizan_authority::{Edit, NameContent, Proxied, RecordSet, ZoneFacts, Zones};
 use bartizan_live::Generation;
 use bartizan_model::Zone;
-use bartizan_names::{Name, RecordType, ZoneId};
+use bartizan_names::{Name, RecordType, ZoneId, ZoneName};
 use bartizan_store::Rev;
 
 use crate::part::apps::AppsPart;
@@ -39,15 +39,17 @@ impl ZonesPart {
         apps: &AppsPart,
         at: u64,
     ) {
-        if changes.by_id.is_empty() && changes.serials.is_empty() && names.is_empty() {
+        let ZoneChanges { by_id, serials, hold, release, .. } = changes;
+        if by_id.is_empty() && serials.is_empty() && names.is_empty() && hold.is_empty() && release.is_empty() {
             return;
         }
         let mut edit = self.zones.value.edit();
-        for before in changes.by_id.values().filter(|change| change.goes()).filter_map(|change| change.before.as_ref())
-        {
+        release.values().for_each(|apex| edit.remove_zone(apex));
+        hold.values().for_each(|apex| edit.hold_zone(apex));
+        for before in by_id.values().filter(|change| change.goes()).filter_map(|change| change.before.as_ref()) {
             edit.remove_zone(&before.zone.name);
         }
-        for (id, serial) in &changes.serials {
+        for (id, serial) in serials {
             if let Some(served) = known.get(*id) {
                 edit.put_zone(facts(&served.zone, *serial));
             }
@@ -56,16 +58,31 @@ impl ZonesPart {
             let Some(served) = known.get(unit.zone) else { continue };
             let content = match &unit.records {
                 Some(records) => records.content.clone(),
-                None if changes.by_id.get(&unit.zone).is_some_and(ZoneChange::is_new) => NameContent::default(),
+                None if by_id.get(&unit.zone).is_some_and(ZoneChange::is_new) => NameContent::default(),
                 None => {
                     let had = had.get(&(unit.zone, unit.owner.clone())).cloned();
                     let had = had.or_else(|| apps.addresses_of(unit.zone, &unit.owner)).unwrap_or_default();
-                    of_records(self.zones.value.content(&served.zone.name, &unit.owner), &had)
+                    self.of_records(&served.zone.name, &unit.owner, &had)
                 }
             };
             edit.put_name(&served.zone.name, &unit.owner, with_addresses(unit, content, known, apps));
         }
         self.zones = Generation { number: at, value: edit.finish() };
+    }
+
+    /// What the records of a name answer, without `had`, the addresses that it has without records.
+    pub(super) fn of_records(&self, apex: &ZoneName, owner: &Name, had: &[RecordSet]) -> NameContent {
+        let mut content = self.zones.value.content(apex, owner);
+        for set in had {
+            // Behind the records' own.
+            if let Some(at) = content.sets.iter().rposition(|it| it == set) {
+                content.sets.remove(at);
+            }
+        }
+        if content.proxied == Proxied::Always {
+            content.proxied = Proxied::Never;
+        }
+        content
     }
 
     /// Begins to place all names of a start, which are too many for a patch.
@@ -83,20 +100,6 @@ pub(super) fn put(edit: &mut Edit, unit: &NameUnit, known: &KnownZones, apps: &A
     let (Some(served), Some(records)) = (known.get(unit.zone), &unit.records) else { return };
     let content = with_addresses(unit, records.content.clone(), known, apps);
     edit.put_name(&served.zone.name, &unit.owner, content);
-}
-
-/// The content of a name without the addresses that it had without records.
-fn of_records(mut content: NameContent, had: &[RecordSet]) -> NameContent {
-    for set in had {
-        // Behind the records' own.
-        if let Some(at) = content.sets.iter().rposition(|it| it == set) {
-            content.sets.remove(at);
-        }
-    }
-    if content.proxied == Proxied::Always {
-        content.proxied = Proxied::Never;
-    }
-    content
 }
 
 /// Adds the addresses that a name has without records.

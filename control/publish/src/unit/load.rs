@@ -15,8 +15,8 @@ const PIECE_RECORDS: usize = 1_024;
 const PIECES_MAX: usize = 8;
 
 /// Hands every owner name with records to `put`, in another thread. Reading, parsing and placing take about as long, so
-/// each has a thread. A record that cannot be read is noted and left out.
-pub(crate) fn load_names<P>(reading: &mut Reading<'_>, put: P) -> Result<(), ReadError>
+/// each has a thread. A record that cannot be read is noted and left out, and its key given back.
+pub(crate) fn load_names<P>(reading: &mut Reading<'_>, put: P) -> Result<Vec<Key>, ReadError>
 where
     P: FnMut(NameUnit) + Send,
 {
@@ -39,11 +39,16 @@ where
         placing.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         (loaded, faults)
     });
+    let mut spoilt = Vec::new();
     for (key, fault) in faults {
         reading.fault(&key, &fault.to_string());
+        spoilt.push(key);
     }
-    loaded?.into_iter().for_each(|unreadable| reading.unreadable(unreadable));
-    Ok(())
+    for unreadable in loaded? {
+        spoilt.extend(Key::parse(&unreadable.key));
+        reading.unreadable(unreadable);
+    }
+    Ok(spoilt)
 }
 
 fn parse(entries: mpsc::Receiver<Vec<Entry>>, to_place: &mpsc::SyncSender<Vec<Record>>) -> Vec<(Key, Fault)> {

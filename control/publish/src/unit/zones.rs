@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use bartizan_model::Zone;
-use bartizan_names::{Name, ZoneId};
+use bartizan_names::{Name, ZoneId, ZoneName};
 use bartizan_policy::Policy;
-use bartizan_store::{Filter, Key, Kind, ReadError, Rev, Scope};
+use bartizan_store::{Filter, Index, Key, Kind, ReadError, Rev, Scope};
 
 use crate::reading::{Found, Reading, Touched, document};
 use crate::unit::directory::Directory;
-use crate::unit::policy;
+use crate::unit::{held, policy};
 
 /// A zone that is served.
 #[derive(Debug, PartialEq, Eq)]
@@ -23,6 +23,8 @@ pub(crate) struct ServedZone {
 #[derive(Default)]
 pub(crate) struct KnownZones {
     by_id: HashMap<ZoneId, Arc<ServedZone>>,
+    /// The apexes of zones that cannot be read and were never served.
+    held: BTreeMap<ZoneId, ZoneName>,
     directory: Directory,
 }
 
@@ -36,6 +38,12 @@ pub(crate) struct ZoneChange {
 #[derive(Default)]
 pub(crate) struct ZoneChanges {
     pub(crate) by_id: BTreeMap<ZoneId, ZoneChange>,
+    /// Zones of which nothing is known but their apex.
+    pub(crate) hold: BTreeMap<ZoneId, ZoneName>,
+    /// Zones that were held and are not any more, or under another name.
+    pub(crate) release: BTreeMap<ZoneId, ZoneName>,
+    /// Zones that cannot be read, and whose apex is not known yet.
+    nameless: Vec<ZoneId>,
     /// The newest revision of every zone that will be served and of which anything changed.
     pub(crate) serials: BTreeMap<ZoneId, Rev>,
     /// Owner names that mean something else now.
@@ -90,18 +98,48 @@ impl KnownZones {
         self.directory.server_units()
     }
 
-    /// Reads the zones that were touched, and the serials of those of which anything was.
-    pub(crate) fn read(&self, reading: &mut Reading<'_>, touched: &Touched) -> Result<ZoneChanges, ReadError> {
+    /// Whether a zone is served under this name.
+    pub(crate) fn is_apex(&self, name: &ZoneName) -> bool {
+        self.directory.zone_at(name.as_name()).is_some()
+    }
+
+    /// Reads the zones that were touched, and the serials of those of which anything was. What cannot be read is as `last`
+    /// has it.
+    pub(crate) fn read(
+        &self,
+        last: &KnownZones,
+        reading: &mut Reading<'_>,
+        touched: &Touched,
+    ) -> Result<ZoneChanges, ReadError> {
         let mut changes = ZoneChanges::default();
         let kinds = [Kind::Zone].iter().chain(policy::KINDS);
-        let ids: BTreeSet<ZoneId> = kinds.flat_map(|kind| touched.of(*kind)).filter_map(Key::zone_id).collect();
+        let mut ids: BTreeSet<ZoneId> = kinds.flat_map(|kind| touched.of(*kind)).filter_map(Key::zone_id).collect();
+        // One that was lost ends with its name.
+        let is_touched = |apex: &ZoneName| touched.contains(&Key::unique(Scope::Edge, Index::ZoneName, apex));
+        ids.extend(self.held.iter().filter(|(_, apex)| is_touched(apex)).map(|(id, _)| *id));
         for id in ids {
-            let change = self.read_zone(reading, id)?;
-            if change.before.is_some() || change.after.is_some() {
-                changes.by_id.insert(id, change);
+            let before = self.by_id.get(&id).cloned();
+            let after = match read_zone(last, reading, id)? {
+                Read::Zone(zone) => Some(zone),
+                Read::Nothing => None,
+                Read::Held(Some(apex)) => {
+                    changes.hold.insert(id, apex);
+                    None
+                }
+                Read::Held(None) => {
+                    changes.nameless.push(id);
+                    None
+                }
+            };
+            if let Some(apex) = self.held.get(&id) {
+                changes.release.insert(id, apex.clone());
+            }
+            if before.is_some() || after.is_some() {
+                changes.by_id.insert(id, ZoneChange { before, after });
             }
         }
         self.refuse_second_owners(reading, &mut changes);
+        self.yield_names(&mut changes);
         for zone in touched.keys().filter_map(Key::zone_id).collect::<BTreeSet<_>>() {
             if changes.will_serve(self, zone) {
                 changes.serials.insert(zone, read_serial(reading, zone)?);
@@ -113,6 +151,10 @@ impl KnownZones {
     /// Adds what is in new zones already, and the names of servers whose meaning changes with a zone. Not needed at a
     /// start, which loads all names anyway.
     pub(crate) fn read_contents(&self, reading: &mut Reading<'_>, changes: &mut ZoneChanges) -> Result<(), ReadError> {
+        if !changes.nameless.is_empty() {
+            let mut named = held::named_zones(reading.snapshot, |name| !self.is_apex(name))?;
+            changes.hold.extend(changes.nameless.iter().filter_map(|id| Some((*id, named.remove(id)?))));
+        }
         let ZoneChanges { by_id, owners, apps, .. } = changes;
         self.touch_servers(by_id, owners);
         for (id, change) in by_id {
@@ -129,7 +171,25 @@ impl KnownZones {
         Ok(())
     }
 
+    /// The zones to hold when all others are loaded: whose names are taken and not served. One that is not there at all
+    /// was lost, since a zone that is deleted gives its name back at once.
+    pub(crate) fn read_lost(&self, reading: &mut Reading<'_>) -> Result<ZoneChanges, ReadError> {
+        let mut hold = held::named_zones(reading.snapshot, |name| !self.is_apex(name))?;
+        hold.retain(|zone, _| !self.held.contains_key(zone));
+        for zone in hold.keys() {
+            let key = Key::zone(*zone);
+            if reading.snapshot.rev(&key).is_ok_and(|rev| rev.is_none()) {
+                reading.fault(&key, "the zone is lost, and only its name is there");
+            }
+        }
+        Ok(ZoneChanges { hold: hold.into_iter().collect(), ..ZoneChanges::default() })
+    }
+
     pub(crate) fn apply(&mut self, changes: &ZoneChanges) {
+        for zone in changes.release.keys() {
+            self.held.remove(zone);
+        }
+        self.held.extend(changes.hold.clone());
         // Those that go come first: another zone may have got the name of one.
         for before in changes.by_id.values().filter_map(|change| change.before.as_ref()) {
             self.directory.remove(&before.zone);
@@ -141,17 +201,14 @@ impl KnownZones {
         }
     }
 
-    fn read_zone(&self, reading: &mut Reading<'_>, id: ZoneId) -> Result<ZoneChange, ReadError> {
-        let before = self.by_id.get(&id).cloned();
-        let found = reading.get(&Key::zone(id), |entry| Ok(Zone::parse(&document(entry)?)?))?;
-        let zone = match found {
-            Found::Value(zone) => Some(zone),
-            Found::Nothing => None,
-            Found::Bad => before.as_ref().map(|before| before.zone.clone()),
+    /// Nothing is held that is served.
+    fn yield_names(&self, changes: &mut ZoneChanges) {
+        let ZoneChanges { by_id, hold, release, .. } = changes;
+        let comes = |apex: &ZoneName| {
+            by_id.values().filter_map(|change| change.after.as_ref()).any(|after| after.zone.name == *apex)
         };
-        let Some(zone) = zone else { return Ok(ZoneChange { before, after: None }) };
-        let policy = policy::read(reading, id, before.as_ref().map(|before| &*before.policy))?;
-        Ok(ZoneChange { before, after: Some(Arc::new(ServedZone { zone, policy: Arc::new(policy) })) })
+        hold.retain(|_, apex| !self.is_apex(apex) && !comes(apex));
+        release.extend(self.held.iter().filter(|(_, apex)| comes(apex)).map(|(id, apex)| (*id, apex.clone())));
     }
 
     /// A name is one zone's. The store sees to that; where it failed to, the first one stays.
@@ -195,6 +252,27 @@ impl KnownZones {
                 .extend(servers.filter(|server| after.zone.name.contains(server)).map(|server| (*id, server.clone())));
         }
     }
+}
+
+/// What there is of a zone.
+enum Read {
+    Zone(Arc<ServedZone>),
+    Nothing,
+    /// It cannot be read, and was not served before; the apex that it tells.
+    Held(Option<ZoneName>),
+}
+
+fn read_zone(last: &KnownZones, reading: &mut Reading<'_>, id: ZoneId) -> Result<Read, ReadError> {
+    let last = last.get(id);
+    let found = reading.get(&Key::zone(id), |entry| Ok(Zone::parse(&document(entry)?)?))?;
+    let zone = match (found, last) {
+        (Found::Value(zone), _) => zone,
+        (Found::Nothing, _) => return Ok(Read::Nothing),
+        (Found::Bad, Some(last)) => last.zone.clone(),
+        (Found::Bad, None) => return Ok(Read::Held(held::apex_told(reading.snapshot, id)?)),
+    };
+    let policy = policy::read(reading, id, last.map(|last| &*last.policy))?;
+    Ok(Read::Zone(Arc::new(ServedZone { zone, policy: Arc::new(policy) })))
 }
 
 /// The newest revision of a zone. Where it cannot be read any newer one does, for serials must only grow.

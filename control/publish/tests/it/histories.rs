@@ -1,10 +1,11 @@
-//! Long histories with accidents: following them answers as a new start on what could be read of them.
+//! Long histories with accidents: following them answers as a new start on what could be read of them, and no accident
+//! makes a start more open than it would be without.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use bartizan_names::{AppId, RecordId, RuleId, TunnelId, ZoneId};
 use bartizan_publish::Publisher;
-use bartizan_store::{Key, Kind, Op, Scope};
+use bartizan_store::{Index, Key, Kind, Op, Scope};
 use proptest::prelude::*;
 use serde_json::{Value as Json, json};
 
@@ -13,6 +14,7 @@ use crate::lab::{
     ACCOUNT, Issuer, Lab, POP, USER, app_document, name, pop_document, put, record_at, rule_document,
     settings_document, tunnel_config_document, tunnel_document, zone_document,
 };
+use crate::open;
 
 /// Apexes, some inside others.
 const APEXES: [&str; 4] = ["example.com", "sub.example.com", "a.sub.example.com", "example.net"];
@@ -182,6 +184,8 @@ enum State {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Zone {
     New,
+    /// As new, and all of it is read at once.
+    Loaded,
     Known,
 }
 
@@ -226,7 +230,7 @@ impl History {
             Step::PutZone { apex, paused, servers } => self.put_zone(APEXES[*apex], *paused, SERVERS[*servers]),
             Step::DeleteZone { apex } => {
                 if let Some(zone) = self.zones.remove(APEXES[*apex]) {
-                    self.write(vec![(Key::zone(zone), None)]);
+                    self.write(vec![(Key::zone(zone), None), (name_key(APEXES[*apex]), None)]);
                 }
             }
             Step::Sweep => {
@@ -334,7 +338,8 @@ impl History {
             self.zone_count += 1;
             zone_id(self.zone_count)
         });
-        self.write(vec![(Key::zone(zone), Some(zone_document(zone, apex, servers, paused)))]);
+        let document = zone_document(zone, apex, servers, paused);
+        self.write(vec![(Key::zone(zone), Some(document)), (name_key(apex), Some(json!({ "by": zone })))]);
     }
 
     /// Whose rules: a user's, an account's, or those of one of two zones.
@@ -367,7 +372,7 @@ impl History {
 
     fn spoil(&mut self, which: usize) {
         let Some(key) = self.choose(which, |state| state == State::Sound) else { return };
-        let Some(document) = spoilt(key.kind(), self.object(&key).document.clone()) else { return };
+        let Some(document) = spoilt(key.kind(), self.object(&key).document.clone(), which) else { return };
         let mut ops = self.touch_name(&key);
         ops.push(put(key.clone(), &document));
         self.lab.commit(ops);
@@ -385,7 +390,8 @@ impl History {
     }
 
     fn choose(&self, which: usize, wanted: impl Fn(State) -> bool) -> Option<Key> {
-        let keys = self.objects.iter().filter(|(key, object)| key.kind() != Kind::Name && wanted(object.state));
+        let is_left_alone = |key: &Key| matches!(key.kind(), Kind::Name | Kind::Unique);
+        let keys = self.objects.iter().filter(|(key, object)| !is_left_alone(key) && wanted(object.state));
         let keys: Vec<&Key> = keys.map(|(key, _)| key).collect();
         (!keys.is_empty()).then(|| keys[which % keys.len()].clone())
     }
@@ -409,7 +415,7 @@ impl History {
     /// Follows, and compares what is in force with a new start on what could be read.
     fn follow(&mut self) {
         while self.follower.follow().unwrap().is_some() {}
-        self.settle();
+        self.settle(Zone::New);
         let questions = self.questions();
         let mut shadow = self.lab.beside();
         shadow.commit(vec![Op::Del { key: Key::pop(POP) }]);
@@ -423,47 +429,32 @@ impl History {
             let expect = questions.ask(self.lab.publisher().bundle(), Serials::Told);
             assert_eq!(questions.ask(self.follower.bundle(), Serials::Told), expect);
             assert!(self.follower.problems().is_empty());
+        } else {
+            let mut without = self.lab.beside();
+            let sound = |(key, object): (&Key, &Object)| Some(put(key.clone(), object.sound.as_ref()?));
+            without.commit(self.objects.iter().filter_map(sound).collect());
+            let zones = self.zones.iter().map(|(apex, zone)| (*apex, *zone)).collect();
+            open::check(self.lab.publisher().bundle(), without.publisher().bundle(), &questions, &zones);
         }
     }
 
-    /// What can be read of the state is in force then, and nothing is known of what was before.
+    /// The state is in force then, and what of it cannot be read is as it was.
     fn follow_damaged_log(&mut self) {
         if self.follower.applied() < self.follower.head() {
             self.lab.flip_newest_change();
             self.follower.follow().unwrap().expect("something was committed");
             self.lab.flip_newest_change();
-            self.load();
+            self.touched.extend(self.objects.keys().chain(self.in_force.keys()).cloned());
+            self.settle(Zone::Loaded);
         }
         self.follow();
     }
 
-    /// What is in force after a start.
-    fn load(&mut self) {
-        self.touched.clear();
-        let mut in_force = BTreeMap::new();
-        for (key, object) in &self.objects {
-            let document = match (object.state, key.kind()) {
-                (State::Sound, _) => object.document.clone(),
-                (_, Kind::Settings) => strict_settings(),
-                (State::Spoilt, Kind::AccessRule) => blocking(object),
-                _ => continue,
-            };
-            in_force.insert(key.clone(), document);
-        }
-        let all = in_force.clone();
-        in_force.retain(|key, _| match (key.kind(), key.zone_id()) {
-            (Kind::TunnelConfig, _) => all.contains_key(&Key::tunnel(ACCOUNT, key.id_as().unwrap())),
-            (kind, Some(zone)) => stays_without_zone(kind) || all.contains_key(&Key::zone(zone)),
-            _ => true,
-        });
-        self.in_force = in_force;
-    }
-
     /// What is in force after a step: of units that were touched what can be read of them.
-    fn settle(&mut self) {
+    fn settle(&mut self, new: Zone) {
         let touched = std::mem::take(&mut self.touched);
         for key in touched.iter().filter(|key| matches!(key.kind(), Kind::Zone)) {
-            self.settle_zone(key);
+            self.settle_zone(key, new);
         }
         for key in &touched {
             if key.kind() != Kind::Zone && self.is_served(key) {
@@ -472,20 +463,25 @@ impl History {
         }
     }
 
-    fn settle_zone(&mut self, key: &Key) {
-        let was_served = self.in_force.contains_key(key);
-        match self.objects.get(key).map(|object| (object.state, object.document.clone())) {
-            Some((State::Sound, document)) => drop(self.in_force.insert(key.clone(), document)),
-            Some(_) => {}
+    fn settle_zone(&mut self, key: &Key, new: Zone) {
+        let was_served = self.serves(key);
+        match self.objects.get(key) {
+            Some(object) if object.state == State::Sound => {
+                self.in_force.insert(key.clone(), object.document.clone());
+            }
+            Some(_) if was_served => {}
+            Some(object) => {
+                self.in_force.insert(key.clone(), unread_zone(object.document.clone()));
+            }
             None => drop(self.in_force.remove(key)),
         }
         let zone = key.scope();
-        match (was_served, self.in_force.contains_key(key)) {
+        match (was_served, self.serves(key)) {
             // Nothing is known of a zone that was not served: all of it is looked at.
             (false, true) => {
                 let all: Vec<Key> =
                     self.objects.keys().filter(|it| it.scope() == zone && *it != key).cloned().collect();
-                all.iter().for_each(|key| self.settle_unit(key, Zone::New));
+                all.iter().for_each(|key| self.settle_unit(key, new));
             }
             (true, false) => self.in_force.retain(|it, _| it.scope() != zone || stays_without_zone(it.kind())),
             _ => {}
@@ -495,12 +491,17 @@ impl History {
     /// Whether an object is looked at: of zones that are not served only rules and certificates are.
     fn is_served(&self, key: &Key) -> bool {
         let zone = key.zone_id().filter(|_| !stays_without_zone(key.kind()));
-        zone.is_none_or(|zone| self.in_force.contains_key(&Key::zone(zone)))
+        zone.is_none_or(|zone| self.serves(&Key::zone(zone)))
+    }
+
+    /// Whether a zone is in force, and not held only.
+    fn serves(&self, zone: &Key) -> bool {
+        self.in_force.get(zone).is_some_and(|document| *document != unread_zone(document.clone()))
     }
 
     fn settle_unit(&mut self, key: &Key, zone: Zone) {
         let unit: Vec<Key> = match key.kind() {
-            Kind::Record => return, // told by its name
+            Kind::Record | Kind::Unique => return, // told by its name, and by its zone
             Kind::Name => self.records_of(key),
             Kind::Tunnel | Kind::TunnelConfig => {
                 let id = key.id_as().unwrap();
@@ -514,13 +515,14 @@ impl History {
             if key.kind() == Kind::Name {
                 self.in_force.insert(key.clone(), json!({"records": 1}));
             }
-        } else if key.kind() == Kind::Settings && zone == Zone::New {
+        } else if key.kind() == Kind::Settings && zone != Zone::Known {
             self.in_force.insert(key.clone(), strict_settings());
         } else if key.kind() == Kind::AccessRule && !self.in_force.contains_key(key) {
-            let object = &self.objects[key];
-            if object.state == State::Spoilt {
-                self.in_force.insert(key.clone(), blocking(object));
-            }
+            self.in_force.extend(stand_in(&self.objects[key]).map(|document| (key.clone(), document)));
+        } else if key.kind() == Kind::Name && zone == Zone::Loaded {
+            // What is left of a name of which nothing was known.
+            let left: Vec<Key> = unit.into_iter().filter(is_sound).collect();
+            self.adopt(&left);
         }
     }
 
@@ -587,11 +589,28 @@ fn strict_settings() -> Json {
     settings_document(&[("always_use_https", json!("on")), ("ssl", json!("strict"))])
 }
 
-/// What stands in for a rule in a mode that nobody knows.
-fn blocking(rule: &Object) -> Json {
+/// What stands in for a rule that cannot be read and was never in force; none for one that only lets in.
+fn stand_in(rule: &Object) -> Option<Json> {
     let mut document = rule.document.clone();
-    document["mode"] = json!("block");
-    document
+    if rule.state == State::Damaged || !MODES.contains(&document["mode"].as_str().unwrap_or_default()) {
+        document["mode"] = json!("block");
+    }
+    if rule.state == State::Damaged {
+        document["configuration"]["target"] = json!("quantum");
+    }
+    let is_unread = document["configuration"]["target"] == json!("quantum");
+    (!is_unread || document["mode"] != json!("whitelist")).then_some(document)
+}
+
+/// A zone that cannot be read, but for its name.
+fn unread_zone(mut zone: Json) -> Json {
+    zone["name_servers"] = json!(["..."]);
+    zone
+}
+
+/// What says that a name is a zone's.
+fn name_key(apex: &str) -> Key {
+    Key::unique(Scope::Edge, Index::ZoneName, apex)
 }
 
 /// Certificates and rules of a zone harm nobody while it is not served; they go when they are deleted.
@@ -600,16 +619,17 @@ fn stays_without_zone(kind: Kind) -> bool {
 }
 
 /// The document with something in it that this version does not know, where its listing can still be made.
-fn spoilt(kind: Kind, mut document: Json) -> Option<Json> {
+fn spoilt(kind: Kind, mut document: Json, which: usize) -> Option<Json> {
     match kind {
-        Kind::Zone => document["name_servers"] = json!(["..."]),
+        Kind::Zone => document = unread_zone(document),
         Kind::Settings => document = json!("none"),
         Kind::Record => document["type"] = json!("QUANTUM"),
         Kind::Pop => document["addresses"] = json!([]),
         Kind::App => document["tls"] = json!("quantum"),
         Kind::Tunnel => document["secret_sha256"] = json!("quantum"),
         Kind::TunnelConfig => document["config"] = json!("none"),
-        Kind::AccessRule => document["mode"] = json!("tar_pit"),
+        Kind::AccessRule if which.is_multiple_of(2) => document["mode"] = json!("tar_pit"),
+        Kind::AccessRule => document["configuration"]["target"] = json!("quantum"),
         Kind::Certificate => document["sealed_key"] = json!("!"),
         _ => return None,
     }

@@ -58,6 +58,11 @@ impl Lab {
         assert_eq!(self.file().execute(no_text, [key.as_str()]).unwrap(), 1, "{key}");
     }
 
+    /// Loses the row of an object, as a mended page does: nobody is told.
+    pub(crate) fn lose(&self, key: &Key) {
+        assert_eq!(self.file().execute("DELETE FROM object WHERE key = ?", [key.as_str()]).unwrap(), 1, "{key}");
+    }
+
     /// Makes the newest change of the log unreadable; makes it what it was when it is called again.
     pub(crate) fn flip_newest_change(&self) {
         let file = self.file();

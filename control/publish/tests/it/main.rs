@@ -1,11 +1,11 @@
 //! Through the front door: a real store, changes, and the bundles that come of them.
 
-mod agreement;
 mod answers;
 mod check;
 mod histories;
 mod lab;
 mod names;
+mod open;
 mod pops;
 mod problems;
 mod zones;

@@ -2,12 +2,13 @@
 
 use bartizan_names::{AppId, RecordId, RuleId, Ssl, Timestamp, TunnelId, ZoneId};
 use bartizan_publish::Publisher;
-use bartizan_store::{Key, Op, Scope};
+use bartizan_routes::Target;
+use bartizan_store::{Index, Key, Op, Scope};
 use serde_json::json;
 
-use crate::answers::{addresses, route};
+use crate::answers::{Questions, Serials, addresses};
 use crate::lab::{
-    ACCOUNT, Issuer, Lab, ZONE, add, app_document, name, put, record_at, record_document, rule_document,
+    ACCOUNT, Issuer, Lab, ZONE, add, app_document, name, put, record_at, record_document, remove, rule_document,
     settings_document, tunnel_config_document, tunnel_document, zone, zone_called, zone_document,
 };
 
@@ -37,7 +38,7 @@ fn an_unreadable_row_holds_up_nobody() {
     lab.commit(vec![Op::Del { key: Key::zone(OTHER) }]);
     let bundle = follower.follow().unwrap().unwrap().clone();
     assert_eq!(addresses(&bundle, "www.example.com"), POP);
-    assert!(route(&bundle, "www.example.com").unwrap().site.policy.settings.always_use_https);
+    assert!(bundle.routes.value.find("www.example.com").unwrap().site.policy.settings.always_use_https);
     assert_eq!(addresses(&bundle, "example.org"), "REFUSED");
     assert_eq!((told(&follower).len(), follower.problems().count()), (1, 1), "{:?}", told(&follower));
     assert!(told(&follower)[0].starts_with(www.as_str()), "{:?}", told(&follower));
@@ -46,7 +47,7 @@ fn an_unreadable_row_holds_up_nobody() {
     lab.commit(vec![zone(true)]);
     let bundle = follower.follow().unwrap().unwrap().clone();
     assert_eq!(addresses(&bundle, "www.example.com"), "192.0.2.1");
-    assert!(route(&bundle, "www.example.com").is_none());
+    assert!(bundle.routes.value.find("www.example.com").is_none());
     // A new start cannot know what it was, serves the rest, and says so too.
     let fresh = lab.publisher();
     assert_eq!(addresses(fresh.bundle(), "api.example.com"), "192.0.2.2");
@@ -56,7 +57,7 @@ fn an_unreadable_row_holds_up_nobody() {
     lab.commit(vec![put(Key::name(ZONE, &name("www.example.com")), &json!({"records": 1}))]);
     let bundle = follower.follow().unwrap().unwrap();
     assert_eq!(addresses(bundle, "www.example.com"), "192.0.2.9");
-    assert!(route(bundle, "www.example.com").is_none());
+    assert!(bundle.routes.value.find("www.example.com").is_none());
     assert_eq!(told(&follower), Vec::<String>::new());
     lab.commit(vec![Op::Del { key: Key::zone(ZONE) }]);
     lab.commit(vec![zone_called(OTHER, "example.com", &[], false)]);
@@ -125,7 +126,7 @@ fn settings_never_fall_back_to_a_weaker_default() {
         follower.follow().unwrap().unwrap();
         let fresh = lab.publisher();
         for (publisher, expect) in [(&follower, follows), (&fresh, starts)] {
-            let settings = &route(publisher.bundle(), "www.example.com").unwrap().site.policy.settings;
+            let settings = &publisher.bundle().routes.value.find("www.example.com").unwrap().site.policy.settings;
             assert_eq!((settings.always_use_https, settings.ssl), expect, "{items:?}");
             assert_eq!(publisher.problems().count(), problems, "{items:?}: {:?}", told(publisher));
         }
@@ -137,7 +138,7 @@ fn settings_never_fall_back_to_a_weaker_default() {
     lab.commit(vec![zone(false)]);
     follower.follow().unwrap().unwrap();
     for publisher in [&follower, &lab.publisher()] {
-        assert!(route(publisher.bundle(), "www.example.com").unwrap().site.policy.settings.always_use_https);
+        assert!(publisher.bundle().routes.value.find("www.example.com").unwrap().site.policy.settings.always_use_https);
         assert_eq!(publisher.problems().count(), 1);
     }
 }
@@ -186,7 +187,164 @@ fn other_objects_keep_what_they_were() {
     assert_eq!(follower.problems().count(), 4, "{:?}", told(&follower));
 }
 
-/// A key that does not belong to its certificate is seen before a visitor sees it: the old certificate stays.
+/// Whom a rule may be there to keep out does not come in, be the rule what it may; and nobody else is kept out.
+#[test]
+fn a_start_lets_in_nobody_whom_a_rule_may_keep_out() {
+    use bartizan_firewall::{Source, Verdict};
+    let rule = RuleId::from_bytes([5; 16]);
+    let (account, of_zone) = (Scope::Account(ACCOUNT), Scope::Zone(ZONE));
+    let written = |scope: Scope, mode: &str| rule_document(rule, scope, mode, "192.0.2.66");
+    let without = |mut document: serde_json::Value, pointer: &str, instead: serde_json::Value| {
+        *document.pointer_mut(pointer).unwrap() = instead;
+        document
+    };
+    let (blocked, held, let_in) = (Verdict::Block(rule), Verdict::Unknown(rule), Verdict::Allow(None));
+    const KIND: &str = "/configuration/target";
+    const VALUE: &str = "/configuration/value";
+    // The verdicts are those of the rule's source, of another one, and of another one in another zone.
+    for (scope, document, expect) in [
+        (account, without(written(account, "block"), "/mode", json!("tar_pit")), [blocked, let_in, let_in]),
+        (account, without(written(account, "block"), "/created_on", json!("never")), [blocked, let_in, let_in]),
+        (account, without(written(account, "block"), KIND, json!("quantum")), [held, held, held]),
+        (of_zone, without(written(of_zone, "challenge"), KIND, json!("quantum")), [held, held, let_in]),
+        (of_zone, without(written(of_zone, "tar_pit"), VALUE, json!("somebody")), [held, held, let_in]),
+        (of_zone, without(written(of_zone, "whitelist"), VALUE, json!("somebody")), [let_in, let_in, let_in]),
+    ] {
+        let mut lab = Lab::new();
+        let key = Key::access_rule(scope, rule);
+        lab.commit(vec![zone(false), put(key.clone(), &document)]);
+        let mut started = lab.publisher();
+        let verdicts = |publisher: &Publisher| {
+            [("192.0.2.66", ZONE), ("192.0.2.67", ZONE), ("192.0.2.67", OTHER)].map(|(address, zone)| {
+                let source = Source { address: address.parse().unwrap(), country: None, asn: None };
+                publisher.bundle().firewall.value.decide(zone, &source)
+            })
+        };
+        assert_eq!(verdicts(&started), expect, "{document}");
+        assert_eq!(told(&started).len(), 1, "{document}");
+        // Nothing of it can be read.
+        lab.damage(&key);
+        let lost = if scope == account { [held, held, held] } else { [held, held, let_in] };
+        assert_eq!(verdicts(&lab.publisher()), lost, "{document}");
+        lab.commit(vec![put(key.clone(), &written(scope, "block"))]);
+        started.follow().unwrap().unwrap();
+        assert_eq!((verdicts(&started), told(&started).len()), ([blocked, let_in, let_in], 0), "{document}");
+        lab.commit(vec![Op::Del { key }]);
+        started.follow().unwrap().unwrap();
+        assert_eq!(verdicts(&started), [let_in, let_in, let_in], "{document}");
+    }
+}
+
+/// A zone that cannot be read at a start gives its names to nobody: not to a zone around it.
+#[test]
+fn a_start_gives_the_names_of_a_zone_to_no_other() {
+    let inner = ZoneId::from_bytes([8; 16]);
+    let key = Key::zone(inner);
+    let taken = Key::unique(Scope::Edge, Index::ZoneName, "in.example.com");
+    let sound = zone_document(inner, "in.example.com", &[], false);
+    let mut without_servers = sound.clone();
+    without_servers["name_servers"] = json!(["..."]);
+    type Spoil<'s> = &'s dyn Fn(&mut Lab);
+    let spoils: [(&str, Spoil<'_>); 3] = [
+        ("its document tells its name", &|lab| lab.commit(vec![put(key.clone(), &without_servers)])),
+        ("the key of its name does", &|lab| lab.damage(&key)),
+        ("that is all there is of it", &|lab| lab.lose(&key)),
+    ];
+    for (what, spoil) in spoils {
+        let mut lab = Lab::new();
+        lab.commit([vec![zone(false)], add(1, "* A 192.0.2.1 proxied")].concat());
+        lab.commit(vec![
+            put(key.clone(), &sound),
+            put(taken.clone(), &json!({ "by": inner })),
+            put(
+                Key::record(inner, RecordId::from_bytes([1; 16])),
+                &record_at(inner, "in.example.com", 1, "www.in.example.com", "A 192.0.2.3 proxied"),
+            ),
+            put(Key::name(inner, &name("www.in.example.com")), &json!({"records": 1})),
+        ]);
+        spoil(&mut lab);
+        let mut started = lab.publisher();
+        let target = |publisher: &Publisher, host: &str| {
+            publisher.bundle().routes.value.find(host).map(|found| found.route.target.clone())
+        };
+        for name in ["in.example.com", "www.in.example.com", "a.b.in.example.com"] {
+            assert_eq!(addresses(started.bundle(), name), "SERVFAIL", "{name}: {what}");
+            assert_eq!(target(&started, name), Some(Target::Unknown), "{name}: {what}");
+        }
+        assert_eq!(addresses(started.bundle(), "www.example.com"), POP);
+        assert_eq!(told(&started).len(), 1, "{:?}", told(&started));
+        assert!(told(&started)[0].starts_with(key.as_str()), "{:?}", told(&started));
+        // The repair.
+        lab.commit(vec![put(key.clone(), &sound)]);
+        started.follow().unwrap().unwrap();
+        assert_eq!(addresses(started.bundle(), "a.b.in.example.com"), "NXDOMAIN");
+        assert_eq!(addresses(started.bundle(), "www.in.example.com"), POP);
+        assert!(matches!(target(&started, "www.in.example.com"), Some(Target::Origin(_))));
+        assert_eq!(told(&started), Vec::<String>::new());
+        // Or the end of it.
+        spoil(&mut lab);
+        let mut started = lab.publisher();
+        assert_eq!(addresses(started.bundle(), "www.in.example.com"), "SERVFAIL");
+        lab.commit(vec![Op::Del { key: key.clone() }, Op::Del { key: taken.clone() }]);
+        started.follow().unwrap().unwrap();
+        assert_eq!(addresses(started.bundle(), "www.in.example.com"), POP);
+        let led = target(&started, "www.in.example.com");
+        assert!(matches!(led, Some(Target::Origin(_))), "{led:?}");
+        assert_eq!(told(&started), Vec::<String>::new());
+    }
+}
+
+/// The state is read anew when the log is damaged or too short; what was in force and cannot be read stays so.
+#[test]
+fn what_was_in_force_outlives_the_log() {
+    let mut lab = Lab::new();
+    let issuer = Issuer::new(&lab);
+    let (tunnel, rule, app) = (TunnelId::from_bytes([4; 16]), RuleId::from_bytes([5; 16]), AppId::from_bytes([6; 16]));
+    let (certificate, certificate_document) = issuer.issue(ZONE, "example.com");
+    let www = Key::record(ZONE, RecordId::from_bytes([1; 16]));
+    let rule_key = Key::access_rule(Scope::Account(ACCOUNT), rule);
+    let keys = [
+        Key::zone(ZONE),
+        Key::settings(ZONE),
+        Key::tunnel(ACCOUNT, tunnel),
+        rule_key.clone(),
+        Key::app(ZONE, app),
+        certificate.clone(),
+        www.clone(),
+        Key::pop(crate::lab::POP),
+    ];
+    lab.commit([vec![zone(false)], add(1, "www A 192.0.2.1 proxied"), add(2, "old A 192.0.2.2")].concat());
+    lab.commit(vec![
+        put(Key::settings(ZONE), &settings_document(&[("always_use_https", json!("on"))])),
+        put(Key::tunnel(ACCOUNT, tunnel), &tunnel_document(tunnel, 1)),
+        put(rule_key, &rule_document(rule, Scope::Account(ACCOUNT), "challenge", "192.0.2.66")),
+        put(Key::app(ZONE, app), &app_document(ZONE, app, "app.example.com", 1, "full")),
+        put(certificate, &certificate_document),
+    ]);
+    let mut follower = lab.publisher();
+    let questions = Questions {
+        names: ["example.com", "www.example.com", "app.example.com"].map(str::to_owned).to_vec(),
+        zones: vec![ZONE],
+        sources: vec!["192.0.2.66".parse().unwrap()],
+        dialled: vec!["127.77.0.1:22".parse().unwrap()],
+        tunnels: vec![tunnel],
+    };
+    let before = questions.ask(follower.bundle(), Serials::Hidden);
+    for key in &keys {
+        lab.damage(key);
+    }
+    lab.commit(remove(2, "old.example.com"));
+    lab.flip_newest_change();
+    follower.follow().unwrap().expect("something was committed");
+    let after = questions.ask(follower.bundle(), Serials::Hidden);
+    for (question, answer) in &before {
+        assert_eq!(&after[question], answer, "{question}");
+    }
+    assert_eq!(addresses(follower.bundle(), "old.example.com"), "NXDOMAIN");
+    assert_eq!(told(&follower).len(), keys.len(), "{:?}", told(&follower));
+}
+
+/// A key that does not belong to its certificate is seen before a visitor sees it: the old certificate stays, or none.
 #[test]
 fn a_certificate_needs_its_key() {
     let mut lab = Lab::new();
@@ -203,5 +361,9 @@ fn a_certificate_needs_its_key() {
         lab.commit(vec![put(key.clone(), document)]);
         follower.follow().unwrap().expect("something was committed");
         assert_eq!((leaf(&follower), follower.problems().count()), (before.clone(), problems), "{:?}", told(&follower));
+        let started = lab.publisher();
+        let found = started.bundle().certificates.value.find("example.com").map(|key| key.leaf().to_vec());
+        let expect = (problems == 0).then(|| before.clone());
+        assert_eq!((found, started.problems().count()), (expect, problems), "{:?}", told(&started));
     }
 }
