@@ -13,6 +13,7 @@ mod backoff;
 mod persistent_map;
 mod persistent_vec;
 mod shards;
+mod silence;
 mod sweep;
 
 use std::sync::Arc;
@@ -25,6 +26,7 @@ pub use backoff::Backoff;
 pub use persistent_map::PersistentMap;
 pub use persistent_vec::PersistentVec;
 pub use shards::Shards;
+pub use silence::Silence;
 pub use sweep::{Step, Sweep};
 
 /// A configuration and the number of the change that made it (grows by at least one a change).
