@@ -159,6 +159,8 @@ fn line(event: &Event) -> String {
         Event::Lost { index, why, retry_in } => {
             format!("connection {index} is down: {why}; next try in {:.1} s", retry_in.as_secs_f64())
         }
+        Event::Silent { index } => format!("connection {index} is silent; making another one beside it"),
+        Event::Heard { index } => format!("connection {index} is heard again"),
         Event::Refused { index, cause } => format!("connection {index} was refused by the edge: {cause}"),
         Event::ConfigurationApplied { version } => format!("configuration {version} is in force"),
         Event::ConfigurationRejected { why } => {

@@ -52,8 +52,12 @@ async fn serve_data(mut send: SendStream, mut receive: RecvStream, shared: Share
         Err(_) => Err(StreamError::Silent),
     };
     match served {
-        // It fails when the edge has lost interest.
-        Ok(()) => drop(send.finish()),
+        Ok(()) => {
+            // It fails when the edge has lost interest.
+            let _ = send.finish();
+            // Written is not delivered: until the edge has all of it, the connection must not be closed.
+            let _ = send.stopped().await;
+        }
         Err(error) => {
             tracing::debug!(%error, "a request's stream broke off");
             // An answer that ends early must not look whole.

@@ -1,5 +1,6 @@
 //! The whole connector: several connections, each of which is made again when it is lost.
 
+use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,6 +21,9 @@ use crate::uplink::{Dialer, Ended, Uplink, UplinkError};
 
 /// More connections than any edge has addresses for.
 const CONNECTIONS_MAX: usize = 64;
+
+/// Connections of one index: silent ones keep what is in flight until they are lost for good.
+const BESIDE_MAX: usize = 2;
 
 /// What a connector needs to know.
 pub struct Options {
@@ -97,6 +101,14 @@ pub enum Event {
         index: u8,
         why: String,
         retry_in: Duration,
+    },
+    /// Nothing comes on a connection any more. It may come back; another one is made beside it.
+    Silent {
+        index: u8,
+    },
+    /// Something came on it, before there was another one.
+    Heard {
+        index: u8,
     },
     /// The edge refused us. We ask again: it may not know a tunnel yet that was made a moment ago.
     Refused {
@@ -190,56 +202,133 @@ impl Line {
         })
     }
 
-    /// Connects, and again whenever the connection is lost, until asked to stop. Tells `up` of the first success.
+    /// Connects, and again whenever the connection is lost or silent, until asked to stop. Tells `up` of the first
+    /// success.
     async fn keep(mut self, index: u8, up: watch::Sender<bool>) {
         let mut failures: u8 = 0;
+        let mut serving = Serving::default();
         loop {
             let edge = self.edges[usize::from(index).wrapping_add(usize::from(failures)) % self.edges.len()];
             let tried = tokio::select! {
-                tried = self.dialer.connect(&self.shared.rpc, edge, index, failures) => tried,
-                _ = self.shutdown.wait_for(|stop| *stop) => return,
+                tried = self.dialer.connect(&self.shared.rpc, edge, index, failures) => Some(tried),
+                () = serving.until_heard() => None,
+                _ = self.shutdown.wait_for(|stop| *stop) => break,
             };
             let why = match tried {
-                Ok(uplink) => {
+                None => {
+                    self.shared.mention(Event::Heard { index });
+                    Some(serving.watch().await)
+                }
+                Some(Ok(uplink)) => {
                     failures = 0;
                     self.backoff.reset();
                     up.send_replace(true);
                     let location = uplink.registered.location.clone();
                     self.shared.mention(Event::Connected { index, edge, location });
-                    match self.serve(index, &uplink).await {
-                        Ended::Left => return,
-                        Ended::Lost(error) => Some(error.to_string()),
-                    }
+                    let uplink = Arc::new(uplink);
+                    serving.add(Arc::clone(&uplink), self.clone().serve(index, uplink));
+                    Some(serving.watch().await)
                 }
-                Err(UplinkError::Refused(refused)) => {
+                Some(Err(UplinkError::Refused(refused))) => {
                     failures = failures.saturating_add(1);
                     self.shared.mention(Event::Refused { index, cause: refused.cause });
                     None
                 }
-                Err(error) => {
+                Some(Err(error)) => {
                     failures = failures.saturating_add(1);
-                    Some(error.to_string())
+                    Some(Watched::Lost(error.to_string()))
                 }
             };
-            let retry_in = self.backoff.next(draw());
-            if let Some(why) = why {
-                self.shared.mention(Event::Lost { index, why, retry_in });
-            }
+            let retry_in = match why {
+                Some(Watched::Left) => break,
+                Some(Watched::Silent) => {
+                    self.shared.mention(Event::Silent { index });
+                    continue;
+                }
+                Some(Watched::Lost(why)) => {
+                    let retry_in = self.backoff.next(draw());
+                    self.shared.mention(Event::Lost { index, why, retry_in });
+                    retry_in
+                }
+                None => self.backoff.next(draw()),
+            };
             tokio::select! {
                 () = sleep(retry_in) => {}
-                _ = self.shutdown.wait_for(|stop| *stop) => return,
+                () = serving.until_heard() => {}
+                _ = self.shutdown.wait_for(|stop| *stop) => break,
             }
         }
+        serving.end().await;
     }
 
-    async fn serve(&self, index: u8, uplink: &Uplink) -> Ended {
+    async fn serve(self, index: u8, uplink: Arc<Uplink>) -> Ended {
         let upload = async {
             if index == 0 && !uplink.registered.remotely_managed {
                 uplink.upload(&self.own_rules).await;
             }
         };
-        let serve = self.dialer.serve(uplink, &self.shared, self.shutdown.clone());
+        let serve = self.dialer.serve(&uplink, &self.shared, self.shutdown.clone());
         tokio::join!(serve, upload).0
+    }
+}
+
+/// One connection, and the silent one whose place it took, until that one ends.
+#[derive(Default)]
+struct Serving {
+    tasks: JoinSet<Ended>,
+    newest: Option<(tokio::task::Id, Arc<Uplink>)>,
+}
+
+/// What became of a connection.
+enum Watched {
+    Lost(String),
+    Silent,
+    /// Because we were asked to.
+    Left,
+}
+
+impl Serving {
+    fn add(&mut self, uplink: Arc<Uplink>, serve: impl Future<Output = Ended> + Send + 'static) {
+        if self.tasks.len() >= BESIDE_MAX {
+            self.tasks.abort_all();
+        }
+        self.newest = Some((self.tasks.spawn(serve).id(), uplink));
+    }
+
+    /// Waits until the newest one ends or falls silent.
+    async fn watch(&mut self) -> Watched {
+        let Some((newest, uplink)) = &self.newest else { return Watched::Lost("it has ended".to_owned()) };
+        loop {
+            let ended = tokio::select! {
+                ended = self.tasks.join_next_with_id() => ended,
+                () = uplink.until_silent() => return Watched::Silent,
+            };
+            let watched = match ended {
+                Some(Ok((task, ended))) if task == *newest => match ended {
+                    Ended::Lost(error) => Watched::Lost(error.to_string()),
+                    Ended::Left => Watched::Left,
+                },
+                // Another one, that was given up before.
+                Some(Ok(_)) => continue,
+                Some(Err(error)) if error.id() != *newest => continue,
+                Some(Err(_)) | None => Watched::Lost("it has ended".to_owned()),
+            };
+            self.newest = None;
+            return watched;
+        }
+    }
+
+    /// Waits until the newest one is silent no more; for ever, if it was lost.
+    async fn until_heard(&self) {
+        match &self.newest {
+            Some((_, uplink)) => uplink.until_heard().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Waits until all have ended.
+    async fn end(mut self) {
+        while self.tasks.join_next().await.is_some() {}
     }
 }
 

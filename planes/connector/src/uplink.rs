@@ -1,16 +1,17 @@
 //! One connection to the edge: dial, register, serve, unregister.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use bartizan_live::Silence;
 use bartizan_rpc::{
     ConnectorInfo, DATAGRAM_V2_FEATURE, DATAGRAM_V3_FEATURE, DatagramVersion, OUR_FEATURE, Refused, Registered,
     Registration, RegistrationClient, RpcError, RpcStopped, RpcThread,
 };
 use bartizan_tls::{ClientConfig, TlsError, client_config};
 use quinn::crypto::rustls::QuicClientConfig;
-use quinn::{Endpoint, IdleTimeout, TransportConfig, VarInt};
+use quinn::{Endpoint, IdleTimeout, RecvStream, SendStream, TransportConfig, VarInt};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
@@ -31,8 +32,9 @@ const REGISTER_MAX: Duration = Duration::from_secs(5);
 const UPLOAD_MAX: Duration = Duration::from_secs(5);
 /// For the edge to take note that we leave.
 const UNREGISTER_MAX: Duration = Duration::from_secs(2);
-/// After the edge took note, for requests that were on their way.
-const LAST_REQUESTS: Duration = Duration::from_millis(100);
+/// After the edge took note and nothing is in flight, for requests that were on their way. An edge of ours knows when
+/// there are none, and closes at once.
+const LAST_REQUESTS: Duration = Duration::from_secs(1);
 /// How long the close may take to reach the edge.
 const GOODBYE_MAX: Duration = Duration::from_secs(1);
 /// Keep-alive: some networks forget idle flows early.
@@ -93,6 +95,7 @@ pub(crate) struct Uplink {
     quic: quinn::Connection,
     control: RegistrationClient,
     pub(crate) registered: Registered,
+    silence: Mutex<Silence>,
 }
 
 /// How a connection ended.
@@ -143,7 +146,7 @@ impl Dialer {
         let registering = self.register(rpc, &quic, index, attempts);
         let (control, registered) =
             timeout(REGISTER_MAX, registering).await.map_err(|_| UplinkError::RegisterTime)??;
-        Ok(Uplink { endpoint, quic, control, registered })
+        Ok(Uplink { endpoint, quic, control, registered, silence: Mutex::default() })
     }
 
     async fn register(
@@ -181,20 +184,12 @@ impl Dialer {
     }
 
     async fn leave(&self, uplink: &Uplink, mut streams: Streams<'_>) {
-        let goodbye = async {
-            let _ = timeout(UNREGISTER_MAX, uplink.control.unregister()).await;
-            sleep(LAST_REQUESTS).await;
-        };
         // Until the edge took note it may send more.
         tokio::select! {
             _ = streams.accept(&uplink.quic) => return,
-            () = goodbye => {}
+            _ = timeout(UNREGISTER_MAX, uplink.control.unregister()) => {}
         }
-        tokio::select! {
-            _ = uplink.quic.closed() => {}
-            () = async { while streams.running.join_next().await.is_some() {} } => {}
-            () = sleep(self.grace) => {}
-        }
+        let _ = timeout(self.grace, streams.accept_last(&uplink.quic)).await;
     }
 }
 
@@ -211,19 +206,54 @@ impl Streams<'_> {
         loop {
             tokio::select! {
                 stream = quic.accept_bi() => match stream {
-                    Ok((send, receive)) => {
-                        let (shared, sessions) = (self.shared.clone(), self.sessions.clone());
-                        self.running.spawn(ingress::serve(send, receive, shared, sessions));
-                    }
+                    Ok((send, receive)) => self.serve(send, receive),
                     Err(error) => return error,
                 },
                 Some(_) = self.running.join_next() => {}
             }
         }
     }
+
+    /// The same, but only until all that came has ended and no more comes.
+    async fn accept_last(&mut self, quic: &quinn::Connection) {
+        loop {
+            tokio::select! {
+                stream = quic.accept_bi() => match stream {
+                    Ok((send, receive)) => self.serve(send, receive),
+                    Err(_) => return,
+                },
+                Some(_) = self.running.join_next() => {}
+                () = sleep(LAST_REQUESTS), if self.running.is_empty() => return,
+            }
+        }
+    }
+
+    fn serve(&mut self, send: SendStream, receive: RecvStream) {
+        let (shared, sessions) = (self.shared.clone(), self.sessions.clone());
+        self.running.spawn(ingress::serve(send, receive, shared, sessions));
+    }
 }
 
 impl Uplink {
+    /// Waits until nothing has arrived for a while.
+    pub(crate) async fn until_silent(&self) {
+        while !self.listen() {
+            sleep(Silence::LOOK).await;
+        }
+    }
+
+    /// Waits until something arrives again.
+    pub(crate) async fn until_heard(&self) {
+        while self.listen() {
+            sleep(Silence::LOOK).await;
+        }
+    }
+
+    fn listen(&self) -> bool {
+        let arrived = self.quic.stats().udp_rx.datagrams;
+        self.silence.lock().unwrap_or_else(PoisonError::into_inner).look(arrived)
+    }
+
     /// Tells the edge what we serve, where it does not tell us.
     pub(crate) async fn upload(&self, json: &str) {
         let upload = self.control.upload(bytes::Bytes::copy_from_slice(json.as_bytes()));

@@ -35,8 +35,12 @@ counters! {
     requests,
     /// Requests that got no answer from a connector.
     failed,
-    /// Requests for which no connection was there, or all were at their limit of streams.
+    /// Requests and TCP connections for which no connection was there, or all were at their limit of streams.
     without_connection,
+    /// Requests and TCP connections that left a silent or lost connection for another.
+    moved,
+    /// Connections on which nothing arrived for a while.
+    silent,
     /// TCP connections that a connector made.
     tcp_connections,
     /// TCP connections that could not be made.

@@ -13,8 +13,9 @@ use bartizan_exchange::{Datagrams, DialError, Dialer, Dialled, Flow, LocalBoxFut
 use bartizan_rpc::{ConnectKind, ConnectRequest, Metadata, OUR_FEATURE, RpcThread, read_response};
 
 use crate::counters::{Counters, count};
-use crate::registry::Link;
-use crate::stream::{Duplex, Links, Stream};
+use crate::link::Link;
+use crate::links::{Links, Repeat};
+use crate::stream::{Duplex, Stream};
 use crate::udp;
 
 /// The way to addresses behind tunnels.
@@ -51,14 +52,8 @@ impl Dialer for Dial {
 
 impl Dial {
     async fn connect_tcp(&self, flow: &Flow) -> Result<Duplex, DialError> {
-        let mut stream = self.links.open(flow.tunnel).await?;
-        let head = request(flow, &stream).encode();
-        stream.send.stream.write_all(&head).await.map_err(|error| DialError::Broken(error.into()))?;
-        let answer = read_response(&mut stream.receive).await.map_err(|error| DialError::Broken(error.into()))?;
-        if !answer.error.is_empty() {
-            return Err(DialError::OriginUnreachable(answer.error));
-        }
-        Ok(stream.into())
+        // Nothing that the client said is lost with a connection, so another one may be made.
+        self.links.carry(flow.tunnel, Repeat::Allowed, |stream| connect(flow, stream)).await?
     }
 
     async fn begin_udp(&self, flow: &Flow) -> Result<udp::Flow, DialError> {
@@ -71,6 +66,16 @@ impl Dial {
         let manner = link.manner().ok_or(DialError::NoDatagrams)?;
         udp::begin(Arc::clone(link), manner, &flow.origin, &self.rpc, Arc::clone(&self.counters)).await
     }
+}
+
+async fn connect(flow: &Flow, mut stream: Stream) -> Result<Duplex, DialError> {
+    let head = request(flow, &stream).encode();
+    stream.send.stream.write_all(&head).await.map_err(|error| DialError::Broken(error.into()))?;
+    let answer = read_response(&mut stream.receive).await.map_err(|error| DialError::Broken(error.into()))?;
+    if !answer.error.is_empty() {
+        return Err(DialError::OriginUnreachable(answer.error));
+    }
+    Ok(stream.into())
 }
 
 fn request(flow: &Flow, stream: &Stream) -> ConnectRequest {

@@ -20,8 +20,9 @@ use quinn::RecvStream;
 use tokio::time::timeout;
 
 use crate::counters::{Counters, count};
-use crate::registry::Lease;
-use crate::stream::{Duplex, Links, Sending, Stream};
+use crate::link::Lease;
+use crate::links::{Links, Repeat};
+use crate::stream::{Duplex, Sending, Stream};
 
 /// How long the connector may read nothing of a request's body.
 const STALL_MAX: Duration = Duration::from_secs(100);
@@ -58,18 +59,26 @@ impl Egress {
 impl Upstream for Egress {
     fn send(&self, tunnel: TunnelId, request: Request) -> LocalBoxFuture<'_, Result<Response, UpstreamError>> {
         Box::pin(async move {
-            let stream = match self.links.open(tunnel).await {
-                Ok(stream) => stream,
-                Err(error) => {
-                    count(&self.counters.without_connection);
-                    return Err(error.into());
+            let Request { method, body, upgrade, .. } = &request;
+            // RFC 9110 §9.2.2; and what was taken of a body is gone.
+            let may_repeat = body.length().is_nothing() && method.is_idempotent();
+            let repeat = if may_repeat { Repeat::Allowed } else { Repeat::Forbidden };
+            let (method, upgrade) = (method.clone(), *upgrade);
+            let head = Bytes::from(encode(&request));
+            let mut body = Some(request.body);
+            let answer = self.links.carry(tunnel, repeat, |stream| {
+                // A second time only if there is none.
+                let body = body.take().unwrap_or_else(Body::empty);
+                let (head, method) = (head.clone(), method.clone());
+                async move {
+                    match upgrade {
+                        Upgrade::None => exchange(stream, head, &method, body).await,
+                        Upgrade::WebSocket => switch(stream, head, &method).await,
+                    }
                 }
-            };
+            });
+            let answer = answer.await?;
             count(&self.counters.requests);
-            let answer = match request.upgrade {
-                Upgrade::None => exchange(stream, request).await,
-                Upgrade::WebSocket => upgrade(stream, request).await,
-            };
             if answer.is_err() {
                 count(&self.counters.failed);
             }
@@ -111,11 +120,9 @@ enum UploadError {
 type Upload = Pin<Box<dyn Future<Output = Result<(), UploadError>>>>;
 
 /// A request and its answer, both as streams.
-async fn exchange(stream: Stream, request: Request) -> Result<Response, UpstreamError> {
+async fn exchange(stream: Stream, head: Bytes, method: &Method, body: Body) -> Result<Response, UpstreamError> {
     let Stream { send, mut receive, lease } = stream;
-    let head = encode(&request, ConnectKind::Http);
-    let method = request.method;
-    let mut upload: Upload = Box::pin(upload(send, head, request.body));
+    let mut upload: Upload = Box::pin(upload(send, head, body));
     let (answer, uploading) = {
         let mut answer = std::pin::pin!(read_response(&mut receive));
         tokio::select! {
@@ -133,18 +140,17 @@ async fn exchange(stream: Stream, request: Request) -> Result<Response, Upstream
     };
     let answer = answer.map_err(AnswerError::from)?;
     let Head { status, headers, length } = decode(answer)?;
-    let body = match body_length(&method, status, length) {
+    let body = match body_length(method, status, length) {
         Length::Absent => Body::empty(),
-        length => Download { receive, left: left(&method, length), upload: uploading, _lease: lease }.into_body(length),
+        length => Download { receive, left: left(method, length), upload: uploading, _lease: lease }.into_body(length),
     };
     Ok(Response { status, headers, body, upgraded: None })
 }
 
 /// A request whose stream becomes a connection of its own, if the origin agrees.
-async fn upgrade(stream: Stream, request: Request) -> Result<Response, UpstreamError> {
+async fn switch(stream: Stream, head: Bytes, method: &Method) -> Result<Response, UpstreamError> {
     let Stream { mut send, mut receive, lease } = stream;
-    let head = encode(&request, ConnectKind::WebSocket);
-    send.stream.write_all(&head).await.map_err(|error| UpstreamError::Broken(error.into()))?;
+    send.stream.write_chunk(head).await.map_err(|error| UpstreamError::Broken(error.into()))?;
     let answer = timeout(ANSWER_MAX, read_response(&mut receive)).await.map_err(|_| UpstreamError::TimedOut)?;
     let Head { status, headers, length } = decode(answer.map_err(AnswerError::from)?)?;
     if status == StatusCode::SWITCHING_PROTOCOLS {
@@ -152,13 +158,17 @@ async fn upgrade(stream: Stream, request: Request) -> Result<Response, UpstreamE
         return Ok(Response { status, headers, body: Body::empty(), upgraded: Some(Box::new(io)) });
     }
     send.finish();
-    let length = body_length(&request.method, status, length);
-    let body = Download { receive, left: left(&request.method, length), upload: None, _lease: lease }.into_body(length);
+    let length = body_length(method, status, length);
+    let body = Download { receive, left: left(method, length), upload: None, _lease: lease }.into_body(length);
     Ok(Response { status, headers, body, upgraded: None })
 }
 
 /// The head of a request. Without a framing field the stock connector drops the body in silence.
-fn encode(request: &Request, kind: ConnectKind) -> Vec<u8> {
+fn encode(request: &Request) -> Vec<u8> {
+    let kind = match request.upgrade {
+        Upgrade::None => ConnectKind::Http,
+        Upgrade::WebSocket => ConnectKind::WebSocket,
+    };
     let mut metadata = Vec::with_capacity(request.headers.len() + 3);
     metadata.push(Metadata::new(Metadata::METHOD, request.method.as_str().as_bytes().to_vec()));
     metadata.push(Metadata::new(Metadata::HOST, request.host.as_bytes().to_vec()));
@@ -172,9 +182,9 @@ fn encode(request: &Request, kind: ConnectKind) -> Vec<u8> {
     ConnectRequest { dest, kind, metadata }.encode()
 }
 
-async fn upload(mut send: Sending, head: Vec<u8>, mut body: Body) -> Result<(), UploadError> {
+async fn upload(mut send: Sending, head: Bytes, mut body: Body) -> Result<(), UploadError> {
     let stalled = |_| UploadError::Stalled;
-    timeout(STALL_MAX, send.stream.write_chunk(head.into())).await.map_err(stalled)??;
+    timeout(STALL_MAX, send.stream.write_chunk(head)).await.map_err(stalled)??;
     while let Some(chunk) = body.next().await {
         timeout(STALL_MAX, send.stream.write_chunk(chunk?)).await.map_err(stalled)??;
     }

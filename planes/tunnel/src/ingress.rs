@@ -14,8 +14,9 @@ use uuid::Uuid;
 
 use crate::admission::{Address, Admission, Sources, authorize};
 use crate::counters::{Counters, count};
+use crate::link::Link;
 use crate::pipeline::{self, Arrived, ControlStream};
-use crate::registry::{Link, Registry};
+use crate::registry::Registry;
 use crate::{Config, transport};
 
 /// Open connections: ten thousand connectors with four each, and some.
@@ -196,8 +197,11 @@ async fn register(
         "a connector registered"
     );
     let (link, ended) = Link::new(quic, facts);
-    // In the table before the answer: a connector that knows that it is connected can be reached.
     edge.registry.add(Arc::clone(&link)).await;
+    if pipeline::has_its_rules(&link, tunnel) {
+        // Before the answer: a connector that knows that it is connected can be reached.
+        edge.registry.serve(Arc::clone(&link)).await;
+    }
     count(&edge.counters.registered);
     let _ = reply.send(Ok(registered));
     Ok(Arrived { link, control, ended, secret_sha256 })

@@ -24,15 +24,19 @@ impl Measured for Counted {
     }
 }
 
-fn metrics_of(counts: &Counts) -> [Metric; 7] {
+fn metrics_of(counts: &Counts) -> [Metric; 8] {
     let refused = [
         ("unauthorized", counts.unauthorized),
         ("unregistered", counts.unregistered),
         ("source_limit", counts.source_limited),
         ("full", counts.full),
     ];
-    let requests =
-        [("answered", counts.requests), ("failed", counts.failed), ("no_connection", counts.without_connection)];
+    let requests = [
+        ("answered", counts.requests),
+        ("failed", counts.failed),
+        ("no_connection", counts.without_connection),
+        ("moved", counts.moved),
+    ];
     let tcp = [("made", counts.tcp_connections), ("failed", counts.tcp_failed)];
     let udp = [("begun", counts.udp_flows), ("failed", counts.udp_failed)];
     let dropped = [
@@ -43,6 +47,7 @@ fn metrics_of(counts: &Counts) -> [Metric; 7] {
     let configurations = [("applied", counts.configurations_applied), ("refused", counts.configurations_refused)];
     [
         Metric::counter("bartizan_tunnel_registered", "Connections registered", Sample::one(counts.registered)),
+        Metric::counter("bartizan_tunnel_silent", "Connections that fell silent", Sample::one(counts.silent)),
         Metric::counter("bartizan_tunnel_refused", "Connections refused, and why", Sample::by("reason", &refused)),
         Metric::counter("bartizan_tunnel_requests", "Requests handed to connectors", Sample::by("outcome", &requests)),
         Metric::counter("bartizan_tunnel_tcp", "TCP connections through connectors", Sample::by("outcome", &tcp)),

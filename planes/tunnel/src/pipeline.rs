@@ -1,8 +1,8 @@
 //! The life of a registered connection, until it closes.
 //!
 //! ```text
-//! registered ─┬─ configuration: push, and again when its version grows
-//!             ├─ calls: upload kept for the API; unregister → draining → closed by the connector
+//! registered ─┬─ configuration: push → serving; and again when its version grows
+//!             ├─ calls: upload kept for the API; unregister → departing → nothing in flight → closed
 //!             ├─ UDP: datagrams to their flows, ends of sessions both ways
 //!             └─ tunnel removed, or its secret changed → closed by us
 //! ```
@@ -14,9 +14,9 @@ use std::time::{Duration, SystemTime};
 
 use bartizan_live::Live;
 use bartizan_observed::Uploaded;
-use bartizan_routes::TunnelConfiguration;
+use bartizan_routes::{Tunnel, TunnelConfiguration};
 use bartizan_rpc::{
-    Applied, Call, Refused, RpcStopped, RpcThread, SessionCall, SessionId, StreamKind, read_stream_kind,
+    Applied, Call, OUR_FEATURE, Refused, RpcStopped, RpcThread, SessionCall, SessionId, StreamKind, read_stream_kind,
     serve_sessions, unregister_session, update_configuration,
 };
 use quinn::{RecvStream, SendStream};
@@ -27,13 +27,15 @@ use tokio::time::timeout;
 use crate::Config;
 use crate::counters::count;
 use crate::ingress::Edge;
-use crate::registry::Link;
+use crate::link::{Departure, Link};
 use crate::sessions::{self, Ended};
 
 /// For one push. The stock connector drops the stream after as long.
 const PUSH_MAX: Duration = Duration::from_secs(5);
 /// The pause before a push is tried again that failed (one that was refused is not).
 const PUSH_AGAIN: Duration = Duration::from_secs(5);
+/// What connectors list that take a configuration from the edge.
+const CONFIGURED_FEATURE: &str = "allow_remote_config";
 /// How long a connector that has unregistered may keep its connection: the stock connector's longest grace period is
 /// 3 minutes.
 const DEPART_MAX: Duration = Duration::from_secs(200);
@@ -73,7 +75,8 @@ pub(crate) async fn serve(Arrived { link, control, ended, secret_sha256 }: Arriv
         never = follow_configuration(&link, &edge) => match never {},
         () = serve_calls(&link, &edge.rpc) => None,
         never = tell_ended(&link, ended, &edge.rpc) => match never {},
-        why = answer_calls(&link, control, &edge) => Some(why),
+        never = answer_calls(&link, control, &edge) => match never {},
+        why = leave(&link) => Some(why),
     };
     if let Some(why) = ours {
         link.close(why);
@@ -103,8 +106,28 @@ async fn until_not_admitted(live: &Live<Config>, link: &Link, secret_sha256: [u8
     }
 }
 
-/// Pushes the tunnel's configuration, and each newer one.
-async fn follow_configuration(link: &Link, edge: &Edge) -> std::convert::Infallible {
+/// Whether a connector can answer as soon as it has registered; if not, as soon as it has its configuration.
+pub(crate) fn has_its_rules(link: &Link, tunnel: &Tunnel) -> bool {
+    tunnel.configuration.is_none() || !link.has_feature(CONFIGURED_FEATURE)
+}
+
+/// Waits until the connection departs, and then until it may be closed.
+async fn leave(link: &Link) -> &'static str {
+    let why = match link.departed().await {
+        Departure::Replaced => "replaced by a newer connection",
+        Departure::Unregistered if link.has_feature(OUR_FEATURE) => "the connector has left",
+        // It closes by itself. If we did, it would take that for a failure.
+        Departure::Unregistered => {
+            tokio::time::sleep(DEPART_MAX).await;
+            return "the connector's time to leave is over";
+        }
+    };
+    let _ = timeout(DEPART_MAX, link.idle()).await;
+    why
+}
+
+/// Pushes the tunnel's configuration, and each newer one. With the first the connection begins to serve.
+async fn follow_configuration(link: &Arc<Link>, edge: &Edge) -> std::convert::Infallible {
     let mut changes = edge.live.changes();
     let mut pushed = None;
     loop {
@@ -114,7 +137,10 @@ async fn follow_configuration(link: &Link, edge: &Edge) -> std::convert::Infalli
         let failed = match wanted {
             Some(wanted) => match timeout(PUSH_MAX, push(link, &wanted, edge)).await {
                 Ok(Ok(applied)) => {
-                    pushed = Some(wanted.version);
+                    if pushed.replace(wanted.version).is_none() {
+                        // Also if it was refused: then the connector has other rules, and an operator has to see it.
+                        edge.registry.serve(Arc::clone(link)).await;
+                    }
                     note_push(link, &wanted, applied, edge);
                     false
                 }
@@ -165,15 +191,14 @@ fn note_push(link: &Link, wanted: &TunnelConfiguration, applied: Applied, edge: 
     }
 }
 
-/// Answers what the connector calls, until it leaves or its time to leave is over.
-async fn answer_calls(link: &Arc<Link>, mut control: ControlStream, edge: &Edge) -> &'static str {
+/// Answers what the connector calls.
+async fn answer_calls(link: &Arc<Link>, mut control: ControlStream, edge: &Edge) -> std::convert::Infallible {
     loop {
         tokio::select! {
             // The end of the stream counts as unregistering: the stock connector aborts it right after the call.
             _ = &mut control.served => {
-                link.drain();
-                tokio::time::sleep(DEPART_MAX).await;
-                return "the connector's time to leave is over";
+                edge.registry.depart(link, Departure::Unregistered).await;
+                std::future::pending::<()>().await;
             }
             Some(call) = control.calls.recv() => answer(call, link, edge).await,
         }
@@ -199,7 +224,7 @@ async fn answer(call: Call, link: &Arc<Link>, edge: &Edge) {
             let _ = reply.send(());
         }
         Call::Unregister(reply) => {
-            link.drain();
+            edge.registry.depart(link, Departure::Unregistered).await;
             let _ = reply.send(());
         }
     }

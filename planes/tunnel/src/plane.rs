@@ -19,9 +19,11 @@ use crate::counters::Counters;
 use crate::dial::Dial;
 use crate::egress::Egress;
 use crate::ingress::{self, Edge};
+use crate::link::Link;
+use crate::links::Links;
+use crate::listen::listen;
 use crate::metrics::Counted;
-use crate::registry::{Link, Registry, Table};
-use crate::stream::Links;
+use crate::registry::{Registry, Table};
 use crate::transport::{self, ResetKey};
 use crate::{Config, Counts};
 
@@ -67,6 +69,7 @@ pub fn start(sockets: Vec<UdpSocket>, live: &Live<Config>, reset_key: ResetKey) 
     let entered = runtime.enter();
     let (registry, table, connections) = Registry::start();
     let counters = Arc::new(Counters::default());
+    tokio::spawn(listen(table.clone(), registry.clone(), Arc::clone(&counters)));
     let edge = Edge::new(live.clone(), rpc.clone(), registry, Arc::clone(&counters));
     let mut endpoints = Vec::new();
     for socket in sockets {
@@ -104,12 +107,16 @@ fn run(runtime: &Runtime, stopped: oneshot::Receiver<()>, endpoints: &[Endpoint]
 impl Plane {
     /// What sends requests to origins behind a tunnel.
     pub fn upstream(&self) -> Arc<dyn Upstream> {
-        Arc::new(Egress::new(Links::new(self.table.clone()), Arc::clone(&self.counters)))
+        Arc::new(Egress::new(self.links(), Arc::clone(&self.counters)))
     }
 
     /// What dials TCP and UDP behind a tunnel.
     pub fn dialer(&self) -> Arc<dyn Dialer> {
-        Arc::new(Dial::new(Links::new(self.table.clone()), self.rpc.clone(), Arc::clone(&self.counters)))
+        Arc::new(Dial::new(self.links(), self.rpc.clone(), Arc::clone(&self.counters)))
+    }
+
+    fn links(&self) -> Links {
+        Links::new(self.table.clone(), Arc::clone(&self.counters))
     }
 
     /// Who is connected, now and from now on.

@@ -3,134 +3,25 @@
 //! ```text
 //! ingress, pipeline ─ Change ─► owner ─► Table (egress chooses from it), Connections (for whoever looks)
 //! ```
+//! Whoever looks sees exactly the connections that requests are sent to.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use bartizan_live::{Generation, Live};
 use bartizan_names::TunnelId;
 use bartizan_observed::{Connection, Connections, Uploaded};
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 
-use crate::sessions::{Ended, Manner, Sessions};
+use crate::link::{Departure, Link};
 
 /// Changes that wait for the owner. It is quick; when the queue is full, a sender waits.
 const CHANGES_MAX: usize = 1024;
 /// Changes that make one new table.
 const BATCH_MAX: usize = 256;
-/// Requests and TCP connections that one connection carries at a time. With more a connector is overloaded, and letting
-/// them wait would not help.
-const STREAMS_MAX: usize = 2048;
 
-/// The connections that a request may be sent through, by tunnel.
+/// All registered connections, by tunnel. Requests go only to those that are open.
 pub(crate) type Table = HashMap<TunnelId, Arc<[Arc<Link>]>>;
-
-/// One registered connection.
-#[derive(Debug)]
-pub(crate) struct Link {
-    pub(crate) quic: quinn::Connection,
-    pub(crate) facts: Connection,
-    pub(crate) sessions: Sessions,
-    /// Why we closed it, if we did.
-    closed: OnceLock<&'static str>,
-    draining: AtomicBool,
-    in_flight: AtomicUsize,
-    /// Rings when the last request in flight ends.
-    idle: Notify,
-}
-
-/// The right to one request on a connection; while it lives the request is in flight.
-#[derive(Debug)]
-pub(crate) struct Lease(Arc<Link>);
-
-impl Link {
-    /// With the sessions of which its connector has to be told that they ended.
-    pub(crate) fn new(quic: quinn::Connection, facts: Connection) -> (Arc<Link>, Ended) {
-        let (sessions, ended) = Sessions::new(&facts.features);
-        let link = Arc::new(Link {
-            quic,
-            facts,
-            sessions,
-            closed: OnceLock::new(),
-            draining: AtomicBool::new(false),
-            in_flight: AtomicUsize::new(0),
-            idle: Notify::new(),
-        });
-        (link, ended)
-    }
-
-    /// Closes the connection, and tells the connector why.
-    pub(crate) fn close(&self, why: &'static str) {
-        let why = self.closed.get_or_init(|| why);
-        self.drain();
-        self.quic.close(0_u32.into(), why.as_bytes());
-    }
-
-    /// Waits until the connection is closed by either side, and tells why.
-    pub(crate) async fn closed(&self) -> String {
-        let closed = self.quic.closed().await;
-        self.closed.get().map_or_else(|| closed.to_string(), |why| (*why).to_owned())
-    }
-
-    /// Lets no new request begin.
-    pub(crate) fn drain(&self) {
-        self.draining.store(true, Ordering::SeqCst);
-    }
-
-    pub(crate) fn is_open(&self) -> bool {
-        !self.draining.load(Ordering::SeqCst) && self.quic.close_reason().is_none()
-    }
-
-    /// Whether the connector says that it can do this.
-    pub(crate) fn has_feature(&self, feature: &str) -> bool {
-        self.facts.features.iter().any(|own| own == feature)
-    }
-
-    /// How UDP goes over this connection, if it does.
-    pub(crate) fn manner(&self) -> Option<Manner> {
-        self.sessions.manner.filter(|_| self.quic.max_datagram_size().is_some())
-    }
-
-    pub(crate) fn in_flight(&self) -> usize {
-        self.in_flight.load(Ordering::Relaxed)
-    }
-
-    /// One more request, unless the connection drains or is at its limit.
-    pub(crate) fn lease(self: &Arc<Link>) -> Option<Lease> {
-        let before = self.in_flight.fetch_add(1, Ordering::SeqCst);
-        let lease = Lease(Arc::clone(self));
-        // Counted before the check: a drain that begins in between sees the count.
-        (before < STREAMS_MAX && self.is_open()).then_some(lease)
-    }
-
-    /// Waits until nothing is in flight.
-    pub(crate) async fn idle(&self) {
-        loop {
-            let ring = self.idle.notified();
-            tokio::pin!(ring);
-            ring.as_mut().enable();
-            if self.in_flight.load(Ordering::SeqCst) == 0 {
-                return;
-            }
-            ring.await;
-        }
-    }
-}
-
-impl Lease {
-    pub(crate) fn link(&self) -> &Link {
-        &self.0
-    }
-}
-
-impl Drop for Lease {
-    fn drop(&mut self) {
-        if self.0.in_flight.fetch_sub(1, Ordering::SeqCst) == 1 {
-            self.0.idle.notify_waiters();
-        }
-    }
-}
 
 /// Tells the owner what changed.
 #[derive(Clone, Debug)]
@@ -139,7 +30,10 @@ pub(crate) struct Registry(mpsc::Sender<Change>);
 #[derive(Debug)]
 enum Change {
     Add(Arc<Link>, oneshot::Sender<()>),
+    Serve(Arc<Link>, oneshot::Sender<()>),
     Upload(Arc<Link>, Uploaded),
+    /// What is in the links changed.
+    Looked,
     Remove(Arc<Link>),
 }
 
@@ -153,12 +47,30 @@ impl Registry {
         (Registry(changes), table, connections)
     }
 
-    /// Adds a connection. Returns when requests find it.
+    /// Adds a connection, which is asked nothing yet. Returns when it is found by those who close connections.
     pub(crate) async fn add(&self, link: Arc<Link>) {
         let (done, added) = oneshot::channel();
         // The owner ends with the plane; then the table is not read any more. The same holds below.
         let _ = self.0.send(Change::Add(link, done)).await;
         let _ = added.await;
+    }
+
+    /// Its connector can answer. Returns when requests find it.
+    pub(crate) async fn serve(&self, link: Arc<Link>) {
+        let (done, found) = oneshot::channel();
+        let _ = self.0.send(Change::Serve(link, done)).await;
+        let _ = found.await;
+    }
+
+    /// Lets it take nothing new from now on. It is not shown any more, though what is in flight goes on.
+    pub(crate) async fn depart(&self, link: &Link, departure: Departure) {
+        link.depart(departure);
+        self.look().await;
+    }
+
+    /// Looks again which connections are open.
+    pub(crate) async fn look(&self) {
+        let _ = self.0.send(Change::Looked).await;
     }
 
     pub(crate) async fn upload(&self, link: Arc<Link>, uploaded: Uploaded) {
@@ -175,13 +87,18 @@ async fn own(mut changes: mpsc::Receiver<Change>, table: Live<Table>, connection
     let mut batch = Vec::with_capacity(BATCH_MAX);
     let mut number = 0;
     while changes.recv_many(&mut batch, BATCH_MAX).await > 0 {
-        let mut added = Vec::new();
+        let mut waiting = Vec::new();
         for change in batch.drain(..) {
             match change {
                 Change::Add(link, done) => {
                     connected.add(link);
-                    added.push(done);
+                    waiting.push(done);
                 }
+                Change::Serve(link, done) => {
+                    connected.serve(&link);
+                    waiting.push(done);
+                }
+                Change::Looked => {}
                 Change::Upload(link, uploaded) => connected.upload(&link, uploaded),
                 Change::Remove(link) => connected.remove(&link),
             }
@@ -189,7 +106,7 @@ async fn own(mut changes: mpsc::Receiver<Change>, table: Live<Table>, connection
         number += 1;
         table.publish(Generation { number, value: connected.table() });
         connections.publish(Generation { number, value: connected.connections() });
-        for done in added {
+        for done in waiting {
             // The caller may have been dropped meanwhile.
             let _ = done.send(());
         }
@@ -206,17 +123,21 @@ struct Entry {
 }
 
 impl Connected {
-    /// A connector that comes again with the same index has lost the connection it had, whether we noticed or not.
     fn add(&mut self, link: Arc<Link>) {
-        let entries = self.0.entry(link.facts.tunnel).or_default();
-        let same = |entry: &Entry| {
-            let (old, new) = (&entry.link.facts, &link.facts);
-            old.connector == new.connector && old.index == new.index
+        self.0.entry(link.facts.tunnel).or_default().push(Entry { link, uploaded: None });
+    }
+
+    /// A connector that comes again with the same index has given up the connection it had.
+    fn serve(&mut self, link: &Arc<Link>) {
+        let Some(entries) = self.0.get(&link.facts.tunnel) else { return };
+        let same = |old: &Link| {
+            (old.facts.connector, old.facts.index) == (link.facts.connector, link.facts.index)
+                && old.facts.connection != link.facts.connection
         };
-        for old in entries.extract_if(.., |entry| same(entry)) {
-            old.link.close("replaced by a newer connection");
+        for old in entries.iter().filter(|entry| same(&entry.link)) {
+            old.link.depart(Departure::Replaced);
         }
-        entries.push(Entry { link, uploaded: None });
+        link.serve();
     }
 
     fn upload(&mut self, link: &Arc<Link>, uploaded: Uploaded) {
@@ -243,6 +164,7 @@ impl Connected {
 
     fn connections(&self) -> Connections {
         let connection = |entry: &Entry| Connection { uploaded: entry.uploaded.clone(), ..entry.link.facts.clone() };
-        Connections(self.0.values().flatten().map(connection).collect())
+        let seen = |entry: &&Entry| entry.link.is_open();
+        Connections(self.0.values().flatten().filter(seen).map(connection).collect())
     }
 }

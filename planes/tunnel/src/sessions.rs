@@ -18,7 +18,7 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 
 use crate::counters::{Counters, count};
-use crate::registry::Link;
+use crate::link::Link;
 
 /// Sessions of one connection. Connectors of ours take as many.
 const SESSIONS_MAX: usize = 4096;

@@ -1,128 +1,33 @@
-//! Streams to connectors: which connection, opened, and both halves as one.
+//! Streams to connectors, and both halves of one as a connection.
 //!
 //! Everything here runs on the caller's thread; only stream handles reach into the plane's own.
 
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bartizan_exchange::{DialError, UpstreamError};
-use bartizan_live::Live;
-use bartizan_names::TunnelId;
 use bartizan_rpc::OUR_FEATURE;
+use futures_util::FutureExt;
 use quinn::{RecvStream, SendStream, VarInt};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep, timeout};
 
-use crate::registry::{Lease, Link, Table};
+use crate::link::Lease;
 
-/// For a stream on a connection. It costs no round trip unless the connector is out of streams.
-const OPEN_MAX: Duration = Duration::from_secs(5);
-/// Connections that are tried for one request, if a stream cannot even be opened.
-const TRIES: usize = 2;
 /// How long an origin behind a stock connector may be silent before it gets the client's end.
 const HELD_SILENCE: Duration = Duration::from_secs(5);
+/// For what a client said last to reach the connector, after the connection is over for everybody else.
+const DELIVER_MAX: Duration = Duration::from_secs(30);
 /// What a stream that is given up is reset with.
 const GIVEN_UP: VarInt = VarInt::from_u32(0);
-
-/// The connections of all tunnels, and whose turn it is.
-#[derive(Debug)]
-pub(crate) struct Links {
-    table: Live<Table>,
-    /// Where the search for the least loaded connection begins, so that idle ones take turns.
-    turn: AtomicUsize,
-}
 
 /// A stream to a connector, and the right to use it.
 pub(crate) struct Stream {
     pub(crate) send: Sending,
     pub(crate) receive: RecvStream,
     pub(crate) lease: Lease,
-}
-
-/// There is no stream.
-#[derive(Debug)]
-pub(crate) enum OpenError {
-    NotConnected,
-    TimedOut,
-    Broken(quinn::ConnectionError),
-    Full,
-}
-
-/// Every connection carries as many requests as it may.
-#[derive(Debug, thiserror::Error)]
-#[error("all connections of this tunnel are at their limit of requests")]
-pub(crate) struct Full;
-
-impl From<OpenError> for UpstreamError {
-    fn from(error: OpenError) -> UpstreamError {
-        match error {
-            OpenError::NotConnected => UpstreamError::NotConnected,
-            OpenError::TimedOut => UpstreamError::TimedOut,
-            OpenError::Broken(error) => UpstreamError::Broken(error.into()),
-            OpenError::Full => UpstreamError::Broken(Box::new(Full)),
-        }
-    }
-}
-
-impl From<OpenError> for DialError {
-    fn from(error: OpenError) -> DialError {
-        match error {
-            OpenError::NotConnected => DialError::NotConnected,
-            OpenError::TimedOut => DialError::TimedOut,
-            OpenError::Broken(error) => DialError::Broken(error.into()),
-            OpenError::Full => DialError::Broken(Box::new(Full)),
-        }
-    }
-}
-
-impl Links {
-    pub(crate) fn new(table: Live<Table>) -> Links {
-        Links { table, turn: AtomicUsize::new(0) }
-    }
-
-    /// Opens a stream to one of the tunnel's connectors.
-    pub(crate) async fn open(&self, tunnel: TunnelId) -> Result<Stream, OpenError> {
-        let links = self.of(tunnel).ok_or(OpenError::NotConnected)?;
-        let mut failed: Option<(*const Link, OpenError)> = None;
-        for _ in 0..TRIES {
-            let not = failed.as_ref().map(|(link, _)| *link);
-            let wanted = |link: &Link| not != Some(std::ptr::from_ref(link));
-            let Some(lease) = self.choose(&links, wanted, Link::in_flight).and_then(Link::lease) else { break };
-            let error = match timeout(OPEN_MAX, lease.link().quic.open_bi()).await {
-                Ok(Ok((send, receive))) => return Ok(Stream { send: Sending::new(send), receive, lease }),
-                Ok(Err(error)) => OpenError::Broken(error),
-                Err(_) => OpenError::TimedOut,
-            };
-            failed = Some((lease.link(), error));
-        }
-        match failed {
-            Some((_, error)) => Err(error),
-            None if links.iter().any(|link| link.is_open()) => Err(OpenError::Full),
-            None => Err(OpenError::NotConnected),
-        }
-    }
-
-    pub(crate) fn of(&self, tunnel: TunnelId) -> Option<Arc<[Arc<Link>]>> {
-        self.table.snapshot().value.get(&tunnel).cloned()
-    }
-
-    /// The open connection with the smallest `load` among those that are `wanted`.
-    pub(crate) fn choose<'l>(
-        &self,
-        links: &'l [Arc<Link>],
-        wanted: impl Fn(&Link) -> bool,
-        load: impl Fn(&Link) -> usize,
-    ) -> Option<&'l Arc<Link>> {
-        let turn = self.turn.fetch_add(1, Ordering::Relaxed) % links.len().max(1);
-        let (later, first) = links.split_at(turn);
-        let candidates = first.iter().chain(later);
-        candidates.filter(|link| link.is_open() && wanted(link)).min_by_key(|link| load(link))
-    }
 }
 
 /// A sending half that is reset if it is dropped before its end, where the library would end it as if all were said.
@@ -132,7 +37,7 @@ pub(crate) struct Sending {
 }
 
 impl Sending {
-    const fn new(stream: SendStream) -> Sending {
+    pub(crate) const fn new(stream: SendStream) -> Sending {
         Sending { stream, finished: false }
     }
 
@@ -196,6 +101,23 @@ impl Duplex {
         };
         if told {
             self.tell_end();
+        }
+    }
+}
+
+impl Drop for Duplex {
+    /// The end of both directions here is not their end: what the client said last is in flight until the connector has
+    /// it, and until then the connection is not to be closed.
+    fn drop(&mut self) {
+        if let HalfClose::Told = self.half_close {
+            let mut delivered = Box::pin(self.send.stream.stopped());
+            if delivered.as_mut().now_or_never().is_none() {
+                let lease = self.lease.again();
+                self.lease.link().run(async move {
+                    let _ = timeout(DELIVER_MAX, delivered).await;
+                    drop(lease);
+                });
+            }
         }
     }
 }

@@ -22,7 +22,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use crate::counters::{Counters, count};
-use crate::registry::Link;
+use crate::link::Link;
 use crate::sessions::{Incoming, Manner};
 
 /// The silence after which the connector ends a session by itself. Longer than any flow may be idle here, so that no

@@ -2,6 +2,7 @@
 //! The tests are in `tests/it`.
 
 mod edge;
+mod network;
 mod origin;
 
 use std::future::Future;
@@ -16,6 +17,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 pub use edge::{Authority, Edge, UdpFlow, account, client, dialled, facts, secret};
+pub use network::Network;
 pub use origin::{Origin, pattern, verify_pattern};
 
 /// No wait in these tests is longer, on the slowest machine.

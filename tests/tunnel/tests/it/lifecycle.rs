@@ -102,7 +102,9 @@ async fn a_tunnel_works_from_the_moment_it_is_made_until_it_is_deleted() {
 async fn a_new_secret_ends_the_connections_of_the_old_one() {
     let edge = Edge::start([(tunnel(1), facts(None))]);
     let mut connector = Connector::start(options(&edge, tunnel(1), "http_status:204"));
-    edge.connections(4).await;
+    for _ in 0..4 {
+        connector.event("the yes", |event| matches!(event, Event::Connected { .. }).then_some(())).await;
+    }
     let changed = bartizan_routes::Tunnel { secret_sha256: [9; 32], ..facts(None) };
     edge.publish([(tunnel(1), changed)]);
     edge.connections(0).await;
@@ -113,32 +115,6 @@ async fn a_new_secret_ends_the_connections_of_the_old_one() {
     let why = connector.event("the loss", lost).await;
     assert!(why.contains("the tunnel's secret was changed"), "{why}");
     assert!(edge.send(tunnel(1), get("a.example/")).await.is_err());
-}
-
-#[tokio::test]
-async fn what_is_in_flight_ends_before_the_connector_does() {
-    let (edge, mut origin) = (Edge::start([(tunnel(1), facts(None))]), Origin::start().await);
-    let connector = Connector::start(options(&edge, tunnel(1), &origin.url()));
-    edge.connections(4).await;
-    let holding = edge.send(tunnel(1), get("a.example/hold"));
-    let stop = async {
-        assert_eq!(within("the request at the origin", origin.noted.recv()).await, Some("hold"));
-        connector.ask_to_stop();
-        // The three idle connections go first, the busy one takes no more requests.
-        edge.connections(1).await;
-        let refused = loop {
-            match edge.send(tunnel(1), get("a.example/hello")).await {
-                Ok(_) => tokio::task::yield_now().await,
-                Err(error) => break error,
-            }
-        };
-        assert_eq!(refused.to_string(), "no connector is connected for this tunnel");
-        origin.release();
-    };
-    let (held, ()) = tokio::join!(holding, stop);
-    assert_eq!(read(held.unwrap().body).await.unwrap(), b"released");
-    connector.stopped().await;
-    edge.connections(0).await;
 }
 
 #[tokio::test]

@@ -2,11 +2,14 @@
 
 mod answers;
 mod configuration;
+mod delivery;
 mod demands;
 mod lifecycle;
+mod presence;
 mod raw;
 mod requests;
 mod restart;
+mod silence;
 mod tcp;
 mod udp;
 mod wire;

@@ -1,0 +1,201 @@
+//! One registered connection, and the right to use it.
+
+use std::future::Future;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use bartizan_live::Silence;
+use bartizan_observed::Connection;
+use tokio::runtime::Handle;
+use tokio::sync::{Notify, watch};
+
+use crate::sessions::{Ended, Manner, Sessions};
+
+/// Requests and TCP connections that one connection carries at a time. With more a connector is overloaded, and letting
+/// them wait would not help.
+const STREAMS_MAX: usize = 2048;
+
+/// One registered connection.
+///
+/// ```text
+/// registered ─► serving: its connector has its rules ─► departing: takes nothing new ─► closed
+///                 ⇅ silent: nothing arrives on it
+/// ```
+#[derive(Debug)]
+pub(crate) struct Link {
+    pub(crate) quic: quinn::Connection,
+    pub(crate) facts: Connection,
+    pub(crate) sessions: Sessions,
+    /// Why we closed it, if we did.
+    closed: OnceLock<&'static str>,
+    serving: AtomicBool,
+    draining: AtomicBool,
+    departure: watch::Sender<Option<Departure>>,
+    silent: watch::Sender<bool>,
+    silence: Mutex<Silence>,
+    in_flight: AtomicUsize,
+    /// Rings when the last request in flight ends.
+    idle: Notify,
+    /// For what has to end after its request has.
+    runtime: Handle,
+}
+
+/// Why a connection takes nothing new.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Departure {
+    /// Its connector stops.
+    Unregistered,
+    /// Its connector has another one in its place.
+    Replaced,
+}
+
+/// The right to one request on a connection; while it lives the request is in flight.
+#[derive(Debug)]
+pub(crate) struct Lease(Arc<Link>);
+
+impl Link {
+    /// With the sessions of which its connector has to be told that they ended. To be called on the plane's runtime.
+    pub(crate) fn new(quic: quinn::Connection, facts: Connection) -> (Arc<Link>, Ended) {
+        let (sessions, ended) = Sessions::new(&facts.features);
+        let link = Arc::new(Link {
+            quic,
+            facts,
+            sessions,
+            closed: OnceLock::new(),
+            serving: AtomicBool::new(false),
+            draining: AtomicBool::new(false),
+            departure: watch::Sender::new(None),
+            silent: watch::Sender::new(false),
+            silence: Mutex::default(),
+            in_flight: AtomicUsize::new(0),
+            idle: Notify::new(),
+            runtime: Handle::current(),
+        });
+        (link, ended)
+    }
+
+    /// Closes the connection, and tells the connector why.
+    pub(crate) fn close(&self, why: &'static str) {
+        let why = self.closed.get_or_init(|| why);
+        self.drain();
+        self.quic.close(0_u32.into(), why.as_bytes());
+    }
+
+    /// Waits until the connection is closed by either side, and tells why.
+    pub(crate) async fn closed(&self) -> String {
+        let closed = self.quic.closed().await;
+        self.closed.get().map_or_else(|| closed.to_string(), |why| (*why).to_owned())
+    }
+
+    /// Lets no new request begin.
+    pub(crate) fn drain(&self) {
+        self.draining.store(true, Ordering::SeqCst);
+    }
+
+    /// Its connector can answer.
+    pub(crate) fn serve(&self) {
+        self.serving.store(true, Ordering::SeqCst);
+    }
+
+    /// Takes nothing new from now on, for this reason or one that was there before.
+    pub(crate) fn depart(&self, departure: Departure) {
+        self.drain();
+        self.departure.send_if_modified(|departed| {
+            let first = departed.is_none();
+            departed.get_or_insert(departure);
+            first
+        });
+    }
+
+    /// Waits until it departs.
+    pub(crate) async fn departed(&self) -> Departure {
+        // The link has the sender, so the wait does not fail.
+        let departed = self.departure.subscribe().wait_for(Option::is_some).await.ok().and_then(|departed| *departed);
+        departed.unwrap_or(Departure::Unregistered)
+    }
+
+    /// Whether a request may begin: the connector can answer, and has said lately that it is there.
+    pub(crate) fn is_open(&self) -> bool {
+        self.is_serving() && !*self.silent.borrow()
+    }
+
+    /// The same, though nothing may have come from the connector lately.
+    pub(crate) fn is_serving(&self) -> bool {
+        self.serving.load(Ordering::SeqCst)
+            && !self.draining.load(Ordering::SeqCst)
+            && self.quic.close_reason().is_none()
+    }
+
+    /// Looks whether anything arrived since the last look. Some if it fell silent just now, or was heard again.
+    pub(crate) fn listen(&self) -> Option<bool> {
+        let arrived = self.quic.stats().udp_rx.datagrams;
+        let silent = self.silence.lock().unwrap_or_else(PoisonError::into_inner).look(arrived);
+        self.silent.send_if_modified(|known| std::mem::replace(known, silent) != silent).then_some(silent)
+    }
+
+    /// Waits until nothing has come for a while, or until something comes again.
+    pub(crate) async fn until_silent(&self, silent: bool) {
+        // The link has the sender, so the wait does not fail.
+        let _ = self.silent.subscribe().wait_for(|now| *now == silent).await;
+    }
+
+    /// Runs what a request leaves behind.
+    pub(crate) fn run(&self, rest: impl Future<Output = ()> + Send + 'static) {
+        self.runtime.spawn(rest);
+    }
+
+    /// Whether the connector says that it can do this.
+    pub(crate) fn has_feature(&self, feature: &str) -> bool {
+        self.facts.features.iter().any(|own| own == feature)
+    }
+
+    /// How UDP goes over this connection, if it does.
+    pub(crate) fn manner(&self) -> Option<Manner> {
+        self.sessions.manner.filter(|_| self.quic.max_datagram_size().is_some())
+    }
+
+    pub(crate) fn in_flight(&self) -> usize {
+        self.in_flight.load(Ordering::Relaxed)
+    }
+
+    /// One more request, unless the connection drains or is at its limit.
+    pub(crate) fn lease(self: &Arc<Link>) -> Option<Lease> {
+        let before = self.in_flight.fetch_add(1, Ordering::SeqCst);
+        let lease = Lease(Arc::clone(self));
+        // Counted before the check: a drain that begins in between sees the count.
+        (before < STREAMS_MAX && self.is_open()).then_some(lease)
+    }
+
+    /// Waits until nothing is in flight.
+    pub(crate) async fn idle(&self) {
+        loop {
+            let ring = self.idle.notified();
+            tokio::pin!(ring);
+            ring.as_mut().enable();
+            if self.in_flight.load(Ordering::SeqCst) == 0 {
+                return;
+            }
+            ring.await;
+        }
+    }
+}
+
+impl Lease {
+    pub(crate) fn link(&self) -> &Arc<Link> {
+        &self.0
+    }
+
+    /// Another one for the same request, which may outlive it and a drain.
+    pub(crate) fn again(&self) -> Lease {
+        self.0.in_flight.fetch_add(1, Ordering::SeqCst);
+        Lease(Arc::clone(&self.0))
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if self.0.in_flight.fetch_sub(1, Ordering::SeqCst) == 1 {
+            self.0.idle.notify_waiters();
+        }
+    }
+}
