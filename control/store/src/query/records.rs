@@ -170,8 +170,8 @@ fn letters(query: &RecordQuery, in_apex: &dyn Fn(&str) -> bool) -> Option<String
             let letters: Vec<char> = part.chars().collect();
             letters.windows(3).map(String::from_iter).collect::<Vec<_>>()
         })
-        // Every record of the zone has these.
-        .filter(|group| !in_apex(group))
+        // Every record of the zone has these; and a NUL would end the text in which they are asked for.
+        .filter(|group| !in_apex(group) && !group.contains('\0'))
         .map(|group| format!("\"{}\"", group.replace('"', "\"\"")))
         .collect();
     groups.sort_unstable();
@@ -341,9 +341,20 @@ mod tests {
         let mut connection = schema::open_writer(dir.path()).unwrap();
         let mut look = || {
             let mut some = 0;
-            for text in
-                ["www", "OFFICE", "ffice", "x.test", "ww.x.tes", "t\nv", "über", "0%", "ww", "\"", "ww\" OR \"spf"]
-            {
+            for text in [
+                "www",
+                "OFFICE",
+                "ffice",
+                "x.test",
+                "ww.x.tes",
+                "t\nv",
+                "über",
+                "0%",
+                "ww",
+                "\"",
+                "ww\" OR \"spf",
+                "a\0b",
+            ] {
                 for query in [
                     RecordQuery { search: Some(text.to_owned()), ..RecordQuery::all(ZONE) },
                     RecordQuery { name: vec![Text::Contains(text.to_owned())], ..RecordQuery::all(ZONE) },
