@@ -34,6 +34,12 @@ pub enum What {
     Renewal,
     /// The care of the store: deletions in the background, and the cut of the change log.
     Housekeeping,
+    /// The store's file: it is damaged and stays so.
+    Store,
+    /// Objects that were on damaged pages of the store's file.
+    Lost,
+    /// Objects whose keys this version does not know.
+    Strangers,
 }
 
 /// The kinds of [`What`], for labels.
@@ -46,10 +52,13 @@ pub enum ProblemKind {
     ReadOnly,
     Renewal,
     Housekeeping,
+    Store,
+    Lost,
+    Strangers,
 }
 
 impl ProblemKind {
-    pub const ALL: [ProblemKind; 7] = [
+    pub const ALL: [ProblemKind; 10] = [
         ProblemKind::Unit,
         ProblemKind::ChangeLog,
         ProblemKind::Port,
@@ -57,6 +66,9 @@ impl ProblemKind {
         ProblemKind::ReadOnly,
         ProblemKind::Renewal,
         ProblemKind::Housekeeping,
+        ProblemKind::Store,
+        ProblemKind::Lost,
+        ProblemKind::Strangers,
     ];
 
     pub const fn as_str(self) -> &'static str {
@@ -68,6 +80,9 @@ impl ProblemKind {
             ProblemKind::ReadOnly => "read_only",
             ProblemKind::Renewal => "renewal",
             ProblemKind::Housekeeping => "housekeeping",
+            ProblemKind::Store => "store",
+            ProblemKind::Lost => "lost",
+            ProblemKind::Strangers => "strangers",
         }
     }
 }
@@ -82,6 +97,9 @@ impl What {
             What::ReadOnly => ProblemKind::ReadOnly,
             What::Renewal => ProblemKind::Renewal,
             What::Housekeeping => ProblemKind::Housekeeping,
+            What::Store => ProblemKind::Store,
+            What::Lost => ProblemKind::Lost,
+            What::Strangers => ProblemKind::Strangers,
         }
     }
 }
@@ -96,6 +114,9 @@ impl fmt::Display for What {
             What::ReadOnly => f.write_str("the data directory"),
             What::Renewal => f.write_str("the renewal of certificates"),
             What::Housekeeping => f.write_str("the care of the store"),
+            What::Store => f.write_str("the store's file"),
+            What::Lost => f.write_str("what was on damaged pages"),
+            What::Strangers => f.write_str("objects of another version"),
         }
     }
 }

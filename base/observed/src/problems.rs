@@ -20,6 +20,10 @@ pub enum Reporter {
     Renewal,
     /// Looks after the store.
     Housekeeping,
+    /// Deletes in the background.
+    Deletion,
+    /// Keeps the store's file.
+    Store,
 }
 
 /// The board on which problems are put up. Clones are the same board.

@@ -11,6 +11,7 @@
 //! which something is, and for slots and addresses that nobody holds: builds before this one could leave that behind, and
 //! so does an application that could not be read when it was deleted.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bartizan_names::{AppId, ZoneId};
@@ -19,6 +20,7 @@ use bartizan_store::{Key, Kind, Op, Prefix, Scope};
 use crate::app_addresses;
 use crate::background::{Due, Stop};
 use crate::error::Error;
+use crate::numbers::Numbers;
 use crate::transaction::Change;
 use crate::writes::{By, Writes};
 
@@ -46,27 +48,33 @@ pub(crate) struct Deletions {
     /// Whether to look for what was left behind: at the start, because older builds could do that, and when an object was
     /// deleted that did not tell what it holds.
     sweep: Due,
+    numbers: Arc<Numbers>,
 }
 
 impl Deletions {
-    pub(crate) fn new(writes: Writes, sweep: Due) -> Deletions {
+    pub(crate) fn new(writes: Writes, sweep: Due, numbers: Arc<Numbers>) -> Deletions {
         sweep.set();
-        Deletions { writes, sweep }
+        Deletions { writes, sweep, numbers }
     }
 
     /// Finishes all that is begun; how long there is then nothing to do.
     pub(crate) fn run(&mut self, stop: &Stop) -> Duration {
         match self.work(stop) {
-            Ok(()) => REST,
+            Ok(()) => {
+                self.numbers.deletion_works();
+                REST
+            }
             Err(error) => {
-                tracing::error!(%error, "a zone's contents are not all deleted yet; trying again");
+                self.numbers.deletion_fails(error);
                 RETRY
             }
         }
     }
 
-    /// What fails does not hold up the rest: one zone not the next, and no zone the sweep.
-    fn work(&mut self, stop: &Stop) -> Result<(), Error> {
+    /// What fails does not hold up the rest: one zone not the next, and no zone the sweep. The error is for people.
+    fn work(&mut self, stop: &Stop) -> Result<(), String> {
+        let told =
+            |result: Result<(), Error>| result.map_err(|error| format!("what is left of a deletion stays: {error}"));
         if !self.sweep.take() {
             return finish_all(&self.writes, stop);
         }
@@ -76,28 +84,35 @@ impl Deletions {
         if swept.is_err() {
             self.sweep.set();
         }
-        swept.and(finished)
+        finished.and(told(swept))
     }
 }
 
-/// Deletes what is in every zone that has a tombstone; the last failure, if there was one.
-fn finish_all(writes: &Writes, stop: &Stop) -> Result<(), Error> {
-    let (mut after, mut all) = (None, Ok(()));
+/// Deletes what is in every zone that has a tombstone; or says of how many it could not.
+fn finish_all(writes: &Writes, stop: &Stop) -> Result<(), String> {
+    let unread = |error: Error| format!("it cannot be told which zones are to be deleted: {error}");
+    let (mut after, mut failed, mut reason) = (None, 0, None);
     loop {
-        let begun = writes.view()?.keys(&Prefix::of(Scope::Edge, Kind::Deletion), after.as_ref(), PAGE)?;
+        let view = writes.view().map_err(unread)?;
+        let begun = view.keys(&Prefix::of(Scope::Edge, Kind::Deletion), after.as_ref(), PAGE).map_err(unread)?;
+        drop(view);
         for zone in begun.iter().filter_map(Key::id_as) {
             if stop.is_set() {
-                return all;
+                return Ok(());
             }
             if let Err(error) = finish(writes, zone, stop) {
-                tracing::error!(%zone, %error, "a zone's contents are not all deleted; going on with the next one");
-                all = Err(error);
+                failed += 1;
+                reason.get_or_insert_with(|| format!("of zone {zone}: {error}"));
             }
         }
         after = match begun.into_iter().last() {
             Some(last) => Some(last),
-            None => return all,
+            None => break,
         };
+    }
+    match reason {
+        None => Ok(()),
+        Some(reason) => Err(format!("the contents of {failed} zones are not all deleted; {reason}")),
     }
 }
 

@@ -75,6 +75,22 @@ impl Numbers {
         self.problems.clear(Reporter::Renewal, Instant::now());
     }
 
+    /// Something that is to be deleted is still there.
+    pub(crate) fn deletion_fails(&self, reason: String) {
+        let failing = Problem {
+            what: What::Housekeeping,
+            reason,
+            since: SystemTime::now().into(),
+            remedy: "it is tried again by itself, and nothing of it is served; `bartizan doctor` looks at the store",
+        };
+        self.tell(Reporter::Deletion, failing, Lease::Held, Instant::now());
+    }
+
+    /// All that is to be deleted is gone.
+    pub(crate) fn deletion_works(&self) {
+        self.problems.clear(Reporter::Deletion, Instant::now());
+    }
+
     /// Shows a problem, and logs it if it is news.
     fn tell(&self, by: Reporter, problem: Problem, lease: Lease, now: Instant) {
         for problem in self.problems.report(by, vec![problem], lease, now) {

@@ -56,7 +56,7 @@ pub fn router(given: Dependencies) -> Router {
 impl Background {
     fn start(writes: &Writes, certs: Certs, numbers: &Arc<Numbers>) -> Background {
         let sweep = Due::default();
-        let mut deletions = Deletions::new(writes.clone(), sweep.clone());
+        let mut deletions = Deletions::new(writes.clone(), sweep.clone(), Arc::clone(numbers));
         let mut renewals = Renewals::new(writes.clone(), certs, Arc::clone(numbers));
         Background {
             deletions: Worker::start("deletions", move |stop| deletions.run(stop)),
