@@ -75,7 +75,7 @@ pub enum Command {
     },
     /// Look for what would keep `up` from starting: ports and who holds them, folders, permissions
     Doctor {
-        /// Make the listings of the store anew from its objects, while no edge runs
+        /// Make the store's file anew from all that can be read of it, while no edge runs
         #[arg(long)]
         rebuild: bool,
         #[command(flatten)]

@@ -1,10 +1,11 @@
 //! `bartizan doctor`: what would keep `up` from starting, and how to mend it. It changes nothing but what `--rebuild` asks
 //! for.
 
+use std::cmp::Ordering;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use bartizan_store::Store;
+use bartizan_store::{Examined, Store};
 use serde::Serialize;
 
 use crate::any_port::PortsMode;
@@ -42,6 +43,7 @@ pub fn run(up: Up, output: Output) -> anyhow::Result<()> {
     let settings = Settings::from(up)?;
     let running = data_dir::is_locked(&settings.data);
     let mut findings = vec![data(&settings, running)];
+    findings.extend(Store::examine(&settings.data).into_iter().flat_map(file));
     findings.extend(state(&settings.data));
     for (name, addresses, transports) in services(&settings) {
         for address in addresses.all() {
@@ -60,8 +62,13 @@ pub fn run(up: Up, output: Output) -> anyhow::Result<()> {
         ok: seen.ok,
         detail: seen.detail,
     }));
+    conclude(&findings, output)
+}
+
+/// Shows what was found, and fails if something of it is wrong.
+fn conclude(findings: &[Finding], output: Output) -> anyhow::Result<()> {
     let faults = findings.iter().filter(|finding| !finding.ok).count();
-    output.result(&serde_json::to_value(&findings)?, || {
+    output.result(&serde_json::to_value(findings)?, || {
         let lines: Vec<_> = findings.iter().map(line).collect();
         lines.join("\n")
     })?;
@@ -72,10 +79,9 @@ pub fn run(up: Up, output: Output) -> anyhow::Result<()> {
     }
 }
 
-/// Makes the store's listings anew. A running edge does it by itself for those that are damaged.
+/// Makes the store's file anew from what can be read of it. A running edge does it by itself when it meets damage.
 pub fn rebuild(up: Up, output: Output) -> anyhow::Result<()> {
     let settings = Settings::from(up)?;
-    let what = "listings of the store";
     if data_dir::is_locked(&settings.data) {
         return Err(Failure::new(
             Cause::Failed,
@@ -86,9 +92,24 @@ pub fn rebuild(up: Up, output: Output) -> anyhow::Result<()> {
     if !settings.data.join("store.sqlite").exists() {
         return Err(Failure::new(Cause::Failed, format!("there is no store in {}", settings.data.display())).into());
     }
-    Store::open(&settings.data)?.rebuild_listings()?;
-    let finding = Finding::good(what, "made anew from the objects");
-    output.result(&serde_json::to_value([&finding])?, || line(&finding))
+    let done = Store::open(&settings.data)?.mend()?;
+    let mut findings = vec![Finding::good("the store's file", "made anew from what can be read of it")];
+    if done.restored > 0 {
+        findings.push(Finding::good("the change log", format!("had {} objects that were damaged", done.restored)));
+    }
+    if !done.lost.is_empty() {
+        let advice = "write them anew, or restore a backup";
+        let keys = done.lost.keys.join(", ");
+        let detail = format!("{} objects are lost or spoilt; {advice}: {keys}", done.lost.count);
+        findings.push(Finding::bad("what was on damaged pages", detail));
+    }
+    if done.set_aside > 0 {
+        let detail = format!("{} of them are out of the store now", done.set_aside);
+        findings.push(Finding::good("objects of another version", detail));
+    }
+    let beside = |path: &PathBuf| Finding::good("kept, to be looked at or deleted", path.display().to_string());
+    findings.extend(done.beside.iter().map(beside));
+    conclude(&findings, output)
 }
 
 fn line(finding: &Finding) -> String {
@@ -138,6 +159,41 @@ fn data(settings: &Settings, running: bool) -> Finding {
     }
 }
 
+/// The pages of the store's file and its layout.
+fn file(seen: Examined) -> Vec<Finding> {
+    let what = "the store's file";
+    let remedy = "stop the edge if it runs, and run `bartizan doctor --rebuild`";
+    let pages = match seen.pages.first() {
+        None => Finding::good(what, "its pages are sound"),
+        Some(_) => Finding::bad(what, format!("its pages are damaged ({}); {remedy}", seen.pages.join("; "))),
+    };
+    let layout = match seen.schema.cmp(&seen.schema_of_today) {
+        Ordering::Equal => Finding::good("layout of the store", format!("schema {}", seen.schema)),
+        Ordering::Less => {
+            let detail =
+                format!("schema {}; `up` brings it to {}, and keeps a copy", seen.schema, seen.schema_of_today);
+            Finding::good("layout of the store", detail)
+        }
+        Ordering::Greater => {
+            let known = seen.schema_of_today;
+            let detail = format!("schema {}, and this version knows {known} at most; install a newer one", seen.schema);
+            Finding::bad("layout of the store", detail)
+        }
+    };
+    let mut findings = vec![pages, layout];
+    if !seen.lost.is_empty() {
+        let detail = format!("{} objects are lost or spoilt: {}", seen.lost.count, seen.lost);
+        let advice = "write them anew, or restore a backup; `bartizan doctor --rebuild` lists them all and ends this";
+        findings.push(Finding::bad("what was on damaged pages", format!("{detail}; {advice}")));
+    }
+    if seen.strangers > 0 {
+        let detail = format!("{} have keys that this version does not know", seen.strangers);
+        let advice = "run the version that wrote them, or `bartizan doctor --rebuild` to move them to a file";
+        findings.push(Finding::bad("objects of another version", format!("{detail}; {advice}")));
+    }
+    findings
+}
+
 /// Whether the objects are those that were committed; nothing where there are none yet.
 fn state(data: &Path) -> Option<Finding> {
     let what = "objects of the store";
@@ -150,7 +206,8 @@ fn state(data: &Path) -> Option<Finding> {
                 names.push(format!("{} more", wrong.len() - PARTS_SHOWN_MAX));
             }
             let names = names.join(", ");
-            let advice = "the disk or another program changed them: restore a backup, or write those objects anew";
+            let advice = "the disk or another program changed them: `bartizan doctor --rebuild` takes from the change log \
+                          what it has; the rest, from a backup or written anew";
             Some(Finding::bad(what, format!("not those that were committed: {names}; {advice}")))
         }
         Err(error) => Some(Finding::bad(what, format!("cannot be read: {error}; restore a backup"))),

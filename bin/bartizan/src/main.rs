@@ -27,6 +27,7 @@ mod record;
 mod report;
 mod settings;
 mod status;
+mod store_condition;
 mod tunnel;
 mod up;
 mod url;

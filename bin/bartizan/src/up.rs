@@ -32,7 +32,7 @@ use crate::output::{Form, Output, print_line};
 use crate::planes::{End, Fixed, Planes};
 use crate::report::{Ready, ZoneRef};
 use crate::settings::Settings;
-use crate::{any_port, demo, host, planes};
+use crate::{any_port, demo, host, planes, store_condition};
 
 /// How long requests in flight may go on after SIGTERM.
 const DRAIN_MAX: Duration = Duration::from_secs(30);
@@ -63,14 +63,25 @@ pub async fn run(up: Up, output: Output) -> anyhow::Result<()> {
     let store = Store::open(data.path()).map_err(|error| Failure::new(Cause::Failed, error.to_string()))?;
     let certs = Certs::new(ca, seal.clone());
     let nameservers = nameservers(&domain)?;
-    let administrator = bartizan_api::bootstrap(&store, &certs, data.path(), &preset(), &domain, &nameservers)?;
-
-    // What the flags say is put in the store first, and taken from there: what is shown is what is served.
-    let pop = local_pop(&store, &certs, &settings)?;
-    let publisher = {
-        let (store, seal, pop) = (store.clone(), seal.clone(), pop.id);
-        tokio::task::spawn_blocking(move || Publisher::load(store, seal, pop)).await??
+    let prepare = async || -> anyhow::Result<_> {
+        let administrator = bartizan_api::bootstrap(&store, &certs, data.path(), &preset(), &domain, &nameservers)?;
+        // What the flags say is put in the store first, and taken from there: what is shown is what is served.
+        let pop = local_pop(&store, &certs, &settings)?;
+        let publisher = {
+            let (store, seal, pop) = (store.clone(), seal.clone(), pop.id);
+            tokio::task::spawn_blocking(move || Publisher::load(store, seal, pop)).await??
+        };
+        Ok((administrator, pop, publisher))
     };
+    let prepared = match prepare().await {
+        // It met damage, which is mended by now as far as it can be.
+        Err(error) if store.settle().unwrap_or(false) => {
+            tracing::warn!(error = format!("{error:#}"), "the store's file was damaged; beginning again");
+            prepare().await
+        }
+        prepared => prepared,
+    };
+    let (administrator, pop, publisher) = prepared?;
     let addresses = listeners.addresses()?;
     let geo = Geo::open(&settings.geo).map_err(|error| {
         Failure::new(Cause::Usage, error.to_string()).remedy("give MMDB files of countries or networks with --geo")
@@ -90,6 +101,7 @@ pub async fn run(up: Up, output: Output) -> anyhow::Result<()> {
     let api_listeners = std::mem::take(&mut listeners.api);
     let planes = Arc::new(Planes::start(listeners, publisher.bundle(), fixed, chosen)?);
     report_read_only(&store, &planes.observed().problems);
+    tokio::spawn(store_condition::show(store.condition(), planes.observed().problems.clone()));
     let following = planes::follow(publisher, store.watch(), Arc::clone(&planes))?;
 
     let (ready, ready_now) = watch::channel(false);

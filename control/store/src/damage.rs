@@ -10,7 +10,7 @@ use rusqlite::{Connection, ErrorCode, OptionalExtension};
 
 use crate::kind::Kind;
 
-/// Whether somebody met damage that a rebuild of the listings may mend. Set by readers, looked at by the writer.
+/// Whether somebody met damage that is not mended yet. Set by readers, looked at by the writer.
 #[derive(Default)]
 pub(crate) struct Damage(AtomicBool);
 
@@ -26,7 +26,7 @@ impl Damage {
 }
 
 pub(crate) fn is_damage(error: &rusqlite::Error) -> bool {
-    error.sqlite_error_code() == Some(ErrorCode::DatabaseCorrupt)
+    matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
 }
 
 /// The next object behind an id in the order of the table.

@@ -29,6 +29,11 @@ impl EngineError {
         self.code() == Some(ErrorCode::DiskFull)
     }
 
+    /// The file itself is not as it was written.
+    pub(crate) fn is_damage(&self) -> bool {
+        matches!(self.code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
+    }
+
     pub(crate) fn code(&self) -> Option<ErrorCode> {
         self.0.sqlite_error_code()
     }
@@ -89,6 +94,9 @@ pub enum CommitError {
     /// It could not be opened for writing, for this reason.
     #[error("the store is open for reading only: {reason}")]
     ReadOnly { reason: Arc<str> },
+    /// The damaged file is as it was.
+    #[error("the store's file could not be mended: {reason}")]
+    NotMended { reason: Arc<str> },
     #[error("the store cannot write")]
     Engine(#[from] EngineError),
 }
@@ -120,7 +128,7 @@ impl ReadError {
         match self {
             ReadError::Busy | ReadError::TooSlow { .. } => false,
             ReadError::Unreadable(_) | ReadError::Corrupt(_) | ReadError::ListingDamaged => true,
-            ReadError::Engine(error) => error.code() == Some(ErrorCode::DatabaseCorrupt),
+            ReadError::Engine(error) => error.is_damage(),
         }
     }
 }

@@ -5,7 +5,7 @@ use rusqlite::{Connection, TransactionBehavior, params};
 
 use crate::change::{Entry, Epoch, Rev};
 use crate::error::{CommitError, ReadError};
-use crate::rebuild::{self, Old};
+use crate::rebuild;
 use crate::state_hash::{self, Part, StateHash, Sums};
 use crate::tables::{self, signed};
 
@@ -40,6 +40,6 @@ pub(crate) fn install(connection: &mut Connection, state: &mut State) -> Result<
     }
     state.zones.iter().try_for_each(|(zone, rev)| tables::touch_zone(&transaction, *zone, *rev))?;
     transaction.execute("UPDATE log SET epoch = ?, head = ?", params![signed(state.epoch.0), signed(state.head.0)])?;
-    rebuild::rebuild_within(&transaction, Old::Dropped)?;
+    rebuild::make(&transaction)?;
     Ok(transaction.commit()?)
 }

@@ -11,6 +11,7 @@
 //!   are dense. The same request id again gives the same revision and does nothing, for as long as the log reaches back.
 //! - What [`Store::commit`] returned is on the disk (WAL, `synchronous=FULL`).
 //! - Each kind and each zone has a hash of its objects, kept up to date with each change: copies are compared by it.
+//! - A damaged page takes what was on it and nothing else; the file is mended, and what is lost is told ([`Condition`]).
 //! - What kinds of objects there are, and what the store knows of each, is declared in one table: [`Kind`].
 //! - Values are JSON documents that the store does not interpret, except for the few fields that listings need
 //!   ([`Snapshot::records`] and its like). Listing tables come from the objects alone: any copy can rebuild them.
@@ -19,6 +20,7 @@
 //! block; an async caller moves them to a blocking thread.
 
 mod change;
+mod condition;
 mod damage;
 mod document;
 mod envelope;
@@ -28,9 +30,13 @@ mod key;
 mod kind;
 mod listing;
 mod log;
+mod lost;
+mod mend;
+mod pages;
 mod query;
 mod readers;
 mod rebuild;
+mod salvage;
 mod schema;
 mod snapshot;
 mod state_hash;
@@ -39,11 +45,14 @@ mod tables;
 mod writer;
 
 pub use change::{Change, ChangeSet, Entry, Epoch, Guard, Meta, Op, Rev, Value};
+pub use condition::{Condition, Examined};
 pub use envelope::{Budget, Envelope, Log, Verdict};
 pub use error::{CommitError, EngineError, OpenError, ReadError, TailError, Unreadable};
 pub use install::State;
 pub use key::{Filter, Index, Key, KeyError, Prefix, Scope};
 pub use kind::Kind;
+pub use lost::Lost;
+pub use mend::Mended;
 pub use query::{
     AccessRuleOrder, AccessRuleQuery, Direction, Match, Page, Presence, RecordOrder, RecordQuery, TagFilter, Text,
     TunnelQuery, ZoneOrder, ZoneQuery,

@@ -85,6 +85,9 @@ impl Readers {
             Ok(connection) => self.limit(connection),
             Err(error) => {
                 self.forget();
+                if error.is_damage() {
+                    self.damage.note();
+                }
                 Err(error.into())
             }
         }

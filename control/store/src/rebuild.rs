@@ -1,9 +1,8 @@
-//! Making the listings from the objects: when a file has none or other ones, and when theirs are damaged.
+//! Making the listings from the objects: when a file has none, or other ones.
 
 use bartizan_seal::sha256;
-use rusqlite::{Connection, OptionalExtension, Row, TransactionBehavior};
+use rusqlite::{Connection, OptionalExtension, Row};
 
-use crate::damage::{self, is_damage};
 use crate::key::Key;
 use crate::listing::Listing;
 use crate::tables;
@@ -30,58 +29,15 @@ fn stamp() -> String {
     sha256(LAYOUT.as_bytes())[..8].iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// What becomes of the listings that are there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Old {
-    Dropped,
-    /// A table whose pages are damaged cannot be dropped, but forgotten. Its pages are lost to the file until the next
-    /// VACUUM.
-    Forgotten,
-}
-
-/// Makes all listings anew, in a transaction of its own. An object that cannot be read, or not be listed, is in none.
-pub(crate) fn rebuild(connection: &mut Connection) -> rusqlite::Result<()> {
+/// Makes all listings anew, inside a transaction. An object that cannot be listed is in none.
+pub(crate) fn make(connection: &Connection) -> rusqlite::Result<()> {
     tracing::info!("the listings are made anew from the objects");
-    let mut attempt = |old| {
-        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        rebuild_within(&transaction, old)?;
-        transaction.commit()
-    };
-    match attempt(Old::Dropped) {
-        Err(error) if is_damage(&error) => attempt(Old::Forgotten),
-        done => done,
-    }
-}
-
-/// Inside a transaction.
-pub(crate) fn rebuild_within(connection: &Connection, old: Old) -> rusqlite::Result<()> {
-    match old {
-        Old::Dropped => drop_all(connection)?,
-        Old::Forgotten => forget_all(connection)?,
-    }
-    mend_indexes(connection)?;
+    drop_all(connection)?;
     connection.execute_batch(LAYOUT)?;
     connection.execute("INSERT OR REPLACE INTO about VALUES ('listings layout', ?)", [stamp()])?;
     fill(connection)?;
     while read_records(connection)? == Reading::Unfinished {}
     Ok(())
-}
-
-/// The indexes of the objects derive from them as well. Objects that cannot be read keep them as they are.
-fn mend_indexes(connection: &Connection) -> rusqlite::Result<()> {
-    connection.execute_batch("SAVEPOINT indexes")?;
-    match connection.execute_batch("REINDEX object; RELEASE indexes") {
-        Err(error) if is_damage(&error) => connection.execute_batch("ROLLBACK TO indexes; RELEASE indexes"),
-        mended => mended,
-    }
-}
-
-fn forget_all(connection: &Connection) -> rusqlite::Result<()> {
-    connection.execute_batch(&format!(
-        "PRAGMA writable_schema = ON;
-         DELETE FROM sqlite_schema WHERE tbl_name NOT IN {KEPT} AND tbl_name NOT LIKE 'sqlite_%';
-         PRAGMA writable_schema = RESET;"
-    ))
 }
 
 pub(crate) fn drop_all(connection: &Connection) -> rusqlite::Result<()> {
@@ -96,16 +52,12 @@ pub(crate) fn drop_all(connection: &Connection) -> rusqlite::Result<()> {
 }
 
 fn fill(connection: &Connection) -> rusqlite::Result<()> {
-    let mut select = connection.prepare("SELECT key, format, json FROM object WHERE id = ?")?;
-    let mut next = damage::next(connection, 0)?;
-    while let Some(id) = next.id {
-        match select.query_row([id], |row| Ok(listing(row))) {
-            Ok(Some(listing)) => tables::put_listing(connection, id, Some(&listing))?,
-            Ok(None) => {}
-            Err(error) if is_damage(&error) => {}
-            Err(error) => return Err(error),
+    let mut select = connection.prepare("SELECT key, format, json, id FROM object NOT INDEXED")?;
+    let mut rows = select.query(())?;
+    while let Some(row) = rows.next()? {
+        if let Some(listing) = listing(row) {
+            tables::put_listing(connection, row.get(3)?, Some(&listing))?;
         }
-        next = damage::next(connection, id)?;
     }
     Ok(())
 }

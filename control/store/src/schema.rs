@@ -1,6 +1,6 @@
 //! The file: how a connection is opened, and how an older file becomes a newer one.
 
-mod from_1;
+pub(crate) mod from_1;
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -11,18 +11,19 @@ use std::time::Duration;
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
 use crate::error::{EngineError, OpenError};
-use crate::rebuild::{self, Old};
+use crate::mend::{self, MendError, Occasion};
+use crate::{log, rebuild};
 
 pub(crate) const FILE: &str = "store.sqlite";
 
 /// The number of the layout, the file's `user_version`. Published layouts never change.
-const VERSION: u32 = 2;
+pub(crate) const VERSION: u32 = 2;
 
 /// The layout of a new file. The next one needs a step from this one, as `from_1` is.
 const LAYOUT: &str = include_str!("schema/2.sql");
 
 /// "Brtz": marks the file as ours (`application_id`, bytes 68–71 of the file).
-const APPLICATION: i32 = 0x4272_747a;
+pub(crate) const APPLICATION: i32 = 0x4272_747a;
 
 /// How long a connection waits for a lock: only a backup by a foreign tool or a second process holds one.
 pub(crate) const LOCK_WAIT_MAX: Duration = Duration::from_secs(5);
@@ -43,38 +44,74 @@ const GIVE_BACK: &str = "PRAGMA auto_vacuum = INCREMENTAL";
 /// Statements kept compiled by each connection: more than there are different ones outside of listings.
 const STATEMENTS_MAX: usize = 64;
 
-/// Makes the directory and the file if they are not there, and brings the file to the newest schema.
+/// Makes the directory and the file if they are not there, brings the file to the newest schema, and mends it if damage
+/// keeps it from being opened.
 pub(crate) fn open_writer(dir: &Path) -> Result<Connection, OpenError> {
     let path = dir.join(FILE);
     create(dir, &path).map_err(|source| OpenError::NotWritable { path: path.clone(), source })?;
-    let failed = |error: rusqlite::Error| classify(&path, error.into());
-    let mut connection = connect(&path).map_err(failed)?;
-    connection.pragma_update(None, "cache_size", -WRITER_CACHE_KIB).map_err(failed)?;
-    let pages: i64 = connection.pragma_query_value(None, "page_count", |row| row.get(0)).map_err(failed)?;
-    if pages == 0 {
-        connection.execute_batch(GIVE_BACK).map_err(failed)?;
+    match open_sound(dir, &path) {
+        Err(error @ OpenError::Corrupt { .. }) => match mend_closed(dir, &path) {
+            Ok(()) => open_sound(dir, &path),
+            Err(why) => {
+                tracing::error!(%why, "the store's file cannot be mended");
+                Err(error)
+            }
+        },
+        opened => opened,
     }
-    // FULL: in WAL mode each commit is synced before it returns. NORMAL would lose the last ones with the power.
-    connection.pragma_update(None, "journal_mode", "WAL").map_err(failed)?;
-    connection.pragma_update(None, "synchronous", "FULL").map_err(failed)?;
-    connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES).map_err(failed)?;
-    // A bulk load must not leave a file of its size behind.
-    connection.pragma_update(None, "journal_size_limit", 64 << 20).map_err(failed)?;
-    keep_copy(&connection, &path)?;
-    if migrate(&mut connection, &path)? == Migrated::Rewritten {
+}
+
+/// On a connection that needs to know nothing of the file but its first page.
+fn mend_closed(dir: &Path, path: &Path) -> Result<(), MendError> {
+    tracing::error!("the store's file is damaged: what can be read of it is put into a new one");
+    let mut connection = connect(path)?;
+    keep_copy(&connection, path)?;
+    mend::mend(&mut connection, dir, Occasion::Need).map(|done| done.tell())
+}
+
+fn open_sound(dir: &Path, path: &Path) -> Result<Connection, OpenError> {
+    let failed = |error: rusqlite::Error| classify(path, error.into());
+    let mut connection = connect(path).map_err(failed)?;
+    set_up(&connection).map_err(failed)?;
+    keep_copy(&connection, path).map_err(|error| refused(path, error))?;
+    if migrate(&mut connection, dir, path)? == Migrated::Rewritten {
         // The old layout's pages are free now. That they stay is no reason not to start.
         if let Err(error) = connection.execute_batch(GIVE_BACK).and_then(|()| connection.execute_batch("VACUUM")) {
             tracing::warn!(%error, "the store's file keeps its size");
         }
     }
+    log::head(&connection).and_then(|_| log::epoch(&connection)).map_err(failed)?;
+    log::look_at_ends(&connection).map_err(failed)?;
     // What the journal has goes into the file, so that a copy of the file alone is a store from its first moment on.
     let folded = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", (), |_| Ok(()));
     if let Err(error) = folded {
         tracing::warn!(%error, "the store's journal is not folded");
     }
     // The directory's entry of a new file is not durable by the file's own sync.
-    File::open(dir).and_then(|dir| dir.sync_all()).map_err(|source| OpenError::NotWritable { path, source })?;
+    let synced = File::open(dir).and_then(|dir| dir.sync_all());
+    synced.map_err(|source| OpenError::NotWritable { path: path.to_owned(), source })?;
     Ok(connection)
+}
+
+fn set_up(connection: &Connection) -> rusqlite::Result<()> {
+    connection.pragma_update(None, "cache_size", -WRITER_CACHE_KIB)?;
+    let pages: i64 = connection.pragma_query_value(None, "page_count", |row| row.get(0))?;
+    if pages == 0 {
+        connection.execute_batch(GIVE_BACK)?;
+    }
+    // FULL: in WAL mode each commit is synced before it returns. NORMAL would lose the last ones with the power.
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
+    // A bulk load must not leave a file of its size behind.
+    connection.pragma_update(None, "journal_size_limit", 64 << 20)
+}
+
+/// Makes the tables of today that derive from nothing, in an empty file.
+pub(crate) fn lay_out(connection: &Connection) -> rusqlite::Result<()> {
+    connection.execute_batch(LAYOUT)?;
+    connection.pragma_update(None, "application_id", APPLICATION)?;
+    connection.pragma_update(None, "user_version", VERSION)
 }
 
 /// How the file is read.
@@ -91,9 +128,7 @@ pub(crate) fn open_reader(dir: &Path, access: Access) -> Result<Connection, Engi
     let connection = match access {
         Access::Shared => connect(&path)?,
         Access::Frozen => {
-            let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-            let escaped = path.to_string_lossy().replace('%', "%25").replace('?', "%3f").replace('#', "%23");
-            let connection = Connection::open_with_flags(format!("file:{escaped}?immutable=1"), flags)?;
+            let connection = open_frozen(&path)?;
             connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
             connection
         }
@@ -101,6 +136,13 @@ pub(crate) fn open_reader(dir: &Path, access: Access) -> Result<Connection, Engi
     connection.pragma_update(None, "cache_size", -READER_CACHE_KIB)?;
     connection.pragma_update(None, "query_only", true)?;
     Ok(connection)
+}
+
+/// Reads a file that nobody writes, as it is.
+pub(crate) fn open_frozen(path: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let escaped = path.to_string_lossy().replace('%', "%25").replace('?', "%3f").replace('#', "%23");
+    Connection::open_with_flags(format!("file:{escaped}?immutable=1"), flags)
 }
 
 /// How a file can be read that cannot be opened for writing; none if it cannot be read either, or is no store of today.
@@ -144,9 +186,8 @@ enum Migrated {
 }
 
 /// Puts a copy of a file of an older layout beside it: the version that wrote it does not read what becomes of it.
-fn keep_copy(connection: &Connection, path: &Path) -> Result<(), OpenError> {
-    let failed = |error: rusqlite::Error| classify(path, error.into());
-    let number = |pragma| connection.pragma_query_value(None, pragma, |row| row.get::<_, u32>(0)).map_err(failed);
+fn keep_copy(connection: &Connection, path: &Path) -> Result<(), MendError> {
+    let number = |pragma| connection.pragma_query_value(None, pragma, |row| row.get::<_, u32>(0));
     let (application, version) = (number("application_id")?, number("user_version")?);
     if application != APPLICATION.unsigned_abs() || version == 0 || version >= VERSION {
         return Ok(());
@@ -156,20 +197,14 @@ fn keep_copy(connection: &Connection, path: &Path) -> Result<(), OpenError> {
     if copy.exists() {
         return Ok(());
     }
-    let refused = |source| OpenError::NotWritable { path: copy.clone(), source };
     let half = copy.with_extension("new");
-    match fs::remove_file(&half) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(refused(error)),
-        _ => {}
-    }
-    create_private(&half).map_err(refused)?;
-    connection.execute("VACUUM INTO ?", [half.to_string_lossy()]).map_err(failed)?;
-    File::open(&half).and_then(|file| file.sync_all()).and_then(|()| fs::rename(&half, &copy)).map_err(refused)?;
+    mend::copy_pages(connection, &half)?;
+    File::open(&half).and_then(|file| file.sync_all()).and_then(|()| fs::rename(&half, &copy))?;
     tracing::info!(copy = %copy.display(), "the store as it was is kept: put it back to return to the older version");
     Ok(())
 }
 
-fn migrate(connection: &mut Connection, path: &Path) -> Result<Migrated, OpenError> {
+fn migrate(connection: &mut Connection, dir: &Path, path: &Path) -> Result<Migrated, OpenError> {
     let failed = |error: rusqlite::Error| classify(path, error.into());
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
     let number = |pragma| transaction.pragma_query_value(None, pragma, |row| row.get::<_, i32>(0)).map_err(failed);
@@ -182,17 +217,28 @@ fn migrate(connection: &mut Connection, path: &Path) -> Result<Migrated, OpenErr
         _ => return Err(OpenError::Corrupt { path: path.to_owned(), reason: "another program's database".to_owned() }),
     };
     match found {
-        0 => transaction.execute_batch(LAYOUT).map_err(failed)?,
-        1 => from_1::migrate(&transaction, LAYOUT).map_err(failed)?,
+        0 => lay_out(&transaction).map_err(failed)?,
+        1 => {
+            drop(transaction);
+            tracing::info!("the store is brought to its new layout; a large one takes some seconds");
+            mend::mend(connection, dir, Occasion::Need).map_err(|error| refused(path, error))?.tell();
+            return Ok(Migrated::Rewritten);
+        }
         VERSION if rebuild::is_current(&transaction).map_err(failed)? => return Ok(Migrated::Kept),
         VERSION => {}
         _ => return Err(OpenError::NewerSchema { found, supported: VERSION }),
     }
-    rebuild::rebuild_within(&transaction, Old::Dropped).map_err(failed)?;
-    transaction.pragma_update(None, "application_id", APPLICATION).map_err(failed)?;
-    transaction.pragma_update(None, "user_version", VERSION).map_err(failed)?;
+    rebuild::make(&transaction).map_err(failed)?;
     transaction.commit().map_err(failed)?;
-    Ok(if found == 1 { Migrated::Rewritten } else { Migrated::Kept })
+    Ok(Migrated::Kept)
+}
+
+fn refused(path: &Path, error: MendError) -> OpenError {
+    match error {
+        MendError::Engine(error) => classify(path, error.into()),
+        MendError::File(source) => OpenError::NotWritable { path: path.to_owned(), source },
+        MendError::Nothing => OpenError::Corrupt { path: path.to_owned(), reason: error.to_string() },
+    }
 }
 
 fn classify(path: &Path, source: EngineError) -> OpenError {
@@ -201,6 +247,8 @@ fn classify(path: &Path, source: EngineError) -> OpenError {
         Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => {
             OpenError::Corrupt { path, reason: source.to_string() }
         }
+        // What is read when a file is opened is there in every store.
+        None | Some(ErrorCode::Unknown) => OpenError::Corrupt { path, reason: source.to_string() },
         Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => {
             OpenError::NotWritable { path, source: io::Error::other(source) }
         }

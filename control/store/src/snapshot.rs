@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use bartizan_names::{Name, RecordId, Timestamp, ZoneId};
-use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, Rows, params};
+use rusqlite::{Connection, OptionalExtension, Row, Rows, params};
 
 use crate::change::{self, Change, Entry, Epoch, Meta, Rev, Value};
 use crate::damage::{self, is_damage};
@@ -35,6 +35,9 @@ impl Snapshot {
             Err(error) => {
                 drop(connection);
                 readers.forget();
+                if is_damage(&error) {
+                    readers.damage.note();
+                }
                 Err(error.into())
             }
         }
@@ -44,6 +47,15 @@ impl Snapshot {
         self.connection.as_ref().expect("taken out in drop only")
     }
 
+    /// Looks, and has the file mended if it meets damage.
+    fn look<T>(&self, read: impl FnOnce(&Connection) -> Result<T, ReadError>) -> Result<T, ReadError> {
+        read(self.connection()).inspect_err(|error| {
+            if matches!(error, ReadError::Engine(error) if error.is_damage()) {
+                self.readers.damage.note();
+            }
+        })
+    }
+
     /// The revision of this view.
     pub fn head(&self) -> Rev {
         self.head
@@ -51,18 +63,18 @@ impl Snapshot {
 
     /// Over the objects of a kind, or of a zone: equal in two copies that have the same ones, put by the same revisions.
     pub fn state_hash(&self, part: Part) -> Result<StateHash, ReadError> {
-        Ok(state_hash::read(self.connection(), part)?)
+        self.look(|connection| Ok(state_hash::read(connection, part)?))
     }
 
     /// Reads all objects, and names the kinds and zones whose objects are not those that were committed. Takes seconds
     /// for a million.
     pub fn wrong_parts(&self) -> Result<Vec<Part>, ReadError> {
-        Ok(state_hash::wrong(self.connection())?)
+        self.look(|connection| Ok(state_hash::wrong(connection)?))
     }
 
     /// Of the log that this view comes from. Another one than before means that the state is to be taken again.
     pub fn epoch(&self) -> Result<Epoch, ReadError> {
-        Ok(log::epoch(self.connection())?)
+        self.look(|connection| Ok(log::epoch(connection)?))
     }
 
     pub fn get(&self, key: &Key) -> Result<Option<Entry>, ReadError> {
@@ -86,63 +98,73 @@ impl Snapshot {
     pub fn list(&self, prefix: &Prefix, after: Option<&Key>, limit: usize) -> Result<Vec<Entry>, ReadError> {
         // A prefix is no key itself, so that "behind" is right for both.
         let behind = after.map_or(prefix.first(), |after| after.as_str().max(prefix.first()));
-        self.connection()
-            .prepare_cached("SELECT key, rev, format, json FROM object WHERE key > ? AND key < ? ORDER BY key LIMIT ?")?
-            .query_map(params![behind, prefix.end(), rows(limit)], |row| Ok(entry(row)))?
-            .filter_map(readable)
-            .collect()
+        let sql = "SELECT key, rev, format, json FROM object WHERE key > ? AND key < ? ORDER BY key LIMIT ?";
+        self.look(|connection| {
+            let mut select = connection.prepare_cached(sql)?;
+            let entries = select.query_map(params![behind, prefix.end(), rows(limit)], |row| Ok(entry(row)))?;
+            entries.filter_map(readable).collect()
+        })
     }
 
     /// The revision that put an object last; none if it is not there. Its document need not be readable.
     pub fn rev(&self, key: &Key) -> Result<Option<Rev>, ReadError> {
-        let rev: Option<i64> = self
-            .connection()
-            .prepare_cached("SELECT rev FROM object WHERE key = ?")?
-            .query_row([key.as_str()], |row| row.get(0))
-            .optional()?;
-        Ok(rev.map(|rev| Rev(rev.cast_unsigned())))
+        self.look(|connection| {
+            let rev: Option<i64> = connection
+                .prepare_cached("SELECT rev FROM object WHERE key = ?")?
+                .query_row([key.as_str()], |row| row.get(0))
+                .optional()?;
+            Ok(rev.map(|rev| Rev(rev.cast_unsigned())))
+        })
     }
 
     /// Up to `limit` keys in their order, behind `after` if that is given. Their documents need not be readable. What is
     /// no key is passed over and logged.
     pub fn keys(&self, prefix: &Prefix, after: Option<&Key>, limit: usize) -> Result<Vec<Key>, ReadError> {
         let behind = after.map_or(prefix.first(), |after| after.as_str().max(prefix.first()));
-        self.connection()
-            .prepare_cached("SELECT key FROM object WHERE key > ? AND key < ? ORDER BY key")?
-            .query_map(params![behind, prefix.end()], |row| row.get::<_, String>(0))?
-            .filter_map(|text| text.map_err(ReadError::from).map(|text| known(&text)).transpose())
-            .take(limit)
-            .collect()
+        self.look(|connection| {
+            connection
+                .prepare_cached("SELECT key FROM object WHERE key > ? AND key < ? ORDER BY key")?
+                .query_map(params![behind, prefix.end()], |row| row.get::<_, String>(0))?
+                .filter_map(|text| text.map_err(ReadError::from).map(|text| known(&text)).transpose())
+                .take(limit)
+                .collect()
+        })
     }
 
     /// Up to `limit` keys in their order, behind the first `skip` of them.
     pub fn keys_page(&self, prefix: &Prefix, skip: u64, limit: usize) -> Result<Vec<Key>, ReadError> {
-        self.connection()
-            .prepare_cached("SELECT key FROM object WHERE key > ? AND key < ? ORDER BY key LIMIT ? OFFSET ?")?
-            .query_map(params![prefix.first(), prefix.end(), rows(limit), signed(skip)], |row| row.get::<_, String>(0))?
-            .map(|text| Key::stored(&text?).map_err(|error| ReadError::Corrupt(error.to_string())))
-            .collect()
+        let page = params![prefix.first(), prefix.end(), rows(limit), signed(skip)];
+        self.look(|connection| {
+            connection
+                .prepare_cached("SELECT key FROM object WHERE key > ? AND key < ? ORDER BY key LIMIT ? OFFSET ?")?
+                .query_map(page, |row| row.get::<_, String>(0))?
+                .map(|text| Key::stored(&text?).map_err(|error| ReadError::Corrupt(error.to_string())))
+                .collect()
+        })
     }
 
     /// How many objects there are whose keys begin alike.
     pub fn count(&self, prefix: &Prefix) -> Result<u64, ReadError> {
-        let count: i64 = self
-            .connection()
-            .prepare_cached("SELECT count(*) FROM object WHERE key > ? AND key < ?")?
-            .query_row([prefix.first(), &prefix.end()], |row| row.get(0))?;
-        Ok(count.cast_unsigned())
+        self.look(|connection| {
+            let count: i64 = connection
+                .prepare_cached("SELECT count(*) FROM object WHERE key > ? AND key < ?")?
+                .query_row([prefix.first(), &prefix.end()], |row| row.get(0))?;
+            Ok(count.cast_unsigned())
+        })
     }
 
     /// Up to `limit` zones behind `after` of which there is anything, be it without the zone itself. What is no key is
     /// passed over and logged.
     pub fn zone_scopes(&self, after: Option<ZoneId>, limit: usize) -> Result<Vec<ZoneId>, ReadError> {
-        let mut select = self
-            .connection()
-            .prepare_cached("SELECT key FROM object WHERE key >= ? AND key < 'zone0' ORDER BY key LIMIT 1")?;
+        let sql = "SELECT key FROM object WHERE key >= ? AND key < 'zone0' ORDER BY key LIMIT 1";
         let mut behind = after.map_or("zone/".to_owned(), |zone| Prefix::scope(Scope::Zone(zone)).end());
         let mut zones = Vec::new();
         while zones.len() < limit {
-            let Some(text) = select.query_row([&behind], |row| row.get::<_, String>(0)).optional()? else { break };
+            let first = self.look(|connection| {
+                let mut select = connection.prepare_cached(sql)?;
+                Ok(select.query_row([&behind], |row| row.get::<_, String>(0)).optional()?)
+            })?;
+            let Some(text) = first else { break };
             let Some(zone) = known(&text).and_then(|key| key.zone_id()) else {
                 // The first text behind this one.
                 behind = text + "\0";
@@ -157,11 +179,12 @@ impl Snapshot {
     /// Up to `limit` objects of a kind, whosever they are, in the order in which they were first put. One that cannot be
     /// read is passed over and logged.
     pub fn list_kind(&self, kind: Kind, limit: usize) -> Result<Vec<Entry>, ReadError> {
-        self.connection()
-            .prepare_cached("SELECT key, rev, format, json FROM object WHERE kind = ? ORDER BY id LIMIT ?")?
-            .query_map(params![kind.code(), rows(limit)], |row| Ok(entry(row)))?
-            .filter_map(readable)
-            .collect()
+        let sql = "SELECT key, rev, format, json FROM object WHERE kind = ? ORDER BY id LIMIT ?";
+        self.look(|connection| {
+            let mut select = connection.prepare_cached(sql)?;
+            let entries = select.query_map(params![kind.code(), rows(limit)], |row| Ok(entry(row)))?;
+            entries.filter_map(readable).collect()
+        })
     }
 
     /// Hands every object that passes `filter` to `f`, one at a time and without holding more: kind after kind in the
@@ -266,30 +289,33 @@ impl Snapshot {
         if after > self.head {
             return Err(TailError::Ahead { head: self.head });
         }
-        let oldest = tables::oldest(self.connection())?;
+        let oldest = self.look(|connection| Ok(tables::oldest(connection)?))?;
         if after.next() < oldest {
             return Err(TailError::Compacted { oldest });
         }
-        self.connection()
-            .prepare_cached("SELECT rev, request_id, at, actor, ops, interface, client FROM change WHERE rev > ? ORDER BY rev LIMIT ?")?
-            .query_map([signed(after.0), rows(limit)], |row| Ok(change(row)))?
-            .map(|row| Ok(row??))
-            .collect()
+        let sql =
+            "SELECT rev, request_id, at, actor, ops, interface, client FROM change WHERE rev > ? ORDER BY rev LIMIT ?";
+        let changes = self.look(|connection| {
+            let mut select = connection.prepare_cached(sql)?;
+            let changes = select.query_map([signed(after.0), rows(limit)], |row| Ok(change(row)))?;
+            changes.map(|row| row?).collect()
+        });
+        Ok(changes?)
     }
 
     /// A page of the records of a zone.
     pub fn records(&self, query: &RecordQuery) -> Result<Page<Entry>, ReadError> {
-        self.listed(query::records(self.connection(), query))
+        self.listed(|connection| query::records(connection, query))
     }
 
     /// All records of one owner name, in the order of their ids.
     pub fn records_at(&self, zone: ZoneId, owner: &Name) -> Result<Vec<Entry>, ReadError> {
-        self.listed(query::records_at(self.connection(), zone, owner))
+        self.listed(|connection| query::records_at(connection, zone, owner))
     }
 
     /// The owner name of a record, also of one whose document cannot be read; none if it is not listed.
     pub fn record_owner(&self, zone: ZoneId, id: RecordId) -> Result<Option<Name>, ReadError> {
-        let owner = self.listed(query::owner_of(self.connection(), &Key::record(zone, id)))?;
+        let owner = self.listed(|connection| query::owner_of(connection, &Key::record(zone, id)))?;
         Ok(owner.and_then(|owner| Name::parse(&owner).ok()))
     }
 
@@ -344,38 +370,35 @@ impl Snapshot {
 
     /// The last revision that changed anything of a zone, what is gone by now included; none if nothing ever did.
     pub fn zone_changed(&self, zone: ZoneId) -> Result<Option<Rev>, ReadError> {
-        Ok(tables::zone_touched(self.connection(), zone)?)
+        self.look(|connection| Ok(tables::zone_touched(connection, zone)?))
     }
 
     /// [`Snapshot::zone_changed`] of all zones at once.
     pub fn zones_changed(&self) -> Result<HashMap<ZoneId, Rev>, ReadError> {
-        Ok(tables::zones_touched(self.connection())?)
+        self.look(|connection| Ok(tables::zones_touched(connection)?))
     }
 
     /// A page of zones.
     pub fn zones(&self, query: &ZoneQuery) -> Result<Page<Entry>, ReadError> {
-        self.listed(query::zones(self.connection(), query))
+        self.listed(|connection| query::zones(connection, query))
     }
 
     /// A page of tunnels.
     pub fn tunnels(&self, query: &TunnelQuery) -> Result<Page<Entry>, ReadError> {
-        self.listed(query::tunnels(self.connection(), query))
+        self.listed(|connection| query::tunnels(connection, query))
     }
 
     /// Has a damaged listing made anew.
-    fn listed<T>(&self, result: Result<T, ReadError>) -> Result<T, ReadError> {
-        match result {
-            Err(ReadError::Engine(error)) if error.code() == Some(ErrorCode::DatabaseCorrupt) => {
-                self.readers.damage.note();
-                Err(ReadError::ListingDamaged)
-            }
+    fn listed<T>(&self, read: impl FnOnce(&Connection) -> Result<T, ReadError>) -> Result<T, ReadError> {
+        match self.look(read) {
+            Err(ReadError::Engine(error)) if error.is_damage() => Err(ReadError::ListingDamaged),
             result => result,
         }
     }
 
     /// A page of the access rules of a scope.
     pub fn access_rules(&self, query: &AccessRuleQuery) -> Result<Page<Entry>, ReadError> {
-        self.listed(query::access_rules(self.connection(), query))
+        self.listed(|connection| query::access_rules(connection, query))
     }
 }
 

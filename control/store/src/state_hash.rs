@@ -101,6 +101,13 @@ impl Sums {
         self.add(key, StateHash(hash.0.wrapping_neg()));
     }
 
+    fn unlike(&self, other: &Sums) -> Vec<Part> {
+        let parts = self.0.keys().chain(other.0.keys().filter(|part| !self.0.contains_key(part)));
+        let mut unlike: Vec<Part> = parts.filter(|part| self.0.get(part) != other.0.get(part)).copied().collect();
+        unlike.sort_unstable();
+        unlike
+    }
+
     /// Adds these to those in the file. Inside the transaction that changed the objects.
     pub(crate) fn add_to_file(&self, connection: &Connection) -> rusqlite::Result<()> {
         let mut put = connection.prepare_cached("INSERT OR REPLACE INTO state_hash VALUES (?, ?)")?;
@@ -116,6 +123,12 @@ impl Sums {
     }
 }
 
+/// Makes the sums anew from the objects.
+pub(crate) fn recompute(connection: &Connection) -> rusqlite::Result<()> {
+    connection.execute("DELETE FROM state_hash", ())?;
+    found(connection)?.add_to_file(connection)
+}
+
 /// The hash that is kept of a part.
 pub(crate) fn read(connection: &Connection, part: Part) -> rusqlite::Result<StateHash> {
     connection
@@ -127,11 +140,12 @@ pub(crate) fn read(connection: &Connection, part: Part) -> rusqlite::Result<Stat
 
 /// The parts whose objects do not have the hash that was kept of them when they were committed.
 pub(crate) fn wrong(connection: &Connection) -> rusqlite::Result<Vec<Part>> {
-    let (kept, found) = (kept(connection)?, found(connection)?);
-    let parts = kept.0.keys().chain(found.0.keys().filter(|part| !kept.0.contains_key(part)));
-    let mut wrong: Vec<Part> = parts.filter(|part| kept.0.get(part) != found.0.get(part)).copied().collect();
-    wrong.sort_unstable();
-    Ok(wrong)
+    Ok(kept(connection)?.unlike(&found(connection)?))
+}
+
+/// The parts of which two files keep different hashes.
+pub(crate) fn differing(one: &Connection, other: &Connection) -> rusqlite::Result<Vec<Part>> {
+    Ok(kept(one)?.unlike(&kept(other)?))
 }
 
 fn kept(connection: &Connection) -> rusqlite::Result<Sums> {

@@ -13,17 +13,20 @@ use rusqlite::Connection;
 use tokio::sync::watch;
 
 use crate::change::{Change, ChangeSet, Epoch, Op, Rev};
+use crate::condition::{self, Condition, Examined, Survey};
 use crate::damage::Damage;
 use crate::envelope::{Budget, Envelope, Log, Verdict};
 use crate::error::{CommitError, EngineError, OpenError, ReadError, TailError};
 use crate::install::State;
 use crate::key::Filter;
 use crate::log;
+use crate::lost::Lost;
+use crate::mend::Mended;
 use crate::readers::{Purpose, Readers};
 use crate::schema::{self, Access};
 use crate::snapshot::Snapshot;
 use crate::state_hash::Part;
-use crate::writer::{Answer, Folding, Job, Outcome, Prepared, QUEUE_MAX, Work, Writer};
+use crate::writer::{Answer, Folding, Job, MENDS_MAX, Outcome, Prepared, QUEUE_MAX, Work, Writer};
 
 /// How much of the change log stays. Only whole beginnings of the log go, and never the newest change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,6 +67,7 @@ struct Shared {
     head: watch::Receiver<Rev>,
     /// As the writer knows it.
     epoch: Arc<AtomicU64>,
+    condition: watch::Receiver<Condition>,
     readers: Arc<Readers>,
     /// Others for those who may take long: nobody else waits for them.
     listing_readers: Arc<Readers>,
@@ -91,6 +95,7 @@ impl Shared {
         writing: Writing,
         head: watch::Receiver<Rev>,
         epoch: Arc<AtomicU64>,
+        condition: watch::Receiver<Condition>,
         damage: &Arc<Damage>,
     ) -> Shared {
         let readers = |purpose| Arc::new(Readers::new(dir.to_owned(), access, purpose, Arc::clone(damage)));
@@ -98,6 +103,7 @@ impl Shared {
             writing,
             head,
             epoch,
+            condition,
             readers: readers(Purpose::State),
             listing_readers: readers(Purpose::Listing),
             dir: dir.to_owned(),
@@ -122,17 +128,16 @@ impl Store {
         }
     }
 
-    fn with_writer(dir: &Path, mut connection: Connection, folding: Folding) -> Result<Store, OpenError> {
+    fn with_writer(dir: &Path, connection: Connection, folding: Folding) -> Result<Store, OpenError> {
         let engine =
             |source: rusqlite::Error| OpenError::Engine { path: dir.join(schema::FILE), source: source.into() };
-        if log::has_damaged_ends(&connection).map_err(engine)? {
-            log::begin_anew(&mut connection).map_err(engine)?;
-        }
         let rev = log::head(&connection).map_err(engine)?;
         let epoch = Arc::new(AtomicU64::new(log::epoch(&connection).map_err(engine)?.0));
         let (head_sender, head) = watch::channel(rev);
         let (queue, jobs) = mpsc::sync_channel(QUEUE_MAX);
         let damage = Arc::<Damage>::default();
+        let lost = Lost::of_file(&connection);
+        let (condition_sender, condition) = watch::channel(Condition { lost, ..Condition::default() });
         let writer = Writer {
             connection,
             queue: jobs,
@@ -140,13 +145,17 @@ impl Store {
             epoch: Arc::clone(&epoch),
             folding,
             damage: Arc::clone(&damage),
+            condition: condition_sender,
+            dir: dir.to_owned(),
+            mends_left: MENDS_MAX,
+            survey: Some(Survey::default()),
         };
         let writer = thread::Builder::new()
             .name("store-writer".to_owned())
             .spawn(move || writer.run())
             .map_err(|source| OpenError::NotWritable { path: dir.to_owned(), source })?;
         let writing = Writing::Open { queue, writer };
-        Ok(Store(Arc::new(Shared::new(dir, Access::Shared, writing, head, epoch, &damage))))
+        Ok(Store(Arc::new(Shared::new(dir, Access::Shared, writing, head, epoch, condition, &damage))))
     }
 
     /// A store that cannot be written can be served.
@@ -159,8 +168,9 @@ impl Store {
         tracing::error!(reason, "the store is open for reading only");
         // Nobody will ever tell of a newer revision.
         let (_, head) = watch::channel(seen);
+        let (_, condition) = watch::channel(Condition::default());
         let writing = Writing::Refused { reason: reason.into() };
-        Ok(Store(Arc::new(Shared::new(dir, access, writing, head, Arc::default(), &damage))))
+        Ok(Store(Arc::new(Shared::new(dir, access, writing, head, Arc::default(), condition, &damage))))
     }
 
     /// Reads all objects of the store in `dir`, be it in use or not, and names the kinds and zones whose objects are not
@@ -222,9 +232,32 @@ impl Store {
         Snapshot::open(Arc::clone(&self.0.listing_readers))
     }
 
-    /// Makes all listings anew from the objects, while nobody commits. Damage that a reader meets leads to it by itself.
-    pub fn rebuild_listings(&self) -> Result<(), CommitError> {
-        self.run(Work::Rebuild).map(drop)
+    /// Makes a new file of all that can be read of this one, while nobody commits. Damage that is met leads to it by itself;
+    /// asked for, it also takes out what no version of today knows, and forgets what was lost before, having told it.
+    pub fn mend(&self) -> Result<Mended, CommitError> {
+        match self.run(Work::Mend)? {
+            Outcome::Mended(done) => Ok(done),
+            _ => unreachable!("the writer answers what it was asked"),
+        }
+    }
+
+    /// Waits until damage that was met before this call is mended, if it can be. False if none was met since the store was
+    /// opened.
+    pub fn settle(&self) -> Result<bool, CommitError> {
+        match self.run(Work::Settle)? {
+            Outcome::Settled { met } => Ok(met),
+            _ => unreachable!("the writer answers what it was asked"),
+        }
+    }
+
+    /// What is wrong with the file, as long as it is.
+    pub fn condition(&self) -> watch::Receiver<Condition> {
+        self.0.condition.clone()
+    }
+
+    /// Looks at all pages of the store in `dir`, be it in use or not, damaged or not. None if there is none.
+    pub fn examine(dir: &Path) -> Option<Examined> {
+        condition::examine(dir)
     }
 
     /// The newest revision. It is seen here before the one who committed it hears of it.
@@ -297,7 +330,7 @@ impl Log for Store {
     fn append(&self, envelope: Envelope) -> Result<Verdict, CommitError> {
         match self.run(Work::Append(Box::new(Prepared::new(envelope)?)))? {
             Outcome::Verdict(verdict) => Ok(verdict),
-            Outcome::Oldest(_) | Outcome::Done => unreachable!("the writer answers what it was asked"),
+            _ => unreachable!("the writer answers what it was asked"),
         }
     }
 

@@ -4,8 +4,9 @@
 //! keeps its own guards, its own verdict and its own revision. Nobody is answered before all of it is durable.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -14,6 +15,7 @@ use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior, params};
 use tokio::sync::watch;
 
 use crate::change::{self, ChangeSet, Op, Rev};
+use crate::condition::{Condition, Survey, Walk};
 use crate::damage::{self, Damage};
 use crate::envelope::{self, Envelope, Verdict};
 use crate::error::{CommitError, EngineError};
@@ -22,6 +24,8 @@ use crate::key::Key;
 use crate::kind::Serial;
 use crate::listing::Listing;
 use crate::log;
+use crate::lost::Lost;
+use crate::mend::{self, Mended, Occasion};
 use crate::rebuild::{self, Reading};
 use crate::schema;
 use crate::state_hash::Sums;
@@ -87,9 +91,9 @@ const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(5);
 const FREE_PAGES_MAX: i64 = 1024;
 const FREE_PAGES_STEP: i64 = 256;
 
-/// Rebuilds of damaged listings without being asked, for as long as a process runs: a disk that damages them time and
-/// again is not helped by more.
-const REBUILDS_MAX: u32 = 3;
+/// How often a file is mended without being asked, for as long as a process runs: a disk that damages it time and again is
+/// not helped by more.
+pub(crate) const MENDS_MAX: u32 = 3;
 
 /// Changes dropped in one step of compaction, so that commits get in between.
 const COMPACT_STEP: u64 = 10_000;
@@ -102,6 +106,11 @@ pub(crate) enum Outcome {
     /// The oldest revision that is left in the log.
     Oldest(Rev),
     Done,
+    Mended(Mended),
+    /// Whether damage was ever met.
+    Settled {
+        met: bool,
+    },
 }
 
 pub(crate) struct Job {
@@ -118,22 +127,24 @@ pub(crate) enum Work {
     Install(Mutex<State>),
     /// One step.
     Compact(Retention),
-    /// All listings anew.
-    Rebuild,
+    /// The whole file anew, as a person wants it.
+    Mend,
+    /// What was met before this is mended, if anything was.
+    Settle,
 }
 
 impl Work {
     fn operations(&self) -> usize {
         match self {
             Work::Append(prepared) | Work::Apply(prepared, _) => prepared.envelope.set.ops.len(),
-            Work::Install(_) | Work::Compact(_) | Work::Rebuild => 0,
+            Work::Install(_) | Work::Compact(_) | Work::Mend | Work::Settle => 0,
         }
     }
 
     fn bytes(&self) -> usize {
         match self {
             Work::Append(prepared) | Work::Apply(prepared, _) => prepared.encoded.len(),
-            Work::Install(_) | Work::Compact(_) | Work::Rebuild => 0,
+            Work::Install(_) | Work::Compact(_) | Work::Mend | Work::Settle => 0,
         }
     }
 }
@@ -179,13 +190,17 @@ pub(crate) struct Writer {
     pub(crate) epoch: Arc<AtomicU64>,
     pub(crate) folding: Folding,
     pub(crate) damage: Arc<Damage>,
+    pub(crate) condition: watch::Sender<Condition>,
+    pub(crate) dir: PathBuf,
+    pub(crate) mends_left: u32,
+    /// None once all keys were looked at.
+    pub(crate) survey: Option<Survey>,
 }
 
 impl Writer {
     /// Runs until every sender is gone and the queue is empty.
     pub(crate) fn run(mut self) {
         let mut fold_at = self.folding.bytes;
-        let mut rebuilds_left = REBUILDS_MAX;
         let mut written = 0;
         let mut chores = Chores::Waiting;
         loop {
@@ -210,10 +225,14 @@ impl Writer {
                 Err(RecvTimeoutError::Timeout) => chores = self.use_idle_time(),
                 Err(RecvTimeoutError::Disconnected) => return,
             }
-            if self.damage.take() && rebuilds_left > 0 {
-                rebuilds_left -= 1;
-                self.rebuild();
-            }
+            self.settle();
+        }
+    }
+
+    /// Mends what was met.
+    fn settle(&mut self) {
+        if self.damage.take() {
+            self.mend_by_itself();
         }
     }
 
@@ -232,6 +251,11 @@ impl Writer {
             return Chores::UnderWay;
         }
         match self.give_back() {
+            Ok(Chores::UnderWay) => return Chores::UnderWay,
+            Ok(_) => {}
+            Err(error) => self.met(&error),
+        }
+        match self.look_at_keys() {
             Ok(Chores::UnderWay) => return Chores::UnderWay,
             Ok(_) => {}
             Err(error) => self.met(&error),
@@ -266,17 +290,79 @@ impl Writer {
         step.inspect_err(|error| self.met(error)).ok()
     }
 
-    fn met(&self, error: &rusqlite::Error) {
-        tracing::warn!(%error, "the store's care for its listings failed");
+    /// Counts the keys that are none, once.
+    fn look_at_keys(&mut self) -> rusqlite::Result<Chores> {
+        let Some(survey) = &mut self.survey else { return Ok(Chores::Done) };
+        if survey.step(&self.connection)? == Walk::UnderWay {
+            return Ok(Chores::UnderWay);
+        }
+        let strangers = survey.strangers;
+        self.survey = None;
+        self.condition.send_if_modified(|known| std::mem::replace(&mut known.strangers, strangers) != strangers);
+        Ok(Chores::Done)
+    }
+
+    /// A chore failed.
+    fn met(&mut self, error: &rusqlite::Error) {
         if damage::is_damage(error) {
             self.damage.note();
+        } else {
+            tracing::warn!(%error, "the store's care for its file failed");
         }
     }
 
-    fn rebuild(&mut self) {
-        tracing::error!("a part of the store's file is damaged: its listings are made anew");
-        let (reply, _) = mpsc::sync_channel(1);
-        self.answer(vec![Job { work: Work::Rebuild, reply }]);
+    /// Mends the file because damage was met, unless that was done too often. True if it is mended.
+    fn mend_by_itself(&mut self) -> bool {
+        if self.mends_left == 0 {
+            let damaged = format!("damage was met again after {MENDS_MAX} attempts to mend it");
+            self.condition.send_if_modified(|known| {
+                let news = known.damaged.is_none();
+                known.damaged.get_or_insert(damaged);
+                news
+            });
+            return false;
+        }
+        self.mends_left -= 1;
+        tracing::error!("the store's file is damaged: what can be read of it is put into a new one");
+        self.mend(Occasion::Need).is_ok()
+    }
+
+    fn mend(&mut self, occasion: Occasion) -> Result<Mended, CommitError> {
+        let done = mend::mend(&mut self.connection, &self.dir, occasion).and_then(|done| {
+            // What readers met is mended with the rest.
+            self.damage.take();
+            self.look_again()?;
+            Ok(done)
+        });
+        self.condition.send_modify(|known| match &done {
+            Ok(done) => {
+                known.damaged = None;
+                known.lost = if occasion == Occasion::Need { done.lost.clone() } else { Lost::default() };
+                if occasion == Occasion::Request {
+                    known.strangers = 0;
+                }
+            }
+            Err(error) => known.damaged = Some(format!("it could not be mended: {error}")),
+        });
+        match done {
+            Ok(done) => {
+                done.tell();
+                Ok(done)
+            }
+            Err(error) => {
+                tracing::error!(%error, "the store's file could not be mended");
+                Err(CommitError::NotMended { reason: error.to_string().into() })
+            }
+        }
+    }
+
+    /// Another log may have begun.
+    fn look_again(&mut self) -> rusqlite::Result<()> {
+        self.connection.flush_prepared_statement_cache();
+        self.epoch.store(log::epoch(&self.connection)?.0, Ordering::Relaxed);
+        let head = log::head(&self.connection)?;
+        self.head.send_if_modified(|known| std::mem::replace(known, head) != head);
+        Ok(())
     }
 
     /// Folds the journal into the file once it is larger than `at`, and says when to look again.
@@ -341,18 +427,23 @@ impl Writer {
 
     fn answer(&mut self, group: Vec<Job>) {
         // These have transactions of their own.
-        if group.len() > 1 && group.iter().any(|job| matches!(job.work, Work::Rebuild | Work::Install(_))) {
+        let alone = |job: &Job| matches!(job.work, Work::Mend | Work::Settle | Work::Install(_));
+        if group.len() > 1 && group.iter().any(alone) {
             return group.into_iter().for_each(|job| self.answer(vec![job]));
         }
-        if let [Job { work: Work::Install(state), reply }] = &*group {
-            let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
-            let installed = install::install(&mut self.connection, &mut state);
-            if installed.is_ok() {
-                self.epoch.store(state.epoch.0, Ordering::Relaxed);
-                self.head.send_replace(state.head);
+        if let [Job { work, reply }] = &*group {
+            let answer = match work {
+                Work::Install(state) => Some(self.install(state).map(|()| Outcome::Done)),
+                Work::Mend => Some(self.mend(Occasion::Request).map(Outcome::Mended)),
+                Work::Settle => {
+                    self.settle();
+                    Some(Ok(Outcome::Settled { met: self.mends_left < MENDS_MAX }))
+                }
+                Work::Append(_) | Work::Apply(..) | Work::Compact(_) => None,
+            };
+            if let Some(answer) = answer {
+                return drop(reply.send(answer));
             }
-            drop(reply.send(installed.map(|()| Outcome::Done)));
-            return;
         }
         match self.write_or_mend(&group) {
             Ok((head, verdicts)) => {
@@ -371,23 +462,45 @@ impl Writer {
         }
     }
 
-    /// Damage of the log is mended on the way: it is no reason to take no more changes.
+    fn install(&mut self, state: &Mutex<State>) -> Result<(), CommitError> {
+        let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
+        let installed = install::install(&mut self.connection, &mut state);
+        match &installed {
+            Ok(()) => {
+                self.epoch.store(state.epoch.0, Ordering::Relaxed);
+                self.head.send_replace(state.head);
+            }
+            // Whoever gave the state has used it up, and gives it again.
+            Err(CommitError::Engine(error)) if self.is_of_damage(error) => self.damage.note(),
+            Err(_) => {}
+        }
+        installed
+    }
+
+    /// Damage that is met on the way is mended: it is no reason to take no more changes.
     fn write_or_mend(&mut self, group: &[Job]) -> Result<(Rev, Vec<Answer>), EngineError> {
         match self.write(group) {
-            Err(error) if error.code() == Some(ErrorCode::DatabaseCorrupt) && log::is_damaged(&self.connection)? => {
-                log::begin_anew(&mut self.connection)?;
-                self.epoch.store(log::epoch(&self.connection)?.0, Ordering::Relaxed);
-                self.write(group)
-            }
+            Err(error) if self.is_of_damage(&error) && self.mend_by_itself() => self.write(group),
             written => written,
+        }
+    }
+
+    /// Whether an error comes from the file, and not from the disk, another process or the change.
+    fn is_of_damage(&self, error: &EngineError) -> bool {
+        match error.code() {
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => true,
+            // A statement of ours does not fail like that on a sound file; be sure of it.
+            None | Some(ErrorCode::Unknown | ErrorCode::ConstraintViolation | ErrorCode::TypeMismatch) => {
+                let check: rusqlite::Result<String> =
+                    self.connection.query_row("PRAGMA quick_check(1)", (), |row| row.get(0));
+                check.is_ok_and(|found| found != "ok")
+            }
+            Some(_) => false,
         }
     }
 
     /// All of the group in one transaction; the newest revision after it, and a verdict for each job.
     fn write(&mut self, group: &[Job]) -> Result<(Rev, Vec<Answer>), EngineError> {
-        if let [Job { work: Work::Rebuild, .. }] = group {
-            rebuild::rebuild(&mut self.connection)?;
-        }
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let mut log = Log::open(&transaction)?;
         let verdicts = group
@@ -397,7 +510,7 @@ impl Writer {
                 Work::Apply(prepared, rev) => log.apply(prepared, *rev).map(|applied| applied.map(|()| Outcome::Done)),
                 Work::Compact(keep) => log.compact(*keep).map(|oldest| Ok(Outcome::Oldest(oldest))),
                 // Done by now.
-                Work::Rebuild | Work::Install(_) => Ok(Ok(Outcome::Done)),
+                Work::Mend | Work::Settle | Work::Install(_) => Ok(Ok(Outcome::Done)),
             })
             .collect::<Result<_, _>>()?;
         let head = log.close()?;

@@ -10,4 +10,5 @@ mod migration;
 mod model;
 mod objects;
 mod opening;
+mod pages;
 mod state_hash;

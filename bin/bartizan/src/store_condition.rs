@@ -1,0 +1,43 @@
+//! What is wrong with the store's file, for all who look, as long as it is.
+
+use std::time::Instant;
+
+use bartizan_observed::{Lease, Problem, Problems, Reporter, What};
+use bartizan_store::Condition;
+use tokio::sync::watch;
+
+use crate::up;
+
+/// Puts it up, and again whenever it changes, until the store is closed.
+pub async fn show(mut condition: watch::Receiver<Condition>, problems: Problems) {
+    loop {
+        let seen = seen(&condition.borrow_and_update());
+        // The store has logged it.
+        problems.report(Reporter::Store, seen, Lease::Held, Instant::now());
+        if condition.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+fn seen(condition: &Condition) -> Vec<Problem> {
+    let problem = |what, reason, remedy| Problem { what, reason, since: up::now(), remedy };
+    let damaged = condition.damaged.as_ref().map(|reason| {
+        let remedy =
+            "see to the disk and its room, stop the edge and run `bartizan doctor --rebuild`, or restore a backup";
+        problem(What::Store, format!("a part of it is damaged: {reason}"), remedy)
+    });
+    let lost = (!condition.lost.is_empty()).then(|| {
+        let reason = format!("{} objects are lost or spoilt: {}", condition.lost.count, condition.lost);
+        let remedy = "write them anew, or restore a backup; `bartizan doctor --rebuild`, while the edge is stopped, lists \
+                      them all and ends this";
+        problem(What::Lost, reason, remedy)
+    });
+    let strangers = (condition.strangers > 0).then(|| {
+        let reason = format!("{} objects have keys that this version does not know; nobody sees them", condition.strangers);
+        let remedy = "run the version that wrote them; or `bartizan doctor --rebuild`, while the edge is stopped, moves them \
+                      to a file";
+        problem(What::Strangers, reason, remedy)
+    });
+    damaged.into_iter().chain(lost).chain(strangers).collect()
+}

@@ -1,0 +1,106 @@
+//! How the file is: what a person should know of it and do about it.
+
+use std::path::Path;
+
+use rusqlite::Connection;
+
+use crate::error::EngineError;
+use crate::key::Key;
+use crate::lost::Lost;
+use crate::schema::{self, Access};
+
+/// What is wrong with the file of a running store. Nothing, by default.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Condition {
+    /// Why a damaged file stays so.
+    pub damaged: Option<String>,
+    /// What damage took.
+    pub lost: Lost,
+    /// Objects whose keys are none of this version: nobody sees them. Counted some time after the start.
+    pub strangers: u64,
+}
+
+/// Keys that are looked at in one step: a millisecond.
+const STEP: usize = 1_000;
+
+/// A walk over all keys for those that are none.
+#[derive(Default)]
+pub(crate) struct Survey {
+    last: String,
+    pub(crate) strangers: u64,
+}
+
+/// Whether there is more to walk over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Walk {
+    UnderWay,
+    Done,
+}
+
+impl Survey {
+    pub(crate) fn step(&mut self, connection: &Connection) -> rusqlite::Result<Walk> {
+        let mut select = connection.prepare_cached("SELECT key FROM object WHERE key > ? ORDER BY key LIMIT ?")?;
+        let mut rows = select.query((&self.last, i64::try_from(STEP).unwrap_or(i64::MAX)))?;
+        let (mut seen, mut last, mut strangers) = (0, None, 0);
+        while let Some(row) = rows.next()? {
+            let key: String = row.get(0)?;
+            strangers += u64::from(Key::stored(&key).is_err());
+            seen += 1;
+            last = Some(key);
+        }
+        self.strangers += strangers;
+        self.last = last.unwrap_or_default();
+        Ok(if seen < STEP { Walk::Done } else { Walk::UnderWay })
+    }
+}
+
+/// What a look at a file found that may be in use, or damaged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Examined {
+    /// The number of its layout, and the one of this version.
+    pub schema: u32,
+    pub schema_of_today: u32,
+    /// What is wrong with its pages, in the engine's words; the first few things.
+    pub pages: Vec<String>,
+    pub lost: Lost,
+    pub strangers: u64,
+}
+
+/// Things that are named: a damaged disk has more, and says enough with these.
+const NAMED_MAX: usize = 5;
+
+/// None if there is no file. Reads all of it.
+pub(crate) fn examine(dir: &Path) -> Option<Examined> {
+    if !dir.join(schema::FILE).exists() {
+        return None;
+    }
+    let mut examined = Examined {
+        schema: 0,
+        schema_of_today: schema::VERSION,
+        pages: Vec::new(),
+        lost: Lost::default(),
+        strangers: 0,
+    };
+    if let Err(error) = look(dir, &mut examined) {
+        examined.pages.push(error.to_string());
+    }
+    Some(examined)
+}
+
+fn look(dir: &Path, examined: &mut Examined) -> Result<(), EngineError> {
+    // In use or not; one in a directory that cannot be written to is read as it is.
+    let connection = schema::open_reader(dir, Access::Shared).or_else(|_| schema::open_reader(dir, Access::Frozen))?;
+    examined.schema = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    let mut check = connection.prepare(&format!("PRAGMA quick_check({NAMED_MAX})"))?;
+    let found = check.query_map((), |row| row.get::<_, String>(0))?.collect::<Result<Vec<_>, _>>()?;
+    examined.pages = found.into_iter().flat_map(|text| text.lines().map(str::to_owned).collect::<Vec<_>>()).collect();
+    examined.pages.retain(|line| line != "ok");
+    examined.pages.truncate(NAMED_MAX);
+    if examined.schema == schema::VERSION {
+        examined.lost = Lost::of_file(&connection);
+        let mut survey = Survey::default();
+        while survey.step(&connection)? == Walk::UnderWay {}
+        examined.strangers = survey.strangers;
+    }
+    Ok(())
+}

@@ -1,0 +1,69 @@
+//! What damage took: kept in the file, so that it is told until a person has dealt with it.
+
+use std::fmt;
+
+use rusqlite::{Connection, OptionalExtension};
+
+/// Objects that are named; nobody reads more, and one damaged page takes some ten.
+const NAMED_MAX: usize = 100;
+
+/// And in one sentence.
+const TOLD_MAX: usize = 5;
+
+/// Objects that were on damaged pages and are nowhere else, or are not what was committed any more.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Lost {
+    /// Keys of the first of them.
+    pub keys: Vec<String>,
+    pub count: u64,
+}
+
+impl Lost {
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    pub(crate) fn note(&mut self, key: &str) {
+        if self.keys.iter().any(|known| known == key) {
+            return;
+        }
+        self.count += 1;
+        if self.keys.len() < NAMED_MAX {
+            self.keys.push(key.to_owned());
+        }
+    }
+
+    /// Adds what earlier damage took.
+    pub(crate) fn join(&mut self, earlier: Lost) {
+        let (named, count) = (earlier.keys.len() as u64, earlier.count);
+        earlier.keys.iter().for_each(|key| self.note(key));
+        self.count += count.saturating_sub(named);
+    }
+
+    /// What earlier damage took. A file that cannot say it is read as if there were nothing: it is told of in other ways.
+    pub(crate) fn of_file(connection: &Connection) -> Lost {
+        let text = connection.query_row("SELECT text FROM about WHERE what = 'lost'", (), |row| row.get(0)).optional();
+        let text: String = text.ok().flatten().unwrap_or_default();
+        let (count, keys) = text.split_once('\n').unwrap_or((&text, ""));
+        Lost { keys: keys.lines().map(str::to_owned).collect(), count: count.parse().unwrap_or(0) }
+    }
+
+    pub(crate) fn write(&self, connection: &Connection) -> rusqlite::Result<()> {
+        if self.is_empty() {
+            return connection.execute("DELETE FROM about WHERE what = 'lost'", ()).map(drop);
+        }
+        let text = format!("{}\n{}", self.count, self.keys.join("\n"));
+        connection.execute("INSERT OR REPLACE INTO about VALUES ('lost', ?)", [text]).map(drop)
+    }
+}
+
+impl fmt::Display for Lost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let named: Vec<_> = self.keys.iter().take(TOLD_MAX).map(String::as_str).collect();
+        f.write_str(&named.join(", "))?;
+        match self.count.saturating_sub(named.len() as u64) {
+            0 => Ok(()),
+            more => write!(f, " and {more} more"),
+        }
+    }
+}

@@ -1,0 +1,417 @@
+//! Reading what can be read of a damaged file, or of one of an older layout, into a new one.
+//!
+//! - **Objects** come from their table; where that cannot be read to its end, from its leaves one by one ([`crate::pages`]).
+//!   One that the index of keys names and nothing else has, or whose hash shows that it is not what was committed, is taken
+//!   from the log. What is missing after that is [`Lost`](crate::Lost), by name.
+//! - **The log** is taken over if it is whole and no object was amiss. Otherwise another one begins, so that those who
+//!   follow take the state again: they may have seen the gap. No revision is given twice.
+//! - **The last change of a zone** that is not known any more is the newest revision: serials must not go back.
+//! - **Everything else** derives from the objects.
+
+use std::collections::BTreeSet;
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use rusqlite::types::{ToSqlOutput, Type, Value as Column};
+use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
+
+use crate::change::{self, Op, Rev};
+use crate::key::Key;
+use crate::mend::{MendError, Mended};
+use crate::pages::{Pages, Tree};
+use crate::schema::from_1;
+use crate::state_hash::{self, StateHash, Sums};
+use crate::tables::{self, signed};
+use crate::{log, rebuild};
+
+pub(crate) struct Salvage<'n> {
+    old: Connection,
+    pages: Pages,
+    /// Has the layout of today and nothing in it.
+    new: &'n Connection,
+    objects: Found,
+    /// The index of keys.
+    names: Found,
+}
+
+/// Whether something is as it was put there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Found {
+    Whole,
+    Torn,
+}
+
+impl<'n> Salvage<'n> {
+    pub(crate) fn new(old: Connection, pages: Pages, new: &'n Connection) -> rusqlite::Result<Salvage<'n>> {
+        // `spoilt` has the objects that are not what was committed, `named` what the index of keys has.
+        new.execute_batch(
+            "CREATE TEMP TABLE spoilt (id INTEGER PRIMARY KEY, key UNIQUE, kind, rev, format, hash, json);
+             CREATE TEMP TABLE named (key PRIMARY KEY, id) WITHOUT ROWID;",
+        )?;
+        Ok(Salvage { old, pages, new, objects: Found::Whole, names: Found::Whole })
+    }
+
+    /// Objects without a key of this version go to the file `aside`, if one is given.
+    pub(crate) fn run(mut self, aside: Option<&Path>) -> Result<Mended, MendError> {
+        let mut done = Mended::default();
+        self.take_objects()?;
+        self.take_names()?;
+        if self.objects == Found::Torn && self.names == Found::Whole && self.version() > 1 {
+            // From leaves that are not in use any more and not known to be free.
+            self.new.execute_batch("DELETE FROM object WHERE key NOT IN (SELECT key FROM named)")?;
+        }
+        let missing = self.missing()?;
+        if !missing.is_empty() {
+            self.objects = Found::Torn;
+        }
+        let log = self.log();
+        if self.objects == Found::Torn && log == Found::Whole {
+            self.replay()?;
+        }
+        let restored = missing.difference(&self.missing()?).count();
+        let spoilt = self.take_spoilt()?;
+        if self.objects == Found::Torn && !self.has_objects()? {
+            return Err(MendError::Nothing);
+        }
+        done.restored = restored as u64;
+        self.missing()?.iter().chain(&spoilt).for_each(|key| done.lost.note(key));
+        if let Some(path) = aside {
+            done.set_aside = self.set_aside(path)?;
+            done.beside.extend((done.set_aside > 0).then(|| path.to_owned()));
+        }
+        let head = self.take_log(log)?;
+        self.take_zone_changes(head)?;
+        state_hash::recompute(self.new)?;
+        if done.lost.is_empty() && self.version() > 1 {
+            // Of a file that cannot say what it should have, nothing can be said.
+            let differing = state_hash::differing(&self.old, self.new).unwrap_or_default();
+            differing.iter().for_each(|part| done.lost.note(&format!("what cannot be named, of {part}")));
+        }
+        rebuild::make(self.new)?;
+        self.new.execute_batch("DROP TABLE temp.spoilt; DROP TABLE temp.named")?;
+        Ok(done)
+    }
+
+    fn version(&self) -> u32 {
+        self.pages.user_version()
+    }
+
+    fn has_objects(&self) -> rusqlite::Result<bool> {
+        self.new.query_row("SELECT EXISTS (SELECT 1 FROM object)", (), |row| row.get(0))
+    }
+
+    fn take_objects(&mut self) -> Result<(), MendError> {
+        if self.each_row_of_table().is_ok() {
+            return Ok(());
+        }
+        self.objects = Found::Torn;
+        let mut types = vec![Type::Null, Type::Text, Type::Integer, Type::Integer, Type::Integer];
+        types.extend((self.version() > 1).then_some(Type::Blob));
+        types.push(Type::Text);
+        let types: Vec<_> = types.into_iter().map(Some).collect();
+        self.pages.for_each_row(Tree::Table, &types, &mut |id, mut columns| {
+            columns[0] = Column::Integer(id);
+            Row::of(columns).map_or(Ok(()), |row| self.take(&row).map(drop))
+        })?;
+        Ok(())
+    }
+
+    /// By the engine, up to the first row that it cannot read.
+    fn each_row_of_table(&mut self) -> rusqlite::Result<()> {
+        let hash = if self.version() > 1 { "hash, " } else { "" };
+        let sql = format!("SELECT id, key, kind, rev, format, {hash}json FROM object NOT INDEXED ORDER BY id");
+        let mut select = self.old.prepare(&sql)?;
+        let columns = select.column_count();
+        let mut rows = select.query(())?;
+        while let Some(row) = rows.next()? {
+            let row = (0..columns).map(|column| row.get(column)).collect::<Result<_, _>>()?;
+            let taken = Row::of(row).map_or(Ok(Found::Torn), |row| self.take(&row))?;
+            if taken == Found::Torn {
+                self.objects = Found::Torn;
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts an object into the new file, or among the spoilt ones.
+    fn take(&self, row: &Row) -> rusqlite::Result<Found> {
+        let of = |key: &str| StateHash::of(key, row.rev, row.format, &row.json);
+        let (key, hash, found) = match &row.hash {
+            // Schema 1. What has no key of today keeps its own, and is no part of the state.
+            None => match from_1::new_key(&row.key, &row.json) {
+                Some(key) => (key.to_string(), of(key.as_str()), Found::Whole),
+                None => {
+                    tracing::error!(key = row.key, "it cannot be said whose this object is: left out");
+                    (row.key.clone(), StateHash::default(), Found::Whole)
+                }
+            },
+            Some(kept) => {
+                let (kept, hash) = (StateHash::read(kept), of(&row.key));
+                let as_it_came = kept == StateHash::default() && Key::stored(&row.key).is_err();
+                let found = if kept == hash || as_it_came { Found::Whole } else { Found::Torn };
+                (row.key.clone(), if as_it_came { kept } else { hash }, found)
+            }
+        };
+        let kind = Key::stored(&key).map_or(row.kind, |key| key.kind().code());
+        let table = if found == Found::Whole { "object" } else { "temp.spoilt" };
+        let row = Row { key, kind, hash: Some(hash.to_bytes().to_vec()), ..row.clone() };
+        row.insert(self.new, table).map(|()| found)
+    }
+
+    /// By the engine, or page by page: no other index of ours is of one text.
+    fn take_names(&mut self) -> Result<(), MendError> {
+        let select = "SELECT key, id FROM object INDEXED BY sqlite_autoindex_object_1 ORDER BY key";
+        if self.copy_rows(select, "INSERT OR IGNORE INTO named VALUES (?, ?)").is_ok() {
+            return Ok(());
+        }
+        self.names = Found::Torn;
+        let mut put = self.new.prepare("INSERT OR IGNORE INTO named VALUES (?, ?)")?;
+        self.pages.for_each_row(Tree::Index, &[Some(Type::Text), Some(Type::Integer)], &mut |_, row| {
+            // A table of the engine's has a text and a number too, and no slash in it.
+            let is_key = matches!(row.first(), Some(Column::Text(text)) if text.contains('/'));
+            if is_key { put.execute(params_from_iter(row)).map(drop) } else { Ok(()) }
+        })?;
+        Ok(())
+    }
+
+    /// Keys that are known and whose objects were not found.
+    fn missing(&self) -> rusqlite::Result<BTreeSet<String>> {
+        // Old keys are not those of today.
+        let column = if self.version() > 1 { "key" } else { "id" };
+        let sql = format!("SELECT key FROM named WHERE {column} NOT IN (SELECT {column} FROM object)");
+        self.new.prepare(&sql)?.query_map((), |row| row.get(0))?.collect()
+    }
+
+    /// Objects whose hash is not theirs and of which there is nothing better, as they are.
+    fn take_spoilt(&self) -> rusqlite::Result<BTreeSet<String>> {
+        let mut select = self.new.prepare(
+            "SELECT id, key, kind, rev, format, hash, json FROM spoilt
+             WHERE key NOT IN (SELECT key FROM object) AND (?1 OR key IN (SELECT key FROM named))",
+        )?;
+        let mut rows = select.query([self.names == Found::Torn])?;
+        let mut keys = BTreeSet::new();
+        let mut spoilt = Vec::new();
+        while let Some(row) = rows.next()? {
+            let columns = (0..7).map(|column| row.get(column)).collect::<Result<_, _>>()?;
+            spoilt.extend(Row::of(columns));
+        }
+        for row in spoilt {
+            row.insert(self.new, "object")?;
+            keys.insert(row.key);
+        }
+        Ok(keys)
+    }
+
+    /// Writes the objects whose keys are none of this version to a file, a line each, and takes them out.
+    fn set_aside(&self, path: &Path) -> Result<u64, MendError> {
+        let mut select = self.new.prepare("SELECT id, key, kind, rev, format, json FROM object")?;
+        let mut rows = select.query(())?;
+        let (mut ids, mut lines) = (Vec::new(), Vec::new());
+        while let Some(row) = rows.next()? {
+            let key: String = row.get(1)?;
+            if Key::stored(&key).is_ok() {
+                continue;
+            }
+            let (kind, rev, format): (i64, i64, i64) = (row.get(2)?, row.get(3)?, row.get(4)?);
+            let document: String = row.get(5)?;
+            let line = serde_json::json!({
+                "key": key, "kind": kind, "rev": rev, "format": format, "document": document
+            });
+            lines.push(line.to_string());
+            ids.push(row.get::<_, i64>(0)?);
+        }
+        if ids.is_empty() {
+            return Ok(0);
+        }
+        let mut file = OpenOptions::new().append(true).create(true).mode(0o600).open(path)?;
+        file.write_all((lines.join("\n") + "\n").as_bytes())?;
+        file.sync_all()?;
+        let mut delete = self.new.prepare("DELETE FROM object WHERE id = ?")?;
+        for id in &ids {
+            delete.execute([id])?;
+        }
+        Ok(ids.len() as u64)
+    }
+
+    /// Whether every change that the log should have is there and can be read.
+    fn log(&self) -> Found {
+        let read = || {
+            let head = log::head(&self.old)?;
+            let mut last = None;
+            let mut whole = true;
+            self.each_change(&mut |rev, ops| {
+                whole &= last.is_none_or(|last: Rev| rev == last.next()) && ops.is_some();
+                last = Some(rev);
+                Ok(())
+            })?;
+            Ok::<bool, rusqlite::Error>(whole && last.is_none_or(|last| last == head))
+        };
+        if self.version() > 1 && read().unwrap_or(false) { Found::Whole } else { Found::Torn }
+    }
+
+    fn each_change(&self, f: &mut dyn FnMut(Rev, Option<Vec<Op>>) -> rusqlite::Result<()>) -> rusqlite::Result<()> {
+        let mut select = self.old.prepare("SELECT rev, ops FROM change NOT INDEXED ORDER BY rev")?;
+        let mut rows = select.query(())?;
+        while let Some(row) = rows.next()? {
+            f(Rev(row.get::<_, i64>(0)?.cast_unsigned()), change::decode(row.get_ref(1)?.as_blob()?))?;
+        }
+        Ok(())
+    }
+
+    /// Carries out the log once more, over what is not newer than it.
+    fn replay(&self) -> rusqlite::Result<()> {
+        let mut known = self.new.prepare("SELECT rev FROM object WHERE key = ?")?;
+        let mut delete = self.new.prepare("DELETE FROM object WHERE key = ? AND rev <= ?")?;
+        self.each_change(&mut |rev, ops| {
+            for op in ops.into_iter().flatten() {
+                let key = op.key().as_str();
+                let before: Option<i64> = known.query_row([key], |row| row.get(0)).optional()?;
+                match &op {
+                    Op::Put { key, value } if before.is_none_or(|before| before <= signed(rev.0)) => {
+                        // The hashes are summed up at the end.
+                        tables::put(self.new, &mut Sums::default(), rev, key, value).map(drop)?;
+                    }
+                    Op::Put { .. } => {}
+                    Op::Del { key } => drop(delete.execute(params![key.as_str(), signed(rev.0)])?),
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// The newest revision.
+    fn take_log(&self, log: Found) -> Result<Rev, MendError> {
+        if log == Found::Whole && self.objects == Found::Whole {
+            let (epoch, head) = (log::epoch(&self.old)?, log::head(&self.old)?);
+            self.new.execute("UPDATE log SET epoch = ?, head = ?", [signed(epoch.0), signed(head.0)])?;
+            let columns = "rev, request_id, at, actor, interface, client, bytes, ops";
+            self.copy_rows(
+                &format!("SELECT {columns} FROM change NOT INDEXED ORDER BY rev"),
+                &format!("INSERT INTO change ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"),
+            )?;
+            return Ok(head);
+        }
+        if self.version() > 1 {
+            tracing::error!("another change log begins behind what was damaged: who follows it takes the state again");
+        }
+        let number = |connection: &Connection, sql| connection.query_row(sql, (), |row| row.get::<_, Option<i64>>(0));
+        let mut head = number(self.new, "SELECT max(rev) FROM object")?;
+        for sql in ["SELECT max(rev) FROM change", "SELECT max(rev) FROM zone_change", "SELECT head FROM log"] {
+            head = head.max(number(&self.old, sql).ok().flatten());
+        }
+        if number(&self.old, "SELECT max(rev) FROM change").is_err() {
+            self.pages.for_each_row(Tree::Table, self.change_types(), &mut |rev, _| {
+                head = head.max(Some(rev));
+                Ok(())
+            })?;
+        }
+        let mut head = Rev(head.unwrap_or(0).cast_unsigned());
+        // Who has this revision already may not have all of it.
+        if self.objects == Found::Torn {
+            head = head.next();
+        }
+        log::put_head(self.new, head)?;
+        Ok(head)
+    }
+
+    fn change_types(&self) -> &'static [Option<Type>] {
+        const TEXT: Option<Type> = Some(Type::Text);
+        const BLOB: Option<Type> = Some(Type::Blob);
+        const INTEGER: Option<Type> = Some(Type::Integer);
+        const REV: Option<Type> = Some(Type::Null);
+        match self.version() {
+            1 => &[REV, BLOB, INTEGER, TEXT, INTEGER, BLOB],
+            _ => &[REV, BLOB, INTEGER, TEXT, TEXT, None, INTEGER, BLOB],
+        }
+    }
+
+    fn take_zone_changes(&self, head: Rev) -> rusqlite::Result<()> {
+        let copy = |order| {
+            self.copy_rows(
+                &format!("SELECT zone, rev FROM zone_change ORDER BY zone {order}"),
+                "INSERT OR IGNORE INTO zone_change VALUES (?, ?)",
+            )
+        };
+        if copy("ASC").is_ok() || copy("DESC").is_ok() {
+            return Ok(());
+        }
+        let mut select = self.new.prepare("SELECT key FROM object WHERE key > 'zone/' AND key < 'zone0'")?;
+        let mut put = self.new.prepare("INSERT OR IGNORE INTO zone_change VALUES (?, ?)")?;
+        let mut rows = select.query(())?;
+        while let Some(row) = rows.next()? {
+            let zone = Key::stored(row.get_ref(0)?.as_str()?).ok().and_then(|key| key.zone_id());
+            if let Some(zone) = zone {
+                put.execute(params![zone.as_bytes(), signed(head.0)])?;
+            }
+        }
+        Ok(())
+    }
+
+    fn copy_rows(&self, select: &str, insert: &str) -> rusqlite::Result<()> {
+        let mut select = self.old.prepare(select)?;
+        let mut insert = self.new.prepare(insert)?;
+        let columns = select.column_count();
+        let mut rows = select.query(())?;
+        while let Some(row) = rows.next()? {
+            for column in 0..columns {
+                insert.raw_bind_parameter(column + 1, ToSqlOutput::Borrowed(row.get_ref(column)?))?;
+            }
+            insert.raw_execute()?;
+        }
+        Ok(())
+    }
+}
+
+/// A row of a table of objects.
+#[derive(Clone)]
+struct Row {
+    id: i64,
+    key: String,
+    kind: i64,
+    rev: i64,
+    format: i64,
+    /// Schema 1 had none.
+    hash: Option<Vec<u8>>,
+    json: String,
+}
+
+impl Row {
+    fn of(columns: Vec<Column>) -> Option<Row> {
+        use Column::{Blob, Integer, Text};
+        let mut columns = columns.into_iter();
+        let (Integer(id), Text(key)) = (columns.next()?, columns.next()?) else { return None };
+        let (Integer(kind), Integer(rev), Integer(format)) = (columns.next()?, columns.next()?, columns.next()?) else {
+            return None;
+        };
+        let (hash, json) = match (columns.next()?, columns.next()) {
+            (Blob(hash), Some(Text(json))) => (Some(hash), json),
+            (Text(json), None) => (None, json),
+            _ => return None,
+        };
+        Some(Row { id, key, kind, rev, format, hash, json })
+    }
+
+    /// Unless a newer one is there: on a page that is not in use any more, an object may be in an older state. An id that
+    /// another object has by now is replaced.
+    fn insert(&self, into: &Connection, table: &str) -> rusqlite::Result<()> {
+        let columns = "id, key, kind, rev, format, hash, json";
+        let Row { id, key, kind, rev, format, hash, json } = self;
+        let put = into
+            .prepare_cached(&format!(
+                "INSERT INTO {table} ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?)
+                 ON CONFLICT (key) DO UPDATE SET kind = excluded.kind, rev = excluded.rev, format = excluded.format,
+                     hash = excluded.hash, json = excluded.json WHERE excluded.rev > rev
+                 ON CONFLICT (id) DO NOTHING"
+            ))?
+            .execute(params![id, key, kind, rev, format, hash, json])?;
+        if put == 0 {
+            into.prepare_cached(&format!(
+                "INSERT INTO {table} ({columns}) VALUES (NULL, ?, ?, ?, ?, ?, ?) ON CONFLICT (key) DO NOTHING"
+            ))?
+            .execute(params![key, kind, rev, format, hash, json])?;
+        }
+        Ok(())
+    }
+}
