@@ -18,13 +18,13 @@ const PIPE_BYTES: usize = 1 << 20;
 pub const PIPES_MAX: usize = 32;
 
 /// A thread's pipes.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Pipes(Rc<Inner>);
 
-#[derive(Default)]
 struct Inner {
     idle: RefCell<Vec<Ends>>,
     made: Cell<usize>,
+    most: usize,
 }
 
 /// A pipe with the bytes in it; goes back to its thread's pipes when it is dropped empty.
@@ -43,12 +43,17 @@ struct Ends {
 }
 
 impl Pipes {
+    /// At most so many, and no more than [`PIPES_MAX`].
+    pub fn new(most: usize) -> Pipes {
+        Pipes(Rc::new(Inner { idle: RefCell::default(), made: Cell::new(0), most: most.min(PIPES_MAX) }))
+    }
+
     /// An empty pipe; none if all are in use, or the system has none to give. Then bytes have to be copied.
     pub fn take(&self) -> Option<Pipe> {
         let idle = self.0.idle.borrow_mut().pop();
         let ends = match idle {
             Some(ends) => ends,
-            None if self.0.made.get() >= PIPES_MAX => return None,
+            None if self.0.made.get() >= self.0.most => return None,
             None => {
                 let ends = make().ok()?;
                 self.0.made.set(self.0.made.get() + 1);
@@ -173,7 +178,7 @@ mod tests {
     #[test]
     fn bytes_pass_through_and_so_does_the_end() {
         let ((from, mut sender), (to, mut receiver)) = (connection(), connection());
-        let pipes = Pipes::default();
+        let pipes = Pipes::new(PIPES_MAX);
         let mut pipe = pipes.take().unwrap();
         assert_eq!(pipe.fill(&from, 100).unwrap_err().kind(), ErrorKind::WouldBlock);
         sender.write_all(b"hello world").unwrap();
@@ -192,7 +197,7 @@ mod tests {
     #[test]
     fn a_receiver_who_does_not_read_leaves_the_bytes_in_the_pipe() {
         let ((from, mut sender), (to, mut receiver)) = (connection(), connection());
-        let pipes = Pipes::default();
+        let pipes = Pipes::new(PIPES_MAX);
         let mut pipe = pipes.take().unwrap();
         let sending = std::thread::spawn(move || {
             let block = vec![7; 1 << 16];
@@ -230,7 +235,7 @@ mod tests {
 
     #[test]
     fn there_are_so_many_pipes_and_empty_ones_are_used_again() {
-        let pipes = Pipes::default();
+        let pipes = Pipes::new(PIPES_MAX);
         let mut taken: Vec<Pipe> = (0..PIPES_MAX).map(|_| pipes.take().unwrap()).collect();
         assert!(pipes.take().is_none());
         let first = taken.remove(0);
@@ -245,5 +250,6 @@ mod tests {
         drop(again);
         assert_eq!((pipes.0.idle.borrow().len(), pipes.0.made.get()), (0, PIPES_MAX - 1));
         assert!(pipes.take().is_some());
+        assert!(Pipes::new(0).take().is_none() && Pipes::new(usize::MAX).0.most == PIPES_MAX);
     }
 }

@@ -57,6 +57,8 @@ counted!(
         SourceOpen = "source_open",
         SourceRate = "source_rate",
         SourceHandshakes = "source_handshakes",
+        /// The source had as many as were left free for all others.
+        SourceCrowded = "source_crowded",
         AppOpen = "app_open",
         AppRate = "app_rate",
         AppHandshakes = "app_handshakes",

@@ -15,6 +15,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use bartizan_names::AppId;
+use bartizan_quotas::SourceKey;
 use bartizan_wire::proxy::{self, HeaderBytes};
 use bytes::Bytes;
 use tokio::net::UdpSocket;
@@ -22,7 +23,6 @@ use tokio::net::UdpSocket;
 use crate::counters::{Limit, OriginFailure};
 use crate::egress::{failure_of, send_datagram};
 use crate::limits::{OWN_FLOWS_LOOKED_AT, WAITING_DATAGRAMS_MAX};
-use crate::quotas::SourceKey;
 use crate::session::{End, Session, Way};
 
 /// The two ends of a flow, as the network sees them.
@@ -226,8 +226,9 @@ impl Flows {
         while queue.front().is_some_and(|oldest| alive(oldest).is_none()) {
             queue.pop_front();
         }
-        let own =
-            |flow: &Weak<Flow>| alive(flow).is_some_and(|flow| SourceKey::from(flow.session.hop.client.ip()) == source);
+        let own = |flow: &Weak<Flow>| {
+            alive(flow).is_some_and(|flow| SourceKey::widest(flow.session.hop.client.ip()) == source)
+        };
         let Some(at) = queue.iter().take(OWN_FLOWS_LOOKED_AT).position(own) else { return false };
         let Some(flow) = queue.remove(at).and_then(|flow| flow.upgrade()) else { return false };
         self.end_displaced(&flow);

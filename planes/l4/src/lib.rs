@@ -24,7 +24,6 @@ mod listeners;
 mod metrics;
 mod pipeline;
 mod plane;
-mod quotas;
 mod relay;
 mod room;
 mod session;
@@ -40,8 +39,9 @@ use bartizan_routes::{Apps, Pools};
 use bartizan_tls::Certificates;
 
 pub use asked::InForce;
+pub use bartizan_quotas::Ceiling;
 pub use counters::{AppTotals, EdgeEvent, Limit, OriginFailure, Totals};
-pub use limits::{Ceiling, Ceilings, LISTENERS_MAX, Limits};
+pub use limits::{Ceilings, LISTENERS_MAX, Limits};
 pub use plane::{AnyPort, AnyPortSockets, Plane, StartError, Tier, start, start_asking};
 
 /// The configuration of the plane. A new one applies to the next connection, and open ones are judged by it again.

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use bartizan_quotas::Ceiling;
+
 /// Limits that can be configured. The defaults are for a small machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -22,27 +24,18 @@ pub struct Limits {
     pub flow_idle_time: Duration,
     /// Bytes that are buffered for one direction of a connection whose reader is slow.
     pub held_bytes: usize,
-    /// File descriptors that the whole process may have, if it is to be less than what the system allows. Connections
-    /// and flows get three quarters of them.
+    /// File descriptors that the whole process may have, if it is to be less than what the system allows. This plane
+    /// gets its shares of them (`bartizan_quotas::Shares`).
     pub descriptors: usize,
 }
 
 /// The ceilings for one source, and for one application.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ceilings {
-    /// A source is an IPv4 address or an IPv6 /64: what one customer of an access network has at least.
+    /// A source is an IPv4 address or an IPv6 /64: what one customer of an access network has at least. It gets less
+    /// where less is left free for others.
     pub source: Ceiling,
     pub app: Ceiling,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ceiling {
-    /// At once.
-    pub open: u32,
-    /// New ones in a second. After a pause at most one second's worth may come at once.
-    pub per_second: u32,
-    /// TLS handshakes in progress. Without meaning for flows.
-    pub handshakes: u32,
 }
 
 impl Default for Limits {
@@ -79,6 +72,9 @@ pub(crate) const REOPEN_EVERY: Duration = Duration::from_secs(5);
 
 /// What a TCP connection holds: the client's socket and the origin's.
 pub(crate) const CONNECTION_DESCRIPTORS: usize = 2;
+
+/// What a pipe holds: its two ends.
+pub(crate) const PIPE_DESCRIPTORS: usize = 2;
 
 /// TCP connections of one worker, where there are descriptors for more.
 pub(crate) const CONNECTIONS_MAX: usize = 50_000;

@@ -118,7 +118,7 @@ async fn decrypt(
 ) -> Option<ServerStream<TcpStream>> {
     let permits = worker.with_config(|config| {
         let (quotas, ceilings, now) = (&worker.quotas.connections, &config.limits.connections, Instant::now());
-        let source = quotas.sources.shake_hands(hop.client.ip().into(), &ceilings.source, now);
+        let source = quotas.sources.shake_hands_with(hop.client.ip(), ceilings.source, now);
         let app = quotas.apps.shake_hands(charged, &ceilings.app, now);
         match (source, app) {
             (Ok(source), Ok(app)) => Ok((source, app)),

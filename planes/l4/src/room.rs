@@ -1,13 +1,9 @@
-//! How many connections and flows there is room for. Each holds file descriptors, and the system limits those of a
-//! process (RLIMIT_NOFILE). Without free ones nothing works any more, in the rest of the process too.
-//!
-//! ```text
-//! all descriptors ─┬─ 1/2 connections ─┐
-//!                  ├─ 1/4 flows ───────┴─ each: a part for each worker, and of the whole half for one application
-//!                  └─ 1/4 listeners, pipes, and everybody else in the process
-//! ```
+//! How many connections and flows there is room for, in this plane's shares of the descriptors (`bartizan_quotas`): each
+//! worker has its part, and of the whole one application half at most.
 
-use crate::limits::{CONNECTION_DESCRIPTORS, CONNECTIONS_MAX, Ceiling, FLOWS_MAX, Limits};
+use bartizan_quotas::{Ceiling, Shares};
+
+use crate::limits::{CONNECTION_DESCRIPTORS, CONNECTIONS_MAX, FLOWS_MAX, Limits, PIPE_DESCRIPTORS};
 
 /// The facts that do not change while the plane runs.
 #[derive(Clone, Copy)]
@@ -24,27 +20,33 @@ pub(crate) struct Budget {
 pub(crate) struct Room {
     /// In one worker.
     pub(crate) worker: usize,
+    workers: usize,
     /// For one application, in all workers together: the others keep the rest, even while it is flooded.
     app: u32,
 }
 
 impl Budget {
     pub(crate) fn connections(&self, limits: &Limits) -> Room {
-        self.room(self.descriptors(limits) / 2 / CONNECTION_DESCRIPTORS, CONNECTIONS_MAX)
+        self.room(self.shares(limits).tcp / CONNECTION_DESCRIPTORS, CONNECTIONS_MAX)
     }
 
     pub(crate) fn flows(&self, limits: &Limits) -> Room {
-        self.room(self.descriptors(limits) / 4 / self.per_flow, FLOWS_MAX)
+        self.room(self.shares(limits).udp / self.per_flow, FLOWS_MAX)
     }
 
-    fn descriptors(&self, limits: &Limits) -> usize {
-        self.descriptors.min(limits.descriptors)
+    /// Pipes of one worker.
+    pub(crate) fn pipes(&self) -> usize {
+        Shares::of(self.descriptors).pipes / PIPE_DESCRIPTORS / self.workers
+    }
+
+    fn shares(&self, limits: &Limits) -> Shares {
+        Shares::of(self.descriptors.min(limits.descriptors))
     }
 
     fn room(&self, all: usize, worker_max: usize) -> Room {
         let worker = (all / self.workers).clamp(1, worker_max);
         let app = (worker * self.workers / 2).max(1);
-        Room { worker, app: u32::try_from(app).unwrap_or(u32::MAX) }
+        Room { worker, workers: self.workers, app: u32::try_from(app).unwrap_or(u32::MAX) }
     }
 }
 
@@ -52,6 +54,11 @@ impl Room {
     /// The ceiling of an application, lowered to what there is room for.
     pub(crate) fn lower(&self, ceiling: &Ceiling) -> Ceiling {
         Ceiling { open: ceiling.open.min(self.app), ..*ceiling }
+    }
+
+    /// How many more there is room for, where one worker has so many: the kernel spreads clients evenly.
+    pub(crate) fn free(&self, inside: usize) -> usize {
+        self.worker.saturating_sub(inside) * self.workers
     }
 }
 
@@ -65,10 +72,10 @@ mod tests {
         // Descriptors, workers and those of a flow; then room for connections and flows, each in a worker and for an
         // application.
         for (descriptors, workers, per_flow, connections, flows) in [
-            (1_024, 2, 1, (128, 128), (128, 128)),
-            (1_024, 2, 2, (128, 128), (64, 64)),
-            (20_000, 2, 1, (2_500, 2_500), (2_500, 2_500)),
-            (524_288, 4, 2, (32_768, 65_536), (16_384, 32_768)),
+            (1_024, 2, 1, (56, 56), (32, 32)),
+            (1_024, 2, 2, (56, 56), (16, 16)),
+            (20_000, 2, 1, (1_093, 1_093), (625, 625)),
+            (524_288, 4, 2, (14_336, 28_672), (4_096, 8_192)),
             (usize::MAX, 2, 2, (CONNECTIONS_MAX, 50_000), (FLOWS_MAX, 20_000)),
             // Nothing can be served then, but nothing is divided by zero.
             (0, 8, 2, (1, 4), (1, 4)),
@@ -81,9 +88,11 @@ mod tests {
         }
         let budget = Budget { descriptors: 20_000, workers: 2, per_flow: 1 };
         let less = Limits { descriptors: 100, ..limits };
-        assert_eq!(budget.connections(&less), Room { worker: 12, app: 12 });
+        let room = budget.connections(&less);
+        assert_eq!(room, Room { worker: 5, workers: 2, app: 5 });
+        assert_eq!((room.free(0), room.free(4), room.free(9)), (10, 2, 0));
         let ceiling = Ceiling { open: 20, per_second: 7, handshakes: 9 };
-        assert_eq!(budget.connections(&less).lower(&ceiling), Ceiling { open: 12, ..ceiling });
+        assert_eq!(budget.connections(&less).lower(&ceiling), Ceiling { open: 5, ..ceiling });
         assert_eq!(budget.connections(&limits).lower(&ceiling), ceiling);
     }
 }

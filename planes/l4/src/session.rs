@@ -11,11 +11,11 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use bartizan_names::AppId;
+use bartizan_quotas::{Permit, SourcePermit};
 use bartizan_routes::App;
 use bartizan_wire::proxy::Hop;
 
 use crate::counters::Tally;
-use crate::quotas::{Permit, SourceKey};
 
 /// Why a connection or flow is ended from outside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,7 +85,7 @@ pub(crate) struct Session {
 
 /// What it has of its quotas.
 pub(crate) struct Permits {
-    pub(crate) _source: Permit<SourceKey>,
+    pub(crate) _source: SourcePermit,
     pub(crate) _app: Permit<AppId>,
 }
 

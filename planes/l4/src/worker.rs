@@ -11,6 +11,7 @@ use std::time::Instant;
 use bartizan_live::{Generation, Reader};
 use bartizan_names::{AppId, Protocol};
 use bartizan_net::{Inbox, Pipes};
+use bartizan_quotas::{Quotas, SourceKey};
 use bartizan_tls::Acceptor;
 
 use crate::Config;
@@ -18,7 +19,6 @@ use crate::counters::{Counters, Tally};
 use crate::egress::Egress;
 use crate::flows::Flows;
 use crate::limits::{COPY_BYTES, COUNTED_MAX, DATAGRAM_BYTES_MAX, Limits};
-use crate::quotas::{Quotas, SourceKey};
 use crate::room::{Budget, Room};
 use crate::session::Sessions;
 
@@ -80,7 +80,7 @@ impl Worker {
             egress,
             sessions: Sessions::default(),
             flows: Flows::default(),
-            pipes: Pipes::default(),
+            pipes: Pipes::new(budget.pipes()),
             scratch: RefCell::new(vec![0; COPY_BYTES].into()),
             inbox: RefCell::default(),
             connections: Rc::default(),
@@ -111,6 +111,17 @@ impl Worker {
         match protocol {
             Protocol::Tcp => self.budget.connections(&config.limits),
             Protocol::Udp => self.budget.flows(&config.limits),
+        }
+    }
+
+    /// How many more connections or flows there is room for, the one that asks counted.
+    pub(crate) fn free(&self, config: &Config, protocol: Protocol) -> usize {
+        let room = self.room(config, protocol);
+        match protocol {
+            // Whoever asks is inside already.
+            Protocol::Tcp => room.free(self.connections.inside().saturating_sub(1)),
+            // Flows of one datagram make room for others, so that there is always some: see `Flows::displace_any`.
+            Protocol::Udp => room.free(self.flows.len()).max(room.free(0) / 8).max(1),
         }
     }
 

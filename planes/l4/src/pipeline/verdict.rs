@@ -6,13 +6,13 @@ use std::time::Instant;
 
 use bartizan_firewall::Source;
 use bartizan_names::{AppId, Protocol};
+use bartizan_quotas::{Over, Permit, SourceKey, SourcePermit};
 use bartizan_routes::App;
 use bartizan_wire::proxy::Hop;
 
 use crate::Config;
 use crate::counters::{EdgeEvent, Limit};
 use crate::limits::Ceilings;
-use crate::quotas::{Over, Permit, SourceKey};
 use crate::session::{End, Session};
 use crate::worker::{QuotaPair, Worker};
 
@@ -23,7 +23,7 @@ pub(crate) struct Admitted {
     /// The address and port of ours that it arrived at.
     pub(crate) local: SocketAddr,
     pub(crate) whom: Whom,
-    pub(crate) source: Permit<SourceKey>,
+    pub(crate) source: SourcePermit,
     /// The number of the configuration by which it was decided.
     pub(crate) generation: u64,
 }
@@ -49,7 +49,8 @@ pub(crate) fn decide(worker: &Worker, protocol: Protocol, hop: Hop, local: Socke
         let apps = apps_at(worker, config, protocol, local)?;
         let apps = admit(worker, config, apps, &hop)?;
         let (quotas, ceilings) = quotas_of(worker, config, protocol);
-        let source = source_permit(worker, &apps, protocol, quotas, &ceilings, &hop, now)?;
+        let free = worker.free(config, protocol);
+        let source = source_permit(worker, &apps, (protocol, free), quotas, &ceilings, &hop, now)?;
         let whom = match apps {
             Found::One(app) => {
                 let permit = app_permit(worker, &app, quotas, &ceilings, now)?;
@@ -128,25 +129,32 @@ fn quotas_of<'w>(worker: &'w Worker, config: &Config, protocol: Protocol) -> (&'
     (quotas, Ceilings { app: worker.room(config, protocol).lower(&ceilings.app), ..*ceilings })
 }
 
+/// `free`: how many more there is room for.
 fn source_permit(
     worker: &Worker,
     apps: &Found,
-    protocol: Protocol,
+    (protocol, free): (Protocol, usize),
     quotas: &QuotaPair,
     ceilings: &Ceilings,
     hop: &Hop,
     now: Instant,
-) -> Result<Permit<SourceKey>, Refused> {
-    let key = SourceKey::from(hop.client.ip());
-    let mut permit = quotas.sources.acquire(key, &ceilings.source, now);
-    if matches!(permit, Err(Over::Open)) && protocol == Protocol::Udp && worker.flows.displace_own(apps.first(), key) {
-        permit = quotas.sources.acquire(key, &ceilings.source, now);
+) -> Result<SourcePermit, Refused> {
+    let from = hop.client.ip();
+    let admit = |free| quotas.sources.admit(from, ceilings.source, free, now);
+    let mut permit = admit(free);
+    if matches!(permit, Err(Over::Open | Over::Crowded)) && protocol == Protocol::Udp {
+        let own = SourceKey::widest(from);
+        let held = quotas.sources.open(own) as usize;
+        if worker.flows.displace_own(apps.first(), own) {
+            permit = admit(held);
+        }
     }
     permit.map_err(|over| {
         worker.tally(apps.first()).limited(match over {
             Over::Open => Limit::SourceOpen,
             Over::Rate => Limit::SourceRate,
             Over::Handshakes => Limit::SourceHandshakes,
+            Over::Crowded | Over::Full => Limit::SourceCrowded,
             Over::Counted => Limit::Sources,
         });
         Refused
@@ -166,7 +174,7 @@ fn app_permit(
     }
     permit.map_err(|over| {
         worker.tally(app.id).limited(match over {
-            Over::Open => Limit::AppOpen,
+            Over::Open | Over::Crowded | Over::Full => Limit::AppOpen,
             Over::Rate => Limit::AppRate,
             Over::Handshakes => Limit::AppHandshakes,
             Over::Counted => Limit::Sources,

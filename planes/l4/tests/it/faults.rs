@@ -322,19 +322,18 @@ fn descriptors_are_shared_out_so_that_none_goes_without() {
     let origin = Origin::echo("hello");
     let [flooded, other] = ["one.test", "two.test"].map(|name| app(name, direct(&[origin.address])));
     let mut setup = Setup::new(&[&flooded, &other]);
-    // Room for 20 connections, of which an application has 10 at most.
-    setup.limits.descriptors = 80;
+    // Room for 14 connections, of which an application has seven at most.
+    setup.limits.descriptors = 128;
     let edge = Edge::start(&setup);
     let source = |last| Ipv4Addr::new(127, 0, 12, last);
-    let mut crowd: Vec<TcpStream> =
-        (0..10).map(|last| dial_from(source(last), address_of(&flooded)).unwrap()).collect();
+    let mut crowd: Vec<TcpStream> = (0..7).map(|last| dial_from(source(last), address_of(&flooded)).unwrap()).collect();
     crowd.iter_mut().for_each(|client| assert_eq!(read_exactly(client, 5), "hello"));
-    for last in 10..20 {
+    for last in 10..14 {
         assert_eq!(got_from(source(last), address_of(&flooded), 5), "reset");
     }
-    assert_eq!(edge.app(&flooded).limited(Limit::AppOpen), 10);
+    assert_eq!(edge.app(&flooded).limited(Limit::AppOpen), 4);
     let mut others: Vec<TcpStream> =
-        (20..30).map(|last| dial_from(source(last), address_of(&other)).unwrap()).collect();
+        (20..27).map(|last| dial_from(source(last), address_of(&other)).unwrap()).collect();
     others.iter_mut().for_each(|client| assert_eq!(read_exactly(client, 5), "hello"));
     // Now there is no room for anybody.
     assert_eq!(got_from(source(30), address_of(&other), 5), "reset");
@@ -342,6 +341,31 @@ fn descriptors_are_shared_out_so_that_none_goes_without() {
     drop(crowd);
     eventually("closed", || edge.app(&flooded).open == 0);
     assert_eq!(got_from(source(31), address_of(&flooded), 5), "hello");
+}
+
+/// One source may have as many connections as are left free for all others, and no more.
+#[test]
+fn a_source_leaves_room_for_others() {
+    let origin = Origin::echo("hello");
+    let apps = ["one.test", "two.test", "three.test"].map(|name| app(name, direct(&[origin.address])));
+    let mut setup = Setup::new(&[&apps[0], &apps[1], &apps[2]]);
+    // Room for 21 connections, seven times six.
+    setup.limits.descriptors = 192;
+    let edge = Edge::start(&setup);
+    let source = |last| Ipv4Addr::new(127, 0, 15, last);
+    let mut opened = Vec::new();
+    for at in 0..21 {
+        let mut client = dial_from(source(1), address_of(&apps[at % 3])).unwrap();
+        let mut first = [0; 5];
+        opened.extend(client.read_exact(&mut first).is_ok().then_some(client));
+    }
+    // A half, to the connection that each worker may have more or less.
+    assert!((9..=11).contains(&opened.len()), "{}", opened.len());
+    let limited: u64 = apps.iter().map(|app| edge.app(app).limited(Limit::SourceCrowded)).sum();
+    assert_eq!(limited, 21 - opened.len() as u64);
+    for last in 2..6 {
+        assert_eq!(got_from(source(last), address_of(&apps[0]), 5), "hello");
+    }
 }
 
 #[test]
@@ -352,7 +376,7 @@ fn a_flooded_application_makes_room_for_others() {
         .map(|(name, origin)| app_for(Protocol::Udp, name, direct(&[origin])));
     let mut setup = Setup::new(&[&one, &two, &other]);
     // Room for 20 flows, of which an application has 10 at most.
-    setup.limits.descriptors = 80;
+    setup.limits.descriptors = 320;
     let edge = Edge::start(&setup);
     for last in 0..50 {
         for app in [&one, &two] {

@@ -11,41 +11,77 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::limits::Ceiling;
+use crate::bucket::{Bucket, Rate};
+use crate::source::SourceKey;
 
 const SHARDS: usize = 64;
 
 /// How often a full shard is searched for entries that are not needed any more.
 const TIDY_EVERY: Duration = Duration::from_secs(1);
 
-/// What a source is counted by: an IPv4 address, or the first 64 bits of an IPv6 one (one site, RFC 6177 §2).
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum SourceKey {
-    V4(u32),
-    V6(u64),
+/// What an IPv6 site (/48) may have, in allowances of one link (/64): some sites are whole companies.
+const SITE_LINKS: u32 = 4;
+
+/// What one source, or one application, may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ceiling {
+    /// At once.
+    pub open: u32,
+    /// New ones in a second. After a pause at most one second's worth may come at once.
+    pub per_second: u32,
+    /// Handshakes in progress. Without meaning where there are none.
+    pub handshakes: u32,
 }
 
-impl From<IpAddr> for SourceKey {
-    fn from(address: IpAddr) -> SourceKey {
-        match address.to_canonical() {
-            IpAddr::V4(address) => SourceKey::V4(address.to_bits()),
-            IpAddr::V6(address) => SourceKey::V6((address.to_bits() >> 64) as u64),
-        }
+impl Ceiling {
+    /// The same with no more at once than this.
+    pub fn lower(self, open: usize) -> Ceiling {
+        Ceiling { open: self.open.min(u32::try_from(open).unwrap_or(u32::MAX)), ..self }
+    }
+
+    fn of_site(self) -> Ceiling {
+        let times = |number: u32| number.saturating_mul(SITE_LINKS);
+        Ceiling { open: times(self.open), per_second: times(self.per_second), handshakes: times(self.handshakes) }
+    }
+
+    fn rate(self) -> Rate {
+        Rate { most: self.per_second as f32, per_second: self.per_second as f32 }
     }
 }
 
 /// Why there is no permit: the ceiling that was reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Over {
+pub enum Over {
+    /// The source or application has as many at once as it may have.
     Open,
     Rate,
     Handshakes,
     /// The table is full of other keys.
     Counted,
+    /// The source has as many as are left free for all others.
+    Crowded,
+    /// The whole share is used, and nothing in it is idle.
+    Full,
+}
+
+impl Over {
+    pub const ALL: [Over; 6] = [Over::Open, Over::Rate, Over::Handshakes, Over::Counted, Over::Crowded, Over::Full];
+
+    /// As a label.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Over::Open => "source_open",
+            Over::Rate => "source_rate",
+            Over::Handshakes => "source_handshakes",
+            Over::Counted => "sources",
+            Over::Crowded => "crowded",
+            Over::Full => "full",
+        }
+    }
 }
 
 /// The counts of all keys of one kind. Clones share them.
-pub(crate) struct Quotas<K>(Arc<Shared<K>>);
+pub struct Quotas<K>(Arc<Shared<K>>);
 
 struct Shared<K> {
     shards: Box<[Mutex<Shard<K>>]>,
@@ -62,16 +98,21 @@ struct Shard<K> {
 struct Numbers {
     open: u32,
     handshakes: u32,
-    /// How many new ones could come at once at the time `at`: a token bucket.
-    allowance: f32,
-    at: Instant,
+    /// How many new ones may come.
+    allowance: Bucket,
 }
 
 /// Counts as one while it lives. Dropping it gives it back.
-pub(crate) struct Permit<K: Copy + Eq + Hash> {
+pub struct Permit<K: Copy + Eq + Hash> {
     quotas: Quotas<K>,
     key: K,
     kind: Kind,
+}
+
+/// The permits of a source: of its address or link, and of the site that a link is in.
+pub struct SourcePermit {
+    _source: Permit<SourceKey>,
+    _site: Option<Permit<SourceKey>>,
 }
 
 #[derive(Clone, Copy)]
@@ -82,30 +123,31 @@ enum Kind {
 
 impl<K: Copy + Eq + Hash> Quotas<K> {
     /// Quotas for at most `most` keys in each shard.
-    pub(crate) fn new(most: usize, now: Instant) -> Quotas<K> {
+    pub fn new(most: usize, now: Instant) -> Quotas<K> {
         let shard = || Mutex::new(Shard { numbers: HashMap::new(), most, tidied: now });
         Quotas(Arc::new(Shared { shards: (0..SHARDS).map(|_| shard()).collect(), hasher: RandomState::new() }))
     }
 
     /// A permit for one more, if the ceiling allows it.
     // Hot: once a connection or flow. Allocates for the first of a key only.
-    pub(crate) fn acquire(&self, key: K, ceiling: &Ceiling, now: Instant) -> Result<Permit<K>, Over> {
+    pub fn acquire(&self, key: K, ceiling: &Ceiling, now: Instant) -> Result<Permit<K>, Over> {
         let mut shard = self.shard(&key);
         let numbers = shard.numbers_of(key, ceiling, now)?;
+        numbers.allowance.refill(ceiling.rate(), now);
+        // First, so that whoever could have a place by another's end is not in a hurry.
+        if !numbers.allowance.has_one() {
+            return Err(Over::Rate);
+        }
         if numbers.open >= ceiling.open {
             return Err(Over::Open);
         }
-        numbers.refill(ceiling, now);
-        if numbers.allowance < 1.0 {
-            return Err(Over::Rate);
-        }
-        numbers.allowance -= 1.0;
+        numbers.allowance.take();
         numbers.open += 1;
         Ok(Permit { quotas: self.clone(), key, kind: Kind::Open })
     }
 
     /// A permit for the handshake of a connection that has its own permit already.
-    pub(crate) fn shake_hands(&self, key: K, ceiling: &Ceiling, now: Instant) -> Result<Permit<K>, Over> {
+    pub fn shake_hands(&self, key: K, ceiling: &Ceiling, now: Instant) -> Result<Permit<K>, Over> {
         let mut shard = self.shard(&key);
         let numbers = shard.numbers_of(key, ceiling, now)?;
         if numbers.handshakes >= ceiling.handshakes {
@@ -115,9 +157,37 @@ impl<K: Copy + Eq + Hash> Quotas<K> {
         Ok(Permit { quotas: self.clone(), key, kind: Kind::Handshake })
     }
 
+    /// How many of it are open.
+    pub fn open(&self, key: K) -> u32 {
+        self.shard(&key).numbers.get(&key).map_or(0, |numbers| numbers.open)
+    }
+
     fn shard(&self, key: &K) -> MutexGuard<'_, Shard<K>> {
         let index = self.0.hasher.hash_one(key) as usize % SHARDS;
         self.0.shards[index].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Quotas<SourceKey> {
+    /// Permits for one more from this address, if the ceiling and `free` allow it: a source may have at most as many
+    /// as are left free for all others.
+    pub fn admit(&self, from: IpAddr, ceiling: Ceiling, free: usize, now: Instant) -> Result<SourcePermit, Over> {
+        let key = SourceKey::from(from);
+        let site = key.site().map(|site| self.acquire(site, &ceiling.of_site().lower(free), now)).transpose();
+        let permit = site
+            .and_then(|site| Ok(SourcePermit { _source: self.acquire(key, &ceiling.lower(free), now)?, _site: site }));
+        permit.map_err(|over| match over {
+            Over::Open if free == 0 => Over::Full,
+            Over::Open if (free as u64) < u64::from(ceiling.open) => Over::Crowded,
+            other => other,
+        })
+    }
+
+    /// The same for the handshake of a connection that was admitted.
+    pub fn shake_hands_with(&self, from: IpAddr, ceiling: Ceiling, now: Instant) -> Result<SourcePermit, Over> {
+        let key = SourceKey::from(from);
+        let site = key.site().map(|site| self.shake_hands(site, &ceiling.of_site(), now)).transpose()?;
+        Ok(SourcePermit { _source: self.shake_hands(key, &ceiling, now)?, _site: site })
     }
 }
 
@@ -132,7 +202,7 @@ impl<K: Copy + Eq + Hash> Shard<K> {
         if self.numbers.len() >= self.most && !self.numbers.contains_key(&key) {
             self.tidy(ceiling, now)?;
         }
-        let fresh = || Numbers { open: 0, handshakes: 0, allowance: ceiling.per_second as f32, at: now };
+        let fresh = || Numbers { open: 0, handshakes: 0, allowance: Bucket::full(ceiling.rate(), now) };
         Ok(self.numbers.entry(key).or_insert_with(fresh))
     }
 
@@ -141,21 +211,11 @@ impl<K: Copy + Eq + Hash> Shard<K> {
         if now.duration_since(self.tidied) >= TIDY_EVERY {
             self.tidied = now;
             self.numbers.retain(|_, numbers| {
-                numbers.refill(ceiling, now);
-                numbers.open > 0 || numbers.handshakes > 0 || numbers.allowance < ceiling.per_second as f32
+                numbers.allowance.refill(ceiling.rate(), now);
+                numbers.open > 0 || numbers.handshakes > 0 || !numbers.allowance.is_full(ceiling.rate())
             });
         }
         if self.numbers.len() < self.most { Ok(()) } else { Err(Over::Counted) }
-    }
-}
-
-impl Numbers {
-    fn refill(&mut self, ceiling: &Ceiling, now: Instant) {
-        let most = ceiling.per_second as f32;
-        let earned = now.duration_since(self.at).as_secs_f32() * most;
-        self.allowance = (self.allowance + earned).min(most);
-        debug_assert!((0.0..=most).contains(&self.allowance), "{} of {most}", self.allowance);
-        self.at = now;
     }
 }
 
@@ -181,24 +241,6 @@ mod tests {
 
     const CEILING: Ceiling = Ceiling { open: 3, per_second: 5, handshakes: 2 };
 
-    fn source(address: &str) -> SourceKey {
-        SourceKey::from(address.parse::<IpAddr>().unwrap())
-    }
-
-    #[test]
-    fn sources_are_addresses_or_networks() {
-        for (one, other, same) in [
-            ("192.0.2.1", "192.0.2.1", true),
-            ("192.0.2.1", "192.0.2.2", false),
-            ("192.0.2.1", "::ffff:192.0.2.1", true),
-            ("2001:db8::1", "2001:db8::ffff:1", true),
-            ("2001:db8::1", "2001:db8:0:1::1", false),
-            ("0.0.0.1", "::1", false),
-        ] {
-            assert_eq!(source(one) == source(other), same, "{one} {other}");
-        }
-    }
-
     #[test]
     fn so_many_at_once() {
         let now = Instant::now();
@@ -208,6 +250,7 @@ mod tests {
         assert!(quotas.acquire(2, &CEILING, now).is_ok());
         permits.pop();
         assert!(quotas.acquire(1, &CEILING, now).is_ok());
+        assert_eq!((quotas.open(1), quotas.open(2)), (2, 0));
         let shaking: Vec<_> = (0..2).map(|_| quotas.shake_hands(1, &CEILING, now).unwrap()).collect();
         assert_eq!(quotas.shake_hands(1, &CEILING, now).err(), Some(Over::Handshakes));
         drop(shaking);
@@ -225,6 +268,28 @@ mod tests {
             assert_eq!(entered, expect, "after {after} ms");
         }
         assert_eq!(quotas.acquire(1, &CEILING, start).err(), Some(Over::Rate));
+    }
+
+    /// The links of one site share what the site may have.
+    #[test]
+    fn a_site_has_a_ceiling_too() {
+        let now = Instant::now();
+        let quotas = Quotas::new(100, now);
+        let ceiling = Ceiling { open: 2, per_second: 100, handshakes: 1 };
+        let from = |link: u32| format!("2001:db8:0:{link:x}::1").parse::<IpAddr>().unwrap();
+        let admit = |link| quotas.admit(from(link), ceiling, usize::MAX, now);
+        let permits: Vec<_> = (0..8).map(|link| admit(link).unwrap()).collect();
+        assert_eq!(admit(9).err(), Some(Over::Open));
+        assert!(quotas.admit("2001:db8:1::1".parse().unwrap(), ceiling, usize::MAX, now).is_ok());
+        let shaking: Vec<_> = (0..4).map(|link| quotas.shake_hands_with(from(link), ceiling, now).unwrap()).collect();
+        assert_eq!(quotas.shake_hands_with(from(9), ceiling, now).err(), Some(Over::Handshakes));
+        drop((permits, shaking));
+        // What the link refused did not stay counted for the site.
+        for link in 0..4 {
+            let open: Vec<_> = (0..9).filter_map(|_| admit(link).ok()).collect();
+            assert_eq!(open.len(), 2);
+        }
+        assert_eq!(quotas.open(SourceKey::widest(from(0))), 0);
     }
 
     #[test]

@@ -1,0 +1,63 @@
+//! How the descriptors of the process are shared out. The system limits them (`RLIMIT_NOFILE`), and without free ones
+//! nothing works any more: no plane, no file of the store, no log.
+//!
+//! ```text
+//! of 32 parts:  6 visitors of HTTP    7 TCP connections (two each)   2 DNS over TCP   5 kept back: listeners, store,
+//!               6 origins of HTTP     2 UDP flows    2 pipes         2 API              tunnels, name servers, log
+//! ```
+//! Each plane keeps its share whatever happens to the others, and what is ours is never short of descriptors because
+//! strangers have them.
+
+/// A share is divided among the workers of its plane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shares {
+    /// Connections of visitors to the HTTP edge.
+    pub visitors: usize,
+    /// Connections of the HTTP edge to origins.
+    pub origins: usize,
+    /// Sockets of TCP connections to applications: the client's and the origin's.
+    pub tcp: usize,
+    /// Sockets of UDP flows to applications.
+    pub udp: usize,
+    /// Ends of the pipes through which the bytes of applications move.
+    pub pipes: usize,
+    /// Connections of DNS over TCP.
+    pub dns: usize,
+    /// Connections of the API.
+    pub api: usize,
+}
+
+const PARTS: usize = 32;
+
+impl Shares {
+    /// Of a process that may have so many descriptors.
+    pub const fn of(descriptors: usize) -> Shares {
+        // With so many that a multiplication could overflow, precision is no concern.
+        let part = descriptors / PARTS;
+        Shares {
+            visitors: 6 * part,
+            origins: 6 * part,
+            tcp: 7 * part,
+            udp: 2 * part,
+            pipes: 2 * part,
+            dns: 2 * part,
+            api: 2 * part,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn something_is_kept_back() {
+        for descriptors in [0, 31, 256, 1_024, 65_536, usize::MAX] {
+            let Shares { visitors, origins, tcp, udp, pipes, dns, api } = Shares::of(descriptors);
+            let given: usize = [visitors, origins, tcp, udp, pipes, dns, api].iter().sum();
+            assert!(given <= descriptors - descriptors / 32 * 5, "{descriptors}");
+        }
+        let shares = Shares::of(1_024);
+        assert_eq!((shares.visitors, shares.tcp, shares.dns, shares.api), (192, 224, 64, 64));
+    }
+}
