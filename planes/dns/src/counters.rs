@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bartizan_authority::{Outcome, Transport};
 use bartizan_observed::{Measured, Metric, Sample};
+use bartizan_quotas::Over;
 use bartizan_wire::dns::{Rcode, Silence};
 
 /// Response codes that are counted apart: all that we send.
@@ -39,13 +40,13 @@ pub(crate) enum Event {
     /// The system reported an error instead of a packet.
     ReceiveFailed,
     Connection,
-    /// There were too many connections already.
-    ConnectionRefused,
     /// A client that was silent or too slow, or whose query is too long.
     ConnectionClosed,
+    /// It had completed no query for longest when its place was needed.
+    ConnectionDisplaced,
 }
 
-const EVENTS: usize = Event::ConnectionClosed as usize + 1;
+const EVENTS: usize = Event::ConnectionDisplaced as usize + 1;
 
 /// The counters of one worker, for one transport and family.
 #[derive(Debug)]
@@ -54,9 +55,15 @@ pub(crate) struct Tally {
     family: Family,
     events: [AtomicU64; EVENTS],
     rcodes: [AtomicU64; RCODES.len()],
+    /// Connections that were refused, by the limit that refused them.
+    refused: [AtomicU64; Over::ALL.len()],
 }
 
 impl Tally {
+    pub(crate) fn refused(&self, over: Over) {
+        self.refused[over as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
     pub(crate) fn add(&self, event: Event, count: usize) {
         if count > 0 {
             self.events[event as usize].fetch_add(count as u64, Ordering::Relaxed);
@@ -106,6 +113,7 @@ impl Counters {
             family,
             events: array::from_fn(|_| zero()),
             rcodes: array::from_fn(|_| zero()),
+            refused: array::from_fn(|_| zero()),
         });
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&tally));
         tally
@@ -124,9 +132,13 @@ impl Measured for Counters {
         let dropped = [("short", Event::DroppedShort), ("response", Event::DroppedResponse), ("unsent", Event::Unsent)];
         let connections = [
             ("accepted", Event::Connection),
-            ("refused", Event::ConnectionRefused),
             ("closed_by_us", Event::ConnectionClosed),
+            ("displaced", Event::ConnectionDisplaced),
         ];
+        let refused = Over::ALL.map(|over| {
+            let refused = tallies.iter().map(|tally| tally.refused[over as usize].load(Ordering::Relaxed)).sum::<u64>();
+            (over.as_str(), refused)
+        });
         vec![
             Metric::counter("bartizan_dns_queries", "Queries received", queries(&tallies)),
             Metric::counter("bartizan_dns_responses", "Answers, by response code", responses(&tallies)),
@@ -143,6 +155,11 @@ impl Measured for Counters {
                 Sample::one(event(Event::ReceiveFailed)),
             ),
             Metric::counter("bartizan_dns_connections", "TCP connections", by("outcome", &connections)),
+            Metric::counter(
+                "bartizan_dns_connections_refused",
+                "TCP connections refused, by the limit",
+                Sample::by("reason", &refused),
+            ),
         ]
     }
 }

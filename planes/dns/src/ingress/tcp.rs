@@ -1,18 +1,20 @@
 //! Connections: one thread, one current-thread runtime (RFC 7766).
 //!
 //! All complete queries in a connection's buffer are answered by one write, without delay (RFC 7766 §6.2.1.1). A
-//! connection that completes no query for some time is closed; that time is shorter when there are many connections.
+//! connection that completes no query for some time is closed; that time is shorter when there are many connections, and
+//! when there is no place left, whoever has completed none for longest goes first (RFC 7766 §6.2.3).
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::io;
 use std::net::{IpAddr, TcpListener as StdListener};
 use std::ops::ControlFlow;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bartizan_authority::{BATCH_MAX, Outcome, Scratch, Transaction, Transport};
 use bartizan_live::Reader;
+use bartizan_quotas::{Ceiling, Door, Place, Rarely, Shares};
 use bartizan_wire::dns::{Silence, TCP_ANSWER_MAX};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -40,8 +42,8 @@ const REPLY_BYTES: usize = 64 * (TCP_ANSWER_MAX.div_ceil(64) | 1);
 struct Limits {
     /// Connections at a time. With its buffer each holds some six kilobytes: eight megabytes in all.
     connections: usize,
-    /// From so many on, a connection is only kept while it is used.
-    crowded: usize,
+    /// From one source. Resolvers need one or two (RFC 7766 §6.2.2); many may share an address.
+    source: Ceiling,
     /// How often a connection looks whether it has been used.
     tick: Duration,
     /// So many ticks without a complete query close a connection.
@@ -54,7 +56,7 @@ struct Limits {
 /// "A few seconds" of silence are what RFC 7766 §6.2.3 recommends.
 const LIMITS: Limits = Limits {
     connections: 1_024,
-    crowded: 1_024 * 7 / 8,
+    source: Ceiling { open: 256, per_second: 500, handshakes: 0 },
     tick: Duration::from_secs(1),
     idle_ticks: 10,
     idle_ticks_crowded: 1,
@@ -79,7 +81,7 @@ struct Shared {
     answering: RefCell<Answering>,
     v4: Arc<Tally>,
     v6: Arc<Tally>,
-    connections: Cell<usize>,
+    door: Door,
     limits: Limits,
 }
 
@@ -95,13 +97,14 @@ impl Worker {
         for listener in &listeners {
             listener.set_nonblocking(true)?;
         }
+        let share = Shares::of(bartizan_net::descriptors_max()).dns;
         Ok(Worker {
             listeners,
             config,
             v4: counters.worker(Transport::Tcp, Family::V4),
             v6: counters.worker(Transport::Tcp, Family::V6),
             runtime: tokio::runtime::Builder::new_current_thread().enable_all().build()?,
-            limits: LIMITS,
+            limits: Limits { connections: LIMITS.connections.min(share), ..LIMITS },
         })
     }
 
@@ -115,7 +118,7 @@ impl Worker {
             }),
             v4: self.v4,
             v6: self.v6,
-            connections: Cell::new(0),
+            door: Door::single(self.limits.connections, self.limits.source, Instant::now()),
             limits: self.limits,
         });
         let local = LocalSet::new();
@@ -134,8 +137,18 @@ async fn accept(listener: StdListener, shared: Rc<Shared>) {
     };
     loop {
         match listener.accept().await {
-            Ok((stream, peer)) => admit(stream, peer.ip(), &shared),
-            Err(_) => {
+            Ok((stream, peer)) => {
+                admit(stream, peer.ip(), &shared);
+                if shared.door.is_full() {
+                    // Whoever had to go closes its socket first.
+                    tokio::task::yield_now().await;
+                }
+            }
+            Err(error) => {
+                static FAILED: Rarely = Rarely::new();
+                if let Some(times) = FAILED.turn() {
+                    tracing::warn!(%error, times, "a DNS connection cannot be accepted");
+                }
                 shared.v4.add(Event::ReceiveFailed, 1);
                 time::sleep(ERROR_PAUSE).await;
             }
@@ -145,32 +158,22 @@ async fn accept(listener: StdListener, shared: Rc<Shared>) {
 
 fn admit(stream: TcpStream, peer: IpAddr, shared: &Rc<Shared>) {
     let tally = Arc::clone(if peer.is_ipv4() { &shared.v4 } else { &shared.v6 });
-    if shared.connections.get() >= shared.limits.connections {
-        return tally.add(Event::ConnectionRefused, 1);
-    }
+    let place = match shared.door.enter(peer, Instant::now()) {
+        Ok(place) => place,
+        Err(over) => {
+            tally.refused(over);
+            // Fails only on a socket that is gone already.
+            let _ = stream.set_zero_linger();
+            return;
+        }
+    };
     tally.add(Event::Connection, 1);
-    let connection = Connection { slot: ConnectionSlot::take(shared), stream, tally, answered: 0 };
-    tokio::task::spawn_local(connection.run());
-}
-
-/// One of the slots for connections, free again when it is dropped.
-struct ConnectionSlot(Rc<Shared>);
-
-impl ConnectionSlot {
-    fn take(shared: &Rc<Shared>) -> ConnectionSlot {
-        shared.connections.set(shared.connections.get() + 1);
-        ConnectionSlot(Rc::clone(shared))
-    }
-}
-
-impl Drop for ConnectionSlot {
-    fn drop(&mut self) {
-        self.0.connections.set(self.0.connections.get() - 1);
-    }
+    let connection = Connection { shared: Rc::clone(shared), stream, tally, answered: 0 };
+    tokio::task::spawn_local(connection.run(place));
 }
 
 struct Connection {
-    slot: ConnectionSlot,
+    shared: Rc<Shared>,
     stream: TcpStream,
     tally: Arc<Tally>,
     /// Complete queries since the connection began.
@@ -185,13 +188,19 @@ enum End {
 }
 
 impl Connection {
-    async fn run(mut self) {
-        if let End::Ours = self.serve().await {
-            self.tally.add(Event::ConnectionClosed, 1);
+    async fn run(mut self, place: Place) {
+        let tally = Arc::clone(&self.tally);
+        tokio::select! {
+            biased;
+            () = place.displaced() => tally.add(Event::ConnectionDisplaced, 1),
+            end = self.serve(&place) => match end {
+                End::Theirs => {}
+                End::Ours => tally.add(Event::ConnectionClosed, 1),
+            },
         }
     }
 
-    async fn serve(&mut self) -> End {
+    async fn serve(&mut self, place: &Place) -> End {
         // Pipelined answers would otherwise wait for acknowledgements: 40 ms a round.
         if self.stream.set_nodelay(true).is_err() {
             return End::Theirs;
@@ -200,7 +209,7 @@ impl Connection {
         let mut filled = 0;
         let mut output = Vec::new();
         let mut idle = Idle::default();
-        let tick = self.slot.0.limits.tick;
+        let tick = self.shared.limits.tick;
         let mut ticks = time::interval_at(time::Instant::now() + tick, tick);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -217,7 +226,9 @@ impl Connection {
                     continue;
                 }
             }
+            let answered = self.answered;
             match self.answer_all(&mut input[..], &mut filled, &mut output).await {
+                ControlFlow::Continue(()) if self.answered > answered => place.rest(Instant::now()),
                 ControlFlow::Continue(()) => {}
                 ControlFlow::Break(end) => return end,
             }
@@ -225,15 +236,15 @@ impl Connection {
     }
 
     fn patience(&self) -> u32 {
-        let Shared { connections, limits, .. } = &*self.slot.0;
-        if connections.get() >= limits.crowded { limits.idle_ticks_crowded } else { limits.idle_ticks }
+        let limits = &self.shared.limits;
+        if self.shared.door.is_crowded() { limits.idle_ticks_crowded } else { limits.idle_ticks }
     }
 
     /// Answers every complete query in `input[..filled]` and moves what is left to the front.
     async fn answer_all(&mut self, input: &mut [u8], filled: &mut usize, output: &mut Vec<u8>) -> ControlFlow<End> {
         let mut done = 0;
         loop {
-            let batch = self.slot.0.answer_batch(&input[done..*filled], output, &self.tally);
+            let batch = self.shared.answer_batch(&input[done..*filled], output, &self.tally);
             done += batch.bytes;
             self.answered += batch.queries;
             if !output.is_empty() {
@@ -251,7 +262,7 @@ impl Connection {
     }
 
     async fn write(&mut self, output: &mut Vec<u8>) -> ControlFlow<End> {
-        let written = time::timeout(self.slot.0.limits.write, self.stream.write_all(output)).await;
+        let written = time::timeout(self.shared.limits.write, self.stream.write_all(output)).await;
         output.clear();
         // Between answers a connection holds no more than a small one needs.
         output.shrink_to(INPUT_MAX);
@@ -384,6 +395,7 @@ mod tests {
     use bartizan_live::Live;
     use bartizan_net::{Sharing, tcp};
     use bartizan_observed::Measured;
+    use socket2::{Domain, Socket, Type};
 
     use super::*;
 
@@ -412,7 +424,15 @@ mod tests {
         }
 
         fn connect(&self) -> TcpStream {
-            let stream = TcpStream::connect(self.address).unwrap();
+            self.connect_from(1)
+        }
+
+        /// From 127.0.0.`source`.
+        fn connect_from(&self, source: u8) -> TcpStream {
+            let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+            socket.bind(&SocketAddr::from(([127, 0, 0, source], 0)).into()).unwrap();
+            socket.connect(&self.address.into()).unwrap();
+            let stream = TcpStream::from(socket);
             stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
             stream
         }
@@ -422,7 +442,7 @@ mod tests {
             metrics
                 .iter()
                 .flat_map(|metric| &metric.samples)
-                .filter(|sample| sample.labels.iter().any(|(label, value)| *label == "outcome" && value == outcome))
+                .filter(|sample| sample.labels.iter().any(|(_, value)| value == outcome))
                 .map(|sample| sample.value)
                 .sum()
         }
@@ -447,23 +467,40 @@ mod tests {
 
     #[test]
     fn there_is_room_for_so_many() {
-        let server = Server::start(Limits { connections: 2, crowded: 3, ..LIMITS });
-        let mut inside = [server.connect(), server.connect()];
-        inside.iter_mut().for_each(ask);
-        wait_for_the_end(&mut server.connect());
-        let [first, mut second] = inside;
-        first.shutdown(std::net::Shutdown::Both).unwrap();
-        drop(first);
-        // The slot of the first one is free as soon as the server has seen it go.
-        loop {
-            let mut next = server.connect();
-            let mut answer = [0; QUERY.len()];
-            if next.write_all(QUERY).is_ok() && next.read_exact(&mut answer).is_ok() {
-                break;
-            }
-        }
+        let server = Server::start(Limits { connections: 4, ..LIMITS });
+        let mut first = server.connect_from(1);
+        ask(&mut first);
+        let mut second = server.connect_from(1);
         ask(&mut second);
-        assert!(server.counted("refused") >= 1);
+        // It has as many as are left free, so one more costs it its own, the one that has not asked for longest.
+        ask(&mut first);
+        let mut third = server.connect_from(1);
+        ask(&mut third);
+        wait_for_the_end(&mut second);
+        // Newcomers have places left, and when all are taken, that of the idlest of all.
+        let asking = |source| {
+            let mut stream = server.connect_from(source);
+            ask(&mut stream);
+            stream
+        };
+        let mut others: Vec<TcpStream> = (2..5).map(asking).collect();
+        wait_for_the_end(&mut first);
+        [&mut third].into_iter().chain(&mut others).for_each(ask);
+        assert_eq!((server.counted("displaced"), server.counted("closed_by_us")), (2, 0));
+        server.stop();
+    }
+
+    /// A source that comes too often is refused, with a reset, and others are not.
+    #[test]
+    fn a_source_has_a_ceiling() {
+        let source = Ceiling { open: 9, per_second: 2, handshakes: 0 };
+        let server = Server::start(Limits { source, ..LIMITS });
+        let mut inside: Vec<TcpStream> = (0..2).map(|_| server.connect_from(1)).collect();
+        inside.iter_mut().for_each(ask);
+        let error = server.connect_from(1).read(&mut [0]).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+        ask(&mut server.connect_from(2));
+        assert_eq!(server.counted("source_rate"), 1);
         server.stop();
     }
 
@@ -474,8 +511,8 @@ mod tests {
             (Limits { idle_ticks: 2, ..short }, &b""[..]),
             // A byte now and then does not count: the query is never complete.
             (Limits { idle_ticks: 2, ..short }, &QUERY[..9]),
-            // Patience for hours, but not when slots are scarce.
-            (Limits { idle_ticks: u32::MAX, idle_ticks_crowded: 2, crowded: 1, ..short }, b""),
+            // Patience for hours, but not when places are scarce.
+            (Limits { idle_ticks: u32::MAX, idle_ticks_crowded: 2, connections: 1, ..short }, b""),
         ] {
             let server = Server::start(limits);
             let mut stream = server.connect();
