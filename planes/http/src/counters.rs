@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use bartizan_quotas::Over;
+
 /// Makes the atomic fields, the plain ones, and the sum of many.
 macro_rules! counted {
     ($(#[$doc:meta])* $plain:ident / $atomic:ident { $($(#[$field_doc:meta])* $field:ident,)* }) => {
@@ -84,8 +86,15 @@ counted!(
         accepted,
         /// Open now.
         open,
-        /// Closed at once: the worker had too many connections.
-        over_limit,
+        /// Closed at once, by the limit that was reached: what the source may have, or all may have together.
+        source_open,
+        source_rate,
+        source_handshakes,
+        sources,
+        crowded,
+        full,
+        /// Closed because it had nothing under way for longest, and its place was needed.
+        displaced,
         handshakes_failed,
         /// Ended because the visitor was too slow to send a head or a body, or to read an answer.
         too_slow,
@@ -126,6 +135,20 @@ impl Counters {
         self.requests.add_to(&mut totals.requests);
         self.origins.add_to(&mut totals.origins);
         self.visitors.add_to(&mut totals.visitors);
+    }
+}
+
+impl VisitorCounters {
+    pub(crate) fn refused(&self, over: Over) {
+        let counter = match over {
+            Over::Open => &self.source_open,
+            Over::Rate => &self.source_rate,
+            Over::Handshakes => &self.source_handshakes,
+            Over::Counted => &self.sources,
+            Over::Crowded => &self.crowded,
+            Over::Full => &self.full,
+        };
+        counter.add(1);
     }
 }
 

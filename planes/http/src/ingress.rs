@@ -21,7 +21,9 @@ mod wire;
 
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::time::Instant;
 
+use bartizan_quotas::Place;
 use bartizan_routes::Scheme;
 use tokio::net::TcpStream;
 
@@ -37,11 +39,13 @@ pub(crate) const ALPN: &[&[u8]] = &[ALPN_HTTP2, b"http/1.1"];
 pub(crate) const ALPN_HTTP2: &[u8] = b"h2";
 
 /// Serves one visitor's connection to its end, or until it is told to end.
-pub(crate) async fn serve(stream: TcpStream, peer: SocketAddr, scheme: Scheme, worker: Rc<Worker>) {
-    let entry = worker.connections.add(Connection::new(peer, worker.source_of(peer), scheme));
+pub(crate) async fn serve(stream: TcpStream, from: (SocketAddr, Place), scheme: Scheme, worker: Rc<Worker>) {
+    let source = worker.source_of(from.0);
+    let entry = worker.connections.add(Connection::new(from, source, scheme));
     tokio::select! {
         biased;
         () = entry.connection.cut() => worker.counters.visitors.blocked.add(1),
+        () = entry.connection.displaced() => worker.counters.visitors.displaced.add(1),
         () = speak(stream, Rc::clone(&entry.connection), Rc::clone(&worker)) => {}
     }
 }
@@ -50,6 +54,15 @@ async fn speak(stream: TcpStream, connection: Rc<Connection>, worker: Rc<Worker>
     if connection.scheme == Scheme::Http {
         return http1::serve(stream, connection, worker).await;
     }
+    let permit = match worker.door.shake_hands(connection.peer.ip(), Instant::now()) {
+        Ok(permit) => permit,
+        Err(over) => {
+            worker.counters.visitors.refused(over);
+            // Fails only on a socket that is gone already.
+            let _ = stream.set_zero_linger();
+            return;
+        }
+    };
     let certificates = worker.certificates();
     // In a box, so that its memory is freed when the handshake is over.
     let handshake = Box::pin(worker.acceptor.accept_offering(stream, &certificates, |name| worker.offer_to(name)));
@@ -61,7 +74,7 @@ async fn speak(stream: TcpStream, connection: Rc<Connection>, worker: Rc<Worker>
         }
         Err(_) => return worker.counters.visitors.handshakes_failed.add(1),
     };
-    drop(certificates);
+    drop((certificates, permit));
     match stream.alpn() {
         Some(ALPN_HTTP2) => http2::serve(stream, connection, worker).await,
         _ => http1::serve(stream, connection, worker).await,

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bartizan_quotas::Ceiling;
 use bartizan_wire::http1::Limits;
 
 /// A request's head: request line, fields, empty line. Longer ones get 431 (RFC 6585 §5).
@@ -35,7 +36,11 @@ pub(crate) const CONNECTION_WINDOW_BYTES: u32 = 1024 * 1024;
 /// Bytes held for one HTTP/2 stream that the visitor is slow to take.
 pub(crate) const STREAM_SEND_BYTES_MAX: usize = 128 * 1024;
 
-/// Connections of one worker. More are closed at once: at 16 KB each, as idle TLS connections cost, this is 320 MB.
+/// What one source may have of the connections (`bartizan_quotas`). Whole offices and mobile networks share an address.
+pub(crate) const SOURCE: Ceiling = Ceiling { open: 2_000, per_second: 2_000, handshakes: 256 };
+
+/// Connections of one worker, where there are descriptors for more. At 16 KB each, as idle TLS connections cost, this is
+/// 320 MB.
 pub(crate) const CONNECTIONS_MAX: usize = 20_000;
 
 /// From the first byte of a connection to the end of its TLS handshake: four round trips on the worst satellite link.

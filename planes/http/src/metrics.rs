@@ -32,7 +32,13 @@ impl Measured for Counted {
             ("tunnel_not_connected", origins.tunnel_not_connected),
         ];
         let closed = [
-            ("over_limit", visitors.over_limit),
+            ("source_open", visitors.source_open),
+            ("source_rate", visitors.source_rate),
+            ("source_handshakes", visitors.source_handshakes),
+            ("sources", visitors.sources),
+            ("crowded", visitors.crowded),
+            ("full", visitors.full),
+            ("displaced", visitors.displaced),
             ("handshake_failed", visitors.handshakes_failed),
             ("too_slow", visitors.too_slow),
             ("blocked", visitors.blocked),

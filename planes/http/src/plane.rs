@@ -2,7 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::io;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -11,6 +11,7 @@ use std::time::Duration;
 use bartizan_exchange::Upstream;
 use bartizan_live::Live;
 use bartizan_observed::Measured;
+use bartizan_quotas::{Door, Place, Rarely, Shares};
 use bartizan_routes::Scheme;
 use bartizan_tls::{Acceptor, TlsError};
 use tokio::net::TcpStream;
@@ -23,7 +24,7 @@ use crate::counters::{Counters, Totals};
 use crate::date::Dates;
 use crate::egress::{Egress, OriginTls};
 use crate::ingress::{self, Connections};
-use crate::limits::{ACCEPT_PAUSE, CONNECTIONS_MAX, EXPIRE_EVERY, READ_BYTES, RESOLVER_THREADS};
+use crate::limits::{ACCEPT_PAUSE, CONNECTIONS_MAX, EXPIRE_EVERY, READ_BYTES, RESOLVER_THREADS, SOURCE};
 use crate::metrics::Counted;
 use crate::ray::Rays;
 use crate::recheck::recheck;
@@ -69,11 +70,14 @@ pub fn start(
     let mut plane = Plane { workers: Vec::new(), counters: Vec::new(), end };
     let count = sockets.http.len().max(sockets.https.len());
     let (mut http, mut https) = (sockets.http.into_iter(), sockets.https.into_iter());
-    for index in 0..count {
+    let share = Shares::of(bartizan_net::descriptors_max()).visitors;
+    let doors = Door::divided(share, count, CONNECTIONS_MAX, SOURCE, std::time::Instant::now());
+    for (index, door) in doors.into_iter().enumerate() {
         let counters = Arc::new(Counters::default());
         let listeners = tagged(http.next(), Scheme::Http).chain(tagged(https.next(), Scheme::Https)).collect();
         let setup = WorkerSetup {
             index,
+            door,
             listeners,
             live: live.clone(),
             upstream: Arc::clone(&upstream),
@@ -133,6 +137,7 @@ fn tagged(listeners: Option<Vec<TcpListener>>, scheme: Scheme) -> impl Iterator<
 /// All that a worker's thread is given.
 struct WorkerSetup {
     index: usize,
+    door: Door,
     listeners: Vec<(TcpListener, Scheme)>,
     live: Live<Config>,
     upstream: Arc<dyn Upstream>,
@@ -168,6 +173,7 @@ impl WorkerSetup {
             rays: Rays::new(self.seed, self.index),
             egress: Egress::new(self.upstream, self.origin_tls, Arc::clone(&self.counters)),
             counters: self.counters,
+            door: self.door,
             connections: Connections::default(),
             acceptor: self.acceptor,
             ports: self.ports,
@@ -219,28 +225,40 @@ async fn accept(listener: TcpListener, scheme: Scheme, worker: Rc<Worker>, crowd
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
-                let visitors = &worker.counters.visitors;
-                visitors.accepted.add(1);
-                let Some(guest) = crowd.enter(&worker.counters) else {
-                    visitors.over_limit.add(1);
-                    continue;
-                };
-                admit(stream, peer, scheme, Rc::clone(&worker), guest);
+                worker.counters.visitors.accepted.add(1);
+                match worker.door.enter(peer.ip(), std::time::Instant::now()) {
+                    Ok(place) => {
+                        let guest = crowd.enter(&worker.counters);
+                        admit(stream, (peer, place), scheme, Rc::clone(&worker), guest);
+                    }
+                    Err(over) => {
+                        worker.counters.visitors.refused(over);
+                        // Fails only on a socket that is gone already.
+                        let _ = stream.set_zero_linger();
+                    }
+                }
+                if worker.door.is_full() {
+                    // Whoever had to go closes its socket first.
+                    tokio::task::yield_now().await;
+                }
             }
             // If file descriptors have run out, trying again at once does not help.
             Err(error) => {
-                tracing::warn!(%error, "the HTTP edge cannot accept a connection");
+                static FAILED: Rarely = Rarely::new();
+                if let Some(times) = FAILED.turn() {
+                    tracing::warn!(%error, times, "the HTTP edge cannot accept a connection");
+                }
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
     }
 }
 
-fn admit(stream: TcpStream, peer: std::net::SocketAddr, scheme: Scheme, worker: Rc<Worker>, guest: Guest) {
+fn admit(stream: TcpStream, from: (SocketAddr, Place), scheme: Scheme, worker: Rc<Worker>, guest: Guest) {
     // Without it a small write waits for the acknowledgement of the one before (Nagle, RFC 9293 §3.7.4).
     let _ = stream.set_nodelay(true);
     tokio::task::spawn_local(async move {
-        ingress::serve(stream, peer, scheme, worker).await;
+        ingress::serve(stream, from, scheme, worker).await;
         drop(guest);
     });
 }
@@ -260,7 +278,7 @@ async fn sweep(worker: Rc<Worker>) {
     }
 }
 
-/// The connections of one worker.
+/// The connections of one worker, to be waited for. How many there may be is the door's to say.
 #[derive(Default)]
 struct Crowd {
     inside: Cell<usize>,
@@ -274,13 +292,10 @@ struct Guest {
 }
 
 impl Crowd {
-    fn enter(self: &Rc<Self>, counters: &Arc<Counters>) -> Option<Guest> {
-        if self.inside.get() >= CONNECTIONS_MAX {
-            return None;
-        }
+    fn enter(self: &Rc<Self>, counters: &Arc<Counters>) -> Guest {
         self.inside.set(self.inside.get() + 1);
         counters.visitors.open.add(1);
-        Some(Guest { crowd: Rc::clone(self), counters: Arc::clone(counters) })
+        Guest { crowd: Rc::clone(self), counters: Arc::clone(counters) }
     }
 
     async fn empty(&self) {
@@ -295,27 +310,5 @@ impl Drop for Guest {
         self.crowd.inside.set(self.crowd.inside.get() - 1);
         self.counters.visitors.open.sub(1);
         self.crowd.left.notify_one();
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_worker_has_so_many_places() {
-        let (crowd, counters) = (Rc::new(Crowd::default()), Arc::new(Counters::default()));
-        let open = || {
-            let mut totals = Totals::default();
-            counters.add_to(&mut totals);
-            totals.visitors.open
-        };
-        let mut guests: Vec<Guest> = (0..CONNECTIONS_MAX).map(|_| crowd.enter(&counters).unwrap()).collect();
-        assert!(crowd.enter(&counters).is_none());
-        assert_eq!(open(), CONNECTIONS_MAX as u64);
-        guests.pop();
-        assert!(crowd.enter(&counters).is_some());
-        drop(guests);
-        assert_eq!(open(), 0);
     }
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use bartizan_firewall::{Source, Verdict};
 use bartizan_live::{Generation, Reader};
 use bartizan_policy::Policy;
+use bartizan_quotas::Door;
 use bartizan_routes::{Route, Site};
 use bartizan_tls::{Acceptor, Certificates, Offer};
 use tokio::sync::Notify;
@@ -24,6 +25,7 @@ pub(crate) struct Worker {
     pub(crate) rays: Rays,
     pub(crate) egress: Egress,
     pub(crate) counters: Arc<Counters>,
+    pub(crate) door: Door,
     pub(crate) connections: Connections,
     pub(crate) acceptor: Acceptor,
     pub(crate) ports: Ports,

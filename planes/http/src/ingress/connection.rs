@@ -11,6 +11,7 @@ use std::task::{Context, Poll};
 use bartizan_firewall::{Firewall, Source};
 use bartizan_live::Generation;
 use bartizan_names::ZoneId;
+use bartizan_quotas::Place;
 use bartizan_routes::Scheme;
 use tokio::time::Instant;
 
@@ -21,6 +22,7 @@ use crate::Config;
 
 pub(crate) struct Connection {
     pub(crate) peer: SocketAddr,
+    place: Place,
     pub(crate) source: Source,
     pub(crate) scheme: Scheme,
     /// The number of the configuration in force when it was accepted.
@@ -50,9 +52,14 @@ enum Carries {
 }
 
 impl Connection {
-    pub(crate) fn new(peer: SocketAddr, (source, generation): (Source, u64), scheme: Scheme) -> Connection {
+    pub(crate) fn new(
+        (peer, place): (SocketAddr, Place),
+        (source, generation): (Source, u64),
+        scheme: Scheme,
+    ) -> Connection {
         Connection {
             peer,
+            place,
             source,
             scheme,
             generation,
@@ -75,6 +82,7 @@ impl Connection {
 
     /// From now until the guard is dropped, the connection is not idle.
     pub(crate) fn begin(self: &Rc<Self>) -> RequestGuard {
+        self.place.work();
         self.in_flight.set(self.in_flight.get() + 1);
         RequestGuard { slot: self.requests.borrow_mut().begin(), connection: Rc::clone(self) }
     }
@@ -96,6 +104,11 @@ impl Connection {
     /// Returns when the whole connection is to end.
     pub(crate) async fn cut(&self) {
         poll_fn(|cx| self.cut.poll(cx)).await;
+    }
+
+    /// Returns when its place is needed for another, while it rests.
+    pub(crate) async fn displaced(&self) {
+        self.place.displaced().await;
     }
 
     /// Ends what this firewall does not allow: requests with zones that refuse the source, and the connection if
@@ -151,7 +164,11 @@ impl Drop for RequestGuard {
     fn drop(&mut self) {
         self.connection.requests.borrow_mut().finish(self.slot);
         self.connection.in_flight.set(self.connection.in_flight.get() - 1);
-        self.connection.quiet_since.set(Instant::now());
+        let now = Instant::now();
+        self.connection.quiet_since.set(now);
+        if !self.connection.is_busy() && !self.connection.upgraded.get() {
+            self.connection.place.rest(now.into_std());
+        }
     }
 }
 
