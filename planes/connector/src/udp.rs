@@ -13,6 +13,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
+use bartizan_quotas::Rarely;
 use bartizan_rpc::{
     Answer, Datagram, DatagramVersion, Ends, RpcThread, SessionCall, SessionId, UdpSession, encode_answer, encode_end,
     encode_payload, unregister_session,
@@ -135,7 +136,10 @@ impl Owner {
             return Ok(());
         }
         if self.running.len() >= SESSIONS_MAX {
-            tracing::warn!("a UDP session was refused: {SESSIONS_MAX} are open on this connection");
+            static REFUSED: Rarely = Rarely::new();
+            if let Some(times) = REFUSED.turn() {
+                tracing::warn!(times, "a UDP session was refused: {SESSIONS_MAX} are open on this connection");
+            }
             return Err(Answer::TooMany);
         }
         let socket = connect(session.destination)?;

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use bartizan_live::Live;
 use bartizan_observed::Connection;
+use bartizan_quotas::Rarely;
 use bartizan_rpc::{Call, Refused, Registered, Registration, RpcThread, serve_registration};
 use quinn::{Endpoint, Incoming};
 use tokio::sync::{Semaphore, mpsc, oneshot};
@@ -180,7 +181,10 @@ async fn register(
         Ok(tunnel) => tunnel,
         Err(refused) => {
             count(&edge.counters.unauthorized);
-            tracing::warn!(%source, tunnel = %registration.tunnel, "refused a connector: {refused}");
+            static REFUSED: Rarely = Rarely::new();
+            if let Some(times) = REFUSED.turn() {
+                tracing::warn!(%source, tunnel = %registration.tunnel, times, "refused a connector: {refused}");
+            }
             refuse(quic, refused.clone(), reply, control).await;
             return Err(ArrivalError::Refused(refused));
         }
