@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use axum::extract::{FromRequest, FromRequestParts, Query as AxumQuery, RawPathParams, Request};
 use http::request::Parts;
+use http_body::Body as _;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::de::DeserializeOwned;
 
@@ -28,7 +29,12 @@ impl<S: Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
     type Rejection = Error;
 
     async fn from_request(request: Request, _: &S) -> Result<Body<T>, Error> {
-        let body = Limited::new(request.into_body(), BODY_MAX).collect();
+        let body = request.into_body();
+        // One that says so is refused before a byte of it is asked for (RFC 9110 §10.1.1).
+        if body.size_hint().lower() > BODY_MAX as u64 {
+            return Err(Fault::LargeBody.into());
+        }
+        let body = Limited::new(body, BODY_MAX).collect();
         let bytes = tokio::time::timeout(BODY_WAIT, body)
             .await
             .map_err(|_| Fault::SlowBody)?

@@ -19,6 +19,7 @@ const HTTP_SPEAKERS: &[&str] = &[
     "planes/dns",
     "planes/l4",
     "planes/probe",
+    "control/api",
     "control/publish",
     "control/certs",
     "control/registry",
