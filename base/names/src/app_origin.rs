@@ -1,10 +1,12 @@
 //! Where an application leads: addresses, a name that is looked up, or a tunnel.
 
+use std::fmt;
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
+use std::str::FromStr;
 use std::time::Duration;
 
-use crate::{Name, TunnelId};
+use crate::{Name, NameError, TunnelId};
 
 /// Where an application's connections go.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,12 +62,47 @@ pub enum OriginHost {
     Name(Name),
 }
 
+impl FromStr for OriginHost {
+    type Err = NameError;
+
+    /// An address, IPv6 also in the brackets that it has in a URL (RFC 3986 §3.2.2), or a name.
+    fn from_str(text: &str) -> Result<OriginHost, NameError> {
+        let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+        match (bare.unwrap_or(text).parse(), bare) {
+            (Ok(address), _) => Ok(OriginHost::Address(address)),
+            (Err(_), Some(_)) => Err(NameError::BadWire),
+            (Err(_), None) => Name::parse(text).map(OriginHost::Name),
+        }
+    }
+}
+
+impl fmt::Display for OriginHost {
+    /// Without brackets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            OriginHost::Address(address) => address.fmt(f),
+            OriginHost::Name(name) => name.fmt(f),
+        }
+    }
+}
+
 impl OriginPort {
     /// All ports that are dialled at the origin, for an application with the ports `edge`.
     pub fn range(self, edge: &RangeInclusive<u16>) -> RangeInclusive<u16> {
         match self {
             OriginPort::One(port) => port..=port,
             OriginPort::From(first) => first..=first.saturating_add(edge.end() - edge.start()),
+        }
+    }
+}
+
+impl DnsKind {
+    /// Whether addresses of this family are asked for.
+    pub const fn includes(self, address: IpAddr) -> bool {
+        match self {
+            DnsKind::A => address.is_ipv4(),
+            DnsKind::Aaaa => address.is_ipv6(),
+            DnsKind::Any | DnsKind::Srv => true,
         }
     }
 }

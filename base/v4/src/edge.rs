@@ -20,6 +20,9 @@ pub struct Edge {
     pub https: Vec<String>,
     /// How clients reach applications.
     pub ports: EdgePorts,
+    /// Whether records and applications may lead to loopback and private addresses.
+    #[serde(default)]
+    pub private_origins: bool,
     /// The local authority's certificate, PEM.
     pub ca: String,
 }

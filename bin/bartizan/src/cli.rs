@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::any_port::PortsMode;
 use crate::output::{Form, Output};
+use crate::settings::PrivateOrigins;
 
 /// An edge network that you run yourself.
 #[derive(Parser)]
@@ -130,6 +131,10 @@ pub struct Up {
     /// Balancers in front of applications: what comes from them must begin with a PROXY header, which is believed
     #[arg(long, value_name = "PREFIX", env = "BARTIZAN_PROXY", value_delimiter = ',', num_args = 1..)]
     pub proxy: Vec<Prefix>,
+    /// Whether records and applications may lead to loopback and private addresses [default: allow while the edge listens
+    /// on loopback alone]
+    #[arg(long, value_enum, value_name = "WHETHER", env = "BARTIZAN_PRIVATE_ORIGINS")]
+    pub private_origins: Option<PrivateOrigins>,
     /// MMDB files that tell countries and networks, before the built-in country data
     #[arg(long, value_name = "FILE", env = "BARTIZAN_GEO", value_delimiter = ',', num_args = 1..)]
     pub geo: Vec<PathBuf>,

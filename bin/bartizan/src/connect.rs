@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use bartizan_connector::{Credentials, Event, Ingress, Options, OriginRequest, Token};
+use bartizan_dial::Reach;
 use bartizan_names::ConnectorId;
 use bartizan_tls::Roots;
 use serde_json::Value;
@@ -75,9 +76,11 @@ impl Plan {
         Ok(plan)
     }
 
-    /// A connector inside the edge's own process.
-    pub fn local(token: &str, edges: Vec<SocketAddr>, ca: &str) -> anyhow::Result<Plan> {
-        Ok(Plan { options: options(token.parse()?, edges, Roots::Pem(ca.to_owned()))?, https_port: None })
+    /// A connector inside the edge's own process, which reaches no more than the edge does: its rules can be changed by
+    /// whoever may change the tunnel.
+    pub fn local(token: &str, edges: Vec<SocketAddr>, ca: &str, reach: Reach) -> anyhow::Result<Plan> {
+        let options = Options { reach, ..options(token.parse()?, edges, Roots::Pem(ca.to_owned()))? };
+        Ok(Plan { options, https_port: None })
     }
 
     /// Serves by these rules until the edge sends others.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::anyhow;
+use bartizan_dial::Reach;
 use bartizan_names::ZoneName;
 use serde_json::json;
 use tokio::net::TcpStream;
@@ -66,6 +67,7 @@ pub async fn start(
     addresses: &Addresses,
     domain: &ZoneName,
     ca: &str,
+    reach: &Reach,
     stopped: watch::Receiver<bool>,
 ) -> anyhow::Result<Hello> {
     api_answers(api).await?;
@@ -74,7 +76,7 @@ pub async fn start(
     let made = tunnel::find_or_create(api, &account, NAME).await?;
     let token = tunnel::token(api, &account, &made).await?;
     let edges = addresses.tunnel.iter().copied().map(up::reachable).collect();
-    let mut plan = Plan::local(&token, edges, ca)?;
+    let mut plan = Plan::local(&token, edges, ca, reach.clone())?;
     plan.serve(&json!({ "ingress": [{ "service": "hello_world" }] }))?;
     let task = tokio::spawn(connect::run_quietly(plan, stopped));
 

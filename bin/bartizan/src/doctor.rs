@@ -15,7 +15,7 @@ use crate::failure::{Cause, Failure};
 use crate::holder::{self, Transport};
 use crate::host;
 use crate::output::{Output, bad, good};
-use crate::settings::{Addresses, Settings};
+use crate::settings::{Addresses, PrivateOrigins, Settings};
 
 /// Kinds and zones that are named in one finding. A damaged disk has more, and says enough with these.
 const PARTS_SHOWN_MAX: usize = 8;
@@ -56,6 +56,7 @@ pub fn run(up: Up, output: Output) -> anyhow::Result<()> {
     let families = settings.one_family();
     let both = || "have IPv4 and IPv6 addresses".to_owned();
     findings.push(Finding::good("proxied names", families.unwrap_or_else(both)));
+    findings.push(private_origins(settings.private_origins));
     findings.push(applications(&settings));
     findings.extend(host::verdicts().into_iter().map(|seen| Finding {
         what: seen.what.into(),
@@ -245,6 +246,16 @@ fn port(name: &str, address: SocketAddr, transport: Transport, addresses: &Addre
         }
         Err(error) => Finding::bad(what, format!("{error}; give --{flag} ADDR:PORT")),
     }
+}
+
+fn private_origins(origins: PrivateOrigins) -> Finding {
+    let detail = match origins {
+        PrivateOrigins::Allow => {
+            "may have loopback and private addresses; if others have zones here: --private-origins refuse"
+        }
+        PrivateOrigins::Refuse => "may have public addresses only; if all zones are yours: --private-origins allow",
+    };
+    Finding::good("origins", detail)
 }
 
 /// How clients would reach applications, and what a better way needs.

@@ -3,6 +3,7 @@
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 
+use bartizan_dial::Listener;
 use bartizan_net::{BindError, Protocol, Sharing};
 
 use crate::failure::{Cause, Failure};
@@ -34,6 +35,16 @@ pub struct Addresses {
 }
 
 impl Addresses {
+    /// Those that no origin may have.
+    pub fn listeners(&self) -> Vec<Listener> {
+        use bartizan_names::Protocol::{Tcp, Udp};
+        let of = |protocol, all: &[SocketAddr]| -> Vec<Listener> {
+            all.iter().map(|address| Listener { protocol, address: *address }).collect()
+        };
+        let tcp = [&self.api, &self.dns, &self.http, &self.https].into_iter().flat_map(|all| of(Tcp, all));
+        tcp.chain([&self.dns, &self.tunnel].into_iter().flat_map(|all| of(Udp, all))).collect()
+    }
+
     pub fn all(&self) -> Vec<SocketAddr> {
         [&self.api, &self.dns, &self.http, &self.https, &self.tunnel].into_iter().flatten().copied().collect()
     }

@@ -1,11 +1,12 @@
 //! The planes of an edge: started with the first bundle, and given their part of every later one.
 
-use std::net::TcpListener;
+use std::net::{IpAddr, TcpListener};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use bartizan_dial::{Destinations, Listener, NameServers, Own, Private, Reach};
 use bartizan_geo::Geo;
 use bartizan_live::{Generation, Live};
 use bartizan_names::Prefix;
@@ -32,6 +33,7 @@ pub struct Planes {
     l4_live: Live<l4::Config>,
     dns_live: Live<dns::Config>,
     fixed: Fixed,
+    reach: Reach,
     /// Who sends every port of the pools here. Taken out by [`Planes::drain`].
     any_port: Mutex<Option<AnyPort>>,
     observed: Observed,
@@ -44,6 +46,10 @@ pub struct Fixed {
     pub geo: Geo,
     /// Peers in front of us that say in a PROXY header whom they speak for.
     pub trusted: Vec<Prefix>,
+    /// Where this process listens.
+    pub listeners: Vec<Listener>,
+    /// Whether origins may have loopback and private addresses.
+    pub private_origins: Private,
     /// The key by which connectors learn that this PoP was restarted (RFC 9000 §10.3).
     pub reset_key: tunnel::ResetKey,
 }
@@ -77,13 +83,15 @@ impl Planes {
             .context("the tunnel listener")?;
         let sockets = http::Sockets { http: by_worker(listeners.http), https: by_worker(listeners.https) };
         let seed = u64::from_ne_bytes(bartizan_seal::random());
-        let http = http::start(sockets, &http_live, tunnel.upstream(), seed).context("the HTTP edge")?;
+        let reach = Reach::new(NameServers::System, destinations(bundle, &fixed, &l4_live));
+        let http = http::start(sockets, &http_live, tunnel.upstream(), &reach, seed).context("the HTTP edge")?;
         let Chosen { tier, any_port, .. } = chosen;
-        let l4 = l4::start(&l4_live, tunnel.dialer(), tier).context("the TCP and UDP edge")?;
+        let l4 = l4::start(&l4_live, tunnel.dialer(), tier, &reach).context("the TCP and UDP edge")?;
         let sockets = dns::Sockets { udp: listeners.dns_udp, tcp: listeners.dns_tcp };
         let dns = dns::start(sockets, &dns_live, &counters).context("the DNS server")?;
 
-        let counted: [Arc<dyn Measured>; 4] = [Arc::new(counters), http.measured(), l4.measured(), tunnel.measured()];
+        let counted: [Arc<dyn Measured>; 5] =
+            [Arc::new(counters), http.measured(), l4.measured(), tunnel.measured(), reach.measured()];
         let observed = Observed {
             connections: tunnel.connections(),
             listening: l4.listening(),
@@ -97,7 +105,7 @@ impl Planes {
         observed.applied.set(bundle.number);
         let running = Mutex::new(Some(Running { tunnel, http, l4, dns }));
         let any_port = Mutex::new(any_port);
-        Ok(Planes { tunnel_live, http_live, l4_live, dns_live, fixed, any_port, observed, running })
+        Ok(Planes { tunnel_live, http_live, l4_live, dns_live, fixed, reach, any_port, observed, running })
     }
 
     /// Puts a bundle in force, in an order in which a name is announced only when it can be served. A plane is told only
@@ -127,6 +135,11 @@ impl Planes {
             self.dns_live.publish(Generation { number, value: dns_config(bundle) });
         }
         self.observed.applied.set(number);
+    }
+
+    /// Where dials of this process may go.
+    pub fn reach(&self) -> &Reach {
+        &self.reach
     }
 
     /// What they show, and what can be asked of them.
@@ -160,6 +173,20 @@ impl Planes {
 /// Whether a part of a bundle is another than in the last one.
 fn is_newer<T>(part: &Generation<T>, last: &Generation<T>) -> bool {
     part.number != last.number
+}
+
+/// What no origin may be: the listeners of this process, and applications as they come and go.
+fn destinations(bundle: &Bundle, fixed: &Fixed, l4: &Live<l4::Config>) -> Destinations {
+    let in_force = l4.clone();
+    let known = &bundle.pop.value.addresses;
+    let known = known.v4.iter().map(|v4| IpAddr::V4(*v4)).chain(known.v6.iter().map(|v6| IpAddr::V6(*v6)));
+    let own = Own {
+        listeners: fixed.listeners.clone(),
+        // Nobody translates loopback addresses.
+        addresses: known.filter(|address| !address.is_loopback()).collect(),
+        serves: Some(Arc::new(move |protocol, address| in_force.snapshot().value.serves(protocol, address))),
+    };
+    Destinations::new(own, fixed.private_origins)
 }
 
 fn tunnel_config(bundle: &Bundle) -> tunnel::Config {

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
+use bartizan_dial::Private;
 use bartizan_names::Prefix;
 use serde::Deserialize;
 
@@ -39,6 +40,7 @@ struct File {
     pool: Vec<Prefix>,
     ports: Option<PortsMode>,
     proxy: Vec<Prefix>,
+    private_origins: Option<PrivateOrigins>,
     geo: Vec<PathBuf>,
     workers: Option<u16>,
     demo: Option<bool>,
@@ -53,6 +55,33 @@ struct Listen {
     http: Vec<SocketAddr>,
     https: Vec<SocketAddr>,
     tunnel: Vec<SocketAddr>,
+}
+
+/// What the operator says of origins with loopback and private addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub enum PrivateOrigins {
+    /// For an edge whose zones are its operator's own.
+    Allow,
+    /// For one that carries the zones of others, who have no business in its operator's network.
+    Refuse,
+}
+
+impl PrivateOrigins {
+    /// An edge that nobody else can reach is somebody's own.
+    fn usual(listeners: [&Addresses; 2]) -> PrivateOrigins {
+        let loopback = listeners.iter().flat_map(|addresses| addresses.all()).all(|address| address.ip().is_loopback());
+        if loopback { PrivateOrigins::Allow } else { PrivateOrigins::Refuse }
+    }
+}
+
+impl From<PrivateOrigins> for Private {
+    fn from(origins: PrivateOrigins) -> Private {
+        match origins {
+            PrivateOrigins::Allow => Private::Allowed,
+            PrivateOrigins::Refuse => Private::Refused,
+        }
+    }
 }
 
 /// Where one service listens. A default address that this machine does not have (no IPv6) is left out; an address that
@@ -98,6 +127,7 @@ pub struct Settings {
     pub ports: PortsMode,
     /// Peers that put a PROXY header in front of every connection.
     pub proxies: Vec<Prefix>,
+    pub private_origins: PrivateOrigins,
     /// MMDB files, the most trusted first.
     pub geo: Vec<PathBuf>,
     pub domain: String,
@@ -112,12 +142,16 @@ impl Settings {
         let workers = up.workers.or(file.workers).map(usize::from);
         let address = if up.address.is_empty() { file.address } else { up.address };
         let pools = [up.pool, file.pool].into_iter().find(|pools| !pools.is_empty()).unwrap_or_else(default_pools);
+        let http = Addresses::choose(up.http, file.listen.http, PORT_HTTP);
+        let https = Addresses::choose(up.https, file.listen.https, PORT_HTTPS);
+        let private_origins = up.private_origins.or(file.private_origins);
         Ok(Settings {
             data,
             api: Addresses::choose(up.api, file.listen.api, PORT_API),
             dns: Addresses::choose(up.dns, file.listen.dns, PORT_DNS),
-            http: Addresses::choose(up.http, file.listen.http, PORT_HTTP),
-            https: Addresses::choose(up.https, file.listen.https, PORT_HTTPS),
+            private_origins: private_origins.unwrap_or_else(|| PrivateOrigins::usual([&http, &https])),
+            http,
+            https,
             tunnel: Addresses::choose(up.tunnel, file.listen.tunnel, PORT_TUNNEL),
             pop: up.pop.or(file.pop).unwrap_or_else(|| POP.to_owned()),
             address: if address.is_empty() {
@@ -208,6 +242,24 @@ mod tests {
             let told = settings.one_family();
             assert_eq!(told.is_some(), expect.is_some(), "{addresses}");
             assert!(told.unwrap_or_default().contains(expect.unwrap_or_default()), "{addresses}");
+        }
+    }
+
+    #[test]
+    fn private_origins_are_for_an_edge_of_ones_own() {
+        use PrivateOrigins::{Allow, Refuse};
+        for (http, https, asked, expect) in [
+            ("", "", None, Allow),
+            ("127.0.0.1:80", "[::1]:443", None, Allow),
+            ("127.0.0.1:80", "0.0.0.0:443", None, Refuse),
+            ("10.0.0.1:80", "", None, Refuse),
+            ("10.0.0.1:80", "", Some(Allow), Allow),
+            ("", "", Some(Refuse), Refuse),
+        ] {
+            let addresses = |text: &str| text.split_whitespace().map(|address| address.parse().unwrap()).collect();
+            let (http, https, private_origins) = (addresses(http), addresses(https), asked);
+            let up = Up { data: Some("/nowhere".into()), http, https, private_origins, ..Up::default() };
+            assert_eq!(Settings::from(up.clone()).unwrap().private_origins, expect, "{:?} {:?}", up.http, up.https);
         }
     }
 

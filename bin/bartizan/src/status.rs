@@ -24,6 +24,7 @@ pub async fn run(edge: &Edge, output: Output) -> anyhow::Result<()> {
     let document = json!({
         "api": api.base(), "version": facts.version, "domain": facts.domain, "addresses": facts.addresses,
         "dns": facts.dns, "http": facts.http, "https": facts.https, "tunnel": facts.tunnel, "ports": facts.ports,
+        "private_origins": facts.private_origins,
         "status": status, "zones": zones, "tunnels": tunnels,
     });
     output.result(&document, || describe(&api, &facts, &status, &zones, &tunnels))
@@ -41,6 +42,8 @@ fn describe(api: &Api, facts: &EdgeFacts, status: &Status, zones: &[Value], tunn
     lines.push(format!("  pop     {name}"));
     lines.push(format!("  answers {}", addresses.join(", ")));
     lines.push(format!("  ports   {}", ports(&facts.ports)));
+    let private = if facts.private_origins { "also loopback and private addresses" } else { "public addresses only" };
+    lines.push(format!("  origins {private}"));
     lines.extend(health(status));
     lines.push(String::new());
     let zone_rows: Vec<_> =

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant, SystemTime};
 use anyhow::Context;
 use bartizan_api::{DeclareError, Fault, Preset};
 use bartizan_certs::{Ca, Certs};
+use bartizan_dial::Private;
 use bartizan_geo::Geo;
 use bartizan_model::Pop;
 use bartizan_names::{Name, Timestamp, ZoneName};
@@ -97,7 +98,8 @@ pub async fn run(up: Up, output: Output) -> anyhow::Result<()> {
     };
     let ports = ports(&chosen);
     let trusted = settings.proxies.clone();
-    let fixed = Fixed { geo, trusted, reset_key };
+    let private_origins = settings.private_origins.into();
+    let fixed = Fixed { geo, trusted, listeners: addresses.listeners(), private_origins, reset_key };
     let api_listeners = std::mem::take(&mut listeners.api);
     let planes = Arc::new(Planes::start(listeners, publisher.bundle(), fixed, chosen)?);
     report_read_only(&store, &planes.observed().problems);
@@ -116,6 +118,7 @@ pub async fn run(up: Up, output: Output) -> anyhow::Result<()> {
         https: addresses.https.clone(),
         api: addresses.api.clone(),
         ports,
+        private_origins: private_origins == Private::Allowed,
         knows_networks,
         data: data.path().to_owned(),
         domain: domain.clone(),
@@ -142,7 +145,7 @@ pub async fn run(up: Up, output: Output) -> anyhow::Result<()> {
     }
     let hello = if settings.demo {
         output.progress("putting the hello page behind a tunnel");
-        Some(demo::start(&client, &addresses, &domain, certs.ca_pem(), stopped.clone()).await?)
+        Some(demo::start(&client, &addresses, &domain, certs.ca_pem(), planes.reach(), stopped.clone()).await?)
     } else {
         demo::api_answers(&client).await?;
         None

@@ -42,6 +42,7 @@ async fn edge(State(api): State<Api>, caller: Caller) -> Result<Reply<Edge>, Err
             max: facts.ports.max.map(|max| max as u64),
             reason: facts.ports.why.clone(),
         },
+        private_origins: facts.private_origins,
         ca: api.ca_pem().to_owned(),
     }))
 }

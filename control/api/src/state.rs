@@ -43,6 +43,8 @@ pub struct Facts {
     pub ports: Ports,
     /// Whether the edge can tell which network an address belongs to.
     pub knows_networks: bool,
+    /// Whether records and applications may lead to loopback and private addresses.
+    pub private_origins: bool,
     pub data: PathBuf,
     /// The default zone.
     pub domain: ZoneName,

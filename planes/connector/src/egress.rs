@@ -1,15 +1,13 @@
 //! Requests go out to origins: HTTP/1.1 over TCP or TLS, with a pool of idle connections for each origin.
 
-use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use bartizan_dial::{Failure, OriginDialer};
+use bartizan_names::OriginHost;
 use bartizan_tls::ClientConfig;
 use bytes::Bytes;
-use futures_util::StreamExt;
-use futures_util::stream::FuturesUnordered;
 use http::HeaderValue;
 use http::request::Parts;
 use http_body_util::combinators::UnsyncBoxBody;
@@ -19,13 +17,8 @@ use hyper::client::conn::http1::{self, SendRequest};
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-/// How long one address may keep the next one waiting (RFC 8305 §5).
-const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
-/// Addresses of one origin that are tried.
-const ADDRESSES_MAX: usize = 8;
 /// For a connection whose answer was read to become ready for the next request.
 const REUSE_MAX: Duration = Duration::from_secs(1);
 
@@ -41,8 +34,7 @@ pub(crate) fn no_body() -> RequestBody {
 pub(crate) struct Settings {
     /// The service as configured, for people.
     pub(crate) name: String,
-    /// A name or an address, IPv6 in brackets.
-    pub(crate) host: String,
+    pub(crate) host: OriginHost,
     pub(crate) port: u16,
     pub(crate) tls: Option<Tls>,
     pub(crate) host_header: Option<HeaderValue>,
@@ -76,10 +68,8 @@ struct Idle {
 /// The origin did not answer.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum OriginError {
-    #[error("the name {0} has no address")]
-    NoAddress(String),
     #[error("cannot connect: {0}")]
-    Connect(#[source] io::Error),
+    Connect(#[from] Failure),
     #[error("no connection within {0:?}")]
     ConnectTime(Duration),
     #[error("the TLS handshake failed: {0}")]
@@ -130,7 +120,13 @@ impl Origin {
     ///
     /// A kept connection may have been closed by the origin in the very moment. Then a request that was not sent, or
     /// one that may be repeated (RFC 9110 §9.2.2) and has no body, goes over the next one.
-    pub(crate) async fn send(&self, head: Parts, mut body: RequestBody, asked: &str) -> Result<Answer, OriginError> {
+    pub(crate) async fn send(
+        &self,
+        head: Parts,
+        mut body: RequestBody,
+        asked: &str,
+        origins: &OriginDialer,
+    ) -> Result<Answer, OriginError> {
         let repeatable = body.is_end_stream() && head.method.is_idempotent();
         while let Some(mut sender) = self.take_idle() {
             match sender.try_send_request(Request::from_parts(head.clone(), body)).await {
@@ -142,7 +138,7 @@ impl Origin {
                 },
             }
         }
-        let mut sender = self.connect(asked).await?;
+        let mut sender = self.connect(asked, origins).await?;
         let response = sender.send_request(Request::from_parts(head, body)).await?;
         Ok(Answer { response, connection: Used(sender) })
     }
@@ -176,59 +172,22 @@ impl Origin {
         None
     }
 
-    async fn connect(&self, asked: &str) -> Result<SendRequest<RequestBody>, OriginError> {
+    async fn connect(&self, asked: &str, origins: &OriginDialer) -> Result<SendRequest<RequestBody>, OriginError> {
         let Settings { connect_max, handshake_max, .. } = self.settings;
-        let host = self.settings.host.trim_start_matches('[').trim_end_matches(']');
-        let dialling = timeout(connect_max, dial(host, self.settings.port));
+        let host = std::slice::from_ref(&self.settings.host);
+        let dialling = timeout(connect_max, origins.connect_to(host, self.settings.port));
         let tcp = dialling.await.map_err(|_| OriginError::ConnectTime(connect_max))??;
         let Some(tls) = &self.settings.tls else { return handshake(tcp).await };
-        let own = tls.server_name.as_deref().unwrap_or(&self.settings.host);
-        let name = if tls.match_host { asked } else { own };
-        let name = name.trim_start_matches('[').trim_end_matches(']');
-        let stream = timeout(handshake_max, bartizan_tls::connect(&tls.config, name, tcp))
+        let name = match &tls.server_name {
+            _ if tls.match_host => asked.trim_start_matches('[').trim_end_matches(']').to_owned(),
+            Some(name) => name.clone(),
+            None => self.settings.host.to_string(),
+        };
+        let stream = timeout(handshake_max, bartizan_tls::connect(&tls.config, &name, tcp))
             .await
             .map_err(|_| OriginError::HandshakeTime(handshake_max))?
             .map_err(OriginError::Handshake)?;
         handshake(stream).await
-    }
-}
-
-/// A TCP connection to a name or an address (IPv6 without brackets). Has no time-out.
-pub(crate) async fn dial(host: &str, port: u16) -> Result<TcpStream, OriginError> {
-    let found = tokio::net::lookup_host((host, port)).await.map_err(OriginError::Connect)?;
-    let addresses: Vec<SocketAddr> = found.take(ADDRESSES_MAX).collect();
-    let stream = first_of(&addresses, TcpStream::connect)
-        .await
-        .ok_or_else(|| OriginError::NoAddress(host.to_owned()))?
-        .map_err(OriginError::Connect)?;
-    // What is written is whole, or handed on as it comes; waiting for more would only delay it.
-    let _ = stream.set_nodelay(true);
-    Ok(stream)
-}
-
-/// Connects to the first address that answers: each gets a head start, and a failure ends it. None without addresses.
-async fn first_of<T, F, C>(addresses: &[SocketAddr], connect: C) -> Option<io::Result<T>>
-where
-    F: Future<Output = io::Result<T>>,
-    C: Fn(SocketAddr) -> F,
-{
-    let mut addresses = addresses.iter();
-    let mut attempts = FuturesUnordered::new();
-    let mut failure = None;
-    loop {
-        if let Some(address) = addresses.next() {
-            attempts.push(connect(*address));
-        } else if attempts.is_empty() {
-            return failure.map(Err);
-        }
-        let may_wait = addresses.len() == 0;
-        tokio::select! {
-            Some(done) = attempts.next() => match done {
-                Ok(stream) => return Some(Ok(stream)),
-                Err(error) => failure = Some(error),
-            },
-            () = tokio::time::sleep(ATTEMPT_DELAY), if !may_wait => {}
-        }
     }
 }
 
@@ -242,32 +201,4 @@ where
         let _ = connection.with_upgrades().await;
     });
     Ok(sender)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn the_first_address_that_answers_wins() {
-        // The port says what an address does: 1 refuses, 2 never answers, 3 answers.
-        let connect = |address: SocketAddr| async move {
-            match address.port() {
-                1 => Err(io::Error::from(io::ErrorKind::ConnectionRefused)),
-                2 => std::future::pending().await,
-                port => Ok(port),
-            }
-        };
-        for (ports, expect) in [
-            (&[][..], "None"),
-            (&[3], "Some(Ok(3))"),
-            (&[1, 3], "Some(Ok(3))"),
-            (&[2, 2, 3], "Some(Ok(3))"),
-            (&[2, 1, 3], "Some(Ok(3))"),
-            (&[1, 1], "Some(Err(Kind(ConnectionRefused)))"),
-        ] {
-            let addresses: Vec<_> = ports.iter().map(|port| SocketAddr::from(([127, 0, 0, 1], *port))).collect();
-            assert_eq!(format!("{:?}", first_of(&addresses, connect).await), expect, "{ports:?}");
-        }
-    }
 }

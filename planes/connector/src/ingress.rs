@@ -1,8 +1,10 @@
 //! Streams come in from the edge: each is a request or a TCP connection, or carries a call: a new
 //! configuration, or one about a UDP session.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use bartizan_dial::OriginDialer;
 use bartizan_live::{Generation, Live};
 use bartizan_rpc::{
     Applied, ConnectKind, HeadError, RpcThread, StreamKind, read_request, read_stream_kind, serve_connector,
@@ -23,6 +25,7 @@ const CALL_MAX: Duration = Duration::from_secs(5);
 pub(crate) struct Shared {
     /// The generation is the version of the edge's configuration plus one; 0 are the rules that we started with.
     pub(crate) rules: Live<Ingress>,
+    pub(crate) origins: Arc<OriginDialer>,
     pub(crate) rpc: RpcThread,
     pub(crate) events: mpsc::Sender<Event>,
 }
@@ -88,7 +91,7 @@ pub(crate) enum StreamError {
 }
 
 async fn serve_call(send: SendStream, receive: RecvStream, shared: Shared, sessions: udp::Calls) {
-    let Shared { rules, rpc, events } = shared;
+    let Shared { rules, rpc, events, .. } = shared;
     let apply = move |version, json: &[u8]| {
         let (applied, event) = apply(&rules, version, json);
         if let Some(event) = event {

@@ -143,7 +143,7 @@ async fn forward(
         (_, None) => (no_body(), None),
     };
     let asked = wanted.host.rsplit_once(':').map_or(&*wanted.host, |(name, _)| name);
-    let asking = origin.send(head, body, asked);
+    let asking = origin.send(head, body, asked, &shared.origins);
     let answered = tokio::select! {
         answered = asking => answered,
         // The client is gone; the origin need not go on.

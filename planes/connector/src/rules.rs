@@ -270,7 +270,7 @@ impl Service {
             return Ok(Service::Hello);
         }
         let uri: Uri = text.parse().map_err(|_| wrong())?;
-        let host = uri.host().filter(|host| !host.is_empty()).ok_or_else(wrong)?.to_owned();
+        let host = uri.host().and_then(|host| host.parse().ok()).ok_or_else(wrong)?;
         let (tls, default_port) = match uri.scheme_str() {
             Some("http") => (None, 80),
             Some("https") => (Some(tls(request)?), 443),

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bartizan_dial::{OriginDialer, Reach};
 use bartizan_live::{Backoff, Live};
 use bartizan_names::{AccountId, ConnectorId, TunnelId};
 pub use bartizan_rpc::DatagramVersion;
@@ -46,6 +47,8 @@ pub struct Options {
     pub backoff: Backoff,
     /// The newest version for UDP that the edge is offered. Version 3 begins flows faster.
     pub datagrams: DatagramVersion,
+    /// Whom it asks for names, and where it may go: everywhere, unless it runs inside of an edge.
+    pub reach: Reach,
 }
 
 /// What proves that a connector belongs to a tunnel.
@@ -84,6 +87,7 @@ impl Options {
             idle: Duration::from_secs(15),
             backoff: Backoff::new(Duration::from_secs(1), Duration::from_secs(30)),
             datagrams: DatagramVersion::V3,
+            reach: Reach::default(),
         }
     }
 }
@@ -195,7 +199,12 @@ impl Line {
         Ok(Line {
             dialer: Dialer::new(&options)?,
             own_rules: Arc::clone(options.ingress.json()),
-            shared: Shared { rules: Live::new(options.ingress), rpc, events },
+            shared: Shared {
+                rules: Live::new(options.ingress),
+                origins: Arc::new(OriginDialer::new(options.reach)),
+                rpc,
+                events,
+            },
             edges: options.edges.into(),
             backoff: options.backoff,
             shutdown,

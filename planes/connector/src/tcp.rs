@@ -7,6 +7,7 @@
 use std::io;
 use std::time::Duration;
 
+use bartizan_names::OriginHost;
 use bartizan_rpc::{ConnectRequest, ConnectResponse};
 use bytes::BytesMut;
 use quinn::{RecvStream, SendStream};
@@ -16,7 +17,7 @@ use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::time::timeout;
 
 use crate::Event;
-use crate::egress::{OriginError, dial};
+use crate::egress::OriginError;
 use crate::ingress::{Shared, StreamError};
 
 /// For a connection to the origin, all its addresses together.
@@ -37,9 +38,12 @@ pub(crate) async fn serve(
     let Some((host, port)) = host_and_port(dest) else {
         return answer(send, "the destination is not an address and a port".to_owned()).await;
     };
-    let dialling = timeout(CONNECT_MAX, dial(host, port));
+    let dialling = timeout(CONNECT_MAX, shared.origins.connect_to(std::slice::from_ref(&host), port));
     let dialled = tokio::select! {
-        dialled = dialling => dialled.unwrap_or(Err(OriginError::ConnectTime(CONNECT_MAX))),
+        dialled = dialling => match dialled {
+            Ok(dialled) => dialled.map_err(OriginError::from),
+            Err(_) => Err(OriginError::ConnectTime(CONNECT_MAX)),
+        },
         // The client is gone, so the connection is not needed any more.
         _ = send.stopped() => return Err(StreamError::GivenUp),
     };
@@ -60,11 +64,12 @@ pub(crate) async fn serve(
 }
 
 /// IPv6 addresses are in brackets.
-fn host_and_port(dest: &str) -> Option<(&str, u16)> {
+fn host_and_port(dest: &str) -> Option<(OriginHost, u16)> {
     let (host, port) = dest.rsplit_once(':')?;
-    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-    let valid = !bare.is_empty() && (bare.len() < host.len()) == bare.contains(':');
-    port.parse().ok().filter(|_| valid).map(|port| (bare, port))
+    if host.starts_with('[') != host.contains(':') {
+        return None;
+    }
+    Some((host.parse().ok()?, port.parse().ok()?))
 }
 
 /// Says that the connection is there, or why it is not.
@@ -124,9 +129,11 @@ mod tests {
             ("192.0.2.1:65536", None),
             (":22", None),
             ("[]:22", None),
+            ("[192.0.2.1]:22", None),
             ("", None),
         ] {
-            assert_eq!(host_and_port(dest), expect, "{dest}");
+            let found = host_and_port(dest).map(|(host, port)| (host.to_string(), port));
+            assert_eq!(found, expect.map(|(host, port): (&str, u16)| (host.to_owned(), port)), "{dest}");
         }
     }
 }

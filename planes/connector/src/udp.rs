@@ -11,8 +11,10 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
+use bartizan_dial::OriginDialer;
 use bartizan_quotas::Rarely;
 use bartizan_rpc::{
     Answer, Datagram, DatagramVersion, Ends, RpcThread, SessionCall, SessionId, UdpSession, encode_answer, encode_end,
@@ -44,10 +46,15 @@ const UNREGISTER_MAX: Duration = Duration::from_secs(5);
 pub(crate) type Calls = mpsc::Sender<SessionCall>;
 
 /// The sessions of one connection, and how to call.
-pub(crate) fn sessions(quic: quinn::Connection, version: DatagramVersion, rpc: RpcThread) -> (Owner, Calls) {
+pub(crate) fn sessions(
+    quic: quinn::Connection,
+    version: DatagramVersion,
+    rpc: RpcThread,
+    origins: Arc<OriginDialer>,
+) -> (Owner, Calls) {
     let (calls, received) = mpsc::channel(CALLS_MAX);
     let edge = Edge { quic, version, rpc };
-    (Owner { edge, calls: received, open: HashMap::new(), running: JoinSet::new() }, calls)
+    (Owner { edge, origins, calls: received, open: HashMap::new(), running: JoinSet::new() }, calls)
 }
 
 /// The way back.
@@ -61,6 +68,7 @@ struct Edge {
 /// Owns all sessions of one connection.
 pub(crate) struct Owner {
     edge: Edge,
+    origins: Arc<OriginDialer>,
     calls: mpsc::Receiver<SessionCall>,
     open: HashMap<SessionId, mpsc::Sender<Outgoing>>,
     running: JoinSet<SessionId>,
@@ -142,6 +150,8 @@ impl Owner {
             }
             return Err(Answer::TooMany);
         }
+        // Inside of an edge not every address may be reached.
+        self.origins.for_datagrams(vec![vec![session.destination]]).map_err(|_| Answer::Unreachable)?;
         let socket = connect(session.destination)?;
         let (outgoing, received) = mpsc::channel(WAITING_MAX);
         self.open.insert(session.id, outgoing);

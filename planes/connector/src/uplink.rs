@@ -167,7 +167,8 @@ impl Dialer {
     /// Serves what comes until the connection is lost, or `shutdown` turns true: then says goodbye, and ends what is in
     /// flight, for as long as the grace lasts.
     pub(crate) async fn serve(&self, uplink: &Uplink, shared: &Shared, mut shutdown: watch::Receiver<bool>) -> Ended {
-        let (owner, sessions) = udp::sessions(uplink.quic.clone(), self.datagrams, shared.rpc.clone());
+        let (rpc, origins) = (shared.rpc.clone(), Arc::clone(&shared.origins));
+        let (owner, sessions) = udp::sessions(uplink.quic.clone(), self.datagrams, rpc, origins);
         // Ends when this function does.
         let mut datagrams = JoinSet::new();
         datagrams.spawn(owner.run());

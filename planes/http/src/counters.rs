@@ -72,6 +72,7 @@ counted!(
         refused,
         unreachable,
         unresolved,
+        not_allowed,
         connect_timed_out,
         tls,
         answer_timed_out,

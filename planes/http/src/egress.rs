@@ -2,12 +2,11 @@
 //!
 //! ```text
 //! Request ─► Egress::send ─┬─ Pool ─ kept connection ─┐
-//!                          │    └─── dial (v6, v4) ───┴─► origin      (codec of base/wire)
+//!                          │    └─── dial (base/dial) ┴─► origin      (codec of base/wire)
 //!                          └─ Upstream ─► tunnel
 //! ```
 
 mod composed;
-mod dial;
 mod link;
 mod patience;
 mod pool;
@@ -16,14 +15,14 @@ mod upload;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use bartizan_exchange::{Body, Request, Response, Upgrade, Upstream, UpstreamError};
+use bartizan_dial::{Failure, OriginDialer, OriginTls, Reach};
+use bartizan_exchange::{Body, Io, Request, Response, Upgrade, Upstream, UpstreamError};
 use bartizan_names::{TunnelId, ZoneSettings};
 use bartizan_routes::{Origin, OriginScheme, Scheme, Target};
 use bartizan_wire::http1::{self, Authority, Illegal};
 
-pub(crate) use dial::OriginTls;
-
 use crate::counters::Counters;
+use crate::limits::CONNECT_TIME;
 use crate::page::Problem;
 use composed::Composed;
 use link::{Head, Link, Lost};
@@ -42,13 +41,14 @@ pub(crate) struct Destination<'r> {
 pub(crate) struct Egress {
     upstream: Arc<dyn Upstream>,
     tls: OriginTls,
+    origins: OriginDialer,
     pool: Rc<Pool>,
     counters: Arc<Counters>,
 }
 
 impl Egress {
-    pub(crate) fn new(upstream: Arc<dyn Upstream>, tls: OriginTls, counters: Arc<Counters>) -> Egress {
-        Egress { upstream, tls, pool: Rc::new(Pool::default()), counters }
+    pub(crate) fn new(upstream: Arc<dyn Upstream>, tls: OriginTls, reach: Reach, counters: Arc<Counters>) -> Egress {
+        Egress { upstream, tls, origins: OriginDialer::new(reach), pool: Rc::new(Pool::default()), counters }
     }
 
     /// Sends a request and waits for the head of its answer.
@@ -133,9 +133,24 @@ impl Egress {
         }
     }
 
+    /// A new connection. With TLS the certificate must be for the host of `key`.
     async fn open(&self, origin: &Origin, scheme: OriginScheme, key: &Key) -> Result<Link, Problem> {
-        let io = dial::connect(origin, scheme, key.host(), &self.tls).await?;
-        Ok(Link::new(io))
+        let config = match scheme {
+            OriginScheme::Http => None,
+            OriginScheme::HttpsUnverified => Some(self.tls.unverified()),
+            OriginScheme::HttpsVerified => Some(self.tls.verified().ok_or(Problem::OriginTls)?),
+        };
+        let connecting = async {
+            let stream = self.origins.connect_to(&origin.hosts, origin.port(scheme)).await?;
+            let Some(config) = config else { return Ok::<Box<dyn Io>, Problem>(Box::new(stream)) };
+            let stream = bartizan_tls::connect(config, key.host(), stream).await.map_err(|error| {
+                tracing::debug!(host = key.host(), %error, "no TLS with the origin");
+                Problem::OriginTls
+            })?;
+            Ok(Box::new(stream))
+        };
+        let io = tokio::time::timeout(CONNECT_TIME, connecting).await;
+        io.unwrap_or(Err(Problem::OriginConnectTimedOut)).map(Link::new)
     }
 
     /// The origin's answer in our types. Its connection goes back to the pool when the body has been read.
@@ -157,6 +172,7 @@ impl Egress {
             Problem::OriginRefused => origins.refused.add(1),
             Problem::OriginUnreachable => origins.unreachable.add(1),
             Problem::OriginUnresolved => origins.unresolved.add(1),
+            Problem::OriginNotAllowed => origins.not_allowed.add(1),
             Problem::OriginConnectTimedOut => origins.connect_timed_out.add(1),
             Problem::OriginTls => origins.tls.add(1),
             Problem::OriginAnswerTimedOut => origins.answer_timed_out.add(1),
@@ -170,6 +186,18 @@ impl Egress {
             | Problem::Http2Off
             | Problem::Loop
             | Problem::BodyBroken => {}
+        }
+    }
+}
+
+impl From<Failure> for Problem {
+    fn from(failure: Failure) -> Problem {
+        match failure {
+            Failure::Unresolved => Problem::OriginUnresolved,
+            Failure::NotAllowed(_) => Problem::OriginNotAllowed,
+            Failure::Refused => Problem::OriginRefused,
+            Failure::Unreachable => Problem::OriginUnreachable,
+            Failure::TimedOut => Problem::OriginConnectTimedOut,
         }
     }
 }

@@ -81,12 +81,6 @@ pub(crate) const WEBSOCKET_BUFFER_BYTES: usize = 8 * 1024;
 /// From resolving an origin's name to the end of the TLS handshake with it.
 pub(crate) const CONNECT_TIME: Duration = Duration::from_secs(10);
 
-/// The head start that one address of an origin has before the next is tried beside it (RFC 8305 §5).
-pub(crate) const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
-
-/// Addresses of one origin that are tried.
-pub(crate) const ADDRESSES_MAX: usize = 16;
-
 /// Idle connections kept to one origin, per worker: a burst of a browser's connections finds them again.
 pub(crate) const IDLE_PER_ORIGIN_MAX: usize = 64;
 
@@ -108,6 +102,3 @@ pub(crate) const LOOPS_MAX: usize = 3;
 
 /// The pause after the system refused a new socket, normally for lack of file descriptors.
 pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-
-/// Threads of a worker that resolve origins' names: the system's resolver blocks.
-pub(crate) const RESOLVER_THREADS: usize = 4;

@@ -25,6 +25,7 @@ impl Measured for Counted {
             ("refused", origins.refused),
             ("unreachable", origins.unreachable),
             ("unresolved", origins.unresolved),
+            ("not_allowed", origins.not_allowed),
             ("connect_timed_out", origins.connect_timed_out),
             ("tls", origins.tls),
             ("answer_timed_out", origins.answer_timed_out),

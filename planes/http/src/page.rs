@@ -27,6 +27,8 @@ pub(crate) enum Problem {
     OriginRefused,
     OriginUnreachable,
     OriginUnresolved,
+    /// Its address must not be dialled from here.
+    OriginNotAllowed,
     OriginTls,
     OriginBroken,
     OriginConnectTimedOut,
@@ -129,6 +131,15 @@ impl Problem {
                 "The origin's name has no address",
                 "The edge works; the name of the server behind it could not be resolved.",
                 "Owner: check the name that the site's record points at.",
+            ),
+            Problem::OriginNotAllowed => (
+                502,
+                "origin_not_allowed",
+                "The origin is not a place to go to",
+                "The edge works; the site's record leads to an address that the edge does not dial: one of its own, a \
+                 private one, or one with a special meaning.",
+                "Owner: point the site at the server that makes its pages. Operator: the edge's log and its metric \
+                 bartizan_dials_refused say what kind of address it is.",
             ),
             Problem::OriginTls => (
                 502,

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use bartizan_dial::{OriginTls, RESOLVER_THREADS, Reach};
 use bartizan_exchange::Upstream;
 use bartizan_live::Live;
 use bartizan_observed::Measured;
@@ -22,9 +23,9 @@ use tokio::time::Instant;
 use crate::Config;
 use crate::counters::{Counters, Totals};
 use crate::date::Dates;
-use crate::egress::{Egress, OriginTls};
+use crate::egress::Egress;
 use crate::ingress::{self, Connections};
-use crate::limits::{ACCEPT_PAUSE, CONNECTIONS_MAX, EXPIRE_EVERY, READ_BYTES, RESOLVER_THREADS, SOURCE};
+use crate::limits::{ACCEPT_PAUSE, CONNECTIONS_MAX, EXPIRE_EVERY, READ_BYTES, SOURCE};
 use crate::metrics::Counted;
 use crate::ray::Rays;
 use crate::recheck::recheck;
@@ -60,10 +61,11 @@ pub fn start(
     sockets: Sockets,
     live: &Live<Config>,
     upstream: Arc<dyn Upstream>,
+    reach: &Reach,
     seed: u64,
 ) -> Result<Plane, StartError> {
-    let origin_tls =
-        OriginTls::load(live.snapshot().value.server.origin_roots.clone()).map_err(StartError::OriginRoots)?;
+    let roots = live.snapshot().value.server.origin_roots.clone();
+    let origin_tls = OriginTls::load(roots, &[b"http/1.1"]).map_err(StartError::OriginRoots)?;
     let acceptor = Acceptor::new(ingress::ALPN);
     let ports = Ports { http: port_of(&sockets.http, 80)?, https: port_of(&sockets.https, 443)? };
     let (end, _) = watch::channel(None);
@@ -82,6 +84,7 @@ pub fn start(
             live: live.clone(),
             upstream: Arc::clone(&upstream),
             origin_tls: origin_tls.clone(),
+            reach: reach.clone(),
             acceptor: acceptor.clone(),
             counters: Arc::clone(&counters),
             ports,
@@ -142,6 +145,7 @@ struct WorkerSetup {
     live: Live<Config>,
     upstream: Arc<dyn Upstream>,
     origin_tls: OriginTls,
+    reach: Reach,
     acceptor: Acceptor,
     counters: Arc<Counters>,
     ports: Ports,
@@ -171,7 +175,7 @@ impl WorkerSetup {
         let worker = Rc::new(Worker {
             config: RefCell::new(self.live.reader()),
             rays: Rays::new(self.seed, self.index),
-            egress: Egress::new(self.upstream, self.origin_tls, Arc::clone(&self.counters)),
+            egress: Egress::new(self.upstream, self.origin_tls, self.reach, Arc::clone(&self.counters)),
             counters: self.counters,
             door: self.door,
             connections: Connections::default(),

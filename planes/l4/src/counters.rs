@@ -46,8 +46,8 @@ counted!(
         Reset = "reset",
         /// No connector of the tunnel is connected, or it could not reach the origin.
         Tunnel = "tunnel",
-        /// It is one of our own addresses, which would be a loop.
-        Loop = "loop",
+        /// Its address must not be dialled: it is our own, or has a special meaning.
+        NotAllowed = "not_allowed",
     }
 );
 
@@ -283,7 +283,7 @@ mod tests {
         tally.opened();
         tally.closed(Duration::from_millis(1_500));
         tally.moved(10, 20);
-        tally.origin_failed(OriginFailure::Loop);
+        tally.origin_failed(OriginFailure::NotAllowed);
         tally.limited(Limit::FlowWaiting);
         counters.of(two).filtered();
         counters.event(EdgeEvent::Unsent);
@@ -292,7 +292,7 @@ mod tests {
         assert_eq!((app.connects, app.open, app.closed, app.duration.as_millis()), (2, 1, 1, 1_500));
         assert_eq!((app.bytes_in, app.bytes_out, app.filtered), (10, 20, 0));
         for kind in OriginFailure::ALL {
-            assert_eq!(app.origin_failures(*kind), u64::from(*kind == OriginFailure::Loop), "{}", kind.as_str());
+            assert_eq!(app.origin_failures(*kind), u64::from(*kind == OriginFailure::NotAllowed), "{}", kind.as_str());
         }
         for limit in Limit::ALL {
             assert_eq!(app.limited(*limit), u64::from(*limit == Limit::FlowWaiting), "{}", limit.as_str());

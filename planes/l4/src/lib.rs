@@ -34,7 +34,7 @@ use std::net::SocketAddr;
 
 use bartizan_firewall::Firewall;
 use bartizan_geo::Geo;
-use bartizan_names::Prefix;
+use bartizan_names::{Prefix, Protocol};
 use bartizan_routes::{Apps, Pools};
 use bartizan_tls::Certificates;
 
@@ -42,7 +42,7 @@ pub use asked::InForce;
 pub use bartizan_quotas::Ceiling;
 pub use counters::{AppTotals, EdgeEvent, Limit, OriginFailure, Totals};
 pub use limits::{Ceilings, LISTENERS_MAX, Limits};
-pub use plane::{AnyPort, AnyPortSockets, Plane, StartError, Tier, start, start_asking};
+pub use plane::{AnyPort, AnyPortSockets, Plane, StartError, Tier, start};
 
 /// The configuration of the plane. A new one applies to the next connection, and open ones are judged by it again.
 #[derive(Clone)]
@@ -60,12 +60,10 @@ pub struct Config {
     pub origin_roots: Option<String>,
 }
 
-/// Where the addresses of origins with a name come from. hosts(5) is always looked at first.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum NameServers {
-    /// The system's name servers; for names that they do not know, the system's own resolver.
-    #[default]
-    System,
-    /// These recursive resolvers, in this order. Only the first three are used.
-    These(Vec<SocketAddr>),
+impl Config {
+    /// Whether the applications have an address and port: as one that they are reached at, or of a pool that is theirs as a
+    /// whole.
+    pub fn serves(&self, protocol: Protocol, address: SocketAddr) -> bool {
+        self.pools.contains(address.ip()) || self.apps.at(&self.pools, protocol, address).next().is_some()
+    }
 }

@@ -111,62 +111,6 @@ pub(crate) const WAITING_DATAGRAMS_MAX: usize = 16;
 /// Replies that a flow forwards before other flows have their turn.
 pub(crate) const REPLIES_A_TURN: usize = 32;
 
-/// How long one origin of several may take to answer before the next is tried.
-pub(crate) const ORIGIN_TIME: Duration = Duration::from_secs(3);
-
-/// How long an origin that could not be reached is tried last.
-pub(crate) const DEAD_TIME: Duration = Duration::from_secs(10);
-
-/// Origins that are remembered as dead.
-pub(crate) const DEAD_MAX: usize = 1_024;
-
-/// The head start that one address of an origin has before the next is tried beside it (RFC 8305 §5).
-pub(crate) const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
-
-/// Addresses of one name that are tried.
-pub(crate) const ADDRESSES_MAX: usize = 16;
-
-/// Services of one name that are tried (SRV records), those of the lowest priorities. Each is two questions more.
-pub(crate) const SERVICES_MAX: usize = 8;
-
-/// Names whose addresses a worker remembers.
-pub(crate) const RESOLVED_MAX: usize = 1_024;
-
-/// The longest that an answer is kept, whatever its TTL is (RFC 8767 §4 allows a week).
-pub(crate) const ANSWER_TIME_MAX: Duration = Duration::from_secs(24 * 3_600);
-
-/// How long a new connection waits for a new answer where an expired one is there. Then it takes the expired one
-/// (RFC 8767 §5).
-pub(crate) const REFRESH_PATIENCE: Duration = Duration::from_millis(250);
-
-/// How soon a name is asked for again after there was no answer.
-pub(crate) const RESOLVE_AGAIN_AFTER: Duration = Duration::from_secs(5);
-
-/// All questions that one name needs.
-pub(crate) const RESOLVE_TIME: Duration = Duration::from_secs(10);
-
-/// One question to one name server: a resolver with an empty cache may need a second.
-pub(crate) const QUERY_TIME: Duration = Duration::from_secs(2);
-
-/// Rounds over all name servers: datagrams get lost.
-pub(crate) const QUERY_ROUNDS: usize = 2;
-
-/// Name servers that are asked, as in resolv.conf(5).
-pub(crate) const NAME_SERVERS_MAX: usize = 3;
-
-/// Aliases that are followed within one answer: about as many as common resolvers follow.
-pub(crate) const ALIASES_MAX: usize = 12;
-
-/// The addresses of one family, once they are here, wait so long for those of the other. More than the 50 ms of RFC
-/// 8305 §3, since the answer serves many connections.
-pub(crate) const OTHER_FAMILY_PATIENCE: Duration = Duration::from_millis(500);
-
-/// Bytes that are read of hosts(5): some people block a million names with it.
-pub(crate) const SYSTEM_FILE_BYTES_MAX: u64 = 32 << 20;
-
-/// Threads of a worker that read the system's files and ask its resolver, which block.
-pub(crate) const RESOLVER_THREADS: usize = 4;
-
 /// How often a worker looks for connections and flows that are idle, at least.
 pub(crate) const SWEEP_EVERY: Duration = Duration::from_millis(500);
 

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use bartizan_dial::{OriginTls, RESOLVER_THREADS, Reach};
 use bartizan_exchange::Dialer;
 use bartizan_live::Live;
 use bartizan_names::Protocol;
@@ -16,16 +17,15 @@ use bartizan_tls::{Acceptor, TlsError};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, LocalSet};
 
+use crate::Config;
 use crate::counters::{Counters, Totals};
-use crate::egress::{Egress, OriginTls};
+use crate::egress::Egress;
 use crate::ingress::{self, At};
-use crate::limits::RESOLVER_THREADS;
 use crate::listeners::{Delivery, Endpoint, Listeners};
 use crate::metrics::Counted;
 use crate::room::Budget;
 use crate::sweep::sweep;
 use crate::worker::{AllQuotas, Worker};
-use crate::{Config, NameServers};
 
 /// How clients reach the plane.
 pub enum Tier {
@@ -80,18 +80,9 @@ pub struct Plane {
 }
 
 /// Starts the plane. When this returns, every endpoint of the configuration in force accepts, or is listed as failed.
-pub fn start(live: &Live<Config>, dialer: Arc<dyn Dialer>, tier: Tier) -> Result<Plane, StartError> {
-    start_asking(live, dialer, tier, NameServers::System)
-}
-
-/// The same, with name servers of its own.
-pub fn start_asking(
-    live: &Live<Config>,
-    dialer: Arc<dyn Dialer>,
-    tier: Tier,
-    name_servers: NameServers,
-) -> Result<Plane, StartError> {
-    let origin_tls = OriginTls::load(live.snapshot().value.origin_roots.clone()).map_err(StartError::OriginRoots)?;
+pub fn start(live: &Live<Config>, dialer: Arc<dyn Dialer>, tier: Tier, reach: &Reach) -> Result<Plane, StartError> {
+    let roots = live.snapshot().value.origin_roots.clone();
+    let origin_tls = OriginTls::load(roots, &[]).map_err(StartError::OriginRoots)?;
     let counters = Counters::default();
     let quotas = AllQuotas::new(Instant::now());
     let acceptor = Acceptor::new(&[]);
@@ -130,7 +121,7 @@ pub fn start_asking(
             acceptor: acceptor.clone(),
             dialer: Arc::clone(&dialer),
             origin_tls: origin_tls.clone(),
-            name_servers: name_servers.clone(),
+            reach: reach.clone(),
             end: plane.end.subscribe(),
         };
         plane.threads.push(setup.start()?);
@@ -210,7 +201,7 @@ struct WorkerSetup {
     acceptor: Acceptor,
     dialer: Arc<dyn Dialer>,
     origin_tls: OriginTls,
-    name_servers: NameServers,
+    reach: Reach,
     end: watch::Receiver<Option<Duration>>,
 }
 
@@ -242,7 +233,7 @@ impl WorkerSetup {
             self.quotas,
             self.budget,
             self.acceptor,
-            Egress::new(self.dialer, self.origin_tls, self.name_servers),
+            Egress::new(self.dialer, self.origin_tls, self.reach),
         ));
         let sweeper = tokio::task::spawn_local(sweep(Rc::clone(&worker), self.live.changes()));
         let mut accepting = AcceptTasks { worker: Rc::clone(&worker), open: HashMap::new(), any_port: Vec::new() };

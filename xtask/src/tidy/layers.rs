@@ -4,7 +4,13 @@ use super::Finding;
 use super::workspace::{Kind, Workspace};
 
 /// Inside `base`: words first. A crate that has no row may use `names` and `live`.
-const BASE: &[(&str, &[&str])] = &[("names", &[]), ("live", &["names"]), ("model", &["names", "live", "v4", "expr"])];
+/// The dialing kit asks name servers, sets up TLS and counts.
+const BASE: &[(&str, &[&str])] = &[
+    ("names", &[]),
+    ("live", &["names"]),
+    ("model", &["names", "live", "v4", "expr"]),
+    ("dial", &["names", "live", "wire", "tls", "observed", "quotas"]),
+];
 
 /// What a crate of `base` without a row in [`BASE`] may use.
 const BASE_ORDINARY: &[&str] = &["names", "live"];

@@ -83,7 +83,17 @@ const RULES: &[Rule] = &[
     Rule {
         what: "the async runtime",
         libraries: &["tokio", "tokio-util", "tokio-stream", "futures", "futures-util", "futures-core", "async-trait"],
-        folders: &["planes/", "control/", "bin/", "base/net", "base/tls", "base/rpc", "base/live", "base/exchange"],
+        folders: &[
+            "planes/",
+            "control/",
+            "bin/",
+            "base/net",
+            "base/tls",
+            "base/rpc",
+            "base/live",
+            "base/exchange",
+            "base/dial",
+        ],
     },
     Rule {
         what: "the argument parser, log output and anyhow",
@@ -99,12 +109,12 @@ const RULES: &[Rule] = &[
     Rule {
         what: "logging",
         libraries: &["tracing", "log"],
-        folders: &["planes/", "control/", "bin/", "base/net", "base/tls", "base/rpc"],
+        folders: &["planes/", "control/", "bin/", "base/net", "base/tls", "base/rpc", "base/dial"],
     },
     Rule {
         what: "randomness",
         libraries: &["getrandom", "rand", "rand_core", "fastrand"],
-        folders: &["planes/", "control/", "bin/", "base/seal"],
+        folders: &["planes/", "control/", "bin/", "base/seal", "base/dial"],
     },
 ];
 

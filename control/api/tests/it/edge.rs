@@ -170,6 +170,7 @@ impl Edge {
             api: socket("127.0.0.1:8787"),
             ports: Ports { tier: "sk_lookup", max: None, why: None },
             knows_networks: false,
+            private_origins: true,
             data: directory.path().to_owned(),
             domain,
             account: administrator.account_id,

@@ -5,12 +5,13 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use bartizan_dial::{Destinations, Listener, NameServers, Own, Private, Reach};
 use bartizan_exchange::{Body, LocalBoxFuture, Request, Response, Upstream, UpstreamError};
 use bartizan_firewall::{Firewall, Level, Rule};
 use bartizan_geo::Geo;
 use bartizan_live::{Generation, Live};
 use bartizan_names::{
-    AccessMode, CertificateId, Name, OriginHost, RuleId, Timestamp, TunnelId, ZoneId, ZoneName, ZoneSettings,
+    AccessMode, CertificateId, Name, OriginHost, Protocol, RuleId, Timestamp, TunnelId, ZoneId, ZoneName, ZoneSettings,
 };
 use bartizan_plane_http::{Config, Plane, ServerFacts, Sockets, Totals, start};
 use bartizan_policy::Policy;
@@ -80,13 +81,25 @@ impl Edge {
         sites: &[Site<'_>],
         behind: impl Fn(Request) -> Result<Response, UpstreamError> + Send + Sync + 'static,
     ) -> Edge {
+        Edge::with_names(sites, NameServers::System, behind)
+    }
+
+    /// One that asks these servers for the names of origins.
+    pub(crate) fn with_names(
+        sites: &[Site<'_>],
+        name_servers: NameServers,
+        behind: impl Fn(Request) -> Result<Response, UpstreamError> + Send + Sync + 'static,
+    ) -> Edge {
         let ca = Ca::new();
         let live = Live::new(config(sites, Firewall::empty(), &ca));
         let (http, https) = (listener(Ipv4Addr::LOCALHOST), listener(Ipv4Addr::LOCALHOST));
         let http_v6 = listener(Ipv6Addr::LOCALHOST);
         let addresses = [&http, &https, &http_v6].map(|listener| listener.local_addr().unwrap());
         let sockets = Sockets { http: vec![vec![http, http_v6]], https: vec![vec![https]] };
-        let plane = start(sockets, &live, Arc::new(Tunnels(Box::new(behind))), 0x5eed).unwrap();
+        let listeners = addresses.map(|address| Listener { protocol: Protocol::Tcp, address }).to_vec();
+        let destinations = Destinations::new(Own { listeners, ..Own::default() }, Private::Allowed);
+        let reach = Reach::new(name_servers, destinations);
+        let plane = start(sockets, &live, Arc::new(Tunnels(Box::new(behind))), &reach, 0x5eed).unwrap();
         let [http, https, http_v6] = addresses;
         Edge { plane: Some(plane), live, generation: Mutex::new(0), http, https, http_v6, ca }
     }

@@ -142,7 +142,7 @@ fn a_head_from_the_edge_hides_the_origin() {
 #[test]
 fn families_meet() {
     let origins = [IpAddr::from(Ipv4Addr::LOCALHOST), IpAddr::from(Ipv6Addr::LOCALHOST)]
-        .map(|address| Origin::start_on(address, |_| ok("hello")));
+        .map(|address| Origin::start_on((address, 0).into(), |_| ok("hello")));
     let edge = Edge::start(&[
         ("v4.test", origin_at(origins[0].address), plain()),
         ("v6.test", origin_at(origins[1].address), plain()),

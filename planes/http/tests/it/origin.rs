@@ -7,6 +7,9 @@ use std::sync::{Arc, LazyLock, Mutex};
 
 use super::edge::{STUCK, field, read_head};
 
+/// Any free port of the loopback address.
+const LOOPBACK: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+
 pub(crate) struct Origin {
     pub(crate) address: SocketAddr,
     requests: Arc<Mutex<Vec<Seen>>>,
@@ -23,10 +26,10 @@ pub(crate) struct Seen {
 impl Origin {
     /// Answers each request with the bytes that `answer` gives; an empty answer closes the connection.
     pub(crate) fn start(answer: impl Fn(&Seen) -> Vec<u8> + Send + Sync + 'static) -> Origin {
-        Origin::start_on(Ipv4Addr::LOCALHOST.into(), answer)
+        Origin::start_on(LOOPBACK, answer)
     }
 
-    pub(crate) fn start_on(address: IpAddr, answer: impl Fn(&Seen) -> Vec<u8> + Send + Sync + 'static) -> Origin {
+    pub(crate) fn start_on(address: SocketAddr, answer: impl Fn(&Seen) -> Vec<u8> + Send + Sync + 'static) -> Origin {
         let requests = Arc::new(Mutex::new(Vec::new()));
         let seen = Arc::clone(&requests);
         let mut origin = Origin::raw_on(address, move |mut stream| {
@@ -44,11 +47,11 @@ impl Origin {
 
     /// Hands every connection to `serve`, each on a thread of its own.
     pub(crate) fn raw(serve: impl Fn(TcpStream) + Send + Sync + 'static) -> Origin {
-        Origin::raw_on(Ipv4Addr::LOCALHOST.into(), serve)
+        Origin::raw_on(LOOPBACK, serve)
     }
 
-    fn raw_on(address: IpAddr, serve: impl Fn(TcpStream) + Send + Sync + 'static) -> Origin {
-        let listener = TcpListener::bind((address, 0)).unwrap();
+    fn raw_on(address: SocketAddr, serve: impl Fn(TcpStream) + Send + Sync + 'static) -> Origin {
+        let listener = TcpListener::bind(address).unwrap();
         let address = listener.local_addr().unwrap();
         let connections = Arc::new(AtomicUsize::new(0));
         let (count, serve) = (Arc::clone(&connections), Arc::new(serve));

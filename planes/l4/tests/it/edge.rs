@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use bartizan_dial::{Destinations, NameServers, Own, Private, Reach};
 use bartizan_exchange::{Datagrams, DialError, Dialer, Dialled, Flow, LocalBoxFuture};
 use bartizan_firewall::{Firewall, Level, Rule};
 use bartizan_geo::Geo;
@@ -15,7 +16,7 @@ use bartizan_names::{
     AccessMode, AccessTarget, AppId, AppOrigin, AppTls, CertificateId, DirectOrigin, Families, Name, OriginPort,
     Protocol, ProxyProtocol, RuleId, Timestamp, ZoneId,
 };
-use bartizan_plane_l4::{AppTotals, Config, Limits, NameServers, Plane, Tier, Totals, start_asking};
+use bartizan_plane_l4::{AppTotals, Config, Limits, Plane, Tier, Totals, start};
 use bartizan_routes::{App, AppAddresses, Apps, Pools};
 use bartizan_tls::{Certificate, Certificates, CertifiedKey};
 use bytes::Bytes;
@@ -145,7 +146,12 @@ impl Edge {
         let live = Live::new(config(setup, &ca, &certificates));
         let tunnels = Arc::new(tunnels);
         let dialer = Arc::clone(&tunnels) as Arc<dyn Dialer>;
-        let plane = start_asking(&live, dialer, tier, setup.name_servers.clone()).unwrap();
+        let in_force = live.clone();
+        let serves = move |protocol, address| in_force.snapshot().value.serves(protocol, address);
+        let own = Own { serves: Some(Arc::new(serves)), ..Own::default() };
+        let destinations = Destinations::new(own, Private::Allowed);
+        let reach = Reach::new(setup.name_servers.clone(), destinations);
+        let plane = start(&live, dialer, tier, &reach).unwrap();
         Edge { plane: Some(plane), live, generation: Mutex::new(0), ca, certificates, tunnels }
     }
 

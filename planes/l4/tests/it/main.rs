@@ -3,7 +3,6 @@
 mod edge;
 mod faults;
 mod listening;
-mod name_server;
 mod names;
 mod origin;
 mod refusals;

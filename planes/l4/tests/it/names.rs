@@ -5,12 +5,13 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use bartizan_dial::NameServers;
+use bartizan_lab::{Manner, NameServer};
 use bartizan_names::{AppOrigin, DnsKind, Name, OriginPort, Protocol};
-use bartizan_plane_l4::{NameServers, OriginFailure};
+use bartizan_plane_l4::OriginFailure;
 use bartizan_routes::App;
 
 use super::edge::{Edge, Setup, address_of, app_for, dial, ending, eventually};
-use super::name_server::{Manner, NameServer};
 use super::origin::nobody;
 
 const LONG: Duration = Duration::from_secs(3_600);
@@ -134,7 +135,7 @@ fn names_lead_to_addresses_and_services() {
     }
     let mut setup = Setup::new(&[]);
     setup.apps = apps.iter().map(|(app, ..)| app.clone()).collect();
-    setup.name_servers = name_server.only();
+    setup.name_servers = NameServers::These(vec![name_server.address]);
     let edge = Edge::start(&setup);
     for (app, name, expect) in &apps {
         assert_eq!(who(app), *expect, "{name} {}", app.protocol);
@@ -167,7 +168,7 @@ fn names_that_lead_nowhere_are_told() {
             setup.apps.push(servers.app(protocol, name, kind, LONG));
         }
     }
-    setup.name_servers = name_server.only();
+    setup.name_servers = NameServers::These(vec![name_server.address]);
     let edge = Edge::start(&setup);
     for app in &setup.apps {
         match app.protocol {
@@ -195,7 +196,7 @@ fn localhost_needs_no_name_server() {
     let name_server = NameServer::start("localhost 60 A 192.0.2.1");
     let apps = ["localhost", "db.localhost"].map(|name| servers.app(Protocol::Tcp, name, DnsKind::Any, LONG));
     let mut setup = Setup::new(&[&apps[0], &apps[1]]);
-    setup.name_servers = name_server.only();
+    setup.name_servers = NameServers::These(vec![name_server.address]);
     let _edge = Edge::start(&setup);
     assert_eq!(apps.map(|app| who(&app)), ["here", "here"]);
     assert_eq!(name_server.asked("localhost A"), 0);
@@ -214,10 +215,10 @@ fn answers_are_renewed_when_old_and_kept_when_nobody_answers() {
         let [moving, staying, slow] = [moving, staying, slow].map(|(name, ttl_min)| app(name, ttl_min));
         // Each alone, since they share what is known of a name.
         let mut setup = Setup::new(&[&moving, &staying]);
-        setup.name_servers = name_server.only();
+        setup.name_servers = NameServers::These(vec![name_server.address]);
         let edge = Edge::start(&setup);
         let mut other = Setup::new(&[&slow]);
-        other.name_servers = name_server.only();
+        other.name_servers = NameServers::These(vec![name_server.address]);
         let _other = Edge::start(&other);
         assert_eq!([&moving, &staying, &slow].map(who), ["one", "one", "one"]);
         name_server.has("moving.test 0 A 127.0.0.3\nstaying.test 3600 A 127.0.0.3");
@@ -248,7 +249,7 @@ fn bad_manners_of_name_servers_are_borne() {
         name_server.becomes(manner);
         let app = servers.app(Protocol::Tcp, "one.test", DnsKind::Any, LONG);
         let mut setup = Setup::new(&[&app]);
-        setup.name_servers = name_server.only();
+        setup.name_servers = NameServers::These(vec![name_server.address]);
         let _edge = Edge::start(&setup);
         assert_eq!(who(&app), "one", "{manner:?}");
     }

@@ -273,7 +273,7 @@ fn what_goes_wrong_at_the_origin_is_a_reset_and_a_number() {
     let edge = Edge::start(&Setup::new(&[&one, &two, &three, &four, &five]));
     for (app, kind) in [
         (&one, OriginFailure::Refused),
-        (&two, OriginFailure::Loop),
+        (&two, OriginFailure::NotAllowed),
         (&three, OriginFailure::Unresolved),
         (&four, OriginFailure::Tunnel),
         (&five, OriginFailure::Reset),
@@ -309,7 +309,7 @@ fn a_client_that_resets_is_a_reset_at_the_origin() {
 fn what_lies_behind_a_tunnel_is_dialled_with_all_that_is_known() {
     let origin = Origin::echo("tunnel");
     for (host, expect) in [
-        (None, "127.0.0.1:22"),
+        (None, "localhost:22"),
         (Some(OriginHost::Address("192.0.2.7".parse().unwrap())), "192.0.2.7:22"),
         (Some(OriginHost::Name(bartizan_names::Name::parse("db.internal").unwrap())), "db.internal:22"),
     ] {

@@ -141,7 +141,12 @@ async fn an_origin_that_is_down_is_told_apart_from_a_tunnel_that_is() {
     let mut connector = Connector::start(options(&edge, tunnel(1), &format!("http://{closed}")));
     edge.connections(4).await;
     for (number, expect) in [
-        (1, format!("the connector could not reach the origin: http://{closed}: cannot connect: Connection refused")),
+        (
+            1,
+            format!(
+                "the connector could not reach the origin: http://{closed}: cannot connect: it refuses connections"
+            ),
+        ),
         (2, "no connector is connected for this tunnel".to_owned()),
         (3, "no connector is connected for this tunnel".to_owned()),
     ] {
@@ -153,7 +158,7 @@ async fn an_origin_that_is_down_is_told_apart_from_a_tunnel_that_is() {
         _ => None,
     };
     let (origin, why) = connector.event("the failure", failed).await;
-    assert!(origin == format!("http://{closed}") && why.contains("refused"), "{origin} {why}");
+    assert!(origin == format!("http://{closed}") && why.contains("refuses"), "{origin} {why}");
     edge.connections(4).await;
 }
 

@@ -110,9 +110,17 @@ async fn why_there_is_no_connection() {
     let name = |name: &str| OriginAddress::Name(Name::parse(name).unwrap(), closed.port());
     let unreachable = |why: String| format!("the connector could not reach the origin: {why}");
     for (number, origin, expect) in [
-        (1, OriginAddress::Socket(closed), unreachable(format!("{closed}: cannot connect: Connection refused"))),
-        (1, name("localhost"), unreachable(format!("localhost:{}: cannot connect: Connection refused", closed.port()))),
-        (1, name("absent.invalid"), unreachable(format!("absent.invalid:{}: cannot connect: ", closed.port()))),
+        (1, OriginAddress::Socket(closed), unreachable(format!("{closed}: cannot connect: it refuses connections"))),
+        (
+            1,
+            name("localhost"),
+            unreachable(format!("localhost:{}: cannot connect: it refuses connections", closed.port())),
+        ),
+        (
+            1,
+            name("absent.invalid"),
+            unreachable(format!("absent.invalid:{}: cannot connect: its name has no address", closed.port())),
+        ),
         (2, OriginAddress::Socket(closed), "no connector is connected for this tunnel".to_owned()),
     ] {
         let error = edge.connect(tunnel(number), origin.clone()).await.err().unwrap().to_string();

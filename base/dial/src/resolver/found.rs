@@ -2,9 +2,9 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-/// What was found for a name: at least one address.
+/// What was found for a name; nothing if there is no address.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::egress) enum Found {
+pub(crate) enum Found {
     Addresses(Vec<IpAddr>),
     /// Hosts with ports of their own (RFC 2782).
     Services(Vec<Service>),
@@ -12,7 +12,7 @@ pub(in crate::egress) enum Found {
 
 /// One SRV record and the addresses of its target.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::egress) struct Service {
+pub(crate) struct Service {
     pub(super) priority: u16,
     pub(super) weight: u16,
     pub(super) port: u16,
@@ -20,9 +20,16 @@ pub(in crate::egress) struct Service {
 }
 
 impl Found {
+    pub(super) fn is_empty(&self) -> bool {
+        match self {
+            Found::Addresses(addresses) => addresses.is_empty(),
+            Found::Services(services) => services.is_empty(),
+        }
+    }
+
     /// Where to dial: groups, one after the other; the addresses of a group are of equal rank. `port` is for names
     /// without SRV records. `chance` gives a random number from 0 to its argument, all equally likely.
-    pub(in crate::egress) fn groups(&self, port: u16, chance: impl FnMut(u32) -> u32) -> Vec<Vec<SocketAddr>> {
+    pub(crate) fn groups(&self, port: u16, chance: impl FnMut(u32) -> u32) -> Vec<Vec<SocketAddr>> {
         let at = |addresses: &[IpAddr], port| addresses.iter().map(|ip| SocketAddr::new(*ip, port)).collect();
         match self {
             Found::Addresses(addresses) => vec![at(addresses, port)],

@@ -7,10 +7,10 @@ use std::time::Duration;
 use bartizan_names::{DnsKind, Name, RecordType};
 use futures_util::future::{Either, join_all, select};
 
+use super::NameServers;
 use super::found::{Found, Service};
 use super::stub::{self, NoAnswer, Records};
 use super::system;
-use crate::NameServers;
 use crate::limits::{ADDRESSES_MAX, OTHER_FAMILY_PATIENCE, SERVICES_MAX};
 
 /// What was found, and how long it may be kept; none where the source does not say.
@@ -26,8 +26,8 @@ struct Addresses {
     ttl: Option<Duration>,
 }
 
-/// None if no source knows an address.
-pub(super) async fn resolve(name: &Name, kind: DnsKind, servers: &NameServers) -> Option<Answer> {
+/// What the sources know: addresses, or that there are none. An error where none of them answers.
+pub(super) async fn resolve(name: &Name, kind: DnsKind, servers: &NameServers) -> Result<Answer, NoAnswer> {
     let asked = match servers {
         NameServers::System => system::servers().await,
         NameServers::These(servers) => servers.clone(),
@@ -36,10 +36,16 @@ pub(super) async fn resolve(name: &Name, kind: DnsKind, servers: &NameServers) -
     match kind {
         DnsKind::Srv => lookup.services(name).await,
         DnsKind::Any | DnsKind::A | DnsKind::Aaaa => {
-            let Addresses { ips, ttl } = lookup.addresses(name, kind).await.ok()?;
-            (!ips.is_empty()).then_some(Answer { found: Found::Addresses(ips), ttl })
+            let Addresses { ips, ttl } = lookup.addresses(name, kind).await?;
+            Ok(Answer { found: Found::Addresses(ips), ttl })
         }
     }
+}
+
+/// `localhost` and the names below it always mean this machine, in both families, and nobody is asked (RFC 6761 §6.3).
+fn loopback(kind: DnsKind) -> Vec<IpAddr> {
+    let both = [IpAddr::from(Ipv6Addr::LOCALHOST), Ipv4Addr::LOCALHOST.into()];
+    both.into_iter().filter(|address| kind.includes(*address)).collect()
 }
 
 struct Lookup {
@@ -49,31 +55,41 @@ struct Lookup {
 }
 
 impl Lookup {
-    async fn services(&self, name: &Name) -> Option<Answer> {
-        let Records { rdata, ttl } = stub::ask(&self.asked, name, RecordType::SRV).await.ok()?;
+    async fn services(&self, name: &Name) -> Result<Answer, NoAnswer> {
+        let Records { rdata, ttl } = stub::ask(&self.asked, name, RecordType::SRV).await?;
         let mut records: Vec<SrvRecord> = rdata.iter().filter_map(|rdata| SrvRecord::parse(rdata)).collect();
         records.sort_by_key(|record| record.priority);
         records.truncate(SERVICES_MAX);
         let targets = join_all(records.iter().map(|record| self.addresses(&record.target, DnsKind::Any))).await;
         let mut shortest = ttl;
         let mut services = Vec::new();
+        let mut unanswered = None;
         for (record, addresses) in records.into_iter().zip(targets) {
-            let Addresses { ips, ttl } = addresses.unwrap_or_default();
-            if !ips.is_empty() {
-                shortest = ttl.map_or(shortest, |ttl| shortest.min(ttl));
-                services.push(record.with(ips));
+            match addresses {
+                Ok(Addresses { ips, ttl }) if !ips.is_empty() => {
+                    shortest = ttl.map_or(shortest, |ttl| shortest.min(ttl));
+                    services.push(record.with(ips));
+                }
+                Ok(_) => {}
+                Err(error) => unanswered = Some(error),
             }
         }
-        (!services.is_empty()).then_some(Answer { found: Found::Services(services), ttl: Some(shortest) })
+        match unanswered {
+            // What the last good answer has may be there still.
+            Some(error) if services.is_empty() => Err(error),
+            _ => Ok(Answer { found: Found::Services(services), ttl: Some(shortest) }),
+        }
     }
 
     /// The file of hosts comes first, then DNS, then whatever else the system knows.
     async fn addresses(&self, name: &Name, kind: DnsKind) -> Result<Addresses, NoAnswer> {
-        let wanted = |address: &IpAddr| match kind {
-            DnsKind::A => address.is_ipv4(),
-            DnsKind::Aaaa => address.is_ipv6(),
-            DnsKind::Any | DnsKind::Srv => true,
-        };
+        if system::is_local(name) {
+            return Ok(Addresses { ips: loopback(kind), ttl: None });
+        }
+        if system::is_invalid(name) {
+            return Ok(Addresses::default());
+        }
+        let wanted = |address: &IpAddr| kind.includes(*address);
         let hosts: Vec<IpAddr> = system::hosts(name).await.into_iter().filter(wanted).take(ADDRESSES_MAX).collect();
         if !hosts.is_empty() {
             return Ok(Addresses { ips: hosts, ttl: None });
@@ -82,12 +98,18 @@ impl Lookup {
             DnsKind::A => self.family(name, RecordType::A).await,
             DnsKind::Aaaa => self.family(name, RecordType::AAAA).await,
             DnsKind::Any | DnsKind::Srv => self.both_families(name).await,
-        }?;
-        if found.ips.is_empty() && self.may_ask_system {
-            let ips = system::addresses(name).await.into_iter().filter(wanted).take(ADDRESSES_MAX).collect();
-            return Ok(Addresses { ips, ttl: None });
+        };
+        match found {
+            Ok(found) if !found.ips.is_empty() || !self.may_ask_system => return Ok(found),
+            Err(error) if !self.may_ask_system => return Err(error),
+            _ => {}
         }
-        Ok(found)
+        let ips: Vec<IpAddr> = system::addresses(name).await.into_iter().filter(wanted).take(ADDRESSES_MAX).collect();
+        match found {
+            // Its resolver says no more than that it has found nothing.
+            Err(error) if ips.is_empty() => Err(error),
+            _ => Ok(Addresses { ips, ttl: None }),
+        }
     }
 
     async fn family(&self, name: &Name, rtype: RecordType) -> Result<Addresses, NoAnswer> {

@@ -5,7 +5,7 @@
 
 use std::fs::File;
 use std::io::Read;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use bartizan_names::Name;
 
@@ -18,15 +18,8 @@ const DNS_PORT: u16 = 53;
 /// The addresses that the file of hosts has for a name.
 pub(super) async fn hosts(name: &Name) -> Vec<IpAddr> {
     let name = name.to_string();
-    let reading = tokio::task::spawn_blocking(move || {
-        let mut found = hosts_in(&read(HOSTS), &name);
-        if found.is_empty() && is_local(&name) {
-            found = vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
-        }
-        found
-    });
     // An error means that the worker ends.
-    reading.await.unwrap_or_default()
+    tokio::task::spawn_blocking(move || hosts_in(&read(HOSTS), &name)).await.unwrap_or_default()
 }
 
 /// The name servers that the system asks.
@@ -53,8 +46,13 @@ fn read(path: &str) -> String {
 }
 
 /// Names that always mean this machine (RFC 6761 §6.3).
-fn is_local(name: &str) -> bool {
-    name == "localhost" || name.ends_with(".localhost")
+pub(super) fn is_local(name: &Name) -> bool {
+    name.labels().last() == Some(b"localhost")
+}
+
+/// Names that never exist: nobody is asked (RFC 6761 §6.4).
+pub(super) fn is_invalid(name: &Name) -> bool {
+    name.labels().last() == Some(b"invalid")
 }
 
 fn hosts_in(text: &str, name: &str) -> Vec<IpAddr> {
@@ -99,8 +97,14 @@ mod tests {
             let found: Vec<String> = hosts_in(text, name).iter().map(ToString::to_string).collect();
             assert_eq!(found.join(" "), expect, "{name}");
         }
-        for (name, expect) in [("localhost", true), ("a.localhost", true), ("notlocalhost", false), ("local", false)] {
-            assert_eq!(is_local(name), expect, "{name}");
+        for (name, expect) in [
+            ("LocalHost.", true),
+            ("a.localhost", true),
+            ("notlocalhost", false),
+            ("localhost.test", false),
+            (".", false),
+        ] {
+            assert_eq!(is_local(&Name::parse(name).unwrap()), expect, "{name}");
         }
     }
 

@@ -1,29 +1,29 @@
 //! Origins that could not be reached a moment ago.
 
-use std::cell::RefCell;
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use crate::limits::{DEAD_MAX, DEAD_TIME};
 
 /// Addresses that are not tried first. If one is forgotten, that costs one attempt and no more.
 #[derive(Default)]
-pub(super) struct Dead(RefCell<HashMap<SocketAddr, Instant>>);
+pub(crate) struct Dead(Mutex<HashMap<SocketAddr, Instant>>);
 
 impl Dead {
     /// The same addresses, with the dead ones at the end.
-    pub(super) fn addresses_last(&self, addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
+    pub(crate) fn addresses_last(&self, addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
         self.last(addresses, std::slice::from_ref)
     }
 
     /// The same groups; those in which all addresses are dead come last.
-    pub(super) fn groups_last(&self, groups: Vec<Vec<SocketAddr>>) -> Vec<Vec<SocketAddr>> {
+    pub(crate) fn groups_last(&self, groups: Vec<Vec<SocketAddr>>) -> Vec<Vec<SocketAddr>> {
         self.last(groups, Vec::as_slice)
     }
 
     fn last<T>(&self, all: Vec<T>, addresses: fn(&T) -> &[SocketAddr]) -> Vec<T> {
-        let dead = self.0.borrow();
+        let dead = self.lock();
         if all.len() < 2 || dead.is_empty() {
             return all;
         }
@@ -34,8 +34,8 @@ impl Dead {
         first
     }
 
-    pub(super) fn mark_dead(&self, address: SocketAddr) {
-        let mut dead = self.0.borrow_mut();
+    pub(crate) fn mark_dead(&self, address: SocketAddr) {
+        let mut dead = self.lock();
         if dead.len() >= DEAD_MAX {
             let now = Instant::now();
             dead.retain(|_, since| *since + DEAD_TIME > now);
@@ -45,11 +45,16 @@ impl Dead {
         }
     }
 
-    pub(super) fn mark_alive(&self, address: SocketAddr) {
-        let mut dead = self.0.borrow_mut();
+    pub(crate) fn mark_alive(&self, address: SocketAddr) {
+        let mut dead = self.lock();
         if !dead.is_empty() {
             dead.remove(&address);
         }
+    }
+
+    /// One worker's own, so nobody waits for it.
+    fn lock(&self) -> MutexGuard<'_, HashMap<SocketAddr, Instant>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -75,6 +80,6 @@ mod tests {
         for port in 0..2_000 {
             dead.mark_dead(SocketAddr::from(([192, 0, 2, 2], port)));
         }
-        assert_eq!(dead.0.borrow().len(), DEAD_MAX);
+        assert_eq!(dead.lock().len(), DEAD_MAX);
     }
 }

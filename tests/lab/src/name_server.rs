@@ -1,4 +1,4 @@
-//! A name server on a thread, in address_of of the recursive resolver that an edge asks. Not a real one: it has to be silent,
+//! A name server on a thread in the place of the recursive resolver that an edge asks. Not a real one: it has to be silent,
 //! to lie, and to change its answers between two questions, which none can be made to do.
 
 use std::io::{Read, Write};
@@ -6,12 +6,11 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 use std::sync::{Arc, Mutex};
 
 use bartizan_names::{Name, RecordType};
-use bartizan_plane_l4::NameServers;
 use bartizan_wire::dns::{Answer, Authoritative, Owner, Query, Rcode, Section, TCP_ANSWER_MAX, parse};
 
 /// How it behaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Manner {
+pub enum Manner {
     Answers,
     Silent,
     /// SERVFAIL to everything.
@@ -22,8 +21,8 @@ pub(crate) enum Manner {
     Lies,
 }
 
-pub(crate) struct NameServer {
-    pub(crate) address: SocketAddr,
+pub struct NameServer {
+    pub address: SocketAddr,
     state: Arc<Mutex<State>>,
 }
 
@@ -42,7 +41,7 @@ struct Record {
 
 impl NameServer {
     /// Answers with these records: `owner ttl type data`, one a line.
-    pub(crate) fn start(records: &str) -> NameServer {
+    pub fn start(records: &str) -> NameServer {
         let (udp, tcp) = loop {
             let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
             if let Ok(tcp) = TcpListener::bind(udp.local_addr().unwrap()) {
@@ -76,20 +75,16 @@ impl NameServer {
         NameServer { address, state }
     }
 
-    pub(crate) fn only(&self) -> NameServers {
-        NameServers::These(vec![self.address])
-    }
-
-    pub(crate) fn becomes(&self, manner: Manner) {
+    pub fn becomes(&self, manner: Manner) {
         self.state.lock().unwrap().manner = manner;
     }
 
-    pub(crate) fn has(&self, records: &str) {
+    pub fn has(&self, records: &str) {
         self.state.lock().unwrap().records = parse_records(records);
     }
 
     /// How often it was asked for a name and type.
-    pub(crate) fn asked(&self, question: &str) -> usize {
+    pub fn asked(&self, question: &str) -> usize {
         self.state.lock().unwrap().asked.iter().filter(|asked| *asked == question).count()
     }
 }

@@ -1,0 +1,5 @@
+//! Servers of ours that stand in for real ones in tests, where a real one cannot be made to do what the test needs.
+
+mod name_server;
+
+pub use name_server::{Manner, NameServer};
