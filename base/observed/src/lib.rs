@@ -28,5 +28,5 @@ pub use leased::{Lease, Leased};
 pub use listening::{Listening, Reason, TierName, Unheard};
 pub use metrics::{Labels, Measured, Metric, MetricKind, Sample, openmetrics};
 pub use observed::{Applied, Lag, Observed};
-pub use problem::{Problem, ProblemKind, What};
+pub use problem::{NAMED_MAX, Problem, ProblemKind, What};
 pub use problems::{Problems, Reporter};

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use bartizan_names::{AppId, Protocol, Timestamp};
 
-use crate::problem::{Problem, What};
+use crate::problem::{Problem, ProblemKind, What};
 
 /// Ports that are told one by one as unheard; of the rest only the number.
 const UNHEARD_TOLD_MAX: usize = 100;
@@ -131,12 +131,22 @@ impl Listening {
     }
 
     pub fn problems(&self) -> impl Iterator<Item = Problem> {
-        self.unheard.iter().map(|unheard| Problem {
+        let named = self.unheard.iter().map(|unheard| Problem {
             what: What::Port { app: unheard.app, protocol: unheard.protocol, address: unheard.address },
+            count: 1,
             reason: unheard.reason.to_string(),
             since: unheard.since,
             remedy: unheard.reason.remedy(),
-        })
+        });
+        let others = self.unheard_total.saturating_sub(self.unheard.len());
+        let first = self.unheard.iter().map(|unheard| unheard.since).min().filter(|_| others > 0);
+        named.chain(first.map(|since| Problem {
+            what: What::Others(ProblemKind::Port),
+            count: others as u64,
+            reason: "they are not heard either".to_owned(),
+            since,
+            remedy: "see those that are named, and the metric bartizan_l4_unheard",
+        }))
     }
 }
 

@@ -71,8 +71,8 @@ impl Observed {
     pub fn metrics(&self, head: u64, now: Instant) -> Vec<Metric> {
         let lag = self.lag(head);
         let problems = self.problems(now);
-        let count = |kind: ProblemKind| problems.iter().filter(|problem| problem.what.kind() == kind).count() as u64;
-        let kinds = ProblemKind::ALL.map(|kind| (kind.as_str(), count(kind)));
+        let of = |kind: ProblemKind| problems.iter().filter(move |problem| problem.what.kind() == kind);
+        let kinds = ProblemKind::ALL.map(|kind| (kind.as_str(), of(kind).map(|problem| problem.count).sum()));
         let mut metrics = vec![
             Metric::gauge("bartizan_generation", "Revision of the configuration in force", Sample::one(lag.applied)),
             Metric::gauge(

@@ -5,10 +5,16 @@ use std::net::SocketAddr;
 
 use bartizan_names::{AppId, Protocol, Timestamp};
 
-/// One thing that is wrong now. The edge serves on, but not all that it was asked to.
+/// Problems of one kind that a reporter tells one by one. All are counted.
+pub const NAMED_MAX: usize = 1_000;
+
+/// One thing that is wrong now, or several that are not told one by one. The edge serves on, but not all that it was
+/// asked to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     pub what: What,
+    /// How many things this stands for.
+    pub count: u64,
     /// Why, as a sentence without a full stop.
     pub reason: String,
     /// Since when it is so without a break.
@@ -40,6 +46,8 @@ pub enum What {
     Lost,
     /// Objects whose keys this version does not know.
     Strangers,
+    /// More of a kind than are told one by one.
+    Others(ProblemKind),
 }
 
 /// The kinds of [`What`], for labels.
@@ -100,6 +108,7 @@ impl What {
             What::Store => ProblemKind::Store,
             What::Lost => ProblemKind::Lost,
             What::Strangers => ProblemKind::Strangers,
+            What::Others(kind) => *kind,
         }
     }
 }
@@ -115,14 +124,22 @@ impl fmt::Display for What {
             What::Renewal => f.write_str("the renewal of certificates"),
             What::Housekeeping => f.write_str("the care of the store"),
             What::Store => f.write_str("the store's file"),
-            What::Lost => f.write_str("what was on damaged pages"),
+            What::Lost => f.write_str("objects on damaged pages"),
             What::Strangers => f.write_str("objects of another version"),
+            What::Others(kind) => write!(f, "others of the kind {}", kind.as_str()),
         }
+    }
+}
+
+impl Problem {
+    /// What is wrong, in words.
+    pub fn title(&self) -> String {
+        if self.count == 1 { self.what.to_string() } else { format!("{} {}", self.count, self.what) }
     }
 }
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.what, self.reason)
+        write!(f, "{}: {}", self.title(), self.reason)
     }
 }

@@ -4,10 +4,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use crate::leased::{Lease, Leased};
-use crate::problem::{Problem, What};
+use crate::problem::{NAMED_MAX, Problem, ProblemKind, What};
 
-/// Problems of one reporter that are kept; the rest is left out, as nobody reads more.
-const TOLD_MAX: usize = 1_000;
+/// Problems of one reporter that are kept: those that it names, and a count of each kind.
+const KEPT_MAX: usize = NAMED_MAX + ProblemKind::ALL.len();
 
 /// Who says so. Each speaks for itself only: what it does not say any more is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -39,7 +39,7 @@ impl Problems {
         let mut board = self.board();
         let mut news = Vec::new();
         let mut standing = Vec::new();
-        for mut problem in seen.into_iter().take(TOLD_MAX) {
+        for mut problem in seen.into_iter().take(KEPT_MAX) {
             let before = board.get(&(by, problem.what.clone()), now);
             if before.is_none_or(|before| before.reason != problem.reason) {
                 news.push(problem.clone());
@@ -80,7 +80,7 @@ mod tests {
 
     fn problem(what: What, reason: &str, second: u64) -> Problem {
         let since = Timestamp::from_unix_micros(second * 1_000_000);
-        Problem { what, reason: reason.to_owned(), since, remedy: "" }
+        Problem { what, count: 1, reason: reason.to_owned(), since, remedy: "" }
     }
 
     fn reasons(problems: Vec<Problem>) -> Vec<String> {

@@ -301,6 +301,7 @@ fn catch_up(publisher: &mut Publisher, planes: &Planes) -> anyhow::Result<()> {
 fn report(caught_up: anyhow::Result<()>, publisher: &Publisher, problems: &Problems) {
     let stuck = caught_up.err().map(|error| Problem {
         what: What::ChangeLog,
+        count: 1,
         reason: format!("{error:#}"),
         since: up::now(),
         remedy: "what was in force stays so; `bartizan doctor` looks at the store",

@@ -21,23 +21,23 @@ pub async fn show(mut condition: watch::Receiver<Condition>, problems: Problems)
 }
 
 fn seen(condition: &Condition) -> Vec<Problem> {
-    let problem = |what, reason, remedy| Problem { what, reason, since: up::now(), remedy };
+    let problem = |what, count, reason, remedy| Problem { what, count, reason, since: up::now(), remedy };
     let damaged = condition.damaged.as_ref().map(|reason| {
         let remedy =
             "see to the disk and its room, stop the edge and run `bartizan doctor --rebuild`, or restore a backup";
-        problem(What::Store, format!("a part of it is damaged: {reason}"), remedy)
+        problem(What::Store, 1, format!("a part of it is damaged: {reason}"), remedy)
     });
     let lost = (!condition.lost.is_empty()).then(|| {
-        let reason = format!("{} objects are lost or spoilt: {}", condition.lost.count, condition.lost);
+        let reason = format!("objects are lost or spoilt: {}", condition.lost);
         let remedy = "write them anew, or restore a backup; `bartizan doctor --rebuild`, while the edge is stopped, lists \
                       them all and ends this";
-        problem(What::Lost, reason, remedy)
+        problem(What::Lost, condition.lost.count, reason, remedy)
     });
     let strangers = (condition.strangers > 0).then(|| {
-        let reason = format!("{} objects have keys that this version does not know; nobody sees them", condition.strangers);
+        let reason = "their keys are none that this version knows; nobody sees them".to_owned();
         let remedy = "run the version that wrote them; or `bartizan doctor --rebuild`, while the edge is stopped, moves them \
                       to a file";
-        problem(What::Strangers, reason, remedy)
+        problem(What::Strangers, condition.strangers, reason, remedy)
     });
     damaged.into_iter().chain(lost).chain(strangers).collect()
 }

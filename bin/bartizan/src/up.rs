@@ -238,6 +238,7 @@ fn report_read_only(store: &Store, problems: &Problems) {
     let Some(reason) = store.is_read_only() else { return };
     let problem = Problem {
         what: What::ReadOnly,
+        count: 1,
         reason: reason.to_owned(),
         since: now(),
         remedy: "make room, or let this user write there, and start the edge again; it serves meanwhile",

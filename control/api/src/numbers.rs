@@ -45,6 +45,7 @@ impl Numbers {
         let now = Instant::now();
         let full = Problem {
             what: What::Disk,
+            count: 1,
             reason: "it has no room for changes, which are refused".to_owned(),
             since: SystemTime::now().into(),
             remedy: "make room on the disk of the data directory; serving and reading go on meanwhile",
@@ -63,6 +64,7 @@ impl Numbers {
     pub(crate) fn renewal_fails(&self, reason: String) {
         let failing = Problem {
             what: What::Renewal,
+            count: 1,
             reason,
             since: SystemTime::now().into(),
             remedy: "see the log for each of them; it is tried again by itself, and the old ones stay in force",
@@ -79,6 +81,7 @@ impl Numbers {
     pub(crate) fn deletion_fails(&self, reason: String) {
         let failing = Problem {
             what: What::Housekeeping,
+            count: 1,
             reason,
             since: SystemTime::now().into(),
             remedy: "it is tried again by itself, and nothing of it is served; `bartizan doctor` looks at the store",

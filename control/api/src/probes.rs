@@ -31,8 +31,8 @@ fn summary(problems: &[Problem]) -> String {
     if problems.is_empty() {
         return "ready\n".to_owned();
     }
-    let mut kinds: BTreeMap<ProblemKind, usize> = BTreeMap::new();
-    problems.iter().for_each(|problem| *kinds.entry(problem.what.kind()).or_default() += 1);
+    let mut kinds: BTreeMap<ProblemKind, u64> = BTreeMap::new();
+    problems.iter().for_each(|problem| *kinds.entry(problem.what.kind()).or_default() += problem.count);
     let mut text = "degraded\n".to_owned();
     for (kind, count) in kinds {
         // Writing to a string does not fail.

@@ -43,7 +43,7 @@ async fn status(State(api): State<Api>, _: Caller) -> Result<Reply<Status>, Erro
 fn sent(problem: Problem) -> StatusProblem {
     StatusProblem {
         kind: problem.what.kind().as_str().to_owned(),
-        what: problem.what.to_string(),
+        what: problem.title(),
         reason: problem.reason,
         since: problem.since,
         remedy: problem.remedy.to_owned(),

@@ -5,20 +5,20 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
 use bartizan_names::Timestamp;
-use bartizan_observed::{Problem, What};
+use bartizan_observed::{NAMED_MAX, Problem, ProblemKind, What};
 
-/// Problems that are told one by one; the others are only counted. Nobody reads more, and whoever damages a million
-/// records shall not fill the memory too.
-const TOLD_MAX: usize = 1_000;
+/// What a person can do about each.
+const REMEDY: &str = "change or delete the object by the API; what was in force before stays so until then";
 
 /// All objects that cannot be put in force now. What each was before stays, if there was anything.
 ///
 /// Nothing is logged here: whoever puts [`Problems::observed`] up is told there what is news.
 #[derive(Debug, Default)]
 pub struct Problems {
-    /// Why, by the key in the store.
+    /// Why, by the key in the store. Nobody reads more of them, and whoever damages a million records shall not fill the
+    /// memory too.
     told: BTreeMap<Arc<str>, Arc<str>>,
-    /// Hashes of the keys of those beyond [`TOLD_MAX`].
+    /// Hashes of the keys of those beyond [`NAMED_MAX`].
     rest: HashSet<u64>,
     hasher: RandomState,
 }
@@ -33,20 +33,28 @@ impl Problems {
         self.count() == 0
     }
 
-    /// The first of them, ascending by key, for whoever looks, who notices them at `now`.
+    /// The first of them, ascending by key, and the number of the others, for whoever looks, who notices them at `now`.
     pub fn observed(&self, now: Timestamp) -> Vec<Problem> {
         let shown = |(key, reason): (&Arc<str>, &Arc<str>)| Problem {
             what: What::Unit(key.to_string()),
+            count: 1,
             reason: reason.to_string(),
             since: now,
-            remedy: "change or delete the object by the API; what was in force before stays so until then",
+            remedy: REMEDY,
         };
-        self.told.iter().map(shown).collect()
+        let others = (!self.rest.is_empty()).then(|| Problem {
+            what: What::Others(ProblemKind::Unit),
+            count: self.rest.len() as u64,
+            reason: "they cannot be read either; a new start names those that are left".to_owned(),
+            since: now,
+            remedy: REMEDY,
+        });
+        self.told.iter().map(shown).chain(others).collect()
     }
 
     /// Notes what a step saw at a key.
     pub(crate) fn note(&mut self, key: Arc<str>, reason: Arc<str>) {
-        if self.told.len() >= TOLD_MAX && !self.told.contains_key(&key) {
+        if self.told.len() >= NAMED_MAX && !self.told.contains_key(&key) {
             self.rest.insert(self.hasher.hash_one(&key));
         } else {
             self.told.insert(key, reason);
@@ -69,17 +77,19 @@ mod tests {
     fn there_are_no_more_told_than_people_read_and_all_are_counted() {
         let mut problems = Problems::default();
         let key = |number: usize| -> Arc<str> { format!("{number:05}").into() };
-        for number in 0..TOLD_MAX + 5 {
+        for number in 0..NAMED_MAX + 5 {
             problems.note(key(number), "damaged".into());
         }
         problems.note(key(0), "damaged too".into());
-        let told = problems.observed(Timestamp::from_unix_micros(1));
-        assert_eq!((told.len(), problems.count()), (TOLD_MAX, TOLD_MAX + 5));
-        assert_eq!(told[0].to_string(), "00000: damaged too");
-        for number in 0..TOLD_MAX + 5 {
+        let told = |problems: &Problems| problems.observed(Timestamp::from_unix_micros(1));
+        let counted = |problems: &Problems| told(problems).iter().map(|problem| problem.count as usize).sum::<usize>();
+        assert_eq!(told(&problems).len(), NAMED_MAX + 1);
+        assert_eq!(told(&problems)[0].to_string(), "00000: damaged too");
+        // Also when all that were named are mended.
+        for number in 0..NAMED_MAX + 5 {
+            assert_eq!((problems.count(), counted(&problems)), (NAMED_MAX + 5 - number, NAMED_MAX + 5 - number));
             problems.forget(&key(number));
-            assert_eq!(problems.count(), TOLD_MAX + 4 - number);
         }
-        assert!(problems.is_empty());
+        assert!(problems.is_empty() && told(&problems).is_empty());
     }
 }

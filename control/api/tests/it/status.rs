@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use bartizan_api::declare_pop;
 use bartizan_names::{AppId, Protocol, Timestamp};
-use bartizan_observed::{Lease, Listening, Problem, Reason, Reporter, TierName, Unheard, What};
+use bartizan_observed::{Lease, Listening, Problem, ProblemKind, Reason, Reporter, TierName, Unheard, What};
 use serde_json::json;
 
 use crate::edge::{Edge, certs, pop};
@@ -26,15 +26,18 @@ fn what_is_wrong_is_told_to_everybody_who_asks() {
     let since = Timestamp::from_unix_micros(1_000_000);
     let unit = Problem {
         what: What::Unit("zone/secret.example".to_owned()),
+        count: 1,
         reason: "of format 9".to_owned(),
         since,
         remedy: "put it again",
     };
-    edge.observed.problems.report(Reporter::Publisher, vec![unit], Lease::Held, Instant::now());
+    let others =
+        Problem { what: What::Others(ProblemKind::Unit), count: 7, reason: "so are they".to_owned(), ..unit.clone() };
+    edge.observed.problems.report(Reporter::Publisher, vec![unit, others.clone()], Lease::Held, Instant::now());
     let mut listening = Listening::new(TierName::Listeners);
     let address = "127.77.0.1:22".parse().unwrap();
     let app = AppId::from_bytes([1; 16]);
-    listening.note(1, Unheard { app, protocol: Protocol::Tcp, address, reason: Reason::Forbidden, since });
+    listening.note(300, Unheard { app, protocol: Protocol::Tcp, address, reason: Reason::Forbidden, since });
     edge.observed.listening.replace(listening);
     let before = edge.revision();
     edge.new_zone("more.example");
@@ -47,21 +50,28 @@ fn what_is_wrong_is_told_to_everybody_who_asks() {
     });
     assert_eq!(status["problems"][0], unit);
     assert_eq!(
-        (&status["problems"][1]["kind"], &status["problems"][1]["what"]),
-        (&json!("port"), &json!("tcp 127.77.0.1:22"))
+        [1, 2, 3].map(|at| [&status["problems"][at]["kind"], &status["problems"][at]["what"]]),
+        [
+            [&json!("unit"), &json!("7 others of the kind unit")],
+            [&json!("port"), &json!("tcp 127.77.0.1:22")],
+            [&json!("port"), &json!("299 others of the kind port")],
+        ]
     );
     // Still ready: it serves. Who has not logged in sees no names.
-    assert_eq!(probe("/readyz"), "degraded\nunit: 1\nport: 1\n");
+    assert_eq!(probe("/readyz"), "degraded\nunit: 8\nport: 300\n");
     let metrics = probe("/metrics");
     for line in [
         format!("bartizan_publish_lag_revisions {}", edge.revision() - before),
-        "bartizan_problems{kind=\"unit\"} 1".to_owned(),
-        "bartizan_problems{kind=\"port\"} 1".to_owned(),
+        "bartizan_problems{kind=\"unit\"} 8".to_owned(),
+        "bartizan_problems{kind=\"port\"} 300".to_owned(),
     ] {
         assert!(metrics.lines().any(|found| found == line), "{line} not in\n{metrics}");
     }
     assert!(!metrics.contains("secret"));
 
+    // Those that were named are mended, and the others are not.
+    edge.observed.problems.report(Reporter::Publisher, vec![others], Lease::Held, Instant::now());
+    assert_eq!(probe("/readyz"), "degraded\nunit: 7\nport: 300\n");
     edge.observed.problems.clear(Reporter::Publisher, Instant::now());
     edge.observed.listening.replace(Listening::new(TierName::Listeners));
     assert_eq!((&edge.get(STATUS).result()["state"], probe("/readyz")), (&json!("ok"), "ready\n".to_owned()));
