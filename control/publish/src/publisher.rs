@@ -2,7 +2,7 @@
 
 use bartizan_names::PopId;
 use bartizan_seal::Key as SealKey;
-use bartizan_store::{ReadError, Rev, Store, TailError};
+use bartizan_store::{Epoch, ReadError, Rev, Store, TailError};
 
 use crate::bundle::Bundle;
 use crate::part::Parts;
@@ -29,6 +29,8 @@ pub struct Publisher {
     pop: PopId,
     parts: Parts,
     problems: Problems,
+    /// The log that `applied` is of.
+    epoch: Epoch,
     applied: Rev,
     bundle: Bundle,
 }
@@ -47,11 +49,11 @@ impl Publisher {
         let mut problems = Problems::default();
         let mut reading = Reading::new(&snapshot, &problems);
         parts.load(last, &mut reading)?;
-        let applied = snapshot.head();
+        let (epoch, applied) = (snapshot.epoch()?, snapshot.head());
         reading.settle(&Touched::default(), &mut problems);
         let bundle = parts.bundle(applied);
         drop(snapshot);
-        Ok(Publisher { store, seal, pop, parts, problems, applied, bundle })
+        Ok(Publisher { store, seal, pop, parts, problems, epoch, applied, bundle })
     }
 
     /// The bundle in force.
@@ -79,6 +81,11 @@ impl Publisher {
         let snapshot = self.store.read()?;
         if snapshot.head() <= self.applied {
             return Ok(None);
+        }
+        // The file was damaged in the meantime: what was read of it may have been less than there is.
+        if snapshot.epoch()? != self.epoch {
+            drop(snapshot);
+            return self.load_again();
         }
         let changes = match snapshot.tail(self.applied, CHANGES_MAX) {
             Ok(changes) => changes,

@@ -3,8 +3,8 @@
 //! - **Objects** come from their table; where that cannot be read to its end, from its leaves one by one ([`crate::pages`]).
 //!   One that the index of keys names and nothing else has, or whose hash shows that it is not what was committed, is taken
 //!   from the log. What is missing after that is [`Lost`](crate::Lost), by name.
-//! - **The log** is taken over if it is whole and no object was amiss. Otherwise another one begins, so that those who
-//!   follow take the state again: they may have seen the gap. No revision is given twice.
+//! - **The log** is taken over if it is whole, else another one begins. In either case it has another epoch, so that those
+//!   who follow take the state again: they may have seen the gap. No revision is given twice.
 //! - **The last change of a zone** that is not known any more is the newest revision: serials must not go back.
 //! - **Everything else** derives from the objects.
 
@@ -281,39 +281,48 @@ impl<'n> Salvage<'n> {
         })
     }
 
-    /// The newest revision.
+    /// Whoever read while the file was damaged may not have all of it: the epoch is another one, in which there is one
+    /// revision more. The changes stay if they are whole; the next damage may need them. Returns the newest revision.
     fn take_log(&self, log: Found) -> Result<Rev, MendError> {
-        if log == Found::Whole && self.objects == Found::Whole {
-            let (epoch, head) = (log::epoch(&self.old)?, log::head(&self.old)?);
-            self.new.execute("UPDATE log SET epoch = ?, head = ?", [signed(epoch.0), signed(head.0)])?;
+        let mut head = match log::head(&self.old) {
+            Ok(head) => head,
+            Err(_) => self.newest()?,
+        };
+        if self.version() > 1 {
+            head = head.next();
+        }
+        if log == Found::Whole {
             let columns = "rev, request_id, at, actor, interface, client, bytes, ops";
             self.copy_rows(
                 &format!("SELECT {columns} FROM change NOT INDEXED ORDER BY rev"),
                 &format!("INSERT INTO change ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"),
             )?;
-            return Ok(head);
-        }
-        if self.version() > 1 {
-            tracing::error!("another change log begins behind what was damaged: who follows it takes the state again");
-        }
-        let number = |connection: &Connection, sql| connection.query_row(sql, (), |row| row.get::<_, Option<i64>>(0));
-        let mut head = number(self.new, "SELECT max(rev) FROM object")?;
-        for sql in ["SELECT max(rev) FROM change", "SELECT max(rev) FROM zone_change", "SELECT head FROM log"] {
-            head = head.max(number(&self.old, sql).ok().flatten());
-        }
-        if number(&self.old, "SELECT max(rev) FROM change").is_err() {
-            self.pages.for_each_row(Tree::Table, self.change_types(), &mut |rev, _| {
-                head = head.max(Some(rev));
-                Ok(())
-            })?;
-        }
-        let mut head = Rev(head.unwrap_or(0).cast_unsigned());
-        // Who has this revision already may not have all of it.
-        if self.objects == Found::Torn {
-            head = head.next();
+            let ops = change::encode(&[]);
+            self.new.execute(
+                "INSERT INTO change (rev, request_id, at, actor, interface, bytes, ops)
+                 SELECT ?1, ?2, coalesce(max(at), 0), 'edge', 'mend', coalesce(max(bytes), 0) + length(?3), ?3 FROM change",
+                params![signed(head.0), bartizan_seal::random::<16>(), ops],
+            )?;
+        } else if self.version() > 1 {
+            tracing::error!("the store's change log is damaged: another one begins");
         }
         log::put_head(self.new, head)?;
         Ok(head)
+    }
+
+    /// The newest revision that anything was put by, where the file cannot say how far its log went.
+    fn newest(&self) -> Result<Rev, MendError> {
+        let number = |connection: &Connection, sql| connection.query_row(sql, (), |row| row.get::<_, Option<i64>>(0));
+        let mut newest = number(self.new, "SELECT max(rev) FROM object")?;
+        newest = newest.max(number(&self.old, "SELECT max(rev) FROM zone_change").ok().flatten());
+        match number(&self.old, "SELECT max(rev) FROM change") {
+            Ok(rev) => newest = newest.max(rev),
+            Err(_) => self.pages.for_each_row(Tree::Table, self.change_types(), &mut |rev, _| {
+                newest = newest.max(Some(rev));
+                Ok(())
+            })?,
+        }
+        Ok(Rev(newest.unwrap_or(0).cast_unsigned()))
     }
 
     fn change_types(&self) -> &'static [Option<Type>] {

@@ -20,6 +20,22 @@ fn told(publisher: &Publisher) -> Vec<String> {
     publisher.problems().observed(Timestamp::from_unix_micros(1)).iter().map(ToString::to_string).collect()
 }
 
+/// What was read while the file was damaged may be less than there is: after it was mended all is read again, though
+/// nobody changed anything.
+#[test]
+fn a_mended_store_is_read_again() {
+    let mut lab = Lab::new();
+    lab.commit([vec![zone(false)], add(1, "www A 192.0.2.1")].concat());
+    let mut follower = lab.publisher();
+    assert!(follower.follow().unwrap().is_none());
+    let before = follower.bundle().zones.number;
+    lab.store.mend().unwrap();
+    let bundle = follower.follow().unwrap().unwrap();
+    assert!(bundle.zones.number > before, "{}", bundle.zones.number);
+    assert_eq!(addresses(bundle, "www.example.com"), "192.0.2.1");
+    assert!(follower.follow().unwrap().is_none());
+}
+
 /// A row that the disk lost, in a zone that changes meanwhile: other zones go on, and after the repair all is as a new
 /// start would make it.
 #[test]
