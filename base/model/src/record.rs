@@ -1,6 +1,6 @@
 //! DNS records: from a request or from the store to a value that can be served, and to the document that is kept.
 
-use bartizan_names::{Name, RecordId, Timestamp, TunnelId, ZoneId};
+use bartizan_names::{Name, RecordId, RecordType, Timestamp, TunnelId, ZoneId};
 use bartizan_v4::dns_record::{DataBody, Extension, ExtensionBody, Meta, RecordSettings, ServedRecord};
 use bartizan_v4::{Integer, Patch, RecordBody};
 
@@ -175,6 +175,20 @@ impl Record {
         };
         let document = document(zone, stamp, body, &record)?;
         Ok((record, document))
+    }
+
+    /// Whether `other` may stand at the name of this CNAME, in a zone with this apex.
+    ///
+    /// A CNAME stands alone (RFC 1034 §3.6.2). A proxied one is never sent: it is answered with addresses, so all may
+    /// stand beside it that may stand beside addresses, at the apex and below it. What it leaves no room for is another
+    /// word on where its name is: addresses, a second CNAME, and below the apex, name servers.
+    pub fn admits_beside(&self, other: &Record, apex: &Name) -> bool {
+        let says_where = match other.data.rtype() {
+            RecordType::A | RecordType::AAAA | RecordType::CNAME => true,
+            RecordType::NS => self.owner != *apex,
+            _ => false,
+        };
+        self.proxied && !says_where
     }
 
     /// The tunnel that a proxied CNAME to `<tunnel id>.cfargotunnel.com` points at.

@@ -15,7 +15,10 @@ const RECORD_OVERHEAD: usize = 12;
 /// Why the records at a name cannot be served together.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
-    #[error("a CNAME at {owner} cannot stand beside other records (RFC 1034 §3.6.2)")]
+    #[error(
+        "a CNAME at {owner} cannot stand beside other records (RFC 1034 §3.6.2); a proxied one can, beside all but A, \
+         AAAA, CNAME and NS"
+    )]
     CnameNotAlone { owner: Name },
     #[error("a CNAME at the apex {owner} is only possible when it is proxied")]
     CnameAtApex { owner: Name },
@@ -28,14 +31,15 @@ pub enum Refused {
 /// Checks all records that will stand at one owner name of `zone`.
 pub fn check(zone: &ZoneName, records: &[Record]) -> Result<(), Refused> {
     let Some(owner) = records.first().map(|record| &record.owner) else { return Ok(()) };
-    let cnames = records.iter().filter(|record| record.data.rtype() == RecordType::CNAME);
-    let plain_cname = cnames.clone().any(|record| !record.proxied);
-    let count = cnames.count();
-    if count > 1 || (count == 1 && records.len() > 1 && (plain_cname || owner != zone.as_name())) {
-        return Err(Refused::CnameNotAlone { owner: owner.clone() });
-    }
-    if plain_cname && owner == zone.as_name() {
-        return Err(Refused::CnameAtApex { owner: owner.clone() });
+    if let Some(at) = records.iter().position(|record| record.data.rtype() == RecordType::CNAME) {
+        let cname = &records[at];
+        let mut others = records.iter().enumerate().filter(|(index, _)| *index != at);
+        if others.any(|(_, other)| !cname.admits_beside(other, zone.as_name())) {
+            return Err(Refused::CnameNotAlone { owner: owner.clone() });
+        }
+        if !cname.proxied && owner == zone.as_name() {
+            return Err(Refused::CnameAtApex { owner: owner.clone() });
+        }
     }
     let addresses = || records.iter().filter(|record| matches!(record.data.rtype(), RecordType::A | RecordType::AAAA));
     if addresses().any(|record| record.proxied) && addresses().any(|record| !record.proxied) {

@@ -54,14 +54,12 @@ fn conflict(record: &Record, other: &Record, zone: &Zone) -> Option<Fault> {
         return Some(Fault::RecordIdentical);
     }
     let address = |rtype| matches!(rtype, RecordType::A | RecordType::AAAA | RecordType::CNAME);
-    // A proxied CNAME at the apex answers with addresses, so MX and TXT may stand beside it.
-    let answers_with_addresses =
-        |one: &Record| one.proxied && one.owner == *zone.name.as_name() && one.data.rtype() == RecordType::CNAME;
+    let apex = zone.name.as_name();
     match (new, old) {
         (RecordType::CNAME, old) if address(old) => Some(Fault::HostTaken),
         (new, RecordType::CNAME) if address(new) => Some(Fault::HostTaken),
-        (RecordType::CNAME, RecordType::NS) => Some(Fault::NsExists),
-        (_, RecordType::CNAME) if !answers_with_addresses(other) => Some(Fault::CnameExists),
+        (RecordType::CNAME, RecordType::NS) if !record.admits_beside(other, apex) => Some(Fault::NsExists),
+        (_, RecordType::CNAME) if !other.admits_beside(record, apex) => Some(Fault::CnameExists),
         _ => None,
     }
 }

@@ -101,6 +101,45 @@ fn what_is_refused_changes_nothing() {
     assert_eq!(edge.revision(), before);
 }
 
+/// A proxied CNAME is answered with addresses: beside it may stand what may stand beside addresses, at the apex and
+/// below it, whichever comes first.
+#[test]
+fn what_stands_beside_a_proxied_cname() {
+    const CNAME: &str = r#""type":"CNAME","content":"shop.example.net","proxied":true"#;
+    for (other, below, at_apex) in [
+        (r#""type":"MX","content":"mail.example.net","priority":10"#, ["200", "200"], ["200", "200"]),
+        (r#""type":"TXT","content":"v=spf1 -all""#, ["200", "200"], ["200", "200"]),
+        (r#""type":"CAA","data":{"flags":0,"tag":"issue","value":"ca.example"}"#, ["200", "200"], ["200", "200"]),
+        (
+            r#""type":"SRV","data":{"priority":1,"weight":1,"port":80,"target":"a.example"}"#,
+            ["200", "200"],
+            ["200", "200"],
+        ),
+        (r#""type":"NS","content":"ns.example.net""#, ["400 81054 /name", "400 81055 /name"], ["200", "200"]),
+        (r#""type":"A","content":"192.0.2.1","proxied":true"#, ["400 81053 /name"; 2], ["400 81053 /name"; 2]),
+        (
+            r#""type":"CNAME","content":"other.example.net","proxied":true"#,
+            ["400 81053 /name"; 2],
+            ["400 81053 /name"; 2],
+        ),
+    ] {
+        for (name, expect) in [("below", below), ("@", at_apex)] {
+            for ((first, second), expect) in [(CNAME, other), (other, CNAME)].into_iter().zip(expect) {
+                let edge = Edge::new();
+                let put = |fields: &str| edge.post(&edge.records(), &format!(r#"{{"name":"{name}",{fields}}}"#));
+                put(first).result();
+                assert_eq!(put(second).verdict(), expect, "{name}: {first}, then {second}");
+            }
+        }
+    }
+    // And it stays so: a CNAME that others stand beside cannot cease to be proxied.
+    let edge = Edge::new();
+    let cname = edge.post(&edge.records(), &format!(r#"{{"name":"x",{CNAME}}}"#)).result();
+    edge.post(&edge.records(), r#"{"name":"x","type":"TXT","content":"x"}"#).result();
+    let path = format!("{}/{}", edge.records(), cname["id"].as_str().unwrap());
+    assert_eq!(edge.call("PATCH", &path, r#"{"proxied":false}"#).verdict(), "400 81056");
+}
+
 /// A zone of another account is not told from none.
 #[test]
 fn a_foreign_zone() {

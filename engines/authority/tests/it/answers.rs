@@ -19,6 +19,7 @@ fn server() -> Server {
             ("example", "deep.er.example", &["A 192.0.2.4"]),
             ("example", "proxied.example", &["A 192.0.2.5", "TXT kept", "proxied"]),
             ("example", "proxied-alias.example", &["CNAME www.example", "proxied"]),
+            ("example", "proxied-mail.example", &["CNAME www.example", "MX 10 mail.example", "TXT mine", "proxied"]),
             // RFC 4592 §2.2.1, more or less.
             ("example", "*.wild.example", &["A 192.0.2.6", "MX 10 host1.example"]),
             ("example", "host1.wild.example", &["TXT host"]),
@@ -187,6 +188,13 @@ fn proxied_names_have_the_addresses_of_the_pop() {
         ("proxied-alias.example CNAME", &format!("NOERROR aa {DENIED}")),
         ("proxied.example TXT", "NOERROR aa proxied.example 300 TXT kept"),
         ("proxied-alias.example TXT", &format!("NOERROR aa {DENIED}")),
+        (
+            "proxied-mail.example A",
+            "NOERROR aa proxied-mail.example 300 A 203.0.113.1, proxied-mail.example 300 A 203.0.113.2",
+        ),
+        ("proxied-mail.example MX", "NOERROR aa proxied-mail.example 300 MX 10 mail.example"),
+        ("proxied-mail.example TXT", "NOERROR aa proxied-mail.example 300 TXT mine"),
+        ("proxied-mail.example CNAME", &format!("NOERROR aa {DENIED}")),
         ("proxied-alias.example ANY", "NOERROR aa proxied-alias.example 3600 HINFO RFC8482\0"),
     ];
     for (question, expect) in rows {
