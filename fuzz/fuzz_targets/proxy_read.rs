@@ -6,13 +6,20 @@
 #![no_main]
 
 use bartizan_names::Protocol;
-use bartizan_wire::proxy::{HEADER_MAX, Header, SIMPLE_LEN, read, read_simple, write_simple, write_v1, write_v2};
+use bartizan_wire::proxy::{
+    HEADER_MAX, Header, SIMPLE_LEN, read, read_datagram, read_simple, write_simple, write_v1, write_v2,
+};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|input: &[u8]| {
     if let Ok((hop, length)) = read_simple(input) {
         assert_eq!(length, SIMPLE_LEN);
         assert_eq!(read_simple(&write_simple(&hop)), Ok((hop, SIMPLE_LEN)));
+    }
+    if let Ok(header) = read_datagram(input) {
+        assert!(header.length <= input.len());
+        assert_eq!(read_datagram(&input[..header.length]), Ok(header));
+        assert!(read_datagram(&input[..header.length - 1]).is_err());
     }
     let Ok(Some(Header { hop, length })) = read(input) else { return };
     assert!(length <= input.len().min(HEADER_MAX));

@@ -60,7 +60,7 @@ pub enum AppError {
     TlsOverUdp,
     #[error("proxy_protocol must be off, v1, v2 or simple, not {0:?}")]
     ProxyProtocol(String),
-    #[error("proxy_protocol {form} does not go with {protocol}: v1 and v2 are for tcp, simple is for udp")]
+    #[error("proxy_protocol {form} does not go with {protocol}: v1 is for tcp, v2 for both, simple for udp")]
     ProxyProtocolOver { form: &'static str, protocol: Protocol },
     #[error("traffic_type must be direct, not {0:?}; for HTTP make a proxied DNS record instead")]
     TrafficType(String),

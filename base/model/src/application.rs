@@ -91,7 +91,7 @@ impl Application {
             return Err(AppError::TlsOverUdp);
         }
         match (protocol, proxy_protocol) {
-            (Protocol::Tcp, ProxyProtocol::Simple) | (Protocol::Udp, ProxyProtocol::V1 | ProxyProtocol::V2) => {
+            (Protocol::Tcp, ProxyProtocol::Simple) | (Protocol::Udp, ProxyProtocol::V1) => {
                 return Err(AppError::ProxyProtocolOver { form: proxy_protocol.as_str(), protocol });
             }
             _ => {}
@@ -331,6 +331,10 @@ mod tests {
             (
                 json!({"protocol": "udp/53", "origin_direct": ["udp://192.0.2.1:5353"], "proxy_protocol": "simple"}),
                 json!({"protocol": "udp/53", "origin_direct": ["udp://192.0.2.1:5353"], "proxy_protocol": "simple"}),
+            ),
+            (
+                json!({"protocol": "udp/53", "origin_direct": ["udp://192.0.2.1:5353"], "proxy_protocol": "v2"}),
+                json!({"protocol": "udp/53", "origin_direct": ["udp://192.0.2.1:5353"], "proxy_protocol": "v2"}),
             ),
             (
                 json!({"dns": {"name": "SSH.X.test.", "type": "address"}}),

@@ -33,7 +33,7 @@ words!(
         Off = "off",
         /// In front of a TCP connection, as text.
         V1 = "v1",
-        /// In front of a TCP connection, in binary form.
+        /// In front of a TCP connection or of each datagram of a UDP flow, in binary form.
         V2 = "v2",
         /// In front of each datagram of a UDP flow.
         Simple = "simple",

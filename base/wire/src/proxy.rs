@@ -89,6 +89,8 @@ pub enum ProxyError {
     TooLong(usize),
     #[error("no simple header in front of the datagram")]
     Simple,
+    #[error("a PROXY header that its datagram ends in")]
+    Cut,
 }
 
 /// A header as it is to be sent: its octets, by `Deref`.
@@ -240,6 +242,15 @@ pub fn read(input: &[u8]) -> Result<Option<Header>, ProxyError> {
         Some(first) if *first == V2_SIGNATURE[0] => read_v2(input),
         Some(_) => read_v1(input),
     }
+}
+
+/// The header of a datagram, version 2 or simple, which differ in their first octet. All of it is there, or none is.
+// Hot: once a datagram of a proxy.
+pub fn read_datagram(datagram: &[u8]) -> Result<Header, ProxyError> {
+    if datagram.first() == Some(&V2_SIGNATURE[0]) {
+        return read_v2(datagram)?.ok_or(ProxyError::Cut);
+    }
+    read_simple(datagram).map(|(hop, length)| Header { hop: Some(hop), length })
 }
 
 /// The simple header of a datagram, and where its payload begins.
@@ -609,6 +620,14 @@ mod tests {
             }
             let datagram = [&write_simple(&hop), &payload[..]].concat();
             prop_assert_eq!(read_simple(&datagram), Ok((hop, SIMPLE_LEN)));
+            for header in [write_v2(&hop, Protocol::Udp), write_simple(&hop)] {
+                let length = header.len();
+                let datagram = [&header, &payload[..]].concat();
+                prop_assert_eq!(read_datagram(&datagram), Ok(Header { hop: Some(hop), length }));
+                for cut in 0..length {
+                    prop_assert!(read_datagram(&datagram[..cut]).is_err());
+                }
+            }
         }
 
         #[test]
@@ -619,6 +638,9 @@ mod tests {
                 prop_assert!(header.length <= input.len().min(HEADER_MAX));
             }
             let _ = read_simple(&input);
+            if let Ok(header) = read_datagram(&input) {
+                prop_assert!(header.length <= input.len());
+            }
         }
     }
 }

@@ -165,7 +165,7 @@ impl Link {
     }
 }
 
-/// The header in front of the client's bytes. Versions 1 and 2 are for connections, the simple header for datagrams.
+/// The header in front of the client's bytes. Those of datagrams are put there by their flow.
 fn header_of(app: &App, hop: &Hop) -> Option<HeaderBytes> {
     match app.proxy_protocol {
         ProxyProtocol::V1 => Some(proxy::write_v1(hop)),

@@ -37,7 +37,7 @@ pub(crate) struct Ends {
 pub(crate) enum Speaker {
     /// The client itself.
     Client,
-    /// A trusted peer, with a simple header in front.
+    /// A trusted peer, with a header in front, of version 2 or simple.
     Peer,
 }
 
@@ -149,7 +149,7 @@ impl Flow {
     pub(crate) fn payload<'d>(&self, datagram: &'d [u8]) -> Option<&'d [u8]> {
         match self.speaker {
             Speaker::Client => Some(datagram),
-            Speaker::Peer => proxy::read_simple(datagram).ok().map(|(_, at)| &datagram[at..]),
+            Speaker::Peer => proxy::read_datagram(datagram).ok().map(|header| &datagram[header.length..]),
         }
     }
 

@@ -102,9 +102,9 @@ fn arrive(datagram: &[u8], ends: Ends, back: impl FnOnce() -> Back, worker: &Rc<
     }
     let near = Hop { client: ends.client, dialled: ends.local };
     let trusted = worker.with_config(|config| config.trusted.iter().any(|prefix| prefix.contains(ends.client.ip())));
-    let (hop, payload, speaker) = match trusted.then(|| proxy::read_simple(datagram)) {
+    let (hop, payload, speaker) = match trusted.then(|| proxy::read_datagram(datagram)) {
         None => (near, datagram, Speaker::Client),
-        Some(Ok((hop, at))) => (hop, &datagram[at..], Speaker::Peer),
+        Some(Ok(header)) => (header.hop.unwrap_or(near), &datagram[header.length..], Speaker::Peer),
         Some(Err(_)) => return worker.counters.event(EdgeEvent::ProxyHeader),
     };
     // The refusal has been counted. There is no connection on which the client could be told.

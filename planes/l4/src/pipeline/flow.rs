@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use bartizan_exchange::Datagrams;
 use bartizan_names::{Protocol, ProxyProtocol};
-use bartizan_wire::proxy;
+use bartizan_wire::proxy::{self, HeaderBytes, Hop};
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
 
@@ -52,12 +52,22 @@ pub(crate) fn begin_flow(
         return worker.counters.limited(Limit::Worker);
     }
     let Ok(back) = prepare(back, ends) else { return worker.counters.event(EdgeEvent::Unsent) };
-    let header = (app.proxy_protocol == ProxyProtocol::Simple).then(|| proxy::write_simple(&hop));
+    let header = header_of(app.proxy_protocol, &hop);
     let tally = worker.tally(app.id);
     let session = Session::new(app, hop, local, tally, Permits { _source: source, _app: permit }, Instant::now());
     let flow = worker.flows.add(Flow::new(ends, session, speaker, header));
     flow.send(payload);
     tokio::task::spawn_local(run(flow, back, Rc::clone(worker)));
+}
+
+/// The header in front of each datagram. Of version 2 some proxies send it in the first one only; but that one may get
+/// lost or come late, and an origin that has been started again has never seen it.
+fn header_of(form: ProxyProtocol, hop: &Hop) -> Option<HeaderBytes> {
+    match form {
+        ProxyProtocol::V2 => Some(proxy::write_v2(hop, Protocol::Udp)),
+        ProxyProtocol::Simple => Some(proxy::write_simple(hop)),
+        ProxyProtocol::Off | ProxyProtocol::V1 => None,
+    }
 }
 
 fn prepare(back: Back, ends: Ends) -> std::io::Result<Return> {

@@ -10,7 +10,7 @@ use bartizan_names::{AccessMode, AccessTarget, AppOrigin, OriginPort, Protocol, 
 use bartizan_observed::{Listening, TierName};
 use bartizan_plane_l4::{AnyPort, AnyPortSockets, EdgeEvent, Limit, OriginFailure, Tier};
 use bartizan_routes::App;
-use bartizan_wire::proxy::{Hop, read_simple, write_simple};
+use bartizan_wire::proxy::{Hop, read, read_simple, write_simple, write_v2};
 
 use super::edge::{Ca, Edge, STUCK, Setup, Tunnels, address_of, app_for, direct, eventually, udp_echo};
 
@@ -148,6 +148,28 @@ fn the_simple_header_tells_who_the_client_is() {
 }
 
 #[test]
+fn version_2_is_in_front_of_each_datagram() {
+    for echoes_header in [true, false] {
+        let server = Server::start(move |datagram| match echoes_header {
+            true => datagram.to_vec(),
+            false => datagram[28..].to_vec(),
+        });
+        let one = App { proxy_protocol: ProxyProtocol::V2, ..app(direct(&[server.address])) };
+        let _edge = Edge::start(&Setup::new(&[&one]));
+        let client = client(25);
+        for question in [&b"hello"[..], b"", b"again"] {
+            assert_eq!(asked(&client, address_of(&one), question), question);
+            let (datagram, _) = server.got();
+            // PROXY, IPv4, datagrams (§2.2).
+            assert_eq!(datagram[12..14], [0x21, 0x12]);
+            let header = read(&datagram).unwrap().unwrap();
+            let hop = Hop { client: client.local_addr().unwrap(), dialled: address_of(&one) };
+            assert_eq!((header.hop, &datagram[header.length..]), (Some(hop), question));
+        }
+    }
+}
+
+#[test]
 fn a_trusted_peer_says_whom_it_speaks_for() {
     let server = Server::echo();
     let one = App { proxy_protocol: ProxyProtocol::Simple, ..app(direct(&[server.address])) };
@@ -163,6 +185,11 @@ fn a_trusted_peer_says_whom_it_speaks_for() {
         let good = header("203.0.113.9:4711");
         assert_eq!(asked(&peer, address_of(&one), &[&good[..], b"hello"].concat()), b"hello");
         assert_eq!(server.got().0, [&good[..], b"hello"].concat());
+        // The same in version 2, which differs by its first octet.
+        let (hop, _) = read_simple(&good).unwrap();
+        let question = [&write_v2(&hop, Protocol::Udp)[..], b"more"].concat();
+        assert_eq!(asked(&peer, address_of(&one), &question), b"more");
+        assert_eq!(server.got().0, [&good[..], b"more"].concat());
     }
     peer.send_to(b"no header at all", address_of(&one)).unwrap();
     eventually("counted", || edge.totals().events(EdgeEvent::ProxyHeader) == 1);
