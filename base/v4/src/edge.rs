@@ -25,6 +25,19 @@ pub struct Edge {
     pub private_origins: bool,
     /// The local authority's certificate, PEM.
     pub ca: String,
+    /// What the process that serves may do; null where the kernel does not tell.
+    #[serde(default)]
+    pub process: Option<EdgeProcess>,
+}
+
+/// What the process that serves may do on its machine.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct EdgeProcess {
+    pub uid: u32,
+    /// Names as in capabilities(7).
+    pub capabilities: Vec<String>,
+    /// Whether no program that it starts can get more.
+    pub no_new_privileges: bool,
 }
 
 /// How clients reach applications on TCP and UDP ports.

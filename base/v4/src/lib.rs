@@ -29,7 +29,7 @@ pub mod zone;
 pub use access_rule::{AccessRule, AccessRuleBody, StoredAccessRule, StoredRuleScope};
 pub use account::{Account, AccountRef, AccountSettings, Membership};
 pub use dns_record::{Record, RecordBody};
-pub use edge::{Edge, EdgePorts};
+pub use edge::{Edge, EdgePorts, EdgeProcess};
 pub use envelope::{Code, Deleted, Envelope, ErrorSource, Failure, Message, Problem, ResultInfo};
 pub use firewall::FirewallTest;
 pub use integer::Integer;

@@ -17,7 +17,7 @@ enum Reader {
 const CLIENTS: [&str; 7] = ["login", "tunnel", "zone", "record", "app", "firewall", "status"];
 
 /// Sources with advice. A new one that names a flag is told of by the test below.
-const SOURCES: [(&str, Reader); 18] = [
+const SOURCES: [(&str, Reader); 21] = [
     ("any_port.rs", Reader::Of(&["up"])),
     ("app.rs", Reader::Of(&["app"])),
     ("argv.rs", Reader::Of(&["tunnel"])),
@@ -34,12 +34,15 @@ const SOURCES: [(&str, Reader); 18] = [
     ("report.rs", Reader::Of(&["tunnel", "up"])),
     ("settings.rs", Reader::Of(&["up"])),
     ("status.rs", Reader::Of(&["tunnel", "status"])),
+    ("store_condition.rs", Reader::Of(&["doctor"])),
+    ("traces.rs", Reader::Of(&["fd-store"])),
     ("tunnel.rs", Reader::Of(&["tunnel"])),
     ("up.rs", Reader::Of(&["up"])),
+    ("user.rs", Reader::Of(&["up"])),
 ];
 
 /// Flags that are said of other programs.
-const OTHERS: [&str; 1] = ["--cacert"];
+const OTHERS: [&str; 2] = ["--cacert", "--system"];
 
 #[test]
 fn advice_names_flags_that_exist() {

@@ -20,14 +20,20 @@ use bartizan_live::Live;
 use bartizan_names::Prefix;
 use bartizan_net::{BindError, Sharing};
 use bartizan_observed::{Listening, Reason, TierName, Unheard};
-use bartizan_plane_bpf::{AnyIp, BPFFS, Claim, Detached, Pinning, Setup, Steering, Tproxy, Workers, pin_name, support};
+use bartizan_plane_bpf::{
+    AnyIp, BPFFS, Claim, Detached, Pinning, Setup, Steering, Tproxy, Workers, pin_name, support,
+    updates_need_capability,
+};
 use bartizan_plane_l4 as l4;
 use bartizan_routes::{App, Apps, Pools};
+use rustix::thread::CapabilitySet;
 use serde::Deserialize;
 
 use crate::failure::{Cause, Failure};
 use crate::fd_store::{FdStore, Kept};
 use crate::holder::{self, Transport};
+use crate::rights;
+use crate::traces::{self, Traces};
 use crate::up;
 
 /// The way that the operator asks for.
@@ -52,6 +58,21 @@ pub struct Chosen {
     pub why: Option<String>,
     /// What makes the kernel send every port here, if something does.
     pub any_port: Option<AnyPort>,
+}
+
+impl Chosen {
+    /// What the process must be able to do from now on. Sockets, programs, routes and rules are there; the fd store
+    /// takes them back.
+    pub fn needs(&self) -> CapabilitySet {
+        match &self.any_port {
+            // No fd store: then it is done here.
+            Some(AnyPort { way: Way { fd_store: None, .. }, .. }) => rights::NEEDED | rights::NEEDED_TO_TAKE_BACK,
+            Some(AnyPort { way: Way { how: How::Steering(_), .. }, .. }) if updates_need_capability() => {
+                rights::NEEDED | CapabilitySet::BPF
+            }
+            _ => rights::NEEDED,
+        }
+    }
 }
 
 /// What is known of this machine, and does not change while the edge runs.
@@ -113,7 +134,7 @@ pub struct AnyPort {
 /// What has to be taken back at the end.
 struct Way {
     how: How,
-    /// Keeps the sockets open after a crash, where the kernel goes on steering to them.
+    /// Keeps the sockets open after a crash, where the kernel goes on steering to them; and takes all this back.
     fd_store: Option<FdStore>,
     /// The routes that make the addresses of the pools this machine's own.
     routes: AnyIp,
@@ -136,8 +157,8 @@ impl AnyPort {
     fn by_steering(machine: &Machine<'_>, apps: &Apps) -> anyhow::Result<Chosen> {
         // What is missing is said before anything is changed.
         support().0?;
-        let name = fd_store_name(machine, "sk_lookup");
-        let (fd_store, sockets) = Sockets::kept_or_opened(&name, |address| {
+        let mut traces = Traces { way: traces::Way::SkLookup, pin: pin_name(machine.data), pool: Vec::new() };
+        let (fd_store, sockets) = Sockets::kept_or_opened(&fd_store_name(&traces), |address| {
             let each = 0..machine.workers;
             let tcp = each.clone().map(|_| bartizan_net::tcp(address, Sharing::Exclusive)).collect::<Result<_, _>>()?;
             Ok((tcp, each.map(|_| bartizan_net::udp(address, Sharing::Exclusive)).collect::<Result<_, _>>()?))
@@ -146,20 +167,18 @@ impl AnyPort {
         let is_ours = |pool: &&Prefix| !neighbours.shared.contains(pool);
         let ours: Vec<Prefix> = machine.pools.prefixes().filter(is_ours).copied().collect();
         let routes = AnyIp::add(&ours)?;
-        let pin = Path::new(BPFFS).join(pin_name(machine.data));
+        let pin = Path::new(BPFFS).join(&traces.pin);
         let setup = Setup { pin: &pin, workers: sockets.workers(), pools: &ours, skip: &neighbours.services };
         let steering = match Steering::attach(&setup, &claims(apps, machine.pools)) {
             Ok(steering) => steering,
             Err(error) => return Err(taken_back(routes, error.into())),
         };
-        let fd_store = match steering.pinning() {
-            Pinning::At(_) => kept_by(fd_store, &name, &sockets),
-            Pinning::Not(failure) => {
-                // `doctor` says what mends it.
-                tracing::debug!(%failure, "after a crash clients are refused until the next start");
-                None
-            }
-        };
+        if let Pinning::Not(failure) = steering.pinning() {
+            // `doctor` says what mends it.
+            tracing::debug!(%failure, "after a crash clients are refused until the next start");
+        }
+        traces.pool = ours;
+        let fd_store = kept_by(fd_store, &sockets, &traces);
         let how = How::Steering(Box::new(steering));
         let any_port = AnyPort::new(Way { how, fd_store, routes }, machine, neighbours, apps, TierName::SkLookup);
         Ok(any_port.chosen(l4::AnyPort::SkLookup, sockets, machine.workers))
@@ -172,8 +191,8 @@ impl AnyPort {
         }
         let prefixes: Vec<Prefix> = machine.pools.prefixes().copied().collect();
         let workers = machine.workers;
-        let name = fd_store_name(machine, "tproxy");
-        let (fd_store, all) = Sockets::kept_or_opened(&name, |address| {
+        let traces = Traces { way: traces::Way::Tproxy, pin: pin_name(machine.data), pool: prefixes.clone() };
+        let (fd_store, all) = Sockets::kept_or_opened(&fd_store_name(&traces), |address| {
             let tcp = bartizan_net::tcp_transparent(address, workers)?;
             Ok((tcp, bartizan_net::udp_transparent(address, workers)?))
         })?;
@@ -182,7 +201,7 @@ impl AnyPort {
             Ok(tproxy) => How::Tproxy(tproxy),
             Err(error) => return Err(taken_back(routes, error.into())),
         };
-        let fd_store = kept_by(fd_store, &name, &all);
+        let fd_store = kept_by(fd_store, &all, &traces);
         let any_port = AnyPort::new(Way { how, fd_store, routes }, machine, neighbours, apps, TierName::Tproxy);
         Ok(any_port.chosen(l4::AnyPort::Tproxy, all, workers))
     }
@@ -262,7 +281,9 @@ impl AnyPort {
     pub fn detach(self) -> anyhow::Result<()> {
         let Way { how, fd_store, routes } = self.way;
         if let Some(fd_store) = fd_store {
-            fd_store.quit();
+            // Else its descriptors keep the kernel steering.
+            drop(how);
+            return fd_store.take_back().context("the fd store");
         }
         match how {
             How::Steering(steering) => {
@@ -354,17 +375,17 @@ fn neighbours(machine: &Machine<'_>) -> anyhow::Result<Neighbours> {
     Ok(Neighbours { shared, services })
 }
 
-fn fd_store_name(machine: &Machine<'_>, kind: &str) -> String {
-    format!("{}-{kind}", pin_name(machine.data))
+fn fd_store_name(traces: &Traces) -> String {
+    format!("{}-{}", traces.pin, traces.way.as_str())
 }
 
-/// Hands the sockets to an fd store. Without one everything works too, until a crash.
-fn kept_by(found: Option<FdStore>, name: &str, sockets: &Sockets) -> Option<FdStore> {
+/// Hands the sockets to a new fd store, in place of one that was found. Without one everything works too, until a crash.
+fn kept_by(found: Option<FdStore>, sockets: &Sockets, traces: &Traces) -> Option<FdStore> {
     let keep = || {
-        let fd_store = match found {
-            Some(fd_store) => fd_store,
-            None => FdStore::start(name)?,
-        };
+        if let Some(of_before) = found {
+            of_before.quit();
+        }
+        let fd_store = FdStore::start(&fd_store_name(traces), traces)?;
         fd_store.keep(&sockets.tcp, &sockets.udp)?;
         Ok(fd_store)
     };

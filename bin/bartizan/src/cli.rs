@@ -9,6 +9,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::any_port::PortsMode;
 use crate::output::{Form, Output};
 use crate::settings::PrivateOrigins;
+use crate::traces::Traces;
 
 /// An edge network that you run yourself.
 #[derive(Parser)]
@@ -84,7 +85,11 @@ pub enum Command {
     },
     /// Started by `up`: holds its sockets while it is killed and started again
     #[command(name = crate::fd_store::COMMAND, hide = true)]
-    FdStore { name: String },
+    FdStore {
+        name: String,
+        #[command(flatten)]
+        traces: Traces,
+    },
     /// What runs: the edge, its zones, its tunnels
     Status {
         #[command(flatten)]
@@ -144,6 +149,10 @@ pub struct Up {
     /// Threads for DNS over UDP and for HTTP, each [default: one a core]
     #[arg(long, value_name = "N", env = "BARTIZAN_WORKERS", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub workers: Option<u16>,
+    /// Whom to serve as when root starts it, with no more than the right to ports below 1024; `root` stays root [default:
+    /// the data directory's owner if that is not root, else `bartizan`, else a user number of its own, 60787]
+    #[arg(long, value_name = "USER", env = "BARTIZAN_USER")]
+    pub user: Option<String>,
     /// No hello page
     #[arg(long)]
     pub no_demo: bool,
@@ -155,9 +164,12 @@ pub struct Edge {
     /// The API's URL, with /client/v4
     #[arg(long, global = true, value_name = "URL", env = "BARTIZAN_API")]
     pub api: Option<String>,
-    /// An API token
+    /// An API token; `-` reads it from standard input. On the command line everybody on this machine sees it
     #[arg(long = "api-token", global = true, value_name = "TOKEN", env = "BARTIZAN_API_TOKEN", hide_env_values = true)]
     pub api_token: Option<String>,
+    /// A file with the API token
+    #[arg(long = "api-token-file", global = true, value_name = "FILE", env = "BARTIZAN_API_TOKEN_FILE")]
+    pub api_token_file: Option<PathBuf>,
     /// The data directory of a local `up`
     #[arg(long, global = true, value_name = "DIR", env = "BARTIZAN_DATA")]
     pub data: Option<PathBuf>,
@@ -227,11 +239,15 @@ pub enum TunnelAction {
     /// Run an existing tunnel, by its name, or anywhere by its token
     Run {
         /// The tunnel's name or id
-        #[arg(required_unless_present = "token")]
+        #[arg(required_unless_present_any = ["token", "token_file"])]
         tunnel: Option<String>,
-        /// The tunnel's token: all that a machine needs
+        /// The tunnel's token: all that a machine needs; `-` reads it from standard input. On the command line
+        /// everybody on this machine sees it
         #[arg(long, value_name = "TOKEN", env = "TUNNEL_TOKEN", hide_env_values = true)]
         token: Option<String>,
+        /// A file with the tunnel's token
+        #[arg(long, value_name = "FILE", env = "TUNNEL_TOKEN_FILE")]
+        token_file: Option<PathBuf>,
     },
     /// Make a tunnel
     Create { name: String },
@@ -364,7 +380,7 @@ pub struct AppWords {
     /// off, flexible (the edge ends TLS), full, strict
     #[arg(long, default_value = "off", value_name = "MODE")]
     pub tls: String,
-    /// How the origin learns the client's address: off, v1, v2, simple (UDP)
+    /// How the origin learns the client's address: off, v1 (TCP), v2, simple (UDP, in each datagram as v2 is)
     #[arg(long, default_value = "off", value_name = "VERSION")]
     pub proxy_protocol: String,
     /// Access rules are not in force here

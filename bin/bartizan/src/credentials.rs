@@ -8,7 +8,7 @@ use crate::cli::Edge;
 use crate::client::Api;
 use crate::data_dir::Local;
 use crate::failure::{Cause, Failure};
-use crate::settings;
+use crate::{settings, token};
 
 /// What `login` stores, mode 0600.
 #[derive(Serialize, Deserialize)]
@@ -29,17 +29,15 @@ pub fn find(edge: &Edge) -> anyhow::Result<Api> {
         .or_else(|| stored.as_ref().map(|stored| stored.api.clone()));
     let Some(api) = api else {
         return Err(Failure::new(Cause::NotFound, no_edge(edge))
-            .remedy("start one with `bartizan up`, or name yours: `bartizan login --api URL --api-token TOKEN`")
+            .remedy("start one with `bartizan up`, or name yours: `bartizan login --api URL --api-token-file FILE`")
             .into());
     };
-    let token = edge
-        .api_token
-        .clone()
+    let token = token::given("--api-token", edge.api_token.as_deref(), edge.api_token_file.as_deref())?
         .or_else(|| local.map(|local| local.token))
         .or_else(|| stored.as_ref().map(|stored| stored.token.clone()));
     let Some(token) = token else {
         return Err(Failure::new(Cause::Usage, format!("the API is at {api}, but no token is known"))
-            .remedy("give one with --api-token or BARTIZAN_API_TOKEN")
+            .remedy("give one with --api-token-file or BARTIZAN_API_TOKEN")
             .into());
     };
     Ok(Api::new(&api, &token, local_ca(edge).or_else(|| stored.and_then(|stored| stored.ca))))

@@ -104,6 +104,12 @@ pub fn is_locked(path: &Path) -> bool {
     File::open(path.join("lock")).is_ok_and(|lock| matches!(lock.try_lock_shared(), Err(TryLockError::WouldBlock)))
 }
 
+/// The number of the process that holds it, as text.
+pub fn holder(path: &Path) -> Option<String> {
+    let noted = std::fs::read_to_string(path.join("lock")).ok().filter(|_| is_locked(path))?;
+    Some(noted.trim().to_owned()).filter(|pid| !pid.is_empty())
+}
+
 fn not_writable(path: &Path, error: &std::io::Error) -> Failure {
     Failure::new(Cause::Failed, format!("cannot write the data directory {}: {error}", path.display()))
         .remedy("give it to this user (chown), or name another with --data DIR")

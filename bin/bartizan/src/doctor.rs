@@ -15,7 +15,9 @@ use crate::failure::{Cause, Failure};
 use crate::holder::{self, Transport};
 use crate::host;
 use crate::output::{Output, bad, good};
+use crate::rights::Seen;
 use crate::settings::{Addresses, PrivateOrigins, Settings};
+use crate::user;
 
 /// Kinds and zones that are named in one finding. A damaged disk has more, and says enough with these.
 const PARTS_SHOWN_MAX: usize = 8;
@@ -42,7 +44,7 @@ impl Finding {
 pub fn run(up: Up, output: Output) -> anyhow::Result<()> {
     let settings = Settings::from(up)?;
     let running = data_dir::is_locked(&settings.data);
-    let mut findings = vec![data(&settings, running)];
+    let mut findings = vec![data(&settings, running), process(&settings)];
     findings.extend(Store::examine(&settings.data).into_iter().flat_map(file));
     findings.extend(state(&settings.data));
     for (name, addresses, transports) in services(&settings) {
@@ -193,6 +195,29 @@ fn file(seen: Examined) -> Vec<Finding> {
         findings.push(Finding::bad("objects of another version", format!("{detail}; {advice}")));
     }
     findings
+}
+
+/// What the process that talks to the network may do, or would.
+fn process(settings: &Settings) -> Finding {
+    let what = "rights of the process";
+    let remedy = "start it again as root without --user root, which gives up what serving does not need";
+    if let Some(seen) = data_dir::holder(&settings.data).and_then(|holder| Seen::of(&holder)) {
+        let asked = settings.user.as_deref() == Some("root");
+        return if seen.uid != 0 || asked {
+            Finding::good(what, seen.to_string())
+        } else {
+            Finding::bad(what, format!("{seen}; {remedy}"))
+        };
+    }
+    match user::find(settings.user.as_deref(), &settings.data) {
+        Err(error) => Finding::bad(what, format!("{error:#}")),
+        Ok(Some(user)) => match user.reach(&settings.data) {
+            Err(error) if settings.data.exists() => Finding::bad(what, format!("{error:#}")),
+            _ => Finding::good(what, format!("`up` serves as {}, not as root", user.name)),
+        },
+        Ok(None) if user::is_root() => Finding::good(what, "`up` stays root, as --user asks"),
+        Ok(None) => Finding::good(what, "those of this user, less what serving does not need"),
+    }
 }
 
 /// Whether the objects are those that were committed; nothing where there are none yet.

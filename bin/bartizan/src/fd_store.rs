@@ -5,8 +5,13 @@
 //! up ──connects──► fd store      what it holds: a message for each socket, then an end
 //!    ◄─────────────
 //!    ──────────────►             what to hold from now on, then an end
-//!    ── (stays connected) ──     gone without a word: a crash. `q`: a clean stop, and the fd store ends
+//!    ── (stays connected) ──     gone without a word: a crash. `q`: the fd store ends
+//!                                `b`: a clean stop, it takes back what the edge has put into the kernel and ends
+//!    ◄─────────────              what it could not, in words, then an end
 //! ```
+//! The edge gives up its rights before it serves, and the fd store keeps the one that this needs. A start takes what the
+//! one of before holds and replaces it, so that it is always of the edge's own version.
+//!
 //! The socket between them has an abstract name (unix(7)), so it ends with the process and leaves no file. Both sides
 //! check the user of the other one.
 
@@ -26,6 +31,9 @@ use rustix::net::{
     recvmsg, sendmsg,
 };
 
+use crate::rights;
+use crate::traces::Traces;
+
 /// How long sockets are kept for an edge that is gone. Clients that wait for longer than that have left.
 const KEEP: Duration = Duration::from_secs(60);
 
@@ -39,6 +47,9 @@ const START_RETRY: Duration = Duration::from_millis(5);
 /// More than the sockets of an edge with as many workers as there may be: of each, two protocols and two families.
 const SOCKETS_MAX: usize = 1_024;
 
+/// Of what could not be taken back, in octets.
+const COMPLAINT_MAX: u64 = 4_096;
+
 /// The command that makes this program an fd store. Not for people.
 pub const COMMAND: &str = "fd-store";
 
@@ -46,6 +57,7 @@ const TCP: u8 = b't';
 const UDP: u8 = b'u';
 const END: u8 = b'.';
 const QUIT: u8 = b'q';
+const TAKE_BACK: u8 = b'b';
 
 /// Sockets that receive for every port.
 #[derive(Default)]
@@ -66,10 +78,8 @@ impl FdStore {
     }
 
     /// A new one, which holds nothing yet.
-    pub fn start(name: &str) -> io::Result<FdStore> {
-        let stream = start(name)?;
-        receive(&stream)?;
-        Ok(FdStore(stream))
+    pub fn start(name: &str, traces: &Traces) -> io::Result<FdStore> {
+        start(name, traces).map(FdStore)
     }
 
     /// What to hold from now on.
@@ -77,17 +87,31 @@ impl FdStore {
         send(&self.0, tcp, udp)
     }
 
-    /// Ends it: a clean stop leaves nothing behind.
+    /// Ends the one that was found, before it was given anything to hold.
     pub fn quit(mut self) {
-        if let Err(error) = self.0.write_all(&[QUIT]) {
-            tracing::debug!(%error, "the fd store is gone already");
+        let ended = self.keep(&[], &[]).and_then(|()| self.0.write_all(&[QUIT])).and_then(|()| self.0.read(&mut [0]));
+        if let Err(error) = ended {
+            tracing::debug!(%error, "the fd store of before is gone already");
         }
+    }
+
+    /// Ends it: a clean stop leaves nothing behind, neither sockets nor what is in the kernel.
+    pub fn take_back(mut self) -> io::Result<()> {
+        self.0.write_all(&[TAKE_BACK])?;
+        let mut complaint = String::new();
+        self.0.take(COMPLAINT_MAX).read_to_string(&mut complaint)?;
+        if complaint.is_empty() { Ok(()) } else { Err(io::Error::other(complaint)) }
     }
 }
 
 /// Runs as the fd store, until the edge says that it is over or does not come back.
-pub fn run(name: &str) -> io::Result<()> {
-    let listener = UnixListener::bind_addr(&SocketAddr::from_abstract_name(name)?)?;
+pub fn run(name: &str, traces: &Traces) -> anyhow::Result<()> {
+    rights::settle(None, rights::NEEDED_TO_TAKE_BACK)?;
+    Ok(hold(name, traces)?)
+}
+
+fn hold(name: &str, traces: &Traces) -> io::Result<()> {
+    let listener = listen(name)?;
     set_socket_timeout(&listener, Timeout::Recv, Some(KEEP))?;
     let mut kept = Kept::default();
     loop {
@@ -99,8 +123,29 @@ pub fn run(name: &str) -> io::Result<()> {
             Err(error) => return Err(error),
         };
         // Otherwise it was a stranger, or the edge was killed: another one may come.
-        if let Ok(QUIT) = serve(&stream, &mut kept) {
-            return Ok(());
+        match serve(&stream, &mut kept) {
+            Ok(QUIT) => return Ok(()),
+            Ok(TAKE_BACK) => {
+                drop(kept);
+                return match traces.remove() {
+                    Ok(()) => Ok(()),
+                    Err(error) => (&stream).write_all(format!("{error:#}").as_bytes()),
+                };
+            }
+            _ => {}
+        }
+    }
+}
+
+/// The one of before may be about to end.
+fn listen(name: &str) -> io::Result<UnixListener> {
+    let begun = Instant::now();
+    loop {
+        match UnixListener::bind_addr(&SocketAddr::from_abstract_name(name)?) {
+            Err(error) if error.kind() == ErrorKind::AddrInUse && begun.elapsed() < START_MAX => {
+                std::thread::sleep(START_RETRY);
+            }
+            bound => return bound,
         }
     }
 }
@@ -132,14 +177,16 @@ fn connect(name: &str) -> io::Result<UnixStream> {
 }
 
 /// Starts an fd store in a process group of its own: what a terminal sends to the edge is not for it.
-fn start(name: &str) -> io::Result<UnixStream> {
+fn start(name: &str, traces: &Traces) -> io::Result<UnixStream> {
     // Not its path: an upgrade may have put another program there.
     let mut command = Command::new("/proc/self/exe");
-    command.arg0("bartizan").args([COMMAND, name]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command.arg0("bartizan").args([COMMAND, name]).args(traces.words());
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     let mut child = command.current_dir("/").process_group(0).spawn()?;
     let begun = Instant::now();
     loop {
-        match connect(name) {
+        // The one of before may still take a connection, which it drops at its end.
+        match connect(name).and_then(|stream| receive(&stream).map(|_nothing| stream)) {
             Ok(stream) => return Ok(stream),
             Err(error) if begun.elapsed() > START_MAX => return Err(error),
             Err(_) => {
@@ -207,6 +254,7 @@ mod tests {
     use std::net::TcpStream;
 
     use super::*;
+    use crate::traces::Way;
 
     /// An edge that is killed twice and stopped once, with one fd store for all.
     #[test]
@@ -214,7 +262,9 @@ mod tests {
         let name = format!("bartizan-test-{}", std::process::id());
         let fd_store = std::thread::spawn({
             let name = name.clone();
-            move || run(&name)
+            // A directory without an edge: there is nothing to take back, and taking back nothing is no error.
+            let traces = Traces { way: Way::SkLookup, pin: name.clone(), pool: Vec::new() };
+            move || hold(&name, &traces)
         });
         let connected = || loop {
             if let Some((fd_store, kept)) = FdStore::find(&name) {
@@ -239,7 +289,7 @@ mod tests {
         let (kept, third) = connected();
         assert_eq!((kept.tcp.len(), kept.udp.len()), (1, 0));
         third.keep(&kept.tcp, &kept.udp).unwrap();
-        third.quit();
+        third.take_back().unwrap();
         fd_store.join().unwrap().unwrap();
         drop(kept);
         assert_eq!(TcpStream::connect(listens).unwrap_err().kind(), ErrorKind::ConnectionRefused);

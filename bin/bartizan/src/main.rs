@@ -25,12 +25,16 @@ mod output;
 mod planes;
 mod record;
 mod report;
+mod rights;
 mod settings;
 mod status;
 mod store_condition;
+mod token;
+mod traces;
 mod tunnel;
 mod up;
 mod url;
+mod user;
 mod zone;
 
 use std::process::ExitCode;
@@ -65,10 +69,14 @@ fn start_log(cli: &Cli) {
 fn run(cli: Cli) -> anyhow::Result<()> {
     let output = cli.global.output();
     match cli.command {
-        Command::FdStore { name } => Ok(fd_store::run(&name)?),
+        Command::FdStore { name, traces } => fd_store::run(&name, &traces),
         Command::Doctor { rebuild: false, up } => doctor::run(up, output),
         Command::Doctor { rebuild: true, up } => doctor::rebuild(up, output),
-        Command::Up(up) => runtime()?.block_on(up::run(up, output)),
+        Command::Up(up) => {
+            // Before there are threads: rights are given up for each alone.
+            let opened = up::open(up, output)?;
+            runtime()?.block_on(up::serve(opened, output))
+        }
         Command::Login(login) => runtime()?.block_on(status::login(&login.edge, output)),
         Command::Status { edge } => runtime()?.block_on(status::run(&edge, output)),
         Command::Tunnel(tunnel) => runtime()?.block_on(tunnel::run(*tunnel, output)),

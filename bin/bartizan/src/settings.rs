@@ -10,6 +10,7 @@ use serde::Deserialize;
 use crate::any_port::PortsMode;
 use crate::cli::Up;
 use crate::failure::{Cause, Failure};
+use crate::user;
 
 /// The default ports, the same for every user (design §2.1).
 const PORT_API: u16 = 8787;
@@ -44,6 +45,7 @@ struct File {
     geo: Vec<PathBuf>,
     workers: Option<u16>,
     demo: Option<bool>,
+    user: Option<String>,
     listen: Listen,
 }
 
@@ -133,6 +135,8 @@ pub struct Settings {
     pub domain: String,
     pub workers: usize,
     pub demo: bool,
+    /// Whom to serve as, if root starts it.
+    pub user: Option<String>,
 }
 
 impl Settings {
@@ -166,6 +170,7 @@ impl Settings {
             domain: up.domain.or(file.domain).unwrap_or_else(|| DOMAIN.to_owned()),
             workers: workers.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)),
             demo: !up.no_demo && file.demo.unwrap_or(true),
+            user: up.user.or(file.user),
         })
     }
 }
@@ -205,7 +210,7 @@ fn read_file(named: Option<&Path>, data: &Path) -> anyhow::Result<File> {
 
 /// The place of a local edge's data when nobody names one.
 pub fn default_data() -> anyhow::Result<PathBuf> {
-    if is_root() {
+    if user::is_root() {
         return Ok("/var/lib/bartizan".into());
     }
     if let Some(base) = std::env::var_os("XDG_DATA_HOME").filter(|base| Path::new(base).is_absolute()) {
@@ -217,12 +222,6 @@ pub fn default_data() -> anyhow::Result<PathBuf> {
             .remedy("name one with --data DIR")
             .into()),
     }
-}
-
-/// Whether this process runs as root, as the kernel tells of it.
-pub fn is_root() -> bool {
-    use std::os::unix::fs::MetadataExt;
-    std::fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0)
 }
 
 #[cfg(test)]

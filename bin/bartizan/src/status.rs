@@ -1,6 +1,6 @@
 //! `bartizan status` and `bartizan login`: which edge, and what runs there.
 
-use bartizan_v4::{Edge as EdgeFacts, EdgePorts, Pop, Status};
+use bartizan_v4::{Edge as EdgeFacts, EdgePorts, EdgeProcess, Pop, Status};
 use serde_json::{Value, json};
 
 use crate::cli::Edge;
@@ -8,6 +8,7 @@ use crate::client::Api;
 use crate::credentials;
 use crate::failure::{Cause, Failure};
 use crate::output::{Output, bold, faint, table};
+use crate::rights::Seen;
 use crate::zone::{state, text};
 
 /// What the API says of its edge.
@@ -25,6 +26,7 @@ pub async fn run(edge: &Edge, output: Output) -> anyhow::Result<()> {
         "api": api.base(), "version": facts.version, "domain": facts.domain, "addresses": facts.addresses,
         "dns": facts.dns, "http": facts.http, "https": facts.https, "tunnel": facts.tunnel, "ports": facts.ports,
         "private_origins": facts.private_origins,
+        "process": facts.process,
         "status": status, "zones": zones, "tunnels": tunnels,
     });
     output.result(&document, || describe(&api, &facts, &status, &zones, &tunnels))
@@ -44,6 +46,7 @@ fn describe(api: &Api, facts: &EdgeFacts, status: &Status, zones: &[Value], tunn
     lines.push(format!("  ports   {}", ports(&facts.ports)));
     let private = if facts.private_origins { "also loopback and private addresses" } else { "public addresses only" };
     lines.push(format!("  origins {private}"));
+    lines.extend(facts.process.as_ref().map(|process| format!("  process {}", rights(process))));
     lines.extend(health(status));
     lines.push(String::new());
     let zone_rows: Vec<_> =
@@ -85,6 +88,12 @@ fn ports(ports: &EdgePorts) -> String {
     };
     let why = reason.as_ref().map(|reason| format!("\n          {}", faint(reason))).unwrap_or_default();
     format!("{which}, of {}{why}", pools.join(", "))
+}
+
+/// What the process that serves may do.
+fn rights(process: &EdgeProcess) -> String {
+    let EdgeProcess { uid, capabilities, no_new_privileges } = process.clone();
+    Seen { uid, capabilities, no_new_privileges }.to_string()
 }
 
 /// Checks the way to an edge and stores it.

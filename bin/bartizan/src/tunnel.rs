@@ -9,6 +9,7 @@ use crate::connect::{self, Plan};
 use crate::credentials;
 use crate::failure::{Cause, Failure};
 use crate::output::{Output, quoted, table};
+use crate::token;
 use crate::url::with_query;
 use crate::zone::{self, text};
 
@@ -23,10 +24,11 @@ pub async fn run(tunnel: Tunnel, output: Output) -> anyhow::Result<()> {
             let asked = QuickTunnel { hostname, port, name, service };
             serve(asked, &connector, &edge, output).await
         }
-        Some(TunnelAction::Run { token: Some(token), .. }) => {
-            connect::run(Plan::from_token(&token, &connector, credentials::find(&edge).ok()).await?, output).await
-        }
-        Some(TunnelAction::Run { tunnel, token: None }) => {
+        Some(TunnelAction::Run { tunnel, token: asked, token_file }) => {
+            if let Some(token) = token::given("--token", asked.as_deref(), token_file.as_deref())? {
+                let plan = Plan::from_token(&token, &connector, credentials::find(&edge).ok()).await?;
+                return connect::run(plan, output).await;
+            }
             let api = credentials::find(&edge)?;
             let account = account(&api).await?;
             let tunnel = by_name_or_id(&api, &account, &tunnel.unwrap_or_default()).await?;

@@ -1,15 +1,15 @@
 //! `bartizan up`: a whole edge on this machine.
 //!
 //! Order of a start: lock the data, bind every port, open the store, make what a first start needs, build the first
-//! bundle, start the planes and the API, put the hello page behind a tunnel by the API that everything uses, see it
-//! answer, say so.
+//! bundle, choose the way to applications, give up what rights are not needed any more ([`crate::rights`]); then start
+//! the planes and the API, put the hello page behind a tunnel by the API that everything uses, see it answer, say so.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Context;
-use bartizan_api::{DeclareError, Fault, Preset};
+use bartizan_api::{Administrator, DeclareError, Fault, Preset};
 use bartizan_certs::{Ca, Certs};
 use bartizan_dial::Private;
 use bartizan_geo::Geo;
@@ -18,6 +18,7 @@ use bartizan_names::{Name, Timestamp, ZoneName};
 use bartizan_observed::{Lease, Problem, Problems, Reporter, What};
 use bartizan_plane_l4 as l4;
 use bartizan_publish::Publisher;
+use bartizan_seal::Key;
 use bartizan_store::{Retention, Store};
 use bartizan_v4::PopBody;
 use tokio::signal::unix::SignalKind;
@@ -28,12 +29,13 @@ use crate::cli::Up;
 use crate::client::Api;
 use crate::data_dir::{DataDir, Local};
 use crate::failure::{Cause, Failure};
-use crate::listen;
+use crate::listen::{self, Addresses, Listeners};
 use crate::output::{Form, Output, print_line};
 use crate::planes::{End, Fixed, Planes};
 use crate::report::{Ready, ZoneRef};
+use crate::rights::{self, Seen, apart};
 use crate::settings::Settings;
-use crate::{any_port, demo, host, planes, store_condition};
+use crate::{any_port, demo, host, planes, store_condition, user};
 
 /// How long requests in flight may go on after SIGTERM.
 const DRAIN_MAX: Duration = Duration::from_secs(30);
@@ -47,55 +49,105 @@ const CARE_INTERVAL: Duration = Duration::from_secs(6 * 3600);
 /// What the default zone's name servers are called below the domain.
 const NAMESERVER_LABELS: [&[u8]; 2] = [b"ns1", b"ns2"];
 
-pub async fn run(up: Up, output: Output) -> anyhow::Result<()> {
+/// An edge with all that it took rights to get.
+pub struct Opened {
+    settings: Settings,
+    domain: ZoneName,
+    data: DataDir,
+    listeners: Listeners,
+    addresses: Addresses,
+    stored: Stored,
+    geo: Geo,
+    chosen: Chosen,
+}
+
+/// What is in the data directory.
+struct Stored {
+    seal: Key,
+    store: Store,
+    certs: Certs,
+    nameservers: Vec<Name>,
+    administrator: Administrator,
+    pop: Pop,
+    publisher: Publisher,
+}
+
+/// To be called while there is no other thread. After it this one, and those it makes, have no more rights than serving
+/// needs.
+pub fn open(up: Up, output: Output) -> anyhow::Result<Opened> {
     let settings = Settings::from(up)?;
     if let Some(odd) = settings.one_family() {
         tracing::warn!("{odd}");
     }
     let domain = domain(&settings)?;
-    let data = DataDir::open(&settings.data)?;
+    let user = user::find(settings.user.as_deref(), &settings.data)?;
     host::raise_open_files();
-    let mut listeners = listen::bind(&settings)?;
-    output.progress(format!("opening {}", data.path().display()));
-
-    // Before the store, which an older layout is brought up to date in: a start that fails here has changed nothing.
-    let seal = data.seal_key()?;
-    let ca = Ca::load_or_create(data.path(), &seal, now()).context("the local CA")?;
-    let store = Store::open(data.path()).map_err(|error| Failure::new(Cause::Failed, error.to_string()))?;
-    let certs = Certs::new(ca, seal.clone());
-    let nameservers = nameservers(&domain)?;
-    let prepare = async || -> anyhow::Result<_> {
-        let administrator = bartizan_api::bootstrap(&store, &certs, data.path(), &preset(), &domain, &nameservers)?;
-        // What the flags say is put in the store first, and taken from there: what is shown is what is served.
-        let pop = local_pop(&store, &certs, &settings)?;
-        let publisher = {
-            let (store, seal, pop) = (store.clone(), seal.clone(), pop.id);
-            tokio::task::spawn_blocking(move || Publisher::load(store, seal, pop)).await??
-        };
-        Ok((administrator, pop, publisher))
-    };
-    let prepared = match prepare().await {
-        // It met damage, which is mended by now as far as it can be.
-        Err(error) if store.settle().unwrap_or(false) => {
-            tracing::warn!(error = format!("{error:#}"), "the store's file was damaged; beginning again");
-            prepare().await
-        }
-        prepared => prepared,
-    };
-    let (administrator, pop, publisher) = prepared?;
-    let addresses = listeners.addresses()?;
     let geo = Geo::open(&settings.geo).map_err(|error| {
         Failure::new(Cause::Usage, error.to_string()).remedy("give MMDB files of countries or networks with --geo")
     })?;
-    let knows_networks = geo.knows_networks();
-    let reset_key = Arc::new(seal.reset_key());
+    if let Some(user) = &user {
+        user.take_over(&settings.data)?;
+    }
+    let stays_root = user::is_root() && user.is_none();
+    let numbers = user.as_ref().map(|user| user.numbers);
+    let data =
+        if stays_root { DataDir::open(&settings.data) } else { apart(numbers, || DataDir::open(&settings.data)) }?;
+    let listeners = listen::bind(&settings)?;
+    let addresses = listeners.addresses()?;
+    output.progress(format!("opening {}", data.path().display()));
+    let stored = || Stored::open(&data, &domain, &settings);
+    let stored = if stays_root { stored() } else { apart(numbers, stored) }?;
     let chosen = {
         let own = addresses.all();
-        let bundle = publisher.bundle();
+        let bundle = stored.publisher.bundle();
         let pools = &bundle.pop.value.pools;
         let machine = any_port::Machine { data: data.path(), pools, workers: settings.workers, own: &own };
         any_port::choose(settings.ports, &machine, &bundle.apps.value)?
     };
+    if stays_root {
+        tracing::warn!("the process that talks to the network stays root, as --user root asks");
+    } else {
+        rights::settle(numbers, chosen.needs()).context("giving up rights")?;
+    }
+    if let (Some(user), Some(seen)) = (&user, Seen::of("self")) {
+        output.progress(format!("serving as {}, not as root: {seen}", user.name));
+    }
+    Ok(Opened { settings, domain, data, listeners, addresses, stored, geo, chosen })
+}
+
+impl Stored {
+    fn open(data: &DataDir, domain: &ZoneName, settings: &Settings) -> anyhow::Result<Stored> {
+        // Before the store, which an older layout is brought up to date in: a start that fails here has changed nothing.
+        let seal = data.seal_key()?;
+        let ca = Ca::load_or_create(data.path(), &seal, now()).context("the local CA")?;
+        let store = Store::open(data.path()).map_err(|error| Failure::new(Cause::Failed, error.to_string()))?;
+        let certs = Certs::new(ca, seal.clone());
+        let nameservers = nameservers(domain)?;
+        let prepare = || -> anyhow::Result<_> {
+            let administrator = bartizan_api::bootstrap(&store, &certs, data.path(), &preset(), domain, &nameservers)?;
+            // What the flags say is put in the store first, and taken from there: what is shown is what is served.
+            let pop = local_pop(&store, &certs, settings)?;
+            let publisher = Publisher::load(store.clone(), seal.clone(), pop.id)?;
+            Ok((administrator, pop, publisher))
+        };
+        let prepared = match prepare() {
+            // It met damage, which is mended by now as far as it can be.
+            Err(error) if store.settle().unwrap_or(false) => {
+                tracing::warn!(error = format!("{error:#}"), "the store's file was damaged; beginning again");
+                prepare()
+            }
+            prepared => prepared,
+        };
+        let (administrator, pop, publisher) = prepared?;
+        Ok(Stored { seal, store, certs, nameservers, administrator, pop, publisher })
+    }
+}
+
+pub async fn serve(opened: Opened, output: Output) -> anyhow::Result<()> {
+    let Opened { settings, domain, data, mut listeners, addresses, stored, geo, chosen } = opened;
+    let Stored { seal, store, certs, nameservers, administrator, pop, publisher } = stored;
+    let knows_networks = geo.knows_networks();
+    let reset_key = Arc::new(seal.reset_key());
     let ports = ports(&chosen);
     let trusted = settings.proxies.clone();
     let private_origins = settings.private_origins.into();
@@ -123,6 +175,7 @@ pub async fn run(up: Up, output: Output) -> anyhow::Result<()> {
         data: data.path().to_owned(),
         domain: domain.clone(),
         account: administrator.account_id,
+        process: process(),
     };
     let (stop, stopped) = watch::channel(false);
     let api = tokio::spawn(bartizan_api::serve(
@@ -206,6 +259,12 @@ fn ports(chosen: &Chosen) -> bartizan_api::Ports {
         l4::Tier::AnyPort { .. } => None,
     };
     bartizan_api::Ports { tier: chosen.name.as_str(), max, why: chosen.why.clone() }
+}
+
+/// What the API says of this process.
+fn process() -> Option<bartizan_api::Process> {
+    let Seen { uid, capabilities, no_new_privileges } = Seen::of("self")?;
+    Some(bartizan_api::Process { uid, capabilities, no_new_privileges })
 }
 
 pub fn now() -> Timestamp {

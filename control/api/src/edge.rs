@@ -1,7 +1,7 @@
 //! `/bartizan/edge`: what a connector or a command-line client must know about this edge.
 
 use axum::extract::State;
-use bartizan_v4::{Edge, EdgePorts};
+use bartizan_v4::{Edge, EdgePorts, EdgeProcess};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -10,7 +10,7 @@ use crate::caller::Caller;
 use crate::error::Error;
 use crate::permission::Permission;
 use crate::reply::Reply;
-use crate::state::Api;
+use crate::state::{Api, Process};
 
 pub(crate) fn routes(api: &Api) -> OpenApiRouter<Api> {
     OpenApiRouter::new().routes(needs(Permission::TunnelRead, api, routes!(edge)))
@@ -44,5 +44,10 @@ async fn edge(State(api): State<Api>, caller: Caller) -> Result<Reply<Edge>, Err
         },
         private_origins: facts.private_origins,
         ca: api.ca_pem().to_owned(),
+        process: facts.process.clone().map(|Process { uid, capabilities, no_new_privileges }| EdgeProcess {
+            uid,
+            capabilities,
+            no_new_privileges,
+        }),
     }))
 }

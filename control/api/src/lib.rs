@@ -74,4 +74,4 @@ pub use permission::Permission;
 pub use pops::{DeclareError, declare_pop, declared_pop};
 pub use router::router;
 pub use serve::serve;
-pub use state::{Dependencies, Facts, Ports};
+pub use state::{Dependencies, Facts, Ports, Process};

@@ -49,6 +49,17 @@ pub struct Facts {
     /// The default zone.
     pub domain: ZoneName,
     pub account: AccountId,
+    /// What the process may do; none where the kernel does not tell.
+    pub process: Option<Process>,
+}
+
+/// What the process that serves may do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Process {
+    pub uid: u32,
+    /// Names of capabilities(7).
+    pub capabilities: Vec<String>,
+    pub no_new_privileges: bool,
 }
 
 /// How clients reach applications.

@@ -65,6 +65,11 @@ impl AnyIp {
         Ok(AnyIp { prefixes: needed })
     }
 
+    /// Those that an earlier process of ours has made.
+    pub fn left(prefixes: &[Prefix]) -> AnyIp {
+        AnyIp { prefixes: prefixes.iter().filter(|prefix| !is_loopback(prefix)).copied().collect() }
+    }
+
     /// Removes the routes that we, or an earlier process of ours, have made.
     pub fn remove(self) -> Result<(), AnyIpError> {
         for prefix in self.prefixes {

@@ -26,8 +26,8 @@ mod tproxy;
 
 pub use any_ip::{AnyIp, AnyIpError};
 pub use kernel::{Counts, KernelError, WORKERS_MAX};
-pub use pin::{BPFFS, Detached, PinFailure, pin_name};
+pub use pin::{BPFFS, Detached, PinFailure, pin_name, remove_pin};
 pub use steering::{AttachError, Pinning, Setup, Steering, UpdateError, Workers};
-pub use support::{Capability, Missing, Support, support};
+pub use support::{Capability, Missing, Support, support, updates_need_capability};
 pub use table::{ADDRESSES_MAX, Claim, PORTS_MAX, TableError};
 pub use tproxy::{Tproxy, TproxyError};

@@ -1,6 +1,7 @@
 //! A link that outlives this process: a file in the BPF file system keeps it, with the program and its maps.
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use aya::programs::links::{FdLink, PinnedLink};
@@ -68,6 +69,15 @@ pub(crate) fn unpin(link: &FdLink, path: &Path) -> Result<Detached, KernelError>
     }
     fs::remove_file(path)?;
     Ok(Detached::Gone)
+}
+
+/// Removes the pin that an earlier process has left. Unlike [`crate::Steering::detach`] it needs no link, only the right
+/// to the file, which a process that has given up its rights has not.
+pub fn remove_pin(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
 }
 
 /// No dots: the BPF file system keeps such names for itself.

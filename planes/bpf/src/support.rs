@@ -8,6 +8,9 @@ use crate::kernel::{Kernel, KernelError, os_error};
 /// The first Linux that has `sk_lookup`.
 const LINUX_MIN: (u32, u32) = (5, 9);
 
+/// The first Linux in which whoever has a map's descriptor may change the map.
+const LINUX_FREE_UPDATES: (u32, u32) = (5, 19);
+
 /// A right that a process has or has not (`capabilities(7)`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Capability {
@@ -49,6 +52,12 @@ impl fmt::Display for Support {
 /// Tries it: loads the program, and forgets it. Takes some ten milliseconds, and changes nothing.
 pub fn support() -> Support {
     Support(capabilities().and_then(|()| Kernel::load().map(drop).map_err(explain)))
+}
+
+/// Whether a change of what is steered needs CAP_BPF too, as it did before Linux 5.19. Later ones ask for it only when
+/// programs and maps are made.
+pub fn updates_need_capability() -> bool {
+    release().ok().and_then(|release| version(&release)).is_none_or(|version| version < LINUX_FREE_UPDATES)
 }
 
 /// Asked first, since the kernel's refusal does not say what is missing.

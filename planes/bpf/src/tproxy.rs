@@ -42,7 +42,7 @@ impl Tproxy {
     /// one protocol and family share one address. `data` names the table, so that the one of an earlier process is
     /// replaced.
     pub fn attach(data: &Path, prefixes: &[Prefix], workers: Workers<'_>) -> Result<Tproxy, TproxyError> {
-        let table = pin_name(data).replace('-', "_");
+        let table = table(&pin_name(data));
         let tcp = workers.tcp.iter().map(|socket| Ok((Protocol::Tcp, socket.local_addr()?)));
         let udp = workers.udp.iter().map(|socket| Ok((Protocol::Udp, socket.local_addr()?)));
         let sockets: Vec<_> = tcp.chain(udp).collect::<io::Result<_>>().map_err(TproxyError::Socket)?;
@@ -50,10 +50,19 @@ impl Tproxy {
         Ok(Tproxy { table })
     }
 
+    /// The one that another process has made; `name` is the [`pin_name`] of its data directory.
+    pub fn left(name: &str) -> Tproxy {
+        Tproxy { table: table(name) }
+    }
+
     /// Removes the rule. Open connections go on: they have their own sockets.
     pub fn detach(self) -> Result<(), TproxyError> {
         nft(&format!("delete table inet {}\n", self.table))
     }
+}
+
+fn table(name: &str) -> String {
+    name.replace('-', "_")
 }
 
 /// One transaction: the table is there, with the new rules or with the old ones, at every moment.

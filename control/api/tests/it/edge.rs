@@ -169,6 +169,7 @@ impl Edge {
             https: socket("127.0.0.1:8443"),
             api: socket("127.0.0.1:8787"),
             ports: Ports { tier: "sk_lookup", max: None, why: None },
+            process: None,
             knows_networks: false,
             private_origins: true,
             data: directory.path().to_owned(),

@@ -6,6 +6,7 @@ mod first_run;
 mod http_edge;
 mod ports;
 mod records;
+mod rights;
 mod sdk;
 mod strangers;
 mod tunnels;

@@ -189,7 +189,7 @@ fn a_restart_refuses_nobody() {
         let mut command = Command::new("unshare");
         command.args(["--net", "--mount", "python3", "-c", include_str!("restart.py")]);
         let seen = finish(command.arg(binary()).arg(folder.path()).arg(way)).ok();
-        assert_eq!(seen.trim(), r#"{"left": [], "others": {}}"#, "{way}");
+        assert_eq!(seen.trim(), r#"{"left": [], "udp": "ping", "others": {}}"#, "{way}");
     }
 }
 

@@ -1,0 +1,62 @@
+//! What an edge has put into the kernel for its way to applications, and how it is taken back.
+//!
+//! It takes rights that an edge in service has given up. So the fd store, which has kept them, does it for it at a clean
+//! stop.
+
+use std::path::Path;
+
+use anyhow::Context;
+use bartizan_names::Prefix;
+use bartizan_plane_bpf::{AnyIp, BPFFS, Tproxy, remove_pin};
+
+/// Nothing here says which process made them: only one process at a time uses a data directory.
+#[derive(clap::Args, Clone, Debug)]
+pub struct Traces {
+    #[arg(long, value_enum)]
+    pub way: Way,
+    /// What the pin and the table are called
+    #[arg(long)]
+    pub pin: String,
+    /// Prefixes with a route
+    #[arg(long)]
+    pub pool: Vec<Prefix>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+#[value(rename_all = "snake_case")]
+pub enum Way {
+    SkLookup,
+    Tproxy,
+}
+
+impl Way {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Way::SkLookup => "sk_lookup",
+            Way::Tproxy => "tproxy",
+        }
+    }
+}
+
+impl Traces {
+    /// As the words of a command line, which clap reads back.
+    pub fn words(&self) -> Vec<String> {
+        let mut words = vec!["--way".to_owned(), self.way.as_str().to_owned(), "--pin".to_owned(), self.pin.clone()];
+        for prefix in &self.pool {
+            words.extend(["--pool".to_owned(), prefix.to_string()]);
+        }
+        words
+    }
+
+    /// Takes all of it back. New clients are refused from here on.
+    pub fn remove(&self) -> anyhow::Result<()> {
+        match self.way {
+            Way::SkLookup => {
+                let pin = Path::new(BPFFS).join(&self.pin);
+                remove_pin(&pin).with_context(|| format!("the pin {}", pin.display()))?;
+            }
+            Way::Tproxy => Tproxy::left(&self.pin).detach()?,
+        }
+        Ok(AnyIp::left(&self.pool).remove()?)
+    }
+}
