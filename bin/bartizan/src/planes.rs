@@ -119,7 +119,8 @@ impl Planes {
         if pop || certificates || is_newer(&bundle.tunnels, &last.tunnels) {
             self.tunnel_live.publish(Generation { number, value: tunnel_config(bundle) });
         }
-        if pop || certificates || firewall || is_newer(&bundle.routes, &last.routes) {
+        let zones = is_newer(&bundle.zones, &last.zones);
+        if pop || certificates || firewall || zones || is_newer(&bundle.routes, &last.routes) {
             self.http_live.publish(Generation { number, value: http_config(bundle, &self.fixed) });
         }
         if pop || certificates || firewall || apps {
@@ -131,7 +132,7 @@ impl Planes {
         {
             any_port.update(&bundle.apps.value, &bundle.pop.value.pools);
         }
-        if pop || is_newer(&bundle.zones, &last.zones) {
+        if pop || zones {
             self.dns_live.publish(Generation { number, value: dns_config(bundle) });
         }
         self.observed.applied.set(number);
@@ -199,6 +200,7 @@ fn tunnel_config(bundle: &Bundle) -> tunnel::Config {
 
 fn http_config(bundle: &Bundle, fixed: &Fixed) -> http::Config {
     http::Config {
+        zones: bundle.zones.value.clone(),
         routes: bundle.routes.value.clone(),
         certificates: bundle.certificates.value.clone(),
         firewall: bundle.firewall.value.clone(),

@@ -14,7 +14,7 @@ use utoipa_axum::router::OpenApiRouter;
 use crate::error::{Error, Fault};
 use crate::permission::Permission;
 use crate::reply::{Page, PageSizes, direction};
-use crate::resource::{self, Edit, Owner, Place, Resource};
+use crate::resource::{self, Call, Edit, Editable, Here, Owner, Place, Resource};
 use crate::state::Api;
 use crate::transaction::{Change, Listed, View};
 
@@ -27,31 +27,46 @@ struct AccessRules;
 impl Resource for AccessRules {
     const KIND: Kind = Kind::AccessRule;
     const PLACES: &'static [Place] = &[
-        Place { owner: Owner::User, read: Permission::AccountFirewallRead, write: Permission::AccountFirewallWrite },
-        Place { owner: Owner::Account, read: Permission::AccountFirewallRead, write: Permission::AccountFirewallWrite },
-        Place { owner: Owner::Zone, read: Permission::FirewallRead, write: Permission::FirewallWrite },
+        Place::changed(Owner::User, Permission::AccountFirewallRead, Permission::AccountFirewallWrite),
+        Place::changed(Owner::Account, Permission::AccountFirewallRead, Permission::AccountFirewallWrite),
+        Place::changed(Owner::Zone, Permission::FirewallRead, Permission::FirewallWrite),
     ];
     const PATH: &'static str = "firewall/access_rules/rules";
     const ID: &'static str = "rule_id";
     const ONE: &'static str = "an access rule";
     const MANY: &'static str = "IP access rules";
-    const EDITS: &'static [Edit] = &[Edit::Patch];
+    const CALLS: &'static [Call] = &[Call::List, Call::Get, Call::Create, Call::Edit(Edit::Patch), Call::Delete];
     const SIZES: PageSizes = PageSizes { min: 1, default: 20, max: 1_000 };
     const UNKNOWN: Fault = Fault::RuleUnknown;
 
     type Id = RuleId;
     type Params = Params;
-    type Body = AccessRuleBody;
     type Document = StoredAccessRule;
     type Sent = AccessRule;
 
-    fn make(change: &Change, scope: Scope, body: &AccessRuleBody) -> Result<StoredAccessRule, Error> {
+    fn sent(here: &Here<'_>, view: &View, rule: StoredAccessRule) -> Result<AccessRule, Error> {
+        let email = match here.scope {
+            Scope::User(user) => view.user(user)?.email,
+            Scope::Account(_) | Scope::Zone(_) | Scope::Edge => String::new(),
+        };
+        Ok(sent(rule, &email, Knowledge::of(here.api)))
+    }
+
+    fn list(here: &Here<'_>, view: &View, params: Params, page: Page) -> Result<Listed<StoredAccessRule>, Error> {
+        Listed::page(&view.0.access_rules(&params.query(here.scope, page))?)
+    }
+}
+
+impl Editable for AccessRules {
+    type Body = AccessRuleBody;
+
+    fn make(here: &Here<'_>, change: &mut Change, body: &AccessRuleBody) -> Result<StoredAccessRule, Error> {
         let mode = parse_mode(body.mode.value())?;
         let configuration = target_configuration(&parse_target(body.configuration.value())?);
         let notes = Rule::parse_notes(body.notes.value())?;
-        let scope_of_rule = stored_scope(scope)?;
+        let scope_of_rule = stored_scope(here.scope)?;
         let id = id_of(scope_of_rule, &configuration);
-        if change.has(&Key::access_rule(scope, id))? {
+        if change.has(&Key::access_rule(here.scope, id))? {
             return Err(Error::from(Fault::RuleExists).at("/configuration/value"));
         }
         Ok(StoredAccessRule {
@@ -65,7 +80,13 @@ impl Resource for AccessRules {
         })
     }
 
-    fn edit(old: &StoredAccessRule, body: &AccessRuleBody, _: Edit) -> Result<StoredAccessRule, Error> {
+    fn edit(
+        _: &Here<'_>,
+        _: &mut Change,
+        old: &StoredAccessRule,
+        body: &AccessRuleBody,
+        _: Edit,
+    ) -> Result<StoredAccessRule, Error> {
         if let Some(configuration) = body.configuration.value()
             && target_configuration(&parse_target(Some(configuration))?) != old.configuration
         {
@@ -88,18 +109,6 @@ impl Resource for AccessRules {
 
     fn stamp(rule: &mut StoredAccessRule, now: Timestamp) {
         rule.modified_on = now;
-    }
-
-    fn sent(api: &Api, view: &View, scope: Scope, rule: StoredAccessRule) -> Result<AccessRule, Error> {
-        let email = match scope {
-            Scope::User(user) => view.user(user)?.email,
-            Scope::Account(_) | Scope::Zone(_) | Scope::Edge => String::new(),
-        };
-        Ok(sent(rule, &email, Knowledge::of(api)))
-    }
-
-    fn list(view: &View, scope: Scope, params: Params, page: Page) -> Result<Listed<StoredAccessRule>, Error> {
-        Listed::page(&view.0.access_rules(&params.query(scope, page))?)
     }
 }
 

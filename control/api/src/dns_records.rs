@@ -8,36 +8,105 @@ mod rules;
 
 use axum::extract::State;
 use bartizan_model::{Stamp, merge};
-use bartizan_names::{RecordId, ZoneId};
-use bartizan_store::{Key, RecordQuery};
-use bartizan_v4::{Deleted, RecordBody};
+use bartizan_names::{RecordId, Timestamp, ZoneId};
+use bartizan_store::{Key, Kind, RecordQuery};
+use bartizan_v4::RecordBody;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use self::query::{Params, respelled};
-use self::rules::put;
+use self::rules::beside_others;
 use crate::auth::needs;
 use crate::caller::Caller;
 use crate::error::{Error, Fault};
-use crate::extract::{Body, Ids, Query};
+use crate::extract::{Ids, Query};
 use crate::owner_names;
 use crate::permission::Permission;
-use crate::reply::{KeptPage, PageSizes, Reply};
+use crate::reply::{KeptPage, PageSizes};
+use crate::resource::{self, All, Call, Edit, Editable, Here, Owner, Place, Resource};
 use crate::state::Api;
-use crate::transaction::{Listed, View};
+use crate::transaction::{Change, Listed, View};
 
 /// How many records a page may have. The dialect allows five million, which nobody's memory likes; 10,000 are some 5 MB
 /// of JSON. Who asks for more reads in `result_info` what the page has, and a page of large records is refused.
 const SIZES: PageSizes = PageSizes { min: 1, default: 100, max: 10_000 };
 
 pub(crate) fn routes(api: &Api) -> OpenApiRouter<Api> {
-    OpenApiRouter::new()
-        .routes(needs(Permission::DnsRead, api, routes!(list)))
-        .routes(needs(Permission::DnsWrite, api, routes!(create)))
-        .routes(needs(Permission::DnsRead, api, routes!(get)))
-        .routes(needs(Permission::DnsWrite, api, routes!(replace)))
-        .routes(needs(Permission::DnsWrite, api, routes!(change)))
-        .routes(needs(Permission::DnsWrite, api, routes!(delete)))
+    resource::routes::<Records>(api).routes(needs(Permission::DnsRead, api, routes!(list)))
+}
+
+struct Records;
+
+impl Resource for Records {
+    const KIND: Kind = Kind::Record;
+    const PLACES: &'static [Place] = &[Place::changed(Owner::Zone, Permission::DnsRead, Permission::DnsWrite)];
+    const PATH: &'static str = "dns_records";
+    const ID: &'static str = "dns_record_id";
+    const ONE: &'static str = "a record";
+    const MANY: &'static str = "DNS records";
+    const CALLS: &'static [Call] =
+        &[Call::Get, Call::Create, Call::Edit(Edit::Replace), Call::Edit(Edit::Patch), Call::Delete];
+    const SIZES: PageSizes = SIZES;
+    const UNKNOWN: Fault = Fault::RecordUnknown;
+
+    type Id = RecordId;
+    type Params = All;
+    type Document = bartizan_v4::Record;
+    type Sent = bartizan_v4::Record;
+
+    fn sent(_: &Here<'_>, _: &View, record: bartizan_v4::Record) -> Result<bartizan_v4::Record, Error> {
+        Ok(record)
+    }
+}
+
+impl Editable for Records {
+    type Body = RecordBody;
+
+    fn make(here: &Here<'_>, change: &mut Change, body: &RecordBody) -> Result<bartizan_v4::Record, Error> {
+        let id = RecordId::from_bytes(bartizan_seal::random());
+        let stamp = Stamp { id, created_on: change.now(), modified_on: change.now() };
+        beside_others(change, &here.zone()?, stamp, body)
+    }
+
+    fn edit(
+        here: &Here<'_>,
+        change: &mut Change,
+        old: &bartizan_v4::Record,
+        body: &RecordBody,
+        edit: Edit,
+    ) -> Result<bartizan_v4::Record, Error> {
+        let stamp = Stamp { id: old.id, created_on: old.created_on, modified_on: old.modified_on };
+        match edit {
+            Edit::Replace => beside_others(change, &here.zone()?, stamp, body),
+            Edit::Patch => beside_others(change, &here.zone()?, stamp, &merge(old, body.clone())),
+        }
+    }
+
+    fn id(record: &bartizan_v4::Record) -> RecordId {
+        record.id
+    }
+
+    fn stamp(record: &mut bartizan_v4::Record, now: Timestamp) {
+        record.modified_on = now;
+    }
+
+    fn put(
+        here: &Here<'_>,
+        change: &mut Change,
+        old: Option<&bartizan_v4::Record>,
+        new: &bartizan_v4::Record,
+    ) -> Result<(), Error> {
+        change.put_records(&here.zone()?, old.cloned().as_slice(), &[(owner_names::parse(new)?, new.clone())])
+    }
+
+    fn delete(here: &Here<'_>, change: &mut Change, id: RecordId) -> Result<(), Error> {
+        let zone = here.zone()?;
+        match change.record(zone.id, id).and_then(|stored| owner_names::owner(&stored).map(|_| stored)) {
+            Ok(stored) => change.put_records(&zone, &[stored], &[]),
+            Err(error) if error.fault == Fault::Damaged => change.delete_damaged_record(zone.id, id),
+            Err(error) => Err(error),
+        }
+    }
 }
 
 impl View {
@@ -76,135 +145,4 @@ async fn list(
         })
         .await?;
     Ok(KeptPage::new(records.documents, page, records.total, records.left_out))
-}
-
-/// Makes a record.
-#[utoipa::path(
-    post,
-    path = "/zones/{zone_id}/dns_records",
-    tag = "DNS records",
-    params(("zone_id" = String, Path)),
-    request_body = RecordBody,
-    responses((status = 200, body = bartizan_v4::Envelope<bartizan_v4::Record>))
-)]
-async fn create(
-    State(api): State<Api>,
-    caller: Caller,
-    Ids((zone,)): Ids<(ZoneId,)>,
-    Body(body): Body<RecordBody>,
-) -> Result<Reply<bartizan_v4::Record>, Error> {
-    let id = RecordId::from_bytes(bartizan_seal::random());
-    let actor = caller.clone();
-    let record = api
-        .change(&actor, move |change| {
-            let zone = change.zone_of(&caller, zone)?;
-            let stamp = Stamp { id, created_on: change.now(), modified_on: change.now() };
-            put(change, &zone, None, stamp, &body)
-        })
-        .await?;
-    Ok(Reply::of(record))
-}
-
-/// One record.
-#[utoipa::path(
-    get,
-    path = "/zones/{zone_id}/dns_records/{dns_record_id}",
-    tag = "DNS records",
-    params(("zone_id" = String, Path), ("dns_record_id" = String, Path)),
-    responses((status = 200, body = bartizan_v4::Envelope<bartizan_v4::Record>))
-)]
-async fn get(
-    State(api): State<Api>,
-    caller: Caller,
-    Ids((zone, id)): Ids<(ZoneId, RecordId)>,
-) -> Result<Reply<bartizan_v4::Record>, Error> {
-    let record = api
-        .read(move |view| {
-            view.zone(caller.account, zone)?;
-            view.record(zone, id)
-        })
-        .await?;
-    Ok(Reply::of(record))
-}
-
-/// Replaces a record: what the body leaves out goes back to its default.
-#[utoipa::path(
-    put,
-    path = "/zones/{zone_id}/dns_records/{dns_record_id}",
-    tag = "DNS records",
-    params(("zone_id" = String, Path), ("dns_record_id" = String, Path)),
-    request_body = RecordBody,
-    responses((status = 200, body = bartizan_v4::Envelope<bartizan_v4::Record>))
-)]
-async fn replace(
-    State(api): State<Api>,
-    caller: Caller,
-    Ids((zone, id)): Ids<(ZoneId, RecordId)>,
-    Body(body): Body<RecordBody>,
-) -> Result<Reply<bartizan_v4::Record>, Error> {
-    rewrite(api, caller, zone, id, move |_| body.clone()).await
-}
-
-/// Changes a record: what the body leaves out stays.
-#[utoipa::path(
-    patch,
-    path = "/zones/{zone_id}/dns_records/{dns_record_id}",
-    tag = "DNS records",
-    params(("zone_id" = String, Path), ("dns_record_id" = String, Path)),
-    request_body = RecordBody,
-    responses((status = 200, body = bartizan_v4::Envelope<bartizan_v4::Record>))
-)]
-async fn change(
-    State(api): State<Api>,
-    caller: Caller,
-    Ids((zone, id)): Ids<(ZoneId, RecordId)>,
-    Body(patch): Body<RecordBody>,
-) -> Result<Reply<bartizan_v4::Record>, Error> {
-    rewrite(api, caller, zone, id, move |stored| merge(stored, patch.clone())).await
-}
-
-async fn rewrite(
-    api: Api,
-    caller: Caller,
-    zone: ZoneId,
-    id: RecordId,
-    body: impl Fn(&bartizan_v4::Record) -> RecordBody + Send + 'static,
-) -> Result<Reply<bartizan_v4::Record>, Error> {
-    let actor = caller.clone();
-    let record = api
-        .change(&actor, move |change| {
-            let zone = change.zone_of(&caller, zone)?;
-            let stored = change.record(zone.id, id)?;
-            let stamp = Stamp { id, created_on: stored.created_on, modified_on: change.now() };
-            let body = body(&stored);
-            put(change, &zone, Some(stored), stamp, &body)
-        })
-        .await?;
-    Ok(Reply::of(record))
-}
-
-/// Deletes a record.
-#[utoipa::path(
-    delete,
-    path = "/zones/{zone_id}/dns_records/{dns_record_id}",
-    tag = "DNS records",
-    params(("zone_id" = String, Path), ("dns_record_id" = String, Path)),
-    responses((status = 200, body = bartizan_v4::Envelope<Deleted>))
-)]
-async fn delete(
-    State(api): State<Api>,
-    caller: Caller,
-    Ids((zone, id)): Ids<(ZoneId, RecordId)>,
-) -> Result<Reply<Deleted>, Error> {
-    let actor = caller.clone();
-    api.change(&actor, move |change| {
-        let zone = change.zone_of(&caller, zone)?;
-        match change.record(zone.id, id).and_then(|stored| owner_names::owner(&stored).map(|_| stored)) {
-            Ok(stored) => change.put_records(&zone, &[stored], &[]),
-            Err(error) if error.fault == Fault::Damaged => change.delete_damaged_record(zone.id, id),
-            Err(error) => Err(error),
-        }
-    })
-    .await?;
-    Ok(Reply::of(Deleted { id: id.to_string() }))
 }

@@ -80,6 +80,9 @@ faults! {
     /// 507 (RFC 4918 §11.5): the call was right, and the same call is not to be made again until somebody has made room.
     DiskFull = 507 10507 "The disk of this edge is full: what is there is served, nothing can be changed";
 
+    // The edge itself.
+    PopUnknown = 404 10404 "PoP not found";
+
     // Zones and their settings.
     ZoneUnknown = 404 1001 "Zone not found";
     ZoneName = 400 1002 "Invalid zone name";

@@ -3,32 +3,50 @@
 
 use std::sync::Arc;
 
-use axum::extract::State;
 use bartizan_certs::Certs;
 use bartizan_model::{Pop, PopError};
 use bartizan_names::PopId;
-use bartizan_store::{Key, Kind, Prefix, Scope, Store};
+use bartizan_store::{Key, Kind, Store};
 use bartizan_v4::PopBody;
 use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
-use crate::auth::needs;
-use crate::caller::Caller;
 use crate::error::{Error, Fault};
 use crate::permission::Permission;
-use crate::reply::{Page, Reply};
+use crate::reply::PageSizes;
+use crate::resource::{self, All, Call, Here, Owner, Place, Resource};
 use crate::state::Api;
-use crate::transaction::{Change, Listed, View, damaged};
+use crate::transaction::{Change, View, damaged};
 use crate::writes::{By, Writes};
-
-/// PoPs are few: all of them are on the first page.
-const ALL: Page = Page { number: 1, size: 1_000 };
 
 /// For the change log.
 const INTERFACE: &str = "setup";
 
 pub(crate) fn routes(api: &Api) -> OpenApiRouter<Api> {
-    OpenApiRouter::new().routes(needs(Permission::AccountSettingsRead, api, routes!(list)))
+    resource::seen::<Pops>(api)
+}
+
+struct Pops;
+
+impl Resource for Pops {
+    const KIND: Kind = Kind::Pop;
+    const PLACES: &'static [Place] = &[Place::seen(Owner::Edge, Permission::AccountSettingsRead)];
+    const PATH: &'static str = "pops";
+    const ID: &'static str = "pop_id";
+    const ONE: &'static str = "a place where this edge runs";
+    const MANY: &'static str = "Edge";
+    const CALLS: &'static [Call] = &[Call::List, Call::Get];
+    /// PoPs are few: all of them are on the first page.
+    const SIZES: PageSizes = PageSizes { min: 1, default: 1_000, max: 1_000 };
+    const UNKNOWN: Fault = Fault::PopUnknown;
+
+    type Id = PopId;
+    type Params = All;
+    type Document = bartizan_v4::Pop;
+    type Sent = bartizan_v4::Pop;
+
+    fn sent(_: &Here<'_>, _: &View, pop: bartizan_v4::Pop) -> Result<bartizan_v4::Pop, Error> {
+        Ok(pop)
+    }
 }
 
 /// Sees to it that the PoP of this machine is in the store as its operator wants it, and gives it as it is there. Changes
@@ -61,17 +79,13 @@ fn parse(document: &bartizan_v4::Pop) -> Result<Pop, Error> {
 }
 
 impl View {
-    pub(crate) fn pops(&self) -> Result<Listed<bartizan_v4::Pop>, Error> {
-        self.page(&Prefix::of(Scope::Edge, Kind::Pop), ALL)
-    }
-
     pub(crate) fn pop_document(&self, id: PopId) -> Result<bartizan_v4::Pop, Error> {
         self.find(&Key::pop(id))?.ok_or_else(|| Fault::Damaged.because(Key::pop(id)))
     }
 
     /// One machine is one PoP, so this is the only one.
     fn own_pop(&self) -> Result<Option<bartizan_v4::Pop>, Error> {
-        Ok(self.pops()?.documents.into_iter().next())
+        Ok(self.all(Kind::Pop)?.into_iter().next())
     }
 }
 
@@ -98,16 +112,4 @@ impl Change {
         self.guard(&Key::pop(id))?;
         parse(&self.pop_document(id)?)
     }
-}
-
-/// The places where this edge runs.
-#[utoipa::path(
-    get,
-    path = "/bartizan/pops",
-    tag = "Edge",
-    responses((status = 200, body = bartizan_v4::Envelope<Vec<bartizan_v4::Pop>>))
-)]
-async fn list(State(api): State<Api>, _: Caller) -> Result<Reply<Vec<bartizan_v4::Pop>>, Error> {
-    let pops = api.read(|view| view.pops()).await?;
-    Ok(Reply::page(pops.documents, ALL, pops.total).without(pops.left_out))
 }

@@ -4,24 +4,20 @@
 //! are in force (`ip_firewall` is true), addresses are dynamic, and the edge ends no TLS. Which address an application
 //! gets and what may stand beside it there is decided in [`crate::app_addresses`].
 
-use axum::extract::State;
-use bartizan_model::{Application, Zone};
-use bartizan_names::{AppId, AppTls, Timestamp, ZoneId};
+use bartizan_model::Application;
+use bartizan_names::{AppId, AppTls, Timestamp};
 use bartizan_observed::AppCounters;
-use bartizan_store::Direction;
+use bartizan_store::{Direction, Kind};
 use bartizan_v4::spectrum::{self, AppExtension, EdgeIps};
-use bartizan_v4::{App, AppBody, Deleted, StoredApp};
+use bartizan_v4::{App, AppBody, StoredApp};
 use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 use crate::app_addresses::{self, Addresses};
 use crate::apps;
-use crate::auth::needs;
-use crate::caller::Caller;
 use crate::error::{Error, Fault};
-use crate::extract::{Body, Ids, Query};
 use crate::permission::Permission;
-use crate::reply::{Page, PageSizes, Reply, direction};
+use crate::reply::{Page, PageSizes, direction};
+use crate::resource::{self, Call, Edit, Editable, Here, Owner, Place, Resource};
 use crate::state::Api;
 use crate::transaction::{Change, Listed, View};
 
@@ -30,62 +26,128 @@ const ONE_FAMILY_MESSAGE: u32 = 11_101;
 const ARGO_MESSAGE: u32 = 11_102;
 
 pub(crate) fn routes(api: &Api) -> OpenApiRouter<Api> {
-    OpenApiRouter::new()
-        .routes(needs(Permission::ZoneSettingsRead, api, routes!(list)))
-        .routes(needs(Permission::ZoneSettingsWrite, api, routes!(create)))
-        .routes(needs(Permission::ZoneSettingsRead, api, routes!(get)))
-        .routes(needs(Permission::ZoneSettingsWrite, api, routes!(replace)))
-        .routes(needs(Permission::ZoneSettingsWrite, api, routes!(delete)))
+    resource::routes::<SpectrumApps>(api)
 }
 
-#[derive(serde::Deserialize, utoipa::IntoParams)]
-struct Params {
-    /// `dns` (the default), `protocol`, `app_id`, `created_on` or `modified_on`.
-    order: Option<String>,
-    /// `asc` (the default) or `desc`.
-    direction: Option<String>,
-    page: Option<u32>,
-    per_page: Option<u32>,
-}
+struct SpectrumApps;
 
-/// The applications of a zone.
-#[utoipa::path(
-    get,
-    path = "/zones/{zone_id}/spectrum/apps",
-    tag = "Spectrum",
-    params(("zone_id" = String, Path), Params),
-    responses((status = 200, body = bartizan_v4::Envelope<Vec<App>>))
-)]
-async fn list(
-    State(api): State<Api>,
-    caller: Caller,
-    Ids((zone,)): Ids<(ZoneId,)>,
-    Query(params): Query<Params>,
-) -> Result<Reply<Vec<App>>, Error> {
-    let page = PageSizes { min: 1, default: 20, max: 100 }.page(params.page, params.per_page);
-    let here = api.clone();
-    let apps = api
-        .read_list(move |view| {
-            view.zone(caller.account, zone)?;
-            view.apps(zone, page, &params)?.try_map(|app| sent(&here, &app))
-        })
-        .await?;
-    Ok(Reply::page(apps.documents, page, apps.total).without(apps.left_out))
-}
+impl Resource for SpectrumApps {
+    const KIND: Kind = Kind::App;
+    const PLACES: &'static [Place] =
+        &[Place::changed(Owner::Zone, Permission::ZoneSettingsRead, Permission::ZoneSettingsWrite)];
+    const PATH: &'static str = "spectrum/apps";
+    const ID: &'static str = "app_id";
+    const ONE: &'static str = "an application";
+    const MANY: &'static str = "Spectrum";
+    const CALLS: &'static [Call] = &[Call::List, Call::Get, Call::Create, Call::Edit(Edit::Replace), Call::Delete];
+    const SIZES: PageSizes = PageSizes { min: 1, default: 20, max: 100 };
+    const UNKNOWN: Fault = Fault::AppUnknown;
 
-impl View {
-    /// A page of the applications of a zone. To put them in order each is read once, and only those of the page are kept.
-    fn apps(&self, zone: ZoneId, page: Page, params: &Params) -> Result<Listed<StoredApp>, Error> {
-        let mut order = Vec::new();
-        let unreadable = self.each_app(zone, |app| order.push(sort_key(params.order.as_deref(), &app)))?;
+    type Id = AppId;
+    type Params = Params;
+    type Document = StoredApp;
+    type Sent = App;
+
+    fn sent(here: &Here<'_>, _: &View, app: StoredApp) -> Result<App, Error> {
+        sent(here.api, app)
+    }
+
+    /// With what it did since the edge started.
+    fn shown(here: &Here<'_>, _: &View, app: StoredApp) -> Result<App, Error> {
+        let (id, mut app) = (app.id, sent(here.api, app)?);
+        let observed = here.api.observed();
+        if let Some(counters) = observed.apps.app(id) {
+            let listening = observed.listening.snapshot();
+            let unheard = listening.value.unheard_of(id);
+            app.bartizan.listening = Some(unheard.map_or_else(|| "ok".to_owned(), ToString::to_string));
+            app.bartizan.counters = Some(counted(&counters));
+        }
+        Ok(app)
+    }
+
+    /// To put them in order each is read once, and only those of the page are kept.
+    fn list(here: &Here<'_>, view: &View, params: Params, page: Page) -> Result<Listed<StoredApp>, Error> {
+        let (zone, mut order) = (here.zone_id()?, Vec::new());
+        let unreadable = view.each_app(zone, |app| order.push(sort_key(params.order.as_deref(), &app)))?;
         order.sort_unstable();
         if direction(params.direction.as_deref()) == Direction::Descending {
             order.reverse();
         }
         let total = order.len() as u64 + unreadable;
-        let shown = page.cut(order).into_iter().map(|(.., id)| self.app(zone, id));
+        let shown = page.cut(order).into_iter().map(|(.., id)| view.app(zone, id));
         Ok(Listed { documents: shown.collect::<Result<_, _>>()?, left_out: unreadable, total })
     }
+}
+
+impl Editable for SpectrumApps {
+    type Body = AppBody;
+
+    fn make(here: &Here<'_>, change: &mut Change, body: &AppBody) -> Result<StoredApp, Error> {
+        let now = change.now();
+        Ok(placed(here, change, None, AppId::from_bytes(bartizan_seal::random()), body)?.document(now, now))
+    }
+
+    /// It keeps its dynamic addresses.
+    fn edit(
+        here: &Here<'_>,
+        change: &mut Change,
+        old: &StoredApp,
+        body: &AppBody,
+        _: Edit,
+    ) -> Result<StoredApp, Error> {
+        Ok(placed(here, change, Some(old), old.id, body)?.document(old.created_on, old.modified_on))
+    }
+
+    fn id(app: &StoredApp) -> AppId {
+        app.id
+    }
+
+    fn stamp(app: &mut StoredApp, now: Timestamp) {
+        app.modified_on = now;
+    }
+
+    fn put(here: &Here<'_>, change: &mut Change, old: Option<&StoredApp>, new: &StoredApp) -> Result<(), Error> {
+        let (old, app) = (old.map(apps::parse).transpose()?, apps::parse(new)?);
+        app_addresses::exchange(change, old.as_ref(), Some(&app))?;
+        change.put_app(new)?;
+        match app.tls {
+            AppTls::Off => Ok(()),
+            _ => change.put_certificate(&here.zone()?, &app.name),
+        }
+    }
+
+    fn delete(here: &Here<'_>, change: &mut Change, id: AppId) -> Result<(), Error> {
+        let zone = here.zone_id()?;
+        match change.app(zone, id).and_then(|stored| apps::parse(&stored)) {
+            Ok(app) => app_addresses::exchange(change, Some(&app), None)?,
+            // It does not tell which slot and addresses it has: they are looked for in the background.
+            Err(error) if error.fault == Fault::Damaged => {
+                let api = here.api.clone();
+                change.afterwards(move || {
+                    api.background().sweep.set();
+                    api.background().deletions.wake();
+                });
+            }
+            Err(error) => return Err(error),
+        }
+        change.delete_app(zone, id)
+    }
+
+    fn messages(here: &Here<'_>, body: &AppBody, app: &StoredApp) -> Result<Vec<(u32, String)>, Error> {
+        let one_family = Addresses::of_edge(here.api).one_family(&apps::parse(app)?);
+        let argo = body.argo_smart_routing.value() == Some(&true);
+        let argo = argo.then_some("argo_smart_routing is not offered by this edge and stays off");
+        let all = [(ONE_FAMILY_MESSAGE, one_family), (ARGO_MESSAGE, argo)];
+        Ok(all.into_iter().filter_map(|(code, text)| Some((code, text?.to_owned()))).collect())
+    }
+}
+
+#[derive(serde::Deserialize, utoipa::IntoParams)]
+pub(crate) struct Params {
+    /// `dns` (the default), `protocol`, `app_id`, `created_on` or `modified_on`.
+    order: Option<String>,
+    /// `asc` (the default) or `desc`.
+    direction: Option<String>,
 }
 
 /// By a text, a time or nothing more, then by name, port and id.
@@ -101,188 +163,42 @@ fn sort_key(order: Option<&str>, app: &StoredApp) -> (String, Option<Timestamp>,
     (text, time, name, app.protocol.clone(), app.id)
 }
 
-/// Makes an application.
-#[utoipa::path(
-    post,
-    path = "/zones/{zone_id}/spectrum/apps",
-    tag = "Spectrum",
-    params(("zone_id" = String, Path)),
-    request_body = AppBody,
-    responses((status = 200, body = bartizan_v4::Envelope<App>))
-)]
-async fn create(
-    State(api): State<Api>,
-    caller: Caller,
-    Ids((zone,)): Ids<(ZoneId,)>,
-    Body(body): Body<AppBody>,
-) -> Result<Reply<App>, Error> {
-    let id = AppId::from_bytes(bartizan_seal::random());
-    let argo = asks_for_argo(&body);
-    let (actor, edge) = (caller.clone(), api.clone());
-    let stored = api
-        .change(&actor, move |change| {
-            let zone = change.zone_of(&caller, zone)?;
-            put(change, &edge, &zone, id, None, &body)
-        })
-        .await?;
-    reply(&api, &stored, argo)
-}
-
-/// One application, with what it did since the edge started.
-#[utoipa::path(
-    get,
-    path = "/zones/{zone_id}/spectrum/apps/{app_id}",
-    tag = "Spectrum",
-    params(("zone_id" = String, Path), ("app_id" = String, Path)),
-    responses((status = 200, body = bartizan_v4::Envelope<App>))
-)]
-async fn get(
-    State(api): State<Api>,
-    caller: Caller,
-    Ids((zone, id)): Ids<(ZoneId, AppId)>,
-) -> Result<Reply<App>, Error> {
-    let stored = api
-        .read(move |view| {
-            view.zone(caller.account, zone)?;
-            view.app(zone, id)
-        })
-        .await?;
-    let mut app = sent(&api, &stored)?;
-    if let Some(counters) = api.observed().apps.app(id) {
-        let listening = api.observed().listening.snapshot();
-        let unheard = listening.value.unheard_of(id);
-        app.bartizan.listening = Some(unheard.map_or_else(|| "ok".to_owned(), ToString::to_string));
-        app.bartizan.counters = Some(counted(&counters));
-    }
-    Ok(Reply::of(app))
-}
-
-/// Replaces an application: what the body leaves out goes back to its default. It keeps its dynamic addresses.
-#[utoipa::path(
-    put,
-    path = "/zones/{zone_id}/spectrum/apps/{app_id}",
-    tag = "Spectrum",
-    params(("zone_id" = String, Path), ("app_id" = String, Path)),
-    request_body = AppBody,
-    responses((status = 200, body = bartizan_v4::Envelope<App>))
-)]
-async fn replace(
-    State(api): State<Api>,
-    caller: Caller,
-    Ids((zone, id)): Ids<(ZoneId, AppId)>,
-    Body(body): Body<AppBody>,
-) -> Result<Reply<App>, Error> {
-    let argo = asks_for_argo(&body);
-    let (actor, edge) = (caller.clone(), api.clone());
-    let stored = api
-        .change(&actor, move |change| {
-            let zone = change.zone_of(&caller, zone)?;
-            let stored = change.app(zone.id, id)?;
-            put(change, &edge, &zone, id, Some(stored), &body)
-        })
-        .await?;
-    reply(&api, &stored, argo)
-}
-
-/// Deletes an application, and its name with it.
-#[utoipa::path(
-    delete,
-    path = "/zones/{zone_id}/spectrum/apps/{app_id}",
-    tag = "Spectrum",
-    params(("zone_id" = String, Path), ("app_id" = String, Path)),
-    responses((status = 200, body = bartizan_v4::Envelope<Deleted>))
-)]
-async fn delete(
-    State(api): State<Api>,
-    caller: Caller,
-    Ids((zone, id)): Ids<(ZoneId, AppId)>,
-) -> Result<Reply<Deleted>, Error> {
-    let actor = caller.clone();
-    let held = api
-        .change(&actor, move |change| {
-            let zone = change.zone_of(&caller, zone)?;
-            let held = match change.app(zone.id, id).and_then(|stored| apps::parse(&stored)) {
-                Ok(stored) => app_addresses::exchange(change, Some(&stored), None).map(|()| Held::Freed)?,
-                Err(error) if error.fault == Fault::Damaged => Held::Unknown,
-                Err(error) => return Err(error),
-            };
-            change.delete_app(zone.id, id)?;
-            Ok(held)
-        })
-        .await?;
-    if held == Held::Unknown {
-        api.background().sweep.set();
-        api.background().deletions.wake();
-    }
-    Ok(Reply::of(Deleted { id: id.to_string() }))
-}
-
-/// What becomes of the slot and the addresses of an application that is deleted.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Held {
-    Freed,
-    /// Its document does not tell; they are looked for in the background.
-    Unknown,
-}
-
-/// Puts the application that `body` asks for, in place of `stored` if that is given.
-fn put(
+/// The application that `body` asks for, in place of `old` if that is given, with its addresses.
+fn placed(
+    here: &Here<'_>,
     change: &mut Change,
-    api: &Api,
-    zone: &Zone,
+    old: Option<&StoredApp>,
     id: AppId,
-    stored: Option<StoredApp>,
     body: &AppBody,
-) -> Result<StoredApp, Error> {
-    let mut app = Application::parse_body(zone, id, body)?;
-    let old = stored.as_ref().map(apps::parse).transpose()?;
-    let addresses = Addresses::to_give(change, api)?;
-    app_addresses::place(change, &addresses, zone, old.as_ref(), &mut app)?;
-    app_addresses::exchange(change, old.as_ref(), Some(&app))?;
-    let created_on = stored.map_or(change.now(), |stored| stored.created_on);
-    let document = app.document(created_on, change.now());
-    change.put_app(&document)?;
-    if app.tls != AppTls::Off {
-        change.put_certificate(zone, &app.name)?;
-    }
-    Ok(document)
-}
-
-fn asks_for_argo(body: &AppBody) -> bool {
-    body.argo_smart_routing.value() == Some(&true)
-}
-
-fn reply(api: &Api, stored: &StoredApp, argo: bool) -> Result<Reply<App>, Error> {
-    let mut reply = Reply::of(sent(api, stored)?);
-    if let Some(text) = Addresses::of_edge(api).one_family(&apps::parse(stored)?) {
-        reply = reply.with_message(ONE_FAMILY_MESSAGE, text);
-    }
-    if argo {
-        reply = reply.with_message(ARGO_MESSAGE, "argo_smart_routing is not offered by this edge and stays off");
-    }
-    Ok(reply)
+) -> Result<Application, Error> {
+    let zone = here.zone()?;
+    let mut app = Application::parse_body(&zone, id, body)?;
+    let old = old.map(apps::parse).transpose()?;
+    let addresses = Addresses::to_give(change, here.api)?;
+    app_addresses::place(change, &addresses, &zone, old.as_ref(), &mut app)?;
+    Ok(app)
 }
 
 /// An application as clients see it, with the addresses that it has here.
-fn sent(api: &Api, stored: &StoredApp) -> Result<App, Error> {
+fn sent(api: &Api, stored: StoredApp) -> Result<App, Error> {
     let addresses: Vec<String> =
-        Addresses::of_edge(api).of(&apps::parse(stored)?).iter().map(ToString::to_string).collect();
+        Addresses::of_edge(api).of(&apps::parse(&stored)?).iter().map(ToString::to_string).collect();
     Ok(App {
         id: stored.id,
-        protocol: stored.protocol.clone(),
-        dns: stored.dns.clone(),
-        origin_direct: stored.origin_direct.clone(),
-        origin_dns: stored.origin_dns.clone(),
-        origin_port: stored.origin_port.clone(),
-        edge_ips: EdgeIps { ips: Some(addresses.clone()), ..stored.edge_ips.clone() },
+        protocol: stored.protocol,
+        dns: stored.dns,
+        origin_direct: stored.origin_direct,
+        origin_dns: stored.origin_dns,
+        origin_port: stored.origin_port,
+        edge_ips: EdgeIps { ips: Some(addresses.clone()), ..stored.edge_ips },
         ip_firewall: stored.ip_firewall,
-        proxy_protocol: stored.proxy_protocol.clone(),
-        tls: stored.tls.clone(),
-        traffic_type: stored.traffic_type.clone(),
+        proxy_protocol: stored.proxy_protocol,
+        tls: stored.tls,
+        traffic_type: stored.traffic_type,
         argo_smart_routing: false,
         created_on: stored.created_on,
         modified_on: stored.modified_on,
-        bartizan: AppExtension { addresses, origin_address: stored.origin_address.clone(), ..AppExtension::default() },
+        bartizan: AppExtension { addresses, origin_address: stored.origin_address, ..AppExtension::default() },
     })
 }
 

@@ -85,11 +85,6 @@ impl<T> Listed<T> {
         Listed { documents: Vec::new(), left_out: 0, total: 0 }
     }
 
-    pub(crate) fn map<U>(self, f: impl FnMut(T) -> U) -> Listed<U> {
-        let Listed { documents, left_out, total } = self;
-        Listed { documents: documents.into_iter().map(f).collect(), left_out, total }
-    }
-
     pub(crate) fn try_map<U>(self, f: impl FnMut(T) -> Result<U, Error>) -> Result<Listed<U>, Error> {
         let Listed { documents, left_out, total } = self;
         Ok(Listed { documents: documents.into_iter().map(f).collect::<Result<_, _>>()?, left_out, total })
@@ -165,7 +160,11 @@ pub(crate) struct Change {
     certs: Certs,
     guards: Vec<Guard>,
     ops: Vec<Op>,
+    afterwards: Vec<Afterwards>,
 }
+
+/// What is done when a change has landed, and not at all if it does not.
+pub(crate) type Afterwards = Box<dyn FnOnce()>;
 
 impl Deref for Change {
     type Target = View;
@@ -177,13 +176,17 @@ impl Deref for Change {
 
 impl Change {
     pub(crate) fn new(view: View, now: Timestamp, certs: Certs) -> Change {
-        Change { view, now, certs, guards: Vec::new(), ops: Vec::new() }
+        Change { view, now, certs, guards: Vec::new(), ops: Vec::new(), afterwards: Vec::new() }
     }
 
     /// What to commit. Lets go of the state that it was made from: the store's writer may wait for those who look at
     /// one.
-    pub(crate) fn into_steps(self) -> (Vec<Guard>, Vec<Op>) {
-        (self.guards, self.ops)
+    pub(crate) fn into_steps(self) -> (Vec<Guard>, Vec<Op>, Vec<Afterwards>) {
+        (self.guards, self.ops, self.afterwards)
+    }
+
+    pub(crate) fn afterwards(&mut self, work: impl FnOnce() + 'static) {
+        self.afterwards.push(Box::new(work));
     }
 
     pub(crate) fn now(&self) -> Timestamp {
@@ -248,6 +251,22 @@ impl Change {
         if !self.guards.contains(&guard) {
             self.guards.push(guard);
         }
+    }
+
+    /// Lets `by` hold a name that must be unique in place of `old`; whoever finds it taken is told `taken`.
+    pub(crate) fn move_name(
+        &mut self,
+        old: Option<Key>,
+        name: Key,
+        by: impl ToString,
+        taken: impl Into<Error>,
+    ) -> Result<(), Error> {
+        match old {
+            Some(old) if old == name => return Ok(()),
+            Some(old) => self.delete(old)?,
+            None => {}
+        }
+        self.take_name(name, by, taken)
     }
 
     /// Lets `by` hold a name that must be unique; whoever finds it taken is told `taken`.

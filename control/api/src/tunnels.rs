@@ -9,21 +9,22 @@ mod secret;
 use axum::extract::State;
 use bartizan_names::{AccountId, Timestamp, TunnelId};
 use bartizan_observed::{Command, Connections, Health};
-use bartizan_store::{Index, Key, Scope, TunnelQuery};
+use bartizan_store::{Index, Key, Kind, Scope, TunnelQuery};
 use bartizan_v4::tunnel::TunnelMetadata;
 use bartizan_v4::{Connection, StoredTunnel, Tunnel, TunnelBody};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use self::connections::connection;
-use self::secret::{SECRET_MIN, keep_secret, secret, token_text};
+use self::secret::{SECRET_MIN, keep_secret, secret, token_of};
 use crate::accounts::AccountScope;
 use crate::auth::needs;
 use crate::caller::Caller;
 use crate::error::{Error, Fault};
-use crate::extract::{Body, Ids, Query};
+use crate::extract::{Ids, Query};
 use crate::permission::Permission;
 use crate::reply::{Page, PageSizes, Reply};
+use crate::resource::{self, Call, Edit, Editable, Here, Owner, Place, Resource};
 use crate::state::Api;
 use crate::transaction::{Change, Listed, View};
 
@@ -38,11 +39,7 @@ const LOCAL: &str = "local";
 const REMOTE: &str = "cloudflare";
 
 pub(crate) fn routes(api: &Api) -> OpenApiRouter<Api> {
-    OpenApiRouter::new()
-        .routes(needs(Permission::TunnelRead, api, routes!(list)))
-        .routes(needs(Permission::TunnelWrite, api, routes!(create)))
-        .routes(needs(Permission::TunnelRead, api, routes!(get)))
-        .routes(needs(Permission::TunnelWrite, api, routes!(change)))
+    resource::routes::<Tunnels>(api)
         .routes(needs(Permission::TunnelWrite, api, routes!(delete)))
         .routes(needs(Permission::TunnelWrite, api, routes!(secret::token)))
         .routes(needs(Permission::TunnelRead, api, routes!(connections::connections)))
@@ -51,8 +48,107 @@ pub(crate) fn routes(api: &Api) -> OpenApiRouter<Api> {
         .routes(needs(Permission::TunnelWrite, api, routes!(configuration::put_configuration)))
 }
 
+struct Tunnels;
+
+impl Resource for Tunnels {
+    const KIND: Kind = Kind::Tunnel;
+    const PLACES: &'static [Place] = &[Place::changed(Owner::Account, Permission::TunnelRead, Permission::TunnelWrite)];
+    const PATH: &'static str = "cfd_tunnel";
+    const ID: &'static str = "tunnel_id";
+    const ONE: &'static str = "a tunnel";
+    const MANY: &'static str = "Tunnels";
+    const CALLS: &'static [Call] = &[Call::List, Call::Get, Call::Create, Call::Edit(Edit::Patch)];
+    const SIZES: PageSizes = PageSizes { min: 1, default: 100, max: 1_000 };
+    const UNKNOWN: Fault = Fault::TunnelUnknown;
+
+    type Id = TunnelId;
+    type Params = Params;
+    type Document = StoredTunnel;
+    type Sent = Tunnel;
+
+    fn sent(here: &Here<'_>, _: &View, tunnel: StoredTunnel) -> Result<Tunnel, Error> {
+        Ok(sent(tunnel, &here.api.observed().connections.snapshot().value))
+    }
+
+    fn list(here: &Here<'_>, view: &View, params: Params, page: Page) -> Result<Listed<StoredTunnel>, Error> {
+        let account = here.account_id()?;
+        let listed = match params.status.clone().filter(|status| !status.is_empty()) {
+            None => view.tunnels(&params.query(account, page))?,
+            Some(status) => {
+                let connected = here.api.observed().connections.snapshot();
+                let query = params.query(account, Page { number: 1, size: READ_PAGE });
+                view.tunnels_that_are(&status, query, &connected.value, page)?
+            }
+        };
+        // The stock client reads no messages here, so what is left out shows in the counts alone.
+        Ok(Listed { left_out: 0, ..listed })
+    }
+}
+
+impl Editable for Tunnels {
+    type Body = TunnelBody;
+
+    fn make(here: &Here<'_>, change: &mut Change, body: &TunnelBody) -> Result<StoredTunnel, Error> {
+        let mut tunnel = StoredTunnel {
+            id: TunnelId::from_random(bartizan_seal::random()),
+            name: name(body.name.value())?,
+            account_tag: here.account_id()?,
+            created_at: change.now(),
+            deleted_at: None,
+            config_src: config_src(body.config_src.value())?.to_owned(),
+            secret_sha256: String::new(),
+            sealed_secret: String::new(),
+        };
+        let secret = match body.tunnel_secret.value() {
+            Some(text) => secret(text)?,
+            None => bartizan_seal::random::<SECRET_MIN>().to_vec(),
+        };
+        keep_secret(here.api, &mut tunnel, &secret);
+        Ok(tunnel)
+    }
+
+    /// With another secret, connectors with the old one are cut off.
+    fn edit(
+        here: &Here<'_>,
+        change: &mut Change,
+        old: &StoredTunnel,
+        body: &TunnelBody,
+        _: Edit,
+    ) -> Result<StoredTunnel, Error> {
+        let mut tunnel = in_force(old.clone())?;
+        if let Some(text) = body.name.value() {
+            tunnel.name = name(Some(text))?;
+        }
+        if let Some(text) = body.tunnel_secret.value() {
+            keep_secret(here.api, &mut tunnel, &secret(text)?);
+            let (api, id) = (here.api.clone(), tunnel.id);
+            change.afterwards(move || cut_off(&api, id));
+        }
+        Ok(tunnel)
+    }
+
+    fn id(tunnel: &StoredTunnel) -> TunnelId {
+        tunnel.id
+    }
+
+    /// The dialect has no such time.
+    fn stamp(_: &mut StoredTunnel, _: Timestamp) {}
+
+    fn put(_: &Here<'_>, change: &mut Change, old: Option<&StoredTunnel>, new: &StoredTunnel) -> Result<(), Error> {
+        let taken = Error::from(Fault::TunnelExists).at("/name");
+        change.move_name(old.map(name_key), name_key(new), new.id, taken)?;
+        change.put_tunnel(new)
+    }
+
+    /// The reply holds its token.
+    fn made(here: &Here<'_>, view: &View, tunnel: StoredTunnel) -> Result<Tunnel, Error> {
+        let token = Some(token_of(here.api, &tunnel)?);
+        Ok(Tunnel { token, ..Tunnels::sent(here, view, tunnel)? })
+    }
+}
+
 #[derive(serde::Deserialize, utoipa::IntoParams)]
-struct Params {
+pub(crate) struct Params {
     name: Option<String>,
     is_deleted: Option<bool>,
     /// Tunnels that were there at this time.
@@ -65,8 +161,6 @@ struct Params {
     name_prefix: Option<String>,
     exclude_prefix: Option<String>,
     status: Option<String>,
-    page: Option<u32>,
-    per_page: Option<u32>,
 }
 
 impl Params {
@@ -93,8 +187,7 @@ impl View {
     }
 
     fn tunnel_in_force(&self, account: AccountId, id: TunnelId) -> Result<StoredTunnel, Error> {
-        let tunnel = self.tunnel(account, id)?;
-        if tunnel.deleted_at.is_some() { Err(Fault::TunnelUnknown.into()) } else { Ok(tunnel) }
+        self.tunnel(account, id).and_then(in_force)
     }
 
     pub(crate) fn tunnels(&self, query: &TunnelQuery) -> Result<Listed<StoredTunnel>, Error> {
@@ -109,14 +202,11 @@ impl View {
         mut query: TunnelQuery,
         connected: &Connections,
         page: Page,
-    ) -> Result<Listed<Tunnel>, Error> {
+    ) -> Result<Listed<StoredTunnel>, Error> {
         let (first, mut found) = (page.before(), Listed::none());
         loop {
             let some = self.tunnels(&query)?;
-            for tunnel in some.documents.iter().map(|stored| sent(stored, connected)) {
-                if tunnel.status != status {
-                    continue;
-                }
+            for tunnel in some.documents.into_iter().filter(|tunnel| status_of(tunnel, connected).as_str() == status) {
                 if found.total >= first && found.documents.len() < page.size as usize {
                     found.documents.push(tunnel);
                 }
@@ -174,10 +264,6 @@ impl Change {
         self.put(Key::tunnel(tunnel.account_tag, tunnel.id), tunnel)
     }
 
-    fn take_tunnel_name(&mut self, tunnel: &StoredTunnel) -> Result<(), Error> {
-        self.take_name(name_key(tunnel), tunnel.id, Error::from(Fault::TunnelExists).at("/name"))
-    }
-
     fn free_tunnel_name(&mut self, tunnel: &StoredTunnel) -> Result<(), Error> {
         self.delete(name_key(tunnel))
     }
@@ -193,135 +279,13 @@ fn name_key(tunnel: &StoredTunnel) -> Key {
     Key::unique(Scope::Account(tunnel.account_tag), Index::TunnelName, &tunnel.name)
 }
 
-/// The tunnels of an account.
-#[utoipa::path(
-    get,
-    path = "/accounts/{account_id}/cfd_tunnel",
-    tag = "Tunnels",
-    params(("account_id" = String, Path), Params),
-    responses((status = 200, body = bartizan_v4::Envelope<Vec<Tunnel>>))
-)]
-async fn list(
-    State(api): State<Api>,
-    caller: Caller,
-    Ids((scope,)): Ids<(AccountScope,)>,
-    Query(params): Query<Params>,
-) -> Result<Reply<Vec<Tunnel>>, Error> {
-    let account = scope.of(&caller)?;
-    let page = PageSizes { min: 1, default: 100, max: 1_000 }.page(params.page, params.per_page);
-    let connected = api.observed().connections.snapshot();
-    let Some(status) = params.status.clone().filter(|status| !status.is_empty()) else {
-        let listed = api.read_list(move |view| view.tunnels(&params.query(account, page))).await?;
-        // The stock client reads no messages here, so what is left out shows in the counts alone.
-        let total = listed.total;
-        return Ok(Reply::page(listed.map(|stored| sent(&stored, &connected.value)).documents, page, total));
-    };
-    let query = params.query(account, Page { number: 1, size: READ_PAGE });
-    let listed = api.read_list(move |view| view.tunnels_that_are(&status, query, &connected.value, page)).await?;
-    Ok(Reply::page(listed.documents, page, listed.total))
+/// A deleted one is as none where something is done to it.
+fn in_force(tunnel: StoredTunnel) -> Result<StoredTunnel, Error> {
+    if tunnel.deleted_at.is_some() { Err(Fault::TunnelUnknown.into()) } else { Ok(tunnel) }
 }
 
-/// Makes a tunnel. The reply holds its token.
-#[utoipa::path(
-    post,
-    path = "/accounts/{account_id}/cfd_tunnel",
-    tag = "Tunnels",
-    params(("account_id" = String, Path)),
-    request_body = TunnelBody,
-    responses((status = 200, body = bartizan_v4::Envelope<Tunnel>))
-)]
-async fn create(
-    State(api): State<Api>,
-    caller: Caller,
-    Ids((scope,)): Ids<(AccountScope,)>,
-    Body(body): Body<TunnelBody>,
-) -> Result<Reply<Tunnel>, Error> {
-    let account = scope.of(&caller)?;
-    let name = name(body.name.value())?;
-    let config_src = config_src(body.config_src.value())?;
-    let given = body.tunnel_secret.value().map(|text| secret(text)).transpose()?;
-    let sealing = api.clone();
-    let (stored, token) = api
-        .change(&caller, move |change| {
-            let secret = given.clone().unwrap_or_else(|| bartizan_seal::random::<SECRET_MIN>().to_vec());
-            let mut stored = StoredTunnel {
-                id: TunnelId::from_random(bartizan_seal::random()),
-                name: name.clone(),
-                account_tag: account,
-                created_at: change.now(),
-                deleted_at: None,
-                config_src: config_src.to_owned(),
-                secret_sha256: String::new(),
-                sealed_secret: String::new(),
-            };
-            keep_secret(&sealing, &mut stored, &secret);
-            change.require(Key::account(account));
-            change.take_tunnel_name(&stored)?;
-            change.put_tunnel(&stored)?;
-            let token = token_text(&sealing, &stored, &secret)?;
-            Ok((stored, token))
-        })
-        .await?;
-    Ok(Reply::of(Tunnel { token: Some(token), ..sent(&stored, &api.observed().connections.snapshot().value) }))
-}
-
-/// One tunnel; a deleted one too.
-#[utoipa::path(
-    get,
-    path = "/accounts/{account_id}/cfd_tunnel/{tunnel_id}",
-    tag = "Tunnels",
-    params(("account_id" = String, Path), ("tunnel_id" = String, Path)),
-    responses((status = 200, body = bartizan_v4::Envelope<Tunnel>))
-)]
-async fn get(
-    State(api): State<Api>,
-    caller: Caller,
-    Ids((scope, id)): Ids<(AccountScope, TunnelId)>,
-) -> Result<Reply<Tunnel>, Error> {
-    let account = scope.of(&caller)?;
-    let stored = api.read(move |view| view.tunnel(account, id)).await?;
-    Ok(Reply::of(sent(&stored, &api.observed().connections.snapshot().value)))
-}
-
-/// Renames a tunnel, or changes its secret; connectors with the old secret are cut off.
-#[utoipa::path(
-    patch,
-    path = "/accounts/{account_id}/cfd_tunnel/{tunnel_id}",
-    tag = "Tunnels",
-    params(("account_id" = String, Path), ("tunnel_id" = String, Path)),
-    request_body = TunnelBody,
-    responses((status = 200, body = bartizan_v4::Envelope<Tunnel>))
-)]
-async fn change(
-    State(api): State<Api>,
-    caller: Caller,
-    Ids((scope, id)): Ids<(AccountScope, TunnelId)>,
-    Body(body): Body<TunnelBody>,
-) -> Result<Reply<Tunnel>, Error> {
-    let account = scope.of(&caller)?;
-    let new_name = body.name.value().map(|text| name(Some(text))).transpose()?;
-    let new_secret = body.tunnel_secret.value().map(|text| secret(text)).transpose()?;
-    let cut_off = new_secret.is_some();
-    let sealing = api.clone();
-    let stored = api
-        .change(&caller, move |change| {
-            let mut stored = change.tunnel_in_force(account, id)?;
-            if let Some(name) = new_name.as_ref().filter(|name| **name != stored.name) {
-                change.free_tunnel_name(&stored)?;
-                stored.name.clone_from(name);
-                change.take_tunnel_name(&stored)?;
-            }
-            if let Some(secret) = &new_secret {
-                keep_secret(&sealing, &mut stored, secret);
-            }
-            change.put_tunnel(&stored)?;
-            Ok(stored)
-        })
-        .await?;
-    if cut_off {
-        api.observed().commands.command(Command::DropConnections { tunnel: id, connector: None });
-    }
-    Ok(Reply::of(sent(&stored, &api.observed().connections.snapshot().value)))
+fn cut_off(api: &Api, tunnel: TunnelId) {
+    api.observed().commands.command(Command::DropConnections { tunnel, connector: None });
 }
 
 #[derive(serde::Deserialize, utoipa::IntoParams)]
@@ -364,8 +328,8 @@ async fn delete(
             Ok(stored)
         })
         .await?;
-    api.observed().commands.command(Command::DropConnections { tunnel: id, connector: None });
-    Ok(Reply::of(sent(&stored, &api.observed().connections.snapshot().value)))
+    cut_off(&api, id);
+    Ok(Reply::of(sent(stored, &api.observed().connections.snapshot().value)))
 }
 
 fn name(given: Option<&String>) -> Result<String, Error> {
@@ -385,24 +349,27 @@ fn config_src(given: Option<&String>) -> Result<&'static str, Error> {
     }
 }
 
-fn sent(stored: &StoredTunnel, connected: &Connections) -> Tunnel {
+fn status_of(tunnel: &StoredTunnel, connected: &Connections) -> Health {
+    if tunnel.deleted_at.is_some() { Health::Inactive } else { connected.health(tunnel.id) }
+}
+
+fn sent(stored: StoredTunnel, connected: &Connections) -> Tunnel {
     let deleted = stored.deleted_at.is_some();
     let connections: Vec<Connection> = connected.of(stored.id).filter(|_| !deleted).map(connection).collect();
-    let health = connected.health(stored.id);
     Tunnel {
         id: stored.id,
-        name: stored.name.clone(),
+        status: status_of(&stored, connected).as_str().to_owned(),
+        name: stored.name,
         account_tag: stored.account_tag,
         created_at: stored.created_at,
         deleted_at: stored.deleted_at,
-        status: if deleted { Health::Inactive } else { health }.as_str().to_owned(),
         conns_active_at: connections.iter().map(|connection| connection.opened_at).min(),
         conns_inactive_at: None,
         connections,
         tun_type: "cfd_tunnel".to_owned(),
         metadata: TunnelMetadata {},
         remote_config: stored.config_src == REMOTE,
-        config_src: stored.config_src.clone(),
+        config_src: stored.config_src,
         token: None,
     }
 }

@@ -83,7 +83,7 @@ impl Writes {
     fn attempt<T>(&self, by: By<'_>, plan: &impl Fn(&mut Change) -> Result<T, Error>) -> Result<Option<T>, Error> {
         let mut change = Change::new(self.view()?, now(), self.certs.clone());
         let result = plan(&mut change)?;
-        let (guards, ops) = change.into_steps();
+        let (guards, ops, afterwards) = change.into_steps();
         if ops.is_empty() {
             return Ok(Some(result));
         }
@@ -97,6 +97,7 @@ impl Writes {
         match self.store.commit(ChangeSet { guards, ops, meta }) {
             Ok(_) => {
                 self.numbers.write_landed();
+                afterwards.into_iter().for_each(|work| work());
                 Ok(Some(result))
             }
             Err(CommitError::Conflict { .. }) => Ok(None),

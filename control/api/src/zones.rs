@@ -221,7 +221,7 @@ impl View {
 
     /// The zone as a value, if it is the caller's.
     pub(crate) fn zone_of(&self, caller: &Caller, id: ZoneId) -> Result<Zone, Error> {
-        Zone::parse(&self.zone(caller.account, id)?).map_err(|error| damaged(&Key::zone(id), &error))
+        parse(&self.zone(caller.account, id)?)
     }
 
     pub(crate) fn zones(&self, query: &ZoneQuery) -> Result<Listed<bartizan_v4::Zone>, Error> {
@@ -280,6 +280,10 @@ impl Change {
         self.delete(Key::zone(id))?;
         self.put(Key::deletion(id), &Tombstone { deleted_on: self.now() })
     }
+}
+
+pub(crate) fn parse(zone: &bartizan_v4::Zone) -> Result<Zone, Error> {
+    Zone::parse(zone).map_err(|error| damaged(&Key::zone(zone.id), &error))
 }
 
 /// What a zone's document must still tell for the zone to be deleted: whose it is. One that lacks other fields cannot be

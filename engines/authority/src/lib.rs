@@ -30,4 +30,4 @@ mod zones;
 pub use answer::{Authority, BATCH_MAX, Outcome, Scratch, Transaction, Transport};
 pub use edit::Edit;
 pub use facts::{Addresses, Identity, NameContent, Proxied, RecordSet, ZoneFacts};
-pub use zones::Zones;
+pub use zones::{ProxiedName, Zones};

@@ -40,6 +40,15 @@ pub struct Zones {
     pub(crate) zone_count: usize,
 }
 
+/// A name that answers with the PoP's addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProxiedName<'z> {
+    /// The deepest zone that it lies in.
+    pub apex: &'z ZoneName,
+    /// Wire bytes. May begin with a `*` label.
+    pub owner: &'z [u8],
+}
+
 /// A name in the form in which it is looked up.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Key<'n> {
@@ -132,6 +141,17 @@ impl Zones {
             sets.extend(self.zone(number).and_then(|zone| zone.user_ns.clone()));
         }
         NameContent { sets, proxied: entry.flags().proxied() }
+    }
+
+    /// The name whose content answers for `name` (lower-case wire bytes) with the PoP's addresses: itself, or the wildcard
+    /// that covers it. None if DNS does not lead to this PoP.
+    // Hot: once an HTTP request. No allocation.
+    pub fn proxied(&self, name: &[u8]) -> Option<ProxiedName<'_>> {
+        let key = self.key(name);
+        let first = self.first_slot(key.hash).map_or(First::Unknown, |slot| self.first_entry(key.hash, slot));
+        let Location { zone, node } = self.locate(key, first)?;
+        let owner = node.entry().filter(|entry| self.is_proxied(zone, *entry))?;
+        Some(ProxiedName { apex: &self.zone(zone)?.facts.apex, owner: owner.name() })
     }
 
     pub(crate) fn key<'n>(&self, name: &'n [u8]) -> Key<'n> {

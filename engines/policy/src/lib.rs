@@ -1,7 +1,7 @@
 //! What holds for all hosts of a zone.
 //!
 //! ```text
-//! publish ── reads it with the zone ──► Arc<Policy> ──► Routes<Policy>::find(host) ──► Site { zone, policy } ──► pipeline
+//! publish ── reads it with the zone ──► Arc<Policy> ──► Routes<Policy>::find(zones, host) ──► Site { zone, policy } ──► pipeline
 //! ```
 //! Engines do not know each other, so none of them could hold what several decide about one zone. This crate can: each
 //! field is a value of the engine that decides by it (rules that were compiled, access rules, a pool), and this is the

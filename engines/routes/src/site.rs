@@ -9,10 +9,8 @@ use bartizan_names::{ZoneId, ZoneName};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Site<P> {
     pub zone: ZoneId,
-    /// Of two zones that one lies inside the other, the inner one answers for a host that both have.
+    /// Of two zones that one lies inside the other, the inner one answers for all that lies in it.
     pub apex: ZoneName,
-    /// DNS leads past the edge, and the edge carries nothing.
-    pub paused: bool,
     pub policy: Arc<P>,
 }
 

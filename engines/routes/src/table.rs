@@ -4,8 +4,9 @@ use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hasher};
 use std::sync::Arc;
 
+use bartizan_authority::{ProxiedName, Zones};
 use bartizan_live::{PersistentVec, Sweep};
-use bartizan_names::{NAME_WIRE_MAX, Name};
+use bartizan_names::{NAME_WIRE_MAX, Name, ZoneName};
 
 use crate::{Route, Site, SiteNumber, Target};
 
@@ -35,8 +36,6 @@ struct Table<P> {
     /// Who owns zones chooses hosts: the hash must not be theirs to guess.
     seed: u64,
     hosts: usize,
-    /// Of them with a leftmost `*`: without any, nobody looks for one.
-    wildcards: usize,
 }
 
 #[derive(Clone)]
@@ -50,14 +49,6 @@ pub struct Match<'r, P> {
     /// Shared as the route is, so that both can be held for as long as a request lasts.
     pub site: &'r Arc<Site<P>>,
     pub route: &'r Arc<Route>,
-    pub by: By,
-}
-
-/// Which kind of entry matched.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum By {
-    Exact,
-    Wildcard,
 }
 
 impl<P: Clone> Routes<P> {
@@ -75,7 +66,6 @@ impl<P: Clone> Routes<P> {
             free: Arc::default(),
             seed,
             hosts: 0,
-            wildcards: 0,
         }))
     }
 
@@ -84,17 +74,14 @@ impl<P: Clone> Routes<P> {
         Edit { table: Table::clone(&self.0), changed: HashMap::new(), sites: Sites::AsBefore }
     }
 
-    /// The route of a host name without a port, in any case, with or without a final dot. None while its zone is paused.
+    /// The route of a host name without a port, in any case, with or without a final dot. None if DNS does not lead here:
+    /// `names` says which name of which zone answers for it.
     // Hot: once a request. No allocation.
-    pub fn find(&self, host: &str) -> Option<Match<'_, P>> {
+    pub fn find(&self, names: &Zones, host: &str) -> Option<Match<'_, P>> {
         let mut wire = [0; NAME_WIRE_MAX];
         let length = write_wire(host, &mut wire)?;
-        let exact = self.0.get(&wire[..length]).map(|(site, route)| Match { site, route, by: By::Exact });
-        let found = match exact {
-            None if self.0.wildcards > 0 => self.0.nearest_wildcard(&mut wire[..length]),
-            exact => exact,
-        };
-        found.filter(|found| !found.site.paused)
+        let ProxiedName { apex, owner } = names.proxied(&wire[..length])?;
+        self.0.get(apex, owner)
     }
 
     /// Where the requests for exactly this host of a zone go, whatever other zones have at it.
@@ -121,35 +108,21 @@ impl<P: Clone> Default for Routes<P> {
 }
 
 impl<P> Table<P> {
-    /// The route of exactly this name in the innermost zone that has one.
-    fn get(&self, wire: &[u8]) -> Option<(&Arc<Site<P>>, &Arc<Route>)> {
-        let hash = hash_of(wire, self.seed);
+    /// The route of exactly this name in a zone.
+    fn get(&self, apex: &ZoneName, owner: &[u8]) -> Option<Match<'_, P>> {
+        let hash = hash_of(owner, self.seed);
         let shard = self.shards.get(shard_of(hash))?;
         let first = shard.partition_point(|slot| slot.hash < hash);
-        let same = shard[first..].iter().take_while(|slot| slot.hash == hash);
-        let theirs = same.filter(|slot| slot.route.host.as_wire() == wire);
-        // Without a site it is left over from a zone that went.
-        let served = theirs.filter_map(|slot| Some((self.site(slot.route.site)?, &slot.route)));
-        served.max_by_key(|(site, _)| site.apex.as_name().as_wire().len())
+        let mut same = shard[first..].iter().take_while(|slot| slot.hash == hash);
+        same.find_map(|Slot { route, .. }| {
+            // Without a site it is left over from a zone that went.
+            let site = self.site(route.site).filter(|site| site.apex == *apex)?;
+            (route.host.as_wire() == owner).then_some(Match { site, route })
+        })
     }
 
     fn site(&self, number: SiteNumber) -> Option<&Arc<Site<P>>> {
         self.sites.get(number.0 as usize)?.as_ref()
-    }
-
-    /// Walks up from `wire`. A label's two last octets at least lie in front of its parent: there `*` is written, so
-    /// that every candidate is one slice of the same bytes.
-    fn nearest_wildcard(&self, wire: &mut [u8]) -> Option<Match<'_, P>> {
-        let mut at = 0;
-        while wire[at] != 0 {
-            at += usize::from(wire[at]) + 1;
-            wire[at - 2] = 1;
-            wire[at - 1] = b'*';
-            if let Some((site, route)) = self.get(&wire[at - 2..]) {
-                return Some(Match { site, route, by: By::Wildcard });
-            }
-        }
-        None
     }
 }
 
@@ -215,7 +188,6 @@ impl<P: PartialEq> Edit<P> {
             Err(at) => {
                 shard.insert(at, slot);
                 self.table.hosts += 1;
-                self.table.wildcards += usize::from(host.is_wildcard());
             }
         }
     }
@@ -231,7 +203,6 @@ impl<P: PartialEq> Edit<P> {
         if let Ok(at) = position(shard, hash, host, site) {
             shard.remove(at);
             self.table.hosts -= 1;
-            self.table.wildcards -= usize::from(host.is_wildcard());
         }
     }
 
@@ -285,10 +256,9 @@ impl<P: PartialEq> Edit<P> {
                     None => continue,
                 },
             };
-            for slot in shard.extract_if(.., |slot| is_gone(slot)) {
-                self.table.hosts -= 1;
-                self.table.wildcards -= usize::from(slot.route.host.is_wildcard());
-            }
+            let before = shard.len();
+            shard.retain(|slot| !is_gone(slot));
+            self.table.hosts -= before - shard.len();
         }
         Arc::make_mut(&mut self.table.free).extend_from_slice(&step.free);
     }
@@ -342,7 +312,8 @@ fn write_wire(host: &str, wire: &mut [u8; NAME_WIRE_MAX]) -> Option<usize> {
 mod tests {
     use std::collections::BTreeMap;
 
-    use bartizan_names::{TunnelId, ZoneId, ZoneName};
+    use bartizan_authority::{NameContent, Proxied, ZoneFacts};
+    use bartizan_names::{TunnelId, ZoneId};
 
     use super::*;
 
@@ -357,23 +328,25 @@ mod tests {
         Target::Tunnel(TunnelId::from_bytes(id))
     }
 
-    fn site(apex: &str) -> Site<()> {
-        Site {
-            zone: ZoneId::from_bytes([0; 16]),
-            apex: ZoneName::new(name(apex)).unwrap(),
-            paused: false,
-            policy: Arc::new(()),
-        }
+    fn apex(text: &str) -> ZoneName {
+        ZoneName::new(name(text)).unwrap()
     }
 
-    fn found(routes: &Routes<()>, host: &str) -> Option<(u32, By)> {
-        let found = routes.find(host)?;
-        let Target::Tunnel(id) = &found.route.target else { return None };
-        let number = id.as_bytes()[..4].iter().fold(0, |number, byte| number << 8 | u32::from(*byte));
-        Some((number, found.by))
+    fn site(text: &str) -> Site<()> {
+        Site { zone: ZoneId::from_bytes([0; 16]), apex: apex(text), policy: Arc::new(()) }
     }
 
-    /// These hosts of one zone, with numbers from 1 on.
+    fn number_of(found: Option<Match<'_, ()>>) -> Option<u32> {
+        let Target::Tunnel(id) = &found?.route.target else { return None };
+        Some(id.as_bytes()[..4].iter().fold(0, |number, byte| number << 8 | u32::from(*byte)))
+    }
+
+    /// What exactly this name leads to in the zone `test`.
+    fn found(routes: &Routes<()>, host: &str) -> Option<u32> {
+        number_of(routes.0.get(&apex("test"), name(host).as_wire()))
+    }
+
+    /// These hosts of the zone `test`, with numbers from 1 on.
     fn table(hosts: &[&str]) -> (Routes<()>, SiteNumber) {
         let mut edit = Routes::empty().edit();
         let number = edit.add_site(site("test"));
@@ -383,40 +356,54 @@ mod tests {
         (edit.finish(), number)
     }
 
+    /// Zones with proxied names.
+    fn names(zones: &[(&str, &[&str])]) -> Zones {
+        let mut edit = Zones::empty().edit();
+        for (zone, hosts) in zones {
+            let (apex, soa_rname) = (apex(zone), name(zone));
+            edit.put_zone(ZoneFacts { apex: apex.clone(), serial: 1, nameservers: vec![], soa_rname, paused: false });
+            for host in *hosts {
+                let content = NameContent { sets: Vec::new(), proxied: Proxied::UnlessPaused };
+                edit.put_name(&apex, &name(host), content);
+            }
+        }
+        edit.finish()
+    }
+
+    /// Which names there are is tested where they are, and with all of it in `control/publish`.
     #[test]
     fn hosts_find_their_route() {
-        use By::{Exact, Wildcard};
-        let (routes, _) = table(&["example.com", "*.example.com", "www.example.com", "*.sub.example.com", "a_b.test"]);
-        let long = format!("{0}.{0}.{0}.{1}.example.com", "l".repeat(60), "m".repeat(58)); // 254 octets on the wire
-        let too_long = format!("n{long}x");
+        let hosts = ["sub.test", "*.sub.test", "www.sub.test", "a_b.test"];
+        let (routes, _) = table(&hosts);
+        let names = names(&[("test", &hosts), ("other", &["without.other"])]);
+        let long = format!("{0}.{0}.{0}.{1}.sub.test", "l".repeat(60), "m".repeat(61)); // 255 octets on the wire
+        let too_long = format!("n{long}");
         for (host, expect) in [
-            ("example.com", Some((1, Exact))),
-            ("EXAMPLE.Com.", Some((1, Exact))),
-            ("www.example.com", Some((3, Exact))),
-            ("other.example.com", Some((2, Wildcard))),
-            ("*.example.com", Some((2, Exact))),
-            ("deep.www.example.com", Some((2, Wildcard))),
-            ("a.sub.example.com", Some((4, Wildcard))),
-            ("b.a.sub.example.com", Some((4, Wildcard))),
-            ("sub.example.com", Some((2, Wildcard))),
-            ("A_b.test", Some((5, Exact))),
-            (long.as_str(), Some((2, Wildcard))),
-            ("anexample.com", None),
-            ("com", None),
+            ("sub.test", Some(1)),
+            ("SUB.Test.", Some(1)),
+            ("www.sub.test", Some(3)),
+            ("other.sub.test", Some(2)),
+            ("*.sub.test", Some(2)),
+            ("deep.www.sub.test", None),
+            ("A_b.test", Some(4)),
+            (long.as_str(), Some(2)),
+            ("without.other", None),
+            ("ansub.test", None),
+            ("test", None),
             ("", None),
             (".", None),
             ("..", None),
-            (".example.com", None),
-            ("example.com..", None),
-            ("example.com:80", None),
+            (".sub.test", None),
+            ("sub.test..", None),
+            ("sub.test:80", None),
             ("192.0.2.1", None),
             ("[2001:db8::1]", None),
             (too_long.as_str(), None),
-            ("ünï.example.com", Some((2, Wildcard))), // no such name can be asked for; the edge refuses it earlier
+            ("ünï.sub.test", Some(2)), // no such name can be asked for; the edge refuses it earlier
         ] {
-            assert_eq!(found(&routes, host), expect, "{host}");
+            assert_eq!(number_of(routes.find(&names, host)), expect, "{host}");
         }
-        assert_eq!(routes.len(), 5);
+        assert_eq!(routes.len(), 4);
     }
 
     #[test]
@@ -427,13 +414,10 @@ mod tests {
         edit.remove(site, &name("*.test"));
         edit.remove(site, &name("never.test"));
         let after = edit.finish();
-        assert_eq!(
-            (found(&before, "a.test"), found(&before, "x.test")),
-            (Some((1, By::Exact)), Some((2, By::Wildcard)))
-        );
-        assert_eq!((found(&after, "a.test"), found(&after, "x.test")), (Some((9, By::Exact)), None));
+        assert_eq!((found(&before, "a.test"), found(&before, "*.test")), (Some(1), Some(2)));
+        assert_eq!((found(&after, "a.test"), found(&after, "*.test")), (Some(9), None));
         assert_eq!((before.len(), after.len()), (2, 1));
-        assert!(Routes::<()>::default().is_empty() && Routes::<()>::default().find("a.test").is_none());
+        assert!(Routes::<()>::default().is_empty() && found(&Routes::default(), "a.test").is_none());
     }
 
     /// What is true for a zone is true for all its hosts at once, and gone with it.
@@ -442,33 +426,24 @@ mod tests {
         let mut edit = Routes::empty().edit();
         let (outer, inner) = (edit.add_site(site("test")), edit.add_site(site("in.test")));
         edit.put(outer, &name("www.in.test"), target(1));
-        edit.put(outer, &name("*.test"), target(2));
-        edit.put(inner, &name("www.in.test"), target(3));
+        edit.put(inner, &name("www.in.test"), target(2));
         let both = edit.finish();
-        let change = |routes: &Routes<()>, change: &dyn Fn(&mut Edit<()>)| {
-            let mut edit = routes.edit();
-            change(&mut edit);
-            edit.finish()
-        };
-        let paused = |apex: &str| Site { paused: true, ..site(apex) };
-        let inner_paused = change(&both, &|edit| edit.put_site(inner, paused("in.test")));
-        let outer_paused = change(&both, &|edit| edit.put_site(outer, paused("test")));
-        let inner_gone = change(&inner_paused, &|edit| edit.remove_site(inner));
-        let all_gone = change(&inner_gone, &|edit| {
-            edit.remove_site(outer);
-            edit.put(outer, &name("late.test"), target(4));
-        });
-        for (state, routes, www, other) in [
-            ("both", &both, Some(3), Some(2)),
-            ("inner paused", &inner_paused, None, Some(2)),
-            ("outer paused", &outer_paused, Some(3), None),
-            ("inner gone", &inner_gone, Some(1), Some(2)),
-            ("all gone", &all_gone, None, None),
+        let mut edit = both.edit();
+        edit.remove_site(inner);
+        let inner_gone = edit.finish();
+        let mut edit = inner_gone.edit();
+        edit.remove_site(outer);
+        edit.put(outer, &name("late.test"), target(3));
+        let all_gone = edit.finish();
+        for (state, routes, expect) in [
+            ("both", &both, [Some(1), Some(2), None]),
+            ("inner gone", &inner_gone, [Some(1), None, None]),
+            ("all gone", &all_gone, [None; 3]),
         ] {
-            let number = |host| found(routes, host).map(|(number, _)| number);
-            assert_eq!((number("www.in.test"), number("late.test")), (www, other), "{state}");
+            let asked = [("test", "www.in.test"), ("in.test", "www.in.test"), ("test", "late.test")];
+            let numbers = asked.map(|(zone, host)| number_of(routes.0.get(&apex(zone), name(host).as_wire())));
+            assert_eq!(numbers, expect, "{state}");
         }
-        assert!(both.find("www.in.test").unwrap().site.apex.as_name() == &name("in.test"));
     }
 
     /// A zone that has the number of one that went has none of its hosts.
@@ -515,7 +490,7 @@ mod tests {
         }
         for number in 0..500 {
             let host = format!("h{number}.test");
-            assert_eq!(found(&routes, &host).map(|(number, _)| number), model.get(&host).copied(), "{host}");
+            assert_eq!(found(&routes, &host), model.get(&host).copied(), "{host}");
         }
         let mut edit = routes.edit();
         edit.put(site, &name("one.more"), target(1));

@@ -34,6 +34,7 @@ mod ray;
 mod recheck;
 mod worker;
 
+use bartizan_authority::Zones;
 use bartizan_firewall::Firewall;
 use bartizan_geo::Geo;
 use bartizan_policy::Policy;
@@ -46,6 +47,8 @@ pub use plane::{Plane, Sockets, StartError, start};
 /// The configuration of the plane. A request keeps the one that was in force when it came.
 #[derive(Clone)]
 pub struct Config {
+    /// Which names lead here: what DNS answers from.
+    pub zones: Zones,
     pub routes: Routes<Policy>,
     pub firewall: Firewall,
     /// Countries and networks of visitors. Looked up once for each connection, which keeps the result.

@@ -65,7 +65,7 @@ impl Worker {
     pub(crate) fn look_up(&self, arrived: &Arrived) -> (Option<Known>, Ray) {
         let mut reader = self.config.borrow_mut();
         let config = &reader.take().value;
-        let known = config.routes.find(arrived.host_name()).map(|found| Known {
+        let known = config.routes.find(&config.zones, arrived.host_name()).map(|found| Known {
             site: Arc::clone(found.site),
             route: Arc::clone(found.route),
             verdict: config.firewall.decide(found.site.zone, &arrived.source),
@@ -81,7 +81,8 @@ impl Worker {
     /// In which protocols a name is served, before anything is asked of it.
     pub(crate) fn offer_to(&self, name: &str) -> Offer {
         let mut reader = self.config.borrow_mut();
-        match reader.take().value.routes.find(name) {
+        let config = &reader.take().value;
+        match config.routes.find(&config.zones, name) {
             Some(found) if !found.site.policy.settings.http2 => Offer::Without(ALPN_HTTP2),
             _ => Offer::All,
         }

@@ -19,9 +19,13 @@ const BASE_ORDINARY: &[&str] = &["names", "live"];
 const ENGINES_USE_BASE: &[&str] = &["names", "model", "wire", "expr", "live"];
 
 /// Inside `engines`. A zone's policy has a value of each engine that decides about requests, and nothing else in common
-/// with them: so a feature that is a policy adds its engine here.
-const ENGINES: &[(&str, &[&str])] =
-    &[("authority", &["signer"]), ("policy", &["access", "firewall", "http-cache", "page-rules", "steering"])];
+/// with them: so a feature that is a policy adds its engine here. Which name answers for a host is for `authority` alone
+/// to say, so that DNS and HTTP cannot differ.
+const ENGINES: &[(&str, &[&str])] = &[
+    ("authority", &["signer"]),
+    ("routes", &["authority"]),
+    ("policy", &["access", "firewall", "http-cache", "page-rules", "steering"]),
+];
 
 /// Inside `control`. Certificates are objects of the store that travel in the bundle, so `publish` reads them too.
 const CONTROL: &[(&str, &[&str])] = &[

@@ -6,25 +6,23 @@ use bartizan_v4::RecordBody;
 
 use crate::error::{Error, Fault};
 use crate::owner_names;
-use crate::transaction::{Change, View};
+use crate::transaction::View;
 
-/// Puts the record that `body` asks for, in place of `stored` if that is given.
-pub(super) fn put(
-    change: &mut Change,
+/// The record that `body` asks for, if it may stand where the others of its name stand.
+pub(super) fn beside_others(
+    view: &View,
     zone: &Zone,
-    stored: Option<bartizan_v4::Record>,
     stamp: Stamp,
     body: &RecordBody,
 ) -> Result<bartizan_v4::Record, Error> {
-    refuse_other_zone(change, zone, body)?;
+    refuse_other_zone(view, zone, body)?;
     let (record, document) = Record::parse_body(zone, stamp, body)?;
-    for other in change.records_at(zone.id, &record.owner)?.iter().filter(|other| other.id != stamp.id) {
+    for other in view.records_at(zone.id, &record.owner)?.iter().filter(|other| other.id != stamp.id) {
         let other = owner_names::parse(other)?;
         if let Some(fault) = conflict(&record, &other, zone) {
             return Err(Error::from(fault).at("/name"));
         }
     }
-    change.put_records(zone, stored.as_slice(), &[(record, document.clone())])?;
     Ok(document)
 }
 

@@ -9,24 +9,10 @@ use utoipa::openapi::{Content, HttpMethod, Ref, RefOr, Required, ResponseBuilder
 use utoipa::{IntoParams, PartialSchema, ToSchema};
 use utoipa_axum::router::UtoipaMethodRouter;
 
-use super::{Edit, Paging, Place, Resource};
+use super::{Call, Edit, Editable, Paging, Place, Resource};
 use crate::state::Api;
 
-/// One of the calls that a plain resource has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Call {
-    List,
-    Create,
-    Get,
-    Edit(Edit),
-    Delete,
-}
-
 impl Call {
-    pub(super) const fn reads(self) -> bool {
-        matches!(self, Call::List | Call::Get)
-    }
-
     const fn method(self) -> HttpMethod {
         match self {
             Call::List | Call::Get => HttpMethod::Get,
@@ -61,19 +47,35 @@ impl Call {
 
 type Schemas = Vec<(String, RefOr<Schema>)>;
 
-/// A call with its path and its documentation.
-pub(super) fn described<R: Resource>(place: &Place, call: Call, method: MethodRouter<Api>) -> UtoipaMethodRouter<Api> {
+/// A call that changes nothing, with its path and its documentation.
+pub(super) fn seen<R: Resource>(place: &Place, call: Call, method: MethodRouter<Api>) -> UtoipaMethodRouter<Api> {
+    described::<R>(place, call, method, None, Schemas::new())
+}
+
+/// A call that changes something.
+pub(super) fn edited<R: Editable>(place: &Place, call: Call, method: MethodRouter<Api>) -> UtoipaMethodRouter<Api> {
+    let mut schemas = Schemas::new();
+    let body = call.takes_body().then(|| named::<R::Body>(&mut schemas));
+    described::<R>(place, call, method, body, schemas)
+}
+
+fn described<R: Resource>(
+    place: &Place,
+    call: Call,
+    method: MethodRouter<Api>,
+    body: Option<Ref>,
+    mut schemas: Schemas,
+) -> UtoipaMethodRouter<Api> {
     let mut path = format!("{}/{}", place.owner.path(), R::PATH);
     if call.is_of_one() {
         path += &format!("/{{{}}}", R::ID);
     }
-    let mut schemas = Schemas::new();
     let mut paths = Paths::new();
-    paths.add_path_operation(path, vec![call.method()], operation::<R>(place, call, &mut schemas));
+    paths.add_path_operation(path, vec![call.method()], operation::<R>(place, call, body, &mut schemas));
     (schemas, paths, method)
 }
 
-fn operation<R: Resource>(place: &Place, call: Call, schemas: &mut Schemas) -> Operation {
+fn operation<R: Resource>(place: &Place, call: Call, body: Option<Ref>, schemas: &mut Schemas) -> Operation {
     let text = || ObjectBuilder::new().schema_type(Type::String);
     let in_path = |name: &str| {
         ParameterBuilder::new()
@@ -97,8 +99,8 @@ fn operation<R: Resource>(place: &Place, call: Call, schemas: &mut Schemas) -> O
         Call::Create | Call::Get | Call::Edit(_) => named::<R::Sent>(schemas).into(),
     };
     let result = envelope(result, schemas);
-    let body = call.takes_body().then(|| {
-        let content = Content::new(Some(named::<R::Body>(schemas)));
+    let body = body.map(|body| {
+        let content = Content::new(Some(body));
         RequestBodyBuilder::new().content("application/json", content).required(Some(Required::True)).build()
     });
     OperationBuilder::new()

@@ -5,22 +5,34 @@ use bartizan_names::ZoneId;
 use bartizan_store::Scope;
 use http::request::Parts;
 
-use super::Resource;
+use super::{Here, Resource};
 use crate::accounts::AccountScope;
 use crate::caller::Caller;
 use crate::error::{Error, Fault};
 use crate::permission::Permission;
-use crate::transaction::{Change, View};
+use crate::state::Api;
+use crate::transaction::View;
 
-/// A place in which a resource is, and what it takes to see and to change it there.
+/// A place in which a resource is, and what it takes to see it there, and to change it if it is changed there.
 pub(crate) struct Place {
-    pub(crate) owner: Owner,
-    pub(crate) read: Permission,
-    pub(crate) write: Permission,
+    pub(super) owner: Owner,
+    pub(super) read: Permission,
+    pub(super) write: Option<Permission>,
+}
+
+impl Place {
+    pub(crate) const fn seen(owner: Owner, read: Permission) -> Place {
+        Place { owner, read, write: None }
+    }
+
+    pub(crate) const fn changed(owner: Owner, read: Permission, write: Permission) -> Place {
+        Place { owner, read, write: Some(write) }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Owner {
+    Edge,
     User,
     Account,
     Zone,
@@ -29,6 +41,7 @@ pub(crate) enum Owner {
 impl Owner {
     pub(super) const fn path(self) -> &'static str {
         match self {
+            Owner::Edge => "/bartizan",
             Owner::User => "/user",
             Owner::Account => "/accounts/{account_id}",
             Owner::Zone => "/zones/{zone_id}",
@@ -38,7 +51,7 @@ impl Owner {
     /// What of the path is a parameter.
     pub(super) const fn parameter(self) -> Option<&'static str> {
         match self {
-            Owner::User => None,
+            Owner::Edge | Owner::User => None,
             Owner::Account => Some(ACCOUNT_ID),
             Owner::Zone => Some(ZONE_ID),
         }
@@ -56,6 +69,7 @@ pub(super) struct At<R: Resource> {
 
 #[derive(Clone, Copy)]
 enum Named {
+    Edge,
     User,
     Account(AccountScope),
     Zone(ZoneId),
@@ -66,7 +80,9 @@ impl<R: Resource, S: Send + Sync> FromRequestParts<S> for At<R> {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<At<R>, Error> {
         let params = RawPathParams::from_request_parts(parts, state).await.map_err(|_| Fault::BadId)?;
-        let mut at = At { owner: Named::User, id: None };
+        // A path without an owner's id: no resource is both the edge's and a user's.
+        let of_edge = R::PLACES.iter().any(|place| place.owner == Owner::Edge);
+        let mut at = At { owner: if of_edge { Named::Edge } else { Named::User }, id: None };
         for (name, text) in &params {
             match name {
                 ACCOUNT_ID => at.owner = Named::Account(text.parse().map_err(|_| Fault::BadId)?),
@@ -83,19 +99,18 @@ impl<R: Resource> At<R> {
         self.id
     }
 
-    /// The scope, if it is the caller's.
-    pub(super) fn scope(&self, view: &View, caller: &Caller) -> Result<Scope, Error> {
-        match self.owner {
-            Named::User => Ok(Scope::User(caller.user)),
-            Named::Account(account) => account.of(caller).map(Scope::Account),
-            Named::Zone(zone) => view.zone(caller.account, zone).map(|zone| Scope::Zone(zone.id)),
-        }
-    }
-
-    /// The same for a change, which lands only while the owner is still there.
-    pub(super) fn scope_of_change(&self, change: &mut Change, caller: &Caller) -> Result<Scope, Error> {
-        let scope = self.scope(change, caller)?;
-        change.require_owner(scope);
-        Ok(scope)
+    /// The place, if it is the caller's.
+    pub(super) fn here<'c>(&self, api: &'c Api, view: &View, caller: &'c Caller) -> Result<Here<'c>, Error> {
+        let mut of_zone = None;
+        let scope = match self.owner {
+            Named::Edge => Scope::Edge,
+            Named::User => Scope::User(caller.user),
+            Named::Account(account) => Scope::Account(account.of(caller)?),
+            Named::Zone(id) => {
+                of_zone = Some(view.zone(caller.account, id)?);
+                Scope::Zone(id)
+            }
+        };
+        Ok(Here { api, scope, zone: of_zone })
     }
 }

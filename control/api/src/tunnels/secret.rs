@@ -33,8 +33,7 @@ pub(super) async fn token(
 ) -> Result<Reply<String>, Error> {
     let account = scope.of(&caller)?;
     let stored = api.read(move |view| view.tunnel_in_force(account, id)).await?;
-    let secret = unseal(&api, &stored)?;
-    Ok(Reply::of(token_text(&api, &stored, &secret)?))
+    Ok(Reply::of(token_of(&api, &stored)?))
 }
 
 pub(super) fn secret(text: &str) -> Result<Vec<u8>, Error> {
@@ -59,7 +58,8 @@ struct Token<'t> {
     ca_pin: &'t str,
 }
 
-pub(super) fn token_text(api: &Api, stored: &StoredTunnel, secret: &[u8]) -> Result<String, Error> {
+pub(super) fn token_of(api: &Api, stored: &StoredTunnel) -> Result<String, Error> {
+    let secret = unseal(api, stored)?;
     let token = Token {
         a: stored.account_tag.to_string(),
         t: stored.id.to_string(),

@@ -10,6 +10,7 @@ mod edge;
 mod firewall;
 mod others;
 mod renewals;
+mod resources;
 mod setup;
 mod spectrum;
 mod status;

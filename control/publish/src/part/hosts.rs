@@ -81,7 +81,7 @@ impl HostsPart {
 /// Takes all requests for the names of a zone that cannot be read. Its settings are those of nobody's wish: none of them
 /// may answer before the target does.
 fn hold(edit: &mut Edit<Policy>, zone: ZoneId, apex: &ZoneName) -> SiteNumber {
-    let site = Site { zone, apex: apex.clone(), paused: false, policy: Arc::default() };
+    let site = Site { zone, apex: apex.clone(), policy: Arc::default() };
     let number = edit.add_site(site);
     let below = apex.as_name().child(b"*").ok();
     for host in std::iter::once(apex.as_name()).chain(&below) {
@@ -91,10 +91,6 @@ fn hold(edit: &mut Edit<Policy>, zone: ZoneId, apex: &ZoneName) -> SiteNumber {
 }
 
 fn site(served: &ServedZone) -> Site<Policy> {
-    Site {
-        zone: served.zone.id,
-        apex: served.zone.name.clone(),
-        paused: served.zone.paused,
-        policy: Arc::clone(&served.policy),
-    }
+    let ServedZone { zone, policy } = served;
+    Site { zone: zone.id, apex: zone.name.clone(), policy: Arc::clone(policy) }
 }

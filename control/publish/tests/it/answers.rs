@@ -6,7 +6,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use bartizan_authority::{Authority, Identity, Outcome, Scratch, Transaction, Transport};
 use bartizan_firewall::Source;
 use bartizan_names::{Name, Protocol, RecordType, TunnelId, ZoneId};
+use bartizan_policy::Policy;
 use bartizan_publish::Bundle;
+use bartizan_routes::Match;
 use bartizan_wire::dns::{Class, Message, Record, write_query};
 
 /// What there is to be asked for.
@@ -43,7 +45,7 @@ impl Questions {
                 }
                 answers.insert(format!("dns {name} {rtype}"), format!("{message:?}"));
             }
-            let route = bundle.routes.value.find(name);
+            let route = route(bundle, name);
             let route = route.map(|found| format!("{:?} {:?} {:?}", found.site, found.route.host, found.route.target));
             answers.insert(format!("host {name}"), format!("{route:?}"));
             let certificate = bundle.certificates.value.find(name).map(|key| key.leaf().to_vec());
@@ -98,4 +100,17 @@ pub(crate) fn addresses(bundle: &Bundle, owner: &str) -> String {
     let v6s = of_type(&v6, RecordType::AAAA).map(|rdata| Ipv6Addr::from(*rdata.first_chunk().unwrap()).to_string());
     let all: Vec<String> = v4s.chain(v6s).collect();
     if all.is_empty() { format!("{:?}", v4.rcode) } else { all.join(" ") }
+}
+
+/// Whether DNS sends who asks for `host` to this PoP: by the name itself, not by one that it is an alias of.
+pub(crate) fn leads_here(bundle: &Bundle, host: &str) -> bool {
+    let ours = bundle.pop.value.addresses.v4[0].octets();
+    let answer = ask(bundle, host, RecordType::A);
+    let is_alias = of_type(&answer, RecordType::CNAME).next().is_some();
+    !is_alias && of_type(&answer, RecordType::A).any(|rdata| *rdata == ours)
+}
+
+/// What the HTTP edge does with requests for `host`; none if it has nothing to do with it.
+pub(crate) fn route<'b>(bundle: &'b Bundle, host: &str) -> Option<Match<'b, Policy>> {
+    bundle.routes.value.find(&bundle.zones.value, host)
 }

@@ -1,5 +1,6 @@
 //! Through the front door: a real store, changes, and the bundles that come of them.
 
+mod agreement;
 mod answers;
 mod check;
 mod histories;

@@ -4,7 +4,7 @@ use bartizan_names::{RecordId, ZoneId};
 use bartizan_store::{Key, Op};
 use serde_json::json;
 
-use crate::answers::addresses;
+use crate::answers::{addresses, route};
 use crate::lab::{Lab, ZONE, add, name, put, record_document, remove, zone, zone_called};
 
 /// The names of this edge's servers lead to this edge, wherever they lie, unless somebody says otherwise. After each
@@ -50,7 +50,7 @@ fn name_servers_have_addresses() {
             "revision {}",
             followed.number
         );
-        assert!(followed.routes.value.find("ns1.example.com").is_none(), "nothing is served there over HTTP");
+        assert!(route(&followed, "ns1.example.com").is_none(), "nothing is served there over HTTP");
     }
 }
 
@@ -81,7 +81,7 @@ fn a_zone_in_the_place_of_a_deleted_one() {
         }
         let bundle = follower.follow().unwrap().unwrap();
         assert_eq!(addresses(bundle, "www.example.com"), "203.0.113.1 2001:db8::1");
-        let found = bundle.routes.value.find("www.example.com").expect("a route");
+        let found = route(bundle, "www.example.com").expect("a route");
         assert_eq!(found.site.zone, young);
     }
 }

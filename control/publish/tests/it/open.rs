@@ -57,12 +57,14 @@ fn check_dns(spoilt: &Bundle, name: &str, apex: &str) {
 
 /// A host of a zone that is held leads nowhere, and all others by settings that are no weaker.
 fn check_host(spoilt: &Bundle, sound: &Bundle, name: &str, apex: &str, zone: ZoneId) {
-    let Some(found) = spoilt.routes.value.find(name) else { return };
+    let Some(found) = spoilt.routes.value.find(&spoilt.zones.value, name) else { return };
     // Today an exact host of a zone around it goes before all names below its apex.
     if ask(spoilt, apex, NOBODYS).rcode == Rcode::SERVFAIL && found.route.host.is_wildcard() {
         assert_eq!((found.site.zone, &found.route.target), (zone, &Target::Unknown), "{name} leads elsewhere");
     }
-    if let Some(without) = sound.routes.value.find(name).filter(|without| without.site.zone == found.site.zone) {
+    if let Some(without) =
+        sound.routes.value.find(&sound.zones.value, name).filter(|without| without.site.zone == found.site.zone)
+    {
         let (has, had) = (&found.site.policy.settings, &without.site.policy.settings);
         let is_held = found.route.target == Target::Unknown;
         assert!(is_held || has.always_use_https || !had.always_use_https, "{name} is served without TLS");

@@ -6,7 +6,7 @@ use bartizan_routes::Target;
 use bartizan_store::{Index, Key, Op, Scope};
 use serde_json::json;
 
-use crate::answers::{Questions, Serials, addresses};
+use crate::answers::{Questions, Serials, addresses, route};
 use crate::lab::{
     ACCOUNT, Issuer, Lab, ZONE, add, app_document, name, put, record_at, record_document, remove, rule_document,
     settings_document, tunnel_config_document, tunnel_document, zone, zone_called, zone_document,
@@ -54,7 +54,7 @@ fn an_unreadable_row_holds_up_nobody() {
     lab.commit(vec![Op::Del { key: Key::zone(OTHER) }]);
     let bundle = follower.follow().unwrap().unwrap().clone();
     assert_eq!(addresses(&bundle, "www.example.com"), POP);
-    assert!(bundle.routes.value.find("www.example.com").unwrap().site.policy.settings.always_use_https);
+    assert!(route(&bundle, "www.example.com").unwrap().site.policy.settings.always_use_https);
     assert_eq!(addresses(&bundle, "example.org"), "REFUSED");
     assert_eq!((told(&follower).len(), follower.problems().count()), (1, 1), "{:?}", told(&follower));
     assert!(told(&follower)[0].starts_with(www.as_str()), "{:?}", told(&follower));
@@ -63,7 +63,7 @@ fn an_unreadable_row_holds_up_nobody() {
     lab.commit(vec![zone(true)]);
     let bundle = follower.follow().unwrap().unwrap().clone();
     assert_eq!(addresses(&bundle, "www.example.com"), "192.0.2.1");
-    assert!(bundle.routes.value.find("www.example.com").is_none());
+    assert!(route(&bundle, "www.example.com").is_none());
     // A new start cannot know what it was, serves the rest, and says so too.
     let fresh = lab.publisher();
     assert_eq!(addresses(fresh.bundle(), "api.example.com"), "192.0.2.2");
@@ -73,7 +73,7 @@ fn an_unreadable_row_holds_up_nobody() {
     lab.commit(vec![put(Key::name(ZONE, &name("www.example.com")), &json!({"records": 1}))]);
     let bundle = follower.follow().unwrap().unwrap();
     assert_eq!(addresses(bundle, "www.example.com"), "192.0.2.9");
-    assert!(bundle.routes.value.find("www.example.com").is_none());
+    assert!(route(bundle, "www.example.com").is_none());
     assert_eq!(told(&follower), Vec::<String>::new());
     lab.commit(vec![Op::Del { key: Key::zone(ZONE) }]);
     lab.commit(vec![zone_called(OTHER, "example.com", &[], false)]);
@@ -142,7 +142,7 @@ fn settings_never_fall_back_to_a_weaker_default() {
         follower.follow().unwrap().unwrap();
         let fresh = lab.publisher();
         for (publisher, expect) in [(&follower, follows), (&fresh, starts)] {
-            let settings = &publisher.bundle().routes.value.find("www.example.com").unwrap().site.policy.settings;
+            let settings = &route(publisher.bundle(), "www.example.com").unwrap().site.policy.settings;
             assert_eq!((settings.always_use_https, settings.ssl), expect, "{items:?}");
             assert_eq!(publisher.problems().count(), problems, "{items:?}: {:?}", told(publisher));
         }
@@ -154,7 +154,7 @@ fn settings_never_fall_back_to_a_weaker_default() {
     lab.commit(vec![zone(false)]);
     follower.follow().unwrap().unwrap();
     for publisher in [&follower, &lab.publisher()] {
-        assert!(publisher.bundle().routes.value.find("www.example.com").unwrap().site.policy.settings.always_use_https);
+        assert!(route(publisher.bundle(), "www.example.com").unwrap().site.policy.settings.always_use_https);
         assert_eq!(publisher.problems().count(), 1);
     }
 }
@@ -280,9 +280,8 @@ fn a_start_gives_the_names_of_a_zone_to_no_other() {
         ]);
         spoil(&mut lab);
         let mut started = lab.publisher();
-        let target = |publisher: &Publisher, host: &str| {
-            publisher.bundle().routes.value.find(host).map(|found| found.route.target.clone())
-        };
+        let target =
+            |publisher: &Publisher, host: &str| route(publisher.bundle(), host).map(|found| found.route.target.clone());
         for name in ["in.example.com", "www.in.example.com", "a.b.in.example.com"] {
             assert_eq!(addresses(started.bundle(), name), "SERVFAIL", "{name}: {what}");
             assert_eq!(target(&started, name), Some(Target::Unknown), "{name}: {what}");

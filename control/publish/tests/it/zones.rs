@@ -3,6 +3,7 @@
 use bartizan_store::{Key, Op};
 use serde_json::json;
 
+use crate::answers::route;
 use crate::lab::{Lab, ZONE, add, put, remove, settings_document, zone};
 
 /// After each step the followed bundle is what a new start would build.
@@ -32,7 +33,7 @@ fn following_and_loading_agree() {
         assert_eq!(followed.zones.value.name_count(), fresh.zones.value.name_count(), "revision {}", followed.number);
         for bundle in [&followed, fresh] {
             for host in ["www.example.com", "deep.er.www.example.com", "a.wild.example.com"] {
-                let found = bundle.routes.value.find(host).is_some();
+                let found = route(bundle, host).is_some();
                 assert_eq!(found, hosts.contains(&host), "{host} at revision {}", followed.number);
             }
         }
@@ -47,6 +48,6 @@ fn settings_reach_every_host() {
     lab.commit(vec![put(Key::settings(ZONE), &settings_document(&[("always_use_https", json!("on"))]))]);
     let bundle = follower.follow().unwrap().unwrap();
     for host in ["a.example.com", "b.example.com"] {
-        assert!(bundle.routes.value.find(host).unwrap().site.policy.settings.always_use_https, "{host}");
+        assert!(route(bundle, host).unwrap().site.policy.settings.always_use_https, "{host}");
     }
 }

@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use bartizan_authority::{NameContent, Proxied, ZoneFacts, Zones};
 use bartizan_dial::{Destinations, Listener, NameServers, Own, Private, Reach};
 use bartizan_exchange::{Body, LocalBoxFuture, Request, Response, Upstream, UpstreamError};
 use bartizan_firewall::{Firewall, Level, Rule};
@@ -183,13 +184,21 @@ fn zone_id(number: u8) -> ZoneId {
 
 /// Each site is a zone, numbered from 0. The certificate is good for the names below; roots for origins are the edge's own.
 fn config(sites: &[Site<'_>], firewall: Firewall, ca: &Ca) -> Config {
-    let mut edit = Routes::empty().edit();
+    let (mut edit, mut zones) = (Routes::empty().edit(), Zones::empty().edit());
     for (number, (host, target, settings)) in sites.iter().enumerate() {
         let host = Name::parse(host).unwrap();
+        let apex = ZoneName::new(host.clone()).unwrap();
+        zones.put_zone(ZoneFacts {
+            apex: apex.clone(),
+            serial: 1,
+            nameservers: Vec::new(),
+            soa_rname: host.clone(),
+            paused: false,
+        });
+        zones.put_name(&apex, &host, NameContent { sets: Vec::new(), proxied: Proxied::UnlessPaused });
         let site = edit.add_site(bartizan_routes::Site {
             zone: zone_id(number as u8),
-            apex: ZoneName::new(host.clone()).unwrap(),
-            paused: false,
+            apex: apex.clone(),
             policy: Arc::new(Policy { settings: settings.clone() }),
         });
         edit.put(site, &host, target.clone());
@@ -203,7 +212,7 @@ fn config(sites: &[Site<'_>], firewall: Firewall, ca: &Ca) -> Config {
     };
     let certificates = Certificates::from_iter([certificate]);
     let server = ServerFacts { pop: "LAB".to_owned(), origin_roots: Some(ca.pem.clone()) };
-    Config { routes: edit.finish(), firewall, geo: Geo::built_in(), certificates, server }
+    Config { zones: zones.finish(), routes: edit.finish(), firewall, geo: Geo::built_in(), certificates, server }
 }
 
 fn listener(address: impl Into<std::net::IpAddr>) -> TcpListener {
