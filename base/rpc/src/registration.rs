@@ -7,6 +7,7 @@
 //! ```
 //! The stream has no signature: it is the first of its connection.
 
+use std::cell::Cell;
 use std::net::{IpAddr, Ipv6Addr};
 use std::rc::Rc;
 use std::time::Duration;
@@ -21,7 +22,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
-use crate::futures_io::{Limited, Writer};
+use crate::futures_io::{Allowance, Limited, Writer};
 use crate::tunnel_capnp::{connection_options, connection_response, registration_server};
 use crate::{RpcError, RpcStopped, RpcThread};
 
@@ -31,6 +32,9 @@ const MESSAGE_BYTES_MAX: usize = 256 * 1024;
 /// The most bytes that one side reads from a control stream in its life. A handful of calls need one message each;
 /// the limit bounds what a stranger can make the RPC library remember.
 const STREAM_BYTES_MAX: u64 = 512 * 1024;
+/// What may come before it is known who sends: the bootstrap message and the call, each of some hundred bytes, and what
+/// the RPC library says about the first. All connectors share one thread for it.
+const STRANGER: Allowance = Allowance { bytes: 16 * 1024, messages: 8 };
 /// The most features that are kept of a connector's list, and the most bytes of each of its texts.
 const FEATURES_MAX: usize = 64;
 const TEXT_BYTES_MAX: usize = 256;
@@ -110,13 +114,17 @@ pub async fn serve_registration(
     write: impl AsyncWrite + Unpin + 'static,
     calls: mpsc::Sender<Call>,
 ) -> Result<(), RpcError> {
-    let network = VatNetwork::new(Limited::new(read, STREAM_BYTES_MAX), Writer(write), Side::Server, READER);
-    let server: registration_server::Client = capnp_rpc::new_client(Server { calls });
+    let known = Rc::new(Cell::new(false));
+    let read = Limited::with_stranger(read, STREAM_BYTES_MAX, STRANGER, Rc::clone(&known));
+    let network = VatNetwork::new(read, Writer(write), Side::Server, READER);
+    let server: registration_server::Client = capnp_rpc::new_client(Server { calls, known });
     RpcSystem::new(Box::new(network), Some(server.client)).await.map_err(RpcError::Failed)
 }
 
 struct Server {
     calls: mpsc::Sender<Call>,
+    /// Whether it registered.
+    known: Rc<Cell<bool>>,
 }
 
 impl Server {
@@ -137,6 +145,7 @@ impl registration_server::Server for Server {
     ) -> Result<(), capnp::Error> {
         let registration = Box::new(read_registration(params.get()?)?);
         let answer = self.ask(|reply| Call::Register(registration, reply)).await?;
+        self.known.set(self.known.get() || answer.is_ok());
         write_answer(answer, results.get().init_result().init_result());
         Ok(())
     }
@@ -491,6 +500,27 @@ mod tests {
             let (calls, _received) = mpsc::channel(1);
             let served = rpc.run(move || serve_registration(std::io::Cursor::new(bytes), tokio::io::sink(), calls));
             assert!(served.await.unwrap().is_err());
+        }
+    }
+    #[tokio::test]
+    async fn a_stranger_may_send_little() {
+        let rpc = RpcThread::start("rpc-test").unwrap();
+        let stock = crate::hex(include_str!("../testdata/stock-registration.hex"));
+        let bootstrap = &stock[..48];
+        let again = (0..=STRANGER.messages as u8).flat_map(|question| {
+            let mut message = bootstrap.to_vec();
+            message[32] = question;
+            message
+        });
+        let large = [&[0; 4][..], &(STRANGER.bytes as u32 / 8).to_le_bytes()].concat();
+        for bytes in [again.collect(), [bootstrap, &large].concat()] {
+            let (calls, _received) = mpsc::channel(1);
+            // More could come.
+            let (mut near, far) = tokio::io::duplex(64 * 1024);
+            tokio::io::AsyncWriteExt::write_all(&mut near, &bytes).await.unwrap();
+            let served = rpc.run(move || serve_registration(far, tokio::io::sink(), calls)).await.unwrap();
+            let error = served.unwrap_err().to_string();
+            assert!(error.contains("more was sent than a registration needs"), "{error}");
         }
     }
 }
