@@ -1,32 +1,25 @@
 //! Which connectors are admitted: limits for sources that are not known yet, and the check of credentials.
 
-use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
-use std::time::{Duration, Instant};
+use std::net::IpAddr;
+use std::time::Instant;
 
 use bartizan_names::AccountId;
+use bartizan_quotas::{Ceiling, Over, Quotas, SourceKey, SourcePermit};
 use bartizan_routes::{Tunnel, Tunnels};
 use bartizan_rpc::{Refused, Registration};
 use bartizan_seal::{equal, sha256};
 
-/// Connections that one source may open in [`WINDOW`]: a hundred connectors behind one address, each of which comes
-/// back with its four connections at the same moment. The same number may come from a source whose address is not
-/// proven; beyond it the source must prove it.
-pub(crate) const SOURCE_CONNECTIONS_MAX: u32 = 512;
-const WINDOW: Duration = Duration::from_secs(10);
-/// Sources that are counted apart. If more are active, the others share one allowance.
-const SOURCES_MAX: usize = 4096;
+/// What one source may have of the connections that shake hands or have not registered yet: a hundred connectors behind
+/// one address, each of which comes back with its four connections at the same moment, are in within a few seconds. Of
+/// what is left for others it may have no more than half, so that a few sources cannot keep all others out.
+pub(crate) const SOURCE: Ceiling = Ceiling { open: 256, per_second: 128, handshakes: 0 };
+/// Sources that are counted apart, in each of the table's shards.
+const COUNTED_MAX: usize = 256;
 
-/// Counts the connections that each source opened in the last window. A source is an IPv4 address or an IPv6 /64.
-#[derive(Debug, Default)]
+/// Counts what each source has: an IPv4 address, or an IPv6 network of 64 or 48 bits.
 pub(crate) struct Sources {
-    windows: HashMap<(Option<IpAddr>, Address), Window>,
-}
-
-#[derive(Debug)]
-struct Window {
-    ends: Instant,
-    opened: u32,
+    proven: Quotas<SourceKey>,
+    unproven: Quotas<SourceKey>,
 }
 
 /// Whether a source has proven that it receives at its address (RFC 9000 §8.1.2). Both are counted apart: with a forged
@@ -37,41 +30,19 @@ pub(crate) enum Address {
     Unproven,
 }
 
-/// Whether a source may open one more connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Admission {
-    Admitted,
-    TooMany,
-}
-
 impl Sources {
-    pub(crate) fn admit(&mut self, source: IpAddr, address: Address, now: Instant) -> Admission {
-        let mut key = (Some(network_of(source)), address);
-        if self.windows.len() >= SOURCES_MAX && !self.windows.contains_key(&key) {
-            self.windows.retain(|_, window| window.ends > now);
-            if self.windows.len() >= SOURCES_MAX {
-                key.0 = None;
-            }
-        }
-        let window = self.windows.entry(key).or_insert(Window { ends: now + WINDOW, opened: 0 });
-        if window.ends <= now {
-            *window = Window { ends: now + WINDOW, opened: 0 };
-        }
-        if window.opened >= SOURCE_CONNECTIONS_MAX {
-            return Admission::TooMany;
-        }
-        window.opened += 1;
-        Admission::Admitted
+    pub(crate) fn new(now: Instant) -> Sources {
+        Sources { proven: Quotas::new(COUNTED_MAX, now), unproven: Quotas::new(COUNTED_MAX, now) }
     }
-}
 
-fn network_of(source: IpAddr) -> IpAddr {
-    match source.to_canonical() {
-        IpAddr::V4(v4) => IpAddr::V4(v4),
-        IpAddr::V6(v6) => {
-            let [a, b, c, d, ..] = v6.segments();
-            IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
-        }
+    /// Whether a source may open one more connection, when there are `free` places. The permit is for as long as it has
+    /// not registered.
+    pub(crate) fn admit(&self, source: IpAddr, address: Address, free: usize) -> Result<SourcePermit, Over> {
+        let quotas = match address {
+            Address::Proven => &self.proven,
+            Address::Unproven => &self.unproven,
+        };
+        quotas.admit(source, SOURCE, free, Instant::now())
     }
 }
 
@@ -102,35 +73,29 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_source_may_open_so_many_connections_in_a_window() {
-        let mut sources = Sources::default();
-        let start = Instant::now();
+    fn a_source_has_no_more_than_it_leaves_to_others() {
+        let sources = Sources::new(Instant::now());
         let ip = |text: &str| text.parse::<IpAddr>().unwrap();
-        for _ in 0..SOURCE_CONNECTIONS_MAX {
-            assert_eq!(sources.admit(ip("2001:db8::1"), Address::Unproven, start), Admission::Admitted);
-        }
-        for (source, address, at, expect) in [
-            ("2001:db8::2", Address::Unproven, start, Admission::TooMany), // the same /64
-            ("2001:db8::2", Address::Proven, start, Admission::Admitted),
-            ("2001:db8:0:1::1", Address::Unproven, start, Admission::Admitted),
-            ("192.0.2.1", Address::Unproven, start, Admission::Admitted),
-            ("2001:db8::1", Address::Unproven, start + WINDOW, Admission::Admitted),
+        let mut free = 200;
+        let mut permits = Vec::new();
+        let mut take_all = |source: &str, address| {
+            let before = permits.len();
+            while let Ok(permit) = sources.admit(ip(source), address, free) {
+                permits.push(permit);
+                free -= 1;
+            }
+            permits.len() - before
+        };
+        for (source, address, expect) in [
+            ("192.0.2.1", Address::Proven, 100),
+            ("192.0.2.1", Address::Proven, 0),
+            ("192.0.2.2", Address::Proven, 50),
+            // A forged address takes nothing from its owner.
+            ("192.0.2.1", Address::Unproven, 25),
+            ("2001:db8::1", Address::Proven, 13),
+            ("2001:db8::2", Address::Proven, 0), // the same /64
         ] {
-            assert_eq!(sources.admit(ip(source), address, at), expect, "{source} {address:?}");
-        }
-    }
-
-    #[test]
-    fn remembered_sources_are_bounded() {
-        let mut sources = Sources::default();
-        let start = Instant::now();
-        for source in 0..SOURCES_MAX as u32 + 2 * SOURCE_CONNECTIONS_MAX {
-            sources.admit(IpAddr::from(source.to_be_bytes()), Address::Proven, start);
-        }
-        assert_eq!(sources.windows.len(), SOURCES_MAX + 1);
-        let one_more = IpAddr::from([250, 0, 0, 1]);
-        for (at, expect) in [(start, Admission::TooMany), (start + WINDOW, Admission::Admitted)] {
-            assert_eq!(sources.admit(one_more, Address::Proven, at), expect);
+            assert_eq!(take_all(source, address), expect, "{source} {address:?}");
         }
     }
 

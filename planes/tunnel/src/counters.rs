@@ -27,6 +27,8 @@ counters! {
     unauthorized,
     /// Connections that did not register in time, or whose calls could not be read.
     unregistered,
+    /// Connections that had to prove their address first.
+    retried,
     /// Connections refused because one source opened too many.
     source_limited,
     /// Connections refused because too many are open, or too many are registering.

@@ -6,14 +6,14 @@ use std::time::{Duration, Instant, SystemTime};
 
 use bartizan_live::Live;
 use bartizan_observed::Connection;
-use bartizan_quotas::Rarely;
+use bartizan_quotas::{Over, Rarely};
 use bartizan_rpc::{Call, Refused, Registered, Registration, RpcThread, serve_registration};
 use quinn::{Endpoint, Incoming};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::timeout;
 use uuid::Uuid;
 
-use crate::admission::{Address, Admission, Sources, authorize};
+use crate::admission::{Address, Sources, authorize};
 use crate::counters::{Counters, count};
 use crate::link::Link;
 use crate::pipeline::{self, Arrived, ControlStream};
@@ -44,25 +44,27 @@ pub(crate) struct Edge {
     pub(crate) counters: Arc<Counters>,
     open: Arc<Semaphore>,
     registering: Arc<Semaphore>,
+    sources: Arc<Sources>,
 }
 
 impl Edge {
     pub(crate) fn new(live: Live<Config>, rpc: RpcThread, registry: Registry, counters: Arc<Counters>) -> Edge {
         let open = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-        Edge { live, rpc, registry, counters, open, registering: Arc::new(Semaphore::new(REGISTERING_MAX)) }
+        let registering = Arc::new(Semaphore::new(REGISTERING_MAX));
+        let sources = Arc::new(Sources::new(Instant::now()));
+        Edge { live, rpc, registry, counters, open, registering, sources }
     }
 }
 
 /// Accepts connections until the endpoint closes, with the certificate that is in force.
 pub(crate) async fn accept(endpoint: Endpoint, edge: Edge) {
-    let mut sources = Sources::default();
     let mut changes = edge.live.changes();
     let mut presented = None;
     loop {
         follow_certificate(&endpoint, &edge, &mut presented);
         tokio::select! {
             incoming = endpoint.accept() => match incoming {
-                Some(incoming) => admit(incoming, &edge, &mut sources),
+                Some(incoming) => admit(incoming, &edge),
                 None => return,
             },
             Ok(()) = changes.changed() => {}
@@ -84,20 +86,25 @@ fn follow_certificate(endpoint: &Endpoint, edge: &Edge, presented: &mut Option<V
     }
 }
 
-fn admit(incoming: Incoming, edge: &Edge, sources: &mut Sources) {
+fn admit(incoming: Incoming, edge: &Edge) {
     let proven = incoming.remote_address_validated();
     let address = if proven { Address::Proven } else { Address::Unproven };
-    let busy = edge.registering.available_permits() < REGISTERING_MAX - REGISTERING_UNPROVEN;
-    let admission = sources.admit(incoming.remote_address().ip(), address, Instant::now());
-    if !proven && (busy || admission == Admission::TooMany) {
+    let free = edge.registering.available_permits();
+    let busy = free < REGISTERING_MAX - REGISTERING_UNPROVEN;
+    let source = edge.sources.admit(incoming.remote_address().ip(), address, free);
+    if !proven && (busy || source.is_err()) {
         // The client comes back with a token (RFC 9000 §8.1.2). If this packet is lost, it tries again.
+        count(&edge.counters.retried);
         let _ = incoming.retry();
         return;
     }
-    if admission == Admission::TooMany {
-        count(&edge.counters.source_limited);
-        return incoming.refuse();
-    }
+    let source = match source {
+        Ok(source) => source,
+        Err(over) => {
+            count(if over == Over::Full { &edge.counters.full } else { &edge.counters.source_limited });
+            return incoming.refuse();
+        }
+    };
     let permits = (Arc::clone(&edge.open).try_acquire_owned(), Arc::clone(&edge.registering).try_acquire_owned());
     let (Ok(open), Ok(registering)) = permits else {
         count(&edge.counters.full);
@@ -105,15 +112,15 @@ fn admit(incoming: Incoming, edge: &Edge, sources: &mut Sources) {
     };
     let edge = edge.clone();
     tokio::spawn(async move {
-        let source = incoming.remote_address();
+        let from = incoming.remote_address();
         match arrive(incoming, &edge).await {
             Ok(arrived) => {
-                drop(registering);
+                drop((registering, source));
                 pipeline::serve(arrived, edge).await;
             }
             Err(error) => {
                 // Not a warning: scans and pre-checks of stock connectors end here too.
-                tracing::debug!(%source, %error, "a connection did not register");
+                tracing::debug!(source = %from, %error, "a connection did not register");
                 count(&edge.counters.unregistered);
             }
         }

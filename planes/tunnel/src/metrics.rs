@@ -29,6 +29,7 @@ fn metrics_of(counts: &Counts) -> [Metric; 8] {
         ("unauthorized", counts.unauthorized),
         ("unregistered", counts.unregistered),
         ("source_limit", counts.source_limited),
+        ("unproven", counts.retried),
         ("full", counts.full),
     ];
     let requests = [

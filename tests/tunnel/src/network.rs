@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use tokio::net::UdpSocket;
 use tokio::task::JoinSet;
@@ -25,6 +25,8 @@ struct Shared {
     made: AtomicU64,
     /// Flows with a smaller number are carried no more, in silence.
     silent_below: AtomicU64,
+    /// Whether nothing comes back from the edge.
+    deaf: AtomicBool,
 }
 
 impl Shared {
@@ -37,7 +39,8 @@ impl Network {
     pub async fn start(edge: SocketAddr) -> Network {
         let socket = UdpSocket::bind("127.0.0.1:0").await.expect("a free port");
         let address = socket.local_addr().expect("it is bound");
-        let shared = Arc::new(Shared { made: AtomicU64::new(0), silent_below: AtomicU64::new(0) });
+        let shared =
+            Arc::new(Shared { made: AtomicU64::new(0), silent_below: AtomicU64::new(0), deaf: AtomicBool::new(false) });
         let mut running = JoinSet::new();
         running.spawn(carry(Arc::new(socket), edge, Arc::clone(&shared)));
         Network { address, shared, _running: running }
@@ -53,9 +56,15 @@ impl Network {
         self.shared.silent_below.store(u64::MAX, Ordering::SeqCst);
     }
 
+    /// Loses everything that the edge says.
+    pub fn deafen(&self) {
+        self.shared.deaf.store(true, Ordering::SeqCst);
+    }
+
     /// Carries everything again.
     pub fn mend(&self) {
         self.shared.silent_below.store(0, Ordering::SeqCst);
+        self.shared.deaf.store(false, Ordering::SeqCst);
     }
 }
 
@@ -86,7 +95,9 @@ async fn carry_back(near: Arc<UdpSocket>, far: Arc<UdpSocket>, to: SocketAddr, n
     let mut buffer = vec![0; DATAGRAM_BYTES_MAX];
     loop {
         match far.recv(&mut buffer).await {
-            Ok(length) if shared.carries(number) => drop(near.send_to(&buffer[..length], to).await),
+            Ok(length) if shared.carries(number) && !shared.deaf.load(Ordering::SeqCst) => {
+                drop(near.send_to(&buffer[..length], to).await)
+            }
             // The edge's port may be closed for a while.
             Ok(_) | Err(_) => {}
         }

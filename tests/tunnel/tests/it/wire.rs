@@ -1,10 +1,12 @@
 //! What strangers may send to the edge's port.
 
-use std::net::UdpSocket;
+use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 
+use bartizan_connector::Event;
 use bartizan_tls::client_config;
-use bartizan_tunnel_tests::{Connector, Edge, facts, get, options, pattern, tunnel, within};
+use bartizan_tunnel_tests::{Connector, Edge, Network, facts, get, options, pattern, tunnel, within};
+use futures_util::future::join_all;
 use quinn::crypto::rustls::QuicClientConfig;
 use quinn::{ConnectionError, Endpoint};
 
@@ -86,20 +88,33 @@ async fn random_datagrams_do_not_matter() {
 }
 
 #[tokio::test]
-async fn one_source_may_not_open_connections_without_end() {
+async fn unfinished_registrations_of_a_few_sources_leave_room_for_others() {
+    // More than there are places, from three addresses.
+    const EACH: usize = 200;
+    let edge = Edge::start([(tunnel(1), facts(None))]);
+    let tls = client_config(&edge.authority.roots(), &[b"argotunnel"]).unwrap();
+    let config = quinn::ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls).unwrap()));
+    let strangers: Vec<Endpoint> =
+        (2..5).map(|host| Endpoint::client(SocketAddr::from(([127, 0, 0, host], 0))).unwrap()).collect();
+    let dials = strangers.iter().flat_map(|stranger| {
+        (0..EACH).map(|_| stranger.connect_with(config.clone(), edge.address, "quic.cftunnel.com").unwrap())
+    });
+    let silent = within("the handshakes", join_all(dials)).await;
+    assert!(silent.iter().any(Result::is_err) && edge.plane.counters().source_limited > 0);
+    let mut connector = Connector::start(options(&edge, tunnel(1), "http_status:204"));
+    let first = connector.event("anything", Some).await;
+    assert!(matches!(first, Event::Connected { .. }), "{first:?}");
+    assert_eq!(edge.plane.counters().full, 0);
+}
+
+#[tokio::test]
+async fn a_handshake_that_does_not_go_on_ends() {
     let edge = Edge::start([]);
-    // Not proven, then proven, then refused: the allowance holds for each.
-    const MORE_THAN_ALLOWED: usize = 1100;
-    let mut refused = false;
-    for _ in 0..MORE_THAN_ALLOWED {
-        match dial(&edge, "quic.cftunnel.com", &[b"argotunnel"]).await {
-            Ok((endpoint, _)) => endpoint.close(0_u32.into(), b""),
-            Err(error) => {
-                assert!(error.to_string().contains("refused"), "{error}");
-                refused = true;
-                break;
-            }
-        }
-    }
-    assert!(refused && edge.plane.counters().source_limited > 0);
+    let network = Network::start(edge.address).await;
+    let tls = client_config(&edge.authority.roots(), &[b"argotunnel"]).unwrap();
+    let config = quinn::ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls).unwrap()));
+    let endpoint = Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
+    network.deafen();
+    let _dialling = endpoint.connect_with(config, network.address, "quic.cftunnel.com").unwrap();
+    edge.counted("an unregistered connection", |counts| counts.unregistered == 1).await;
 }
