@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 
 use bartizan_dial::{Failure, OriginDialer};
 use bartizan_names::OriginHost;
+use bartizan_rpc::{MESSAGE_BYTES_MAX, METADATA_MAX};
 use bartizan_tls::ClientConfig;
+use bartizan_wire::http1::Limits;
 use bytes::Bytes;
 use http::HeaderValue;
 use http::request::Parts;
@@ -18,6 +20,11 @@ use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
+
+/// What an edge takes of an origin by its address it takes through a tunnel as well: a field costs up to 40 bytes there,
+/// beside its text.
+const _: () = assert!(Limits::RESPONSE.head_bytes + 40 * Limits::RESPONSE.fields <= MESSAGE_BYTES_MAX);
+const _: () = assert!(Limits::RESPONSE.fields < METADATA_MAX);
 
 /// For a connection whose answer was read to become ready for the next request.
 const REUSE_MAX: Duration = Duration::from_secs(1);
@@ -195,7 +202,11 @@ async fn handshake<IO>(io: IO) -> Result<SendRequest<RequestBody>, OriginError>
 where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let (sender, connection) = http1::Builder::new().handshake(TokioIo::new(io)).await?;
+    let (sender, connection) = http1::Builder::new()
+        .max_headers(Limits::RESPONSE.fields)
+        .max_buf_size(Limits::RESPONSE.head_bytes)
+        .handshake(TokioIo::new(io))
+        .await?;
     // It ends with its exchange, or when the idle sender is dropped; what went wrong the exchange tells.
     tokio::spawn(async move {
         let _ = connection.with_upgrades().await;

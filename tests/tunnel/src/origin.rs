@@ -27,6 +27,7 @@ type Reply = Response<UnsyncBoxBody<Bytes, std::io::Error>>;
 /// | `/bytes/N` | N bytes of [`pattern`] |
 /// | `/hello` | the request's method, path and header fields as text |
 /// | `/cookies` | two `Set-Cookie` fields, and hop-by-hop ones |
+/// | `/fields/N` | N fields |
 /// | `/hold` | 200 after [`Origin::release`] |
 /// | `/silent` | a head, and then nothing for ever |
 /// | `/break` | half of the announced body; after [`Origin::release`] it breaks off |
@@ -149,7 +150,10 @@ async fn answer(request: Request<Incoming>, shared: Arc<Shared>) -> Result<Reply
         "/ws" => upgrade(request),
         _ => match path.strip_prefix("/bytes/").and_then(|count| count.parse().ok()) {
             Some(count) => bytes(count),
-            None => text(StatusCode::NOT_FOUND, ""),
+            None => match path.strip_prefix("/fields/").and_then(|count| count.parse().ok()) {
+                Some(count) => fields(count),
+                None => text(StatusCode::NOT_FOUND, ""),
+            },
         },
     })
 }
@@ -175,6 +179,15 @@ fn cookies() -> Reply {
         [("set-cookie", "a=1"), ("set-cookie", "b=2"), ("connection", "x-hop"), ("x-hop", "1"), ("x-end", "2")]
     {
         reply.headers_mut().append(name, value.parse().expect("a valid value"));
+    }
+    reply
+}
+
+fn fields(count: usize) -> Reply {
+    let mut reply = text(StatusCode::OK, "");
+    for number in 0..count {
+        let name = format!("x-{number}");
+        reply.headers_mut().insert(http::HeaderName::try_from(name).expect("a name"), number.into());
     }
     reply
 }

@@ -241,3 +241,18 @@ async fn the_hello_page() {
         "{page}"
     );
 }
+
+#[tokio::test]
+async fn an_answer_has_as_many_fields_as_by_address() {
+    let (edge, origin) = (Edge::start([(tunnel(1), facts(None))]), Origin::start().await);
+    let _connector = Connector::start(options(&edge, tunnel(1), &origin.url()));
+    edge.connections(4).await;
+    // The origin adds two of its own.
+    for (count, passes) in [(101, true), (254, true), (255, false)] {
+        let answer = edge.send(tunnel(1), get(&format!("a.example/fields/{count}"))).await;
+        match answer {
+            Ok(answer) => assert!(passes && answer.headers.len() >= count, "{count}: {}", answer.headers.len()),
+            Err(error) => assert!(!passes, "{count}: {error}"),
+        }
+    }
+}
