@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::pin::Pin;
 
-use bartizan_names::TunnelId;
+use bartizan_names::{Host, TunnelId};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, Method, StatusCode};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -25,8 +25,9 @@ pub enum Upgrade {
 #[derive(Debug)]
 pub struct Request {
     pub method: Method,
-    /// `Host` as received: a name or an address, and a port where the client named one.
-    pub host: String,
+    /// A name or an address, and a port where the client named one. An origin is told it as it was received; whoever
+    /// compares it takes the form for that.
+    pub host: Host,
     pub path: PathAndQuery,
     /// Without `Host`, `Content-Length`, `Transfer-Encoding` and the hop-by-hop fields: the body knows its length.
     pub headers: HeaderMap,

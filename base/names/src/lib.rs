@@ -9,6 +9,7 @@ mod app_origin;
 mod application;
 mod asn;
 mod country;
+mod host;
 mod id;
 mod name;
 mod prefix;
@@ -25,6 +26,7 @@ pub use app_origin::{AppOrigin, DirectOrigin, DnsKind, OriginHost, OriginPort};
 pub use application::{AppTls, Families, ProxyProtocol};
 pub use asn::{Asn, AsnError};
 pub use country::{CountryCode, CountryCodeError};
+pub use host::{Authority, Host};
 pub use id::{
     AccountId, AppId, CertificateId, ConnectorId, IdError, PopId, RecordId, RuleId, TokenId, TunnelId, UserId, ZoneId,
 };

@@ -186,7 +186,7 @@ impl Origin {
         let tcp = dialling.await.map_err(|_| OriginError::ConnectTime(connect_max))??;
         let Some(tls) = &self.settings.tls else { return handshake(tcp).await };
         let name = match &tls.server_name {
-            _ if tls.match_host => asked.trim_start_matches('[').trim_end_matches(']').to_owned(),
+            _ if tls.match_host => asked.to_owned(),
             Some(name) => name.clone(),
             None => self.settings.host.to_string(),
         };

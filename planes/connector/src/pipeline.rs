@@ -1,5 +1,6 @@
 //! The only way a request becomes an answer: find its rule, ask what answers, write head and body.
 
+use bartizan_names::Host;
 use bartizan_rpc::{ConnectKind, ConnectRequest, ConnectResponse, Metadata};
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -48,7 +49,7 @@ pub(crate) async fn serve(
     match rules.value.find(&wanted.host, wanted.path.path()) {
         Service::Status(status) => answer(send, *status, &[], "").await,
         Service::Hello => {
-            let page = hello::page(&request, &wanted.host, wanted.path.as_str());
+            let page = hello::page(&request, wanted.host.received(), wanted.path.as_str());
             let body = if wanted.method == Method::HEAD { "" } else { &page.body };
             answer(send, StatusCode::OK, &page.headers, body).await
         }
@@ -60,7 +61,10 @@ pub(crate) async fn serve(
 struct Wanted {
     kind: ConnectKind,
     method: Method,
-    host: String,
+    /// By which the rule is found.
+    host: Host,
+    /// What the origin is told.
+    host_field: HeaderValue,
     path: PathAndQuery,
     headers: HeaderMap,
     /// How the body is framed; none if there is no body.
@@ -75,7 +79,10 @@ enum Framing {
 impl Wanted {
     fn read(request: &ConnectRequest) -> Result<Wanted, &'static str> {
         let method = request.text(Metadata::METHOD).and_then(|method| method.parse().ok()).ok_or("no valid method")?;
-        let host = request.text(Metadata::HOST).ok_or("no host")?.to_owned();
+        let host = request.text(Metadata::HOST).ok_or("no host")?;
+        let host = Host::parse(host).ok_or("the host is not valid")?;
+        let received = request.text(Metadata::HOST_RECEIVED).unwrap_or(host.received());
+        let host_field = HeaderValue::from_str(received).map_err(|_| "the host is not valid")?;
         let path = path_of(&request.dest).ok_or("the destination is not a URL")?;
         let mut headers = HeaderMap::with_capacity(request.metadata.len());
         for entry in &request.metadata {
@@ -86,7 +93,7 @@ impl Wanted {
         }
         let body = framing(&mut headers);
         remove_hop_fields(&mut headers);
-        Ok(Wanted { kind: request.kind, method, host, path, headers, body })
+        Ok(Wanted { kind: request.kind, method, host, host_field, path, headers, body })
     }
 }
 
@@ -134,16 +141,13 @@ async fn forward(
     receive: RecvStream,
     shared: &Shared,
 ) -> Result<(), StreamError> {
-    let Some(head) = head(origin, &wanted) else {
-        return fail(send, "the host is not valid".to_owned()).await;
-    };
+    let head = head(origin, &wanted);
     let (body, receive) = match (wanted.kind, wanted.body) {
         (ConnectKind::WebSocket, _) => (no_body(), Some(receive)),
         (_, Some(_)) => (stream_body(receive), None),
         (_, None) => (no_body(), None),
     };
-    let asked = wanted.host.rsplit_once(':').map_or(&*wanted.host, |(name, _)| name);
-    let asking = origin.send(head, body, asked, &shared.origins);
+    let asking = origin.send(head, body, wanted.host.bare_name(), &shared.origins);
     let answered = tokio::select! {
         answered = asking => answered,
         // The client is gone; the origin need not go on.
@@ -178,16 +182,12 @@ fn mention(error: &StreamError, origin: &Origin, shared: &Shared) {
 }
 
 /// The request's head as the origin gets it.
-fn head(origin: &Origin, wanted: &Wanted) -> Option<Parts> {
+fn head(origin: &Origin, wanted: &Wanted) -> Parts {
     let (mut head, ()) = Request::new(()).into_parts();
     head.method = wanted.method.clone();
     head.uri = wanted.path.clone().into();
     head.headers = wanted.headers.clone();
-    let host = match origin.host_header() {
-        Some(host) => host.clone(),
-        None => HeaderValue::from_str(&wanted.host).ok()?,
-    };
-    head.headers.insert(header::HOST, host);
+    head.headers.insert(header::HOST, origin.host_header().unwrap_or(&wanted.host_field).clone());
     if let Some(Framing::Length(length)) = &wanted.body {
         head.headers.insert(header::CONTENT_LENGTH, length.clone());
     }
@@ -195,7 +195,7 @@ fn head(origin: &Origin, wanted: &Wanted) -> Option<Parts> {
         head.headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
         head.headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
     }
-    Some(head)
+    head
 }
 
 /// The rest of a stream as a body.

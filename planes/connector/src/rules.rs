@@ -7,6 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bartizan_names::Host;
 use bartizan_tls::{ClientConfig, Roots, TlsError, client_config};
 use http::{HeaderValue, StatusCode, Uri};
 use regex::{Regex, RegexBuilder};
@@ -201,9 +202,8 @@ impl Ingress {
     }
 
     /// The service for a host (a port does not count) and a path.
-    pub(crate) fn find(&self, host: &str, path: &str) -> &Service {
-        let host = without_port(host).to_ascii_lowercase();
-        let found = self.rules.iter().find(|rule| rule.matches(&host, path));
+    pub(crate) fn find(&self, host: &Host, path: &str) -> &Service {
+        let found = self.rules.iter().find(|rule| rule.matches(host.name(), path));
         // `build` makes sure that the last one matches whatever comes.
         &found.unwrap_or(&self.rules[self.rules.len() - 1]).service
     }
@@ -236,7 +236,8 @@ impl Rule {
 
 impl HostPattern {
     fn parse(rule: usize, hostname: String) -> Result<HostPattern, IngressError> {
-        let name = hostname.to_ascii_lowercase();
+        // As a request's host is compared.
+        let name = hostname.strip_suffix('.').unwrap_or(&hostname).to_ascii_lowercase();
         let (wildcard, rest) = match name.strip_prefix('*') {
             Some(rest) => (true, rest),
             None => (false, name.as_str()),
@@ -349,14 +350,6 @@ impl OriginRequest {
     }
 }
 
-/// The host of `host[:port]`; an IPv6 address stays in its brackets.
-fn without_port(host: &str) -> &str {
-    match host.rsplit_once(':') {
-        Some((name, port)) if port.bytes().all(|digit| digit.is_ascii_digit()) => name,
-        _ => host,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -364,7 +357,7 @@ mod tests {
     /// The service that a request meets, in the document's words.
     fn find(ingress: &Ingress, url: &str) -> String {
         let (host, path) = url.split_at(url.find('/').unwrap());
-        match ingress.find(host, path) {
+        match ingress.find(&Host::parse(host).unwrap(), path) {
             Service::Origin(origin) => origin.name().to_owned(),
             Service::Status(status) => format!("http_status:{}", status.as_u16()),
             Service::Hello => "hello_world".to_owned(),
@@ -380,6 +373,7 @@ mod tests {
                 {"hostname": "*.example.com", "path": "\\.(png|jpg)$", "service": "https://[::1]:3",
                  "originRequest": {"noTLSVerify": true, "unknown": 1}},
                 {"hostname": "*.example.com", "service": "hello_world"},
+                {"hostname": "dotted.test.", "service": "http_status:403"},
                 {"service": "http_status:404"}
             ], "warp-routing": {"enabled": false}}"#,
         )
@@ -387,6 +381,10 @@ mod tests {
         for (url, expect) in [
             ("app.example.com/api/x", "http://localhost:1"),
             ("APP.example.com:8443/apix", "http://localhost:2"),
+            ("app.example.com./apix", "http://localhost:2"),
+            ("App.Example.com.:80/api/x", "http://localhost:1"),
+            ("dotted.test/", "http_status:403"),
+            ("Dotted.test.:443/", "http_status:403"),
             ("a.b.example.com/cat.png", "https://[::1]:3"),
             ("www.example.com/", "hello_world"),
             ("example.com/", "http_status:404"),

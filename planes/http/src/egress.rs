@@ -19,7 +19,7 @@ use bartizan_dial::{Failure, OriginDialer, OriginTls, Reach};
 use bartizan_exchange::{Body, Io, Request, Response, Upgrade, Upstream, UpstreamError};
 use bartizan_names::{TunnelId, ZoneSettings};
 use bartizan_routes::{Origin, OriginScheme, Scheme, Target};
-use bartizan_wire::http1::{self, Authority, Illegal};
+use bartizan_wire::http1::{self, Illegal};
 
 use crate::counters::Counters;
 use crate::limits::CONNECT_TIME;
@@ -108,7 +108,7 @@ impl Egress {
         progress: &Progress,
     ) -> Result<Response, Problem> {
         let scheme = OriginScheme::of(to.settings.ssl, to.scheme);
-        let key = Key::new(origin, scheme, host_name(&request.host));
+        let key = Key::new(origin, scheme, request.host.bare_name());
         let upgrade = request.upgrade;
         let may_repeat = request.body.length().is_nothing() && request.method.is_idempotent();
         let limit = to.settings.proxy_read_timeout;
@@ -200,9 +200,4 @@ impl From<Failure> for Problem {
             Failure::TimedOut => Problem::OriginConnectTimedOut,
         }
     }
-}
-
-/// The name that a certificate of the origin has to be for.
-fn host_name(host: &str) -> &str {
-    Authority::parse(host).map_or(host, |authority| authority.name)
 }

@@ -75,7 +75,7 @@ async fn steps(
         return Err(Problem::Loop.into());
     }
     let Arrived { scheme, source, .. } = arrived;
-    forward::to_origin(&mut arrived.headers, &Provenance { source, scheme, host: &arrived.host, ray });
+    forward::to_origin(&mut arrived.headers, &Provenance { source, scheme, host: arrived.host.received(), ray });
     let destination = Destination { target: &route.target, settings, scheme };
     let request = Request {
         method: arrived.method,
@@ -118,7 +118,7 @@ fn right_scheme(arrived: &Arrived, settings: &ZoneSettings, worker: &Worker) -> 
         _ => return Ok(()),
     };
     let port = if port == usual { String::new() } else { format!(":{port}") };
-    let location = format!("{scheme}://{}{port}{}", arrived.host_name(), arrived.path);
+    let location = format!("{scheme}://{}{port}{}", arrived.host.name(), arrived.path);
     // Both parts were read as parts of a target, so they make one.
     HeaderValue::try_from(location).map_or(Ok(()), |location| Err(Instead::Moved(location)))
 }

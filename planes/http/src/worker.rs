@@ -65,7 +65,7 @@ impl Worker {
     pub(crate) fn look_up(&self, arrived: &Arrived) -> (Option<Known>, Ray) {
         let mut reader = self.config.borrow_mut();
         let config = &reader.take().value;
-        let known = config.routes.find(&config.zones, arrived.host_name()).map(|found| Known {
+        let known = config.routes.find(&config.zones, arrived.host.name()).map(|found| Known {
             site: Arc::clone(found.site),
             route: Arc::clone(found.route),
             verdict: config.firewall.decide(found.site.zone, &arrived.source),

@@ -169,16 +169,20 @@ fn encode(request: &Request) -> Vec<u8> {
         Upgrade::None => ConnectKind::Http,
         Upgrade::WebSocket => ConnectKind::WebSocket,
     };
-    let mut metadata = Vec::with_capacity(request.headers.len() + 3);
+    let mut metadata = Vec::with_capacity(request.headers.len() + 4);
     metadata.push(Metadata::new(Metadata::METHOD, request.method.as_str().as_bytes().to_vec()));
-    metadata.push(Metadata::new(Metadata::HOST, request.host.as_bytes().to_vec()));
+    // A connector chooses the rule by it, and stock ones compare it as it comes: another spelling would pass a rule.
+    metadata.push(Metadata::new(Metadata::HOST, request.host.compared().as_bytes().to_vec()));
+    if request.host.received() != request.host.compared() {
+        metadata.push(Metadata::new(Metadata::HOST_RECEIVED, request.host.received().as_bytes().to_vec()));
+    }
     match request.body.length() {
         Length::Absent => {}
         Length::Known(bytes) => metadata.push(Metadata::header("Content-Length", bytes.to_string().as_bytes())),
         Length::Unknown => metadata.push(Metadata::header("Transfer-Encoding", b"chunked")),
     }
     metadata.extend(request.headers.iter().map(|(name, value)| Metadata::header(name.as_str(), value.as_bytes())));
-    let dest = format!("http://{}{}", request.host, request.path);
+    let dest = format!("http://{}{}", request.host.compared(), request.path);
     ConnectRequest { dest, kind, metadata }.encode()
 }
 

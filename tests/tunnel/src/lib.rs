@@ -11,7 +11,7 @@ use std::time::Duration;
 use bartizan_connector::{Event, Ingress, Options, OriginRequest, RunError, run};
 use bartizan_exchange::{Body, Request, Upgrade};
 use bartizan_live::Backoff;
-use bartizan_names::{ConnectorId, TunnelId};
+use bartizan_names::{ConnectorId, Host, TunnelId};
 use http::{HeaderMap, Method};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
@@ -41,7 +41,8 @@ pub fn get(url: &str) -> Request {
 pub fn request(method: Method, url: &str, body: Body) -> Request {
     let (host, path) = url.split_at(url.find('/').expect("the URL has a path"));
     let path = path.parse().expect("the path is valid");
-    Request { method, host: host.to_owned(), path, headers: HeaderMap::new(), body, upgrade: Upgrade::None }
+    let host = Host::parse(host).expect("a host");
+    Request { method, host, path, headers: HeaderMap::new(), body, upgrade: Upgrade::None }
 }
 
 /// All of a body, or the error that it ended with.

@@ -15,7 +15,6 @@
 //!
 //! Not here: which methods and hosts are served, what an edge adds to a message, timeouts, HTTP/2.
 
-mod authority;
 mod body;
 mod chunks;
 mod field;
@@ -26,7 +25,7 @@ mod response;
 mod trailers;
 mod write;
 
-pub use authority::Authority;
+pub use bartizan_names::Authority;
 pub use body::{Body, BodyReader, Event, Step};
 pub use field::{Class, class_of, has_token, tokens};
 pub use head::{Field, FieldRoom, Fields, HeadSearch, Leading};

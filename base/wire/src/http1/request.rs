@@ -1,6 +1,7 @@
 //! The head of a request (RFC 9112 §3).
 
-use super::authority::Authority;
+use bartizan_names::Authority;
+
 use super::body::Body;
 use super::head::{Facts, FieldRoom, FieldSpan, Fields, Framing, Span, lines, refusal_of};
 use super::{Limits, Persistence, Refusal, Version};

@@ -18,7 +18,7 @@ impl Composed {
         let Request { method, host, path, headers, body, upgrade } = request;
         let mut head = Vec::with_capacity(HEAD_BYTES);
         let mut writer = HeadWriter::request(&mut head, method.as_str(), [path.as_str(), ""]);
-        writer = writer.field(b"Host", host.as_bytes());
+        writer = writer.field(b"Host", host.received().as_bytes());
         for (name, value) in &headers {
             writer = writer.titled(name.as_str(), value.as_bytes());
         }

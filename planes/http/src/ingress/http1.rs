@@ -25,6 +25,7 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use bartizan_exchange::{Body, Io, Upgrade};
+use bartizan_names::Host;
 use bartizan_wire::http1::{self, FieldRoom, HeadSearch, Leading, Limits, Persistence, RequestHead, Version};
 use bytes::{Bytes, BytesMut};
 use http::header::ACCEPT;
@@ -224,7 +225,7 @@ fn arrive(head: &RequestHead, bytes: &Bytes, connection: &Connection) -> Result<
             Version::Http11 => http::Version::HTTP_11,
         },
         method,
-        host: view.host().to_owned(),
+        host: Host::parse(view.host()).ok_or(http1::Refusal::BadHost)?,
         path: path.map_err(|_| target())?,
         headers,
         body: Body::empty(),

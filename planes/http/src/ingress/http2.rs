@@ -7,7 +7,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use bartizan_exchange::{Length, LocalBoxFuture, Upgrade};
-use bartizan_wire::http1::{self, Authority};
+use bartizan_names::{Authority, Host};
+use bartizan_wire::http1;
 use http::HeaderMap;
 use http::header::{CONTENT_LENGTH, HOST};
 use hyper::body::{Body as _, Incoming};
@@ -127,7 +128,7 @@ fn arrive(request: hyper::Request<Incoming>, connection: &Connection) -> Result<
 }
 
 /// The one host that `:authority` and `Host` name together.
-fn host_of(authority: Option<&str>, headers: &HeaderMap) -> Result<String, Refusal> {
+fn host_of(authority: Option<&str>, headers: &HeaderMap) -> Result<Host, Refusal> {
     let mut hosts = headers.get_all(HOST).iter();
     let field = hosts.next().map(|host| host.to_str().map_err(|_| http1::Refusal::BadHost)).transpose()?;
     if hosts.next().is_some() {
@@ -140,7 +141,7 @@ fn host_of(authority: Option<&str>, headers: &HeaderMap) -> Result<String, Refus
     {
         return Err(http1::Refusal::HostDiffers.into());
     }
-    Ok(host.to_owned())
+    Host::parse(host).ok_or(http1::Refusal::BadHost.into())
 }
 
 /// The library checks that the body has the announced length (RFC 9113 §8.1.1).

@@ -161,7 +161,7 @@ fn families_meet() {
 #[test]
 fn tunnels_are_origins_too() {
     let edge = Edge::with_tunnels(&[("t.test", tunnel(), plain())], |request| {
-        assert_eq!((request.method.as_str(), request.host.as_str()), ("POST", "t.test"));
+        assert_eq!((request.method.as_str(), request.host.name()), ("POST", "t.test"));
         assert_eq!(request.headers["cf-connecting-ip"], "127.0.0.1");
         assert!(!request.headers.contains_key("content-length") && !request.headers.contains_key("host"));
         Ok(text(201, "made"))

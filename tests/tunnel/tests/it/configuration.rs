@@ -37,3 +37,28 @@ async fn it_is_pushed_at_registration_and_whenever_it_grows() {
     // No connection was dropped for it.
     assert_eq!(before, edge.connections(4).await);
 }
+
+/// A host has one meaning, however it is written: no spelling of a name passes the rule for it.
+#[tokio::test]
+async fn a_rule_holds_for_every_spelling_of_a_host() {
+    let rules = r#"{"ingress": [
+        {"hostname": "admin.example", "service": "http_status:403"},
+        {"hostname": "*.rooted.example.", "service": "http_status:204"},
+        {"service": "http_status:200"}
+    ]}"#;
+    let edge = Edge::start([(tunnel(1), facts(Some((0, rules))))]);
+    let _connector = Connector::start(options(&edge, tunnel(1), "http_status:418"));
+    edge.connections(4).await;
+    for (host, expect) in [
+        ("admin.example", 403),
+        ("Admin.Example", 403),
+        ("admin.example.", 403),
+        ("ADMIN.example.:80", 403),
+        ("a.rooted.example", 204),
+        ("a.rooted.example.:443", 204),
+        ("other.example.", 200),
+    ] {
+        let response = edge.send(tunnel(1), get(&format!("{host}/"))).await.unwrap();
+        assert_eq!(response.status.as_u16(), expect, "{host}");
+    }
+}

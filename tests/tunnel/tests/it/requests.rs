@@ -32,6 +32,8 @@ async fn requests_and_answers() {
     for (request, status, length, expect) in [
         (get("a.example/hello?x=%20y"), 200, Length::Known(45), "GET /hello?x=%20y\nhost: a.example"),
         (get("a.example:8443/hello"), 200, Length::Known(38), "GET /hello\nhost: a.example:8443"),
+        // Whatever the spelling, the origin gets it.
+        (get("A.example.:8443/hello"), 200, Length::Known(38), "GET /hello\nhost: A.example.:8443"),
         (post("a.example/hello", Body::whole("12")), 200, Length::Known(52), "content-length: 2"),
         (post("a.example/hello", Body::whole("")), 200, Length::Known(52), "content-length: 0"),
         (post("a.example/echo", Body::whole("known")), 200, Length::Known(5), "known"),
@@ -52,7 +54,7 @@ async fn requests_and_answers() {
         }
     }
     let counts = edge.plane.counters();
-    assert_eq!((counts.requests, counts.failed, counts.registered), (9, 0, 4));
+    assert_eq!((counts.requests, counts.failed, counts.registered), (10, 0, 4));
 }
 
 #[tokio::test]
