@@ -72,7 +72,7 @@ faults! {
     SlowBody = 503 10408 "The request body did not arrive in time";
     Busy = 503 10503 "Too many changes at once to the same objects; try again";
     TooSlow = 503 10504 "This list takes too long to put together";
-    ListingDamaged = 503 10502 "A listing of the store was damaged and is made anew; try again in a while";
+    StoreDamaged = 503 10502 "A part of the store was damaged and is being mended; try again in a while";
     ReadOnly = 503 10509 "The store can only be read; nothing was changed";
     Internal = 500 10500 "Internal error";
     /// The rest of the store is well, and the object can still be deleted where its id says all that is needed for it.
@@ -243,7 +243,11 @@ impl From<ReadError> for Error {
         match error {
             ReadError::Busy => Fault::Busy.into(),
             ReadError::TooSlow { .. } => Fault::TooSlow.because("search for a longer text, or use more filters"),
-            ReadError::ListingDamaged => Fault::ListingDamaged.into(),
+            ReadError::ListingDamaged => Fault::StoreDamaged.into(),
+            ReadError::Engine(error) if error.is_damage() => {
+                tracing::error!(%error, "the store was damaged");
+                Fault::StoreDamaged.into()
+            }
             ReadError::Unreadable(object) => {
                 tracing::error!(object.key, object.reason, "an object in the store cannot be read");
                 Fault::Damaged.because(object.key)

@@ -30,7 +30,7 @@ impl EngineError {
     }
 
     /// The file itself is not as it was written.
-    pub(crate) fn is_damage(&self) -> bool {
+    pub fn is_damage(&self) -> bool {
         matches!(self.code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
     }
 

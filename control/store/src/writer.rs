@@ -84,8 +84,8 @@ enum Chores {
     Done,
 }
 
-/// How long damage that readers met may wait when nobody writes.
-const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(5);
+/// How long damage that readers met may wait when nobody writes: to look is to read a flag.
+const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(250);
 
 /// Free pages that the file keeps for what comes next, and those that are given back in one step: some milliseconds.
 const FREE_PAGES_MAX: i64 = 1024;
