@@ -10,11 +10,30 @@ const CHUNK: usize = 128;
 #[derive(Debug)]
 pub struct PersistentVec<T>(Arc<[Arc<[T]>]>);
 
-impl<T: Clone> PersistentVec<T> {
+impl<T> PersistentVec<T> {
     pub fn get(&self, index: usize) -> Option<&T> {
         self.0.get(index / CHUNK)?.get(index % CHUNK)
     }
 
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub fn len(&self) -> usize {
+        self.0.last().map_or(0, |last| (self.0.len() - 1) * CHUNK + last.len())
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &T> {
+        self.0.iter().flat_map(|chunk| chunk.iter())
+    }
+
+    /// Whether both are one value. Equal elements may still be two.
+    pub fn is_same(&self, other: &PersistentVec<T>) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl<T: Clone> PersistentVec<T> {
     /// Space for changing one element; nothing that others hold changes.
     pub fn get_mut(&mut self, index: usize) -> Option<&mut T> {
         let chunk = Arc::make_mut(&mut self.0).get_mut(index / CHUNK)?;
@@ -38,18 +57,7 @@ impl<T: Clone> PersistentVec<T> {
             chunks.push(open.into());
         }
         self.0 = chunks.into();
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    pub fn len(&self) -> usize {
-        self.0.last().map_or(0, |last| (self.0.len() - 1) * CHUNK + last.len())
-    }
-
-    pub fn iter(&self) -> impl Iterator<Item = &T> {
-        self.0.iter().flat_map(|chunk| chunk.iter())
+        debug_assert!(self.0.split_last().is_none_or(|(_, full)| full.iter().all(|chunk| chunk.len() == CHUNK)));
     }
 }
 

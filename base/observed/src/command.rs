@@ -2,7 +2,7 @@
 
 use bartizan_names::{ConnectorId, TunnelId};
 
-/// Something to be done at once. It changes nothing that is wished, and is lost where nobody takes it.
+/// Something to be done at once. It changes no configuration, and is lost where nobody takes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Command {
     /// Close the connections of a tunnel, or of one of its connectors.

@@ -1,4 +1,4 @@
-//! What is seen and not wished: who is connected, what was counted, what is wrong. Each shape once.
+//! What is seen and not configured: who is connected, what was counted, what is wrong. Each shape once.
 //!
 //! ```text
 //! planes, publish ──► Observed ──► control/api (status, presence, /metrics, readyz)

@@ -31,7 +31,7 @@ use crate::transaction::Change;
 const SHARED_MAX: usize = 1_000;
 
 /// Checks an application against everything else, and gives it a slot if it has dynamic addresses. `old` is what it was.
-pub(crate) fn place(
+pub(crate) fn assign(
     change: &mut Change,
     addresses: &Addresses<'_>,
     zone: &Zone,
@@ -177,9 +177,13 @@ fn others_on(
     Ok(others)
 }
 
-/// Exchanges `old` for `new`, which [`place`] has placed: in the documents that say who is where. The document of the
-/// application itself is for the caller to put.
-pub(crate) fn exchange(change: &mut Change, old: Option<&Application>, new: Option<&Application>) -> Result<(), Error> {
+/// Puts `new`, whose addresses [`assign`] gave it, in place of `old` into the documents that say who holds a name, a slot
+/// or an address. The document of the application itself is for the caller to put.
+pub(crate) fn update_holders(
+    change: &mut Change,
+    old: Option<&Application>,
+    new: Option<&Application>,
+) -> Result<(), Error> {
     let both = || old.into_iter().chain(new);
     let Some(app) = both().next().map(|app| AppRef { zone: app.zone, app: app.id }) else { return Ok(()) };
     let mut names: Vec<&Name> = both().map(|app| &app.name).collect();

@@ -24,7 +24,7 @@ use crate::numbers::Numbers;
 use crate::transaction::Change;
 use crate::writes::{By, Writes};
 
-/// For the change log. Who wished it stands at the tombstone's revision.
+/// For the change log. Who asked for it stands at the tombstone's revision.
 const INTERFACE: &str = "deletion";
 
 /// Objects that are deleted in one revision. Well below what the store takes, so that others get their turn between.
@@ -78,9 +78,9 @@ impl Deletions {
         if !self.sweep.take() {
             return finish_all(&self.writes, stop);
         }
-        let buried = bury_orphans(&self.writes, stop);
+        let marked = mark_orphans(&self.writes, stop);
         let finished = finish_all(&self.writes, stop);
-        let swept = buried.and(free_what_is_left(&self.writes, stop));
+        let swept = marked.and(free_what_is_left(&self.writes, stop));
         if swept.is_err() {
             self.sweep.set();
         }
@@ -157,7 +157,7 @@ fn delete_piece(change: &mut Change, zone: ZoneId) -> Result<Piece, Error> {
 }
 
 /// Gives a tombstone to every zone of which there is something, but not the zone.
-fn bury_orphans(writes: &Writes, stop: &Stop) -> Result<(), Error> {
+fn mark_orphans(writes: &Writes, stop: &Stop) -> Result<(), Error> {
     let mut after = None;
     while !stop.is_set() {
         let view = writes.view()?;

@@ -84,7 +84,7 @@ impl Editable for SpectrumApps {
 
     fn make(here: &Here<'_>, change: &mut Change, body: &AppBody) -> Result<StoredApp, Error> {
         let now = change.now();
-        Ok(placed(here, change, None, AppId::from_bytes(bartizan_seal::random()), body)?.document(now, now))
+        Ok(assigned(here, change, None, AppId::from_bytes(bartizan_seal::random()), body)?.document(now, now))
     }
 
     /// It keeps its dynamic addresses.
@@ -95,7 +95,7 @@ impl Editable for SpectrumApps {
         body: &AppBody,
         _: Edit,
     ) -> Result<StoredApp, Error> {
-        Ok(placed(here, change, Some(old), old.id, body)?.document(old.created_on, old.modified_on))
+        Ok(assigned(here, change, Some(old), old.id, body)?.document(old.created_on, old.modified_on))
     }
 
     fn id(app: &StoredApp) -> AppId {
@@ -108,7 +108,7 @@ impl Editable for SpectrumApps {
 
     fn put(here: &Here<'_>, change: &mut Change, old: Option<&StoredApp>, new: &StoredApp) -> Result<(), Error> {
         let (old, app) = (old.map(apps::parse).transpose()?, apps::parse(new)?);
-        app_addresses::exchange(change, old.as_ref(), Some(&app))?;
+        app_addresses::update_holders(change, old.as_ref(), Some(&app))?;
         change.put_app(new)?;
         match app.tls {
             AppTls::Off => Ok(()),
@@ -119,7 +119,7 @@ impl Editable for SpectrumApps {
     fn delete(here: &Here<'_>, change: &mut Change, id: AppId) -> Result<(), Error> {
         let zone = here.zone_id()?;
         match change.app(zone, id).and_then(|stored| apps::parse(&stored)) {
-            Ok(app) => app_addresses::exchange(change, Some(&app), None)?,
+            Ok(app) => app_addresses::update_holders(change, Some(&app), None)?,
             // It does not tell which slot and addresses it has: they are looked for in the background.
             Err(error) if error.fault == Fault::Damaged => {
                 let api = here.api.clone();
@@ -164,7 +164,7 @@ fn sort_key(order: Option<&str>, app: &StoredApp) -> (String, Option<Timestamp>,
 }
 
 /// The application that `body` asks for, in place of `old` if that is given, with its addresses.
-fn placed(
+fn assigned(
     here: &Here<'_>,
     change: &mut Change,
     old: Option<&StoredApp>,
@@ -175,7 +175,7 @@ fn placed(
     let mut app = Application::parse_body(&zone, id, body)?;
     let old = old.map(apps::parse).transpose()?;
     let addresses = Addresses::to_give(change, here.api)?;
-    app_addresses::place(change, &addresses, &zone, old.as_ref(), &mut app)?;
+    app_addresses::assign(change, &addresses, &zone, old.as_ref(), &mut app)?;
     Ok(app)
 }
 

@@ -207,7 +207,7 @@ async fn change(
 )]
 async fn delete(State(api): State<Api>, caller: Caller, Ids((id,)): Ids<(ZoneId,)>) -> Result<Reply<Deleted>, Error> {
     let actor = caller.clone();
-    api.change(&actor, move |change| change.bury_zone(caller.account, id)).await?;
+    api.change(&actor, move |change| change.delete_zone(caller.account, id)).await?;
     api.background().deletions.wake();
     Ok(Reply::of(Deleted { id: id.to_string() }))
 }
@@ -271,7 +271,7 @@ impl Change {
 
     /// Takes a zone out of force: the zone itself goes, its name is free, and a tombstone says that all that is in it is
     /// still to be deleted. From here on nothing is made in it, because whoever makes something requires the zone.
-    fn bury_zone(&mut self, account: AccountId, id: ZoneId) -> Result<(), Error> {
+    fn delete_zone(&mut self, account: AccountId, id: ZoneId) -> Result<(), Error> {
         let remains: Option<Remains> = self.find(&Key::zone(id))?;
         let zone = remains.filter(|zone| zone.account.id == account).ok_or(Fault::ZoneUnknown)?;
         if let Some(name) = zone.name.and_then(|name| Zone::parse_name(&name).ok()) {

@@ -107,7 +107,7 @@ pub struct Meta {
     pub request_id: [u8; 16],
 }
 
-/// A wish: lands whole as one revision, or not at all.
+/// What somebody asks for: it lands whole as one revision, or not at all.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChangeSet {
     pub guards: Vec<Guard>,

@@ -46,7 +46,7 @@ impl Field {
         // A new one each time: the record of an earlier run leads to an origin that is gone.
         let _ = fs::remove_dir_all(&data);
         let edge = Edge::start(binary, &data, Some(SERVER_CORE))?;
-        wish(&edge, origin.address)?;
+        configure(&edge, origin.address)?;
         let certificate = Certificate::make(folder)?;
         let (nginx, nginx_tls) = nginx(folder, origin.address, &certificate, descriptors)?;
         let (haproxy, haproxy_tls) = haproxy(folder, origin.address, &certificate, descriptors)?;
@@ -65,7 +65,7 @@ impl Field {
 }
 
 /// Leads the host to the origin, without TLS between them, as the peers do it.
-fn wish(edge: &Edge, origin: SocketAddr) -> Result<()> {
+fn configure(edge: &Edge, origin: SocketAddr) -> Result<()> {
     let zone = edge.fill(0)?;
     let mut api = edge.connect()?;
     api.call("PATCH", &format!("/zones/{zone}/settings/ssl"), &json!({"value": "flexible"}))?;
