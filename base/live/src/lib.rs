@@ -51,8 +51,13 @@ pub struct Reader<T>(Cache<Arc<ArcSwap<Generation<T>>>, Arc<Generation<T>>>);
 impl<T> Live<T> {
     /// `value` in force as generation 0, until something newer comes.
     pub fn new(value: T) -> Live<T> {
-        let current = Arc::new(ArcSwap::from_pointee(Generation { number: 0, value }));
-        Live { current, changes: watch::Sender::new(0) }
+        Live::beginning(Generation { number: 0, value })
+    }
+
+    /// `first` in force, until something newer comes.
+    pub fn beginning(first: Generation<T>) -> Live<T> {
+        let changes = watch::Sender::new(first.number);
+        Live { current: Arc::new(ArcSwap::from_pointee(first)), changes }
     }
 
     pub fn reader(&self) -> Reader<T> {

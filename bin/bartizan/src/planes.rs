@@ -73,10 +73,10 @@ struct Running {
 impl Planes {
     /// Starts everything on the bundle that is in force now, with the way to applications that was chosen.
     pub fn start(listeners: Listeners, bundle: &Bundle, fixed: Fixed, chosen: Chosen) -> anyhow::Result<Planes> {
-        let tunnel_live = Live::new(tunnel_config(bundle));
-        let http_live = Live::new(http_config(bundle, &fixed));
-        let l4_live = Live::new(l4_config(bundle, &fixed));
-        let dns_live = Live::new(dns_config(bundle));
+        let tunnel_live = Live::beginning(tunnel_config(bundle));
+        let http_live = Live::beginning(http_config(bundle, &fixed));
+        let l4_live = Live::beginning(l4_config(bundle, &fixed));
+        let dns_live = Live::beginning(dns_config(bundle));
         let counters = dns::Counters::default();
 
         let tunnel = tunnel::start(listeners.tunnel, &tunnel_live, Arc::clone(&fixed.reset_key))
@@ -109,33 +109,19 @@ impl Planes {
     }
 
     /// Puts a bundle in force, in an order in which a name is announced only when it can be served. A plane is told only
-    /// if a part that it uses changed: l4 judges all its sessions anew when it is.
+    /// if a part that it uses changed ([`Newest`]): l4 judges all its sessions anew when it is.
     fn publish(&self, bundle: &Bundle, last: &Bundle) {
-        let number = bundle.number;
-        let pop = is_newer(&bundle.pop, &last.pop);
-        let certificates = is_newer(&bundle.certificates, &last.certificates);
-        let firewall = is_newer(&bundle.firewall, &last.firewall);
-        let apps = is_newer(&bundle.apps, &last.apps);
-        if pop || certificates || is_newer(&bundle.tunnels, &last.tunnels) {
-            self.tunnel_live.publish(Generation { number, value: tunnel_config(bundle) });
-        }
-        let zones = is_newer(&bundle.zones, &last.zones);
-        if pop || certificates || firewall || zones || is_newer(&bundle.routes, &last.routes) {
-            self.http_live.publish(Generation { number, value: http_config(bundle, &self.fixed) });
-        }
-        if pop || certificates || firewall || apps {
-            self.l4_live.publish(Generation { number, value: l4_config(bundle, &self.fixed) });
-        }
+        self.tunnel_live.publish(tunnel_config(bundle));
+        self.http_live.publish(http_config(bundle, &self.fixed));
+        self.l4_live.publish(l4_config(bundle, &self.fixed));
         // After the plane knows of it, so that nobody comes in vain.
-        if (pop || apps)
+        if (is_newer(&bundle.pop, &last.pop) || is_newer(&bundle.apps, &last.apps))
             && let Some(any_port) = &mut *self.any_port.lock().unwrap_or_else(PoisonError::into_inner)
         {
             any_port.update(&bundle.apps.value, &bundle.pop.value.pools);
         }
-        if pop || zones {
-            self.dns_live.publish(Generation { number, value: dns_config(bundle) });
-        }
-        self.observed.applied.set(number);
+        self.dns_live.publish(dns_config(bundle));
+        self.observed.applied.set(bundle.number);
     }
 
     /// Where dials of this process may go.
@@ -190,47 +176,73 @@ fn destinations(bundle: &Bundle, fixed: &Fixed, l4: &Live<l4::Config>) -> Destin
     Destinations::new(own, fixed.private_origins)
 }
 
-fn tunnel_config(bundle: &Bundle) -> tunnel::Config {
-    tunnel::Config {
-        tunnels: bundle.tunnels.value.clone(),
+/// Takes parts of a bundle for the configuration of a plane. Its generation is that of the newest part in it, so that one
+/// without a new part is none that the plane is told of.
+#[derive(Default)]
+struct Newest(u64);
+
+impl Newest {
+    fn of<'b, T>(&mut self, part: &'b Generation<T>) -> &'b T {
+        self.0 = self.0.max(part.number);
+        &part.value
+    }
+
+    fn generation<T>(&self, value: T) -> Generation<T> {
+        Generation { number: self.0, value }
+    }
+}
+
+fn tunnel_config(bundle: &Bundle) -> Generation<tunnel::Config> {
+    let mut newest = Newest::default();
+    newest.of(&bundle.certificates);
+    let config = tunnel::Config {
+        tunnels: newest.of(&bundle.tunnels).clone(),
         certificate: bundle.tunnel_certificate.clone(),
-        location: bundle.pop.value.name.clone(),
-    }
+        location: newest.of(&bundle.pop).name.clone(),
+    };
+    newest.generation(config)
 }
 
-fn http_config(bundle: &Bundle, fixed: &Fixed) -> http::Config {
-    http::Config {
-        zones: bundle.zones.value.clone(),
-        routes: bundle.routes.value.clone(),
-        certificates: bundle.certificates.value.clone(),
-        firewall: bundle.firewall.value.clone(),
+fn http_config(bundle: &Bundle, fixed: &Fixed) -> Generation<http::Config> {
+    let mut newest = Newest::default();
+    let config = http::Config {
+        zones: newest.of(&bundle.zones).clone(),
+        routes: newest.of(&bundle.routes).clone(),
+        certificates: newest.of(&bundle.certificates).clone(),
+        firewall: newest.of(&bundle.firewall).clone(),
         geo: fixed.geo.clone(),
-        server: http::ServerFacts { pop: bundle.pop.value.name.clone(), origin_roots: None },
-    }
+        server: http::ServerFacts { pop: newest.of(&bundle.pop).name.clone(), origin_roots: None },
+    };
+    newest.generation(config)
 }
 
-fn l4_config(bundle: &Bundle, fixed: &Fixed) -> l4::Config {
-    l4::Config {
-        apps: bundle.apps.value.clone(),
-        pools: bundle.pop.value.pools.clone(),
-        firewall: bundle.firewall.value.clone(),
+fn l4_config(bundle: &Bundle, fixed: &Fixed) -> Generation<l4::Config> {
+    let mut newest = Newest::default();
+    let config = l4::Config {
+        apps: newest.of(&bundle.apps).clone(),
+        pools: newest.of(&bundle.pop).pools.clone(),
+        firewall: newest.of(&bundle.firewall).clone(),
         geo: fixed.geo.clone(),
-        certificates: bundle.certificates.value.clone(),
+        certificates: newest.of(&bundle.certificates).clone(),
         trusted: fixed.trusted.clone(),
         limits: l4::Limits::default(),
         origin_roots: None,
-    }
+    };
+    newest.generation(config)
 }
 
-fn dns_config(bundle: &Bundle) -> dns::Config {
-    dns::Config {
-        zones: bundle.zones.value.clone(),
-        addresses: bundle.pop.value.addresses.clone(),
+fn dns_config(bundle: &Bundle) -> Generation<dns::Config> {
+    let mut newest = Newest::default();
+    let pop = newest.of(&bundle.pop);
+    let config = dns::Config {
+        zones: newest.of(&bundle.zones).clone(),
+        addresses: pop.addresses.clone(),
         identity: dns::Identity {
-            id_server: bundle.pop.value.name.clone(),
+            id_server: pop.name.clone(),
             version: concat!("bartizan ", env!("CARGO_PKG_VERSION")).to_owned(),
         },
-    }
+    };
+    newest.generation(config)
 }
 
 /// From a list for each address to a list for each worker.

@@ -162,7 +162,6 @@ pub async fn serve(opened: Opened, output: Output) -> anyhow::Result<()> {
     let facts = bartizan_api::Facts {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         pop,
-        operator: domain.as_name().clone(),
         nameservers,
         tunnel_edges: addresses.tunnel.clone(),
         dns: addresses.dns.clone(),

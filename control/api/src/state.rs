@@ -32,8 +32,6 @@ pub struct Facts {
     pub pop: Pop,
     /// The servers that zones made here name as their own.
     pub nameservers: Vec<Name>,
-    /// The mailbox in the zones' SOA, as a name.
-    pub operator: Name,
     /// Where connectors dial.
     pub tunnel_edges: Vec<SocketAddr>,
     pub dns: Vec<SocketAddr>,

@@ -3,8 +3,8 @@
 //! ```text
 //! keys of changes ─► touched ─► read: everything that can fail ─► patches ─► apply: cannot fail ─► Bundle
 //! ```
-//! A part says which kinds of objects it is made of, reads what a step touched of them into a patch, and applies it later.
-//! It has a generation of its own, so that a plane is told only of what it uses. Zones and hosts are both made of the
+//! A part says which kinds of objects it is made of, reads what a step touched of them into a patch, and applies it later:
+//! what cannot be read is in the patch as it was, and a patch of nothing makes no new generation. Each part has a generation of its own, so that a plane is told only of what it uses. Zones and hosts are both made of the
 //! same owner names and settings: those are read once for both, in [`crate::unit`].
 
 mod apps;
@@ -21,32 +21,19 @@ use bartizan_names::{Name, PopId, ZoneId};
 use bartizan_seal::Key as SealKey;
 use bartizan_store::{Filter, Key, Kind, ReadError, Rev, Scope, Snapshot};
 
-use crate::bundle::Bundle;
+use crate::bundle::{Bundle, ServedPop};
 use crate::reading::{Reading, Touched};
 use crate::unit::{KnownZones, NameUnit, Served, ZoneChanges, load_names, read_names};
 use apps::{AppsPart, AppsPatch};
-use certificates::CertificatesPart;
-use firewall::FirewallPart;
+use certificates::{CertificatesPart, CertificatesPatch};
+use firewall::{FirewallPart, FirewallPatch};
 use hosts::HostsPart;
 use pops::PopsPart;
-use tunnels::TunnelsPart;
+use tunnels::{TunnelsPart, TunnelsPatch};
 use zones::ZonesPart;
 
 /// Objects that a start puts in force in one go: some tens of megabytes, however many there are.
 const PIECE_OBJECTS: usize = 8_192;
-
-/// A part that is made of objects of its own.
-trait Part {
-    /// Those objects' kinds: a change of such a key touches the part.
-    const KINDS: &'static [Kind];
-    type Patch;
-
-    /// Reads what was touched. Changes nothing. What cannot be read is in the patch as it is here.
-    fn read(&self, reading: &mut Reading<'_>, touched: &Touched) -> Result<Self::Patch, ReadError>;
-
-    /// Puts in force what was read. Called only if something of this part was touched; `at` is its new generation.
-    fn apply(&mut self, patch: Self::Patch, at: u64);
-}
 
 /// All parts, and what several of them are made of.
 pub(crate) struct Parts {
@@ -61,29 +48,15 @@ pub(crate) struct Parts {
 }
 
 /// What a step is going to change.
+#[derive(Default)]
 pub(crate) struct Patches {
     zones: ZoneChanges,
     names: Vec<NameUnit>,
-    pops: Option<<PopsPart as Part>::Patch>,
+    pops: Option<ServedPop>,
     apps: AppsPatch,
-    firewall: Option<<FirewallPart as Part>::Patch>,
-    certificates: Option<<CertificatesPart as Part>::Patch>,
-    tunnels: Option<<TunnelsPart as Part>::Patch>,
-}
-
-impl Patches {
-    /// That of zones alone.
-    fn of(zones: ZoneChanges) -> Patches {
-        Patches {
-            zones,
-            names: Vec::new(),
-            pops: None,
-            apps: AppsPatch::default(),
-            firewall: None,
-            certificates: None,
-            tunnels: None,
-        }
-    }
+    firewall: FirewallPatch,
+    certificates: CertificatesPatch,
+    tunnels: TunnelsPatch,
 }
 
 impl Parts {
@@ -116,7 +89,7 @@ impl Parts {
         let at = reading.snapshot.head();
         reading.read_zones_ahead()?;
         self.load_objects(last, reading, at)?;
-        let lost = Patches::of(self.known.read_lost(reading)?);
+        let lost = Patches { zones: self.known.read_lost(reading)?, ..Patches::default() };
         self.apply(lost, at);
         let (mut zones, mut hosts) = (self.zones.edit(), self.hosts.edit());
         let loaded = load_names(reading, |unit| {
@@ -215,29 +188,28 @@ impl Parts {
         touched: &Touched,
         zones: ZoneChanges,
     ) -> Result<Patches, ReadError> {
-        let mut patches = Patches::of(zones);
-        patches.pops = read_one(&last.pops, reading, touched)?;
-        patches.apps = last.apps.read(reading, touched, &self.known, &patches.zones)?;
-        if let Some(pop) = &patches.pops {
-            self.apps.move_to(&pop.pools, &mut patches.apps);
+        let pops = last.pops.read(reading, touched)?;
+        let mut apps = last.apps.read(reading, touched, &self.known, &zones)?;
+        if let Some(pop) = &pops {
+            self.apps.move_to(&pop.pools, &mut apps);
         }
-        patches.firewall = read_one(&last.firewall, reading, touched)?;
-        patches.certificates = read_one(&last.certificates, reading, touched)?;
-        patches.tunnels = read_one(&last.tunnels, reading, touched)?;
-        Ok(patches)
+        let firewall = last.firewall.read(reading, touched)?;
+        let certificates = last.certificates.read(reading, touched)?;
+        let tunnels = last.tunnels.read(reading, touched)?;
+        Ok(Patches { zones, names: Vec::new(), pops, apps, firewall, certificates, tunnels })
     }
 
     /// Puts in force what was read, all of it.
     pub(crate) fn apply(&mut self, mut patches: Patches, at: Rev) {
         self.known.apply(&patches.zones);
-        apply_one(&mut self.pops, patches.pops, at);
+        self.pops.apply(patches.pops, at.0);
         let had = std::mem::take(&mut patches.apps.owners);
         self.apps.apply(patches.apps, at.0);
         self.zones.apply(&patches.zones, &patches.names, &had, &self.known, &self.apps, at.0);
         self.hosts.apply(&patches.zones, &patches.names, at.0);
-        apply_one(&mut self.firewall, patches.firewall, at);
-        apply_one(&mut self.certificates, patches.certificates, at);
-        apply_one(&mut self.tunnels, patches.tunnels, at);
+        self.firewall.apply(patches.firewall, at.0);
+        self.certificates.apply(patches.certificates, at.0);
+        self.tunnels.apply(patches.tunnels, at.0);
     }
 
     /// Puts names in force at a start, when everything else is. Those that cannot be read are as `last` has them.
@@ -277,16 +249,6 @@ impl Parts {
             tunnel_certificate: self.certificates.for_connectors().cloned(),
             tunnels: self.tunnels.tunnels.clone(),
         }
-    }
-}
-
-fn read_one<P: Part>(part: &P, reading: &mut Reading<'_>, touched: &Touched) -> Result<Option<P::Patch>, ReadError> {
-    touched.has(P::KINDS).then(|| part.read(reading, touched)).transpose()
-}
-
-fn apply_one<P: Part>(part: &mut P, patch: Option<P::Patch>, at: Rev) {
-    if let Some(patch) = patch {
-        part.apply(patch, at.0);
     }
 }
 

@@ -44,6 +44,11 @@ macro_rules! kinds {
                 }
             }
 
+            /// Whether a change of an object is a change of its zone as resolvers see it, and moves the zone's serial.
+            pub const fn moves_serial(self) -> bool {
+                self.declaration().served
+            }
+
             pub(crate) fn parse(text: &str) -> Option<Kind> {
                 match text {
                     $($text => Some(Kind::$kind),)*
@@ -100,29 +105,23 @@ pub(crate) enum Ids {
     Many(fn(&str) -> bool),
 }
 
-/// Whether a change of an object is a change of its zone as resolvers see it, and moves the zone's serial.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Serial {
-    Moves,
-    Stays,
-}
-
 /// What the store knows of a kind.
 pub(crate) struct Declaration {
     pub(crate) owners: &'static [Owner],
     pub(crate) ids: Ids,
-    pub(crate) serial: Serial,
+    /// A zone is served with it: it moves the zone's serial.
+    served: bool,
     pub(crate) documents: Documents,
 }
 
 impl Declaration {
     /// A kind of documents in format 1.
     const fn new(owners: &'static [Owner], ids: Ids) -> Declaration {
-        Declaration { owners, ids, serial: Serial::Stays, documents: Documents::FIRST }
+        Declaration { owners, ids, served: false, documents: Documents::FIRST }
     }
 
     const fn served(self) -> Declaration {
-        Declaration { serial: Serial::Moves, ..self }
+        Declaration { served: true, ..self }
     }
 }
 

@@ -21,7 +21,6 @@ use crate::envelope::{self, Envelope, Verdict};
 use crate::error::{CommitError, EngineError};
 use crate::install::{self, State};
 use crate::key::Key;
-use crate::kind::Serial;
 use crate::listing::Listing;
 use crate::log;
 use crate::lost::Lost;
@@ -577,7 +576,7 @@ impl<'t> Log<'t> {
         for (op, listing) in ops.iter().zip(&prepared.listings) {
             tables::apply(self.transaction, &mut self.sums, rev, op, listing.as_ref())?;
         }
-        let moves = |key: &&Key| key.kind().declaration().serial == Serial::Moves;
+        let moves = |key: &&Key| key.kind().moves_serial();
         let zones: BTreeSet<ZoneId> = ops.iter().map(Op::key).filter(moves).filter_map(Key::zone_id).collect();
         zones.into_iter().try_for_each(|zone| tables::touch_zone(self.transaction, zone, rev))?;
         (self.head, self.bytes) = (rev, bytes);

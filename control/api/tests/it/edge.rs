@@ -162,7 +162,6 @@ impl Edge {
             version: "0.0.0".to_owned(),
             pop,
             nameservers,
-            operator: Name::parse("hostmaster.bartizan.localhost").unwrap(),
             tunnel_edges: socket("127.0.0.1:7844"),
             dns: socket("127.0.0.1:5300"),
             http: socket("127.0.0.1:8080"),

@@ -11,7 +11,6 @@ use bartizan_names::{AccessMode, AccessTarget, RuleId, ZoneId};
 use bartizan_store::{Key, Kind, ReadError, Scope, Snapshot};
 use serde_json::Value as Json;
 
-use crate::part::Part;
 use crate::reading::{Found, Reading, Touched, document};
 
 pub(super) struct FirewallPart {
@@ -26,17 +25,16 @@ pub(super) enum Change {
     Remove,
 }
 
+pub(super) type FirewallPatch = Vec<(RuleId, Change)>;
+
 impl FirewallPart {
+    pub(super) const KINDS: &'static [Kind] = &[Kind::AccessRule];
+
     pub(super) fn empty() -> FirewallPart {
         FirewallPart { firewall: Generation { number: 0, value: Firewall::empty() } }
     }
-}
 
-impl Part for FirewallPart {
-    const KINDS: &'static [Kind] = &[Kind::AccessRule];
-    type Patch = Vec<(RuleId, Change)>;
-
-    fn read(&self, reading: &mut Reading<'_>, touched: &Touched) -> Result<Self::Patch, ReadError> {
+    pub(super) fn read(&self, reading: &mut Reading<'_>, touched: &Touched) -> Result<FirewallPatch, ReadError> {
         let mut patch = Vec::new();
         for key in touched.of(Kind::AccessRule) {
             let Some(id) = key.id_as() else { continue };
@@ -53,7 +51,10 @@ impl Part for FirewallPart {
         Ok(patch)
     }
 
-    fn apply(&mut self, patch: Self::Patch, at: u64) {
+    pub(super) fn apply(&mut self, patch: FirewallPatch, at: u64) {
+        if patch.is_empty() {
+            return;
+        }
         let mut edit = self.firewall.value.edit();
         for (id, change) in patch {
             match change {

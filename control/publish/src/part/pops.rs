@@ -12,7 +12,6 @@ use bartizan_routes::Pools;
 use bartizan_store::{Key, Kind, ReadError};
 
 use crate::bundle::ServedPop;
-use crate::part::Part;
 use crate::reading::{Found, Reading, Touched, document};
 
 pub(super) struct PopsPart {
@@ -21,28 +20,28 @@ pub(super) struct PopsPart {
 }
 
 impl PopsPart {
+    pub(super) const KINDS: &'static [Kind] = &[Kind::Pop];
+
     pub(super) fn empty(id: PopId) -> PopsPart {
         PopsPart { id, pop: Generation { number: 0, value: ServedPop::default() } }
     }
-}
 
-impl Part for PopsPart {
-    const KINDS: &'static [Kind] = &[Kind::Pop];
-    type Patch = ServedPop;
-
-    fn read(&self, reading: &mut Reading<'_>, _: &Touched) -> Result<Self::Patch, ReadError> {
+    pub(super) fn read(&self, reading: &mut Reading<'_>, touched: &Touched) -> Result<Option<ServedPop>, ReadError> {
+        if !touched.has(PopsPart::KINDS) {
+            return Ok(None);
+        }
         let found = reading.get(&Key::pop(self.id), |entry| Ok(served(Pop::parse(&document(entry)?)?)))?;
-        Ok(match found {
+        Ok(Some(match found {
             Found::Value(pop) => pop,
             Found::Nothing => ServedPop::default(),
             Found::Bad => self.pop.value.clone(),
-        })
+        }))
     }
 
-    fn apply(&mut self, patch: Self::Patch, at: u64) {
+    pub(super) fn apply(&mut self, patch: Option<ServedPop>, at: u64) {
         // Other PoPs are of this kind too.
-        if patch != self.pop.value {
-            self.pop = Generation { number: at, value: patch };
+        if let Some(pop) = patch.filter(|pop| *pop != self.pop.value) {
+            self.pop = Generation { number: at, value: pop };
         }
     }
 }

@@ -9,14 +9,18 @@ use bartizan_names::{AccountId, TunnelId};
 use bartizan_routes::{Tunnel, TunnelConfiguration, Tunnels};
 use bartizan_store::{Key, Kind, ReadError, Scope};
 
-use crate::part::{Part, secret_seed};
+use crate::part::secret_seed;
 use crate::reading::{Found, Reading, Touched, document};
 
 pub(super) struct TunnelsPart {
     pub(super) tunnels: Generation<Tunnels>,
 }
 
+pub(super) type TunnelsPatch = Vec<(TunnelId, Option<Arc<Tunnel>>)>;
+
 impl TunnelsPart {
+    pub(super) const KINDS: &'static [Kind] = &[Kind::Tunnel, Kind::TunnelConfig];
+
     pub(super) fn empty() -> TunnelsPart {
         TunnelsPart { tunnels: Generation { number: 0, value: Tunnels::with_seed(secret_seed()) } }
     }
@@ -48,13 +52,8 @@ impl TunnelsPart {
             configuration,
         })))
     }
-}
 
-impl Part for TunnelsPart {
-    const KINDS: &'static [Kind] = &[Kind::Tunnel, Kind::TunnelConfig];
-    type Patch = Vec<(TunnelId, Option<Arc<Tunnel>>)>;
-
-    fn read(&self, reading: &mut Reading<'_>, touched: &Touched) -> Result<Self::Patch, ReadError> {
+    pub(super) fn read(&self, reading: &mut Reading<'_>, touched: &Touched) -> Result<TunnelsPatch, ReadError> {
         let keys = Self::KINDS.iter().flat_map(|kind| touched.of(*kind));
         let ids = keys.filter_map(|key| match key.scope() {
             Scope::Account(account) => Some((account, key.id_as()?)),
@@ -64,7 +63,10 @@ impl Part for TunnelsPart {
         ids.into_iter().map(|(account, id)| Ok((id, self.read_one(reading, account, id)?))).collect()
     }
 
-    fn apply(&mut self, patch: Self::Patch, at: u64) {
+    pub(super) fn apply(&mut self, patch: TunnelsPatch, at: u64) {
+        if patch.is_empty() {
+            return;
+        }
         for (id, tunnel) in patch {
             match tunnel {
                 Some(tunnel) => drop(self.tunnels.value.insert(id, tunnel)),

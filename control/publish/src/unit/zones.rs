@@ -140,7 +140,9 @@ impl KnownZones {
         }
         self.refuse_second_owners(reading, &mut changes);
         self.yield_names(&mut changes);
-        for zone in touched.keys().filter_map(Key::zone_id).collect::<BTreeSet<_>>() {
+        // A certificate or an access rule is nothing that resolvers see.
+        let moving = touched.keys().filter(|key| key.kind().moves_serial());
+        for zone in moving.filter_map(Key::zone_id).collect::<BTreeSet<_>>() {
             if changes.will_serve(self, zone) {
                 changes.serials.insert(zone, read_serial(reading, zone)?);
             }

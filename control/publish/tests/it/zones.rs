@@ -1,10 +1,12 @@
 //! Zones, their settings and their pause.
 
-use bartizan_store::{Key, Op};
+use bartizan_names::RuleId;
+use bartizan_publish::Bundle;
+use bartizan_store::{Key, Op, Scope};
 use serde_json::json;
 
 use crate::answers::route;
-use crate::lab::{Lab, ZONE, add, put, remove, settings_document, zone};
+use crate::lab::{Issuer, Lab, ZONE, add, put, remove, rule_document, settings_document, zone};
 
 /// After each step the followed bundle is what a new start would build.
 #[test]
@@ -49,5 +51,30 @@ fn settings_reach_every_host() {
     let bundle = follower.follow().unwrap().unwrap();
     for host in ["a.example.com", "b.example.com"] {
         assert!(route(bundle, host).unwrap().site.policy.settings.always_use_https, "{host}");
+    }
+}
+
+/// Who uses only other parts is not told: a renewed certificate is no news to DNS, and a TXT record none to the firewall.
+#[test]
+fn a_change_is_a_new_generation_of_its_own_parts() {
+    let mut lab = Lab::new();
+    lab.commit(vec![zone(false)]);
+    let (key, certificate) = Issuer::new(&lab).issue(ZONE, "example.com");
+    let (rule, scope) = (RuleId::from_bytes([1; 16]), Scope::Zone(ZONE));
+    let mut follower = lab.publisher();
+    for (ops, parts) in [
+        (vec![put(key, &certificate)], "certificates"),
+        (vec![put(Key::access_rule(scope, rule), &rule_document(rule, scope, "block", "192.0.2.1"))], "firewall"),
+        (add(1, "txt TXT \"a\""), "zones"),
+        (add(2, "www A 192.0.2.1 proxied"), "zones routes"),
+        (vec![put(Key::settings(ZONE), &settings_document(&[("ssl", json!("full"))]))], "zones routes"),
+    ] {
+        lab.commit(ops);
+        let bundle = follower.follow().unwrap().unwrap();
+        let Bundle { number, zones, routes, apps, firewall, certificates, tunnels, .. } = bundle;
+        let numbers = [zones.number, routes.number, apps.number, firewall.number, certificates.number, tunnels.number];
+        let names = ["zones", "routes", "apps", "firewall", "certificates", "tunnels"];
+        let new: Vec<_> = names.iter().zip(numbers).filter(|(_, at)| at == number).map(|(name, _)| *name).collect();
+        assert_eq!(new.join(" "), parts);
     }
 }
