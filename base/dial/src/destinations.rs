@@ -117,15 +117,20 @@ impl Destinations {
         })
     }
 
-    /// Whether what comes from there was sent by this edge itself.
-    pub fn is_own(&self, protocol: Protocol, address: SocketAddr) -> bool {
+    /// Whether a listener of this process is there, so that what claims to come from there does not, or would be answered
+    /// by ourselves.
+    pub fn is_listener(&self, protocol: Protocol, address: SocketAddr) -> bool {
         let address = SocketAddr::new(address.ip().to_canonical(), address.port());
-        self.0.as_ref().is_some_and(|rules| rules.own.has(protocol, address))
+        self.0.as_ref().is_some_and(|rules| rules.own.listens_at(protocol, address))
     }
 }
 
 impl Own {
     fn has(&self, protocol: Protocol, address: SocketAddr) -> bool {
+        self.listens_at(protocol, address) || self.serves.as_ref().is_some_and(|serves| serves(protocol, address))
+    }
+
+    fn listens_at(&self, protocol: Protocol, address: SocketAddr) -> bool {
         let mut at_port = self
             .listeners
             .iter()
@@ -139,7 +144,7 @@ impl Own {
             IpAddr::V4(any) if any.is_unspecified() => address.is_ipv4() && is_of_this_machine(address),
             IpAddr::V6(any) if any.is_unspecified() => is_of_this_machine(address),
             one => one == address.ip(),
-        }) || self.serves.as_ref().is_some_and(|serves| serves(protocol, address))
+        })
     }
 }
 
@@ -313,7 +318,8 @@ mod tests {
         ] {
             assert_eq!(verdict(&destinations, Protocol::Tcp, address), expect, "{address}");
         }
-        assert!(destinations.is_own(Protocol::Tcp, "[::ffff:127.77.0.1]:9".parse().unwrap()));
-        assert!(!destinations.is_own(Protocol::Tcp, "169.254.169.254:9".parse().unwrap()));
+        assert!(destinations.is_listener(Protocol::Tcp, "[::ffff:10.0.0.1]:443".parse().unwrap()));
+        assert!(!destinations.is_listener(Protocol::Udp, "10.0.0.1:443".parse().unwrap()));
+        assert!(!destinations.is_listener(Protocol::Tcp, "127.77.0.1:22".parse().unwrap()));
     }
 }

@@ -55,6 +55,10 @@ impl OriginDialer {
         OriginDialer { reach, resolver, dead: Dead::default() }
     }
 
+    pub fn destinations(&self) -> &Destinations {
+        &self.reach.destinations
+    }
+
     /// A connection to any of `hosts`, which are one server. Those that cannot be resolved are left out.
     pub async fn connect_to(&self, hosts: &[OriginHost], port: u16) -> Result<TcpStream, Failure> {
         let mut addresses = Vec::new();

@@ -84,6 +84,8 @@ counted!(
         /// Several applications share the port, and the handshake named none of them (SNI, RFC 6066 §3).
         NoSuchName = "no_such_name",
         AcceptFailed = "accept_failed",
+        /// Its source is an address and port of our own.
+        OwnSource = "own_source",
         /// The system refused to send a datagram.
         Unsent = "unsent",
     }

@@ -71,6 +71,11 @@ impl Egress {
         Err(failure)
     }
 
+    /// Whether this process listens at an address and port, beside those of applications.
+    pub(crate) fn is_listener(&self, protocol: Protocol, address: SocketAddr) -> bool {
+        self.origins.destinations().is_listener(protocol, address)
+    }
+
     /// An origin was not there: for a while the others are tried first.
     pub(crate) fn note_dead(&self, address: SocketAddr) {
         self.origins.note_dead(address);

@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::io;
-use std::net::UdpSocket;
+use std::net::{SocketAddr, UdpSocket};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
@@ -90,6 +90,14 @@ impl Worker {
     /// The configuration in force, for one decision.
     pub(crate) fn with_config<T>(&self, decide: impl FnOnce(&Config) -> T) -> T {
         decide(&self.config.borrow_mut().take().value)
+    }
+
+    /// Whether an application or a listener of this process has an address and port. Then nobody sends from there but we
+    /// and those who forge: an answer would be taken for a client's word, and answered in turn, for ever.
+    pub(crate) fn is_ours(&self, protocol: Protocol, address: SocketAddr) -> bool {
+        let address = SocketAddr::new(address.ip().to_canonical(), address.port());
+        self.with_config(|config| config.apps.at(&config.pools, protocol, address).next().is_some())
+            || self.egress.is_listener(protocol, address)
     }
 
     /// The number of the configuration in force.

@@ -89,6 +89,11 @@ async fn speak_for(mut stream: TcpStream, near: Hop, worker: &Worker) {
             return reset_on_close(&stream);
         }
     };
+    // Without a header no check is needed: who has shaken hands has the address that it says.
+    if worker.is_ours(Protocol::Tcp, hop.client) && hop.client != near.client {
+        worker.counters.event(EdgeEvent::OwnSource);
+        return reset_on_close(&stream);
+    }
     match pipeline::decide(worker, Protocol::Tcp, hop, near.dialled) {
         Ok(admitted) => pipeline::carry(stream, admitted, worker).await,
         Err(Refused) => reset_on_close(&stream),

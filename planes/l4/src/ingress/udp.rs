@@ -107,6 +107,10 @@ fn arrive(datagram: &[u8], ends: Ends, back: impl FnOnce() -> Back, worker: &Rc<
         Some(Ok(header)) => (header.hop.unwrap_or(near), &datagram[header.length..], Speaker::Peer),
         Some(Err(_)) => return worker.counters.event(EdgeEvent::ProxyHeader),
     };
+    // The second is where replies go.
+    if [hop.client, ends.client].into_iter().any(|source| worker.is_ours(Protocol::Udp, source)) {
+        return worker.counters.event(EdgeEvent::OwnSource);
+    }
     // The refusal has been counted. There is no connection on which the client could be told.
     if let Ok(admitted) = pipeline::decide(worker, Protocol::Udp, hop, ends.local) {
         pipeline::begin_flow(worker, admitted, ends, speaker, payload, back());

@@ -367,3 +367,41 @@ fn a_source_that_has_too_many_flows_makes_room_out_of_its_own() {
     assert_eq!((totals.limited(Limit::FlowDisplaced), totals.limited(Limit::SourceOpen)), (u64::from(4 * most), 0));
     eventually("the other source's flow stays", || edge.app(&one).open == u64::from(most) + 1);
 }
+
+/// Two applications whose origins answer everything: a datagram that seems to come from one of them would go round for
+/// ever.
+#[test]
+fn what_seems_to_come_from_ourselves_is_not_taken() {
+    let origin = udp_echo();
+    let apps = [1, 2].map(|_| app_for(Protocol::Udp, "one.test", direct(&[origin])));
+    let [one, two] = [&apps[0], &apps[1]].map(address_of);
+    // It has the port before the edge has it, which needs no privilege to forge with.
+    let forger = UdpSocket::bind(two).unwrap();
+    let edge = Edge::start(&Setup::new(&[&apps[0], &apps[1]]));
+    forger.send_to(b"round and round", one).unwrap();
+    drop(forger);
+    eventually("the forged datagram", || edge.totals().events(EdgeEvent::OwnSource) == 1);
+    // From another port of the same address it may come, and it is alone.
+    let client = UdpSocket::bind((two.ip(), 0)).unwrap();
+    client.set_read_timeout(Some(STUCK)).unwrap();
+    client.send_to(b"once", one).unwrap();
+    assert_eq!(client.recv_from(&mut [0; 9]).unwrap(), (4, one));
+    let connects = [&apps[0], &apps[1]].map(|app| edge.app(app).connects);
+    assert_eq!((connects, edge.totals().events(EdgeEvent::OwnSource)), ([1, 0], 1));
+}
+
+/// The same through a balancer that believes what it is told.
+#[test]
+fn what_a_header_says_to_come_from_ourselves_is_not_taken() {
+    let origin = udp_echo();
+    let apps = [1, 2].map(|_| app_for(Protocol::Udp, "one.test", direct(&[origin])));
+    let mut setup = Setup::new(&[&apps[0], &apps[1]]);
+    setup.trusted = vec!["127.0.0.1/32"];
+    let edge = Edge::start(&setup);
+    let [one, two] = [&apps[0], &apps[1]].map(address_of);
+    let balancer = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let header = write_v2(&Hop { client: two, dialled: one }, Protocol::Udp);
+    balancer.send_to(&[&header[..], b"round"].concat(), one).unwrap();
+    eventually("the forged datagram", || edge.totals().events(EdgeEvent::OwnSource) == 1);
+    assert_eq!(edge.app(&apps[0]).connects, 0);
+}
