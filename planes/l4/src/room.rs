@@ -56,6 +56,11 @@ impl Room {
         Ceiling { open: ceiling.open.min(self.app), ..*ceiling }
     }
 
+    /// How many more there is room for of an application that has so many.
+    pub(crate) fn left_to_app(&self, open: u32) -> usize {
+        self.app.saturating_sub(open) as usize
+    }
+
     /// How many more there is room for, where one worker has so many: the kernel spreads clients evenly.
     pub(crate) fn free(&self, inside: usize) -> usize {
         self.worker.saturating_sub(inside) * self.workers

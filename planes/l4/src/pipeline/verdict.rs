@@ -49,7 +49,14 @@ pub(crate) fn decide(worker: &Worker, protocol: Protocol, hop: Hop, local: Socke
         let apps = apps_at(worker, config, protocol, local)?;
         let apps = admit(worker, config, apps, &hop)?;
         let (quotas, ceilings) = quotas_of(worker, config, protocol);
-        let free = worker.free(config, protocol);
+        let free = match protocol {
+            // Nor may one source fill all that there is for its application. A newcomer is the application's to refuse.
+            Protocol::Tcp => {
+                let left = worker.room(config, protocol).left_to_app(quotas.apps.open(apps.first()));
+                worker.free(config, protocol).min(left.max(1))
+            }
+            Protocol::Udp => worker.free(config, protocol),
+        };
         let source = source_permit(worker, &apps, (protocol, free), quotas, &ceilings, &hop, now)?;
         let whom = match apps {
             Found::One(app) => {
