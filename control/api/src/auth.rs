@@ -1,12 +1,16 @@
 //! The guard in front of each route: whether whoever calls may call it, and the note of that in the document.
 
-use axum::extract::{Request, State};
+use std::net::IpAddr;
+
+use axum::extract::{ConnectInfo, Request, State};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
+use http::Extensions;
 use utoipa::openapi::security::SecurityRequirement;
 use utoipa_axum::router::UtoipaMethodRouter;
 
 use crate::error::{Error, Fault};
+use crate::extract::Peer;
 use crate::openapi::{self, SCHEMES, operations};
 use crate::permission::Permission;
 use crate::state::Api;
@@ -42,8 +46,13 @@ pub(crate) fn open(routes: UtoipaMethodRouter<Api>) -> UtoipaMethodRouter<Api> {
     (schemas, paths, methods)
 }
 
+/// Where a request came from; none if it did not come over a socket.
+pub(crate) fn peer_of(extensions: &Extensions) -> Option<IpAddr> {
+    extensions.get::<ConnectInfo<Peer>>().map(|ConnectInfo(Peer(peer))| peer.ip())
+}
+
 async fn admit(permission: Permission, State(api): State<Api>, mut request: Request, next: Next) -> Response {
-    match api.caller(request.headers()).await {
+    match api.caller(request.headers(), peer_of(request.extensions())).await {
         Ok(caller) if caller.may(permission) => {
             request.extensions_mut().insert(caller);
             next.run(request).await

@@ -28,6 +28,9 @@ pub const FILE: &str = "admin.json";
 /// The administrator's token among others.
 const TOKEN_NAME: &str = "administrator";
 
+/// Characters of a token or key that somebody sets by hand. If they are random, 128 bits even as hexadecimal digits.
+const SECRET_MIN: usize = 32;
+
 /// For the change log.
 const INTERFACE: &str = "setup";
 
@@ -65,6 +68,11 @@ pub enum BootstrapError {
     File { path: PathBuf, source: io::Error },
     #[error("{} is damaged; move it away, and new credentials are made", path.display())]
     Damaged { path: PathBuf, source: serde_json::Error },
+    #[error(
+        "the administrator's {what} has {length} characters and can be guessed: {SECRET_MIN} are needed. Put a longer one \
+         in {variable}; or unset that, take the short one out of {FILE} with its file, and new credentials are made"
+    )]
+    Weak { what: &'static str, length: usize, variable: &'static str },
     #[error("cannot set up the first administrator")]
     Store(#[from] Error),
 }
@@ -81,6 +89,8 @@ pub fn bootstrap(
     let path = data.join(FILE);
     let saved = read(&path)?;
     let mut administrator = plan(store, saved.as_ref(), preset, domain)?;
+    refuse_weak("token", &administrator.token, "BARTIZAN_API_TOKEN")?;
+    refuse_weak("key", &administrator.key, "BARTIZAN_API_KEY")?;
     // Twice, because the zone's id is known for certain only when the change has landed; first, because a token that is
     // in the store alone is lost.
     save(&path, saved.as_ref(), &administrator)?;
@@ -90,6 +100,12 @@ pub fn bootstrap(
     administrator.zone.id = zone;
     save(&path, Some(&before), &administrator)?;
     Ok(administrator)
+}
+
+/// Also one that an older version has accepted and saved.
+fn refuse_weak(what: &'static str, secret: &str, variable: &'static str) -> Result<(), BootstrapError> {
+    let length = secret.chars().count();
+    if length < SECRET_MIN { Err(BootstrapError::Weak { what, length, variable }) } else { Ok(()) }
 }
 
 fn read(path: &Path) -> Result<Option<Administrator>, BootstrapError> {

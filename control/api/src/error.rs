@@ -3,11 +3,14 @@
 //! A [`Fault`] is a row of the table; an [`Error`] is a fault with the facts of this call. Handlers make no reply with a
 //! bare status. 409 occurs once, where the stock client waits for it: other clients would repeat the call.
 
+use std::time::Duration;
+
 use axum::response::{IntoResponse, Response};
 use bartizan_model::{AccessRuleError, AppError, DataError, RecordError, SettingError, TunnelError, ZoneError};
 use bartizan_publish::Refused;
 use bartizan_store::{CommitError, ReadError};
 use bartizan_v4::{Code, ErrorSource, Failure, Problem};
+use http::header::{CONNECTION, RETRY_AFTER};
 use http::{HeaderName, HeaderValue, StatusCode};
 
 use crate::reply;
@@ -56,6 +59,8 @@ faults! {
     UnknownKey = 403 9103 "Unknown X-Auth-Key or X-Auth-Email";
     UnknownToken = 403 9109 "Invalid access token";
     NotAllowed = 403 9109 "Unauthorized to access requested resource";
+    /// Whoever has a right one is let in all the same.
+    TooManyTries = 429 10013 "Too many wrong credentials from this address; try again later";
     /// Only from `tokens/verify`.
     InvalidToken = 401 1000 "Invalid API Token";
 
@@ -167,11 +172,13 @@ pub struct Error {
     /// Behind the table's text: what is wrong in this call. Nothing internal.
     detail: Option<String>,
     pointer: Option<String>,
+    /// Seconds after which the same call may go better (RFC 9110 §10.2.3).
+    retry_after: Option<u64>,
 }
 
 impl From<Fault> for Error {
     fn from(fault: Fault) -> Error {
-        Error { fault, detail: None, pointer: None }
+        Error { fault, detail: None, pointer: None, retry_after: None }
     }
 }
 
@@ -183,6 +190,11 @@ impl Fault {
 }
 
 impl Error {
+    /// The call may be made again after so long.
+    pub(crate) fn after(self, wait: Duration) -> Error {
+        Error { retry_after: Some(wait.as_secs() + 1), ..self }
+    }
+
     /// The JSON pointer of the field at fault.
     pub(crate) fn at(self, pointer: impl Into<String>) -> Error {
         Error { pointer: Some(pointer.into()), ..self }
@@ -222,6 +234,11 @@ impl IntoResponse for Error {
         let mut response = reply::json(self.fault.status(), &envelope);
         if self.fault.stays() {
             response.headers_mut().insert(SHOULD_RETRY, HeaderValue::from_static("false"));
+        }
+        if let Some(seconds) = self.retry_after {
+            response.headers_mut().insert(RETRY_AFTER, seconds.into());
+            // Each further try costs a connection more, and those of a source are counted.
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
         response
     }

@@ -18,6 +18,9 @@ pub(crate) struct Numbers {
     certificates_renewed: AtomicU64,
     certificates_failed: AtomicU64,
     writes_without_room: AtomicU64,
+    /// Calls with credentials that nobody has, and those of them that were told to wait.
+    pub(crate) credentials_wrong: AtomicU64,
+    pub(crate) credentials_throttled: AtomicU64,
 }
 
 impl Numbers {
@@ -121,6 +124,16 @@ impl Measured for Numbers {
                 "bartizan_writes_without_room",
                 "Changes that were refused because the disk is full",
                 one(&self.writes_without_room),
+            ),
+            Metric::counter(
+                "bartizan_api_credentials_wrong",
+                "Calls with credentials that nobody has",
+                one(&self.credentials_wrong),
+            ),
+            Metric::counter(
+                "bartizan_api_credentials_throttled",
+                "Calls that were told to wait because too many had wrong credentials",
+                one(&self.credentials_throttled),
             ),
         ]
     }

@@ -1,14 +1,16 @@
 //! What handlers share: the facts of this edge, what `bin` brings, and the two ways in which they use the store.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Instant;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
 
 use bartizan_certs::Certs;
 use bartizan_model::Pop;
 use bartizan_names::{AccountId, Name, ZoneName};
 use bartizan_observed::{Measured, Observed, openmetrics};
+use bartizan_quotas::{Rarely, Throttle};
 use bartizan_routes::Pools;
 use bartizan_seal as seal;
 use bartizan_store::Store;
@@ -19,10 +21,15 @@ use tokio::sync::watch;
 
 use crate::background::{Due, Worker};
 use crate::caller::{self, Caller, Credentials};
-use crate::error::Error;
+use crate::error::{Error, Fault};
 use crate::numbers::Numbers;
 use crate::transaction::{Change, View};
 use crate::writes::{By, Writes, blocking};
+
+/// Wrong credentials that a source may send in a while before it is told to wait: a tool with an old token, tried by a
+/// person some times.
+const GUESSES_MAX: u32 = 20;
+const GUESSES_TIME: Duration = Duration::from_secs(60);
 
 /// What is true about this edge for as long as it runs.
 #[derive(Clone, Debug)]
@@ -104,6 +111,7 @@ struct Shared {
     background: Background,
     numbers: Arc<Numbers>,
     pools: Pools,
+    guesses: Throttle,
     /// SHA-256 of the local authority's certificate, hexadecimal.
     ca_pin: String,
 }
@@ -112,7 +120,15 @@ impl Api {
     pub(crate) fn new(given: Dependencies, writes: Writes, background: Background, numbers: Arc<Numbers>) -> Api {
         let ca_pin = ca_pin(given.certs.ca_pem());
         let pools = Pools::new(given.facts.pop.pools.iter().copied());
-        Api(Arc::new(Shared { given, writes, background, numbers, pools, ca_pin }))
+        Api(Arc::new(Shared {
+            given,
+            writes,
+            background,
+            numbers,
+            pools,
+            guesses: Throttle::new(GUESSES_MAX, GUESSES_TIME),
+            ca_pin,
+        }))
     }
 
     pub(crate) fn facts(&self) -> &Facts {
@@ -192,7 +208,7 @@ impl Api {
     }
 
     /// Who has the credentials of a request.
-    pub(crate) async fn caller(&self, headers: &HeaderMap) -> Result<Caller, Error> {
+    pub(crate) async fn caller(&self, headers: &HeaderMap, from: Option<IpAddr>) -> Result<Caller, Error> {
         let credentials = Credentials::read(headers)?;
         let unknown = credentials.unknown();
         let (email, secret) = match credentials {
@@ -205,7 +221,25 @@ impl Api {
             Some(email) => caller::by_key(view, &email, &hash),
         })
         .await?
-        .ok_or_else(|| unknown.into())
+        .ok_or_else(|| self.wrong(unknown, from))
+    }
+
+    /// Somebody has the wrong credentials. Right ones are let in whatever their neighbours try, so this tells only those
+    /// who guess to stop, and makes each try dearer.
+    fn wrong(&self, unknown: Fault, from: Option<IpAddr>) -> Error {
+        self.0.numbers.credentials_wrong.fetch_add(1, Relaxed);
+        let Some(from) = from else { return unknown.into() };
+        static WRONG: Rarely = Rarely::new();
+        if let Some(times) = WRONG.turn() {
+            tracing::warn!(%from, times, "wrong credentials for the API");
+        }
+        match self.0.guesses.fail(from, Instant::now()) {
+            Ok(()) => unknown.into(),
+            Err(wait) => {
+                self.0.numbers.credentials_throttled.fetch_add(1, Relaxed);
+                Error::from(Fault::TooManyTries).after(wait)
+            }
+        }
     }
 }
 

@@ -4,11 +4,11 @@ use axum::extract::State;
 use bartizan_names::{TokenId, UserId};
 use bartizan_store::Key;
 use bartizan_v4::{AccountRef, Membership, StoredUser, TokenVerification, User};
-use http::HeaderMap;
+use http::{Extensions, HeaderMap};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::auth::{needs, open};
+use crate::auth::{needs, open, peer_of};
 use crate::caller::{Caller, Credentials};
 use crate::error::{Error, Fault};
 use crate::extract::Query;
@@ -63,10 +63,14 @@ async fn user(State(api): State<Api>, caller: Caller) -> Result<Reply<User>, Err
     tag = "User",
     responses((status = 200, body = bartizan_v4::Envelope<TokenVerification>))
 )]
-async fn verify(State(api): State<Api>, headers: HeaderMap) -> Result<Reply<TokenVerification>, Error> {
+async fn verify(
+    State(api): State<Api>,
+    extensions: Extensions,
+    headers: HeaderMap,
+) -> Result<Reply<TokenVerification>, Error> {
     // Malformed headers keep their own fault; whatever else is wrong with a token has one answer here.
     let Credentials::Token(_) = Credentials::read(&headers)? else { return Err(Fault::InvalidToken.into()) };
-    let caller = api.caller(&headers).await.map_err(|error| match error.fault {
+    let caller = api.caller(&headers, peer_of(&extensions)).await.map_err(|error| match error.fault {
         Fault::UnknownToken => Fault::InvalidToken.into(),
         _ => error,
     })?;

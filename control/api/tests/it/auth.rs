@@ -36,6 +36,34 @@ fn both_ways_to_authenticate() {
     assert_eq!(malformed["errors"][0]["error_chain"][0]["code"], 6111);
 }
 
+/// Who guesses has to wait. Neighbours are not troubled, and whoever has the right token is let in from anywhere.
+#[test]
+fn wrong_credentials_are_throttled() {
+    let edge = Edge::new();
+    let (right, wrong) = (format!("Bearer {TOKEN}"), format!("Bearer {}", "A".repeat(40)));
+    let as_one = |token: &str, from: &str, path: &str| {
+        edge.send_from(from, &[("authorization", token)], "GET", &format!("/client/v4{path}"), "")
+    };
+    let verdicts: Vec<String> = (0..30).map(|_| as_one(&wrong, "192.0.2.1:9", "/zones").verdict()).collect();
+    assert_eq!(verdicts[..20], vec!["403 9109"; 20]);
+    // A test that is slow may have earned some more.
+    let throttled = verdicts.iter().filter(|verdict| *verdict == "429 10013").count();
+    assert!(throttled >= 5, "{verdicts:?}");
+    let answer = edge.send_from("192.0.2.1:9", &[("authorization", &wrong)], "GET", "/client/v4/zones", "");
+    if answer.status == 429 {
+        let seconds: u64 = answer.headers["retry-after"].to_str().unwrap().parse().unwrap();
+        assert!((1..=4).contains(&seconds), "{seconds}");
+    }
+    for (token, from, path, expect) in [
+        (&right, "192.0.2.1:9", "/zones", "200"),
+        (&right, "192.0.2.1:9", "/user/tokens/verify", "200"),
+        (&wrong, "192.0.2.2:9", "/zones", "403 9109"),
+        (&wrong, "192.0.2.2:9", "/user/tokens/verify", "401 1000"),
+    ] {
+        assert_eq!(as_one(token, from, path).verdict(), expect, "{from} {path}");
+    }
+}
+
 #[test]
 fn who_i_am() {
     let edge = Edge::new();

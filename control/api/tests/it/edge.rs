@@ -232,11 +232,22 @@ impl Edge {
     }
 
     pub(crate) fn send_as(&self, headers: &[(&str, &str)], method: &str, path: &str, body: &str) -> Answer {
+        self.send_from("127.0.0.1:50000", headers, method, path, body)
+    }
+
+    pub(crate) fn send_from(
+        &self,
+        peer: &str,
+        headers: &[(&str, &str)],
+        method: &str,
+        path: &str,
+        body: &str,
+    ) -> Answer {
         let mut request = Request::builder().method(method).uri(path);
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let peer: SocketAddr = "127.0.0.1:50000".parse().unwrap();
+        let peer: SocketAddr = peer.parse().unwrap();
         self.send(request.extension(ConnectInfo(Peer(peer))).body(Body::from(body.to_owned())).unwrap())
     }
 

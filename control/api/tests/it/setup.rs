@@ -35,9 +35,21 @@ fn a_second_run_changes_nothing_and_a_lost_file_makes_new_credentials() {
     assert!(run(&Preset::default()).unwrap() == first);
     assert_eq!(head().0, 1, "nothing to do");
 
-    let preset = Preset { token: Some("dictated".to_owned()), ..Preset::default() };
+    const DICTATED: &str = "dictated-and-of-thirty-two-chars";
+    for weak in ["x", &DICTATED[1..]] {
+        for preset in [
+            Preset { token: Some(weak.to_owned()), ..Preset::default() },
+            Preset { key: Some(weak.to_owned()), ..Preset::default() },
+        ] {
+            let error = run(&preset).err().map(|error| error.to_string()).unwrap_or_default();
+            assert!(error.contains("32 are needed") && error.contains("BARTIZAN_API_"), "{error}");
+        }
+    }
+    assert_eq!(head().0, 1, "nothing was changed by what was refused");
+
+    let preset = Preset { token: Some(DICTATED.to_owned()), ..Preset::default() };
     let second = run(&preset).unwrap();
-    assert_eq!((second.token.as_str(), &second.key), ("dictated", &first.key));
+    assert_eq!((second.token.as_str(), &second.key), (DICTATED, &first.key));
     assert_eq!(head().0, 2);
     assert!(run(&Preset::default()).unwrap() == second, "it stays");
 
