@@ -24,6 +24,7 @@ pub struct Edge {
     program: Program,
     folder: TempDir,
     demo: Demo,
+    files: Option<u32>,
     words: Vec<String>,
     ready: Value,
 }
@@ -31,23 +32,32 @@ pub struct Edge {
 impl Edge {
     #[track_caller]
     pub fn start() -> Edge {
-        Edge::start_in(folder(), Demo::Off, Vec::new())
+        Edge::start_in(folder(), Demo::Off, None, Vec::new())
     }
 
     #[track_caller]
     pub fn start_with_demo() -> Edge {
-        Edge::start_in(folder(), Demo::On, Vec::new())
+        Edge::start_in(folder(), Demo::On, None, Vec::new())
     }
 
     /// With more words on the command line: another listener, another domain.
     #[track_caller]
     pub fn start_with(words: &[&str]) -> Edge {
-        Edge::start_in(folder(), Demo::Off, words.iter().map(|word| (*word).to_owned()).collect())
+        Edge::start_in(folder(), Demo::Off, None, words.iter().map(|word| (*word).to_owned()).collect())
+    }
+
+    /// With the hello page, and no more descriptors than this.
+    #[track_caller]
+    pub fn start_with_few_files(files: u32, words: &[&str]) -> Edge {
+        Edge::start_in(folder(), Demo::On, Some(files), words.iter().map(|word| (*word).to_owned()).collect())
     }
 
     #[track_caller]
-    fn start_in(folder: TempDir, demo: Demo, words: Vec<String>) -> Edge {
+    fn start_in(folder: TempDir, demo: Demo, files: Option<u32>, words: Vec<String>) -> Edge {
         let mut command = Edge::up(folder.path());
+        if let Some(files) = files {
+            command = with_files(&command, files);
+        }
         if demo == Demo::Off {
             command.arg("--no-demo");
         }
@@ -55,7 +65,7 @@ impl Edge {
         let line =
             program.line("the line that says that all is ready", |line| line.starts_with('{').then(|| line.to_owned()));
         let ready = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error} in the first line: {line}"));
-        Edge { program, folder, demo, words, ready }
+        Edge { program, folder, demo, files, words, ready }
     }
 
     /// `bartizan up` with its data in `folder`, on free ports.
@@ -72,9 +82,9 @@ impl Edge {
     /// Ends it as a power cut does, and starts it again with the same data (and other ports).
     #[track_caller]
     pub fn restart_after_kill(self) -> Edge {
-        let Edge { program, folder, demo, words, .. } = self;
+        let Edge { program, folder, demo, files, words, .. } = self;
         program.kill();
-        Edge::start_in(folder, demo, words)
+        Edge::start_in(folder, demo, files, words)
     }
 
     /// The process.
@@ -242,6 +252,19 @@ impl Edge {
         all.push(&url);
         curl::get(&all)
     }
+}
+
+/// The same command with so many descriptors, soft and hard.
+fn with_files(command: &Command, files: u32) -> Command {
+    let mut limited = Command::new("prlimit");
+    limited.arg(format!("--nofile={files}:{files}")).arg(command.get_program()).args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => limited.env(name, value),
+            None => limited.env_remove(name),
+        };
+    }
+    limited
 }
 
 fn folder() -> TempDir {

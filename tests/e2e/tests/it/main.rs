@@ -1,6 +1,7 @@
 //! End to end, one file a topic. Every test starts its own edge on free ports; all of them run at the same time.
 
 mod command_line;
+mod crowds;
 mod dns_answers;
 mod first_run;
 mod http_edge;

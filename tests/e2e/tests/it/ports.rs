@@ -15,13 +15,13 @@ use serde_json::json;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A server that sends back what it gets, and counts who came. It ends with the test's process.
-struct Echo {
-    address: SocketAddr,
+pub(crate) struct Echo {
+    pub(crate) address: SocketAddr,
     accepted: Arc<AtomicUsize>,
 }
 
 impl Echo {
-    fn start() -> Echo {
+    pub(crate) fn start() -> Echo {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("a bound socket");
         let accepted = Arc::new(AtomicUsize::new(0));
@@ -50,11 +50,11 @@ fn edge(pool: &str) -> Edge {
 }
 
 /// A port that is free on loopback: applications take it on their own addresses.
-fn some_port() -> u16 {
+pub(crate) fn some_port() -> u16 {
     free("127.0.0.1".parse().expect("an address")).port()
 }
 
-fn create(edge: &Edge, words: &[&str]) -> IpAddr {
+pub(crate) fn create(edge: &Edge, words: &[&str]) -> IpAddr {
     let made = finish(&mut edge.command(["app", "create"].iter().chain(words))).ok();
     assert!(made.contains(words[0]), "{made}");
     address_of(edge, words[0])

@@ -1,0 +1,153 @@
+//! A source that takes all it can get, on one port after the other, from an edge with few descriptors: everybody else is
+//! served, the log stays short, and memory comes back.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
+use std::time::Duration;
+
+use bartizan_e2e::{Edge, curl, wait};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use socket2::{Domain, Socket, Type};
+
+use crate::ports::{Echo, create, some_port};
+
+/// Descriptors of the edge: what a shell gives where nobody has raised it.
+const FILES: u32 = 1_024;
+
+/// Connections that are tried on each port: more than the edge has descriptors.
+const CROWD: usize = 1_200;
+
+/// UDP flows that are begun.
+const FLOWS: usize = 1_200;
+
+/// What the edge may grow by while all ports are full, and what may be left of that: 1,024 descriptors with the buffers
+/// that their connections have.
+const GROWTH_MAX: usize = 48 << 20;
+const LEFT_MAX: usize = 24 << 20;
+
+/// Where the greedy source is, and where everybody else.
+const GREEDY: &str = "127.0.0.1";
+const OTHER: &str = "127.0.0.2";
+
+/// Each connection says so much and no more.
+fn crowd(server: SocketAddr, first: &[u8]) -> Vec<TcpStream> {
+    let mut crowd = Vec::new();
+    for _ in 0..CROWD {
+        match TcpStream::connect_timeout(&server, Duration::from_secs(5)) {
+            Ok(mut client) => {
+                // It may be refused already.
+                let _ = client.write_all(first);
+                crowd.push(client);
+            }
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => {}
+            // The kernel's queue is full, since nobody is accepted: others would not get in either.
+            Err(error) => panic!("{error}"),
+        }
+    }
+    crowd
+}
+
+/// Whether everybody else is served.
+fn is_served(edge: &Edge, app: SocketAddr, when: &str) {
+    let host = format!("hello.{}", edge.domain());
+    for words in [&[][..], &["+tcp"]] {
+        let reply = edge.dig(&[&["-b", OTHER, &host, "A"], words].concat());
+        assert_eq!(reply.status, "NOERROR", "DNS {words:?} {when}: {}", reply.text);
+    }
+    // Through the tunnel that was there before.
+    let page = edge.try_https(&host, "/", &["--interface", OTHER]);
+    assert_eq!(page.map(|page| page.status), Ok(200), "HTTPS {when}");
+    let bearer = format!("Authorization: Bearer {}", edge.token());
+    let zones = format!("{}/zones", edge.api_url());
+    let answer = curl::try_get(&["--interface", OTHER, "--header", &bearer, &zones]);
+    assert_eq!(answer.map(|answer| answer.status), Ok(200), "the API {when}");
+    assert_eq!(echoed_by(app).map_err(|error| error.to_string()).as_deref(), Ok("hello"), "TCP {when}");
+}
+
+/// What an application's echo says to somebody else.
+fn echoed_by(app: SocketAddr) -> std::io::Result<String> {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+    let address: IpAddr = OTHER.parse().expect("an address");
+    socket.bind(&SocketAddr::new(address, 0).into())?;
+    socket.connect_timeout(&app.into(), Duration::from_secs(5))?;
+    let mut client = TcpStream::from(socket);
+    client.set_read_timeout(Some(Duration::from_secs(5)))?;
+    client.write_all(b"hello")?;
+    let mut answer = [0; 5];
+    client.read_exact(&mut answer)?;
+    Ok(String::from_utf8_lossy(&answer).into_owned())
+}
+
+/// Bytes that the edge has in memory.
+fn memory(edge: &mut Edge) -> usize {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", edge.program().id())).expect("it runs");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("Linux tells it");
+    line.split_whitespace().next().and_then(|kb| kb.parse::<usize>().ok()).expect("a number") * 1024
+}
+
+fn descriptors(edge: &mut Edge) -> usize {
+    std::fs::read_dir(format!("/proc/{}/fd", edge.program().id())).expect("it runs").count()
+}
+
+#[test]
+fn a_greedy_source_costs_nobody_else_anything() {
+    let own = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: own.maximum, maximum: own.maximum }).expect("up to the hard limit");
+    let mut edge = Edge::start_with_few_files(FILES, &["--pool", "127.87.0.0/16"]);
+    let (origin, tcp, udp) = (Echo::start(), some_port(), some_port());
+    let name = |label: &str| format!("{label}.{}", edge.domain());
+    let to = origin.address;
+    let address = create(&edge, &[&name("tcp"), &format!("tcp/{tcp}"), &format!("tcp://{to}")]);
+    let app = SocketAddr::new(address, tcp);
+    // Nobody answers there, so that flows have one datagram only.
+    let address = create(&edge, &[&name("udp"), &format!("udp/{udp}"), &format!("udp://{to}")]);
+    let flows_to = SocketAddr::new(address, udp);
+    wait::until("the application", || TcpStream::connect(app).ok());
+    is_served(&edge, app, "at rest");
+    let api = edge.api_url().trim_start_matches("http://").trim_end_matches("/client/v4").parse().expect("an address");
+    let (memory_before, lines_before) = (memory(&mut edge), edge.program().output().lines().count());
+
+    let mut crowds = Vec::new();
+    for (what, server, first) in [
+        ("idle HTTP", edge.http(), &b""[..]),
+        ("half an HTTP head", edge.http(), b"GET / HTTP/1.1\r\nHost: "),
+        ("half a TLS handshake", edge.https(), b"\x16\x03\x01\x02\x00\x01"),
+        ("idle DNS", edge.dns(), b""),
+        ("half a query", edge.dns(), b"\x00\x20\x12"),
+        ("half a head for the API", api, b"GET / HTTP/1.1\r\nHost: "),
+        ("an application", app, b"x"),
+    ] {
+        crowds.push(crowd(server, first));
+        is_served(&edge, app, &format!("beside {what}"));
+    }
+    let flows: Vec<UdpSocket> = (0..FLOWS).map(|_| UdpSocket::bind((GREEDY, 0)).expect("a port")).collect();
+    flows.iter().for_each(|flow| drop(flow.send_to(b"x", flows_to)));
+    is_served(&edge, app, "beside all of them");
+
+    let used = descriptors(&mut edge);
+    assert!(used < FILES as usize - 64, "{used} descriptors are used: too few are kept back");
+    let lines = edge.program().output().lines().count() - lines_before;
+    assert!(lines < 10, "{lines} lines more in the log:\n{}", edge.program().output());
+    let grown = memory(&mut edge).saturating_sub(memory_before);
+    assert!(grown <= GROWTH_MAX, "grown by {} KB", grown >> 10);
+    let metrics = curl::get(&[&format!("http://{api}/metrics")]).text();
+    for refused in [
+        "bartizan_http_connections_closed_total{reason=\"displaced\"}",
+        "bartizan_dns_connections_total{outcome=\"displaced\"}",
+        "bartizan_api_connections_closed_total{reason=\"displaced\"}",
+    ] {
+        let count = metrics.lines().find_map(|line| line.strip_prefix(refused)).map(str::trim);
+        assert!(count.is_some_and(|count| count != "0"), "{refused} {count:?}");
+    }
+
+    drop((crowds, flows));
+    wait::until("memory that comes back", || {
+        (memory(&mut edge).saturating_sub(memory_before) <= LEFT_MAX).then_some(())
+    });
+    is_served(&edge, app, "afterwards");
+    let mut client = TcpStream::connect(app).expect("the greedy one may come again");
+    client.write_all(b"hello").expect("a connection");
+    let mut answer = [0; 5];
+    client.read_exact(&mut answer).expect("an answer");
+    assert_eq!(&answer, b"hello");
+}
