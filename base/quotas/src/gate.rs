@@ -1,4 +1,4 @@
-//! The way in to one worker: whether there is room for a connection, and whose place it may take.
+//! Whether there is room for one more connection, and whose place it may take.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ const COUNTED_MAX: usize = 4_096;
 
 /// Of one worker. Those of a plane share the counts of sources; each has its own part of the plane's share, so that no
 /// worker looks at what another writes.
-pub(crate) struct Gate {
+pub struct Gate {
     inside: Arc<AtomicUsize>,
     room: usize,
     workers: usize,
@@ -22,14 +22,14 @@ pub(crate) struct Gate {
 }
 
 /// Stands for a connection that was let in. Dropping it makes room for another.
-pub(crate) struct Pass {
+pub struct Pass {
     _source: SourcePermit,
     inside: Arc<AtomicUsize>,
 }
 
 /// Whose connection goes to make room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Whose {
+pub enum Whose {
     /// One of the newcomer's own: it has some already.
     Own(SourceKey),
     Anyones,
@@ -37,13 +37,7 @@ pub(crate) enum Whose {
 
 impl Gate {
     /// Gates for so many workers, which divide a share of connections; no worker has more than `worker_max`.
-    pub(crate) fn divided(
-        share: usize,
-        workers: usize,
-        worker_max: usize,
-        ceiling: Ceiling,
-        now: Instant,
-    ) -> Vec<Gate> {
+    pub fn divided(share: usize, workers: usize, worker_max: usize, ceiling: Ceiling, now: Instant) -> Vec<Gate> {
         let sources = Quotas::new(COUNTED_MAX, now);
         let room = (share / workers.max(1)).clamp(1, worker_max.max(1));
         let gate = || Gate { inside: Arc::default(), room, workers, sources: sources.clone(), ceiling };
@@ -51,7 +45,7 @@ impl Gate {
     }
 
     /// One for a share that is not divided.
-    pub(crate) fn single(share: usize, ceiling: Ceiling, now: Instant) -> Gate {
+    pub fn single(share: usize, ceiling: Ceiling, now: Instant) -> Gate {
         let sources = Quotas::new(COUNTED_MAX, now);
         Gate { inside: Arc::default(), room: share.max(1), workers: 1, sources, ceiling }
     }
@@ -59,7 +53,7 @@ impl Gate {
     /// Lets a connection in. Where there is no room for it, `displace` is asked to end one that is idle and to drop its
     /// pass; it says whether there was one.
     // Hot: once a connection. One shard of the quotas is locked twice, by nobody else for long.
-    pub(crate) fn enter(&self, from: IpAddr, now: Instant, displace: impl FnOnce(Whose) -> bool) -> Result<Pass, Over> {
+    pub fn enter(&self, from: IpAddr, now: Instant, displace: impl FnOnce(Whose) -> bool) -> Result<Pass, Over> {
         // What the other workers have free is about what this one has: the kernel spreads connections evenly.
         let free = self.room.saturating_sub(self.inside()) * self.workers;
         let over = match self.sources.admit(from, self.ceiling, free, now) {
@@ -78,19 +72,19 @@ impl Gate {
     }
 
     /// A permit for the handshake of a connection that is in. They take a quarter of the room at most.
-    pub(crate) fn shake_hands(&self, from: IpAddr, now: Instant) -> Result<SourcePermit, Over> {
+    pub fn shake_hands(&self, from: IpAddr, now: Instant) -> Result<SourcePermit, Over> {
         let most = u32::try_from((self.room * self.workers / 4).max(1)).unwrap_or(u32::MAX);
         let ceiling = Ceiling { handshakes: self.ceiling.handshakes.min(most), ..self.ceiling };
         self.sources.shake_hands_with(from, ceiling, now)
     }
 
     /// Connections that are in.
-    pub(crate) fn inside(&self) -> usize {
+    pub fn inside(&self) -> usize {
         self.inside.load(Ordering::Relaxed)
     }
 
     /// For how many there is room.
-    pub(crate) fn room(&self) -> usize {
+    pub fn room(&self) -> usize {
         self.room
     }
 

@@ -1,10 +1,10 @@
-//! What a source and a plane may use of this process: descriptors, connections, handshakes, bytes, lines in the log.
+//! What a source and a plane may use of this process: descriptors, connections, handshakes, tries, lines in the log.
 //!
 //! ```text
 //! all descriptors ── Shares ──► a share for each plane ── Door ──► Place (a connection that is let in)
 //!
-//! Quotas: counts of each source or application      Budget: bytes or sockets that many take from
-//! Throttle: wrong tries of each source              Rarely: a line a minute in the log
+//! Gate: the same for what has no queue of those that rest      Quotas: counts of each source or application
+//! Throttle: wrong tries of each source                         Rarely: a line a minute in the log
 //! ```
 //! What is counted is bounded, also the counting: tables have a size, and a full one refuses.
 //!
@@ -14,7 +14,6 @@
 //! Not here: sockets, the clock of connections (each plane names its own waits), who is let in for other reasons.
 
 mod bucket;
-mod budget;
 mod clock;
 mod door;
 mod gate;
@@ -24,8 +23,8 @@ mod shares;
 mod source;
 mod throttle;
 
-pub use budget::{Budget, Held};
 pub use door::{Door, Place};
+pub use gate::{Gate, Pass, Whose};
 pub use quotas::{Ceiling, Over, Permit, Quotas, SourcePermit};
 pub use rarely::Rarely;
 pub use shares::Shares;

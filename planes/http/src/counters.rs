@@ -78,6 +78,8 @@ counted!(
         answer_timed_out,
         broken,
         tunnel_not_connected,
+        /// As many connections to origins as there may be were open, or as many as the visitor may have.
+        no_room,
     }
 );
 

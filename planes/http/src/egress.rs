@@ -12,12 +12,15 @@ mod patience;
 mod pool;
 mod upload;
 
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Instant;
 
 use bartizan_dial::{Failure, OriginDialer, OriginTls, Reach};
 use bartizan_exchange::{Body, Io, Request, Response, Upgrade, Upstream, UpstreamError};
 use bartizan_names::{TunnelId, ZoneSettings};
+use bartizan_quotas::Gate;
 use bartizan_routes::{Origin, OriginScheme, Scheme, Target};
 use bartizan_wire::http1::{self, Illegal};
 
@@ -33,8 +36,9 @@ use pool::{Key, Lease, Pool};
 pub(crate) struct Destination<'r> {
     pub(crate) target: &'r Target,
     pub(crate) settings: &'r ZoneSettings,
-    /// How the visitor came.
+    /// How the visitor came, and from where.
     pub(crate) scheme: Scheme,
+    pub(crate) visitor: IpAddr,
 }
 
 /// One worker's way out.
@@ -42,13 +46,20 @@ pub(crate) struct Egress {
     upstream: Arc<dyn Upstream>,
     tls: OriginTls,
     origins: OriginDialer,
+    /// How many connections there may be to origins: a visitor has no more of them than are left free for others.
+    gate: Gate,
     pool: Rc<Pool>,
     counters: Arc<Counters>,
 }
 
 impl Egress {
-    pub(crate) fn new(upstream: Arc<dyn Upstream>, tls: OriginTls, reach: Reach, counters: Arc<Counters>) -> Egress {
-        Egress { upstream, tls, origins: OriginDialer::new(reach), pool: Rc::new(Pool::default()), counters }
+    pub(crate) fn new(
+        upstream: Arc<dyn Upstream>,
+        tls: OriginTls,
+        (reach, gate): (Reach, Gate),
+        counters: Arc<Counters>,
+    ) -> Egress {
+        Egress { upstream, tls, origins: OriginDialer::new(reach), gate, pool: Rc::new(Pool::default()), counters }
     }
 
     /// Sends a request and waits for the head of its answer.
@@ -125,7 +136,7 @@ impl Egress {
                 }
             }
         }
-        let mut link = self.open(origin, scheme, &key).await?;
+        let mut link = self.open(origin, scheme, &key, to.visitor).await?;
         match within(progress, limit, link.send(request)).await {
             None => Err(Problem::OriginAnswerTimedOut),
             Some(Ok(head)) => self.receive(head, link, key, upgrade),
@@ -133,8 +144,13 @@ impl Egress {
         }
     }
 
-    /// A new connection. With TLS the certificate must be for the host of `key`.
-    async fn open(&self, origin: &Origin, scheme: OriginScheme, key: &Key) -> Result<Link, Problem> {
+    /// A new connection, in the place of an idle one if there is no other. With TLS the certificate must be for the host
+    /// of `key`.
+    async fn open(&self, origin: &Origin, scheme: OriginScheme, key: &Key, visitor: IpAddr) -> Result<Link, Problem> {
+        let pass = self.gate.enter(visitor, Instant::now(), |_| self.pool.close_one()).map_err(|over| {
+            tracing::debug!(%visitor, ?over, "no connection to an origin");
+            Problem::NoRoom
+        })?;
         let config = match scheme {
             OriginScheme::Http => None,
             OriginScheme::HttpsUnverified => Some(self.tls.unverified()),
@@ -150,7 +166,7 @@ impl Egress {
             Ok(Box::new(stream))
         };
         let io = tokio::time::timeout(CONNECT_TIME, connecting).await;
-        io.unwrap_or(Err(Problem::OriginConnectTimedOut)).map(Link::new)
+        io.unwrap_or(Err(Problem::OriginConnectTimedOut)).map(|io| Link::new(io).within(pass))
     }
 
     /// The origin's answer in our types. Its connection goes back to the pool when the body has been read.
@@ -178,6 +194,7 @@ impl Egress {
             Problem::OriginAnswerTimedOut => origins.answer_timed_out.add(1),
             Problem::OriginBroken => origins.broken.add(1),
             Problem::TunnelNotConnected => origins.tunnel_not_connected.add(1),
+            Problem::NoRoom => origins.no_room.add(1),
             Problem::Refused(_)
             | Problem::UnknownHost
             | Problem::Blocked

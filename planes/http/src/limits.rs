@@ -39,6 +39,12 @@ pub(crate) const STREAM_SEND_BYTES_MAX: usize = 128 * 1024;
 /// What one source may have of the connections (`bartizan_quotas`). Whole offices and mobile networks share an address.
 pub(crate) const SOURCE: Ceiling = Ceiling { open: 2_000, per_second: 2_000, handshakes: 256 };
 
+/// And of the connections to origins: no number beside what is left free for others.
+pub(crate) const ORIGINS: Ceiling = Ceiling { open: u32::MAX, per_second: u32::MAX, handshakes: 0 };
+
+/// Connections to origins of one worker, where there are descriptors for more.
+pub(crate) const ORIGINS_MAX: usize = 20_000;
+
 /// Connections of one worker, where there are descriptors for more. At 16 KB each, as idle TLS connections cost, this is
 /// 320 MB.
 pub(crate) const CONNECTIONS_MAX: usize = 20_000;

@@ -31,6 +31,7 @@ impl Measured for Counted {
             ("answer_timed_out", origins.answer_timed_out),
             ("broken", origins.broken),
             ("tunnel_not_connected", origins.tunnel_not_connected),
+            ("no_room", origins.no_room),
         ];
         let closed = [
             ("source_open", visitors.source_open),

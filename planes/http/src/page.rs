@@ -34,6 +34,8 @@ pub(crate) enum Problem {
     OriginConnectTimedOut,
     OriginAnswerTimedOut,
     TunnelNotConnected,
+    /// There are as many connections to origins as there may be, or as this visitor may have.
+    NoRoom,
 }
 
 /// The words for a problem.
@@ -175,6 +177,14 @@ impl Problem {
                 "The tunnel is not connected",
                 "The edge works; no connector is connected for the tunnel that this site uses.",
                 "Visitors: try again in a minute. Owner: start the connector (bartizan tunnel run) beside the service.",
+            ),
+            Problem::NoRoom => (
+                503,
+                "no_room",
+                "Too many requests at once",
+                "The edge has no connection to an origin left for this request.",
+                "Visitors: try again in a minute. Owner: give the edge more open files (ulimit -n), or look for slow work at \
+                 the origin.",
             ),
         };
         Words { status, code, title, what, advice }

@@ -76,7 +76,7 @@ async fn steps(
     }
     let Arrived { scheme, source, .. } = arrived;
     forward::to_origin(&mut arrived.headers, &Provenance { source, scheme, host: arrived.host.received(), ray });
-    let destination = Destination { target: &route.target, settings, scheme };
+    let destination = Destination { target: &route.target, settings, scheme, visitor: source.address };
     let request = Request {
         method: arrived.method,
         host: arrived.host,

@@ -12,7 +12,7 @@ use bartizan_dial::{OriginTls, RESOLVER_THREADS, Reach};
 use bartizan_exchange::Upstream;
 use bartizan_live::Live;
 use bartizan_observed::Measured;
-use bartizan_quotas::{Door, Place, Rarely, Shares};
+use bartizan_quotas::{Door, Gate, Place, Rarely, Shares};
 use bartizan_routes::Scheme;
 use bartizan_tls::{Acceptor, TlsError};
 use tokio::net::TcpStream;
@@ -25,7 +25,7 @@ use crate::counters::{Counters, Totals};
 use crate::date::Dates;
 use crate::egress::Egress;
 use crate::ingress::{self, Connections};
-use crate::limits::{ACCEPT_PAUSE, CONNECTIONS_MAX, EXPIRE_EVERY, READ_BYTES, SOURCE};
+use crate::limits::{ACCEPT_PAUSE, CONNECTIONS_MAX, EXPIRE_EVERY, ORIGINS, ORIGINS_MAX, READ_BYTES, SOURCE};
 use crate::metrics::Counted;
 use crate::ray::Rays;
 use crate::recheck::recheck;
@@ -72,9 +72,10 @@ pub fn start(
     let mut plane = Plane { workers: Vec::new(), counters: Vec::new(), end };
     let count = sockets.http.len().max(sockets.https.len());
     let (mut http, mut https) = (sockets.http.into_iter(), sockets.https.into_iter());
-    let share = Shares::of(bartizan_net::descriptors_max()).visitors;
-    let doors = Door::divided(share, count, CONNECTIONS_MAX, SOURCE, std::time::Instant::now());
-    for (index, door) in doors.into_iter().enumerate() {
+    let (shares, now) = (Shares::of(bartizan_net::descriptors_max()), std::time::Instant::now());
+    let doors = Door::divided(shares.visitors, count, CONNECTIONS_MAX, SOURCE, now);
+    let gates = Gate::divided(shares.origins, count, ORIGINS_MAX, ORIGINS, now);
+    for (index, (door, gate)) in doors.into_iter().zip(gates).enumerate() {
         let counters = Arc::new(Counters::default());
         let listeners = tagged(http.next(), Scheme::Http).chain(tagged(https.next(), Scheme::Https)).collect();
         let setup = WorkerSetup {
@@ -84,7 +85,7 @@ pub fn start(
             live: live.clone(),
             upstream: Arc::clone(&upstream),
             origin_tls: origin_tls.clone(),
-            reach: reach.clone(),
+            reach: (reach.clone(), gate),
             acceptor: acceptor.clone(),
             counters: Arc::clone(&counters),
             ports,
@@ -145,7 +146,7 @@ struct WorkerSetup {
     live: Live<Config>,
     upstream: Arc<dyn Upstream>,
     origin_tls: OriginTls,
-    reach: Reach,
+    reach: (Reach, Gate),
     acceptor: Acceptor,
     counters: Arc<Counters>,
     ports: Ports,

@@ -15,6 +15,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker, ready};
 
 use bartizan_exchange::{Io, Length};
+use bartizan_quotas::Pass;
 use bartizan_wire::http1::{
     self, Asked, BodyReader, Class, Event, FieldRoom, HeadSearch, INTERIM_MAX, Leading, Limits, Persistence,
     ResponseHead,
@@ -34,6 +35,8 @@ pub(crate) struct Link {
     unread: BytesMut,
     /// The request's body on its way to the origin. None between requests.
     upload: Option<Upload>,
+    /// Its place among all connections to origins.
+    pass: Option<Pass>,
 }
 
 /// What `send` waits for.
@@ -67,7 +70,12 @@ pub(crate) struct Lost {
 
 impl Link {
     pub(crate) fn new(io: Box<dyn Io>) -> Link {
-        Link { io, unread: BytesMut::new(), upload: None }
+        Link { io, unread: BytesMut::new(), upload: None, pass: None }
+    }
+
+    /// The same, which gives this place back when it closes.
+    pub(crate) fn within(self, pass: Pass) -> Link {
+        Link { pass: Some(pass), ..self }
     }
 
     /// Whether the origin has closed it, as far as we know, or has said something that nobody asked for.
@@ -160,8 +168,8 @@ impl Link {
 
     /// The bytes behind a 101.
     pub(crate) fn into_io(self) -> Box<dyn Io> {
-        let Link { io, unread, .. } = self;
-        if unread.is_empty() { io } else { Box::new(Rewound { first: unread.freeze(), io }) }
+        let Link { io, unread, pass, .. } = self;
+        Box::new(Rewound { first: unread.freeze(), io, _pass: pass })
     }
 }
 
@@ -197,6 +205,7 @@ impl Head {
 struct Rewound {
     first: Bytes,
     io: Box<dyn Io>,
+    _pass: Option<Pass>,
 }
 
 impl AsyncRead for Rewound {

@@ -83,6 +83,15 @@ impl Pool {
         }
     }
 
+    /// Closes one that is idle, to make room for another; says whether there was one.
+    pub(crate) fn close_one(&self) -> bool {
+        let mut shelves = self.0.borrow_mut();
+        let Some(shelf) = shelves.by_key.values_mut().find(|shelf| !shelf.is_empty()) else { return false };
+        shelf.remove(0);
+        shelves.count -= 1;
+        true
+    }
+
     /// Closes what has been idle for too long, or was closed by its origin.
     pub(crate) fn sweep(&self) {
         let mut shelves = self.0.borrow_mut();

@@ -206,6 +206,22 @@ fn version_2_is_read_back_as_it_was_meant() {
 }
 
 #[test]
+fn a_trusted_peer_that_says_nothing_is_reset() {
+    let origin = Origin::last_word();
+    let one = app("one.test", direct(&[origin.address]));
+    let mut setup = Setup::new(&[&one]);
+    setup.trusted = vec!["127.0.0.1/32"];
+    setup.limits.handshake_time = Duration::from_millis(50);
+    let edge = Edge::start(&setup);
+    for sent in ["", "PROXY TCP4 203.0"] {
+        let mut client = dial(address_of(&one));
+        client.write_all(sent.as_bytes()).unwrap();
+        assert_eq!(ending(&mut client), "reset", "{sent:?}");
+    }
+    assert_eq!(edge.totals().events(bartizan_plane_l4::EdgeEvent::ProxyHeader), 2);
+}
+
+#[test]
 fn a_trusted_peer_says_whom_it_speaks_for() {
     let origin = Origin::last_word();
     let one = App { proxy_protocol: ProxyProtocol::V1, ..app("one.test", direct(&[origin.address])) };
