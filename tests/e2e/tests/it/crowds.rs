@@ -2,11 +2,13 @@
 //! served, the log stays short, and memory comes back.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::process::Command;
 use std::time::Duration;
 
-use bartizan_e2e::{Edge, curl, wait};
+use bartizan_e2e::{Edge, Program, curl, wait};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use serde_json::json;
 use socket2::{Domain, Socket, Type};
 
 use crate::ports::{Echo, create, some_port};
@@ -78,6 +80,34 @@ fn echoed_by(app: SocketAddr) -> std::io::Result<String> {
     Ok(String::from_utf8_lossy(&answer).into_owned())
 }
 
+/// An origin that takes connections and says nothing, and the name that leads to it.
+fn silent_origin(edge: &Edge) -> (String, TcpListener) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let port = listener.local_addr().expect("a bound socket").port();
+    edge.record(&json!({
+        "type": "A", "name": "silent", "content": "127.0.0.1", "proxied": true, "bartizan": {"origin_port": port}
+    }));
+    let host = format!("silent.{}", edge.domain());
+    wait::until("the name is announced", || (edge.dig(&[&host, "A"]).status == "NOERROR").then_some(()));
+    (host, listener)
+}
+
+/// More requests at once than one visitor may have connections to origins.
+fn ask_many(edge: &Edge, host: &str) -> Program {
+    let mut curl = Command::new("curl");
+    curl.args(["--disable", "--silent", "--noproxy", "*", "--max-time", "60", "--http2", "--parallel"]);
+    // From a third place: the greedy one has no handshake left.
+    curl.args(["--interface", "127.0.0.3", "--parallel-max", "128", "--cacert"]).arg(edge.ca());
+    curl.args(["--connect-to", &format!("::{}", edge.https()), &format!("https://{host}/[1-128]")]);
+    Program::start("curl", &mut curl)
+}
+
+/// A number of `/metrics`.
+fn count(api: SocketAddr, name: &str) -> Option<u64> {
+    let metrics = curl::get(&["--interface", OTHER, &format!("http://{api}/metrics")]).text();
+    metrics.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok())
+}
+
 /// Bytes that the edge has in memory.
 fn memory(edge: &mut Edge) -> usize {
     let status = std::fs::read_to_string(format!("/proc/{}/status", edge.program().id())).expect("it runs");
@@ -124,23 +154,29 @@ fn a_greedy_source_costs_nobody_else_anything() {
     flows.iter().for_each(|flow| drop(flow.send_to(b"x", flows_to)));
     is_served(&edge, app, "beside all of them");
 
+    let silent = silent_origin(&edge);
+    let mut asking = ask_many(&edge, &silent.0);
+    wait::until("requests for which there is no connection to an origin", || {
+        count(api, "bartizan_http_origin_failures_total{reason=\"no_room\"}").filter(|count| *count > 0)
+    });
+    is_served(&edge, app, "beside requests that nobody answers");
+
     let used = descriptors(&mut edge);
     assert!(used < FILES as usize - 64, "{used} descriptors are used: too few are kept back");
     let lines = edge.program().output().lines().count() - lines_before;
     assert!(lines < 10, "{lines} lines more in the log:\n{}", edge.program().output());
     let grown = memory(&mut edge).saturating_sub(memory_before);
     assert!(grown <= GROWTH_MAX, "grown by {} KB", grown >> 10);
-    let metrics = curl::get(&[&format!("http://{api}/metrics")]).text();
-    for refused in [
+    for displaced in [
         "bartizan_http_connections_closed_total{reason=\"displaced\"}",
         "bartizan_dns_connections_total{outcome=\"displaced\"}",
         "bartizan_api_connections_closed_total{reason=\"displaced\"}",
     ] {
-        let count = metrics.lines().find_map(|line| line.strip_prefix(refused)).map(str::trim);
-        assert!(count.is_some_and(|count| count != "0"), "{refused} {count:?}");
+        assert!(count(api, displaced) > Some(0), "{displaced}");
     }
 
-    drop((crowds, flows));
+    drop((crowds, flows, silent));
+    asking.ended();
     wait::until("memory that comes back", || {
         (memory(&mut edge).saturating_sub(memory_before) <= LEFT_MAX).then_some(())
     });
