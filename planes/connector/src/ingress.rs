@@ -13,6 +13,7 @@ use quinn::{RecvStream, SendStream};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
+use crate::link::LinkError;
 use crate::{Event, Ingress, pipeline, tcp, udp};
 
 /// For a stream's head. The edge writes it at once.
@@ -81,7 +82,7 @@ pub(crate) enum StreamError {
     #[error("the edge gave the request up")]
     GivenUp,
     #[error("the origin broke off its answer: {0}")]
-    Origin(#[from] hyper::Error),
+    Origin(#[from] LinkError),
     #[error("the upgraded connection broke: {0}")]
     Upgraded(#[source] std::io::Error),
     #[error("the connection to the origin broke: {0}")]

@@ -14,12 +14,14 @@
 mod egress;
 mod hello;
 mod ingress;
+mod link;
 mod pipeline;
 mod rules;
 mod run;
 mod tcp;
 mod token;
 mod udp;
+mod upgrade;
 mod uplink;
 
 pub use rules::{Ingress, IngressError, OriginRequest};

@@ -2,37 +2,21 @@
 
 use bartizan_names::Host;
 use bartizan_rpc::{ConnectKind, ConnectRequest, ConnectResponse, Metadata};
+use bartizan_wire::http1::{self, Asked, Class, HeadWriter, Illegal, class_of, has_token};
 use bytes::Bytes;
-use futures_util::StreamExt;
-use http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use http::request::Parts;
-use http::uri::PathAndQuery;
-use http::{Method, Request, StatusCode};
-use http_body_util::{BodyExt, StreamBody};
-use hyper::body::{Frame, Incoming};
-use hyper_util::rt::TokioIo;
+use http::{Method, StatusCode};
 use quinn::{RecvStream, SendStream};
 
 use crate::Event;
-use crate::egress::{Answer, Origin, RequestBody, no_body};
+use crate::egress::{Origin, OriginError};
 use crate::hello;
 use crate::ingress::{Shared, StreamError};
+use crate::link::{Answer, Asking, Upload};
 use crate::rules::Service;
+use crate::upgrade;
 
-/// Bytes that are read from a stream at a time.
-const CHUNK_BYTES: usize = 64 * 1024;
-
-/// Fields of one hop, not of the exchange (RFC 9110 §7.6.1). Which one frames the body, the client decides itself.
-const HOP_FIELDS: [HeaderName; 8] = [
-    header::CONNECTION,
-    header::PROXY_AUTHENTICATE,
-    header::PROXY_AUTHORIZATION,
-    header::TE,
-    header::TRAILER,
-    header::TRANSFER_ENCODING,
-    header::UPGRADE,
-    HeaderName::from_static("keep-alive"),
-];
+/// Room for a usual head.
+const HEAD_BYTES: usize = 1024;
 
 /// Answers one request. The stream is finished by the caller, or reset after an error.
 pub(crate) async fn serve(
@@ -46,132 +30,173 @@ pub(crate) async fn serve(
         Err(why) => return fail(send, why.to_owned()).await,
     };
     let rules = shared.rules.snapshot();
-    match rules.value.find(&wanted.host, wanted.path.path()) {
+    let service = rules.value.find(&wanted.host, wanted.path());
+    let host_header = match service {
+        Service::Origin(origin) => origin.host_header(),
+        Service::Status(_) | Service::Hello => None,
+    };
+    // Whoever answers, only a request that can be written is one.
+    let Ok(head) = wanted.head(host_header) else {
+        return fail(send, "a field of the request is not valid".to_owned()).await;
+    };
+    match service {
         Service::Status(status) => answer(send, *status, &[], "").await,
         Service::Hello => {
-            let page = hello::page(&request, wanted.host.received(), wanted.path.as_str());
+            let page = hello::page(&request, wanted.host.received(), &wanted.target);
             let body = if wanted.method == Method::HEAD { "" } else { &page.body };
             answer(send, StatusCode::OK, &page.headers, body).await
         }
-        Service::Origin(origin) => forward(origin, wanted, send, receive, shared).await,
+        Service::Origin(origin) => forward(origin, &wanted, head, send, receive, shared).await,
     }
 }
 
 /// A request, understood.
-struct Wanted {
-    kind: ConnectKind,
+struct Wanted<'r> {
+    request: &'r ConnectRequest,
     method: Method,
     /// By which the rule is found.
     host: Host,
-    /// What the origin is told.
-    host_field: HeaderValue,
-    path: PathAndQuery,
-    headers: HeaderMap,
-    /// How the body is framed; none if there is no body.
-    body: Option<Framing>,
+    /// Path and query, or `*`.
+    target: String,
+    body: http1::Body,
 }
 
-enum Framing {
-    Length(HeaderValue),
-    Chunked,
-}
-
-impl Wanted {
-    fn read(request: &ConnectRequest) -> Result<Wanted, &'static str> {
-        let method = request.text(Metadata::METHOD).and_then(|method| method.parse().ok()).ok_or("no valid method")?;
+impl Wanted<'_> {
+    fn read(request: &ConnectRequest) -> Result<Wanted<'_>, &'static str> {
+        let method: Method =
+            request.text(Metadata::METHOD).and_then(|method| method.parse().ok()).ok_or("no valid method")?;
         let host = request.text(Metadata::HOST).ok_or("no host")?;
         let host = Host::parse(host).ok_or("the host is not valid")?;
-        let received = request.text(Metadata::HOST_RECEIVED).unwrap_or(host.received());
-        let host_field = HeaderValue::from_str(received).map_err(|_| "the host is not valid")?;
-        let path = path_of(&request.dest).ok_or("the destination is not a URL")?;
-        let mut headers = HeaderMap::with_capacity(request.metadata.len());
-        for entry in &request.metadata {
-            let Some(name) = entry.header_name() else { continue };
-            let name: HeaderName = name.parse().map_err(|_| "a header field's name is not valid")?;
-            let value = HeaderValue::from_maybe_shared(entry.value.clone());
-            headers.append(name, value.map_err(|_| "a header field's value is not valid")?);
+        let target = target_of(&request.dest).ok_or("the destination is not a URL")?;
+        let body = body_of(request)?;
+        Ok(Wanted { request, method, host, target, body })
+    }
+
+    fn path(&self) -> &str {
+        self.target.split('?').next().unwrap_or_default()
+    }
+
+    /// The head as an origin gets it.
+    fn head(&self, host_header: Option<&[u8]>) -> Result<Vec<u8>, Illegal> {
+        // What the client wrote, where that is another spelling.
+        let received = self.request.text(Metadata::HOST_RECEIVED).unwrap_or(self.host.received());
+        let mut head = Vec::with_capacity(HEAD_BYTES);
+        let mut writer = HeadWriter::request(&mut head, self.method.as_str(), [&self.target, ""]);
+        writer = writer.field(b"Host", host_header.unwrap_or(received.as_bytes()));
+        // Two lines of it are not read as one (RFC 9113 §8.2.3).
+        writer = writer.joined(b"Cookie", "; ", fields(self.request).filter(is_cookie).map(|(_, value)| value));
+        for (name, value) in fields(self.request).filter(|field| !is_cookie(field) && self.goes_on(field.0)) {
+            writer = writer.titled(name, value);
         }
-        let body = framing(&mut headers);
-        remove_hop_fields(&mut headers);
-        Ok(Wanted { kind: request.kind, method, host, host_field, path, headers, body })
+        if self.request.kind == ConnectKind::WebSocket {
+            writer = writer.field(b"Connection", b"Upgrade").field(b"Upgrade", b"websocket");
+        }
+        writer.body(self.body).end()?;
+        Ok(head)
+    }
+
+    /// Whether a field is the exchange's, and not of one hop (RFC 9110 §7.6.1).
+    fn goes_on(&self, name: &str) -> bool {
+        let of_this_hop = |(_, value): (&str, &[u8])| has_token(value, name);
+        class_of(name.as_bytes()) == Class::EndToEnd && !named(self.request, "Connection").any(of_this_hop)
     }
 }
 
-/// Those that are known, and those that `Connection` names.
-fn remove_hop_fields(headers: &mut HeaderMap) {
-    let named: Vec<HeaderName> = headers
-        .get_all(header::CONNECTION)
-        .iter()
-        .filter_map(|options| options.to_str().ok())
-        .flat_map(|options| options.split(','))
-        .filter_map(|option| option.trim().parse().ok())
-        .collect();
-    for name in HOP_FIELDS.iter().chain(&named) {
-        headers.remove(name);
+fn fields(request: &ConnectRequest) -> impl Iterator<Item = (&str, &[u8])> {
+    request.metadata.iter().filter_map(|entry| Some((entry.header_name()?, &*entry.value)))
+}
+
+fn named<'r>(request: &'r ConnectRequest, name: &str) -> impl Iterator<Item = (&'r str, &'r [u8])> {
+    fields(request).filter(move |(own, _)| own.eq_ignore_ascii_case(name))
+}
+
+fn is_cookie((name, _): &(&str, &[u8])) -> bool {
+    name.eq_ignore_ascii_case("Cookie")
+}
+
+/// A body comes if its length or its chunks are announced. One that is chunked has no length (RFC 9112 §6.3).
+fn body_of(request: &ConnectRequest) -> Result<http1::Body, &'static str> {
+    if request.kind == ConnectKind::WebSocket {
+        return Ok(http1::Body::None);
+    }
+    if named(request, "Transfer-Encoding").any(|(_, codings)| has_token(codings, "chunked")) {
+        return Ok(http1::Body::Chunked);
+    }
+    let mut lengths = named(request, "Content-Length");
+    match (lengths.next(), lengths.next()) {
+        (None, _) => Ok(http1::Body::None),
+        (Some((_, length)), None) if length.iter().all(u8::is_ascii_digit) => {
+            let length = std::str::from_utf8(length).ok().and_then(|length| length.parse().ok());
+            length.map(http1::Body::Length).ok_or("the length of the body is not valid")
+        }
+        (Some(_), _) => Err("the length of the body is not valid"),
     }
 }
 
-/// A body comes if its length or its chunks are announced; the fields go.
-fn framing(headers: &mut HeaderMap) -> Option<Framing> {
-    let chunked = headers
-        .get(header::TRANSFER_ENCODING)
-        .is_some_and(|codings| codings.as_bytes().to_ascii_lowercase().windows(7).any(|part| part == b"chunked"));
-    let length = headers.remove(header::CONTENT_LENGTH);
-    match length {
-        _ if chunked => Some(Framing::Chunked),
-        length => length.map(Framing::Length),
-    }
-}
-
-/// Path and query of an absolute URL.
-fn path_of(url: &str) -> Option<PathAndQuery> {
+/// Path and query of an absolute URL. An edge of ours puts the `*` of `OPTIONS *` where the path would be
+/// (RFC 9112 §3.2.4).
+fn target_of(url: &str) -> Option<String> {
     let (_, rest) = url.split_once("://")?;
-    match rest.find(['/', '?']) {
-        Some(at) if rest[at..].starts_with('/') => rest[at..].parse().ok(),
-        Some(at) => format!("/{}", &rest[at..]).parse().ok(),
-        None => Some(PathAndQuery::from_static("/")),
-    }
+    let target = match rest.find(['/', '?', '*']).map(|at| &rest[at..]) {
+        Some(query) if query.starts_with('?') => format!("/{query}"),
+        Some(rest) if rest.starts_with('*') && rest != "*" => return None,
+        Some(target) => target.to_owned(),
+        None => "/".to_owned(),
+    };
+    target.bytes().all(|byte| byte > b' ' && byte != 0x7F).then_some(target)
 }
 
 /// Asks an origin.
 async fn forward(
     origin: &Origin,
-    wanted: Wanted,
+    wanted: &Wanted<'_>,
+    head: Vec<u8>,
     send: &mut SendStream,
     receive: RecvStream,
     shared: &Shared,
 ) -> Result<(), StreamError> {
-    let head = head(origin, &wanted);
-    let (body, receive) = match (wanted.kind, wanted.body) {
-        (ConnectKind::WebSocket, _) => (no_body(), Some(receive)),
-        (_, Some(_)) => (stream_body(receive), None),
-        (_, None) => (no_body(), None),
+    let (body, receive) = match wanted.body {
+        _ if wanted.request.kind == ConnectKind::WebSocket => (Upload::Nothing, Some(receive)),
+        http1::Body::Length(length) => (Upload::Length(length, receive), None),
+        http1::Body::Chunked => (Upload::Chunked(receive), None),
+        http1::Body::None | http1::Body::UntilClose | http1::Body::Switched => (Upload::Nothing, None),
     };
-    let asking = origin.send(head, body, wanted.host.bare_name(), &shared.origins);
+    let request = Asking { head: head.into(), asked: Asked::by(wanted.method.as_str()), body };
+    let asking = origin.send(request, wanted.method.is_idempotent(), wanted.host.bare_name(), &shared.origins);
     let answered = tokio::select! {
         answered = asking => answered,
         // The client is gone; the origin need not go on.
         _ = send.stopped() => return Err(StreamError::GivenUp),
     };
-    match answered {
-        Err(error) => {
-            let why = error.to_string();
-            shared.mention(Event::RequestFailed { origin: origin.name().to_owned(), why: why.clone() });
-            fail(send, format!("{}: {why}", origin.name())).await
+    let mut answer = match answered {
+        Ok(answer) => answer,
+        Err(error) => return say_why(origin, &error, send, shared).await,
+    };
+    match receive {
+        Some(receive) if answer.head.to_websocket => {
+            send.write_chunk(encode(&answer)).await?;
+            upgrade::relay(answer, send, receive).await
         }
-        Ok(Answer { response, connection }) => match receive {
-            Some(receive) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
-                upgrade(response, send, receive).await
-            }
-            _ => {
-                relay(response, send).await.inspect_err(|error| mention(error, origin, shared))?;
-                // The edge must not wait until the connection is put away. The caller finds the stream finished.
-                let _ = send.finish();
-                origin.keep(connection).await;
-                Ok(())
-            }
-        },
+        _ if answer.head.status == StatusCode::SWITCHING_PROTOCOLS.as_u16() => {
+            say_why(origin, &OriginError::Switched, send, shared).await
+        }
+        _ => {
+            relay(&mut answer, send).await.inspect_err(|error| mention(error, origin, shared))?;
+            origin.keep(answer);
+            Ok(())
+        }
     }
+}
+
+async fn say_why(
+    origin: &Origin,
+    error: &OriginError,
+    send: &mut SendStream,
+    shared: &Shared,
+) -> Result<(), StreamError> {
+    let why = error.to_string();
+    shared.mention(Event::RequestFailed { origin: origin.name().to_owned(), why: why.clone() });
+    fail(send, format!("{}: {why}", origin.name())).await
 }
 
 /// A broken answer is a fault of the origin; an answer that the edge stops reading is none.
@@ -181,76 +206,35 @@ fn mention(error: &StreamError, origin: &Origin, shared: &Shared) {
     }
 }
 
-/// The request's head as the origin gets it.
-fn head(origin: &Origin, wanted: &Wanted) -> Parts {
-    let (mut head, ()) = Request::new(()).into_parts();
-    head.method = wanted.method.clone();
-    head.uri = wanted.path.clone().into();
-    head.headers = wanted.headers.clone();
-    head.headers.insert(header::HOST, origin.host_header().unwrap_or(&wanted.host_field).clone());
-    if let Some(Framing::Length(length)) = &wanted.body {
-        head.headers.insert(header::CONTENT_LENGTH, length.clone());
-    }
-    if wanted.kind == ConnectKind::WebSocket {
-        head.headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
-        head.headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
-    }
-    head
-}
-
-/// The rest of a stream as a body.
-fn stream_body(receive: RecvStream) -> RequestBody {
-    let frames = futures_util::stream::unfold(receive, |mut receive| async {
-        let chunk = receive.read_chunk(CHUNK_BYTES, true).await.transpose()?;
-        let frame = chunk.map(|chunk| Frame::data(chunk.bytes)).map_err(std::io::Error::from);
-        Some((frame, receive))
-    });
-    StreamBody::new(frames.fuse()).boxed_unsync()
-}
-
 /// Writes an origin's answer.
-async fn relay(response: http::Response<Incoming>, send: &mut SendStream) -> Result<(), StreamError> {
-    let (head, mut body) = response.into_parts();
-    send.write_chunk(encode(head.status, head.headers)).await?;
+async fn relay(answer: &mut Answer, send: &mut SendStream) -> Result<(), StreamError> {
+    send.write_chunk(encode(answer)).await?;
+    let stopped = send.stopped();
+    tokio::pin!(stopped);
     loop {
-        let frame = tokio::select! {
-            frame = body.frame() => frame,
+        let piece = tokio::select! {
+            biased;
+            piece = answer.next() => piece,
             // The client may go away while the origin is silent.
-            _ = send.stopped() => return Err(StreamError::GivenUp),
+            _ = &mut stopped => return Err(StreamError::GivenUp),
         };
-        match frame.transpose()? {
+        match piece? {
+            Some(data) => send.write_chunk(data).await?,
             // Trailers are not carried over this transport.
-            Some(frame) => {
-                if let Ok(data) = frame.into_data() {
-                    send.write_chunk(data).await?;
-                }
-            }
             None => return Ok(()),
         }
     }
 }
 
-/// Carries a WebSocket until both sides have ended.
-async fn upgrade(
-    mut response: http::Response<Incoming>,
-    send: &mut SendStream,
-    receive: RecvStream,
-) -> Result<(), StreamError> {
-    let upgraded = hyper::upgrade::on(&mut response);
-    let (head, _) = response.into_parts();
-    send.write_chunk(encode(head.status, head.headers)).await?;
-    let mut origin = TokioIo::new(upgraded.await?);
-    let mut edge = tokio::io::join(receive, send);
-    tokio::io::copy_bidirectional(&mut edge, &mut origin).await.map_err(StreamError::Upgraded)?;
-    Ok(())
-}
-
 /// The head of an origin's answer. Its length stays: it tells the edge how much must come.
-fn encode(status: StatusCode, mut headers: HeaderMap) -> Bytes {
-    remove_hop_fields(&mut headers);
-    let mut metadata = Vec::with_capacity(headers.len() + 1);
-    metadata.push(Metadata::new(Metadata::STATUS, status.as_str().as_bytes().to_vec()));
-    metadata.extend(headers.iter().map(|(name, value)| Metadata::header(name.as_str(), value.as_bytes())));
+fn encode(answer: &Answer) -> Bytes {
+    let head = &answer.head;
+    let fields = head.of(&answer.head_bytes).fields();
+    let mut metadata = Vec::with_capacity(fields.iter().count() + 2);
+    metadata.push(Metadata::new(Metadata::STATUS, head.status.to_string()));
+    metadata.extend(head.stated_length.map(|length| Metadata::header("Content-Length", length.to_string().as_bytes())));
+    let end_to_end = fields.iter().filter(|field| field.class == Class::EndToEnd);
+    metadata.extend(end_to_end.map(|field| Metadata::header(&String::from_utf8_lossy(field.name), field.value)));
     ConnectResponse { error: String::new(), metadata }.encode().into()
 }
 
@@ -278,44 +262,67 @@ async fn fail(send: &mut SendStream, error: String) -> Result<(), StreamError> {
 mod tests {
     use super::*;
 
+    fn request(fields: &[(&str, &str)]) -> ConnectRequest {
+        let mut metadata = vec![Metadata::new("HttpMethod", "POST"), Metadata::new("HttpHost", "a.example")];
+        metadata.extend(fields.iter().map(|(name, value)| Metadata::header(name, value.as_bytes())));
+        ConnectRequest { dest: "http://a.example/x".to_owned(), kind: ConnectKind::Http, metadata }
+    }
+
     #[test]
-    fn path_and_query_of_a_url() {
+    fn targets_of_urls() {
         for (url, expect) in [
             ("http://a.example/b/c?d=e", Some("/b/c?d=e")),
+            ("http://a.example/b*", Some("/b*")),
             ("http://a.example:80", Some("/")),
             ("http://a.example?q", Some("/?q")),
             ("http://[::1]/%20", Some("/%20")),
+            ("http://a.example*", Some("*")),
+            ("http://a.example*/", None),
             ("/b", None),
             ("http://a/ b", None),
         ] {
-            assert_eq!(path_of(url).as_ref().map(PathAndQuery::as_str), expect, "{url}");
+            assert_eq!(target_of(url).as_deref(), expect, "{url}");
         }
     }
 
     #[test]
     fn a_body_comes_only_if_it_is_announced() {
-        let read = |fields: &[(&str, &str)]| {
-            let mut metadata = vec![Metadata::new("HttpMethod", "POST"), Metadata::new("HttpHost", "a")];
-            metadata.extend(fields.iter().map(|(name, value)| Metadata::header(name, value.as_bytes())));
-            let request = ConnectRequest { dest: "http://a/".to_owned(), kind: ConnectKind::Http, metadata };
-            let wanted = Wanted::read(&request).unwrap();
-            assert!(
-                !wanted.headers.contains_key("transfer-encoding") && !wanted.headers.contains_key("content-length")
-            );
-            match wanted.body {
-                None => "none".to_owned(),
-                Some(Framing::Chunked) => "chunked".to_owned(),
-                Some(Framing::Length(length)) => length.to_str().unwrap().to_owned(),
-            }
-        };
         for (fields, expect) in [
-            (&[][..], "none"),
-            (&[("Content-Length", "0")], "0"),
-            (&[("content-length", "7")], "7"),
-            (&[("Transfer-Encoding", "gzip, Chunked")], "chunked"),
-            (&[("Content-Length", "7"), ("Transfer-Encoding", "chunked")], "chunked"),
+            (&[][..], Ok(http1::Body::None)),
+            (&[("Content-Length", "0")], Ok(http1::Body::Length(0))),
+            (&[("content-length", "7")], Ok(http1::Body::Length(7))),
+            (&[("Transfer-Encoding", "gzip, Chunked")], Ok(http1::Body::Chunked)),
+            (&[("Content-Length", "7"), ("Transfer-Encoding", "chunked")], Ok(http1::Body::Chunked)),
+            (&[("Content-Length", "+7")], Err("the length of the body is not valid")),
+            (&[("Content-Length", "")], Err("the length of the body is not valid")),
+            (&[("Content-Length", "7"), ("content-length", "7")], Err("the length of the body is not valid")),
         ] {
-            assert_eq!(read(fields), expect, "{fields:?}");
+            assert_eq!(body_of(&request(fields)), expect, "{fields:?}");
+        }
+    }
+
+    #[test]
+    fn heads_as_origins_get_them() {
+        for (fields, host, expect) in [
+            (&[][..], None, "POST /x HTTP/1.1\r\nHost: a.example\r\n\r\n"),
+            (&[], Some("b"), "POST /x HTTP/1.1\r\nHost: b\r\n\r\n"),
+            (
+                &[("cookie", "a=1"), ("x-y", "1"), ("cookie", "b=2"), ("content-length", "3")],
+                None,
+                "POST /x HTTP/1.1\r\nHost: a.example\r\nCookie: a=1; b=2\r\nX-Y: 1\r\nContent-Length: 3\r\n\r\n",
+            ),
+            (
+                &[("Connection", "x-hop, te"), ("X-Hop", "1"), ("TE", "gzip"), ("Keep-Alive", "1"), ("Accept", "*/*")],
+                None,
+                "POST /x HTTP/1.1\r\nHost: a.example\r\nAccept: */*\r\n\r\n",
+            ),
+        ] {
+            let request = request(fields);
+            let head = Wanted::read(&request).unwrap().head(host.map(str::as_bytes)).unwrap();
+            assert_eq!(String::from_utf8(head).unwrap(), expect, "{fields:?}");
+        }
+        for field in [("a b", "1"), ("a", "1\r\nb: 2")] {
+            assert!(Wanted::read(&request(&[field])).unwrap().head(None).is_err(), "{field:?}");
         }
     }
 }

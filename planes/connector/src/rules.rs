@@ -201,6 +201,15 @@ impl Ingress {
         Ok(Ingress { rules, json })
     }
 
+    /// Closes idle connections to origins that are not to be kept.
+    pub(crate) fn sweep(&self) {
+        for rule in &self.rules {
+            if let Service::Origin(origin) = &rule.service {
+                origin.sweep();
+            }
+        }
+    }
+
     /// The service for a host (a port does not count) and a path.
     pub(crate) fn find(&self, host: &Host, path: &str) -> &Service {
         let found = self.rules.iter().find(|rule| rule.matches(host.name(), path));

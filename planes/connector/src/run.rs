@@ -1,5 +1,6 @@
 //! The whole connector: several connections, each of which is made again when it is lost.
 
+use std::convert::Infallible;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -23,6 +24,8 @@ use crate::uplink::{Dialer, Ended, Uplink, UplinkError};
 /// More connections than any edge has addresses for.
 const CONNECTIONS_MAX: usize = 64;
 
+/// Between two looks at idle connections to origins.
+const SWEEP: Duration = Duration::from_secs(5);
 /// Connections of one index: silent ones keep what is in flight until they are lost for good.
 const BESIDE_MAX: usize = 2;
 
@@ -176,9 +179,20 @@ pub async fn run(
         }
         _ = shutdown.wait_for(|stop| *stop) => {}
     }
-    while lines.join_next().await.is_some() {}
+    tokio::select! {
+        () = async { while lines.join_next().await.is_some() {} } => {}
+        never = sweep(&shared) => match never {},
+    }
     shared.mention(Event::Stopped);
     Ok(())
+}
+
+/// Closes idle connections to origins, whether or not anybody asks for one.
+async fn sweep(shared: &Shared) -> Infallible {
+    loop {
+        sleep(SWEEP).await;
+        shared.rules.snapshot().value.sweep();
+    }
 }
 
 /// What keeps one connection up.

@@ -25,7 +25,7 @@ type Reply = Response<UnsyncBoxBody<Bytes, std::io::Error>>;
 /// |---|---|
 /// | `/echo` | the request's body, as it comes |
 /// | `/bytes/N` | N bytes of [`pattern`] |
-/// | `/hello` | the request's method, path and header fields as text |
+/// | `/hello`, `*` | the request's method, path and header fields as text |
 /// | `/cookies` | two `Set-Cookie` fields, and hop-by-hop ones |
 /// | `/fields/N` | N fields |
 /// | `/hold` | 200 after [`Origin::release`] |
@@ -137,7 +137,7 @@ async fn answer(request: Request<Incoming>, shared: Arc<Shared>) -> Result<Reply
     let path = request.uri().path().to_owned();
     Ok(match path.as_str() {
         "/echo" => Response::new(request.into_body().map_err(std::io::Error::other).boxed_unsync()),
-        "/hello" => text(StatusCode::OK, &describe(&request)),
+        "/hello" | "*" => text(StatusCode::OK, &describe(&request)),
         "/cookies" => cookies(),
         "/hold" => {
             let _ = shared.notes.send("hold");

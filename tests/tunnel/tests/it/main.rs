@@ -5,6 +5,7 @@ mod configuration;
 mod delivery;
 mod demands;
 mod lifecycle;
+mod origins;
 mod presence;
 mod raw;
 mod requests;

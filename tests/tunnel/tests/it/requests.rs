@@ -258,3 +258,14 @@ async fn an_answer_has_as_many_fields_as_by_address() {
         }
     }
 }
+
+#[tokio::test]
+async fn what_is_asked_of_the_server_as_a_whole() {
+    let (edge, origin) = (Edge::start([(tunnel(1), facts(None))]), Origin::start().await);
+    let _connector = Connector::start(options(&edge, tunnel(1), &origin.url()));
+    edge.connections(4).await;
+    let mut asked = request(Method::OPTIONS, "a.example/", Body::empty());
+    asked.path = "*".parse().unwrap();
+    let seen = read(edge.send(tunnel(1), asked).await.unwrap().body).await.unwrap();
+    assert!(seen.starts_with(b"OPTIONS *\n"), "{}", String::from_utf8_lossy(&seen));
+}

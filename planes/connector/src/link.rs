@@ -1,0 +1,273 @@
+//! One HTTP/1.1 connection to an origin, on the codec of `base/wire`.
+//!
+//! ```text
+//! Link ── ask: head out, head in ─► Answer ── next … ─► its end ─► Link, if another request may follow
+//!                │    ▲               └─ 101 ─► into_io
+//!                └ Upload ┘ the request's body goes out while the answer comes in
+//! ```
+//! An answer that is there counts, even if the upload failed before (RFC 9112 §9.5).
+
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
+
+use bartizan_wire::http1::{
+    Asked, BodyReader, ChunkLine, Event, FieldRoom, HeadSearch, INTERIM_MAX, Leading, Limits, Persistence, Refusal,
+    ResponseHead, write_last_chunk,
+};
+use bytes::{Bytes, BytesMut};
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, MaybeDone, maybe_done};
+use quinn::RecvStream;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf, ReadHalf, WriteHalf};
+
+/// Bytes that are read from an origin, or from the edge, at a time.
+const CHUNK_BYTES: usize = 64 * 1024;
+/// A first read has room for a usual answer.
+const FIRST_BYTES: usize = 8 * 1024;
+
+pub(crate) trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
+
+/// Gives the writing half back at its end.
+type Uploading = MaybeDone<BoxFuture<'static, Result<WriteHalf<Box<dyn Io>>, UploadError>>>;
+
+/// A connection between two requests. Dropped, it closes. It holds no buffer.
+pub(crate) struct Link {
+    read: ReadHalf<Box<dyn Io>>,
+    write: WriteHalf<Box<dyn Io>>,
+}
+
+/// A request as it goes out.
+pub(crate) struct Asking {
+    /// First line and fields.
+    pub(crate) head: Bytes,
+    pub(crate) asked: Asked,
+    pub(crate) body: Upload,
+}
+
+impl Asking {
+    /// A second one like it, if there is no body.
+    pub(crate) fn copy(&self) -> Option<Asking> {
+        let Asking { head, asked, body } = self;
+        matches!(body, Upload::Nothing | Upload::Length(0, _)).then(|| Asking {
+            head: head.clone(),
+            asked: *asked,
+            body: Upload::Nothing,
+        })
+    }
+}
+
+/// A request's body, off the edge's stream, and how it is framed.
+pub(crate) enum Upload {
+    Nothing,
+    Length(u64, RecvStream),
+    Chunked(RecvStream),
+}
+
+/// There is no answer.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LinkError {
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    #[error("it closed the connection")]
+    Closed,
+    #[error("its answer is not valid: {0}")]
+    Answer(#[from] Refusal),
+    #[error("it sent too many interim answers")]
+    Interim,
+    #[error("the request's body broke off")]
+    Body,
+}
+
+/// Why a request's body did not go out whole.
+#[derive(Debug)]
+enum UploadError {
+    /// It broke off at the edge, or has another length than its head says.
+    Edge,
+    /// The origin takes no more of it, which is allowed: it may have answered.
+    Origin,
+}
+
+/// No answer came.
+pub(crate) struct Lost {
+    /// The request, if nothing of it was sent.
+    pub(crate) unsent: Option<Asking>,
+    pub(crate) error: LinkError,
+}
+
+/// An answer whose head is there.
+pub(crate) struct Answer {
+    pub(crate) head: ResponseHead,
+    /// What the head was read from.
+    pub(crate) head_bytes: Bytes,
+    body: BodyReader,
+    read: ReadHalf<Box<dyn Io>>,
+    unread: BytesMut,
+    /// Bytes that the next read has room for: more if the last one had too little, so that what drips holds little.
+    room: usize,
+    upload: Uploading,
+}
+
+impl Link {
+    pub(crate) fn new(io: impl Io + 'static) -> Link {
+        let io: Box<dyn Io> = Box::new(io);
+        let (read, write) = tokio::io::split(io);
+        Link { read, write }
+    }
+
+    /// Whether the origin has closed it, as far as we know, or has said something that nobody asked for.
+    pub(crate) fn is_closed(&mut self) -> bool {
+        let mut byte = [0];
+        let mut buffer = ReadBuf::new(&mut byte);
+        Pin::new(&mut self.read).poll_read(&mut Context::from_waker(Waker::noop()), &mut buffer).is_ready()
+    }
+
+    /// Sends a request and waits for the head of its final answer.
+    pub(crate) async fn ask(mut self, request: Asking) -> Result<Answer, Lost> {
+        match self.write.write(&request.head).await {
+            Ok(written) if written > 0 => {
+                let Asking { head, asked, body } = request;
+                let upload = match body {
+                    // Nearly always.
+                    Upload::Nothing if written == head.len() => match self.write.flush().await {
+                        Ok(()) => MaybeDone::Done(Ok(self.write)),
+                        Err(error) => return Err(Lost { unsent: None, error: error.into() }),
+                    },
+                    body => maybe_done(upload(self.write, head.slice(written..), body).boxed()),
+                };
+                read_head(self.read, upload, asked).await.map_err(|error| Lost { unsent: None, error })
+            }
+            Ok(_) => Err(Lost { unsent: Some(request), error: LinkError::Closed }),
+            Err(error) => Err(Lost { unsent: Some(request), error: error.into() }),
+        }
+    }
+}
+
+async fn read_head(mut read: ReadHalf<Box<dyn Io>>, mut upload: Uploading, asked: Asked) -> Result<Answer, LinkError> {
+    let mut unread = BytesMut::new();
+    for _ in 0..=INTERIM_MAX {
+        let mut search = HeadSearch::new(Leading::Nothing);
+        let end = loop {
+            if let Some(found) = search.find(&unread, &Limits::RESPONSE)? {
+                break found.end;
+            }
+            if receive(&mut read, &mut unread, FIRST_BYTES, &mut upload).await? == 0 {
+                return Err(LinkError::Closed);
+            }
+        };
+        let head_bytes = unread.split_to(end).freeze();
+        let head = ResponseHead::parse(&head_bytes, asked, &Limits::RESPONSE, FieldRoom::default())?;
+        if !head.is_interim() {
+            let body = BodyReader::new(head.body);
+            return Ok(Answer { head, head_bytes, body, read, unread, room: FIRST_BYTES, upload });
+        }
+    }
+    Err(LinkError::Interim)
+}
+
+/// Reads what comes, and lets the upload go on meanwhile.
+async fn receive(
+    read: &mut ReadHalf<Box<dyn Io>>,
+    to: &mut BytesMut,
+    room: usize,
+    upload: &mut Uploading,
+) -> Result<usize, LinkError> {
+    to.reserve(room);
+    let reading = read.read_buf(to);
+    tokio::pin!(reading);
+    poll_fn(|cx| {
+        if let MaybeDone::Future(_) = upload {
+            let _ = upload.poll_unpin(cx);
+        }
+        if let MaybeDone::Done(Err(UploadError::Edge)) = upload {
+            return Poll::Ready(Err(LinkError::Body));
+        }
+        reading.as_mut().poll(cx).map_err(LinkError::Io)
+    })
+    .await
+}
+
+impl Answer {
+    /// The next piece of the body; none at its end.
+    pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, LinkError> {
+        loop {
+            let step = self.body.next(&self.unread)?;
+            let used = self.unread.split_to(step.used);
+            match step.event {
+                Event::Data(range) => return Ok(Some(used.freeze().slice(range))),
+                Event::End => return Ok(None),
+                Event::Hungry => {}
+            }
+            if self.unread.is_empty() {
+                // What was handed out keeps its memory.
+                self.unread = BytesMut::new();
+            }
+            match receive(&mut self.read, &mut self.unread, self.room, &mut self.upload).await? {
+                0 => self.body.end_of_input()?,
+                read => self.room = if read < self.room { FIRST_BYTES } else { (2 * self.room).min(CHUNK_BYTES) },
+            }
+        }
+    }
+
+    /// The connection, if another request may follow. To be called after the end of the body.
+    pub(crate) fn into_link(mut self) -> Option<Link> {
+        let may_follow = self.head.persistence == Persistence::KeepAlive && self.unread.is_empty();
+        let write = Pin::new(&mut self.upload).take_output()?.ok().filter(|_| may_follow)?;
+        Some(Link { read: self.read, write })
+    }
+
+    /// What is behind a 101: bytes that came already, and the connection. None if the request did not go out.
+    pub(crate) async fn into_io(mut self) -> Option<(Bytes, Box<dyn Io>)> {
+        (&mut self.upload).await;
+        let write = Pin::new(&mut self.upload).take_output()?.ok()?;
+        Some((self.unread.freeze(), self.read.unsplit(write)))
+    }
+}
+
+/// Sends the rest of the head and then the body, and gives the writing half back.
+async fn upload(
+    mut write: WriteHalf<Box<dyn Io>>,
+    head: Bytes,
+    body: Upload,
+) -> Result<WriteHalf<Box<dyn Io>>, UploadError> {
+    let origin = |_| UploadError::Origin;
+    write.write_all(&head).await.map_err(origin)?;
+    write.flush().await.map_err(origin)?;
+    match body {
+        Upload::Nothing => {}
+        Upload::Length(mut left, mut receive) => {
+            while let Some(chunk) = next(&mut receive).await? {
+                left = left.checked_sub(chunk.len() as u64).ok_or(UploadError::Edge)?;
+                write.write_all(&chunk).await.map_err(origin)?;
+                // More may be long in coming.
+                write.flush().await.map_err(origin)?;
+            }
+            if left > 0 {
+                return Err(UploadError::Edge);
+            }
+        }
+        Upload::Chunked(mut receive) => {
+            let mut out = Vec::new();
+            while let Some(chunk) = next(&mut receive).await? {
+                let Some(line) = ChunkLine::of(chunk.len()) else { continue };
+                out.clear();
+                [&*line, &chunk, ChunkLine::END].iter().for_each(|part| out.extend_from_slice(part));
+                write.write_all(&out).await.map_err(origin)?;
+                write.flush().await.map_err(origin)?;
+            }
+            out.clear();
+            write_last_chunk(None, &mut out);
+            write.write_all(&out).await.map_err(origin)?;
+        }
+    }
+    write.flush().await.map_err(origin)?;
+    Ok(write)
+}
+
+async fn next(receive: &mut RecvStream) -> Result<Option<Bytes>, UploadError> {
+    let chunk = receive.read_chunk(CHUNK_BYTES, true).await.map_err(|_| UploadError::Edge)?;
+    Ok(chunk.map(|chunk| chunk.bytes))
+}
