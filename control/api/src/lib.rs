@@ -8,7 +8,7 @@
 //! - Replies come after the change is durable. A change that loses a race runs again; clients never see 409 for it.
 //! - Which codes clients see is decided in `error` alone; shapes are in `base/v4`, rules in `base/model`.
 //! - The document (`/client/v4/openapi.json`) is made from the types and routes that serve.
-//! - Beside the dialect: `/healthz`, `/readyz`, `/metrics`, and one page at `/` for the person at this machine.
+//! - Beside the dialect: `/healthz`, `/readyz`, `/metrics` (with a token from elsewhere), and one page at `/` for the person at this machine.
 //!
 //! # Layers
 //! A file uses files of lower lines, and of its own line only those to its left; never anything above.
@@ -42,6 +42,7 @@ mod edge;
 mod error;
 mod extract;
 mod firewall;
+mod here;
 mod ips;
 mod numbers;
 mod openapi;

@@ -1,21 +1,19 @@
 //! One page for the person at this machine: what runs here, the zones, the names behind the edge, the tunnels, and what to
 //! try next. No script, no login, and so only for those who sit at the machine.
 //!
-//! It shows names without asking who reads, so three things must hold: the peer is a loopback address, the Host is a
-//! loopback name (a foreign site that points its own name here by DNS does not see it), and no proxy is in between (a
-//! record that leads back to this port does not show it to the world). Secrets are never on it.
+//! It shows names without asking who reads, so [`crate::here`] must say that he sits here. Secrets are never on it.
 
 use std::net::SocketAddr;
 
-use axum::extract::{ConnectInfo, Request, State};
+use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use bartizan_observed::Connections;
 use bartizan_store::{RecordQuery, TunnelQuery, ZoneQuery};
 use bartizan_v4::{Record, StoredTunnel, Zone};
-use http::{HeaderMap, StatusCode, Uri, header};
+use http::{StatusCode, header};
 
 use crate::error::Error;
-use crate::extract::Peer;
+use crate::here;
 use crate::state::{Api, Facts};
 use crate::transaction::{Listed, View};
 
@@ -34,8 +32,7 @@ pub(crate) async fn style() -> Response {
 }
 
 pub(crate) async fn page(State(api): State<Api>, request: Request) -> Response {
-    let peer = request.extensions().get::<ConnectInfo<Peer>>().map(|ConnectInfo(Peer(peer))| *peer);
-    if !is_here(peer, request.headers(), request.uri()) {
+    if !here::asks(&request) {
         return html(StatusCode::FORBIDDEN, elsewhere(&api));
     }
     let account = api.facts().account;
@@ -55,23 +52,6 @@ fn html(status: StatusCode, text: String) -> Response {
         (header::CACHE_CONTROL, "no-store"),
     ];
     (status, headers, text).into_response()
-}
-
-/// Whether whoever asks sits at this machine.
-fn is_here(peer: Option<SocketAddr>, headers: &HeaderMap, uri: &Uri) -> bool {
-    const PROXIES: [&str; 4] = ["forwarded", "x-forwarded-for", "via", "cf-ray"];
-    let loopback = peer.is_some_and(|peer| peer.ip().to_canonical().is_loopback());
-    let direct = PROXIES.iter().all(|name| !headers.contains_key(*name));
-    let host =
-        headers.get(header::HOST).and_then(|host| host.to_str().ok()).or(uri.authority().map(|host| host.as_str()));
-    loopback && direct && host.is_some_and(is_loopback_name)
-}
-
-fn is_loopback_name(host: &str) -> bool {
-    let Ok(authority) = host.parse::<http::uri::Authority>() else { return false };
-    let name = authority.host().trim_start_matches('[').trim_end_matches(']');
-    name.eq_ignore_ascii_case("localhost")
-        || name.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 /// What the page shows of the store.
@@ -278,30 +258,6 @@ fn quoted(raw: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn only_those_who_sit_here_see_the_page() {
-        for (peer, headers, expect) in [
-            (Some("127.0.0.1:9"), vec![("host", "127.0.0.1:8787")], true),
-            (Some("[::1]:9"), vec![("host", "[::1]:8787")], true),
-            (Some("[::ffff:127.0.0.1]:9"), vec![("host", "localhost:8787")], true),
-            (Some("127.0.0.1:9"), vec![("host", "LOCALHOST")], true),
-            (None, vec![("host", "localhost")], false),
-            (Some("192.0.2.1:9"), vec![("host", "localhost")], false),
-            (Some("127.0.0.1:9"), vec![], false),
-            // A name of somebody else that resolves to this machine, and a proxied record that leads here.
-            (Some("127.0.0.1:9"), vec![("host", "evil.example")], false),
-            (Some("127.0.0.1:9"), vec![("host", "127.0.0.1.evil.example")], false),
-            (Some("127.0.0.1:9"), vec![("host", "localhost"), ("x-forwarded-for", "192.0.2.1")], false),
-        ] {
-            let peer = peer.map(|peer| peer.parse().unwrap());
-            let map: HeaderMap = headers
-                .iter()
-                .map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()))
-                .collect::<HeaderMap>();
-            assert_eq!(is_here(peer, &map, &Uri::from_static("/")), expect, "{peer:?} {headers:?}");
-        }
-    }
 
     #[test]
     fn texts_stay_texts() {

@@ -1,15 +1,18 @@
-//! `/healthz`, `/readyz` and `/metrics`: for whoever looks after the process. Plain text, outside the dialect, no login;
-//! nothing here names a zone, a tunnel or a person. What exactly is wrong is told by [`crate::status`].
+//! `/healthz`, `/readyz` and `/metrics`: for whoever looks after the process. Plain text, outside the dialect; nothing here
+//! names a zone, a tunnel or a person, but the counters tell how busy they are, so that whoever does not sit at this
+//! machine needs a token for them. What exactly is wrong is told by [`crate::status`].
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::time::Instant;
 
-use axum::extract::State;
+use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use bartizan_observed::{Problem, ProblemKind};
 use http::{StatusCode, header};
 
+use crate::auth::peer_of;
+use crate::here;
 use crate::state::Api;
 
 /// The process runs.
@@ -42,7 +45,12 @@ fn summary(problems: &[Problem]) -> String {
 }
 
 /// The counters of all planes, OpenMetrics 1.0 text.
-pub(crate) async fn metrics(State(api): State<Api>) -> Response {
+pub(crate) async fn metrics(State(api): State<Api>, request: Request) -> Response {
+    if !here::asks(&request)
+        && let Err(error) = api.caller(request.headers(), peer_of(request.extensions())).await
+    {
+        return error.into_response();
+    }
     let kind = [(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")];
     (kind, api.metrics()).into_response()
 }

@@ -133,7 +133,17 @@ fn probes_need_no_login() {
     assert_eq!(ask("/readyz").status, 503);
     edge.ready.send_replace(true);
     assert_eq!(ask("/readyz").status, 200);
-    let metrics = ask("/metrics");
+    for (headers, status) in [
+        (&[][..], 400),
+        (&[("host", "evil.example")], 400),
+        (&[("host", "localhost"), ("cf-ray", "1")], 400),
+        (&[("host", "evil.example"), ("authorization", "Bearer 0123456789012345678901234567890123456789")], 403),
+        (&[("host", "evil.example"), ("authorization", &format!("Bearer {TOKEN}"))], 200),
+        (&[("host", "[::1]:8787")], 200),
+    ] {
+        assert_eq!(edge.send_as(headers, "GET", "/metrics", "").status, status, "{headers:?}");
+    }
+    let metrics = edge.send_as(&[("host", "localhost:8787")], "GET", "/metrics", "");
     assert!(metrics.text.contains("\nbartizan_publish_lag_revisions ") && metrics.text.ends_with("\n# EOF\n"));
     assert!(metrics.headers["content-type"].to_str().unwrap().starts_with("application/openmetrics-text"));
 }

@@ -14,7 +14,7 @@ const STATUS: &str = "/bartizan/status";
 #[test]
 fn what_is_wrong_is_told_to_everybody_who_asks() {
     let edge = Edge::new();
-    let probe = |path| edge.send_as(&[], "GET", path, "").text;
+    let probe = |path| edge.send_as(&[("host", "localhost")], "GET", path, "").text;
     edge.ready.send_replace(true);
     edge.observed.applied.set(edge.revision());
     let status = edge.get(STATUS).result();
