@@ -46,6 +46,8 @@ pub enum What {
     Lost,
     /// Objects whose keys this version does not know.
     Strangers,
+    /// The hello page of this edge.
+    Demo,
     /// More of a kind than are told one by one.
     Others(ProblemKind),
 }
@@ -63,10 +65,11 @@ pub enum ProblemKind {
     Store,
     Lost,
     Strangers,
+    Demo,
 }
 
 impl ProblemKind {
-    pub const ALL: [ProblemKind; 10] = [
+    pub const ALL: [ProblemKind; 11] = [
         ProblemKind::Unit,
         ProblemKind::ChangeLog,
         ProblemKind::Port,
@@ -77,6 +80,7 @@ impl ProblemKind {
         ProblemKind::Store,
         ProblemKind::Lost,
         ProblemKind::Strangers,
+        ProblemKind::Demo,
     ];
 
     pub const fn as_str(self) -> &'static str {
@@ -91,6 +95,7 @@ impl ProblemKind {
             ProblemKind::Store => "store",
             ProblemKind::Lost => "lost",
             ProblemKind::Strangers => "strangers",
+            ProblemKind::Demo => "demo",
         }
     }
 }
@@ -108,6 +113,7 @@ impl What {
             What::Store => ProblemKind::Store,
             What::Lost => ProblemKind::Lost,
             What::Strangers => ProblemKind::Strangers,
+            What::Demo => ProblemKind::Demo,
             What::Others(kind) => *kind,
         }
     }
@@ -126,6 +132,7 @@ impl fmt::Display for What {
             What::Store => f.write_str("the store's file"),
             What::Lost => f.write_str("objects on damaged pages"),
             What::Strangers => f.write_str("objects of another version"),
+            What::Demo => f.write_str("the hello page"),
             What::Others(kind) => write!(f, "others of the kind {}", kind.as_str()),
         }
     }

@@ -24,6 +24,8 @@ pub enum Reporter {
     Deletion,
     /// Keeps the store's file.
     Store,
+    /// Puts the hello page behind a tunnel.
+    Demo,
 }
 
 /// The board on which problems are put up. Clones are the same board.

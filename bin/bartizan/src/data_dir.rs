@@ -34,17 +34,17 @@ struct Credentials {
 }
 
 impl DataDir {
-    /// Makes the directory if it is not there, sees that it can be written, and locks it.
+    /// Makes the directory if it is not there, and locks it. One that can only be read is opened if an edge was set up
+    /// in it: what is there can be served.
     pub fn open(path: &Path) -> anyhow::Result<DataDir> {
         std::fs::create_dir_all(path).map_err(|error| not_writable(path, &error))?;
         let lock_path = path.join("lock");
-        let mut lock = File::options()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(&lock_path)
-            .map_err(|error| not_writable(path, &error))?;
+        let lock = File::options().read(true).write(true).create(true).truncate(false).open(&lock_path);
+        let mut lock = match (lock, File::open(&lock_path)) {
+            (Ok(lock), _) => lock,
+            (Err(_), Ok(lock)) if path.join(bartizan_api::ADMIN_FILE).exists() => lock,
+            (Err(error), _) => return Err(not_writable(path, &error).into()),
+        };
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {

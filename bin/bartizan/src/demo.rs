@@ -1,12 +1,13 @@
 //! The hello page of `up`: a service that listens on no port, put behind a tunnel by the API that everything uses.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::anyhow;
 use bartizan_dial::Reach;
 use bartizan_names::ZoneName;
-use serde_json::json;
+use bartizan_observed::{Lease, Problem, Problems, Reporter, What};
+use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 
@@ -25,6 +26,9 @@ const START_MAX: Duration = Duration::from_secs(30);
 
 /// Between two looks at something that is about to be there.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
+/// The same when it is not there yet, for as long as the edge runs.
+const LOOK_ON: Duration = Duration::from_secs(1);
 
 /// The running connector.
 pub struct Hello {
@@ -61,16 +65,54 @@ pub async fn api_answers(api: &Api) -> anyhow::Result<()> {
     .await
 }
 
-/// Makes what is missing, connects, and sees the page come back through DNS name, TLS, HTTP and tunnel.
+/// Makes what is missing, connects, and sees the page come back through DNS name, TLS, HTTP and tunnel. What fails of it
+/// is a problem: the edge serves without.
 pub async fn start(
     api: &Api,
     addresses: &Addresses,
     domain: &ZoneName,
     ca: &str,
     reach: &Reach,
+    problems: &Problems,
     stopped: watch::Receiver<bool>,
-) -> anyhow::Result<Hello> {
-    api_answers(api).await?;
+) -> Option<Hello> {
+    let connected = connect(api, addresses, domain, ca, reach, stopped).await;
+    let (hello, zone) = connected.inspect_err(|error| fails(problems, error)).ok()?;
+    if let Err(error) = page_seen(addresses, &hello.host, ca, &zone).await {
+        fails(problems, &error);
+        let (addresses, host, ca, problems) = (addresses.clone(), hello.host.clone(), ca.to_owned(), problems.clone());
+        tokio::spawn(async move {
+            if page_answers(&addresses, &host, &ca, LOOK_ON).await.is_ok() {
+                problems.clear(Reporter::Demo, Instant::now());
+            }
+        });
+    }
+    Some(hello)
+}
+
+/// Shows that there is no hello page.
+pub fn fails(problems: &Problems, error: &anyhow::Error) {
+    let problem = Problem {
+        what: What::Demo,
+        count: 1,
+        reason: format!("{error:#}"),
+        since: up::now(),
+        remedy: "see to what the reason names and start the edge again, or start it with --no-demo",
+    };
+    for problem in problems.report(Reporter::Demo, vec![problem], Lease::Held, Instant::now()) {
+        tracing::error!(%problem, "degraded");
+    }
+}
+
+/// The connector with the page, and the zone that leads to it.
+async fn connect(
+    api: &Api,
+    addresses: &Addresses,
+    domain: &ZoneName,
+    ca: &str,
+    reach: &Reach,
+    stopped: watch::Receiver<bool>,
+) -> anyhow::Result<(Hello, Value)> {
     let host = domain.as_name().child(NAME.as_bytes())?.to_string();
     let account = tunnel::account(api).await?;
     let made = tunnel::find_or_create(api, &account, NAME).await?;
@@ -78,12 +120,17 @@ pub async fn start(
     let edges = addresses.tunnel.iter().copied().map(up::reachable).collect();
     let mut plan = Plan::local(&token, edges, ca, reach.clone())?;
     plan.serve(&json!({ "ingress": [{ "service": "hello_world" }] }))?;
-    let task = tokio::spawn(connect::run_quietly(plan, stopped));
-
     let zone = crate::zone::of_name(api, &host).await?;
     tunnel::route_dns(api, &zone, text(&made, "id"), &host, false).await?;
-    within("the hello page", page_answers(addresses, &host, ca)).await?;
-    Ok(Hello { host, task })
+    let task = tokio::spawn(connect::run_quietly(plan, stopped));
+    Ok((Hello { host, task }, zone))
+}
+
+async fn page_seen(addresses: &Addresses, host: &str, ca: &str, zone: &Value) -> anyhow::Result<()> {
+    if zone["paused"] == true {
+        return Err(anyhow!("its zone {} is paused", text(zone, "name")));
+    }
+    within("the hello page", page_answers(addresses, host, ca, LOOK_AGAIN)).await
 }
 
 async fn within(what: &str, work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
@@ -92,14 +139,14 @@ async fn within(what: &str, work: impl Future<Output = anyhow::Result<()>>) -> a
         .map_err(|_| Failure::new(Cause::Failed, format!("{what} did not answer within {START_MAX:?}")))?
 }
 
-async fn page_answers(addresses: &Addresses, host: &str, ca: &str) -> anyhow::Result<()> {
+async fn page_answers(addresses: &Addresses, host: &str, ca: &str, every: Duration) -> anyhow::Result<()> {
     let https = addresses.https.first().copied().map(up::reachable).ok_or_else(|| anyhow!("no HTTPS address"))?;
     let config = bartizan_tls::client_config(&bartizan_tls::Roots::Pem(ca.to_owned()), &[b"http/1.1"])?;
     loop {
         if let Ok(200) = page_status(https, host, &config).await {
             return Ok(());
         }
-        tokio::time::sleep(LOOK_AGAIN).await;
+        tokio::time::sleep(every).await;
     }
 }
 

@@ -18,13 +18,16 @@ pub struct Ready {
     pub email: String,
     pub key: String,
     pub account_id: String,
-    pub zone: ZoneRef,
+    /// The default zone, which is not made anew when it was deleted.
+    pub zone: Option<ZoneRef>,
     pub addresses: Vec<String>,
     pub dns: Vec<SocketAddr>,
     pub http: Vec<SocketAddr>,
     pub https: Vec<SocketAddr>,
     pub tunnel: Vec<SocketAddr>,
     pub ca: PathBuf,
+    #[serde(skip)]
+    pub domain: String,
 }
 
 #[derive(Serialize)]
@@ -46,13 +49,13 @@ impl Ready {
     pub fn text(&self, hello: Option<&str>) -> String {
         let mut lines =
             vec![format!("{} is ready; data in {}", bold(&format!("bartizan {}", self.version)), self.data.display())];
-        let host = hello.unwrap_or(&self.zone.name);
+        let host = hello.unwrap_or(&self.domain);
         if let Some(dns) = self.dns.first() {
             lines.push(faint(&format!("  dig @{} -p {} {host} AAAA", dns.ip(), dns.port())));
         }
         lines.push(faint(&format!(
             "  bartizan tunnel --hostname app.{} http://localhost:9000     put a service of yours on the edge",
-            self.zone.name
+            self.domain
         )));
         lines.push(format!("  what runs here   {}", link(&self.dashboard)));
         if let Some(hello) = hello {

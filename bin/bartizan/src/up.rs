@@ -195,14 +195,21 @@ pub async fn serve(opened: Opened, output: Output) -> anyhow::Result<()> {
     if let Err(error) = Local::announce(data.path(), client.base()) {
         tracing::warn!(%error, "commands of this machine have to be told where the API is: {}", client.base());
     }
-    let hello = if settings.demo {
+    // It serves from here on, whatever becomes of its own commands and of the hello page.
+    ready.send_replace(true);
+    let problems = &planes.observed().problems;
+    if let Err(error) = demo::api_answers(&client).await {
+        tracing::error!(error = format!("{error:#}"), "the API does not answer its own administrator");
+        demo::fails(problems, &error);
+    }
+    // Whoever deleted the zone does not miss the page in it.
+    let demo = settings.demo && administrator.zone.is_some();
+    let hello = if demo {
         output.progress("putting the hello page behind a tunnel");
-        Some(demo::start(&client, &addresses, &domain, certs.ca_pem(), planes.reach(), stopped.clone()).await?)
+        demo::start(&client, &addresses, &domain, certs.ca_pem(), planes.reach(), problems, stopped.clone()).await
     } else {
-        demo::api_answers(&client).await?;
         None
     };
-    ready.send_replace(true);
 
     // Caught before anybody is told that there is something to stop. SIGUSR2 comes before an upgrade: whoever starts this
     // edge again starts the new version.
@@ -216,7 +223,8 @@ pub async fn serve(opened: Opened, output: Output) -> anyhow::Result<()> {
         email: administrator.email,
         key: administrator.key,
         account_id: administrator.account_id.to_string(),
-        zone: ZoneRef { id: administrator.zone.id.to_string(), name: administrator.zone.name },
+        zone: administrator.zone.map(|zone| ZoneRef { id: zone.id.to_string(), name: zone.name }),
+        domain: domain.to_string(),
         addresses: settings.address.iter().map(ToString::to_string).collect(),
         dns: addresses.dns.clone(),
         http: addresses.http,
@@ -277,8 +285,8 @@ fn local_pop(store: &Store, certs: &Certs, settings: &Settings) -> anyhow::Resul
         Err(refused) => refused,
     };
     match bartizan_api::declared_pop(store) {
-        Ok(Some(pop)) if is_disk_full(&refused) => {
-            tracing::warn!("the disk is full: name, addresses and pools are those of the last start");
+        Ok(Some(pop)) if takes_no_change(&refused) => {
+            tracing::warn!(%refused, "name, addresses and pools are those of the last start");
             Ok(pop)
         }
         _ => Err(Failure::new(Cause::Usage, refused.to_string())
@@ -287,8 +295,8 @@ fn local_pop(store: &Store, certs: &Certs, settings: &Settings) -> anyhow::Resul
     }
 }
 
-fn is_disk_full(refused: &DeclareError) -> bool {
-    matches!(refused, DeclareError::Store(error) if error.fault == Fault::DiskFull)
+fn takes_no_change(refused: &DeclareError) -> bool {
+    matches!(refused, DeclareError::Store(error) if matches!(error.fault, Fault::DiskFull | Fault::ReadOnly))
 }
 
 /// Shows that the store was opened for reading only. That it is so until the next start was logged by the store.

@@ -17,7 +17,7 @@ use bartizan_v4::{Account, AccountSettings, StoredToken, StoredUser};
 use serde::{Deserialize, Serialize};
 
 use crate::accounts::account_ref;
-use crate::error::Error;
+use crate::error::{Error, Fault};
 use crate::transaction::{Change, View};
 use crate::writes::{By, Writes};
 use crate::zones;
@@ -52,7 +52,8 @@ pub struct Administrator {
     pub token: String,
     pub account_id: AccountId,
     pub user_id: UserId,
-    pub zone: DefaultZone,
+    /// None when it was deleted: it does not come back by itself.
+    pub zone: Option<DefaultZone>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -95,9 +96,14 @@ pub fn bootstrap(
     // in the store alone is lost.
     save(&path, saved.as_ref(), &administrator)?;
     let writes = Writes::new(store.clone(), certs.clone(), Arc::default());
-    let zone = writes.change(By::Edge(INTERFACE), |change| put(change, &administrator, domain, nameservers))?;
+    let set_up = writes.change(By::Edge(INTERFACE), |change| put(change, &administrator, domain, nameservers));
+    let zone = match (set_up, saved) {
+        // Nothing can be changed, and what was set up before serves.
+        (Err(error), Some(saved)) if matches!(error.fault, Fault::ReadOnly | Fault::DiskFull) => return Ok(saved),
+        (set_up, _) => set_up?,
+    };
     let before = administrator.clone();
-    administrator.zone.id = zone;
+    administrator.zone = zone;
     save(&path, Some(&before), &administrator)?;
     Ok(administrator)
 }
@@ -130,7 +136,7 @@ fn save(path: &Path, old: Option<&Administrator>, new: &Administrator) -> Result
 }
 
 /// Who shall be the administrator: what is dictated, else what was saved, else something new. Ids of what is in the store
-/// already win.
+/// already win, those that were saved before others, be it readable or not.
 fn plan(
     store: &Store,
     saved: Option<&Administrator>,
@@ -138,9 +144,15 @@ fn plan(
     domain: &ZoneName,
 ) -> Result<Administrator, Error> {
     let view = View(store.read()?);
-    let account =
-        view.all::<Account>(Kind::Account)?.first().map(|account| account.id).or(saved.map(|saved| saved.account_id));
-    let user = view.all::<StoredUser>(Kind::User)?.first().map(|user| user.id).or(saved.map(|saved| saved.user_id));
+    let (saved_account, saved_user) = (saved.map(|saved| saved.account_id), saved.map(|saved| saved.user_id));
+    let account = match saved_account {
+        Some(id) if view.has(&Key::account(id))? => Some(id),
+        _ => view.all::<Account>(Kind::Account)?.first().map(|account| account.id).or(saved_account),
+    };
+    let user = match saved_user {
+        Some(id) if view.has(&Key::user(id))? => Some(id),
+        _ => view.all::<StoredUser>(Kind::User)?.first().map(|user| user.id).or(saved_user),
+    };
     let text = |preset: &Option<String>, saved: Option<&String>, new: fn() -> String| {
         preset.clone().or(saved.cloned()).unwrap_or_else(new)
     };
@@ -151,10 +163,7 @@ fn plan(
         token: text(&preset.token, saved.map(|saved| &saved.token), new_token),
         account_id: account.unwrap_or_else(|| AccountId::from_bytes(seal::random())),
         user_id: user.unwrap_or_else(|| UserId::from_bytes(seal::random())),
-        zone: DefaultZone {
-            id: view.zone_named(domain)?.unwrap_or_else(|| ZoneId::from_bytes(seal::random())),
-            name: domain.to_string(),
-        },
+        zone: saved.and_then(|saved| saved.zone.clone()),
     })
 }
 
@@ -173,21 +182,42 @@ fn put(
     administrator: &Administrator,
     domain: &ZoneName,
     nameservers: &[Name],
-) -> Result<ZoneId, Error> {
+) -> Result<Option<DefaultZone>, Error> {
     let account = put_account(change, administrator.account_id)?;
     put_user(change, administrator)?;
     put_token(change, administrator)?;
     put_certificate_for_tunnels(change)?;
-    if let Some(zone) = change.zone_named(domain)? {
-        return Ok(zone);
-    }
-    let zone = zones::document(administrator.zone.id, domain, nameservers, account_ref(&account), change.now());
-    change.create_zone(&zone)?;
-    Ok(zone.id)
+    put_zone(change, &account, domain, nameservers)
 }
 
+/// The default zone. It is made once: one that was deleted since stays so.
+fn put_zone(
+    change: &mut Change,
+    account: &Account,
+    domain: &ZoneName,
+    nameservers: &[Name],
+) -> Result<Option<DefaultZone>, Error> {
+    let was_made = Key::meta(&format!("default-zone/{domain}"));
+    let knows = change.has(&was_made)?;
+    let id = match change.zone_named(domain)? {
+        Some(id) => id,
+        None if knows => return Ok(None),
+        None => {
+            let id = ZoneId::from_bytes(seal::random());
+            change.create_zone(&zones::document(id, domain, nameservers, account_ref(account), change.now()))?;
+            id
+        }
+    };
+    if !knows {
+        change.put(was_made, &serde_json::json!({}))?;
+    }
+    Ok(Some(DefaultZone { id, name: domain.to_string() }))
+}
+
+/// One that cannot be read stays as it is: another version may be able to.
 fn put_account(change: &mut Change, id: AccountId) -> Result<Account, Error> {
-    if let Some(account) = change.all::<Account>(Kind::Account)?.into_iter().find(|account| account.id == id) {
+    let key = Key::account(id);
+    if let Some(account) = change.if_readable(&key)? {
         return Ok(account);
     }
     let account = Account {
@@ -197,13 +227,21 @@ fn put_account(change: &mut Change, id: AccountId) -> Result<Account, Error> {
         settings: AccountSettings::default(),
         created_on: change.now(),
     };
-    change.put(Key::account(id), &account)?;
+    if !change.has(&key)? {
+        change.put(key, &account)?;
+    }
     Ok(account)
 }
 
+/// As an account, one that cannot be read stays as it is.
 fn put_user(change: &mut Change, administrator: &Administrator) -> Result<(), Error> {
     let key_sha256 = seal::hash_token(&administrator.key).to_string();
-    let old = change.all::<StoredUser>(Kind::User)?.into_iter().find(|user| user.id == administrator.user_id);
+    let key = Key::user(administrator.user_id);
+    let old: Option<StoredUser> = change.if_readable(&key)?;
+    if old.is_none() && change.has(&key)? {
+        tracing::error!(%key, "cannot be read, and stays as it is");
+        return Ok(());
+    }
     if old.as_ref().is_some_and(|old| old.key_sha256 == key_sha256 && old.email == administrator.email) {
         return Ok(());
     }
@@ -214,7 +252,7 @@ fn put_user(change: &mut Change, administrator: &Administrator) -> Result<(), Er
         created_on: old.map_or(change.now(), |old| old.created_on),
         modified_on: change.now(),
     };
-    change.put(Key::user(user.id), &user)
+    change.put(key, &user)
 }
 
 /// The administrator has one token of this name; a new text replaces the old one.

@@ -52,8 +52,8 @@ impl Resource for Pops {
 /// Sees to it that the PoP of this machine is in the store as its operator wants it, and gives it as it is there. Changes
 /// nothing where nothing is new. Blocks.
 pub fn declare_pop(store: &Store, certs: &Certs, body: &PopBody) -> Result<Pop, DeclareError> {
-    let old = View(store.read().map_err(Error::from)?).own_pop()?;
-    let id = old.map_or_else(|| PopId::from_bytes(bartizan_seal::random()), |old| old.id);
+    let id = View(store.read().map_err(Error::from)?).own_pop_id()?;
+    let id = id.unwrap_or_else(|| PopId::from_bytes(bartizan_seal::random()));
     let pop = Pop::parse_body(id, body)?;
     let writes = Writes::new(store.clone(), certs.clone(), Arc::default());
     writes.change(By::Edge(INTERFACE), |change| change.declare_pop(&pop))?;
@@ -71,7 +71,8 @@ pub enum DeclareError {
 
 /// The PoP of this machine as it was declared last, if ever. Blocks.
 pub fn declared_pop(store: &Store) -> Result<Option<Pop>, Error> {
-    View(store.read()?).own_pop()?.as_ref().map(parse).transpose()
+    let view = View(store.read()?);
+    view.own_pop_id()?.map(|id| parse(&view.pop_document(id)?)).transpose()
 }
 
 fn parse(document: &bartizan_v4::Pop) -> Result<Pop, Error> {
@@ -83,15 +84,17 @@ impl View {
         self.find(&Key::pop(id))?.ok_or_else(|| Fault::Damaged.because(Key::pop(id)))
     }
 
-    /// One machine is one PoP, so this is the only one.
-    fn own_pop(&self) -> Result<Option<bartizan_v4::Pop>, Error> {
-        Ok(self.all(Kind::Pop)?.into_iter().next())
+    /// One machine is one PoP, so this is the only one, be it readable or not.
+    fn own_pop_id(&self) -> Result<Option<PopId>, Error> {
+        let keys = self.keys(&Prefix::of(Scope::Edge, Kind::Pop), None, 1)?;
+        Ok(keys.first().and_then(Key::id_as))
     }
 }
 
 impl Change {
     fn declare_pop(&mut self, pop: &Pop) -> Result<(), Error> {
-        let old = self.own_pop()?;
+        // The flags say all of it, so one that cannot be read is written anew.
+        let old = self.if_readable::<bartizan_v4::Pop>(&Key::pop(pop.id))?;
         if old.as_ref().is_some_and(|old| Pop::parse(old).as_ref() == Ok(pop)) {
             return Ok(());
         }

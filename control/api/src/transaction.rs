@@ -29,6 +29,14 @@ impl View {
         self.0.get(key)?.as_ref().map(document).transpose()
     }
 
+    /// As [`View::find`], and none if what is there cannot be read.
+    pub(crate) fn if_readable<T: DeserializeOwned>(&self, key: &Key) -> Result<Option<T>, Error> {
+        match self.find(key) {
+            Err(error) if error.fault == Fault::Damaged => Ok(None),
+            found => found,
+        }
+    }
+
     /// Whether an object is there, whatever it looks like.
     pub(crate) fn has(&self, key: &Key) -> Result<bool, Error> {
         Ok(self.0.rev(key)?.is_some())

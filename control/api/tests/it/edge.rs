@@ -191,7 +191,7 @@ impl Edge {
     }
 
     pub(crate) fn zone(&self) -> String {
-        self.administrator.zone.id.to_string()
+        self.administrator.zone.as_ref().unwrap().id.to_string()
     }
 
     pub(crate) fn account(&self) -> String {

@@ -2,11 +2,45 @@
 
 use std::os::unix::fs::PermissionsExt;
 
-use bartizan_api::{ADMIN_FILE, Administrator, BootstrapError, Preset, bootstrap};
+use bartizan_api::{ADMIN_FILE, Administrator, BootstrapError, Preset, bootstrap, declare_pop};
 use bartizan_model::Zone;
-use bartizan_store::Store;
+use bartizan_names::Timestamp;
+use bartizan_store::{ChangeSet, Index, Key, Meta, Op, Scope, Store, Value};
+use serde_json::json;
 
-use crate::edge::certs;
+use crate::edge::{certs, pop};
+
+fn commit(store: &Store, ops: Vec<Op>) {
+    let request_id = bartizan_seal::random();
+    let at = Timestamp::from_unix_micros(1);
+    let meta = Meta { at, actor: "test".to_owned(), interface: "test".to_owned(), client: None, request_id };
+    store.commit(ChangeSet { guards: Vec::new(), ops, meta }).unwrap();
+}
+
+/// What cannot be read, perhaps because a newer version wrote it, is not written over, nor made a second time.
+#[test]
+fn what_cannot_be_read_is_not_set_up_anew() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(directory.path()).unwrap();
+    let (certs, _) = certs(directory.path());
+    let domain = Zone::parse_name("bartizan.localhost").unwrap();
+    let run = || bootstrap(&store, &certs, directory.path(), &Preset::default(), &domain, &[]).unwrap();
+    let first = run();
+    let declared = declare_pop(&store, &certs, &pop(&["127.77.0.0/24"])).unwrap();
+    let (account, user) = (Key::account(first.account_id), Key::user(first.user_id));
+    let newer = json!({"of": "a newer version"}).to_string();
+    let put = |key: &Key| Op::Put { key: key.clone(), value: Value { format: 1, json: newer.clone().into() } };
+    commit(&store, vec![put(&account), put(&user), put(&Key::pop(declared.id))]);
+    let before = store.read().unwrap().head();
+    assert!(run() == first);
+    assert_eq!(store.read().unwrap().head(), before, "nothing to do");
+    for key in [&account, &user] {
+        assert_eq!(*store.read().unwrap().get(key).unwrap().unwrap().value.json, *newer);
+    }
+    // The flags say all of it, so that it is written again, under its own id.
+    let again = declare_pop(&store, &certs, &pop(&["127.77.0.0/24"])).unwrap();
+    assert_eq!(again, declared);
+}
 
 #[test]
 fn a_second_run_changes_nothing_and_a_lost_file_makes_new_credentials() {
@@ -57,6 +91,15 @@ fn a_second_run_changes_nothing_and_a_lost_file_makes_new_credentials() {
     let third = run(&Preset::default()).unwrap();
     assert_eq!((third.account_id, third.user_id, &third.zone), (first.account_id, first.user_id, &first.zone));
     assert_ne!(third.token, second.token);
+
+    // A zone that was deleted does not come back.
+    let (zone, name) = (first.zone.unwrap().id, Key::unique(Scope::Edge, Index::ZoneName, &domain));
+    commit(&store, vec![Op::Del { key: Key::zone(zone) }, Op::Del { key: name }]);
+    let fourth = run(&Preset::default()).unwrap();
+    assert!(fourth.zone.is_none());
+    assert!(run(&Preset::default()).unwrap() == fourth);
+    let kept: Administrator = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    assert!(kept == fourth);
 
     std::fs::write(&path, "{").unwrap();
     assert!(matches!(run(&Preset::default()), Err(BootstrapError::Damaged { .. })));

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use bartizan_e2e::{Edge, curl, finish};
+use bartizan_e2e::{Edge, curl, finish, wait};
 
 /// What tools rely on (design §2.1).
 #[test]
@@ -102,6 +102,25 @@ fn health_and_metrics_are_there_without_credentials() {
         assert_eq!(page.status, 200, "{path}: {}", page.text());
         assert!(page.text().contains(part), "{path}: {}", page.text());
     }
+}
+
+/// What is wrong with the hello page is told, and keeps nobody from what else is served; and what was deleted stays so.
+#[test]
+fn a_start_needs_no_hello_page() {
+    let edge = Edge::start_with_demo();
+    let zone = format!("/zones/{}", edge.zone());
+    let problems = |edge: &Edge| edge.get("/bartizan/status")["problems"].clone();
+    edge.ask("PATCH", &zone, Some(&serde_json::json!({ "paused": true }))).result();
+    let edge = edge.restart_after_kill();
+    assert_eq!(problems(&edge)[0]["kind"], "demo", "{}", problems(&edge));
+    assert!(problems(&edge)[0]["reason"].as_str().unwrap().ends_with("is paused"), "{}", problems(&edge));
+    edge.ask("PATCH", &zone, Some(&serde_json::json!({ "paused": false }))).result();
+    wait::until("the problem is over", || (problems(&edge) == serde_json::json!([])).then_some(()));
+
+    edge.delete(&zone);
+    let edge = edge.restart_after_kill();
+    assert_eq!((&edge.ready()["zone"], edge.get("/zones")), (&serde_json::Value::Null, serde_json::json!([])));
+    assert_eq!(problems(&edge), serde_json::json!([]));
 }
 
 #[test]
