@@ -52,8 +52,10 @@ pub(crate) fn peer_of(extensions: &Extensions) -> Option<IpAddr> {
 }
 
 async fn admit(permission: Permission, State(api): State<Api>, mut request: Request, next: Next) -> Response {
-    match api.caller(request.headers(), peer_of(request.extensions())).await {
-        Ok(caller) if caller.may(permission) => {
+    let peer = peer_of(request.extensions());
+    match api.caller(request.headers(), peer).await {
+        Ok(mut caller) if caller.may(permission) => {
+            caller.client = peer.map(|peer| peer.to_canonical());
             request.extensions_mut().insert(caller);
             next.run(request).await
         }

@@ -4,6 +4,8 @@
 //! are compared in constant time. There is one kind of token today, the administrator's, which holds every permission; the
 //! guard ([`crate::auth`]) asks nevertheless, so that restricted tokens are a change of [`Caller::may`] alone.
 
+use std::net::IpAddr;
+
 use axum::extract::FromRequestParts;
 use bartizan_names::{AccountId, TokenId, UserId};
 use bartizan_seal::TokenHash;
@@ -30,6 +32,8 @@ pub(crate) struct Caller {
     pub(crate) account: AccountId,
     /// None with the global key.
     pub(crate) token: Option<TokenId>,
+    /// From where, for the change log.
+    pub(crate) client: Option<IpAddr>,
 }
 
 impl Caller {
@@ -106,7 +110,7 @@ impl<S: Sync> FromRequestParts<S> for Caller {
 pub(crate) fn by_token(view: &View, hash: &TokenHash) -> Result<Option<Caller>, Error> {
     let found = view.all::<StoredToken>(Kind::Token)?.into_iter().find(|token| is(&token.sha256, hash));
     let Some(token) = found.filter(|token| token.status == "active") else { return Ok(None) };
-    Ok(Some(Caller { user: token.user, account: token.account, token: Some(token.id) }))
+    Ok(Some(Caller { user: token.user, account: token.account, token: Some(token.id), client: None }))
 }
 
 /// Who has a global key, if it is theirs.
@@ -115,7 +119,7 @@ pub(crate) fn by_key(view: &View, email: &str, hash: &TokenHash) -> Result<Optio
     let Some(user) = found.filter(|user| user.email.eq_ignore_ascii_case(email)) else { return Ok(None) };
     // A user has one account here, the first.
     let account = view.all::<Account>(Kind::Account)?.into_iter().next();
-    Ok(account.map(|account| Caller { user: user.id, account: account.id, token: None }))
+    Ok(account.map(|account| Caller { user: user.id, account: account.id, token: None, client: None }))
 }
 
 /// Compared in constant time.

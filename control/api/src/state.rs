@@ -198,8 +198,8 @@ impl Api {
         caller: &Caller,
         plan: impl Fn(&mut Change) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
-        let (writes, actor) = (self.0.writes.clone(), caller.actor());
-        blocking(move || writes.change(By::Caller(&actor), plan)).await
+        let (writes, actor, client) = (self.0.writes.clone(), caller.actor(), caller.client);
+        blocking(move || writes.change(By::Caller { actor: &actor, client }, plan)).await
     }
 
     /// Who works behind the handlers.

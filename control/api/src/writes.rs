@@ -1,5 +1,6 @@
 //! The API's one way to commit: a change is tried, and when somebody else was faster it is tried again on what they left.
 
+use std::net::IpAddr;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::SystemTime;
 
@@ -20,8 +21,8 @@ const TRIES_ALONE: usize = 5;
 /// Who asks for a change, and through what.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum By<'a> {
-    /// Somebody who called the API.
-    Caller(&'a str),
+    /// Somebody who called the API, and from where.
+    Caller { actor: &'a str, client: Option<IpAddr> },
     /// The edge itself, by this part of it.
     Edge(&'static str),
 }
@@ -29,15 +30,22 @@ pub(crate) enum By<'a> {
 impl By<'_> {
     fn actor(&self) -> &str {
         match self {
-            By::Caller(actor) => actor,
+            By::Caller { actor, .. } => actor,
             By::Edge(_) => "edge",
         }
     }
 
     const fn interface(&self) -> &'static str {
         match self {
-            By::Caller(_) => "api",
+            By::Caller { .. } => "api",
             By::Edge(part) => part,
+        }
+    }
+
+    const fn client(&self) -> Option<IpAddr> {
+        match self {
+            By::Caller { client, .. } => *client,
+            By::Edge(_) => None,
         }
     }
 }
@@ -91,7 +99,7 @@ impl Writes {
             at: now(),
             actor: by.actor().to_owned(),
             interface: by.interface().to_owned(),
-            client: None,
+            client: by.client(),
             request_id: bartizan_seal::random(),
         };
         match self.store.commit(ChangeSet { guards, ops, meta }) {

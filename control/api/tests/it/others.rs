@@ -98,3 +98,14 @@ fn the_page_over_a_socket_knows_its_peer() {
     let page = served.exchange(&format!("GET / HTTP/1.0\r\nHost: {}\r\n\r\n", served.address));
     assert!(page.starts_with("HTTP/1.0 200") && page.contains("<h2>Zones</h2>"), "{page}");
 }
+
+/// The change log says who did it, through what, and from where.
+#[test]
+fn a_change_has_its_callers_address() {
+    let edge = Edge::new();
+    edge.new_zone("from.example");
+    let change = edge.store.read().unwrap().tail(bartizan_store::Rev(edge.revision() - 1), 1).unwrap().remove(0);
+    let loopback = std::net::IpAddr::from([127, 0, 0, 1]);
+    assert_eq!((change.meta.interface.as_str(), change.meta.client), ("api", Some(loopback)));
+    assert!(change.meta.actor.starts_with("token:"), "{}", change.meta.actor);
+}
