@@ -48,6 +48,8 @@ pub enum What {
     Strangers,
     /// The hello page of this edge.
     Demo,
+    /// The local CA: its end is near, or past.
+    Authority,
     /// More of a kind than are told one by one.
     Others(ProblemKind),
 }
@@ -66,10 +68,11 @@ pub enum ProblemKind {
     Lost,
     Strangers,
     Demo,
+    Authority,
 }
 
 impl ProblemKind {
-    pub const ALL: [ProblemKind; 11] = [
+    pub const ALL: [ProblemKind; 12] = [
         ProblemKind::Unit,
         ProblemKind::ChangeLog,
         ProblemKind::Port,
@@ -81,6 +84,7 @@ impl ProblemKind {
         ProblemKind::Lost,
         ProblemKind::Strangers,
         ProblemKind::Demo,
+        ProblemKind::Authority,
     ];
 
     pub const fn as_str(self) -> &'static str {
@@ -96,6 +100,7 @@ impl ProblemKind {
             ProblemKind::Lost => "lost",
             ProblemKind::Strangers => "strangers",
             ProblemKind::Demo => "demo",
+            ProblemKind::Authority => "authority",
         }
     }
 }
@@ -114,6 +119,7 @@ impl What {
             What::Lost => ProblemKind::Lost,
             What::Strangers => ProblemKind::Strangers,
             What::Demo => ProblemKind::Demo,
+            What::Authority => ProblemKind::Authority,
             What::Others(kind) => *kind,
         }
     }
@@ -133,6 +139,7 @@ impl fmt::Display for What {
             What::Lost => f.write_str("objects on damaged pages"),
             What::Strangers => f.write_str("objects of another version"),
             What::Demo => f.write_str("the hello page"),
+            What::Authority => f.write_str("the local CA"),
             What::Others(kind) => write!(f, "others of the kind {}", kind.as_str()),
         }
     }

@@ -26,6 +26,8 @@ pub enum Reporter {
     Store,
     /// Puts the hello page behind a tunnel.
     Demo,
+    /// Looks after the local CA.
+    Authority,
 }
 
 /// The board on which problems are put up. Clones are the same board.

@@ -94,10 +94,10 @@ impl DataDir {
 }
 
 /// The key that everything secret in the data directory is sealed with.
-const KEY_FILE: &str = "seal.key";
+pub const KEY_FILE: &str = "seal.key";
 
 /// What is of no use without that key.
-const SEALED_FILES: [&str; 2] = ["ca.key.sealed", "store.sqlite"];
+pub const SEALED_FILES: [&str; 2] = ["ca.key.sealed", "store.sqlite"];
 
 /// Whether a process holds the directory's lock now.
 pub fn is_locked(path: &Path) -> bool {

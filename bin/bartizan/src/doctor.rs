@@ -1,6 +1,8 @@
 //! `bartizan doctor`: what would keep `up` from starting, and how to mend it. It changes nothing but what `--rebuild` asks
 //! for.
 
+mod directory;
+
 use std::cmp::Ordering;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
@@ -44,7 +46,8 @@ impl Finding {
 pub fn run(up: Up, output: Output) -> anyhow::Result<()> {
     let settings = Settings::from(up)?;
     let running = data_dir::is_locked(&settings.data);
-    let mut findings = vec![data(&settings, running), process(&settings)];
+    let mut findings = directory::look(&settings.data, running);
+    findings.push(process(&settings));
     findings.extend(Store::examine(&settings.data).into_iter().flat_map(file));
     findings.extend(state(&settings.data));
     for (name, addresses, transports) in services(&settings) {
@@ -131,35 +134,6 @@ fn services(settings: &Settings) -> [Service<'_>; 5] {
         ("HTTPS", &settings.https, &[Tcp]),
         ("tunnel", &settings.tunnel, &[Udp]),
     ]
-}
-
-fn data(settings: &Settings, running: bool) -> Finding {
-    let what = format!("data directory {}", settings.data.display());
-    if running {
-        return Finding::good(what, "a running edge uses it");
-    }
-    let mut existing = settings.data.as_path();
-    while !existing.exists() {
-        match existing.parent() {
-            Some(parent) => existing = parent,
-            None => return Finding::bad(what, "no part of the path exists; name another with --data DIR"),
-        }
-    }
-    if !existing.is_dir() {
-        return Finding::bad(what, format!("{} is not a directory; name another with --data DIR", existing.display()));
-    }
-    // A probe is the one honest answer: mode bits know nothing of read-only mounts and access lists.
-    let probe = existing.join(format!(".bartizan-doctor-{}", std::process::id()));
-    match std::fs::write(&probe, b"") {
-        Ok(()) => {
-            std::fs::remove_file(&probe).ok();
-            Finding::good(what, if existing == settings.data { "can be written" } else { "can be made" })
-        }
-        Err(error) => Finding::bad(
-            what,
-            format!("{} cannot be written: {error}; chown it, or name another with --data DIR", existing.display()),
-        ),
-    }
 }
 
 /// The pages of the store's file and its layout.

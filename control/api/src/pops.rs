@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bartizan_certs::Certs;
 use bartizan_model::{Pop, PopError};
 use bartizan_names::PopId;
-use bartizan_store::{Key, Kind, Store};
+use bartizan_store::{Key, Kind, Prefix, Scope, Store};
 use bartizan_v4::PopBody;
 use utoipa_axum::router::OpenApiRouter;
 

@@ -35,6 +35,22 @@ const BACKDATE: Duration = Duration::from_secs(3600);
 /// The longest common name (RFC 5280, appendix A.1, ub-common-name).
 const COMMON_NAME_MAX: usize = 64;
 
+/// What a person can do about a CA that ends.
+pub const REMEDY: &str =
+    "move ca.key.sealed away and start the edge again: it makes a new CA, which everybody has to trust anew";
+
+/// How long before its end the CA is spoken of: everybody who trusts it has to trust another one then.
+const WARN_BEFORE: Duration = days(30);
+
+/// What is to be said of a CA that ends then.
+pub fn warning(ends: Timestamp, now: Timestamp) -> Option<String> {
+    if ends <= now {
+        Some(format!("it ran out on {ends}, and nothing is issued any more"))
+    } else {
+        (ends <= later(now, WARN_BEFORE)).then(|| format!("it runs out on {ends}, and all that it issued with it"))
+    }
+}
+
 pub(crate) const fn days(days: u64) -> Duration {
     Duration::from_secs(days * 86_400)
 }
@@ -84,6 +100,21 @@ impl Ca {
     /// The CA's certificate.
     pub fn certificate_pem(&self) -> &str {
         &self.certificate_pem
+    }
+
+    /// When it runs out; nothing that it issued outlives it.
+    pub fn ends(&self) -> Timestamp {
+        self.not_after
+    }
+
+    /// When the CA of a data directory runs out, none if there is none. Looks, and makes nothing.
+    pub fn end_in(dir: &Path, seal: &bartizan_seal::Key) -> Result<Option<Timestamp>, CertsError> {
+        let path = dir.join(KEY_FILE);
+        match fs::read(&path) {
+            Ok(sealed) => Ok(Some(read(&path, seal, &sealed)?.not_after)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(CertsError::File { path, source }),
+        }
     }
 
     /// Tells this CA from others: SHA-256 of its certificate's text, in hexadecimal digits.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bartizan_names::{Name, Timestamp, ZoneId, ZoneName};
 use bartizan_store::{Key, Op, Scope, Snapshot};
 
-use crate::ca::{Ca, days};
+use crate::ca::{self, Ca, days};
 use crate::document::{self, Document, Purpose};
 use crate::error::CertsError;
 
@@ -33,6 +33,11 @@ impl Certs {
     /// What people trust, as PEM.
     pub fn ca_pem(&self) -> &str {
         self.0.ca.certificate_pem()
+    }
+
+    /// Why people should look at the CA, if it runs out soon.
+    pub fn ca_warning(&self, now: Timestamp) -> Option<String> {
+        ca::warning(self.0.ca.ends(), now)
     }
 
     /// For a new zone: the apex and everything one label below it.
