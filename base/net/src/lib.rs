@@ -5,6 +5,7 @@
 
 mod any_port;
 mod buffer;
+mod delivery;
 mod descriptors;
 mod freebind;
 mod gather;
@@ -14,6 +15,7 @@ mod udp;
 
 pub use any_port::{AnyPortDatagram, prepare_any_port, receive_any_port, tcp_transparent, udp_transparent};
 pub use buffer::hold_to_receive;
+pub use delivery::undelivered;
 pub use descriptors::descriptors_max;
 pub use freebind::{FLOW_BUFFER_BYTES, prepare_listener, tcp_pooled, udp_between, udp_pooled};
 pub use gather::send_behind;

@@ -277,23 +277,45 @@ impl AnyPort {
         listening
     }
 
-    /// For a clean stop: leaves nothing behind. New clients are refused from here on.
-    pub fn detach(self) -> anyhow::Result<()> {
+    /// For a clean stop. New clients are refused from here on; connections that are open go on until the routes are gone.
+    pub fn detach(self) -> anyhow::Result<Routes> {
         let Way { how, fd_store, routes } = self.way;
         if let Some(fd_store) = fd_store {
             // Else its descriptors keep the kernel steering.
             drop(how);
-            return fd_store.take_back().context("the fd store");
+            if let Err(error) = fd_store.stop_steering() {
+                tracing::warn!(%error, "new clients may still be sent here, and wait");
+            }
+            return Ok(Routes::OfFdStore(fd_store));
         }
         match how {
             How::Steering(steering) => {
                 if steering.detach().map_err(|error| anyhow::anyhow!("{error}"))? == Detached::Superseded {
-                    return Ok(());
+                    return Ok(Routes::OfAnother);
                 }
             }
             How::Tproxy(tproxy) => tproxy.detach()?,
         }
-        Ok(routes.remove()?)
+        Ok(Routes::Own(routes))
+    }
+}
+
+/// The routes that make the addresses of the pools this machine's own, and who removes them.
+pub enum Routes {
+    OfFdStore(FdStore),
+    Own(AnyIp),
+    /// A newer process needs them.
+    OfAnother,
+}
+
+impl Routes {
+    /// After the last connection: leaves nothing behind.
+    pub fn remove(self) -> anyhow::Result<()> {
+        match self {
+            Routes::OfFdStore(fd_store) => fd_store.remove_routes().context("the fd store"),
+            Routes::Own(routes) => Ok(routes.remove()?),
+            Routes::OfAnother => Ok(()),
+        }
     }
 }
 

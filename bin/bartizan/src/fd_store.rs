@@ -6,8 +6,9 @@
 //!    ◄─────────────
 //!    ──────────────►             what to hold from now on, then an end
 //!    ── (stays connected) ──     gone without a word: a crash. `q`: the fd store ends
-//!                                `b`: a clean stop, it takes back what the edge has put into the kernel and ends
-//!    ◄─────────────              what it could not, in words, then an end
+//!                                `b`: a clean stop begins, and new clients are refused; then `r`: no connection is
+//!                                left, and the routes that led to them go too
+//!    ◄─────────────              after each, what it could not take back in words, and a line feed
 //! ```
 //! The edge gives up its rights before it serves, and the fd store keeps the one that this needs. A start takes what the
 //! one of before holds and replaces it, so that it is always of the edge's own version.
@@ -15,7 +16,7 @@
 //! The socket between them has an abstract name (unix(7)), so it ends with the process and leaves no file. Both sides
 //! check the user of the other one.
 
-use std::io::{self, ErrorKind, IoSlice, IoSliceMut, Read, Write};
+use std::io::{self, BufRead, BufReader, ErrorKind, IoSlice, IoSliceMut, Read, Write};
 use std::mem::MaybeUninit;
 use std::net::{TcpListener, UdpSocket};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -57,7 +58,9 @@ const TCP: u8 = b't';
 const UDP: u8 = b'u';
 const END: u8 = b'.';
 const QUIT: u8 = b'q';
-const TAKE_BACK: u8 = b'b';
+const STOP_STEERING: u8 = b'b';
+const REMOVE_ROUTES: u8 = b'r';
+const DONE: u8 = b'\n';
 
 /// Sockets that receive for every port.
 #[derive(Default)]
@@ -95,12 +98,25 @@ impl FdStore {
         }
     }
 
-    /// Ends it: a clean stop leaves nothing behind, neither sockets nor what is in the kernel.
-    pub fn take_back(mut self) -> io::Result<()> {
-        self.0.write_all(&[TAKE_BACK])?;
-        let mut complaint = String::new();
-        self.0.take(COMPLAINT_MAX).read_to_string(&mut complaint)?;
-        if complaint.is_empty() { Ok(()) } else { Err(io::Error::other(complaint)) }
+    /// Begins a clean stop: it lets go of the sockets, and nothing steers to them any more.
+    pub fn stop_steering(&self) -> io::Result<()> {
+        self.ask(STOP_STEERING)
+    }
+
+    /// Ends it: nothing is left behind in the kernel.
+    pub fn remove_routes(self) -> io::Result<()> {
+        self.ask(REMOVE_ROUTES)
+    }
+
+    fn ask(&self, word: u8) -> io::Result<()> {
+        (&self.0).write_all(&[word])?;
+        let mut complaint = Vec::new();
+        BufReader::new((&self.0).take(COMPLAINT_MAX)).read_until(DONE, &mut complaint)?;
+        match complaint.strip_suffix(&[DONE]) {
+            Some([]) => Ok(()),
+            Some(words) => Err(io::Error::other(String::from_utf8_lossy(words).into_owned())),
+            None => Err(ErrorKind::UnexpectedEof.into()),
+        }
     }
 }
 
@@ -125,16 +141,22 @@ fn hold(name: &str, traces: &Traces) -> io::Result<()> {
         // Otherwise it was a stranger, or the edge was killed: another one may come.
         match serve(&stream, &mut kept) {
             Ok(QUIT) => return Ok(()),
-            Ok(TAKE_BACK) => {
-                drop(kept);
-                return match traces.remove() {
-                    Ok(()) => Ok(()),
-                    Err(error) => (&stream).write_all(format!("{error:#}").as_bytes()),
-                };
-            }
+            Ok(STOP_STEERING) => return take_back(&stream, kept, traces),
             _ => {}
         }
     }
+}
+
+fn take_back(stream: &UnixStream, kept: Kept, traces: &Traces) -> io::Result<()> {
+    let tell = |done: anyhow::Result<()>| {
+        let complaint = done.err().map(|error| format!("{error:#}").replace('\n', " ")).unwrap_or_default();
+        (&*stream).write_all(&[complaint.as_bytes(), &[DONE]].concat())
+    };
+    drop(kept);
+    tell(traces.stop_steering())?;
+    // Without the word the edge was killed while it stopped: no connection is left then too.
+    let _ = (&*stream).read(&mut [0])?;
+    tell(traces.remove_routes())
 }
 
 /// The one of before may be about to end.
@@ -289,7 +311,8 @@ mod tests {
         let (kept, third) = connected();
         assert_eq!((kept.tcp.len(), kept.udp.len()), (1, 0));
         third.keep(&kept.tcp, &kept.udp).unwrap();
-        third.take_back().unwrap();
+        third.stop_steering().unwrap();
+        third.remove_routes().unwrap();
         fd_store.join().unwrap().unwrap();
         drop(kept);
         assert_eq!(TcpStream::connect(listens).unwrap_err().kind(), ErrorKind::ConnectionRefused);

@@ -19,7 +19,7 @@ use bartizan_publish::{Bundle, Publisher};
 use bartizan_store::Rev;
 use tokio::sync::watch;
 
-use crate::any_port::{AnyPort, Chosen};
+use crate::any_port::{AnyPort, Chosen, Routes};
 use crate::listen::Listeners;
 use crate::up;
 
@@ -139,19 +139,19 @@ impl Planes {
         let running = self.running.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(Running { tunnel, http, l4, dns }) = running else { return };
         let any_port = self.any_port.lock().unwrap_or_else(PoisonError::into_inner).take();
-        match (any_port, end) {
+        let routes = match (any_port, end) {
             // New clients are refused from here on; those that are in go on to the end of the grace.
-            (Some(any_port), End::Stop) => {
-                if let Err(error) = any_port.detach() {
-                    tracing::warn!(error = format!("{error:#}"), "something of the way to applications is left behind");
-                }
-            }
+            (Some(any_port), End::Stop) => any_port.detach().map(Some),
             // As after a crash: new clients wait for the next process.
-            (Some(_), End::HandOver) | (None, _) => {}
-        }
+            (Some(_), End::HandOver) | (None, _) => Ok(None),
+        };
         let l4 = tokio::task::spawn_blocking(move || l4.drain(grace));
         tokio::task::spawn_blocking(move || http.drain(grace)).await.ok();
         l4.await.ok();
+        let removed = routes.and_then(|routes| routes.map_or(Ok(()), Routes::remove));
+        if let Err(error) = removed {
+            tracing::warn!(error = format!("{error:#}"), "something of the way to applications is left behind");
+        }
         tunnel.drain(grace).await;
         tokio::task::spawn_blocking(move || dns.stop()).await.ok();
     }

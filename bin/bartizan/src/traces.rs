@@ -48,8 +48,8 @@ impl Traces {
         words
     }
 
-    /// Takes all of it back. New clients are refused from here on.
-    pub fn remove(&self) -> anyhow::Result<()> {
+    /// New clients are refused from here on.
+    pub fn stop_steering(&self) -> anyhow::Result<()> {
         match self.way {
             Way::SkLookup => {
                 let pin = Path::new(BPFFS).join(&self.pin);
@@ -57,6 +57,11 @@ impl Traces {
             }
             Way::Tproxy => Tproxy::left(&self.pin).detach()?,
         }
+        Ok(())
+    }
+
+    /// From here on no packet for the pools reaches this machine's sockets, those of open connections neither.
+    pub fn remove_routes(&self) -> anyhow::Result<()> {
         Ok(AnyIp::left(&self.pool).remove()?)
     }
 }

@@ -12,6 +12,7 @@ mod answer;
 mod cancel;
 mod connection;
 mod deadline;
+mod goodbye;
 mod http1;
 mod http2;
 mod refusal;

@@ -69,11 +69,15 @@ pub(crate) const WRITE_STALL_TIME: Duration = Duration::from_secs(60);
 pub(crate) const PING_EVERY: Duration = Duration::from_secs(30);
 pub(crate) const PING_ANSWER_TIME: Duration = Duration::from_secs(20);
 
-/// How long we go on reading after our last answer, so that a reset does not destroy it (RFC 9112 §9.6).
+/// How long we go on reading when a visitor has all of our last answer, so that a reset does not destroy it (RFC 9112
+/// §9.6).
 pub(crate) const LINGER_TIME: Duration = Duration::from_secs(2);
 
 /// How much is read in that time.
 pub(crate) const LINGER_BYTES_MAX: usize = 256 * 1024;
+
+/// How often we look what a visitor who leaves has not got yet.
+pub(crate) const LINGER_LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// In pieces of this size.
 pub(crate) const LINGER_READ_BYTES: usize = 4 * 1024;

@@ -36,9 +36,9 @@ pub(crate) async fn carry(stream: TcpStream, admitted: Admitted, worker: &Worker
     let connecting = Box::pin(worker.egress.connect(session, worker));
     match session.cancel.unless_triggered(connecting).await {
         Ok(Ok(origin)) => match relay(client, origin, session, worker).await {
-            Outcome::OriginReset => session.tally.origin_failed(OriginFailure::Reset),
+            Outcome::OriginReset | Outcome::OriginLeft => session.tally.origin_failed(OriginFailure::Reset),
             Outcome::Ended(end) => count_end(session, end),
-            Outcome::Finished | Outcome::ClientReset => {}
+            Outcome::Finished | Outcome::ClientReset | Outcome::ClientLeft => {}
         },
         Ok(Err(failure)) => {
             session.tally.origin_failed(failure);
@@ -140,6 +140,6 @@ async fn decrypt(
 fn count_end(session: &Session, end: End) {
     match end {
         End::Blocked => session.tally.filtered(),
-        End::Removed | End::Idle | End::Displaced => {}
+        End::Removed | End::Idle | End::Displaced | End::Stopped => {}
     }
 }

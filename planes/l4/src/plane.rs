@@ -21,9 +21,11 @@ use crate::Config;
 use crate::counters::{Counters, Totals};
 use crate::egress::Egress;
 use crate::ingress::{self, At};
+use crate::limits::RESET_TIME;
 use crate::listeners::{Delivery, Endpoint, Listeners};
 use crate::metrics::Counted;
 use crate::room::Budget;
+use crate::session::End;
 use crate::sweep::sweep;
 use crate::worker::{AllQuotas, Worker};
 
@@ -250,10 +252,14 @@ impl WorkerSetup {
             }
         };
         drop(accepting);
+        worker.drain();
         // A flow has no end that could be waited for; a connection has.
         if tokio::time::timeout(grace, worker.connections.empty()).await.is_err() {
             let left = worker.connections.inside();
             tracing::info!(worker = self.index, left, "connections cut off at the end of the grace period");
+            // By a reset: an end in order would make half a stream look like a whole one.
+            worker.sessions.judge(|_| Some(End::Stopped));
+            let _ = tokio::time::timeout(RESET_TIME, worker.connections.empty()).await;
         }
         sweeper.abort();
     }

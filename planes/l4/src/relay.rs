@@ -2,18 +2,22 @@
 //!
 //! Each direction ends on its own ("half-close", RFC 9293 §3.6). A slow reader is waited for: no more is read for it
 //! than one buffer holds. A reset on one side becomes a reset on the other, so that a broken stream is never taken for
-//! a complete one.
+//! a complete one. But not before the other side has what the first had said to its end: a server may answer, end and be
+//! gone while its client still sends.
 
 mod copy;
 mod plain;
 
 use std::io;
 use std::task::Poll;
+use std::time::Instant;
 
 use bartizan_exchange::Io;
+use bartizan_net::undelivered;
 use bartizan_tls::{ClientStream, ServerStream};
 use tokio::net::TcpStream;
 
+use crate::limits::DELIVERY_LOOK_EVERY;
 use crate::session::{End, Session, Traffic};
 use crate::worker::Worker;
 
@@ -39,17 +43,24 @@ pub(crate) enum Outcome {
     Finished,
     ClientReset,
     OriginReset,
+    /// The client was gone after all that it had to say, which may still be under way to the origin.
+    ClientLeft,
+    /// The same of the origin.
+    OriginLeft,
     Ended(End),
 }
 
 impl Client {
     /// Resets the connection: the other side sees an error, not an end.
     pub(crate) fn reset(self) {
-        let socket = match &self {
+        reset_on_close(self.socket());
+    }
+
+    fn socket(&self) -> &TcpStream {
+        match self {
             Client::Plain(socket) => socket,
             Client::Tls(stream) => stream.io(),
-        };
-        reset_on_close(socket);
+        }
     }
 
     fn io(&mut self) -> &mut dyn Io {
@@ -62,11 +73,16 @@ impl Client {
 
 impl Origin {
     fn reset(self) {
-        match &self {
-            Origin::Plain(socket) => reset_on_close(socket),
-            Origin::Tls(stream) => reset_on_close(stream.io()),
-            // Dropped without a shutdown: that is how a tunnel learns of a reset.
-            Origin::Stream(_) | Origin::TlsStream(_) => {}
+        // What is behind a tunnel is dropped without a shutdown: that is how a tunnel learns of a reset.
+        self.socket().into_iter().for_each(reset_on_close);
+    }
+
+    /// None behind a tunnel.
+    fn socket(&self) -> Option<&TcpStream> {
+        match self {
+            Origin::Plain(socket) => Some(socket),
+            Origin::Tls(stream) => Some(stream.io()),
+            Origin::Stream(_) | Origin::TlsStream(_) => None,
         }
     }
 
@@ -95,15 +111,51 @@ pub(crate) async fn relay(mut client: Client, mut origin: Origin, session: &Sess
         (client, origin) => copy::relay(client.io(), origin.io(), session, worker, held_max).await,
     };
     match outcome {
+        // The kernel delivers what is under way, as long as there is one: in a container it ends with us.
+        Outcome::Finished if worker.is_draining() => {
+            delivered(client.socket(), session, worker).await;
+            if let Some(origin) = origin.socket() {
+                delivered(origin, session, worker).await;
+            }
+        }
         Outcome::Finished | Outcome::Ended(End::Idle) => {}
+        Outcome::ClientLeft => {
+            if let Some(socket) = origin.socket() {
+                delivered(socket, session, worker).await;
+            }
+            origin.reset();
+        }
+        Outcome::OriginLeft => {
+            delivered(client.socket(), session, worker).await;
+            client.reset();
+        }
         Outcome::ClientReset => origin.reset(),
         Outcome::OriginReset => client.reset(),
-        Outcome::Ended(End::Blocked | End::Removed | End::Displaced) => {
+        Outcome::Ended(End::Blocked | End::Removed | End::Displaced | End::Stopped) => {
             client.reset();
             origin.reset();
         }
     }
     outcome
+}
+
+/// Waits until the peer has all that was written to it, for as long as that goes on: not longer without progress than a
+/// connection may be half closed, nor after the session was told to end.
+async fn delivered(socket: &TcpStream, session: &Session, worker: &Worker) {
+    let patience = worker.limits().half_closed_time;
+    let all = async {
+        let (mut before, mut moved) = (usize::MAX, Instant::now());
+        while let Ok(under_way @ 1..) = undelivered(socket) {
+            if under_way < before {
+                (before, moved) = (under_way, Instant::now());
+            } else if moved.elapsed() >= patience {
+                return;
+            }
+            tokio::time::sleep(DELIVERY_LOOK_EVERY).await;
+        }
+    };
+    // Told to end: it is reset by who called, or closed.
+    let _ = session.cancel.unless_triggered(all).await;
 }
 
 /// The state of one direction.
@@ -126,6 +178,8 @@ enum Broken {
 /// The state of the whole connection, from those of both directions.
 fn outcome_of(up: Poll<Result<(), Broken>>, down: Poll<Result<(), Broken>>, traffic: &Traffic) -> Poll<Outcome> {
     match (up, down) {
+        (Poll::Ready(Ok(())), Poll::Ready(Err(Broken::To))) => Poll::Ready(Outcome::ClientLeft),
+        (Poll::Ready(Err(Broken::To)), Poll::Ready(Ok(()))) => Poll::Ready(Outcome::OriginLeft),
         (Poll::Ready(Err(Broken::From)), _) | (_, Poll::Ready(Err(Broken::To))) => Poll::Ready(Outcome::ClientReset),
         (Poll::Ready(Err(Broken::To)), _) | (_, Poll::Ready(Err(Broken::From))) => Poll::Ready(Outcome::OriginReset),
         (Poll::Ready(Ok(())), Poll::Ready(Ok(()))) => Poll::Ready(Outcome::Finished),

@@ -28,6 +28,8 @@ pub(crate) enum End {
     Idle,
     /// It was ended to make room for another.
     Displaced,
+    /// The plane ends, and its grace is over.
+    Stopped,
 }
 
 /// Tells one task to end. The task looks at it whenever it runs, and is woken when it is triggered.

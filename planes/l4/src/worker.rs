@@ -39,6 +39,7 @@ pub(crate) struct Worker {
     pub(crate) inbox: RefCell<Option<Inbox>>,
     /// Counts connections, also those that have no session yet.
     pub(crate) connections: Rc<Crowd>,
+    draining: Cell<bool>,
 }
 
 /// The quotas, which all workers share.
@@ -84,7 +85,17 @@ impl Worker {
             scratch: RefCell::new(vec![0; COPY_BYTES].into()),
             inbox: RefCell::default(),
             connections: Rc::default(),
+            draining: Cell::default(),
         }
+    }
+
+    /// From now on the process may end when the last connection does.
+    pub(crate) fn drain(&self) {
+        self.draining.set(true);
+    }
+
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.get()
     }
 
     /// The configuration in force, for one decision.

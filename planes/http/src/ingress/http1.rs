@@ -31,15 +31,15 @@ use bytes::{Bytes, BytesMut};
 use http::header::ACCEPT;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::connection::Connection;
 use super::deadline::Awaited;
+use super::goodbye::{Carrier, say_goodbye};
 use super::refusal::{Refusal, check_method};
 use super::relay;
 use super::wire::Wire;
 use crate::arrived::Arrived;
-use crate::limits::{LINGER_BYTES_MAX, LINGER_READ_BYTES, LINGER_TIME};
 use crate::page::Problem;
 use crate::pipeline;
 use crate::worker::Worker;
@@ -48,10 +48,7 @@ use line::{Line, Read};
 use reply::{Asked, Reply};
 
 /// Serves a connection to its end, also after it was switched to WebSocket.
-pub(crate) async fn serve<IO>(io: IO, connection: Rc<Connection>, worker: Rc<Worker>)
-where
-    IO: AsyncRead + AsyncWrite + Unpin + 'static,
-{
+pub(crate) async fn serve<IO: Carrier>(io: IO, connection: Rc<Connection>, worker: Rc<Worker>) {
     let line = Line::new(io, connection, worker);
     let mut unread = BytesMut::new();
     let end = loop {
@@ -241,24 +238,4 @@ fn accepted(head: &RequestHead, bytes: &Bytes) -> HeaderMap {
     let values =
         head.of(bytes).fields().values(ACCEPT.as_str()).filter_map(|value| HeaderValue::from_bytes(value).ok());
     values.map(|value| (ACCEPT, value)).collect()
-}
-
-/// Closes our side, then listens for a while: a socket closed with unread bytes resets the connection, and the reset
-/// may overtake our answer.
-async fn say_goodbye<IO: AsyncRead + AsyncWrite + Unpin>(mut io: IO) {
-    let farewell = async {
-        io.shutdown().await?;
-        let mut left = LINGER_BYTES_MAX;
-        // On the heap: the future would keep it for as long as the connection lives.
-        let mut waste = vec![0; LINGER_READ_BYTES];
-        while left > 0 {
-            match io.read(&mut waste).await? {
-                0 => break,
-                read => left = left.saturating_sub(read),
-            }
-        }
-        io::Result::Ok(())
-    };
-    // Whatever is read here is thrown away.
-    let _ = tokio::time::timeout(LINGER_TIME, farewell).await;
 }

@@ -1,10 +1,13 @@
 //! HTTP/2 from visitors (RFC 9113), through hyper. The framing has one meaning, so only fields are checked.
 
+use std::cell::RefCell;
 use std::convert::Infallible;
 use std::future::Future;
-use std::pin::pin;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use bartizan_exchange::{Length, LocalBoxFuture, Upgrade};
 use bartizan_names::{Authority, Host};
@@ -16,11 +19,12 @@ use hyper::rt::Executor;
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
 use super::answer::{Answer, body_of};
 use super::connection::Connection;
+use super::goodbye::{Carrier, say_goodbye};
 use super::refusal::{Refusal, check_method};
 use super::wire::Wire;
 use crate::arrived::Arrived;
@@ -34,14 +38,13 @@ use crate::pipeline;
 use crate::worker::Worker;
 
 /// Serves a connection to its end.
-pub(crate) async fn serve<IO>(io: IO, connection: Rc<Connection>, worker: Rc<Worker>)
-where
-    IO: AsyncRead + AsyncWrite + Unpin + 'static,
-{
+pub(crate) async fn serve<IO: Carrier>(io: IO, connection: Rc<Connection>, worker: Rc<Worker>) {
     connection.carry_many();
-    let wire = Wire::new(io, Rc::clone(&connection), Arc::clone(&worker.counters));
+    let io = Rc::new(RefCell::new(io));
+    let wire = Wire::new(Lent(Rc::clone(&io)), Rc::clone(&connection), Arc::clone(&worker.counters));
     let service = service_fn(|request| respond(request, Rc::clone(&connection), Rc::clone(&worker)));
-    let mut serving = pin!(
+    // In a box, so that its memory is freed before the goodbye.
+    let mut serving = Box::pin(
         http2::Builder::new(OnThisThread)
             .timer(TokioTimer::new())
             .keep_alive_interval(PING_EVERY)
@@ -51,17 +54,57 @@ where
             .initial_stream_window_size(STREAM_WINDOW_BYTES)
             .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
             .max_send_buf_size(STREAM_SEND_BYTES_MAX)
-            .serve_connection(TokioIo::new(wire), service)
+            .serve_connection(TokioIo::new(wire), service),
     );
     let result = tokio::select! {
         result = &mut serving => result,
         () = end_of_interest(&connection, &worker) => {
             serving.as_mut().graceful_shutdown();
-            serving.await
+            (&mut serving).await
         }
     };
     if let Err(error) = result {
         tracing::trace!(peer = %connection.peer, %error, "connection failed");
+    }
+    drop(serving);
+    // What the last streams wrote is still under way. The library has let go of the connection, or a stream of it has not.
+    if let Some(io) = Rc::into_inner(io) {
+        say_goodbye(io.into_inner()).await;
+    }
+}
+
+/// A connection that is got back when the library is done with it. Each poll borrows it, as there is one task.
+struct Lent<IO>(Rc<RefCell<IO>>);
+
+impl<IO: AsyncRead + Unpin> AsyncRead for Lent<IO> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.0.borrow_mut()).poll_read(cx, buffer)
+    }
+}
+
+impl<IO: AsyncWrite + Unpin> AsyncWrite for Lent<IO> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut *self.0.borrow_mut()).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut *self.0.borrow_mut()).poll_write_vectored(cx, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.0.borrow().is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.0.borrow_mut()).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.0.borrow_mut()).poll_shutdown(cx)
     }
 }
 

@@ -3,6 +3,7 @@
 mod command_line;
 mod crowds;
 mod dns_answers;
+mod drains;
 mod first_run;
 mod http_edge;
 mod ports;
