@@ -9,6 +9,7 @@ use bartizan_v4::spectrum::{self, OriginDns, OriginDnsBody, OriginPortBody};
 use bartizan_v4::{AppBody, Integer};
 
 use crate::application::{ports, ports_text};
+use crate::record::is_origin;
 use crate::tunnel::{id_of, tunnel_name};
 use crate::{AppError, OriginReason};
 
@@ -75,7 +76,7 @@ fn one(text: &str, protocol: Protocol, edge: &RangeInclusive<u16>) -> Result<Dir
         None => host.parse().map(IpAddr::V4).map_err(|_| OriginReason::Form)?,
     }
     .to_canonical();
-    if address.is_unspecified() || address.is_multicast() {
+    if !is_origin(address) {
         return Err(OriginReason::Address);
     }
     let origin_ports = ports(origin_ports).ok_or(OriginReason::Ports)?;

@@ -1,5 +1,7 @@
 //! DNS records: from a request or from the store to a value that can be served, and to the document that is kept.
 
+use std::net::IpAddr;
+
 use bartizan_names::{Name, RecordId, RecordType, Timestamp, TunnelId, ZoneId};
 use bartizan_v4::dns_record::{DataBody, Extension, ExtensionBody, Meta, RecordSettings, ServedRecord};
 use bartizan_v4::{Integer, Patch, RecordBody};
@@ -89,6 +91,10 @@ pub enum RecordError {
     Itself,
     #[error("ttl must be 1 (automatic) or between {TTL_MIN} and {TTL_MAX} seconds")]
     Ttl,
+    #[error(
+        "{0} is no server's address, so a proxied record cannot lead there; name the server, or switch proxied off"
+    )]
+    NoOrigin(IpAddr),
     #[error("records of type {0} cannot be proxied; A, AAAA and CNAME can")]
     NotProxiable(bartizan_names::RecordType),
     #[error("the comment is longer than {COMMENT_MAX} characters")]
@@ -107,7 +113,7 @@ impl RecordError {
             RecordError::NameMissing | RecordError::Name(_) | RecordError::NotAHost(_) => "/name",
             RecordError::TypeMissing => "/type",
             RecordError::ApexCname | RecordError::NotProxiable(_) => "/proxied",
-            RecordError::Itself => "/content",
+            RecordError::Itself | RecordError::NoOrigin(_) => "/content",
             RecordError::Ttl => "/ttl",
             RecordError::Comment => "/comment",
             RecordError::Tags => "/tags",
@@ -268,12 +274,23 @@ fn check_use(apex: &Name, owner: &Name, data: &RecordData, proxied: bool) -> Res
     if proxied && !owner.is_host() {
         return Err(RecordError::NotAHost(owner.to_string()));
     }
+    if let (true, Some(address)) = (proxied, data.address().filter(|address| !is_origin(*address))) {
+        return Err(RecordError::NoOrigin(address));
+    }
     match data {
         // The apex has SOA and NS, and a CNAME stands alone (RFC 1034 §3.6.2). A proxied one answers with addresses.
         RecordData::Cname(_) if owner == apex && !proxied => Err(RecordError::ApexCname),
         RecordData::Cname(target) if target == owner => Err(RecordError::Itself),
         _ => Ok(()),
     }
+}
+
+/// Whether a server can have an address at all. What else the edge does not dial depends on where it runs, and is decided
+/// when it is dialled.
+pub(crate) fn is_origin(address: IpAddr) -> bool {
+    let address = address.to_canonical();
+    let is_broadcast = matches!(address, IpAddr::V4(address) if address.is_broadcast());
+    !(address.is_unspecified() || address.is_multicast() || is_broadcast)
 }
 
 /// A proxied record's addresses are the edge's, so is their time to live.
@@ -483,6 +500,16 @@ mod tests {
             (r#"{"type":"A","name":"a","content":"192.0.2.1","ttl":86401}"#, "/ttl"),
             (r#"{"type":"A","name":"a","content":"192.0.2.1","ttl":-300}"#, "/ttl"),
             (r#"{"type":"A","name":"a!","content":"192.0.2.1"}"#, "ok"),
+            // No server is there; what DNS says is for the owner alone to know.
+            (r#"{"type":"A","name":"a","content":"0.0.0.0","proxied":true}"#, "/content"),
+            (r#"{"type":"A","name":"a","content":"0.0.0.0"}"#, "ok"),
+            (r#"{"type":"A","name":"a","content":"224.0.0.1","proxied":true}"#, "/content"),
+            (r#"{"type":"A","name":"a","content":"255.255.255.255","proxied":true}"#, "/content"),
+            (r#"{"type":"AAAA","name":"a","content":"::","proxied":true}"#, "/content"),
+            (r#"{"type":"AAAA","name":"a","content":"::ffff:0.0.0.0","proxied":true}"#, "/content"),
+            (r#"{"type":"AAAA","name":"a","content":"ff02::1","proxied":true}"#, "/content"),
+            (r#"{"type":"AAAA","name":"a","content":"ff02::1"}"#, "ok"),
+            (r#"{"type":"A","name":"a","content":"127.0.0.1","proxied":true}"#, "ok"),
             (r#"{"type":"A","name":"a!","content":"192.0.2.1","proxied":true}"#, "/name"),
             (r#"{"type":"A","name":"a","content":"192.0.2.1","tags":[""]}"#, "/tags"),
             (r#"{"type":"A","name":"a","content":"192.0.2.1","bartizan":{"origin_port":80}}"#, "/bartizan/origin_port"),

@@ -2,7 +2,7 @@
 //!
 //! RFC 1035 §3.3 and §3.4, RFC 3596 (AAAA), RFC 2782 (SRV), RFC 8659 (CAA).
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use bartizan_names::{Name, RecordType};
 use bartizan_v4::dns_record::{CaaData, Data, DataBody, SrvData};
@@ -109,6 +109,15 @@ impl RecordData {
             RecordData::Txt(_) => RecordType::TXT,
             RecordData::Srv { .. } => RecordType::SRV,
             RecordData::Caa { .. } => RecordType::CAA,
+        }
+    }
+
+    /// The address of an A or AAAA record.
+    pub fn address(&self) -> Option<IpAddr> {
+        match self {
+            RecordData::A(address) => Some(IpAddr::V4(*address)),
+            RecordData::Aaaa(address) => Some(IpAddr::V6(*address)),
+            _ => None,
         }
     }
 

@@ -281,7 +281,7 @@ impl From<RecordError> for Error {
             RecordError::TypeMissing | RecordError::ApexCname | RecordError::Tags | RecordError::OriginPort => {
                 Fault::RecordInvalid
             }
-            RecordError::Itself => Fault::Content,
+            RecordError::Itself | RecordError::NoOrigin(_) => Fault::Content,
             RecordError::Ttl => Fault::RecordTtl,
             RecordError::NotProxiable(_) => Fault::NotProxiable,
             RecordError::Comment => Fault::CommentLong,
