@@ -1,8 +1,9 @@
 //! What the machine allows: open files, and the settings of its kernel for floods.
 
+use bartizan_quotas::Shares;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Open files below which an edge is a small one: a relayed connection takes two, and two pipes when it is fast.
+/// Open files below which an edge is a small one.
 const FILES_MIN: u64 = 65_536;
 
 /// Connections that wait to be accepted, as every listener of ours asks for.
@@ -41,11 +42,15 @@ pub fn verdicts() -> Vec<Verdict> {
 fn files(may: Option<u64>) -> Verdict {
     let what = "open files";
     match may {
-        Some(max) if max < FILES_MIN => Verdict {
-            what,
-            ok: true,
-            detail: format!("{max} at most, so about {} connections at once; `ulimit -Hn` says it too", max / 2),
-        },
+        Some(max) if max < FILES_MIN => {
+            let shares = Shares::of(usize::try_from(max).unwrap_or(usize::MAX));
+            let detail = format!(
+                "{max} at most, so {} visitors and {} connections to applications at once; `ulimit -Hn` says it too",
+                shares.visitors,
+                shares.tcp / 2
+            );
+            Verdict { what, ok: true, detail }
+        }
         Some(max) => Verdict { what, ok: true, detail: format!("{max} at most") },
         None => Verdict { what, ok: true, detail: "without limit".to_owned() },
     }
@@ -98,7 +103,7 @@ mod tests {
             (cookies(2), true, "always"),
             (backlog(128), false, "somaxconn"),
             (backlog(4096), true, "1024 wait"),
-            (files(Some(20_000)), true, "10000 connections"),
+            (files(Some(20_000)), true, "3750 visitors and 2187 connections"),
             (files(Some(1 << 20)), true, "1048576"),
             (files(None), true, "without limit"),
         ] {

@@ -71,7 +71,7 @@ pub enum BootstrapError {
     Damaged { path: PathBuf, source: serde_json::Error },
     #[error(
         "the administrator's {what} has {length} characters and can be guessed: {SECRET_MIN} are needed. Put a longer one \
-         in {variable}; or unset that, take the short one out of {FILE} with its file, and new credentials are made"
+         in {variable}; or unset that and move {FILE} away, and new credentials are made"
     )]
     Weak { what: &'static str, length: usize, variable: &'static str },
     #[error("cannot set up the first administrator")]

@@ -36,8 +36,9 @@ pub(crate) const CONNECTION_WINDOW_BYTES: u32 = 1024 * 1024;
 /// Bytes held for one HTTP/2 stream that the visitor is slow to take.
 pub(crate) const STREAM_SEND_BYTES_MAX: usize = 128 * 1024;
 
-/// What one source may have of the connections (`bartizan_quotas`). Whole offices and mobile networks share an address.
-pub(crate) const SOURCE: Ceiling = Ceiling { open: 2_000, per_second: 2_000, handshakes: 256 };
+/// What one source may have of the connections (`bartizan_quotas`). At once no number beside what is left free for others:
+/// whole mobile networks share an address, and a load balancer in front is one source.
+pub(crate) const SOURCE: Ceiling = Ceiling { open: u32::MAX, per_second: 20_000, handshakes: 2_048 };
 
 /// And of the connections to origins: no number beside what is left free for others.
 pub(crate) const ORIGINS: Ceiling = Ceiling { open: u32::MAX, per_second: u32::MAX, handshakes: 0 };
