@@ -137,8 +137,8 @@ impl Bench {
 
     /// Memory of connections that have made a request and wait.
     fn idle(&mut self, field: &Field, descriptors: usize) -> Result<()> {
-        // A quarter of them: a proxy may want two for each connection, and half of its descriptors for something else.
-        let count = (descriptors / 4).min(IDLE_MAX);
+        // An eighth of them: ours gives six of 32 to visitors, and others want two for each connection.
+        let count = (descriptors / 8).min(IDLE_MAX);
         eprintln!("{count} idle connections (`ulimit -n` is {descriptors})");
         for (row, scheme) in IDLE {
             for server in field.servers() {

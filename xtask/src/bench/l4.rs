@@ -221,8 +221,8 @@ impl Bench {
 
     /// Memory that idle connections take, with as many as there are descriptors for.
     fn idle(&mut self, field: &Field, descriptors: usize) -> Result<()> {
-        // Ours gives half of its descriptors to connections, two to each.
-        let connections = (descriptors / 4).saturating_sub(SPARE_DESCRIPTORS).min(IDLE_MAX);
+        // Ours gives seven of 32 to connections, two to each, and sources have no more than is left free for others.
+        let connections = (descriptors / 32 * 3).saturating_sub(SPARE_DESCRIPTORS).min(IDLE_MAX);
         eprintln!("{connections} idle connections (`ulimit -n` is {descriptors})");
         for server in [&field.ours, &field.nginx, &field.haproxy] {
             let Some(process) = server.process else { continue };

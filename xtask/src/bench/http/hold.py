@@ -11,8 +11,10 @@ context.check_hostname = False
 context.verify_mode = ssl.CERT_NONE
 
 
-def open_one(_):
-    stream = socket.create_connection((address, int(port)))
+def open_one(number):
+    # A source may have no more than is left free for others, so they come from many.
+    source = (f"127.200.1.{number % 200 + 1}", 0) if address.startswith("127.") else None
+    stream = socket.create_connection((address, int(port)), source_address=source)
     if scheme == "https":
         stream = context.wrap_socket(stream, server_hostname=host)
     stream.sendall(f"GET /1k HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
