@@ -343,3 +343,38 @@ fn what_lies_behind_a_tunnel_is_dialled_with_all_that_is_known() {
         assert_eq!((flows[0].client, flows[0].dialled), (client.local_addr().unwrap(), address_of(&one)));
     }
 }
+
+/// A server that has answered, ended and gone, while its client still sends: the answer comes before the reset.
+#[test]
+fn an_answer_is_delivered_before_a_late_reset() {
+    let answer = noise(1, 1 << 16);
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let one = app("one.test", direct(&[listener.local_addr().unwrap()]));
+    let edge = Edge::start(&Setup::new(&[&one]));
+    // Room for a fraction of the answer: the rest stays with the edge.
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    socket.set_recv_buffer_size(4_096).unwrap();
+    socket.connect(&address_of(&one).into()).unwrap();
+    let mut client = std::net::TcpStream::from(socket);
+    client.write_all(b"question").unwrap();
+    let (mut server, _) = listener.accept().unwrap();
+    assert_eq!(read_exactly(&mut server, 8), "question");
+    server.write_all(&answer).unwrap();
+    server.shutdown(Shutdown::Write).unwrap();
+    eventually("passed on", || edge.app(&one).bytes_out == 1 << 16);
+    drop(server);
+    // The first of these draws the reset.
+    for _ in 0..20 {
+        client.write_all(b"more").unwrap();
+        std::thread::yield_now();
+    }
+    let mut got = Vec::new();
+    let mut piece = [0; 512];
+    while got.len() < answer.len() {
+        let read = client.read(&mut piece).unwrap();
+        assert_ne!(read, 0, "an end in order after {} octets", got.len());
+        got.extend_from_slice(&piece[..read]);
+    }
+    assert!(got == answer);
+    eventually("closed", || edge.app(&one).closed == 1);
+}
