@@ -6,10 +6,10 @@
 //! ```
 //! A connector of ours (feature `bartizan_1`) also gets the client's address and the one that it dialled.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
-use bartizan_exchange::{Datagrams, DialError, Dialer, Dialled, Flow, LocalBoxFuture};
+use bartizan_exchange::{Datagrams, DialError, Dialer, Dialled, Flow, LocalBoxFuture, OriginAddress};
 use bartizan_rpc::{ConnectKind, ConnectRequest, Metadata, OUR_FEATURE, RpcThread, read_response};
 
 use crate::counters::{Counters, count};
@@ -80,9 +80,22 @@ async fn connect(flow: &Flow, mut stream: Stream) -> Result<Duplex, DialError> {
 
 fn request(flow: &Flow, stream: &Stream) -> ConnectRequest {
     let address = |key, address: SocketAddr| Metadata::new(key, address.to_string());
-    let metadata = match stream.lease.link().has_feature(OUR_FEATURE) {
-        true => vec![address(Metadata::CLIENT, flow.client), address(Metadata::DIALLED, flow.dialled)],
-        false => Vec::new(),
+    let (dest, metadata) = match stream.lease.link().has_feature(OUR_FEATURE) {
+        true => {
+            let metadata = vec![address(Metadata::CLIENT, flow.client), address(Metadata::DIALLED, flow.dialled)];
+            (flow.origin.to_string(), metadata)
+        }
+        false => (stock_destination(&flow.origin), Vec::new()),
     };
-    ConnectRequest { dest: flow.origin.to_string(), kind: ConnectKind::Tcp, metadata }
+    ConnectRequest { dest, kind: ConnectKind::Tcp, metadata }
+}
+
+/// Stock connectors read addresses and no names. `localhost`, which is both loopback addresses, is one of them there.
+fn stock_destination(origin: &OriginAddress) -> String {
+    match origin {
+        OriginAddress::Name(name, port) if name.to_string().eq_ignore_ascii_case("localhost") => {
+            SocketAddr::from((Ipv4Addr::LOCALHOST, *port)).to_string()
+        }
+        origin => origin.to_string(),
+    }
 }

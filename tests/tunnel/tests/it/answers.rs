@@ -1,6 +1,7 @@
 //! What an edge makes of a connector that does not do as it should.
 
-use bartizan_names::ConnectorId;
+use bartizan_exchange::OriginAddress;
+use bartizan_names::{ConnectorId, Name};
 use bartizan_rpc::{
     ConnectResponse, ConnectorInfo, Metadata, Registration, StreamKind, read_request, read_stream_kind,
 };
@@ -122,4 +123,23 @@ async fn a_second_registration_on_one_connection_is_refused() {
     let refused = within("the answer", raw.control.register(again)).await.unwrap().unwrap_err();
     assert_eq!(refused.cause, "this connection is registered already");
     edge.connections(1).await;
+}
+
+#[tokio::test]
+async fn stock_connectors_are_told_addresses() {
+    let localhost = || OriginAddress::Name(Name::parse("localhost").unwrap(), 22);
+    for (index, features, expect) in [(0, &[][..], "127.0.0.1:22"), (1, &["bartizan_1"], "localhost:22")] {
+        let edge = Edge::start([(tunnel(1), facts(None))]);
+        let connector = RawConnector::connect_with(&edge, index, 10, features).await;
+        let asked = async {
+            let (mut send, mut receive) = connector.connection.accept_bi().await.unwrap();
+            assert_eq!(read_stream_kind(&mut receive).await.unwrap(), StreamKind::Data);
+            let request = read_request(&mut receive).await.unwrap();
+            send.write_all(&head("", &[])).await.unwrap();
+            request.dest
+        };
+        let (connected, dest) = tokio::join!(edge.connect(tunnel(1), localhost()), asked);
+        connected.unwrap();
+        assert_eq!(dest, expect, "{features:?}");
+    }
 }
