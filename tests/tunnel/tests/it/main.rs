@@ -13,4 +13,5 @@ mod restart;
 mod silence;
 mod tcp;
 mod udp;
+mod waits;
 mod wire;
