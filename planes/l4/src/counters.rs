@@ -66,6 +66,8 @@ counted!(
         Sources = "sources",
         /// A worker had as many connections or flows open as it can have.
         Worker = "worker",
+        /// A connection was ended to make room for a newer one: its client had said nothing.
+        Displaced = "displaced",
         /// A flow was ended to make room for a newer one: its client had sent one datagram only.
         FlowDisplaced = "flow_displaced",
         /// A datagram was dropped: too many were waiting for the flow's origin already.

@@ -10,7 +10,7 @@ use std::collections::{HashMap, VecDeque};
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
-use std::rc::{Rc, Weak};
+use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
@@ -24,6 +24,7 @@ use crate::counters::{Limit, OriginFailure};
 use crate::egress::{failure_of, send_datagram};
 use crate::limits::{OWN_FLOWS_LOOKED_AT, WAITING_DATAGRAMS_MAX};
 use crate::session::{End, Session, Way};
+use crate::unproven::{Proving, Unproven};
 
 /// The two ends of a flow, as the network sees them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -161,12 +162,22 @@ impl Flow {
     }
 }
 
+impl Proving for Flow {
+    fn app(&self) -> AppId {
+        self.session.app.id
+    }
+
+    fn is_settled(&self) -> bool {
+        self.confirmed.get()
+    }
+}
+
 /// All flows of a worker.
 #[derive(Default)]
 pub(crate) struct Flows {
     by_ends: RefCell<HashMap<Ends, Rc<Flow>>>,
-    /// Flows whose client has sent one datagram only, oldest first. Some of them have ended or received more by now.
-    unconfirmed: RefCell<HashMap<AppId, VecDeque<Weak<Flow>>>>,
+    /// Flows whose client has sent one datagram only.
+    unproven: Unproven<Flow>,
 }
 
 impl Flows {
@@ -185,13 +196,7 @@ impl Flows {
     pub(crate) fn add(&self, flow: Flow) -> Rc<Flow> {
         let flow = Rc::new(flow);
         self.by_ends.borrow_mut().insert(flow.ends, Rc::clone(&flow));
-        let mut unconfirmed = self.unconfirmed.borrow_mut();
-        let queue = unconfirmed.entry(flow.session.app.id).or_default();
-        // Twice as many as can be alive: then at least half of them go, so that cleaning is cheap on average.
-        if queue.len() > 2 * self.len() {
-            queue.retain(|flow| flow.upgrade().is_some_and(|flow| !flow.confirmed.get()));
-        }
-        queue.push_back(Rc::downgrade(&flow));
+        self.unproven.push(&flow, self.len());
         flow
     }
 
@@ -206,55 +211,26 @@ impl Flows {
 
     /// Makes room for one more flow of an application; says whether there is any.
     pub(crate) fn displace(&self, app: AppId) -> bool {
-        let mut unconfirmed = self.unconfirmed.borrow_mut();
-        let Some(queue) = unconfirmed.get_mut(&app) else { return false };
-        while let Some(oldest) = queue.pop_front() {
-            let Some(flow) = oldest.upgrade().filter(|flow| !flow.confirmed.get()) else { continue };
-            self.end_displaced(&flow);
-            return true;
-        }
-        false
+        self.end_displaced(self.unproven.pop(app))
     }
 
     /// Makes room for one more flow of a source by ending one of its own: a resolver sends each question from another
     /// port (RFC 5452 §9.2), and one datagram on each.
     pub(crate) fn displace_own(&self, app: AppId, source: SourceKey) -> bool {
-        let mut unconfirmed = self.unconfirmed.borrow_mut();
-        let Some(queue) = unconfirmed.get_mut(&app) else { return false };
-        let alive = |flow: &Weak<Flow>| flow.upgrade().filter(|flow| !flow.confirmed.get());
-        // Flows that have ended would hide those that have not. Each is taken out once.
-        while queue.front().is_some_and(|oldest| alive(oldest).is_none()) {
-            queue.pop_front();
-        }
-        let own = |flow: &Weak<Flow>| {
-            alive(flow).is_some_and(|flow| SourceKey::widest(flow.session.hop.client.ip()) == source)
-        };
-        let Some(at) = queue.iter().take(OWN_FLOWS_LOOKED_AT).position(own) else { return false };
-        let Some(flow) = queue.remove(at).and_then(|flow| flow.upgrade()) else { return false };
-        self.end_displaced(&flow);
-        true
+        let own = |flow: &Flow| SourceKey::widest(flow.session.hop.client.ip()) == source;
+        self.end_displaced(self.unproven.pop_wanted(app, OWN_FLOWS_LOOKED_AT, own))
     }
 
-    fn end_displaced(&self, flow: &Rc<Flow>) {
-        self.remove(flow);
-        flow.session.release_permits();
-        flow.session.cancel.trigger(End::Displaced);
-        flow.session.tally.limited(Limit::FlowDisplaced);
-    }
-
-    /// Makes room for one more flow. It is taken from the application with the most flows of one datagram, so that a
-    /// flood on one application does not cost another its clients.
+    /// Makes room for one more flow of any application.
     pub(crate) fn displace_any(&self) -> bool {
-        loop {
-            let unconfirmed = self.unconfirmed.borrow();
-            let longest = unconfirmed.iter().max_by_key(|(_, queue)| queue.len());
-            let Some(app) = longest.filter(|(_, queue)| !queue.is_empty()).map(|(app, _)| *app) else { return false };
-            drop(unconfirmed);
-            // If that found none, its queue is empty now.
-            if self.displace(app) {
-                return true;
-            }
-        }
+        self.end_displaced(self.unproven.pop_any())
+    }
+
+    fn end_displaced(&self, flow: Option<Rc<Flow>>) -> bool {
+        let Some(flow) = flow else { return false };
+        self.remove(&flow);
+        flow.session.displace(Limit::FlowDisplaced);
+        true
     }
 
     /// Counts what moved, and ends those that were silent for too long.
@@ -273,6 +249,6 @@ impl Flows {
 
     /// Forgets the queues of applications that are no more.
     pub(crate) fn forget(&self, exists: impl Fn(AppId) -> bool) {
-        self.unconfirmed.borrow_mut().retain(|app, _| exists(*app));
+        self.unproven.forget(exists);
     }
 }

@@ -28,6 +28,7 @@ mod relay;
 mod room;
 mod session;
 mod sweep;
+mod unproven;
 mod worker;
 
 use std::net::SocketAddr;

@@ -15,7 +15,8 @@ use bartizan_quotas::{Permit, SourcePermit};
 use bartizan_routes::App;
 use bartizan_wire::proxy::Hop;
 
-use crate::counters::Tally;
+use crate::counters::{Limit, Tally};
+use crate::unproven::{Proving, Unproven};
 
 /// Why a connection or flow is ended from outside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,6 +99,8 @@ pub(crate) struct Traffic {
     bytes_out: Cell<u64>,
     moved: Cell<bool>,
     half_closed: Cell<bool>,
+    /// Whether the client has said anything.
+    spoke: Cell<bool>,
     /// When the sweep last saw it move.
     active: Cell<Option<Instant>>,
 }
@@ -120,6 +123,9 @@ impl Traffic {
         };
         counter.set(counter.get() + bytes as u64);
         self.moved.set(true);
+        if way == Way::In && bytes > 0 {
+            self.spoke.set(true);
+        }
     }
 
     /// One side has sent its end.
@@ -153,9 +159,11 @@ impl Session {
         }
     }
 
-    /// Gives its permits back before it has quite ended, so that others can have them.
-    pub(crate) fn release_permits(&self) {
+    /// Ends it to make room for another, which has its permits at once.
+    pub(crate) fn displace(&self, by: Limit) {
         self.permits.take();
+        self.cancel.trigger(End::Displaced);
+        self.tally.limited(by);
     }
 
     /// Counts what moved, and ends it if it was silent for too long.
@@ -199,6 +207,18 @@ pub(crate) struct Patience {
 pub(crate) struct Sessions {
     open: RefCell<HashMap<u64, Rc<Session>>>,
     next: Cell<u64>,
+    /// Those whose clients have said nothing.
+    unproven: Unproven<Session>,
+}
+
+impl Proving for Session {
+    fn app(&self) -> AppId {
+        self.app.id
+    }
+
+    fn is_settled(&self) -> bool {
+        self.traffic.spoke.get() || self.cancel.end.get().is_some()
+    }
 }
 
 /// A session's entry in the table, removed when this is dropped.
@@ -212,8 +232,27 @@ impl Sessions {
     pub(crate) fn add(&self, session: Session) -> SessionEntry<'_> {
         let number = self.next.replace(self.next.get() + 1);
         let session = Rc::new(session);
-        self.open.borrow_mut().insert(number, Rc::clone(&session));
+        let mut open = self.open.borrow_mut();
+        self.unproven.push(&session, open.len());
+        open.insert(number, Rc::clone(&session));
+        drop(open);
         SessionEntry { session, sessions: self, number }
+    }
+
+    /// Makes room for one more connection of an application, at the cost of one whose client has said nothing for longest;
+    /// says whether there was one.
+    pub(crate) fn displace(&self, app: AppId) -> bool {
+        displaced(self.unproven.pop(app))
+    }
+
+    /// The same for one of any application.
+    pub(crate) fn displace_any(&self) -> bool {
+        displaced(self.unproven.pop_any())
+    }
+
+    /// Forgets what is kept of applications that are no more.
+    pub(crate) fn forget(&self, exists: impl Fn(AppId) -> bool) {
+        self.unproven.forget(exists);
     }
 
     /// Counts what moved, and ends those that were silent for too long.
@@ -232,6 +271,10 @@ impl Sessions {
             }
         }
     }
+}
+
+fn displaced(session: Option<Rc<Session>>) -> bool {
+    session.inspect(|session| session.displace(Limit::Displaced)).is_some()
 }
 
 impl Drop for SessionEntry<'_> {

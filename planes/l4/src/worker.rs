@@ -133,15 +133,20 @@ impl Worker {
         }
     }
 
-    /// How many more connections or flows there is room for, the one that asks counted.
+    /// How many more connections or flows there is room for.
     pub(crate) fn free(&self, config: &Config, protocol: Protocol) -> usize {
         let room = self.room(config, protocol);
         match protocol {
-            // Whoever asks is inside already.
-            Protocol::Tcp => room.free(self.connections.inside().saturating_sub(1)),
+            // Where there is none, a newcomer takes the place of one whose client has said nothing.
+            Protocol::Tcp => room.free(self.connections.inside()).max(1),
             // Flows of one datagram make room for others, so that there is always some: see `Flows::displace_any`.
             Protocol::Udp => room.free(self.flows.len()).max(room.free(0) / 8).max(1),
         }
+    }
+
+    /// Whether the next connection needs the place of another.
+    pub(crate) fn is_full(&self) -> bool {
+        self.with_config(|config| self.connections.inside() >= self.room(config, Protocol::Tcp).worker)
     }
 
     /// Makes the inbox if there is none yet.
@@ -164,10 +169,11 @@ impl Worker {
         self.tallies.borrow_mut().retain(|app, _| exists(*app));
         self.counters.retain(exists);
         self.flows.forget(exists);
+        self.sessions.forget(exists);
     }
 }
 
-/// Counts how many of something there are, and lets one wait until there are none.
+/// Counts how many there are, and lets one wait until there are none.
 #[derive(Default)]
 pub(crate) struct Crowd {
     inside: Cell<usize>,
@@ -178,12 +184,9 @@ pub(crate) struct Crowd {
 pub(crate) struct Guest(Rc<Crowd>);
 
 impl Crowd {
-    pub(crate) fn enter(self: &Rc<Self>, most: usize) -> Option<Guest> {
-        if self.inside.get() >= most {
-            return None;
-        }
+    pub(crate) fn enter(self: &Rc<Self>) -> Guest {
         self.inside.set(self.inside.get() + 1);
-        Some(Guest(Rc::clone(self)))
+        Guest(Rc::clone(self))
     }
 
     pub(crate) fn inside(&self) -> usize {
@@ -201,22 +204,5 @@ impl Drop for Guest {
     fn drop(&mut self) {
         self.0.inside.set(self.0.inside.get() - 1);
         self.0.left.notify_one();
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn there_are_so_many_places() {
-        let crowd = Rc::new(Crowd::default());
-        let mut guests: Vec<Guest> = (0..3).map(|_| crowd.enter(3).unwrap()).collect();
-        assert!(crowd.enter(3).is_none());
-        guests.pop();
-        guests.push(crowd.enter(3).unwrap());
-        assert_eq!(crowd.inside(), 3);
-        drop(guests);
-        assert_eq!(crowd.inside(), 0);
     }
 }

@@ -27,7 +27,13 @@ pub(crate) enum At {
 pub(crate) async fn accept(listener: TcpListener, at: At, worker: Rc<Worker>) {
     loop {
         match listener.accept().await {
-            Ok((stream, peer)) => arrive(stream, peer, at, &worker),
+            Ok((stream, peer)) => {
+                arrive(stream, peer, at, &worker);
+                if worker.is_full() {
+                    // Whoever had to go closes its sockets first.
+                    tokio::task::yield_now().await;
+                }
+            }
             // If file descriptors have run out, trying again at once does not help.
             Err(error) => {
                 worker.counters.event(EdgeEvent::AcceptFailed);
@@ -40,11 +46,7 @@ pub(crate) async fn accept(listener: TcpListener, at: At, worker: Rc<Worker>) {
 
 /// Decides about a connection and hands it to a task. One that is refused leaves nothing behind.
 fn arrive(stream: TcpStream, peer: SocketAddr, at: At, worker: &Rc<Worker>) {
-    let room = worker.with_config(|config| worker.room(config, Protocol::Tcp));
-    let Some(guest) = worker.connections.enter(room.worker) else {
-        worker.counters.limited(Limit::Worker);
-        return reset_on_close(&stream);
-    };
+    let is_full = worker.is_full();
     let local = match at {
         At::Here(address) => address,
         // Fails only where the client has gone already.
@@ -55,6 +57,12 @@ fn arrive(stream: TcpStream, peer: SocketAddr, at: At, worker: &Rc<Worker>) {
     };
     let hop = Hop { client: peer, dialled: local };
     if worker.with_config(|config| config.trusted.iter().any(|prefix| prefix.contains(peer.ip()))) {
+        // Whom it speaks for, and so whether one may go for it, is not known yet.
+        if is_full {
+            worker.counters.limited(Limit::Worker);
+            return reset_on_close(&stream);
+        }
+        let guest = worker.connections.enter();
         let worker = Rc::clone(worker);
         tokio::task::spawn_local(async move {
             speak_for(stream, hop, &worker).await;
@@ -63,7 +71,12 @@ fn arrive(stream: TcpStream, peer: SocketAddr, at: At, worker: &Rc<Worker>) {
         return;
     }
     match pipeline::decide(worker, Protocol::Tcp, hop, local) {
+        Ok(_) if is_full && !worker.sessions.displace_any() => {
+            worker.counters.limited(Limit::Worker);
+            reset_on_close(&stream);
+        }
         Ok(admitted) => {
+            let guest = worker.connections.enter();
             let worker = Rc::clone(worker);
             tokio::task::spawn_local(async move {
                 pipeline::carry(stream, admitted, &worker).await;

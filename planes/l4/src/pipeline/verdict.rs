@@ -1,6 +1,6 @@
 //! Whether a client is let in. It is decided by its address and the endpoint, before a byte of it is read.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -60,7 +60,7 @@ pub(crate) fn decide(worker: &Worker, protocol: Protocol, hop: Hop, local: Socke
         let source = source_permit(worker, &apps, (protocol, free), quotas, &ceilings, &hop, now)?;
         let whom = match apps {
             Found::One(app) => {
-                let permit = app_permit(worker, &app, quotas, &ceilings, now)?;
+                let permit = app_permit(worker, &app, hop.client.ip(), quotas, &ceilings, now)?;
                 Whom::App(app, permit)
             }
             Found::Several(apps) => Whom::Named(apps),
@@ -171,12 +171,18 @@ fn source_permit(
 fn app_permit(
     worker: &Worker,
     app: &App,
+    from: IpAddr,
     quotas: &QuotaPair,
     ceilings: &Ceilings,
     now: Instant,
 ) -> Result<Permit<AppId>, Refused> {
     let mut permit = quotas.apps.acquire(app.id, &ceilings.app, now);
-    if matches!(permit, Err(Over::Open)) && app.protocol == Protocol::Udp && worker.flows.displace(app.id) {
+    let makes_room = || match app.protocol {
+        Protocol::Udp => worker.flows.displace(app.id),
+        // Whoever has a connection already does not get the place of another's.
+        Protocol::Tcp => quotas.sources.open(SourceKey::widest(from)) <= 1 && worker.sessions.displace(app.id),
+    };
+    if matches!(permit, Err(Over::Open)) && makes_room() {
         permit = quotas.apps.acquire(app.id, &ceilings.app, now);
     }
     permit.map_err(|over| {
@@ -198,6 +204,6 @@ pub(crate) fn enter(worker: &Worker, app: &App, hop: &Hop) -> Result<Permit<AppI
             return Err(Refused);
         }
         let (quotas, ceilings) = quotas_of(worker, config, Protocol::Tcp);
-        app_permit(worker, app, quotas, &ceilings, Instant::now())
+        app_permit(worker, app, hop.client.ip(), quotas, &ceilings, Instant::now())
     })
 }

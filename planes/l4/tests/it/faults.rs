@@ -320,27 +320,68 @@ fn who_has_closed_one_side_for_ever_is_given_a_time() {
 #[test]
 fn descriptors_are_shared_out_so_that_none_goes_without() {
     let origin = Origin::echo("hello");
-    let [flooded, other] = ["one.test", "two.test"].map(|name| app(name, direct(&[origin.address])));
-    let mut setup = Setup::new(&[&flooded, &other]);
+    let [flooded, other, third] =
+        ["one.test", "two.test", "three.test"].map(|name| app(name, direct(&[origin.address])));
+    let mut setup = Setup::new(&[&flooded, &other, &third]);
     // Room for 14 connections, of which an application has seven at most.
     setup.limits.descriptors = 128;
     let edge = Edge::start(&setup);
     let source = |last| Ipv4Addr::new(127, 0, 12, last);
     let mut crowd: Vec<TcpStream> = (0..7).map(|last| dial_from(source(last), address_of(&flooded)).unwrap()).collect();
-    crowd.iter_mut().for_each(|client| assert_eq!(read_exactly(client, 5), "hello"));
+    crowd.iter_mut().for_each(speak);
     for last in 10..14 {
         assert_eq!(got_from(source(last), address_of(&flooded), 5), "reset");
     }
     assert_eq!(edge.app(&flooded).limited(Limit::AppOpen), 4);
     let mut others: Vec<TcpStream> =
         (20..27).map(|last| dial_from(source(last), address_of(&other)).unwrap()).collect();
-    others.iter_mut().for_each(|client| assert_eq!(read_exactly(client, 5), "hello"));
+    others.iter_mut().for_each(speak);
     // Now there is no room for anybody.
-    assert_eq!(got_from(source(30), address_of(&other), 5), "reset");
+    assert_eq!(got_from(source(30), address_of(&third), 5), "reset");
     assert_eq!(edge.totals().limited(Limit::Worker), 1);
     drop(crowd);
     eventually("closed", || edge.app(&flooded).open == 0);
     assert_eq!(got_from(source(31), address_of(&flooded), 5), "hello");
+}
+
+/// A conversation with an echo that says hello first.
+fn speak(client: &mut TcpStream) {
+    assert_eq!(read_exactly(client, 5), "hello");
+    client.write_all(b"you too").unwrap();
+    assert_eq!(read_exactly(client, 7), "you too");
+}
+
+/// Whoever has said nothing for longest goes first, and whoever has spoken stays.
+#[test]
+fn who_says_nothing_makes_room() {
+    let origin = Origin::echo("hello");
+    let [one, two] = ["one.test", "two.test"].map(|name| app(name, direct(&[origin.address])));
+    let mut setup = Setup::new(&[&one, &two]);
+    // Room for 14 connections, of which an application has seven at most.
+    setup.limits.descriptors = 128;
+    let edge = Edge::start(&setup);
+    let dial = |last, to: &App| {
+        let mut client = dial_from(Ipv4Addr::new(127, 0, 16, last), address_of(to)).unwrap();
+        assert_eq!(read_exactly(&mut client, 5), "hello");
+        client
+    };
+    let mut speaker = dial_from(Ipv4Addr::new(127, 0, 16, 1), address_of(&one)).unwrap();
+    speak(&mut speaker);
+    // Six silent ones fill what the application may have; the next costs the first of them its place.
+    let mut silent: Vec<TcpStream> = (2..8).map(|last| dial(last, &one)).collect();
+    silent.push(dial(8, &one));
+    assert_ne!(ending(&mut silent.remove(0)), "hello");
+    assert_eq!((edge.app(&one).limited(Limit::Displaced), edge.app(&one).limited(Limit::AppOpen)), (1, 0));
+    // Whoever has a place already does not get that of another.
+    assert_eq!(got_from(Ipv4Addr::new(127, 0, 16, 8), address_of(&one), 5), "reset");
+    // The other application fills the rest, until all is full.
+    let others: Vec<TcpStream> = (11..18).map(|last| dial(last, &two)).collect();
+    let newcomer = dial(20, &two);
+    let displaced = || edge.app(&one).limited(Limit::Displaced) + edge.app(&two).limited(Limit::Displaced);
+    assert!((2..=3).contains(&displaced()), "{}", displaced());
+    speaker.write_all(b"still here").unwrap();
+    assert_eq!(read_exactly(&mut speaker, 10), "still here");
+    drop((others, newcomer));
 }
 
 /// One source may have as many connections as are left free for all others, and no more.

@@ -167,6 +167,8 @@ fn a_greedy_source_costs_nobody_else_anything() {
     assert!(lines < 10, "{lines} lines more in the log:\n{}", edge.program().output());
     let grown = memory(&mut edge).saturating_sub(memory_before);
     assert!(grown <= GROWTH_MAX, "grown by {} KB", grown >> 10);
+    let refused = count(api, "bartizan_http_connections_closed_total{reason=\"source_handshakes\"}");
+    assert!(refused > Some(0), "half handshakes of one source");
     for displaced in [
         "bartizan_http_connections_closed_total{reason=\"displaced\"}",
         "bartizan_dns_connections_total{outcome=\"displaced\"}",
