@@ -6,12 +6,13 @@ use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::process::Command;
 use std::time::Duration;
 
-use bartizan_e2e::{Edge, Program, curl, wait};
+use bartizan_e2e::{Connector, Edge, Program, curl, finish, wait};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::json;
 use socket2::{Domain, Socket, Type};
 
 use crate::ports::{Echo, create, some_port};
+use crate::tunnels::with_another_secret;
 
 /// Descriptors of the edge: what a shell gives where nobody has raised it.
 const FILES: u32 = 1_024;
@@ -102,6 +103,35 @@ fn ask_many(edge: &Edge, host: &str) -> Program {
     Program::start("curl", &mut curl)
 }
 
+/// Connectors that know a tunnel, and not its secret: all of them are told so.
+fn refused_connectors(edge: &Edge) {
+    let account = edge.account();
+    let tunnel = edge.post(&format!("/accounts/{account}/cfd_tunnel"), &json!({"name": "locked"}));
+    let id = tunnel["id"].as_str().expect("an id");
+    let token = edge.get(&format!("/accounts/{account}/cfd_tunnel/{id}/token"));
+    let wrong = with_another_secret(token.as_str().expect("a token"));
+    let words = ["run", "--token", &wrong, "--url", "http://127.0.0.1:1"];
+    let mut connectors: Vec<Connector> = (0..12).map(|_| Connector::start(edge, &words)).collect();
+    for connector in &mut connectors {
+        connector.program.line("why it is refused", |line| line.to_lowercase().contains("unauthorized").then_some(()));
+    }
+}
+
+/// What the API answers to so many calls with a wrong token.
+fn codes_for_wrong_tokens(edge: &Edge, calls: usize) -> Vec<String> {
+    let (bearer, urls) = (format!("Authorization: Bearer {}", "A".repeat(40)), format!("[1-{calls}]"));
+    let mut curl = Command::new("curl");
+    curl.args(["--disable", "--silent", "--noproxy", "*", "--interface", "127.0.0.3", "--header", &bearer]);
+    curl.args([
+        "--output",
+        "/dev/null",
+        "--write-out",
+        "%{http_code}\n",
+        &format!("{}/zones?page={urls}", edge.api_url()),
+    ]);
+    finish(&mut curl).ok().lines().map(str::to_owned).collect()
+}
+
 /// A number of `/metrics`.
 fn count(api: SocketAddr, name: &str) -> Option<u64> {
     let metrics = curl::get(&["--interface", OTHER, &format!("http://{api}/metrics")]).text();
@@ -160,6 +190,10 @@ fn a_greedy_source_costs_nobody_else_anything() {
         count(api, "bartizan_http_origin_failures_total{reason=\"no_room\"}").filter(|count| *count > 0)
     });
     is_served(&edge, app, "beside requests that nobody answers");
+
+    refused_connectors(&edge);
+    assert_eq!(codes_for_wrong_tokens(&edge, 60).last().map(String::as_str), Some("429"));
+    is_served(&edge, app, "beside wrong credentials");
 
     let used = descriptors(&mut edge);
     assert!(used < FILES as usize - 64, "{used} descriptors are used: too few are kept back");

@@ -293,7 +293,7 @@ fn cleanup_drops_the_connections() {
 }
 
 /// The token's text is base64 of JSON; `python3` is here anyway and can do both.
-fn with_another_secret(token: &str) -> String {
+pub(crate) fn with_another_secret(token: &str) -> String {
     let program = "import base64, json, os, sys; t = json.loads(base64.b64decode(sys.argv[1])); \
                    t['s'] = base64.b64encode(os.urandom(32)).decode(); \
                    print(base64.b64encode(json.dumps(t).encode()).decode())";
