@@ -1,4 +1,4 @@
-//! The kernel's receive buffers.
+//! The kernel's buffers.
 
 use std::io;
 use std::mem;
@@ -23,6 +23,12 @@ pub fn hold_to_receive(socket: &impl AsFd, bytes: usize) -> io::Result<()> {
         )
     };
     if forced == 0 { Ok(()) } else { SockRef::from(socket).set_recv_buffer_size(bytes) }
+}
+
+/// Has the kernel take no more than so many bytes of a TCP connection before they can be sent (`TCP_NOTSENT_LOWAT`). Else
+/// it takes megabytes at once, and a peer that reads slowly seems not to read at all.
+pub fn hold_to_send(socket: &impl AsFd, bytes: u32) -> io::Result<()> {
+    SockRef::from(socket).set_tcp_notsent_lowat(bytes)
 }
 
 #[cfg(test)]

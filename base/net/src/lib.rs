@@ -14,7 +14,7 @@ mod splice;
 mod udp;
 
 pub use any_port::{AnyPortDatagram, prepare_any_port, receive_any_port, tcp_transparent, udp_transparent};
-pub use buffer::hold_to_receive;
+pub use buffer::{hold_to_receive, hold_to_send};
 pub use delivery::undelivered;
 pub use descriptors::descriptors_max;
 pub use freebind::{FLOW_BUFFER_BYTES, prepare_listener, tcp_pooled, udp_between, udp_pooled};

@@ -211,6 +211,7 @@ fn http_config(bundle: &Bundle, fixed: &Fixed) -> Generation<http::Config> {
         certificates: newest.of(&bundle.certificates).clone(),
         firewall: newest.of(&bundle.firewall).clone(),
         geo: fixed.geo.clone(),
+        limits: http::Limits::default(),
         server: http::ServerFacts { pop: newest.of(&bundle.pop).name.clone(), origin_roots: None },
     };
     newest.generation(config)

@@ -80,6 +80,8 @@ counted!(
         tunnel_not_connected,
         /// As many connections to origins as there may be were open, or as many as the visitor may have.
         no_room,
+        /// No failure: idle connections that were closed because others needed their place.
+        idle_evicted,
     }
 );
 
@@ -101,6 +103,11 @@ counted!(
         handshakes_failed,
         /// Ended because the visitor was too slow to send a head or a body, or to read an answer.
         too_slow,
+        /// HTTP/2 streams that were reset because the visitor did not take the answer.
+        starved,
+        /// HTTP/2 visitors that were told to make a new connection: this one had as many requests, cancelled requests or
+        /// connections to origins as one may.
+        worn,
         /// Ended because a changed rule refuses their source.
         blocked,
         /// Bytes of HTTP, after decryption.

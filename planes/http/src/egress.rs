@@ -25,6 +25,7 @@ use bartizan_routes::{Origin, OriginScheme, Scheme, Target};
 use bartizan_wire::http1::{self, Illegal};
 
 use crate::counters::Counters;
+use crate::ingress::RequestGuard;
 use crate::limits::CONNECT_TIME;
 use crate::page::Problem;
 use composed::Composed;
@@ -39,6 +40,10 @@ pub(crate) struct Destination<'r> {
     /// How the visitor came, and from where.
     pub(crate) scheme: Scheme,
     pub(crate) visitor: IpAddr,
+    /// The most that is read of the answer at a time.
+    pub(crate) piece_bytes: usize,
+    /// To be told when a connection is made for it.
+    pub(crate) request: &'r RequestGuard,
 }
 
 /// One worker's way out.
@@ -59,7 +64,8 @@ impl Egress {
         (reach, gate): (Reach, Gate),
         counters: Arc<Counters>,
     ) -> Egress {
-        Egress { upstream, tls, origins: OriginDialer::new(reach), gate, pool: Rc::new(Pool::default()), counters }
+        let pool = Rc::new(Pool::new(Arc::clone(&counters)));
+        Egress { upstream, tls, origins: OriginDialer::new(reach), gate, pool, counters }
     }
 
     /// Sends a request and waits for the head of its answer.
@@ -119,7 +125,7 @@ impl Egress {
         progress: &Progress,
     ) -> Result<Response, Problem> {
         let scheme = OriginScheme::of(to.settings.ssl, to.scheme);
-        let key = Key::new(origin, scheme, request.host.bare_name());
+        let key = Rc::new(Key::new(origin, scheme, request.host.bare_name()));
         let upgrade = request.upgrade;
         let may_repeat = request.body.length().is_nothing() && request.method.is_idempotent();
         let limit = to.settings.proxy_read_timeout;
@@ -127,7 +133,7 @@ impl Egress {
             Composed::new(request).map_err(|Illegal| Problem::Refused(http1::Refusal::Malformed.into()))?;
         if let Some(mut link) = self.pool.take(&key) {
             let spare = may_repeat.then(|| request.copy());
-            match within(progress, limit, link.send(request)).await {
+            match within(progress, limit, link.send(request, to.piece_bytes)).await {
                 None => return Err(Problem::OriginAnswerTimedOut),
                 Some(Ok(head)) => return self.receive(head, link, key, upgrade),
                 Some(Err(Lost { unsent })) => {
@@ -136,8 +142,9 @@ impl Egress {
                 }
             }
         }
+        to.request.count_dial();
         let mut link = self.open(origin, scheme, &key, to.visitor).await?;
-        match within(progress, limit, link.send(request)).await {
+        match within(progress, limit, link.send(request, to.piece_bytes)).await {
             None => Err(Problem::OriginAnswerTimedOut),
             Some(Ok(head)) => self.receive(head, link, key, upgrade),
             Some(Err(_)) => Err(Problem::OriginBroken),
@@ -170,7 +177,7 @@ impl Egress {
     }
 
     /// The origin's answer in our types. Its connection goes back to the pool when the body has been read.
-    fn receive(&self, head: Head, link: Link, key: Key, upgrade: Upgrade) -> Result<Response, Problem> {
+    fn receive(&self, head: Head, link: Link, key: Rc<Key>, upgrade: Upgrade) -> Result<Response, Problem> {
         let Head { status, headers, length, body, persistence, to_websocket } = head;
         if status == http::StatusCode::SWITCHING_PROTOCOLS {
             if upgrade != Upgrade::WebSocket || !to_websocket {

@@ -24,6 +24,11 @@ impl Outgoing {
         };
         Outgoing { body, left }
     }
+
+    /// Whether nothing may follow what was read.
+    pub(crate) fn may_be_over(&self) -> bool {
+        self.left.is_none_or(|left| left == 0)
+    }
 }
 
 impl hyper::body::Body for Outgoing {

@@ -31,7 +31,6 @@ use tokio::net::TcpStream;
 pub(crate) use connection::{Connections, RequestGuard};
 pub(crate) use refusal::Refusal;
 
-use crate::limits::HANDSHAKE_TIME;
 use crate::worker::Worker;
 use connection::Connection;
 
@@ -67,7 +66,7 @@ async fn speak(stream: TcpStream, connection: Rc<Connection>, worker: Rc<Worker>
     let certificates = worker.certificates();
     // In a box, so that its memory is freed when the handshake is over.
     let handshake = Box::pin(worker.acceptor.accept_offering(stream, &certificates, |name| worker.offer_to(name)));
-    let stream = match tokio::time::timeout(HANDSHAKE_TIME, handshake).await {
+    let stream = match tokio::time::timeout(worker.limits.handshake_time, handshake).await {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => {
             worker.counters.visitors.handshakes_failed.add(1);

@@ -42,6 +42,7 @@ use bartizan_routes::Routes;
 use bartizan_tls::Certificates;
 
 pub use counters::{OriginFailures, Requests, Totals, Visitors};
+pub use limits::Limits;
 pub use plane::{Plane, Sockets, StartError, start};
 
 /// The configuration of the plane. A request keeps the one that was in force when it came.
@@ -54,6 +55,8 @@ pub struct Config {
     /// Countries and networks of visitors. Looked up once for each connection, which keeps the result.
     pub geo: Geo,
     pub certificates: Certificates,
+    /// Read once, at the start.
+    pub limits: Limits,
     pub server: ServerFacts,
 }
 

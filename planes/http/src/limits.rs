@@ -3,13 +3,72 @@
 use std::time::Duration;
 
 use bartizan_quotas::Ceiling;
-use bartizan_wire::http1::Limits;
+use bartizan_wire::http1;
+
+/// Limits that can be configured. They are taken once, when the plane starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// From the first byte of a connection to the end of its TLS handshake: four round trips on the worst satellite link.
+    pub handshake_time: Duration,
+    /// From the first byte of a head to its last, and to the end of the preface of HTTP/2. Either fits into a few packets;
+    /// a slower client occupies a connection on purpose.
+    pub head_time: Duration,
+    /// A connection on which nothing is asked. Longer than the pauses of a person who reads.
+    pub idle_time: Duration,
+    /// How long a visitor may send nothing of a body that it has announced, or read nothing of an answer: the time that
+    /// is waited for it, which each byte buys back a part of ([`Limits::least_bytes_per_second`]).
+    pub stall_time: Duration,
+    /// Who sends or reads less than this on average is ended, when [`Limits::stall_time`] is used up. A tenth of what the
+    /// slowest mobile networks carry.
+    pub least_bytes_per_second: u32,
+    /// How long we go on reading after our last answer, so that a reset does not destroy it (RFC 9112 §9.6).
+    pub linger_time: Duration,
+    /// How long a WebSocket may be idle. Applications send pings every half minute; this ends those whose peer is gone.
+    pub websocket_idle_time: Duration,
+    /// After so much silence an HTTP/2 visitor gets a PING, and has so long to answer it (RFC 9113 §6.7).
+    pub ping_every: Duration,
+    pub ping_answer_time: Duration,
+    /// Requests of one HTTP/2 connection. Then the visitor is told to make another one (GOAWAY, RFC 9113 §6.8), as it is
+    /// for the two limits below. Thousands of pages; each new connection costs it a handshake.
+    pub requests_max: u32,
+    /// Requests of one HTTP/2 connection that ended before their answers did: what a page that is left cancels, some
+    /// hundred times over. Each may have cost us a connection to an origin, and the visitor nothing.
+    pub unfinished_max: u32,
+    /// Connections to origins that were made for the requests of one HTTP/2 connection.
+    pub dials_max: u32,
+    /// How often expired time limits of visitors are looked for.
+    pub expire_every: Duration,
+}
+
+impl Limits {
+    pub(crate) const DEFAULT: Limits = Limits {
+        handshake_time: Duration::from_secs(10),
+        head_time: Duration::from_secs(15),
+        idle_time: Duration::from_secs(75),
+        stall_time: Duration::from_secs(60),
+        least_bytes_per_second: 500,
+        linger_time: Duration::from_secs(2),
+        websocket_idle_time: Duration::from_secs(900),
+        ping_every: Duration::from_secs(30),
+        ping_answer_time: Duration::from_secs(20),
+        requests_max: 10_000,
+        unfinished_max: 1_000,
+        dials_max: 1_000,
+        expire_every: Duration::from_secs(1),
+    };
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits::DEFAULT
+    }
+}
 
 /// A request's head: request line, fields, empty line. Longer ones get 431 (RFC 6585 §5).
-pub(crate) const HEAD_BYTES_MAX: usize = Limits::REQUEST.head_bytes;
+pub(crate) const HEAD_BYTES_MAX: usize = http1::Limits::REQUEST.head_bytes;
 
 /// Fields in a head. More is 431.
-pub(crate) const FIELDS_MAX: usize = Limits::REQUEST.fields;
+pub(crate) const FIELDS_MAX: usize = http1::Limits::REQUEST.fields;
 
 /// The most that is read at a time. One buffer for all connections of a worker, so it may be large.
 pub(crate) const READ_BYTES: usize = 64 * 1024;
@@ -18,11 +77,30 @@ pub(crate) const READ_BYTES: usize = 64 * 1024;
 /// into one TLS record (RFC 8446 §5.1). Larger pieces are written without a copy.
 pub(crate) const GATHER_BYTES_MAX: usize = 16 * 1024;
 
-/// How often expired time limits of visitors are looked for.
-pub(crate) const EXPIRE_EVERY: Duration = Duration::from_secs(1);
+/// Bytes of requests to come that are read while one is being answered, and a read more: an HTTP/1.1 visitor that sends
+/// them all at once is noticed when it leaves, if it has sent no more than that.
+pub(crate) const READ_AHEAD_BYTES_MAX: usize = 32 * 1024;
 
-/// The most that is read from an origin at a time.
-pub(crate) const ORIGIN_READ_BYTES: usize = 64 * 1024;
+/// The most that is read from an origin at a time, for visitors that take one answer at a time.
+pub(crate) const ORIGIN_READ_BYTES_MAX: usize = 64 * 1024;
+
+/// The least, where many answers share one connection.
+pub(crate) const ORIGIN_READ_BYTES_MIN: usize = 4 * 1024;
+
+/// What the answers of one HTTP/2 connection that its visitor does not take may hold, shared out when each is asked for.
+/// Each holds two reads at most, and those that came while there were fewer have larger shares, so it is some times this.
+pub(crate) const UNTAKEN_BYTES: usize = 128 * 1024;
+
+/// Bytes of a stream that the library holds beyond what the visitor's window allows: so few that it takes the next piece
+/// only when the last one has left.
+pub(crate) const STREAM_SEND_BYTES_MAX: usize = 1;
+
+/// The end of an answer's piece that is handed over alone when the piece may be the last, so that its larger part has left
+/// before the answer counts as written.
+pub(crate) const TAIL_BYTES: usize = 1024;
+
+/// Bytes that the system takes of a visitor's answer before they can be sent: enough for 25 Mbit/s at 40 ms.
+pub(crate) const UNSENT_BYTES: u32 = 128 * 1024;
 
 /// Concurrent streams of one HTTP/2 connection (RFC 9113 §6.5.2 recommends 100 at least). Each may hold a window.
 pub(crate) const STREAMS_MAX: u32 = 128;
@@ -32,9 +110,6 @@ pub(crate) const STREAM_WINDOW_BYTES: u32 = 256 * 1024;
 
 /// The same for all streams of a connection together.
 pub(crate) const CONNECTION_WINDOW_BYTES: u32 = 1024 * 1024;
-
-/// Bytes held for one HTTP/2 stream that the visitor is slow to take.
-pub(crate) const STREAM_SEND_BYTES_MAX: usize = 128 * 1024;
 
 /// What one source may have of the connections (`bartizan_quotas`). At once no number beside what is left free for others:
 /// whole mobile networks share an address, and a load balancer in front is one source.
@@ -50,31 +125,7 @@ pub(crate) const ORIGINS_MAX: usize = 20_000;
 /// 320 MB.
 pub(crate) const CONNECTIONS_MAX: usize = 20_000;
 
-/// From the first byte of a connection to the end of its TLS handshake: four round trips on the worst satellite link.
-pub(crate) const HANDSHAKE_TIME: Duration = Duration::from_secs(10);
-
-/// From the first byte of a head to its last. A head fits into a few packets; a slower client occupies a connection on
-/// purpose.
-pub(crate) const HEAD_TIME: Duration = Duration::from_secs(15);
-
-/// A connection on which nothing is asked. Longer than the pauses of a person who reads.
-pub(crate) const IDLE_TIME: Duration = Duration::from_secs(75);
-
-/// How long a visitor may send nothing of a body that it has announced.
-pub(crate) const BODY_STALL_TIME: Duration = Duration::from_secs(60);
-
-/// How long a visitor may read nothing of an answer.
-pub(crate) const WRITE_STALL_TIME: Duration = Duration::from_secs(60);
-
-/// After so much silence an HTTP/2 visitor gets a PING, and has so long to answer it (RFC 9113 §6.7).
-pub(crate) const PING_EVERY: Duration = Duration::from_secs(30);
-pub(crate) const PING_ANSWER_TIME: Duration = Duration::from_secs(20);
-
-/// How long we go on reading when a visitor has all of our last answer, so that a reset does not destroy it (RFC 9112
-/// §9.6).
-pub(crate) const LINGER_TIME: Duration = Duration::from_secs(2);
-
-/// How much is read in that time.
+/// How much is read in [`Limits::linger_time`].
 pub(crate) const LINGER_BYTES_MAX: usize = 256 * 1024;
 
 /// How often we look what a visitor who leaves has not got yet.
@@ -82,9 +133,6 @@ pub(crate) const LINGER_LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// In pieces of this size.
 pub(crate) const LINGER_READ_BYTES: usize = 4 * 1024;
-
-/// How long a WebSocket may be idle. Applications send pings every half minute; this ends those whose peer is gone.
-pub(crate) const WEBSOCKET_IDLE_TIME: Duration = Duration::from_secs(900);
 
 /// One direction of a WebSocket is copied in pieces of this size.
 pub(crate) const WEBSOCKET_BUFFER_BYTES: usize = 8 * 1024;

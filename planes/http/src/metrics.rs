@@ -43,6 +43,7 @@ impl Measured for Counted {
             ("displaced", visitors.displaced),
             ("handshake_failed", visitors.handshakes_failed),
             ("too_slow", visitors.too_slow),
+            ("worn", visitors.worn),
             ("blocked", visitors.blocked),
         ];
         let bytes = [("in", visitors.bytes_in), ("out", visitors.bytes_out)];
@@ -74,6 +75,11 @@ impl Measured for Counted {
                 Sample::by("reason", &failures),
             ),
             Metric::counter(
+                "bartizan_http_origin_idle_evicted",
+                "Idle connections to origins closed to make room for newer ones",
+                Sample::one(origins.idle_evicted),
+            ),
+            Metric::counter(
                 "bartizan_http_connections",
                 "Visitors' connections accepted",
                 Sample::one(visitors.accepted),
@@ -87,6 +93,11 @@ impl Measured for Counted {
                 "bartizan_http_connections_closed",
                 "Connections that we ended, and why",
                 Sample::by("reason", &closed),
+            ),
+            Metric::counter(
+                "bartizan_http_streams_starved",
+                "HTTP/2 streams that were reset because the visitor took nothing of the answer",
+                Sample::one(visitors.starved),
             ),
             Metric::counter("bartizan_http_bytes", "Bytes of HTTP after decryption", Sample::by("direction", &bytes)),
         ]

@@ -76,7 +76,8 @@ async fn steps(
     }
     let Arrived { scheme, source, .. } = arrived;
     forward::to_origin(&mut arrived.headers, &Provenance { source, scheme, host: arrived.host.received(), ray });
-    let destination = Destination { target: &route.target, settings, scheme, visitor: source.address };
+    let (visitor, piece_bytes) = (source.address, guard.connection.piece_bytes());
+    let destination = Destination { target: &route.target, settings, scheme, visitor, piece_bytes, request: guard };
     let request = Request {
         method: arrived.method,
         host: arrived.host,

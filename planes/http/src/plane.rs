@@ -20,16 +20,16 @@ use tokio::sync::watch;
 use tokio::task::LocalSet;
 use tokio::time::Instant;
 
-use crate::Config;
 use crate::counters::{Counters, Totals};
 use crate::date::Dates;
 use crate::egress::Egress;
 use crate::ingress::{self, Connections};
-use crate::limits::{ACCEPT_PAUSE, CONNECTIONS_MAX, EXPIRE_EVERY, ORIGINS, ORIGINS_MAX, READ_BYTES, SOURCE};
+use crate::limits::{ACCEPT_PAUSE, CONNECTIONS_MAX, ORIGINS, ORIGINS_MAX, READ_BYTES, SOURCE, UNSENT_BYTES};
 use crate::metrics::Counted;
 use crate::ray::Rays;
 use crate::recheck::recheck;
 use crate::worker::{Drain, Ports, Worker};
+use crate::{Config, Limits};
 
 /// The listeners: for each worker a set of its own, one for each address (`SO_REUSEPORT`, or clones of one socket).
 /// There are as many workers as the longer of the two has sets.
@@ -64,8 +64,8 @@ pub fn start(
     reach: &Reach,
     seed: u64,
 ) -> Result<Plane, StartError> {
-    let roots = live.snapshot().value.server.origin_roots.clone();
-    let origin_tls = OriginTls::load(roots, &[b"http/1.1"]).map_err(StartError::OriginRoots)?;
+    let Config { limits, server, .. } = live.snapshot().value.clone();
+    let origin_tls = OriginTls::load(server.origin_roots, &[b"http/1.1"]).map_err(StartError::OriginRoots)?;
     let acceptor = Acceptor::new(ingress::ALPN);
     let ports = Ports { http: port_of(&sockets.http, 80)?, https: port_of(&sockets.https, 443)? };
     let (end, _) = watch::channel(None);
@@ -89,6 +89,7 @@ pub fn start(
             acceptor: acceptor.clone(),
             counters: Arc::clone(&counters),
             ports,
+            limits,
             seed,
             end: plane.end.subscribe(),
         };
@@ -150,6 +151,7 @@ struct WorkerSetup {
     acceptor: Acceptor,
     counters: Arc<Counters>,
     ports: Ports,
+    limits: Limits,
     seed: u64,
     end: watch::Receiver<Option<Duration>>,
 }
@@ -182,6 +184,7 @@ impl WorkerSetup {
             connections: Connections::default(),
             acceptor: self.acceptor,
             ports: self.ports,
+            limits: self.limits,
             drain: Drain::default(),
             scratch: RefCell::new(vec![0; READ_BYTES].into()),
             dates: Dates::default(),
@@ -262,6 +265,7 @@ async fn accept(listener: TcpListener, scheme: Scheme, worker: Rc<Worker>, crowd
 fn admit(stream: TcpStream, from: (SocketAddr, Place), scheme: Scheme, worker: Rc<Worker>, guest: Guest) {
     // Without it a small write waits for the acknowledgement of the one before (Nagle, RFC 9293 §3.7.4).
     let _ = stream.set_nodelay(true);
+    let _ = bartizan_net::hold_to_send(&stream, UNSENT_BYTES);
     tokio::task::spawn_local(async move {
         ingress::serve(stream, from, scheme, worker).await;
         drop(guest);
@@ -271,7 +275,7 @@ fn admit(stream: TcpStream, from: (SocketAddr, Place), scheme: Scheme, worker: R
 /// Ends waits that have lasted too long, for ever.
 async fn expire(worker: Rc<Worker>) {
     loop {
-        tokio::time::sleep(EXPIRE_EVERY).await;
+        tokio::time::sleep(worker.limits.expire_every).await;
         worker.connections.expire(Instant::now());
     }
 }

@@ -12,13 +12,13 @@ use bartizan_routes::{Route, Site};
 use bartizan_tls::{Acceptor, Certificates, Offer};
 use tokio::sync::Notify;
 
-use crate::Config;
 use crate::arrived::Arrived;
 use crate::counters::Counters;
 use crate::date::Dates;
 use crate::egress::Egress;
 use crate::ingress::{ALPN_HTTP2, Connections};
 use crate::ray::{Ray, Rays};
+use crate::{Config, Limits};
 
 pub(crate) struct Worker {
     pub(crate) config: RefCell<Reader<Config>>,
@@ -29,6 +29,7 @@ pub(crate) struct Worker {
     pub(crate) connections: Connections,
     pub(crate) acceptor: Acceptor,
     pub(crate) ports: Ports,
+    pub(crate) limits: Limits,
     pub(crate) drain: Drain,
     /// Where bytes of visitors are read to.
     pub(crate) scratch: RefCell<Box<[u8]>>,

@@ -26,7 +26,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::composed::Composed;
 use super::upload::{Failed, Upload};
-use crate::limits::ORIGIN_READ_BYTES;
+use crate::limits::ORIGIN_READ_BYTES_MAX;
 
 /// Dropped, it closes.
 pub(crate) struct Link {
@@ -37,6 +37,8 @@ pub(crate) struct Link {
     upload: Option<Upload>,
     /// Its place among all connections to origins.
     pass: Option<Pass>,
+    /// The most that is read at a time.
+    piece_bytes: usize,
 }
 
 /// What `send` waits for.
@@ -70,7 +72,7 @@ pub(crate) struct Lost {
 
 impl Link {
     pub(crate) fn new(io: Box<dyn Io>) -> Link {
-        Link { io, unread: BytesMut::new(), upload: None, pass: None }
+        Link { io, unread: BytesMut::new(), upload: None, pass: None, piece_bytes: ORIGIN_READ_BYTES_MAX }
     }
 
     /// The same, which gives this place back when it closes.
@@ -86,7 +88,8 @@ impl Link {
     }
 
     /// Sends a request and waits for the head of its final answer.
-    pub(crate) async fn send(&mut self, request: Composed) -> Result<Head, Lost> {
+    pub(crate) async fn send(&mut self, request: Composed, piece_bytes: usize) -> Result<Head, Lost> {
+        self.piece_bytes = piece_bytes;
         let mut waiting = Waiting { asked: request.asked, search: SEARCH, interim: 0 };
         self.upload = Some(Upload::new(request));
         let head = poll_fn(|cx| self.poll_head(cx, &mut waiting)).await;
@@ -153,8 +156,9 @@ impl Link {
             self.unread = BytesMut::new();
         }
         // On the stack, so that a connection that waits holds no buffer.
-        let mut scratch = [const { MaybeUninit::uninit() }; ORIGIN_READ_BYTES];
-        let mut buffer = ReadBuf::uninit(&mut scratch);
+        let mut scratch = [const { MaybeUninit::uninit() }; ORIGIN_READ_BYTES_MAX];
+        let piece_bytes = self.piece_bytes.min(scratch.len());
+        let mut buffer = ReadBuf::uninit(&mut scratch[..piece_bytes]);
         ready!(Pin::new(&mut self.io).poll_read(cx, &mut buffer))?;
         self.unread.extend_from_slice(buffer.filled());
         Poll::Ready(Ok(buffer.filled().len()))

@@ -1,9 +1,10 @@
 //! Idle connections to origins. Each worker has its own pool, so nothing is locked.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bartizan_exchange::{Body, BodyError, Length};
@@ -14,6 +15,7 @@ use futures_util::Stream;
 use tokio::time::Instant;
 
 use super::link::Link;
+use crate::counters::Counters;
 use crate::limits::{IDLE_ORIGINS_MAX, IDLE_PER_ORIGIN_MAX, ORIGIN_IDLE_TIME};
 
 /// Requests with the same key may share a connection.
@@ -40,68 +42,112 @@ impl Key {
     }
 }
 
-#[derive(Default)]
-pub(crate) struct Pool(RefCell<Shelves>);
+/// The idle connections of one worker.
+pub(crate) struct Pool {
+    shelves: RefCell<Shelves>,
+    counters: Arc<Counters>,
+}
 
+/// What is idle: by origin, and by age over all origins.
 #[derive(Default)]
 struct Shelves {
-    by_key: HashMap<Key, Vec<Idle>>,
-    count: usize,
+    /// The one that has been idle for longest is in front.
+    by_key: HashMap<Rc<Key>, VecDeque<Idle>>,
+    /// By number, so the first is the oldest of all. As long as all shelves together.
+    by_age: BTreeMap<u64, Rc<Key>>,
+    next: u64,
 }
 
 struct Idle {
+    number: u64,
     link: Link,
     since: Instant,
 }
 
+impl Idle {
+    fn is_usable(&mut self) -> bool {
+        !self.link.is_closed() && self.since.elapsed() < ORIGIN_IDLE_TIME
+    }
+}
+
 impl Pool {
+    pub(crate) fn new(counters: Arc<Counters>) -> Pool {
+        Pool { shelves: RefCell::default(), counters }
+    }
+
     /// The connection that was used last, if one is alive: its origin is the least likely to close it now.
     pub(crate) fn take(&self, key: &Key) -> Option<Link> {
-        let mut shelves = self.0.borrow_mut();
-        let shelves = &mut *shelves;
-        let shelf = shelves.by_key.get_mut(key)?;
-        while let Some(mut idle) = shelf.pop() {
-            shelves.count -= 1;
-            if !idle.link.is_closed() && idle.since.elapsed() < ORIGIN_IDLE_TIME {
+        let mut shelves = self.shelves.borrow_mut();
+        let Shelves { by_key, by_age, .. } = &mut *shelves;
+        let shelf = by_key.get_mut(key)?;
+        while let Some(mut idle) = shelf.pop_back() {
+            by_age.remove(&idle.number);
+            if idle.is_usable() {
                 return Some(idle.link);
             }
         }
-        shelves.by_key.remove(key);
+        by_key.remove(key);
         None
     }
 
-    /// Keeps a connection, or closes it if there are enough.
-    fn put(&self, key: Key, mut link: Link) {
-        let mut shelves = self.0.borrow_mut();
-        if link.is_closed() || shelves.count >= IDLE_ORIGINS_MAX {
+    /// Keeps a connection. Where there are enough, of one origin or in all, the oldest is closed for it: hosts that are
+    /// asked for come and go, and who came first must not keep all places.
+    fn put(&self, key: Rc<Key>, mut link: Link) {
+        if link.is_closed() {
             return;
         }
-        let shelf = shelves.by_key.entry(key).or_default();
-        if shelf.len() < IDLE_PER_ORIGIN_MAX {
-            shelf.push(Idle { link, since: Instant::now() });
-            shelves.count += 1;
+        let mut shelves = self.shelves.borrow_mut();
+        let number = shelves.next;
+        shelves.next += 1;
+        let shelf = shelves.by_key.entry(Rc::clone(&key)).or_default();
+        shelf.push_back(Idle { number, link, since: Instant::now() });
+        let oldest_here = (shelf.len() > IDLE_PER_ORIGIN_MAX).then(|| shelf[0].number);
+        shelves.by_age.insert(number, key);
+        let oldest = if shelves.by_age.len() > IDLE_ORIGINS_MAX { shelves.oldest() } else { None };
+        if let Some(number) = oldest_here.or(oldest) {
+            shelves.close(number);
+            self.counters.origins.idle_evicted.add(1);
         }
     }
 
-    /// Closes one that is idle, to make room for another; says whether there was one.
+    /// Closes the one that has been idle for longest, to make room for another; says whether there was one.
     pub(crate) fn close_one(&self) -> bool {
-        let mut shelves = self.0.borrow_mut();
-        let Some(shelf) = shelves.by_key.values_mut().find(|shelf| !shelf.is_empty()) else { return false };
-        shelf.remove(0);
-        shelves.count -= 1;
-        true
+        let mut shelves = self.shelves.borrow_mut();
+        let oldest = shelves.oldest();
+        oldest.into_iter().for_each(|number| shelves.close(number));
+        oldest.is_some()
     }
 
     /// Closes what has been idle for too long, or was closed by its origin.
     pub(crate) fn sweep(&self) {
-        let mut shelves = self.0.borrow_mut();
-        let mut kept = 0;
-        shelves.by_key.retain(|_, shelf| {
-            shelf.retain_mut(|idle| !idle.link.is_closed() && idle.since.elapsed() < ORIGIN_IDLE_TIME);
-            kept += shelf.len();
+        let mut shelves = self.shelves.borrow_mut();
+        let Shelves { by_key, by_age, .. } = &mut *shelves;
+        by_key.retain(|_, shelf| {
+            shelf.retain_mut(|idle| {
+                let stays = idle.is_usable();
+                if !stays {
+                    by_age.remove(&idle.number);
+                }
+                stays
+            });
             !shelf.is_empty()
         });
-        shelves.count = kept;
+    }
+}
+
+impl Shelves {
+    fn oldest(&self) -> Option<u64> {
+        self.by_age.keys().next().copied()
+    }
+
+    /// Closes the connection with this number, which is the oldest of its shelf.
+    fn close(&mut self, number: u64) {
+        let Some(key) = self.by_age.remove(&number) else { return };
+        let Some(shelf) = self.by_key.get_mut(&key) else { return };
+        shelf.pop_front();
+        if shelf.is_empty() {
+            self.by_key.remove(&key);
+        }
     }
 }
 
@@ -109,14 +155,19 @@ impl Pool {
 /// their end. Dropped before that, it is closed: it would not be known where the next answer begins.
 pub(crate) struct Lease {
     pool: Rc<Pool>,
-    key: Key,
+    key: Rc<Key>,
     link: Link,
     body: BodyReader,
     persistence: Persistence,
 }
 
 impl Lease {
-    pub(crate) fn new(pool: Rc<Pool>, key: Key, link: Link, (body, persistence): (BodyReader, Persistence)) -> Lease {
+    pub(crate) fn new(
+        pool: Rc<Pool>,
+        key: Rc<Key>,
+        link: Link,
+        (body, persistence): (BodyReader, Persistence),
+    ) -> Lease {
         Lease { pool, key, link, body, persistence }
     }
 
@@ -164,6 +215,7 @@ mod tests {
     use tokio::io::{DuplexStream, duplex};
 
     use super::*;
+    use crate::Totals;
 
     fn key(port: usize) -> Key {
         let origin = Origin { hosts: Vec::new(), port: Some(port as u16) };
@@ -175,36 +227,51 @@ mod tests {
         (Link::new(Box::new(near)), far)
     }
 
+    fn pool() -> Pool {
+        Pool::new(Arc::default())
+    }
+
+    fn evicted(pool: &Pool) -> u64 {
+        let mut totals = Totals::default();
+        pool.counters.add_to(&mut totals);
+        totals.origins.idle_evicted
+    }
+
+    /// Who came last has a place; those that have been idle for longest make room.
     #[test]
-    fn a_pool_has_limits() {
+    fn a_full_pool_closes_the_oldest() {
         let mut origins = Vec::new();
         for (shelves, links, kept) in
             [(1, IDLE_PER_ORIGIN_MAX + 5, IDLE_PER_ORIGIN_MAX), (IDLE_ORIGINS_MAX / 4 + 1, 4, IDLE_ORIGINS_MAX)]
         {
-            let pool = Pool::default();
+            let pool = pool();
             for port in 0..shelves {
                 for _ in 0..links {
                     let (link, origin) = link();
                     origins.push(origin);
-                    pool.put(key(port), link);
+                    pool.put(Rc::new(key(port)), link);
                 }
             }
-            assert_eq!(pool.0.borrow().count, kept);
-            let taken: usize = (0..shelves).map(|port| std::iter::from_fn(|| pool.take(&key(port))).count()).sum();
-            assert_eq!((taken, pool.0.borrow().count), (kept, 0));
+            assert_eq!(evicted(&pool), (shelves * links - kept) as u64);
+            let taken: Vec<usize> =
+                (0..shelves).map(|port| std::iter::from_fn(|| pool.take(&key(port))).count()).collect();
+            assert_eq!(taken.iter().sum::<usize>(), kept);
+            assert_eq!(taken[shelves - 1], links.min(IDLE_PER_ORIGIN_MAX), "the newest");
+            let shelves = pool.shelves.borrow();
+            assert!(shelves.by_age.is_empty() && shelves.by_key.values().all(VecDeque::is_empty));
         }
     }
 
     /// A connection that its origin has closed is no connection.
     #[test]
     fn closed_connections_are_found_out() {
-        let pool = Pool::default();
+        let pool = pool();
         let ((closed, origin), (open, _origin)) = (link(), link());
-        pool.put(key(1), open);
-        pool.put(key(1), closed);
+        pool.put(Rc::new(key(1)), open);
+        pool.put(Rc::new(key(1)), closed);
         drop(origin);
         pool.sweep();
-        assert_eq!(pool.0.borrow().count, 1);
+        assert_eq!(pool.shelves.borrow().by_age.len(), 1);
         assert!(pool.take(&key(1)).is_some() && pool.take(&key(1)).is_none());
     }
 

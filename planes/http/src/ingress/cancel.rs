@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::task::{Context, Poll, Waker};
 
-/// Triggered once, and for good. The task looks at it whenever it wakes, and is woken to look.
+/// Triggered once, and for as long as the task lasts, which looks at it whenever it wakes, and is woken to look.
 #[derive(Default)]
 pub(crate) struct Cancel {
     triggered: Cell<bool>,
@@ -17,6 +17,12 @@ impl Cancel {
         {
             waker.wake();
         }
+    }
+
+    /// For another task.
+    pub(crate) fn reset(&self) {
+        self.triggered.set(false);
+        self.waker.take();
     }
 
     pub(crate) fn is_triggered(&self) -> bool {

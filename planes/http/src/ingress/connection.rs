@@ -17,8 +17,9 @@ use tokio::time::Instant;
 
 use super::cancel::Cancel;
 use super::deadline::Deadline;
-use super::requests::{Left, Requests};
-use crate::Config;
+use super::requests::{Left, Requests, UnderWay};
+use crate::limits::{ORIGIN_READ_BYTES_MAX, ORIGIN_READ_BYTES_MIN, UNTAKEN_BYTES};
+use crate::{Config, Limits};
 
 pub(crate) struct Connection {
     pub(crate) peer: SocketAddr,
@@ -40,6 +41,15 @@ pub(crate) struct Connection {
     quiet_since: Cell<Instant>,
     /// Whether it was switched to WebSocket.
     upgraded: Cell<bool>,
+    /// Requests that began, and of them those that ended before their answers did.
+    begun: Cell<u32>,
+    unfinished: Cell<u32>,
+    /// Connections to origins that were made for its requests.
+    dials: Cell<u32>,
+    /// Triggered when it has had as many of these as one connection may.
+    worn: Cancel,
+    /// The request that began last, for who runs it.
+    newest: RefCell<Option<Rc<UnderWay>>>,
 }
 
 /// How many requests a connection carries at a time.
@@ -72,6 +82,11 @@ impl Connection {
             in_flight: Cell::new(0),
             quiet_since: Cell::new(Instant::now()),
             upgraded: Cell::new(false),
+            begun: Cell::new(0),
+            unfinished: Cell::new(0),
+            dials: Cell::new(0),
+            worn: Cancel::default(),
+            newest: RefCell::new(None),
         }
     }
 
@@ -84,7 +99,45 @@ impl Connection {
     pub(crate) fn begin(self: &Rc<Self>) -> RequestGuard {
         self.place.work();
         self.in_flight.set(self.in_flight.get() + 1);
-        RequestGuard { slot: self.requests.borrow_mut().begin(), connection: Rc::clone(self) }
+        self.begun.set(self.begun.get().saturating_add(1));
+        RequestGuard { under_way: self.requests.borrow_mut().begin(), connection: Rc::clone(self) }
+    }
+
+    /// As [`Connection::begin`], for a stream whose task is made next: see [`Connection::take_newest`].
+    pub(crate) fn begin_stream(self: &Rc<Self>, limits: &Limits) -> RequestGuard {
+        let guard = self.begin();
+        self.newest.replace(Some(Rc::clone(&guard.under_way)));
+        if self.begun.get() > limits.requests_max
+            || self.unfinished.get() > limits.unfinished_max
+            || self.dials.get() > limits.dials_max
+        {
+            self.worn.trigger();
+        }
+        guard
+    }
+
+    pub(crate) fn take_newest(&self) -> Option<Rc<UnderWay>> {
+        self.newest.take()
+    }
+
+    /// Returns when it has carried as much as one connection may.
+    pub(crate) async fn worn(&self) {
+        poll_fn(|cx| self.worn.poll(cx)).await;
+    }
+
+    /// How many requests it has had.
+    pub(crate) fn begun(&self) -> u32 {
+        self.begun.get()
+    }
+
+    /// What an answer may be read in, so that those that nobody takes stay small together.
+    pub(crate) fn piece_bytes(&self) -> usize {
+        match self.carries.get() {
+            Carries::One => ORIGIN_READ_BYTES_MAX,
+            Carries::Many => {
+                (UNTAKEN_BYTES / self.in_flight.get().max(1)).clamp(ORIGIN_READ_BYTES_MIN, ORIGIN_READ_BYTES_MAX)
+            }
+        }
     }
 
     pub(crate) fn is_busy(&self) -> bool {
@@ -128,25 +181,30 @@ impl Connection {
 
 /// Stands for one request while it or its answer is under way. Dropping it ends both.
 pub(crate) struct RequestGuard {
-    connection: Rc<Connection>,
-    slot: usize,
+    pub(crate) connection: Rc<Connection>,
+    pub(crate) under_way: Rc<UnderWay>,
 }
 
 impl RequestGuard {
     /// The request is for this zone, which has let it in.
     pub(crate) fn concern(&self, zone: ZoneId) {
         self.connection.zone.set(Some(zone));
-        self.connection.requests.borrow_mut().concern(self.slot, zone);
+        self.under_way.concern(zone);
     }
 
     /// Ready when the request must end, however far it is.
     pub(crate) fn poll_ended(&self, cx: &Context<'_>) -> Poll<()> {
-        self.connection.requests.borrow().poll_ended(self.slot, cx)
+        self.under_way.cancel.poll(cx)
     }
 
     /// Whether it was told to end already.
     pub(crate) fn has_ended(&self) -> bool {
-        self.connection.requests.borrow().has_ended(self.slot)
+        self.under_way.cancel.is_triggered()
+    }
+
+    /// A connection to an origin is made for it.
+    pub(crate) fn count_dial(&self) {
+        self.connection.dials.set(self.connection.dials.get().saturating_add(1));
     }
 
     /// Does `work`, unless told to end first.
@@ -162,7 +220,10 @@ impl RequestGuard {
 
 impl Drop for RequestGuard {
     fn drop(&mut self) {
-        self.connection.requests.borrow_mut().finish(self.slot);
+        self.under_way.finish();
+        if self.connection.carries.get() == Carries::Many && !self.under_way.answered.get() {
+            self.connection.unfinished.set(self.connection.unfinished.get().saturating_add(1));
+        }
         self.connection.in_flight.set(self.connection.in_flight.get() - 1);
         let now = Instant::now();
         self.connection.quiet_since.set(now);
@@ -199,6 +260,7 @@ impl Connections {
         for connection in self.open.borrow().values() {
             connection.reading.expire(now);
             connection.writing.expire(now);
+            connection.requests.borrow().expire(now);
         }
     }
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::limits::{BODY_STALL_TIME, HEAD_TIME, IDLE_TIME, WRITE_STALL_TIME};
+use crate::limits::Limits;
 
 /// What we wait for the visitor to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,40 +27,57 @@ pub(crate) enum Awaited {
 }
 
 impl Awaited {
-    fn limit(self) -> Duration {
+    fn limit(self, limits: &Limits) -> Duration {
         match self {
-            Awaited::Request => IDLE_TIME,
-            Awaited::Head => HEAD_TIME,
-            Awaited::Body => BODY_STALL_TIME,
-            Awaited::Room => WRITE_STALL_TIME,
+            Awaited::Request => limits.idle_time,
+            Awaited::Head => limits.head_time,
+            Awaited::Body | Awaited::Room => limits.stall_time,
         }
+    }
+
+    /// Whether what comes in small pieces buys time.
+    fn has_rate(self) -> bool {
+        matches!(self, Awaited::Body | Awaited::Room)
     }
 }
 
-/// The time limit of one direction of a connection.
+/// The time limit of one direction of a connection, or of a stream.
+///
+/// For a body the limit is an account: waiting uses it up, and what was moved buys it back at the least rate that is
+/// allowed. So one limit ends who stops, and who goes on too slowly.
 #[derive(Default)]
 pub(crate) struct Deadline {
     running: Cell<Option<Running>>,
+    /// What was used up by waits that are over, and not bought back.
+    used: Cell<Duration>,
     waker: RefCell<Option<Waker>>,
 }
 
 #[derive(Clone, Copy)]
 struct Running {
     awaited: Awaited,
+    since: Instant,
     due: Instant,
     is_over: bool,
 }
 
 impl Deadline {
     /// Ready when the time for `awaited` is over. The time starts with the first call, and anew when `awaited` changes.
-    pub(crate) fn poll(&self, cx: &Context<'_>, awaited: Awaited) -> Poll<()> {
+    pub(crate) fn poll(&self, cx: &Context<'_>, awaited: Awaited, limits: &Limits) -> Poll<()> {
         match self.running.get() {
             Some(running) if running.awaited == awaited => {
                 if running.is_over {
                     return Poll::Ready(());
                 }
             }
-            _ => self.running.set(Some(Running { awaited, due: Instant::now() + awaited.limit(), is_over: false })),
+            _ => {
+                if !awaited.has_rate() {
+                    self.used.set(Duration::ZERO);
+                }
+                let since = Instant::now();
+                let due = since + awaited.limit(limits).saturating_sub(self.used.get());
+                self.running.set(Some(Running { awaited, since, due, is_over: false }));
+            }
         }
         let mut waker = self.waker.borrow_mut();
         if !waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
@@ -69,9 +86,20 @@ impl Deadline {
         Poll::Pending
     }
 
-    /// There was progress.
+    /// So many bytes of a body were moved.
+    pub(crate) fn moved(&self, bytes: usize, limits: &Limits) {
+        let waited = self.running.take().map_or(Duration::ZERO, |running| running.since.elapsed());
+        let used = self.used.get() + waited;
+        if !used.is_zero() {
+            let bought = Duration::from_secs_f64(bytes as f64 / f64::from(limits.least_bytes_per_second.max(1)));
+            self.used.set(used.saturating_sub(bought));
+        }
+    }
+
+    /// What was awaited is here, or nothing is awaited any more.
     pub(crate) fn rest(&self) {
         self.running.set(None);
+        self.used.set(Duration::ZERO);
     }
 
     /// Wakes the task if the time is over.
@@ -91,26 +119,33 @@ impl Deadline {
 mod tests {
     use super::*;
 
+    const LIMITS: Limits = Limits {
+        idle_time: Duration::from_secs(75),
+        head_time: Duration::from_secs(15),
+        stall_time: Duration::from_secs(60),
+        least_bytes_per_second: 100,
+        ..Limits::DEFAULT
+    };
+
+    fn poll(deadline: &Deadline, awaited: Awaited) -> Poll<()> {
+        deadline.poll(&Context::from_waker(Waker::noop()), awaited, &LIMITS)
+    }
+
     #[test]
     fn each_limit_ends_when_it_is_due() {
-        for (awaited, limit) in [
-            (Awaited::Request, IDLE_TIME),
-            (Awaited::Head, HEAD_TIME),
-            (Awaited::Body, BODY_STALL_TIME),
-            (Awaited::Room, WRITE_STALL_TIME),
-        ] {
+        for (awaited, seconds) in
+            [(Awaited::Request, 75), (Awaited::Head, 15), (Awaited::Body, 60), (Awaited::Room, 60)]
+        {
             let deadline = Deadline::default();
-            let cx = Context::from_waker(Waker::noop());
-            let start = Instant::now();
-            let margin = Duration::from_secs(5);
-            assert!(deadline.poll(&cx, awaited).is_pending());
+            let (start, limit, margin) = (Instant::now(), Duration::from_secs(seconds), Duration::from_secs(5));
+            assert!(poll(&deadline, awaited).is_pending());
             deadline.expire(start + limit - margin);
-            assert!(deadline.poll(&cx, awaited).is_pending(), "{awaited:?} early");
+            assert!(poll(&deadline, awaited).is_pending(), "{awaited:?} early");
             deadline.expire(start + limit + margin);
-            assert!(deadline.poll(&cx, awaited).is_ready(), "{awaited:?} late");
+            assert!(poll(&deadline, awaited).is_ready(), "{awaited:?} late");
             deadline.rest();
             deadline.expire(start + limit + margin);
-            assert!(deadline.poll(&cx, awaited).is_pending(), "{awaited:?} after a rest");
+            assert!(poll(&deadline, awaited).is_pending(), "{awaited:?} after a rest");
         }
     }
 
@@ -118,9 +153,31 @@ mod tests {
     #[test]
     fn a_head_gets_its_own_time() {
         let deadline = Deadline::default();
-        let cx = Context::from_waker(Waker::noop());
-        assert!(deadline.poll(&cx, Awaited::Request).is_pending());
-        deadline.expire(Instant::now() + IDLE_TIME);
-        assert!(deadline.poll(&cx, Awaited::Head).is_pending());
+        assert!(poll(&deadline, Awaited::Request).is_pending());
+        deadline.expire(Instant::now() + LIMITS.idle_time);
+        assert!(poll(&deadline, Awaited::Head).is_pending());
+    }
+
+    /// Waits of 50 s with so many bytes after each: the least rate is 100 a second.
+    #[test]
+    fn a_body_has_a_least_rate() {
+        const WAIT: Duration = Duration::from_secs(50);
+        for (bytes, waits) in [(1, 1), (500, 1), (4_200, 2), (5_000, 100), (1_000_000, 100)] {
+            let deadline = Deadline::default();
+            let mut lasted = 0;
+            for _ in 0..100 {
+                assert!(poll(&deadline, Awaited::Body).is_pending());
+                let Running { since, due, .. } = deadline.running.get().unwrap();
+                let earlier = Running { awaited: Awaited::Body, since: since - WAIT, due: due - WAIT, is_over: false };
+                deadline.running.set(Some(earlier));
+                deadline.expire(Instant::now());
+                if poll(&deadline, Awaited::Body).is_ready() {
+                    break;
+                }
+                deadline.moved(bytes, &LIMITS);
+                lasted += 1;
+            }
+            assert_eq!(lasted, waits, "{bytes} bytes");
+        }
     }
 }

@@ -14,7 +14,8 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::limits::{LINGER_BYTES_MAX, LINGER_LOOK_EVERY, LINGER_READ_BYTES, LINGER_TIME, WRITE_STALL_TIME};
+use crate::Limits;
+use crate::limits::{LINGER_BYTES_MAX, LINGER_LOOK_EVERY, LINGER_READ_BYTES};
 
 /// A visitor's connection, over TLS or not.
 pub(crate) trait Carrier: AsyncRead + AsyncWrite + Unpin + 'static {
@@ -34,10 +35,10 @@ impl Carrier for ServerStream<TcpStream> {
 }
 
 /// Ends our side, and returns when the visitor has all that was written and has ended too; or has all of it and says
-/// nothing for [`LINGER_TIME`]; or takes nothing for [`WRITE_STALL_TIME`].
-pub(crate) async fn say_goodbye(mut io: impl Carrier) {
+/// nothing for [`Limits::linger_time`]; or takes nothing for [`Limits::stall_time`].
+pub(crate) async fn say_goodbye(mut io: impl Carrier, limits: &Limits) {
     // TLS says it first (close_notify, RFC 8446 §6.1), which may have to wait for room.
-    if !matches!(timeout(WRITE_STALL_TIME, io.shutdown()).await, Ok(Ok(()))) {
+    if !matches!(timeout(limits.stall_time, io.shutdown()).await, Ok(Ok(()))) {
         return;
     }
     let mut listening = Listening::To { left: LINGER_BYTES_MAX };
@@ -51,8 +52,8 @@ pub(crate) async fn say_goodbye(mut io: impl Carrier) {
         }
         let patience = match (under_way, listening) {
             (0, Listening::Over) => return,
-            (0, Listening::To { .. }) => LINGER_TIME,
-            _ => WRITE_STALL_TIME,
+            (0, Listening::To { .. }) => limits.linger_time,
+            _ => limits.stall_time,
         };
         if moved.elapsed() >= patience {
             return;

@@ -21,8 +21,8 @@ use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::pin;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::task::Poll;
+use std::time::Duration;
 
 use bartizan_exchange::{Body, Io, Upgrade};
 use bartizan_names::Host;
@@ -71,10 +71,15 @@ pub(crate) async fn serve<IO: Carrier>(io: IO, connection: Rc<Connection>, worke
     };
     match end {
         Some(other) => {
-            let (connection, counters) = (Rc::clone(&line.connection), Arc::clone(&line.worker.counters));
-            relay::relay(Wire::new(line.into_io(), connection, counters), unread.freeze(), other).await;
+            let (connection, worker) = (Rc::clone(&line.connection), Rc::clone(&line.worker));
+            let idle_time = worker.limits.websocket_idle_time;
+            let wire = Wire::new(line.into_io(), connection, worker);
+            relay::relay(wire, unread.freeze(), other, idle_time).await;
         }
-        None => say_goodbye(line.into_io()).await,
+        None => {
+            let worker = Rc::clone(&line.worker);
+            say_goodbye(line.into_io(), &worker.limits).await;
+        }
     }
 }
 

@@ -2,12 +2,12 @@
 
 use std::cell::RefCell;
 use std::convert::Infallible;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io::{self, IoSlice};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
-use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bartizan_exchange::{Length, LocalBoxFuture, Upgrade};
 use bartizan_names::{Authority, Host};
@@ -23,32 +23,37 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
 use super::answer::{Answer, body_of};
-use super::connection::Connection;
+use super::connection::{Connection, RequestGuard};
+use super::deadline::Awaited;
 use super::goodbye::{Carrier, say_goodbye};
 use super::refusal::{Refusal, check_method};
 use super::wire::Wire;
 use crate::arrived::Arrived;
 use crate::forward::join_cookies;
 use crate::limits::{
-    CONNECTION_WINDOW_BYTES, FIELDS_MAX, HEAD_BYTES_MAX, IDLE_TIME, PING_ANSWER_TIME, PING_EVERY,
-    STREAM_SEND_BYTES_MAX, STREAM_WINDOW_BYTES, STREAMS_MAX,
+    CONNECTION_WINDOW_BYTES, FIELDS_MAX, HEAD_BYTES_MAX, STREAM_SEND_BYTES_MAX, STREAM_WINDOW_BYTES, STREAMS_MAX,
 };
 use crate::page::Problem;
 use crate::pipeline;
 use crate::worker::Worker;
 
+/// The preface of a connection (RFC 9113 §3.4).
+const PREFACE_BYTES: usize = 24;
+
 /// Serves a connection to its end.
 pub(crate) async fn serve<IO: Carrier>(io: IO, connection: Rc<Connection>, worker: Rc<Worker>) {
     connection.carry_many();
+    let limits = &worker.limits;
     let io = Rc::new(RefCell::new(io));
-    let wire = Wire::new(Lent(Rc::clone(&io)), Rc::clone(&connection), Arc::clone(&worker.counters));
+    let wire = Wire::new(Lent(Rc::clone(&io)), Rc::clone(&connection), Rc::clone(&worker)).with_preface(PREFACE_BYTES);
+    let streams = Streams { connection: Rc::clone(&connection), worker: Rc::clone(&worker) };
     let service = service_fn(|request| respond(request, Rc::clone(&connection), Rc::clone(&worker)));
     // In a box, so that its memory is freed before the goodbye.
     let mut serving = Box::pin(
-        http2::Builder::new(OnThisThread)
+        http2::Builder::new(streams)
             .timer(TokioTimer::new())
-            .keep_alive_interval(PING_EVERY)
-            .keep_alive_timeout(PING_ANSWER_TIME)
+            .keep_alive_interval(limits.ping_every)
+            .keep_alive_timeout(limits.ping_answer_time)
             .max_concurrent_streams(STREAMS_MAX)
             .max_header_list_size(HEAD_BYTES_MAX as u32)
             .initial_stream_window_size(STREAM_WINDOW_BYTES)
@@ -60,7 +65,10 @@ pub(crate) async fn serve<IO: Carrier>(io: IO, connection: Rc<Connection>, worke
         result = &mut serving => result,
         () = end_of_interest(&connection, &worker) => {
             serving.as_mut().graceful_shutdown();
-            (&mut serving).await
+            tokio::select! {
+                result = &mut serving => result,
+                () = end_of_patience(&connection, &worker) => return worker.counters.visitors.too_slow.add(1),
+            }
         }
     };
     if let Err(error) = result {
@@ -69,7 +77,7 @@ pub(crate) async fn serve<IO: Carrier>(io: IO, connection: Rc<Connection>, worke
     drop(serving);
     // What the last streams wrote is still under way. The library has let go of the connection, or a stream of it has not.
     if let Some(io) = Rc::into_inner(io) {
-        say_goodbye(io.into_inner()).await;
+        say_goodbye(io.into_inner(), &worker.limits).await;
     }
 }
 
@@ -108,22 +116,41 @@ impl<IO: AsyncWrite + Unpin> AsyncWrite for Lent<IO> {
     }
 }
 
-/// Returns when the connection should take no more requests: the plane drains, or nothing was asked for long.
+/// Returns when the connection should take no more requests: the plane drains, nothing was asked for long, or so much was
+/// asked that its visitor should make a new one.
 async fn end_of_interest(connection: &Connection, worker: &Worker) {
-    let idle = async {
-        let mut due = Instant::now() + IDLE_TIME;
-        loop {
-            tokio::time::sleep_until(due).await;
-            due = match connection.is_busy() {
-                true => Instant::now() + IDLE_TIME,
-                false if connection.quiet_since() + IDLE_TIME <= Instant::now() => return,
-                false => connection.quiet_since() + IDLE_TIME,
-            };
-        }
-    };
     tokio::select! {
-        () = idle => {}
+        () = quiet(connection, worker.limits.idle_time) => {}
         () = worker.drain.wait() => {}
+        () = connection.worn() => worker.counters.visitors.worn.add(1),
+    }
+}
+
+/// Returns when a visitor that was told to leave does not: what it has left to take it does not take, or it asks for more
+/// than it can have asked for before it knew.
+async fn end_of_patience(connection: &Connection, worker: &Worker) {
+    let asked = connection.begun();
+    let asks_on = poll_fn(|_| match connection.begun() - asked > STREAMS_MAX {
+        true => Poll::Ready(()),
+        // This task runs whenever a request comes.
+        false => Poll::Pending,
+    });
+    tokio::select! {
+        () = quiet(connection, worker.limits.stall_time) => {}
+        () = asks_on => {}
+    }
+}
+
+/// Returns when no request was under way for so long.
+async fn quiet(connection: &Connection, time: Duration) {
+    let mut due = Instant::now() + time;
+    loop {
+        tokio::time::sleep_until(due).await;
+        due = match connection.is_busy() {
+            true => Instant::now() + time,
+            false if connection.quiet_since() + time <= Instant::now() => return,
+            false => connection.quiet_since() + time,
+        };
     }
 }
 
@@ -132,11 +159,11 @@ fn respond(
     connection: Rc<Connection>,
     worker: Rc<Worker>,
 ) -> LocalBoxFuture<'static, Result<hyper::Response<Answer>, Infallible>> {
+    let guard = connection.begin_stream(&worker.limits);
     Box::pin(async move {
-        let guard = connection.begin();
         let method = request.method().clone();
         worker.counters.requests.http2.add(1);
-        let response = match arrive(request, &connection) {
+        let response = match arrive(request, &guard, &worker) {
             Ok(arrived) => pipeline::serve(arrived, &guard, &worker).await,
             Err(refusal) => pipeline::refuse(Problem::Refused(refusal), &HeaderMap::new(), &worker),
         };
@@ -145,7 +172,7 @@ fn respond(
 }
 
 /// The request in our types, if it has one meaning only (RFC 9113 §8.3.1).
-fn arrive(request: hyper::Request<Incoming>, connection: &Connection) -> Result<Arrived, Refusal> {
+fn arrive(request: hyper::Request<Incoming>, guard: &RequestGuard, worker: &Rc<Worker>) -> Result<Arrived, Refusal> {
     let (mut head, body) = request.into_parts();
     check_method(head.method.as_str().as_bytes())?;
     if head.headers.len() > FIELDS_MAX {
@@ -158,14 +185,14 @@ fn arrive(request: hyper::Request<Incoming>, connection: &Connection) -> Result<
     join_cookies(&mut head.headers);
     let length = length_of(&head.headers, &body)?;
     Ok(Arrived {
-        scheme: connection.scheme,
-        source: connection.source,
+        scheme: guard.connection.scheme,
+        source: guard.connection.source,
         version: head.version,
         method: head.method,
         host,
         path,
         headers: head.headers,
-        body: body_of(body, length),
+        body: body_of(body, length, guard, worker),
         upgrade: Upgrade::None,
     })
 }
@@ -201,14 +228,31 @@ fn length_of(headers: &HeaderMap, body: &Incoming) -> Result<Length, Refusal> {
     }
 }
 
-/// Runs a connection's streams on the worker's own thread.
+/// Runs a connection's streams on the worker's own thread, each for as long as its visitor takes the answer. The library
+/// asks for more of an answer when the visitor has taken what there was, and waits for that without end.
 #[derive(Clone)]
-struct OnThisThread;
+struct Streams {
+    connection: Rc<Connection>,
+    worker: Rc<Worker>,
+}
 
-impl<F: Future + 'static> Executor<F> for OnThisThread {
+impl<F: Future + 'static> Executor<F> for Streams {
     fn execute(&self, stream: F) {
+        let under_way = self.connection.take_newest();
+        let worker = Rc::clone(&self.worker);
         tokio::task::spawn_local(async move {
-            stream.await;
+            let mut stream = pin!(stream);
+            poll_fn(|cx| match (stream.as_mut().poll(cx), &under_way) {
+                (Poll::Ready(_), _) => Poll::Ready(()),
+                (Poll::Pending, Some(under_way)) if under_way.untaken.get() > 0 => {
+                    ready!(under_way.writing.poll(cx, Awaited::Room, &worker.limits));
+                    // Dropped, the stream is reset, and its connection to the origin let go.
+                    worker.counters.visitors.starved.add(1);
+                    Poll::Ready(())
+                }
+                (Poll::Pending, _) => Poll::Pending,
+            })
+            .await;
         });
     }
 }

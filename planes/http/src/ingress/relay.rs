@@ -2,15 +2,16 @@
 
 use std::cell::Cell;
 use std::io;
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, split};
 use tokio::time::Instant;
 
-use crate::limits::{WEBSOCKET_BUFFER_BYTES, WEBSOCKET_IDLE_TIME};
+use crate::limits::WEBSOCKET_BUFFER_BYTES;
 
 /// Copies between `near`, from which `first` was read already, and `far`.
-pub(crate) async fn relay<N, F>(near: N, first: Bytes, far: F)
+pub(crate) async fn relay<N, F>(near: N, first: Bytes, far: F, idle_time: Duration)
 where
     N: AsyncRead + AsyncWrite + Unpin,
     F: AsyncRead + AsyncWrite + Unpin,
@@ -23,7 +24,7 @@ where
     // A failure of one direction ends both. Nothing could be done with the error.
     tokio::select! {
         _ = async { tokio::try_join!(there, back) } => {}
-        () = stillness(&moved) => {}
+        () = stillness(&moved, idle_time) => {}
     }
 }
 
@@ -46,9 +47,9 @@ where
 }
 
 /// Returns when nothing has moved for too long.
-async fn stillness(moved: &Cell<Instant>) {
+async fn stillness(moved: &Cell<Instant>, idle_time: Duration) {
     loop {
-        let due = moved.get() + WEBSOCKET_IDLE_TIME;
+        let due = moved.get() + idle_time;
         if due <= Instant::now() {
             return;
         }

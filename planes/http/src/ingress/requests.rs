@@ -1,22 +1,34 @@
 //! The requests of one connection that are under way, so that each can be told to end.
 
-use std::task::{Context, Poll};
+use std::cell::Cell;
+use std::rc::Rc;
 
 use bartizan_names::ZoneId;
+use tokio::time::Instant;
 
 use super::cancel::Cancel;
+use super::deadline::Deadline;
 
-/// A slot for each. Slots are used again: HTTP/1.1 needs one, HTTP/2 as many as it had streams at once.
+/// One for each. They are used again: HTTP/1.1 needs one, HTTP/2 as many as it had streams at once.
 #[derive(Default)]
 pub(crate) struct Requests {
-    slots: Vec<Option<UnderWay>>,
+    slots: Vec<Rc<UnderWay>>,
 }
 
+/// What a request's own task and the rest of its connection share.
 #[derive(Default)]
-struct UnderWay {
+pub(crate) struct UnderWay {
+    in_use: Cell<bool>,
     /// None while it is not known, or if the request is for no zone.
-    zone: Option<ZoneId>,
-    cancel: Cancel,
+    zone: Cell<Option<ZoneId>>,
+    pub(crate) cancel: Cancel,
+    /// Time limits of an HTTP/2 stream for the visitor to send its body, and to take its answer.
+    pub(crate) reading: Deadline,
+    pub(crate) writing: Deadline,
+    /// Bytes of the answer that were handed to the library, which has not asked for more since.
+    pub(crate) untaken: Cell<usize>,
+    /// Whether all of the answer was handed over.
+    pub(crate) answered: Cell<bool>,
 }
 
 /// What is left of a connection's requests after those of some zones were told to end.
@@ -30,40 +42,36 @@ pub(crate) struct Left {
 
 impl Requests {
     /// Takes a slot for one more.
-    pub(crate) fn begin(&mut self) -> usize {
-        let slot = self.slots.iter().position(Option::is_none).unwrap_or_else(|| {
-            self.slots.reserve_exact(1);
-            self.slots.push(None);
-            self.slots.len() - 1
-        });
-        self.slots[slot] = Some(UnderWay::default());
+    // Hot: once a request. No allocation but for more at once than ever before.
+    pub(crate) fn begin(&mut self) -> Rc<UnderWay> {
+        // One that its task still looks at is not free yet.
+        let free = self.slots.iter().find(|slot| !slot.in_use.get() && Rc::strong_count(slot) == 1);
+        let slot = match free {
+            Some(slot) => Rc::clone(slot),
+            None => {
+                let slot = Rc::new(UnderWay::default());
+                self.slots.reserve_exact(1);
+                self.slots.push(Rc::clone(&slot));
+                slot
+            }
+        };
+        slot.begin();
         slot
     }
 
-    pub(crate) fn finish(&mut self, slot: usize) {
-        self.slots[slot] = None;
-    }
-
-    pub(crate) fn concern(&mut self, slot: usize, zone: ZoneId) {
-        if let Some(request) = &mut self.slots[slot] {
-            request.zone = Some(zone);
+    /// Ends every wait that has lasted too long.
+    pub(crate) fn expire(&self, now: Instant) {
+        for slot in self.slots.iter().filter(|slot| slot.in_use.get()) {
+            slot.reading.expire(now);
+            slot.writing.expire(now);
         }
-    }
-
-    /// Ready when the request is to end.
-    pub(crate) fn poll_ended(&self, slot: usize, cx: &Context<'_>) -> Poll<()> {
-        self.slots[slot].as_ref().map_or(Poll::Pending, |request| request.cancel.poll(cx))
-    }
-
-    pub(crate) fn has_ended(&self, slot: usize) -> bool {
-        self.slots[slot].as_ref().is_some_and(|request| request.cancel.is_triggered())
     }
 
     /// Tells those with a zone that is refused to end.
     pub(crate) fn end_those(&self, refused: impl Fn(ZoneId) -> bool) -> Left {
         let mut left = Left { some_ended: false, some_go_on: false };
-        for request in self.slots.iter().flatten() {
-            let Some(zone) = request.zone else { continue };
+        for request in self.slots.iter().filter(|slot| slot.in_use.get()) {
+            let Some(zone) = request.zone.get() else { continue };
             if request.cancel.is_triggered() || refused(zone) {
                 request.cancel.trigger();
                 left.some_ended = true;
@@ -72,5 +80,25 @@ impl Requests {
             }
         }
         left
+    }
+}
+
+impl UnderWay {
+    fn begin(&self) {
+        self.in_use.set(true);
+        self.zone.set(None);
+        self.cancel.reset();
+        self.reading.rest();
+        self.writing.rest();
+        self.untaken.set(0);
+        self.answered.set(false);
+    }
+
+    pub(crate) fn finish(&self) {
+        self.in_use.set(false);
+    }
+
+    pub(crate) fn concern(&self, zone: ZoneId) {
+        self.zone.set(Some(zone));
     }
 }

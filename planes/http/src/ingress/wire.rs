@@ -4,38 +4,44 @@
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::connection::Connection;
 use super::deadline::Awaited;
-use crate::counters::Counters;
+use crate::worker::Worker;
 
 pub(crate) struct Wire<IO> {
     io: IO,
     connection: Rc<Connection>,
-    counters: Arc<Counters>,
+    worker: Rc<Worker>,
+    /// What is left of the first bytes, which have a time limit of their own.
+    first: usize,
 }
 
 impl<IO> Wire<IO> {
-    pub(crate) fn new(io: IO, connection: Rc<Connection>, counters: Arc<Counters>) -> Wire<IO> {
-        Wire { io, connection, counters }
+    pub(crate) fn new(io: IO, connection: Rc<Connection>, worker: Rc<Worker>) -> Wire<IO> {
+        Wire { io, connection, worker, first: 0 }
+    }
+
+    /// The first `bytes` have to come within the time for a head.
+    pub(crate) fn with_preface(self, bytes: usize) -> Wire<IO> {
+        Wire { first: bytes, ..self }
     }
 
     /// Counts what was written, or checks the time limit.
     fn written(&self, cx: &Context<'_>, result: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         match result {
             Poll::Ready(Ok(bytes)) => {
-                self.connection.writing.rest();
-                self.counters.visitors.bytes_out.add(bytes as u64);
+                self.connection.writing.moved(bytes, &self.worker.limits);
+                self.worker.counters.visitors.bytes_out.add(bytes as u64);
                 Poll::Ready(Ok(bytes))
             }
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
             Poll::Pending => {
-                ready!(self.connection.writing.poll(cx, Awaited::Room));
-                self.counters.visitors.too_slow.add(1);
+                ready!(self.connection.writing.poll(cx, Awaited::Room, &self.worker.limits));
+                self.worker.counters.visitors.too_slow.add(1);
                 Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
             }
         }
@@ -46,8 +52,23 @@ impl<IO: AsyncRead + Unpin> AsyncRead for Wire<IO> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let before = buffer.filled().len();
-        ready!(Pin::new(&mut this.io).poll_read(cx, buffer))?;
-        this.counters.visitors.bytes_in.add((buffer.filled().len() - before) as u64);
+        let reading = &this.connection.reading;
+        if Pin::new(&mut this.io).poll_read(cx, buffer)?.is_pending() {
+            if this.first == 0 {
+                return Poll::Pending;
+            }
+            ready!(reading.poll(cx, Awaited::Head, &this.worker.limits));
+            this.worker.counters.visitors.too_slow.add(1);
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+        let bytes = buffer.filled().len() - before;
+        this.worker.counters.visitors.bytes_in.add(bytes as u64);
+        if this.first > 0 {
+            this.first = this.first.saturating_sub(bytes);
+            if this.first == 0 {
+                reading.rest();
+            }
+        }
         Poll::Ready(Ok(()))
     }
 }

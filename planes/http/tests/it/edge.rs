@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bartizan_authority::{NameContent, Proxied, ZoneFacts, Zones};
 use bartizan_dial::{Destinations, Listener, NameServers, Own, Private, Reach};
@@ -14,7 +14,7 @@ use bartizan_live::{Generation, Live};
 use bartizan_names::{
     AccessMode, CertificateId, Name, OriginHost, Protocol, RuleId, Timestamp, TunnelId, ZoneId, ZoneName, ZoneSettings,
 };
-use bartizan_plane_http::{Config, Plane, ServerFacts, Sockets, Totals, start};
+use bartizan_plane_http::{Config, Limits, Plane, ServerFacts, Sockets, Totals, start};
 use bartizan_policy::Policy;
 use bartizan_routes::{Origin, Routes, Target};
 use bartizan_tls::{Certificate, Certificates, CertifiedKey};
@@ -82,7 +82,12 @@ impl Edge {
         sites: &[Site<'_>],
         behind: impl Fn(Request) -> Result<Response, UpstreamError> + Send + Sync + 'static,
     ) -> Edge {
-        Edge::with_names(sites, NameServers::System, behind)
+        Edge::with(sites, NameServers::System, Limits::default(), behind)
+    }
+
+    /// With other limits than those that people live with.
+    pub(crate) fn with_limits(sites: &[Site<'_>], limits: Limits) -> Edge {
+        Edge::with(sites, NameServers::System, limits, |_| Err(UpstreamError::NotConnected))
     }
 
     /// One that asks these servers for the names of origins.
@@ -91,8 +96,17 @@ impl Edge {
         name_servers: NameServers,
         behind: impl Fn(Request) -> Result<Response, UpstreamError> + Send + Sync + 'static,
     ) -> Edge {
+        Edge::with(sites, name_servers, Limits::default(), behind)
+    }
+
+    fn with(
+        sites: &[Site<'_>],
+        name_servers: NameServers,
+        limits: Limits,
+        behind: impl Fn(Request) -> Result<Response, UpstreamError> + Send + Sync + 'static,
+    ) -> Edge {
         let ca = Ca::new();
-        let live = Live::new(config(sites, Firewall::empty(), &ca));
+        let live = Live::new(Config { limits, ..config(sites, Firewall::empty(), &ca) });
         let (http, https) = (listener(Ipv4Addr::LOCALHOST), listener(Ipv4Addr::LOCALHOST));
         let http_v6 = listener(Ipv6Addr::LOCALHOST);
         let addresses = [&http, &https, &http_v6].map(|listener| listener.local_addr().unwrap());
@@ -129,6 +143,15 @@ impl Edge {
 
     pub(crate) fn counters(&self) -> Totals {
         self.plane.as_ref().unwrap().counters()
+    }
+
+    /// Waits until the counters are as they should be.
+    pub(crate) fn wait_until(&self, are_right: impl Fn(&Totals) -> bool) {
+        let start = Instant::now();
+        while !are_right(&self.counters()) {
+            assert!(start.elapsed() < STUCK, "{:?}", self.counters());
+            std::thread::yield_now();
+        }
     }
 
     /// Ends the plane and gives it so long.
@@ -212,7 +235,15 @@ fn config(sites: &[Site<'_>], firewall: Firewall, ca: &Ca) -> Config {
     };
     let certificates = Certificates::from_iter([certificate]);
     let server = ServerFacts { pop: "LAB".to_owned(), origin_roots: Some(ca.pem.clone()) };
-    Config { zones: zones.finish(), routes: edit.finish(), firewall, geo: Geo::built_in(), certificates, server }
+    Config {
+        zones: zones.finish(),
+        routes: edit.finish(),
+        firewall,
+        geo: Geo::built_in(),
+        certificates,
+        limits: Limits::default(),
+        server,
+    }
 }
 
 fn listener(address: impl Into<std::net::IpAddr>) -> TcpListener {

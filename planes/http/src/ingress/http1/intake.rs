@@ -13,7 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::body::{Handover, Piece, Pieces};
 use super::line::{Line, Read};
 use crate::ingress::deadline::Awaited;
-use crate::limits::{LINGER_BYTES_MAX, LINGER_TIME};
+use crate::limits::{LINGER_BYTES_MAX, READ_AHEAD_BYTES_MAX};
 
 /// Asks for the body (RFC 9110 §15.2.1).
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
@@ -74,8 +74,9 @@ impl<'u> Intake<'u> {
         loop {
             match self.state {
                 State::Broken => return Poll::Pending,
-                // The next request is here; it has to wait.
-                State::Over if !self.unread.is_empty() => return Poll::Pending,
+                // The next requests are here; they have to wait. So much is read that a visitor who leaves is noticed, and
+                // no more: it would be held in memory.
+                State::Over if self.unread.len() >= READ_AHEAD_BYTES_MAX => return Poll::Pending,
                 State::Over => match ready!(line.poll_read(cx, self.unread, None)) {
                     Ok(Read::Some) => {}
                     Ok(Read::End) => return Poll::Ready(io::ErrorKind::UnexpectedEof.into()),
@@ -169,6 +170,6 @@ impl<'u> Intake<'u> {
             }
             Poll::Ready(self.state == State::Over)
         });
-        tokio::time::timeout(LINGER_TIME, draining).await.unwrap_or(false)
+        tokio::time::timeout(line.worker.limits.linger_time, draining).await.unwrap_or(false)
     }
 }

@@ -56,7 +56,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Line<IO> {
                     reading.rest();
                     return Poll::Pending;
                 };
-                ready!(reading.poll(cx, awaited));
+                ready!(reading.poll(cx, awaited, &self.worker.limits));
                 if awaited == Awaited::Request {
                     // Nothing was asked for: this is an orderly end and not a failure.
                     return Poll::Ready(Ok(Read::End));
@@ -65,11 +65,13 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Line<IO> {
                 return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
             }
         }
-        if awaited != Some(Awaited::Head) {
-            // There was progress. A head that only grew does not count as such.
-            reading.rest();
-        }
         let bytes = buffer.filled();
+        match awaited {
+            // A head that only grew is no progress.
+            Some(Awaited::Head) => {}
+            Some(Awaited::Body) => reading.moved(bytes.len(), &self.worker.limits),
+            Some(Awaited::Request | Awaited::Room) | None => reading.rest(),
+        }
         if bytes.is_empty() {
             return Poll::Ready(Ok(Read::End));
         }
@@ -89,7 +91,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Line<IO> {
         };
         match polled {
             Poll::Ready(Ok(bytes)) => {
-                self.connection.writing.rest();
+                self.connection.writing.moved(bytes, &self.worker.limits);
                 self.worker.counters.visitors.bytes_out.add(bytes as u64);
                 Poll::Ready(if bytes == 0 { Err(io::ErrorKind::WriteZero.into()) } else { Ok(bytes) })
             }
@@ -108,7 +110,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Line<IO> {
 
     /// Ready when the visitor has read nothing for too long.
     fn poll_patience(&self, cx: &Context<'_>) -> Poll<io::Error> {
-        ready!(self.connection.writing.poll(cx, Awaited::Room));
+        ready!(self.connection.writing.poll(cx, Awaited::Room, &self.worker.limits));
         self.worker.counters.visitors.too_slow.add(1);
         Poll::Ready(io::ErrorKind::TimedOut.into())
     }

@@ -1,0 +1,392 @@
+//! Every state of a visitor's connection ends: a client does nothing more at that state, and the edge ends it. The table
+//! of states is in the README of this crate; each row has its test here.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use bartizan_plane_http::{Limits, Totals};
+
+use super::edge::{Edge, STUCK, dial, origin_at, plain, read_answer, read_head, status};
+use super::frames::{
+    Client, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PREFACE, RST_STREAM, SETTINGS, WINDOW_UPDATE, block, frame,
+    get, request,
+};
+use super::origin::{Origin, ok};
+use super::protocols::run;
+
+/// As those that people live with, in a shorter life.
+fn short() -> Limits {
+    let time = Duration::from_millis(300);
+    Limits {
+        handshake_time: time,
+        head_time: time,
+        idle_time: time,
+        stall_time: time,
+        linger_time: time,
+        websocket_idle_time: time,
+        expire_every: Duration::from_millis(20),
+        ..Limits::default()
+    }
+}
+
+/// An origin that takes a request and never answers; it says when its connection is gone.
+fn silent() -> (Origin, mpsc::Receiver<()>) {
+    let (gone, left) = mpsc::channel();
+    let origin = Origin::raw(move |mut stream| {
+        read_head(&mut stream);
+        let _ = std::io::copy(&mut stream, &mut std::io::sink());
+        let _ = gone.send(());
+    });
+    (origin, left)
+}
+
+/// An origin whose answer has no end, and that says when nobody takes it any more.
+fn endless() -> (Origin, mpsc::Receiver<()>) {
+    let (gone, left) = mpsc::channel();
+    let origin = Origin::raw(move |mut stream| {
+        read_head(&mut stream);
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000000\r\n\r\n");
+        while stream.write_all(&[b'x'; 65_536]).is_ok() {}
+        let _ = gone.send(());
+    });
+    (origin, left)
+}
+
+/// Reads until the edge has ended the connection.
+fn until_end(client: &mut TcpStream) {
+    let mut waste = [0; 65_536];
+    loop {
+        match client.read(&mut waste) {
+            Ok(0) => return,
+            Ok(_) => {}
+            Err(error) => {
+                assert!(!matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut), "it never ends");
+                return;
+            }
+        }
+    }
+}
+
+#[test]
+fn http1_at_every_state() {
+    let (origin, _left) = silent();
+    let edge = Edge::with_limits(&[("a.test", origin_at(origin.address), plain())], short());
+    let mut before = 0;
+    for (state, bytes, too_slow) in [
+        ("nothing said", "", false),
+        ("a head begun", "GET / HTTP/1.1\r\nHo", true),
+        ("an answer taken", "GET / HTTP/1.1\r\nHost: other.test\r\n\r\n", false),
+        ("a body begun", "POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 10\r\n\r\nhalf", true),
+        ("a chunk begun", "POST / HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nha", true),
+        ("a body that nobody wants", "POST / HTTP/1.1\r\nHost: other.test\r\nContent-Length: 10\r\n\r\nhalf", false),
+        ("a request refused", "GET / HTTP/1.1\r\nHost: a..b\r\n\r\n", false),
+    ] {
+        let mut client = edge.dial();
+        client.write_all(bytes.as_bytes()).unwrap();
+        until_end(&mut client);
+        edge.wait_until(|totals| totals.visitors.open == 0);
+        assert_eq!(edge.counters().visitors.too_slow > before, too_slow, "{state}");
+        before = edge.counters().visitors.too_slow;
+    }
+}
+
+#[test]
+fn http1_whose_answer_is_not_read() {
+    let (origin, left) = endless();
+    let edge = Edge::with_limits(&[("a.test", origin_at(origin.address), plain())], short());
+    let mut client = edge.dial();
+    client.write_all(b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n").unwrap();
+    left.recv_timeout(STUCK).unwrap();
+    edge.wait_until(|totals| totals.visitors.too_slow > 0);
+}
+
+/// A byte now and then is no progress: each wait is short, and all of them together are too long.
+#[test]
+fn http1_at_less_than_the_least_rate() {
+    let (origin, _left) = silent();
+    let edge = Edge::with_limits(&[("a.test", origin_at(origin.address), plain())], short());
+    let mut client = edge.dial();
+    client.write_all(b"POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 1000000\r\n\r\n").unwrap();
+    client.set_read_timeout(Some(short().stall_time / 6)).unwrap();
+    loop {
+        let sent = client.write_all(b"x");
+        match client.read(&mut [0; 1024]) {
+            Err(error) if sent.is_ok() && matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
+            _ => break,
+        }
+    }
+    edge.wait_until(|totals| totals.visitors.too_slow == 1);
+}
+
+/// The time for the next request begins when the answer is over, however long that took.
+#[test]
+fn http1_kept_after_a_long_answer() {
+    let (release, released) = mpsc::channel::<()>();
+    let released = std::sync::Mutex::new(released);
+    let origin = Origin::raw(move |mut stream| {
+        read_head(&mut stream);
+        released.lock().unwrap().recv().unwrap();
+        stream.write_all(&ok("late")).unwrap();
+        let _ = stream.read(&mut [0]);
+    });
+    let edge = Edge::with_limits(&[("a.test", origin_at(origin.address), plain())], short());
+    let mut client = edge.dial();
+    client.write_all(b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n").unwrap();
+    // One that came later ends by the limit for idle connections. So that has passed.
+    for _ in 0..2 {
+        until_end(&mut edge.dial());
+    }
+    release.send(()).unwrap();
+    assert_eq!(read_answer(&mut client).1, b"late");
+    until_end(&mut client);
+}
+
+/// Who leaves while its request is answered is noticed, also if it had begun another one.
+#[test]
+fn http1_that_pipelines_and_leaves() {
+    let (origin, left) = silent();
+    let edge = Edge::start(&[("a.test", origin_at(origin.address), plain())]);
+    let mut client = edge.dial();
+    client.write_all(b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\nG").unwrap();
+    client.shutdown(Shutdown::Both).unwrap();
+    left.recv_timeout(STUCK).unwrap();
+}
+
+#[test]
+fn websockets_on_which_nothing_moves() {
+    let (gone, left) = mpsc::channel();
+    let origin = Origin::raw(move |mut stream| {
+        read_head(&mut stream);
+        let switch = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
+        stream.write_all(switch).unwrap();
+        let _ = stream.read(&mut [0]);
+        gone.send(()).unwrap();
+    });
+    let edge = Edge::with_limits(&[("a.test", origin_at(origin.address), plain())], short());
+    let mut client = edge.dial();
+    let fields = "Connection: Upgrade\r\nUpgrade: websocket\r\n";
+    write!(client, "GET / HTTP/1.1\r\nHost: a.test\r\n{fields}\r\n").unwrap();
+    assert_eq!(status(&read_head(&mut client)), "101");
+    until_end(&mut client);
+    left.recv_timeout(STUCK).unwrap();
+}
+
+#[test]
+fn tls_at_every_state() {
+    let edge = Edge::with_limits(&[], short());
+    // The header of a record with a ClientHello (RFC 8446 §5.1), and the first of its octets.
+    for bytes in [&b""[..], b"\x16\x03", b"\x16\x03\x01\x02\x00\x01\x00"] {
+        let mut client = dial(edge.https);
+        client.write_all(bytes).unwrap();
+        until_end(&mut client);
+    }
+    edge.wait_until(|totals| totals.visitors.handshakes_failed == 3);
+}
+
+#[test]
+fn http2_at_every_state() {
+    let (origin, left) = silent();
+    let edge = Edge::with_limits(&[("a.test", origin_at(origin.address), plain())], short());
+    let settings = frame(SETTINGS, 0, 0, &[]);
+    let begun = [PREFACE, &settings].concat();
+    let fields = block(&request("POST", "a.test", &[]));
+    for (state, bytes) in [
+        ("nothing said", vec![]),
+        ("a preface begun", PREFACE[..10].to_vec()),
+        ("no settings", PREFACE.to_vec()),
+        ("nothing asked", begun.clone()),
+        ("a frame begun", [&begun, &get(1, "a.test")[..20]].concat()),
+        ("fields begun", [&begun[..], &frame(HEADERS, END_STREAM, 1, &fields)].concat()),
+        ("an answer taken", [&begun[..], &get(1, "other.test")].concat()),
+        ("a body not begun", [&begun[..], &frame(HEADERS, END_HEADERS, 1, &fields)].concat()),
+        ("a body begun", [&begun[..], &frame(HEADERS, END_HEADERS, 1, &fields), &frame(DATA, 0, 1, b"half")].concat()),
+    ] {
+        run(async {
+            let mut client = Client::dial(&edge, "a.test").await;
+            client.send(&bytes).await;
+            let end = tokio::time::timeout(STUCK / 2, client.silent_until_end()).await;
+            end.unwrap_or_else(|_| panic!("{state}: it never ends"));
+            if bytes.starts_with(&begun) {
+                // As somebody who answers PING and SETTINGS, and does nothing else.
+                let mut client = Client::dial(&edge, "a.test").await;
+                client.send(&bytes).await;
+                let end = tokio::time::timeout(STUCK / 2, client.until_end()).await;
+                end.unwrap_or_else(|_| panic!("{state}, answering: it never ends"));
+            }
+        });
+    }
+    // Those with a body had reached the origin.
+    for _ in 0..4 {
+        left.recv_timeout(STUCK).unwrap();
+    }
+    edge.wait_until(|totals| totals.visitors.open == 0);
+}
+
+/// A preface has the time of a head, and not that of an idle connection.
+#[test]
+fn http2_that_never_begins() {
+    let edge = Edge::with_limits(&[], Limits { idle_time: STUCK * 2, ..short() });
+    run(async {
+        for bytes in [&PREFACE[..0], &PREFACE[..10]] {
+            let mut client = Client::dial(&edge, "a.test").await;
+            client.send(bytes).await;
+            client.silent_until_end().await;
+        }
+    });
+    edge.wait_until(|totals| totals.visitors.too_slow == 2);
+}
+
+/// A stream whose reader gives no window holds its connection to the origin, until it is reset; others go on.
+#[test]
+fn http2_streams_that_starve() {
+    let ((origin, left), other) = (endless(), Origin::start(|_| ok("hello")));
+    let sites = [("a.test", origin_at(origin.address), plain()), ("b.test", origin_at(other.address), plain())];
+    let edge = Edge::with_limits(&sites, short());
+    run(async {
+        // SETTINGS_INITIAL_WINDOW_SIZE (RFC 9113 §6.5.2).
+        let mut client = Client::begin(&edge, "a.test", &[(4, 0)]).await;
+        client.send(&get(1, "a.test")).await;
+        let reset = client.next_of(&[RST_STREAM]).await.expect("a reset");
+        assert_eq!(reset.stream, 1);
+        // One that is taken is not.
+        client.send(&get(3, "b.test")).await;
+        client.send(&frame(WINDOW_UPDATE, 0, 3, &5_u32.to_be_bytes())).await;
+        assert_eq!(client.next_of(&[DATA]).await.expect("data").payload, b"hello");
+    });
+    left.recv_timeout(STUCK).unwrap();
+    edge.wait_until(|totals| totals.visitors.starved == 1);
+}
+
+/// What was answered and is not taken does not hold the connection open.
+#[test]
+fn http2_whose_visitor_stays_after_goaway() {
+    let origin = Origin::start(|_| ok("hello"));
+    let edge = Edge::with_limits(&[("a.test", origin_at(origin.address), plain())], short());
+    run(async {
+        let mut client = Client::begin(&edge, "a.test", &[(4, 1)]).await;
+        client.send(&get(1, "a.test")).await;
+        client.until_end().await;
+    });
+    edge.wait_until(|totals| totals.visitors.too_slow > 0);
+}
+
+/// A connection has so many requests, so many that it cancels, and costs so many connections to origins.
+#[test]
+fn http2_that_asks_too_often() {
+    for (what, limits, cancels) in [
+        ("requests", Limits { requests_max: 10, ..Limits::default() }, false),
+        ("cancelled requests", Limits { unfinished_max: 10, ..Limits::default() }, true),
+        ("connections to origins", Limits { dials_max: 10, ..Limits::default() }, true),
+    ] {
+        let (origin, _left) = silent();
+        let edge = Edge::with_limits(&[("a.test", origin_at(origin.address), plain())], limits);
+        run(async {
+            let mut client = Client::begin(&edge, "a.test", &[]).await;
+            // It neither reads nor stops: so it answers no PING, by which a polite visitor would know of the GOAWAY. Each
+            // request is cancelled some requests later.
+            for number in 0..2_000_u32 {
+                let host = if cancels { "a.test" } else { "other.test" };
+                client.send(&get(2 * number + 1, host)).await;
+                if cancels && number >= 5 {
+                    let cancel = 8_u32.to_be_bytes();
+                    client.send(&frame(RST_STREAM, 0, 2 * (number - 5) + 1, &cancel)).await;
+                }
+                // Each has been taken up before the next: what is cancelled sooner the library limits itself.
+                let taken_up = |totals: &Totals| totals.requests.http2 > u64::from(number) || totals.visitors.open == 0;
+                edge.wait_until(taken_up);
+            }
+            assert!(client.next_of(&[GOAWAY]).await.is_some(), "{what}");
+            client.until_end().await;
+        });
+        let totals = edge.counters();
+        assert_eq!(totals.visitors.worn, 1, "{what}");
+        assert!(totals.requests.http2 < 300, "{what}: {}", totals.requests.http2);
+        assert!(origin.connections() < 300, "{what}: {}", origin.connections());
+    }
+}
+
+/// The memory of this process.
+fn resident_bytes() -> usize {
+    let pages = std::fs::read_to_string("/proc/self/statm").unwrap();
+    pages.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * 4096
+}
+
+/// A visitor that asks for as many answers as it may, allows all of them, and reads nothing.
+#[test]
+fn http2_answers_that_nobody_reads_are_small() {
+    let (origin, left) = endless();
+    let edge = Edge::with_limits(&[("a.test", origin_at(origin.address), plain())], Limits::default());
+    run(async {
+        let mut client = Client::begin(&edge, "a.test", &[(4, 0x7fff_ffff)]).await;
+        client.send(&frame(WINDOW_UPDATE, 0, 0, &0x7000_0000_u32.to_be_bytes())).await;
+        // One answer is begun, so that what every connection needs is there.
+        client.send(&get(1, "a.test")).await;
+        client.next_of(&[DATA]).await.unwrap();
+        let before = resident_bytes();
+        for number in 1..128_u32 {
+            client.send(&get(2 * number + 1, "a.test")).await;
+        }
+        while origin.connections() < 128 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        // Other requests take turns with these on the same worker; after many, all of these have got stuck.
+        let mut last = usize::MAX;
+        while resident_bytes() != last {
+            last = resident_bytes();
+            let others = tokio::task::spawn_blocking({
+                let address = edge.http;
+                move || {
+                    for _ in 0..50 {
+                        let mut other = dial(address);
+                        other.write_all(b"GET / HTTP/1.1\r\nHost: other.test\r\n\r\n").unwrap();
+                        assert_eq!(status(&read_head(&mut other)), "404");
+                    }
+                }
+            });
+            others.await.unwrap();
+        }
+        let grown = last.saturating_sub(before);
+        // Of it the threads of 128 origins have a part.
+        assert!(grown < 6 * 1024 * 1024, "{grown} bytes");
+    });
+    drop(left);
+}
+
+/// An origin that has answered and resets its connection with the rest of the request unread: what it said counts.
+#[test]
+fn an_early_answer_before_a_reset() {
+    let origin = Origin::raw(|mut stream| {
+        read_head(&mut stream);
+        stream.write_all(b"HTTP/1.1 413 Too Large\r\nContent-Length: 3\r\nConnection: close\r\n\r\nbig").unwrap();
+    });
+    let edge = Edge::start(&[("a.test", origin_at(origin.address), plain())]);
+    for round in 0..20 {
+        let mut client = edge.dial();
+        client.write_all(b"POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 500000\r\n\r\n").unwrap();
+        // The visitor goes on for as long as it is let.
+        let mut writing = client.try_clone().unwrap();
+        let writer = std::thread::spawn(move || {
+            let _ = writing.write_all(&[b'x'; 500_000]);
+        });
+        let (head, body) = read_answer(&mut client);
+        assert_eq!((status(&head), body.as_slice()), ("413", &b"big"[..]), "round {round}");
+        drop(client);
+        writer.join().unwrap();
+    }
+}
+
+/// Reading goes on for a while after the answer, so that no reset destroys it, but not for ever.
+#[test]
+fn an_unwanted_body_is_read_within_a_bound() {
+    let edge = Edge::with_limits(&[], Limits { linger_time: STUCK, ..Limits::default() });
+    let mut client = edge.dial();
+    client.write_all(b"POST / HTTP/1.1\r\nHost: other.test\r\nContent-Length: 100000000\r\n\r\n").unwrap();
+    assert_eq!(status(&read_answer(&mut client).0), "404");
+    let mut sent = 0;
+    while client.write_all(&[b'x'; 65_536]).is_ok() {
+        sent += 65_536;
+        assert!(sent < 50_000_000, "it reads on");
+    }
+}
