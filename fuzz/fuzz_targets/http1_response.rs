@@ -81,7 +81,8 @@ fn body(body: Body, input: &[u8], piece: usize, out: &mut Vec<u8>) -> Result<Opt
         used += step.used;
         match step.event {
             Event::End => {
-                write_last_chunk(Some(reader.into_trailers()?.fields()), out);
+                let trailers = reader.into_trailers()?;
+                write_last_chunk(trailers.fields().iter().map(|field| (field.name, field.value)), out);
                 return Ok(Some(used));
             }
             Event::Hungry if there == input.len() => {

@@ -5,6 +5,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
+use http::HeaderMap;
 
 /// Why a body ended before its end.
 #[derive(Debug, thiserror::Error)]
@@ -35,39 +36,58 @@ impl Length {
     }
 }
 
+/// A piece of a body.
+#[derive(Debug)]
+pub enum Frame {
+    Data(Bytes),
+    /// Fields behind the data (RFC 9110 §6.5): only such as may be there. Nothing follows.
+    Trailers(HeaderMap),
+}
+
 /// A body that is read piece by piece. It has no size limit: it is written as fast as it is read.
 pub struct Body {
     length: Length,
-    data: Pin<Box<dyn Stream<Item = Result<Bytes, BodyError>>>>,
+    frames: Pin<Box<dyn Stream<Item = Result<Frame, BodyError>>>>,
 }
 
 impl Body {
     pub fn empty() -> Body {
-        Body { length: Length::Absent, data: Box::pin(futures_util::stream::empty()) }
+        Body::frames(Length::Absent, futures_util::stream::empty())
     }
 
     /// A body that is here as a whole.
     pub fn whole(data: impl Into<Bytes>) -> Body {
         let data = data.into();
         let length = Length::Known(data.len() as u64);
-        Body { length, data: Box::pin(futures_util::stream::once(async move { Ok(data) })) }
+        Body::frames(length, futures_util::stream::once(async move { Ok(Frame::Data(data)) }))
     }
 
+    /// A body of data alone.
     pub fn stream(length: Length, data: impl Stream<Item = Result<Bytes, BodyError>> + 'static) -> Body {
-        Body { length, data: Box::pin(data) }
+        Body::frames(length, data.map(|piece| piece.map(Frame::Data)))
+    }
+
+    pub fn frames(length: Length, frames: impl Stream<Item = Result<Frame, BodyError>> + 'static) -> Body {
+        Body { length, frames: Box::pin(frames) }
     }
 
     pub fn length(&self) -> Length {
         self.length
     }
 
-    /// The next piece; none at the end.
-    pub async fn next(&mut self) -> Option<Result<Bytes, BodyError>> {
-        self.data.next().await
+    pub fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame, BodyError>>> {
+        self.frames.as_mut().poll_next(cx)
     }
 
-    pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
-        self.data.as_mut().poll_next(cx)
+    /// The next piece of data; none at the end. For who has no use for trailers.
+    pub async fn next(&mut self) -> Option<Result<Bytes, BodyError>> {
+        loop {
+            match self.frames.next().await? {
+                Ok(Frame::Data(data)) => return Some(Ok(data)),
+                Ok(Frame::Trailers(_)) => {}
+                Err(error) => return Some(Err(error)),
+            }
+        }
     }
 }
 

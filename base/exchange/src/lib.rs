@@ -12,6 +12,6 @@ mod body;
 mod dialer;
 mod upstream;
 
-pub use body::{Body, BodyError, Length};
+pub use body::{Body, BodyError, Frame, Length};
 pub use dialer::{Datagrams, DialError, Dialer, Dialled, Flow, OriginAddress};
 pub use upstream::{Io, LocalBoxFuture, Request, Response, Upgrade, Upstream, UpstreamError};

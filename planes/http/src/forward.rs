@@ -5,9 +5,9 @@ use std::net::IpAddr;
 use bartizan_firewall::Source;
 use bartizan_names::CountryCode;
 use bartizan_routes::Scheme;
-use bartizan_wire::http1::{Class, class_of, tokens};
-use http::header::{CONNECTION, COOKIE, EXPECT, Entry, FORWARDED, HOST, SERVER};
-use http::{HeaderMap, HeaderName, HeaderValue};
+use bartizan_wire::http1::{Field, Trailers, left_behind, may_follow_a_body};
+use http::header::{CONNECTION, COOKIE, EXPECT, Entry, FORWARDED, HOST, MAX_FORWARDS, SERVER};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use crate::limits::LOOPS_MAX;
 use crate::ray::Ray;
@@ -43,6 +43,22 @@ pub(crate) fn passes(headers: &HeaderMap) -> usize {
         .flat_map(|value| value.split(','))
         .filter(|info| info.split(';').next().is_some_and(|id| id.trim().eq_ignore_ascii_case(EDGE)))
         .count()
+}
+
+/// Counts an `OPTIONS` down, and tells whether it was meant for us (RFC 9110 §7.6.2).
+pub(crate) fn ends_here(method: &Method, headers: &mut HeaderMap) -> bool {
+    if *method != Method::OPTIONS {
+        return false;
+    }
+    let stated = headers.get(MAX_FORWARDS).and_then(|value| value.to_str().ok()?.parse::<u32>().ok());
+    match stated {
+        Some(0) => true,
+        Some(left) => {
+            headers.insert(MAX_FORWARDS, HeaderValue::from(left - 1));
+            false
+        }
+        None => false,
+    }
 }
 
 /// Whether the request has passed too often to be forwarded once more.
@@ -88,6 +104,30 @@ pub(crate) fn to_origin(headers: &mut HeaderMap, provenance: &Provenance<'_>) {
     add_pass(headers);
 }
 
+/// Takes out of a visitor's trailers what may not be there, or only from an edge.
+pub(crate) fn trailers_to_origin(trailers: &mut HeaderMap) {
+    keep_trailers(trailers);
+    strip_reserved(trailers);
+}
+
+/// Takes out of trailers what may not be there.
+pub(crate) fn keep_trailers(trailers: &mut HeaderMap) {
+    let wrong: Vec<HeaderName> =
+        trailers.keys().filter(|name| !may_follow_a_body(name.as_str().as_bytes())).cloned().collect();
+    for name in &wrong {
+        remove(trailers, name);
+    }
+}
+
+/// Trailers as they were read from HTTP/1.1.
+pub(crate) fn trailers_of(read: &Trailers) -> HeaderMap {
+    let field = |field: Field<'_>| {
+        // What was read is legal.
+        Some((HeaderName::from_bytes(field.name).ok()?, HeaderValue::from_bytes(field.value).ok()?))
+    };
+    read.fields().iter().filter_map(field).collect()
+}
+
 /// Turns an origin's fields into those that a visitor gets.
 pub(crate) fn to_visitor(headers: &mut HeaderMap) {
     strip_hop_by_hop(headers);
@@ -109,18 +149,13 @@ fn forwarded(address: IpAddr, proto: &str, host: &str) -> String {
     }
 }
 
-/// Removes what belongs to the connection, and framing, which each hop makes anew: by class, and what `Connection` names.
-/// Naming cannot take anything away from us, for framing and all that we add is set after this.
+/// Removes what belongs to the connection, and framing, which each hop makes anew.
 fn strip_hop_by_hop(headers: &mut HeaderMap) {
-    let options = headers.get_all(CONNECTION).iter().flat_map(|value| tokens(value.as_bytes()));
-    let named = options.filter_map(|name| HeaderName::from_bytes(name).ok());
-    let stays_behind = |name: &&HeaderName| match class_of(name.as_str().as_bytes()) {
-        Class::Framing | Class::HopByHop | Class::Misleading => true,
-        Class::EndToEnd | Class::Host => false,
-    };
-    let gone: Vec<HeaderName> = named.chain(headers.keys().filter(stays_behind).cloned()).collect();
-    for name in &gone {
-        remove(headers, name);
+    let options = headers.get_all(CONNECTION).iter().map(HeaderValue::as_bytes);
+    let gone = left_behind(headers.keys().map(HeaderName::as_str), options);
+    let gone: Vec<HeaderName> = gone.filter_map(|name| HeaderName::from_bytes(name).ok()).collect();
+    for name in gone {
+        headers.remove(name);
     }
 }
 

@@ -3,7 +3,7 @@
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use bartizan_exchange::{Body, BodyError, Length};
+use bartizan_exchange::{self as exchange, Body, BodyError, Length};
 use bytes::Bytes;
 use futures_util::Stream;
 use hyper::body::{Body as _, Frame, Incoming, SizeHint};
@@ -36,18 +36,23 @@ impl hyper::body::Body for Outgoing {
     type Error = BodyError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let piece = ready!(self.body.poll_next(cx));
+        let piece = ready!(self.body.poll_frame(cx));
         match (&piece, &mut self.left) {
-            (Some(Ok(data)), Some(left)) => match left.checked_sub(data.len() as u64) {
+            (Some(Ok(exchange::Frame::Data(data))), Some(left)) => match left.checked_sub(data.len() as u64) {
                 Some(rest) => *left = rest,
                 None => return Poll::Ready(Some(Err(BodyError::new("longer than announced")))),
             },
-            (None, Some(left)) if *left > 0 => {
+            (None | Some(Ok(exchange::Frame::Trailers(_))), Some(left)) if *left > 0 => {
                 return Poll::Ready(Some(Err(BodyError::new("shorter than announced"))));
             }
             _ => {}
         }
-        Poll::Ready(piece.map(|data| data.map(Frame::data)))
+        Poll::Ready(piece.map(|piece| {
+            piece.map(|frame| match frame {
+                exchange::Frame::Data(data) => Frame::data(data),
+                exchange::Frame::Trailers(fields) => Frame::trailers(fields),
+            })
+        }))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -59,7 +64,7 @@ impl hyper::body::Body for Outgoing {
     }
 }
 
-/// The data of a body from hyper. Trailers are dropped.
+/// A body from hyper.
 pub(crate) struct Pieces(Incoming);
 
 impl Pieces {
@@ -69,18 +74,20 @@ impl Pieces {
 }
 
 impl Stream for Pieces {
-    type Item = Result<Bytes, BodyError>;
+    type Item = Result<exchange::Frame, BodyError>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         loop {
-            match ready!(Pin::new(&mut self.0).poll_frame(cx)) {
-                Some(Ok(frame)) => {
-                    if let Ok(data) = frame.into_data() {
-                        return Poll::Ready(Some(Ok(data)));
-                    }
-                }
+            let frame = match ready!(Pin::new(&mut self.0).poll_frame(cx)) {
+                Some(Ok(frame)) => frame,
                 Some(Err(error)) => return Poll::Ready(Some(Err(BodyError::new(error)))),
                 None => return Poll::Ready(None),
+            };
+            match frame.into_data().map_err(Frame::into_trailers) {
+                Ok(data) => return Poll::Ready(Some(Ok(exchange::Frame::Data(data)))),
+                Err(Ok(fields)) => return Poll::Ready(Some(Ok(exchange::Frame::Trailers(fields)))),
+                // Of no type that HTTP has.
+                Err(Err(_)) => {}
             }
         }
     }

@@ -48,6 +48,8 @@ struct Words {
     advice: &'static str,
 }
 
+const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
+
 const OWNER_CHECKS_ORIGIN: &str = "Visitors: try again in a minute. Owner: check that the origin server runs, listens on \
                                    the configured address and port, and lets this edge in.";
 
@@ -204,7 +206,7 @@ impl Problem {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if status == StatusCode::METHOD_NOT_ALLOWED {
-            headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
+            headers.insert(ALLOW, HeaderValue::from_static(METHODS));
         }
         Response { status, headers, body: Body::whole(text), upgraded: None }
     }
@@ -237,6 +239,12 @@ impl Words {
             ray.as_str(),
         )
     }
+}
+
+/// The methods that the edge itself lets pass, whatever the origin makes of them.
+pub(crate) fn options() -> Response {
+    let headers = HeaderMap::from_iter([(ALLOW, HeaderValue::from_static(METHODS))]);
+    Response { status: StatusCode::OK, headers, body: Body::whole(""), upgraded: None }
 }
 
 /// Sends the visitor elsewhere, for good.

@@ -20,6 +20,8 @@ enum Instead {
     Problem(Problem),
     /// The URL to go to instead.
     Moved(HeaderValue),
+    /// What can be asked of the edge itself.
+    Options,
 }
 
 impl From<Problem> for Instead {
@@ -36,6 +38,7 @@ pub(crate) async fn serve(mut arrived: Arrived, guard: &RequestGuard, worker: &W
     let mut response = match guard.unless_ended(answering).await.unwrap_or(Err(Problem::Blocked.into())) {
         Ok(response) => response,
         Err(Instead::Moved(location)) => page::moved(location),
+        Err(Instead::Options) => page::options(),
         Err(Instead::Problem(problem)) => {
             if problem == Problem::Blocked {
                 worker.counters.requests.blocked.add(1);
@@ -73,6 +76,9 @@ async fn steps(
     allow_upgrade(&arrived, settings)?;
     if forward::is_loop(&arrived.headers) {
         return Err(Problem::Loop.into());
+    }
+    if forward::ends_here(&arrived.method, &mut arrived.headers) {
+        return Err(Instead::Options);
     }
     let Arrived { scheme, source, .. } = arrived;
     forward::to_origin(&mut arrived.headers, &Provenance { source, scheme, host: arrived.host.received(), ray });

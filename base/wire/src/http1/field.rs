@@ -84,6 +84,20 @@ pub fn class_of(name: &[u8]) -> Class {
     Known::of(name).class()
 }
 
+/// Which fields of a message do not go on to the next hop (RFC 9110 §7.6.1), for messages that are not read here: those of
+/// these names that belong to the connection or frame the body, and what the values of `Connection` name. Naming can take
+/// nothing away from a hop that sets its own fields after this.
+pub fn left_behind<'m>(
+    names: impl Iterator<Item = &'m str>,
+    connection: impl Iterator<Item = &'m [u8]>,
+) -> impl Iterator<Item = &'m [u8]> {
+    let stays_behind = |name: &&[u8]| match class_of(name) {
+        Class::Framing | Class::HopByHop | Class::Misleading => true,
+        Class::EndToEnd | Class::Host => false,
+    };
+    connection.flat_map(tokens).chain(names.map(str::as_bytes).filter(stays_behind))
+}
+
 enum Spelling {
     Own,
     /// With `_` for a `-`.

@@ -27,12 +27,12 @@ mod write;
 
 pub use bartizan_names::Authority;
 pub use body::{Body, BodyReader, Event, Step};
-pub use field::{Class, class_of, has_token, tokens};
+pub use field::{Class, class_of, has_token, left_behind, tokens};
 pub use head::{Field, FieldRoom, Fields, HeadSearch, Leading};
 pub use refusal::Refusal;
 pub use request::{RequestHead, RequestView, Upgrade};
 pub use response::{Asked, ResponseHead, ResponseView};
-pub use trailers::Trailers;
+pub use trailers::{Trailers, may_follow_a_body};
 pub use write::{ChunkLine, HeadWriter, Illegal, Rewrite, write_last_chunk};
 
 /// The line in front of a chunk: at most 16 digits, and extensions that nobody uses.

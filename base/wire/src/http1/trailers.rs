@@ -40,7 +40,7 @@ impl Trailers {
         let mut lines = [httparse::EMPTY_HEADER; TRAILER_FIELDS_MAX];
         let spans = match httparse::parse_headers(&section, &mut lines) {
             Ok(httparse::Status::Complete((length, fields))) if length == section.len() => {
-                let passed_on = fields.iter().filter(|field| may_follow_a_body(field.name));
+                let passed_on = fields.iter().filter(|field| may_follow_a_body(field.name.as_bytes()));
                 passed_on.map(|field| FieldSpan::of(field, Class::EndToEnd, &section)).collect()
             }
             Err(httparse::Error::TooManyHeaders) => return Err(Refusal::TrailersTooLong),
@@ -59,6 +59,7 @@ impl Trailers {
     }
 }
 
-fn may_follow_a_body(name: &str) -> bool {
-    class_of(name.as_bytes()) == Class::EndToEnd && !NOT_BEHIND_A_BODY.iter().any(|not| name.eq_ignore_ascii_case(not))
+/// Whether a field may be a trailer, by its name in any case.
+pub fn may_follow_a_body(name: &[u8]) -> bool {
+    class_of(name) == Class::EndToEnd && !NOT_BEHIND_A_BODY.iter().any(|not| name.eq_ignore_ascii_case(not.as_bytes()))
 }

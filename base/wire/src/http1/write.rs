@@ -5,6 +5,7 @@ use std::ops::Deref;
 use super::body::Body;
 use super::field::Class;
 use super::head::{Field, Fields};
+use super::trailers::may_follow_a_body;
 
 /// Something that was to be written is no name, value, method, target or status: it would be read as something else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -204,13 +205,15 @@ impl Deref for ChunkLine {
     }
 }
 
-/// Ends a chunked body, with trailer fields or without. Fields that may not be there are left out.
-pub fn write_last_chunk(trailers: Option<Fields<'_>>, out: &mut Vec<u8>) {
+/// Ends a chunked body, with trailer fields or without. What may not be there, or is no field, is left out.
+pub fn write_last_chunk<'t>(trailers: impl IntoIterator<Item = (&'t [u8], &'t [u8])>, out: &mut Vec<u8>) {
     out.extend_from_slice(b"0\r\n");
-    for field in trailers.into_iter().flat_map(Fields::iter).filter(|field| field.class == Class::EndToEnd) {
-        out.extend_from_slice(field.name);
+    let fields =
+        trailers.into_iter().filter(|(name, value)| is_token(name) && is_value(value) && may_follow_a_body(name));
+    for (name, value) in fields {
+        out.extend_from_slice(name);
         out.extend_from_slice(b": ");
-        out.extend_from_slice(field.value);
+        out.extend_from_slice(value);
         out.extend_from_slice(b"\r\n");
     }
     out.extend_from_slice(b"\r\n");

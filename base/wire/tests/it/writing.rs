@@ -192,7 +192,7 @@ proptest! {
             out.extend_from_slice(piece);
             out.extend_from_slice(ChunkLine::END);
         }
-        write_last_chunk(Some(with), &mut out);
+        write_last_chunk(with.iter().map(|field| (field.name, field.value)), &mut out);
         let whole = Whole {
             data: pieces.concat(),
             used: out.len(),

@@ -7,8 +7,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bartizan_exchange::{Body, BodyError, Length};
-use bytes::Bytes;
+use bartizan_exchange::{Body, BodyError, Frame, Length};
 use futures_util::Stream;
 use tokio::time::{Instant, Sleep};
 
@@ -27,7 +26,7 @@ impl Progress {
     pub(crate) fn watch(progress: &Rc<Progress>, body: Body) -> Body {
         match body.length() {
             Length::Absent => body,
-            length => Body::stream(length, Watched { body, progress: Rc::clone(progress) }),
+            length => Body::frames(length, Watched { body, progress: Rc::clone(progress) }),
         }
     }
 
@@ -43,10 +42,10 @@ struct Watched {
 }
 
 impl Stream for Watched {
-    type Item = Result<Bytes, BodyError>;
+    type Item = Result<Frame, BodyError>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let polled = self.body.poll_next(cx);
+        let polled = self.body.poll_frame(cx);
         if let Poll::Ready(piece) = &polled {
             self.progress.moved.set(Instant::now());
             if matches!(piece, Some(Err(_))) {
@@ -82,7 +81,7 @@ pub(crate) async fn within<F: Future>(progress: &Progress, limit: Duration, answ
 pub(crate) fn patient(body: Body, limit: Duration) -> Body {
     match body.length() {
         Length::Absent => body,
-        length => Body::stream(length, Patient { body, limit, clock: None, waiting: false }),
+        length => Body::frames(length, Patient { body, limit, clock: None, waiting: false }),
     }
 }
 
@@ -95,11 +94,11 @@ struct Patient {
 }
 
 impl Stream for Patient {
-    type Item = Result<Bytes, BodyError>;
+    type Item = Result<Frame, BodyError>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = &mut *self;
-        if let Poll::Ready(piece) = this.body.poll_next(cx) {
+        if let Poll::Ready(piece) = this.body.poll_frame(cx) {
             this.waiting = false;
             return Poll::Ready(piece);
         }

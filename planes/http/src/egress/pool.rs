@@ -7,15 +7,15 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use bartizan_exchange::{Body, BodyError, Length};
+use bartizan_exchange::{Body, BodyError, Frame, Length};
 use bartizan_routes::{Origin, OriginScheme};
-use bartizan_wire::http1::{BodyReader, Persistence};
-use bytes::Bytes;
+use bartizan_wire::http1::{self, BodyReader, Persistence};
 use futures_util::Stream;
 use tokio::time::Instant;
 
 use super::link::Link;
 use crate::counters::Counters;
+use crate::forward::trailers_of;
 use crate::limits::{IDLE_ORIGINS_MAX, IDLE_PER_ORIGIN_MAX, ORIGIN_IDLE_TIME};
 
 /// Requests with the same key may share a connection.
@@ -186,7 +186,7 @@ impl Lease {
                 Length::Absent | Length::Unknown => Body::empty(),
             };
         }
-        Body::stream(length, Leased(Some(self)))
+        Body::frames(length, Leased(Some(self)))
     }
 }
 
@@ -194,19 +194,35 @@ impl Lease {
 struct Leased(Option<Lease>);
 
 impl Stream for Leased {
-    type Item = Result<Bytes, BodyError>;
+    type Item = Result<Frame, BodyError>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let Some(lease) = &mut self.0 else { return Poll::Ready(None) };
         let piece = ready!(lease.link.poll_body(cx, &mut lease.body));
-        let is_over = piece.is_none() || lease.body.is_over();
-        match &piece {
-            Some(Err(_)) => drop(self.0.take()),
-            // Who knows the length does not ask again after the last piece.
-            _ if is_over => self.0.take().into_iter().for_each(Lease::give_back),
-            Some(Ok(_)) | None => {}
-        }
-        Poll::Ready(piece.map(|piece| piece.map_err(BodyError::new)))
+        let over = BodyReader::new(http1::Body::None);
+        Poll::Ready(match piece {
+            Some(Ok(data)) => {
+                // Who knows the length does not ask again after the last piece.
+                if lease.body.is_over() {
+                    self.0.take().into_iter().for_each(Lease::give_back);
+                }
+                Some(Ok(Frame::Data(data)))
+            }
+            None => match std::mem::replace(&mut lease.body, over).into_trailers() {
+                Ok(trailers) => {
+                    self.0.take().into_iter().for_each(Lease::give_back);
+                    (!trailers.is_empty()).then(|| Ok(Frame::Trailers(trailers_of(&trailers))))
+                }
+                Err(refusal) => {
+                    self.0 = None;
+                    Some(Err(BodyError::new(refusal)))
+                }
+            },
+            Some(Err(error)) => {
+                self.0 = None;
+                Some(Err(BodyError::new(error)))
+            }
+        })
     }
 }
 

@@ -4,9 +4,10 @@ use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use bartizan_exchange::{Body, BodyError, Io, Length};
+use bartizan_exchange::{Body, BodyError, Frame, Io, Length};
 use bartizan_wire::http1::{Asked, ChunkLine, write_last_chunk};
 use bytes::{Buf, Bytes};
+use http::HeaderMap;
 use tokio::io::AsyncWrite;
 
 use super::composed::Composed;
@@ -120,13 +121,15 @@ impl Upload {
                 self.stage = Stage::Gathered;
                 break;
             }
-            match self.body.poll_next(cx) {
+            match self.body.poll_frame(cx) {
                 Poll::Pending => return Ok(true),
                 Poll::Ready(piece) => {
                     self.stage = Stage::UnderWay;
                     match piece {
-                        Some(data) => self.add(data?)?,
-                        None => self.finish()?,
+                        Some(Ok(Frame::Data(data))) => self.add(data)?,
+                        Some(Ok(Frame::Trailers(fields))) => self.finish(&fields)?,
+                        Some(Err(error)) => return Err(error),
+                        None => self.finish(&HeaderMap::new())?,
                     }
                 }
             }
@@ -155,10 +158,13 @@ impl Upload {
         Ok(())
     }
 
-    fn finish(&mut self) -> Result<(), BodyError> {
+    fn finish(&mut self, trailers: &HeaderMap) -> Result<(), BodyError> {
         match self.framing {
             Framing::Left(_) => return Err(BodyError::new("shorter than announced")),
-            Framing::Chunks => write_last_chunk(None, &mut self.out),
+            Framing::Chunks => {
+                let fields = trailers.iter().map(|(name, value)| (name.as_str().as_bytes(), value.as_bytes()));
+                write_last_chunk(fields, &mut self.out);
+            }
         }
         self.stage = Stage::Gathered;
         Ok(())

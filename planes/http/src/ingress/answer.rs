@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
-use bartizan_exchange::{Body, BodyError, Length, Response};
+use bartizan_exchange::{self as exchange, Body, BodyError, Length, Response};
 use bytes::Bytes;
 use futures_util::Stream;
 use http::header::CONTENT_LENGTH;
@@ -14,6 +14,7 @@ use hyper::body::{Body as _, Frame, Incoming, SizeHint};
 use super::connection::RequestGuard;
 use super::deadline::Awaited;
 use super::requests::UnderWay;
+use crate::forward::trailers_to_origin;
 use crate::hyper_body::{Outgoing, Pieces};
 use crate::limits::{ORIGIN_READ_BYTES_MIN, TAIL_BYTES};
 use crate::worker::Worker;
@@ -106,7 +107,7 @@ impl hyper::body::Body for Answer {
 pub(crate) fn body_of(incoming: Incoming, length: Length, guard: &RequestGuard, worker: &Rc<Worker>) -> Body {
     match length {
         Length::Absent => Body::empty(),
-        length => Body::stream(
+        length => Body::frames(
             length,
             Arriving {
                 pieces: Pieces::new(incoming),
@@ -125,15 +126,17 @@ struct Arriving {
 }
 
 impl Stream for Arriving {
-    type Item = Result<Bytes, BodyError>;
+    type Item = Result<exchange::Frame, BodyError>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = &mut *self;
         let Arriving { under_way, worker, .. } = this;
         match Pin::new(&mut this.pieces).poll_next(cx) {
-            Poll::Ready(piece) => {
-                if let Some(Ok(data)) = &piece {
-                    under_way.reading.moved(data.len(), &worker.limits);
+            Poll::Ready(mut piece) => {
+                match &mut piece {
+                    Some(Ok(exchange::Frame::Data(data))) => under_way.reading.moved(data.len(), &worker.limits),
+                    Some(Ok(exchange::Frame::Trailers(fields))) => trailers_to_origin(fields),
+                    Some(Err(_)) | None => {}
                 }
                 Poll::Ready(piece)
             }

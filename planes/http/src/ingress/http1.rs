@@ -45,7 +45,7 @@ use crate::pipeline;
 use crate::worker::Worker;
 use intake::Intake;
 use line::{Line, Read};
-use reply::{Asked, Reply};
+use reply::{Asked, Reply, Trailers};
 
 /// Serves a connection to its end, also after it was switched to WebSocket.
 pub(crate) async fn serve<IO: Carrier>(io: IO, connection: Rc<Connection>, worker: Rc<Worker>) {
@@ -157,7 +157,7 @@ where
     let (body, mut intake) = Intake::begin(&head, unread);
     let answering = pipeline::serve(Arrived { body, ..arrived }, &guard, worker);
     let mut response = beside(answering, &mut intake, line).await?;
-    let mut asked = Asked::by(&method, &head);
+    let mut asked = Asked::by(&method, &head, &bytes);
     if intake.is_held_back() || worker.drain.has_begun() {
         asked.persistence = Persistence::Close;
     }
@@ -197,7 +197,8 @@ where
 {
     line.worker.counters.requests.screened_out.add(1);
     let response = pipeline::refuse(Problem::Refused(refusal), asked, &line.worker);
-    let asked = Asked { method: &Method::GET, version: Version::Http11, persistence: Persistence::Close };
+    let (version, persistence) = (Version::Http11, Persistence::Close);
+    let asked = Asked { method: &Method::GET, version, persistence, trailers: Trailers::LeftOut };
     Reply::compose(response, asked, &line.worker.dates).write(line).await?;
     Ok(Next::Goodbye)
 }

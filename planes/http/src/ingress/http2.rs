@@ -12,8 +12,9 @@ use std::time::Duration;
 use bartizan_exchange::{Length, LocalBoxFuture, Upgrade};
 use bartizan_names::{Authority, Host};
 use bartizan_wire::http1;
-use http::HeaderMap;
 use http::header::{CONTENT_LENGTH, HOST};
+use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderValue, Method};
 use hyper::body::{Body as _, Incoming};
 use hyper::rt::Executor;
 use hyper::server::conn::http2;
@@ -180,7 +181,12 @@ fn arrive(request: hyper::Request<Incoming>, guard: &RequestGuard, worker: &Rc<W
     }
     let uri = head.uri.into_parts();
     let host = host_of(uri.authority.as_ref().map(|authority| authority.as_str()), &head.headers)?;
-    let path = uri.path_and_query.ok_or(http1::Refusal::Target)?;
+    let path = uri.path_and_query.filter(|path| fits(path, &head.method)).ok_or(http1::Refusal::Target)?;
+    // RFC 9113 §8.2.1. HTTP/1.1 has it around values, and drops it.
+    let has_space = |value: &HeaderValue| value.as_bytes().trim_ascii().len() != value.len();
+    if head.headers.values().any(has_space) {
+        return Err(http1::Refusal::Malformed.into());
+    }
     head.headers.remove(HOST);
     join_cookies(&mut head.headers);
     let length = length_of(&head.headers, &body)?;
@@ -195,6 +201,11 @@ fn arrive(request: hyper::Request<Incoming>, guard: &RequestGuard, worker: &Rc<W
         body: body_of(body, length, guard, worker),
         upgrade: Upgrade::None,
     })
+}
+
+/// Whether a path is one that HTTP/1.1 could name with this method (RFC 9113 §8.3.1, RFC 9112 §3.2).
+fn fits(path: &PathAndQuery, method: &Method) -> bool {
+    path.as_str().starts_with('/') || (path == "*" && *method == Method::OPTIONS)
 }
 
 /// The one host that `:authority` and `Host` name together.

@@ -14,4 +14,5 @@ mod protocols;
 mod reuse;
 mod streaming;
 mod strictness;
+mod translation;
 mod websocket;

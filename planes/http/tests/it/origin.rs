@@ -113,19 +113,25 @@ fn read_request(stream: &mut TcpStream) -> Option<Seen> {
 
 fn read_chunks(stream: &mut TcpStream, body: &mut Vec<u8>) -> Option<()> {
     loop {
-        let mut line = Vec::new();
-        let mut byte = [0];
-        while !line.ends_with(b"\r\n") {
-            stream.read_exact(&mut byte).ok()?;
-            line.push(byte[0]);
+        let size = usize::from_str_radix(read_line(stream)?.trim(), 16).unwrap();
+        if size == 0 {
+            // Trailers.
+            while read_line(stream)? != "\r\n" {}
+            return Some(());
         }
-        let size = usize::from_str_radix(std::str::from_utf8(&line).unwrap().trim(), 16).unwrap();
         let mut chunk = vec![0; size + 2];
         stream.read_exact(&mut chunk).ok()?;
         assert!(chunk.ends_with(b"\r\n"));
         body.extend_from_slice(&chunk[..size]);
-        if size == 0 {
-            return Some(());
-        }
     }
+}
+
+fn read_line(stream: &mut TcpStream) -> Option<String> {
+    let mut line = Vec::new();
+    let mut byte = [0];
+    while !line.ends_with(b"\r\n") {
+        stream.read_exact(&mut byte).ok()?;
+        line.push(byte[0]);
+    }
+    String::from_utf8(line).ok()
 }

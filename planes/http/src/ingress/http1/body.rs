@@ -6,8 +6,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
-use bartizan_exchange::BodyError;
-use bytes::Bytes;
+use bartizan_exchange::{BodyError, Frame};
 use futures_util::Stream;
 
 /// The slot through which pieces are handed over.
@@ -17,12 +16,14 @@ pub(super) struct Handover {
     /// Whether the reader waits for the next piece.
     wanted: Cell<bool>,
     abandoned: Cell<bool>,
+    /// Whether the last piece was taken.
+    over: Cell<bool>,
     taker: RefCell<Option<Waker>>,
     giver: RefCell<Option<Waker>>,
 }
 
-/// Data, or how the body ended.
-pub(super) type Piece = Option<Result<Bytes, BodyError>>;
+/// Data, trailers, or how the body ended.
+pub(super) type Piece = Option<Result<Frame, BodyError>>;
 
 impl Handover {
     /// Whether the reader is gone.
@@ -52,12 +53,16 @@ impl Handover {
 pub(super) struct Pieces(pub(super) Rc<Handover>);
 
 impl Stream for Pieces {
-    type Item = Result<Bytes, BodyError>;
+    type Item = Result<Frame, BodyError>;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let Handover { piece, wanted, taker, giver, .. } = &*self.0;
+        let Handover { piece, wanted, over, taker, giver, .. } = &*self.0;
         if let Some(piece) = piece.take() {
+            over.set(!matches!(piece, Some(Ok(Frame::Data(_)))));
             return Poll::Ready(piece);
+        }
+        if over.get() {
+            return Poll::Ready(None);
         }
         taker.replace(Some(cx.waker().clone()));
         wanted.set(true);

@@ -5,13 +5,14 @@ use std::io::{self, IoSlice};
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
-use bartizan_exchange::{Body, BodyError, Length};
+use bartizan_exchange::{Body, BodyError, Frame, Length};
 use bartizan_wire::http1::{self, BodyReader, Event, RequestHead};
 use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::body::{Handover, Piece, Pieces};
 use super::line::{Line, Read};
+use crate::forward::{trailers_of, trailers_to_origin};
 use crate::ingress::deadline::Awaited;
 use crate::limits::{LINGER_BYTES_MAX, READ_AHEAD_BYTES_MAX};
 
@@ -53,7 +54,7 @@ impl<'u> Intake<'u> {
             Length::Known(length) if length <= unread.len() as u64 => {
                 (Body::whole(unread.split_to(length as usize).freeze()), State::Over)
             }
-            length => (Body::stream(length, Pieces(Rc::clone(&handover))), State::Body),
+            length => (Body::frames(length, Pieces(Rc::clone(&handover))), State::Body),
         };
         let to_say = if head.expects_continue && state == State::Body && unread.is_empty() { CONTINUE } else { &[] };
         let reader = BodyReader::new(head.body);
@@ -95,9 +96,9 @@ impl<'u> Intake<'u> {
                     }
                     let piece = ready!(self.poll_piece(line, cx));
                     self.state = match &piece {
-                        Some(Ok(_)) => State::Body,
+                        Some(Ok(Frame::Data(_))) => State::Body,
                         Some(Err(_)) => State::Broken,
-                        None => State::Over,
+                        Some(Ok(Frame::Trailers(_))) | None => State::Over,
                     };
                     self.handover.give(piece);
                 }
@@ -117,8 +118,8 @@ impl<'u> Intake<'u> {
             };
             let used = self.unread.split_to(step.used);
             match step.event {
-                Event::Data(range) => return Poll::Ready(Some(Ok(used.freeze().slice(range)))),
-                Event::End => return Poll::Ready(None),
+                Event::Data(range) => return Poll::Ready(Some(Ok(Frame::Data(used.freeze().slice(range))))),
+                Event::End => return Poll::Ready(self.trailers()),
                 Event::Hungry => {}
             }
             match ready!(line.poll_read(cx, self.unread, Some(Awaited::Body))) {
@@ -126,6 +127,19 @@ impl<'u> Intake<'u> {
                 Ok(Read::End) => return Poll::Ready(Some(Err(BodyError::new("the visitor hung up")))),
                 Err(error) => return Poll::Ready(Some(Err(BodyError::new(error)))),
             }
+        }
+    }
+
+    /// What comes behind the last data: trailers, or the end.
+    fn trailers(&mut self) -> Piece {
+        let over = BodyReader::new(http1::Body::None);
+        match std::mem::replace(&mut self.reader, over).into_trailers() {
+            Ok(trailers) => (!trailers.is_empty()).then(|| {
+                let mut fields = trailers_of(&trailers);
+                trailers_to_origin(&mut fields);
+                Ok(Frame::Trailers(fields))
+            }),
+            Err(refusal) => Some(Err(BodyError::new(refusal))),
         }
     }
 
@@ -146,12 +160,12 @@ impl<'u> Intake<'u> {
         IO: AsyncRead + AsyncWrite + Unpin,
     {
         self.state = match ready!(self.poll_piece(line, cx)) {
-            Some(Ok(data)) if data.len() <= self.waste_bytes_left => {
+            Some(Ok(Frame::Data(data))) if data.len() <= self.waste_bytes_left => {
                 self.waste_bytes_left -= data.len();
                 State::Body
             }
-            Some(_) => State::Broken,
-            None => State::Over,
+            Some(Ok(Frame::Data(_)) | Err(_)) => State::Broken,
+            Some(Ok(Frame::Trailers(_))) | None => State::Over,
         };
         Poll::Ready(())
     }

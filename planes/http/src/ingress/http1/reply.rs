@@ -4,11 +4,13 @@ use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::task::Poll;
 
-use bartizan_exchange::{Body, Length, Response};
-use bartizan_wire::http1::{self, ChunkLine, Class, HeadWriter, Persistence, RequestHead, Version, class_of};
+use bartizan_exchange::{Body, Frame, Length, Response};
+use bartizan_wire::http1::{
+    self, ChunkLine, Class, HeadWriter, Persistence, RequestHead, Version, class_of, has_token,
+};
 use bytes::Bytes;
 use http::header::DATE;
-use http::{Method, StatusCode};
+use http::{HeaderMap, Method, StatusCode};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::line::Line;
@@ -24,11 +26,21 @@ pub(super) struct Asked<'r> {
     pub(super) method: &'r Method,
     pub(super) version: Version,
     pub(super) persistence: Persistence,
+    /// Whether trailers are of use to the visitor, which it has to say (RFC 9110 §6.5.1).
+    pub(super) trailers: Trailers,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Trailers {
+    Taken,
+    LeftOut,
 }
 
 impl<'r> Asked<'r> {
-    pub(super) fn by(method: &'r Method, head: &RequestHead) -> Asked<'r> {
-        Asked { method, version: head.version, persistence: head.persistence }
+    pub(super) fn by(method: &'r Method, head: &RequestHead, bytes: &[u8]) -> Asked<'r> {
+        let takes_trailers = head.of(bytes).fields().values("te").any(|value| has_token(value, "trailers"));
+        let trailers = if takes_trailers { Trailers::Taken } else { Trailers::LeftOut };
+        Asked { method, version: head.version, persistence: head.persistence, trailers }
     }
 }
 
@@ -38,6 +50,7 @@ pub(super) struct Reply {
     out: Vec<u8>,
     body: Body,
     framing: Framing,
+    trailers: Trailers,
     /// Whether another request can follow.
     pub(super) persistence: Persistence,
 }
@@ -77,12 +90,17 @@ impl Reply {
             (_, Persistence::KeepAlive, Version::Http11) => writer,
         };
         match writer.body(stated).end() {
-            Ok(()) => Reply { out, body, framing, persistence },
+            Ok(()) => Reply { out, body, framing, trailers: asked.trailers, persistence },
             // Header maps are as strict, so this cannot happen; if it does, a body without a head must not be written.
             Err(error) => {
                 tracing::error!(%error, "an answer cannot be written");
-                let nothing = Framing::Left(0);
-                Reply { out: Vec::new(), body: Body::empty(), framing: nothing, persistence: Persistence::Close }
+                Reply {
+                    out: Vec::new(),
+                    body: Body::empty(),
+                    framing: Framing::Left(0),
+                    trailers: Trailers::LeftOut,
+                    persistence: Persistence::Close,
+                }
             }
         }
     }
@@ -92,19 +110,23 @@ impl Reply {
         IO: AsyncRead + AsyncWrite + Unpin,
     {
         while self.framing != Framing::Left(0) {
-            let piece = match poll_fn(|cx| Poll::Ready(self.body.poll_next(cx))).await {
+            let piece = match poll_fn(|cx| Poll::Ready(self.body.poll_frame(cx))).await {
                 Poll::Ready(piece) => piece,
                 Poll::Pending => {
                     // The next piece is not here yet: write what there is.
                     line.write(&mut [IoSlice::new(&self.out)]).await?;
                     self.out = Vec::new();
-                    self.body.next().await
+                    poll_fn(|cx| self.body.poll_frame(cx)).await
                 }
             };
-            match piece {
-                Some(data) => self.add(line, data.map_err(io::Error::other)?).await?,
-                None => {
-                    self.finish()?;
+            match piece.transpose().map_err(io::Error::other)? {
+                Some(Frame::Data(data)) => self.add(line, data).await?,
+                Some(Frame::Trailers(fields)) if self.trailers == Trailers::Taken => {
+                    self.finish(&fields)?;
+                    break;
+                }
+                Some(Frame::Trailers(_)) | None => {
+                    self.finish(&HeaderMap::new())?;
                     break;
                 }
             }
@@ -139,12 +161,13 @@ impl Reply {
         Ok(())
     }
 
-    fn finish(&mut self) -> io::Result<()> {
+    fn finish(&mut self, trailers: &HeaderMap) -> io::Result<()> {
         match self.framing {
             Framing::Left(0) | Framing::UntilClose => Ok(()),
             Framing::Left(_) => Err(wrong_length("shorter than announced")),
             Framing::Chunks => {
-                http1::write_last_chunk(None, &mut self.out);
+                let fields = trailers.iter().map(|(name, value)| (name.as_str().as_bytes(), value.as_bytes()));
+                http1::write_last_chunk(fields, &mut self.out);
                 Ok(())
             }
         }
