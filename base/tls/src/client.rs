@@ -11,6 +11,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsConnector;
 
 use crate::certified_key::certificates_of;
+use crate::plain::explain;
 use crate::provider::provider;
 use crate::stream::ClientStream;
 use crate::verifier::{Trust, Verifier};
@@ -56,7 +57,8 @@ where
 {
     let name = ServerName::try_from(server_name.to_owned())
         .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
-    TlsConnector::from(Arc::clone(config)).connect(name, io).await.map(ClientStream::new)
+    let handshake = TlsConnector::from(Arc::clone(config)).connect(name, io).await;
+    handshake.map(ClientStream::new).map_err(explain)
 }
 
 fn store(roots: &Roots) -> Result<RootCertStore, TlsError> {

@@ -14,6 +14,7 @@ mod certified_key;
 mod client;
 mod error;
 mod pin;
+mod plain;
 mod provider;
 mod quic;
 mod stream;

@@ -279,6 +279,11 @@ impl Service {
         if text == "hello_world" || text == "hello-world" {
             return Ok(Service::Hello);
         }
+        if ["unix:", "unix+tls:"].iter().any(|scheme| text.starts_with(scheme)) {
+            return Err(IngressError::Unsupported(
+                "a service behind a Unix socket (let it listen on a port of 127.0.0.1)",
+            ));
+        }
         let uri: Uri = text.parse().map_err(|_| wrong())?;
         let host = uri.host().and_then(|host| host.parse().ok()).ok_or_else(wrong)?;
         let (tls, default_port) = match uri.scheme_str() {
@@ -437,6 +442,7 @@ mod tests {
             (rule(r#"{"path": "(", "service": "hello_world"}"#), "rule 1: path \"(\""),
             (rule(r#"{"path": "((a{99}){99}){99}", "service": "hello_world"}"#), "rule 1: path"),
             (last(r#"{"service": "ssh://localhost:22"}"#), "service \"ssh://localhost:22\" is not one of"),
+            (last(r#"{"service": "unix:/run/app.sock"}"#), "a service behind a Unix socket"),
             (last(r#"{"service": "localhost"}"#), "service \"localhost\" is not one of"),
             (last(r#"{"service": "http_status:4"}"#), "service \"http_status:4\" is not one of"),
             (last(r#"{"service": "http://localhost/x"}"#), "service \"http://localhost/x\" has a path"),
