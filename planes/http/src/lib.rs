@@ -14,7 +14,7 @@
 //! included; one that is blocked in some zones loses its requests to those. A blocked source can connect, and gets a
 //! page that says so.
 //!
-//! Not here: pages for a challenge (it is a refusal), trailers, HTTP/3, WebSocket over HTTP/2 (RFC 8441), compression,
+//! Not here: pages for a challenge (it is a refusal), HTTP/3, WebSocket over HTTP/2 (RFC 8441), compression,
 //! caching. [`Config`] is the only configuration; the only files that are read are the system's root certificates, at
 //! the start.
 

@@ -13,6 +13,7 @@ use std::time::Duration;
 use bartizan_exchange::{Body, BodyError, Length, LocalBoxFuture, Request, Response, Upgrade, Upstream, UpstreamError};
 use bartizan_names::TunnelId;
 use bartizan_rpc::{ConnectKind, ConnectRequest, ConnectResponse, HeadError, Metadata, read_response};
+use bartizan_wire::http1::left_behind;
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, StatusCode};
@@ -30,18 +31,6 @@ const STALL_MAX: Duration = Duration::from_secs(100);
 const ANSWER_MAX: Duration = Duration::from_secs(100);
 /// Bytes that are read from a stream at a time.
 const CHUNK_BYTES: usize = 64 * 1024;
-
-/// Fields of one hop, not of the exchange (RFC 9110 §7.6.1), and those that say how a body is framed.
-const HOP_FIELDS: [HeaderName; 8] = [
-    header::CONNECTION,
-    header::CONTENT_LENGTH,
-    header::PROXY_AUTHENTICATE,
-    header::TE,
-    header::TRAILER,
-    header::TRANSFER_ENCODING,
-    header::UPGRADE,
-    HeaderName::from_static("keep-alive"),
-];
 
 /// The way to what lies behind tunnels.
 #[derive(Debug)]
@@ -217,17 +206,18 @@ fn decode(answer: ConnectResponse) -> Result<Head, UpstreamError> {
         headers.append(name, value);
     }
     let length = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
-    let named: Vec<HeaderName> = headers
-        .get_all(header::CONNECTION)
-        .iter()
-        .filter_map(|options| options.to_str().ok())
-        .flat_map(|options| options.split(','))
-        .filter_map(|option| option.trim().parse().ok())
-        .collect();
-    for name in HOP_FIELDS.iter().chain(&named) {
+    strip_hop_by_hop(&mut headers);
+    Ok(Head { status, headers, length })
+}
+
+/// Removes the fields that are the connector's and ours alone.
+fn strip_hop_by_hop(headers: &mut HeaderMap) {
+    let options = headers.get_all(header::CONNECTION).iter().map(HeaderValue::as_bytes);
+    let gone = left_behind(headers.keys().map(HeaderName::as_str), options);
+    let gone: Vec<HeaderName> = gone.filter_map(|name| HeaderName::from_bytes(name).ok()).collect();
+    for name in gone {
         headers.remove(name);
     }
-    Ok(Head { status, headers, length })
 }
 
 /// What follows the head (RFC 9112 §6.3). The answer to HEAD keeps the length of what GET would bring.

@@ -22,7 +22,6 @@ use std::io;
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
-use std::time::Duration;
 
 use bartizan_exchange::{Body, Io, Upgrade};
 use bartizan_names::Host;

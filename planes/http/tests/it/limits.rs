@@ -18,9 +18,8 @@ use super::protocols::run;
 
 /// As those that people live with, in a shorter life.
 fn short() -> Limits {
-    let time = Duration::from_millis(300);
+    let time = Duration::from_millis(500);
     Limits {
-        handshake_time: time,
         head_time: time,
         idle_time: time,
         stall_time: time,
@@ -175,7 +174,7 @@ fn websockets_on_which_nothing_moves() {
 
 #[test]
 fn tls_at_every_state() {
-    let edge = Edge::with_limits(&[], short());
+    let edge = Edge::with_limits(&[], Limits { handshake_time: short().head_time, ..short() });
     // The header of a record with a ClientHello (RFC 8446 §5.1), and the first of its octets.
     for bytes in [&b""[..], b"\x16\x03", b"\x16\x03\x01\x02\x00\x01\x00"] {
         let mut client = dial(edge.https);
@@ -251,8 +250,7 @@ fn http2_streams_that_starve() {
         let reset = client.next_of(&[RST_STREAM]).await.expect("a reset");
         assert_eq!(reset.stream, 1);
         // One that is taken is not.
-        client.send(&get(3, "b.test")).await;
-        client.send(&frame(WINDOW_UPDATE, 0, 3, &5_u32.to_be_bytes())).await;
+        client.send(&[get(3, "b.test"), frame(WINDOW_UPDATE, 0, 3, &5_u32.to_be_bytes())].concat()).await;
         assert_eq!(client.next_of(&[DATA]).await.expect("data").payload, b"hello");
     });
     left.recv_timeout(STUCK).unwrap();
