@@ -18,7 +18,7 @@
 //! resources   accounts · user · certificates · zones · resource · settings · tunnels · apps · owner_names ·
 //!             dns_records · tunnel_routes · pops · app_addresses · spectrum · access_rules · firewall · edge · status ·
 //!             ips · probes
-//! guard       state (Api) · auth
+//! guard       here · state (Api) · auth
 //! store       transaction (View, Change) · writes · caller
 //! calls       path · permission · reply · error · extract · openapi · numbers · background (Worker)
 //! ```
