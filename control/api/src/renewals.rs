@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bartizan_certs::{Certs, Document};
 use bartizan_names::Timestamp;
-use bartizan_store::{Filter, Key, Kind, Op, Scope};
+use bartizan_store::{Key, Op, Scope};
 
 use crate::background::Stop;
 use crate::error::Error;
@@ -88,16 +88,10 @@ impl Renewals {
         Ok(failed)
     }
 
-    /// The keys of those that are due, the one that connectors see first.
+    /// The keys of those that are due by their listing, the one that connectors see first.
     fn due(&self) -> Result<Vec<Key>, Error> {
-        let (at, mut due) = (now(), Vec::new());
-        let view = self.writes.view()?;
-        view.0.for_each(&Filter::Kinds(vec![Kind::Certificate]), &mut |entry| {
-            // One that cannot be read is due as well: its failure is told and counted.
-            if Document::from_entry(&entry).map_or(true, |document| self.certs.is_due(&document, at)) {
-                due.push(entry.key);
-            }
-        })?;
+        // One that cannot be read is due as well: its failure is told and counted.
+        let mut due = self.writes.view()?.0.certificates_due(self.certs.issuer(), now())?;
         due.sort_by_key(|key| key.scope() != Scope::Edge);
         Ok(due)
     }

@@ -85,13 +85,18 @@ impl Certs {
         !self.is_good(document, now)
     }
 
+    /// What certificates of our CA name as their issuer.
+    pub fn issuer(&self) -> &str {
+        self.0.ca.fingerprint()
+    }
+
     /// A new one for the same purpose and names, with a new key.
     pub fn renewed(&self, old: Document, now: Timestamp) -> Result<Document, CertsError> {
         self.issue(old.purpose, old.zone, old.names, now)
     }
 
     fn is_good(&self, document: &Document, now: Timestamp) -> bool {
-        document.issuer == self.0.ca.fingerprint() && !document.is_due(now)
+        document.issuer == self.issuer() && !document.is_due(now)
     }
 
     fn issue(

@@ -2,7 +2,7 @@
 
 use bartizan_names::{CertificateId, Timestamp, ZoneId};
 use bartizan_seal::sha256;
-use bartizan_store::{Entry, Key, Kind, Op, Scope, Value};
+use bartizan_store::{Entry, Key, Kind, Op, Scope, Value, renew_at};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::{Deserialize, Serialize};
@@ -87,9 +87,7 @@ impl Document {
 
     /// Whether less than a third of its life is left, or nothing, however short it was: time enough for a PoP that is away for weeks.
     pub(crate) fn is_due(&self, now: Timestamp) -> bool {
-        let life = self.not_after.unix_micros().saturating_sub(self.not_before.unix_micros());
-        let left = self.not_after.unix_micros().saturating_sub(now.unix_micros());
-        left == 0 || left < life / 3
+        renew_at(self.not_before, self.not_after) < now
     }
 }
 

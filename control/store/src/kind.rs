@@ -1,8 +1,8 @@
 //! The kinds of objects, each declared once.
 //!
 //! What the store must know of a kind stands in its entry of `kinds!`: whose it is, how its ids are written, and which
-//! format its documents have. The few kinds that are found by more than their key have a listing beside it
-//! (`listing.rs`). Everything else treats all alike.
+//! format its documents have, and by what its objects are listed if that is more than their key. Everything else treats
+//! all alike.
 
 use std::fmt::Display;
 use std::str::FromStr;
@@ -11,6 +11,8 @@ use bartizan_names::{AppId, CertificateId, Name, PopId, RecordId, RuleId, TokenI
 
 use crate::document::Documents;
 use crate::key::Index;
+use crate::listing::Listing;
+use crate::query;
 
 /// Declares the enum and its table in one. `code` is the number by which the tables of the file know the kind: never use
 /// one again. The order is the one in which full states are streamed: what others refer to comes first.
@@ -67,18 +69,20 @@ kinds! {
     Account = 2 "account" Declaration::new(&[Owner::Account], Ids::One);
     User = 3 "user" Declaration::new(&[Owner::User], Ids::One);
     Token = 4 "token" Declaration::new(&[Owner::Edge], Ids::Many(is::<TokenId>));
-    Zone = 5 "zone" Declaration::new(&[Owner::Zone], Ids::One).served();
+    Zone = 5 "zone" Declaration::new(&[Owner::Zone], Ids::One).served().listed(&query::ZONES);
     /// The settings of a zone.
     Settings = 6 "settings" Declaration::new(&[Owner::Zone], Ids::One).served();
-    Record = 7 "record" Declaration::new(&[Owner::Zone], Ids::Many(is::<RecordId>)).served();
+    Record = 7 "record"
+        Declaration::new(&[Owner::Zone], Ids::Many(is::<RecordId>)).served().listed(&query::RECORDS);
     /// An owner name of a zone: the unit that is guarded and published.
     Name = 8 "name" Declaration::new(&[Owner::Zone], Ids::Many(is::<Name>)).served();
-    Tunnel = 9 "tunnel" Declaration::new(&[Owner::Account], Ids::Many(is::<TunnelId>));
+    Tunnel = 9 "tunnel" Declaration::new(&[Owner::Account], Ids::Many(is::<TunnelId>)).listed(&query::TUNNELS);
     TunnelConfig = 10 "tunnel_config" Declaration::new(&[Owner::Account], Ids::Many(is::<TunnelId>));
     /// Of a zone, or of the edge itself: the one that connectors see.
-    Certificate = 11 "certificate" Declaration::new(&[Owner::Edge, Owner::Zone], Ids::Many(is::<CertificateId>));
+    Certificate = 11 "certificate"
+        Declaration::new(&[Owner::Edge, Owner::Zone], Ids::Many(is::<CertificateId>)).listed(&query::CERTIFICATES);
     AccessRule = 12 "access_rule"
-        Declaration::new(&[Owner::User, Owner::Account, Owner::Zone], Ids::Many(is::<RuleId>));
+        Declaration::new(&[Owner::User, Owner::Account, Owner::Zone], Ids::Many(is::<RuleId>)).listed(&query::ACCESS_RULES);
     /// A Spectrum application.
     App = 13 "app" Declaration::new(&[Owner::Zone], Ids::Many(is::<AppId>)).served();
     /// Something that only one may have: two who take it at once meet at this key.
@@ -112,16 +116,21 @@ pub(crate) struct Declaration {
     /// A zone is served with it: it moves the zone's serial.
     served: bool,
     pub(crate) documents: Documents,
+    pub(crate) listing: Option<&'static Listing>,
 }
 
 impl Declaration {
     /// A kind of documents in format 1.
     const fn new(owners: &'static [Owner], ids: Ids) -> Declaration {
-        Declaration { owners, ids, served: false, documents: Documents::FIRST }
+        Declaration { owners, ids, served: false, documents: Documents::FIRST, listing: None }
     }
 
     const fn served(self) -> Declaration {
         Declaration { served: true, ..self }
+    }
+
+    const fn listed(self, listing: &'static Listing) -> Declaration {
+        Declaration { listing: Some(listing), ..self }
     }
 }
 

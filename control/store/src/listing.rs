@@ -1,90 +1,137 @@
-//! The few fields of a document that listings need.
+//! How objects of a kind are found by more than their key: a table with a row for each object.
 //!
-//! Read from the object alone, its key and its JSON, so that any copy of the objects can rebuild its listing tables.
+//! A kind declares its columns and indexes once, beside what is asked of them (`query/`), and says so in the table of kinds.
+//! A row comes from the object alone, its key and its JSON, so that any copy of the objects can make its listings anew.
 
-use std::borrow::Cow;
-
-use bartizan_names::{Name, RecordId, RuleId, Timestamp, ZoneId};
+use bartizan_names::{Name, Timestamp};
+use rusqlite::types::Value;
+use rusqlite::{Connection, params_from_iter};
 use serde::Deserialize;
+use serde_json::Value as Json;
 
-use crate::key::{Key, Scope};
+use crate::key::Key;
 use crate::kind::Kind;
+use crate::tables::signed;
 
-/// A row of a listing table.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Listing {
-    Record(Record),
-    Zone(Zone),
-    Tunnel(Tunnel),
-    AccessRule(AccessRule),
+/// The listing of a kind.
+pub(crate) struct Listing {
+    pub(crate) table: &'static str,
+    pub(crate) columns: &'static [Column],
+    /// What comes behind `CREATE INDEX`: one for each order in which objects are listed.
+    pub(crate) indexes: &'static [&'static str],
 }
 
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Record {
-    pub(crate) zone: ZoneId,
-    pub(crate) record: RecordId,
-    pub(crate) rtype: String,
-    pub(crate) owner: String,
-    pub(crate) content: String,
-    pub(crate) ttl: u32,
-    pub(crate) proxied: bool,
-    pub(crate) comment: Option<String>,
-    /// Name and value.
-    pub(crate) tags: Vec<(String, String)>,
+/// A column of a listing.
+pub(crate) struct Column {
+    name: &'static str,
+    sql: &'static str,
+    read: Read,
 }
 
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Zone {
-    pub(crate) zone: String,
-    pub(crate) name: String,
-    pub(crate) account: String,
-    pub(crate) status: String,
-}
+/// The value of an object; none if it does not have what the listing needs.
+type Read = fn(&Key, &Json) -> Option<Value>;
 
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Tunnel {
-    pub(crate) tunnel: String,
-    pub(crate) name: String,
-    pub(crate) account: String,
-    pub(crate) created_at: Timestamp,
-    pub(crate) deleted_at: Option<Timestamp>,
-}
+impl Column {
+    pub(crate) const fn text(name: &'static str, read: Read) -> Column {
+        Column { name, sql: "TEXT NOT NULL", read }
+    }
 
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct AccessRule {
-    pub(crate) scope: Scope,
-    pub(crate) rule: RuleId,
-    pub(crate) target: String,
-    pub(crate) value: String,
-    pub(crate) mode: String,
-    pub(crate) notes: String,
-}
+    pub(crate) const fn bytes(name: &'static str, read: Read) -> Column {
+        Column { name, sql: "BLOB NOT NULL", read }
+    }
 
-impl Listing {
-    /// None for kinds that nobody lists by anything but their key; an error says why the document has no row.
-    pub(crate) fn of(key: &Key, format: u16, json: &str) -> Result<Option<Listing>, String> {
-        let listed = matches!(key.kind(), Kind::Record | Kind::Zone | Kind::Tunnel | Kind::AccessRule);
-        if !listed {
-            return Ok(None);
-        }
-        let json = key.kind().declaration().documents.upgrade(format, json)?;
-        let bad_id = || "its id".to_owned();
-        Ok(Some(match (key.kind(), key.scope()) {
-            (Kind::Record, Scope::Zone(zone)) => {
-                Listing::Record(Record::new(zone, key.id_as().ok_or_else(bad_id)?, read(&json)?))
-            }
-            (Kind::Zone, Scope::Zone(zone)) => Listing::Zone(Zone::new(zone, read(&json)?)),
-            (Kind::Tunnel, _) => Listing::Tunnel(Tunnel::new(key.id().to_owned(), read(&json)?)),
-            (Kind::AccessRule, scope) => {
-                Listing::AccessRule(AccessRule::new(scope, key.id_as().ok_or_else(bad_id)?, read(&json)?))
-            }
-            _ => return Ok(None),
-        }))
+    pub(crate) const fn number(name: &'static str, read: Read) -> Column {
+        Column { name, sql: "INTEGER NOT NULL", read }
+    }
+
+    /// With a value for objects that have none.
+    pub(crate) const fn or_null(self) -> Column {
+        let sql = match self.sql.as_bytes() {
+            [b'T', ..] => "TEXT",
+            [b'B', ..] => "BLOB",
+            _ => "INTEGER",
+        };
+        Column { sql, ..self }
     }
 }
 
-fn read<'d, T: Deserialize<'d>>(json: &'d str) -> Result<T, String> {
-    serde_json::from_str(json).map_err(|error| error.to_string())
+impl Listing {
+    /// The SQL that makes it.
+    pub(crate) fn layout(&self) -> String {
+        let Listing { table, columns, indexes } = self;
+        let columns: String = columns.iter().map(|column| format!(", {} {}", column.name, column.sql)).collect();
+        let indexes: String = indexes.iter().map(|index| format!("CREATE INDEX {index};\n")).collect();
+        // `id` is the object's.
+        format!("CREATE TABLE {table} (id INTEGER PRIMARY KEY{columns}) STRICT;\n{indexes}")
+    }
+
+    pub(crate) fn delete(&self, connection: &Connection, id: i64) -> rusqlite::Result<()> {
+        let sql = format!("DELETE FROM {} WHERE id = ?", self.table);
+        connection.prepare_cached(&sql)?.execute([id]).map(drop)
+    }
+
+    /// An upsert and no replacement: triggers count what is added and removed, and an update is neither.
+    fn put(&self) -> String {
+        let Listing { table, columns, .. } = self;
+        let (mut names, mut places, mut new) = (String::new(), String::new(), String::new());
+        for Column { name, .. } in *columns {
+            names += &format!(", {name}");
+            places += ", ?";
+            new += &format!("{}{name} = excluded.{name}", if new.is_empty() { "" } else { ", " });
+        }
+        format!("INSERT INTO {table} (id{names}) VALUES (?{places}) ON CONFLICT (id) DO UPDATE SET {new}")
+    }
+}
+
+/// The row of an object.
+#[derive(Debug)]
+pub(crate) struct Row {
+    kind: Kind,
+    values: Vec<Value>,
+}
+
+impl Row {
+    /// None for kinds that nobody lists by anything but their key; an error says why the document has no row.
+    pub(crate) fn of(key: &Key, format: u16, json: &str) -> Result<Option<Row>, String> {
+        let declaration = key.kind().declaration();
+        let Some(listing) = declaration.listing else { return Ok(None) };
+        let json = declaration.documents.upgrade(format, json)?;
+        let json: Json = serde_json::from_str(&json).map_err(|error| error.to_string())?;
+        let values = listing.columns.iter().map(|column| {
+            (column.read)(key, &json)
+                .ok_or_else(|| format!("the {} of this {} is missing or invalid", column.name, listing.table))
+        });
+        Ok(Some(Row { kind: key.kind(), values: values.collect::<Result<_, _>>()? }))
+    }
+
+    pub(crate) fn put(&self, connection: &Connection, id: i64) -> rusqlite::Result<()> {
+        let Some(listing) = self.kind.declaration().listing else { return Ok(()) };
+        debug_assert_eq!(self.values.len(), listing.columns.len());
+        let id = Value::from(id);
+        connection
+            .prepare_cached(&listing.put())?
+            .execute(params_from_iter(std::iter::once(&id).chain(&self.values)))
+            .map(drop)
+    }
+
+    /// The text in a column.
+    pub(crate) fn text(&self, column: &str) -> Option<&str> {
+        let at = self.kind.declaration().listing?.columns.iter().position(|one| one.name == column)?;
+        if let Value::Text(text) = &self.values[at] { Some(text) } else { None }
+    }
+}
+
+/// The text at a place of a document (RFC 6901).
+pub(crate) fn text<'d>(document: &'d Json, pointer: &str) -> Option<&'d str> {
+    document.pointer(pointer)?.as_str()
+}
+
+/// The time at a place of a document, in microseconds; null where there is none.
+pub(crate) fn time(document: &Json, pointer: &str) -> Option<Value> {
+    match document.pointer(pointer) {
+        None | Some(Json::Null) => Some(Value::Null),
+        Some(time) => Some(signed(Timestamp::deserialize(time).ok()?.unix_micros()).into()),
+    }
 }
 
 /// How texts are compared: case does not count, and a tab is a space, because clients write one for the other.
@@ -104,120 +151,4 @@ pub(crate) fn folded_tag(text: &str) -> (String, String) {
 /// The owner as keys spell it.
 pub(crate) fn folded_owner(text: &str) -> String {
     Name::parse(text).map_or_else(|_| folded(text), |name| name.to_string())
-}
-
-#[derive(Deserialize)]
-struct RecordDocument<'d> {
-    #[serde(borrow)]
-    name: Cow<'d, str>,
-    #[serde(borrow, rename = "type")]
-    kind: Cow<'d, str>,
-    #[serde(borrow)]
-    content: Cow<'d, str>,
-    proxied: bool,
-    ttl: u32,
-    #[serde(borrow, default)]
-    comment: Option<Cow<'d, str>>,
-    #[serde(default)]
-    tags: Vec<String>,
-}
-
-impl Record {
-    fn new(zone: ZoneId, record: RecordId, document: RecordDocument<'_>) -> Record {
-        let mut tags: Vec<_> = document.tags.iter().map(|tag| folded_tag(tag)).collect();
-        tags.sort_unstable();
-        tags.dedup();
-        Record {
-            zone,
-            record,
-            rtype: document.kind.to_ascii_uppercase(),
-            owner: folded_owner(&document.name),
-            content: folded(&document.content),
-            ttl: document.ttl,
-            proxied: document.proxied,
-            comment: document.comment.filter(|comment| !comment.is_empty()).map(|comment| folded(&comment)),
-            tags,
-        }
-    }
-}
-
-#[derive(Deserialize)]
-struct ZoneDocument<'d> {
-    #[serde(borrow)]
-    name: Cow<'d, str>,
-    #[serde(borrow)]
-    status: Cow<'d, str>,
-    #[serde(borrow)]
-    account: AccountRef<'d>,
-}
-
-#[derive(Deserialize)]
-struct AccountRef<'d> {
-    #[serde(borrow)]
-    id: Cow<'d, str>,
-}
-
-impl Zone {
-    fn new(zone: ZoneId, document: ZoneDocument<'_>) -> Zone {
-        Zone {
-            zone: zone.to_string(),
-            name: folded_owner(&document.name),
-            account: document.account.id.to_lowercase(),
-            status: folded(&document.status),
-        }
-    }
-}
-
-#[derive(Deserialize)]
-struct TunnelDocument<'d> {
-    #[serde(borrow)]
-    name: Cow<'d, str>,
-    #[serde(borrow)]
-    account_tag: Cow<'d, str>,
-    created_at: Timestamp,
-    #[serde(default)]
-    deleted_at: Option<Timestamp>,
-}
-
-impl Tunnel {
-    fn new(tunnel: String, document: TunnelDocument<'_>) -> Tunnel {
-        Tunnel {
-            tunnel,
-            name: document.name.into_owned(),
-            account: document.account_tag.to_lowercase(),
-            created_at: document.created_at,
-            deleted_at: document.deleted_at,
-        }
-    }
-}
-
-#[derive(Deserialize)]
-struct AccessRuleDocument<'d> {
-    #[serde(borrow)]
-    configuration: RuleConfiguration<'d>,
-    #[serde(borrow)]
-    mode: Cow<'d, str>,
-    #[serde(borrow)]
-    notes: Cow<'d, str>,
-}
-
-#[derive(Deserialize)]
-struct RuleConfiguration<'d> {
-    #[serde(borrow)]
-    target: Cow<'d, str>,
-    #[serde(borrow)]
-    value: Cow<'d, str>,
-}
-
-impl AccessRule {
-    fn new(scope: Scope, rule: RuleId, document: AccessRuleDocument<'_>) -> AccessRule {
-        AccessRule {
-            scope,
-            rule,
-            target: folded(&document.configuration.target),
-            value: folded(&document.configuration.value),
-            mode: folded(&document.mode),
-            notes: folded(&document.notes),
-        }
-    }
 }

@@ -1,19 +1,22 @@
 //! Listings: filters, order, totals and pages, as SQL over the indexes of the listing tables.
 
 mod access_rules;
+mod certificates;
 mod filter;
 mod records;
 mod tunnels;
 mod zones;
 
-pub(crate) use access_rules::access_rules;
+pub(crate) use access_rules::{ACCESS_RULES, access_rules};
 pub use access_rules::{AccessRuleOrder, AccessRuleQuery};
+pub use certificates::renew_at;
+pub(crate) use certificates::{CERTIFICATES, due};
 pub use filter::{Direction, Match, Text};
 pub use records::{Presence, RecordOrder, RecordQuery, TagFilter};
-pub(crate) use records::{owner_of, records, records_at};
+pub(crate) use records::{RECORDS, owner_of, records, records_at};
 pub use tunnels::TunnelQuery;
-pub(crate) use tunnels::tunnels;
-pub(crate) use zones::zones;
+pub(crate) use tunnels::{TUNNELS, tunnels};
+pub(crate) use zones::{ZONES, zones};
 pub use zones::{ZoneOrder, ZoneQuery};
 
 use rusqlite::{Connection, params_from_iter};

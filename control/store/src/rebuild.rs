@@ -4,11 +4,11 @@ use bartizan_seal::sha256;
 use rusqlite::{Connection, OptionalExtension, Row};
 
 use crate::key::Key;
-use crate::listing::Listing;
-use crate::tables;
+use crate::kind::Kind;
+use crate::listing;
 
-/// The listings of this version.
-const LAYOUT: &str = include_str!("schema/listings.sql");
+/// What listings have beside their tables and indexes.
+const MORE: &str = include_str!("schema/listings.sql");
 
 /// The tables that are no listings; those of the engine aside.
 const KEPT: &str = "('about', 'object', 'state_hash', 'log', 'change', 'zone_change')";
@@ -24,16 +24,22 @@ pub(crate) fn is_current(connection: &Connection) -> rusqlite::Result<bool> {
     Ok(known.as_deref() == Some(&stamp()))
 }
 
+/// The listings of this version.
+fn layout() -> String {
+    let listings = Kind::ALL.iter().filter_map(|kind| kind.declaration().listing);
+    listings.map(|listing| listing.layout()).chain([MORE.to_owned()]).collect()
+}
+
 /// What tells one layout from another.
 fn stamp() -> String {
-    sha256(LAYOUT.as_bytes())[..8].iter().map(|byte| format!("{byte:02x}")).collect()
+    sha256(layout().as_bytes())[..8].iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Makes all listings anew, inside a transaction. An object that cannot be listed is in none.
 pub(crate) fn make(connection: &Connection) -> rusqlite::Result<()> {
     tracing::info!("the listings are made anew from the objects");
     drop_all(connection)?;
-    connection.execute_batch(LAYOUT)?;
+    connection.execute_batch(&layout())?;
     connection.execute("INSERT OR REPLACE INTO about VALUES ('listings layout', ?)", [stamp()])?;
     fill(connection)?;
     while read_records(connection)? == Reading::Unfinished {}
@@ -56,17 +62,17 @@ fn fill(connection: &Connection) -> rusqlite::Result<()> {
     let mut rows = select.query(())?;
     while let Some(row) = rows.next()? {
         if let Some(listing) = listing(row) {
-            tables::put_listing(connection, row.get(3)?, Some(&listing))?;
+            listing.put(connection, row.get(3)?)?;
         }
     }
     Ok(())
 }
 
 /// None if the object is not listed, or cannot be.
-fn listing(row: &Row<'_>) -> Option<Listing> {
+fn listing(row: &Row<'_>) -> Option<listing::Row> {
     let key = Key::stored(row.get_ref(0).ok()?.as_str().ok()?).ok()?;
     let format = row.get(1).ok()?;
-    match Listing::of(&key, format, row.get_ref(2).ok()?.as_str().ok()?) {
+    match listing::Row::of(&key, format, row.get_ref(2).ok()?.as_str().ok()?) {
         Ok(listing) => listing,
         Err(reason) => {
             tracing::error!(%key, reason, "this object cannot be listed");

@@ -11,7 +11,7 @@ use crate::damage::{self, is_damage};
 use crate::error::{ReadError, TailError, Unreadable};
 use crate::key::{Filter, Key, Prefix, Scope};
 use crate::kind::Kind;
-use crate::listing::Listing;
+use crate::listing;
 use crate::log;
 use crate::query::{self, AccessRuleQuery, Page, RecordQuery, TunnelQuery, ZoneQuery};
 use crate::readers::Readers;
@@ -352,14 +352,17 @@ impl Snapshot {
     ) -> Result<(), ReadError> {
         let mut records = Vec::new();
         let mut note = |entry: Entry| {
-            if let Ok(Some(Listing::Record(row))) = Listing::of(&entry.key, entry.value.format, &entry.value.json) {
-                records.push((row.zone, row.owner, row.record));
+            let Entry { key, value, .. } = entry;
+            if let Ok(Some(row)) = listing::Row::of(&key, value.format, &value.json)
+                && let (Some(zone), Some(owner)) = (key.zone_id(), row.text("owner"))
+            {
+                records.push((zone, owner.to_owned(), key));
             }
         };
         self.each_behind(0, &|code, _| code == Kind::Record.code(), &mut note, unreadable)?;
         records.sort_unstable();
-        for (zone, _, record) in records.into_iter().skip(handed) {
-            match self.get(&Key::record(zone, record)) {
+        for (.., key) in records.into_iter().skip(handed) {
+            match self.get(&key) {
                 Ok(entry) => entry.into_iter().for_each(&mut *f),
                 Err(ReadError::Unreadable(error)) => unreadable.push(error),
                 Err(error) => return Err(error),
@@ -386,6 +389,11 @@ impl Snapshot {
     /// A page of tunnels.
     pub fn tunnels(&self, query: &TunnelQuery) -> Result<Page<Entry>, ReadError> {
         self.listed(|connection| query::tunnels(connection, query))
+    }
+
+    /// The keys of certificates that `issuer` did not issue, or that are to be renewed before `at`.
+    pub fn certificates_due(&self, issuer: &str, at: Timestamp) -> Result<Vec<Key>, ReadError> {
+        self.listed(|connection| query::due(connection, issuer, at))
     }
 
     /// Has a damaged listing made anew.

@@ -7,8 +7,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::change::{Guard, Op, Rev, Value};
 use crate::key::Key;
-use crate::kind::Kind;
-use crate::listing::{self, Listing};
+use crate::listing::Row;
 use crate::log;
 use crate::state_hash::{self, StateHash, Sums};
 
@@ -93,24 +92,14 @@ pub(crate) fn apply(
     sums: &mut Sums,
     rev: Rev,
     op: &Op,
-    listing: Option<&Listing>,
+    listing: Option<&Row>,
 ) -> rusqlite::Result<()> {
     match op {
         Op::Del { key } => delete(connection, sums, key),
         Op::Put { key, value } => {
             let id = put(connection, sums, rev, key, value)?;
-            put_listing(connection, id, listing)
+            listing.map_or(Ok(()), |row| row.put(connection, id))
         }
-    }
-}
-
-pub(crate) fn put_listing(connection: &Connection, id: i64, listing: Option<&Listing>) -> rusqlite::Result<()> {
-    match listing {
-        Some(Listing::Record(record)) => put_record(connection, id, record),
-        Some(Listing::Zone(zone)) => put_zone(connection, id, zone),
-        Some(Listing::Tunnel(tunnel)) => put_tunnel(connection, id, tunnel),
-        Some(Listing::AccessRule(rule)) => put_access_rule(connection, id, rule),
-        None => Ok(()),
     }
 }
 
@@ -179,87 +168,8 @@ fn delete(connection: &Connection, sums: &mut Sums, key: &Key) -> rusqlite::Resu
     let Some((id, hash)) = find(connection, key)? else { return Ok(()) };
     sums.subtract(key, hash);
     // The listing first: it refers to the object.
-    let listing = match key.kind() {
-        Kind::Record => Some("DELETE FROM record WHERE id = ?"),
-        Kind::Zone => Some("DELETE FROM zone WHERE id = ?"),
-        Kind::Tunnel => Some("DELETE FROM tunnel WHERE id = ?"),
-        Kind::AccessRule => Some("DELETE FROM access_rule WHERE id = ?"),
-        _ => None,
-    };
-    for sql in listing.into_iter().chain(["DELETE FROM object WHERE id = ?"]) {
-        connection.prepare_cached(sql)?.execute([id])?;
+    if let Some(listing) = key.kind().declaration().listing {
+        listing.delete(connection, id)?;
     }
-    Ok(())
-}
-
-fn put_record(connection: &Connection, id: i64, record: &listing::Record) -> rusqlite::Result<()> {
-    let zone = record.zone.as_bytes();
-    // An upsert and no replacement: the triggers count what is added and removed, and an update is neither.
-    connection
-        .prepare_cached(
-            "INSERT INTO record (id, zone, record, type, owner, content, ttl, proxied, comment)
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
-             ON CONFLICT (id) DO UPDATE SET type = excluded.type, owner = excluded.owner, content = excluded.content,
-                 ttl = excluded.ttl, proxied = excluded.proxied, comment = excluded.comment",
-        )?
-        .execute(params![
-            id,
-            zone,
-            record.record.as_bytes(),
-            record.rtype,
-            record.owner,
-            record.content,
-            record.ttl,
-            record.proxied,
-            record.comment
-        ])?;
-    connection.prepare_cached("DELETE FROM record_tag WHERE id = ?")?.execute([id])?;
-    for (name, value) in &record.tags {
-        connection
-            .prepare_cached("INSERT INTO record_tag (zone, name, value, id) VALUES (?, ?, ?, ?)")?
-            .execute(params![zone, name, value, id])?;
-    }
-    Ok(())
-}
-
-fn put_zone(connection: &Connection, id: i64, zone: &listing::Zone) -> rusqlite::Result<()> {
-    connection
-        .prepare_cached("INSERT OR REPLACE INTO zone (id, zone, name, account, status) VALUES (?, ?, ?, ?, ?)")?
-        .execute(params![id, zone.zone, zone.name, zone.account, zone.status])
-        .map(drop)
-}
-
-fn put_tunnel(connection: &Connection, id: i64, tunnel: &listing::Tunnel) -> rusqlite::Result<()> {
-    connection
-        .prepare_cached(
-            "INSERT OR REPLACE INTO tunnel (id, tunnel, name, account, created_at, deleted_at)
-             VALUES (?, ?, ?, ?, ?, ?)",
-        )?
-        .execute(params![
-            id,
-            tunnel.tunnel,
-            tunnel.name,
-            tunnel.account,
-            signed(tunnel.created_at.unix_micros()),
-            tunnel.deleted_at.map(|at| signed(at.unix_micros()))
-        ])
-        .map(drop)
-}
-
-fn put_access_rule(connection: &Connection, id: i64, rule: &listing::AccessRule) -> rusqlite::Result<()> {
-    connection
-        .prepare_cached(
-            "INSERT OR REPLACE INTO access_rule (id, scope, rule, target, value, mode, notes)
-             VALUES (?, ?, ?, ?, ?, ?, ?)",
-        )?
-        .execute(params![
-            id,
-            rule.scope.to_string(),
-            rule.rule.as_bytes(),
-            rule.target,
-            rule.value,
-            rule.mode,
-            rule.notes
-        ])
-        .map(drop)
+    connection.prepare_cached("DELETE FROM object WHERE id = ?")?.execute([id]).map(drop)
 }

@@ -21,7 +21,7 @@ use crate::envelope::{self, Envelope, Verdict};
 use crate::error::{CommitError, EngineError};
 use crate::install::{self, State};
 use crate::key::Key;
-use crate::listing::Listing;
+use crate::listing::Row;
 use crate::log;
 use crate::lost::Lost;
 use crate::mend::{self, Mended, Occasion};
@@ -153,7 +153,7 @@ pub(crate) struct Prepared {
     envelope: Envelope,
     encoded: Vec<u8>,
     /// One for each operation.
-    listings: Vec<Option<Listing>>,
+    listings: Vec<Option<Row>>,
 }
 
 impl Prepared {
@@ -173,9 +173,9 @@ impl Prepared {
 }
 
 /// The row that goes with an operation.
-fn listing(op: &Op) -> Result<Option<Listing>, CommitError> {
+fn listing(op: &Op) -> Result<Option<Row>, CommitError> {
     let Op::Put { key, value } = op else { return Ok(None) };
-    Listing::of(key, value.format, &value.json).map_err(|reason| CommitError::Malformed { key: key.clone(), reason })
+    Row::of(key, value.format, &value.json).map_err(|reason| CommitError::Malformed { key: key.clone(), reason })
 }
 
 fn within(what: &'static str, size: usize, max: usize) -> Result<(), CommitError> {

@@ -11,7 +11,7 @@ use bartizan_store::{ChangeSet, Key, Kind, Meta, Op, Store, Value};
 use crate::edge::Edge;
 
 /// Several times what goes in one revision.
-const ZONES: u32 = 900;
+const ZONES: u32 = 2_400;
 
 fn commit(store: &Store, ops: Vec<Op>) {
     let meta = Meta {

@@ -1,5 +1,6 @@
 //! Access rules of a scope.
 
+use bartizan_names::RuleId;
 use rusqlite::Connection;
 
 use super::filter::{Condition, Direction, Match, Text};
@@ -7,7 +8,26 @@ use super::{Listed, Page};
 use crate::change::Entry;
 use crate::error::ReadError;
 use crate::key::Scope;
-use crate::listing::folded;
+use crate::listing::{Column, Listing, folded, text};
+
+pub(crate) const ACCESS_RULES: Listing = Listing {
+    table: "access_rule",
+    columns: &[
+        // As keys begin.
+        Column::text("scope", |key, _| Some(key.scope().to_string().into())),
+        Column::bytes("rule", |key, _| Some(key.id_as::<RuleId>()?.as_bytes().to_vec().into())),
+        Column::text("target", |_, rule| Some(folded(text(rule, "/configuration/target")?).into())),
+        Column::text("value", |_, rule| Some(folded(text(rule, "/configuration/value")?).into())),
+        Column::text("mode", |_, rule| Some(folded(text(rule, "/mode")?).into())),
+        Column::text("notes", |_, rule| Some(folded(text(rule, "/notes")?).into())),
+    ],
+    // They serve the filters too.
+    indexes: &[
+        "access_rule_target ON access_rule (scope, target, value, rule)",
+        "access_rule_value ON access_rule (scope, value, rule)",
+        "access_rule_mode ON access_rule (scope, mode, rule)",
+    ],
+};
 
 /// Which access rules of a scope, and which page of them. Case does not count.
 #[derive(Clone, Debug)]
@@ -69,7 +89,7 @@ pub(super) fn listed(query: &AccessRuleQuery) -> Listed {
         AccessRuleOrder::Mode => &["mode", "rule"],
     };
     let order: Vec<String> = columns.iter().map(|column| format!("{column} {}", query.direction.sql())).collect();
-    Listed { table: "access_rule", condition, order: order.join(", "), page: query.page, per_page: query.per_page }
+    Listed { table: ACCESS_RULES.table, condition, order: order.join(", "), page: query.page, per_page: query.per_page }
 }
 
 fn filters(query: &AccessRuleQuery) -> Vec<Condition> {

@@ -1,14 +1,54 @@
 //! Records of a zone.
 
-use bartizan_names::{Name, ZoneId};
+use bartizan_names::{Name, RecordId, ZoneId};
+use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension};
+use serde_json::Value as Json;
 
 use super::filter::{Condition, Direction, Match, Text};
 use super::{Listed, Page, object};
 use crate::change::Entry;
 use crate::error::ReadError;
 use crate::key::Key;
-use crate::listing::{folded, folded_owner};
+use crate::listing::{Column, Listing, folded, folded_owner, folded_tag, text};
+
+/// Beside it there are the tags and the letters of records, by triggers (`schema/listings.sql`).
+pub(crate) const RECORDS: Listing = Listing {
+    table: "record",
+    columns: &[
+        Column::bytes("zone", |key, _| Some(key.zone_id()?.as_bytes().to_vec().into())),
+        Column::bytes("record", |key, _| Some(key.id_as::<RecordId>()?.as_bytes().to_vec().into())),
+        Column::text("type", |_, record| Some(text(record, "/type")?.to_ascii_uppercase().into())),
+        Column::text("owner", |_, record| Some(folded_owner(text(record, "/name")?).into())),
+        Column::text("content", |_, record| Some(folded(text(record, "/content")?).into())),
+        Column::number("ttl", |_, record| Some(record.pointer("/ttl")?.as_i64()?.into())),
+        Column::number("proxied", |_, record| Some(i64::from(record.pointer("/proxied")?.as_bool()?).into())),
+        Column::text("comment", |_, record| Some(comment(record).map_or(Value::Null, Value::Text))).or_null(),
+        // Pairs of name and value, as JSON.
+        Column::text("tags", |_, record| Some(tags(record).map_or(Value::Null, Value::Text))).or_null(),
+    ],
+    // The first three serve exact filters too.
+    indexes: &[
+        "record_owner ON record (zone, owner, record)",
+        "record_type ON record (zone, type, record)",
+        "record_content ON record (zone, content, record)",
+        "record_ttl ON record (zone, ttl, record)",
+        "record_proxied ON record (zone, proxied, record)",
+        "record_comment ON record (zone, comment) WHERE comment IS NOT NULL",
+    ],
+};
+
+fn comment(record: &Json) -> Option<String> {
+    text(record, "/comment").filter(|comment| !comment.is_empty()).map(folded)
+}
+
+fn tags(record: &Json) -> Option<String> {
+    let tags = record.pointer("/tags")?.as_array()?.iter().filter_map(Json::as_str);
+    let mut tags: Vec<(String, String)> = tags.map(folded_tag).collect();
+    tags.sort_unstable();
+    tags.dedup();
+    serde_json::to_string(&tags).ok().filter(|_| !tags.is_empty())
+}
 
 /// Which records of a zone, and which page of them.
 #[derive(Clone, Debug)]
@@ -144,7 +184,7 @@ pub(super) fn listed(query: &RecordQuery, how: Search, apex: Option<&str>) -> Li
     };
     let (column, direction) = (query.order.column(), query.direction.sql());
     Listed {
-        table: "record",
+        table: RECORDS.table,
         condition,
         // One direction for both, so that an index serves it read backwards too.
         order: format!("{column} {direction}, record {direction}"),
@@ -291,7 +331,6 @@ pub(crate) fn records_at(connection: &Connection, zone: ZoneId, owner: &Name) ->
 
 #[cfg(test)]
 mod tests {
-    use bartizan_names::RecordId;
     use bartizan_names::Timestamp;
     use rusqlite::params_from_iter;
 

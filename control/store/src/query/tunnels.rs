@@ -2,12 +2,28 @@
 
 use bartizan_names::{AccountId, Timestamp, TunnelId};
 use rusqlite::Connection;
+use rusqlite::types::Value;
 
 use super::filter::{Condition, Match, Text};
 use super::{Listed, Page};
 use crate::change::Entry;
 use crate::error::ReadError;
+use crate::listing::{Column, Listing, text, time};
 use crate::tables::signed;
+
+pub(crate) const TUNNELS: Listing = Listing {
+    table: "tunnel",
+    columns: &[
+        Column::text("tunnel", |key, _| Some(key.id().to_owned().into())),
+        // As given: names of tunnels differ by case.
+        Column::text("name", |_, tunnel| Some(text(tunnel, "/name")?.to_owned().into())),
+        Column::text("account", |_, tunnel| Some(text(tunnel, "/account_tag")?.to_lowercase().into())),
+        Column::number("created_at", |_, tunnel| time(tunnel, "/created_at").filter(|time| *time != Value::Null)),
+        // Null: in force.
+        Column::number("deleted_at", |_, tunnel| time(tunnel, "/deleted_at")).or_null(),
+    ],
+    indexes: &["tunnel_account ON tunnel (account, created_at, tunnel)", "tunnel_name ON tunnel (account, name)"],
+};
 
 /// Which tunnels of an account, and which page of them. All filters must hold; the case of names counts.
 #[derive(Clone, Debug)]
@@ -47,7 +63,7 @@ pub(crate) fn tunnels(connection: &Connection, query: &TunnelQuery) -> Result<Pa
     let account = Condition::equal("account", query.account.to_string());
     let condition = Condition::combine(&account, filters(query), Match::All);
     let listed = Listed {
-        table: "tunnel",
+        table: TUNNELS.table,
         condition,
         order: "created_at DESC, tunnel DESC".to_owned(),
         page: query.page,

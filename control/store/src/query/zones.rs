@@ -8,7 +8,22 @@ use super::filter::{Condition, Direction, Match, Text};
 use super::{Listed, Page};
 use crate::change::Entry;
 use crate::error::ReadError;
-use crate::listing::{folded, folded_owner};
+use crate::listing::{Column, Listing, folded, folded_owner, text};
+
+pub(crate) const ZONES: Listing = Listing {
+    table: "zone",
+    columns: &[
+        Column::text("zone", |key, _| Some(key.zone_id()?.to_string().into())),
+        Column::text("name", |_, zone| Some(folded_owner(text(zone, "/name")?).into())),
+        Column::text("account", |_, zone| Some(text(zone, "/account/id")?.to_lowercase().into())),
+        Column::text("status", |_, zone| Some(folded(text(zone, "/status")?).into())),
+    ],
+    indexes: &[
+        "zone_name ON zone (name, zone)",
+        "zone_status ON zone (status, zone)",
+        "zone_account ON zone (account, name)",
+    ],
+};
 
 /// Which zones, and which page of them.
 #[derive(Clone, Debug)]
@@ -62,7 +77,7 @@ pub(crate) fn zones(connection: &Connection, query: &ZoneQuery) -> Result<Page<E
     };
     let direction = query.direction.sql();
     let order = format!("{column} {direction}, zone {direction}");
-    let listed = Listed { table: "zone", condition, order, page: query.page, per_page: query.per_page };
+    let listed = Listed { table: ZONES.table, condition, order, page: query.page, per_page: query.per_page };
     listed.page(connection, listed.total(connection)?)
 }
 

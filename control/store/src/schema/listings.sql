@@ -1,25 +1,5 @@
--- Everything that objects are found by. It derives from them alone: a file with other listings than these gets these when
--- it is opened, and damaged ones are made anew.
-
--- `id` is the object's. Texts are in lower case, and a tab has become a space.
-CREATE TABLE record (
-    id INTEGER PRIMARY KEY,
-    zone BLOB NOT NULL,
-    record BLOB NOT NULL,
-    type TEXT NOT NULL,      -- in upper case
-    owner TEXT NOT NULL,
-    content TEXT NOT NULL,
-    ttl INTEGER NOT NULL,
-    proxied INTEGER NOT NULL,
-    comment TEXT             -- null: none
-) STRICT;
--- One index for each order in which records are listed; the first three serve exact filters too.
-CREATE INDEX record_owner ON record (zone, owner, record);
-CREATE INDEX record_type ON record (zone, type, record);
-CREATE INDEX record_content ON record (zone, content, record);
-CREATE INDEX record_ttl ON record (zone, ttl, record);
-CREATE INDEX record_proxied ON record (zone, proxied, record);
-CREATE INDEX record_comment ON record (zone, comment) WHERE comment IS NOT NULL;
+-- What listings have beside the tables and indexes that the kinds declare (control/store/src/query). All of it derives from
+-- objects alone: a file with other listings than these gets these when it is opened, and damaged ones are made anew.
 
 CREATE TABLE record_tag (
     zone BLOB NOT NULL,
@@ -49,9 +29,12 @@ CREATE TABLE record_unread (
 CREATE TRIGGER record_added AFTER INSERT ON record BEGIN
     INSERT INTO record_count VALUES (new.zone, 1) ON CONFLICT DO UPDATE SET count = count + 1;
     INSERT INTO record_unread VALUES (new.id) ON CONFLICT DO NOTHING;
+    INSERT INTO record_tag SELECT new.zone, value ->> 0, value ->> 1, new.id FROM json_each(new.tags);
 END;
 CREATE TRIGGER record_changed AFTER UPDATE ON record BEGIN
     INSERT INTO record_unread VALUES (new.id) ON CONFLICT DO NOTHING;
+    DELETE FROM record_tag WHERE id = new.id;
+    INSERT INTO record_tag SELECT new.zone, value ->> 0, value ->> 1, new.id FROM json_each(new.tags);
 END;
 CREATE TRIGGER record_removed AFTER DELETE ON record BEGIN
     UPDATE record_count SET count = count - 1 WHERE zone = old.zone;
@@ -59,42 +42,6 @@ CREATE TRIGGER record_removed AFTER DELETE ON record BEGIN
     DELETE FROM record_tag WHERE id = old.id;
     INSERT INTO record_unread VALUES (old.id) ON CONFLICT DO NOTHING;
 END;
-
-CREATE TABLE zone (
-    id INTEGER PRIMARY KEY,
-    zone TEXT NOT NULL,
-    name TEXT NOT NULL,
-    account TEXT NOT NULL,
-    status TEXT NOT NULL
-) STRICT;
-CREATE INDEX zone_name ON zone (name, zone);
-CREATE INDEX zone_status ON zone (status, zone);
-CREATE INDEX zone_account ON zone (account, name);
-
-CREATE TABLE tunnel (
-    id INTEGER PRIMARY KEY,
-    tunnel TEXT NOT NULL,
-    name TEXT NOT NULL,      -- as given: names of tunnels differ by case
-    account TEXT NOT NULL,
-    created_at INTEGER NOT NULL,
-    deleted_at INTEGER       -- null: in force
-) STRICT;
-CREATE INDEX tunnel_account ON tunnel (account, created_at, tunnel);
-CREATE INDEX tunnel_name ON tunnel (account, name);
-
-CREATE TABLE access_rule (
-    id INTEGER PRIMARY KEY,
-    scope TEXT NOT NULL,     -- as keys begin
-    rule BLOB NOT NULL,
-    target TEXT NOT NULL,
-    value TEXT NOT NULL,
-    mode TEXT NOT NULL,
-    notes TEXT NOT NULL
-) STRICT;
--- One index for each order in which rules are listed; they serve the filters too.
-CREATE INDEX access_rule_target ON access_rule (scope, target, value, rule);
-CREATE INDEX access_rule_value ON access_rule (scope, value, rule);
-CREATE INDEX access_rule_mode ON access_rule (scope, mode, rule);
 
 -- What the query planner is to believe: that a zone may be large, and that a name, a content, a comment, a tag or the
 -- value of a rule is shared by few. Without it, it reads a whole zone in the order asked for rather than sort the three records of a name.

@@ -76,9 +76,13 @@ fn what_is_too_large_or_cannot_be_listed_is_refused() {
         (vec![put(Key::meta("a"), &text(VALUE_BYTES_MAX + 1))], false, "bytes in a value"),
         (many(), false, "bytes in a change set"),
         (vec![Op::Del { key: Key::meta("a") }; 200_001], false, "guards and operations"),
-        (vec![put(record.clone(), "{}")], false, "missing field `name`"),
+        (vec![put(record.clone(), "{}")], false, "the type of this record is missing or invalid"),
         (vec![put(record, "no JSON")], false, "expected ident"),
-        (vec![put(Key::zone(zone(1)), r#"{"name":"a.test","status":"active"}"#)], false, "missing field `account`"),
+        (
+            vec![put(Key::zone(zone(1)), r#"{"name":"a.test","status":"active"}"#)],
+            false,
+            "the account of this zone is missing or invalid",
+        ),
     ] {
         let verdict = store.commit(set(vec![], ops));
         let text = verdict.as_ref().err().map(ToString::to_string).unwrap_or_default();

@@ -1,0 +1,57 @@
+//! Nothing of the edge's own can be reached through what it serves.
+
+use std::net::SocketAddr;
+
+use bartizan_e2e::origin::Origin;
+use bartizan_e2e::{Edge, curl, wait};
+use serde_json::json;
+
+/// Makes a proxied record and waits until the edge knows the host.
+fn proxied(edge: &Edge, label: &str, kind: &str, content: &str, port: u16) -> String {
+    edge.record(&json!({
+        "type": kind, "name": label, "content": content, "proxied": true, "bartizan": {"origin_port": port}
+    }));
+    let host = format!("{label}.{}", edge.domain());
+    wait::until_eq("the name is announced", &vec!["AAAA ::1".to_owned()], || edge.dig(&[&host, "AAAA"]).answers());
+    host
+}
+
+#[test]
+fn records_do_not_lead_to_the_edge_itself() {
+    let edge = Edge::start();
+    let api: SocketAddr = edge.api_url().split('/').nth(2).expect("a host").parse().expect("an address");
+    let (http, dns) = (edge.http(), edge.dns());
+    for (label, kind, content, port) in [
+        ("api", "A", "127.0.0.1", api.port()),
+        ("api-mapped", "AAAA", "::ffff:127.0.0.1", api.port()),
+        ("api-nat64", "AAAA", "64:ff9b::7f00:1", api.port()),
+        ("api-name", "CNAME", "app.localhost", api.port()),
+        ("itself", "A", "127.0.0.1", http.port()),
+        ("names", "A", "127.0.0.1", dns.port()),
+        ("pool", "A", "127.77.0.1", 80),
+        ("cloud", "A", "169.254.169.254", 80),
+    ] {
+        let host = proxied(&edge, label, kind, content, port);
+        let page = edge.http_get(&host, "/metrics", &["--header", "Accept: application/json"]);
+        assert_eq!(page.status, 502, "{label}: {}", page.text());
+        // By name, the other loopback address has nobody at this port, who would be the one to blame.
+        if kind != "CNAME" {
+            assert_eq!(page.json()["error"]["code"], "origin_not_allowed", "{label}: {}", page.text());
+        }
+        assert!(!page.text().contains("# TYPE"), "{label}: {}", page.text());
+    }
+    let metrics = curl::get(&[&format!("http://{api}/metrics")]).text();
+    assert!(metrics.contains("bartizan_dials_refused_total{reason=\"metadata\"} 1\n"), "{metrics}");
+}
+
+#[test]
+fn private_origins_are_a_setting() {
+    for (setting, status) in [("allow", 200), ("refuse", 502)] {
+        let edge = Edge::start_with(&["--private-origins", setting]);
+        let origin = Origin::echo();
+        let host = proxied(&edge, "echo", "A", "127.0.0.1", origin.port());
+        assert_eq!(edge.http_get(&host, "/", &[]).status, status, "{setting}");
+        let told = edge.get("/bartizan/edge");
+        assert_eq!(told["private_origins"], json!(setting == "allow"), "{told}");
+    }
+}
