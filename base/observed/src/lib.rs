@@ -25,7 +25,7 @@ pub use command::{Command, Commanded};
 pub use connections::{Connection, Connections, Health, Uploaded};
 pub use firewall::{FirewallAnswer, FirewallQuery, FirewallQuestion, Verdict};
 pub use leased::{Lease, Leased};
-pub use listening::{Listening, Reason, TierName, Unheard};
+pub use listening::{Listening, NotListening, Reason, TierName};
 pub use metrics::{Labels, Measured, Metric, MetricKind, Sample, openmetrics};
 pub use observed::{Applied, Lag, Observed};
 pub use problem::{NAMED_MAX, Problem, ProblemKind, What};

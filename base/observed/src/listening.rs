@@ -7,8 +7,8 @@ use bartizan_names::{AppId, Protocol, Timestamp};
 
 use crate::problem::{Problem, ProblemKind, What};
 
-/// Ports that are told one by one as unheard; of the rest only the number.
-const UNHEARD_TOLD_MAX: usize = 100;
+/// Ports without a listener that are named; the rest are only counted.
+const NAMED_MAX: usize = 100;
 
 /// What is heard at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,9 +17,9 @@ pub struct Listening {
     /// Sockets that listen, counted once whatever the number of workers.
     pub open: usize,
     /// Some of those that should and do not.
-    pub unheard: Vec<Unheard>,
+    pub not_listening: Vec<NotListening>,
     /// How many there are of them.
-    pub unheard_total: usize,
+    pub not_listening_total: usize,
 }
 
 /// How clients reach applications.
@@ -45,7 +45,7 @@ impl TierName {
 
 /// An address and port of an application that nobody listens on.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unheard {
+pub struct NotListening {
     pub app: AppId,
     pub protocol: Protocol,
     pub address: SocketAddr,
@@ -98,67 +98,71 @@ impl Reason {
 impl Listening {
     /// Nothing yet.
     pub const fn new(tier: TierName) -> Listening {
-        Listening { tier, open: 0, unheard: Vec::new(), unheard_total: 0 }
+        Listening { tier, open: 0, not_listening: Vec::new(), not_listening_total: 0 }
     }
 
     /// Notes one more that is not heard, and with it as many as `count` in all.
-    pub fn note(&mut self, count: usize, unheard: Unheard) {
-        self.unheard_total += count;
-        if self.unheard.len() < UNHEARD_TOLD_MAX {
-            self.unheard.push(unheard);
+    pub fn note(&mut self, count: usize, not_listening: NotListening) {
+        self.not_listening_total += count;
+        if self.not_listening.len() < NAMED_MAX {
+            self.not_listening.push(not_listening);
         }
     }
 
-    /// What was unheard before for the same reason has been so since then.
+    /// A port that had no listener before, for the same reason, has had none since then.
     #[must_use]
     pub fn after(mut self, before: &Listening) -> Listening {
-        for unheard in &mut self.unheard {
-            if let Some(same) = before.unheard.iter().find(|old| old.is_as(unheard)) {
-                unheard.since = same.since;
+        for not_listening in &mut self.not_listening {
+            if let Some(same) = before.not_listening.iter().find(|old| old.is_as(not_listening)) {
+                not_listening.since = same.since;
             }
         }
         self
     }
 
     /// Whether this was told already.
-    pub fn tells(&self, unheard: &Unheard) -> bool {
-        self.unheard.iter().any(|old| old.is_as(unheard))
+    pub fn tells(&self, not_listening: &NotListening) -> bool {
+        self.not_listening.iter().any(|old| old.is_as(not_listening))
     }
 
     /// Why clients of an application cannot connect, if so.
-    pub fn unheard_of(&self, app: AppId) -> Option<&Unheard> {
-        self.unheard.iter().find(|unheard| unheard.app == app)
+    pub fn not_listening_of(&self, app: AppId) -> Option<&NotListening> {
+        self.not_listening.iter().find(|not_listening| not_listening.app == app)
     }
 
     pub fn problems(&self) -> impl Iterator<Item = Problem> {
-        let named = self.unheard.iter().map(|unheard| Problem {
-            what: What::Port { app: unheard.app, protocol: unheard.protocol, address: unheard.address },
+        let named = self.not_listening.iter().map(|not_listening| Problem {
+            what: What::Port {
+                app: not_listening.app,
+                protocol: not_listening.protocol,
+                address: not_listening.address,
+            },
             count: 1,
-            reason: unheard.reason.to_string(),
-            since: unheard.since,
-            remedy: unheard.reason.remedy(),
+            reason: not_listening.reason.to_string(),
+            since: not_listening.since,
+            remedy: not_listening.reason.remedy(),
         });
-        let others = self.unheard_total.saturating_sub(self.unheard.len());
-        let first = self.unheard.iter().map(|unheard| unheard.since).min().filter(|_| others > 0);
+        let others = self.not_listening_total.saturating_sub(self.not_listening.len());
+        let first = self.not_listening.iter().map(|not_listening| not_listening.since).min().filter(|_| others > 0);
         named.chain(first.map(|since| Problem {
             what: What::Others(ProblemKind::Port),
             count: others as u64,
             reason: "they are not heard either".to_owned(),
             since,
-            remedy: "see those that are named, and the metric bartizan_l4_unheard",
+            remedy: "see those that are named, and the metric bartizan_l4_not_listening",
         }))
     }
 }
 
-impl Unheard {
+impl NotListening {
     /// The same but for the time.
-    fn is_as(&self, other: &Unheard) -> bool {
-        let Unheard { app, protocol, address, reason, since: _ } = self;
+    fn is_as(&self, other: &NotListening) -> bool {
+        let NotListening { app, protocol, address, reason, since: _ } = self;
         (app, protocol, address, reason) == (&other.app, &other.protocol, &other.address, &other.reason)
     }
 }
 
-impl fmt::Display for Unheard {
+impl fmt::Display for NotListening {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}: {}", self.protocol, self.address, self.reason)
     }

@@ -19,7 +19,7 @@ use anyhow::Context;
 use bartizan_live::Live;
 use bartizan_names::Prefix;
 use bartizan_net::{BindError, Sharing};
-use bartizan_observed::{Listening, Reason, TierName, Unheard};
+use bartizan_observed::{Listening, NotListening, Reason, TierName};
 use bartizan_plane_bpf::{
     AnyIp, BPFFS, Claim, Detached, Pinning, Setup, Steering, Tproxy, Workers, pin_name, support,
     updates_need_capability,
@@ -240,7 +240,7 @@ impl AnyPort {
                 };
                 let new = apps.all().filter(|app| is_new(app));
                 let reason = Reason::Other(error.to_string());
-                new.filter_map(|app| Some(unheard(app, first(app, pools)?, &reason)))
+                new.filter_map(|app| Some(not_listening(app, first(app, pools)?, &reason)))
                     .for_each(|one| heard.note(1, one));
             }
         }
@@ -256,7 +256,7 @@ impl AnyPort {
                 let numbered = app.addresses_at(pools).into_iter().filter(|address| pools.contains(*address));
                 let late = numbered.filter(|address| !self.routed.contains(*address));
                 let at = late.map(|address| SocketAddr::new(address, *app.ports.start()));
-                at.map(|at| unheard(app, at, &Reason::NotRouted)).for_each(|one| listening.note(1, one));
+                at.map(|at| not_listening(app, at, &Reason::NotRouted)).for_each(|one| listening.note(1, one));
             }
         }
         let Neighbours { shared, services } = &self.neighbours;
@@ -272,7 +272,7 @@ impl AnyPort {
             let addresses = app.addresses_at(pools);
             let in_shared = addresses.into_iter().filter(|address| shared.iter().any(|pool| pool.contains(*address)));
             let taken = in_shared.filter_map(|address| Some(SocketAddr::new(address, kept(app, address)?)));
-            taken.map(|at| unheard(app, at, &Reason::Taken)).for_each(|one| listening.note(1, one));
+            taken.map(|at| not_listening(app, at, &Reason::Taken)).for_each(|one| listening.note(1, one));
         }
         listening
     }
@@ -423,8 +423,8 @@ fn taken_back(routes: AnyIp, error: anyhow::Error) -> anyhow::Error {
     error
 }
 
-fn unheard(app: &App, address: SocketAddr, reason: &Reason) -> Unheard {
-    Unheard { app: app.id, protocol: app.protocol, address, reason: reason.clone(), since: up::now() }
+fn not_listening(app: &App, address: SocketAddr, reason: &Reason) -> NotListening {
+    NotListening { app: app.id, protocol: app.protocol, address, reason: reason.clone(), since: up::now() }
 }
 
 fn first(app: &App, pools: &Pools) -> Option<SocketAddr> {

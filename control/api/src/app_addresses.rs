@@ -80,8 +80,8 @@ pub(crate) fn assign(
     }
 }
 
-/// Where each port takes a listener, there may be so many. Who asks at the same moment may get one too many, which the
-/// plane then tells as a port that it cannot hear.
+/// Where each port needs a listener of its own, their number is limited. Two calls at the same moment may together exceed
+/// the limit; the plane then reports the ports that it cannot listen on.
 fn check_listeners(change: &Change, addresses: &Addresses<'_>, app: &Application) -> Result<(), Error> {
     let Some(max) = addresses.facts.ports.max else { return Ok(()) };
     let too_many = |count: String| {
@@ -184,6 +184,7 @@ pub(crate) fn update_holders(
     old: Option<&Application>,
     new: Option<&Application>,
 ) -> Result<(), Error> {
+    debug_assert!(old.zip(new).is_none_or(|(old, new)| (old.zone, old.id) == (new.zone, new.id)), "one application");
     let both = || old.into_iter().chain(new);
     let Some(app) = both().next().map(|app| AppRef { zone: app.zone, app: app.id }) else { return Ok(()) };
     let mut names: Vec<&Name> = both().map(|app| &app.name).collect();

@@ -88,6 +88,7 @@ impl Credentials<'_> {
     }
 }
 
+/// The token of `Bearer <token>` (RFC 6750 §2.1); the name of a scheme is read in any case (RFC 9110 §11.1).
 fn bearer(authorization: &str) -> Option<&str> {
     let (scheme, token) = authorization.split_once(' ')?;
     let token = token.trim();

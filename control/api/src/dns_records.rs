@@ -27,8 +27,8 @@ use crate::resource::{self, All, Call, Edit, Editable, Here, Owner, Place, Resou
 use crate::state::Api;
 use crate::transaction::{Change, Listed, View};
 
-/// How many records a page may have. The dialect allows five million, which nobody's memory likes; 10,000 are some 5 MB
-/// of JSON. Who asks for more reads in `result_info` what the page has, and a page of large records is refused.
+/// How many records a page may have. The dialect allows five million, which would take gigabytes; 10,000 are some 5 MB
+/// of JSON. A client that asks for more sees in `result_info` how many it got, and a page of large records is refused.
 const SIZES: PageSizes = PageSizes { min: 1, default: 100, max: 10_000 };
 
 pub(crate) fn routes(api: &Api) -> OpenApiRouter<Api> {

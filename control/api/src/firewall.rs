@@ -110,7 +110,7 @@ fn told(
     })
 }
 
-/// Whose rules may have matched: those of everybody who has some here, and of the zone that was asked about.
+/// The scopes whose rules may have matched: every user, every account, and the zone that was asked about.
 fn scopes(view: &View, zone: Option<ZoneId>) -> Result<Vec<Scope>, Error> {
     let mut scopes: Vec<Scope> = zone.map(Scope::Zone).into_iter().collect();
     scopes.extend(view.all::<Account>(Kind::Account)?.iter().map(|account| Scope::Account(account.id)));

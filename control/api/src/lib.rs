@@ -20,7 +20,7 @@
 //!             ips · probes
 //! guard       here · state (Api) · auth
 //! store       transaction (View, Change) · writes · caller
-//! calls       path · permission · reply · error · extract · openapi · numbers · background (Worker)
+//! calls       path · permission · reply · error · extract · here · openapi · numbers · background (Worker)
 //! ```
 //! What a resource keeps, and by which rules, is in its own file: as methods of View and Change that other resources may
 //! call. What is about everything of a zone, whatever its kind, is in `deletions`.

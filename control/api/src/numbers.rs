@@ -1,4 +1,4 @@
-//! What the API counts of itself, for `/metrics`, and what it notices to be wrong, for everybody who looks.
+//! What the API counts of itself, for `/metrics`, and the problems that it notices.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant, SystemTime};

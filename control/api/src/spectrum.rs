@@ -58,8 +58,8 @@ impl Resource for SpectrumApps {
         let observed = here.api.observed();
         if let Some(counters) = observed.apps.app(id) {
             let listening = observed.listening.snapshot();
-            let unheard = listening.value.unheard_of(id);
-            app.bartizan.listening = Some(unheard.map_or_else(|| "ok".to_owned(), ToString::to_string));
+            let not_listening = listening.value.not_listening_of(id);
+            app.bartizan.listening = Some(not_listening.map_or_else(|| "ok".to_owned(), ToString::to_string));
             app.bartizan.counters = Some(counted(&counters));
         }
         Ok(app)

@@ -138,7 +138,8 @@ impl Listed<Arc<str>> {
     }
 }
 
-/// A page that is too large is refused: who asks for the next one would miss what is left off.
+/// A page that is too large is refused. If it were cut, a client that goes on to the next page would miss the objects that
+/// were left off.
 fn refuse_cut(page: &bartizan_store::Page<Entry>) -> Result<(), Error> {
     match page.left_off {
         0 => Ok(()),
@@ -279,6 +280,7 @@ impl Change {
 
     /// Lets `by` hold a name that must be unique; whoever finds it taken is told `taken`.
     pub(crate) fn take_name(&mut self, name: Key, by: impl ToString, taken: impl Into<Error>) -> Result<(), Error> {
+        debug_assert_eq!(name.kind(), Kind::Unique);
         match self.holder(&name)? {
             Some(_) => Err(taken.into()),
             None => self.put(name, &Holder { by: by.to_string() }),

@@ -70,7 +70,7 @@ impl Writes {
         Ok(View(self.store.read()?))
     }
 
-    /// Runs `plan` on the newest state and commits what it put together as one revision, in the name of who asks.
+    /// Runs `plan` on the newest state and commits what it put together as one revision, in the name of `by`.
     pub(crate) fn change<T>(&self, by: By<'_>, plan: impl Fn(&mut Change) -> Result<T, Error>) -> Result<T, Error> {
         for _ in 0..TRIES_BESIDE_OTHERS {
             let _turn = self.turns.read().unwrap_or_else(PoisonError::into_inner);

@@ -233,7 +233,7 @@ impl View {
         Ok(self.holder(&name_key(name))?.and_then(|id| id.parse().ok()))
     }
 
-    /// The zone that a name lies in: the one with the longest apex.
+    /// The zone that a name lies in: the one with the longest apex (RFC 1034 §4.3.2, step 2).
     pub(crate) fn zone_around(&self, name: &Name) -> Result<Option<(ZoneName, ZoneId)>, Error> {
         let mut apex = Some(name.clone());
         while let Some(candidate) = apex {

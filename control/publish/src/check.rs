@@ -5,11 +5,13 @@ use std::collections::BTreeMap;
 use bartizan_model::Record;
 use bartizan_names::{Name, RecordType, ZoneName};
 
-/// The rdata of one RRset. An answer over TCP has 65,535 bytes; some are left for the header, the question and a chain
+/// The rdata of one RRset. An answer over TCP has 65,535 bytes (RFC 1035 §4.2.2), and an RRset is sent whole or not at all
+/// (RFC 2181 §9); some are left for the header, the question and a chain
 /// of CNAMEs in front.
 const RRSET_BYTES_MAX: usize = 60_000;
 
-/// What each record of an RRset costs beside its rdata: a compressed owner, type, class, TTL and length.
+/// What each record of an RRset costs beside its rdata: a compressed owner, type, class, TTL and length
+/// (RFC 1035 §4.1.3 and §4.1.4).
 const RECORD_OVERHEAD: usize = 12;
 
 /// Why the records at a name cannot be served together.
@@ -20,7 +22,7 @@ pub enum Refused {
          AAAA, CNAME and NS"
     )]
     CnameNotAlone { owner: Name },
-    #[error("a CNAME at the apex {owner} is only possible when it is proxied")]
+    #[error("a CNAME at the apex {owner}, beside SOA and NS (RFC 1034 §3.6.2), is only possible when it is proxied")]
     CnameAtApex { owner: Name },
     #[error("{owner} must be proxied in all its address records, or in none")]
     ProxiedInPart { owner: Name },

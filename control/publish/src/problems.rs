@@ -33,7 +33,7 @@ impl Problems {
         self.count() == 0
     }
 
-    /// The first of them, ascending by key, and the number of the others, for whoever looks, who notices them at `now`.
+    /// The first of them, ascending by key, and the number of the others, as seen at `now`.
     pub fn observed(&self, now: Timestamp) -> Vec<Problem> {
         let shown = |(key, reason): (&Arc<str>, &Arc<str>)| Problem {
             what: What::Unit(key.to_string()),

@@ -109,6 +109,7 @@ impl Publisher {
         let at = changes.last().map_or(snapshot.head(), |change| change.rev);
         let mut reading = Reading::new(&snapshot, &self.problems);
         let patches = self.parts.read(&mut reading, &touched)?;
+        debug_assert!(at > self.applied, "a step goes forward");
         // From here on nothing can fail.
         self.parts.apply(patches, at);
         reading.settle(&touched, &mut self.problems);

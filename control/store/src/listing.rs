@@ -148,7 +148,7 @@ pub(crate) fn folded_tag(text: &str) -> (String, String) {
     (folded(name), folded(value))
 }
 
-/// The owner as keys spell it.
+/// The owner as keys spell it: in lower case, because the case of names does not count (RFC 4343 §3).
 pub(crate) fn folded_owner(text: &str) -> String {
     Name::parse(text).map_or_else(|_| folded(text), |name| name.to_string())
 }

@@ -2,7 +2,7 @@
 //!
 //! The state does not depend on the log: objects, their hashes and the newest revision have pages of their own. So a log
 //! with a damaged page is given up whole and another one begins, in an epoch of its own ([`crate::salvage`]). That is
-//! safe: no revision is given twice, and who follows the log sees from the epoch that it must take the state again. What
+//! safe: no revision is given twice, and a follower sees from the epoch that it must read the whole state again. What
 //! is lost is the history, and that a request of before is known again when it is repeated; its guards still stop it.
 //! A store that could only be read would be the greater loss.
 

@@ -261,7 +261,7 @@ impl Snapshot {
                 let key = format!("objects {} to {} of the file", lost.start(), lost.end());
                 let reason = "a page of the file is damaged".to_owned();
                 let lost = Unreadable { key, reason };
-                // Who asks for several kinds meets it once for each.
+                // A caller that asks for several kinds is told of it once for each.
                 if !unreadable.contains(&lost) {
                     unreadable.push(lost);
                 }

@@ -69,7 +69,7 @@ struct Shared {
     epoch: Arc<AtomicU64>,
     condition: watch::Receiver<Condition>,
     readers: Arc<Readers>,
-    /// Others for those who may take long: nobody else waits for them.
+    /// Separate ones for long listings, so that short reads do not wait for them.
     listing_readers: Arc<Readers>,
     dir: PathBuf,
     access: Access,
@@ -115,7 +115,7 @@ impl Shared {
 impl Store {
     /// Opens `dir`, which is made if it is not there, and brings an older file up to date.
     ///
-    /// Two processes with one store do no harm but wait for each other; that there is only one is the caller's to see to.
+    /// Two processes with one store do no harm but wait for each other; the caller sees to it that there is only one.
     pub fn open(dir: &Path) -> Result<Store, OpenError> {
         Store::open_folding(dir, Folding::USUAL)
     }
@@ -191,8 +191,8 @@ impl Store {
 
     /// Makes `set` the next revision, durably, or says why not. Blocks, for a sync of the disk at least.
     ///
-    /// Let go of the snapshot that `set` was made from before: the writer waits for those who read the journal when it
-    /// folds it, and one who waits for the writer meanwhile would make both wait in vain.
+    /// Let go of the snapshot that `set` was made from before: when the writer folds the
+    /// journal it waits for its readers, and a reader that waits for the writer would block both until the wait ends.
     ///
     /// A request id that landed before returns its revision, whatever else `set` says; a conflict does not use it up.
     pub fn commit(&self, set: ChangeSet) -> Result<Rev, CommitError> {
@@ -226,8 +226,8 @@ impl Store {
         Snapshot::open(Arc::clone(&self.0.readers))
     }
 
-    /// The same for listings, on connections of their own: however many look through however much, nobody who calls
-    /// [`Store::read`] waits for them. What takes too long ends with [`ReadError::TooSlow`], counted from here on.
+    /// The same for listings, on connections of their own: no number of them keeps a caller of
+    /// [`Store::read`] waiting. What takes too long ends with [`ReadError::TooSlow`], counted from here on.
     pub fn read_for_listing(&self) -> Result<Snapshot, ReadError> {
         Snapshot::open(Arc::clone(&self.0.listing_readers))
     }

@@ -61,8 +61,8 @@ impl Folding {
     pub(crate) const USUAL: Folding = Folding { bytes: 128 << 20, wait_max: Duration::from_secs(1) };
 }
 
-/// One try to fold the journal. A try that waits holds locks that a newcomer needs, who may be the one that is waited
-/// for: several short ones get through where a long one does not.
+/// One try to fold the journal. A waiting try holds locks that a new reader needs, and the wait may be for that very
+/// reader: several short tries get through where a long one does not.
 const FOLD_TRY_MAX: Duration = Duration::from_millis(20);
 
 /// Their encoded operations together.
@@ -368,7 +368,7 @@ impl Writer {
     ///
     /// The engine folds by itself, but begins the journal anew only when nobody reads from it as a change is written.
     /// Under constant reads somebody always does. Here nothing is written while those who read the journal are waited
-    /// for; who comes when all of it is in the file reads the file alone and is in nobody's way.
+    /// for; a reader that begins when all of it is in the file reads only the file, and does not hold up the next fold.
     ///
     /// A reader that outlasts the wait keeps its state and the journal grows on; so a journal has at most
     /// [`Folding::bytes`], what is written during the longest read, and one such step more.

@@ -26,7 +26,8 @@ pub struct Routes<P>(Arc<Table<P>>);
 
 #[derive(Clone)]
 struct Table<P> {
-    /// Entries of one shard, ascending by hash; of one host as many as zones have it.
+    /// Entries of one shard, ascending by hash; of one host as many as zones have it. Slices and no `Shards`, whose lists
+    /// cost each request one more load and have room that is not used.
     shards: PersistentVec<Arc<[Slot]>>,
     sites: PersistentVec<Option<Arc<Site<P>>>>,
     /// Removed sites of which some shards still have hosts.

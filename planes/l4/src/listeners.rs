@@ -16,7 +16,7 @@ use std::time::SystemTime;
 use bartizan_live::Live;
 use bartizan_names::{AppId, Protocol};
 use bartizan_net::BindError;
-use bartizan_observed::{Listening, Reason, TierName, Unheard};
+use bartizan_observed::{Listening, NotListening, Reason, TierName};
 use bartizan_routes::{App, Apps, Pools};
 use tokio::sync::mpsc;
 
@@ -62,7 +62,7 @@ impl Listeners {
         let mut changes = self.live.changes();
         loop {
             self.adjust();
-            let failed = self.listening.snapshot().value.unheard_total > 0;
+            let failed = self.listening.snapshot().value.not_listening_total > 0;
             tokio::select! {
                 changed = changes.changed() => if changed.is_err() { return },
                 () = tokio::time::sleep(REOPEN_EVERY), if failed => {}
@@ -87,18 +87,18 @@ impl Listeners {
         for (app, address) in too_many {
             let reason = Reason::TooMany { max: self.max };
             let total = app.ports.len() * app.addresses_at(pools).len();
-            next.note(total, Unheard { app: app.id, protocol: app.protocol, address, reason, since });
+            next.note(total, NotListening { app: app.id, protocol: app.protocol, address, reason, since });
         }
         for (endpoint, app) in open {
             if let Err(error) = self.open(endpoint) {
                 let Endpoint { protocol, address } = endpoint;
-                let unheard = Unheard { app, protocol, address, reason: reason(&error), since };
+                let not_listening = NotListening { app, protocol, address, reason: reason(&error), since };
                 // It is tried again and again. It is logged once.
-                if !before.value.tells(&unheard) {
-                    let Unheard { reason, .. } = &unheard;
+                if !before.value.tells(&not_listening) {
+                    let NotListening { reason, .. } = &not_listening;
                     tracing::warn!(%app, %protocol, %address, %reason, "no listener");
                 }
-                next.note(1, unheard);
+                next.note(1, not_listening);
             }
         }
         next.open = self.open.len();

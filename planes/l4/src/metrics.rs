@@ -77,7 +77,11 @@ fn of_listeners(listening: &Listening) -> [Metric; 2] {
             "Sockets that listen, by the way they hear",
             Sample::by("tier", &[(listening.tier.as_str(), listening.open as u64)]),
         ),
-        Metric::gauge("bartizan_l4_unheard", "Ports that cannot be heard", Sample::one(listening.unheard_total as u64)),
+        Metric::gauge(
+            "bartizan_l4_not_listening",
+            "Ports of applications that nobody listens on",
+            Sample::one(listening.not_listening_total as u64),
+        ),
     ]
 }
 

@@ -52,7 +52,7 @@ impl<'f> Addresses<'f> {
     }
 
     /// A socket of our own that has one of the application's ports on one of these addresses. One on all addresses of the
-    /// machine is in nobody's way: an application's own address goes before.
+    /// machine does not conflict: the kernel prefers the listener on the more specific address.
     pub(super) fn taken(&self, app: &Application, addresses: &[IpAddr]) -> Option<Listener> {
         self.listeners().find(|listener| {
             listener.protocol == app.protocol

@@ -112,8 +112,8 @@ pub(super) async fn delete<R: Editable>(
     .await
 }
 
-/// Changes something of an owner, who must still be there when it lands; the reply is what the plan says, with its
-/// messages.
+/// Changes something of an owner, which must still exist when the change lands. The reply is what the plan returns, with
+/// its messages.
 async fn change<R: Resource, T: Send + 'static>(
     api: Api,
     caller: Caller,

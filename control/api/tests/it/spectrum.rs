@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bartizan_api::{Ports, declare_pop, router};
 use bartizan_names::{AppId, Protocol, Timestamp};
-use bartizan_observed::{AppCounters, AppCounts, Listening, Reason, TierName, Unheard};
+use bartizan_observed::{AppCounters, AppCounts, Listening, NotListening, Reason, TierName};
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
@@ -478,7 +478,7 @@ fn one_application_says_how_it_does() {
     let mut listening = Listening::new(TierName::Listeners);
     let address = "127.77.0.1:22".parse().unwrap();
     let (app_id, since) = (id(&app).parse().unwrap(), Timestamp::from_unix_micros(0));
-    listening.note(1, Unheard { app: app_id, protocol: Protocol::Tcp, address, reason: Reason::Taken, since });
+    listening.note(1, NotListening { app: app_id, protocol: Protocol::Tcp, address, reason: Reason::Taken, since });
     edge.observed.listening.replace(listening);
     let shown = edge.get(&format!("{}/{}", apps(&edge), id(&app))).result();
     let expect = "tcp 127.77.0.1:22: another program listens on this address and port";

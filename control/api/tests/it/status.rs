@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use bartizan_api::declare_pop;
 use bartizan_names::{AppId, Protocol, Timestamp};
-use bartizan_observed::{Lease, Listening, Problem, ProblemKind, Reason, Reporter, TierName, Unheard, What};
+use bartizan_observed::{Lease, Listening, NotListening, Problem, ProblemKind, Reason, Reporter, TierName, What};
 use serde_json::json;
 
 use crate::edge::{Edge, certs, pop};
@@ -37,7 +37,7 @@ fn what_is_wrong_is_told_to_everybody_who_asks() {
     let mut listening = Listening::new(TierName::Listeners);
     let address = "127.77.0.1:22".parse().unwrap();
     let app = AppId::from_bytes([1; 16]);
-    listening.note(300, Unheard { app, protocol: Protocol::Tcp, address, reason: Reason::Forbidden, since });
+    listening.note(300, NotListening { app, protocol: Protocol::Tcp, address, reason: Reason::Forbidden, since });
     edge.observed.listening.replace(listening);
     let before = edge.revision();
     edge.new_zone("more.example");

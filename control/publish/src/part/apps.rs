@@ -156,7 +156,7 @@ fn address_sets<'a>(apps: impl Iterator<Item = &'a routes::App>, pools: &Pools) 
             IpAddr::V6(address) => v6.push(address.octets().to_vec()),
         }
     }
-    // Several applications of one name may share an address.
+    // Several applications of one name may share an address; an RRset has no record twice (RFC 2181 §5).
     [(RecordType::A, v4), (RecordType::AAAA, v6)]
         .into_iter()
         .filter(|(_, rdata)| !rdata.is_empty())

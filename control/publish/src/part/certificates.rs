@@ -13,7 +13,7 @@ use bartizan_tls::{Certificate, Certificates, CertifiedKey};
 use crate::part::secret_seed;
 use crate::reading::{Fault, Found, Reading, Touched};
 
-/// A certificate, by whom it is shown to.
+/// A certificate, and which clients it is shown to.
 pub(super) enum Served {
     Visitors(Certificate),
     Connectors(CertifiedKey),

@@ -78,8 +78,8 @@ impl HostsPart {
     }
 }
 
-/// Takes all requests for the names of a zone that cannot be read. Its settings are those of nobody's wish: none of them
-/// may answer before the target does.
+/// Takes all requests for the names of a zone that cannot be read. It has default settings, none of
+/// which answers before the target does.
 fn hold(edit: &mut Edit<Policy>, zone: ZoneId, apex: &ZoneName) -> SiteNumber {
     let site = Site { zone, apex: apex.clone(), policy: Arc::default() };
     let number = edit.add_site(site);

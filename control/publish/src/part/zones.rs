@@ -13,10 +13,11 @@ use crate::part::secret_seed;
 use crate::unit::{KnownZones, NameUnit, ZoneChange, ZoneChanges};
 
 /// What a zone's serial is counted from: the form of the hosted zones of old (`2020742566`, requirement DNS-5), to
-/// which the revision of the zone's last change is added. Wraps as serials do (RFC 1982).
+/// which the revision of the zone's last change is added. Wraps as serials do (RFC 1982 §3.1).
 const SERIAL_BASE: u32 = 2_020_000_000;
 
-/// Who answers for the zones, in the SOA's second field: `dns.` and the domain of the first name server.
+/// The mailbox of the person responsible for a zone (RNAME, RFC 1035 §3.3.13): `dns.` and the domain of the first name
+/// server.
 const RNAME_LABEL: &[u8] = b"dns";
 
 pub(super) struct ZonesPart {

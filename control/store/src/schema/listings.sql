@@ -18,7 +18,7 @@ CREATE TABLE record_count (
 
 -- Which records have which three letters in a row in one of their texts, for searches. A single record costs more here
 -- than in all other indexes together, so that records wait in record_unread until there are many or nothing else is to
--- do; who searches looks at those too. What is found is looked at again: an old entry misleads nobody.
+-- do; a search looks at those too. Each hit is checked against the record itself, so that old entries do no harm.
 CREATE VIRTUAL TABLE record_text USING fts5(
     text, content = '', contentless_delete = 1, detail = 'none', tokenize = 'trigram case_sensitive 1'
 );

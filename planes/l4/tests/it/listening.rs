@@ -35,7 +35,7 @@ fn applications_come_and_go_and_others_stay() {
     assert_eq!(ending(&mut other), "reset");
     eventually("its numbers are gone", || !edge.totals().apps.contains_key(&two.id));
     assert_eq!(echoed(&mut kept, "still here"), "still here");
-    assert_eq!(listening(&edge).unheard_total, 0);
+    assert_eq!(listening(&edge).not_listening_total, 0);
 }
 
 #[test]
@@ -47,8 +47,8 @@ fn ports_that_cannot_be_opened_are_told() {
     let holder = TcpListener::bind(address_of(&taken)).unwrap();
     let edge = Edge::start(&Setup::new(&[&taken, &free, &wide]));
     let heard = listening(&edge);
-    assert_eq!((heard.open, heard.unheard_total), (1, 65_536));
-    let told: Vec<_> = heard.unheard.iter().map(|one| (one.app, one.address, one.reason.clone())).collect();
+    assert_eq!((heard.open, heard.not_listening_total), (1, 65_536));
+    let told: Vec<_> = heard.not_listening.iter().map(|one| (one.app, one.address, one.reason.clone())).collect();
     let first = std::net::SocketAddr::new(address_of(&wide).ip(), 1);
     assert!(told.contains(&(taken.id, address_of(&taken), Reason::Taken)), "{told:?}");
     assert!(told.contains(&(wide.id, first, Reason::TooMany { max: LISTENERS_MAX })), "{told:?}");
@@ -58,7 +58,7 @@ fn ports_that_cannot_be_opened_are_told() {
     drop(holder);
     edge.publish(&Setup::new(&[&taken, &free]));
     eventually("both listen", || listening(&edge).open == 2);
-    assert_eq!(listening(&edge).unheard_total, 0);
+    assert_eq!(listening(&edge).not_listening_total, 0);
     assert_eq!(read_exactly(&mut dial(address_of(&taken)), 5), "hello");
 }
 
