@@ -40,11 +40,10 @@ pub(crate) async fn serve(
         return fail(send, "a field of the request is not valid".to_owned()).await;
     };
     match service {
-        Service::Status(status) => answer(send, *status, &[], "").await,
+        Service::Status(status) => answer(send, &wanted.method, *status, &[], "").await,
         Service::Hello => {
             let page = hello::page(&request, wanted.host.received(), &wanted.target);
-            let body = if wanted.method == Method::HEAD { "" } else { &page.body };
-            answer(send, StatusCode::OK, &page.headers, body).await
+            answer(send, &wanted.method, StatusCode::OK, &page.headers, &page.body).await
         }
         Service::Origin(origin) => forward(origin, &wanted, head, send, receive, shared).await,
     }
@@ -238,17 +237,24 @@ fn encode(answer: &Answer) -> Bytes {
     ConnectResponse { error: String::new(), metadata }.encode().into()
 }
 
-/// An answer of our own.
+/// An answer of our own. For `HEAD` it says the length of what `GET` would bring (RFC 9110 §8.6).
 async fn answer(
     send: &mut SendStream,
+    method: &Method,
     status: StatusCode,
     headers: &[(&str, &str)],
     body: &str,
 ) -> Result<(), StreamError> {
     let mut metadata = vec![Metadata::new(Metadata::STATUS, status.as_str().as_bytes().to_vec())];
     metadata.extend(headers.iter().map(|(name, value)| Metadata::header(name, value.as_bytes())));
+    let has_body = !status.is_informational() && ![StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED].contains(&status);
+    if has_body {
+        metadata.push(Metadata::header("Content-Length", body.len().to_string().as_bytes()));
+    }
     send.write_chunk(ConnectResponse { error: String::new(), metadata }.encode().into()).await?;
-    send.write_all(body.as_bytes()).await?;
+    if has_body && method != Method::HEAD {
+        send.write_all(body.as_bytes()).await?;
+    }
     Ok(())
 }
 

@@ -269,3 +269,31 @@ async fn what_is_asked_of_the_server_as_a_whole() {
     let seen = read(edge.send(tunnel(1), asked).await.unwrap().body).await.unwrap();
     assert!(seen.starts_with(b"OPTIONS *\n"), "{}", String::from_utf8_lossy(&seen));
 }
+
+#[tokio::test]
+async fn the_connectors_own_answers_have_a_length() {
+    let edge = Edge::start([(tunnel(1), facts(None))]);
+    for (service, method, status, length, has_body) in [
+        ("http_status:503", Method::GET, 503, Length::Known(0), false),
+        ("http_status:204", Method::GET, 204, Length::Absent, false),
+        ("hello_world", Method::GET, 200, Length::Known(0), true),
+        ("hello_world", Method::HEAD, 200, Length::Known(0), false),
+    ] {
+        let connector = Connector::start(options(&edge, tunnel(1), service));
+        edge.connections(4).await;
+        let answer = edge.send(tunnel(1), request(method.clone(), "a.example/", Body::empty())).await.unwrap();
+        let stated = answer.body.length();
+        let body = read(answer.body).await.unwrap();
+        let name = format!("{method} {service}: {stated:?}");
+        assert_eq!((answer.status.as_u16(), body.is_empty()), (status, !has_body), "{name}");
+        match (has_body, stated) {
+            (true, stated) => assert_eq!(stated, Length::Known(body.len() as u64), "{name}"),
+            // Of what GET would bring.
+            (false, Length::Known(1..)) if method == Method::HEAD => {}
+            (false, stated) => assert_eq!(stated, length, "{name}"),
+        }
+        connector.ask_to_stop();
+        connector.stopped().await;
+        edge.connections(0).await;
+    }
+}
