@@ -2,8 +2,9 @@
 //! nothing works any more: no plane, no file of the store, no log.
 //!
 //! ```text
-//! of 32 parts:  6 visitors of HTTP    7 TCP connections (two each)   2 DNS over TCP   5 kept back: listeners, store,
-//!               6 origins of HTTP     2 UDP flows    2 pipes         2 API              tunnels, name servers, log
+//! 64 for what is always there, and the rest in 32 parts:
+//!     6 visitors of HTTP    7 TCP connections (two each)   2 DNS over TCP   5 kept back: more listeners and
+//!     6 origins of HTTP     2 UDP flows    2 pipes         2 API              readers, tunnels, name servers
 //! ```
 //! Each plane keeps its share whatever happens to the others, and what is ours is never short of descriptors because
 //! strangers have them.
@@ -29,11 +30,13 @@ pub struct Shares {
 
 const PARTS: usize = 32;
 
+/// Listeners, runtimes, and files of the store, on a machine of two cores.
+const ALWAYS_THERE: usize = 64;
+
 impl Shares {
     /// Of a process that may have so many descriptors.
     pub const fn of(descriptors: usize) -> Shares {
-        // With so many that a multiplication could overflow, precision is no concern.
-        let part = descriptors / PARTS;
+        let part = descriptors.saturating_sub(ALWAYS_THERE) / PARTS;
         Shares {
             visitors: 6 * part,
             origins: 6 * part,
@@ -55,9 +58,10 @@ mod tests {
         for descriptors in [0, 31, 256, 1_024, 65_536, usize::MAX] {
             let Shares { visitors, origins, tcp, udp, pipes, dns, api } = Shares::of(descriptors);
             let given: usize = [visitors, origins, tcp, udp, pipes, dns, api].iter().sum();
-            assert!(given <= descriptors - descriptors / 32 * 5, "{descriptors}");
+            let kept_back = descriptors - given;
+            assert!(kept_back >= descriptors / 32 * 5 && kept_back >= ALWAYS_THERE.min(descriptors), "{descriptors}");
         }
         let shares = Shares::of(1_024);
-        assert_eq!((shares.visitors, shares.tcp, shares.dns, shares.api), (192, 224, 64, 64));
+        assert_eq!((shares.visitors, shares.tcp, shares.dns, shares.api), (180, 210, 60, 60));
     }
 }

@@ -103,7 +103,7 @@ mod tests {
             (cookies(2), true, "always"),
             (backlog(128), false, "somaxconn"),
             (backlog(4096), true, "1024 wait"),
-            (files(Some(20_000)), true, "3750 visitors and 2187 connections"),
+            (files(Some(20_000)), true, "3738 visitors and 2180 connections"),
             (files(Some(1 << 20)), true, "1048576"),
             (files(None), true, "without limit"),
         ] {

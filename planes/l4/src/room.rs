@@ -77,10 +77,10 @@ mod tests {
         // Descriptors, workers and those of a flow; then room for connections and flows, each in a worker and for an
         // application.
         for (descriptors, workers, per_flow, connections, flows) in [
-            (1_024, 2, 1, (56, 56), (32, 32)),
-            (1_024, 2, 2, (56, 56), (16, 16)),
-            (20_000, 2, 1, (1_093, 1_093), (625, 625)),
-            (524_288, 4, 2, (14_336, 28_672), (4_096, 8_192)),
+            (1_024, 2, 1, (52, 52), (30, 30)),
+            (1_024, 2, 2, (52, 52), (15, 15)),
+            (20_000, 2, 1, (1_090, 1_090), (623, 623)),
+            (524_288, 4, 2, (14_334, 28_668), (4_095, 8_190)),
             (usize::MAX, 2, 2, (CONNECTIONS_MAX, 50_000), (FLOWS_MAX, 20_000)),
             // Nothing can be served then, but nothing is divided by zero.
             (0, 8, 2, (1, 4), (1, 4)),
@@ -92,7 +92,7 @@ mod tests {
             assert_eq!(got, (connections, flows), "{descriptors} {workers} {per_flow}");
         }
         let budget = Budget { descriptors: 20_000, workers: 2, per_flow: 1 };
-        let less = Limits { descriptors: 100, ..limits };
+        let less = Limits { descriptors: 164, ..limits };
         let room = budget.connections(&less);
         assert_eq!(room, Room { worker: 5, workers: 2, app: 5 });
         assert_eq!((room.free(0), room.free(4), room.free(9)), (10, 2, 0));

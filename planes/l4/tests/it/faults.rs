@@ -324,7 +324,7 @@ fn descriptors_are_shared_out_so_that_none_goes_without() {
         ["one.test", "two.test", "three.test"].map(|name| app(name, direct(&[origin.address])));
     let mut setup = Setup::new(&[&flooded, &other, &third]);
     // Room for 14 connections, of which an application has seven at most.
-    setup.limits.descriptors = 128;
+    setup.limits.descriptors = 192;
     let edge = Edge::start(&setup);
     let source = |last| Ipv4Addr::new(127, 0, 12, last);
     let mut crowd: Vec<TcpStream> = (0..7).map(|last| dial_from(source(last), address_of(&flooded)).unwrap()).collect();
@@ -358,7 +358,7 @@ fn who_says_nothing_makes_room() {
     let [one, two] = ["one.test", "two.test"].map(|name| app(name, direct(&[origin.address])));
     let mut setup = Setup::new(&[&one, &two]);
     // Room for 14 connections, of which an application has seven at most.
-    setup.limits.descriptors = 128;
+    setup.limits.descriptors = 192;
     let edge = Edge::start(&setup);
     let dial = |last, to: &App| {
         let mut client = dial_from(Ipv4Addr::new(127, 0, 16, last), address_of(to)).unwrap();
@@ -391,7 +391,7 @@ fn a_source_leaves_room_for_others() {
     let apps = ["one.test", "two.test", "three.test"].map(|name| app(name, direct(&[origin.address])));
     let mut setup = Setup::new(&[&apps[0], &apps[1], &apps[2]]);
     // Room for 21 connections, of which an application has ten at most.
-    setup.limits.descriptors = 192;
+    setup.limits.descriptors = 256;
     let edge = Edge::start(&setup);
     let source = |last| Ipv4Addr::new(127, 0, 15, last);
     let opened = |apps: &[&App]| {
@@ -423,7 +423,7 @@ fn a_flooded_application_makes_room_for_others() {
         .map(|(name, origin)| app_for(Protocol::Udp, name, direct(&[origin])));
     let mut setup = Setup::new(&[&one, &two, &other]);
     // Room for 20 flows, of which an application has 10 at most.
-    setup.limits.descriptors = 320;
+    setup.limits.descriptors = 384;
     let edge = Edge::start(&setup);
     for last in 0..50 {
         for app in [&one, &two] {
