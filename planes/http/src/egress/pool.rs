@@ -278,6 +278,24 @@ mod tests {
         }
     }
 
+    /// Who needs a place gets the one of the connection that has been idle for longest, whosever it is.
+    #[test]
+    fn the_oldest_of_all_makes_room() {
+        let pool = pool();
+        let mut origins = Vec::new();
+        for port in [1, 2, 1] {
+            let (link, origin) = link();
+            origins.push(origin);
+            pool.put(Rc::new(key(port)), link);
+        }
+        let idle = || [1, 2].map(|port| pool.shelves.borrow().by_key.get(&key(port)).map_or(0, VecDeque::len));
+        for expect in [[1, 1], [1, 0], [0, 0]] {
+            assert!(pool.close_one());
+            assert_eq!(idle(), expect);
+        }
+        assert!(!pool.close_one());
+    }
+
     /// A connection that its origin has closed is no connection.
     #[test]
     fn closed_connections_are_found_out() {
