@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use axum::extract::State;
 use bartizan_names::{AccountId, IdError};
-use bartizan_store::Key;
+use bartizan_store::{Filter as Kept, Key, Kind};
 use bartizan_v4::{Account, AccountRef};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -57,6 +57,14 @@ impl AccountScope {
 impl View {
     pub(crate) fn account(&self, id: AccountId) -> Result<Account, Error> {
         self.find(&Key::account(id))?.ok_or_else(|| Fault::NotAllowed.into())
+    }
+
+    /// Whether there is no other account: then all is its, also what does not tell whose it is.
+    pub(crate) fn is_only_account(&self, id: AccountId) -> Result<bool, Error> {
+        let (mine, mut others) = (Key::account(id), 0);
+        let accounts = Kept::Kinds(vec![Kind::Account]);
+        let unreadable = self.0.for_each(&accounts, &mut |entry| others += usize::from(entry.key != mine))?;
+        Ok(others == 0 && unreadable.iter().all(|one| one.key == mine.as_str()))
     }
 }
 

@@ -156,17 +156,28 @@ fn delete_piece(change: &mut Change, zone: ZoneId) -> Result<Piece, Error> {
     Ok(piece)
 }
 
-/// Gives a tombstone to every zone of which there is something, but not the zone.
+/// Gives a tombstone to every zone of which there is something, but neither the zone nor its name: a deletion takes both
+/// at once, so a zone that still has its name was lost by damage, and what is in it waits for a backup, or for a person
+/// who deletes it. While damage is told of it may have taken the name as well, and nothing is an orphan for certain.
 fn mark_orphans(writes: &Writes, stop: &Stop) -> Result<(), Error> {
-    let mut after = None;
+    let (mut after, mut names) = (None, None);
     while !stop.is_set() {
         let view = writes.view()?;
+        if !view.0.lost().is_empty() {
+            return Ok(());
+        }
         let zones = view.0.zone_scopes(after, PAGE)?;
         let mut orphans = Vec::new();
         for zone in &zones {
             if !view.has(&Key::zone(*zone))? && !view.has(&Key::deletion(*zone))? {
                 orphans.push(*zone);
             }
+        }
+        if !orphans.is_empty() {
+            if names.is_none() {
+                names = Some(view.0.zone_names(|_| true)?);
+            }
+            orphans.retain(|zone| names.as_ref().is_some_and(|names| !names.may_have_one(*zone)));
         }
         drop(view);
         if !orphans.is_empty() {

@@ -233,6 +233,18 @@ impl View {
         Ok(self.holder(&name_key(name))?.and_then(|id| id.parse().ok()))
     }
 
+    /// The name that a zone has taken: the one that it tells, or if that is none of its own the one whose key names it.
+    /// Looks at all names then, which is for what damage left only.
+    fn name_of(&self, zone: ZoneId, told: Option<ZoneName>) -> Result<Option<ZoneName>, Error> {
+        let is_its = match told.as_ref().map(|name| self.zone_named(name)) {
+            Some(Ok(holder)) => holder == Some(zone),
+            Some(Err(error)) if error.fault == Fault::Damaged => true,
+            Some(Err(error)) => return Err(error),
+            None => false,
+        };
+        if is_its { Ok(told) } else { Ok(self.0.zone_names(|_| true)?.by_zone.remove(&zone)) }
+    }
+
     /// The zone that a name lies in: the one with the longest apex (RFC 1034 §4.3.2, step 2).
     pub(crate) fn zone_around(&self, name: &Name) -> Result<Option<(ZoneName, ZoneId)>, Error> {
         let mut apex = Some(name.clone());
@@ -272,12 +284,21 @@ impl Change {
     /// Takes a zone out of force: the zone itself goes, its name is free, and a tombstone says that all that is in it is
     /// still to be deleted. From here on nothing is made in it, because whoever makes something requires the zone.
     fn delete_zone(&mut self, account: AccountId, id: ZoneId) -> Result<(), Error> {
-        let remains: Option<Remains> = self.find(&Key::zone(id))?;
-        let zone = remains.filter(|zone| zone.account.id == account).ok_or(Fault::ZoneUnknown)?;
-        if let Some(name) = zone.name.and_then(|name| Zone::parse_name(&name).ok()) {
+        let key = Key::zone(id);
+        let remains: Option<Remains> = self.if_readable(&key)?;
+        let is_owner = match &remains {
+            Some(zone) => zone.account.id == account,
+            None => self.is_only_account(account)?,
+        };
+        let told = remains.and_then(|zone| zone.name).and_then(|name| Zone::parse_name(&name).ok());
+        let name = if is_owner { self.name_of(id, told)? } else { None };
+        if !is_owner || (name.is_none() && !self.has(&key)?) {
+            return Err(Fault::ZoneUnknown.into());
+        }
+        if let Some(name) = name {
             self.delete(name_key(&name))?;
         }
-        self.delete(Key::zone(id))?;
+        self.delete(key)?;
         self.put(Key::deletion(id), &Tombstone { deleted_on: self.now() })
     }
 }
@@ -286,8 +307,8 @@ pub(crate) fn parse(zone: &bartizan_v4::Zone) -> Result<Zone, Error> {
     Zone::parse(zone).map_err(|error| damaged(&Key::zone(zone.id), &error))
 }
 
-/// What a zone's document must still tell for the zone to be deleted: whose it is. One that lacks other fields cannot be
-/// served or shown.
+/// What is looked at in a zone's document when the zone is deleted. One that lacks other fields cannot be served or shown;
+/// one that does not tell whose it is, or is lost, is the only account's.
 #[derive(serde::Deserialize)]
 struct Remains {
     name: Option<String>,

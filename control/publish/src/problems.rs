@@ -6,9 +6,14 @@ use std::sync::Arc;
 
 use bartizan_names::Timestamp;
 use bartizan_observed::{NAMED_MAX, Problem, ProblemKind, What};
+use bartizan_store::{Key, Kind};
 
 /// What a person can do about each.
 const REMEDY: &str = "change or delete the object by the API; what was in force before stays so until then";
+
+/// And about a zone, which may be lost but for its name: that one cannot be changed, nor made beside it.
+const ZONE_REMEDY: &str = "restore a backup, or delete the zone by its id (DELETE /zones/{id}), which works also for one \
+                           that is lost, and make it anew; what was in force before stays so until then";
 
 /// All objects that cannot be put in force now. What each was before stays, if there was anything.
 ///
@@ -40,7 +45,7 @@ impl Problems {
             count: 1,
             reason: reason.to_string(),
             since: now,
-            remedy: REMEDY,
+            remedy: remedy(key),
         };
         let others = (!self.rest.is_empty()).then(|| Problem {
             what: What::Others(ProblemKind::Unit),
@@ -66,6 +71,13 @@ impl Problems {
         if self.told.remove(key).is_none() && !self.rest.is_empty() {
             self.rest.remove(&self.hasher.hash_one(key));
         }
+    }
+}
+
+fn remedy(key: &str) -> &'static str {
+    match Key::parse(key) {
+        Ok(key) if key.kind() == Kind::Zone => ZONE_REMEDY,
+        _ => REMEDY,
     }
 }
 

@@ -43,6 +43,7 @@ mod state_hash;
 mod store;
 mod tables;
 mod writer;
+mod zone_names;
 
 pub use change::{Change, ChangeSet, Entry, Epoch, Guard, Meta, Op, Rev, Value};
 pub use condition::{Condition, Examined};
@@ -61,3 +62,4 @@ pub use snapshot::Snapshot;
 pub use state_hash::{Part, StateHash};
 pub use store::{BackupError, Retention, Store};
 pub use writer::{CHANGE_BYTES_MAX, VALUE_BYTES_MAX};
+pub use zone_names::ZoneNames;

@@ -13,6 +13,7 @@ use crate::key::{Filter, Key, Prefix, Scope};
 use crate::kind::Kind;
 use crate::listing;
 use crate::log;
+use crate::lost::Lost;
 use crate::query::{self, AccessRuleQuery, Page, RecordQuery, TunnelQuery, ZoneQuery};
 use crate::readers::Readers;
 use crate::state_hash::{self, Part, StateHash};
@@ -70,6 +71,11 @@ impl Snapshot {
     /// for a million.
     pub fn wrong_parts(&self) -> Result<Vec<Part>, ReadError> {
         self.look(|connection| Ok(state_hash::wrong(connection)?))
+    }
+
+    /// What damage took, as far as it is told: nothing any more when a person has dealt with it.
+    pub fn lost(&self) -> Lost {
+        Lost::of_file(self.connection())
     }
 
     /// Of the log that this view comes from. Another one than before means that the state is to be taken again.

@@ -6,6 +6,7 @@ use http::StatusCode;
 use serde_json::{Value, json};
 
 use crate::edge::{EMAIL, Edge, KEY, commit, put};
+use bartizan_api::router;
 
 /// Changes a document behind the API's back.
 fn spoil(edge: &Edge, key: &Key, how: impl Fn(&mut Value)) {
@@ -209,6 +210,61 @@ fn a_zone_that_cannot_be_read_goes_with_all_that_is_in_it() {
     edge.call("DELETE", &format!("/zones/{zone}"), "").result();
     edge.settle();
     assert_eq!(edge.store.read().unwrap().count(&Prefix::scope(Scope::Zone(id))).unwrap(), 0);
+    edge.new_zone("bad.example");
+}
+
+/// A zone that is lost but for its name keeps what is in it, and is deleted by its id: then its name is free, and all of it
+/// gone.
+#[test]
+fn a_zone_that_is_lost_waits_for_a_person() {
+    let (mut edge, given) = Edge::without_router();
+    let (id, orphan) = (ZoneId::from_bytes([7; 16]), ZoneId::from_bytes([8; 16]));
+    let zone = id.to_string();
+    let name = Key::unique(Scope::Edge, Index::ZoneName, "lost.example");
+    let settings = |zone| put(Key::settings(zone), r#"{"items":[]}"#);
+    commit(&edge.store, vec![put(name, &json!({"by": id}).to_string()), settings(id), settings(orphan)]);
+    let inside = |edge: &Edge| edge.store.read().unwrap().count(&Prefix::scope(Scope::Zone(id))).unwrap();
+    edge.router = router(given);
+    edge.settle_until(|store| store.read().unwrap().rev(&Key::settings(orphan)).unwrap().is_none());
+    assert_eq!(inside(&edge), 1, "what is in a zone that is lost");
+    assert_eq!(edge.post("/zones", r#"{"name":"lost.example"}"#).verdict(), "400 1061 /name");
+    edge.call("DELETE", &format!("/zones/{zone}"), "").result();
+    edge.settle();
+    assert_eq!(inside(&edge), 0);
+    edge.new_zone("lost.example");
+    assert_eq!(edge.call("DELETE", &format!("/zones/{zone}"), "").verdict(), "404 1001", "a second time");
+}
+
+/// Also where damage took the name with the zone: the file says what is lost, and then nothing counts as an orphan.
+#[test]
+fn nothing_is_an_orphan_while_objects_are_lost() {
+    let (mut edge, given) = Edge::without_router();
+    let (lost, begun) = (ZoneId::from_bytes([8; 16]), ZoneId::from_bytes([9; 16]));
+    commit(&edge.store, vec![put(Key::settings(lost), r#"{"items":[]}"#), put(Key::deletion(begun), "{}")]);
+    let file = rusqlite::Connection::open(edge.directory.path().join("store.sqlite")).unwrap();
+    let told = format!("1\n{}", Key::zone(lost));
+    file.execute("INSERT INTO about VALUES ('lost', ?)", [told]).unwrap();
+    drop(file);
+    edge.router = router(given);
+    edge.settle();
+    assert!(edge.store.read().unwrap().rev(&Key::settings(lost)).unwrap().is_some());
+}
+
+/// However little its document tells: its name, whose it is, or nothing.
+#[test]
+fn a_zone_that_does_not_tell_its_name_gives_it_back() {
+    let edge = Edge::new();
+    let mine = edge.account();
+    for (name, account) in [("-", &*mine), ("bartizan.localhost", &*mine), ("bad.example", "nobody"), ("-", "nobody")] {
+        let zone = edge.new_zone("bad.example");
+        let document = json!({"name": name, "account": {"id": account}, "status": "active"});
+        commit(&edge.store, vec![put(Key::zone(zone.parse().unwrap()), &document.to_string())]);
+        edge.call("DELETE", &format!("/zones/{zone}"), "").result();
+        edge.settle();
+        assert_eq!(edge.get(&format!("/zones/{}", edge.zone())).verdict(), "200");
+        let taken = edge.post("/zones", r#"{"name":"bartizan.localhost"}"#);
+        assert_eq!(taken.verdict(), "400 1061 /name", "another zone's name stays taken after {document}");
+    }
     edge.new_zone("bad.example");
 }
 

@@ -37,7 +37,7 @@ pub(crate) struct Edge {
     pub(crate) observed: Observed,
     planes: Arc<Quiet>,
     pub(crate) ready: watch::Sender<bool>,
-    _directory: tempfile::TempDir,
+    pub(crate) directory: tempfile::TempDir,
     runtime: tokio::runtime::Runtime,
 }
 
@@ -182,7 +182,7 @@ impl Edge {
             Dependencies { store: store.clone(), certs, seal, observed: observed.clone(), ready: ready_seen, facts };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let router = Router::new();
-        (Edge { router, store, administrator, observed, planes, ready, _directory: directory, runtime }, given)
+        (Edge { router, store, administrator, observed, planes, ready, directory, runtime }, given)
     }
 
     /// The next command that the planes got, if there is one.

@@ -154,7 +154,7 @@ impl KnownZones {
     /// start, which loads all names anyway.
     pub(crate) fn read_contents(&self, reading: &mut Reading<'_>, changes: &mut ZoneChanges) -> Result<(), ReadError> {
         if !changes.nameless.is_empty() {
-            let mut named = held::named_zones(reading.snapshot, |name| !self.is_apex(name))?;
+            let mut named = reading.snapshot.zone_names(|name| !self.is_apex(name))?.by_zone;
             changes.hold.extend(changes.nameless.iter().filter_map(|id| Some((*id, named.remove(id)?))));
         }
         let ZoneChanges { by_id, owners, apps, .. } = changes;
@@ -176,7 +176,7 @@ impl KnownZones {
     /// The zones to hold when all others are loaded: whose names are taken and not served. One that is not there at all
     /// was lost, since a zone that is deleted gives its name back at once.
     pub(crate) fn read_lost(&self, reading: &mut Reading<'_>) -> Result<ZoneChanges, ReadError> {
-        let mut hold = held::named_zones(reading.snapshot, |name| !self.is_apex(name))?;
+        let mut hold = reading.snapshot.zone_names(|name| !self.is_apex(name))?.by_zone;
         hold.retain(|zone, _| !self.held.contains_key(zone));
         for zone in hold.keys() {
             let key = Key::zone(*zone);
