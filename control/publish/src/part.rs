@@ -84,9 +84,8 @@ impl Parts {
         }
     }
 
-    /// Everything that is in force in the snapshot. What cannot be read is as `last` has it.
-    pub(crate) fn load(&mut self, last: &Parts, reading: &mut Reading<'_>) -> Result<(), ReadError> {
-        let at = reading.snapshot.head();
+    /// Everything that is in force in the snapshot, as generation `at`. What cannot be read is as `last` has it.
+    pub(crate) fn load(&mut self, last: &Parts, reading: &mut Reading<'_>, at: Rev) -> Result<(), ReadError> {
         reading.read_zones_ahead()?;
         self.load_objects(last, reading, at)?;
         let lost = Patches { zones: self.known.read_lost(reading)?, ..Patches::default() };
@@ -133,6 +132,8 @@ impl Parts {
             }
             reading.unreadable(one);
         }
+        // Left out, it would let in whom it was made to keep out.
+        reading.lost_of(Kind::AccessRule).iter().for_each(|key| touched.note(key));
         self.load_piece(last, reading, &touched, at)
     }
 

@@ -32,6 +32,9 @@ pub struct Publisher {
     /// The log that `applied` is of.
     epoch: Epoch,
     applied: Rev,
+    /// Of the parts that the last step changed: the revision, or behind what was in force where another state came that
+    /// has fewer.
+    generation: Rev,
     bundle: Bundle,
 }
 
@@ -39,21 +42,28 @@ impl Publisher {
     /// Reads the whole state and builds the first bundle of this PoP.
     pub fn load(store: Store, seal: SealKey, pop: PopId) -> Result<Publisher, PublishError> {
         let nothing = Parts::empty(seal.clone(), pop);
-        Publisher::load_beside(&nothing, store, seal, pop)
+        Publisher::load_beside(&nothing, Rev::ZERO, store, seal, pop)
     }
 
     /// The same where something is in force already: what cannot be read stays as it is there.
-    fn load_beside(last: &Parts, store: Store, seal: SealKey, pop: PopId) -> Result<Publisher, PublishError> {
+    fn load_beside(
+        last: &Parts,
+        generation: Rev,
+        store: Store,
+        seal: SealKey,
+        pop: PopId,
+    ) -> Result<Publisher, PublishError> {
         let snapshot = store.read()?;
         let mut parts = Parts::empty(seal.clone(), pop);
         let mut problems = Problems::default();
         let mut reading = Reading::new(&snapshot, &problems);
-        parts.load(last, &mut reading)?;
         let (epoch, applied) = (snapshot.epoch()?, snapshot.head());
+        let generation = applied.max(generation);
+        parts.load(last, &mut reading, generation)?;
         reading.settle(&Touched::default(), &mut problems);
         let bundle = parts.bundle(applied);
         drop(snapshot);
-        Ok(Publisher { store, seal, pop, parts, problems, epoch, applied, bundle })
+        Ok(Publisher { store, seal, pop, parts, problems, epoch, applied, generation, bundle })
     }
 
     /// The bundle in force.
@@ -79,13 +89,14 @@ impl Publisher {
     /// Applies what was committed since; none if nothing was. Called again until it says so.
     pub fn follow(&mut self) -> Result<Option<&Bundle>, PublishError> {
         let snapshot = self.store.read()?;
-        if snapshot.head() <= self.applied {
-            return Ok(None);
-        }
-        // The file was damaged in the meantime: what was read of it may have been less than there is.
+        // The file was damaged in the meantime: what was read of it may have been less than there is. Or it holds another
+        // state altogether, which may have fewer revisions.
         if snapshot.epoch()? != self.epoch {
             drop(snapshot);
             return self.load_again();
+        }
+        if snapshot.head() <= self.applied {
+            return Ok(None);
         }
         let changes = match snapshot.tail(self.applied, CHANGES_MAX) {
             Ok(changes) => changes,
@@ -107,11 +118,12 @@ impl Publisher {
             touched.note(op.key());
         }
         let at = changes.last().map_or(snapshot.head(), |change| change.rev);
-        let mut reading = Reading::new(&snapshot, &self.problems);
+        let mut reading = Reading::of_changes(&snapshot, &self.problems, &touched);
         let patches = self.parts.read(&mut reading, &touched)?;
         debug_assert!(at > self.applied, "a step goes forward");
         // From here on nothing can fail.
-        self.parts.apply(patches, at);
+        self.generation = at.max(self.generation.next());
+        self.parts.apply(patches, self.generation);
         reading.settle(&touched, &mut self.problems);
         self.applied = at;
         self.bundle = self.parts.bundle(at);
@@ -120,7 +132,13 @@ impl Publisher {
 
     /// Starts from the state, as a new PoP does, but for what was in force and cannot be read.
     fn load_again(&mut self) -> Result<Option<&Bundle>, PublishError> {
-        *self = Publisher::load_beside(&self.parts, self.store.clone(), self.seal.clone(), self.pop)?;
+        *self = Publisher::load_beside(
+            &self.parts,
+            self.generation.next(),
+            self.store.clone(),
+            self.seal.clone(),
+            self.pop,
+        )?;
         Ok(Some(&self.bundle))
     }
 }

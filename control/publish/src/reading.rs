@@ -17,6 +17,10 @@ use crate::problems::Problems;
 /// Why an object cannot be made into what is served.
 pub(crate) type Fault = Box<dyn Error + Send + Sync>;
 
+/// Of an object that is not there by damage.
+const LOST: &str = "it is lost by damage, and what it may have kept out stays out; write it anew, or restore a backup: \
+                    `bartizan doctor --rebuild`, while the edge is stopped, ends this";
+
 /// The keys that a run of changes touched, by kind.
 #[derive(Default)]
 pub(crate) struct Touched(BTreeMap<Kind, BTreeSet<Key>>);
@@ -55,6 +59,10 @@ pub(crate) enum Found<T> {
 pub(crate) struct Reading<'s> {
     pub(crate) snapshot: &'s Snapshot,
     ahead: Ahead,
+    /// Keys of what damage took, once it is asked for.
+    lost: Option<BTreeSet<String>>,
+    /// What the log says about is as it says.
+    logged: Option<&'s Touched>,
     faults: Vec<(Arc<str>, Arc<str>)>,
     /// Keys that are read without being touched and have nothing wrong with them. Kept only if something is wrong at all.
     fine: Option<Vec<Key>>,
@@ -80,7 +88,12 @@ enum Settings {
 impl<'s> Reading<'s> {
     pub(crate) fn new(snapshot: &'s Snapshot, problems: &Problems) -> Reading<'s> {
         let fine = (!problems.is_empty()).then(Vec::new);
-        Reading { snapshot, ahead: Ahead::default(), faults: Vec::new(), fine }
+        Reading { snapshot, ahead: Ahead::default(), lost: None, logged: None, faults: Vec::new(), fine }
+    }
+
+    /// The same for what changes touched.
+    pub(crate) fn of_changes(snapshot: &'s Snapshot, problems: &Problems, touched: &'s Touched) -> Reading<'s> {
+        Reading { logged: Some(touched), ..Reading::new(snapshot, problems) }
     }
 
     /// Reads at once what a start needs of each zone beside itself. What is damaged is looked at one by one later.
@@ -127,12 +140,33 @@ impl<'s> Reading<'s> {
     ) -> Result<Found<T>, ReadError> {
         match self.find(key) {
             Ok(Some(entry)) => Ok(self.make(&entry, make).map_or(Found::Bad, Found::Value)),
+            Ok(None) if self.is_lost(key) => {
+                self.fault(key, LOST);
+                Ok(Found::Bad)
+            }
             Ok(None) => {
                 self.fine(key);
                 Ok(Found::Nothing)
             }
             Err(error) => self.damaged(key, error).map(|()| Found::Bad),
         }
+    }
+
+    /// Whether the object at `key`, which is not there, is so by damage and by nobody's wish.
+    fn is_lost(&mut self, key: &Key) -> bool {
+        let is_logged = self.logged.is_some_and(|touched| touched.contains(key));
+        !is_logged && self.lost().contains(key.as_str())
+    }
+
+    fn lost(&mut self) -> &BTreeSet<String> {
+        let snapshot = self.snapshot;
+        self.lost.get_or_insert_with(|| snapshot.lost().keys.into_iter().collect())
+    }
+
+    /// The objects of a kind that damage took, as far as they are named.
+    pub(crate) fn lost_of(&mut self, kind: Kind) -> Vec<Key> {
+        let keys = self.lost().iter().filter_map(|key| Key::parse(key).ok());
+        keys.filter(|key| key.kind() == kind).collect()
     }
 
     /// Notes that an object of the unit at `key` is damaged; any other failure ends the step.

@@ -20,7 +20,8 @@ pub struct State {
     pub entries: Box<dyn Iterator<Item = Result<Entry, ReadError>> + Send>,
 }
 
-/// Replaces everything by `state`, in one transaction. The log is empty then: which requests were made before is not
+/// Replaces everything by `state`, in one transaction. With it comes the epoch of its log, by which those who follow see
+/// that all is to be read again; its revision may be below the one before, so that nobody counts by revisions alone. The log is empty then: which requests were made before is not
 /// known, so that a copy applies what others decide until it has a log of its own.
 pub(crate) fn install(connection: &mut Connection, state: &mut State) -> Result<(), CommitError> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;

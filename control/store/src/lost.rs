@@ -4,8 +4,14 @@ use std::fmt;
 
 use rusqlite::{Connection, OptionalExtension};
 
+use crate::key::Key;
+use crate::kind::Kind;
+
 /// Objects that are named; nobody reads more, and one damaged page takes some ten.
 const NAMED_MAX: usize = 100;
+
+/// Access rules are named beyond that: a start holds each that it knows of, so that nobody comes in whom it kept out.
+const RULES_NAMED_MAX: usize = 10_000;
 
 /// And in one sentence.
 const TOLD_MAX: usize = 5;
@@ -28,7 +34,8 @@ impl Lost {
             return;
         }
         self.count += 1;
-        if self.keys.len() < NAMED_MAX {
+        let is_rule = Key::stored(key).is_ok_and(|key| key.kind() == Kind::AccessRule);
+        if self.keys.len() < if is_rule { RULES_NAMED_MAX } else { NAMED_MAX } {
             self.keys.push(key.to_owned());
         }
     }

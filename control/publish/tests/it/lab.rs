@@ -63,6 +63,13 @@ impl Lab {
         assert_eq!(self.file().execute("DELETE FROM object WHERE key = ?", [key.as_str()]).unwrap(), 1, "{key}");
     }
 
+    /// Loses an object for good, as a mend does of which people are told.
+    pub(crate) fn lose_and_tell(&self, key: &Key) {
+        self.lose(key);
+        let told = format!("1\n{key}");
+        self.file().execute("INSERT OR REPLACE INTO about VALUES ('lost', ?)", [told]).unwrap();
+    }
+
     /// Makes the newest change of the log unreadable; makes it what it was when it is called again.
     pub(crate) fn flip_newest_change(&self) {
         let file = self.file();

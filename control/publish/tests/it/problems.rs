@@ -3,7 +3,7 @@
 use bartizan_names::{AppId, RecordId, RuleId, Ssl, Timestamp, TunnelId, ZoneId};
 use bartizan_publish::Publisher;
 use bartizan_routes::Target;
-use bartizan_store::{Index, Key, Op, Scope};
+use bartizan_store::{Filter, Index, Key, Op, Scope, State};
 use serde_json::json;
 
 use crate::answers::{Questions, Serials, addresses, route};
@@ -33,6 +33,39 @@ fn a_mended_store_is_read_again() {
     let bundle = follower.follow().unwrap().unwrap();
     assert!(bundle.zones.number > before, "{}", bundle.zones.number);
     assert_eq!(addresses(bundle, "www.example.com"), "192.0.2.1");
+    assert!(follower.follow().unwrap().is_none());
+}
+
+/// A state that is given to the store is in force though it has fewer revisions than the one before, and so is what comes
+/// behind it: no plane passes over a generation that is not newer than its own.
+#[test]
+fn a_state_that_is_given_is_in_force() {
+    let mut lab = Lab::new();
+    lab.commit([vec![zone(false)], add(1, "www A 192.0.2.1")].concat());
+    (1..9).for_each(|number| lab.commit(add(2, &format!("api A 192.0.2.{number}"))));
+    let mut follower = lab.publisher();
+    let mut other = lab.beside();
+    other.commit([vec![zone(false)], add(1, "www A 192.0.2.2")].concat());
+    let given = other.store.read().unwrap();
+    let mut entries = Vec::new();
+    given.for_each(&Filter::Everything, &mut |entry| entries.push(Ok(entry))).unwrap();
+    let (epoch, head) = (given.epoch().unwrap(), given.head());
+    let zones = vec![(ZONE, head)];
+    lab.store.install(State { epoch, head, zones, hashes: vec![], entries: Box::new(entries.into_iter()) }).unwrap();
+    let mut last = follower.bundle().zones.number;
+    for (then, expect) in
+        [(None, "192.0.2.2"), (Some("www A 192.0.2.3"), "192.0.2.3"), (Some("www A 192.0.2.4"), "192.0.2.4")]
+    {
+        if let Some(record) = then {
+            lab.commit(add(1, record));
+        }
+        let bundle = follower.follow().unwrap().unwrap();
+        assert_eq!(addresses(bundle, "www.example.com"), expect);
+        assert_eq!(addresses(bundle, "api.example.com"), "NXDOMAIN");
+        assert!(bundle.zones.number > last, "{expect}");
+        last = bundle.zones.number;
+        assert_eq!((follower.applied(), follower.bundle().number), (follower.head(), follower.head().0));
+    }
     assert!(follower.follow().unwrap().is_none());
 }
 
@@ -248,6 +281,56 @@ fn a_start_lets_in_nobody_whom_a_rule_may_keep_out() {
         lab.commit(vec![Op::Del { key }]);
         started.follow().unwrap().unwrap();
         assert_eq!(verdicts(&started), [let_in, let_in, let_in], "{document}");
+    }
+}
+
+/// A rule that damage took keeps out whom it may have been for, at a start and later; one that was in force stays so.
+#[test]
+fn a_lost_rule_and_lost_settings_open_nothing() {
+    use bartizan_firewall::{Source, Verdict};
+    let rule = RuleId::from_bytes([5; 16]);
+    let (blocked, held, let_in) = (Verdict::Block(rule), Verdict::Unknown(rule), Verdict::Allow(None));
+    for (scope, expect) in [(Scope::Account(ACCOUNT), [held, held]), (Scope::Zone(ZONE), [held, let_in])] {
+        let mut lab = Lab::new();
+        let key = Key::access_rule(scope, rule);
+        let document = rule_document(rule, scope, "block", "192.0.2.66");
+        let settings = json!({"items": [{"id": "always_use_https", "value": "on", "modified_on": null}]});
+        lab.commit(vec![zone(false), put(Key::settings(ZONE), &settings), put(key.clone(), &document)]);
+        lab.commit(add(1, "www A 192.0.2.1 proxied"));
+        let verdicts = |publisher: &Publisher| {
+            [("192.0.2.66", ZONE), ("192.0.2.67", OTHER)].map(|(address, zone)| {
+                let source = Source { address: address.parse().unwrap(), country: None, asn: None };
+                publisher.bundle().firewall.value.decide(zone, &source)
+            })
+        };
+        let mut running = lab.publisher();
+        lab.lose_and_tell(&key);
+        let mut started = lab.publisher();
+        assert_eq!(verdicts(&started), expect, "{scope}");
+        assert!(told(&started)[0].starts_with(key.as_str()), "{:?}", told(&started));
+        // Nothing that is written beside it ends it.
+        lab.commit(vec![zone(true)]);
+        lab.commit(vec![zone(false)]);
+        for publisher in [&mut running, &mut started] {
+            publisher.follow().unwrap().unwrap();
+        }
+        assert_eq!((verdicts(&running), verdicts(&started)), ([blocked, let_in], expect), "{scope}");
+        // It is written anew, and deleted.
+        lab.commit(vec![put(key.clone(), &document)]);
+        started.follow().unwrap().unwrap();
+        assert_eq!((verdicts(&started), told(&started).len()), ([blocked, let_in], 0), "{scope}");
+        lab.commit(vec![Op::Del { key }]);
+        started.follow().unwrap().unwrap();
+        assert_eq!((verdicts(&started), told(&started).len()), ([let_in, let_in], 0), "{scope}");
+        lab.lose_and_tell(&Key::settings(ZONE));
+        lab.commit(vec![zone(true)]);
+        lab.commit(vec![zone(false)]);
+        running.follow().unwrap().unwrap();
+        for publisher in [&running, &lab.publisher()] {
+            let found = route(publisher.bundle(), "www.example.com").unwrap();
+            assert!(found.site.policy.settings.always_use_https, "{scope}");
+            assert_eq!(told(publisher).len(), 1, "{scope}");
+        }
     }
 }
 

