@@ -162,7 +162,7 @@ mod tests {
             ("planes/http", "axum", false),
             ("base/v4", "utoipa", true),
             ("planes/http", "hyper", true),
-            ("control/api", "hyper", false),
+            ("control/api", "hyper", true),
             ("base/exchange", "http", true),
             ("base/exchange", "hyper", false),
             ("base/wire", "httparse", true),
