@@ -46,10 +46,11 @@ impl ZonesPart {
         }
         let mut edit = self.zones.value.edit();
         release.values().for_each(|apex| edit.remove_zone(apex));
-        hold.values().for_each(|apex| edit.hold_zone(apex));
         for before in by_id.values().filter(|change| change.goes()).filter_map(|change| change.before.as_ref()) {
             edit.remove_zone(&before.zone.name);
         }
+        // A zone that cannot be read may have the name of one that goes.
+        hold.values().for_each(|apex| edit.hold_zone(apex));
         for (id, serial) in serials {
             if let Some(served) = known.get(*id) {
                 edit.put_zone(facts(&served.zone, *serial));

@@ -68,6 +68,12 @@ impl ZoneChange {
 }
 
 impl ZoneChanges {
+    /// Whether the zone that has this name goes, or comes under another one.
+    fn takes(&self, apex: &ZoneName) -> bool {
+        let goes = self.by_id.values().filter(|change| change.goes());
+        goes.filter_map(|change| change.before.as_ref()).any(|before| before.zone.name == *apex)
+    }
+
     /// Whether a zone is served after the step.
     pub(crate) fn will_serve(&self, known: &KnownZones, zone: ZoneId) -> bool {
         match self.by_id.get(&zone) {
@@ -154,7 +160,7 @@ impl KnownZones {
     /// start, which loads all names anyway.
     pub(crate) fn read_contents(&self, reading: &mut Reading<'_>, changes: &mut ZoneChanges) -> Result<(), ReadError> {
         if !changes.nameless.is_empty() {
-            let mut named = reading.snapshot.zone_names(|name| !self.is_apex(name))?.by_zone;
+            let mut named = reading.snapshot.zone_names(|name| !self.is_apex(name) || changes.takes(name))?.by_zone;
             changes.hold.extend(changes.nameless.iter().filter_map(|id| Some((*id, named.remove(id)?))));
         }
         let ZoneChanges { by_id, owners, apps, .. } = changes;
@@ -205,11 +211,18 @@ impl KnownZones {
 
     /// Nothing is held that is served.
     fn yield_names(&self, changes: &mut ZoneChanges) {
+        let taken: Vec<ZoneId> = changes
+            .hold
+            .iter()
+            .filter(|(_, apex)| self.is_apex(apex) && !changes.takes(apex))
+            .map(|(id, _)| *id)
+            .collect();
         let ZoneChanges { by_id, hold, release, .. } = changes;
+        taken.iter().for_each(|id| drop(hold.remove(id)));
         let comes = |apex: &ZoneName| {
             by_id.values().filter_map(|change| change.after.as_ref()).any(|after| after.zone.name == *apex)
         };
-        hold.retain(|_, apex| !self.is_apex(apex) && !comes(apex));
+        hold.retain(|_, apex| !comes(apex));
         release.extend(self.held.iter().filter(|(_, apex)| comes(apex)).map(|(id, apex)| (*id, apex.clone())));
     }
 

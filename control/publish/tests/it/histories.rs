@@ -698,6 +698,16 @@ fn histories_that_failed() {
             PutApp { apex: 1, number: 2, owner: 7 },
             DeleteApp { apex: 1, number: 1 },
         ],
+        // A zone goes, and one that cannot be read comes under its name.
+        vec![
+            PutZone { apex: 0, paused: false, servers: 0 },
+            PutZone { apex: 2, paused: false, servers: 0 },
+            Follow,
+            PutZone { apex: 0, paused: false, servers: 0 },
+            DeleteZone { apex: 2 },
+            PutZone { apex: 2, paused: false, servers: 0 },
+            Spoil { which: 472_541_412_014_116_712 },
+        ],
         // A zone whose settings were never written gets some that cannot be read.
         vec![
             PutZone { apex: 2, paused: false, servers: 0 },
