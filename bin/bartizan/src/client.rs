@@ -144,6 +144,9 @@ where
     Ok((status, body.to_bytes()))
 }
 
+/// The API's error for a path that it does not know, or with an id in it that is none.
+const NO_ROUTE: u64 = 7003;
+
 /// The result of a good answer, or the first error of a bad one with the exit code that fits it.
 fn unwrap_envelope(url: &str, status: StatusCode, answer: &[u8]) -> anyhow::Result<Value> {
     let mut envelope: Value = serde_json::from_slice(answer).map_err(|_| {
@@ -156,9 +159,15 @@ fn unwrap_envelope(url: &str, status: StatusCode, answer: &[u8]) -> anyhow::Resu
     let code = error["code"].as_u64().unwrap_or(0);
     let message = error["message"].as_str().unwrap_or("unknown error");
     let cause = cause_of(status, code);
-    let failure = Failure::new(cause, format!("{message} (error {code}, HTTP {})", status.as_u16()));
-    Err(match cause {
-        Cause::Refused => failure.remedy("check the token: `bartizan login` stores one, --api-token gives one"),
+    let failure = Failure::new(cause, format!("{message} (error {code}, HTTP {})", status.as_u16())).code(code);
+    Err(match (cause, code) {
+        (Cause::Refused, _) => failure.remedy("check the token: `bartizan login` stores one, --api-token gives one"),
+        (Cause::NotFound, NO_ROUTE) => {
+            failure.remedy("is this the edge's API (--api URL), and the edge no older than this program?")
+        }
+        (_, NO_ROUTE) => {
+            failure.remedy("an id of the command is none; the `list` of its kind shows the ids that there are")
+        }
         _ => failure,
     }
     .into())

@@ -2,6 +2,7 @@
 //! happens.
 
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -50,10 +51,7 @@ impl Plan {
                 .into());
         };
         let roots = match (&flags.cacert, &token.ca_pin, &facts) {
-            (Some(path), _, _) => Roots::Pem(
-                std::fs::read_to_string(path)
-                    .map_err(|error| Failure::new(Cause::Usage, format!("cannot read {}: {error}", path.display())))?,
-            ),
+            (Some(path), _, _) => Roots::Pem(read_ca(path)?),
             (None, Some(pin), _) => Roots::Pinned(
                 bartizan_tls::Pin::parse(pin)
                     .with_context(|| "the token's ca_pin cannot be read; was all of it copied?")?,
@@ -112,6 +110,17 @@ fn resolve(edges: &[String]) -> anyhow::Result<Vec<SocketAddr>> {
         addresses.extend(found.map(up::reachable));
     }
     Ok(addresses)
+}
+
+/// Whether the way to the edge that the flags name can be: asked before anything is made for it.
+pub fn check(flags: &Connector) -> anyhow::Result<()> {
+    resolve(&flags.edges)?;
+    flags.cacert.as_deref().map(read_ca).transpose().map(drop)
+}
+
+fn read_ca(path: &Path) -> anyhow::Result<String> {
+    let read = std::fs::read_to_string(path);
+    Ok(read.map_err(|error| Failure::new(Cause::Usage, format!("cannot read {}: {error}", path.display())))?)
 }
 
 /// Runs until a signal, then ends gracefully.

@@ -20,11 +20,17 @@ pub struct Failure {
     pub message: String,
     /// The command or the deed that mends it.
     pub remedy: Option<String>,
+    /// The API's, if it was the API that refused.
+    pub code: Option<u64>,
 }
 
 impl Failure {
     pub fn new(cause: Cause, message: impl Into<String>) -> Failure {
-        Failure { cause, message: message.into(), remedy: None }
+        Failure { cause, message: message.into(), remedy: None, code: None }
+    }
+
+    pub fn code(self, code: u64) -> Failure {
+        Failure { code: Some(code), ..self }
     }
 
     pub fn remedy(mut self, remedy: impl Into<String>) -> Failure {
@@ -44,6 +50,15 @@ impl std::fmt::Display for Failure {
 }
 
 impl std::error::Error for Failure {}
+
+/// What to say in place of an error of the API that has this code; other errors stay.
+pub fn instead_of(code: u64, error: anyhow::Error, say: impl FnOnce(Failure) -> Failure) -> anyhow::Error {
+    match error.downcast::<Failure>() {
+        Ok(failure) if failure.code == Some(code) => say(failure).into(),
+        Ok(failure) => failure.into(),
+        Err(other) => other,
+    }
+}
 
 /// Prints the error with its causes on stderr and gives the exit code.
 pub fn report(error: &anyhow::Error) -> ExitCode {

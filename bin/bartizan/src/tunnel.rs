@@ -7,11 +7,15 @@ use crate::cli::{Connector, Edge, Tunnel, TunnelAction, TunnelRoute};
 use crate::client::Api;
 use crate::connect::{self, Plan};
 use crate::credentials;
-use crate::failure::{Cause, Failure};
+use crate::failure::{self, Cause, Failure};
 use crate::output::{Output, quoted, table};
 use crate::token;
 use crate::url::with_query;
 use crate::zone::{self, text};
+
+/// Errors of the API that want a flag of this program.
+const HOST_TAKEN: u64 = 81053;
+const TUNNEL_IN_USE: u64 = 1022;
 
 pub async fn run(tunnel: Tunnel, output: Output) -> anyhow::Result<()> {
     let Tunnel { action, hostname, port, hello_world, name, service, connector, edge } = tunnel;
@@ -92,6 +96,7 @@ async fn serve(asked: QuickTunnel, connector: &Connector, edge: &Edge, output: O
     if asked.port.is_some() && !matches!(asked.service, Some(Service::Flow { .. })) {
         return Err(Failure::new(Cause::Usage, "--port is for tcp:// and udp:// services").into());
     }
+    connect::check(connector)?;
     let api = credentials::find(edge)?;
     let hostname = asked.hostname.ok_or_else(|| {
         Failure::new(Cause::Usage, "which name should be served?").remedy("--hostname app.example.com")
@@ -106,34 +111,63 @@ async fn serve(asked: QuickTunnel, connector: &Connector, edge: &Edge, output: O
         Some(tunnel) => tunnel,
         None => create(&api, &account, name).await?,
     };
-    let token = token(&api, &account, &tunnel).await?;
-    let mut plan = Plan::from_token(&token, connector, Some(api.clone())).await?;
-    let through = format!("through tunnel {}", text(&tunnel, "name"));
-    match asked.service {
-        Some(Service::Flow { protocol, host, port }) => {
-            let dialled = asked.port.unwrap_or(port);
-            let body = flow_app(&hostname, protocol, dialled, text(&tunnel, "id"), host.as_deref(), port);
-            let app = match app::put(&api, &zone, &body).await {
-                Ok(app) => app,
-                Err(error) => return Err(without(&api, &account, &tunnel, is_new, error).await),
-            };
-            plan.serve(&json!({ "ingress": [{ "service": "http_status:404" }] }))?;
-            output.progress(format!("{protocol}/{dialled} of {hostname} → port {port}, {through}"));
-            output.progress(format!("  {}", try_line(&hostname, protocol, dialled, &app::addresses(&app))));
-        }
-        service => {
-            let url = match &service {
-                Some(Service::Http(url)) => Some(url.as_str()),
-                _ => None,
-            };
-            plan.serve(&json!({ "ingress": ingress(&hostname, url, connector) }))?;
-            if let Err(error) = route_dns(&api, &zone, text(&tunnel, "id"), &hostname, false).await {
-                return Err(without(&api, &account, &tunnel, is_new, error).await);
-            }
-            output.progress(format!("{} → {}, {through}", plan.visit(&hostname), url.unwrap_or("the hello page")));
-        }
+    let placed = async {
+        let token = token(&api, &account, &tunnel).await?;
+        let plan = Plan::from_token(&token, connector, Some(api.clone())).await?;
+        let place = Place { api: &api, zone: &zone, tunnel: &tunnel, hostname: &hostname };
+        place.serve(asked.service, asked.port, plan, connector, output).await
+    };
+    match placed.await {
+        Ok(plan) => connect::run(plan, output).await,
+        Err(error) => Err(without(&api, &account, &tunnel, is_new, error).await),
     }
-    connect::run(plan, output).await
+}
+
+/// Where a name is to lead.
+struct Place<'p> {
+    api: &'p Api,
+    zone: &'p Value,
+    tunnel: &'p Value,
+    hostname: &'p str,
+}
+
+impl Place<'_> {
+    /// Makes the name lead to the tunnel, and the connector serve it.
+    async fn serve(
+        &self,
+        service: Option<Service>,
+        port: Option<u16>,
+        mut plan: Plan,
+        connector: &Connector,
+        output: Output,
+    ) -> anyhow::Result<Plan> {
+        let Place { api, zone, tunnel, hostname } = *self;
+        let through = format!("through tunnel {}", text(tunnel, "name"));
+        match service {
+            Some(Service::Flow { protocol, host, port: behind }) => {
+                let dialled = port.unwrap_or(behind);
+                let body = flow_app(hostname, protocol, dialled, text(tunnel, "id"), host.as_deref(), behind);
+                plan.serve(&json!({ "ingress": [{ "service": "http_status:404" }] }))?;
+                let app = app::put(api, zone, &body).await?;
+                output.progress(format!("{protocol}/{dialled} of {hostname} → port {behind}, {through}"));
+                output.progress(format!("  {}", try_line(hostname, protocol, dialled, &app::addresses(&app))));
+            }
+            service => {
+                let url = match &service {
+                    Some(Service::Http(url)) => Some(url.as_str()),
+                    _ => None,
+                };
+                plan.serve(&json!({ "ingress": ingress(hostname, url, connector) }))?;
+                let routed = route_dns(api, zone, text(tunnel, "id"), hostname, false).await;
+                routed.map_err(|error| {
+                    let remedy = format!("delete it first, `bartizan record delete {hostname}`, or serve another name");
+                    taken(hostname, error, remedy)
+                })?;
+                output.progress(format!("{} → {}, {through}", plan.visit(hostname), url.unwrap_or("the hello page")));
+            }
+        }
+        Ok(plan)
+    }
 }
 
 /// The application that leads to a port behind a tunnel.
@@ -232,7 +266,12 @@ async fn manage(action: TunnelAction, api: &Api, output: Output) -> anyhow::Resu
         TunnelAction::Delete { tunnel, force } => {
             let tunnel = by_name_or_id(api, &account, &tunnel).await?;
             let cascade = if force { "?cascade=true" } else { "" };
-            let gone = api.delete(&format!("{base}/{}{cascade}", text(&tunnel, "id"))).await?;
+            let gone = api.delete(&format!("{base}/{}{cascade}", text(&tunnel, "id"))).await;
+            let gone = gone.map_err(|error| {
+                failure::instead_of(TUNNEL_IN_USE, error, |refused| {
+                    refused.remedy("stop its connectors first, or give --force, which ends their connections")
+                })
+            })?;
             output.result(&gone, || format!("{} is deleted", text(&tunnel, "name")))
         }
         TunnelAction::Cleanup { tunnel } => {
@@ -248,7 +287,8 @@ async fn manage(action: TunnelAction, api: &Api, output: Output) -> anyhow::Resu
         TunnelAction::Route { route: TunnelRoute::Dns { tunnel, hostname, overwrite_dns } } => {
             let tunnel = by_name_or_id(api, &account, &tunnel).await?;
             let zone = zone::of_name(api, &hostname).await?;
-            let done = route_dns(api, &zone, text(&tunnel, "id"), &hostname, overwrite_dns).await?;
+            let done = route_dns(api, &zone, text(&tunnel, "id"), &hostname, overwrite_dns).await;
+            let done = done.map_err(|error| taken(&hostname, error, "--overwrite-dns replaces it"))?;
             output.result(&done, || format!("{hostname} → tunnel {} ({})", text(&tunnel, "name"), text(&done, "cname")))
         }
     }
@@ -282,6 +322,13 @@ pub async fn route_dns(
 ) -> anyhow::Result<Value> {
     let body = json!({ "type": "dns", "user_hostname": hostname, "overwrite_existing": overwrite });
     api.put(&format!("/zones/{}/tunnels/{tunnel}/routes", text(zone, "id")), &body).await
+}
+
+/// The error of a name that leads elsewhere, in the words of this program.
+fn taken(hostname: &str, error: anyhow::Error, remedy: impl Into<String>) -> anyhow::Error {
+    failure::instead_of(HOST_TAKEN, error, |_| {
+        Failure::new(Cause::Conflict, format!("{hostname} has a record already that leads elsewhere")).remedy(remedy)
+    })
 }
 
 /// The account that the token works in: ours has one.

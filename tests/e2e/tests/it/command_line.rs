@@ -4,7 +4,7 @@ use std::io::{Seek, SeekFrom, Write};
 use std::path::Path;
 use std::process::Command;
 
-use bartizan_e2e::{Edge, bartizan, finish, wait};
+use bartizan_e2e::{Connector, Edge, Program, bartizan, dns, finish, wait};
 use serde_json::Value;
 
 #[test]
@@ -38,6 +38,72 @@ fn exit_codes() {
         assert_eq!(finished.status.code(), Some(code), "{line}\n{}\n{}", finished.out, finished.err);
         assert_eq!(code == 0, finished.err.is_empty() || !finished.err.contains("error"), "{line}\n{}", finished.err);
     }
+}
+
+/// What is refused names the flag that helps, and a typing error leaves nothing half made.
+#[test]
+fn refusals_name_what_to_type() {
+    let edge = Edge::start();
+    let tunnels = || edge.get(&format!("/accounts/{}/cfd_tunnel?is_deleted=false", edge.account()));
+    let (host, new) = (format!("app.{}", edge.domain()), format!("new.{}", edge.domain()));
+    finish(&mut edge.command(["record", "create", &host, "A", "192.0.2.1"])).ok();
+    finish(&mut edge.command(["tunnel", "create", "one"])).ok();
+    for (line, expect) in [
+        ("tunnel route dns one HOST", "--overwrite-dns replaces it"),
+        ("tunnel --hostname HOST --hello-world", "`bartizan record delete HOST`"),
+        ("tunnel --hostname NEW --hello-world --edge nowhere.invalid:7844", "nowhere.invalid:7844 cannot be found"),
+        ("tunnel --hostname NEW --hello-world --cacert /nowhere/ca.pem", "cannot read /nowhere/ca.pem"),
+        ("record update 12 --zone DOMAIN --ttl 60", "`list`"),
+    ] {
+        let filled = |text: &str| text.replace("HOST", &host).replace("NEW", &new).replace("DOMAIN", edge.domain());
+        let refused = finish(&mut edge.command(filled(line).split(' ')));
+        assert!(!refused.status.success() && refused.err.contains(&filled(expect)), "{line}\n{}", refused.err);
+        assert!(!refused.err.contains("overwrite_existing"), "{line}\n{}", refused.err);
+        assert_eq!(tunnels().as_array().map(Vec::len), Some(1), "{line} leaves a tunnel: {}", tunnels());
+    }
+    let ca = edge.ca().to_string_lossy().into_owned();
+    let _connector = Connector::start(&edge, &["--hostname", &new, "--hello-world", "--cacert", &ca]);
+    let is_up = |tunnel: &Value| tunnel["name"] == new.as_str() && tunnel["status"] == "healthy";
+    wait::until_eq("the tunnel is up", &true, || tunnels().as_array().is_some_and(|all| all.iter().any(is_up)));
+    let refused = finish(&mut edge.command(["tunnel", "delete", &new])).failed_with(1);
+    assert!(refused.contains("--force"), "{refused}");
+    finish(&mut edge.command(["tunnel", "delete", &new, "--force"])).ok();
+}
+
+/// On a disk that can only be read it serves what is there, and says why nothing can be changed.
+#[test]
+fn a_read_only_disk_is_served_from() {
+    let mut edge = Edge::start();
+    let www = format!("www.{}", edge.domain());
+    finish(&mut edge.command(["record", "create", &www, "A", "192.0.2.1"])).ok();
+    edge.program().terminate();
+    edge.program().ended();
+    let up = Edge::up(edge.folder());
+    let mut command = Command::new("unshare");
+    let mount = "mount --bind \"$0\" \"$0\" && mount -o remount,bind,ro \"$0\" && exec \"$@\"";
+    command
+        .args(["--mount", "sh", "-c", mount])
+        .arg(edge.data())
+        .arg(up.get_program())
+        .args(up.get_args())
+        .arg("--no-demo");
+    let mut program = Program::start("up on a read-only disk", &mut command);
+    let ready = program.line("the line that says that all is ready", |line| {
+        line.starts_with('{').then(|| serde_json::from_str::<Value>(line).expect("JSON"))
+    });
+    let text = |pointer: &str| ready.pointer(pointer).and_then(Value::as_str).expect("an address").to_owned();
+    let (dns, api) = (text("/dns/0").parse().expect("an address"), text("/api"));
+    assert_eq!(dns::dig(dns, &[&www, "A"]).answers(), ["A 192.0.2.1"]);
+    let mut command = edge.command(["status"]);
+    let seen = finish(command.env("BARTIZAN_API", &api));
+    assert!(
+        seen.out.contains("the data directory") && seen.out.contains("serves meanwhile"),
+        "{}{}",
+        seen.out,
+        seen.err
+    );
+    let refused = finish(edge.command(["zone", "create", "new.example"]).env("BARTIZAN_API", &api)).failed_with(1);
+    assert!(refused.contains("HTTP 503") || refused.contains("HTTP 507"), "{refused}");
 }
 
 #[test]
