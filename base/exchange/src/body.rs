@@ -1,5 +1,6 @@
 //! A streaming body.
 
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -47,19 +48,25 @@ pub enum Frame {
 /// A body that is read piece by piece. It has no size limit: it is written as fast as it is read.
 pub struct Body {
     length: Length,
-    frames: Pin<Box<dyn Stream<Item = Result<Frame, BodyError>>>>,
+    frames: Frames,
+}
+
+enum Frames {
+    /// All that is left, which may be nothing.
+    Here(Option<Bytes>),
+    Coming(Pin<Box<dyn Stream<Item = Result<Frame, BodyError>>>>),
 }
 
 impl Body {
     pub fn empty() -> Body {
-        Body::frames(Length::Absent, futures_util::stream::empty())
+        Body { length: Length::Absent, frames: Frames::Here(None) }
     }
 
     /// A body that is here as a whole.
     pub fn whole(data: impl Into<Bytes>) -> Body {
         let data = data.into();
         let length = Length::Known(data.len() as u64);
-        Body::frames(length, futures_util::stream::once(async move { Ok(Frame::Data(data)) }))
+        Body { length, frames: Frames::Here(Some(data)) }
     }
 
     /// A body of data alone.
@@ -68,21 +75,29 @@ impl Body {
     }
 
     pub fn frames(length: Length, frames: impl Stream<Item = Result<Frame, BodyError>> + 'static) -> Body {
-        Body { length, frames: Box::pin(frames) }
+        Body { length, frames: Frames::Coming(Box::pin(frames)) }
     }
 
     pub fn length(&self) -> Length {
         self.length
     }
 
+    /// Whether all of it is here, so that it is neither waited for nor breaks off.
+    pub fn is_here(&self) -> bool {
+        matches!(self.frames, Frames::Here(_))
+    }
+
     pub fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame, BodyError>>> {
-        self.frames.as_mut().poll_next(cx)
+        match &mut self.frames {
+            Frames::Here(data) => Poll::Ready(data.take().map(|data| Ok(Frame::Data(data)))),
+            Frames::Coming(frames) => frames.as_mut().poll_next(cx),
+        }
     }
 
     /// The next piece of data; none at the end. For who has no use for trailers.
     pub async fn next(&mut self) -> Option<Result<Bytes, BodyError>> {
         loop {
-            match self.frames.next().await? {
+            match poll_fn(|cx| self.poll_frame(cx)).await? {
                 Ok(Frame::Data(data)) => return Some(Ok(data)),
                 Ok(Frame::Trailers(_)) => {}
                 Err(error) => return Some(Err(error)),

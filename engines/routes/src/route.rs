@@ -1,5 +1,7 @@
 //! What a host is mapped to.
 
+use std::sync::Arc;
+
 use bartizan_names::{Name, OriginHost, Ssl, TunnelId};
 
 use crate::SiteNumber;
@@ -25,8 +27,8 @@ pub enum Target {
 /// A server that the edge dials.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Origin {
-    /// All of them are the same server to us; any that answers will do.
-    pub hosts: Vec<OriginHost>,
+    /// All of them are the same server to us; any that answers will do. Shared, since each request has a copy.
+    pub hosts: Arc<[OriginHost]>,
     /// The port for either scheme; without one it is the scheme's own, 80 or 443.
     pub port: Option<u16>,
 }
@@ -89,7 +91,7 @@ mod tests {
             (Ssl::Strict, Scheme::Http, Some(9000), (Http, 9000)),
         ] {
             let origin_scheme = OriginScheme::of(ssl, scheme);
-            let origin = Origin { hosts: Vec::new(), port };
+            let origin = Origin { hosts: [].into(), port };
             assert_eq!((origin_scheme, origin.port(origin_scheme)), expect, "{ssl:?} {scheme:?} {port:?}");
         }
     }

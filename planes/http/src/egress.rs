@@ -12,7 +12,9 @@ mod patience;
 mod pool;
 mod upload;
 
+use std::cell::Cell;
 use std::net::IpAddr;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
@@ -22,7 +24,7 @@ use bartizan_exchange::{Body, Io, Request, Response, Upgrade, Upstream, Upstream
 use bartizan_names::{TunnelId, ZoneSettings};
 use bartizan_quotas::Gate;
 use bartizan_routes::{Origin, OriginScheme, Scheme, Target};
-use bartizan_wire::http1::{self, Illegal};
+use bartizan_wire::http1::{self, FieldRoom, Illegal};
 
 use crate::counters::Counters;
 use crate::ingress::RequestGuard;
@@ -54,6 +56,8 @@ pub(crate) struct Egress {
     /// How many connections there may be to origins: a visitor has no more of them than are left free for others.
     gate: Gate,
     pool: Rc<Pool>,
+    /// Memory to read the next head of an answer with.
+    room: Cell<FieldRoom>,
     counters: Arc<Counters>,
 }
 
@@ -65,7 +69,7 @@ impl Egress {
         counters: Arc<Counters>,
     ) -> Egress {
         let pool = Rc::new(Pool::new(Arc::clone(&counters)));
-        Egress { upstream, tls, origins: OriginDialer::new(reach), gate, pool, counters }
+        Egress { upstream, tls, origins: OriginDialer::new(reach), gate, pool, room: Cell::default(), counters }
     }
 
     /// Sends a request and waits for the head of its answer.
@@ -73,7 +77,7 @@ impl Egress {
         let progress = Progress::new();
         request.body = Progress::watch(&progress, request.body);
         let result = match to.target {
-            Target::Tunnel(tunnel) => self.send_to_tunnel(*tunnel, to.settings, request, &progress).await,
+            Target::Tunnel(tunnel) => Box::pin(self.send_to_tunnel(*tunnel, to.settings, request, &progress)).await,
             Target::Origin(origin) => self.send_to_origin(origin, to, request, &progress).await,
             Target::Unknown => Err(Problem::Unread),
         };
@@ -103,7 +107,7 @@ impl Egress {
         request: Request,
         progress: &Progress,
     ) -> Result<Response, Problem> {
-        let sent = within(progress, settings.proxy_read_timeout, self.upstream.send(tunnel, request)).await;
+        let sent = within(progress, settings.proxy_read_timeout, pin!(self.upstream.send(tunnel, request))).await;
         sent.ok_or(Problem::OriginAnswerTimedOut)?.map_err(|error| {
             tracing::debug!(%tunnel, %error, "no answer through the tunnel");
             match error {
@@ -125,30 +129,35 @@ impl Egress {
         progress: &Progress,
     ) -> Result<Response, Problem> {
         let scheme = OriginScheme::of(to.settings.ssl, to.scheme);
-        let key = Rc::new(Key::new(origin, scheme, request.host.bare_name()));
+        let key = Key::new(origin, scheme, request.host.bare_name());
         let upgrade = request.upgrade;
-        let may_repeat = request.body.length().is_nothing() && request.method.is_idempotent();
-        let limit = to.settings.proxy_read_timeout;
         let mut request =
             Composed::new(request).map_err(|Illegal| Problem::Refused(http1::Refusal::Malformed.into()))?;
         if let Some(mut link) = self.pool.take(&key) {
-            let spare = may_repeat.then(|| request.copy());
-            match within(progress, limit, link.send(request, to.piece_bytes)).await {
-                None => return Err(Problem::OriginAnswerTimedOut),
-                Some(Ok(head)) => return self.receive(head, link, key, upgrade),
-                Some(Err(Lost { unsent })) => {
-                    request = unsent.or(spare).ok_or(Problem::OriginBroken)?;
+            match self.ask(&mut link, request, to, progress).await? {
+                Ok(head) => return self.receive(head, link, key, upgrade),
+                Err(Lost { again }) => {
+                    request = again.ok_or(Problem::OriginBroken)?;
                     self.counters.requests.retried.add(1);
                 }
             }
         }
         to.request.count_dial();
-        let mut link = self.open(origin, scheme, &key, to.visitor).await?;
-        match within(progress, limit, link.send(request, to.piece_bytes)).await {
-            None => Err(Problem::OriginAnswerTimedOut),
-            Some(Ok(head)) => self.receive(head, link, key, upgrade),
-            Some(Err(_)) => Err(Problem::OriginBroken),
-        }
+        // In a box, since few requests have to wait for it.
+        let mut link = Box::pin(self.open(origin, scheme, &key, to.visitor)).await?;
+        let head = self.ask(&mut link, request, to, progress).await?.map_err(|_| Problem::OriginBroken)?;
+        self.receive(head, link, key, upgrade)
+    }
+
+    async fn ask(
+        &self,
+        link: &mut Link,
+        request: Composed,
+        to: &Destination<'_>,
+        progress: &Progress,
+    ) -> Result<Result<Head, Lost>, Problem> {
+        let answer = pin!(link.send(request, to.piece_bytes, &self.room));
+        within(progress, to.settings.proxy_read_timeout, answer).await.ok_or(Problem::OriginAnswerTimedOut)
     }
 
     /// A new connection, in the place of an idle one if there is no other. With TLS the certificate must be for the host
@@ -177,7 +186,7 @@ impl Egress {
     }
 
     /// The origin's answer in our types. Its connection goes back to the pool when the body has been read.
-    fn receive(&self, head: Head, link: Link, key: Rc<Key>, upgrade: Upgrade) -> Result<Response, Problem> {
+    fn receive(&self, head: Head, link: Link, key: Key, upgrade: Upgrade) -> Result<Response, Problem> {
         let Head { status, headers, length, body, persistence, to_websocket } = head;
         if status == http::StatusCode::SWITCHING_PROTOCOLS {
             if upgrade != Upgrade::WebSocket || !to_websocket {

@@ -1,7 +1,5 @@
 //! Which fields pass the edge: which are removed, and which the edge adds (design §2.5).
 
-use std::net::IpAddr;
-
 use bartizan_firewall::Source;
 use bartizan_names::CountryCode;
 use bartizan_routes::Scheme;
@@ -25,9 +23,28 @@ const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto
 /// Our name in `CDN-Loop` and `Server`.
 const EDGE: &str = "bartizan";
 
+/// How many fields [`to_origin`] and [`sign`] may add. Room for them is made when a map is: one that grows is built anew.
+pub(crate) const FIELDS_TO_ORIGIN: usize = 9;
+pub(crate) const FIELDS_SIGNED: usize = 2;
+
+/// A source as origins are told of it. Written once for a connection.
+pub(crate) struct SourceFields {
+    address: HeaderValue,
+    country: HeaderValue,
+}
+
+impl From<&Source> for SourceFields {
+    fn from(source: &Source) -> SourceFields {
+        // Digits, letters, dots and colons are legal.
+        let value = |text: &str| HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static(""));
+        let country = source.country.unwrap_or(CountryCode::UNKNOWN);
+        SourceFields { address: value(&source.address.to_string()), country: value(country.as_str()) }
+    }
+}
+
 /// What an origin is told about a request.
 pub(crate) struct Provenance<'r> {
-    pub(crate) source: Source,
+    pub(crate) source: &'r SourceFields,
     pub(crate) scheme: Scheme,
     /// As received, a port included.
     pub(crate) host: &'r str,
@@ -82,23 +99,17 @@ pub(crate) fn to_origin(headers: &mut HeaderMap, provenance: &Provenance<'_>) {
         Scheme::Http => r#"{"scheme":"http"}"#,
         Scheme::Https => r#"{"scheme":"https"}"#,
     };
-    let address = source.address;
-    if let Ok(value) = HeaderValue::try_from(address.to_string()) {
-        headers.insert(X_FORWARDED_FOR, value.clone());
-        headers.insert(CF_CONNECTING_IP, value);
-    }
+    headers.insert(X_FORWARDED_FOR, source.address.clone());
+    headers.insert(CF_CONNECTING_IP, source.address.clone());
     headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(proto));
     headers.insert(CF_VISITOR, HeaderValue::from_static(visitor));
-    // Letters and digits are legal.
-    if let Ok(value) = HeaderValue::from_str(source.country.unwrap_or(CountryCode::UNKNOWN).as_str()) {
-        headers.insert(CF_IPCOUNTRY, value);
-    }
+    headers.insert(CF_IPCOUNTRY, source.country.clone());
     headers.insert(CF_RAY, ray.value());
     // The host was checked when it was read, so it is legal in a field.
     if let Ok(value) = HeaderValue::try_from(*host) {
         headers.insert(X_FORWARDED_HOST, value);
     }
-    if let Ok(value) = HeaderValue::try_from(forwarded(address, proto, host)) {
+    if let Ok(value) = HeaderValue::try_from(forwarded(source.address.as_bytes(), proto, host)) {
         headers.insert(FORWARDED, value);
     }
     add_pass(headers);
@@ -141,12 +152,15 @@ pub(crate) fn sign(headers: &mut HeaderMap, ray: &Ray) {
     headers.insert(CF_RAY, ray.value());
 }
 
-/// RFC 7239 §4: IPv6 addresses and hosts with a port need quotation marks.
-fn forwarded(address: IpAddr, proto: &str, host: &str) -> String {
-    match address {
-        IpAddr::V4(address) => format!("for={address};host=\"{host}\";proto={proto}"),
-        IpAddr::V6(address) => format!("for=\"[{address}]\";host=\"{host}\";proto={proto}"),
-    }
+/// RFC 7239 §4: IPv6 addresses and hosts with a port need quotation marks. `address` is one that was printed.
+fn forwarded(address: &[u8], proto: &str, host: &str) -> Vec<u8> {
+    let [open, close] = if address.contains(&b':') { ["\"[", "]\""] } else { [""; 2] };
+    let parts =
+        ["for=".as_bytes(), open.as_bytes(), address, close.as_bytes(), b";host=\"", host.as_bytes(), b"\";proto="];
+    let mut text = Vec::with_capacity(parts.iter().map(|part| part.len()).sum::<usize>() + proto.len());
+    parts.iter().for_each(|part| text.extend_from_slice(part));
+    text.extend_from_slice(proto.as_bytes());
+    text
 }
 
 /// Removes what belongs to the connection, and framing, which each hop makes anew.
@@ -200,6 +214,10 @@ fn remove(headers: &mut HeaderMap, name: &HeaderName) {
 
 /// Adds us at the end of `CDN-Loop`, in one line.
 fn add_pass(headers: &mut HeaderMap) {
+    if !headers.contains_key(CDN_LOOP) {
+        headers.insert(CDN_LOOP, HeaderValue::from_static(EDGE));
+        return;
+    }
     let mut passed = Vec::new();
     for value in headers.get_all(CDN_LOOP) {
         passed.extend_from_slice(value.as_bytes());
@@ -226,6 +244,7 @@ mod tests {
         let ray = Rays::new(1, 0).draw("LAB");
         let source =
             Source { address: "2001:db8::7".parse().unwrap(), country: Some("NL".parse().unwrap()), asn: None };
+        let source = &SourceFields::from(&source);
         to_origin(&mut headers, &Provenance { source, scheme: Scheme::Https, host: "a.test:8443", ray: &ray });
         let always = [
             ("x-forwarded-for", "2001:db8::7"),

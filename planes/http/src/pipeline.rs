@@ -1,5 +1,7 @@
 //! The only way a request becomes an answer.
 
+use std::pin::pin;
+
 use bartizan_exchange::{Request, Response, Upgrade};
 use bartizan_firewall::Verdict;
 use bartizan_names::{Ssl, ZoneId, ZoneSettings};
@@ -31,10 +33,11 @@ impl From<Problem> for Instead {
 }
 
 /// Answers a request. Read it to learn the order of the steps.
-pub(crate) async fn serve(mut arrived: Arrived, guard: &RequestGuard, worker: &Worker) -> Response {
+pub(crate) async fn serve(arrived: Arrived, guard: &RequestGuard, worker: &Worker) -> Response {
     let (known, ray) = worker.look_up(&arrived);
-    let asked = accept_of(&mut arrived);
-    let answering = steps(arrived, known, &ray, guard, worker);
+    // What an error page is chosen by.
+    let accept = arrived.headers.get(ACCEPT).cloned();
+    let answering = pin!(steps(arrived, known, &ray, guard, worker));
     let mut response = match guard.unless_ended(answering).await.unwrap_or(Err(Problem::Blocked.into())) {
         Ok(response) => response,
         Err(Instead::Moved(location)) => page::moved(location),
@@ -43,7 +46,7 @@ pub(crate) async fn serve(mut arrived: Arrived, guard: &RequestGuard, worker: &W
             if problem == Problem::Blocked {
                 worker.counters.requests.blocked.add(1);
             }
-            problem.page(&asked, &ray)
+            problem.page(&accept.map(|value| (ACCEPT, value)).into_iter().collect(), &ray)
         }
     };
     forward::sign(&mut response.headers, &ray);
@@ -80,9 +83,12 @@ async fn steps(
     if forward::ends_here(&arrived.method, &mut arrived.headers) {
         return Err(Instead::Options);
     }
-    let Arrived { scheme, source, .. } = arrived;
-    forward::to_origin(&mut arrived.headers, &Provenance { source, scheme, host: arrived.host.received(), ray });
-    let (visitor, piece_bytes) = (source.address, guard.connection.piece_bytes());
+    let (scheme, visitor) = (arrived.scheme, arrived.source.address);
+    forward::to_origin(
+        &mut arrived.headers,
+        &Provenance { source: &guard.connection.source_fields, scheme, host: arrived.host.received(), ray },
+    );
+    let piece_bytes = guard.connection.piece_bytes();
     let destination = Destination { target: &route.target, settings, scheme, visitor, piece_bytes, request: guard };
     let request = Request {
         method: arrived.method,
@@ -135,13 +141,4 @@ fn allow_upgrade(arrived: &Arrived, settings: &ZoneSettings) -> Result<(), Inste
         Upgrade::WebSocket if !settings.websockets => Err(Problem::WebSocketOff.into()),
         Upgrade::WebSocket | Upgrade::None => Ok(()),
     }
-}
-
-/// What an error page is chosen by; the rest of the fields moves on to the origin.
-fn accept_of(arrived: &mut Arrived) -> HeaderMap {
-    let mut asked = HeaderMap::new();
-    if let Some(accept) = arrived.headers.get(ACCEPT) {
-        asked.insert(ACCEPT, accept.clone());
-    }
-    asked
 }

@@ -187,6 +187,7 @@ impl WorkerSetup {
             limits: self.limits,
             drain: Drain::default(),
             scratch: RefCell::new(vec![0; READ_BYTES].into()),
+            room: Cell::default(),
             dates: Dates::default(),
         });
         let crowd = Rc::new(Crowd::default());

@@ -22,8 +22,12 @@ impl Rays {
     pub(crate) fn draw(&self, pop: &str) -> Ray {
         let number = self.next.get();
         self.next.set(number.wrapping_add(1));
-        let mut text = format!("{:016x}-", mix(number));
-        text.extend(pop.chars().filter(char::is_ascii_alphanumeric));
+        let number = mix(number);
+        let digits = (0..16).rev().map(|place| b"0123456789abcdef"[(number >> (4 * place)) as usize % 16]);
+        let mut text = Vec::with_capacity(17 + pop.len());
+        text.extend(digits);
+        text.push(b'-');
+        text.extend(pop.bytes().filter(u8::is_ascii_alphanumeric));
         // Hexadecimal digits, a hyphen, letters and digits are legal.
         Ray(HeaderValue::try_from(text).expect("only letters, digits and a hyphen"))
     }

@@ -10,6 +10,7 @@ use bartizan_policy::Policy;
 use bartizan_quotas::Door;
 use bartizan_routes::{Route, Site};
 use bartizan_tls::{Acceptor, Certificates, Offer};
+use bartizan_wire::http1::FieldRoom;
 use tokio::sync::Notify;
 
 use crate::arrived::Arrived;
@@ -33,6 +34,8 @@ pub(crate) struct Worker {
     pub(crate) drain: Drain,
     /// Where bytes of visitors are read to.
     pub(crate) scratch: RefCell<Box<[u8]>>,
+    /// Memory to read the next head of a request with.
+    pub(crate) room: Cell<FieldRoom>,
     pub(crate) dates: Dates,
 }
 

@@ -104,5 +104,5 @@ fn target(records: &[Record]) -> Option<Target> {
             _ => {}
         }
     }
-    (!hosts.is_empty()).then_some(Target::Origin(Origin { hosts, port }))
+    (!hosts.is_empty()).then_some(Target::Origin(Origin { hosts: hosts.into(), port }))
 }

@@ -10,6 +10,8 @@ pub(crate) struct Composed {
     pub(super) head: Vec<u8>,
     pub(super) body: Body,
     pub(super) asked: Asked,
+    /// Whether it may be sent again after all of it has left (RFC 9110 §9.2.2).
+    pub(super) may_repeat: bool,
 }
 
 impl Composed {
@@ -25,17 +27,13 @@ impl Composed {
         if upgrade == Upgrade::WebSocket {
             writer = writer.field(b"Connection", b"Upgrade").field(b"Upgrade", b"websocket");
         }
+        let may_repeat = body.length().is_nothing() && method.is_idempotent();
         let framing = match body.length() {
             Length::Absent => http1::Body::None,
             Length::Known(length) => http1::Body::Length(length),
             Length::Unknown => http1::Body::Chunked,
         };
         writer.body(framing).end()?;
-        Ok(Composed { head, body, asked: Asked::by(method.as_str()) })
-    }
-
-    /// A second one like it, for requests without a body.
-    pub(crate) fn copy(&self) -> Composed {
-        Composed { head: self.head.clone(), body: Body::empty(), asked: self.asked }
+        Ok(Composed { head, body, asked: Asked::by(method.as_str()), may_repeat })
     }
 }

@@ -8,6 +8,7 @@
 //! ```
 //! An answer that is there counts, even if the upload failed before (RFC 9112 §9.5).
 
+use std::cell::Cell;
 use std::future::poll_fn;
 use std::io;
 use std::mem::MaybeUninit;
@@ -26,6 +27,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::composed::Composed;
 use super::upload::{Failed, Upload};
+use crate::forward::FIELDS_SIGNED;
 use crate::limits::ORIGIN_READ_BYTES_MAX;
 
 /// Dropped, it closes.
@@ -42,8 +44,9 @@ pub(crate) struct Link {
 }
 
 /// What `send` waits for.
-struct Waiting {
+struct Waiting<'r> {
     asked: Asked,
+    room: &'r Cell<FieldRoom>,
     search: HeadSearch,
     /// Interim answers that were skipped.
     interim: usize,
@@ -66,8 +69,8 @@ pub(crate) struct Head {
 
 /// The connection broke before the answer's head was there.
 pub(crate) struct Lost {
-    /// The request, if not a byte of it had left.
-    pub(crate) unsent: Option<Composed>,
+    /// The request, if it may be sent over another one.
+    pub(crate) again: Option<Composed>,
 }
 
 impl Link {
@@ -87,19 +90,24 @@ impl Link {
         Pin::new(&mut self.io).poll_read(&mut Context::from_waker(Waker::noop()), &mut buffer).is_ready()
     }
 
-    /// Sends a request and waits for the head of its final answer.
-    pub(crate) async fn send(&mut self, request: Composed, piece_bytes: usize) -> Result<Head, Lost> {
+    /// Sends a request and waits for the head of its final answer, which is read with the memory in `room`.
+    pub(crate) async fn send(
+        &mut self,
+        request: Composed,
+        piece_bytes: usize,
+        room: &Cell<FieldRoom>,
+    ) -> Result<Head, Lost> {
         self.piece_bytes = piece_bytes;
-        let mut waiting = Waiting { asked: request.asked, search: SEARCH, interim: 0 };
+        let mut waiting = Waiting { asked: request.asked, room, search: SEARCH, interim: 0 };
         self.upload = Some(Upload::new(request));
         let head = poll_fn(|cx| self.poll_head(cx, &mut waiting)).await;
         head.map_err(|error| {
             tracing::debug!(%error, "no answer from the origin");
-            Lost { unsent: self.upload.take().and_then(Upload::into_unsent) }
+            Lost { again: self.upload.take().and_then(Upload::into_repeatable) }
         })
     }
 
-    fn poll_head(&mut self, cx: &mut Context<'_>, waiting: &mut Waiting) -> Poll<io::Result<Head>> {
+    fn poll_head(&mut self, cx: &mut Context<'_>, waiting: &mut Waiting<'_>) -> Poll<io::Result<Head>> {
         if let Poll::Ready(Err(Failed::Body(error))) = self.poll_upload(cx) {
             return Poll::Ready(Err(io::Error::other(error)));
         }
@@ -112,10 +120,12 @@ impl Link {
                 continue;
             };
             let bytes = self.unread.split_to(found.end).freeze();
-            let head = ResponseHead::parse(&bytes, waiting.asked, &Limits::RESPONSE, FieldRoom::default());
+            let head = ResponseHead::parse(&bytes, waiting.asked, &Limits::RESPONSE, waiting.room.take());
             let head = head.map_err(io::Error::other)?;
             if !head.is_interim() {
-                return Poll::Ready(Head::of(&head, &bytes));
+                let read = Head::of(&head, &bytes);
+                waiting.room.set(head.into_room());
+                return Poll::Ready(read);
             }
             waiting.interim += 1;
             if waiting.interim > INTERIM_MAX {
@@ -141,6 +151,16 @@ impl Link {
                 body.end_of_input().map_err(io::Error::other)?;
             }
         }
+    }
+
+    /// A body of this length, if all of it is here and nothing of the request is still to be sent.
+    pub(crate) fn take_whole(&mut self, body: &mut BodyReader, length: u64) -> Option<Bytes> {
+        if (self.unread.len() as u64) < length || self.upload.as_ref().is_some_and(|upload| !upload.is_over()) {
+            return None;
+        }
+        let step = body.next(&self.unread).ok()?;
+        let used = self.unread.split_to(step.used);
+        Some(used.freeze())
     }
 
     fn poll_upload(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failed>> {
@@ -180,7 +200,7 @@ impl Link {
 impl Head {
     fn of(head: &ResponseHead, bytes: &Bytes) -> io::Result<Head> {
         let view = head.of(bytes);
-        let mut headers = HeaderMap::with_capacity(view.fields().iter().count());
+        let mut headers = HeaderMap::with_capacity(view.fields().iter().count() + FIELDS_SIGNED);
         for field in view.fields().iter().filter(|field| field.class == Class::EndToEnd) {
             let name = HeaderName::from_bytes(field.name).map_err(io::Error::other)?;
             let value = HeaderValue::from_maybe_shared(bytes.slice_ref(field.value)).map_err(io::Error::other)?;

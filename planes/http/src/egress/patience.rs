@@ -7,27 +7,28 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bartizan_exchange::{Body, BodyError, Frame, Length};
+use bartizan_exchange::{Body, BodyError, Frame};
 use futures_util::Stream;
 use tokio::time::{Instant, Sleep};
 
 /// How a request's body is getting on.
 pub(crate) struct Progress {
-    moved: Cell<Instant>,
+    /// When something was last taken from it.
+    moved: Cell<Option<Instant>>,
     broken: Cell<bool>,
 }
 
 impl Progress {
     pub(crate) fn new() -> Rc<Progress> {
-        Rc::new(Progress { moved: Cell::new(Instant::now()), broken: Cell::new(false) })
+        Rc::new(Progress { moved: Cell::new(None), broken: Cell::new(false) })
     }
 
     /// The same body; `progress` is told of what is taken from it.
     pub(crate) fn watch(progress: &Rc<Progress>, body: Body) -> Body {
-        match body.length() {
-            Length::Absent => body,
-            length => Body::frames(length, Watched { body, progress: Rc::clone(progress) }),
+        if body.is_here() {
+            return body;
         }
+        Body::frames(body.length(), Watched { body, progress: Rc::clone(progress) })
     }
 
     /// Whether the visitor failed to deliver it.
@@ -47,7 +48,7 @@ impl Stream for Watched {
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let polled = self.body.poll_frame(cx);
         if let Poll::Ready(piece) = &polled {
-            self.progress.moved.set(Instant::now());
+            self.progress.moved.set(Some(Instant::now()));
             if matches!(piece, Some(Err(_))) {
                 self.progress.broken.set(true);
             }
@@ -57,17 +58,21 @@ impl Stream for Watched {
 }
 
 /// Waits for `answer` until `limit` has passed without progress.
-pub(crate) async fn within<F: Future>(progress: &Progress, limit: Duration, answer: F) -> Option<F::Output> {
-    let mut answer = pin!(answer);
-    // Making the connection may have taken some time since the request came.
-    progress.moved.set(Instant::now());
-    let mut clock = pin!(tokio::time::sleep(limit));
+pub(crate) async fn within<F: Future>(
+    progress: &Progress,
+    limit: Duration,
+    mut answer: Pin<&mut F>,
+) -> Option<F::Output> {
+    let start = Instant::now();
+    // What was taken before is of no account: making the connection may have taken some time since.
+    progress.moved.set(None);
+    let mut clock = pin!(tokio::time::sleep_until(start + limit));
     loop {
         tokio::select! {
             biased;
             output = &mut answer => return Some(output),
             () = &mut clock => {
-                let due = progress.moved.get() + limit;
+                let due = progress.moved.get().unwrap_or(start) + limit;
                 if due <= Instant::now() {
                     return None;
                 }
@@ -79,10 +84,10 @@ pub(crate) async fn within<F: Future>(progress: &Progress, limit: Duration, answ
 
 /// The same body. It ends with an error when it is read and nothing comes for `limit`.
 pub(crate) fn patient(body: Body, limit: Duration) -> Body {
-    match body.length() {
-        Length::Absent => body,
-        length => Body::frames(length, Patient { body, limit, clock: None, waiting: false }),
+    if body.is_here() {
+        return body;
     }
+    Body::frames(body.length(), Patient { body, limit, clock: None, waiting: false })
 }
 
 struct Patient {

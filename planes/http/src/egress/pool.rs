@@ -23,22 +23,23 @@ use crate::limits::{IDLE_ORIGINS_MAX, IDLE_PER_ORIGIN_MAX, ORIGIN_IDLE_TIME};
 pub(crate) struct Key {
     origin: Origin,
     scheme: OriginScheme,
-    /// Empty for plain HTTP. With TLS, the host that the certificate was checked for: another host needs another
+    /// None for plain HTTP. With TLS, the host that the certificate was checked for: another host needs another
     /// handshake.
-    host: String,
+    host: Option<Rc<str>>,
 }
 
 impl Key {
+    // Hot: once a request. No allocation without TLS.
     pub(crate) fn new(origin: &Origin, scheme: OriginScheme, host: &str) -> Key {
         let host = match scheme {
-            OriginScheme::Http => String::new(),
-            OriginScheme::HttpsUnverified | OriginScheme::HttpsVerified => host.to_ascii_lowercase(),
+            OriginScheme::Http => None,
+            OriginScheme::HttpsUnverified | OriginScheme::HttpsVerified => Some(host.to_ascii_lowercase().into()),
         };
         Key { origin: origin.clone(), scheme, host }
     }
 
     pub(crate) fn host(&self) -> &str {
-        &self.host
+        self.host.as_deref().unwrap_or_default()
     }
 }
 
@@ -52,9 +53,9 @@ pub(crate) struct Pool {
 #[derive(Default)]
 struct Shelves {
     /// The one that has been idle for longest is in front.
-    by_key: HashMap<Rc<Key>, VecDeque<Idle>>,
+    by_key: HashMap<Key, VecDeque<Idle>>,
     /// By number, so the first is the oldest of all. As long as all shelves together.
-    by_age: BTreeMap<u64, Rc<Key>>,
+    by_age: BTreeMap<u64, Key>,
     next: u64,
 }
 
@@ -92,14 +93,14 @@ impl Pool {
 
     /// Keeps a connection. Where there are enough, of one origin or in all, the oldest is closed for it: hosts that are
     /// asked for come and go, and who came first must not keep all places.
-    fn put(&self, key: Rc<Key>, mut link: Link) {
+    fn put(&self, key: Key, mut link: Link) {
         if link.is_closed() {
             return;
         }
         let mut shelves = self.shelves.borrow_mut();
         let number = shelves.next;
         shelves.next += 1;
-        let shelf = shelves.by_key.entry(Rc::clone(&key)).or_default();
+        let shelf = shelves.by_key.entry(key.clone()).or_default();
         shelf.push_back(Idle { number, link, since: Instant::now() });
         let oldest_here = (shelf.len() > IDLE_PER_ORIGIN_MAX).then(|| shelf[0].number);
         shelves.by_age.insert(number, key);
@@ -155,19 +156,14 @@ impl Shelves {
 /// their end. Dropped before that, it is closed: it would not be known where the next answer begins.
 pub(crate) struct Lease {
     pool: Rc<Pool>,
-    key: Rc<Key>,
+    key: Key,
     link: Link,
     body: BodyReader,
     persistence: Persistence,
 }
 
 impl Lease {
-    pub(crate) fn new(
-        pool: Rc<Pool>,
-        key: Rc<Key>,
-        link: Link,
-        (body, persistence): (BodyReader, Persistence),
-    ) -> Lease {
+    pub(crate) fn new(pool: Rc<Pool>, key: Key, link: Link, (body, persistence): (BodyReader, Persistence)) -> Lease {
         Lease { pool, key, link, body, persistence }
     }
 
@@ -178,13 +174,20 @@ impl Lease {
     }
 
     /// An answer's body that gives the connection back at its end.
-    pub(crate) fn body(self, length: Length) -> Body {
+    // Hot: once a request. No allocation where all of it came with the head.
+    pub(crate) fn body(mut self, length: Length) -> Body {
         if self.body.is_over() {
             self.give_back();
             return match length {
                 Length::Known(_) => Body::stream(length, futures_util::stream::empty()),
                 Length::Absent | Length::Unknown => Body::empty(),
             };
+        }
+        if let Length::Known(stated) = length
+            && let Some(data) = self.link.take_whole(&mut self.body, stated)
+        {
+            self.give_back();
+            return Body::whole(data);
         }
         Body::frames(length, Leased(Some(self)))
     }
@@ -234,7 +237,7 @@ mod tests {
     use crate::Totals;
 
     fn key(port: usize) -> Key {
-        let origin = Origin { hosts: Vec::new(), port: Some(port as u16) };
+        let origin = Origin { hosts: [].into(), port: Some(port as u16) };
         Key::new(&origin, OriginScheme::Http, "a.test")
     }
 
@@ -265,7 +268,7 @@ mod tests {
                 for _ in 0..links {
                     let (link, origin) = link();
                     origins.push(origin);
-                    pool.put(Rc::new(key(port)), link);
+                    pool.put(key(port), link);
                 }
             }
             assert_eq!(evicted(&pool), (shelves * links - kept) as u64);
@@ -286,7 +289,7 @@ mod tests {
         for port in [1, 2, 1] {
             let (link, origin) = link();
             origins.push(origin);
-            pool.put(Rc::new(key(port)), link);
+            pool.put(key(port), link);
         }
         let idle = || [1, 2].map(|port| pool.shelves.borrow().by_key.get(&key(port)).map_or(0, VecDeque::len));
         for expect in [[1, 1], [1, 0], [0, 0]] {
@@ -301,8 +304,8 @@ mod tests {
     fn closed_connections_are_found_out() {
         let pool = pool();
         let ((closed, origin), (open, _origin)) = (link(), link());
-        pool.put(Rc::new(key(1)), open);
-        pool.put(Rc::new(key(1)), closed);
+        pool.put(key(1), open);
+        pool.put(key(1), closed);
         drop(origin);
         pool.sweep();
         assert_eq!(pool.shelves.borrow().by_age.len(), 1);
@@ -311,7 +314,7 @@ mod tests {
 
     #[test]
     fn who_may_share_a_connection() {
-        let origin = Origin { hosts: Vec::new(), port: None };
+        let origin = Origin { hosts: [].into(), port: None };
         for (one, other, same) in [
             ((OriginScheme::Http, "a.test"), (OriginScheme::Http, "b.test"), true),
             ((OriginScheme::HttpsUnverified, "a.test"), (OriginScheme::HttpsUnverified, "A.test"), true),

@@ -15,6 +15,8 @@ use crate::limits::GATHER_BYTES_MAX;
 
 pub(super) struct Upload {
     asked: Asked,
+    /// Whether `out`, which then is the whole request, is kept to be sent again.
+    may_repeat: bool,
     /// The head and small pieces, framed.
     out: Vec<u8>,
     /// How much of `out` is written.
@@ -54,19 +56,19 @@ pub(super) enum Failed {
 
 impl Upload {
     pub(super) fn new(request: Composed) -> Upload {
-        let Composed { head, body, asked } = request;
+        let Composed { head, body, asked, may_repeat } = request;
         let framing = match body.length() {
             Length::Absent => Framing::Left(0),
             Length::Known(length) => Framing::Left(length),
             Length::Unknown => Framing::Chunks,
         };
-        Upload { asked, out: head, written: 0, large: Bytes::new(), body, framing, stage: Stage::Untouched }
+        Upload { asked, may_repeat, out: head, written: 0, large: Bytes::new(), body, framing, stage: Stage::Untouched }
     }
 
-    /// The request, if nothing of it was sent.
-    pub(super) fn into_unsent(self) -> Option<Composed> {
-        let Upload { asked, out: head, body, stage, .. } = self;
-        (stage == Stage::Untouched).then_some(Composed { head, body, asked })
+    /// The request, if nothing of it was sent, or if that does no harm.
+    pub(super) fn into_repeatable(self) -> Option<Composed> {
+        let Upload { asked, may_repeat, out: head, body, stage, .. } = self;
+        (stage == Stage::Untouched || may_repeat).then_some(Composed { head, body, asked, may_repeat })
     }
 
     pub(super) fn is_over(&self) -> bool {
@@ -96,15 +98,21 @@ impl Upload {
                 let written = ready!(self.poll_write(io, cx)).map_err(|_| Failed::Origin)?;
                 self.advance(written);
             }
-            self.out.clear();
-            self.written = 0;
+            if self.may_repeat {
+                self.stage = Stage::Gathered;
+            } else {
+                self.out.clear();
+                self.written = 0;
+            }
             if waits || self.stage == Stage::Gathered {
                 ready!(Pin::new(&mut *io).poll_flush(cx)).map_err(|_| Failed::Origin)?;
                 if waits {
                     return Poll::Pending;
                 }
                 self.stage = Stage::Over;
-                self.out = Vec::new();
+                if !self.may_repeat {
+                    self.out = Vec::new();
+                }
                 return Poll::Ready(Ok(()));
             }
         }

@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
-use std::pin::pin;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
@@ -18,6 +18,7 @@ use tokio::time::Instant;
 use super::cancel::Cancel;
 use super::deadline::Deadline;
 use super::requests::{Left, Requests, UnderWay};
+use crate::forward::SourceFields;
 use crate::limits::{ORIGIN_READ_BYTES_MAX, ORIGIN_READ_BYTES_MIN, UNTAKEN_BYTES};
 use crate::{Config, Limits};
 
@@ -25,6 +26,7 @@ pub(crate) struct Connection {
     pub(crate) peer: SocketAddr,
     place: Place,
     pub(crate) source: Source,
+    pub(crate) source_fields: SourceFields,
     pub(crate) scheme: Scheme,
     /// The number of the configuration in force when it was accepted.
     generation: u64,
@@ -71,6 +73,7 @@ impl Connection {
             peer,
             place,
             source,
+            source_fields: SourceFields::from(&source),
             scheme,
             generation,
             carries: Cell::new(Carries::One),
@@ -207,9 +210,8 @@ impl RequestGuard {
         self.connection.dials.set(self.connection.dials.get().saturating_add(1));
     }
 
-    /// Does `work`, unless told to end first.
-    pub(crate) async fn unless_ended<T>(&self, work: impl Future<Output = T>) -> Option<T> {
-        let mut work = pin!(work);
+    /// Does `work`, unless told to end first. Behind a pointer, for a future that takes another in has room for it twice.
+    pub(crate) async fn unless_ended<T>(&self, mut work: Pin<&mut impl Future<Output = T>>) -> Option<T> {
         poll_fn(|cx| match self.poll_ended(cx) {
             Poll::Ready(()) => Poll::Ready(None),
             Poll::Pending => work.as_mut().poll(cx).map(Some),

@@ -19,7 +19,7 @@ mod reply;
 
 use std::future::{Future, poll_fn};
 use std::io;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::Poll;
 
@@ -39,6 +39,7 @@ use super::refusal::{Refusal, check_method};
 use super::relay;
 use super::wire::Wire;
 use crate::arrived::Arrived;
+use crate::forward::FIELDS_TO_ORIGIN;
 use crate::page::Problem;
 use crate::pipeline;
 use crate::worker::Worker;
@@ -109,7 +110,7 @@ where
             Ok(Some(found)) => {
                 line.connection.reading.rest();
                 let bytes = unread.split_to(found.end).freeze().slice(found);
-                return Ok(Some(read_head(bytes)));
+                return Ok(Some(read_head(bytes, line.worker.room.take())));
             }
             Ok(None) => {}
             Err(refusal) => return Ok(Some(Err(refusal.into()))),
@@ -129,10 +130,10 @@ where
     }
 }
 
-fn read_head(bytes: Bytes) -> Head {
+fn read_head(bytes: Bytes, room: FieldRoom) -> Head {
     // First, so that a method that is never served gets 405 whatever else is wrong with the request.
     check_method(bytes.split(|byte| *byte == b' ').next().unwrap_or_default())?;
-    let head = RequestHead::parse(&bytes, &Limits::REQUEST, FieldRoom::default())?;
+    let head = RequestHead::parse(&bytes, &Limits::REQUEST, room)?;
     Ok((head, bytes))
 }
 
@@ -153,10 +154,11 @@ where
         Err(refusal) => return refuse(line, refusal, &accepted(&head, &bytes)).await,
     };
     let method = arrived.method.clone();
-    let (body, mut intake) = Intake::begin(&head, unread);
-    let answering = pipeline::serve(Arrived { body, ..arrived }, &guard, worker);
-    let mut response = beside(answering, &mut intake, line).await?;
     let mut asked = Asked::by(&method, &head, &bytes);
+    let (body, mut intake) = Intake::begin(&head, unread);
+    worker.room.set(head.into_room());
+    let answering = pin!(pipeline::serve(Arrived { body, ..arrived }, &guard, worker));
+    let mut response = beside(answering, &mut intake, line).await?;
     if intake.is_held_back() || worker.drain.has_begun() {
         asked.persistence = Persistence::Close;
     }
@@ -167,7 +169,7 @@ where
     }
     let reply = Reply::compose(response, asked, &worker.dates);
     let persistence = reply.persistence;
-    beside(reply.write(line), &mut intake, line).await??;
+    beside(pin!(reply.write(line)), &mut intake, line).await??;
     match (other, persistence) {
         (Some(other), _) => Ok(Next::Other(other)),
         (None, Persistence::Close) => Ok(Next::Goodbye),
@@ -177,11 +179,14 @@ where
 }
 
 /// Does `work` while the visitor goes on sending; fails when the visitor has closed the connection.
-async fn beside<IO, T>(work: impl Future<Output = T>, intake: &mut Intake<'_>, line: &Line<IO>) -> io::Result<T>
+async fn beside<IO, T>(
+    mut work: Pin<&mut impl Future<Output = T>>,
+    intake: &mut Intake<'_>,
+    line: &Line<IO>,
+) -> io::Result<T>
 where
     IO: AsyncRead + AsyncWrite + Unpin,
 {
-    let mut work = pin!(work);
     poll_fn(|cx| match work.as_mut().poll(cx) {
         Poll::Ready(done) => Poll::Ready(Ok(done)),
         Poll::Pending => intake.poll(line, cx).map(Err),
@@ -209,10 +214,14 @@ fn arrive(head: &RequestHead, bytes: &Bytes, connection: &Connection) -> Result<
     let method = Method::from_bytes(view.method().as_bytes()).map_err(|_| malformed())?;
     let target = || Refusal::from(http1::Refusal::Target);
     let path = match view.path() {
-        [whole, ""] => PathAndQuery::try_from(whole),
+        // These need not be in the head.
+        ["/", ""] => Ok(PathAndQuery::from_static("/")),
+        ["*", ""] => Ok(PathAndQuery::from_static("*")),
+        // Shares the memory of the head, as values do.
+        [whole, ""] => PathAndQuery::from_maybe_shared(bytes.slice_ref(whole.as_bytes())),
         pieces => PathAndQuery::try_from(pieces.concat()),
     };
-    let mut headers = HeaderMap::with_capacity(view.fields().iter().count());
+    let mut headers = HeaderMap::with_capacity(view.fields().iter().count() + FIELDS_TO_ORIGIN);
     for field in view.fields().iter().filter(|field| field.class != http1::Class::Host) {
         let name = HeaderName::from_bytes(field.name).map_err(|_| malformed())?;
         // Shares the memory of the head.

@@ -12,7 +12,7 @@ use super::edge::{Edge, field, origin_at, plain, status};
 use super::origin::{Origin, ok};
 
 fn named(name: &str, port: u16) -> Target {
-    let hosts = vec![OriginHost::Name(Name::parse(name).unwrap())];
+    let hosts = [OriginHost::Name(Name::parse(name).unwrap())].into();
     Target::Origin(Server { hosts, port: Some(port) })
 }
 

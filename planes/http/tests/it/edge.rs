@@ -251,7 +251,7 @@ fn listener(address: impl Into<std::net::IpAddr>) -> TcpListener {
 }
 
 pub(crate) fn origin_at(address: SocketAddr) -> Target {
-    Target::Origin(Origin { hosts: vec![OriginHost::Address(address.ip())], port: Some(address.port()) })
+    Target::Origin(Origin { hosts: [OriginHost::Address(address.ip())].into(), port: Some(address.port()) })
 }
 
 pub(crate) fn tunnel() -> Target {

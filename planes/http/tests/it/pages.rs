@@ -24,7 +24,7 @@ fn failures_have_a_page() {
     let strict = ZoneSettings { ssl: Ssl::Full, ..plain() };
     let no_sockets = ZoneSettings { websockets: false, ..plain() };
     let nameless = Target::Origin(bartizan_routes::Origin {
-        hosts: vec![OriginHost::Name(Name::parse("nowhere.invalid").unwrap())],
+        hosts: [OriginHost::Name(Name::parse("nowhere.invalid").unwrap())].into(),
         port: None,
     });
     let edge = Edge::with_tunnels(

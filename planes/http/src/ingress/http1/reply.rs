@@ -68,7 +68,11 @@ impl Reply {
         let Response { status, headers, body, .. } = response;
         let (stated, framing) = framing(asked, status, body.length());
         let persistence = if framing == Framing::UntilClose { Persistence::Close } else { asked.persistence };
-        let mut out = Vec::with_capacity(HEAD_BYTES);
+        let gathered = match framing {
+            Framing::Left(length) if length <= (GATHER_BYTES_MAX - HEAD_BYTES) as u64 => length as usize,
+            Framing::Left(_) | Framing::Chunks | Framing::UntilClose => 0,
+        };
+        let mut out = Vec::with_capacity(HEAD_BYTES + gathered);
         let mut writer = HeadWriter::response(&mut out, status.as_u16(), status.canonical_reason().unwrap_or(""));
         for (name, value) in &headers {
             // Fields of the connection and framing are written below, once.
