@@ -189,7 +189,7 @@ pub async fn serve(opened: Opened, output: Output) -> anyhow::Result<()> {
         },
         until(stopped.clone()),
     ));
-    let caring = tokio::spawn(take_care(store, certs.clone(), planes.observed().problems.clone()));
+    let caring = tokio::spawn(take_care(store));
 
     let client = Api::new(&format!("http://{}/client/v4", reachable(addresses.api[0])), &administrator.token, None);
     if let Err(error) = Local::announce(data.path(), client.base()) {
@@ -312,16 +312,6 @@ fn report_read_only(store: &Store, problems: &Problems) {
     problems.report(Reporter::Housekeeping, vec![problem], Lease::Held, Instant::now());
 }
 
-/// Shows that the CA runs out.
-fn report_ca(certs: &Certs, problems: &Problems) {
-    let problem =
-        |reason| Problem { what: What::Authority, count: 1, reason, since: now(), remedy: bartizan_certs::CA_REMEDY };
-    let seen = certs.ca_warning(now()).map(problem).into_iter().collect();
-    for problem in problems.report(Reporter::Authority, seen, Lease::Held, Instant::now()) {
-        tracing::error!(%problem, "degraded");
-    }
-}
-
 /// What the flags say of this PoP.
 fn pop(settings: &Settings) -> PopBody {
     PopBody { name: settings.pop.clone(), addresses: settings.address.clone(), pools: settings.pools.clone() }
@@ -344,12 +334,11 @@ fn preset() -> Preset {
     Preset { token: chosen("BARTIZAN_API_TOKEN"), email: chosen("BARTIZAN_EMAIL"), key: chosen("BARTIZAN_API_KEY") }
 }
 
-/// Compacts the change log and looks at the CA, for as long as the edge runs.
-async fn take_care(store: Store, certs: Certs, problems: Problems) {
+/// Compacts the change log, for as long as the edge runs.
+async fn take_care(store: Store) {
     let mut tick = tokio::time::interval(CARE_INTERVAL);
     loop {
         tick.tick().await;
-        report_ca(&certs, &problems);
         let store = store.clone();
         let care = tokio::task::spawn_blocking(move || compact(&store));
         match care.await {

@@ -3,13 +3,13 @@
 //!
 //! The store knows hashes only, so the clear text is kept in `DATA/admin.json` (mode 0600), where commands on this machine
 //! find it. The file is written before the store is changed: whatever happens between, the next start mends it. If the
-//! file is lost, the next start makes new credentials and the old ones end.
+//! file is lost or empty, the next start makes new credentials and the old ones end.
 
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use bartizan_certs::Certs;
+use bartizan_certs::{Certs, CertsError};
 use bartizan_names::{AccountId, Name, TokenId, UserId, ZoneId, ZoneName};
 use bartizan_seal as seal;
 use bartizan_store::{Key, Kind, Store};
@@ -116,6 +116,8 @@ fn refuse_weak(what: &'static str, secret: &str, variable: &'static str) -> Resu
 
 fn read(path: &Path) -> Result<Option<Administrator>, BootstrapError> {
     match std::fs::read(path) {
+        // A crash or a full disk left it so: as good as none.
+        Ok(text) if text.trim_ascii().is_empty() => Ok(None),
         Ok(text) => serde_json::from_slice(&text)
             .map(Some)
             .map_err(|source| BootstrapError::Damaged { path: path.to_owned(), source }),
@@ -202,6 +204,8 @@ fn put_zone(
     let id = match change.zone_named(domain)? {
         Some(id) => id,
         None if knows => return Ok(None),
+        // It has no certificate before there is another CA, and is made then.
+        None if change.certs().ca_has_ended(change.now()) => return Ok(None),
         None => {
             let id = ZoneId::from_bytes(seal::random());
             change.create_zone(&zones::document(id, domain, nameservers, account_ref(account), change.now()))?;
@@ -277,7 +281,11 @@ fn put_token(change: &mut Change, administrator: &Administrator) -> Result<(), E
 
 /// The certificate that connectors see. Renewal is not for the way to readiness ([`crate::renewals`]).
 fn put_certificate_for_tunnels(change: &mut Change) -> Result<(), Error> {
-    let ops = change.certs().for_tunnels(change.now()).map_err(|error| Error::internal(&error))?;
+    let ops = match change.certs().for_tunnels(change.now()) {
+        // What is there serves. If it is not there, connectors wait for the new CA, and nobody else does.
+        Err(CertsError::ExpiredCa) => return Ok(()),
+        issued => issued?,
+    };
     for op in ops {
         if !change.has(op.key())? {
             change.unguarded([op]);

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use axum::response::{IntoResponse, Response};
+use bartizan_certs::CertsError;
 use bartizan_model::{AccessRuleError, AppError, DataError, RecordError, SettingError, TunnelError, ZoneError};
 use bartizan_publish::Refused;
 use bartizan_store::{CommitError, ReadError};
@@ -82,6 +83,8 @@ faults! {
     Internal = 500 10500 "Internal error";
     /// The rest of the store is well, and the object can still be deleted where its id says all that is needed for it.
     Damaged = 500 10501 "This object is stored and cannot be read";
+    /// What it issued before is served as long as that lasts.
+    AuthorityEnded = 503 10511 "The local CA of this edge has run out, and issues no certificate";
     /// 507 (RFC 4918 §11.5): the call was right, and the same call is not to be made again until somebody has made room.
     DiskFull = 507 10507 "The disk of this edge is full: what is there is served, nothing can be changed";
 
@@ -148,7 +151,7 @@ const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 impl Fault {
     /// A server's fault that the same call would meet again.
     const fn stays(self) -> bool {
-        matches!(self, Fault::Damaged | Fault::DiskFull)
+        matches!(self, Fault::Damaged | Fault::DiskFull | Fault::AuthorityEnded)
     }
 
     pub const fn code(self) -> u32 {
@@ -269,6 +272,16 @@ impl From<ReadError> for Error {
                 tracing::error!(object.key, object.reason, "an object in the store cannot be read");
                 Fault::Damaged.because(object.key)
             }
+            error => Error::internal(&error),
+        }
+    }
+}
+
+impl From<CertsError> for Error {
+    fn from(error: CertsError) -> Error {
+        match error {
+            CertsError::ExpiredCa => Fault::AuthorityEnded.because(bartizan_certs::CA_REMEDY),
+            CertsError::Read(error) => error.into(),
             error => Error::internal(&error),
         }
     }

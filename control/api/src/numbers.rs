@@ -80,6 +80,19 @@ impl Numbers {
         self.problems.clear(Reporter::Renewal, Instant::now());
     }
 
+    /// What is to be said of the local CA, if it ends.
+    pub(crate) fn authority(&self, warning: Option<String>) {
+        let Some(reason) = warning else { return self.problems.clear(Reporter::Authority, Instant::now()) };
+        let ends = Problem {
+            what: What::Authority,
+            count: 1,
+            reason,
+            since: SystemTime::now().into(),
+            remedy: bartizan_certs::CA_REMEDY,
+        };
+        self.tell(Reporter::Authority, ends, Lease::Held, Instant::now());
+    }
+
     /// Something that is to be deleted is still there.
     pub(crate) fn deletion_fails(&self, reason: String) {
         let failing = Problem {

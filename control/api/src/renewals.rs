@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bartizan_certs::{Certs, Document};
+use bartizan_certs::{Certs, CertsError, Document};
 use bartizan_names::Timestamp;
 use bartizan_store::{Key, Op, Scope};
 
@@ -22,8 +22,9 @@ const INTERFACE: &str = "renewal";
 /// Certificates that are renewed in one revision. A hundred take some 30 ms to issue, and others get their turn between.
 const PIECE_MAX: usize = 200;
 
-/// How often it is looked for certificates that run out: a third of their 90 days is left then.
-const REST: Duration = Duration::from_secs(6 * 3_600);
+/// How often it is looked for certificates that run out, and for the end of the CA. A third of their 90 days is left then,
+/// but after the clock was set they may all have run out, or not be valid yet. To look costs a few steps in an index.
+const REST: Duration = Duration::from_secs(60);
 
 /// How long after a failure it is tried again: at first, and at most.
 const RETRY_MIN: Duration = Duration::from_secs(10);
@@ -51,6 +52,7 @@ impl Renewals {
 
     /// Renews all that is due; how long there is then nothing to do.
     pub(crate) fn run(&mut self, stop: &Stop) -> Duration {
+        self.numbers.authority(self.certs.ca_warning(now()));
         let failed = match self.work(stop) {
             Ok(0) => {
                 self.retry = RETRY_MIN;
@@ -72,6 +74,10 @@ impl Renewals {
         let due = self.due()?;
         self.numbers.certificates_due(due.len());
         if !due.is_empty() {
+            // Else each of them would be told of.
+            if self.certs.ca_has_ended(now()) {
+                return Err(CertsError::ExpiredCa.into());
+            }
             tracing::info!(certificates = due.len(), "renewing what is about to run out");
         }
         let (mut done, mut failed) = (0, 0);

@@ -40,10 +40,15 @@ impl Certs {
         ca::warning(self.0.ca.ends(), now)
     }
 
+    /// Whether the CA issues nothing any more.
+    pub fn ca_has_ended(&self, now: Timestamp) -> bool {
+        self.0.ca.ends() <= now
+    }
+
     /// For a new zone: the apex and everything one label below it.
     pub fn for_zone(&self, zone: ZoneId, name: &ZoneName, now: Timestamp) -> Result<Vec<Op>, CertsError> {
         let names = vec![name.to_string(), format!("*.{name}")];
-        Ok(vec![self.issue(Purpose::Zone, Some(zone), names, now)?.to_op()])
+        Ok(vec![self.issue(Purpose::Zone, Some(zone), names, now, VALIDITY)?.to_op()])
     }
 
     /// For a name that begins to be served over TLS: nothing if a certificate covers it already, or if no certificate
@@ -71,16 +76,17 @@ impl Certs {
                 return Ok(Vec::new());
             }
         }
-        Ok(vec![self.issue(Purpose::Host, Some(zone), vec![owner.to_string()], now)?.to_op()])
+        Ok(vec![self.issue(Purpose::Host, Some(zone), vec![owner.to_string()], now, VALIDITY)?.to_op()])
     }
 
     /// For the names under which connectors dial us.
     pub fn for_tunnels(&self, now: Timestamp) -> Result<Vec<Op>, CertsError> {
         let names = TUNNEL_NAMES.map(str::to_owned).to_vec();
-        Ok(vec![self.issue(Purpose::Tunnel, None, names, now)?.to_op()])
+        Ok(vec![self.issue(Purpose::Tunnel, None, names, now, VALIDITY)?.to_op()])
     }
 
-    /// Whether a certificate is to be renewed: less than a third of its life is left, or another CA issued it.
+    /// Whether a certificate is to be renewed: less than a third of its life is left, it is not valid yet, or
+    /// another CA issued it.
     pub fn is_due(&self, document: &Document, now: Timestamp) -> bool {
         !self.is_good(document, now)
     }
@@ -91,8 +97,12 @@ impl Certs {
     }
 
     /// A new one for the same purpose and names, with a new key.
+    ///
+    /// In place of one that is not valid yet comes one that lasts as long: either the clock was ahead when that was
+    /// issued, or it is behind now, and the new one is good at both times. With a right clock it is soon due again.
     pub fn renewed(&self, old: Document, now: Timestamp) -> Result<Document, CertsError> {
-        self.issue(old.purpose, old.zone, old.names, now)
+        let validity = if old.not_before > now { VALIDITY.max(time_between(now, old.not_after)) } else { VALIDITY };
+        self.issue(old.purpose, old.zone, old.names, now, validity)
     }
 
     fn is_good(&self, document: &Document, now: Timestamp) -> bool {
@@ -105,13 +115,18 @@ impl Certs {
         zone: Option<ZoneId>,
         names: Vec<String>,
         now: Timestamp,
+        validity: Duration,
     ) -> Result<Document, CertsError> {
         let Inner { ca, seal } = &*self.0;
-        let mut issued = ca.issue(&names, now, VALIDITY)?;
+        let mut issued = ca.issue(&names, now, validity)?;
         if purpose == Purpose::Tunnel {
             // A connector that knows the CA by its fingerprint alone takes the certificate from here.
             issued.chain_pem.push_str(ca.certificate_pem());
         }
         Ok(Document::new(purpose, zone, names, issued, ca, seal))
     }
+}
+
+fn time_between(from: Timestamp, until: Timestamp) -> Duration {
+    Duration::from_micros(until.unix_micros().saturating_sub(from.unix_micros()))
 }

@@ -85,9 +85,10 @@ impl Document {
         seal.open(&context(self.id), &sealed).map_err(|source| CertsError::SealedKey { key: key(), source })
     }
 
-    /// Whether less than a third of its life is left, or nothing, however short it was: time enough for a PoP that is away for weeks.
+    /// Whether less than a third of its life is left, or nothing, however short it was: time enough for a PoP that is away
+    /// for weeks. Or its life has not begun, because the clock was ahead.
     pub(crate) fn is_due(&self, now: Timestamp) -> bool {
-        renew_at(self.not_before, self.not_after) < now
+        self.not_before > now || renew_at(self.not_before, self.not_after) < now
     }
 }
 

@@ -1,10 +1,12 @@
 //! Certificates that run out are renewed behind a running edge.
 
-use std::time::SystemTime;
+use std::path::Path;
+use std::time::{Instant, SystemTime};
 
-use bartizan_api::router;
+use bartizan_api::{Preset, bootstrap, router};
 use bartizan_certs::{Ca, Certs, Document};
 use bartizan_names::{Timestamp, ZoneId};
+use bartizan_observed::What;
 use bartizan_seal::Key as SealKey;
 use bartizan_store::{ChangeSet, Key, Kind, Meta, Op, Store, Value};
 
@@ -77,4 +79,41 @@ fn all_that_is_due_is_renewed_behind_a_running_edge() {
     let tail = edge.store.read().unwrap().tail(bartizan_store::Rev(edge.revision() - 1), 1).unwrap();
     let meta = &tail[0].meta;
     assert_eq!((&*meta.actor, &*meta.interface), ("edge", "renewal"), "in the log like every change");
+}
+
+/// A CA that has run out takes only what needs a new certificate: the edge starts, serves, and says what is to be done.
+#[test]
+fn an_edge_whose_ca_has_ended_starts_and_serves() {
+    let (mut edge, mut given) = Edge::without_router();
+    let elsewhere = tempfile::tempdir().unwrap();
+    let seal = SealKey::load_or_create(&elsewhere.path().join("seal.key")).unwrap();
+    let ended = Certs::new(Ca::load_or_create(elsewhere.path(), &seal, Timestamp::from_unix_micros(1)).unwrap(), seal);
+    given.certs = ended.clone();
+    let before = certificates(&edge.store);
+    let run = |store: &Store, data: &Path, certs: &Certs| {
+        let domain = bartizan_model::Zone::parse_name("bartizan.localhost").unwrap();
+        bootstrap(store, certs, data, &Preset::default(), &domain, &[]).unwrap()
+    };
+    assert!(run(&edge.store, &given.facts.data, &ended).zone.is_some(), "what is there stays");
+    edge.router = router(given);
+    let refused = edge.post("/zones", r#"{"name":"new.example"}"#);
+    assert_eq!(refused.verdict(), "503 10511");
+    assert!(refused.text.contains("move ca.key.sealed away"), "{}", refused.text);
+    let body = r#"{"type":"A","name":"www","content":"192.0.2.1","proxied":true}"#;
+    assert_eq!(edge.post(&edge.records(), body).verdict(), "200", "the certificate of the zone covers it");
+    assert_eq!(certificates(&edge.store), before, "none is touched");
+    let shown =
+        || edge.observed.problems.all(Instant::now()).into_iter().map(|problem| problem.what).collect::<Vec<_>>();
+    while shown() != [What::Renewal, What::Authority] {
+        std::thread::yield_now();
+    }
+
+    // A new edge has no zone before it has a CA that issues.
+    let (data, empty) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let store = Store::open(empty.path()).unwrap();
+    assert!(run(&store, data.path(), &ended).zone.is_none());
+    assert!(certificates(&store).is_empty());
+    let (certs, _) = crate::edge::certs(data.path());
+    assert!(run(&store, data.path(), &certs).zone.is_some());
+    assert_eq!(certificates(&store).len(), 2);
 }

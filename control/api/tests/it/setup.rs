@@ -101,6 +101,10 @@ fn a_second_run_changes_nothing_and_a_lost_file_makes_new_credentials() {
     let kept: Administrator = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
     assert!(kept == fourth);
 
+    std::fs::write(&path, "\n").unwrap();
+    let fifth = run(&Preset::default()).unwrap();
+    assert!(fifth.account_id == fourth.account_id && fifth.token != fourth.token, "an empty file is a lost one");
+
     std::fs::write(&path, "{").unwrap();
     assert!(matches!(run(&Preset::default()), Err(BootstrapError::Damaged { .. })));
 }

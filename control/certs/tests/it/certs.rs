@@ -146,7 +146,8 @@ fn the_last_third_of_a_life_is_for_renewal() {
     edge.commit(edge.certs.for_tunnels(day(30)).unwrap());
     edge.commit(edge.host("one.deep.example.test", day(30)));
     let due = |today| edge.documents().into_iter().filter(|old| edge.certs.is_due(old, day(today))).count();
-    for (today, expect) in [(0, 0), (59, 0), (61, 1), (89, 1), (91, 3), (200, 3)] {
+    // At first two are not valid yet.
+    for (today, expect) in [(0, 2), (31, 0), (59, 0), (61, 1), (89, 1), (91, 3), (200, 3)] {
         assert_eq!(due(today), expect, "day {today}");
     }
     let before = edge.documents();
@@ -159,6 +160,24 @@ fn the_last_third_of_a_life_is_for_renewal() {
         assert!(edge.trusts(new, &new.names[0], day(180)));
     }
     assert_eq!(due(92), 0);
+}
+
+/// Issued when the clock was ahead, or looked at when it is behind: the new one is good at both times.
+#[test]
+fn what_is_not_valid_yet_is_renewed_at_once_and_nothing_is_lost_by_it() {
+    let edge = Edge::new();
+    edge.commit(edge.certs.for_zone(ZONE, &zone_name("example.test"), day(400)).unwrap());
+    let ahead = edge.documents().remove(0);
+    assert!(edge.certs.is_due(&ahead, day(1)) && !edge.trusts(&ahead, "example.test", day(1)));
+    let new = edge.certs.renewed(ahead, day(1)).unwrap();
+    assert!(!edge.certs.is_due(&new, day(1)));
+    for today in [1, 400, 489] {
+        assert!(edge.trusts(&new, "example.test", day(today)), "day {today}");
+    }
+    // The clock was behind, and is right again: back to the usual length.
+    assert!(edge.certs.is_due(&new, day(401)));
+    let usual = edge.certs.renewed(new, day(401)).unwrap();
+    assert!(!edge.trusts(&usual, "example.test", day(492)));
 }
 
 #[test]

@@ -18,16 +18,25 @@ pub(crate) const CERTIFICATES: Listing = Listing {
             Some(text(certificate, "/issuer").unwrap_or_default().to_owned().into())
         }),
         Column::number("renew_at", |_, certificate| Some(renewal(certificate).unwrap_or(0).into())),
+        Column::number("not_before", |_, certificate| {
+            Some(at(certificate, "/not_before").map_or(0, |at| signed(at.unix_micros())).into())
+        }),
     ],
-    indexes: &["certificate_due ON certificate (issuer, renew_at)"],
+    indexes: &[
+        "certificate_due ON certificate (issuer, renew_at)",
+        "certificate_ahead ON certificate (issuer, not_before)",
+    ],
 };
 
 fn renewal(certificate: &Json) -> Option<i64> {
-    let at = |pointer| match time(certificate, pointer) {
+    Some(signed(renew_at(at(certificate, "/not_before")?, at(certificate, "/not_after")?).unix_micros()))
+}
+
+fn at(certificate: &Json, pointer: &str) -> Option<Timestamp> {
+    match time(certificate, pointer) {
         Some(Value::Integer(micros)) => Some(Timestamp::from_unix_micros(micros.cast_unsigned())),
         _ => None,
-    };
-    Some(signed(renew_at(at("/not_before")?, at("/not_after")?).unix_micros()))
+    }
 }
 
 /// When a certificate is to be renewed: as soon as less than a third of its life is left.
@@ -36,11 +45,14 @@ pub fn renew_at(not_before: Timestamp, not_after: Timestamp) -> Timestamp {
     Timestamp::from_unix_micros(until - until.saturating_sub(from) / 3)
 }
 
-/// Not `<>`, which no index serves.
-const DUE: &str = "SELECT object.key FROM certificate CROSS JOIN object ON object.id = certificate.id
-    WHERE issuer < ?1 OR issuer > ?1 OR (issuer = ?1 AND renew_at < ?2)";
+/// Not `<>`, which no index serves; and in two halves, because the planner finds no index for all of it at once.
+const DUE: &str = "SELECT object.key FROM (
+        SELECT id FROM certificate WHERE issuer < ?1 OR issuer > ?1 OR (issuer = ?1 AND renew_at < ?2)
+        UNION ALL
+        SELECT id FROM certificate WHERE issuer = ?1 AND not_before > ?2 AND renew_at >= ?2
+    ) AS due CROSS JOIN object ON object.id = due.id";
 
-/// The keys of those that `issuer` did not issue, or that are to be renewed before `at`.
+/// The keys of those that `issuer` did not issue, that are to be renewed before `at`, or that are not valid yet then.
 pub(crate) fn due(connection: &Connection, issuer: &str, at: Timestamp) -> Result<Vec<Key>, ReadError> {
     let mut select = connection.prepare_cached(DUE)?;
     let keys = select.query_map((issuer, signed(at.unix_micros())), |row| row.get::<_, String>(0))?;
@@ -59,7 +71,7 @@ mod tests {
     use crate::{Store, schema};
 
     #[test]
-    fn due_are_those_of_others_and_those_in_their_last_third() {
+    fn due_are_those_of_others_those_ahead_and_those_in_their_last_third() {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(dir.path()).unwrap();
         let hour = |hour: u64| Timestamp::from_unix_micros(hour * 3_600_000_000);
@@ -72,6 +84,8 @@ mod tests {
             (document("ours", 0, 75), false), // from 50 on, and not yet in that moment
             (document("ours", 0, 74), true),
             (document("ours", 0, 10), true),
+            (document("ours", 50, 140), false), // valid from that moment on
+            (document("ours", 51, 141), true),  // issued when the clock was ahead
             (document("a", 0, 90), true),
             (document("z", 0, 90), true),
             ("{}".to_owned(), true),
@@ -99,6 +113,8 @@ mod tests {
         let mut explain = connection.prepare(&format!("EXPLAIN QUERY PLAN {DUE}")).unwrap();
         let steps = explain.query_map(("ours", 1), |row| row.get::<_, String>(3)).unwrap();
         let plan = steps.collect::<Result<Vec<_>, _>>().unwrap().join("; ");
-        assert!(plan.contains("certificate_due (issuer=? AND renew_at<?)") && !plan.contains("SCAN"), "{plan}");
+        for step in ["certificate_due (issuer=? AND renew_at<?)", "certificate_ahead (issuer=? AND not_before>?)"] {
+            assert!(plan.contains(step) && !plan.contains("SCAN"), "{plan}");
+        }
     }
 }
