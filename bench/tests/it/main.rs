@@ -1,0 +1,3 @@
+//! What can be counted and does not depend on the machine.
+
+mod allocations;
