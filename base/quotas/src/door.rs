@@ -7,9 +7,10 @@
 //! ```
 //! Which of many rests longest, or nearly so, is found without a cost while they work (a second chance): the queue is in
 //! the order in which they came. Whoever worked since it was looked at last goes to the back; the first that did not is
-//! the one. So each look beyond the first pays for work that was done.
+//! the one. So each look beyond the first pays for work that was done. Each source has such a queue too, for when it has to
+//! give up a place of its own.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::future::poll_fn;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -22,7 +23,7 @@ use crate::gate::{Gate, Pass, Whose};
 use crate::quotas::{Ceiling, Over, SourcePermit};
 use crate::source::SourceKey;
 
-/// Places that are looked at for one. If all of them work, so does nearly everybody.
+/// Places of all sources that are looked at for one. If all of them work, so does nearly everybody.
 const LOOKED_AT_MAX: usize = 64;
 
 /// In place of the moment since when it rests.
@@ -31,7 +32,7 @@ const WORKS: u64 = u64::MAX;
 /// Of one worker. The doors of a plane share the counts of sources.
 pub struct Door {
     gate: Gate,
-    queue: Mutex<VecDeque<Entry>>,
+    queues: Mutex<Queues>,
 }
 
 /// A place of one connection, free again when it is dropped.
@@ -52,6 +53,15 @@ struct Stays {
     waker: Option<Waker>,
 }
 
+/// A place is in the queue of all and in that of its source.
+#[derive(Default)]
+struct Queues {
+    all: VecDeque<Entry>,
+    own: HashMap<SourceKey, VecDeque<Entry>>,
+    /// Entries since those of places that have gone were taken out.
+    added: usize,
+}
+
 struct Entry {
     place: Weak<Inside>,
     rests_since: u64,
@@ -69,7 +79,7 @@ impl Door {
     }
 
     fn of(gate: Gate) -> Door {
-        Door { gate, queue: Mutex::default() }
+        Door { gate, queues: Mutex::default() }
     }
 
     /// A place for a connection, if need be that of one that rests. It counts as resting until it says otherwise.
@@ -82,12 +92,13 @@ impl Door {
             rests_since: AtomicU64::new(rests_since),
             stays: Mutex::new(Stays { pass: Some(pass), waker: None }),
         });
-        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
-        // At least half of them are gone then, so that tidying is cheap on average.
-        if queue.len() > 2 * self.gate.inside() + LOOKED_AT_MAX {
-            queue.retain(|entry| entry.place.strong_count() > 0);
+        let mut queues = self.queues();
+        // It costs no more than the entries since the last time did, so that tidying is cheap on average.
+        if queues.added > self.gate.inside() + LOOKED_AT_MAX {
+            queues.tidy();
         }
-        queue.push_back(Entry { place: Arc::downgrade(&place), rests_since });
+        queues.add(&place);
+        drop(queues);
         Ok(Place(place))
     }
 
@@ -113,16 +124,43 @@ impl Door {
 
     /// Makes one go that rests; says whether there was one.
     fn displace(&self, whose: Whose) -> bool {
-        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut queues = self.queues();
         let found = match whose {
-            Whose::Own(source) => longest_of(&mut queue, source),
-            Whose::Anyones => longest(&mut queue),
+            // All of them are looked at: a source has no more than its ceiling.
+            Whose::Own(source) => queues.own.get_mut(&source).and_then(|queue| longest(queue, usize::MAX)),
+            Whose::Anyones => longest(&mut queues.all, LOOKED_AT_MAX),
         };
+        drop(queues);
         let Some(place) = found else { return false };
         let Stays { pass, waker } = std::mem::take(&mut *place.stays());
         drop(pass);
         waker.into_iter().for_each(Waker::wake);
         true
+    }
+
+    fn queues(&self) -> MutexGuard<'_, Queues> {
+        self.queues.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Queues {
+    fn add(&mut self, place: &Arc<Inside>) {
+        let rests_since = place.rests_since.load(Ordering::Relaxed);
+        let entry = || Entry { place: Arc::downgrade(place), rests_since };
+        self.all.push_back(entry());
+        self.own.entry(place.source).or_default().push_back(entry());
+        self.added += 1;
+    }
+
+    /// Takes out the places that have gone.
+    fn tidy(&mut self) {
+        let is_there = |entry: &Entry| entry.place.strong_count() > 0;
+        self.all.retain(is_there);
+        self.own.retain(|_, queue| {
+            queue.retain(is_there);
+            !queue.is_empty()
+        });
+        self.added = 0;
     }
 }
 
@@ -163,10 +201,10 @@ impl Inside {
     }
 }
 
-/// Takes out the one that rests longest.
-fn longest(queue: &mut VecDeque<Entry>) -> Option<Arc<Inside>> {
+/// Takes out the one that rests longest, of so many at most.
+fn longest(queue: &mut VecDeque<Entry>, looked_at_max: usize) -> Option<Arc<Inside>> {
     // In the second round they are in their places.
-    let mut left = LOOKED_AT_MAX.min(2 * queue.len());
+    let mut left = looked_at_max.min(2 * queue.len());
     while left > 0 {
         let entry = queue.pop_front()?;
         let Some(place) = entry.place.upgrade().filter(|place| !place.has_gone()) else { continue };
@@ -178,23 +216,6 @@ fn longest(queue: &mut VecDeque<Entry>) -> Option<Arc<Inside>> {
         left -= 1;
     }
     None
-}
-
-/// Takes out the one of a source that rests longest. A source that has many has some among the first.
-fn longest_of(queue: &mut VecDeque<Entry>, source: SourceKey) -> Option<Arc<Inside>> {
-    let alive = |entry: &Entry| entry.place.upgrade().filter(|place| !place.has_gone());
-    // Those that have gone would hide those that have not. Each is taken out once.
-    while queue.front().is_some_and(|entry| alive(entry).is_none()) {
-        queue.pop_front();
-    }
-    let rests_since = |entry: &Entry| {
-        let place = alive(entry).filter(|place| place.source == source)?;
-        Some(place.rests_since.load(Ordering::Relaxed)).filter(|since| *since != WORKS)
-    };
-    let looked_at = queue.iter().take(LOOKED_AT_MAX).enumerate();
-    let (at, _) =
-        looked_at.filter_map(|(at, entry)| Some((at, rests_since(entry)?))).min_by_key(|(_, since)| *since)?;
-    queue.remove(at)?.place.upgrade()
 }
 
 fn nanoseconds(now: Instant) -> u64 {
@@ -274,13 +295,31 @@ mod tests {
         assert!(!is_displaced(&other));
     }
 
+    /// However many of its first ones work.
+    #[test]
+    fn a_source_displaces_the_one_that_rests() {
+        let now = Instant::now();
+        let door = Door::single(600, CEILING, now);
+        let own: Vec<Place> = (0..300).map_while(|_| door.enter(from(1), now).ok()).collect();
+        let (resting, working) = own.split_last().unwrap();
+        working.iter().for_each(Place::work);
+        assert!(working.len() > 2 * LOOKED_AT_MAX);
+        let new = door.enter(from(1), now).unwrap();
+        assert!(is_displaced(resting));
+        new.work();
+        assert_eq!(door.enter(from(1), now).err(), Some(Over::Crowded));
+        assert!(!working.iter().any(is_displaced));
+    }
+
     #[test]
     fn the_queue_is_as_long_as_what_is_inside() {
         let now = Instant::now();
         let door = Door::single(10, CEILING, now);
         for _ in 0..1_000 {
             drop(door.enter(from(1), now).unwrap());
-            assert!(door.queue.lock().unwrap().len() <= LOOKED_AT_MAX + 3);
+            let queues = door.queues();
+            let own: usize = queues.own.values().map(VecDeque::len).sum();
+            assert!(queues.all.len().max(own) <= LOOKED_AT_MAX + 3);
         }
     }
 }
