@@ -185,8 +185,8 @@ pub(crate) fn join_cookies(headers: &mut HeaderMap) {
     }
 }
 
-/// Removes fields that only an edge may set. `_` counts as `-` here: CGI (RFC 3875 §4.1.18) makes the same variable of
-/// both.
+/// Removes fields that only an edge may set. Any sign counts as `-` here: CGI (RFC 3875 §4.1.18) makes the same variable
+/// of `-` and `_`, and some servers of all that is neither letter nor digit.
 fn strip_reserved(headers: &mut HeaderMap) {
     let forged: Vec<HeaderName> = headers.keys().filter(|name| is_reserved(name.as_str())).cloned().collect();
     for name in &forged {
@@ -199,7 +199,10 @@ fn is_reserved(name: &str) -> bool {
     const NAMES: [&str; 5] = ["forwarded", "client-cert", "client-cert-chain", "x-real-ip", "true-client-ip"];
     let same = |one: &str, other: &str| {
         one.len() == other.len()
-            && one.bytes().zip(other.bytes()).all(|(one, other)| one == other || (one, other) == (b'_', b'-'))
+            && one
+                .bytes()
+                .zip(other.bytes())
+                .all(|(one, other)| one == other || (other == b'-' && one.is_ascii_punctuation()))
     };
     PREFIXES.iter().any(|prefix| name.get(..prefix.len()).is_some_and(|start| same(start, prefix)))
         || NAMES.iter().any(|reserved| same(name, reserved))
@@ -282,6 +285,7 @@ mod tests {
                 &[("bartizan-cert-status", "valid"), ("client_cert", "x"), ("x-real-ip", "6.6.6.6")],
                 &["cdn-loop: bartizan"],
             ),
+            (&[("cf.connecting.ip", "6.6.6.6"), ("x~real!ip", "6.6.6.6")], &["cdn-loop: bartizan"]),
             (&[("cf-access-jwt-assertion", "x"), ("true-client-ip", "6.6.6.6")], &["cdn-loop: bartizan"]),
             (&[("cfx", "kept"), ("x-forwarder", "kept")], &["cdn-loop: bartizan", "cfx: kept", "x-forwarder: kept"]),
             (&[("connection", "close, X-Secret, content-length"), ("x-secret", "1")], &["cdn-loop: bartizan"]),

@@ -100,7 +100,7 @@ pub fn left_behind<'m>(
 
 enum Spelling {
     Own,
-    /// With `_` for a `-`.
+    /// With another sign for a `-`: some gateways make `_` of all that is no letter or digit.
     Twin,
 }
 
@@ -109,7 +109,7 @@ fn spelling(name: &[u8], known: &[u8]) -> Option<Spelling> {
     for (byte, expect) in name.iter().zip(known) {
         match (byte.to_ascii_lowercase(), *expect) {
             (byte, expect) if byte == expect => {}
-            (b'_', b'-') => spelling = Spelling::Twin,
+            (byte, b'-') if byte.is_ascii_punctuation() => spelling = Spelling::Twin,
             _ => return None,
         }
     }
@@ -148,6 +148,8 @@ mod tests {
             ("Transfer_Encoding", Class::Misleading),
             ("content_length", Class::Misleading),
             ("Keep_Alive", Class::Misleading),
+            ("Transfer.Encoding", Class::Misleading),
+            ("content~length", Class::Misleading),
             ("Proxy_Authorization", Class::Misleading),
             ("Proxy", Class::Misleading),
             ("Expect", Class::EndToEnd),
