@@ -14,6 +14,7 @@ use std::time::{Duration, SystemTime};
 
 use bartizan_live::Live;
 use bartizan_observed::Uploaded;
+use bartizan_quotas::Rarely;
 use bartizan_routes::{Tunnel, TunnelConfiguration};
 use bartizan_rpc::{
     Applied, Call, OUR_FEATURE, Refused, RpcStopped, RpcThread, SessionCall, SessionId, StreamKind, read_stream_kind,
@@ -32,6 +33,8 @@ use crate::sessions::{self, Ended};
 
 /// For one push. The stock connector drops the stream after as long.
 const PUSH_MAX: Duration = Duration::from_secs(5);
+/// What the log takes of a connector's text.
+const LOGGED_CHARS_MAX: usize = 300;
 /// The pause before a push is tried again that failed (one that was refused is not).
 const PUSH_AGAIN: Duration = Duration::from_secs(5);
 /// What connectors list that take a configuration from the edge.
@@ -185,7 +188,12 @@ fn note_push(link: &Link, wanted: &TunnelConfiguration, applied: Applied, edge: 
         }
         Some(error) => {
             let kept = applied.version;
-            tracing::warn!(%tunnel, version, kept, "a connector refused its configuration: {error}");
+            static REFUSED: Rarely = Rarely::new();
+            if let Some(times) = REFUSED.turn() {
+                // In quotation marks: it is the connector's text, which must not make lines of its own.
+                let why: String = error.chars().take(LOGGED_CHARS_MAX).collect();
+                tracing::warn!(%tunnel, version, kept, ?why, times, "a connector refused its configuration");
+            }
             count(&edge.counters.configurations_refused);
         }
     }
