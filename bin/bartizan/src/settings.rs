@@ -1,10 +1,14 @@
 //! The settings of `up`: flags, then the environment, then `bartizan.toml`, then defaults.
 
+use std::fs::OpenOptions;
+use std::io::{ErrorKind, Read};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use bartizan_dial::Private;
 use bartizan_names::Prefix;
+use rustix::fs::OFlags;
 use serde::Deserialize;
 
 use crate::any_port::PortsMode;
@@ -70,10 +74,15 @@ pub enum PrivateOrigins {
 }
 
 impl PrivateOrigins {
-    /// An edge that nobody else can reach is somebody's own.
-    fn usual(listeners: [&Addresses; 2]) -> PrivateOrigins {
-        let loopback = listeners.iter().flat_map(|addresses| addresses.all()).all(|address| address.ip().is_loopback());
-        if loopback { PrivateOrigins::Allow } else { PrivateOrigins::Refuse }
+    /// An edge that nobody else can reach is somebody's own: not for visitors, nor for those who may make records.
+    fn usual(listeners: [&Addresses; 5], pools: &[Prefix]) -> PrivateOrigins {
+        let mut addresses = listeners.iter().flat_map(|addresses| addresses.all());
+        let loopback = |address: IpAddr| address.is_loopback();
+        if addresses.all(|address| loopback(address.ip())) && pools.iter().all(|pool| loopback(pool.network())) {
+            PrivateOrigins::Allow
+        } else {
+            PrivateOrigins::Refuse
+        }
     }
 }
 
@@ -146,17 +155,21 @@ impl Settings {
         let workers = up.workers.or(file.workers).map(usize::from);
         let address = if up.address.is_empty() { file.address } else { up.address };
         let pools = [up.pool, file.pool].into_iter().find(|pools| !pools.is_empty()).unwrap_or_else(default_pools);
+        let api = Addresses::choose(up.api, file.listen.api, PORT_API);
+        let dns = Addresses::choose(up.dns, file.listen.dns, PORT_DNS);
         let http = Addresses::choose(up.http, file.listen.http, PORT_HTTP);
         let https = Addresses::choose(up.https, file.listen.https, PORT_HTTPS);
-        let private_origins = up.private_origins.or(file.private_origins);
+        let tunnel = Addresses::choose(up.tunnel, file.listen.tunnel, PORT_TUNNEL);
+        let usual = || PrivateOrigins::usual([&api, &dns, &http, &https, &tunnel], &pools);
+        let private_origins = up.private_origins.or(file.private_origins).unwrap_or_else(usual);
         Ok(Settings {
             data,
-            api: Addresses::choose(up.api, file.listen.api, PORT_API),
-            dns: Addresses::choose(up.dns, file.listen.dns, PORT_DNS),
-            private_origins: private_origins.unwrap_or_else(|| PrivateOrigins::usual([&http, &https])),
+            api,
+            dns,
+            private_origins,
             http,
             https,
-            tunnel: Addresses::choose(up.tunnel, file.listen.tunnel, PORT_TUNNEL),
+            tunnel,
             pop: up.pop.or(file.pop).unwrap_or_else(|| POP.to_owned()),
             address: if address.is_empty() {
                 vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()]
@@ -192,20 +205,54 @@ impl Settings {
 
 fn read_file(named: Option<&Path>, data: &Path) -> anyhow::Result<File> {
     let path = named.map_or_else(|| data.join("bartizan.toml"), Path::to_path_buf);
-    let text = match std::fs::read_to_string(&path) {
+    let read = match named {
+        Some(path) => std::fs::read_to_string(path),
+        None => read_beside_data(&path),
+    };
+    let text = match read {
         Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound && named.is_none() => return Ok(File::default()),
+        Err(error) if error.kind() == ErrorKind::NotFound && named.is_none() => return Ok(File::default()),
         // Without the right to look, the data directory's own check says so better.
-        Err(error) if named.is_none() && error.kind() != std::io::ErrorKind::InvalidData => {
+        Err(error) if error.kind() == ErrorKind::PermissionDenied && named.is_none() => {
             tracing::debug!(%error, "no settings from {}", path.display());
             return Ok(File::default());
         }
         Err(error) => {
-            return Err(Failure::new(Cause::Usage, format!("cannot read {}: {error}", path.display())).into());
+            let failure = Failure::new(Cause::Usage, format!("cannot read {}: {error}", path.display()));
+            return Err(match named {
+                Some(_) => failure,
+                None => failure.remedy(format!(
+                    "name a settings file with --config FILE, or give this one to root: chown root {0}; chmod 644 {0}",
+                    path.display()
+                )),
+            }
+            .into());
         }
     };
     toml::from_str(&text)
         .map_err(|error| Failure::new(Cause::Usage, format!("{} is not right: {error}", path.display())).into())
+}
+
+/// Reads a settings file that nobody named. The data directory belongs to the user whom root becomes: what that user can
+/// put there must not tell root what to do (`user = "root"`), lead it to files of its own or keep it waiting.
+fn read_beside_data(path: &Path) -> std::io::Result<String> {
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
+    let mut file = match OpenOptions::new().read(true).custom_flags(flags.bits() as i32).open(path) {
+        Err(error) if error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) => {
+            return Err(std::io::Error::other("it is a link"));
+        }
+        opened => opened?,
+    };
+    let found = file.metadata()?;
+    if !found.is_file() {
+        return Err(std::io::Error::other("it is no file"));
+    }
+    let others_may_write = found.mode() & 0o022 != 0;
+    if user::is_root() && (found.uid() != 0 || found.nlink() != 1 || others_may_write) {
+        return Err(std::io::Error::other("root takes no settings from a file that others can write"));
+    }
+    let mut text = String::new();
+    file.read_to_string(&mut text).map(|_| text)
 }
 
 /// The place of a local edge's data when nobody names one.
@@ -226,7 +273,40 @@ pub fn default_data() -> anyhow::Result<PathBuf> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
+
+    /// As root, which CI is: others are told what to do by their own files.
+    #[test]
+    fn root_takes_no_settings_from_others() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path();
+        let (file, secret) = (folder.join("bartizan.toml"), folder.join("secret"));
+        std::fs::write(&secret, "secret of root").unwrap();
+        let read = || match read_file(None, folder) {
+            Ok(file) => file.user.unwrap_or_default(),
+            Err(error) => error.to_string(),
+        };
+        assert_eq!(read(), "");
+        std::fs::write(&file, "user = \"root\"").unwrap();
+        assert_eq!(read(), "root");
+        if user::is_root() {
+            std::os::unix::fs::chown(&file, Some(60_787), Some(60_787)).unwrap();
+            assert!(read().contains("root takes no settings from a file that others can write"), "{}", read());
+            std::os::unix::fs::chown(&file, Some(0), Some(0)).unwrap();
+            std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o666)).unwrap();
+            assert!(read().contains("that others can write"), "{}", read());
+        }
+        std::fs::remove_file(&file).unwrap();
+        std::os::unix::fs::symlink(&secret, &file).unwrap();
+        assert!(read().contains("it is a link") && !read().contains("secret of root"), "{}", read());
+        std::fs::remove_file(&file).unwrap();
+        // Opening a FIFO would wait for somebody who writes.
+        let fifo = std::ffi::CString::new(file.to_str().unwrap()).unwrap();
+        rustix::fs::mkfifoat(rustix::fs::CWD, &*fifo, rustix::fs::Mode::RWXU).unwrap();
+        assert!(read().contains("it is no file"), "{}", read());
+    }
 
     #[test]
     fn addresses_of_one_family_are_told() {
@@ -259,6 +339,17 @@ mod tests {
             let (http, https, private_origins) = (addresses(http), addresses(https), asked);
             let up = Up { data: Some("/nowhere".into()), http, https, private_origins, ..Up::default() };
             assert_eq!(Settings::from(up.clone()).unwrap().private_origins, expect, "{:?} {:?}", up.http, up.https);
+        }
+        // Whoever reaches the API may have records, and a pool has visitors too.
+        let others = vec!["192.0.2.1:9".parse().unwrap()];
+        for up in [
+            Up { api: others.clone(), ..Up::default() },
+            Up { dns: others.clone(), ..Up::default() },
+            Up { tunnel: others, ..Up::default() },
+            Up { pool: vec!["192.0.2.0/24".parse().unwrap()], ..Up::default() },
+        ] {
+            let settings = Settings::from(Up { data: Some("/nowhere".into()), ..up }).unwrap();
+            assert_eq!(settings.private_origins, Refuse, "{settings:?}");
         }
     }
 
