@@ -12,12 +12,17 @@ use crate::Refusal;
 pub(crate) struct Counters {
     refused: [AtomicU64; Refusal::ALL.len()],
     lookups_refused: AtomicU64,
+    system_lookups_refused: AtomicU64,
     log: Rarely,
 }
 
 impl Counters {
     pub(crate) fn lookup_refused(&self) {
         self.lookups_refused.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn system_lookup_refused(&self) {
+        self.system_lookups_refused.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(crate) fn refused(&self, address: std::net::SocketAddr, refusal: Refusal) {
@@ -45,6 +50,11 @@ impl Measured for Counters {
                 "bartizan_lookups_refused",
                 "Names of origins that were not asked for: too many were already",
                 Sample::one(self.lookups_refused.load(Ordering::Relaxed)),
+            ),
+            Metric::counter(
+                "bartizan_system_lookups_refused",
+                "Names unknown to name servers that the system's resolver was not asked for: it was busy with others",
+                Sample::one(self.system_lookups_refused.load(Ordering::Relaxed)),
             ),
         ]
     }

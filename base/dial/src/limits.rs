@@ -70,3 +70,7 @@ pub(crate) const SYSTEM_FILE_BYTES_MAX: u64 = 32 << 20;
 
 /// Threads of a worker that read the system's files and ask its resolver, which block.
 pub const RESOLVER_THREADS: usize = 4;
+
+/// Those of them that may be asking the system's resolver. It cannot be stopped, and whoever answers for a name decides
+/// how long it takes; the others are for the files, which every first look-up reads.
+pub(crate) const SYSTEM_LOOKUPS_MAX: usize = RESOLVER_THREADS / 2;

@@ -28,11 +28,12 @@ use crate::limits::{
 pub(crate) use found::Found;
 use lookup::Answer;
 use stub::NoAnswer;
+use system::SystemResolver;
 
 /// Where the addresses of origins with a name come from. hosts(5) is always looked at first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum NameServers {
-    /// The system's name servers; for names that they do not know, the system's own resolver.
+    /// The system's name servers; for names that they say do not exist, the system's own resolver.
     #[default]
     System,
     /// These recursive resolvers, in this order. Only the first three are used.
@@ -45,6 +46,7 @@ pub(crate) struct Resolver(Arc<Inner>);
 
 struct Inner {
     servers: NameServers,
+    system: SystemResolver,
     counters: Arc<Counters>,
     /// Locked for a look-up only, and by one worker.
     memory: Mutex<Memory>,
@@ -74,7 +76,8 @@ struct Known {
 
 impl Resolver {
     pub(crate) fn new(servers: NameServers, counters: Arc<Counters>) -> Resolver {
-        Resolver(Arc::new(Inner { servers, counters, memory: Mutex::default() }))
+        let system = SystemResolver::new(Arc::clone(&counters));
+        Resolver(Arc::new(Inner { servers, system, counters, memory: Mutex::default() }))
     }
 
     /// The answer for a name: a fresh one at once; else a new one; else, if none comes, the last good one.
@@ -86,8 +89,8 @@ impl Resolver {
             }
             return Ok(fresh);
         }
-        let (last, answered) = self.ask(key.clone(), ttl_min).ok_or(Failure::Unresolved)?;
-        let answered = wait_for(answered);
+        let (last, asking) = self.ask(key.clone(), ttl_min);
+        let Some(answered) = asking.map(wait_for) else { return last.ok_or(Failure::Unresolved) };
         if last.is_none() {
             answered.await;
         } else {
@@ -107,28 +110,33 @@ impl Resolver {
         Some((last, known.renew_at <= now && known.asking.is_none()))
     }
 
-    /// Asks, unless a question is under way already, one failed a moment ago, or too many names are being asked for.
-    fn ask(&self, key: Key, ttl_min: Duration) -> Option<(Option<Arc<Found>>, watch::Receiver<()>)> {
+    /// Asks, unless a question is under way already, one failed a moment ago, or too many names are being asked for. The
+    /// last good answer is there whether or not anybody is asked.
+    fn ask(&self, key: Key, ttl_min: Duration) -> (Option<Arc<Found>>, Option<watch::Receiver<()>>) {
         let now = Instant::now();
         let mut memory = self.lock();
         let Memory { names, asking } = &mut *memory;
-        if names.len() >= RESOLVED_MAX && !names.contains_key(&key) {
-            make_room(names);
-        }
-        let is_asked_for = names.get(&key).is_some_and(|known| known.asking.is_some());
-        if *asking >= LOOKUPS_MAX && !is_asked_for {
-            self.0.counters.lookup_refused();
-            return None;
+        let is_full = *asking >= LOOKUPS_MAX;
+        if !names.contains_key(&key) {
+            // A name that cannot be asked for takes no room.
+            if is_full {
+                self.0.counters.lookup_refused();
+                return (None, None);
+            }
+            if names.len() >= RESOLVED_MAX {
+                make_room(names);
+            }
         }
         let known = names.entry(key.clone()).or_insert_with(|| Known::new(now));
         if now >= known.stale_until {
             known.last = None;
         }
-        if let Some(asking) = &known.asking {
-            return Some((known.last.clone(), asking.clone()));
+        if known.asking.is_some() || now < known.renew_at {
+            return (known.last.clone(), known.asking.clone());
         }
-        if now < known.renew_at {
-            return None;
+        if is_full {
+            self.0.counters.lookup_refused();
+            return (known.last.clone(), None);
         }
         let (done, answered) = watch::channel(());
         known.asking = Some(answered.clone());
@@ -138,12 +146,12 @@ impl Resolver {
         let this = self.clone();
         // A task of its own: the one that asks first may be dropped while others wait for the same answer.
         tokio::spawn(async move {
-            let looking = lookup::resolve(&key.0, key.1, &this.0.servers);
+            let looking = lookup::resolve(&key.0, key.1, &this.0.servers, &this.0.system);
             let answer = tokio::time::timeout(RESOLVE_TIME, looking).await.unwrap_or(Err(NoAnswer));
             this.learn(&key, answer, ttl_min);
             done.send_replace(());
         });
-        Some((last, answered))
+        (last, Some(answered))
     }
 
     fn learn(&self, key: &Key, answer: Result<Answer, NoAnswer>, ttl_min: Duration) {
@@ -213,7 +221,28 @@ fn random() -> u32 {
 
 #[cfg(test)]
 mod tests {
+    use bartizan_lab::{Manner, NameServer};
+    use bartizan_observed::Measured;
+
     use super::*;
+
+    #[tokio::test]
+    async fn the_last_good_answer_serves_while_too_many_names_are_asked_for() {
+        let name_server = NameServer::start("good.test 0 A 192.0.2.1");
+        let counters = Arc::new(Counters::default());
+        let resolver = Resolver::new(NameServers::These(vec![name_server.address]), Arc::clone(&counters));
+        let find = async |name: &str| resolver.find(&Name::parse(name).unwrap(), DnsKind::A, Duration::ZERO).await;
+        let good = find("good.test").await.unwrap();
+        name_server.becomes(Manner::Silent);
+        for number in 0..LOOKUPS_MAX {
+            let key = (Name::parse(&format!("n{number}.test")).unwrap(), DnsKind::A);
+            assert!(resolver.ask(key, Duration::ZERO).1.is_some(), "{number}");
+        }
+        assert_eq!(find("good.test").await, Ok(good));
+        assert_eq!(find("new.test").await, Err(Failure::Unresolved));
+        let metrics = format!("{:?}", counters.measure()[1]);
+        assert!(metrics.contains("bartizan_lookups_refused") && metrics.contains('2'), "{metrics}");
+    }
 
     #[test]
     fn names_that_were_not_used_for_long_make_room() {

@@ -10,7 +10,7 @@ use futures_util::future::{Either, join_all, select};
 use super::NameServers;
 use super::found::{Found, Service};
 use super::stub::{self, NoAnswer, Records};
-use super::system;
+use super::system::{self, SystemResolver};
 use crate::limits::{ADDRESSES_MAX, OTHER_FAMILY_PATIENCE, SERVICES_MAX};
 
 /// What was found, and how long it may be kept; none where the source does not say.
@@ -27,12 +27,16 @@ struct Addresses {
 }
 
 /// What the sources know: addresses, or that there are none. An error where none of them answers.
-pub(super) async fn resolve(name: &Name, kind: DnsKind, servers: &NameServers) -> Result<Answer, NoAnswer> {
-    let asked = match servers {
-        NameServers::System => system::servers().await,
-        NameServers::These(servers) => servers.clone(),
+pub(super) async fn resolve(
+    name: &Name,
+    kind: DnsKind,
+    servers: &NameServers,
+    system: &SystemResolver,
+) -> Result<Answer, NoAnswer> {
+    let lookup = match servers {
+        NameServers::System => Lookup { asked: system::servers().await, beside: Some(system) },
+        NameServers::These(servers) => Lookup { asked: servers.clone(), beside: None },
     };
-    let lookup = Lookup { asked, may_ask_system: matches!(servers, NameServers::System) };
     match kind {
         DnsKind::Srv => lookup.services(name).await,
         DnsKind::Any | DnsKind::A | DnsKind::Aaaa => {
@@ -48,13 +52,13 @@ fn loopback(kind: DnsKind) -> Vec<IpAddr> {
     both.into_iter().filter(|address| kind.includes(*address)).collect()
 }
 
-struct Lookup {
+struct Lookup<'s> {
     asked: Vec<SocketAddr>,
-    /// Whether the system's own resolver may be asked for what the servers do not know.
-    may_ask_system: bool,
+    /// Who is asked for what the servers say is not there.
+    beside: Option<&'s SystemResolver>,
 }
 
-impl Lookup {
+impl Lookup<'_> {
     async fn services(&self, name: &Name) -> Result<Answer, NoAnswer> {
         let Records { rdata, ttl } = stub::ask(&self.asked, name, RecordType::SRV).await?;
         let mut records: Vec<SrvRecord> = rdata.iter().filter_map(|rdata| SrvRecord::parse(rdata)).collect();
@@ -99,17 +103,11 @@ impl Lookup {
             DnsKind::Aaaa => self.family(name, RecordType::AAAA).await,
             DnsKind::Any | DnsKind::Srv => self.both_families(name).await,
         };
-        match found {
-            Ok(found) if !found.ips.is_empty() || !self.may_ask_system => return Ok(found),
-            Err(error) if !self.may_ask_system => return Err(error),
-            _ => {}
-        }
-        let ips: Vec<IpAddr> = system::addresses(name).await.into_iter().filter(wanted).take(ADDRESSES_MAX).collect();
-        match found {
-            // Its resolver says no more than that it has found nothing.
-            Err(error) if ips.is_empty() => Err(error),
-            _ => Ok(Addresses { ips, ttl: None }),
-        }
+        // Where no server answers, the system's resolver would ask the same ones, on a thread and for longer.
+        let found = found?;
+        let Some(system) = self.beside.filter(|_| found.ips.is_empty()) else { return Ok(found) };
+        let ips = system.addresses(name).await?.into_iter().filter(wanted).take(ADDRESSES_MAX).collect();
+        Ok(Addresses { ips, ttl: None })
     }
 
     async fn family(&self, name: &Name, rtype: RecordType) -> Result<Addresses, NoAnswer> {

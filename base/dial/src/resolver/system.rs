@@ -1,15 +1,19 @@
 //! What this machine says about names: hosts(5), and the name servers of resolv.conf(5).
 //!
 //! Both files are read for each look-up, so that a change in them counts. Reading blocks, so it is done on another
-//! thread.
+//! thread. So does asking the system's resolver; it may take some of those threads only.
 
 use std::fs::File;
 use std::io::Read;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
+use std::sync::Arc;
 
 use bartizan_names::Name;
+use tokio::sync::Semaphore;
 
-use crate::limits::{NAME_SERVERS_MAX, SYSTEM_FILE_BYTES_MAX};
+use super::stub::NoAnswer;
+use crate::counters::Counters;
+use crate::limits::{NAME_SERVERS_MAX, SYSTEM_FILE_BYTES_MAX, SYSTEM_LOOKUPS_MAX};
 
 const HOSTS: &str = "/etc/hosts";
 const RESOLV_CONF: &str = "/etc/resolv.conf";
@@ -27,12 +31,40 @@ pub(super) async fn servers() -> Vec<SocketAddr> {
     tokio::task::spawn_blocking(|| servers_in(&read(RESOLV_CONF))).await.unwrap_or_default()
 }
 
-/// What the system's own resolver finds. It may know sources beside DNS: multicast DNS, directories (nsswitch.conf(5)).
-pub(super) async fn addresses(name: &Name) -> Vec<IpAddr> {
-    match tokio::net::lookup_host((name.to_string(), 0)).await {
-        Ok(found) => found.map(|found| found.ip()).collect(),
-        Err(_) => Vec::new(),
+/// The system's own resolver. It may know sources beside DNS: multicast DNS, directories (nsswitch.conf(5)).
+pub(super) struct SystemResolver {
+    /// One for each look-up that may be under way.
+    places: Arc<Semaphore>,
+    counters: Arc<Counters>,
+}
+
+impl SystemResolver {
+    pub(super) fn new(counters: Arc<Counters>) -> SystemResolver {
+        SystemResolver { places: Arc::new(Semaphore::new(SYSTEM_LOOKUPS_MAX)), counters }
     }
+
+    /// What it finds; no answer while it is busy with other names. It is not waited for: a name that nobody answers for
+    /// may keep it for as long as it likes.
+    pub(super) async fn addresses(&self, name: &Name) -> Result<Vec<IpAddr>, NoAnswer> {
+        let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
+            self.counters.system_lookup_refused();
+            return Err(NoAnswer);
+        };
+        let name = complete(name);
+        let looking = move || {
+            let found = (name, 0).to_socket_addrs().map(|found| found.map(|found| found.ip()).collect());
+            // Not before: it goes on when nobody waits for it any more.
+            drop(place);
+            found.unwrap_or_default()
+        };
+        Ok(tokio::task::spawn_blocking(looking).await.unwrap_or_default())
+    }
+}
+
+/// With the dot at its end: without it the system's resolver would go on with the search list of resolv.conf(5), and a
+/// name that does not exist would lead into the operator's own domain.
+fn complete(name: &Name) -> String {
+    format!("{}.", name.to_string().trim_end_matches('.'))
 }
 
 /// The first part of a file, up to a limit. A file that is not there counts as empty.
@@ -105,6 +137,27 @@ mod tests {
             (".", false),
         ] {
             assert_eq!(is_local(&Name::parse(name).unwrap()), expect, "{name}");
+        }
+    }
+
+    #[tokio::test]
+    async fn the_systems_resolver_takes_some_threads_only() {
+        let counters = Arc::new(Counters::default());
+        let resolver = SystemResolver::new(Arc::clone(&counters));
+        let name = Name::parse("busy.invalid").unwrap();
+        let places = Arc::clone(&resolver.places).try_acquire_many_owned(SYSTEM_LOOKUPS_MAX as u32).unwrap();
+        assert_eq!(resolver.addresses(&name).await, Err(NoAnswer));
+        let metrics = format!("{:?}", bartizan_observed::Measured::measure(&*counters)[2]);
+        assert!(metrics.contains("system_lookups_refused") && metrics.contains('1'), "{metrics}");
+        drop(places);
+        assert_eq!(resolver.addresses(&name).await, Ok(vec![]));
+        assert_eq!(resolver.places.available_permits(), SYSTEM_LOOKUPS_MAX);
+    }
+
+    #[test]
+    fn names_are_complete() {
+        for (name, expect) in [("a.test", "a.test."), ("a.test.", "a.test."), ("intranet", "intranet."), (".", ".")] {
+            assert_eq!(complete(&Name::parse(name).unwrap()), expect, "{name}");
         }
     }
 
