@@ -4,6 +4,7 @@
 //! any time. Without a rule the edge would carry strangers to its own API, to its machine's metadata service, and to
 //! itself in a circle.
 
+use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 
@@ -87,7 +88,7 @@ refusals!(
     /// Gives the credentials of a machine to whoever asks from there.
     Metadata = "metadata", "it is a cloud's metadata service", ELSEWHERE;
     /// By a setting.
-    Private = "private", "it is a loopback or private address, which this edge is set not to dial",
+    Private = "private", "it is a loopback or private address, or one of the edge's machine, which this edge is set not to dial",
         "start the edge with --private-origins allow, if its zones are yours alone";
 );
 
@@ -113,7 +114,9 @@ impl Destinations {
             if rules.own.has(protocol, SocketAddr::new(ip, address.port())) {
                 return Err(Refusal::Own);
             }
-            if rules.private == Private::Refused && is_private(ip) { Err(Refusal::Private) } else { Ok(()) }
+            // What listens on all addresses of this machine is behind its own firewall, not before it.
+            let is_inside = || is_private(ip) || is_of_this_machine(ip);
+            if rules.private == Private::Refused && is_inside() { Err(Refusal::Private) } else { Ok(()) }
         })
     }
 
@@ -141,29 +144,40 @@ impl Own {
         }
         at_port.any(|listener| match listener.address.ip() {
             // A socket for `::` may take IPv4 as well (RFC 3493 §5.3).
-            IpAddr::V4(any) if any.is_unspecified() => address.is_ipv4() && is_of_this_machine(address),
-            IpAddr::V6(any) if any.is_unspecified() => is_of_this_machine(address),
+            IpAddr::V4(any) if any.is_unspecified() => address.is_ipv4() && is_of_this_machine(address.ip()),
+            IpAddr::V6(any) if any.is_unspecified() => is_of_this_machine(address.ip()),
             one => one == address.ip(),
         })
     }
 }
 
-/// Whether a packet to `address` stays here: then the kernel sends it from the very address that it goes to. Asked anew
-/// each time, since addresses come and go; no packet is sent.
-fn is_of_this_machine(address: SocketAddr) -> bool {
-    if address.ip().is_loopback() {
+/// Whether a packet to `ip` stays here. Asked anew each time, since addresses come and go; no packet is sent. What cannot
+/// be found out counts as here.
+fn is_of_this_machine(ip: IpAddr) -> bool {
+    if ip.is_loopback() {
         return true;
     }
-    let any: IpAddr = match address.ip() {
+    let socket = match UdpSocket::bind((ip, 0)) {
+        Err(error) if error.kind() == ErrorKind::AddrNotAvailable => return false,
+        Err(_) => return true,
+        Ok(socket) => socket,
+    };
+    drop(socket);
+    // A machine may be set to let sockets have foreign addresses (ip_nonlocal_bind), and may have whole prefixes without
+    // an interface that has their addresses: the kernel sends to those from the very address that a packet goes to.
+    is_own_source(ip) || if_addrs::get_if_addrs().map_or(true, |all| all.iter().any(|interface| interface.ip() == ip))
+}
+
+fn is_own_source(ip: IpAddr) -> bool {
+    let any: IpAddr = match ip {
         IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
         IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
     };
     let source = UdpSocket::bind((any, 0)).and_then(|socket| {
-        socket.connect(address)?;
+        socket.connect((ip, 9))?;
         socket.local_addr()
     });
-    // Where there is no way to it, it is not here.
-    source.is_ok_and(|source| source.ip() == address.ip())
+    source.is_ok_and(|source| source.ip() == ip)
 }
 
 /// Addresses that no origin has, whatever the settings are.
@@ -296,6 +310,21 @@ mod tests {
         ] {
             let destinations = Destinations::new(own(listeners), Private::Allowed);
             assert_eq!(verdict(&destinations, protocol, address), expect, "{listeners:?} {protocol} {address}");
+        }
+    }
+
+    #[test]
+    fn addresses_of_this_machine() {
+        let interfaces = if_addrs::get_if_addrs().unwrap();
+        // A link-local address of an interface means nothing without its name.
+        for ip in interfaces.iter().map(if_addrs::Interface::ip).filter(|ip| is_special(*ip).is_none()) {
+            assert!(is_of_this_machine(ip), "{ip}");
+            let address = SocketAddr::new(ip, 9).to_string();
+            let refusing = Destinations::new(Own::default(), Private::Refused);
+            assert_eq!(verdict(&refusing, Protocol::Tcp, &address), "private", "{ip}");
+        }
+        for (ip, expect) in [("127.1.2.3", true), ("192.0.2.1", false), ("2001:db8::1", false)] {
+            assert_eq!(is_of_this_machine(ip.parse().unwrap()), expect, "{ip}");
         }
     }
 
