@@ -91,13 +91,36 @@ impl DataDir {
         }
         Ok(bartizan_seal::Key::load_or_create(&path)?)
     }
+
+    /// Refuses to take a store that has gone for one that was never there: without a word, all zones would be gone and a
+    /// new edge would say that it is ready. The administrator's file comes into being after the store.
+    pub fn expect_store(&self) -> anyhow::Result<()> {
+        let written = |name: &str| std::fs::metadata(self.file(name)).is_ok_and(|file| file.len() > 0);
+        // All of a young store may be in its journal.
+        if written(STORE_FILE) || written(JOURNAL_FILE) || !written(bartizan_api::ADMIN_FILE) {
+            return Ok(());
+        }
+        let store = self.file(STORE_FILE);
+        let state = if store.exists() { "is empty" } else { "is gone" };
+        let what = format!("{} {state}, and an edge has run here before", store.display());
+        let remedy = format!(
+            "put it back from a backup; to begin anew, move {} away",
+            self.file(bartizan_api::ADMIN_FILE).display()
+        );
+        Err(Failure::new(Cause::Failed, what).remedy(remedy).into())
+    }
 }
+
+const STORE_FILE: &str = "store.sqlite";
+
+/// What the store has not written into its file yet.
+const JOURNAL_FILE: &str = "store.sqlite-wal";
 
 /// The key that everything secret in the data directory is sealed with.
 pub const KEY_FILE: &str = "seal.key";
 
 /// What is of no use without that key.
-pub const SEALED_FILES: [&str; 2] = ["ca.key.sealed", "store.sqlite"];
+pub const SEALED_FILES: [&str; 2] = ["ca.key.sealed", STORE_FILE];
 
 /// Whether a process holds the directory's lock now.
 pub fn is_locked(path: &Path) -> bool {
@@ -132,5 +155,31 @@ impl Local {
             return Ok(());
         }
         bartizan_seal::write_private(&path, text.as_bytes())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_store_that_went_is_not_taken_for_a_new_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let data = DataDir::open(folder.path()).unwrap();
+        let told = || data.expect_store().map_or_else(|error| error.to_string(), |()| String::new());
+        let write = |name: &str, text: &str| std::fs::write(data.file(name), text).unwrap();
+        assert_eq!(told(), "", "a first start");
+        write(STORE_FILE, "");
+        write(bartizan_api::ADMIN_FILE, "");
+        assert_eq!(told(), "", "a first start that was cut off");
+        write(bartizan_api::ADMIN_FILE, "{}");
+        assert!(told().contains("store.sqlite is empty, and an edge has run here before"), "{}", told());
+        write(JOURNAL_FILE, "pages");
+        assert_eq!(told(), "", "all of it is in the journal");
+        std::fs::remove_file(data.file(JOURNAL_FILE)).unwrap();
+        std::fs::remove_file(data.file(STORE_FILE)).unwrap();
+        assert!(told().contains("store.sqlite is gone"), "{}", told());
+        write(STORE_FILE, "SQLite format 3");
+        assert_eq!(told(), "");
     }
 }

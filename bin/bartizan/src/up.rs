@@ -119,6 +119,7 @@ impl Stored {
     fn open(data: &DataDir, domain: &ZoneName, settings: &Settings) -> anyhow::Result<Stored> {
         // Before the store, which an older layout is brought up to date in: a start that fails here has changed nothing.
         let seal = data.seal_key()?;
+        data.expect_store()?;
         let ca = Ca::load_or_create(data.path(), &seal, now()).context("the local CA")?;
         let store = Store::open(data.path()).map_err(|error| Failure::new(Cause::Failed, error.to_string()))?;
         let certs = Certs::new(ca, seal.clone());
