@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bartizan_names::ZoneId;
+use bartizan_quotas::Rarely;
 use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior, params};
 use tokio::sync::watch;
 
@@ -455,7 +456,10 @@ impl Writer {
             // The engine may have choked on one of them: the others shall not suffer for it.
             Err(_) if group.len() > 1 => group.into_iter().for_each(|job| self.answer(vec![job])),
             Err(error) => {
-                tracing::error!(%error, "the store cannot write");
+                static REFUSED: Rarely = Rarely::new();
+                if let Some(times) = REFUSED.turn() {
+                    tracing::error!(%error, times, "the store cannot write; see what `bartizan doctor` says of its disk");
+                }
                 group.into_iter().for_each(|job| drop(job.reply.send(Err(CommitError::Engine(error.clone())))));
             }
         }
