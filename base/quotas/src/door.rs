@@ -7,8 +7,8 @@
 //! ```
 //! Which of many rests longest, or nearly so, is found without a cost while they work (a second chance): the queue is in
 //! the order in which they came. Whoever worked since it was looked at last goes to the back; the first that did not is
-//! the one. So each look beyond the first pays for work that was done. Each source has such a queue too, for when it has to
-//! give up a place of its own.
+//! the one. So each look beyond the first pays for work that was done. Each source has a queue too, for when it has to
+//! give up a place of its own; it is short enough to look for the very one.
 
 use std::collections::{HashMap, VecDeque};
 use std::future::poll_fn;
@@ -126,9 +126,8 @@ impl Door {
     fn displace(&self, whose: Whose) -> bool {
         let mut queues = self.queues();
         let found = match whose {
-            // All of them are looked at: a source has no more than its ceiling.
-            Whose::Own(source) => queues.own.get_mut(&source).and_then(|queue| longest(queue, usize::MAX)),
-            Whose::Anyones => longest(&mut queues.all, LOOKED_AT_MAX),
+            Whose::Own(source) => queues.own.get_mut(&source).and_then(longest_of),
+            Whose::Anyones => longest(&mut queues.all),
         };
         drop(queues);
         let Some(place) = found else { return false };
@@ -201,10 +200,10 @@ impl Inside {
     }
 }
 
-/// Takes out the one that rests longest, of so many at most.
-fn longest(queue: &mut VecDeque<Entry>, looked_at_max: usize) -> Option<Arc<Inside>> {
+/// Takes out one of all that rests, the longest or nearly so.
+fn longest(queue: &mut VecDeque<Entry>) -> Option<Arc<Inside>> {
     // In the second round they are in their places.
-    let mut left = looked_at_max.min(2 * queue.len());
+    let mut left = LOOKED_AT_MAX.min(2 * queue.len());
     while left > 0 {
         let entry = queue.pop_front()?;
         let Some(place) = entry.place.upgrade().filter(|place| !place.has_gone()) else { continue };
@@ -216,6 +215,18 @@ fn longest(queue: &mut VecDeque<Entry>, looked_at_max: usize) -> Option<Arc<Insi
         left -= 1;
     }
     None
+}
+
+/// Takes out the one of a source that rests longest. All of them are looked at: a source has no more than its ceiling.
+fn longest_of(queue: &mut VecDeque<Entry>) -> Option<Arc<Inside>> {
+    queue.retain(|entry| entry.place.upgrade().is_some_and(|place| !place.has_gone()));
+    let rests_since = |entry: &Entry| {
+        let since = entry.place.upgrade()?.rests_since.load(Ordering::Relaxed);
+        (since != WORKS).then_some(since)
+    };
+    let resting = queue.iter().enumerate().filter_map(|(at, entry)| Some((at, rests_since(entry)?)));
+    let (at, _) = resting.min_by_key(|(_, since)| *since)?;
+    queue.remove(at)?.place.upgrade()
 }
 
 fn nanoseconds(now: Instant) -> u64 {

@@ -212,8 +212,8 @@ fn read_file(named: Option<&Path>, data: &Path) -> anyhow::Result<File> {
     let text = match read {
         Ok(text) => text,
         Err(error) if error.kind() == ErrorKind::NotFound && named.is_none() => return Ok(File::default()),
-        // Without the right to look, the data directory's own check says so better.
-        Err(error) if error.kind() == ErrorKind::PermissionDenied && named.is_none() => {
+        // Where the directory cannot be looked into, its own check says so better.
+        Err(error) if named.is_none() && !matches!(error.kind(), ErrorKind::Other | ErrorKind::InvalidData) => {
             tracing::debug!(%error, "no settings from {}", path.display());
             return Ok(File::default());
         }
