@@ -17,7 +17,7 @@ pub async fn run(action: AppAction, api: &Api, output: Output) -> anyhow::Result
             let zone = zone::of_name(api, &words.name).await?;
             let app = api.post(&base(&zone), &body(&words)).await?;
             output.result(&app, || describe(&app))?;
-            warn_if_unheard(api, &zone, &app).await
+            warn_if_not_listening(api, &zone, &app).await
         }
         AppAction::List => {
             let mut apps = Vec::new();
@@ -96,7 +96,7 @@ fn direct(protocol: &str, origin: &str) -> Option<String> {
 
 /// Says on stderr why clients cannot connect to a new application, if they cannot: the edge opens the ports after the
 /// API has answered.
-async fn warn_if_unheard(api: &Api, zone: &Value, app: &Value) -> anyhow::Result<()> {
+async fn warn_if_not_listening(api: &Api, zone: &Value, app: &Value) -> anyhow::Result<()> {
     let path = format!("{}/{}", base(zone), text(app, "id"));
     for _ in 0..LOOKS_MAX {
         tokio::time::sleep(LOOK_AFTER).await;

@@ -6,9 +6,10 @@
 //!      ▲                           (stays if something is lost)        (sound)              │
 //!      └────────────────────── page by page, in one transaction ◄──────────────────────────┘
 //! ```
-//! One way for every page, be it of objects, of an index, of the schema or of what the engine keeps for itself. Who reads
-//! meanwhile keeps what they see, and a crash on the way leaves the file as it was. It takes as long as copying the file and
-//! making the listings anew, and the room of two more copies.
+//! One way for every page but the first, without which the engine opens nothing, and for wrong bytes only: a sector that
+//! cannot be read, or a file that was cut off, ends it. Whether a page is of objects, of an index, of the schema or of what
+//! the engine keeps for itself makes no difference. Who reads meanwhile keeps what they see, and a crash on the way leaves
+//! the file as it was. It takes as long as copying the file and making the listings anew, and the room of two more copies.
 //!
 //! What is taken over, and from where, is told in [`crate::salvage`].
 

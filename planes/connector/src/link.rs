@@ -134,7 +134,7 @@ impl Link {
                     // Nearly always.
                     Upload::Nothing if written == head.len() => match self.write.flush().await {
                         Ok(()) => MaybeDone::Done(Ok(self.write)),
-                        Err(error) => return Err(Lost { unsent: None, error: error.into() }),
+                        Err(_) => MaybeDone::Done(Err(UploadError::Origin)),
                     },
                     body => maybe_done(upload(self.write, head.slice(written..), body).boxed()),
                 };

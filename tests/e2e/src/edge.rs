@@ -5,12 +5,13 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::curl::{self, Page};
 use crate::dns::{self, Reply};
 use crate::program::{Program, bartizan};
+use crate::wait;
 
 /// Whether the hello page is there. Most tests do without: they start sooner.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -216,6 +217,18 @@ impl Edge {
     pub fn record(&self, body: &Value) -> String {
         let record = self.post(&format!("/zones/{}/dns_records", self.zone()), body);
         record["id"].as_str().expect("a record has an id").to_owned()
+    }
+
+    /// Makes a proxied record and waits until the edge knows the host, which it gives.
+    #[track_caller]
+    pub fn proxied(&self, label: &str, kind: &str, content: &str, port: u16) -> String {
+        self.record(&json!({
+            "type": kind, "name": label, "content": content, "proxied": true, "bartizan": {"origin_port": port}
+        }));
+        let host = format!("{label}.{}", self.domain());
+        // Names are announced last (design §2.3): when DNS has it, HTTP does.
+        wait::until_eq("the name is announced", &vec!["AAAA ::1".to_owned()], || self.dig(&[&host, "AAAA"]).answers());
+        host
     }
 
     /// Asks our DNS by dig: `edge.dig(&["www.example.test", "A"])`.

@@ -3,18 +3,8 @@
 use std::net::SocketAddr;
 
 use bartizan_e2e::origin::Origin;
-use bartizan_e2e::{Edge, curl, wait};
+use bartizan_e2e::{Edge, curl};
 use serde_json::json;
-
-/// Makes a proxied record and waits until the edge knows the host.
-fn proxied(edge: &Edge, label: &str, kind: &str, content: &str, port: u16) -> String {
-    edge.record(&json!({
-        "type": kind, "name": label, "content": content, "proxied": true, "bartizan": {"origin_port": port}
-    }));
-    let host = format!("{label}.{}", edge.domain());
-    wait::until_eq("the name is announced", &vec!["AAAA ::1".to_owned()], || edge.dig(&[&host, "AAAA"]).answers());
-    host
-}
 
 #[test]
 fn records_do_not_lead_to_the_edge_itself() {
@@ -31,7 +21,7 @@ fn records_do_not_lead_to_the_edge_itself() {
         ("pool", "A", "127.77.0.1", 80),
         ("cloud", "A", "169.254.169.254", 80),
     ] {
-        let host = proxied(&edge, label, kind, content, port);
+        let host = edge.proxied(label, kind, content, port);
         let page = edge.http_get(&host, "/metrics", &["--header", "Accept: application/json"]);
         assert_eq!(page.status, 502, "{label}: {}", page.text());
         // By name, the other loopback address has nobody at this port, who would be the one to blame.
@@ -49,7 +39,7 @@ fn private_origins_are_a_setting() {
     for (setting, status) in [("allow", 200), ("refuse", 502)] {
         let edge = Edge::start_with(&["--private-origins", setting]);
         let origin = Origin::echo();
-        let host = proxied(&edge, "echo", "A", "127.0.0.1", origin.port());
+        let host = edge.proxied("echo", "A", "127.0.0.1", origin.port());
         assert_eq!(edge.http_get(&host, "/", &[]).status, status, "{setting}");
         let told = edge.get("/bartizan/edge");
         assert_eq!(told["private_origins"], json!(setting == "allow"), "{told}");

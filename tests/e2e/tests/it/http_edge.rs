@@ -13,23 +13,12 @@ use serde_json::json;
 /// What the tests' nginx answers: who it is and what it was told.
 const NGINX: &str = "location / { add_header X-Proto $server_protocol; return 200 \"nginx $host $request_uri\"; }";
 
-/// Makes a proxied record and waits until the edge knows the host.
-fn proxied(edge: &Edge, label: &str, kind: &str, content: &str, port: u16) -> String {
-    edge.record(&json!({
-        "type": kind, "name": label, "content": content, "proxied": true, "bartizan": {"origin_port": port}
-    }));
-    let host = format!("{label}.{}", edge.domain());
-    // Names are announced last (design §2.3): when DNS has it, HTTP does.
-    wait::until_eq("the name is announced", &vec!["AAAA ::1".to_owned()], || edge.dig(&[&host, "AAAA"]).answers());
-    host
-}
-
 #[test]
 fn origins_of_both_families_and_versions() {
     let edge = Edge::start();
     for (label, kind, ip) in [("four", "A", "127.0.0.1"), ("six", "AAAA", "::1")] {
         let origin = Origin::nginx(ip, NGINX);
-        let host = proxied(&edge, label, kind, ip, origin.port());
+        let host = edge.proxied(label, kind, ip, origin.port());
         for (words, version) in [(&["--http1.1"][..], "1.1"), (&["--http2"], "2")] {
             let page = edge.https_get(&host, "/a/b?c=d", words);
             assert_eq!((page.status, page.version.as_str()), (200, version), "{label}: {}", page.text());
@@ -44,7 +33,7 @@ fn origins_of_both_families_and_versions() {
 fn the_origin_learns_who_asked_and_nobody_can_lie_about_it() {
     let edge = Edge::start();
     let origin = Origin::echo();
-    let host = proxied(&edge, "echo", "A", "127.0.0.1", origin.port());
+    let host = edge.proxied("echo", "A", "127.0.0.1", origin.port());
     let forged = [
         "--header",
         "X-Forwarded-For: 203.0.113.9",
@@ -96,7 +85,7 @@ fn the_origin_learns_who_asked_and_nobody_can_lie_about_it() {
 fn methods_bodies_and_statuses_pass_unchanged() {
     let edge = Edge::start();
     let origin = Origin::echo();
-    let host = proxied(&edge, "echo", "A", "127.0.0.1", origin.port());
+    let host = edge.proxied("echo", "A", "127.0.0.1", origin.port());
     for version in ["--http1.1", "--http2"] {
         for method in ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"] {
             let page = edge.https_get(&host, "/x?y", &[version, "--request", method, "--data-binary", "0123456789"]);
@@ -123,7 +112,7 @@ fn an_origin_with_tls() {
     // `full` speaks TLS to the origin and does not ask whose certificate it is; `strict` does.
     let path = format!("/zones/{}/settings/ssl", edge.zone());
     edge.ask("PATCH", &path, Some(&json!({"value": "full"}))).result();
-    let host = proxied(&edge, "secure", "A", "127.0.0.1", origin.port());
+    let host = edge.proxied("secure", "A", "127.0.0.1", origin.port());
     wait::until_eq("full: any certificate", &200, || edge.https_get(&host, "/", &[]).status);
     edge.ask("PATCH", &path, Some(&json!({"value": "strict"}))).result();
     wait::until_eq("strict: a certificate that nobody knows", &502, || edge.https_get(&host, "/", &[]).status);
@@ -154,7 +143,7 @@ fn ray(page: &Page) -> String {
 fn an_origin_that_refuses_is_502() {
     let edge = Edge::start();
     let nobody = free("127.0.0.1".parse().expect("an address"));
-    let host = proxied(&edge, "down", "A", "127.0.0.1", nobody.port());
+    let host = edge.proxied("down", "A", "127.0.0.1", nobody.port());
     error_page(&edge, &host, 502);
 }
 
@@ -168,7 +157,7 @@ fn an_origin_that_hangs_up_is_502() {
             drop(stream);
         }
     });
-    let host = proxied(&edge, "rude", "A", "127.0.0.1", port);
+    let host = edge.proxied("rude", "A", "127.0.0.1", port);
     error_page(&edge, &host, 502);
 }
 
@@ -178,7 +167,7 @@ fn an_origin_that_never_answers_is_504() {
     let origin = Origin::echo();
     let path = format!("/zones/{}/settings/proxy_read_timeout", edge.zone());
     edge.ask("PATCH", &path, Some(&json!({"value": 1}))).result();
-    let host = proxied(&edge, "slow", "A", "127.0.0.1", origin.port());
+    let host = edge.proxied("slow", "A", "127.0.0.1", origin.port());
     wait::until_eq("the time-out is in force", &504, || edge.https_get(&host, "/slow/3", &[]).status);
     assert_eq!(edge.https_get(&host, "/", &[]).status, 200, "only that request was given up");
 }
@@ -211,7 +200,7 @@ fn clients_and_origins_of_both_families() {
     let edge = Edge::start_with(&["--http", "[::1]:0", "--https", "[::1]:0"]);
     let origins = [("four", "A", "127.0.0.1"), ("six", "AAAA", "::1")].map(|(label, kind, ip)| {
         let origin = Origin::nginx(ip, "location / { return 200 \"$remote_addr $http_x_forwarded_for\"; }");
-        let host = proxied(&edge, label, kind, ip, origin.port());
+        let host = edge.proxied(label, kind, ip, origin.port());
         (origin, host, ip)
     });
     for (_origin, host, ip) in &origins {
@@ -231,7 +220,7 @@ fn clients_and_origins_of_both_families() {
 fn plain_http_can_be_sent_to_https() {
     let edge = Edge::start();
     let origin = Origin::echo();
-    let host = proxied(&edge, "safe", "A", "127.0.0.1", origin.port());
+    let host = edge.proxied("safe", "A", "127.0.0.1", origin.port());
     let path = format!("/zones/{}/settings/always_use_https", edge.zone());
     edge.ask("PATCH", &path, Some(&json!({"value": "on"}))).result();
     let page = wait::until("the setting is in force", || {
@@ -247,7 +236,7 @@ fn plain_http_can_be_sent_to_https() {
 fn a_stop_lets_requests_finish() {
     let mut edge = Edge::start();
     let origin = Origin::echo();
-    let host = proxied(&edge, "slow", "A", "127.0.0.1", origin.port());
+    let host = edge.proxied("slow", "A", "127.0.0.1", origin.port());
     let (ca, connect) = (edge.ca().to_string_lossy().into_owned(), format!("::{}", edge.https()));
     for version in ["--http1.1", "--http2"] {
         assert_eq!(edge.https_get(&host, "/", &[version]).status, 200, "{version}");
@@ -272,7 +261,7 @@ fn a_stop_lets_requests_finish() {
 fn websocket() {
     let edge = Edge::start();
     let origin = Origin::echo();
-    let host = proxied(&edge, "echo", "A", "127.0.0.1", origin.port());
+    let host = edge.proxied("echo", "A", "127.0.0.1", origin.port());
     for (server, ca) in [(edge.http(), None), (edge.https(), Some(edge.ca()))] {
         let mut client = Command::new("python3");
         client.arg(here("clients/websocket.py")).args([server.ip().to_string(), server.port().to_string()]);
@@ -318,7 +307,7 @@ fn talk(command: &mut Command, input: &str) -> String {
 fn ambiguous_requests_are_refused() {
     let edge = Edge::start();
     let origin = Origin::echo();
-    let host = proxied(&edge, "echo", "A", "127.0.0.1", origin.port());
+    let host = edge.proxied("echo", "A", "127.0.0.1", origin.port());
     let many: String = (0..200).map(|number| format!("X-{number}: y\r\n")).collect();
     let huge = format!("X-Huge: {}\r\n", "y".repeat(40_000));
     for (request, why) in [
