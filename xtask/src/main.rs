@@ -23,9 +23,9 @@ cargo xtask COMMAND
   tidy                           layers, dependencies, licences and habits that the compiler cannot check
   ebpf build                     compile the kernel programs, which are committed (needs clang)
   ebpf check                     build them again, and compare
-  bench dns [--names N] [--seconds N] [--rounds N]
-                                 CPU and queries a second beside NSD, Knot and a bare echo
-  bench l4 [--seconds N] [--rounds N] [--only WHAT]...
+  bench dns [--names N] [--seconds N] [--rounds N] [--before PATH]
+                                 CPU and queries a second beside NSD, Knot, a bare echo and our binary of before
+  bench l4 [--seconds N] [--rounds N] [--only WHAT]... [--binary PATH]
                                  TCP and UDP beside nginx and HAProxy: CPU of bulk, connections and datagrams,
                                  latency, memory, tunnels and the firewall
   bench http [--seconds N] [--rounds N] [--only WHAT]... [--binary PATH]

@@ -21,7 +21,7 @@ use crate::process;
 const START_SECONDS_MAX: u64 = 120;
 
 pub(crate) fn run(words: &[&str]) -> Result<()> {
-    let options = Options::parse(words, &["--seconds", "--rounds", "--names"])?;
+    let options = Options::parse(words, &["--seconds", "--rounds", "--names", "--before"])?;
     let (seconds, rounds, names) =
         (options.one("--seconds", 5)?, options.one("--rounds", 5)?, options.one("--names", 100_000)?);
     debian::need(debian::DNS_PEERS, Missing::Install)?;
@@ -34,6 +34,13 @@ pub(crate) fn run(words: &[&str]) -> Result<()> {
     edge.fill(names)?;
     let peers = [plane(&binaries, names)?, echo(&binaries)?, nsd(&folder)?, knot(&folder)?];
     let mut servers = vec![Measured::new("bartizan", edge.dns, edge.process())];
+    let mut before = Vec::new();
+    for binary in options.words("--before") {
+        let edge = Edge::start(Path::new(binary), &folder.join("before"), Some(SERVER_CORE))?;
+        edge.fill(names)?;
+        servers.push(Measured::new("before", edge.dns, edge.process()));
+        before.push(edge);
+    }
     servers.extend(peers.iter().map(|peer| Measured::new(peer.name, peer.address, peer.child.id())));
     for server in &servers {
         // The echo sends the question back: a reply too.

@@ -43,7 +43,7 @@ const GLANCE_SECONDS: f64 = 0.02;
 const FAILURES_ONE_IN: u64 = 100;
 
 pub(crate) fn run(words: &[&str]) -> Result<()> {
-    let options = Options::parse(words, &["--seconds", "--rounds", "--only"])?;
+    let options = Options::parse(words, &["--seconds", "--rounds", "--only", "--binary"])?;
     let (seconds, rounds) = (options.one("--seconds", 4.0)?, options.one("--rounds", 5)?);
     let only = options.words("--only");
     if let Some(unknown) = only.iter().find(|part| !PARTS.contains(part)) {
@@ -57,7 +57,8 @@ pub(crate) fn run(words: &[&str]) -> Result<()> {
 
     if PARTS.iter().any(|part| *part != "firewall" && wanted(part)) {
         let descriptors = process_cpu::descriptors()?;
-        let field = Field::start(&binaries, &folder, descriptors)?;
+        let binary = options.words("--binary").last().map_or_else(|| binaries.join("bartizan"), PathBuf::from);
+        let field = Field::start(&binary, &binaries, &folder, descriptors)?;
         let mut bench = Bench { pour: binaries.join("pour"), seconds, report: Report::default() };
         bench.wait_for(&field)?;
         // First, while no server has memory left from other work.

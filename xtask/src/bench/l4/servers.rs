@@ -84,18 +84,17 @@ pub(super) struct Field {
 }
 
 impl Field {
-    pub(super) fn start(binaries: &Path, folder: &Path, descriptors: usize) -> Result<Field> {
+    pub(super) fn start(binary: &Path, binaries: &Path, folder: &Path, descriptors: usize) -> Result<Field> {
         let origins = Origins::start(binaries)?;
         let words = ["--pool", POOL, "--ports", "sk_lookup"];
         let data = folder.join("data");
         // A new one each time: applications of an earlier run lead to origins that are gone.
         let _ = fs::remove_dir_all(&data);
-        let binary = binaries.join("bartizan");
-        let edge = Edge::start_with(&binary, &data, Some(SERVER_CORE), &words)?;
+        let edge = Edge::start_with(binary, &data, Some(SERVER_CORE), &words)?;
         let zone = edge.fill(0)?;
         let mut setup = Setup { edge: &edge, zone, made: 0 };
         let ours = setup.direct(&origins)?;
-        let (tunnel, connector) = setup.tunnel(&origins, &binary)?;
+        let (tunnel, connector) = setup.tunnel(&origins, binary)?;
         let (nginx, nginx_udp) = nginx(folder, &origins, descriptors)?;
         let haproxy = haproxy(folder, &origins, descriptors)?;
         Ok(Field {
