@@ -8,6 +8,7 @@ use std::time::Duration;
 use rusqlite::ErrorCode;
 
 use crate::change::{Guard, Rev};
+use crate::damage::is_damage;
 use crate::key::Key;
 use crate::readers::LISTING_BUDGET;
 use crate::state_hash::Part;
@@ -29,9 +30,9 @@ impl EngineError {
         self.code() == Some(ErrorCode::DiskFull)
     }
 
-    /// The file itself is not as it was written.
+    /// The file itself is not as it was written, or cannot be read.
     pub fn is_damage(&self) -> bool {
-        matches!(self.code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
+        is_damage(&self.0)
     }
 
     pub(crate) fn code(&self) -> Option<ErrorCode> {
@@ -50,6 +51,10 @@ pub enum OpenError {
     NewerSchema { found: u32, supported: u32 },
     #[error("{} is damaged or not a store ({reason}); restore a backup, or move the file away to begin anew", path.display())]
     Corrupt { path: PathBuf, reason: String },
+    #[error(
+        "{} is damaged or of an older layout, and cannot be written anew ({reason}); let this user write to its directory, and make room there: up to {} MiB are needed", path.display(), needed.div_ceil(1 << 20)
+    )]
+    NotMended { path: PathBuf, reason: String, needed: u64 },
     #[error("cannot open {}; see that its disk has room and that no other process holds it", path.display())]
     Engine { path: PathBuf, source: EngineError },
 }
@@ -58,7 +63,7 @@ impl OpenError {
     /// Whether the file may be read all the same.
     pub(crate) fn is_of_writing(&self) -> bool {
         match self {
-            OpenError::NotWritable { .. } => true,
+            OpenError::NotWritable { .. } | OpenError::NotMended { .. } => true,
             OpenError::Engine { source, .. } => {
                 matches!(source.code(), Some(ErrorCode::DiskFull | ErrorCode::SystemIoFailure))
             }

@@ -47,20 +47,31 @@ impl Lost {
         self.count += count.saturating_sub(named);
     }
 
+    /// In which row of the table `about` it is kept.
+    pub(crate) const WHAT: &'static str = "lost";
+
     /// What earlier damage took. A file that cannot say it is read as if there were nothing: it is told of in other ways.
     pub(crate) fn of_file(connection: &Connection) -> Lost {
-        let text = connection.query_row("SELECT text FROM about WHERE what = 'lost'", (), |row| row.get(0)).optional();
-        let text: String = text.ok().flatten().unwrap_or_default();
-        let (count, keys) = text.split_once('\n').unwrap_or((&text, ""));
+        Lost::read(connection).unwrap_or_default()
+    }
+
+    pub(crate) fn read(connection: &Connection) -> rusqlite::Result<Lost> {
+        let mut select = connection.prepare("SELECT text FROM about WHERE what = ?")?;
+        let text: Option<String> = select.query_row([Lost::WHAT], |row| row.get(0)).optional()?;
+        Ok(text.map_or_else(Lost::default, |text| Lost::parse(&text)))
+    }
+
+    pub(crate) fn parse(text: &str) -> Lost {
+        let (count, keys) = text.split_once('\n').unwrap_or((text, ""));
         Lost { keys: keys.lines().map(str::to_owned).collect(), count: count.parse().unwrap_or(0) }
     }
 
     pub(crate) fn write(&self, connection: &Connection) -> rusqlite::Result<()> {
         if self.is_empty() {
-            return connection.execute("DELETE FROM about WHERE what = 'lost'", ()).map(drop);
+            return connection.execute("DELETE FROM about WHERE what = ?", [Lost::WHAT]).map(drop);
         }
         let text = format!("{}\n{}", self.count, self.keys.join("\n"));
-        connection.execute("INSERT OR REPLACE INTO about VALUES ('lost', ?)", [text]).map(drop)
+        connection.execute("INSERT OR REPLACE INTO about VALUES (?, ?)", [Lost::WHAT, &text]).map(drop)
     }
 }
 

@@ -2,21 +2,21 @@
 //!
 //! Whatever became of the pages above it, a page with rows can be read by itself; whose it is, is told by the types of its
 //! rows' columns. Pages that the file lists as free hold what was once there and are passed over: if that list is damaged
-//! too, a row may come back that was changed or deleted since, and who reads must look for it.
+//! too, and the file has no map of its pages, a row may come back that was changed or deleted since, and who reads must
+//! look for it.
 //!
 //! The format is <https://www.sqlite.org/fileformat2.html>; section numbers are of this page.
 
 use std::collections::HashSet;
 use std::fs::File;
 use std::io;
+use std::ops::RangeInclusive;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use rusqlite::types::{Type, Value};
 
-/// §1.3: what the file begins with.
-const HEAD_BYTES: usize = 100;
-const MAGIC: &[u8] = b"SQLite format 3\0";
+use crate::raw::{HEAD_BYTES, Head, u32_at};
 
 /// What a tree has on its pages: a table has rows on its leaves, an index on the pages above them too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,12 +43,17 @@ impl Tree {
     }
 }
 
+/// What the map of the pages has of each, and of a free one (§1.8).
+const MAPPED: RangeInclusive<u8> = 1..=5;
+const MAPPED_FREE: u8 = 2;
+
 /// One row; the largest of ours is a change.
 const ROW_BYTES_MAX: u64 = 64 << 20;
 
 pub(crate) struct Pages {
     file: File,
-    head: [u8; HEAD_BYTES],
+    /// None: it is damaged.
+    head: Option<Head>,
     page_bytes: usize,
     /// Without what is reserved at the end of each page.
     usable: usize,
@@ -56,53 +61,19 @@ pub(crate) struct Pages {
 }
 
 impl Pages {
-    /// None if this is no database.
-    pub(crate) fn open(path: &Path) -> io::Result<Option<Pages>> {
+    /// Where the file cannot say how large its pages are, they are taken to be of so many bytes.
+    pub(crate) fn open(path: &Path, page_bytes: usize) -> io::Result<Pages> {
         let file = File::open(path)?;
-        let bytes = file.metadata()?.len();
         let mut head = [0; HEAD_BYTES];
-        if bytes < HEAD_BYTES as u64 {
-            return Ok(None);
-        }
-        file.read_exact_at(&mut head, 0)?;
-        // §1.3.2: 64 KiB do not fit into the field.
-        let page_bytes = match usize::from(u16::from_be_bytes([head[16], head[17]])) {
-            1 => 1 << 16,
-            bytes => bytes,
-        };
-        if !head.starts_with(MAGIC) || !page_bytes.is_power_of_two() || page_bytes < 512 {
-            return Ok(None);
-        }
-        let usable = page_bytes - usize::from(head[20]);
-        let count = u32::try_from(bytes / page_bytes as u64).unwrap_or(u32::MAX);
-        Ok(Some(Pages { file, head, page_bytes, usable, count }))
+        let head = file.read_exact_at(&mut head, 0).ok().and_then(|()| Head::read(head));
+        let (page_bytes, usable) =
+            head.as_ref().map_or((page_bytes, page_bytes), |head| (head.page_bytes(), head.usable()));
+        let count = u32::try_from(file.metadata()?.len() / page_bytes as u64).unwrap_or(u32::MAX);
+        Ok(Pages { file, head, page_bytes, usable, count })
     }
 
-    pub(crate) fn page_bytes(&self) -> u32 {
-        u32::try_from(self.page_bytes).expect("64 KiB at most")
-    }
-
-    /// The number of the layout (§1.3.14).
-    pub(crate) fn user_version(&self) -> u32 {
-        self.number(60)
-    }
-
-    /// Whose file it is (§1.3.15).
-    pub(crate) fn application_id(&self) -> u32 {
-        self.number(68)
-    }
-
-    /// As the pragma says it: whether free pages are given back, never, at once, or when asked to (§1.3.12).
-    pub(crate) fn auto_vacuum(&self) -> u8 {
-        match (self.number(52), self.number(64)) {
-            (0, _) => 0,
-            (_, 0) => 1,
-            (_, _) => 2,
-        }
-    }
-
-    fn number(&self, at: usize) -> u32 {
-        u32_at(&self.head, at).expect("the head is longer")
+    pub(crate) fn head(&self) -> Option<&Head> {
+        self.head.as_ref()
     }
 
     /// Hands every row of a tree of this kind to `f` whose columns are of these types, with its id, from pages in use. Of a
@@ -130,10 +101,10 @@ impl Pages {
         Ok(())
     }
 
-    /// Pages in the list of free ones, as far as it can be followed (§1.5).
+    /// Pages that are free: in the list of them, as far as it can be followed (§1.5), or by the map of the pages.
     fn free(&self) -> io::Result<HashSet<u32>> {
         let mut free = HashSet::new();
-        let mut next = self.number(32);
+        let mut next = self.head.as_ref().map_or(0, Head::first_free);
         while next != 0 && next <= self.count && free.insert(next) {
             let trunk = self.page(next)?;
             let leaves = u32_at(&trunk, 4).unwrap_or(0) as usize;
@@ -141,7 +112,27 @@ impl Pages {
             free.extend(leaves);
             next = u32_at(&trunk, 0).unwrap_or(0);
         }
+        self.add_mapped(&mut free)?;
         Ok(free)
+    }
+
+    /// Adds those that are free by the map, if the file has one (§1.8): it has a byte for what each page is for, and four
+    /// for the page above it.
+    fn add_mapped(&self, free: &mut HashSet<u32>) -> io::Result<()> {
+        let has_none = self.head.as_ref().is_some_and(|head| head.auto_vacuum() == 0);
+        let on_one = u32::try_from(self.usable / 5).unwrap_or(u32::MAX);
+        let mut map = 2;
+        while !has_none && map < self.count {
+            let page = self.page(map)?;
+            let (entries, _) = page.as_chunks::<5>();
+            let mapped = (map + 1..=map.saturating_add(on_one).min(self.count)).zip(entries);
+            // One that is damaged says nothing.
+            if mapped.clone().all(|(_, entry)| MAPPED.contains(&entry[0])) {
+                free.extend(mapped.filter(|(_, entry)| entry[0] == MAPPED_FREE).map(|(page, _)| page));
+            }
+            map = map.saturating_add(on_one).saturating_add(1);
+        }
+        Ok(())
     }
 
     fn page(&self, number: u32) -> io::Result<Vec<u8>> {
@@ -205,10 +196,6 @@ pub(crate) enum PagesError {
 
 fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
     Some(u16::from_be_bytes(bytes.get(at..)?.first_chunk().copied()?))
-}
-
-fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
-    Some(u32::from_be_bytes(bytes.get(at..)?.first_chunk().copied()?))
 }
 
 /// §1.6: seven bits in each of eight bytes at most, and eight in the ninth.
@@ -327,7 +314,7 @@ mod tests {
             wrote.truncate(301);
             connection.execute_batch("COMMIT").unwrap();
             drop(connection);
-            let pages = Pages::open(&path).unwrap().unwrap();
+            let pages = Pages::open(&path, 4096).unwrap();
             let read = |tree, types: &[Type]| {
                 let types: Vec<_> = types.iter().copied().map(Some).collect();
                 let mut read = Vec::new();
@@ -345,16 +332,6 @@ mod tests {
             indexed.sort_by_key(|(_, row)| if let Value::Integer(id) = row[1] { id } else { 0 });
             let expect = wrote.iter().map(|(id, row)| (0, vec![row[2].clone(), Value::Integer(*id)]));
             assert!(indexed.into_iter().eq(expect), "{page_bytes}");
-        }
-    }
-
-    #[test]
-    fn what_is_no_database_is_none() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("file");
-        for bytes in [vec![], vec![0; 4096], b"SQLite format 3\0".to_vec(), [MAGIC, &[0; 200]].concat()] {
-            std::fs::write(&path, bytes).unwrap();
-            assert!(Pages::open(&path).unwrap().is_none());
         }
     }
 }

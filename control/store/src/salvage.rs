@@ -19,16 +19,18 @@ use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
 
 use crate::change::{self, Op, Rev};
 use crate::key::Key;
+use crate::layout::{Layout, Object, Row};
+use crate::lost::Lost;
 use crate::mend::{MendError, Mended};
 use crate::pages::{Pages, Tree};
-use crate::schema::from_1;
-use crate::state_hash::{self, StateHash, Sums};
+use crate::state_hash::{self, Sums};
 use crate::tables::{self, signed};
 use crate::{log, rebuild};
 
 pub(crate) struct Salvage<'n> {
     old: Connection,
     pages: Pages,
+    layout: &'static Layout,
     /// Has the layout of today and nothing in it.
     new: &'n Connection,
     objects: Found,
@@ -44,13 +46,18 @@ enum Found {
 }
 
 impl<'n> Salvage<'n> {
-    pub(crate) fn new(old: Connection, pages: Pages, new: &'n Connection) -> rusqlite::Result<Salvage<'n>> {
+    pub(crate) fn new(
+        old: Connection,
+        pages: Pages,
+        layout: &'static Layout,
+        new: &'n Connection,
+    ) -> rusqlite::Result<Salvage<'n>> {
         // `spoilt` has the objects that are not what was committed, `named` what the index of keys has.
         new.execute_batch(
             "CREATE TEMP TABLE spoilt (id INTEGER PRIMARY KEY, key UNIQUE, kind, rev, format, hash, json);
              CREATE TEMP TABLE named (key PRIMARY KEY, id) WITHOUT ROWID;",
         )?;
-        Ok(Salvage { old, pages, new, objects: Found::Whole, names: Found::Whole })
+        Ok(Salvage { old, pages, layout, new, objects: Found::Whole, names: Found::Whole })
     }
 
     /// Objects without a key of this version go to the file `aside`, if one is given.
@@ -58,7 +65,7 @@ impl<'n> Salvage<'n> {
         let mut done = Mended::default();
         self.take_objects()?;
         self.take_names()?;
-        if self.objects == Found::Torn && self.names == Found::Whole && self.version() > 1 {
+        if self.objects == Found::Torn && self.names == Found::Whole && self.layout.goes_on {
             // From leaves that are not in use any more and not known to be free.
             self.new.execute_batch("DELETE FROM object WHERE key NOT IN (SELECT key FROM named)")?;
         }
@@ -84,18 +91,57 @@ impl<'n> Salvage<'n> {
         let head = self.take_log(log)?;
         self.take_zone_changes(head)?;
         state_hash::recompute(self.new)?;
-        if done.lost.is_empty() && self.version() > 1 {
-            // Of a file that cannot say what it should have, nothing can be said.
-            let differing = state_hash::differing(&self.old, self.new).unwrap_or_default();
-            differing.iter().for_each(|part| done.lost.note(&format!("what cannot be named, of {part}")));
+        if done.lost.is_empty() && self.layout.goes_on {
+            self.compare(&mut done.lost)?;
         }
         rebuild::make(self.new)?;
         self.new.execute_batch("DROP TABLE temp.spoilt; DROP TABLE temp.named")?;
         Ok(done)
     }
 
-    fn version(&self) -> u32 {
-        self.pages.user_version()
+    /// Notes what is not there and has no name any more.
+    fn compare(&self, lost: &mut Lost) -> Result<(), MendError> {
+        let now = state_hash::kept(self.new)?;
+        let differing = match state_hash::kept(&self.old) {
+            Ok(kept) => kept.unlike(&now),
+            Err(_) => {
+                let kept = self.kept_by_pages()?;
+                if kept.is_empty() && (self.objects, self.names) == (Found::Torn, Found::Torn) {
+                    lost.note("what cannot be named");
+                }
+                kept.unlike(&now.of_parts_in(&kept))
+            }
+        };
+        differing.iter().for_each(|part| lost.note(&format!("what cannot be named, of {part}")));
+        Ok(())
+    }
+
+    fn kept_by_pages(&self) -> Result<Sums, MendError> {
+        let mut kept = Sums::default();
+        self.pages.for_each_row(Tree::Index, &[Some(Type::Text), Some(Type::Blob)], &mut |_, row| {
+            if let [Column::Text(part), Column::Blob(hash)] = &*row {
+                kept.keep(part, hash);
+            }
+            Ok(())
+        })?;
+        Ok(kept)
+    }
+
+    /// What earlier damage took.
+    pub(crate) fn lost_before(&self) -> Result<Lost, MendError> {
+        if let Ok(lost) = Lost::read(&self.old) {
+            return Ok(lost);
+        }
+        let mut lost = Lost::default();
+        self.pages.for_each_row(Tree::Index, &[Some(Type::Text), Some(Type::Text)], &mut |_, row| {
+            if let [Column::Text(what), Column::Text(text)] = &*row
+                && what == Lost::WHAT
+            {
+                lost = Lost::parse(text);
+            }
+            Ok(())
+        })?;
+        Ok(lost)
     }
 
     fn has_objects(&self) -> rusqlite::Result<bool> {
@@ -107,22 +153,12 @@ impl<'n> Salvage<'n> {
             return Ok(());
         }
         self.objects = Found::Torn;
-        let mut types = vec![Type::Null, Type::Text, Type::Integer, Type::Integer, Type::Integer];
-        types.extend((self.version() > 1).then_some(Type::Blob));
-        types.push(Type::Text);
-        let types: Vec<_> = types.into_iter().map(Some).collect();
-        self.pages.for_each_row(Tree::Table, &types, &mut |id, mut columns| {
-            columns[0] = Column::Integer(id);
-            Row::of(columns).map_or(Ok(()), |row| self.take(&row).map(drop))
-        })?;
-        Ok(())
+        Ok(self.layout.each_object(&self.pages, &mut |row| self.take(&row).map(drop))?)
     }
 
     /// By the engine, up to the first row that it cannot read.
     fn each_row_of_table(&mut self) -> rusqlite::Result<()> {
-        let hash = if self.version() > 1 { "hash, " } else { "" };
-        let sql = format!("SELECT id, key, kind, rev, format, {hash}json FROM object NOT INDEXED ORDER BY id");
-        let mut select = self.old.prepare(&sql)?;
+        let mut select = self.old.prepare(&self.layout.select_objects())?;
         let columns = select.column_count();
         let mut rows = select.query(())?;
         while let Some(row) = rows.next()? {
@@ -137,27 +173,15 @@ impl<'n> Salvage<'n> {
 
     /// Puts an object into the new file, or among the spoilt ones.
     fn take(&self, row: &Row) -> rusqlite::Result<Found> {
-        let of = |key: &str| StateHash::of(key, row.rev, row.format, &row.json);
-        let (key, hash, found) = match &row.hash {
-            // Schema 1. What has no key of today keeps its own, and is no part of the state.
-            None => match from_1::new_key(&row.key, &row.json) {
-                Some(key) => (key.to_string(), of(key.as_str()), Found::Whole),
-                None => {
-                    tracing::error!(key = row.key, "it cannot be said whose this object is: left out");
-                    (row.key.clone(), StateHash::default(), Found::Whole)
-                }
-            },
-            Some(kept) => {
-                let (kept, hash) = (StateHash::read(kept), of(&row.key));
-                let as_it_came = kept == StateHash::default() && Key::stored(&row.key).is_err();
-                let found = if kept == hash || as_it_came { Found::Whole } else { Found::Torn };
-                (row.key.clone(), if as_it_came { kept } else { hash }, found)
-            }
-        };
-        let kind = Key::stored(&key).map_or(row.kind, |key| key.kind().code());
-        let table = if found == Found::Whole { "object" } else { "temp.spoilt" };
+        let Object { key, hash, is_whole, .. } = self.layout.read(row);
+        let known = Key::stored(&key).ok();
+        if known.is_none() && !self.layout.goes_on {
+            tracing::error!(key, "it cannot be said whose this object is: left out");
+        }
+        let kind = known.map_or(row.kind, |key| key.kind().code());
+        let (table, found) = if is_whole { ("object", Found::Whole) } else { ("temp.spoilt", Found::Torn) };
         let row = Row { key, kind, hash: Some(hash.to_bytes().to_vec()), ..row.clone() };
-        row.insert(self.new, table).map(|()| found)
+        insert(&row, self.new, table).map(|()| found)
     }
 
     /// By the engine, or page by page: no other index of ours is of one text.
@@ -178,8 +202,7 @@ impl<'n> Salvage<'n> {
 
     /// Keys that are known and whose objects were not found.
     fn missing(&self) -> rusqlite::Result<BTreeSet<String>> {
-        // Old keys are not those of today.
-        let column = if self.version() > 1 { "key" } else { "id" };
+        let column = self.layout.named_by;
         let sql = format!("SELECT key FROM named WHERE {column} NOT IN (SELECT {column} FROM object)");
         self.new.prepare(&sql)?.query_map((), |row| row.get(0))?.collect()
     }
@@ -198,7 +221,7 @@ impl<'n> Salvage<'n> {
             spoilt.extend(Row::of(columns));
         }
         for row in spoilt {
-            row.insert(self.new, "object")?;
+            insert(&row, self.new, "object")?;
             keys.insert(row.key);
         }
         Ok(keys)
@@ -248,7 +271,7 @@ impl<'n> Salvage<'n> {
             })?;
             Ok::<bool, rusqlite::Error>(whole && last.is_none_or(|last| last == head))
         };
-        if self.version() > 1 && read().unwrap_or(false) { Found::Whole } else { Found::Torn }
+        if self.layout.goes_on && read().unwrap_or(false) { Found::Whole } else { Found::Torn }
     }
 
     fn each_change(&self, f: &mut dyn FnMut(Rev, Option<Vec<Op>>) -> rusqlite::Result<()>) -> rusqlite::Result<()> {
@@ -288,7 +311,7 @@ impl<'n> Salvage<'n> {
             Ok(head) => head,
             Err(_) => self.newest()?,
         };
-        if self.version() > 1 {
+        if self.layout.goes_on {
             head = head.next();
         }
         if log == Found::Whole {
@@ -303,7 +326,7 @@ impl<'n> Salvage<'n> {
                  SELECT ?1, ?2, coalesce(max(at), 0), 'edge', 'mend', coalesce(max(bytes), 0) + length(?3), ?3 FROM change",
                 params![signed(head.0), bartizan_seal::random::<16>(), ops],
             )?;
-        } else if self.version() > 1 {
+        } else if self.layout.goes_on {
             tracing::error!("the store's change log is damaged: another one begins");
         }
         log::put_head(self.new, head)?;
@@ -317,23 +340,12 @@ impl<'n> Salvage<'n> {
         newest = newest.max(number(&self.old, "SELECT max(rev) FROM zone_change").ok().flatten());
         match number(&self.old, "SELECT max(rev) FROM change") {
             Ok(rev) => newest = newest.max(rev),
-            Err(_) => self.pages.for_each_row(Tree::Table, self.change_types(), &mut |rev, _| {
+            Err(_) => self.pages.for_each_row(Tree::Table, self.layout.changes, &mut |rev, _| {
                 newest = newest.max(Some(rev));
                 Ok(())
             })?,
         }
         Ok(Rev(newest.unwrap_or(0).cast_unsigned()))
-    }
-
-    fn change_types(&self) -> &'static [Option<Type>] {
-        const TEXT: Option<Type> = Some(Type::Text);
-        const BLOB: Option<Type> = Some(Type::Blob);
-        const INTEGER: Option<Type> = Some(Type::Integer);
-        const REV: Option<Type> = Some(Type::Null);
-        match self.version() {
-            1 => &[REV, BLOB, INTEGER, TEXT, INTEGER, BLOB],
-            _ => &[REV, BLOB, INTEGER, TEXT, TEXT, None, INTEGER, BLOB],
-        }
     }
 
     fn take_zone_changes(&self, head: Rev) -> rusqlite::Result<()> {
@@ -373,54 +385,24 @@ impl<'n> Salvage<'n> {
     }
 }
 
-/// A row of a table of objects.
-#[derive(Clone)]
-struct Row {
-    id: i64,
-    key: String,
-    kind: i64,
-    rev: i64,
-    format: i64,
-    /// Schema 1 had none.
-    hash: Option<Vec<u8>>,
-    json: String,
-}
-
-impl Row {
-    fn of(columns: Vec<Column>) -> Option<Row> {
-        use Column::{Blob, Integer, Text};
-        let mut columns = columns.into_iter();
-        let (Integer(id), Text(key)) = (columns.next()?, columns.next()?) else { return None };
-        let (Integer(kind), Integer(rev), Integer(format)) = (columns.next()?, columns.next()?, columns.next()?) else {
-            return None;
-        };
-        let (hash, json) = match (columns.next()?, columns.next()) {
-            (Blob(hash), Some(Text(json))) => (Some(hash), json),
-            (Text(json), None) => (None, json),
-            _ => return None,
-        };
-        Some(Row { id, key, kind, rev, format, hash, json })
+/// Unless a newer one is there: on a page that is not in use any more, an object may be in an older state. An id that
+/// another object has by now is replaced.
+fn insert(row: &Row, into: &Connection, table: &str) -> rusqlite::Result<()> {
+    let columns = "id, key, kind, rev, format, hash, json";
+    let Row { id, key, kind, rev, format, hash, json } = row;
+    let put = into
+        .prepare_cached(&format!(
+            "INSERT INTO {table} ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?)
+             ON CONFLICT (key) DO UPDATE SET kind = excluded.kind, rev = excluded.rev, format = excluded.format,
+                 hash = excluded.hash, json = excluded.json WHERE excluded.rev > rev
+             ON CONFLICT (id) DO NOTHING"
+        ))?
+        .execute(params![id, key, kind, rev, format, hash, json])?;
+    if put == 0 {
+        into.prepare_cached(&format!(
+            "INSERT INTO {table} ({columns}) VALUES (NULL, ?, ?, ?, ?, ?, ?) ON CONFLICT (key) DO NOTHING"
+        ))?
+        .execute(params![key, kind, rev, format, hash, json])?;
     }
-
-    /// Unless a newer one is there: on a page that is not in use any more, an object may be in an older state. An id that
-    /// another object has by now is replaced.
-    fn insert(&self, into: &Connection, table: &str) -> rusqlite::Result<()> {
-        let columns = "id, key, kind, rev, format, hash, json";
-        let Row { id, key, kind, rev, format, hash, json } = self;
-        let put = into
-            .prepare_cached(&format!(
-                "INSERT INTO {table} ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?)
-                 ON CONFLICT (key) DO UPDATE SET kind = excluded.kind, rev = excluded.rev, format = excluded.format,
-                     hash = excluded.hash, json = excluded.json WHERE excluded.rev > rev
-                 ON CONFLICT (id) DO NOTHING"
-            ))?
-            .execute(params![id, key, kind, rev, format, hash, json])?;
-        if put == 0 {
-            into.prepare_cached(&format!(
-                "INSERT INTO {table} ({columns}) VALUES (NULL, ?, ?, ?, ?, ?, ?) ON CONFLICT (key) DO NOTHING"
-            ))?
-            .execute(params![key, kind, rev, format, hash, json])?;
-        }
-        Ok(())
-    }
+    Ok(())
 }

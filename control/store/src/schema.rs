@@ -11,7 +11,7 @@ use std::time::Duration;
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
 use crate::error::{EngineError, OpenError};
-use crate::mend::{self, MendError, Occasion};
+use crate::mend::{self, MendError};
 use crate::{log, rebuild};
 
 pub(crate) const FILE: &str = "store.sqlite";
@@ -39,7 +39,7 @@ const WRITER_CACHE_KIB: i64 = 64 * 1024;
 const CHECKPOINT_PAGES: i64 = 8192;
 
 /// Free pages can be given back to the disk. Holds for a file that is empty, or from the next VACUUM on.
-const GIVE_BACK: &str = "PRAGMA auto_vacuum = INCREMENTAL";
+pub(crate) const GIVE_BACK: &str = "PRAGMA auto_vacuum = INCREMENTAL";
 
 /// Statements kept compiled by each connection: more than there are different ones outside of listings.
 const STATEMENTS_MAX: usize = 64;
@@ -48,38 +48,48 @@ const STATEMENTS_MAX: usize = 64;
 /// keeps it from being opened.
 pub(crate) fn open_writer(dir: &Path) -> Result<Connection, OpenError> {
     let path = dir.join(FILE);
-    create(dir, &path).map_err(|source| OpenError::NotWritable { path: path.clone(), source })?;
-    match open_sound(dir, &path) {
-        Err(error @ OpenError::Corrupt { .. }) => match mend_closed(dir, &path) {
-            Ok(()) => open_sound(dir, &path),
-            Err(why) => {
-                tracing::error!(%why, "the store's file cannot be mended");
-                Err(error)
-            }
-        },
-        opened => opened,
+    let not_writable = |source| OpenError::NotWritable { path: path.clone(), source };
+    mend::take_place(dir).and_then(|()| create(dir, &path)).map_err(not_writable)?;
+    let opened = if mend::is_emptied(dir) {
+        Err(OpenError::Corrupt { path: path.clone(), reason: "it is empty, and its journal is not".to_owned() })
+    } else {
+        open_sound(dir, &path)
+    };
+    match &opened {
+        Ok(Found::OfToday(_)) => {}
+        Ok(Found::Older) => tracing::info!("the store is brought to its new layout; a large one takes some seconds"),
+        Err(OpenError::Corrupt { reason, .. }) => {
+            tracing::error!(reason, "the store's file is damaged: what can be read of it is put into a new one");
+        }
+        Err(_) => {}
+    }
+    match opened {
+        Ok(Found::OfToday(connection)) => return Ok(connection),
+        Err(error) if !matches!(error, OpenError::Corrupt { .. }) => return Err(error),
+        Ok(Found::Older) | Err(_) => mend::mend_closed(dir).map_err(|error| refused(&path, error))?.tell(),
+    }
+    match open_sound(dir, &path)? {
+        Found::OfToday(connection) => Ok(connection),
+        Found::Older => unreachable!("a file that was just made has the layout of today"),
     }
 }
 
-/// On a connection that needs to know nothing of the file but its first page.
-fn mend_closed(dir: &Path, path: &Path) -> Result<(), MendError> {
-    tracing::error!("the store's file is damaged: what can be read of it is put into a new one");
-    let mut connection = connect(path)?;
-    keep_copy(&connection, path)?;
-    mend::mend(&mut connection, dir, Occasion::Need).map(|done| done.tell())
+/// A file that opens.
+enum Found {
+    OfToday(Connection),
+    /// Sound or not, it is to be written anew.
+    Older,
 }
 
-fn open_sound(dir: &Path, path: &Path) -> Result<Connection, OpenError> {
+fn open_sound(dir: &Path, path: &Path) -> Result<Found, OpenError> {
     let failed = |error: rusqlite::Error| classify(path, error.into());
     let mut connection = connect(path).map_err(failed)?;
-    set_up(&connection).map_err(failed)?;
-    keep_copy(&connection, path).map_err(|error| refused(path, error))?;
-    if migrate(&mut connection, dir, path)? == Migrated::Rewritten {
-        // The old layout's pages are free now. That they stay is no reason not to start.
-        if let Err(error) = connection.execute_batch(GIVE_BACK).and_then(|()| connection.execute_batch("VACUUM")) {
-            tracing::warn!(%error, "the store's file keeps its size");
-        }
+    let found = schema_of(&connection, path)?;
+    if found == 1 {
+        return Ok(Found::Older);
     }
+    set_up(&connection).map_err(failed)?;
+    bring_up_to_date(&mut connection, found).map_err(failed)?;
     log::head(&connection).and_then(|_| log::epoch(&connection)).map_err(failed)?;
     log::look_at_ends(&connection).map_err(failed)?;
     // What the journal has goes into the file, so that a copy of the file alone is a store from its first moment on.
@@ -90,7 +100,7 @@ fn open_sound(dir: &Path, path: &Path) -> Result<Connection, OpenError> {
     // The directory's entry of a new file is not durable by the file's own sync.
     let synced = File::open(dir).and_then(|dir| dir.sync_all());
     synced.map_err(|source| OpenError::NotWritable { path: path.to_owned(), source })?;
-    Ok(connection)
+    Ok(Found::OfToday(connection))
 }
 
 fn set_up(connection: &Connection) -> rusqlite::Result<()> {
@@ -176,77 +186,49 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
-/// What a migration did to the file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Migrated {
-    /// Nothing, or it had little to do.
-    Kept,
-    /// All of it was written anew.
-    Rewritten,
-}
-
-/// Puts a copy of a file of an older layout beside it: the version that wrote it does not read what becomes of it.
-fn keep_copy(connection: &Connection, path: &Path) -> Result<(), MendError> {
-    let number = |pragma| connection.pragma_query_value(None, pragma, |row| row.get::<_, u32>(0));
-    let (application, version) = (number("application_id")?, number("user_version")?);
-    if application != APPLICATION.unsigned_abs() || version == 0 || version >= VERSION {
-        return Ok(());
-    }
-    let copy = path.with_extension(format!("schema-{version}.sqlite"));
-    // One that is there was made by a start that did not come to its end, or before a way back.
-    if copy.exists() {
-        return Ok(());
-    }
-    let half = copy.with_extension("new");
-    mend::copy_pages(connection, &half)?;
-    File::open(&half).and_then(|file| file.sync_all()).and_then(|()| fs::rename(&half, &copy))?;
-    tracing::info!(copy = %copy.display(), "the store as it was is kept: put it back to return to the older version");
-    Ok(())
-}
-
-fn migrate(connection: &mut Connection, dir: &Path, path: &Path) -> Result<Migrated, OpenError> {
+/// The number of the layout, 0 of an empty file. What is not ours, or newer, is refused before anything of it is touched.
+fn schema_of(connection: &Connection, path: &Path) -> Result<u32, OpenError> {
     let failed = |error: rusqlite::Error| classify(path, error.into());
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
-    let number = |pragma| transaction.pragma_query_value(None, pragma, |row| row.get::<_, i32>(0)).map_err(failed);
-    let (application, version) = (number("application_id")?, number("user_version")?);
+    let number = |pragma| connection.pragma_query_value(None, pragma, |row| row.get::<_, i32>(0)).map_err(failed);
+    let (application, version) = (number("application_id")?, number("user_version")?.unsigned_abs());
     let tables: i64 =
-        transaction.query_row("SELECT count(*) FROM sqlite_schema", (), |row| row.get(0)).map_err(failed)?;
-    let found = match (application, tables) {
-        (APPLICATION, _) => version.unsigned_abs(),
-        (0, 0) => 0,
-        _ => return Err(OpenError::Corrupt { path: path.to_owned(), reason: "another program's database".to_owned() }),
-    };
-    match found {
-        0 => lay_out(&transaction).map_err(failed)?,
-        1 => {
-            drop(transaction);
-            tracing::info!("the store is brought to its new layout; a large one takes some seconds");
-            mend::mend(connection, dir, Occasion::Need).map_err(|error| refused(path, error))?.tell();
-            return Ok(Migrated::Rewritten);
-        }
-        VERSION if rebuild::is_current(&transaction).map_err(failed)? => return Ok(Migrated::Kept),
-        VERSION => {}
-        _ => return Err(OpenError::NewerSchema { found, supported: VERSION }),
+        connection.query_row("SELECT count(*) FROM sqlite_schema", (), |row| row.get(0)).map_err(failed)?;
+    match (application, tables) {
+        (APPLICATION, _) if version > VERSION => Err(refused(path, MendError::Newer(version))),
+        (APPLICATION, _) => Ok(version),
+        (0, 0) => Ok(0),
+        _ => Err(refused(path, MendError::Foreign)),
     }
-    rebuild::make(&transaction).map_err(failed)?;
-    transaction.commit().map_err(failed)?;
-    Ok(Migrated::Kept)
+}
+
+fn bring_up_to_date(connection: &mut Connection, found: u32) -> rusqlite::Result<()> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    if found == 0 {
+        lay_out(&transaction)?;
+    }
+    if !rebuild::is_current(&transaction)? {
+        rebuild::make(&transaction)?;
+    }
+    transaction.commit()
 }
 
 fn refused(path: &Path, error: MendError) -> OpenError {
     match error {
-        MendError::Engine(error) => classify(path, error.into()),
-        MendError::File(source) => OpenError::NotWritable { path: path.to_owned(), source },
-        MendError::Nothing => OpenError::Corrupt { path: path.to_owned(), reason: error.to_string() },
+        MendError::Newer(found) => OpenError::NewerSchema { found, supported: VERSION },
+        MendError::Nothing | MendError::Foreign => {
+            OpenError::Corrupt { path: path.to_owned(), reason: error.to_string() }
+        }
+        MendError::Engine(_) | MendError::File(_) => {
+            let needed = mend::room(path.parent().unwrap_or(path));
+            OpenError::NotMended { path: path.to_owned(), reason: error.to_string(), needed }
+        }
     }
 }
 
 fn classify(path: &Path, source: EngineError) -> OpenError {
     let path = path.to_owned();
     match source.code() {
-        Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => {
-            OpenError::Corrupt { path, reason: source.to_string() }
-        }
+        _ if source.is_damage() => OpenError::Corrupt { path, reason: source.to_string() },
         // What is read when a file is opened is there in every store.
         None | Some(ErrorCode::Unknown) => OpenError::Corrupt { path, reason: source.to_string() },
         Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => {

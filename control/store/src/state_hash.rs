@@ -101,7 +101,25 @@ impl Sums {
         self.add(key, StateHash(hash.0.wrapping_neg()));
     }
 
-    fn unlike(&self, other: &Sums) -> Vec<Part> {
+    /// Takes one as it is kept in a file. A kind that only a newer version knows is its business.
+    pub(crate) fn keep(&mut self, part: &str, hash: &[u8]) {
+        if let Some(part) = Part::parse(part) {
+            self.0.insert(part, StateHash::read(hash));
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Those of the parts that `other` has.
+    pub(crate) fn of_parts_in(&self, other: &Sums) -> Sums {
+        let these = self.0.iter().filter(|(part, _)| other.0.contains_key(part));
+        Sums(these.map(|(part, sum)| (*part, *sum)).collect())
+    }
+
+    /// The parts whose sums are not the same.
+    pub(crate) fn unlike(&self, other: &Sums) -> Vec<Part> {
         let parts = self.0.keys().chain(other.0.keys().filter(|part| !self.0.contains_key(part)));
         let mut unlike: Vec<Part> = parts.filter(|part| self.0.get(part) != other.0.get(part)).copied().collect();
         unlike.sort_unstable();
@@ -143,20 +161,13 @@ pub(crate) fn wrong(connection: &Connection) -> rusqlite::Result<Vec<Part>> {
     Ok(kept(connection)?.unlike(&found(connection)?))
 }
 
-/// The parts of which two files keep different hashes.
-pub(crate) fn differing(one: &Connection, other: &Connection) -> rusqlite::Result<Vec<Part>> {
-    Ok(kept(one)?.unlike(&kept(other)?))
-}
-
-fn kept(connection: &Connection) -> rusqlite::Result<Sums> {
+/// The hashes that are kept in a file.
+pub(crate) fn kept(connection: &Connection) -> rusqlite::Result<Sums> {
     let mut select = connection.prepare("SELECT part, hash FROM state_hash")?;
     let mut rows = select.query(())?;
     let mut sums = Sums::default();
     while let Some(row) = rows.next()? {
-        // A kind that only a newer version knows is its business.
-        if let Some(part) = Part::parse(row.get_ref(0)?.as_str()?) {
-            sums.0.insert(part, StateHash::read(row.get_ref(1)?.as_blob()?));
-        }
+        sums.keep(row.get_ref(0)?.as_str()?, row.get_ref(1)?.as_blob()?);
     }
     Ok(sums)
 }

@@ -21,7 +21,7 @@ use crate::install::State;
 use crate::key::Filter;
 use crate::log;
 use crate::lost::Lost;
-use crate::mend::Mended;
+use crate::mend::{self, Mended};
 use crate::readers::{Purpose, Readers};
 use crate::schema::{self, Access};
 use crate::snapshot::Snapshot;
@@ -64,15 +64,22 @@ pub struct Store(Arc<Shared>);
 
 struct Shared {
     writing: Writing,
-    head: watch::Receiver<Rev>,
-    /// As the writer knows it.
-    epoch: Arc<AtomicU64>,
-    condition: watch::Receiver<Condition>,
+    told: Told,
     readers: Arc<Readers>,
     /// Separate ones for long listings, so that short reads do not wait for them.
     listing_readers: Arc<Readers>,
     dir: PathBuf,
     access: Access,
+    /// Last, to be open as long as any connection: the engine's locks are the process's, and whoever closes a descriptor of
+    /// the file lets go of all of them (<https://www.sqlite.org/howtocorrupt.html> §2.2).
+    _file: Option<Arc<File>>,
+}
+
+/// What the writer tells.
+struct Told {
+    head: watch::Receiver<Rev>,
+    epoch: Arc<AtomicU64>,
+    condition: watch::Receiver<Condition>,
 }
 
 /// Whether changes are taken.
@@ -93,21 +100,19 @@ impl Shared {
         dir: &Path,
         access: Access,
         writing: Writing,
-        head: watch::Receiver<Rev>,
-        epoch: Arc<AtomicU64>,
-        condition: watch::Receiver<Condition>,
+        told: Told,
         damage: &Arc<Damage>,
+        file: Option<Arc<File>>,
     ) -> Shared {
         let readers = |purpose| Arc::new(Readers::new(dir.to_owned(), access, purpose, Arc::clone(damage)));
         Shared {
             writing,
-            head,
-            epoch,
-            condition,
+            told,
             readers: readers(Purpose::State),
             listing_readers: readers(Purpose::Listing),
             dir: dir.to_owned(),
             access,
+            _file: file,
         }
     }
 }
@@ -131,6 +136,9 @@ impl Store {
     fn with_writer(dir: &Path, connection: Connection, folding: Folding) -> Result<Store, OpenError> {
         let engine =
             |source: rusqlite::Error| OpenError::Engine { path: dir.join(schema::FILE), source: source.into() };
+        let file = File::options().read(true).write(true).open(dir.join(schema::FILE));
+        let file = file.map_err(|source| OpenError::NotWritable { path: dir.join(schema::FILE), source })?;
+        let file = Arc::new(file);
         let rev = log::head(&connection).map_err(engine)?;
         let epoch = Arc::new(AtomicU64::new(log::epoch(&connection).map_err(engine)?.0));
         let (head_sender, head) = watch::channel(rev);
@@ -149,13 +157,21 @@ impl Store {
             dir: dir.to_owned(),
             mends_left: MENDS_MAX,
             survey: Some(Survey::default()),
+            file: Arc::clone(&file),
         };
         let writer = thread::Builder::new()
             .name("store-writer".to_owned())
             .spawn(move || writer.run())
             .map_err(|source| OpenError::NotWritable { path: dir.to_owned(), source })?;
         let writing = Writing::Open { queue, writer };
-        Ok(Store(Arc::new(Shared::new(dir, Access::Shared, writing, head, epoch, condition, &damage))))
+        Ok(Store(Arc::new(Shared::new(
+            dir,
+            Access::Shared,
+            writing,
+            Told { head, epoch, condition },
+            &damage,
+            Some(file),
+        ))))
     }
 
     /// A store that cannot be written can be served.
@@ -170,7 +186,14 @@ impl Store {
         let (_, head) = watch::channel(seen);
         let (_, condition) = watch::channel(Condition::default());
         let writing = Writing::Refused { reason: reason.into() };
-        Ok(Store(Arc::new(Shared::new(dir, access, writing, head, Arc::default(), condition, &damage))))
+        Ok(Store(Arc::new(Shared::new(
+            dir,
+            access,
+            writing,
+            Told { head, epoch: Arc::default(), condition },
+            &damage,
+            None,
+        ))))
     }
 
     /// Reads all objects of the store in `dir`, be it in use or not, and names the kinds and zones whose objects are not
@@ -217,7 +240,7 @@ impl Store {
 
     /// The log that this is a copy of.
     fn epoch(&self) -> Epoch {
-        Epoch(self.0.epoch.load(Ordering::Relaxed))
+        Epoch(self.0.told.epoch.load(Ordering::Relaxed))
     }
 
     /// A consistent view of now. Blocks while all reading connections are lent; keep it for milliseconds, not minutes,
@@ -250,9 +273,14 @@ impl Store {
         }
     }
 
+    /// Room that the disk of a store in `dir` must have for its file to be mended, at most, in bytes.
+    pub fn room_to_mend(dir: &Path) -> u64 {
+        mend::room(dir)
+    }
+
     /// What is wrong with the file, as long as it is.
     pub fn condition(&self) -> watch::Receiver<Condition> {
-        self.0.condition.clone()
+        self.0.told.condition.clone()
     }
 
     /// Looks at all pages of the store in `dir`, be it in use or not, damaged or not. None if there is none.
@@ -262,7 +290,7 @@ impl Store {
 
     /// The newest revision. It is seen here before the one who committed it hears of it.
     pub fn watch(&self) -> watch::Receiver<Rev> {
-        self.0.head.clone()
+        self.0.told.head.clone()
     }
 
     /// Drops what `keep` does not want from the change log; returns the oldest revision that is left.

@@ -4,6 +4,7 @@
 //! keeps its own guards, its own verdict and its own revision. Nobody is answered before all of it is durable.
 
 use std::collections::BTreeSet;
+use std::fs::File;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
@@ -195,6 +196,8 @@ pub(crate) struct Writer {
     pub(crate) mends_left: u32,
     /// None once all keys were looked at.
     pub(crate) survey: Option<Survey>,
+    /// The same one, to be read without the engine.
+    pub(crate) file: Arc<File>,
 }
 
 impl Writer {
@@ -328,7 +331,7 @@ impl Writer {
     }
 
     fn mend(&mut self, occasion: Occasion) -> Result<Mended, CommitError> {
-        let done = mend::mend(&mut self.connection, &self.dir, occasion).and_then(|done| {
+        let done = mend::mend(&mut self.connection, &self.file, &self.dir, occasion).and_then(|done| {
             // What readers met is mended with the rest.
             self.damage.take();
             self.look_again()?;
@@ -491,7 +494,7 @@ impl Writer {
     /// Whether an error comes from the file, and not from the disk, another process or the change.
     fn is_of_damage(&self, error: &EngineError) -> bool {
         match error.code() {
-            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => true,
+            _ if error.is_damage() => true,
             // A statement of ours does not fail like that on a sound file; be sure of it.
             None | Some(ErrorCode::Unknown | ErrorCode::ConstraintViolation | ErrorCode::TypeMismatch) => {
                 let check: rusqlite::Result<String> =

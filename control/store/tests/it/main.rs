@@ -12,3 +12,4 @@ mod objects;
 mod opening;
 mod pages;
 mod state_hash;
+mod torn;
