@@ -28,6 +28,8 @@ pub struct Problem {
 pub enum What {
     /// An object of the store, by its key: it cannot be made into what is served, and what it was before stays in force.
     Unit(String),
+    /// An object of the store, by its key: the API cannot read it. Planes that use it do.
+    Document(String),
     /// The change log: it cannot be read, so that no change gets in force.
     ChangeLog,
     /// A port of an application that nobody listens on.
@@ -58,6 +60,7 @@ pub enum What {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ProblemKind {
     Unit,
+    Document,
     ChangeLog,
     Port,
     Disk,
@@ -72,8 +75,9 @@ pub enum ProblemKind {
 }
 
 impl ProblemKind {
-    pub const ALL: [ProblemKind; 12] = [
+    pub const ALL: [ProblemKind; 13] = [
         ProblemKind::Unit,
+        ProblemKind::Document,
         ProblemKind::ChangeLog,
         ProblemKind::Port,
         ProblemKind::Disk,
@@ -90,6 +94,7 @@ impl ProblemKind {
     pub const fn as_str(self) -> &'static str {
         match self {
             ProblemKind::Unit => "unit",
+            ProblemKind::Document => "document",
             ProblemKind::ChangeLog => "change_log",
             ProblemKind::Port => "port",
             ProblemKind::Disk => "disk",
@@ -109,6 +114,7 @@ impl What {
     pub const fn kind(&self) -> ProblemKind {
         match self {
             What::Unit(_) => ProblemKind::Unit,
+            What::Document(_) => ProblemKind::Document,
             What::ChangeLog => ProblemKind::ChangeLog,
             What::Port { .. } => ProblemKind::Port,
             What::Disk => ProblemKind::Disk,
@@ -128,7 +134,7 @@ impl What {
 impl fmt::Display for What {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            What::Unit(key) => f.write_str(key),
+            What::Unit(key) | What::Document(key) => f.write_str(key),
             What::ChangeLog => f.write_str("the change log"),
             What::Port { protocol, address, .. } => write!(f, "{protocol} {address}"),
             What::Disk => f.write_str("the disk"),

@@ -14,6 +14,8 @@ const KEPT_MAX: usize = NAMED_MAX + ProblemKind::ALL.len();
 pub enum Reporter {
     /// Makes what is served of what was committed.
     Publisher,
+    /// Reads every document, whether it is served or not.
+    Documents,
     /// Writes to the data directory.
     Writer,
     /// Renews certificates.

@@ -6,7 +6,7 @@
 //!
 //! Documents that are kept in the store are the ones that are sent, except where a secret is involved
 //! ([`StoredTunnel`], [`StoredUser`], [`StoredToken`]), for the settings of a zone ([`StoredSettings`]), and where a reply
-//! has more in it than was asked for ([`StoredAccessRule`], [`StoredApp`]).
+//! has more in it than was asked for ([`StoredAccessRule`], [`StoredApp`]). What `stored.rs` has is never sent.
 
 pub mod access_rule;
 mod account;
@@ -21,6 +21,7 @@ mod pop;
 pub mod settings;
 pub mod spectrum;
 mod status;
+mod stored;
 mod token;
 pub mod tunnel;
 mod user;
@@ -39,6 +40,7 @@ pub use pop::{Pop, PopBody};
 pub use settings::{Setting, SettingBody, SettingPatch, SettingsBody, StoredSetting, StoredSettings};
 pub use spectrum::{App, AppBody, StoredApp};
 pub use status::{Status, StatusProblem};
+pub use stored::{StoredAddress, StoredAppRef, StoredHolder, StoredName, StoredSlot};
 pub use token::{StoredToken, TokenVerification};
 pub use tunnel::{
     Connection, Connector, RouteBody, RouteResult, StoredTunnel, Tunnel, TunnelBody, TunnelConfiguration,

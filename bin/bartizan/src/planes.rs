@@ -15,7 +15,7 @@ use bartizan_plane_dns as dns;
 use bartizan_plane_http as http;
 use bartizan_plane_l4 as l4;
 use bartizan_plane_tunnel as tunnel;
-use bartizan_publish::{Bundle, Publisher};
+use bartizan_publish::{Bundle, Publisher, Review};
 use bartizan_store::Rev;
 use tokio::sync::watch;
 
@@ -25,6 +25,9 @@ use crate::up;
 
 /// How long the publisher waits after a failed read before it tries again. What is in force stays in force.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// How long it rests between two pieces of its look at all documents, so that others have the processor too.
+const REVIEW_REST: Duration = Duration::from_millis(10);
 
 /// All planes, running.
 pub struct Planes {
@@ -285,7 +288,11 @@ pub fn follow(
     let thread = std::thread::Builder::new().name("publish".to_owned()).spawn(move || {
         loop {
             let caught_up = catch_up(&mut publisher, &planes);
-            let wait = if caught_up.is_ok() { Duration::MAX } else { RETRY_AFTER };
+            let wait = match (&caught_up, publisher.review()) {
+                (Err(_), _) => RETRY_AFTER,
+                (Ok(()), Review::More) => REVIEW_REST,
+                (Ok(()), Review::Done) => Duration::MAX,
+            };
             report(caught_up, &publisher, &planes.observed.problems);
             let going_on = runtime.block_on(async {
                 tokio::select! {
@@ -322,9 +329,12 @@ fn report(caught_up: anyhow::Result<()>, publisher: &Publisher, problems: &Probl
         remedy: "what was in force stays so; `bartizan doctor` looks at the store",
     });
     let seen = stuck.into_iter().chain(publisher.problems().observed(up::now())).collect();
-    let news = problems.report(Reporter::Publisher, seen, Lease::Held, Instant::now());
-    for problem in news {
+    for problem in problems.report(Reporter::Publisher, seen, Lease::Held, Instant::now()) {
         tracing::error!(%problem, "cannot be put in force; what it was before stays so");
+    }
+    let unreadable = publisher.unreadable().observed(up::now());
+    for problem in problems.report(Reporter::Documents, unreadable, Lease::Held, Instant::now()) {
+        tracing::error!(%problem, "an object in the store cannot be read by the API");
     }
 }
 

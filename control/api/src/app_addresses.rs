@@ -16,11 +16,10 @@ use std::net::{IpAddr, SocketAddr};
 use bartizan_model::{Application, EdgeIps, Zone};
 use bartizan_names::{AppId, AppOrigin, Name, Protocol, ZoneId};
 use bartizan_store::{Key, Prefix};
+use bartizan_v4::{StoredAddress, StoredAppRef, StoredSlot};
 
 pub(crate) use self::edge::Addresses;
-use self::holders::{
-    AddressDocument, AppRef, SlotDocument, address_key, addresses, apps_by_ref, slot_key, slot_of, slots,
-};
+use self::holders::{address_key, addresses, apps_by_ref, slot_key, slot_of, slots};
 use self::slots::{free_slot, kept_slot};
 use crate::apps;
 use crate::error::{Error, Fault};
@@ -161,12 +160,12 @@ fn others_on(
 ) -> Result<Vec<Application>, Error> {
     let key = address_key(address);
     change.guard(&key)?;
-    let by_address: AddressDocument = change.find(&key)?.unwrap_or_default();
+    let by_address: StoredAddress = change.find(&key)?.unwrap_or_default();
     let mut others = apps_by_ref(change, &by_address.apps)?;
     if let Some(slot) = addresses.pools.slot(address) {
         let key = slot_key(slot);
         change.guard(&key)?;
-        if let Some(SlotDocument { zone, name }) = change.find(&key)?
+        if let Some(StoredSlot { zone, name }) = change.find(&key)?
             && (zone, &name) != (app.zone, &app.name)
             && change.has(&Key::zone(zone))?
         {
@@ -186,7 +185,7 @@ pub(crate) fn update_holders(
 ) -> Result<(), Error> {
     debug_assert!(old.zip(new).is_none_or(|(old, new)| (old.zone, old.id) == (new.zone, new.id)), "one application");
     let both = || old.into_iter().chain(new);
-    let Some(app) = both().next().map(|app| AppRef { zone: app.zone, app: app.id }) else { return Ok(()) };
+    let Some(app) = both().next().map(|app| StoredAppRef { zone: app.zone, app: app.id }) else { return Ok(()) };
     let mut names: Vec<&Name> = both().map(|app| &app.name).collect();
     names.dedup();
     let mut left_behind = false;
@@ -205,7 +204,7 @@ pub(crate) fn update_holders(
     ips.dedup();
     for ip in ips {
         let key = address_key(ip);
-        let mut document: AddressDocument = change.find(&key)?.unwrap_or_default();
+        let mut document: StoredAddress = change.find(&key)?.unwrap_or_default();
         document.apps.retain(|other| *other != app);
         if new.is_some_and(|new| static_ips(new).contains(&ip)) {
             document.apps.push(app);
@@ -218,7 +217,7 @@ pub(crate) fn update_holders(
         change.delete(slot_key(slot))?;
     }
     if let Some((slot, new)) = after.zip(new) {
-        change.put(slot_key(slot), &SlotDocument { zone: new.zone, name: new.name.clone() })?;
+        change.put(slot_key(slot), &StoredSlot { zone: new.zone, name: new.name.clone() })?;
     }
     Ok(())
 }
@@ -236,13 +235,13 @@ pub(crate) fn release(change: &mut Change, zone: ZoneId, ids: &[AppId]) -> Resul
     }
     let slots: BTreeSet<u32> = apps.iter().filter_map(|app| app.slot).collect();
     for key in slots.into_iter().map(slot_key) {
-        if change.find::<SlotDocument>(&key)?.is_some_and(|slot| slot.zone == zone) {
+        if change.find::<StoredSlot>(&key)?.is_some_and(|slot| slot.zone == zone) {
             change.delete(key)?;
         }
     }
     let ips: BTreeSet<IpAddr> = apps.iter().flat_map(static_ips).copied().collect();
     for key in ips.into_iter().map(address_key) {
-        let mut document: AddressDocument = change.find(&key)?.unwrap_or_default();
+        let mut document: StoredAddress = change.find(&key)?.unwrap_or_default();
         document.apps.retain(|other| !apps.iter().any(|app| app.id == other.app));
         put_holders(change, key, &document)?;
     }
@@ -260,7 +259,7 @@ pub(crate) fn free_if_left(change: &mut Change, key: &Key) -> Result<(), Error> 
 }
 
 fn free_slot_if_left(change: &mut Change, key: &Key) -> Result<(), Error> {
-    let Some(SlotDocument { zone, name }) = change.find(key)? else { return Ok(()) };
+    let Some(StoredSlot { zone, name }) = change.find(key)? else { return Ok(()) };
     if change.app_ids_at(zone, &name)?.is_empty() {
         change.guard(&Key::name(zone, &name))?;
         change.delete(key.clone())?;
@@ -269,7 +268,7 @@ fn free_slot_if_left(change: &mut Change, key: &Key) -> Result<(), Error> {
 }
 
 fn free_address_if_left(change: &mut Change, key: &Key) -> Result<(), Error> {
-    let Some(mut document) = change.find::<AddressDocument>(key)? else { return Ok(()) };
+    let Some(mut document) = change.find::<StoredAddress>(key)? else { return Ok(()) };
     let mut there = Vec::new();
     for holder in &document.apps {
         let app = Key::app(holder.zone, holder.app);
@@ -286,7 +285,7 @@ fn free_address_if_left(change: &mut Change, key: &Key) -> Result<(), Error> {
     Ok(())
 }
 
-fn put_holders(change: &mut Change, key: Key, document: &AddressDocument) -> Result<(), Error> {
+fn put_holders(change: &mut Change, key: Key, document: &StoredAddress) -> Result<(), Error> {
     if document.apps.is_empty() { change.delete(key) } else { change.put(key, document) }
 }
 

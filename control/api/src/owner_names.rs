@@ -4,20 +4,11 @@
 use bartizan_model::{Application, Record, Zone};
 use bartizan_names::{AccountId, AppId, Name, RecordId, ZoneId};
 use bartizan_store::Key;
-use serde::{Deserialize, Serialize};
+use bartizan_v4::StoredName;
 
 use crate::apps;
 use crate::error::{Error, Fault};
 use crate::transaction::{Change, View, damaged, document};
-
-/// What the key of an owner name holds.
-#[derive(Default, Serialize, Deserialize)]
-struct NameDocument {
-    records: usize,
-    /// Spectrum applications that the name leads to. No record stands beside them.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    apps: Vec<AppId>,
-}
 
 impl View {
     pub(crate) fn records_at(&self, zone: ZoneId, owner: &Name) -> Result<Vec<bartizan_v4::Record>, Error> {
@@ -26,15 +17,15 @@ impl View {
 
     /// Without applications that are not there: one that cannot be read is deleted by its key alone, and nobody knows
     /// then which name led to it.
-    fn name_document(&self, zone: ZoneId, owner: &Name) -> Result<NameDocument, Error> {
-        let NameDocument { records, apps: named } = self.find(&Key::name(zone, owner))?.unwrap_or_default();
+    fn name_document(&self, zone: ZoneId, owner: &Name) -> Result<StoredName, Error> {
+        let StoredName { records, apps: named } = self.find(&Key::name(zone, owner))?.unwrap_or_default();
         let mut apps = Vec::new();
         for app in named {
             if self.has(&Key::app(zone, app))? {
                 apps.push(app);
             }
         }
-        Ok(NameDocument { records, apps })
+        Ok(StoredName { records, apps })
     }
 
     /// The ids of the applications that a name leads to.
@@ -104,7 +95,7 @@ impl Change {
             let apps: Vec<String> = self.apps_at(zone.id, owner)?.iter().map(apps::called).collect();
             return Err(Fault::HostTaken.because(format!("{owner} leads to {}", apps.join(", "))).at("/name"));
         }
-        self.put_name_document(zone.id, owner, NameDocument { records: records.len(), ..known })
+        self.put_name_document(zone.id, owner, StoredName { records: records.len(), ..known })
     }
 
     /// Deletes a record that cannot be read, by its key and its place in the listing. It is counted off its name without
@@ -113,17 +104,17 @@ impl Change {
         let owner = self.0.record_owner(zone, id)?;
         self.delete(Key::record(zone, id))?;
         let Some(owner) = owner else { return Ok(()) };
-        let NameDocument { records, apps } = self.name_document(zone, &owner)?;
-        self.put_name_document(zone, &owner, NameDocument { records: records.saturating_sub(1), apps })
+        let StoredName { records, apps } = self.name_document(zone, &owner)?;
+        self.put_name_document(zone, &owner, StoredName { records: records.saturating_sub(1), apps })
     }
 
     /// Exchanges the applications that a name leads to.
     pub(crate) fn put_name_apps(&mut self, zone: ZoneId, owner: &Name, apps: Vec<AppId>) -> Result<(), Error> {
-        let document = NameDocument { apps, ..self.name_document(zone, owner)? };
+        let document = StoredName { apps, ..self.name_document(zone, owner)? };
         self.put_name_document(zone, owner, document)
     }
 
-    fn put_name_document(&mut self, zone: ZoneId, owner: &Name, document: NameDocument) -> Result<(), Error> {
+    fn put_name_document(&mut self, zone: ZoneId, owner: &Name, document: StoredName) -> Result<(), Error> {
         let key = Key::name(zone, owner);
         if document.records == 0 && document.apps.is_empty() { self.delete(key) } else { self.put(key, &document) }
     }

@@ -56,11 +56,11 @@ impl<T> Reply<Vec<T>> {
             0 => self,
             1 => self.with_message(
                 LEFT_OUT_MESSAGE,
-                "1 object of this list cannot be read and is left out; the log names it",
+                "1 object of this list cannot be read and is left out; `bartizan status` names it",
             ),
             more => self.with_message(
                 LEFT_OUT_MESSAGE,
-                format!("{more} objects of this list cannot be read and are left out; the log names them"),
+                format!("{more} objects of this list cannot be read and are left out; `bartizan status` names them"),
             ),
         }
     }

@@ -12,8 +12,9 @@ use std::sync::Arc;
 use bartizan_certs::Certs;
 use bartizan_names::Timestamp;
 use bartizan_store::{Entry, Guard, Key, Kind, Op, Prefix, Scope, Snapshot, Value};
+use bartizan_v4::StoredHolder;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Fault};
 use crate::reply::Page;
@@ -68,14 +69,8 @@ impl View {
 
     /// The id of whoever holds a name that must be unique.
     pub(crate) fn holder(&self, name: &Key) -> Result<Option<String>, Error> {
-        Ok(self.find::<Holder>(name)?.map(|holder| holder.by))
+        Ok(self.find::<StoredHolder>(name)?.map(|holder| holder.by))
     }
-}
-
-/// What the key of a name that must be unique holds.
-#[derive(Serialize, Deserialize)]
-struct Holder {
-    by: String,
 }
 
 /// What of a list can be read: one bad document does not take the others with it.
@@ -283,7 +278,7 @@ impl Change {
         debug_assert_eq!(name.kind(), Kind::Unique);
         match self.holder(&name)? {
             Some(_) => Err(taken.into()),
-            None => self.put(name, &Holder { by: by.to_string() }),
+            None => self.put(name, &StoredHolder { by: by.to_string() }),
         }
     }
 }

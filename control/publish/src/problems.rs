@@ -1,4 +1,4 @@
-//! What could not be put in force, and why.
+//! Objects with which something is wrong, and what.
 
 use std::collections::{BTreeMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
@@ -8,18 +8,36 @@ use bartizan_names::Timestamp;
 use bartizan_observed::{NAMED_MAX, Problem, ProblemKind, What};
 use bartizan_store::{Key, Kind};
 
-/// What a person can do about each.
+/// What a person can do about what is not in force.
 const REMEDY: &str = "change or delete the object by the API; what was in force before stays so until then";
 
 /// And about a zone, which may be lost but for its name: that one cannot be changed, nor made beside it.
 const ZONE_REMEDY: &str = "restore a backup, or delete the zone by its id (DELETE /zones/{id}), which works also for one \
                            that is lost, and make it anew; what was in force before stays so until then";
 
-/// All objects that cannot be put in force now. What each was before stays, if there was anything.
+/// About a document that the API cannot read.
+const DOCUMENT_REMEDY: &str = "run the version that wrote it; or delete the object by the API and make it anew; or restore \
+                               a backup";
+
+/// And about one that no call deletes.
+const KEPT_REMEDY: &str = "run the version that wrote it, or restore a backup; until then nobody can use or delete it";
+
+/// Which objects a list is of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum About {
+    /// What cannot be put in force now. What each was before stays, if there was anything.
+    #[default]
+    Unit,
+    /// What the API cannot read, and is in force if a plane uses it.
+    Document,
+}
+
+/// A list of objects with which something is wrong.
 ///
 /// Nothing is logged here: whoever puts [`Problems::observed`] up is told there what is news.
 #[derive(Debug, Default)]
 pub struct Problems {
+    about: About,
     /// Why, by the key in the store. Nobody reads more of them, and whoever damages a million records shall not fill the
     /// memory too.
     told: BTreeMap<Arc<str>, Arc<str>>,
@@ -29,6 +47,10 @@ pub struct Problems {
 }
 
 impl Problems {
+    pub(crate) fn of(about: About) -> Problems {
+        Problems { about, ..Problems::default() }
+    }
+
     /// How many there are, those that are not told one by one included.
     pub fn count(&self) -> usize {
         self.told.len() + self.rest.len()
@@ -41,20 +63,25 @@ impl Problems {
     /// The first of them, ascending by key, and the number of the others, as seen at `now`.
     pub fn observed(&self, now: Timestamp) -> Vec<Problem> {
         let shown = |(key, reason): (&Arc<str>, &Arc<str>)| Problem {
-            what: What::Unit(key.to_string()),
+            what: self.about.what(key),
             count: 1,
             reason: reason.to_string(),
             since: now,
-            remedy: remedy(key),
+            remedy: self.about.remedy(key),
         };
         let others = (!self.rest.is_empty()).then(|| Problem {
-            what: What::Others(ProblemKind::Unit),
+            what: What::Others(self.about.kind()),
             count: self.rest.len() as u64,
             reason: "they cannot be read either; a new start names those that are left".to_owned(),
             since: now,
-            remedy: REMEDY,
+            remedy: self.about.remedy(""),
         });
         self.told.iter().map(shown).chain(others).collect()
+    }
+
+    /// Whether something is wrong with a key.
+    pub(crate) fn has(&self, key: &str) -> bool {
+        self.told.contains_key(key) || (!self.rest.is_empty() && self.rest.contains(&self.hasher.hash_one(key)))
     }
 
     /// Notes what a step saw at a key.
@@ -74,10 +101,28 @@ impl Problems {
     }
 }
 
-fn remedy(key: &str) -> &'static str {
-    match Key::parse(key) {
-        Ok(key) if key.kind() == Kind::Zone => ZONE_REMEDY,
-        _ => REMEDY,
+impl About {
+    const fn kind(self) -> ProblemKind {
+        match self {
+            About::Unit => ProblemKind::Unit,
+            About::Document => ProblemKind::Document,
+        }
+    }
+
+    fn what(self, key: &str) -> What {
+        match self {
+            About::Unit => What::Unit(key.to_owned()),
+            About::Document => What::Document(key.to_owned()),
+        }
+    }
+
+    fn remedy(self, key: &str) -> &'static str {
+        match (self, Key::parse(key).map(|key| key.kind())) {
+            (About::Unit, Ok(Kind::Zone)) => ZONE_REMEDY,
+            (About::Unit, _) => REMEDY,
+            (About::Document, Ok(Kind::Account | Kind::User | Kind::Token | Kind::Name | Kind::Unique)) => KEPT_REMEDY,
+            (About::Document, _) => DOCUMENT_REMEDY,
+        }
     }
 }
 

@@ -5,6 +5,7 @@ use bartizan_seal::Key as SealKey;
 use bartizan_store::{Epoch, ReadError, Rev, Store, TailError};
 
 use crate::bundle::Bundle;
+use crate::documents::{Documents, Review};
 use crate::part::Parts;
 use crate::problems::Problems;
 use crate::reading::{Reading, Touched};
@@ -29,6 +30,7 @@ pub struct Publisher {
     pop: PopId,
     parts: Parts,
     problems: Problems,
+    documents: Documents,
     /// The log that `applied` is of.
     epoch: Epoch,
     applied: Rev,
@@ -63,7 +65,8 @@ impl Publisher {
         reading.settle(&Touched::default(), &mut problems);
         let bundle = parts.bundle(applied);
         drop(snapshot);
-        Ok(Publisher { store, seal, pop, parts, problems, epoch, applied, generation, bundle })
+        let documents = Documents::begin();
+        Ok(Publisher { store, seal, pop, parts, problems, documents, epoch, applied, generation, bundle })
     }
 
     /// The bundle in force.
@@ -84,6 +87,19 @@ impl Publisher {
     /// What could not be put in force, and is not yet as it was asked for.
     pub fn problems(&self) -> &Problems {
         &self.problems
+    }
+
+    /// What the API cannot read, as far as it was looked at, but for what is one of [`Publisher::problems`].
+    pub fn unreadable(&self) -> &Problems {
+        self.documents.unreadable()
+    }
+
+    /// Looks at the next of all objects, whether the API can read them. For idle moments, until it is done.
+    pub fn review(&mut self) -> Review {
+        match self.store.read() {
+            Ok(snapshot) => self.documents.review(&snapshot, &self.problems),
+            Err(_) => Review::More,
+        }
     }
 
     /// Applies what was committed since; none if nothing was. Called again until it says so.
@@ -127,18 +143,18 @@ impl Publisher {
         reading.settle(&touched, &mut self.problems);
         self.applied = at;
         self.bundle = self.parts.bundle(at);
+        self.documents.look_again(&snapshot, &touched, &self.problems);
         Ok(Some(&self.bundle))
     }
 
     /// Starts from the state, as a new PoP does, but for what was in force and cannot be read.
     fn load_again(&mut self) -> Result<Option<&Bundle>, PublishError> {
-        *self = Publisher::load_beside(
-            &self.parts,
-            self.generation.next(),
-            self.store.clone(),
-            self.seal.clone(),
-            self.pop,
-        )?;
+        let (store, seal) = (self.store.clone(), self.seal.clone());
+        let loaded = Publisher::load_beside(&self.parts, self.generation.next(), store, seal, self.pop)?;
+        let mut documents = std::mem::replace(self, loaded).documents;
+        // Until the look at all of them ends.
+        documents.begin_again();
+        self.documents = documents;
         Ok(Some(&self.bundle))
     }
 }

@@ -248,6 +248,12 @@ impl Key {
         &self.text[self.id_at..]
     }
 
+    /// What only one may have, of the key of such a thing.
+    pub fn index(&self) -> Option<Index> {
+        let of_unique = (self.kind == Kind::Unique).then(|| self.id().split_once('/'));
+        Index::parse(of_unique.flatten()?.0)
+    }
+
     pub fn id_as<T: FromStr>(&self) -> Option<T> {
         self.id().parse().ok()
     }

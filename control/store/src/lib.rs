@@ -60,7 +60,7 @@ pub use query::{
     AccessRuleOrder, AccessRuleQuery, Direction, Match, Page, Presence, RecordOrder, RecordQuery, TagFilter, Text,
     TunnelQuery, ZoneOrder, ZoneQuery, renew_at,
 };
-pub use snapshot::Snapshot;
+pub use snapshot::{Position, Snapshot};
 pub use state_hash::{Part, StateHash};
 pub use store::{BackupError, Retention, Store};
 pub use writer::{CHANGE_BYTES_MAX, VALUE_BYTES_MAX};

@@ -19,6 +19,10 @@ use crate::readers::Readers;
 use crate::state_hash::{self, Part, StateHash};
 use crate::tables::{self, signed};
 
+/// How far somebody is who looks at all objects a piece at a time. At first in front of all.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Position(i64);
+
 /// The state as it was when this was taken, whatever is committed meanwhile. For one thread at a time.
 pub struct Snapshot {
     /// None only while dropping.
@@ -209,6 +213,28 @@ impl Snapshot {
             }
         }
         Ok(unreadable)
+    }
+
+    /// Hands up to `limit` objects of all kinds to `f`, those behind `after` in the order in which they were first put;
+    /// then how far that is, or none if there are no more. What is put again keeps its place.
+    pub fn objects(
+        &self,
+        after: Position,
+        limit: usize,
+        f: &mut dyn FnMut(Result<Entry, Unreadable>),
+    ) -> Result<Option<Position>, ReadError> {
+        let mut last = after;
+        self.look(|connection| {
+            let sql = "SELECT key, rev, format, json, id FROM object WHERE id > ? ORDER BY id LIMIT ?";
+            let mut select = connection.prepare_cached(sql)?;
+            let mut found = select.query(params![after.0, rows(limit)])?;
+            while let Some(row) = found.next()? {
+                f(entry(row));
+                last = Position(row.get(4)?);
+            }
+            Ok(())
+        })?;
+        Ok((last != after).then_some(last))
     }
 
     fn each_of_kind(

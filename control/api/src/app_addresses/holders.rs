@@ -3,20 +3,12 @@
 use std::net::IpAddr;
 
 use bartizan_model::Application;
-use bartizan_names::{AppId, Name, ZoneId};
 use bartizan_store::{Index, Key, Prefix, Scope};
-use serde::{Deserialize, Serialize};
+use bartizan_v4::StoredAppRef;
 
 use crate::apps;
 use crate::error::Error;
 use crate::transaction::View;
-
-/// Whose a slot is.
-#[derive(Serialize, Deserialize)]
-pub(super) struct SlotDocument {
-    pub(super) zone: ZoneId,
-    pub(super) name: Name,
-}
 
 pub(super) fn slot_key(slot: u32) -> Key {
     // Ten digits, so that the order of the keys is that of the numbers.
@@ -31,18 +23,6 @@ pub(super) fn slot_of(key: &Key) -> Option<u32> {
     key.id().rsplit('/').next()?.parse().ok()
 }
 
-/// Who has a static address.
-#[derive(Default, Serialize, Deserialize)]
-pub(super) struct AddressDocument {
-    pub(super) apps: Vec<AppRef>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct AppRef {
-    pub(super) zone: ZoneId,
-    pub(super) app: AppId,
-}
-
 pub(super) fn address_key(address: IpAddr) -> Key {
     Key::unique(Scope::Edge, Index::AppAddress, address)
 }
@@ -52,9 +32,9 @@ pub(super) fn addresses() -> Prefix {
 }
 
 /// The applications that are there of those that a document names. One whose zone is being deleted is not.
-pub(super) fn apps_by_ref(view: &View, apps: &[AppRef]) -> Result<Vec<Application>, Error> {
+pub(super) fn apps_by_ref(view: &View, apps: &[StoredAppRef]) -> Result<Vec<Application>, Error> {
     let mut found = Vec::new();
-    for AppRef { zone, app } in apps {
+    for StoredAppRef { zone, app } in apps {
         if view.has(&Key::zone(*zone))?
             && let Some(document) = view.app_if_any(*zone, *app)?
         {

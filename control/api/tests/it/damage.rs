@@ -1,11 +1,12 @@
 //! Documents that are stored and cannot be read: each is told of, can be deleted, and takes no other with it.
 
-use bartizan_names::{AccountId, TokenId, UserId, ZoneId};
+use bartizan_names::{AccountId, Timestamp, TokenId, UserId, ZoneId};
+use bartizan_publish::{Publisher, Review};
 use bartizan_store::{Index, Key, Kind, Op, Prefix, Scope, Value as Stored};
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use crate::edge::{EMAIL, Edge, KEY, commit, put};
+use crate::edge::{EMAIL, Edge, KEY, certs, commit, put};
 use bartizan_api::router;
 
 /// Changes a document behind the API's back.
@@ -19,6 +20,17 @@ fn spoil(edge: &Edge, key: &Key, how: impl Fn(&mut Value)) {
 /// As a newer version might write it.
 fn in_another_format(key: Key) -> Op {
     Op::Put { key, value: Stored { format: 9, json: "{}".into() } }
+}
+
+/// Keys of all objects of which people are told that they cannot be read, or not be put in force.
+fn told(edge: &Edge) -> Vec<String> {
+    let pop = edge.get("/bartizan/pops").result()[0]["id"].as_str().unwrap().parse().unwrap();
+    let (_, seal) = certs(edge.directory.path());
+    let mut publisher = Publisher::load(edge.store.clone(), seal, pop).unwrap();
+    while publisher.review() == Review::More {}
+    let now = Timestamp::from_unix_micros(1);
+    let lists = [publisher.problems(), publisher.unreadable()];
+    lists.into_iter().flat_map(|list| list.observed(now)).map(|problem| problem.title()).collect()
 }
 
 /// Objects of one kind.
@@ -118,8 +130,10 @@ fn a_document_that_cannot_be_read_takes_no_other_with_it() {
     for Resource { path, bodies, key, scope, spoiling } in rows {
         let [good, bad] = bodies.map(|body| edge.post(&path, &body).result()["id"].as_str().unwrap().to_owned());
         let before = edge.get(&path).json();
-        spoil(&edge, &key(scope, &bad), spoiling);
+        let key = key(scope, &bad);
+        spoil(&edge, &key, spoiling);
 
+        assert_eq!(told(&edge), [key.as_str()]);
         let list = edge.get(&path).json();
         let left: Vec<String> = ids(&before).into_iter().filter(|id| *id != bad).collect();
         assert_eq!(ids(&list), left, "{path}");
@@ -140,6 +154,7 @@ fn a_document_that_cannot_be_read_takes_no_other_with_it() {
         assert_eq!(edge.get(&one).status, StatusCode::NOT_FOUND, "{one}");
         let list = edge.get(&path).json();
         assert_eq!((ids(&list), &list["messages"]), (left, &json!([])), "{path}");
+        assert_eq!(told(&edge), [""; 0], "{path}");
         edge.call("DELETE", &format!("{path}/{good}"), "").result();
     }
 }
@@ -278,14 +293,16 @@ fn everybody_else_logs_in_beside_a_token_that_cannot_be_read() {
         vec![put(Key::token(token), "{}"), put(Key::user(user), "{}"), put(Key::account(account), "7")],
     );
     let newer = [1; 16];
-    commit(
-        &edge.store,
-        vec![
-            in_another_format(Key::token(TokenId::from_bytes(newer))),
-            in_another_format(Key::user(UserId::from_bytes(newer))),
-            in_another_format(Key::account(AccountId::from_bytes(newer))),
-        ],
-    );
+    let newer = [
+        Key::token(TokenId::from_bytes(newer)),
+        Key::user(UserId::from_bytes(newer)),
+        Key::account(AccountId::from_bytes(newer)),
+    ];
+    commit(&edge.store, newer.iter().cloned().map(in_another_format).collect());
+    let mut bad = vec![Key::token(token), Key::user(user), Key::account(account)];
+    bad.extend(newer);
+    bad.sort();
+    assert_eq!(told(&edge), bad.iter().map(Key::to_string).collect::<Vec<_>>());
     for path in ["/user", "/user/tokens/verify", "/accounts", "/memberships", "/zones"] {
         assert_eq!(edge.get(path).verdict(), "200", "{path}");
     }

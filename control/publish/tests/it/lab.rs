@@ -10,7 +10,7 @@ pub(crate) const ZONE: ZoneId = ZoneId::from_bytes([1; 16]);
 pub(crate) const ACCOUNT: AccountId = AccountId::from_bytes([2; 16]);
 pub(crate) const USER: UserId = UserId::from_bytes([3; 16]);
 pub(crate) const POP: PopId = PopId::from_bytes([4; 16]);
-const AT: &str = "2026-01-01T00:00:00.000000Z";
+pub(crate) const AT: &str = "2026-01-01T00:00:00.000000Z";
 
 /// A store and the seal that goes with it.
 pub(crate) struct Lab {

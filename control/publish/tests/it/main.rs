@@ -3,6 +3,7 @@
 mod agreement;
 mod answers;
 mod check;
+mod documents;
 mod histories;
 mod lab;
 mod names;

@@ -2,6 +2,7 @@
 
 mod command_line;
 mod crowds;
+mod damage;
 mod destinations;
 mod dns_answers;
 mod drains;

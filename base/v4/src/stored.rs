@@ -1,0 +1,40 @@
+//! Documents that are stored and never sent: what keys hold that exist for others to meet at.
+
+use bartizan_names::{AppId, Name, ZoneId};
+use serde::{Deserialize, Serialize};
+
+/// What the key of an owner name holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredName {
+    pub records: usize,
+    /// Spectrum applications that the name leads to. No record stands beside them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub apps: Vec<AppId>,
+}
+
+/// What the key of a name that must be unique holds: a zone's or a tunnel's.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredHolder {
+    /// The id of whoever has the name.
+    pub by: String,
+}
+
+/// What the key of a slot of the address pools holds: the name that it belongs to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredSlot {
+    pub zone: ZoneId,
+    pub name: Name,
+}
+
+/// What the key of an address holds that applications asked for themselves.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredAddress {
+    pub apps: Vec<StoredAppRef>,
+}
+
+/// An application, wherever it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredAppRef {
+    pub zone: ZoneId,
+    pub app: AppId,
+}

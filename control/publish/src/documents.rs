@@ -1,0 +1,162 @@
+//! Objects that are there and that the API cannot read, whether a plane uses them or not.
+//!
+//! What cannot be put in force is noted where it is read. That says nothing about accounts, users and tokens, which no
+//! plane uses, nor about what of a record only the API shows. So every object is read once more as the shape that the API
+//! knows it by: all of them a piece at a time when nothing else is to be done, so that a start does not wait for it, and
+//! each again when it changes.
+
+use std::sync::Arc;
+
+use bartizan_certs as certs;
+use bartizan_store::{Entry, Index, Key, Kind, Position, ReadError, Snapshot, Unreadable};
+use bartizan_v4 as v4;
+use serde::de::{DeserializeOwned, IgnoredAny};
+
+use crate::problems::{About, Problems};
+use crate::reading::{Fault, Touched, document};
+
+/// Objects of one piece: some milliseconds, for which a change waits at most.
+const PIECE_OBJECTS: usize = 1_000;
+
+/// Whether all objects were looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Review {
+    Done,
+    More,
+}
+
+/// What of the documents is known to be unreadable, and how far all of them were looked at.
+pub(crate) struct Documents {
+    unreadable: Problems,
+    pass: Option<Pass>,
+}
+
+/// One look at all objects.
+struct Pass {
+    at: Position,
+    /// Those that it found, which are all that there are when it ends.
+    found: Problems,
+}
+
+impl Documents {
+    pub(crate) fn begin() -> Documents {
+        Documents { unreadable: none(), pass: Some(Pass::begin()) }
+    }
+
+    /// All documents may be others now. Those that were unreadable count as such until the look at all of them ends.
+    pub(crate) fn begin_again(&mut self) {
+        self.pass = Some(Pass::begin());
+    }
+
+    pub(crate) fn unreadable(&self) -> &Problems {
+        &self.unreadable
+    }
+
+    /// Looks at the next piece. What is one of `units`, those that cannot be put in force, is told there.
+    pub(crate) fn review(&mut self, snapshot: &Snapshot, units: &Problems) -> Review {
+        let Some(at) = self.pass.as_ref().map(|pass| pass.at) else { return Review::Done };
+        let mut bad = Vec::new();
+        let piece = snapshot.objects(at, PIECE_OBJECTS, &mut |object| {
+            bad.extend(object.map_or_else(Some, |entry| fault(&entry)));
+        });
+        bad.into_iter().for_each(|bad| self.note(bad, units));
+        match (piece, &mut self.pass) {
+            (Ok(Some(at)), Some(pass)) => {
+                pass.at = at;
+                Review::More
+            }
+            (Err(ReadError::Busy), _) => Review::More,
+            (Ok(_), pass) => {
+                self.unreadable = pass.take().map_or_else(none, |pass| pass.found);
+                Review::Done
+            }
+            // The store tells of its own damage, and has another epoch when it is mended: then all is looked at again.
+            (Err(error), pass) => {
+                tracing::warn!(%error, "not all documents could be looked at; the next start looks again");
+                *pass = None;
+                Review::Done
+            }
+        }
+    }
+
+    /// Looks at what changed.
+    pub(crate) fn look_again(&mut self, snapshot: &Snapshot, touched: &Touched, units: &Problems) {
+        for key in touched.keys() {
+            match snapshot.get(key).map(|entry| entry.as_ref().and_then(fault)) {
+                Ok(Some(bad)) | Err(ReadError::Unreadable(bad)) => self.note(bad, units),
+                Ok(None) => self.forget(key.as_str()),
+                // It is met on the way.
+                Err(_) => self.pass = Some(Pass::begin()),
+            }
+        }
+    }
+
+    fn note(&mut self, bad: Unreadable, units: &Problems) {
+        if units.has(&bad.key) {
+            self.forget(&bad.key);
+        // What is no key of this version is told by the store.
+        } else if Key::parse(&bad.key).is_ok() {
+            let (key, reason): (Arc<str>, Arc<str>) = (bad.key.into(), bad.reason.into());
+            self.lists().for_each(|list| list.note(Arc::clone(&key), Arc::clone(&reason)));
+        }
+    }
+
+    fn forget(&mut self, key: &str) {
+        self.lists().for_each(|list| list.forget(key));
+    }
+
+    fn lists(&mut self) -> impl Iterator<Item = &mut Problems> {
+        std::iter::once(&mut self.unreadable).chain(self.pass.as_mut().map(|pass| &mut pass.found))
+    }
+}
+
+impl Pass {
+    fn begin() -> Pass {
+        Pass { at: Position::default(), found: none() }
+    }
+}
+
+fn none() -> Problems {
+    Problems::of(About::Document)
+}
+
+/// What is wrong with a document, if anything is.
+fn fault(entry: &Entry) -> Option<Unreadable> {
+    let error = shape(entry.key.kind())(entry).err()?;
+    Some(Unreadable { key: entry.key.to_string(), reason: error.to_string() })
+}
+
+/// How the documents of a kind are read.
+fn shape(kind: Kind) -> fn(&Entry) -> Result<(), Fault> {
+    match kind {
+        // Only their keys mean something.
+        Kind::Meta | Kind::Deletion => is::<IgnoredAny>,
+        Kind::Pop => is::<v4::Pop>,
+        Kind::Account => is::<v4::Account>,
+        Kind::User => is::<v4::StoredUser>,
+        Kind::Token => is::<v4::StoredToken>,
+        Kind::Zone => is::<v4::Zone>,
+        Kind::Settings => is::<v4::StoredSettings>,
+        Kind::Record => is::<v4::Record>,
+        Kind::Name => is::<v4::StoredName>,
+        Kind::Tunnel => is::<v4::StoredTunnel>,
+        Kind::TunnelConfig => is::<v4::TunnelConfiguration>,
+        Kind::Certificate => is::<certs::Document>,
+        Kind::AccessRule => is::<v4::StoredAccessRule>,
+        Kind::App => is::<v4::StoredApp>,
+        Kind::Unique => unique,
+    }
+}
+
+fn unique(entry: &Entry) -> Result<(), Fault> {
+    match entry.key.index() {
+        Some(Index::ZoneName | Index::TunnelName) => is::<v4::StoredHolder>(entry),
+        Some(Index::AppSlot) => is::<v4::StoredSlot>(entry),
+        Some(Index::AppAddress) => is::<v4::StoredAddress>(entry),
+        None => Ok(()),
+    }
+}
+
+fn is<D: DeserializeOwned>(entry: &Entry) -> Result<(), Fault> {
+    document::<D>(entry).map(drop)
+}
