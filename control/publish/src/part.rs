@@ -4,8 +4,12 @@
 //! keys of changes ─► touched ─► read: everything that can fail ─► patches ─► apply: cannot fail ─► Bundle
 //! ```
 //! A part says which kinds of objects it is made of, reads what a step touched of them into a patch, and applies it later:
-//! what cannot be read is in the patch as it was, and a patch of nothing makes no new generation. Each part has a generation of its own, so that a plane is told only of what it uses. Zones and hosts are both made of the
-//! same owner names and settings: those are read once for both, in [`crate::unit`].
+//! what cannot be read is in the patch as it was, and a patch of nothing makes no new generation. Each part has a
+//! generation of its own, so that a plane is told only of what it uses.
+//!
+//! A part that is made of objects of its own is a [`Part`], and has a line in `own_parts!`. Zones, hosts and applications are
+//! made of each other's objects too: the owner names and settings of zones are read once for all of them, in
+//! [`crate::unit`].
 
 mod apps;
 mod certificates;
@@ -21,30 +25,84 @@ use bartizan_names::{Name, PopId, ZoneId};
 use bartizan_seal::Key as SealKey;
 use bartizan_store::{Filter, Key, Kind, ReadError, Rev, Scope, Snapshot};
 
-use crate::bundle::{Bundle, ServedPop};
+use crate::bundle::Bundle;
 use crate::reading::{Reading, Touched};
 use crate::unit::{KnownZones, NameUnit, Served, ZoneChanges, load_names, read_names};
 use apps::{AppsPart, AppsPatch};
-use certificates::{CertificatesPart, CertificatesPatch};
-use firewall::{FirewallPart, FirewallPatch};
 use hosts::HostsPart;
-use pops::PopsPart;
-use tunnels::{TunnelsPart, TunnelsPatch};
 use zones::ZonesPart;
 
 /// Objects that a start puts in force in one go: some tens of megabytes, however many there are.
 const PIECE_OBJECTS: usize = 8_192;
 
+/// A part that is made of objects of its own.
+trait Part {
+    /// The kinds of its objects.
+    const KINDS: &'static [Kind];
+
+    /// What a step is going to change; nothing by default.
+    type Patch: Default;
+
+    /// Nothing in force.
+    fn empty(edge: &Edge) -> Self;
+
+    /// Reads what was touched. What cannot be read is as this part has it.
+    fn read(&self, reading: &mut Reading<'_>, touched: &Touched) -> Result<Self::Patch, ReadError>;
+
+    fn apply(&mut self, patch: Self::Patch, at: u64);
+}
+
+/// What parts must know that is not in the store.
+#[derive(Clone)]
+pub(crate) struct Edge {
+    pub(crate) seal: SealKey,
+    /// The PoP that this is.
+    pub(crate) pop: PopId,
+}
+
+macro_rules! own_parts {
+    ($($part:ident: $Part:ty,)*) => {
+        struct OwnParts {
+            $($part: $Part,)*
+        }
+
+        #[derive(Default)]
+        struct OwnPatches {
+            $($part: <$Part as Part>::Patch,)*
+        }
+
+        impl OwnParts {
+            const KINDS: &[&[Kind]] = &[$(<$Part>::KINDS,)*];
+
+            fn empty(edge: &Edge) -> OwnParts {
+                OwnParts { $($part: Part::empty(edge),)* }
+            }
+
+            fn read(&self, reading: &mut Reading<'_>, touched: &Touched) -> Result<OwnPatches, ReadError> {
+                Ok(OwnPatches { $($part: self.$part.read(reading, touched)?,)* })
+            }
+
+            fn apply(&mut self, patches: OwnPatches, at: u64) {
+                $(self.$part.apply(patches.$part, at);)*
+            }
+        }
+    };
+}
+
+own_parts! {
+    pops: pops::PopsPart,
+    firewall: firewall::FirewallPart,
+    certificates: certificates::CertificatesPart,
+    tunnels: tunnels::TunnelsPart,
+}
+
 /// All parts, and what several of them are made of.
 pub(crate) struct Parts {
     known: KnownZones,
-    pops: PopsPart,
     zones: ZonesPart,
     hosts: HostsPart,
     apps: AppsPart,
-    firewall: FirewallPart,
-    certificates: CertificatesPart,
-    tunnels: TunnelsPart,
+    own: OwnParts,
 }
 
 /// What a step is going to change.
@@ -52,36 +110,26 @@ pub(crate) struct Parts {
 pub(crate) struct Patches {
     zones: ZoneChanges,
     names: Vec<NameUnit>,
-    pops: Option<ServedPop>,
     apps: AppsPatch,
-    firewall: FirewallPatch,
-    certificates: CertificatesPatch,
-    tunnels: TunnelsPatch,
+    own: OwnPatches,
 }
 
 impl Parts {
-    /// The kinds of which a start touches every object. Names and records are loaded apart: there are too many of them.
-    const LOADED: &[&[Kind]] = &[
-        PopsPart::KINDS,
-        KnownZones::KINDS,
-        AppsPart::KINDS,
-        FirewallPart::KINDS,
-        CertificatesPart::KINDS,
-        TunnelsPart::KINDS,
-    ];
-
     /// Nothing in force.
-    pub(crate) fn empty(seal: SealKey, pop: PopId) -> Parts {
+    pub(crate) fn empty(edge: &Edge) -> Parts {
         Parts {
             known: KnownZones::default(),
-            pops: PopsPart::empty(pop),
             zones: ZonesPart::empty(),
             hosts: HostsPart::empty(),
             apps: AppsPart::empty(),
-            firewall: FirewallPart::empty(),
-            certificates: CertificatesPart::empty(seal),
-            tunnels: TunnelsPart::empty(),
+            own: OwnParts::empty(edge),
         }
+    }
+
+    /// The kinds of which a start touches every object; what others are made of comes first. Names and records are loaded
+    /// apart: there are too many of them.
+    fn loaded() -> Vec<Kind> {
+        [OwnParts::KINDS, &[KnownZones::KINDS, AppsPart::KINDS]].concat().concat()
     }
 
     /// Everything that is in force in the snapshot, as generation `at`. What cannot be read is as `last` has it.
@@ -116,7 +164,7 @@ impl Parts {
     fn load_objects(&mut self, last: &Parts, reading: &mut Reading<'_>, at: Rev) -> Result<(), ReadError> {
         let (mut touched, mut handed, mut loaded) = (Touched::default(), 0, Ok(()));
         let snapshot = reading.snapshot;
-        let unreadable = snapshot.for_each(&Filter::Kinds(Parts::LOADED.concat()), &mut |entry| {
+        let unreadable = snapshot.for_each(&Filter::Kinds(Parts::loaded()), &mut |entry| {
             touched.note(&entry.key);
             reading.hand_ahead(entry);
             handed += 1;
@@ -189,28 +237,22 @@ impl Parts {
         touched: &Touched,
         zones: ZoneChanges,
     ) -> Result<Patches, ReadError> {
-        let pops = last.pops.read(reading, touched)?;
+        let own = last.own.read(reading, touched)?;
         let mut apps = last.apps.read(reading, touched, &self.known, &zones)?;
-        if let Some(pop) = &pops {
+        if let Some(pop) = &own.pops {
             self.apps.move_to(&pop.pools, &mut apps);
         }
-        let firewall = last.firewall.read(reading, touched)?;
-        let certificates = last.certificates.read(reading, touched)?;
-        let tunnels = last.tunnels.read(reading, touched)?;
-        Ok(Patches { zones, names: Vec::new(), pops, apps, firewall, certificates, tunnels })
+        Ok(Patches { zones, names: Vec::new(), apps, own })
     }
 
     /// Puts in force what was read, all of it.
     pub(crate) fn apply(&mut self, mut patches: Patches, at: Rev) {
         self.known.apply(&patches.zones);
-        self.pops.apply(patches.pops, at.0);
+        self.own.apply(patches.own, at.0);
         let had = std::mem::take(&mut patches.apps.owners);
         self.apps.apply(patches.apps, at.0);
         self.zones.apply(&patches.zones, &patches.names, &had, &self.known, &self.apps, at.0);
         self.hosts.apply(&patches.zones, &patches.names, at.0);
-        self.firewall.apply(patches.firewall, at.0);
-        self.certificates.apply(patches.certificates, at.0);
-        self.tunnels.apply(patches.tunnels, at.0);
     }
 
     /// Puts names in force at a start, when everything else is. Those that cannot be read are as `last` has them.
@@ -239,16 +281,17 @@ impl Parts {
 
     /// What is in force, as the bundle with this number.
     pub(crate) fn bundle(&self, number: Rev) -> Bundle {
+        let own = &self.own;
         Bundle {
             number: number.0,
-            pop: self.pops.pop.clone(),
+            pop: own.pops.pop.clone(),
             zones: self.zones.zones.clone(),
             routes: self.hosts.routes.clone(),
             apps: self.apps.apps.clone(),
-            firewall: self.firewall.firewall.clone(),
-            certificates: self.certificates.visitors.clone(),
-            tunnel_certificate: self.certificates.for_connectors().cloned(),
-            tunnels: self.tunnels.tunnels.clone(),
+            firewall: own.firewall.firewall.clone(),
+            certificates: own.certificates.visitors.clone(),
+            tunnel_certificate: own.certificates.for_connectors().cloned(),
+            tunnels: own.tunnels.tunnels.clone(),
         }
     }
 }

@@ -6,7 +6,7 @@ use bartizan_store::{Epoch, ReadError, Rev, Store, TailError};
 
 use crate::bundle::Bundle;
 use crate::documents::{Documents, Review};
-use crate::part::Parts;
+use crate::part::{Edge, Parts};
 use crate::problems::Problems;
 use crate::reading::{Reading, Touched};
 
@@ -25,9 +25,7 @@ pub enum PublishError {
 /// Follows the store and builds bundles. One a process.
 pub struct Publisher {
     store: Store,
-    seal: SealKey,
-    /// The one that this is.
-    pop: PopId,
+    edge: Edge,
     parts: Parts,
     problems: Problems,
     documents: Documents,
@@ -43,20 +41,14 @@ pub struct Publisher {
 impl Publisher {
     /// Reads the whole state and builds the first bundle of this PoP.
     pub fn load(store: Store, seal: SealKey, pop: PopId) -> Result<Publisher, PublishError> {
-        let nothing = Parts::empty(seal.clone(), pop);
-        Publisher::load_beside(&nothing, Rev::ZERO, store, seal, pop)
+        let edge = Edge { seal, pop };
+        Publisher::load_beside(&Parts::empty(&edge), Rev::ZERO, store, edge)
     }
 
     /// The same where something is in force already: what cannot be read stays as it is there.
-    fn load_beside(
-        last: &Parts,
-        generation: Rev,
-        store: Store,
-        seal: SealKey,
-        pop: PopId,
-    ) -> Result<Publisher, PublishError> {
+    fn load_beside(last: &Parts, generation: Rev, store: Store, edge: Edge) -> Result<Publisher, PublishError> {
         let snapshot = store.read()?;
-        let mut parts = Parts::empty(seal.clone(), pop);
+        let mut parts = Parts::empty(&edge);
         let mut problems = Problems::default();
         let mut reading = Reading::new(&snapshot, &problems);
         let (epoch, applied) = (snapshot.epoch()?, snapshot.head());
@@ -66,7 +58,7 @@ impl Publisher {
         let bundle = parts.bundle(applied);
         drop(snapshot);
         let documents = Documents::begin();
-        Ok(Publisher { store, seal, pop, parts, problems, documents, epoch, applied, generation, bundle })
+        Ok(Publisher { store, edge, parts, problems, documents, epoch, applied, generation, bundle })
     }
 
     /// The bundle in force.
@@ -149,8 +141,8 @@ impl Publisher {
 
     /// Starts from the state, as a new PoP does, but for what was in force and cannot be read.
     fn load_again(&mut self) -> Result<Option<&Bundle>, PublishError> {
-        let (store, seal) = (self.store.clone(), self.seal.clone());
-        let loaded = Publisher::load_beside(&self.parts, self.generation.next(), store, seal, self.pop)?;
+        let (store, edge) = (self.store.clone(), self.edge.clone());
+        let loaded = Publisher::load_beside(&self.parts, self.generation.next(), store, edge)?;
         let mut documents = std::mem::replace(self, loaded).documents;
         // Until the look at all of them ends.
         documents.begin_again();

@@ -10,7 +10,7 @@ use bartizan_seal::Key as SealKey;
 use bartizan_store::{Entry, Kind, ReadError};
 use bartizan_tls::{Certificate, Certificates, CertifiedKey};
 
-use crate::part::secret_seed;
+use crate::part::{Edge, Part, secret_seed};
 use crate::reading::{Fault, Found, Reading, Touched};
 
 /// A certificate, and which clients it is shown to.
@@ -26,16 +26,7 @@ pub(super) struct CertificatesPart {
     seal: SealKey,
 }
 
-pub(super) type CertificatesPatch = Vec<(CertificateId, Option<Served>)>;
-
 impl CertificatesPart {
-    pub(super) const KINDS: &'static [Kind] = &[Kind::Certificate];
-
-    pub(super) fn empty(seal: SealKey) -> CertificatesPart {
-        let visitors = Generation { number: 0, value: Certificates::with_seed(secret_seed()) };
-        CertificatesPart { visitors, connectors: BTreeMap::new(), seal }
-    }
-
     pub(super) fn for_connectors(&self) -> Option<&CertifiedKey> {
         self.connectors.values().next_back()
     }
@@ -54,8 +45,19 @@ impl CertificatesPart {
         let visitors = self.visitors.value.get(id).map(Served::Visitors);
         visitors.or_else(|| self.connectors.get(&id).cloned().map(Served::Connectors))
     }
+}
 
-    pub(super) fn read(&self, reading: &mut Reading<'_>, touched: &Touched) -> Result<CertificatesPatch, ReadError> {
+impl Part for CertificatesPart {
+    const KINDS: &'static [Kind] = &[Kind::Certificate];
+
+    type Patch = Vec<(CertificateId, Option<Served>)>;
+
+    fn empty(edge: &Edge) -> CertificatesPart {
+        let visitors = Generation { number: 0, value: Certificates::with_seed(secret_seed()) };
+        CertificatesPart { visitors, connectors: BTreeMap::new(), seal: edge.seal.clone() }
+    }
+
+    fn read(&self, reading: &mut Reading<'_>, touched: &Touched) -> Result<Self::Patch, ReadError> {
         let mut patch = Vec::new();
         for key in touched.of(Kind::Certificate) {
             let Some(id) = key.id_as() else { continue };
@@ -69,7 +71,7 @@ impl CertificatesPart {
         Ok(patch)
     }
 
-    pub(super) fn apply(&mut self, patch: CertificatesPatch, at: u64) {
+    fn apply(&mut self, patch: Self::Patch, at: u64) {
         if patch.is_empty() {
             return;
         }

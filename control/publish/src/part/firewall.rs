@@ -11,6 +11,7 @@ use bartizan_names::{AccessMode, AccessTarget, RuleId, ZoneId};
 use bartizan_store::{Key, Kind, ReadError, Scope, Snapshot};
 use serde_json::Value as Json;
 
+use crate::part::{Edge, Part};
 use crate::reading::{Found, Reading, Touched, document};
 
 pub(super) struct FirewallPart {
@@ -25,16 +26,16 @@ pub(super) enum Change {
     Remove,
 }
 
-pub(super) type FirewallPatch = Vec<(RuleId, Change)>;
+impl Part for FirewallPart {
+    const KINDS: &'static [Kind] = &[Kind::AccessRule];
 
-impl FirewallPart {
-    pub(super) const KINDS: &'static [Kind] = &[Kind::AccessRule];
+    type Patch = Vec<(RuleId, Change)>;
 
-    pub(super) fn empty() -> FirewallPart {
+    fn empty(_: &Edge) -> FirewallPart {
         FirewallPart { firewall: Generation { number: 0, value: Firewall::empty() } }
     }
 
-    pub(super) fn read(&self, reading: &mut Reading<'_>, touched: &Touched) -> Result<FirewallPatch, ReadError> {
+    fn read(&self, reading: &mut Reading<'_>, touched: &Touched) -> Result<Self::Patch, ReadError> {
         let mut patch = Vec::new();
         for key in touched.of(Kind::AccessRule) {
             let Some(id) = key.id_as() else { continue };
@@ -51,7 +52,7 @@ impl FirewallPart {
         Ok(patch)
     }
 
-    pub(super) fn apply(&mut self, patch: FirewallPatch, at: u64) {
+    fn apply(&mut self, patch: Self::Patch, at: u64) {
         if patch.is_empty() {
             return;
         }

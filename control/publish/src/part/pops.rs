@@ -12,6 +12,7 @@ use bartizan_routes::Pools;
 use bartizan_store::{Key, Kind, ReadError};
 
 use crate::bundle::ServedPop;
+use crate::part::{Edge, Part};
 use crate::reading::{Found, Reading, Touched, document};
 
 pub(super) struct PopsPart {
@@ -19,14 +20,16 @@ pub(super) struct PopsPart {
     pub(super) pop: Generation<ServedPop>,
 }
 
-impl PopsPart {
-    pub(super) const KINDS: &'static [Kind] = &[Kind::Pop];
+impl Part for PopsPart {
+    const KINDS: &'static [Kind] = &[Kind::Pop];
 
-    pub(super) fn empty(id: PopId) -> PopsPart {
-        PopsPart { id, pop: Generation { number: 0, value: ServedPop::default() } }
+    type Patch = Option<ServedPop>;
+
+    fn empty(edge: &Edge) -> PopsPart {
+        PopsPart { id: edge.pop, pop: Generation { number: 0, value: ServedPop::default() } }
     }
 
-    pub(super) fn read(&self, reading: &mut Reading<'_>, touched: &Touched) -> Result<Option<ServedPop>, ReadError> {
+    fn read(&self, reading: &mut Reading<'_>, touched: &Touched) -> Result<Option<ServedPop>, ReadError> {
         if !touched.has(PopsPart::KINDS) {
             return Ok(None);
         }
@@ -38,7 +41,7 @@ impl PopsPart {
         }))
     }
 
-    pub(super) fn apply(&mut self, patch: Option<ServedPop>, at: u64) {
+    fn apply(&mut self, patch: Option<ServedPop>, at: u64) {
         // Other PoPs are of this kind too.
         if let Some(pop) = patch.filter(|pop| *pop != self.pop.value) {
             self.pop = Generation { number: at, value: pop };

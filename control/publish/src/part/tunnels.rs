@@ -9,22 +9,14 @@ use bartizan_names::{AccountId, TunnelId};
 use bartizan_routes::{Tunnel, TunnelConfiguration, Tunnels};
 use bartizan_store::{Key, Kind, ReadError, Scope};
 
-use crate::part::secret_seed;
+use crate::part::{Edge, Part, secret_seed};
 use crate::reading::{Found, Reading, Touched, document};
 
 pub(super) struct TunnelsPart {
     pub(super) tunnels: Generation<Tunnels>,
 }
 
-pub(super) type TunnelsPatch = Vec<(TunnelId, Option<Arc<Tunnel>>)>;
-
 impl TunnelsPart {
-    pub(super) const KINDS: &'static [Kind] = &[Kind::Tunnel, Kind::TunnelConfig];
-
-    pub(super) fn empty() -> TunnelsPart {
-        TunnelsPart { tunnels: Generation { number: 0, value: Tunnels::with_seed(secret_seed()) } }
-    }
-
     /// A tunnel and its configuration are one unit; what cannot be read of either is as it was.
     fn read_one(
         &self,
@@ -52,8 +44,18 @@ impl TunnelsPart {
             configuration,
         })))
     }
+}
 
-    pub(super) fn read(&self, reading: &mut Reading<'_>, touched: &Touched) -> Result<TunnelsPatch, ReadError> {
+impl Part for TunnelsPart {
+    const KINDS: &'static [Kind] = &[Kind::Tunnel, Kind::TunnelConfig];
+
+    type Patch = Vec<(TunnelId, Option<Arc<Tunnel>>)>;
+
+    fn empty(_: &Edge) -> TunnelsPart {
+        TunnelsPart { tunnels: Generation { number: 0, value: Tunnels::with_seed(secret_seed()) } }
+    }
+
+    fn read(&self, reading: &mut Reading<'_>, touched: &Touched) -> Result<Self::Patch, ReadError> {
         let keys = Self::KINDS.iter().flat_map(|kind| touched.of(*kind));
         let ids = keys.filter_map(|key| match key.scope() {
             Scope::Account(account) => Some((account, key.id_as()?)),
@@ -63,7 +65,7 @@ impl TunnelsPart {
         ids.into_iter().map(|(account, id)| Ok((id, self.read_one(reading, account, id)?))).collect()
     }
 
-    pub(super) fn apply(&mut self, patch: TunnelsPatch, at: u64) {
+    fn apply(&mut self, patch: Self::Patch, at: u64) {
         if patch.is_empty() {
             return;
         }
