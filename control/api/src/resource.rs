@@ -28,7 +28,9 @@ use serde::de::DeserializeOwned;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 
-pub(crate) use self::place::{Owner, Place};
+pub(crate) use bartizan_store::Owner;
+
+pub(crate) use self::place::Place;
 use crate::auth::needs;
 use crate::error::{Error, Fault};
 use crate::reply::{Page, PageSizes};
@@ -187,6 +189,7 @@ pub(crate) fn seen<R: Resource>(api: &Api) -> OpenApiRouter<Api> {
         all.into_iter().filter(|(call, _)| R::CALLS.contains(call))
     };
     R::PLACES.iter().fold(OpenApiRouter::new(), |router, place| {
+        debug_assert!(R::KIND.owners().contains(&place.owner), "{} is kept as {:?}", R::PATH, R::KIND);
         calls().fold(router, |router, (call, method)| {
             router.routes(needs(place.read, api, openapi::seen::<R>(place, call, method)))
         })

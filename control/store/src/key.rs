@@ -134,7 +134,7 @@ impl Key {
     /// Whether the kind may stand in this scope, and with such an id.
     fn is_declared(&self) -> bool {
         let declaration = self.kind.declaration();
-        declaration.owners.contains(&self.scope.owner())
+        self.kind.owners().contains(&self.scope.owner())
             && match declaration.ids {
                 Ids::One => self.id().is_empty() && !self.text.ends_with('/'),
                 Ids::Many(is_id) => is_id(self.id()),

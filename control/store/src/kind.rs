@@ -46,6 +46,11 @@ macro_rules! kinds {
                 }
             }
 
+            /// Whose objects of this kind can be.
+            pub const fn owners(self) -> &'static [Owner] {
+                self.declaration().owners
+            }
+
             /// Whether a change of an object is a change of its zone as resolvers see it, and moves the zone's serial.
             pub const fn moves_serial(self) -> bool {
                 self.declaration().served
@@ -91,9 +96,9 @@ kinds! {
     Deletion = 15 "deletion" Declaration::new(&[Owner::Edge], Ids::Many(is::<ZoneId>));
 }
 
-/// Which scopes an object of a kind may have.
+/// Whose an object can be: the kinds of [`Scope`](crate::Scope).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Owner {
+pub enum Owner {
     Edge,
     User,
     Account,
@@ -111,7 +116,7 @@ pub(crate) enum Ids {
 
 /// What the store knows of a kind.
 pub(crate) struct Declaration {
-    pub(crate) owners: &'static [Owner],
+    owners: &'static [Owner],
     pub(crate) ids: Ids,
     /// A zone is served with it: it moves the zone's serial.
     served: bool,

@@ -53,7 +53,7 @@ pub use envelope::{Budget, Envelope, Log, Verdict};
 pub use error::{CommitError, EngineError, OpenError, ReadError, TailError, Unreadable};
 pub use install::State;
 pub use key::{Filter, Index, Key, KeyError, Prefix, Scope};
-pub use kind::Kind;
+pub use kind::{Kind, Owner};
 pub use lost::Lost;
 pub use mend::Mended;
 pub use query::{

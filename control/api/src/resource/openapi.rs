@@ -66,7 +66,7 @@ fn described<R: Resource>(
     body: Option<Ref>,
     mut schemas: Schemas,
 ) -> UtoipaMethodRouter<Api> {
-    let mut path = format!("{}/{}", place.owner.path(), R::PATH);
+    let mut path = format!("{}/{}", place.path(), R::PATH);
     if call.is_of_one() {
         path += &format!("/{{{}}}", R::ID);
     }
@@ -85,7 +85,7 @@ fn operation<R: Resource>(place: &Place, call: Call, body: Option<Ref>, schemas:
             .schema(Some(text()))
             .build()
     };
-    let mut parameters: Vec<Parameter> = place.owner.parameter().map(in_path).into_iter().collect();
+    let mut parameters: Vec<Parameter> = place.parameter().map(in_path).into_iter().collect();
     if call.is_of_one() {
         parameters.push(in_path(R::ID));
     }

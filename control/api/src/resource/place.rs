@@ -2,7 +2,7 @@
 
 use axum::extract::{FromRequestParts, RawPathParams};
 use bartizan_names::ZoneId;
-use bartizan_store::Scope;
+use bartizan_store::{Owner, Scope};
 use http::request::Parts;
 
 use super::{Here, Resource};
@@ -28,19 +28,10 @@ impl Place {
     pub(crate) const fn changed(owner: Owner, read: Permission, write: Permission) -> Place {
         Place { owner, read, write: Some(write) }
     }
-}
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Owner {
-    Edge,
-    User,
-    Account,
-    Zone,
-}
-
-impl Owner {
-    pub(super) const fn path(self) -> &'static str {
-        match self {
+    /// The path in front of the resource's own.
+    pub(super) const fn path(&self) -> &'static str {
+        match self.owner {
             Owner::Edge => "/bartizan",
             Owner::User => "/user",
             Owner::Account => "/accounts/{account_id}",
@@ -49,8 +40,8 @@ impl Owner {
     }
 
     /// What of the path is a parameter.
-    pub(super) const fn parameter(self) -> Option<&'static str> {
-        match self {
+    pub(super) const fn parameter(&self) -> Option<&'static str> {
+        match self.owner {
             Owner::Edge | Owner::User => None,
             Owner::Account => Some(ACCOUNT_ID),
             Owner::Zone => Some(ZONE_ID),
