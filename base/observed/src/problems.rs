@@ -70,6 +70,12 @@ impl Problems {
         self.board().iter(now).map(|(_, problem)| problem.clone()).collect()
     }
 
+    /// Whether this is told, or may be one of those that are only counted.
+    pub fn may_have(&self, what: &What, now: Instant) -> bool {
+        let others = What::Others(what.kind());
+        self.board().iter(now).any(|((_, told), _)| told == what || *told == others)
+    }
+
     fn board(&self) -> MutexGuard<'_, Board> {
         // Each change of a board leaves it whole.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)

@@ -2,10 +2,13 @@
 
 mod document;
 
+use std::time::Instant;
+
 use axum::extract::State;
 use bartizan_model::Zone;
 use bartizan_names::{AccountId, Name, Timestamp, ZoneId, ZoneName};
-use bartizan_store::{Index, Key, Match, Scope, Text, ZoneOrder, ZoneQuery};
+use bartizan_observed::What;
+use bartizan_store::{Index, Key, Match, Prefix, Scope, Text, ZoneOrder, ZoneQuery};
 use bartizan_v4::{Account, Deleted, Patch, ZoneBody, ZonePatch};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -207,7 +210,9 @@ async fn change(
 )]
 async fn delete(State(api): State<Api>, caller: Caller, Ids((id,)): Ids<(ZoneId,)>) -> Result<Reply<Deleted>, Error> {
     let actor = caller.clone();
-    api.change(&actor, move |change| change.delete_zone(caller.account, id)).await?;
+    let told = What::Unit(Key::zone(id).to_string());
+    let lost = if api.observed().problems.may_have(&told, Instant::now()) { Lost::Told } else { Lost::No };
+    api.change(&actor, move |change| change.delete_zone(caller.account, id, lost)).await?;
     api.background().deletions.wake();
     Ok(Reply::of(Deleted { id: id.to_string() }))
 }
@@ -234,7 +239,7 @@ impl View {
     }
 
     /// The name that a zone has taken: the one that it tells, or if that is none of its own the one whose key names it.
-    /// Looks at all names then, which is for what damage left only.
+    /// Looks at all names then, which is for what damage left only ([`View::may_have_been`]).
     fn name_of(&self, zone: ZoneId, told: Option<ZoneName>) -> Result<Option<ZoneName>, Error> {
         let is_its = match told.as_ref().map(|name| self.zone_named(name)) {
             Some(Ok(holder)) => holder == Some(zone),
@@ -243,6 +248,16 @@ impl View {
             None => false,
         };
         if is_its { Ok(told) } else { Ok(self.0.zone_names(|_| true)?.by_zone.remove(&zone)) }
+    }
+
+    /// Whether there is a zone, or may be left of one by damage: itself, something in it, or its name alone, which the
+    /// publisher tells. A zone that is being deleted is none of them.
+    fn may_have_been(&self, id: ZoneId, lost: Lost) -> Result<bool, Error> {
+        if self.has(&Key::zone(id))? {
+            return Ok(true);
+        }
+        let has_contents = || Ok::<_, Error>(!self.keys(&Prefix::scope(Scope::Zone(id)), None, 1)?.is_empty());
+        Ok(!self.has(&Key::deletion(id))? && (lost == Lost::Told || has_contents()?))
     }
 
     /// The zone that a name lies in: the one with the longest apex (RFC 1034 §4.3.2, step 2).
@@ -283,7 +298,10 @@ impl Change {
 
     /// Takes a zone out of force: the zone itself goes, its name is free, and a tombstone says that all that is in it is
     /// still to be deleted. From here on nothing is made in it, because whoever makes something requires the zone.
-    fn delete_zone(&mut self, account: AccountId, id: ZoneId) -> Result<(), Error> {
+    fn delete_zone(&mut self, account: AccountId, id: ZoneId, lost: Lost) -> Result<(), Error> {
+        if !self.may_have_been(id, lost)? {
+            return Err(Fault::ZoneUnknown.into());
+        }
         let key = Key::zone(id);
         let remains: Option<Remains> = self.if_readable(&key)?;
         let is_owner = match &remains {
@@ -305,6 +323,13 @@ impl Change {
 
 pub(crate) fn parse(zone: &bartizan_v4::Zone) -> Result<Zone, Error> {
     Zone::parse(zone).map_err(|error| damaged(&Key::zone(zone.id), &error))
+}
+
+/// Whether it is told that a zone is lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Lost {
+    Told,
+    No,
 }
 
 /// What is looked at in a zone's document when the zone is deleted. One that lacks other fields cannot be served or shown;

@@ -1,6 +1,9 @@
 //! Documents that are stored and cannot be read: each is told of, can be deleted, and takes no other with it.
 
+use std::time::Instant;
+
 use bartizan_names::{AccountId, Timestamp, TokenId, UserId, ZoneId};
+use bartizan_observed::{Lease, Problem, ProblemKind, Reporter, What};
 use bartizan_publish::{Publisher, Review};
 use bartizan_store::{Index, Key, Kind, Op, Prefix, Scope, Value as Stored};
 use http::StatusCode;
@@ -140,8 +143,8 @@ fn a_document_that_cannot_be_read_takes_no_other_with_it() {
         assert!(left.contains(&good), "{path}");
         assert_eq!(list["result_info"]["total_count"], before["result_info"]["total_count"], "{path}");
         // The stock client reads no messages of tunnels.
-        let told = if path.ends_with("cfd_tunnel") { Value::Null } else { json!(10_501) };
-        assert_eq!(list["messages"][0]["code"], told, "{path}");
+        let message = if path.ends_with("cfd_tunnel") { Value::Null } else { json!(10_501) };
+        assert_eq!(list["messages"][0]["code"], message, "{path}");
 
         let one = format!("{path}/{bad}");
         let answer = edge.get(&one);
@@ -248,6 +251,36 @@ fn a_zone_that_is_lost_waits_for_a_person() {
     assert_eq!(inside(&edge), 0);
     edge.new_zone("lost.example");
     assert_eq!(edge.call("DELETE", &format!("/zones/{zone}"), "").verdict(), "404 1001", "a second time");
+}
+
+/// A zone that never was is unknown by one look at its key, however many names there are: all of them are looked at only
+/// for a zone of which something is left, or which is told to be lost.
+#[test]
+fn the_names_of_all_zones_are_looked_at_for_a_lost_one_only() {
+    let edge = Edge::new();
+    let id = ZoneId::from_bytes([7; 16]);
+    let name = Key::unique(Scope::Edge, Index::ZoneName, "lost.example");
+    commit(&edge.store, vec![put(name.clone(), &json!({"by": id}).to_string())]);
+    let delete = || edge.call("DELETE", &format!("/zones/{id}"), "").verdict();
+    assert_eq!(delete(), "404 1001", "nothing says that this name's zone is lost");
+    let lost = |what: What| Problem {
+        what,
+        count: 1,
+        reason: "the zone is lost, and only its name is there".to_owned(),
+        since: Timestamp::from_unix_micros(1),
+        remedy: "",
+    };
+    let tell = |what| edge.observed.problems.report(Reporter::Publisher, vec![lost(what)], Lease::Held, Instant::now());
+    for what in [What::Unit(Key::zone(id).to_string()), What::Others(ProblemKind::Unit)] {
+        tell(what);
+        assert_eq!(delete(), "200");
+        edge.settle();
+        assert_eq!(edge.store.read().unwrap().rev(&name).unwrap(), None);
+        assert_eq!(delete(), "404 1001", "a second time");
+        commit(&edge.store, vec![put(name.clone(), &json!({"by": id}).to_string())]);
+    }
+    tell(What::Unit(Key::zone(ZoneId::from_bytes([8; 16])).to_string()));
+    assert_eq!(delete(), "404 1001", "another one is lost");
 }
 
 /// Also where damage took the name with the zone: the file says what is lost, and then nothing counts as an orphan.
