@@ -8,6 +8,8 @@ use bartizan_api::router;
 use bartizan_names::{RecordId, ZoneId};
 use bartizan_store::{Filter, Index, Key, Kind, Op, Rev, Scope, Store};
 use http::{Request, StatusCode};
+use http_body_util::BodyExt;
+use serde_json::Value;
 use tower::ServiceExt;
 
 use crate::edge::{Edge, TOKEN, commit, put};
@@ -54,25 +56,34 @@ fn app(name: &str, number: usize, edge_ips: &str) -> String {
 }
 
 /// A client on its own thread.
-struct Client {
+pub(crate) struct Client {
     router: Router,
     runtime: tokio::runtime::Runtime,
 }
 
 impl Client {
-    fn new(router: &Router) -> Client {
+    pub(crate) fn new(router: &Router) -> Client {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         Client { router: router.clone(), runtime }
     }
 
     fn call(&self, method: &str, path: &str, body: String) -> StatusCode {
+        self.ask(method, path, body).0
+    }
+
+    pub(crate) fn ask(&self, method: &str, path: &str, body: String) -> (StatusCode, Value) {
         let request = Request::builder()
             .method(method)
             .uri(format!("/client/v4{path}"))
             .header("authorization", format!("Bearer {TOKEN}"))
             .body(Body::from(body))
             .unwrap();
-        self.runtime.block_on(self.router.clone().oneshot(request)).unwrap().status()
+        self.runtime.block_on(async {
+            let response = self.router.clone().oneshot(request).await.unwrap();
+            let status = response.status();
+            let body = response.into_body().collect().await.unwrap().to_bytes();
+            (status, serde_json::from_slice(&body).unwrap())
+        })
     }
 }
 

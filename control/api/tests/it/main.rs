@@ -9,6 +9,7 @@ mod document;
 mod edge;
 mod firewall;
 mod others;
+mod races;
 mod renewals;
 mod resources;
 mod setup;
