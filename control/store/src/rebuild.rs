@@ -37,7 +37,10 @@ fn stamp() -> String {
 
 /// Makes all listings anew, inside a transaction. An object that cannot be listed is in none.
 pub(crate) fn make(connection: &Connection) -> rusqlite::Result<()> {
-    tracing::info!("the listings are made anew from the objects");
+    // Of a new store nobody wants to know.
+    if connection.query_row("SELECT EXISTS (SELECT 1 FROM object)", (), |row| row.get(0))? {
+        tracing::info!("the listings are made anew from the objects");
+    }
     drop_all(connection)?;
     connection.execute_batch(&layout())?;
     connection.execute("INSERT OR REPLACE INTO about VALUES ('listings layout', ?)", [stamp()])?;
