@@ -9,6 +9,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::any_port::PortsMode;
 use crate::output::{Form, Output};
 use crate::settings::PrivateOrigins;
+use crate::token::{Secret, Seen};
 use crate::traces::Traces;
 
 /// An edge network that you run yourself.
@@ -164,15 +165,47 @@ pub struct Edge {
     /// The API's URL, with /client/v4
     #[arg(long, global = true, value_name = "URL", env = "BARTIZAN_API")]
     pub api: Option<String>,
-    /// An API token; `-` reads it from standard input. On the command line everybody on this machine sees it
-    #[arg(long = "api-token", global = true, value_name = "TOKEN", env = "BARTIZAN_API_TOKEN", hide_env_values = true)]
-    pub api_token: Option<String>,
+    #[command(flatten)]
+    pub api_token: Seen<ApiToken>,
     /// A file with the API token
     #[arg(long = "api-token-file", global = true, value_name = "FILE", env = "BARTIZAN_API_TOKEN_FILE")]
     pub api_token_file: Option<PathBuf>,
     /// The data directory of a local `up`
     #[arg(long, global = true, value_name = "DIR", env = "BARTIZAN_DATA")]
     pub data: Option<PathBuf>,
+}
+
+/// The token of a command for an edge.
+#[derive(Args, Clone, Default)]
+pub struct ApiToken {
+    /// An API token; `-` reads it from standard input. On the command line everybody on this machine sees it
+    #[arg(long = "api-token", global = true, value_name = "TOKEN", env = "BARTIZAN_API_TOKEN", hide_env_values = true)]
+    api_token: Option<String>,
+}
+
+/// The token of a connector.
+#[derive(Args, Clone, Default)]
+pub struct TunnelToken {
+    /// The tunnel's token: all that a machine needs; `-` reads it from standard input. On the command line everybody on
+    /// this machine sees it
+    #[arg(long, value_name = "TOKEN", env = "TUNNEL_TOKEN", hide_env_values = true)]
+    token: Option<String>,
+}
+
+impl Secret for ApiToken {
+    const ID: &'static str = "api_token";
+
+    fn text(&self) -> Option<&str> {
+        self.api_token.as_deref()
+    }
+}
+
+impl Secret for TunnelToken {
+    const ID: &'static str = "token";
+
+    fn text(&self) -> Option<&str> {
+        self.token.as_deref()
+    }
 }
 
 #[derive(Args)]
@@ -241,10 +274,8 @@ pub enum TunnelAction {
         /// The tunnel's name or id
         #[arg(required_unless_present_any = ["token", "token_file"])]
         tunnel: Option<String>,
-        /// The tunnel's token: all that a machine needs; `-` reads it from standard input. On the command line
-        /// everybody on this machine sees it
-        #[arg(long, value_name = "TOKEN", env = "TUNNEL_TOKEN", hide_env_values = true)]
-        token: Option<String>,
+        #[command(flatten)]
+        token: Seen<TunnelToken>,
         /// A file with the tunnel's token
         #[arg(long, value_name = "FILE", env = "TUNNEL_TOKEN_FILE")]
         token_file: Option<PathBuf>,
@@ -294,7 +325,12 @@ pub enum ZoneAction {
     /// Serve a new zone
     Create { name: String },
     /// Delete a zone with everything in it
-    Delete { zone: String },
+    Delete {
+        zone: String,
+        /// Do not ask
+        #[arg(long, short)]
+        yes: bool,
+    },
 }
 
 #[derive(Subcommand)]

@@ -61,6 +61,12 @@ impl Api {
         self.call(Method::DELETE, path, None).await
     }
 
+    /// How many items a list has.
+    pub async fn count(&self, path: &str) -> anyhow::Result<u64> {
+        let envelope = self.envelope(Method::GET, &format!("{path}?per_page=1"), None).await?;
+        envelope["result_info"]["total_count"].as_u64().ok_or_else(|| anyhow!("{path} did not say how many there are"))
+    }
+
     /// Every item of a list, page by page.
     pub async fn list(&self, path: &str) -> anyhow::Result<Vec<Value>> {
         let separator = if path.contains('?') { '&' } else { '?' };
@@ -76,8 +82,13 @@ impl Api {
         Ok(items)
     }
 
-    /// The `result` of one call. `path` begins with a slash and is relative to the base.
+    /// The `result` of one call.
     async fn call(&self, method: Method, path: &str, body: Option<&Value>) -> anyhow::Result<Value> {
+        Ok(self.envelope(method, path, body).await?["result"].take())
+    }
+
+    /// The answer to one call that went well. `path` begins with a slash and is relative to the base.
+    async fn envelope(&self, method: Method, path: &str, body: Option<&Value>) -> anyhow::Result<Value> {
         let url = format!("{}{path}", self.base);
         tokio::time::timeout(CALL_MAX, self.exchange(method, &url, body))
             .await
@@ -122,7 +133,7 @@ impl Api {
         } else {
             send(TokioIo::new(socket), request).await?
         };
-        unwrap_envelope(url, status, &answer)
+        check_envelope(url, status, &answer)
     }
 }
 
@@ -144,16 +155,19 @@ where
     Ok((status, body.to_bytes()))
 }
 
+/// With what the URL of every API of this dialect ends.
+const BASE_PATH: &str = "/client/v4";
+
 /// The API's error for a path that it does not know, or with an id in it that is none.
 const NO_ROUTE: u64 = 7003;
 
-/// The result of a good answer, or the first error of a bad one with the exit code that fits it.
-fn unwrap_envelope(url: &str, status: StatusCode, answer: &[u8]) -> anyhow::Result<Value> {
-    let mut envelope: Value = serde_json::from_slice(answer).map_err(|_| {
+/// A good answer, or the first error of a bad one with the exit code that fits it.
+fn check_envelope(url: &str, status: StatusCode, answer: &[u8]) -> anyhow::Result<Value> {
+    let envelope: Value = serde_json::from_slice(answer).map_err(|_| {
         Failure::new(Cause::Failed, format!("{url} answered {status} and no v4 document: is it this API?"))
     })?;
     if status.is_success() && envelope["success"] == Value::Bool(true) {
-        return Ok(envelope["result"].take());
+        return Ok(envelope);
     }
     let error = &envelope["errors"][0];
     let code = error["code"].as_u64().unwrap_or(0);
@@ -162,6 +176,9 @@ fn unwrap_envelope(url: &str, status: StatusCode, answer: &[u8]) -> anyhow::Resu
     let failure = Failure::new(cause, format!("{message} (error {code}, HTTP {})", status.as_u16())).code(code);
     Err(match (cause, code) {
         (Cause::Refused, _) => failure.remedy("check the token: `bartizan login` stores one, --api-token gives one"),
+        (Cause::NotFound, NO_ROUTE) if !url.contains(BASE_PATH) => {
+            failure.remedy(format!("the API's URL ends in {BASE_PATH}: --api http://HOST:8787{BASE_PATH}"))
+        }
         (Cause::NotFound, NO_ROUTE) => {
             failure.remedy("is this the edge's API (--api URL), and the edge no older than this program?")
         }
@@ -200,10 +217,23 @@ mod tests {
             (400, r#"{"success":false,"errors":[{"code":1004,"message":"bad"}]}"#, Err(Cause::Failed)),
             (200, "<html>", Err(Cause::Failed)),
         ] {
-            let got = unwrap_envelope("http://x", StatusCode::from_u16(status).unwrap(), answer.as_bytes())
-                .map(|result| result.as_u64().unwrap())
+            let got = check_envelope("http://x", StatusCode::from_u16(status).unwrap(), answer.as_bytes())
+                .map(|envelope| envelope["result"].as_u64().unwrap())
                 .map_err(|error| error.downcast::<Failure>().unwrap().cause);
             assert_eq!(got, expect, "{answer}");
+        }
+    }
+
+    #[test]
+    fn a_path_that_leads_nowhere_says_where_to_look() {
+        let answer = br#"{"success":false,"errors":[{"code":7003,"message":"no route"}]}"#;
+        for (url, status, expect) in [
+            ("http://127.0.0.1:8787/user/tokens/verify", 404, "ends in /client/v4"),
+            ("http://127.0.0.1:8787/client/v4/frobs", 404, "no older than"),
+            ("http://127.0.0.1:8787/client/v4/zones/x", 400, "an id of the command"),
+        ] {
+            let error = check_envelope(url, StatusCode::from_u16(status).unwrap(), answer).unwrap_err();
+            assert!(error.to_string().contains(expect), "{url}: {error}");
         }
     }
 }

@@ -32,7 +32,7 @@ pub fn find(edge: &Edge) -> anyhow::Result<Api> {
             .remedy("start one with `bartizan up`, or name yours: `bartizan login --api URL --api-token-file FILE`")
             .into());
     };
-    let token = token::given("--api-token", edge.api_token.as_deref(), edge.api_token_file.as_deref())?
+    let token = token::given("--api-token", &edge.api_token, edge.api_token_file.as_deref())?
         .or_else(|| local.map(|local| local.token))
         .or_else(|| stored.as_ref().map(|stored| stored.token.clone()));
     let Some(token) = token else {

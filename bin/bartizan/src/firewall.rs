@@ -94,13 +94,15 @@ async fn put(mode: &str, source: &str, scope: &Scope, notes: &str, api: &Api, ou
 
 async fn remove(source: &str, scope: &Scope, api: &Api, output: Output) -> anyhow::Result<()> {
     let base = base(scope, api).await?;
-    let wanted = configuration(source).ok();
-    let rules = api.list(&base).await?;
-    let matching: Vec<&Value> = rules
-        .iter()
-        .filter(|rule| text(rule, "id") == source || wanted.as_ref() == Some(&rule["configuration"]))
-        .collect();
-    let Some(rule) = matching.first() else {
+    // The API compares what people type in the one spelling that it keeps.
+    let rules = match configuration(source) {
+        Ok(wanted) => api.list(&with_query(&base, &[("configuration.value", text(&wanted, "value"))])).await?,
+        Err(_) => {
+            let rules = api.list(&base).await?;
+            rules.into_iter().filter(|rule| text(rule, "id").eq_ignore_ascii_case(source)).collect()
+        }
+    };
+    let Some(rule) = rules.first() else {
         return Err(Failure::new(Cause::NotFound, format!("no rule for {source}"))
             .remedy("`bartizan firewall list` shows them; --zone for those of one zone")
             .into());

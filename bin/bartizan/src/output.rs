@@ -1,6 +1,6 @@
 //! What a person sees: colours, tables, lines of progress. Results go to stdout, progress to stderr.
 
-use std::io::{IsTerminal, Write};
+use std::io::{BufRead, IsTerminal, Read, Write};
 
 /// How results are printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +41,20 @@ pub fn print_line(text: &str) -> anyhow::Result<()> {
         other => Ok(other?),
     }
 }
+
+/// Whether the person at the terminal says yes. Nobody is asked where there is none: a script means what it says.
+pub fn agrees(question: &str) -> std::io::Result<bool> {
+    if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
+        return Ok(true);
+    }
+    eprint!("{question} [y/N] ");
+    let mut answer = String::new();
+    std::io::stdin().lock().take(ANSWER_MAX).read_line(&mut answer)?;
+    Ok(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
+}
+
+/// Octets of an answer to a question.
+const ANSWER_MAX: u64 = 64;
 
 /// A word of a command line as a shell takes it: for commands that are shown to be copied.
 pub fn quoted(word: &str) -> String {

@@ -1,5 +1,6 @@
 //! `bartizan tunnel`: the control of tunnels through the API. The running connector is in `connect`.
 
+use bartizan_connector::{Ingress, OriginRequest};
 use serde_json::{Value, json};
 
 use crate::app;
@@ -29,7 +30,7 @@ pub async fn run(tunnel: Tunnel, output: Output) -> anyhow::Result<()> {
             serve(asked, &connector, &edge, output).await
         }
         Some(TunnelAction::Run { tunnel, token: asked, token_file }) => {
-            if let Some(token) = token::given("--token", asked.as_deref(), token_file.as_deref())? {
+            if let Some(token) = token::given("--token", &asked, token_file.as_deref())? {
                 let plan = Plan::from_token(&token, &connector, credentials::find(&edge).ok()).await?;
                 return connect::run(plan, output).await;
             }
@@ -67,13 +68,18 @@ enum Service {
 impl Service {
     /// `localhost:8080` is what people type; it means http.
     fn parse(text: &str) -> anyhow::Result<Service> {
-        let refused = || {
-            Failure::new(Cause::Usage, format!("{text:?} is no service that a tunnel carries"))
+        let refused_for = |what: String| {
+            Failure::new(Cause::Usage, what)
                 .remedy("http://HOST:PORT, https://HOST:PORT, tcp://HOST:PORT or udp://HOST:PORT")
         };
+        let refused = || refused_for(format!("{text:?} is no service that a tunnel carries"));
         let url = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
         match url.split_once("://") {
-            Some(("http" | "https", host)) if !host.is_empty() && !host.starts_with('/') => Ok(Service::Http(url)),
+            // As the connector reads it.
+            Some(("http" | "https", _)) => match Ingress::single(&url, OriginRequest::default()) {
+                Ok(_) => Ok(Service::Http(url)),
+                Err(error) => Err(refused_for(error.to_string()).into()),
+            },
             Some((scheme @ ("tcp" | "udp"), target)) => {
                 let (host, port) = target.rsplit_once(':').ok_or_else(refused)?;
                 let port = port.parse().ok().filter(|port| *port > 0).ok_or_else(refused)?;
@@ -387,6 +393,9 @@ mod tests {
             ("tcp://localhost:0", None),
             ("ftp://localhost:21", None),
             ("http:///x", None),
+            ("http://localhost:99999", None),
+            ("localhost:0", None),
+            ("http://localhost/x", None),
         ] {
             assert_eq!(Service::parse(service).ok(), expect, "{service}");
         }

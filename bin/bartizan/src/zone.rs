@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::cli::ZoneAction;
 use crate::client::Api;
 use crate::failure::{Cause, Failure};
-use crate::output::{Output, table};
+use crate::output::{self, Output, table};
 use crate::url::with_query;
 
 pub async fn run(action: ZoneAction, api: &Api, output: Output) -> anyhow::Result<()> {
@@ -25,12 +25,35 @@ pub async fn run(action: ZoneAction, api: &Api, output: Output) -> anyhow::Resul
             let zone = api.post("/zones", &json!({ "name": name, "type": "full" })).await?;
             output.result(&zone, || describe(&zone))
         }
-        ZoneAction::Delete { zone } => {
+        ZoneAction::Delete { zone, yes } => {
             let zone = by_name_or_id(api, &zone).await?;
-            let gone = api.delete(&format!("/zones/{}", text(&zone, "id"))).await?;
-            output.result(&gone, || format!("{} is deleted, with all its records", text(&zone, "name")))
+            let (name, id) = (text(&zone, "name"), text(&zone, "id"));
+            let contents = contents(api, id).await?;
+            if !yes && !output::agrees(&format!("delete {name}, with {contents}?"))? {
+                return Err(Failure::new(Cause::Failed, format!("{name} stays")).into());
+            }
+            let gone = api.delete(&format!("/zones/{id}")).await?;
+            output.result(&gone, || format!("{name} is deleted, with {contents}"))
         }
     }
+}
+
+/// What goes with a zone, in words. Certificates and settings are no lists of the API.
+async fn contents(api: &Api, zone: &str) -> anyhow::Result<String> {
+    const REST: &str = "its settings and certificates";
+    let mut counted = Vec::new();
+    for (path, one, many) in [
+        ("dns_records", "record", "records"),
+        ("spectrum/apps", "application", "applications"),
+        ("firewall/access_rules/rules", "access rule", "access rules"),
+    ] {
+        match api.count(&format!("/zones/{zone}/{path}")).await? {
+            0 => {}
+            1 => counted.push(format!("1 {one}")),
+            more => counted.push(format!("{more} {many}")),
+        }
+    }
+    Ok(if counted.is_empty() { REST.to_owned() } else { format!("{} and {REST}", counted.join(", ")) })
 }
 
 /// A member of a document as text; empty where it is none.

@@ -297,7 +297,7 @@ impl Service {
         let seconds = |seconds: Option<u64>, default| Duration::from_secs(seconds.unwrap_or(default));
         Ok(Service::Origin(Arc::new(Origin::new(crate::egress::Settings {
             name: text.trim_end_matches('/').to_owned(),
-            port: uri.port_u16().unwrap_or(default_port),
+            port: port(&uri, default_port).ok_or_else(wrong)?,
             host,
             tls,
             host_header: request.http_host_header.as_deref().map(host_header).transpose()?,
@@ -306,6 +306,16 @@ impl Service {
             idle_max: seconds(request.keep_alive_timeout, 90),
             idle_connections_max: request.keep_alive_connections.unwrap_or(100) as usize,
         }))))
+    }
+}
+
+/// The port that a URL names, or `default` where it names none (RFC 3986 §3.2.3); none if that is no port to dial.
+fn port(uri: &Uri, default: u16) -> Option<u16> {
+    let authority = uri.authority()?.as_str();
+    let (_, place) = authority.rsplit_once('@').unwrap_or(("", authority));
+    match place.strip_prefix(uri.host()?)?.strip_prefix(':') {
+        None | Some("") => Some(default),
+        Some(port) => port.parse().ok().filter(|port| *port > 0),
     }
 }
 
@@ -446,6 +456,8 @@ mod tests {
             (last(r#"{"service": "localhost"}"#), "service \"localhost\" is not one of"),
             (last(r#"{"service": "http_status:4"}"#), "service \"http_status:4\" is not one of"),
             (last(r#"{"service": "http://localhost/x"}"#), "service \"http://localhost/x\" has a path"),
+            (last(r#"{"service": "http://localhost:99999"}"#), "service \"http://localhost:99999\" is not one of"),
+            (last(r#"{"service": "https://[::1]:0"}"#), "service \"https://[::1]:0\" is not one of"),
             (
                 last(r#"{"service": "http://a", "originRequest": {"access": {"required": true}}}"#),
                 "originRequest.access.required is not supported",

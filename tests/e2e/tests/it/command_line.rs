@@ -40,12 +40,66 @@ fn exit_codes() {
     }
 }
 
+/// However a person spells whom it is for.
+#[test]
+fn a_rule_is_found_in_any_spelling() {
+    let edge = Edge::start();
+    for (made, removed) in [
+        ("2001:db8::1", "2001:0DB8:0::1"),
+        ("192.0.2.1", "::ffff:192.0.2.1"),
+        ("2001:DB8::/32", "2001:db8:0::/32"),
+        ("AS64500", "as64500"),
+        ("dk", "DK"),
+    ] {
+        finish(&mut edge.command(["firewall", "block", "198.51.100.1"])).ok();
+        finish(&mut edge.command(["firewall", "block", made])).ok();
+        finish(&mut edge.command(["firewall", "remove", removed])).ok();
+        let left = finish(&mut edge.command(["firewall", "list"])).ok();
+        assert!(
+            !left.to_lowercase().contains(&made.to_lowercase()) && left.contains("198.51.100.1"),
+            "{removed}\n{left}"
+        );
+        finish(&mut edge.command(["firewall", "remove", "198.51.100.1"])).ok();
+    }
+}
+
+/// Where nobody can be asked a zone goes as it is told to, and what goes with it is said.
+#[test]
+fn a_zone_that_is_deleted_says_what_goes() {
+    let edge = Edge::start();
+    for (line, expect) in [
+        ("zone create gone.example", "gone.example"),
+        ("zone delete gone.example", "gone.example is deleted, with its settings and certificates\n"),
+        ("zone create gone.example", "gone.example"),
+        ("record create a.gone.example A 192.0.2.1", "192.0.2.1"),
+        ("record create a.gone.example A 192.0.2.2", "192.0.2.2"),
+        ("firewall block 192.0.2.3 --zone gone.example", "192.0.2.3"),
+        (
+            "zone delete gone.example --yes",
+            "gone.example is deleted, with 2 records, 1 access rule and its settings and certificates\n",
+        ),
+    ] {
+        let said = finish(&mut edge.command(line.split(' '))).ok();
+        assert!(said.contains(expect), "{line}\n{said}");
+    }
+}
+
+/// A token of the environment is on no command line, whatever else stands there.
+#[test]
+fn only_a_typed_token_is_warned_of() {
+    let edge = Edge::start();
+    let warned = |words: &[&str]| finish(&mut edge.command(words)).err.contains("everybody on this machine can see");
+    assert!(!warned(&["zone", "show", edge.token()]));
+    assert!(warned(&["zone", "list", "--api-token", edge.token()]));
+}
+
 /// What is refused names the flag that helps, and a typing error leaves nothing half made.
 #[test]
 fn refusals_name_what_to_type() {
     let edge = Edge::start();
     let tunnels = || edge.get(&format!("/accounts/{}/cfd_tunnel?is_deleted=false", edge.account()));
     let (host, new) = (format!("app.{}", edge.domain()), format!("new.{}", edge.domain()));
+    let root = edge.api_url().trim_end_matches("/client/v4").to_owned();
     finish(&mut edge.command(["record", "create", &host, "A", "192.0.2.1"])).ok();
     finish(&mut edge.command(["tunnel", "create", "one"])).ok();
     for (line, expect) in [
@@ -54,8 +108,12 @@ fn refusals_name_what_to_type() {
         ("tunnel --hostname NEW --hello-world --edge nowhere.invalid:7844", "nowhere.invalid:7844 cannot be found"),
         ("tunnel --hostname NEW --hello-world --cacert /nowhere/ca.pem", "cannot read /nowhere/ca.pem"),
         ("record update 12 --zone DOMAIN --ttl 60", "`list`"),
+        ("tunnel --hostname NEW http://localhost:99999", "is not one of http://"),
+        ("zone list --api ROOT", "ends in /client/v4"),
     ] {
-        let filled = |text: &str| text.replace("HOST", &host).replace("NEW", &new).replace("DOMAIN", edge.domain());
+        let filled = |text: &str| {
+            text.replace("HOST", &host).replace("NEW", &new).replace("DOMAIN", edge.domain()).replace("ROOT", &root)
+        };
         let refused = finish(&mut edge.command(filled(line).split(' ')));
         assert!(!refused.status.success() && refused.err.contains(&filled(expect)), "{line}\n{}", refused.err);
         assert!(!refused.err.contains("overwrite_existing"), "{line}\n{}", refused.err);
