@@ -23,16 +23,27 @@ pub struct Gate {
 
 /// Stands for a connection that was let in. Dropping it makes room for another.
 pub struct Pass {
-    _source: SourcePermit,
+    _permit: SourcePermit,
+    source: SourceKey,
     inside: Arc<AtomicUsize>,
 }
 
 /// Whose connection goes to make room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Whose {
-    /// One of the newcomer's own: it has some already.
+    /// One of the newcomer's own: it has some already, or as many as it may.
     Own(SourceKey),
     Anyones,
+}
+
+impl Whose {
+    /// Whether this one's may go.
+    pub fn includes(self, source: SourceKey) -> bool {
+        match self {
+            Whose::Own(own) => own == source,
+            Whose::Anyones => true,
+        }
+    }
 }
 
 impl Gate {
@@ -57,18 +68,19 @@ impl Gate {
         // What the other workers have free is about what this one has: the kernel spreads connections evenly.
         let free = self.room.saturating_sub(self.inside()) * self.workers;
         let over = match self.sources.admit(from, self.ceiling, free, now) {
-            Ok(permit) => return Ok(self.pass(permit)),
+            Ok(permit) => return Ok(self.pass(from, permit)),
             Err(over @ (Over::Open | Over::Crowded | Over::Full)) => over,
             Err(over) => return Err(over),
         };
         let own = SourceKey::widest(from);
         let held = self.sources.open(own) as usize;
-        let whose = if held > 0 { Whose::Own(own) } else { Whose::Anyones };
+        // Who has as many as it may takes no other's place for one more.
+        let whose = if over == Over::Full && held == 0 { Whose::Anyones } else { Whose::Own(own) };
         if !displace(whose) {
             return Err(over);
         }
         // One of its own went, so it has no more than before; or it is its first.
-        self.sources.admit(from, self.ceiling, held.max(1), now).map(|permit| self.pass(permit))
+        self.sources.admit(from, self.ceiling, held.max(1), now).map(|permit| self.pass(from, permit))
     }
 
     /// A permit for the handshake of a connection that is in. They take a quarter of the room at most.
@@ -88,9 +100,16 @@ impl Gate {
         self.room
     }
 
-    fn pass(&self, permit: SourcePermit) -> Pass {
+    fn pass(&self, from: IpAddr, permit: SourcePermit) -> Pass {
         self.inside.fetch_add(1, Ordering::Relaxed);
-        Pass { _source: permit, inside: Arc::clone(&self.inside) }
+        Pass { _permit: permit, source: SourceKey::widest(from), inside: Arc::clone(&self.inside) }
+    }
+}
+
+impl Pass {
+    /// Who it was given to.
+    pub fn source(&self) -> SourceKey {
+        self.source
     }
 }
 

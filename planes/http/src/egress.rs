@@ -160,10 +160,10 @@ impl Egress {
         within(progress, to.settings.proxy_read_timeout, answer).await.ok_or(Problem::OriginAnswerTimedOut)
     }
 
-    /// A new connection, in the place of an idle one if there is no other. With TLS the certificate must be for the host
+    /// A new connection, in the place of an idle one if there is no other: of the visitor's own if it has one. With TLS the certificate must be for the host
     /// of `key`.
     async fn open(&self, origin: &Origin, scheme: OriginScheme, key: &Key, visitor: IpAddr) -> Result<Link, Problem> {
-        let pass = self.gate.enter(visitor, Instant::now(), |_| self.pool.close_one()).map_err(|over| {
+        let pass = self.gate.enter(visitor, Instant::now(), |whose| self.pool.close_one(whose)).map_err(|over| {
             tracing::debug!(%visitor, ?over, "no connection to an origin");
             Problem::NoRoom
         })?;

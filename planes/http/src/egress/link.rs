@@ -16,7 +16,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker, ready};
 
 use bartizan_exchange::{Io, Length};
-use bartizan_quotas::Pass;
+use bartizan_quotas::{Pass, SourceKey};
 use bartizan_wire::http1::{
     self, Asked, BodyReader, Class, Event, FieldRoom, HeadSearch, INTERIM_MAX, Leading, Limits, Persistence,
     ResponseHead,
@@ -81,6 +81,11 @@ impl Link {
     /// The same, which gives this place back when it closes.
     pub(crate) fn within(self, pass: Pass) -> Link {
         Link { pass: Some(pass), ..self }
+    }
+
+    /// The visitor that it was made for.
+    pub(crate) fn source(&self) -> Option<SourceKey> {
+        self.pass.as_ref().map(Pass::source)
     }
 
     /// Whether the origin has closed it, as far as we know, or has said something that nobody asked for.

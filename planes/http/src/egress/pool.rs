@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bartizan_exchange::{Body, BodyError, Frame, Length};
+use bartizan_quotas::{SourceKey, Whose};
 use bartizan_routes::{Origin, OriginScheme};
 use bartizan_wire::http1::{self, BodyReader, Persistence};
 use futures_util::Stream;
@@ -54,8 +55,8 @@ pub(crate) struct Pool {
 struct Shelves {
     /// The one that has been idle for longest is in front.
     by_key: HashMap<Key, VecDeque<Idle>>,
-    /// By number, so the first is the oldest of all. As long as all shelves together.
-    by_age: BTreeMap<u64, Key>,
+    /// By number, so the first is the oldest of all: where each is, and whose. As long as all shelves together.
+    by_age: BTreeMap<u64, (Key, Option<SourceKey>)>,
     next: u64,
 }
 
@@ -100,10 +101,11 @@ impl Pool {
         let mut shelves = self.shelves.borrow_mut();
         let number = shelves.next;
         shelves.next += 1;
+        let source = link.source();
         let shelf = shelves.by_key.entry(key.clone()).or_default();
         shelf.push_back(Idle { number, link, since: Instant::now() });
         let oldest_here = (shelf.len() > IDLE_PER_ORIGIN_MAX).then(|| shelf[0].number);
-        shelves.by_age.insert(number, key);
+        shelves.by_age.insert(number, (key, source));
         let oldest = if shelves.by_age.len() > IDLE_ORIGINS_MAX { shelves.oldest() } else { None };
         if let Some(number) = oldest_here.or(oldest) {
             shelves.close(number);
@@ -111,12 +113,16 @@ impl Pool {
         }
     }
 
-    /// Closes the one that has been idle for longest, to make room for another; says whether there was one.
-    pub(crate) fn close_one(&self) -> bool {
+    /// Closes the one of these that has been idle for longest, to make room for another; says whether there was one.
+    pub(crate) fn close_one(&self, whose: Whose) -> bool {
         let mut shelves = self.shelves.borrow_mut();
-        let oldest = shelves.oldest();
-        oldest.into_iter().for_each(|number| shelves.close(number));
-        oldest.is_some()
+        let mut by_age = shelves.by_age.iter();
+        // One that nobody is counted for is nobody's own.
+        let goes = |source: Option<SourceKey>| source.map_or(whose == Whose::Anyones, |source| whose.includes(source));
+        let Some((&number, _)) = by_age.find(|(_, (_, source))| goes(*source)) else { return false };
+        shelves.close(number);
+        self.counters.origins.idle_evicted.add(1);
+        true
     }
 
     /// Closes what has been idle for too long, or was closed by its origin.
@@ -141,11 +147,12 @@ impl Shelves {
         self.by_age.keys().next().copied()
     }
 
-    /// Closes the connection with this number, which is the oldest of its shelf.
+    /// Closes the connection with this number.
     fn close(&mut self, number: u64) {
-        let Some(key) = self.by_age.remove(&number) else { return };
+        let Some((key, _)) = self.by_age.remove(&number) else { return };
         let Some(shelf) = self.by_key.get_mut(&key) else { return };
-        shelf.pop_front();
+        // Nearly always the first.
+        shelf.iter().position(|idle| idle.number == number).and_then(|at| shelf.remove(at));
         if shelf.is_empty() {
             self.by_key.remove(&key);
         }
@@ -231,10 +238,14 @@ impl Stream for Leased {
 
 #[cfg(test)]
 mod tests {
+    use std::net::{IpAddr, Ipv4Addr};
+
+    use bartizan_quotas::{Gate, Over};
     use tokio::io::{DuplexStream, duplex};
 
     use super::*;
     use crate::Totals;
+    use crate::limits::ORIGINS;
 
     fn key(port: usize) -> Key {
         let origin = Origin { hosts: [].into(), port: Some(port as u16) };
@@ -281,7 +292,7 @@ mod tests {
         }
     }
 
-    /// Who needs a place gets the one of the connection that has been idle for longest, whosever it is.
+    /// A newcomer gets the place of the connection that has been idle for longest, whosever it is.
     #[test]
     fn the_oldest_of_all_makes_room() {
         let pool = pool();
@@ -293,10 +304,42 @@ mod tests {
         }
         let idle = || [1, 2].map(|port| pool.shelves.borrow().by_key.get(&key(port)).map_or(0, VecDeque::len));
         for expect in [[1, 1], [1, 0], [0, 0]] {
-            assert!(pool.close_one());
+            assert!(pool.close_one(Whose::Anyones));
             assert_eq!(idle(), expect);
         }
-        assert!(!pool.close_one());
+        assert!(!pool.close_one(Whose::Anyones));
+        assert_eq!(evicted(&pool), 3);
+    }
+
+    /// Who has as many connections as it may gets the place of an idle one of its own, and otherwise none: others keep
+    /// theirs.
+    #[test]
+    fn a_visitor_at_its_limit_closes_its_own() {
+        const GREEDY: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
+        const OTHER: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 2));
+        const NEW: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 3));
+        let now = std::time::Instant::now();
+        let (pool, gate) = (pool(), Gate::single(4, ORIGINS, now));
+        let enter = |from| gate.enter(from, now, |whose| pool.close_one(whose));
+        let mut origins = Vec::new();
+        let mut idle = |port, from| {
+            let (link, origin) = link();
+            origins.push(origin);
+            pool.put(key(port), link.within(enter(from).unwrap()));
+        };
+        idle(1, OTHER);
+        idle(2, GREEDY);
+        // As many as are left free for others: its idle one makes room, and then none does.
+        let first = enter(GREEDY).unwrap();
+        let second = enter(GREEDY).unwrap();
+        assert_eq!(evicted(&pool), 1);
+        assert_eq!(enter(GREEDY).err(), Some(Over::Crowded));
+        assert!(pool.take(&key(2)).is_none());
+        // Whoever has none takes the last place, and then that of the other's idle one.
+        let news = [enter(NEW).unwrap(), enter(IpAddr::from([192, 0, 2, 4])).unwrap()];
+        assert_eq!(evicted(&pool), 2);
+        assert!(pool.take(&key(1)).is_none());
+        drop((first, second, news));
     }
 
     /// A connection that its origin has closed is no connection.
