@@ -71,6 +71,11 @@ impl Pieces {
     pub(crate) fn new(incoming: Incoming) -> Pieces {
         Pieces(incoming)
     }
+
+    /// Whether nothing follows, known without reading.
+    pub(crate) fn are_over(&self) -> bool {
+        self.0.is_end_stream()
+    }
 }
 
 impl Stream for Pieces {

@@ -6,17 +6,19 @@ use std::task::{Context, Poll, ready};
 
 use bartizan_exchange::{self as exchange, Body, BodyError, Length, Response};
 use bytes::Bytes;
-use futures_util::Stream;
+use futures_util::{Stream, StreamExt};
 use http::header::CONTENT_LENGTH;
 use http::{HeaderValue, Method, StatusCode};
 use hyper::body::{Body as _, Frame, Incoming, SizeHint};
+use tokio::time::timeout;
 
 use super::connection::RequestGuard;
 use super::deadline::Awaited;
 use super::requests::UnderWay;
+use crate::Limits;
 use crate::forward::trailers_to_origin;
 use crate::hyper_body::{Outgoing, Pieces};
-use crate::limits::{ORIGIN_READ_BYTES_MIN, TAIL_BYTES};
+use crate::limits::{LINGER_BYTES_MAX, ORIGIN_READ_BYTES_MIN, TAIL_BYTES};
 use crate::worker::Worker;
 
 /// A body, and the guard of its request, which lives as long.
@@ -103,40 +105,45 @@ impl hyper::body::Body for Answer {
     }
 }
 
-/// A request's body.
-pub(crate) fn body_of(incoming: Incoming, length: Length, guard: &RequestGuard, worker: &Rc<Worker>) -> Body {
-    match length {
-        Length::Absent => Body::empty(),
-        length => Body::frames(
-            length,
-            Arriving {
-                pieces: Pieces::new(incoming),
-                under_way: Rc::clone(&guard.under_way),
-                worker: Rc::clone(worker),
-            },
-        ),
-    }
-}
-
-/// A body that its visitor may not hold back for ever.
-struct Arriving {
-    pieces: Pieces,
+/// A request's body, which its visitor may not hold back for ever. What is left of it when it is dropped is for
+/// [`read_unwanted`].
+pub(crate) struct Arriving {
+    pieces: Option<Pieces>,
     under_way: Rc<UnderWay>,
     worker: Rc<Worker>,
+}
+
+impl Arriving {
+    pub(crate) fn new(incoming: Incoming, guard: &RequestGuard, worker: &Rc<Worker>) -> Arriving {
+        let pieces = Some(Pieces::new(incoming));
+        Arriving { pieces, under_way: Rc::clone(&guard.under_way), worker: Rc::clone(worker) }
+    }
+
+    /// Whether nothing follows, known without reading.
+    pub(crate) fn is_over(&self) -> bool {
+        self.pieces.as_ref().is_none_or(Pieces::are_over)
+    }
+
+    pub(crate) fn into_body(self, length: Length) -> Body {
+        match length {
+            Length::Absent => Body::empty(),
+            length => Body::frames(length, self),
+        }
+    }
 }
 
 impl Stream for Arriving {
     type Item = Result<exchange::Frame, BodyError>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let this = &mut *self;
-        let Arriving { under_way, worker, .. } = this;
-        match Pin::new(&mut this.pieces).poll_next(cx) {
+        let Arriving { pieces, under_way, worker } = &mut *self;
+        let Some(arriving) = pieces else { return Poll::Ready(None) };
+        match Pin::new(arriving).poll_next(cx) {
             Poll::Ready(mut piece) => {
                 match &mut piece {
                     Some(Ok(exchange::Frame::Data(data))) => under_way.reading.moved(data.len(), &worker.limits),
                     Some(Ok(exchange::Frame::Trailers(fields))) => trailers_to_origin(fields),
-                    Some(Err(_)) | None => {}
+                    Some(Err(_)) | None => *pieces = None,
                 }
                 Poll::Ready(piece)
             }
@@ -147,4 +154,31 @@ impl Stream for Arriving {
             }
         }
     }
+}
+
+impl Drop for Arriving {
+    fn drop(&mut self) {
+        if !self.is_over() {
+            self.under_way.unwanted.replace(self.pieces.take());
+        }
+    }
+}
+
+/// Reads on after the answer what its visitor still sends of the request, so much and so long. The stream is reset at
+/// the end of that (NO_ERROR, RFC 9113 §8.1), and at once there are clients that take the reset for the loss of the
+/// answer, which that section forbids.
+pub(crate) async fn read_unwanted(mut pieces: Pieces, limits: &Limits) {
+    let mut left = LINGER_BYTES_MAX;
+    let reading = async {
+        while let Some(Ok(frame)) = pieces.next().await {
+            match frame {
+                exchange::Frame::Data(data) if data.len() < left => left -= data.len(),
+                // No more of it is read, so that it gets no room to send more. It may read its answer.
+                exchange::Frame::Data(_) => std::future::pending().await,
+                exchange::Frame::Trailers(_) => {}
+            }
+        }
+    };
+    // Whether it has ended or not.
+    let _ = timeout(limits.linger_time, reading).await;
 }

@@ -13,9 +13,10 @@ use bartizan_exchange::{Length, LocalBoxFuture, Upgrade};
 use bartizan_names::{Authority, Host};
 use bartizan_wire::http1;
 use http::header::{CONTENT_LENGTH, HOST};
+use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method};
-use hyper::body::{Body as _, Incoming};
+use hyper::body::Incoming;
 use hyper::rt::Executor;
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
@@ -23,8 +24,8 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
-use super::answer::{Answer, body_of};
-use super::connection::{Connection, RequestGuard};
+use super::answer::{Answer, Arriving, read_unwanted};
+use super::connection::Connection;
 use super::deadline::Awaited;
 use super::goodbye::{Carrier, say_goodbye};
 use super::refusal::{Refusal, check_method};
@@ -162,9 +163,11 @@ fn respond(
 ) -> LocalBoxFuture<'static, Result<hyper::Response<Answer>, Infallible>> {
     let guard = connection.begin_stream(&worker.limits);
     Box::pin(async move {
-        let method = request.method().clone();
+        let (head, incoming) = request.into_parts();
+        let method = head.method.clone();
         worker.counters.requests.http2.add(1);
-        let response = match arrive(request, &guard, &worker) {
+        let body = Arriving::new(incoming, &guard, &worker);
+        let response = match arrive(head, body, &guard.connection) {
             Ok(arrived) => pipeline::serve(arrived, &guard, &worker).await,
             Err(refusal) => pipeline::refuse(Problem::Refused(refusal), &HeaderMap::new(), &worker),
         };
@@ -173,8 +176,7 @@ fn respond(
 }
 
 /// The request in our types, if it has one meaning only (RFC 9113 §8.3.1).
-fn arrive(request: hyper::Request<Incoming>, guard: &RequestGuard, worker: &Rc<Worker>) -> Result<Arrived, Refusal> {
-    let (mut head, body) = request.into_parts();
+fn arrive(mut head: Parts, body: Arriving, connection: &Connection) -> Result<Arrived, Refusal> {
     check_method(head.method.as_str().as_bytes())?;
     if head.headers.len() > FIELDS_MAX {
         return Err(http1::Refusal::TooManyFields.into());
@@ -191,14 +193,14 @@ fn arrive(request: hyper::Request<Incoming>, guard: &RequestGuard, worker: &Rc<W
     join_cookies(&mut head.headers);
     let length = length_of(&head.headers, &body)?;
     Ok(Arrived {
-        scheme: guard.connection.scheme,
-        source: guard.connection.source,
+        scheme: connection.scheme,
+        source: connection.source,
         version: head.version,
         method: head.method,
         host,
         path,
         headers: head.headers,
-        body: body_of(body, length, guard, worker),
+        body: body.into_body(length),
         upgrade: Upgrade::None,
     })
 }
@@ -226,7 +228,7 @@ fn host_of(authority: Option<&str>, headers: &HeaderMap) -> Result<Host, Refusal
 }
 
 /// The library checks that the body has the announced length (RFC 9113 §8.1.1).
-fn length_of(headers: &HeaderMap, body: &Incoming) -> Result<Length, Refusal> {
+fn length_of(headers: &HeaderMap, body: &Arriving) -> Result<Length, Refusal> {
     let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
     match (lengths.next(), lengths.next()) {
         (Some(_), Some(_)) => Err(http1::Refusal::SeveralLengths.into()),
@@ -234,7 +236,7 @@ fn length_of(headers: &HeaderMap, body: &Incoming) -> Result<Length, Refusal> {
             let length = length.to_str().ok().and_then(|length| length.parse().ok());
             Ok(Length::Known(length.ok_or(http1::Refusal::BadLength)?))
         }
-        (None, _) if body.is_end_stream() => Ok(Length::Absent),
+        (None, _) if body.is_over() => Ok(Length::Absent),
         (None, _) => Ok(Length::Unknown),
     }
 }
@@ -252,18 +254,25 @@ impl<F: Future + 'static> Executor<F> for Streams {
         let under_way = self.connection.take_newest();
         let worker = Rc::clone(&self.worker);
         tokio::task::spawn_local(async move {
-            let mut stream = pin!(stream);
-            poll_fn(|cx| match (stream.as_mut().poll(cx), &under_way) {
-                (Poll::Ready(_), _) => Poll::Ready(()),
-                (Poll::Pending, Some(under_way)) if under_way.untaken.get() > 0 => {
-                    ready!(under_way.writing.poll(cx, Awaited::Room, &worker.limits));
-                    // Dropped, the stream is reset, and its connection to the origin let go.
-                    worker.counters.visitors.starved.add(1);
-                    Poll::Ready(())
-                }
-                (Poll::Pending, _) => Poll::Pending,
-            })
-            .await;
+            let taken = {
+                let mut stream = pin!(stream);
+                poll_fn(|cx| match (stream.as_mut().poll(cx), &under_way) {
+                    (Poll::Ready(_), _) => Poll::Ready(true),
+                    (Poll::Pending, Some(under_way)) if under_way.untaken.get() > 0 => {
+                        ready!(under_way.writing.poll(cx, Awaited::Room, &worker.limits));
+                        // Dropped, the stream is reset, and its connection to the origin let go.
+                        worker.counters.visitors.starved.add(1);
+                        Poll::Ready(false)
+                    }
+                    (Poll::Pending, _) => Poll::Pending,
+                })
+                .await
+            };
+            let unwanted = under_way.as_ref().and_then(|under_way| under_way.unwanted.take());
+            if let Some(unwanted) = unwanted.filter(|_| taken) {
+                // In a box, since few streams have it.
+                Box::pin(read_unwanted(unwanted, &worker.limits)).await;
+            }
         });
     }
 }

@@ -22,11 +22,21 @@ pub(crate) const END_STREAM: u8 = 1;
 pub(crate) const END_HEADERS: u8 = 4;
 const ACK: u8 = 1;
 
+/// How a block of fields begins that has the status 200 (RFC 7541, appendix A).
+pub(crate) const OK: u8 = 0x88;
+
 #[derive(Debug)]
 pub(crate) struct Frame {
     pub(crate) kind: u8,
+    flags: u8,
     pub(crate) stream: u32,
     pub(crate) payload: Vec<u8>,
+}
+
+impl Frame {
+    pub(crate) fn ends_stream(&self) -> bool {
+        self.flags & END_STREAM != 0
+    }
 }
 
 pub(crate) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
@@ -86,7 +96,7 @@ impl Client {
         let [a, b, c, kind, flags, stream @ ..] = head;
         let mut payload = vec![0; u32::from_be_bytes([0, a, b, c]) as usize];
         self.io.read_exact(&mut payload).await.ok()?;
-        let frame = Frame { kind, stream: u32::from_be_bytes(stream), payload };
+        let frame = Frame { kind, flags, stream: u32::from_be_bytes(stream), payload };
         match (kind, flags & ACK) {
             (SETTINGS, 0) => self.send(&self::frame(SETTINGS, ACK, 0, &[])).await,
             (PING, 0) => self.send(&self::frame(PING, ACK, 0, &frame.payload)).await,

@@ -161,6 +161,35 @@ fn an_origin_that_hangs_up_is_502() {
     error_page(&edge, &host, 502);
 }
 
+/// An answer to the head of an upload, the rest of which nobody reads: curl takes the reset of an HTTP/2 stream for a
+/// failure, although the answer came before it.
+#[test]
+fn an_answer_before_the_end_of_an_upload_is_seen() {
+    let edge = Edge::start();
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let port = listener.local_addr().expect("bound").port();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let Ok(mut stream) = stream else { continue };
+            // Whatever the first bytes are.
+            let _ = stream.read(&mut [0; 1024]);
+            let _ = stream.write_all(b"HTTP/1.1 413 Too Large\r\nContent-Length: 3\r\nConnection: close\r\n\r\nbig");
+        }
+    });
+    let file = tempfile::NamedTempFile::new().expect("a temporary file");
+    file.as_file().set_len(2_000_000).expect("room for it");
+    let upload = ["--upload-file", file.path().to_str().expect("a path")];
+    let large = edge.proxied("large", "A", "127.0.0.1", port);
+    // The second is a page of the edge's own.
+    for (host, status) in [(large, 413), (edge.domain().to_owned(), 404)] {
+        for version in ["--http1.1", "--http2"] {
+            let words = [&upload[..], &[version]].concat();
+            let seen: Vec<_> = (0..20).map(|_| edge.try_https(&host, "/", &words).map(|page| page.status)).collect();
+            assert_eq!(seen, vec![Ok(status); 20], "{host} {version}");
+        }
+    }
+}
+
 #[test]
 fn an_origin_that_never_answers_is_504() {
     let edge = Edge::start();
