@@ -14,4 +14,4 @@ mod upstream;
 
 pub use body::{Body, BodyError, Frame, Length};
 pub use dialer::{Datagrams, DialError, Dialer, Dialled, Flow, OriginAddress};
-pub use upstream::{Io, LocalBoxFuture, Request, Response, Upgrade, Upstream, UpstreamError};
+pub use upstream::{Io, LocalBoxFuture, OriginFault, Request, Response, Upgrade, Upstream, UpstreamError};

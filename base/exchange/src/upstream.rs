@@ -61,10 +61,73 @@ pub trait Upstream: Send + Sync {
 pub enum UpstreamError {
     #[error("no connector is connected for this tunnel")]
     NotConnected,
-    #[error("the connector could not reach the origin: {0}")]
-    OriginUnreachable(String),
+    /// And what the connector says about it, for logs.
+    #[error("the connector got no answer from the origin: {1}")]
+    Origin(OriginFault, String),
     #[error("the connector did not answer in time")]
     TimedOut,
     #[error("the tunnel connection broke: {0}")]
     Broken(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// Why an origin behind a tunnel gave no answer: what an edge would see itself of an origin with an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OriginFault {
+    Refused,
+    Unreachable,
+    Unresolved,
+    /// Its address must not be dialled from there.
+    NotAllowed,
+    ConnectTimedOut,
+    Tls,
+    /// It closed the connection, or what it said is no answer.
+    Broken,
+    /// The connector tells nobody, or has another reason.
+    Untold,
+}
+
+impl OriginFault {
+    const TOLD: [OriginFault; 7] = [
+        OriginFault::Refused,
+        OriginFault::Unreachable,
+        OriginFault::Unresolved,
+        OriginFault::NotAllowed,
+        OriginFault::ConnectTimedOut,
+        OriginFault::Tls,
+        OriginFault::Broken,
+    ];
+
+    /// As connectors of ours tell it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            OriginFault::Refused => "refused",
+            OriginFault::Unreachable => "unreachable",
+            OriginFault::Unresolved => "unresolved",
+            OriginFault::NotAllowed => "not_allowed",
+            OriginFault::ConnectTimedOut => "connect_timed_out",
+            OriginFault::Tls => "tls",
+            OriginFault::Broken => "broken",
+            OriginFault::Untold => "",
+        }
+    }
+
+    /// Reads what a connector tells, if it does.
+    pub fn read(told: Option<&str>) -> OriginFault {
+        OriginFault::TOLD.into_iter().find(|fault| Some(fault.as_str()) == told).unwrap_or(OriginFault::Untold)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn faults_are_read_as_they_are_told() {
+        for fault in OriginFault::TOLD {
+            assert_eq!(OriginFault::read(Some(fault.as_str())), fault);
+        }
+        for other in [None, Some(""), Some("Refused"), Some("moon")] {
+            assert_eq!(OriginFault::read(other), OriginFault::Untold, "{other:?}");
+        }
+    }
 }

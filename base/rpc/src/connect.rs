@@ -105,6 +105,8 @@ impl Metadata {
     /// list [`OUR_FEATURE`].
     pub const CLIENT: &'static str = "Bartizan-Client";
     pub const DIALLED: &'static str = "Bartizan-Dialled";
+    /// With the error of an answer: why there is none, in a word. Only connectors of ours say it.
+    pub const FAULT: &'static str = "Bartizan-Fault";
     const HEADER: &'static str = "HttpHeader:";
 
     pub fn new(key: &str, value: impl Into<Bytes>) -> Metadata {

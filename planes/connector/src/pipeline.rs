@@ -1,5 +1,10 @@
 //! The only way a request becomes an answer: find its rule, ask what answers, write head and body.
 
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::task::Poll;
+
+use bartizan_exchange::OriginFault;
 use bartizan_names::Host;
 use bartizan_rpc::{ConnectKind, ConnectRequest, ConnectResponse, Metadata};
 use bartizan_wire::http1::{self, Asked, Class, HeadWriter, Illegal, class_of, has_token};
@@ -27,7 +32,7 @@ pub(crate) async fn serve(
 ) -> Result<(), StreamError> {
     let wanted = match Wanted::read(&request) {
         Ok(wanted) => wanted,
-        Err(why) => return fail(send, why.to_owned()).await,
+        Err(why) => return fail(send, why.to_owned(), OriginFault::Untold).await,
     };
     let rules = shared.rules.snapshot();
     let service = rules.value.find(&wanted.host, wanted.path());
@@ -37,7 +42,7 @@ pub(crate) async fn serve(
     };
     // Whoever answers, only a request that can be written is one.
     let Ok(head) = wanted.head(host_header) else {
-        return fail(send, "a field of the request is not valid".to_owned()).await;
+        return fail(send, "a field of the request is not valid".to_owned(), OriginFault::Untold).await;
     };
     match service {
         Service::Status(status) => answer(send, &wanted.method, *status, &[], "").await,
@@ -180,7 +185,13 @@ async fn forward(
             say_why(origin, &OriginError::Switched, send, shared).await
         }
         _ => {
-            relay(&mut answer, send).await.inspect_err(|error| mention(error, origin, shared))?;
+            // While nothing is said, what breaks at once is no answer.
+            let first = match poll_fn(|cx| Poll::Ready(pin!(answer.next()).poll(cx))).await {
+                Poll::Ready(Err(error)) => return say_why(origin, &error.into(), send, shared).await,
+                Poll::Ready(Ok(first)) => Poll::Ready(first),
+                Poll::Pending => Poll::Pending,
+            };
+            relay(&mut answer, first, send).await.inspect_err(|error| mention(error, origin, shared))?;
             origin.keep(answer);
             Ok(())
         }
@@ -195,7 +206,7 @@ async fn say_why(
 ) -> Result<(), StreamError> {
     let why = error.to_string();
     shared.mention(Event::RequestFailed { origin: origin.name().to_owned(), why: why.clone() });
-    fail(send, format!("{}: {why}", origin.name())).await
+    fail(send, format!("{}: {why}", origin.name()), error.fault()).await
 }
 
 /// A broken answer is a fault of the origin; an answer that the edge stops reading is none.
@@ -205,9 +216,14 @@ fn mention(error: &StreamError, origin: &Origin, shared: &Shared) {
     }
 }
 
-/// Writes an origin's answer.
-async fn relay(answer: &mut Answer, send: &mut SendStream) -> Result<(), StreamError> {
+/// Writes an origin's answer. `first` is the first piece of its body, or its end, if that is here.
+async fn relay(answer: &mut Answer, first: Poll<Option<Bytes>>, send: &mut SendStream) -> Result<(), StreamError> {
     send.write_chunk(encode(answer)).await?;
+    match first {
+        Poll::Ready(Some(data)) => send.write_chunk(data).await?,
+        Poll::Ready(None) => return Ok(()),
+        Poll::Pending => {}
+    }
     let stopped = send.stopped();
     tokio::pin!(stopped);
     loop {
@@ -258,9 +274,10 @@ async fn answer(
     Ok(())
 }
 
-/// There is no answer, for this reason.
-async fn fail(send: &mut SendStream, error: String) -> Result<(), StreamError> {
-    send.write_chunk(ConnectResponse { error, metadata: Vec::new() }.encode().into()).await?;
+/// There is no answer, for this reason: in words for people, and in one for the edge.
+async fn fail(send: &mut SendStream, error: String, fault: OriginFault) -> Result<(), StreamError> {
+    let metadata = vec![Metadata::new(Metadata::FAULT, fault.as_str())];
+    send.write_chunk(ConnectResponse { error, metadata }.encode().into()).await?;
     Ok(())
 }
 

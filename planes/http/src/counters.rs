@@ -78,6 +78,8 @@ counted!(
         answer_timed_out,
         broken,
         tunnel_not_connected,
+        /// A connector got no answer, and does not say why.
+        tunnel_untold,
         /// As many connections to origins as there may be were open, or as many as the visitor may have.
         no_room,
         /// No failure: idle connections that were closed because others needed their place.

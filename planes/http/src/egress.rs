@@ -20,7 +20,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bartizan_dial::{Failure, OriginDialer, OriginTls, Reach};
-use bartizan_exchange::{Body, Io, Request, Response, Upgrade, Upstream, UpstreamError};
+use bartizan_exchange::{Body, Io, OriginFault, Request, Response, Upgrade, Upstream, UpstreamError};
 use bartizan_names::{TunnelId, ZoneSettings};
 use bartizan_quotas::Gate;
 use bartizan_routes::{Origin, OriginScheme, Scheme, Target};
@@ -76,16 +76,23 @@ impl Egress {
     pub(crate) async fn send(&self, to: &Destination<'_>, mut request: Request) -> Result<Response, Problem> {
         let progress = Progress::new();
         request.body = Progress::watch(&progress, request.body);
-        let result = match to.target {
+        let answered = match to.target {
             Target::Tunnel(tunnel) => Box::pin(self.send_to_tunnel(*tunnel, to.settings, request, &progress)).await,
             Target::Origin(origin) => self.send_to_origin(origin, to, request, &progress).await,
             Target::Unknown => Err(Problem::Unread),
         };
-        match result {
-            Ok(mut response) => {
-                response.body = patient(response.body, to.settings.proxy_read_timeout);
-                Ok(response)
-            }
+        let begun = match answered {
+            Ok(Response { status, headers, body, upgraded }) => patient(body, to.settings.proxy_read_timeout)
+                .await
+                .map(|body| Response { status, headers, body, upgraded })
+                .map_err(|error| {
+                    tracing::debug!(%error, "an answer that is broken at its beginning");
+                    Problem::OriginBroken
+                }),
+            Err(problem) => Err(problem),
+        };
+        match begun {
+            Ok(response) => Ok(response),
             // It looks like a failure of the origin, but the visitor's body was broken first.
             Err(_) if progress.is_broken() => Err(Problem::BodyBroken),
             Err(problem) => {
@@ -112,7 +119,7 @@ impl Egress {
             tracing::debug!(%tunnel, %error, "no answer through the tunnel");
             match error {
                 UpstreamError::NotConnected => Problem::TunnelNotConnected,
-                UpstreamError::OriginUnreachable(_) => Problem::OriginUnreachable,
+                UpstreamError::Origin(fault, _) => fault.into(),
                 UpstreamError::TimedOut => Problem::OriginAnswerTimedOut,
                 UpstreamError::Broken(_) => Problem::OriginBroken,
             }
@@ -156,7 +163,7 @@ impl Egress {
         to: &Destination<'_>,
         progress: &Progress,
     ) -> Result<Result<Head, Lost>, Problem> {
-        let answer = pin!(link.send(request, to.piece_bytes, &self.room));
+        let answer = pin!(link.send(request, to.piece_bytes, (&self.room, to.request)));
         within(progress, to.settings.proxy_read_timeout, answer).await.ok_or(Problem::OriginAnswerTimedOut)
     }
 
@@ -209,6 +216,7 @@ impl Egress {
             Problem::OriginTls => origins.tls.add(1),
             Problem::OriginAnswerTimedOut => origins.answer_timed_out.add(1),
             Problem::OriginBroken => origins.broken.add(1),
+            Problem::TunnelUntold => origins.tunnel_untold.add(1),
             Problem::TunnelNotConnected => origins.tunnel_not_connected.add(1),
             Problem::NoRoom => origins.no_room.add(1),
             Problem::Refused(_)
@@ -219,6 +227,21 @@ impl Egress {
             | Problem::Http2Off
             | Problem::Loop
             | Problem::BodyBroken => {}
+        }
+    }
+}
+
+impl From<OriginFault> for Problem {
+    fn from(fault: OriginFault) -> Problem {
+        match fault {
+            OriginFault::Refused => Problem::OriginRefused,
+            OriginFault::Unreachable => Problem::OriginUnreachable,
+            OriginFault::Unresolved => Problem::OriginUnresolved,
+            OriginFault::NotAllowed => Problem::OriginNotAllowed,
+            OriginFault::ConnectTimedOut => Problem::OriginConnectTimedOut,
+            OriginFault::Tls => Problem::OriginTls,
+            OriginFault::Broken => Problem::OriginBroken,
+            OriginFault::Untold => Problem::TunnelUntold,
         }
     }
 }

@@ -34,6 +34,8 @@ pub(crate) enum Problem {
     OriginConnectTimedOut,
     OriginAnswerTimedOut,
     TunnelNotConnected,
+    /// A connector got no answer from its origin, and does not say why.
+    TunnelUntold,
     /// There are as many connections to origins as there may be, or as this visitor may have.
     NoRoom,
 }
@@ -179,6 +181,14 @@ impl Problem {
                 "The tunnel is not connected",
                 "The edge works; no connector is connected for the tunnel that this site uses.",
                 "Visitors: try again in a minute. Owner: start the connector (bartizan tunnel run) beside the service.",
+            ),
+            Problem::TunnelUntold => (
+                502,
+                "tunnel_no_answer",
+                "No answer through the tunnel",
+                "The edge and the tunnel work; the connector at its other end got no answer from the server there.",
+                "Visitors: try again in a minute. Owner: the connector's log says why; check that the service runs and \
+                 answers where the connector looks for it.",
             ),
             Problem::NoRoom => (
                 503,

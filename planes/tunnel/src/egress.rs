@@ -10,7 +10,9 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bartizan_exchange::{Body, BodyError, Length, LocalBoxFuture, Request, Response, Upgrade, Upstream, UpstreamError};
+use bartizan_exchange::{
+    Body, BodyError, Length, LocalBoxFuture, OriginFault, Request, Response, Upgrade, Upstream, UpstreamError,
+};
 use bartizan_names::TunnelId;
 use bartizan_rpc::{ConnectKind, ConnectRequest, ConnectResponse, HeadError, Metadata, read_response};
 use bartizan_wire::http1::left_behind;
@@ -131,7 +133,10 @@ async fn exchange(stream: Stream, head: Bytes, method: &Method, body: Body) -> R
     let Head { status, headers, length } = decode(answer)?;
     let body = match body_length(method, status, length) {
         Length::Absent => Body::empty(),
-        length => Download { receive, left: left(method, length), upload: uploading, _lease: lease }.into_body(length),
+        length => {
+            let left = left(method, status, length);
+            Download { receive, left, upload: uploading, _lease: lease }.into_body(length)
+        }
     };
     Ok(Response { status, headers, body, upgraded: None })
 }
@@ -148,7 +153,8 @@ async fn switch(stream: Stream, head: Bytes, method: &Method) -> Result<Response
     }
     send.finish();
     let length = body_length(method, status, length);
-    let body = Download { receive, left: left(method, length), upload: None, _lease: lease }.into_body(length);
+    let left = left(method, status, length);
+    let body = Download { receive, left, upload: None, _lease: lease }.into_body(length);
     Ok(Response { status, headers, body, upgraded: None })
 }
 
@@ -194,7 +200,7 @@ struct Head {
 
 fn decode(answer: ConnectResponse) -> Result<Head, UpstreamError> {
     if !answer.error.is_empty() {
-        return Err(UpstreamError::OriginUnreachable(answer.error));
+        return Err(UpstreamError::Origin(OriginFault::read(answer.text(Metadata::FAULT)), answer.error));
     }
     let status = answer.text(Metadata::STATUS).and_then(|status| status.parse().ok()).ok_or(AnswerError::Status)?;
     let mut headers = HeaderMap::with_capacity(answer.metadata.len());
@@ -220,21 +226,26 @@ fn strip_hop_by_hop(headers: &mut HeaderMap) {
     }
 }
 
-/// What follows the head (RFC 9112 §6.3). The answer to HEAD keeps the length of what GET would bring.
+/// What follows the head (RFC 9112 §6.3). The answer to HEAD, and a 304, keep the length of what GET would bring
+/// (RFC 9110 §8.6).
 fn body_length(method: &Method, status: StatusCode, length: Option<u64>) -> Length {
-    let none = status.is_informational() || [StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED].contains(&status);
     match length {
-        _ if none => Length::Absent,
+        _ if status.is_informational() || status == StatusCode::NO_CONTENT => Length::Absent,
         Some(bytes) => Length::Known(bytes),
-        None if method == Method::HEAD => Length::Absent,
+        None if has_head_alone(method, status) => Length::Absent,
         None => Length::Unknown,
     }
 }
 
+/// Whether no body follows, whatever length is stated.
+fn has_head_alone(method: &Method, status: StatusCode) -> bool {
+    method == Method::HEAD || status == StatusCode::NOT_MODIFIED
+}
+
 /// The bytes that must come, where that is known.
-fn left(method: &Method, length: Length) -> Option<u64> {
+fn left(method: &Method, status: StatusCode, length: Length) -> Option<u64> {
     match length {
-        Length::Known(_) if method == Method::HEAD => Some(0),
+        Length::Known(_) if has_head_alone(method, status) => Some(0),
         Length::Known(bytes) => Some(bytes),
         Length::Absent | Length::Unknown => None,
     }

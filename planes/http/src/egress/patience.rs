@@ -1,7 +1,7 @@
 //! How long an origin may be silent. Any progress starts the time anew: while an upload goes on, the origin is waiting.
 
 use std::cell::Cell;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -82,15 +82,23 @@ pub(crate) async fn within<F: Future>(
     }
 }
 
-/// The same body. It ends with an error when it is read and nothing comes for `limit`.
-pub(crate) fn patient(body: Body, limit: Duration) -> Body {
+/// The same body. It ends with an error when it is read and nothing comes for `limit`. An error if it is broken already:
+/// then the head has not been passed on yet, and need not be.
+pub(crate) async fn patient(mut body: Body, limit: Duration) -> Result<Body, BodyError> {
     if body.is_here() {
-        return body;
+        return Ok(body);
     }
-    Body::frames(body.length(), Patient { body, limit, clock: None, waiting: false })
+    let first = match poll_fn(|cx| Poll::Ready(body.poll_frame(cx))).await {
+        Poll::Ready(Some(Err(error))) => return Err(error),
+        Poll::Ready(first) => Some(first),
+        Poll::Pending => None,
+    };
+    Ok(Body::frames(body.length(), Patient { first, body, limit, clock: None, waiting: false }))
 }
 
 struct Patient {
+    /// What was there at once: a piece, or the end.
+    first: Option<Option<Result<Frame, BodyError>>>,
     body: Body,
     limit: Duration,
     /// Made at the first wait: many bodies arrive whole and never need it.
@@ -103,6 +111,9 @@ impl Stream for Patient {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = &mut *self;
+        if let Some(first) = this.first.take() {
+            return Poll::Ready(first);
+        }
         if let Poll::Ready(piece) = this.body.poll_frame(cx) {
             this.waiting = false;
             return Poll::Ready(piece);

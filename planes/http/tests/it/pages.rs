@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, TcpListener};
 use std::time::Duration;
 
-use bartizan_exchange::UpstreamError;
+use bartizan_exchange::{OriginFault, UpstreamError};
 use bartizan_names::{Name, OriginHost, Ssl, ZoneSettings};
 use bartizan_routes::Target;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -42,7 +42,14 @@ fn failures_have_a_page() {
         |request| {
             Err(match request.path.as_str() {
                 "/down" => UpstreamError::NotConnected,
-                "/origin" => UpstreamError::OriginUnreachable("dial 10.0.0.1:80".into()),
+                "/untold" => UpstreamError::Origin(OriginFault::Untold, "dial 10.0.0.1:80".into()),
+                "/refused" => UpstreamError::Origin(OriginFault::Refused, "10.0.0.1:80 refuses".into()),
+                "/unreachable" => UpstreamError::Origin(OriginFault::Unreachable, String::new()),
+                "/unresolved" => UpstreamError::Origin(OriginFault::Unresolved, String::new()),
+                "/not-allowed" => UpstreamError::Origin(OriginFault::NotAllowed, String::new()),
+                "/connect" => UpstreamError::Origin(OriginFault::ConnectTimedOut, String::new()),
+                "/tls" => UpstreamError::Origin(OriginFault::Tls, String::new()),
+                "/babbles" => UpstreamError::Origin(OriginFault::Broken, String::new()),
                 "/slow" => UpstreamError::TimedOut,
                 _ => UpstreamError::Broken("reset".into()),
             })
@@ -60,7 +67,14 @@ fn failures_have_a_page() {
         ("nameless.test", "/", "", "502", "origin_unresolved"),
         ("sleeps.test", "/", "", "504", "origin_answer_timed_out"),
         ("tunnel.test", "/down", "", "530", "tunnel_not_connected"),
-        ("tunnel.test", "/origin", "", "502", "origin_unreachable"),
+        ("tunnel.test", "/untold", "", "502", "tunnel_no_answer"),
+        ("tunnel.test", "/refused", "", "502", "origin_refused"),
+        ("tunnel.test", "/unreachable", "", "502", "origin_unreachable"),
+        ("tunnel.test", "/unresolved", "", "502", "origin_unresolved"),
+        ("tunnel.test", "/not-allowed", "", "502", "origin_not_allowed"),
+        ("tunnel.test", "/connect", "", "504", "origin_connect_timed_out"),
+        ("tunnel.test", "/tls", "", "502", "origin_tls"),
+        ("tunnel.test", "/babbles", "", "502", "origin_broken"),
         ("tunnel.test", "/slow", "", "504", "origin_answer_timed_out"),
         ("tunnel.test", "/broken", "", "502", "origin_broken"),
         ("nosockets.test", "/", websocket, "403", "websockets_off"),
@@ -86,8 +100,9 @@ fn failures_have_a_page() {
         assert!(json.contains("application/json") && json.contains(&format!(r#""code":"{code}""#)), "{json}");
     }
     let origins = edge.counters().origins;
-    assert_eq!((origins.refused, origins.unresolved, origins.answer_timed_out), (2, 2, 4), "{origins:?}");
-    assert_eq!((origins.broken, origins.tunnel_not_connected, origins.unreachable), (6, 2, 2), "{origins:?}");
+    assert_eq!((origins.refused, origins.unresolved, origins.answer_timed_out), (4, 4, 4), "{origins:?}");
+    assert_eq!((origins.broken, origins.tunnel_not_connected, origins.unreachable), (8, 2, 2), "{origins:?}");
+    assert_eq!((origins.tls, origins.connect_timed_out, origins.tunnel_untold), (2, 2, 2), "{origins:?}");
 }
 
 #[test]

@@ -57,7 +57,7 @@ async fn only_an_answer_is_an_answer() {
         (head("", &[("HttpStatus", "99")]), broken("it has no valid status")),
         (head("", &[("HttpStatus", "200"), ("HttpHeader:a b", "")]), broken("its field \"a b\" is not valid")),
         (head("", &[("HttpStatus", "200"), ("HttpHeader:a", "1\r\n2")]), broken("its field \"a\" is not valid")),
-        (head("down", &[("HttpStatus", "200")]), "the connector could not reach the origin: down".to_owned()),
+        (head("down", &[("HttpStatus", "200")]), "the connector got no answer from the origin: down".to_owned()),
     ] {
         let (answer, ()) = tokio::join!(edge.send(tunnel(1), get("a.example/")), connector.answer(&bytes));
         let got = match answer {

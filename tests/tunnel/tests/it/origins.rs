@@ -1,6 +1,6 @@
 //! What a connector makes of origins that say what no library would.
 
-use bartizan_exchange::Body;
+use bartizan_exchange::{Body, OriginFault, UpstreamError};
 use bartizan_tunnel_tests::{Connector, Edge, facts, options, read, request, tunnel, within};
 use http::{Method, StatusCode};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -28,44 +28,111 @@ async fn head(stream: &mut TcpStream) {
 async fn answers_that_are_not_plain() {
     let (edge, _connector, listener) = lab().await;
     for (method, said, expect) in [
-        (Method::GET, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", "200 ok"),
-        (Method::GET, "HTTP/1.1 200 OK\r\n\r\nuntil the end", "200 until the end"),
-        (Method::GET, "HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nok", "200 ok"),
-        (Method::GET, "HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n", "204 "),
-        (Method::GET, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nX-T: 1\r\n\r\n", "200 ok"),
-        (Method::HEAD, "HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\n", "200 "),
-        (Method::GET, "HTTP/1.1 304 Not Modified\r\nContent-Length: 7\r\n\r\n", "304 "),
-        (Method::GET, "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nok", "broke"),
-        (Method::GET, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nok", "broke"),
-        (Method::GET, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\nok", "its answer is not valid"),
+        (Method::GET, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", "200 Known(2) ok"),
+        (Method::GET, "HTTP/1.1 200 OK\r\n\r\nuntil the end", "200 Unknown until the end"),
+        (Method::GET, "HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nok", "200 Known(2) ok"),
+        (Method::GET, "HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n", "204 Absent "),
         (
             Method::GET,
-            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n",
-            "changed the protocol",
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nX-T: 1\r\n\r\n",
+            "200 Unknown ok",
         ),
-        (Method::GET, "SSH-2.0-OpenSSH\r\n", "its answer is not valid"),
-        (Method::GET, "", "it closed the connection"),
+        // RFC 9110 §8.6: what is stated without a body is passed on.
+        (Method::HEAD, "HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\n", "200 Known(7) "),
+        (Method::HEAD, "HTTP/1.1 200 OK\r\n\r\n", "200 Absent "),
+        (Method::GET, "HTTP/1.1 304 Not Modified\r\nContent-Length: 7\r\n\r\n", "304 Known(7) "),
+        (Method::GET, "HTTP/1.1 304 Not Modified\r\n\r\n", "304 Absent "),
     ] {
-        let origin = async {
-            let (mut stream, _) = listener.accept().await.unwrap();
-            head(&mut stream).await;
-            stream.write_all(said.as_bytes()).await.unwrap();
-            stream.shutdown().await.unwrap();
-        };
-        let asking = async {
-            match edge.send(tunnel(1), request(method, "a.example/", Body::empty())).await {
-                Ok(answer) => {
-                    let status = answer.status.as_str().to_owned();
-                    let body = read(answer.body).await;
-                    format!("{status} {}", body.map_or_else(|error| error, |body| String::from_utf8(body).unwrap()))
-                }
-                Err(error) => error.to_string(),
-            }
-        };
-        let (got, ()) = tokio::join!(asking, origin);
-        let plain = expect.starts_with("20") && !expect.contains("broke");
-        assert!(if plain { got == expect } else { got.contains(expect) }, "{said:?}: {got}");
+        let answer = edge.send(tunnel(1), request(method, "a.example/", Body::empty()));
+        let (answer, ()) = tokio::join!(answer, say(&listener, said));
+        let answer = answer.unwrap_or_else(|error| panic!("{said:?}: {error}"));
+        let (status, length) = (answer.status, answer.body.length());
+        let body = String::from_utf8(read(answer.body).await.unwrap()).unwrap();
+        assert_eq!(format!("{} {length:?} {body}", status.as_str()), expect, "{said:?}");
     }
+}
+
+/// An answer that is cut has no clean end. The end may overtake what came before it, and then there is no answer.
+#[tokio::test]
+async fn answers_that_are_cut() {
+    let (edge, _connector, listener) = lab().await;
+    for said in [
+        "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nok",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nok",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\nzz\r\n",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nX-T",
+    ] {
+        let answer = edge.send(tunnel(1), request(Method::GET, "a.example/", Body::empty()));
+        match tokio::join!(answer, say(&listener, said)).0 {
+            Ok(answer) => assert!(read(answer.body).await.is_err(), "{said:?}"),
+            Err(error) => assert!(matches!(error, UpstreamError::Broken(_)), "{said:?}: {error}"),
+        }
+    }
+}
+
+/// What is no answer is told apart as by address, and in words.
+#[tokio::test]
+async fn answers_that_are_none() {
+    let (edge, _connector, listener) = lab().await;
+    let long = format!("HTTP/1.1 200 OK\r\nX: {}\r\n\r\n", "x".repeat(70_000));
+    for (said, expect) in [
+        ("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\nok", "its answer is not valid"),
+        ("HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n", "changed the protocol"),
+        ("SSH-2.0-OpenSSH\r\n", "its answer is not valid"),
+        (&long, "its answer is not valid"),
+        // Nothing was said of it yet.
+        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", "its answer is not valid"),
+        ("HTTP/1.1 200 OK\r\nContent-Le", "it closed the connection"),
+        ("", "it closed the connection"),
+    ] {
+        let answer = edge.send(tunnel(1), request(Method::GET, "a.example/", Body::empty()));
+        let (answer, ()) = tokio::join!(answer, say(&listener, said));
+        match answer.err() {
+            Some(UpstreamError::Origin(OriginFault::Broken, why)) => assert!(why.contains(expect), "{said:?}: {why}"),
+            other => panic!("{said:?}: {other:?}"),
+        }
+    }
+}
+
+/// So is what cannot be connected to.
+#[tokio::test]
+async fn origins_that_cannot_be_reached() {
+    let edge = Edge::start([(tunnel(1), facts(None))]);
+    let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let plain = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = plain.local_addr().unwrap();
+    let no_tls = tokio::spawn(async move {
+        while let Ok((mut stream, _)) = plain.accept().await {
+            let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await;
+        }
+    });
+    for (url, expect) in [
+        (format!("http://{closed}"), OriginFault::Refused),
+        ("http://nowhere.invalid".to_owned(), OriginFault::Unresolved),
+        (format!("https://{address}"), OriginFault::Tls),
+    ] {
+        let connector = Connector::start(options(&edge, tunnel(1), &url));
+        edge.connections(4).await;
+        let answer = edge.send(tunnel(1), request(Method::GET, "a.example/", Body::empty())).await;
+        match answer.err() {
+            Some(UpstreamError::Origin(fault, _)) => assert_eq!(fault, expect, "{url}"),
+            other => panic!("{url}: {other:?}"),
+        }
+        connector.ask_to_stop();
+        connector.stopped().await;
+        edge.connections(0).await;
+    }
+    no_tls.abort();
+}
+
+/// Takes one request and says this, and no more.
+async fn say(listener: &TcpListener, said: &str) {
+    let (mut stream, _) = listener.accept().await.unwrap();
+    head(&mut stream).await;
+    // The connector may have heard enough before the end.
+    let _ = stream.write_all(said.as_bytes()).await;
+    let _ = stream.shutdown().await;
 }
 
 #[tokio::test]

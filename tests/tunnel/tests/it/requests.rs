@@ -146,7 +146,7 @@ async fn an_origin_that_is_down_is_told_apart_from_a_tunnel_that_is() {
         (
             1,
             format!(
-                "the connector could not reach the origin: http://{closed}: cannot connect: it refuses connections"
+                "the connector got no answer from the origin: http://{closed}: cannot connect: it refuses connections"
             ),
         ),
         (2, "no connector is connected for this tunnel".to_owned()),

@@ -109,6 +109,11 @@ impl Reply {
         }
     }
 
+    /// Whether nothing but the end of the connection says where the body ends (RFC 9112 §6.3).
+    pub(super) fn ends_by_close(&self) -> bool {
+        self.framing == Framing::UntilClose
+    }
+
     pub(super) async fn write<IO>(mut self, line: &Line<IO>) -> io::Result<()>
     where
         IO: AsyncRead + AsyncWrite + Unpin,
@@ -123,13 +128,18 @@ impl Reply {
                     poll_fn(|cx| self.body.poll_frame(cx)).await
                 }
             };
-            match piece.transpose().map_err(io::Error::other)? {
-                Some(Frame::Data(data)) => self.add(line, data).await?,
-                Some(Frame::Trailers(fields)) if self.trailers == Trailers::Taken => {
+            match piece {
+                Some(Ok(Frame::Data(data))) => self.add(line, data).await?,
+                Some(Ok(Frame::Trailers(fields))) if self.trailers == Trailers::Taken => {
                     self.finish(&fields)?;
                     break;
                 }
-                Some(Frame::Trailers(_)) | None => {
+                Some(Err(error)) => {
+                    // What came before it is the visitor's: an answer that is cut, and not none at all.
+                    line.write(&mut [IoSlice::new(&self.out)]).await?;
+                    return Err(io::Error::other(error));
+                }
+                Some(Ok(Frame::Trailers(_))) | None => {
                     self.finish(&HeaderMap::new())?;
                     break;
                 }
