@@ -15,6 +15,7 @@ mod deadline;
 mod goodbye;
 mod http1;
 mod http2;
+mod interim;
 mod refusal;
 mod relay;
 mod requests;

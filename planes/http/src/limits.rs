@@ -81,6 +81,9 @@ pub(crate) const GATHER_BYTES_MAX: usize = 16 * 1024;
 /// them all at once is noticed when it leaves, if it has sent no more than that.
 pub(crate) const READ_AHEAD_BYTES_MAX: usize = 32 * 1024;
 
+/// Interim answers of an origin that the visitor has not taken yet. They hint at what the answer will need, in some lines.
+pub(crate) const INTERIM_BYTES_MAX: usize = 16 * 1024;
+
 /// The most that is read from an origin at a time, for visitors that take one answer at a time.
 pub(crate) const ORIGIN_READ_BYTES_MAX: usize = 64 * 1024;
 

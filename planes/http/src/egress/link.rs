@@ -28,6 +28,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::composed::Composed;
 use super::upload::{Failed, Upload};
 use crate::forward::FIELDS_SIGNED;
+use crate::ingress::RequestGuard;
 use crate::limits::ORIGIN_READ_BYTES_MAX;
 
 /// Dropped, it closes.
@@ -47,8 +48,10 @@ pub(crate) struct Link {
 struct Waiting<'r> {
     asked: Asked,
     room: &'r Cell<FieldRoom>,
+    /// Whoever is told of interim answers.
+    request: &'r RequestGuard,
     search: HeadSearch,
-    /// Interim answers that were skipped.
+    /// Interim answers that came.
     interim: usize,
 }
 
@@ -95,15 +98,16 @@ impl Link {
         Pin::new(&mut self.io).poll_read(&mut Context::from_waker(Waker::noop()), &mut buffer).is_ready()
     }
 
-    /// Sends a request and waits for the head of its final answer, which is read with the memory in `room`.
+    /// Sends a request and waits for the head of its final answer, which is read with the memory in `room`; `to` is told
+    /// of those before.
     pub(crate) async fn send(
         &mut self,
         request: Composed,
         piece_bytes: usize,
-        room: &Cell<FieldRoom>,
+        (room, to): (&Cell<FieldRoom>, &RequestGuard),
     ) -> Result<Head, Lost> {
         self.piece_bytes = piece_bytes;
-        let mut waiting = Waiting { asked: request.asked, room, search: SEARCH, interim: 0 };
+        let mut waiting = Waiting { asked: request.asked, room, request: to, search: SEARCH, interim: 0 };
         self.upload = Some(Upload::new(request));
         let head = poll_fn(|cx| self.poll_head(cx, &mut waiting)).await;
         head.map_err(|error| {
@@ -136,6 +140,8 @@ impl Link {
             if waiting.interim > INTERIM_MAX {
                 return Poll::Ready(Err(io::Error::other("too many interim answers")));
             }
+            let Head { status, headers, .. } = Head::of(&head, &bytes)?;
+            waiting.request.pass_interim(status, headers);
             waiting.search = SEARCH;
         }
     }

@@ -13,6 +13,7 @@ use bartizan_live::Generation;
 use bartizan_names::ZoneId;
 use bartizan_quotas::Place;
 use bartizan_routes::Scheme;
+use http::{HeaderMap, StatusCode};
 use tokio::time::Instant;
 
 use super::cancel::Cancel;
@@ -203,6 +204,11 @@ impl RequestGuard {
     /// Whether it was told to end already.
     pub(crate) fn has_ended(&self) -> bool {
         self.under_way.cancel.is_triggered()
+    }
+
+    /// Tells the visitor what the origin says before its answer, if it takes that.
+    pub(crate) fn pass_interim(&self, status: StatusCode, headers: HeaderMap) {
+        self.under_way.interims.pass_on(status, headers);
     }
 
     /// A connection to an origin is made for it.

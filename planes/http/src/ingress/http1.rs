@@ -59,6 +59,11 @@ pub(crate) async fn serve<IO: Carrier>(io: IO, connection: Rc<Connection>, worke
                 match Box::pin(exchange(&line, head, &mut unread)).await {
                     Ok(Next::Request) => {}
                     Ok(Next::Goodbye) => break None,
+                    Ok(Next::Reset) => {
+                        // Fails only on a socket that is gone already.
+                        let _ = line.into_io().socket().set_zero_linger();
+                        return;
+                    }
                     Ok(Next::Other(other)) => break Some(other),
                     Err(error) => break failed(&line, &error),
                 }
@@ -92,6 +97,8 @@ fn failed<IO>(line: &Line<IO>, error: &io::Error) -> Option<Box<dyn Io>> {
 enum Next {
     Request,
     Goodbye,
+    /// The answer broke off, and a goodbye would look like its end.
+    Reset,
     /// It was switched to WebSocket; this is the origin's end.
     Other(Box<dyn Io>),
 }
@@ -155,21 +162,28 @@ where
     };
     let method = arrived.method.clone();
     let mut asked = Asked::by(&method, &head, &bytes);
-    let (body, mut intake) = Intake::begin(&head, unread);
+    let interims = &guard.under_way.interims;
+    if head.version == Version::Http11 {
+        interims.take();
+    }
+    let (body, mut intake) = Intake::begin(&head, unread, interims);
     worker.room.set(head.into_room());
     let answering = pin!(pipeline::serve(Arrived { body, ..arrived }, &guard, worker));
     let mut response = beside(answering, &mut intake, line).await?;
     if intake.is_held_back() || worker.drain.has_begun() {
         asked.persistence = Persistence::Close;
     }
-    intake.finish_interim(line).await?;
+    intake.finish_interims(line).await?;
     let other = response.upgraded.take();
     if other.is_some() {
         line.connection.leave_http();
     }
     let reply = Reply::compose(response, asked, &worker.dates);
-    let persistence = reply.persistence;
-    beside(pin!(reply.write(line)), &mut intake, line).await??;
+    let (persistence, ends_by_close) = (reply.persistence, reply.ends_by_close());
+    match beside(pin!(reply.write(line)), &mut intake, line).await? {
+        Err(_) if ends_by_close => return Ok(Next::Reset),
+        written => written?,
+    }
     match (other, persistence) {
         (Some(other), _) => Ok(Next::Other(other)),
         (None, Persistence::Close) => Ok(Next::Goodbye),

@@ -7,25 +7,25 @@ use std::task::{Context, Poll, ready};
 
 use bartizan_exchange::{Body, BodyError, Frame, Length};
 use bartizan_wire::http1::{self, BodyReader, Event, RequestHead};
-use bytes::BytesMut;
+use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::body::{Handover, Piece, Pieces};
 use super::line::{Line, Read};
 use crate::forward::{trailers_of, trailers_to_origin};
 use crate::ingress::deadline::Awaited;
+use crate::ingress::interim::Interims;
 use crate::limits::{LINGER_BYTES_MAX, READ_AHEAD_BYTES_MAX};
-
-/// Asks for the body (RFC 9110 §15.2.1).
-const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 pub(super) struct Intake<'u> {
     reader: BodyReader,
     handover: Rc<Handover>,
     /// Bytes that were read and not used yet.
     unread: &'u mut BytesMut,
-    /// The part of [`CONTINUE`] that has to be written before the body is read.
-    to_say: &'static [u8],
+    /// What is written before the answer, and before more of the body is read.
+    interims: &'u Interims,
+    /// Whether the visitor waits for a 100 that was not promised yet.
+    is_held_back: bool,
     state: State,
     /// How much of an unwanted body is still read and dropped, so that the visitor gets to read its answer (RFC 9112 §9.5).
     waste_bytes_left: usize,
@@ -41,7 +41,7 @@ enum State {
 
 impl<'u> Intake<'u> {
     /// The body of a request whose head was just taken from `unread`, and the intake that feeds it.
-    pub(super) fn begin(head: &RequestHead, unread: &'u mut BytesMut) -> (Body, Intake<'u>) {
+    pub(super) fn begin(head: &RequestHead, unread: &'u mut BytesMut, interims: &'u Interims) -> (Body, Intake<'u>) {
         let handover = Rc::new(Handover::default());
         let length = match head.body {
             http1::Body::Length(length) => Length::Known(length),
@@ -56,15 +56,16 @@ impl<'u> Intake<'u> {
             }
             length => (Body::frames(length, Pieces(Rc::clone(&handover))), State::Body),
         };
-        let to_say = if head.expects_continue && state == State::Body && unread.is_empty() { CONTINUE } else { &[] };
+        let is_held_back = head.expects_continue && state == State::Body && unread.is_empty();
         let reader = BodyReader::new(head.body);
-        (body, Intake { reader, handover, unread, to_say, state, waste_bytes_left: LINGER_BYTES_MAX })
+        let waste_bytes_left = LINGER_BYTES_MAX;
+        (body, Intake { reader, handover, unread, interims, is_held_back, state, waste_bytes_left })
     }
 
     /// Whether the visitor still waits for a 100. It may then send the body or not, so where its next request begins is
     /// unknown.
     pub(super) fn is_held_back(&self) -> bool {
-        self.to_say.len() == CONTINUE.len()
+        self.is_held_back
     }
 
     /// Reads what the visitor sends. Ready only when the visitor has closed the connection.
@@ -73,6 +74,9 @@ impl<'u> Intake<'u> {
         IO: AsyncRead + AsyncWrite + Unpin,
     {
         loop {
+            if let Err(error) = ready!(self.poll_say(line, cx)) {
+                return Poll::Ready(error);
+            }
             match self.state {
                 State::Broken => return Poll::Pending,
                 // The next requests are here; they have to wait. So much is read that a visitor who leaves is noticed, and
@@ -88,11 +92,9 @@ impl<'u> Intake<'u> {
                 }
                 State::Body => {
                     ready!(self.handover.poll_wanted(cx));
-                    while !self.to_say.is_empty() {
-                        match ready!(line.poll_write(cx, &[IoSlice::new(self.to_say)])) {
-                            Ok(written) => self.to_say = &self.to_say[written..],
-                            Err(error) => return Poll::Ready(error),
-                        }
+                    if std::mem::take(&mut self.is_held_back) {
+                        self.interims.ask_for_body();
+                        continue;
                     }
                     let piece = ready!(self.poll_piece(line, cx));
                     self.state = match &piece {
@@ -143,15 +145,25 @@ impl<'u> Intake<'u> {
         }
     }
 
-    /// Writes the rest of a 100 that was begun. The final answer follows.
-    pub(super) async fn finish_interim<IO>(&mut self, line: &Line<IO>) -> io::Result<()>
+    fn poll_say<IO>(&self, line: &Line<IO>, cx: &mut Context<'_>) -> Poll<io::Result<()>>
     where
         IO: AsyncRead + AsyncWrite + Unpin,
     {
-        if self.is_held_back() {
-            self.to_say = &[];
+        let mut out = self.interims.out.borrow_mut();
+        while !out.is_empty() {
+            let written = ready!(line.poll_write(cx, &[IoSlice::new(&out)]))?;
+            out.advance(written);
         }
-        line.write(&mut [IoSlice::new(std::mem::take(&mut self.to_say))]).await
+        Poll::Ready(Ok(()))
+    }
+
+    /// Writes the rest of what comes before the answer, which follows. A 100 that was not promised is needed no more.
+    pub(super) async fn finish_interims<IO>(&mut self, line: &Line<IO>) -> io::Result<()>
+    where
+        IO: AsyncRead + AsyncWrite + Unpin,
+    {
+        self.is_held_back = false;
+        poll_fn(|cx| self.poll_say(line, cx)).await
     }
 
     /// Reads and drops one piece of an unwanted body.

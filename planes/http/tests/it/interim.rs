@@ -1,0 +1,97 @@
+//! Interim answers of origins (RFC 9110 §15.2): they go on at once, to whoever may be told.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::sync::Mutex;
+use std::sync::mpsc;
+
+use super::edge::{Edge, origin_at, plain, read_answer, read_head, status};
+use super::frames::{Client, HEADERS, OK, get};
+use super::origin::Origin;
+use super::protocols::run;
+
+const HINTS: &str = "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 102 Processing\r\n\r\n\
+                     HTTP/1.1 103 Early Hints\r\nLink: </a>; rel=preload\r\nlink: </b>\r\nConnection: X-Hop\r\nX-Hop: 1\r\n\
+                     Alt-Svc: h3=\":1\"\r\nContent-Length: 9\r\n\r\n";
+const ANSWER: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi";
+
+/// All heads that come up to the final one.
+fn heads(client: &mut TcpStream) -> Vec<String> {
+    let mut heads = vec![read_head(client)];
+    while heads.last().is_some_and(|head| status(head).starts_with('1')) {
+        heads.push(read_head(client));
+    }
+    heads
+}
+
+#[test]
+fn who_is_told_of_interim_answers() {
+    let origin = Origin::start(|_| [HINTS, ANSWER].concat().into_bytes());
+    let edge = Edge::start(&[("a.test", origin_at(origin.address), plain())]);
+    let hints = "HTTP/1.1 103 Early Hints\r\nLink: </a>; rel=preload\r\nLink: </b>\r\n\r\n";
+    for (version, told) in [("1.1", &["HTTP/1.1 102 Processing\r\n\r\n", hints][..]), ("1.0", &[])] {
+        let mut client = edge.dial();
+        // Twice, over one connection: no request gets what belongs to another.
+        for _ in 0..2 {
+            write!(client, "GET / HTTP/{version}\r\nHost: a.test\r\nConnection: keep-alive\r\n\r\n").unwrap();
+            let heads = heads(&mut client);
+            let (last, before) = heads.split_last().unwrap();
+            assert_eq!((before, status(last)), (&told.iter().map(ToString::to_string).collect::<Vec<_>>()[..], "200"));
+            let mut body = [0; 2];
+            client.read_exact(&mut body).unwrap();
+            assert_eq!(&body, b"hi", "{version}");
+        }
+    }
+    run(async {
+        let mut client = Client::begin(&edge, "a.test", &[]).await;
+        client.send(&get(1, "a.test")).await;
+        assert_eq!(client.next_of(&[HEADERS]).await.expect("an answer").payload[0], OK);
+    });
+}
+
+/// While the origin thinks, and while a body is on its way that the visitor holds back until it is asked for it.
+#[test]
+fn interim_answers_go_on_at_once() {
+    let (tell, told) = mpsc::channel::<()>();
+    let told = Mutex::new(told);
+    let origin = Origin::raw(move |mut stream| {
+        read_head(&mut stream);
+        stream.write_all(HINTS.as_bytes()).unwrap();
+        told.lock().unwrap().recv().unwrap();
+        let mut body = [0; 4];
+        stream.read_exact(&mut body).unwrap();
+        assert_eq!(&body, b"body");
+        stream.write_all(ANSWER.as_bytes()).unwrap();
+    });
+    let edge = Edge::start(&[("a.test", origin_at(origin.address), plain())]);
+    let mut client = edge.dial();
+    write!(client, "POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 4\r\nExpect: 100-continue\r\n\r\n").unwrap();
+    // The edge's own among them, in any place.
+    let mut before: Vec<String> = (0..3).map(|_| status(&read_head(&mut client)).to_owned()).collect();
+    before.sort();
+    assert_eq!(before, ["100", "102", "103"]);
+    client.write_all(b"body").unwrap();
+    tell.send(()).unwrap();
+    let (head, body) = read_answer(&mut client);
+    assert_eq!((status(&head), body.as_slice()), ("200", &b"hi"[..]));
+}
+
+/// A few are passed on; an endless number is no answer, and what has no room is left out.
+#[test]
+fn so_many_interim_answers_and_so_large() {
+    for (count, link, told, expect) in
+        [(0, 1, 0, "200"), (8, 1, 8, "200"), (9, 1, 8, "502"), (1, 20_000, 0, "200"), (3, 7_000, 2, "200")]
+    {
+        let hint = format!("HTTP/1.1 103 Early Hints\r\nLink: {}\r\n\r\n", "x".repeat(link));
+        // In one piece, so that none is written before the last is here.
+        let origin = Origin::start(move |_| [hint.repeat(count), ANSWER.to_owned()].concat().into_bytes());
+        let edge = Edge::start(&[("a.test", origin_at(origin.address), plain())]);
+        let mut client = edge.dial();
+        write!(client, "GET / HTTP/1.1\r\nHost: a.test\r\n\r\n").unwrap();
+        let heads = heads(&mut client);
+        let (last, before) = heads.split_last().unwrap();
+        assert_eq!(status(last), expect, "{count} of {link}");
+        // Of some the origin's pieces may have come apart.
+        assert!(before.len() == told || (count == 3 && before.len() == 3), "{count} of {link}: {}", before.len());
+    }
+}
