@@ -1,11 +1,13 @@
 //! The plane over real sockets: raw bytes in, what reached the origin and what came back out.
 
 mod destinations;
+mod early;
 mod edge;
 mod firewall;
 mod forwarding;
 mod frames;
 mod http1;
+mod interim;
 mod limits;
 mod origin;
 mod origins;
