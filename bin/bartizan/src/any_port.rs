@@ -2,12 +2,15 @@
 //!
 //! | way | ports | needs |
 //! | --- | --- | --- |
-//! | `sk_lookup` | every port of every pool on one socket a protocol, family and worker | CAP_BPF, CAP_NET_ADMIN, Linux 5.9 |
-//! | `tproxy` | the same | CAP_NET_ADMIN, the program nft |
+//! | `sk_lookup` | every port of every pool on one socket a protocol, family and worker | CAP_BPF, CAP_NET_ADMIN, Linux 5.9, an fd store |
+//! | `tproxy` | the same | CAP_NET_ADMIN, the program nft, an fd store |
 //! | `listeners` | a listener for each configured port, of which there may be 4,096 | nothing; CAP_NET_BIND_SERVICE below 1024 |
 //!
 //! The first two tell the kernel at the start which prefixes are ours. Pools that the PoP gets later are served where
 //! their packets come here anyway, and shown as waiting for the next start.
+//!
+//! Without an fd store ([`crate::fd_store`]) nothing could be taken back later, but by a process that keeps the right to do
+//! so while it talks to strangers. So neither of the two is taken then.
 
 use std::collections::HashSet;
 use std::io::ErrorKind;
@@ -21,8 +24,7 @@ use bartizan_names::Prefix;
 use bartizan_net::{BindError, Sharing};
 use bartizan_observed::{Listening, NotListening, Reason, TierName};
 use bartizan_plane_bpf::{
-    AnyIp, BPFFS, Claim, Detached, Pinning, Setup, Steering, Tproxy, Workers, pin_name, support,
-    updates_need_capability,
+    AnyIp, BPFFS, Claim, Pinning, Setup, Steering, Tproxy, Workers, pin_name, support, updates_need_capability,
 };
 use bartizan_plane_l4 as l4;
 use bartizan_routes::{App, Apps, Pools};
@@ -30,9 +32,10 @@ use rustix::thread::CapabilitySet;
 use serde::Deserialize;
 
 use crate::failure::{Cause, Failure};
-use crate::fd_store::{FdStore, Kept};
+use crate::fd_store::{FdStore, Found, Kept};
 use crate::holder::{self, Transport};
 use crate::rights;
+use crate::runtime_dir::RuntimeDir;
 use crate::traces::{self, Traces};
 use crate::up;
 
@@ -65,9 +68,7 @@ impl Chosen {
     /// takes them back.
     pub fn needs(&self) -> CapabilitySet {
         match &self.any_port {
-            // No fd store: then it is done here.
-            Some(AnyPort { way: Way { fd_store: None, .. }, .. }) => rights::NEEDED | rights::NEEDED_TO_TAKE_BACK,
-            Some(AnyPort { way: Way { how: How::Steering(_), .. }, .. }) if updates_need_capability() => {
+            Some(AnyPort { how: How::Steering(_), .. }) if updates_need_capability() => {
                 rights::NEEDED | CapabilitySet::BPF
             }
             _ => rights::NEEDED,
@@ -120,7 +121,9 @@ fn listeners(workers: usize, why: Option<String>) -> Chosen {
 
 /// The kernel sends every port of the pools to our sockets. Dropping it leaves that as a crash does.
 pub struct AnyPort {
-    way: Way,
+    how: How,
+    /// Keeps the sockets open after a crash, where the kernel goes on steering to them; and takes all this back.
+    fd_store: FdStore,
     /// Those of the start, whose packets the kernel sends here.
     routed: Pools,
     /// What is in force.
@@ -129,15 +132,6 @@ pub struct AnyPort {
     apps: Apps,
     /// What clients can reach, now and from now on.
     listening: Live<Listening>,
-}
-
-/// What has to be taken back at the end.
-struct Way {
-    how: How,
-    /// Keeps the sockets open after a crash, where the kernel goes on steering to them; and takes all this back.
-    fd_store: Option<FdStore>,
-    /// The routes that make the addresses of the pools this machine's own.
-    routes: AnyIp,
 }
 
 /// What else on this machine uses addresses of the pools.
@@ -150,37 +144,33 @@ struct Neighbours {
 
 enum How {
     Steering(Box<Steering>),
-    Tproxy(Tproxy),
+    Tproxy,
 }
 
 impl AnyPort {
     fn by_steering(machine: &Machine<'_>, apps: &Apps) -> anyhow::Result<Chosen> {
         // What is missing is said before anything is changed.
         support().0?;
-        let mut traces = Traces { way: traces::Way::SkLookup, pin: pin_name(machine.data), pool: Vec::new() };
-        let (fd_store, sockets) = Sockets::kept_or_opened(&fd_store_name(&traces), |address| {
+        let neighbours = neighbours(machine)?;
+        let is_ours = |pool: &&Prefix| !neighbours.shared.contains(pool);
+        let ours: Vec<Prefix> = machine.pools.prefixes().filter(is_ours).copied().collect();
+        let traces = Traces { way: traces::Way::SkLookup, pin: pin_name(machine.data), pool: ours };
+        let held = Held::new(machine, &traces, |address| {
             let each = 0..machine.workers;
             let tcp = each.clone().map(|_| bartizan_net::tcp(address, Sharing::Exclusive)).collect::<Result<_, _>>()?;
             Ok((tcp, each.map(|_| bartizan_net::udp(address, Sharing::Exclusive)).collect::<Result<_, _>>()?))
         })?;
-        let neighbours = neighbours(machine)?;
-        let is_ours = |pool: &&Prefix| !neighbours.shared.contains(pool);
-        let ours: Vec<Prefix> = machine.pools.prefixes().filter(is_ours).copied().collect();
-        let routes = AnyIp::add(&ours)?;
         let pin = Path::new(BPFFS).join(&traces.pin);
-        let setup = Setup { pin: &pin, workers: sockets.workers(), pools: &ours, skip: &neighbours.services };
-        let steering = match Steering::attach(&setup, &claims(apps, machine.pools)) {
-            Ok(steering) => steering,
-            Err(error) => return Err(taken_back(routes, error.into())),
-        };
+        let (fd_store, sockets, steering) = held.attach(&traces.pool, |workers| {
+            let setup = Setup { pin: &pin, workers, pools: &traces.pool, skip: &neighbours.services };
+            Ok(Steering::attach(&setup, &claims(apps, machine.pools))?)
+        })?;
         if let Pinning::Not(failure) = steering.pinning() {
             // `doctor` says what mends it.
             tracing::debug!(%failure, "after a crash clients are refused until the next start");
         }
-        traces.pool = ours;
-        let fd_store = kept_by(fd_store, &sockets, &traces);
         let how = How::Steering(Box::new(steering));
-        let any_port = AnyPort::new(Way { how, fd_store, routes }, machine, neighbours, apps, TierName::SkLookup);
+        let any_port = AnyPort::new((how, fd_store), machine, neighbours, apps, TierName::SkLookup);
         Ok(any_port.chosen(l4::AnyPort::SkLookup, sockets, machine.workers))
     }
 
@@ -191,25 +181,27 @@ impl AnyPort {
         }
         let prefixes: Vec<Prefix> = machine.pools.prefixes().copied().collect();
         let workers = machine.workers;
-        let traces = Traces { way: traces::Way::Tproxy, pin: pin_name(machine.data), pool: prefixes.clone() };
-        let (fd_store, all) = Sockets::kept_or_opened(&fd_store_name(&traces), |address| {
+        let traces = Traces { way: traces::Way::Tproxy, pin: pin_name(machine.data), pool: prefixes };
+        let held = Held::new(machine, &traces, |address| {
             let tcp = bartizan_net::tcp_transparent(address, workers)?;
             Ok((tcp, bartizan_net::udp_transparent(address, workers)?))
         })?;
-        let routes = AnyIp::add(&prefixes)?;
-        let how = match Tproxy::attach(machine.data, &prefixes, all.workers()) {
-            Ok(tproxy) => How::Tproxy(tproxy),
-            Err(error) => return Err(taken_back(routes, error.into())),
-        };
-        let fd_store = kept_by(fd_store, &all, &traces);
-        let any_port = AnyPort::new(Way { how, fd_store, routes }, machine, neighbours, apps, TierName::Tproxy);
-        Ok(any_port.chosen(l4::AnyPort::Tproxy, all, workers))
+        let attach = |workers: Workers<'_>| Ok(Tproxy::attach(machine.data, &traces.pool, workers)?);
+        let (fd_store, sockets, _) = held.attach(&traces.pool, attach)?;
+        let any_port = AnyPort::new((How::Tproxy, fd_store), machine, neighbours, apps, TierName::Tproxy);
+        Ok(any_port.chosen(l4::AnyPort::Tproxy, sockets, workers))
     }
 
-    fn new(way: Way, machine: &Machine<'_>, neighbours: Neighbours, apps: &Apps, tier: TierName) -> AnyPort {
+    fn new(
+        (how, fd_store): (How, FdStore),
+        machine: &Machine<'_>,
+        neighbours: Neighbours,
+        apps: &Apps,
+        tier: TierName,
+    ) -> AnyPort {
         let listening = Live::new(Listening::new(tier));
         let (routed, pools) = (machine.pools.clone(), machine.pools.clone());
-        AnyPort { way, routed, pools, neighbours, apps: apps.clone(), listening }
+        AnyPort { how, fd_store, routed, pools, neighbours, apps: apps.clone(), listening }
     }
 
     fn chosen(self, how: l4::AnyPort, sockets: Sockets, workers: usize) -> Chosen {
@@ -224,10 +216,10 @@ impl AnyPort {
         if self.apps.is_same(apps) && self.pools == *pools {
             return;
         }
-        let claimed = match &mut self.way.how {
+        let claimed = match &mut self.how {
             How::Steering(steering) => steering.update(&claims(apps, pools)),
             // All packets for the pools come here already.
-            How::Tproxy(_) => Ok(()),
+            How::Tproxy => Ok(()),
         };
         let mut heard = self.heard(apps, pools);
         match claimed {
@@ -277,45 +269,15 @@ impl AnyPort {
         listening
     }
 
-    /// For a clean stop. New clients are refused from here on; connections that are open go on until the routes are gone.
-    pub fn detach(self) -> anyhow::Result<Routes> {
-        let Way { how, fd_store, routes } = self.way;
-        if let Some(fd_store) = fd_store {
-            // Else its descriptors keep the kernel steering.
-            drop(how);
-            if let Err(error) = fd_store.stop_steering() {
-                tracing::warn!(%error, "new clients may still be sent here, and wait");
-            }
-            return Ok(Routes::OfFdStore(fd_store));
+    /// For a clean stop. New clients are refused from here on; connections that are open go on until the routes are gone,
+    /// which is the fd store's next and last deed.
+    pub fn detach(self) -> FdStore {
+        // Else its descriptors keep the kernel steering.
+        drop(self.how);
+        if let Err(error) = self.fd_store.stop_steering() {
+            tracing::warn!(%error, "new clients may still be sent here, and wait");
         }
-        match how {
-            How::Steering(steering) => {
-                if steering.detach().map_err(|error| anyhow::anyhow!("{error}"))? == Detached::Superseded {
-                    return Ok(Routes::OfAnother);
-                }
-            }
-            How::Tproxy(tproxy) => tproxy.detach()?,
-        }
-        Ok(Routes::Own(routes))
-    }
-}
-
-/// The routes that make the addresses of the pools this machine's own, and who removes them.
-pub enum Routes {
-    OfFdStore(FdStore),
-    Own(AnyIp),
-    /// A newer process needs them.
-    OfAnother,
-}
-
-impl Routes {
-    /// After the last connection: leaves nothing behind.
-    pub fn remove(self) -> anyhow::Result<()> {
-        match self {
-            Routes::OfFdStore(fd_store) => fd_store.remove_routes().context("the fd store"),
-            Routes::Own(routes) => Ok(routes.remove()?),
-            Routes::OfAnother => Ok(()),
-        }
+        self.fd_store
     }
 }
 
@@ -323,18 +285,6 @@ impl Routes {
 type Sockets = Kept;
 
 impl Sockets {
-    /// Those that an earlier process of this edge has left with an fd store, if there are as many as are needed now;
-    /// otherwise new ones.
-    fn kept_or_opened(
-        name: &str,
-        open: impl Fn(SocketAddr) -> Result<(Vec<TcpListener>, Vec<UdpSocket>), BindError>,
-    ) -> anyhow::Result<(Option<FdStore>, Sockets)> {
-        let opened = Sockets::open(open)?;
-        let Some((fd_store, kept)) = FdStore::find(name) else { return Ok((None, opened)) };
-        let fits = kept.tcp.len() == opened.tcp.len() && kept.udp.len() == opened.udp.len();
-        Ok((Some(fd_store), if fits { kept } else { opened }))
-    }
-
     /// Sockets of each protocol and family. A machine without IPv6 gets those of IPv4 only.
     fn open(
         open: impl Fn(SocketAddr) -> Result<(Vec<TcpListener>, Vec<UdpSocket>), BindError>,
@@ -363,6 +313,59 @@ impl Sockets {
         self.tcp.into_iter().enumerate().for_each(|(index, socket)| sets[index % workers].tcp.push(socket));
         self.udp.into_iter().enumerate().for_each(|(index, socket)| sets[index % workers].udp.push(socket));
         sets
+    }
+}
+
+/// The sockets in a new fd store, with nothing that leads to them yet.
+struct Held {
+    sockets: Sockets,
+    fd_store: FdStore,
+    /// Of an earlier process of this edge.
+    of_before: Option<Found>,
+}
+
+impl Held {
+    /// The sockets that an earlier process of this edge has left, if there are as many as are needed now; otherwise new
+    /// ones.
+    fn new(
+        machine: &Machine<'_>,
+        traces: &Traces,
+        open: impl Fn(SocketAddr) -> Result<(Vec<TcpListener>, Vec<UdpSocket>), BindError>,
+    ) -> anyhow::Result<Held> {
+        let opened = Sockets::open(open)?;
+        let runtime = RuntimeDir::of(machine.data).context("no place for an fd store")?;
+        let name = format!("{}-{}", traces.pin, traces.way.as_str());
+        let (of_before, kept) = Found::find(&runtime, &name).unzip();
+        let fits = |kept: &Kept| kept.tcp.len() == opened.tcp.len() && kept.udp.len() == opened.udp.len();
+        let sockets = match kept {
+            Some(kept) if fits(&kept) => kept,
+            _ => opened,
+        };
+        let fd_store = FdStore::start(&runtime, &name, traces, &sockets).context("no fd store")?;
+        Ok(Held { sockets, fd_store, of_before })
+    }
+
+    /// Makes the kernel send what is for the pools to the sockets. An attempt that failed leaves nothing behind.
+    fn attach<T>(
+        self,
+        pools: &[Prefix],
+        attach: impl FnOnce(Workers<'_>) -> anyhow::Result<T>,
+    ) -> anyhow::Result<(FdStore, Sockets, T)> {
+        let Held { sockets, fd_store, of_before } = self;
+        let routed = AnyIp::add(pools).map_err(anyhow::Error::from);
+        let attached = routed.and_then(|routes| attach(sockets.workers()).map_err(|error| taken_back(routes, error)));
+        match attached {
+            Ok(attached) => {
+                of_before.into_iter().for_each(Found::quit);
+                Ok((fd_store, sockets, attached))
+            }
+            Err(error) => {
+                if let Err(error) = fd_store.quit() {
+                    tracing::debug!(%error, "the fd store is gone already");
+                }
+                Err(error)
+            }
+        }
     }
 }
 
@@ -397,25 +400,6 @@ fn neighbours(machine: &Machine<'_>) -> anyhow::Result<Neighbours> {
     Ok(Neighbours { shared, services })
 }
 
-fn fd_store_name(traces: &Traces) -> String {
-    format!("{}-{}", traces.pin, traces.way.as_str())
-}
-
-/// Hands the sockets to a new fd store, in place of one that was found. Without one everything works too, until a crash.
-fn kept_by(found: Option<FdStore>, sockets: &Sockets, traces: &Traces) -> Option<FdStore> {
-    let keep = || {
-        if let Some(of_before) = found {
-            of_before.quit();
-        }
-        let fd_store = FdStore::start(&fd_store_name(traces), traces)?;
-        fd_store.keep(&sockets.tcp, &sockets.udp)?;
-        Ok(fd_store)
-    };
-    let kept: std::io::Result<FdStore> = keep();
-    kept.inspect_err(|error| tracing::warn!(%error, "after a crash clients are refused until the next start")).ok()
-}
-
-/// An attempt that failed leaves nothing behind.
 fn taken_back(routes: AnyIp, error: anyhow::Error) -> anyhow::Error {
     if let Err(left) = routes.remove() {
         tracing::warn!(%left, "routes for the pools are left behind");

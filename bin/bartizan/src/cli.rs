@@ -87,7 +87,7 @@ pub enum Command {
     /// Started by `up`: holds its sockets while it is killed and started again
     #[command(name = crate::fd_store::COMMAND, hide = true)]
     FdStore {
-        name: String,
+        socket: PathBuf,
         #[command(flatten)]
         traces: Traces,
     },

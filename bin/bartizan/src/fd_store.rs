@@ -13,16 +13,18 @@
 //! The edge gives up its rights before it serves, and the fd store keeps the one that this needs. A start takes what the
 //! one of before holds and replaces it, so that it is always of the edge's own version.
 //!
-//! The socket between them has an abstract name (unix(7)), so it ends with the process and leaves no file. Both sides
-//! check the user of the other one.
+//! The socket between them is in a folder where nobody else can put one ([`RuntimeDir`]), and both sides check the user
+//! of the other one. The edge makes it and hands it over as standard input. A clean stop removes it; what a crash leaves
+//! is replaced by the next start.
 
+use std::fs;
 use std::io::{self, BufRead, BufReader, ErrorKind, IoSlice, IoSliceMut, Read, Write};
 use std::mem::MaybeUninit;
 use std::net::{TcpListener, UdpSocket};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::linux::net::SocketAddrExt;
-use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -33,17 +35,14 @@ use rustix::net::{
 };
 
 use crate::rights;
+use crate::runtime_dir::RuntimeDir;
 use crate::traces::Traces;
 
 /// How long sockets are kept for an edge that is gone. Clients that wait for longer than that have left.
 const KEEP: Duration = Duration::from_secs(60);
 
-/// How long the other side may take for a word; both are on this machine and do nothing else.
-const ANSWER_MAX: Duration = Duration::from_secs(5);
-
-/// How long an fd store may take to start.
-const START_MAX: Duration = Duration::from_secs(5);
-const START_RETRY: Duration = Duration::from_millis(5);
+/// How long the other side may take for a word, or to start; both are on this machine and do nothing else.
+const ANSWER_MAX: Duration = Duration::from_secs(10);
 
 /// More than the sockets of an edge with as many workers as there may be: of each, two protocols and two families.
 const SOCKETS_MAX: usize = 1_024;
@@ -69,33 +68,40 @@ pub struct Kept {
     pub udp: Vec<UdpSocket>,
 }
 
-/// The fd store of this edge. Dropping it without [`FdStore::quit`] is what a crash does.
+/// The fd store of this edge. Dropping it without a word is what a crash does.
 pub struct FdStore(UnixStream);
 
-impl FdStore {
-    /// The fd store that an earlier process of this edge has left, with what it holds.
-    pub fn find(name: &str) -> Option<(FdStore, Kept)> {
-        let stream = connect(name).ok()?;
+/// One that an earlier process of this edge has left.
+pub struct Found(UnixStream);
+
+impl Found {
+    /// It, with what it holds.
+    pub fn find(runtime: &RuntimeDir, name: &str) -> Option<(Found, Kept)> {
+        let stream = connect(runtime, name).ok()?;
         let kept = receive(&stream).ok()?;
-        Some((FdStore(stream), kept))
+        Some((Found(stream), kept))
     }
 
-    /// A new one, which holds nothing yet.
-    pub fn start(name: &str, traces: &Traces) -> io::Result<FdStore> {
-        start(name, traces).map(FdStore)
-    }
-
-    /// What to hold from now on.
-    pub fn keep(&self, tcp: &[TcpListener], udp: &[UdpSocket]) -> io::Result<()> {
-        send(&self.0, tcp, udp)
-    }
-
-    /// Ends the one that was found, before it was given anything to hold.
-    pub fn quit(mut self) {
-        let ended = self.keep(&[], &[]).and_then(|()| self.0.write_all(&[QUIT])).and_then(|()| self.0.read(&mut [0]));
-        if let Err(error) = ended {
+    /// Ends it.
+    pub fn quit(self) {
+        if let Err(error) = send(&self.0, &[], &[]).and_then(|()| FdStore(self.0).quit()) {
             tracing::debug!(%error, "the fd store of before is gone already");
         }
+    }
+}
+
+impl FdStore {
+    /// A new one, which the next start finds by this name, with what it is to hold.
+    pub fn start(runtime: &RuntimeDir, name: &str, traces: &Traces, hold: &Kept) -> io::Result<FdStore> {
+        let stream = start(runtime, name, traces)?;
+        send(&stream, &hold.tcp, &hold.udp)?;
+        Ok(FdStore(stream))
+    }
+
+    /// Ends it: nothing was put into the kernel yet, or somebody else is to take it back.
+    pub fn quit(mut self) -> io::Result<()> {
+        self.0.write_all(&[QUIT])?;
+        self.0.read(&mut [0]).map(drop)
     }
 
     /// Begins a clean stop: it lets go of the sockets, and nothing steers to them any more.
@@ -120,29 +126,46 @@ impl FdStore {
     }
 }
 
-/// Runs as the fd store, until the edge says that it is over or does not come back.
-pub fn run(name: &str, traces: &Traces) -> anyhow::Result<()> {
+/// Runs as the fd store, until the edge says that it is over or does not come back. Standard input is the socket that was
+/// bound to this path.
+pub fn run(socket: &Path, traces: &Traces) -> anyhow::Result<()> {
     rights::settle(None, rights::NEEDED_TO_TAKE_BACK)?;
-    Ok(hold(name, traces)?)
+    let listener = UnixListener::from(io::stdin().as_fd().try_clone_to_owned()?);
+    Ok(hold(&listener, KEEP, (socket, traces))?)
 }
 
-fn hold(name: &str, traces: &Traces) -> io::Result<()> {
-    let listener = listen(name)?;
-    set_socket_timeout(&listener, Timeout::Recv, Some(KEEP))?;
+fn hold(listener: &UnixListener, keep: Duration, (socket, traces): (&Path, &Traces)) -> io::Result<()> {
     let mut kept = Kept::default();
-    loop {
-        let stream = match listener.accept() {
-            Ok((stream, _)) => stream,
-            // No edge has come back in that time.
-            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
-            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-            Err(error) => return Err(error),
-        };
-        // Otherwise it was a stranger, or the edge was killed: another one may come.
+    let mut end = Instant::now() + keep;
+    while let Some(stream) = accept(listener, end)? {
         match serve(&stream, &mut kept) {
             Ok(QUIT) => return Ok(()),
-            Ok(STOP_STEERING) => return take_back(&stream, kept, traces),
-            _ => {}
+            Ok(STOP_STEERING) => {
+                // No start looks for it: the edge, which has locked its data, is there still.
+                let removed = fs::remove_file(socket);
+                return take_back(&stream, kept, traces).and(removed);
+            }
+            // The edge was killed: another one may come.
+            Ok(_) => end = Instant::now() + keep,
+            // Whoever is no edge gets the sockets no more time.
+            Err(_) => {}
+        }
+    }
+    Ok(())
+}
+
+/// None if nobody comes before that.
+fn accept(listener: &UnixListener, end: Instant) -> io::Result<Option<UnixStream>> {
+    loop {
+        let left = end.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Ok(None);
+        }
+        set_socket_timeout(listener, Timeout::Recv, Some(left))?;
+        match listener.accept() {
+            Ok((stream, _)) => return Ok(Some(stream)),
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
+            Err(error) => return Err(error),
         }
     }
 }
@@ -159,19 +182,6 @@ fn take_back(stream: &UnixStream, kept: Kept, traces: &Traces) -> io::Result<()>
     tell(traces.remove_routes())
 }
 
-/// The one of before may be about to end.
-fn listen(name: &str) -> io::Result<UnixListener> {
-    let begun = Instant::now();
-    loop {
-        match UnixListener::bind_addr(&SocketAddr::from_abstract_name(name)?) {
-            Err(error) if error.kind() == ErrorKind::AddrInUse && begun.elapsed() < START_MAX => {
-                std::thread::sleep(START_RETRY);
-            }
-            bound => return bound,
-        }
-    }
-}
-
 /// Gives what is held, takes what to hold, and waits for the last byte. None comes if the edge was killed.
 fn serve(mut stream: &UnixStream, kept: &mut Kept) -> io::Result<u8> {
     prepare(stream)?;
@@ -179,7 +189,8 @@ fn serve(mut stream: &UnixStream, kept: &mut Kept) -> io::Result<u8> {
     *kept = receive(stream)?;
     stream.set_read_timeout(None)?;
     let mut word = [0];
-    let read = stream.read(&mut word)?;
+    // It has taken over, however it ends.
+    let read = stream.read(&mut word).unwrap_or_default();
     Ok(if read == 0 { 0 } else { word[0] })
 }
 
@@ -192,31 +203,29 @@ fn prepare(stream: &UnixStream) -> io::Result<()> {
     stream.set_write_timeout(Some(ANSWER_MAX))
 }
 
-fn connect(name: &str) -> io::Result<UnixStream> {
-    let stream = UnixStream::connect_addr(&SocketAddr::from_abstract_name(name)?)?;
+fn connect(runtime: &RuntimeDir, name: &str) -> io::Result<UnixStream> {
+    let stream = runtime.connect(name)?;
     prepare(&stream)?;
     Ok(stream)
 }
 
 /// Starts an fd store in a process group of its own: what a terminal sends to the edge is not for it.
-fn start(name: &str, traces: &Traces) -> io::Result<UnixStream> {
+fn start(runtime: &RuntimeDir, name: &str, traces: &Traces) -> io::Result<UnixStream> {
+    let listener = runtime.bind(name)?;
+    // In its queue from here on, whenever the other side comes to accept it.
+    let stream = connect(runtime, name)?;
     // Not its path: an upgrade may have put another program there.
     let mut command = Command::new("/proc/self/exe");
-    command.arg0("bartizan").args([COMMAND, name]).args(traces.words());
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command.arg0("bartizan").arg(COMMAND).arg(runtime.path(name)).args(traces.words());
+    command.stdin(OwnedFd::from(listener)).stdout(Stdio::null()).stderr(Stdio::null());
     let mut child = command.current_dir("/").process_group(0).spawn()?;
-    let begun = Instant::now();
-    loop {
-        // The one of before may still take a connection, which it drops at its end.
-        match connect(name).and_then(|stream| receive(&stream).map(|_nothing| stream)) {
-            Ok(stream) => return Ok(stream),
-            Err(error) if begun.elapsed() > START_MAX => return Err(error),
-            Err(_) => {
-                if let Some(status) = child.try_wait()? {
-                    return Err(io::Error::other(format!("the fd store ended at once: {status}")));
-                }
-                std::thread::sleep(START_RETRY);
-            }
+    // Else our own copy of the socket would keep us waiting for a process that has ended.
+    drop(command);
+    match receive(&stream) {
+        Ok(_nothing) => Ok(stream),
+        Err(error) => {
+            child.kill()?;
+            Err(io::Error::new(error.kind(), format!("it ended at once ({}): {error}", child.wait()?)))
         }
     }
 }
@@ -278,44 +287,72 @@ mod tests {
     use super::*;
     use crate::traces::Way;
 
+    /// An fd store on a thread.
+    struct Running {
+        _folder: tempfile::TempDir,
+        runtime: RuntimeDir,
+        thread: std::thread::JoinHandle<io::Result<()>>,
+    }
+
+    const NAME: &str = "test";
+
+    fn running(keep: Duration) -> Running {
+        let folder = tempfile::tempdir().unwrap();
+        let runtime = RuntimeDir::open(folder.path().join("run")).unwrap();
+        let (listener, socket) = (runtime.bind(NAME).unwrap(), runtime.path(NAME));
+        // A directory without an edge: there is nothing to take back, and taking back nothing is no error.
+        let pin = format!("bartizan-test-{}", std::process::id());
+        let traces = Traces { way: Way::SkLookup, pin, pool: Vec::new() };
+        let thread = std::thread::spawn(move || hold(&listener, keep, (&socket, &traces)));
+        Running { _folder: folder, runtime, thread }
+    }
+
     /// An edge that is killed twice and stopped once, with one fd store for all.
     #[test]
     fn sockets_outlive_their_owner() {
-        let name = format!("bartizan-test-{}", std::process::id());
-        let fd_store = std::thread::spawn({
-            let name = name.clone();
-            // A directory without an edge: there is nothing to take back, and taking back nothing is no error.
-            let traces = Traces { way: Way::SkLookup, pin: name.clone(), pool: Vec::new() };
-            move || hold(&name, &traces)
-        });
-        let connected = || loop {
-            if let Some((fd_store, kept)) = FdStore::find(&name) {
-                break (kept, fd_store);
-            }
-            std::thread::yield_now();
+        let Running { _folder, runtime, thread } = running(KEEP);
+        let find = || Found::find(&runtime, NAME).unwrap();
+        let hand = |found: Found, tcp: &[TcpListener], udp: &[UdpSocket]| {
+            send(&found.0, tcp, udp).unwrap();
+            FdStore(found.0)
         };
-        let (kept, first) = connected();
-        assert!(kept.tcp.is_empty() && kept.udp.is_empty());
         let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
         let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
         let (listens, receives) = (tcp.local_addr().unwrap(), udp.local_addr().unwrap());
-        first.keep(&[tcp], &[udp]).unwrap();
-        drop(first);
+        let (found, kept) = find();
+        assert!(kept.tcp.is_empty() && kept.udp.is_empty());
+        drop(hand(found, &[tcp], &[udp]));
         // No process accepts now, and still no client is refused.
         let waiting = TcpStream::connect(listens).unwrap();
-        let (kept, second) = connected();
+        let (found, kept) = find();
         assert_eq!(kept.udp[0].local_addr().unwrap(), receives);
         assert_eq!(kept.tcp[0].accept().unwrap().1, waiting.local_addr().unwrap());
-        second.keep(&kept.tcp, &[]).unwrap();
-        drop((kept, second));
-        let (kept, third) = connected();
+        drop((hand(found, &kept.tcp, &[]), kept));
+        let (found, kept) = find();
         assert_eq!((kept.tcp.len(), kept.udp.len()), (1, 0));
-        third.keep(&kept.tcp, &kept.udp).unwrap();
+        let third = hand(found, &kept.tcp, &kept.udp);
         third.stop_steering().unwrap();
         third.remove_routes().unwrap();
-        fd_store.join().unwrap().unwrap();
+        thread.join().unwrap().unwrap();
         drop(kept);
         assert_eq!(TcpStream::connect(listens).unwrap_err().kind(), ErrorKind::ConnectionRefused);
+        assert!(!runtime.path(NAME).exists());
+    }
+
+    /// Whoever comes and is no edge does not make it wait anew.
+    #[test]
+    fn strangers_get_the_sockets_no_more_time() {
+        let Running { _folder, runtime, thread } = running(Duration::from_millis(300));
+        while runtime.connect(NAME).is_ok() {}
+        thread.join().unwrap().unwrap();
+        assert!(Found::find(&runtime, NAME).is_none());
+    }
+
+    #[test]
+    fn one_that_is_replaced_ends() {
+        let Running { _folder, runtime, thread } = running(KEEP);
+        Found::find(&runtime, NAME).unwrap().0.quit();
+        thread.join().unwrap().unwrap();
     }
 
     #[test]

@@ -26,6 +26,7 @@ mod planes;
 mod record;
 mod report;
 mod rights;
+mod runtime_dir;
 mod settings;
 mod status;
 mod store_condition;
@@ -69,7 +70,7 @@ fn start_log(cli: &Cli) {
 fn run(cli: Cli) -> anyhow::Result<()> {
     let output = cli.global.output();
     match cli.command {
-        Command::FdStore { name, traces } => fd_store::run(&name, &traces),
+        Command::FdStore { socket, traces } => fd_store::run(&socket, &traces),
         Command::Doctor { rebuild: false, up } => doctor::run(up, output),
         Command::Doctor { rebuild: true, up } => doctor::rebuild(up, output),
         Command::Up(up) => {

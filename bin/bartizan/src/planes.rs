@@ -19,7 +19,8 @@ use bartizan_publish::{Bundle, Publisher, Review};
 use bartizan_store::Rev;
 use tokio::sync::watch;
 
-use crate::any_port::{AnyPort, Chosen, Routes};
+use crate::any_port::{AnyPort, Chosen};
+use crate::fd_store::FdStore;
 use crate::listen::Listeners;
 use crate::up;
 
@@ -142,18 +143,20 @@ impl Planes {
         let running = self.running.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(Running { tunnel, http, l4, dns }) = running else { return };
         let any_port = self.any_port.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let routes = match (any_port, end) {
+        let fd_store = match end {
             // New clients are refused from here on; those that are in go on to the end of the grace.
-            (Some(any_port), End::Stop) => any_port.detach().map(Some),
+            End::Stop => any_port.map(AnyPort::detach),
             // As after a crash: new clients wait for the next process.
-            (Some(_), End::HandOver) | (None, _) => Ok(None),
+            End::HandOver => {
+                drop(any_port);
+                None
+            }
         };
         let l4 = tokio::task::spawn_blocking(move || l4.drain(grace));
         tokio::task::spawn_blocking(move || http.drain(grace)).await.ok();
         l4.await.ok();
-        let removed = routes.and_then(|routes| routes.map_or(Ok(()), Routes::remove));
-        if let Err(error) = removed {
-            tracing::warn!(error = format!("{error:#}"), "something of the way to applications is left behind");
+        if let Some(Err(error)) = fd_store.map(FdStore::remove_routes) {
+            tracing::warn!(%error, "something of the way to applications is left behind");
         }
         tunnel.drain(grace).await;
         tokio::task::spawn_blocking(move || dns.stop()).await.ok();
