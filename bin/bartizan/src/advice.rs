@@ -17,7 +17,7 @@ enum Reader {
 const CLIENTS: [&str; 7] = ["login", "tunnel", "zone", "record", "app", "firewall", "status"];
 
 /// Sources with advice. A new one that names a flag is told of by the test below.
-const SOURCES: [(&str, Reader); 21] = [
+const SOURCES: [(&str, Reader); 22] = [
     ("any_port.rs", Reader::Of(&["up"])),
     ("app.rs", Reader::Of(&["app"])),
     ("argv.rs", Reader::Of(&["tunnel"])),
@@ -28,6 +28,7 @@ const SOURCES: [(&str, Reader); 21] = [
     ("demo.rs", Reader::Of(&["up"])),
     ("doctor.rs", Reader::Of(&["doctor", "up"])),
     ("firewall.rs", Reader::Of(&["firewall"])),
+    ("host.rs", Reader::Of(&["up"])),
     ("listen.rs", Reader::Of(&["up"])),
     ("output.rs", Reader::Client),
     ("record.rs", Reader::Of(&["record"])),

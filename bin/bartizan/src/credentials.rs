@@ -8,7 +8,7 @@ use crate::cli::Edge;
 use crate::client::Api;
 use crate::data_dir::Local;
 use crate::failure::{Cause, Failure};
-use crate::{settings, token};
+use crate::{settings, token, user};
 
 /// What `login` stores, mode 0600.
 #[derive(Serialize, Deserialize)]
@@ -58,11 +58,13 @@ fn data_of(edge: &Edge) -> Option<PathBuf> {
 
 /// The credentials of the edge on this machine, where this user may read them.
 pub fn local_edge(edge: &Edge) -> Option<Local> {
-    Local::read(&data_of(edge)?)
+    let data = data_of(edge)?;
+    user::as_owner(None, &data, || Local::read(&data)).ok()?
 }
 
 fn local_ca(edge: &Edge) -> Option<String> {
-    std::fs::read_to_string(data_of(edge)?.join("ca.pem")).ok()
+    let data = data_of(edge)?;
+    user::as_owner(None, &data, || std::fs::read_to_string(data.join("ca.pem")).ok()).ok()?
 }
 
 /// Where `login` stores its credential.

@@ -1,7 +1,7 @@
 //! The data directory of a local edge: its lock, and the way in for the commands of this machine.
 
 use std::fs::{File, TryLockError};
-use std::io::{Read, Seek, Write};
+use std::io::{ErrorKind, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -130,10 +130,23 @@ pub fn is_locked(path: &Path) -> bool {
 /// The number of the process that holds it, as text.
 pub fn holder(path: &Path) -> Option<String> {
     let noted = std::fs::read_to_string(path.join("lock")).ok().filter(|_| is_locked(path))?;
-    Some(noted.trim().to_owned()).filter(|pid| !pid.is_empty())
+    // Whoever the directory belongs to may have written other things.
+    Some(noted.trim().to_owned()).filter(|pid| pid.parse::<u32>().is_ok())
 }
 
-fn not_writable(path: &Path, error: &std::io::Error) -> Failure {
+/// Refuses a path where no directory can be. What else may be wrong shows when it is opened.
+pub fn expect_folder(path: &Path) -> anyhow::Result<()> {
+    let what = match std::fs::metadata(path) {
+        Ok(found) if !found.is_dir() => "it is not a directory",
+        Err(error) if error.kind() == ErrorKind::NotADirectory => "a part of that path is not a directory",
+        _ => return Ok(()),
+    };
+    Err(Failure::new(Cause::Usage, format!("no data can be kept in {}: {what}", path.display()))
+        .remedy("name a directory with --data DIR")
+        .into())
+}
+
+pub fn not_writable(path: &Path, error: &std::io::Error) -> Failure {
     Failure::new(Cause::Failed, format!("cannot write the data directory {}: {error}", path.display()))
         .remedy("give it to this user (chown), or name another with --data DIR")
 }
@@ -161,6 +174,22 @@ impl Local {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn data_needs_a_directory() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("file"), "").unwrap();
+        for (path, expect) in [
+            ("", ""),
+            ("not/there", ""),
+            ("file", "file: it is not a directory"),
+            ("file/below", "below: a part of that path is not a directory"),
+        ] {
+            let told =
+                expect_folder(&folder.path().join(path)).map_or_else(|error| error.to_string(), |()| String::new());
+            assert!(told.contains(expect) && told.is_empty() == expect.is_empty(), "{path}: {told}");
+        }
+    }
 
     #[test]
     fn a_store_that_went_is_not_taken_for_a_new_one() {

@@ -8,6 +8,7 @@ use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 
 use bartizan_store::{Examined, Store};
+use rustix::thread::CapabilitySet;
 use serde::Serialize;
 
 use crate::any_port::PortsMode;
@@ -17,7 +18,7 @@ use crate::failure::{Cause, Failure};
 use crate::holder::{self, Transport};
 use crate::host;
 use crate::output::{Output, bad, good};
-use crate::rights::Seen;
+use crate::rights::{self, Seen};
 use crate::settings::{Addresses, PrivateOrigins, Settings};
 use crate::user;
 
@@ -45,11 +46,15 @@ impl Finding {
 
 pub fn run(up: Up, output: Output) -> anyhow::Result<()> {
     let settings = Settings::from(up)?;
-    let running = data_dir::is_locked(&settings.data);
-    let mut findings = directory::look(&settings.data, running);
-    findings.push(process(&settings));
-    findings.extend(Store::examine(&settings.data).into_iter().flat_map(file));
-    findings.extend(state(&settings.data));
+    let (asked, data) = (settings.user.as_deref(), settings.data.as_path());
+    let look = || {
+        let running = data_dir::is_locked(data);
+        let stored = Store::examine(data).into_iter().flat_map(file).chain(state(data));
+        (running, data_dir::holder(data), directory::look(data, running), stored.collect::<Vec<_>>())
+    };
+    let (running, holder, mut findings, stored) = user::as_owner(asked, data, look)?;
+    findings.push(process(&settings, holder.as_deref()));
+    findings.extend(stored);
     for (name, addresses, transports) in services(&settings) {
         for address in addresses.all() {
             for transport in transports {
@@ -88,17 +93,26 @@ fn conclude(findings: &[Finding], output: Output) -> anyhow::Result<()> {
 /// Makes the store's file anew from what can be read of it. A running edge does it by itself when it meets damage.
 pub fn rebuild(up: Up, output: Output) -> anyhow::Result<()> {
     let settings = Settings::from(up)?;
-    if data_dir::is_locked(&settings.data) {
-        return Err(Failure::new(
-            Cause::Failed,
-            format!("a running edge uses {}; stop it first", settings.data.display()),
-        )
-        .into());
+    let (asked, data) = (settings.user.as_deref(), settings.data.as_path());
+    let look = || (data_dir::is_locked(data), data.join("store.sqlite").exists());
+    let (running, is_there) = user::as_owner(asked, data, look)?;
+    if running {
+        let what = format!("a running edge uses {}; stop it first", data.display());
+        return Err(Failure::new(Cause::Failed, what).into());
     }
-    if !settings.data.join("store.sqlite").exists() {
-        return Err(Failure::new(Cause::Failed, format!("there is no store in {}", settings.data.display())).into());
+    if !is_there {
+        return Err(Failure::new(Cause::Failed, format!("there is no store in {}", data.display())).into());
     }
-    let done = Store::open(&settings.data)?.mend()?;
+    // As a start does it, by the user who is to read what it makes.
+    let user = user::find(asked, data)?;
+    if let Some(user) = &user {
+        user.take_over(data)?;
+    }
+    let mend = || Ok(Store::open(data)?.mend()?);
+    let done = match user {
+        Some(user) => rights::apart(Some(user.numbers), CapabilitySet::empty(), mend),
+        None => mend(),
+    }?;
     let mut findings = vec![Finding::good("the store's file", "made anew from what can be read of it")];
     if done.restored > 0 {
         findings.push(Finding::good("the change log", format!("had {} objects that were damaged", done.restored)));
@@ -172,10 +186,10 @@ fn file(seen: Examined) -> Vec<Finding> {
 }
 
 /// What the process that talks to the network may do, or would.
-fn process(settings: &Settings) -> Finding {
+fn process(settings: &Settings, holder: Option<&str>) -> Finding {
     let what = "rights of the process";
     let remedy = "start it again as root without --user root, which gives up what serving does not need";
-    if let Some(seen) = data_dir::holder(&settings.data).and_then(|holder| Seen::of(&holder)) {
+    if let Some(seen) = holder.and_then(Seen::of) {
         let asked = settings.user.as_deref() == Some("root");
         return if seen.uid != 0 || asked {
             Finding::good(what, seen.to_string())

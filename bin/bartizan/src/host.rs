@@ -3,8 +3,18 @@
 use bartizan_quotas::Shares;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
+use crate::failure::{Cause, Failure};
+
 /// Open files below which an edge is a small one.
 const FILES_MIN: u64 = 65_536;
+
+/// What an edge has open before anybody comes: files of the store, its connections for reading, listeners of the API and
+/// tunnels, runtimes; and of each worker its listeners, sockets for all ports, and runtimes.
+const FILES_ALWAYS: u64 = 96;
+const FILES_OF_WORKER: u64 = 24;
+
+/// What systems allow without a word, as a suggestion.
+const FILES_USUAL: u64 = 65_536;
 
 /// Connections that wait to be accepted, as every listener of ours asks for.
 const BACKLOG: u64 = 1_024;
@@ -28,6 +38,24 @@ pub fn raise_open_files() -> Option<u64> {
             tracing::warn!(%error, "the limit of open files cannot be raised");
             limit.current
         }
+    }
+}
+
+/// Refuses to start with so few that what is always there does not find room: whichever of it comes last would fail, with
+/// words that tell nobody why.
+pub fn expect_files(may: Option<u64>, workers: usize) -> anyhow::Result<()> {
+    let needed = FILES_ALWAYS + FILES_OF_WORKER * workers as u64;
+    match may {
+        Some(max) if max < needed => {
+            let what = format!(
+                "this process may have {max} open files, and an edge with workers for {workers} cores needs {needed}"
+            );
+            let remedy = format!(
+                "allow more (ulimit -Hn {FILES_USUAL}, LimitNOFILE={FILES_USUAL} in a unit), or fewer --workers"
+            );
+            Err(Failure::new(Cause::Failed, what).remedy(remedy).into())
+        }
+        _ => Ok(()),
     }
 }
 
@@ -108,6 +136,17 @@ mod tests {
             (files(None), true, "without limit"),
         ] {
             assert!(verdict.ok == ok && verdict.detail.contains(expect), "{}: {}", verdict.what, verdict.detail);
+        }
+    }
+
+    #[test]
+    fn too_few_files_are_told() {
+        for (may, workers, expect) in
+            [(Some(40), 1, "40 open files"), (Some(143), 2, "needs 144"), (Some(144), 2, ""), (None, 9, "")]
+        {
+            let told = expect_files(may, workers).map_or_else(|error| error.to_string(), |()| String::new());
+            assert!(told.contains(expect) && told.is_empty() == expect.is_empty(), "{may:?} {workers}: {told}");
+            assert!(told.is_empty() || told.contains("ulimit -Hn"), "{told}");
         }
     }
 

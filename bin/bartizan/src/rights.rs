@@ -34,6 +34,9 @@ pub const NEEDED: CapabilitySet = CapabilitySet::NET_BIND_SERVICE;
 /// For what the fd store takes back at the end.
 pub const NEEDED_TO_TAKE_BACK: CapabilitySet = CapabilitySet::NET_ADMIN;
 
+/// For files of root on a disk where nothing can be handed over, while they are opened.
+pub const NEEDED_TO_READ: CapabilitySet = CapabilitySet::DAC_READ_SEARCH;
+
 /// Somebody whom the kernel knows by two numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Numbers {
@@ -79,10 +82,14 @@ fn cut_bounding_set(keep: CapabilitySet) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Does `work` as this user and without any capability, in a thread of its own.
-pub fn apart<T: Send>(user: Option<Numbers>, work: impl FnOnce() -> anyhow::Result<T> + Send) -> anyhow::Result<T> {
+/// Does `work` as this user and with no capability but these, in a thread of its own.
+pub fn apart<T: Send>(
+    user: Option<Numbers>,
+    keep: CapabilitySet,
+    work: impl FnOnce() -> anyhow::Result<T> + Send,
+) -> anyhow::Result<T> {
     let within = || {
-        settle(user, CapabilitySet::empty())?;
+        settle(user, keep)?;
         work()
     };
     thread::scope(|scope| scope.spawn(within).join()).unwrap_or_else(|panic| std::panic::resume_unwind(panic))
@@ -114,15 +121,22 @@ impl Seen {
     }
 }
 
-impl std::fmt::Display for Seen {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl Seen {
+    /// What it may do, without who it is.
+    pub fn rights(&self) -> String {
         let has = match self.capabilities.as_slice() {
             [] => "no capability".to_owned(),
             few if few.len() <= NAMES.len() => few.join(", "),
             many => format!("{} capabilities", many.len()),
         };
         let more = if self.no_new_privileges { "no way to more" } else { "programs that it starts may get more" };
-        write!(f, "user {}, {has}, {more}", self.uid)
+        format!("{has}, {more}")
+    }
+}
+
+impl std::fmt::Display for Seen {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "user {}, {}", self.uid, self.rights())
     }
 }
 
@@ -167,10 +181,12 @@ mod tests {
     #[test]
     fn what_is_given_up_is_gone() {
         let before = Seen::of("thread-self").unwrap();
-        let seen = apart(None, || Ok(Seen::of("thread-self").unwrap())).unwrap();
+        let nothing = CapabilitySet::empty();
+        let seen = apart(None, nothing, || Ok(Seen::of("thread-self").unwrap())).unwrap();
         assert_eq!((seen.capabilities.len(), seen.no_new_privileges), (0, true));
         assert_eq!(Seen::of("thread-self").unwrap(), before);
-        let child = apart(None, || Ok(thread::spawn(|| Seen::of("thread-self").unwrap()).join().unwrap())).unwrap();
+        let of_child = || Ok(thread::spawn(|| Seen::of("thread-self").unwrap()).join().unwrap());
+        let child = apart(None, nothing, of_child).unwrap();
         assert_eq!(child, seen);
     }
 }

@@ -14,13 +14,14 @@ use bartizan_certs::{Ca, Certs};
 use bartizan_dial::Private;
 use bartizan_geo::Geo;
 use bartizan_model::Pop;
-use bartizan_names::{Name, Timestamp, ZoneName};
+use bartizan_names::{Name, PopId, Timestamp, ZoneName};
 use bartizan_observed::{Lease, Problem, Problems, Reporter, What};
 use bartizan_plane_l4 as l4;
 use bartizan_publish::Publisher;
 use bartizan_seal::Key;
 use bartizan_store::{Retention, Store};
 use bartizan_v4::PopBody;
+use rustix::thread::CapabilitySet;
 use tokio::signal::unix::SignalKind;
 use tokio::sync::watch;
 
@@ -35,7 +36,8 @@ use crate::planes::{End, Fixed, Planes};
 use crate::report::{Ready, ZoneRef};
 use crate::rights::{self, Seen, apart};
 use crate::settings::Settings;
-use crate::{any_port, demo, host, planes, store_condition, user};
+use crate::user::Handed;
+use crate::{any_port, data_dir, demo, host, planes, store_condition, user};
 
 /// How long requests in flight may go on after SIGTERM.
 const DRAIN_MAX: Duration = Duration::from_secs(30);
@@ -76,27 +78,39 @@ struct Stored {
 /// needs.
 pub fn open(up: Up, output: Output) -> anyhow::Result<Opened> {
     let settings = Settings::from(up)?;
+    // What is wrong with the flags is told before anything is done.
+    data_dir::expect_folder(&settings.data)?;
+    let domain = domain(&settings)?;
+    Pop::parse_body(PopId::from_bytes([0; 16]), &pop(&settings)).map_err(|error| wrong_pop(&error))?;
+    let user = user::find(settings.user.as_deref(), &settings.data)?;
     if let Some(odd) = settings.one_family() {
         tracing::warn!("{odd}");
     }
-    let domain = domain(&settings)?;
-    let user = user::find(settings.user.as_deref(), &settings.data)?;
-    host::raise_open_files();
+    host::expect_files(host::raise_open_files(), settings.workers)?;
     let geo = Geo::open(&settings.geo).map_err(|error| {
         Failure::new(Cause::Usage, error.to_string()).remedy("give MMDB files of countries or networks with --geo")
     })?;
-    if let Some(user) = &user {
-        user.take_over(&settings.data)?;
-    }
+    let handed = user.as_ref().map_or(Ok(Handed::Over), |user| user.take_over(&settings.data))?;
+    let keep = match handed {
+        Handed::Over => CapabilitySet::empty(),
+        // All of them are opened here, once and for all.
+        Handed::Not => {
+            tracing::warn!(
+                "{} is on a disk that can only be read, and files in it are root's: they are served as they are now",
+                settings.data.display()
+            );
+            rights::NEEDED_TO_READ
+        }
+    };
     let stays_root = user::is_root() && user.is_none();
     let numbers = user.as_ref().map(|user| user.numbers);
-    let data =
-        if stays_root { DataDir::open(&settings.data) } else { apart(numbers, || DataDir::open(&settings.data)) }?;
+    let open = || DataDir::open(&settings.data);
+    let data = if stays_root { open() } else { apart(numbers, keep, open) }?;
     let listeners = listen::bind(&settings)?;
     let addresses = listeners.addresses()?;
     output.progress(format!("opening {}", data.path().display()));
     let stored = || Stored::open(&data, &domain, &settings);
-    let stored = if stays_root { stored() } else { apart(numbers, stored) }?;
+    let stored = if stays_root { stored() } else { apart(numbers, keep, stored) }?;
     let chosen = {
         let own = addresses.all();
         let bundle = stored.publisher.bundle();
@@ -110,7 +124,7 @@ pub fn open(up: Up, output: Output) -> anyhow::Result<Opened> {
         rights::settle(numbers, chosen.needs()).context("giving up rights")?;
     }
     if let (Some(user), Some(seen)) = (&user, Seen::of("self")) {
-        output.progress(format!("serving as {}, not as root: {seen}", user.name));
+        output.progress(format!("serving as {}, not as root: {}", user.name, seen.rights()));
     }
     Ok(Opened { settings, domain, data, listeners, addresses, stored, geo, chosen })
 }
@@ -290,10 +304,12 @@ fn local_pop(store: &Store, certs: &Certs, settings: &Settings) -> anyhow::Resul
             tracing::warn!(%refused, "name, addresses and pools are those of the last start");
             Ok(pop)
         }
-        _ => Err(Failure::new(Cause::Usage, refused.to_string())
-            .remedy("see --pop, --address and --pool of `bartizan up --help`")
-            .into()),
+        _ => Err(wrong_pop(&refused).into()),
     }
+}
+
+fn wrong_pop(error: &dyn std::error::Error) -> Failure {
+    Failure::new(Cause::Usage, error.to_string()).remedy("see --pop, --address and --pool of `bartizan up --help`")
 }
 
 fn takes_no_change(refused: &DeclareError) -> bool {

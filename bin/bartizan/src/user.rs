@@ -1,13 +1,16 @@
 //! Whom an edge that root has started serves as, and what is handed over to that user.
 
-use std::fs::{self, File, OpenOptions};
-use std::io;
+use std::fs::{self, File, Metadata, OpenOptions};
+use std::io::{self, ErrorKind};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, fchown};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
 use rustix::process::geteuid;
+use rustix::thread::CapabilitySet;
 
+use crate::data_dir::not_writable;
 use crate::failure::{Cause, Failure};
 use crate::rights::{self, Numbers};
 
@@ -29,6 +32,15 @@ const PREPARED: [&str; 2] = ["bartizan.toml", "lost+found"];
 pub struct User {
     pub name: String,
     pub numbers: Numbers,
+}
+
+/// What became of a data directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Handed {
+    /// It is the user's, with all that is needed of it.
+    Over,
+    /// Files in it are root's, and its disk takes no change.
+    Not,
 }
 
 /// Whether this process runs as root.
@@ -62,6 +74,21 @@ pub fn find(asked: Option<&str>, data: &Path) -> anyhow::Result<Option<User>> {
     Ok((user.numbers.uid != 0).then_some(user))
 }
 
+/// Does `work`, which opens files of a data directory. Root does it as the directory's owner, who can put links there that
+/// would lead root elsewhere; unless it is `asked` to stay root, as its edge is.
+pub fn as_owner<T: Send>(asked: Option<&str>, data: &Path, work: impl FnOnce() -> T + Send) -> anyhow::Result<T> {
+    if !is_root() || asked == Some("root") {
+        return Ok(work());
+    }
+    // The directory itself may be a link.
+    let found = [fs::symlink_metadata(data), fs::metadata(data)];
+    let of_others = found.into_iter().flatten().find(|found: &Metadata| found.uid() != 0);
+    match of_others.map(|found| Numbers { uid: found.uid(), gid: found.gid() }) {
+        Some(owner) => rights::apart(Some(owner), CapabilitySet::empty(), || Ok(work())),
+        None => Ok(work()),
+    }
+}
+
 /// By a name of `/etc/passwd`, or any number.
 fn named(users: &str, asked: &str) -> Option<User> {
     if let Ok(number) = asked.parse() {
@@ -88,25 +115,37 @@ fn all(users: &str) -> impl Iterator<Item = User> {
 impl User {
     /// Makes the data directory if it is not there, and gives it and the files of an edge in it to this user, as far as
     /// they are root's. What is another's stays so.
-    pub fn take_over(&self, data: &Path) -> anyhow::Result<()> {
+    pub fn take_over(&self, data: &Path) -> anyhow::Result<Handed> {
         let failed = |error: io::Error| {
             Failure::new(Cause::Failed, format!("cannot give {} to {}: {error}", data.display(), self.name)).remedy(
                 "give it to that user by hand (chown -R), name another directory with --data DIR, or stay root: --user root",
             )
         };
-        fs::create_dir_all(data).map_err(failed)?;
+        fs::create_dir_all(data).map_err(|error| not_writable(data, &error))?;
         let folder = File::open(data).map_err(failed)?;
         if folder.metadata().map_err(failed)?.uid() == 0 {
             self.refuse_foreign(data)?;
         }
-        for entry in fs::read_dir(data).map_err(failed)?.flatten() {
+        // Before anything changes hands: a directory that the user does not get to stays root's.
+        self.may(data, || fs::metadata(data).map(drop))?;
+        match self.take_all(&folder) {
+            Ok(()) => self.reach(data).map(|()| Handed::Over),
+            Err(error) if error.kind() == ErrorKind::ReadOnlyFilesystem => Ok(Handed::Not),
+            Err(error) => Err(failed(error).into()),
+        }
+    }
+
+    /// The directory comes last: from then on the user can put other things there.
+    fn take_all(&self, folder: &File) -> io::Result<()> {
+        // Whatever has its name by now.
+        let itself = PathBuf::from(format!("/proc/self/fd/{}", folder.as_raw_fd()));
+        for entry in fs::read_dir(itself)?.flatten() {
             let name = entry.file_name();
             if FILES.iter().any(|start| name.as_encoded_bytes().starts_with(start.as_bytes())) {
-                self.take_file(&entry.path()).map_err(failed)?;
+                self.take_file(&entry.path())?;
             }
         }
-        self.take(&folder).map_err(failed)?;
-        self.reach(data)
+        self.take(folder)
     }
 
     /// A directory that no edge has used, and that is not empty, was named by mistake: `/etc` must not change hands.
@@ -147,7 +186,11 @@ impl User {
 
     /// Whether the user gets there at all: folders above may be closed, as `/root` is.
     pub fn reach(&self, data: &Path) -> anyhow::Result<()> {
-        rights::apart(Some(self.numbers), || Ok(fs::read_dir(data).map(drop)?)).map_err(|error| {
+        self.may(data, || fs::read_dir(data).map(drop))
+    }
+
+    fn may(&self, data: &Path, look: impl FnOnce() -> io::Result<()> + Send) -> anyhow::Result<()> {
+        rights::apart(Some(self.numbers), CapabilitySet::empty(), || Ok(look()?)).map_err(|error| {
             Failure::new(Cause::Failed, format!("{} cannot open {}: {error:#}", self.name, data.display()))
                 .remedy(
                     "open the folders above it (chmod o+x), name another with --data DIR, or stay root: --user root",
@@ -198,7 +241,7 @@ mod tests {
         }
         std::os::unix::fs::symlink(&secret, data.join("admin.json")).unwrap();
         fs::hard_link(&secret, data.join("ca.pem")).unwrap();
-        user.take_over(&data).unwrap();
+        assert_eq!(user.take_over(&data).unwrap(), Handed::Over);
         let owner = |path: &Path| fs::symlink_metadata(path).unwrap().uid();
         for (name, expect) in [
             ("", NUMBER),
@@ -212,10 +255,38 @@ mod tests {
             assert_eq!(owner(&data.join(name)), expect, "{name}");
         }
         assert_eq!(owner(&secret), 0);
-        // Closed above.
-        fs::set_permissions(&folder, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+        // What is done there later is done by its owner.
+        let read = |name| fs::read_to_string(data.join(name)).map_err(|error| error.kind());
+        fs::set_permissions(&secret, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+        for (asked, expect) in [(None, Err(ErrorKind::PermissionDenied)), (Some("root"), Ok("root's".to_owned()))] {
+            assert_eq!(as_owner(asked, &data, || read("admin.json")).unwrap(), expect, "{asked:?}");
+            assert_eq!(as_owner(asked, &data, || read("lock")).unwrap(), Ok(String::new()));
+        }
+        // Closed above: nothing changes hands.
+        let closed = folder.join("closed");
+        fs::create_dir(&closed).unwrap();
+        fs::set_permissions(&closed, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+        let data = closed.join("data");
+        fs::create_dir(&data).unwrap();
+        fs::write(data.join("lock"), "").unwrap();
         let refused = user.take_over(&data).unwrap_err().to_string();
         assert!(refused.contains("--user root"), "{refused}");
+        assert_eq!((owner(&data), owner(&data.join("lock"))), (0, 0));
         fs::remove_dir_all(folder).unwrap();
+    }
+
+    /// The directory is owned by who has put the link to it.
+    #[test]
+    fn a_link_is_its_owners() {
+        if !is_root() {
+            return;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let link = folder.path().join("data");
+        std::os::unix::fs::symlink("/", &link).unwrap();
+        let who = || as_owner(None, &link, || rights::Seen::of("thread-self").unwrap().uid).unwrap();
+        assert_eq!(who(), 0);
+        std::os::unix::fs::lchown(&link, Some(NUMBER), Some(NUMBER)).unwrap();
+        assert_eq!(who(), NUMBER);
     }
 }

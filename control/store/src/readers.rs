@@ -93,6 +93,19 @@ impl Readers {
         }
     }
 
+    /// Opens them all now: where nothing can be written, this process may be about to lose the right to read.
+    pub(crate) fn open_all(&self) {
+        let opened: Vec<Connection> = (0..self.open_max()).map_while(|_| self.take().ok()).collect();
+        for connection in opened {
+            // Files beside the first are opened by a first read.
+            let read: rusqlite::Result<u32> = connection.pragma_query_value(None, "user_version", |row| row.get(0));
+            match read {
+                Ok(_) => self.put(connection),
+                Err(_) => self.forget(),
+            }
+        }
+    }
+
     /// Begins the time that a listing may take.
     fn limit(&self, connection: Connection) -> Result<Connection, ReadError> {
         if self.purpose == Purpose::Listing {

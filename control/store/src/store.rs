@@ -186,14 +186,11 @@ impl Store {
         let (_, head) = watch::channel(seen);
         let (_, condition) = watch::channel(Condition::default());
         let writing = Writing::Refused { reason: reason.into() };
-        Ok(Store(Arc::new(Shared::new(
-            dir,
-            access,
-            writing,
-            Told { head, epoch: Arc::default(), condition },
-            &damage,
-            None,
-        ))))
+        let told = Told { head, epoch: Arc::default(), condition };
+        let shared = Shared::new(dir, access, writing, told, &damage, None);
+        shared.readers.open_all();
+        shared.listing_readers.open_all();
+        Ok(Store(Arc::new(shared)))
     }
 
     /// Reads all objects of the store in `dir`, be it in use or not, and names the kinds and zones whose objects are not

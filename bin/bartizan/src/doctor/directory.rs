@@ -38,7 +38,8 @@ fn writable(data: &Path, running: bool) -> Finding {
         return Finding::bad(what, format!("{} is not a directory; name another with --data DIR", existing.display()));
     }
     let path = existing.join(format!(".bartizan-doctor-{}", std::process::id()));
-    let written = std::fs::File::create(&path).and_then(|mut file| {
+    // New, so that it is nobody's link to a file of root's.
+    let written = std::fs::File::create_new(&path).and_then(|mut file| {
         file.write_all(&[0; PROBE_BYTES])?;
         file.sync_all()
     });

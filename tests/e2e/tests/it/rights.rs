@@ -11,12 +11,13 @@ use bartizan_e2e::{Connector, Edge, bartizan, finish, wait};
 /// The user number of an edge on a machine without a user `bartizan`.
 const OWN: &str = "60787";
 
-/// CAP_NET_BIND_SERVICE, as `/proc` writes sets.
+/// CAP_NET_BIND_SERVICE and CAP_NET_ADMIN, as `/proc` writes sets.
 const BIND_ONLY: u64 = 1 << 10;
+const ADMIN_ONLY: u64 = 1 << 12;
 
-/// A field of each thread of the edge, as `/proc` shows it.
-fn of_threads(edge: &mut Edge, field: &str) -> Vec<Vec<String>> {
-    let tasks = std::fs::read_dir(format!("/proc/{}/task", edge.program().id())).expect("it runs");
+/// A field of each thread of a process, as `/proc` shows it.
+fn of_threads(process: u32, field: &str) -> Vec<Vec<String>> {
+    let tasks = std::fs::read_dir(format!("/proc/{process}/task")).expect("it runs");
     let read = |status: String| {
         let line = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':').map(str::to_owned));
         line.expect("a field").split_whitespace().map(str::to_owned).collect()
@@ -24,20 +25,48 @@ fn of_threads(edge: &mut Edge, field: &str) -> Vec<Vec<String>> {
     tasks.filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("status")).ok()).map(read).collect()
 }
 
-fn serves_without_root(edge: &mut Edge, uid: &str) {
+fn serves_without_root(process: u32, uid: &str) {
     for field in ["Uid", "Gid"] {
-        for numbers in of_threads(edge, field) {
+        for numbers in of_threads(process, field) {
             assert_eq!(numbers, [uid; 4], "{field}: real, effective, saved, file system");
         }
     }
+    has_no_more_than(process, BIND_ONLY);
+    assert!(of_threads(process, "Groups").iter().all(Vec::is_empty));
+}
+
+fn has_no_more_than(process: u32, most: u64) {
     for field in ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"] {
-        for set in of_threads(edge, field) {
+        for set in of_threads(process, field) {
             let set = u64::from_str_radix(&set[0], 16).expect("a set");
-            assert_eq!(set & !BIND_ONLY, 0, "{field}: {set:x}");
+            assert_eq!(set & !most, 0, "{field}: {set:x}");
         }
     }
-    assert!(of_threads(edge, "NoNewPrivs").iter().all(|value| value == &["1"]));
-    assert!(of_threads(edge, "Groups").iter().all(Vec::is_empty));
+    assert!(of_threads(process, "NoNewPrivs").iter().all(|value| value == &["1"]));
+}
+
+/// The processes that a process has started.
+fn children_of(process: u32) -> Vec<u32> {
+    let all = std::fs::read_dir("/proc").expect("it is mounted").flatten();
+    let numbers = all.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let parent = |child: &u32| {
+        let status = std::fs::read_to_string(format!("/proc/{child}/status")).ok()?;
+        status.lines().find_map(|line| line.strip_prefix("PPid:")?.trim().parse::<u32>().ok())
+    };
+    numbers.filter(|child| parent(child) == Some(process)).collect()
+}
+
+/// The same program with the same words, run by `sh -c` in a mount namespace of its own: `"$@"` there.
+fn in_namespace(command: &Command, script: &str) -> Command {
+    let mut wrapped = Command::new("unshare");
+    wrapped.args(["--mount", "sh", "-c", script, "sh"]).arg(command.get_program()).args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => wrapped.env(name, value),
+            None => wrapped.env_remove(name),
+        };
+    }
+    wrapped
 }
 
 fn owners(folder: &Path) -> Vec<u32> {
@@ -48,7 +77,7 @@ fn owners(folder: &Path) -> Vec<u32> {
 #[test]
 fn root_is_given_up_before_anybody_can_connect() {
     let mut edge = Edge::start_with(&["--pool", "127.89.0.0/16"]);
-    serves_without_root(&mut edge, OWN);
+    serves_without_root(edge.program().id(), OWN);
     let status = finish(&mut edge.command(["status"])).ok();
     assert!(status.contains(&format!("process user {OWN}, CAP_NET_BIND_SERVICE, no way to more")), "{status}");
     let doctor = finish(edge.command(["doctor", "--data"]).arg(edge.data()));
@@ -58,15 +87,43 @@ fn root_is_given_up_before_anybody_can_connect() {
     finish(&mut edge.command(["record", "create", &name, "A", "192.0.2.7"])).ok();
     finish(Command::new("chown").args(["--recursive", "0:0"]).arg(edge.data())).ok();
     let mut edge = edge.restart_after_kill();
-    serves_without_root(&mut edge, OWN);
+    serves_without_root(edge.program().id(), OWN);
     assert!(owners(&edge.data()).iter().all(|owner| owner.to_string() == OWN));
     assert_eq!(edge.dig(&[&name, "A"]).answers(), ["A 192.0.2.7"]);
+}
+
+/// What keeps the sockets of an edge with all ports takes back what is in the kernel, and may do nothing else.
+#[test]
+fn one_process_keeps_one_right() {
+    let mut edge = Edge::start_with(&["--pool", "127.85.0.0/16", "--ports", "sk_lookup"]);
+    serves_without_root(edge.program().id(), OWN);
+    let [fd_store] = children_of(edge.program().id())[..] else { panic!("an fd store, and nothing else") };
+    has_no_more_than(fd_store, ADMIN_ONLY);
+    edge.program().terminate();
+    assert!(edge.program().ended().success());
+    assert!(!edge.program().output().contains("WARN"), "{}", edge.program().output());
+}
+
+/// Whoever can put a socket in the place of the fd store's must not make the edge keep more rights.
+#[test]
+fn no_fd_store_means_no_more_rights() {
+    let folder = tempfile::tempdir().expect("a temporary directory");
+    let mut up = Edge::up(folder.path());
+    up.args(["--no-demo", "--pool", "127.84.0.0/16"]);
+    let script = r#"mount -t tmpfs none /run && mkdir -m 777 /run/bartizan && exec "$@""#;
+    let mut program = bartizan_e2e::Program::start("up", &mut in_namespace(&up, script));
+    program.line("it is ready", |line| line.starts_with('{').then_some(()));
+    serves_without_root(program.id(), OWN);
+    assert!(children_of(program.id()).is_empty());
+    let mut status = bartizan(folder.path());
+    let status = finish(status.arg("status").env("BARTIZAN_DATA", folder.path().join("data"))).ok();
+    assert!(status.contains("a listener for each") && status.contains("others can write"), "{status}");
 }
 
 #[test]
 fn the_user_is_who_was_named() {
     let mut edge = Edge::start_with(&["--user", "65534", "--ports", "listeners"]);
-    serves_without_root(&mut edge, "65534");
+    serves_without_root(edge.program().id(), "65534");
     // Without the flag it is the owner of the data.
     let folder = tempfile::tempdir().expect("a temporary directory");
     let data = folder.path().join("data");
@@ -87,6 +144,58 @@ fn root_stays_root_only_when_asked() {
     assert!(status.contains("process user 0,"), "{status}");
 }
 
+/// Whoever owns the data puts links there, and root follows none.
+#[test]
+fn root_follows_no_link_in_the_data() {
+    let mut edge = Edge::start();
+    edge.program().terminate();
+    edge.program().ended();
+    let (store, secret) = (edge.data().join("store.sqlite"), edge.folder().join("secret"));
+    std::fs::rename(&store, &secret).expect("a store");
+    finish(Command::new("chown").arg("0:0").arg(&secret)).ok();
+    std::os::unix::fs::symlink(&secret, &store).expect("a link");
+    let before = (std::fs::read(&secret).expect("a file"), beside(&secret));
+    for words in [&["doctor", "--data"][..], &["doctor", "--rebuild", "--data"]] {
+        let mut doctor = bartizan(edge.folder());
+        let seen = finish(doctor.args(words).arg(edge.data()));
+        assert!(!seen.status.success() && !seen.out.contains("its pages are sound"), "{}{}", seen.out, seen.err);
+        assert!((std::fs::read(&secret).expect("a file"), beside(&secret)) == before, "{words:?} changed it");
+    }
+}
+
+/// What else there is whose name begins with that of a file.
+fn beside(file: &Path) -> Vec<std::path::PathBuf> {
+    let entries = std::fs::read_dir(file.parent().expect("a folder")).expect("a folder");
+    let begin = file.to_string_lossy().into_owned();
+    entries.flatten().map(|entry| entry.path()).filter(|path| path.to_string_lossy().starts_with(&begin)).collect()
+}
+
+/// A disk on which nothing can be handed over: what is there is served, and not as root.
+#[test]
+fn roots_data_on_a_read_only_disk_is_served() {
+    let mut edge = Edge::start_with(&["--user", "root"]);
+    let www = format!("www.{}", edge.domain());
+    finish(&mut edge.command(["record", "create", &www, "A", "192.0.2.1"])).ok();
+    edge.program().terminate();
+    edge.program().ended();
+    finish(Command::new("chmod").args(["--recursive", "go="]).arg(edge.data())).ok();
+    let mut up = Edge::up(edge.folder());
+    up.arg("--no-demo").env("DATA", edge.data());
+    let script = r#"mount --bind "$DATA" "$DATA" && mount -o remount,bind,ro "$DATA" && exec "$@""#;
+    let mut program = bartizan_e2e::Program::start("up", &mut in_namespace(&up, script));
+    let ready: serde_json::Value = program.line("it is ready", |line| serde_json::from_str(line).ok());
+    serves_without_root(program.id(), OWN);
+    assert!(program.output().contains("files in it are root's"), "{}", program.output());
+    let dns = ready["dns"][0].as_str().and_then(|address| address.parse().ok()).expect("an address");
+    assert_eq!(bartizan_e2e::dns::dig(dns, &[&www, "A"]).answers(), ["A 192.0.2.1"]);
+    // By all connections to the store that there may be.
+    let api = ready["api"].as_str().expect("a URL");
+    for _ in 0..8 {
+        let shown = finish(edge.command(["record", "list", edge.domain()]).env("BARTIZAN_API", api)).ok();
+        assert!(shown.contains("192.0.2.1"), "{shown}");
+    }
+}
+
 #[test]
 fn what_cannot_be_handed_over_is_said() {
     let folder = tempfile::tempdir().expect("a temporary directory");
@@ -100,6 +209,16 @@ fn what_cannot_be_handed_over_is_said() {
     let foreign = start(&[]);
     assert!(foreign.contains("holds other things than an edge's"), "{foreign}");
     assert_eq!((owners(&data), std::fs::metadata(&data).expect("a folder").uid()), (vec![0], 0));
+    // What is wrong with the flags is said before anything is made.
+    let elsewhere = folder.path().join("elsewhere");
+    let mut up = bartizan(folder.path());
+    up.args(["up", "--pop", "not a name", "--data"]).arg(&elsewhere);
+    let error = finish(&mut up).failed_with(2);
+    assert!(error.contains("cannot be the name of a PoP") && error.contains("--pop"), "{error}");
+    assert!(!elsewhere.exists());
+    let mut up = bartizan(folder.path());
+    let error = finish(up.args(["up", "--data"]).arg(data.join("letter"))).failed_with(2);
+    assert!(error.contains("it is not a directory") && error.contains("--data DIR"), "{error}");
     // A folder that its user cannot get to.
     let closed = folder.path().join("closed");
     std::fs::create_dir(&closed).expect("a folder");
