@@ -25,9 +25,9 @@ struct Rules {
 #[derive(Default)]
 pub struct Own {
     pub listeners: Vec<Listener>,
-    /// By which the world knows this edge. They may be translated on their way here (RFC 2663 §4), so each of them counts
-    /// with the port of every listener.
-    pub addresses: Vec<IpAddr>,
+    /// By which the world knows this edge, now. They may be translated on their way here (RFC 2663 §4), so each of them
+    /// counts with the port of every listener.
+    pub known: Option<Arc<Known>>,
     /// What comes and goes: pools and applications.
     pub serves: Option<Arc<Serves>>,
 }
@@ -38,6 +38,9 @@ pub struct Listener {
     pub protocol: Protocol,
     pub address: SocketAddr,
 }
+
+/// Whether this edge is known by an address.
+pub type Known = dyn Fn(IpAddr) -> bool + Send + Sync;
 
 /// Whether an application, or a whole pool of them, is at an address and port.
 pub type Serves = dyn Fn(Protocol, SocketAddr) -> bool + Send + Sync;
@@ -114,8 +117,9 @@ impl Destinations {
             if rules.own.has(protocol, SocketAddr::new(ip, address.port())) {
                 return Err(Refusal::Own);
             }
-            // What listens on all addresses of this machine is behind its own firewall, not before it.
-            let is_inside = || is_private(ip) || is_of_this_machine(ip);
+            // What listens on all addresses of this machine is behind its own firewall, not before it; so is what its
+            // router leads to by the address that the world has for it.
+            let is_inside = || is_private(ip) || rules.own.is_known_by(ip) || is_of_this_machine(ip);
             if rules.private == Private::Refused && is_inside() { Err(Refusal::Private) } else { Ok(()) }
         })
     }
@@ -133,13 +137,17 @@ impl Own {
         self.listens_at(protocol, address) || self.serves.as_ref().is_some_and(|serves| serves(protocol, address))
     }
 
+    fn is_known_by(&self, ip: IpAddr) -> bool {
+        self.known.as_ref().is_some_and(|known| known(ip))
+    }
+
     fn listens_at(&self, protocol: Protocol, address: SocketAddr) -> bool {
         let mut at_port = self
             .listeners
             .iter()
             .filter(|listener| listener.protocol == protocol && listener.address.port() == address.port())
             .peekable();
-        if at_port.peek().is_some() && self.addresses.contains(&address.ip()) {
+        if at_port.peek().is_some() && self.is_known_by(address.ip()) {
             return true;
         }
         at_port.any(|listener| match listener.address.ip() {
@@ -206,19 +214,22 @@ const METADATA: [IpAddr; 5] = [
     IpAddr::V6(Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254)),
 ];
 
-/// Loopback, RFC 1918, RFC 6598 (shared by an access network), RFC 4193 (unique local), RFC 3879 (site-local, retired).
-fn is_private(ip: IpAddr) -> bool {
-    match ip {
+/// Whether an address is loopback or private in any form that it may arrive as: RFC 1918, RFC 6598 (shared by an access
+/// network), RFC 4193 (unique local), RFC 3879 (site-local, retired). What is of the edge's own machine is not seen here.
+pub fn is_private(address: IpAddr) -> bool {
+    forms(address).any(|ip| match ip {
         IpAddr::V4(ip) => {
             let [first, second, ..] = ip.octets();
             ip.is_loopback() || ip.is_private() || (first == 100 && second & 0xc0 == 64)
         }
         IpAddr::V6(ip) => ip.is_loopback() || ip.is_unique_local() || ip.segments()[0] & 0xffc0 == 0xfec0,
-    }
+    })
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicU8, Ordering};
+
     use super::*;
 
     fn verdict(destinations: &Destinations, protocol: Protocol, address: &str) -> &'static str {
@@ -275,6 +286,11 @@ mod tests {
             ("[64:ff9b::10.0.0.1]:80", "allowed", "private"),
             ("[64:ff9b::192.0.2.1]:80", "allowed", "allowed"),
             ("[2002:c0a8:1::1]:80", "allowed", "private"),
+            ("[64:ff9b:1:2::10.0.0.1]:80", "allowed", "private"),
+            ("[64:ff9b:1:a9fe:a9:fe00::]:80", "metadata", "metadata"),
+            ("[64:ff9b:1::192.0.2.1]:80", "allowed", "allowed"),
+            ("[2001:db8::5efe:127.0.0.1]:80", "allowed", "private"),
+            ("[2001:db8::200:5efe:169.254.169.254]:80", "metadata", "metadata"),
         ] {
             for (private, expect) in [(Private::Allowed, when_allowed), (Private::Refused, when_refused)] {
                 let destinations = Destinations::new(Own::default(), private);
@@ -330,23 +346,35 @@ mod tests {
 
     #[test]
     fn what_comes_and_goes_and_what_is_translated() {
-        let serves = |_, address: SocketAddr| address.ip() == IpAddr::from([127, 77, 0, 1]);
-        let known = Own {
-            addresses: vec!["203.0.113.1".parse().unwrap()],
-            serves: Some(Arc::new(serves)),
-            ..own(&[(Protocol::Tcp, "10.0.0.1:443")])
+        let last = Arc::new(AtomicU8::new(1));
+        let now = Arc::clone(&last);
+        let own = || {
+            let now = Arc::clone(&now);
+            let serves = |_, address: SocketAddr| address.ip() == IpAddr::from([127, 77, 0, 1]);
+            let known = move |ip| ip == IpAddr::from([203, 0, 113, now.load(Ordering::Relaxed)]);
+            Own {
+                known: Some(Arc::new(known)),
+                serves: Some(Arc::new(serves)),
+                ..own(&[(Protocol::Tcp, "10.0.0.1:443")])
+            }
         };
-        let destinations = Destinations::new(known, Private::Allowed);
-        for (address, expect) in [
-            ("10.0.0.1:443", "own"),
-            ("203.0.113.1:443", "own"),
-            ("203.0.113.1:444", "allowed"),
-            ("203.0.113.2:443", "allowed"),
-            ("127.77.0.1:22", "own"),
-            ("127.77.0.2:22", "allowed"),
+        let [destinations, refusing] = [Private::Allowed, Private::Refused].map(|it| Destinations::new(own(), it));
+        for (address, when_allowed, when_refused) in [
+            ("10.0.0.1:443", "own", "own"),
+            ("203.0.113.1:443", "own", "own"),
+            ("203.0.113.1:444", "allowed", "private"),
+            ("203.0.113.2:443", "allowed", "allowed"),
+            ("[2002:cb00:7101::1]:444", "allowed", "private"),
+            ("127.77.0.1:22", "own", "own"),
+            ("127.77.0.2:22", "allowed", "private"),
         ] {
-            assert_eq!(verdict(&destinations, Protocol::Tcp, address), expect, "{address}");
+            assert_eq!(verdict(&destinations, Protocol::Tcp, address), when_allowed, "{address}");
+            assert_eq!(verdict(&refusing, Protocol::Tcp, address), when_refused, "{address}");
         }
+        // It gets another address.
+        last.store(2, Ordering::Relaxed);
+        assert_eq!(verdict(&destinations, Protocol::Tcp, "203.0.113.1:443"), "allowed");
+        assert_eq!(verdict(&destinations, Protocol::Tcp, "203.0.113.2:443"), "own");
         assert!(destinations.is_listener(Protocol::Tcp, "[::ffff:10.0.0.1]:443".parse().unwrap()));
         assert!(!destinations.is_listener(Protocol::Udp, "10.0.0.1:443".parse().unwrap()));
         assert!(!destinations.is_listener(Protocol::Tcp, "127.77.0.1:22".parse().unwrap()));

@@ -2,9 +2,8 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
-use bartizan_names::{DnsKind, Name, OriginHost, Protocol};
+use bartizan_names::{DnsKind, OriginHost, Protocol, ZoneId};
 use bartizan_observed::Measured;
 use tokio::net::TcpStream;
 
@@ -12,7 +11,7 @@ use crate::counters::Counters;
 use crate::dead::Dead;
 use crate::limits::{ORIGIN_TIME, TTL_MIN};
 use crate::race::{order, race};
-use crate::resolver::{Resolver, chance};
+use crate::resolver::{Files, Question, Resolver, chance};
 use crate::{Destinations, Failure, NameServers};
 
 /// Addresses of equal rank.
@@ -23,12 +22,13 @@ pub type Group = Vec<SocketAddr>;
 pub struct Reach {
     name_servers: NameServers,
     destinations: Destinations,
+    files: Arc<Files>,
     counters: Arc<Counters>,
 }
 
 impl Reach {
     pub fn new(name_servers: NameServers, destinations: Destinations) -> Reach {
-        Reach { name_servers, destinations, counters: Arc::default() }
+        Reach { name_servers, destinations, ..Reach::default() }
     }
 
     pub fn destinations(&self) -> &Destinations {
@@ -51,7 +51,7 @@ pub struct OriginDialer {
 
 impl OriginDialer {
     pub fn new(reach: Reach) -> OriginDialer {
-        let resolver = Resolver::new(reach.name_servers.clone(), Arc::clone(&reach.counters));
+        let resolver = Resolver::new(reach.name_servers.clone(), Arc::clone(&reach.files), Arc::clone(&reach.counters));
         OriginDialer { reach, resolver, dead: Dead::default() }
     }
 
@@ -59,25 +59,33 @@ impl OriginDialer {
         &self.reach.destinations
     }
 
-    /// A connection to any of `hosts`, which are one server. Those that cannot be resolved are left out.
-    pub async fn connect_to(&self, hosts: &[OriginHost], port: u16) -> Result<TcpStream, Failure> {
+    /// A connection to any of `hosts`, which are one server of this zone. Those that cannot be resolved are left out.
+    pub async fn connect_to(
+        &self,
+        zone: Option<ZoneId>,
+        hosts: &[OriginHost],
+        port: u16,
+    ) -> Result<TcpStream, Failure> {
         let mut addresses = Vec::new();
         for host in hosts {
-            match host {
-                OriginHost::Address(address) => addresses.push(SocketAddr::new(*address, port)),
-                OriginHost::Name(name) => match self.find(name, DnsKind::Any, TTL_MIN, port).await {
-                    Ok(groups) => addresses.extend(groups.concat()),
-                    Err(failure) => tracing::debug!(%name, %failure, "origin not resolved"),
-                },
+            let name = match host {
+                OriginHost::Address(address) => {
+                    addresses.push(SocketAddr::new(*address, port));
+                    continue;
+                }
+                OriginHost::Name(name) => name,
+            };
+            match self.find(Question { name, kind: DnsKind::Any, ttl_min: TTL_MIN, zone }, port).await {
+                Ok(groups) => addresses.extend(groups.concat()),
+                Err(failure) => tracing::debug!(%name, %failure, "origin not resolved"),
             }
         }
         self.connect(vec![order(addresses)]).await
     }
 
-    /// Where a name leads to: groups to try one after the other. `port` is for names without SRV records. Answers are
-    /// kept for `ttl_min` at least.
-    pub async fn find(&self, name: &Name, kind: DnsKind, ttl_min: Duration, port: u16) -> Result<Vec<Group>, Failure> {
-        let found = self.resolver.find(name, kind, ttl_min).await?;
+    /// Where a name leads to: groups to try one after the other. `port` is for names without SRV records.
+    pub async fn find(&self, question: Question<'_>, port: u16) -> Result<Vec<Group>, Failure> {
+        let found = self.resolver.find(question).await?;
         Ok(found.groups(port, chance).into_iter().map(order).collect())
     }
 

@@ -20,12 +20,13 @@ mod embedded;
 mod failure;
 mod limits;
 mod origin_tls;
+mod places;
 mod race;
 mod resolver;
 
-pub use destinations::{Destinations, Listener, Own, Private, Refusal, Serves};
+pub use destinations::{Destinations, Known, Listener, Own, Private, Refusal, Serves, is_private};
 pub use dialer::{Group, OriginDialer, Reach};
 pub use failure::Failure;
 pub use limits::{RESOLVER_THREADS, TTL_MIN};
 pub use origin_tls::OriginTls;
-pub use resolver::NameServers;
+pub use resolver::{NameServers, Question};

@@ -20,7 +20,8 @@ pub(crate) const ADDRESSES_MAX: usize = 16;
 /// Services of one name that are tried (SRV records), those of the lowest priorities. Each is two questions more.
 pub(crate) const SERVICES_MAX: usize = 8;
 
-/// Names whose addresses a worker remembers: some 300 bytes each. When there are more, those that were used last stay.
+/// Names whose addresses a worker remembers: some 300 bytes each. When there are more, those that were used last stay. As
+/// of the two below, a zone has no more of them than are left free for others.
 pub(crate) const RESOLVED_MAX: usize = 4_096;
 
 /// Names that a worker asks for at the same time. Each may hold two sockets.

@@ -87,7 +87,7 @@ impl Planes {
             .context("the tunnel listener")?;
         let sockets = http::Sockets { http: by_worker(listeners.http), https: by_worker(listeners.https) };
         let seed = u64::from_ne_bytes(bartizan_seal::random());
-        let reach = Reach::new(NameServers::System, destinations(bundle, &fixed, &l4_live));
+        let reach = Reach::new(NameServers::System, destinations(&fixed, &l4_live, &dns_live));
         let http = http::start(sockets, &http_live, tunnel.upstream(), &reach, seed).context("the HTTP edge")?;
         let Chosen { tier, any_port, .. } = chosen;
         let l4 = l4::start(&l4_live, tunnel.dialer(), tier, &reach).context("the TCP and UDP edge")?;
@@ -168,16 +168,23 @@ fn is_newer<T>(part: &Generation<T>, last: &Generation<T>) -> bool {
     part.number != last.number
 }
 
-/// What no origin may be: the listeners of this process, and applications as they come and go.
-fn destinations(bundle: &Bundle, fixed: &Fixed, l4: &Live<l4::Config>) -> Destinations {
-    let in_force = l4.clone();
-    let known = &bundle.pop.value.addresses;
-    let known = known.v4.iter().map(|v4| IpAddr::V4(*v4)).chain(known.v6.iter().map(|v6| IpAddr::V6(*v6)));
+/// What no origin may be: the listeners of this process, the addresses by which the world knows it, and applications as
+/// they come and go.
+fn destinations(fixed: &Fixed, l4: &Live<l4::Config>, dns: &Live<dns::Config>) -> Destinations {
+    let (serving, announced) = (l4.clone(), dns.clone());
+    let known = move |ip: IpAddr| {
+        let addresses = &announced.snapshot().value.addresses;
+        let has = match ip {
+            IpAddr::V4(v4) => addresses.v4.contains(&v4),
+            IpAddr::V6(v6) => addresses.v6.contains(&v6),
+        };
+        // Nobody translates loopback addresses.
+        has && !ip.is_loopback()
+    };
     let own = Own {
         listeners: fixed.listeners.clone(),
-        // Nobody translates loopback addresses.
-        addresses: known.filter(|address| !address.is_loopback()).collect(),
-        serves: Some(Arc::new(move |protocol, address| in_force.snapshot().value.serves(protocol, address))),
+        known: Some(Arc::new(known)),
+        serves: Some(Arc::new(move |protocol, address| serving.snapshot().value.serves(protocol, address))),
     };
     Destinations::new(own, fixed.private_origins)
 }

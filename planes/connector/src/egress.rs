@@ -167,7 +167,7 @@ impl Origin {
     async fn connect(&self, asked: &str, origins: &OriginDialer) -> Result<Link, OriginError> {
         let Settings { connect_max, handshake_max, .. } = self.settings;
         let host = std::slice::from_ref(&self.settings.host);
-        let dialling = timeout(connect_max, origins.connect_to(host, self.settings.port));
+        let dialling = timeout(connect_max, origins.connect_to(None, host, self.settings.port));
         let tcp = dialling.await.map_err(|_| OriginError::ConnectTime(connect_max))??;
         let Some(tls) = &self.settings.tls else { return Ok(Link::new(tcp)) };
         let name = match &tls.server_name {

@@ -38,7 +38,7 @@ pub(crate) async fn serve(
     let Some((host, port)) = host_and_port(dest) else {
         return answer(send, "the destination is not an address and a port".to_owned()).await;
     };
-    let dialling = timeout(CONNECT_MAX, shared.origins.connect_to(std::slice::from_ref(&host), port));
+    let dialling = timeout(CONNECT_MAX, shared.origins.connect_to(None, std::slice::from_ref(&host), port));
     let dialled = tokio::select! {
         dialled = dialling => match dialled {
             Ok(dialled) => dialled.map_err(OriginError::from),

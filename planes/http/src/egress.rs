@@ -21,7 +21,7 @@ use std::time::Instant;
 
 use bartizan_dial::{Failure, OriginDialer, OriginTls, Reach};
 use bartizan_exchange::{Body, Io, OriginFault, Request, Response, Upgrade, Upstream, UpstreamError};
-use bartizan_names::{TunnelId, ZoneSettings};
+use bartizan_names::{TunnelId, ZoneId, ZoneSettings};
 use bartizan_quotas::Gate;
 use bartizan_routes::{Origin, OriginScheme, Scheme, Target};
 use bartizan_wire::http1::{self, FieldRoom, Illegal};
@@ -37,6 +37,7 @@ use pool::{Key, Lease, Pool};
 
 /// Where one request goes, and under which settings.
 pub(crate) struct Destination<'r> {
+    pub(crate) zone: ZoneId,
     pub(crate) target: &'r Target,
     pub(crate) settings: &'r ZoneSettings,
     /// How the visitor came, and from where.
@@ -151,7 +152,7 @@ impl Egress {
         }
         to.request.count_dial();
         // In a box, since few requests have to wait for it.
-        let mut link = Box::pin(self.open(origin, scheme, &key, to.visitor)).await?;
+        let mut link = Box::pin(self.open(origin, scheme, &key, to)).await?;
         let head = self.ask(&mut link, request, to, progress).await?.map_err(|_| Problem::OriginBroken)?;
         self.receive(head, link, key, upgrade)
     }
@@ -169,7 +170,13 @@ impl Egress {
 
     /// A new connection, in the place of an idle one if there is no other: of the visitor's own if it has one. With TLS the certificate must be for the host
     /// of `key`.
-    async fn open(&self, origin: &Origin, scheme: OriginScheme, key: &Key, visitor: IpAddr) -> Result<Link, Problem> {
+    async fn open(
+        &self,
+        origin: &Origin,
+        scheme: OriginScheme,
+        key: &Key,
+        &Destination { zone, visitor, .. }: &Destination<'_>,
+    ) -> Result<Link, Problem> {
         let pass = self.gate.enter(visitor, Instant::now(), |whose| self.pool.close_one(whose)).map_err(|over| {
             tracing::debug!(%visitor, ?over, "no connection to an origin");
             Problem::NoRoom
@@ -180,7 +187,7 @@ impl Egress {
             OriginScheme::HttpsVerified => Some(self.tls.verified().ok_or(Problem::OriginTls)?),
         };
         let connecting = async {
-            let stream = self.origins.connect_to(&origin.hosts, origin.port(scheme)).await?;
+            let stream = self.origins.connect_to(Some(zone), &origin.hosts, origin.port(scheme)).await?;
             let Some(config) = config else { return Ok::<Box<dyn Io>, Problem>(Box::new(stream)) };
             let stream = bartizan_tls::connect(config, key.host(), stream).await.map_err(|error| {
                 tracing::debug!(host = key.host(), %error, "no TLS with the origin");

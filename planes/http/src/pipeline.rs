@@ -89,7 +89,8 @@ async fn steps(
         &Provenance { source: &guard.connection.source_fields, scheme, host: arrived.host.received(), ray },
     );
     let piece_bytes = guard.connection.piece_bytes();
-    let destination = Destination { target: &route.target, settings, scheme, visitor, piece_bytes, request: guard };
+    let destination =
+        Destination { zone: site.zone, target: &route.target, settings, scheme, visitor, piece_bytes, request: guard };
     let request = Request {
         method: arrived.method,
         host: arrived.host,

@@ -5,7 +5,7 @@ mod datagram;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
-use bartizan_dial::{Failure, Group, OriginDialer, OriginTls, Reach};
+use bartizan_dial::{Failure, Group, OriginDialer, OriginTls, Question, Reach};
 use bartizan_exchange::{Datagrams, DialError, Dialer, Dialled, Flow, OriginAddress};
 use bartizan_names::{AppOrigin, AppTls, DirectOrigin, Name, OriginHost, Protocol, ProxyProtocol, TunnelId};
 use bartizan_routes::App;
@@ -101,7 +101,8 @@ impl Egress {
                 Way::Dial(origins.iter().map(alone).collect())
             }
             AppOrigin::Dns { name, kind, port: at, ttl_min } => {
-                Way::Dial(self.origins.find(name, *kind, *ttl_min, port(*at)).await?)
+                let question = Question { name, kind: *kind, ttl_min: *ttl_min, zone: Some(app.zone) };
+                Way::Dial(self.origins.find(question, port(*at)).await?)
             }
             AppOrigin::Tunnel { tunnel, address, port: at } => {
                 Way::Tunnel(flow(session, *tunnel, address.as_ref(), port(*at)))

@@ -12,6 +12,7 @@ use super::found::{Found, Service};
 use super::stub::{self, NoAnswer, Records};
 use super::system::{self, SystemResolver};
 use crate::limits::{ADDRESSES_MAX, OTHER_FAMILY_PATIENCE, SERVICES_MAX};
+use crate::places::Zone;
 
 /// What was found, and how long it may be kept; none where the source does not say.
 pub(super) struct Answer {
@@ -30,13 +31,15 @@ struct Addresses {
 pub(super) async fn resolve(
     name: &Name,
     kind: DnsKind,
+    zone: Zone,
     servers: &NameServers,
     system: &SystemResolver,
 ) -> Result<Answer, NoAnswer> {
-    let lookup = match servers {
-        NameServers::System => Lookup { asked: system::servers().await, beside: Some(system) },
-        NameServers::These(servers) => Lookup { asked: servers.clone(), beside: None },
+    let (asked, asks_system) = match servers {
+        NameServers::System => (system.servers().await, true),
+        NameServers::These(servers) => (servers.clone(), false),
     };
+    let lookup = Lookup { asked, system, asks_system, zone };
     match kind {
         DnsKind::Srv => lookup.services(name).await,
         DnsKind::Any | DnsKind::A | DnsKind::Aaaa => {
@@ -54,8 +57,10 @@ fn loopback(kind: DnsKind) -> Vec<IpAddr> {
 
 struct Lookup<'s> {
     asked: Vec<SocketAddr>,
-    /// Who is asked for what the servers say is not there.
-    beside: Option<&'s SystemResolver>,
+    system: &'s SystemResolver,
+    /// For what the servers say is not there.
+    asks_system: bool,
+    zone: Zone,
 }
 
 impl Lookup<'_> {
@@ -94,7 +99,7 @@ impl Lookup<'_> {
             return Ok(Addresses::default());
         }
         let wanted = |address: &IpAddr| kind.includes(*address);
-        let hosts: Vec<IpAddr> = system::hosts(name).await.into_iter().filter(wanted).take(ADDRESSES_MAX).collect();
+        let hosts: Vec<IpAddr> = self.system.hosts(name).await.into_iter().filter(wanted).take(ADDRESSES_MAX).collect();
         if !hosts.is_empty() {
             return Ok(Addresses { ips: hosts, ttl: None });
         }
@@ -105,9 +110,11 @@ impl Lookup<'_> {
         };
         // Where no server answers, the system's resolver would ask the same ones, on a thread and for longer.
         let found = found?;
-        let Some(system) = self.beside.filter(|_| found.ips.is_empty()) else { return Ok(found) };
-        let ips = system.addresses(name).await?.into_iter().filter(wanted).take(ADDRESSES_MAX).collect();
-        Ok(Addresses { ips, ttl: None })
+        if !self.asks_system || !found.ips.is_empty() {
+            return Ok(found);
+        }
+        let known = self.system.addresses(name, self.zone).await?;
+        Ok(Addresses { ips: known.into_iter().filter(wanted).take(ADDRESSES_MAX).collect(), ttl: None })
     }
 
     async fn family(&self, name: &Name, rtype: RecordType) -> Result<Addresses, NoAnswer> {
