@@ -342,7 +342,7 @@ mod tests {
     /// Whoever comes and is no edge does not make it wait anew.
     #[test]
     fn strangers_get_the_sockets_no_more_time() {
-        let Running { _folder, runtime, thread } = running(Duration::from_millis(300));
+        let Running { _folder, runtime, thread } = running(Duration::from_secs(1));
         while runtime.connect(NAME).is_ok() {}
         thread.join().unwrap().unwrap();
         assert!(Found::find(&runtime, NAME).is_none());
