@@ -8,6 +8,7 @@ use tokio::sync::mpsc;
 use crate::RpcError;
 use crate::call::{call, serve};
 use crate::session::{SessionCall, Sessions};
+use crate::text::short_text;
 use crate::tunnel_capnp::{configuration_manager, connector_server, session_manager};
 
 /// The largest configuration document that is sent or taken.
@@ -39,7 +40,7 @@ pub async fn update_configuration(
     })
     .await?;
     let result = response.get()?.get_result()?;
-    let error = String::from_utf8_lossy(result.get_err()?.as_bytes()).into_owned();
+    let error = short_text(result.get_err()?);
     Ok(Applied { version: result.get_latest_applied_version(), error: (!error.is_empty()).then_some(error) })
 }
 

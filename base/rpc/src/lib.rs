@@ -23,6 +23,7 @@ mod datagram;
 mod futures_io;
 mod registration;
 mod session;
+mod text;
 mod thread;
 
 // Generated, see above.
@@ -44,6 +45,7 @@ pub use registration::{
     serve_registration,
 };
 pub use session::{SessionCall, register_session, serve_sessions, unregister_session};
+pub use text::plain_text;
 pub use thread::{RpcStopped, RpcThread};
 
 /// A remote call or its stream failed.

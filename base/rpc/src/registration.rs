@@ -23,6 +23,7 @@ use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
 use crate::futures_io::{Allowance, Limited, Writer};
+use crate::text::short_text;
 use crate::tunnel_capnp::{connection_options, connection_response, registration_server};
 use crate::{RpcError, RpcStopped, RpcThread};
 
@@ -35,9 +36,8 @@ const STREAM_BYTES_MAX: u64 = 512 * 1024;
 /// What may come before it is known who sends: the bootstrap message and the call, each of some hundred bytes, and what
 /// the RPC library says about the first. All connectors share one thread for it.
 const STRANGER: Allowance = Allowance { bytes: 16 * 1024, messages: 8 };
-/// The most features that are kept of a connector's list, and the most bytes of each of its texts.
+/// The most features that are kept of a connector's list.
 const FEATURES_MAX: usize = 64;
-const TEXT_BYTES_MAX: usize = 256;
 
 const READER: ReaderOptions =
     ReaderOptions { traversal_limit_in_words: Some(MESSAGE_BYTES_MAX / 8), nesting_limit: 16 };
@@ -174,7 +174,7 @@ fn read_registration(
     let auth = params.get_auth()?;
     let options = params.get_options()?;
     Ok(Registration {
-        account: short_text(auth.get_account_tag()?)?,
+        account: short_text(auth.get_account_tag()?),
         secret: auth.get_tunnel_secret()?.to_vec(),
         tunnel: TunnelId::from_bytes(sixteen(params.get_tunnel_id()?)?),
         index: params.get_conn_index(),
@@ -189,9 +189,13 @@ fn read_connector(options: connection_options::Reader<'_>) -> Result<ConnectorIn
     let features = client.get_features()?;
     Ok(ConnectorInfo {
         id: ConnectorId::from_bytes(sixteen(client.get_client_id()?)?),
-        version: short_text(client.get_version()?)?,
-        arch: short_text(client.get_arch()?)?,
-        features: features.iter().take(FEATURES_MAX).map(|feature| short_text(feature?)).collect::<Result<_, _>>()?,
+        version: short_text(client.get_version()?),
+        arch: short_text(client.get_arch()?),
+        features: features
+            .iter()
+            .take(FEATURES_MAX)
+            .map(|feature| Ok(short_text(feature?)))
+            .collect::<Result<_, capnp::Error>>()?,
     })
 }
 
@@ -344,7 +348,7 @@ fn read_answer(response: connection_response::Reader<'_>) -> Result<Result<Regis
             let details = details?;
             Ok(Ok(Registered {
                 connection: Uuid::from_bytes(sixteen(details.get_uuid()?)?),
-                location: short_text(details.get_location_name()?)?,
+                location: short_text(details.get_location_name()?),
                 remotely_managed: details.get_tunnel_is_remotely_managed(),
             }))
         }
@@ -352,7 +356,7 @@ fn read_answer(response: connection_response::Reader<'_>) -> Result<Result<Regis
             let error = error?;
             let after = Duration::from_nanos(u64::try_from(error.get_retry_after()).unwrap_or(0));
             Ok(Err(Refused {
-                cause: short_text(error.get_cause()?)?,
+                cause: short_text(error.get_cause()?),
                 retry_after: error.get_should_retry().then_some(after),
             }))
         }
@@ -362,14 +366,6 @@ fn read_answer(response: connection_response::Reader<'_>) -> Result<Result<Regis
 
 fn sixteen(data: &[u8]) -> Result<[u8; 16], capnp::Error> {
     data.try_into().map_err(|_| capnp::Error::failed("an id has 16 bytes".to_owned()))
-}
-
-/// A text for people, cut at [`TEXT_BYTES_MAX`]; what is not UTF-8 is replaced. Without control characters: it is printed
-/// on terminals, which take them for commands.
-fn short_text(text: capnp::text::Reader<'_>) -> Result<String, capnp::Error> {
-    let bytes = text.as_bytes();
-    let text = String::from_utf8_lossy(&bytes[..bytes.len().min(TEXT_BYTES_MAX)]);
-    Ok(text.chars().filter(|char| !char.is_control()).collect())
 }
 
 /// The stock connector sends 4 or 16 bytes, or none.

@@ -14,12 +14,11 @@ use tokio::sync::{mpsc, oneshot};
 use crate::RpcError;
 use crate::call::{call, serve};
 use crate::datagram::{SessionId, UdpSession};
+use crate::text::short_text;
 use crate::tunnel_capnp::session_manager;
 
 /// What one side reads of a stream for a session's calls: some ids, an address, and a text.
 const STREAM_BYTES_MAX: usize = 16 * 1024;
-/// The most bytes that are kept of a text.
-const TEXT_BYTES_MAX: usize = 256;
 
 /// What was called; the answer goes into the sender.
 #[derive(Debug)]
@@ -134,12 +133,6 @@ fn read_session(params: session_manager::register_udp_session_params::Reader<'_>
 fn read_id(data: &[u8]) -> Result<SessionId, capnp::Error> {
     let bytes = data.try_into().map_err(|_| capnp::Error::failed("an id has 16 bytes".to_owned()))?;
     Ok(SessionId::from_bytes(bytes))
-}
-
-/// A text for people, cut; what is not UTF-8 is replaced.
-fn short_text(text: capnp::text::Reader<'_>) -> String {
-    let bytes = text.as_bytes();
-    String::from_utf8_lossy(&bytes[..bytes.len().min(TEXT_BYTES_MAX)]).into_owned()
 }
 
 #[cfg(test)]
