@@ -6,9 +6,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context;
-use bartizan_connector::{Credentials, Event, Ingress, Options, OriginRequest, Token};
+use bartizan_connector::{Credentials, Event, Ingress, Options, OriginRequest, Token, plain_text};
 use bartizan_dial::Reach;
 use bartizan_names::ConnectorId;
+use bartizan_quotas::Rarely;
 use bartizan_tls::Roots;
 use serde_json::Value;
 use tokio::sync::{mpsc, watch};
@@ -21,6 +22,10 @@ use crate::{report, status, up};
 
 /// Events that wait to be printed; more are dropped, so that a slow terminal stops no request.
 const EVENTS_MAX: usize = 256;
+/// Origins that have a line a minute of their own when they do not answer. The others share one.
+const ORIGINS_MAX: usize = 8;
+/// The longest line. What is in it may be anybody's.
+const LINE_BYTES_MAX: usize = 500;
 
 /// A connector that only waits for its start.
 pub struct Plan {
@@ -134,16 +139,14 @@ pub async fn run(plan: Plan, output: Output) -> anyhow::Result<()> {
         up::signal().await;
         std::process::exit(1);
     });
-    drive(plan, stopped, move |event| output.progress(line(event))).await
+    drive(plan, stopped, move |_, line| output.progress(line)).await
 }
 
 /// The same inside an edge: what happens goes to the log.
 pub async fn run_quietly(plan: Plan, stopped: watch::Receiver<bool>) -> anyhow::Result<()> {
-    drive(plan, stopped, |event| match event {
-        Event::Connected { .. } | Event::ConfigurationApplied { .. } | Event::Stopped => {
-            tracing::debug!("{}", line(event));
-        }
-        _ => tracing::warn!("hello page: {}", line(event)),
+    drive(plan, stopped, |event, line| match event {
+        Event::Connected { .. } | Event::ConfigurationApplied { .. } | Event::Stopped => tracing::debug!("{line}"),
+        _ => tracing::warn!("hello page: {line}"),
     })
     .await
 }
@@ -151,17 +154,53 @@ pub async fn run_quietly(plan: Plan, stopped: watch::Receiver<bool>) -> anyhow::
 async fn drive(
     plan: Plan,
     stopped: watch::Receiver<bool>,
-    print: impl Fn(&Event) + Send + 'static,
+    print: impl Fn(&Event, String) + Send + 'static,
 ) -> anyhow::Result<()> {
     let (events, mut happened) = mpsc::channel(EVENTS_MAX);
     let printing = tokio::spawn(async move {
+        let mut lines = Lines::default();
         while let Some(event) = happened.recv().await {
-            print(&event);
+            if let Some(line) = lines.of(&event) {
+                print(&event, line);
+            }
         }
     });
     let ended = bartizan_connector::run(plan.options, events, stopped).await;
     printing.await.ok();
     ended.context("the connector")
+}
+
+/// Makes lines of events, and none of every request that failed.
+#[derive(Default)]
+struct Lines {
+    failed: Vec<(String, Rarely)>,
+    others_failed: Rarely,
+    streams: Rarely,
+}
+
+impl Lines {
+    fn of(&mut self, event: &Event) -> Option<String> {
+        let times = match event {
+            Event::RequestFailed { origin, .. } => self.failures_of(origin).turn()?,
+            Event::StreamGivenUp { .. } => self.streams.turn()?,
+            _ => 1,
+        };
+        let times = if times > 1 { format!(" ({times} times since the last such line)") } else { String::new() };
+        // What peers and origins say is on one line, and short.
+        Some(plain_text(line(event).as_bytes(), LINE_BYTES_MAX) + &times)
+    }
+
+    fn failures_of(&mut self, origin: &str) -> &Rarely {
+        let known = self.failed.iter().position(|(name, _)| name == origin);
+        let at = known.unwrap_or_else(|| {
+            if self.failed.len() < ORIGINS_MAX {
+                self.failed.push((origin.to_owned(), Rarely::new()));
+                return self.failed.len() - 1;
+            }
+            usize::MAX
+        });
+        self.failed.get(at).map_or(&self.others_failed, |(_, rarely)| rarely)
+    }
 }
 
 /// What happened and why, in one line.
@@ -179,6 +218,41 @@ fn line(event: &Event) -> String {
             format!("the edge's configuration was rejected, the old one stays: {why}")
         }
         Event::RequestFailed { origin, why } => format!("{origin} did not answer: {why}"),
+        Event::StreamGivenUp { why } => format!("the edge began a stream and did not go on: {why}"),
         Event::Stopped => "stopped".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_that_fail_make_some_lines_a_minute() {
+        let mut lines = Lines::default();
+        let mut printed = Vec::new();
+        for number in 0..10_000 {
+            let origin = format!("http://10.0.0.{}", number % 100);
+            printed.extend(lines.of(&Event::RequestFailed { origin, why: "it refuses connections".to_owned() }));
+        }
+        assert_eq!(printed.len(), ORIGINS_MAX + 1);
+        assert_eq!(printed[0], "http://10.0.0.0 did not answer: it refuses connections");
+        assert!(lines.of(&Event::Silent { index: 0 }).is_some(), "other events have a line each");
+    }
+
+    #[test]
+    fn what_others_say_is_one_short_line() {
+        let mut lines = Lines::default();
+        let why = "\x1b[2Jone\ntwo ".repeat(1_000);
+        let retry_in = Duration::from_secs(1);
+        for event in [
+            Event::Lost { index: 1, why: why.clone(), retry_in },
+            Event::Refused { index: 1, cause: why.clone() },
+            Event::ConfigurationRejected { why: why.clone() },
+            Event::RequestFailed { origin: "tcp".to_owned(), why },
+        ] {
+            let line = lines.of(&event).unwrap();
+            assert!(line.len() <= LINE_BYTES_MAX && !line.contains(char::is_control), "{line:?}");
+        }
     }
 }

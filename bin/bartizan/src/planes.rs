@@ -83,8 +83,8 @@ impl Planes {
         let dns_live = Live::beginning(dns_config(bundle));
         let counters = dns::Counters::default();
 
-        let tunnel = tunnel::start(listeners.tunnel, &tunnel_live, Arc::clone(&fixed.reset_key))
-            .context("the tunnel listener")?;
+        let (reset_key, limits) = (Arc::clone(&fixed.reset_key), tunnel::Limits::default());
+        let tunnel = tunnel::start(listeners.tunnel, &tunnel_live, reset_key, limits).context("the tunnel listener")?;
         let sockets = http::Sockets { http: by_worker(listeners.http), https: by_worker(listeners.https) };
         let seed = u64::from_ne_bytes(bartizan_seal::random());
         let reach = Reach::new(NameServers::System, destinations(&fixed, &l4_live, &dns_live));

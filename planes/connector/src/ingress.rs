@@ -2,7 +2,6 @@
 //! configuration, or one about a UDP session.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bartizan_dial::OriginDialer;
 use bartizan_live::{Generation, Live};
@@ -13,13 +12,9 @@ use quinn::{RecvStream, SendStream};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
+use crate::limits::Limits;
 use crate::link::LinkError;
 use crate::{Event, Ingress, pipeline, tcp, udp};
-
-/// For a stream's head. The edge writes it at once.
-const HEAD_MAX: Duration = Duration::from_secs(10);
-/// For a call on a stream of its own.
-const CALL_MAX: Duration = Duration::from_secs(5);
 
 /// What all streams share.
 #[derive(Clone)]
@@ -29,6 +24,7 @@ pub(crate) struct Shared {
     pub(crate) origins: Arc<OriginDialer>,
     pub(crate) rpc: RpcThread,
     pub(crate) events: mpsc::Sender<Event>,
+    pub(crate) limits: Limits,
 }
 
 impl Shared {
@@ -40,20 +36,23 @@ impl Shared {
 
 /// Serves one stream to its end.
 pub(crate) async fn serve(send: SendStream, mut receive: RecvStream, shared: Shared, sessions: udp::Calls) {
-    match timeout(HEAD_MAX, read_stream_kind(&mut receive)).await {
+    match timeout(shared.limits.head_time, read_stream_kind(&mut receive)).await {
         Ok(Ok(StreamKind::Data)) => serve_data(send, receive, shared).await,
         Ok(Ok(StreamKind::Rpc)) => serve_call(send, receive, shared, sessions).await,
         Ok(Err(error)) => tracing::debug!(%error, "a stream from the edge"),
-        Err(_) => tracing::debug!("a stream from the edge said nothing"),
+        Err(_) => shared.mention(Event::StreamGivenUp { why: "it said nothing" }),
     }
 }
 
 async fn serve_data(mut send: SendStream, mut receive: RecvStream, shared: Shared) {
-    let served = match timeout(HEAD_MAX, read_request(&mut receive)).await {
+    let served = match timeout(shared.limits.head_time, read_request(&mut receive)).await {
         Ok(Ok(request)) if request.kind == ConnectKind::Tcp => tcp::serve(&request, &mut send, receive, &shared).await,
         Ok(Ok(request)) => pipeline::serve(request, &mut send, receive, &shared).await,
         Ok(Err(error)) => Err(error.into()),
-        Err(_) => Err(StreamError::Silent),
+        Err(_) => {
+            shared.mention(Event::StreamGivenUp { why: "its head did not come" });
+            Err(StreamError::Silent)
+        }
     };
     match served {
         Ok(()) => {
@@ -75,7 +74,7 @@ async fn serve_data(mut send: SendStream, mut receive: RecvStream, shared: Share
 pub(crate) enum StreamError {
     #[error(transparent)]
     Head(#[from] HeadError),
-    #[error("no head within {HEAD_MAX:?}")]
+    #[error("no head in time")]
     Silent,
     #[error("the edge takes no more of the answer: {0}")]
     Write(#[from] quinn::WriteError),
@@ -92,7 +91,7 @@ pub(crate) enum StreamError {
 }
 
 async fn serve_call(send: SendStream, receive: RecvStream, shared: Shared, sessions: udp::Calls) {
-    let Shared { rules, rpc, events, .. } = shared;
+    let Shared { rules, rpc, events, limits, .. } = shared.clone();
     let apply = move |version, json: &[u8]| {
         let (applied, event) = apply(&rules, version, json);
         if let Some(event) = event {
@@ -101,7 +100,9 @@ async fn serve_call(send: SendStream, receive: RecvStream, shared: Shared, sessi
         applied
     };
     // The edge hangs up after its one call, and how it does so is no news.
-    let _ = timeout(CALL_MAX, rpc.run(move || serve_connector(receive, send, apply, sessions))).await;
+    if timeout(limits.call_time, rpc.run(move || serve_connector(receive, send, apply, sessions))).await.is_err() {
+        shared.mention(Event::StreamGivenUp { why: "its call did not end" });
+    }
 }
 
 /// Puts a configuration in force, if it is newer and can be served. What is in force stays if not.

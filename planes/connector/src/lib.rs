@@ -14,6 +14,7 @@
 mod egress;
 mod hello;
 mod ingress;
+mod limits;
 mod link;
 mod pipeline;
 mod rules;
@@ -24,6 +25,8 @@ mod udp;
 mod upgrade;
 mod uplink;
 
+pub use bartizan_rpc::plain_text;
+pub use limits::Limits;
 pub use rules::{Ingress, IngressError, OriginRequest};
 pub use run::{Credentials, DatagramVersion, DialerError, Event, Options, RunError, run};
 pub use token::{Token, TokenError};

@@ -18,16 +18,9 @@ use tokio::time::sleep;
 
 use crate::Ingress;
 use crate::ingress::Shared;
+use crate::limits::{BESIDE_MAX, CONNECTIONS_MAX, Limits, SWEEP};
 pub use crate::uplink::DialerError;
 use crate::uplink::{Dialer, Ended, Uplink, UplinkError};
-
-/// More connections than any edge has addresses for.
-const CONNECTIONS_MAX: usize = 64;
-
-/// Between two looks at idle connections to origins.
-const SWEEP: Duration = Duration::from_secs(5);
-/// Connections of one index: silent ones keep what is in flight until they are lost for good.
-const BESIDE_MAX: usize = 2;
 
 /// What a connector needs to know.
 pub struct Options {
@@ -52,6 +45,7 @@ pub struct Options {
     pub datagrams: DatagramVersion,
     /// Whom it asks for names, and where it may go: everywhere, unless it runs inside of an edge.
     pub reach: Reach,
+    pub limits: Limits,
 }
 
 /// What proves that a connector belongs to a tunnel.
@@ -91,6 +85,7 @@ impl Options {
             backoff: Backoff::new(Duration::from_secs(1), Duration::from_secs(30)),
             datagrams: DatagramVersion::V3,
             reach: Reach::default(),
+            limits: Limits::default(),
         }
     }
 }
@@ -132,6 +127,10 @@ pub enum Event {
     RequestFailed {
         origin: String,
         why: String,
+    },
+    /// The edge began a stream and did not go on.
+    StreamGivenUp {
+        why: &'static str,
     },
     /// The last one.
     Stopped,
@@ -218,6 +217,7 @@ impl Line {
                 origins: Arc::new(OriginDialer::new(options.reach)),
                 rpc,
                 events,
+                limits: options.limits,
             },
             edges: options.edges.into(),
             backoff: options.backoff,
@@ -287,7 +287,7 @@ impl Line {
     async fn serve(self, index: u8, uplink: Arc<Uplink>) -> Ended {
         let upload = async {
             if index == 0 && !uplink.registered.remotely_managed {
-                uplink.upload(&self.own_rules).await;
+                uplink.upload(&self.own_rules, self.shared.limits.call_time).await;
             }
         };
         let serve = self.dialer.serve(&uplink, &self.shared, self.shutdown.clone());

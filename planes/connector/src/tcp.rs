@@ -5,7 +5,6 @@
 //! header is part of the bytes that the edge sends.
 
 use std::io;
-use std::time::Duration;
 
 use bartizan_names::OriginHost;
 use bartizan_rpc::{ConnectRequest, ConnectResponse};
@@ -20,8 +19,6 @@ use crate::Event;
 use crate::egress::OriginError;
 use crate::ingress::{Shared, StreamError};
 
-/// For a connection to the origin, all its addresses together.
-const CONNECT_MAX: Duration = Duration::from_secs(5);
 /// Bytes that are read from either side at a time.
 const CHUNK_BYTES: usize = 64 * 1024;
 /// A read that could bring less than this gets a new buffer.
@@ -38,11 +35,12 @@ pub(crate) async fn serve(
     let Some((host, port)) = host_and_port(dest) else {
         return answer(send, "the destination is not an address and a port".to_owned()).await;
     };
-    let dialling = timeout(CONNECT_MAX, shared.origins.connect_to(None, std::slice::from_ref(&host), port));
+    let connect_time = shared.limits.tcp_connect_time;
+    let dialling = timeout(connect_time, shared.origins.connect_to(None, std::slice::from_ref(&host), port));
     let dialled = tokio::select! {
         dialled = dialling => match dialled {
             Ok(dialled) => dialled.map_err(OriginError::from),
-            Err(_) => Err(OriginError::ConnectTime(CONNECT_MAX)),
+            Err(_) => Err(OriginError::ConnectTime(connect_time)),
         },
         // The client is gone, so the connection is not needed any more.
         _ = send.stopped() => return Err(StreamError::GivenUp),

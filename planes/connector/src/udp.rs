@@ -27,33 +27,17 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 
-/// Sessions of one connection. Each costs a descriptor.
-const SESSIONS_MAX: usize = 4096;
-/// Payloads that wait for a session's socket. It takes them at once, unless the network is slower than the tunnel.
-const WAITING_MAX: usize = 64;
-/// Calls about sessions that wait for the owner.
-const CALLS_MAX: usize = 16;
-/// The silence that ends a session if the edge does not say: the protocol's own.
-const IDLE_DEFAULT: Duration = Duration::from_secs(210);
-/// The longest idle time of a session.
-const IDLE_MAX: Duration = Duration::from_secs(24 * 3600);
-/// No path in use carries larger QUIC datagrams. Larger ones are dropped.
-const PAYLOAD_BYTES_MAX: usize = 1500;
-/// For telling the edge of an end.
-const UNREGISTER_MAX: Duration = Duration::from_secs(5);
+use crate::ingress::Shared;
+use crate::limits::{CALLS_MAX, IDLE_DEFAULT, IDLE_MAX, PAYLOAD_BYTES_MAX, SESSIONS_MAX, WAITING_MAX};
 
 /// Hands calls about sessions to the owner.
 pub(crate) type Calls = mpsc::Sender<SessionCall>;
 
 /// The sessions of one connection, and how to call.
-pub(crate) fn sessions(
-    quic: quinn::Connection,
-    version: DatagramVersion,
-    rpc: RpcThread,
-    origins: Arc<OriginDialer>,
-) -> (Owner, Calls) {
+pub(crate) fn sessions(quic: quinn::Connection, version: DatagramVersion, shared: &Shared) -> (Owner, Calls) {
     let (calls, received) = mpsc::channel(CALLS_MAX);
-    let edge = Edge { quic, version, rpc };
+    let Shared { rpc, origins, limits, .. } = shared.clone();
+    let edge = Edge { quic, version, rpc, call_time: limits.call_time };
     (Owner { edge, origins, calls: received, open: HashMap::new(), running: JoinSet::new() }, calls)
 }
 
@@ -63,6 +47,8 @@ struct Edge {
     quic: quinn::Connection,
     version: DatagramVersion,
     rpc: RpcThread,
+    /// For telling it of an end.
+    call_time: Duration,
 }
 
 /// Owns all sessions of one connection.
@@ -295,7 +281,7 @@ async fn tell(id: SessionId, ends: Ends, why: &str, edge: &Edge) {
                 let (send, receive) = edge.quic.open_bi().await.ok()?;
                 edge.rpc.run(move || async move { unregister_session(receive, send, id, &why).await }).await.ok()
             };
-            let _ = timeout(UNREGISTER_MAX, call).await;
+            let _ = timeout(edge.call_time, call).await;
         }
     }
 }

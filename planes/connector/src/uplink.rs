@@ -17,6 +17,10 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use crate::ingress::{self, Shared};
+use crate::limits::{
+    CONNECTION_WINDOW_BYTES, GOODBYE_MAX, KEEP_ALIVE, LAST_REQUESTS, Limits, SEND_WINDOW_BYTES, STREAM_WINDOW_BYTES,
+    STREAMS_MAX, UNREGISTER_MAX,
+};
 use crate::run::Options;
 use crate::udp;
 
@@ -27,27 +31,6 @@ const ALPN: &[u8] = b"argotunnel";
 /// The features that we announce: configuration from the edge, half-closed streams, UDP, and our own extension.
 const FEATURES: [&str; 4] = ["allow_remote_config", "support_quic_eof", DATAGRAM_V2_FEATURE, OUR_FEATURE];
 
-const HANDSHAKE_MAX: Duration = Duration::from_secs(5);
-const REGISTER_MAX: Duration = Duration::from_secs(5);
-const UPLOAD_MAX: Duration = Duration::from_secs(5);
-/// For the edge to take note that we leave.
-const UNREGISTER_MAX: Duration = Duration::from_secs(2);
-/// After the edge took note and nothing is in flight, for requests that were on their way. An edge of ours knows when
-/// there are none, and closes at once.
-const LAST_REQUESTS: Duration = Duration::from_secs(1);
-/// How long the close may take to reach the edge.
-const GOODBYE_MAX: Duration = Duration::from_secs(1);
-/// Keep-alive: some networks forget idle flows early.
-const KEEP_ALIVE: Duration = Duration::from_secs(1);
-/// Requests that the edge may have open on one connection; a little more than it uses.
-const STREAMS_MAX: u32 = 2048 + 64;
-/// What the edge may send on one stream before we have read it: 100 Mbit/s at a round trip of 160 ms.
-const STREAM_WINDOW_BYTES: u32 = 2 * 1024 * 1024;
-/// And on all of one connection.
-const CONNECTION_WINDOW_BYTES: u32 = 16 * 1024 * 1024;
-/// What we keep of one connection until the edge acknowledges it.
-const SEND_WINDOW_BYTES: u64 = 8 * 1024 * 1024;
-
 /// How every connection is made.
 #[derive(Clone)]
 pub(crate) struct Dialer {
@@ -55,6 +38,7 @@ pub(crate) struct Dialer {
     registration: Arc<Registration>,
     grace: Duration,
     datagrams: DatagramVersion,
+    limits: Limits,
 }
 
 /// The dialer cannot be set up.
@@ -75,10 +59,10 @@ pub(crate) enum UplinkError {
     Socket(#[source] std::io::Error),
     #[error("cannot dial: {0}")]
     Dial(#[from] quinn::ConnectError),
-    #[error("no answer within {HANDSHAKE_MAX:?}")]
-    HandshakeTime,
-    #[error("the edge did not answer the registration within {REGISTER_MAX:?}")]
-    RegisterTime,
+    #[error("no answer within {0:?}")]
+    HandshakeTime(Duration),
+    #[error("the edge did not answer the registration within {0:?}")]
+    RegisterTime(Duration),
     #[error("{0}")]
     Connection(#[from] quinn::ConnectionError),
     #[error("the registration failed: {0}")]
@@ -124,8 +108,8 @@ impl Dialer {
             local_ip: None,
             attempts: 0,
         };
-        let (registration, grace) = (Arc::new(registration), options.grace);
-        Ok(Dialer { quic, registration, grace, datagrams: options.datagrams })
+        let Options { grace, datagrams, limits, .. } = *options;
+        Ok(Dialer { quic, registration: Arc::new(registration), grace, datagrams, limits })
     }
 
     /// Dials `edge` and registers connection `index`.
@@ -142,10 +126,12 @@ impl Dialer {
         };
         let endpoint = Endpoint::client(SocketAddr::new(any, 0)).map_err(UplinkError::Socket)?;
         let dialling = endpoint.connect_with(self.quic.clone(), edge, SERVER_NAME)?;
-        let quic = timeout(HANDSHAKE_MAX, dialling).await.map_err(|_| UplinkError::HandshakeTime)??;
+        let Limits { handshake_time, register_time, .. } = self.limits;
+        let quic =
+            timeout(handshake_time, dialling).await.map_err(|_| UplinkError::HandshakeTime(handshake_time))??;
         let registering = self.register(rpc, &quic, index, attempts);
         let (control, registered) =
-            timeout(REGISTER_MAX, registering).await.map_err(|_| UplinkError::RegisterTime)??;
+            timeout(register_time, registering).await.map_err(|_| UplinkError::RegisterTime(register_time))??;
         Ok(Uplink { endpoint, quic, control, registered, silence: Mutex::default() })
     }
 
@@ -167,8 +153,7 @@ impl Dialer {
     /// Serves what comes until the connection is lost, or `shutdown` turns true: then says goodbye, and ends what is in
     /// flight, for as long as the grace lasts.
     pub(crate) async fn serve(&self, uplink: &Uplink, shared: &Shared, mut shutdown: watch::Receiver<bool>) -> Ended {
-        let (rpc, origins) = (shared.rpc.clone(), Arc::clone(&shared.origins));
-        let (owner, sessions) = udp::sessions(uplink.quic.clone(), self.datagrams, rpc, origins);
+        let (owner, sessions) = udp::sessions(uplink.quic.clone(), self.datagrams, shared);
         // Ends when this function does.
         let mut datagrams = JoinSet::new();
         datagrams.spawn(owner.run());
@@ -256,10 +241,10 @@ impl Uplink {
     }
 
     /// Tells the edge what we serve, where it does not tell us.
-    pub(crate) async fn upload(&self, json: &str) {
+    pub(crate) async fn upload(&self, json: &str, call_time: Duration) {
         let upload = self.control.upload(bytes::Bytes::copy_from_slice(json.as_bytes()));
         // It is shown to people; nothing depends on it.
-        let _ = timeout(UPLOAD_MAX, upload).await;
+        let _ = timeout(call_time, upload).await;
     }
 }
 

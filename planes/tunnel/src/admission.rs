@@ -4,17 +4,12 @@ use std::net::IpAddr;
 use std::time::Instant;
 
 use bartizan_names::AccountId;
-use bartizan_quotas::{Ceiling, Over, Quotas, SourceKey, SourcePermit};
+use bartizan_quotas::{Over, Quotas, SourceKey, SourcePermit};
 use bartizan_routes::{Tunnel, Tunnels};
 use bartizan_rpc::{Refused, Registration};
 use bartizan_seal::{equal, sha256};
 
-/// What one source may have of the connections that shake hands or have not registered yet: a hundred connectors behind
-/// one address, each of which comes back with its four connections at the same moment, are in within a few seconds. Of
-/// what is left for others it may have no more than half, so that a few sources cannot keep all others out.
-pub(crate) const SOURCE: Ceiling = Ceiling { open: 256, per_second: 128, handshakes: 0 };
-/// Sources that are counted apart, in each of the table's shards.
-const COUNTED_MAX: usize = 256;
+use crate::limits::{COUNTED_MAX, SOURCE};
 
 /// Counts what each source has: an IPv4 address, or an IPv6 network of 64 or 48 bits.
 pub(crate) struct Sources {

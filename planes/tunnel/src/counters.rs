@@ -27,6 +27,8 @@ counters! {
     unauthorized,
     /// Connections that did not register in time, or whose calls could not be read.
     unregistered,
+    /// Registrations for a tunnel that has as many connections as it may have.
+    tunnel_limited,
     /// Connections that had to prove their address first.
     retried,
     /// Connections refused because one source opened too many.
@@ -43,6 +45,8 @@ counters! {
     moved,
     /// Connections on which nothing arrived for a while.
     silent,
+    /// Connections on which nothing arrived for so long that they ended.
+    lost,
     /// TCP connections that a connector made.
     tcp_connections,
     /// TCP connections that could not be made.
@@ -61,6 +65,20 @@ counters! {
     configurations_applied,
     /// Configurations that a connector refused.
     configurations_refused,
+    /// Streams that a connection did not give in time.
+    without_stream,
+    /// Answers whose head did not come in time.
+    answers_late,
+    /// Bodies of requests of which a connector took nothing for too long.
+    uploads_stalled,
+    /// Calls to connectors that were not answered in time, or not made because too many waited.
+    calls_unanswered,
+    /// Calls of connectors that were none, or did not end in time.
+    calls_refused,
+    /// Connections that were closed because their connector stayed for too long after it said goodbye.
+    overstayed,
+    /// TCP connections of which a connector did not take what the client said last.
+    undelivered,
 }
 
 pub(crate) fn count(counter: &AtomicU64) {

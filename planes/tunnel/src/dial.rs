@@ -10,9 +10,10 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use bartizan_exchange::{Datagrams, DialError, Dialer, Dialled, Flow, LocalBoxFuture, OriginAddress};
-use bartizan_rpc::{ConnectKind, ConnectRequest, Metadata, OUR_FEATURE, RpcThread, read_response};
+use bartizan_rpc::{ConnectKind, ConnectRequest, Metadata, OUR_FEATURE, RpcThread, plain_text, read_response};
 
 use crate::counters::{Counters, count};
+use crate::limits::LOGGED_BYTES_MAX;
 use crate::link::Link;
 use crate::links::{Links, Repeat};
 use crate::stream::{Duplex, Stream};
@@ -73,7 +74,8 @@ async fn connect(flow: &Flow, mut stream: Stream) -> Result<Duplex, DialError> {
     stream.send.stream.write_all(&head).await.map_err(|error| DialError::Broken(error.into()))?;
     let answer = read_response(&mut stream.receive).await.map_err(|error| DialError::Broken(error.into()))?;
     if !answer.error.is_empty() {
-        return Err(DialError::OriginUnreachable(answer.error));
+        let why = plain_text(answer.error.as_bytes(), LOGGED_BYTES_MAX);
+        return Err(DialError::OriginUnreachable(why));
     }
     Ok(stream.into())
 }

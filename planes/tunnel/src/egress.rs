@@ -14,7 +14,7 @@ use bartizan_exchange::{
     Body, BodyError, Length, LocalBoxFuture, OriginFault, Request, Response, Upgrade, Upstream, UpstreamError,
 };
 use bartizan_names::TunnelId;
-use bartizan_rpc::{ConnectKind, ConnectRequest, ConnectResponse, HeadError, Metadata, read_response};
+use bartizan_rpc::{ConnectKind, ConnectRequest, ConnectResponse, HeadError, Metadata, plain_text, read_response};
 use bartizan_wire::http1::left_behind;
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -23,16 +23,10 @@ use quinn::RecvStream;
 use tokio::time::timeout;
 
 use crate::counters::{Counters, count};
-use crate::link::Lease;
+use crate::limits::{CHUNK_BYTES, LOGGED_BYTES_MAX};
+use crate::link::{Lease, Link};
 use crate::links::{Links, Repeat};
 use crate::stream::{Duplex, Sending, Stream};
-
-/// How long the connector may read nothing of a request's body.
-const STALL_MAX: Duration = Duration::from_secs(100);
-/// From the end of the request to the head of its answer: the time that the origin needs.
-const ANSWER_MAX: Duration = Duration::from_secs(100);
-/// Bytes that are read from a stream at a time.
-const CHUNK_BYTES: usize = 64 * 1024;
 
 /// The way to what lies behind tunnels.
 #[derive(Debug)]
@@ -104,7 +98,7 @@ enum UploadError {
     /// The connector reads no more of it, which is allowed: an answer may still come.
     #[error(transparent)]
     Connector(#[from] quinn::WriteError),
-    #[error("the connector took nothing of the request's body for {STALL_MAX:?}")]
+    #[error("the connector took nothing of the request's body for too long")]
     Stalled,
 }
 
@@ -113,16 +107,17 @@ type Upload = Pin<Box<dyn Future<Output = Result<(), UploadError>>>>;
 /// A request and its answer, both as streams.
 async fn exchange(stream: Stream, head: Bytes, method: &Method, body: Body) -> Result<Response, UpstreamError> {
     let Stream { send, mut receive, lease } = stream;
-    let mut upload: Upload = Box::pin(upload(send, head, body));
+    let mut upload: Upload = Box::pin(upload(send, head, body, lease.link().limits.stall_time));
     let (answer, uploading) = {
         let mut answer = std::pin::pin!(read_response(&mut receive));
         tokio::select! {
             biased;
             uploaded = &mut upload => match uploaded {
-                Ok(()) | Err(UploadError::Connector(_)) => {
-                    (timeout(ANSWER_MAX, answer).await.map_err(|_| UpstreamError::TimedOut)?, None)
+                Ok(()) | Err(UploadError::Connector(_)) => (in_time(answer, lease.link()).await?, None),
+                Err(UploadError::Stalled) => {
+                    count(&lease.link().counters.uploads_stalled);
+                    return Err(UpstreamError::TimedOut);
                 }
-                Err(UploadError::Stalled) => return Err(UpstreamError::TimedOut),
                 Err(error @ UploadError::Client(_)) => return Err(UpstreamError::Broken(error.into())),
             },
             // An answer may come before the request has ended; the rest goes out while the answer is read.
@@ -135,17 +130,25 @@ async fn exchange(stream: Stream, head: Bytes, method: &Method, body: Body) -> R
         Length::Absent => Body::empty(),
         length => {
             let left = left(method, status, length);
-            Download { receive, left, upload: uploading, _lease: lease }.into_body(length)
+            Download { receive, left, upload: uploading, lease }.into_body(length)
         }
     };
     Ok(Response { status, headers, body, upgraded: None })
+}
+
+/// Waits for the head of an answer when all of the request is out.
+async fn in_time<T>(answer: impl Future<Output = T>, link: &Link) -> Result<T, UpstreamError> {
+    timeout(link.limits.answer_time, answer).await.map_err(|_| {
+        count(&link.counters.answers_late);
+        UpstreamError::TimedOut
+    })
 }
 
 /// A request whose stream becomes a connection of its own, if the origin agrees.
 async fn switch(stream: Stream, head: Bytes, method: &Method) -> Result<Response, UpstreamError> {
     let Stream { mut send, mut receive, lease } = stream;
     send.stream.write_chunk(head).await.map_err(|error| UpstreamError::Broken(error.into()))?;
-    let answer = timeout(ANSWER_MAX, read_response(&mut receive)).await.map_err(|_| UpstreamError::TimedOut)?;
+    let answer = in_time(read_response(&mut receive), lease.link()).await?;
     let Head { status, headers, length } = decode(answer.map_err(AnswerError::from)?)?;
     if status == StatusCode::SWITCHING_PROTOCOLS {
         let io = Duplex::from(Stream { send, receive, lease });
@@ -154,7 +157,7 @@ async fn switch(stream: Stream, head: Bytes, method: &Method) -> Result<Response
     send.finish();
     let length = body_length(method, status, length);
     let left = left(method, status, length);
-    let body = Download { receive, left, upload: None, _lease: lease }.into_body(length);
+    let body = Download { receive, left, upload: None, lease }.into_body(length);
     Ok(Response { status, headers, body, upgraded: None })
 }
 
@@ -181,11 +184,11 @@ fn encode(request: &Request) -> Vec<u8> {
     ConnectRequest { dest, kind, metadata }.encode()
 }
 
-async fn upload(mut send: Sending, head: Bytes, mut body: Body) -> Result<(), UploadError> {
+async fn upload(mut send: Sending, head: Bytes, mut body: Body, stall_time: Duration) -> Result<(), UploadError> {
     let stalled = |_| UploadError::Stalled;
-    timeout(STALL_MAX, send.stream.write_chunk(head)).await.map_err(stalled)??;
+    timeout(stall_time, send.stream.write_chunk(head)).await.map_err(stalled)??;
     while let Some(chunk) = body.next().await {
-        timeout(STALL_MAX, send.stream.write_chunk(chunk?)).await.map_err(stalled)??;
+        timeout(stall_time, send.stream.write_chunk(chunk?)).await.map_err(stalled)??;
     }
     send.finish();
     Ok(())
@@ -200,7 +203,8 @@ struct Head {
 
 fn decode(answer: ConnectResponse) -> Result<Head, UpstreamError> {
     if !answer.error.is_empty() {
-        return Err(UpstreamError::Origin(OriginFault::read(answer.text(Metadata::FAULT)), answer.error));
+        let why = plain_text(answer.error.as_bytes(), LOGGED_BYTES_MAX);
+        return Err(UpstreamError::Origin(OriginFault::read(answer.text(Metadata::FAULT)), why));
     }
     let status = answer.text(Metadata::STATUS).and_then(|status| status.parse().ok()).ok_or(AnswerError::Status)?;
     let mut headers = HeaderMap::with_capacity(answer.metadata.len());
@@ -257,7 +261,7 @@ struct Download {
     left: Option<u64>,
     /// The request's body is sent on while the answer's is read.
     upload: Option<Upload>,
-    _lease: Lease,
+    lease: Lease,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -291,9 +295,14 @@ impl Download {
             let read = self.receive.read_chunk(CHUNK_BYTES, true);
             let Some(upload) = &mut self.upload else { return Ok(read.await?.map(|chunk| chunk.bytes)) };
             tokio::select! {
-                // Its result does not matter: only the answer counts now, and if the client is gone this body is
+                // How it ends matters to nobody: only the answer counts now, and if the client is gone this body is
                 // dropped too.
-                _ = upload => self.upload = None,
+                uploaded = upload => {
+                    if let Err(UploadError::Stalled) = uploaded {
+                        count(&self.lease.link().counters.uploads_stalled);
+                    }
+                    self.upload = None;
+                }
                 chunk = read => return Ok(chunk?.map(|chunk| chunk.bytes)),
             }
         }

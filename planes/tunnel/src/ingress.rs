@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 use bartizan_live::Live;
 use bartizan_observed::Connection;
@@ -15,25 +15,11 @@ use uuid::Uuid;
 
 use crate::admission::{Address, Sources, authorize};
 use crate::counters::{Counters, count};
+use crate::limits::{CALLS_MAX, COME_AGAIN, Limits, REGISTERING_MAX, REGISTERING_UNPROVEN};
 use crate::link::Link;
 use crate::pipeline::{self, Arrived, ControlStream};
-use crate::registry::Registry;
+use crate::registry::{Place, Registry};
 use crate::{Config, transport};
-
-/// Open connections: ten thousand connectors with four each, and some.
-const CONNECTIONS_MAX: usize = 1 << 16;
-/// Connections that shake hands or have not registered yet.
-const REGISTERING_MAX: usize = 512;
-/// From so many on, a source must first prove its address (RFC 9000 §8.1.2).
-const REGISTERING_UNPROVEN: usize = 64;
-/// For the handshake. The stock connector gives up as early.
-const HANDSHAKE_MAX: Duration = Duration::from_secs(5);
-/// From the handshake to the registration call. A connector calls at once.
-const REGISTER_MAX: Duration = Duration::from_secs(5);
-/// How long a refused connector may take to read why.
-const REFUSED_LINGER: Duration = Duration::from_secs(2);
-/// Calls of one connector that wait for their answer.
-const CALLS_MAX: usize = 4;
 
 /// What every connection of the plane needs.
 #[derive(Clone)]
@@ -42,17 +28,24 @@ pub(crate) struct Edge {
     pub(crate) rpc: RpcThread,
     pub(crate) registry: Registry,
     pub(crate) counters: Arc<Counters>,
+    pub(crate) limits: Limits,
     open: Arc<Semaphore>,
     registering: Arc<Semaphore>,
     sources: Arc<Sources>,
 }
 
 impl Edge {
-    pub(crate) fn new(live: Live<Config>, rpc: RpcThread, registry: Registry, counters: Arc<Counters>) -> Edge {
-        let open = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    pub(crate) fn new(
+        live: Live<Config>,
+        rpc: RpcThread,
+        registry: Registry,
+        counters: Arc<Counters>,
+        limits: Limits,
+    ) -> Edge {
+        let open = Arc::new(Semaphore::new(limits.connections));
         let registering = Arc::new(Semaphore::new(REGISTERING_MAX));
         let sources = Arc::new(Sources::new(Instant::now()));
-        Edge { live, rpc, registry, counters, open, registering, sources }
+        Edge { live, rpc, registry, counters, limits, open, registering, sources }
     }
 }
 
@@ -121,7 +114,9 @@ fn admit(incoming: Incoming, edge: &Edge) {
             Err(error) => {
                 // Not a warning: scans and pre-checks of stock connectors end here too.
                 tracing::debug!(source = %from, %error, "a connection did not register");
-                count(&edge.counters.unregistered);
+                if !matches!(error, ArrivalError::Refused(_)) {
+                    count(&edge.counters.unregistered);
+                }
             }
         }
         drop(open);
@@ -133,9 +128,9 @@ fn admit(incoming: Incoming, edge: &Edge) {
 enum ArrivalError {
     #[error("the handshake failed: {0}")]
     Handshake(#[from] quinn::ConnectionError),
-    #[error("no handshake within {HANDSHAKE_MAX:?}")]
+    #[error("no handshake in time")]
     HandshakeTime,
-    #[error("no registration within {REGISTER_MAX:?}")]
+    #[error("no registration in time")]
     RegisterTime,
     #[error("the control stream is not one")]
     Nonsense,
@@ -144,8 +139,9 @@ enum ArrivalError {
 }
 
 async fn arrive(incoming: Incoming, edge: &Edge) -> Result<Arrived, ArrivalError> {
-    let quic = timeout(HANDSHAKE_MAX, incoming.accept()?).await.map_err(|_| ArrivalError::HandshakeTime)??;
-    match timeout(REGISTER_MAX, first_call(&quic, edge)).await {
+    let Limits { handshake_time, register_time, .. } = edge.limits;
+    let quic = timeout(handshake_time, incoming.accept()?).await.map_err(|_| ArrivalError::HandshakeTime)??;
+    match timeout(register_time, first_call(&quic, edge)).await {
         Ok(Ok((registration, reply, control))) => register(quic, *registration, reply, control, edge).await,
         Ok(Err(error)) => Err(error),
         Err(_) => {
@@ -163,7 +159,7 @@ async fn first_call(quic: &quinn::Connection, edge: &Edge) -> Result<RegisterCal
     let (calls, mut received) = mpsc::channel(CALLS_MAX);
     let rpc = edge.rpc.clone();
     let mut served: pipeline::Served =
-        Box::pin(async move { rpc.run(move || serve_registration(receive, send, calls)).await.map(drop) });
+        Box::pin(async move { rpc.run(move || serve_registration(receive, send, calls)).await });
     tokio::select! {
         _ = &mut served => Err(ArrivalError::Nonsense),
         call = received.recv() => match call {
@@ -192,8 +188,7 @@ async fn register(
             if let Some(times) = REFUSED.turn() {
                 tracing::warn!(%source, tunnel = %registration.tunnel, times, "refused a connector: {refused}");
             }
-            refuse(quic, refused.clone(), reply, control).await;
-            return Err(ArrivalError::Refused(refused));
+            return Err(refuse(&quic, refused, reply, control, edge).await);
         }
     };
     let secret_sha256 = tunnel.secret_sha256;
@@ -203,12 +198,23 @@ async fn register(
         location: facts.location.clone(),
         remotely_managed: tunnel.remotely_managed,
     };
+    let (link, ended) = Link::new(quic, facts, edge.limits, Arc::clone(&edge.counters));
+    let facts = &link.facts;
+    if edge.registry.add(Arc::clone(&link)).await == Place::Full {
+        count(&edge.counters.tunnel_limited);
+        static FULL: Rarely = Rarely::new();
+        if let Some(times) = FULL.turn() {
+            tracing::warn!(
+                %source, tunnel = %facts.tunnel, connector = %facts.connector, times,
+                "refused a connector: its tunnel has all the connections that it may have"
+            );
+        }
+        return Err(refuse(&link.quic, full(edge.limits.tunnel_connections), reply, control, edge).await);
+    }
     tracing::info!(
         tunnel = %facts.tunnel, connector = %facts.connector, index = facts.index, %source, version = facts.version,
         "a connector registered"
     );
-    let (link, ended) = Link::new(quic, facts);
-    edge.registry.add(Arc::clone(&link)).await;
     if pipeline::has_its_rules(&link, tunnel) {
         // Before the answer: a connector that knows that it is connected can be reached.
         edge.registry.serve(Arc::clone(&link)).await;
@@ -218,17 +224,25 @@ async fn register(
     Ok(Arrived { link, control, ended, secret_sha256 })
 }
 
+/// Of a tunnel with so many connections. Stock connectors come again if they are told when, and else stop for good.
+fn full(connections: usize) -> Refused {
+    let cause = format!("this tunnel has {connections} connections, and may not have more: stop a connector of it");
+    Refused { cause, retry_after: Some(COME_AGAIN) }
+}
+
 /// Answers that it is refused, and lets the connector close the connection.
 async fn refuse(
-    quic: quinn::Connection,
+    quic: &quinn::Connection,
     refused: Refused,
     reply: oneshot::Sender<Result<Registered, Refused>>,
     control: ControlStream,
-) {
-    let _ = reply.send(Err(refused));
+    edge: &Edge,
+) -> ArrivalError {
+    let _ = reply.send(Err(refused.clone()));
     // The control stream is served on, or the answer would not leave.
-    let _ = timeout(REFUSED_LINGER, async { tokio::join!(control.served, quic.closed()) }).await;
-    quic.close(0_u32.into(), b"Unauthorized");
+    let _ = timeout(edge.limits.refused_time, async { tokio::join!(control.served, quic.closed()) }).await;
+    quic.close(0_u32.into(), b"refused");
+    ArrivalError::Refused(refused)
 }
 
 fn facts(registration: Registration, origin_ip: IpAddr, location: &str) -> Connection {

@@ -16,6 +16,7 @@ mod counters;
 mod dial;
 mod egress;
 mod ingress;
+mod limits;
 mod link;
 mod links;
 mod listen;
@@ -32,6 +33,7 @@ use bartizan_routes::Tunnels;
 use bartizan_tls::CertifiedKey;
 
 pub use counters::Counts;
+pub use limits::Limits;
 pub use plane::{Commands, Plane, StartError, start};
 pub use transport::ResetKey;
 

@@ -6,14 +6,13 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use bartizan_live::Silence;
 use bartizan_observed::Connection;
+use bartizan_rpc::plain_text;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
 
+use crate::counters::Counters;
+use crate::limits::{LOGGED_BYTES_MAX, Limits};
 use crate::sessions::{Ended, Manner, Sessions};
-
-/// Requests and TCP connections that one connection carries at a time. With more a connector is overloaded, and letting
-/// them wait would not help.
-const STREAMS_MAX: usize = 2048;
 
 /// One registered connection.
 ///
@@ -26,6 +25,8 @@ pub(crate) struct Link {
     pub(crate) quic: quinn::Connection,
     pub(crate) facts: Connection,
     pub(crate) sessions: Sessions,
+    pub(crate) limits: Limits,
+    pub(crate) counters: Arc<Counters>,
     /// Why we closed it, if we did.
     closed: OnceLock<&'static str>,
     serving: AtomicBool,
@@ -55,12 +56,19 @@ pub(crate) struct Lease(Arc<Link>);
 
 impl Link {
     /// With the sessions of which its connector has to be told that they ended. To be called on the plane's runtime.
-    pub(crate) fn new(quic: quinn::Connection, facts: Connection) -> (Arc<Link>, Ended) {
+    pub(crate) fn new(
+        quic: quinn::Connection,
+        facts: Connection,
+        limits: Limits,
+        counters: Arc<Counters>,
+    ) -> (Arc<Link>, Ended) {
         let (sessions, ended) = Sessions::new(&facts.features);
         let link = Arc::new(Link {
             quic,
             facts,
             sessions,
+            limits,
+            counters,
             closed: OnceLock::new(),
             serving: AtomicBool::new(false),
             draining: AtomicBool::new(false),
@@ -84,7 +92,9 @@ impl Link {
     /// Waits until the connection is closed by either side, and tells why.
     pub(crate) async fn closed(&self) -> String {
         let closed = self.quic.closed().await;
-        self.closed.get().map_or_else(|| closed.to_string(), |why| (*why).to_owned())
+        self.closed
+            .get()
+            .map_or_else(|| plain_text(closed.to_string().as_bytes(), LOGGED_BYTES_MAX), |why| (*why).to_owned())
     }
 
     /// Lets no new request begin.
@@ -107,6 +117,10 @@ impl Link {
         });
     }
 
+    pub(crate) fn is_departing(&self) -> bool {
+        self.departure.borrow().is_some()
+    }
+
     /// Waits until it departs.
     pub(crate) async fn departed(&self) -> Departure {
         // The link has the sender, so the wait does not fail.
@@ -116,7 +130,11 @@ impl Link {
 
     /// Whether a request may begin: the connector can answer, and has said lately that it is there.
     pub(crate) fn is_open(&self) -> bool {
-        self.is_serving() && !*self.silent.borrow()
+        self.is_serving() && !self.is_silent()
+    }
+
+    pub(crate) fn is_silent(&self) -> bool {
+        *self.silent.borrow()
     }
 
     /// The same, though nothing may have come from the connector lately.
@@ -163,7 +181,7 @@ impl Link {
         let before = self.in_flight.fetch_add(1, Ordering::SeqCst);
         let lease = Lease(Arc::clone(self));
         // Counted before the check: a drain that begins in between sees the count.
-        (before < STREAMS_MAX && self.is_open()).then_some(lease)
+        (before < self.limits.streams && self.is_open()).then_some(lease)
     }
 
     /// Waits until nothing is in flight.

@@ -9,7 +9,6 @@
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
 use bartizan_exchange::{DialError, UpstreamError};
 use bartizan_live::Live;
@@ -17,16 +16,10 @@ use bartizan_names::TunnelId;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use crate::counters::{Counters, count};
+use crate::limits::{COMEBACK_MAX, TRIES};
 use crate::link::Link;
 use crate::registry::Table;
 use crate::stream::{Sending, Stream};
-
-/// For a stream on a connection. It costs no round trip unless the connector is out of streams.
-const OPEN_MAX: Duration = Duration::from_secs(5);
-/// Connections that are tried for one request.
-const TRIES: usize = 3;
-/// How long those wait that have only silent connections. Connectors of ours need less to dial again.
-const COMEBACK_MAX: Duration = Duration::from_secs(2);
 
 /// The connections of all tunnels, and whose turn it is.
 #[derive(Debug)]
@@ -186,10 +179,13 @@ impl Links {
             let not = failed.as_ref().map(|(link, _)| *link);
             let wanted = |link: &Link| not != Some(std::ptr::from_ref(link)) && !tried.has(link);
             let Some(lease) = self.choose(links, wanted, Link::in_flight).and_then(Link::lease) else { break };
-            let error = match timeout(OPEN_MAX, lease.link().quic.open_bi()).await {
+            let error = match timeout(lease.link().limits.open_time, lease.link().quic.open_bi()).await {
                 Ok(Ok((send, receive))) => return Ok(Stream { send: Sending::new(send), receive, lease }),
                 Ok(Err(error)) => OpenError::Broken(error),
-                Err(_) => OpenError::TimedOut,
+                Err(_) => {
+                    count(&self.counters.without_stream);
+                    OpenError::TimedOut
+                }
             };
             failed = Some((Arc::as_ptr(lease.link()), error));
         }

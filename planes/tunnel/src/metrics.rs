@@ -24,10 +24,11 @@ impl Measured for Counted {
     }
 }
 
-fn metrics_of(counts: &Counts) -> [Metric; 8] {
+fn metrics_of(counts: &Counts) -> [Metric; 9] {
     let refused = [
         ("unauthorized", counts.unauthorized),
         ("unregistered", counts.unregistered),
+        ("tunnel_limit", counts.tunnel_limited),
         ("source_limit", counts.source_limited),
         ("unproven", counts.retried),
         ("full", counts.full),
@@ -44,6 +45,16 @@ fn metrics_of(counts: &Counts) -> [Metric; 8] {
         ("oversize", counts.datagrams_oversize),
         ("overrun", counts.datagrams_overrun),
         ("unknown", counts.datagrams_unknown),
+    ];
+    let given_up = [
+        ("silence", counts.lost),
+        ("stream", counts.without_stream),
+        ("answer", counts.answers_late),
+        ("upload", counts.uploads_stalled),
+        ("call", counts.calls_unanswered),
+        ("call_of_connector", counts.calls_refused),
+        ("departure", counts.overstayed),
+        ("delivery", counts.undelivered),
     ];
     let configurations = [("applied", counts.configurations_applied), ("refused", counts.configurations_refused)];
     [
@@ -62,6 +73,11 @@ fn metrics_of(counts: &Counts) -> [Metric; 8] {
             "bartizan_tunnel_configurations",
             "Configurations pushed",
             Sample::by("outcome", &configurations),
+        ),
+        Metric::counter(
+            "bartizan_tunnel_given_up",
+            "Waits for connectors that their limit ended",
+            Sample::by("wait", &given_up),
         ),
     ]
 }

@@ -10,15 +10,15 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use bartizan_live::Live;
 use bartizan_observed::Uploaded;
 use bartizan_quotas::Rarely;
 use bartizan_routes::{Tunnel, TunnelConfiguration};
 use bartizan_rpc::{
-    Applied, Call, OUR_FEATURE, Refused, RpcStopped, RpcThread, SessionCall, SessionId, StreamKind, read_stream_kind,
-    serve_sessions, unregister_session, update_configuration,
+    Applied, Call, OUR_FEATURE, Refused, RpcError, RpcStopped, RpcThread, SessionCall, SessionId, StreamKind,
+    read_stream_kind, serve_sessions, unregister_session, update_configuration,
 };
 use quinn::{RecvStream, SendStream};
 use tokio::sync::mpsc;
@@ -28,30 +28,15 @@ use tokio::time::timeout;
 use crate::Config;
 use crate::counters::count;
 use crate::ingress::Edge;
+use crate::limits::{TELLING_MAX, UPLOAD_BYTES_MAX};
 use crate::link::{Departure, Link};
 use crate::sessions::{self, Ended};
 
-/// For one push. The stock connector drops the stream after as long.
-const PUSH_MAX: Duration = Duration::from_secs(5);
-/// What the log takes of a connector's text.
-const LOGGED_CHARS_MAX: usize = 300;
-/// The pause before a push is tried again that failed (one that was refused is not).
-const PUSH_AGAIN: Duration = Duration::from_secs(5);
 /// What connectors list that take a configuration from the edge.
 const CONFIGURED_FEATURE: &str = "allow_remote_config";
-/// How long a connector that has unregistered may keep its connection: the stock connector's longest grace period is
-/// 3 minutes.
-const DEPART_MAX: Duration = Duration::from_secs(200);
-/// The largest uploaded configuration that is kept.
-const UPLOAD_BYTES_MAX: usize = 256 * 1024;
-
-/// For a call about a UDP session, either way.
-const CALL_MAX: Duration = Duration::from_secs(5);
-/// Sessions of whose end the connector is being told.
-const TELLING_MAX: usize = 16;
 
 /// The work of the control stream on the thread of remote calls.
-pub(crate) type Served = Pin<Box<dyn Future<Output = Result<(), RpcStopped>> + Send>>;
+pub(crate) type Served = Pin<Box<dyn Future<Output = Result<Result<(), RpcError>, RpcStopped>> + Send>>;
 
 /// A control stream whose connector is known.
 pub(crate) struct ControlStream {
@@ -85,6 +70,9 @@ pub(crate) async fn serve(Arrived { link, control, ended, secret_sha256 }: Arriv
         link.close(why);
     }
     let why = link.closed().await;
+    if let Some(quinn::ConnectionError::TimedOut) = link.quic.close_reason() {
+        count(&edge.counters.lost);
+    }
     let facts = &link.facts;
     tracing::info!(
         tunnel = %facts.tunnel, connector = %facts.connector, index = facts.index, "a connector's connection ended: {why}"
@@ -121,11 +109,14 @@ async fn leave(link: &Link) -> &'static str {
         Departure::Unregistered if link.has_feature(OUR_FEATURE) => "the connector has left",
         // It closes by itself. If we did, it would take that for a failure.
         Departure::Unregistered => {
-            tokio::time::sleep(DEPART_MAX).await;
+            tokio::time::sleep(link.limits.depart_time).await;
+            count(&link.counters.overstayed);
             return "the connector's time to leave is over";
         }
     };
-    let _ = timeout(DEPART_MAX, link.idle()).await;
+    if timeout(link.limits.depart_time, link.idle()).await.is_err() {
+        count(&link.counters.overstayed);
+    }
     why
 }
 
@@ -138,7 +129,7 @@ async fn follow_configuration(link: &Arc<Link>, edge: &Edge) -> std::convert::In
         let wanted = snapshot.value.tunnels.get(&link.facts.tunnel).and_then(|tunnel| tunnel.configuration.clone());
         let wanted = wanted.filter(|wanted| pushed.is_none_or(|pushed| wanted.version > pushed));
         let failed = match wanted {
-            Some(wanted) => match timeout(PUSH_MAX, push(link, &wanted, edge)).await {
+            Some(wanted) => match timeout(edge.limits.call_time, push(link, &wanted, edge)).await {
                 Ok(Ok(applied)) => {
                     if pushed.replace(wanted.version).is_none() {
                         // Also if it was refused: then the connector has other rules, and an operator has to see it.
@@ -149,14 +140,18 @@ async fn follow_configuration(link: &Arc<Link>, edge: &Edge) -> std::convert::In
                 }
                 Ok(Err(error)) => {
                     tracing::debug!(tunnel = %link.facts.tunnel, %error, "a configuration could not be pushed");
+                    count(&edge.counters.calls_unanswered);
                     true
                 }
-                Err(_) => true,
+                Err(_) => {
+                    count(&edge.counters.calls_unanswered);
+                    true
+                }
             },
             None => false,
         };
         if failed {
-            tokio::time::sleep(PUSH_AGAIN).await;
+            tokio::time::sleep(edge.limits.push_again_time).await;
         } else if changes.changed().await.is_err() {
             std::future::pending::<()>().await;
         }
@@ -170,7 +165,7 @@ enum PushError {
     #[error(transparent)]
     Stopped(#[from] RpcStopped),
     #[error(transparent)]
-    Call(#[from] bartizan_rpc::RpcError),
+    Call(#[from] RpcError),
 }
 
 async fn push(link: &Link, configuration: &TunnelConfiguration, edge: &Edge) -> Result<Applied, PushError> {
@@ -190,9 +185,7 @@ fn note_push(link: &Link, wanted: &TunnelConfiguration, applied: Applied, edge: 
             let kept = applied.version;
             static REFUSED: Rarely = Rarely::new();
             if let Some(times) = REFUSED.turn() {
-                // In quotation marks: it is the connector's text, which must not make lines of its own.
-                let why: String = error.chars().take(LOGGED_CHARS_MAX).collect();
-                tracing::warn!(%tunnel, version, kept, ?why, times, "a connector refused its configuration");
+                tracing::warn!(%tunnel, version, kept, why = ?error, times, "a connector refused its configuration");
             }
             count(&edge.counters.configurations_refused);
         }
@@ -204,7 +197,10 @@ async fn answer_calls(link: &Arc<Link>, mut control: ControlStream, edge: &Edge)
     loop {
         tokio::select! {
             // The end of the stream counts as unregistering: the stock connector aborts it right after the call.
-            _ = &mut control.served => {
+            ended = &mut control.served => {
+                if !matches!(ended, Ok(Ok(()))) && !link.is_departing() && link.quic.close_reason().is_none() {
+                    count(&edge.counters.calls_refused);
+                }
                 edge.registry.depart(link, Departure::Unregistered).await;
                 std::future::pending::<()>().await;
             }
@@ -248,8 +244,13 @@ async fn serve_calls(link: &Arc<Link>, rpc: &RpcThread) {
                 Ok((send, receive)) => {
                     let (link, rpc) = (Arc::clone(link), rpc.clone());
                     running.spawn(async move {
+                        let mut called = false;
+                        let serve = serve_call(send, receive, &link, &rpc, &mut called);
                         // How the connector closes the stream after its call does not matter.
-                        let _ = timeout(CALL_MAX, serve_call(send, receive, &link, &rpc)).await;
+                        let _ = timeout(link.limits.call_time, serve).await;
+                        if !called && link.quic.close_reason().is_none() {
+                            count(&link.counters.calls_refused);
+                        }
                     });
                 }
                 Err(_) => return,
@@ -259,8 +260,8 @@ async fn serve_calls(link: &Arc<Link>, rpc: &RpcThread) {
     }
 }
 
-/// The connector may tell that a UDP session has ended; that is all there is to call.
-async fn serve_call(send: SendStream, mut receive: RecvStream, link: &Link, rpc: &RpcThread) {
+/// The connector may tell that a UDP session has ended; that is all there is to call. `called` turns true when it did.
+async fn serve_call(send: SendStream, mut receive: RecvStream, link: &Link, rpc: &RpcThread, called: &mut bool) {
     if !matches!(read_stream_kind(&mut receive).await, Ok(StreamKind::Rpc)) {
         return;
     }
@@ -268,6 +269,7 @@ async fn serve_call(send: SendStream, mut receive: RecvStream, link: &Link, rpc:
     let serve = rpc.run(move || serve_sessions(receive, send, calls));
     let answer = async {
         while let Some(call) = received.recv().await {
+            *called = true;
             match call {
                 SessionCall::Register(_, reply) => {
                     let _ = reply.send(Err("sessions are begun by the edge".to_owned()));
@@ -292,7 +294,9 @@ async fn tell_ended(link: &Arc<Link>, mut ended: Ended, rpc: &RpcThread) -> std:
                 let (link, rpc) = (Arc::clone(link), rpc.clone());
                 running.spawn(async move {
                     // If the call is lost, the session ends there by its idle timeout.
-                    let _ = timeout(CALL_MAX, tell(session, &link, &rpc)).await;
+                    if !matches!(timeout(link.limits.call_time, tell(session, &link, &rpc)).await, Ok(Some(()))) {
+                        count(&link.counters.calls_unanswered);
+                    }
                 });
             }
             Some(_) = running.join_next() => {}

@@ -19,6 +19,7 @@ use crate::counters::Counters;
 use crate::dial::Dial;
 use crate::egress::Egress;
 use crate::ingress::{self, Edge};
+use crate::limits::{GOODBYE_MAX, Limits, THREADS_MAX};
 use crate::link::Link;
 use crate::links::Links;
 use crate::listen::listen;
@@ -26,11 +27,6 @@ use crate::metrics::Counted;
 use crate::registry::{Registry, Table};
 use crate::transport::{self, ResetKey};
 use crate::{Config, Counts};
-
-/// Threads for QUIC. Its cost is encryption; beyond four the sockets are the limit.
-const THREADS_MAX: usize = 4;
-/// For telling the connectors that we stop.
-const GOODBYE_MAX: Duration = Duration::from_secs(1);
 
 /// The plane could not start.
 #[derive(Debug, thiserror::Error)]
@@ -57,7 +53,12 @@ pub struct Plane {
 /// Starts the plane on these sockets (bound, any number), on threads of its own.
 ///
 /// With the `reset_key` of a plane that was killed, connectors that still send to that one are told at once.
-pub fn start(sockets: Vec<UdpSocket>, live: &Live<Config>, reset_key: ResetKey) -> Result<Plane, StartError> {
+pub fn start(
+    sockets: Vec<UdpSocket>,
+    live: &Live<Config>,
+    reset_key: ResetKey,
+    limits: Limits,
+) -> Result<Plane, StartError> {
     let threads = std::thread::available_parallelism().map_or(1, usize::from).min(THREADS_MAX);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(threads)
@@ -67,10 +68,10 @@ pub fn start(sockets: Vec<UdpSocket>, live: &Live<Config>, reset_key: ResetKey) 
         .map_err(StartError::Threads)?;
     let rpc = RpcThread::start("tunnel-rpc").map_err(StartError::Threads)?;
     let entered = runtime.enter();
-    let (registry, table, connections) = Registry::start();
+    let (registry, table, connections) = Registry::start(limits.tunnel_connections);
     let counters = Arc::new(Counters::default());
     tokio::spawn(listen(table.clone(), registry.clone(), Arc::clone(&counters)));
-    let edge = Edge::new(live.clone(), rpc.clone(), registry, Arc::clone(&counters));
+    let edge = Edge::new(live.clone(), rpc.clone(), registry, Arc::clone(&counters), limits);
     let mut endpoints = Vec::new();
     for socket in sockets {
         let config = transport::endpoint_config(Arc::clone(&reset_key));

@@ -13,12 +13,8 @@ use bartizan_names::TunnelId;
 use bartizan_observed::{Connection, Connections, Uploaded};
 use tokio::sync::{mpsc, oneshot};
 
+use crate::limits::{BATCH_MAX, CHANGES_MAX};
 use crate::link::{Departure, Link};
-
-/// Changes that wait for the owner. It is quick; when the queue is full, a sender waits.
-const CHANGES_MAX: usize = 1024;
-/// Changes that make one new table.
-const BATCH_MAX: usize = 256;
 
 /// All registered connections, by tunnel. Requests go only to those that are open.
 pub(crate) type Table = HashMap<TunnelId, Arc<[Arc<Link>]>>;
@@ -29,7 +25,7 @@ pub(crate) struct Registry(mpsc::Sender<Change>);
 
 #[derive(Debug)]
 enum Change {
-    Add(Arc<Link>, oneshot::Sender<()>),
+    Add(Arc<Link>, oneshot::Sender<Place>),
     Serve(Arc<Link>, oneshot::Sender<()>),
     Upload(Arc<Link>, Uploaded),
     /// What is in the links changed.
@@ -37,22 +33,32 @@ enum Change {
     Remove(Arc<Link>),
 }
 
+/// Whether a tunnel has a place for one more connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    Taken,
+    Full,
+}
+
 impl Registry {
-    /// Starts the owner on the current runtime. It ends when the last handle is dropped.
-    pub(crate) fn start() -> (Registry, Live<Table>, Live<Connections>) {
+    /// Starts the owner on the current runtime, which ends when the last handle is dropped. A tunnel may have so many
+    /// connections that take requests, and as many beside them that do not.
+    pub(crate) fn start(tunnel_max: usize) -> (Registry, Live<Table>, Live<Connections>) {
         let (changes, received) = mpsc::channel(CHANGES_MAX);
         let table = Live::new(Table::new());
         let connections = Live::new(Connections::default());
-        tokio::spawn(own(received, table.clone(), connections.clone()));
+        let connected = Connected { tunnel_max, tunnels: HashMap::new() };
+        tokio::spawn(own(received, connected, table.clone(), connections.clone()));
         (Registry(changes), table, connections)
     }
 
-    /// Adds a connection, which is asked nothing yet. Returns when it is found by those who close connections.
-    pub(crate) async fn add(&self, link: Arc<Link>) {
+    /// Adds a connection, which is asked nothing yet, if its tunnel has a place for it. Returns when it is found by those
+    /// who close connections.
+    pub(crate) async fn add(&self, link: Arc<Link>) -> Place {
         let (done, added) = oneshot::channel();
         // The owner ends with the plane; then the table is not read any more. The same holds below.
         let _ = self.0.send(Change::Add(link, done)).await;
-        let _ = added.await;
+        added.await.unwrap_or(Place::Taken)
     }
 
     /// Its connector can answer. Returns when requests find it.
@@ -82,17 +88,21 @@ impl Registry {
     }
 }
 
-async fn own(mut changes: mpsc::Receiver<Change>, table: Live<Table>, connections: Live<Connections>) {
-    let mut connected = Connected::default();
+async fn own(
+    mut changes: mpsc::Receiver<Change>,
+    mut connected: Connected,
+    table: Live<Table>,
+    connections: Live<Connections>,
+) {
     let mut batch = Vec::with_capacity(BATCH_MAX);
     let mut number = 0;
     while changes.recv_many(&mut batch, BATCH_MAX).await > 0 {
-        let mut waiting = Vec::new();
+        let (mut adding, mut waiting) = (Vec::new(), Vec::new());
         for change in batch.drain(..) {
             match change {
                 Change::Add(link, done) => {
-                    connected.add(link);
-                    waiting.push(done);
+                    let place = connected.add(link);
+                    adding.push((done, place));
                 }
                 Change::Serve(link, done) => {
                     connected.serve(&link);
@@ -106,42 +116,56 @@ async fn own(mut changes: mpsc::Receiver<Change>, table: Live<Table>, connection
         number += 1;
         table.publish(Generation { number, value: connected.table() });
         connections.publish(Generation { number, value: connected.connections() });
+        // The caller may have been dropped meanwhile.
+        for (done, place) in adding {
+            let _ = done.send(place);
+        }
         for done in waiting {
-            // The caller may have been dropped meanwhile.
             let _ = done.send(());
         }
     }
 }
 
 /// All registered connections.
-#[derive(Default)]
-struct Connected(HashMap<TunnelId, Vec<Entry>>);
+struct Connected {
+    tunnel_max: usize,
+    tunnels: HashMap<TunnelId, Vec<Entry>>,
+}
 
 struct Entry {
     link: Arc<Link>,
     uploaded: Option<Uploaded>,
 }
 
+/// Whether both are for the same index of a connector, which keeps one of them.
+fn same(one: &Link, other: &Link) -> bool {
+    (one.facts.connector, one.facts.index) == (other.facts.connector, other.facts.index)
+}
+
 impl Connected {
-    fn add(&mut self, link: Arc<Link>) {
-        self.0.entry(link.facts.tunnel).or_default().push(Entry { link, uploaded: None });
+    /// Those that are silent or depart take no place of others: who had all places comes back after a silence.
+    fn add(&mut self, link: Arc<Link>) -> Place {
+        let entries = self.tunnels.entry(link.facts.tunnel).or_default();
+        let takes = |entry: &&Entry| !entry.link.is_departing() && !entry.link.is_silent() && !same(&entry.link, &link);
+        if entries.len() >= 2 * self.tunnel_max || entries.iter().filter(takes).count() >= self.tunnel_max {
+            return Place::Full;
+        }
+        entries.push(Entry { link, uploaded: None });
+        Place::Taken
     }
 
     /// A connector that comes again with the same index has given up the connection it had.
     fn serve(&mut self, link: &Arc<Link>) {
-        let Some(entries) = self.0.get(&link.facts.tunnel) else { return };
-        let same = |old: &Link| {
-            (old.facts.connector, old.facts.index) == (link.facts.connector, link.facts.index)
-                && old.facts.connection != link.facts.connection
-        };
-        for old in entries.iter().filter(|entry| same(&entry.link)) {
+        let Some(entries) = self.tunnels.get(&link.facts.tunnel) else { return };
+        let replaced = |old: &Link| same(old, link) && old.facts.connection != link.facts.connection;
+        for old in entries.iter().filter(|entry| replaced(&entry.link)) {
             old.link.depart(Departure::Replaced);
         }
         link.serve();
     }
 
     fn upload(&mut self, link: &Arc<Link>, uploaded: Uploaded) {
-        let entries = self.0.get_mut(&link.facts.tunnel);
+        let entries = self.tunnels.get_mut(&link.facts.tunnel);
         if let Some(entry) = entries.and_then(|entries| entries.iter_mut().find(|entry| Arc::ptr_eq(&entry.link, link)))
         {
             entry.uploaded = Some(uploaded);
@@ -149,22 +173,22 @@ impl Connected {
     }
 
     fn remove(&mut self, link: &Arc<Link>) {
-        if let Some(entries) = self.0.get_mut(&link.facts.tunnel) {
+        if let Some(entries) = self.tunnels.get_mut(&link.facts.tunnel) {
             entries.retain(|entry| !Arc::ptr_eq(&entry.link, link));
             if entries.is_empty() {
-                self.0.remove(&link.facts.tunnel);
+                self.tunnels.remove(&link.facts.tunnel);
             }
         }
     }
 
     fn table(&self) -> Table {
         let links = |entries: &Vec<Entry>| entries.iter().map(|entry| Arc::clone(&entry.link)).collect();
-        self.0.iter().map(|(tunnel, entries)| (*tunnel, links(entries))).collect()
+        self.tunnels.iter().map(|(tunnel, entries)| (*tunnel, links(entries))).collect()
     }
 
     fn connections(&self) -> Connections {
         let connection = |entry: &Entry| Connection { uploaded: entry.uploaded.clone(), ..entry.link.facts.clone() };
         let seen = |entry: &&Entry| entry.link.is_open();
-        Connections(self.0.values().flatten().filter(seen).map(connection).collect())
+        Connections(self.tunnels.values().flatten().filter(seen).map(connection).collect())
     }
 }

@@ -18,14 +18,8 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 
 use crate::counters::{Counters, count};
+use crate::limits::{ENDED_MAX, SESSIONS_MAX, WAITING_MAX};
 use crate::link::Link;
-
-/// Sessions of one connection. Connectors of ours take as many.
-const SESSIONS_MAX: usize = 4096;
-/// Payloads that wait for one flow.
-const WAITING_MAX: usize = 64;
-/// Ended sessions of which the connector is not told yet. Those beyond end by the connector's own idle time.
-const ENDED_MAX: usize = 1024;
 
 /// Sessions that ended on our side and that the connector has to be told of.
 pub(crate) type Ended = mpsc::Receiver<SessionId>;
@@ -110,12 +104,16 @@ impl Sessions {
     }
 
     /// The flow ended: the connector is told, if it does not know.
-    pub(crate) fn leave(&self, id: SessionId, quic: &quinn::Connection) {
+    pub(crate) fn leave(&self, id: SessionId, quic: &quinn::Connection, counters: &Counters) {
         if !self.remove(id) {
             return;
         }
         match &self.manner {
-            Some(Manner { version: DatagramVersion::V2, .. }) => drop(self.ended.try_send(id)),
+            Some(Manner { version: DatagramVersion::V2, .. }) => {
+                if self.ended.try_send(id).is_err() {
+                    count(&counters.calls_unanswered);
+                }
+            }
             Some(Manner { ends: Ends::Told, .. }) => drop(quic.send_datagram(encode_end(id))),
             Some(_) | None => {}
         }

@@ -6,7 +6,6 @@ use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use bartizan_rpc::OUR_FEATURE;
 use futures_util::FutureExt;
@@ -14,12 +13,10 @@ use quinn::{RecvStream, SendStream, VarInt};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep, timeout};
 
+use crate::counters::count;
+use crate::limits::HELD_SILENCE;
 use crate::link::Lease;
 
-/// How long an origin behind a stock connector may be silent before it gets the client's end.
-const HELD_SILENCE: Duration = Duration::from_secs(5);
-/// For what a client said last to reach the connector, after the connection is over for everybody else.
-const DELIVER_MAX: Duration = Duration::from_secs(30);
 /// What a stream that is given up is reset with.
 const GIVEN_UP: VarInt = VarInt::from_u32(0);
 
@@ -114,8 +111,9 @@ impl Drop for Duplex {
             if delivered.as_mut().now_or_never().is_none() {
                 let lease = self.lease.again();
                 self.lease.link().run(async move {
-                    let _ = timeout(DELIVER_MAX, delivered).await;
-                    drop(lease);
+                    if timeout(lease.link().limits.deliver_time, delivered).await.is_err() {
+                        count(&lease.link().counters.undelivered);
+                    }
                 });
             }
         }

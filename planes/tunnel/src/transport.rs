@@ -8,27 +8,13 @@ use quinn::crypto::HmacKey;
 use quinn::crypto::rustls::QuicServerConfig;
 use quinn::{ConnectionId, ConnectionIdGenerator, EndpointConfig, IdleTimeout, ServerConfig, TransportConfig, VarInt};
 
+use crate::limits::{
+    CONNECTION_WINDOW_BYTES, CONNECTOR_STREAMS_MAX, DATAGRAMS_BYTES, IDLE_MAX, KEEP_ALIVE, RESET_INTERVAL,
+    SEND_WINDOW_BYTES, STREAM_WINDOW_BYTES,
+};
+
 /// The protocol that connectors offer (RFC 7301).
 const ALPN: &[u8] = b"argotunnel";
-
-/// How long silence may last. The smaller offer of both sides counts: the stock connector's is 5 s; ours bridges longer
-/// gaps, such as a radio link that comes back.
-const IDLE_MAX: Duration = Duration::from_secs(30);
-/// The connector asks every second; this is for one that does not.
-const KEEP_ALIVE: Duration = Duration::from_secs(2);
-/// Streams that a connector may have open towards us: the control stream, and a few calls.
-const CONNECTOR_STREAMS_MAX: u32 = 16;
-/// What a connector may send on one stream before we have read it: 100 Mbit/s at a round trip of 160 ms.
-const STREAM_WINDOW_BYTES: u32 = 2 * 1024 * 1024;
-/// And on all of one connection.
-const CONNECTION_WINDOW_BYTES: u32 = 16 * 1024 * 1024;
-/// What we keep of one connection until the connector acknowledges it.
-const SEND_WINDOW_BYTES: u64 = 8 * 1024 * 1024;
-/// Datagrams that a connector sent and that were not read yet. Their reader is quick; strangers can fill this too.
-const DATAGRAMS_BYTES: usize = 512 * 1024;
-/// Resets that one socket sends at most are a thousand a second: after a restart all connectors are told within seconds,
-/// and each reset is smaller than the packet that asked for it.
-const RESET_INTERVAL: Duration = Duration::from_millis(1);
 
 /// By which stateless resets are made (RFC 9000 §10.3). It outlives the process, or no reset after a restart is believed.
 pub type ResetKey = Arc<dyn HmacKey>;

@@ -10,11 +10,11 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use bartizan_exchange::{Datagrams, DialError, OriginAddress};
 use bartizan_rpc::{
-    Answer, DatagramVersion, RpcThread, SessionId, UdpSession, encode_payload, encode_register, register_session,
+    Answer, DatagramVersion, RpcThread, SessionId, UdpSession, encode_payload, encode_register, plain_text,
+    register_session,
 };
 use bytes::Bytes;
 use quinn::SendDatagramError;
@@ -22,18 +22,9 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use crate::counters::{Counters, count};
+use crate::limits::{ASK_AGAIN, IDLE_HINT, LOGGED_BYTES_MAX};
 use crate::link::Link;
 use crate::sessions::{Incoming, Manner};
-
-/// The silence after which the connector ends a session by itself. Longer than any flow may be idle here, so that no
-/// flow lives on without its other half.
-const IDLE_HINT: Duration = Duration::from_secs(210);
-/// For the call that begins a session. Stock connectors drop its stream after as long.
-const REGISTER_MAX: Duration = Duration::from_secs(5);
-/// A registration by datagram is sent again after this silence: datagrams may be lost.
-const ASK_AGAIN: Duration = Duration::from_millis(500);
-/// And so often.
-const ASKED_MAX: u32 = 10;
 
 /// A flow. Dropped, it leaves the connector's tables too.
 pub(crate) struct Flow {
@@ -54,13 +45,17 @@ pub(crate) async fn begin(
 ) -> Result<Flow, DialError> {
     let destination = address(origin)?;
     let session = random_id();
+    let limit = link.limits.call_time;
     let incoming = link.sessions.add(session).map_err(|error| DialError::Broken(error.into()))?;
     let mut flow = Flow { link, manner, session, incoming, counters };
     let wanted = UdpSession { id: session, destination, idle: IDLE_HINT };
-    match manner.version {
-        DatagramVersion::V2 => flow.call(wanted, rpc).await?,
-        DatagramVersion::V3 => flow.ask(&wanted).await?,
-    }
+    let register = async {
+        match manner.version {
+            DatagramVersion::V2 => flow.call(wanted, rpc).await,
+            DatagramVersion::V3 => flow.ask(&wanted).await,
+        }
+    };
+    timeout(limit, register).await.unwrap_or(Err(DialError::TimedOut))?;
     Ok(flow)
 }
 
@@ -83,16 +78,13 @@ fn random_id() -> SessionId {
 
 impl Flow {
     async fn call(&self, wanted: UdpSession, rpc: &RpcThread) -> Result<(), DialError> {
-        let call = async {
-            let (send, receive) = self.link.quic.open_bi().await.map_err(broken)?;
-            rpc.run(move || register_session(receive, send, wanted)).await.map_err(broken)?.map_err(broken)
-        };
-        let answer = timeout(REGISTER_MAX, call).await.map_err(|_| DialError::TimedOut)??;
+        let (send, receive) = self.link.quic.open_bi().await.map_err(broken)?;
+        let answer = rpc.run(move || register_session(receive, send, wanted)).await.map_err(broken)?.map_err(broken)?;
         answer.map_err(DialError::OriginUnreachable)
     }
 
     async fn ask(&mut self, wanted: &UdpSession) -> Result<(), DialError> {
-        for _ in 0..ASKED_MAX {
+        loop {
             self.link.quic.send_datagram(encode_register(wanted, self.manner.ends)).map_err(broken)?;
             match timeout(ASK_AGAIN, self.incoming.recv()).await {
                 Ok(Some(Incoming::Answer(answer))) => return registered(answer),
@@ -101,7 +93,6 @@ impl Flow {
                 Ok(None) => return Err(broken(self.why_ended())),
             }
         }
-        Err(DialError::TimedOut)
     }
 
     /// Why nothing comes any more.
@@ -133,7 +124,7 @@ fn registered(answer: Answer) -> Result<(), DialError> {
         Answer::Unreachable => "the address cannot be reached".to_owned(),
         Answer::CannotBind => "the connector has no socket left".to_owned(),
         Answer::TooMany => "the connector has too many UDP sessions".to_owned(),
-        Answer::Failed(why) => why,
+        Answer::Failed(why) => plain_text(why.as_bytes(), LOGGED_BYTES_MAX),
     };
     Err(DialError::OriginUnreachable(why))
 }
@@ -167,6 +158,6 @@ impl Datagrams for Flow {
 
 impl Drop for Flow {
     fn drop(&mut self) {
-        self.link.sessions.leave(self.session, &self.link.quic);
+        self.link.sessions.leave(self.session, &self.link.quic, &self.counters);
     }
 }

@@ -11,7 +11,7 @@ use bartizan_exchange::{
 use bartizan_live::{Generation, Live};
 use bartizan_names::{AccountId, TunnelId};
 use bartizan_observed::Connections;
-use bartizan_plane_tunnel::{Config, Counts, Plane, start};
+use bartizan_plane_tunnel::{Config, Counts, Limits, Plane, start};
 use bartizan_routes::{Tunnel, TunnelConfiguration, Tunnels};
 use bartizan_seal::Key;
 use bartizan_tls::{CertifiedKey, Roots};
@@ -129,7 +129,12 @@ pub struct Edge {
 
 impl Edge {
     pub fn start(tunnels: impl IntoIterator<Item = (TunnelId, Tunnel)>) -> Edge {
-        Edge::start_at(SocketAddr::from(([127, 0, 0, 1], 0)), Authority::new(), tunnels)
+        Edge::limited(Limits::default(), tunnels)
+    }
+
+    /// With other limits than people live with.
+    pub fn limited(limits: Limits, tunnels: impl IntoIterator<Item = (TunnelId, Tunnel)>) -> Edge {
+        Edge::run(SocketAddr::from(([127, 0, 0, 1], 0)), Authority::new(), limits, tunnels)
     }
 
     pub fn start_at(
@@ -137,12 +142,21 @@ impl Edge {
         authority: Authority,
         tunnels: impl IntoIterator<Item = (TunnelId, Tunnel)>,
     ) -> Edge {
+        Edge::run(address, authority, Limits::default(), tunnels)
+    }
+
+    fn run(
+        address: SocketAddr,
+        authority: Authority,
+        limits: Limits,
+        tunnels: impl IntoIterator<Item = (TunnelId, Tunnel)>,
+    ) -> Edge {
         let socket = UdpSocket::bind(address).expect("the address is free");
         let address = socket.local_addr().expect("it is bound");
         let certificate = Some(authority.certificate());
         let tunnels = table(tunnels);
         let live = Live::new(Config { tunnels, certificate, location: "lab".to_owned() });
-        let plane = start(vec![socket], &live, Arc::new(KEY.reset_key())).expect("the plane starts");
+        let plane = start(vec![socket], &live, Arc::new(KEY.reset_key()), limits).expect("the plane starts");
         let (upstream, dialer) = (plane.upstream(), plane.dialer());
         Edge { address, authority, plane, live, upstream, dialer }
     }

@@ -1,15 +1,16 @@
 //! What an edge makes of a connector that does not do as it should.
 
+use std::time::Duration;
+
 use bartizan_exchange::OriginAddress;
-use bartizan_names::{ConnectorId, Name};
-use bartizan_rpc::{
-    ConnectResponse, ConnectorInfo, Metadata, Registration, StreamKind, read_request, read_stream_kind,
-};
-use bartizan_tunnel_tests::{Edge, account, facts, get, read, secret, tunnel, within};
+use bartizan_names::Name;
+use bartizan_plane_tunnel::Limits;
+use bartizan_rpc::{ConnectResponse, Metadata, StreamKind, read_request, read_stream_kind};
+use bartizan_tunnel_tests::{Edge, facts, get, read, tunnel, within};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 
-use crate::raw::RawConnector;
+use crate::raw::{Kind, RawConnector};
 
 impl RawConnector {
     /// Takes one request and answers it with these bytes, and the stream's end.
@@ -78,16 +79,17 @@ async fn only_an_answer_is_an_answer() {
 
 #[tokio::test]
 async fn one_connection_carries_so_many_requests_and_no_more() {
-    const STREAMS_MAX: usize = 2048;
-    let edge = Edge::start([(tunnel(1), facts(None))]);
-    let _connector = RawConnector::connect(&edge, 0, 2 * STREAMS_MAX as u32).await;
+    const STREAMS: usize = 16;
+    let limits = Limits { streams: STREAMS, ..Limits::default() };
+    let edge = Edge::limited(limits, [(tunnel(1), facts(None))]);
+    let _connector = RawConnector::connect(&edge, 0, 2 * STREAMS as u32).await;
     let mut waiting = FuturesUnordered::new();
-    for _ in 0..=STREAMS_MAX {
+    for _ in 0..=STREAMS {
         waiting.push(edge.send(tunnel(1), get("a.example/")));
     }
     let error = within("the one too many", waiting.next()).await.unwrap().err().unwrap().to_string();
     assert_eq!(error, "the tunnel connection broke: all connections of this tunnel are at their limit of requests");
-    assert_eq!(waiting.len(), STREAMS_MAX);
+    assert_eq!((waiting.len(), edge.plane.counters().without_connection), (STREAMS, 1));
     // A second connection takes what the first cannot.
     let second = RawConnector::connect(&edge, 1, 10).await;
     let bytes = head("", &[("HttpStatus", "204")]);
@@ -97,7 +99,8 @@ async fn one_connection_carries_so_many_requests_and_no_more() {
 
 #[tokio::test]
 async fn a_connection_without_a_stream_to_give_is_passed_over() {
-    let edge = Edge::start([(tunnel(1), facts(None))]);
+    let limits = Limits { open_time: Duration::from_millis(50), ..Limits::default() };
+    let edge = Edge::limited(limits, [(tunnel(1), facts(None))]);
     // It allows no streams at all, but looks least loaded each time.
     let _stuck = RawConnector::connect(&edge, 0, 0).await;
     let second = RawConnector::connect(&edge, 1, 10).await;
@@ -106,20 +109,14 @@ async fn a_connection_without_a_stream_to_give_is_passed_over() {
         let (answer, ()) = tokio::join!(edge.send(tunnel(1), get("a.example/")), second.answer(&bytes));
         assert_eq!(answer.unwrap().status, 204);
     }
+    assert!(edge.plane.counters().without_stream > 0);
 }
 
 #[tokio::test]
 async fn a_second_registration_on_one_connection_is_refused() {
     let edge = Edge::start([(tunnel(1), facts(None))]);
     let raw = RawConnector::connect(&edge, 0, 10).await;
-    let connector = ConnectorInfo {
-        id: ConnectorId::from_random([6; 16]),
-        version: String::new(),
-        arch: String::new(),
-        features: Vec::new(),
-    };
-    let (account, secret) = (account().to_string(), secret());
-    let again = Registration { account, secret, tunnel: tunnel(1), index: 1, connector, local_ip: None, attempts: 0 };
+    let again = Kind { connector: 6, index: 1, ..Kind::default() }.registration();
     let refused = within("the answer", raw.control.register(again)).await.unwrap().unwrap_err();
     assert_eq!(refused.cause, "this connection is registered already");
     edge.connections(1).await;

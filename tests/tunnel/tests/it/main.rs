@@ -2,10 +2,12 @@
 
 mod answers;
 mod configuration;
+mod connector_waits;
 mod delivery;
 mod demands;
 mod lifecycle;
 mod origins;
+mod places;
 mod presence;
 mod raw;
 mod requests;

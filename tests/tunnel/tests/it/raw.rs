@@ -3,19 +3,66 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bartizan_connector::{Credentials, DatagramVersion, Event, Ingress, Options, OriginRequest};
-use bartizan_names::ConnectorId;
+use bartizan_connector::{Credentials, DatagramVersion, Event, Ingress, Limits, Options, OriginRequest};
+use bartizan_names::{ConnectorId, TunnelId};
 use bartizan_rpc::{
-    Call, ConnectorInfo, Registered, Registration, RegistrationClient, RpcThread, connect_registration,
+    Call, ConnectorInfo, Refused, Registered, Registration, RegistrationClient, RpcThread, connect_registration,
     serve_registration,
 };
 use bartizan_tls::{CertifiedKey, client_config, quic_server_config};
 use bartizan_tunnel_tests::{Authority, Connector, Edge, account, secret, tunnel, within};
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
-use quinn::{Endpoint, ServerConfig, TransportConfig, VarInt};
+use quinn::{ConnectionError, Endpoint, ServerConfig, TransportConfig, VarInt};
 use tokio::sync::mpsc;
 
-/// A registered connection whose streams a test answers itself.
+/// What a connector of a test is.
+pub(crate) struct Kind<'k> {
+    pub(crate) tunnel: TunnelId,
+    pub(crate) secret: Vec<u8>,
+    pub(crate) connector: u8,
+    pub(crate) index: u8,
+    pub(crate) features: &'k [&'k str],
+    /// Streams that it lets the edge open at a time.
+    pub(crate) streams: u32,
+    /// Bytes of one of them that it takes before they are read.
+    pub(crate) window: u32,
+    /// The silence after which it ends, where it says nothing by itself.
+    pub(crate) idle: Option<Duration>,
+}
+
+impl Default for Kind<'_> {
+    fn default() -> Self {
+        let (secret, features) = (secret(), &[][..]);
+        Kind { tunnel: tunnel(1), secret, connector: 5, index: 0, features, streams: 10, window: 1 << 20, idle: None }
+    }
+}
+
+impl Kind<'_> {
+    fn transport(&self) -> TransportConfig {
+        let mut transport = TransportConfig::default();
+        transport
+            .max_concurrent_bidi_streams(VarInt::from_u32(self.streams))
+            .stream_receive_window(VarInt::from_u32(self.window));
+        match self.idle {
+            Some(idle) => transport.max_idle_timeout(Some(idle.try_into().unwrap())),
+            None => transport.keep_alive_interval(Some(Duration::from_secs(1))),
+        };
+        transport
+    }
+
+    pub(crate) fn registration(&self) -> Registration {
+        let connector = ConnectorInfo {
+            id: ConnectorId::from_random([self.connector; 16]),
+            version: "raw".to_owned(),
+            arch: "none".to_owned(),
+            features: self.features.iter().map(|feature| (*feature).to_owned()).collect(),
+        };
+        let (account, secret, tunnel) = (account().to_string(), self.secret.clone(), self.tunnel);
+        Registration { account, secret, tunnel, index: self.index, connector, local_ip: None, attempts: 0 }
+    }
+}
+
+/// A connection whose streams a test answers itself.
 pub(crate) struct RawConnector {
     pub(crate) connection: quinn::Connection,
     _endpoint: Endpoint,
@@ -30,30 +77,32 @@ impl RawConnector {
 
     /// And says that it can do this.
     pub(crate) async fn connect_with(edge: &Edge, index: u8, streams: u32, features: &[&str]) -> RawConnector {
+        RawConnector::of(edge, &Kind { index, streams, features, ..Kind::default() }).await
+    }
+
+    /// Registered.
+    pub(crate) async fn of(edge: &Edge, kind: &Kind<'_>) -> RawConnector {
+        let (raw, answer) = RawConnector::ask(edge, kind).await.unwrap();
+        answer.unwrap();
+        raw
+    }
+
+    /// With the edge's answer; an error if there is no connection.
+    pub(crate) async fn ask(
+        edge: &Edge,
+        kind: &Kind<'_>,
+    ) -> Result<(RawConnector, Result<Registered, Refused>), ConnectionError> {
         let tls = client_config(&edge.authority.roots(), &[b"argotunnel"]).unwrap();
         let mut config = quinn::ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls).unwrap()));
-        let mut transport = TransportConfig::default();
-        transport
-            .max_concurrent_bidi_streams(VarInt::from_u32(streams))
-            .keep_alive_interval(Some(Duration::from_secs(1)));
-        config.transport_config(Arc::new(transport));
+        config.transport_config(Arc::new(kind.transport()));
         let endpoint = Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
         let dialling = endpoint.connect_with(config, edge.address, "quic.cftunnel.com").unwrap();
-        let connection = within("the handshake", dialling).await.unwrap();
-        let (send, receive) = connection.open_bi().await.unwrap();
+        let connection = within("the handshake", dialling).await?;
+        let (send, receive) = connection.open_bi().await?;
         let rpc = RpcThread::start("raw-connector").unwrap();
         let control = connect_registration(&rpc, receive, send).await.unwrap();
-        let connector = ConnectorInfo {
-            id: ConnectorId::from_random([5; 16]),
-            version: "raw".to_owned(),
-            arch: "none".to_owned(),
-            features: features.iter().map(|feature| (*feature).to_owned()).collect(),
-        };
-        let (account, secret) = (account().to_string(), secret());
-        let registration =
-            Registration { account, secret, tunnel: tunnel(1), index, connector, local_ip: None, attempts: 0 };
-        within("the registration", control.register(registration)).await.unwrap().unwrap();
-        RawConnector { connection, _endpoint: endpoint, control }
+        let answer = within("the registration", control.register(kind.registration())).await.unwrap();
+        Ok((RawConnector { connection, _endpoint: endpoint, control }, answer))
     }
 }
 
@@ -66,6 +115,11 @@ pub(crate) struct RawEdge {
 
 impl RawEdge {
     pub(crate) async fn start(service: &str, datagrams: DatagramVersion) -> RawEdge {
+        RawEdge::limited(service, datagrams, Limits::default()).await
+    }
+
+    /// Where a connector with these limits dials, and what it is given.
+    pub(crate) fn listen(service: &str, limits: Limits) -> (Endpoint, Options) {
         let authority = Authority::new();
         let (chain, key) = authority.issue(&["quic.cftunnel.com"]);
         let certificate = CertifiedKey::from_pem(&chain, &key).unwrap();
@@ -77,7 +131,14 @@ impl RawEdge {
         let edges = vec![endpoint.local_addr().unwrap()];
         let connector = ConnectorId::from_random([7; 16]);
         let mut options = Options::new(edges, authority.roots(), credentials, ingress, connector);
-        (options.connections, options.datagrams) = (1, datagrams);
+        (options.connections, options.limits) = (1, limits);
+        (endpoint, options)
+    }
+
+    /// With other limits of the connector.
+    pub(crate) async fn limited(service: &str, datagrams: DatagramVersion, limits: Limits) -> RawEdge {
+        let (endpoint, options) = RawEdge::listen(service, limits);
+        let options = Options { datagrams, ..options };
         let mut connector = Connector::start(options);
         let connection = within("the connector", endpoint.accept()).await.unwrap().await.unwrap();
         let (send, receive) = connection.accept_bi().await.unwrap();

@@ -2,8 +2,10 @@
 
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bartizan_connector::Event;
+use bartizan_plane_tunnel::Limits;
 use bartizan_tls::client_config;
 use bartizan_tunnel_tests::{Connector, Edge, Network, facts, get, options, pattern, tunnel, within};
 use futures_util::{StreamExt, stream};
@@ -44,7 +46,7 @@ async fn nonsense_on_the_control_stream_ends_the_connection() {
 
 #[tokio::test]
 async fn who_does_not_register_in_time_is_disconnected() {
-    let edge = Edge::start([]);
+    let edge = Edge::limited(Limits { register_time: Duration::from_millis(50), ..Limits::default() }, []);
     let (_endpoint, connection) = dial(&edge, "quic.cftunnel.com", &[b"argotunnel"]).await.unwrap();
     let closed = within("the edge's close", connection.closed()).await.to_string();
     assert!(closed.contains("no registration in time"), "{closed}");
@@ -111,7 +113,7 @@ async fn unfinished_registrations_of_a_few_sources_leave_room_for_others() {
 
 #[tokio::test]
 async fn a_handshake_that_does_not_go_on_ends() {
-    let edge = Edge::start([]);
+    let edge = Edge::limited(Limits { handshake_time: Duration::from_millis(50), ..Limits::default() }, []);
     let network = Network::start(edge.address).await;
     let tls = client_config(&edge.authority.roots(), &[b"argotunnel"]).unwrap();
     let config = quinn::ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls).unwrap()));

@@ -1,0 +1,68 @@
+//! Every limit of this crate but those of an origin, which its rule sets. `planes/tunnel` has the states that they end.
+
+use std::time::Duration;
+
+/// Limits that can be configured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// For the handshake with the edge.
+    pub handshake_time: Duration,
+    /// From the handshake to the edge's yes or no.
+    pub register_time: Duration,
+    /// For a stream's head. The edge writes it at once.
+    pub head_time: Duration,
+    /// For a call on a stream of its own, either way.
+    pub call_time: Duration,
+    /// For a TCP connection to an origin, all its addresses together.
+    pub tcp_connect_time: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            handshake_time: Duration::from_secs(5),
+            register_time: Duration::from_secs(5),
+            head_time: Duration::from_secs(10),
+            call_time: Duration::from_secs(5),
+            tcp_connect_time: Duration::from_secs(5),
+        }
+    }
+}
+
+/// More connections than any edge has addresses for.
+pub(crate) const CONNECTIONS_MAX: usize = 64;
+/// Connections of one index: silent ones keep what is in flight until they are lost for good.
+pub(crate) const BESIDE_MAX: usize = 2;
+/// For the edge to take note that we leave.
+pub(crate) const UNREGISTER_MAX: Duration = Duration::from_secs(2);
+/// After the edge took note and nothing is in flight, for requests that were on their way. An edge of ours knows when
+/// there are none, and closes at once.
+pub(crate) const LAST_REQUESTS: Duration = Duration::from_secs(1);
+/// How long the close may take to reach the edge.
+pub(crate) const GOODBYE_MAX: Duration = Duration::from_secs(1);
+/// Keep-alive: some networks forget idle flows early.
+pub(crate) const KEEP_ALIVE: Duration = Duration::from_secs(1);
+/// Requests that the edge may have open on one connection; a little more than it uses.
+pub(crate) const STREAMS_MAX: u32 = 2048 + 64;
+/// What the edge may send on one stream before we have read it: 100 Mbit/s at a round trip of 160 ms.
+pub(crate) const STREAM_WINDOW_BYTES: u32 = 2 * 1024 * 1024;
+/// And on all of one connection.
+pub(crate) const CONNECTION_WINDOW_BYTES: u32 = 16 * 1024 * 1024;
+/// What we keep of one connection until the edge acknowledges it.
+pub(crate) const SEND_WINDOW_BYTES: u64 = 8 * 1024 * 1024;
+
+/// Between two looks at idle connections to origins.
+pub(crate) const SWEEP: Duration = Duration::from_secs(5);
+
+/// UDP sessions of one connection. Each costs a descriptor.
+pub(crate) const SESSIONS_MAX: usize = 4096;
+/// Payloads that wait for a session's socket. It takes them at once, unless the network is slower than the tunnel.
+pub(crate) const WAITING_MAX: usize = 64;
+/// Calls about sessions that wait for the owner.
+pub(crate) const CALLS_MAX: usize = 16;
+/// The silence that ends a session if the edge does not say: the protocol's own.
+pub(crate) const IDLE_DEFAULT: Duration = Duration::from_secs(210);
+/// The longest idle time of a session.
+pub(crate) const IDLE_MAX: Duration = Duration::from_secs(24 * 3600);
+/// No path in use carries larger QUIC datagrams. Larger ones are dropped.
+pub(crate) const PAYLOAD_BYTES_MAX: usize = 1500;

@@ -1,0 +1,131 @@
+//! Every limit of this plane, with its reason. The README has the states that they end.
+
+use std::time::Duration;
+
+use bartizan_quotas::Ceiling;
+
+/// Limits that can be configured. The defaults are for a small machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Connections of all tunnels, strangers included: ten thousand connectors with four each, and some.
+    pub connections: usize,
+    /// Connections of one tunnel that take requests: twenty-five connectors with four each. Those that are silent or
+    /// depart may be as many beside them.
+    pub tunnel_connections: usize,
+    /// Requests and TCP connections that one connection carries at a time. With more a connector is overloaded, and
+    /// letting them wait would not help.
+    pub streams: usize,
+    /// For the handshake. The stock connector gives up as early.
+    pub handshake_time: Duration,
+    /// From the handshake to the registration call. A connector calls at once.
+    pub register_time: Duration,
+    /// How long a refused connector may take to read why.
+    pub refused_time: Duration,
+    /// For a stream on a connection. It costs no round trip unless the connector is out of streams.
+    pub open_time: Duration,
+    /// From the end of the request to the head of its answer: the time that the origin needs.
+    pub answer_time: Duration,
+    /// How long the connector may read nothing of a request's body.
+    pub stall_time: Duration,
+    /// For a call, either way. Stock connectors drop its stream after as long.
+    pub call_time: Duration,
+    /// The pause before a push is tried again that failed (one that was refused is not).
+    pub push_again_time: Duration,
+    /// How long a connector that leaves, or has a newer connection, may keep this one: the stock connector's longest
+    /// grace period is 3 minutes.
+    pub depart_time: Duration,
+    /// For what a client said last to reach the connector, after the connection is over for everybody else.
+    pub deliver_time: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            connections: 1 << 16,
+            tunnel_connections: 100,
+            streams: 2_048,
+            handshake_time: Duration::from_secs(5),
+            register_time: Duration::from_secs(5),
+            refused_time: Duration::from_secs(2),
+            open_time: Duration::from_secs(5),
+            answer_time: Duration::from_secs(100),
+            stall_time: Duration::from_secs(100),
+            call_time: Duration::from_secs(5),
+            push_again_time: Duration::from_secs(5),
+            depart_time: Duration::from_secs(200),
+            deliver_time: Duration::from_secs(30),
+        }
+    }
+}
+
+/// Connections that shake hands or have not registered yet.
+pub(crate) const REGISTERING_MAX: usize = 512;
+/// From so many on, a source must first prove its address (RFC 9000 §8.1.2).
+pub(crate) const REGISTERING_UNPROVEN: usize = 64;
+/// What one source may have of the connections that shake hands or have not registered yet: a hundred connectors behind
+/// one address, each of which comes back with its four connections at the same moment, are in within a few seconds. Of
+/// what is left for others it may have no more than half, so that a few sources cannot keep all others out.
+pub(crate) const SOURCE: Ceiling = Ceiling { open: 256, per_second: 128, handshakes: 0 };
+/// Sources that are counted apart, in each of the table's shards.
+pub(crate) const COUNTED_MAX: usize = 256;
+
+/// How long silence may last. The smaller offer of both sides counts: the stock connector's is 5 s; ours bridges longer
+/// gaps, such as a radio link that comes back.
+pub(crate) const IDLE_MAX: Duration = Duration::from_secs(30);
+/// The connector asks every second; this is for one that does not.
+pub(crate) const KEEP_ALIVE: Duration = Duration::from_secs(2);
+/// Streams that a connector may have open towards us: the control stream, and a few calls.
+pub(crate) const CONNECTOR_STREAMS_MAX: u32 = 16;
+/// What a connector may send on one stream before we have read it: 100 Mbit/s at a round trip of 160 ms.
+pub(crate) const STREAM_WINDOW_BYTES: u32 = 2 * 1024 * 1024;
+/// And on all of one connection.
+pub(crate) const CONNECTION_WINDOW_BYTES: u32 = 16 * 1024 * 1024;
+/// What we keep of one connection until the connector acknowledges it.
+pub(crate) const SEND_WINDOW_BYTES: u64 = 8 * 1024 * 1024;
+/// Datagrams that a connector sent and that were not read yet. Their reader is quick; strangers can fill this too.
+pub(crate) const DATAGRAMS_BYTES: usize = 512 * 1024;
+/// Resets that one socket sends at most are a thousand a second: after a restart all connectors are told within seconds,
+/// and each reset is smaller than the packet that asked for it.
+pub(crate) const RESET_INTERVAL: Duration = Duration::from_millis(1);
+
+/// Calls of one connector that wait for their answer.
+pub(crate) const CALLS_MAX: usize = 4;
+/// When a connector may come again whose tunnel has all the connections that it may have.
+pub(crate) const COME_AGAIN: Duration = Duration::from_secs(30);
+/// The largest uploaded configuration that is kept.
+pub(crate) const UPLOAD_BYTES_MAX: usize = 256 * 1024;
+/// What the log takes of a connector's text.
+pub(crate) const LOGGED_BYTES_MAX: usize = 300;
+
+/// Connections that are tried for one request.
+pub(crate) const TRIES: usize = 3;
+/// How long those wait that have only silent connections. Connectors of ours need less to dial again.
+pub(crate) const COMEBACK_MAX: Duration = Duration::from_secs(2);
+/// Bytes that are read from a stream at a time.
+pub(crate) const CHUNK_BYTES: usize = 64 * 1024;
+/// How long an origin behind a stock connector may be silent before it gets the client's end.
+pub(crate) const HELD_SILENCE: Duration = Duration::from_secs(5);
+
+/// UDP sessions of one connection. Connectors of ours take as many.
+pub(crate) const SESSIONS_MAX: usize = 4_096;
+/// Payloads that wait for one flow.
+pub(crate) const WAITING_MAX: usize = 64;
+/// Ended sessions of which the connector is not told yet. Those beyond end by the connector's own idle time.
+pub(crate) const ENDED_MAX: usize = 1_024;
+/// Sessions of whose end the connector is being told.
+pub(crate) const TELLING_MAX: usize = 16;
+/// The silence after which the connector ends a session by itself. Longer than any flow may be idle here, so that no
+/// flow lives on without its other half.
+pub(crate) const IDLE_HINT: Duration = Duration::from_secs(210);
+/// A registration by datagram is sent again after this silence: datagrams may be lost.
+pub(crate) const ASK_AGAIN: Duration = Duration::from_millis(500);
+
+/// Changes of who is connected that wait for their owner. It is quick; when the queue is full, a sender waits.
+pub(crate) const CHANGES_MAX: usize = 1_024;
+/// Changes that make one new table.
+pub(crate) const BATCH_MAX: usize = 256;
+
+/// Threads for QUIC. Its cost is encryption; beyond four the sockets are the limit.
+pub(crate) const THREADS_MAX: usize = 4;
+/// For telling the connectors that we stop.
+pub(crate) const GOODBYE_MAX: Duration = Duration::from_secs(1);
