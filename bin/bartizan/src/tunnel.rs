@@ -251,11 +251,13 @@ async fn manage(action: TunnelAction, api: &Api, output: Output) -> anyhow::Resu
                     .iter()
                     .map(|tunnel| {
                         let connections = tunnel["connections"].as_array().map_or(0, Vec::len);
+                        let status = text(tunnel, "status");
+                        let expected = if status == "degraded" { " of 4" } else { "" };
                         vec![
                             text(tunnel, "name").to_owned(),
                             text(tunnel, "id").to_owned(),
-                            text(tunnel, "status").to_owned(),
-                            connections.to_string(),
+                            status.to_owned(),
+                            format!("{connections}{expected}"),
                         ]
                     })
                     .collect();
@@ -301,10 +303,14 @@ async fn manage(action: TunnelAction, api: &Api, output: Output) -> anyhow::Resu
 }
 
 fn describe(tunnel: &Value, connectors: &Value) -> String {
+    let status = match text(tunnel, "status") {
+        "degraded" => "degraded: fewer than the 4 connections of a connector (a stock one makes one for each --edge)",
+        status => status,
+    };
     let mut lines = vec![
         crate::output::bold(text(tunnel, "name")),
         format!("  id      {}", text(tunnel, "id")),
-        format!("  status  {}", text(tunnel, "status")),
+        format!("  status  {status}"),
         format!("  made    {}", text(tunnel, "created_at")),
     ];
     for connector in connectors.as_array().into_iter().flatten() {
