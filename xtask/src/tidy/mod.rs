@@ -8,6 +8,7 @@ mod layers;
 mod licences;
 mod manifests;
 mod sources;
+mod states;
 mod supply;
 mod weight;
 mod workspace;
@@ -36,6 +37,7 @@ pub(crate) fn run() -> Result<()> {
     findings.extend(manifests::check(&workspace)?);
     findings.extend(supply::check(&supply::read()?));
     findings.extend(sources::check(&workspace)?);
+    findings.extend(states::check(&workspace)?);
     findings.sort();
     for finding in &findings {
         eprintln!("{}: {}\n  mend: {}", finding.place, finding.what, finding.mend);

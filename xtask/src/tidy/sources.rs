@@ -134,7 +134,7 @@ pub(super) fn check(workspace: &Workspace) -> Result<Vec<Finding>> {
 }
 
 /// What git keeps, or would.
-fn files() -> Result<Vec<String>> {
+pub(super) fn files() -> Result<Vec<String>> {
     let listed =
         process::read(process::command("git").args(["ls-files", "--cached", "--others", "--exclude-standard", "-z"]))?;
     Ok(listed.split('\0').filter(|path| !path.is_empty()).map(str::to_owned).collect())

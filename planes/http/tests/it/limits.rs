@@ -6,6 +6,7 @@ use std::net::{Shutdown, TcpStream};
 use std::sync::mpsc;
 use std::time::Duration;
 
+use bartizan_names::ZoneSettings;
 use bartizan_plane_http::{Limits, Totals};
 
 use super::edge::{Edge, STUCK, dial, origin_at, plain, read_answer, read_head, status};
@@ -99,6 +100,20 @@ fn http1_whose_answer_is_not_read() {
     client.write_all(b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n").unwrap();
     left.recv_timeout(STUCK).unwrap();
     edge.wait_until(|totals| totals.visitors.too_slow > 0);
+}
+
+#[test]
+fn an_origin_that_falls_silent_in_its_answer() {
+    let origin = Origin::raw(|mut stream| {
+        read_head(&mut stream);
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf");
+        let _ = std::io::copy(&mut stream, &mut std::io::sink());
+    });
+    let impatient = ZoneSettings { proxy_read_timeout: Duration::from_millis(100), ..plain() };
+    let edge = Edge::with_limits(&[("a.test", origin_at(origin.address), impatient)], Limits::default());
+    let mut client = edge.dial();
+    client.write_all(b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n").unwrap();
+    until_end(&mut client);
 }
 
 /// A byte now and then is no progress: each wait is short, and all of them together are too long.
