@@ -122,6 +122,13 @@ impl FieldSpan {
 #[derive(Debug, Default)]
 pub struct FieldRoom(pub(super) Vec<FieldSpan>);
 
+impl FieldRoom {
+    /// The fields of the head that was read with it last. `bytes`: those that it was read from.
+    pub fn fields<'h>(&'h self, bytes: &'h [u8]) -> Fields<'h> {
+        Fields { spans: &self.0, bytes }
+    }
+}
+
 /// One field line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Field<'h> {
