@@ -24,7 +24,8 @@ fn short() -> Limits {
         head_time: time,
         idle_time: time,
         stall_time: time,
-        linger_time: time,
+        // Before the time for a body, which counts as a failure.
+        linger_time: time / 2,
         websocket_idle_time: time,
         expire_every: Duration::from_millis(20),
         ..Limits::default()
