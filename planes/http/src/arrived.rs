@@ -4,10 +4,13 @@ use bartizan_exchange::{Body, Upgrade};
 use bartizan_firewall::Source;
 use bartizan_names::Host;
 use bartizan_routes::Scheme;
+use bartizan_wire::http1::FieldRoom;
 use http::uri::PathAndQuery;
-use http::{HeaderMap, Method, Version};
+use http::{Method, Version};
 
-/// Made by `ingress`, consumed by the pipeline.
+use crate::fields::Fields;
+
+/// Made by `ingress`, which keeps it until the answer has left.
 pub(crate) struct Arrived {
     pub(crate) scheme: Scheme,
     pub(crate) source: Source,
@@ -15,8 +18,16 @@ pub(crate) struct Arrived {
     pub(crate) method: Method,
     pub(crate) host: Host,
     pub(crate) path: PathAndQuery,
-    /// All fields but `Host`. Those that must not reach an origin are still among them.
-    pub(crate) headers: HeaderMap,
+    /// All of them. Those that must not reach an origin are still among them.
+    pub(crate) fields: Fields,
+    /// Taken by who sends it on.
     pub(crate) body: Body,
     pub(crate) upgrade: Upgrade,
+}
+
+impl Arrived {
+    /// The memory, for the next head. What is left of the body is let go.
+    pub(crate) fn into_room(self) -> Option<FieldRoom> {
+        self.fields.into_room()
+    }
 }

@@ -12,7 +12,6 @@ mod patience;
 mod pool;
 mod upload;
 
-use std::cell::Cell;
 use std::net::IpAddr;
 use std::pin::pin;
 use std::rc::Rc;
@@ -20,19 +19,26 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bartizan_dial::{Failure, OriginDialer, OriginTls, Reach};
-use bartizan_exchange::{Body, Io, OriginFault, Request, Response, Upgrade, Upstream, UpstreamError};
+use bartizan_exchange::{Body, Io, OriginFault, Request, Upgrade, Upstream, UpstreamError};
 use bartizan_names::{TunnelId, ZoneId, ZoneSettings};
 use bartizan_quotas::Gate;
-use bartizan_routes::{Origin, OriginScheme, Scheme, Target};
-use bartizan_wire::http1::{self, FieldRoom, Illegal};
+use bartizan_routes::{Origin, OriginScheme, Target};
+use bartizan_wire::http1::{self, Illegal};
+use http::{HeaderMap, StatusCode};
 
+use crate::Limits;
+use crate::answered::Answered;
+use crate::arrived::Arrived;
 use crate::counters::Counters;
+use crate::forward::{self, FIELDS_TO_ORIGIN, Provenance};
 use crate::ingress::RequestGuard;
 use crate::limits::CONNECT_TIME;
 use crate::page::Problem;
+use crate::ray::Ray;
+use crate::spare::Spare;
 use composed::Composed;
 use link::{Head, Link, Lost};
-use patience::{Progress, patient, within};
+use patience::Patience;
 use pool::{Key, Lease, Pool};
 
 /// Where one request goes, and under which settings.
@@ -40,13 +46,21 @@ pub(crate) struct Destination<'r> {
     pub(crate) zone: ZoneId,
     pub(crate) target: &'r Target,
     pub(crate) settings: &'r ZoneSettings,
-    /// How the visitor came, and from where.
-    pub(crate) scheme: Scheme,
-    pub(crate) visitor: IpAddr,
-    /// The most that is read of the answer at a time.
-    pub(crate) piece_bytes: usize,
-    /// To be told when a connection is made for it.
+    /// Whose it is. To be told when a connection is made for it.
     pub(crate) request: &'r RequestGuard,
+    pub(crate) ray: Ray,
+}
+
+impl Destination<'_> {
+    /// What an origin is told beside the request's own fields.
+    fn provenance<'r>(&'r self, arrived: &'r Arrived) -> Provenance<'r> {
+        Provenance {
+            source: &self.request.connection.source_fields,
+            scheme: arrived.scheme,
+            host: arrived.host.received(),
+            ray: &self.ray,
+        }
+    }
 }
 
 /// One worker's way out.
@@ -57,45 +71,41 @@ pub(crate) struct Egress {
     /// How many connections there may be to origins: a visitor has no more of them than are left free for others.
     gate: Gate,
     pool: Rc<Pool>,
-    /// Memory to read the next head of an answer with.
-    room: Cell<FieldRoom>,
+    spare: Rc<Spare>,
+    limits: Limits,
     counters: Arc<Counters>,
 }
 
 impl Egress {
     pub(crate) fn new(
-        upstream: Arc<dyn Upstream>,
-        tls: OriginTls,
-        (reach, gate): (Reach, Gate),
+        (upstream, tls, (reach, gate)): (Arc<dyn Upstream>, OriginTls, (Reach, Gate)),
         counters: Arc<Counters>,
+        (spare, limits): (Rc<Spare>, Limits),
     ) -> Egress {
         let pool = Rc::new(Pool::new(Arc::clone(&counters)));
-        Egress { upstream, tls, origins: OriginDialer::new(reach), gate, pool, room: Cell::default(), counters }
+        Egress { upstream, tls, origins: OriginDialer::new(reach), gate, pool, spare, limits, counters }
     }
 
-    /// Sends a request and waits for the head of its answer.
-    pub(crate) async fn send(&self, to: &Destination<'_>, mut request: Request) -> Result<Response, Problem> {
-        let progress = Progress::new();
-        request.body = Progress::watch(&progress, request.body);
-        let answered = match to.target {
-            Target::Tunnel(tunnel) => Box::pin(self.send_to_tunnel(*tunnel, to.settings, request, &progress)).await,
-            Target::Origin(origin) => self.send_to_origin(origin, to, request, &progress).await,
+    /// Sends a request, whose body it takes, and waits for the head of its answer.
+    pub(crate) async fn send(&self, to: &Destination<'_>, arrived: &mut Arrived) -> Result<Answered, Problem> {
+        let (request, silence_max) = (Rc::clone(&to.request.under_way), to.settings.proxy_read_timeout);
+        let patience = Patience { request, limits: self.limits, silence_max };
+        let body = patience.watch(std::mem::replace(&mut arrived.body, Body::empty()));
+        let mut result = match to.target {
+            Target::Tunnel(tunnel) => Box::pin(self.send_to_tunnel(*tunnel, to, (arrived, body), &patience)).await,
+            Target::Origin(origin) => self.send_to_origin(origin, to, (arrived, body), &patience).await,
             Target::Unknown => Err(Problem::Unread),
         };
-        let begun = match answered {
-            Ok(Response { status, headers, body, upgraded }) => patient(body, to.settings.proxy_read_timeout)
-                .await
-                .map(|body| Response { status, headers, body, upgraded })
-                .map_err(|error| {
-                    tracing::debug!(%error, "an answer that is broken at its beginning");
-                    Problem::OriginBroken
-                }),
-            Err(problem) => Err(problem),
-        };
-        match begun {
-            Ok(response) => Ok(response),
+        if let Ok(answered) = &mut result
+            && let Err(error) = patience.extend_to(&mut answered.body).await
+        {
+            tracing::debug!(%error, "an answer that is broken at its beginning");
+            result = Err(Problem::OriginBroken);
+        }
+        match result {
+            Ok(answered) => Ok(answered),
             // It looks like a failure of the origin, but the visitor's body was broken first.
-            Err(_) if progress.is_broken() => Err(Problem::BodyBroken),
+            Err(_) if to.request.under_way.body_broke.get() => Err(Problem::BodyBroken),
             Err(problem) => {
                 self.count(problem);
                 Err(problem)
@@ -111,12 +121,21 @@ impl Egress {
     async fn send_to_tunnel(
         &self,
         tunnel: TunnelId,
-        settings: &ZoneSettings,
-        request: Request,
-        progress: &Progress,
-    ) -> Result<Response, Problem> {
-        let sent = within(progress, settings.proxy_read_timeout, pin!(self.upstream.send(tunnel, request))).await;
-        sent.ok_or(Problem::OriginAnswerTimedOut)?.map_err(|error| {
+        to: &Destination<'_>,
+        (arrived, body): (&Arrived, Body),
+        patience: &Patience,
+    ) -> Result<Answered, Problem> {
+        let headers = HeaderMap::with_capacity(arrived.fields.count() + FIELDS_TO_ORIGIN);
+        let request = Request {
+            method: arrived.method.clone(),
+            host: arrived.host.clone(),
+            path: arrived.path.clone(),
+            headers: forward::to_origin(&arrived.method, &arrived.fields, &to.provenance(arrived), headers),
+            body,
+            upgrade: arrived.upgrade,
+        };
+        let sent = patience.wait(pin!(self.upstream.send(tunnel, request))).await;
+        let response = sent.ok_or(Problem::OriginAnswerTimedOut)?.map_err(|error| {
             tracing::debug!(%tunnel, %error, "no answer through the tunnel");
             match error {
                 UpstreamError::NotConnected => Problem::TunnelNotConnected,
@@ -124,7 +143,8 @@ impl Egress {
                 UpstreamError::TimedOut => Problem::OriginAnswerTimedOut,
                 UpstreamError::Broken(_) => Problem::OriginBroken,
             }
-        })
+        })?;
+        Ok(Answered::new(response, to.ray))
     }
 
     /// Sends over a kept connection if there is one. The origin may have closed it just now: then the request is sent
@@ -133,17 +153,16 @@ impl Egress {
         &self,
         origin: &Origin,
         to: &Destination<'_>,
-        request: Request,
-        progress: &Progress,
-    ) -> Result<Response, Problem> {
-        let scheme = OriginScheme::of(to.settings.ssl, to.scheme);
-        let key = Key::new(origin, scheme, request.host.bare_name());
-        let upgrade = request.upgrade;
-        let mut request =
-            Composed::new(request).map_err(|Illegal| Problem::Refused(http1::Refusal::Malformed.into()))?;
+        (arrived, body): (&Arrived, Body),
+        patience: &Patience,
+    ) -> Result<Answered, Problem> {
+        let scheme = OriginScheme::of(to.settings.ssl, arrived.scheme);
+        let key = Key::new(origin, scheme, arrived.host.bare_name());
+        let composed = Composed::new(arrived, body, &to.provenance(arrived), self.spare.text());
+        let mut request = composed.map_err(|Illegal| Problem::Refused(http1::Refusal::Malformed.into()))?;
         if let Some(mut link) = self.pool.take(&key) {
-            match self.ask(&mut link, request, to, progress).await? {
-                Ok(head) => return self.receive(head, link, key, upgrade),
+            match self.ask(&mut link, request, to, patience).await? {
+                Ok(head) => return self.receive((head, to.ray), link, key, arrived.upgrade),
                 Err(Lost { again }) => {
                     request = again.ok_or(Problem::OriginBroken)?;
                     self.counters.requests.retried.add(1);
@@ -152,9 +171,10 @@ impl Egress {
         }
         to.request.count_dial();
         // In a box, since few requests have to wait for it.
-        let mut link = Box::pin(self.open(origin, scheme, &key, to)).await?;
-        let head = self.ask(&mut link, request, to, progress).await?.map_err(|_| Problem::OriginBroken)?;
-        self.receive(head, link, key, upgrade)
+        let whose = (to.zone, arrived.source.address);
+        let mut link = Box::pin(self.open(origin, scheme, &key, whose)).await?;
+        let head = self.ask(&mut link, request, to, patience).await?.map_err(|_| Problem::OriginBroken)?;
+        self.receive((head, to.ray), link, key, arrived.upgrade)
     }
 
     async fn ask(
@@ -162,20 +182,20 @@ impl Egress {
         link: &mut Link,
         request: Composed,
         to: &Destination<'_>,
-        progress: &Progress,
+        patience: &Patience,
     ) -> Result<Result<Head, Lost>, Problem> {
-        let answer = pin!(link.send(request, to.piece_bytes, (&self.room, to.request)));
-        within(progress, to.settings.proxy_read_timeout, answer).await.ok_or(Problem::OriginAnswerTimedOut)
+        let answer = pin!(link.send(request, to.request.connection.piece_bytes(), to.request));
+        patience.wait(answer).await.ok_or(Problem::OriginAnswerTimedOut)
     }
 
-    /// A new connection, in the place of an idle one if there is no other: of the visitor's own if it has one. With TLS the certificate must be for the host
-    /// of `key`.
+    /// A new connection, in the place of an idle one if there is no other: of the visitor's own if it has one. With TLS the
+    /// certificate must be for the host of `key`.
     async fn open(
         &self,
         origin: &Origin,
         scheme: OriginScheme,
         key: &Key,
-        &Destination { zone, visitor, .. }: &Destination<'_>,
+        (zone, visitor): (ZoneId, IpAddr),
     ) -> Result<Link, Problem> {
         let pass = self.gate.enter(visitor, Instant::now(), |whose| self.pool.close_one(whose)).map_err(|over| {
             tracing::debug!(%visitor, ?over, "no connection to an origin");
@@ -196,20 +216,20 @@ impl Egress {
             Ok(Box::new(stream))
         };
         let io = tokio::time::timeout(CONNECT_TIME, connecting).await;
-        io.unwrap_or(Err(Problem::OriginConnectTimedOut)).map(|io| Link::new(io).within(pass))
+        io.unwrap_or(Err(Problem::OriginConnectTimedOut)).map(|io| Link::new(io, Rc::clone(&self.spare)).within(pass))
     }
 
     /// The origin's answer in our types. Its connection goes back to the pool when the body has been read.
-    fn receive(&self, head: Head, link: Link, key: Key, upgrade: Upgrade) -> Result<Response, Problem> {
-        let Head { status, headers, length, body, persistence, to_websocket } = head;
-        if status == http::StatusCode::SWITCHING_PROTOCOLS {
+    fn receive(&self, (head, ray): (Head, Ray), link: Link, key: Key, upgrade: Upgrade) -> Result<Answered, Problem> {
+        let Head { status, fields, length, body, persistence, to_websocket } = head;
+        if status == StatusCode::SWITCHING_PROTOCOLS {
             if upgrade != Upgrade::WebSocket || !to_websocket {
                 return Err(Problem::OriginBroken);
             }
-            return Ok(Response { status, headers, body: Body::empty(), upgraded: Some(link.into_io()) });
+            return Ok(Answered { status, fields, body: Body::empty(), upgraded: Some(link.into_io()), ray });
         }
         let body = Lease::new(Rc::clone(&self.pool), key, link, (body, persistence)).body(length);
-        Ok(Response { status, headers, body, upgraded: None })
+        Ok(Answered { status, fields, body, upgraded: None, ray })
     }
 
     fn count(&self, problem: Problem) {

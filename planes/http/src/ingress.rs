@@ -30,7 +30,9 @@ use bartizan_routes::Scheme;
 use tokio::net::TcpStream;
 
 pub(crate) use connection::{Connections, RequestGuard};
+pub(crate) use deadline::Awaited;
 pub(crate) use refusal::Refusal;
+pub(crate) use requests::UnderWay;
 
 use crate::worker::Worker;
 use connection::Connection;

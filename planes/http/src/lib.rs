@@ -18,10 +18,12 @@
 //! caching. [`Config`] is the only configuration; the only files that are read are the system's root certificates, at
 //! the start.
 
+mod answered;
 mod arrived;
 mod counters;
 mod date;
 mod egress;
+mod fields;
 mod forward;
 mod hyper_body;
 mod ingress;
@@ -32,6 +34,7 @@ mod pipeline;
 mod plane;
 mod ray;
 mod recheck;
+mod spare;
 mod worker;
 
 use bartizan_authority::Zones;
@@ -63,7 +66,7 @@ pub struct Config {
 /// What the plane says about itself.
 #[derive(Clone, Debug, Default)]
 pub struct ServerFacts {
-    /// This PoP's short name, the second half of `CF-Ray`. Letters and digits; others are left out.
+    /// This PoP's short name, the second half of `CF-Ray`. Letters and digits, 15 of them at most; others are left out.
     pub pop: String,
     /// Root certificates in PEM for origins under `strict`, beside those of the system. Read once, at the start.
     pub origin_roots: Option<String>,

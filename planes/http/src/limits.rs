@@ -73,6 +73,16 @@ pub(crate) const FIELDS_MAX: usize = http1::Limits::REQUEST.fields;
 /// The most that is read at a time. One buffer for all connections of a worker, so it may be large.
 pub(crate) const READ_BYTES: usize = 64 * 1024;
 
+/// Buffers of each kind that a worker keeps for requests to come: as many as it serves at once on a busy core.
+pub(crate) const SPARE_MAX: usize = 64;
+
+/// A buffer that is kept to be read into: a usual head, or an answer of 1 KB with its head. What is larger gets memory of
+/// its own.
+pub(crate) const SPARE_READ_BYTES: usize = 4 * 1024;
+
+/// The largest buffer that is kept to be written from.
+pub(crate) const SPARE_TEXT_BYTES_MAX: usize = 32 * 1024;
+
 /// The head of an answer and small pieces of its body are gathered up to this size and written at once: as much as fits
 /// into one TLS record (RFC 8446 §5.1). Larger pieces are written without a copy.
 pub(crate) const GATHER_BYTES_MAX: usize = 16 * 1024;

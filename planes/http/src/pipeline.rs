@@ -2,16 +2,16 @@
 
 use std::pin::pin;
 
-use bartizan_exchange::{Request, Response, Upgrade};
+use bartizan_exchange::Upgrade;
 use bartizan_firewall::Verdict;
 use bartizan_names::{Ssl, ZoneId, ZoneSettings};
 use bartizan_routes::Scheme;
-use http::header::ACCEPT;
 use http::{HeaderMap, HeaderValue, Version};
 
+use crate::answered::Answered;
 use crate::arrived::Arrived;
 use crate::egress::Destination;
-use crate::forward::{self, Provenance};
+use crate::forward;
 use crate::ingress::RequestGuard;
 use crate::page::{self, Problem};
 use crate::ray::Ray;
@@ -33,75 +33,60 @@ impl From<Problem> for Instead {
 }
 
 /// Answers a request. Read it to learn the order of the steps.
-pub(crate) async fn serve(arrived: Arrived, guard: &RequestGuard, worker: &Worker) -> Response {
-    let (known, ray) = worker.look_up(&arrived);
-    // What an error page is chosen by.
-    let accept = arrived.headers.get(ACCEPT).cloned();
-    let answering = pin!(steps(arrived, known, &ray, guard, worker));
-    let mut response = match guard.unless_ended(answering).await.unwrap_or(Err(Problem::Blocked.into())) {
-        Ok(response) => response,
+pub(crate) async fn serve(arrived: &mut Arrived, guard: &RequestGuard, worker: &Worker) -> Answered {
+    let (known, ray) = worker.look_up(arrived);
+    let ended = {
+        let answering = pin!(steps(arrived, known, ray, guard, worker));
+        guard.unless_ended(answering).await.unwrap_or(Err(Problem::Blocked.into()))
+    };
+    let response = match ended {
+        Ok(answered) => {
+            worker.counters.requests.answered(answered.status);
+            return answered;
+        }
         Err(Instead::Moved(location)) => page::moved(location),
         Err(Instead::Options) => page::options(),
         Err(Instead::Problem(problem)) => {
             if problem == Problem::Blocked {
                 worker.counters.requests.blocked.add(1);
             }
-            problem.page(&accept.map(|value| (ACCEPT, value)).into_iter().collect(), &ray)
+            problem.page(&arrived.fields.accepted(), &ray)
         }
     };
-    forward::sign(&mut response.headers, &ray);
     worker.counters.requests.answered(response.status);
-    response
+    Answered::new(response, ray)
 }
 
 /// Answers a request that was refused before it could be read.
-pub(crate) fn refuse(problem: Problem, asked: &HeaderMap, worker: &Worker) -> Response {
+pub(crate) fn refuse(problem: Problem, asked: &HeaderMap, worker: &Worker) -> Answered {
     let ray = worker.draw_ray();
-    let mut response = problem.page(asked, &ray);
-    forward::sign(&mut response.headers, &ray);
+    let response = problem.page(asked, &ray);
     worker.counters.requests.answered(response.status);
-    response
+    Answered::new(response, ray)
 }
 
 /// The snapshot is held for as long as the request lasts, so it never sees parts of two configurations.
 async fn steps(
-    mut arrived: Arrived,
+    arrived: &mut Arrived,
     known: Option<Known>,
-    ray: &Ray,
+    ray: Ray,
     guard: &RequestGuard,
     worker: &Worker,
-) -> Result<Response, Instead> {
+) -> Result<Answered, Instead> {
     let Known { site, route, verdict } = known.ok_or(Problem::UnknownHost)?;
     let settings = &site.policy.settings;
     let_in(verdict, site.zone, guard)?;
-    allow_version(&arrived, settings)?;
-    right_scheme(&arrived, settings, worker)?;
-    allow_upgrade(&arrived, settings)?;
-    if forward::is_loop(&arrived.headers) {
+    allow_version(arrived, settings)?;
+    right_scheme(arrived, settings, worker)?;
+    allow_upgrade(arrived, settings)?;
+    if forward::is_loop(&arrived.fields) {
         return Err(Problem::Loop.into());
     }
-    if forward::ends_here(&arrived.method, &mut arrived.headers) {
+    if forward::ends_here(&arrived.method, &arrived.fields) {
         return Err(Instead::Options);
     }
-    let (scheme, visitor) = (arrived.scheme, arrived.source.address);
-    forward::to_origin(
-        &mut arrived.headers,
-        &Provenance { source: &guard.connection.source_fields, scheme, host: arrived.host.received(), ray },
-    );
-    let piece_bytes = guard.connection.piece_bytes();
-    let destination =
-        Destination { zone: site.zone, target: &route.target, settings, scheme, visitor, piece_bytes, request: guard };
-    let request = Request {
-        method: arrived.method,
-        host: arrived.host,
-        path: arrived.path,
-        headers: arrived.headers,
-        body: arrived.body,
-        upgrade: arrived.upgrade,
-    };
-    let mut response = worker.egress.send(&destination, request).await?;
-    forward::to_visitor(&mut response.headers);
-    Ok(response)
+    let destination = Destination { zone: site.zone, target: &route.target, settings, request: guard, ray };
+    Ok(worker.egress.send(&destination, arrived).await?)
 }
 
 /// Passes a request that the firewall allows. A challenge is a refusal too: there is no page for one yet.

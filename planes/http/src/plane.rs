@@ -28,6 +28,7 @@ use crate::limits::{ACCEPT_PAUSE, CONNECTIONS_MAX, ORIGINS, ORIGINS_MAX, READ_BY
 use crate::metrics::Counted;
 use crate::ray::Rays;
 use crate::recheck::recheck;
+use crate::spare::Spare;
 use crate::worker::{Drain, Ports, Worker};
 use crate::{Config, Limits};
 
@@ -175,10 +176,12 @@ impl WorkerSetup {
     }
 
     async fn run(mut self) {
+        let spare = Rc::new(Spare::default());
+        let ways = (self.upstream, self.origin_tls, self.reach);
         let worker = Rc::new(Worker {
             config: RefCell::new(self.live.reader()),
             rays: Rays::new(self.seed, self.index),
-            egress: Egress::new(self.upstream, self.origin_tls, self.reach, Arc::clone(&self.counters)),
+            egress: Egress::new(ways, Arc::clone(&self.counters), (Rc::clone(&spare), self.limits)),
             counters: self.counters,
             door: self.door,
             connections: Connections::default(),
@@ -187,7 +190,7 @@ impl WorkerSetup {
             limits: self.limits,
             drain: Drain::default(),
             scratch: RefCell::new(vec![0; READ_BYTES].into()),
-            room: Cell::default(),
+            spare,
             dates: Dates::default(),
         });
         let crowd = Rc::new(Crowd::default());

@@ -2,16 +2,22 @@
 
 use std::cell::Cell;
 
-use http::HeaderValue;
-
 /// The ids of one worker, made from a seed. An id names a request in logs. It protects nothing, so it may be guessable.
 pub(crate) struct Rays {
     next: Cell<u64>,
 }
 
 /// One request's id.
-#[derive(Clone, Debug)]
-pub(crate) struct Ray(HeaderValue);
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ray {
+    text: [u8; DIGITS + 1 + POP_BYTES_MAX],
+    length: usize,
+}
+
+const DIGITS: usize = 16;
+
+/// So much of a PoP's name is in an id. Names of airports take three.
+pub(crate) const POP_BYTES_MAX: usize = 15;
 
 impl Rays {
     /// Workers of one seed never meet: each counts in a range of its own, and mixing maps no two numbers to one.
@@ -23,23 +29,20 @@ impl Rays {
         let number = self.next.get();
         self.next.set(number.wrapping_add(1));
         let number = mix(number);
-        let digits = (0..16).rev().map(|place| b"0123456789abcdef"[(number >> (4 * place)) as usize % 16]);
-        let mut text = Vec::with_capacity(17 + pop.len());
-        text.extend(digits);
-        text.push(b'-');
-        text.extend(pop.bytes().filter(u8::is_ascii_alphanumeric));
-        // Hexadecimal digits, a hyphen, letters and digits are legal.
-        Ray(HeaderValue::try_from(text).expect("only letters, digits and a hyphen"))
+        let digits = (0..DIGITS).rev().map(|place| b"0123456789abcdef"[(number >> (4 * place)) as usize % 16]);
+        let pop = pop.bytes().filter(u8::is_ascii_alphanumeric);
+        let mut ray = Ray { text: [b'-'; DIGITS + 1 + POP_BYTES_MAX], length: 0 };
+        for (byte, from) in ray.text.iter_mut().zip(digits.chain([b'-']).chain(pop)) {
+            *byte = from;
+            ray.length += 1;
+        }
+        ray
     }
 }
 
 impl Ray {
-    pub(crate) fn value(&self) -> HeaderValue {
-        self.0.clone()
-    }
-
     pub(crate) fn as_str(&self) -> &str {
-        self.0.to_str().unwrap_or_default()
+        std::str::from_utf8(&self.text[..self.length]).unwrap_or_default()
     }
 }
 
@@ -64,6 +67,8 @@ mod tests {
             for _ in 0..1000 {
                 let ray = rays.draw("L-A\r\nB1");
                 assert!(ray.as_str().len() == 21 && ray.as_str().ends_with("-LAB1"), "{ray:?}");
+                let long = rays.draw("a-name-of-a-pop-that-is-too-long");
+                assert!(long.as_str().len() == 32 && long.as_str().ends_with("-anameofapopthat"), "{long:?}");
                 assert!(seen.insert(ray.as_str().to_owned()));
             }
         }

@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use bartizan_firewall::{Source, Verdict};
@@ -10,7 +11,6 @@ use bartizan_policy::Policy;
 use bartizan_quotas::Door;
 use bartizan_routes::{Route, Site};
 use bartizan_tls::{Acceptor, Certificates, Offer};
-use bartizan_wire::http1::FieldRoom;
 use tokio::sync::Notify;
 
 use crate::arrived::Arrived;
@@ -19,6 +19,7 @@ use crate::date::Dates;
 use crate::egress::Egress;
 use crate::ingress::{ALPN_HTTP2, Connections};
 use crate::ray::{Ray, Rays};
+use crate::spare::Spare;
 use crate::{Config, Limits};
 
 pub(crate) struct Worker {
@@ -34,8 +35,8 @@ pub(crate) struct Worker {
     pub(crate) drain: Drain,
     /// Where bytes of visitors are read to.
     pub(crate) scratch: RefCell<Box<[u8]>>,
-    /// Memory to read the next head of a request with.
-    pub(crate) room: Cell<FieldRoom>,
+    /// Memory for the requests.
+    pub(crate) spare: Rc<Spare>,
     pub(crate) dates: Dates,
 }
 

@@ -1,10 +1,10 @@
 //! A request as it goes to an origin: its head as bytes, in origin form, with a `Host` and with framing.
 
-use bartizan_exchange::{Body, Length, Request, Upgrade};
+use bartizan_exchange::{Body, Length, Upgrade};
 use bartizan_wire::http1::{self, Asked, HeadWriter, Illegal};
 
-/// Room for a usual head.
-const HEAD_BYTES: usize = 1024;
+use crate::arrived::Arrived;
+use crate::forward::{self, Provenance};
 
 pub(crate) struct Composed {
     pub(super) head: Vec<u8>,
@@ -15,16 +15,19 @@ pub(crate) struct Composed {
 }
 
 impl Composed {
-    /// Fails if a part of the request cannot be written, which its types do not allow.
-    pub(crate) fn new(request: Request) -> Result<Composed, Illegal> {
-        let Request { method, host, path, headers, body, upgrade } = request;
-        let mut head = Vec::with_capacity(HEAD_BYTES);
+    /// Written to `head`, which is empty. Fails if a part of the request cannot be written, which its types do not allow.
+    // Hot: once a request. No allocation but for a larger `head`.
+    pub(crate) fn new(
+        arrived: &Arrived,
+        body: Body,
+        provenance: &Provenance<'_>,
+        mut head: Vec<u8>,
+    ) -> Result<Composed, Illegal> {
+        let Arrived { method, host, path, fields, upgrade, .. } = arrived;
         let mut writer = HeadWriter::request(&mut head, method.as_str(), [path.as_str(), ""]);
         writer = writer.field(b"Host", host.received().as_bytes());
-        for (name, value) in &headers {
-            writer = writer.titled(name.as_str(), value.as_bytes());
-        }
-        if upgrade == Upgrade::WebSocket {
+        writer = forward::to_origin(method, fields, provenance, writer);
+        if *upgrade == Upgrade::WebSocket {
             writer = writer.field(b"Connection", b"Upgrade").field(b"Upgrade", b"websocket");
         }
         let may_repeat = body.length().is_nothing() && method.is_idempotent();

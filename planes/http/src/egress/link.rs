@@ -8,46 +8,45 @@
 //! ```
 //! An answer that is there counts, even if the upload failed before (RFC 9112 §9.5).
 
-use std::cell::Cell;
 use std::future::poll_fn;
 use std::io;
 use std::mem::MaybeUninit;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 
 use bartizan_exchange::{Io, Length};
 use bartizan_quotas::{Pass, SourceKey};
 use bartizan_wire::http1::{
-    self, Asked, BodyReader, Class, Event, FieldRoom, HeadSearch, INTERIM_MAX, Leading, Limits, Persistence,
-    ResponseHead,
+    self, Asked, BodyReader, Event, HeadSearch, INTERIM_MAX, Leading, Limits, Persistence, ResponseHead,
 };
-use bytes::{Buf, Bytes, BytesMut};
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use bytes::{Buf, Bytes};
+use http::StatusCode;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::composed::Composed;
 use super::upload::{Failed, Upload};
-use crate::forward::FIELDS_SIGNED;
+use crate::fields::{Fields, Lines};
 use crate::ingress::RequestGuard;
 use crate::limits::ORIGIN_READ_BYTES_MAX;
+use crate::spare::{Spare, Unread};
 
 /// Dropped, it closes.
 pub(crate) struct Link {
     io: Box<dyn Io>,
-    /// Bytes that were read and not used yet.
-    unread: BytesMut,
+    unread: Unread,
     /// The request's body on its way to the origin. None between requests.
     upload: Option<Upload>,
     /// Its place among all connections to origins.
     pass: Option<Pass>,
     /// The most that is read at a time.
     piece_bytes: usize,
+    spare: Rc<Spare>,
 }
 
 /// What `send` waits for.
 struct Waiting<'r> {
     asked: Asked,
-    room: &'r Cell<FieldRoom>,
     /// Whoever is told of interim answers.
     request: &'r RequestGuard,
     search: HeadSearch,
@@ -58,10 +57,9 @@ struct Waiting<'r> {
 const SEARCH: HeadSearch = HeadSearch::new(Leading::Nothing);
 
 /// The head of an answer.
-#[derive(Debug)]
 pub(crate) struct Head {
     pub(crate) status: StatusCode,
-    pub(crate) headers: HeaderMap,
+    pub(crate) fields: Fields,
     /// The length of the body, or the stated length where there is none (`HEAD`, 304).
     pub(crate) length: Length,
     pub(crate) body: BodyReader,
@@ -77,8 +75,9 @@ pub(crate) struct Lost {
 }
 
 impl Link {
-    pub(crate) fn new(io: Box<dyn Io>) -> Link {
-        Link { io, unread: BytesMut::new(), upload: None, pass: None, piece_bytes: ORIGIN_READ_BYTES_MAX }
+    pub(crate) fn new(io: Box<dyn Io>, spare: Rc<Spare>) -> Link {
+        let unread = Unread::default();
+        Link { io, unread, upload: None, pass: None, piece_bytes: ORIGIN_READ_BYTES_MAX, spare }
     }
 
     /// The same, which gives this place back when it closes.
@@ -98,22 +97,33 @@ impl Link {
         Pin::new(&mut self.io).poll_read(&mut Context::from_waker(Waker::noop()), &mut buffer).is_ready()
     }
 
-    /// Sends a request and waits for the head of its final answer, which is read with the memory in `room`; `to` is told
-    /// of those before.
+    /// Sends a request and waits for the head of its final answer; `to` is told of those before.
     pub(crate) async fn send(
         &mut self,
         request: Composed,
         piece_bytes: usize,
-        (room, to): (&Cell<FieldRoom>, &RequestGuard),
+        to: &RequestGuard,
     ) -> Result<Head, Lost> {
         self.piece_bytes = piece_bytes;
-        let mut waiting = Waiting { asked: request.asked, room, request: to, search: SEARCH, interim: 0 };
+        let mut waiting = Waiting { asked: request.asked, request: to, search: SEARCH, interim: 0 };
         self.upload = Some(Upload::new(request));
-        let head = poll_fn(|cx| self.poll_head(cx, &mut waiting)).await;
-        head.map_err(|error| {
-            tracing::debug!(%error, "no answer from the origin");
-            Lost { again: self.upload.take().and_then(Upload::into_repeatable) }
-        })
+        match poll_fn(|cx| self.poll_head(cx, &mut waiting)).await {
+            Ok(head) => {
+                self.let_go(Upload::is_over);
+                Ok(head)
+            }
+            Err(error) => {
+                tracing::debug!(%error, "no answer from the origin");
+                Err(Lost { again: self.upload.take().and_then(Upload::into_repeatable) })
+            }
+        }
+    }
+
+    /// Gives the memory of the upload back, if it is done.
+    fn let_go(&mut self, is_done: impl FnOnce(&Upload) -> bool) {
+        if let Some(upload) = self.upload.take_if(|upload| is_done(upload)) {
+            self.spare.give_text(upload.into_text());
+        }
     }
 
     fn poll_head(&mut self, cx: &mut Context<'_>, waiting: &mut Waiting<'_>) -> Poll<io::Result<Head>> {
@@ -129,19 +139,19 @@ impl Link {
                 continue;
             };
             let bytes = self.unread.split_to(found.end).freeze();
-            let head = ResponseHead::parse(&bytes, waiting.asked, &Limits::RESPONSE, waiting.room.take());
+            let head = ResponseHead::parse(&bytes, waiting.asked, &Limits::RESPONSE, self.spare.room());
             let head = head.map_err(io::Error::other)?;
-            if !head.is_interim() {
-                let read = Head::of(&head, &bytes);
-                waiting.room.set(head.into_room());
-                return Poll::Ready(read);
+            let is_interim = head.is_interim();
+            let head = Head::of(head, bytes)?;
+            if !is_interim {
+                return Poll::Ready(Ok(head));
             }
             waiting.interim += 1;
             if waiting.interim > INTERIM_MAX {
                 return Poll::Ready(Err(io::Error::other("too many interim answers")));
             }
-            let Head { status, headers, .. } = Head::of(&head, &bytes)?;
-            waiting.request.pass_interim(status, headers);
+            waiting.request.pass_interim(head.status, &head.fields);
+            head.fields.into_room().into_iter().for_each(|room| self.spare.give_room(room));
             waiting.search = SEARCH;
         }
     }
@@ -175,48 +185,41 @@ impl Link {
     }
 
     fn poll_upload(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failed>> {
-        match &mut self.upload {
-            Some(upload) => upload.poll(&mut self.io, cx),
-            None => Poll::Ready(Ok(())),
-        }
+        let Some(upload) = &mut self.upload else { return Poll::Ready(Ok(())) };
+        let polled = upload.poll(&mut self.io, cx);
+        self.let_go(Upload::is_spent);
+        polled
     }
 
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        if self.unread.is_empty() {
-            // What was handed out keeps its memory; this begins anew.
-            self.unread = BytesMut::new();
-        }
+        // What was handed out keeps its memory; this begins anew.
+        self.unread.rest(&self.spare);
         // On the stack, so that a connection that waits holds no buffer.
         let mut scratch = [const { MaybeUninit::uninit() }; ORIGIN_READ_BYTES_MAX];
         let piece_bytes = self.piece_bytes.min(scratch.len());
         let mut buffer = ReadBuf::uninit(&mut scratch[..piece_bytes]);
         ready!(Pin::new(&mut self.io).poll_read(cx, &mut buffer))?;
-        self.unread.extend_from_slice(buffer.filled());
+        self.unread.append(buffer.filled(), &self.spare);
         Poll::Ready(Ok(buffer.filled().len()))
     }
 
     /// Whether another request may follow, after an answer was read to its end.
     pub(crate) fn may_be_kept(&mut self, persistence: Persistence) -> bool {
-        let uploaded = self.upload.take().is_none_or(|upload| upload.is_over());
+        self.let_go(Upload::is_over);
+        let uploaded = self.upload.take().is_none();
+        self.unread.rest(&self.spare);
         persistence == Persistence::KeepAlive && uploaded && self.unread.is_empty()
     }
 
     /// The bytes behind a 101.
     pub(crate) fn into_io(self) -> Box<dyn Io> {
-        let Link { io, unread, pass, .. } = self;
-        Box::new(Rewound { first: unread.freeze(), io, _pass: pass })
+        let Link { io, mut unread, pass, .. } = self;
+        Box::new(Rewound { first: unread.split().freeze(), io, _pass: pass })
     }
 }
 
 impl Head {
-    fn of(head: &ResponseHead, bytes: &Bytes) -> io::Result<Head> {
-        let view = head.of(bytes);
-        let mut headers = HeaderMap::with_capacity(view.fields().iter().count() + FIELDS_SIGNED);
-        for field in view.fields().iter().filter(|field| field.class == Class::EndToEnd) {
-            let name = HeaderName::from_bytes(field.name).map_err(io::Error::other)?;
-            let value = HeaderValue::from_maybe_shared(bytes.slice_ref(field.value)).map_err(io::Error::other)?;
-            headers.append(name, value);
-        }
+    fn of(head: ResponseHead, bytes: Bytes) -> io::Result<Head> {
         let stated = head.stated_length.map_or(Length::Absent, Length::Known);
         let length = match head.body {
             http1::Body::Length(length) => Length::Known(length),
@@ -227,11 +230,11 @@ impl Head {
         };
         Ok(Head {
             status: StatusCode::from_u16(head.status).map_err(io::Error::other)?,
-            headers,
             length,
             body: BodyReader::new(head.body),
             persistence: head.persistence,
             to_websocket: head.to_websocket,
+            fields: Fields::Lines(Lines::new(bytes, head.into_room())),
         })
     }
 }

@@ -1,128 +1,110 @@
 //! How long an origin may be silent. Any progress starts the time anew: while an upload goes on, the origin is waiting.
+//!
+//! There are no timers here: the worker looks at what is under way once in `expire_every`.
 
-use std::cell::Cell;
 use std::future::{Future, poll_fn};
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bartizan_exchange::{Body, BodyError, Frame};
 use futures_util::Stream;
-use tokio::time::{Instant, Sleep};
 
-/// How a request's body is getting on.
-pub(crate) struct Progress {
-    /// When something was last taken from it.
-    moved: Cell<Option<Instant>>,
-    broken: Cell<bool>,
+use crate::Limits;
+use crate::ingress::{Awaited, UnderWay};
+
+/// The patience with the origin of one request.
+#[derive(Clone)]
+pub(crate) struct Patience {
+    pub(crate) request: Rc<UnderWay>,
+    pub(crate) limits: Limits,
+    /// How long it may be silent.
+    pub(crate) silence_max: Duration,
 }
 
-impl Progress {
-    pub(crate) fn new() -> Rc<Progress> {
-        Rc::new(Progress { moved: Cell::new(None), broken: Cell::new(false) })
+impl Patience {
+    fn poll(&self, cx: &Context<'_>) -> Poll<()> {
+        self.request.answering.poll(cx, Awaited::Answer(self.silence_max), &self.limits)
     }
 
-    /// The same body; `progress` is told of what is taken from it.
-    pub(crate) fn watch(progress: &Rc<Progress>, body: Body) -> Body {
+    /// The request's body; what is taken from it is progress.
+    pub(crate) fn watch(&self, body: Body) -> Body {
         if body.is_here() {
             return body;
         }
-        Body::frames(body.length(), Watched { body, progress: Rc::clone(progress) })
+        Body::frames(body.length(), Watched { body, request: Rc::clone(&self.request) })
     }
 
-    /// Whether the visitor failed to deliver it.
-    pub(crate) fn is_broken(&self) -> bool {
-        self.broken.get()
+    /// Waits for `answer` until it is at an end.
+    // Hot: once a request. No allocation.
+    pub(crate) async fn wait<F: Future>(&self, mut answer: Pin<&mut F>) -> Option<F::Output> {
+        // What was taken before is of no account: making the connection may have taken some time since.
+        self.request.answering.rest();
+        poll_fn(|cx| match answer.as_mut().poll(cx) {
+            Poll::Ready(output) => Poll::Ready(Some(output)),
+            Poll::Pending => self.poll(cx).map(|()| None),
+        })
+        .await
+    }
+
+    /// Extends it to the answer's body, which ends with an error when it is read and nothing comes for too long. An error
+    /// if it is broken already: then the head has not been passed on yet, and need not be.
+    pub(crate) async fn extend_to(&self, body: &mut Body) -> Result<(), BodyError> {
+        self.request.answering.rest();
+        if body.is_here() {
+            return Ok(());
+        }
+        let first = match poll_fn(|cx| Poll::Ready(body.poll_frame(cx))).await {
+            Poll::Ready(Some(Err(error))) => return Err(error),
+            Poll::Ready(first) => Some(first),
+            Poll::Pending => None,
+        };
+        let length = body.length();
+        let coming = std::mem::replace(body, Body::empty());
+        *body = Body::frames(length, Patient { first, body: coming, patience: self.clone() });
+        Ok(())
     }
 }
 
 struct Watched {
     body: Body,
-    progress: Rc<Progress>,
+    request: Rc<UnderWay>,
 }
 
 impl Stream for Watched {
     type Item = Result<Frame, BodyError>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let polled = self.body.poll_frame(cx);
-        if let Poll::Ready(piece) = &polled {
-            self.progress.moved.set(Some(Instant::now()));
-            if matches!(piece, Some(Err(_))) {
-                self.progress.broken.set(true);
-            }
+        let piece = ready!(self.body.poll_frame(cx));
+        self.request.answering.rest();
+        if matches!(piece, Some(Err(_))) {
+            self.request.body_broke.set(true);
         }
-        polled
+        Poll::Ready(piece)
     }
-}
-
-/// Waits for `answer` until `limit` has passed without progress.
-pub(crate) async fn within<F: Future>(
-    progress: &Progress,
-    limit: Duration,
-    mut answer: Pin<&mut F>,
-) -> Option<F::Output> {
-    let start = Instant::now();
-    // What was taken before is of no account: making the connection may have taken some time since.
-    progress.moved.set(None);
-    let mut clock = pin!(tokio::time::sleep_until(start + limit));
-    loop {
-        tokio::select! {
-            biased;
-            output = &mut answer => return Some(output),
-            () = &mut clock => {
-                let due = progress.moved.get().unwrap_or(start) + limit;
-                if due <= Instant::now() {
-                    return None;
-                }
-                clock.as_mut().reset(due);
-            }
-        }
-    }
-}
-
-/// The same body. It ends with an error when it is read and nothing comes for `limit`. An error if it is broken already:
-/// then the head has not been passed on yet, and need not be.
-pub(crate) async fn patient(mut body: Body, limit: Duration) -> Result<Body, BodyError> {
-    if body.is_here() {
-        return Ok(body);
-    }
-    let first = match poll_fn(|cx| Poll::Ready(body.poll_frame(cx))).await {
-        Poll::Ready(Some(Err(error))) => return Err(error),
-        Poll::Ready(first) => Some(first),
-        Poll::Pending => None,
-    };
-    Ok(Body::frames(body.length(), Patient { first, body, limit, clock: None, waiting: false }))
 }
 
 struct Patient {
     /// What was there at once: a piece, or the end.
     first: Option<Option<Result<Frame, BodyError>>>,
     body: Body,
-    limit: Duration,
-    /// Made at the first wait: many bodies arrive whole and never need it.
-    clock: Option<Pin<Box<Sleep>>>,
-    waiting: bool,
+    patience: Patience,
 }
 
 impl Stream for Patient {
     type Item = Result<Frame, BodyError>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let this = &mut *self;
-        if let Some(first) = this.first.take() {
+        if let Some(first) = self.first.take() {
             return Poll::Ready(first);
         }
-        if let Poll::Ready(piece) = this.body.poll_frame(cx) {
-            this.waiting = false;
-            return Poll::Ready(piece);
+        match self.body.poll_frame(cx) {
+            Poll::Ready(piece) => {
+                self.patience.request.answering.rest();
+                Poll::Ready(piece)
+            }
+            Poll::Pending => self.patience.poll(cx).map(|()| Some(Err(BodyError::new("the origin fell silent")))),
         }
-        let clock = this.clock.get_or_insert_with(|| Box::pin(tokio::time::sleep(this.limit)));
-        if !this.waiting {
-            clock.as_mut().reset(Instant::now() + this.limit);
-            this.waiting = true;
-        }
-        clock.as_mut().poll(cx).map(|()| Some(Err(BodyError::new("the origin fell silent"))))
     }
 }

@@ -1,14 +1,14 @@
 //! Idle connections to origins. Each worker has its own pool, so nothing is locked.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bartizan_exchange::{Body, BodyError, Frame, Length};
-use bartizan_quotas::{SourceKey, Whose};
+use bartizan_quotas::Whose;
 use bartizan_routes::{Origin, OriginScheme};
 use bartizan_wire::http1::{self, BodyReader, Persistence};
 use futures_util::Stream;
@@ -50,17 +50,18 @@ pub(crate) struct Pool {
     counters: Arc<Counters>,
 }
 
-/// What is idle: by origin, and by age over all origins.
+/// What is idle, by origin.
 #[derive(Default)]
 struct Shelves {
     /// The one that has been idle for longest is in front.
     by_key: HashMap<Key, VecDeque<Idle>>,
-    /// By number, so the first is the oldest of all: where each is, and whose. As long as all shelves together.
-    by_age: BTreeMap<u64, (Key, Option<SourceKey>)>,
+    /// How many there are on all shelves.
+    count: usize,
     next: u64,
 }
 
 struct Idle {
+    /// The lower, the longer it has been idle.
     number: u64,
     link: Link,
     since: Instant,
@@ -78,22 +79,23 @@ impl Pool {
     }
 
     /// The connection that was used last, if one is alive: its origin is the least likely to close it now.
+    // Hot: once a request. An empty shelf stays until it is swept away, since its connection soon comes back.
     pub(crate) fn take(&self, key: &Key) -> Option<Link> {
         let mut shelves = self.shelves.borrow_mut();
-        let Shelves { by_key, by_age, .. } = &mut *shelves;
+        let Shelves { by_key, count, .. } = &mut *shelves;
         let shelf = by_key.get_mut(key)?;
         while let Some(mut idle) = shelf.pop_back() {
-            by_age.remove(&idle.number);
+            *count -= 1;
             if idle.is_usable() {
                 return Some(idle.link);
             }
         }
-        by_key.remove(key);
         None
     }
 
     /// Keeps a connection. Where there are enough, of one origin or in all, the oldest is closed for it: hosts that are
     /// asked for come and go, and who came first must not keep all places.
+    // Hot: once a request. No allocation but for more at once than before.
     fn put(&self, key: Key, mut link: Link) {
         if link.is_closed() {
             return;
@@ -101,61 +103,52 @@ impl Pool {
         let mut shelves = self.shelves.borrow_mut();
         let number = shelves.next;
         shelves.next += 1;
-        let source = link.source();
-        let shelf = shelves.by_key.entry(key.clone()).or_default();
+        shelves.count += 1;
+        let shelf = shelves.by_key.entry(key).or_default();
         shelf.push_back(Idle { number, link, since: Instant::now() });
-        let oldest_here = (shelf.len() > IDLE_PER_ORIGIN_MAX).then(|| shelf[0].number);
-        shelves.by_age.insert(number, (key, source));
-        let oldest = if shelves.by_age.len() > IDLE_ORIGINS_MAX { shelves.oldest() } else { None };
-        if let Some(number) = oldest_here.or(oldest) {
-            shelves.close(number);
-            self.counters.origins.idle_evicted.add(1);
+        if shelf.len() > IDLE_PER_ORIGIN_MAX {
+            shelf.pop_front();
+            shelves.count -= 1;
+        } else if shelves.count > IDLE_ORIGINS_MAX {
+            shelves.close_oldest(|_| true);
+        } else {
+            return;
         }
+        self.counters.origins.idle_evicted.add(1);
     }
 
     /// Closes the one of these that has been idle for longest, to make room for another; says whether there was one.
     pub(crate) fn close_one(&self, whose: Whose) -> bool {
-        let mut shelves = self.shelves.borrow_mut();
-        let mut by_age = shelves.by_age.iter();
         // One that nobody is counted for is nobody's own.
-        let goes = |source: Option<SourceKey>| source.map_or(whose == Whose::Anyones, |source| whose.includes(source));
-        let Some((&number, _)) = by_age.find(|(_, (_, source))| goes(*source)) else { return false };
-        shelves.close(number);
-        self.counters.origins.idle_evicted.add(1);
-        true
+        let goes = |link: &Link| link.source().map_or(whose == Whose::Anyones, |source| whose.includes(source));
+        let closed = self.shelves.borrow_mut().close_oldest(goes);
+        self.counters.origins.idle_evicted.add(u64::from(closed));
+        closed
     }
 
     /// Closes what has been idle for too long, or was closed by its origin.
     pub(crate) fn sweep(&self) {
         let mut shelves = self.shelves.borrow_mut();
-        let Shelves { by_key, by_age, .. } = &mut *shelves;
-        by_key.retain(|_, shelf| {
-            shelf.retain_mut(|idle| {
-                let stays = idle.is_usable();
-                if !stays {
-                    by_age.remove(&idle.number);
-                }
-                stays
-            });
+        shelves.by_key.retain(|_, shelf| {
+            shelf.retain_mut(Idle::is_usable);
             !shelf.is_empty()
         });
+        shelves.count = shelves.by_key.values().map(VecDeque::len).sum();
     }
 }
 
 impl Shelves {
-    fn oldest(&self) -> Option<u64> {
-        self.by_age.keys().next().copied()
-    }
-
-    /// Closes the connection with this number.
-    fn close(&mut self, number: u64) {
-        let Some((key, _)) = self.by_age.remove(&number) else { return };
-        let Some(shelf) = self.by_key.get_mut(&key) else { return };
-        // Nearly always the first.
-        shelf.iter().position(|idle| idle.number == number).and_then(|at| shelf.remove(at));
-        if shelf.is_empty() {
-            self.by_key.remove(&key);
-        }
+    /// Closes the oldest of those that may go; says whether there was one. It looks at all: only for who needs the last
+    /// place, and then has a connection to make.
+    fn close_oldest(&mut self, may_go: impl Fn(&Link) -> bool) -> bool {
+        let found = self.by_key.values_mut().filter_map(|shelf| {
+            let at = shelf.iter().position(|idle| may_go(&idle.link))?;
+            Some((shelf[at].number, at, shelf))
+        });
+        let Some((_, at, shelf)) = found.min_by_key(|(number, ..)| *number) else { return false };
+        shelf.remove(at);
+        self.count -= 1;
+        true
     }
 }
 
@@ -254,7 +247,7 @@ mod tests {
 
     fn link() -> (Link, DuplexStream) {
         let (near, far) = duplex(64);
-        (Link::new(Box::new(near)), far)
+        (Link::new(Box::new(near), Rc::default()), far)
     }
 
     fn pool() -> Pool {
@@ -288,7 +281,7 @@ mod tests {
             assert_eq!(taken.iter().sum::<usize>(), kept);
             assert_eq!(taken[shelves - 1], links.min(IDLE_PER_ORIGIN_MAX), "the newest");
             let shelves = pool.shelves.borrow();
-            assert!(shelves.by_age.is_empty() && shelves.by_key.values().all(VecDeque::is_empty));
+            assert!(shelves.count == 0 && shelves.by_key.values().all(VecDeque::is_empty));
         }
     }
 
@@ -351,7 +344,7 @@ mod tests {
         pool.put(key(1), closed);
         drop(origin);
         pool.sweep();
-        assert_eq!(pool.shelves.borrow().by_age.len(), 1);
+        assert_eq!(pool.shelves.borrow().count, 1);
         assert!(pool.take(&key(1)).is_some() && pool.take(&key(1)).is_none());
     }
 

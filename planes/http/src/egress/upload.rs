@@ -71,6 +71,16 @@ impl Upload {
         (stage == Stage::Untouched || may_repeat).then_some(Composed { head, body, asked, may_repeat })
     }
 
+    /// The memory of what was written.
+    pub(super) fn into_text(self) -> Vec<u8> {
+        self.out
+    }
+
+    /// Whether all of it has left, and it is not kept to be sent again.
+    pub(super) fn is_spent(&self) -> bool {
+        self.stage == Stage::Over && !self.may_repeat
+    }
+
     pub(super) fn is_over(&self) -> bool {
         self.stage == Stage::Over
     }
@@ -110,9 +120,6 @@ impl Upload {
                     return Poll::Pending;
                 }
                 self.stage = Stage::Over;
-                if !self.may_repeat {
-                    self.out = Vec::new();
-                }
                 return Poll::Ready(Ok(()));
             }
         }

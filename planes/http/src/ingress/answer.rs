@@ -4,11 +4,11 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
-use bartizan_exchange::{self as exchange, Body, BodyError, Length, Response};
+use bartizan_exchange::{self as exchange, Body, BodyError, Length};
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
 use http::header::CONTENT_LENGTH;
-use http::{HeaderValue, Method, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use hyper::body::{Body as _, Frame, Incoming, SizeHint};
 use tokio::time::timeout;
 
@@ -16,7 +16,8 @@ use super::connection::RequestGuard;
 use super::deadline::Awaited;
 use super::requests::UnderWay;
 use crate::Limits;
-use crate::forward::trailers_to_origin;
+use crate::answered::Answered;
+use crate::forward::{self, FIELDS_TO_VISITOR, trailers_to_origin};
 use crate::hyper_body::{Outgoing, Pieces};
 use crate::limits::{LINGER_BYTES_MAX, ORIGIN_READ_BYTES_MIN, TAIL_BYTES};
 use crate::worker::Worker;
@@ -34,19 +35,30 @@ pub(crate) struct Answer {
 impl Answer {
     /// Our answer as the library's. `method` is the request's: an answer to `HEAD` has a length and no body (RFC 9110
     /// §9.3.2).
-    pub(crate) fn respond(mut response: Response, method: &Method, guard: RequestGuard) -> hyper::Response<Answer> {
-        if *method == Method::HEAD || response.status == StatusCode::NOT_MODIFIED {
-            if let Length::Known(length) = response.body.length() {
-                response.headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+    pub(crate) fn respond(
+        mut answered: Answered,
+        method: &Method,
+        guard: RequestGuard,
+        worker: &Worker,
+    ) -> hyper::Response<Answer> {
+        let headers = HeaderMap::with_capacity(answered.fields.count() + FIELDS_TO_VISITOR);
+        let mut headers = forward::to_visitor(&answered, &worker.dates, headers);
+        let mut body = std::mem::replace(&mut answered.body, Body::empty());
+        if *method == Method::HEAD || answered.status == StatusCode::NOT_MODIFIED {
+            if let Length::Known(length) = body.length() {
+                headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
             }
-            response.body = Body::empty();
+            body = Body::empty();
         }
         let stops = !guard.has_ended();
-        let body = Outgoing::new(response.body);
+        let body = Outgoing::new(body);
         guard.under_way.answered.set(body.is_end_stream());
         let mut answer = hyper::Response::new(Answer { body, tail: None, guard, stops });
-        *answer.status_mut() = response.status;
-        *answer.headers_mut() = response.headers;
+        *answer.status_mut() = answered.status;
+        *answer.headers_mut() = headers;
+        if let Some(room) = answered.fields.into_room() {
+            worker.spare.give_room(room);
+        }
         answer
     }
 

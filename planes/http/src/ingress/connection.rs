@@ -13,12 +13,13 @@ use bartizan_live::Generation;
 use bartizan_names::ZoneId;
 use bartizan_quotas::Place;
 use bartizan_routes::Scheme;
-use http::{HeaderMap, StatusCode};
+use http::StatusCode;
 use tokio::time::Instant;
 
 use super::cancel::Cancel;
 use super::deadline::Deadline;
 use super::requests::{Left, Requests, UnderWay};
+use crate::fields::Fields;
 use crate::forward::SourceFields;
 use crate::limits::{ORIGIN_READ_BYTES_MAX, ORIGIN_READ_BYTES_MIN, UNTAKEN_BYTES};
 use crate::{Config, Limits};
@@ -207,8 +208,8 @@ impl RequestGuard {
     }
 
     /// Tells the visitor what the origin says before its answer, if it takes that.
-    pub(crate) fn pass_interim(&self, status: StatusCode, headers: HeaderMap) {
-        self.under_way.interims.pass_on(status, headers);
+    pub(crate) fn pass_interim(&self, status: StatusCode, fields: &Fields) {
+        self.under_way.interims.pass_on(status, fields);
     }
 
     /// A connection to an origin is made for it.

@@ -1,4 +1,4 @@
-//! How long a visitor may take to send or read something.
+//! How long a visitor may take to send or read something, and an origin to answer.
 //!
 //! There are no timers here: the worker checks all connections once a second ([`Connections::expire`]). Nearly all waits
 //! end in time, and such a wait costs only a note of when it would expire.
@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use crate::limits::Limits;
 
-/// What we wait for the visitor to do.
+/// What we wait for the visitor to do, or the origin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Awaited {
     /// To send the first byte of a request.
@@ -24,6 +24,8 @@ pub(crate) enum Awaited {
     Body,
     /// To read more of an answer.
     Room,
+    /// The origin: to answer, or to go on with it, within this time.
+    Answer(Duration),
 }
 
 impl Awaited {
@@ -32,6 +34,7 @@ impl Awaited {
             Awaited::Request => limits.idle_time,
             Awaited::Head => limits.head_time,
             Awaited::Body | Awaited::Room => limits.stall_time,
+            Awaited::Answer(limit) => limit,
         }
     }
 
@@ -133,9 +136,13 @@ mod tests {
 
     #[test]
     fn each_limit_ends_when_it_is_due() {
-        for (awaited, seconds) in
-            [(Awaited::Request, 75), (Awaited::Head, 15), (Awaited::Body, 60), (Awaited::Room, 60)]
-        {
+        for (awaited, seconds) in [
+            (Awaited::Request, 75),
+            (Awaited::Head, 15),
+            (Awaited::Body, 60),
+            (Awaited::Room, 60),
+            (Awaited::Answer(Duration::from_secs(30)), 30),
+        ] {
             let deadline = Deadline::default();
             let (start, limit, margin) = (Instant::now(), Duration::from_secs(seconds), Duration::from_secs(5));
             assert!(poll(&deadline, awaited).is_pending());

@@ -26,10 +26,9 @@ use std::task::Poll;
 use bartizan_exchange::{Body, Io, Upgrade};
 use bartizan_names::Host;
 use bartizan_wire::http1::{self, FieldRoom, HeadSearch, Leading, Limits, Persistence, RequestHead, Version};
-use bytes::{Bytes, BytesMut};
-use http::header::ACCEPT;
+use bytes::Bytes;
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use http::{HeaderMap, Method};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::connection::Connection;
@@ -39,9 +38,10 @@ use super::refusal::{Refusal, check_method};
 use super::relay;
 use super::wire::Wire;
 use crate::arrived::Arrived;
-use crate::forward::FIELDS_TO_ORIGIN;
+use crate::fields::{Fields, Lines};
 use crate::page::Problem;
 use crate::pipeline;
+use crate::spare::Unread;
 use crate::worker::Worker;
 use intake::Intake;
 use line::{Line, Read};
@@ -50,7 +50,7 @@ use reply::{Asked, Reply, Trailers};
 /// Serves a connection to its end, also after it was switched to WebSocket.
 pub(crate) async fn serve<IO: Carrier>(io: IO, connection: Rc<Connection>, worker: Rc<Worker>) {
     let line = Line::new(io, connection, worker);
-    let mut unread = BytesMut::new();
+    let mut unread = Unread::default();
     let end = loop {
         match next_head(&line, &mut unread).await {
             Ok(None) => break None,
@@ -70,16 +70,14 @@ pub(crate) async fn serve<IO: Carrier>(io: IO, connection: Rc<Connection>, worke
             }
             Err(error) => break failed(&line, &error),
         }
-        if unread.is_empty() {
-            unread = BytesMut::new();
-        }
+        unread.rest(&line.worker.spare);
     };
     match end {
         Some(other) => {
             let (connection, worker) = (Rc::clone(&line.connection), Rc::clone(&line.worker));
             let idle_time = worker.limits.websocket_idle_time;
             let wire = Wire::new(line.into_io(), connection, worker);
-            relay::relay(wire, unread.freeze(), other, idle_time).await;
+            relay::relay(wire, unread.split().freeze(), other, idle_time).await;
         }
         None => {
             let worker = Rc::clone(&line.worker);
@@ -107,7 +105,7 @@ enum Next {
 type Head = Result<(RequestHead, Bytes), Refusal>;
 
 /// Waits for the next request. None: there will be none.
-async fn next_head<IO>(line: &Line<IO>, unread: &mut BytesMut) -> io::Result<Option<Head>>
+async fn next_head<IO>(line: &Line<IO>, unread: &mut Unread) -> io::Result<Option<Head>>
 where
     IO: AsyncRead + AsyncWrite + Unpin,
 {
@@ -117,7 +115,7 @@ where
             Ok(Some(found)) => {
                 line.connection.reading.rest();
                 let bytes = unread.split_to(found.end).freeze().slice(found);
-                return Ok(Some(read_head(bytes, line.worker.room.take())));
+                return Ok(Some(read_head(bytes, line.worker.spare.room())));
             }
             Ok(None) => {}
             Err(refusal) => return Ok(Some(Err(refusal.into()))),
@@ -145,7 +143,8 @@ fn read_head(bytes: Bytes, room: FieldRoom) -> Head {
 }
 
 /// Answers one request.
-async fn exchange<IO>(line: &Line<IO>, head: Head, unread: &mut BytesMut) -> io::Result<Next>
+// Hot: once a request. It asks for memory for itself and the host.
+async fn exchange<IO>(line: &Line<IO>, head: Head, unread: &mut Unread) -> io::Result<Next>
 where
     IO: AsyncRead + AsyncWrite + Unpin,
 {
@@ -156,29 +155,34 @@ where
         Ok(head) => head,
         Err(refusal) => return refuse(line, refusal, &HeaderMap::new()).await,
     };
-    let arrived = match arrive(&head, &bytes, &line.connection) {
+    let mut asked = Asked::by(&head, &bytes);
+    let framing = (head.body, head.expects_continue);
+    let mut arrived = match arrive(head, bytes, &line.connection) {
         Ok(arrived) => arrived,
-        Err(refusal) => return refuse(line, refusal, &accepted(&head, &bytes)).await,
+        Err((refusal, accepted)) => return refuse(line, refusal, &accepted).await,
     };
-    let method = arrived.method.clone();
-    let mut asked = Asked::by(&method, &head, &bytes);
     let interims = &guard.under_way.interims;
-    if head.version == Version::Http11 {
+    if asked.version == Version::Http11 {
         interims.take();
     }
-    let (body, mut intake) = Intake::begin(&head, unread, interims);
-    worker.room.set(head.into_room());
-    let answering = pin!(pipeline::serve(Arrived { body, ..arrived }, &guard, worker));
-    let mut response = beside(answering, &mut intake, line).await?;
+    let (body, mut intake) = Intake::begin(framing, unread, interims);
+    arrived.body = body;
+    let mut answered = {
+        let answering = pin!(pipeline::serve(&mut arrived, &guard, worker));
+        beside(answering, &mut intake, line).await?
+    };
+    if let Some(room) = arrived.into_room() {
+        worker.spare.give_room(room);
+    }
     if intake.is_held_back() || worker.drain.has_begun() {
         asked.persistence = Persistence::Close;
     }
     intake.finish_interims(line).await?;
-    let other = response.upgraded.take();
+    let other = answered.upgraded.take();
     if other.is_some() {
         line.connection.leave_http();
     }
-    let reply = Reply::compose(response, asked, &worker.dates);
+    let reply = Reply::compose(answered, asked, worker);
     let (persistence, ends_by_close) = (reply.persistence, reply.ends_by_close());
     match beside(pin!(reply.write(line)), &mut intake, line).await? {
         Err(_) if ends_by_close => return Ok(Next::Reset),
@@ -214,19 +218,44 @@ where
     IO: AsyncRead + AsyncWrite + Unpin,
 {
     line.worker.counters.requests.screened_out.add(1);
-    let response = pipeline::refuse(Problem::Refused(refusal), asked, &line.worker);
+    let answered = pipeline::refuse(Problem::Refused(refusal), asked, &line.worker);
     let (version, persistence) = (Version::Http11, Persistence::Close);
-    let asked = Asked { method: &Method::GET, version, persistence, trailers: Trailers::LeftOut };
-    Reply::compose(response, asked, &line.worker.dates).write(line).await?;
+    let asked = Asked { method: http1::Asked::Other, version, persistence, trailers: Trailers::LeftOut };
+    Reply::compose(answered, asked, &line.worker).write(line).await?;
     Ok(Next::Goodbye)
 }
 
-/// The request in our types, without its body.
-fn arrive(head: &RequestHead, bytes: &Bytes, connection: &Connection) -> Result<Arrived, Refusal> {
+/// The request in our types, without its body; or why it is refused, and what the format of the page is chosen by.
+fn arrive(head: RequestHead, bytes: Bytes, connection: &Connection) -> Result<Arrived, (Refusal, HeaderMap)> {
+    let what = what_is_asked(&head, &bytes);
+    let RequestHead { version, upgrade, .. } = head;
+    let fields = Fields::Lines(Lines::new(bytes, head.into_room()));
+    let (method, host, path) = match what {
+        Ok(what) => what,
+        Err(refusal) => return Err((refusal, fields.accepted())),
+    };
+    Ok(Arrived {
+        scheme: connection.scheme,
+        source: connection.source,
+        version: match version {
+            Version::Http10 => http::Version::HTTP_10,
+            Version::Http11 => http::Version::HTTP_11,
+        },
+        method,
+        host,
+        path,
+        fields,
+        body: Body::empty(),
+        upgrade: match upgrade {
+            http1::Upgrade::WebSocket => Upgrade::WebSocket,
+            http1::Upgrade::None | http1::Upgrade::Tunnel => Upgrade::None,
+        },
+    })
+}
+
+fn what_is_asked(head: &RequestHead, bytes: &Bytes) -> Result<(Method, Host, PathAndQuery), Refusal> {
     let view = head.of(bytes);
-    let malformed = || Refusal::from(http1::Refusal::Malformed);
-    let method = Method::from_bytes(view.method().as_bytes()).map_err(|_| malformed())?;
-    let target = || Refusal::from(http1::Refusal::Target);
+    let method = Method::from_bytes(view.method().as_bytes()).map_err(|_| http1::Refusal::Malformed)?;
     let path = match view.path() {
         // These need not be in the head.
         ["/", ""] => Ok(PathAndQuery::from_static("/")),
@@ -235,35 +264,6 @@ fn arrive(head: &RequestHead, bytes: &Bytes, connection: &Connection) -> Result<
         [whole, ""] => PathAndQuery::from_maybe_shared(bytes.slice_ref(whole.as_bytes())),
         pieces => PathAndQuery::try_from(pieces.concat()),
     };
-    let mut headers = HeaderMap::with_capacity(view.fields().iter().count() + FIELDS_TO_ORIGIN);
-    for field in view.fields().iter().filter(|field| field.class != http1::Class::Host) {
-        let name = HeaderName::from_bytes(field.name).map_err(|_| malformed())?;
-        // Shares the memory of the head.
-        let value = HeaderValue::from_maybe_shared(bytes.slice_ref(field.value)).map_err(|_| malformed())?;
-        headers.append(name, value);
-    }
-    Ok(Arrived {
-        scheme: connection.scheme,
-        source: connection.source,
-        version: match head.version {
-            Version::Http10 => http::Version::HTTP_10,
-            Version::Http11 => http::Version::HTTP_11,
-        },
-        method,
-        host: Host::parse(view.host()).ok_or(http1::Refusal::BadHost)?,
-        path: path.map_err(|_| target())?,
-        headers,
-        body: Body::empty(),
-        upgrade: match head.upgrade {
-            http1::Upgrade::WebSocket => Upgrade::WebSocket,
-            http1::Upgrade::None | http1::Upgrade::Tunnel => Upgrade::None,
-        },
-    })
-}
-
-/// What the format of an error page is chosen by.
-fn accepted(head: &RequestHead, bytes: &Bytes) -> HeaderMap {
-    let values =
-        head.of(bytes).fields().values(ACCEPT.as_str()).filter_map(|value| HeaderValue::from_bytes(value).ok());
-    values.map(|value| (ACCEPT, value)).collect()
+    let host = Host::parse(view.host()).ok_or(http1::Refusal::BadHost)?;
+    Ok((method, host, path.map_err(|_| http1::Refusal::Target)?))
 }

@@ -31,6 +31,7 @@ use super::goodbye::{Carrier, say_goodbye};
 use super::refusal::{Refusal, check_method};
 use super::wire::Wire;
 use crate::arrived::Arrived;
+use crate::fields::Fields;
 use crate::forward::join_cookies;
 use crate::limits::{
     CONNECTION_WINDOW_BYTES, FIELDS_MAX, HEAD_BYTES_MAX, STREAM_SEND_BYTES_MAX, STREAM_WINDOW_BYTES, STREAMS_MAX,
@@ -167,11 +168,11 @@ fn respond(
         let method = head.method.clone();
         worker.counters.requests.http2.add(1);
         let body = Arriving::new(incoming, &guard, &worker);
-        let response = match arrive(head, body, &guard.connection) {
-            Ok(arrived) => pipeline::serve(arrived, &guard, &worker).await,
+        let answered = match arrive(head, body, &guard.connection) {
+            Ok(mut arrived) => pipeline::serve(&mut arrived, &guard, &worker).await,
             Err(refusal) => pipeline::refuse(Problem::Refused(refusal), &HeaderMap::new(), &worker),
         };
-        Ok(Answer::respond(response, &method, guard))
+        Ok(Answer::respond(answered, &method, guard, &worker))
     })
 }
 
@@ -189,7 +190,6 @@ fn arrive(mut head: Parts, body: Arriving, connection: &Connection) -> Result<Ar
     if head.headers.values().any(has_space) {
         return Err(http1::Refusal::Malformed.into());
     }
-    head.headers.remove(HOST);
     join_cookies(&mut head.headers);
     let length = length_of(&head.headers, &body)?;
     Ok(Arrived {
@@ -199,7 +199,7 @@ fn arrive(mut head: Parts, body: Arriving, connection: &Connection) -> Result<Ar
         method: head.method,
         host,
         path,
-        headers: head.headers,
+        fields: Fields::Map(head.headers),
         body: body.into_body(length),
         upgrade: Upgrade::None,
     })

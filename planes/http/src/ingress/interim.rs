@@ -5,8 +5,9 @@ use std::cell::{Cell, RefCell};
 
 use bartizan_wire::http1::{Body, HeadWriter};
 use bytes::BytesMut;
-use http::{HeaderMap, StatusCode};
+use http::StatusCode;
 
+use crate::fields::Fields;
 use crate::forward;
 use crate::limits::INTERIM_BYTES_MAX;
 
@@ -41,17 +42,13 @@ impl Interims {
 
     /// Passes on what an origin said, if the visitor takes it. Not 100: nobody asked the origin for that, and the visitor
     /// gets its own.
-    pub(crate) fn pass_on(&self, status: StatusCode, mut headers: HeaderMap) {
+    pub(crate) fn pass_on(&self, status: StatusCode, fields: &Fields) {
         if !self.are_taken.get() || status == StatusCode::CONTINUE {
             return;
         }
-        forward::to_visitor(&mut headers);
         let mut head = Vec::new();
-        let mut writer =
-            HeadWriter::response(&mut head, status.as_u16(), status.canonical_reason().unwrap_or_default());
-        for (name, value) in &headers {
-            writer = writer.titled(name.as_str(), value.as_bytes());
-        }
+        let writer = HeadWriter::response(&mut head, status.as_u16(), status.canonical_reason().unwrap_or_default());
+        let writer = forward::interim_to_visitor(fields, writer);
         let mut out = self.out.borrow_mut();
         // It is of use for a moment, so what has no room is left out.
         if writer.body(Body::None).end().is_ok() && out.len() + head.len() <= INTERIM_BYTES_MAX {

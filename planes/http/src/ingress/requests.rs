@@ -27,6 +27,10 @@ pub(crate) struct UnderWay {
     /// Time limits of an HTTP/2 stream for the visitor to send its body, and to take its answer.
     pub(crate) reading: Deadline,
     pub(crate) writing: Deadline,
+    /// The time limit of the origin.
+    pub(crate) answering: Deadline,
+    /// Whether the visitor failed to deliver the body.
+    pub(crate) body_broke: Cell<bool>,
     /// Bytes of the answer that were handed to the library, which has not asked for more since.
     pub(crate) untaken: Cell<usize>,
     /// Whether all of the answer was handed over.
@@ -69,6 +73,7 @@ impl Requests {
         for slot in self.slots.iter().filter(|slot| slot.in_use.get()) {
             slot.reading.expire(now);
             slot.writing.expire(now);
+            slot.answering.expire(now);
         }
     }
 
@@ -95,6 +100,8 @@ impl UnderWay {
         self.cancel.reset();
         self.reading.rest();
         self.writing.rest();
+        self.answering.rest();
+        self.body_broke.set(false);
         self.untaken.set(0);
         self.answered.set(false);
         self.interims.reset();

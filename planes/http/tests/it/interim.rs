@@ -28,7 +28,7 @@ fn heads(client: &mut TcpStream) -> Vec<String> {
 fn who_is_told_of_interim_answers() {
     let origin = Origin::start(|_| [HINTS, ANSWER].concat().into_bytes());
     let edge = Edge::start(&[("a.test", origin_at(origin.address), plain())]);
-    let hints = "HTTP/1.1 103 Early Hints\r\nLink: </a>; rel=preload\r\nLink: </b>\r\n\r\n";
+    let hints = "HTTP/1.1 103 Early Hints\r\nLink: </a>; rel=preload\r\nlink: </b>\r\n\r\n";
     for (version, told) in [("1.1", &["HTTP/1.1 102 Processing\r\n\r\n", hints][..]), ("1.0", &[])] {
         let mut client = edge.dial();
         // Twice, over one connection: no request gets what belongs to another.

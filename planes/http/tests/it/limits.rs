@@ -103,18 +103,31 @@ fn http1_whose_answer_is_not_read() {
     edge.wait_until(|totals| totals.visitors.too_slow > 0);
 }
 
+/// And before it: while its head is not there it is 504, and then the answer breaks off.
 #[test]
 fn an_origin_that_falls_silent_in_its_answer() {
-    let origin = Origin::raw(|mut stream| {
-        read_head(&mut stream);
-        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf");
-        let _ = std::io::copy(&mut stream, &mut std::io::sink());
-    });
     let impatient = ZoneSettings { proxy_read_timeout: Duration::from_millis(100), ..plain() };
-    let edge = Edge::with_limits(&[("a.test", origin_at(origin.address), impatient)], Limits::default());
-    let mut client = edge.dial();
-    client.write_all(b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n").unwrap();
-    until_end(&mut client);
+    for (said, expect) in [
+        ("", "504"),
+        ("HTTP/1.1 200 OK\r\nContent-Len", "504"),
+        ("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf", "200"),
+        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nha", "200"),
+        ("HTTP/1.1 200 OK\r\n\r\nuntil close", "200"),
+    ] {
+        let (gone, left) = mpsc::channel();
+        let origin = Origin::raw(move |mut stream| {
+            read_head(&mut stream);
+            stream.write_all(said.as_bytes()).unwrap();
+            let _ = std::io::copy(&mut stream, &mut std::io::sink());
+            let _ = gone.send(());
+        });
+        let edge = Edge::with_limits(&[("a.test", origin_at(origin.address), impatient.clone())], short());
+        let mut client = edge.dial();
+        client.write_all(b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n").unwrap();
+        assert_eq!(status(&read_head(&mut client)), expect, "{said:?}");
+        left.recv_timeout(STUCK).expect("the origin is let go");
+        until_end(&mut client);
+    }
 }
 
 /// A byte now and then is no progress: each wait is short, and all of them together are too long.

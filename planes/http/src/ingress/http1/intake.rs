@@ -6,8 +6,8 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use bartizan_exchange::{Body, BodyError, Frame, Length};
-use bartizan_wire::http1::{self, BodyReader, Event, RequestHead};
-use bytes::{Buf, BytesMut};
+use bartizan_wire::http1::{self, BodyReader, Event};
+use bytes::Buf;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::body::{Handover, Piece, Pieces};
@@ -16,12 +16,11 @@ use crate::forward::{trailers_of, trailers_to_origin};
 use crate::ingress::deadline::Awaited;
 use crate::ingress::interim::Interims;
 use crate::limits::{LINGER_BYTES_MAX, READ_AHEAD_BYTES_MAX};
+use crate::spare::Unread;
 
 pub(super) struct Intake<'u> {
     reader: BodyReader,
-    handover: Rc<Handover>,
-    /// Bytes that were read and not used yet.
-    unread: &'u mut BytesMut,
+    unread: &'u mut Unread,
     /// What is written before the answer, and before more of the body is read.
     interims: &'u Interims,
     /// Whether the visitor waits for a 100 that was not promised yet.
@@ -31,19 +30,24 @@ pub(super) struct Intake<'u> {
     waste_bytes_left: usize,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
-    Body,
+    /// It goes to who reads it.
+    Body(Rc<Handover>),
     /// The body broke off, or too much of it is unwanted. No more of it is read.
     Broken,
     Over,
 }
 
 impl<'u> Intake<'u> {
-    /// The body of a request whose head was just taken from `unread`, and the intake that feeds it.
-    pub(super) fn begin(head: &RequestHead, unread: &'u mut BytesMut, interims: &'u Interims) -> (Body, Intake<'u>) {
-        let handover = Rc::new(Handover::default());
-        let length = match head.body {
+    /// The body of a request whose head was just taken from `unread`, and the intake that feeds it. `framing` is from the
+    /// head, with whether it expects a 100.
+    // Hot: once a request. No allocation but for a body that is still to come.
+    pub(super) fn begin(
+        (framing, expects_continue): (http1::Body, bool),
+        unread: &'u mut Unread,
+        interims: &'u Interims,
+    ) -> (Body, Intake<'u>) {
+        let length = match framing {
             http1::Body::Length(length) => Length::Known(length),
             http1::Body::Chunked => Length::Unknown,
             http1::Body::None | http1::Body::UntilClose | http1::Body::Switched => Length::Absent,
@@ -54,12 +58,14 @@ impl<'u> Intake<'u> {
             Length::Known(length) if length <= unread.len() as u64 => {
                 (Body::whole(unread.split_to(length as usize).freeze()), State::Over)
             }
-            length => (Body::frames(length, Pieces(Rc::clone(&handover))), State::Body),
+            length => {
+                let handover = Rc::<Handover>::default();
+                (Body::frames(length, Pieces(Rc::clone(&handover))), State::Body(handover))
+            }
         };
-        let is_held_back = head.expects_continue && state == State::Body && unread.is_empty();
-        let reader = BodyReader::new(head.body);
-        let waste_bytes_left = LINGER_BYTES_MAX;
-        (body, Intake { reader, handover, unread, interims, is_held_back, state, waste_bytes_left })
+        let is_held_back = expects_continue && matches!(state, State::Body(_)) && unread.is_empty();
+        let reader = BodyReader::new(framing);
+        (body, Intake { reader, unread, interims, is_held_back, state, waste_bytes_left: LINGER_BYTES_MAX })
     }
 
     /// Whether the visitor still waits for a 100. It may then send the body or not, so where its next request begins is
@@ -77,7 +83,7 @@ impl<'u> Intake<'u> {
             if let Err(error) = ready!(self.poll_say(line, cx)) {
                 return Poll::Ready(error);
             }
-            match self.state {
+            match &self.state {
                 State::Broken => return Poll::Pending,
                 // The next requests are here; they have to wait. So much is read that a visitor who leaves is noticed, and
                 // no more: it would be held in memory.
@@ -87,24 +93,30 @@ impl<'u> Intake<'u> {
                     Ok(Read::End) => return Poll::Ready(io::ErrorKind::UnexpectedEof.into()),
                     Err(error) => return Poll::Ready(error),
                 },
-                State::Body if self.handover.is_abandoned() && !self.is_held_back() => {
+                State::Body(handover) if handover.is_abandoned() && !self.is_held_back() => {
                     ready!(self.poll_waste(line, cx));
                 }
-                State::Body => {
-                    ready!(self.handover.poll_wanted(cx));
+                State::Body(handover) => {
+                    ready!(handover.poll_wanted(cx));
+                    let handover = Rc::clone(handover);
                     if std::mem::take(&mut self.is_held_back) {
                         self.interims.ask_for_body();
                         continue;
                     }
                     let piece = ready!(self.poll_piece(line, cx));
-                    self.state = match &piece {
-                        Some(Ok(Frame::Data(_))) => State::Body,
-                        Some(Err(_)) => State::Broken,
-                        Some(Ok(Frame::Trailers(_))) | None => State::Over,
-                    };
-                    self.handover.give(piece);
+                    self.end_with(&piece);
+                    handover.give(piece);
                 }
             }
+        }
+    }
+
+    /// Notes whether the body goes on after this piece of it.
+    fn end_with(&mut self, piece: &Piece) {
+        match piece {
+            Some(Ok(Frame::Data(_))) => {}
+            Some(Err(_)) => self.state = State::Broken,
+            Some(Ok(Frame::Trailers(_))) | None => self.state = State::Over,
         }
     }
 
@@ -171,14 +183,14 @@ impl<'u> Intake<'u> {
     where
         IO: AsyncRead + AsyncWrite + Unpin,
     {
-        self.state = match ready!(self.poll_piece(line, cx)) {
-            Some(Ok(Frame::Data(data))) if data.len() <= self.waste_bytes_left => {
-                self.waste_bytes_left -= data.len();
-                State::Body
+        let piece = ready!(self.poll_piece(line, cx));
+        self.end_with(&piece);
+        if let Some(Ok(Frame::Data(data))) = &piece {
+            match self.waste_bytes_left.checked_sub(data.len()) {
+                Some(left) => self.waste_bytes_left = left,
+                None => self.state = State::Broken,
             }
-            Some(Ok(Frame::Data(_)) | Err(_)) => State::Broken,
-            Some(Ok(Frame::Trailers(_))) | None => State::Over,
-        };
+        }
         Poll::Ready(())
     }
 
@@ -187,14 +199,14 @@ impl<'u> Intake<'u> {
     where
         IO: AsyncRead + AsyncWrite + Unpin,
     {
-        if self.state != State::Body {
-            return self.state == State::Over;
-        }
         let draining = poll_fn(|cx| {
-            while self.state == State::Body {
-                ready!(self.poll_waste(line, cx));
+            loop {
+                match self.state {
+                    State::Body(_) => ready!(self.poll_waste(line, cx)),
+                    State::Broken => return Poll::Ready(false),
+                    State::Over => return Poll::Ready(true),
+                }
             }
-            Poll::Ready(self.state == State::Over)
         });
         tokio::time::timeout(line.worker.limits.linger_time, draining).await.unwrap_or(false)
     }

@@ -8,11 +8,11 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
-use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::ingress::connection::Connection;
 use crate::ingress::deadline::Awaited;
+use crate::spare::Unread;
 use crate::worker::Worker;
 
 pub(super) struct Line<IO> {
@@ -42,7 +42,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Line<IO> {
     pub(super) fn poll_read(
         &self,
         cx: &mut Context<'_>,
-        into: &mut BytesMut,
+        into: &mut Unread,
         awaited: Option<Awaited>,
     ) -> Poll<io::Result<Read>> {
         let mut scratch = self.worker.scratch.borrow_mut();
@@ -70,13 +70,13 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Line<IO> {
             // A head that only grew is no progress.
             Some(Awaited::Head) => {}
             Some(Awaited::Body) => reading.moved(bytes.len(), &self.worker.limits),
-            Some(Awaited::Request | Awaited::Room) | None => reading.rest(),
+            Some(Awaited::Request | Awaited::Room | Awaited::Answer(_)) | None => reading.rest(),
         }
         if bytes.is_empty() {
             return Poll::Ready(Ok(Read::End));
         }
         visitors.bytes_in.add(bytes.len() as u64);
-        into.extend_from_slice(bytes);
+        into.append(bytes, &self.worker.spare);
         Poll::Ready(Ok(Read::Some))
     }
 

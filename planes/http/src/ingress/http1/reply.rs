@@ -4,26 +4,26 @@ use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::task::Poll;
 
-use bartizan_exchange::{Body, Frame, Length, Response};
-use bartizan_wire::http1::{
-    self, ChunkLine, Class, HeadWriter, Persistence, RequestHead, Version, class_of, has_token,
-};
+use bartizan_exchange::{Body, Frame, Length};
+use bartizan_wire::http1::{self, ChunkLine, HeadWriter, Persistence, RequestHead, Version, has_token};
 use bytes::Bytes;
-use http::header::DATE;
-use http::{HeaderMap, Method, StatusCode};
+use http::{HeaderMap, StatusCode};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::line::Line;
-use crate::date::Dates;
+use crate::answered::Answered;
+use crate::forward;
 use crate::limits::GATHER_BYTES_MAX;
+use crate::worker::Worker;
 
 /// Room for a usual head.
 const HEAD_BYTES: usize = 512;
 
 /// What the request says about the form of its answer.
 #[derive(Clone, Copy)]
-pub(super) struct Asked<'r> {
-    pub(super) method: &'r Method,
+pub(super) struct Asked {
+    /// As far as it matters to the answer.
+    pub(super) method: http1::Asked,
     pub(super) version: Version,
     pub(super) persistence: Persistence,
     /// Whether trailers are of use to the visitor, which it has to say (RFC 9110 §6.5.1).
@@ -36,11 +36,17 @@ pub(super) enum Trailers {
     LeftOut,
 }
 
-impl<'r> Asked<'r> {
-    pub(super) fn by(method: &'r Method, head: &RequestHead, bytes: &[u8]) -> Asked<'r> {
-        let takes_trailers = head.of(bytes).fields().values("te").any(|value| has_token(value, "trailers"));
+impl Asked {
+    pub(super) fn by(head: &RequestHead, bytes: &[u8]) -> Asked {
+        let view = head.of(bytes);
+        let takes_trailers = view.fields().values("te").any(|value| has_token(value, "trailers"));
         let trailers = if takes_trailers { Trailers::Taken } else { Trailers::LeftOut };
-        Asked { method, version: head.version, persistence: head.persistence, trailers }
+        Asked {
+            method: http1::Asked::by(view.method()),
+            version: head.version,
+            persistence: head.persistence,
+            trailers,
+        }
     }
 }
 
@@ -64,26 +70,19 @@ enum Framing {
 }
 
 impl Reply {
-    pub(super) fn compose(response: Response, asked: Asked<'_>, dates: &Dates) -> Reply {
-        let Response { status, headers, body, .. } = response;
+    // Hot: once an answer. No allocation but for a larger buffer.
+    pub(super) fn compose(mut answered: Answered, asked: Asked, worker: &Worker) -> Reply {
+        let (status, body) = (answered.status, std::mem::replace(&mut answered.body, Body::empty()));
         let (stated, framing) = framing(asked, status, body.length());
         let persistence = if framing == Framing::UntilClose { Persistence::Close } else { asked.persistence };
         let gathered = match framing {
             Framing::Left(length) if length <= (GATHER_BYTES_MAX - HEAD_BYTES) as u64 => length as usize,
             Framing::Left(_) | Framing::Chunks | Framing::UntilClose => 0,
         };
-        let mut out = Vec::with_capacity(HEAD_BYTES + gathered);
+        let mut out = worker.spare.text();
+        out.reserve(HEAD_BYTES + gathered);
         let mut writer = HeadWriter::response(&mut out, status.as_u16(), status.canonical_reason().unwrap_or(""));
-        for (name, value) in &headers {
-            // Fields of the connection and framing are written below, once.
-            if class_of(name.as_str().as_bytes()) == Class::EndToEnd {
-                writer = writer.titled(name.as_str(), value.as_bytes());
-            }
-        }
-        if !headers.contains_key(DATE) {
-            // RFC 9110 §6.6.1: a recipient adds it when it passes the answer on.
-            writer = writer.field(b"Date", dates.now().as_bytes());
-        }
+        writer = forward::to_visitor(&answered, &worker.dates, writer);
         writer = match (status, persistence, asked.version) {
             (StatusCode::SWITCHING_PROTOCOLS, ..) => {
                 writer.field(b"Connection", b"upgrade").field(b"Upgrade", b"websocket")
@@ -93,9 +92,13 @@ impl Reply {
             (_, Persistence::KeepAlive, Version::Http10) => writer.field(b"Connection", b"keep-alive"),
             (_, Persistence::KeepAlive, Version::Http11) => writer,
         };
-        match writer.body(stated).end() {
+        let written = writer.body(stated).end();
+        if let Some(room) = answered.fields.into_room() {
+            worker.spare.give_room(room);
+        }
+        match written {
             Ok(()) => Reply { out, body, framing, trailers: asked.trailers, persistence },
-            // Header maps are as strict, so this cannot happen; if it does, a body without a head must not be written.
+            // What was read is legal, so this cannot happen; if it does, a body without a head must not be written.
             Err(error) => {
                 tracing::error!(%error, "an answer cannot be written");
                 Reply {
@@ -124,8 +127,10 @@ impl Reply {
                 Poll::Pending => {
                     // The next piece is not here yet: write what there is.
                     line.write(&mut [IoSlice::new(&self.out)]).await?;
-                    self.out = Vec::new();
-                    poll_fn(|cx| self.body.poll_frame(cx)).await
+                    line.worker.spare.give_text(std::mem::take(&mut self.out));
+                    let piece = poll_fn(|cx| self.body.poll_frame(cx)).await;
+                    self.out = line.worker.spare.text();
+                    piece
                 }
             };
             match piece {
@@ -145,7 +150,9 @@ impl Reply {
                 }
             }
         }
-        line.write(&mut [IoSlice::new(&self.out)]).await
+        line.write(&mut [IoSlice::new(&self.out)]).await?;
+        line.worker.spare.give_text(self.out);
+        Ok(())
     }
 
     /// Adds one piece: a small one to what is gathered; a large one is written together with that.
@@ -189,16 +196,16 @@ impl Reply {
 }
 
 /// What the head says of the body, and how the body is written (RFC 9112 §6).
-fn framing(asked: Asked<'_>, status: StatusCode, length: Length) -> (http1::Body, Framing) {
+fn framing(asked: Asked, status: StatusCode, length: Length) -> (http1::Body, Framing) {
     let nothing = Framing::Left(0);
     let has_no_body = status.is_informational() || status == StatusCode::NO_CONTENT;
     match length {
         _ if has_no_body => (http1::Body::None, nothing),
         // The length that the body would have (RFC 9110 §8.6).
-        Length::Known(length) if *asked.method == Method::HEAD || status == StatusCode::NOT_MODIFIED => {
+        Length::Known(length) if asked.method == http1::Asked::Head || status == StatusCode::NOT_MODIFIED => {
             (http1::Body::Length(length), nothing)
         }
-        _ if *asked.method == Method::HEAD || status == StatusCode::NOT_MODIFIED => (http1::Body::None, nothing),
+        _ if asked.method == http1::Asked::Head || status == StatusCode::NOT_MODIFIED => (http1::Body::None, nothing),
         Length::Absent => (http1::Body::Length(0), nothing),
         Length::Known(length) => (http1::Body::Length(length), Framing::Left(length)),
         Length::Unknown if asked.version == Version::Http11 => (http1::Body::Chunked, Framing::Chunks),

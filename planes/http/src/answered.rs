@@ -1,0 +1,26 @@
+//! An answer on its way to the visitor: an origin's, or our own.
+
+use bartizan_exchange::{Body, Io, Response};
+use http::StatusCode;
+
+use crate::fields::Fields;
+use crate::ray::Ray;
+
+/// Made by `egress` or from a page, written by `ingress`.
+pub(crate) struct Answered {
+    pub(crate) status: StatusCode,
+    /// As they came. Those that must not reach a visitor are still among them.
+    pub(crate) fields: Fields,
+    pub(crate) body: Body,
+    /// The connection behind a 101.
+    pub(crate) upgraded: Option<Box<dyn Io>>,
+    /// The request's number.
+    pub(crate) ray: Ray,
+}
+
+impl Answered {
+    pub(crate) fn new(response: Response, ray: Ray) -> Answered {
+        let Response { status, headers, body, upgraded } = response;
+        Answered { status, fields: Fields::Map(headers), body, upgraded, ray }
+    }
+}

@@ -1,0 +1,171 @@
+//! The fields of a message, as they came, and how they get into the next head.
+//!
+//! ```text
+//! HTTP/1.1 ── Lines ─┐                    ┌─► HeadWriter ─► HTTP/1.1: an origin, a visitor
+//!                    ├─ rules of forward ─┤
+//! HTTP/2,            │                    └─► HeaderMap ──► HTTP/2, a tunnel
+//! tunnel, page ─ Map ┘
+//! ```
+//! From one head to the next lines are copied, and no map is made of them. Both forms pass through the same rules.
+
+use bartizan_wire::http1::{self, Class, FieldRoom, HeadWriter, Rewrite, class_of, has_token};
+use bytes::Bytes;
+use http::header::{ACCEPT, CONNECTION};
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+/// The fields of a request or of an answer, those of the connection and of framing included.
+pub(crate) enum Fields {
+    Lines(Lines),
+    Map(HeaderMap),
+}
+
+/// Those of a head that was read, in its memory.
+pub(crate) struct Lines {
+    head: Bytes,
+    room: FieldRoom,
+}
+
+impl Lines {
+    /// `room` is the one that `head` was parsed with.
+    pub(crate) fn new(head: Bytes, room: FieldRoom) -> Lines {
+        Lines { head, room }
+    }
+
+    fn fields(&self) -> http1::Fields<'_> {
+        self.room.fields(&self.head)
+    }
+}
+
+impl Fields {
+    /// Names are in lower case.
+    pub(crate) fn get(&self, name: &'static str) -> Option<&[u8]> {
+        self.values(name).next()
+    }
+
+    /// The values of all lines with this name.
+    pub(crate) fn values(&self, name: &'static str) -> impl Iterator<Item = &[u8]> {
+        let (lines, map) = match self {
+            Fields::Lines(lines) => (Some(lines.fields().values(name)), None),
+            Fields::Map(map) => (None, Some(map.get_all(name).iter())),
+        };
+        lines.into_iter().flatten().chain(map.into_iter().flatten().map(HeaderValue::as_bytes))
+    }
+
+    /// What the format of an error page is chosen by.
+    pub(crate) fn accepted(&self) -> HeaderMap {
+        let values = self.values("accept").filter_map(|value| HeaderValue::from_bytes(value).ok());
+        values.map(|value| (ACCEPT, value)).collect()
+    }
+
+    /// How many there are, or more.
+    pub(crate) fn count(&self) -> usize {
+        match self {
+            Fields::Lines(lines) => lines.fields().iter().count(),
+            Fields::Map(map) => map.len(),
+        }
+    }
+
+    /// The memory, for the next head.
+    pub(crate) fn into_room(self) -> Option<FieldRoom> {
+        match self {
+            Fields::Lines(lines) => Some(lines.room),
+            Fields::Map(_) => None,
+        }
+    }
+}
+
+/// What takes fields: the next head, or a map for who writes none.
+pub(crate) trait Sink: Sized {
+    /// Passes on what is the message's own (RFC 9110 §7.6.1), each field as `fate` says by its name and value.
+    fn pass<'f, 'v>(self, fields: &'f Fields, fate: impl FnMut(&'f [u8], &'f [u8]) -> Rewrite<'v>) -> Self;
+
+    /// Adds a field that `pass` did not, with this value. Its name is in lower case.
+    fn add(self, name: &'static str, value: Own<'_>) -> Self;
+}
+
+/// A value of the edge's own.
+#[derive(Clone, Copy)]
+pub(crate) enum Own<'v> {
+    Word(&'static str),
+    /// They follow each other.
+    Parts(&'v [&'v [u8]]),
+}
+
+impl Sink for HeadWriter<'_> {
+    // Hot: once a head. No allocation but for a larger buffer.
+    fn pass<'f, 'v>(mut self, fields: &'f Fields, mut fate: impl FnMut(&'f [u8], &'f [u8]) -> Rewrite<'v>) -> Self {
+        match fields {
+            Fields::Lines(lines) => self.copy(lines.fields(), |field| fate(field.name, field.value)),
+            Fields::Map(map) => {
+                for (name, value) in end_to_end(map) {
+                    self = match fate(name.as_str().as_bytes(), value.as_bytes()) {
+                        Rewrite::Keep => self.titled(name.as_str(), value.as_bytes()),
+                        Rewrite::Drop => self,
+                        Rewrite::Replace(value) => self.titled(name.as_str(), value),
+                    };
+                }
+                self
+            }
+        }
+    }
+
+    fn add(self, name: &'static str, value: Own<'_>) -> Self {
+        match value {
+            Own::Word(word) => self.titled(name, word.as_bytes()),
+            Own::Parts(parts) => self.titled_parts(name, parts),
+        }
+    }
+}
+
+impl Sink for HeaderMap {
+    fn pass<'f, 'v>(mut self, fields: &'f Fields, mut fate: impl FnMut(&'f [u8], &'f [u8]) -> Rewrite<'v>) -> Self {
+        match fields {
+            Fields::Lines(lines) => {
+                for field in lines.fields().iter().filter(|field| field.class == Class::EndToEnd) {
+                    // What was read is legal. A value shares the memory of its head.
+                    let value = match fate(field.name, field.value) {
+                        Rewrite::Keep => HeaderValue::from_maybe_shared(lines.head.slice_ref(field.value)).ok(),
+                        Rewrite::Drop => None,
+                        Rewrite::Replace(value) => HeaderValue::from_bytes(value).ok(),
+                    };
+                    if let (Some(value), Ok(name)) = (value, HeaderName::from_bytes(field.name)) {
+                        self.append(name, value);
+                    }
+                }
+            }
+            Fields::Map(map) => {
+                for (name, value) in end_to_end(map) {
+                    let value = match fate(name.as_str().as_bytes(), value.as_bytes()) {
+                        Rewrite::Keep => Some(value.clone()),
+                        Rewrite::Drop => None,
+                        Rewrite::Replace(value) => HeaderValue::from_bytes(value).ok(),
+                    };
+                    if let Some(value) = value {
+                        self.append(name.clone(), value);
+                    }
+                }
+            }
+        }
+        self
+    }
+
+    fn add(mut self, name: &'static str, value: Own<'_>) -> Self {
+        let value = match value {
+            Own::Word(word) => Ok(HeaderValue::from_static(word)),
+            Own::Parts(parts) => HeaderValue::from_maybe_shared(Bytes::from(parts.concat())),
+        };
+        // Parts are of what was read, or digits and letters.
+        if let Ok(value) = value {
+            self.append(HeaderName::from_static(name), value);
+        }
+        self
+    }
+}
+
+/// Of a map, what is the message's own (RFC 9110 §7.6.1).
+fn end_to_end(map: &HeaderMap) -> impl Iterator<Item = (&HeaderName, &HeaderValue)> {
+    let named = move |name: &HeaderName| {
+        map.get_all(CONNECTION).iter().any(|options| has_token(options.as_bytes(), name.as_str()))
+    };
+    map.iter().filter(move |(name, _)| class_of(name.as_str().as_bytes()) == Class::EndToEnd && !named(name))
+}
