@@ -269,7 +269,7 @@ impl From<ReadError> for Error {
                 Fault::StoreDamaged.into()
             }
             ReadError::Unreadable(object) => {
-                tracing::error!(object.key, object.reason, "an object in the store cannot be read");
+                tracing::debug!(object.key, object.reason, "an object in the store cannot be read");
                 Fault::Damaged.because(object.key)
             }
             error => Error::internal(&error),

@@ -148,7 +148,8 @@ pub(crate) fn document<T: DeserializeOwned>(entry: &Entry) -> Result<T, Error> {
 
 /// The fault of a document that is there and says nothing that can be used.
 pub(crate) fn damaged(key: &Key, reason: &dyn std::fmt::Display) -> Error {
-    tracing::error!(%key, %reason, "an object in the store cannot be read");
+    // The publisher says so, once. Whoever asks for it time and again shall not fill the log.
+    tracing::debug!(%key, %reason, "an object in the store cannot be read");
     Fault::Damaged.because(key)
 }
 
