@@ -161,7 +161,7 @@ impl Params {
     }
 }
 
-/// Addresses and ranges in the one spelling that is kept.
+/// Addresses and ranges in the one spelling that is kept (RFC 5952 §4, RFC 4632 §3.1).
 fn normal_value(text: &str) -> String {
     let text = text.trim();
     let spellings = ["ip", "ip_range", "asn"].map(|target| target_of_kind(target, text).ok());

@@ -1,7 +1,8 @@
 //! What an API client is told when a call fails: the one table of codes.
 //!
 //! A [`Fault`] is a row of the table; an [`Error`] is a fault with the facts of this call. Handlers make no reply with a
-//! bare status. 409 occurs once, where the stock client waits for it: other clients would repeat the call.
+//! bare status. Each status is used as RFC 9110 §15 has it, but for 409 (§15.5.10): it occurs once, where the stock client
+//! waits for it, and 400 stands in its place elsewhere, because other clients would repeat the call.
 
 use std::time::Duration;
 
@@ -60,7 +61,7 @@ faults! {
     UnknownKey = 403 9103 "Unknown X-Auth-Key or X-Auth-Email";
     UnknownToken = 403 9109 "Invalid access token";
     NotAllowed = 403 9109 "Unauthorized to access requested resource";
-    /// Whoever has a right one is let in all the same.
+    /// RFC 6585 §4. Whoever has a right one is let in all the same.
     TooManyTries = 429 10013 "Too many wrong credentials from this address; try again later";
     /// Only from `tokens/verify`.
     InvalidToken = 401 1000 "Invalid API Token";
@@ -240,7 +241,7 @@ impl IntoResponse for Error {
         }
         if let Some(seconds) = self.retry_after {
             response.headers_mut().insert(RETRY_AFTER, seconds.into());
-            // Each further try costs a connection more, and those of a source are counted.
+            // Each further try costs a connection more, and those of a source are counted (RFC 9112 §9.6).
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
         response

@@ -43,7 +43,7 @@ impl<S: Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
     }
 }
 
-/// All bodies are objects. Said here, because the derived readers would take a list of a struct's fields as well.
+/// All bodies are objects (RFC 8259 §4). Said here, because the derived readers would take a list of a struct's fields as well.
 fn parse<T: DeserializeOwned>(text: &[u8]) -> Result<T, Error> {
     if text.trim_ascii_start().first() != Some(&b'{') {
         return Err(Fault::BadBody.because("expected an object"));

@@ -1,7 +1,8 @@
 //! Whether whoever asks sits at this machine, for what is shown without a login.
 //!
-//! Three things must hold: the peer is a loopback address, the Host is a loopback name (a foreign site that points its own
-//! name here by DNS does not see it), and no proxy is in between (one on this machine does not show it to the world).
+//! Three things must hold: the peer is a loopback address (RFC 1122 §3.2.1.3, RFC 4291 §2.5.3), the Host is a loopback name
+//! (RFC 6761 §6.3; a foreign site that points its own name here by DNS does not see it), and no proxy is in between (RFC 7239
+//! §4, RFC 9110 §7.6.3; one on this machine does not show it to the world).
 
 use std::net::SocketAddr;
 

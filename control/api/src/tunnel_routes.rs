@@ -53,7 +53,7 @@ async fn put(
     Ok(Reply::of(result))
 }
 
-/// The host: whole, or one label of the zone. Anything else with a dot was meant for another zone.
+/// The host (RFC 1123 §2.1): whole, or one label of the zone. Anything else with a dot was meant for another zone.
 fn host(zone: &Zone, given: Option<&String>) -> Result<Name, Error> {
     let text = given.map(|text| text.trim()).unwrap_or_default();
     let invalid = |detail: String| Fault::RouteInvalid.because(detail).at("/user_hostname");

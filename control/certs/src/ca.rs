@@ -122,8 +122,8 @@ impl Ca {
         &self.fingerprint
     }
 
-    /// A certificate for servers with these names (DNS names, the first label may be `*`, and addresses), with a new
-    /// key. It does not outlive the CA, and a CA that has run out issues nothing.
+    /// A certificate for servers (RFC 5280 §4.2.1.12) with these names (§4.2.1.6: DNS names, the first label may be `*`, and
+    /// addresses), with a new key. It does not outlive the CA, and a CA that has run out issues nothing.
     pub fn issue(&self, names: &[String], now: Timestamp, validity: Duration) -> Result<Issued, CertsError> {
         let failed = |source| CertsError::Issue { names: names.to_owned(), source };
         let (not_before, not_after) = (earlier(now, BACKDATE), later(now, validity).min(self.not_after));
@@ -159,6 +159,7 @@ fn create(path: &Path, seal: &bartizan_seal::Key, now: Timestamp) -> Result<Stor
     // Somebody who runs two of us can tell their CAs apart in a list.
     let short = &hex::encode(sha256(key.public_key_raw()))[..8];
     params.distinguished_name.push(DnType::CommonName, format!("Bartizan local CA {short}"));
+    // It signs the certificates of servers, and no other CA (RFC 5280 §4.2.1.9).
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     (params.not_before, params.not_after) = (date(earlier(now, BACKDATE)), date(not_after));
@@ -208,7 +209,7 @@ fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
-/// Certificates know whole seconds.
+/// Certificates know whole seconds (RFC 5280 §4.1.2.5).
 fn date(at: Timestamp) -> OffsetDateTime {
     i64::try_from(at.unix_seconds())
         .ok()

@@ -29,8 +29,9 @@ pub struct Document {
     pub purpose: Purpose,
     pub zone: Option<ZoneId>,
     pub names: Vec<String>,
+    /// RFC 7468 §5.
     pub chain_pem: String,
-    /// Base64. Sealed for this id.
+    /// Base64 (RFC 4648 §4). Sealed for this id.
     pub sealed_key: String,
     pub not_before: Timestamp,
     pub not_after: Timestamp,

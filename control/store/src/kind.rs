@@ -139,8 +139,8 @@ impl Declaration {
     }
 }
 
-/// Whether this is how a `T` is written. Ids in upper case and names with needless escapes would be second names of one
-/// object.
+/// Whether this is how a `T` is written. Ids in upper case and names with needless escapes (RFC 1035 §5.1) would be second
+/// names of one object.
 fn is<T: FromStr + Display>(text: &str) -> bool {
     text.parse::<T>().is_ok_and(|value| value.to_string() == text)
 }

@@ -143,7 +143,8 @@ impl<'c> Authority<'c> {
             _ => (Rcode::REFUSED, Authoritative::No),
         };
         if answer.is_truncated() && transport == Transport::Tcp {
-            // The set is larger than a message can be. TC over TCP would make the client ask again, over and over.
+            // The set is larger than a message can be. TC asks for TCP (RFC 2181 §9): over TCP it would make the client ask again,
+            // over and over.
             return refuse(&query.head, reply, Rcode::SERVFAIL);
         }
         let truncated = answer.is_truncated();

@@ -21,7 +21,7 @@ const CHILDREN_AT: usize = 8;
 const FLAGS_AT: usize = 15;
 const SET_HEADER: usize = 8;
 
-/// Owner pointer, type, class, TTL and data length in front of each record's data in a block.
+/// Owner pointer, type, class, TTL and data length in front of each record's data in a block (RFC 1035 §4.1.3, §4.1.4).
 const RECORD_HEADER: usize = 12;
 
 /// What is true of an entry besides its records.
@@ -200,7 +200,7 @@ impl<'n> Frame<'n> {
 
 /// Appends an entry with the content of a name; gives its place.
 ///
-/// Of a set, only what a message could carry is kept: 65,535 records of 65,535 bytes.
+/// Of a set, only what a message could carry is kept: 65,535 records (RFC 1035 §4.1.1) of 65,535 bytes (§4.1.3).
 pub(crate) fn push(arena: &mut Vec<u8>, frame: Frame<'_>, content: &NameContent) -> usize {
     let at = push_frame(arena, frame);
     let mut flags = match content.proxied {

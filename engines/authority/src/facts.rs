@@ -8,16 +8,18 @@ use bartizan_names::{Name, RecordType, ZoneName};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ZoneFacts {
     pub apex: ZoneName,
+    /// Compared as serial numbers are, which wrap (RFC 1982 §3.2).
     pub serial: u32,
     /// Served as NS records at the apex; the first is the SOA's primary. NS records that users put at the apex join
     /// the same record set.
     pub nameservers: Vec<Name>,
+    /// The mailbox of who is responsible, as a name (RFC 1035 §3.3.13).
     pub soa_rname: Name,
     /// A paused zone answers with its records as they are, as if none were proxied.
     pub paused: bool,
 }
 
-/// The records of one type at one name.
+/// The records of one type at one name: an RRset (RFC 2181 §5).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RecordSet {
     pub rtype: RecordType,

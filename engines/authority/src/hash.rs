@@ -20,7 +20,8 @@ pub(crate) fn hash(name: &[u8], seed: u64) -> u64 {
 
 /// Writes `name` in lower case to `lower` and gives its hash: the same as [`hash`] of what was written.
 ///
-/// A length octet is at most 63 and no letter, so lengths stay as they are.
+/// The case of names does not count (RFC 4343 §3). A length octet is at most 63 (RFC 1035 §2.3.4) and no letter, so lengths
+/// stay as they are.
 /// Hot: once a query.
 pub(crate) fn lower_and_hash(name: &[u8], lower: &mut [u8; LOWER_BYTES], seed: u64) -> u64 {
     let (words, _) = name.as_chunks::<WORD>();

@@ -184,7 +184,8 @@ fn tell_addresses(authority: &Authority<'_>, answer: &mut Answer<'_>, server: &[
     }
 }
 
-/// Writes a record set: as the block that it is, where nothing in it could be compressed.
+/// Writes a record set: as the block that it is, where nothing in it could be compressed. Names in the data of types that
+/// came after RFC 1035 never are (RFC 3597 §4).
 fn put(answer: &mut Answer<'_>, owner: Owner<'_>, set: Set<'_>) -> Fit {
     match (owner, set.rtype) {
         (_, RecordType::NS | RecordType::CNAME | RecordType::PTR | RecordType::MX) | (Owner::Name(_), _) => {
@@ -211,7 +212,9 @@ fn deny(
         answer.record_set(Section::Authority, owner, RecordType::SOA, NEGATIVE_TTL, [&zone.soa]);
     }
     match location.node {
+        // RFC 2308 §2.1.
         Node::Missing => Rcode::NXDOMAIN,
+        // RFC 2308 §2.2; also of a name that is there only because of one below it (RFC 4592 §2.2.2).
         Node::Exact(_) | Node::Wildcard(_) => Rcode::NOERROR,
     }
 }

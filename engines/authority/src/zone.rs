@@ -40,8 +40,8 @@ impl Zone {
 }
 
 fn soa(facts: &ZoneFacts) -> Vec<u8> {
-    // A zone without name servers cannot be delegated to (RFC 1034 §4.2.1). Its apex stands in for a well-formed
-    // record.
+    // MNAME is the first name server (RFC 1035 §3.3.13). A zone without any cannot be delegated to (RFC 1034 §4.2.1): its
+    // apex stands in for a well-formed record.
     let primary = facts.nameservers.first().unwrap_or(facts.apex.as_name());
     let mut rdata = [primary.as_wire(), facts.soa_rname.as_wire()].concat();
     for number in [facts.serial, REFRESH, RETRY, EXPIRE, MINIMUM] {

@@ -52,7 +52,7 @@ pub struct ProxiedName<'z> {
 /// A name in the form in which it is looked up.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Key<'n> {
-    /// Wire bytes in lower case.
+    /// Wire bytes in lower case (RFC 4343 §3).
     pub(crate) name: &'n [u8],
     pub(crate) hash: u64,
 }
@@ -199,8 +199,9 @@ impl Zones {
         self.walk(key.name, first)
     }
 
-    /// Finds the zone from the top down, and in it the name or the deepest name above it that exists. Stops at the
-    /// first label that does not exist, so a long name costs no more than a short one.
+    /// Finds the zone from the top down, and in it the name or the deepest name above it that exists (RFC 1034 §4.3.2,
+    /// step 3; RFC 4592 §3.3.1). Stops at the first label that does not exist, so a long name costs no more than a short
+    /// one.
     fn walk(&self, name: &[u8], first: First<'_>) -> Option<Location<'_>> {
         let starts = LabelStarts::of(name);
         let (zone, apex_depth) = self.zone_of(name, &starts)?;
@@ -219,7 +220,7 @@ impl Zones {
         Some(Location { zone, node: Node::Exact(encloser) })
     }
 
-    /// The deepest zone that `name` lies in, and how many labels its apex has.
+    /// The deepest zone that `name` lies in (RFC 1034 §4.3.2, step 2), and how many labels its apex has.
     fn zone_of(&self, name: &[u8], starts: &LabelStarts) -> Option<(u32, usize)> {
         let mut deepest = None;
         for depth in 1..=starts.count() {

@@ -90,6 +90,7 @@ impl Scope {
     /// Every rule that matches. `zone` is the one whose scope this is.
     // Hot: once a connection. No allocation.
     pub(crate) fn visit<'s>(&'s self, zone: Option<ZoneId>, source: &Source, mut found: impl FnMut(Found<'s>)) {
+        // One that came by an IPv6 socket is written as an IPv6 address (RFC 4291 §2.5.5.2), and is an IPv4 address.
         match source.address.to_canonical() {
             IpAddr::V4(four) => self.four.visit(four.to_bits(), |hit| found(Found { hit, by: By::Address, zone })),
             IpAddr::V6(six) => self.six.visit(six.to_bits(), |hit| found(Found { hit, by: By::Address, zone })),

@@ -94,7 +94,7 @@ impl Apps {
     }
 
     /// The applications on an address and port: none, one, or several that are told apart by the name in the client's
-    /// TLS handshake.
+    /// TLS handshake (RFC 6066 §3).
     // Hot: once a connection or flow. No allocation.
     pub fn at(&self, pools: &Pools, protocol: Protocol, dialled: SocketAddr) -> impl Iterator<Item = &Arc<App>> {
         let address = dialled.ip();

@@ -29,7 +29,7 @@ pub enum Target {
 pub struct Origin {
     /// All of them are the same server to us; any that answers will do. Shared, since each request has a copy.
     pub hosts: Arc<[OriginHost]>,
-    /// The port for either scheme; without one it is the scheme's own, 80 or 443.
+    /// The port for either scheme; without one it is the scheme's own, 80 or 443 (RFC 9110 §4.2.1, §4.2.2).
     pub port: Option<u16>,
 }
 

@@ -75,7 +75,7 @@ impl<P: Clone> Routes<P> {
         Edit { table: Table::clone(&self.0), changed: HashMap::new(), sites: Sites::AsBefore }
     }
 
-    /// The route of a host name without a port, in any case, with or without a final dot. None if DNS does not lead here:
+    /// The route of a host name without a port, in any case (RFC 9110 §4.2.3), with or without a final dot. None if DNS does not lead here:
     /// `names` says which name of which zone answers for it.
     // Hot: once a request. No allocation.
     pub fn find(&self, names: &Zones, host: &str) -> Option<Match<'_, P>> {
@@ -289,7 +289,7 @@ fn shard_of(hash: u64) -> usize {
     hash as usize % SHARDS
 }
 
-/// Writes a host in the form in which [`Name`] keeps it; none if it cannot be a name.
+/// Writes a host in the form in which [`Name`] keeps it; none if it cannot be a name (RFC 1035 §2.3.4, §3.1).
 fn write_wire(host: &str, wire: &mut [u8; NAME_WIRE_MAX]) -> Option<usize> {
     let host = host.strip_suffix('.').unwrap_or(host);
     let mut at = 0;

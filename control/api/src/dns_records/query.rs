@@ -161,7 +161,7 @@ fn whole_name(zone: &Zone, text: &str) -> String {
     }
 }
 
-/// Addresses have one spelling in the store, host names no final dot.
+/// Addresses have one spelling in the store (RFC 5952 §4), host names no final dot.
 fn normal_content(text: &str) -> String {
     let text = text.trim();
     if let Ok(address) = text.parse::<std::net::IpAddr>() {

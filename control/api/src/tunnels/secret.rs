@@ -37,6 +37,7 @@ pub(super) async fn token(
 }
 
 pub(super) fn secret(text: &str) -> Result<Vec<u8>, Error> {
+    // RFC 4648 §4, with padding.
     let secret = BASE64.decode(text.trim()).ok().filter(|secret| (SECRET_MIN..=SECRET_MAX).contains(&secret.len()));
     secret.ok_or_else(|| Error::from(Fault::TunnelSecret).at("/tunnel_secret"))
 }

@@ -1,4 +1,4 @@
-//! Certificates and their keys: for visitors by the name that they ask for, and for connectors. One whose key does not
+//! Certificates and their keys: for visitors by the name that they ask for (RFC 6066 §3), and for connectors. One whose key does not
 //! belong to it is a problem, before a visitor's handshake fails.
 
 use std::collections::BTreeMap;

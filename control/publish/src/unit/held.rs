@@ -1,7 +1,8 @@
 //! Zones that are there, cannot be read, and were never served: nobody may answer for their names.
 //!
 //! Left out, such a zone would give its names to a zone of ours that it lies in, with other addresses, other origins and
-//! other rules. So its apex is held: DNS says that it cannot tell (SERVFAIL), and the HTTP edge 503, for the apex and all
+//! other rules. So its apex is held: DNS says that it cannot tell (SERVFAIL,
+//! RFC 1035 §4.1.1), and the HTTP edge 503 (RFC 9110 §15.6.4), for the apex and all
 //! below it but what lies in a zone inside. The apex is told by the zone's document, be the rest of it what it may, or
 //! by the key of its name, which only one zone may have ([`Snapshot::zone_names`]).
 

@@ -69,9 +69,8 @@ pub(crate) fn record(entry: &Entry) -> Result<Record, Fault> {
     Ok(Record::parse_served(&serde_json::from_str(&entry.value.json)?)?)
 }
 
-/// What DNS answers at a name: the records as they are, and whether the edge stands in front of them.
-///
-/// Records of one type share a TTL (RFC 2181 §5.2): the smallest that somebody asked for.
+/// What DNS answers at a name: the records of each type as an RRset (RFC 2181 §5), and whether the edge stands in front of
+/// them. The records of an RRset share a TTL (RFC 2181 §5.2): the smallest that somebody asked for.
 fn content(records: &[Record]) -> NameContent {
     let proxied = if records.iter().any(|record| record.proxied) { Proxied::UnlessPaused } else { Proxied::Never };
     let mut sets: Vec<RecordSet> = Vec::new();
