@@ -16,7 +16,7 @@ use bartizan_tls::{Certificates, CertifiedKey};
 pub struct Bundle {
     /// The revision of the newest change in it.
     pub number: u64,
-    /// The one that this is.
+    /// The PoP that this edge is.
     pub pop: Generation<ServedPop>,
     pub zones: Generation<Zones>,
     pub routes: Generation<Routes<Policy>>,

@@ -4,7 +4,7 @@
 //! keys of changes ─► touched ─► read: everything that can fail ─► patches ─► apply: cannot fail ─► Bundle
 //! ```
 //! A part says which kinds of objects it is made of, reads what a step touched of them into a patch, and applies it later:
-//! what cannot be read is in the patch as it was, and a patch of nothing makes no new generation. Each part has a
+//! what cannot be read is in the patch as it was, and an empty patch makes no new generation. Each part has a
 //! generation of its own, so that a plane is told only of what it uses.
 //!
 //! A part that is made of objects of its own is a [`Part`], and has a line in `own_parts!`. Zones, hosts and applications are

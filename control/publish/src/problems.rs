@@ -38,8 +38,8 @@ pub(crate) enum About {
 #[derive(Debug, Default)]
 pub struct Problems {
     about: About,
-    /// Why, by the key in the store. Nobody reads more of them, and whoever damages a million records shall not fill the
-    /// memory too.
+    /// Why, by the key in the store. Nobody reads more of them, and a million damaged records must not fill the memory
+    /// too.
     told: BTreeMap<Arc<str>, Arc<str>>,
     /// Hashes of the keys of those beyond [`NAMED_MAX`].
     rest: HashSet<u64>,

@@ -29,11 +29,11 @@ pub struct Publisher {
     parts: Parts,
     problems: Problems,
     documents: Documents,
-    /// The log that `applied` is of.
+    /// The epoch of the log to which the revision `applied` belongs.
     epoch: Epoch,
     applied: Rev,
-    /// Of the parts that the last step changed: the revision, or behind what was in force where another state came that
-    /// has fewer.
+    /// What the last step numbered the parts that it changed with: its revision, or the number behind the last one where a
+    /// state took over that has fewer revisions.
     generation: Rev,
     bundle: Bundle,
 }

@@ -17,7 +17,7 @@ use crate::problems::Problems;
 /// Why an object cannot be made into what is served.
 pub(crate) type Fault = Box<dyn Error + Send + Sync>;
 
-/// Of an object that is not there by damage.
+/// Why an object that damage removed is a problem.
 const LOST: &str = "it is lost by damage, and what it may have kept out stays out; write it anew, or restore a backup: \
                     `bartizan doctor --rebuild`, while the edge is stopped, ends this";
 
@@ -59,9 +59,9 @@ pub(crate) enum Found<T> {
 pub(crate) struct Reading<'s> {
     pub(crate) snapshot: &'s Snapshot,
     ahead: Ahead,
-    /// Keys of what damage took, once it is asked for.
+    /// Keys of what damage took; read when it is first asked for.
     lost: Option<BTreeSet<String>>,
-    /// What the log says about is as it says.
+    /// Keys that the log tells of. What the log says of them is right, also that they are deleted.
     logged: Option<&'s Touched>,
     faults: Vec<(Arc<str>, Arc<str>)>,
     /// Keys that are read without being touched and have nothing wrong with them. Kept only if something is wrong at all.

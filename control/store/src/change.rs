@@ -68,7 +68,7 @@ impl Op {
         }
     }
 
-    /// What it takes in the log, about.
+    /// Roughly how many bytes it takes in the log.
     pub(crate) fn bytes(&self) -> usize {
         match self {
             Op::Put { key, value } => key.as_str().len() + value.json.len(),
@@ -103,7 +103,7 @@ pub struct Meta {
     pub interface: String,
     /// From where, if it came by the network.
     pub client: Option<IpAddr>,
-    /// The same one again is the same request again.
+    /// Two change sets with the same id are one request, and the second does nothing.
     pub request_id: [u8; 16],
 }
 
@@ -133,7 +133,7 @@ pub struct Change {
 }
 
 impl Change {
-    /// What of it a copy with this part of the state is told. The revision stays, be there anything of it left or not.
+    /// The part of it that a copy of this part of the state gets. The revision stays even if nothing of it is left.
     pub fn filtered(mut self, filter: &Filter) -> Change {
         self.ops.retain(|op| filter.passes(op.key()));
         self

@@ -16,14 +16,14 @@ pub struct Condition {
     pub damaged: Option<String>,
     /// What damage took.
     pub lost: Lost,
-    /// Objects whose keys are none of this version: nobody sees them. Counted some time after the start.
+    /// Objects whose keys this version does not know: nobody sees them. Counted some time after the start.
     pub strangers: u64,
 }
 
-/// Keys that are looked at in one step: a millisecond.
+/// Keys that are looked at in one step, which takes a millisecond.
 const STEP: usize = 1_000;
 
-/// A walk over all keys for those that are none.
+/// A walk over all keys that looks for those which this version does not know.
 #[derive(Default)]
 pub(crate) struct Survey {
     last: String,
@@ -54,7 +54,7 @@ impl Survey {
     }
 }
 
-/// What a look at a file found that may be in use, or damaged.
+/// What was found in a file, which may be in use, or damaged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Examined {
     /// The number of its layout, and the one of this version.

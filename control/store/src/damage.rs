@@ -1,4 +1,4 @@
-//! Going on behind what cannot be read.
+//! How a reader goes on behind a damaged page.
 //!
 //! A damaged page of the table of objects hides a few of them, or some thousand if it is an inner one. The engine stops at
 //! it; we ask for the ids behind it one by one until it answers again.
@@ -19,7 +19,7 @@ impl Damage {
         self.0.store(true, Ordering::Relaxed);
     }
 
-    /// And forgets it.
+    /// Whether somebody met some since this was asked last.
     pub(crate) fn take(&self) -> bool {
         self.0.swap(false, Ordering::Relaxed)
     }
@@ -39,7 +39,7 @@ pub(crate) fn is_damage(error: &rusqlite::Error) -> bool {
 pub(crate) struct Next {
     /// None: there are no more.
     pub(crate) id: Option<i64>,
-    /// Ids in front of it that cannot be told to be there or not.
+    /// Ids in front of it of which nobody can say whether there are objects.
     pub(crate) lost: Option<RangeInclusive<i64>>,
 }
 

@@ -12,7 +12,7 @@ pub(crate) struct Documents {
 }
 
 impl Documents {
-    /// Nothing was ever changed.
+    /// There is one format so far.
     pub(crate) const FIRST: Documents = Documents { upgrades: &[] };
 
     /// The format in which documents are written.

@@ -14,7 +14,7 @@ use crate::{log, tables};
 /// A change set on its way into a log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Envelope {
-    /// Of the change set's shape; one of another format is refused by all alike.
+    /// The format of the change set. Every copy refuses one that it does not know.
     pub format: u16,
     /// The log that it is meant for.
     pub epoch: Epoch,
@@ -33,9 +33,9 @@ impl Envelope {
 /// What becomes of an envelope.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// It is this revision.
+    /// It landed as this revision.
     Landed(Rev),
-    /// The same request was this revision already.
+    /// The same request landed before, as this revision.
     Earlier(Rev),
     /// This guard does not hold.
     Broken(Guard),
@@ -78,7 +78,7 @@ pub struct Budget {
 
 /// An ordered log of envelopes, with a copy that shows what became of them.
 pub trait Log {
-    /// Gives the envelope its turn and returns when it is durable what became of it.
+    /// Puts the envelope in its place in the log, and returns what became of it when that is durable.
     fn append(&self, envelope: Envelope) -> Result<Verdict, CommitError>;
 
     /// The changes behind a revision, in order and without a gap. What of them does not pass the filter is left out; a

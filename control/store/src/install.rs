@@ -15,14 +15,15 @@ pub struct State {
     pub head: Rev,
     /// The last change of each zone, what is gone by now included: their serials come from there.
     pub zones: Vec<(ZoneId, Rev)>,
-    /// What it must come to.
+    /// The hashes that the state must have.
     pub hashes: Vec<(Part, StateHash)>,
     pub entries: Box<dyn Iterator<Item = Result<Entry, ReadError>> + Send>,
 }
 
-/// Replaces everything by `state`, in one transaction. With it comes the epoch of its log, by which those who follow see
-/// that all is to be read again; its revision may be below the one before, so that nobody counts by revisions alone. The log is empty then: which requests were made before is not
-/// known, so that a copy applies what others decide until it has a log of its own.
+/// Replaces everything by `state`, in one transaction. The epoch of the log comes with it: those who follow see by it that
+/// they must read everything again. Its revision may be lower than the one before, so the revision alone does not say that.
+/// The log is empty then. Which requests were made before is not known, so a copy applies what others decide until it has a
+/// log of its own.
 pub(crate) fn install(connection: &mut Connection, state: &mut State) -> Result<(), CommitError> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     rebuild::drop_all(&transaction)?;

@@ -1,8 +1,8 @@
 //! The kinds of objects, each declared once.
 //!
-//! What the store must know of a kind stands in its entry of `kinds!`: whose it is, how its ids are written, and which
-//! format its documents have, and by what its objects are listed if that is more than their key. Everything else treats
-//! all alike.
+//! What the store must know of a kind stands in its entry of `kinds!`: whose it is, how its ids are written, which format its
+//! documents have, and, if objects are found by more than their keys, the columns of its listing. Everything else treats all
+//! kinds alike.
 
 use std::fmt::Display;
 use std::str::FromStr;

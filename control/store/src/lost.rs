@@ -13,7 +13,7 @@ const NAMED_MAX: usize = 100;
 /// Access rules are named beyond that: a start holds each that it knows of, so that nobody comes in whom it kept out.
 const RULES_NAMED_MAX: usize = 10_000;
 
-/// And in one sentence.
+/// Keys that are named in one sentence.
 const TOLD_MAX: usize = 5;
 
 /// Objects that were on damaged pages and are nowhere else, or are not what was committed any more.

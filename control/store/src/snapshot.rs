@@ -19,7 +19,7 @@ use crate::readers::Readers;
 use crate::state_hash::{self, Part, StateHash};
 use crate::tables::{self, signed};
 
-/// How far somebody is who looks at all objects a piece at a time. At first in front of all.
+/// How far a look at all objects, a piece at a time, has come. By default it is in front of the first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Position(i64);
 
@@ -77,12 +77,12 @@ impl Snapshot {
         self.look(|connection| Ok(state_hash::wrong(connection)?))
     }
 
-    /// What damage took, as far as it is told: nothing any more when a person has dealt with it.
+    /// What damage took, as far as it is known. Empty again when a person has dealt with it.
     pub fn lost(&self) -> Lost {
         Lost::of_file(self.connection())
     }
 
-    /// Of the log that this view comes from. Another one than before means that the state is to be taken again.
+    /// The epoch of the log that this view comes from. If it is not the one seen before, the whole state must be read again.
     pub fn epoch(&self) -> Result<Epoch, ReadError> {
         self.look(|connection| Ok(log::epoch(connection)?))
     }
@@ -475,12 +475,12 @@ fn hand_on(
     Ok(())
 }
 
-/// A key of this version; what is none is left out of a list.
+/// The key; none if this version does not know it, which is logged: it is left out of the list.
 fn known(text: &str) -> Option<Key> {
     Key::stored(text).inspect_err(|error| tracing::error!(%error, "left out of a list")).ok()
 }
 
-/// What a list has of a row.
+/// The entry of a row; none if it cannot be read, which is logged: it is left out of the list.
 fn readable(row: rusqlite::Result<Result<Entry, Unreadable>>) -> Option<Result<Entry, ReadError>> {
     match row {
         Ok(Ok(entry)) => Some(Ok(entry)),

@@ -52,7 +52,7 @@ impl fmt::Display for Part {
     }
 }
 
-/// Of objects: one, several, or none, which is the default.
+/// The hash of some objects; by default of none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StateHash(u128);
 
@@ -195,7 +195,7 @@ fn found(connection: &Connection) -> rusqlite::Result<Sums> {
     Ok(sums)
 }
 
-/// Of a value that a revision puts.
+/// The hash of a value that a revision puts.
 pub(crate) fn of_put(key: &Key, rev: Rev, format: u16, json: &str) -> StateHash {
     StateHash::of(key.as_str(), signed(rev.0), format.into(), json)
 }

@@ -25,7 +25,7 @@ pub(crate) fn bytes_until(connection: &Connection, rev: Rev) -> rusqlite::Result
         .map(|bytes| bytes.map(i64::cast_unsigned))
 }
 
-/// And in front of it: of those that the log does not have any more.
+/// The same up to where the log begins: of the changes that it does not have any more.
 pub(crate) fn bytes_before(connection: &Connection, rev: Rev) -> rusqlite::Result<u64> {
     connection
         .prepare_cached("SELECT bytes - length(ops) FROM change WHERE rev = ?")?

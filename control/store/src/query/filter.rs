@@ -87,12 +87,12 @@ impl Condition {
         self
     }
 
-    /// None of no conditions.
+    /// None if there are no conditions.
     pub(super) fn all(conditions: Vec<Condition>) -> Option<Condition> {
         conditions.into_iter().reduce(Condition::and)
     }
 
-    /// None of no conditions.
+    /// None if there are no conditions.
     pub(super) fn any(conditions: Vec<Condition>) -> Option<Condition> {
         conditions.into_iter().reduce(|mut one, other| {
             one.sql = format!("({}) OR ({})", one.sql, other.sql);
