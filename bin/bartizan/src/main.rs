@@ -54,9 +54,10 @@ fn main() -> ExitCode {
     }
 }
 
-/// The log goes to stderr, in one line an event. `BARTIZAN_LOG` takes the place of the default level.
+/// The log goes to stderr, in one line an event. `BARTIZAN_LOG` takes the place of the default level. Libraries warn of
+/// what a peer does wrong, in a line each time: strangers would write our log.
 fn start_log(cli: &Cli) {
-    let default = if cli.global.quiet { "error" } else { "warn,bartizan=info" };
+    let default = if cli.global.quiet { "error" } else { "error,bartizan=info" };
     let filter = EnvFilter::try_from_env("BARTIZAN_LOG").unwrap_or_else(|_| EnvFilter::new(default));
     tracing_subscriber::fmt()
         .with_env_filter(filter)

@@ -2,9 +2,11 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
+use std::process::Command;
 use std::time::Duration;
 
-use bartizan_e2e::Edge;
+use bartizan_e2e::origin::here;
+use bartizan_e2e::{Edge, finish};
 
 use crate::dns_answers::is_well;
 
@@ -65,6 +67,21 @@ fn connections(server: SocketAddr, noise: &mut Noise) {
         let _ = stream.write_all(&noise.bytes(4_096));
         let _ = stream.read(&mut [0; 512]);
     }
+}
+
+/// A line for each frame of a stranger fills a disk.
+#[test]
+fn what_libraries_say_of_strangers_is_not_logged() {
+    let mut edge = Edge::start();
+    let server = edge.https();
+    let mut client = Command::new("python3");
+    client.arg(here("clients/pongs.py")).args([server.ip().to_string(), server.port().to_string()]);
+    client.arg(edge.domain()).arg(edge.ca()).arg("100");
+    assert_eq!(finish(&mut client).ok().trim(), "all read");
+    edge.program().terminate();
+    assert!(edge.program().ended().success());
+    let log = edge.program().output();
+    assert!(log.lines().count() < 20, "{log}");
 }
 
 /// Silent clients do not keep others from being served.
