@@ -52,6 +52,8 @@ pub enum What {
     Demo,
     /// The local CA: its end is near, or past.
     Authority,
+    /// Origins with private addresses, of an edge that is set not to dial them.
+    PrivateOrigins,
     /// More of a kind than are told one by one.
     Others(ProblemKind),
 }
@@ -72,10 +74,11 @@ pub enum ProblemKind {
     Strangers,
     Demo,
     Authority,
+    PrivateOrigins,
 }
 
 impl ProblemKind {
-    pub const ALL: [ProblemKind; 13] = [
+    pub const ALL: [ProblemKind; 14] = [
         ProblemKind::Unit,
         ProblemKind::Document,
         ProblemKind::ChangeLog,
@@ -89,6 +92,7 @@ impl ProblemKind {
         ProblemKind::Strangers,
         ProblemKind::Demo,
         ProblemKind::Authority,
+        ProblemKind::PrivateOrigins,
     ];
 
     pub const fn as_str(self) -> &'static str {
@@ -106,6 +110,7 @@ impl ProblemKind {
             ProblemKind::Strangers => "strangers",
             ProblemKind::Demo => "demo",
             ProblemKind::Authority => "authority",
+            ProblemKind::PrivateOrigins => "private_origins",
         }
     }
 }
@@ -126,6 +131,7 @@ impl What {
             What::Strangers => ProblemKind::Strangers,
             What::Demo => ProblemKind::Demo,
             What::Authority => ProblemKind::Authority,
+            What::PrivateOrigins => ProblemKind::PrivateOrigins,
             What::Others(kind) => *kind,
         }
     }
@@ -146,6 +152,7 @@ impl fmt::Display for What {
             What::Strangers => f.write_str("objects of another version"),
             What::Demo => f.write_str("the hello page"),
             What::Authority => f.write_str("the local CA"),
+            What::PrivateOrigins => f.write_str("names and applications with a private origin"),
             What::Others(kind) => write!(f, "others of the kind {}", kind.as_str()),
         }
     }

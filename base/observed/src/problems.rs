@@ -30,6 +30,8 @@ pub enum Reporter {
     Demo,
     /// Looks after the local CA.
     Authority,
+    /// Looks where requests would go.
+    Origins,
 }
 
 /// The board on which problems are put up. Clones are the same board.

@@ -17,7 +17,7 @@ enum Reader {
 const CLIENTS: [&str; 7] = ["login", "tunnel", "zone", "record", "app", "firewall", "status"];
 
 /// Sources with advice. A new one that names a flag is told of by the test below.
-const SOURCES: [(&str, Reader); 22] = [
+const SOURCES: [(&str, Reader); 23] = [
     ("any_port.rs", Reader::Of(&["up"])),
     ("app.rs", Reader::Of(&["app"])),
     ("argv.rs", Reader::Of(&["tunnel"])),
@@ -31,6 +31,7 @@ const SOURCES: [(&str, Reader); 22] = [
     ("host.rs", Reader::Of(&["up"])),
     ("listen.rs", Reader::Of(&["up"])),
     ("output.rs", Reader::Client),
+    ("private_origins.rs", Reader::Of(&["up"])),
     ("record.rs", Reader::Of(&["record"])),
     ("report.rs", Reader::Of(&["tunnel", "up"])),
     ("settings.rs", Reader::Of(&["up"])),

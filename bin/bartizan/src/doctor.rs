@@ -6,14 +6,17 @@ mod directory;
 use std::cmp::Ordering;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use bartizan_store::{Examined, Store};
 use rustix::thread::CapabilitySet;
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::any_port::PortsMode;
 use crate::cli::Up;
-use crate::data_dir;
+use crate::client::Api;
+use crate::data_dir::{self, Local};
 use crate::failure::{Cause, Failure};
 use crate::holder::{self, Transport};
 use crate::host;
@@ -21,6 +24,9 @@ use crate::output::{Output, bad, good};
 use crate::rights::{self, Seen};
 use crate::settings::{Addresses, PrivateOrigins, Settings};
 use crate::user;
+
+/// How long a running edge may take to say what it does.
+const EDGE_MAX: Duration = Duration::from_secs(5);
 
 /// Kinds and zones that are named in one finding. A damaged disk has more, and says enough with these.
 const PARTS_SHOWN_MAX: usize = 8;
@@ -50,9 +56,10 @@ pub fn run(up: Up, output: Output) -> anyhow::Result<()> {
     let look = || {
         let running = data_dir::is_locked(data);
         let stored = Store::examine(data).into_iter().flat_map(file).chain(state(data));
-        (running, data_dir::holder(data), directory::look(data, running), stored.collect::<Vec<_>>())
+        let local = Local::read(data).filter(|_| running);
+        (local, running, data_dir::holder(data), directory::look(data, running), stored.collect::<Vec<_>>())
     };
-    let (running, holder, mut findings, stored) = user::as_owner(asked, data, look)?;
+    let (local, running, holder, mut findings, stored) = user::as_owner(asked, data, look)?;
     findings.push(process(&settings, holder.as_deref()));
     findings.extend(stored);
     for (name, addresses, transports) in services(&settings) {
@@ -66,7 +73,7 @@ pub fn run(up: Up, output: Output) -> anyhow::Result<()> {
     let families = settings.one_family();
     let both = || "have IPv4 and IPv6 addresses".to_owned();
     findings.push(Finding::good("proxied names", families.unwrap_or_else(both)));
-    findings.push(private_origins(settings.private_origins));
+    findings.push(private_origins(running, local.and_then(told_by_edge), settings.private_origins));
     findings.push(applications(&settings));
     findings.extend(host::verdicts().into_iter().map(|seen| Finding {
         what: seen.what.into(),
@@ -261,14 +268,26 @@ fn port(name: &str, address: SocketAddr, transport: Transport, addresses: &Addre
     }
 }
 
-fn private_origins(origins: PrivateOrigins) -> Finding {
-    let detail = match origins {
-        PrivateOrigins::Allow => {
-            "may have loopback and private addresses; if others have zones here: --private-origins refuse"
-        }
-        PrivateOrigins::Refuse => "may have public addresses only; if all zones are yours: --private-origins allow",
+/// What a running edge says of itself.
+fn told_by_edge(Local { api, token }: Local) -> Option<Value> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().ok()?;
+    let api = Api::new(&api, &token, None);
+    runtime.block_on(async { tokio::time::timeout(EDGE_MAX, api.get("/bartizan/edge")).await.ok()?.ok() })
+}
+
+/// A running edge has flags of its own, and these are those of the next start.
+fn private_origins(running: bool, told: Option<Value>, asked: PrivateOrigins) -> Finding {
+    let told = told.and_then(|edge| edge["private_origins"].as_bool());
+    let (whose, allowed) = match told {
+        Some(allowed) => ("of the running edge ", allowed),
+        None if running => ("of the running edge are not known, and by these flags ", asked == PrivateOrigins::Allow),
+        None => ("", asked == PrivateOrigins::Allow),
     };
-    Finding::good("origins", detail)
+    let detail = match allowed {
+        true => "may have loopback and private addresses; if others have zones here: --private-origins refuse",
+        false => "may have public addresses only; if all zones are yours: --private-origins allow",
+    };
+    Finding::good("origins", format!("{whose}{detail}"))
 }
 
 /// How clients would reach applications, and what a better way needs.

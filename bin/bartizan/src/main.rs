@@ -23,6 +23,7 @@ mod host;
 mod listen;
 mod output;
 mod planes;
+mod private_origins;
 mod record;
 mod report;
 mod rights;

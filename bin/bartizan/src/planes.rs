@@ -133,6 +133,15 @@ impl Planes {
         &self.reach
     }
 
+    /// What is in force, for who looks through it.
+    pub fn routes(&self) -> Arc<Generation<http::Config>> {
+        self.http_live.snapshot()
+    }
+
+    pub fn apps(&self) -> Arc<Generation<l4::Config>> {
+        self.l4_live.snapshot()
+    }
+
     /// What they show, and what can be asked of them.
     pub fn observed(&self) -> &Observed {
         &self.observed

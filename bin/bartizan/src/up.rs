@@ -37,7 +37,7 @@ use crate::report::{Ready, ZoneRef};
 use crate::rights::{self, Seen, apart};
 use crate::settings::Settings;
 use crate::user::Handed;
-use crate::{any_port, data_dir, demo, host, planes, store_condition, user};
+use crate::{any_port, data_dir, demo, host, planes, private_origins, store_condition, user};
 
 /// How long requests in flight may go on after SIGTERM.
 const DRAIN_MAX: Duration = Duration::from_secs(30);
@@ -165,8 +165,8 @@ pub async fn serve(opened: Opened, output: Output) -> anyhow::Result<()> {
     let reset_key = Arc::new(seal.reset_key());
     let ports = ports(&chosen);
     let trusted = settings.proxies.clone();
-    let private_origins = settings.private_origins.into();
-    let fixed = Fixed { geo, trusted, listeners: addresses.listeners(), private_origins, reset_key };
+    let private = settings.private_origins.into();
+    let fixed = Fixed { geo, trusted, listeners: addresses.listeners(), private_origins: private, reset_key };
     let api_listeners = std::mem::take(&mut listeners.api);
     let planes = Arc::new(Planes::start(listeners, publisher.bundle(), fixed, chosen)?);
     report_read_only(&store, &planes.observed().problems);
@@ -184,7 +184,7 @@ pub async fn serve(opened: Opened, output: Output) -> anyhow::Result<()> {
         https: addresses.https.clone(),
         api: addresses.api.clone(),
         ports,
-        private_origins: private_origins == Private::Allowed,
+        private_origins: private == Private::Allowed,
         knows_networks,
         data: data.path().to_owned(),
         domain: domain.clone(),
@@ -205,6 +205,7 @@ pub async fn serve(opened: Opened, output: Output) -> anyhow::Result<()> {
         until(stopped.clone()),
     ));
     let caring = tokio::spawn(take_care(store));
+    let counting = (private == Private::Refused).then(|| tokio::spawn(private_origins::watch(Arc::clone(&planes))));
 
     let client = Api::new(&format!("http://{}/client/v4", reachable(addresses.api[0])), &administrator.token, None);
     if let Err(error) = Local::announce(data.path(), client.base()) {
@@ -269,6 +270,7 @@ pub async fn serve(opened: Opened, output: Output) -> anyhow::Result<()> {
         hello.stopped().await;
     }
     caring.abort();
+    counting.into_iter().for_each(|counting| counting.abort());
     following.stop();
     planes.drain(grace, end).await;
     ended

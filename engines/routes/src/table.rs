@@ -92,6 +92,12 @@ impl<P: Clone> Routes<P> {
         position(shard, hash, host, site).ok().map(|at| &shard[at].route.target)
     }
 
+    /// All routes, in no order.
+    pub fn all(&self) -> impl Iterator<Item = &Route> {
+        let slots = self.0.shards.iter().flat_map(|shard| shard.iter());
+        slots.map(|slot| &*slot.route).filter(|route| self.0.site(route.site).is_some())
+    }
+
     /// How many routes there are. Those of a removed site count until they are swept, by later changes.
     pub fn len(&self) -> usize {
         self.0.hosts

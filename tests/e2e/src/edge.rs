@@ -88,6 +88,13 @@ impl Edge {
         Edge::start_in(folder, demo, files, words)
     }
 
+    /// The same, with other words on the command line.
+    #[track_caller]
+    pub fn restart_with(self, words: &[&str]) -> Edge {
+        let words = words.iter().map(|word| (*word).to_owned()).collect();
+        Edge { words, ..self }.restart_after_kill()
+    }
+
     /// The process.
     pub fn program(&mut self) -> &mut Program {
         &mut self.program

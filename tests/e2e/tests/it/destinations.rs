@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use bartizan_e2e::origin::Origin;
-use bartizan_e2e::{Edge, curl};
+use bartizan_e2e::{Edge, curl, finish, wait};
 use serde_json::json;
 
 #[test]
@@ -43,5 +43,27 @@ fn private_origins_are_a_setting() {
         assert_eq!(edge.http_get(&host, "/", &[]).status, status, "{setting}");
         let told = edge.get("/bartizan/edge");
         assert_eq!(told["private_origins"], json!(setting == "allow"), "{told}");
+        // Whatever the flags of its own call are.
+        let doctor = finish(edge.command(["doctor", "--data"]).arg(edge.data())).out;
+        let expect = if setting == "allow" { "may have loopback" } else { "may have public addresses only" };
+        assert!(doctor.contains(&format!("origins: of the running edge {expect}")), "{doctor}");
     }
+}
+
+/// Records that were made while they could be dialled: a start that does not dial them any more says so.
+#[test]
+fn private_origins_that_are_refused_are_told() {
+    let edge = Edge::start();
+    edge.proxied("one", "A", "127.0.0.1", 9);
+    edge.proxied("two", "AAAA", "fd00::1", 9);
+    edge.proxied("public", "A", "192.0.2.1", 9);
+    edge.proxied("named", "CNAME", "origin.example.com", 9);
+    finish(&mut edge.command(["app", "create", "app.bartizan.localhost", "tcp/9", "tcp://10.0.0.1:9"])).ok();
+    let shown = |edge: &Edge| finish(&mut edge.command(["status"])).out;
+    assert!(!shown(&edge).contains("private origin"), "{}", shown(&edge));
+    let mut edge = edge.restart_with(&["--private-origins", "refuse"]);
+    let told = "3 names and applications with a private origin";
+    wait::until("it is shown", || shown(&edge).contains(told).then_some(()));
+    assert!(shown(&edge).contains("--private-origins allow"), "{}", shown(&edge));
+    assert!(edge.program().output().contains(told), "{}", edge.program().output());
 }
