@@ -23,7 +23,7 @@ impl Bucket {
     pub(crate) fn refill(&mut self, rate: Rate, now: Instant) {
         let earned = now.duration_since(self.at).as_secs_f32() * rate.per_second;
         self.left = (self.left + earned).min(rate.most);
-        debug_assert!((0.0..=rate.most).contains(&self.left), "{} of {}", self.left, rate.most);
+        debug_assert!((-rate.most..=rate.most).contains(&self.left), "{} of {}", self.left, rate.most);
         self.at = now;
     }
 
@@ -33,6 +33,11 @@ impl Bucket {
 
     pub(crate) fn take(&mut self) {
         self.left = (self.left - 1.0).max(0.0);
+    }
+
+    /// Takes one that is yet to come; as many may be owed as the bucket holds.
+    pub(crate) fn owe(&mut self, rate: Rate) {
+        self.left = (self.left - 1.0).max(-rate.most);
     }
 
     pub(crate) fn is_full(&self, rate: Rate) -> bool {

@@ -1,4 +1,4 @@
-//! How often a source may fail at something: wrong tokens, mostly.
+//! How often a source may do something: fail, and then it is refused (wrong tokens, mostly); or come, and then it waits.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -8,42 +8,65 @@ use std::time::{Duration, Instant};
 use crate::bucket::{Bucket, Rate};
 use crate::source::SourceKey;
 
-/// Sources that are remembered. When there are more, those that are not known have failed too often already: whoever
-/// comes from so many addresses guesses.
+/// Sources that are remembered. When there are more, those that are not known are taken for one that was there too often:
+/// whoever comes from so many addresses guesses.
 const SOURCES_MAX: usize = 16_384;
 
-/// Each source may fail so often at once, and so often in each period.
+/// Each source may do it so often at once, and so often in each period.
 pub struct Throttle {
     rate: Rate,
-    failed: Mutex<HashMap<SourceKey, Bucket>>,
+    sources: Mutex<HashMap<SourceKey, Bucket>>,
 }
 
 impl Throttle {
-    pub fn new(failures: u32, period: Duration) -> Throttle {
-        let most = failures.max(1) as f32;
-        Throttle { rate: Rate { most, per_second: most / period.as_secs_f32() }, failed: Mutex::default() }
+    pub fn new(times: u32, period: Duration) -> Throttle {
+        let most = times.max(1) as f32;
+        Throttle { rate: Rate { most, per_second: most / period.as_secs_f32() }, sources: Mutex::default() }
     }
 
     /// Counts a failure. An error if the source had failed too often before: then how long it should wait.
     pub fn fail(&self, from: IpAddr, now: Instant) -> Result<(), Duration> {
-        let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        let counted = self.with(from, now, |bucket| {
+            if !bucket.has_one() {
+                return Err(Duration::from_secs_f32(bucket.wait(self.rate)));
+            }
+            bucket.take();
+            Ok(())
+        });
+        counted.unwrap_or(Err(self.one()))
+    }
+
+    /// A turn for one more, which comes in its time and is not refused: how long it has to wait. That is about a period at
+    /// most, however many came before.
+    pub fn turn(&self, from: IpAddr, now: Instant) -> Duration {
+        let waits = self.with(from, now, |bucket| {
+            let wait = bucket.wait(self.rate);
+            bucket.owe(self.rate);
+            Duration::from_secs_f32(wait)
+        });
+        waits.unwrap_or(self.one())
+    }
+
+    /// The bucket of a source; none where the table is full of others.
+    fn with<T>(&self, from: IpAddr, now: Instant, count: impl FnOnce(&mut Bucket) -> T) -> Option<T> {
+        let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
         let key = SourceKey::widest(from);
-        if failed.len() >= SOURCES_MAX && !failed.contains_key(&key) {
-            failed.retain(|_, bucket| {
+        if sources.len() >= SOURCES_MAX && !sources.contains_key(&key) {
+            sources.retain(|_, bucket| {
                 bucket.refill(self.rate, now);
                 !bucket.is_full(self.rate)
             });
-            if failed.len() >= SOURCES_MAX {
-                return Err(Duration::from_secs_f32(1.0 / self.rate.per_second));
+            if sources.len() >= SOURCES_MAX {
+                return None;
             }
         }
-        let bucket = failed.entry(key).or_insert_with(|| Bucket::full(self.rate, now));
+        let bucket = sources.entry(key).or_insert_with(|| Bucket::full(self.rate, now));
         bucket.refill(self.rate, now);
-        if !bucket.has_one() {
-            return Err(Duration::from_secs_f32(bucket.wait(self.rate)));
-        }
-        bucket.take();
-        Ok(())
+        Some(count(bucket))
+    }
+
+    fn one(&self) -> Duration {
+        Duration::from_secs_f32(1.0 / self.rate.per_second)
     }
 }
 
@@ -70,6 +93,28 @@ mod tests {
         ] {
             let wait = throttle.fail(from(source), start + Duration::from_secs(after)).err();
             assert_eq!(wait.map(|wait| wait.as_secs_f32().round() as u64), expect, "{source} after {after} s");
+        }
+    }
+
+    #[test]
+    fn who_comes_often_takes_turns() {
+        let start = Instant::now();
+        let throttle = Throttle::new(4, Duration::from_secs(1));
+        let from = |text: &str| text.parse::<IpAddr>().unwrap();
+        // Who, after so many milliseconds, how many come, and how long they wait.
+        for (source, after, waits) in [
+            ("192.0.2.1", 0, &[0, 0, 0, 0, 250, 500, 750][..]),
+            ("192.0.2.2", 0, &[0]),
+            ("192.0.2.1", 500, &[500, 750]),
+            // No longer than a period and one.
+            ("192.0.2.1", 500, &[1_000, 1_250, 1_250, 1_250]),
+            ("192.0.2.1", 9_000, &[0, 0, 0, 0, 250]),
+        ] {
+            let now = start + Duration::from_millis(after);
+            for wait in waits {
+                let waited = throttle.turn(from(source), now).as_millis();
+                assert!(waited.abs_diff(*wait) <= 1, "{source} after {after} ms: {waited} and not {wait}");
+            }
         }
     }
 

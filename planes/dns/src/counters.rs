@@ -44,9 +44,11 @@ pub(crate) enum Event {
     ConnectionClosed,
     /// It had completed no query for longest when its place was needed.
     ConnectionDisplaced,
+    /// Its source came too often: it waits for its turn.
+    ConnectionDelayed,
 }
 
-const EVENTS: usize = Event::ConnectionDisplaced as usize + 1;
+const EVENTS: usize = Event::ConnectionDelayed as usize + 1;
 
 /// The counters of one worker, for one transport and family.
 #[derive(Debug)]
@@ -134,6 +136,7 @@ impl Measured for Counters {
             ("accepted", Event::Connection),
             ("closed_by_us", Event::ConnectionClosed),
             ("displaced", Event::ConnectionDisplaced),
+            ("delayed", Event::ConnectionDelayed),
         ];
         let refused = Over::ALL.map(|over| {
             let refused = tallies.iter().map(|tally| tally.refused[over as usize].load(Ordering::Relaxed)).sum::<u64>();

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use bartizan_authority::{BATCH_MAX, Outcome, Scratch, Transaction, Transport};
 use bartizan_live::Reader;
-use bartizan_quotas::{Ceiling, Door, Place, Rarely, Shares};
+use bartizan_quotas::{Ceiling, Door, Place, Rarely, Shares, Throttle};
 use bartizan_wire::dns::{Silence, TCP_ANSWER_MAX};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -44,6 +44,10 @@ struct Limits {
     connections: usize,
     /// From one source. Resolvers need one or two (RFC 7766 §6.2.2); many may share an address.
     source: Ceiling,
+    /// So many of a source are served in such a time. Others wait for their turn: whoever is in a hurry may be honest.
+    turns: (u32, Duration),
+    /// Whose connections take turns.
+    takes_turns: fn(IpAddr) -> bool,
     /// How often a connection looks whether it has been used.
     tick: Duration,
     /// So many ticks without a complete query close a connection.
@@ -56,7 +60,10 @@ struct Limits {
 /// "A few seconds" of silence are what RFC 7766 §6.2.3 recommends.
 const LIMITS: Limits = Limits {
     connections: 1_024,
-    source: Ceiling { open: 256, per_second: 500, handshakes: 0 },
+    source: Ceiling { open: 256, per_second: u32::MAX, handshakes: 0 },
+    turns: (500, Duration::from_secs(1)),
+    // All programs of this machine are one source.
+    takes_turns: |source| !source.to_canonical().is_loopback(),
     tick: Duration::from_secs(1),
     idle_ticks: 10,
     idle_ticks_crowded: 1,
@@ -82,6 +89,7 @@ struct Shared {
     v4: Arc<Tally>,
     v6: Arc<Tally>,
     door: Door,
+    turns: Throttle,
     limits: Limits,
 }
 
@@ -119,6 +127,7 @@ impl Worker {
             v4: self.v4,
             v6: self.v6,
             door: Door::single(self.limits.connections, self.limits.source, Instant::now()),
+            turns: Throttle::new(self.limits.turns.0, self.limits.turns.1),
             limits: self.limits,
         });
         let local = LocalSet::new();
@@ -168,8 +177,13 @@ fn admit(stream: TcpStream, peer: IpAddr, shared: &Rc<Shared>) {
         }
     };
     tally.add(Event::Connection, 1);
+    let takes_turns = (shared.limits.takes_turns)(peer);
+    let wait = if takes_turns { shared.turns.turn(peer, Instant::now()) } else { Duration::ZERO };
+    if !wait.is_zero() {
+        tally.add(Event::ConnectionDelayed, 1);
+    }
     let connection = Connection { shared: Rc::clone(shared), stream, tally, answered: 0 };
-    tokio::task::spawn_local(connection.run(place));
+    tokio::task::spawn_local(connection.run(place, wait));
 }
 
 struct Connection {
@@ -188,19 +202,23 @@ enum End {
 }
 
 impl Connection {
-    async fn run(mut self, place: Place) {
+    /// Serves it after that time, in which it has its place.
+    async fn run(mut self, place: Place, wait: Duration) {
         let tally = Arc::clone(&self.tally);
         tokio::select! {
             biased;
             () = place.displaced() => tally.add(Event::ConnectionDisplaced, 1),
-            end = self.serve(&place) => match end {
+            end = self.serve(&place, wait) => match end {
                 End::Theirs => {}
                 End::Ours => tally.add(Event::ConnectionClosed, 1),
             },
         }
     }
 
-    async fn serve(&mut self, place: &Place) -> End {
+    async fn serve(&mut self, place: &Place, wait: Duration) -> End {
+        if !wait.is_zero() {
+            time::sleep(wait).await;
+        }
         // Pipelined answers would otherwise wait for acknowledgements: 40 ms a round.
         if self.stream.set_nodelay(true).is_err() {
             return End::Theirs;
@@ -490,17 +508,37 @@ mod tests {
         server.stop();
     }
 
-    /// A source that comes too often is refused, with a reset, and others are not.
+    /// A source that has as many as it may have is refused, with a reset, if none of them rests; others are not.
     #[test]
     fn a_source_has_a_ceiling() {
-        let source = Ceiling { open: 9, per_second: 2, handshakes: 0 };
+        let source = Ceiling { open: 0, ..LIMITS.source };
         let server = Server::start(Limits { source, ..LIMITS });
-        let mut inside: Vec<TcpStream> = (0..2).map(|_| server.connect_from(1)).collect();
-        inside.iter_mut().for_each(ask);
         let error = server.connect_from(1).read(&mut [0]).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+        assert_eq!(server.counted("source_open"), 1);
+        server.stop();
+    }
+
+    /// Who comes too often waits for its turn, and is not refused. Others do not wait, nor does this machine itself.
+    #[test]
+    fn who_comes_often_waits() {
+        let once = Limits { turns: (1, Duration::from_secs(3_600)), ..LIMITS };
+        let server = Server::start(Limits { takes_turns: |_| true, ..once });
+        ask(&mut server.connect_from(1));
+        let mut late = server.connect_from(1);
+        late.write_all(QUERY).unwrap();
         ask(&mut server.connect_from(2));
-        assert_eq!(server.counted("source_rate"), 1);
+        // It came before the other one, and is there still.
+        assert_eq!((server.counted("delayed"), server.counted("accepted")), (1, 3));
+        late.set_nonblocking(true).unwrap();
+        assert_eq!(late.read(&mut [0]).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        server.stop();
+        let server = Server::start(once);
+        (0..3).for_each(|_| ask(&mut server.connect_from(1)));
+        assert_eq!(server.counted("delayed"), 0);
+        server.stop();
+        let server = Server::start(Limits { takes_turns: |_| true, turns: (50, Duration::from_secs(1)), ..LIMITS });
+        (0..60).for_each(|_| ask(&mut server.connect_from(1)));
         server.stop();
     }
 
