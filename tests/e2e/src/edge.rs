@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use crate::curl::{self, Page};
 use crate::dns::{self, Reply};
-use crate::program::{Program, bartizan};
+use crate::program::{Program, bartizan, in_namespace, run_by};
 use crate::wait;
 
 /// Whether the hello page is there. Most tests do without: they start sooner.
@@ -20,12 +20,21 @@ pub enum Demo {
     Off,
 }
 
+/// What it is started in.
+#[derive(Clone, Debug)]
+enum Within {
+    Usual,
+    FewFiles(u32),
+    /// A mount namespace in which this script has run.
+    Namespace(String),
+}
+
 /// A running `bartizan up` and what its first line said.
 pub struct Edge {
     program: Program,
     folder: TempDir,
     demo: Demo,
-    files: Option<u32>,
+    within: Within,
     words: Vec<String>,
     ready: Value,
 }
@@ -33,31 +42,39 @@ pub struct Edge {
 impl Edge {
     #[track_caller]
     pub fn start() -> Edge {
-        Edge::start_in(folder(), Demo::Off, None, Vec::new())
+        Edge::start_in(folder(), Demo::Off, Within::Usual, Vec::new())
     }
 
     #[track_caller]
     pub fn start_with_demo() -> Edge {
-        Edge::start_in(folder(), Demo::On, None, Vec::new())
+        Edge::start_in(folder(), Demo::On, Within::Usual, Vec::new())
     }
 
     /// With more words on the command line: another listener, another domain.
     #[track_caller]
     pub fn start_with(words: &[&str]) -> Edge {
-        Edge::start_in(folder(), Demo::Off, None, words.iter().map(|word| (*word).to_owned()).collect())
+        Edge::start_in(folder(), Demo::Off, Within::Usual, owned(words))
     }
 
     /// With the hello page, and no more descriptors than this.
     #[track_caller]
     pub fn start_with_few_files(files: u32, words: &[&str]) -> Edge {
-        Edge::start_in(folder(), Demo::On, Some(files), words.iter().map(|word| (*word).to_owned()).collect())
+        Edge::start_in(folder(), Demo::On, Within::FewFiles(files), owned(words))
+    }
+
+    /// In a mount namespace of its own in which this script has run, as root.
+    #[track_caller]
+    pub fn start_in_namespace(script: &str, words: &[&str]) -> Edge {
+        Edge::start_in(folder(), Demo::Off, Within::Namespace(script.to_owned()), owned(words))
     }
 
     #[track_caller]
-    fn start_in(folder: TempDir, demo: Demo, files: Option<u32>, words: Vec<String>) -> Edge {
+    fn start_in(folder: TempDir, demo: Demo, within: Within, words: Vec<String>) -> Edge {
         let mut command = Edge::up(folder.path());
-        if let Some(files) = files {
-            command = with_files(&command, files);
+        match &within {
+            Within::Usual => {}
+            Within::FewFiles(files) => command = with_files(&command, *files),
+            Within::Namespace(script) => command = in_namespace(&command, script),
         }
         if demo == Demo::Off {
             command.arg("--no-demo");
@@ -66,7 +83,7 @@ impl Edge {
         let line =
             program.line("the line that says that all is ready", |line| line.starts_with('{').then(|| line.to_owned()));
         let ready = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error} in the first line: {line}"));
-        Edge { program, folder, demo, files, words, ready }
+        Edge { program, folder, demo, within, words, ready }
     }
 
     /// `bartizan up` with its data in `folder`, on free ports.
@@ -83,16 +100,15 @@ impl Edge {
     /// Ends it as a power cut does, and starts it again with the same data (and other ports).
     #[track_caller]
     pub fn restart_after_kill(self) -> Edge {
-        let Edge { program, folder, demo, files, words, .. } = self;
+        let Edge { program, folder, demo, within, words, .. } = self;
         program.kill();
-        Edge::start_in(folder, demo, files, words)
+        Edge::start_in(folder, demo, within, words)
     }
 
     /// The same, with other words on the command line.
     #[track_caller]
     pub fn restart_with(self, words: &[&str]) -> Edge {
-        let words = words.iter().map(|word| (*word).to_owned()).collect();
-        Edge { words, ..self }.restart_after_kill()
+        Edge { words: owned(words), ..self }.restart_after_kill()
     }
 
     /// The process.
@@ -276,15 +292,13 @@ impl Edge {
 
 /// The same command with so many descriptors, soft and hard.
 fn with_files(command: &Command, files: u32) -> Command {
-    let mut limited = Command::new("prlimit");
-    limited.arg(format!("--nofile={files}:{files}")).arg(command.get_program()).args(command.get_args());
-    for (name, value) in command.get_envs() {
-        match value {
-            Some(value) => limited.env(name, value),
-            None => limited.env_remove(name),
-        };
-    }
-    limited
+    let mut prlimit = Command::new("prlimit");
+    prlimit.arg(format!("--nofile={files}:{files}"));
+    run_by(prlimit, command)
+}
+
+fn owned(words: &[&str]) -> Vec<String> {
+    words.iter().map(|word| (*word).to_owned()).collect()
 }
 
 fn folder() -> TempDir {

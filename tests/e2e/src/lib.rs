@@ -17,4 +17,4 @@ pub mod wait;
 
 pub use connector::Connector;
 pub use edge::{Answer, Demo, Edge};
-pub use program::{Finished, Program, bartizan, binary, finish, python_with_sdk};
+pub use program::{Finished, Program, bartizan, binary, finish, in_namespace, python_with_sdk};

@@ -119,6 +119,25 @@ fn keep(from: impl Read + Send + 'static, output: Arc<Mutex<Vec<String>>>) {
     });
 }
 
+/// The same command, run by `sh -c` in a mount namespace of its own: `"$@"` there.
+pub fn in_namespace(command: &Command, script: &str) -> Command {
+    let mut unshare = Command::new("unshare");
+    unshare.args(["--mount", "sh", "-c", script, "sh"]);
+    run_by(unshare, command)
+}
+
+/// The same command as the last words of another one.
+pub(crate) fn run_by(mut other: Command, command: &Command) -> Command {
+    other.arg(command.get_program()).args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => other.env(name, value),
+            None => other.env_remove(name),
+        };
+    }
+    other
+}
+
 /// What a program left that has ended.
 pub struct Finished {
     pub status: ExitStatus,

@@ -42,12 +42,21 @@ struct Record {
 impl NameServer {
     /// Answers with these records: `owner ttl type data`, one a line.
     pub fn start(records: &str) -> NameServer {
-        let (udp, tcp) = loop {
+        let sockets = loop {
             let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
             if let Ok(tcp) = TcpListener::bind(udp.local_addr().unwrap()) {
                 break (udp, tcp);
             }
         };
+        NameServer::run(sockets, records)
+    }
+
+    /// The same, at an address where others look for a name server.
+    pub fn start_at(address: SocketAddr, records: &str) -> NameServer {
+        NameServer::run((UdpSocket::bind(address).unwrap(), TcpListener::bind(address).unwrap()), records)
+    }
+
+    fn run((udp, tcp): (UdpSocket, TcpListener), records: &str) -> NameServer {
         let address = udp.local_addr().unwrap();
         let state = State { manner: Manner::Answers, records: parse_records(records), asked: Vec::new() };
         let state = Arc::new(Mutex::new(state));

@@ -4,7 +4,10 @@ use std::net::SocketAddr;
 
 use bartizan_e2e::origin::Origin;
 use bartizan_e2e::{Edge, curl, finish, wait};
+use bartizan_lab::NameServer;
 use serde_json::json;
+
+use super::ports::{create, some_port, through};
 
 #[test]
 fn records_do_not_lead_to_the_edge_itself() {
@@ -32,6 +35,72 @@ fn records_do_not_lead_to_the_edge_itself() {
     }
     let metrics = curl::get(&[&format!("http://{api}/metrics")]).text();
     assert!(metrics.contains("bartizan_dials_refused_total{reason=\"metadata\"} 1\n"), "{metrics}");
+}
+
+/// A name is judged whenever it is resolved: whose answers change leads nobody to the edge itself, by a record or by an
+/// application, and what an origin redirects to is the visitor's to follow.
+#[test]
+fn names_do_not_lead_to_the_edge_itself_later() {
+    let [resolver, own, elsewhere] = ["127.53.86.1", "127.53.86.2", "127.53.86.3"];
+    let there = format!("moving.test 0 A {elsewhere}");
+    let name_server = NameServer::start_at(format!("{resolver}:53").parse().expect("an address"), &there);
+    // The same port as one of the API's, so that a name alone decides which it is.
+    let server = format!(
+        "keepalive_timeout 0; location / {{ return 200 there; }} \
+         location /away {{ return 302 http://{own}:$server_port/metrics; }}"
+    );
+    let origin = Origin::nginx(elsewhere, &server);
+    let port = origin.port();
+    let script = format!(
+        "mount -t tmpfs none /mnt && echo nameserver {resolver} > /mnt/resolv.conf && \
+         mount --bind /mnt/resolv.conf /etc/resolv.conf && exec \"$@\""
+    );
+    let api = format!("{own}:{port}");
+    let edge = Edge::start_in_namespace(&script, &["--api", &api, "--pool", "127.86.0.0/16"]);
+    let metrics = curl::get(&[&format!("http://{api}/metrics")]);
+    assert!(metrics.text().contains("# TYPE") || metrics.status == 401, "the API is there: {}", metrics.text());
+
+    let host = edge.proxied("www", "CNAME", "moving.test", port);
+    let dialled = some_port();
+    let name = format!("app.{}", edge.domain());
+    let app = create(&edge, &[&name, &format!("tcp/{dialled}"), &format!("moving.test:{port}")]);
+    let app = SocketAddr::new(app, dialled);
+    let by_record = || {
+        let page = edge.http_get(&host, "/metrics", &["--header", "Accept: application/json"]);
+        match page.status {
+            200 => page.text(),
+            _ => page.json()["error"]["code"].to_string(),
+        }
+    };
+    let by_app = || {
+        let answer = through(app, b"GET /metrics HTTP/1.0\r\n\r\n").unwrap_or_default();
+        String::from_utf8_lossy(&answer).lines().last().unwrap_or("nothing").to_owned()
+    };
+    let answers = |expect: [&str; 2]| {
+        let seen = [by_record(), by_app()];
+        let may_be = |seen: &String| ["there", "\"origin_not_allowed\"", "nothing"].contains(&seen.as_str());
+        assert!(seen.iter().all(may_be), "{seen:?}");
+        (seen == expect).then_some(())
+    };
+    for record in [
+        format!("A {own}"),
+        format!("AAAA ::ffff:{own}"),
+        format!("AAAA 64:ff9b::{own}"),
+        format!("AAAA 2001:db8::5efe:{own}"),
+        "A 127.86.0.1".to_owned(),
+        "A 169.254.169.254".to_owned(),
+        "A 0.0.0.0".to_owned(),
+    ] {
+        name_server.has(&there);
+        wait::until("it leads to the server", || answers(["there", "there"]));
+        name_server.has(&format!("moving.test 0 {record}"));
+        wait::until(&format!("it leads nowhere: {record}"), || answers(["\"origin_not_allowed\"", "nothing"]));
+    }
+    name_server.has(&there);
+    wait::until("it leads to the server", || answers(["there", "there"]));
+    let away = edge.http_get(&host, "/away", &[]);
+    assert_eq!(away.status, 302, "{}", away.text());
+    assert!(!away.text().contains("# TYPE"), "{}", away.text());
 }
 
 #[test]

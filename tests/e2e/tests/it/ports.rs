@@ -69,7 +69,7 @@ fn address_of(edge: &Edge, name: &str) -> IpAddr {
 }
 
 /// What comes back for `data`; none if the connection does not come about or is cut off.
-fn through(address: SocketAddr, data: &[u8]) -> Option<Vec<u8>> {
+pub(crate) fn through(address: SocketAddr, data: &[u8]) -> Option<Vec<u8>> {
     let mut socket = TcpStream::connect_timeout(&address, PATIENCE).ok()?;
     socket.set_read_timeout(Some(PATIENCE)).ok()?;
     socket.write_all(data).ok()?;

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use bartizan_e2e::origin::Origin;
-use bartizan_e2e::{Connector, Edge, bartizan, finish, wait};
+use bartizan_e2e::{Connector, Edge, bartizan, finish, in_namespace, wait};
 
 /// The user number of an edge on a machine without a user `bartizan`.
 const OWN: &str = "60787";
@@ -54,19 +54,6 @@ fn children_of(process: u32) -> Vec<u32> {
         status.lines().find_map(|line| line.strip_prefix("PPid:")?.trim().parse::<u32>().ok())
     };
     numbers.filter(|child| parent(child) == Some(process)).collect()
-}
-
-/// The same program with the same words, run by `sh -c` in a mount namespace of its own: `"$@"` there.
-fn in_namespace(command: &Command, script: &str) -> Command {
-    let mut wrapped = Command::new("unshare");
-    wrapped.args(["--mount", "sh", "-c", script, "sh"]).arg(command.get_program()).args(command.get_args());
-    for (name, value) in command.get_envs() {
-        match value {
-            Some(value) => wrapped.env(name, value),
-            None => wrapped.env_remove(name),
-        };
-    }
-    wrapped
 }
 
 fn owners(folder: &Path) -> Vec<u32> {
