@@ -109,12 +109,26 @@ impl Span {
 pub(super) struct FieldSpan {
     name: Span,
     value: Span,
-    class: Class,
+    pub(super) class: Class,
 }
 
 impl FieldSpan {
     pub(super) fn of(field: &httparse::Header<'_>, class: Class, head: &[u8]) -> FieldSpan {
         FieldSpan { name: Span::of(field.name.as_bytes(), head), value: Span::of(field.value, head), class }
+    }
+
+    pub(super) fn field(self, head: &[u8]) -> Field<'_> {
+        Field { name: self.name.get(head), value: self.value.get(head), class: self.class }
+    }
+
+    /// Where its line lies with its end, if it is written as we write lines: one space behind the colon, none at the end.
+    pub(super) fn line(self, head: &[u8]) -> Option<Range<usize>> {
+        let (name, value) = (self.name, self.value);
+        let (line, end) = (name.start as usize..value.end as usize + 2, head.get(value.end as usize..)?);
+        let is_as_ours = value.start == name.end + 2
+            && head.get(name.end as usize..).is_some_and(|rest| rest.starts_with(b": "))
+            && end.starts_with(b"\r\n");
+        is_as_ours.then_some(line)
     }
 }
 
@@ -155,7 +169,7 @@ pub struct Fields<'h> {
 impl<'h> Fields<'h> {
     pub fn iter(self) -> impl Iterator<Item = Field<'h>> {
         let Fields { spans, bytes } = self;
-        spans.iter().map(|span| Field { name: span.name.get(bytes), value: span.value.get(bytes), class: span.class })
+        spans.iter().map(|span| span.field(bytes))
     }
 
     /// The values of all lines with this name.

@@ -62,21 +62,22 @@ impl<'o> HeadWriter<'o> {
         self
     }
 
-    /// A field whose name is in lower case, as HTTP/2 and header maps have it, with the capitals that old readers look for.
-    pub fn titled(self, name: &str, value: &[u8]) -> Self {
-        self.titled_parts(name, &[value])
-    }
-
-    /// The same, with a value whose parts follow each other.
-    pub fn titled_parts(mut self, name: &str, value: &[&[u8]]) -> Self {
-        let start = self.out.len();
-        if !is_token(name.as_bytes()) || !value.iter().all(|part| is_value(part)) {
+    /// A field whose value is these parts, one behind the other.
+    pub fn parts(mut self, name: &[u8], value: &[&[u8]]) -> Self {
+        if !is_token(name) || !value.iter().all(|part| is_value(part)) {
             self.legal = Err(Illegal);
         }
-        self.out.extend_from_slice(name.as_bytes());
+        self.out.extend_from_slice(name);
         self.out.extend_from_slice(b": ");
         value.iter().for_each(|part| self.out.extend_from_slice(part));
         self.out.extend_from_slice(b"\r\n");
+        self
+    }
+
+    /// A field whose name is in lower case, as HTTP/2 and header maps have it, with the capitals that old readers look for.
+    pub fn titled(mut self, name: &str, value: &[u8]) -> Self {
+        let start = self.out.len();
+        self = self.field(name.as_bytes(), value);
         let mut first = true;
         for byte in &mut self.out[start..start + name.len()] {
             if first {
@@ -113,14 +114,29 @@ impl<'o> HeadWriter<'o> {
     /// copied, nor framing, nor what belongs to a connection or misleads.
     // Hot: once a field. No allocation but for a larger buffer.
     pub fn copy<'f, 'v>(mut self, fields: Fields<'f>, mut rewrite: impl FnMut(&Field<'f>) -> Rewrite<'v>) -> Self {
-        for field in fields.iter().filter(|field| field.class == Class::EndToEnd) {
-            match rewrite(&field) {
+        let Fields { spans, bytes } = fields;
+        // Lines that follow each other and are written as ours, to be copied at once.
+        let mut run = 0..0;
+        for span in spans.iter().filter(|span| span.class == Class::EndToEnd) {
+            let field = span.field(bytes);
+            let rewritten = rewrite(&field);
+            if let (Rewrite::Keep, Some(line)) = (rewritten, span.line(bytes)) {
+                if line.start != run.end {
+                    self.lines(bytes.get(run));
+                    run = line.start..line.start;
+                }
+                run.end = line.end;
+                continue;
+            }
+            self.lines(bytes.get(std::mem::take(&mut run)));
+            match rewritten {
                 // It was read, so it is legal.
                 Rewrite::Keep => self.line(field.name, field.value),
                 Rewrite::Drop => {}
                 Rewrite::Replace(value) => self = self.field(field.name, value),
             }
         }
+        self.lines(bytes.get(run));
         self
     }
 
@@ -141,6 +157,10 @@ impl<'o> HeadWriter<'o> {
             Err(Illegal) => self.out.truncate(self.start),
         }
         self.legal
+    }
+
+    fn lines(&mut self, lines: Option<&[u8]>) {
+        self.out.extend_from_slice(lines.unwrap_or_default());
     }
 
     fn line(&mut self, name: &[u8], value: &[u8]) {

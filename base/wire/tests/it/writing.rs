@@ -1,7 +1,7 @@
 //! What is written is read the same, and what would be read as something else is not written.
 
 use bartizan_wire::http1::{
-    Asked, Body, ChunkLine, FieldRoom, HeadWriter, Illegal, Limits, RequestHead, ResponseHead, Rewrite,
+    Asked, Body, ChunkLine, Field, FieldRoom, HeadWriter, Illegal, Limits, RequestHead, ResponseHead, Rewrite,
     write_last_chunk,
 };
 use proptest::prelude::*;
@@ -35,6 +35,31 @@ fn a_request_is_rewritten() {
         "beforePOST /?q HTTP/1.1\r\nHost: a.test\r\naccept: */*\r\nCDN-Loop: other, bartizan\r\n\
          X-Forwarded-For: 192.0.2.1\r\nTransfer-Encoding: chunked\r\n\r\n"
     );
+}
+
+/// However a line is spaced, it is copied as lines are written, and alone.
+#[test]
+fn lines_are_copied() {
+    for (lines, expect) in [
+        ("A: 1\r\nB: 2\r\nC: 3\r\n", "A: 1\r\nB: 2\r\nC: 3\r\n"),
+        ("A:1\r\nB:  2\r\nC: 3 \t\r\n", "A: 1\r\nB: 2\r\nC: 3\r\n"),
+        ("A: 1\r\nB:\r\nC: \r\nD:  \r\nE: 5\r\n", "A: 1\r\nB: \r\nC: \r\nD: \r\nE: 5\r\n"),
+        ("A: 1\r\nTE: x\r\nB: 2\r\nDrop: x\r\nC: 3\r\n", "A: 1\r\nB: 2\r\nC: 3\r\n"),
+        ("Drop: x\r\nA: 1\r\nConnection: b\r\nB: 2\r\n", "A: 1\r\n"),
+        ("A: 1\r\nSwap: x\r\nB: 2\r\n", "A: 1\r\nSwap: y\r\nB: 2\r\n"),
+        ("", ""),
+    ] {
+        let text = format!("GET / HTTP/1.1\r\n{lines}Host: a\r\n\r\n");
+        let (head, bytes) = read(text.as_bytes()).expect("a good request");
+        let mut out = Vec::new();
+        let rewrite = |field: &Field<'_>| match field.name {
+            b"Drop" => Rewrite::Drop,
+            b"Swap" => Rewrite::Replace(b"y"),
+            _ => Rewrite::Keep,
+        };
+        HeadWriter::response(&mut out, 200, "OK").copy(head.of(bytes).fields(), rewrite).end().expect("a legal head");
+        assert_eq!(String::from_utf8_lossy(&out), format!("HTTP/1.1 200 OK\r\n{expect}\r\n"), "{lines:?}");
+    }
 }
 
 #[test]
