@@ -79,8 +79,17 @@ pub(crate) trait Sink: Sized {
     /// Passes on what is the message's own (RFC 9110 §7.6.1), each field as `fate` says by its name and value.
     fn pass<'f, 'v>(self, fields: &'f Fields, fate: impl FnMut(&'f [u8], &'f [u8]) -> Rewrite<'v>) -> Self;
 
-    /// Adds a field that `pass` did not, with this value. Its name is in lower case.
-    fn add(self, name: &'static str, value: Own<'_>) -> Self;
+    /// Adds a field that `pass` did not.
+    fn add(self, name: Name, value: Own<'_>) -> Self;
+}
+
+/// The name of a field that the edge adds.
+#[derive(Clone, Copy)]
+pub(crate) struct Name {
+    /// As header maps and rules have it.
+    pub(crate) lower: &'static str,
+    /// As people have it.
+    pub(crate) written: &'static str,
 }
 
 /// A value of the edge's own.
@@ -109,10 +118,10 @@ impl Sink for HeadWriter<'_> {
         }
     }
 
-    fn add(self, name: &'static str, value: Own<'_>) -> Self {
+    fn add(self, name: Name, value: Own<'_>) -> Self {
         match value {
-            Own::Word(word) => self.titled(name, word.as_bytes()),
-            Own::Parts(parts) => self.titled_parts(name, parts),
+            Own::Word(word) => self.field(name.written.as_bytes(), word.as_bytes()),
+            Own::Parts(parts) => self.parts(name.written.as_bytes(), parts),
         }
     }
 }
@@ -149,14 +158,14 @@ impl Sink for HeaderMap {
         self
     }
 
-    fn add(mut self, name: &'static str, value: Own<'_>) -> Self {
+    fn add(mut self, name: Name, value: Own<'_>) -> Self {
         let value = match value {
             Own::Word(word) => Ok(HeaderValue::from_static(word)),
             Own::Parts(parts) => HeaderValue::from_maybe_shared(Bytes::from(parts.concat())),
         };
         // Parts are of what was read, or digits and letters.
         if let Ok(value) = value {
-            self.append(HeaderName::from_static(name), value);
+            self.append(HeaderName::from_static(name.lower), value);
         }
         self
     }

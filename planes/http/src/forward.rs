@@ -9,24 +9,24 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use crate::answered::Answered;
 use crate::date::Dates;
-use crate::fields::{Fields, Own, Sink};
+use crate::fields::{Fields, Name, Own, Sink};
 use crate::limits::LOOPS_MAX;
 use crate::ray::Ray;
 
 const ALT_SVC: &str = "alt-svc";
-const CDN_LOOP: &str = "cdn-loop";
-const CF_CONNECTING_IP: &str = "cf-connecting-ip";
-const CF_IPCOUNTRY: &str = "cf-ipcountry";
-const CF_RAY: &str = "cf-ray";
-const CF_VISITOR: &str = "cf-visitor";
-const DATE: &str = "date";
+const CDN_LOOP: Name = Name { lower: "cdn-loop", written: "CDN-Loop" };
+const CF_CONNECTING_IP: Name = Name { lower: "cf-connecting-ip", written: "CF-Connecting-IP" };
+const CF_IPCOUNTRY: Name = Name { lower: "cf-ipcountry", written: "CF-IPCountry" };
+const CF_RAY: Name = Name { lower: "cf-ray", written: "CF-Ray" };
+const CF_VISITOR: Name = Name { lower: "cf-visitor", written: "CF-Visitor" };
+const DATE: Name = Name { lower: "date", written: "Date" };
 const EXPECT: &str = "expect";
-const FORWARDED: &str = "forwarded";
+const FORWARDED: Name = Name { lower: "forwarded", written: "Forwarded" };
 const MAX_FORWARDS: &str = "max-forwards";
-const SERVER: &str = "server";
-const X_FORWARDED_FOR: &str = "x-forwarded-for";
-const X_FORWARDED_HOST: &str = "x-forwarded-host";
-const X_FORWARDED_PROTO: &str = "x-forwarded-proto";
+const SERVER: Name = Name { lower: "server", written: "Server" };
+const X_FORWARDED_FOR: Name = Name { lower: "x-forwarded-for", written: "X-Forwarded-For" };
+const X_FORWARDED_HOST: Name = Name { lower: "x-forwarded-host", written: "X-Forwarded-Host" };
+const X_FORWARDED_PROTO: Name = Name { lower: "x-forwarded-proto", written: "X-Forwarded-Proto" };
 
 /// Our name in `CDN-Loop` and `Server`.
 const EDGE: &str = "bartizan";
@@ -60,7 +60,7 @@ pub(crate) struct Provenance<'r> {
 
 /// How often the request has passed an edge of this kind, as `CDN-Loop` says (RFC 8586 §2).
 pub(crate) fn passes(fields: &Fields) -> usize {
-    let infos = fields.values(CDN_LOOP).flat_map(|value| value.split(|byte| *byte == b','));
+    let infos = fields.values(CDN_LOOP.lower).flat_map(|value| value.split(|byte| *byte == b','));
     let ids = infos.filter_map(|info| info.split(|byte| *byte == b';').next());
     ids.filter(|id| id.trim_ascii().eq_ignore_ascii_case(EDGE.as_bytes())).count()
 }
@@ -132,7 +132,7 @@ pub(crate) fn to_origin<S: Sink>(method: &Method, fields: &Fields, provenance: &
 pub(crate) fn to_visitor<S: Sink>(answered: &Answered, dates: &Dates, sink: S) -> S {
     let mut is_dated = false;
     let mut sink = sink.pass(&answered.fields, |name, _| {
-        is_dated |= name.eq_ignore_ascii_case(DATE.as_bytes());
+        is_dated |= name.eq_ignore_ascii_case(DATE.lower.as_bytes());
         fate_with_a_visitor(name)
     });
     if !is_dated {
@@ -149,7 +149,7 @@ pub(crate) fn interim_to_visitor<S: Sink>(fields: &Fields, sink: S) -> S {
 
 fn fate_with_a_visitor(name: &[u8]) -> Rewrite<'static> {
     // `Alt-Svc` (RFC 7838) would send visitors to ports of the origin; the others are ours.
-    let stays = [ALT_SVC, SERVER, CF_RAY].iter().any(|stays| name.eq_ignore_ascii_case(stays.as_bytes()));
+    let stays = [ALT_SVC, SERVER.lower, CF_RAY.lower].iter().any(|stays| name.eq_ignore_ascii_case(stays.as_bytes()));
     if stays { Rewrite::Drop } else { Rewrite::Keep }
 }
 
@@ -171,7 +171,7 @@ impl Fate {
         // `Expect` is answered by us (RFC 9110 §10.1.1).
         if is(EXPECT) || is_reserved(name) {
             Fate::Stays
-        } else if is(CDN_LOOP) {
+        } else if is(CDN_LOOP.lower) {
             Fate::Gathered
         } else if is(MAX_FORWARDS) {
             Fate::Counted

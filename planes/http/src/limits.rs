@@ -70,7 +70,7 @@ pub(crate) const HEAD_BYTES_MAX: usize = http1::Limits::REQUEST.head_bytes;
 /// Fields in a head. More is 431.
 pub(crate) const FIELDS_MAX: usize = http1::Limits::REQUEST.fields;
 
-/// The most that is read at a time. One buffer for all connections of a worker, so it may be large.
+/// The most that is read at a time. One buffer for all connections of a worker, origins' too, so it may be large.
 pub(crate) const READ_BYTES: usize = 64 * 1024;
 
 /// Buffers of each kind that a worker keeps for requests to come: as many as it serves at once on a busy core.
@@ -166,6 +166,9 @@ pub(crate) const ORIGIN_IDLE_TIME: Duration = Duration::from_secs(55);
 
 /// How often connections that were idle too long are looked for.
 pub(crate) const SWEEP_EVERY: Duration = Duration::from_secs(5);
+
+/// So many looks see a connection idle, and the last of them closes it: it comes at [`ORIGIN_IDLE_TIME`] at the latest.
+pub(crate) const SWEEPS_MAX: u64 = ORIGIN_IDLE_TIME.as_secs() / SWEEP_EVERY.as_secs();
 
 /// The pause after a look at all connections because the firewall changed: with 20,000 of them a look takes some
 /// milliseconds, and many changes may come at once.

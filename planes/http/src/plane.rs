@@ -24,7 +24,7 @@ use crate::counters::{Counters, Totals};
 use crate::date::Dates;
 use crate::egress::Egress;
 use crate::ingress::{self, Connections};
-use crate::limits::{ACCEPT_PAUSE, CONNECTIONS_MAX, ORIGINS, ORIGINS_MAX, READ_BYTES, SOURCE, UNSENT_BYTES};
+use crate::limits::{ACCEPT_PAUSE, CONNECTIONS_MAX, ORIGINS, ORIGINS_MAX, SOURCE, UNSENT_BYTES};
 use crate::metrics::Counted;
 use crate::ray::Rays;
 use crate::recheck::recheck;
@@ -189,7 +189,6 @@ impl WorkerSetup {
             ports: self.ports,
             limits: self.limits,
             drain: Drain::default(),
-            scratch: RefCell::new(vec![0; READ_BYTES].into()),
             spare,
             dates: Dates::default(),
         });

@@ -7,15 +7,27 @@ use std::ops::{Deref, DerefMut};
 use bartizan_wire::http1::FieldRoom;
 use bytes::BytesMut;
 
-use crate::limits::{SPARE_MAX, SPARE_READ_BYTES, SPARE_TEXT_BYTES_MAX};
+use crate::limits::{READ_BYTES, SPARE_MAX, SPARE_READ_BYTES, SPARE_TEXT_BYTES_MAX};
 
 /// What is not given back is only lost to others.
-#[derive(Default)]
 pub(crate) struct Spare {
+    /// Where bytes of all connections are read to, so that those that wait hold no buffer.
+    pub(crate) scratch: RefCell<Box<[u8]>>,
     rooms: RefCell<Vec<FieldRoom>>,
     texts: RefCell<Vec<Vec<u8>>>,
     /// In the order in which they were given: who still uses what is in the first will soon be done.
     reads: RefCell<VecDeque<BytesMut>>,
+}
+
+impl Default for Spare {
+    fn default() -> Spare {
+        Spare {
+            scratch: RefCell::new(vec![0; READ_BYTES].into()),
+            rooms: RefCell::default(),
+            texts: RefCell::default(),
+            reads: RefCell::default(),
+        }
+    }
 }
 
 impl Spare {

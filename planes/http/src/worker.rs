@@ -33,8 +33,6 @@ pub(crate) struct Worker {
     pub(crate) ports: Ports,
     pub(crate) limits: Limits,
     pub(crate) drain: Drain,
-    /// Where bytes of visitors are read to.
-    pub(crate) scratch: RefCell<Box<[u8]>>,
     /// Memory for the requests.
     pub(crate) spare: Rc<Spare>,
     pub(crate) dates: Dates,

@@ -10,7 +10,6 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
@@ -194,10 +193,9 @@ impl Link {
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         // What was handed out keeps its memory; this begins anew.
         self.unread.rest(&self.spare);
-        // On the stack, so that a connection that waits holds no buffer.
-        let mut scratch = [const { MaybeUninit::uninit() }; ORIGIN_READ_BYTES_MAX];
+        let mut scratch = self.spare.scratch.borrow_mut();
         let piece_bytes = self.piece_bytes.min(scratch.len());
-        let mut buffer = ReadBuf::uninit(&mut scratch[..piece_bytes]);
+        let mut buffer = ReadBuf::new(&mut scratch[..piece_bytes]);
         ready!(Pin::new(&mut self.io).poll_read(cx, &mut buffer))?;
         self.unread.append(buffer.filled(), &self.spare);
         Poll::Ready(Ok(buffer.filled().len()))

@@ -12,12 +12,11 @@ use bartizan_quotas::Whose;
 use bartizan_routes::{Origin, OriginScheme};
 use bartizan_wire::http1::{self, BodyReader, Persistence};
 use futures_util::Stream;
-use tokio::time::Instant;
 
 use super::link::Link;
 use crate::counters::Counters;
 use crate::forward::trailers_of;
-use crate::limits::{IDLE_ORIGINS_MAX, IDLE_PER_ORIGIN_MAX, ORIGIN_IDLE_TIME};
+use crate::limits::{IDLE_ORIGINS_MAX, IDLE_PER_ORIGIN_MAX, SWEEPS_MAX};
 
 /// Requests with the same key may share a connection.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -64,13 +63,8 @@ struct Idle {
     /// The lower, the longer it has been idle.
     number: u64,
     link: Link,
-    since: Instant,
-}
-
-impl Idle {
-    fn is_usable(&mut self) -> bool {
-        !self.link.is_closed() && self.since.elapsed() < ORIGIN_IDLE_TIME
-    }
+    /// How many looks of [`Pool::sweep`] it has seen: its age, without a look at the clock for each request.
+    sweeps: u64,
 }
 
 impl Pool {
@@ -86,7 +80,7 @@ impl Pool {
         let shelf = by_key.get_mut(key)?;
         while let Some(mut idle) = shelf.pop_back() {
             *count -= 1;
-            if idle.is_usable() {
+            if !idle.link.is_closed() {
                 return Some(idle.link);
             }
         }
@@ -105,7 +99,7 @@ impl Pool {
         shelves.next += 1;
         shelves.count += 1;
         let shelf = shelves.by_key.entry(key).or_default();
-        shelf.push_back(Idle { number, link, since: Instant::now() });
+        shelf.push_back(Idle { number, link, sweeps: 0 });
         if shelf.len() > IDLE_PER_ORIGIN_MAX {
             shelf.pop_front();
             shelves.count -= 1;
@@ -126,11 +120,15 @@ impl Pool {
         closed
     }
 
-    /// Closes what has been idle for too long, or was closed by its origin.
+    /// Closes what has been idle for too long, or was closed by its origin. To be called once in
+    /// [`SWEEP_EVERY`](crate::limits::SWEEP_EVERY).
     pub(crate) fn sweep(&self) {
         let mut shelves = self.shelves.borrow_mut();
         shelves.by_key.retain(|_, shelf| {
-            shelf.retain_mut(Idle::is_usable);
+            shelf.retain_mut(|idle| {
+                idle.sweeps += 1;
+                idle.sweeps < SWEEPS_MAX && !idle.link.is_closed()
+            });
             !shelf.is_empty()
         });
         shelves.count = shelves.by_key.values().map(VecDeque::len).sum();
@@ -346,6 +344,23 @@ mod tests {
         pool.sweep();
         assert_eq!(pool.shelves.borrow().count, 1);
         assert!(pool.take(&key(1)).is_some() && pool.take(&key(1)).is_none());
+    }
+
+    /// What nobody has used for long is closed; what is used in between begins anew.
+    #[test]
+    fn idle_connections_grow_old() {
+        let pool = pool();
+        let ((unused, _one), (used, _other)) = (link(), link());
+        pool.put(key(1), unused);
+        pool.put(key(2), used);
+        for _ in 1..SWEEPS_MAX {
+            pool.sweep();
+            let used = pool.take(&key(2)).expect("it is not old");
+            pool.put(key(2), used);
+        }
+        assert_eq!(pool.shelves.borrow().count, 2);
+        pool.sweep();
+        assert!(pool.take(&key(1)).is_none() && pool.take(&key(2)).is_some());
     }
 
     #[test]

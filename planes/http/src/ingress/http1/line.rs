@@ -45,7 +45,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Line<IO> {
         into: &mut Unread,
         awaited: Option<Awaited>,
     ) -> Poll<io::Result<Read>> {
-        let mut scratch = self.worker.scratch.borrow_mut();
+        let mut scratch = self.worker.spare.scratch.borrow_mut();
         let mut buffer = ReadBuf::new(&mut scratch);
         let visitors = &self.worker.counters.visitors;
         let reading = &self.connection.reading;
