@@ -5,12 +5,13 @@
 //!                        │     ▲ displaced: it rests longest, and somebody else needs the place
 //!                        └─► Over: refused at once, with a reset
 //! ```
-//! Which of many rests longest, or nearly so, is found without a cost while they work (a second chance): the queue is in
-//! the order in which they came. Whoever worked since it was looked at last goes to the back; the first that did not is
-//! the one. So each look beyond the first pays for work that was done. Each source has a queue too, for when it has to
-//! give up a place of its own; it is short enough to look for the very one.
+//! Which of many rests longest is found without a cost while they work: a queue has them in the order of what it noted of
+//! each, which is never later than since when it rests. Whoever worked since is noted anew when it is looked at; the first
+//! that did not is the one. So each look beyond the first pays for work that was done. Each source has a queue too, for
+//! when it has to give up a place of its own.
 
-use std::collections::{HashMap, VecDeque};
+use std::cmp::Ordering as Order;
+use std::collections::{BinaryHeap, HashMap};
 use std::future::poll_fn;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -25,6 +26,10 @@ use crate::source::SourceKey;
 
 /// Places of all sources that are looked at for one. If all of them work, so does nearly everybody.
 const LOOKED_AT_MAX: usize = 64;
+
+/// Of those of one source more, as it has to give one up itself: with all of them at work, 30 µs for each connection that is
+/// refused to it. The next look goes on with the others.
+const OWN_LOOKED_AT_MAX: usize = 256;
 
 /// In place of the moment since when it rests.
 const WORKS: u64 = u64::MAX;
@@ -56,16 +61,42 @@ struct Stays {
 /// A place is in the queue of all and in that of its source.
 #[derive(Default)]
 struct Queues {
-    all: VecDeque<Entry>,
-    own: HashMap<SourceKey, VecDeque<Entry>>,
+    all: BinaryHeap<Entry>,
+    own: HashMap<SourceKey, BinaryHeap<Entry>>,
     /// Entries since those of places that have gone were taken out.
     added: usize,
+    /// The number of the next entry.
+    next: u64,
 }
 
 struct Entry {
     place: Weak<Inside>,
+    /// What was noted: it rests since then, or since later, or works.
     rests_since: u64,
+    /// Grows in the order in which they came.
+    number: u64,
 }
+
+/// The greatest is the one that rests longest.
+impl Ord for Entry {
+    fn cmp(&self, other: &Entry) -> Order {
+        (other.rests_since, other.number).cmp(&(self.rests_since, self.number))
+    }
+}
+
+impl PartialOrd for Entry {
+    fn partial_cmp(&self, other: &Entry) -> Option<Order> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Entry {
+    fn eq(&self, other: &Entry) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for Entry {}
 
 impl Door {
     /// Doors for so many workers, which divide a share of connections; no worker has more than `worker_max`.
@@ -85,7 +116,7 @@ impl Door {
     /// A place for a connection, if need be that of one that rests. It counts as resting until it says otherwise.
     // Hot: once a connection.
     pub fn enter(&self, from: IpAddr, now: Instant) -> Result<Place, Over> {
-        let pass = self.gate.enter(from, now, |whose| self.displace(whose))?;
+        let pass = self.gate.enter(from, now, |whose| self.displace(whose, now))?;
         let rests_since = nanoseconds(now);
         let place = Arc::new(Inside {
             source: SourceKey::widest(from),
@@ -123,11 +154,14 @@ impl Door {
     }
 
     /// Makes one go that rests; says whether there was one.
-    fn displace(&self, whose: Whose) -> bool {
-        let mut queues = self.queues();
+    fn displace(&self, whose: Whose, now: Instant) -> bool {
+        let (mut queues, now) = (self.queues(), nanoseconds(now));
         let found = match whose {
-            Whose::Own(source) => queues.own.get_mut(&source).and_then(longest_of),
-            Whose::Anyones => longest(&mut queues.all),
+            Whose::Own(source) => {
+                let own = queues.own.get_mut(&source);
+                own.and_then(|queue| longest(queue, OWN_LOOKED_AT_MAX, now))
+            }
+            Whose::Anyones => longest(&mut queues.all, LOOKED_AT_MAX, now),
         };
         drop(queues);
         let Some(place) = found else { return false };
@@ -145,10 +179,12 @@ impl Door {
 impl Queues {
     fn add(&mut self, place: &Arc<Inside>) {
         let rests_since = place.rests_since.load(Ordering::Relaxed);
-        let entry = || Entry { place: Arc::downgrade(place), rests_since };
-        self.all.push_back(entry());
-        self.own.entry(place.source).or_default().push_back(entry());
+        let number = self.next;
+        let entry = || Entry { place: Arc::downgrade(place), rests_since, number };
+        self.all.push(entry());
+        self.own.entry(place.source).or_default().push(entry());
         self.added += 1;
+        self.next += 1;
     }
 
     /// Takes out the places that have gone.
@@ -200,33 +236,23 @@ impl Inside {
     }
 }
 
-/// Takes out one of all that rests, the longest or nearly so.
-fn longest(queue: &mut VecDeque<Entry>) -> Option<Arc<Inside>> {
+/// Takes out the one that rests longest, if it is among so many that are looked at.
+fn longest(queue: &mut BinaryHeap<Entry>, looked_at_max: usize, now: u64) -> Option<Arc<Inside>> {
     // In the second round they are in their places.
-    let mut left = LOOKED_AT_MAX.min(2 * queue.len());
+    let mut left = looked_at_max.min(2 * queue.len());
     while left > 0 {
-        let entry = queue.pop_front()?;
+        let mut entry = queue.pop()?;
         let Some(place) = entry.place.upgrade().filter(|place| !place.has_gone()) else { continue };
-        match place.rests_since.load(Ordering::Relaxed) {
-            WORKS => queue.push_back(entry),
-            since if since > entry.rests_since => queue.push_back(Entry { rests_since: since, ..entry }),
+        entry.rests_since = match place.rests_since.load(Ordering::Relaxed) {
+            // When it rests again, then since later.
+            WORKS => now,
+            since if since > entry.rests_since => since,
             _ => return Some(place),
-        }
+        };
+        queue.push(entry);
         left -= 1;
     }
     None
-}
-
-/// Takes out the one of a source that rests longest. All of them are looked at: a source has no more than its ceiling.
-fn longest_of(queue: &mut VecDeque<Entry>) -> Option<Arc<Inside>> {
-    queue.retain(|entry| entry.place.upgrade().is_some_and(|place| !place.has_gone()));
-    let rests_since = |entry: &Entry| {
-        let since = entry.place.upgrade()?.rests_since.load(Ordering::Relaxed);
-        (since != WORKS).then_some(since)
-    };
-    let resting = queue.iter().enumerate().filter_map(|(at, entry)| Some((at, rests_since(entry)?)));
-    let (at, _) = resting.min_by_key(|(_, since)| *since)?;
-    queue.remove(at)?.place.upgrade()
 }
 
 fn nanoseconds(now: Instant) -> u64 {
@@ -260,7 +286,7 @@ mod tests {
             (&[][..], &[1, 2, 3][..]),
             (&[(1, None)], &[2, 3, 4]),
             (&[(1, Some(50)), (2, Some(40))], &[3, 4, 5]),
-            (&[(1, Some(50)), (2, Some(40)), (3, None), (4, None), (5, None)], &[6, 1, 2]),
+            (&[(1, Some(50)), (2, Some(40)), (3, None), (4, None), (5, None)], &[6, 2, 1]),
             (&[(1, None), (2, None), (3, None), (4, None), (5, None), (6, Some(9))], &[6]),
         ] {
             let door = Door::single(6, CEILING, start);
@@ -306,20 +332,39 @@ mod tests {
         assert!(!is_displaced(&other));
     }
 
-    /// However many of its first ones work.
+    /// However many of its first ones work: if they are too many for one look, the next goes on.
     #[test]
     fn a_source_displaces_the_one_that_rests() {
+        let start = Instant::now();
+        for (count, tries) in [(200, 1), (2 * OWN_LOOKED_AT_MAX, 2)] {
+            let door = Door::single(2 * count, CEILING, start);
+            let own: Vec<Place> = (0..count).map_while(|_| door.enter(from(1), start).ok()).collect();
+            let (resting, working) = own.split_last().unwrap();
+            working.iter().for_each(Place::work);
+            assert_eq!(own.len(), count);
+            let mut new = Vec::new();
+            for number in 1..=tries {
+                new.extend(door.enter(from(1), start + Duration::from_millis(number)));
+                assert_eq!((new.len() == 1, is_displaced(resting)), (number == tries, number == tries), "{count}");
+            }
+            new.iter().for_each(Place::work);
+            assert_eq!(door.enter(from(1), start + Duration::from_secs(1)).err(), Some(Over::Crowded));
+            assert!(!working.iter().any(is_displaced));
+        }
+    }
+
+    /// Who comes again and again to a full door costs no more than those of its places that worked since.
+    #[test]
+    fn a_look_is_short() {
         let now = Instant::now();
-        let door = Door::single(600, CEILING, now);
-        let own: Vec<Place> = (0..300).map_while(|_| door.enter(from(1), now).ok()).collect();
-        let (resting, working) = own.split_last().unwrap();
-        working.iter().for_each(Place::work);
-        assert!(working.len() > 2 * LOOKED_AT_MAX);
-        let new = door.enter(from(1), now).unwrap();
-        assert!(is_displaced(resting));
-        new.work();
-        assert_eq!(door.enter(from(1), now).err(), Some(Over::Crowded));
-        assert!(!working.iter().any(is_displaced));
+        let door = Door::single(2 * OWN_LOOKED_AT_MAX, CEILING, now);
+        let _own: Vec<Place> = (0..OWN_LOOKED_AT_MAX).map_while(|_| door.enter(from(1), now).ok()).collect();
+        let mut queues = door.queues();
+        let own = queues.own.get_mut(&SourceKey::from(from(1))).unwrap();
+        for left in (0..OWN_LOOKED_AT_MAX).rev() {
+            assert!(longest(own, 1, nanoseconds(now)).is_some());
+            assert_eq!(own.len(), left);
+        }
     }
 
     #[test]
@@ -329,7 +374,7 @@ mod tests {
         for _ in 0..1_000 {
             drop(door.enter(from(1), now).unwrap());
             let queues = door.queues();
-            let own: usize = queues.own.values().map(VecDeque::len).sum();
+            let own: usize = queues.own.values().map(BinaryHeap::len).sum();
             assert!(queues.all.len().max(own) <= LOOKED_AT_MAX + 3);
         }
     }
