@@ -3,12 +3,12 @@
 use bartizan_names::{RecordId, Timestamp, TokenId, TunnelId, UserId};
 use bartizan_observed::What;
 use bartizan_publish::{Publisher, Review};
-use bartizan_store::{Index, Key, Kind, Op, Scope, Value};
+use bartizan_store::{Index, Key, Kind, Op, Scope, Store, Value};
 use serde_json::{Value as Json, json};
 
 use crate::answers::addresses;
 use crate::lab::{
-    ACCOUNT, AT, Lab, USER, ZONE, add, name, put, record_document, settings_document, tunnel_document, zone,
+    ACCOUNT, AT, Lab, POP, USER, ZONE, add, name, put, record_document, settings_document, tunnel_document, zone,
 };
 
 /// Keys of what the API cannot read, as far as it is known.
@@ -129,4 +129,20 @@ fn a_large_store_is_looked_at_in_pieces() {
     follower.follow().unwrap().unwrap();
     assert_eq!(told(&follower), left);
     assert_eq!(review(&mut follower).0, [&*left[0], &*left[2]]);
+}
+
+/// Also of what the first version wrote.
+#[test]
+fn a_store_of_version_0_1_0_can_be_read_whole() {
+    let from = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../store/tests/fixtures/0.1.0");
+    let dir = tempfile::tempdir().unwrap();
+    for file in ["store.sqlite", "seal.key"] {
+        bartizan_seal::write_private(&dir.path().join(file), &std::fs::read(from.join(file)).unwrap()).unwrap();
+    }
+    let seal = bartizan_seal::Key::load_or_create(&dir.path().join("seal.key")).unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    let mut publisher = Publisher::load(store, seal, POP).unwrap();
+    let (unreadable, pieces) = review(&mut publisher);
+    assert!(unreadable.is_empty() && publisher.problems().is_empty(), "{unreadable:?} {:?}", publisher.problems());
+    assert!(pieces > 0 && publisher.bundle().zones.value.zone_count() > 0);
 }
