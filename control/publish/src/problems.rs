@@ -16,11 +16,14 @@ const ZONE_REMEDY: &str = "restore a backup, or delete the zone by its id (DELET
                            that is lost, and make it anew; what was in force before stays so until then";
 
 /// About a document that the API cannot read.
-const DOCUMENT_REMEDY: &str = "run the version that wrote it; or delete the object by the API and make it anew; or restore \
-                               a backup";
+const DOCUMENT_REMEDY: &str = "delete the object by the API, and make it anew; if a newer version wrote it, run that one; if \
+                               it was damaged, `bartizan doctor --rebuild`, while the edge is stopped, takes it from the \
+                               change log if it is there, or restore a backup";
 
 /// And about one that no call deletes.
-const KEPT_REMEDY: &str = "run the version that wrote it, or restore a backup; until then nobody can use or delete it";
+const KEPT_REMEDY: &str = "if a newer version wrote it, run that one; if it was damaged, `bartizan doctor --rebuild`, while \
+                           the edge is stopped, takes it from the change log if it is there, or restore a backup; until \
+                           then nobody can use it";
 
 /// Which objects a list is of.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

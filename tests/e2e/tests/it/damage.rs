@@ -9,23 +9,36 @@ use bartizan_e2e::{Edge, curl, finish, wait};
 #[test]
 fn what_only_the_api_reads_is_told() {
     let edge = Edge::start();
-    let spoil = "import sqlite3, sys\n\
-                 file = sqlite3.connect(sys.argv[1])\n\
-                 (key,) = file.execute(\"SELECT key FROM object WHERE key LIKE 'edge/token/%'\").fetchone()\n\
-                 file.execute(\"UPDATE object SET json = '{}' WHERE key = ?\", [key])\n\
-                 file.commit()\n\
-                 print(key)\n";
-    let store = edge.data().join("store.sqlite");
-    let key = finish(Command::new("python3").args(["-c", spoil]).arg(store)).ok().trim().to_owned();
+    let spoil = "file.execute(\"UPDATE object SET json = '{}' WHERE key = ?\", [key]); print(key)";
+    let key = python(&edge, spoil, "edge/token/%").trim().to_owned();
     assert!(key.starts_with("edge/token/"), "{key}");
 
-    let edge = edge.restart_after_kill();
-    let base = edge.api_url().trim_end_matches("/client/v4").to_owned();
-    let probe = |path: &str| curl::get(&[&format!("{base}{path}")]).text();
-    wait::until_eq("a start that says so", &"degraded\ndocument: 1\n".to_owned(), || probe("/readyz"));
-    assert!(probe("/metrics").contains("bartizan_problems{kind=\"document\"} 1\n"));
+    let mut edge = edge.restart_after_kill();
+    let probe = |edge: &Edge, path: &str| {
+        curl::get(&[&format!("{}{path}", edge.api_url().trim_end_matches("/client/v4"))]).text()
+    };
+    wait::until_eq("a start that says so", &"degraded\ndocument: 1\n".to_owned(), || probe(&edge, "/readyz"));
+    assert!(probe(&edge, "/metrics").contains("bartizan_problems{kind=\"document\"} 1\n"));
     let problem = edge.get("/bartizan/status")["problems"][0].clone();
     assert_eq!(problem["what"], key);
     assert!(problem["reason"].as_str().is_some_and(|reason| reason.contains("missing field")), "{problem}");
-    assert!(problem["remedy"].as_str().is_some_and(|remedy| remedy.contains("restore a backup")), "{problem}");
+    let remedy = "`bartizan doctor --rebuild`, while the edge is stopped";
+    assert!(problem["remedy"].as_str().is_some_and(|text| text.contains(remedy)), "{problem}");
+
+    edge.program().terminate();
+    edge.program().ended();
+    finish(edge.command(["doctor", "--rebuild", "--data"]).arg(edge.data())).ok();
+    assert!(python(&edge, "print(json)", &key).contains("\"sha256\""), "it comes back from the change log");
+}
+
+/// Runs a line over an object of the store, with its `key` and `json`.
+fn python(edge: &Edge, line: &str, pattern: &str) -> String {
+    let script = format!(
+        "import sqlite3, sys\n\
+         file = sqlite3.connect(sys.argv[1])\n\
+         key, json = file.execute('SELECT key, json FROM object WHERE key LIKE ?', [sys.argv[2]]).fetchone()\n\
+         {line}\n\
+         file.commit()\n"
+    );
+    finish(Command::new("python3").args(["-c", &script]).arg(edge.data().join("store.sqlite")).arg(pattern)).ok()
 }
