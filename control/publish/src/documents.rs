@@ -48,6 +48,10 @@ impl Documents {
         self.pass = Some(Pass::begin());
     }
 
+    pub(crate) fn is_reviewed(&self) -> bool {
+        self.pass.is_none()
+    }
+
     pub(crate) fn unreadable(&self) -> &Problems {
         &self.unreadable
     }

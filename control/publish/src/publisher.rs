@@ -88,6 +88,9 @@ impl Publisher {
 
     /// Looks at the next of all objects, whether the API can read them. For idle moments, until it is done.
     pub fn review(&mut self) -> Review {
+        if self.documents.is_reviewed() {
+            return Review::Done;
+        }
         match self.store.read() {
             Ok(snapshot) => self.documents.review(&snapshot, &self.problems),
             Err(_) => Review::More,
