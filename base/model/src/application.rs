@@ -440,7 +440,7 @@ mod tests {
             (dns(json!({"origin_port": 65536})), "/origin_port"),
             (dns(json!({"origin_port": "22-"})), "/origin_port"),
             (dns(json!({"origin_port": "22-23"})), "/origin_port"),
-            (dns(json!({"origin_dns": {}})), "/origin_dns/name"),
+            (dns(json!({"origin_dns": {}})), "/origin_direct"),
             (dns(json!({"origin_dns": {"name": "a b"}})), "/origin_dns/name"),
             (dns(json!({"origin_dns": {"name": "192.0.2.1"}})), "/origin_dns/name"),
             (dns(json!({"origin_dns": {"name": "a.example", "type": "MX"}})), "/origin_dns/type"),

@@ -33,5 +33,5 @@ pub use settings::{
     SettingError, SettingNote, SettingSkipped, change_setting, parse_setting, read_settings, show_setting,
 };
 pub use tunnel::{INGRESS_MAX, TUNNEL_DOMAIN, Tunnel, TunnelConfig, TunnelError, tunnel_name};
-pub use txt::TXT_MAX;
+pub use txt::{TXT_MAX, txt_spellings};
 pub use zone::{Zone, ZoneError};

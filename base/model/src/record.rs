@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use bartizan_names::{Name, RecordId, RecordType, Timestamp, TunnelId, ZoneId};
 use bartizan_v4::dns_record::{DataBody, Extension, ExtensionBody, Meta, RecordSettings, ServedRecord};
 use bartizan_v4::{Integer, Patch, RecordBody};
+use serde_json::Value;
 
 use crate::record_data::{Given, body_of};
 use crate::{DataError, RecordData, Zone, tunnel};
@@ -240,7 +241,8 @@ fn owner(apex: &Name, body: &RecordBody) -> Result<Name, RecordError> {
         return absolute(apex, text.trim());
     }
     let data = body.data.value().ok_or(RecordError::NameMissing)?;
-    match (data.service.value(), data.proto.value(), data.name.value()) {
+    let text = |field: fn(&DataBody) -> &Patch<Value>| field(data).value().and_then(Value::as_str);
+    match (text(|data| &data.service), text(|data| &data.proto), text(|data| &data.name)) {
         (Some(service), Some(proto), Some(name)) => {
             let below = absolute(apex, name.trim())?;
             let text = format!("{}.{}", service.trim(), proto.trim());
@@ -332,7 +334,7 @@ pub fn merge(stored: &bartizan_v4::Record, patch: RecordBody) -> RecordBody {
         Patch::Absent | Patch::Null => {
             Patch::from(stored.data.as_ref().map(body_of).map(|data| match patch.priority {
                 // A new priority beside a stored one inside the data: the new one counts.
-                Patch::Value(priority) => DataBody { priority: Patch::Value(priority), ..data },
+                Patch::Value(priority) => DataBody { priority: Patch::Value(priority.0.into()), ..data },
                 _ => data,
             }))
         }
@@ -473,6 +475,15 @@ mod tests {
             (r#"{"type":"A","name":".","content":"192.0.2.1"}"#, "/name"),
             (r#"{"name":"a","content":"192.0.2.1"}"#, "/type"),
             (r#"{"type":"LOC","name":"a","content":"x"}"#, "/type"),
+            // The type says what the flags are; of one that is not served they are not looked at.
+            (
+                r#"{"type":"NAPTR","name":"a","data":{"order":1,"preference":1,"flags":"S","service":"x","regex":"","replacement":"b"}}"#,
+                "/type",
+            ),
+            (r#"{"type":"LOC","name":"a","data":{"port":{},"target":1}}"#, "/type"),
+            (r#"{"type":"CAA","name":"a","data":{"flags":"S","tag":"issue","value":"x"}}"#, "/data/flags"),
+            (r#"{"type":"CAA","name":"a","data":{"flags":0,"tag":7,"value":"x"}}"#, "/data/tag"),
+            (r#"{"type":"SRV","name":"a","data":{"service":1,"proto":2,"name":3}}"#, "/data/priority"),
             (r#"{"type":"SOA","name":"a","content":"x"}"#, "/type"),
             (r#"{"type":"TYPE1","name":"a","content":"x"}"#, "/content"),
             (r#"{"type":"A","name":"a"}"#, "/content"),

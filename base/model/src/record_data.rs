@@ -7,6 +7,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use bartizan_names::{Name, RecordType};
 use bartizan_v4::dns_record::{CaaData, Data, DataBody, SrvData};
 use bartizan_v4::{Integer, Patch};
+use serde::Deserialize;
+use serde_json::Value;
 
 use crate::txt;
 
@@ -309,31 +311,32 @@ fn caa_text(value: &[u8]) -> String {
 }
 
 fn number_field<T: TryFrom<i64>>(
-    given: &Patch<Integer>,
+    given: &Patch<Value>,
     field: &'static str,
     form: &'static str,
 ) -> Result<T, DataError> {
-    given.value().and_then(|number| T::try_from(number.0).ok()).ok_or(DataError::Field { field, form })
+    let number = given.value().and_then(|value| Integer::deserialize(value).ok());
+    number.and_then(|number| T::try_from(number.0).ok()).ok_or(DataError::Field { field, form })
 }
 
-fn text_field<'b>(given: &'b Patch<String>, field: &'static str, form: &'static str) -> Result<&'b str, DataError> {
-    given.value().map(String::as_str).ok_or(DataError::Field { field, form })
+fn text_field<'b>(given: &'b Patch<Value>, field: &'static str, form: &'static str) -> Result<&'b str, DataError> {
+    given.value().and_then(Value::as_str).ok_or(DataError::Field { field, form })
 }
 
 /// The stored form as a request's form, so that there is one parser.
 pub(crate) fn body_of(data: &Data) -> DataBody {
     match data {
         Data::Srv(srv) => DataBody {
-            priority: Patch::Value(Integer(srv.priority.into())),
-            weight: Patch::Value(Integer(srv.weight.into())),
-            port: Patch::Value(Integer(srv.port.into())),
-            target: Patch::Value(srv.target.clone()),
+            priority: Patch::Value(srv.priority.into()),
+            weight: Patch::Value(srv.weight.into()),
+            port: Patch::Value(srv.port.into()),
+            target: Patch::Value(srv.target.as_str().into()),
             ..DataBody::default()
         },
         Data::Caa(caa) => DataBody {
-            flags: Patch::Value(Integer(caa.flags.into())),
-            tag: Patch::Value(caa.tag.clone()),
-            value: Patch::Value(caa.value.clone()),
+            flags: Patch::Value(caa.flags.into()),
+            tag: Patch::Value(caa.tag.as_str().into()),
+            value: Patch::Value(caa.value.as_str().into()),
             ..DataBody::default()
         },
     }

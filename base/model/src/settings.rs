@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 
 use bartizan_names::{SettingId, SettingValue, Timestamp, ZoneSettings};
-use bartizan_v4::{Setting, StoredSetting, StoredSettings};
+use bartizan_v4::{Integer, Setting, StoredSetting, StoredSettings};
 use serde_json::Value;
 
 /// Why a setting cannot be changed so.
@@ -130,7 +130,11 @@ fn text_of(value: &Value) -> Option<Cow<'_, str>> {
         Value::String(text) => Some(text.into()),
         Value::Bool(true) => Some("on".into()),
         Value::Bool(false) => Some("off".into()),
-        Value::Number(number) => Some(number.to_string().into()),
+        Value::Number(number) => {
+            // Some clients read every number as a fraction and send it back so: 100.0.
+            let text = number.to_string();
+            Some(text.parse().map_or(text, |Integer(whole)| whole.to_string()).into())
+        }
         Value::Null | Value::Array(_) | Value::Object(_) => None,
     }
 }
@@ -161,6 +165,8 @@ mod tests {
             ("websockets", json!("off"), Some(json!("off"))),
             ("proxy_read_timeout", json!(30), Some(json!(30))),
             ("proxy_read_timeout", json!("30"), Some(json!(30))),
+            ("proxy_read_timeout", json!(100.0), Some(json!(100))),
+            ("proxy_read_timeout", json!(100.5), None),
             ("proxy_read_timeout", json!(0), None),
             ("proxy_read_timeout", json!(6001), None),
             ("ipv6", json!("on"), Some(json!("on"))),

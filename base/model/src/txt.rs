@@ -1,5 +1,7 @@
 //! TXT in text: RFC 1035 §5.1 quoting, or plain text as most API clients send it.
 
+use std::collections::HashSet;
+
 /// A character-string's length (RFC 1035 §3.3).
 const STRING_MAX: usize = 255;
 
@@ -38,6 +40,25 @@ fn cut(string: &[u8]) -> Vec<Vec<u8>> {
         return vec![Vec::new()];
     }
     string.chunks(STRING_MAX).map(<[u8]>::to_vec).collect()
+}
+
+/// The texts by which clients ask for what `text` is as a TXT content: as it is; bare; as one quoted string, with letters
+/// outside ASCII as they are or as escapes; and as quoted strings of at most 255 bytes each. A text that is no TXT content
+/// has its one spelling.
+pub fn txt_spellings(text: &str) -> Vec<String> {
+    let mut spellings = vec![text.to_owned()];
+    if let Ok(strings) = parse(text) {
+        let whole = strings.concat();
+        spellings.push(quote(&whole));
+        spellings.push(cut(&whole).iter().map(|string| quote(string)).collect::<Vec<_>>().join(" "));
+        if let Ok(bare) = std::str::from_utf8(&whole) {
+            spellings.push(format!("\"{}\"", bare.replace('\\', r"\\").replace('"', r#"\""#)));
+            spellings.push(bare.to_owned());
+        }
+    }
+    let mut seen = HashSet::new();
+    spellings.retain(|spelling| seen.insert(spelling.clone()));
+    spellings
 }
 
 fn quoted(text: &str) -> Result<Vec<Vec<u8>>, TxtError> {
@@ -131,6 +152,26 @@ mod tests {
         assert_eq!(parse(&many), parse(&format!("\"{many}\"")));
         assert_eq!(lengths(&"x".repeat(TXT_MAX)).map(|lengths| lengths.len()), Ok(17));
         assert_eq!(lengths(&"x".repeat(TXT_MAX + 1)), Err(TxtError::Long));
+    }
+
+    #[test]
+    fn spellings_of_one_text() {
+        for (text, expect) in [
+            ("v=1", &["v=1", r#""v=1""#][..]),
+            (r#""v=1""#, &[r#""v=1""#, "v=1"]),
+            (r#""a" "b""#, &[r#""a" "b""#, r#""ab""#, "ab"]),
+            (r#"say "x""#, &[r#"say "x""#, r#""say \"x\"""#]),
+            ("ü", &["ü", r#""\195\188""#, r#""ü""#]),
+            (r#""no end"#, &[r#""no end"#]),
+            ("192.0.2.1", &["192.0.2.1", r#""192.0.2.1""#]),
+        ] {
+            assert_eq!(txt_spellings(text), expect, "{text}");
+            let texts: Vec<_> = expect.iter().flat_map(|text| parse(text)).map(|strings| strings.concat()).collect();
+            assert!(texts.windows(2).all(|pair| pair[0] == pair[1]), "{text}");
+        }
+        let long = "x".repeat(300);
+        let cut = format!("\"{}\" \"{}\"", "x".repeat(255), "x".repeat(45));
+        assert!(txt_spellings(&long).contains(&cut) && txt_spellings(&cut).contains(&long));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use bartizan_names::{AccountId, RuleId, Timestamp, UserId, ZoneId};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::Patch;
+use crate::{Patch, patch};
 
 /// A rule as sent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -44,6 +44,9 @@ pub struct RuleScope {
     /// Of a user.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub email: Option<String>,
+    /// Of a zone or an account.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
     /// `user`, `organization` (an account) or `zone`.
     #[serde(rename = "type")]
     pub kind: String,
@@ -86,7 +89,7 @@ pub struct AccessRuleBody {
     #[schema(value_type = Option<String>)]
     pub mode: Patch<String>,
     /// Never changes: PATCH takes the one that the rule has.
-    #[serde(default, skip_serializing_if = "Patch::is_absent")]
+    #[serde(default, deserialize_with = "patch::said", skip_serializing_if = "Patch::is_absent")]
     #[schema(value_type = Option<RuleConfigurationBody>)]
     pub configuration: Patch<RuleConfigurationBody>,
     #[serde(default, skip_serializing_if = "Patch::is_absent")]

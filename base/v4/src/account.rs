@@ -34,14 +34,40 @@ pub struct AccountRef {
     pub name: String,
 }
 
+/// What a member may do with the things of one kind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = PermissionGrant)]
+pub struct Grant {
+    pub read: bool,
+    pub write: bool,
+}
+
+/// What a member may do in an account.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = MembershipPermissions)]
+pub struct Grants {
+    pub analytics: Grant,
+    pub billing: Grant,
+    pub cache_purge: Grant,
+    pub dns: Grant,
+    pub dns_records: Grant,
+    pub lb: Grant,
+    pub logs: Grant,
+    pub organization: Grant,
+    pub ssl: Grant,
+    pub waf: Grant,
+    pub zone_settings: Grant,
+    pub zones: Grant,
+}
+
 /// That the caller belongs to an account.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Membership {
     pub id: String,
     /// Always `accepted`.
     pub status: String,
-    pub account: AccountRef,
+    pub account: Account,
     pub api_access_enabled: Option<bool>,
     pub roles: Vec<String>,
-    pub permissions: Vec<String>,
+    pub permissions: Grants,
 }

@@ -4,9 +4,10 @@ use std::borrow::Cow;
 
 use bartizan_names::{RecordId, Timestamp, ZoneId};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use utoipa::ToSchema;
 
-use crate::{Integer, Patch};
+use crate::{Integer, Patch, patch};
 
 /// A record as sent and stored, with every field in its normal form.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -141,7 +142,7 @@ pub struct RecordBody {
     #[schema(value_type = Option<String>)]
     pub content: Patch<String>,
     /// Wins over `content`.
-    #[serde(default, skip_serializing_if = "Patch::is_absent")]
+    #[serde(default, deserialize_with = "patch::said", skip_serializing_if = "Patch::is_absent")]
     #[schema(value_type = Option<DataBody>)]
     pub data: Patch<DataBody>,
     #[serde(default, skip_serializing_if = "Patch::is_absent")]
@@ -159,45 +160,46 @@ pub struct RecordBody {
     #[serde(default, skip_serializing_if = "Patch::is_absent")]
     #[schema(value_type = Option<Vec<String>>)]
     pub tags: Patch<Vec<String>>,
-    #[serde(default, skip_serializing_if = "Patch::is_absent")]
+    #[serde(default, deserialize_with = "patch::said", skip_serializing_if = "Patch::is_absent")]
     #[schema(value_type = Option<Extension>)]
     pub bartizan: Patch<ExtensionBody>,
 }
 
-/// The fields of all types together; those that the record's type does not have are ignored.
+/// The fields of all types together; those that the record's type does not have are ignored. What a value must be is for
+/// the type to say: the flags of CAA are a number, those of NAPTR a text.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct DataBody {
     /// `service`, `proto` and `name` are the old way to say the name of an SRV record.
     #[serde(default, skip_serializing_if = "Patch::is_absent")]
     #[schema(value_type = Option<String>)]
-    pub service: Patch<String>,
+    pub service: Patch<Value>,
     #[serde(default, skip_serializing_if = "Patch::is_absent")]
     #[schema(value_type = Option<String>)]
-    pub proto: Patch<String>,
+    pub proto: Patch<Value>,
     #[serde(default, skip_serializing_if = "Patch::is_absent")]
     #[schema(value_type = Option<String>)]
-    pub name: Patch<String>,
+    pub name: Patch<Value>,
     #[serde(default, skip_serializing_if = "Patch::is_absent")]
     #[schema(value_type = Option<u16>)]
-    pub priority: Patch<Integer>,
+    pub priority: Patch<Value>,
     #[serde(default, skip_serializing_if = "Patch::is_absent")]
     #[schema(value_type = Option<u16>)]
-    pub weight: Patch<Integer>,
+    pub weight: Patch<Value>,
     #[serde(default, skip_serializing_if = "Patch::is_absent")]
     #[schema(value_type = Option<u16>)]
-    pub port: Patch<Integer>,
+    pub port: Patch<Value>,
     #[serde(default, skip_serializing_if = "Patch::is_absent")]
     #[schema(value_type = Option<String>)]
-    pub target: Patch<String>,
+    pub target: Patch<Value>,
     #[serde(default, skip_serializing_if = "Patch::is_absent")]
     #[schema(value_type = Option<u8>)]
-    pub flags: Patch<Integer>,
+    pub flags: Patch<Value>,
     #[serde(default, skip_serializing_if = "Patch::is_absent")]
     #[schema(value_type = Option<String>)]
-    pub tag: Patch<String>,
+    pub tag: Patch<Value>,
     #[serde(default, skip_serializing_if = "Patch::is_absent")]
     #[schema(value_type = Option<String>)]
-    pub value: Patch<String>,
+    pub value: Patch<Value>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]

@@ -1,11 +1,14 @@
 //! Whole numbers as clients send them.
 
 use std::fmt;
+use std::num::ParseIntError;
+use std::str::FromStr;
 
 use serde::de::{Error, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
-/// A whole number, sent as a number (`300`, also `300.0`) or as text (`"300"`). Some clients send record data as text.
+/// A whole number, sent as a number (`300`) or as text (`"300"`), either also as `300.0`. Some clients send record data
+/// as text, and some read every number as a fraction and send it back so.
 ///
 /// Signed and wide, so that a number out of range reaches the code that can say which range it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -46,7 +49,20 @@ impl Visitor<'_> for IntegerVisitor {
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<Integer, E> {
-        text.trim().parse().map(Integer).map_err(|_| E::invalid_value(Unexpected::Str(text), &self))
+        text.parse().map_err(|_| E::invalid_value(Unexpected::Str(text), &self))
+    }
+}
+
+impl FromStr for Integer {
+    type Err = ParseIntError;
+
+    fn from_str(text: &str) -> Result<Integer, ParseIntError> {
+        let text = text.trim();
+        let whole = match text.split_once('.') {
+            Some((whole, zeros)) if !zeros.is_empty() && zeros.bytes().all(|digit| digit == b'0') => whole,
+            _ => text,
+        };
+        whole.parse().map(Integer)
     }
 }
 
@@ -62,6 +78,10 @@ mod tests {
             ("300.0", Some(300)),
             (r#""300""#, Some(300)),
             (r#"" 300 ""#, Some(300)),
+            (r#""300.0""#, Some(300)),
+            (r#""300.5""#, None),
+            (r#""300.""#, None),
+            (r#"".0""#, None),
             ("300.5", None),
             ("18446744073709551615", None),
             ("1e300", None),

@@ -16,35 +16,37 @@ mod envelope;
 pub mod firewall;
 mod integer;
 mod ips;
+mod page_rule;
 mod patch;
 mod pop;
 pub mod settings;
 pub mod spectrum;
 mod status;
 mod stored;
-mod token;
+pub mod token;
 pub mod tunnel;
 mod user;
 pub mod zone;
 
 pub use access_rule::{AccessRule, AccessRuleBody, StoredAccessRule, StoredRuleScope};
-pub use account::{Account, AccountRef, AccountSettings, Membership};
+pub use account::{Account, AccountRef, AccountSettings, Grant, Grants, Membership};
 pub use dns_record::{Record, RecordBody};
 pub use edge::{Edge, EdgePorts, EdgeProcess};
 pub use envelope::{Code, Deleted, Envelope, ErrorSource, Failure, Message, Problem, ResultInfo};
 pub use firewall::FirewallTest;
 pub use integer::Integer;
 pub use ips::Ips;
+pub use page_rule::PageRule;
 pub use patch::Patch;
 pub use pop::{Pop, PopBody};
 pub use settings::{Setting, SettingBody, SettingPatch, SettingsBody, StoredSetting, StoredSettings};
 pub use spectrum::{App, AppBody, StoredApp};
 pub use status::{Status, StatusProblem};
 pub use stored::{StoredAddress, StoredAppRef, StoredHolder, StoredName, StoredSlot};
-pub use token::{StoredToken, TokenVerification};
+pub use token::{Condition, ResourceGrant, Resources, StoredPolicy, StoredToken, TokenBody, TokenVerification};
 pub use tunnel::{
     Connection, Connector, RouteBody, RouteResult, StoredTunnel, Tunnel, TunnelBody, TunnelConfiguration,
     TunnelConfigurationBody,
 };
-pub use user::{StoredUser, User};
+pub use user::{Organization, StoredUser, User};
 pub use zone::{Zone, ZoneBody, ZonePatch};

@@ -34,6 +34,18 @@ impl<T> Patch<T> {
     }
 }
 
+/// An object in which nothing is said is as good as none: clients in Go send those that nobody filled in as `{}`.
+pub(crate) fn said<'de, T, D>(from: D) -> Result<Patch<T>, D::Error>
+where
+    T: Deserialize<'de> + Default + PartialEq,
+    D: Deserializer<'de>,
+{
+    Ok(match Patch::deserialize(from)? {
+        Patch::Value(value) if value == T::default() => Patch::Absent,
+        given => given,
+    })
+}
+
 impl<T> From<Option<T>> for Patch<T> {
     fn from(value: Option<T>) -> Patch<T> {
         value.map_or(Patch::Absent, Patch::Value)

@@ -7,7 +7,7 @@ use bartizan_names::{AppId, Timestamp, ZoneId};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::{Integer, Patch};
+use crate::{Integer, Patch, patch};
 
 /// An application as sent.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -158,20 +158,20 @@ pub struct AppBody {
     #[serde(default, skip_serializing_if = "Patch::is_absent")]
     #[schema(value_type = String)]
     pub protocol: Patch<String>,
-    #[serde(default, skip_serializing_if = "Patch::is_absent")]
+    #[serde(default, deserialize_with = "patch::said", skip_serializing_if = "Patch::is_absent")]
     #[schema(value_type = AppDnsBody)]
     pub dns: Patch<AppDnsBody>,
     /// Tried in this order.
     #[serde(default, skip_serializing_if = "Patch::is_absent")]
     #[schema(value_type = Option<Vec<String>>)]
     pub origin_direct: Patch<Vec<String>>,
-    #[serde(default, skip_serializing_if = "Patch::is_absent")]
+    #[serde(default, deserialize_with = "patch::said", skip_serializing_if = "Patch::is_absent")]
     #[schema(value_type = Option<OriginDnsBody>)]
     pub origin_dns: Patch<OriginDnsBody>,
     #[serde(default, skip_serializing_if = "Patch::is_absent")]
     #[schema(value_type = Option<OriginPort>)]
     pub origin_port: Patch<OriginPortBody>,
-    #[serde(default, skip_serializing_if = "Patch::is_absent")]
+    #[serde(default, deserialize_with = "patch::said", skip_serializing_if = "Patch::is_absent")]
     #[schema(value_type = Option<EdgeIpsBody>)]
     pub edge_ips: Patch<EdgeIpsBody>,
     /// True where it is left out: who blocks an address means all that the edge serves.
@@ -192,7 +192,7 @@ pub struct AppBody {
     #[serde(default, skip_serializing_if = "Patch::is_absent")]
     #[schema(value_type = Option<bool>)]
     pub argo_smart_routing: Patch<bool>,
-    #[serde(default, skip_serializing_if = "Patch::is_absent")]
+    #[serde(default, deserialize_with = "patch::said", skip_serializing_if = "Patch::is_absent")]
     #[schema(value_type = Option<AppExtensionBody>)]
     pub bartizan: Patch<AppExtensionBody>,
 }

@@ -1,10 +1,8 @@
 //! The person behind a call.
 
-use bartizan_names::{Timestamp, UserId};
+use bartizan_names::{AccountId, Timestamp, UserId};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
-
-use crate::AccountRef;
 
 /// A user as sent.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
@@ -24,12 +22,24 @@ pub struct User {
     pub created_on: Timestamp,
     #[schema(value_type = String, format = DateTime)]
     pub modified_on: Timestamp,
-    pub organizations: Vec<AccountRef>,
+    pub organizations: Vec<Organization>,
     pub has_pro_zones: bool,
     pub has_business_zones: bool,
     pub has_enterprise_zones: bool,
     pub suspended: bool,
     pub betas: Vec<String>,
+}
+
+/// An account of a user, under its old name.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Organization {
+    #[schema(value_type = String)]
+    pub id: AccountId,
+    pub name: String,
+    /// Always `member`.
+    pub status: String,
+    pub permissions: Vec<String>,
+    pub roles: Vec<String>,
 }
 
 /// A user as stored.

@@ -45,11 +45,13 @@ impl Resource for AccessRules {
     type Sent = AccessRule;
 
     fn sent(here: &Here<'_>, view: &View, rule: StoredAccessRule) -> Result<AccessRule, Error> {
-        let email = match here.scope {
+        let owner = match here.scope {
             Scope::User(user) => view.user(user)?.email,
-            Scope::Account(_) | Scope::Zone(_) | Scope::Edge => String::new(),
+            Scope::Account(account) => view.account(account)?.name,
+            Scope::Zone(_) => here.zone()?.name.to_string(),
+            Scope::Edge => String::new(),
         };
-        Ok(sent(rule, &email, Knowledge::of(here.api)))
+        Ok(sent(rule, owner, Knowledge::of(here.api)))
     }
 
     fn list(here: &Here<'_>, view: &View, params: Params, page: Page) -> Result<Listed<StoredAccessRule>, Error> {
@@ -141,13 +143,12 @@ pub(crate) struct Params {
 
 impl Params {
     fn query(self, scope: Scope, page: Page) -> AccessRuleQuery {
-        let given = |text: Option<String>| text.filter(|text| !text.is_empty());
         AccessRuleQuery {
             scope,
-            mode: given(self.mode),
-            target: given(self.target),
-            value: given(self.value).map(|text| normal_value(&text)),
-            notes: given(self.notes),
+            mode: self.mode,
+            target: self.target,
+            value: self.value.map(|text| normal_value(&text)),
+            notes: self.notes,
             matching: if self.combine.as_deref() == Some("any") { Match::Any } else { Match::All },
             order: match self.order.as_deref() {
                 Some("configuration.value") => AccessRuleOrder::Value,
@@ -180,14 +181,13 @@ impl Knowledge {
     }
 }
 
-/// A rule as clients see it; `email` is that of the user whose rules they are.
-pub(crate) fn sent(rule: StoredAccessRule, email: &str, knowledge: Knowledge) -> AccessRule {
-    let (id, kind) = match rule.scope {
-        StoredRuleScope::User(id) => (id.to_string(), "user"),
-        StoredRuleScope::Organization(id) => (id.to_string(), "organization"),
-        StoredRuleScope::Zone(id) => (id.to_string(), "zone"),
+/// A rule as clients see it; `owner` is the e-mail address of the user, or the name of the account or zone, whose it is.
+pub(crate) fn sent(rule: StoredAccessRule, owner: String, knowledge: Knowledge) -> AccessRule {
+    let (id, email, name, kind) = match rule.scope {
+        StoredRuleScope::User(id) => (id.to_string(), Some(owner), None, "user"),
+        StoredRuleScope::Organization(id) => (id.to_string(), None, Some(owner), "organization"),
+        StoredRuleScope::Zone(id) => (id.to_string(), None, Some(owner), "zone"),
     };
-    let email = (kind == "user").then(|| email.to_owned());
     let enforced = knowledge.networks || rule.configuration.target != "asn";
     AccessRule {
         id: rule.id,
@@ -195,7 +195,7 @@ pub(crate) fn sent(rule: StoredAccessRule, email: &str, knowledge: Knowledge) ->
         allowed_modes: AccessMode::ALL.iter().map(|mode| mode.as_str().to_owned()).collect(),
         mode: rule.mode,
         configuration: rule.configuration,
-        scope: RuleScope { id, email, kind: kind.to_owned() },
+        scope: RuleScope { id, email, name, kind: kind.to_owned() },
         paused: false,
         created_on: rule.created_on,
         modified_on: rule.modified_on,

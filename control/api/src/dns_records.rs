@@ -14,7 +14,7 @@ use bartizan_v4::RecordBody;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use self::query::{Params, respelled};
+use self::query::Params;
 use self::rules::beside_others;
 use crate::auth::needs;
 use crate::caller::Caller;
@@ -136,12 +136,8 @@ async fn list(
     let page = SIZES.page(params.page, params.per_page);
     let records = api
         .read_list(move |view| {
-            let query = params.query(&view.zone_of(&caller, zone)?, page);
-            let found = match (view.0.records(&query)?, respelled(&query)) {
-                (found, Some(respelled)) if found.total == 0 => view.0.records(&respelled)?,
-                (found, _) => found,
-            };
-            Listed::kept::<bartizan_v4::Record>(found)
+            let query = params.query(&view.zone_of(&caller, zone)?, page)?;
+            Listed::kept::<bartizan_v4::Record>(view.0.records(&query)?)
         })
         .await?;
     Ok(KeptPage::new(records.documents, page, records.total, records.left_out))

@@ -4,13 +4,14 @@ use std::net::SocketAddr;
 use std::str::FromStr;
 use std::time::Duration;
 
-use axum::extract::{FromRequest, FromRequestParts, Query as AxumQuery, RawPathParams, Request};
+use axum::extract::{FromRequest, FromRequestParts, RawPathParams, Request};
 use http::request::Parts;
 use http_body::Body as _;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::de::DeserializeOwned;
 
 use crate::error::{Error, Fault};
+use crate::query;
 
 /// Bytes of a request's body. The largest honest one is a tunnel's configuration with 1,000 rules.
 pub const BODY_MAX: usize = 1 << 20;
@@ -72,16 +73,14 @@ fn pointer(path: &serde_path_to_error::Path) -> String {
         .collect()
 }
 
-/// The query string. Unknown parameters are ignored; values of a wrong type are refused.
+/// The query string, as [`query`] reads it.
 pub(crate) struct Query<T>(pub(crate) T);
 
 impl<S: Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Query<T>, Error> {
-        AxumQuery::try_from_uri(&parts.uri).map(|AxumQuery(query)| Query(query)).map_err(|error| {
-            Fault::BadQuery.because(std::error::Error::source(&error).map_or_else(String::new, ToString::to_string))
-        })
+        query::read(&parts.uri).map(Query)
     }
 }
 

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 
 use axum::extract::State;
 use bartizan_model::Application;
-use bartizan_names::{Name, ZoneId};
+use bartizan_names::{AccountId, Name, ZoneId};
 use bartizan_observed::{FirewallAnswer, FirewallQuestion, Verdict};
 use bartizan_store::{Kind, Scope};
 use bartizan_v4::{AccessRule, Account, FirewallTest, StoredRuleScope, StoredUser};
@@ -51,7 +51,7 @@ async fn test(
 ) -> Result<Reply<FirewallTest>, Error> {
     let address: IpAddr =
         params.address.trim().parse().map_err(|_| Fault::BadQuery.because("address is not an IP address"))?;
-    let name = match params.app.filter(|text| !text.is_empty()) {
+    let name = match params.app {
         Some(text) => Some(Name::parse(text.trim()).map_err(|_| Fault::BadQuery.because("app is not a name"))?),
         None => None,
     };
@@ -68,7 +68,7 @@ async fn test(
             }
             let zone = apps.first().map(|app| app.zone);
             let answer = asked.observed().firewall.ask(FirewallQuestion { address: address.to_canonical(), zone });
-            told(view, &answer, &apps, knowledge)
+            told(view, caller.account, &answer, &apps, knowledge)
         })
         .await?;
     Ok(Reply::of(result))
@@ -76,6 +76,7 @@ async fn test(
 
 fn told(
     view: &View,
+    account: AccountId,
     answer: &FirewallAnswer,
     apps: &[Application],
     knowledge: Knowledge,
@@ -87,11 +88,12 @@ fn told(
         // One that went since it was put in force is not shown.
         let found = scopes.iter().find_map(|scope| view.access_rule(*scope, *id).transpose());
         let Some(rule) = found.transpose()? else { continue };
-        let email = match rule.scope {
+        let owner = match rule.scope {
             StoredRuleScope::User(id) => view.user(id)?.email,
-            StoredRuleScope::Organization(_) | StoredRuleScope::Zone(_) => String::new(),
+            StoredRuleScope::Organization(id) => view.account(id)?.name,
+            StoredRuleScope::Zone(id) => view.zone(account, id)?.name,
         };
-        rules.push(sent(rule, &email, knowledge));
+        rules.push(sent(rule, owner, knowledge));
     }
     let open = !apps.is_empty() && apps.iter().all(|app| !app.ip_firewall);
     let verdict = if open { Verdict::Allow } else { answer.verdict };

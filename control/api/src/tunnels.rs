@@ -72,7 +72,7 @@ impl Resource for Tunnels {
 
     fn list(here: &Here<'_>, view: &View, params: Params, page: Page) -> Result<Listed<StoredTunnel>, Error> {
         let account = here.account_id()?;
-        let listed = match params.status.clone().filter(|status| !status.is_empty()) {
+        let listed = match params.status.clone() {
             None => view.tunnels(&params.query(account, page))?,
             Some(status) => {
                 let connected = here.api.observed().connections.snapshot();
@@ -165,12 +165,11 @@ pub(crate) struct Params {
 
 impl Params {
     fn query(self, account: AccountId, page: Page) -> TunnelQuery {
-        let given = |text: Option<String>| text.filter(|text| !text.is_empty());
         TunnelQuery {
             account,
-            name: given(self.name),
-            include_prefix: given(self.include_prefix).or(given(self.name_prefix)),
-            exclude_prefix: given(self.exclude_prefix),
+            name: self.name,
+            include_prefix: self.include_prefix.or(self.name_prefix),
+            exclude_prefix: self.exclude_prefix,
             is_deleted: self.is_deleted,
             existed_at: self.existed_at,
             uuid: self.uuid,

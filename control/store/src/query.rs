@@ -127,7 +127,7 @@ mod tests {
         drop(schema::open_writer(dir.path()).unwrap());
         let connection = schema::open_reader(dir.path(), schema::Access::Shared).unwrap();
         type Change = fn(&mut RecordQuery);
-        let rows: [(Change, &str); 13] = [
+        let rows: [(Change, &str); 14] = [
             (|_| {}, "record_type (zone=?)"),
             (|q| q.order = RecordOrder::Name, "record_owner (zone=?)"),
             (|q| q.order = RecordOrder::Content, "record_content (zone=?)"),
@@ -138,6 +138,10 @@ mod tests {
             (|q| q.name = vec![Text::Exact("a.test".to_owned())], "record_owner (zone=? AND owner=?)"),
             (|q| q.name = vec![Text::StartsWith("a".to_owned())], "record_owner (zone=? AND owner>? AND owner<?)"),
             (|q| q.content = vec![Text::Exact("a".to_owned())], "record_content (zone=? AND content=?)"),
+            (
+                |q| q.content = vec![Text::OneOf(vec!["a".to_owned(), "b".to_owned()])],
+                "record_content (zone=? AND content=?)",
+            ),
             (|q| q.comment = vec![Text::Exact("a".to_owned())], "record_comment (zone=? AND comment=?)"),
             (|q| q.tags = vec![TagFilter::Present("a".to_owned())], "PRIMARY KEY (zone=? AND name=?)"),
             (

@@ -1,10 +1,11 @@
 //! What a list of records can be asked for, and the spellings in which clients ask.
 
-use bartizan_model::Zone;
+use bartizan_model::{TAGS_MAX, Zone, txt_spellings};
 use bartizan_names::Name;
 use bartizan_store::{Match, Presence, RecordOrder, RecordQuery, TagFilter, Text};
 use serde::Deserialize;
 
+use crate::error::{Error, Fault};
 use crate::reply::{Page, direction};
 
 /// Filters and order of a list. Texts are compared without regard to case.
@@ -45,26 +46,27 @@ pub(super) struct Params {
     comment_present: Option<String>,
     #[serde(rename = "comment.absent")]
     comment_absent: Option<String>,
-    /// `name:value`.
-    tag: Option<String>,
+    /// `name:value`. This and the other tests of tags may be given several times.
+    tag: Vec<String>,
     #[serde(rename = "tag.exact")]
-    tag_exact: Option<String>,
+    tag_exact: Vec<String>,
     #[serde(rename = "tag.contains")]
-    tag_contains: Option<String>,
+    tag_contains: Vec<String>,
     #[serde(rename = "tag.startswith")]
-    tag_startswith: Option<String>,
+    tag_startswith: Vec<String>,
     #[serde(rename = "tag.endswith")]
-    tag_endswith: Option<String>,
+    tag_endswith: Vec<String>,
     /// A tag of this name, whatever its value.
     #[serde(rename = "tag.present")]
-    tag_present: Option<String>,
+    tag_present: Vec<String>,
     #[serde(rename = "tag.absent")]
-    tag_absent: Option<String>,
+    tag_absent: Vec<String>,
     /// In the name, the content or the comment.
     search: Option<String>,
     /// `all` (the default) or `any`.
     #[serde(rename = "match")]
     combine: Option<String>,
+    /// How the tests of tags combine: `all` (the default) or `any`.
     tag_match: Option<String>,
     /// `type` (the default), `name`, `content`, `ttl` or `proxied`.
     order: Option<String>,
@@ -75,23 +77,39 @@ pub(super) struct Params {
 }
 
 impl Params {
-    pub(super) fn query(self, zone: &Zone, page: Page) -> RecordQuery {
+    pub(super) fn query(self, zone: &Zone, page: Page) -> Result<RecordQuery, Error> {
         // A name as whoever writes it by hand writes it: relative to the zone as well.
         let whole = |text: Option<String>| text.map(|text| whole_name(zone, &text));
-        let target = |text: Option<String>| text.map(|text| normal_content(&text));
-        RecordQuery {
-            kind: given(self.kind),
+        let exact = |text: Option<String>| text.map(Text::Exact);
+        let spelled = |text: Option<String>| text.map(|text| Text::OneOf(txt_spellings(&normal_content(&text))));
+        let tags: Vec<TagFilter> = [
+            (self.tag_present, (|name| TagFilter::Present(name)) as fn(String) -> TagFilter),
+            (self.tag_absent, |name| TagFilter::Absent(name)),
+            (self.tag, |text| tag(text, Text::Exact)),
+            (self.tag_exact, |text| tag(text, Text::Exact)),
+            (self.tag_contains, |text| tag(text, Text::Contains)),
+            (self.tag_startswith, |text| tag(text, Text::StartsWith)),
+            (self.tag_endswith, |text| tag(text, Text::EndsWith)),
+        ]
+        .into_iter()
+        .flat_map(|(texts, test)| texts.into_iter().filter(|text| !text.is_empty()).map(test))
+        .collect();
+        if tags.len() > TAGS_MAX {
+            return Err(Fault::BadQuery.because(format!("tag: there may be {TAGS_MAX} tests of tags")));
+        }
+        Ok(RecordQuery {
+            kind: self.kind,
             proxied: self.proxied,
             name: tests(
-                [whole(given(self.name)), whole(given(self.name_exact))],
+                [exact(whole(self.name)), exact(whole(self.name_exact))],
                 [self.name_contains, self.name_startswith, self.name_endswith],
             ),
             content: tests(
-                [target(given(self.content)), target(given(self.content_exact))],
+                [spelled(self.content), spelled(self.content_exact)],
                 [self.content_contains, self.content_startswith, self.content_endswith],
             ),
             comment: tests(
-                [given(self.comment), given(self.comment_exact)],
+                [exact(self.comment), exact(self.comment_exact)],
                 [self.comment_contains, self.comment_startswith, self.comment_endswith],
             ),
             commented: match (self.comment_present, self.comment_absent) {
@@ -99,21 +117,10 @@ impl Params {
                 (None, Some(_)) => Some(Presence::Absent),
                 (None, None) => None,
             },
-            tags: [
-                given(self.tag_present).map(TagFilter::Present),
-                given(self.tag_absent).map(TagFilter::Absent),
-                tag(self.tag, Text::Exact),
-                tag(self.tag_exact, Text::Exact),
-                tag(self.tag_contains, Text::Contains),
-                tag(self.tag_startswith, Text::StartsWith),
-                tag(self.tag_endswith, Text::EndsWith),
-            ]
-            .into_iter()
-            .flatten()
-            .collect(),
+            tags,
             tag_match: matching(self.tag_match.as_deref()),
             matching: matching(self.combine.as_deref()),
-            search: given(self.search),
+            search: self.search,
             order: match self.order.as_deref() {
                 Some("name") => RecordOrder::Name,
                 Some("content") => RecordOrder::Content,
@@ -125,27 +132,21 @@ impl Params {
             page: page.number,
             per_page: page.size,
             ..RecordQuery::all(zone.id)
-        }
+        })
     }
 }
 
-/// A parameter without a value is no filter.
-fn given(text: Option<String>) -> Option<String> {
-    text.filter(|text| !text.is_empty())
-}
-
-fn tests(exact: [Option<String>; 2], [contains, starts, ends]: [Option<String>; 3]) -> Vec<Text> {
-    let parts =
-        [given(contains).map(Text::Contains), given(starts).map(Text::StartsWith), given(ends).map(Text::EndsWith)];
-    exact.into_iter().map(|text| text.map(Text::Exact)).chain(parts).flatten().collect()
+fn tests(exact: [Option<Text>; 2], [contains, starts, ends]: [Option<String>; 3]) -> Vec<Text> {
+    let parts = [contains.map(Text::Contains), starts.map(Text::StartsWith), ends.map(Text::EndsWith)];
+    exact.into_iter().chain(parts).flatten().collect()
 }
 
 /// `name:value`, the test being for the value.
-fn tag(text: Option<String>, test: fn(String) -> Text) -> Option<TagFilter> {
-    given(text).map(|text| match text.split_once(':') {
+fn tag(text: String, test: fn(String) -> Text) -> TagFilter {
+    match text.split_once(':') {
         Some((name, value)) => TagFilter::Value { name: name.to_owned(), value: test(value.to_owned()) },
         None => TagFilter::Present(text),
-    })
+    }
 }
 
 fn matching(text: Option<&str>) -> Match {
@@ -173,42 +174,20 @@ fn normal_content(text: &str) -> String {
     }
 }
 
-/// The other spelling of a TXT record's text: quoted for bare, bare for quoted.
-fn other_spelling(text: &str) -> String {
-    match text.strip_prefix('"').and_then(|text| text.strip_suffix('"')) {
-        Some(bare) => bare.to_owned(),
-        None => format!("\"{text}\""),
-    }
-}
-
-/// The query with the contents it asks for in their other spelling; none if it asks for no whole content.
-pub(super) fn respelled(query: &RecordQuery) -> Option<RecordQuery> {
-    let whole = query.content.iter().any(|test| matches!(test, Text::Exact(_)));
-    let may_be_text = query.kind.as_ref().is_none_or(|kind| kind.eq_ignore_ascii_case("TXT"));
-    (whole && may_be_text).then(|| {
-        let content = query.content.iter().map(|test| match test {
-            Text::Exact(text) => Text::Exact(other_spelling(text)),
-            other => other.clone(),
-        });
-        RecordQuery { content: content.collect(), ..query.clone() }
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn contents_as_clients_ask_for_them() {
-        for (text, normal, other) in [
-            ("192.0.2.1", "192.0.2.1", "\"192.0.2.1\""),
-            ("2001:DB8:0::1", "2001:db8::1", "\"2001:db8::1\""),
-            ("host.example.", "host.example", "\"host.example\""),
-            (".", ".", "\".\""),
-            ("\"v=1.\"", "\"v=1.\"", "v=1."),
+        for (text, normal) in [
+            ("192.0.2.1", "192.0.2.1"),
+            ("2001:DB8:0::1", "2001:db8::1"),
+            ("host.example.", "host.example"),
+            (".", "."),
+            ("\"v=1.\"", "\"v=1.\""),
         ] {
             assert_eq!(normal_content(text), normal, "{text}");
-            assert_eq!(other_spelling(&normal_content(text)), other, "{text}");
         }
     }
 }

@@ -73,7 +73,7 @@ fn what_is_refused_changes_nothing() {
         ),
         (
             r#"{"type":"SRV","name":"x","data":{"priority":1,"weight":1,"port":"p","target":"a"}}"#,
-            "400 6007 /data/port",
+            "400 9101 /data/port",
         ),
         (r#"{"type":"LOC","name":"x","content":"x"}"#, "400 1004 /type"),
         (r#"{"name":"x","content":"192.0.2.1"}"#, "400 1004 /type"),

@@ -30,6 +30,8 @@ impl Direction {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Text {
     Exact(String),
+    /// Exactly one of some spellings of one thing.
+    OneOf(Vec<String>),
     Contains(String),
     StartsWith(String),
     EndsWith(String),
@@ -37,9 +39,10 @@ pub enum Text {
 
 impl Text {
     /// The same test of the folded text.
-    pub(super) fn map(&self, fold: impl FnOnce(&str) -> String) -> Text {
+    pub(super) fn map(&self, fold: impl Fn(&str) -> String) -> Text {
         match self {
             Text::Exact(text) => Text::Exact(fold(text)),
+            Text::OneOf(texts) => Text::OneOf(texts.iter().map(|text| fold(text)).collect()),
             Text::Contains(text) => Text::Contains(fold(text)),
             Text::StartsWith(text) => Text::StartsWith(fold(text)),
             Text::EndsWith(text) => Text::EndsWith(fold(text)),
@@ -67,6 +70,10 @@ impl Condition {
     pub(super) fn text(column: &str, text: Text) -> Condition {
         match text {
             Text::Exact(text) => Condition::equal(column, text),
+            Text::OneOf(texts) => {
+                let marks = vec!["?"; texts.len()].join(", ");
+                Condition::new(&format!("{column} IN ({marks})"), texts.into_iter().map(Value::from))
+            }
             // A range, so that an index serves it. No text is behind U+10FFFF.
             Text::StartsWith(text) => {
                 let end = format!("{text}\u{10ffff}");

@@ -201,7 +201,7 @@ fn letters(query: &RecordQuery, in_apex: &dyn Fn(&str) -> bool) -> Option<String
         parts.extend(tests.filter_map(|test| match test {
             Text::Contains(text) | Text::EndsWith(text) => Some(folded(text)),
             // Those have indexes of their own.
-            Text::Exact(_) | Text::StartsWith(_) => None,
+            Text::Exact(_) | Text::OneOf(_) | Text::StartsWith(_) => None,
         }));
     }
     let mut groups: Vec<String> = parts
@@ -270,14 +270,16 @@ fn name(test: &Text) -> Condition {
 }
 
 fn content(test: &Text) -> Condition {
-    let same = Condition::text("content", test.map(folded));
-    match test {
+    let test = test.map(folded);
+    match &test {
         // Old clients give an SRV record's weight, port and target here, and its priority elsewhere.
-        Text::Exact(text) => Condition::new(
-            &format!("{} OR (type = 'SRV' AND substr(content, instr(content, ' ') + 1) = ?)", same.sql),
-            [folded(text).into(), folded(text).into()],
-        ),
-        _ => same,
+        Text::Exact(_) | Text::OneOf(_) => {
+            let old_form = Condition::text("substr(content, instr(content, ' ') + 1)", test.clone());
+            let same = Condition::text("content", test);
+            let sql = format!("{} OR (type = 'SRV' AND {})", same.sql, old_form.sql);
+            Condition { sql, values: [same.values, old_form.values].concat() }
+        }
+        _ => Condition::text("content", test),
     }
 }
 
