@@ -12,10 +12,10 @@ pub struct StoredName {
     pub apps: Vec<AppId>,
 }
 
-/// What the key of a name that must be unique holds: a zone's or a tunnel's.
+/// What the key of a name that must be unique holds: a zone's or a tunnel's, or of the hash of a token.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoredHolder {
-    /// The id of whoever has the name.
+    /// The id of whoever has the name; of a token its key.
     pub by: String,
 }
 

@@ -9,18 +9,19 @@ use bartizan_v4::{Account, AccountRef};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::auth::needs;
+use crate::auth::{needs, shows};
 use crate::caller::Caller;
 use crate::error::{Error, Fault};
 use crate::extract::{Ids, Query};
 use crate::path::OWN_ACCOUNT;
 use crate::permission::Permission;
 use crate::reply::{PageSizes, Reply};
+use crate::rights::Target;
 use crate::state::Api;
 use crate::transaction::View;
 
 pub(crate) fn routes(api: &Api) -> OpenApiRouter<Api> {
-    OpenApiRouter::new().routes(needs(Permission::AccountSettingsRead, api, routes!(list))).routes(needs(
+    OpenApiRouter::new().routes(shows(Permission::AccountSettingsRead, api, routes!(list))).routes(needs(
         Permission::AccountSettingsRead,
         api,
         routes!(get),
@@ -94,8 +95,10 @@ async fn list(
     Query(filter): Query<Filter>,
 ) -> Result<Reply<Vec<Account>>, Error> {
     let page = PageSizes { min: 5, default: 20, max: 50 }.page(filter.page, filter.per_page);
-    let account = api.read(move |view| view.account(caller.account)).await?;
-    let matching = filter.name.filter(|name| !name.is_empty()).is_none_or(|name| name == account.name);
+    let id = caller.account;
+    let account = api.read(move |view| view.account(id)).await?;
+    let matching = caller.may(Permission::AccountSettingsRead, &Target::Account(account.id))
+        && filter.name.is_none_or(|name| name == account.name);
     let accounts = if matching { vec![account] } else { Vec::new() };
     let total = accounts.len() as u64;
     Ok(Reply::page(page.cut(accounts), page, total))

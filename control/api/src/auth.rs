@@ -1,24 +1,46 @@
-//! The guard in front of each route: whether whoever calls may call it, and the note of that in the document.
+//! The guard in front of each route: whether whoever calls may call it, and the note of that in the document. Every route
+//! goes through one of the three ways here; what is decided is decided by [`crate::rights`].
 
 use std::net::IpAddr;
 
-use axum::extract::{ConnectInfo, Request, State};
+use axum::extract::{ConnectInfo, FromRequestParts, RawPathParams, Request, State};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
+use bartizan_names::{AccountId, ZoneId};
 use http::Extensions;
+use http::request::Parts;
 use utoipa::openapi::security::SecurityRequirement;
 use utoipa_axum::router::UtoipaMethodRouter;
 
+use crate::caller::Caller;
 use crate::error::{Error, Fault};
 use crate::extract::Peer;
 use crate::openapi::{self, SCHEMES, operations};
-use crate::permission::Permission;
+use crate::path::{ACCOUNT_ID, OWN_ACCOUNT, ZONE_ID};
+use crate::permission::{Over, Permission};
+use crate::rights::Target;
 use crate::state::Api;
+use crate::transaction::View;
 
-/// Routes that need `permission`: the guard in front, and the note in the document.
+/// Routes that need `permission` over what their path names: the guard in front, and the note in the document.
 pub(crate) fn needs(permission: Permission, api: &Api, routes: UtoipaMethodRouter<Api>) -> UtoipaMethodRouter<Api> {
-    let (schemas, mut paths, methods) = routes;
     let note = format!("Needs the permission \"{}\".", permission.group());
+    guarded(Some(permission), note, api, routes)
+}
+
+/// Lists of which a caller sees what they hold `permission` for, be it nothing. Their handlers see to that.
+pub(crate) fn shows(permission: Permission, api: &Api, routes: UtoipaMethodRouter<Api>) -> UtoipaMethodRouter<Api> {
+    let note = format!("Shows those for which the caller holds the permission \"{}\".", permission.group());
+    guarded(None, note, api, routes)
+}
+
+fn guarded(
+    permission: Option<Permission>,
+    note: String,
+    api: &Api,
+    routes: UtoipaMethodRouter<Api>,
+) -> UtoipaMethodRouter<Api> {
+    let (schemas, mut paths, methods) = routes;
     let security = || {
         let [token, email, key] = SCHEMES;
         let none: [&str; 0] = [];
@@ -51,15 +73,65 @@ pub(crate) fn peer_of(extensions: &Extensions) -> Option<IpAddr> {
     extensions.get::<ConnectInfo<Peer>>().map(|ConnectInfo(Peer(peer))| peer.ip())
 }
 
-async fn admit(permission: Permission, State(api): State<Api>, mut request: Request, next: Next) -> Response {
-    let peer = peer_of(request.extensions());
-    match api.caller(request.headers(), peer).await {
-        Ok(mut caller) if caller.may(permission) => {
-            caller.client = peer.map(|peer| peer.to_canonical());
-            request.extensions_mut().insert(caller);
-            next.run(request).await
+async fn admit(permission: Option<Permission>, State(api): State<Api>, request: Request, next: Next) -> Response {
+    let (mut parts, body) = request.into_parts();
+    let peer = peer_of(&parts.extensions);
+    let named = match Named::read(&mut parts).await {
+        Ok(named) => named,
+        Err(error) => return error.into_response(),
+    };
+    let check = move |view: &View, caller: &Caller| match permission {
+        Some(permission) => named.admits(view, caller, permission),
+        None => Ok(()),
+    };
+    match api.admit(&parts.headers, peer, check).await {
+        Ok(caller) => {
+            parts.extensions.insert(caller);
+            next.run(Request::from_parts(parts, body)).await
         }
-        Ok(_) => Error::from(Fault::NotAllowed).into_response(),
         Err(error) => error.into_response(),
+    }
+}
+
+/// Whose things a path is about, as far as it says so.
+#[derive(Clone, Copy, Debug, Default)]
+struct Named {
+    account: Option<AccountId>,
+    zone: Option<ZoneId>,
+}
+
+impl Named {
+    async fn read(parts: &mut Parts) -> Result<Named, Error> {
+        let params = RawPathParams::from_request_parts(parts, &()).await.map_err(|_| Fault::BadId)?;
+        let mut named = Named::default();
+        for (name, text) in &params {
+            match name {
+                ACCOUNT_ID if text == OWN_ACCOUNT => {}
+                ACCOUNT_ID => named.account = Some(text.parse().map_err(|_| Fault::BadId)?),
+                ZONE_ID => named.zone = Some(text.parse().map_err(|_| Fault::BadId)?),
+                _ => {}
+            }
+        }
+        Ok(named)
+    }
+
+    /// A zone that the caller may not even see is not told from none.
+    fn admits(self, view: &View, caller: &Caller, permission: Permission) -> Result<(), Error> {
+        let target = self.target(view, caller, permission)?;
+        match target {
+            _ if caller.may(permission, &target) => Ok(()),
+            Target::Zone(..) if !caller.may(Permission::ZoneRead, &target) => Err(Fault::ZoneUnknown.into()),
+            _ => Err(Fault::NotAllowed.because(format!("it needs the permission {}", permission.group()))),
+        }
+    }
+
+    /// What the permission must hold over: what the path names, else what is the caller's own.
+    fn target(self, view: &View, caller: &Caller, permission: Permission) -> Result<Target, Error> {
+        Ok(match (permission.over(), self.zone) {
+            (Over::User, _) => Target::User(caller.user),
+            (Over::Account, _) => Target::Account(self.account.unwrap_or(caller.account)),
+            (Over::Zone, Some(zone)) => Target::Zone(zone, view.account_of_zone(zone)?),
+            (Over::Zone, None) => Target::ZonesOf(caller.account),
+        })
     }
 }

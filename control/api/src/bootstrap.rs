@@ -12,12 +12,14 @@ use std::sync::Arc;
 use bartizan_certs::{Certs, CertsError};
 use bartizan_names::{AccountId, Name, TokenId, UserId, ZoneId, ZoneName};
 use bartizan_seal as seal;
-use bartizan_store::{Key, Kind, Store};
+use bartizan_store::{Key, Kind, Prefix, Scope, Store};
 use bartizan_v4::{Account, AccountSettings, StoredToken, StoredUser};
 use serde::{Deserialize, Serialize};
 
 use crate::accounts::account_ref;
+use crate::caller::{ACTIVE, hash_key};
 use crate::error::{Error, Fault};
+use crate::tokens::{everything, new_token};
 use crate::transaction::{Change, View};
 use crate::writes::{By, Writes};
 use crate::zones;
@@ -27,6 +29,9 @@ pub const FILE: &str = "admin.json";
 
 /// The administrator's token among others.
 const TOKEN_NAME: &str = "administrator";
+
+/// Tokens that are looked at in the place where builds before this one kept their only one.
+const OLD_TOKENS_MAX: usize = 100;
 
 /// Characters of a token or key that somebody sets by hand. If they are random, 128 bits even as hexadecimal digits.
 const SECRET_MIN: usize = 32;
@@ -174,11 +179,6 @@ fn new_key() -> String {
     hex::encode(seal::random::<20>())[..37].to_owned()
 }
 
-/// 160 bits in 40 digits. A scanner for leaked secrets can tell it by its length alone; clients check for 40 and more.
-fn new_token() -> String {
-    hex::encode(seal::random::<20>())
-}
-
 fn put(
     change: &mut Change,
     administrator: &Administrator,
@@ -259,24 +259,59 @@ fn put_user(change: &mut Change, administrator: &Administrator) -> Result<(), Er
     change.put(key, &user)
 }
 
-/// The administrator has one token of this name; a new text replaces the old one.
+/// The administrator has one token; a new text replaces the old one, and it may do everything again. One that works stays
+/// as it is, whatever somebody has made of it.
 fn put_token(change: &mut Change, administrator: &Administrator) -> Result<(), Error> {
-    let sha256 = seal::hash_token(&administrator.token).to_string();
-    let old = change.all::<StoredToken>(Kind::Token)?.into_iter().find(|token| token.name == TOKEN_NAME);
-    if old.as_ref().is_some_and(|old| old.sha256 == sha256) {
+    let (scope, hash) = (Scope::User(administrator.user_id), seal::hash_token(&administrator.token));
+    let (id, in_old_place) = (token_id(administrator.user_id), token_in_old_place(change)?);
+    let key = Key::token(scope, id);
+    let old = change.if_readable::<StoredToken>(&key)?;
+    let found = match change.holder(&hash_key(&hash)) {
+        Err(error) if error.fault == Fault::Damaged => None,
+        found => found?,
+    };
+    if old.as_ref().is_some_and(|old| old.sha256 == hash.to_string()) && found.as_deref() == Some(key.as_str()) {
         return Ok(());
     }
+    if let Some(old) = &old {
+        change.forget_hash(old)?;
+    }
+    if let Some(moved) = &in_old_place {
+        change.delete(Key::token(Scope::Edge, moved.id))?;
+    }
     let token = StoredToken {
-        id: old.as_ref().map_or_else(|| TokenId::from_bytes(seal::random()), |old| old.id),
+        id,
         name: TOKEN_NAME.to_owned(),
         user: administrator.user_id,
         account: administrator.account_id,
-        sha256,
-        status: "active".to_owned(),
-        issued_on: old.map_or(change.now(), |old| old.issued_on),
+        sha256: hash.to_string(),
+        status: ACTIVE.to_owned(),
+        policies: vec![everything(administrator.user_id)],
+        condition: None,
+        not_before: None,
+        expires_on: None,
+        issued_on: old.or(in_old_place).map_or(change.now(), |old| old.issued_on),
         modified_on: change.now(),
+        value: None,
     };
-    change.put(Key::token(token.id), &token)
+    change.put_token(scope, None, &token)
+}
+
+/// Builds before this one had no other token than the administrator's, and kept it beside the edge's own things.
+fn token_in_old_place(change: &Change) -> Result<Option<StoredToken>, Error> {
+    for key in change.keys(&Prefix::of(Scope::Edge, Kind::Token), None, OLD_TOKENS_MAX)? {
+        if let Some(token) = change.if_readable::<StoredToken>(&key)?.filter(|token| token.name == TOKEN_NAME) {
+            return Ok(Some(token));
+        }
+    }
+    Ok(None)
+}
+
+/// The id of a user's first token: always the same, since others may have its name.
+fn token_id(user: UserId) -> TokenId {
+    let mut id = [0; 16];
+    id.copy_from_slice(&seal::sha256(format!("administrator-token/{user}").as_bytes())[..16]);
+    TokenId::from_bytes(id)
 }
 
 /// The certificate that connectors see. Renewal is not for the way to readiness ([`crate::renewals`]).

@@ -1,22 +1,26 @@
 //! Who is calling: the credentials of a request, and whose they are.
 //!
-//! A request with both kinds of credentials goes by its bearer token. Only hashes of tokens and keys are known here; they
-//! are compared in constant time. There is one kind of token today, the administrator's, which holds every permission; the
-//! guard ([`crate::auth`]) asks nevertheless, so that restricted tokens are a change of [`Caller::may`] alone.
+//! A request with both kinds of credentials goes by its bearer token. Only hashes of tokens and keys are known here. What a
+//! caller may do is in their [`Rights`]: those of the token's policies, or with the global key all that the user has.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
-use bartizan_names::{AccountId, TokenId, UserId};
+use bartizan_names::{AccountId, Prefix, Timestamp, TokenId, UserId};
 use bartizan_seal::TokenHash;
-use bartizan_store::Kind;
-use bartizan_v4::{Account, StoredToken, StoredUser};
+use bartizan_store::{Index, Key, Kind, Scope};
+use bartizan_v4::{Account, Condition, StoredToken, StoredUser};
 use http::HeaderMap;
 use http::request::Parts;
 
 use crate::error::{Error, Fault};
 use crate::permission::Permission;
+use crate::rights::{Rights, Target};
 use crate::transaction::View;
+
+/// The status of a token that may be used.
+pub(crate) const ACTIVE: &str = "active";
 
 /// A token that is shorter and unknown is a typing mistake, and the client is told so.
 const TOKEN_MIN: usize = 40;
@@ -32,14 +36,23 @@ pub(crate) struct Caller {
     pub(crate) account: AccountId,
     /// None with the global key.
     pub(crate) token: Option<TokenId>,
+    pub(crate) rights: Arc<Rights>,
+    pub(crate) bounds: Bounds,
     /// From where, for the change log.
     pub(crate) client: Option<IpAddr>,
 }
 
+/// Until when, and from where, a caller's token works: none that they make may do so for longer, or from elsewhere.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Bounds {
+    pub(crate) expires_on: Option<Timestamp>,
+    pub(crate) condition: Condition,
+}
+
 impl Caller {
-    /// Whether the caller holds `permission` in their account.
-    pub(crate) fn may(&self, _permission: Permission) -> bool {
-        true
+    /// Whether the caller holds `permission` over `target`.
+    pub(crate) fn may(&self, permission: Permission, target: &Target) -> bool {
+        self.rights.may(permission, target)
     }
 
     /// For the change log: who did it.
@@ -107,20 +120,104 @@ impl<S: Sync> FromRequestParts<S> for Caller {
     }
 }
 
-/// Who has a token.
-pub(crate) fn by_token(view: &View, hash: &TokenHash) -> Result<Option<Caller>, Error> {
-    let found = view.all::<StoredToken>(Kind::Token)?.into_iter().find(|token| is(&token.sha256, hash));
-    let Some(token) = found.filter(|token| token.status == "active") else { return Ok(None) };
-    Ok(Some(Caller { user: token.user, account: token.account, token: Some(token.id), client: None }))
+/// Whether a token works now, and for whoever shows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    Active,
+    Disabled,
+    Early,
+    Expired,
+    Elsewhere,
 }
 
-/// Who has a global key, if it is theirs.
+impl Standing {
+    fn of(token: &StoredToken, from: Option<IpAddr>, now: Timestamp) -> Standing {
+        if token.status != ACTIVE {
+            Standing::Disabled
+        } else if token.expires_on.is_some_and(|end| end <= now) {
+            Standing::Expired
+        } else if token.not_before.is_some_and(|start| now < start) {
+            Standing::Early
+        } else if !admits(token.condition.as_ref(), from) {
+            Standing::Elsewhere
+        } else {
+            Standing::Active
+        }
+    }
+
+    /// Why the token is of no use.
+    pub(crate) const fn reason(self) -> Option<&'static str> {
+        match self {
+            Standing::Active => None,
+            Standing::Disabled => Some("it is disabled"),
+            Standing::Early => Some("it does not work yet"),
+            Standing::Expired => Some("it has expired"),
+            Standing::Elsewhere => Some("it does not work from this address"),
+        }
+    }
+}
+
+/// Whether a token may be used from an address. One that is bound to addresses is not where the address, or what it is
+/// bound to, cannot be told.
+fn admits(condition: Option<&Condition>, from: Option<IpAddr>) -> bool {
+    let Some(addresses) = condition.and_then(|condition| condition.request_ip.as_ref()) else { return true };
+    let Some(from) = from else { return false };
+    let is_in = |prefixes: &[String]| -> Option<bool> {
+        let prefixes = prefixes.iter().map(|text| text.parse().ok()).collect::<Option<Vec<Prefix>>>()?;
+        Some(prefixes.iter().any(|prefix| prefix.contains(from)))
+    };
+    (addresses.within.is_empty() || is_in(&addresses.within) == Some(true)) && is_in(&addresses.not_in) == Some(false)
+}
+
+/// The token with this hash, if there is one, and whether it works. The hash is its key in the store, so none is compared.
+pub(crate) fn token_of(
+    view: &View,
+    hash: &TokenHash,
+    from: Option<IpAddr>,
+    now: Timestamp,
+) -> Result<Option<(StoredToken, Standing)>, Error> {
+    let Some(key) = view.holder(&hash_key(hash))?.and_then(|key| Key::parse(&key).ok()) else { return Ok(None) };
+    let token: Option<StoredToken> = view.find(&key)?;
+    // A hash that was left over leads nowhere.
+    let token = token.filter(|token| is(&token.sha256, hash));
+    Ok(token.map(|token| (token.clone(), Standing::of(&token, from, now))))
+}
+
+/// Where the token with this hash is said.
+pub(crate) fn hash_key(hash: &TokenHash) -> Key {
+    Key::unique(Scope::Edge, Index::TokenHash, hash)
+}
+
+/// Who has a token that works.
+pub(crate) fn by_token(token: StoredToken) -> Result<Caller, Error> {
+    let rights = Rights::read(&token.policies).ok_or_else(|| {
+        tracing::error!(token = %token.id, "the policies of a token cannot be read; it may do nothing");
+        Fault::Damaged.because(format!("token {}", token.id))
+    })?;
+    Ok(Caller {
+        user: token.user,
+        account: token.account,
+        token: Some(token.id),
+        rights: Arc::new(rights),
+        bounds: Bounds { expires_on: token.expires_on, condition: token.condition.unwrap_or_default() },
+        client: None,
+    })
+}
+
+/// Who has a global key, if it is theirs. Users are few.
 pub(crate) fn by_key(view: &View, email: &str, hash: &TokenHash) -> Result<Option<Caller>, Error> {
     let found = view.all::<StoredUser>(Kind::User)?.into_iter().find(|user| is(&user.key_sha256, hash));
     let Some(user) = found.filter(|user| user.email.eq_ignore_ascii_case(email)) else { return Ok(None) };
     // A user has one account here, the first.
     let account = view.all::<Account>(Kind::Account)?.into_iter().next();
-    Ok(account.map(|account| Caller { user: user.id, account: account.id, token: None, client: None }))
+    Ok(account.map(|account| Caller {
+        user: user.id,
+        account: account.id,
+        token: None,
+        rights: Arc::new(Rights::of_user(user.id)),
+        bounds: Bounds::default(),
+        client: None,
+    }))
 }
 
 /// Compared in constant time.

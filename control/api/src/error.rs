@@ -89,6 +89,10 @@ faults! {
     /// 507 (RFC 4918 §11.5): the call was right, and the same call is not to be made again until somebody has made room.
     DiskFull = 507 10507 "The disk of this edge is full: what is there is served, nothing can be changed";
 
+    // API tokens.
+    TokenUnknown = 404 1003 "API token not found";
+    TokenBody = 400 1001 "An API token cannot be like this";
+
     // The edge itself.
     PopUnknown = 404 10404 "PoP not found";
 

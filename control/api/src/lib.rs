@@ -15,12 +15,12 @@
 //! ```text
 //! whole       bootstrap · page · router · serve
 //! background  deletions · renewals
-//! resources   accounts · user · certificates · zones · resource · settings · tunnels · apps · owner_names ·
-//!             dns_records · tunnel_routes · pops · app_addresses · spectrum · access_rules · firewall · edge · status ·
+//! resources   accounts · user · certificates · zones · resource · tokens · settings · tunnels · apps · owner_names ·
+//!             dns_records · page_rules · tunnel_routes · pops · app_addresses · spectrum · access_rules · firewall · edge · status ·
 //!             ips · probes
 //! guard       here · state (Api) · auth
 //! store       transaction (View, Change) · writes · caller
-//! calls       path · permission · reply · error · extract · here · openapi · numbers · background (Worker)
+//! calls       path · permission · rights · reply · error · query · extract · here · openapi · numbers · background (Worker)
 //! ```
 //! What a resource keeps, and by which rules, is in its own file: as methods of View and Change that other resources may
 //! call. What is about everything of a zone, whatever its kind, is in `deletions`.
@@ -48,19 +48,23 @@ mod numbers;
 mod openapi;
 mod owner_names;
 mod page;
+mod page_rules;
 mod path;
 mod permission;
 mod pops;
 mod probes;
+mod query;
 mod renewals;
 mod reply;
 mod resource;
+mod rights;
 mod router;
 mod serve;
 mod settings;
 mod spectrum;
 mod state;
 mod status;
+mod tokens;
 mod transaction;
 mod tunnel_routes;
 mod tunnels;

@@ -6,6 +6,10 @@ pub(crate) const BASE: &str = "/client/v4";
 /// Stands in a path for the caller's own account.
 pub(crate) const OWN_ACCOUNT: &str = "~";
 
+/// The parameters of paths that name an account and a zone.
+pub(crate) const ACCOUNT_ID: &str = "account_id";
+pub(crate) const ZONE_ID: &str = "zone_id";
+
 /// What an account has, and `/user/…` reaches as well.
 const OF_ACCOUNT: [&str; 2] = ["cfd_tunnel", "tunnels"];
 

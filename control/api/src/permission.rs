@@ -1,77 +1,152 @@
-//! What a call needs: one permission a route, from which the guard and the note in the document come.
+//! What a call needs: one permission a route. The guard, the note in the document and the permission groups of tokens
+//! come from this one table.
 
-/// A permission, under the public name of its group and in the old spelling of `zone.permissions`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Permission {
-    AccountFirewallRead,
-    AccountFirewallWrite,
-    AccountSettingsRead,
-    DnsRead,
-    DnsWrite,
-    FirewallRead,
-    FirewallWrite,
-    MembershipsRead,
-    TunnelRead,
-    TunnelWrite,
-    UserDetailsRead,
-    ZoneRead,
-    ZoneWrite,
-    ZoneSettingsRead,
-    ZoneSettingsWrite,
+/// What a permission is held over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Over {
+    User,
+    Account,
+    Zone,
+}
+
+impl Over {
+    /// The dialect's word.
+    pub const fn scope(self) -> &'static str {
+        match self {
+            Over::User => "com.cloudflare.api.user",
+            Over::Account => "com.cloudflare.api.account",
+            Over::Zone => "com.cloudflare.api.account.zone",
+        }
+    }
+}
+
+/// Makes the closed list of permissions from one table: what each is over, the public name of its group, and the old
+/// spelling by which a zone object lists it.
+macro_rules! permissions {
+    ($($name:ident = $over:ident $group:literal $($of_zone:literal)?;)*) => {
+        /// A permission: that of one permission group of the dialect.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum Permission {
+            $($name,)*
+        }
+
+        impl Permission {
+            pub const ALL: &[Permission] = &[$(Permission::$name),*];
+
+            pub const fn over(self) -> Over {
+                match self {
+                    $(Permission::$name => Over::$over,)*
+                }
+            }
+
+            /// The permission group's name.
+            pub const fn group(self) -> &'static str {
+                match self {
+                    $(Permission::$name => $group,)*
+                }
+            }
+
+            /// The old spelling, for the permissions that a zone object lists.
+            pub const fn of_zone(self) -> Option<&'static str> {
+                match self {
+                    $(Permission::$name => permissions!(@first $($of_zone)?),)*
+                }
+            }
+        }
+    };
+    (@first) => { None };
+    (@first $text:literal) => { Some($text) };
+}
+
+permissions! {
+    AccountApiTokensRead = Account "Account API Tokens Read";
+    AccountApiTokensWrite = Account "Account API Tokens Write";
+    AccountFirewallRead = Account "Account Firewall Access Rules Read";
+    AccountFirewallWrite = Account "Account Firewall Access Rules Write";
+    AccountSettingsRead = Account "Account Settings Read";
+    ApiTokensRead = User "API Tokens Read";
+    ApiTokensWrite = User "API Tokens Write";
+    DnsRead = Zone "DNS Read" "#dns_records:read";
+    DnsWrite = Zone "DNS Write" "#dns_records:edit";
+    FirewallRead = Zone "Firewall Services Read" "#waf:read";
+    FirewallWrite = Zone "Firewall Services Write" "#waf:edit";
+    MembershipsRead = User "Memberships Read";
+    TunnelRead = Account "Cloudflare Tunnel Read";
+    TunnelWrite = Account "Cloudflare Tunnel Write";
+    UserDetailsRead = User "User Details Read";
+    ZoneRead = Zone "Zone Read" "#zone:read";
+    ZoneWrite = Zone "Zone Write" "#zone:edit";
+    ZoneSettingsRead = Zone "Zone Settings Read" "#zone_settings:read";
+    ZoneSettingsWrite = Zone "Zone Settings Write" "#zone_settings:edit";
 }
 
 impl Permission {
-    pub const ALL: [Permission; 15] = [
-        Permission::AccountFirewallRead,
-        Permission::AccountFirewallWrite,
-        Permission::AccountSettingsRead,
-        Permission::DnsRead,
-        Permission::DnsWrite,
-        Permission::FirewallRead,
-        Permission::FirewallWrite,
-        Permission::MembershipsRead,
-        Permission::TunnelRead,
-        Permission::TunnelWrite,
-        Permission::UserDetailsRead,
-        Permission::ZoneRead,
-        Permission::ZoneWrite,
-        Permission::ZoneSettingsRead,
-        Permission::ZoneSettingsWrite,
-    ];
+    /// Whether who holds this one holds `other` as well: who may write something may read it, and who may do anything in
+    /// a zone sees the zone. Clients look for the zone before they write a record of it.
+    pub fn implies(self, other: Permission) -> bool {
+        let read_of = |permission: Permission| permission.group().strip_suffix(" Read");
+        self == other
+            || (other == Permission::ZoneRead && self.over() == Over::Zone)
+            || self.group().strip_suffix(" Write").is_some_and(|what| read_of(other) == Some(what))
+    }
 
-    /// The permission group's name.
-    pub const fn group(self) -> &'static str {
-        match self {
-            Permission::AccountFirewallRead => "Account Firewall Access Rules Read",
-            Permission::AccountFirewallWrite => "Account Firewall Access Rules Write",
-            Permission::AccountSettingsRead => "Account Settings Read",
-            Permission::DnsRead => "DNS Read",
-            Permission::DnsWrite => "DNS Write",
-            Permission::FirewallRead => "Firewall Services Read",
-            Permission::FirewallWrite => "Firewall Services Write",
-            Permission::MembershipsRead => "Memberships Read",
-            Permission::TunnelRead => "Cloudflare Tunnel Read",
-            Permission::TunnelWrite => "Cloudflare Tunnel Write",
-            Permission::UserDetailsRead => "User Details Read",
-            Permission::ZoneRead => "Zone Read",
-            Permission::ZoneWrite => "Zone Write",
-            Permission::ZoneSettingsRead => "Zone Settings Read",
-            Permission::ZoneSettingsWrite => "Zone Settings Write",
+    /// All that a zone object and an account of a user list, in the old spelling.
+    pub(crate) fn all_of_zone() -> Vec<String> {
+        Permission::ALL.iter().filter_map(|permission| permission.of_zone()).map(str::to_owned).collect()
+    }
+
+    /// The id of the group: always the same, and no other edge's.
+    pub fn id(self) -> String {
+        hex::encode(&bartizan_seal::sha256(format!("permission-group/{}", self.group()).as_bytes())[..16])
+    }
+
+    pub(crate) fn by_id(id: &str) -> Option<Permission> {
+        Permission::ALL.iter().copied().find(|permission| permission.id() == id)
+    }
+
+    /// By the group's name in any case. "Edit" is another spelling of "Write".
+    pub(crate) fn by_name(name: &str) -> Option<Permission> {
+        let name = match name.len().checked_sub(" edit".len()).and_then(|at| name.split_at_checked(at)) {
+            Some((what, edit)) if edit.eq_ignore_ascii_case(" edit") => format!("{what} Write"),
+            _ => name.to_owned(),
+        };
+        Permission::ALL.iter().copied().find(|permission| permission.group().eq_ignore_ascii_case(&name))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_implies_what() {
+        for (one, other, expect) in [
+            (Permission::DnsWrite, Permission::DnsWrite, true),
+            (Permission::DnsWrite, Permission::DnsRead, true),
+            (Permission::DnsWrite, Permission::ZoneRead, true),
+            (Permission::DnsRead, Permission::DnsWrite, false),
+            (Permission::DnsRead, Permission::ZoneRead, true),
+            (Permission::ZoneRead, Permission::DnsRead, false),
+            (Permission::ZoneWrite, Permission::DnsRead, false),
+            (Permission::ZoneSettingsWrite, Permission::ZoneSettingsRead, true),
+            (Permission::AccountApiTokensWrite, Permission::ApiTokensRead, false),
+            (Permission::AccountFirewallWrite, Permission::FirewallRead, false),
+            (Permission::TunnelWrite, Permission::ZoneRead, false),
+        ] {
+            assert_eq!(one.implies(other), expect, "{one:?} {other:?}");
         }
     }
 
-    /// The old spelling, for the permissions that a zone object lists.
-    pub const fn of_zone(self) -> Option<&'static str> {
-        match self {
-            Permission::DnsRead => Some("#dns_records:read"),
-            Permission::DnsWrite => Some("#dns_records:edit"),
-            Permission::FirewallRead => Some("#waf:read"),
-            Permission::FirewallWrite => Some("#waf:edit"),
-            Permission::ZoneRead => Some("#zone:read"),
-            Permission::ZoneWrite => Some("#zone:edit"),
-            Permission::ZoneSettingsRead => Some("#zone_settings:read"),
-            Permission::ZoneSettingsWrite => Some("#zone_settings:edit"),
-            _ => None,
+    #[test]
+    fn groups_are_found_by_id_and_by_name() {
+        for permission in Permission::ALL {
+            assert_eq!(Permission::by_id(&permission.id()), Some(*permission));
+            assert_eq!(Permission::by_name(&permission.group().to_uppercase()), Some(*permission));
         }
+        assert_eq!(Permission::by_name("DNS Edit"), Some(Permission::DnsWrite));
+        assert_eq!(Permission::by_name("Edit"), None);
+        assert_eq!(Permission::by_name(""), None);
+        // What is stored and what clients carry rests on it.
+        assert_eq!(Permission::DnsWrite.id().len(), 32);
     }
 }

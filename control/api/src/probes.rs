@@ -12,8 +12,13 @@ use bartizan_observed::{Problem, ProblemKind};
 use http::{StatusCode, header};
 
 use crate::auth::peer_of;
+use crate::caller::Caller;
+use crate::error::{Error, Fault};
 use crate::here;
+use crate::permission::Permission;
+use crate::rights::Target;
 use crate::state::Api;
+use crate::transaction::View;
 
 /// The process runs.
 pub(crate) async fn healthz() -> &'static str {
@@ -44,10 +49,15 @@ fn summary(problems: &[Problem]) -> String {
     text
 }
 
+fn may_look(_: &View, caller: &Caller) -> Result<(), Error> {
+    let may = caller.may(Permission::AccountSettingsRead, &Target::Account(caller.account));
+    if may { Ok(()) } else { Err(Fault::NotAllowed.into()) }
+}
+
 /// The counters of all planes, OpenMetrics 1.0 text.
 pub(crate) async fn metrics(State(api): State<Api>, request: Request) -> Response {
     if !here::asks(&request)
-        && let Err(error) = api.caller(request.headers(), peer_of(request.extensions())).await
+        && let Err(error) = api.admit(request.headers(), peer_of(request.extensions()), may_look).await
     {
         return error.into_response();
     }

@@ -32,6 +32,7 @@ pub(crate) use bartizan_store::Owner;
 
 pub(crate) use self::place::Place;
 use crate::auth::needs;
+use crate::caller::Caller;
 use crate::error::{Error, Fault};
 use crate::reply::{Page, PageSizes};
 use crate::state::Api;
@@ -127,9 +128,10 @@ pub(crate) trait Editable: Resource {
     }
 }
 
-/// Where a call is made: the edge that it came to, and the owner that its path names.
+/// Where a call is made, and by whom: the edge that it came to, and the owner that its path names.
 pub(crate) struct Here<'c> {
     pub(crate) api: &'c Api,
+    pub(crate) caller: &'c Caller,
     pub(crate) scope: Scope,
     /// The owner's document, if it is a zone.
     zone: Option<bartizan_v4::Zone>,

@@ -23,8 +23,8 @@ use crate::renewals::Renewals;
 use crate::state::{Api, Background, Dependencies};
 use crate::writes::Writes;
 use crate::{
-    access_rules, accounts, dns_records, edge, firewall, ips, openapi, page, pops, probes, settings, spectrum, status,
-    tunnel_routes, tunnels, user, zones,
+    access_rules, accounts, dns_records, edge, firewall, ips, openapi, page, page_rules, pops, probes, settings,
+    spectrum, status, tokens, tunnel_routes, tunnels, user, zones,
 };
 
 /// The whole API as a service, for [`crate::serve()`] and for tests.
@@ -70,10 +70,12 @@ impl Background {
 fn dialect(api: &Api) -> OpenApiRouter<Api> {
     OpenApiRouter::with_openapi(openapi::empty(&api.facts().version))
         .merge(user::routes(api))
+        .merge(tokens::routes(api))
         .merge(accounts::routes(api))
         .merge(zones::routes(api))
         .merge(settings::routes(api))
         .merge(dns_records::routes(api))
+        .merge(page_rules::routes(api))
         .merge(ips::routes())
         .merge(tunnels::routes(api))
         .merge(tunnel_routes::routes(api))

@@ -14,17 +14,18 @@ use bartizan_quotas::{Rarely, Throttle};
 use bartizan_routes::Pools;
 use bartizan_seal as seal;
 use bartizan_store::Store;
+use bartizan_v4::StoredToken;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use http::HeaderMap;
 use tokio::sync::watch;
 
 use crate::background::{Due, Worker};
-use crate::caller::{self, Caller, Credentials};
+use crate::caller::{self, Caller, Credentials, Standing};
 use crate::error::{Error, Fault};
 use crate::numbers::Numbers;
 use crate::transaction::{Change, View};
-use crate::writes::{By, Writes, blocking};
+use crate::writes::{By, Writes, blocking, now};
 
 /// Wrong credentials that a source may send in a while before it is told to wait: a tool with an old token, tried by a
 /// person some times.
@@ -207,8 +208,13 @@ impl Api {
         &self.0.background
     }
 
-    /// Who has the credentials of a request.
-    pub(crate) async fn caller(&self, headers: &HeaderMap, from: Option<IpAddr>) -> Result<Caller, Error> {
+    /// Who has the credentials of a request, if they pass `check`, which sees the state by which they were recognised.
+    pub(crate) async fn admit(
+        &self,
+        headers: &HeaderMap,
+        from: Option<IpAddr>,
+        check: impl FnOnce(&View, &Caller) -> Result<(), Error> + Send + 'static,
+    ) -> Result<Caller, Error> {
         let credentials = Credentials::read(headers)?;
         let unknown = credentials.unknown();
         let (email, secret) = match credentials {
@@ -216,12 +222,37 @@ impl Api {
             Credentials::Key { email, key } => (Some(email.to_owned()), key),
         };
         let hash = seal::hash_token(secret);
-        self.read(move |view| match email {
-            None => caller::by_token(view, &hash),
-            Some(email) => caller::by_key(view, &email, &hash),
+        let client = from.map(|from| from.to_canonical());
+        self.read(move |view| {
+            let found = match email {
+                Some(email) => caller::by_key(view, &email, &hash)?,
+                None => match caller::token_of(view, &hash, client, now())? {
+                    None => None,
+                    Some((token, standing)) => match standing.reason() {
+                        None => Some(caller::by_token(token)?),
+                        Some(reason) => return Err(Fault::UnknownToken.because(reason)),
+                    },
+                },
+            };
+            let Some(caller) = found else { return Ok(None) };
+            check(view, &caller)?;
+            Ok(Some(Caller { client, ..caller }))
         })
         .await?
         .ok_or_else(|| self.wrong(unknown, from))
+    }
+
+    /// The token of a request, and whether it works.
+    pub(crate) async fn token(
+        &self,
+        headers: &HeaderMap,
+        from: Option<IpAddr>,
+    ) -> Result<(StoredToken, Standing), Error> {
+        let Credentials::Token(text) = Credentials::read(headers)? else { return Err(Fault::InvalidToken.into()) };
+        let (unknown, hash) = (Credentials::Token(text).unknown(), seal::hash_token(text));
+        let client = from.map(|from| from.to_canonical());
+        let found = self.read(move |view| caller::token_of(view, &hash, client, now())).await?;
+        found.ok_or_else(|| self.wrong(unknown, from))
     }
 
     /// Somebody has the wrong credentials. Right ones are let in whatever their neighbours try, so this tells only those

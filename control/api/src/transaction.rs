@@ -274,12 +274,18 @@ impl Change {
         self.take_name(name, by, taken)
     }
 
+    /// Lets `by` hold a name that must be unique, whoever held it before.
+    pub(crate) fn claim_name(&mut self, name: Key, by: impl ToString) -> Result<(), Error> {
+        debug_assert_eq!(name.kind(), Kind::Unique);
+        self.put(name, &StoredHolder { by: by.to_string() })
+    }
+
     /// Lets `by` hold a name that must be unique; whoever finds it taken is told `taken`.
     pub(crate) fn take_name(&mut self, name: Key, by: impl ToString, taken: impl Into<Error>) -> Result<(), Error> {
         debug_assert_eq!(name.kind(), Kind::Unique);
         match self.holder(&name)? {
             Some(_) => Err(taken.into()),
-            None => self.put(name, &StoredHolder { by: by.to_string() }),
+            None => self.claim_name(name, by),
         }
     }
 }

@@ -1,15 +1,14 @@
-//! `/user`, `/user/tokens/verify` and `/memberships`: who the caller is.
+//! `/user` and `/memberships`: who the caller is.
 
 use axum::extract::State;
-use bartizan_names::{TokenId, UserId};
+use bartizan_names::UserId;
 use bartizan_store::Key;
-use bartizan_v4::{AccountRef, Membership, StoredUser, TokenVerification, User};
-use http::{Extensions, HeaderMap};
+use bartizan_v4::{Grant, Grants, Membership, Organization, StoredUser, User};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::auth::{needs, open, peer_of};
-use crate::caller::{Caller, Credentials};
+use crate::auth::needs;
+use crate::caller::Caller;
 use crate::error::{Error, Fault};
 use crate::extract::Query;
 use crate::permission::Permission;
@@ -17,11 +16,17 @@ use crate::reply::{Page, PageSizes, Reply};
 use crate::state::Api;
 use crate::transaction::View;
 
+/// The one role that there is.
+const ROLE: &str = "Super Administrator - All Privileges";
+
+const ACCEPTED: &str = "accepted";
+
 pub(crate) fn routes(api: &Api) -> OpenApiRouter<Api> {
-    OpenApiRouter::new()
-        .routes(needs(Permission::UserDetailsRead, api, routes!(user)))
-        .routes(open(routes!(verify)))
-        .routes(needs(Permission::MembershipsRead, api, routes!(memberships)))
+    OpenApiRouter::new().routes(needs(Permission::UserDetailsRead, api, routes!(user))).routes(needs(
+        Permission::MembershipsRead,
+        api,
+        routes!(memberships),
+    ))
 }
 
 impl View {
@@ -47,7 +52,13 @@ async fn user(State(api): State<Api>, caller: Caller) -> Result<Reply<User>, Err
         two_factor_authentication_locked: false,
         created_on: user.created_on,
         modified_on: user.modified_on,
-        organizations: vec![AccountRef { id: account.id, name: account.name }],
+        organizations: vec![Organization {
+            id: account.id,
+            name: account.name,
+            status: "member".to_owned(),
+            permissions: Permission::all_of_zone(),
+            roles: vec![ROLE.to_owned()],
+        }],
         has_pro_zones: false,
         has_business_zones: false,
         has_enterprise_zones: true,
@@ -56,31 +67,13 @@ async fn user(State(api): State<Api>, caller: Caller) -> Result<Reply<User>, Err
     }))
 }
 
-/// Whether the token of this call is good.
-#[utoipa::path(
-    get,
-    path = "/user/tokens/verify",
-    tag = "User",
-    responses((status = 200, body = bartizan_v4::Envelope<TokenVerification>))
-)]
-async fn verify(
-    State(api): State<Api>,
-    extensions: Extensions,
-    headers: HeaderMap,
-) -> Result<Reply<TokenVerification>, Error> {
-    // Malformed headers keep their own fault; whatever else is wrong with a token has one answer here.
-    let Credentials::Token(_) = Credentials::read(&headers)? else { return Err(Fault::InvalidToken.into()) };
-    let caller = api.caller(&headers, peer_of(&extensions)).await.map_err(|error| match error.fault {
-        Fault::UnknownToken => Fault::InvalidToken.into(),
-        _ => error,
-    })?;
-    let id: TokenId = caller.token.ok_or(Fault::InvalidToken)?;
-    let verification = TokenVerification { id, status: "active".to_owned() };
-    Ok(Reply::of(verification).with_message(10_000, "This API Token is valid and active"))
-}
-
 #[derive(serde::Deserialize, utoipa::IntoParams)]
-struct Paging {
+struct Params {
+    /// Of the account; `account.name` is the same.
+    name: Option<String>,
+    #[serde(rename = "account.name")]
+    account_name: Option<String>,
+    status: Option<String>,
     page: Option<u32>,
     per_page: Option<u32>,
 }
@@ -90,24 +83,46 @@ struct Paging {
     get,
     path = "/memberships",
     tag = "User",
-    params(Paging),
+    params(Params),
     responses((status = 200, body = bartizan_v4::Envelope<Vec<Membership>>))
 )]
 async fn memberships(
     State(api): State<Api>,
     caller: Caller,
-    Query(paging): Query<Paging>,
+    Query(params): Query<Params>,
 ) -> Result<Reply<Vec<Membership>>, Error> {
-    let page: Page = PageSizes { min: 5, default: 20, max: 50 }.page(paging.page, paging.per_page);
+    let page: Page = PageSizes { min: 5, default: 20, max: 50 }.page(params.page, params.per_page);
     let account = api.read(move |view| view.account(caller.account)).await?;
     let membership = Membership {
         // One user and one account have one membership, so its id is the account's.
         id: account.id.to_string(),
-        status: "accepted".to_owned(),
-        account: AccountRef { id: account.id, name: account.name },
+        status: ACCEPTED.to_owned(),
+        account,
         api_access_enabled: None,
-        roles: vec!["Super Administrator - All Privileges".to_owned()],
-        permissions: Permission::ALL.iter().filter_map(|permission| permission.of_zone()).map(str::to_owned).collect(),
+        roles: vec![ROLE.to_owned()],
+        permissions: grants(),
     };
-    Ok(Reply::page(page.cut(vec![membership]), page, 1))
+    let is = |wanted: &Option<String>, is: &str| wanted.as_deref().is_none_or(|wanted| wanted == is);
+    let name = &membership.account.name;
+    let matches = is(&params.name, name) && is(&params.account_name, name) && is(&params.status, ACCEPTED);
+    let memberships = if matches { vec![membership] } else { Vec::new() };
+    let total = memberships.len() as u64;
+    Ok(Reply::page(page.cut(memberships), page, total))
+}
+
+/// What a member of an account may do: all that there is here.
+fn grants() -> Grants {
+    let strings = Permission::all_of_zone();
+    let may = |what: &str| Grant {
+        read: strings.contains(&format!("#{what}:read")),
+        write: strings.contains(&format!("#{what}:edit")),
+    };
+    Grants {
+        dns_records: may("dns_records"),
+        organization: Grant { read: true, write: false },
+        waf: may("waf"),
+        zone_settings: may("zone_settings"),
+        zones: may("zone"),
+        ..Grants::default()
+    }
 }

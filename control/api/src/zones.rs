@@ -9,17 +9,19 @@ use bartizan_model::Zone;
 use bartizan_names::{AccountId, Name, Timestamp, ZoneId, ZoneName};
 use bartizan_observed::What;
 use bartizan_store::{Index, Key, Match, Prefix, Scope, Text, ZoneOrder, ZoneQuery};
+use bartizan_v4::zone::Plan;
 use bartizan_v4::{Account, Deleted, Patch, ZoneBody, ZonePatch};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::accounts::account_ref;
-use crate::auth::needs;
+use crate::auth::{needs, shows};
 use crate::caller::Caller;
 use crate::error::{Error, Fault};
 use crate::extract::{Body, Ids, Query};
 use crate::permission::Permission;
 use crate::reply::{Page, PageSizes, Reply, direction};
+use crate::rights::Seen;
 use crate::state::Api;
 use crate::transaction::{Change, Listed, View, damaged};
 
@@ -27,11 +29,12 @@ pub(crate) use document::document;
 
 pub(crate) fn routes(api: &Api) -> OpenApiRouter<Api> {
     OpenApiRouter::new()
-        .routes(needs(Permission::ZoneRead, api, routes!(list)))
+        .routes(shows(Permission::ZoneRead, api, routes!(list)))
         .routes(needs(Permission::ZoneWrite, api, routes!(create)))
         .routes(needs(Permission::ZoneRead, api, routes!(get)))
         .routes(needs(Permission::ZoneWrite, api, routes!(change)))
         .routes(needs(Permission::ZoneWrite, api, routes!(delete)))
+        .routes(needs(Permission::ZoneRead, api, routes!(plans)))
 }
 
 #[derive(Default, serde::Deserialize, utoipa::IntoParams)]
@@ -70,10 +73,10 @@ async fn list(
     let zones = api
         .read_list(move |view| {
             let account = view.account(caller.account)?;
-            match params.query(&account, page) {
-                Some(query) => view.zones(&query),
-                None => Ok(Listed::none()),
-            }
+            let Some(query) = params.query(&account, page) else { return Ok(Listed::none()) };
+            let Seen { only, except } = caller.rights.zones(Permission::ZoneRead, account.id);
+            let listed = view.zones(&ZoneQuery { only, except, ..query })?;
+            listed.try_map(|zone| Ok(seen_by(&caller, zone)))
         })
         .await?;
     Ok(Reply::page(zones.documents, page, zones.total).without(zones.left_out))
@@ -82,12 +85,11 @@ async fn list(
 impl Params {
     /// None where nothing can match: the zones of another account.
     fn query(self, account: &Account, page: Page) -> Option<ZoneQuery> {
-        let given = |text: Option<String>| text.filter(|text| !text.is_empty());
-        let differs = |wanted: Option<String>, is: &str| given(wanted).is_some_and(|wanted| wanted != is);
+        let differs = |wanted: Option<String>, is: &str| wanted.is_some_and(|wanted| wanted != is);
         if differs(self.account_id, &account.id.to_string()) || differs(self.account_name, &account.name) {
             return None;
         }
-        let (name, status) = (given(self.name), given(self.status));
+        let (name, status) = (self.name, self.status);
         // The account is no filter of the client's: it bounds whatever else is asked for.
         let any = self.combine.as_deref() == Some("any") && name.is_some() && status.is_some();
         if any && status.as_deref() == Some("active") {
@@ -99,6 +101,7 @@ impl Params {
             status: status.filter(|_| !any),
             matching: Match::All,
             only: None,
+            except: Vec::new(),
             order: if self.order.as_deref() == Some("status") { ZoneOrder::Status } else { ZoneOrder::Name },
             direction: direction(self.direction.as_deref()),
             page: page.number,
@@ -136,14 +139,14 @@ async fn create(
         return Err(Error::from(Fault::NotAllowed).at("/account/id"));
     }
     check_kind(&body.kind)?;
-    let nameservers = api.facts().nameservers.clone();
+    let (nameservers, actor) = (api.facts().nameservers.clone(), caller.clone());
     let zone = api
-        .change(&caller, move |change| {
+        .change(&actor, move |change| {
             let account = account_ref(&change.account(caller.account)?);
             let id = ZoneId::from_bytes(bartizan_seal::random());
             let zone = document(id, &name, &nameservers, account, change.now());
             change.create_zone(&zone)?;
-            Ok(zone)
+            Ok(seen_by(&caller, zone))
         })
         .await?;
     Ok(Reply::of(zone))
@@ -162,7 +165,12 @@ async fn get(
     caller: Caller,
     Ids((id,)): Ids<(ZoneId,)>,
 ) -> Result<Reply<bartizan_v4::Zone>, Error> {
-    Ok(Reply::of(api.read(move |view| view.zone(caller.account, id)).await?))
+    Ok(Reply::of(api.read(move |view| Ok(seen_by(&caller, view.zone(caller.account, id)?))).await?))
+}
+
+/// A zone says what the caller may do in it.
+fn seen_by(caller: &Caller, zone: bartizan_v4::Zone) -> bartizan_v4::Zone {
+    bartizan_v4::Zone { permissions: caller.rights.in_zone(zone.id, zone.account.id), ..zone }
 }
 
 /// Pauses a zone, or ends the pause.
@@ -181,8 +189,9 @@ async fn change(
     Body(patch): Body<ZonePatch>,
 ) -> Result<Reply<bartizan_v4::Zone>, Error> {
     check_kind(&patch.kind)?;
+    let actor = caller.clone();
     let zone = api
-        .change(&caller, move |change| {
+        .change(&actor, move |change| {
             let mut zone = change.zone(caller.account, id)?;
             let paused = match patch.paused {
                 Patch::Absent => zone.paused,
@@ -193,7 +202,7 @@ async fn change(
                 zone = bartizan_v4::Zone { paused, modified_on: change.now(), ..zone };
                 change.put(Key::zone(id), &zone)?;
             }
-            Ok(zone)
+            Ok(seen_by(&caller, zone))
         })
         .await?;
     Ok(Reply::of(zone))
@@ -217,11 +226,28 @@ async fn delete(State(api): State<Api>, caller: Caller, Ids((id,)): Ids<(ZoneId,
     Ok(Reply::of(Deleted { id: id.to_string() }))
 }
 
+/// The plans that a zone can have: the one that it has.
+#[utoipa::path(
+    get,
+    path = "/zones/{zone_id}/available_plans",
+    tag = "Zones",
+    params(("zone_id" = String, Path)),
+    responses((status = 200, body = bartizan_v4::Envelope<Vec<Plan>>))
+)]
+async fn plans(State(api): State<Api>, caller: Caller, Ids((id,)): Ids<(ZoneId,)>) -> Result<Reply<Vec<Plan>>, Error> {
+    Ok(Reply::of(vec![api.read(move |view| view.zone(caller.account, id)).await?.plan]))
+}
+
 impl View {
     /// A zone of the account; another account's is not told from none.
     pub(crate) fn zone(&self, account: AccountId, id: ZoneId) -> Result<bartizan_v4::Zone, Error> {
         let zone: Option<bartizan_v4::Zone> = self.find(&Key::zone(id))?;
         zone.filter(|zone| zone.account.id == account).ok_or_else(|| Fault::ZoneUnknown.into())
+    }
+
+    /// The account of a zone; none if there is no such zone, or it does not tell.
+    pub(crate) fn account_of_zone(&self, id: ZoneId) -> Result<Option<AccountId>, Error> {
+        Ok(self.if_readable::<Remains>(&Key::zone(id))?.map(|zone| zone.account.id))
     }
 
     /// The zone as a value, if it is the caller's.

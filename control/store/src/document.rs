@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use serde_json::{Value, json};
+
 /// Makes a document of one format from the same document in the format before it.
 type Upgrade = fn(&str) -> Result<String, String>;
 
@@ -14,6 +16,9 @@ pub(crate) struct Documents {
 impl Documents {
     /// There is one format so far.
     pub(crate) const FIRST: Documents = Documents { upgrades: &[] };
+
+    /// In format 1 a token had every right, and no policies.
+    pub(crate) const TOKENS: Documents = Documents { upgrades: &[with_every_right] };
 
     /// The format in which documents are written.
     pub(crate) fn current(&self) -> u16 {
@@ -30,9 +35,41 @@ impl Documents {
     }
 }
 
+fn with_every_right(json: &str) -> Result<String, String> {
+    let mut token: Value = serde_json::from_str(json).map_err(|error| error.to_string())?;
+    let user = token.get("user").and_then(Value::as_str).ok_or("it has no user")?.to_owned();
+    let resources = json!({
+        "com.cloudflare.api.account.*": "*",
+        "com.cloudflare.api.account.zone.*": "*",
+        (format!("com.cloudflare.api.user.{user}")): "*",
+    });
+    token["policies"] =
+        json!([{"id": "0".repeat(32), "effect": "allow", "permissions": ["*"], "resources": resources}]);
+    Ok(token.to_string())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_token_of_format_1_has_every_right() {
+        let token = Documents::TOKENS.upgrade(1, r#"{"id":"a","user":"7"}"#).unwrap();
+        let token: Value = serde_json::from_str(&token).unwrap();
+        let policy = json!({
+            "id": "0".repeat(32),
+            "effect": "allow",
+            "permissions": ["*"],
+            "resources": {
+                "com.cloudflare.api.account.*": "*",
+                "com.cloudflare.api.account.zone.*": "*",
+                "com.cloudflare.api.user.7": "*",
+            },
+        });
+        assert_eq!(token, json!({"id": "a", "user": "7", "policies": [policy]}));
+        assert!(Documents::TOKENS.upgrade(1, "{}").is_err());
+        assert_eq!(Documents::TOKENS.upgrade(2, "{}").unwrap(), "{}");
+    }
 
     #[test]
     fn documents_take_every_step_from_their_format_on() {

@@ -80,10 +80,12 @@ pub enum Index {
     AppSlot,
     /// An address that applications asked for themselves, on the whole edge.
     AppAddress,
+    /// The hash of a token, on the whole edge: by it a token is found.
+    TokenHash,
 }
 
 impl Index {
-    const ALL: [Index; 4] = [Index::ZoneName, Index::TunnelName, Index::AppSlot, Index::AppAddress];
+    const ALL: [Index; 5] = [Index::ZoneName, Index::TunnelName, Index::AppSlot, Index::AppAddress, Index::TokenHash];
 
     const fn text(self) -> &'static str {
         match self {
@@ -91,6 +93,7 @@ impl Index {
             Index::TunnelName => "tunnel-name",
             Index::AppSlot => "app-slot",
             Index::AppAddress => "app-address",
+            Index::TokenHash => "token-hash",
         }
     }
 
@@ -169,8 +172,9 @@ impl Key {
         Key::one(Scope::User(id), Kind::User)
     }
 
-    pub fn token(id: TokenId) -> Key {
-        Key::new(Scope::Edge, Kind::Token, id)
+    /// In the scope of the user or the account whose it is; builds before this one kept them in that of the edge.
+    pub fn token(scope: Scope, id: TokenId) -> Key {
+        Key::new(scope, Kind::Token, id)
     }
 
     /// A fact about this installation; `name` is not empty.
@@ -371,7 +375,12 @@ mod tests {
             (Key::meta("admin"), "edge/meta/admin".to_owned(), "admin"),
             (Key::account(account), format!("account/{hex}/account"), ""),
             (Key::user(UserId::from_bytes([0xab; 16])), format!("user/{hex}/user"), ""),
-            (Key::token(TokenId::from_bytes([1; 16])), format!("edge/token/{ones}"), &*ones),
+            (Key::token(Scope::Edge, TokenId::from_bytes([1; 16])), format!("edge/token/{ones}"), &*ones),
+            (
+                Key::token(Scope::Account(account), TokenId::from_bytes([1; 16])),
+                format!("account/{hex}/token/{ones}"),
+                &*ones,
+            ),
             (Key::pop(PopId::from_bytes([1; 16])), format!("edge/pop/{ones}"), &*ones),
             (Key::zone(zone), format!("zone/{hex}/zone"), ""),
             (Key::settings(zone), format!("zone/{hex}/settings"), ""),

@@ -73,7 +73,9 @@ kinds! {
     Pop = 16 "pop" Declaration::new(&[Owner::Edge], Ids::Many(is::<PopId>));
     Account = 2 "account" Declaration::new(&[Owner::Account], Ids::One);
     User = 3 "user" Declaration::new(&[Owner::User], Ids::One);
-    Token = 4 "token" Declaration::new(&[Owner::Edge], Ids::Many(is::<TokenId>));
+    /// An API token: what it may do, and the hash of its text.
+    Token = 4 "token"
+        Declaration::new(&[Owner::Edge, Owner::User, Owner::Account], Ids::Many(is::<TokenId>)).documents(Documents::TOKENS);
     Zone = 5 "zone" Declaration::new(&[Owner::Zone], Ids::One).served().listed(&query::ZONES);
     /// The settings of a zone.
     Settings = 6 "settings" Declaration::new(&[Owner::Zone], Ids::One).served();
@@ -128,6 +130,10 @@ impl Declaration {
     /// A kind of documents in format 1.
     const fn new(owners: &'static [Owner], ids: Ids) -> Declaration {
         Declaration { owners, ids, served: false, documents: Documents::FIRST, listing: None }
+    }
+
+    const fn documents(self, documents: Documents) -> Declaration {
+        Declaration { documents, ..self }
     }
 
     const fn served(self) -> Declaration {

@@ -9,6 +9,7 @@ use super::{Here, Resource};
 use crate::accounts::AccountScope;
 use crate::caller::Caller;
 use crate::error::{Error, Fault};
+use crate::path::{ACCOUNT_ID, ZONE_ID};
 use crate::permission::Permission;
 use crate::state::Api;
 use crate::transaction::View;
@@ -48,9 +49,6 @@ impl Place {
         }
     }
 }
-
-const ACCOUNT_ID: &str = "account_id";
-const ZONE_ID: &str = "zone_id";
 
 /// What a path names: the owner, and one of the resource where it goes on to one.
 pub(super) struct At<R: Resource> {
@@ -102,6 +100,6 @@ impl<R: Resource> At<R> {
                 Scope::Zone(id)
             }
         };
-        Ok(Here { api, scope, zone: of_zone })
+        Ok(Here { api, caller, scope, zone: of_zone })
     }
 }

@@ -35,7 +35,7 @@ pub(crate) fn document(id: ZoneId, name: &ZoneName, nameservers: &[Name], accoun
         },
         owner: owner(account.id, &account.name),
         account,
-        permissions: Permission::ALL.iter().filter_map(|permission| permission.of_zone()).map(str::to_owned).collect(),
+        permissions: Permission::all_of_zone(),
         plan: Plan {
             id: "94f3b7b768b0458b56d2cac4fe5ec0f9".to_owned(),
             name: "Enterprise Website".to_owned(),

@@ -323,16 +323,16 @@ fn everybody_else_logs_in_beside_a_token_that_cannot_be_read() {
         (TokenId::from_bytes([0; 16]), UserId::from_bytes([0; 16]), AccountId::from_bytes([0; 16]));
     commit(
         &edge.store,
-        vec![put(Key::token(token), "{}"), put(Key::user(user), "{}"), put(Key::account(account), "7")],
+        vec![put(Key::token(Scope::Edge, token), "{}"), put(Key::user(user), "{}"), put(Key::account(account), "7")],
     );
     let newer = [1; 16];
     let newer = [
-        Key::token(TokenId::from_bytes(newer)),
+        Key::token(Scope::Edge, TokenId::from_bytes(newer)),
         Key::user(UserId::from_bytes(newer)),
         Key::account(AccountId::from_bytes(newer)),
     ];
     commit(&edge.store, newer.iter().cloned().map(in_another_format).collect());
-    let mut bad = vec![Key::token(token), Key::user(user), Key::account(account)];
+    let mut bad = vec![Key::token(Scope::Edge, token), Key::user(user), Key::account(account)];
     bad.extend(newer);
     bad.sort();
     assert_eq!(told(&edge), bad.iter().map(Key::to_string).collect::<Vec<_>>());

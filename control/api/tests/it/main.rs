@@ -2,6 +2,7 @@
 
 mod access_rules;
 mod auth;
+mod clients;
 mod damage;
 mod deletions;
 mod dns_records;
@@ -12,6 +13,7 @@ mod others;
 mod races;
 mod renewals;
 mod resources;
+mod rights;
 mod setup;
 mod spectrum;
 mod status;

@@ -232,6 +232,10 @@ impl State {
                 let id: TunnelId = document["by"].as_str()?.parse().ok()?;
                 self.0.get(&Key::tunnel(account, id))?["deleted_at"].is_null()
             }
+            Index::TokenHash => {
+                let token = self.0.get(&Key::parse(document["by"].as_str()?).ok()?)?;
+                key.id().strip_prefix("token-hash/") == token["sha256"].as_str()
+            }
             Index::AppSlot => {
                 let zone = document["zone"].as_str()?.parse().ok()?;
                 !self.name_document(zone, document["name"].as_str()?)["apps"].as_array()?.is_empty()

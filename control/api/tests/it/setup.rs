@@ -4,8 +4,8 @@ use std::os::unix::fs::PermissionsExt;
 
 use bartizan_api::{ADMIN_FILE, Administrator, BootstrapError, Preset, bootstrap, declare_pop};
 use bartizan_model::Zone;
-use bartizan_names::Timestamp;
-use bartizan_store::{ChangeSet, Index, Key, Meta, Op, Scope, Store, Value};
+use bartizan_names::{Timestamp, TokenId};
+use bartizan_store::{ChangeSet, Index, Key, Kind, Meta, Op, Prefix, Scope, Store, Value};
 use serde_json::json;
 
 use crate::edge::{certs, pop};
@@ -40,6 +40,46 @@ fn what_cannot_be_read_is_not_set_up_anew() {
     // The flags say all of it, so that it is written again, under its own id.
     let again = declare_pop(&store, &certs, &pop(&["127.77.0.0/24"])).unwrap();
     assert_eq!(again, declared);
+}
+
+/// Builds before this one had one token, in another place, by which it was not found; it had every right, and keeps it.
+#[test]
+fn the_token_of_an_older_build() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(directory.path()).unwrap();
+    let (certs, _) = certs(directory.path());
+    let domain = Zone::parse_name("bartizan.localhost").unwrap();
+    let run = || bootstrap(&store, &certs, directory.path(), &Preset::default(), &domain, &[]).unwrap();
+    let first = run();
+    let (user, of_token) = (Scope::User(first.user_id), |scope| Prefix::of(scope, Kind::Token));
+    let new = store.read().unwrap().keys(&of_token(user), None, 9).unwrap().remove(0);
+    let document = store.read().unwrap().get(&new).unwrap().unwrap().value.json;
+    let mut old: serde_json::Value = serde_json::from_str(&document).unwrap();
+    let policies = old.as_object_mut().unwrap().remove("policies").unwrap();
+    // It had an id of its own.
+    let id = TokenId::from_bytes([7; 16]);
+    old["id"] = json!(id);
+    let hash = Key::unique(Scope::Edge, Index::TokenHash, old["sha256"].as_str().unwrap());
+    commit(
+        &store,
+        vec![
+            Op::Del { key: new.clone() },
+            Op::Del { key: hash.clone() },
+            Op::Put { key: Key::token(Scope::Edge, id), value: Value { format: 1, json: old.to_string().into() } },
+        ],
+    );
+    assert!(run() == first);
+    let snapshot = store.read().unwrap();
+    assert_eq!(snapshot.keys(&of_token(Scope::Edge), None, 9).unwrap(), []);
+    assert_eq!(snapshot.keys(&of_token(user), None, 9).unwrap(), std::slice::from_ref(&new));
+    let document = snapshot.get(&new).unwrap().unwrap().value.json;
+    let moved: serde_json::Value = serde_json::from_str(&document).unwrap();
+    assert_eq!((&moved["policies"], &moved["issued_on"]), (&policies, &old["issued_on"]));
+    assert!(snapshot.get(&hash).unwrap().is_some());
+    let head = snapshot.head();
+    drop(snapshot);
+    assert!(run() == first);
+    assert_eq!(store.read().unwrap().head(), head, "nothing to do");
 }
 
 #[test]

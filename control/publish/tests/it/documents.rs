@@ -49,7 +49,7 @@ fn each_kind_that_no_plane_reads_whole() {
     for (key, sound, spoilt) in [
         (Key::account(ACCOUNT), account.clone(), without(account, "name")),
         (Key::user(user), user_document.clone(), without(user_document, "email")),
-        (Key::token(token), token_document(token), without(token_document(token), "sha256")),
+        (Key::token(Scope::Edge, token), token_document(token), without(token_document(token), "sha256")),
         // Served, and not shown.
         (Key::record(ZONE, RecordId::from_bytes([1; 16])), www.clone(), without(www, "meta")),
         (Key::settings(ZONE), settings, odd_settings),
@@ -108,7 +108,7 @@ fn a_large_store_is_looked_at_in_pieces() {
     let key = |number: u16| {
         let mut id = [0; 16];
         id[..2].copy_from_slice(&number.to_be_bytes());
-        Key::token(TokenId::from_bytes(id))
+        Key::token(Scope::Edge, TokenId::from_bytes(id))
     };
     let bad = [1_u16, 2_100, 2_400, 2_499];
     let document =

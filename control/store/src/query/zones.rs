@@ -34,6 +34,8 @@ pub struct ZoneQuery {
     pub matching: Match,
     /// The zones that the caller may see; none: all. Always in addition to the filters.
     pub only: Option<Vec<ZoneId>>,
+    /// And those of them that he may not see.
+    pub except: Vec<ZoneId>,
     pub order: ZoneOrder,
     pub direction: Direction,
     /// From 1.
@@ -50,6 +52,7 @@ impl Default for ZoneQuery {
             status: None,
             matching: Match::All,
             only: None,
+            except: Vec::new(),
             order: ZoneOrder::Name,
             direction: Direction::Ascending,
             page: 1,
@@ -70,7 +73,7 @@ pub(crate) fn zones(connection: &Connection, query: &ZoneQuery) -> Result<Page<E
     let mut filters: Vec<Condition> = query.name.iter().map(name).collect();
     filters.extend(query.account.map(|account| Condition::equal("account", account.to_string())));
     filters.extend(query.status.as_ref().map(|status| Condition::equal("status", folded(status))));
-    let condition = Condition::combine(&visible(query.only.as_deref()), filters, query.matching);
+    let condition = Condition::combine(&visible(query), filters, query.matching);
     let column = match query.order {
         ZoneOrder::Name => "name",
         ZoneOrder::Status => "status",
@@ -81,15 +84,15 @@ pub(crate) fn zones(connection: &Connection, query: &ZoneQuery) -> Result<Page<E
     listed.page(connection, listed.total(connection)?)
 }
 
-fn visible(only: Option<&[ZoneId]>) -> Condition {
-    match only {
-        None => Condition::new("TRUE", []),
-        // One value however many zones: the number of question marks is limited.
-        Some(zones) => {
-            let zones = serde_json::Value::from_iter(zones.iter().map(ZoneId::to_string));
-            Condition::new("zone IN (SELECT value FROM json_each(?))", [Value::from(zones.to_string())])
-        }
-    }
+fn visible(query: &ZoneQuery) -> Condition {
+    // One value however many zones: the number of question marks is limited.
+    let among = |relation: &str, zones: &[ZoneId]| {
+        let zones = serde_json::Value::from_iter(zones.iter().map(ZoneId::to_string));
+        Condition::new(&format!("zone {relation} (SELECT value FROM json_each(?))"), [Value::from(zones.to_string())])
+    };
+    let only = query.only.as_ref().map(|zones| among("IN", zones));
+    let except = (!query.except.is_empty()).then(|| among("NOT IN", &query.except));
+    Condition::all([only, except].into_iter().flatten().collect()).unwrap_or_else(|| Condition::new("TRUE", []))
 }
 
 fn name(test: &Text) -> Condition {

@@ -19,7 +19,7 @@ pub(crate) fn new_key(old: &str, json: &str) -> Option<Key> {
         "meta" => fact(rest)?,
         "account" => Key::account(rest.parse().ok()?),
         "user" => Key::user(rest.parse().ok()?),
-        "token" => Key::token(rest.parse().ok()?),
+        "token" => Key::token(Scope::Edge, rest.parse().ok()?),
         "zone" => Key::zone(rest.parse().ok()?),
         "settings" => Key::settings(rest.parse().ok()?),
         "record" => in_zone().and_then(|(zone, id)| Some(Key::record(zone, id.parse().ok()?)))?,

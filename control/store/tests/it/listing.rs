@@ -237,6 +237,8 @@ fn zones_by_filter() {
             },
             &[2, 1],
         ),
+        (|q| q.except = vec![zone(1)], &[2, 4, 3]),
+        (|q| (q.only, q.except) = (Some(vec![zone(1), zone(2)]), vec![zone(1)]), &[2]),
         (|q| q.order = ZoneOrder::Status, &[1, 3, 4, 2]),
         (|q| q.direction = Direction::Descending, &[3, 1, 4, 2]),
     ];
@@ -357,6 +359,7 @@ mod by_loop {
             Text::Contains(part) => text.contains(&fold(part)),
             Text::StartsWith(part) => text.starts_with(&fold(part)),
             Text::EndsWith(part) => text.ends_with(&fold(part)),
+            Text::OneOf(whole) => whole.iter().any(|whole| text == fold(whole)),
         }
     }
 
