@@ -76,6 +76,13 @@ pub enum Command {
         #[command(flatten)]
         edge: Edge,
     },
+    /// API tokens that may do some things and no others: create, list, show, roll, delete
+    Token {
+        #[command(subcommand)]
+        action: TokenAction,
+        #[command(flatten)]
+        edge: Edge,
+    },
     /// Look for what would keep `up` from starting: ports and who holds them, folders, permissions
     Doctor {
         /// Make the store's file anew from all that can be read of it, while no edge runs
@@ -462,6 +469,38 @@ pub enum FirewallAction {
         #[arg(long, value_name = "NAME")]
         app: Option<String>,
     },
+}
+
+#[derive(Subcommand)]
+pub enum TokenAction {
+    /// Make a token and print it: `token create certbot --can dns --zone example.com`
+    Create(TokenWords),
+    /// The tokens, with what each may do
+    List,
+    /// One token, by name or id
+    Show { token: String },
+    /// Give a token a new text; the old one ends
+    Roll { token: String },
+    /// End a token
+    Delete { token: String },
+}
+
+#[derive(Args)]
+pub struct TokenWords {
+    /// What it is for
+    pub name: String,
+    /// What it may do, repeatable: dns, zone, zone-settings, firewall, tunnel …, with :read behind it to look only
+    #[arg(long, value_name = "PERMISSION", required = true)]
+    pub can: Vec<String>,
+    /// Only in this zone, repeatable [default: in all zones]
+    #[arg(long, value_name = "ZONE")]
+    pub zone: Vec<String>,
+    /// Only from these addresses, repeatable
+    #[arg(long, value_name = "PREFIX")]
+    pub from: Vec<String>,
+    /// When it ends: 90d, 12h, 2030-01-31 [default: never]
+    #[arg(long, value_name = "WHEN")]
+    pub expires: Option<String>,
 }
 
 #[derive(Args)]

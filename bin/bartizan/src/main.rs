@@ -6,6 +6,7 @@
 #[cfg(test)]
 mod advice;
 mod any_port;
+mod api_token;
 mod app;
 mod argv;
 mod cli;
@@ -88,6 +89,9 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         }
         Command::Firewall { action, edge } => {
             runtime()?.block_on(async { firewall::run(action, &credentials::find(&edge)?, output).await })
+        }
+        Command::Token { action, edge } => {
+            runtime()?.block_on(async { api_token::run(action, &credentials::find(&edge)?, output).await })
         }
         Command::Zone { action, edge } => {
             runtime()?.block_on(async { zone::run(action, &credentials::find(&edge)?, output).await })
