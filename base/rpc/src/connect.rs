@@ -70,12 +70,43 @@ pub enum ConnectKind {
     Tcp,
 }
 
-/// A key and its value. Header fields have the key `HttpHeader:Name`, once for each value.
+/// A key and its value. Header fields have the key `HttpHeader:Name`, once for each value. What was read shares the
+/// memory of its message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Metadata {
-    pub key: String,
+    /// UTF-8.
+    key: Bytes,
     /// Not always UTF-8: header values may hold any byte above 0x7F.
     pub value: Bytes,
+}
+
+/// An entry that is written, from wherever its texts are.
+#[derive(Clone, Copy, Debug)]
+pub struct Entry<'e> {
+    prefix: &'static str,
+    name: &'e [u8],
+    value: &'e [u8],
+}
+
+impl<'e> Entry<'e> {
+    pub fn new(key: &'e str, value: &'e [u8]) -> Entry<'e> {
+        Entry { prefix: "", name: key.as_bytes(), value }
+    }
+
+    /// A header field.
+    pub fn header(name: &'e [u8], value: &'e [u8]) -> Entry<'e> {
+        Entry { prefix: Metadata::HEADER, name, value }
+    }
+
+    fn key_bytes(&self) -> usize {
+        self.prefix.len() + self.name.len()
+    }
+}
+
+impl<'e> From<&'e Metadata> for Entry<'e> {
+    fn from(entry: &'e Metadata) -> Entry<'e> {
+        Entry { prefix: "", name: &entry.key, value: &entry.value }
+    }
 }
 
 /// Edge to connector.
@@ -110,17 +141,17 @@ impl Metadata {
     const HEADER: &'static str = "HttpHeader:";
 
     pub fn new(key: &str, value: impl Into<Bytes>) -> Metadata {
-        Metadata { key: key.to_owned(), value: value.into() }
+        Metadata { key: Bytes::copy_from_slice(key.as_bytes()), value: value.into() }
     }
 
     /// A header field.
     pub fn header(name: &str, value: &[u8]) -> Metadata {
-        Metadata { key: [Metadata::HEADER, name].concat(), value: Bytes::copy_from_slice(value) }
+        Metadata { key: [Metadata::HEADER, name].concat().into(), value: Bytes::copy_from_slice(value) }
     }
 
     /// The field's name, if this is a header field.
     pub fn header_name(&self) -> Option<&str> {
-        self.key.strip_prefix(Metadata::HEADER)
+        std::str::from_utf8(self.key.strip_prefix(Metadata::HEADER.as_bytes())?).ok()
     }
 }
 
@@ -132,22 +163,14 @@ impl ConnectRequest {
 
     /// The whole head, ready to send.
     pub fn encode(&self) -> Vec<u8> {
-        let mut message = builder(self.dest.len(), &self.metadata);
-        let mut root = message.init_root::<connect_request::Builder<'_>>();
-        root.set_dest(&*self.dest);
-        root.set_type(match self.kind {
-            ConnectKind::Http => ConnectionType::Http,
-            ConnectKind::WebSocket => ConnectionType::Websocket,
-            ConnectKind::Tcp => ConnectionType::Tcp,
-        });
-        set_metadata(&self.metadata, |count| root.reborrow().init_metadata(count));
-        head(&message)
+        encode_request(&self.dest, self.kind, || self.metadata.iter().map(Entry::from))
     }
 
     /// Reads the message of a head (what follows signature and version).
-    pub fn decode(message: &[u8]) -> Result<ConnectRequest, HeadError> {
-        let message = capnp::serialize::read_message(message, READER)?;
-        let root = message.get_root::<connect_request::Reader<'_>>()?;
+    pub fn decode(message: impl Into<Bytes>) -> Result<ConnectRequest, HeadError> {
+        let message = message.into();
+        let reader = capnp::serialize::read_message_from_flat_slice(&mut &*message, READER)?;
+        let root = reader.get_root::<connect_request::Reader<'_>>()?;
         Ok(ConnectRequest {
             dest: text(root.get_dest()?)?,
             kind: match root.get_type() {
@@ -156,7 +179,7 @@ impl ConnectRequest {
                 Ok(ConnectionType::Tcp) => ConnectKind::Tcp,
                 Err(_) => return Err(HeadError::UnknownKind),
             },
-            metadata: get_metadata(root.get_metadata()?)?,
+            metadata: get_metadata(root.get_metadata()?, &message)?,
         })
     }
 }
@@ -169,19 +192,43 @@ impl ConnectResponse {
 
     /// The whole head, ready to send.
     pub fn encode(&self) -> Vec<u8> {
-        let mut message = builder(self.error.len(), &self.metadata);
-        let mut root = message.init_root::<connect_response::Builder<'_>>();
-        root.set_error(&*self.error);
-        set_metadata(&self.metadata, |count| root.reborrow().init_metadata(count));
-        head(&message)
+        encode_response(&self.error, || self.metadata.iter().map(Entry::from))
     }
 
     /// Reads the message of a head (what follows signature and version).
-    pub fn decode(message: &[u8]) -> Result<ConnectResponse, HeadError> {
-        let message = capnp::serialize::read_message(message, READER)?;
-        let root = message.get_root::<connect_response::Reader<'_>>()?;
-        Ok(ConnectResponse { error: text(root.get_error()?)?, metadata: get_metadata(root.get_metadata()?)? })
+    pub fn decode(message: impl Into<Bytes>) -> Result<ConnectResponse, HeadError> {
+        let message = message.into();
+        let reader = capnp::serialize::read_message_from_flat_slice(&mut &*message, READER)?;
+        let root = reader.get_root::<connect_response::Reader<'_>>()?;
+        Ok(ConnectResponse { error: text(root.get_error()?)?, metadata: get_metadata(root.get_metadata()?, &message)? })
     }
+}
+
+/// The whole head of a request, ready to send. The entries are gone through more than once.
+pub fn encode_request<'e, I: Iterator<Item = Entry<'e>>>(
+    dest: &str,
+    kind: ConnectKind,
+    entries: impl Fn() -> I,
+) -> Vec<u8> {
+    let (mut message, words) = builder(dest.len(), entries());
+    let mut root = message.init_root::<connect_request::Builder<'_>>();
+    root.set_dest(dest);
+    root.set_type(match kind {
+        ConnectKind::Http => ConnectionType::Http,
+        ConnectKind::WebSocket => ConnectionType::Websocket,
+        ConnectKind::Tcp => ConnectionType::Tcp,
+    });
+    set_metadata(entries, |count| root.reborrow().init_metadata(count));
+    head(&message, words)
+}
+
+/// The same of an answer.
+pub fn encode_response<'e, I: Iterator<Item = Entry<'e>>>(error: &str, entries: impl Fn() -> I) -> Vec<u8> {
+    let (mut message, words) = builder(error.len(), entries());
+    let mut root = message.init_root::<connect_response::Builder<'_>>();
+    root.set_error(error);
+    set_metadata(entries, |count| root.reborrow().init_metadata(count));
+    head(&message, words)
 }
 
 /// The signature that a stream of the other side begins with.
@@ -197,19 +244,19 @@ pub async fn read_stream_kind(from: &mut (impl AsyncRead + Unpin)) -> Result<Str
 
 /// Reads the rest of the head of a data stream whose signature was read.
 pub async fn read_request(from: &mut (impl AsyncRead + Unpin)) -> Result<ConnectRequest, HeadError> {
-    ConnectRequest::decode(&read_message(from).await?)
+    ConnectRequest::decode(read_message(from).await?)
 }
 
 /// Reads the head of the answer, signature included.
 pub async fn read_response(from: &mut (impl AsyncRead + Unpin)) -> Result<ConnectResponse, HeadError> {
     match read_stream_kind(from).await? {
-        StreamKind::Data => ConnectResponse::decode(&read_message(from).await?),
+        StreamKind::Data => ConnectResponse::decode(read_message(from).await?),
         StreamKind::Rpc => Err(HeadError::Signature),
     }
 }
 
 /// Version and message. Framing: number of segments less one, the words of each, padded to a whole word (u32, little
-/// endian), then the segments.
+/// endian), then the segments. A message of one segment is read in two steps.
 async fn read_message(from: &mut (impl AsyncRead + Unpin)) -> Result<Vec<u8>, HeadError> {
     let mut start = [0; 2 + WORD];
     from.read_exact(&mut start).await?;
@@ -221,59 +268,81 @@ async fn read_message(from: &mut (impl AsyncRead + Unpin)) -> Result<Vec<u8>, He
     if segments >= SEGMENTS_MAX {
         return Err(HeadError::TooLarge);
     }
-    let mut message = table.to_vec();
     let table_bytes = (4 + 4 * (segments + 1)).next_multiple_of(WORD);
-    message.resize(table_bytes, 0);
-    from.read_exact(&mut message[WORD..]).await?;
-    let words: u64 = message[4..4 + 4 * (segments + 1)]
+    let mut whole_table = [0; (4 + 4 * SEGMENTS_MAX).next_multiple_of(WORD)];
+    whole_table[..WORD].copy_from_slice(table);
+    if table_bytes > WORD {
+        from.read_exact(&mut whole_table[WORD..table_bytes]).await?;
+    }
+    let words: u64 = whole_table[4..4 + 4 * (segments + 1)]
         .chunks_exact(4)
         .map(|size| u64::from(u32::from_le_bytes([size[0], size[1], size[2], size[3]])))
         .sum();
     if words > (MESSAGE_BYTES_MAX / WORD) as u64 {
         return Err(HeadError::TooLarge);
     }
-    message.resize(table_bytes + words as usize * WORD, 0);
+    let mut message = vec![0; table_bytes + words as usize * WORD];
+    message[..table_bytes].copy_from_slice(&whole_table[..table_bytes]);
     from.read_exact(&mut message[table_bytes..]).await?;
     Ok(message)
 }
 
-/// A builder whose first segment holds the whole message: other implementations like one segment best.
-fn builder(text_bytes: usize, entries: &[Metadata]) -> Builder<HeapAllocator> {
+/// A builder whose first segment holds the whole message, and its words: other implementations like one segment best.
+fn builder<'e>(text_bytes: usize, entries: impl Iterator<Item = Entry<'e>>) -> (Builder<HeapAllocator>, usize) {
     const ENTRY_WORDS: usize = 2;
     const ROOT_WORDS: usize = 8;
     let words = |bytes: usize| bytes / WORD + 1;
-    let metadata: usize =
-        entries.iter().map(|entry| ENTRY_WORDS + words(entry.key.len()) + words(entry.value.len())).sum();
+    let metadata: usize = entries.map(|entry| ENTRY_WORDS + words(entry.key_bytes()) + words(entry.value.len())).sum();
     let total = ROOT_WORDS + words(text_bytes) + metadata;
-    Builder::new(HeapAllocator::new().first_segment_words(u32::try_from(total).unwrap_or(u32::MAX)))
+    (Builder::new(HeapAllocator::new().first_segment_words(u32::try_from(total).unwrap_or(u32::MAX))), total)
 }
 
-fn head(message: &Builder<HeapAllocator>) -> Vec<u8> {
-    let message = capnp::serialize::write_message_to_words(message);
-    [&DATA_SIGNATURE[..], &VERSION, &message].concat()
+fn head(message: &Builder<HeapAllocator>, words: usize) -> Vec<u8> {
+    let mut head = Vec::with_capacity(DATA_SIGNATURE.len() + VERSION.len() + (1 + words) * WORD);
+    head.extend_from_slice(&DATA_SIGNATURE);
+    head.extend_from_slice(&VERSION);
+    // Writing to memory does not fail.
+    let _ = capnp::serialize::write_message(&mut head, message);
+    head
 }
 
-fn set_metadata<'a>(entries: &[Metadata], init: impl FnOnce(u32) -> capnp::struct_list::Builder<'a, metadata::Owned>) {
+fn set_metadata<'a, 'e, I: Iterator<Item = Entry<'e>>>(
+    entries: impl Fn() -> I,
+    init: impl FnOnce(u32) -> capnp::struct_list::Builder<'a, metadata::Owned>,
+) {
     // More entries than the peer would read are cut; callers stay far below.
-    let count = entries.len().min(METADATA_MAX) as u32;
+    let count = entries().count().min(METADATA_MAX) as u32;
     let mut list = init(count);
-    for (at, entry) in (0..count).zip(entries) {
+    for (at, entry) in (0..count).zip(entries()) {
         let mut to = list.reborrow().get(at);
-        to.set_key(&*entry.key);
-        to.set_val(capnp::text::Reader(&entry.value));
+        let key = to.reborrow().init_key(entry.key_bytes() as u32).as_bytes_mut();
+        let (prefix, name) = key.split_at_mut(entry.prefix.len());
+        prefix.copy_from_slice(entry.prefix.as_bytes());
+        name.copy_from_slice(entry.name);
+        to.set_val(capnp::text::Reader(entry.value));
     }
 }
 
-fn get_metadata(list: capnp::struct_list::Reader<'_, metadata::Owned>) -> Result<Vec<Metadata>, HeadError> {
+/// The entries of a message that was read in place.
+fn get_metadata(
+    list: capnp::struct_list::Reader<'_, metadata::Owned>,
+    message: &Bytes,
+) -> Result<Vec<Metadata>, HeadError> {
     if list.len() as usize > METADATA_MAX {
         return Err(HeadError::TooManyEntries);
     }
     list.iter()
         .map(|entry| {
-            let value = Bytes::copy_from_slice(entry.get_val()?.as_bytes());
-            Ok(Metadata { key: text(entry.get_key()?)?, value })
+            let (key, value) = (entry.get_key()?.as_bytes(), entry.get_val()?.as_bytes());
+            std::str::from_utf8(key).map_err(|_| HeadError::Text)?;
+            Ok(Metadata { key: part(message, key), value: part(message, value) })
         })
         .collect()
+}
+
+/// A text of a message that was read in place, which is there with its bytes unless it has none.
+fn part(message: &Bytes, text: &[u8]) -> Bytes {
+    if text.is_empty() { Bytes::new() } else { message.slice_ref(text) }
 }
 
 fn text(text: capnp::text::Reader<'_>) -> Result<String, HeadError> {
@@ -281,7 +350,7 @@ fn text(text: capnp::text::Reader<'_>) -> Result<String, HeadError> {
 }
 
 fn text_of<'m>(entries: &'m [Metadata], key: &str) -> Option<&'m str> {
-    let entry = entries.iter().find(|entry| entry.key == key)?;
+    let entry = entries.iter().find(|entry| *entry.key == *key.as_bytes())?;
     std::str::from_utf8(&entry.value).ok()
 }
 
@@ -364,8 +433,8 @@ mod tests {
     proptest! {
         #[test]
         fn any_bytes_are_read_without_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
-            let _ = ConnectRequest::decode(&bytes);
-            let _ = ConnectResponse::decode(&bytes);
+            let _ = ConnectRequest::decode(bytes.clone());
+            let _ = ConnectResponse::decode(bytes);
         }
 
         #[test]
@@ -373,8 +442,9 @@ mod tests {
             let mut bytes = request().encode();
             let at = at.min(bytes.len() - 1);
             bytes[at] = byte;
-            if let Ok(read) = ConnectRequest::decode(&bytes[8..]) {
-                prop_assert_eq!(ConnectRequest::decode(&read.encode()[8..]).unwrap(), read);
+            // At any place in memory.
+            if let Ok(read) = ConnectRequest::decode(Bytes::from(bytes).slice(8..)) {
+                prop_assert_eq!(ConnectRequest::decode(read.encode().split_off(8)).unwrap(), read);
             }
         }
     }

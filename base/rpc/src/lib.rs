@@ -33,8 +33,9 @@ mod tunnel_capnp;
 
 pub use configuration::{Applied, CONFIGURATION_BYTES_MAX, serve_connector, update_configuration};
 pub use connect::{
-    ConnectKind, ConnectRequest, ConnectResponse, DATA_SIGNATURE, HeadError, MESSAGE_BYTES_MAX, METADATA_MAX, Metadata,
-    OUR_FEATURE, RPC_SIGNATURE, StreamKind, read_request, read_response, read_stream_kind,
+    ConnectKind, ConnectRequest, ConnectResponse, DATA_SIGNATURE, Entry, HeadError, MESSAGE_BYTES_MAX, METADATA_MAX,
+    Metadata, OUR_FEATURE, RPC_SIGNATURE, StreamKind, encode_request, encode_response, read_request, read_response,
+    read_stream_kind,
 };
 pub use datagram::{
     Answer, DATAGRAM_V2_FEATURE, DATAGRAM_V3_FEATURE, Datagram, DatagramError, DatagramVersion, Ends,

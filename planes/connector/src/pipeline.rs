@@ -6,7 +6,7 @@ use std::task::Poll;
 
 use bartizan_exchange::OriginFault;
 use bartizan_names::Host;
-use bartizan_rpc::{ConnectKind, ConnectRequest, ConnectResponse, Metadata};
+use bartizan_rpc::{ConnectKind, ConnectRequest, Entry, Metadata, encode_response};
 use bartizan_wire::http1::{self, Asked, Class, HeadWriter, Illegal, class_of, has_token};
 use bytes::Bytes;
 use http::{Method, StatusCode};
@@ -218,11 +218,15 @@ fn mention(error: &StreamError, origin: &Origin, shared: &Shared) {
 
 /// Writes an origin's answer. `first` is the first piece of its body, or its end, if that is here.
 async fn relay(answer: &mut Answer, first: Poll<Option<Bytes>>, send: &mut SendStream) -> Result<(), StreamError> {
-    send.write_chunk(encode(answer)).await?;
-    match first {
-        Poll::Ready(Some(data)) => send.write_chunk(data).await?,
-        Poll::Ready(None) => return Ok(()),
-        Poll::Pending => {}
+    let (data, is_over) = match first {
+        Poll::Ready(Some(data)) => (data, false),
+        Poll::Ready(None) => (Bytes::new(), true),
+        Poll::Pending => (Bytes::new(), false),
+    };
+    // Together, so that a short answer is one packet.
+    send.write_all_chunks(&mut [encode(answer), data]).await?;
+    if is_over {
+        return Ok(());
     }
     let stopped = send.stopped();
     tokio::pin!(stopped);
@@ -245,12 +249,12 @@ async fn relay(answer: &mut Answer, first: Poll<Option<Bytes>>, send: &mut SendS
 fn encode(answer: &Answer) -> Bytes {
     let head = &answer.head;
     let fields = head.of(&answer.head_bytes).fields();
-    let mut metadata = Vec::with_capacity(fields.iter().count() + 2);
-    metadata.push(Metadata::new(Metadata::STATUS, head.status.to_string()));
-    metadata.extend(head.stated_length.map(|length| Metadata::header("Content-Length", length.to_string().as_bytes())));
-    let end_to_end = fields.iter().filter(|field| field.class == Class::EndToEnd);
-    metadata.extend(end_to_end.map(|field| Metadata::header(&String::from_utf8_lossy(field.name), field.value)));
-    ConnectResponse { error: String::new(), metadata }.encode().into()
+    let (status, length) = (head.status.to_string(), head.stated_length.map(|length| length.to_string()));
+    let status = Entry::new(Metadata::STATUS, status.as_bytes());
+    let length = length.as_ref().map(|length| Entry::header(b"Content-Length", length.as_bytes()));
+    let end_to_end = || fields.iter().filter(|field| field.class == Class::EndToEnd);
+    let end_to_end = || end_to_end().map(|field| Entry::header(field.name, field.value));
+    encode_response("", || [status].into_iter().chain(length).chain(end_to_end())).into()
 }
 
 /// An answer of our own. For `HEAD` it says the length of what `GET` would bring (RFC 9110 §8.6).
@@ -261,13 +265,12 @@ async fn answer(
     headers: &[(&str, &str)],
     body: &str,
 ) -> Result<(), StreamError> {
-    let mut metadata = vec![Metadata::new(Metadata::STATUS, status.as_str().as_bytes().to_vec())];
-    metadata.extend(headers.iter().map(|(name, value)| Metadata::header(name, value.as_bytes())));
     let has_body = !status.is_informational() && ![StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED].contains(&status);
-    if has_body {
-        metadata.push(Metadata::header("Content-Length", body.len().to_string().as_bytes()));
-    }
-    send.write_chunk(ConnectResponse { error: String::new(), metadata }.encode().into()).await?;
+    let (code, length) = (Entry::new(Metadata::STATUS, status.as_str().as_bytes()), body.len().to_string());
+    let length = has_body.then(|| Entry::header(b"Content-Length", length.as_bytes()));
+    let headers = || headers.iter().map(|(name, value)| Entry::header(name.as_bytes(), value.as_bytes()));
+    let head = encode_response("", || [code].into_iter().chain(headers()).chain(length));
+    send.write_chunk(head.into()).await?;
     if has_body && method != Method::HEAD {
         send.write_all(body.as_bytes()).await?;
     }
@@ -276,8 +279,8 @@ async fn answer(
 
 /// There is no answer, for this reason: in words for people, and in one for the edge.
 async fn fail(send: &mut SendStream, error: String, fault: OriginFault) -> Result<(), StreamError> {
-    let metadata = vec![Metadata::new(Metadata::FAULT, fault.as_str())];
-    send.write_chunk(ConnectResponse { error, metadata }.encode().into()).await?;
+    let fault = Entry::new(Metadata::FAULT, fault.as_str().as_bytes());
+    send.write_chunk(encode_response(&error, || std::iter::once(fault)).into()).await?;
     Ok(())
 }
 

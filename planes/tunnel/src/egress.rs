@@ -14,7 +14,9 @@ use bartizan_exchange::{
     Body, BodyError, Length, LocalBoxFuture, OriginFault, Request, Response, Upgrade, Upstream, UpstreamError,
 };
 use bartizan_names::TunnelId;
-use bartizan_rpc::{ConnectKind, ConnectRequest, ConnectResponse, HeadError, Metadata, plain_text, read_response};
+use bartizan_rpc::{
+    ConnectKind, ConnectResponse, Entry, HeadError, Metadata, encode_request, plain_text, read_response,
+};
 use bartizan_wire::http1::left_behind;
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -107,19 +109,21 @@ type Upload = Pin<Box<dyn Future<Output = Result<(), UploadError>>>>;
 /// A request and its answer, both as streams.
 async fn exchange(stream: Stream, head: Bytes, method: &Method, body: Body) -> Result<Response, UpstreamError> {
     let Stream { send, mut receive, lease } = stream;
-    let mut upload: Upload = Box::pin(upload(send, head, body, lease.link().limits.stall_time));
-    let (answer, uploading) = {
+    let is_nothing = body.is_here() && body.length().is_nothing();
+    let upload = upload(send, head, body, lease.link().limits.stall_time);
+    let (answer, uploading) = if is_nothing {
+        // Nearly always. The head is out at once.
+        uploaded(upload.await, lease.link())?;
+        (in_time(read_response(&mut receive), lease.link()).await?, None)
+    } else {
+        let mut upload: Upload = Box::pin(upload);
         let mut answer = std::pin::pin!(read_response(&mut receive));
         tokio::select! {
             biased;
-            uploaded = &mut upload => match uploaded {
-                Ok(()) | Err(UploadError::Connector(_)) => (in_time(answer, lease.link()).await?, None),
-                Err(UploadError::Stalled) => {
-                    count(&lease.link().counters.uploads_stalled);
-                    return Err(UpstreamError::TimedOut);
-                }
-                Err(error @ UploadError::Client(_)) => return Err(UpstreamError::Broken(error.into())),
-            },
+            result = &mut upload => {
+                uploaded(result, lease.link())?;
+                (in_time(answer, lease.link()).await?, None)
+            }
             // An answer may come before the request has ended; the rest goes out while the answer is read.
             answer = &mut answer => (answer, Some(upload)),
         }
@@ -134,6 +138,18 @@ async fn exchange(stream: Stream, head: Bytes, method: &Method, body: Body) -> R
         }
     };
     Ok(Response { status, headers, body, upgraded: None })
+}
+
+/// Whether an answer is to be waited for.
+fn uploaded(result: Result<(), UploadError>, link: &Link) -> Result<(), UpstreamError> {
+    match result {
+        Ok(()) | Err(UploadError::Connector(_)) => Ok(()),
+        Err(UploadError::Stalled) => {
+            count(&link.counters.uploads_stalled);
+            Err(UpstreamError::TimedOut)
+        }
+        Err(error @ UploadError::Client(_)) => Err(UpstreamError::Broken(error.into())),
+    }
 }
 
 /// Waits for the head of an answer when all of the request is out.
@@ -167,21 +183,25 @@ fn encode(request: &Request) -> Vec<u8> {
         Upgrade::None => ConnectKind::Http,
         Upgrade::WebSocket => ConnectKind::WebSocket,
     };
-    let mut metadata = Vec::with_capacity(request.headers.len() + 4);
-    metadata.push(Metadata::new(Metadata::METHOD, request.method.as_str().as_bytes().to_vec()));
-    // A connector chooses the rule by it, and stock ones compare it as it comes: another spelling would pass a rule.
-    metadata.push(Metadata::new(Metadata::HOST, request.host.compared().as_bytes().to_vec()));
-    if request.host.received() != request.host.compared() {
-        metadata.push(Metadata::new(Metadata::HOST_RECEIVED, request.host.received().as_bytes().to_vec()));
-    }
-    match request.body.length() {
-        Length::Absent => {}
-        Length::Known(bytes) => metadata.push(Metadata::header("Content-Length", bytes.to_string().as_bytes())),
-        Length::Unknown => metadata.push(Metadata::header("Transfer-Encoding", b"chunked")),
-    }
-    metadata.extend(request.headers.iter().map(|(name, value)| Metadata::header(name.as_str(), value.as_bytes())));
-    let dest = format!("http://{}{}", request.host.compared(), request.path);
-    ConnectRequest { dest, kind, metadata }.encode()
+    let length = match request.body.length() {
+        Length::Known(bytes) => bytes.to_string(),
+        Length::Absent | Length::Unknown => String::new(),
+    };
+    let framing = match request.body.length() {
+        Length::Absent => None,
+        Length::Known(_) => Some(Entry::header(b"Content-Length", length.as_bytes())),
+        Length::Unknown => Some(Entry::header(b"Transfer-Encoding", b"chunked")),
+    };
+    let (compared, received) = (request.host.compared(), request.host.received());
+    let first = [
+        Entry::new(Metadata::METHOD, request.method.as_str().as_bytes()),
+        // A connector chooses the rule by it, and stock ones compare it as it comes: another spelling would pass a rule.
+        Entry::new(Metadata::HOST, compared.as_bytes()),
+    ];
+    let received = (received != compared).then(|| Entry::new(Metadata::HOST_RECEIVED, received.as_bytes()));
+    let fields = || request.headers.iter().map(|(name, value)| Entry::header(name.as_ref(), value.as_bytes()));
+    let entries = || first.into_iter().chain(received).chain(framing).chain(fields());
+    encode_request(&format!("http://{compared}{}", request.path), kind, entries)
 }
 
 async fn upload(mut send: Sending, head: Bytes, mut body: Body, stall_time: Duration) -> Result<(), UploadError> {

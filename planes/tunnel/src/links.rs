@@ -158,16 +158,19 @@ impl Links {
 
     /// Opens a stream to one of the tunnel's connectors. If all are silent, it waits a little for one that is not.
     async fn open(&self, tunnel: TunnelId, tried: &Tried) -> Result<Stream, OpenError> {
-        let patience = Instant::now() + COMEBACK_MAX;
-        let mut changes = self.table.changes();
+        let mut waiting = None;
         loop {
             let links = self.of(tunnel).ok_or(OpenError::NotConnected)?;
             match self.open_one_of(&links, tried).await {
-                Err(OpenError::NotConnected) if links.iter().any(|link| link.is_serving()) => {
-                    if !matches!(timeout_at(patience, changes.changed()).await, Ok(Ok(()))) {
-                        return Err(OpenError::NotConnected);
+                Err(OpenError::NotConnected) if links.iter().any(|link| link.is_serving()) => match &mut waiting {
+                    // Looks once more: there may be another one since the look before.
+                    None => waiting = Some((self.table.changes(), Instant::now() + COMEBACK_MAX)),
+                    Some((changes, patience)) => {
+                        if !matches!(timeout_at(*patience, changes.changed()).await, Ok(Ok(()))) {
+                            return Err(OpenError::NotConnected);
+                        }
                     }
-                }
+                },
                 opened => return opened,
             }
         }

@@ -1,5 +1,6 @@
 //! What both ends of a tunnel do together.
 
+mod allocations;
 mod answers;
 mod configuration;
 mod connector_waits;
