@@ -42,6 +42,9 @@ pub(crate) const LAST_REQUESTS: Duration = Duration::from_secs(1);
 pub(crate) const GOODBYE_MAX: Duration = Duration::from_secs(1);
 /// Keep-alive: some networks forget idle flows early.
 pub(crate) const KEEP_ALIVE: Duration = Duration::from_secs(1);
+/// Packets of ours after which the other end says at the latest what it has. In between it says so with what it has to
+/// say anyhow (draft-ietf-quic-ack-frequency).
+pub(crate) const ACKNOWLEDGED_EVERY: u32 = 10;
 /// Requests that the edge may have open on one connection; a little more than it uses.
 pub(crate) const STREAMS_MAX: u32 = 2048 + 64;
 /// What the edge may send on one stream before we have read it: 100 Mbit/s at a round trip of 160 ms.

@@ -11,15 +11,15 @@ use bartizan_rpc::{
 };
 use bartizan_tls::{ClientConfig, TlsError, client_config};
 use quinn::crypto::rustls::QuicClientConfig;
-use quinn::{Endpoint, IdleTimeout, RecvStream, SendStream, TransportConfig, VarInt};
+use quinn::{AckFrequencyConfig, Endpoint, IdleTimeout, RecvStream, SendStream, TransportConfig, VarInt};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use crate::ingress::{self, Shared};
 use crate::limits::{
-    CONNECTION_WINDOW_BYTES, GOODBYE_MAX, KEEP_ALIVE, LAST_REQUESTS, Limits, SEND_WINDOW_BYTES, STREAM_WINDOW_BYTES,
-    STREAMS_MAX, UNREGISTER_MAX,
+    ACKNOWLEDGED_EVERY, CONNECTION_WINDOW_BYTES, GOODBYE_MAX, KEEP_ALIVE, LAST_REQUESTS, Limits, SEND_WINDOW_BYTES,
+    STREAM_WINDOW_BYTES, STREAMS_MAX, UNREGISTER_MAX,
 };
 use crate::run::Options;
 use crate::udp;
@@ -249,10 +249,13 @@ impl Uplink {
 }
 
 fn transport(idle: Duration) -> Result<TransportConfig, quinn::VarIntBoundsExceeded> {
+    let mut acknowledgements = AckFrequencyConfig::default();
+    acknowledgements.ack_eliciting_threshold(VarInt::from_u32(ACKNOWLEDGED_EVERY));
     let mut transport = TransportConfig::default();
     transport
         .max_idle_timeout(Some(IdleTimeout::try_from(idle)?))
         .keep_alive_interval(Some(KEEP_ALIVE))
+        .ack_frequency_config(Some(acknowledgements))
         .max_concurrent_bidi_streams(VarInt::from_u32(STREAMS_MAX))
         .max_concurrent_uni_streams(VarInt::from_u32(0))
         .stream_receive_window(VarInt::from_u32(STREAM_WINDOW_BYTES))

@@ -74,6 +74,9 @@ pub(crate) const COUNTED_MAX: usize = 256;
 pub(crate) const IDLE_MAX: Duration = Duration::from_secs(30);
 /// The connector asks every second; this is for one that does not.
 pub(crate) const KEEP_ALIVE: Duration = Duration::from_secs(2);
+/// Packets of ours after which the other end says at the latest what it has. In between it says so with what it has to
+/// say anyhow (draft-ietf-quic-ack-frequency; stock connectors do not know it, and acknowledge every second packet).
+pub(crate) const ACKNOWLEDGED_EVERY: u32 = 10;
 /// Streams that a connector may have open towards us: the control stream, and a few calls.
 pub(crate) const CONNECTOR_STREAMS_MAX: u32 = 16;
 /// What a connector may send on one stream before we have read it: 100 Mbit/s at a round trip of 160 ms.

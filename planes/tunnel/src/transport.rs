@@ -6,11 +6,14 @@ use std::time::Duration;
 use bartizan_tls::{CertifiedKey, TlsError, quic_server_config};
 use quinn::crypto::HmacKey;
 use quinn::crypto::rustls::QuicServerConfig;
-use quinn::{ConnectionId, ConnectionIdGenerator, EndpointConfig, IdleTimeout, ServerConfig, TransportConfig, VarInt};
+use quinn::{
+    AckFrequencyConfig, ConnectionId, ConnectionIdGenerator, EndpointConfig, IdleTimeout, ServerConfig,
+    TransportConfig, VarInt,
+};
 
 use crate::limits::{
-    CONNECTION_WINDOW_BYTES, CONNECTOR_STREAMS_MAX, DATAGRAMS_BYTES, IDLE_MAX, KEEP_ALIVE, RESET_INTERVAL,
-    SEND_WINDOW_BYTES, STREAM_WINDOW_BYTES,
+    ACKNOWLEDGED_EVERY, CONNECTION_WINDOW_BYTES, CONNECTOR_STREAMS_MAX, DATAGRAMS_BYTES, IDLE_MAX, KEEP_ALIVE,
+    RESET_INTERVAL, SEND_WINDOW_BYTES, STREAM_WINDOW_BYTES,
 };
 
 /// The protocol that connectors offer (RFC 7301).
@@ -68,10 +71,13 @@ pub(crate) enum TransportError {
 }
 
 fn transport() -> TransportConfig {
+    let mut acknowledgements = AckFrequencyConfig::default();
+    acknowledgements.ack_eliciting_threshold(VarInt::from_u32(ACKNOWLEDGED_EVERY));
     let mut transport = TransportConfig::default();
     transport
         .max_idle_timeout(Some(IdleTimeout::from(VarInt::from_u32(IDLE_MAX.as_millis() as u32))))
         .keep_alive_interval(Some(KEEP_ALIVE))
+        .ack_frequency_config(Some(acknowledgements))
         .max_concurrent_bidi_streams(VarInt::from_u32(CONNECTOR_STREAMS_MAX))
         .max_concurrent_uni_streams(VarInt::from_u32(0))
         .stream_receive_window(VarInt::from_u32(STREAM_WINDOW_BYTES))
