@@ -15,8 +15,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-use self::rows::{IDLE, LOADS, Load, Wire};
-use self::servers::{Field, HOST, Server};
+use self::rows::{HOST, IDLE, LOADS, Load, THROUGH_TUNNEL, Wire};
+use self::servers::{Field, Server};
 use super::peer::{CLIENT_CORE, SERVER_CORE, found, on_core};
 use super::report::Report;
 use super::{Options, edge, process_cpu};
@@ -24,7 +24,7 @@ use crate::debian::{self, Missing};
 use crate::process;
 
 /// Parts of the benchmark, as `--only` names them.
-const PARTS: &[&str] = &["plain", "tls", "large", "h2", "idle"];
+const PARTS: &[&str] = &["plain", "tls", "large", "h2", "upload", "tunnel", "idle"];
 
 /// Idle connections, where there are descriptors for as many.
 const IDLE_MAX: usize = 10_000;
@@ -51,7 +51,8 @@ pub(crate) fn run(words: &[&str]) -> Result<()> {
     fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
     let descriptors = process_cpu::descriptors()?;
     let field = Field::start(&binary, &folder, descriptors)?;
-    let mut bench = Bench { h2load: found("h2load")?, seconds, report: Report::default() };
+    let upload = folder.join("upload");
+    let mut bench = Bench { h2load: found("h2load")?, seconds, upload, report: Report::default() };
     bench.wait_for(&field)?;
     let wanted = |part: &str| only.is_empty() || only.contains(&part);
     // First, while no server has memory left from other work.
@@ -66,6 +67,13 @@ pub(crate) fn run(words: &[&str]) -> Result<()> {
                 bench.cost(load, server)?;
             }
         }
+        if wanted(THROUGH_TUNNEL.part) {
+            bench.cost_of(
+                &THROUGH_TUNNEL,
+                field.ours(),
+                &[("edge", field.ours().process), ("connector", field.connector())],
+            )?;
+        }
     }
     println!("{rounds} rounds of {seconds} s, medians; servers on core {SERVER_CORE}, load on core {CLIENT_CORE}");
     print!("{}", bench.report.table());
@@ -77,6 +85,8 @@ struct Bench {
     h2load: PathBuf,
     /// Of one load of one server in one round.
     seconds: u32,
+    /// A file with what is uploaded.
+    upload: PathBuf,
     report: Report<rows::Row>,
 }
 
@@ -90,14 +100,21 @@ struct Done {
 
 impl Bench {
     fn cost(&mut self, load: &Load, server: &Server) -> Result<()> {
-        let before = process_cpu::cpu_time(server.process)?;
+        self.cost_of(load, server, &[(server.name, server.process)])
+    }
+
+    /// What each of these processes takes for a request.
+    fn cost_of(&mut self, load: &Load, server: &Server, processes: &[(&'static str, u32)]) -> Result<()> {
+        let used = || processes.iter().map(|(_, process)| process_cpu::cpu_time(*process)).collect::<Result<Vec<_>>>();
+        let before = used()?;
         let done = self.load(load, server, &format!("{}s", self.seconds))?;
-        let used = process_cpu::cpu_time(server.process)?.saturating_sub(before);
         if done.failed > 0 || done.succeeded == 0 {
             bail!("{} through {}: {done:?}", load.part, server.name);
         }
-        let each = used.as_secs_f64() * 1e6 / done.succeeded as f64;
-        self.report.add(load.row, server.name, each, done.per_second);
+        for (((name, _), before), after) in processes.iter().zip(before).zip(used()?) {
+            let each = after.saturating_sub(before).as_secs_f64() * 1e6 / done.succeeded as f64;
+            self.report.add(load.row, name, each, done.per_second);
+        }
         Ok(())
     }
 
@@ -112,23 +129,26 @@ impl Bench {
         }
         command.args(["--threads", "1", "--duration", time, "--connect-to", &at.to_string()]);
         command.args(["--clients", &load.clients.to_string(), "--max-concurrent-streams", &load.streams.to_string()]);
-        let printed = process::read(command.arg(format!("{scheme}://{HOST}{}", load.path)))?;
+        if load.upload > 0 {
+            fs::write(&self.upload, vec![b'x'; load.upload]).context("cannot write what is uploaded")?;
+            command.arg("--data").arg(&self.upload);
+        }
+        let printed = process::read(command.arg(format!("{scheme}://{}{}", load.host, load.path)))?;
         read_summary(&printed).with_context(|| format!("h2load printed {printed}"))
     }
 
     /// Waits until every server serves each load.
     fn wait_for(&self, field: &Field) -> Result<()> {
-        for server in field.servers() {
-            for load in &LOADS {
-                let start = Instant::now();
-                let one = Load { clients: 1, streams: 1, ..*load };
-                loop {
-                    match self.load(&one, server, "100ms") {
-                        Ok(Done { succeeded: 1.., failed: 0, .. }) => break,
-                        _ if start.elapsed() < START_PATIENCE => std::thread::sleep(Duration::from_millis(50)),
-                        Ok(done) => bail!("{}, {}: {done:?}", server.name, load.part),
-                        Err(error) => return Err(error.context(server.name)),
-                    }
+        let through_peers = field.servers().flat_map(|server| LOADS.iter().map(move |load| (server, load)));
+        for (server, load) in through_peers.chain([(field.ours(), &THROUGH_TUNNEL)]) {
+            let start = Instant::now();
+            let one = Load { clients: 1, streams: 1, ..*load };
+            loop {
+                match self.load(&one, server, "100ms") {
+                    Ok(Done { succeeded: 1.., failed: 0, .. }) => break,
+                    _ if start.elapsed() < START_PATIENCE => std::thread::sleep(Duration::from_millis(50)),
+                    Ok(done) => bail!("{}, {}: {done:?}", server.name, load.part),
+                    Err(error) => return Err(error.context(server.name)),
                 }
             }
         }

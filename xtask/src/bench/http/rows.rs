@@ -9,6 +9,8 @@ pub(super) enum Row {
     Tls,
     Http2,
     Large,
+    Upload,
+    Tunnel,
     IdlePlain,
     IdleTls,
 }
@@ -27,21 +29,59 @@ pub(super) struct Load {
     pub(super) part: &'static str,
     pub(super) row: Row,
     pub(super) wire: Wire,
+    pub(super) host: &'static str,
     pub(super) path: &'static str,
     /// Connections, and requests at a time on each.
     pub(super) clients: usize,
     pub(super) streams: usize,
+    /// What each request carries.
+    pub(super) upload: usize,
 }
+
+/// The hosts: with an origin of files, with one that reads uploads, and with files behind a connector of ours.
+pub(super) const HOST: &str = "www.bench.example";
+pub(super) const UPLOAD_HOST: &str = "upload.bench.example";
+pub(super) const TUNNEL_HOST: &str = "tunnel.bench.example";
+
+/// The peers know uploads by their path.
+pub(super) const UPLOAD_PATH: &str = "/upload";
+
+/// Octets of one upload.
+const UPLOAD_BYTES: usize = 10_000_000;
 
 /// The names of the origin's files are their sizes.
 pub(super) const FILES: [(&str, usize); 2] = [("1k", 1024), ("100k", 100 * 1024)];
 
-pub(super) const LOADS: [Load; 4] = [
-    Load { part: "plain", row: Row::Plain, wire: Wire::Plain, path: "/1k", clients: 64, streams: 1 },
-    Load { part: "tls", row: Row::Tls, wire: Wire::Tls, path: "/1k", clients: 64, streams: 1 },
-    Load { part: "h2", row: Row::Http2, wire: Wire::Http2, path: "/1k", clients: 16, streams: 8 },
-    Load { part: "large", row: Row::Large, wire: Wire::Tls, path: "/100k", clients: 16, streams: 1 },
+const SMALL: Load = Load {
+    part: "plain",
+    row: Row::Plain,
+    wire: Wire::Plain,
+    host: HOST,
+    path: "/1k",
+    clients: 64,
+    streams: 1,
+    upload: 0,
+};
+
+pub(super) const LOADS: [Load; 5] = [
+    SMALL,
+    Load { part: "tls", row: Row::Tls, wire: Wire::Tls, ..SMALL },
+    Load { part: "h2", row: Row::Http2, wire: Wire::Http2, clients: 16, streams: 8, ..SMALL },
+    Load { part: "large", row: Row::Large, wire: Wire::Tls, path: "/100k", clients: 16, ..SMALL },
+    Load {
+        part: "upload",
+        row: Row::Upload,
+        host: UPLOAD_HOST,
+        path: UPLOAD_PATH,
+        clients: 8,
+        upload: UPLOAD_BYTES,
+        ..SMALL
+    },
 ];
+
+/// Through a tunnel there is no peer: what the edge and the connector take.
+pub(super) const THROUGH_TUNNEL: Load =
+    Load { part: "tunnel", row: Row::Tunnel, wire: Wire::Tls, host: TUNNEL_HOST, clients: 32, ..SMALL };
 
 pub(super) const IDLE: [(Row, &str); 2] = [(Row::IdlePlain, "http"), (Row::IdleTls, "https")];
 
@@ -52,6 +92,8 @@ impl Measured for Row {
             Row::Tls => "h1, 1 KB, TLS",
             Row::Http2 => "h2, 1 KB, TLS",
             Row::Large => "h1, 100 KB, TLS",
+            Row::Upload => "h1, 10 MB upload",
+            Row::Tunnel => "h1, 1 KB, TLS, tunnel",
             Row::IdlePlain => "idle connection",
             Row::IdleTls => "idle connection, TLS",
         }
@@ -60,14 +102,14 @@ impl Measured for Row {
     fn unit(self) -> &'static str {
         match self {
             Row::IdlePlain | Row::IdleTls => "KB",
-            Row::Plain | Row::Tls | Row::Http2 | Row::Large => "CPU µs",
+            Row::Plain | Row::Tls | Row::Http2 | Row::Large | Row::Upload | Row::Tunnel => "CPU µs",
         }
     }
 
     fn rate_unit(self) -> &'static str {
         match self {
             Row::IdlePlain | Row::IdleTls => "",
-            Row::Plain | Row::Tls | Row::Http2 | Row::Large => "/s",
+            Row::Plain | Row::Tls | Row::Http2 | Row::Large | Row::Upload | Row::Tunnel => "/s",
         }
     }
 
@@ -88,7 +130,10 @@ impl Measured for Row {
             Row::Large => {
                 &[Target { when: "first", peer: "nginx", most: 0.8 }, Target { when: "then", peer: "nginx", most: 0.7 }]
             }
-            Row::IdlePlain | Row::IdleTls => &[],
+            Row::Upload => {
+                &[Target { when: "first", peer: "nginx", most: 0.8 }, Target { when: "then", peer: "nginx", most: 0.6 }]
+            }
+            Row::Tunnel | Row::IdlePlain | Row::IdleTls => &[],
         }
     }
 }

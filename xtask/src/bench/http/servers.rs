@@ -5,17 +5,17 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::super::ZONE;
 use super::super::edge::Edge;
 use super::super::peer::{CLIENT_CORE, Peer, SERVER_CORE, found, free_apart, on_core, pinned};
 use super::super::report::OURS;
-use super::rows::FILES;
+use super::rows::{FILES, HOST, TUNNEL_HOST, UPLOAD_HOST, UPLOAD_PATH};
 use crate::process;
 
-/// The host that is asked for: `www` of the zone of the benchmarks.
-pub(super) const HOST: &str = "www.bench.example";
+/// A program that reads uploads.
+const SINK: &str = include_str!("sink.py");
 
 /// Connections to the origin that nginx keeps: more than any load has requests at a time.
 const KEPT_TO_ORIGIN: usize = 256;
@@ -35,28 +35,46 @@ pub(super) struct Server {
 pub(super) struct Field {
     _edge: Edge,
     _peers: [Peer; 2],
-    _origin: Peer,
+    _origins: Origins,
+    connector: Peer,
     servers: [Server; 3],
+}
+
+/// What the servers have behind them, on the core of the load generator.
+struct Origins {
+    files: Peer,
+    uploads: Peer,
 }
 
 impl Field {
     pub(super) fn start(binary: &Path, folder: &Path, descriptors: usize) -> Result<Field> {
-        let origin = origin(folder)?;
+        let uploads = free_apart()?;
+        let mut sink = on_core(CLIENT_CORE, &found("python3")?);
+        sink.args(["-c", SINK, &uploads.ip().to_string(), &uploads.port().to_string()]);
+        let origins = Origins { files: origin(folder)?, uploads: Peer::start("uploads", uploads, &mut sink)? };
         let data = folder.join("data");
         // A new one each time: the record of an earlier run leads to an origin that is gone.
         let _ = fs::remove_dir_all(&data);
         let edge = Edge::start(binary, &data, Some(SERVER_CORE))?;
-        configure(&edge, origin.address)?;
+        let connector = configure(&edge, &origins, binary)?;
         let certificate = Certificate::make(folder)?;
-        let (nginx, nginx_tls) = nginx(folder, origin.address, &certificate, descriptors)?;
-        let (haproxy, haproxy_tls) = haproxy(folder, origin.address, &certificate, descriptors)?;
+        let (nginx, nginx_tls) = nginx(folder, &origins, &certificate, descriptors)?;
+        let (haproxy, haproxy_tls) = haproxy(folder, &origins, &certificate, descriptors)?;
         let peer = |peer: &Peer, https| Server { name: peer.name, http: peer.address, https, process: peer.child.id() };
         let servers = [
             Server { name: OURS, http: edge.http, https: edge.https, process: edge.process() },
             peer(&nginx, nginx_tls),
             peer(&haproxy, haproxy_tls),
         ];
-        Ok(Field { _edge: edge, _peers: [nginx, haproxy], _origin: origin, servers })
+        Ok(Field { _edge: edge, _peers: [nginx, haproxy], _origins: origins, connector, servers })
+    }
+
+    pub(super) fn ours(&self) -> &Server {
+        &self.servers[0]
+    }
+
+    pub(super) fn connector(&self) -> u32 {
+        self.connector.child.id()
     }
 
     pub(super) fn servers(&self) -> impl Iterator<Item = &Server> {
@@ -64,17 +82,34 @@ impl Field {
     }
 }
 
-/// Leads the host to the origin, without TLS between them, as the peers do it.
-fn configure(edge: &Edge, origin: SocketAddr) -> Result<()> {
+/// Leads the hosts to the origins, without TLS between them, as the peers do it; gives the connector of one of them.
+fn configure(edge: &Edge, origins: &Origins, binary: &Path) -> Result<Peer> {
     let zone = edge.fill(0)?;
     let mut api = edge.connect()?;
     api.call("PATCH", &format!("/zones/{zone}/settings/ssl"), &json!({"value": "flexible"}))?;
-    let record = json!({
-        "type": "A", "name": HOST, "content": origin.ip().to_string(), "proxied": true,
-        "bartizan": {"origin_port": origin.port()},
-    });
-    api.call("POST", &format!("/zones/{zone}/dns_records"), &record)?;
-    Ok(())
+    let tunnels = format!("/accounts/{}/cfd_tunnel", edge.account);
+    let tunnel = api.call("POST", &tunnels, &json!({"name": "bench", "config_src": "cloudflare"}))?;
+    let tunnel = tunnel["id"].as_str().context("a tunnel without an id")?.to_owned();
+    let rules = json!({"config": {"ingress": [{"service": format!("http://{}", origins.files.address)}]}});
+    api.call("PUT", &format!("{tunnels}/{tunnel}/configurations"), &rules)?;
+    let by_address = |host: &str, origin: SocketAddr| {
+        json!({
+            "type": "A", "name": host, "content": origin.ip().to_string(), "proxied": true,
+            "bartizan": {"origin_port": origin.port()},
+        })
+    };
+    let through = format!("{tunnel}.cfargotunnel.com");
+    for record in [
+        by_address(HOST, origins.files.address),
+        by_address(UPLOAD_HOST, origins.uploads.address),
+        json!({"type": "CNAME", "name": TUNNEL_HOST, "content": through, "proxied": true}),
+    ] {
+        api.call("POST", &format!("/zones/{zone}/dns_records"), &record)?;
+    }
+    let token = api.call("GET", &format!("{tunnels}/{tunnel}/token"), &Value::Null)?;
+    let mut command = on_core(CLIENT_CORE, binary);
+    command.args(["tunnel", "run", "--quiet"]).env("TUNNEL_TOKEN", token.as_str().context("a token")?);
+    Peer::start("connector", edge.api, &mut command)
 }
 
 /// nginx with files, on the core of the load generator.
@@ -99,7 +134,7 @@ fn origin(folder: &Path) -> Result<Peer> {
 
 fn nginx(
     folder: &Path,
-    origin: SocketAddr,
+    origins: &Origins,
     certificate: &Certificate,
     descriptors: usize,
 ) -> Result<(Peer, SocketAddr)> {
@@ -111,11 +146,15 @@ fn nginx(
          upstream origin {{ server {origin}; keepalive {KEPT_TO_ORIGIN}; keepalive_requests 1000000000; }}\n  \
          server {{\n    listen {http} backlog=4096;\n    listen {https} ssl http2 backlog=4096;\n    \
          ssl_certificate {chain};\n    ssl_certificate_key {key};\n    ssl_protocols TLSv1.3;\n    \
-         location / {{\n      proxy_pass http://origin;\n      proxy_http_version 1.1;\n      \
+         client_max_body_size 0;\n    proxy_request_buffering off;\n    proxy_http_version 1.1;\n    \
+         location {UPLOAD_PATH} {{\n      proxy_pass http://{uploads};\n      proxy_set_header Connection \"\";\n    }}\n    \
+         location / {{\n      proxy_pass http://origin;\n      \
          proxy_set_header Connection \"\";\n      proxy_set_header Host $host;\n      \
          proxy_set_header X-Forwarded-For $remote_addr;\n      proxy_set_header X-Forwarded-Proto $scheme;\n    \
          }}\n  }}\n}}\n",
         paths = temporary_paths(folder, "nginx"),
+        origin = origins.files.address,
+        uploads = origins.uploads.address,
         chain = certificate.chain.display(),
         key = certificate.key.display(),
     );
@@ -139,7 +178,7 @@ fn temporary_paths(folder: &Path, name: &str) -> String {
 
 fn haproxy(
     folder: &Path,
-    origin: SocketAddr,
+    origins: &Origins,
     certificate: &Certificate,
     descriptors: usize,
 ) -> Result<(Peer, SocketAddr)> {
@@ -150,10 +189,13 @@ fn haproxy(
          defaults\n  mode http\n  option http-keep-alive\n  option forwardfor\n  http-reuse always\n  \
          timeout connect 5s\n  timeout client {IDLE_SECONDS}s\n  timeout server {IDLE_SECONDS}s\n  \
          timeout http-keep-alive {IDLE_SECONDS}s\n  maxconn {connections}\n\
-         frontend plain\n  bind {http} backlog 4096\n  default_backend out\n\
-         frontend tls\n  bind {https} backlog 4096 ssl crt {together} alpn h2,http/1.1\n  default_backend out\n\
+         frontend plain\n  bind {http} backlog 4096\n  default_backend out\n  use_backend uploads if {{ path {UPLOAD_PATH} }}\n\
+         frontend tls\n  bind {https} backlog 4096 ssl crt {together} alpn h2,http/1.1\n  default_backend out\n  use_backend uploads if {{ path {UPLOAD_PATH} }}\n\
+         backend uploads\n  server sink {uploads}\n\
          backend out\n  http-request set-header X-Forwarded-Proto https if {{ ssl_fc }}\n  server origin {origin}\n",
-        together = certificate.together.display()
+        together = certificate.together.display(),
+        origin = origins.files.address,
+        uploads = origins.uploads.address,
     );
     let path = folder.join("haproxy.cfg");
     fs::write(&path, text).context("cannot write HAProxy's configuration")?;
