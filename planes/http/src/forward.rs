@@ -121,7 +121,7 @@ pub(crate) fn to_origin<S: Sink>(method: &Method, fields: &Fields, provenance: &
         .add(X_FORWARDED_PROTO, Own::Word(proto))
         .add(CF_VISITOR, Own::Word(visitor))
         .add(CF_IPCOUNTRY, Own::Parts(&[source.country.as_str().as_bytes()]))
-        .add(CF_RAY, Own::Parts(&[ray.as_str().as_bytes()]))
+        .add(CF_RAY, Own::Parts(&[ray.as_bytes()]))
         .add(X_FORWARDED_HOST, Own::Parts(&[host]))
         .add(FORWARDED, Own::Parts(&forwarded))
         .add(CDN_LOOP, pass)
@@ -139,7 +139,7 @@ pub(crate) fn to_visitor<S: Sink>(answered: &Answered, dates: &Dates, sink: S) -
         // RFC 9110 §6.6.1: a recipient adds it when it passes the answer on.
         sink = sink.add(DATE, Own::Parts(&[dates.now().as_bytes()]));
     }
-    sink.add(SERVER, Own::Word(EDGE)).add(CF_RAY, Own::Parts(&[answered.ray.as_str().as_bytes()]))
+    sink.add(SERVER, Own::Word(EDGE)).add(CF_RAY, Own::Parts(&[answered.ray.as_bytes()]))
 }
 
 /// Writes the fields that a visitor gets of an interim answer's.

@@ -36,7 +36,7 @@ pub struct Limits {
     pub unfinished_max: u32,
     /// Connections to origins that were made for the requests of one HTTP/2 connection.
     pub dials_max: u32,
-    /// How often expired time limits of visitors are looked for.
+    /// How often expired time limits of visitors and origins are looked for. `Date` goes on as often.
     pub expire_every: Duration,
 }
 

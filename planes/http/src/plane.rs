@@ -217,6 +217,7 @@ impl WorkerSetup {
         accepting.iter().for_each(|task| task.abort());
         sweeper.abort();
         worker.drain.begin();
+        worker.connections.wake();
         if tokio::time::timeout(grace, crowd.empty()).await.is_err() {
             tracing::info!(
                 worker = self.index,
@@ -275,11 +276,12 @@ fn admit(stream: TcpStream, from: (SocketAddr, Place), scheme: Scheme, worker: R
     });
 }
 
-/// Ends waits that have lasted too long, for ever.
+/// Ends waits that have lasted too long, and lets the date go on, for ever.
 async fn expire(worker: Rc<Worker>) {
     loop {
         tokio::time::sleep(worker.limits.expire_every).await;
         worker.connections.expire(Instant::now());
+        worker.dates.go_on();
     }
 }
 

@@ -42,7 +42,11 @@ impl Rays {
 
 impl Ray {
     pub(crate) fn as_str(&self) -> &str {
-        std::str::from_utf8(&self.text[..self.length]).unwrap_or_default()
+        std::str::from_utf8(self.as_bytes()).unwrap_or_default()
+    }
+
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.text[..self.length]
     }
 }
 

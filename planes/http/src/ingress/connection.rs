@@ -273,6 +273,11 @@ impl Connections {
         }
     }
 
+    /// Tells those that wait for a request to look whether they should.
+    pub(crate) fn wake(&self) {
+        self.open.borrow().values().for_each(|connection| connection.reading.wake());
+    }
+
     /// Ends what the firewall of this configuration does not allow. Those that came under it need no look:
     /// each of their requests is decided by it, and who is blocked is there to get a page.
     pub(crate) fn judge(&self, Generation { number, value }: &Generation<Config>) {

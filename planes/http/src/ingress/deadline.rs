@@ -1,7 +1,7 @@
 //! How long a visitor may take to send or read something, and an origin to answer.
 //!
 //! There are no timers here: the worker checks all connections once a second ([`Connections::expire`]). Nearly all waits
-//! end in time, and such a wait costs only a note of when it would expire.
+//! end before that, and such a wait costs only a note: the time of most begins when it is first seen.
 //!
 //! [`Connections::expire`]: super::connection::Connections::expire
 
@@ -59,8 +59,9 @@ pub(crate) struct Deadline {
 #[derive(Clone, Copy)]
 struct Running {
     awaited: Awaited,
-    since: Instant,
-    due: Instant,
+    /// None until it is first seen, where so much does not matter.
+    since: Option<Instant>,
+    limit: Duration,
     is_over: bool,
 }
 
@@ -77,9 +78,9 @@ impl Deadline {
                 if !awaited.has_rate() {
                     self.used.set(Duration::ZERO);
                 }
-                let since = Instant::now();
-                let due = since + awaited.limit(limits).saturating_sub(self.used.get());
-                self.running.set(Some(Running { awaited, since, due, is_over: false }));
+                let since = awaited.has_rate().then(Instant::now);
+                let limit = awaited.limit(limits).saturating_sub(self.used.get());
+                self.running.set(Some(Running { awaited, since, limit, is_over: false }));
             }
         }
         let mut waker = self.waker.borrow_mut();
@@ -91,7 +92,8 @@ impl Deadline {
 
     /// So many bytes of a body were moved.
     pub(crate) fn moved(&self, bytes: usize, limits: &Limits) {
-        let waited = self.running.take().map_or(Duration::ZERO, |running| running.since.elapsed());
+        let since = self.running.take().and_then(|running| running.since);
+        let waited = since.map_or(Duration::ZERO, |since| since.elapsed());
         let used = self.used.get() + waited;
         if !used.is_zero() {
             let bought = Duration::from_secs_f64(bytes as f64 / f64::from(limits.least_bytes_per_second.max(1)));
@@ -107,13 +109,19 @@ impl Deadline {
 
     /// Wakes the task if the time is over.
     pub(crate) fn expire(&self, now: Instant) {
-        if let Some(running) = self.running.get()
-            && running.due <= now
-        {
-            self.running.set(Some(Running { is_over: true, ..running }));
-            if let Some(waker) = self.waker.take() {
-                waker.wake();
-            }
+        let Some(running) = self.running.get() else { return };
+        let since = running.since.unwrap_or(now);
+        let is_over = since + running.limit <= now;
+        self.running.set(Some(Running { since: Some(since), is_over, ..running }));
+        if is_over {
+            self.wake();
+        }
+    }
+
+    /// Wakes the task that waits.
+    pub(crate) fn wake(&self) {
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
         }
     }
 }
@@ -146,6 +154,7 @@ mod tests {
             let deadline = Deadline::default();
             let (start, limit, margin) = (Instant::now(), Duration::from_secs(seconds), Duration::from_secs(5));
             assert!(poll(&deadline, awaited).is_pending());
+            deadline.expire(start);
             deadline.expire(start + limit - margin);
             assert!(poll(&deadline, awaited).is_pending(), "{awaited:?} early");
             deadline.expire(start + limit + margin);
@@ -160,8 +169,10 @@ mod tests {
     #[test]
     fn a_head_gets_its_own_time() {
         let deadline = Deadline::default();
+        let start = Instant::now();
         assert!(poll(&deadline, Awaited::Request).is_pending());
-        deadline.expire(Instant::now() + LIMITS.idle_time);
+        deadline.expire(start);
+        deadline.expire(start + LIMITS.idle_time);
         assert!(poll(&deadline, Awaited::Head).is_pending());
     }
 
@@ -174,9 +185,8 @@ mod tests {
             let mut lasted = 0;
             for _ in 0..100 {
                 assert!(poll(&deadline, Awaited::Body).is_pending());
-                let Running { since, due, .. } = deadline.running.get().unwrap();
-                let earlier = Running { awaited: Awaited::Body, since: since - WAIT, due: due - WAIT, is_over: false };
-                deadline.running.set(Some(earlier));
+                let running = deadline.running.get().unwrap();
+                deadline.running.set(Some(Running { since: running.since.map(|since| since - WAIT), ..running }));
                 deadline.expire(Instant::now());
                 if poll(&deadline, Awaited::Body).is_ready() {
                     break;

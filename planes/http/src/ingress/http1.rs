@@ -121,11 +121,12 @@ where
             Err(refusal) => return Ok(Some(Err(refusal.into()))),
         }
         let read = if unread.is_empty() {
-            tokio::select! {
-                read = poll_fn(|cx| line.poll_read(cx, unread, Some(Awaited::Request))) => read?,
-                // No request is lost.
-                () = line.worker.drain.wait() => Read::End,
-            }
+            poll_fn(|cx| match line.poll_read(cx, unread, Some(Awaited::Request)) {
+                // No request is lost. It is woken when that begins.
+                Poll::Pending if line.worker.drain.has_begun() => Poll::Ready(Ok(Read::End)),
+                read => read,
+            })
+            .await?
         } else {
             poll_fn(|cx| line.poll_read(cx, unread, Some(Awaited::Head))).await?
         };
