@@ -1,7 +1,9 @@
 //! A streaming body.
 
+use std::cell::Cell;
 use std::future::poll_fn;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -45,10 +47,49 @@ pub enum Frame {
     Trailers(HeaderMap),
 }
 
+/// Counts what is taken of a body, for who does not read it.
+#[derive(Debug, Default)]
+pub struct Meter {
+    bytes: Cell<u64>,
+    is_broken: Cell<bool>,
+}
+
+impl Meter {
+    /// So many bytes more.
+    pub fn add(&self, bytes: usize) {
+        self.bytes.set(self.bytes.get().saturating_add(bytes as u64));
+    }
+
+    /// Bytes of data, without framing and trailers.
+    pub fn bytes(&self) -> u64 {
+        self.bytes.get()
+    }
+
+    /// Whether the body ended with an error.
+    pub fn is_broken(&self) -> bool {
+        self.is_broken.get()
+    }
+
+    /// For another body.
+    pub fn reset(&self) {
+        self.bytes.set(0);
+        self.is_broken.set(false);
+    }
+
+    fn saw(&self, piece: &Result<Frame, BodyError>) {
+        match piece {
+            Ok(Frame::Data(data)) => self.add(data.len()),
+            Ok(Frame::Trailers(_)) => {}
+            Err(_) => self.is_broken.set(true),
+        }
+    }
+}
+
 /// A body that is read piece by piece. It has no size limit: it is written as fast as it is read.
 pub struct Body {
     length: Length,
     frames: Frames,
+    meter: Option<Rc<Meter>>,
 }
 
 enum Frames {
@@ -59,14 +100,14 @@ enum Frames {
 
 impl Body {
     pub fn empty() -> Body {
-        Body { length: Length::Absent, frames: Frames::Here(None) }
+        Body { length: Length::Absent, frames: Frames::Here(None), meter: None }
     }
 
     /// A body that is here as a whole.
     pub fn whole(data: impl Into<Bytes>) -> Body {
         let data = data.into();
         let length = Length::Known(data.len() as u64);
-        Body { length, frames: Frames::Here(Some(data)) }
+        Body { length, frames: Frames::Here(Some(data)), meter: None }
     }
 
     /// A body of data alone.
@@ -75,7 +116,12 @@ impl Body {
     }
 
     pub fn frames(length: Length, frames: impl Stream<Item = Result<Frame, BodyError>> + 'static) -> Body {
-        Body { length, frames: Frames::Coming(Box::pin(frames)) }
+        Body { length, frames: Frames::Coming(Box::pin(frames)), meter: None }
+    }
+
+    /// From now on `meter` counts what is taken of it.
+    pub fn meter(&mut self, meter: &Rc<Meter>) {
+        self.meter = Some(Rc::clone(meter));
     }
 
     pub fn length(&self) -> Length {
@@ -88,10 +134,14 @@ impl Body {
     }
 
     pub fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame, BodyError>>> {
-        match &mut self.frames {
+        let polled = match &mut self.frames {
             Frames::Here(data) => Poll::Ready(data.take().map(|data| Ok(Frame::Data(data)))),
             Frames::Coming(frames) => frames.as_mut().poll_next(cx),
+        };
+        if let (Some(meter), Poll::Ready(Some(piece))) = (&self.meter, &polled) {
+            meter.saw(piece);
         }
+        polled
     }
 
     /// The next piece of data; none at the end. For who has no use for trailers.

@@ -2,16 +2,19 @@
 //!
 //! ```text
 //! planes/http ── Request ──► dyn Upstream (planes/tunnel, given by bin) ──► Response
+//! planes/http ── Request ──► impl Service (what the edge answers itself) ──────► Response
 //! planes/l4 ──── Flow ─────► dyn Dialer   (planes/tunnel, given by bin) ──► Dialled, Datagrams
 //! ```
-//! Values of this crate stay on the thread that made them (bodies are not `Send`); only [`Upstream`] and
+//! Values of this crate stay on the thread that made them (bodies are not `Send`); only [`Upstream`], [`Service`] and
 //! [`Dialer`] are shared.
 //! No HTTP library's types: `http` for methods, statuses and header maps, `bytes` for data.
 
 mod body;
 mod dialer;
+mod service;
 mod upstream;
 
-pub use body::{Body, BodyError, Frame, Length};
+pub use body::{Body, BodyError, Frame, Length, Meter};
 pub use dialer::{Datagrams, DialError, Dialer, Dialled, Flow, OriginAddress};
+pub use service::Service;
 pub use upstream::{Io, LocalBoxFuture, OriginFault, Request, Response, Upgrade, Upstream, UpstreamError};

@@ -21,7 +21,8 @@ pub enum Upgrade {
     WebSocket,
 }
 
-/// A request as it goes to an origin: checked, its hop-by-hop fields gone, the edge's own fields (design §2.5) set.
+/// A request that was checked. As it goes to an origin, its hop-by-hop fields are gone and the edge's own fields (design
+/// §2.5) are set.
 #[derive(Debug)]
 pub struct Request {
     pub method: Method,

@@ -1,14 +1,14 @@
 //! A request as a visitor sent it: checked, and without types of an HTTP library.
 
-use bartizan_exchange::{Body, Upgrade};
+use bartizan_exchange::{Body, Request, Upgrade};
 use bartizan_firewall::Source;
 use bartizan_names::Host;
 use bartizan_routes::Scheme;
-use bartizan_wire::http1::FieldRoom;
+use bartizan_wire::http1::{FieldRoom, Rewrite};
 use http::uri::PathAndQuery;
-use http::{Method, Version};
+use http::{HeaderMap, Method, Version};
 
-use crate::fields::Fields;
+use crate::fields::{Fields, Sink};
 
 /// Made by `ingress`, which keeps it until the answer has left.
 pub(crate) struct Arrived {
@@ -26,6 +26,18 @@ pub(crate) struct Arrived {
 }
 
 impl Arrived {
+    /// The request for who answers it in this process, with its body and without the fields of its connection.
+    pub(crate) fn take_request(&mut self) -> Request {
+        Request {
+            method: self.method.clone(),
+            host: self.host.clone(),
+            path: self.path.clone(),
+            headers: HeaderMap::with_capacity(self.fields.count()).pass(&self.fields, |_, _| Rewrite::Keep),
+            body: std::mem::replace(&mut self.body, Body::empty()),
+            upgrade: self.upgrade,
+        }
+    }
+
     /// The memory, for the next head. What is left of the body is let go.
     pub(crate) fn into_room(self) -> Option<FieldRoom> {
         self.fields.into_room()

@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bartizan_quotas::Over;
 
+use crate::record::{End, Ended, Upstream};
+
 /// Makes the atomic fields, the plain ones, and the sum of many.
 macro_rules! counted {
     ($(#[$doc:meta])* $plain:ident / $atomic:ident { $($(#[$field_doc:meta])* $field:ident,)* }) => {
@@ -27,17 +29,17 @@ macro_rules! counted {
     };
 }
 
-/// A counter or a gauge. Relaxed: nothing else depends on its value.
+/// A counter or a gauge. Relaxed: nothing else depends on its value. One thread writes it, so it needs no locked addition.
 #[derive(Default)]
 pub(crate) struct Counter(AtomicU64);
 
 impl Counter {
     pub(crate) fn add(&self, number: u64) {
-        self.0.fetch_add(number, Ordering::Relaxed);
+        self.0.store(self.get().wrapping_add(number), Ordering::Relaxed);
     }
 
     pub(crate) fn sub(&self, number: u64) {
-        self.0.fetch_sub(number, Ordering::Relaxed);
+        self.0.store(self.get().wrapping_sub(number), Ordering::Relaxed);
     }
 
     fn get(&self) -> u64 {
@@ -63,6 +65,34 @@ counted!(
         blocked,
         /// Sent a second time because a kept connection had died.
         retried,
+    }
+);
+
+counted!(
+    /// Requests that are over. Each counts once among the ways to end, and once among the places that they were sent to.
+    Ends / EndCounters {
+        /// All of the answer was handed to the visitor's connection.
+        answered,
+        /// Switched to WebSocket, which is over.
+        upgraded,
+        /// The visitor was too slow.
+        too_slow,
+        /// The firewall lets the visitor in no more.
+        blocked,
+        /// The answer broke off at the origin.
+        broken,
+        /// The visitor left before it had all of the answer, or the plane ended.
+        left,
+        to_origin,
+        to_tunnel,
+        /// Nobody but the edge had to do with it.
+        to_nobody,
+        /// Bytes of bodies.
+        received,
+        sent,
+        /// Microseconds from the head of a request to the head of its answer, and to its end; of all of them together.
+        first_byte_micros,
+        whole_micros,
     }
 );
 
@@ -122,6 +152,7 @@ counted!(
 #[derive(Default)]
 pub(crate) struct Counters {
     pub(crate) requests: RequestCounters,
+    pub(crate) ends: EndCounters,
     pub(crate) origins: OriginFailureCounters,
     pub(crate) visitors: VisitorCounters,
 }
@@ -130,6 +161,7 @@ pub(crate) struct Counters {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
     pub requests: Requests,
+    pub ends: Ends,
     pub origins: OriginFailures,
     pub visitors: Visitors,
 }
@@ -145,6 +177,7 @@ impl Totals {
 impl Counters {
     pub(crate) fn add_to(&self, totals: &mut Totals) {
         self.requests.add_to(&mut totals.requests);
+        self.ends.add_to(&mut totals.ends);
         self.origins.add_to(&mut totals.origins);
         self.visitors.add_to(&mut totals.visitors);
     }
@@ -161,6 +194,30 @@ impl VisitorCounters {
             Over::Full => &self.full,
         };
         counter.add(1);
+    }
+}
+
+impl EndCounters {
+    pub(crate) fn ended(&self, request: &Ended) {
+        let how = match request.how {
+            End::Answered => &self.answered,
+            End::Upgraded => &self.upgraded,
+            End::TooSlow => &self.too_slow,
+            End::Blocked => &self.blocked,
+            End::Broken => &self.broken,
+            End::Left => &self.left,
+        };
+        let to = match request.upstream {
+            Some(Upstream::Origin) => &self.to_origin,
+            Some(Upstream::Tunnel(_)) => &self.to_tunnel,
+            None => &self.to_nobody,
+        };
+        how.add(1);
+        to.add(1);
+        self.received.add(request.received);
+        self.sent.add(request.sent);
+        self.first_byte_micros.add(request.first_byte.map_or(0, |time| time.as_micros() as u64));
+        self.whole_micros.add(request.whole.as_micros() as u64);
     }
 }
 

@@ -34,6 +34,7 @@ mod pipeline;
 mod plane;
 mod ray;
 mod recheck;
+mod record;
 mod spare;
 mod worker;
 
@@ -44,7 +45,7 @@ use bartizan_policy::Policy;
 use bartizan_routes::Routes;
 use bartizan_tls::Certificates;
 
-pub use counters::{OriginFailures, Requests, Totals, Visitors};
+pub use counters::{Ends, OriginFailures, Requests, Totals, Visitors};
 pub use limits::Limits;
 pub use plane::{Plane, Sockets, StartError, start};
 

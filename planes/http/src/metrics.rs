@@ -12,7 +12,7 @@ pub(crate) struct Counted(pub(crate) Vec<Arc<Counters>>);
 
 impl Measured for Counted {
     fn measure(&self) -> Vec<Metric> {
-        let Totals { requests, origins, visitors } = Totals::of(&self.0);
+        let Totals { requests, ends, origins, visitors } = Totals::of(&self.0);
         let status = [
             ("1xx", requests.status_1xx),
             ("2xx", requests.status_2xx),
@@ -21,6 +21,17 @@ impl Measured for Counted {
             ("5xx", requests.status_5xx),
         ];
         let versions = [("http1", requests.http1), ("http2", requests.http2)];
+        let ways = [
+            ("answered", ends.answered),
+            ("upgraded", ends.upgraded),
+            ("too_slow", ends.too_slow),
+            ("blocked", ends.blocked),
+            ("broken", ends.broken),
+            ("left", ends.left),
+        ];
+        let upstreams = [("origin", ends.to_origin), ("tunnel", ends.to_tunnel), ("none", ends.to_nobody)];
+        let bodies = [("in", ends.received), ("out", ends.sent)];
+        let times = [("head", ends.first_byte_micros), ("end", ends.whole_micros)];
         let failures = [
             ("refused", origins.refused),
             ("unreachable", origins.unreachable),
@@ -58,6 +69,22 @@ impl Measured for Counted {
                 "bartizan_http_requests_by_version",
                 "Requests answered, by version",
                 Sample::by("version", &versions),
+            ),
+            Metric::counter(
+                "bartizan_http_requests_ended",
+                "Requests that are over, by how they ended",
+                Sample::by("how", &ways),
+            ),
+            Metric::counter(
+                "bartizan_http_requests_by_upstream",
+                "Requests that are over, by where they were sent to",
+                Sample::by("upstream", &upstreams),
+            ),
+            Metric::counter("bartizan_http_body_bytes", "Bytes of bodies", Sample::by("direction", &bodies)),
+            Metric::counter(
+                "bartizan_http_request_microseconds",
+                "Time of requests that are over, until the head of the answer and until the end",
+                Sample::by("until", &times),
             ),
             Metric::counter(
                 "bartizan_http_screened_out",

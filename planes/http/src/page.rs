@@ -2,12 +2,44 @@
 //!
 //! Nothing of the request is repeated in a page, and no address of an origin ever appears.
 
-use bartizan_exchange::{Body, Response};
+use bartizan_exchange::{Body, LocalBoxFuture, Request, Response, Service};
 use http::header::{ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_TYPE, LOCATION};
 use http::{HeaderMap, HeaderValue, StatusCode};
 
 use crate::ingress::Refusal;
 use crate::ray::Ray;
+
+/// What the edge answers in place of an origin.
+pub(crate) enum Instead {
+    Problem(Problem),
+    /// The URL to go to instead.
+    Moved(HeaderValue),
+    /// What can be asked of the edge itself.
+    Options,
+}
+
+impl From<Problem> for Instead {
+    fn from(problem: Problem) -> Instead {
+        Instead::Problem(problem)
+    }
+}
+
+/// That, for the request with this number.
+pub(crate) struct Page {
+    pub(crate) instead: Instead,
+    pub(crate) ray: Ray,
+}
+
+impl Service for Page {
+    fn answer(&self, request: Request) -> LocalBoxFuture<'_, Response> {
+        let response = match &self.instead {
+            Instead::Problem(problem) => problem.page(&request.headers, &self.ray),
+            Instead::Moved(location) => moved(location.clone()),
+            Instead::Options => options(),
+        };
+        Box::pin(std::future::ready(response))
+    }
+}
 
 /// Why a request is not answered by an origin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -252,13 +284,13 @@ impl Words {
 }
 
 /// The methods that the edge itself lets pass, whatever the origin makes of them.
-pub(crate) fn options() -> Response {
+fn options() -> Response {
     let headers = HeaderMap::from_iter([(ALLOW, HeaderValue::from_static(METHODS))]);
     Response { status: StatusCode::OK, headers, body: Body::whole(""), upgraded: None }
 }
 
 /// Sends the visitor elsewhere, for good.
-pub(crate) fn moved(location: HeaderValue) -> Response {
+fn moved(location: HeaderValue) -> Response {
     let headers = HeaderMap::from_iter([(LOCATION, location)]);
     Response { status: StatusCode::MOVED_PERMANENTLY, headers, body: Body::whole("Moved.\n"), upgraded: None }
 }

@@ -1,10 +1,19 @@
 //! The only way a request becomes an answer.
+//!
+//! ```text
+//!                   ┌─ go on ──► origin or tunnel ─┐
+//! request stages ───┤                              ├─► response stages ──► visitor ──► end stage
+//!                   └─ answer ─────────────────────┘
+//! ```
+//! What is new for requests is a line in [`request_stages`], what is new for answers one in [`response_stages`]; what
+//! wants to know of requests that are over hangs at [`end`].
 
+use std::ops::ControlFlow;
 use std::pin::pin;
 
-use bartizan_exchange::Upgrade;
+use bartizan_exchange::{Service, Upgrade};
 use bartizan_firewall::Verdict;
-use bartizan_names::{Ssl, ZoneId, ZoneSettings};
+use bartizan_names::{Ssl, ZoneSettings};
 use bartizan_routes::Scheme;
 use http::{HeaderMap, HeaderValue, Version};
 
@@ -13,118 +22,157 @@ use crate::arrived::Arrived;
 use crate::egress::Destination;
 use crate::forward;
 use crate::ingress::RequestGuard;
-use crate::page::{self, Problem};
+use crate::page::{Instead, Page, Problem};
 use crate::ray::Ray;
+use crate::record::Ended;
 use crate::worker::{Known, Worker};
 
-/// How a request ends without an origin.
-enum Instead {
-    Problem(Problem),
-    /// The URL to go to instead.
-    Moved(HeaderValue),
-    /// What can be asked of the edge itself.
-    Options,
+/// What a request stage says: go on, or this is the answer.
+type Stage = ControlFlow<Instead>;
+
+const GO_ON: Stage = ControlFlow::Continue(());
+
+fn answer(instead: impl Into<Instead>) -> Stage {
+    ControlFlow::Break(instead.into())
 }
 
-impl From<Problem> for Instead {
-    fn from(problem: Problem) -> Instead {
-        Instead::Problem(problem)
-    }
-}
-
-/// Answers a request. Read it to learn the order of the steps.
-pub(crate) async fn serve(arrived: &mut Arrived, guard: &RequestGuard, worker: &Worker) -> Answered {
-    let (known, ray) = worker.look_up(arrived);
-    let ended = {
-        let answering = pin!(steps(arrived, known, ray, guard, worker));
-        guard.unless_ended(answering).await.unwrap_or(Err(Problem::Blocked.into()))
-    };
-    let response = match ended {
-        Ok(answered) => {
-            worker.counters.requests.answered(answered.status);
-            return answered;
-        }
-        Err(Instead::Moved(location)) => page::moved(location),
-        Err(Instead::Options) => page::options(),
-        Err(Instead::Problem(problem)) => {
-            if problem == Problem::Blocked {
-                worker.counters.requests.blocked.add(1);
+/// Answers a request.
+pub(crate) async fn serve(arrived: &mut Arrived, guard: &RequestGuard) -> Answered {
+    // The snapshot is held for as long as this lasts, so a request never sees parts of two configurations.
+    let (known, ray) = guard.worker.look_up(arrived);
+    guard.record().note_ray(ray);
+    let decided = request_stages(arrived, known.as_ref(), guard);
+    let result = {
+        let answering = pin!(async {
+            match decided {
+                ControlFlow::Continue(known) => send(arrived, known, ray, guard).await,
+                ControlFlow::Break(instead) => {
+                    if let Instead::Problem(problem) = instead {
+                        guard.record().note_problem(problem);
+                    }
+                    Ok(Answered::new(Page { instead, ray }.answer(arrived.take_request()).await, ray))
+                }
             }
-            problem.page(&arrived.fields.accepted(), &ray)
-        }
+        });
+        guard.unless_ended(answering).await.unwrap_or(Err(Problem::Blocked))
     };
-    worker.counters.requests.answered(response.status);
-    Answered::new(response, ray)
+    let answered = result.unwrap_or_else(|problem| {
+        guard.record().note_problem(problem);
+        Answered::new(problem.page(&arrived.fields.accepted(), &ray), ray)
+    });
+    response_stages(answered, guard)
 }
 
 /// Answers a request that was refused before it could be read.
-pub(crate) fn refuse(problem: Problem, asked: &HeaderMap, worker: &Worker) -> Answered {
-    let ray = worker.draw_ray();
-    let response = problem.page(asked, &ray);
-    worker.counters.requests.answered(response.status);
-    Answered::new(response, ray)
+pub(crate) fn refuse(problem: Problem, asked: &HeaderMap, guard: &RequestGuard) -> Answered {
+    let ray = guard.worker.draw_ray();
+    guard.record().note_ray(ray);
+    guard.record().note_problem(problem);
+    response_stages(Answered::new(problem.page(asked, &ray), ray), guard)
 }
 
-/// The snapshot is held for as long as the request lasts, so it never sees parts of two configurations.
-async fn steps(
-    arrived: &mut Arrived,
-    known: Option<Known>,
-    ray: Ray,
+/// Each lets the request go on or answers it, in this order.
+fn request_stages<'k>(
+    arrived: &Arrived,
+    known: Option<&'k Known>,
     guard: &RequestGuard,
-    worker: &Worker,
-) -> Result<Answered, Instead> {
-    let Known { site, route, verdict } = known.ok_or(Problem::UnknownHost)?;
-    let settings = &site.policy.settings;
-    let_in(verdict, site.zone, guard)?;
+) -> ControlFlow<Instead, &'k Known> {
+    let Some(known) = known else { return ControlFlow::Break(Problem::UnknownHost.into()) };
+    let settings = &known.site.policy.settings;
+    let_in(known, guard)?;
     allow_version(arrived, settings)?;
-    right_scheme(arrived, settings, worker)?;
+    right_scheme(arrived, settings, &guard.worker)?;
     allow_upgrade(arrived, settings)?;
-    if forward::is_loop(&arrived.fields) {
-        return Err(Problem::Loop.into());
-    }
-    if forward::ends_here(&arrived.method, &arrived.fields) {
-        return Err(Instead::Options);
-    }
-    let destination = Destination { zone: site.zone, target: &route.target, settings, request: guard, ray };
-    Ok(worker.egress.send(&destination, arrived).await?)
+    break_loop(arrived)?;
+    answer_options(arrived)?;
+    ControlFlow::Continue(known)
+}
+
+/// Each sees the status and the fields of an answer, whoever made it, before they leave. Which fields leave is said by
+/// [`forward::to_visitor`], where they are written.
+fn response_stages(mut answered: Answered, guard: &RequestGuard) -> Answered {
+    count(&answered, guard);
+    note(&mut answered, guard);
+    answered
+}
+
+/// Once for each request, when it is over, whatever its end was.
+pub(crate) fn end(request: &Ended, worker: &Worker) {
+    worker.counters.ends.ended(request);
+    let Ended { how, ray, status, problem, zone, upstream, received, sent, first_byte, whole } = *request;
+    let (ray, upstream) = (ray.as_ref().map(Ray::as_str), upstream.map(tracing::field::display));
+    tracing::debug!(?how, ray, ?status, ?problem, ?zone, upstream, received, sent, ?first_byte, ?whole, "request over");
+}
+
+/// Sends a request that may go on to where its host leads.
+async fn send(arrived: &mut Arrived, known: &Known, ray: Ray, guard: &RequestGuard) -> Result<Answered, Problem> {
+    let (zone, target) = (known.site.zone, &known.route.target);
+    guard.record().note_target(target);
+    arrived.body.meter(guard.record().received());
+    let settings = &known.site.policy.settings;
+    let destination = Destination { zone, target, settings, request: guard, ray };
+    guard.worker.egress.send(&destination, arrived).await
 }
 
 /// Passes a request that the firewall allows. A challenge is a refusal too: there is no page for one yet.
-fn let_in(verdict: Verdict, zone: ZoneId, guard: &RequestGuard) -> Result<(), Problem> {
-    match verdict {
-        Verdict::Block(_) | Verdict::Challenge(_) => Err(Problem::Blocked),
-        Verdict::Unknown(_) => Err(Problem::Unread),
+fn let_in(known: &Known, guard: &RequestGuard) -> Stage {
+    guard.record().note_zone(known.site.zone);
+    match known.verdict {
+        Verdict::Block(_) | Verdict::Challenge(_) => answer(Problem::Blocked),
+        Verdict::Unknown(_) => answer(Problem::Unread),
         Verdict::Allow(_) => {
-            guard.concern(zone);
-            Ok(())
+            guard.concern(known.site.zone);
+            GO_ON
         }
     }
 }
 
 /// A connection whose name may speak HTTP/2 can still ask for one that may not, and a setting can change while it lasts.
-fn allow_version(arrived: &Arrived, settings: &ZoneSettings) -> Result<(), Problem> {
-    if arrived.version == Version::HTTP_2 && !settings.http2 { Err(Problem::Http2Off) } else { Ok(()) }
+fn allow_version(arrived: &Arrived, settings: &ZoneSettings) -> Stage {
+    if arrived.version == Version::HTTP_2 && !settings.http2 { answer(Problem::Http2Off) } else { GO_ON }
 }
 
 /// 301 for visitors by the scheme that the zone does not have: over HTTPS with `ssl: off`, which goes before all else, and
 /// over plain HTTP with `always_use_https`.
-fn right_scheme(arrived: &Arrived, settings: &ZoneSettings, worker: &Worker) -> Result<(), Instead> {
+fn right_scheme(arrived: &Arrived, settings: &ZoneSettings, worker: &Worker) -> Stage {
     let (scheme, usual, port) = match (arrived.scheme, settings.ssl) {
         (Scheme::Https, Ssl::Off) => ("http", 80, worker.ports.http),
         (Scheme::Http, Ssl::Flexible | Ssl::Full | Ssl::Strict) if settings.always_use_https => {
             ("https", 443, worker.ports.https)
         }
-        _ => return Ok(()),
+        _ => return GO_ON,
     };
     let port = if port == usual { String::new() } else { format!(":{port}") };
     let location = format!("{scheme}://{}{port}{}", arrived.host.name(), arrived.path);
     // Both parts were read as parts of a target, so they make one.
-    HeaderValue::try_from(location).map_or(Ok(()), |location| Err(Instead::Moved(location)))
+    HeaderValue::try_from(location).map_or(GO_ON, |location| ControlFlow::Break(Instead::Moved(location)))
 }
 
-fn allow_upgrade(arrived: &Arrived, settings: &ZoneSettings) -> Result<(), Instead> {
+fn allow_upgrade(arrived: &Arrived, settings: &ZoneSettings) -> Stage {
     match arrived.upgrade {
-        Upgrade::WebSocket if !settings.websockets => Err(Problem::WebSocketOff.into()),
-        Upgrade::WebSocket | Upgrade::None => Ok(()),
+        Upgrade::WebSocket if !settings.websockets => answer(Problem::WebSocketOff),
+        Upgrade::WebSocket | Upgrade::None => GO_ON,
     }
+}
+
+fn break_loop(arrived: &Arrived) -> Stage {
+    if forward::is_loop(&arrived.fields) { answer(Problem::Loop) } else { GO_ON }
+}
+
+fn answer_options(arrived: &Arrived) -> Stage {
+    if forward::ends_here(&arrived.method, &arrived.fields) { answer(Instead::Options) } else { GO_ON }
+}
+
+fn count(answered: &Answered, guard: &RequestGuard) {
+    let requests = &guard.worker.counters.requests;
+    if guard.record().problem() == Some(Problem::Blocked) {
+        requests.blocked.add(1);
+    }
+    requests.answered(answered.status);
+}
+
+/// For the end stage.
+fn note(answered: &mut Answered, guard: &RequestGuard) {
+    guard.record().note_answer(answered.status);
+    answered.body.meter(guard.record().sent());
 }

@@ -19,10 +19,13 @@ use tokio::time::Instant;
 use super::cancel::Cancel;
 use super::deadline::Deadline;
 use super::requests::{Left, Requests, UnderWay};
+use crate::Config;
 use crate::fields::Fields;
 use crate::forward::SourceFields;
 use crate::limits::{ORIGIN_READ_BYTES_MAX, ORIGIN_READ_BYTES_MIN, UNTAKEN_BYTES};
-use crate::{Config, Limits};
+use crate::pipeline;
+use crate::record::{End, Record};
+use crate::worker::Worker;
 
 pub(crate) struct Connection {
     pub(crate) peer: SocketAddr,
@@ -43,8 +46,6 @@ pub(crate) struct Connection {
     /// Requests whose answer is not written to its end.
     in_flight: Cell<usize>,
     quiet_since: Cell<Instant>,
-    /// Whether it was switched to WebSocket.
-    upgraded: Cell<bool>,
     /// Requests that began, and of them those that ended before their answers did.
     begun: Cell<u32>,
     unfinished: Cell<u32>,
@@ -86,7 +87,6 @@ impl Connection {
             writing: Deadline::default(),
             in_flight: Cell::new(0),
             quiet_since: Cell::new(Instant::now()),
-            upgraded: Cell::new(false),
             begun: Cell::new(0),
             unfinished: Cell::new(0),
             dials: Cell::new(0),
@@ -101,16 +101,18 @@ impl Connection {
     }
 
     /// From now until the guard is dropped, the connection is not idle.
-    pub(crate) fn begin(self: &Rc<Self>) -> RequestGuard {
+    pub(crate) fn begin(self: &Rc<Self>, worker: &Rc<Worker>) -> RequestGuard {
         self.place.work();
         self.in_flight.set(self.in_flight.get() + 1);
         self.begun.set(self.begun.get().saturating_add(1));
-        RequestGuard { under_way: self.requests.borrow_mut().begin(), connection: Rc::clone(self) }
+        let under_way = self.requests.borrow_mut().begin();
+        RequestGuard { under_way, connection: Rc::clone(self), worker: Rc::clone(worker) }
     }
 
     /// As [`Connection::begin`], for a stream whose task is made next: see [`Connection::take_newest`].
-    pub(crate) fn begin_stream(self: &Rc<Self>, limits: &Limits) -> RequestGuard {
-        let guard = self.begin();
+    pub(crate) fn begin_stream(self: &Rc<Self>, worker: &Rc<Worker>) -> RequestGuard {
+        let guard = self.begin(worker);
+        let limits = &worker.limits;
         self.newest.replace(Some(Rc::clone(&guard.under_way)));
         if self.begun.get() > limits.requests_max
             || self.unfinished.get() > limits.unfinished_max
@@ -154,11 +156,6 @@ impl Connection {
         self.quiet_since.get()
     }
 
-    /// To be called before the 101 is written: what comes after it is no HTTP.
-    pub(crate) fn leave_http(&self) {
-        self.upgraded.set(true);
-    }
-
     /// Returns when the whole connection is to end.
     pub(crate) async fn cut(&self) {
         poll_fn(|cx| self.cut.poll(cx)).await;
@@ -178,14 +175,16 @@ impl Connection {
         // The next request will probably be for the zone of the last one, which may allow a source that others block.
         let last_is_refused = self.zone.get().is_none_or(refused);
         let is_of_no_use = || firewall.decide_everywhere(&self.source).refused_by().is_some();
-        if was_the_only_one || (!some_go_on && last_is_refused && (self.upgraded.get() || is_of_no_use())) {
+        if was_the_only_one || (!some_go_on && last_is_refused && is_of_no_use()) {
             self.cut.trigger();
         }
     }
 }
 
-/// Stands for one request while it or its answer is under way. Dropping it ends both.
+/// Stands for one request while it, its answer or what became of its connection is under way. Dropping it ends all that,
+/// and tells the end stage.
 pub(crate) struct RequestGuard {
+    pub(crate) worker: Rc<Worker>,
     pub(crate) connection: Rc<Connection>,
     pub(crate) under_way: Rc<UnderWay>,
 }
@@ -195,6 +194,11 @@ impl RequestGuard {
     pub(crate) fn concern(&self, zone: ZoneId) {
         self.connection.zone.set(Some(zone));
         self.under_way.concern(zone);
+    }
+
+    /// What is known of the request.
+    pub(crate) fn record(&self) -> &Record {
+        &self.under_way.record
     }
 
     /// Ready when the request must end, however far it is.
@@ -225,18 +229,34 @@ impl RequestGuard {
         })
         .await
     }
+
+    fn how_it_ends(&self) -> End {
+        let (connection, request) = (&self.connection, &self.under_way);
+        let is_answered = request.answered.get();
+        match request.record.status() {
+            // What was handed to the connection is not always taken.
+            _ if connection.writing.is_over() || request.writing.is_over() => End::TooSlow,
+            Some(status) if is_answered && status != StatusCode::SWITCHING_PROTOCOLS => End::Answered,
+            _ if self.has_ended() => End::Blocked,
+            Some(_) if is_answered => End::Upgraded,
+            _ if connection.reading.is_over() || request.reading.is_over() => End::TooSlow,
+            _ if request.record.sent().is_broken() => End::Broken,
+            _ => End::Left,
+        }
+    }
 }
 
 impl Drop for RequestGuard {
     fn drop(&mut self) {
+        let now = Instant::now();
+        pipeline::end(&self.record().close(self.how_it_ends(), now), &self.worker);
         self.under_way.finish();
         if self.connection.carries.get() == Carries::Many && !self.under_way.answered.get() {
             self.connection.unfinished.set(self.connection.unfinished.get().saturating_add(1));
         }
         self.connection.in_flight.set(self.connection.in_flight.get() - 1);
-        let now = Instant::now();
         self.connection.quiet_since.set(now);
-        if !self.connection.is_busy() && !self.connection.upgraded.get() {
+        if !self.connection.is_busy() {
             self.connection.place.rest(now.into_std());
         }
     }

@@ -107,6 +107,11 @@ impl Deadline {
         self.used.set(Duration::ZERO);
     }
 
+    /// Whether the time of the last wait ran out.
+    pub(crate) fn is_over(&self) -> bool {
+        self.running.get().is_some_and(|running| running.is_over)
+    }
+
     /// Wakes the task if the time is over.
     pub(crate) fn expire(&self, now: Instant) {
         let Some(running) = self.running.get() else { return };

@@ -31,7 +31,7 @@ use http::uri::PathAndQuery;
 use http::{HeaderMap, Method};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::connection::Connection;
+use super::connection::{Connection, RequestGuard};
 use super::deadline::Awaited;
 use super::goodbye::{Carrier, say_goodbye};
 use super::refusal::{Refusal, check_method};
@@ -64,7 +64,7 @@ pub(crate) async fn serve<IO: Carrier>(io: IO, connection: Rc<Connection>, worke
                         let _ = line.into_io().socket().set_zero_linger();
                         return;
                     }
-                    Ok(Next::Other(other)) => break Some(other),
+                    Ok(Next::Other(other, guard)) => break Some((other, guard)),
                     Err(error) => break failed(&line, &error),
                 }
             }
@@ -73,11 +73,11 @@ pub(crate) async fn serve<IO: Carrier>(io: IO, connection: Rc<Connection>, worke
         unread.rest(&line.worker.spare);
     };
     match end {
-        Some(other) => {
+        Some((other, guard)) => {
             let (connection, worker) = (Rc::clone(&line.connection), Rc::clone(&line.worker));
             let idle_time = worker.limits.websocket_idle_time;
             let wire = Wire::new(line.into_io(), connection, worker);
-            relay::relay(wire, unread.split().freeze(), other, idle_time).await;
+            relay::relay(wire, unread.split().freeze(), other, guard.record(), idle_time).await;
         }
         None => {
             let worker = Rc::clone(&line.worker);
@@ -86,7 +86,7 @@ pub(crate) async fn serve<IO: Carrier>(io: IO, connection: Rc<Connection>, worke
     }
 }
 
-fn failed<IO>(line: &Line<IO>, error: &io::Error) -> Option<Box<dyn Io>> {
+fn failed<T, IO>(line: &Line<IO>, error: &io::Error) -> Option<T> {
     tracing::trace!(peer = %line.connection.peer, %error, "connection failed");
     None
 }
@@ -97,8 +97,8 @@ enum Next {
     Goodbye,
     /// The answer broke off, and a goodbye would look like its end.
     Reset,
-    /// It was switched to WebSocket; this is the origin's end.
-    Other(Box<dyn Io>),
+    /// It was switched to WebSocket; this is the origin's end. The request lasts as long.
+    Other(Box<dyn Io>, RequestGuard),
 }
 
 /// A head that was checked, with its bytes; or why it is refused.
@@ -150,17 +150,17 @@ where
     IO: AsyncRead + AsyncWrite + Unpin,
 {
     let worker = &line.worker;
-    let guard = line.connection.begin();
+    let guard = line.connection.begin(worker);
     worker.counters.requests.http1.add(1);
     let (head, bytes) = match head {
         Ok(head) => head,
-        Err(refusal) => return refuse(line, refusal, &HeaderMap::new()).await,
+        Err(refusal) => return refuse(line, refusal, &HeaderMap::new(), &guard).await,
     };
     let mut asked = Asked::by(&head, &bytes);
     let framing = (head.body, head.expects_continue);
     let mut arrived = match arrive(head, bytes, &line.connection) {
         Ok(arrived) => arrived,
-        Err((refusal, accepted)) => return refuse(line, refusal, &accepted).await,
+        Err((refusal, accepted)) => return refuse(line, refusal, &accepted, &guard).await,
     };
     let interims = &guard.under_way.interims;
     if asked.version == Version::Http11 {
@@ -169,7 +169,7 @@ where
     let (body, mut intake) = Intake::begin(framing, unread, interims);
     arrived.body = body;
     let mut answered = {
-        let answering = pin!(pipeline::serve(&mut arrived, &guard, worker));
+        let answering = pin!(pipeline::serve(&mut arrived, &guard));
         beside(answering, &mut intake, line).await?
     };
     if let Some(room) = arrived.into_room() {
@@ -180,17 +180,15 @@ where
     }
     intake.finish_interims(line).await?;
     let other = answered.upgraded.take();
-    if other.is_some() {
-        line.connection.leave_http();
-    }
     let reply = Reply::compose(answered, asked, worker);
     let (persistence, ends_by_close) = (reply.persistence, reply.ends_by_close());
     match beside(pin!(reply.write(line)), &mut intake, line).await? {
         Err(_) if ends_by_close => return Ok(Next::Reset),
         written => written?,
     }
+    guard.under_way.answered.set(true);
     match (other, persistence) {
-        (Some(other), _) => Ok(Next::Other(other)),
+        (Some(other), _) => Ok(Next::Other(other, guard)),
         (None, Persistence::Close) => Ok(Next::Goodbye),
         (None, Persistence::KeepAlive) if intake.drain(line).await => Ok(Next::Request),
         (None, Persistence::KeepAlive) => Ok(Next::Goodbye),
@@ -214,15 +212,16 @@ where
 }
 
 /// Writes the page that says why.
-async fn refuse<IO>(line: &Line<IO>, refusal: Refusal, asked: &HeaderMap) -> io::Result<Next>
+async fn refuse<IO>(line: &Line<IO>, refusal: Refusal, asked: &HeaderMap, guard: &RequestGuard) -> io::Result<Next>
 where
     IO: AsyncRead + AsyncWrite + Unpin,
 {
     line.worker.counters.requests.screened_out.add(1);
-    let answered = pipeline::refuse(Problem::Refused(refusal), asked, &line.worker);
+    let answered = pipeline::refuse(Problem::Refused(refusal), asked, guard);
     let (version, persistence) = (Version::Http11, Persistence::Close);
     let asked = Asked { method: http1::Asked::Other, version, persistence, trailers: Trailers::LeftOut };
     Reply::compose(answered, asked, &line.worker).write(line).await?;
+    guard.under_way.answered.set(true);
     Ok(Next::Goodbye)
 }
 

@@ -162,15 +162,15 @@ fn respond(
     connection: Rc<Connection>,
     worker: Rc<Worker>,
 ) -> LocalBoxFuture<'static, Result<hyper::Response<Answer>, Infallible>> {
-    let guard = connection.begin_stream(&worker.limits);
+    let guard = connection.begin_stream(&worker);
     Box::pin(async move {
         let (head, incoming) = request.into_parts();
         let method = head.method.clone();
         worker.counters.requests.http2.add(1);
         let body = Arriving::new(incoming, &guard, &worker);
         let answered = match arrive(head, body, &guard.connection) {
-            Ok(mut arrived) => pipeline::serve(&mut arrived, &guard, &worker).await,
-            Err(refusal) => pipeline::refuse(Problem::Refused(refusal), &HeaderMap::new(), &worker),
+            Ok(mut arrived) => pipeline::serve(&mut arrived, &guard).await,
+            Err(refusal) => pipeline::refuse(Problem::Refused(refusal), &HeaderMap::new(), &guard),
         };
         Ok(Answer::respond(answered, &method, guard, &worker))
     })

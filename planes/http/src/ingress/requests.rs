@@ -10,6 +10,7 @@ use super::cancel::Cancel;
 use super::deadline::Deadline;
 use super::interim::Interims;
 use crate::hyper_body::Pieces;
+use crate::record::Record;
 
 /// One for each. They are used again: HTTP/1.1 needs one, HTTP/2 as many as it had streams at once.
 #[derive(Default)]
@@ -24,6 +25,7 @@ pub(crate) struct UnderWay {
     /// None while it is not known, or if the request is for no zone.
     zone: Cell<Option<ZoneId>>,
     pub(crate) cancel: Cancel,
+    pub(crate) record: Record,
     /// Time limits of an HTTP/2 stream for the visitor to send its body, and to take its answer.
     pub(crate) reading: Deadline,
     pub(crate) writing: Deadline,
@@ -54,7 +56,8 @@ impl Requests {
     // Hot: once a request. No allocation but for more at once than ever before.
     pub(crate) fn begin(&mut self) -> Rc<UnderWay> {
         // One that its task still looks at is not free yet.
-        let free = self.slots.iter().find(|slot| !slot.in_use.get() && Rc::strong_count(slot) == 1);
+        let is_free = |slot: &&Rc<UnderWay>| !slot.in_use.get() && Rc::strong_count(slot) == 1 && slot.record.is_free();
+        let free = self.slots.iter().find(is_free);
         let slot = match free {
             Some(slot) => Rc::clone(slot),
             None => {
@@ -98,6 +101,7 @@ impl UnderWay {
         self.in_use.set(true);
         self.zone.set(None);
         self.cancel.reset();
+        self.record.begin(Instant::now());
         self.reading.rest();
         self.writing.rest();
         self.answering.rest();

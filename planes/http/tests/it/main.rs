@@ -3,6 +3,7 @@
 mod destinations;
 mod early;
 mod edge;
+mod ends;
 mod firewall;
 mod forwarding;
 mod frames;
