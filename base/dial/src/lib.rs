@@ -28,5 +28,5 @@ pub use destinations::{Destinations, Known, Listener, Own, Private, Refusal, Ser
 pub use dialer::{Group, OriginDialer, Reach};
 pub use failure::Failure;
 pub use limits::{RESOLVER_THREADS, TTL_MIN};
-pub use origin_tls::OriginTls;
+pub use origin_tls::{NoRoots, OriginTls};
 pub use resolver::{NameServers, Question};

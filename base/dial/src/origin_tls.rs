@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bartizan_names::Encryption;
 use bartizan_tls::{ClientConfig, Roots, TlsError, client_config};
 
 /// Made once; remembers TLS sessions.
@@ -27,13 +28,17 @@ impl OriginTls {
         Ok(OriginTls { unverified: client_config(&Roots::Unverified, alpn)?, verified })
     }
 
-    /// Encrypted, but to whom is not known.
-    pub fn unverified(&self) -> &Arc<ClientConfig> {
-        &self.unverified
-    }
-
-    /// None where this machine trusts nobody.
-    pub fn verified(&self) -> Option<&Arc<ClientConfig>> {
-        self.verified.as_ref()
+    /// The settings for an origin; none where it is spoken to without TLS.
+    pub fn client(&self, encryption: Encryption) -> Result<Option<&Arc<ClientConfig>>, NoRoots> {
+        match encryption {
+            Encryption::None => Ok(None),
+            Encryption::Unverified => Ok(Some(&self.unverified)),
+            Encryption::Verified => self.verified.as_ref().map(Some).ok_or(NoRoots),
+        }
     }
 }
+
+/// This machine trusts nobody, so that no origin can be verified.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("this machine has no root certificates")]
+pub struct NoRoots;

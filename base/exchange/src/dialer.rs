@@ -1,11 +1,10 @@
 //! A connection or a flow of datagrams to an origin behind a tunnel, and the trait of what makes one.
 
-use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::task::{Context, Poll};
 
-use bartizan_names::{Name, TunnelId};
+use bartizan_names::{OriginAddress, TunnelId};
 use bytes::Bytes;
 use tokio::net::TcpStream;
 
@@ -20,24 +19,6 @@ pub struct Flow {
     pub client: SocketAddr,
     /// The address and port of the edge that the client chose.
     pub dialled: SocketAddr,
-}
-
-/// A place that a connector dials.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum OriginAddress {
-    Socket(SocketAddr),
-    /// Resolved by the connector.
-    Name(Name, u16),
-}
-
-impl fmt::Display for OriginAddress {
-    /// `192.0.2.1:22`, `[2001:db8::1]:22`, `db.internal:5432`: what connectors read.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            OriginAddress::Socket(address) => address.fmt(f),
-            OriginAddress::Name(name, port) => write!(f, "{name}:{port}"),
-        }
-    }
 }
 
 /// A connection that came about.
@@ -82,21 +63,4 @@ pub enum DialError {
     NoDatagrams,
     #[error("the tunnel connection broke: {0}")]
     Broken(#[source] Box<dyn std::error::Error + Send + Sync>),
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn addresses_are_written_as_connectors_read_them() {
-        let name = Name::parse("DB.internal").unwrap();
-        for (address, expect) in [
-            (OriginAddress::Socket("192.0.2.1:22".parse().unwrap()), "192.0.2.1:22"),
-            (OriginAddress::Socket("[2001:db8::1]:22".parse().unwrap()), "[2001:db8::1]:22"),
-            (OriginAddress::Name(name, 5432), "db.internal:5432"),
-        ] {
-            assert_eq!(address.to_string(), expect);
-        }
-    }
 }

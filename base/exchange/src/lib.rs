@@ -15,6 +15,6 @@ mod service;
 mod upstream;
 
 pub use body::{Body, BodyError, Frame, Length, Meter};
-pub use dialer::{Datagrams, DialError, Dialer, Dialled, Flow, OriginAddress};
+pub use dialer::{Datagrams, DialError, Dialer, Dialled, Flow};
 pub use service::Service;
 pub use upstream::{Io, LocalBoxFuture, OriginFault, Request, Response, Upgrade, Upstream, UpstreamError};

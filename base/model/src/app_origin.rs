@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use bartizan_names::{AppOrigin, DirectOrigin, DnsKind, Name, OriginHost, OriginPort, Protocol};
+use bartizan_names::{AppOrigin, DirectOrigin, DnsKind, Name, OriginPort, Protocol};
 use bartizan_v4::spectrum::{self, OriginDns, OriginDnsBody, OriginPortBody};
 use bartizan_v4::{AppBody, Integer};
 
@@ -110,7 +110,7 @@ fn named(
         return Err(AppError::OriginItself(name));
     }
     if let Some(tunnel) = id_of(&name) {
-        let address = address.map(|text| host(text.trim())).transpose()?;
+        let address = address.map(|text| text.trim().parse().map_err(|_| AppError::OriginAddress)).transpose()?;
         return Ok(AppOrigin::Tunnel { tunnel, address, port: origin_port(port, edge)? });
     }
     let kind = match origin.kind.value().map(|kind| kind.to_ascii_uppercase()).as_deref() {
@@ -140,14 +140,6 @@ fn origin_port(port: Option<&OriginPortBody>, edge: &RangeInclusive<u16>) -> Res
     beside(edge, &origin).ok_or(AppError::OriginLength)
 }
 
-fn host(text: &str) -> Result<OriginHost, AppError> {
-    match (text.parse::<IpAddr>(), Name::parse(text)) {
-        (Ok(address), _) => Ok(OriginHost::Address(address.to_canonical())),
-        (_, Ok(name)) if name.is_host() && !name.is_wildcard() => Ok(OriginHost::Name(name)),
-        _ => Err(AppError::OriginAddress),
-    }
-}
-
 /// As a document has it, for an application with these ports.
 pub(crate) fn texts(origin: &AppOrigin, protocol: Protocol, edge: &RangeInclusive<u16>) -> Texts {
     match origin {
@@ -174,10 +166,7 @@ pub(crate) fn texts(origin: &AppOrigin, protocol: Protocol, edge: &RangeInclusiv
         AppOrigin::Tunnel { tunnel, address, port } => Texts {
             dns: Some(OriginDns { name: tunnel_name(*tunnel), kind: None, ttl: None }),
             port: Some(port_document(*port, edge)),
-            address: address.as_ref().map(|address| match address {
-                OriginHost::Address(address) => address.to_string(),
-                OriginHost::Name(name) => name.to_string(),
-            }),
+            address: address.as_ref().map(ToString::to_string),
             ..Texts::default()
         },
     }

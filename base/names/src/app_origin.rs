@@ -1,12 +1,10 @@
 //! Where an application leads: addresses, a name that is looked up, or a tunnel.
 
-use std::fmt;
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
-use std::str::FromStr;
 use std::time::Duration;
 
-use crate::{Name, NameError, TunnelId};
+use crate::{Name, OriginHost, TunnelId};
 
 /// Where an application's connections go.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,38 +50,6 @@ pub enum DnsKind {
     A,
     Aaaa,
     Srv,
-}
-
-/// One way to reach an origin.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum OriginHost {
-    Address(IpAddr),
-    /// Resolved when it is dialled, by whoever dials it.
-    Name(Name),
-}
-
-impl FromStr for OriginHost {
-    type Err = NameError;
-
-    /// An address, IPv6 also in the brackets that it has in a URL (RFC 3986 §3.2.2), or a name.
-    fn from_str(text: &str) -> Result<OriginHost, NameError> {
-        let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
-        match (bare.unwrap_or(text).parse(), bare) {
-            (Ok(address), _) => Ok(OriginHost::Address(address)),
-            (Err(_), Some(_)) => Err(NameError::BadWire),
-            (Err(_), None) => Name::parse(text).map(OriginHost::Name),
-        }
-    }
-}
-
-impl fmt::Display for OriginHost {
-    /// Without brackets.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            OriginHost::Address(address) => address.fmt(f),
-            OriginHost::Name(name) => name.fmt(f),
-        }
-    }
 }
 
 impl OriginPort {

@@ -12,6 +12,7 @@ mod country;
 mod host;
 mod id;
 mod name;
+mod origin;
 mod prefix;
 mod protocol;
 mod record_type;
@@ -22,7 +23,7 @@ mod word;
 mod zone_settings;
 
 pub use access_rule::{AccessMode, AccessTarget, AccessTargetError};
-pub use app_origin::{AppOrigin, DirectOrigin, DnsKind, OriginHost, OriginPort};
+pub use app_origin::{AppOrigin, DirectOrigin, DnsKind, OriginPort};
 pub use application::{AppTls, Families, ProxyProtocol};
 pub use asn::{Asn, AsnError};
 pub use country::{CountryCode, CountryCodeError};
@@ -31,6 +32,7 @@ pub use id::{
     AccountId, AppId, CertificateId, ConnectorId, IdError, PopId, RecordId, RuleId, TokenId, TunnelId, UserId, ZoneId,
 };
 pub use name::{Labels, NAME_WIRE_MAX, Name, NameError, ZoneName};
+pub use origin::{Encryption, Origin, OriginAddress, OriginError, OriginHost};
 pub use prefix::{Prefix, PrefixError};
 pub use protocol::{Protocol, ProtocolError};
 pub use record_type::RecordType;

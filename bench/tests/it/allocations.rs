@@ -15,7 +15,7 @@ use bartizan_live::Live;
 use bartizan_names::{Name, OriginHost, TunnelId, ZoneId, ZoneName, ZoneSettings};
 use bartizan_plane_http::{Config, Limits, Plane, ServerFacts, Sockets, start};
 use bartizan_policy::Policy;
-use bartizan_routes::{Origin, Routes, Site, Target};
+use bartizan_routes::{Routes, Server, Site, Target};
 use bartizan_tls::Certificates;
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, Stats, StatsAlloc};
 
@@ -74,7 +74,7 @@ fn edge(origin: SocketAddr) -> (Plane, SocketAddr) {
     zones.put_name(&apex, &host, NameContent { sets: Vec::new(), proxied: Proxied::UnlessPaused });
     let policy = Arc::new(Policy { settings: ZoneSettings::default() });
     let site = routes.add_site(Site { zone: ZoneId::from_bytes([0; 16]), apex, policy });
-    let target = Origin { hosts: [OriginHost::Address(origin.ip())].into(), port: Some(origin.port()) };
+    let target = Server { hosts: [OriginHost::Address(origin.ip())].into(), port: Some(origin.port()) };
     routes.put(site, &host, Target::Origin(target));
     let live = Live::new(Config {
         zones: zones.finish(),

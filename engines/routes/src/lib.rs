@@ -20,7 +20,7 @@ mod tunnels;
 
 pub use apps::{App, AppAddresses, AppEdit, Apps};
 pub use pools::Pools;
-pub use route::{Origin, OriginScheme, Route, Scheme, Target};
+pub use route::{Route, Scheme, Server, Target};
 pub use site::{Site, SiteNumber};
 pub use table::{Edit, Match, Routes};
 pub use tunnels::{Tunnel, TunnelConfiguration, Tunnels};

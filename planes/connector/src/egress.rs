@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 
 use bartizan_dial::{Failure, OriginDialer};
 use bartizan_exchange::OriginFault;
-use bartizan_names::OriginHost;
 use bartizan_rpc::{MESSAGE_BYTES_MAX, METADATA_MAX};
 use bartizan_tls::ClientConfig;
 use bartizan_wire::http1::Limits;
@@ -22,10 +21,9 @@ const _: () = assert!(Limits::RESPONSE.fields < METADATA_MAX);
 
 /// What an origin is, and how to talk to it.
 pub(crate) struct Settings {
-    /// The service as configured, for people.
+    /// The same as text, for people.
     pub(crate) name: String,
-    pub(crate) host: OriginHost,
-    pub(crate) port: u16,
+    pub(crate) origin: bartizan_names::Origin,
     pub(crate) tls: Option<Tls>,
     pub(crate) host_header: Option<HeaderValue>,
     pub(crate) connect_max: Duration,
@@ -165,15 +163,16 @@ impl Origin {
     }
 
     async fn connect(&self, asked: &str, origins: &OriginDialer) -> Result<Link, OriginError> {
-        let Settings { connect_max, handshake_max, .. } = self.settings;
-        let host = std::slice::from_ref(&self.settings.host);
-        let dialling = timeout(connect_max, origins.connect_to(None, host, self.settings.port));
+        let Settings { origin, connect_max, handshake_max, .. } = &self.settings;
+        let (connect_max, handshake_max) = (*connect_max, *handshake_max);
+        let dialling = timeout(connect_max, origins.connect_to(None, &origin.hosts, origin.port));
         let tcp = dialling.await.map_err(|_| OriginError::ConnectTime(connect_max))??;
         let Some(tls) = &self.settings.tls else { return Ok(Link::new(tcp)) };
         let name = match &tls.server_name {
             _ if tls.match_host => asked.to_owned(),
             Some(name) => name.clone(),
-            None => self.settings.host.to_string(),
+            // A service is one host.
+            None => origin.hosts.iter().map(ToString::to_string).collect(),
         };
         let stream = timeout(handshake_max, bartizan_tls::connect(&tls.config, &name, tcp))
             .await

@@ -7,9 +7,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bartizan_names::Host;
+use bartizan_names::{self as names, Encryption, Host, OriginError};
 use bartizan_tls::{ClientConfig, Roots, TlsError, client_config};
-use http::{HeaderValue, StatusCode, Uri};
+use http::{HeaderValue, StatusCode};
 use regex::{Regex, RegexBuilder};
 use serde::{Deserialize, Serialize};
 
@@ -119,7 +119,7 @@ pub enum IngressError {
         #[source]
         source: Box<regex::Error>,
     },
-    #[error("service {0:?} is not one of http://…, https://…, http_status:NNN, hello_world")]
+    #[error("service {0:?} is not one of http://HOST:PORT, https://HOST:PORT, http_status:NNN, hello_world")]
     Service(String),
     #[error("service {0:?} has a path; requests keep the path that was asked for")]
     ServicePath(String),
@@ -284,21 +284,21 @@ impl Service {
                 "a service behind a Unix socket (let it listen on a port of 127.0.0.1)",
             ));
         }
-        let uri: Uri = text.parse().map_err(|_| wrong())?;
-        let host = uri.host().and_then(|host| host.parse().ok()).ok_or_else(wrong)?;
-        let (tls, default_port) = match uri.scheme_str() {
-            Some("http") => (None, 80),
-            Some("https") => (Some(tls(request)?), 443),
-            _ => return Err(wrong()),
-        };
-        if uri.path_and_query().is_some_and(|path| path != "/") {
-            return Err(IngressError::ServicePath(text.to_owned()));
+        let mut origin: names::Origin = text.parse().map_err(|error| match error {
+            OriginError::Path => IngressError::ServicePath(text.to_owned()),
+            OriginError::Scheme | OriginError::Address => wrong(),
+        })?;
+        if origin.encryption == Encryption::Verified && request.no_tls_verify == Some(true) {
+            origin.encryption = Encryption::Unverified;
         }
+        let tls = match origin.encryption {
+            Encryption::None => None,
+            encryption => Some(tls(request, encryption)?),
+        };
         let seconds = |seconds: Option<u64>, default| Duration::from_secs(seconds.unwrap_or(default));
         Ok(Service::Origin(Arc::new(Origin::new(crate::egress::Settings {
-            name: text.trim_end_matches('/').to_owned(),
-            port: port(&uri, default_port).ok_or_else(wrong)?,
-            host,
+            name: origin.to_string(),
+            origin,
             tls,
             host_header: request.http_host_header.as_deref().map(host_header).transpose()?,
             connect_max: seconds(request.connect_timeout, 30),
@@ -309,19 +309,9 @@ impl Service {
     }
 }
 
-/// The port that a URL names, or `default` where it names none (RFC 3986 §3.2.3); none if that is no port to dial.
-fn port(uri: &Uri, default: u16) -> Option<u16> {
-    let authority = uri.authority()?.as_str();
-    let (_, place) = authority.rsplit_once('@').unwrap_or(("", authority));
-    match place.strip_prefix(uri.host()?)?.strip_prefix(':') {
-        None | Some("") => Some(default),
-        Some(port) => port.parse().ok().filter(|port| *port > 0),
-    }
-}
-
-fn tls(request: &OriginRequest) -> Result<Tls, IngressError> {
+fn tls(request: &OriginRequest, encryption: Encryption) -> Result<Tls, IngressError> {
     let roots = match &request.ca_pool {
-        _ if request.no_tls_verify == Some(true) => Roots::Unverified,
+        _ if encryption == Encryption::Unverified => Roots::Unverified,
         Some(path) => {
             let pem = std::fs::read_to_string(path);
             Roots::SystemAnd(pem.map_err(|source| IngressError::CaPool { path: path.clone(), source })?)

@@ -6,7 +6,7 @@
 
 use std::io;
 
-use bartizan_names::OriginHost;
+use bartizan_names::OriginAddress;
 use bartizan_rpc::{ConnectRequest, ConnectResponse};
 use bytes::BytesMut;
 use quinn::{RecvStream, SendStream};
@@ -32,7 +32,7 @@ pub(crate) async fn serve(
     shared: &Shared,
 ) -> Result<(), StreamError> {
     let dest = &request.dest;
-    let Some((host, port)) = host_and_port(dest) else {
+    let Ok(OriginAddress { host, port }) = dest.parse() else {
         return answer(send, "the destination is not an address and a port".to_owned()).await;
     };
     let connect_time = shared.limits.tcp_connect_time;
@@ -59,15 +59,6 @@ pub(crate) async fn serve(
             })
         }
     }
-}
-
-/// IPv6 addresses are in brackets.
-fn host_and_port(dest: &str) -> Option<(OriginHost, u16)> {
-    let (host, port) = dest.rsplit_once(':')?;
-    if host.starts_with('[') != host.contains(':') {
-        return None;
-    }
-    Some((host.parse().ok()?, port.parse().ok()?))
 }
 
 /// Says that the connection is there, or why it is not.
@@ -109,29 +100,4 @@ async fn from(origin: &ReadHalf<'_>, send: &mut SendStream) -> Result<(), Stream
     // The other direction may go on. It fails when the edge has lost interest.
     let _ = send.finish();
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn destinations() {
-        for (dest, expect) in [
-            ("192.0.2.1:22", Some(("192.0.2.1", 22))),
-            ("[2001:db8::1]:22", Some(("2001:db8::1", 22))),
-            ("db.internal:5432", Some(("db.internal", 5432))),
-            ("2001:db8::1:22", None),
-            ("[db.internal]:22", None),
-            ("192.0.2.1", None),
-            ("192.0.2.1:65536", None),
-            (":22", None),
-            ("[]:22", None),
-            ("[192.0.2.1]:22", None),
-            ("", None),
-        ] {
-            let found = host_and_port(dest).map(|(host, port)| (host.to_string(), port));
-            assert_eq!(found, expect.map(|(host, port): (&str, u16)| (host.to_owned(), port)), "{dest}");
-        }
-    }
 }

@@ -20,9 +20,9 @@ use std::time::Instant;
 
 use bartizan_dial::{Failure, OriginDialer, OriginTls, Reach};
 use bartizan_exchange::{Body, Io, OriginFault, Request, Upgrade, Upstream, UpstreamError};
-use bartizan_names::{TunnelId, ZoneId, ZoneSettings};
+use bartizan_names::{Origin, TunnelId, ZoneId, ZoneSettings};
 use bartizan_quotas::Gate;
-use bartizan_routes::{Origin, OriginScheme, Target};
+use bartizan_routes::{Server, Target};
 use bartizan_wire::http1::{self, Illegal};
 use http::{HeaderMap, StatusCode};
 
@@ -93,7 +93,7 @@ impl Egress {
         let body = patience.watch(std::mem::replace(&mut arrived.body, Body::empty()));
         let mut result = match to.target {
             Target::Tunnel(tunnel) => Box::pin(self.send_to_tunnel(*tunnel, to, (arrived, body), &patience)).await,
-            Target::Origin(origin) => self.send_to_origin(origin, to, (arrived, body), &patience).await,
+            Target::Origin(server) => self.send_to_origin(server, to, (arrived, body), &patience).await,
             Target::Unknown => Err(Problem::Unread),
         };
         if let Ok(answered) = &mut result
@@ -151,13 +151,12 @@ impl Egress {
     /// once more over a new connection, if no byte of it had left or if it may be repeated (RFC 9110 §9.2.2).
     async fn send_to_origin(
         &self,
-        origin: &Origin,
+        server: &Server,
         to: &Destination<'_>,
         (arrived, body): (&Arrived, Body),
         patience: &Patience,
     ) -> Result<Answered, Problem> {
-        let scheme = OriginScheme::of(to.settings.ssl, arrived.scheme);
-        let key = Key::new(origin, scheme, arrived.host.bare_name());
+        let key = Key::new(server.spoken_to(to.settings.ssl, arrived.scheme), arrived.host.bare_name());
         let composed = Composed::new(arrived, body, &to.provenance(arrived), self.spare.text());
         let mut request = composed.map_err(|Illegal| Problem::Refused(http1::Refusal::Malformed.into()))?;
         if let Some(mut link) = self.pool.take(&key) {
@@ -172,7 +171,7 @@ impl Egress {
         to.request.count_dial();
         // In a box, since few requests have to wait for it.
         let whose = (to.zone, arrived.source.address);
-        let mut link = Box::pin(self.open(origin, scheme, &key, whose)).await?;
+        let mut link = Box::pin(self.open(&key, whose)).await?;
         let head = self.ask(&mut link, request, to, patience).await?.map_err(|_| Problem::OriginBroken)?;
         self.receive((head, to.ray), link, key, arrived.upgrade)
     }
@@ -190,24 +189,15 @@ impl Egress {
 
     /// A new connection, in the place of an idle one if there is no other: of the visitor's own if it has one. With TLS the
     /// certificate must be for the host of `key`.
-    async fn open(
-        &self,
-        origin: &Origin,
-        scheme: OriginScheme,
-        key: &Key,
-        (zone, visitor): (ZoneId, IpAddr),
-    ) -> Result<Link, Problem> {
+    async fn open(&self, key: &Key, (zone, visitor): (ZoneId, IpAddr)) -> Result<Link, Problem> {
         let pass = self.gate.enter(visitor, Instant::now(), |whose| self.pool.close_one(whose)).map_err(|over| {
             tracing::debug!(%visitor, ?over, "no connection to an origin");
             Problem::NoRoom
         })?;
-        let config = match scheme {
-            OriginScheme::Http => None,
-            OriginScheme::HttpsUnverified => Some(self.tls.unverified()),
-            OriginScheme::HttpsVerified => Some(self.tls.verified().ok_or(Problem::OriginTls)?),
-        };
+        let Origin { encryption, hosts, port } = key.origin();
+        let config = self.tls.client(*encryption).map_err(|_| Problem::OriginTls)?;
         let connecting = async {
-            let stream = self.origins.connect_to(Some(zone), &origin.hosts, origin.port(scheme)).await?;
+            let stream = self.origins.connect_to(Some(zone), hosts, *port).await?;
             let Some(config) = config else { return Ok::<Box<dyn Io>, Problem>(Box::new(stream)) };
             let stream = bartizan_tls::connect(config, key.host(), stream).await.map_err(|error| {
                 tracing::debug!(host = key.host(), %error, "no TLS with the origin");

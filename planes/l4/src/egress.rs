@@ -6,8 +6,10 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use bartizan_dial::{Failure, Group, OriginDialer, OriginTls, Question, Reach};
-use bartizan_exchange::{Datagrams, DialError, Dialer, Dialled, Flow, OriginAddress};
-use bartizan_names::{AppOrigin, AppTls, DirectOrigin, Name, OriginHost, Protocol, ProxyProtocol, TunnelId};
+use bartizan_exchange::{Datagrams, DialError, Dialer, Dialled, Flow};
+use bartizan_names::{
+    AppOrigin, AppTls, DirectOrigin, Encryption, Name, OriginAddress, OriginHost, Protocol, ProxyProtocol, TunnelId,
+};
 use bartizan_routes::App;
 use bartizan_tls::ClientConfig;
 use bartizan_wire::proxy::{self, HeaderBytes, Hop};
@@ -40,7 +42,7 @@ impl Egress {
             if let Some(header) = header_of(&session.app, &session.hop) {
                 link.say(&header).await?;
             }
-            match self.tls_towards(session.app.tls)? {
+            match self.tls.client(encryption(session.app.tls)).map_err(|_| OriginFailure::Tls)? {
                 Some(client) => link.encrypt(client, &session.app).await,
                 None => Ok(link.into_origin()),
             }
@@ -109,15 +111,6 @@ impl Egress {
             }
         })
     }
-
-    /// The TLS settings for an origin; none where it gets plain bytes.
-    fn tls_towards(&self, tls: AppTls) -> Result<Option<&Arc<ClientConfig>>, OriginFailure> {
-        match tls {
-            AppTls::Off | AppTls::Flexible => Ok(None),
-            AppTls::Full => Ok(Some(self.tls.unverified())),
-            AppTls::Strict => self.tls.verified().map(Some).ok_or(OriginFailure::Tls),
-        }
-    }
 }
 
 /// How a session gets to its origin.
@@ -171,6 +164,15 @@ impl Link {
     }
 }
 
+/// How the origin is spoken to.
+fn encryption(tls: AppTls) -> Encryption {
+    match tls {
+        AppTls::Off | AppTls::Flexible => Encryption::None,
+        AppTls::Full => Encryption::Unverified,
+        AppTls::Strict => Encryption::Verified,
+    }
+}
+
 /// The header in front of the client's bytes. Those of datagrams are put there by their flow.
 fn header_of(app: &App, hop: &Hop) -> Option<HeaderBytes> {
     match app.proxy_protocol {
@@ -181,14 +183,13 @@ fn header_of(app: &App, hop: &Hop) -> Option<HeaderBytes> {
 }
 
 fn flow(session: &Session, tunnel: TunnelId, host: Option<&OriginHost>, port: u16) -> Flow {
-    let origin = match host {
-        Some(OriginHost::Address(address)) => OriginAddress::Socket(SocketAddr::new(*address, port)),
-        Some(OriginHost::Name(name)) => OriginAddress::Name(name.clone(), port),
+    let host = match host {
+        Some(host) => host.clone(),
         // The service may listen in one family only, and a name stands for both. UDP has no place for a name.
-        None if session.app.protocol == Protocol::Tcp => OriginAddress::Name(localhost(), port),
-        None => OriginAddress::Socket(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port)),
+        None if session.app.protocol == Protocol::Tcp => OriginHost::Name(localhost()),
+        None => OriginHost::Address(IpAddr::V4(Ipv4Addr::LOCALHOST)),
     };
-    Flow { tunnel, origin, client: session.hop.client, dialled: session.hop.dialled }
+    Flow { tunnel, origin: OriginAddress { host, port }, client: session.hop.client, dialled: session.hop.dialled }
 }
 
 fn localhost() -> Name {

@@ -9,7 +9,8 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
-use bartizan_exchange::{Datagrams, DialError, Dialer, Dialled, Flow, LocalBoxFuture, OriginAddress};
+use bartizan_exchange::{Datagrams, DialError, Dialer, Dialled, Flow, LocalBoxFuture};
+use bartizan_names::{OriginAddress, OriginHost};
 use bartizan_rpc::{ConnectKind, ConnectRequest, Metadata, OUR_FEATURE, RpcThread, plain_text, read_response};
 
 use crate::counters::{Counters, count};
@@ -94,10 +95,10 @@ fn request(flow: &Flow, stream: &Stream) -> ConnectRequest {
 
 /// Stock connectors read addresses and no names. `localhost`, which is both loopback addresses, is one of them there.
 fn stock_destination(origin: &OriginAddress) -> String {
-    match origin {
-        OriginAddress::Name(name, port) if name.to_string().eq_ignore_ascii_case("localhost") => {
-            SocketAddr::from((Ipv4Addr::LOCALHOST, *port)).to_string()
+    match &origin.host {
+        OriginHost::Name(name) if name.to_string().eq_ignore_ascii_case("localhost") => {
+            SocketAddr::from((Ipv4Addr::LOCALHOST, origin.port)).to_string()
         }
-        origin => origin.to_string(),
+        OriginHost::Name(_) | OriginHost::Address(_) => origin.to_string(),
     }
 }

@@ -11,7 +11,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use bartizan_exchange::{Datagrams, DialError, OriginAddress};
+use bartizan_exchange::{Datagrams, DialError};
+use bartizan_names::OriginAddress;
 use bartizan_rpc::{
     Answer, DatagramVersion, RpcThread, SessionId, UdpSession, encode_payload, encode_register, plain_text,
     register_session,
@@ -61,12 +62,8 @@ pub(crate) async fn begin(
 
 /// The protocol has no place for a name.
 fn address(origin: &OriginAddress) -> Result<SocketAddr, DialError> {
-    match origin {
-        OriginAddress::Socket(address) => Ok(*address),
-        OriginAddress::Name(..) => {
-            Err(DialError::OriginUnreachable("UDP needs an address at the connector, not a name".to_owned()))
-        }
-    }
+    let no_address = || DialError::OriginUnreachable("UDP needs an address at the connector, not a name".to_owned());
+    origin.socket().ok_or_else(no_address)
 }
 
 fn random_id() -> SessionId {

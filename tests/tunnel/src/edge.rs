@@ -5,11 +5,9 @@ use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::{Arc, LazyLock};
 
-use bartizan_exchange::{
-    Datagrams, DialError, Dialer, Dialled, Flow, Io, OriginAddress, Request, Response, Upstream, UpstreamError,
-};
+use bartizan_exchange::{Datagrams, DialError, Dialer, Dialled, Flow, Io, Request, Response, Upstream, UpstreamError};
 use bartizan_live::{Generation, Live};
-use bartizan_names::{AccountId, TunnelId};
+use bartizan_names::{AccountId, OriginAddress, TunnelId};
 use bartizan_observed::Connections;
 use bartizan_plane_tunnel::{Config, Counts, Limits, Plane, start};
 use bartizan_routes::{Tunnel, TunnelConfiguration, Tunnels};

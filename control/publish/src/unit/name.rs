@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use bartizan_authority::{NameContent, Proxied, RecordSet};
 use bartizan_model::{Record, RecordData};
 use bartizan_names::{Name, OriginHost, ZoneId};
-use bartizan_routes::{Origin, Target};
+use bartizan_routes::{Server, Target};
 use bartizan_store::{Entry, Key, Kind, ReadError};
 
 use crate::reading::{Fault, Reading, Touched};
@@ -103,5 +103,5 @@ fn target(records: &[Record]) -> Option<Target> {
             _ => {}
         }
     }
-    (!hosts.is_empty()).then_some(Target::Origin(Origin { hosts: hosts.into(), port }))
+    (!hosts.is_empty()).then_some(Target::Origin(Server { hosts: hosts.into(), port }))
 }

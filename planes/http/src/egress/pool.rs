@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bartizan_exchange::{Body, BodyError, Frame, Length};
+use bartizan_names::{Encryption, Origin};
 use bartizan_quotas::Whose;
-use bartizan_routes::{Origin, OriginScheme};
 use bartizan_wire::http1::{self, BodyReader, Persistence};
 use futures_util::Stream;
 
@@ -22,7 +22,6 @@ use crate::limits::{IDLE_ORIGINS_MAX, IDLE_PER_ORIGIN_MAX, SWEEPS_MAX};
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Key {
     origin: Origin,
-    scheme: OriginScheme,
     /// None for plain HTTP. With TLS, the host that the certificate was checked for: another host needs another
     /// handshake.
     host: Option<Rc<str>>,
@@ -30,12 +29,16 @@ pub(crate) struct Key {
 
 impl Key {
     // Hot: once a request. No allocation without TLS.
-    pub(crate) fn new(origin: &Origin, scheme: OriginScheme, host: &str) -> Key {
-        let host = match scheme {
-            OriginScheme::Http => None,
-            OriginScheme::HttpsUnverified | OriginScheme::HttpsVerified => Some(host.to_ascii_lowercase().into()),
+    pub(crate) fn new(origin: Origin, host: &str) -> Key {
+        let host = match origin.encryption {
+            Encryption::None => None,
+            Encryption::Unverified | Encryption::Verified => Some(host.to_ascii_lowercase().into()),
         };
-        Key { origin: origin.clone(), scheme, host }
+        Key { origin, host }
+    }
+
+    pub(crate) fn origin(&self) -> &Origin {
+        &self.origin
     }
 
     pub(crate) fn host(&self) -> &str {
@@ -239,8 +242,7 @@ mod tests {
     use crate::limits::ORIGINS;
 
     fn key(port: usize) -> Key {
-        let origin = Origin { hosts: [].into(), port: Some(port as u16) };
-        Key::new(&origin, OriginScheme::Http, "a.test")
+        Key::new(Origin { encryption: Encryption::None, hosts: [].into(), port: port as u16 }, "a.test")
     }
 
     fn link() -> (Link, DuplexStream) {
@@ -365,15 +367,15 @@ mod tests {
 
     #[test]
     fn who_may_share_a_connection() {
-        let origin = Origin { hosts: [].into(), port: None };
+        use Encryption::{None as Plain, Unverified, Verified};
         for (one, other, same) in [
-            ((OriginScheme::Http, "a.test"), (OriginScheme::Http, "b.test"), true),
-            ((OriginScheme::HttpsUnverified, "a.test"), (OriginScheme::HttpsUnverified, "A.test"), true),
-            ((OriginScheme::HttpsUnverified, "a.test"), (OriginScheme::HttpsUnverified, "b.test"), false),
-            ((OriginScheme::HttpsUnverified, "a.test"), (OriginScheme::HttpsVerified, "a.test"), false),
-            ((OriginScheme::Http, "a.test"), (OriginScheme::HttpsVerified, "a.test"), false),
+            ((Plain, "a.test"), (Plain, "b.test"), true),
+            ((Unverified, "a.test"), (Unverified, "A.test"), true),
+            ((Unverified, "a.test"), (Unverified, "b.test"), false),
+            ((Unverified, "a.test"), (Verified, "a.test"), false),
+            ((Plain, "a.test"), (Verified, "a.test"), false),
         ] {
-            let key = |(scheme, host)| Key::new(&origin, scheme, host);
+            let key = |(encryption, host)| Key::new(Origin { encryption, hosts: [].into(), port: 443 }, host);
             assert_eq!(key(one) == key(other), same, "{one:?} {other:?}");
         }
     }

@@ -6,7 +6,7 @@ use bartizan_dial::NameServers;
 use bartizan_exchange::UpstreamError;
 use bartizan_lab::{Manner, NameServer};
 use bartizan_names::{Name, OriginHost};
-use bartizan_routes::{Origin as Server, Target};
+use bartizan_routes::{Server, Target};
 
 use super::edge::{Edge, field, origin_at, plain, status};
 use super::origin::{Origin, ok};

@@ -16,7 +16,7 @@ use bartizan_names::{
 };
 use bartizan_plane_http::{Config, Limits, Plane, ServerFacts, Sockets, Totals, start};
 use bartizan_policy::Policy;
-use bartizan_routes::{Origin, Routes, Target};
+use bartizan_routes::{Routes, Server, Target};
 use bartizan_tls::{Certificate, Certificates, CertifiedKey};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 
@@ -251,7 +251,7 @@ fn listener(address: impl Into<std::net::IpAddr>) -> TcpListener {
 }
 
 pub(crate) fn origin_at(address: SocketAddr) -> Target {
-    Target::Origin(Origin { hosts: [OriginHost::Address(address.ip())].into(), port: Some(address.port()) })
+    Target::Origin(Server { hosts: [OriginHost::Address(address.ip())].into(), port: Some(address.port()) })
 }
 
 pub(crate) fn tunnel() -> Target {

@@ -23,7 +23,7 @@ fn failures_have_a_page() {
     let impatient = ZoneSettings { proxy_read_timeout: Duration::from_millis(50), ..plain() };
     let strict = ZoneSettings { ssl: Ssl::Full, ..plain() };
     let no_sockets = ZoneSettings { websockets: false, ..plain() };
-    let nameless = Target::Origin(bartizan_routes::Origin {
+    let nameless = Target::Origin(bartizan_routes::Server {
         hosts: [OriginHost::Name(Name::parse("nowhere.invalid").unwrap())].into(),
         port: None,
     });

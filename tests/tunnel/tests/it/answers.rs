@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use bartizan_exchange::OriginAddress;
-use bartizan_names::Name;
+use bartizan_names::OriginAddress;
 use bartizan_plane_tunnel::Limits;
 use bartizan_rpc::{ConnectResponse, Metadata, StreamKind, read_request, read_stream_kind};
 use bartizan_tunnel_tests::{Edge, facts, get, read, tunnel, within};
@@ -124,7 +123,7 @@ async fn a_second_registration_on_one_connection_is_refused() {
 
 #[tokio::test]
 async fn stock_connectors_are_told_addresses() {
-    let localhost = || OriginAddress::Name(Name::parse("localhost").unwrap(), 22);
+    let localhost = || OriginAddress::new("localhost".parse().unwrap(), 22);
     for (index, features, expect) in [(0, &[][..], "127.0.0.1:22"), (1, &["bartizan_1"], "localhost:22")] {
         let edge = Edge::start([(tunnel(1), facts(None))]);
         let connector = RawConnector::connect_with(&edge, index, 10, features).await;

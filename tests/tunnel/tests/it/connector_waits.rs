@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use bartizan_connector::{DatagramVersion, Event, Limits, Options};
-use bartizan_exchange::OriginAddress;
+use bartizan_names::OriginAddress;
 use bartizan_rpc::{DATA_SIGNATURE, RPC_SIGNATURE};
 use bartizan_tunnel_tests::{Connector, Edge, facts, get, options, tunnel, within};
 use tokio::net::{TcpListener, TcpSocket, TcpStream, UdpSocket};
@@ -97,7 +97,7 @@ async fn an_origin_that_does_not_answer_is_not_waited_for() {
         let error = edge.send(tunnel(1), get(url)).await.err().unwrap().to_string();
         assert!(error.ends_with(expect), "{url}: {error}");
     }
-    let error = edge.connect(tunnel(1), OriginAddress::Socket(full)).await.err().unwrap().to_string();
+    let error = edge.connect(tunnel(1), OriginAddress::from(full)).await.err().unwrap().to_string();
     assert!(error.ends_with("no connection within 50ms"), "{error}");
     for _ in 0..3 {
         let failed = |event| matches!(event, Event::RequestFailed { .. }).then_some(());

@@ -3,8 +3,7 @@
 use std::cell::Cell;
 use std::time::Duration;
 
-use bartizan_exchange::OriginAddress;
-use bartizan_names::ConnectorId;
+use bartizan_names::{ConnectorId, OriginAddress};
 use bartizan_tunnel_tests::{
     Connector, Edge, Origin, facts, get, options, pattern, read, tunnel, verify_pattern, within,
 };
@@ -68,7 +67,7 @@ async fn what_a_client_said_last_arrives_though_the_edge_stops() {
     let _connector = Connector::start(options(&edge, tunnel(1), "http_status:503"));
     edge.connections(4).await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let origin = OriginAddress::Socket(listener.local_addr().unwrap());
+    let origin = OriginAddress::from(listener.local_addr().unwrap());
     let heard = tokio::spawn(async move {
         let (mut stream, _) = listener.accept().await.unwrap();
         // Nothing more is to be expected from here.

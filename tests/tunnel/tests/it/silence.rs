@@ -1,8 +1,8 @@
 //! Connections on which nothing arrives any more, and that nobody closed.
 
 use bartizan_connector::Options;
-use bartizan_exchange::{Body, OriginAddress};
-use bartizan_names::ConnectorId;
+use bartizan_exchange::Body;
+use bartizan_names::{ConnectorId, OriginAddress};
 use bartizan_tunnel_tests::{Connector, Edge, Network, Origin, facts, get, options, read, request, tunnel, within};
 use futures_util::future::join_all;
 use http::Method;
@@ -87,7 +87,7 @@ async fn a_connector_dials_beside_a_silent_connection() {
 async fn a_tcp_connection_is_made_elsewhere() {
     let (edge, origin) = (Edge::start([(tunnel(1), facts(None))]), Origin::start().await);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = OriginAddress::Socket(listener.local_addr().unwrap());
+    let address = OriginAddress::from(listener.local_addr().unwrap());
     let network = Network::start(edge.address).await;
     let _first = Connector::start(behind(&network, one(&edge, 1, &origin)));
     let _second = Connector::start(one(&edge, 2, &origin));

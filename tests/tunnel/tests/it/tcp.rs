@@ -4,8 +4,7 @@ use std::io::ErrorKind;
 use std::net::SocketAddr;
 
 use bartizan_connector::Event;
-use bartizan_exchange::OriginAddress;
-use bartizan_names::Name;
+use bartizan_names::OriginAddress;
 use bartizan_rpc::{
     ConnectKind, ConnectRequest, ConnectResponse, OUR_FEATURE, StreamKind, read_request, read_stream_kind,
 };
@@ -29,7 +28,7 @@ async fn lab() -> (Edge, Connector) {
 
 async fn listener() -> (TcpListener, OriginAddress) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = OriginAddress::Socket(listener.local_addr().unwrap());
+    let address = OriginAddress::from(listener.local_addr().unwrap());
     (listener, address)
 }
 
@@ -107,10 +106,10 @@ async fn an_origin_may_speak_first_and_end_first() {
 async fn why_there_is_no_connection() {
     let (edge, mut connector) = lab().await;
     let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let name = |name: &str| OriginAddress::Name(Name::parse(name).unwrap(), closed.port());
+    let name = |name: &str| OriginAddress::new(name.parse().unwrap(), closed.port());
     let unreachable = |why: String| format!("the connector could not reach the origin: {why}");
     for (number, origin, expect) in [
-        (1, OriginAddress::Socket(closed), unreachable(format!("{closed}: cannot connect: it refuses connections"))),
+        (1, OriginAddress::from(closed), unreachable(format!("{closed}: cannot connect: it refuses connections"))),
         (
             1,
             name("localhost"),
@@ -121,7 +120,7 @@ async fn why_there_is_no_connection() {
             name("absent.invalid"),
             unreachable(format!("absent.invalid:{}: cannot connect: its name has no address", closed.port())),
         ),
-        (2, OriginAddress::Socket(closed), "no connector is connected for this tunnel".to_owned()),
+        (2, OriginAddress::from(closed), "no connector is connected for this tunnel".to_owned()),
     ] {
         let error = edge.connect(tunnel(number), origin.clone()).await.err().unwrap().to_string();
         assert!(error.starts_with(&expect), "{number} {origin}: {error}");
@@ -138,8 +137,8 @@ async fn why_there_is_no_connection() {
 #[tokio::test]
 async fn names_are_resolved_by_the_connector() {
     let (edge, _connector) = lab().await;
-    let OriginAddress::Socket(address) = echoing().await else { unreachable!() };
-    let name = OriginAddress::Name(Name::parse("localhost").unwrap(), address.port());
+    let address = echoing().await.socket().unwrap();
+    let name = OriginAddress::new("localhost".parse().unwrap(), address.port());
     let mut stream = edge.connect(tunnel(1), name).await.unwrap();
     stream.write_all(b"ping").await.unwrap();
     let mut echo = [0; 4];
@@ -220,7 +219,7 @@ async fn accept(raw: &RawConnector) -> (ConnectRequest, SendStream, RecvStream) 
 
 #[tokio::test]
 async fn only_connectors_of_ours_hear_who_the_client_is() {
-    let address = OriginAddress::Socket("127.0.0.1:22".parse().unwrap());
+    let address = "127.0.0.1:22".parse::<OriginAddress>().unwrap();
     for (features, expect) in [
         (&[OUR_FEATURE][..], (Some(client().to_string()), Some(dialled().to_string()))),
         (&["support_quic_eof"], (None, None)),
@@ -238,7 +237,7 @@ async fn only_connectors_of_ours_hear_who_the_client_is() {
 /// Stock connectors take the end of one direction for the end of both.
 #[tokio::test]
 async fn the_end_of_a_client_waits_for_the_origin_behind_a_stock_connector() {
-    let address = OriginAddress::Socket("127.0.0.1:22".parse().unwrap());
+    let address = "127.0.0.1:22".parse::<OriginAddress>().unwrap();
     let edge = Edge::start([(tunnel(1), facts(None))]);
     let raw = RawConnector::connect(&edge, 0, 10).await;
     let (stream, (_, mut send, mut receive)) = tokio::join!(edge.connect(tunnel(1), address.clone()), accept(&raw));
@@ -279,8 +278,7 @@ async fn addresses_of_both_families() {
         // Not every machine has IPv6.
         let Ok(listener) = TcpListener::bind(listen).await else { continue };
         let address: SocketAddr = listener.local_addr().unwrap();
-        let (stream, accepted) =
-            tokio::join!(edge.connect(tunnel(1), OriginAddress::Socket(address)), listener.accept());
+        let (stream, accepted) = tokio::join!(edge.connect(tunnel(1), OriginAddress::from(address)), listener.accept());
         assert!(stream.is_ok() && accepted.is_ok(), "{listen}");
     }
 }

@@ -4,8 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bartizan_connector::DatagramVersion;
-use bartizan_exchange::OriginAddress;
-use bartizan_names::Name;
+use bartizan_names::OriginAddress;
 use bartizan_rpc::{
     Answer, Applied, DATAGRAM_V2_FEATURE, DATAGRAM_V3_FEATURE, Datagram, Ends, RpcThread, SessionCall, SessionId,
     StreamKind, UdpSession, encode_answer, encode_end, encode_payload, encode_register, read_stream_kind,
@@ -33,7 +32,7 @@ async fn lab(datagrams: DatagramVersion) -> (Edge, Connector) {
 
 async fn socket() -> (UdpSocket, OriginAddress) {
     let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-    let address = OriginAddress::Socket(socket.local_addr().unwrap());
+    let address = OriginAddress::from(socket.local_addr().unwrap());
     (socket, address)
 }
 
@@ -90,7 +89,7 @@ async fn a_closed_port_ends_the_flow() {
     let closed = std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     for version in VERSIONS {
         let (edge, _connector) = lab(version).await;
-        let mut flow = edge.datagrams(tunnel(1), OriginAddress::Socket(closed)).await.unwrap();
+        let mut flow = edge.datagrams(tunnel(1), OriginAddress::from(closed)).await.unwrap();
         flow.send(b"anybody?").await;
         assert_eq!(flow.receive().await.unwrap(), None, "{version:?}");
     }
@@ -147,8 +146,8 @@ async fn flows_end_with_their_connection() {
 #[tokio::test]
 async fn why_there_is_no_flow() {
     let edge = Edge::start([(tunnel(1), facts(None))]);
-    let address = OriginAddress::Socket("127.0.0.1:53".parse().unwrap());
-    let name = OriginAddress::Name(Name::parse("localhost").unwrap(), 53);
+    let address = "127.0.0.1:53".parse::<OriginAddress>().unwrap();
+    let name = OriginAddress::new("localhost".parse().unwrap(), 53);
     let error = |flow: Result<_, bartizan_exchange::DialError>| flow.err().map(|error| error.to_string()).unwrap();
     let got = error(edge.datagrams(tunnel(1), address.clone()).await);
     assert_eq!(got, "no connector is connected for this tunnel");
@@ -190,7 +189,7 @@ async fn answers_to_a_registration_of_version_3() {
             raw.connection.send_datagram(encode_answer(again.id, &answer)).unwrap();
             again.id
         };
-        let (flow, id) = tokio::join!(edge.datagrams(tunnel(1), OriginAddress::Socket(address)), connector);
+        let (flow, id) = tokio::join!(edge.datagrams(tunnel(1), OriginAddress::from(address)), connector);
         let got = flow.as_ref().err().map(ToString::to_string);
         assert_eq!(got, expect.map(|why| format!("{unreachable}{why}")), "{answer:?}");
         if let Ok(mut flow) = flow {
@@ -240,7 +239,7 @@ async fn calls_about_a_session_of_version_2() {
             reply.send(if refused { Err("no luck".to_owned()) } else { Ok(()) }).unwrap();
             session.id
         };
-        let (flow, id) = tokio::join!(edge.datagrams(tunnel(1), OriginAddress::Socket(address)), connector);
+        let (flow, id) = tokio::join!(edge.datagrams(tunnel(1), OriginAddress::from(address)), connector);
         match (end, flow) {
             ("refused", flow) => {
                 let error = flow.err().unwrap().to_string();
@@ -266,7 +265,7 @@ async fn calls_about_a_session_of_version_2() {
 #[tokio::test]
 async fn an_idle_session_ends_at_the_connector_and_the_edge_hears_it() {
     let (origin, address) = socket().await;
-    let OriginAddress::Socket(destination) = address else { unreachable!() };
+    let destination = address.socket().unwrap();
     let id = SessionId::from_bytes([9; 16]);
     let rpc = RpcThread::start("raw-calls").unwrap();
     for version in VERSIONS {
@@ -316,7 +315,7 @@ async fn an_idle_session_ends_at_the_connector_and_the_edge_hears_it() {
 #[tokio::test]
 async fn datagrams_that_are_none_do_not_matter() {
     let (origin, address) = socket().await;
-    let OriginAddress::Socket(destination) = address else { unreachable!() };
+    let destination = address.socket().unwrap();
     let edge = RawEdge::start("http_status:204", DatagramVersion::V3).await;
     let id = SessionId::from_bytes([9; 16]);
     let session = UdpSession { id, destination, idle: Duration::ZERO };

@@ -3,7 +3,8 @@
 
 use std::time::Duration;
 
-use bartizan_exchange::{Body, OriginAddress};
+use bartizan_exchange::Body;
+use bartizan_names::OriginAddress;
 use bartizan_plane_tunnel::Limits;
 use bartizan_rpc::{DATAGRAM_V2_FEATURE, DATAGRAM_V3_FEATURE, OUR_FEATURE, RPC_SIGNATURE};
 use bartizan_tunnel_tests::{Connector, Edge, Network, facts, get, options, request, tunnel, within};
@@ -105,7 +106,7 @@ async fn a_push_that_is_not_answered_is_tried_again() {
 #[tokio::test]
 async fn a_session_that_is_not_answered_is_given_up() {
     let edge = Edge::limited(Limits { call_time: SHORT, ..Limits::default() }, [(tunnel(1), facts(None))]);
-    let address = OriginAddress::Socket("127.0.0.1:53".parse().unwrap());
+    let address = "127.0.0.1:53".parse::<OriginAddress>().unwrap();
     for (number, feature) in [(1, DATAGRAM_V2_FEATURE), (2, DATAGRAM_V3_FEATURE)] {
         let connector = RawConnector::connect_with(&edge, 0, 10, &[feature]).await;
         let error = edge.datagrams(tunnel(1), address.clone()).await.err().unwrap().to_string();
@@ -143,7 +144,7 @@ async fn what_a_client_said_last_is_not_in_flight_for_ever() {
     let _connector = Connector::start(options);
     edge.connections(1).await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let origin = OriginAddress::Socket(listener.local_addr().unwrap());
+    let origin = OriginAddress::from(listener.local_addr().unwrap());
     let mut client = edge.connect(tunnel(1), origin).await.unwrap();
     network.cut();
     client.write_all(b"the last").await.unwrap();
