@@ -30,6 +30,9 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// How long it rests between two pieces of its look at all documents, so that others have the processor too.
 const REVIEW_REST: Duration = Duration::from_millis(10);
 
+/// How often it looks at all of them: a disk may spoil what nobody writes.
+const REVIEW_EVERY: Duration = Duration::from_secs(6 * 3_600);
+
 /// All planes, running.
 pub struct Planes {
     tunnel_live: Live<tunnel::Config>,
@@ -305,8 +308,13 @@ pub fn follow(
     let (stop, mut stopped) = watch::channel(false);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
     let thread = std::thread::Builder::new().name("publish".to_owned()).spawn(move || {
+        let mut next_review = Instant::now() + REVIEW_EVERY;
         loop {
             let caught_up = catch_up(&mut publisher, &planes);
+            if Instant::now() >= next_review {
+                next_review = Instant::now() + REVIEW_EVERY;
+                publisher.review_anew();
+            }
             let wait = match (&caught_up, publisher.review()) {
                 (Err(_), _) => RETRY_AFTER,
                 (Ok(()), Review::More) => REVIEW_REST,

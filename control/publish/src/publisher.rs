@@ -97,6 +97,11 @@ impl Publisher {
         }
     }
 
+    /// Begins to look at all objects anew: a disk spoils documents without a change.
+    pub fn review_anew(&mut self) {
+        self.documents.begin_again();
+    }
+
     /// Applies what was committed since; none if nothing was. Called again until it says so.
     pub fn follow(&mut self) -> Result<Option<&Bundle>, PublishError> {
         let snapshot = self.store.read()?;

@@ -83,7 +83,11 @@ fn each_kind_that_no_plane_reads_whole() {
                 follower.follow().unwrap().unwrap();
             }
         }
+        // The disk spoils it, and nobody is told.
         lab.damage(&key);
+        assert_eq!(review(&mut follower).0, [""; 0], "{key}");
+        follower.review_anew();
+        assert_eq!(review(&mut follower).0, [key.to_string()]);
         let mut started = lab.publisher();
         let told = review(&mut started).0.len() + started.problems().count();
         assert_eq!(told, 1, "{key}: {:?}", started.problems());
