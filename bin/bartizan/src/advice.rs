@@ -17,7 +17,7 @@ enum Reader {
 const CLIENTS: [&str; 7] = ["login", "tunnel", "zone", "record", "app", "firewall", "status"];
 
 /// Sources with advice. A new one that names a flag is told of by the test below.
-const SOURCES: [(&str, Reader); 23] = [
+const SOURCES: [(&str, Reader); 24] = [
     ("any_port.rs", Reader::Of(&["up"])),
     ("app.rs", Reader::Of(&["app"])),
     ("argv.rs", Reader::Of(&["tunnel"])),
@@ -27,6 +27,7 @@ const SOURCES: [(&str, Reader); 23] = [
     ("data_dir.rs", Reader::Of(&["up"])),
     ("demo.rs", Reader::Of(&["up"])),
     ("doctor.rs", Reader::Of(&["doctor", "up"])),
+    ("fd_store.rs", Reader::Of(&["fd-store"])),
     ("firewall.rs", Reader::Of(&["firewall"])),
     ("host.rs", Reader::Of(&["up"])),
     ("listen.rs", Reader::Of(&["up"])),

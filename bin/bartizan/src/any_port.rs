@@ -333,15 +333,18 @@ impl Held {
         open: impl Fn(SocketAddr) -> Result<(Vec<TcpListener>, Vec<UdpSocket>), BindError>,
     ) -> anyhow::Result<Held> {
         let opened = Sockets::open(open)?;
-        let runtime = RuntimeDir::of(machine.data).context("no place for an fd store")?;
+        let runtime = RuntimeDir::of(machine.data).inspect_err(|error| {
+            tracing::warn!(%error, "after a crash clients are refused until the next start");
+        });
         let name = format!("{}-{}", traces.pin, traces.way.as_str());
-        let (of_before, kept) = Found::find(&runtime, &name).unzip();
+        let named = runtime.as_ref().ok().map(|runtime| (runtime, name.as_str()));
+        let (of_before, kept) = named.and_then(|(runtime, name)| Found::find(runtime, name)).unzip();
         let fits = |kept: &Kept| kept.tcp.len() == opened.tcp.len() && kept.udp.len() == opened.udp.len();
         let sockets = match kept {
             Some(kept) if fits(&kept) => kept,
             _ => opened,
         };
-        let fd_store = FdStore::start(&runtime, &name, traces, &sockets).context("no fd store")?;
+        let fd_store = FdStore::start(named, traces, &sockets).context("no fd store")?;
         Ok(Held { sockets, fd_store, of_before })
     }
 

@@ -10,7 +10,6 @@ use crate::any_port::PortsMode;
 use crate::output::{Form, Output};
 use crate::settings::PrivateOrigins;
 use crate::token::{Secret, Seen};
-use crate::traces::Traces;
 
 /// An edge network that you run yourself.
 #[derive(Parser)]
@@ -93,11 +92,7 @@ pub enum Command {
     },
     /// Started by `up`: holds its sockets while it is killed and started again
     #[command(name = crate::fd_store::COMMAND, hide = true)]
-    FdStore {
-        socket: PathBuf,
-        #[command(flatten)]
-        traces: Traces,
-    },
+    FdStore(crate::fd_store::Task),
     /// What runs: the edge, its zones, its tunnels
     Status {
         #[command(flatten)]

@@ -2,20 +2,19 @@
 //! them open. So clients that come while the edge is killed and started again wait and are not refused.
 //!
 //! ```text
-//! up ──connects──► fd store      what it holds: a message for each socket, then an end
-//!    ◄─────────────
-//!    ──────────────►             what to hold from now on, then an end
-//!    ── (stays connected) ──     gone without a word: a crash. `q`: the fd store ends
-//!                                `b`: a clean stop begins, and new clients are refused; then `r`: no connection is
-//!                                left, and the routes that led to them go too
-//!    ◄─────────────              after each, what it could not take back in words, and a line feed
+//! up ── standard input ──► fd store   what to hold: a message for each socket, then an end, and it says that it has it
+//!    ── (stays connected) ──          `q`: it ends. `b`: a clean stop begins, and new clients are refused; then `r`: no
+//!                                     connection is left, and the routes that led to them go too
+//!    ◄─────────────                   after each, what it could not take back in words, and a line feed
+//!                                     gone without a word: a crash
+//! next up ── by its name ─► fd store  gets all that is held; `q`: it has it, and the fd store ends
 //! ```
-//! The edge gives up its rights before it serves, and the fd store keeps the one that this needs. A start takes what the
-//! one of before holds and replaces it, so that it is always of the edge's own version.
+//! The edge gives up its rights before it serves, and the fd store keeps the one that this needs. Each start has a new one,
+//! of its own version.
 //!
-//! The socket between them is in a folder where nobody else can put one ([`RuntimeDir`]), and both sides check the user
-//! of the other one. The edge makes it and hands it over as standard input. A clean stop removes it; what a crash leaves
-//! is replaced by the next start.
+//! Its name is a socket in a folder where nobody else can put one ([`RuntimeDir`]), and both sides check the user of the
+//! other one. A clean stop removes it; what a crash leaves is replaced by the next start. An fd store without a name does
+//! all but wait for another edge.
 
 use std::fs;
 use std::io::{self, BufRead, BufReader, ErrorKind, IoSlice, IoSliceMut, Read, Write};
@@ -24,7 +23,7 @@ use std::net::{TcpListener, UdpSocket};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -38,7 +37,8 @@ use crate::rights;
 use crate::runtime_dir::RuntimeDir;
 use crate::traces::Traces;
 
-/// How long sockets are kept for an edge that is gone. Clients that wait for longer than that have left.
+/// How long sockets are kept for an edge that is gone. Clients that wait for longer than that have left. The next one may
+/// take as long to start.
 const KEEP: Duration = Duration::from_secs(60);
 
 /// How long the other side may take for a word, or to start; both are on this machine and do nothing else.
@@ -55,6 +55,7 @@ pub const COMMAND: &str = "fd-store";
 
 const TCP: u8 = b't';
 const UDP: u8 = b'u';
+const NAME: u8 = b'n';
 const END: u8 = b'.';
 const QUIT: u8 = b'q';
 const STOP_STEERING: u8 = b'b';
@@ -66,6 +67,8 @@ const DONE: u8 = b'\n';
 pub struct Kept {
     pub tcp: Vec<TcpListener>,
     pub udp: Vec<UdpSocket>,
+    /// By which the next edge finds the fd store.
+    name: Option<UnixListener>,
 }
 
 /// The fd store of this edge. Dropping it without a word is what a crash does.
@@ -77,31 +80,57 @@ pub struct Found(UnixStream);
 impl Found {
     /// It, with what it holds.
     pub fn find(runtime: &RuntimeDir, name: &str) -> Option<(Found, Kept)> {
-        let stream = connect(runtime, name).ok()?;
+        let stream = runtime.connect(name).ok()?;
+        prepare(&stream).ok()?;
         let kept = receive(&stream).ok()?;
         Some((Found(stream), kept))
     }
 
     /// Ends it.
     pub fn quit(self) {
-        if let Err(error) = send(&self.0, &[], &[]).and_then(|()| FdStore(self.0).quit()) {
+        if let Err(error) = quit(&self.0) {
             tracing::debug!(%error, "the fd store of before is gone already");
         }
     }
 }
 
 impl FdStore {
-    /// A new one, which the next start finds by this name, with what it is to hold.
-    pub fn start(runtime: &RuntimeDir, name: &str, traces: &Traces, hold: &Kept) -> io::Result<FdStore> {
-        let stream = start(runtime, name, traces)?;
-        send(&stream, &hold.tcp, &hold.udp)?;
-        Ok(FdStore(stream))
+    /// A new one with what it is to hold, and a name if there is a place for it. It has a process group of its own: what a
+    /// terminal sends to the edge is not for it.
+    pub fn start(named: Option<(&RuntimeDir, &str)>, traces: &Traces, hold: &Kept) -> io::Result<FdStore> {
+        let named = named.and_then(|(runtime, name)| match runtime.bind(name) {
+            Ok(listener) => Some((listener, runtime.path(name))),
+            Err(error) => {
+                tracing::warn!(%error, "after a crash clients are refused until the next start");
+                None
+            }
+        });
+        let (stream, theirs) = UnixStream::pair()?;
+        prepare(&stream)?;
+        // Not its path: an upgrade may have put another program there.
+        let mut command = Command::new("/proc/self/exe");
+        command.arg0("bartizan").arg(COMMAND).args(traces.words());
+        if let Some((_, path)) = &named {
+            command.arg("--socket").arg(path);
+        }
+        command.stdin(OwnedFd::from(theirs)).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut child = command.current_dir("/").process_group(0).spawn()?;
+        // Else our own copy of its end would keep us waiting for a process that has ended.
+        drop(command);
+        let listener = named.as_ref().map(|(listener, _)| listener);
+        let given = send(&stream, &hold.tcp, &hold.udp, listener).and_then(|()| (&stream).read_exact(&mut [0]));
+        match given {
+            Ok(()) => Ok(FdStore(stream)),
+            Err(error) => {
+                child.kill()?;
+                Err(io::Error::new(error.kind(), format!("it ended at once ({}): {error}", child.wait()?)))
+            }
+        }
     }
 
-    /// Ends it: nothing was put into the kernel yet, or somebody else is to take it back.
-    pub fn quit(mut self) -> io::Result<()> {
-        self.0.write_all(&[QUIT])?;
-        self.0.read(&mut [0]).map(drop)
+    /// Ends it: nothing is left for it to take back.
+    pub fn quit(self) -> io::Result<()> {
+        quit(&self.0)
     }
 
     /// Begins a clean stop: it lets go of the sockets, and nothing steers to them any more.
@@ -126,72 +155,85 @@ impl FdStore {
     }
 }
 
-/// Runs as the fd store, until the edge says that it is over or does not come back. Standard input is the socket that was
-/// bound to this path.
-pub fn run(socket: &Path, traces: &Traces) -> anyhow::Result<()> {
+/// Returns when the other side is gone.
+fn quit(mut stream: &UnixStream) -> io::Result<()> {
+    stream.write_all(&[QUIT])?;
+    stream.read(&mut [0]).map(drop)
+}
+
+/// What an fd store is told at its start.
+#[derive(clap::Args)]
+pub struct Task {
+    /// Its name
+    #[arg(long)]
+    socket: Option<PathBuf>,
+    #[command(flatten)]
+    traces: Traces,
+}
+
+/// Runs as the fd store, until the edge says that it is over or does not come back. Standard input is the edge.
+pub fn run(task: &Task) -> anyhow::Result<()> {
     rights::settle(None, rights::NEEDED_TO_TAKE_BACK)?;
-    let listener = UnixListener::from(io::stdin().as_fd().try_clone_to_owned()?);
-    Ok(hold(&listener, KEEP, (socket, traces))?)
+    let edge = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
+    Ok(hold(&edge, KEEP, task)?)
 }
 
-fn hold(listener: &UnixListener, keep: Duration, (socket, traces): (&Path, &Traces)) -> io::Result<()> {
-    let mut kept = Kept::default();
-    let mut end = Instant::now() + keep;
-    while let Some(stream) = accept(listener, end)? {
-        match serve(&stream, &mut kept) {
-            Ok(QUIT) => return Ok(()),
-            Ok(STOP_STEERING) => {
-                // No start looks for it: the edge, which has locked its data, is there still.
-                let removed = fs::remove_file(socket);
-                return take_back(&stream, kept, traces).and(removed);
-            }
-            // The edge was killed: another one may come.
-            Ok(_) => end = Instant::now() + keep,
-            // Whoever is no edge gets the sockets no more time.
-            Err(_) => {}
-        }
+fn hold(mut edge: &UnixStream, keep: Duration, task: &Task) -> io::Result<()> {
+    prepare(edge)?;
+    let held = receive(edge)?;
+    edge.write_all(&[DONE])?;
+    edge.set_read_timeout(None)?;
+    let mut word = [0];
+    match edge.read(&mut word) {
+        Ok(1) if word == [QUIT] => Ok(()),
+        Ok(1) if word == [STOP_STEERING] => take_back(edge, held, task),
+        // The edge was killed.
+        _ => wait_for_the_next(&held, keep),
     }
-    Ok(())
 }
 
-/// None if nobody comes before that.
-fn accept(listener: &UnixListener, end: Instant) -> io::Result<Option<UnixStream>> {
+fn take_back(mut edge: &UnixStream, held: Kept, Task { socket, traces }: &Task) -> io::Result<()> {
+    let tell = |done: anyhow::Result<()>| {
+        let complaint = done.err().map(|error| format!("{error:#}").replace('\n', " ")).unwrap_or_default();
+        (&*edge).write_all(&[complaint.as_bytes(), &[DONE]].concat())
+    };
+    drop(held);
+    // No start looks for it: the edge, which has locked its data, is there still.
+    let removed = socket.as_ref().map_or(Ok(()), fs::remove_file);
+    tell(traces.stop_steering().and(removed.map_err(Into::into)))?;
+    // Without the word the edge was killed while it stopped: no connection is left then too.
+    let _ = edge.read(&mut [0])?;
+    tell(traces.remove_routes())
+}
+
+/// Keeps the sockets for so long, whoever comes and is no edge.
+fn wait_for_the_next(held: &Kept, keep: Duration) -> io::Result<()> {
+    let Some(listener) = &held.name else { return Ok(()) };
+    let end = Instant::now() + keep;
     loop {
         let left = end.saturating_duration_since(Instant::now());
         if left.is_zero() {
-            return Ok(None);
+            return Ok(());
         }
         set_socket_timeout(listener, Timeout::Recv, Some(left))?;
         match listener.accept() {
-            Ok((stream, _)) => return Ok(Some(stream)),
+            // Otherwise it was a stranger, or an edge that was killed too: another one may come.
+            Ok((stream, _)) if hand_over(&stream, held).is_ok() => return Ok(()),
+            Ok(_) => {}
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
             Err(error) => return Err(error),
         }
     }
 }
 
-fn take_back(stream: &UnixStream, kept: Kept, traces: &Traces) -> io::Result<()> {
-    let tell = |done: anyhow::Result<()>| {
-        let complaint = done.err().map(|error| format!("{error:#}").replace('\n', " ")).unwrap_or_default();
-        (&*stream).write_all(&[complaint.as_bytes(), &[DONE]].concat())
-    };
-    drop(kept);
-    tell(traces.stop_steering())?;
-    // Without the word the edge was killed while it stopped: no connection is left then too.
-    let _ = (&*stream).read(&mut [0])?;
-    tell(traces.remove_routes())
-}
-
-/// Gives what is held, takes what to hold, and waits for the last byte. None comes if the edge was killed.
-fn serve(mut stream: &UnixStream, kept: &mut Kept) -> io::Result<u8> {
+/// Gives what is held, until the other side says that it has it and needs us no more.
+fn hand_over(mut stream: &UnixStream, held: &Kept) -> io::Result<()> {
     prepare(stream)?;
-    send(stream, &kept.tcp, &kept.udp)?;
-    *kept = receive(stream)?;
-    stream.set_read_timeout(None)?;
+    send(stream, &held.tcp, &held.udp, None)?;
+    stream.set_read_timeout(Some(KEEP))?;
     let mut word = [0];
-    // It has taken over, however it ends.
-    let read = stream.read(&mut word).unwrap_or_default();
-    Ok(if read == 0 { 0 } else { word[0] })
+    stream.read_exact(&mut word)?;
+    if word == [QUIT] { Ok(()) } else { Err(ErrorKind::InvalidData.into()) }
 }
 
 /// Only a process of the same user may be on the other side.
@@ -203,39 +245,15 @@ fn prepare(stream: &UnixStream) -> io::Result<()> {
     stream.set_write_timeout(Some(ANSWER_MAX))
 }
 
-fn connect(runtime: &RuntimeDir, name: &str) -> io::Result<UnixStream> {
-    let stream = runtime.connect(name)?;
-    prepare(&stream)?;
-    Ok(stream)
-}
-
-/// Starts an fd store in a process group of its own: what a terminal sends to the edge is not for it.
-fn start(runtime: &RuntimeDir, name: &str, traces: &Traces) -> io::Result<UnixStream> {
-    let listener = runtime.bind(name)?;
-    // In its queue from here on, whenever the other side comes to accept it.
-    let stream = connect(runtime, name)?;
-    // Not its path: an upgrade may have put another program there.
-    let mut command = Command::new("/proc/self/exe");
-    command.arg0("bartizan").arg(COMMAND).arg(runtime.path(name)).args(traces.words());
-    command.stdin(OwnedFd::from(listener)).stdout(Stdio::null()).stderr(Stdio::null());
-    let mut child = command.current_dir("/").process_group(0).spawn()?;
-    // Else our own copy of the socket would keep us waiting for a process that has ended.
-    drop(command);
-    match receive(&stream) {
-        Ok(_nothing) => Ok(stream),
-        Err(error) => {
-            child.kill()?;
-            Err(io::Error::new(error.kind(), format!("it ended at once ({}): {error}", child.wait()?)))
-        }
-    }
-}
-
-fn send(stream: &UnixStream, tcp: &[TcpListener], udp: &[UdpSocket]) -> io::Result<()> {
+fn send(stream: &UnixStream, tcp: &[TcpListener], udp: &[UdpSocket], name: Option<&UnixListener>) -> io::Result<()> {
     for socket in tcp {
         send_word(stream, TCP, Some(socket.as_fd()))?;
     }
     for socket in udp {
         send_word(stream, UDP, Some(socket.as_fd()))?;
+    }
+    if let Some(name) = name {
+        send_word(stream, NAME, Some(name.as_fd()))?;
     }
     send_word(stream, END, None)
 }
@@ -259,6 +277,7 @@ fn receive(stream: &UnixStream) -> io::Result<Kept> {
             (END, None) => return Ok(kept),
             (TCP, Some(socket)) => kept.tcp.push(socket.into()),
             (UDP, Some(socket)) => kept.udp.push(socket.into()),
+            (NAME, Some(socket)) => kept.name = Some(socket.into()),
             _ => break,
         }
     }
@@ -283,15 +302,18 @@ fn receive_word(stream: &UnixStream) -> io::Result<(u8, Option<OwnedFd>)> {
 #[cfg(test)]
 mod tests {
     use std::net::TcpStream;
+    use std::thread::{self, JoinHandle};
 
     use super::*;
     use crate::traces::Way;
 
-    /// An fd store on a thread.
+    /// An fd store on a thread, which holds a socket of each protocol.
     struct Running {
         _folder: tempfile::TempDir,
         runtime: RuntimeDir,
-        thread: std::thread::JoinHandle<io::Result<()>>,
+        edge: FdStore,
+        listens: std::net::SocketAddr,
+        thread: JoinHandle<io::Result<()>>,
     }
 
     const NAME: &str = "test";
@@ -299,59 +321,72 @@ mod tests {
     fn running(keep: Duration) -> Running {
         let folder = tempfile::tempdir().unwrap();
         let runtime = RuntimeDir::open(folder.path().join("run")).unwrap();
-        let (listener, socket) = (runtime.bind(NAME).unwrap(), runtime.path(NAME));
+        let (listener, socket) = (runtime.bind(NAME).unwrap(), Some(runtime.path(NAME)));
         // A directory without an edge: there is nothing to take back, and taking back nothing is no error.
         let pin = format!("bartizan-test-{}", std::process::id());
-        let traces = Traces { way: Way::SkLookup, pin, pool: Vec::new() };
-        let thread = std::thread::spawn(move || hold(&listener, keep, (&socket, &traces)));
-        Running { _folder: folder, runtime, thread }
+        let task = Task { socket, traces: Traces { way: Way::SkLookup, pin, pool: Vec::new() } };
+        let (edge, theirs) = UnixStream::pair().unwrap();
+        let thread = thread::spawn(move || hold(&theirs, keep, &task));
+        let (tcp, udp) = (TcpListener::bind("127.0.0.1:0").unwrap(), UdpSocket::bind("127.0.0.1:0").unwrap());
+        let listens = tcp.local_addr().unwrap();
+        send(&edge, &[tcp], &[udp], Some(&listener)).unwrap();
+        (&edge).read_exact(&mut [0]).unwrap();
+        Running { _folder: folder, runtime, edge: FdStore(edge), listens, thread }
     }
 
-    /// An edge that is killed twice and stopped once, with one fd store for all.
+    /// The edge is killed, and so is the next one, before it has taken over.
     #[test]
     fn sockets_outlive_their_owner() {
-        let Running { _folder, runtime, thread } = running(KEEP);
-        let find = || Found::find(&runtime, NAME).unwrap();
-        let hand = |found: Found, tcp: &[TcpListener], udp: &[UdpSocket]| {
-            send(&found.0, tcp, udp).unwrap();
-            FdStore(found.0)
-        };
-        let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
-        let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
-        let (listens, receives) = (tcp.local_addr().unwrap(), udp.local_addr().unwrap());
-        let (found, kept) = find();
-        assert!(kept.tcp.is_empty() && kept.udp.is_empty());
-        drop(hand(found, &[tcp], &[udp]));
+        let Running { _folder, runtime, edge, listens, thread } = running(KEEP);
+        drop(edge);
         // No process accepts now, and still no client is refused.
         let waiting = TcpStream::connect(listens).unwrap();
-        let (found, kept) = find();
-        assert_eq!(kept.udp[0].local_addr().unwrap(), receives);
+        drop(Found::find(&runtime, NAME).unwrap());
+        let (found, kept) = Found::find(&runtime, NAME).unwrap();
+        assert_eq!((kept.tcp.len(), kept.udp.len()), (1, 1));
         assert_eq!(kept.tcp[0].accept().unwrap().1, waiting.local_addr().unwrap());
-        drop((hand(found, &kept.tcp, &[]), kept));
-        let (found, kept) = find();
-        assert_eq!((kept.tcp.len(), kept.udp.len()), (1, 0));
-        let third = hand(found, &kept.tcp, &kept.udp);
-        third.stop_steering().unwrap();
-        third.remove_routes().unwrap();
+        found.quit();
         thread.join().unwrap().unwrap();
+        assert!(TcpStream::connect(listens).is_ok());
         drop(kept);
         assert_eq!(TcpStream::connect(listens).unwrap_err().kind(), ErrorKind::ConnectionRefused);
+    }
+
+    #[test]
+    fn a_clean_stop_leaves_nothing() {
+        let Running { _folder, runtime, edge, listens, thread } = running(KEEP);
+        edge.stop_steering().unwrap();
+        assert_eq!(TcpStream::connect(listens).unwrap_err().kind(), ErrorKind::ConnectionRefused);
         assert!(!runtime.path(NAME).exists());
+        edge.remove_routes().unwrap();
+        thread.join().unwrap().unwrap();
+    }
+
+    #[test]
+    fn one_that_is_not_needed_ends() {
+        let Running { edge, thread, .. } = running(KEEP);
+        edge.quit().unwrap();
+        thread.join().unwrap().unwrap();
     }
 
     /// Whoever comes and is no edge does not make it wait anew.
     #[test]
     fn strangers_get_the_sockets_no_more_time() {
-        let Running { _folder, runtime, thread } = running(Duration::from_secs(1));
+        let Running { _folder, runtime, edge, thread, .. } = running(Duration::from_secs(1));
+        drop(edge);
         while runtime.connect(NAME).is_ok() {}
         thread.join().unwrap().unwrap();
         assert!(Found::find(&runtime, NAME).is_none());
     }
 
     #[test]
-    fn one_that_is_replaced_ends() {
-        let Running { _folder, runtime, thread } = running(KEEP);
-        Found::find(&runtime, NAME).unwrap().0.quit();
+    fn without_a_name_it_waits_for_nobody() {
+        let (edge, theirs) = UnixStream::pair().unwrap();
+        let traces = Traces { way: Way::SkLookup, pin: "none".to_owned(), pool: Vec::new() };
+        let thread = thread::spawn(move || hold(&theirs, KEEP, &Task { socket: None, traces }));
+        send(&edge, &[], &[], None).unwrap();
+        (&edge).read_exact(&mut [0]).unwrap();
+        drop(edge);
         thread.join().unwrap().unwrap();
     }
 

@@ -73,7 +73,7 @@ fn start_log(cli: &Cli) {
 fn run(cli: Cli) -> anyhow::Result<()> {
     let output = cli.global.output();
     match cli.command {
-        Command::FdStore { socket, traces } => fd_store::run(&socket, &traces),
+        Command::FdStore(task) => fd_store::run(&task),
         Command::Doctor { rebuild: false, up } => doctor::run(up, output),
         Command::Doctor { rebuild: true, up } => doctor::rebuild(up, output),
         Command::Up(up) => {

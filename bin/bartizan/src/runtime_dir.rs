@@ -44,7 +44,8 @@ impl RuntimeDir {
         let folder = File::from(rustix::fs::open(&path, flags, Mode::empty()).map_err(|error| failed(error.into()))?);
         let found = folder.metadata().map_err(failed)?;
         if found.uid() != geteuid().as_raw() || found.mode() & 0o022 != 0 {
-            return Err(failed(io::Error::new(ErrorKind::PermissionDenied, "others can write there")));
+            let what = "others can write there; remove it, or give it to this user with mode 700";
+            return Err(failed(io::Error::new(ErrorKind::PermissionDenied, what)));
         }
         Ok(RuntimeDir { path, folder })
     }
