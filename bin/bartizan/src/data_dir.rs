@@ -141,7 +141,7 @@ pub fn expect_folder(path: &Path) -> anyhow::Result<()> {
         Err(error) if error.kind() == ErrorKind::NotADirectory => "a part of that path is not a directory",
         _ => return Ok(()),
     };
-    Err(Failure::new(Cause::Usage, format!("no data can be kept in {}: {what}", path.display()))
+    Err(Failure::new(Cause::Failed, format!("no data can be kept in {}: {what}", path.display()))
         .remedy("name a directory with --data DIR")
         .into())
 }

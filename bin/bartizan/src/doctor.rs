@@ -5,13 +5,14 @@ mod directory;
 
 use std::cmp::Ordering;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bartizan_store::{Examined, Store};
+use bartizan_v4::Edge;
 use rustix::thread::CapabilitySet;
 use serde::Serialize;
-use serde_json::Value;
 
 use crate::any_port::PortsMode;
 use crate::cli::Up;
@@ -51,7 +52,7 @@ impl Finding {
 }
 
 pub fn run(up: Up, output: Output) -> anyhow::Result<()> {
-    let settings = Settings::from(up)?;
+    let mut settings = Settings::from(up)?;
     let (asked, data) = (settings.user.as_deref(), settings.data.as_path());
     let look = || {
         let running = data_dir::is_locked(data);
@@ -62,6 +63,10 @@ pub fn run(up: Up, output: Output) -> anyhow::Result<()> {
     let (local, running, holder, mut findings, stored) = user::as_owner(asked, data, look)?;
     findings.push(process(&settings, holder.as_deref()));
     findings.extend(stored);
+    let told = local.and_then(|local| told_by_edge(&local));
+    if let Some((api, edge)) = &told {
+        as_it_runs(&mut settings, *api, edge);
+    }
     for (name, addresses, transports) in services(&settings) {
         for address in addresses.all() {
             for transport in transports {
@@ -73,7 +78,7 @@ pub fn run(up: Up, output: Output) -> anyhow::Result<()> {
     let families = settings.one_family();
     let both = || "have IPv4 and IPv6 addresses".to_owned();
     findings.push(Finding::good("proxied names", families.unwrap_or_else(both)));
-    findings.push(private_origins(running, local.and_then(told_by_edge), settings.private_origins));
+    findings.push(private_origins(settings.private_origins, running, told.is_some()));
     findings.push(applications(&settings));
     findings.extend(host::verdicts().into_iter().map(|seen| Finding {
         what: seen.what.into(),
@@ -110,14 +115,14 @@ pub fn rebuild(up: Up, output: Output) -> anyhow::Result<()> {
     if !is_there {
         return Err(Failure::new(Cause::Failed, format!("there is no store in {}", data.display())).into());
     }
-    // As a start does it, by the user who is to read what it makes.
-    let user = user::find(asked, data)?;
-    if let Some(user) = &user {
-        user.take_over(data)?;
-    }
+    // As a start does it, by the user who is to read what it makes. What is root's in root's directory is left so.
+    let is_roots = std::fs::metadata(data)?.uid() == 0;
     let mend = || Ok(Store::open(data)?.mend()?);
-    let done = match user {
-        Some(user) => rights::apart(Some(user.numbers), CapabilitySet::empty(), mend),
+    let done = match user::find(asked, data)?.filter(|_| !is_roots) {
+        Some(user) => {
+            user.take_over(data)?;
+            rights::apart(Some(user.numbers), CapabilitySet::empty(), mend)
+        }
         None => mend(),
     }?;
     let mut findings = vec![Finding::good("the store's file", "made anew from what can be read of it")];
@@ -268,24 +273,40 @@ fn port(name: &str, address: SocketAddr, transport: Transport, addresses: &Addre
     }
 }
 
-/// What a running edge says of itself.
-fn told_by_edge(Local { api, token }: Local) -> Option<Value> {
+/// Where the API of a running edge is, and what the edge says of itself.
+fn told_by_edge(Local { api, token }: &Local) -> Option<(SocketAddr, Edge)> {
+    let address = api.split('/').nth(2)?.parse().ok()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().ok()?;
-    let api = Api::new(&api, &token, None);
-    runtime.block_on(async { tokio::time::timeout(EDGE_MAX, api.get("/bartizan/edge")).await.ok()?.ok() })
+    let api = Api::new(api, token, None);
+    let told =
+        runtime.block_on(async { tokio::time::timeout(EDGE_MAX, api.get("/bartizan/edge")).await.ok()?.ok() })?;
+    Some((address, serde_json::from_value(told).ok()?))
 }
 
-/// A running edge has flags of its own, and these are those of the next start.
-fn private_origins(running: bool, told: Option<Value>, asked: PrivateOrigins) -> Finding {
-    let told = told.and_then(|edge| edge["private_origins"].as_bool());
-    let (whose, allowed) = match told {
-        Some(allowed) => ("of the running edge ", allowed),
-        None if running => ("of the running edge are not known, and by these flags ", asked == PrivateOrigins::Allow),
-        None => ("", asked == PrivateOrigins::Allow),
+/// Takes what a running edge does for the flags of this call, which may be others or none.
+fn as_it_runs(settings: &mut Settings, api: SocketAddr, edge: &Edge) {
+    let sockets = |texts: &[String]| Addresses::Asked(texts.iter().filter_map(|text| text.parse().ok()).collect());
+    settings.api = Addresses::Asked(vec![api]);
+    settings.dns = sockets(&edge.dns);
+    settings.http = sockets(&edge.http);
+    settings.https = sockets(&edge.https);
+    settings.tunnel = sockets(&edge.tunnel);
+    settings.address = edge.addresses.iter().filter_map(|text| text.parse().ok()).collect();
+    settings.domain = edge.domain.clone();
+    settings.private_origins = if edge.private_origins { PrivateOrigins::Allow } else { PrivateOrigins::Refuse };
+}
+
+fn private_origins(origins: PrivateOrigins, running: bool, told: bool) -> Finding {
+    let whose = match (running, told) {
+        (true, false) => "of the running edge are not known, and by these flags ",
+        (true, true) => "of the running edge ",
+        (false, _) => "",
     };
-    let detail = match allowed {
-        true => "may have loopback and private addresses; if others have zones here: --private-origins refuse",
-        false => "may have public addresses only; if all zones are yours: --private-origins allow",
+    let detail = match origins {
+        PrivateOrigins::Allow => {
+            "may have loopback and private addresses; if others have zones here: --private-origins refuse"
+        }
+        PrivateOrigins::Refuse => "may have public addresses only; if all zones are yours: --private-origins allow",
     };
     Finding::good("origins", format!("{whose}{detail}"))
 }

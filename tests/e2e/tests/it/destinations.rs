@@ -116,6 +116,7 @@ fn private_origins_are_a_setting() {
         let doctor = finish(edge.command(["doctor", "--data"]).arg(edge.data())).out;
         let expect = if setting == "allow" { "may have loopback" } else { "may have public addresses only" };
         assert!(doctor.contains(&format!("origins: of the running edge {expect}")), "{doctor}");
+        assert!(doctor.contains(&format!("HTTP {} TCP: held by bartizan", edge.http())), "{doctor}");
     }
 }
 
