@@ -73,6 +73,10 @@ pub(crate) const FIELDS_MAX: usize = http1::Limits::REQUEST.fields;
 /// The most that is read at a time. One buffer for all connections of a worker, origins' too, so it may be large.
 pub(crate) const READ_BYTES: usize = 64 * 1024;
 
+/// After a read of so much the next is made to memory of its own, without a copy. More than a TLS record (RFC 8446 §5.1),
+/// which is a copy already.
+pub(crate) const FLOW_BYTES: usize = 32 * 1024;
+
 /// Buffers of each kind that a worker keeps for requests to come: as many as it serves at once on a busy core.
 pub(crate) const SPARE_MAX: usize = 64;
 

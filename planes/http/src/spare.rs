@@ -2,12 +2,17 @@
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
+use std::future::Future;
+use std::io;
 use std::ops::{Deref, DerefMut};
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
 
 use bartizan_wire::http1::FieldRoom;
-use bytes::BytesMut;
+use bytes::{BufMut, BytesMut};
+use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 
-use crate::limits::{READ_BYTES, SPARE_MAX, SPARE_READ_BYTES, SPARE_TEXT_BYTES_MAX};
+use crate::limits::{FLOW_BYTES, READ_BYTES, SPARE_MAX, SPARE_READ_BYTES, SPARE_TEXT_BYTES_MAX};
 
 /// What is not given back is only lost to others.
 pub(crate) struct Spare {
@@ -81,17 +86,59 @@ pub(crate) struct Unread {
     bytes: BytesMut,
     /// Whether it is one of [`Spare`]'s.
     is_spare: bool,
+    /// Whether the last read brought so much that the next one is made to memory of its own.
+    flows: bool,
 }
 
 impl Unread {
-    // Hot: once a read. No allocation for what is small.
-    pub(crate) fn append(&mut self, bytes: &[u8], spare: &Spare) {
+    /// Reads once, `most` bytes at most, and says how many: none at the end. What waits holds no large buffer.
+    // Hot: once a read. No allocation for what is small; while much comes, it is read to where it stays.
+    pub(crate) fn poll_read<IO: AsyncRead + Unpin>(
+        &mut self,
+        io: &mut IO,
+        cx: &mut Context<'_>,
+        most: usize,
+        spare: &Spare,
+    ) -> Poll<io::Result<usize>> {
+        let polled = if self.flows && self.bytes.is_empty() {
+            self.poll_read_directly(io, cx, most)
+        } else {
+            let mut scratch = spare.scratch.borrow_mut();
+            let most = most.min(scratch.len());
+            let mut buffer = ReadBuf::new(&mut scratch[..most]);
+            let polled = Pin::new(io).poll_read(cx, &mut buffer)?;
+            self.append(buffer.filled(), spare);
+            polled.map(|()| Ok(buffer.filled().len()))
+        };
+        if let Poll::Ready(Ok(read)) = polled {
+            self.flows = read >= FLOW_BYTES;
+        } else if self.bytes.is_empty() && !self.is_spare {
+            *self = Unread::default();
+        }
+        polled
+    }
+
+    fn poll_read_directly<IO: AsyncRead + Unpin>(
+        &mut self,
+        io: &mut IO,
+        cx: &mut Context<'_>,
+        most: usize,
+    ) -> Poll<io::Result<usize>> {
+        if !self.bytes.try_reclaim(most) {
+            self.bytes = BytesMut::with_capacity(most);
+            self.is_spare = false;
+        }
+        let mut limited = (&mut self.bytes).limit(most);
+        pin!(io.read_buf(&mut limited)).poll(cx)
+    }
+
+    fn append(&mut self, bytes: &[u8], spare: &Spare) {
         let room = self.bytes.capacity() - self.bytes.len();
-        if room < bytes.len() {
+        let has_room = room >= bytes.len() || (self.bytes.is_empty() && self.bytes.try_reclaim(bytes.len()));
+        if !has_room {
             self.rest(spare);
-            let begins_small = self.bytes.is_empty() && bytes.len() <= SPARE_READ_BYTES;
-            self.is_spare = begins_small;
-            if begins_small {
+            self.is_spare = self.bytes.is_empty() && bytes.len() <= SPARE_READ_BYTES;
+            if self.is_spare {
                 self.bytes = spare.read();
             }
         }
@@ -101,7 +148,7 @@ impl Unread {
     /// Gives the memory back if nothing is left in it. What was taken out may still be in use.
     pub(crate) fn rest(&mut self, spare: &Spare) {
         if self.bytes.is_empty() {
-            let Unread { bytes, is_spare } = std::mem::take(self);
+            let Unread { bytes, is_spare, .. } = std::mem::take(self);
             if is_spare {
                 spare.give_read(bytes);
             }
@@ -125,31 +172,62 @@ impl DerefMut for Unread {
 
 #[cfg(test)]
 mod tests {
+    use std::task::Waker;
+
     use super::*;
+
+    /// Reads all that is there.
+    fn read(unread: &mut Unread, mut there: &[u8], spare: &Spare) -> Poll<usize> {
+        let mut cx = Context::from_waker(Waker::noop());
+        unread.poll_read(&mut there, &mut cx, READ_BYTES, spare).map(Result::unwrap)
+    }
 
     /// Small reads use the same memory again; what is still in use, and what is large, is left to who has it.
     #[test]
     fn memory_is_used_again() {
         let spare = Spare::default();
         let mut unread = Unread::default();
-        let mut read = |length: usize| {
-            unread.append(&vec![b'x'; length], &spare);
+        let mut take = |length: usize| {
+            assert_eq!(read(&mut unread, &vec![b'x'; length], &spare), Poll::Ready(length));
             let taken = unread.split().freeze();
             unread.rest(&spare);
             taken
         };
-        let first = read(100);
+        let first = take(100);
         let place = first.as_ptr();
-        let other = read(100);
+        let other = take(100);
         assert_ne!(other.as_ptr(), place, "in use");
         drop(first);
-        let kept = spare.reads.borrow().len();
-        assert_eq!(kept, 1, "one was dropped, as it was in use");
+        assert_eq!(spare.reads.borrow().len(), 1, "one was dropped, as it was in use");
         drop(other);
-        let place = read(100).as_ptr();
-        assert_eq!(read(SPARE_READ_BYTES).as_ptr(), place);
-        drop(read(SPARE_READ_BYTES + 1));
+        let place = take(100).as_ptr();
+        assert_eq!(take(SPARE_READ_BYTES).as_ptr(), place);
+        drop(take(SPARE_READ_BYTES + 1));
         assert_eq!(spare.reads.borrow().len(), 1, "large ones are not kept");
+    }
+
+    /// What flows is read whole, whatever its pieces, into the same memory while nobody holds it; and what waits for more
+    /// holds none.
+    #[test]
+    fn large_pieces() {
+        let (spare, mut cx) = (Spare::default(), Context::from_waker(Waker::noop()));
+        for lengths in [[FLOW_BYTES; 4], [READ_BYTES; 4], [FLOW_BYTES, READ_BYTES, 1, FLOW_BYTES - 1]] {
+            let mut unread = Unread::default();
+            let mut places = Vec::new();
+            for (at, length) in lengths.into_iter().enumerate() {
+                assert_eq!(read(&mut unread, &vec![at as u8; length], &spare), Poll::Ready(length));
+                let piece = unread.split().freeze();
+                assert!(piece.len() == length && piece.iter().all(|byte| *byte == at as u8), "{lengths:?}");
+                places.push(piece.as_ptr());
+            }
+            assert!(lengths != [READ_BYTES; 4] || places.windows(2).all(|two| two[0] == two[1]), "{places:?}");
+            assert_eq!(read(&mut unread, &vec![b'x'; FLOW_BYTES], &spare), Poll::Ready(FLOW_BYTES));
+            drop(unread.split());
+            let (mut silent, _other) = tokio::io::duplex(1);
+            assert!(unread.poll_read(&mut silent, &mut cx, READ_BYTES, &spare).is_pending());
+            assert_eq!(unread.capacity(), 0);
+        }
+        assert_eq!(spare.reads.borrow().len(), 0);
     }
 
     #[test]
@@ -157,7 +235,7 @@ mod tests {
         let spare = Spare::default();
         for _ in 0..2 * SPARE_MAX {
             let mut unread = Unread::default();
-            unread.append(b"x", &Spare::default());
+            assert_eq!(read(&mut unread, b"x", &Spare::default()), Poll::Ready(1));
             unread.clear();
             unread.rest(&spare);
             spare.give_room(FieldRoom::default());

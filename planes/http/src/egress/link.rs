@@ -191,14 +191,11 @@ impl Link {
     }
 
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        // What was handed out keeps its memory; this begins anew.
-        self.unread.rest(&self.spare);
-        let mut scratch = self.spare.scratch.borrow_mut();
-        let piece_bytes = self.piece_bytes.min(scratch.len());
-        let mut buffer = ReadBuf::new(&mut scratch[..piece_bytes]);
-        ready!(Pin::new(&mut self.io).poll_read(cx, &mut buffer))?;
-        self.unread.append(buffer.filled(), &self.spare);
-        Poll::Ready(Ok(buffer.filled().len()))
+        let polled = self.unread.poll_read(&mut self.io, cx, self.piece_bytes, &self.spare);
+        if polled.is_pending() {
+            self.unread.rest(&self.spare);
+        }
+        polled
     }
 
     /// Whether another request may follow, after an answer was read to its end.

@@ -8,10 +8,11 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::ingress::connection::Connection;
 use crate::ingress::deadline::Awaited;
+use crate::limits::READ_BYTES;
 use crate::spare::Unread;
 use crate::worker::Worker;
 
@@ -45,12 +46,10 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Line<IO> {
         into: &mut Unread,
         awaited: Option<Awaited>,
     ) -> Poll<io::Result<Read>> {
-        let mut scratch = self.worker.spare.scratch.borrow_mut();
-        let mut buffer = ReadBuf::new(&mut scratch);
         let visitors = &self.worker.counters.visitors;
         let reading = &self.connection.reading;
-        match Pin::new(&mut *self.io.borrow_mut()).poll_read(cx, &mut buffer) {
-            Poll::Ready(result) => result?,
+        let read = match into.poll_read(&mut *self.io.borrow_mut(), cx, READ_BYTES, &self.worker.spare) {
+            Poll::Ready(read) => read?,
             Poll::Pending => {
                 let Some(awaited) = awaited else {
                     reading.rest();
@@ -64,19 +63,17 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Line<IO> {
                 visitors.too_slow.add(1);
                 return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
             }
-        }
-        let bytes = buffer.filled();
+        };
         match awaited {
             // A head that only grew is no progress.
             Some(Awaited::Head) => {}
-            Some(Awaited::Body) => reading.moved(bytes.len(), &self.worker.limits),
+            Some(Awaited::Body) => reading.moved(read, &self.worker.limits),
             Some(Awaited::Request | Awaited::Room | Awaited::Answer(_)) | None => reading.rest(),
         }
-        if bytes.is_empty() {
+        if read == 0 {
             return Poll::Ready(Ok(Read::End));
         }
-        visitors.bytes_in.add(bytes.len() as u64);
-        into.append(bytes, &self.worker.spare);
+        visitors.bytes_in.add(read as u64);
         Poll::Ready(Ok(Read::Some))
     }
 
