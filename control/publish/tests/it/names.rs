@@ -85,3 +85,26 @@ fn a_zone_in_the_place_of_a_deleted_one() {
         assert_eq!(found.site.zone, young);
     }
 }
+
+/// A record may get another name: both are told, and nothing of it stays at the old one.
+#[test]
+fn a_record_that_moves_leaves_its_name() {
+    let mut lab = Lab::new();
+    lab.commit([vec![zone(false)], add(1, "www A 192.0.2.1 proxied"), add(2, "www TXT hello")].concat());
+    let mut follower = lab.publisher();
+    lab.commit(
+        [
+            add(1, "api A 192.0.2.1 proxied"),
+            vec![put(Key::name(ZONE, &name("www.example.com")), &json!({"records": 1}))],
+        ]
+        .concat(),
+    );
+    follower.follow().unwrap().unwrap();
+    for publisher in [&follower, &lab.publisher()] {
+        let bundle = publisher.bundle();
+        assert_eq!(addresses(bundle, "www.example.com"), "NOERROR");
+        assert!(route(bundle, "www.example.com").is_none());
+        assert_eq!(addresses(bundle, "api.example.com"), "203.0.113.1 2001:db8::1");
+        assert!(route(bundle, "api.example.com").is_some());
+    }
+}
