@@ -56,9 +56,9 @@ pub fn try_get(words: &[&str]) -> Result<Page, String> {
     page.ok_or_else(|| format!("curl got no head: {:?}", String::from_utf8_lossy(&head)))
 }
 
-/// The last head of the dump: interim responses (100, 103) stand before it.
+/// The last head of the dump: interim responses (100, 103) stand before it, and trailers behind it.
 fn parse(dump: &str, body: Vec<u8>) -> Option<Page> {
-    let head = dump.trim_end().rsplit("\r\n\r\n").next()?;
+    let head = dump.rsplit("\r\n\r\n").find(|head| head.starts_with("HTTP/"))?;
     let mut lines = head.lines();
     let mut first = lines.next()?.split(' ');
     let version = first.next()?.strip_prefix("HTTP/")?.to_owned();
@@ -79,6 +79,7 @@ mod tests {
         for (dump, status, version, header) in [
             ("HTTP/1.1 200 OK\r\nServer: x\r\n\r\n", 200, "1.1", "x"),
             ("HTTP/2 404 \r\nserver: y\r\n\r\n", 404, "2", "y"),
+            ("HTTP/2 200 \r\nserver: y\r\n\r\nx-sum: 7\r\n", 200, "2", "y"),
             ("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 204 No Content\r\nSERVER: z\r\n\r\n", 204, "1.1", "z"),
         ] {
             let page = parse(dump, Vec::new()).expect(dump);
