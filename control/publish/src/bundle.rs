@@ -7,11 +7,11 @@ use bartizan_policy::Policy;
 use bartizan_routes::{Apps, Pools, Routes, Tunnels};
 use bartizan_tls::{Certificates, CertifiedKey};
 
-/// One complete configuration. Equal at every PoP but for what the PoP is, and the addresses of applications, which come
-/// from its pools.
+/// One complete configuration. It is equal at every PoP, except for what describes the PoP itself and for the addresses of
+/// applications, which come from its pools.
 ///
-/// Each part has the number of the bundle that changed it last: who uses only parts whose numbers are the same need not
-/// be told of a new bundle.
+/// Each part has the number of the bundle that changed it last. A plane whose parts all have the numbers that it knows need
+/// not be told of a new bundle.
 #[derive(Clone)]
 pub struct Bundle {
     /// The revision of the newest change in it.
@@ -29,13 +29,13 @@ pub struct Bundle {
     pub tunnels: Generation<Tunnels>,
 }
 
-/// What the PoP that this is has of its own. Nothing as long as the store does not know it.
+/// What describes the PoP that this edge is. Empty as long as the store does not know it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ServedPop {
     /// As visitors see it in `CF-Ray`.
     pub name: String,
-    /// Of proxied names.
+    /// The addresses of proxied names.
     pub addresses: Addresses,
-    /// Of applications.
+    /// The addresses of applications come from these.
     pub pools: Pools,
 }

@@ -6,8 +6,7 @@ use bartizan_model::Record;
 use bartizan_names::{Name, RecordType, ZoneName};
 
 /// The rdata of one RRset. An answer over TCP has 65,535 bytes (RFC 1035 §4.2.2), and an RRset is sent whole or not at all
-/// (RFC 2181 §9); some are left for the header, the question and a chain
-/// of CNAMEs in front.
+/// (RFC 2181 §9). What is left is for the header, the question and a chain of CNAMEs in front.
 const RRSET_BYTES_MAX: usize = 60_000;
 
 /// What each record of an RRset costs beside its rdata: a compressed owner, type, class, TTL and length

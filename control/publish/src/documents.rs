@@ -1,9 +1,9 @@
 //! Objects that are there and that the API cannot read, whether a plane uses them or not.
 //!
-//! What cannot be put in force is noted where it is read. That says nothing about accounts, users and tokens, which no
-//! plane uses, nor about what of a record only the API shows. So every object is read once more as the shape that the API
-//! knows it by: all of them a piece at a time when nothing else is to be done, so that a start does not wait for it, and
-//! each again when it changes.
+//! What cannot be put in force is noted where it is read. That covers neither accounts, users and tokens, which no plane
+//! uses, nor the parts of a record that only the API shows. So every object is read once more as the shape that the API
+//! reads: all of them, a piece at a time, when there is nothing else to do, so that a start does not wait for it; and each
+//! one again when it changes.
 
 use std::sync::Arc;
 
@@ -43,7 +43,7 @@ impl Documents {
         Documents { unreadable: none(), pass: Some(Pass::begin()) }
     }
 
-    /// All documents may be others now. Those that were unreadable count as such until the look at all of them ends.
+    /// Begins to look at all of them again. Those that were unreadable count as such until that ends.
     pub(crate) fn begin_again(&mut self) {
         self.pass = Some(Pass::begin());
     }
@@ -98,7 +98,7 @@ impl Documents {
     fn note(&mut self, bad: Unreadable, units: &Problems) {
         if units.has(&bad.key) {
             self.forget(&bad.key);
-        // What is no key of this version is told by the store.
+        // The store tells of keys that this version does not know.
         } else if Key::parse(&bad.key).is_ok() {
             let (key, reason): (Arc<str>, Arc<str>) = (bad.key.into(), bad.reason.into());
             self.lists().for_each(|list| list.note(Arc::clone(&key), Arc::clone(&reason)));

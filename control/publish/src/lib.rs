@@ -4,10 +4,10 @@
 //! store: change log ──► Publisher::follow: read ──► patch ──► apply ──► Bundle { number, zones, routes, apps, … }
 //!                        one owner name a unit              (parts that did not change are shared with the last bundle)
 //! ```
-//! A unit that cannot be made into what is served keeps what it was before, is one of [`Publisher::problems`], and holds
-//! up nobody else; it is tried again when it is touched and at every start. Documents that the API
-//! cannot read, also of objects that no plane uses, are found by [`Publisher::review`]. [`check()`] is asked by the API before it
-//! commits, so that this does not happen to what the API wrote. Blocking: it runs on a thread of its own.
+//! A unit that cannot be made into what is served keeps its last value, is listed in [`Publisher::problems`], and holds up
+//! no other unit. It is tried again when it is touched, and at every start. The API asks [`check()`] before it commits, so
+//! that this does not happen to what it wrote. Documents that the API cannot read, also those that no plane uses, are found
+//! by [`Publisher::review`]. All calls block: the publisher has a thread of its own.
 
 mod bundle;
 mod check;

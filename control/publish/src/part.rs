@@ -3,9 +3,9 @@
 //! ```text
 //! keys of changes ─► touched ─► read: everything that can fail ─► patches ─► apply: cannot fail ─► Bundle
 //! ```
-//! A part says which kinds of objects it is made of, reads what a step touched of them into a patch, and applies it later:
-//! what cannot be read is in the patch as it was, and an empty patch makes no new generation. Each part has a
-//! generation of its own, so that a plane is told only of what it uses.
+//! A part says which kinds of objects it is made of, reads those that a step touched into a patch, and applies the patch
+//! later. What cannot be read is in the patch with its last value, and an empty patch makes no new generation. Each part has
+//! a generation of its own, so that a plane is told only of what it uses.
 //!
 //! A part that is made of objects of its own is a [`Part`], and has a line in `own_parts!`. Zones, hosts and applications are
 //! made of each other's objects too: the owner names and settings of zones are read once for all of them, in
@@ -46,7 +46,7 @@ trait Part {
     /// Nothing in force.
     fn empty(edge: &Edge) -> Self;
 
-    /// Reads what was touched. What cannot be read is as this part has it.
+    /// Reads what was touched. What cannot be read stays as this part has it.
     fn read(&self, reading: &mut Reading<'_>, touched: &Touched) -> Result<Self::Patch, ReadError>;
 
     fn apply(&mut self, patch: Self::Patch, at: u64);
@@ -56,7 +56,7 @@ trait Part {
 #[derive(Clone)]
 pub(crate) struct Edge {
     pub(crate) seal: SealKey,
-    /// The PoP that this is.
+    /// The PoP that this edge is.
     pub(crate) pop: PopId,
 }
 
@@ -150,7 +150,7 @@ impl Parts {
                 self.load_by_zone(last, reading, at)?;
                 BTreeSet::new()
             }
-            // What is left of a name is in force, but where it is known what the whole of it was.
+            // What is left of a name is in force, unless all of it is known from before.
             spoilt => spoilt?.iter().filter_map(|record| last.owner_of(reading.snapshot, record)).collect(),
         };
         // An application's name has no records of its own, and a name server's need not have any.
@@ -174,13 +174,13 @@ impl Parts {
         })?;
         loaded?;
         for one in unreadable {
-            // What has a key is asked for by it, and something else may be known of it.
+            // What has a key is read by it once more: a part may have its last value, or something that stands in for it.
             if let Ok(key) = Key::parse(&one.key) {
                 touched.note(&key);
             }
             reading.unreadable(one);
         }
-        // Left out, it would let in whom it was made to keep out.
+        // Without it, those would come in whom it was made to keep out.
         reading.lost_of(Kind::AccessRule).iter().for_each(|key| touched.note(key));
         self.load_piece(last, reading, &touched, at)
     }
@@ -192,7 +192,7 @@ impl Parts {
         touched: &Touched,
         at: Rev,
     ) -> Result<(), ReadError> {
-        // With the zone comes its newest serial, so that what else is in it needs not be looked at for that.
+        // The newest serial comes with the zone, so the other objects in it need not be looked at for that.
         let has_zones = touched.has(KnownZones::KINDS);
         let zones = if has_zones { self.known.read(&last.known, reading, touched)? } else { ZoneChanges::default() };
         let patches = self.read_others(last, reading, touched, zones)?;
@@ -200,7 +200,7 @@ impl Parts {
         Ok(())
     }
 
-    /// The slow way round damage in the list of all records: zone by zone, and in each name by name.
+    /// The slow way around damage in the list of all records: zone by zone, and in each zone name by name.
     fn load_by_zone(&mut self, last: &Parts, reading: &mut Reading<'_>, at: Rev) -> Result<(), ReadError> {
         for zone in self.known.ids() {
             let mut owners = BTreeSet::new();

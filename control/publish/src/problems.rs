@@ -11,7 +11,7 @@ use bartizan_store::{Key, Kind};
 /// What a person can do about what is not in force.
 const REMEDY: &str = "change or delete the object by the API; what was in force before stays so until then";
 
-/// And about a zone, which may be lost but for its name: that one cannot be changed, nor made beside it.
+/// The same for a zone. Of one that is lost only its name may be left: it cannot be changed, and no other can take the name.
 const ZONE_REMEDY: &str = "restore a backup, or delete the zone by its id (DELETE /zones/{id}), which works also for one \
                            that is lost, and make it anew; what was in force before stays so until then";
 
@@ -20,7 +20,7 @@ const DOCUMENT_REMEDY: &str = "delete the object by the API, and make it anew; i
                                it was damaged, `bartizan doctor --rebuild`, while the edge is stopped, takes it from the \
                                change log if it is there, or restore a backup";
 
-/// And about one that no call deletes.
+/// The same for an object that no call of the API deletes.
 const KEPT_REMEDY: &str = "if a newer version wrote it, run that one; if it was damaged, `bartizan doctor --rebuild`, while \
                            the edge is stopped, takes it from the change log if it is there, or restore a backup; until \
                            then nobody can use it";
@@ -54,7 +54,7 @@ impl Problems {
         Problems { about, ..Problems::default() }
     }
 
-    /// How many there are, those that are not told one by one included.
+    /// How many there are, with those that are not named.
     pub fn count(&self) -> usize {
         self.told.len() + self.rest.len()
     }
@@ -63,7 +63,7 @@ impl Problems {
         self.count() == 0
     }
 
-    /// The first of them, ascending by key, and the number of the others, as seen at `now`.
+    /// The first of them in the order of their keys, and how many others there are, as seen at `now`.
     pub fn observed(&self, now: Timestamp) -> Vec<Problem> {
         let shown = |(key, reason): (&Arc<str>, &Arc<str>)| Problem {
             what: self.about.what(key),

@@ -10,7 +10,7 @@ use crate::part::{Edge, Parts};
 use crate::problems::Problems;
 use crate::reading::{Reading, Touched};
 
-/// Changes read from the log in one go. A step through more is taken in several, each a bundle of its own.
+/// How many changes of the log one step takes. More of them are several steps, and each makes a bundle.
 const CHANGES_MAX: usize = 4_096;
 
 /// Why no bundle could be built. What is in force stays in force, all of it.
@@ -22,7 +22,7 @@ pub enum PublishError {
     Tail(#[source] TailError),
 }
 
-/// Follows the store and builds bundles. One a process.
+/// Follows the store and builds bundles. A process has one.
 pub struct Publisher {
     store: Store,
     edge: Edge,
@@ -45,7 +45,7 @@ impl Publisher {
         Publisher::load_beside(&Parts::empty(&edge), Rev::ZERO, store, edge)
     }
 
-    /// The same where something is in force already: what cannot be read stays as it is there.
+    /// The same where something is in force already: what cannot be read keeps the value that it has there.
     fn load_beside(last: &Parts, generation: Rev, store: Store, edge: Edge) -> Result<Publisher, PublishError> {
         let snapshot = store.read()?;
         let mut parts = Parts::empty(&edge);
@@ -66,7 +66,7 @@ impl Publisher {
         &self.bundle
     }
 
-    /// The revision up to which changes are in force. What is committed behind it waits.
+    /// The newest revision that is in force. What was committed after it still waits.
     pub fn applied(&self) -> Rev {
         self.applied
     }
@@ -76,17 +76,18 @@ impl Publisher {
         *self.store.watch().borrow()
     }
 
-    /// What could not be put in force, and is not yet as it was asked for.
+    /// What cannot be put in force as it was asked for.
     pub fn problems(&self) -> &Problems {
         &self.problems
     }
 
-    /// What the API cannot read, as far as it was looked at, but for what is one of [`Publisher::problems`].
+    /// What the API cannot read, as far as it was looked at. What is in [`Publisher::problems`] is not repeated here.
     pub fn unreadable(&self) -> &Problems {
         self.documents.unreadable()
     }
 
-    /// Looks at the next of all objects, whether the API can read them. For idle moments, until it is done.
+    /// Looks at the next objects of all that there are: whether the API can read them. To be called in idle moments until it
+    /// is done.
     pub fn review(&mut self) -> Review {
         if self.documents.is_reviewed() {
             return Review::Done;
@@ -102,7 +103,7 @@ impl Publisher {
         self.documents.begin_again();
     }
 
-    /// Applies what was committed since; none if nothing was. Called again until it says so.
+    /// Applies what was committed since the last call; none if there is nothing. To be called again until it says so.
     pub fn follow(&mut self) -> Result<Option<&Bundle>, PublishError> {
         let snapshot = self.store.read()?;
         // The file was damaged in the meantime: what was read of it may have been less than there is. Or it holds another
@@ -116,12 +117,12 @@ impl Publisher {
         }
         let changes = match snapshot.tail(self.applied, CHANGES_MAX) {
             Ok(changes) => changes,
-            // We slept longer than the log reaches back.
+            // The log does not reach back to where we are.
             Err(TailError::Compacted { .. }) => {
                 drop(snapshot);
                 return self.load_again();
             }
-            // To read it again is in vain, and what it says is in the state too.
+            // It would fail again, and what it says is in the state too.
             Err(TailError::Read(error)) if error.is_damage() => {
                 drop(snapshot);
                 tracing::error!(%error, "the change log is damaged; all of the state is loaded instead");
@@ -147,12 +148,12 @@ impl Publisher {
         Ok(Some(&self.bundle))
     }
 
-    /// Starts from the state, as a new PoP does, but for what was in force and cannot be read.
+    /// Reads the whole state, as a new PoP does; but what cannot be read keeps the value that is in force.
     fn load_again(&mut self) -> Result<Option<&Bundle>, PublishError> {
         let (store, edge) = (self.store.clone(), self.edge.clone());
         let loaded = Publisher::load_beside(&self.parts, self.generation.next(), store, edge)?;
         let mut documents = std::mem::replace(self, loaded).documents;
-        // Until the look at all of them ends.
+        // It keeps what it knows until it has looked at all objects again.
         documents.begin_again();
         self.documents = documents;
         Ok(Some(&self.bundle))

@@ -1,8 +1,8 @@
 //! How a step reads: everything that can fail, before anything is changed.
 //!
-//! Two things can go wrong. The store cannot be read: then the step ends, nothing was changed, and it is taken again.
-//! Or one object cannot be made into what is served, by damage or by a newer version's hand: then it is noted and what
-//! it was before stays in force, and it holds up nobody else.
+//! Two things can go wrong. The store cannot be read: then the step ends, nothing was changed, and the step is taken again.
+//! Or one object cannot be made into what is served, because it is damaged or a newer version wrote it: then that is noted,
+//! its last value stays in force, and it holds up no other object.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::error::Error;
@@ -51,7 +51,7 @@ impl Touched {
 pub(crate) enum Found<T> {
     Value(T),
     Nothing,
-    /// Something that cannot be read, which is noted.
+    /// Something that cannot be read; that is noted.
     Bad,
 }
 
@@ -68,7 +68,7 @@ pub(crate) struct Reading<'s> {
     fine: Option<Vec<Key>>,
 }
 
-/// What a start has read before it is looked at: one scan costs less than a look for each of 100,000 zones.
+/// What a start reads before it is needed: one scan costs less than 100,000 look-ups.
 #[derive(Default)]
 struct Ahead {
     objects: HashMap<Key, Entry>,
@@ -96,7 +96,7 @@ impl<'s> Reading<'s> {
         Reading { logged: Some(touched), ..Reading::new(snapshot, problems) }
     }
 
-    /// Reads at once what a start needs of each zone beside itself. What is damaged is looked at one by one later.
+    /// Reads at once what a start needs for each zone beside the zone itself. What is damaged is looked up one by one later.
     pub(crate) fn read_zones_ahead(&mut self) -> Result<(), ReadError> {
         self.ahead.serials = match self.snapshot.zones_changed() {
             Ok(serials) => Some(serials),
@@ -124,7 +124,7 @@ impl<'s> Reading<'s> {
         }
     }
 
-    /// The newest revision of a zone; none if nothing of it ever was.
+    /// The newest revision of a zone; none if there never was such a zone.
     pub(crate) fn zone_changed(&self, zone: ZoneId) -> Result<Option<Rev>, ReadError> {
         match &self.ahead.serials {
             Some(serials) => Ok(serials.get(&zone).copied()),
@@ -152,7 +152,7 @@ impl<'s> Reading<'s> {
         }
     }
 
-    /// Whether the object at `key`, which is not there, is so by damage and by nobody's wish.
+    /// Whether the object at `key`, which is not there, was removed by damage and not by a change.
     fn is_lost(&mut self, key: &Key) -> bool {
         let is_logged = self.logged.is_some_and(|touched| touched.contains(key));
         !is_logged && self.lost().contains(key.as_str())
@@ -163,7 +163,7 @@ impl<'s> Reading<'s> {
         self.lost.get_or_insert_with(|| snapshot.lost().keys.into_iter().collect())
     }
 
-    /// The objects of a kind that damage took, as far as they are named.
+    /// The objects of a kind that damage removed, as far as their keys are known.
     pub(crate) fn lost_of(&mut self, kind: Kind) -> Vec<Key> {
         let keys = self.lost().iter().filter_map(|key| Key::parse(key).ok());
         keys.filter(|key| key.kind() == kind).collect()

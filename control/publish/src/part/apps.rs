@@ -21,7 +21,7 @@ pub(super) struct AppsPart {
     pub(super) apps: Generation<Apps>,
     /// Which applications a name leads to.
     by_name: BTreeMap<(ZoneId, Name), BTreeSet<AppId>>,
-    /// Of the PoP that this is.
+    /// The pools of the PoP that this edge is.
     pools: Pools,
 }
 
@@ -29,7 +29,7 @@ pub(super) struct AppsPart {
 #[derive(Default)]
 pub(crate) struct AppsPatch {
     by_id: BTreeMap<AppId, Option<App>>,
-    /// The PoP's, if they are others now.
+    /// The PoP's pools, if they changed.
     pools: Option<Pools>,
     /// Names whose addresses change with them, and the addresses that they had.
     pub(super) owners: BTreeMap<(ZoneId, Name), Vec<RecordSet>>,

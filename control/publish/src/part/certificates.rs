@@ -1,5 +1,5 @@
-//! Certificates and their keys: for visitors by the name that they ask for (RFC 6066 §3), and for connectors. One whose key does not
-//! belong to it is a problem, before a visitor's handshake fails.
+//! Certificates and their keys: for visitors by the name that they ask for (RFC 6066 §3), and for connectors. A certificate
+//! whose key does not belong to it is a problem, which is seen before a visitor's handshake fails.
 
 use std::collections::BTreeMap;
 
@@ -21,7 +21,7 @@ pub(super) enum Served {
 
 pub(super) struct CertificatesPart {
     pub(super) visitors: Generation<Certificates>,
-    /// Of several the one with the greatest id is used.
+    /// If there are several, the one with the greatest id is used.
     connectors: BTreeMap<CertificateId, CertifiedKey>,
     seal: SealKey,
 }

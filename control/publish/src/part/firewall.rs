@@ -1,8 +1,8 @@
 //! Access rules, of all scopes.
 //!
-//! A rule that cannot be read stays as it was. Of one that was never in force as much is taken as can be read: in a mode
-//! that nobody knows it blocks, and if nothing says whom it is for it holds up its whole scope
-//! ([`firewall::Edit::put_unread`]). Left out, it would let in whom it was made to keep out.
+//! A rule that cannot be read keeps its last value. If it was never in force, as much of it is used as can be read: in a
+//! mode that this version does not know it blocks, and if nothing says whom it is for it holds up its whole scope
+//! ([`firewall::Edit::put_unread`]). Without it, those would come in whom it was made to keep out.
 
 use bartizan_firewall::{self as firewall, Firewall, Level};
 use bartizan_live::Generation;
@@ -77,7 +77,7 @@ fn stand_in(snapshot: &Snapshot, key: &Key, id: RuleId) -> Change {
     let whom = text("/configuration/target").zip(text("/configuration/value"));
     match (mode, whom.and_then(|(kind, value)| target_of_kind(kind, value).ok())) {
         (mode, Some(target)) => Change::Put(of(key, id, mode.unwrap_or(AccessMode::Block), target)),
-        // Without it nobody comes in whom it does not let in.
+        // It only lets in: without it nobody more comes in.
         (Ok(AccessMode::Whitelist), None) => Change::Remove,
         (_, None) => Change::Unread(key.zone_id()),
     }

@@ -49,7 +49,7 @@ impl HostsPart {
         for unit in names {
             self.put(&mut edit, unit);
         }
-        // Most changes of names are none of hosts.
+        // Most changes of names change no host.
         if !edit.is_empty() {
             self.routes = Generation { number: at, value: edit.finish() };
         }
@@ -78,8 +78,8 @@ impl HostsPart {
     }
 }
 
-/// Takes all requests for the names of a zone that cannot be read. It has default settings, none of
-/// which answers before the target does.
+/// Takes all requests for the names of a zone that cannot be read. Its settings are the defaults, none of which answers
+/// before the target does.
 fn hold(edit: &mut Edit<Policy>, zone: ZoneId, apex: &ZoneName) -> SiteNumber {
     let site = Site { zone, apex: apex.clone(), policy: Arc::default() };
     let number = edit.add_site(site);

@@ -17,7 +17,7 @@ pub(super) struct TunnelsPart {
 }
 
 impl TunnelsPart {
-    /// A tunnel and its configuration are one unit; what cannot be read of either is as it was.
+    /// A tunnel and its configuration are one unit. If one of the two cannot be read it keeps its last value.
     fn read_one(
         &self,
         reading: &mut Reading<'_>,

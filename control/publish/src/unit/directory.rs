@@ -1,8 +1,8 @@
 //! Which of our zones a name lies in, and by which names zones call the servers of this edge.
 //!
-//! A resolver that is told `NS ns1.example.com` asks for its addresses next (RFC 1034 §5.3.3). Nobody should have to type them in: such a
-//! name, where it lies in a zone of ours, answers with the addresses of whichever PoP is asked, as a proxied name does,
-//! until it gets address records of its own. NS records that users add at an apex may mean any server, and get no
+//! A resolver that is told `NS ns1.example.com` asks for its addresses next (RFC 1034 §5.3.3). Nobody should have to type
+//! them in: if such a name lies in a zone of ours, it answers with the addresses of whichever PoP is asked, as a proxied name
+//! does, until it gets address records of its own. NS records that users add at an apex may mean any server, and get no
 //! address from here.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};

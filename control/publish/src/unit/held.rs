@@ -1,17 +1,16 @@
 //! Zones that are there, cannot be read, and were never served: nobody may answer for their names.
 //!
-//! Left out, such a zone would give its names to a zone of ours that it lies in, with other addresses, other origins and
-//! other rules. So its apex is held: DNS says that it cannot tell (SERVFAIL,
-//! RFC 1035 §4.1.1), and the HTTP edge 503 (RFC 9110 §15.6.4), for the apex and all
-//! below it but what lies in a zone inside. The apex is told by the zone's document, be the rest of it what it may, or
-//! by the key of its name, which only one zone may have ([`Snapshot::zone_names`]).
+//! Without it, a zone of ours that it lies in would answer for its names, with other addresses, other origins and other
+//! rules. So its apex is held: DNS answers SERVFAIL (RFC 1035 §4.1.1) and the HTTP edge 503 (RFC 9110 §15.6.4) for the apex
+//! and for all names below it, except for those in a zone inside. The apex is read from the zone's document, even if
+//! the rest of it cannot be read, or from the key of its name, which only one zone may have ([`Snapshot::zone_names`]).
 
 use bartizan_model::Zone;
 use bartizan_names::{ZoneId, ZoneName};
 use bartizan_store::{Entry, Key, ReadError, Snapshot};
 use serde::Deserialize;
 
-/// What a zone's document must still tell.
+/// What of a zone's document must be readable.
 #[derive(Deserialize)]
 struct Remains {
     name: String,
@@ -24,7 +23,7 @@ pub(super) fn apex_told(snapshot: &Snapshot, zone: ZoneId) -> Result<Option<Zone
     Ok(named.and_then(|remains| Zone::parse_name(&remains.name).ok()))
 }
 
-/// Nothing in place of what is damaged.
+/// None if it is damaged.
 fn readable(found: Result<Option<Entry>, ReadError>) -> Result<Option<Entry>, ReadError> {
     match found {
         Err(error) if error.is_damage() => Ok(None),

@@ -14,8 +14,8 @@ use crate::unit::name::record;
 const PIECE_RECORDS: usize = 1_024;
 const PIECES_MAX: usize = 8;
 
-/// Hands every owner name with records to `put`, in another thread. Reading, parsing and placing take about as long, so
-/// each has a thread. A record that cannot be read is noted and left out, and its key given back.
+/// Hands every owner name with records to `put`, in another thread. Reading, parsing and placing take about the same time,
+/// so each has a thread. A record that cannot be read is noted and left out, and its key is returned.
 pub(crate) fn load_names<P>(reading: &mut Reading<'_>, put: P) -> Result<Vec<Key>, ReadError>
 where
     P: FnMut(NameUnit) + Send,
@@ -68,7 +68,7 @@ fn parse(entries: mpsc::Receiver<Vec<Entry>>, to_place: &mpsc::SyncSender<Vec<Re
     faults
 }
 
-/// The records of one name come one behind the other.
+/// The records of one name come one after the other.
 fn place(records: mpsc::Receiver<Vec<Record>>, mut put: impl FnMut(NameUnit)) {
     let mut unit: Vec<Record> = Vec::new();
     for record in records.into_iter().flatten() {

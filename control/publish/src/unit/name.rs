@@ -14,7 +14,7 @@ use crate::reading::{Fault, Reading, Touched};
 pub(crate) struct NameUnit {
     pub(crate) zone: ZoneId,
     pub(crate) owner: Name,
-    /// None: they cannot be read, and stay what they were; something else about the name changed.
+    /// None if they cannot be read: they keep their last value, and something else about the name changed.
     pub(crate) records: Option<Served>,
 }
 
@@ -32,8 +32,8 @@ impl NameUnit {
     }
 }
 
-/// The names that a step touched and `others` whose meaning changed, in zones that are served after it. Of a name with a
-/// record that cannot be read all records stay as they were.
+/// The names that a step touched and `others` whose meaning changed, in zones that are served after it. If one record of a
+/// name cannot be read, all records of the name keep their last value.
 pub(crate) fn read_names(
     reading: &mut Reading<'_>,
     touched: &Touched,
@@ -57,7 +57,7 @@ pub(crate) fn read_names(
 fn read_records(reading: &mut Reading<'_>, zone: ZoneId, owner: &Name) -> Result<Option<Vec<Record>>, ReadError> {
     match reading.snapshot.records_at(zone, owner) {
         Ok(entries) => {
-            // Each is looked at, so that each that is wrong is told.
+            // All of them are read, so that each one that is wrong is noted.
             let records: Vec<Option<Record>> = entries.iter().map(|entry| reading.make(entry, record)).collect();
             Ok(records.into_iter().collect())
         }

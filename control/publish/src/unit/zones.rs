@@ -40,7 +40,7 @@ pub(crate) struct ZoneChanges {
     pub(crate) by_id: BTreeMap<ZoneId, ZoneChange>,
     /// Zones of which nothing is known but their apex.
     pub(crate) hold: BTreeMap<ZoneId, ZoneName>,
-    /// Zones that were held and are not any more, or under another name.
+    /// Zones that are no longer held, or are held under another name.
     pub(crate) release: BTreeMap<ZoneId, ZoneName>,
     /// Zones that cannot be read, and whose apex is not known yet.
     nameless: Vec<ZoneId>,
@@ -68,7 +68,7 @@ impl ZoneChange {
 }
 
 impl ZoneChanges {
-    /// Whether the zone that has this name goes, or comes under another one.
+    /// Whether the zone that has this name goes, or gets another name.
     fn takes(&self, apex: &ZoneName) -> bool {
         let goes = self.by_id.values().filter(|change| change.goes());
         goes.filter_map(|change| change.before.as_ref()).any(|before| before.zone.name == *apex)
@@ -120,7 +120,7 @@ impl KnownZones {
         let mut changes = ZoneChanges::default();
         let kinds = [Kind::Zone].iter().chain(policy::KINDS);
         let mut ids: BTreeSet<ZoneId> = kinds.flat_map(|kind| touched.of(*kind)).filter_map(Key::zone_id).collect();
-        // One that was lost ends with its name.
+        // A zone of which only the name is left ends when the name is freed.
         let is_touched = |apex: &ZoneName| touched.contains(&Key::unique(Scope::Edge, Index::ZoneName, apex));
         ids.extend(self.held.iter().filter(|(_, apex)| is_touched(apex)).map(|(id, _)| *id));
         for id in ids {
@@ -146,7 +146,7 @@ impl KnownZones {
         }
         self.refuse_second_owners(reading, &mut changes);
         self.yield_names(&mut changes);
-        // A certificate or an access rule is nothing that resolvers see.
+        // Resolvers do not see certificates and access rules.
         let moving = touched.keys().filter(|key| key.kind().moves_serial());
         for zone in moving.filter_map(Key::zone_id).collect::<BTreeSet<_>>() {
             if changes.will_serve(self, zone) {
@@ -179,8 +179,8 @@ impl KnownZones {
         Ok(())
     }
 
-    /// The zones to hold when all others are loaded: whose names are taken and not served. One that is not there at all
-    /// was lost, since a zone that is deleted gives its name back at once.
+    /// The zones to hold when all others are loaded: those whose names are taken but not served. A zone that is not there at
+    /// all was lost, since a zone that is deleted gives its name back at once.
     pub(crate) fn read_lost(&self, reading: &mut Reading<'_>) -> Result<ZoneChanges, ReadError> {
         let mut hold = reading.snapshot.zone_names(|name| !self.is_apex(name))?.by_zone;
         hold.retain(|zone, _| !self.held.contains_key(zone));
@@ -209,7 +209,7 @@ impl KnownZones {
         }
     }
 
-    /// Nothing is held that is served.
+    /// Holds no name that is served.
     fn yield_names(&self, changes: &mut ZoneChanges) {
         let taken: Vec<ZoneId> = changes
             .hold
@@ -226,7 +226,7 @@ impl KnownZones {
         release.extend(self.held.iter().filter(|(_, apex)| comes(apex)).map(|(id, apex)| (*id, apex.clone())));
     }
 
-    /// A name is one zone's. The store sees to that; where it failed to, the first one stays.
+    /// Only one zone has a name. The store sees to that; if it failed to, the first zone keeps it.
     fn refuse_second_owners(&self, reading: &mut Reading<'_>, changes: &mut ZoneChanges) {
         let mut taken: BTreeSet<Name> = BTreeSet::new();
         let leaves = |id: &ZoneId| changes.by_id.get(id).is_some_and(ZoneChange::goes);
@@ -273,7 +273,7 @@ impl KnownZones {
 enum Read {
     Zone(Arc<ServedZone>),
     Nothing,
-    /// It cannot be read, and was not served before; the apex that it tells.
+    /// It cannot be read, and was not served before. With its apex, if that is known.
     Held(Option<ZoneName>),
 }
 
@@ -290,7 +290,7 @@ fn read_zone(last: &KnownZones, reading: &mut Reading<'_>, id: ZoneId) -> Result
     Ok(Read::Zone(Arc::new(ServedZone { zone, policy: Arc::new(policy) })))
 }
 
-/// The newest revision of a zone. Where it cannot be read any newer one does, for serials must only grow.
+/// The newest revision of a zone. If it cannot be read, any newer one will do, because serials must only grow.
 fn read_serial(reading: &mut Reading<'_>, zone: ZoneId) -> Result<Rev, ReadError> {
     match reading.zone_changed(zone) {
         Ok(changed) => Ok(changed.unwrap_or(Rev::ZERO)),
