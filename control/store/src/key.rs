@@ -108,7 +108,7 @@ pub struct Key {
     text: Arc<str>,
     scope: Scope,
     kind: Kind,
-    /// Where the id begins in the text; its end for an object that needs none.
+    /// Where the id begins in the text; the end of the text for an object that has no id.
     id_at: usize,
 }
 
@@ -209,7 +209,7 @@ impl Key {
         Key::new(scope, Kind::Unique, format_args!("{}/{name}", index.text()))
     }
 
-    /// That a zone is out of service and the rest of it still to be deleted.
+    /// Says that a zone is out of service and that the rest of it is still to be deleted.
     pub fn deletion(zone: ZoneId) -> Key {
         Key::new(Scope::Edge, Kind::Deletion, zone)
     }
@@ -218,12 +218,12 @@ impl Key {
     pub fn parse(text: &str) -> Result<Key, KeyError> {
         let refused = || KeyError(text.to_owned());
         let key = Key::stored(text)?;
-        // An id of the scope in upper case would be a second name of one object.
+        // An id in upper case would be a second name of the same object.
         let is_first = text.strip_prefix(&key.scope.to_string()).is_some_and(|rest| rest.starts_with('/'));
         if is_first && key.is_declared() { Ok(key) } else { Err(refused()) }
     }
 
-    /// Reads a key that [`Key::as_str`] wrote, without asking again whether it is the one spelling.
+    /// Reads a key that [`Key::as_str`] wrote. Does not check again that it is spelled in the only right way.
     pub(crate) fn stored(text: &str) -> Result<Key, KeyError> {
         let key = || {
             let (scope, rest) = Scope::split(text)?;
@@ -252,7 +252,7 @@ impl Key {
         &self.text[self.id_at..]
     }
 
-    /// What only one may have, of the key of such a thing.
+    /// In which index the key is, if it is of something that only one may have.
     pub fn index(&self) -> Option<Index> {
         let of_unique = (self.kind == Kind::Unique).then(|| self.id().split_once('/'));
         Index::parse(of_unique.flatten()?.0)

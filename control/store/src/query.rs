@@ -27,8 +27,8 @@ use crate::error::{ReadError, Unreadable};
 use crate::snapshot;
 use filter::Condition;
 
-/// The documents of one page together. A page of the most rows that the API allows has some 40 MB where records are large;
-/// most are far below this.
+/// Bytes of the documents of one page. The largest page that the API allows has some 40 MB if its records are large; most
+/// pages are far smaller.
 const PAGE_BYTES_MAX: usize = 8 << 20;
 
 /// One page of a listing, and how many there are on all pages.
@@ -52,8 +52,8 @@ struct Listed {
 }
 
 impl Listed {
-    /// The page, out of `total`. The ids first and then their objects: rows before the page are then passed in the index
-    /// alone.
+    /// The page, out of `total`. Reads the ids first and then their objects, so that for the rows in front of the page only
+    /// the index is read.
     fn page(&self, connection: &Connection, total: u64) -> Result<Page<Entry>, ReadError> {
         let mut select = connection.prepare_cached(&self.ids())?;
         let ids = select.query_map(params_from_iter(&self.condition.values), |row| row.get(0))?;

@@ -1,4 +1,4 @@
-//! Making the listings from the objects: when a file has none, or other ones.
+//! Makes the listings from the objects, when a file has none or those of another version.
 
 use bartizan_seal::sha256;
 use rusqlite::{Connection, OptionalExtension, Row};
@@ -10,10 +10,10 @@ use crate::listing;
 /// What listings have beside their tables and indexes.
 const MORE: &str = include_str!("schema/listings.sql");
 
-/// The tables that are no listings; those of the engine aside.
+/// The tables that are not listings, without the engine's own.
 const KEPT: &str = "('about', 'object', 'state_hash', 'log', 'change', 'zone_change')";
 
-/// Records whose letters are read in one step, so that commits get in between.
+/// How many records have their letters read in one step: others can commit between two steps.
 const READ_STEP: u32 = 2_000;
 
 /// Whether the file has the listings of this version.
@@ -30,14 +30,14 @@ fn layout() -> String {
     listings.map(|listing| listing.layout()).chain([MORE.to_owned()]).collect()
 }
 
-/// What tells one layout from another.
+/// A short hash by which layouts are told apart.
 fn stamp() -> String {
     sha256(layout().as_bytes())[..8].iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Makes all listings anew, inside a transaction. An object that cannot be listed is in none.
 pub(crate) fn make(connection: &Connection) -> rusqlite::Result<()> {
-    // Of a new store nobody wants to know.
+    // For a new store this would say nothing.
     if connection.query_row("SELECT EXISTS (SELECT 1 FROM object)", (), |row| row.get(0))? {
         tracing::info!("the listings are made anew from the objects");
     }
@@ -109,7 +109,7 @@ pub(crate) fn read_records(connection: &Connection) -> rusqlite::Result<Reading>
     Ok(if ids.len() < READ_STEP as usize { Reading::Finished } else { Reading::Unfinished })
 }
 
-/// More of them wait than a search looks at in passing.
+/// Whether more records wait than a search can look at one by one.
 pub(crate) fn many_unread(connection: &Connection) -> rusqlite::Result<bool> {
     connection
         .prepare_cached("SELECT EXISTS (SELECT 1 FROM record_unread LIMIT 1 OFFSET ?)")?

@@ -1,8 +1,8 @@
 //! Reading what can be read of a damaged file, or of one of an older layout, into a new one.
 //!
 //! - **Objects** come from their table; where that cannot be read to its end, from its leaves one by one ([`crate::pages`]).
-//!   One that the index of keys names and nothing else has, or whose hash shows that it is not what was committed, is taken
-//!   from the log. What is missing after that is [`Lost`](crate::Lost), by name.
+//!   An object that only the index of keys still names, or whose hash shows that it is not what was committed, is taken from
+//!   the log. What is missing after that is named in [`Lost`](crate::Lost).
 //! - **The log** is taken over if it is whole, else another one begins. In either case it has another epoch, so that those
 //!   who follow take the state again: they may have seen the gap. No revision is given twice.
 //! - **The last change of a zone** that is not known any more is the newest revision: serials must not go back.

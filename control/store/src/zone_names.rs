@@ -1,4 +1,4 @@
-//! Which zone has which name, by the keys of the names: for zones whose own objects do not tell.
+//! Which zone has which name, read from the keys of the names: for zones whose own objects do not say.
 
 use std::collections::HashMap;
 
@@ -34,7 +34,7 @@ struct Holder {
 }
 
 impl Snapshot {
-    /// Which zones have the names that pass `wanted`. Looks at all names, and at more than that only of those.
+    /// Which zones have the names that pass `wanted`. Looks at the keys of all names, and at the documents of those only.
     pub fn zone_names(&self, wanted: impl Fn(&ZoneName) -> bool) -> Result<ZoneNames, ReadError> {
         let all = Prefix::unique(Scope::Edge, Index::ZoneName);
         let (mut names, mut after) = (ZoneNames::default(), None);
@@ -60,7 +60,7 @@ impl Snapshot {
         }
     }
 
-    /// None in place of what is damaged.
+    /// None if it is damaged.
     fn holder(&self, name: &Key) -> Result<Option<Holder>, ReadError> {
         match self.get(name) {
             Err(error) if error.is_damage() => Ok(None),

@@ -10,7 +10,7 @@ use crate::key::Key;
 use crate::listing::{Column, Listing, text, time};
 use crate::tables::signed;
 
-/// One whose document does not say when it runs out is due, so that somebody looks at it.
+/// A certificate whose document does not say when it ends is due, so that somebody looks at it.
 pub(crate) const CERTIFICATES: Listing = Listing {
     table: "certificate",
     columns: &[
@@ -56,7 +56,7 @@ const DUE: &str = "SELECT object.key FROM (
 pub(crate) fn due(connection: &Connection, issuer: &str, at: Timestamp) -> Result<Vec<Key>, ReadError> {
     let mut select = connection.prepare_cached(DUE)?;
     let keys = select.query_map((issuer, signed(at.unix_micros())), |row| row.get::<_, String>(0))?;
-    // A key that is none of this version is told of elsewhere.
+    // Keys that this version does not know are reported elsewhere.
     keys.filter_map(|key| key.map(|key| Key::stored(&key).ok()).transpose()).map(|key| Ok(key?)).collect()
 }
 

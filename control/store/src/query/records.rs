@@ -12,7 +12,7 @@ use crate::error::ReadError;
 use crate::key::Key;
 use crate::listing::{Column, Listing, folded, folded_owner, folded_tag, text};
 
-/// Beside it there are the tags and the letters of records, by triggers (`schema/listings.sql`).
+/// Triggers keep the tags and the letters of records beside it (`schema/listings.sql`).
 pub(crate) const RECORDS: Listing = Listing {
     table: "record",
     columns: &[
@@ -141,7 +141,7 @@ impl RecordOrder {
     }
 }
 
-/// Zones up to this size are looked through: that takes some milliseconds, and what is in other zones costs nothing.
+/// Zones up to this size are searched record by record: that takes some milliseconds, and other zones cost nothing.
 const LOOKED_THROUGH_MAX: u64 = 10_000;
 
 /// How a zone's texts are searched.
@@ -193,7 +193,7 @@ pub(super) fn listed(query: &RecordQuery, how: Search, apex: Option<&str>) -> Li
     }
 }
 
-/// The groups of three letters that every record has which passes the filters; none if they tell of none.
+/// The groups of three letters that every record that passes the filters must have; none if the filters do not say.
 fn letters(query: &RecordQuery, in_apex: &dyn Fn(&str) -> bool) -> Option<String> {
     let mut parts: Vec<String> = query.search.iter().map(|text| folded(text)).collect();
     if query.matching == Match::All {
@@ -220,7 +220,7 @@ fn letters(query: &RecordQuery, in_apex: &dyn Fn(&str) -> bool) -> Option<String
     (!groups.is_empty()).then(|| groups.join(" AND "))
 }
 
-/// Groups of letters that are looked for. More of them hardly leave out more records.
+/// How many groups of letters are searched for. More of them would hardly leave out more records.
 const GROUPS_MAX: usize = 32;
 
 /// The records that have the letters, and those whose letters are not read yet.
@@ -358,7 +358,7 @@ mod tests {
         ids.collect::<Result<_, _>>().unwrap()
     }
 
-    /// Whatever is read already, and whatever changed since.
+    /// Also while some records wait for their letters to be read.
     #[test]
     fn both_ways_of_searching_find_the_same() {
         let dir = tempfile::tempdir().unwrap();
