@@ -27,6 +27,7 @@ use std::time::Instant;
 
 use bartizan_quotas::Place;
 use bartizan_routes::Scheme;
+use bartizan_tls::ServerStream;
 use tokio::net::TcpStream;
 
 pub(crate) use connection::{Connections, RequestGuard};
@@ -53,33 +54,51 @@ pub(crate) async fn serve(stream: TcpStream, from: (SocketAddr, Place), scheme: 
     }
 }
 
+// What is in a box here is freed when it is over, and makes no room in each connection of another kind.
 async fn speak(stream: TcpStream, connection: Rc<Connection>, worker: Rc<Worker>) {
     if connection.scheme == Scheme::Http {
         return http1::serve(stream, connection, worker).await;
     }
-    let permit = match worker.door.shake_hands(connection.peer.ip(), Instant::now()) {
+    let Some(stream) = Box::pin(shake_hands(stream, &connection, &worker)).await else { return };
+    match stream.alpn() {
+        Some(ALPN_HTTP2) => Box::pin(http2::serve(stream, connection, worker)).await,
+        _ => http1::serve(stream, connection, worker).await,
+    }
+}
+
+/// TLS with a visitor; none if it does not come about.
+async fn shake_hands(stream: TcpStream, connection: &Connection, worker: &Worker) -> Option<ServerStream<TcpStream>> {
+    let _permit = match worker.door.shake_hands(connection.peer.ip(), Instant::now()) {
         Ok(permit) => permit,
         Err(over) => {
             worker.counters.visitors.refused(over);
             // Fails only on a socket that is gone already.
             let _ = stream.set_zero_linger();
-            return;
+            return None;
         }
     };
     let certificates = worker.certificates();
-    // In a box, so that its memory is freed when the handshake is over.
-    let handshake = Box::pin(worker.acceptor.accept_offering(stream, &certificates, |name| worker.offer_to(name)));
-    let stream = match tokio::time::timeout(worker.limits.handshake_time, handshake).await {
-        Ok(Ok(stream)) => stream,
-        Ok(Err(error)) => {
-            worker.counters.visitors.handshakes_failed.add(1);
-            return tracing::trace!(peer = %connection.peer, %error, "handshake failed");
+    let handshake = worker.acceptor.accept_offering(stream, &certificates, |name| worker.offer_to(name));
+    match tokio::time::timeout(worker.limits.handshake_time, handshake).await {
+        Ok(Ok(stream)) => return Some(stream),
+        Ok(Err(error)) => tracing::trace!(peer = %connection.peer, %error, "handshake failed"),
+        Err(_) => {}
+    }
+    worker.counters.visitors.handshakes_failed.add(1);
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What each connection holds beside its socket, TLS and what its last request left in its slot.
+    #[test]
+    fn an_idle_connection_is_small() {
+        fn size_of_future<A, B, C, D, F: Future>(_: fn(A, B, C, D) -> F) -> usize {
+            size_of::<F>()
         }
-        Err(_) => return worker.counters.visitors.handshakes_failed.add(1),
-    };
-    drop((certificates, permit));
-    match stream.alpn() {
-        Some(ALPN_HTTP2) => http2::serve(stream, connection, worker).await,
-        _ => http1::serve(stream, connection, worker).await,
+        let (task, state) = (size_of_future(serve), size_of::<Connection>());
+        assert!(task + state <= 1280, "{task} + {state}");
     }
 }

@@ -72,16 +72,17 @@ pub(crate) async fn serve<IO: Carrier>(io: IO, connection: Rc<Connection>, worke
         }
         unread.rest(&line.worker.spare);
     };
+    // In boxes too: there is one state for all that a connection waits for, as large as the largest.
     match end {
         Some((other, guard)) => {
             let (connection, worker) = (Rc::clone(&line.connection), Rc::clone(&line.worker));
             let idle_time = worker.limits.websocket_idle_time;
             let wire = Wire::new(line.into_io(), connection, worker);
-            relay::relay(wire, unread.split().freeze(), other, guard.record(), idle_time).await;
+            Box::pin(relay::relay(wire, unread.split().freeze(), other, guard.record(), idle_time)).await;
         }
         None => {
             let worker = Rc::clone(&line.worker);
-            say_goodbye(line.into_io(), &worker.limits).await;
+            Box::pin(say_goodbye(line.into_io(), &worker.limits)).await;
         }
     }
 }
