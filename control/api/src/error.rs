@@ -80,6 +80,8 @@ faults! {
     Busy = 503 10503 "Too many changes at once to the same objects; try again";
     TooSlow = 503 10504 "This list takes too long to put together";
     StoreDamaged = 503 10502 "A part of the store was damaged and is being mended; try again in a while";
+    /// The log says what is the matter, and so does `status`.
+    StoreBroken = 500 10512 "A part of the store is damaged and stays so";
     ReadOnly = 503 10509 "The store can only be read; nothing was changed";
     Internal = 500 10500 "Internal error";
     /// The rest of the store is well, and the object can still be deleted where its id says all that is needed for it.
@@ -156,7 +158,7 @@ const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 impl Fault {
     /// A server's fault that the same call would meet again.
     const fn stays(self) -> bool {
-        matches!(self, Fault::Damaged | Fault::DiskFull | Fault::AuthorityEnded)
+        matches!(self, Fault::Damaged | Fault::StoreBroken | Fault::DiskFull | Fault::AuthorityEnded)
     }
 
     pub const fn code(self) -> u32 {
@@ -252,12 +254,22 @@ impl IntoResponse for Error {
     }
 }
 
+/// After so long a damaged store may be mended: a small one is after a second, one of a million records after a minute.
+const MENDED_AFTER: Duration = Duration::from_secs(5);
+
+fn broken(reason: &str) -> Error {
+    Fault::StoreBroken.because(format_args!("{reason}; `bartizan doctor` says what mends it"))
+}
+
 impl From<CommitError> for Error {
     fn from(error: CommitError) -> Error {
         match error {
             CommitError::TooLarge { .. } => Fault::LargeBody.into(),
             CommitError::ReadOnly { reason } => Fault::ReadOnly.because(reason),
             CommitError::Engine(engine) if engine.is_disk_full() => Fault::DiskFull.into(),
+            CommitError::NotMended { reason } => broken(&reason),
+            CommitError::Waited { is_mending: true, .. } => Error::from(Fault::StoreDamaged).after(MENDED_AFTER),
+            CommitError::Waited { is_mending: false, .. } => Error::from(Fault::Busy).after(MENDED_AFTER),
             error => Error::internal(&error),
         }
     }
@@ -268,11 +280,8 @@ impl From<ReadError> for Error {
         match error {
             ReadError::Busy => Fault::Busy.into(),
             ReadError::TooSlow { .. } => Fault::TooSlow.because("search for a longer text, or use more filters"),
-            ReadError::ListingDamaged => Fault::StoreDamaged.into(),
-            ReadError::Engine(error) if error.is_damage() => {
-                tracing::error!(%error, "the store was damaged");
-                Fault::StoreDamaged.into()
-            }
+            ReadError::Damaged { stays: Some(reason), .. } => broken(&reason),
+            ReadError::Damaged { stays: None, .. } => Error::from(Fault::StoreDamaged).after(MENDED_AFTER),
             ReadError::Unreadable(object) => {
                 tracing::debug!(object.key, object.reason, "an object in the store cannot be read");
                 Fault::Damaged.because(object.key)
@@ -383,5 +392,33 @@ impl From<AccessRuleError> for Error {
 impl From<TunnelError> for Error {
     fn from(error: TunnelError) -> Error {
         Fault::TunnelConfig.because(error).at("/config")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// It is said to be mended while that is true, and what is the matter otherwise.
+    #[test]
+    fn a_damaged_store_is_told_as_it_is() {
+        let waited = |is_mending| CommitError::Waited { waited: Duration::from_secs(10), is_mending };
+        for (error, status, expect, retry) in [
+            (waited(true), 503, "is being mended; try again", Some("6")),
+            (waited(false), 503, "Too many changes at once", Some("6")),
+            (
+                CommitError::NotMended { reason: "the disk is full".into() },
+                500,
+                "stays so: the disk is full; `bartizan doctor` says what mends it",
+                None,
+            ),
+        ] {
+            let error = Error::from(error);
+            assert!(error.problem().message.contains(expect), "{}", error.problem().message);
+            let response = error.into_response();
+            let header = |name: &HeaderName| response.headers().get(name).and_then(|value| value.to_str().ok());
+            assert_eq!((response.status().as_u16(), header(&RETRY_AFTER)), (status, retry));
+            assert_eq!(header(&SHOULD_RETRY), (retry.is_none()).then_some("false"));
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! How the file is: what a person should know of it and do about it.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use rusqlite::Connection;
 
@@ -13,7 +14,7 @@ use crate::schema::{self, Access};
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Condition {
     /// Why a damaged file stays so.
-    pub damaged: Option<String>,
+    pub damaged: Option<Arc<str>>,
     /// What damage took.
     pub lost: Lost,
     /// Objects whose keys this version does not know: nobody sees them. Counted some time after the start.

@@ -4,24 +4,62 @@
 //! it; we ask for the ids behind it one by one until it answers again.
 
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rusqlite::{Connection, ErrorCode, OptionalExtension, ffi};
+use tokio::sync::watch;
 
+use crate::condition::Condition;
 use crate::kind::Kind;
 
-/// Whether somebody met damage that is not mended yet. Set by readers, looked at by the writer.
+/// What is wrong with the file: readers note what they meet, the writer mends it and says how it stands.
 #[derive(Default)]
-pub(crate) struct Damage(AtomicBool);
+pub(crate) struct Damage {
+    /// Somebody met some that is not mended yet.
+    met: AtomicBool,
+    is_mending: AtomicBool,
+    condition: watch::Sender<Condition>,
+}
 
 impl Damage {
+    pub(crate) fn new(condition: Condition) -> Damage {
+        Damage { condition: watch::Sender::new(condition), ..Damage::default() }
+    }
+
     pub(crate) fn note(&self) {
-        self.0.store(true, Ordering::Relaxed);
+        self.met.store(true, Ordering::Relaxed);
     }
 
     /// Whether somebody met some since this was asked last.
     pub(crate) fn take(&self) -> bool {
-        self.0.swap(false, Ordering::Relaxed)
+        self.met.swap(false, Ordering::Relaxed)
+    }
+
+    pub(crate) fn condition(&self) -> watch::Receiver<Condition> {
+        self.condition.subscribe()
+    }
+
+    /// Says how it stands; `change` tells whether that is news.
+    pub(crate) fn change(&self, change: impl FnOnce(&mut Condition) -> bool) {
+        self.condition.send_if_modified(change);
+    }
+
+    /// Why damage stays. None: it is mended, or will be in a moment.
+    pub(crate) fn stays(&self) -> Option<Arc<str>> {
+        self.condition.borrow().damaged.clone()
+    }
+
+    /// Whether nothing is written because the file is being mended.
+    pub(crate) fn is_mending(&self) -> bool {
+        self.is_mending.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn while_mending<T>(&self, mend: impl FnOnce() -> T) -> T {
+        self.is_mending.store(true, Ordering::Relaxed);
+        let done = mend();
+        self.is_mending.store(false, Ordering::Relaxed);
+        done
     }
 }
 

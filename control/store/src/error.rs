@@ -99,9 +99,12 @@ pub enum CommitError {
     /// It could not be opened for writing, for this reason.
     #[error("the store is open for reading only: {reason}")]
     ReadOnly { reason: Arc<str> },
-    /// The damaged file is as it was.
-    #[error("the store's file could not be mended: {reason}")]
+    /// The file is damaged and stays so.
+    #[error("the store is damaged: {reason}")]
     NotMended { reason: Arc<str> },
+    /// Its turn did not come in time, and nothing of it is done.
+    #[error("the store was busy for {} s{}", waited.as_secs(), if *is_mending { ": its file is being mended" } else { "" })]
+    Waited { waited: Duration, is_mending: bool },
     #[error("the store cannot write")]
     Engine(#[from] EngineError),
 }
@@ -115,9 +118,9 @@ pub enum ReadError {
     /// A listing that would keep others waiting was given up.
     #[error("this takes longer than {} ms; ask for less of it", budget.as_millis())]
     TooSlow { budget: Duration },
-    /// What objects are found by is damaged, and is being made anew.
-    #[error("a listing is damaged and is made anew; ask again in a while")]
-    ListingDamaged,
+    /// A part of the file is damaged, or the disk does not give it. It is mended, unless it stays so for this reason.
+    #[error("the store is damaged")]
+    Damaged { stays: Option<Arc<str>>, source: EngineError },
     #[error(transparent)]
     Unreadable(#[from] Unreadable),
     #[error("the store is damaged: {0}")]
@@ -132,7 +135,7 @@ impl ReadError {
     pub fn is_damage(&self) -> bool {
         match self {
             ReadError::Busy | ReadError::TooSlow { .. } => false,
-            ReadError::Unreadable(_) | ReadError::Corrupt(_) | ReadError::ListingDamaged => true,
+            ReadError::Unreadable(_) | ReadError::Corrupt(_) | ReadError::Damaged { .. } => true,
             ReadError::Engine(error) => error.is_damage(),
         }
     }
@@ -171,6 +174,7 @@ impl From<rusqlite::Error> for ReadError {
         match error.sqlite_error_code() {
             // Only listings are interrupted.
             Some(ErrorCode::OperationInterrupted) => ReadError::TooSlow { budget: LISTING_BUDGET },
+            _ if is_damage(&error) => ReadError::Damaged { stays: None, source: error.into() },
             _ => ReadError::Engine(error.into()),
         }
     }

@@ -89,6 +89,16 @@ pub(crate) enum MendError {
     File(#[from] io::Error),
 }
 
+impl MendError {
+    /// The disk has no room or is in trouble, or another process is in the way: the next attempt may do.
+    pub(crate) fn may_pass(&self) -> bool {
+        match self {
+            MendError::Engine(_) | MendError::File(_) => true,
+            MendError::Nothing | MendError::Foreign | MendError::Newer(_) => false,
+        }
+    }
+}
+
 impl From<PagesError> for MendError {
     fn from(error: PagesError) -> MendError {
         match error {

@@ -85,10 +85,7 @@ impl Readers {
             Ok(connection) => self.limit(connection),
             Err(error) => {
                 self.forget();
-                if error.is_damage() {
-                    self.damage.note();
-                }
-                Err(error.into())
+                Err(self.met(error.into()))
             }
         }
     }
@@ -103,6 +100,17 @@ impl Readers {
                 Ok(_) => self.put(connection),
                 Err(_) => self.forget(),
             }
+        }
+    }
+
+    /// Has damage mended that a reader met, and says in its error if that cannot be.
+    pub(crate) fn met(&self, error: ReadError) -> ReadError {
+        match error {
+            ReadError::Damaged { source, .. } => {
+                self.damage.note();
+                ReadError::Damaged { stays: self.damage.stays(), source }
+            }
+            error => error,
         }
     }
 

@@ -133,7 +133,7 @@ pub(crate) enum Access {
     Frozen,
 }
 
-pub(crate) fn open_reader(dir: &Path, access: Access) -> Result<Connection, EngineError> {
+pub(crate) fn open_reader(dir: &Path, access: Access) -> rusqlite::Result<Connection> {
     let path = dir.join(FILE);
     let connection = match access {
         Access::Shared => connect(&path)?,
@@ -215,13 +215,11 @@ fn bring_up_to_date(connection: &mut Connection, found: u32) -> rusqlite::Result
 fn refused(path: &Path, error: MendError) -> OpenError {
     match error {
         MendError::Newer(found) => OpenError::NewerSchema { found, supported: VERSION },
-        MendError::Nothing | MendError::Foreign => {
-            OpenError::Corrupt { path: path.to_owned(), reason: error.to_string() }
-        }
-        MendError::Engine(_) | MendError::File(_) => {
+        error if error.may_pass() => {
             let needed = mend::room(path.parent().unwrap_or(path));
             OpenError::NotMended { path: path.to_owned(), reason: error.to_string(), needed }
         }
+        error => OpenError::Corrupt { path: path.to_owned(), reason: error.to_string() },
     }
 }
 

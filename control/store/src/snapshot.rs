@@ -40,10 +40,7 @@ impl Snapshot {
             Err(error) => {
                 drop(connection);
                 readers.forget();
-                if is_damage(&error) {
-                    readers.damage.note();
-                }
-                Err(error.into())
+                Err(readers.met(error.into()))
             }
         }
     }
@@ -54,11 +51,7 @@ impl Snapshot {
 
     /// Looks, and has the file mended if it meets damage.
     fn look<T>(&self, read: impl FnOnce(&Connection) -> Result<T, ReadError>) -> Result<T, ReadError> {
-        read(self.connection()).inspect_err(|error| {
-            if matches!(error, ReadError::Engine(error) if error.is_damage()) {
-                self.readers.damage.note();
-            }
-        })
+        read(self.connection()).map_err(|error| self.readers.met(error))
     }
 
     /// The revision of this view.
@@ -337,17 +330,17 @@ impl Snapshot {
 
     /// A page of the records of a zone.
     pub fn records(&self, query: &RecordQuery) -> Result<Page<Entry>, ReadError> {
-        self.listed(|connection| query::records(connection, query))
+        self.look(|connection| query::records(connection, query))
     }
 
     /// All records of one owner name, in the order of their ids.
     pub fn records_at(&self, zone: ZoneId, owner: &Name) -> Result<Vec<Entry>, ReadError> {
-        self.listed(|connection| query::records_at(connection, zone, owner))
+        self.look(|connection| query::records_at(connection, zone, owner))
     }
 
     /// The owner name of a record, also of one whose document cannot be read; none if it is not listed.
     pub fn record_owner(&self, zone: ZoneId, id: RecordId) -> Result<Option<Name>, ReadError> {
-        let owner = self.listed(|connection| query::owner_of(connection, &Key::record(zone, id)))?;
+        let owner = self.look(|connection| query::owner_of(connection, &Key::record(zone, id)))?;
         Ok(owner.and_then(|owner| Name::parse(&owner).ok()))
     }
 
@@ -415,30 +408,22 @@ impl Snapshot {
 
     /// A page of zones.
     pub fn zones(&self, query: &ZoneQuery) -> Result<Page<Entry>, ReadError> {
-        self.listed(|connection| query::zones(connection, query))
+        self.look(|connection| query::zones(connection, query))
     }
 
     /// A page of tunnels.
     pub fn tunnels(&self, query: &TunnelQuery) -> Result<Page<Entry>, ReadError> {
-        self.listed(|connection| query::tunnels(connection, query))
+        self.look(|connection| query::tunnels(connection, query))
     }
 
     /// The keys of certificates that `issuer` did not issue, or that are to be renewed before `at`.
     pub fn certificates_due(&self, issuer: &str, at: Timestamp) -> Result<Vec<Key>, ReadError> {
-        self.listed(|connection| query::due(connection, issuer, at))
-    }
-
-    /// Has a damaged listing made anew.
-    fn listed<T>(&self, read: impl FnOnce(&Connection) -> Result<T, ReadError>) -> Result<T, ReadError> {
-        match self.look(read) {
-            Err(ReadError::Engine(error)) if error.is_damage() => Err(ReadError::ListingDamaged),
-            result => result,
-        }
+        self.look(|connection| query::due(connection, issuer, at))
     }
 
     /// A page of the access rules of a scope.
     pub fn access_rules(&self, query: &AccessRuleQuery) -> Result<Page<Entry>, ReadError> {
-        self.listed(|connection| query::access_rules(connection, query))
+        self.look(|connection| query::access_rules(connection, query))
     }
 }
 

@@ -4,9 +4,10 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{self, SyncSender};
+use std::sync::mpsc::{self, RecvTimeoutError, SyncSender, TrySendError};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
 use bartizan_names::Timestamp;
 use rusqlite::Connection;
@@ -26,7 +27,7 @@ use crate::readers::{Purpose, Readers};
 use crate::schema::{self, Access};
 use crate::snapshot::Snapshot;
 use crate::state_hash::Part;
-use crate::writer::{Answer, Folding, Job, MENDS_MAX, Outcome, Prepared, QUEUE_MAX, Work, Writer};
+use crate::writer::{Answer, Attempts, Claim, Folding, Job, Outcome, Prepared, QUEUE_MAX, Work, Writer};
 
 /// How much of the change log stays. Only whole beginnings of the log go, and never the newest change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +59,12 @@ impl Retention {
     }
 }
 
+/// How long a change waits for its turn, as readers do for theirs: a large file is mended for longer than that.
+const WRITE_WAIT_MAX: Duration = Duration::from_secs(10);
+
+/// How often it is looked again whether there is room for one, or whether one that was begun late waits once more.
+const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(10);
+
 /// The store of one data directory. Cheap to clone; the file is closed when the last clone is gone.
 #[derive(Clone)]
 pub struct Store(Arc<Shared>);
@@ -70,6 +77,7 @@ struct Shared {
     listing_readers: Arc<Readers>,
     dir: PathBuf,
     access: Access,
+    write_wait_max: Duration,
     /// Last, to be open as long as any connection: the engine's locks are the process's, and whoever closes a descriptor of
     /// the file lets go of all of them (<https://www.sqlite.org/howtocorrupt.html> §2.2).
     _file: Option<Arc<File>>,
@@ -79,7 +87,7 @@ struct Shared {
 struct Told {
     head: watch::Receiver<Rev>,
     epoch: Arc<AtomicU64>,
-    condition: watch::Receiver<Condition>,
+    damage: Arc<Damage>,
 }
 
 /// Whether changes are taken.
@@ -96,22 +104,16 @@ enum Writing {
 }
 
 impl Shared {
-    fn new(
-        dir: &Path,
-        access: Access,
-        writing: Writing,
-        told: Told,
-        damage: &Arc<Damage>,
-        file: Option<Arc<File>>,
-    ) -> Shared {
-        let readers = |purpose| Arc::new(Readers::new(dir.to_owned(), access, purpose, Arc::clone(damage)));
+    fn new(dir: &Path, access: Access, writing: Writing, told: Told, file: Option<Arc<File>>) -> Shared {
+        let readers = |purpose| Arc::new(Readers::new(dir.to_owned(), access, purpose, Arc::clone(&told.damage)));
         Shared {
-            writing,
-            told,
             readers: readers(Purpose::State),
             listing_readers: readers(Purpose::Listing),
+            writing,
+            told,
             dir: dir.to_owned(),
             access,
+            write_wait_max: WRITE_WAIT_MAX,
             _file: file,
         }
     }
@@ -143,9 +145,8 @@ impl Store {
         let epoch = Arc::new(AtomicU64::new(log::epoch(&connection).map_err(engine)?.0));
         let (head_sender, head) = watch::channel(rev);
         let (queue, jobs) = mpsc::sync_channel(QUEUE_MAX);
-        let damage = Arc::<Damage>::default();
         let lost = Lost::of_file(&connection);
-        let (condition_sender, condition) = watch::channel(Condition { lost, ..Condition::default() });
+        let damage = Arc::new(Damage::new(Condition { lost, ..Condition::default() }));
         let writer = Writer {
             connection,
             queue: jobs,
@@ -153,9 +154,8 @@ impl Store {
             epoch: Arc::clone(&epoch),
             folding,
             damage: Arc::clone(&damage),
-            condition: condition_sender,
+            attempts: Attempts::new(),
             dir: dir.to_owned(),
-            mends_left: MENDS_MAX,
             survey: Some(Survey::default()),
             file: Arc::clone(&file),
         };
@@ -164,14 +164,7 @@ impl Store {
             .spawn(move || writer.run())
             .map_err(|source| OpenError::NotWritable { path: dir.to_owned(), source })?;
         let writing = Writing::Open { queue, writer };
-        Ok(Store(Arc::new(Shared::new(
-            dir,
-            Access::Shared,
-            writing,
-            Told { head, epoch, condition },
-            &damage,
-            Some(file),
-        ))))
+        Ok(Store(Arc::new(Shared::new(dir, Access::Shared, writing, Told { head, epoch, damage }, Some(file)))))
     }
 
     /// A store that cannot be written can be served.
@@ -184,10 +177,9 @@ impl Store {
         tracing::error!(reason, "the store is open for reading only");
         // Nobody will ever tell of a newer revision.
         let (_, head) = watch::channel(seen);
-        let (_, condition) = watch::channel(Condition::default());
         let writing = Writing::Refused { reason: reason.into() };
-        let told = Told { head, epoch: Arc::default(), condition };
-        let shared = Shared::new(dir, access, writing, told, &damage, None);
+        let told = Told { head, epoch: Arc::default(), damage };
+        let shared = Shared::new(dir, access, writing, told, None);
         shared.readers.open_all();
         shared.listing_readers.open_all();
         Ok(Store(Arc::new(shared)))
@@ -277,7 +269,7 @@ impl Store {
 
     /// What is wrong with the file, as long as it is.
     pub fn condition(&self) -> watch::Receiver<Condition> {
-        self.0.told.condition.clone()
+        self.0.told.damage.condition()
     }
 
     /// Looks at all pages of the store in `dir`, be it in use or not, damaged or not. None if there is none.
@@ -339,6 +331,7 @@ impl Store {
         Ok(())
     }
 
+    /// What is to be written is given up if its turn does not come in time; all else waits for as long as it takes.
     fn run(&self, work: Work) -> Answer {
         let (reply, verdict) = mpsc::sync_channel(1);
         let queue = match &self.0.writing {
@@ -346,8 +339,36 @@ impl Store {
             Writing::Refused { reason } => return Err(CommitError::ReadOnly { reason: Arc::clone(reason) }),
             Writing::Closed => return Err(CommitError::Closed),
         };
-        queue.send(Job { work, reply }).map_err(|_| CommitError::Closed)?;
-        verdict.recv().map_err(|_| CommitError::Closed)?
+        let is_write = matches!(work, Work::Append(_) | Work::Apply(..));
+        let (begun, claim) = (Instant::now(), Arc::<Claim>::default());
+        let mut job = Job { work, reply, claim: Arc::clone(&claim) };
+        if !is_write {
+            queue.send(job).map_err(|_| CommitError::Closed)?;
+            return verdict.recv().map_err(|_| CommitError::Closed)?;
+        }
+        let wait_max = self.0.write_wait_max;
+        let waited = || {
+            let is_mending = self.0.told.damage.is_mending();
+            Err(CommitError::Waited { waited: begun.elapsed(), is_mending })
+        };
+        while let Err(error) = queue.try_send(job) {
+            match error {
+                TrySendError::Full(back) if begun.elapsed() < wait_max => job = back,
+                TrySendError::Full(_) => return waited(),
+                TrySendError::Disconnected(_) => return Err(CommitError::Closed),
+            }
+            thread::sleep(LOOK_AGAIN_AFTER);
+        }
+        let mut wait = wait_max.saturating_sub(begun.elapsed());
+        loop {
+            match verdict.recv_timeout(wait) {
+                Ok(answer) => return answer,
+                Err(RecvTimeoutError::Disconnected) => return Err(CommitError::Closed),
+                Err(RecvTimeoutError::Timeout) if claim.give_up() => return waited(),
+                // It is being written; if that meets damage, it waits again.
+                Err(RecvTimeoutError::Timeout) => wait = LOOK_AGAIN_AFTER,
+            }
+        }
     }
 }
 
@@ -413,7 +434,6 @@ pub enum BackupError {
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::AtomicBool;
-    use std::time::Duration;
 
     use super::*;
     use crate::change::{Meta, Value};
@@ -429,7 +449,11 @@ mod tests {
     }
 
     fn write(store: &Store) {
-        let json = format!("\"{}\"", "x".repeat(100_000)).into();
+        try_write(store, 100_000).unwrap();
+    }
+
+    fn try_write(store: &Store, bytes: usize) -> Result<Rev, CommitError> {
+        let json = format!("\"{}\"", "x".repeat(bytes)).into();
         let op = Op::Put { key: Key::meta("a"), value: Value { format: 1, json } };
         let meta = Meta {
             at: Timestamp::from_unix_micros(1),
@@ -438,7 +462,7 @@ mod tests {
             client: None,
             request_id: bartizan_seal::random(),
         };
-        store.commit(ChangeSet { guards: Vec::new(), ops: vec![op], meta }).unwrap();
+        store.commit(ChangeSet { guards: Vec::new(), ops: vec![op], meta })
     }
 
     fn journal_bytes(dir: &Path) -> u64 {
@@ -479,23 +503,49 @@ mod tests {
         let pages: i64 = connection.pragma_query_value(None, "page_count", |row| row.get(0)).unwrap();
         connection.pragma_update(None, "max_page_count", pages + 10).unwrap();
         let store = Store::with_writer(dir.path(), connection, Folding::USUAL).unwrap();
-        let large = |bytes: usize| {
-            let value = Value { format: 1, json: format!("\"{}\"", "x".repeat(bytes)).into() };
-            let request_id = bartizan_seal::random();
-            let meta = Meta {
-                at: Timestamp::from_unix_micros(1),
-                actor: "test".to_owned(),
-                interface: "test".to_owned(),
-                client: None,
-                request_id,
-            };
-            store.commit(ChangeSet { guards: Vec::new(), ops: vec![Op::Put { key: Key::meta("a"), value }], meta })
-        };
+        let large = |bytes| try_write(&store, bytes);
         assert_eq!(large(10).unwrap(), Rev(1));
         let full = large(100_000);
         assert!(matches!(&full, Err(CommitError::Engine(error)) if error.is_disk_full()), "{full:?}");
         assert_eq!(store.read().unwrap().head(), Rev(1));
         assert_eq!(large(10).unwrap(), Rev(2));
+    }
+
+    /// The writer is busy for as long as the test wants, with a state that does not come to its end.
+    #[test]
+    fn a_change_whose_turn_does_not_come_is_given_up_and_not_made() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut store = open(dir.path(), Duration::ZERO);
+        write(&store);
+        Arc::get_mut(&mut store.0).unwrap().write_wait_max = Duration::ZERO;
+        let (begun, has_begun) = mpsc::channel();
+        let (end, ended) = mpsc::channel::<()>();
+        let entries = std::iter::from_fn(move || {
+            begun.send(()).unwrap();
+            // The state broke off, once the test is done with it.
+            ended.recv().err().map(|_| Err(ReadError::Busy))
+        });
+        let state =
+            State { epoch: Epoch(1), head: Rev(1), zones: Vec::new(), hashes: Vec::new(), entries: Box::new(entries) };
+        thread::scope(|scope| {
+            let installed = scope.spawn(|| store.install(state));
+            has_begun.recv().unwrap();
+            for is_mending in [false, true] {
+                let waited = || try_write(&store, 10).unwrap_err();
+                let error = if is_mending { store.0.told.damage.while_mending(waited) } else { waited() };
+                assert!(
+                    matches!(error, CommitError::Waited { is_mending: told, .. } if told == is_mending),
+                    "{error:?}"
+                );
+            }
+            // Reads go on.
+            assert_eq!(store.read().unwrap().head(), Rev(1));
+            drop(end);
+            assert!(matches!(installed.join().unwrap(), Err(CommitError::BrokeOff(_))));
+        });
+        Arc::get_mut(&mut store.0).unwrap().write_wait_max = WRITE_WAIT_MAX;
+        // None of the others was made.
+        assert_eq!(try_write(&store, 10).unwrap(), Rev(2));
     }
 
     /// A reader that stays for long keeps what it sees and holds nobody up for longer than the wait; afterwards the

@@ -3,6 +3,7 @@
 use std::fs::{self, OpenOptions};
 use std::io::{Seek, SeekFrom, Write};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use bartizan_store::{
     CommitError, Filter, Key, Kind, Op, Part, Prefix, ReadError, RecordOrder, RecordQuery, Retention, Rev, Scope,
@@ -186,7 +187,7 @@ fn damaged_listings_are_made_anew() {
         store.read().unwrap().for_each_record(&mut |entry| owners.push(entry.key)).unwrap();
         assert_eq!(owners.len(), usize::from(RECORDS), "{btree}");
         match store.read().unwrap().records(&query) {
-            Ok(_) | Err(ReadError::ListingDamaged) => {}
+            Ok(_) | Err(ReadError::Damaged { stays: None, .. }) => {}
             Err(error) => panic!("{btree}: {error}"),
         }
         let mut tries = 0;
@@ -213,7 +214,7 @@ fn a_file_is_mended_a_few_times_and_no_more() {
         damage_running(dir.path(), "record_type");
         let query = RecordQuery { per_page: 1_000, order: RecordOrder::Type, ..RecordQuery::all(zone(1)) };
         let met = store.read_for_listing().unwrap().records(&query);
-        assert!(matches!(met, Err(ReadError::ListingDamaged)), "{attempt}: {met:?}");
+        assert!(matches!(met, Err(ReadError::Damaged { stays: None, .. })), "{attempt}: {met:?}");
         assert!(store.settle().unwrap());
         let damaged = store.condition().borrow().damaged.clone();
         assert_eq!(damaged.is_some(), attempt == 4, "{attempt}: {damaged:?}");
@@ -221,6 +222,44 @@ fn a_file_is_mended_a_few_times_and_no_more() {
     // Until somebody sees to it.
     assert!(store.mend().unwrap().lost.is_empty());
     assert_eq!(store.condition().borrow().damaged, None);
+}
+
+/// A folder where a file is to be made stands for a disk that does not take it.
+#[test]
+fn attempts_that_fail_for_lack_of_room_are_made_again() {
+    let dir = tempfile::tempdir().unwrap();
+    filled(&dir);
+    let store = open(&dir);
+    let in_the_way = dir.path().join("store.mended.sqlite");
+    fs::create_dir(&in_the_way).unwrap();
+    damage_running(dir.path(), "record_type");
+    let query = RecordQuery { per_page: 1_000, order: RecordOrder::Type, ..RecordQuery::all(zone(1)) };
+    let read = || store.read_for_listing().unwrap().records(&query);
+    assert!(matches!(read(), Err(ReadError::Damaged { stays: None, .. })));
+    let mut condition = store.condition();
+    // More often than it would be mended.
+    for _ in 0..5 {
+        assert!(store.settle().unwrap());
+        let damaged = condition.borrow_and_update().damaged.clone().unwrap();
+        assert!(damaged.contains("MiB of room are needed, and it is tried again"), "{damaged}");
+    }
+    // Who reads is told that it stays, and so is who writes there.
+    let Err(ReadError::Damaged { stays: Some(reason), .. }) = read() else { panic!() };
+    assert!(reason.contains("Is a directory"), "{reason}");
+    let record = Record::new(1, 1, "host-1.x.test", "MX", "mail.test");
+    let written = store.commit(set(vec![], vec![record.put()]));
+    assert!(matches!(&written, Ok(_) | Err(CommitError::NotMended { .. })), "{written:?}");
+    fs::remove_dir(&in_the_way).unwrap();
+    // By itself, when the rest behind the last attempt is over.
+    let begun = Instant::now();
+    while condition.borrow_and_update().damaged.is_some() {
+        assert!(begun.elapsed() < Duration::from_secs(100), "it is not tried again");
+        std::thread::yield_now();
+    }
+    assert_eq!(read().unwrap().items.len(), usize::from(RECORDS));
+    // And as often as if nothing had failed.
+    drop(store);
+    assert!(open(&dir).condition().borrow().lost.is_empty());
 }
 
 /// Written by a newer version, say. They stay until a person says otherwise.

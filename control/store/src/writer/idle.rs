@@ -1,0 +1,120 @@
+//! What may wait until nobody has anything to write.
+
+use std::time::Duration;
+
+use rusqlite::TransactionBehavior;
+
+use super::Writer;
+use crate::condition::Walk;
+use crate::damage;
+use crate::rebuild::{self, Reading};
+
+/// How long nobody has anything to write before what may wait is done.
+const IDLE_AFTER: Duration = Duration::from_millis(200);
+
+/// How long damage that readers met may wait when nobody writes: to look is to read a flag.
+const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(250);
+
+/// Operations after which it is looked whether too many records wait: counting them takes a moment.
+pub(super) const LOOK_EVERY: usize = 2_000;
+
+/// Free pages that the file keeps for what comes next, and those that are given back in one step: some milliseconds.
+const FREE_PAGES_MAX: i64 = 1024;
+const FREE_PAGES_STEP: i64 = 256;
+
+/// What may wait until nobody has anything to write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Chores {
+    /// Something was written since they were done.
+    Waiting,
+    UnderWay,
+    Done,
+}
+
+impl Chores {
+    /// How long there must be no work before they are gone on with.
+    pub(super) const fn after(self) -> Duration {
+        match self {
+            Chores::Waiting => IDLE_AFTER,
+            Chores::UnderWay => Duration::ZERO,
+            Chores::Done => LOOK_AGAIN_AFTER,
+        }
+    }
+}
+
+impl Writer {
+    /// Lets no more records wait for their letters to be read than searches can look at in passing.
+    pub(super) fn catch_up(&mut self) {
+        match rebuild::many_unread(&self.connection) {
+            Ok(false) => {}
+            Ok(true) => drop(self.read_records()),
+            Err(error) => self.met(&error),
+        }
+    }
+
+    /// Does a step of what may wait until nobody has work.
+    pub(super) fn use_idle_time(&mut self) -> Chores {
+        if let Some(Reading::Unfinished) = self.read_records() {
+            return Chores::UnderWay;
+        }
+        match self.give_back() {
+            Ok(Chores::UnderWay) => return Chores::UnderWay,
+            Ok(_) => {}
+            Err(error) => self.met(&error),
+        }
+        match self.look_at_keys() {
+            Ok(Chores::UnderWay) => return Chores::UnderWay,
+            Ok(_) => {}
+            Err(error) => self.met(&error),
+        }
+        // Whoever copies the file alone has all of it.
+        if let Err(error) = self.connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", (), |_| Ok(())) {
+            self.met(&error);
+        }
+        Chores::Done
+    }
+
+    /// Gives some of the file's free pages back to the disk, if there are many.
+    fn give_back(&self) -> rusqlite::Result<Chores> {
+        let free: i64 = self.connection.pragma_query_value(None, "freelist_count", |row| row.get(0))?;
+        if free <= FREE_PAGES_MAX {
+            return Ok(Chores::Done);
+        }
+        let mut step = self.connection.prepare_cached(&format!("PRAGMA incremental_vacuum({FREE_PAGES_STEP})"))?;
+        let mut rows = step.query(())?;
+        while rows.next()?.is_some() {}
+        drop(rows);
+        let left: i64 = self.connection.pragma_query_value(None, "freelist_count", |row| row.get(0))?;
+        Ok(if left < free { Chores::UnderWay } else { Chores::Done })
+    }
+
+    fn read_records(&mut self) -> Option<Reading> {
+        let step = self.connection.transaction_with_behavior(TransactionBehavior::Immediate).and_then(|transaction| {
+            let reading = rebuild::read_records(&transaction)?;
+            transaction.commit()?;
+            Ok(reading)
+        });
+        step.inspect_err(|error| self.met(error)).ok()
+    }
+
+    /// Counts the keys that are none, once.
+    fn look_at_keys(&mut self) -> rusqlite::Result<Chores> {
+        let Some(survey) = &mut self.survey else { return Ok(Chores::Done) };
+        if survey.step(&self.connection)? == Walk::UnderWay {
+            return Ok(Chores::UnderWay);
+        }
+        let strangers = survey.strangers;
+        self.survey = None;
+        self.damage.change(|known| std::mem::replace(&mut known.strangers, strangers) != strangers);
+        Ok(Chores::Done)
+    }
+
+    /// A chore failed.
+    fn met(&mut self, error: &rusqlite::Error) {
+        if damage::is_damage(error) {
+            self.damage.note();
+        } else {
+            tracing::warn!(%error, "the store's care for its file failed");
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! Folding the journal into the file before it becomes too large.
+
+use std::time::{Duration, Instant};
+
+use super::Writer;
+use crate::schema;
+
+/// When the journal is folded by force, and at what price.
+#[derive(Clone, Copy)]
+pub(crate) struct Folding {
+    /// The journal's size above which the writer waits for readers to let go of it.
+    pub(crate) bytes: u64,
+    /// How long it waits, and with it everybody who commits.
+    pub(crate) wait_max: Duration,
+}
+
+impl Folding {
+    /// Several times what the engine folds at by itself, and many times what a reader usually takes.
+    pub(crate) const USUAL: Folding = Folding { bytes: 128 << 20, wait_max: Duration::from_secs(1) };
+}
+
+/// One try to fold the journal. A waiting try holds locks that a new reader needs, and the wait may be for that very
+/// reader: several short tries get through where a long one does not.
+const FOLD_TRY_MAX: Duration = Duration::from_millis(20);
+
+impl Writer {
+    /// Folds the journal into the file once it is larger than `at`, and says when to look again.
+    ///
+    /// The engine folds by itself, but begins the journal anew only when nobody reads from it as a change is written.
+    /// Under constant reads somebody always does. Here nothing is written while those who read the journal are waited
+    /// for; a reader that begins when all of it is in the file reads only the file, and does not hold up the next fold.
+    ///
+    /// A reader that outlasts the wait keeps its state and the journal grows on; so a journal has at most
+    /// [`Folding::bytes`], what is written during the longest read, and one such step more.
+    pub(super) fn fold_journal(&self, at: u64) -> u64 {
+        let size = self.journal_bytes();
+        if size < at {
+            return at;
+        }
+        match self.truncate_journal() {
+            Ok(true) => self.folding.bytes,
+            Ok(false) => {
+                tracing::warn!(size, "the store's journal grows: somebody has looked at an old state for long");
+                size + self.folding.bytes
+            }
+            Err(error) => {
+                tracing::warn!(size, %error, "the store's journal cannot be folded");
+                size + self.folding.bytes
+            }
+        }
+    }
+
+    fn journal_bytes(&self) -> u64 {
+        let journal = self.connection.path().map(|path| format!("{path}-wal"));
+        journal.and_then(|journal| std::fs::metadata(journal).ok()).map_or(0, |file| file.len())
+    }
+
+    /// False if readers were in the way for all of the wait.
+    fn truncate_journal(&self) -> rusqlite::Result<bool> {
+        let begun = Instant::now();
+        self.connection.busy_timeout(FOLD_TRY_MAX)?;
+        let folded = loop {
+            let busy: rusqlite::Result<i64> =
+                self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", (), |row| row.get(0));
+            match busy {
+                Ok(0) => break Ok(true),
+                Ok(_) if begun.elapsed() < self.folding.wait_max => {}
+                other => break other.map(|_| false),
+            }
+        };
+        self.connection.busy_timeout(schema::LOCK_WAIT_MAX)?;
+        folded
+    }
+}
