@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant, SystemTime};
 
+use bartizan_certs::Warning;
 use bartizan_observed::{Lease, Measured, Metric, Problem, Problems, Reporter, Sample, What};
 
 /// How long a full disk is believed in after a change was refused for it. The next change that lands ends it sooner.
@@ -80,17 +81,13 @@ impl Numbers {
         self.problems.clear(Reporter::Renewal, Instant::now());
     }
 
-    /// What is to be said of the local CA, if it ends.
-    pub(crate) fn authority(&self, warning: Option<String>) {
-        let Some(reason) = warning else { return self.problems.clear(Reporter::Authority, Instant::now()) };
-        let ends = Problem {
-            what: What::Authority,
-            count: 1,
-            reason,
-            since: SystemTime::now().into(),
-            remedy: bartizan_certs::CA_REMEDY,
+    /// What is to be said of the local CA, if anything is.
+    pub(crate) fn authority(&self, warning: Option<Warning>) {
+        let Some(Warning { reason, remedy }) = warning else {
+            return self.problems.clear(Reporter::Authority, Instant::now());
         };
-        self.tell(Reporter::Authority, ends, Lease::Held, Instant::now());
+        let problem = Problem { what: What::Authority, count: 1, reason, since: SystemTime::now().into(), remedy };
+        self.tell(Reporter::Authority, problem, Lease::Held, Instant::now());
     }
 
     /// Something that is to be deleted is still there.

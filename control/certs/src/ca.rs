@@ -37,17 +37,44 @@ const COMMON_NAME_MAX: usize = 64;
 
 /// What a person can do about a CA that ends.
 pub const REMEDY: &str =
-    "move ca.key.sealed away and start the edge again: it makes a new CA, which everybody has to trust anew";
+    "move ca.key.sealed and ca.pem away and start the edge again: it makes a new CA, which everybody has to trust anew";
 
 /// How long before its end the CA is spoken of: everybody who trusts it has to trust another one then.
 const WARN_BEFORE: Duration = days(30);
 
-/// What is to be said of a CA that ends then.
-pub fn warning(ends: Timestamp, now: Timestamp) -> Option<String> {
-    if ends <= now {
-        Some(format!("it ran out on {ends}, and nothing is issued any more"))
-    } else {
-        (ends <= later(now, WARN_BEFORE)).then(|| format!("it runs out on {ends}, and all that it issued with it"))
+/// When the CA is valid. Nothing that it issued outlives it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Validity {
+    pub from: Timestamp,
+    pub until: Timestamp,
+}
+
+/// Why people should look at the CA.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Warning {
+    pub reason: String,
+    pub remedy: &'static str,
+}
+
+impl Validity {
+    /// What is to be said of it.
+    pub fn warning(self, now: Timestamp) -> Option<Warning> {
+        let Validity { from, until } = self;
+        let (reason, remedy) = if until <= now {
+            (format!("it ran out on {until}, and nothing is issued any more"), REMEDY)
+        } else if from > now {
+            let reason =
+                format!("it is not valid before {from}: the clock was ahead when it was made, or is behind now");
+            (
+                reason,
+                "set this machine's clock right; if it is, move ca.key.sealed and ca.pem away and start the edge again: it makes a new CA, which everybody has to trust anew",
+            )
+        } else if until <= later(now, WARN_BEFORE) {
+            (format!("it runs out on {until}, and all that it issued with it"), REMEDY)
+        } else {
+            return None;
+        };
+        Some(Warning { reason, remedy })
     }
 }
 
@@ -69,7 +96,16 @@ pub struct Issued {
 struct Stored {
     certificate_pem: String,
     key_pem: String,
+    /// Of those that did not say it, it follows from the end.
+    not_before: Option<Timestamp>,
     not_after: Timestamp,
+}
+
+impl Stored {
+    fn validity(&self) -> Validity {
+        let usual = || earlier(earlier(self.not_after, CA_VALIDITY), BACKDATE);
+        Validity { from: self.not_before.unwrap_or_else(usual), until: self.not_after }
+    }
 }
 
 /// The local certificate authority.
@@ -77,16 +113,19 @@ pub struct Ca {
     issuer: Issuer<'static, KeyPair>,
     certificate_pem: String,
     fingerprint: String,
-    not_after: Timestamp,
+    validity: Validity,
 }
 
 impl Ca {
-    /// The CA of the data directory `dir`, made there if there is none.
+    /// The CA of the data directory `dir`, made there if there never was one.
     pub fn load_or_create(dir: &Path, seal: &bartizan_seal::Key, now: Timestamp) -> Result<Ca, CertsError> {
         let path = dir.join(KEY_FILE);
         let stored = match fs::read(&path) {
             Ok(sealed) => read(&path, seal, &sealed)?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => create(&path, seal, now)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                expect_none(dir)?;
+                create(&path, seal, now)?
+            }
             Err(source) => return Err(CertsError::File { path, source }),
         };
         publish(&dir.join(CERTIFICATE_FILE), &stored.certificate_pem)?;
@@ -94,7 +133,8 @@ impl Ca {
         let key = KeyPair::from_pem(&stored.key_pem).map_err(damaged)?;
         let issuer = Issuer::from_ca_cert_pem(&stored.certificate_pem, key).map_err(damaged)?;
         let fingerprint = hex::encode(sha256(stored.certificate_pem.as_bytes()));
-        Ok(Ca { issuer, certificate_pem: stored.certificate_pem, fingerprint, not_after: stored.not_after })
+        let validity = stored.validity();
+        Ok(Ca { issuer, certificate_pem: stored.certificate_pem, fingerprint, validity })
     }
 
     /// The CA's certificate.
@@ -102,17 +142,16 @@ impl Ca {
         &self.certificate_pem
     }
 
-    /// When it runs out; nothing that it issued outlives it.
-    pub fn ends(&self) -> Timestamp {
-        self.not_after
+    pub fn validity(&self) -> Validity {
+        self.validity
     }
 
-    /// When the CA of a data directory runs out, none if there is none. Looks, and makes nothing.
-    pub fn end_in(dir: &Path, seal: &bartizan_seal::Key) -> Result<Option<Timestamp>, CertsError> {
+    /// When the CA of a data directory is valid, none if there never was one. Looks, and makes nothing.
+    pub fn validity_in(dir: &Path, seal: &bartizan_seal::Key) -> Result<Option<Validity>, CertsError> {
         let path = dir.join(KEY_FILE);
         match fs::read(&path) {
-            Ok(sealed) => Ok(Some(read(&path, seal, &sealed)?.not_after)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Ok(sealed) => Ok(Some(read(&path, seal, &sealed)?.validity())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => expect_none(dir).map(|()| None),
             Err(source) => Err(CertsError::File { path, source }),
         }
     }
@@ -126,7 +165,7 @@ impl Ca {
     /// addresses), with a new key. It does not outlive the CA, and a CA that has run out issues nothing.
     pub fn issue(&self, names: &[String], now: Timestamp, validity: Duration) -> Result<Issued, CertsError> {
         let failed = |source| CertsError::Issue { names: names.to_owned(), source };
-        let (not_before, not_after) = (earlier(now, BACKDATE), later(now, validity).min(self.not_after));
+        let (not_before, not_after) = (earlier(now, BACKDATE), later(now, validity).min(self.validity.until));
         if not_after <= now {
             return Err(CertsError::ExpiredCa);
         }
@@ -145,6 +184,11 @@ impl Ca {
     }
 }
 
+/// Where the certificate is, a key was.
+fn expect_none(dir: &Path) -> Result<(), CertsError> {
+    if dir.join(CERTIFICATE_FILE).exists() { Err(CertsError::LostCa { path: dir.join(KEY_FILE) }) } else { Ok(()) }
+}
+
 fn read(path: &Path, seal: &bartizan_seal::Key, sealed: &[u8]) -> Result<Stored, CertsError> {
     let stored = seal.open(CONTEXT, sealed).map_err(|source| CertsError::SealedCa { path: path.to_owned(), source })?;
     serde_json::from_slice(&stored).map_err(|_| CertsError::DamagedCa { path: path.to_owned() })
@@ -153,7 +197,7 @@ fn read(path: &Path, seal: &bartizan_seal::Key, sealed: &[u8]) -> Result<Stored,
 fn create(path: &Path, seal: &bartizan_seal::Key, now: Timestamp) -> Result<Stored, CertsError> {
     let failed = |source| CertsError::Issue { names: vec!["the local CA".to_owned()], source };
     let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(failed)?;
-    let not_after = later(now, CA_VALIDITY);
+    let (not_before, not_after) = (earlier(now, BACKDATE), later(now, CA_VALIDITY));
     let mut params = CertificateParams::default();
     params.distinguished_name = DistinguishedName::new();
     // Somebody who runs two of us can tell their CAs apart in a list.
@@ -162,9 +206,14 @@ fn create(path: &Path, seal: &bartizan_seal::Key, now: Timestamp) -> Result<Stor
     // It signs the certificates of servers, and no other CA (RFC 5280 §4.2.1.9).
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-    (params.not_before, params.not_after) = (date(earlier(now, BACKDATE)), date(not_after));
+    (params.not_before, params.not_after) = (date(not_before), date(not_after));
     let certificate = params.self_signed(&key).map_err(failed)?;
-    let stored = Stored { certificate_pem: certificate.pem(), key_pem: key.serialize_pem(), not_after };
+    let stored = Stored {
+        certificate_pem: certificate.pem(),
+        key_pem: key.serialize_pem(),
+        not_before: Some(not_before),
+        not_after,
+    };
     let bytes = serde_json::to_vec(&stored).map_err(|_| CertsError::DamagedCa { path: path.to_owned() })?;
     write_private(path, &seal.seal(CONTEXT, &bytes))
         .map_err(|source| CertsError::File { path: path.to_owned(), source })?;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bartizan_names::{Name, Timestamp, ZoneId, ZoneName};
 use bartizan_store::{Key, Op, Scope, Snapshot};
 
-use crate::ca::{self, Ca, days};
+use crate::ca::{Ca, Warning, days};
 use crate::document::{self, Document, Purpose};
 use crate::error::CertsError;
 
@@ -35,14 +35,14 @@ impl Certs {
         self.0.ca.certificate_pem()
     }
 
-    /// Why people should look at the CA, if it runs out soon.
-    pub fn ca_warning(&self, now: Timestamp) -> Option<String> {
-        ca::warning(self.0.ca.ends(), now)
+    /// Why people should look at the CA, if they should.
+    pub fn ca_warning(&self, now: Timestamp) -> Option<Warning> {
+        self.0.ca.validity().warning(now)
     }
 
     /// Whether the CA issues nothing any more.
     pub fn ca_has_ended(&self, now: Timestamp) -> bool {
-        self.0.ca.ends() <= now
+        self.0.ca.validity().until <= now
     }
 
     /// For a new zone: the apex and everything one label below it.

@@ -11,10 +11,12 @@ pub enum CertsError {
     #[error("cannot read or write {}", path.display())]
     File { path: PathBuf, source: io::Error },
     /// Making a new CA instead would take the trust from everybody who trusts the old one.
-    #[error("cannot open the CA's key {}; restore it and seal.key from the same backup, or move it away to begin with a new CA", path.display())]
+    #[error("cannot open the CA's key {}; restore it and seal.key from the same backup, or move it and ca.pem away to begin with a new CA", path.display())]
     SealedCa { path: PathBuf, source: SealedError },
-    #[error("the CA's key {} is damaged; restore it from a backup, or move it away to begin with a new CA", path.display())]
+    #[error("the CA's key {} is damaged; restore it from a backup, or move it and ca.pem away to begin with a new CA", path.display())]
     DamagedCa { path: PathBuf },
+    #[error("the CA's key {} is gone, and the CA of ca.pem with it; put it back from a backup, or move ca.pem away to begin with a new CA, which everybody has to trust anew", path.display())]
+    LostCa { path: PathBuf },
     #[error("cannot open the private key of {key}")]
     SealedKey { key: Key, source: SealedError },
     #[error("{key} is not a certificate that this version can read: {reason}")]
@@ -22,7 +24,7 @@ pub enum CertsError {
     #[error("cannot issue a certificate for {names:?}")]
     Issue { names: Vec<String>, source: rcgen::Error },
     #[error(
-        "the local CA has expired; move ca.key.sealed away and start again to begin with a new CA, which everybody has to trust anew"
+        "the local CA has expired; move ca.key.sealed and ca.pem away and start again to begin with a new CA, which everybody has to trust anew"
     )]
     ExpiredCa,
     #[error("cannot read the certificates that are there")]

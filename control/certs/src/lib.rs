@@ -17,7 +17,7 @@ mod certs;
 mod document;
 mod error;
 
-pub use ca::{Ca, Issued, REMEDY as CA_REMEDY, warning as ca_warning};
+pub use ca::{Ca, Issued, REMEDY as CA_REMEDY, Validity, Warning};
 pub use certs::Certs;
 pub use document::{Document, Purpose};
 pub use error::CertsError;

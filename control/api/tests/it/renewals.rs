@@ -98,7 +98,7 @@ fn an_edge_whose_ca_has_ended_starts_and_serves() {
     edge.router = router(given);
     let refused = edge.post("/zones", r#"{"name":"new.example"}"#);
     assert_eq!(refused.verdict(), "503 10511");
-    assert!(refused.text.contains("move ca.key.sealed away"), "{}", refused.text);
+    assert!(refused.text.contains("move ca.key.sealed and ca.pem away"), "{}", refused.text);
     let body = r#"{"type":"A","name":"www","content":"192.0.2.1","proxied":true}"#;
     assert_eq!(edge.post(&edge.records(), body).verdict(), "200", "the certificate of the zone covers it");
     assert_eq!(certificates(&edge.store), before, "none is touched");

@@ -95,6 +95,49 @@ fn a_ca_that_does_not_open_is_not_replaced() {
     }
 }
 
+/// Everybody would have to trust the new one, and would be told by their browsers alone.
+#[test]
+fn a_ca_whose_key_went_is_not_replaced() {
+    let dir = tempfile::tempdir().unwrap();
+    ca(dir.path());
+    let sealed = dir.path().join("ca.key.sealed");
+    let published = dir.path().join("ca.pem");
+    let before = fs::read(&published).unwrap();
+    fs::remove_file(&sealed).unwrap();
+    let refused = Ca::load_or_create(dir.path(), &seal_key(dir.path()), day(0)).err().unwrap();
+    assert!(matches!(refused, CertsError::LostCa { .. }), "{refused:?}");
+    assert!(refused.to_string().contains("put it back from a backup, or move ca.pem away"), "{refused}");
+    assert!(matches!(Ca::validity_in(dir.path(), &seal_key(dir.path())), Err(CertsError::LostCa { .. })));
+    assert!(!sealed.exists() && fs::read(&published).unwrap() == before);
+    // As the remedy says.
+    fs::remove_file(&published).unwrap();
+    ca(dir.path());
+}
+
+#[test]
+fn a_ca_that_is_not_valid_or_ends_soon_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let ca = ca(dir.path());
+    assert_eq!(Ca::validity_in(dir.path(), &seal_key(dir.path())).unwrap(), Some(ca.validity()));
+    let ends = 10 * 365 + 2;
+    for (at, reason, remedy) in [
+        (
+            -1,
+            "it is not valid before 2027-01-15T07:00:00.000000Z: the clock was ahead",
+            "set this machine's clock right; if it is",
+        ),
+        (0, "", ""),
+        (ends - 31, "", ""),
+        (ends - 29, "it runs out on 2037-01-14T08:00:00.000000Z", "move ca.key.sealed and ca.pem away"),
+        (ends, "it ran out on 2037-01-14T08:00:00.000000Z", "move ca.key.sealed and ca.pem away"),
+    ] {
+        let now = Timestamp::from_unix_micros(day(0).unix_micros().wrapping_add_signed(at * DAY as i64 * 1_000_000));
+        let (found, advice) = ca.validity().warning(now).map_or((String::new(), ""), |told| (told.reason, told.remedy));
+        assert!(found.starts_with(reason) && advice.starts_with(remedy), "{at}: {found}; {advice}");
+        assert_eq!(found.is_empty(), reason.is_empty(), "{at}: {found}");
+    }
+}
+
 #[test]
 fn issued_certificates_prove_their_names_for_their_time() {
     let dir = tempfile::tempdir().unwrap();
