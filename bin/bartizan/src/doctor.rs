@@ -4,6 +4,7 @@
 mod directory;
 
 use std::cmp::Ordering;
+use std::fmt::Display;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -37,17 +38,28 @@ const PARTS_SHOWN_MAX: usize = 8;
 struct Finding {
     what: String,
     ok: bool,
-    /// What was seen; for a fault also what mends it.
+    /// What was seen.
     detail: String,
+    /// What mends it, of a fault.
+    remedy: Option<String>,
 }
 
 impl Finding {
     fn good(what: impl Into<String>, detail: impl Into<String>) -> Finding {
-        Finding { what: what.into(), ok: true, detail: detail.into() }
+        Finding { what: what.into(), ok: true, detail: detail.into(), remedy: None }
     }
 
-    fn bad(what: impl Into<String>, detail: impl Into<String>) -> Finding {
-        Finding { what: what.into(), ok: false, detail: detail.into() }
+    fn bad(what: impl Into<String>, detail: impl Into<String>, remedy: impl Into<String>) -> Finding {
+        Finding { what: what.into(), ok: false, detail: detail.into(), remedy: Some(remedy.into()) }
+    }
+
+    /// A fault as errors are worded: what it is, a semicolon, and what mends it.
+    fn error(what: impl Into<String>, error: impl Display) -> Finding {
+        let text = error.to_string();
+        match text.split_once("; ") {
+            Some((detail, remedy)) => Finding::bad(what, detail, remedy),
+            None => Finding { what: what.into(), ok: false, detail: text, remedy: None },
+        }
     }
 }
 
@@ -84,6 +96,7 @@ pub fn run(up: Up, output: Output) -> anyhow::Result<()> {
         what: seen.what.into(),
         ok: seen.ok,
         detail: seen.detail,
+        remedy: seen.remedy.map(str::to_owned),
     }));
     conclude(&findings, output)
 }
@@ -130,10 +143,9 @@ pub fn rebuild(up: Up, output: Output) -> anyhow::Result<()> {
         findings.push(Finding::good("the change log", format!("had {} objects that were damaged", done.restored)));
     }
     if !done.lost.is_empty() {
-        let advice = "write them anew, or restore a backup";
         let keys = done.lost.keys.join(", ");
-        let detail = format!("{} objects are lost or spoilt; {advice}: {keys}", done.lost.count);
-        findings.push(Finding::bad("what was on damaged pages", detail));
+        let detail = format!("{} objects are lost or spoilt: {keys}", done.lost.count);
+        findings.push(Finding::bad("what was on damaged pages", detail, "write them anew, or restore a backup"));
     }
     if done.set_aside > 0 {
         let detail = format!("{} of them are out of the store now", done.set_aside);
@@ -146,7 +158,8 @@ pub fn rebuild(up: Up, output: Output) -> anyhow::Result<()> {
 
 fn line(finding: &Finding) -> String {
     let mark = if finding.ok { good("ok   ") } else { bad("fault") };
-    format!("{mark}  {}: {}", finding.what, finding.detail)
+    let remedy = finding.remedy.iter().map(|remedy| format!("; {remedy}")).collect::<String>();
+    format!("{mark}  {}: {}{remedy}", finding.what, finding.detail)
 }
 
 type Service<'s> = (&'static str, &'s Addresses, &'static [Transport]);
@@ -168,7 +181,7 @@ fn file(seen: Examined) -> Vec<Finding> {
     let remedy = "stop the edge if it runs, and run `bartizan doctor --rebuild`";
     let pages = match seen.pages.first() {
         None => Finding::good(what, "its pages are sound"),
-        Some(_) => Finding::bad(what, format!("its pages are damaged ({}); {remedy}", seen.pages.join("; "))),
+        Some(_) => Finding::bad(what, format!("its pages are damaged ({})", seen.pages.join("; ")), remedy),
     };
     let layout = match seen.schema.cmp(&seen.schema_of_today) {
         Ordering::Equal => Finding::good("layout of the store", format!("schema {}", seen.schema)),
@@ -179,20 +192,20 @@ fn file(seen: Examined) -> Vec<Finding> {
         }
         Ordering::Greater => {
             let known = seen.schema_of_today;
-            let detail = format!("schema {}, and this version knows {known} at most; install a newer one", seen.schema);
-            Finding::bad("layout of the store", detail)
+            let detail = format!("schema {}, and this version knows {known} at most", seen.schema);
+            Finding::bad("layout of the store", detail, "install a newer one")
         }
     };
     let mut findings = vec![pages, layout];
     if !seen.lost.is_empty() {
         let detail = format!("{} objects are lost or spoilt: {}", seen.lost.count, seen.lost);
         let advice = "write them anew, or restore a backup; `bartizan doctor --rebuild` lists them all and ends this";
-        findings.push(Finding::bad("what was on damaged pages", format!("{detail}; {advice}")));
+        findings.push(Finding::bad("what was on damaged pages", detail, advice));
     }
     if seen.strangers > 0 {
         let detail = format!("{} have keys that this version does not know", seen.strangers);
         let advice = "run the version that wrote them, or `bartizan doctor --rebuild` to move them to a file";
-        findings.push(Finding::bad("objects of another version", format!("{detail}; {advice}")));
+        findings.push(Finding::bad("objects of another version", detail, advice));
     }
     findings
 }
@@ -206,13 +219,13 @@ fn process(settings: &Settings, holder: Option<&str>) -> Finding {
         return if seen.uid != 0 || asked {
             Finding::good(what, seen.to_string())
         } else {
-            Finding::bad(what, format!("{seen}; {remedy}"))
+            Finding::bad(what, seen.to_string(), remedy)
         };
     }
     match user::find(settings.user.as_deref(), &settings.data) {
-        Err(error) => Finding::bad(what, format!("{error:#}")),
+        Err(error) => Finding::error(what, format!("{error:#}")),
         Ok(Some(user)) => match user.reach(&settings.data) {
-            Err(error) if settings.data.exists() => Finding::bad(what, format!("{error:#}")),
+            Err(error) if settings.data.exists() => Finding::error(what, format!("{error:#}")),
             _ => Finding::good(what, format!("`up` serves as {}, not as root", user.name)),
         },
         Ok(None) if user::is_root() => Finding::good(what, "`up` stays root, as --user asks"),
@@ -234,9 +247,9 @@ fn state(data: &Path) -> Option<Finding> {
             let names = names.join(", ");
             let advice = "the disk or another program changed them: `bartizan doctor --rebuild` takes from the change log \
                           what it has; the rest, from a backup or written anew";
-            Some(Finding::bad(what, format!("not those that were committed: {names}; {advice}")))
+            Some(Finding::bad(what, format!("not those that were committed: {names}"), advice))
         }
-        Err(error) => Some(Finding::bad(what, format!("cannot be read: {error}; restore a backup"))),
+        Err(error) => Some(Finding::bad(what, format!("cannot be read: {error}"), "restore a backup")),
     }
 }
 
@@ -258,7 +271,7 @@ fn port(name: &str, address: SocketAddr, transport: Transport, addresses: &Addre
             if running && holder.starts_with("bartizan ") {
                 Finding::good(what, format!("held by {holder}"))
             } else {
-                Finding::bad(what, format!("held by {holder}; stop it, or give --{flag} ADDR:PORT"))
+                Finding::bad(what, format!("held by {holder}"), format!("stop it, or give --{flag} ADDR:PORT"))
             }
         }
         Err(error)
@@ -267,9 +280,10 @@ fn port(name: &str, address: SocketAddr, transport: Transport, addresses: &Addre
             Finding::good(what, "this machine has no such address; left out")
         }
         Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
-            Finding::bad(what, format!("needs privileges ({error}); run as root, or give --{flag} a port from 1024 up"))
+            let remedy = format!("run as root, or give --{flag} a port from 1024 up");
+            Finding::bad(what, format!("needs privileges ({error})"), remedy)
         }
-        Err(error) => Finding::bad(what, format!("{error}; give --{flag} ADDR:PORT")),
+        Err(error) => Finding::bad(what, error.to_string(), format!("give --{flag} ADDR:PORT")),
     }
 }
 
@@ -328,7 +342,7 @@ fn applications(settings: &Settings) -> Finding {
             Finding::good(what, format!("{steering}{crash}"))
         }
         (PortsMode::SkLookup, Err(missing)) => {
-            Finding::bad(what, format!("{missing}; or let `up` choose: without --ports"))
+            Finding::bad(what, missing.to_string(), "or let `up` choose: without --ports")
         }
         (PortsMode::Auto, Err(missing)) => {
             let max = bartizan_plane_l4::LISTENERS_MAX;

@@ -24,6 +24,8 @@ pub struct Verdict {
     pub what: &'static str,
     pub ok: bool,
     pub detail: String,
+    /// What mends it, of a fault.
+    pub remedy: Option<&'static str>,
 }
 
 /// Raises the limit of open files to what this user may have. Every connection is a file, and the usual limit of 1,024
@@ -77,10 +79,10 @@ fn files(may: Option<u64>) -> Verdict {
                 shares.visitors,
                 shares.tcp / 2
             );
-            Verdict { what, ok: true, detail }
+            Verdict { what, ok: true, detail, remedy: None }
         }
-        Some(max) => Verdict { what, ok: true, detail: format!("{max} at most") },
-        None => Verdict { what, ok: true, detail: "without limit".to_owned() },
+        Some(max) => Verdict { what, ok: true, detail: format!("{max} at most"), remedy: None },
+        None => Verdict { what, ok: true, detail: "without limit".to_owned(), remedy: None },
     }
 }
 
@@ -91,16 +93,17 @@ fn cookies(value: u64) -> Verdict {
         0 => Verdict {
             what,
             ok: false,
-            detail: "the kernel would drop everybody once a queue is full; sysctl -w net.ipv4.tcp_syncookies=1"
-                .to_owned(),
+            detail: "the kernel would drop everybody once a queue is full".to_owned(),
+            remedy: Some("sysctl -w net.ipv4.tcp_syncookies=1"),
         },
-        1 => Verdict { what, ok: true, detail: "answered with cookies when a queue is full".to_owned() },
+        1 => Verdict { what, ok: true, detail: "answered with cookies when a queue is full".to_owned(), remedy: None },
         _ => Verdict {
             what,
             ok: true,
             detail: "answered with cookies always, also without a flood: TCP options are lost; \
                      sysctl -w net.ipv4.tcp_syncookies=1 does it only when needed"
                 .to_owned(),
+            remedy: None,
         },
     }
 }
@@ -108,10 +111,10 @@ fn cookies(value: u64) -> Verdict {
 fn backlog(value: u64) -> Verdict {
     let what = "bursts of connections";
     if value < BACKLOG {
-        let detail = format!("{value} at most wait to be accepted; sysctl -w net.core.somaxconn=4096");
-        return Verdict { what, ok: false, detail };
+        let detail = format!("{value} at most wait to be accepted");
+        return Verdict { what, ok: false, detail, remedy: Some("sysctl -w net.core.somaxconn=4096") };
     }
-    Verdict { what, ok: true, detail: format!("{BACKLOG} wait to be accepted on each listener") }
+    Verdict { what, ok: true, detail: format!("{BACKLOG} wait to be accepted on each listener"), remedy: None }
 }
 
 /// A number of `sysctl(8)`. None where the kernel does not show it, as in some containers.
@@ -135,7 +138,9 @@ mod tests {
             (files(Some(1 << 20)), true, "1048576"),
             (files(None), true, "without limit"),
         ] {
-            assert!(verdict.ok == ok && verdict.detail.contains(expect), "{}: {}", verdict.what, verdict.detail);
+            let Verdict { what, ok: found, detail, remedy } = verdict;
+            assert!(found == ok && remedy.unwrap_or(&detail).contains(expect), "{what}: {detail} {remedy:?}");
+            assert_eq!(remedy.is_none(), ok, "{what}");
         }
     }
 

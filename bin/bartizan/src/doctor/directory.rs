@@ -5,6 +5,7 @@ use std::path::Path;
 
 use bartizan_certs::Ca;
 use bartizan_seal::Key;
+use bartizan_store::Store;
 
 use crate::data_dir::{KEY_FILE, SEALED_FILES};
 use crate::doctor::Finding;
@@ -13,7 +14,7 @@ use crate::up::now;
 /// What is written to see that the disk takes it: a page of the store's file.
 const PROBE_BYTES: usize = 4_096;
 
-/// With less than this the disk is as good as full: mending the store's file needs room for copies of it.
+/// With less than this the disk is as good as full: the store's journal alone may have as much.
 const ROOM_MIN: u64 = 256 << 20;
 
 pub(super) fn look(data: &Path, running: bool) -> Vec<Finding> {
@@ -31,11 +32,12 @@ fn writable(data: &Path, running: bool) -> Finding {
     while !existing.exists() {
         match existing.parent() {
             Some(parent) => existing = parent,
-            None => return Finding::bad(what, "no part of the path exists; name another with --data DIR"),
+            None => return Finding::bad(what, "no part of the path exists", "name another with --data DIR"),
         }
     }
     if !existing.is_dir() {
-        return Finding::bad(what, format!("{} is not a directory; name another with --data DIR", existing.display()));
+        let detail = format!("{} is not a directory", existing.display());
+        return Finding::bad(what, detail, "name another with --data DIR");
     }
     let path = existing.join(format!(".bartizan-doctor-{}", std::process::id()));
     // New, so that it is nobody's link to a file of root's.
@@ -49,10 +51,8 @@ fn writable(data: &Path, running: bool) -> Finding {
         Ok(()) => Finding::good(what, if existing == data { "can be written" } else { "can be made" }),
         Err(error) => Finding::bad(
             what,
-            format!(
-                "{} cannot be written: {error}; make room, chown it, or name another with --data DIR",
-                existing.display()
-            ),
+            format!("{} cannot be written: {error}", existing.display()),
+            "make room, chown it, or name another with --data DIR",
         ),
     }
 }
@@ -60,16 +60,20 @@ fn writable(data: &Path, running: bool) -> Finding {
 /// What is free on its disk, for who is not root.
 fn room(data: &Path) -> Option<Finding> {
     let disk = rustix::fs::statvfs(data).ok()?;
-    let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+    Some(enough(disk.f_bavail.saturating_mul(disk.f_frsize), Store::room_to_mend(data)))
+}
+
+fn enough(free: u64, to_mend: u64) -> Finding {
+    let what = "room on its disk";
     let detail = format!("{} MiB are free", free >> 20);
-    Some(if free < ROOM_MIN {
-        Finding::bad(
-            "room on its disk",
-            format!("{detail}; make room: {} MiB are needed to mend a store", ROOM_MIN >> 20),
-        )
-    } else {
-        Finding::good("room on its disk", detail)
-    })
+    if free >= to_mend.max(ROOM_MIN) {
+        return Finding::good(what, detail);
+    }
+    let detail = match to_mend {
+        0..ROOM_MIN => format!("{detail}: it is as good as full"),
+        _ => format!("{detail}, and to mend the store may take {}", to_mend.div_ceil(1 << 20)),
+    };
+    Finding::bad(what, detail, "make room, or move the data directory to a larger disk")
 }
 
 /// The key of the directory, and the CA that is sealed with it.
@@ -78,24 +82,22 @@ fn secrets(data: &Path) -> Vec<Finding> {
     if !path.exists() {
         let sealed = SEALED_FILES.into_iter().find(|name| data.join(name).exists());
         let gone = |sealed| {
-            Finding::bad(
-                what,
-                format!("{} is gone, and {sealed} is sealed with it; put it back from a backup", path.display()),
-            )
+            let detail = format!("{} is gone, and {sealed} is sealed with it", path.display());
+            Finding::bad(what, detail, "put it back from a backup")
         };
         return sealed.map(gone).into_iter().collect();
     }
     let key = match Key::load_or_create(&path) {
         Ok(key) => key,
-        Err(error) => return vec![Finding::bad(what, error.to_string())],
+        Err(error) => return vec![Finding::error(what, error)],
     };
-    let ca = match Ca::end_in(data, &key) {
+    let ca = match Ca::validity_in(data, &key) {
         Ok(None) => None,
-        Ok(Some(ends)) => Some(match bartizan_certs::ca_warning(ends, now()) {
-            None => Finding::good("the local CA", format!("opens, and ends on {ends}")),
-            Some(warning) => Finding::bad("the local CA", format!("{warning}; {}", bartizan_certs::CA_REMEDY)),
+        Ok(Some(validity)) => Some(match validity.warning(now()) {
+            None => Finding::good("the local CA", format!("opens, and ends on {}", validity.until)),
+            Some(warning) => Finding::bad("the local CA", warning.reason, warning.remedy),
         }),
-        Err(error) => Some(Finding::bad("the local CA", error.to_string())),
+        Err(error) => Some(Finding::error("the local CA", error)),
     };
     let opens = if ca.as_ref().is_some_and(|ca| ca.ok) { "opens what it sealed" } else { "is there" };
     [Finding::good(what, format!("{opens}; only its owner reads it"))].into_iter().chain(ca).collect()
@@ -106,8 +108,8 @@ fn store(data: &Path) -> Option<Finding> {
     let path = data.join("store.sqlite");
     let is_empty = std::fs::metadata(&path).is_ok_and(|file| file.len() == 0);
     is_empty.then(|| {
-        let advice = "restore a backup; or delete it, to begin anew";
-        Finding::bad("the store's file", format!("{} is empty; {advice}", path.display()))
+        let remedy = "restore a backup; or delete it, to begin anew";
+        Finding::bad("the store's file", format!("{} is empty", path.display()), remedy)
     })
 }
 
@@ -117,17 +119,21 @@ mod tests {
 
     use super::*;
 
-    /// The findings that are faults, as `what: detail`.
+    /// The findings that are faults, as `what: detail; remedy`.
     fn faults(data: &Path) -> Vec<String> {
         let bad = look(data, false).into_iter().filter(|finding| !finding.ok);
-        bad.map(|finding| format!("{}: {}", finding.what, finding.detail)).collect()
+        bad.map(|finding| {
+            assert!(finding.remedy.is_some(), "{}: {}", finding.what, finding.detail);
+            format!("{}: {}; {}", finding.what, finding.detail, finding.remedy.unwrap_or_default())
+        })
+        .collect()
     }
 
     #[test]
     fn secrets_and_the_store_are_looked_at() {
         let dir = tempfile::tempdir().unwrap();
         let data = dir.path();
-        let (key, ca) = (data.join(KEY_FILE), data.join("ca.key.sealed"));
+        let (key, ca, pem) = (data.join(KEY_FILE), data.join("ca.key.sealed"), data.join("ca.pem"));
         assert_eq!(faults(&data.join("not/there")), Vec::<String>::new());
         let seal = Key::load_or_create(&key).unwrap();
         Ca::load_or_create(data, &seal, now()).unwrap();
@@ -143,15 +149,45 @@ mod tests {
         check("is gone, and ca.key.sealed is sealed with it; put it back");
         Key::load_or_create(&key).unwrap();
         check("from the same backup");
-        std::fs::remove_file(&key).unwrap();
         std::fs::remove_file(&ca).unwrap();
+        check("ca.key.sealed is gone, and the CA of ca.pem with it; put it back from a backup, or move ca.pem away");
+        std::fs::remove_file(&key).unwrap();
+        std::fs::remove_file(&pem).unwrap();
 
         let seal = Key::load_or_create(&key).unwrap();
         let long_ago = bartizan_names::Timestamp::from_unix_micros(1);
         Ca::load_or_create(data, &seal, long_ago).unwrap();
         check("it ran out on 1980");
-        std::fs::remove_file(&ca).unwrap();
+        for file in [&ca, &pem] {
+            std::fs::remove_file(file).unwrap();
+        }
+        let ahead = now().unix_micros() + 86_400_000_000;
+        Ca::load_or_create(data, &seal, bartizan_names::Timestamp::from_unix_micros(ahead)).unwrap();
+        check("the clock was ahead when it was made, or is behind now; set this machine's clock right");
+        for file in [&ca, &pem] {
+            std::fs::remove_file(file).unwrap();
+        }
         std::fs::write(data.join("store.sqlite"), "").unwrap();
         check("is empty; restore a backup");
+    }
+
+    /// What mending takes depends on the store.
+    #[test]
+    fn a_large_store_needs_more_room() {
+        for (free, to_mend, fault) in [
+            (255 << 20, 0, Some("255 MiB are free: it is as good as full")),
+            (256 << 20, 0, None),
+            (2 << 30, 3 << 30, Some("2048 MiB are free, and to mend the store may take 3072")),
+            (3 << 30, 3 << 30, None),
+        ] {
+            let finding = enough(free, to_mend);
+            assert_eq!((!finding.ok).then_some(&*finding.detail), fault);
+            assert_eq!(finding.ok, finding.remedy.is_none());
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        let bytes = std::fs::metadata(dir.path().join("store.sqlite")).unwrap().len();
+        assert!(Store::room_to_mend(dir.path()) >= 3 * bytes && bytes > 0, "{bytes}");
+        drop(store);
     }
 }
