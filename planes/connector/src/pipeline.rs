@@ -7,7 +7,7 @@ use std::task::Poll;
 use bartizan_exchange::OriginFault;
 use bartizan_names::Host;
 use bartizan_rpc::{ConnectKind, ConnectRequest, Entry, Metadata, encode_response};
-use bartizan_wire::http1::{self, Asked, Class, HeadWriter, Illegal, class_of, has_token};
+use bartizan_wire::http1::{self, Asked, Class, HeadWriter, Illegal, has_token, is_end_to_end};
 use bytes::Bytes;
 use http::{Method, StatusCode};
 use quinn::{RecvStream, SendStream};
@@ -99,10 +99,8 @@ impl Wanted<'_> {
         Ok(head)
     }
 
-    /// Whether a field is the exchange's, and not of one hop (RFC 9110 §7.6.1).
     fn goes_on(&self, name: &str) -> bool {
-        let of_this_hop = |(_, value): (&str, &[u8])| has_token(value, name);
-        class_of(name.as_bytes()) == Class::EndToEnd && !named(self.request, "Connection").any(of_this_hop)
+        is_end_to_end(name.as_bytes(), named(self.request, "Connection").map(|(_, value)| value))
     }
 }
 

@@ -8,7 +8,7 @@
 //! ```
 //! From one head to the next lines are copied, and no map is made of them. Both forms pass through the same rules.
 
-use bartizan_wire::http1::{self, Class, FieldRoom, HeadWriter, Rewrite, class_of, has_token};
+use bartizan_wire::http1::{self, Class, FieldRoom, HeadWriter, Rewrite, is_end_to_end};
 use bytes::Bytes;
 use http::header::{ACCEPT, CONNECTION};
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -173,8 +173,6 @@ impl Sink for HeaderMap {
 
 /// Of a map, what is the message's own (RFC 9110 §7.6.1).
 fn end_to_end(map: &HeaderMap) -> impl Iterator<Item = (&HeaderName, &HeaderValue)> {
-    let named = move |name: &HeaderName| {
-        map.get_all(CONNECTION).iter().any(|options| has_token(options.as_bytes(), name.as_str()))
-    };
-    map.iter().filter(move |(name, _)| class_of(name.as_str().as_bytes()) == Class::EndToEnd && !named(name))
+    let options = || map.get_all(CONNECTION).iter().map(HeaderValue::as_bytes);
+    map.iter().filter(move |(name, _)| is_end_to_end(name.as_str().as_bytes(), options()))
 }

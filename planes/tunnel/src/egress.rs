@@ -17,7 +17,7 @@ use bartizan_names::TunnelId;
 use bartizan_rpc::{
     ConnectKind, ConnectResponse, Entry, HeadError, Metadata, encode_request, plain_text, read_response,
 };
-use bartizan_wire::http1::left_behind;
+use bartizan_wire::http1::is_end_to_end;
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, StatusCode};
@@ -242,9 +242,9 @@ fn decode(answer: ConnectResponse) -> Result<Head, UpstreamError> {
 
 /// Removes the fields that are the connector's and ours alone.
 fn strip_hop_by_hop(headers: &mut HeaderMap) {
-    let options = headers.get_all(header::CONNECTION).iter().map(HeaderValue::as_bytes);
-    let gone = left_behind(headers.keys().map(HeaderName::as_str), options);
-    let gone: Vec<HeaderName> = gone.filter_map(|name| HeaderName::from_bytes(name).ok()).collect();
+    let options = || headers.get_all(header::CONNECTION).iter().map(HeaderValue::as_bytes);
+    let stays = |name: &&HeaderName| !is_end_to_end(name.as_str().as_bytes(), options());
+    let gone: Vec<HeaderName> = headers.keys().filter(stays).cloned().collect();
     for name in gone {
         headers.remove(name);
     }

@@ -1,6 +1,7 @@
 //! What a field is by its name: of the message, of the connection, or of its framing (RFC 9110 §7.6.1).
 //!
-//! This is the one list of hop-by-hop fields. HTTP/2, which has none of them, and header maps ask it by [`class_of`].
+//! This is the one list of hop-by-hop fields. HTTP/2, which has none of them, and whoever has fields in a form of
+//! its own asks it by [`is_end_to_end`].
 
 /// Whose a field is, and so whether it goes on to the next hop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -80,22 +81,16 @@ impl Known {
 }
 
 /// The class of a field by its name alone, in any case. Fields that a `Connection` beside it names are hop-by-hop too.
-pub fn class_of(name: &[u8]) -> Class {
+pub(super) fn class_of(name: &[u8]) -> Class {
     Known::of(name).class()
 }
 
-/// Which fields of a message do not go on to the next hop (RFC 9110 §7.6.1), for messages that are not read here: those of
-/// these names that belong to the connection or frame the body, and what the values of `Connection` name. Naming can take
-/// nothing away from a hop that sets its own fields after this.
-pub fn left_behind<'m>(
-    names: impl Iterator<Item = &'m str>,
-    connection: impl Iterator<Item = &'m [u8]>,
-) -> impl Iterator<Item = &'m [u8]> {
-    let stays_behind = |name: &&[u8]| match class_of(name) {
-        Class::Framing | Class::HopByHop | Class::Misleading => true,
-        Class::EndToEnd | Class::Host => false,
-    };
-    connection.flat_map(tokens).chain(names.map(str::as_bytes).filter(stays_behind))
+/// Whether a field goes on to the next hop (RFC 9110 §7.6.1), for messages that are not read here: it does not if it belongs
+/// to the connection, frames the body, or is named by one of the values of `Connection`. Naming can take nothing away from
+/// a hop that sets its own fields after this.
+pub fn is_end_to_end<'m>(name: &[u8], mut connection: impl Iterator<Item = &'m [u8]>) -> bool {
+    let names_it = |value| tokens(value).any(|option| option.eq_ignore_ascii_case(name));
+    class_of(name) == Class::EndToEnd && !connection.any(names_it)
 }
 
 enum Spelling {
@@ -160,6 +155,24 @@ mod tests {
             ("x_y", Class::EndToEnd),
         ] {
             assert_eq!(class_of(name.as_bytes()), expect, "{name}");
+        }
+    }
+
+    #[test]
+    fn what_goes_on() {
+        for (name, connection, expect) in [
+            ("Cookie", &[][..], true),
+            ("cookie", &["close"], true),
+            ("X-Y", &["close, x-y"], false),
+            ("x-y", &["close", "keep-alive,X-Y"], false),
+            ("x-y", &["x-y-z"], true),
+            ("Host", &[], false),
+            ("Content-Length", &[], false),
+            ("TE", &[], false),
+            ("Keep_Alive", &[], false),
+        ] {
+            let values = connection.iter().map(|value| value.as_bytes());
+            assert_eq!(is_end_to_end(name.as_bytes(), values), expect, "{name} {connection:?}");
         }
     }
 

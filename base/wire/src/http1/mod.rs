@@ -27,7 +27,7 @@ mod write;
 
 pub use bartizan_names::Authority;
 pub use body::{Body, BodyReader, Event, Step};
-pub use field::{Class, class_of, has_token, left_behind, tokens};
+pub use field::{Class, has_token, is_end_to_end, tokens};
 pub use head::{Field, FieldRoom, Fields, HeadSearch, Leading};
 pub use refusal::Refusal;
 pub use request::{RequestHead, RequestView, Upgrade};
