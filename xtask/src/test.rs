@@ -10,8 +10,10 @@ use anyhow::{Context, Result, bail};
 use crate::debian::{self, Missing};
 use crate::{ebpf, process, tidy};
 
-/// The official SDK that the end-to-end tests call. Pinned: the tests are about us, not about its next release.
-const PYTHON_SDK: &str = "cloudflare==5.9.0";
+/// What the end-to-end tests call: the official SDK, and tools that are built on the API. Pinned: the tests are about us,
+/// not about their next releases.
+const PYTHON_PACKAGES: [&str; 4] =
+    ["cloudflare==5.9.0", "octodns==1.22.0", "octodns-cloudflare==1.2.0", "certbot-dns-cloudflare==5.8.0"];
 
 pub(crate) fn run(missing: Missing) -> Result<()> {
     let mut steps = Steps::default();
@@ -98,12 +100,13 @@ fn dev_binary() -> Result<PathBuf> {
     Ok(binary)
 }
 
-/// A Python that has the SDK, in an environment of its own below the target folder.
+/// A Python that has the SDK and the tools, in an environment of its own below the target folder.
 fn python_with_sdk(missing: Missing) -> Result<PathBuf> {
     let environment = process::target().join("python-sdk");
     let python = environment.join("bin/python");
     let wanted = environment.join("installed");
-    if std::fs::read_to_string(&wanted).is_ok_and(|installed| installed == PYTHON_SDK) && python.is_file() {
+    let packages = PYTHON_PACKAGES.join(" ");
+    if std::fs::read_to_string(&wanted).is_ok_and(|installed| installed == packages) && python.is_file() {
         return Ok(python);
     }
     let venv = || {
@@ -113,7 +116,7 @@ fn python_with_sdk(missing: Missing) -> Result<PathBuf> {
     };
     let install = || {
         let mut command = process::command(&python);
-        command.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", PYTHON_SDK]);
+        command.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]).args(PYTHON_PACKAGES);
         command
     };
     if missing == Missing::Report {
@@ -121,7 +124,7 @@ fn python_with_sdk(missing: Missing) -> Result<PathBuf> {
     }
     process::run(&mut venv())?;
     process::run(&mut install())?;
-    std::fs::write(&wanted, PYTHON_SDK).with_context(|| format!("cannot write {}", wanted.display()))?;
+    std::fs::write(&wanted, &packages).with_context(|| format!("cannot write {}", wanted.display()))?;
     Ok(python)
 }
 

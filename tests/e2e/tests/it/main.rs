@@ -14,4 +14,5 @@ mod records;
 mod rights;
 mod sdk;
 mod strangers;
+mod tools;
 mod tunnels;
