@@ -102,7 +102,7 @@ fn named(
     let text = origin.name.value().map(|text| text.trim()).unwrap_or_default();
     let refused = || AppError::OriginName(text.to_owned());
     // Looked up, an address would be a name that nobody has.
-    let name = Name::parse(text).ok().filter(|name| name.is_host() && !name.is_wildcard()).ok_or_else(refused)?;
+    let name = Name::typed(text).ok().filter(|name| name.is_host() && !name.is_wildcard()).ok_or_else(refused)?;
     if text.parse::<IpAddr>().is_ok() {
         return Err(refused());
     }

@@ -207,7 +207,7 @@ fn name_in(zone: &Zone, text: Option<&String>) -> Result<Name, AppError> {
         return Ok(apex.clone());
     }
     let refused = || AppError::Name { text: text.to_owned() };
-    let name = Name::parse(text).ok().filter(|name| name.is_host() && !name.is_wildcard()).ok_or_else(refused)?;
+    let name = Name::typed(text).ok().filter(|name| name.is_host() && !name.is_wildcard()).ok_or_else(refused)?;
     match (zone.name.contains(&name), name.labels().next(), name.labels().count()) {
         (true, _, _) => Ok(name),
         (false, Some(label), 1) => apex.child(label).map_err(|_| refused()),

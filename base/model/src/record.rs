@@ -246,7 +246,7 @@ fn owner(apex: &Name, body: &RecordBody) -> Result<Name, RecordError> {
         (Some(service), Some(proto), Some(name)) => {
             let below = absolute(apex, name.trim())?;
             let text = format!("{}.{}", service.trim(), proto.trim());
-            let labels = Name::parse(&text).map_err(|_| RecordError::Name(text))?;
+            let labels = Name::typed(&text).map_err(|_| RecordError::Name(text))?;
             join(&labels, &below)
         }
         _ => Err(RecordError::NameMissing),
@@ -260,7 +260,7 @@ fn absolute(apex: &Name, text: &str) -> Result<Name, RecordError> {
         return Ok(apex.clone());
     }
     let name =
-        Name::parse(text).ok().filter(|name| !name.is_root()).ok_or_else(|| RecordError::Name(text.to_owned()))?;
+        Name::typed(text).ok().filter(|name| !name.is_root()).ok_or_else(|| RecordError::Name(text.to_owned()))?;
     if name.is_at_or_below(apex) { Ok(name) } else { join(&name, apex) }
 }
 

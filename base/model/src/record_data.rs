@@ -215,7 +215,7 @@ impl Given<'_> {
         match text {
             "" => Err(error),
             "@" => Ok(self.apex.clone()),
-            text => Name::parse(text).map_err(|_| error),
+            text => Name::typed(text).map_err(|_| error),
         }
     }
 

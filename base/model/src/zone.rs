@@ -36,7 +36,7 @@ impl Zone {
 
     /// The apex of a zone: at least one label, made of what hosts are made of.
     pub fn parse_name(text: &str) -> Result<ZoneName, ZoneError> {
-        Name::parse(text.trim())
+        Name::typed(text.trim())
             .ok()
             .filter(Name::is_host)
             .and_then(ZoneName::new)

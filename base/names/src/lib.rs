@@ -11,6 +11,7 @@ mod asn;
 mod country;
 mod host;
 mod id;
+mod idn;
 mod name;
 mod origin;
 mod prefix;
@@ -31,6 +32,7 @@ pub use host::{Authority, Host};
 pub use id::{
     AccountId, AppId, CertificateId, ConnectorId, IdError, PopId, RecordId, RuleId, TokenId, TunnelId, UserId, ZoneId,
 };
+pub use idn::{to_ascii, to_unicode};
 pub use name::{Labels, NAME_WIRE_MAX, Name, NameError, ZoneName};
 pub use origin::{Encryption, Origin, OriginAddress, OriginError, OriginHost};
 pub use prefix::{Prefix, PrefixError};

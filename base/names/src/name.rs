@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::idn;
+
 /// A name's length on the wire, the root's zero octet included (RFC 1035 §2.3.4).
 pub const NAME_WIRE_MAX: usize = 255;
 
@@ -65,6 +67,11 @@ impl Name {
         }
         end_label(&mut wire, length_at)?;
         Name::from_wire(&wire)
+    }
+
+    /// As [`Name::parse`], also of a name in the letters of any script, as people write it (RFC 5890 §2.3.2.1).
+    pub fn typed(text: &str) -> Result<Name, NameError> {
+        Name::parse(&idn::to_ascii(text)?)
     }
 
     /// Reads one whole uncompressed name and nothing behind it; upper case becomes lower case.

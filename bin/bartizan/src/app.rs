@@ -9,7 +9,7 @@ use crate::cli::{AppAction, AppWords};
 use crate::client::Api;
 use crate::failure::{Cause, Failure};
 use crate::output::{Output, bold, table};
-use crate::zone::{self, text};
+use crate::zone::{self, shown, text};
 
 pub async fn run(action: AppAction, api: &Api, output: Output) -> anyhow::Result<()> {
     match action {
@@ -54,6 +54,11 @@ pub async fn put(api: &Api, zone: &Value, body: &Value) -> anyhow::Result<Value>
     }
 }
 
+/// A name as the API has it, in whatever letters it was typed.
+fn as_kept(name: &str) -> String {
+    bartizan_names::to_ascii(name).map_or_else(|_| name.to_owned(), |name| name.trim_end_matches('.').to_owned())
+}
+
 fn base(zone: &Value) -> String {
     format!("/zones/{}/spectrum/apps", text(zone, "id"))
 }
@@ -61,7 +66,7 @@ fn base(zone: &Value) -> String {
 fn body(words: &AppWords) -> Value {
     let mut body = json!({
         "protocol": words.protocol,
-        "dns": { "type": "ADDRESS", "name": words.name },
+        "dns": { "type": "ADDRESS", "name": as_kept(&words.name) },
         "ip_firewall": !words.no_firewall,
         "tls": words.tls,
         "proxy_protocol": words.proxy_protocol,
@@ -132,9 +137,10 @@ async fn by_name_or_id(api: &Api, wanted: &str) -> anyhow::Result<(Value, Value)
 /// All applications of a name, or the one with an id, each with its zone.
 async fn all_by_name_or_id(api: &Api, wanted: &str) -> anyhow::Result<Vec<(Value, Value)>> {
     let mut found = Vec::new();
+    let name = as_kept(wanted);
     for zone in api.list("/zones").await? {
         for app in api.list(&base(&zone)).await? {
-            if text(&app, "id") == wanted || text(&app["dns"], "name") == wanted.trim_end_matches('.') {
+            if text(&app, "id") == wanted || text(&app["dns"], "name") == name {
                 found.push((zone.clone(), app));
             }
         }
@@ -170,7 +176,7 @@ fn origin(app: &Value) -> String {
 
 fn row(app: &Value) -> Vec<String> {
     vec![
-        text(&app["dns"], "name").to_owned(),
+        shown(&app["dns"], "name").into_owned(),
         text(app, "protocol").to_owned(),
         addresses(app),
         origin(app),
@@ -180,7 +186,7 @@ fn row(app: &Value) -> Vec<String> {
 
 fn describe(app: &Value) -> String {
     let mut lines = vec![
-        format!("{}  {}", bold(text(&app["dns"], "name")), text(app, "protocol")),
+        format!("{}  {}", bold(&shown(&app["dns"], "name")), text(app, "protocol")),
         format!("  id              {}", text(app, "id")),
         format!("  addresses       {}", addresses(app)),
         format!("  origin          {}", origin(app)),

@@ -8,7 +8,7 @@ use crate::client::Api;
 use crate::failure::{Cause, Failure};
 use crate::output::{Output, table};
 use crate::url::{segment, with_query};
-use crate::zone::{self, text};
+use crate::zone::{self, shown, text};
 
 pub async fn run(action: RecordAction, api: &Api, output: Output) -> anyhow::Result<()> {
     match action {
@@ -127,7 +127,7 @@ async fn delete(name: &str, kind: Option<&str>, id: Option<&str>, api: &Api, out
 
 fn row(record: &Value) -> Vec<String> {
     vec![
-        text(record, "name").to_owned(),
+        shown(record, "name").into_owned(),
         text(record, "type").to_owned(),
         content(record),
         match record["ttl"].as_u64() {
@@ -140,15 +140,16 @@ fn row(record: &Value) -> Vec<String> {
 }
 
 fn content(record: &Value) -> String {
-    match record["priority"].as_u64() {
-        Some(priority) if text(record, "type") == "MX" => format!("{priority} {}", text(record, "content")),
+    match (record["priority"].as_u64(), text(record, "type")) {
+        (Some(priority), "MX") => format!("{priority} {}", shown(record, "content")),
+        (_, "CNAME" | "NS") => shown(record, "content").into_owned(),
         _ => text(record, "content").to_owned(),
     }
 }
 
 fn line(record: &Value) -> String {
     let proxied = if record["proxied"] == true { "  (proxied)" } else { "" };
-    format!("{}  {}  {}{proxied}", text(record, "name"), text(record, "type"), content(record))
+    format!("{}  {}  {}{proxied}", shown(record, "name"), text(record, "type"), content(record))
 }
 
 #[cfg(test)]

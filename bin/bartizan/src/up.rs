@@ -337,7 +337,7 @@ fn pop(settings: &Settings) -> PopBody {
 }
 
 fn domain(settings: &Settings) -> anyhow::Result<ZoneName> {
-    Name::parse(&settings.domain)
+    Name::typed(&settings.domain)
         .ok()
         .and_then(ZoneName::new)
         .ok_or_else(|| Failure::new(Cause::Usage, format!("{:?} cannot be a zone", settings.domain)).into())

@@ -1,5 +1,7 @@
 //! `bartizan zone`: thin clients of `/zones`.
 
+use std::borrow::Cow;
+
 use serde_json::{Value, json};
 
 use crate::cli::ZoneAction;
@@ -27,7 +29,7 @@ pub async fn run(action: ZoneAction, api: &Api, output: Output) -> anyhow::Resul
         }
         ZoneAction::Delete { zone, yes } => {
             let zone = by_name_or_id(api, &zone).await?;
-            let (name, id) = (text(&zone, "name"), text(&zone, "id"));
+            let (name, id) = (shown(&zone, "name"), text(&zone, "id"));
             let contents = contents(api, id).await?;
             if !yes && !output::agrees(&format!("delete {name}, with {contents}?"))? {
                 return Err(Failure::new(Cause::Failed, format!("{name} stays")).into());
@@ -61,20 +63,25 @@ pub fn text<'v>(document: &'v Value, member: &str) -> &'v str {
     document[member].as_str().unwrap_or_default()
 }
 
+/// The same as people read it: a name in its own letters.
+pub fn shown<'v>(document: &'v Value, member: &str) -> Cow<'v, str> {
+    bartizan_names::to_unicode(text(document, member))
+}
+
 /// A paused zone answers DNS alone, which its status does not tell.
 pub fn state(zone: &Value) -> &str {
     if zone["paused"] == Value::Bool(true) { "paused" } else { text(zone, "status") }
 }
 
 fn row(zone: &Value) -> Vec<String> {
-    [text(zone, "name"), text(zone, "id"), state(zone)].map(str::to_owned).into()
+    [&*shown(zone, "name"), text(zone, "id"), state(zone)].map(str::to_owned).into()
 }
 
 fn describe(zone: &Value) -> String {
     let nameservers: Vec<_> = zone["name_servers"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
     format!(
         "{}\n  id           {}\n  status       {}\n  name servers {}",
-        crate::output::bold(text(zone, "name")),
+        crate::output::bold(&shown(zone, "name")),
         text(zone, "id"),
         state(zone),
         nameservers.join(", ")

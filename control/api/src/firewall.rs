@@ -52,7 +52,7 @@ async fn test(
     let address: IpAddr =
         params.address.trim().parse().map_err(|_| Fault::BadQuery.because("address is not an IP address"))?;
     let name = match params.app {
-        Some(text) => Some(Name::parse(text.trim()).map_err(|_| Fault::BadQuery.because("app is not a name"))?),
+        Some(text) => Some(Name::typed(text.trim()).map_err(|_| Fault::BadQuery.because("app is not a name"))?),
         None => None,
     };
     let asked = api.clone();

@@ -57,7 +57,7 @@ async fn put(
 fn host(zone: &Zone, given: Option<&String>) -> Result<Name, Error> {
     let text = given.map(|text| text.trim()).unwrap_or_default();
     let invalid = |detail: String| Fault::RouteInvalid.because(detail).at("/user_hostname");
-    let name = Name::parse(text).ok().filter(Name::is_host);
+    let name = Name::typed(text).ok().filter(Name::is_host);
     let name = name.ok_or_else(|| invalid(format!("user_hostname must be a host name in {}", zone.name)))?;
     match (zone.name.contains(&name), name.labels().next(), name.labels().count()) {
         (true, _, _) => Ok(name),

@@ -115,9 +115,14 @@ fn name_test(text: &str) -> Text {
         Some(("contains", part)) => Text::Contains(part.to_owned()),
         Some(("starts_with", part)) => Text::StartsWith(part.to_owned()),
         Some(("ends_with", part)) => Text::EndsWith(part.to_owned()),
-        Some(("equal", name)) => Text::Exact(name.to_owned()),
-        _ => Text::Exact(text.to_owned()),
+        Some(("equal", name)) => Text::Exact(as_kept(name)),
+        _ => Text::Exact(as_kept(text)),
     }
+}
+
+/// A whole name, in whatever letters it is asked for.
+fn as_kept(text: &str) -> String {
+    Name::typed(text).map_or_else(|_| text.to_owned(), |name| name.to_string())
 }
 
 /// Makes a zone, with a certificate for its name and the names one label below.

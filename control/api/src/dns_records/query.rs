@@ -155,10 +155,11 @@ fn matching(text: Option<&str>) -> Match {
 
 fn whole_name(zone: &Zone, text: &str) -> String {
     let apex = zone.name.as_name();
-    match Name::parse(text) {
+    match Name::typed(text) {
         _ if text == "@" => apex.to_string(),
         Ok(name) if !name.is_at_or_below(apex) => format!("{name}.{apex}"),
-        _ => text.to_owned(),
+        Ok(name) => name.to_string(),
+        Err(_) => text.to_owned(),
     }
 }
 

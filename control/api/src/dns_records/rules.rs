@@ -31,7 +31,7 @@ fn refuse_other_zone(view: &View, zone: &Zone, body: &RecordBody) -> Result<(), 
     let Some(text) = body.name.value().map(|text| text.trim()).filter(|text| text.ends_with('.')) else {
         return Ok(());
     };
-    let Ok(name) = Name::parse(text) else { return Ok(()) };
+    let Ok(name) = Name::typed(text) else { return Ok(()) };
     if zone.name.contains(&name) {
         return Ok(());
     }

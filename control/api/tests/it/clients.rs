@@ -218,3 +218,36 @@ fn lists_of_what_is_not_here_are_empty() {
     }
     assert!(ids(&edge.get("/zones").json()).contains(&edge.zone().as_str()));
 }
+
+/// Names are typed in the letters of their script, and kept as DNS has them.
+#[test]
+fn names_in_any_script() {
+    let edge = Edge::new();
+    let zone = edge.post("/zones", r#"{"name":"Bücher.example"}"#).result();
+    assert_eq!(zone["name"], "xn--bcher-kva.example");
+    for spelling in ["b%C3%BCcher.example", "xn--bcher-kva.example", "equal:B%C3%9CCHER.example."] {
+        let found = edge.get(&format!("/zones?name={spelling}")).json();
+        assert_eq!(ids(&found), [zone["id"].as_str().unwrap()], "{spelling}");
+    }
+    assert_eq!(edge.post("/zones", r#"{"name":"bücher.example"}"#).verdict(), "400 1061 /name");
+    let records = format!("/zones/{}/dns_records", zone["id"].as_str().unwrap());
+    for (body, name, content) in [
+        (r#"{"type":"A","name":"größe","content":"192.0.2.1"}"#, "xn--gre-6ka8i", "192.0.2.1"),
+        (r#"{"type":"CNAME","name":"a.bücher.example.","content":"straße.example"}"#, "a", "xn--strae-oqa.example"),
+        (r#"{"type":"TXT","name":"_x.*.ü","content":"straße"}"#, "_x.*.xn--tda", "straße"),
+    ] {
+        let record = edge.post(&records, body).result();
+        assert_eq!(record["name"], format!("{name}.xn--bcher-kva.example"), "{body}");
+        assert_eq!(record["content"], content, "{body}");
+    }
+    for query in ["name=gr%C3%B6%C3%9Fe", "name.exact=gr%C3%B6%C3%9Fe.b%C3%BCcher.example", "name=xn--gre-6ka8i"] {
+        assert_eq!(edge.get(&format!("{records}?{query}")).json()["result_info"]["total_count"], 1, "{query}");
+    }
+    for (body, expect) in [
+        (r#"{"type":"A","name":"ü..a","content":"192.0.2.1"}"#, "400 9000 /name"),
+        ("{\"type\":\"A\",\"name\":\"\u{202e}ü\",\"content\":\"192.0.2.1\"}", "400 9000 /name"),
+        ("{\"type\":\"CNAME\",\"name\":\"b\",\"content\":\"\u{202e}ü.example\"}", "400 9007 /content"),
+    ] {
+        assert_eq!(edge.post(&records, body).verdict(), expect, "{body}");
+    }
+}

@@ -26,7 +26,7 @@ zones:
 const ZONE: &str = r#"
 '':
   - {type: MX, value: {preference: 10, exchange: mail.octodns.example.}}
-  - {type: TXT, values: [v=spf1 -all, 'a "quoted" text\; and more']}
+  - {type: TXT, values: [v=spf1 -all, 'a text\; and more']}
   - {type: CAA, value: {flags: 0, tag: issue, value: ca.example.net}}
 www:
   - {type: A, values: [192.0.2.1, 192.0.2.2]}
@@ -43,8 +43,9 @@ fn octodns_with_its_default_configuration() {
     let (config, zone) = (edge.folder().join("octodns.yaml"), edge.folder().join("octodns.example.yaml"));
     std::fs::write(&config, CONFIG.replace("FOLDER", &edge.folder().to_string_lossy())).expect("a file of the test");
     std::fs::write(&zone, ZONE).expect("a file of the test");
+    // It tells what it does on stderr.
     let sync = |words: &[&str]| {
-        finish(
+        let finished = finish(
             Command::new(python_with_sdk())
                 .args(["-m", "octodns.cmds.sync", "--config-file"])
                 .arg(&config)
@@ -52,8 +53,9 @@ fn octodns_with_its_default_configuration() {
                 .env("EDGE_TOKEN", edge.token())
                 .env("EDGE_ACCOUNT", edge.account())
                 .env("EDGE_API", edge.api_url()),
-        )
-        .ok()
+        );
+        assert!(finished.status.success(), "{}{}", finished.out, finished.err);
+        finished.err
     };
     let plan = sync(&[]);
     assert!(plan.contains("Create"), "{plan}");
