@@ -60,6 +60,10 @@ const TIMES: Times = Times {
 /// What is read after the last answer. Who sends more than this is not listening.
 const LINGER_BYTES_MAX: usize = 8 << 20;
 
+/// What of a body that nobody wanted is read so that the connection can go on, and how long it is waited for.
+const DRAIN_BYTES_MAX: usize = 64 << 10;
+const DRAIN_MAX: Duration = Duration::from_millis(100);
+
 /// A request's head, and what of a body is read at once.
 const READ_BYTES_MAX: usize = 64 << 10;
 
@@ -327,6 +331,45 @@ mod tests {
             let mut answer = String::new();
             stream.read_to_string(&mut answer).unwrap_or_else(|error| panic!("{framing}: {error}"));
             assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{framing}: {answer}");
+        }
+    }
+
+    /// The connection goes on behind a body that nobody wanted, or the answer says that it does not.
+    #[test]
+    fn a_body_that_nobody_wants() {
+        let server = Server::start(100, LONG);
+        let head = |length: usize, more: &str| {
+            format!("POST /refuse HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n{more}\r\n")
+        };
+        for (what, sent, goes_on) in [
+            ("a small one", head(2, "") + "{}", true),
+            ("none", head(0, ""), true),
+            ("one that does not come", head(9, "") + "{}", false),
+            ("one that is waited for", head(9, "Expect: 100-continue\r\n"), false),
+            ("a large one", head(100_000, "") + &"x".repeat(100_000), false),
+        ] {
+            let mut stream = server.connect();
+            stream.write_all(sent.as_bytes()).unwrap();
+            let mut answer = Vec::new();
+            let ends_at = |answer: &[u8]| answer.windows(4).position(|four| four == b"\r\n\r\n");
+            while ends_at(&answer).is_none() {
+                let mut piece = [0; 4096];
+                let read = stream.read(&mut piece).unwrap();
+                assert!(read > 0, "{what}");
+                answer.extend_from_slice(&piece[..read]);
+            }
+            let head = String::from_utf8(answer).unwrap().to_lowercase();
+            assert!(head.starts_with("http/1.1 403"), "{what}: {head}");
+            assert_eq!(!head.contains("connection: close"), goes_on, "{what}: {head}");
+            if goes_on {
+                // What is left of the first answer comes in front.
+                stream.write_all(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").unwrap();
+                let mut rest = String::new();
+                stream.read_to_string(&mut rest).unwrap();
+                assert!(rest.contains("HTTP/1.1 200"), "{what}: {rest}");
+            } else {
+                wait_for_the_end(&mut stream);
+            }
         }
     }
 

@@ -4,14 +4,17 @@ use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use axum::body::Body;
-use axum::extract::{ConnectInfo, Request};
+use axum::extract::ConnectInfo;
 use axum::response::Response;
 use bartizan_quotas::Place;
-use http_body::{Frame, SizeHint};
+use http::{HeaderValue, header};
+use http_body::{Body as _, Frame, SizeHint};
+use http_body_util::{BodyExt, Limited};
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -20,7 +23,7 @@ use tokio::net::TcpStream;
 use tower::ServiceExt;
 
 use super::clock::{Clock, State};
-use super::{LINGER_BYTES_MAX, READ_BYTES_MAX, Shared};
+use super::{DRAIN_BYTES_MAX, DRAIN_MAX, LINGER_BYTES_MAX, READ_BYTES_MAX, Shared};
 use crate::extract::Peer;
 
 pub(super) async fn serve(stream: TcpStream, peer: SocketAddr, place: Place, shared: Arc<Shared>) {
@@ -46,9 +49,9 @@ pub(super) async fn serve(stream: TcpStream, peer: SocketAddr, place: Place, sha
 /// Speaks HTTP/1.1 to the end; gives the socket back if that was in order.
 async fn speak(io: Watched, peer: SocketAddr, shared: &Shared) -> Option<TcpStream> {
     let clock = Arc::clone(&io.clock);
-    let service = service_fn(|request: http::Request<hyper::body::Incoming>| {
+    let service = service_fn(|request: http::Request<Incoming>| {
         clock.begin();
-        Box::pin(answer(request.map(Body::new), peer, shared.router.clone(), Arc::clone(&clock)))
+        Box::pin(answer(request, peer, shared.router.clone(), Arc::clone(&clock)))
     });
     let mut connection = http1::Builder::new()
         // The clock does it, for all states.
@@ -73,14 +76,72 @@ async fn speak(io: Watched, peer: SocketAddr, shared: &Shared) -> Option<TcpStre
 }
 
 async fn answer(
-    mut request: Request,
+    mut request: http::Request<Incoming>,
     peer: SocketAddr,
     router: axum::Router,
     clock: Arc<Clock>,
 ) -> Result<http::Response<Answer>, std::convert::Infallible> {
     request.extensions_mut().insert(ConnectInfo(Peer(peer)));
-    let response: Response = router.oneshot(request).await?;
+    let left = Left::default();
+    let may_wait = request.headers().contains_key(header::EXPECT);
+    let request = request.map(|body| Body::new(Question { body: Some(body), ended: false, left: Arc::clone(&left) }));
+    let mut response: Response = router.oneshot(request).await?;
+    let unread = left.lock().unwrap_or_else(PoisonError::into_inner).take();
+    if let Some(body) = unread
+        && (may_wait || !is_drained(body).await)
+    {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
     Ok(response.map(|body| Answer { body, clock }))
+}
+
+/// What of a request nobody has read.
+type Left = Arc<Mutex<Option<Incoming>>>;
+
+/// Reads what nobody wanted, if it is little and on its way, so that the connection can go on: some clients send `{}` with
+/// every GET. Else the answer says that the connection ends (RFC 9112 §9.3).
+async fn is_drained(body: Incoming) -> bool {
+    let all = Limited::new(body, DRAIN_BYTES_MAX).collect();
+    matches!(tokio::time::timeout(DRAIN_MAX, all).await, Ok(Ok(_)))
+}
+
+/// A request's body. Dropped before its end, it leaves what is left.
+struct Question {
+    body: Option<Incoming>,
+    ended: bool,
+    left: Left,
+}
+
+impl http_body::Body for Question {
+    type Data = bytes::Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<bytes::Bytes>, hyper::Error>>> {
+        let Some(body) = &mut self.body else { return Poll::Ready(None) };
+        let frame = ready!(Pin::new(body).poll_frame(context));
+        // What has failed is read no further.
+        self.ended = !matches!(frame, Some(Ok(_)));
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.as_ref().is_none_or(Incoming::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.as_ref().map_or_else(SizeHint::default, Incoming::size_hint)
+    }
+}
+
+impl Drop for Question {
+    fn drop(&mut self) {
+        if !self.ended && !self.is_end_stream() {
+            *self.left.lock().unwrap_or_else(PoisonError::into_inner) = self.body.take();
+        }
+    }
 }
 
 /// Says that it is over, and reads what is still being sent.
