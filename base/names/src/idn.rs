@@ -42,7 +42,11 @@ mod tests {
             // The same letter in two pieces.
             ("bu\u{308}cher.example", "xn--bcher-kva.example", "bücher.example"),
             ("*.bücher.example", "*.xn--bcher-kva.example", "*.bücher.example"),
-            ("_acme-challenge.straße.example", "_acme-challenge.xn--strae-oqa.example", "_acme-challenge.straße.example"),
+            (
+                "_acme-challenge.straße.example",
+                "_acme-challenge.xn--strae-oqa.example",
+                "_acme-challenge.straße.example",
+            ),
             ("例え。テスト", "xn--r8jz45g.xn--zckzah", "例え.テスト"),
             ("www.example", "www.example", "www.example"),
             // Already as DNS has them, escapes and all.

@@ -2,6 +2,7 @@
 //! goes through one of the three ways here; what is decided is decided by [`crate::rights`].
 
 use std::net::IpAddr;
+use std::time::Instant;
 
 use axum::extract::{ConnectInfo, FromRequestParts, RawPathParams, Request, State};
 use axum::middleware::{self, Next};
@@ -14,7 +15,8 @@ use utoipa_axum::router::UtoipaMethodRouter;
 
 use crate::caller::Caller;
 use crate::error::{Error, Fault};
-use crate::extract::Peer;
+use crate::extract::{self, Peer};
+use crate::idempotency::{Answers, Turn};
 use crate::openapi::{self, SCHEMES, operations};
 use crate::path::{ACCOUNT_ID, OWN_ACCOUNT, ZONE_ID};
 use crate::permission::{Over, Permission};
@@ -86,10 +88,28 @@ async fn admit(permission: Option<Permission>, State(api): State<Api>, request: 
     };
     match api.admit(&parts.headers, peer, check).await {
         Ok(caller) => {
+            let by = caller.actor();
             parts.extensions.insert(caller);
-            next.run(Request::from_parts(parts, body)).await
+            run_once(&api, by, Request::from_parts(parts, body), next).await.unwrap_or_else(Error::into_response)
         }
         Err(error) => error.into_response(),
+    }
+}
+
+/// Runs a call; one that says by a key which it is, once.
+async fn run_once(api: &Api, by: String, request: Request, next: Next) -> Result<Response, Error> {
+    let Some(key) = Answers::key(request.method(), request.headers())? else { return Ok(next.run(request).await) };
+    let (parts, body) = request.into_parts();
+    let body = extract::whole(body).await?;
+    let mut call = format!("{} {}\n", parts.method, parts.uri).into_bytes();
+    call.extend_from_slice(&body);
+    match api.answers().turn(by, key, bartizan_seal::sha256(&call), Instant::now()) {
+        Turn::Answered(response) => Ok(*response),
+        Turn::Free => Ok(next.run(Request::from_parts(parts, body.into())).await),
+        Turn::First(first) => {
+            let response = next.run(Request::from_parts(parts, body.into())).await;
+            Ok(first.keep(response, Instant::now()).await)
+        }
     }
 }
 

@@ -74,6 +74,9 @@ faults! {
     // The request itself.
     BadBody = 400 6007 "Malformed JSON in request body";
     BadQuery = 400 6008 "Malformed query parameter";
+    /// The caller's `If-Match` says which state they saw.
+    ChangedSince = 412 10412 "The object is not as If-Match says: it has changed since, or has no tag";
+    IdempotencyKey = 400 10422 "Invalid Idempotency-Key";
     LargePage = 400 10414 "The page is larger than a reply may be; ask for a smaller per_page";
     LargeBody = 413 10413 "Request body too large";
     SlowBody = 503 10408 "The request body did not arrive in time";

@@ -5,6 +5,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use axum::extract::{FromRequest, FromRequestParts, RawPathParams, Request};
+use bytes::Bytes;
 use http::request::Parts;
 use http_body::Body as _;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
@@ -30,18 +31,22 @@ impl<S: Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
     type Rejection = Error;
 
     async fn from_request(request: Request, _: &S) -> Result<Body<T>, Error> {
-        let body = request.into_body();
-        // One that says so is refused before a byte of it is asked for (RFC 9110 §10.1.1).
-        if body.size_hint().lower() > BODY_MAX as u64 {
-            return Err(Fault::LargeBody.into());
-        }
-        let body = Limited::new(body, BODY_MAX).collect();
-        let bytes = tokio::time::timeout(BODY_WAIT, body)
-            .await
-            .map_err(|_| Fault::SlowBody)?
-            .map_err(|error| if error.is::<LengthLimitError>() { Fault::LargeBody } else { Fault::BadBody })?;
-        parse(&bytes.to_bytes()).map(Body)
+        parse(&whole(request.into_body()).await?).map(Body)
     }
+}
+
+/// A whole body, if it is not too large, and does not take too long.
+pub(crate) async fn whole(body: axum::body::Body) -> Result<Bytes, Error> {
+    // One that says so is refused before a byte of it is asked for (RFC 9110 §10.1.1).
+    if body.size_hint().lower() > BODY_MAX as u64 {
+        return Err(Fault::LargeBody.into());
+    }
+    let body = Limited::new(body, BODY_MAX).collect();
+    let bytes = tokio::time::timeout(BODY_WAIT, body)
+        .await
+        .map_err(|_| Fault::SlowBody)?
+        .map_err(|error| if error.is::<LengthLimitError>() { Fault::LargeBody } else { Fault::BadBody })?;
+    Ok(bytes.to_bytes())
 }
 
 /// All bodies are objects (RFC 8259 §4). Said here, because the derived readers would take a list of a struct's fields as well.

@@ -20,7 +20,8 @@
 //!             ips · probes
 //! guard       here · state (Api) · auth
 //! store       transaction (View, Change) · writes · caller
-//! calls       path · permission · rights · reply · error · query · extract · here · openapi · numbers · background (Worker)
+//! calls       path · permission · rights · reply · error · query · extract · here · openapi · numbers · idempotency ·
+//!             background (Worker)
 //! ```
 //! What a resource keeps, and by which rules, is in its own file: as methods of View and Change that other resources may
 //! call. What is about everything of a zone, whatever its kind, is in `deletions`.
@@ -43,6 +44,7 @@ mod error;
 mod extract;
 mod firewall;
 mod here;
+mod idempotency;
 mod ips;
 mod numbers;
 mod openapi;

@@ -14,17 +14,17 @@ use serde::Serialize;
 const LEFT_OUT_MESSAGE: u32 = 10_501;
 
 /// What a handler returns: one result, or a page of them.
-pub(crate) struct Reply<T>(Envelope<T>);
+pub(crate) struct Reply<T>(Envelope<T>, Option<HeaderValue>);
 
 impl<T> Reply<T> {
     pub(crate) fn of(result: T) -> Reply<T> {
-        Reply(Envelope {
-            result: Some(result),
-            success: true,
-            errors: Vec::new(),
-            messages: Vec::new(),
-            result_info: None,
-        })
+        let (errors, messages) = (Vec::new(), Vec::new());
+        Reply(Envelope { result: Some(result), success: true, errors, messages, result_info: None }, None)
+    }
+
+    /// With the tag by which `If-Match` asks for this state of the object.
+    pub(crate) fn tagged(self, tag: Option<String>) -> Reply<T> {
+        Reply(self.0, tag.and_then(|tag| HeaderValue::try_from(tag).ok()))
     }
 
     /// Something that the caller should know although the call succeeded. Never under `cfd_tunnel` and `routes`: the
@@ -68,7 +68,11 @@ impl<T> Reply<Vec<T>> {
 
 impl<T: Serialize> IntoResponse for Reply<T> {
     fn into_response(self) -> Response {
-        json(StatusCode::OK, &self.0)
+        let mut response = json(StatusCode::OK, &self.0);
+        if let Some(tag) = self.1 {
+            response.headers_mut().insert(header::ETAG, tag);
+        }
+        response
     }
 }
 

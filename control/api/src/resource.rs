@@ -15,6 +15,7 @@
 mod calls;
 mod openapi;
 mod place;
+mod tag;
 
 use std::fmt::Display;
 use std::str::FromStr;
@@ -57,6 +58,8 @@ pub(crate) trait Resource: Sized + 'static {
     const CALLS: &'static [Call];
     const SIZES: PageSizes;
     const UNKNOWN: Fault;
+    /// Whether one is shown as it is kept, and no more of it: then it has a tag for `If-Match`.
+    const TAGGED: bool = true;
 
     type Id: FromStr + Display + Copy + Send + Sync;
     /// Filters and order of a list, without the page.

@@ -42,6 +42,7 @@ impl Resource for SpectrumApps {
     const CALLS: &'static [Call] = &[Call::List, Call::Get, Call::Create, Call::Edit(Edit::Replace), Call::Delete];
     const SIZES: PageSizes = PageSizes { min: 1, default: 20, max: 100 };
     const UNKNOWN: Fault = Fault::AppUnknown;
+    const TAGGED: bool = false;
 
     type Id = AppId;
     type Params = Params;

@@ -23,6 +23,7 @@ use tokio::sync::watch;
 use crate::background::{Due, Worker};
 use crate::caller::{self, Caller, Credentials, Standing};
 use crate::error::{Error, Fault};
+use crate::idempotency::Answers;
 use crate::numbers::Numbers;
 use crate::transaction::{Change, View};
 use crate::writes::{By, Writes, blocking, now};
@@ -113,6 +114,7 @@ struct Shared {
     numbers: Arc<Numbers>,
     pools: Pools,
     guesses: Throttle,
+    answers: Answers,
     /// SHA-256 of the local authority's certificate, hexadecimal.
     ca_pin: String,
 }
@@ -128,6 +130,7 @@ impl Api {
             numbers,
             pools,
             guesses: Throttle::new(GUESSES_MAX, GUESSES_TIME),
+            answers: Answers::default(),
             ca_pin,
         }))
     }
@@ -201,6 +204,11 @@ impl Api {
     ) -> Result<T, Error> {
         let (writes, actor, client) = (self.0.writes.clone(), caller.actor(), caller.client);
         blocking(move || writes.change(By::Caller { actor: &actor, client }, plan)).await
+    }
+
+    /// What calls that say which they are were answered.
+    pub(crate) fn answers(&self) -> &Answers {
+        &self.0.answers
     }
 
     /// Who works behind the handlers.

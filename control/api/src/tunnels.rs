@@ -60,6 +60,7 @@ impl Resource for Tunnels {
     const CALLS: &'static [Call] = &[Call::List, Call::Get, Call::Create, Call::Edit(Edit::Patch)];
     const SIZES: PageSizes = PageSizes { min: 1, default: 100, max: 1_000 };
     const UNKNOWN: Fault = Fault::TunnelUnknown;
+    const TAGGED: bool = false;
 
     type Id = TunnelId;
     type Params = Params;

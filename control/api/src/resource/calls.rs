@@ -5,7 +5,7 @@ use bartizan_store::Scope;
 use bartizan_v4::Deleted;
 
 use super::place::At;
-use super::{Edit, Editable, Here, Paging, Resource, key};
+use super::{Edit, Editable, Here, Paging, Resource, key, tag};
 use crate::caller::Caller;
 use crate::error::Error;
 use crate::extract::{Body, Query};
@@ -36,14 +36,15 @@ pub(super) async fn get<R: Resource>(
     caller: Caller,
     at: At<R>,
 ) -> Result<Reply<R::Sent>, Error> {
-    let sent = api
+    let (sent, tag) = api
         .clone()
         .read(move |view| {
             let here = at.here(&api, view, &caller)?;
-            R::shown(&here, view, find::<R>(view, here.scope, &at)?)
+            let sent = R::shown(&here, view, find::<R>(view, here.scope, &at)?)?;
+            Ok((sent, tag_of::<R>(view, here.scope, &at)?))
         })
         .await?;
-    Ok(Reply::of(sent))
+    Ok(Reply::of(sent).tagged(tag))
 }
 
 pub(super) async fn create<R: Editable>(
@@ -88,6 +89,7 @@ async fn edit<R: Editable>(
 ) -> Result<Reply<R::Sent>, Error> {
     change(api, caller, at, move |here, at, change| {
         let old = find::<R>(change, here.scope, at)?;
+        at.if_match().check(tag_of::<R>(change, here.scope, at)?.as_deref())?;
         let mut document = R::edit(here, change, &old, &body, edit)?;
         if document != old {
             R::stamp(&mut document, change.now());
@@ -106,6 +108,9 @@ pub(super) async fn delete<R: Editable>(
 ) -> Result<Reply<Deleted>, Error> {
     change(api, caller, at, |here, at, change| {
         let id = at.id().ok_or(R::UNKNOWN)?;
+        if change.has(&key::<R>(here.scope, id))? {
+            at.if_match().check(tag_of::<R>(change, here.scope, at)?.as_deref())?;
+        }
         R::delete(here, change, id)?;
         Ok((Deleted { id: id.to_string() }, Vec::new()))
     })
@@ -129,6 +134,12 @@ async fn change<R: Resource, T: Send + 'static>(
         })
         .await?;
     Ok(messages.into_iter().fold(Reply::of(result), |reply, (code, text)| reply.with_message(code, text)))
+}
+
+/// The tag of the one that the path names.
+fn tag_of<R: Resource>(view: &View, scope: Scope, at: &At<R>) -> Result<Option<String>, Error> {
+    let Some(id) = at.id().filter(|_| R::TAGGED) else { return Ok(None) };
+    Ok(view.0.rev(&key::<R>(scope, id))?.map(tag::of))
 }
 
 /// The one that the path names.

@@ -5,6 +5,7 @@ use bartizan_names::ZoneId;
 use bartizan_store::{Owner, Scope};
 use http::request::Parts;
 
+use super::tag::IfMatch;
 use super::{Here, Resource};
 use crate::accounts::AccountScope;
 use crate::caller::Caller;
@@ -54,6 +55,7 @@ impl Place {
 pub(super) struct At<R: Resource> {
     owner: Named,
     id: Option<R::Id>,
+    if_match: IfMatch,
 }
 
 #[derive(Clone, Copy)]
@@ -71,7 +73,8 @@ impl<R: Resource, S: Send + Sync> FromRequestParts<S> for At<R> {
         let params = RawPathParams::from_request_parts(parts, state).await.map_err(|_| Fault::BadId)?;
         // A path without an owner's id: no resource is both the edge's and a user's.
         let of_edge = R::PLACES.iter().any(|place| place.owner == Owner::Edge);
-        let mut at = At { owner: if of_edge { Named::Edge } else { Named::User }, id: None };
+        let owner = if of_edge { Named::Edge } else { Named::User };
+        let mut at = At { owner, id: None, if_match: IfMatch::read(&parts.headers) };
         for (name, text) in &params {
             match name {
                 ACCOUNT_ID => at.owner = Named::Account(text.parse().map_err(|_| Fault::BadId)?),
@@ -86,6 +89,10 @@ impl<R: Resource, S: Send + Sync> FromRequestParts<S> for At<R> {
 impl<R: Resource> At<R> {
     pub(super) fn id(&self) -> Option<R::Id> {
         self.id
+    }
+
+    pub(super) fn if_match(&self) -> &IfMatch {
+        &self.if_match
     }
 
     /// The place, if it is the caller's.

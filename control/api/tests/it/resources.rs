@@ -43,3 +43,60 @@ fn one_of_the_edge_itself() {
     assert_eq!(edge.call("DELETE", &one, "").verdict(), "405 10405");
     assert_eq!(edge.get("/bartizan/pops").json()["result_info"]["total_count"], json!(1));
 }
+
+/// Who changes what they saw is told when somebody else was faster.
+#[test]
+fn a_change_of_what_was_seen() {
+    let edge = Edge::new();
+    let bearer = format!("Bearer {}", crate::edge::TOKEN);
+    let call = |method: &str, path: &str, body: &str, tag: &str| {
+        let headers = [("authorization", bearer.as_str()), ("if-match", tag)];
+        edge.send_as(&headers, method, &format!("/client/v4{path}"), body)
+    };
+    let tag_of = |path: &str| edge.get(path).headers.get("etag").map(|tag| tag.to_str().unwrap().to_owned());
+    let (records, body) = (edge.records(), r#"{"type":"A","name":"www","content":"192.0.2.1"}"#);
+    let record = edge.post(&records, body).result();
+    let one = format!("{records}/{}", record["id"].as_str().unwrap());
+    let first = tag_of(&one).unwrap();
+    let second = body.replace(".1", ".2");
+    assert_eq!(call("PUT", &one, &second, &first).verdict(), "200");
+    for (method, body) in [("PUT", body), ("PATCH", r#"{"ttl":60}"#), ("DELETE", "")] {
+        assert_eq!(call(method, &one, body, &first).verdict(), "412 10412", "{method}");
+    }
+    assert_eq!(edge.get(&one).result()["content"], "192.0.2.2");
+    let now = tag_of(&one).unwrap();
+    assert_ne!(now, first);
+    assert_eq!(call("PATCH", &one, r#"{"ttl":60}"#, "*").verdict(), "200");
+    assert_eq!(call("DELETE", &one, "", &now).verdict(), "412 10412");
+    assert_eq!(call("DELETE", &one, "", &tag_of(&one).unwrap()).verdict(), "200");
+    assert_eq!(call("DELETE", &one, "", &now).verdict(), "404 81044");
+    // Of a tunnel more is shown than is kept, so no tag tells its state.
+    let tunnels = format!("/accounts/{}/cfd_tunnel", edge.account());
+    let tunnel = edge.post(&tunnels, r#"{"name":"office"}"#).result();
+    let one = format!("{tunnels}/{}", tunnel["id"].as_str().unwrap());
+    assert_eq!(tag_of(&one), None);
+    assert_eq!(call("PATCH", &one, r#"{"name":"home"}"#, "\"1\"").verdict(), "412 10412");
+}
+
+/// Who repeats a call because the answer was lost gets that answer, and nothing is done twice.
+#[test]
+fn a_call_that_says_which_it_is() {
+    let edge = Edge::new();
+    let call = |token: &str, key: &str, body: &str| {
+        let bearer = format!("Bearer {token}");
+        let headers = [("authorization", bearer.as_str()), ("idempotency-key", key)];
+        edge.send_as(&headers, "POST", "/client/v4/user/tunnels", body)
+    };
+    let me = crate::edge::TOKEN;
+    let first = call(me, "k1", r#"{"name":"office"}"#);
+    let before = edge.revision();
+    let again = call(me, "k1", r#"{"name":"office"}"#);
+    assert_eq!((&again.text, again.status), (&first.text, first.status));
+    assert_eq!((again.headers["idempotent-replayed"].as_bytes(), edge.revision()), (&b"true"[..], before));
+    assert!(first.headers.get("idempotent-replayed").is_none());
+    assert_eq!(call(me, "k1", r#"{"name":"home"}"#).verdict(), "400 10422", "another call");
+    assert_eq!(call(me, "k2", r#"{"name":"office"}"#).verdict(), "409 1013 /name");
+    assert_eq!(call(me, "k2", r#"{"name":"office"}"#).headers["idempotent-replayed"], "true", "a refusal as well");
+    assert_eq!(call(me, &"k".repeat(256), "{}").verdict(), "400 10422");
+    assert_eq!(call("A".repeat(40).as_str(), "k1", r#"{"name":"office"}"#).verdict(), "403 9109", "nobody else");
+}
