@@ -10,6 +10,7 @@
 
 pub mod access_rule;
 mod account;
+pub mod audit_log;
 pub mod dns_record;
 mod edge;
 mod envelope;

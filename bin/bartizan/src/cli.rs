@@ -82,6 +82,13 @@ pub enum Command {
         #[command(flatten)]
         edge: Edge,
     },
+    /// Who changed what, by which token and from where; the newest first
+    History {
+        #[command(flatten)]
+        words: History,
+        #[command(flatten)]
+        edge: Edge,
+    },
     /// Look for what would keep `up` from starting: ports and who holds them, folders, permissions
     Doctor {
         /// Make the store's file anew from all that can be read of it, while no edge runs
@@ -496,6 +503,19 @@ pub struct TokenWords {
     /// When it ends: 90d, 12h, 2030-01-31 [default: never]
     #[arg(long, value_name = "WHEN")]
     pub expires: Option<String>,
+}
+
+#[derive(Args)]
+pub struct History {
+    /// Only in this zone
+    #[arg(long, value_name = "ZONE")]
+    pub zone: Option<String>,
+    /// Only since this time: 2030-01-31, 2030-01-31T12:00:00Z
+    #[arg(long, value_name = "WHEN")]
+    pub since: Option<String>,
+    /// So many changes
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub count: u32,
 }
 
 #[derive(Args)]

@@ -19,6 +19,7 @@ mod doctor;
 mod failure;
 mod fd_store;
 mod firewall;
+mod history;
 mod holder;
 mod host;
 mod listen;
@@ -92,6 +93,9 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         }
         Command::Token { action, edge } => {
             runtime()?.block_on(async { api_token::run(action, &credentials::find(&edge)?, output).await })
+        }
+        Command::History { words, edge } => {
+            runtime()?.block_on(async { history::run(words, &credentials::find(&edge)?, output).await })
         }
         Command::Zone { action, edge } => {
             runtime()?.block_on(async { zone::run(action, &credentials::find(&edge)?, output).await })

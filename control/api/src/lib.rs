@@ -16,8 +16,8 @@
 //! whole       bootstrap · page · router · serve
 //! background  deletions · renewals
 //! resources   accounts · user · certificates · zones · resource · tokens · settings · tunnels · apps · owner_names ·
-//!             dns_records · page_rules · tunnel_routes · pops · app_addresses · spectrum · access_rules · firewall · edge · status ·
-//!             ips · probes
+//!             dns_records · page_rules · tunnel_routes · pops · app_addresses · spectrum · access_rules · firewall ·
+//!             audit_logs · edge · status · ips · probes
 //! guard       here · state (Api) · auth
 //! store       transaction (View, Change) · writes · caller
 //! calls       path · permission · rights · reply · error · query · extract · here · openapi · numbers · idempotency ·
@@ -32,6 +32,7 @@ mod access_rules;
 mod accounts;
 mod app_addresses;
 mod apps;
+mod audit_logs;
 mod auth;
 mod background;
 mod bootstrap;

@@ -23,8 +23,8 @@ use crate::renewals::Renewals;
 use crate::state::{Api, Background, Dependencies};
 use crate::writes::Writes;
 use crate::{
-    access_rules, accounts, dns_records, edge, firewall, ips, openapi, page, page_rules, pops, probes, settings,
-    spectrum, status, tokens, tunnel_routes, tunnels, user, zones,
+    access_rules, accounts, audit_logs, dns_records, edge, firewall, ips, openapi, page, page_rules, pops, probes,
+    settings, spectrum, status, tokens, tunnel_routes, tunnels, user, zones,
 };
 
 /// The whole API as a service, for [`crate::serve()`] and for tests.
@@ -84,6 +84,7 @@ fn dialect(api: &Api) -> OpenApiRouter<Api> {
         .merge(spectrum::routes(api))
         .merge(edge::routes(api))
         .merge(pops::routes(api))
+        .merge(audit_logs::routes(api))
         .merge(status::routes(api))
 }
 

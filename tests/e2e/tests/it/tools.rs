@@ -117,6 +117,10 @@ fn certbot_with_a_token_for_one_zone() {
     let with_new = |line: &str| finish(edge.command(line.split(' ')).env("BARTIZAN_API_TOKEN", rolled.trim()));
     with_new("zone show certbot.example").ok();
     assert!(finish(&mut edge.command(["token", "list"])).ok().contains("certbot"));
+    let history = finish(&mut edge.command(["history", "--zone", "certbot.example"])).ok();
+    let did =
+        |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ").contains("certbot 127.0.0.1 delete record");
+    assert!(history.lines().any(did), "{history}");
     finish(&mut edge.command(["token", "delete", "certbot"])).ok();
     assert_eq!(with_new("zone list").status.code(), Some(5));
     finish(&mut edge.command(["token", "show", "certbot"])).failed_with(3);
