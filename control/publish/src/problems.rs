@@ -123,7 +123,7 @@ impl About {
         match (self, Key::parse(key).map(|key| key.kind())) {
             (About::Unit, Ok(Kind::Zone)) => ZONE_REMEDY,
             (About::Unit, _) => REMEDY,
-            (About::Document, Ok(Kind::Account | Kind::User | Kind::Token | Kind::Name | Kind::Unique)) => KEPT_REMEDY,
+            (About::Document, Ok(Kind::Account | Kind::User | Kind::Name | Kind::Unique)) => KEPT_REMEDY,
             (About::Document, _) => DOCUMENT_REMEDY,
         }
     }

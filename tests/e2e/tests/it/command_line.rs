@@ -84,6 +84,38 @@ fn a_zone_that_is_deleted_says_what_goes() {
     }
 }
 
+/// At a terminal a person is asked first, and whatever is no yes is a no.
+#[test]
+fn a_person_is_asked_before_a_zone_goes() {
+    const TERMINAL: &str = "import os, pty, sys\n\
+                            child, terminal = pty.fork()\n\
+                            if child == 0: os.execv(sys.argv[2], sys.argv[2:])\n\
+                            said = b''\n\
+                            while b'[y/N] ' not in said: said += os.read(terminal, 1024)\n\
+                            os.write(terminal, sys.argv[1].encode() + b'\\n')\n\
+                            try:\n    \
+                                while True: said += os.read(terminal, 1024)\n\
+                            except OSError: pass\n\
+                            print(said.decode())\n\
+                            sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))\n";
+    let edge = Edge::start();
+    finish(&mut edge.command(["zone", "create", "gone.example"])).ok();
+    finish(&mut edge.command(["record", "create", "a.gone.example", "A", "192.0.2.1"])).ok();
+    for (answer, code, left) in [("", 1, true), ("n", 1, true), ("yes", 0, false)] {
+        let command = edge.command(["zone", "delete", "gone.example"]);
+        let mut asked = Command::new("python3");
+        asked.args(["-c", TERMINAL, answer]).arg(command.get_program()).args(command.get_args());
+        for (name, value) in command.get_envs() {
+            value.map(|value| asked.env(name, value));
+        }
+        let said = finish(&mut asked);
+        assert_eq!(said.status.code(), Some(code), "{answer:?}\n{}\n{}", said.out, said.err);
+        assert!(said.out.contains("delete gone.example, with 1 record and its settings"), "{}", said.out);
+        let zones = finish(&mut edge.command(["zone", "list"])).ok();
+        assert_eq!(zones.contains("gone.example"), left, "{answer:?}\n{zones}");
+    }
+}
+
 /// A token of the environment is on no command line, whatever else stands there.
 #[test]
 fn only_a_typed_token_is_warned_of() {

@@ -10,8 +10,8 @@ use bartizan_e2e::{Edge, curl, finish, wait};
 fn what_only_the_api_reads_is_told() {
     let edge = Edge::start();
     let spoil = "file.execute(\"UPDATE object SET json = '{}' WHERE key = ?\", [key]); print(key)";
-    let key = python(&edge, spoil, "edge/token/%").trim().to_owned();
-    assert!(key.starts_with("edge/token/"), "{key}");
+    let key = python(&edge, spoil, "user/%/user").trim().to_owned();
+    assert!(key.ends_with("/user"), "{key}");
 
     let mut edge = edge.restart_after_kill();
     let probe = |edge: &Edge, path: &str| {
@@ -28,7 +28,7 @@ fn what_only_the_api_reads_is_told() {
     edge.program().terminate();
     edge.program().ended();
     finish(edge.command(["doctor", "--rebuild", "--data"]).arg(edge.data())).ok();
-    assert!(python(&edge, "print(json)", &key).contains("\"sha256\""), "it comes back from the change log");
+    assert!(python(&edge, "print(json)", &key).contains("\"key_sha256\""), "it comes back from the change log");
 }
 
 /// Runs a line over an object of the store, with its `key` and `json`.
