@@ -67,6 +67,8 @@ pub enum UpstreamError {
     Origin(OriginFault, String),
     #[error("the connector did not answer in time")]
     TimedOut,
+    #[error("all connections of this tunnel are at their limit of requests")]
+    Full,
     #[error("the tunnel connection broke: {0}")]
     Broken(#[source] Box<dyn std::error::Error + Send + Sync>),
 }

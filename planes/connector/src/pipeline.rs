@@ -189,8 +189,13 @@ async fn forward(
                 Poll::Ready(Ok(first)) => Poll::Ready(first),
                 Poll::Pending => Poll::Pending,
             };
-            relay(&mut answer, first, send).await.inspect_err(|error| mention(error, origin, shared))?;
-            origin.keep(answer);
+            let relayed = relay(&mut answer, first, send).await.inspect_err(|error| mention(error, origin, shared));
+            match relayed {
+                Ok(()) => origin.keep(answer),
+                // What came before the break is the visitor's, and a reset may overtake it. The edge knows how much is missing.
+                Err(StreamError::Origin(_)) if matches!(answer.head.body, http1::Body::Length(_)) => {}
+                Err(error) => return Err(error),
+            }
             Ok(())
         }
     }

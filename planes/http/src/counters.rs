@@ -108,6 +108,8 @@ counted!(
         answer_timed_out,
         broken,
         tunnel_not_connected,
+        /// The connection to a connector was lost, or what it said is no answer.
+        tunnel_broken,
         /// A connector got no answer, and does not say why.
         tunnel_untold,
         /// As many connections to origins as there may be were open, or as many as the visitor may have.

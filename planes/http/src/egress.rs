@@ -141,7 +141,8 @@ impl Egress {
                 UpstreamError::NotConnected => Problem::TunnelNotConnected,
                 UpstreamError::Origin(fault, _) => fault.into(),
                 UpstreamError::TimedOut => Problem::OriginAnswerTimedOut,
-                UpstreamError::Broken(_) => Problem::OriginBroken,
+                UpstreamError::Full => Problem::NoRoom,
+                UpstreamError::Broken(_) => Problem::TunnelBroken,
             }
         })?;
         Ok(Answered::new(response, to.ray))
@@ -233,6 +234,7 @@ impl Egress {
             Problem::OriginTls => origins.tls.add(1),
             Problem::OriginAnswerTimedOut => origins.answer_timed_out.add(1),
             Problem::OriginBroken => origins.broken.add(1),
+            Problem::TunnelBroken => origins.tunnel_broken.add(1),
             Problem::TunnelUntold => origins.tunnel_untold.add(1),
             Problem::TunnelNotConnected => origins.tunnel_not_connected.add(1),
             Problem::NoRoom => origins.no_room.add(1),

@@ -42,6 +42,7 @@ impl Measured for Counted {
             ("answer_timed_out", origins.answer_timed_out),
             ("broken", origins.broken),
             ("tunnel_not_connected", origins.tunnel_not_connected),
+            ("tunnel_broken", origins.tunnel_broken),
             ("tunnel_untold", origins.tunnel_untold),
             ("no_room", origins.no_room),
         ];

@@ -66,6 +66,8 @@ pub(crate) enum Problem {
     OriginConnectTimedOut,
     OriginAnswerTimedOut,
     TunnelNotConnected,
+    /// The connection to a connector was lost, or what it said is no answer.
+    TunnelBroken,
     /// A connector got no answer from its origin, and does not say why.
     TunnelUntold,
     /// There are as many connections to origins as there may be, or as this visitor may have.
@@ -213,6 +215,14 @@ impl Problem {
                 "The tunnel is not connected",
                 "The edge works; no connector is connected for the tunnel that this site uses.",
                 "Visitors: try again in a minute. Owner: start the connector (bartizan tunnel run) beside the service.",
+            ),
+            Problem::TunnelBroken => (
+                502,
+                "tunnel_broken",
+                "The tunnel broke",
+                "The edge works; the connection to the tunnel's connector broke while this request was on its way.",
+                "Visitors: try again in a minute. Owner: look at the connector's log, and at the network between it and \
+                 the edge.",
             ),
             Problem::TunnelUntold => (
                 502,

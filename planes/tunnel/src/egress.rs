@@ -6,6 +6,7 @@
 //! ```
 
 use std::future::Future;
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -87,7 +88,13 @@ enum AnswerError {
 
 impl From<AnswerError> for UpstreamError {
     fn from(error: AnswerError) -> UpstreamError {
-        UpstreamError::Broken(Box::new(error))
+        match error {
+            // A connector resets a stream on which its origin breaks off. That may overtake what came before.
+            AnswerError::Head(HeadError::Io(error)) if error.kind() == io::ErrorKind::ConnectionReset => {
+                UpstreamError::Origin(OriginFault::Broken, "it broke off its answer".to_owned())
+            }
+            error => UpstreamError::Broken(Box::new(error)),
+        }
     }
 }
 

@@ -74,7 +74,7 @@ impl From<OpenError> for UpstreamError {
             OpenError::NotConnected => UpstreamError::NotConnected,
             OpenError::TimedOut => UpstreamError::TimedOut,
             OpenError::Broken(error) => UpstreamError::Broken(error.into()),
-            OpenError::Full => UpstreamError::Broken(Box::new(Full)),
+            OpenError::Full => UpstreamError::Full,
         }
     }
 }

@@ -51,6 +51,7 @@ fn failures_have_a_page() {
                 "/tls" => UpstreamError::Origin(OriginFault::Tls, String::new()),
                 "/babbles" => UpstreamError::Origin(OriginFault::Broken, String::new()),
                 "/slow" => UpstreamError::TimedOut,
+                "/full" => UpstreamError::Full,
                 _ => UpstreamError::Broken("reset".into()),
             })
         },
@@ -76,7 +77,8 @@ fn failures_have_a_page() {
         ("tunnel.test", "/tls", "", "502", "origin_tls"),
         ("tunnel.test", "/babbles", "", "502", "origin_broken"),
         ("tunnel.test", "/slow", "", "504", "origin_answer_timed_out"),
-        ("tunnel.test", "/broken", "", "502", "origin_broken"),
+        ("tunnel.test", "/full", "", "503", "no_room"),
+        ("tunnel.test", "/broken", "", "502", "tunnel_broken"),
         ("nosockets.test", "/", websocket, "403", "websockets_off"),
         ("works.test", "/", "CDN-Loop: bartizan, bartizan, bartizan\r\n", "200", ""),
         ("works.test", "/", "CDN-Loop: bartizan, x, bartizan, bartizan, Bartizan; y\r\n", "508", "loop"),
@@ -101,8 +103,9 @@ fn failures_have_a_page() {
     }
     let origins = edge.counters().origins;
     assert_eq!((origins.refused, origins.unresolved, origins.answer_timed_out), (4, 4, 4), "{origins:?}");
-    assert_eq!((origins.broken, origins.tunnel_not_connected, origins.unreachable), (8, 2, 2), "{origins:?}");
+    assert_eq!((origins.broken, origins.tunnel_not_connected, origins.unreachable), (6, 2, 2), "{origins:?}");
     assert_eq!((origins.tls, origins.connect_timed_out, origins.tunnel_untold), (2, 2, 2), "{origins:?}");
+    assert_eq!((origins.tunnel_broken, origins.no_room), (2, 2), "{origins:?}");
 }
 
 #[test]

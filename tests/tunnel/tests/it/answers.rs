@@ -87,7 +87,7 @@ async fn one_connection_carries_so_many_requests_and_no_more() {
         waiting.push(edge.send(tunnel(1), get("a.example/")));
     }
     let error = within("the one too many", waiting.next()).await.unwrap().err().unwrap().to_string();
-    assert_eq!(error, "the tunnel connection broke: all connections of this tunnel are at their limit of requests");
+    assert_eq!(error, "all connections of this tunnel are at their limit of requests");
     assert_eq!((waiting.len(), edge.plane.counters().without_connection), (STREAMS, 1));
     // A second connection takes what the first cannot.
     let second = RawConnector::connect(&edge, 1, 10).await;
