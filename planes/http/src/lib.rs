@@ -5,8 +5,8 @@
 //!            ├─ ingress ─ pipeline: route → firewall → https → loop → forward ─ egress ┤
 //! HTTPS 443 ─┘  (h1, h2)                                                               └── tunnel (dyn Upstream)
 //! ```
-//! Each worker is one thread with its own runtime, listeners, pool of origin connections and counters; a connection
-//! stays on its thread. HTTP/1.1 (RFC 9112) is read and written by the strict codec of `base/wire`, on both sides. An
+//! Each worker is one thread with its own runtime, listeners, pool of origin connections, buffers and counters; a
+//! connection stays on its thread. HTTP/1.1 (RFC 9112) is read and written by the strict codec of `base/wire`, on both sides. An
 //! HTTP library speaks HTTP/2 (RFC 9113) with visitors; only [`ingress`] knows that library.
 //!
 //! The firewall is asked for every request, since a connection may ask for several zones. When it changes, open

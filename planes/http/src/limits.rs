@@ -84,7 +84,10 @@ pub(crate) const SPARE_MAX: usize = 64;
 /// its own.
 pub(crate) const SPARE_READ_BYTES: usize = 4 * 1024;
 
-/// The largest buffer that is kept to be written from.
+/// A buffer to be written from, at first: room for a usual head.
+pub(crate) const SPARE_TEXT_BYTES: usize = 1024;
+
+/// The largest one that is kept.
 pub(crate) const SPARE_TEXT_BYTES_MAX: usize = 32 * 1024;
 
 /// The head of an answer and small pieces of its body are gathered up to this size and written at once: as much as fits

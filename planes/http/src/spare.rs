@@ -12,7 +12,7 @@ use bartizan_wire::http1::FieldRoom;
 use bytes::{BufMut, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 
-use crate::limits::{FLOW_BYTES, READ_BYTES, SPARE_MAX, SPARE_READ_BYTES, SPARE_TEXT_BYTES_MAX};
+use crate::limits::{FLOW_BYTES, READ_BYTES, SPARE_MAX, SPARE_READ_BYTES, SPARE_TEXT_BYTES, SPARE_TEXT_BYTES_MAX};
 
 /// What is not given back is only lost to others.
 pub(crate) struct Spare {
@@ -50,12 +50,12 @@ impl Spare {
 
     /// Empty, to write a head to.
     pub(crate) fn text(&self) -> Vec<u8> {
-        self.texts.borrow_mut().pop().unwrap_or_default()
+        self.texts.borrow_mut().pop().unwrap_or_else(|| Vec::with_capacity(SPARE_TEXT_BYTES))
     }
 
     pub(crate) fn give_text(&self, mut text: Vec<u8>) {
         let mut texts = self.texts.borrow_mut();
-        if texts.len() < SPARE_MAX && (1..=SPARE_TEXT_BYTES_MAX).contains(&text.capacity()) {
+        if texts.len() < SPARE_MAX && (SPARE_TEXT_BYTES..=SPARE_TEXT_BYTES_MAX).contains(&text.capacity()) {
             text.clear();
             texts.push(text);
         }
@@ -239,7 +239,7 @@ mod tests {
             unread.clear();
             unread.rest(&spare);
             spare.give_room(FieldRoom::default());
-            spare.give_text(vec![0; 100]);
+            spare.give_text(vec![0; SPARE_TEXT_BYTES]);
         }
         spare.give_text(Vec::new());
         let kept = (spare.reads.borrow().len(), spare.rooms.borrow().len(), spare.texts.borrow().len());
