@@ -19,6 +19,7 @@
 //! Not here: what a document means (`base/model`), what clients may do (`control/api`), and anything async. All calls
 //! block; an async caller moves them to a blocking thread.
 
+mod backup;
 mod change;
 mod condition;
 mod damage;
@@ -47,6 +48,7 @@ mod tables;
 mod writer;
 mod zone_names;
 
+pub use backup::BackupError;
 pub use change::{Change, ChangeSet, Entry, Epoch, Guard, Meta, Op, Rev, Value};
 pub use condition::{Condition, Examined};
 pub use envelope::{Budget, Envelope, Log, Verdict};
@@ -54,6 +56,7 @@ pub use error::{CommitError, EngineError, OpenError, ReadError, TailError, Unrea
 pub use install::State;
 pub use key::{Filter, Index, Key, KeyError, Prefix, Scope};
 pub use kind::{Kind, Owner};
+pub use log::Retention;
 pub use lost::Lost;
 pub use mend::Mended;
 pub use query::{
@@ -62,6 +65,6 @@ pub use query::{
 };
 pub use snapshot::{Position, Snapshot};
 pub use state_hash::{Part, StateHash};
-pub use store::{BackupError, Retention, Store};
+pub use store::Store;
 pub use writer::{CHANGE_BYTES_MAX, VALUE_BYTES_MAX};
 pub use zone_names::ZoneNames;

@@ -6,10 +6,41 @@
 //! is lost is the history, and that a request of before is known again when it is repeated; its guards still stop it.
 //! A store that could only be read would be the greater loss.
 
+use bartizan_names::Timestamp;
 use rusqlite::Connection;
 
 use crate::change::{Epoch, Rev};
 use crate::tables::signed;
+
+/// How much of the change log stays. Only whole beginnings of the log go, and never the newest change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retention {
+    /// At most so many changes stay.
+    pub changes_max: u64,
+    /// What is older may go.
+    pub since: Timestamp,
+    /// At most so many bytes of operations stay.
+    pub bytes_max: u64,
+}
+
+impl Retention {
+    /// A PoP that was away for longer than this takes a full state, which is the faster way by then anyway.
+    const DAYS: u64 = 7;
+    const CHANGES_MAX: u64 = 1_000_000;
+
+    /// As much as a million records of usual size.
+    const BYTES_MAX: u64 = 512 << 20;
+
+    /// Seven days, and no more than a million changes or half a gigabyte.
+    pub fn usual(now: Timestamp) -> Retention {
+        let since = now.unix_micros().saturating_sub(Self::DAYS * 86_400 * 1_000_000);
+        Retention {
+            changes_max: Self::CHANGES_MAX,
+            since: Timestamp::from_unix_micros(since),
+            bytes_max: Self::BYTES_MAX,
+        }
+    }
+}
 
 /// The newest revision.
 pub(crate) fn head(connection: &Connection) -> rusqlite::Result<Rev> {

@@ -1,15 +1,11 @@
 //! The door: opening, committing, reading, and looking after the file.
 
-use std::fs::{self, File};
-use std::io;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{self, RecvTimeoutError, SyncSender, TrySendError};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
 
-use bartizan_names::Timestamp;
 use rusqlite::Connection;
 use tokio::sync::watch;
 
@@ -17,53 +13,17 @@ use crate::change::{Change, ChangeSet, Epoch, Op, Rev};
 use crate::condition::{self, Condition, Examined, Survey};
 use crate::damage::Damage;
 use crate::envelope::{Budget, Envelope, Log, Verdict};
-use crate::error::{CommitError, EngineError, OpenError, ReadError, TailError};
+use crate::error::{CommitError, OpenError, ReadError, TailError};
 use crate::install::State;
 use crate::key::Filter;
-use crate::log;
+use crate::log::{self, Retention};
 use crate::lost::Lost;
 use crate::mend::{self, Mended};
 use crate::readers::{Purpose, Readers};
 use crate::schema::{self, Access};
 use crate::snapshot::Snapshot;
 use crate::state_hash::Part;
-use crate::writer::{Answer, Attempts, Claim, Folding, Job, Outcome, Prepared, QUEUE_MAX, Work, Writer};
-
-/// How much of the change log stays. Only whole beginnings of the log go, and never the newest change.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Retention {
-    /// At most so many changes stay.
-    pub changes_max: u64,
-    /// What is older may go.
-    pub since: Timestamp,
-    /// At most so many bytes of operations stay.
-    pub bytes_max: u64,
-}
-
-impl Retention {
-    /// A PoP that was away for longer than this takes a full state, which is the faster way by then anyway.
-    const DAYS: u64 = 7;
-    const CHANGES_MAX: u64 = 1_000_000;
-
-    /// As much as a million records of usual size.
-    const BYTES_MAX: u64 = 512 << 20;
-
-    /// Seven days, and no more than a million changes or half a gigabyte.
-    pub fn usual(now: Timestamp) -> Retention {
-        let since = now.unix_micros().saturating_sub(Self::DAYS * 86_400 * 1_000_000);
-        Retention {
-            changes_max: Self::CHANGES_MAX,
-            since: Timestamp::from_unix_micros(since),
-            bytes_max: Self::BYTES_MAX,
-        }
-    }
-}
-
-/// How long a change waits for its turn, as readers do for theirs: a large file is mended for longer than that.
-const WRITE_WAIT_MAX: Duration = Duration::from_secs(10);
-
-/// How often it is looked again whether there is room for one, or whether one that was begun late waits once more.
-const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(10);
+use crate::writer::{Answer, Attempts, Folding, Outcome, Prepared, Queue, Work, Writer};
 
 /// The store of one data directory. Cheap to clone; the file is closed when the last clone is gone.
 #[derive(Clone)]
@@ -77,7 +37,6 @@ struct Shared {
     listing_readers: Arc<Readers>,
     dir: PathBuf,
     access: Access,
-    write_wait_max: Duration,
     /// Last, to be open as long as any connection: the engine's locks are the process's, and whoever closes a descriptor of
     /// the file lets go of all of them (<https://www.sqlite.org/howtocorrupt.html> §2.2).
     _file: Option<Arc<File>>,
@@ -93,7 +52,7 @@ struct Told {
 /// Whether changes are taken.
 enum Writing {
     Open {
-        queue: SyncSender<Job>,
+        queue: Queue,
         writer: JoinHandle<()>,
     },
     Refused {
@@ -113,7 +72,6 @@ impl Shared {
             told,
             dir: dir.to_owned(),
             access,
-            write_wait_max: WRITE_WAIT_MAX,
             _file: file,
         }
     }
@@ -144,9 +102,9 @@ impl Store {
         let rev = log::head(&connection).map_err(engine)?;
         let epoch = Arc::new(AtomicU64::new(log::epoch(&connection).map_err(engine)?.0));
         let (head_sender, head) = watch::channel(rev);
-        let (queue, jobs) = mpsc::sync_channel(QUEUE_MAX);
         let lost = Lost::of_file(&connection);
         let damage = Arc::new(Damage::new(Condition { lost, ..Condition::default() }));
+        let (queue, jobs) = Queue::new(Arc::clone(&damage));
         let writer = Writer {
             connection,
             queue: jobs,
@@ -294,80 +252,16 @@ impl Store {
         }
     }
 
-    /// Writes a whole copy of now to the new file `to`, readable by this user only. A store opens it as `store.sqlite`.
-    pub fn backup(&self, to: &Path) -> Result<(), BackupError> {
-        if to.exists() {
-            return Err(BackupError::Exists { path: to.to_owned() });
-        }
-        let failed = |source: io::Error| BackupError::NotWritable { path: to.to_owned(), source };
-        // SQLite takes names as UTF-8.
-        let name = to.to_str().ok_or_else(|| failed(io::ErrorKind::InvalidFilename.into()))?;
-        let partial = PathBuf::from(format!("{name}.partial"));
-        let copied = self.copy(&partial, &failed).and_then(|()| place(&partial, to).map_err(failed));
-        if copied.is_err() {
-            // The reason is already known; a file that cannot be removed adds nothing to it.
-            let _ = fs::remove_file(&partial);
-        }
-        copied
+    /// A connection of its own, for what takes long.
+    pub(crate) fn reader(&self) -> rusqlite::Result<Connection> {
+        schema::open_reader(&self.0.dir, self.0.access)
     }
 
-    /// Makes the file `partial` a copy, in place of what an earlier attempt may have left there.
-    fn copy(&self, partial: &Path, failed: &dyn Fn(io::Error) -> BackupError) -> Result<(), BackupError> {
-        if partial.exists() {
-            fs::remove_file(partial).map_err(failed)?;
-        }
-        // SQLite fills an empty file; one that we made has the right mode from its first byte.
-        schema::create_private(partial).map_err(failed)?;
-        self.vacuum_into(partial).map_err(|error| BackupError::Read(error.into()))?;
-        File::open(partial).and_then(|file| file.sync_all()).map_err(failed)
-    }
-
-    /// Copies a consistent state, without free pages, into the empty file `to`. On a connection of its own: it takes long.
-    fn vacuum_into(&self, to: &Path) -> Result<(), EngineError> {
-        let connection = schema::open_reader(&self.0.dir, self.0.access)?;
-        // `query_only` also forbids to write the other file; nothing is written to ours.
-        connection.pragma_update(None, "query_only", false)?;
-        connection.execute("VACUUM INTO ?", [to.to_string_lossy()])?;
-        Ok(())
-    }
-
-    /// What is to be written is given up if its turn does not come in time; all else waits for as long as it takes.
     fn run(&self, work: Work) -> Answer {
-        let (reply, verdict) = mpsc::sync_channel(1);
-        let queue = match &self.0.writing {
-            Writing::Open { queue, .. } => queue,
-            Writing::Refused { reason } => return Err(CommitError::ReadOnly { reason: Arc::clone(reason) }),
-            Writing::Closed => return Err(CommitError::Closed),
-        };
-        let is_write = matches!(work, Work::Append(_) | Work::Apply(..));
-        let (begun, claim) = (Instant::now(), Arc::<Claim>::default());
-        let mut job = Job { work, reply, claim: Arc::clone(&claim) };
-        if !is_write {
-            queue.send(job).map_err(|_| CommitError::Closed)?;
-            return verdict.recv().map_err(|_| CommitError::Closed)?;
-        }
-        let wait_max = self.0.write_wait_max;
-        let waited = || {
-            let is_mending = self.0.told.damage.is_mending();
-            Err(CommitError::Waited { waited: begun.elapsed(), is_mending })
-        };
-        while let Err(error) = queue.try_send(job) {
-            match error {
-                TrySendError::Full(back) if begun.elapsed() < wait_max => job = back,
-                TrySendError::Full(_) => return waited(),
-                TrySendError::Disconnected(_) => return Err(CommitError::Closed),
-            }
-            thread::sleep(LOOK_AGAIN_AFTER);
-        }
-        let mut wait = wait_max.saturating_sub(begun.elapsed());
-        loop {
-            match verdict.recv_timeout(wait) {
-                Ok(answer) => return answer,
-                Err(RecvTimeoutError::Disconnected) => return Err(CommitError::Closed),
-                Err(RecvTimeoutError::Timeout) if claim.give_up() => return waited(),
-                // It is being written; if that meets damage, it waits again.
-                Err(RecvTimeoutError::Timeout) => wait = LOOK_AGAIN_AFTER,
-            }
+        match &self.0.writing {
+            Writing::Open { queue, .. } => queue.run(work),
+            Writing::Refused { reason } => Err(CommitError::ReadOnly { reason: Arc::clone(reason) }),
+            Writing::Closed => Err(CommitError::Closed),
         }
     }
 }
@@ -412,28 +306,14 @@ impl Drop for Shared {
     }
 }
 
-/// Gives the whole copy its name, durably.
-fn place(partial: &Path, to: &Path) -> io::Result<()> {
-    fs::rename(partial, to)?;
-    // The parent of a bare name is empty, which `open` does not take for the current directory.
-    let dir = to.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    File::open(dir)?.sync_all()
-}
-
-/// No copy was made.
-#[derive(Debug, thiserror::Error)]
-pub enum BackupError {
-    #[error("{} is already there; name a new file", path.display())]
-    Exists { path: PathBuf },
-    #[error("cannot write {}; choose a place that this user may write to and that has room", path.display())]
-    NotWritable { path: PathBuf, source: io::Error },
-    #[error(transparent)]
-    Read(ReadError),
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::sync::atomic::AtomicBool;
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    use bartizan_names::Timestamp;
 
     use super::*;
     use crate::change::{Meta, Value};
@@ -517,7 +397,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut store = open(dir.path(), Duration::ZERO);
         write(&store);
-        Arc::get_mut(&mut store.0).unwrap().write_wait_max = Duration::ZERO;
+        let wait_at_most = |store: &mut Store, max| {
+            let Writing::Open { queue, .. } = &mut Arc::get_mut(&mut store.0).unwrap().writing else { panic!() };
+            std::mem::replace(&mut queue.write_wait_max, max)
+        };
+        let usual = wait_at_most(&mut store, Duration::ZERO);
         let (begun, has_begun) = mpsc::channel();
         let (end, ended) = mpsc::channel::<()>();
         let entries = std::iter::from_fn(move || {
@@ -543,7 +427,7 @@ mod tests {
             drop(end);
             assert!(matches!(installed.join().unwrap(), Err(CommitError::BrokeOff(_))));
         });
-        Arc::get_mut(&mut store.0).unwrap().write_wait_max = WRITE_WAIT_MAX;
+        wait_at_most(&mut store, usual);
         // None of the others was made.
         assert_eq!(try_write(&store, 10).unwrap(), Rev(2));
     }

@@ -7,11 +7,12 @@ mod idle;
 mod journal;
 mod log_end;
 mod mending;
+mod queue;
 
 use std::fs::File;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bartizan_quotas::Rarely;
@@ -23,6 +24,8 @@ pub(crate) use self::journal::Folding;
 use self::log_end::LogEnd;
 pub(crate) use self::mending::Attempts;
 use self::mending::Urgency;
+use self::queue::Job;
+pub(crate) use self::queue::Queue;
 use crate::change::{self, Op, Rev};
 use crate::condition::Survey;
 use crate::damage::Damage;
@@ -30,8 +33,8 @@ use crate::envelope::{Envelope, Verdict};
 use crate::error::{CommitError, EngineError};
 use crate::install::{self, State};
 use crate::listing::Row;
+use crate::log::Retention;
 use crate::mend::{Mended, Occasion};
-use crate::store::Retention;
 
 /// One value. Far above any document of ours; what is larger is a mistake or an attack.
 pub const VALUE_BYTES_MAX: usize = 1 << 20;
@@ -42,9 +45,6 @@ pub const CHANGE_BYTES_MAX: usize = 32 << 20;
 
 /// Guards and operations of one change set.
 const STEPS_MAX: usize = 200_000;
-
-/// Jobs that wait for the writer. A caller that finds the queue full waits for room.
-pub(crate) const QUEUE_MAX: usize = 1024;
 
 /// Change sets in one transaction: enough to share a sync among all who wait, few enough to answer soon.
 const GROUP_MAX: usize = 256;
@@ -65,50 +65,6 @@ pub(crate) enum Outcome {
     Settled {
         met: bool,
     },
-}
-
-pub(crate) struct Job {
-    pub(crate) work: Work,
-    pub(crate) reply: SyncSender<Answer>,
-    pub(crate) claim: Arc<Claim>,
-}
-
-/// Who decides about a job: whoever waits for it may give it up as long as the writer has not begun with it.
-#[derive(Default)]
-pub(crate) struct Claim(Mutex<Claimed>);
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Claimed {
-    #[default]
-    ByNobody,
-    ByWriter,
-    GivenUp,
-}
-
-impl Claim {
-    /// The writer begins. False if nobody waits any more.
-    fn begin(&self) -> bool {
-        self.take_for(Claimed::ByWriter)
-    }
-
-    /// Nothing came of it, and it will take a while until it is begun again.
-    fn put_back(&self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Claimed::ByNobody;
-    }
-
-    /// False if the writer has begun.
-    pub(crate) fn give_up(&self) -> bool {
-        self.take_for(Claimed::GivenUp)
-    }
-
-    fn take_for(&self, next: Claimed) -> bool {
-        let mut claimed = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_free = *claimed == Claimed::ByNobody;
-        if is_free {
-            *claimed = next;
-        }
-        is_free
-    }
 }
 
 pub(crate) enum Work {

@@ -10,9 +10,8 @@ use crate::change::{ChangeSet, Op, Rev};
 use crate::envelope::{self, Verdict};
 use crate::error::CommitError;
 use crate::key::Key;
-use crate::log;
+use crate::log::{self, Retention};
 use crate::state_hash::Sums;
-use crate::store::Retention;
 use crate::tables::{self, signed};
 
 /// Changes dropped in one step of compaction, so that commits get in between.

@@ -1,0 +1,47 @@
+//! Objects by more than their keys: pages of listings.
+
+use bartizan_names::{Name, RecordId, Timestamp, ZoneId};
+
+use super::Snapshot;
+use crate::change::Entry;
+use crate::error::ReadError;
+use crate::key::Key;
+use crate::query::{self, AccessRuleQuery, Page, RecordQuery, TunnelQuery, ZoneQuery};
+
+impl Snapshot {
+    /// A page of the records of a zone.
+    pub fn records(&self, query: &RecordQuery) -> Result<Page<Entry>, ReadError> {
+        self.look(|connection| query::records(connection, query))
+    }
+
+    /// All records of one owner name, in the order of their ids.
+    pub fn records_at(&self, zone: ZoneId, owner: &Name) -> Result<Vec<Entry>, ReadError> {
+        self.look(|connection| query::records_at(connection, zone, owner))
+    }
+
+    /// The owner name of a record, also of one whose document cannot be read; none if it is not listed.
+    pub fn record_owner(&self, zone: ZoneId, id: RecordId) -> Result<Option<Name>, ReadError> {
+        let owner = self.look(|connection| query::owner_of(connection, &Key::record(zone, id)))?;
+        Ok(owner.and_then(|owner| Name::parse(&owner).ok()))
+    }
+
+    /// A page of zones.
+    pub fn zones(&self, query: &ZoneQuery) -> Result<Page<Entry>, ReadError> {
+        self.look(|connection| query::zones(connection, query))
+    }
+
+    /// A page of tunnels.
+    pub fn tunnels(&self, query: &TunnelQuery) -> Result<Page<Entry>, ReadError> {
+        self.look(|connection| query::tunnels(connection, query))
+    }
+
+    /// The keys of certificates that `issuer` did not issue, or that are to be renewed before `at`.
+    pub fn certificates_due(&self, issuer: &str, at: Timestamp) -> Result<Vec<Key>, ReadError> {
+        self.look(|connection| query::due(connection, issuer, at))
+    }
+
+    /// A page of the access rules of a scope.
+    pub fn access_rules(&self, query: &AccessRuleQuery) -> Result<Page<Entry>, ReadError> {
+        self.look(|connection| query::access_rules(connection, query))
+    }
+}
