@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bartizan_quotas::Over;
 
-use crate::record::{End, Ended, Upstream};
+use crate::record::{End, Ended, SentTo};
 
 /// Makes the atomic fields, the plain ones, and the sum of many.
 macro_rules! counted {
@@ -209,9 +209,9 @@ impl EndCounters {
             End::Broken => &self.broken,
             End::Left => &self.left,
         };
-        let to = match request.upstream {
-            Some(Upstream::Origin) => &self.to_origin,
-            Some(Upstream::Tunnel(_)) => &self.to_tunnel,
+        let to = match request.sent_to {
+            Some(SentTo::Origin) => &self.to_origin,
+            Some(SentTo::Tunnel(_)) => &self.to_tunnel,
             None => &self.to_nobody,
         };
         how.add(1);

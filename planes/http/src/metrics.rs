@@ -29,7 +29,7 @@ impl Measured for Counted {
             ("broken", ends.broken),
             ("left", ends.left),
         ];
-        let upstreams = [("origin", ends.to_origin), ("tunnel", ends.to_tunnel), ("none", ends.to_nobody)];
+        let places = [("origin", ends.to_origin), ("tunnel", ends.to_tunnel), ("nobody", ends.to_nobody)];
         let bodies = [("in", ends.received), ("out", ends.sent)];
         let times = [("head", ends.first_byte_micros), ("end", ends.whole_micros)];
         let failures = [
@@ -77,9 +77,9 @@ impl Measured for Counted {
                 Sample::by("how", &ways),
             ),
             Metric::counter(
-                "bartizan_http_requests_by_upstream",
+                "bartizan_http_requests_sent",
                 "Requests that are over, by where they were sent to",
-                Sample::by("upstream", &upstreams),
+                Sample::by("to", &places),
             ),
             Metric::counter("bartizan_http_body_bytes", "Bytes of bodies", Sample::by("direction", &bodies)),
             Metric::counter(

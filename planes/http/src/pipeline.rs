@@ -6,7 +6,8 @@
 //!                   └─ answer ─────────────────────┘
 //! ```
 //! What is new for requests is a line in [`request_stages`], what is new for answers one in [`response_stages`]; what
-//! wants to know of requests that are over hangs at [`end`].
+//! wants to know of requests that are over hangs at [`end`]. Stages decide and do not wait: what takes time is an
+//! upstream's, or a [`Service`]'s that a stage answers with.
 
 use std::ops::ControlFlow;
 use std::pin::pin;
@@ -99,9 +100,9 @@ fn response_stages(mut answered: Answered, guard: &RequestGuard) -> Answered {
 /// Once for each request, when it is over, whatever its end was.
 pub(crate) fn end(request: &Ended, worker: &Worker) {
     worker.counters.ends.ended(request);
-    let Ended { how, ray, status, problem, zone, upstream, received, sent, first_byte, whole } = *request;
-    let (ray, upstream) = (ray.as_ref().map(Ray::as_str), upstream.map(tracing::field::display));
-    tracing::debug!(?how, ray, ?status, ?problem, ?zone, upstream, received, sent, ?first_byte, ?whole, "request over");
+    let Ended { how, ray, status, problem, zone, sent_to, received, sent, first_byte, whole } = *request;
+    let (ray, sent_to) = (ray.as_ref().map(Ray::as_str), sent_to.map(tracing::field::display));
+    tracing::debug!(?how, ray, ?status, ?problem, ?zone, sent_to, received, sent, ?first_byte, ?whole, "request over");
 }
 
 /// Sends a request that may go on to where its host leads.

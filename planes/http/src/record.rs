@@ -20,7 +20,7 @@ use crate::ray::Ray;
 pub(crate) struct Record {
     began: Cell<Option<Instant>>,
     zone: Cell<Option<ZoneId>>,
-    upstream: Cell<Option<Upstream>>,
+    sent_to: Cell<Option<SentTo>>,
     problem: Cell<Option<Problem>>,
     ray: Cell<Option<Ray>>,
     /// The status of the answer, and when its head was there.
@@ -31,16 +31,16 @@ pub(crate) struct Record {
 
 /// Where a request was sent to, whatever became of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Upstream {
+pub(crate) enum SentTo {
     Origin,
     Tunnel(TunnelId),
 }
 
-impl fmt::Display for Upstream {
+impl fmt::Display for SentTo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Upstream::Origin => f.write_str("origin"),
-            Upstream::Tunnel(tunnel) => write!(f, "tunnel {tunnel}"),
+            SentTo::Origin => f.write_str("origin"),
+            SentTo::Tunnel(tunnel) => write!(f, "tunnel {tunnel}"),
         }
     }
 }
@@ -58,7 +58,7 @@ pub(crate) struct Ended {
     /// The zone of its host, also if that did not let it in.
     pub(crate) zone: Option<ZoneId>,
     /// None if nobody but the edge had to do with it.
-    pub(crate) upstream: Option<Upstream>,
+    pub(crate) sent_to: Option<SentTo>,
     /// Bytes of its body that went on, and of the answer's that were handed to the visitor's connection; after a 101
     /// those of the other protocol.
     pub(crate) received: u64,
@@ -90,7 +90,7 @@ impl Record {
         self.began.set(Some(now));
         self.ray.set(None);
         self.zone.set(None);
-        self.upstream.set(None);
+        self.sent_to.set(None);
         self.problem.set(None);
         self.answered.set(None);
         self.received.reset();
@@ -107,9 +107,9 @@ impl Record {
     }
 
     pub(crate) fn note_target(&self, target: &Target) {
-        self.upstream.set(match target {
-            Target::Origin(_) => Some(Upstream::Origin),
-            Target::Tunnel(tunnel) => Some(Upstream::Tunnel(*tunnel)),
+        self.sent_to.set(match target {
+            Target::Origin(_) => Some(SentTo::Origin),
+            Target::Tunnel(tunnel) => Some(SentTo::Tunnel(*tunnel)),
             Target::Unknown => None,
         });
     }
@@ -152,7 +152,7 @@ impl Record {
             status: self.status(),
             problem: self.problem.get(),
             zone: self.zone.get(),
-            upstream: self.upstream.get(),
+            sent_to: self.sent_to.get(),
             received: self.received.bytes(),
             sent: self.sent.bytes(),
             first_byte: self.answered.get().map(|(_, at)| at - began),
