@@ -34,6 +34,8 @@ pub struct Limits {
     /// How long a connector that leaves, or has a newer connection, may keep this one: the stock connector's longest
     /// grace period is 3 minutes.
     pub depart_time: Duration,
+    /// How long an origin behind a stock connector may be silent before it gets the client's end.
+    pub held_time: Duration,
     /// For what a client said last to reach the connector, after the connection is over for everybody else.
     pub deliver_time: Duration,
 }
@@ -53,6 +55,7 @@ impl Default for Limits {
             call_time: Duration::from_secs(5),
             push_again_time: Duration::from_secs(5),
             depart_time: Duration::from_secs(200),
+            held_time: Duration::from_secs(5),
             deliver_time: Duration::from_secs(30),
         }
     }
@@ -106,8 +109,6 @@ pub(crate) const TRIES: usize = 3;
 pub(crate) const COMEBACK_MAX: Duration = Duration::from_secs(2);
 /// Bytes that are read from a stream at a time.
 pub(crate) const CHUNK_BYTES: usize = 64 * 1024;
-/// How long an origin behind a stock connector may be silent before it gets the client's end.
-pub(crate) const HELD_SILENCE: Duration = Duration::from_secs(5);
 
 /// UDP sessions of one connection. Connectors of ours take as many.
 pub(crate) const SESSIONS_MAX: usize = 4_096;

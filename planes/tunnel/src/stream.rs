@@ -14,7 +14,6 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep, timeout};
 
 use crate::counters::count;
-use crate::limits::HELD_SILENCE;
 use crate::link::Lease;
 
 /// What a stream that is given up is reset with.
@@ -90,7 +89,7 @@ impl Duplex {
         let HalfClose::Held(silence) = &mut self.half_close else { return };
         let told = match read {
             Poll::Ready(Ok(())) if bytes > 0 => {
-                silence.as_mut().reset(Instant::now() + HELD_SILENCE);
+                silence.as_mut().reset(Instant::now() + self.lease.link().limits.held_time);
                 false
             }
             Poll::Ready(_) => true,
@@ -143,7 +142,7 @@ impl AsyncWrite for Duplex {
             if self.lease.link().has_feature(OUR_FEATURE) {
                 self.tell_end();
             } else {
-                self.half_close = HalfClose::Held(Box::pin(sleep(HELD_SILENCE)));
+                self.half_close = HalfClose::Held(Box::pin(sleep(self.lease.link().limits.held_time)));
             }
         }
         Poll::Ready(Ok(()))

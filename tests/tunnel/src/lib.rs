@@ -61,13 +61,15 @@ pub struct Connector {
     running: JoinHandle<Result<(), RunError>>,
 }
 
-/// What most tests give a connector: four connections to one edge, short waits.
+/// What most tests give a connector: four connections to one edge, short waits between tries. A machine that is busy with
+/// something else does not lose them.
 pub fn options(edge: &Edge, tunnel: TunnelId, service: &str) -> Options {
     let ingress = Ingress::single(service, OriginRequest::default()).expect("the service is valid");
     let credentials = bartizan_connector::Credentials { account: account(), tunnel, secret: secret() };
     let connector = ConnectorId::from_random([7; 16]);
     let mut options = Options::new(vec![edge.address], edge.authority.roots(), credentials, ingress, connector);
     options.backoff = Backoff::new(Duration::from_millis(20), Duration::from_millis(200));
+    options.idle = PATIENCE;
     options
 }
 

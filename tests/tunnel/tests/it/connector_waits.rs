@@ -13,6 +13,8 @@ use crate::raw::RawEdge;
 
 /// A limit that a test waits for.
 const SHORT: Duration = Duration::from_millis(50);
+/// One that a slow machine must not reach.
+const PATIENT: Duration = Duration::from_secs(60);
 
 #[tokio::test]
 async fn a_connector_gives_up_a_stream_that_says_half_of_its_head() {
@@ -52,7 +54,8 @@ async fn an_edge_that_does_not_answer_is_not_waited_for() {
     let why = loss(Options { edges: vec![silent.local_addr().unwrap()], ..options }).await;
     assert_eq!(why, "no answer within 50ms");
     // One that shakes hands, and says nothing to the registration.
-    let (endpoint, options) = RawEdge::listen("hello_world", Limits { register_time: SHORT, ..Limits::default() });
+    let (endpoint, options) =
+        RawEdge::listen("hello_world", Limits { handshake_time: PATIENT, register_time: SHORT, ..Limits::default() });
     let accept = async {
         let connection = within("the connector", endpoint.accept()).await.unwrap().await.unwrap();
         within("the end", connection.closed()).await

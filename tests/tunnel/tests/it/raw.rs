@@ -26,14 +26,12 @@ pub(crate) struct Kind<'k> {
     pub(crate) streams: u32,
     /// Bytes of one of them that it takes before they are read.
     pub(crate) window: u32,
-    /// The silence after which it ends, where it says nothing by itself.
-    pub(crate) idle: Option<Duration>,
 }
 
 impl Default for Kind<'_> {
     fn default() -> Self {
         let (secret, features) = (secret(), &[][..]);
-        Kind { tunnel: tunnel(1), secret, connector: 5, index: 0, features, streams: 10, window: 1 << 20, idle: None }
+        Kind { tunnel: tunnel(1), secret, connector: 5, index: 0, features, streams: 10, window: 1 << 20 }
     }
 }
 
@@ -42,11 +40,8 @@ impl Kind<'_> {
         let mut transport = TransportConfig::default();
         transport
             .max_concurrent_bidi_streams(VarInt::from_u32(self.streams))
-            .stream_receive_window(VarInt::from_u32(self.window));
-        match self.idle {
-            Some(idle) => transport.max_idle_timeout(Some(idle.try_into().unwrap())),
-            None => transport.keep_alive_interval(Some(Duration::from_secs(1))),
-        };
+            .stream_receive_window(VarInt::from_u32(self.window))
+            .keep_alive_interval(Some(Duration::from_secs(1)));
         transport
     }
 

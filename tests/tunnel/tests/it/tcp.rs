@@ -2,9 +2,11 @@
 
 use std::io::ErrorKind;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use bartizan_connector::Event;
 use bartizan_names::OriginAddress;
+use bartizan_plane_tunnel::Limits;
 use bartizan_rpc::{
     ConnectKind, ConnectRequest, ConnectResponse, OUR_FEATURE, StreamKind, read_request, read_stream_kind,
 };
@@ -238,7 +240,8 @@ async fn only_connectors_of_ours_hear_who_the_client_is() {
 #[tokio::test]
 async fn the_end_of_a_client_waits_for_the_origin_behind_a_stock_connector() {
     let address = "127.0.0.1:22".parse::<OriginAddress>().unwrap();
-    let edge = Edge::start([(tunnel(1), facts(None))]);
+    let held = |held_time| Edge::limited(Limits { held_time, ..Limits::default() }, [(tunnel(1), facts(None))]);
+    let edge = held(Duration::from_secs(60));
     let raw = RawConnector::connect(&edge, 0, 10).await;
     let (stream, (_, mut send, mut receive)) = tokio::join!(edge.connect(tunnel(1), address.clone()), accept(&raw));
     let mut stream = stream.unwrap();
@@ -261,6 +264,8 @@ async fn the_end_of_a_client_waits_for_the_origin_behind_a_stock_connector() {
     assert_eq!((read.unwrap(), &*answer, end.is_none()), (6, "answer", true));
 
     // A silent origin gets it too, after some time.
+    let edge = held(Duration::from_millis(50));
+    let raw = RawConnector::connect(&edge, 0, 10).await;
     let (stream, (_, _send, mut receive)) = tokio::join!(edge.connect(tunnel(1), address), accept(&raw));
     let mut stream = stream.unwrap();
     stream.shutdown().await.unwrap();

@@ -62,9 +62,13 @@ async fn who_is_refused_and_stays_is_disconnected() {
 #[tokio::test]
 async fn a_connection_on_which_nothing_arrives_is_lost() {
     let edge = Edge::start([(tunnel(1), facts(None))]);
-    let kind = Kind { idle: Some(Duration::from_millis(1500)), ..Kind::default() };
-    let _connector = RawConnector::of(&edge, &kind).await;
-    edge.counted("the loss", |counts| counts.lost == 1).await;
+    let network = Network::start(edge.address).await;
+    let mut options = options(&edge, tunnel(1), "http_status:204");
+    (options.edges, options.connections, options.idle) = (vec![network.address], 1, Duration::from_secs(2));
+    let _connector = Connector::start(options);
+    edge.connections(1).await;
+    network.cut();
+    edge.counted("the loss", |counts| counts.lost > 0).await;
     edge.connections(0).await;
 }
 
