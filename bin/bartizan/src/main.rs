@@ -84,7 +84,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         }
         Command::Login(login) => runtime()?.block_on(status::login(&login.edge, output)),
         Command::Status { edge } => runtime()?.block_on(status::run(&edge, output)),
-        Command::Tunnel(tunnel) => runtime()?.block_on(tunnel::run(*tunnel, output)),
+        Command::Tunnel(tunnel) => connector_runtime()?.block_on(tunnel::run(*tunnel, output)),
         Command::App { action, edge } => {
             runtime()?.block_on(async { app::run(action, &credentials::find(&edge)?, output).await })
         }
@@ -106,7 +106,13 @@ fn run(cli: Cli) -> anyhow::Result<()> {
     }
 }
 
-/// For the API, the connector and the commands. The planes of an edge bring threads of their own.
+/// No more threads than there are processors: they would wake each other for every request.
+fn connector_runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(2);
+    Ok(tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build()?)
+}
+
+/// For the API and the commands. The planes of an edge bring threads of their own.
 fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
     Ok(tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?)
 }
