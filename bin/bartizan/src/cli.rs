@@ -85,7 +85,7 @@ pub enum Command {
     /// Who changed what, by which token and from where; the newest first
     History {
         #[command(flatten)]
-        words: History,
+        words: HistoryWords,
         #[command(flatten)]
         edge: Edge,
     },
@@ -506,7 +506,7 @@ pub struct TokenWords {
 }
 
 #[derive(Args)]
-pub struct History {
+pub struct HistoryWords {
     /// Only in this zone
     #[arg(long, value_name = "ZONE")]
     pub zone: Option<String>,

@@ -2,13 +2,13 @@
 
 use serde_json::Value;
 
-use crate::cli::History;
+use crate::cli::HistoryWords;
 use crate::client::Api;
 use crate::output::{Output, table};
 use crate::url::with_query;
 use crate::zone::{shown, text};
 
-pub async fn run(words: History, api: &Api, output: Output) -> anyhow::Result<()> {
+pub async fn run(words: HistoryWords, api: &Api, output: Output) -> anyhow::Result<()> {
     let count = words.count.to_string();
     let mut parameters = vec![("per_page", count.as_str())];
     parameters.extend(words.zone.as_deref().map(|zone| ("zone.name", zone)));
