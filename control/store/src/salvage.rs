@@ -8,6 +8,8 @@
 //! - **The last change of a zone** that is not known any more is the newest revision: serials must not go back.
 //! - **Everything else** derives from the objects.
 
+mod unnamed;
+
 use std::collections::BTreeSet;
 use std::fs::OpenOptions;
 use std::io::Write;
@@ -91,40 +93,12 @@ impl<'n> Salvage<'n> {
         let head = self.take_log(log)?;
         self.take_zone_changes(head)?;
         state_hash::recompute(self.new)?;
-        if done.lost.is_empty() && self.layout.goes_on {
-            self.compare(&mut done.lost)?;
+        if self.layout.goes_on {
+            self.note_unnamed(&mut done.lost)?;
         }
         rebuild::make(self.new)?;
         self.new.execute_batch("DROP TABLE temp.spoilt; DROP TABLE temp.named")?;
         Ok(done)
-    }
-
-    /// Notes what is not there and has no name any more.
-    fn compare(&self, lost: &mut Lost) -> Result<(), MendError> {
-        let now = state_hash::kept(self.new)?;
-        let differing = match state_hash::kept(&self.old) {
-            Ok(kept) => kept.unlike(&now),
-            Err(_) => {
-                let kept = self.kept_by_pages()?;
-                if kept.is_empty() && (self.objects, self.names) == (Found::Torn, Found::Torn) {
-                    lost.note("what cannot be named");
-                }
-                kept.unlike(&now.of_parts_in(&kept))
-            }
-        };
-        differing.iter().for_each(|part| lost.note(&format!("what cannot be named, of {part}")));
-        Ok(())
-    }
-
-    fn kept_by_pages(&self) -> Result<Sums, MendError> {
-        let mut kept = Sums::default();
-        self.pages.for_each_row(Tree::Index, &[Some(Type::Text), Some(Type::Blob)], &mut |_, row| {
-            if let [Column::Text(part), Column::Blob(hash)] = &*row {
-                kept.keep(part, hash);
-            }
-            Ok(())
-        })?;
-        Ok(kept)
     }
 
     /// What earlier damage took.

@@ -86,7 +86,7 @@ impl fmt::Display for StateHash {
 }
 
 /// Sums of hashes, or what is to be added to them.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Sums(BTreeMap<Part, StateHash>);
 
 impl Sums {
@@ -110,6 +110,18 @@ impl Sums {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    pub(crate) fn has_kinds(&self) -> bool {
+        self.0.keys().any(|part| matches!(part, Part::Kind(_)))
+    }
+
+    pub(crate) fn of(&self, part: Part) -> Option<StateHash> {
+        self.0.get(&part).copied()
+    }
+
+    pub(crate) fn zones(&self) -> impl Iterator<Item = ZoneId> {
+        self.0.keys().filter_map(|part| if let Part::Zone(zone) = part { Some(*zone) } else { None })
     }
 
     /// Those of the parts that `other` has.

@@ -199,7 +199,7 @@ impl Sound {
         assert_eq!(harmed.lost.keys.len() as u64, harmed.lost.count, "{what}");
         let unnamed = |key: &String| Key::parse(key).is_err();
         assert!(!harmed.lost.keys.iter().any(unnamed), "{what}: {}", harmed.lost);
-        assert_eq!(harmed.missing, 0, "{what}: {}", harmed.lost);
+        assert_eq!(harmed.missing, [], "{what}: {}", harmed.lost);
         harmed.lost.keys
     }
 
@@ -237,7 +237,8 @@ impl Sound {
         for (key, entry) in &left {
             assert_eq!(Some(entry), expect.get(key), "{what}: {lost}");
         }
-        Ok(Harmed { missing: expect.len() - left.len(), lost })
+        expect.retain(|key, _| !left.contains_key(key));
+        Ok(Harmed { missing: expect.into_keys().collect(), lost })
     }
 }
 
@@ -245,7 +246,7 @@ impl Sound {
 pub(crate) struct Harmed {
     pub(crate) lost: Lost,
     /// Objects that are neither there nor named as lost.
-    pub(crate) missing: usize,
+    pub(crate) missing: Vec<Key>,
 }
 
 pub(crate) fn by_key(store: &Store) -> BTreeMap<Key, Entry> {
