@@ -196,7 +196,8 @@ fn file(seen: Examined) -> Vec<Finding> {
             Finding::bad("layout of the store", detail, "install a newer one")
         }
     };
-    let mut findings = vec![pages, layout];
+    // A file that does not open cannot say it.
+    let mut findings: Vec<_> = [pages].into_iter().chain((seen.schema > 0).then_some(layout)).collect();
     if !seen.lost.is_empty() {
         let detail = format!("{} objects are lost or spoilt: {}", seen.lost.count, seen.lost);
         let advice = "write them anew, or restore a backup; `bartizan doctor --rebuild` lists them all and ends this";
@@ -368,5 +369,28 @@ fn localhost(domain: &str) -> Finding {
                 "browsers and curl resolve them by themselves; for other programs add \"127.0.0.1 {host}\" to /etc/hosts"
             ),
         ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Without its first page the file does not say what its layout is.
+    #[test]
+    fn a_damaged_file_is_told_with_what_mends_it() {
+        let dir = tempfile::tempdir().unwrap();
+        drop(Store::open(dir.path()).unwrap());
+        let told = || -> Vec<_> {
+            let findings = file(Store::examine(dir.path()).unwrap()).into_iter();
+            findings.map(|finding| (finding.what, finding.remedy.is_some())).collect()
+        };
+        let (pages, layout) = ("the store's file".to_owned(), "layout of the store".to_owned());
+        assert_eq!(told(), [(pages.clone(), false), (layout, false)]);
+        let path = dir.path().join("store.sqlite");
+        let mut bytes = std::fs::read(&path).unwrap();
+        bytes[..4096].fill(0);
+        std::fs::write(&path, bytes).unwrap();
+        assert_eq!(told(), [(pages, true)]);
     }
 }

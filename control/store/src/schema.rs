@@ -19,7 +19,8 @@ pub(crate) const FILE: &str = "store.sqlite";
 /// The number of the layout, the file's `user_version`. Published layouts never change.
 pub(crate) const VERSION: u32 = 2;
 
-/// The layout of a new file. The next one needs a step from this one, as `from_1` is.
+/// The layout of a new file. The next one needs a step from this one, as `from_1` is, and
+/// a description of its rows in [`crate::layout`].
 const LAYOUT: &str = include_str!("schema/2.sql");
 
 /// "Brtz": marks the file as ours (`application_id`, bytes 68–71 of the file).
