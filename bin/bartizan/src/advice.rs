@@ -14,11 +14,12 @@ enum Reader {
 }
 
 /// Commands that work through the API.
-const CLIENTS: [&str; 7] = ["login", "tunnel", "zone", "record", "app", "firewall", "status"];
+const CLIENTS: [&str; 9] = ["login", "tunnel", "zone", "record", "app", "firewall", "token", "history", "status"];
 
 /// Sources with advice. A new one that names a flag is told of by the test below.
-const SOURCES: [(&str, Reader); 24] = [
+const SOURCES: [(&str, Reader); 25] = [
     ("any_port.rs", Reader::Of(&["up"])),
+    ("api_token.rs", Reader::Of(&["token"])),
     ("app.rs", Reader::Of(&["app"])),
     ("argv.rs", Reader::Of(&["tunnel"])),
     ("client.rs", Reader::Client),
