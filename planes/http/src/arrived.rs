@@ -4,11 +4,12 @@ use bartizan_exchange::{Body, Request, Upgrade};
 use bartizan_firewall::Source;
 use bartizan_names::Host;
 use bartizan_routes::Scheme;
-use bartizan_wire::http1::{FieldRoom, Rewrite};
+use bartizan_wire::http1::Rewrite;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, Method, Version};
 
 use crate::fields::{Fields, Sink};
+use crate::spare::Spare;
 
 /// Made by `ingress`, which keeps it until the answer has left.
 pub(crate) struct Arrived {
@@ -38,8 +39,10 @@ impl Arrived {
         }
     }
 
-    /// The memory, for the next head. What is left of the body is let go.
-    pub(crate) fn into_room(self) -> Option<FieldRoom> {
-        self.fields.into_room()
+    /// Gives its memory to the next head. What is left of the body is let go.
+    pub(crate) fn let_go(&mut self, spare: &Spare) {
+        self.body = Body::empty();
+        let fields = std::mem::replace(&mut self.fields, Fields::Map(HeaderMap::new()));
+        fields.into_room().into_iter().for_each(|room| spare.give_room(room));
     }
 }

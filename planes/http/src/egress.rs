@@ -26,7 +26,6 @@ use bartizan_routes::{Server, Target};
 use bartizan_wire::http1::{self, Illegal};
 use http::{HeaderMap, StatusCode};
 
-use crate::Limits;
 use crate::answered::Answered;
 use crate::arrived::Arrived;
 use crate::counters::Counters;
@@ -72,7 +71,6 @@ pub(crate) struct Egress {
     gate: Gate,
     pool: Rc<Pool>,
     spare: Rc<Spare>,
-    limits: Limits,
     counters: Arc<Counters>,
 }
 
@@ -80,16 +78,16 @@ impl Egress {
     pub(crate) fn new(
         (upstream, tls, (reach, gate)): (Arc<dyn Upstream>, OriginTls, (Reach, Gate)),
         counters: Arc<Counters>,
-        (spare, limits): (Rc<Spare>, Limits),
+        spare: Rc<Spare>,
     ) -> Egress {
         let pool = Rc::new(Pool::new(Arc::clone(&counters)));
-        Egress { upstream, tls, origins: OriginDialer::new(reach), gate, pool, spare, limits, counters }
+        Egress { upstream, tls, origins: OriginDialer::new(reach), gate, pool, spare, counters }
     }
 
     /// Sends a request, whose body it takes, and waits for the head of its answer.
     pub(crate) async fn send(&self, to: &Destination<'_>, arrived: &mut Arrived) -> Result<Answered, Problem> {
         let (request, silence_max) = (Rc::clone(&to.request.under_way), to.settings.proxy_read_timeout);
-        let patience = Patience { request, limits: self.limits, silence_max };
+        let patience = Patience { request, silence_max };
         let body = patience.watch(std::mem::replace(&mut arrived.body, Body::empty()));
         let mut result = match to.target {
             Target::Tunnel(tunnel) => Box::pin(self.send_to_tunnel(*tunnel, to, (arrived, body), &patience)).await,
@@ -160,8 +158,10 @@ impl Egress {
         let key = Key::new(server.spoken_to(to.settings.ssl, arrived.scheme), arrived.host.bare_name());
         let composed = Composed::new(arrived, body, &to.provenance(arrived), self.spare.text());
         let mut request = composed.map_err(|Illegal| Problem::Refused(http1::Refusal::Malformed.into()))?;
+        let piece_bytes = to.request.connection.piece_bytes();
         if let Some(mut link) = self.pool.take(&key) {
-            match self.ask(&mut link, request, to, patience).await? {
+            link.begin(request, piece_bytes);
+            match self.ask(&mut link, to, patience).await? {
                 Ok(head) => return self.receive((head, to.ray), link, key, arrived.upgrade),
                 Err(Lost { again }) => {
                     request = again.ok_or(Problem::OriginBroken)?;
@@ -173,24 +173,23 @@ impl Egress {
         // In a box, since few requests have to wait for it.
         let whose = (to.zone, arrived.source.address);
         let mut link = Box::pin(self.open(&key, whose)).await?;
-        let head = self.ask(&mut link, request, to, patience).await?.map_err(|_| Problem::OriginBroken)?;
+        link.begin(request, piece_bytes);
+        let head = self.ask(&mut link, to, patience).await?.map_err(|_| Problem::OriginBroken)?;
         self.receive((head, to.ray), link, key, arrived.upgrade)
     }
 
     async fn ask(
         &self,
         link: &mut Link,
-        request: Composed,
         to: &Destination<'_>,
         patience: &Patience,
     ) -> Result<Result<Head, Lost>, Problem> {
-        let answer = pin!(link.send(request, to.request.connection.piece_bytes(), to.request));
-        patience.wait(answer).await.ok_or(Problem::OriginAnswerTimedOut)
+        patience.wait(pin!(link.answer(to.request))).await.ok_or(Problem::OriginAnswerTimedOut)
     }
 
     /// A new connection, in the place of an idle one if there is no other: of the visitor's own if it has one. With TLS the
     /// certificate must be for the host of `key`.
-    async fn open(&self, key: &Key, (zone, visitor): (ZoneId, IpAddr)) -> Result<Link, Problem> {
+    async fn open(&self, key: &Key, (zone, visitor): (ZoneId, IpAddr)) -> Result<Box<Link>, Problem> {
         let pass = self.gate.enter(visitor, Instant::now(), |whose| self.pool.close_one(whose)).map_err(|over| {
             tracing::debug!(%visitor, ?over, "no connection to an origin");
             Problem::NoRoom
@@ -211,7 +210,13 @@ impl Egress {
     }
 
     /// The origin's answer in our types. Its connection goes back to the pool when the body has been read.
-    fn receive(&self, (head, ray): (Head, Ray), link: Link, key: Key, upgrade: Upgrade) -> Result<Answered, Problem> {
+    fn receive(
+        &self,
+        (head, ray): (Head, Ray),
+        link: Box<Link>,
+        key: Key,
+        upgrade: Upgrade,
+    ) -> Result<Answered, Problem> {
         let Head { status, fields, length, body, persistence, to_websocket } = head;
         if status == StatusCode::SWITCHING_PROTOCOLS {
             if upgrade != Upgrade::WebSocket || !to_websocket {

@@ -51,7 +51,9 @@ pub(crate) async fn serve(arrived: &mut Arrived, guard: &RequestGuard) -> Answer
                     if let Instead::Problem(problem) = instead {
                         guard.record().note_problem(problem);
                     }
-                    Ok(Answered::new(Page { instead, ray }.answer(arrived.take_request()).await, ray))
+                    // In a box, since few requests have to wait for it.
+                    let response = Box::pin(Page { instead, ray }.answer(arrived.take_request())).await;
+                    Ok(Answered::new(response, ray))
                 }
             }
         });

@@ -181,7 +181,7 @@ impl WorkerSetup {
         let worker = Rc::new(Worker {
             config: RefCell::new(self.live.reader()),
             rays: Rays::new(self.seed, self.index),
-            egress: Egress::new(ways, Arc::clone(&self.counters), (Rc::clone(&spare), self.limits)),
+            egress: Egress::new(ways, Arc::clone(&self.counters), Rc::clone(&spare)),
             counters: self.counters,
             door: self.door,
             connections: Connections::default(),

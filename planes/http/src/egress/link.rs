@@ -3,8 +3,8 @@
 //! Nobody runs it: whoever waits for an answer or reads its body drives the upload of the request's body as well.
 //!
 //! ```text
-//! Link ── send ─► Answered ─► AnswerBody ── read to its end, upload over, kept alive ─► pool
-//!                   └─ 101 ─► into_io
+//! Link ── begin, answer ─► Head ─┬─ body read to its end, upload over, kept alive ─► pool
+//!                                └─ 101 ─► into_io
 //! ```
 //! An answer that is there counts, even if the upload failed before (RFC 9112 §9.5).
 
@@ -30,7 +30,7 @@ use crate::ingress::RequestGuard;
 use crate::limits::ORIGIN_READ_BYTES_MAX;
 use crate::spare::{Spare, Unread};
 
-/// Dropped, it closes.
+/// Dropped, it closes. In a box, since it goes from hand to hand with each request.
 pub(crate) struct Link {
     io: Box<dyn Io>,
     unread: Unread,
@@ -38,14 +38,15 @@ pub(crate) struct Link {
     upload: Option<Upload>,
     /// Its place among all connections to origins.
     pass: Option<Pass>,
+    /// What the request under way asks for.
+    asked: Asked,
     /// The most that is read at a time.
     piece_bytes: usize,
     spare: Rc<Spare>,
 }
 
-/// What `send` waits for.
+/// What `answer` waits for.
 struct Waiting<'r> {
-    asked: Asked,
     /// Whoever is told of interim answers.
     request: &'r RequestGuard,
     search: HeadSearch,
@@ -74,14 +75,15 @@ pub(crate) struct Lost {
 }
 
 impl Link {
-    pub(crate) fn new(io: Box<dyn Io>, spare: Rc<Spare>) -> Link {
-        let unread = Unread::default();
-        Link { io, unread, upload: None, pass: None, piece_bytes: ORIGIN_READ_BYTES_MAX, spare }
+    pub(crate) fn new(io: Box<dyn Io>, spare: Rc<Spare>) -> Box<Link> {
+        let (unread, asked) = (Unread::default(), Asked::Other);
+        Box::new(Link { io, unread, upload: None, pass: None, asked, piece_bytes: ORIGIN_READ_BYTES_MAX, spare })
     }
 
     /// The same, which gives this place back when it closes.
-    pub(crate) fn within(self, pass: Pass) -> Link {
-        Link { pass: Some(pass), ..self }
+    pub(crate) fn within(mut self: Box<Self>, pass: Pass) -> Box<Link> {
+        self.pass = Some(pass);
+        self
     }
 
     /// The visitor that it was made for.
@@ -96,16 +98,16 @@ impl Link {
         Pin::new(&mut self.io).poll_read(&mut Context::from_waker(Waker::noop()), &mut buffer).is_ready()
     }
 
-    /// Sends a request and waits for the head of its final answer; `to` is told of those before.
-    pub(crate) async fn send(
-        &mut self,
-        request: Composed,
-        piece_bytes: usize,
-        to: &RequestGuard,
-    ) -> Result<Head, Lost> {
+    /// Takes a request, to be sent by [`Link::answer`].
+    pub(crate) fn begin(&mut self, request: Composed, piece_bytes: usize) {
         self.piece_bytes = piece_bytes;
-        let mut waiting = Waiting { asked: request.asked, request: to, search: SEARCH, interim: 0 };
+        self.asked = request.asked;
         self.upload = Some(Upload::new(request));
+    }
+
+    /// Sends the request and waits for the head of its final answer; `to` is told of those before.
+    pub(crate) async fn answer(&mut self, to: &RequestGuard) -> Result<Head, Lost> {
+        let mut waiting = Waiting { request: to, search: SEARCH, interim: 0 };
         match poll_fn(|cx| self.poll_head(cx, &mut waiting)).await {
             Ok(head) => {
                 self.let_go(Upload::is_over);
@@ -138,7 +140,7 @@ impl Link {
                 continue;
             };
             let bytes = self.unread.split_to(found.end).freeze();
-            let head = ResponseHead::parse(&bytes, waiting.asked, &Limits::RESPONSE, self.spare.room());
+            let head = ResponseHead::parse(&bytes, self.asked, &Limits::RESPONSE, self.spare.room());
             let head = head.map_err(io::Error::other)?;
             let is_interim = head.is_interim();
             let head = Head::of(head, bytes)?;
@@ -207,8 +209,8 @@ impl Link {
     }
 
     /// The bytes behind a 101.
-    pub(crate) fn into_io(self) -> Box<dyn Io> {
-        let Link { io, mut unread, pass, .. } = self;
+    pub(crate) fn into_io(self: Box<Self>) -> Box<dyn Io> {
+        let Link { io, mut unread, pass, .. } = *self;
         Box::new(Rewound { first: unread.split().freeze(), io, _pass: pass })
     }
 }

@@ -11,21 +11,19 @@ use std::time::Duration;
 use bartizan_exchange::{Body, BodyError, Frame};
 use futures_util::Stream;
 
-use crate::Limits;
 use crate::ingress::{Awaited, UnderWay};
 
 /// The patience with the origin of one request.
 #[derive(Clone)]
 pub(crate) struct Patience {
     pub(crate) request: Rc<UnderWay>,
-    pub(crate) limits: Limits,
     /// How long it may be silent.
     pub(crate) silence_max: Duration,
 }
 
 impl Patience {
     fn poll(&self, cx: &Context<'_>) -> Poll<()> {
-        self.request.answering.poll(cx, Awaited::Answer(self.silence_max), &self.limits)
+        self.request.answering.poll_within(cx, Awaited::Answer(self.silence_max), self.silence_max)
     }
 
     /// The request's body; what is taken from it is progress.

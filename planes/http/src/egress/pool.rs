@@ -65,7 +65,7 @@ struct Shelves {
 struct Idle {
     /// The lower, the longer it has been idle.
     number: u64,
-    link: Link,
+    link: Box<Link>,
     /// How many looks of [`Pool::sweep`] it has seen: its age, without a look at the clock for each request.
     sweeps: u64,
 }
@@ -77,7 +77,7 @@ impl Pool {
 
     /// The connection that was used last, if one is alive: its origin is the least likely to close it now.
     // Hot: once a request. An empty shelf stays until it is swept away, since its connection soon comes back.
-    pub(crate) fn take(&self, key: &Key) -> Option<Link> {
+    pub(crate) fn take(&self, key: &Key) -> Option<Box<Link>> {
         let mut shelves = self.shelves.borrow_mut();
         let Shelves { by_key, count, .. } = &mut *shelves;
         let shelf = by_key.get_mut(key)?;
@@ -93,7 +93,7 @@ impl Pool {
     /// Keeps a connection. Where there are enough, of one origin or in all, the oldest is closed for it: hosts that are
     /// asked for come and go, and who came first must not keep all places.
     // Hot: once a request. No allocation but for more at once than before.
-    fn put(&self, key: Key, mut link: Link) {
+    fn put(&self, key: Key, mut link: Box<Link>) {
         if link.is_closed() {
             return;
         }
@@ -158,13 +158,18 @@ impl Shelves {
 pub(crate) struct Lease {
     pool: Rc<Pool>,
     key: Key,
-    link: Link,
+    link: Box<Link>,
     body: BodyReader,
     persistence: Persistence,
 }
 
 impl Lease {
-    pub(crate) fn new(pool: Rc<Pool>, key: Key, link: Link, (body, persistence): (BodyReader, Persistence)) -> Lease {
+    pub(crate) fn new(
+        pool: Rc<Pool>,
+        key: Key,
+        link: Box<Link>,
+        (body, persistence): (BodyReader, Persistence),
+    ) -> Lease {
         Lease { pool, key, link, body, persistence }
     }
 
@@ -245,7 +250,7 @@ mod tests {
         Key::new(Origin { encryption: Encryption::None, hosts: [].into(), port: port as u16 }, "a.test")
     }
 
-    fn link() -> (Link, DuplexStream) {
+    fn link() -> (Box<Link>, DuplexStream) {
         let (near, far) = duplex(64);
         (Link::new(Box::new(near), Rc::default()), far)
     }

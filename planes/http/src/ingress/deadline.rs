@@ -68,6 +68,11 @@ struct Running {
 impl Deadline {
     /// Ready when the time for `awaited` is over. The time starts with the first call, and anew when `awaited` changes.
     pub(crate) fn poll(&self, cx: &Context<'_>, awaited: Awaited, limits: &Limits) -> Poll<()> {
+        self.poll_within(cx, awaited, awaited.limit(limits))
+    }
+
+    /// The same with this limit.
+    pub(crate) fn poll_within(&self, cx: &Context<'_>, awaited: Awaited, limit: Duration) -> Poll<()> {
         match self.running.get() {
             Some(running) if running.awaited == awaited => {
                 if running.is_over {
@@ -79,7 +84,7 @@ impl Deadline {
                     self.used.set(Duration::ZERO);
                 }
                 let since = awaited.has_rate().then(Instant::now);
-                let limit = awaited.limit(limits).saturating_sub(self.used.get());
+                let limit = limit.saturating_sub(self.used.get());
                 self.running.set(Some(Running { awaited, since, limit, is_over: false }));
             }
         }

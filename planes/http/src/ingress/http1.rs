@@ -55,8 +55,7 @@ pub(crate) async fn serve<IO: Carrier>(io: IO, connection: Rc<Connection>, worke
         match next_head(&line, &mut unread).await {
             Ok(None) => break None,
             Ok(Some(head)) => {
-                // In a box, so that an idle connection holds none of its memory.
-                match Box::pin(exchange(&line, head, &mut unread)).await {
+                match exchange(&line, head, &mut unread).await {
                     Ok(Next::Request) => {}
                     Ok(Next::Goodbye) => break None,
                     Ok(Next::Reset) => {
@@ -144,9 +143,14 @@ fn read_head(bytes: Bytes, room: FieldRoom) -> Head {
     Ok((head, bytes))
 }
 
-/// Answers one request.
+/// Answers one request. In a box, so that an idle connection holds none of its memory; what is made before goes in there
+/// without a second place for it.
 // Hot: once a request. It asks for memory for itself and the host.
-async fn exchange<IO>(line: &Line<IO>, head: Head, unread: &mut Unread) -> io::Result<Next>
+fn exchange<'e, IO>(
+    line: &'e Line<IO>,
+    head: Head,
+    unread: &'e mut Unread,
+) -> Pin<Box<dyn Future<Output = io::Result<Next>> + 'e>>
 where
     IO: AsyncRead + AsyncWrite + Unpin,
 {
@@ -155,45 +159,46 @@ where
     worker.counters.requests.http1.add(1);
     let (head, bytes) = match head {
         Ok(head) => head,
-        Err(refusal) => return refuse(line, refusal, &HeaderMap::new(), &guard).await,
+        Err(refusal) => return Box::pin(refuse(line, refusal, HeaderMap::new(), guard)),
     };
     let mut asked = Asked::by(&head, &bytes);
     let framing = (head.body, head.expects_continue);
     let mut arrived = match arrive(head, bytes, &line.connection) {
         Ok(arrived) => arrived,
-        Err((refusal, accepted)) => return refuse(line, refusal, &accepted, &guard).await,
+        Err((refusal, accepted)) => return Box::pin(refuse(line, refusal, accepted, guard)),
     };
-    let interims = &guard.under_way.interims;
     if asked.version == Version::Http11 {
-        interims.take();
+        guard.under_way.interims.take();
     }
-    let (body, mut intake) = Intake::begin(framing, unread, interims);
-    arrived.body = body;
-    let mut answered = {
-        let answering = pin!(pipeline::serve(&mut arrived, &guard));
-        beside(answering, &mut intake, line).await?
-    };
-    if let Some(room) = arrived.into_room() {
-        worker.spare.give_room(room);
-    }
-    if intake.is_held_back() || worker.drain.has_begun() {
-        asked.persistence = Persistence::Close;
-    }
-    intake.finish_interims(line).await?;
-    let other = answered.upgraded.take();
-    let reply = Reply::compose(answered, asked, worker);
-    let (persistence, ends_by_close) = (reply.persistence, reply.ends_by_close());
-    match beside(pin!(reply.write(line)), &mut intake, line).await? {
-        Err(_) if ends_by_close => return Ok(Next::Reset),
-        written => written?,
-    }
-    guard.under_way.answered.set(true);
-    match (other, persistence) {
-        (Some(other), _) => Ok(Next::Other(other, guard)),
-        (None, Persistence::Close) => Ok(Next::Goodbye),
-        (None, Persistence::KeepAlive) if intake.drain(line).await => Ok(Next::Request),
-        (None, Persistence::KeepAlive) => Ok(Next::Goodbye),
-    }
+    Box::pin(async move {
+        let (body, mut intake) = Intake::begin(framing, unread, &guard.under_way.interims);
+        arrived.body = body;
+        let mut answered = {
+            let answering = pin!(pipeline::serve(&mut arrived, &guard));
+            beside(answering, &mut intake, line).await?
+        };
+        arrived.let_go(&worker.spare);
+        if intake.is_held_back() || worker.drain.has_begun() {
+            asked.persistence = Persistence::Close;
+        }
+        let other = answered.upgraded.take();
+        let mut reply = Reply::compose(answered, asked, worker);
+        intake.finish_interims(line).await?;
+        let (persistence, ends_by_close) = (reply.persistence, reply.ends_by_close());
+        match beside(pin!(reply.write(line)), &mut intake, line).await? {
+            Err(_) if ends_by_close => return Ok(Next::Reset),
+            written => written?,
+        }
+        guard.under_way.answered.set(true);
+        if let Some(other) = other {
+            drop(intake);
+            return Ok(Next::Other(other, guard));
+        }
+        match persistence {
+            Persistence::KeepAlive if intake.drain(line).await => Ok(Next::Request),
+            Persistence::KeepAlive | Persistence::Close => Ok(Next::Goodbye),
+        }
+    })
 }
 
 /// Does `work` while the visitor goes on sending; fails when the visitor has closed the connection.
@@ -213,12 +218,12 @@ where
 }
 
 /// Writes the page that says why.
-async fn refuse<IO>(line: &Line<IO>, refusal: Refusal, asked: &HeaderMap, guard: &RequestGuard) -> io::Result<Next>
+async fn refuse<IO>(line: &Line<IO>, refusal: Refusal, asked: HeaderMap, guard: RequestGuard) -> io::Result<Next>
 where
     IO: AsyncRead + AsyncWrite + Unpin,
 {
     line.worker.counters.requests.screened_out.add(1);
-    let answered = pipeline::refuse(Problem::Refused(refusal), asked, guard);
+    let answered = pipeline::refuse(Problem::Refused(refusal), &asked, &guard);
     let (version, persistence) = (Version::Http11, Persistence::Close);
     let asked = Asked { method: http1::Asked::Other, version, persistence, trailers: Trailers::LeftOut };
     Reply::compose(answered, asked, &line.worker).write(line).await?;

@@ -2,7 +2,7 @@
 
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
-use std::task::Poll;
+use std::task::{Context, Poll, Waker};
 
 use bartizan_exchange::{Body, Frame, Length};
 use bartizan_wire::http1::{self, ChunkLine, HeadWriter, Persistence, RequestHead, Version, has_token};
@@ -117,7 +117,46 @@ impl Reply {
         self.framing == Framing::UntilClose
     }
 
-    pub(super) async fn write<IO>(mut self, line: &Line<IO>) -> io::Result<()>
+    // Hot: once an answer. In one write if all of it is here and small; other answers take memory for themselves.
+    pub(super) async fn write<IO>(&mut self, line: &Line<IO>) -> io::Result<()>
+    where
+        IO: AsyncRead + AsyncWrite + Unpin,
+    {
+        if !self.gather_whole()? {
+            return Box::pin(self.write_pieces(line)).await;
+        }
+        line.write(&mut [IoSlice::new(&self.out)]).await?;
+        line.worker.spare.give_text(std::mem::take(&mut self.out));
+        Ok(())
+    }
+
+    /// Gathers a small body that is here. Whether that is all.
+    fn gather_whole(&mut self) -> io::Result<bool> {
+        let Framing::Left(length) = self.framing else { return Ok(false) };
+        if length == 0 {
+            return Ok(true);
+        }
+        if !self.body.is_here() || self.out.len() as u64 + length > GATHER_BYTES_MAX as u64 {
+            return Ok(false);
+        }
+        let piece = self.body.poll_frame(&mut Context::from_waker(Waker::noop()));
+        if let Poll::Ready(Some(Ok(Frame::Data(data)))) = piece {
+            self.take_of_length(&data)?;
+            self.out.extend_from_slice(&data);
+        }
+        // What is missing is found out by who writes pieces.
+        Ok(self.framing == Framing::Left(0))
+    }
+
+    fn take_of_length(&mut self, data: &[u8]) -> io::Result<()> {
+        if let Framing::Left(left) = self.framing {
+            let left = left.checked_sub(data.len() as u64).ok_or_else(|| wrong_length("longer than announced"))?;
+            self.framing = Framing::Left(left);
+        }
+        Ok(())
+    }
+
+    async fn write_pieces<IO>(&mut self, line: &Line<IO>) -> io::Result<()>
     where
         IO: AsyncRead + AsyncWrite + Unpin,
     {
@@ -151,7 +190,7 @@ impl Reply {
             }
         }
         line.write(&mut [IoSlice::new(&self.out)]).await?;
-        line.worker.spare.give_text(self.out);
+        line.worker.spare.give_text(std::mem::take(&mut self.out));
         Ok(())
     }
 
@@ -160,10 +199,7 @@ impl Reply {
     where
         IO: AsyncRead + AsyncWrite + Unpin,
     {
-        if let Framing::Left(left) = self.framing {
-            let left = left.checked_sub(data.len() as u64).ok_or_else(|| wrong_length("longer than announced"))?;
-            self.framing = Framing::Left(left);
-        }
+        self.take_of_length(&data)?;
         let (before, behind) = match self.framing {
             Framing::Chunks => match ChunkLine::of(data.len()) {
                 Some(line) => (Some(line), ChunkLine::END),
