@@ -5,6 +5,8 @@
 //!                                       └ a thread of the user's, without a right:          └ the user's,
 //!                                         the store's own threads come from it                with NEEDED
 //! ```
+//! Where nothing can be handed over, that thread may read all files (NEEDED_TO_READ); on such a disk the store has no
+//! thread of its own.
 //!
 //! Users and capabilities belong to a thread, and threads inherit them from the one that makes them
 //! (`capabilities(7)`). So all this is done before there are others.
