@@ -52,13 +52,15 @@ pub fn expect_files(may: Option<u64>, workers: usize) -> anyhow::Result<()> {
             let what = format!(
                 "this process may have {max} open files, and an edge with workers for {workers} cores needs {needed}"
             );
-            let remedy = format!(
-                "allow more (ulimit -Hn {FILES_USUAL}, LimitNOFILE={FILES_USUAL} in a unit), or fewer --workers"
-            );
-            Err(Failure::new(Cause::Failed, what).remedy(remedy).into())
+            Err(Failure::new(Cause::Failed, what).remedy(more_files()).into())
         }
         _ => Ok(()),
     }
+}
+
+/// What helps where there are too few open files.
+pub fn more_files() -> String {
+    format!("allow more (ulimit -Hn {FILES_USUAL}, LimitNOFILE={FILES_USUAL} in a unit), or fewer --workers")
 }
 
 /// Looks at the settings that decide whether floods and many connections are held.

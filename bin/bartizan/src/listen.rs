@@ -5,9 +5,11 @@ use std::net::{SocketAddr, TcpListener, UdpSocket};
 
 use bartizan_dial::Listener;
 use bartizan_net::{BindError, Protocol, Sharing};
+use rustix::io::Errno;
 
 use crate::failure::{Cause, Failure};
 use crate::holder::{self, Transport};
+use crate::host;
 use crate::settings::{Addresses as Wanted, Settings};
 
 /// How often a free port is drawn anew when its number is taken for the other transport.
@@ -141,13 +143,33 @@ fn explain(flag: &str, error: &BindError) -> Failure {
             Failure::new(Cause::Failed, format!("this machine has no address {} (--{flag})", address.ip()))
                 .remedy("`ip address` shows the ones it has")
         }
-        _ => Failure::new(Cause::Failed, format!("cannot listen on {protocol} {address} (--{flag}): {source}")),
+        _ => {
+            let failure =
+                Failure::new(Cause::Failed, format!("cannot listen on {protocol} {address} (--{flag}): {source}"));
+            let is_short_of_files = source.raw_os_error() == Some(Errno::MFILE.raw_os_error());
+            if is_short_of_files { failure.remedy(host::more_files()) } else { failure }
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_helps_is_told() {
+        let address = "192.0.2.1:80".parse().unwrap();
+        for (error, expect) in [
+            (Errno::MFILE, "ulimit -Hn"),
+            (Errno::ACCESS, "run as root"),
+            (Errno::ADDRNOTAVAIL, "`ip address`"),
+            (Errno::IO, "cannot listen on TCP 192.0.2.1:80 (--http)"),
+        ] {
+            let error = BindError { protocol: Protocol::Tcp, address, source: error.into() };
+            let told = explain("http", &error).to_string();
+            assert!(told.contains(expect), "{told}");
+        }
+    }
 
     #[test]
     fn a_taken_port_names_its_holder() {
