@@ -1,6 +1,6 @@
 //! Accounts, and a user's membership of them.
 
-use bartizan_names::{AccountId, Timestamp};
+use bartizan_names::{AccountId, Timestamp, UserId};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -58,6 +58,37 @@ pub struct Grants {
     pub waf: Grant,
     pub zone_settings: Grant,
     pub zones: Grant,
+}
+
+/// A user of an account.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = AccountMember)]
+pub struct Member {
+    pub id: String,
+    pub user: MemberUser,
+    /// Always `accepted`.
+    pub status: String,
+    pub roles: Vec<Role>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct MemberUser {
+    #[schema(value_type = String)]
+    pub id: UserId,
+    pub email: String,
+    pub first_name: Option<String>,
+    pub last_name: Option<String>,
+    pub two_factor_authentication_enabled: bool,
+}
+
+/// What members of an account may be.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = AccountRole)]
+pub struct Role {
+    pub id: String,
+    pub name: String,
+    pub description: String,
+    pub permissions: Grants,
 }
 
 /// That the caller belongs to an account.

@@ -9,7 +9,7 @@
 //! has more in it than was asked for ([`StoredAccessRule`], [`StoredApp`]). What `stored.rs` has is never sent.
 
 pub mod access_rule;
-mod account;
+pub mod account;
 pub mod audit_log;
 pub mod dns_record;
 mod edge;
@@ -30,7 +30,7 @@ mod user;
 pub mod zone;
 
 pub use access_rule::{AccessRule, AccessRuleBody, StoredAccessRule, StoredRuleScope};
-pub use account::{Account, AccountRef, AccountSettings, Grant, Grants, Membership};
+pub use account::{Account, AccountRef, AccountSettings, Membership};
 pub use dns_record::{Record, RecordBody};
 pub use edge::{Edge, EdgePorts, EdgeProcess};
 pub use envelope::{Code, Deleted, Envelope, ErrorSource, Failure, Message, Problem, ResultInfo};

@@ -94,6 +94,10 @@ faults! {
     /// 507 (RFC 4918 §11.5): the call was right, and the same call is not to be made again until somebody has made room.
     DiskFull = 507 10507 "The disk of this edge is full: what is there is served, nothing can be changed";
 
+    // Members of accounts.
+    MemberUnknown = 404 1003 "Member not found";
+    RoleUnknown = 404 1003 "Role not found";
+
     // API tokens.
     TokenUnknown = 404 1003 "API token not found";
     TokenBody = 400 1001 "An API token cannot be like this";

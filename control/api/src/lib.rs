@@ -15,7 +15,7 @@
 //! ```text
 //! whole       bootstrap · page · router · serve
 //! background  deletions · renewals
-//! resources   accounts · user · certificates · zones · resource · tokens · settings · tunnels · apps · owner_names ·
+//! resources   accounts · members · user · certificates · zones · resource · tokens · settings · tunnels · apps · owner_names ·
 //!             dns_records · page_rules · tunnel_routes · pops · app_addresses · spectrum · access_rules · firewall ·
 //!             audit_logs · edge · status · ips · probes
 //! guard       here · state (Api) · auth
@@ -47,6 +47,7 @@ mod firewall;
 mod here;
 mod idempotency;
 mod ips;
+mod members;
 mod numbers;
 mod openapi;
 mod owner_names;

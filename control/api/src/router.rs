@@ -23,8 +23,8 @@ use crate::renewals::Renewals;
 use crate::state::{Api, Background, Dependencies};
 use crate::writes::Writes;
 use crate::{
-    access_rules, accounts, audit_logs, dns_records, edge, firewall, ips, openapi, page, page_rules, pops, probes,
-    settings, spectrum, status, tokens, tunnel_routes, tunnels, user, zones,
+    access_rules, accounts, audit_logs, dns_records, edge, firewall, ips, members, openapi, page, page_rules, pops,
+    probes, settings, spectrum, status, tokens, tunnel_routes, tunnels, user, zones,
 };
 
 /// The whole API as a service, for [`crate::serve()`] and for tests.
@@ -72,6 +72,7 @@ fn dialect(api: &Api) -> OpenApiRouter<Api> {
         .merge(user::routes(api))
         .merge(tokens::routes(api))
         .merge(accounts::routes(api))
+        .merge(members::routes(api))
         .merge(zones::routes(api))
         .merge(settings::routes(api))
         .merge(dns_records::routes(api))

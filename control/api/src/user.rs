@@ -3,7 +3,7 @@
 use axum::extract::State;
 use bartizan_names::UserId;
 use bartizan_store::Key;
-use bartizan_v4::{Grant, Grants, Membership, Organization, StoredUser, User};
+use bartizan_v4::{Membership, Organization, StoredUser, User};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -11,15 +11,11 @@ use crate::auth::needs;
 use crate::caller::Caller;
 use crate::error::{Error, Fault};
 use crate::extract::Query;
+use crate::members::{ACCEPTED, ROLE, grants, member_id};
 use crate::permission::Permission;
 use crate::reply::{Page, PageSizes, Reply};
 use crate::state::Api;
 use crate::transaction::View;
-
-/// The one role that there is.
-const ROLE: &str = "Super Administrator - All Privileges";
-
-const ACCEPTED: &str = "accepted";
 
 pub(crate) fn routes(api: &Api) -> OpenApiRouter<Api> {
     OpenApiRouter::new().routes(needs(Permission::UserDetailsRead, api, routes!(user))).routes(needs(
@@ -92,10 +88,10 @@ async fn memberships(
     Query(params): Query<Params>,
 ) -> Result<Reply<Vec<Membership>>, Error> {
     let page: Page = PageSizes { min: 5, default: 20, max: 50 }.page(params.page, params.per_page);
+    let user = caller.user;
     let account = api.read(move |view| view.account(caller.account)).await?;
     let membership = Membership {
-        // One user and one account have one membership, so its id is the account's.
-        id: account.id.to_string(),
+        id: member_id(account.id, user),
         status: ACCEPTED.to_owned(),
         account,
         api_access_enabled: None,
@@ -108,21 +104,4 @@ async fn memberships(
     let memberships = if matches { vec![membership] } else { Vec::new() };
     let total = memberships.len() as u64;
     Ok(Reply::page(page.cut(memberships), page, total))
-}
-
-/// What a member of an account may do: all that there is here.
-fn grants() -> Grants {
-    let strings = Permission::all_of_zone();
-    let may = |what: &str| Grant {
-        read: strings.contains(&format!("#{what}:read")),
-        write: strings.contains(&format!("#{what}:edit")),
-    };
-    Grants {
-        dns_records: may("dns_records"),
-        organization: Grant { read: true, write: false },
-        waf: may("waf"),
-        zone_settings: may("zone_settings"),
-        zones: may("zone"),
-        ..Grants::default()
-    }
 }

@@ -251,3 +251,26 @@ fn names_in_any_script() {
         assert_eq!(edge.post(&records, body).verdict(), expect, "{body}");
     }
 }
+
+#[test]
+fn members_and_roles() {
+    let edge = Edge::new();
+    let account = format!("/accounts/{}", edge.account());
+    let list = edge.get(&format!("{account}/members")).json();
+    let member = &list["result"][0];
+    assert_eq!(
+        (&list["result_info"]["total_count"], &member["user"]["email"]),
+        (&json!(1), &json!(crate::edge::EMAIL))
+    );
+    let one = format!("{account}/members/{}", member["id"].as_str().unwrap());
+    assert_eq!(edge.get(&one).result(), *member);
+    assert_eq!(edge.get("/memberships").result()[0]["id"], member["id"]);
+    let roles = edge.get(&format!("{account}/roles")).result();
+    assert_eq!((&roles, &roles[0]["permissions"]["dns_records"]["write"]), (&member["roles"], &json!(true)));
+    let role = format!("{account}/roles/{}", roles[0]["id"].as_str().unwrap());
+    assert_eq!(edge.get(&role).result(), roles[0]);
+    for path in ["members", "roles"] {
+        assert_eq!(edge.get(&format!("{account}/{path}/{}", "0".repeat(32))).verdict(), "404 1003");
+        assert_eq!(edge.post(&format!("{account}/{path}"), "{}").verdict(), "405 10405");
+    }
+}
