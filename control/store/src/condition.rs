@@ -90,7 +90,8 @@ pub(crate) fn examine(dir: &Path) -> Option<Examined> {
 
 fn look(dir: &Path, examined: &mut Examined) -> Result<(), EngineError> {
     // In use or not; one in a directory that cannot be written to is read as it is.
-    let connection = schema::open_reader(dir, Access::Shared).or_else(|_| schema::open_reader(dir, Access::Frozen))?;
+    let connection =
+        schema::open_reader(dir, Access::Visiting).or_else(|_| schema::open_reader(dir, Access::Frozen))?;
     examined.schema = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
     let mut check = connection.prepare(&format!("PRAGMA quick_check({NAMED_MAX})"))?;
     let found = check.query_map((), |row| row.get::<_, String>(0))?.collect::<Result<Vec<_>, _>>()?;

@@ -8,6 +8,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
 use crate::error::{EngineError, OpenError};
@@ -128,8 +129,11 @@ pub(crate) fn lay_out(connection: &Connection) -> rusqlite::Result<()> {
 /// How the file is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Access {
-    /// Beside a writer.
+    /// Beside a writer of the same process.
     Shared,
+    /// Beside whoever may write it. What it does not need to change it leaves: the engine would fold and delete the journal
+    /// by its name, and another file may have that name by then.
+    Visiting,
     /// Without touching the disk, where nobody can write. What is in the journal alone is not seen.
     Frozen,
 }
@@ -138,6 +142,11 @@ pub(crate) fn open_reader(dir: &Path, access: Access) -> rusqlite::Result<Connec
     let path = dir.join(FILE);
     let connection = match access {
         Access::Shared => connect(&path)?,
+        Access::Visiting => {
+            let connection = connect(&path)?;
+            connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+            connection
+        }
         Access::Frozen => {
             let connection = open_frozen(&path)?;
             connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
@@ -158,7 +167,7 @@ pub(crate) fn open_frozen(path: &Path) -> rusqlite::Result<Connection> {
 
 /// How a file can be read that cannot be opened for writing; none if it cannot be read either, or is no store of today.
 pub(crate) fn readable(dir: &Path) -> Option<Access> {
-    [Access::Shared, Access::Frozen].into_iter().find(|access| {
+    [Access::Visiting, Access::Frozen].into_iter().find(|access| {
         open_reader(dir, *access).is_ok_and(|connection| {
             let version: rusqlite::Result<u32> = connection.pragma_query_value(None, "user_version", |row| row.get(0));
             version.is_ok_and(|version| version == VERSION) && rebuild::is_current(&connection).unwrap_or(false)

@@ -101,6 +101,23 @@ fn what_is_in_the_journal_is_not_lost_with_the_file() {
     drop(old);
 }
 
+/// Another file may have its name by the time that it would be deleted.
+#[test]
+fn who_looks_from_outside_leaves_the_journal_where_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    filled(dir.path());
+    let store = open(&dir);
+    let old = store.read().unwrap();
+    store.commit(set(vec![], vec![put(Key::meta("a"), "1")])).unwrap();
+    let copy = killed(dir.path());
+    let journal = copy.path().join("store.sqlite-wal");
+    let before = fs::read(&journal).unwrap();
+    assert!(Store::examine(copy.path()).unwrap().pages.is_empty());
+    assert_eq!(Store::wrong_parts(copy.path()).unwrap(), Some(vec![]));
+    assert!(fs::read(&journal).unwrap() == before);
+    drop(old);
+}
+
 /// A journal that says nothing leaves the file as it was without it.
 #[test]
 fn a_journal_that_cannot_be_used_is_left_aside() {
