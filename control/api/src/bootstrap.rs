@@ -12,12 +12,12 @@ use std::sync::Arc;
 use bartizan_certs::{Certs, CertsError};
 use bartizan_names::{AccountId, Name, TokenId, UserId, ZoneId, ZoneName};
 use bartizan_seal as seal;
-use bartizan_store::{Key, Kind, Prefix, Scope, Store};
+use bartizan_store::{Key, Kind, Scope, Store};
 use bartizan_v4::{Account, AccountSettings, StoredToken, StoredUser};
 use serde::{Deserialize, Serialize};
 
 use crate::accounts::account_ref;
-use crate::caller::{ACTIVE, hash_key};
+use crate::caller::{ACTIVE, hash_key, in_old_place};
 use crate::error::{Error, Fault};
 use crate::tokens::{everything, new_token};
 use crate::transaction::{Change, View};
@@ -29,9 +29,6 @@ pub const FILE: &str = "admin.json";
 
 /// The administrator's token among others.
 const TOKEN_NAME: &str = "administrator";
-
-/// Tokens that are looked at in the place where builds before this one kept their only one.
-const OLD_TOKENS_MAX: usize = 100;
 
 /// Characters of a token or key that somebody sets by hand. If they are random, 128 bits even as hexadecimal digits.
 const SECRET_MIN: usize = 32;
@@ -263,7 +260,8 @@ fn put_user(change: &mut Change, administrator: &Administrator) -> Result<(), Er
 /// as it is, whatever somebody has made of it.
 fn put_token(change: &mut Change, administrator: &Administrator) -> Result<(), Error> {
     let (scope, hash) = (Scope::User(administrator.user_id), seal::hash_token(&administrator.token));
-    let (id, in_old_place) = (token_id(administrator.user_id), token_in_old_place(change)?);
+    let id = token_id(administrator.user_id);
+    let in_old_place = in_old_place(change)?.into_iter().find(|token| token.name == TOKEN_NAME);
     let key = Key::token(scope, id);
     let old = change.if_readable::<StoredToken>(&key)?;
     let found = match change.holder(&hash_key(&hash)) {
@@ -295,16 +293,6 @@ fn put_token(change: &mut Change, administrator: &Administrator) -> Result<(), E
         value: None,
     };
     change.put_token(scope, None, &token)
-}
-
-/// Builds before this one had no other token than the administrator's, and kept it beside the edge's own things.
-fn token_in_old_place(change: &Change) -> Result<Option<StoredToken>, Error> {
-    for key in change.keys(&Prefix::of(Scope::Edge, Kind::Token), None, OLD_TOKENS_MAX)? {
-        if let Some(token) = change.if_readable::<StoredToken>(&key)?.filter(|token| token.name == TOKEN_NAME) {
-            return Ok(Some(token));
-        }
-    }
-    Ok(None)
 }
 
 /// The id of a user's first token: always the same, since others may have its name.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use axum::extract::FromRequestParts;
 use bartizan_names::{AccountId, Prefix, Timestamp, TokenId, UserId};
 use bartizan_seal::TokenHash;
-use bartizan_store::{Index, Key, Kind, Scope};
+use bartizan_store::{Index, Key, Kind, Prefix as KeyPrefix, Scope};
 use bartizan_v4::{Account, Condition, StoredToken, StoredUser};
 use http::HeaderMap;
 use http::request::Parts;
@@ -18,6 +18,9 @@ use crate::error::{Error, Fault};
 use crate::permission::Permission;
 use crate::rights::{Rights, Target};
 use crate::transaction::View;
+
+/// Tokens that are looked at in the place of before.
+const OLD_TOKENS_MAX: usize = 100;
 
 /// The status of a token that may be used.
 pub(crate) const ACTIVE: &str = "active";
@@ -176,11 +179,23 @@ pub(crate) fn token_of(
     from: Option<IpAddr>,
     now: Timestamp,
 ) -> Result<Option<(StoredToken, Standing)>, Error> {
-    let Some(key) = view.holder(&hash_key(hash))?.and_then(|key| Key::parse(&key).ok()) else { return Ok(None) };
-    let token: Option<StoredToken> = view.find(&key)?;
+    let token: Option<StoredToken> = match view.holder(&hash_key(hash))? {
+        Some(key) => Key::parse(&key).ok().map(|key| view.find(&key)).transpose()?.flatten(),
+        None => in_old_place(view)?.into_iter().find(|token| is(&token.sha256, hash)),
+    };
     // A hash that was left over leads nowhere.
     let token = token.filter(|token| is(&token.sha256, hash));
     Ok(token.map(|token| (token.clone(), Standing::of(&token, from, now))))
+}
+
+/// Tokens where builds before this one kept their only one. The next start moves it, but a store that can only be read has
+/// it there still.
+pub(crate) fn in_old_place(view: &View) -> Result<Vec<StoredToken>, Error> {
+    let mut tokens = Vec::new();
+    for key in view.keys(&KeyPrefix::of(Scope::Edge, Kind::Token), None, OLD_TOKENS_MAX)? {
+        tokens.extend(view.if_readable::<StoredToken>(&key)?);
+    }
+    Ok(tokens)
 }
 
 /// Where the token with this hash is said.

@@ -1,6 +1,8 @@
 //! Who may call, and what is no call at all.
 
-use crate::edge::{EMAIL, Edge, KEY, TOKEN};
+use bartizan_store::{Index, Key, Kind, Op, Prefix, Scope};
+
+use crate::edge::{EMAIL, Edge, KEY, TOKEN, commit, put};
 
 #[test]
 fn both_ways_to_authenticate() {
@@ -62,6 +64,24 @@ fn wrong_credentials_are_throttled() {
     ] {
         assert_eq!(as_one(token, from, path).verdict(), expect, "{from} {path}");
     }
+}
+
+/// A store that can only be read still has it where builds before this one kept it, without a key of its hash.
+#[test]
+fn the_token_of_an_older_build_is_known() {
+    let edge = Edge::new();
+    let tokens = Prefix::of(Scope::User(edge.administrator.user_id), Kind::Token);
+    let key = edge.store.read().unwrap().keys(&tokens, None, 1).unwrap().remove(0);
+    let document = edge.store.read().unwrap().get(&key).unwrap().unwrap().value.json;
+    let mut old: serde_json::Value = serde_json::from_str(&document).unwrap();
+    old.as_object_mut().unwrap().remove("policies").unwrap();
+    let hash = Key::unique(Scope::Edge, Index::TokenHash, old["sha256"].as_str().unwrap());
+    let in_old_place = put(Key::token(Scope::Edge, key.id_as().unwrap()), &old.to_string());
+    commit(&edge.store, vec![Op::Del { key }, Op::Del { key: hash }, in_old_place]);
+    assert_eq!(edge.get("/zones").verdict(), "200");
+    assert_eq!(edge.new_zone("still.example").len(), 32);
+    let foreign = format!("Bearer {}", "A".repeat(40));
+    assert_eq!(edge.send_as(&[("authorization", &foreign)], "GET", "/client/v4/zones", "").verdict(), "403 9109");
 }
 
 #[test]
