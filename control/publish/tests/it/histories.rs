@@ -517,8 +517,11 @@ impl History {
             }
         } else if key.kind() == Kind::Settings && zone != Zone::Known {
             self.in_force.insert(key.clone(), strict_settings());
-        } else if key.kind() == Kind::AccessRule && !self.in_force.contains_key(key) {
-            self.in_force.extend(stand_in(&self.objects[key]).map(|document| (key.clone(), document)));
+        } else if key.kind() == Kind::AccessRule && self.in_force.get(key).is_none_or(says_not_whom) {
+            match stand_in(&self.objects[key]) {
+                Some(document) => drop(self.in_force.insert(key.clone(), document)),
+                None => drop(self.in_force.remove(key)),
+            }
         } else if key.kind() == Kind::Name && zone == Zone::Loaded {
             // What is left of a name of which nothing was known.
             let left: Vec<Key> = unit.into_iter().filter(is_sound).collect();
@@ -598,8 +601,12 @@ fn stand_in(rule: &Object) -> Option<Json> {
     if rule.state == State::Damaged {
         document["configuration"]["target"] = json!("quantum");
     }
-    let is_unread = document["configuration"]["target"] == json!("quantum");
-    (!is_unread || document["mode"] != json!("whitelist")).then_some(document)
+    (!says_not_whom(&document) || document["mode"] != json!("whitelist")).then_some(document)
+}
+
+/// Whether a rule does not say whom it is for. What stands in for it is given up for anything that says more.
+fn says_not_whom(rule: &Json) -> bool {
+    rule["configuration"]["target"] == json!("quantum")
 }
 
 /// A zone that cannot be read, but for its name.
@@ -715,6 +722,18 @@ fn histories_that_failed() {
             Follow,
             PutSettings { apex: 2, items: 0 },
             Spoil { which: 1 },
+        ],
+        // A rule that never said whom it is for says so later, in a mode that nobody knows.
+        vec![
+            PutZone { apex: 0, paused: false, servers: 0 },
+            PutZone { apex: 2, paused: false, servers: 0 },
+            PutRule { number: 0, scope: 3, mode: 0 },
+            PutTunnel { number: 0, secret: 0 },
+            Spoil { which: 7_129_897_303_508_840_577 },
+            Follow,
+            Spoil { which: 1_049_687_023_115_376_438 },
+            Repair { which: 11_081_682_290_026_995_324 },
+            Spoil { which: 5_754_423_442_077_923_674 },
         ],
     ] {
         run(&steps);
