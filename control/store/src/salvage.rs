@@ -2,7 +2,7 @@
 //!
 //! - **Objects** come from their table; where that cannot be read to its end, from its leaves one by one ([`crate::pages`]).
 //!   An object that only the index of keys still names, or whose hash shows that it is not what was committed, is taken from
-//!   the log. What is missing after that is named in [`Lost`](crate::Lost).
+//!   the log. What is missing after that is named in [`Lost`].
 //! - **The log** is taken over if it is whole, else another one begins. In either case it has another epoch, so that those
 //!   who follow take the state again: they may have seen the gap. No revision is given twice.
 //! - **The last change of a zone** that is not known any more is the newest revision: serials must not go back.
