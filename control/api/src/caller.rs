@@ -242,7 +242,34 @@ fn is(stored: &str, hash: &TokenHash) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use bartizan_v4::token::RequestIp;
+
     use super::*;
+
+    /// What cannot be told, or cannot be read, lets nobody in.
+    #[test]
+    fn where_a_token_works() {
+        for (within, not_in, from, expect) in [
+            (&[][..], &[][..], None, true),
+            (&["192.0.2.0/24"], &[], Some("192.0.2.7"), true),
+            (&["192.0.2.0/24"], &[], Some("::ffff:192.0.2.7"), true),
+            (&["192.0.2.0/24"], &[], Some("198.51.100.1"), false),
+            (&["192.0.2.0/24"], &[], None, false),
+            (&["192.0.2.0/24"], &["192.0.2.7/32"], Some("192.0.2.7"), false),
+            (&["192.0.2.0/24"], &["192.0.2.7/32"], Some("192.0.2.8"), true),
+            (&[], &["2001:db8::/32"], Some("2001:db8::1"), false),
+            (&[], &["2001:db8::/32"], Some("192.0.2.1"), true),
+            (&["everywhere"], &[], Some("192.0.2.1"), false),
+            (&["192.0.2.0/24", "everywhere"], &[], Some("192.0.2.1"), false),
+            (&[], &["nowhere"], Some("192.0.2.1"), false),
+        ] {
+            let texts = |list: &[&str]| list.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+            let request_ip = RequestIp { within: texts(within), not_in: texts(not_in) };
+            let condition = (within.len() + not_in.len() > 0).then_some(Condition { request_ip: Some(request_ip) });
+            let from = from.map(|text| text.parse().unwrap());
+            assert_eq!(admits(condition.as_ref(), from), expect, "{within:?} {not_in:?} {from:?}");
+        }
+    }
 
     #[test]
     fn credentials() {

@@ -356,3 +356,31 @@ fn permission_groups_are_found_by_name() {
         assert!(needed.iter().any(|needs| group["name"] == **needs), "{group}");
     }
 }
+
+/// A token of which nobody can read what it may deny may do nothing, and takes no other with it.
+#[test]
+fn policies_that_cannot_be_read() {
+    use bartizan_store::{Key, Kind, Op, Scope, Value as Stored};
+    let edge = Edge::new();
+    let (id, value) = token(&edge, &json!({"name": "t", "policies": [of_zone(&["DNS Write"], &edge.zone())]}));
+    let key = Key::token(Scope::User(edge.administrator.user_id), id.parse().unwrap());
+    let document = edge.store.read().unwrap().get(&key).unwrap().unwrap().value.json;
+    let call = || call_as(&edge, &value, HERE, "GET", &edge.records(), "").verdict();
+    assert_eq!(call(), "200");
+    for (from, to) in [
+        (r#""effect":"allow""#, r#""effect":"perhaps""#),
+        (r#""effect":"allow","permissions":["DNS Write"]"#, r#""effect":"deny","permissions":["Time Travel Write"]"#),
+        ("com.cloudflare.api.account.zone.", "com.cloudflare.api.galaxy."),
+        (r#""policies":["#, r#""policies":[7,"#),
+    ] {
+        assert!(document.contains(from), "{document}");
+        let odd = document.replace(from, to);
+        let put = Op::Put { key: key.clone(), value: Stored::of(Kind::Token, odd) };
+        crate::edge::commit(&edge.store, vec![put]);
+        assert_eq!(call(), "500 10501", "{to}");
+        assert_eq!(edge.get("/zones").verdict(), "200");
+    }
+    // It is written anew, or deleted.
+    assert_eq!(edge.call("DELETE", &format!("/user/tokens/{id}"), "").verdict(), "200");
+    assert_eq!(call(), "403 9109");
+}
