@@ -22,26 +22,51 @@ use crate::path::{ACCOUNT_ID, OWN_ACCOUNT, ZONE_ID};
 use crate::permission::{Over, Permission};
 use crate::rights::Target;
 use crate::state::Api;
+use crate::tag::IfMatch;
 use crate::transaction::View;
 
 /// Routes that need `permission` over what their path names: the guard in front, and the note in the document.
+/// A write that asks for a tag (`If-Match`) is refused: their handlers compare none.
 pub(crate) fn needs(permission: Permission, api: &Api, routes: UtoipaMethodRouter<Api>) -> UtoipaMethodRouter<Api> {
-    let note = format!("Needs the permission \"{}\".", permission.group());
-    guarded(Some(permission), note, api, routes)
+    guarded(Check { permission: Some(permission), tags: Tags::None }, needs_note(permission), api, routes)
+}
+
+/// As [`needs`], for handlers that compare the tag which a write asks for.
+pub(crate) fn needs_and_compares(
+    permission: Permission,
+    api: &Api,
+    routes: UtoipaMethodRouter<Api>,
+) -> UtoipaMethodRouter<Api> {
+    guarded(Check { permission: Some(permission), tags: Tags::Compared }, needs_note(permission), api, routes)
+}
+
+fn needs_note(permission: Permission) -> String {
+    format!("Needs the permission \"{}\".", permission.group())
 }
 
 /// Lists of which a caller sees what they hold `permission` for, be it nothing. Their handlers see to that.
 pub(crate) fn shows(permission: Permission, api: &Api, routes: UtoipaMethodRouter<Api>) -> UtoipaMethodRouter<Api> {
     let note = format!("Shows those for which the caller holds the permission \"{}\".", permission.group());
-    guarded(None, note, api, routes)
+    guarded(Check { permission: None, tags: Tags::None }, note, api, routes)
 }
 
-fn guarded(
+/// What a guard looks at.
+#[derive(Clone, Copy)]
+struct Check {
+    /// None where the handler sees to it.
     permission: Option<Permission>,
-    note: String,
-    api: &Api,
-    routes: UtoipaMethodRouter<Api>,
-) -> UtoipaMethodRouter<Api> {
+    tags: Tags,
+}
+
+/// Whether the handlers behind a guard compare the tag that a write asks for.
+#[derive(Clone, Copy)]
+enum Tags {
+    Compared,
+    /// What they write has none.
+    None,
+}
+
+fn guarded(check: Check, note: String, api: &Api, routes: UtoipaMethodRouter<Api>) -> UtoipaMethodRouter<Api> {
     let (schemas, mut paths, methods) = routes;
     let security = || {
         let [token, email, key] = SCHEMES;
@@ -54,9 +79,8 @@ fn guarded(
         let text = operation.description.take().map(|text| format!("{text}\n\n{note}")).unwrap_or(note.clone());
         operation.description = Some(text);
     }
-    let guard = middleware::from_fn_with_state(api.clone(), move |state, request, next| {
-        admit(permission, state, request, next)
-    });
+    let guard =
+        middleware::from_fn_with_state(api.clone(), move |state, request, next| admit(check, state, request, next));
     (schemas, paths, methods.route_layer(guard))
 }
 
@@ -75,24 +99,38 @@ pub(crate) fn peer_of(extensions: &Extensions) -> Option<IpAddr> {
     extensions.get::<ConnectInfo<Peer>>().map(|ConnectInfo(Peer(peer))| peer.ip())
 }
 
-async fn admit(permission: Option<Permission>, State(api): State<Api>, request: Request, next: Next) -> Response {
+async fn admit(check: Check, State(api): State<Api>, request: Request, next: Next) -> Response {
     let (mut parts, body) = request.into_parts();
     let peer = peer_of(&parts.extensions);
     let named = match Named::read(&mut parts).await {
         Ok(named) => named,
         Err(error) => return error.into_response(),
     };
-    let check = move |view: &View, caller: &Caller| match permission {
+    let allowed = move |view: &View, caller: &Caller| match check.permission {
         Some(permission) => named.admits(view, caller, permission),
         None => Ok(()),
     };
-    match api.admit(&parts.headers, peer, check).await {
+    match api.admit(&parts.headers, peer, allowed).await {
         Ok(caller) => {
+            // Those who may not call learn nothing of tags.
+            if let Err(error) = check.tags.compare(&parts) {
+                return error.into_response();
+            }
             let by = caller.actor();
             parts.extensions.insert(caller);
             run_once(&api, by, Request::from_parts(parts, body), next).await.unwrap_or_else(Error::into_response)
         }
         Err(error) => error.into_response(),
+    }
+}
+
+impl Tags {
+    /// RFC 9110 §13.1.1: what is not known to be as the caller saw it is not changed.
+    fn compare(self, parts: &Parts) -> Result<(), Error> {
+        match self {
+            Tags::None if !parts.method.is_safe() => IfMatch::read(&parts.headers).check(None),
+            _ => Ok(()),
+        }
     }
 }
 

@@ -20,7 +20,7 @@
 //!             audit_logs · edge · status · ips · probes
 //! guard       here · state (Api) · auth
 //! store       transaction (View, Change) · writes · caller
-//! calls       path · permission · rights · reply · error · query · extract · here · openapi · numbers · idempotency ·
+//! calls       path · permission · rights · reply · error · tag · query · extract · here · openapi · numbers · idempotency ·
 //!             background (Worker)
 //! ```
 //! What a resource keeps, and by which rules, is in its own file: as methods of View and Change that other resources may
@@ -68,6 +68,7 @@ mod settings;
 mod spectrum;
 mod state;
 mod status;
+mod tag;
 mod tokens;
 mod transaction;
 mod tunnel_routes;

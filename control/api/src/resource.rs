@@ -15,7 +15,6 @@
 mod calls;
 mod openapi;
 mod place;
-mod tag;
 
 use std::fmt::Display;
 use std::str::FromStr;
@@ -32,7 +31,7 @@ use utoipa_axum::router::OpenApiRouter;
 pub(crate) use bartizan_store::Owner;
 
 pub(crate) use self::place::Place;
-use crate::auth::needs;
+use crate::auth::{needs, needs_and_compares};
 use crate::caller::Caller;
 use crate::error::{Error, Fault};
 use crate::reply::{Page, PageSizes};
@@ -215,7 +214,8 @@ pub(crate) fn routes<R: Editable>(api: &Api) -> OpenApiRouter<Api> {
     let places = R::PLACES.iter().filter_map(|place| Some((place, place.write?)));
     places.fold(seen::<R>(api), |router, (place, write)| {
         calls().fold(router, |router, (call, method)| {
-            router.routes(needs(write, api, openapi::edited::<R>(place, call, method)))
+            let guard = if call.is_of_one() { needs_and_compares } else { needs };
+            router.routes(guard(write, api, openapi::edited::<R>(place, call, method)))
         })
     })
 }

@@ -5,12 +5,13 @@ use bartizan_store::Scope;
 use bartizan_v4::Deleted;
 
 use super::place::At;
-use super::{Edit, Editable, Here, Paging, Resource, key, tag};
+use super::{Edit, Editable, Here, Paging, Resource, key};
 use crate::caller::Caller;
 use crate::error::Error;
 use crate::extract::{Body, Query};
 use crate::reply::Reply;
 use crate::state::Api;
+use crate::tag;
 use crate::transaction::{Change, View};
 
 pub(super) async fn list<R: Resource>(

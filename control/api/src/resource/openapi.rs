@@ -23,7 +23,7 @@ impl Call {
         }
     }
 
-    const fn is_of_one(self) -> bool {
+    pub(super) const fn is_of_one(self) -> bool {
         matches!(self, Call::Get | Call::Edit(_) | Call::Delete)
     }
 

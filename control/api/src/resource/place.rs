@@ -5,7 +5,6 @@ use bartizan_names::ZoneId;
 use bartizan_store::{Owner, Scope};
 use http::request::Parts;
 
-use super::tag::IfMatch;
 use super::{Here, Resource};
 use crate::accounts::AccountScope;
 use crate::caller::Caller;
@@ -13,6 +12,7 @@ use crate::error::{Error, Fault};
 use crate::path::{ACCOUNT_ID, ZONE_ID};
 use crate::permission::Permission;
 use crate::state::Api;
+use crate::tag::IfMatch;
 use crate::transaction::View;
 
 /// A place in which a resource is, and what it takes to see it there, and to change it if it is changed there.

@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use crate::edge::Edge;
+use crate::rights::operations;
 
 /// An edit after which everything is as it was is no revision: neither planes nor other nodes hear of it.
 #[test]
@@ -76,6 +77,61 @@ fn a_change_of_what_was_seen() {
     let one = format!("{tunnels}/{}", tunnel["id"].as_str().unwrap());
     assert_eq!(tag_of(&one), None);
     assert_eq!(call("PATCH", &one, r#"{"name":"home"}"#, "\"1\"").verdict(), "412 10412");
+}
+
+/// No write of the document is made when the caller asks for a tag that the object has not, whoever wrote the handler.
+#[test]
+fn no_write_passes_over_a_tag() {
+    let edge = Edge::new();
+    let (zone, account) = (edge.zone(), edge.account());
+    let made = |path: &str, body: &str| {
+        let id = edge.post(path, body).result()["id"].clone();
+        id.as_str().unwrap().to_owned()
+    };
+    let rule = r#"{"mode":"block","configuration":{"target":"ip","value":"192.0.2.1"}}"#;
+    let app = r#"{"protocol":"tcp/22","dns":{"type":"CNAME","name":"ssh"},"origin_direct":["tcp://192.0.2.1:22"]}"#;
+    let policy =
+        r#"[{"permission_groups":[{"name":"DNS Read"}],"resources":{"com.cloudflare.api.account.zone.*":"*"}}]"#;
+    let token = format!(r#"{{"name":"t","policies":{policy}}}"#);
+    let ids = [
+        ("zone_id", zone.clone()),
+        ("account_id", account.clone()),
+        ("setting_id", "http2".to_owned()),
+        ("dns_record_id", made(&edge.records(), r#"{"type":"A","name":"www","content":"192.0.2.1"}"#)),
+        ("tunnel_id", made("/user/tunnels", r#"{"name":"office"}"#)),
+        ("app_id", made(&format!("/zones/{zone}/spectrum/apps"), app)),
+    ];
+    let own = [
+        ("/user/tokens", "token_id", made("/user/tokens", &token)),
+        ("/accounts", "token_id", made(&format!("/accounts/{account}/tokens"), &token)),
+        ("/user", "rule_id", made("/user/firewall/access_rules/rules", rule)),
+        ("/accounts", "rule_id", made(&format!("/accounts/{account}/firewall/access_rules/rules"), rule)),
+        ("/zones", "rule_id", made(&format!("/zones/{zone}/firewall/access_rules/rules"), rule)),
+    ];
+    let bearer = format!("Bearer {}", crate::edge::TOKEN);
+    let call = |tag: &str, method: &str, path: &str| {
+        let headers = [("authorization", bearer.as_str()), ("if-match", tag)];
+        edge.send_as(&headers, method, &format!("/client/v4{path}"), "{}").verdict()
+    };
+    let before = edge.revision();
+    let operations = operations(&edge);
+    let writes: Vec<_> = operations.iter().filter(|(method, ..)| method != "GET").collect();
+    assert!(writes.len() > 20, "{}", writes.len());
+    for (method, path, _) in writes {
+        let mut here = path.clone();
+        for (name, id) in &ids {
+            here = here.replace(&format!("{{{name}}}"), id);
+        }
+        for (_, name, id) in own.iter().filter(|(place, ..)| path.starts_with(place)) {
+            here = here.replace(&format!("{{{name}}}"), id);
+        }
+        assert!(!here.contains('{'), "{here}");
+        assert_eq!(call("\"0\"", method, &here), "412 10412", "{method} {path}");
+    }
+    assert_eq!((edge.revision(), edge.command()), (before, None));
+    // That it is there is all that a star asks for, and what only reads is not asked.
+    let one = format!("/zones/{zone}");
+    assert_eq!((call("*", "PATCH", &one), call("\"0\"", "GET", &one)), ("200".to_owned(), "200".to_owned()));
 }
 
 /// Who repeats a call because the answer was lost gets that answer, and nothing is done twice.

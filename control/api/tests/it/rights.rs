@@ -31,7 +31,7 @@ fn call_as(edge: &Edge, token: &str, from: &str, method: &str, path: &str, body:
 const HERE: &str = "127.0.0.1:50000";
 
 /// Each operation of the document, which is made from the router: its method, its path, and the permission that it needs.
-fn operations(edge: &Edge) -> Vec<(String, String, Option<String>)> {
+pub(crate) fn operations(edge: &Edge) -> Vec<(String, String, Option<String>)> {
     let document = edge.send_as(&[], "GET", "/client/v4/openapi.json", "").json();
     let mut operations = Vec::new();
     for (path, item) in document["paths"].as_object().unwrap() {

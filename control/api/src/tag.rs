@@ -2,7 +2,8 @@
 //! somebody else was faster.
 //!
 //! The tag of an object is the revision that wrote it. An object of which more is shown than is kept (counters,
-//! connections) has none, and no `If-Match` fits it.
+//! connections) has none, and no `If-Match` fits it. So it is with all that is written by handlers of its own: the guard
+//! ([`crate::auth`]) refuses a write that asks for a tag, unless its route says that the handler compares it.
 
 use bartizan_store::Rev;
 use http::HeaderMap;
@@ -12,7 +13,7 @@ use crate::error::{Error, Fault};
 
 /// What a request wants the object to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum IfMatch {
+pub(crate) enum IfMatch {
     /// It does not say.
     Whatever,
     /// It is there.
@@ -21,7 +22,7 @@ pub(super) enum IfMatch {
 }
 
 impl IfMatch {
-    pub(super) fn read(headers: &HeaderMap) -> IfMatch {
+    pub(crate) fn read(headers: &HeaderMap) -> IfMatch {
         let mut values = headers.get_all(IF_MATCH).iter().peekable();
         if values.peek().is_none() {
             return IfMatch::Whatever;
@@ -32,7 +33,7 @@ impl IfMatch {
     }
 
     /// `tag` is that of the object; a weak one in the request equals none (RFC 9110 §8.8.3.2).
-    pub(super) fn check(&self, tag: Option<&str>) -> Result<(), Error> {
+    pub(crate) fn check(&self, tag: Option<&str>) -> Result<(), Error> {
         match self {
             IfMatch::Whatever | IfMatch::Any => Ok(()),
             IfMatch::One(tags) if tags.iter().any(|one| Some(one.as_str()) == tag) => Ok(()),
@@ -41,7 +42,7 @@ impl IfMatch {
     }
 }
 
-pub(super) fn of(revision: Rev) -> String {
+pub(crate) fn of(revision: Rev) -> String {
     format!("\"{}\"", revision.0)
 }
 
