@@ -2,6 +2,8 @@
 
 use std::io;
 
+use bartizan_names::OriginFault;
+
 use crate::Refusal;
 
 /// Of several addresses the last one's; what is refused counts only where nothing else was left to try.
@@ -17,6 +19,19 @@ pub enum Failure {
     Unreachable,
     #[error("it does not answer in time")]
     TimedOut,
+}
+
+/// As planes and connectors tell it.
+impl From<Failure> for OriginFault {
+    fn from(failure: Failure) -> OriginFault {
+        match failure {
+            Failure::Unresolved => OriginFault::Unresolved,
+            Failure::NotAllowed(_) => OriginFault::NotAllowed,
+            Failure::Refused => OriginFault::Refused,
+            Failure::Unreachable => OriginFault::Unreachable,
+            Failure::TimedOut => OriginFault::ConnectTimedOut,
+        }
+    }
 }
 
 impl From<&io::Error> for Failure {

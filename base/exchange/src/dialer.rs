@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::task::{Context, Poll};
 
-use bartizan_names::{OriginAddress, TunnelId};
+use bartizan_names::{OriginAddress, OriginFault, TunnelId};
 use bytes::Bytes;
 use tokio::net::TcpStream;
 
@@ -54,8 +54,9 @@ pub trait Dialer: Send + Sync {
 pub enum DialError {
     #[error("no connector is connected for this tunnel")]
     NotConnected,
-    #[error("the connector could not reach the origin: {0}")]
-    OriginUnreachable(String),
+    /// And what the connector says about it, for logs.
+    #[error("the connector could not reach the origin: {1}")]
+    Origin(OriginFault, String),
     #[error("the connector did not answer in time")]
     TimedOut,
     /// Not every transport of every connector carries datagrams.

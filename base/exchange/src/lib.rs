@@ -17,4 +17,4 @@ mod upstream;
 pub use body::{Body, BodyError, Frame, Length, Meter};
 pub use dialer::{Datagrams, DialError, Dialer, Dialled, Flow};
 pub use service::Service;
-pub use upstream::{Io, LocalBoxFuture, OriginFault, Request, Response, Upgrade, Upstream, UpstreamError};
+pub use upstream::{Io, LocalBoxFuture, Request, Response, Upgrade, Upstream, UpstreamError};

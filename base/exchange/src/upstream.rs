@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::pin::Pin;
 
-use bartizan_names::{Host, TunnelId};
+use bartizan_names::{Host, OriginFault, TunnelId};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, Method, StatusCode};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -71,66 +71,4 @@ pub enum UpstreamError {
     Full,
     #[error("the tunnel connection broke: {0}")]
     Broken(#[source] Box<dyn std::error::Error + Send + Sync>),
-}
-
-/// Why an origin behind a tunnel gave no answer: what an edge would see itself of an origin with an address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OriginFault {
-    Refused,
-    Unreachable,
-    Unresolved,
-    /// Its address must not be dialled from there.
-    NotAllowed,
-    ConnectTimedOut,
-    Tls,
-    /// It closed the connection, or what it said is no answer.
-    Broken,
-    /// The connector tells nobody, or has another reason.
-    Untold,
-}
-
-impl OriginFault {
-    const TOLD: [OriginFault; 7] = [
-        OriginFault::Refused,
-        OriginFault::Unreachable,
-        OriginFault::Unresolved,
-        OriginFault::NotAllowed,
-        OriginFault::ConnectTimedOut,
-        OriginFault::Tls,
-        OriginFault::Broken,
-    ];
-
-    /// As connectors of ours tell it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            OriginFault::Refused => "refused",
-            OriginFault::Unreachable => "unreachable",
-            OriginFault::Unresolved => "unresolved",
-            OriginFault::NotAllowed => "not_allowed",
-            OriginFault::ConnectTimedOut => "connect_timed_out",
-            OriginFault::Tls => "tls",
-            OriginFault::Broken => "broken",
-            OriginFault::Untold => "",
-        }
-    }
-
-    /// Reads what a connector tells, if it does.
-    pub fn read(told: Option<&str>) -> OriginFault {
-        OriginFault::TOLD.into_iter().find(|fault| Some(fault.as_str()) == told).unwrap_or(OriginFault::Untold)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn faults_are_read_as_they_are_told() {
-        for fault in OriginFault::TOLD {
-            assert_eq!(OriginFault::read(Some(fault.as_str())), fault);
-        }
-        for other in [None, Some(""), Some("Refused"), Some("moon")] {
-            assert_eq!(OriginFault::read(other), OriginFault::Untold, "{other:?}");
-        }
-    }
 }

@@ -14,6 +14,7 @@ mod id;
 mod idn;
 mod name;
 mod origin;
+mod origin_fault;
 mod prefix;
 mod protocol;
 mod record_type;
@@ -35,6 +36,7 @@ pub use id::{
 pub use idn::{to_ascii, to_unicode};
 pub use name::{Labels, NAME_WIRE_MAX, Name, NameError, ZoneName};
 pub use origin::{Encryption, Origin, OriginAddress, OriginError, OriginHost};
+pub use origin_fault::OriginFault;
 pub use prefix::{Prefix, PrefixError};
 pub use protocol::{Protocol, ProtocolError};
 pub use record_type::RecordType;

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bartizan_dial::{Failure, OriginDialer};
-use bartizan_exchange::OriginFault;
+use bartizan_names::OriginFault;
 use bartizan_rpc::{MESSAGE_BYTES_MAX, METADATA_MAX};
 use bartizan_tls::ClientConfig;
 use bartizan_wire::http1::Limits;
@@ -74,13 +74,8 @@ impl OriginError {
     /// What an edge would see itself, if it had asked.
     pub(crate) fn fault(&self) -> OriginFault {
         match self {
-            OriginError::Connect(Failure::Refused) => OriginFault::Refused,
-            OriginError::Connect(Failure::Unreachable) => OriginFault::Unreachable,
-            OriginError::Connect(Failure::Unresolved) => OriginFault::Unresolved,
-            OriginError::Connect(Failure::NotAllowed(_)) => OriginFault::NotAllowed,
-            OriginError::Connect(Failure::TimedOut) | OriginError::ConnectTime(_) | OriginError::HandshakeTime(_) => {
-                OriginFault::ConnectTimedOut
-            }
+            OriginError::Connect(failure) => (*failure).into(),
+            OriginError::ConnectTime(_) | OriginError::HandshakeTime(_) => OriginFault::ConnectTimedOut,
             OriginError::Handshake(_) => OriginFault::Tls,
             OriginError::Exchange(_) | OriginError::Switched => OriginFault::Broken,
         }

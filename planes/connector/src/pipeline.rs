@@ -4,8 +4,7 @@ use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::task::Poll;
 
-use bartizan_exchange::OriginFault;
-use bartizan_names::Host;
+use bartizan_names::{Host, OriginFault};
 use bartizan_rpc::{ConnectKind, ConnectRequest, Entry, Metadata, encode_response};
 use bartizan_wire::http1::{self, Asked, Class, HeadWriter, Illegal, has_token, is_end_to_end};
 use bytes::Bytes;
@@ -281,7 +280,7 @@ async fn answer(
 }
 
 /// There is no answer, for this reason: in words for people, and in one for the edge.
-async fn fail(send: &mut SendStream, error: String, fault: OriginFault) -> Result<(), StreamError> {
+pub(crate) async fn fail(send: &mut SendStream, error: String, fault: OriginFault) -> Result<(), StreamError> {
     let fault = Entry::new(Metadata::FAULT, fault.as_str().as_bytes());
     send.write_chunk(encode_response(&error, || std::iter::once(fault)).into()).await?;
     Ok(())

@@ -6,8 +6,8 @@
 
 use std::io;
 
-use bartizan_names::OriginAddress;
-use bartizan_rpc::{ConnectRequest, ConnectResponse};
+use bartizan_names::{OriginAddress, OriginFault};
+use bartizan_rpc::{ConnectRequest, encode_response};
 use bytes::BytesMut;
 use quinn::{RecvStream, SendStream};
 use tokio::io::AsyncWriteExt;
@@ -18,6 +18,7 @@ use tokio::time::timeout;
 use crate::Event;
 use crate::egress::OriginError;
 use crate::ingress::{Shared, StreamError};
+use crate::pipeline::fail;
 
 /// Bytes that are read from either side at a time.
 const CHUNK_BYTES: usize = 64 * 1024;
@@ -33,7 +34,7 @@ pub(crate) async fn serve(
 ) -> Result<(), StreamError> {
     let dest = &request.dest;
     let Ok(OriginAddress { host, port }) = dest.parse() else {
-        return answer(send, "the destination is not an address and a port".to_owned()).await;
+        return fail(send, "the destination is not an address and a port".to_owned(), OriginFault::Untold).await;
     };
     let connect_time = shared.limits.tcp_connect_time;
     let dialling = timeout(connect_time, shared.origins.connect_to(None, std::slice::from_ref(&host), port));
@@ -49,22 +50,16 @@ pub(crate) async fn serve(
         Err(error) => {
             let why = error.to_string();
             shared.mention(Event::RequestFailed { origin: dest.clone(), why: why.clone() });
-            answer(send, format!("{dest}: {why}")).await
+            fail(send, format!("{dest}: {why}"), error.fault()).await
         }
         Ok(mut origin) => {
-            answer(send, String::new()).await?;
+            send.write_chunk(encode_response("", std::iter::empty).into()).await?;
             relay(&mut origin, send, receive).await.inspect_err(|_| {
                 // A stream that broke must not look complete to the origin: it gets a reset.
                 let _ = origin.set_zero_linger();
             })
         }
     }
-}
-
-/// Says that the connection is there, or why it is not.
-async fn answer(send: &mut SendStream, error: String) -> Result<(), StreamError> {
-    send.write_chunk(ConnectResponse { error, metadata: Vec::new() }.encode().into()).await?;
-    Ok(())
 }
 
 /// Each side may end before the other one does.

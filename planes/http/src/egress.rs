@@ -19,8 +19,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bartizan_dial::{Failure, OriginDialer, OriginTls, Reach};
-use bartizan_exchange::{Body, Io, OriginFault, Request, Upgrade, Upstream, UpstreamError};
-use bartizan_names::{Origin, TunnelId, ZoneId, ZoneSettings};
+use bartizan_exchange::{Body, Io, Request, Upgrade, Upstream, UpstreamError};
+use bartizan_names::{Origin, OriginFault, TunnelId, ZoneId, ZoneSettings};
 use bartizan_quotas::Gate;
 use bartizan_routes::{Server, Target};
 use bartizan_wire::http1::{self, Illegal};
@@ -98,7 +98,7 @@ impl Egress {
             && let Err(error) = patience.extend_to(&mut answered.body).await
         {
             tracing::debug!(%error, "an answer that is broken at its beginning");
-            result = Err(Problem::OriginBroken);
+            result = Err(Problem::Origin(OriginFault::Broken));
         }
         match result {
             Ok(answered) => Ok(answered),
@@ -137,7 +137,7 @@ impl Egress {
             tracing::debug!(%tunnel, %error, "no answer through the tunnel");
             match error {
                 UpstreamError::NotConnected => Problem::TunnelNotConnected,
-                UpstreamError::Origin(fault, _) => fault.into(),
+                UpstreamError::Origin(fault, _) => Problem::Origin(fault),
                 UpstreamError::TimedOut => Problem::OriginAnswerTimedOut,
                 UpstreamError::Full => Problem::NoRoom,
                 UpstreamError::Broken(_) => Problem::TunnelBroken,
@@ -164,7 +164,7 @@ impl Egress {
             match self.ask(&mut link, to, patience).await? {
                 Ok(head) => return self.receive((head, to.ray), link, key, arrived.upgrade),
                 Err(Lost { again }) => {
-                    request = again.ok_or(Problem::OriginBroken)?;
+                    request = again.ok_or(Problem::Origin(OriginFault::Broken))?;
                     self.counters.requests.retried.add(1);
                 }
             }
@@ -174,7 +174,7 @@ impl Egress {
         let whose = (to.zone, arrived.source.address);
         let mut link = Box::pin(self.open(&key, whose)).await?;
         link.begin(request, piece_bytes);
-        let head = self.ask(&mut link, to, patience).await?.map_err(|_| Problem::OriginBroken)?;
+        let head = self.ask(&mut link, to, patience).await?.map_err(|_| Problem::Origin(OriginFault::Broken))?;
         self.receive((head, to.ray), link, key, arrived.upgrade)
     }
 
@@ -195,18 +195,19 @@ impl Egress {
             Problem::NoRoom
         })?;
         let Origin { encryption, hosts, port } = key.origin();
-        let config = self.tls.client(*encryption).map_err(|_| Problem::OriginTls)?;
+        let config = self.tls.client(*encryption).map_err(|_| Problem::Origin(OriginFault::Tls))?;
         let connecting = async {
             let stream = self.origins.connect_to(Some(zone), hosts, *port).await?;
             let Some(config) = config else { return Ok::<Box<dyn Io>, Problem>(Box::new(stream)) };
             let stream = bartizan_tls::connect(config, key.host(), stream).await.map_err(|error| {
                 tracing::debug!(host = key.host(), %error, "no TLS with the origin");
-                Problem::OriginTls
+                Problem::Origin(OriginFault::Tls)
             })?;
             Ok(Box::new(stream))
         };
         let io = tokio::time::timeout(CONNECT_TIME, connecting).await;
-        io.unwrap_or(Err(Problem::OriginConnectTimedOut)).map(|io| Link::new(io, Rc::clone(&self.spare)).within(pass))
+        io.unwrap_or(Err(Problem::Origin(OriginFault::ConnectTimedOut)))
+            .map(|io| Link::new(io, Rc::clone(&self.spare)).within(pass))
     }
 
     /// The origin's answer in our types. Its connection goes back to the pool when the body has been read.
@@ -220,7 +221,7 @@ impl Egress {
         let Head { status, fields, length, body, persistence, to_websocket } = head;
         if status == StatusCode::SWITCHING_PROTOCOLS {
             if upgrade != Upgrade::WebSocket || !to_websocket {
-                return Err(Problem::OriginBroken);
+                return Err(Problem::Origin(OriginFault::Broken));
             }
             return Ok(Answered { status, fields, body: Body::empty(), upgraded: Some(link.into_io()), ray });
         }
@@ -231,16 +232,16 @@ impl Egress {
     fn count(&self, problem: Problem) {
         let origins = &self.counters.origins;
         match problem {
-            Problem::OriginRefused => origins.refused.add(1),
-            Problem::OriginUnreachable => origins.unreachable.add(1),
-            Problem::OriginUnresolved => origins.unresolved.add(1),
-            Problem::OriginNotAllowed => origins.not_allowed.add(1),
-            Problem::OriginConnectTimedOut => origins.connect_timed_out.add(1),
-            Problem::OriginTls => origins.tls.add(1),
+            Problem::Origin(OriginFault::Refused) => origins.refused.add(1),
+            Problem::Origin(OriginFault::Unreachable) => origins.unreachable.add(1),
+            Problem::Origin(OriginFault::Unresolved) => origins.unresolved.add(1),
+            Problem::Origin(OriginFault::NotAllowed) => origins.not_allowed.add(1),
+            Problem::Origin(OriginFault::ConnectTimedOut) => origins.connect_timed_out.add(1),
+            Problem::Origin(OriginFault::Tls) => origins.tls.add(1),
             Problem::OriginAnswerTimedOut => origins.answer_timed_out.add(1),
-            Problem::OriginBroken => origins.broken.add(1),
+            Problem::Origin(OriginFault::Broken) => origins.broken.add(1),
             Problem::TunnelBroken => origins.tunnel_broken.add(1),
-            Problem::TunnelUntold => origins.tunnel_untold.add(1),
+            Problem::Origin(OriginFault::Untold) => origins.tunnel_untold.add(1),
             Problem::TunnelNotConnected => origins.tunnel_not_connected.add(1),
             Problem::NoRoom => origins.no_room.add(1),
             Problem::Refused(_)
@@ -255,29 +256,8 @@ impl Egress {
     }
 }
 
-impl From<OriginFault> for Problem {
-    fn from(fault: OriginFault) -> Problem {
-        match fault {
-            OriginFault::Refused => Problem::OriginRefused,
-            OriginFault::Unreachable => Problem::OriginUnreachable,
-            OriginFault::Unresolved => Problem::OriginUnresolved,
-            OriginFault::NotAllowed => Problem::OriginNotAllowed,
-            OriginFault::ConnectTimedOut => Problem::OriginConnectTimedOut,
-            OriginFault::Tls => Problem::OriginTls,
-            OriginFault::Broken => Problem::OriginBroken,
-            OriginFault::Untold => Problem::TunnelUntold,
-        }
-    }
-}
-
 impl From<Failure> for Problem {
     fn from(failure: Failure) -> Problem {
-        match failure {
-            Failure::Unresolved => Problem::OriginUnresolved,
-            Failure::NotAllowed(_) => Problem::OriginNotAllowed,
-            Failure::Refused => Problem::OriginRefused,
-            Failure::Unreachable => Problem::OriginUnreachable,
-            Failure::TimedOut => Problem::OriginConnectTimedOut,
-        }
+        Problem::Origin(failure.into())
     }
 }

@@ -3,6 +3,7 @@
 //! Nothing of the request is repeated in a page, and no address of an origin ever appears.
 
 use bartizan_exchange::{Body, LocalBoxFuture, Request, Response, Service};
+use bartizan_names::OriginFault;
 use http::header::{ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_TYPE, LOCATION};
 use http::{HeaderMap, HeaderValue, StatusCode};
 
@@ -56,20 +57,12 @@ pub(crate) enum Problem {
     Loop,
     /// The visitor's body ended early or broke the rules.
     BodyBroken,
-    OriginRefused,
-    OriginUnreachable,
-    OriginUnresolved,
-    /// Its address must not be dialled from here.
-    OriginNotAllowed,
-    OriginTls,
-    OriginBroken,
-    OriginConnectTimedOut,
+    /// Its origin gave none. Untold: a connector does not say why.
+    Origin(OriginFault),
     OriginAnswerTimedOut,
     TunnelNotConnected,
     /// The connection to a connector was lost, or what it said is no answer.
     TunnelBroken,
-    /// A connector got no answer from its origin, and does not say why.
-    TunnelUntold,
     /// There are as many connections to origins as there may be, or as this visitor may have.
     NoRoom,
 }
@@ -151,28 +144,28 @@ impl Problem {
                 "The body of the request broke off, or its framing was wrong.",
                 "Send the request again.",
             ),
-            Problem::OriginRefused => (
+            Problem::Origin(OriginFault::Refused) => (
                 502,
                 "origin_refused",
                 "The origin refuses connections",
                 "The edge works; the server behind it does not accept connections.",
                 OWNER_CHECKS_ORIGIN,
             ),
-            Problem::OriginUnreachable => (
+            Problem::Origin(OriginFault::Unreachable) => (
                 502,
                 "origin_unreachable",
                 "The origin cannot be reached",
                 "The edge works; there is no way to the server behind it.",
                 OWNER_CHECKS_ORIGIN,
             ),
-            Problem::OriginUnresolved => (
+            Problem::Origin(OriginFault::Unresolved) => (
                 502,
                 "origin_unresolved",
                 "The origin's name has no address",
                 "The edge works; the name of the server behind it could not be resolved.",
                 "Owner: check the name that the site's record points at.",
             ),
-            Problem::OriginNotAllowed => (
+            Problem::Origin(OriginFault::NotAllowed) => (
                 502,
                 "origin_not_allowed",
                 "The origin is not a place to go to",
@@ -181,21 +174,21 @@ impl Problem {
                 "Owner: point the site at the server that makes its pages. Operator: the edge's log and its metric \
                  bartizan_dials_refused say what kind of address it is.",
             ),
-            Problem::OriginTls => (
+            Problem::Origin(OriginFault::Tls) => (
                 502,
                 "origin_tls",
                 "No secure connection to the origin",
                 "The edge works; the server behind it does not speak TLS, or its certificate is not accepted.",
                 "Owner: install a valid certificate at the origin, or choose another value of the zone's setting \"ssl\".",
             ),
-            Problem::OriginBroken => (
+            Problem::Origin(OriginFault::Broken) => (
                 502,
                 "origin_broken",
                 "The origin's answer is broken",
                 "The edge works; the server behind it closed the connection or did not answer in HTTP.",
                 OWNER_CHECKS_ORIGIN,
             ),
-            Problem::OriginConnectTimedOut => (
+            Problem::Origin(OriginFault::ConnectTimedOut) => (
                 504,
                 "origin_connect_timed_out",
                 "The origin does not respond",
@@ -224,7 +217,7 @@ impl Problem {
                 "Visitors: try again in a minute. Owner: look at the connector's log, and at the network between it and \
                  the edge.",
             ),
-            Problem::TunnelUntold => (
+            Problem::Origin(OriginFault::Untold) => (
                 502,
                 "tunnel_no_answer",
                 "No answer through the tunnel",

@@ -44,7 +44,7 @@ counted!(
         Tls = "tls",
         /// It reset a connection that was open.
         Reset = "reset",
-        /// No connector of the tunnel is connected, or it could not reach the origin.
+        /// No connector of the tunnel is connected, or it does not say why it could not reach the origin.
         Tunnel = "tunnel",
         /// Its address must not be dialled: it is our own, or has a special meaning.
         NotAllowed = "not_allowed",

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use bartizan_dial::{Failure, Group, OriginDialer, OriginTls, Question, Reach};
 use bartizan_exchange::{Datagrams, DialError, Dialer, Dialled, Flow};
 use bartizan_names::{
-    AppOrigin, AppTls, DirectOrigin, Encryption, Name, OriginAddress, OriginHost, Protocol, ProxyProtocol, TunnelId,
+    AppOrigin, AppTls, DirectOrigin, Encryption, Name, OriginAddress, OriginFault, OriginHost, Protocol, ProxyProtocol,
+    TunnelId,
 };
 use bartizan_routes::App;
 use bartizan_tls::ClientConfig;
@@ -202,12 +203,21 @@ pub(crate) fn failure_of(error: &std::io::Error) -> OriginFailure {
 
 impl From<Failure> for OriginFailure {
     fn from(failure: Failure) -> OriginFailure {
-        match failure {
-            Failure::Unresolved => OriginFailure::Unresolved,
-            Failure::NotAllowed(_) => OriginFailure::NotAllowed,
-            Failure::Refused => OriginFailure::Refused,
-            Failure::Unreachable => OriginFailure::Unreachable,
-            Failure::TimedOut => OriginFailure::TimedOut,
+        OriginFault::from(failure).into()
+    }
+}
+
+impl From<OriginFault> for OriginFailure {
+    fn from(fault: OriginFault) -> OriginFailure {
+        match fault {
+            OriginFault::Refused => OriginFailure::Refused,
+            OriginFault::Unreachable => OriginFailure::Unreachable,
+            OriginFault::Unresolved => OriginFailure::Unresolved,
+            OriginFault::NotAllowed => OriginFailure::NotAllowed,
+            OriginFault::ConnectTimedOut => OriginFailure::TimedOut,
+            OriginFault::Tls => OriginFailure::Tls,
+            OriginFault::Broken => OriginFailure::Reset,
+            OriginFault::Untold => OriginFailure::Tunnel,
         }
     }
 }
@@ -216,8 +226,7 @@ fn refusal_of(error: DialError) -> OriginFailure {
     tracing::debug!(%error, "no connection through the tunnel");
     match error {
         DialError::TimedOut => OriginFailure::TimedOut,
-        DialError::NotConnected | DialError::OriginUnreachable(_) | DialError::NoDatagrams | DialError::Broken(_) => {
-            OriginFailure::Tunnel
-        }
+        DialError::Origin(fault, _) => fault.into(),
+        DialError::NotConnected | DialError::NoDatagrams | DialError::Broken(_) => OriginFailure::Tunnel,
     }
 }

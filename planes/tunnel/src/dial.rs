@@ -10,7 +10,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use bartizan_exchange::{Datagrams, DialError, Dialer, Dialled, Flow, LocalBoxFuture};
-use bartizan_names::{OriginAddress, OriginHost};
+use bartizan_names::{OriginAddress, OriginFault, OriginHost};
 use bartizan_rpc::{ConnectKind, ConnectRequest, Metadata, OUR_FEATURE, RpcThread, plain_text, read_response};
 
 use crate::counters::{Counters, count};
@@ -76,7 +76,7 @@ async fn connect(flow: &Flow, mut stream: Stream) -> Result<Duplex, DialError> {
     let answer = read_response(&mut stream.receive).await.map_err(|error| DialError::Broken(error.into()))?;
     if !answer.error.is_empty() {
         let why = plain_text(answer.error.as_bytes(), LOGGED_BYTES_MAX);
-        return Err(DialError::OriginUnreachable(why));
+        return Err(DialError::Origin(OriginFault::read(answer.text(Metadata::FAULT)), why));
     }
     Ok(stream.into())
 }

@@ -11,10 +11,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bartizan_exchange::{
-    Body, BodyError, Length, LocalBoxFuture, OriginFault, Request, Response, Upgrade, Upstream, UpstreamError,
-};
-use bartizan_names::TunnelId;
+use bartizan_exchange::{Body, BodyError, Length, LocalBoxFuture, Request, Response, Upgrade, Upstream, UpstreamError};
+use bartizan_names::{OriginFault, TunnelId};
 use bartizan_rpc::{
     ConnectKind, ConnectResponse, Entry, HeadError, Metadata, encode_request, plain_text, read_response,
 };

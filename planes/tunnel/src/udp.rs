@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bartizan_exchange::{Datagrams, DialError};
-use bartizan_names::OriginAddress;
+use bartizan_names::{OriginAddress, OriginFault};
 use bartizan_rpc::{
     Answer, DatagramVersion, RpcThread, SessionId, UdpSession, encode_payload, encode_register, plain_text,
     register_session,
@@ -62,8 +62,10 @@ pub(crate) async fn begin(
 
 /// The protocol has no place for a name.
 fn address(origin: &OriginAddress) -> Result<SocketAddr, DialError> {
-    let no_address = || DialError::OriginUnreachable("UDP needs an address at the connector, not a name".to_owned());
-    origin.socket().ok_or_else(no_address)
+    origin.socket().ok_or_else(|| {
+        let why = "UDP needs an address at the connector, not a name";
+        DialError::Origin(OriginFault::Unresolved, why.to_owned())
+    })
 }
 
 fn random_id() -> SessionId {
@@ -77,7 +79,7 @@ impl Flow {
     async fn call(&self, wanted: UdpSession, rpc: &RpcThread) -> Result<(), DialError> {
         let (send, receive) = self.link.quic.open_bi().await.map_err(broken)?;
         let answer = rpc.run(move || register_session(receive, send, wanted)).await.map_err(broken)?.map_err(broken)?;
-        answer.map_err(DialError::OriginUnreachable)
+        answer.map_err(|why| DialError::Origin(OriginFault::Untold, why))
     }
 
     async fn ask(&mut self, wanted: &UdpSession) -> Result<(), DialError> {
@@ -116,14 +118,14 @@ fn broken(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> DialErr
 }
 
 fn registered(answer: Answer) -> Result<(), DialError> {
-    let why = match answer {
+    let (fault, why) = match answer {
         Answer::Registered => return Ok(()),
-        Answer::Unreachable => "the address cannot be reached".to_owned(),
-        Answer::CannotBind => "the connector has no socket left".to_owned(),
-        Answer::TooMany => "the connector has too many UDP sessions".to_owned(),
-        Answer::Failed(why) => plain_text(why.as_bytes(), LOGGED_BYTES_MAX),
+        Answer::Unreachable => (OriginFault::Unreachable, "the address cannot be reached".to_owned()),
+        Answer::CannotBind => (OriginFault::Untold, "the connector has no socket left".to_owned()),
+        Answer::TooMany => (OriginFault::Untold, "the connector has too many UDP sessions".to_owned()),
+        Answer::Failed(why) => (OriginFault::Untold, plain_text(why.as_bytes(), LOGGED_BYTES_MAX)),
     };
-    Err(DialError::OriginUnreachable(why))
+    Err(DialError::Origin(fault, why))
 }
 
 impl Datagrams for Flow {

@@ -3,7 +3,8 @@
 use std::net::{Ipv4Addr, TcpListener};
 use std::time::Duration;
 
-use bartizan_exchange::{OriginFault, UpstreamError};
+use bartizan_exchange::UpstreamError;
+use bartizan_names::OriginFault;
 use bartizan_names::{Name, OriginHost, Ssl, ZoneSettings};
 use bartizan_routes::Target;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

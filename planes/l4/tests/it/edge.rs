@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use bartizan_dial::{Destinations, NameServers, Own, Private, Reach};
+use bartizan_dial::{Destinations, Failure, NameServers, Own, Private, Reach};
 use bartizan_exchange::{Datagrams, DialError, Dialer, Dialled, Flow, LocalBoxFuture};
 use bartizan_firewall::{Firewall, Level, Rule};
 use bartizan_geo::Geo;
@@ -62,7 +62,7 @@ impl Dialer for Tunnels {
         Box::pin(async move {
             let behind = self.behind.ok_or(DialError::NotConnected)?;
             let stream = tokio::net::TcpStream::connect(behind).await;
-            let stream = stream.map_err(|error| DialError::OriginUnreachable(error.to_string()))?;
+            let stream = stream.map_err(|error| DialError::Origin(Failure::from(&error).into(), error.to_string()))?;
             Ok(Dialled::Stream(Box::new(stream)))
         })
     }

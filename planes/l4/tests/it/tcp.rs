@@ -305,6 +305,22 @@ fn what_goes_wrong_at_the_origin_is_a_reset_and_a_number() {
     }
 }
 
+/// Behind a tunnel it is told as with an address.
+#[test]
+fn what_goes_wrong_behind_a_tunnel_has_the_same_number() {
+    let tunnel = TunnelId::from_bytes([7; 16]);
+    let one = app("one.test", AppOrigin::Tunnel { tunnel, address: None, port: OriginPort::One(22) });
+    let tunnels = Tunnels { behind: Some(nobody()), ..Tunnels::default() };
+    let edge = Edge::with_tunnels(&Setup::new(&[&one]), tunnels);
+    let mut client = dial(address_of(&one));
+    let heard = client.write_all(b"hello").map_or("reset".to_owned(), |()| ending(&mut client));
+    assert_eq!(heard, "reset");
+    eventually("counted", || edge.app(&one).closed == 1);
+    for kind in OriginFailure::ALL {
+        assert_eq!(edge.app(&one).origin_failures(*kind), u64::from(*kind == OriginFailure::Refused), "{kind:?}");
+    }
+}
+
 #[test]
 fn a_client_that_resets_is_a_reset_at_the_origin() {
     let (ends, end) = std::sync::mpsc::channel();

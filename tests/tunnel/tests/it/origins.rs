@@ -1,6 +1,7 @@
 //! What a connector makes of origins that say what no library would.
 
-use bartizan_exchange::{Body, OriginFault, UpstreamError};
+use bartizan_exchange::{Body, UpstreamError};
+use bartizan_names::OriginFault;
 use bartizan_tunnel_tests::{Connector, Edge, facts, options, read, request, tunnel, within};
 use http::{Method, StatusCode};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

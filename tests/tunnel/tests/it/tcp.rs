@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bartizan_connector::Event;
-use bartizan_names::OriginAddress;
+use bartizan_exchange::DialError;
+use bartizan_names::{OriginAddress, OriginFault};
 use bartizan_plane_tunnel::Limits;
 use bartizan_rpc::{
     ConnectKind, ConnectRequest, ConnectResponse, OUR_FEATURE, StreamKind, read_request, read_stream_kind,
@@ -110,22 +111,30 @@ async fn why_there_is_no_connection() {
     let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let name = |name: &str| OriginAddress::new(name.parse().unwrap(), closed.port());
     let unreachable = |why: String| format!("the connector could not reach the origin: {why}");
-    for (number, origin, expect) in [
-        (1, OriginAddress::from(closed), unreachable(format!("{closed}: cannot connect: it refuses connections"))),
+    let refused = "cannot connect: it refuses connections";
+    for (number, origin, fault, expect) in [
+        (1, OriginAddress::from(closed), Some(OriginFault::Refused), unreachable(format!("{closed}: {refused}"))),
         (
             1,
             name("localhost"),
-            unreachable(format!("localhost:{}: cannot connect: it refuses connections", closed.port())),
+            Some(OriginFault::Refused),
+            unreachable(format!("localhost:{}: {refused}", closed.port())),
         ),
         (
             1,
             name("absent.invalid"),
+            Some(OriginFault::Unresolved),
             unreachable(format!("absent.invalid:{}: cannot connect: its name has no address", closed.port())),
         ),
-        (2, OriginAddress::from(closed), "no connector is connected for this tunnel".to_owned()),
+        (2, OriginAddress::from(closed), None, "no connector is connected for this tunnel".to_owned()),
     ] {
-        let error = edge.connect(tunnel(number), origin.clone()).await.err().unwrap().to_string();
-        assert!(error.starts_with(&expect), "{number} {origin}: {error}");
+        let error = edge.connect(tunnel(number), origin.clone()).await.err().unwrap();
+        assert!(error.to_string().starts_with(&expect), "{number} {origin}: {error}");
+        let told = match error {
+            DialError::Origin(fault, _) => Some(fault),
+            _ => None,
+        };
+        assert_eq!(told, fault, "{number} {origin}");
     }
     let failed = |event| match event {
         Event::RequestFailed { origin, .. } => Some(origin),
