@@ -240,7 +240,7 @@ impl Change {
     /// Deletes a tunnel that cannot be read, and frees its name if that much can be told. Nothing of it stays.
     fn delete_damaged_tunnel(&mut self, account: AccountId, id: TunnelId) -> Result<StoredTunnel, Error> {
         let key = Key::tunnel(account, id);
-        let name = self.find::<Remains>(&key).ok().flatten().map(|remains| remains.name).unwrap_or_default();
+        let name = self.if_readable::<Remains>(&key)?.map(|remains| remains.name).unwrap_or_default();
         let gone = StoredTunnel {
             id,
             name,
