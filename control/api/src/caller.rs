@@ -165,11 +165,13 @@ impl Standing {
 fn admits(condition: Option<&Condition>, from: Option<IpAddr>) -> bool {
     let Some(addresses) = condition.and_then(|condition| condition.request_ip.as_ref()) else { return true };
     let Some(from) = from else { return false };
-    let is_in = |prefixes: &[String]| -> Option<bool> {
-        let prefixes = prefixes.iter().map(|text| text.parse().ok()).collect::<Option<Vec<Prefix>>>()?;
-        Some(prefixes.iter().any(|prefix| prefix.contains(from)))
-    };
+    let is_in = |texts: &[String]| Some(read_prefixes(texts)?.iter().any(|prefix| prefix.contains(from)));
     (addresses.within.is_empty() || is_in(&addresses.within) == Some(true)) && is_in(&addresses.not_in) == Some(false)
+}
+
+/// The prefixes of a condition; none if one of them cannot be read: without it the others mean something else.
+pub(crate) fn read_prefixes(texts: &[String]) -> Option<Vec<Prefix>> {
+    texts.iter().map(|text| text.parse().ok()).collect()
 }
 
 /// The token with this hash, if there is one, and whether it works. The hash is its key in the store, so none is compared.

@@ -6,7 +6,7 @@ use bartizan_v4::token::{Condition, GroupRefBody, PolicyBody, RequestIp, StoredP
 use bartizan_v4::{Patch, StoredToken};
 
 use super::{ACTIVE, DISABLED};
-use crate::caller::{Bounds, Caller};
+use crate::caller::{Bounds, Caller, read_prefixes};
 use crate::error::{Error, Fault};
 use crate::permission::{Over, Permission};
 use crate::resource::Here;
@@ -75,15 +75,14 @@ pub(super) fn refuse_more(caller: &Caller, view: &View, token: &StoredToken) -> 
     }
 }
 
-/// Whether a token under the condition `theirs` works only where one under `own` does.
+/// Whether a token under the condition `theirs` works only where one under `own` does; not where that cannot be told.
 fn bound(theirs: &Condition, own: &Condition) -> bool {
     let addresses = |condition: &Condition| condition.request_ip.clone().unwrap_or_default();
     let (theirs, own) = (addresses(theirs), addresses(own));
-    let read = |texts: &[String]| texts.iter().filter_map(|text| text.parse().ok()).collect::<Vec<Prefix>>();
-    let (within, not_in) = (read(&own.within), read(&own.not_in));
-    let inside = read(&theirs.within).iter().all(|one| within.iter().any(|prefix| prefix.covers(one)));
-    let outside = read(&theirs.not_in);
-    (own.within.is_empty() || (!theirs.within.is_empty() && inside))
+    let lists = [&own.within, &own.not_in, &theirs.within, &theirs.not_in].map(|texts| read_prefixes(texts));
+    let [Some(within), Some(not_in), Some(inside), Some(outside)] = lists else { return false };
+    let is_inside = || inside.iter().all(|one| within.iter().any(|prefix| prefix.covers(one)));
+    (within.is_empty() || (!inside.is_empty() && is_inside()))
         && not_in.iter().all(|prefix| outside.iter().any(|one| one.covers(prefix)))
 }
 
@@ -181,7 +180,9 @@ fn policy(here: &Here<'_>, view: &View, body: &PolicyBody) -> Result<StoredPolic
         return Err(invalid(format!("there may be {RESOURCES_MAX} resources"), "/resources"));
     }
     for resource in &resources {
-        exists(here, view, *resource).map_err(|name| invalid(format!("there is no {name} here"), "/resources"))?;
+        if let Some(name) = missing(here, view, *resource)? {
+            return Err(invalid(format!("there is no {name} here"), "/resources"));
+        }
     }
     for permission in &permissions {
         let (group, over) = (permission.group(), permission.over());
@@ -208,18 +209,18 @@ fn named(group: &GroupRefBody) -> Option<Permission> {
     }
 }
 
-/// A zone that the caller does not see is not told from none.
-fn exists(here: &Here<'_>, view: &View, resource: Resource) -> Result<(), String> {
-    match resource {
+/// What a resource is called, if it is not there. A zone that the caller does not see is not told from none.
+fn missing(here: &Here<'_>, view: &View, resource: Resource) -> Result<Option<String>, Error> {
+    Ok(match resource {
         Resource::Zone(zone) => {
-            let account = view.account_of_zone(zone).unwrap_or_default();
+            let account = view.account_of_zone(zone)?;
             let seen = account.is_some() && here.caller.may(Permission::ZoneRead, &Target::Zone(zone, account));
-            if seen { Ok(()) } else { Err(format!("zone {zone}")) }
+            (!seen).then(|| format!("zone {zone}"))
         }
         Resource::Account(account) | Resource::ZonesOf(account) if account != here.caller.account => {
-            Err(format!("account {account}"))
+            Some(format!("account {account}"))
         }
-        Resource::User(user) if user != here.caller.user => Err(format!("user {user}")),
-        _ => Ok(()),
-    }
+        Resource::User(user) if user != here.caller.user => Some(format!("user {user}")),
+        _ => None,
+    })
 }

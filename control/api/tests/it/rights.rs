@@ -384,3 +384,30 @@ fn policies_that_cannot_be_read() {
     assert_eq!(edge.call("DELETE", &format!("/user/tokens/{id}"), "").verdict(), "200");
     assert_eq!(call(), "403 9109");
 }
+
+/// Whoever is bound to addresses gives no text to a token of which nobody can tell from where it works.
+#[test]
+fn a_condition_that_cannot_be_read_is_no_bound() {
+    use bartizan_store::{Key, Kind, Op, Scope, Value as Stored};
+    let edge = Edge::new();
+    let user = edge.administrator.user_id;
+    let may_make = policy(&["API Tokens Write"], json!({format!("com.cloudflare.api.user.{user}"): "*"}));
+    let dns = of_zone(&["DNS Write"], &edge.zone());
+    let bounds = json!({"request_ip": {"in": ["127.0.0.0/8"], "not_in": ["127.0.0.9/32"]}});
+    let maker = token(&edge, &json!({"name": "maker", "policies": [may_make, dns], "condition": bounds})).1;
+    let id = token(&edge, &json!({"name": "t", "policies": [dns], "condition": bounds})).0;
+    let key = Key::token(Scope::User(user), id.parse().unwrap());
+    let document = edge.store.read().unwrap().get(&key).unwrap().unwrap().value.json;
+    let roll = || call_as(&edge, &maker, HERE, "PUT", &format!("/user/tokens/{id}/value"), "{}").verdict();
+    assert_eq!(roll(), "200");
+    for (from, to) in [
+        (r#""in":["#, r#""in":["everywhere","#),
+        (r#""not_in":["#, r#""not_in":["nowhere","#),
+        (r#""in":["127.0.0.0/8"]"#, r#""in":["everywhere"]"#),
+    ] {
+        assert!(document.contains(from), "{document}");
+        let odd = document.replacen(from, to, 1);
+        crate::edge::commit(&edge.store, vec![Op::Put { key: key.clone(), value: Stored::of(Kind::Token, odd) }]);
+        assert_eq!(roll(), "403 9109 /condition", "{to}");
+    }
+}
