@@ -3,7 +3,7 @@
 //! Whatever became of the pages above it, a page with rows can be read by itself; whose it is, is told by the types of its
 //! rows' columns. Pages that the file lists as free hold what was once there and are passed over: if that list is damaged
 //! too, and the file has no map of its pages, a row may come back that was changed or deleted since, and who reads must
-//! look for it.
+//! look for it. Why the engine's own recovery is not used is told in [`crate::raw`].
 //!
 //! The format is <https://www.sqlite.org/fileformat2.html>; section numbers are of this page.
 

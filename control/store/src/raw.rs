@@ -1,7 +1,8 @@
 //! The pages of a file as they are on the disk, those in its journal included.
 //!
 //! They are read one by one and without the engine, which opens nothing whose first page is damaged or whose end is cut
-//! off, and stops at the first sector that cannot be read. What cannot be read here is zeros.
+//! off, and stops at the first sector that cannot be read. Its extension that recovers files (`sqlite3_recover.h`) is not in the
+//! source that is built in, and would take `unsafe` calls. What cannot be read here is zeros.
 //!
 //! The format is <https://www.sqlite.org/fileformat2.html>; section numbers are of this page.
 
