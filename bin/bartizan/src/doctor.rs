@@ -143,8 +143,8 @@ pub fn rebuild(up: Up, output: Output) -> anyhow::Result<()> {
         findings.push(Finding::good("the change log", format!("had {} objects that were damaged", done.restored)));
     }
     if !done.lost.is_empty() {
-        let keys = done.lost.keys.join(", ");
-        let detail = format!("{} objects are lost or spoilt: {keys}", done.lost.count);
+        let keys: Vec<&str> = done.lost.keys.iter().map(String::as_str).collect();
+        let detail = format!("{} objects are lost or spoilt: {}", done.lost.count, keys.join(", "));
         findings.push(Finding::bad("what was on damaged pages", detail, "write them anew, or restore a backup"));
     }
     if done.set_aside > 0 {

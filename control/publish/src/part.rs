@@ -180,8 +180,9 @@ impl Parts {
             }
             reading.unreadable(one);
         }
-        // Without it, those would come in whom it was made to keep out.
-        reading.lost_of(Kind::AccessRule).iter().for_each(|key| touched.note(key));
+        // The scan does not meet what damage took. Without a rule, those would come in whom it was made to keep out.
+        let loaded = Parts::loaded();
+        reading.lost().guards().filter(|key| loaded.contains(&key.kind())).for_each(|key| touched.note(&key));
         self.load_piece(last, reading, &touched, at)
     }
 

@@ -9,7 +9,7 @@ use std::error::Error;
 use std::sync::Arc;
 
 use bartizan_names::ZoneId;
-use bartizan_store::{Entry, Filter, Key, Kind, ReadError, Rev, Snapshot, Unreadable};
+use bartizan_store::{Entry, Filter, Key, Kind, Lost, ReadError, Rev, Snapshot, Unreadable};
 use serde::de::DeserializeOwned;
 
 use crate::problems::Problems;
@@ -59,8 +59,8 @@ pub(crate) enum Found<T> {
 pub(crate) struct Reading<'s> {
     pub(crate) snapshot: &'s Snapshot,
     ahead: Ahead,
-    /// Keys of what damage took; read when it is first asked for.
-    lost: Option<BTreeSet<String>>,
+    /// What damage took; read when it is first asked for.
+    lost: Option<Lost>,
     /// Keys that the log tells of. What the log says of them is right, also that they are deleted.
     logged: Option<&'s Touched>,
     faults: Vec<(Arc<str>, Arc<str>)>,
@@ -155,18 +155,12 @@ impl<'s> Reading<'s> {
     /// Whether the object at `key`, which is not there, was removed by damage and not by a change.
     fn is_lost(&mut self, key: &Key) -> bool {
         let is_logged = self.logged.is_some_and(|touched| touched.contains(key));
-        !is_logged && self.lost().contains(key.as_str())
+        !is_logged && self.lost().may_have(key)
     }
 
-    fn lost(&mut self) -> &BTreeSet<String> {
+    pub(crate) fn lost(&mut self) -> &Lost {
         let snapshot = self.snapshot;
-        self.lost.get_or_insert_with(|| snapshot.lost().keys.into_iter().collect())
-    }
-
-    /// The objects of a kind that damage removed, as far as their keys are known.
-    pub(crate) fn lost_of(&mut self, kind: Kind) -> Vec<Key> {
-        let keys = self.lost().iter().filter_map(|key| Key::parse(key).ok());
-        keys.filter(|key| key.kind() == kind).collect()
+        self.lost.get_or_insert_with(|| snapshot.lost())
     }
 
     /// Notes that an object of the unit at `key` is damaged; any other failure ends the step.

@@ -32,6 +32,9 @@ pub enum Scope {
 }
 
 impl Scope {
+    /// Of no user. What is a user's holds in all zones.
+    pub(crate) const NOBODY: Scope = Scope::User(UserId::from_bytes([0; 16]));
+
     const fn owner(self) -> Owner {
         match self {
             Scope::Edge => Owner::Edge,
@@ -202,6 +205,17 @@ impl Key {
     /// In the scope of a user, an account or a zone.
     pub fn access_rule(scope: Scope, id: RuleId) -> Key {
         Key::new(scope, Kind::AccessRule, id)
+    }
+
+    /// Stands for objects of a kind in a scope whose own keys nobody knows: no object has its id, and no two scopes the same.
+    /// None if there can be no such object.
+    pub(crate) fn unnamed(scope: Scope, kind: Kind) -> Option<Key> {
+        let whose = scope.to_string();
+        let id = whose.rsplit_once('/').map_or("", |(_, id)| id);
+        kind.owners().contains(&scope.owner()).then(|| match kind.declaration().ids {
+            Ids::One => Key::one(scope, kind),
+            Ids::Many(_) => Key::new(scope, kind, id),
+        })
     }
 
     /// What only one in a scope may have; `name` is not empty.
@@ -441,6 +455,23 @@ mod tests {
         ] {
             assert_eq!(Key::parse(&text), Err(KeyError(text.clone())), "{text}");
         }
+    }
+
+    #[test]
+    fn what_stands_for_others_is_a_key_of_its_own() {
+        let scopes = [1, 2].map(|byte| Scope::Zone(ZoneId::from_bytes([byte; 16])));
+        let mut ids = Vec::new();
+        for scope in scopes.into_iter().chain([Scope::NOBODY, Scope::Account(AccountId::from_bytes([3; 16]))]) {
+            for kind in Kind::ALL.iter().filter(|kind| kind.guards()) {
+                let Some(key) = Key::unnamed(scope, *kind) else { continue };
+                assert_eq!(Key::parse(key.as_str()), Ok(key.clone()));
+                ids.extend(Some(key.id().to_owned()).filter(|id| !id.is_empty()));
+            }
+        }
+        assert_eq!(ids.len(), 4);
+        ids.sort_unstable();
+        ids.dedup();
+        assert_eq!(ids.len(), 4);
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! The kinds of objects, each declared once.
 //!
 //! What the store must know of a kind stands in its entry of `kinds!`: whose it is, how its ids are written, which format its
-//! documents have, and, if objects are found by more than their keys, the columns of its listing. Everything else treats all
-//! kinds alike.
+//! documents have, whether more is let in without its objects, and, if objects are found by more than their keys, the columns of
+//! its listing. Everything else treats all kinds alike.
 
 use std::fmt::Display;
 use std::str::FromStr;
@@ -56,6 +56,11 @@ macro_rules! kinds {
                 self.declaration().served
             }
 
+            /// Whether its objects keep something closed: then a start holds those that it knows to be lost.
+            pub const fn guards(self) -> bool {
+                self.declaration().guards
+            }
+
             pub(crate) fn parse(text: &str) -> Option<Kind> {
                 match text {
                     $($text => Some(Kind::$kind),)*
@@ -76,9 +81,9 @@ kinds! {
     /// An API token: what it may do, and the hash of its text.
     Token = 4 "token"
         Declaration::new(&[Owner::Edge, Owner::User, Owner::Account], Ids::Many(is::<TokenId>)).documents(Documents::TOKENS);
-    Zone = 5 "zone" Declaration::new(&[Owner::Zone], Ids::One).served().listed(&query::ZONES);
+    Zone = 5 "zone" Declaration::new(&[Owner::Zone], Ids::One).served().guards().listed(&query::ZONES);
     /// The settings of a zone.
-    Settings = 6 "settings" Declaration::new(&[Owner::Zone], Ids::One).served();
+    Settings = 6 "settings" Declaration::new(&[Owner::Zone], Ids::One).served().guards();
     Record = 7 "record"
         Declaration::new(&[Owner::Zone], Ids::Many(is::<RecordId>)).served().listed(&query::RECORDS);
     /// An owner name of a zone: the unit that is guarded and published.
@@ -89,7 +94,9 @@ kinds! {
     Certificate = 11 "certificate"
         Declaration::new(&[Owner::Edge, Owner::Zone], Ids::Many(is::<CertificateId>)).listed(&query::CERTIFICATES);
     AccessRule = 12 "access_rule"
-        Declaration::new(&[Owner::User, Owner::Account, Owner::Zone], Ids::Many(is::<RuleId>)).listed(&query::ACCESS_RULES);
+        Declaration::new(&[Owner::User, Owner::Account, Owner::Zone], Ids::Many(is::<RuleId>))
+            .guards()
+            .listed(&query::ACCESS_RULES);
     /// A Spectrum application.
     App = 13 "app" Declaration::new(&[Owner::Zone], Ids::Many(is::<AppId>)).served();
     /// Something that only one may have: two who take it at once meet at this key.
@@ -122,6 +129,8 @@ pub(crate) struct Declaration {
     pub(crate) ids: Ids,
     /// A zone is served with it: it moves the zone's serial.
     served: bool,
+    /// Without one of its objects more is let in, or leads elsewhere, than with it.
+    guards: bool,
     pub(crate) documents: Documents,
     pub(crate) listing: Option<&'static Listing>,
 }
@@ -129,7 +138,7 @@ pub(crate) struct Declaration {
 impl Declaration {
     /// A kind of documents in format 1.
     const fn new(owners: &'static [Owner], ids: Ids) -> Declaration {
-        Declaration { owners, ids, served: false, documents: Documents::FIRST, listing: None }
+        Declaration { owners, ids, served: false, guards: false, documents: Documents::FIRST, listing: None }
     }
 
     const fn documents(self, documents: Documents) -> Declaration {
@@ -138,6 +147,10 @@ impl Declaration {
 
     const fn served(self) -> Declaration {
         Declaration { served: true, ..self }
+    }
+
+    const fn guards(self) -> Declaration {
+        Declaration { guards: true, ..self }
     }
 
     const fn listed(self, listing: &'static Listing) -> Declaration {

@@ -66,7 +66,14 @@ impl Lab {
     /// Loses an object for good, as a mend does of which people are told.
     pub(crate) fn lose_and_tell(&self, key: &Key) {
         self.lose(key);
-        let told = format!("1\n{key}");
+        self.tell_lost([key.clone()].into_iter());
+    }
+
+    /// Writes into the file what a mend would that lost these.
+    pub(crate) fn tell_lost(&self, keys: impl ExactSizeIterator<Item = Key>) {
+        let count = keys.len().to_string();
+        let told: Vec<String> = [count].into_iter().chain(keys.map(|key| key.to_string())).collect();
+        let told = told.join("\n");
         self.file().execute("INSERT OR REPLACE INTO about VALUES ('lost', ?)", [told]).unwrap();
     }
 

@@ -334,6 +334,50 @@ fn a_lost_rule_and_lost_settings_open_nothing() {
     }
 }
 
+/// However much else is lost with them, and whatever the names of that are.
+#[test]
+fn settings_that_are_lost_with_many_others_open_nothing() {
+    let mut lab = Lab::new();
+    // The records fill pages of their own.
+    let records = |numbers: std::ops::Range<u8>, address: &str| -> Vec<Op> {
+        numbers.flat_map(|number| add(number, &format!("n{number} A {address}"))).collect()
+    };
+    lab.commit([vec![zone(false)], add(200, "www A 192.0.2.1 proxied"), records(0..30, "192.0.2.2")].concat());
+    let https = settings_document(&[("always_use_https", json!("on")), ("of old", json!("192.0.2.77"))]);
+    lab.commit([records(30..170, "192.0.2.77"), vec![put(Key::settings(ZONE), &https)]].concat());
+    lab.commit(records(170..200, "192.0.2.2"));
+    lab.lose_pages("192.0.2.77");
+    assert!(lab.store.condition().borrow().lost.count > 101);
+    let fresh = lab.publisher();
+    let found = route(fresh.bundle(), "www.example.com").unwrap();
+    assert!(found.site.policy.settings.always_use_https);
+    let key = Key::settings(ZONE);
+    assert!(told(&fresh).iter().any(|told| told.starts_with(key.as_str())), "{:?}", told(&fresh));
+}
+
+/// More rules are lost than the file names: then any may be, and settings too.
+#[test]
+fn of_what_is_lost_and_not_named_all_is_held() {
+    use bartizan_firewall::{Source, Verdict};
+    let mut lab = Lab::new();
+    lab.commit([vec![zone(false)], add(1, "www A 192.0.2.1 proxied")].concat());
+    let rule = |number: u32| {
+        let mut id = [7; 16];
+        id[..4].copy_from_slice(&number.to_be_bytes());
+        Key::access_rule(Scope::Zone(OTHER), RuleId::from_bytes(id))
+    };
+    let holds = |count: u32| {
+        lab.tell_lost((0..count).map(rule).collect::<Vec<_>>().into_iter());
+        let fresh = lab.publisher();
+        let source = Source { address: "192.0.2.66".parse().unwrap(), country: None, asn: None };
+        let verdict = fresh.bundle().firewall.value.decide(ZONE, &source);
+        let https = route(fresh.bundle(), "www.example.com").unwrap().site.policy.settings.always_use_https;
+        (matches!(verdict, Verdict::Unknown(_)), https)
+    };
+    assert_eq!(holds(101), (false, false));
+    assert_eq!(holds(100_001), (true, true));
+}
+
 /// A zone that cannot be read at a start gives its names to nobody: not to a zone around it.
 #[test]
 fn a_start_gives_the_names_of_a_zone_to_no_other() {

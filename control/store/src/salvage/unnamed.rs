@@ -3,7 +3,6 @@
 //! What may keep somebody out is noted by a key all the same, so that a start is not more open without it: for a start
 //! holds what it knows to be lost.
 
-use bartizan_names::RuleId;
 use rusqlite::types::{Type, Value as Column};
 
 use super::{Found, Salvage};
@@ -48,31 +47,24 @@ impl Salvage<'_> {
         Ok(kept)
     }
 
-    /// Zones, settings and rules that may have been there, as far as the hashes do not show that none is missing.
+    /// What guards and may have been there, as far as the hashes do not show that none is missing.
     fn note_suspects(&self, kept: &Sums, now: &Sums, lost: &mut Lost) -> Result<(), MendError> {
         // Without the hashes of any kind, those of one say nothing.
         let is_missing = |kind| !kept.has_kinds() || kept.of(Part::Kind(kind)) != now.of(Part::Kind(kind));
-        // Nobody knows the ids of such rules, and none has this one.
-        let rule = |scope| Key::access_rule(scope, RuleId::from_bytes([0; 16]));
+        let missing = || Kind::ALL.iter().filter(|kind| kind.guards() && is_missing(**kind));
         for zone in kept.zones().chain(now.zones()) {
             if kept.of(Part::Zone(zone)) == now.of(Part::Zone(zone)) {
                 continue;
             }
-            for key in [Key::zone(zone), Key::settings(zone), rule(Scope::Zone(zone))] {
-                if is_missing(key.kind()) && !self.has(&key)? {
+            let scope = Scope::Zone(zone);
+            for key in missing().filter_map(|kind| Key::unnamed(scope, *kind)) {
+                if !self.has(&key)? {
                     lost.note(key.as_str());
                 }
             }
         }
-        if is_missing(Kind::AccessRule) {
-            let mut select = self.new.prepare("SELECT key FROM object WHERE kind IN (?, ?)")?;
-            let mut rows = select.query([Kind::Account.code(), Kind::User.code()])?;
-            while let Some(row) = rows.next()? {
-                if let Ok(owner) = Key::stored(row.get_ref(0)?.as_str().unwrap_or_default()) {
-                    lost.note(rule(owner.scope()).as_str());
-                }
-            }
-        }
+        // The accounts and users whose they were may be lost too.
+        missing().filter_map(|kind| Key::unnamed(Scope::NOBODY, *kind)).for_each(|key| lost.note(key.as_str()));
         Ok(())
     }
 

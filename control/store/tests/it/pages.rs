@@ -1,7 +1,7 @@
 //! Every page of a file damaged, one after the other: the store opens, what was not on the page is there, it takes changes,
 //! and it says what is lost.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
@@ -190,7 +190,7 @@ impl Sound {
     }
 
     /// Damages a page of a copy and looks at what becomes of it; what is lost.
-    fn damaged(&self, page: usize, how: Damage, when: When) -> Vec<String> {
+    fn damaged(&self, page: usize, how: Damage, when: When) -> BTreeSet<String> {
         let (tree, kind) = self.trees.get(&page).cloned().unwrap_or_default();
         let what = format!("{how:?} on page {page} of {}, {kind} of {tree:?}, {when:?}", self.pages);
         let harmed = self
@@ -257,7 +257,7 @@ pub(crate) fn by_key(store: &Store) -> BTreeMap<Key, Entry> {
 fn nothing_is_lost(when: When, how: Damage) {
     let sound = Sound::new(filled);
     for page in 1..=sound.pages {
-        assert_eq!(sound.damaged(page, how, when), Vec::<String>::new(), "{page}");
+        assert_eq!(sound.damaged(page, how, when), BTreeSet::new(), "{page}");
     }
 }
 
