@@ -111,7 +111,7 @@ impl DataDir {
     }
 }
 
-const STORE_FILE: &str = "store.sqlite";
+pub const STORE_FILE: &str = "store.sqlite";
 
 /// What the store has not written into its file yet.
 const JOURNAL_FILE: &str = "store.sqlite-wal";

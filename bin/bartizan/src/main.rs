@@ -16,6 +16,7 @@ mod credentials;
 mod data_dir;
 mod demo;
 mod doctor;
+mod edge_files;
 mod failure;
 mod fd_store;
 mod firewall;

@@ -1,16 +1,15 @@
 //! Whom an edge that root has started serves as, and what is handed over to that user.
 
-use std::fs::{self, File, Metadata, OpenOptions};
+use std::fs::{self, File, Metadata};
 use std::io::{self, ErrorKind};
-use std::os::fd::AsRawFd;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, fchown};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::{MetadataExt, fchown};
+use std::path::Path;
 
-use rustix::fs::OFlags;
 use rustix::process::geteuid;
 use rustix::thread::CapabilitySet;
 
 use crate::data_dir::not_writable;
+use crate::edge_files;
 use crate::failure::{Cause, Failure};
 use crate::rights::{self, Numbers};
 
@@ -20,12 +19,6 @@ const NAME: &str = "bartizan";
 /// Else this number, which is nobody's: it lies where distributions and systemd give none (60706–61183). Not `nobody`,
 /// who may be other services of this machine too, and they would read our keys.
 const NUMBER: u32 = 60_787;
-
-/// Files of an edge, by the beginnings of their names.
-const FILES: [&str; 6] = ["lock", "seal.key", "ca.", "store.", "admin.json", "api-url"];
-
-/// What an operator may have put into a directory in which no edge has run yet.
-const PREPARED: [&str; 2] = ["bartizan.toml", "lost+found"];
 
 /// Whom to become.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -124,7 +117,7 @@ impl User {
         fs::create_dir_all(data).map_err(|error| not_writable(data, &error))?;
         let folder = File::open(data).map_err(failed)?;
         if folder.metadata().map_err(failed)?.uid() == 0 {
-            self.refuse_foreign(data)?;
+            self.refuse_foreign(data, &folder)?;
         }
         // Before anything changes hands: a directory that the user does not get to stays root's.
         self.may(data, || fs::metadata(data).map(drop))?;
@@ -137,44 +130,29 @@ impl User {
 
     /// The directory comes last: from then on the user can put other things there.
     fn take_all(&self, folder: &File) -> io::Result<()> {
-        // Whatever has its name by now.
-        let itself = PathBuf::from(format!("/proc/self/fd/{}", folder.as_raw_fd()));
-        for entry in fs::read_dir(itself)?.flatten() {
-            let name = entry.file_name();
-            if FILES.iter().any(|start| name.as_encoded_bytes().starts_with(start.as_bytes())) {
-                self.take_file(&entry.path())?;
+        for entry in fs::read_dir(edge_files::itself(folder))?.flatten() {
+            if edge_files::is_one(&entry.file_name())
+                && let Some(file) = edge_files::open(&entry.path())?
+            {
+                self.take(&file)?;
             }
         }
         self.take(folder)
     }
 
-    /// A directory that no edge has used, and that is not empty, was named by mistake: `/etc` must not change hands.
-    fn refuse_foreign(&self, data: &Path) -> anyhow::Result<()> {
-        if data.join(FILES[0]).exists() {
-            return Ok(());
-        }
-        let foreign =
-            fs::read_dir(data)?.flatten().find(|entry| !PREPARED.iter().any(|name| entry.file_name() == *name));
-        match foreign {
-            None => Ok(()),
-            Some(entry) => Err(Failure::new(
-                Cause::Failed,
-                format!("{} holds other things than an edge's: {}", data.display(), entry.path().display()),
-            )
-            .remedy(format!("name an empty directory with --data DIR, or give it away: chown {} DIR", self.numbers.uid))
-            .into()),
-        }
-    }
-
-    /// No link is followed, and no file is taken that has a second name elsewhere.
-    fn take_file(&self, path: &Path) -> io::Result<()> {
-        let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
-        if !fs::symlink_metadata(path)?.is_file() {
-            return Ok(());
-        }
-        let file = OpenOptions::new().read(true).custom_flags(flags.bits() as i32).open(path)?;
-        let found = file.metadata()?;
-        if found.is_file() && found.nlink() == 1 { self.take(&file) } else { Ok(()) }
+    /// A directory that no edge has used, and that is not empty, was named by mistake: `/var` must not change hands.
+    fn refuse_foreign(&self, data: &Path, folder: &File) -> anyhow::Result<()> {
+        let Some(foreign) = edge_files::foreign(folder, [0, self.numbers.uid])? else { return Ok(()) };
+        let what = format!(
+            "{} holds other things than an edge's, and no edge's key or store: {}",
+            data.display(),
+            data.join(foreign).display()
+        );
+        let remedy = format!(
+            "name an empty directory with --data DIR; if nothing but an edge uses this one, give it away by hand: chown {} DIR",
+            self.numbers.uid
+        );
+        Err(Failure::new(Cause::Failed, what).remedy(remedy).into())
     }
 
     fn take(&self, file: &File) -> io::Result<()> {
@@ -236,9 +214,10 @@ mod tests {
         fs::write(data.join("notes"), "").unwrap();
         let refused = user.take_over(&data).unwrap_err().to_string();
         assert!(refused.contains("other things than an edge's"), "{refused}");
-        for name in ["lock", "seal.key", "store.sqlite-wal"] {
+        for name in ["lock", "store.sqlite-wal", "store.txt"] {
             fs::write(data.join(name), "").unwrap();
         }
+        fs::write(data.join("seal.key"), [1; 32]).unwrap();
         std::os::unix::fs::symlink(&secret, data.join("admin.json")).unwrap();
         fs::hard_link(&secret, data.join("ca.pem")).unwrap();
         assert_eq!(user.take_over(&data).unwrap(), Handed::Over);
@@ -249,6 +228,7 @@ mod tests {
             ("seal.key", NUMBER),
             ("store.sqlite-wal", NUMBER),
             ("notes", 0),
+            ("store.txt", 0),
             ("admin.json", 0),
             ("ca.pem", 0),
         ] {
@@ -268,11 +248,65 @@ mod tests {
         fs::set_permissions(&closed, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
         let data = closed.join("data");
         fs::create_dir(&data).unwrap();
-        fs::write(data.join("lock"), "").unwrap();
+        fs::write(data.join("seal.key"), [1; 32]).unwrap();
         let refused = user.take_over(&data).unwrap_err().to_string();
         assert!(refused.contains("--user root"), "{refused}");
-        assert_eq!((owner(&data), owner(&data.join("lock"))), (0, 0));
+        assert_eq!((owner(&data), owner(&data.join("seal.key"))), (0, 0));
         fs::remove_dir_all(folder).unwrap();
+    }
+
+    /// What has names like an edge's is no edge's: `/var` has a link `lock`, a spool a directory of that name.
+    #[test]
+    fn what_is_nobodys_to_give_stays() {
+        if !is_root() {
+            return;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let elsewhere = folder.path().join("elsewhere");
+        fs::create_dir(&elsewhere).unwrap();
+        fs::write(elsewhere.join("seal.key"), [1; 32]).unwrap();
+        fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        let user = User { name: "edge".to_owned(), numbers: Numbers { uid: NUMBER, gid: NUMBER } };
+        let link = |to: &str, at: &Path| std::os::unix::fs::symlink(elsewhere.join(to), at).unwrap();
+        type Put<'p> = &'p dyn Fn(&Path);
+        let cases: [(&str, Put<'_>); 7] = [
+            ("a directory", &|data| fs::create_dir(data.join("lock")).unwrap()),
+            ("a link", &|data| link("", &data.join("lock"))),
+            ("a lock of others", &|data| fs::write(data.join("lock"), "1234").unwrap()),
+            ("a link to a key", &|data| link("seal.key", &data.join("seal.key"))),
+            ("a second name", &|data| fs::hard_link(elsewhere.join("seal.key"), data.join("seal.key")).unwrap()),
+            ("a store of others", &|data| fs::write(data.join("store.sqlite"), "SQLite format 3\0").unwrap()),
+            ("a key of others", &|data| {
+                fs::write(data.join("seal.key"), [1; 32]).unwrap();
+                std::os::unix::fs::chown(data.join("seal.key"), Some(NUMBER + 1), None).unwrap();
+            }),
+        ];
+        for (what, put) in cases {
+            let data = folder.path().join(what.replace(' ', "-"));
+            fs::create_dir(&data).unwrap();
+            for name in ["lock.conf", "store.txt", "ca.key"] {
+                fs::write(data.join(name), "").unwrap();
+            }
+            put(&data);
+            let refused = user.take_over(&data).map_or_else(|error| error.to_string(), |_| String::new());
+            assert!(
+                refused.contains("other things than an edge's") && refused.contains("--data DIR"),
+                "{what}: {refused}"
+            );
+            for entry in fs::read_dir(&data).unwrap().flatten().filter(|_| what != "a key of others") {
+                assert_eq!(entry.metadata().unwrap().uid(), 0, "{what}: {:?}", entry.file_name());
+            }
+            assert_eq!(fs::metadata(&data).unwrap().uid(), 0, "{what}");
+        }
+        assert_eq!(fs::metadata(elsewhere.join("seal.key")).unwrap().uid(), 0);
+        // An edge whose key is gone has to be told that, which its own user does.
+        let data = folder.path().join("without-key");
+        fs::create_dir(&data).unwrap();
+        let mut head = [0; 100];
+        head[..16].copy_from_slice(b"SQLite format 3\0");
+        head[68..72].copy_from_slice(b"Brtz");
+        fs::write(data.join("store.sqlite"), head).unwrap();
+        assert_eq!(user.take_over(&data).unwrap(), Handed::Over);
     }
 
     /// The directory is owned by who has put the link to it.
