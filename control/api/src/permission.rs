@@ -20,10 +20,10 @@ impl Over {
     }
 }
 
-/// Makes the closed list of permissions from one table: what each is over, the public name of its group, and the old
-/// spelling by which a zone object lists it.
+/// Makes the closed list of permissions from one table: what each is over, the public name of its group, the one that who
+/// holds it holds as well, and the old spelling by which a zone object lists it.
 macro_rules! permissions {
-    ($($name:ident = $over:ident $group:literal $($of_zone:literal)?;)*) => {
+    ($($name:ident = $over:ident $group:literal $(with $lesser:ident)? $($of_zone:literal)?;)*) => {
         /// A permission: that of one permission group of the dialect.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
         pub enum Permission {
@@ -49,45 +49,49 @@ macro_rules! permissions {
             /// The old spelling, for the permissions that a zone object lists.
             pub const fn of_zone(self) -> Option<&'static str> {
                 match self {
-                    $(Permission::$name => permissions!(@first $($of_zone)?),)*
+                    $(Permission::$name => permissions!(@option $($of_zone)?),)*
+                }
+            }
+
+            /// Who may write something may read it.
+            const fn lesser(self) -> Option<Permission> {
+                match self {
+                    $(Permission::$name => permissions!(@option $(Permission::$lesser)?),)*
                 }
             }
         }
     };
-    (@first) => { None };
-    (@first $text:literal) => { Some($text) };
+    (@option) => { None };
+    (@option $value:expr) => { Some($value) };
 }
 
 permissions! {
     AccountApiTokensRead = Account "Account API Tokens Read";
-    AccountApiTokensWrite = Account "Account API Tokens Write";
+    AccountApiTokensWrite = Account "Account API Tokens Write" with AccountApiTokensRead;
     AccountFirewallRead = Account "Account Firewall Access Rules Read";
-    AccountFirewallWrite = Account "Account Firewall Access Rules Write";
+    AccountFirewallWrite = Account "Account Firewall Access Rules Write" with AccountFirewallRead;
     AccountSettingsRead = Account "Account Settings Read";
     ApiTokensRead = User "API Tokens Read";
-    ApiTokensWrite = User "API Tokens Write";
+    ApiTokensWrite = User "API Tokens Write" with ApiTokensRead;
     DnsRead = Zone "DNS Read" "#dns_records:read";
-    DnsWrite = Zone "DNS Write" "#dns_records:edit";
+    DnsWrite = Zone "DNS Write" with DnsRead "#dns_records:edit";
     FirewallRead = Zone "Firewall Services Read" "#waf:read";
-    FirewallWrite = Zone "Firewall Services Write" "#waf:edit";
+    FirewallWrite = Zone "Firewall Services Write" with FirewallRead "#waf:edit";
     MembershipsRead = User "Memberships Read";
     TunnelRead = Account "Cloudflare Tunnel Read";
-    TunnelWrite = Account "Cloudflare Tunnel Write";
+    TunnelWrite = Account "Cloudflare Tunnel Write" with TunnelRead;
     UserDetailsRead = User "User Details Read";
     ZoneRead = Zone "Zone Read" "#zone:read";
-    ZoneWrite = Zone "Zone Write" "#zone:edit";
+    ZoneWrite = Zone "Zone Write" with ZoneRead "#zone:edit";
     ZoneSettingsRead = Zone "Zone Settings Read" "#zone_settings:read";
-    ZoneSettingsWrite = Zone "Zone Settings Write" "#zone_settings:edit";
+    ZoneSettingsWrite = Zone "Zone Settings Write" with ZoneSettingsRead "#zone_settings:edit";
 }
 
 impl Permission {
     /// Whether who holds this one holds `other` as well: who may write something may read it, and who may do anything in
     /// a zone sees the zone. Clients look for the zone before they write a record of it.
     pub fn implies(self, other: Permission) -> bool {
-        let read_of = |permission: Permission| permission.group().strip_suffix(" Read");
-        self == other
-            || (other == Permission::ZoneRead && self.over() == Over::Zone)
-            || self.group().strip_suffix(" Write").is_some_and(|what| read_of(other) == Some(what))
+        self == other || (other == Permission::ZoneRead && self.over() == Over::Zone) || self.lesser() == Some(other)
     }
 
     /// All that a zone object and an account of a user list, in the old spelling.
@@ -134,6 +138,12 @@ mod tests {
             (Permission::TunnelWrite, Permission::ZoneRead, false),
         ] {
             assert_eq!(one.implies(other), expect, "{one:?} {other:?}");
+        }
+        // The names say the same, to people.
+        for one in Permission::ALL {
+            let read = one.group().strip_suffix(" Write").map(|what| format!("{what} Read"));
+            assert_eq!(one.lesser().map(Permission::group), read.as_deref(), "{one:?}");
+            assert!(one.lesser().is_none_or(|lesser| lesser.over() == one.over()), "{one:?}");
         }
     }
 
