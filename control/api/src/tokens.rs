@@ -9,7 +9,7 @@ mod groups;
 use axum::extract::State;
 use bartizan_names::{Timestamp, TokenId};
 use bartizan_seal::{TokenHash, hash_token};
-use bartizan_store::{Key, Kind, Prefix, Scope};
+use bartizan_store::{Index, Key, Kind, Prefix, Scope};
 use bartizan_v4::token::{GroupRef, Policy, ResourceGrant, StoredPolicy, Token, TokenBody};
 use bartizan_v4::{StoredToken, TokenVerification};
 use http::{Extensions, HeaderMap};
@@ -78,9 +78,11 @@ impl Editable for Tokens {
         if change.0.count(&Prefix::of(here.scope, Kind::Token))? >= TOKENS_MAX {
             return Err(Fault::TokenBody.because(format!("there are {TOKENS_MAX} tokens already; delete some")));
         }
-        let value = new_token();
+        let (id, value) = (TokenId::from_bytes(bartizan_seal::random()), new_token());
+        // One that is made meanwhile is not in that number: whoever makes one after the other counts again.
+        change.claim_name(Key::unique(Scope::Edge, Index::LastToken, here.scope), id)?;
         let token = StoredToken {
-            id: TokenId::from_bytes(bartizan_seal::random()),
+            id,
             name: String::new(),
             user: here.caller.user,
             account: here.caller.account,

@@ -154,7 +154,9 @@ fn shape(kind: Kind) -> fn(&Entry) -> Result<(), Fault> {
 
 fn unique(entry: &Entry) -> Result<(), Fault> {
     match entry.key.index() {
-        Some(Index::ZoneName | Index::TunnelName | Index::TokenHash) => is::<v4::StoredHolder>(entry),
+        Some(Index::ZoneName | Index::TunnelName | Index::TokenHash | Index::LastToken) => {
+            is::<v4::StoredHolder>(entry)
+        }
         Some(Index::AppSlot) => is::<v4::StoredSlot>(entry),
         Some(Index::AppAddress) => is::<v4::StoredAddress>(entry),
         None => Ok(()),

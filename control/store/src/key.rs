@@ -85,10 +85,13 @@ pub enum Index {
     AppAddress,
     /// The hash of a token, on the whole edge: by it a token is found.
     TokenHash,
+    /// The token that an owner made last: those who make one at once meet here, so that their number can be bounded.
+    LastToken,
 }
 
 impl Index {
-    const ALL: [Index; 5] = [Index::ZoneName, Index::TunnelName, Index::AppSlot, Index::AppAddress, Index::TokenHash];
+    const ALL: [Index; 6] =
+        [Index::ZoneName, Index::TunnelName, Index::AppSlot, Index::AppAddress, Index::TokenHash, Index::LastToken];
 
     const fn text(self) -> &'static str {
         match self {
@@ -97,6 +100,7 @@ impl Index {
             Index::AppSlot => "app-slot",
             Index::AppAddress => "app-address",
             Index::TokenHash => "token-hash",
+            Index::LastToken => "last-token",
         }
     }
 

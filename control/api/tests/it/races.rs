@@ -1,15 +1,16 @@
 //! Clients that make and delete things of all kinds at the same time: whatever meets, what is left fits together.
 
 use std::collections::BTreeMap;
+use std::sync::Barrier;
 
-use bartizan_names::{AppId, Name, TunnelId, ZoneId};
-use bartizan_store::{Filter, Index, Key, Kind, Scope, Store};
+use bartizan_names::{AppId, Name, TokenId, TunnelId, ZoneId};
+use bartizan_store::{Filter, Index, Key, Kind, Prefix, Scope, Store};
 use http::StatusCode;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use crate::deletions::Client;
-use crate::edge::Edge;
+use crate::edge::{Edge, commit, put};
 
 /// One lies in another.
 const ZONES: [&str; 3] = ["raced.example", "in.raced.example", "other.example"];
@@ -236,6 +237,8 @@ impl State {
                 let token = self.0.get(&Key::parse(document["by"].as_str()?).ok()?)?;
                 key.id().strip_prefix("token-hash/") == token["sha256"].as_str()
             }
+            // It may be deleted by now.
+            Index::LastToken => document["by"].is_string(),
             Index::AppSlot => {
                 let zone = document["zone"].as_str()?.parse().ok()?;
                 !self.name_document(zone, document["name"].as_str()?)["apps"].as_array()?.is_empty()
@@ -274,4 +277,37 @@ proptest! {
         let faults = State::of(&edge.store).faults();
         prop_assert!(faults.is_empty(), "{faults:#?}");
     }
+}
+
+/// Many who make the last one at once make one.
+#[test]
+fn there_are_no_more_tokens_than_there_may_be() {
+    let edge = Edge::new();
+    let (user, all) = (edge.administrator.user_id, Prefix::of(Scope::User(edge.administrator.user_id), Kind::Token));
+    let count = || edge.store.read().unwrap().count(&all).unwrap();
+    let key = |number: u16| {
+        let mut id = [0; 16];
+        id[..2].copy_from_slice(&number.to_be_bytes());
+        Key::token(Scope::User(user), TokenId::from_bytes(id))
+    };
+    let missing = u16::try_from(999 - count()).unwrap();
+    commit(&edge.store, (0..missing).map(|number| put(key(number), "{}")).collect());
+    let policy = json!({
+        "permission_groups": [{"name": "DNS Read"}],
+        "resources": {format!("com.cloudflare.api.account.zone.{}", edge.zone()): "*"},
+    });
+    let body = json!({"name": "t", "policies": [policy]}).to_string();
+    let clients: Vec<Client> = (0..8).map(|_| Client::new(&edge.router)).collect();
+    let start = Barrier::new(clients.len());
+    let make = &|client: Client| {
+        start.wait();
+        let (status, answer) = client.ask("POST", "/user/tokens", body.clone());
+        assert!([StatusCode::OK, StatusCode::BAD_REQUEST].contains(&status), "{status} {answer}");
+        usize::from(status == StatusCode::OK)
+    };
+    let made: usize = std::thread::scope(|scope| {
+        let threads: Vec<_> = clients.into_iter().map(|client| scope.spawn(move || make(client))).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).sum()
+    });
+    assert_eq!((made, count()), (1, 1_000));
 }
