@@ -6,7 +6,7 @@ use std::task::Poll;
 
 use bartizan_names::{Host, OriginFault};
 use bartizan_rpc::{ConnectKind, ConnectRequest, Entry, Metadata, encode_response};
-use bartizan_wire::http1::{self, Asked, Class, HeadWriter, Illegal, has_token, is_end_to_end};
+use bartizan_wire::http1::{self, Asked, Class, Content, HeadWriter, Illegal, has_token, is_end_to_end};
 use bytes::Bytes;
 use http::{Method, StatusCode};
 use quinn::{RecvStream, SendStream};
@@ -267,13 +267,15 @@ async fn answer(
     headers: &[(&str, &str)],
     body: &str,
 ) -> Result<(), StreamError> {
-    let has_body = !status.is_informational() && ![StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED].contains(&status);
+    let content = Content::of(Asked::by(method.as_str()), status.as_u16());
+    // Of what a 304 stands for nothing is known.
+    let states = content == Content::Framed || (content == Content::Withheld && !body.is_empty());
     let (code, length) = (Entry::new(Metadata::STATUS, status.as_str().as_bytes()), body.len().to_string());
-    let length = has_body.then(|| Entry::header(b"Content-Length", length.as_bytes()));
+    let length = states.then(|| Entry::header(b"Content-Length", length.as_bytes()));
     let headers = || headers.iter().map(|(name, value)| Entry::header(name.as_bytes(), value.as_bytes()));
     let head = encode_response("", || [code].into_iter().chain(headers()).chain(length));
     send.write_chunk(head.into()).await?;
-    if has_body && method != Method::HEAD {
+    if content == Content::Framed {
         send.write_all(body.as_bytes()).await?;
     }
     Ok(())

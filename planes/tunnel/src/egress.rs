@@ -16,9 +16,9 @@ use bartizan_names::{OriginFault, TunnelId};
 use bartizan_rpc::{
     ConnectKind, ConnectResponse, Entry, HeadError, Metadata, encode_request, plain_text, read_response,
 };
-use bartizan_wire::http1::is_end_to_end;
+use bartizan_wire::http1::{Asked, Content, is_end_to_end};
 use bytes::Bytes;
-use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::header::{HeaderMap, HeaderName, HeaderValue};
 use http::{Method, StatusCode};
 use quinn::RecvStream;
 use tokio::time::timeout;
@@ -134,14 +134,8 @@ async fn exchange(stream: Stream, head: Bytes, method: &Method, body: Body) -> R
         }
     };
     let answer = answer.map_err(AnswerError::from)?;
-    let Head { status, headers, length } = decode(answer)?;
-    let body = match body_length(method, status, length) {
-        Length::Absent => Body::empty(),
-        length => {
-            let left = left(method, status, length);
-            Download { receive, left, upload: uploading, lease }.into_body(length)
-        }
-    };
+    let Head { status, headers, length } = decode(answer, Upgrade::None)?;
+    let body = Download { receive, left: None, upload: uploading, lease }.into_body(method, status, length);
     Ok(Response { status, headers, body, upgraded: None })
 }
 
@@ -170,15 +164,13 @@ async fn switch(stream: Stream, head: Bytes, method: &Method) -> Result<Response
     let Stream { mut send, mut receive, lease } = stream;
     send.stream.write_chunk(head).await.map_err(|error| UpstreamError::Broken(error.into()))?;
     let answer = in_time(read_response(&mut receive), lease.link()).await?;
-    let Head { status, headers, length } = decode(answer.map_err(AnswerError::from)?)?;
+    let Head { status, headers, length } = decode(answer.map_err(AnswerError::from)?, Upgrade::WebSocket)?;
     if status == StatusCode::SWITCHING_PROTOCOLS {
         let io = Duplex::from(Stream { send, receive, lease });
         return Ok(Response { status, headers, body: Body::empty(), upgraded: Some(Box::new(io)) });
     }
     send.finish();
-    let length = body_length(method, status, length);
-    let left = left(method, status, length);
-    let body = Download { receive, left, upload: None, lease }.into_body(length);
+    let body = Download { receive, left: None, upload: None, lease }.into_body(method, status, length);
     Ok(Response { status, headers, body, upgraded: None })
 }
 
@@ -226,63 +218,43 @@ struct Head {
     length: Option<u64>,
 }
 
-fn decode(answer: ConnectResponse) -> Result<Head, UpstreamError> {
+/// `asked` is what may become of the connection: there is no other answer of the class 1xx (RFC 9110 §15.2).
+fn decode(answer: ConnectResponse, asked: Upgrade) -> Result<Head, UpstreamError> {
     if !answer.error.is_empty() {
         let why = plain_text(answer.error.as_bytes(), LOGGED_BYTES_MAX);
         return Err(UpstreamError::Origin(OriginFault::read(answer.text(Metadata::FAULT)), why));
     }
-    let status = answer.text(Metadata::STATUS).and_then(|status| status.parse().ok()).ok_or(AnswerError::Status)?;
+    let is_last = |status: &StatusCode| match *status {
+        StatusCode::SWITCHING_PROTOCOLS => asked == Upgrade::WebSocket,
+        status => !status.is_informational(),
+    };
+    let status = answer.text(Metadata::STATUS).and_then(|status| status.parse().ok()).filter(is_last);
+    let status = status.ok_or(AnswerError::Status)?;
+    let named = |name| headers_of(&answer).filter(move |(own, _)| own.eq_ignore_ascii_case(name));
+    let options: Vec<&Bytes> = named("Connection").map(|(_, value)| value).collect();
+    let stated = named("Content-Length").next().and_then(|(_, length)| str::from_utf8(length).ok()?.parse().ok());
     let mut headers = HeaderMap::with_capacity(answer.metadata.len());
-    for entry in answer.metadata {
-        let Some(name) = entry.header_name() else { continue };
+    for (name, value) in headers_of(&answer) {
+        // What is the connector's and ours alone.
+        if !is_end_to_end(name.as_bytes(), options.iter().map(|value| &***value)) {
+            continue;
+        }
         let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| AnswerError::Field(name.to_owned()))?;
         let value =
-            HeaderValue::from_maybe_shared(entry.value).map_err(|_| AnswerError::Field(name.as_str().to_owned()))?;
+            HeaderValue::from_maybe_shared(value.clone()).map_err(|_| AnswerError::Field(name.as_str().to_owned()))?;
         headers.append(name, value);
     }
-    let length = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
-    strip_hop_by_hop(&mut headers);
-    Ok(Head { status, headers, length })
+    Ok(Head { status, headers, length: stated })
 }
 
-/// Removes the fields that are the connector's and ours alone.
-fn strip_hop_by_hop(headers: &mut HeaderMap) {
-    let options = || headers.get_all(header::CONNECTION).iter().map(HeaderValue::as_bytes);
-    let stays = |name: &&HeaderName| !is_end_to_end(name.as_str().as_bytes(), options());
-    let gone: Vec<HeaderName> = headers.keys().filter(stays).cloned().collect();
-    for name in gone {
-        headers.remove(name);
-    }
-}
-
-/// What follows the head (RFC 9112 §6.3). The answer to HEAD, and a 304, keep the length of what GET would bring
-/// (RFC 9110 §8.6).
-fn body_length(method: &Method, status: StatusCode, length: Option<u64>) -> Length {
-    match length {
-        _ if status.is_informational() || status == StatusCode::NO_CONTENT => Length::Absent,
-        Some(bytes) => Length::Known(bytes),
-        None if has_head_alone(method, status) => Length::Absent,
-        None => Length::Unknown,
-    }
-}
-
-/// Whether no body follows, whatever length is stated.
-fn has_head_alone(method: &Method, status: StatusCode) -> bool {
-    method == Method::HEAD || status == StatusCode::NOT_MODIFIED
-}
-
-/// The bytes that must come, where that is known.
-fn left(method: &Method, status: StatusCode, length: Length) -> Option<u64> {
-    match length {
-        Length::Known(_) if has_head_alone(method, status) => Some(0),
-        Length::Known(bytes) => Some(bytes),
-        Length::Absent | Length::Unknown => None,
-    }
+fn headers_of(answer: &ConnectResponse) -> impl Iterator<Item = (&str, &Bytes)> {
+    answer.metadata.iter().filter_map(|entry| Some((entry.header_name()?, &entry.value)))
 }
 
 /// The body of an answer, and what is left of the request's.
 struct Download {
     receive: RecvStream,
+    /// The bytes that must come, where that is known.
     left: Option<u64>,
     /// The request's body is sent on while the answer's is read.
     upload: Option<Upload>,
@@ -294,7 +266,20 @@ struct Download {
 struct WrongLength;
 
 impl Download {
-    fn into_body(self, length: Length) -> Body {
+    /// What follows the head, with the length that it states.
+    fn into_body(mut self, method: &Method, status: StatusCode, stated: Option<u64>) -> Body {
+        let length = match (Content::of(Asked::by(method.as_str()), status.as_u16()), stated) {
+            (Content::Never, _) | (Content::Withheld, None) => return Body::empty(),
+            (Content::Framed, None) => Length::Unknown,
+            (Content::Withheld, Some(bytes)) => {
+                self.left = Some(0);
+                Length::Known(bytes)
+            }
+            (Content::Framed, Some(bytes)) => {
+                self.left = Some(bytes);
+                Length::Known(bytes)
+            }
+        };
         let chunks = futures_util::stream::unfold(Some(self), |download| async {
             let mut download = download?;
             match download.next().await {

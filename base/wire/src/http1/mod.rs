@@ -31,7 +31,7 @@ pub use field::{Class, has_token, is_end_to_end, tokens};
 pub use head::{Field, FieldRoom, Fields, HeadSearch, Leading};
 pub use refusal::Refusal;
 pub use request::{RequestHead, RequestView, Upgrade};
-pub use response::{Asked, ResponseHead, ResponseView};
+pub use response::{Asked, Content, ResponseHead, ResponseView};
 pub use trailers::{Trailers, may_follow_a_body};
 pub use write::{ChunkLine, HeadWriter, Illegal, Rewrite, write_last_chunk};
 

@@ -25,6 +25,27 @@ impl Asked {
     }
 }
 
+/// Whether an answer has content, whatever its fields say (RFC 9110 §6.4.1, §8.6): in any version of HTTP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// As much as its framing says.
+    Framed,
+    /// None: a length that is stated is that of what `GET` would bring.
+    Withheld,
+    /// None, and no length is stated.
+    Never,
+}
+
+impl Content {
+    pub fn of(asked: Asked, status: u16) -> Content {
+        match (status, asked) {
+            (100..=199 | 204, _) | (200..=299, Asked::Connect) => Content::Never,
+            (304, _) | (_, Asked::Head) => Content::Withheld,
+            (_, Asked::Connect | Asked::Other) => Content::Framed,
+        }
+    }
+}
+
 /// Where the parts of an answer's head lie, and what they mean. The bytes are the caller's: see [`ResponseHead::of`].
 #[derive(Debug)]
 pub struct ResponseHead {
@@ -59,14 +80,13 @@ impl ResponseHead {
         let mut spans = room.0;
         let facts = Facts::collect(response.headers, head, &mut spans)?;
         let framing = facts.framing(version)?;
-        let body = body_of(status, asked, framing);
-        let persistence = match (body, framing) {
+        let content = Content::of(asked, status);
+        let body = body_of(status, asked, content, framing);
+        let persistence = match (body, content, framing) {
             // The end of the body is the end of the connection.
-            (Body::UntilClose, _) => Persistence::Close,
+            (Body::UntilClose, ..) => Persistence::Close,
             // What has no body but frames one (RFC 9110 §8.6, RFC 9112 §6.1): who knows what follows.
-            (Body::None, Framing::Length(1..) | Framing::Chunked) if asked != Asked::Head && status != 304 => {
-                Persistence::Close
-            }
+            (Body::None, Content::Never, Framing::Length(1..) | Framing::Chunked) => Persistence::Close,
             _ => facts.persistence(version),
         };
         Ok(ResponseHead {
@@ -99,13 +119,13 @@ impl ResponseHead {
 }
 
 /// RFC 9112 §6.3, in its order.
-fn body_of(status: u16, asked: Asked, framing: Framing) -> Body {
-    match (status, asked, framing) {
-        (101, ..) | (200..=299, Asked::Connect, _) => Body::Switched,
-        (100..=199 | 204 | 304, ..) | (_, Asked::Head, _) => Body::None,
-        (.., Framing::Chunked) => Body::Chunked,
-        (.., Framing::Length(length)) => Body::Length(length),
-        (.., Framing::Nothing) => Body::UntilClose,
+fn body_of(status: u16, asked: Asked, content: Content, framing: Framing) -> Body {
+    match (status, asked, content, framing) {
+        (101, ..) | (200..=299, Asked::Connect, ..) => Body::Switched,
+        (.., Content::Never | Content::Withheld, _) => Body::None,
+        (.., Content::Framed, Framing::Chunked) => Body::Chunked,
+        (.., Content::Framed, Framing::Length(length)) => Body::Length(length),
+        (.., Content::Framed, Framing::Nothing) => Body::UntilClose,
     }
 }
 

@@ -5,10 +5,11 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use bartizan_exchange::{self as exchange, Body, BodyError, Length};
+use bartizan_wire::http1::{Asked, Content};
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
 use http::header::CONTENT_LENGTH;
-use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use http::{HeaderMap, HeaderValue, Method};
 use hyper::body::{Body as _, Frame, Incoming, SizeHint};
 use tokio::time::timeout;
 
@@ -33,8 +34,7 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
-    /// Our answer as the library's. `method` is the request's: an answer to `HEAD` has a length and no body (RFC 9110
-    /// §9.3.2).
+    /// Our answer as the library's. `method` is the request's.
     pub(crate) fn respond(
         mut answered: Answered,
         method: &Method,
@@ -44,10 +44,11 @@ impl Answer {
         let headers = HeaderMap::with_capacity(answered.fields.count() + FIELDS_TO_VISITOR);
         let mut headers = forward::to_visitor(&answered, &worker.dates, headers);
         let mut body = std::mem::replace(&mut answered.body, Body::empty());
-        if *method == Method::HEAD || answered.status == StatusCode::NOT_MODIFIED {
-            if let Length::Known(length) = body.length() {
-                headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
-            }
+        let content = Content::of(Asked::by(method.as_str()), answered.status.as_u16());
+        if let (Content::Withheld, Length::Known(length)) = (content, body.length()) {
+            headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+        }
+        if content != Content::Framed {
             body = Body::empty();
         }
         let stops = !guard.has_ended();

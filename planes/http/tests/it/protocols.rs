@@ -2,19 +2,21 @@
 
 use std::convert::Infallible;
 use std::future::Future;
+use std::io::{Read, Write};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use bartizan_exchange::{Body as Answer, Response};
 use bartizan_names::{CertificateId, Ssl, Timestamp, ZoneSettings};
 use bartizan_tls::{Acceptor, Certificate, Certificates, ClientStream, Roots, client_config, connect};
-use http::{Request, StatusCode, Version};
+use http::{HeaderMap, Request, StatusCode, Version};
 use hyper::body::{Body, Frame, Incoming};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::LocalSet;
 
-use super::edge::{Ca, Edge, STUCK, field, origin_at, plain, status};
+use super::edge::{Ca, Edge, STUCK, field, origin_at, plain, status, tunnel};
 use super::origin::{Origin, ok, pattern_at};
 
 /// Runs a client on this thread; gets stuck for no longer than it should.
@@ -116,6 +118,39 @@ fn http1_over_tls() {
 }
 
 /// RFC 9113 §8.2.3: what HTTP/2 may split is one line for HTTP/1.1, or people are logged out.
+/// Whoever answers, and whatever body that brings (RFC 9110 §6.4.1, §8.6).
+#[test]
+fn what_has_no_body_has_none_in_either_version() {
+    let edge = Edge::with_tunnels(&[("a.test", tunnel(), plain())], |request| {
+        let status = request.path.as_str()[1..].parse().unwrap();
+        Ok(Response { status, headers: HeaderMap::new(), body: Answer::whole("hello"), upgraded: None })
+    });
+    for (method, path, length, body) in [
+        ("GET", "/200", Some("5"), "hello"),
+        ("HEAD", "/200", Some("5"), ""),
+        ("GET", "/204", None, ""),
+        ("HEAD", "/204", None, ""),
+        ("GET", "/304", Some("5"), ""),
+    ] {
+        let mut client = std::net::TcpStream::connect(edge.http).unwrap();
+        write!(client, "{method} {path} HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).unwrap();
+        let (head, said) = answer.split_once("\r\n\r\n").unwrap();
+        assert_eq!((status(head), field(head, "content-length"), said), (&path[1..], length, body), "{method}");
+        run(async {
+            let mut sender = dial_h2(&edge, "a.test").await;
+            let uri = format!("https://a.test{path}");
+            let request = Request::builder().method(method).uri(uri).body(Outgoing::of(0)).unwrap();
+            let answer = sender.send_request(request).await.unwrap();
+            let stated = answer.headers().get("content-length").cloned();
+            let stated = stated.as_ref().map(|length| length.to_str().unwrap());
+            assert_eq!((answer.status().as_str(), stated), (&path[1..], length), "{method}");
+            assert_eq!(read_body(answer.into_body()).await.unwrap(), body.as_bytes(), "{method} {path}");
+        });
+    }
+}
+
 #[test]
 fn cookies_of_http2_are_one_line() {
     let origin = Origin::start(|_| ok("hello"));

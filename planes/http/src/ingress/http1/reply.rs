@@ -5,7 +5,7 @@ use std::io::{self, IoSlice};
 use std::task::{Context, Poll, Waker};
 
 use bartizan_exchange::{Body, Frame, Length};
-use bartizan_wire::http1::{self, ChunkLine, HeadWriter, Persistence, RequestHead, Version, has_token};
+use bartizan_wire::http1::{self, ChunkLine, Content, HeadWriter, Persistence, RequestHead, Version, has_token};
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -234,18 +234,15 @@ impl Reply {
 /// What the head says of the body, and how the body is written (RFC 9112 §6).
 fn framing(asked: Asked, status: StatusCode, length: Length) -> (http1::Body, Framing) {
     let nothing = Framing::Left(0);
-    let has_no_body = status.is_informational() || status == StatusCode::NO_CONTENT;
-    match length {
-        _ if has_no_body => (http1::Body::None, nothing),
-        // The length that the body would have (RFC 9110 §8.6).
-        Length::Known(length) if asked.method == http1::Asked::Head || status == StatusCode::NOT_MODIFIED => {
-            (http1::Body::Length(length), nothing)
+    match (Content::of(asked.method, status.as_u16()), length) {
+        (Content::Withheld, Length::Known(length)) => (http1::Body::Length(length), nothing),
+        (Content::Never | Content::Withheld, _) => (http1::Body::None, nothing),
+        (Content::Framed, Length::Absent) => (http1::Body::Length(0), nothing),
+        (Content::Framed, Length::Known(length)) => (http1::Body::Length(length), Framing::Left(length)),
+        (Content::Framed, Length::Unknown) if asked.version == Version::Http11 => {
+            (http1::Body::Chunked, Framing::Chunks)
         }
-        _ if asked.method == http1::Asked::Head || status == StatusCode::NOT_MODIFIED => (http1::Body::None, nothing),
-        Length::Absent => (http1::Body::Length(0), nothing),
-        Length::Known(length) => (http1::Body::Length(length), Framing::Left(length)),
-        Length::Unknown if asked.version == Version::Http11 => (http1::Body::Chunked, Framing::Chunks),
-        Length::Unknown => (http1::Body::UntilClose, Framing::UntilClose),
+        (Content::Framed, Length::Unknown) => (http1::Body::UntilClose, Framing::UntilClose),
     }
 }
 
