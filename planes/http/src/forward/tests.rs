@@ -91,6 +91,17 @@ fn to_both_visitors(fields: Fields) -> [Vec<Field>; 2] {
 }
 
 #[test]
+fn room_is_made_for_all_that_is_added() {
+    let none = || Fields::Map(HeaderMap::new());
+    for added in to_both_origins(&Method::GET, &none()) {
+        assert_eq!(added.len(), FIELDS_TO_ORIGIN, "{added:?}");
+    }
+    for added in to_both_visitors(none()) {
+        assert_eq!(added.len(), FIELDS_TO_VISITOR, "{added:?}");
+    }
+}
+
+#[test]
 fn fields_that_an_origin_gets() {
     let ray = Rays::new(1, 0).draw("LAB");
     let always = [
