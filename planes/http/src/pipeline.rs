@@ -7,7 +7,8 @@
 //! ```
 //! What is new for requests is a line in [`request_stages`], what is new for answers one in [`response_stages`]; what
 //! wants to know of requests that are over hangs at [`end`]. Stages decide and do not wait: what takes time is an
-//! upstream's, or a [`Service`]'s that a stage answers with.
+//! upstream's, or a [`Service`]'s that a stage answers with. What each of them knows is what it has as arguments; for
+//! answers that is not the request, since none needs it yet.
 
 use std::ops::ControlFlow;
 use std::pin::pin;
