@@ -31,6 +31,7 @@ pub use record::{COMMENT_MAX, Record, RecordError, Stamp, TAGS_MAX, TTL_MAX, TTL
 pub use record_data::{DataError, RecordData};
 pub use settings::{
     SettingError, SettingNote, SettingSkipped, change_setting, parse_setting, read_settings, show_setting,
+    strict_settings,
 };
 pub use tunnel::{INGRESS_MAX, TUNNEL_DOMAIN, Tunnel, TunnelConfig, TunnelError, tunnel_name};
 pub use txt::{TXT_MAX, txt_spellings};

@@ -80,6 +80,18 @@ pub fn change_setting(
     Ok(None)
 }
 
+/// [`ZoneSettings::strict`] as it is stored: what is taken for settings that are lost.
+pub fn strict_settings(now: Timestamp) -> StoredSettings {
+    let (strict, default) = (ZoneSettings::strict(), ZoneSettings::default());
+    let stricter = SettingId::ALL.iter().filter(|id| strict.get(**id) != default.get(**id));
+    let item = |id: &SettingId| StoredSetting {
+        id: id.as_str().to_owned(),
+        value: document_of(strict.get(*id)),
+        modified_on: now,
+    };
+    StoredSettings { items: stricter.map(item).collect() }
+}
+
 /// Reads stored settings item by item; what was never changed has its default. An item that cannot be read keeps its
 /// `last` value, or has that of [`ZoneSettings::strict`] where there is none, and is told beside; never does it fall back
 /// to a default that may be weaker. A setting that this version does not know changes nothing else.
@@ -204,6 +216,11 @@ mod tests {
         let defaults = SettingId::ALL.iter().map(|id| show_setting(*id, &StoredSettings::default()));
         let items = defaults.map(|shown| StoredSetting { id: shown.id, value: shown.value, modified_on: NOW });
         assert_eq!(read(&StoredSettings { items: items.collect() }), (ZoneSettings::default(), vec![]));
+    }
+
+    #[test]
+    fn the_strictest_settings_can_be_stored() {
+        assert_eq!(read(&strict_settings(NOW)), (ZoneSettings::strict(), vec![]));
     }
 
     /// One item that cannot be read takes no other with it, and weakens nothing.

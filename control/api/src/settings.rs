@@ -1,7 +1,7 @@
 //! `/zones/{zone_id}/settings`: what of a zone can be switched, as far as this edge enforces it.
 
 use axum::extract::State;
-use bartizan_model::{SettingNote, change_setting, parse_setting, show_setting};
+use bartizan_model::{SettingNote, change_setting, parse_setting, show_setting, strict_settings};
 use bartizan_names::{SettingId, Timestamp, ZoneId};
 use bartizan_store::Key;
 use bartizan_v4::{Patch, Setting, SettingBody, SettingsBody, StoredSettings};
@@ -17,6 +17,7 @@ use crate::permission::Permission;
 use crate::reply::Reply;
 use crate::state::Api;
 use crate::transaction::{Change, View};
+use crate::writes::now;
 
 /// The code of the message that says why IPv6 stays on.
 const IPV6_MESSAGE: u32 = 1_003;
@@ -34,7 +35,13 @@ pub(crate) fn routes(api: &Api) -> OpenApiRouter<Api> {
 
 impl View {
     pub(crate) fn settings(&self, zone: ZoneId) -> Result<StoredSettings, Error> {
-        Ok(self.find(&Key::settings(zone))?.unwrap_or_default())
+        let key = Key::settings(zone);
+        Ok(match self.find(&key)? {
+            Some(stored) => stored,
+            // As they are in force after a start. By a change of one the others would else become weaker.
+            None if self.0.lost().may_have(&key) => strict_settings(now()),
+            None => StoredSettings::default(),
+        })
     }
 }
 

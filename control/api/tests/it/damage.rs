@@ -20,6 +20,12 @@ fn spoil(edge: &Edge, key: &Key, how: impl Fn(&mut Value)) {
     commit(&edge.store, vec![put(key.clone(), &document.to_string())]);
 }
 
+/// Writes into the file what a mend would that lost this object.
+fn tell_lost(edge: &Edge, key: &Key) {
+    let file = rusqlite::Connection::open(edge.directory.path().join("store.sqlite")).unwrap();
+    file.execute("INSERT INTO about VALUES ('lost', ?)", [format!("1\n{key}")]).unwrap();
+}
+
 /// As a newer version might write it.
 fn in_another_format(key: Key) -> Op {
     Op::Put { key, value: Stored { format: 9, json: "{}".into() } }
@@ -283,16 +289,36 @@ fn the_names_of_all_zones_are_looked_at_for_a_lost_one_only() {
     assert_eq!(delete(), "404 1001", "another one is lost");
 }
 
+/// Settings that damage took are shown as they hold, and a change of one leaves the others so: nothing else says what was
+/// there.
+#[test]
+fn settings_that_are_lost_are_the_strictest() {
+    let edge = Edge::new();
+    let zone = edge.new_zone("lost.example");
+    let path = format!("/zones/{zone}/settings");
+    let key = Key::settings(zone.parse().unwrap());
+    let shown =
+        || ["always_use_https", "ssl", "http2"].map(|id| edge.get(&format!("{path}/{id}")).result()["value"].clone());
+    edge.call("PATCH", &format!("{path}/ssl"), r#"{"value":"full"}"#).result();
+    commit(&edge.store, vec![Op::Del { key: key.clone() }]);
+    tell_lost(&edge, &key);
+    assert_eq!(shown(), ["on", "strict", "on"]);
+    edge.call("PATCH", &format!("{path}/http2"), r#"{"value":"off"}"#).result();
+    assert_eq!(shown(), ["on", "strict", "off"]);
+    edge.call("PATCH", &path, r#"{"items":[{"id":"ssl","value":"full"}]}"#).result();
+    assert_eq!(shown(), ["on", "full", "off"]);
+    // Of a zone whose settings were never there, nothing is lost.
+    let other = edge.new_zone("other.example");
+    assert_eq!(edge.get(&format!("/zones/{other}/settings/ssl")).result()["value"], "flexible");
+}
+
 /// Also where damage took the name with the zone: the file says what is lost, and then nothing counts as an orphan.
 #[test]
 fn nothing_is_an_orphan_while_objects_are_lost() {
     let (mut edge, given) = Edge::without_router();
     let (lost, begun) = (ZoneId::from_bytes([8; 16]), ZoneId::from_bytes([9; 16]));
     commit(&edge.store, vec![put(Key::settings(lost), r#"{"items":[]}"#), put(Key::deletion(begun), "{}")]);
-    let file = rusqlite::Connection::open(edge.directory.path().join("store.sqlite")).unwrap();
-    let told = format!("1\n{}", Key::zone(lost));
-    file.execute("INSERT INTO about VALUES ('lost', ?)", [told]).unwrap();
-    drop(file);
+    tell_lost(&edge, &Key::zone(lost));
     edge.router = router(given);
     edge.settle();
     assert!(edge.store.read().unwrap().rev(&Key::settings(lost)).unwrap().is_some());
