@@ -46,7 +46,7 @@ pub use registration::{
     serve_registration,
 };
 pub use session::{SessionCall, register_session, serve_sessions, unregister_session};
-pub use text::plain_text;
+pub use text::{is_plain, plain_text};
 pub use thread::{RpcStopped, RpcThread};
 
 /// A remote call or its stream failed.

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::cli::{AppAction, AppWords};
 use crate::client::Api;
 use crate::failure::{Cause, Failure};
-use crate::output::{Output, bold, table};
+use crate::output::{Output, bold, say, table};
 use crate::zone::{self, shown, text};
 
 pub async fn run(action: AppAction, api: &Api, output: Output) -> anyhow::Result<()> {
@@ -108,7 +108,7 @@ async fn warn_if_not_listening(api: &Api, zone: &Value, app: &Value) -> anyhow::
         match api.get(&path).await?["bartizan"]["listening"].as_str() {
             Some("ok") => {}
             Some(problem) => {
-                eprintln!("clients cannot connect yet: {problem}");
+                say(&format!("clients cannot connect yet: {problem}"));
                 return Ok(());
             }
             None => return Ok(()),

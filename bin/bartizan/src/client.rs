@@ -11,6 +11,7 @@ use serde_json::Value;
 use tokio::net::TcpStream;
 
 use crate::failure::{Cause, Failure};
+use crate::output::one_line;
 
 /// How long the API may take. Its own time-out is shorter; what is longer is a dead connection.
 const CALL_MAX: Duration = Duration::from_secs(60);
@@ -171,7 +172,7 @@ fn check_envelope(url: &str, status: StatusCode, answer: &[u8]) -> anyhow::Resul
     }
     let error = &envelope["errors"][0];
     let code = error["code"].as_u64().unwrap_or(0);
-    let message = error["message"].as_str().unwrap_or("unknown error");
+    let message = one_line(error["message"].as_str().unwrap_or("unknown error"));
     let cause = cause_of(status, code);
     let failure = Failure::new(cause, format!("{message} (error {code}, HTTP {})", status.as_u16())).code(code);
     Err(match (cause, code) {

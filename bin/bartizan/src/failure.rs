@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+use crate::output;
+
 /// Why a command failed, as its exit code tells a script (design §2.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cause {
@@ -72,6 +74,6 @@ pub fn report(error: &anyhow::Error) -> ExitCode {
             text.push_str(&cause);
         }
     }
-    eprintln!("{} {text}", crate::output::error_word());
+    output::say(&format!("{} {text}", output::error_word()));
     ExitCode::from(failure.map_or(Cause::Failed, |failure| failure.cause) as u8)
 }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::cli::{FirewallAction, Scope};
 use crate::client::Api;
 use crate::failure::{Cause, Failure};
-use crate::output::{Output, bad, good, quoted, table};
+use crate::output::{Output, bad, good, one_line, quoted, table};
 use crate::url::with_query;
 use crate::zone::{self, text};
 
@@ -146,7 +146,7 @@ fn row(rule: &Value) -> Vec<String> {
         text(&rule["configuration"], "value").to_owned(),
         text(&rule["scope"], "type").to_owned(),
         text(rule, "id").to_owned(),
-        text(rule, "notes").to_owned(),
+        one_line(text(rule, "notes")),
     ]
 }
 

@@ -1,6 +1,14 @@
 //! What a person sees: colours, tables, lines of progress. Results go to stdout, progress to stderr.
+//!
+//! Names, records and reasons are written by anybody, and a terminal obeys some characters. All that is printed goes
+//! through [`print_line`] or [`say`], where only what this file has painted stays a command.
 
+use std::hash::{BuildHasher, RandomState};
 use std::io::{BufRead, IsTerminal, Read, Write};
+use std::sync::LazyLock;
+
+use bartizan_connector::is_plain;
+use serde::Serialize;
 
 /// How results are printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,14 +28,14 @@ impl Output {
     /// One line of progress on stderr; silent with `--quiet` and `--json`.
     pub fn progress(self, line: impl AsRef<str>) {
         if !self.quiet && self.form == Form::Text {
-            eprintln!("{}", line.as_ref());
+            say(line.as_ref());
         }
     }
 
     /// The result: the API's own document as JSON, or what `text` prints.
     pub fn result(self, document: &serde_json::Value, text: impl FnOnce() -> String) -> anyhow::Result<()> {
         let text = match self.form {
-            Form::Json => serde_json::to_string(document)?,
+            Form::Json => json(document)?,
             Form::Text => text(),
         };
         print_line(&text)
@@ -36,10 +44,48 @@ impl Output {
 
 /// A line on stdout. A reader that closed its end (`| head`) is not a failure worth a message.
 pub fn print_line(text: &str) -> anyhow::Result<()> {
-    match writeln!(std::io::stdout(), "{}", text.trim_end()) {
+    match writeln!(std::io::stdout(), "{}", harmless(text.trim_end())) {
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => std::process::exit(0),
         other => Ok(other?),
     }
+}
+
+/// A line on stderr.
+pub fn say(text: &str) {
+    eprintln!("{}", harmless(text));
+}
+
+/// A document on one line, spelled so that a terminal does not obey it either: JSON itself escapes no character above a
+/// space (RFC 8259 §7).
+pub fn json(document: &impl Serialize) -> serde_json::Result<String> {
+    let units = |char: char| char.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}")).collect();
+    Ok(escaped(&serde_json::to_string(document)?, is_plain, units))
+}
+
+/// A text of others that is a part of a line.
+pub fn one_line(text: &str) -> String {
+    escaped(text, is_plain, |char| char.escape_default().collect())
+}
+
+/// Stands for ESC in what is painted, until it is printed. New in each process: no text of others has it.
+static PAINT: LazyLock<String> = LazyLock::new(|| format!("\x1b{:016x}", RandomState::new().hash_one(0)));
+
+/// What a terminal may have of a text: the lines and colours are ours, all else is shown and not obeyed.
+fn harmless(text: &str) -> String {
+    let lines = |text| escaped(text, |char| char == '\n' || is_plain(char), |char| char.escape_default().collect());
+    text.split(PAINT.as_str()).map(lines).collect::<Vec<_>>().join("\x1b")
+}
+
+fn escaped(text: &str, is_kept: impl Fn(char) -> bool, escape: impl Fn(char) -> String) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for char in text.chars() {
+        if is_kept(char) {
+            shown.push(char);
+        } else {
+            shown.push_str(&escape(char));
+        }
+    }
+    shown
 }
 
 /// Whether the person at the terminal says yes. Nobody is asked where there is none: a script means what it says.
@@ -47,7 +93,7 @@ pub fn agrees(question: &str) -> std::io::Result<bool> {
     if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
         return Ok(true);
     }
-    eprint!("{question} [y/N] ");
+    eprint!("{} [y/N] ", harmless(question));
     let mut answer = String::new();
     std::io::stdin().lock().take(ANSWER_MAX).read_line(&mut answer)?;
     Ok(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
@@ -67,6 +113,7 @@ pub fn quoted(word: &str) -> String {
 
 /// Columns under headings, as wide as their widest cell.
 pub fn table(headings: &[&str], rows: &[Vec<String>]) -> String {
+    let rows: Vec<Vec<String>> = rows.iter().map(|row| row.iter().map(|cell| one_line(cell)).collect()).collect();
     let width = |column: usize| {
         rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)
     };
@@ -87,7 +134,7 @@ fn coloured(stream: &impl IsTerminal) -> bool {
 }
 
 fn paint(text: &str, code: &str, on: bool) -> String {
-    if on { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+    if on { format!("{0}[{code}m{text}{0}[0m", *PAINT) } else { text.to_owned() }
 }
 
 pub fn bold(text: &str) -> String {
@@ -121,12 +168,38 @@ pub fn stderr_coloured() -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{quoted, table};
+    use serde_json::{Value, json};
+
+    use super::{harmless, paint, quoted, table};
 
     #[test]
     fn tables_line_up() {
         let rows = [vec!["a".to_owned(), "long cell".to_owned()], vec!["bcd".to_owned(), String::new()]];
         assert_eq!(table(&["name", "x"], &rows), "name  x\na     long cell\nbcd");
+    }
+
+    #[test]
+    fn a_terminal_obeys_nobody_else() {
+        for (text, expect) in [
+            ("grün, 日本, नमस्ते 🦀", "grün, 日本, नमस्ते 🦀"),
+            ("two\nlines", "two\nlines"),
+            ("\x1b[2Jgone\x07", r"\u{1b}[2Jgone\u{7}"),
+            ("\x1b]8;;http://evil\x1b\\here", r"\u{1b}]8;;http://evil\u{1b}\here"),
+            ("\x1b[31mred\x1b[0m", r"\u{1b}[31mred\u{1b}[0m"),
+            ("\u{9b}2J\x7f", r"\u{9b}2J\u{7f}"),
+            ("over\rwritten\tby", r"over\rwritten\tby"),
+            ("\u{202e}txet\u{2028}\u{2029}\u{feff}\u{e0041}", r"\u{202e}txet\u{2028}\u{2029}\u{feff}\u{e0041}"),
+        ] {
+            assert_eq!(harmless(text), expect, "{text:?}");
+            assert_eq!(harmless(&paint(text, "31", true)), format!("\x1b[31m{expect}\x1b[0m"), "{text:?}");
+            let document = json!({ text: [text] });
+            let printed = super::json(&document).unwrap();
+            assert!(printed.chars().all(bartizan_connector::is_plain), "{printed:?}");
+            assert_eq!(serde_json::from_str::<Value>(&printed).unwrap(), document);
+        }
+        let rows = [vec!["a\nb  A  192.0.2.1".to_owned(), "x".to_owned()]];
+        let shown = table(&["name", "x"], &rows);
+        assert_eq!(shown, "name                x\na\\nb  A  192.0.2.1  x", "one row is one line");
     }
 
     #[test]

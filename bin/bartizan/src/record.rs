@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use crate::cli::{RecordAction, RecordWords};
 use crate::client::Api;
 use crate::failure::{Cause, Failure};
-use crate::output::{Output, table};
+use crate::output::{Output, one_line, table};
 use crate::url::{segment, with_query};
 use crate::zone::{self, shown, text};
 
@@ -149,7 +149,7 @@ fn content(record: &Value) -> String {
 
 fn line(record: &Value) -> String {
     let proxied = if record["proxied"] == true { "  (proxied)" } else { "" };
-    format!("{}  {}  {}{proxied}", shown(record, "name"), text(record, "type"), content(record))
+    format!("{}  {}  {}{proxied}", shown(record, "name"), text(record, "type"), one_line(&content(record)))
 }
 
 #[cfg(test)]

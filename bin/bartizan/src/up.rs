@@ -31,7 +31,7 @@ use crate::client::Api;
 use crate::data_dir::{DataDir, Local};
 use crate::failure::{Cause, Failure};
 use crate::listen::{self, Addresses, Listeners};
-use crate::output::{Form, Output, print_line};
+use crate::output::{Form, Output, json, print_line};
 use crate::planes::{End, Fixed, Planes};
 use crate::report::{Ready, ZoneRef};
 use crate::rights::{self, Seen, apart};
@@ -250,7 +250,7 @@ pub async fn serve(opened: Opened, output: Output) -> anyhow::Result<()> {
     };
     let host = hello.as_ref().map(|hello| hello.host.as_str());
     print_line(&match output.form {
-        Form::Json => serde_json::to_string(&report)?,
+        Form::Json => json(&report)?,
         Form::Text => report.text(host),
     })?;
 

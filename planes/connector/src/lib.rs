@@ -25,7 +25,7 @@ mod udp;
 mod upgrade;
 mod uplink;
 
-pub use bartizan_rpc::plain_text;
+pub use bartizan_rpc::{is_plain, plain_text};
 pub use limits::Limits;
 pub use rules::{Ingress, IngressError, OriginRequest};
 pub use run::{Credentials, DatagramVersion, DialerError, Event, Options, RunError, run};

@@ -40,6 +40,33 @@ fn exit_codes() {
     }
 }
 
+/// Records and names are written by anybody; a terminal obeys some characters.
+#[test]
+fn what_others_wrote_is_shown_and_not_obeyed() {
+    let edge = Edge::start();
+    let www = format!("www.{}", edge.domain());
+    let content = "\x1b]0;owned\x07\u{9b}2J\u{202e}\n";
+    let made = finish(&mut edge.command(["record", "create", &www, "TXT", content])).ok();
+    let name = "me\u{202e}\u{2028}too";
+    finish(&mut edge.command(["tunnel", "create", name])).ok();
+    finish(&mut edge.command(["token", "create", name, "--can", "dns"])).ok();
+    let obeyed = |char: char| char != '\n' && (char.is_control() || ['\u{202e}', '\u{2028}'].contains(&char));
+    for line in
+        [&["record", "list", edge.domain()][..], &["tunnel", "list"], &["tunnel", "info", name], &["token", "list"]]
+    {
+        let shown = finish(&mut edge.command(line)).ok();
+        assert!(!shown.contains(obeyed) && shown.contains(r"\u{202e}"), "{line:?}: {shown:?}");
+        let json = finish(&mut edge.command(["--json"].iter().chain(line))).ok();
+        assert!(!json.contains(obeyed) && json.to_lowercase().contains(r"\u202e"), "{line:?}: {json:?}");
+        serde_json::from_str::<Value>(&json).expect("a document");
+    }
+    assert!(!made.contains(obeyed) && made.trim_end().lines().count() == 1, "{made:?}");
+    let error = finish(&mut edge.command(["record", "delete", &www, content])).failed_with(3);
+    assert!(!error.contains(obeyed), "{error:?}");
+    let error = finish(&mut edge.command(["tunnel", "info", content])).failed_with(3);
+    assert!(!error.contains(obeyed), "{error:?}");
+}
+
 /// However a person spells whom it is for.
 #[test]
 fn a_rule_is_found_in_any_spelling() {
