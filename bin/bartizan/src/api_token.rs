@@ -157,10 +157,9 @@ fn end(when: &str, now: SystemTime) -> anyhow::Result<String> {
 
 async fn by_name_or_id(api: &Api, token: &str) -> anyhow::Result<Value> {
     let tokens = api.list(TOKENS).await?;
-    let found: Vec<&Value> =
-        tokens.iter().filter(|one| text(one, "id") == token || text(one, "name") == token).collect();
+    let found = zone::meant(tokens, |one| text(one, "id") == token, |one| text(one, "name") == token);
     match found.as_slice() {
-        [one] => Ok((*one).clone()),
+        [one] => Ok(one.clone()),
         [] => Err(Failure::new(Cause::NotFound, format!("no token {token} here"))
             .remedy("`bartizan token list` shows them")
             .into()),

@@ -136,15 +136,15 @@ async fn by_name_or_id(api: &Api, wanted: &str) -> anyhow::Result<(Value, Value)
 
 /// All applications of a name, or the one with an id, each with its zone.
 async fn all_by_name_or_id(api: &Api, wanted: &str) -> anyhow::Result<Vec<(Value, Value)>> {
-    let mut found = Vec::new();
+    let mut all = Vec::new();
     let name = as_kept(wanted);
     for zone in api.list("/zones").await? {
-        for app in api.list(&base(&zone)).await? {
-            if text(&app, "id") == wanted || text(&app["dns"], "name") == name {
-                found.push((zone.clone(), app));
-            }
-        }
+        let apps = api.list(&base(&zone)).await?.into_iter();
+        // No more of them than can be meant is kept.
+        let named = apps.filter(|app| text(app, "id") == wanted || text(&app["dns"], "name") == name);
+        all.extend(named.map(|app| (zone.clone(), app)));
     }
+    let found = zone::meant(all, |(_, app)| text(app, "id") == wanted, |(_, app)| text(&app["dns"], "name") == name);
     if found.is_empty() {
         return Err(Failure::new(Cause::NotFound, format!("no application {wanted} here"))
             .remedy("`bartizan app list` shows them")

@@ -46,6 +46,15 @@ impl Api {
         self.call(Method::GET, path, None).await
     }
 
+    /// The same; none if there is nothing.
+    pub async fn find(&self, path: &str) -> anyhow::Result<Option<Value>> {
+        let found = self.get(path).await;
+        match found.as_ref().err().and_then(|error| error.downcast_ref::<Failure>()) {
+            Some(Failure { cause: Cause::NotFound, .. }) => Ok(None),
+            _ => found.map(Some),
+        }
+    }
+
     pub async fn post(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
         self.call(Method::POST, path, Some(body)).await
     }

@@ -359,11 +359,13 @@ async fn find(api: &Api, account: &str, name: &str) -> anyhow::Result<Option<Val
 }
 
 async fn by_name_or_id(api: &Api, account: &str, tunnel: &str) -> anyhow::Result<Value> {
-    let is_id = tunnel.parse::<bartizan_names::TunnelId>().is_ok();
-    let found = if is_id {
-        Some(api.get(&format!("/accounts/{account}/cfd_tunnel/{tunnel}")).await?)
-    } else {
-        find(api, account, tunnel).await?
+    let by_id = match tunnel.parse::<bartizan_names::TunnelId>() {
+        Ok(id) => api.find(&format!("/accounts/{account}/cfd_tunnel/{id}")).await?,
+        Err(_) => None,
+    };
+    let found = match by_id {
+        None => find(api, account, tunnel).await?,
+        by_id => by_id,
     };
     found.ok_or_else(|| {
         Failure::new(Cause::NotFound, format!("no tunnel {tunnel} here"))

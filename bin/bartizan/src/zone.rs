@@ -68,6 +68,13 @@ pub fn shown<'v>(document: &'v Value, member: &str) -> Cow<'v, str> {
     bartizan_names::to_unicode(text(document, member))
 }
 
+/// The objects that somebody means: the one with this id. Only if there is none, those with this name, which whoever makes
+/// an object chooses.
+pub fn meant<T>(all: Vec<T>, is_id: impl Fn(&T) -> bool, is_name: impl Fn(&T) -> bool) -> Vec<T> {
+    let by_id = all.iter().any(&is_id);
+    all.into_iter().filter(|one| if by_id { is_id(one) } else { is_name(one) }).collect()
+}
+
 /// A paused zone answers DNS alone, which its status does not tell.
 pub fn state(zone: &Value) -> &str {
     if zone["paused"] == Value::Bool(true) { "paused" } else { text(zone, "status") }
@@ -90,10 +97,15 @@ fn describe(zone: &Value) -> String {
 
 /// A zone named by its name or its id.
 pub async fn by_name_or_id(api: &Api, zone: &str) -> anyhow::Result<Value> {
-    if zone.len() == 32 && zone.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        return api.get(&format!("/zones/{zone}")).await;
-    }
-    find(api, zone).await?.ok_or_else(|| {
+    let by_id = match zone.to_ascii_lowercase().parse::<bartizan_names::ZoneId>() {
+        Ok(id) => api.find(&format!("/zones/{id}")).await?,
+        Err(_) => None,
+    };
+    let found = match by_id {
+        None => find(api, zone).await?,
+        by_id => by_id,
+    };
+    found.ok_or_else(|| {
         Failure::new(Cause::NotFound, format!("no zone {zone} here")).remedy("`bartizan zone list` shows them").into()
     })
 }
@@ -130,4 +142,20 @@ pub async fn of_name(api: &Api, name: &str) -> anyhow::Result<Value> {
 fn registrable(name: &str) -> String {
     let labels: Vec<_> = name.trim_end_matches('.').split('.').collect();
     labels[labels.len().saturating_sub(2)..].join(".")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::meant;
+
+    #[test]
+    fn an_id_is_nobody_elses_name() {
+        let all = [("7f", "one"), ("2a", "7f"), ("3b", "two"), ("4c", "two")];
+        for (word, expect) in
+            [("7f", &["7f"][..]), ("one", &["7f"]), ("2a", &["2a"]), ("two", &["3b", "4c"]), ("three", &[])]
+        {
+            let found = meant(all.to_vec(), |one| one.0 == word, |one| one.1 == word);
+            assert_eq!(found.iter().map(|one| one.0).collect::<Vec<_>>(), expect, "{word}");
+        }
+    }
 }

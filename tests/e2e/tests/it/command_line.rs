@@ -67,6 +67,32 @@ fn what_others_wrote_is_shown_and_not_obeyed() {
     assert!(!error.contains(obeyed), "{error:?}");
 }
 
+/// Who chooses a name may choose another object's id.
+#[test]
+fn an_id_is_nobody_elses_name() {
+    let edge = Edge::start();
+    let id = |line: &str, name: &str| {
+        let words = ["--json"].into_iter().chain(line.split(' ')).chain([name]);
+        let made: Value = serde_json::from_str(&finish(&mut edge.command(words)).ok()).expect("a document");
+        made["id"].as_str().expect("an id").to_owned()
+    };
+    let token = id("token create --can dns", "one");
+    id("token create --can dns", &token);
+    let shown = finish(&mut edge.command(["token", "show", &token])).ok();
+    assert!(shown.starts_with("one"), "{shown}");
+    finish(&mut edge.command(["token", "delete", &token])).ok();
+    let shown = finish(&mut edge.command(["token", "show", &token])).ok();
+    assert!(shown.starts_with(&token), "{shown}");
+    // A name that looks like an id, and is none.
+    let tunnel = id("tunnel create", "two");
+    let like = "00000000-0000-4000-8000-000000000000";
+    for (name, expect) in [(tunnel.as_str(), "two"), (like, like)] {
+        id("tunnel create", name);
+        let shown = finish(&mut edge.command(["tunnel", "info", name])).ok();
+        assert!(shown.contains(expect), "{name}: {shown}");
+    }
+}
+
 /// However a person spells whom it is for.
 #[test]
 fn a_rule_is_found_in_any_spelling() {
