@@ -89,14 +89,16 @@ impl Writes {
 
     /// None if somebody else was faster.
     fn attempt<T>(&self, by: By<'_>, plan: &impl Fn(&mut Change) -> Result<T, Error>) -> Result<Option<T>, Error> {
-        let mut change = Change::new(self.view()?, now(), self.certs.clone());
+        let (view, at) = (self.view()?, now());
+        let mut change = Change::new(view, at, self.certs.clone());
         let result = plan(&mut change)?;
         let (guards, ops, afterwards) = change.into_steps();
         if ops.is_empty() {
             return Ok(Some(result));
         }
         let meta = Meta {
-            at: now(),
+            // The one time of a change: an object whose own says the same was made by it.
+            at,
             actor: by.actor().to_owned(),
             interface: by.interface().to_owned(),
             client: by.client(),
