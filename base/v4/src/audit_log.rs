@@ -18,7 +18,8 @@ pub struct AuditLog {
     pub resource: AuditResource,
     /// What it was asked through: `api`.
     pub interface: String,
-    /// The object as it was put, without secrets; `null` if it was deleted.
+    /// The object as it was put, without secrets; `null` if it was deleted, cannot be read, or is too long for the answer,
+    /// which then says so.
     #[serde(rename = "newValueJson")]
     pub new_value: Option<Value>,
     pub owner: AuditOwner,
@@ -30,7 +31,7 @@ pub struct AuditLog {
 pub struct AuditAction {
     /// Always true: what was refused has changed nothing.
     pub result: bool,
-    /// `add`, `change` or `delete`.
+    /// `add`, `change` or `delete`; where the object does not say that it was made by this change, `change`.
     #[serde(rename = "type")]
     pub kind: String,
 }
@@ -68,6 +69,6 @@ pub struct AuditExtension {
     pub key: String,
     /// By which token it was done, if not with the global key.
     pub token: Option<String>,
-    /// What the token is called, if it is still there.
+    /// What the token is called, if it is still there and may be read.
     pub token_name: Option<String>,
 }

@@ -58,10 +58,10 @@ impl Caller {
         self.rights.may(permission, target)
     }
 
-    /// For the change log: who did it.
+    /// For the change log: who did it. The user is named beside the token, which may be gone when somebody asks.
     pub(crate) fn actor(&self) -> String {
         match self.token {
-            Some(token) => format!("token:{token}"),
+            Some(token) => format!("token:{token} user:{}", self.user),
             None => format!("user:{}", self.user),
         }
     }

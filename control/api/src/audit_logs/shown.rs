@@ -1,0 +1,91 @@
+//! What an entry shows of a change: what was done, and the document as far as it may be seen.
+//!
+//! A document is read as a shape that names what is shown of it, however deep, and written again: a field that no shape
+//! has, be it an older build's, a newer one's or a secret, is not in the log that people see.
+
+use bartizan_names::{AccountId, Timestamp, TokenId, TunnelId, UserId};
+use bartizan_store::{Kind, Op};
+use bartizan_v4::{Condition, StoredPolicy};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+#[derive(Serialize, Deserialize)]
+struct User {
+    id: UserId,
+    email: String,
+    created_on: Timestamp,
+    modified_on: Timestamp,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Token {
+    id: TokenId,
+    name: String,
+    user: UserId,
+    account: AccountId,
+    status: String,
+    policies: Vec<StoredPolicy>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    condition: Option<Condition>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    not_before: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    expires_on: Option<Timestamp>,
+    issued_on: Timestamp,
+    modified_on: Timestamp,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Tunnel {
+    id: TunnelId,
+    name: String,
+    account_tag: AccountId,
+    created_at: Timestamp,
+    deleted_at: Option<Timestamp>,
+    config_src: String,
+}
+
+/// What is shown of a document; none of one that cannot be read: nobody knows what is in it.
+pub(super) fn document(kind: Kind, json: &str) -> Option<Value> {
+    match kind {
+        Kind::Account => known::<bartizan_v4::Account>(json),
+        Kind::User => known::<User>(json),
+        Kind::Token => known::<Token>(json),
+        Kind::Zone => known::<bartizan_v4::Zone>(json),
+        Kind::Settings => known::<bartizan_v4::StoredSettings>(json),
+        Kind::Record => known::<bartizan_v4::Record>(json),
+        Kind::Tunnel => known::<Tunnel>(json),
+        Kind::TunnelConfig => known::<bartizan_v4::TunnelConfiguration>(json),
+        Kind::AccessRule => known::<bartizan_v4::StoredAccessRule>(json),
+        Kind::App => known::<bartizan_v4::StoredApp>(json),
+        Kind::Meta | Kind::Pop | Kind::Name | Kind::Certificate | Kind::Unique | Kind::Deletion => None,
+    }
+}
+
+fn known<T: Serialize + DeserializeOwned>(json: &str) -> Option<Value> {
+    serde_json::from_str::<T>(json).ok().and_then(|document| serde_json::to_value(document).ok())
+}
+
+/// What a document says of itself.
+#[derive(Deserialize)]
+struct Said {
+    #[serde(alias = "created_at", alias = "issued_on")]
+    created_on: Option<Timestamp>,
+    deleted_at: Option<Timestamp>,
+    version: Option<i32>,
+}
+
+/// `add` if the object says that it was made by this very change, `delete` if it is gone or says so, else `change`.
+pub(super) fn action(op: &Op, at: Timestamp) -> &'static str {
+    let Op::Put { key, value } = op else { return "delete" };
+    let Ok(said) = serde_json::from_str::<Said>(&value.json) else { return "change" };
+    // Each version of a configuration has a time of its own.
+    let is_first = key.kind() != Kind::TunnelConfig || said.version == Some(1);
+    match said {
+        // Deleted tunnels stay as documents.
+        Said { deleted_at: Some(_), .. } if key.kind() == Kind::Tunnel => "delete",
+        Said { created_on: Some(made), .. } if made == at && is_first => "add",
+        _ => "change",
+    }
+}
