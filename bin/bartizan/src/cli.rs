@@ -513,6 +513,9 @@ pub struct HistoryWords {
     /// Only since this time: 2030-01-31, 2030-01-31T12:00:00Z
     #[arg(long, value_name = "WHEN")]
     pub since: Option<String>,
+    /// Only before this time, or, as a number, before this revision
+    #[arg(long, value_name = "WHEN")]
+    pub before: Option<String>,
     /// So many changes
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub count: u32,

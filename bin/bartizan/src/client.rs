@@ -71,6 +71,14 @@ impl Api {
         self.call(Method::DELETE, path, None).await
     }
 
+    /// The result, and what else the API says about it: that something is not in it.
+    pub async fn get_with_messages(&self, path: &str) -> anyhow::Result<(Value, Vec<String>)> {
+        let mut envelope = self.envelope(Method::GET, path, None).await?;
+        let messages = envelope["messages"].as_array().into_iter().flatten();
+        let messages = messages.filter_map(|message| message["message"].as_str().map(str::to_owned)).collect();
+        Ok((envelope["result"].take(), messages))
+    }
+
     /// How many items a list has.
     pub async fn count(&self, path: &str) -> anyhow::Result<u64> {
         let envelope = self.envelope(Method::GET, &format!("{path}?per_page=1"), None).await?;

@@ -13,8 +13,14 @@ pub async fn run(words: HistoryWords, api: &Api, output: Output) -> anyhow::Resu
     let mut parameters = vec![("per_page", count.as_str())];
     parameters.extend(words.zone.as_deref().map(|zone| ("zone.name", zone)));
     parameters.extend(words.since.as_deref().map(|since| ("since", since)));
+    parameters.extend(words.before.as_deref().map(|before| match before.parse::<u64>() {
+        Ok(_) => ("before_revision", before),
+        Err(_) => ("before", before),
+    }));
     let account = account(api).await?;
-    let changes = api.get(&with_query(&format!("/accounts/{account}/audit_logs"), &parameters)).await?;
+    let path = with_query(&format!("/accounts/{account}/audit_logs"), &parameters);
+    let (changes, messages) = api.get_with_messages(&path).await?;
+    messages.iter().for_each(|message| output.progress(message));
     output.result(&changes, || {
         let rows: Vec<_> = changes.as_array().into_iter().flatten().map(row).collect();
         table(&["when", "who", "from", "did", "what", "id"], &rows)
