@@ -76,7 +76,39 @@ impl Ready {
 
 #[cfg(test)]
 mod tests {
-    use super::url;
+    use super::{Ready, ZoneRef, url};
+
+    /// What a service prints is kept in a journal that others read.
+    #[test]
+    fn a_service_prints_no_secret() {
+        let address = |port| vec![([127, 0, 0, 1], port).into()];
+        let ready = Ready {
+            version: "0",
+            data: "/data".into(),
+            api: "http://127.0.0.1:8787/client/v4".to_owned(),
+            dashboard: "http://127.0.0.1:8787/".to_owned(),
+            token: "the token".to_owned(),
+            email: "admin@example".to_owned(),
+            key: "the key".to_owned(),
+            account_id: "account".to_owned(),
+            zone: Some(ZoneRef { id: "zone".to_owned(), name: "example".to_owned() }),
+            addresses: vec!["127.0.0.1".to_owned()],
+            dns: address(53),
+            http: address(80),
+            https: address(443),
+            tunnel: address(7844),
+            ca: "/data/ca.pem".into(),
+            domain: "example".to_owned(),
+        };
+        let json = serde_json::to_string(&ready).unwrap();
+        let text = ready.text(None) + &ready.text(Some("hello.example"));
+        for secret in [&ready.token, &ready.key] {
+            assert!(json.contains(secret) && !text.contains(secret), "{text}");
+        }
+        let unit = include_str!("../../../contrib/bartizan.service");
+        let start = unit.lines().find(|line| line.starts_with("ExecStart=")).unwrap();
+        assert!(start.contains("bartizan up") && !start.contains("--json"), "{start}");
+    }
 
     #[test]
     fn ports_are_named_where_they_must() {
