@@ -17,6 +17,8 @@ use crate::tables::signed;
 pub struct Retention {
     /// At most so many changes stay.
     pub changes_max: u64,
+    /// And so many at least, however old they are: a clock that is wrong by years must not take the history.
+    pub changes_min: u64,
     /// What is older may go.
     pub since: Timestamp,
     /// At most so many bytes of operations stay.
@@ -28,14 +30,18 @@ impl Retention {
     const DAYS: u64 = 7;
     const CHANGES_MAX: u64 = 1_000_000;
 
+    /// A change every 12 s for seven days: some tens of megabytes.
+    const CHANGES_MIN: u64 = 50_000;
+
     /// As much as a million records of usual size.
     const BYTES_MAX: u64 = 512 << 20;
 
-    /// Seven days, and no more than a million changes or half a gigabyte.
+    /// Seven days and the newest 50,000 changes, and no more than a million or half a gigabyte.
     pub fn usual(now: Timestamp) -> Retention {
         let since = now.unix_micros().saturating_sub(Self::DAYS * 86_400 * 1_000_000);
         Retention {
             changes_max: Self::CHANGES_MAX,
+            changes_min: Self::CHANGES_MIN,
             since: Timestamp::from_unix_micros(since),
             bytes_max: Self::BYTES_MAX,
         }

@@ -109,7 +109,9 @@ impl<'t> LogEnd<'t> {
     pub(super) fn compact(&self, keep: Retention) -> rusqlite::Result<Rev> {
         let oldest = tables::oldest(self.transaction)?;
         let by_number = self.head.0.saturating_sub(keep.changes_max.max(1));
-        let by_time = tables::last_before(self.transaction, keep.since)?.0;
+        // The order is that of the revisions; the clock may have jumped.
+        let old_enough = self.head.0.saturating_sub(keep.changes_min);
+        let by_time = tables::last_before(self.transaction, keep.since)?.0.min(old_enough);
         let by_bytes = self.last_too_much(oldest, keep.bytes_max)?.0;
         // The newest one always stays: it is where the log knows its end from.
         let drop_until = by_number.max(by_time).max(by_bytes).min(self.head.0.saturating_sub(1));

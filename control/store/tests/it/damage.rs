@@ -163,7 +163,7 @@ fn a_damaged_log_begins_anew() {
             let next = store.commit(set(vec![], vec![])).unwrap();
             assert!(next > head, "{btree}");
             head = next;
-            store.compact(Retention { changes_max: 1, since: at(0), bytes_max: u64::MAX }).unwrap();
+            store.compact(Retention { changes_max: 1, changes_min: 0, since: at(0), bytes_max: u64::MAX }).unwrap();
         }
         let snapshot = store.read().unwrap();
         assert!(matches!(snapshot.tail(Rev(1), 10), Err(TailError::Compacted { oldest }) if oldest >= head), "{btree}");

@@ -43,7 +43,8 @@ fn compaction_keeps_what_is_asked_for() {
         let dir = tempfile::tempdir().unwrap();
         let store = filled(&dir, 20);
         let before = everything(&store.read().unwrap());
-        let kept = store.compact(Retention { changes_max, since: at(since), bytes_max: u64::MAX }).unwrap();
+        let kept =
+            store.compact(Retention { changes_max, changes_min: 0, since: at(since), bytes_max: u64::MAX }).unwrap();
         assert_eq!(kept, Rev(oldest), "{changes_max} since {since}");
         let snapshot = store.read().unwrap();
         assert_eq!((snapshot.head(), everything(&snapshot)), (Rev(20), before));
@@ -70,12 +71,34 @@ fn compaction_by_bytes() {
         store.commit(set(vec![], vec![put(Key::meta("a"), &text)])).unwrap();
     }
     for (bytes_max, oldest) in [(1 << 30, 1), (35_000, 9), (35_000, 9), (11_000, 11), (4_500, 17), (0, 20)] {
-        let keep = Retention { changes_max: 100, since: at(0), bytes_max };
+        let keep = Retention { changes_max: 100, changes_min: 0, since: at(0), bytes_max };
         assert_eq!(store.compact(keep).unwrap(), Rev(oldest), "{bytes_max}");
     }
     // The count goes on where it was.
     store.commit(set(vec![], vec![put(Key::meta("a"), "1")])).unwrap();
-    assert_eq!(store.compact(Retention { changes_max: 100, since: at(0), bytes_max: 1_000 }).unwrap(), Rev(21));
+    assert_eq!(
+        store.compact(Retention { changes_max: 100, changes_min: 0, since: at(0), bytes_max: 1_000 }).unwrap(),
+        Rev(21)
+    );
+}
+
+/// A start whose clock is ten years ahead, or comes back from it, takes no history for its age.
+#[test]
+fn a_jump_of_the_clock_takes_no_history() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = filled(&dir, 20);
+    let ahead = at(4_102_444_800);
+    assert_eq!(store.compact(Retention::usual(ahead)).unwrap(), Rev(1));
+    // Nor when something was written meanwhile.
+    let mut change = set(vec![], vec![]);
+    change.meta.at = ahead;
+    store.commit(change).unwrap();
+    assert_eq!(store.compact(Retention::usual(ahead)).unwrap(), Rev(1));
+    // What is more than must stay may go.
+    let keep = |changes_min| Retention { changes_max: 100, changes_min, since: ahead, bytes_max: u64::MAX };
+    for (changes_min, oldest) in [(100, 1), (21, 1), (15, 7), (0, 21)] {
+        assert_eq!(store.compact(keep(changes_min)).unwrap(), Rev(oldest), "{changes_min}");
+    }
 }
 
 #[test]
@@ -100,7 +123,7 @@ fn more_than_one_step_of_compaction() {
         }
     });
     assert_eq!(
-        store.compact(Retention { changes_max: 10, since: at(0), bytes_max: u64::MAX }).unwrap(),
+        store.compact(Retention { changes_max: 10, changes_min: 0, since: at(0), bytes_max: u64::MAX }).unwrap(),
         Rev(8 * 2_600 - 9)
     );
 }

@@ -256,7 +256,9 @@ fn run(steps: &[Step]) {
                 }
             }
             Step::Compact(changes_max) => {
-                store.compact(Retention { changes_max: *changes_max, since: at(0), bytes_max: u64::MAX }).unwrap();
+                store
+                    .compact(Retention { changes_max: *changes_max, changes_min: 0, since: at(0), bytes_max: u64::MAX })
+                    .unwrap();
                 model.compact(*changes_max);
             }
             Step::Reopen => {

@@ -288,7 +288,7 @@ fn a_damaged_page_of_objects_takes_what_was_on_it_and_says_so() {
         filled(dir);
         let store = Store::open(dir).unwrap();
         store.commit(set(vec![], vec![])).unwrap();
-        store.compact(Retention { changes_max: 1, since: at(0), bytes_max: u64::MAX }).unwrap();
+        store.compact(Retention { changes_max: 1, changes_min: 0, since: at(0), bytes_max: u64::MAX }).unwrap();
     });
     let cells = cells(&sound.dir.path().join("store.sqlite"));
     let mut all = 0;

@@ -200,7 +200,7 @@ fn the_damaged_file_is_kept_if_something_is_lost() {
     let dir = tempfile::tempdir().unwrap();
     filled(dir.path());
     let store = open(&dir);
-    store.compact(Retention { changes_max: 1, since: at(0), bytes_max: u64::MAX }).unwrap();
+    store.compact(Retention { changes_max: 1, changes_min: 0, since: at(0), bytes_max: u64::MAX }).unwrap();
     drop(store);
     let path = dir.path().join("store.sqlite");
     let pages = fs::metadata(&path).unwrap().len() as usize / PAGE;
