@@ -28,10 +28,11 @@ const PREFIXES_MAX: usize = 200;
 /// `token` as `body` wants it. What the body leaves out has its default; the status stays.
 pub(super) fn fill(here: &Here<'_>, view: &View, token: StoredToken, body: &TokenBody) -> Result<StoredToken, Error> {
     let bounds = &here.caller.bounds;
+    let had = named_by(&token.policies);
     let token = StoredToken {
         name: name(body.name.value())?,
         status: status(body.status.value(), token.status)?,
-        policies: policies(here, view, body.policies.value().map_or(&[][..], Vec::as_slice))?,
+        policies: policies(here, view, body.policies.value().map_or(&[][..], Vec::as_slice), &had)?,
         condition: condition(body.condition.value(), &bounds.condition)?,
         not_before: time(&body.not_before, "/not_before")?,
         // One that is made by a token that ends does not outlive it.
@@ -140,7 +141,12 @@ fn prefixes(given: &[String], which: &str) -> Result<Vec<String>, Error> {
     given.iter().enumerate().map(read).collect()
 }
 
-fn policies(here: &Here<'_>, view: &View, given: &[PolicyBody]) -> Result<Vec<StoredPolicy>, Error> {
+/// What a token names already. It passes: a zone that was deleted since does not keep the token from being changed.
+fn named_by(policies: &[StoredPolicy]) -> Vec<Resource> {
+    policies.iter().filter_map(|policy| Resource::read_all(&policy.resources).ok()).flatten().collect()
+}
+
+fn policies(here: &Here<'_>, view: &View, given: &[PolicyBody], had: &[Resource]) -> Result<Vec<StoredPolicy>, Error> {
     let at = "/policies";
     if given.is_empty() || given.len() > POLICIES_MAX {
         return Err(Fault::TokenBody.because(format!("there must be 1 to {POLICIES_MAX} policies")).at(at));
@@ -148,11 +154,12 @@ fn policies(here: &Here<'_>, view: &View, given: &[PolicyBody]) -> Result<Vec<St
     if given.iter().map(|policy| policy.resources.len()).sum::<usize>() > RESOURCES_MAX {
         return Err(Fault::TokenBody.because(format!("there may be {RESOURCES_MAX} resources")).at(at));
     }
-    let read = |(index, body)| policy(here, view, body).map_err(|error: Error| error.inside(&format!("{at}/{index}")));
+    let read =
+        |(index, body)| policy(here, view, body, had).map_err(|error: Error| error.inside(&format!("{at}/{index}")));
     given.iter().enumerate().map(read).collect()
 }
 
-fn policy(here: &Here<'_>, view: &View, body: &PolicyBody) -> Result<StoredPolicy, Error> {
+fn policy(here: &Here<'_>, view: &View, body: &PolicyBody, had: &[Resource]) -> Result<StoredPolicy, Error> {
     let invalid = |detail: String, at: &str| Fault::TokenBody.because(detail).at(at);
     let effect = match body.effect.value().map(String::as_str) {
         None | Some("allow") => "allow",
@@ -179,7 +186,7 @@ fn policy(here: &Here<'_>, view: &View, body: &PolicyBody) -> Result<StoredPolic
     if resources.len() > RESOURCES_MAX {
         return Err(invalid(format!("there may be {RESOURCES_MAX} resources"), "/resources"));
     }
-    for resource in &resources {
+    for resource in resources.iter().filter(|resource| !had.contains(resource)) {
         if let Some(name) = missing(here, view, *resource)? {
             return Err(invalid(format!("there is no {name} here"), "/resources"));
         }

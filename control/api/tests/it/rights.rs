@@ -411,3 +411,21 @@ fn a_condition_that_cannot_be_read_is_no_bound() {
         assert_eq!(roll(), "403 9109 /condition", "{to}");
     }
 }
+
+/// A zone that was deleted since does not keep a token that names it from being changed.
+#[test]
+fn a_token_outlives_a_zone_that_it_names() {
+    let edge = Edge::new();
+    let gone = edge.new_zone("gone.example");
+    let resources = json!({format!("{ZONES}.{gone}"): "*", format!("{ZONES}.{}", edge.zone()): "*"});
+    let (id, value) = token(&edge, &json!({"name": "t", "policies": [policy(&["DNS Write"], resources)]}));
+    assert_eq!(edge.call("DELETE", &format!("/zones/{gone}"), "").verdict(), "200");
+    let one = format!("/user/tokens/{id}");
+    let mut body = edge.get(&one).result();
+    body["name"] = json!("of less");
+    assert_eq!(edge.call("PUT", &one, &body.to_string()).verdict(), "200");
+    assert_eq!(edge.get(&one).result()["policies"], body["policies"]);
+    assert_eq!(call_as(&edge, &value, HERE, "GET", &edge.records(), "").verdict(), "200");
+    // No other token gets it.
+    assert_eq!(edge.post("/user/tokens", &body.to_string()).verdict(), "400 1001 /policies/0/resources");
+}
