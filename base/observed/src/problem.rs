@@ -50,6 +50,8 @@ pub enum What {
     Strangers,
     /// The hello page of this edge.
     Demo,
+    /// The administrator's credentials on this machine.
+    Administrator,
     /// The local CA: its end is near, or past.
     Authority,
     /// Origins with private addresses, of an edge that is set not to dial them.
@@ -73,12 +75,13 @@ pub enum ProblemKind {
     Lost,
     Strangers,
     Demo,
+    Administrator,
     Authority,
     PrivateOrigins,
 }
 
 impl ProblemKind {
-    pub const ALL: [ProblemKind; 14] = [
+    pub const ALL: [ProblemKind; 15] = [
         ProblemKind::Unit,
         ProblemKind::Document,
         ProblemKind::ChangeLog,
@@ -91,6 +94,7 @@ impl ProblemKind {
         ProblemKind::Lost,
         ProblemKind::Strangers,
         ProblemKind::Demo,
+        ProblemKind::Administrator,
         ProblemKind::Authority,
         ProblemKind::PrivateOrigins,
     ];
@@ -109,6 +113,7 @@ impl ProblemKind {
             ProblemKind::Lost => "lost",
             ProblemKind::Strangers => "strangers",
             ProblemKind::Demo => "demo",
+            ProblemKind::Administrator => "administrator",
             ProblemKind::Authority => "authority",
             ProblemKind::PrivateOrigins => "private_origins",
         }
@@ -130,6 +135,7 @@ impl What {
             What::Lost => ProblemKind::Lost,
             What::Strangers => ProblemKind::Strangers,
             What::Demo => ProblemKind::Demo,
+            What::Administrator => ProblemKind::Administrator,
             What::Authority => ProblemKind::Authority,
             What::PrivateOrigins => ProblemKind::PrivateOrigins,
             What::Others(kind) => *kind,
@@ -151,6 +157,7 @@ impl fmt::Display for What {
             What::Lost => f.write_str("objects on damaged pages"),
             What::Strangers => f.write_str("objects of another version"),
             What::Demo => f.write_str("the hello page"),
+            What::Administrator => f.write_str("the administrator's file"),
             What::Authority => f.write_str("the local CA"),
             What::PrivateOrigins => f.write_str("names and applications with a private origin"),
             What::Others(kind) => write!(f, "others of the kind {}", kind.as_str()),

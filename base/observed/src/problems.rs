@@ -28,6 +28,8 @@ pub enum Reporter {
     Store,
     /// Puts the hello page behind a tunnel.
     Demo,
+    /// Reads the administrator's file.
+    Administrator,
     /// Looks after the local CA.
     Authority,
     /// Looks where requests would go.

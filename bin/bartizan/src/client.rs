@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
+use bartizan_api::NEW_CREDENTIALS;
 use bytes::Bytes;
 use http::{Method, Request, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Full, Limited};
@@ -27,11 +28,19 @@ pub struct Api {
     token: String,
     /// Our own CA, where the API is reached by https.
     ca: Option<String>,
+    /// What helps whoever is not let in.
+    when_refused: &'static str,
 }
 
 impl Api {
     pub fn new(base: &str, token: &str, ca: Option<String>) -> Api {
-        Api { base: base.trim_end_matches('/').to_owned(), token: token.trim().to_owned(), ca }
+        let when_refused = "check the token: `bartizan login` stores one, --api-token gives one";
+        Api { base: base.trim_end_matches('/').to_owned(), token: token.trim().to_owned(), ca, when_refused }
+    }
+
+    /// With the token of the administrator's file.
+    pub fn with_local_token(self) -> Api {
+        Api { when_refused: NEW_CREDENTIALS, ..self }
     }
 
     pub fn base(&self) -> &str {
@@ -151,7 +160,7 @@ impl Api {
         } else {
             send(TokioIo::new(socket), request).await?
         };
-        check_envelope(url, status, &answer)
+        check_envelope(url, status, &answer, self.when_refused)
     }
 }
 
@@ -180,7 +189,7 @@ const BASE_PATH: &str = "/client/v4";
 const NO_ROUTE: u64 = 7003;
 
 /// A good answer, or the first error of a bad one with the exit code that fits it.
-fn check_envelope(url: &str, status: StatusCode, answer: &[u8]) -> anyhow::Result<Value> {
+fn check_envelope(url: &str, status: StatusCode, answer: &[u8], when_refused: &str) -> anyhow::Result<Value> {
     let envelope: Value = serde_json::from_slice(answer).map_err(|_| {
         Failure::new(Cause::Failed, format!("{url} answered {status} and no v4 document: is it this API?"))
     })?;
@@ -193,7 +202,7 @@ fn check_envelope(url: &str, status: StatusCode, answer: &[u8]) -> anyhow::Resul
     let cause = cause_of(status, code);
     let failure = Failure::new(cause, format!("{message} (error {code}, HTTP {})", status.as_u16())).code(code);
     Err(match (cause, code) {
-        (Cause::Refused, _) => failure.remedy("check the token: `bartizan login` stores one, --api-token gives one"),
+        (Cause::Refused, _) => failure.remedy(when_refused),
         (Cause::NotFound, NO_ROUTE) if !url.contains(BASE_PATH) => {
             failure.remedy(format!("the API's URL ends in {BASE_PATH}: --api http://HOST:8787{BASE_PATH}"))
         }
@@ -235,7 +244,7 @@ mod tests {
             (400, r#"{"success":false,"errors":[{"code":1004,"message":"bad"}]}"#, Err(Cause::Failed)),
             (200, "<html>", Err(Cause::Failed)),
         ] {
-            let got = check_envelope("http://x", StatusCode::from_u16(status).unwrap(), answer.as_bytes())
+            let got = check_envelope("http://x", StatusCode::from_u16(status).unwrap(), answer.as_bytes(), "")
                 .map(|envelope| envelope["result"].as_u64().unwrap())
                 .map_err(|error| error.downcast::<Failure>().unwrap().cause);
             assert_eq!(got, expect, "{answer}");
@@ -250,7 +259,7 @@ mod tests {
             ("http://127.0.0.1:8787/client/v4/frobs", 404, "no older than"),
             ("http://127.0.0.1:8787/client/v4/zones/x", 400, "an id of the command"),
         ] {
-            let error = check_envelope(url, StatusCode::from_u16(status).unwrap(), answer).unwrap_err();
+            let error = check_envelope(url, StatusCode::from_u16(status).unwrap(), answer, "").unwrap_err();
             assert!(error.to_string().contains(expect), "{url}: {error}");
         }
     }

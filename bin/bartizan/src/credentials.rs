@@ -32,15 +32,17 @@ pub fn find(edge: &Edge) -> anyhow::Result<Api> {
             .remedy("start one with `bartizan up`, or name yours: `bartizan login --api URL --api-token-file FILE`")
             .into());
     };
-    let token = token::given("--api-token", &edge.api_token, edge.api_token_file.as_deref())?
-        .or_else(|| local.map(|local| local.token))
-        .or_else(|| stored.as_ref().map(|stored| stored.token.clone()));
+    let given = token::given("--api-token", &edge.api_token, edge.api_token_file.as_deref())?;
+    let is_local = given.is_none() && local.is_some();
+    let token =
+        given.or_else(|| local.map(|local| local.token)).or_else(|| stored.as_ref().map(|stored| stored.token.clone()));
     let Some(token) = token else {
         return Err(Failure::new(Cause::Usage, format!("the API is at {api}, but no token is known"))
             .remedy("give one with --api-token-file or BARTIZAN_API_TOKEN")
             .into());
     };
-    Ok(Api::new(&api, &token, local_ca(edge).or_else(|| stored.and_then(|stored| stored.ca))))
+    let api = Api::new(&api, &token, local_ca(edge).or_else(|| stored.and_then(|stored| stored.ca)));
+    Ok(if is_local { api.with_local_token() } else { api })
 }
 
 fn no_edge(edge: &Edge) -> String {

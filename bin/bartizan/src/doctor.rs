@@ -10,6 +10,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use bartizan_api::NEW_CREDENTIALS;
 use bartizan_store::{Examined, Store};
 use bartizan_v4::Edge;
 use rustix::thread::CapabilitySet;
@@ -75,7 +76,13 @@ pub fn run(up: Up, output: Output) -> anyhow::Result<()> {
     let (local, running, holder, mut findings, stored) = user::as_owner(asked, data, look)?;
     findings.push(process(&settings, holder.as_deref()));
     findings.extend(stored);
-    let told = local.and_then(|local| told_by_edge(&local));
+    let told = local.map(|local| told_by_edge(&local));
+    if let Some(Err(error)) = &told
+        && error.downcast_ref::<Failure>().is_some_and(|failure| failure.cause == Cause::Refused)
+    {
+        findings.push(Finding::bad("admin.json", "the running edge refuses its token", NEW_CREDENTIALS));
+    }
+    let told = told.and_then(Result::ok);
     if let Some((api, edge)) = &told {
         as_it_runs(&mut settings, *api, edge);
     }
@@ -289,13 +296,12 @@ fn port(name: &str, address: SocketAddr, transport: Transport, addresses: &Addre
 }
 
 /// Where the API of a running edge is, and what the edge says of itself.
-fn told_by_edge(Local { api, token }: &Local) -> Option<(SocketAddr, Edge)> {
-    let address = api.split('/').nth(2)?.parse().ok()?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().ok()?;
+fn told_by_edge(Local { api, token }: &Local) -> anyhow::Result<(SocketAddr, Edge)> {
+    let address = api.split('/').nth(2).unwrap_or_default().parse()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let api = Api::new(api, token, None);
-    let told =
-        runtime.block_on(async { tokio::time::timeout(EDGE_MAX, api.get("/bartizan/edge")).await.ok()?.ok() })?;
-    Some((address, serde_json::from_value(told).ok()?))
+    let told = runtime.block_on(async { tokio::time::timeout(EDGE_MAX, api.get("/bartizan/edge")).await })??;
+    Ok((address, serde_json::from_value(told)?))
 }
 
 /// Takes what a running edge does for the flags of this call, which may be others or none.

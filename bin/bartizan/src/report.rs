@@ -14,9 +14,10 @@ pub struct Ready {
     pub data: PathBuf,
     pub api: String,
     pub dashboard: String,
-    pub token: String,
-    pub email: String,
-    pub key: String,
+    /// None where the administrator's file has none that works. The next two as well where it cannot be read.
+    pub token: Option<String>,
+    pub email: Option<String>,
+    pub key: Option<String>,
     pub account_id: String,
     /// The default zone, which is not made anew when it was deleted.
     pub zone: Option<ZoneRef>,
@@ -87,9 +88,9 @@ mod tests {
             data: "/data".into(),
             api: "http://127.0.0.1:8787/client/v4".to_owned(),
             dashboard: "http://127.0.0.1:8787/".to_owned(),
-            token: "the token".to_owned(),
-            email: "admin@example".to_owned(),
-            key: "the key".to_owned(),
+            token: Some("the token".to_owned()),
+            email: Some("admin@example".to_owned()),
+            key: Some("the key".to_owned()),
             account_id: "account".to_owned(),
             zone: Some(ZoneRef { id: "zone".to_owned(), name: "example".to_owned() }),
             addresses: vec!["127.0.0.1".to_owned()],
@@ -102,7 +103,7 @@ mod tests {
         };
         let json = serde_json::to_string(&ready).unwrap();
         let text = ready.text(None) + &ready.text(Some("hello.example"));
-        for secret in [&ready.token, &ready.key] {
+        for secret in [&ready.token, &ready.key].into_iter().flatten() {
             assert!(json.contains(secret) && !text.contains(secret), "{text}");
         }
         let unit = include_str!("../../../contrib/bartizan.service");

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Context;
-use bartizan_api::{Administrator, DeclareError, Fault, Preset};
+use bartizan_api::{DeclareError, Entry, Fault, Preset, SetUp};
 use bartizan_certs::{Ca, Certs};
 use bartizan_dial::Private;
 use bartizan_geo::Geo;
@@ -69,7 +69,7 @@ struct Stored {
     store: Store,
     certs: Certs,
     nameservers: Vec<Name>,
-    administrator: Administrator,
+    set_up: SetUp,
     pop: Pop,
     publisher: Publisher,
 }
@@ -139,11 +139,11 @@ impl Stored {
         let certs = Certs::new(ca, seal.clone());
         let nameservers = nameservers(domain)?;
         let prepare = || -> anyhow::Result<_> {
-            let administrator = bartizan_api::bootstrap(&store, &certs, data.path(), &preset(), domain, &nameservers)?;
+            let set_up = bartizan_api::bootstrap(&store, &certs, data.path(), &preset(), domain, &nameservers)?;
             // What the flags say is put in the store first, and taken from there: what is shown is what is served.
             let pop = local_pop(&store, &certs, settings)?;
             let publisher = Publisher::load(store.clone(), seal.clone(), pop.id)?;
-            Ok((administrator, pop, publisher))
+            Ok((set_up, pop, publisher))
         };
         let prepared = match prepare() {
             // It met damage, which is mended by now as far as it can be.
@@ -153,14 +153,14 @@ impl Stored {
             }
             prepared => prepared,
         };
-        let (administrator, pop, publisher) = prepared?;
-        Ok(Stored { seal, store, certs, nameservers, administrator, pop, publisher })
+        let (set_up, pop, publisher) = prepared?;
+        Ok(Stored { seal, store, certs, nameservers, set_up, pop, publisher })
     }
 }
 
 pub async fn serve(opened: Opened, output: Output) -> anyhow::Result<()> {
     let Opened { settings, domain, data, mut listeners, addresses, stored, geo, chosen } = opened;
-    let Stored { seal, store, certs, nameservers, administrator, pop, publisher } = stored;
+    let Stored { seal, store, certs, nameservers, set_up, pop, publisher } = stored;
     let knows_networks = geo.knows_networks();
     let reset_key = Arc::new(seal.reset_key());
     let ports = ports(&chosen);
@@ -188,7 +188,7 @@ pub async fn serve(opened: Opened, output: Output) -> anyhow::Result<()> {
         knows_networks,
         data: data.path().to_owned(),
         domain: domain.clone(),
-        account: administrator.account_id,
+        account: set_up.account_id,
         process: process(),
     };
     let (stop, stopped) = watch::channel(false);
@@ -207,39 +207,47 @@ pub async fn serve(opened: Opened, output: Output) -> anyhow::Result<()> {
     let caring = tokio::spawn(take_care(store));
     let counting = (private == Private::Refused).then(|| tokio::spawn(private_origins::watch(Arc::clone(&planes))));
 
-    let client = Api::new(&format!("http://{}/client/v4", reachable(addresses.api[0])), &administrator.token, None);
-    if let Err(error) = Local::announce(data.path(), client.base()) {
-        tracing::warn!(%error, "commands of this machine have to be told where the API is: {}", client.base());
+    let api_url = format!("http://{}/client/v4", reachable(addresses.api[0]));
+    if let Err(error) = Local::announce(data.path(), &api_url) {
+        tracing::warn!(%error, "commands of this machine have to be told where the API is: {api_url}");
     }
     // It serves from here on, whatever becomes of its own commands and of the hello page.
     ready.send_replace(true);
     let problems = &planes.observed().problems;
-    if let Err(error) = demo::api_answers(&client).await {
-        tracing::error!(error = format!("{error:#}"), "the API does not answer its own administrator");
-        demo::fails(problems, &error);
+    report_unknown(&set_up.entry, problems);
+    let mut hello = None;
+    if let Entry::Open(administrator) = &set_up.entry {
+        let client = Api::new(&api_url, &administrator.token, None);
+        if let Err(error) = demo::api_answers(&client).await {
+            tracing::error!(error = format!("{error:#}"), "the API does not answer its own administrator");
+            demo::fails(problems, &error);
+        }
+        // Whoever deleted the zone does not miss the page in it.
+        if settings.demo && set_up.zone.is_some() {
+            output.progress("putting the hello page behind a tunnel");
+            let (ca, reach) = (certs.ca_pem(), planes.reach());
+            hello = demo::start(&client, &addresses, &domain, ca, reach, problems, stopped.clone()).await;
+        }
     }
-    // Whoever deleted the zone does not miss the page in it.
-    let demo = settings.demo && administrator.zone.is_some();
-    let hello = if demo {
-        output.progress("putting the hello page behind a tunnel");
-        demo::start(&client, &addresses, &domain, certs.ca_pem(), planes.reach(), problems, stopped.clone()).await
-    } else {
-        None
-    };
 
     // Caught before anybody is told that there is something to stop. SIGUSR2 comes before an upgrade: whoever starts this
     // edge again starts the new version.
     let (stopping, upgrade) = (signal(), caught(SignalKind::user_defined2()));
+    let (token, email, key) = match set_up.entry {
+        Entry::Open(known) => (Some(known.token), Some(known.email), Some(known.key)),
+        Entry::Stale { administrator: known, .. } => (None, Some(known.email), Some(known.key)),
+        Entry::Unknown { .. } => (None, None, None),
+    };
     let report = Ready {
         version: env!("CARGO_PKG_VERSION"),
         data: data.path().to_owned(),
-        api: client.base().to_owned(),
+        api: api_url,
         dashboard: format!("http://{}/", reachable(addresses.api[0])),
-        token: administrator.token,
-        email: administrator.email,
-        key: administrator.key,
-        account_id: administrator.account_id.to_string(),
-        zone: administrator.zone.map(|zone| ZoneRef { id: zone.id.to_string(), name: zone.name }),
+        token,
+        email,
+        key,
+        account_id: set_up.account_id.to_string(),
+        zone: set_up.zone.map(|zone| ZoneRef { id: zone.id.to_string(), name: zone.name }),
         domain: domain.to_string(),
         addresses: settings.address.iter().map(ToString::to_string).collect(),
         dns: addresses.dns.clone(),
@@ -329,6 +337,21 @@ fn report_read_only(store: &Store, problems: &Problems) {
         remedy: "make room, or let this user write there, and start the edge again; it serves meanwhile",
     };
     problems.report(Reporter::Housekeeping, vec![problem], Lease::Held, Instant::now());
+}
+
+/// Shows that nobody knows the administrator's credentials. Nobody is let in or out for it.
+fn report_unknown(entry: &Entry, problems: &Problems) {
+    let Entry::Unknown { reason } = entry else { return };
+    tracing::error!(reason, "the administrator's credentials are not known; nothing of them is changed");
+    let problem = Problem {
+        what: What::Administrator,
+        count: 1,
+        reason: reason.clone(),
+        since: now(),
+        remedy: "put admin.json back from a copy and start the edge again; or move it away: the next start makes a new \
+                 token and key, and the old ones end",
+    };
+    problems.report(Reporter::Administrator, vec![problem], Lease::Held, Instant::now());
 }
 
 /// What the flags say of this PoP.

@@ -2,30 +2,30 @@
 //! certificate, and the certificate that connectors see.
 //!
 //! The store knows hashes only, so the clear text is kept in `DATA/admin.json` (mode 0600), where commands on this machine
-//! find it. The file is written before the store is changed: whatever happens between, the next start mends it. If the
-//! file is lost or empty, the next start makes new credentials and the old ones end.
+//! find it. The store decides: once it is there, a start puts nothing into it that the file says, so that a token which was
+//! given a new text or deleted does not come back. What the environment dictates is put there at every start. If the file
+//! is lost or empty, the next start makes new credentials and the old ones end: whoever owns the data directory has a way
+//! in. The file is written last: whatever happens between, the next start finds no file.
 
-use std::io;
-use std::path::{Path, PathBuf};
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::Path;
 use std::sync::Arc;
 
 use bartizan_certs::{Certs, CertsError};
 use bartizan_names::{AccountId, Name, TokenId, UserId, ZoneId, ZoneName};
 use bartizan_seal as seal;
-use bartizan_store::{Key, Kind, Scope, Store};
+use bartizan_store::{Key, Kind, Rev, Scope, Store};
 use bartizan_v4::{Account, AccountSettings, StoredToken, StoredUser};
-use serde::{Deserialize, Serialize};
 
 use crate::accounts::account_ref;
-use crate::caller::{ACTIVE, hash_key, in_old_place};
+use crate::admin_file::{AdminFileError, Administrator, DefaultZone, FILE, NEW_CREDENTIALS, Saved, read, save, told};
+use crate::caller::{ACTIVE, Standing, hash_key, in_old_place, token_of};
 use crate::error::{Error, Fault};
+use crate::rights::Rights;
 use crate::tokens::{everything, new_token};
 use crate::transaction::{Change, View};
-use crate::writes::{By, Writes};
+use crate::writes::{By, Writes, now};
 use crate::zones;
-
-/// The file with the administrator's credentials, in the data directory.
-pub const FILE: &str = "admin.json";
 
 /// The administrator's token among others.
 const TOKEN_NAME: &str = "administrator";
@@ -44,33 +44,33 @@ pub struct Preset {
     pub key: Option<String>,
 }
 
-/// The first administrator, in clear text. Not for logs.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Administrator {
-    pub email: String,
-    /// The global key.
-    pub key: String,
-    /// The API token.
-    pub token: String,
+/// What a start finds: whose edge it is, and who is let in.
+pub struct SetUp {
     pub account_id: AccountId,
-    pub user_id: UserId,
-    /// None when it was deleted: it does not come back by itself.
+    /// None when it was deleted.
     pub zone: Option<DefaultZone>,
+    pub entry: Entry,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DefaultZone {
-    pub id: ZoneId,
-    pub name: String,
+/// Whether the administrator's file lets commands of this machine in.
+pub enum Entry {
+    Open(Administrator),
+    /// Its token does not work.
+    Stale {
+        administrator: Administrator,
+        reason: &'static str,
+    },
+    /// It cannot be read.
+    Unknown {
+        reason: String,
+    },
 }
 
 /// Why the first administrator could not be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum BootstrapError {
-    #[error("cannot read or write {}; see that this user owns it", path.display())]
-    File { path: PathBuf, source: io::Error },
-    #[error("{} is damaged; move it away, and new credentials are made", path.display())]
-    Damaged { path: PathBuf, source: serde_json::Error },
+    #[error(transparent)]
+    File(#[from] AdminFileError),
     #[error(
         "the administrator's {what} has {length} characters and can be guessed: {SECRET_MIN} are needed. Put a longer one \
          in {variable}; or unset that and move {FILE} away, and new credentials are made"
@@ -88,55 +88,101 @@ pub fn bootstrap(
     preset: &Preset,
     domain: &ZoneName,
     nameservers: &[Name],
-) -> Result<Administrator, BootstrapError> {
+) -> Result<SetUp, BootstrapError> {
     let path = data.join(FILE);
-    let saved = read(&path)?;
+    let is_first = store.read().map_err(Error::from)?.head() == Rev::ZERO;
+    let (saved, damaged) = match read(&path) {
+        Saved::Nothing => (None, None),
+        Saved::Credentials(saved) => (Some(saved), None),
+        // Without a store that knows them, nobody would ever be let in.
+        Saved::Unreadable(error) if is_first => return Err(error.into()),
+        Saved::Unreadable(error) => (None, Some(error)),
+    };
     let mut administrator = plan(store, saved.as_ref(), preset, domain)?;
     refuse_weak("token", &administrator.token, "BARTIZAN_API_TOKEN")?;
     refuse_weak("key", &administrator.key, "BARTIZAN_API_KEY")?;
-    // Twice, because the zone's id is known for certain only when the change has landed; first, because a token that is
-    // in the store alone is lost.
-    save(&path, saved.as_ref(), &administrator)?;
-    let writes = Writes::new(store.clone(), certs.clone(), Arc::default());
-    let set_up = writes.change(By::Edge(INTERFACE), |change| put(change, &administrator, domain, nameservers));
-    let zone = match (set_up, saved) {
-        // Nothing can be changed, and what was set up before serves.
-        (Err(error), Some(saved)) if matches!(error.fault, Fault::ReadOnly | Fault::DiskFull) => return Ok(saved),
-        (set_up, _) => set_up?,
+    let made = damaged.is_none() && (is_first || saved.is_none());
+    let dictated = Dictated {
+        email: made || preset.email.is_some(),
+        key: made || preset.key.is_some(),
+        token: made || preset.token.is_some(),
     };
-    let before = administrator.clone();
-    administrator.zone = zone;
-    save(&path, Some(&before), &administrator)?;
-    Ok(administrator)
+    let writes = Writes::new(store.clone(), certs.clone(), Arc::default());
+    let set_up = writes.change(By::Edge(INTERFACE), |change| {
+        let account = put_account(change, administrator.account_id)?;
+        if damaged.is_none() {
+            put_user(change, &administrator, dictated)?;
+            put_token(change, &administrator, dictated)?;
+        }
+        put_certificate_for_tunnels(change)?;
+        put_zone(change, &account, domain, nameservers)
+    });
+    administrator.zone = match set_up {
+        // Nothing can be changed, and what was set up before serves.
+        Err(error) if !made && matches!(error.fault, Fault::ReadOnly | Fault::DiskFull) => {
+            damaged.as_ref().map_or(administrator.zone, |_| zone_there(store, domain))
+        }
+        set_up => set_up?,
+    };
+    let (account_id, zone) = (administrator.account_id, administrator.zone.clone());
+    if let Some(error) = damaged {
+        return Ok(SetUp { account_id, zone, entry: Entry::Unknown { reason: told(&error) } });
+    }
+    match save(&path, saved.as_ref(), &administrator) {
+        Err(error) if !dictated.any() => {
+            tracing::warn!(error = told(&error), "the administrator's file stays as it was");
+        }
+        saved => saved?,
+    }
+    let entry = match refused(store, &administrator.token) {
+        None => Entry::Open(administrator),
+        Some(reason) => {
+            tracing::warn!(
+                "the token in {} does not let commands of this machine in: {reason}; {NEW_CREDENTIALS}",
+                path.display()
+            );
+            Entry::Stale { administrator, reason }
+        }
+    };
+    Ok(SetUp { account_id, zone, entry })
+}
+
+/// What is put into the store whatever it has: what the environment says, and what is new because there was no file.
+#[derive(Clone, Copy)]
+struct Dictated {
+    email: bool,
+    key: bool,
+    token: bool,
+}
+
+impl Dictated {
+    const fn any(self) -> bool {
+        self.email || self.key || self.token
+    }
+}
+
+/// Why a token lets nobody on this machine in.
+fn refused(store: &Store, token: &str) -> Option<&'static str> {
+    const UNREADABLE: Option<&str> = Some("it cannot be read");
+    let Ok(view) = store.read().map(View) else { return UNREADABLE };
+    match token_of(&view, &seal::hash_token(token), Some(IpAddr::V4(Ipv4Addr::LOCALHOST)), now()) {
+        Ok(Some((token, Standing::Active))) if Rights::read(&token.policies).is_some() => None,
+        Ok(Some((_, Standing::Active))) | Err(_) => UNREADABLE,
+        Ok(Some((_, standing))) => standing.reason(),
+        Ok(None) => Some("it was given a new text, or deleted"),
+    }
+}
+
+/// The default zone where nothing can be changed.
+fn zone_there(store: &Store, domain: &ZoneName) -> Option<DefaultZone> {
+    let id = View(store.read().ok()?).zone_named(domain).ok()??;
+    Some(DefaultZone { id, name: domain.to_string() })
 }
 
 /// Also one that an older version has accepted and saved.
 fn refuse_weak(what: &'static str, secret: &str, variable: &'static str) -> Result<(), BootstrapError> {
     let length = secret.chars().count();
     if length < SECRET_MIN { Err(BootstrapError::Weak { what, length, variable }) } else { Ok(()) }
-}
-
-fn read(path: &Path) -> Result<Option<Administrator>, BootstrapError> {
-    match std::fs::read(path) {
-        // A crash or a full disk left it so: as good as none.
-        Ok(text) if text.trim_ascii().is_empty() => Ok(None),
-        Ok(text) => serde_json::from_slice(&text)
-            .map(Some)
-            .map_err(|source| BootstrapError::Damaged { path: path.to_owned(), source }),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(source) => Err(BootstrapError::File { path: path.to_owned(), source }),
-    }
-}
-
-/// One field a line, so that a shell finds the token without a JSON parser.
-fn save(path: &Path, old: Option<&Administrator>, new: &Administrator) -> Result<(), BootstrapError> {
-    if old == Some(new) {
-        return Ok(());
-    }
-    let failed = |source| BootstrapError::File { path: path.to_owned(), source };
-    let mut text = serde_json::to_string_pretty(new).map_err(|error| failed(error.into()))?;
-    text.push('\n');
-    seal::write_private(path, text.as_bytes()).map_err(failed)
 }
 
 /// Who shall be the administrator: what is dictated, else what was saved, else something new. Ids of what is in the store
@@ -174,19 +220,6 @@ fn plan(
 /// 148 bits in 37 digits, as long as a global key is elsewhere.
 fn new_key() -> String {
     hex::encode(seal::random::<20>())[..37].to_owned()
-}
-
-fn put(
-    change: &mut Change,
-    administrator: &Administrator,
-    domain: &ZoneName,
-    nameservers: &[Name],
-) -> Result<Option<DefaultZone>, Error> {
-    let account = put_account(change, administrator.account_id)?;
-    put_user(change, administrator)?;
-    put_token(change, administrator)?;
-    put_certificate_for_tunnels(change)?;
-    put_zone(change, &account, domain, nameservers)
 }
 
 /// The default zone. It is made once: one that was deleted since stays so.
@@ -235,30 +268,33 @@ fn put_account(change: &mut Change, id: AccountId) -> Result<Account, Error> {
 }
 
 /// As an account, one that cannot be read stays as it is.
-fn put_user(change: &mut Change, administrator: &Administrator) -> Result<(), Error> {
+fn put_user(change: &mut Change, administrator: &Administrator, dictated: Dictated) -> Result<(), Error> {
     let key_sha256 = seal::hash_token(&administrator.key).to_string();
     let key = Key::user(administrator.user_id);
-    let old: Option<StoredUser> = change.if_readable(&key)?;
-    if old.is_none() && change.has(&key)? {
-        tracing::error!(%key, "cannot be read, and stays as it is");
-        return Ok(());
-    }
-    if old.as_ref().is_some_and(|old| old.key_sha256 == key_sha256 && old.email == administrator.email) {
-        return Ok(());
-    }
-    let user = StoredUser {
-        id: administrator.user_id,
-        email: administrator.email.clone(),
-        key_sha256,
-        created_on: old.map_or(change.now(), |old| old.created_on),
-        modified_on: change.now(),
+    let Some(old) = change.if_readable::<StoredUser>(&key)? else {
+        if change.has(&key)? {
+            tracing::error!(%key, "cannot be read, and stays as it is");
+            return Ok(());
+        }
+        let (email, now) = (administrator.email.clone(), change.now());
+        let user = StoredUser { id: administrator.user_id, email, key_sha256, created_on: now, modified_on: now };
+        return change.put(key, &user);
     };
+    let user = StoredUser {
+        email: if dictated.email { administrator.email.clone() } else { old.email.clone() },
+        key_sha256: if dictated.key { key_sha256 } else { old.key_sha256.clone() },
+        modified_on: change.now(),
+        ..old.clone()
+    };
+    if (&user.email, &user.key_sha256) == (&old.email, &old.key_sha256) {
+        return Ok(());
+    }
     change.put(key, &user)
 }
 
-/// The administrator has one token; a new text replaces the old one, and it may do everything again. One that works stays
-/// as it is, whatever somebody has made of it.
-fn put_token(change: &mut Change, administrator: &Administrator) -> Result<(), Error> {
+/// The administrator has one token. A dictated text replaces the old one, and may do everything again; the store decides
+/// about any other. One that works stays as it is, whatever somebody has made of it.
+fn put_token(change: &mut Change, administrator: &Administrator, dictated: Dictated) -> Result<(), Error> {
     let (scope, hash) = (Scope::User(administrator.user_id), seal::hash_token(&administrator.token));
     let id = token_id(administrator.user_id);
     let in_old_place = in_old_place(change)?.into_iter().find(|token| token.name == TOKEN_NAME);
@@ -268,7 +304,12 @@ fn put_token(change: &mut Change, administrator: &Administrator) -> Result<(), E
         Err(error) if error.fault == Fault::Damaged => None,
         found => found?,
     };
-    if old.as_ref().is_some_and(|old| old.sha256 == hash.to_string()) && found.as_deref() == Some(key.as_str()) {
+    if old.as_ref().is_some_and(|old| old.sha256 == hash.to_string()) {
+        // Damage may have taken the way to it.
+        let is_found = found.as_deref() == Some(key.as_str());
+        return if is_found { Ok(()) } else { change.claim_name(hash_key(&hash), key.as_str()) };
+    }
+    if !dictated.token && in_old_place.is_none() {
         return Ok(());
     }
     if let Some(old) = &old {

@@ -21,7 +21,7 @@
 //! guard       here · state (Api) · auth
 //! store       transaction (View, Change) · writes · caller
 //! calls       path · permission · rights · reply · error · tag · query · extract · here · openapi · numbers · idempotency ·
-//!             background (Worker)
+//!             background (Worker) · admin_file
 //! ```
 //! What a resource keeps, and by which rules, is in its own file: as methods of View and Change that other resources may
 //! call. What is about everything of a zone, whatever its kind, is in `deletions`.
@@ -30,6 +30,7 @@
 
 mod access_rules;
 mod accounts;
+mod admin_file;
 mod app_addresses;
 mod apps;
 mod audit_logs;
@@ -77,7 +78,8 @@ mod user;
 mod writes;
 mod zones;
 
-pub use bootstrap::{Administrator, BootstrapError, DefaultZone, FILE as ADMIN_FILE, Preset, bootstrap};
+pub use admin_file::{AdminFileError, Administrator, DefaultZone, FILE as ADMIN_FILE, NEW_CREDENTIALS};
+pub use bootstrap::{BootstrapError, Entry, Preset, SetUp, bootstrap};
 pub use error::{Error, Fault};
 pub use extract::{BODY_MAX, Peer};
 pub use permission::Permission;

@@ -17,6 +17,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::accounts::AccountScope;
+use crate::admin_file;
 use crate::auth::{needs, open, peer_of};
 use crate::caller::{ACTIVE, Caller, Standing, hash_key};
 use crate::error::{Error, Fault};
@@ -27,7 +28,7 @@ use crate::resource::{self, All, Call, Edit, Editable, Here, Owner, Place, Resou
 use crate::rights::ALL_PERMISSIONS;
 use crate::state::Api;
 use crate::transaction::{Change, View};
-use crate::writes::now;
+use crate::writes::{blocking, now};
 
 /// Tokens of one owner.
 const TOKENS_MAX: u64 = 1_000;
@@ -295,7 +296,7 @@ async fn roll_of_account(
 
 async fn renew(api: Api, caller: Caller, scope: Scope, id: TokenId) -> Result<Reply<String>, Error> {
     let actor = caller.clone();
-    let value = api
+    let (value, of_before) = api
         .change(&actor, move |change| {
             let old: StoredToken = change.find(&Key::token(scope, id))?.ok_or(Fault::TokenUnknown)?;
             // Who shows a token has what it may do, and may exchange it.
@@ -305,8 +306,14 @@ async fn renew(api: Api, caller: Caller, scope: Scope, id: TokenId) -> Result<Re
             let value = new_token();
             let new = StoredToken { sha256: hash_token(&value).to_string(), modified_on: change.now(), ..old.clone() };
             change.put_token(scope, Some(&old), &new)?;
-            Ok(value)
+            Ok((value, old.sha256))
         })
         .await?;
+    let (data, text) = (api.facts().data.clone(), value.clone());
+    blocking(move || {
+        admin_file::follow_roll(&data, &of_before, &text);
+        Ok(())
+    })
+    .await?;
     Ok(Reply::of(value))
 }

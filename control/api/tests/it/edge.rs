@@ -8,7 +8,7 @@ use std::time::SystemTime;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
-use bartizan_api::{Administrator, Dependencies, Facts, Peer, Ports, Preset, bootstrap, declare_pop, router};
+use bartizan_api::{Administrator, Dependencies, Entry, Facts, Peer, Ports, Preset, bootstrap, declare_pop, router};
 use bartizan_certs::{Ca, Certs};
 use bartizan_live::Live;
 use bartizan_model::Zone;
@@ -155,7 +155,8 @@ impl Edge {
         let preset = Preset { token: Some(TOKEN.to_owned()), email: Some(EMAIL.to_owned()), key: Some(KEY.to_owned()) };
         let domain = Zone::parse_name("bartizan.localhost").unwrap();
         let nameservers = vec![Name::parse("ns1.bartizan.localhost").unwrap()];
-        let administrator = bootstrap(&store, &certs, directory.path(), &preset, &domain, &nameservers).unwrap();
+        let set_up = bootstrap(&store, &certs, directory.path(), &preset, &domain, &nameservers).unwrap();
+        let Entry::Open(administrator) = set_up.entry else { panic!("the administrator is let in") };
         let pop = declare_pop(&store, &certs, &pop(&["127.77.0.0/24"])).unwrap();
         let socket = |text: &str| vec![text.parse::<SocketAddr>().unwrap()];
         let facts = Facts {

@@ -2,19 +2,30 @@
 
 use std::os::unix::fs::PermissionsExt;
 
-use bartizan_api::{ADMIN_FILE, Administrator, BootstrapError, Preset, bootstrap, declare_pop};
+use bartizan_api::{
+    ADMIN_FILE, AdminFileError, Administrator, BootstrapError, Entry, Preset, SetUp, bootstrap, declare_pop,
+};
 use bartizan_model::Zone;
 use bartizan_names::{Timestamp, TokenId};
 use bartizan_store::{ChangeSet, Index, Key, Kind, Meta, Op, Prefix, Scope, Store, Value};
 use serde_json::json;
 
-use crate::edge::{certs, pop};
+use crate::edge::{Edge, TOKEN, certs, pop};
 
 fn commit(store: &Store, ops: Vec<Op>) {
     let request_id = bartizan_seal::random();
     let at = Timestamp::from_unix_micros(1);
     let meta = Meta { at, actor: "test".to_owned(), interface: "test".to_owned(), client: None, request_id };
     store.commit(ChangeSet { guards: Vec::new(), ops, meta }).unwrap();
+}
+
+/// The credentials that work.
+fn opened(found: SetUp) -> Administrator {
+    match found.entry {
+        Entry::Open(administrator) => administrator,
+        Entry::Stale { reason, .. } => panic!("{reason}"),
+        Entry::Unknown { reason } => panic!("{reason}"),
+    }
 }
 
 /// What cannot be read, perhaps because a newer version wrote it, is not written over, nor made a second time.
@@ -24,7 +35,7 @@ fn what_cannot_be_read_is_not_set_up_anew() {
     let store = Store::open(directory.path()).unwrap();
     let (certs, _) = certs(directory.path());
     let domain = Zone::parse_name("bartizan.localhost").unwrap();
-    let run = || bootstrap(&store, &certs, directory.path(), &Preset::default(), &domain, &[]).unwrap();
+    let run = || opened(bootstrap(&store, &certs, directory.path(), &Preset::default(), &domain, &[]).unwrap());
     let first = run();
     let declared = declare_pop(&store, &certs, &pop(&["127.77.0.0/24"])).unwrap();
     let (account, user) = (Key::account(first.account_id), Key::user(first.user_id));
@@ -49,7 +60,7 @@ fn the_token_of_an_older_build() {
     let store = Store::open(directory.path()).unwrap();
     let (certs, _) = certs(directory.path());
     let domain = Zone::parse_name("bartizan.localhost").unwrap();
-    let run = || bootstrap(&store, &certs, directory.path(), &Preset::default(), &domain, &[]).unwrap();
+    let run = || opened(bootstrap(&store, &certs, directory.path(), &Preset::default(), &domain, &[]).unwrap());
     let first = run();
     let (user, of_token) = (Scope::User(first.user_id), |scope| Prefix::of(scope, Kind::Token));
     let new = store.read().unwrap().keys(&of_token(user), None, 9).unwrap().remove(0);
@@ -89,7 +100,7 @@ fn a_second_run_changes_nothing_and_a_lost_file_makes_new_credentials() {
     let store = Store::open(directory.path()).unwrap();
     let (certs, _) = certs(directory.path());
     let domain = Zone::parse_name("bartizan.localhost").unwrap();
-    let run = |preset: &Preset| bootstrap(&store, &certs, directory.path(), preset, &domain, &[]);
+    let run = |preset: &Preset| bootstrap(&store, &certs, directory.path(), preset, &domain, &[]).map(opened);
     let head = || store.read().unwrap().head();
 
     let first = run(&Preset::default()).unwrap();
@@ -144,7 +155,78 @@ fn a_second_run_changes_nothing_and_a_lost_file_makes_new_credentials() {
     std::fs::write(&path, "\n").unwrap();
     let fifth = run(&Preset::default()).unwrap();
     assert!(fifth.account_id == fourth.account_id && fifth.token != fourth.token, "an empty file is a lost one");
+}
 
-    std::fs::write(&path, "{").unwrap();
-    assert!(matches!(run(&Preset::default()), Err(BootstrapError::Damaged { .. })));
+fn bearer(edge: &Edge, token: &str, method: &str, path: &str) -> String {
+    let headers = [("authorization", &*format!("Bearer {token}")), ("content-type", "application/json")];
+    edge.send_as(&headers, method, &format!("/client/v4{path}"), "{}").verdict()
+}
+
+/// A second start over the same data, with nothing from the environment.
+fn start_again(edge: &Edge) -> SetUp {
+    let domain = Zone::parse_name("bartizan.localhost").unwrap();
+    let (certs, _) = certs(edge.directory.path());
+    bootstrap(&edge.store, &certs, edge.directory.path(), &Preset::default(), &domain, &[]).unwrap()
+}
+
+/// Once there is a store, it decides who is let in, and the file only says how.
+#[test]
+fn a_start_puts_no_token_back() {
+    let edge = Edge::new();
+    let file = edge.directory.path().join(ADMIN_FILE);
+    let first = std::fs::read(&file).unwrap();
+    let saved = || serde_json::from_slice::<Administrator>(&std::fs::read(&file).unwrap()).unwrap();
+    let get = |token: &str| bearer(&edge, token, "GET", "/zones");
+    let id = edge.get("/user/tokens/verify").result()["id"].as_str().unwrap().to_owned();
+
+    let rolled = edge.call("PUT", &format!("/user/tokens/{id}/value"), "{}").result();
+    let rolled = rolled.as_str().unwrap();
+    assert_eq!(saved().token, rolled, "commands of this machine go on");
+    assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    assert!(matches!(start_again(&edge).entry, Entry::Open(found) if found.token == rolled));
+    assert_eq!((get(TOKEN), get(rolled)), ("403 9109".to_owned(), "200".to_owned()));
+
+    // A file of before, from a copy for example.
+    std::fs::write(&file, &first).unwrap();
+    let head = edge.revision();
+    assert!(matches!(start_again(&edge).entry, Entry::Stale { .. }));
+    assert_eq!((get(TOKEN), get(rolled)), ("403 9109".to_owned(), "200".to_owned()));
+
+    assert_eq!(bearer(&edge, rolled, "DELETE", &format!("/user/tokens/{id}")), "200");
+    let head_after = edge.revision();
+    assert!(head_after > head);
+    assert!(matches!(start_again(&edge).entry, Entry::Stale { .. }));
+    assert_eq!((get(TOKEN), get(rolled)), ("403 9109".to_owned(), "403 9109".to_owned()));
+    assert_eq!(edge.revision(), head_after, "nothing to do");
+
+    // Who owns the data directory has a way back in.
+    std::fs::remove_file(&file).unwrap();
+    let Entry::Open(new) = start_again(&edge).entry else { panic!("new credentials") };
+    assert_eq!((get(&new.token), get(TOKEN)), ("200".to_owned(), "403 9109".to_owned()));
+}
+
+/// A file that says nothing keeps nothing from being served, and nobody is let in or out for it.
+#[test]
+fn a_damaged_file_is_told_and_changes_nothing() {
+    let edge = Edge::new();
+    let file = edge.directory.path().join(ADMIN_FILE);
+    let head = edge.revision();
+    std::fs::write(&file, "{").unwrap();
+    let found = start_again(&edge);
+    assert_eq!((found.account_id, &found.zone), (edge.administrator.account_id, &edge.administrator.zone));
+    assert!(matches!(found.entry, Entry::Unknown { .. }));
+    assert_eq!((edge.revision(), edge.get("/zones").verdict()), (head, "200".to_owned()));
+    assert_eq!(std::fs::read(&file).unwrap(), b"{", "it is left to a person");
+}
+
+/// Without a store that knows them, nobody would ever be let in.
+#[test]
+fn a_damaged_file_stops_a_first_start() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join(ADMIN_FILE), "{").unwrap();
+    let store = Store::open(directory.path()).unwrap();
+    let (certs, _) = certs(directory.path());
+    let domain = Zone::parse_name("bartizan.localhost").unwrap();
+    let found = bootstrap(&store, &certs, directory.path(), &Preset::default(), &domain, &[]);
+    assert!(matches!(found, Err(BootstrapError::File(AdminFileError::Damaged { .. }))));
 }
