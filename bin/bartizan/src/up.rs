@@ -142,7 +142,8 @@ impl Stored {
             let set_up = bartizan_api::bootstrap(&store, &certs, data.path(), &preset(), domain, &nameservers)?;
             // What the flags say is put in the store first, and taken from there: what is shown is what is served.
             let pop = local_pop(&store, &certs, settings)?;
-            let publisher = Publisher::load(store.clone(), seal.clone(), pop.id)?;
+            let publisher =
+                Publisher::load(store.clone(), seal.clone(), pop.id)?.with_tokens_read_by(bartizan_api::read_token);
             Ok((set_up, pop, publisher))
         };
         let prepared = match prepare() {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
 use bartizan_names::{AccountId, Prefix, Timestamp, TokenId, UserId};
+use bartizan_quotas::Rarely;
 use bartizan_seal::TokenHash;
 use bartizan_store::{Index, Key, Kind, Prefix as KeyPrefix, Scope};
 use bartizan_v4::{Account, Condition, StoredToken, StoredUser};
@@ -205,10 +206,25 @@ pub(crate) fn hash_key(hash: &TokenHash) -> Key {
     Key::unique(Scope::Edge, Index::TokenHash, hash)
 }
 
+/// Whether this version knows what a token may do, and from where it works. One of which it does not lets nobody in.
+pub fn read_token(token: &StoredToken) -> Result<(), &'static str> {
+    Rights::read(&token.policies).ok_or("its policies are none that this version knows; it may do nothing")?;
+    let addresses = token.condition.as_ref().and_then(|condition| condition.request_ip.as_ref());
+    let lists = addresses.map_or([&[][..]; 2], |addresses| [&addresses.within, &addresses.not_in]);
+    match lists.into_iter().all(|texts| read_prefixes(texts).is_some()) {
+        true => Ok(()),
+        false => Err("the addresses that it is bound to cannot be read; it works from nowhere that they could mean"),
+    }
+}
+
 /// Who has a token that works.
 pub(crate) fn by_token(token: StoredToken) -> Result<Caller, Error> {
     let rights = Rights::read(&token.policies).ok_or_else(|| {
-        tracing::error!(token = %token.id, "the policies of a token cannot be read; it may do nothing");
+        // The publisher shows it; whoever has the token calls as often as they like.
+        static UNREADABLE: Rarely = Rarely::new();
+        if let Some(times) = UNREADABLE.turn() {
+            tracing::error!(token = %token.id, times, "the policies of a token cannot be read; it may do nothing");
+        }
         Fault::Damaged.because(format!("token {}", token.id))
     })?;
     Ok(Caller {

@@ -80,6 +80,7 @@ mod zones;
 
 pub use admin_file::{AdminFileError, Administrator, DefaultZone, FILE as ADMIN_FILE, NEW_CREDENTIALS};
 pub use bootstrap::{BootstrapError, Entry, Preset, SetUp, bootstrap};
+pub use caller::read_token;
 pub use error::{Error, Fault};
 pub use extract::{BODY_MAX, Peer};
 pub use permission::Permission;

@@ -25,8 +25,12 @@ pub enum Review {
     More,
 }
 
+/// Says why a token of the right shape cannot be read all the same. Only the API knows the permissions that it names.
+pub type ReadToken = fn(&v4::StoredToken) -> Result<(), &'static str>;
+
 /// What of the documents is known to be unreadable, and how far all of them were looked at.
 pub(crate) struct Documents {
+    pub(crate) read_token: ReadToken,
     unreadable: Problems,
     pass: Option<Pass>,
 }
@@ -40,7 +44,7 @@ struct Pass {
 
 impl Documents {
     pub(crate) fn begin() -> Documents {
-        Documents { unreadable: none(), pass: Some(Pass::begin()) }
+        Documents { read_token: |_| Ok(()), unreadable: none(), pass: Some(Pass::begin()) }
     }
 
     /// Begins to look at all of them again. Those that were unreadable count as such until that ends.
@@ -59,9 +63,9 @@ impl Documents {
     /// Looks at the next piece. What is one of `units`, those that cannot be put in force, is told there.
     pub(crate) fn review(&mut self, snapshot: &Snapshot, units: &Problems) -> Review {
         let Some(at) = self.pass.as_ref().map(|pass| pass.at) else { return Review::Done };
-        let mut bad = Vec::new();
+        let (mut bad, read_token) = (Vec::new(), self.read_token);
         let piece = snapshot.objects(at, PIECE_OBJECTS, &mut |object| {
-            bad.extend(object.map_or_else(Some, |entry| fault(&entry)));
+            bad.extend(object.map_or_else(Some, |entry| fault(&entry, read_token)));
         });
         bad.into_iter().for_each(|bad| self.note(bad, units));
         match (piece, &mut self.pass) {
@@ -86,7 +90,7 @@ impl Documents {
     /// Looks at what changed.
     pub(crate) fn look_again(&mut self, snapshot: &Snapshot, touched: &Touched, units: &Problems) {
         for key in touched.keys() {
-            match snapshot.get(key).map(|entry| entry.as_ref().and_then(fault)) {
+            match snapshot.get(key).map(|entry| entry.as_ref().and_then(|entry| fault(entry, self.read_token))) {
                 Ok(Some(bad)) | Err(ReadError::Unreadable(bad)) => self.note(bad, units),
                 Ok(None) => self.forget(key.as_str()),
                 // It is met on the way.
@@ -125,8 +129,12 @@ fn none() -> Problems {
 }
 
 /// What is wrong with a document, if anything is.
-fn fault(entry: &Entry) -> Option<Unreadable> {
-    let error = shape(entry.key.kind())(entry).err()?;
+fn fault(entry: &Entry, read_token: ReadToken) -> Option<Unreadable> {
+    let read = match entry.key.kind() {
+        Kind::Token => document(entry).and_then(|token| Ok(read_token(&token)?)),
+        kind => shape(kind)(entry),
+    };
+    let error = read.err()?;
     Some(Unreadable { key: entry.key.to_string(), reason: error.to_string() })
 }
 

@@ -20,6 +20,6 @@ mod unit;
 
 pub use bundle::{Bundle, ServedPop};
 pub use check::{Refused, check};
-pub use documents::Review;
+pub use documents::{ReadToken, Review};
 pub use problems::Problems;
 pub use publisher::{PublishError, Publisher};

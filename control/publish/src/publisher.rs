@@ -5,7 +5,7 @@ use bartizan_seal::Key as SealKey;
 use bartizan_store::{Epoch, ReadError, Rev, Store, TailError};
 
 use crate::bundle::Bundle;
-use crate::documents::{Documents, Review};
+use crate::documents::{Documents, ReadToken, Review};
 use crate::part::{Edge, Parts};
 use crate::problems::Problems;
 use crate::reading::{Reading, Touched};
@@ -43,6 +43,13 @@ impl Publisher {
     pub fn load(store: Store, seal: SealKey, pop: PopId) -> Result<Publisher, PublishError> {
         let edge = Edge { seal, pop };
         Publisher::load_beside(&Parts::empty(&edge), Rev::ZERO, store, edge)
+    }
+
+    /// Lets the API say which tokens can be read.
+    #[must_use]
+    pub fn with_tokens_read_by(mut self, read_token: ReadToken) -> Publisher {
+        self.documents.read_token = read_token;
+        self
     }
 
     /// The same where something is in force already: what cannot be read keeps the value that it has there.

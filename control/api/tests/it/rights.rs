@@ -1,5 +1,7 @@
 //! What tokens may do: every route with tokens of every kind, and how tokens are made.
 
+use bartizan_api::{declared_pop, read_token};
+use bartizan_publish::{Publisher, Review};
 use serde_json::{Value, json};
 
 use crate::edge::{Answer, Edge, TOKEN};
@@ -367,6 +369,11 @@ fn policies_that_cannot_be_read() {
     let document = edge.store.read().unwrap().get(&key).unwrap().unwrap().value.json;
     let call = || call_as(&edge, &value, HERE, "GET", &edge.records(), "").verdict();
     assert_eq!(call(), "200");
+    let (_, seal) = crate::edge::certs(edge.directory.path());
+    let pop = declared_pop(&edge.store).unwrap().unwrap().id;
+    let mut publisher = Publisher::load(edge.store.clone(), seal, pop).unwrap().with_tokens_read_by(read_token);
+    while publisher.review() == Review::More {}
+    assert_eq!(publisher.unreadable().count(), 0);
     for (from, to) in [
         (r#""effect":"allow""#, r#""effect":"perhaps""#),
         (r#""effect":"allow","permissions":["DNS Write"]"#, r#""effect":"deny","permissions":["Time Travel Write"]"#),
@@ -379,6 +386,12 @@ fn policies_that_cannot_be_read() {
         crate::edge::commit(&edge.store, vec![put]);
         assert_eq!(call(), "500 10501", "{to}");
         assert_eq!(edge.get("/zones").verdict(), "200");
+        // It is shown after the change, and by a look at all of them.
+        publisher.follow().unwrap();
+        assert_eq!(publisher.unreadable().count(), 1, "{to}");
+        publisher.review_anew();
+        while publisher.review() == Review::More {}
+        assert_eq!(publisher.unreadable().count(), 1, "{to}");
     }
     // It is written anew, or deleted.
     assert_eq!(edge.call("DELETE", &format!("/user/tokens/{id}"), "").verdict(), "200");
