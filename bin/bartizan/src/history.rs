@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::cli::HistoryWords;
 use crate::client::Api;
-use crate::output::{Output, table};
+use crate::output::{Output, say, table};
 use crate::url::with_query;
 use crate::zone::{shown, text};
 
@@ -20,7 +20,8 @@ pub async fn run(words: HistoryWords, api: &Api, output: Output) -> anyhow::Resu
     let account = account(api).await?;
     let path = with_query(&format!("/accounts/{account}/audit_logs"), &parameters);
     let (changes, messages) = api.get_with_messages(&path).await?;
-    messages.iter().for_each(|message| output.progress(message));
+    // Also with --json and --quiet: a history that is not whole must not look as if it were.
+    messages.iter().for_each(|message| say(message));
     output.result(&changes, || {
         let rows: Vec<_> = changes.as_array().into_iter().flatten().map(row).collect();
         table(&["when", "who", "from", "did", "what", "id"], &rows)
