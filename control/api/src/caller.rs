@@ -9,7 +9,7 @@ use std::sync::Arc;
 use axum::extract::FromRequestParts;
 use bartizan_names::{AccountId, Prefix, Timestamp, TokenId, UserId};
 use bartizan_quotas::Rarely;
-use bartizan_seal::TokenHash;
+use bartizan_seal::{TokenHash, hash_token};
 use bartizan_store::{Index, Key, Kind, Prefix as KeyPrefix, Scope};
 use bartizan_v4::{Account, Condition, StoredToken, StoredUser};
 use http::HeaderMap;
@@ -18,7 +18,7 @@ use http::request::Parts;
 use crate::error::{Error, Fault};
 use crate::permission::Permission;
 use crate::rights::{Rights, Target};
-use crate::transaction::View;
+use crate::transaction::{Change, View};
 
 /// Tokens that are looked at in the place of before.
 const OLD_TOKENS_MAX: usize = 100;
@@ -42,12 +42,44 @@ pub(crate) struct Caller {
     pub(crate) token: Option<TokenId>,
     pub(crate) rights: Arc<Rights>,
     pub(crate) bounds: Bounds,
-    /// From where, for the change log.
-    pub(crate) client: Option<IpAddr>,
+    proof: Arc<Proof>,
+    /// The token or the user in the store that let them in.
+    by: Key,
+}
+
+/// What a caller showed, of which the secret is known by its hash alone, and from where.
+#[derive(Debug)]
+pub(crate) struct Proof {
+    /// With the global key.
+    email: Option<String>,
+    hash: TokenHash,
+    from: Option<IpAddr>,
+}
+
+impl Proof {
+    pub(crate) fn of(credentials: &Credentials<'_>, from: Option<IpAddr>) -> Proof {
+        let (email, secret) = match *credentials {
+            Credentials::Token(token) => (None, token),
+            Credentials::Key { email, key } => (Some(email.to_owned()), key),
+        };
+        Proof { email, hash: hash_token(secret), from: from.map(|from| from.to_canonical()) }
+    }
+
+    /// Whose it is by the state `view`; none if nobody's.
+    pub(crate) fn caller(self: Arc<Proof>, view: &View, now: Timestamp) -> Result<Option<Caller>, Error> {
+        if self.email.is_some() {
+            return by_key(view, self);
+        }
+        let Some(found) = token_of(view, &self.hash, self.from, now)? else { return Ok(None) };
+        match found.standing.reason() {
+            None => by_token(found, self).map(Some),
+            Some(reason) => Err(Fault::UnknownToken.because(reason)),
+        }
+    }
 }
 
 /// Until when, and from where, a caller's token works: none that they make may do so for longer, or from elsewhere.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Bounds {
     pub(crate) expires_on: Option<Timestamp>,
     pub(crate) condition: Condition,
@@ -59,12 +91,50 @@ impl Caller {
         self.rights.may(permission, target)
     }
 
+    /// Whether they may do all that the user may, always and from everywhere.
+    pub(crate) fn may_everything(&self) -> bool {
+        self.bounds == Bounds::default() && self.rights.are_all_of(self.user)
+    }
+
     /// For the change log: who did it. The user is named beside the token, which may be gone when somebody asks.
     pub(crate) fn actor(&self) -> String {
         match self.token {
             Some(token) => format!("token:{token} user:{}", self.user),
             None => format!("user:{}", self.user),
         }
+    }
+
+    /// From where, for the change log.
+    pub(crate) fn client(&self) -> Option<IpAddr> {
+        self.proof.from
+    }
+
+    /// Somebody who may do everything, for tests of what does not ask who it is.
+    #[cfg(test)]
+    pub(crate) fn with_all(user: UserId, account: AccountId) -> Caller {
+        let proof = Proof { email: None, hash: hash_token(""), from: None };
+        let (rights, bounds, by) = (Arc::new(Rights::of_user(user)), Bounds::default(), Key::user(user));
+        Caller { user, account, token: None, rights, bounds, proof: Arc::new(proof), by }
+    }
+
+    /// Whether both may do the same.
+    fn is_as(&self, other: &Caller) -> bool {
+        let who = |caller: &Caller| (caller.user, caller.account, caller.token);
+        who(self) == who(other) && self.rights == other.rights && self.bounds == other.bounds
+    }
+}
+
+impl Change {
+    /// Judges a caller again, by the state that this change is made on, and until it lands: they were let in by the head of
+    /// their call, and its body may have come long after.
+    pub(crate) fn admit(&mut self, caller: &Caller) -> Result<(), Error> {
+        let unknown = if caller.token.is_some() { Fault::UnknownToken } else { Fault::UnknownKey };
+        let now = Arc::clone(&caller.proof).caller(self, self.now())?.ok_or(unknown)?;
+        // What the call may do was decided by what it could do then. Made again, it is decided anew.
+        if !now.is_as(caller) {
+            return Err(Fault::Busy.because("what you may do was changed meanwhile"));
+        }
+        self.guard(&now.by)
     }
 }
 
@@ -175,20 +245,33 @@ pub(crate) fn read_prefixes(texts: &[String]) -> Option<Vec<Prefix>> {
     texts.iter().map(|text| text.parse().ok()).collect()
 }
 
-/// The token with this hash, if there is one, and whether it works. The hash is its key in the store, so none is compared.
+/// A token that somebody shows, where it is kept, and whether it works.
+pub(crate) struct Found {
+    key: Key,
+    pub(crate) token: StoredToken,
+    pub(crate) standing: Standing,
+}
+
+/// The token with this hash, if there is one. The hash is its key in the store, so none is compared.
 pub(crate) fn token_of(
     view: &View,
     hash: &TokenHash,
     from: Option<IpAddr>,
     now: Timestamp,
-) -> Result<Option<(StoredToken, Standing)>, Error> {
-    let token: Option<StoredToken> = match view.holder(&hash_key(hash))? {
-        Some(key) => Key::parse(&key).ok().map(|key| view.find(&key)).transpose()?.flatten(),
-        None => in_old_place(view)?.into_iter().find(|token| is(&token.sha256, hash)),
+) -> Result<Option<Found>, Error> {
+    let found: Option<(Key, StoredToken)> = match view.holder(&hash_key(hash))? {
+        Some(key) => match Key::parse(&key) {
+            Ok(key) => view.find(&key)?.map(|token| (key, token)),
+            Err(_) => None,
+        },
+        None => {
+            let mut old = in_old_place(view)?.into_iter();
+            old.find(|token| is(&token.sha256, hash)).map(|token| (Key::token(Scope::Edge, token.id), token))
+        }
     };
     // A hash that was left over leads nowhere.
-    let token = token.filter(|token| is(&token.sha256, hash));
-    Ok(token.map(|token| (token.clone(), Standing::of(&token, from, now))))
+    let found = found.filter(|(_, token)| is(&token.sha256, hash));
+    Ok(found.map(|(key, token)| Found { standing: Standing::of(&token, from, now), key, token }))
 }
 
 /// Tokens where builds before this one kept their only one. The next start moves it, but a store that can only be read has
@@ -218,7 +301,7 @@ pub fn read_token(token: &StoredToken) -> Result<(), &'static str> {
 }
 
 /// Who has a token that works.
-pub(crate) fn by_token(token: StoredToken) -> Result<Caller, Error> {
+fn by_token(Found { key, token, .. }: Found, proof: Arc<Proof>) -> Result<Caller, Error> {
     let rights = Rights::read(&token.policies).ok_or_else(|| {
         // The publisher shows it; whoever has the token calls as often as they like.
         static UNREADABLE: Rarely = Rarely::new();
@@ -233,13 +316,15 @@ pub(crate) fn by_token(token: StoredToken) -> Result<Caller, Error> {
         token: Some(token.id),
         rights: Arc::new(rights),
         bounds: Bounds { expires_on: token.expires_on, condition: token.condition.unwrap_or_default() },
-        client: None,
+        proof,
+        by: key,
     })
 }
 
 /// Who has a global key, if it is theirs. Users are few.
-pub(crate) fn by_key(view: &View, email: &str, hash: &TokenHash) -> Result<Option<Caller>, Error> {
-    let found = view.all::<StoredUser>(Kind::User)?.into_iter().find(|user| is(&user.key_sha256, hash));
+fn by_key(view: &View, proof: Arc<Proof>) -> Result<Option<Caller>, Error> {
+    let email = proof.email.as_deref().unwrap_or_default();
+    let found = view.all::<StoredUser>(Kind::User)?.into_iter().find(|user| is(&user.key_sha256, &proof.hash));
     let Some(user) = found.filter(|user| user.email.eq_ignore_ascii_case(email)) else { return Ok(None) };
     // A user has one account here, the first.
     let account = view.all::<Account>(Kind::Account)?.into_iter().next();
@@ -249,7 +334,8 @@ pub(crate) fn by_key(view: &View, email: &str, hash: &TokenHash) -> Result<Optio
         token: None,
         rights: Arc::new(Rights::of_user(user.id)),
         bounds: Bounds::default(),
-        client: None,
+        proof,
+        by: Key::user(user.id),
     }))
 }
 

@@ -19,7 +19,7 @@
 //!             dns_records · page_rules · tunnel_routes · pops · app_addresses · spectrum · access_rules · firewall ·
 //!             audit_logs · edge · status · ips · probes
 //! guard       here · state (Api) · auth
-//! store       transaction (View, Change) · writes · caller
+//! store       transaction (View, Change) · caller · writes
 //! calls       path · permission · rights · reply · error · tag · query · extract · here · openapi · numbers · idempotency ·
 //!             background (Worker) · admin_file
 //! ```

@@ -176,6 +176,20 @@ impl Rights {
             && !self.denied.iter().any(|policy| denies(policy, permission) && policy.covers(target))
     }
 
+    /// Whether they are all that a user has.
+    pub(crate) fn are_all_of(&self, user: UserId) -> bool {
+        let all = Rights::of_user(user);
+        let target = |resource| match resource {
+            Resource::User(user) => Target::User(user),
+            Resource::Account(account) => Target::Account(account),
+            Resource::Accounts => Target::Accounts,
+            Resource::Zone(zone) => Target::Zone(zone, None),
+            Resource::ZonesOf(account) => Target::ZonesOf(account),
+            Resource::Zones => Target::Zones,
+        };
+        self.lack(&all, target).is_none()
+    }
+
     /// The zones of an account over which the caller holds `permission`.
     pub(crate) fn zones(&self, permission: Permission, account: AccountId) -> Seen {
         let named = |policies: &[Policy], names: &dyn Fn(&Policy) -> bool| -> Vec<ZoneId> {

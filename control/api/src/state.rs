@@ -14,14 +14,13 @@ use bartizan_quotas::{Rarely, Throttle};
 use bartizan_routes::Pools;
 use bartizan_seal as seal;
 use bartizan_store::Store;
-use bartizan_v4::StoredToken;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use http::HeaderMap;
 use tokio::sync::watch;
 
 use crate::background::{Due, Worker};
-use crate::caller::{self, Caller, Credentials, Standing};
+use crate::caller::{self, Caller, Credentials, Found, Proof};
 use crate::error::{Error, Fault};
 use crate::idempotency::Answers;
 use crate::numbers::Numbers;
@@ -202,8 +201,8 @@ impl Api {
         caller: &Caller,
         plan: impl Fn(&mut Change) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
-        let (writes, actor, client) = (self.0.writes.clone(), caller.actor(), caller.client);
-        blocking(move || writes.change(By::Caller { actor: &actor, client }, plan)).await
+        let (writes, caller) = (self.0.writes.clone(), caller.clone());
+        blocking(move || writes.change(By::Caller(&caller), plan)).await
     }
 
     /// What calls that say which they are were answered.
@@ -225,37 +224,18 @@ impl Api {
     ) -> Result<Caller, Error> {
         let credentials = Credentials::read(headers)?;
         let unknown = credentials.unknown();
-        let (email, secret) = match credentials {
-            Credentials::Token(token) => (None, token),
-            Credentials::Key { email, key } => (Some(email.to_owned()), key),
-        };
-        let hash = seal::hash_token(secret);
-        let client = from.map(|from| from.to_canonical());
+        let proof = Arc::new(Proof::of(&credentials, from));
         self.read(move |view| {
-            let found = match email {
-                Some(email) => caller::by_key(view, &email, &hash)?,
-                None => match caller::token_of(view, &hash, client, now())? {
-                    None => None,
-                    Some((token, standing)) => match standing.reason() {
-                        None => Some(caller::by_token(token)?),
-                        Some(reason) => return Err(Fault::UnknownToken.because(reason)),
-                    },
-                },
-            };
-            let Some(caller) = found else { return Ok(None) };
+            let Some(caller) = proof.caller(view, now())? else { return Ok(None) };
             check(view, &caller)?;
-            Ok(Some(Caller { client, ..caller }))
+            Ok(Some(caller))
         })
         .await?
         .ok_or_else(|| self.wrong(unknown, from))
     }
 
     /// The token of a request, and whether it works.
-    pub(crate) async fn token(
-        &self,
-        headers: &HeaderMap,
-        from: Option<IpAddr>,
-    ) -> Result<(StoredToken, Standing), Error> {
+    pub(crate) async fn token(&self, headers: &HeaderMap, from: Option<IpAddr>) -> Result<Found, Error> {
         let Credentials::Token(text) = Credentials::read(headers)? else { return Err(Fault::InvalidToken.into()) };
         let (unknown, hash) = (Credentials::Token(text).unknown(), seal::hash_token(text));
         let client = from.map(|from| from.to_canonical());

@@ -1,7 +1,7 @@
 //! `/user/tokens` and `/accounts/{account_id}/tokens`: API tokens, each with what it may do, until when and from where.
 //!
 //! A token is kept below its owner, and found by its hash ([`crate::caller`]). Its text is told once. Nobody makes, changes
-//! or renews a token so that it may do what they may not themselves.
+//! or renews a token so that it may do what they may not themselves, nor changes or ends one that may do more than they.
 
 mod body;
 mod groups;
@@ -19,7 +19,7 @@ use utoipa_axum::routes;
 use crate::accounts::AccountScope;
 use crate::admin_file;
 use crate::auth::{needs, open, peer_of};
-use crate::caller::{ACTIVE, Caller, Standing, hash_key};
+use crate::caller::{ACTIVE, Caller, Found, Standing, hash_key};
 use crate::error::{Error, Fault};
 use crate::extract::Ids;
 use crate::permission::{Over, Permission};
@@ -107,6 +107,7 @@ impl Editable for Tokens {
         body: &TokenBody,
         _: Edit,
     ) -> Result<StoredToken, Error> {
+        body::refuse_over(here.caller, change, old.id, Some(old))?;
         body::fill(here, change, old.clone(), body)
     }
 
@@ -127,8 +128,10 @@ impl Editable for Tokens {
         if !change.has(&key)? {
             return Err(Fault::TokenUnknown.into());
         }
+        let token = change.if_readable::<StoredToken>(&key)?;
+        body::refuse_over(here.caller, change, id, token.as_ref())?;
         // Of one that cannot be read the hash stays, and leads nowhere.
-        if let Some(token) = change.if_readable::<StoredToken>(&key)? {
+        if let Some(token) = token {
             change.forget_hash(&token)?;
         }
         change.delete(key)
@@ -229,13 +232,15 @@ async fn verify(
     headers: HeaderMap,
 ) -> Result<Reply<TokenVerification>, Error> {
     // Malformed headers keep their own fault; whatever else is wrong with a token has one answer here.
-    let (token, standing) = api.token(&headers, peer_of(&extensions)).await.map_err(|error| match error.fault {
-        Fault::UnknownToken => Fault::InvalidToken.into(),
-        _ => error,
-    })?;
+    let Found { token, standing, .. } =
+        api.token(&headers, peer_of(&extensions)).await.map_err(|error| match error.fault {
+            Fault::UnknownToken => Fault::InvalidToken.into(),
+            _ => error,
+        })?;
     let status = match standing {
-        Standing::Active | Standing::Early => ACTIVE,
-        Standing::Disabled => DISABLED,
+        Standing::Active => ACTIVE,
+        // The dialect has no word for one that does not work yet; `not_before` says from when.
+        Standing::Disabled | Standing::Early => DISABLED,
         Standing::Expired => "expired",
         Standing::Elsewhere => return Err(Fault::UnknownToken.because(standing.reason().unwrap_or_default())),
     };

@@ -8,6 +8,7 @@ use bartizan_certs::Certs;
 use bartizan_names::Timestamp;
 use bartizan_store::{ChangeSet, CommitError, Meta, Store};
 
+use crate::caller::Caller;
 use crate::error::{Error, Fault};
 use crate::numbers::Numbers;
 use crate::transaction::{Change, View};
@@ -21,30 +22,30 @@ const TRIES_ALONE: usize = 5;
 /// Who asks for a change, and through what.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum By<'a> {
-    /// Somebody who called the API, and from where.
-    Caller { actor: &'a str, client: Option<IpAddr> },
+    /// Somebody who called the API.
+    Caller(&'a Caller),
     /// The edge itself, by this part of it.
     Edge(&'static str),
 }
 
 impl By<'_> {
-    fn actor(&self) -> &str {
+    fn actor(&self) -> String {
         match self {
-            By::Caller { actor, .. } => actor,
-            By::Edge(_) => "edge",
+            By::Caller(caller) => caller.actor(),
+            By::Edge(_) => "edge".to_owned(),
         }
     }
 
     const fn interface(&self) -> &'static str {
         match self {
-            By::Caller { .. } => "api",
+            By::Caller(_) => "api",
             By::Edge(part) => part,
         }
     }
 
-    const fn client(&self) -> Option<IpAddr> {
+    fn client(&self) -> Option<IpAddr> {
         match self {
-            By::Caller { client, .. } => *client,
+            By::Caller(caller) => caller.client(),
             By::Edge(_) => None,
         }
     }
@@ -70,7 +71,8 @@ impl Writes {
         Ok(View(self.store.read()?))
     }
 
-    /// Runs `plan` on the newest state and commits what it put together as one revision, in the name of `by`.
+    /// Runs `plan` on the newest state and commits what it put together as one revision, in the name of `by`, who must
+    /// still be let in when it lands.
     pub(crate) fn change<T>(&self, by: By<'_>, plan: impl Fn(&mut Change) -> Result<T, Error>) -> Result<T, Error> {
         for _ in 0..TRIES_BESIDE_OTHERS {
             let _turn = self.turns.read().unwrap_or_else(PoisonError::into_inner);
@@ -91,6 +93,9 @@ impl Writes {
     fn attempt<T>(&self, by: By<'_>, plan: &impl Fn(&mut Change) -> Result<T, Error>) -> Result<Option<T>, Error> {
         let (view, at) = (self.view()?, now());
         let mut change = Change::new(view, at, self.certs.clone());
+        if let By::Caller(caller) = by {
+            change.admit(caller)?;
+        }
         let result = plan(&mut change)?;
         let (guards, ops, afterwards) = change.into_steps();
         if ops.is_empty() {
@@ -99,7 +104,7 @@ impl Writes {
         let meta = Meta {
             // The one time of a change: an object whose own says the same was made by it.
             at,
-            actor: by.actor().to_owned(),
+            actor: by.actor(),
             interface: by.interface().to_owned(),
             client: by.client(),
             request_id: bartizan_seal::random(),

@@ -210,14 +210,10 @@ pub(super) fn id_of(request: &[u8; 16], index: usize) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use bartizan_names::{TunnelId, UserId};
     use bartizan_store::{ChangeSet, Key, Kind, Meta, Store, Value};
 
     use super::*;
-    use crate::caller::Bounds;
-    use crate::rights::Rights;
 
     const ALL: Page = Page { number: 1, size: 1_000 };
 
@@ -244,9 +240,7 @@ mod tests {
     }
 
     fn caller(account: AccountId) -> Caller {
-        let user = UserId::from_bytes([2; 16]);
-        let rights = Arc::new(Rights::of_user(user));
-        Caller { user, account, token: None, rights, bounds: Bounds::default(), client: None }
+        Caller::with_all(UserId::from_bytes([2; 16]), account)
     }
 
     fn everything() -> Wanted {

@@ -1,6 +1,6 @@
 //! From the body of a request to a token: what it may ask for, and what nobody can give.
 
-use bartizan_names::{Prefix, Timestamp};
+use bartizan_names::{Prefix, Timestamp, TokenId};
 use bartizan_store::Scope;
 use bartizan_v4::token::{Condition, GroupRefBody, PolicyBody, RequestIp, StoredPolicy, TokenBody};
 use bartizan_v4::{Patch, StoredToken};
@@ -44,6 +44,17 @@ pub(super) fn fill(here: &Here<'_>, view: &View, token: StoredToken, body: &Toke
     }
     refuse_more(here.caller, view, &token)?;
     Ok(token)
+}
+
+/// Refuses to change or to end a token that may do more than the caller may, and is not their own. One of which nobody can
+/// read what it may do (none: not even the token) may do everything.
+pub(super) fn refuse_over(caller: &Caller, view: &View, id: TokenId, token: Option<&StoredToken>) -> Result<(), Error> {
+    match token.filter(|token| Rights::read(&token.policies).is_some()) {
+        _ if caller.token == Some(id) => Ok(()),
+        Some(token) => refuse_more(caller, view, token),
+        None if caller.may_everything() => Ok(()),
+        None => Err(Fault::NotAllowed.because("this token cannot be read, and may be one that may do everything")),
+    }
 }
 
 /// Refuses a token that may do more than the caller may: somewhere else, for longer, or from elsewhere.

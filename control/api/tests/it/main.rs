@@ -14,6 +14,7 @@ mod others;
 mod races;
 mod renewals;
 mod resources;
+mod revoked;
 mod rights;
 mod setup;
 mod spectrum;

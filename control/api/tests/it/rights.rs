@@ -201,6 +201,13 @@ fn a_token_lives_and_ends() {
         assert_eq!(set("disabled")["status"], "disabled");
         assert_eq!(get(value), "403 9109");
         assert_eq!(call_as(&edge, value, HERE, "GET", &verify, "").result()["status"], "disabled");
+        // So is one that does not work yet, and it says from when.
+        let mut early = shown.clone();
+        early["not_before"] = json!("2100-01-01T00:00:00Z");
+        assert_eq!(edge.call("PUT", &one, &early.to_string()).verdict(), "200");
+        let answer = call_as(&edge, value, HERE, "GET", &verify, "").result();
+        assert_eq!(answer, json!({"id": id, "status": "disabled", "not_before": "2100-01-01T00:00:00.000000Z"}));
+        assert_eq!(get(value), "403 9109");
         set("active");
         assert_eq!(get(value), "200");
 
@@ -323,9 +330,30 @@ fn nobody_gives_what_they_have_not() {
         (&json!(end), &bounds),
         "it ends and works as its maker does"
     );
-    // Nor do they get at one that may do more, except by ending it.
-    let roll = |id: &str| call_as(&edge, &maker, HERE, "PUT", &format!("/user/tokens/{id}/value"), "{}").verdict();
-    assert_eq!((roll(&administrator), roll(&maker_id)), ("403 9109 /policies".to_owned(), "200".to_owned()));
+    // Nor do they get at one that may do more, be it to end it; what they made, and their own, they may end.
+    let call = |method: &str, path: &str, body: &Value| {
+        call_as(&edge, &maker, HERE, method, &format!("/user/tokens/{path}"), &body.to_string()).verdict()
+    };
+    let weak = json!({"name": "t", "policies": [dns]});
+    let made = made["id"].as_str().unwrap();
+    assert_eq!(call("PUT", &format!("{administrator}/value"), &json!({})), "403 9109 /policies");
+    assert_eq!(call("PUT", &administrator, &weak), "403 9109 /policies");
+    assert_eq!(call("DELETE", &administrator, &json!({})), "403 9109 /policies");
+    assert_eq!(edge.get("/user/tokens/verify").verdict(), "200", "it works as before");
+    // One that nobody can read may be one that may do everything.
+    let key = bartizan_store::Key::token(bartizan_store::Scope::User(user), made.parse().unwrap());
+    let document = edge.store.read().unwrap().get(&key).unwrap().unwrap().value.json;
+    let put = |json: &str| bartizan_store::Op::Put {
+        key: key.clone(),
+        value: bartizan_store::Value::of(bartizan_store::Kind::Token, json.to_owned()),
+    };
+    for odd in [document.replace("\"allow\"", "\"perhaps\""), "7".to_owned()] {
+        crate::edge::commit(&edge.store, vec![put(&odd)]);
+        assert_eq!(call("DELETE", made, &json!({})), "403 9109", "{odd}");
+    }
+    crate::edge::commit(&edge.store, vec![put(&document)]);
+    assert_eq!((call("PUT", made, &weak), call("DELETE", made, &json!({}))), ("200".to_owned(), "200".to_owned()));
+    assert_eq!(call("DELETE", &maker_id, &json!({})), "200");
 }
 
 #[test]
