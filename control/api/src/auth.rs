@@ -8,8 +8,8 @@ use axum::extract::{ConnectInfo, FromRequestParts, RawPathParams, Request, State
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use bartizan_names::{AccountId, ZoneId};
-use http::Extensions;
 use http::request::Parts;
+use http::{Extensions, header};
 use utoipa::openapi::security::SecurityRequirement;
 use utoipa_axum::router::UtoipaMethodRouter;
 
@@ -140,14 +140,22 @@ async fn run_once(api: &Api, by: String, request: Request, next: Next) -> Result
     let (parts, body) = request.into_parts();
     let body = extract::whole(body).await?;
     let mut call = format!("{} {}\n", parts.method, parts.uri).into_bytes();
+    // The same on another condition is another call.
+    for tags in parts.headers.get_all(header::IF_MATCH) {
+        call.extend_from_slice(tags.as_bytes());
+        call.push(b'\n');
+    }
+    call.push(b'\n');
     call.extend_from_slice(&body);
     match api.answers().turn(by, key, bartizan_seal::sha256(&call), Instant::now()) {
         Turn::Answered(response) => Ok(*response),
-        Turn::Free => Ok(next.run(Request::from_parts(parts, body.into())).await),
-        Turn::First(first) => {
+        // On its own: a caller who leaves, or whose connection is ended, does not end what has begun.
+        Turn::First(first) => tokio::spawn(async move {
             let response = next.run(Request::from_parts(parts, body.into())).await;
-            Ok(first.keep(response, Instant::now()).await)
-        }
+            first.keep(response, Instant::now()).await
+        })
+        .await
+        .map_err(|error| Error::internal(&error)),
     }
 }
 

@@ -1,8 +1,9 @@
 //! What an API client is told when a call fails: the one table of codes.
 //!
 //! A [`Fault`] is a row of the table; an [`Error`] is a fault with the facts of this call. Handlers make no reply with a
-//! bare status. Each status is used as RFC 9110 §15 has it, but for 409 (§15.5.10): it occurs once, where the stock client
-//! waits for it, and 400 stands in its place elsewhere, because other clients would repeat the call.
+//! bare status. Each status is used as RFC 9110 §15 has it, but for 409 (§15.5.10): it occurs where the stock client waits
+//! for it, and for a repeat that is known to be one. 400 stands in its place elsewhere, because other clients would repeat
+//! the call.
 
 use std::time::Duration;
 
@@ -77,6 +78,8 @@ faults! {
     /// The caller's `If-Match` says which state they saw.
     ChangedSince = 412 10412 "The object is not as If-Match says: it has changed since, or has no tag";
     IdempotencyKey = 400 10422 "Invalid Idempotency-Key";
+    /// The call with this key is done, and not done again.
+    AnswerNotKept = 409 10409 "The call with this Idempotency-Key was made, and its answer is not told again; look what it made, or call with another key";
     LargePage = 400 10414 "The page is larger than a reply may be; ask for a smaller per_page";
     LargeBody = 413 10413 "Request body too large";
     SlowBody = 503 10408 "The request body did not arrive in time";
@@ -134,7 +137,7 @@ faults! {
     // Tunnels.
     TunnelUnknown = 404 1002 "Tunnel not found";
     TunnelName = 400 1012 "Invalid tunnel name";
-    /// The one 409: the stock client tells its user that the name is taken.
+    /// The stock client tells its user that the name is taken.
     TunnelExists = 409 1013 "You already have a tunnel with this name";
     TunnelSecret = 400 1014 "Invalid tunnel secret. Must be base64 of at least 32 bytes";
     TunnelInUse = 400 1022 "Cannot delete tunnel because it has active connections";
@@ -163,9 +166,12 @@ faults! {
 const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 
 impl Fault {
-    /// A server's fault that the same call would meet again.
+    /// A fault that the same call would meet again, and whose status tells clients to make it.
     const fn stays(self) -> bool {
-        matches!(self, Fault::Damaged | Fault::StoreBroken | Fault::DiskFull | Fault::AuthorityEnded)
+        matches!(
+            self,
+            Fault::AnswerNotKept | Fault::Damaged | Fault::StoreBroken | Fault::DiskFull | Fault::AuthorityEnded
+        )
     }
 
     pub const fn code(self) -> u32 {

@@ -2,13 +2,16 @@
 //! done twice. Answers are kept in memory for a day, as long as there is room; after a start nobody is known any more.
 //!
 //! ```text
-//! key unknown ─► running ─► answer kept ─ the same call again ─► the answer
-//!                   │            └──────── another call ───────► 400
-//!                   └─ the same call meanwhile ─► 503, to be tried again
+//! key unknown ─► running ─► done ─ the same call again ─► its answer, or 409 where that is not kept
+//!                   │         └──── another call ───────► 400
+//!                   └─ any call meanwhile ─► 503, to be tried again
 //! ```
-//! A call that failed at this edge (5xx), or was broken off, is not kept: the next one with its key runs.
+//! A call that has begun goes on to its end, whoever still waits for its answer. One that did nothing (4xx), or failed at
+//! this edge (5xx), is not kept: the next one with its key runs.
+//!
+//! Each caller has a part of the room. Where all of it is taken, whoever has most of it gives way.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -20,13 +23,17 @@ use http_body::Body as _;
 use http_body_util::BodyExt;
 
 use crate::error::{Error, Fault};
+use crate::reply::ToldOnce;
 
 /// How long an answer is kept.
 const KEPT: Duration = Duration::from_secs(24 * 3_600);
 
-/// Answers that are kept, and their bytes together; the oldest go first.
-const ANSWERS_MAX: usize = 4_096;
+/// What a call takes beside its answer, roughly: the key, the caller, and its places in the tables.
+const CALL_BYTES: usize = 1 << 10;
+
+/// What all calls and their answers take together, and those of one caller; the oldest go first.
 const BYTES_MAX: usize = 8 << 20;
+const PART_BYTES_MAX: usize = 512 << 10;
 
 /// A larger answer is not kept.
 const ANSWER_MAX: usize = 64 << 10;
@@ -50,15 +57,38 @@ pub(crate) struct Answers(Arc<Mutex<Kept>>);
 #[derive(Default)]
 struct Kept {
     entries: HashMap<Who, Entry>,
-    /// By when each was kept.
+    /// By when each was done.
     order: BTreeMap<u64, (Instant, Who)>,
+    parts: HashMap<String, Part>,
     next: u64,
     bytes: usize,
 }
 
+/// What one caller has of it.
+#[derive(Default)]
+struct Part {
+    bytes: usize,
+    /// In the order.
+    done: BTreeSet<u64>,
+}
+
 enum Entry {
     Running,
-    Done { call: [u8; 32], place: u64, answer: Answer },
+    Done {
+        call: [u8; 32],
+        place: u64,
+        /// None: it is told once, or too large.
+        answer: Option<Answer>,
+    },
+}
+
+impl Entry {
+    fn bytes(&self) -> usize {
+        match self {
+            Entry::Done { answer: Some(answer), .. } => CALL_BYTES + answer.body.len(),
+            _ => CALL_BYTES,
+        }
+    }
 }
 
 #[derive(Clone)]
@@ -69,8 +99,6 @@ struct Answer {
 
 /// What becomes of a call.
 pub(crate) enum Turn {
-    /// It runs, and nothing is kept.
-    Free,
     /// It runs, and its answer is kept.
     First(First),
     /// It has been answered before, or cannot run.
@@ -92,26 +120,25 @@ impl Answers {
         let who = (caller, key);
         let mut kept = self.lock();
         kept.forget_old(now);
-        match kept.entries.get(&who) {
-            Some(Entry::Done { call: first, answer, .. }) if *first == call => {
+        let known: Option<Error> = match kept.entries.get(&who) {
+            Some(Entry::Done { call: first, answer: Some(answer), .. }) if *first == call => {
                 return Turn::Answered(Box::new(answer.response()));
             }
-            Some(Entry::Done { .. }) => {
-                let error = Fault::IdempotencyKey.because("it was used for another call");
-                return Turn::Answered(Box::new(error.into_response()));
+            Some(Entry::Done { call: first, .. }) if *first == call => Some(Fault::AnswerNotKept.into()),
+            Some(Entry::Done { .. }) => Some(Fault::IdempotencyKey.because("it was used for another call")),
+            Some(Entry::Running) => Some(Error::from(Fault::Busy).after(RUNNING)),
+            None => None,
+        };
+        let refusal = match known {
+            Some(refusal) => refusal,
+            None if kept.make_room(&who.0, CALL_BYTES) => {
+                kept.insert(who.clone(), Entry::Running);
+                return Turn::First(First { answers: self.clone(), who: Some(who), call });
             }
-            Some(Entry::Running) => {
-                let error = Error::from(Fault::Busy).after(RUNNING);
-                return Turn::Answered(Box::new(error.into_response()));
-            }
-            None => {}
-        }
-        // More than this at once is a mistake of somebody; their calls run, and nobody is told what they were answered.
-        if kept.entries.len() >= ANSWERS_MAX && !kept.make_room(0) {
-            return Turn::Free;
-        }
-        kept.entries.insert(who.clone(), Entry::Running);
-        Turn::First(First { answers: self.clone(), who: Some(who), call })
+            // A call that cannot be known again does not run.
+            None => Error::from(Fault::Busy).after(RUNNING),
+        };
+        Turn::Answered(Box::new(refusal.into_response()))
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Kept> {
@@ -121,25 +148,51 @@ impl Answers {
 
 impl Kept {
     fn forget_old(&mut self, now: Instant) {
-        while let Some(first) = self.order.first_entry().filter(|first| now.duration_since(first.get().0) >= KEPT) {
-            let (_, who) = first.remove();
+        while let Some(who) = self.order.values().next().filter(|(at, _)| now.duration_since(*at) >= KEPT) {
+            let who = who.1.clone();
             self.forget(&who);
         }
     }
 
-    /// Lets the oldest answers go until there is room; false if there are none to let go.
-    fn make_room(&mut self, bytes: usize) -> bool {
-        while self.bytes + bytes > BYTES_MAX || self.entries.len() >= ANSWERS_MAX {
-            let Some((_, (_, who))) = self.order.pop_first() else { return false };
+    /// Lets the oldest calls go until there is room: the caller's own, if their part is full, else those of whoever has
+    /// most. False if there are none to let go.
+    fn make_room(&mut self, caller: &str, bytes: usize) -> bool {
+        loop {
+            let own = self.parts.get(caller).filter(|part| part.bytes + bytes > PART_BYTES_MAX);
+            let full = match own {
+                Some(own) => Some(own),
+                None if self.bytes + bytes <= BYTES_MAX => return true,
+                None => self.parts.values().filter(|part| !part.done.is_empty()).max_by_key(|part| part.bytes),
+            };
+            let oldest = full.and_then(|part| part.done.first()).and_then(|place| self.order.get(place));
+            let Some((_, who)) = oldest.cloned() else { return false };
             self.forget(&who);
         }
-        true
+    }
+
+    fn insert(&mut self, who: Who, entry: Entry) {
+        self.forget(&who);
+        self.bytes += entry.bytes();
+        let part = self.parts.entry(who.0.clone()).or_default();
+        part.bytes += entry.bytes();
+        if let Entry::Done { place, .. } = &entry {
+            part.done.insert(*place);
+        }
+        self.entries.insert(who, entry);
     }
 
     fn forget(&mut self, who: &Who) {
-        if let Some(Entry::Done { place, answer, .. }) = self.entries.remove(who) {
-            self.order.remove(&place);
-            self.bytes -= answer.body.len();
+        let Some(entry) = self.entries.remove(who) else { return };
+        self.bytes -= entry.bytes();
+        if let Some(part) = self.parts.get_mut(&who.0) {
+            part.bytes -= entry.bytes();
+            if let Entry::Done { place, .. } = &entry {
+                part.done.remove(place);
+                self.order.remove(place);
+            }
+            if part.bytes == 0 {
+                self.parts.remove(&who.0);
+            }
         }
     }
 }
@@ -152,36 +205,42 @@ pub(crate) struct First {
 }
 
 impl First {
-    /// Keeps the answer, if it is final and not large, and gives it back.
+    /// Keeps what was done, with the answer if that is not large and may be told again, and gives the answer back.
     pub(crate) async fn keep(mut self, response: Response, now: Instant) -> Response {
+        if !response.status().is_success() {
+            return response;
+        }
         let size = response.body().size_hint().exact().and_then(|size| usize::try_from(size).ok());
-        if response.status().is_server_error() || size.is_none_or(|size| size > ANSWER_MAX) {
+        if response.extensions().get::<ToldOnce>().is_some() || size.is_none_or(|size| size > ANSWER_MAX) {
+            self.done(None, now);
             return response;
         }
         let (parts, body) = response.into_parts();
-        let Ok(body) = body.collect().await else { return Error::from(Fault::Internal).into_response() };
+        let Ok(body) = body.collect().await else {
+            self.done(None, now);
+            return Error::from(Fault::Internal).into_response();
+        };
         let body = body.to_bytes();
-        let mut kept = self.answers.lock();
-        if let Some(who) = self.who.take() {
-            // It is in the way of its own answer.
-            kept.entries.remove(&who);
-            if kept.make_room(body.len()) {
-                let (place, answer) = (kept.next, Answer { status: parts.status, body: body.clone() });
-                kept.next += 1;
-                kept.bytes += answer.body.len();
-                kept.order.insert(place, (now, who.clone()));
-                kept.entries.insert(who, Entry::Done { call: self.call, place, answer });
-            }
-        }
-        drop(kept);
+        self.done(Some(Answer { status: parts.status, body: body.clone() }), now);
         Response::from_parts(parts, Body::from(body))
+    }
+
+    fn done(&mut self, answer: Option<Answer>, now: Instant) {
+        let Some(who) = self.who.take() else { return };
+        let mut kept = self.answers.lock();
+        let room = answer.as_ref().map_or(0, |answer| answer.body.len());
+        let answer = answer.filter(|_| kept.make_room(&who.0, room));
+        let place = kept.next;
+        kept.next += 1;
+        kept.insert(who.clone(), Entry::Done { call: self.call, place, answer });
+        kept.order.insert(place, (now, who));
     }
 }
 
 impl Drop for First {
     fn drop(&mut self) {
         if let Some(who) = self.who.take() {
-            self.answers.lock().entries.remove(&who);
+            self.answers.lock().forget(&who);
         }
     }
 }
@@ -206,13 +265,16 @@ mod tests {
         response
     }
 
-    /// `runs`, or the status of the answer.
-    fn turn(answers: &Answers, key: &str, call: u8, now: Instant) -> (Option<First>, u16) {
-        match answers.turn("me".to_owned(), key.to_owned(), [call; 32], now) {
+    /// The first call, or the status of the answer.
+    fn turn_of(answers: &Answers, caller: &str, key: &str, call: u8, now: Instant) -> (Option<First>, u16) {
+        match answers.turn(caller.to_owned(), key.to_owned(), [call; 32], now) {
             Turn::First(first) => (Some(first), 0),
-            Turn::Free => (None, 1),
             Turn::Answered(response) => (None, response.status().as_u16()),
         }
+    }
+
+    fn turn(answers: &Answers, key: &str, call: u8, now: Instant) -> (Option<First>, u16) {
+        turn_of(answers, "me", key, call, now)
     }
 
     #[tokio::test]
@@ -224,34 +286,52 @@ mod tests {
         assert_eq!(turn(&answers, "a", 1, start).1, 200);
         assert_eq!(turn(&answers, "a", 2, start).1, 400, "another call");
         assert_eq!(turn(&answers, "b", 1, start).1, 0, "another key");
-        // What failed here, or was broken off, runs again.
-        turn(&answers, "c", 1, start).0.unwrap().keep(response(503, 9), start).await;
+        // What failed here, was refused, or never came to an end, runs again.
+        for status in [503, 400, 409] {
+            turn(&answers, "c", 1, start).0.unwrap().keep(response(status, 9), start).await;
+        }
         drop(turn(&answers, "c", 1, start).0.unwrap());
         assert_eq!(turn(&answers, "c", 1, start).1, 0);
+        // What was done is not done again, also where its answer is not kept.
         turn(&answers, "d", 1, start).0.unwrap().keep(response(200, ANSWER_MAX + 1), start).await;
-        assert_eq!(turn(&answers, "d", 1, start).1, 0, "too large to be kept");
+        assert_eq!(turn(&answers, "d", 1, start).1, 409, "too large to be kept");
+        let mut secret = response(200, 9);
+        secret.extensions_mut().insert(ToldOnce);
+        turn(&answers, "e", 1, start).0.unwrap().keep(secret, start).await;
+        assert_eq!((turn(&answers, "e", 1, start).1, turn(&answers, "e", 2, start).1), (409, 400));
         assert_eq!(turn(&answers, "a", 2, start + KEPT).1, 0, "a day later it is forgotten");
-        assert_eq!(answers.lock().bytes, 0);
+        let kept = answers.lock();
+        assert_eq!((kept.bytes, kept.parts.len(), kept.order.len()), (0, 0, 0));
     }
 
     #[tokio::test]
     async fn so_much_is_kept() {
         let (answers, now) = (Answers::default(), Instant::now());
-        let many = BYTES_MAX / ANSWER_MAX;
+        turn_of(&answers, "other", "0", 1, now).0.unwrap().keep(response(200, 9), now).await;
+        let many = PART_BYTES_MAX / (ANSWER_MAX + CALL_BYTES);
         for number in 0..=many {
-            let first = turn(&answers, &number.to_string(), 1, now).0.unwrap();
-            first.keep(response(200, ANSWER_MAX), now).await;
+            turn(&answers, &number.to_string(), 1, now).0.unwrap().keep(response(200, ANSWER_MAX), now).await;
         }
-        assert_eq!(answers.lock().bytes, BYTES_MAX);
-        assert_eq!(turn(&answers, "1", 1, now).1, 200);
-        assert_eq!(turn(&answers, "0", 1, now).1, 0, "the oldest went");
-        for number in 0..ANSWERS_MAX {
-            turn(&answers, &format!("small {number}"), 1, now).0.unwrap().keep(response(200, 1), now).await;
+        assert_eq!((turn(&answers, "1", 1, now).1, turn(&answers, "0", 1, now).1), (200, 0), "the oldest went");
+        // However many come with however much, each within their part: whoever has little keeps it.
+        for caller in 0..2 * BYTES_MAX / PART_BYTES_MAX {
+            for number in 0..1_000 {
+                let (first, _) = turn_of(&answers, &caller.to_string(), &number.to_string(), 1, now);
+                first.unwrap().keep(response(200, 400), now).await;
+                let kept = answers.lock();
+                assert!(kept.bytes <= BYTES_MAX && kept.parts.values().all(|part| part.bytes <= PART_BYTES_MAX));
+            }
         }
-        assert_eq!(answers.lock().entries.len(), ANSWERS_MAX);
+        assert_eq!(turn_of(&answers, "other", "0", 1, now).1, 200, "nobody else's answers go for it");
+        let kept = answers.lock();
+        let entries: usize = kept.entries.values().map(Entry::bytes).sum();
+        assert_eq!((kept.bytes, kept.order.len()), (entries, kept.entries.len()));
+        drop(kept);
+        // A call that cannot be known again does not run.
         let answers = Answers::default();
-        let running: Vec<_> = (0..ANSWERS_MAX).map(|number| turn(&answers, &number.to_string(), 1, now)).collect();
-        assert_eq!(turn(&answers, "one more", 1, now).1, 1, "it runs, and is not kept");
+        let running: Vec<_> =
+            (0..PART_BYTES_MAX / CALL_BYTES).map(|number| turn(&answers, &number.to_string(), 1, now)).collect();
+        assert_eq!((turn(&answers, "more", 1, now).1, turn_of(&answers, "other", "0", 1, now).1), (503, 0));
         drop(running);
         assert_eq!(answers.lock().entries.len(), 0);
     }

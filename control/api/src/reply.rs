@@ -13,18 +13,27 @@ use serde::Serialize;
 /// The code of the message that says that a list is not whole.
 const LEFT_OUT_MESSAGE: u32 = 10_501;
 
+/// On a response that has a secret which is told this once, and is kept nowhere.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ToldOnce;
+
 /// What a handler returns: one result, or a page of them.
-pub(crate) struct Reply<T>(Envelope<T>, Option<HeaderValue>);
+pub(crate) struct Reply<T>(Envelope<T>, Option<HeaderValue>, Option<ToldOnce>);
 
 impl<T> Reply<T> {
     pub(crate) fn of(result: T) -> Reply<T> {
         let (errors, messages) = (Vec::new(), Vec::new());
-        Reply(Envelope { result: Some(result), success: true, errors, messages, result_info: None }, None)
+        Reply(Envelope { result: Some(result), success: true, errors, messages, result_info: None }, None, None)
     }
 
     /// With the tag by which `If-Match` asks for this state of the object.
     pub(crate) fn tagged(self, tag: Option<String>) -> Reply<T> {
-        Reply(self.0, tag.and_then(|tag| HeaderValue::try_from(tag).ok()))
+        Reply(self.0, tag.and_then(|tag| HeaderValue::try_from(tag).ok()), self.2)
+    }
+
+    /// With a secret that is told this once.
+    pub(crate) fn told_once(self) -> Reply<T> {
+        Reply(self.0, self.1, Some(ToldOnce))
     }
 
     /// Something that the caller should know although the call succeeded. Never under `cfd_tunnel` and `routes`: the
@@ -71,6 +80,9 @@ impl<T: Serialize> IntoResponse for Reply<T> {
         let mut response = json(StatusCode::OK, &self.0);
         if let Some(tag) = self.1 {
             response.headers_mut().insert(header::ETAG, tag);
+        }
+        if let Some(told) = self.2 {
+            response.extensions_mut().insert(told);
         }
         response
     }

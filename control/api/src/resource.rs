@@ -118,6 +118,9 @@ pub(crate) trait Editable: Resource {
         if change.has(&key)? { change.delete(key) } else { Err(Self::UNKNOWN.into()) }
     }
 
+    /// Whether its maker is told a secret that nobody is told again.
+    const TELLS_ONCE: bool = false;
+
     /// A new one as only its maker sees it.
     fn made(here: &Here<'_>, view: &View, document: Self::Document) -> Result<Self::Sent, Error> {
         Self::sent(here, view, document)

@@ -75,6 +75,8 @@ impl Resource for Tokens {
 impl Editable for Tokens {
     type Body = TokenBody;
 
+    const TELLS_ONCE: bool = true;
+
     fn make(here: &Here<'_>, change: &mut Change, body: &TokenBody) -> Result<StoredToken, Error> {
         if change.0.count(&Prefix::of(here.scope, Kind::Token))? >= TOKENS_MAX {
             return Err(Fault::TokenBody.because(format!("there are {TOKENS_MAX} tokens already; delete some")));
@@ -320,5 +322,5 @@ async fn renew(api: Api, caller: Caller, scope: Scope, id: TokenId) -> Result<Re
         Ok(())
     })
     .await?;
-    Ok(Reply::of(value))
+    Ok(Reply::of(value).told_once())
 }

@@ -54,13 +54,14 @@ pub(super) async fn create<R: Editable>(
     at: At<R>,
     Body(body): Body<R::Body>,
 ) -> Result<Reply<R::Sent>, Error> {
-    change(api, caller, at, move |here, _, change| {
+    let reply = change(api, caller, at, move |here, _, change| {
         let document = R::make(here, change, &body)?;
         R::put(here, change, None, &document)?;
         let messages = R::messages(here, &body, &document)?;
         Ok((R::made(here, change, document)?, messages))
     })
-    .await
+    .await?;
+    Ok(if R::TELLS_ONCE { reply.told_once() } else { reply })
 }
 
 pub(super) async fn replace<R: Editable>(

@@ -38,7 +38,7 @@ pub(crate) struct Edge {
     planes: Arc<Quiet>,
     pub(crate) ready: watch::Sender<bool>,
     pub(crate) directory: tempfile::TempDir,
-    runtime: tokio::runtime::Runtime,
+    pub(crate) runtime: tokio::runtime::Runtime,
 }
 
 pub(crate) struct Answer {

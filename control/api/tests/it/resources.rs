@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::edge::Edge;
+use crate::edge::{Answer, Edge};
 use crate::rights::operations;
 
 /// An edit after which everything is as it was is no revision: neither planes nor other nodes hear of it.
@@ -152,7 +152,82 @@ fn a_call_that_says_which_it_is() {
     assert!(first.headers.get("idempotent-replayed").is_none());
     assert_eq!(call(me, "k1", r#"{"name":"home"}"#).verdict(), "400 10422", "another call");
     assert_eq!(call(me, "k2", r#"{"name":"office"}"#).verdict(), "409 1013 /name");
-    assert_eq!(call(me, "k2", r#"{"name":"office"}"#).headers["idempotent-replayed"], "true", "a refusal as well");
+    // A refusal did nothing, and is none when the reason is gone.
+    let id = first.result()["id"].as_str().unwrap().to_owned();
+    assert_eq!(edge.call("DELETE", &format!("/user/tunnels/{id}"), "").verdict(), "200");
+    assert_eq!(call(me, "k2", r#"{"name":"office"}"#).verdict(), "200");
     assert_eq!(call(me, &"k".repeat(256), "{}").verdict(), "400 10422");
     assert_eq!(call("A".repeat(40).as_str(), "k1", r#"{"name":"office"}"#).verdict(), "403 9109", "nobody else");
+}
+
+fn keyed(edge: &Edge, method: &str, path: &str, key: &str, if_match: &str, body: &str) -> Answer {
+    let bearer = format!("Bearer {}", crate::edge::TOKEN);
+    let mut headers = vec![("authorization", bearer.as_str()), ("idempotency-key", key)];
+    if !if_match.is_empty() {
+        headers.push(("if-match", if_match));
+    }
+    edge.send_as(&headers, method, &format!("/client/v4{path}"), body)
+}
+
+/// A text that is told once is not told again, nor is another token made.
+#[test]
+fn a_repeat_is_not_told_a_secret() {
+    let edge = Edge::new();
+    let resources = serde_json::json!({"com.cloudflare.api.account.zone.*": "*"});
+    let policy = serde_json::json!({"permission_groups": [{"name": "DNS Read"}], "resources": resources});
+    let body = serde_json::json!({"name": "t", "policies": [policy]}).to_string();
+    for place in ["/user/tokens".to_owned(), format!("/accounts/{}/tokens", edge.account())] {
+        let made = keyed(&edge, "POST", &place, &place, "", &body).result();
+        let value = format!("{place}/{}/value", made["id"].as_str().unwrap());
+        assert_eq!(keyed(&edge, "PUT", &value, &value, "", "{}").verdict(), "200");
+        let before = edge.revision();
+        for (method, path, body) in [("POST", &place, body.as_str()), ("PUT", &value, "{}")] {
+            let answer = keyed(&edge, method, path, path, "", body);
+            assert_eq!(
+                (answer.verdict().as_str(), &answer.headers["x-should-retry"]),
+                ("409 10409", &"false".parse().unwrap())
+            );
+        }
+        assert_eq!(edge.revision(), before);
+    }
+}
+
+/// Another condition is another call.
+#[test]
+fn a_repeat_on_another_condition() {
+    let edge = Edge::new();
+    let record = edge.post(&edge.records(), r#"{"type":"TXT","name":"a","content":"one"}"#).result();
+    let path = format!("{}/{}", edge.records(), record["id"].as_str().unwrap());
+    let tag = edge.get(&path).headers["etag"].to_str().unwrap().to_owned();
+    let change = |tag: &str| keyed(&edge, "PATCH", &path, "k", tag, r#"{"content":"two"}"#).verdict();
+    assert_eq!((change(&tag), change(&tag)), ("200".to_owned(), "200".to_owned()));
+    assert_eq!((change("\"0\""), change("")), ("400 10422".to_owned(), "400 10422".to_owned()));
+}
+
+/// A caller who leaves before the answer, and repeats, is told it: what had begun goes on.
+#[test]
+fn a_repeat_of_whoever_left() {
+    let edge = Edge::new();
+    let mut head = edge.store.watch();
+    head.borrow_and_update();
+    let call = || {
+        let bearer = format!("Bearer {}", crate::edge::TOKEN);
+        let request = http::Request::post("/client/v4/user/tunnels").header("authorization", bearer);
+        request.header("idempotency-key", "k").body(axum::body::Body::from(r#"{"name":"office"}"#)).unwrap()
+    };
+    edge.runtime.block_on(async {
+        // It has landed, and its answer is not known yet.
+        tokio::select! {
+            biased;
+            changed = head.changed() => changed.unwrap(),
+            response = tower::ServiceExt::oneshot(edge.router.clone(), call()) => panic!("{}", response.unwrap().status()),
+        }
+    });
+    let again = loop {
+        let answer = edge.send(call());
+        if answer.status != 503 {
+            break answer;
+        }
+    };
+    assert_eq!((again.verdict().as_str(), &again.headers["idempotent-replayed"]), ("200", &"true".parse().unwrap()));
 }
