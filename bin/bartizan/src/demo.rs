@@ -30,10 +30,14 @@ const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// The same when it is not there yet, for as long as the edge runs.
 const LOOK_ON: Duration = Duration::from_secs(1);
 
+/// Before the page is put up again: a disk that had no room, for example, has some by then.
+const PUT_UP_AGAIN: Duration = Duration::from_secs(60);
+
 /// The running connector.
 pub struct Hello {
-    pub host: String,
-    task: tokio::task::JoinHandle<anyhow::Result<()>>,
+    /// Where the page is. None as long as it could not be put up.
+    pub host: Option<String>,
+    task: Connector,
 }
 
 impl Hello {
@@ -75,19 +79,81 @@ pub async fn start(
     reach: &Reach,
     problems: &Problems,
     stopped: watch::Receiver<bool>,
-) -> Option<Hello> {
-    let connected = connect(api, addresses, domain, ca, reach, stopped).await;
-    let (hello, zone) = connected.inspect_err(|error| fails(problems, error)).ok()?;
-    if let Err(error) = page_seen(addresses, &hello.host, ca, &zone).await {
+) -> Hello {
+    let page = Page {
+        api: api.clone(),
+        addresses: addresses.clone(),
+        domain: domain.clone(),
+        ca: ca.to_owned(),
+        reach: reach.clone(),
+    };
+    let (connector, host, zone) = match page.put_up(stopped.clone()).await {
+        Ok(put_up) => put_up,
+        Err(error) => {
+            fails(problems, &error);
+            return Hello { host: None, task: tokio::spawn(page.put_up_again(problems.clone(), stopped)) };
+        }
+    };
+    if let Err(error) = page_seen(addresses, &host, ca, &zone).await {
         fails(problems, &error);
-        let (addresses, host, ca, problems) = (addresses.clone(), hello.host.clone(), ca.to_owned(), problems.clone());
-        tokio::spawn(async move {
-            if page_answers(&addresses, &host, &ca, LOOK_ON).await.is_ok() {
-                problems.clear(Reporter::Demo, Instant::now());
-            }
-        });
+        let (host, problems) = (host.clone(), problems.clone());
+        tokio::spawn(async move { page.clear_when_seen(&host, &problems).await });
     }
-    Some(hello)
+    Hello { host: Some(host), task: connector }
+}
+
+/// What the page needs.
+struct Page {
+    api: Api,
+    addresses: Addresses,
+    domain: ZoneName,
+    ca: String,
+    reach: Reach,
+}
+
+type Connector = tokio::task::JoinHandle<anyhow::Result<()>>;
+
+impl Page {
+    /// Until it is there; then as long as its connector runs.
+    async fn put_up_again(self, problems: Problems, stopped: watch::Receiver<bool>) -> anyhow::Result<()> {
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(PUT_UP_AGAIN) => {}
+                () = up::until(stopped.clone()) => return Ok(()),
+            }
+            match self.put_up(stopped.clone()).await {
+                Ok((mut connector, host, _)) => {
+                    tokio::select! {
+                        () = self.clear_when_seen(&host, &problems) => {}
+                        ended = &mut connector => return ended?,
+                    }
+                    return connector.await?;
+                }
+                Err(error) => fails(&problems, &error),
+            }
+        }
+    }
+
+    async fn clear_when_seen(&self, host: &str, problems: &Problems) {
+        if page_answers(&self.addresses, host, &self.ca, LOOK_ON).await.is_ok() {
+            problems.clear(Reporter::Demo, Instant::now());
+        }
+    }
+
+    /// The connector with the page, where the page is, and the zone that leads to it.
+    async fn put_up(&self, stopped: watch::Receiver<bool>) -> anyhow::Result<(Connector, String, Value)> {
+        let Page { api, addresses, domain, ca, reach } = self;
+        let host = domain.as_name().child(NAME.as_bytes())?.to_string();
+        let account = tunnel::account(api).await?;
+        let made = tunnel::find_or_create(api, &account, NAME).await?;
+        let token = tunnel::token(api, &account, &made).await?;
+        let edges = addresses.tunnel.iter().copied().map(up::reachable).collect();
+        let mut plan = Plan::local(&token, edges, ca, reach.clone())?;
+        plan.serve(&json!({ "ingress": [{ "service": "hello_world" }] }))?;
+        let zone = crate::zone::of_name(api, &host).await?;
+        tunnel::route_dns(api, &zone, text(&made, "id"), &host, false).await?;
+        Ok((tokio::spawn(connect::run_quietly(plan, stopped)), host, zone))
+    }
 }
 
 /// Shows that there is no hello page.
@@ -97,33 +163,11 @@ pub fn fails(problems: &Problems, error: &anyhow::Error) {
         count: 1,
         reason: format!("{error:#}"),
         since: up::now(),
-        remedy: "see to what the reason names and start the edge again, or start it with --no-demo",
+        remedy: "see to what the reason names: it is put up again within a minute; or start the edge with --no-demo",
     };
     for problem in problems.report(Reporter::Demo, vec![problem], Lease::Held, Instant::now()) {
         tracing::error!(%problem, "degraded");
     }
-}
-
-/// The connector with the page, and the zone that leads to it.
-async fn connect(
-    api: &Api,
-    addresses: &Addresses,
-    domain: &ZoneName,
-    ca: &str,
-    reach: &Reach,
-    stopped: watch::Receiver<bool>,
-) -> anyhow::Result<(Hello, Value)> {
-    let host = domain.as_name().child(NAME.as_bytes())?.to_string();
-    let account = tunnel::account(api).await?;
-    let made = tunnel::find_or_create(api, &account, NAME).await?;
-    let token = tunnel::token(api, &account, &made).await?;
-    let edges = addresses.tunnel.iter().copied().map(up::reachable).collect();
-    let mut plan = Plan::local(&token, edges, ca, reach.clone())?;
-    plan.serve(&json!({ "ingress": [{ "service": "hello_world" }] }))?;
-    let zone = crate::zone::of_name(api, &host).await?;
-    tunnel::route_dns(api, &zone, text(&made, "id"), &host, false).await?;
-    let task = tokio::spawn(connect::run_quietly(plan, stopped));
-    Ok((Hello { host, task }, zone))
 }
 
 async fn page_seen(addresses: &Addresses, host: &str, ca: &str, zone: &Value) -> anyhow::Result<()> {

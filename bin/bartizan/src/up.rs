@@ -227,7 +227,7 @@ pub async fn serve(opened: Opened, output: Output) -> anyhow::Result<()> {
         if settings.demo && set_up.zone.is_some() {
             output.progress("putting the hello page behind a tunnel");
             let (ca, reach) = (certs.ca_pem(), planes.reach());
-            hello = demo::start(&client, &addresses, &domain, ca, reach, problems, stopped.clone()).await;
+            hello = Some(demo::start(&client, &addresses, &domain, ca, reach, problems, stopped.clone()).await);
         }
     }
 
@@ -257,7 +257,7 @@ pub async fn serve(opened: Opened, output: Output) -> anyhow::Result<()> {
         tunnel: addresses.tunnel,
         ca: data.file("ca.pem"),
     };
-    let host = hello.as_ref().map(|hello| hello.host.as_str());
+    let host = hello.as_ref().and_then(|hello| hello.host.as_deref());
     print_line(&match output.form {
         Form::Json => json(&report)?,
         Form::Text => report.text(host),
