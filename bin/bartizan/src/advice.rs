@@ -17,7 +17,7 @@ enum Reader {
 const CLIENTS: [&str; 9] = ["login", "tunnel", "zone", "record", "app", "firewall", "token", "history", "status"];
 
 /// Sources with advice. A new one that names a flag is told of by the test below.
-const SOURCES: [(&str, Reader); 25] = [
+const SOURCES: [(&str, Reader); 26] = [
     ("any_port.rs", Reader::Of(&["up"])),
     ("api_token.rs", Reader::Of(&["token"])),
     ("app.rs", Reader::Of(&["app"])),
@@ -30,6 +30,7 @@ const SOURCES: [(&str, Reader); 25] = [
     ("doctor.rs", Reader::Of(&["doctor", "up"])),
     ("fd_store.rs", Reader::Of(&["fd-store"])),
     ("firewall.rs", Reader::Of(&["firewall"])),
+    ("history.rs", Reader::Of(&["history"])),
     ("host.rs", Reader::Of(&["up"])),
     ("listen.rs", Reader::Of(&["up"])),
     ("output.rs", Reader::Client),

@@ -52,12 +52,26 @@ pub(crate) async fn serve(
             shared.mention(Event::RequestFailed { origin: dest.clone(), why: why.clone() });
             fail(send, format!("{dest}: {why}"), error.fault()).await
         }
-        Ok(mut origin) => {
+        Ok(stream) => {
+            let mut origin = Origin { stream, is_complete: false };
             send.write_chunk(encode_response("", std::iter::empty).into()).await?;
-            relay(&mut origin, send, receive).await.inspect_err(|_| {
-                // A stream that broke must not look complete to the origin: it gets a reset.
-                let _ = origin.set_zero_linger();
-            })
+            relay(&mut origin.stream, send, receive).await?;
+            origin.is_complete = true;
+            Ok(())
+        }
+    }
+}
+
+/// What is left before its end, also by whoever gives the task up, must not look complete to the origin: it gets a reset.
+struct Origin {
+    stream: TcpStream,
+    is_complete: bool,
+}
+
+impl Drop for Origin {
+    fn drop(&mut self) {
+        if !self.is_complete {
+            let _ = self.stream.set_zero_linger();
         }
     }
 }

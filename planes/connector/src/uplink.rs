@@ -159,7 +159,10 @@ impl Dialer {
         datagrams.spawn(owner.run());
         let mut streams = Streams { running: JoinSet::new(), shared, sessions };
         tokio::select! {
-            error = streams.accept(&uplink.quic) => return Ended::Lost(error),
+            error = streams.accept(&uplink.quic) => {
+                tokio::spawn(end_by_themselves(streams.running, self.grace));
+                return Ended::Lost(error);
+            }
             // If the sender is gone, that means the same.
             _ = shutdown.wait_for(|stop| *stop) => {}
         }
@@ -172,11 +175,17 @@ impl Dialer {
     async fn leave(&self, uplink: &Uplink, mut streams: Streams<'_>) {
         // Until the edge took note it may send more.
         tokio::select! {
-            _ = streams.accept(&uplink.quic) => return,
+            _ = streams.accept(&uplink.quic) => return end_by_themselves(streams.running, self.grace).await,
             _ = timeout(UNREGISTER_MAX, uplink.control.unregister()) => {}
         }
         let _ = timeout(self.grace, streams.accept_last(&uplink.quic)).await;
     }
+}
+
+/// Leaves streams what arrived before their connection ended: an edge that stops has seen it acknowledged, and closes.
+/// Each ends when it wants more than that.
+async fn end_by_themselves(mut running: JoinSet<()>, grace: Duration) {
+    let _ = timeout(grace, async { while running.join_next().await.is_some() {} }).await;
 }
 
 /// The streams of one connection.
