@@ -128,19 +128,27 @@ fn python_with_sdk(missing: Missing) -> Result<PathBuf> {
     Ok(python)
 }
 
+/// How many tests may fail once and pass when they are tried again. The tests drive real servers on a machine that
+/// others may use too, so that one in a thousand may lose a race of its own; more than that is a fault of the code. Each
+/// of them is named in the runner's last lines, and is to be mended like a failure.
+const UNSTEADY_MAX: u64 = 2;
+
 /// Runs all tests of the workspace: with nextest if it is there (a process a test, and a test that hangs is killed),
-/// else with what cargo brings.
+/// else with what cargo brings, which tries nothing twice.
 fn tests(tools: &Tools) -> Result<Counts> {
     let nextest = process::read(process::cargo().args(["nextest", "--version"])).is_ok();
     let mut command = process::cargo();
     match nextest {
-        true => command.args(["nextest", "run", "--workspace", "--no-fail-fast"]),
+        true => command.args(["nextest", "run", "--workspace", "--no-fail-fast", "--retries", "1"]),
         false => command.args(["test", "--workspace", "--no-fail-fast"]),
     };
     command.env("BARTIZAN_BIN", &tools.binary).env("BARTIZAN_PYTHON", &tools.python);
     let counts = watch(&mut command)?;
     if counts.left_out > 0 {
         bail!("{} tests were ignored or skipped: every test runs, or is not there", counts.left_out);
+    }
+    if counts.unsteady > UNSTEADY_MAX {
+        bail!("{} tests passed at their second try only; {UNSTEADY_MAX} are let pass", counts.unsteady);
     }
     if counts.passed == 0 {
         bail!("no test ran: is the output of {} new?", process::line(&command));
@@ -153,11 +161,17 @@ fn tests(tools: &Tools) -> Result<Counts> {
 struct Counts {
     passed: u64,
     left_out: u64,
+    /// Passed at the second try. They are among those that passed.
+    unsteady: u64,
 }
 
 impl std::fmt::Display for Counts {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "test result: ok. {} passed; 0 failed; {} ignored", self.passed, self.left_out)
+        write!(f, "test result: ok. {} passed; 0 failed; {} ignored", self.passed, self.left_out)?;
+        match self.unsteady {
+            0 => Ok(()),
+            some => write!(f, "; {some} at the second try only: mend them"),
+        }
     }
 }
 
@@ -165,7 +179,7 @@ impl Counts {
     /// Adds up one line; all but the closing lines say nothing.
     ///
     /// `cargo test`: `test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; …`, one a binary.
-    /// nextest: `Summary [ 1.2s] 34 tests run: 34 passed (1 slow), 2 skipped`, once.
+    /// nextest: `Summary [ 1.2s] 34 tests run: 34 passed (1 slow, 1 flaky), 2 skipped`, once.
     fn read(&mut self, line: &str) {
         let line = line.trim_start();
         if !(line.starts_with("test result:") || line.starts_with("Summary [")) {
@@ -178,6 +192,7 @@ impl Counts {
             match pair[1] {
                 "passed" => self.passed += number,
                 "ignored" | "skipped" | "filtered" => self.left_out += number,
+                "flaky" => self.unsteady += number,
                 _ => {}
             }
         }
@@ -199,7 +214,11 @@ fn watch(command: &mut Command) -> Result<Counts> {
         let err = scope.spawn(|| pass_on(err, std::io::stderr()));
         let out = pass_on(out, std::io::stdout());
         let err = err.join().unwrap_or_default();
-        Counts { passed: out.passed + err.passed, left_out: out.left_out + err.left_out }
+        Counts {
+            passed: out.passed + err.passed,
+            left_out: out.left_out + err.left_out,
+            unsteady: out.unsteady + err.unsteady,
+        }
     });
     let status = child.wait()?;
     if !status.success() {
@@ -223,17 +242,18 @@ mod tests {
 
     #[test]
     fn closing_lines_of_test_runners() {
-        for (line, passed, left_out) in [
-            ("test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; 2 filtered out; finished in 0.00s", 3, 3),
-            ("test result: ok. 0 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.00s", 0, 0),
-            ("     Summary [   0.512s] 34 tests run: 34 passed, 0 skipped", 34, 0),
-            ("     Summary [   9.512s] 34 tests run: 33 passed (1 slow), 1 failed, 2 skipped", 33, 2),
-            ("test wire::skipped ... ok", 0, 0),
-            ("        PASS [   0.004s] bartizan-wire 12 passed", 0, 0),
+        for (line, passed, left_out, unsteady) in [
+            ("test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; 2 filtered out; finished in 0.00s", 3, 3, 0),
+            ("test result: ok. 0 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.00s", 0, 0, 0),
+            ("     Summary [   0.512s] 34 tests run: 34 passed, 0 skipped", 34, 0, 0),
+            ("     Summary [   9.512s] 34 tests run: 33 passed (1 slow), 1 failed, 2 skipped", 33, 2, 0),
+            ("     Summary [   9.512s] 34 tests run: 34 passed (1 slow, 2 flaky), 0 skipped", 34, 0, 2),
+            ("test wire::skipped ... ok", 0, 0, 0),
+            ("        PASS [   0.004s] bartizan-wire 12 passed", 0, 0, 0),
         ] {
             let mut counts = Counts::default();
             counts.read(line);
-            assert_eq!(counts, Counts { passed, left_out }, "{line}");
+            assert_eq!(counts, Counts { passed, left_out, unsteady }, "{line}");
         }
     }
 }
