@@ -6,3 +6,4 @@ mod requests;
 mod responses;
 mod splits;
 mod writing;
+mod zone_files;
