@@ -33,7 +33,6 @@ const DOUBLED: &[(&str, &str)] = &[
     ("base64", "pem, below rcgen, took 0.23; axum and others are at 0.22"),
     ("getrandom", "rand 0.10, below quinn, took 0.4; our own calls move when tempfile and uuid have"),
     ("syn", "derive macros are half way from 2 to 3; not in the binary"),
-    ("synstructure", "derive macros are half way from syn 2 to 3, and it with them; not in the binary"),
     ("untrusted", "aws-lc-rs keeps 0.7; a hundred lines"),
     ("winnow", "toml 0.9 keeps 0.7 for its old interface"),
 ];
