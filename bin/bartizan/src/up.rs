@@ -377,7 +377,7 @@ fn preset() -> Preset {
     Preset { token: chosen("BARTIZAN_API_TOKEN"), email: chosen("BARTIZAN_EMAIL"), key: chosen("BARTIZAN_API_KEY") }
 }
 
-/// Compacts the change log, for as long as the edge runs.
+/// Compacts the change log and lets go of what is old of the audit, for as long as the edge runs.
 async fn take_care(store: Store) {
     let mut tick = tokio::time::interval(CARE_INTERVAL);
     loop {
@@ -394,6 +394,7 @@ async fn take_care(store: Store) {
 
 /// Drops changes that nobody needs any more, a step at a time so that commits come in between.
 fn compact(store: &Store) -> anyhow::Result<()> {
+    store.forget(now())?;
     let keep = Retention::usual(now());
     let mut oldest = store.compact(keep)?;
     loop {

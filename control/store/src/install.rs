@@ -29,6 +29,8 @@ pub(crate) fn install(connection: &mut Connection, state: &mut State) -> Result<
     rebuild::drop_all(&transaction)?;
     transaction
         .execute_batch("DELETE FROM change; DELETE FROM object; DELETE FROM state_hash; DELETE FROM zone_change")?;
+    // It tells of another log, in which a revision may be something else.
+    transaction.execute_batch("DELETE FROM audit; DELETE FROM audit_share")?;
     let mut sums = Sums::default();
     for entry in &mut state.entries {
         let Entry { key, rev, value } = entry.map_err(CommitError::BrokeOff)?;

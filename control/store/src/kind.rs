@@ -1,7 +1,7 @@
 //! The kinds of objects, each declared once.
 //!
 //! What the store must know of a kind stands in its entry of `kinds!`: whose it is, how its ids are written, which format its
-//! documents have, whether more is let in without its objects, and, if objects are found by more than their keys, the columns of
+//! documents have, whether more is let in without its objects, what the audit tells of them, and, if objects are found by more than their keys, the columns of
 //! its listing. Everything else treats all kinds alike.
 
 use std::fmt::Display;
@@ -9,6 +9,7 @@ use std::str::FromStr;
 
 use bartizan_names::{AppId, CertificateId, Name, PopId, RecordId, RuleId, TokenId, TunnelId, ZoneId};
 
+use crate::audit::Audited;
 use crate::document::Documents;
 use crate::key::Index;
 use crate::listing::Listing;
@@ -76,29 +77,41 @@ kinds! {
     Meta = 1 "meta" Declaration::new(&[Owner::Edge], Ids::Many(is_text));
     /// A place where this edge runs: its name, addresses and pools.
     Pop = 16 "pop" Declaration::new(&[Owner::Edge], Ids::Many(is::<PopId>));
-    Account = 2 "account" Declaration::new(&[Owner::Account], Ids::One);
-    User = 3 "user" Declaration::new(&[Owner::User], Ids::One);
+    Account = 2 "account" Declaration::new(&[Owner::Account], Ids::One).audited("/name", &[]);
+    User = 3 "user" Declaration::new(&[Owner::User], Ids::One).audited("/email", &["key_sha256"]);
     /// An API token: what it may do, and the hash of its text.
     Token = 4 "token"
-        Declaration::new(&[Owner::Edge, Owner::User, Owner::Account], Ids::Many(is::<TokenId>)).documents(Documents::TOKENS);
-    Zone = 5 "zone" Declaration::new(&[Owner::Zone], Ids::One).served().guards().listed(&query::ZONES);
+        Declaration::new(&[Owner::Edge, Owner::User, Owner::Account], Ids::Many(is::<TokenId>))
+            .documents(Documents::TOKENS)
+            .audited("/name", &["sha256"]);
+    Zone = 5 "zone"
+        Declaration::new(&[Owner::Zone], Ids::One).served().guards().listed(&query::ZONES).audited("/name", &[]);
     /// The settings of a zone.
-    Settings = 6 "settings" Declaration::new(&[Owner::Zone], Ids::One).served().guards();
+    Settings = 6 "settings" Declaration::new(&[Owner::Zone], Ids::One).served().guards().audited("", &[]);
     Record = 7 "record"
-        Declaration::new(&[Owner::Zone], Ids::Many(is::<RecordId>)).served().listed(&query::RECORDS);
+        Declaration::new(&[Owner::Zone], Ids::Many(is::<RecordId>))
+            .served()
+            .listed(&query::RECORDS)
+            .audited("/name", &[]);
     /// An owner name of a zone: the unit that is guarded and published.
     Name = 8 "name" Declaration::new(&[Owner::Zone], Ids::Many(is::<Name>)).served();
-    Tunnel = 9 "tunnel" Declaration::new(&[Owner::Account], Ids::Many(is::<TunnelId>)).listed(&query::TUNNELS);
-    TunnelConfig = 10 "tunnel_config" Declaration::new(&[Owner::Account], Ids::Many(is::<TunnelId>));
+    Tunnel = 9 "tunnel"
+        Declaration::new(&[Owner::Account], Ids::Many(is::<TunnelId>))
+            .listed(&query::TUNNELS)
+            .audited("/name", &["secret_sha256", "sealed_secret"]);
+    TunnelConfig = 10 "tunnel_config"
+        Declaration::new(&[Owner::Account], Ids::Many(is::<TunnelId>)).audited("", &[]);
     /// Of a zone, or of the edge itself: the one that connectors see.
     Certificate = 11 "certificate"
         Declaration::new(&[Owner::Edge, Owner::Zone], Ids::Many(is::<CertificateId>)).listed(&query::CERTIFICATES);
     AccessRule = 12 "access_rule"
         Declaration::new(&[Owner::User, Owner::Account, Owner::Zone], Ids::Many(is::<RuleId>))
             .guards()
-            .listed(&query::ACCESS_RULES);
+            .listed(&query::ACCESS_RULES)
+            .audited("/configuration/value", &[]);
     /// A Spectrum application.
-    App = 13 "app" Declaration::new(&[Owner::Zone], Ids::Many(is::<AppId>)).served();
+    App = 13 "app"
+        Declaration::new(&[Owner::Zone], Ids::Many(is::<AppId>)).served().audited("/dns/name", &[]);
     /// Something that only one may have: two who take it at once meet at this key.
     Unique = 14 "unique" Declaration::new(&[Owner::Edge, Owner::Account], Ids::Many(is_unique));
     /// A zone that is out of service and not wholly deleted yet.
@@ -133,12 +146,22 @@ pub(crate) struct Declaration {
     guards: bool,
     pub(crate) documents: Documents,
     pub(crate) listing: Option<&'static Listing>,
+    /// People change its objects: the audit tells of each change.
+    pub(crate) audited: Option<Audited>,
 }
 
 impl Declaration {
     /// A kind of documents in format 1.
     const fn new(owners: &'static [Owner], ids: Ids) -> Declaration {
-        Declaration { owners, ids, served: false, guards: false, documents: Documents::FIRST, listing: None }
+        Declaration {
+            owners,
+            ids,
+            served: false,
+            guards: false,
+            documents: Documents::FIRST,
+            listing: None,
+            audited: None,
+        }
     }
 
     const fn documents(self, documents: Documents) -> Declaration {
@@ -151,6 +174,11 @@ impl Declaration {
 
     const fn guards(self) -> Declaration {
         Declaration { guards: true, ..self }
+    }
+
+    /// `name` is where a document says what people call the object (RFC 6901), and `secrets` the members that no audit gets.
+    const fn audited(self, name: &'static str, secrets: &'static [&'static str]) -> Declaration {
+        Declaration { audited: Some(Audited { name, secrets }), ..self }
     }
 
     const fn listed(self, listing: &'static Listing) -> Declaration {

@@ -12,6 +12,8 @@
 //! - What [`Store::commit`] returned is on the disk (WAL, `synchronous=FULL`).
 //! - Each kind and each zone has a hash of its objects, kept up to date with each change: copies are compared by it.
 //! - A damaged page takes what was on it and nothing else; the file is mended, and what is lost is told ([`Condition`]).
+//! - The audit says of each object what was done to it, by whom, and what it was before; it is written in the same
+//!   transaction, outlives the log, and is no part of the state ([`Snapshot::audit`]).
 //! - What kinds of objects there are, and what the store knows of each, is declared in one table: [`Kind`].
 //! - Values are JSON documents that the store does not interpret, except for the few fields that listings need
 //!   ([`Snapshot::records`] and its like). Listing tables come from the objects alone: any copy can rebuild them.
@@ -19,6 +21,7 @@
 //! Not here: what a document means (`base/model`), what clients may do (`control/api`), and anything async. All calls
 //! block; an async caller moves them to a blocking thread.
 
+mod audit;
 mod backup;
 mod change;
 mod condition;
@@ -48,6 +51,10 @@ mod tables;
 mod writer;
 mod zone_names;
 
+pub use audit::{
+    API, AuditAction, AuditEntry, AuditExtent, AuditOf, AuditPlace, AuditRange, BYTES_MAX as AUDIT_BYTES_MAX, DELETION,
+    KEPT_DAYS as AUDIT_KEPT_DAYS,
+};
 pub use backup::BackupError;
 pub use change::{Change, ChangeSet, Entry, Epoch, Guard, Meta, Op, Rev, Value};
 pub use condition::{Condition, Examined};

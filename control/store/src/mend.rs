@@ -140,7 +140,7 @@ pub(crate) fn mend_closed(dir: &Path) -> Result<Mended, MendError> {
     swept(dir, || {
         copy(&Raw::open(&File::open(dir.join(schema::FILE))?, &journal(dir))?, dir)?;
         let (pages, layout) = ours(dir)?;
-        keep_older(dir, layout)?;
+        keep_older(dir, layout.number, &dir.join(DAMAGED))?;
         let new = scratch(dir)?;
         new.execute_batch(schema::GIVE_BACK)?;
         let done = salvage(dir, pages, layout, &new, None)?;
@@ -249,16 +249,19 @@ fn bytes(file: &Path) -> u64 {
 const COPIES: u64 = 3;
 
 /// Puts a copy of a file of an older layout beside it.
-fn keep_older(dir: &Path, layout: &Layout) -> Result<(), MendError> {
-    let older = dir.join(schema::FILE).with_extension(format!("schema-{}.sqlite", layout.number));
+pub(crate) fn keep_older(dir: &Path, number: u32, from: &Path) -> io::Result<()> {
+    let older = dir.join(schema::FILE).with_extension(format!("schema-{number}.sqlite"));
     // One that is there was made by a start that did not come to its end, or before a way back.
-    if layout.number == schema::VERSION || older.exists() {
+    if number == schema::VERSION || older.exists() {
         return Ok(());
     }
     let half = older.with_extension("new");
     schema::create_private(&half)?;
-    fs::copy(dir.join(DAMAGED), &half)?;
-    File::open(&half).and_then(|file| file.sync_all()).and_then(|()| fs::rename(&half, &older))?;
+    let copied = fs::copy(from, &half).and_then(|_| File::open(&half)).and_then(|file| file.sync_all());
+    if let Err(error) = copied.and_then(|()| fs::rename(&half, &older)) {
+        let _ = remove(&half);
+        return Err(error);
+    }
     tracing::info!(copy = %older.display(), "the store as it was is kept: put it back to return to the older version");
     Ok(())
 }

@@ -11,7 +11,7 @@ use crate::listing;
 const MORE: &str = include_str!("schema/listings.sql");
 
 /// The tables that are not listings, without the engine's own.
-const KEPT: &str = "('about', 'object', 'state_hash', 'log', 'change', 'zone_change')";
+const KEPT: &str = "('about', 'object', 'state_hash', 'log', 'change', 'zone_change', 'audit', 'audit_share')";
 
 /// How many records have their letters read in one step: others can commit between two steps.
 const READ_STEP: u32 = 2_000;

@@ -27,7 +27,7 @@ use crate::mend::{MendError, Mended};
 use crate::pages::{Pages, Tree};
 use crate::state_hash::{self, Sums};
 use crate::tables::{self, signed};
-use crate::{log, rebuild};
+use crate::{audit, log, rebuild};
 
 pub(crate) struct Salvage<'n> {
     old: Connection,
@@ -39,6 +39,9 @@ pub(crate) struct Salvage<'n> {
     /// The index of keys.
     names: Found,
 }
+
+/// Columns of the audit.
+const AUDIT_COLUMNS: usize = 21;
 
 /// Whether something is as it was put there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,6 +100,7 @@ impl<'n> Salvage<'n> {
             self.note_unnamed(&mut done.lost)?;
         }
         rebuild::make(self.new)?;
+        self.take_audit()?;
         self.new.execute_batch("DROP TABLE temp.spoilt; DROP TABLE temp.named")?;
         Ok(done)
     }
@@ -320,6 +324,22 @@ impl<'n> Salvage<'n> {
             })?,
         }
         Ok(Rev(newest.unwrap_or(0).cast_unsigned()))
+    }
+
+    /// As much of it as can be read from both ends; of a file that has none, what the log tells.
+    fn take_audit(&self) -> rusqlite::Result<()> {
+        if self.old.prepare("SELECT id FROM audit").is_err() {
+            return audit::from_log(self.new);
+        }
+        let copy = |order| {
+            let select = format!("SELECT * FROM audit NOT INDEXED ORDER BY id {order}");
+            let places = ["?"; AUDIT_COLUMNS].join(", ");
+            self.copy_rows(&select, &format!("INSERT OR IGNORE INTO audit VALUES ({places})"))
+        };
+        if copy("ASC").is_err() && copy("DESC").is_err() {
+            tracing::error!("a part of the audit cannot be read: it is lost");
+        }
+        audit::recount(self.new)
     }
 
     fn take_zone_changes(&self, head: Rev) -> rusqlite::Result<()> {

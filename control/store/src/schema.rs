@@ -13,16 +13,19 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
 use crate::error::{EngineError, OpenError};
 use crate::mend::{self, MendError};
-use crate::{log, rebuild};
+use crate::{audit, log, rebuild};
 
 pub(crate) const FILE: &str = "store.sqlite";
 
 /// The number of the layout, the file's `user_version`. Published layouts never change.
-pub(crate) const VERSION: u32 = 2;
+pub(crate) const VERSION: u32 = 3;
 
 /// The layout of a new file. The next one needs a step from this one, as `from_1` is, and
 /// a description of its rows in [`crate::layout`].
-const LAYOUT: &str = include_str!("schema/2.sql");
+const LAYOUT: &str = concat!(include_str!("schema/2.sql"), include_str!("schema/3.sql"));
+
+/// What schema 3 adds to schema 2.
+const FROM_2: &str = include_str!("schema/3.sql");
 
 /// "Brtz": marks the file as ours (`application_id`, bytes 68–71 of the file).
 pub(crate) const APPLICATION: i32 = 0x4272_747a;
@@ -91,6 +94,9 @@ fn open_sound(dir: &Path, path: &Path) -> Result<Found, OpenError> {
         return Ok(Found::Older);
     }
     set_up(&connection).map_err(failed)?;
+    if found == 2 {
+        keep_copy(&connection, dir, found);
+    }
     bring_up_to_date(&mut connection, found).map_err(failed)?;
     log::head(&connection).and_then(|_| log::epoch(&connection)).map_err(failed)?;
     log::look_at_ends(&connection).map_err(failed)?;
@@ -103,6 +109,15 @@ fn open_sound(dir: &Path, path: &Path) -> Result<Found, OpenError> {
     let synced = File::open(dir).and_then(|dir| dir.sync_all());
     synced.map_err(|source| OpenError::NotWritable { path: path.to_owned(), source })?;
     Ok(Found::OfToday(connection))
+}
+
+/// Puts a copy of a file of an older layout beside it, which the version that wrote it reads; none if there is no room.
+fn keep_copy(connection: &Connection, dir: &Path, found: u32) {
+    let folded = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", (), |_| Ok(()));
+    let kept = folded.map_err(io::Error::other).and_then(|()| mend::keep_older(dir, found, &dir.join(FILE)));
+    if let Err(error) = kept {
+        tracing::warn!(%error, "no copy of the store as it was is kept: a way back to the older version needs a backup");
+    }
 }
 
 fn set_up(connection: &Connection) -> rusqlite::Result<()> {
@@ -213,11 +228,21 @@ fn schema_of(connection: &Connection, path: &Path) -> Result<u32, OpenError> {
 
 fn bring_up_to_date(connection: &mut Connection, found: u32) -> rusqlite::Result<()> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    if found == 0 {
-        lay_out(&transaction)?;
+    match found {
+        0 => lay_out(&transaction)?,
+        2 => {
+            transaction.execute_batch(FROM_2)?;
+            transaction.pragma_update(None, "user_version", VERSION)?;
+        }
+        _ => {}
     }
     if !rebuild::is_current(&transaction)? {
         rebuild::make(&transaction)?;
+    }
+    // With the listings: they say whose the zones are.
+    if found == 2 {
+        tracing::info!("the audit is made of the store's log");
+        audit::from_log(&transaction)?;
     }
     transaction.commit()
 }

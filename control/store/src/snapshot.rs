@@ -51,7 +51,7 @@ impl Snapshot {
     }
 
     /// Looks, and has the file mended if it meets damage.
-    fn look<T>(&self, read: impl FnOnce(&Connection) -> Result<T, ReadError>) -> Result<T, ReadError> {
+    pub(crate) fn look<T>(&self, read: impl FnOnce(&Connection) -> Result<T, ReadError>) -> Result<T, ReadError> {
         read(self.connection()).map_err(|error| self.readers.met(error))
     }
 
@@ -267,7 +267,7 @@ pub(crate) fn entry(row: &Row<'_>) -> Result<Entry, Unreadable> {
 }
 
 /// From the columns rev, request_id, at, actor, ops, interface, client.
-fn change(row: &Row<'_>) -> Result<Change, ReadError> {
+pub(crate) fn change(row: &Row<'_>) -> Result<Change, ReadError> {
     let rev = Rev(row.get::<_, i64>(0)?.cast_unsigned());
     let ops = row.get_ref(4)?.as_blob().map_err(rusqlite::Error::from)?;
     Ok(Change {

@@ -6,9 +6,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 
+use bartizan_names::Timestamp;
 use rusqlite::Connection;
 use tokio::sync::watch;
 
+use crate::audit::{self, Left, Trim};
 use crate::change::{Change, ChangeSet, Epoch, Op, Rev};
 use crate::condition::{self, Condition, Examined, Survey};
 use crate::damage::Damage;
@@ -115,6 +117,7 @@ impl Store {
             attempts: Attempts::new(),
             dir: dir.to_owned(),
             survey: Some(Survey::default()),
+            trim: Trim::default(),
             file: Arc::clone(&file),
         };
         let writer = thread::Builder::new()
@@ -252,6 +255,14 @@ impl Store {
         }
     }
 
+    /// Deletes what is older than a year of the audit; commits go on meanwhile.
+    pub fn forget(&self, now: Timestamp) -> Result<(), CommitError> {
+        const DAY_MICROS: u64 = 86_400 * 1_000_000;
+        let since = Timestamp::from_unix_micros(now.unix_micros().saturating_sub(audit::KEPT_DAYS * DAY_MICROS));
+        while let Outcome::Forgotten(Left::Some) = self.run(Work::Forget(since))? {}
+        Ok(())
+    }
+
     /// A connection of its own, for what takes long.
     pub(crate) fn reader(&self) -> rusqlite::Result<Connection> {
         schema::open_reader(&self.0.dir, self.0.access)
@@ -312,8 +323,6 @@ mod tests {
     use std::sync::atomic::AtomicBool;
     use std::sync::mpsc;
     use std::time::Duration;
-
-    use bartizan_names::Timestamp;
 
     use super::*;
     use crate::change::{Meta, Value};

@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use bartizan_names::Timestamp;
 use bartizan_quotas::Rarely;
 use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 use tokio::sync::watch;
@@ -26,6 +27,7 @@ pub(crate) use self::mending::Attempts;
 use self::mending::Urgency;
 use self::queue::Job;
 pub(crate) use self::queue::Queue;
+use crate::audit::{Left, Trim};
 use crate::change::{self, Op, Rev};
 use crate::condition::Survey;
 use crate::damage::Damage;
@@ -59,6 +61,8 @@ pub(crate) enum Outcome {
     Verdict(Verdict),
     /// The oldest revision that is left in the log.
     Oldest(Rev),
+    /// Whether there is more of what is too old.
+    Forgotten(Left),
     Done,
     Mended(Mended),
     /// Whether damage was ever met.
@@ -76,6 +80,8 @@ pub(crate) enum Work {
     Install(Mutex<State>),
     /// One step.
     Compact(Retention),
+    /// One step of what is too old of the audit.
+    Forget(Timestamp),
     /// The whole file anew, as a person wants it.
     Mend,
     /// What was met before this is mended, if anything was.
@@ -86,14 +92,14 @@ impl Work {
     fn operations(&self) -> usize {
         match self {
             Work::Append(prepared) | Work::Apply(prepared, _) => prepared.envelope.set.ops.len(),
-            Work::Install(_) | Work::Compact(_) | Work::Mend | Work::Settle => 0,
+            Work::Install(_) | Work::Compact(_) | Work::Forget(_) | Work::Mend | Work::Settle => 0,
         }
     }
 
     fn bytes(&self) -> usize {
         match self {
             Work::Append(prepared) | Work::Apply(prepared, _) => prepared.encoded.len(),
-            Work::Install(_) | Work::Compact(_) | Work::Mend | Work::Settle => 0,
+            Work::Install(_) | Work::Compact(_) | Work::Forget(_) | Work::Mend | Work::Settle => 0,
         }
     }
 }
@@ -143,6 +149,7 @@ pub(crate) struct Writer {
     pub(crate) dir: PathBuf,
     /// None once all keys were looked at.
     pub(crate) survey: Option<Survey>,
+    pub(crate) trim: Trim,
     /// The same one, to be read without the engine.
     pub(crate) file: Arc<File>,
 }
@@ -160,6 +167,7 @@ impl Writer {
                     let group_operations = group.iter().map(|job| job.work.operations()).sum::<usize>();
                     self.answer(group);
                     fold_at = self.fold_journal(fold_at);
+                    self.trim_audit();
                     written += group_operations;
                     if written >= LOOK_EVERY {
                         written = 0;
@@ -202,7 +210,7 @@ impl Writer {
                     self.settle(Urgency::AtOnce);
                     Some(Ok(Outcome::Settled { met: self.attempts.met }))
                 }
-                Work::Append(_) | Work::Apply(..) | Work::Compact(_) => None,
+                Work::Append(_) | Work::Apply(..) | Work::Compact(_) | Work::Forget(_) => None,
             };
             if let Some(answer) = answer {
                 return drop(reply.send(answer));
@@ -285,6 +293,7 @@ impl Writer {
                 Work::Append(prepared) => log.append(prepared).map(|verdict| Ok(Outcome::Verdict(verdict))),
                 Work::Apply(prepared, rev) => log.apply(prepared, *rev).map(|applied| applied.map(|()| Outcome::Done)),
                 Work::Compact(keep) => log.compact(*keep).map(|oldest| Ok(Outcome::Oldest(oldest))),
+                Work::Forget(since) => log.forget(*since).map(|left| Ok(Outcome::Forgotten(left))),
                 // Done by now.
                 Work::Mend | Work::Settle | Work::Install(_) => Ok(Ok(Outcome::Done)),
             })

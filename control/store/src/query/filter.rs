@@ -18,7 +18,7 @@ pub enum Direction {
 }
 
 impl Direction {
-    pub(super) const fn sql(self) -> &'static str {
+    pub(crate) const fn sql(self) -> &'static str {
         match self {
             Direction::Ascending => "ASC",
             Direction::Descending => "DESC",

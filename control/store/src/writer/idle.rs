@@ -62,6 +62,9 @@ impl Writer {
             Ok(_) => {}
             Err(error) => self.met(&error),
         }
+        if self.trim_audit() == Chores::UnderWay {
+            return Chores::UnderWay;
+        }
         match self.look_at_keys() {
             Ok(Chores::UnderWay) => return Chores::UnderWay,
             Ok(_) => {}
@@ -95,6 +98,22 @@ impl Writer {
             Ok(reading)
         });
         step.inspect_err(|error| self.met(error)).ok()
+    }
+
+    /// Deletes some of the audit, if it takes too much.
+    pub(super) fn trim_audit(&mut self) -> Chores {
+        let step = self.connection.transaction_with_behavior(TransactionBehavior::Immediate).and_then(|transaction| {
+            if !self.trim.is_due(&transaction)? {
+                return Ok(Chores::Done);
+            }
+            self.trim.step(&transaction)?;
+            transaction.commit()?;
+            Ok(Chores::UnderWay)
+        });
+        step.unwrap_or_else(|error| {
+            self.met(&error);
+            Chores::Done
+        })
     }
 
     /// Counts the keys that are none, once.

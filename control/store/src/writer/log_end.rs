@@ -2,10 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use bartizan_names::ZoneId;
+use bartizan_names::{Timestamp, ZoneId};
 use rusqlite::{Transaction, params};
 
 use super::Prepared;
+use crate::audit::{self, Entries, Shares};
 use crate::change::{ChangeSet, Op, Rev};
 use crate::envelope::{self, Verdict};
 use crate::error::CommitError;
@@ -27,6 +28,8 @@ pub(super) struct LogEnd<'t> {
     bytes: u64,
     /// What the transaction changes of the state's hashes: put down once for all of a group.
     sums: Sums,
+    /// And of whose the audit is.
+    shares: Shares,
 }
 
 impl<'t> LogEnd<'t> {
@@ -34,7 +37,7 @@ impl<'t> LogEnd<'t> {
     pub(super) fn open(transaction: &'t Transaction<'t>) -> rusqlite::Result<LogEnd<'t>> {
         let head = log::head(transaction)?;
         let bytes = tables::bytes_until(transaction, head)?.unwrap_or(0);
-        Ok(LogEnd { transaction, begin: head, head, bytes, sums: Sums::default() })
+        Ok(LogEnd { transaction, begin: head, head, bytes, sums: Sums::default(), shares: Shares::default() })
     }
 
     pub(super) fn append(&mut self, prepared: &Prepared) -> rusqlite::Result<Verdict> {
@@ -72,8 +75,15 @@ impl<'t> LogEnd<'t> {
                 signed(bytes),
                 prepared.encoded
             ])?;
+        let mut entries = Entries::begin(rev, meta, ops);
         for (op, listing) in ops.iter().zip(&prepared.listings) {
+            if let Some(entries) = &mut entries {
+                entries.note(self.transaction, &mut self.shares, op, ops)?;
+            }
             tables::apply(self.transaction, &mut self.sums, rev, op, listing.as_ref())?;
+        }
+        if let Some(entries) = entries {
+            entries.end(self.transaction, &mut self.shares, ops)?;
         }
         let moves = |key: &&Key| key.kind().moves_serial();
         let zones: BTreeSet<ZoneId> = ops.iter().map(Op::key).filter(moves).filter_map(Key::zone_id).collect();
@@ -87,6 +97,7 @@ impl<'t> LogEnd<'t> {
         if self.head != self.begin {
             log::put_head(self.transaction, self.head)?;
             self.sums.add_to_file(self.transaction)?;
+            self.shares.write(self.transaction)?;
         }
         Ok(self.head)
     }
@@ -103,6 +114,11 @@ impl<'t> LogEnd<'t> {
         }
         let before = tables::bytes_before(self.transaction, oldest)?;
         Ok(if all - before <= bytes_max { Rev(oldest.0.saturating_sub(1)) } else { Rev(fits) })
+    }
+
+    /// Deletes some of what is old of the audit.
+    pub(super) fn forget(&self, since: Timestamp) -> rusqlite::Result<audit::Left> {
+        audit::drop_older(self.transaction, since)
     }
 
     /// Drops some of the changes that need not be kept, oldest first; the oldest revision that is left.

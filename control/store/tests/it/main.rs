@@ -1,5 +1,6 @@
 //! The store through its front door.
 
+mod audit;
 mod commit;
 mod copies;
 mod crash;

@@ -1,0 +1,143 @@
+//! The audit: what was done to each object, by whom, and what it was before and after. It outlives the log of changes.
+//!
+//! ```text
+//! entries    what a change set adds, in the transaction in which it lands
+//! whose      whose an object is, and who did it
+//! share      how much is whose
+//! trim       what goes when there is too much, or when it is too old
+//! read       entries found again: by account, user, zone, object, name or revision, each from an index
+//! old        the audit of a file that has only a log
+//! ```
+//! An entry follows from the change set and from the state before it, so that every control node that applies a log has the
+//! same ones. What each keeps of them in the end is its own: they are no part of the state, and whoever only serves has no use
+//! for them.
+//!
+//! Bounds, all of them:
+//! - A change set of up to [`SMALL`] objects has an entry for each. Of larger ones each writer has [`LARGE_PER_HOUR`] such
+//!   entries in an hour; what is beyond is told by a summary for each zone, kind and action, which says how many.
+//! - [`KEPT_DAYS`] and [`BYTES_MAX`]. Whoever has more than their part goes first: an account's part is the whole by the number of
+//!   accounts, a writer's part that of the account by the number of its writers.
+//! - No secret: a kind's declaration says which members of its documents the audit never gets.
+
+mod entries;
+mod old;
+mod read;
+mod share;
+mod trim;
+mod whose;
+
+use std::borrow::Cow;
+use std::fmt;
+
+use bartizan_names::{TokenId, UserId};
+use serde_json::Value as Json;
+
+pub(crate) use self::entries::Entries;
+pub(crate) use self::old::from_log;
+pub use self::read::{AuditEntry, AuditExtent, AuditOf, AuditPlace, AuditRange};
+pub(crate) use self::share::{Shares, recount};
+pub(crate) use self::trim::{Left, Trim, drop_older};
+use crate::kind::Kind;
+
+/// Objects of a change set that always have an entry each.
+const SMALL: usize = 100;
+
+/// Objects of larger change sets that have an entry each, for one writer in one hour: a batch of the most records, twice.
+const LARGE_PER_HOUR: u64 = 20_000;
+
+/// How long entries stay.
+pub const KEPT_DAYS: u64 = 365;
+
+/// How many bytes of entries stay, roughly: some 800,000 changes of a record.
+pub const BYTES_MAX: u64 = 1 << 30;
+
+/// However old they are, so many of the newest stay: a clock that is wrong by years must not take them.
+const ENTRIES_MIN: u64 = 10_000;
+
+/// What people ask for through the API. A route may stand behind it: `api POST /zones`.
+pub const API: &str = "api";
+
+/// What the edge deletes after a zone that somebody deleted: entries that are theirs.
+pub const DELETION: &str = "deletion";
+
+/// What of the audit goes with an object of a kind.
+pub(crate) struct Audited {
+    /// Where in a document stands what people call the object (RFC 6901).
+    pub(crate) name: &'static str,
+    /// Members of a document that no audit gets.
+    pub(crate) secrets: &'static [&'static str],
+}
+
+/// What was done to an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum AuditAction {
+    Add,
+    Change,
+    Delete,
+}
+
+impl AuditAction {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            AuditAction::Add => "add",
+            AuditAction::Change => "change",
+            AuditAction::Delete => "delete",
+        }
+    }
+
+    const fn code(self) -> i64 {
+        match self {
+            AuditAction::Add => 0,
+            AuditAction::Change => 1,
+            AuditAction::Delete => 2,
+        }
+    }
+
+    const fn of_code(code: i64) -> AuditAction {
+        match code {
+            0 => AuditAction::Add,
+            2 => AuditAction::Delete,
+            _ => AuditAction::Change,
+        }
+    }
+}
+
+impl fmt::Display for AuditAction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Who is behind the actor of a change: `token:ID user:ID`, `user:ID`, and from older builds `token:ID` alone.
+pub(crate) fn who(actor: &str) -> (Option<UserId>, Option<TokenId>) {
+    let mut found = (None, None);
+    for part in actor.split(' ') {
+        match part.split_once(':') {
+            Some(("user", id)) => found.0 = id.parse().ok(),
+            Some(("token", id)) => found.1 = id.parse().ok(),
+            _ => {}
+        }
+    }
+    found
+}
+
+/// What of a document the audit gets; none of one of which it cannot be told what is secret.
+fn without_secrets(kind: Kind, json: &str) -> Option<Cow<'_, str>> {
+    let secrets = kind.declaration().audited.as_ref()?.secrets;
+    if secrets.is_empty() {
+        return Some(Cow::Borrowed(json));
+    }
+    let Json::Object(mut members) = serde_json::from_str(json).ok()? else { return None };
+    members.retain(|name, _| !secrets.contains(&name.as_str()));
+    Some(Cow::Owned(Json::Object(members).to_string()))
+}
+
+/// What people call the object of a document.
+fn name_in(kind: Kind, json: &str) -> Option<String> {
+    let pointer = kind.declaration().audited.as_ref()?.name;
+    let json: Json = serde_json::from_str(json).ok()?;
+    json.pointer(pointer).and_then(Json::as_str).map(|name| name.chars().take(NAME_MAX).collect())
+}
+
+/// Characters of a name that are kept. Names of hosts are shorter; those of tokens and tunnels need not be.
+const NAME_MAX: usize = 255;
