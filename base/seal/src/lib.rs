@@ -2,17 +2,20 @@
 //!
 //! - [`Key`] seals what we must be able to read again: private keys, secrets of tunnels.
 //! - [`TokenHash`] is all that is kept of what we only have to recognise: API tokens.
+//! - [`hash_password`] makes what is kept of what people chose.
 //! - [`write_private`] puts a file where only this user reads it.
 //!
 //! No secret is in any `Debug` text or error. Not here: TLS (`base/tls`), certificates (`control/certs`).
 
 mod digest;
 mod key;
+mod password;
 mod private_file;
 mod token;
 
 pub use digest::{equal, sha256};
 pub use key::{Key, KeyError, SealedError};
+pub use password::{hash_password, is_password};
 pub use private_file::write_private;
 pub use token::{TokenHash, TokenHashError, hash_token};
 

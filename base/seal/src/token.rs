@@ -1,7 +1,7 @@
 //! Hashes of tokens: enough to recognise one, not enough to be one.
 //!
-//! Plain SHA-256 without salt or stretching, because tokens are random and long: there is nothing to guess. Not for
-//! passwords.
+//! Plain SHA-256 without salt or stretching, because tokens are random and long: there is nothing to guess. For
+//! passwords there is [`crate::hash_password`].
 
 use std::fmt;
 use std::str::FromStr;
