@@ -35,6 +35,10 @@ impl Bucket {
         self.left = (self.left - 1.0).max(0.0);
     }
 
+    pub(crate) fn give_back(&mut self, rate: Rate) {
+        self.left = (self.left + 1.0).min(rate.most);
+    }
+
     /// Takes one that is yet to come; as many may be owed as the bucket holds.
     pub(crate) fn owe(&mut self, rate: Rate) {
         self.left = (self.left - 1.0).max(-rate.most);

@@ -4,7 +4,7 @@
 //! all descriptors ── Shares ──► a share for each plane ── Door ──► Place (a connection that is let in)
 //!
 //! Gate: the same for what has no queue of those that rest      Quotas: counts of each source or application
-//! Throttle: wrong tries of each source                         Rarely: a line a minute in the log
+//! Throttle: wrong tries of each source, or for each user        Rarely: a line a minute in the log
 //! ```
 //! What is counted is bounded, also the counting: tables have a size, and a full one refuses.
 //!

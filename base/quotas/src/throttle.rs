@@ -1,6 +1,7 @@
 //! How often a source may do something: fail, and then it is refused (wrong tokens, mostly); or come, and then it waits.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -12,21 +13,22 @@ use crate::source::SourceKey;
 /// whoever comes from so many addresses guesses.
 const SOURCES_MAX: usize = 16_384;
 
-/// Each source may do it so often at once, and so often in each period.
-pub struct Throttle {
+/// Each source may do it so often at once, and so often in each period. What a source is, is the key's matter: mostly a
+/// network, or a network together with whom it asks for.
+pub struct Throttle<K = SourceKey> {
     rate: Rate,
-    sources: Mutex<HashMap<SourceKey, Bucket>>,
+    sources: Mutex<HashMap<K, Bucket>>,
 }
 
-impl Throttle {
-    pub fn new(times: u32, period: Duration) -> Throttle {
+impl<K: Copy + Eq + Hash> Throttle<K> {
+    pub fn new(times: u32, period: Duration) -> Throttle<K> {
         let most = times.max(1) as f32;
         Throttle { rate: Rate { most, per_second: most / period.as_secs_f32() }, sources: Mutex::default() }
     }
 
-    /// Counts a failure. An error if the source had failed too often before: then how long it should wait.
-    pub fn fail(&self, from: IpAddr, now: Instant) -> Result<(), Duration> {
-        let counted = self.with(from, now, |bucket| {
+    /// Counts a try. An error if there were too many before: then how long to wait.
+    pub fn take(&self, key: K, now: Instant) -> Result<(), Duration> {
+        let counted = self.with(key, now, |bucket| {
             if !bucket.has_one() {
                 return Err(Duration::from_secs_f32(bucket.wait(self.rate)));
             }
@@ -36,21 +38,19 @@ impl Throttle {
         counted.unwrap_or(Err(self.one()))
     }
 
-    /// A turn for one more, which comes in its time and is not refused: how long it has to wait. That is about a period at
-    /// most, however many came before.
-    pub fn turn(&self, from: IpAddr, now: Instant) -> Duration {
-        let waits = self.with(from, now, |bucket| {
-            let wait = bucket.wait(self.rate);
-            bucket.owe(self.rate);
-            Duration::from_secs_f32(wait)
-        });
-        waits.unwrap_or(self.one())
+    /// A try that was counted does not count: it went well.
+    pub fn give_back(&self, key: K, now: Instant) {
+        self.with(key, now, |bucket| bucket.give_back(self.rate));
+    }
+
+    /// Whether there were too many tries before.
+    pub fn is_over(&self, key: K, now: Instant) -> bool {
+        self.with(key, now, |bucket| !bucket.has_one()).unwrap_or(true)
     }
 
     /// The bucket of a source; none where the table is full of others.
-    fn with<T>(&self, from: IpAddr, now: Instant, count: impl FnOnce(&mut Bucket) -> T) -> Option<T> {
+    fn with<T>(&self, key: K, now: Instant, count: impl FnOnce(&mut Bucket) -> T) -> Option<T> {
         let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = SourceKey::widest(from);
         if sources.len() >= SOURCES_MAX && !sources.contains_key(&key) {
             sources.retain(|_, bucket| {
                 bucket.refill(self.rate, now);
@@ -70,6 +70,24 @@ impl Throttle {
     }
 }
 
+impl Throttle {
+    /// Counts a failure. An error if the source had failed too often before: then how long it should wait.
+    pub fn fail(&self, from: IpAddr, now: Instant) -> Result<(), Duration> {
+        self.take(SourceKey::widest(from), now)
+    }
+
+    /// A turn for one more, which comes in its time and is not refused: how long it has to wait. That is about a period at
+    /// most, however many came before.
+    pub fn turn(&self, from: IpAddr, now: Instant) -> Duration {
+        let waits = self.with(SourceKey::widest(from), now, |bucket| {
+            let wait = bucket.wait(self.rate);
+            bucket.owe(self.rate);
+            Duration::from_secs_f32(wait)
+        });
+        waits.unwrap_or(self.one())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -77,7 +95,7 @@ mod tests {
     #[test]
     fn who_fails_often_has_to_wait() {
         let start = Instant::now();
-        let throttle = Throttle::new(3, Duration::from_secs(60));
+        let throttle: Throttle = Throttle::new(3, Duration::from_secs(60));
         let from = |text: &str| text.parse::<IpAddr>().unwrap();
         // Who, after so many seconds, and how long to wait if refused.
         for (source, after, expect) in [
@@ -97,9 +115,22 @@ mod tests {
     }
 
     #[test]
+    fn what_goes_well_does_not_count() {
+        let now = Instant::now();
+        let throttle: Throttle<(u8, u8)> = Throttle::new(2, Duration::from_secs(60));
+        for _ in 0..9 {
+            assert_eq!(throttle.take((1, 1), now), Ok(()));
+            throttle.give_back((1, 1), now);
+        }
+        throttle.give_back((1, 1), now);
+        assert!((0..2).all(|_| throttle.take((1, 1), now).is_ok()) && throttle.take((1, 1), now).is_err());
+        assert_eq!((throttle.is_over((1, 1), now), throttle.is_over((1, 2), now)), (true, false));
+    }
+
+    #[test]
     fn who_comes_often_takes_turns() {
         let start = Instant::now();
-        let throttle = Throttle::new(4, Duration::from_secs(1));
+        let throttle: Throttle = Throttle::new(4, Duration::from_secs(1));
         let from = |text: &str| text.parse::<IpAddr>().unwrap();
         // Who, after so many milliseconds, how many come, and how long they wait.
         for (source, after, waits) in [
@@ -121,7 +152,7 @@ mod tests {
     #[test]
     fn so_many_sources_are_remembered() {
         let start = Instant::now();
-        let throttle = Throttle::new(2, Duration::from_secs(60));
+        let throttle: Throttle = Throttle::new(2, Duration::from_secs(60));
         let from = |number: usize| IpAddr::from((number as u32).to_be_bytes());
         assert!((0..SOURCES_MAX).all(|number| throttle.fail(from(number), start).is_ok()));
         assert!(throttle.fail(from(SOURCES_MAX), start).is_err());
