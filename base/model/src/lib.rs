@@ -17,6 +17,7 @@ mod record_data;
 mod settings;
 mod tunnel;
 mod txt;
+mod user;
 mod zone;
 
 pub use access_rule::{
@@ -35,4 +36,5 @@ pub use settings::{
 };
 pub use tunnel::{INGRESS_MAX, TUNNEL_DOMAIN, Tunnel, TunnelConfig, TunnelError, tunnel_name};
 pub use txt::{TXT_MAX, txt_spellings};
+pub use user::{Email, EmailError, PASSWORD_MAX, PASSWORD_MIN, PasswordError, check_password};
 pub use zone::{Zone, ZoneError};
