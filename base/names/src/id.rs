@@ -126,6 +126,10 @@ hex_id!(
     TokenId
 );
 hex_id!(
+    /// A session of somebody who has logged in. Not the secret, as with tokens.
+    SessionId
+);
+hex_id!(
     /// A zone that we serve.
     ZoneId
 );

@@ -31,7 +31,8 @@ pub use asn::{Asn, AsnError};
 pub use country::{CountryCode, CountryCodeError};
 pub use host::{Authority, Host};
 pub use id::{
-    AccountId, AppId, CertificateId, ConnectorId, IdError, PopId, RecordId, RuleId, TokenId, TunnelId, UserId, ZoneId,
+    AccountId, AppId, CertificateId, ConnectorId, IdError, PopId, RecordId, RuleId, SessionId, TokenId, TunnelId,
+    UserId, ZoneId,
 };
 pub use idn::{to_ascii, to_unicode};
 pub use name::{Labels, NAME_WIRE_MAX, Name, NameError, ZoneName};

@@ -5,7 +5,8 @@
 //! numbers as numbers or as text, tells "left out" from `null` ([`Patch`]), and ignores fields that it does not know.
 //!
 //! Documents that are kept in the store are the ones that are sent, except where a secret is involved
-//! ([`StoredTunnel`], [`StoredUser`], [`StoredToken`]), for the settings of a zone ([`StoredSettings`]), and where a reply
+//! ([`StoredTunnel`], [`StoredUser`], [`StoredToken`],
+//! [`StoredSession`]), for the settings of a zone ([`StoredSettings`]), and where a reply
 //! has more in it than was asked for ([`StoredAccessRule`], [`StoredApp`]). What `stored.rs` has is never sent.
 
 pub mod access_rule;
@@ -20,13 +21,14 @@ mod ips;
 mod page_rule;
 mod patch;
 mod pop;
+pub mod session;
 pub mod settings;
 pub mod spectrum;
 mod status;
 mod stored;
 pub mod token;
 pub mod tunnel;
-mod user;
+pub mod user;
 pub mod zone;
 
 pub use access_rule::{AccessRule, AccessRuleBody, StoredAccessRule, StoredRuleScope};
@@ -40,6 +42,7 @@ pub use ips::Ips;
 pub use page_rule::PageRule;
 pub use patch::Patch;
 pub use pop::{Pop, PopBody};
+pub use session::{Session, SessionBody, StoredSession};
 pub use settings::{Setting, SettingBody, SettingPatch, SettingsBody, StoredSetting, StoredSettings};
 pub use spectrum::{App, AppBody, StoredApp};
 pub use status::{Status, StatusProblem};
@@ -49,5 +52,5 @@ pub use tunnel::{
     Connection, Connector, RouteBody, RouteResult, StoredTunnel, Tunnel, TunnelBody, TunnelConfiguration,
     TunnelConfigurationBody,
 };
-pub use user::{Organization, StoredUser, User};
+pub use user::{Organization, StoredUser, User, UserStatus};
 pub use zone::{Zone, ZoneBody, ZonePatch};

@@ -80,13 +80,25 @@ pub(crate) fn save(path: &Path, old: Option<&Administrator>, new: &Administrator
 /// A token has a new text. If the administrator's file has the old one, it gets the new one, so that commands of this
 /// machine go on. Blocks.
 pub(crate) fn follow_roll(data: &Path, old: &str, new: &str) {
+    follow(data, |saved| is(&saved.token, old).then(|| Administrator { token: new.to_owned(), ..saved.clone() }));
+}
+
+/// The same for a global key.
+pub(crate) fn follow_key(data: &Path, old: &str, new: &str) {
+    follow(data, |saved| is(&saved.key, old).then(|| Administrator { key: new.to_owned(), ..saved.clone() }));
+}
+
+fn is(saved: &str, hash: &str) -> bool {
+    hash.parse::<TokenHash>().is_ok_and(|hash| hash == seal::hash_token(saved))
+}
+
+fn follow(data: &Path, change: impl FnOnce(&Administrator) -> Option<Administrator>) {
     let path = data.join(FILE);
     let Saved::Credentials(saved) = read(&path) else { return };
-    if old.parse::<TokenHash>().is_ok_and(|old| old == seal::hash_token(&saved.token)) {
-        let administrator = Administrator { token: new.to_owned(), ..saved.clone() };
-        if let Err(error) = save(&path, Some(&saved), &administrator) {
-            tracing::warn!(error = told(&error), "the administrator's file has the token of before; {NEW_CREDENTIALS}");
-        }
+    if let Some(administrator) = change(&saved)
+        && let Err(error) = save(&path, Some(&saved), &administrator)
+    {
+        tracing::warn!(error = told(&error), "the administrator's file has what was before; {NEW_CREDENTIALS}");
     }
 }
 

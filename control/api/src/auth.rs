@@ -18,6 +18,7 @@ use crate::error::{Error, Fault};
 use crate::extract::{self, Peer};
 use crate::idempotency::{Answers, Turn};
 use crate::openapi::{self, SCHEMES, operations};
+use crate::origin::Origin;
 use crate::path::{ACCOUNT_ID, OWN_ACCOUNT, ZONE_ID};
 use crate::permission::{Over, Permission};
 use crate::rights::Target;
@@ -69,9 +70,13 @@ enum Tags {
 fn guarded(check: Check, note: String, api: &Api, routes: UtoipaMethodRouter<Api>) -> UtoipaMethodRouter<Api> {
     let (schemas, mut paths, methods) = routes;
     let security = || {
-        let [token, email, key] = SCHEMES;
+        let [token, email, key, session] = SCHEMES;
         let none: [&str; 0] = [];
-        vec![SecurityRequirement::new(token, none), SecurityRequirement::new(email, none).add(key, none)]
+        vec![
+            SecurityRequirement::new(token, none),
+            SecurityRequirement::new(email, none).add(key, none),
+            SecurityRequirement::new(session, none),
+        ]
     };
     for operation in paths.paths.values_mut().flat_map(operations) {
         operation.security = Some(security());
@@ -112,6 +117,9 @@ async fn admit(check: Check, State(api): State<Api>, request: Request, next: Nex
     };
     match api.admit(&parts.headers, peer, allowed).await {
         Ok(caller) => {
+            if let Err(error) = refuse_foreign(&caller, &parts) {
+                return error.into_response();
+            }
             // Those who may not call learn nothing of tags.
             if let Err(error) = check.tags.compare(&parts) {
                 return error.into_response();
@@ -121,6 +129,16 @@ async fn admit(check: Check, State(api): State<Api>, request: Request, next: Nex
             run_once(&api, by, Request::from_parts(parts, body), next).await.unwrap_or_else(Error::into_response)
         }
         Err(error) => error.into_response(),
+    }
+}
+
+/// What a session changes is asked for by a page of ours.
+fn refuse_foreign(caller: &Caller, parts: &Parts) -> Result<(), Error> {
+    let may_be_foreign = caller.session.is_none() || parts.method.is_safe();
+    match Origin::read(&parts.headers, &parts.uri) {
+        Origin::Own { .. } => Ok(()),
+        Origin::Untold | Origin::Foreign if may_be_foreign => Ok(()),
+        Origin::Untold | Origin::Foreign => Err(Fault::ForeignOrigin.into()),
     }
 }
 

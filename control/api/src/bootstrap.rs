@@ -12,18 +12,20 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bartizan_certs::{Certs, CertsError};
-use bartizan_names::{AccountId, Name, TokenId, UserId, ZoneId, ZoneName};
+use bartizan_names::{AccountId, Name, Timestamp, TokenId, UserId, ZoneId, ZoneName};
 use bartizan_seal as seal;
 use bartizan_store::{Key, Kind, Rev, Scope, Store};
-use bartizan_v4::{Account, AccountSettings, StoredToken, StoredUser};
+use bartizan_v4::user::Person;
+use bartizan_v4::{Account, AccountSettings, StoredToken, StoredUser, UserStatus};
 
 use crate::accounts::account_ref;
 use crate::admin_file::{AdminFileError, Administrator, DefaultZone, FILE, NEW_CREDENTIALS, Saved, read, save, told};
-use crate::caller::{ACTIVE, Found, Standing, hash_key, in_old_place, token_of};
+use crate::caller::{ACTIVE, Found, Standing, email_key, hash_key, in_old_place, token_of};
 use crate::error::{Error, Fault};
 use crate::rights::Rights;
 use crate::tokens::{everything, new_token};
 use crate::transaction::{Change, View};
+use crate::users::new_key;
 use crate::writes::{By, Writes, now};
 use crate::zones;
 
@@ -197,11 +199,11 @@ fn plan(
     let (saved_account, saved_user) = (saved.map(|saved| saved.account_id), saved.map(|saved| saved.user_id));
     let account = match saved_account {
         Some(id) if view.has(&Key::account(id))? => Some(id),
-        _ => view.all::<Account>(Kind::Account)?.first().map(|account| account.id).or(saved_account),
+        _ => oldest(view.all(Kind::Account)?, |one: &Account| (one.created_on, one.id)).or(saved_account),
     };
     let user = match saved_user {
         Some(id) if view.has(&Key::user(id))? => Some(id),
-        _ => view.all::<StoredUser>(Kind::User)?.first().map(|user| user.id).or(saved_user),
+        _ => oldest(view.all(Kind::User)?, |one: &StoredUser| (one.created_on, one.id)).or(saved_user),
     };
     let text = |preset: &Option<String>, saved: Option<&String>, new: fn() -> String| {
         preset.clone().or(saved.cloned()).unwrap_or_else(new)
@@ -217,9 +219,9 @@ fn plan(
     })
 }
 
-/// 148 bits in 37 digits, as long as a global key is elsewhere.
-fn new_key() -> String {
-    hex::encode(seal::random::<20>())[..37].to_owned()
+/// The id of the one that was there first.
+fn oldest<T, I: Ord>(all: Vec<T>, made: impl Fn(&T) -> (Timestamp, I)) -> Option<I> {
+    all.iter().map(made).min().map(|(_, id)| id)
 }
 
 /// The default zone. It is made once: one that was deleted since stays so.
@@ -276,20 +278,46 @@ fn put_user(change: &mut Change, administrator: &Administrator, dictated: Dictat
             tracing::error!(%key, "cannot be read, and stays as it is");
             return Ok(());
         }
-        let (email, now) = (administrator.email.clone(), change.now());
-        let user = StoredUser { id: administrator.user_id, email, key_sha256, created_on: now, modified_on: now };
+        let now = change.now();
+        let user = StoredUser {
+            id: administrator.user_id,
+            email: administrator.email.clone(),
+            key_sha256,
+            password: None,
+            status: UserStatus::default(),
+            person: Person::default(),
+            created_on: now,
+            modified_on: now,
+        };
+        put_email(change, None, &user)?;
         return change.put(key, &user);
     };
     let user = StoredUser {
         email: if dictated.email { administrator.email.clone() } else { old.email.clone() },
         key_sha256: if dictated.key { key_sha256 } else { old.key_sha256.clone() },
+        // Who owns the data directory has a way in.
+        status: if dictated.any() { UserStatus::Active } else { old.status },
         modified_on: change.now(),
         ..old.clone()
     };
-    if (&user.email, &user.key_sha256) == (&old.email, &old.key_sha256) {
+    put_email(change, Some(&old), &user)?;
+    if user == (StoredUser { modified_on: user.modified_on, ..old }) {
         return Ok(());
     }
     change.put(key, &user)
+}
+
+/// Lets the administrator's address lead to them; builds before this one did not, and damage may have taken it.
+fn put_email(change: &mut Change, old: Option<&StoredUser>, user: &StoredUser) -> Result<(), Error> {
+    let (key, id) = (email_key(&user.email), user.id.to_string());
+    if let Some(had) = old.map(|old| email_key(&old.email)).filter(|had| *had != key) {
+        change.delete(had)?;
+    }
+    let holder = match change.holder(&key) {
+        Err(error) if error.fault == Fault::Damaged => None,
+        found => found?,
+    };
+    if holder.as_ref() == Some(&id) { Ok(()) } else { change.claim_name(key, id) }
 }
 
 /// The administrator has one token. A dictated text replaces the old one, and may do everything again; the store decides

@@ -1,20 +1,23 @@
 //! Who is calling: the credentials of a request, and whose they are.
 //!
-//! A request with both kinds of credentials goes by its bearer token. Only hashes of tokens and keys are known here. What a
-//! caller may do is in their [`Rights`]: those of the token's policies, or with the global key all that the user has.
+//! A request with several kinds of credentials goes by its bearer token, then by its global key, then by its session. Only
+//! hashes of them are known here. What a caller may do is in their [`Rights`]: those of the token's policies, or with the
+//! global key and in a session all that the user has. A user who is disabled is not let in, by whatever of theirs.
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
-use bartizan_names::{AccountId, Prefix, Timestamp, TokenId, UserId};
+use bartizan_model::Email;
+use bartizan_names::{AccountId, Prefix, SessionId, Timestamp, TokenId, UserId};
 use bartizan_quotas::Rarely;
 use bartizan_seal::{TokenHash, hash_token};
 use bartizan_store::{Index, Key, Kind, Prefix as KeyPrefix, Scope};
-use bartizan_v4::{Account, Condition, StoredToken, StoredUser};
+use bartizan_v4::{Account, Condition, StoredSession, StoredToken, StoredUser, UserStatus};
 use http::HeaderMap;
 use http::request::Parts;
 
+use crate::cookie;
 use crate::error::{Error, Fault};
 use crate::permission::Permission;
 use crate::rights::{Rights, Target};
@@ -32,48 +35,80 @@ const TOKEN_MIN: usize = 40;
 /// Bytes of a token, a key or an e-mail address that we look at.
 const CREDENTIAL_MAX: usize = 320;
 
+/// Microseconds for which a session lasts without a call.
+const IDLE_MICROS: u64 = 12 * 3_600 * 1_000_000;
+
+/// Microseconds after which a call of a session is noted: not each is a change.
+const SEEN_MICROS: u64 = 15 * 60 * 1_000_000;
+
 /// Who is calling.
 #[derive(Clone, Debug)]
 pub(crate) struct Caller {
     pub(crate) user: UserId,
     /// The account that they act in.
     pub(crate) account: AccountId,
-    /// None with the global key.
+    /// None with the global key, and in a session.
     pub(crate) token: Option<TokenId>,
+    pub(crate) session: Option<Seen>,
     pub(crate) rights: Arc<Rights>,
     pub(crate) bounds: Bounds,
     proof: Arc<Proof>,
-    /// The token or the user in the store that let them in.
-    by: Key,
+    /// What in the store let them in: the token or the session, and the user.
+    by: Vec<Key>,
+}
+
+/// The session of a caller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Seen {
+    pub(crate) id: SessionId,
+    on: Timestamp,
+}
+
+impl Seen {
+    /// Whether it is time to note that the session was used.
+    pub(crate) fn is_long_ago(&self, now: Timestamp) -> bool {
+        now.unix_micros().saturating_sub(self.on.unix_micros()) >= SEEN_MICROS
+    }
 }
 
 /// What a caller showed, of which the secret is known by its hash alone, and from where.
 #[derive(Debug)]
 pub(crate) struct Proof {
-    /// With the global key.
-    email: Option<String>,
+    shown: Shown,
     hash: TokenHash,
     from: Option<IpAddr>,
 }
 
+#[derive(Debug)]
+enum Shown {
+    Token,
+    /// The global key, with the address of its user.
+    Key(String),
+    Session,
+}
+
 impl Proof {
     pub(crate) fn of(credentials: &Credentials<'_>, from: Option<IpAddr>) -> Proof {
-        let (email, secret) = match *credentials {
-            Credentials::Token(token) => (None, token),
-            Credentials::Key { email, key } => (Some(email.to_owned()), key),
+        let (shown, secret) = match *credentials {
+            Credentials::Token(token) => (Shown::Token, token),
+            Credentials::Key { email, key } => (Shown::Key(email.to_owned()), key),
+            Credentials::Session(secret) => (Shown::Session, secret),
         };
-        Proof { email, hash: hash_token(secret), from: from.map(|from| from.to_canonical()) }
+        Proof { shown, hash: hash_token(secret), from: from.map(|from| from.to_canonical()) }
     }
 
     /// Whose it is by the state `view`; none if nobody's.
     pub(crate) fn caller(self: Arc<Proof>, view: &View, now: Timestamp) -> Result<Option<Caller>, Error> {
-        if self.email.is_some() {
-            return by_key(view, self);
-        }
-        let Some(found) = token_of(view, &self.hash, self.from, now)? else { return Ok(None) };
-        match found.standing.reason() {
-            None => by_token(found, self).map(Some),
-            Some(reason) => Err(Fault::UnknownToken.because(reason)),
+        match &self.shown {
+            Shown::Key(email) => by_key(view, email, Arc::clone(&self)),
+            Shown::Session => by_session(view, self, now),
+            Shown::Token => match token_of(view, &self.hash, self.from, now)? {
+                None => Ok(None),
+                Some(found) => match found.standing.reason() {
+                    None => by_token(found, self).map(Some),
+                    Some(reason) => Err(Fault::UnknownToken.because(reason)),
+                },
+            },
         }
     }
 }
@@ -112,14 +147,15 @@ impl Caller {
     /// Somebody who may do everything, for tests of what does not ask who it is.
     #[cfg(test)]
     pub(crate) fn with_all(user: UserId, account: AccountId) -> Caller {
-        let proof = Proof { email: None, hash: hash_token(""), from: None };
-        let (rights, bounds, by) = (Arc::new(Rights::of_user(user)), Bounds::default(), Key::user(user));
-        Caller { user, account, token: None, rights, bounds, proof: Arc::new(proof), by }
+        let proof = Proof { shown: Shown::Token, hash: hash_token(""), from: None };
+        let (rights, bounds, by) = (Arc::new(Rights::of_user(user)), Bounds::default(), vec![Key::user(user)]);
+        Caller { user, account, token: None, session: None, rights, bounds, proof: Arc::new(proof), by }
     }
 
     /// Whether both may do the same.
     fn is_as(&self, other: &Caller) -> bool {
-        let who = |caller: &Caller| (caller.user, caller.account, caller.token);
+        let session = |caller: &Caller| caller.session.map(|session| session.id);
+        let who = |caller: &Caller| (caller.user, caller.account, caller.token, session(caller));
         who(self) == who(other) && self.rights == other.rights && self.bounds == other.bounds
     }
 }
@@ -128,13 +164,29 @@ impl Change {
     /// Judges a caller again, by the state that this change is made on, and until it lands: they were let in by the head of
     /// their call, and its body may have come long after.
     pub(crate) fn admit(&mut self, caller: &Caller) -> Result<(), Error> {
-        let unknown = if caller.token.is_some() { Fault::UnknownToken } else { Fault::UnknownKey };
+        let unknown = match (caller.token, caller.session) {
+            (Some(_), _) => Fault::UnknownToken,
+            (None, Some(_)) => Fault::SessionEnded,
+            (None, None) => Fault::UnknownKey,
+        };
         let now = Arc::clone(&caller.proof).caller(self, self.now())?.ok_or(unknown)?;
         // What the call may do was decided by what it could do then. Made again, it is decided anew.
         if !now.is_as(caller) {
             return Err(Fault::Busy.because("what you may do was changed meanwhile"));
         }
-        self.guard(&now.by)
+        now.by.iter().try_for_each(|key| self.guard(key))
+    }
+}
+
+impl Change {
+    /// Notes that a session was used now; nothing where that was noted meanwhile, or it has ended.
+    pub(crate) fn note_session(&mut self, user: UserId, id: SessionId) -> Result<(), Error> {
+        let (key, now) = (Key::session(user, id), self.now());
+        let Some(session) = self.if_readable::<StoredSession>(&key)? else { return Ok(()) };
+        if has_ended(&session, now) || !(Seen { id, on: session.seen_on }).is_long_ago(now) {
+            return Ok(());
+        }
+        self.put(key, &StoredSession { seen_on: now, ..session })
     }
 }
 
@@ -142,7 +194,12 @@ impl Change {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Credentials<'h> {
     Token(&'h str),
-    Key { email: &'h str, key: &'h str },
+    Key {
+        email: &'h str,
+        key: &'h str,
+    },
+    /// The cookie of a browser.
+    Session(&'h str),
 }
 
 impl Credentials<'_> {
@@ -161,6 +218,7 @@ impl Credentials<'_> {
             (Some(email), _) if !email.contains('@') || email.len() > CREDENTIAL_MAX => Err(Fault::BadEmail),
             (_, Some(key)) if key.is_empty() || key.len() > CREDENTIAL_MAX => Err(Fault::BadKey),
             (Some(email), Some(key)) => Ok(Credentials::Key { email, key }),
+            (None, None) => cookie::read(headers).map(Credentials::Session).ok_or(Fault::NoCredentials),
             _ => Err(Fault::NoCredentials),
         }
     }
@@ -171,6 +229,7 @@ impl Credentials<'_> {
             Credentials::Token(token) if token.len() < TOKEN_MIN => Fault::BadAuthorization,
             Credentials::Token(_) => Fault::UnknownToken,
             Credentials::Key { .. } => Fault::UnknownKey,
+            Credentials::Session(_) => Fault::SessionEnded,
         }
     }
 }
@@ -194,11 +253,16 @@ impl<S: Sync> FromRequestParts<S> for Caller {
     }
 }
 
+/// Why nothing that is a user's lets anybody in.
+pub(crate) const USER_DISABLED: &str = "the user is disabled";
+
 /// Whether a token works now, and for whoever shows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Standing {
     Active,
     Disabled,
+    /// Its user is.
+    UserDisabled,
     Early,
     Expired,
     Elsewhere,
@@ -224,6 +288,7 @@ impl Standing {
         match self {
             Standing::Active => None,
             Standing::Disabled => Some("it is disabled"),
+            Standing::UserDisabled => Some(USER_DISABLED),
             Standing::Early => Some("it does not work yet"),
             Standing::Expired => Some("it has expired"),
             Standing::Elsewhere => Some("it does not work from this address"),
@@ -270,8 +335,53 @@ pub(crate) fn token_of(
         }
     };
     // A hash that was left over leads nowhere.
-    let found = found.filter(|(_, token)| is(&token.sha256, hash));
-    Ok(found.map(|(key, token)| Found { standing: Standing::of(&token, from, now), key, token }))
+    let Some((key, token)) = found.filter(|(_, token)| is(&token.sha256, hash)) else { return Ok(None) };
+    let is_of_account = matches!(key.scope(), Scope::Account(_));
+    let standing = match is_of_account || is_let_in(view, token.user)? {
+        true => Standing::of(&token, from, now),
+        false => Standing::UserDisabled,
+    };
+    Ok(Some(Found { key, token, standing }))
+}
+
+/// What decides whether a user is let in, of however little of the document can be read.
+#[derive(serde::Deserialize)]
+struct Status {
+    #[serde(default)]
+    status: serde_json::Value,
+}
+
+/// Whether a user is let in. One of whom damage left nothing is: tokens say more than that.
+fn is_let_in(view: &View, user: UserId) -> Result<bool, Error> {
+    let status = view.if_readable::<Status>(&Key::user(user))?.map(|found| found.status);
+    Ok(status.is_none_or(|status| status.is_null() || status == UserStatus::Active.as_str()))
+}
+
+/// By which name a user's address is found, in whatever letters it is written.
+pub(crate) fn email_key(email: &str) -> Key {
+    let folded = Email::parse(email).map_or_else(|_| email.trim().to_lowercase(), |email| email.to_string());
+    Key::unique(Scope::Edge, Index::UserEmail, format_args!("{folded:.320}"))
+}
+
+impl View {
+    /// The user who has this address.
+    pub(crate) fn user_with_email(&self, email: &str) -> Result<Option<StoredUser>, Error> {
+        let key = email_key(email);
+        let is_theirs = |user: &StoredUser| email_key(&user.email) == key;
+        let found = match self.holder(&key)? {
+            Some(id) => match id.parse() {
+                Ok(id) => self.find(&Key::user(id))?,
+                Err(_) => None,
+            },
+            // Builds before this one did not keep addresses apart. The next start does, but a store that can only be read
+            // has none.
+            None if self.keys(&KeyPrefix::unique(Scope::Edge, Index::UserEmail), None, 1)?.is_empty() => {
+                self.all::<StoredUser>(Kind::User)?.into_iter().find(is_theirs)
+            }
+            None => None,
+        };
+        Ok(found.filter(is_theirs))
+    }
 }
 
 /// Tokens where builds before this one kept their only one. The next start moves it, but a store that can only be read has
@@ -314,29 +424,69 @@ fn by_token(Found { key, token, .. }: Found, proof: Arc<Proof>) -> Result<Caller
         user: token.user,
         account: token.account,
         token: Some(token.id),
+        session: None,
         rights: Arc::new(rights),
         bounds: Bounds { expires_on: token.expires_on, condition: token.condition.unwrap_or_default() },
         proof,
-        by: key,
+        by: vec![key, Key::user(token.user)],
     })
 }
 
-/// Who has a global key, if it is theirs. Users are few.
-fn by_key(view: &View, proof: Arc<Proof>) -> Result<Option<Caller>, Error> {
-    let email = proof.email.as_deref().unwrap_or_default();
-    let found = view.all::<StoredUser>(Kind::User)?.into_iter().find(|user| is(&user.key_sha256, &proof.hash));
-    let Some(user) = found.filter(|user| user.email.eq_ignore_ascii_case(email)) else { return Ok(None) };
+/// Who has a global key, if it is theirs.
+fn by_key(view: &View, email: &str, proof: Arc<Proof>) -> Result<Option<Caller>, Error> {
+    match view.user_with_email(email)? {
+        Some(user) if !is(&user.key_sha256, &proof.hash) => Ok(None),
+        Some(user) if user.status == UserStatus::Disabled => Err(Fault::UnknownKey.because(USER_DISABLED)),
+        Some(user) => by_user(view, user.id, None, proof, vec![Key::user(user.id)]),
+        None => Ok(None),
+    }
+}
+
+/// Whose session it is, if it has not ended.
+fn by_session(view: &View, proof: Arc<Proof>, now: Timestamp) -> Result<Option<Caller>, Error> {
+    let Some(key) = view.holder(&session_hash_key(&proof.hash))?.and_then(|key| Key::parse(&key).ok()) else {
+        return Ok(None);
+    };
+    let session = view.find::<StoredSession>(&key)?.filter(|session| is(&session.sha256, &proof.hash));
+    let Some(session) = session else { return Ok(None) };
+    if has_ended(&session, now) {
+        return Err(Fault::SessionEnded.into());
+    }
+    let user: Option<StoredUser> = view.find(&Key::user(session.user))?;
+    if user.is_none_or(|user| user.status == UserStatus::Disabled) {
+        return Err(Fault::SessionEnded.because(USER_DISABLED));
+    }
+    let seen = Seen { id: session.id, on: session.seen_on };
+    by_user(view, session.user, Some(seen), proof, vec![key, Key::user(session.user)])
+}
+
+/// Whether a session lets nobody in any more: it is as old as it gets, or was not used for long.
+pub(crate) fn has_ended(session: &StoredSession, now: Timestamp) -> bool {
+    let idle = now.unix_micros().saturating_sub(session.seen_on.unix_micros());
+    session.expires_on <= now || idle >= IDLE_MICROS
+}
+
+/// Where the session with this hash is said.
+pub(crate) fn session_hash_key(hash: &TokenHash) -> Key {
+    Key::unique(Scope::Edge, Index::SessionHash, hash)
+}
+
+/// Somebody who has all that a user has.
+fn by_user(
+    view: &View,
+    user: UserId,
+    session: Option<Seen>,
+    proof: Arc<Proof>,
+    by: Vec<Key>,
+) -> Result<Option<Caller>, Error> {
     // A user has one account here, the first.
     let account = view.all::<Account>(Kind::Account)?.into_iter().next();
-    Ok(account.map(|account| Caller {
-        user: user.id,
-        account: account.id,
-        token: None,
-        rights: Arc::new(Rights::of_user(user.id)),
-        bounds: Bounds::default(),
-        proof,
-        by: Key::user(user.id),
-    }))
+    let rights = Arc::new(Rights::of_user(user));
+    let caller = |account: Account| {
+        let (account, bounds) = (account.id, Bounds::default());
+        Caller { user, account, token: None, session, rights, bounds, proof, by }
+    };
+    Ok(account.map(caller))
 }
 
 /// Compared in constant time.

@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use axum::response::{IntoResponse, Response};
 use bartizan_certs::CertsError;
-use bartizan_model::{AccessRuleError, AppError, DataError, RecordError, SettingError, TunnelError, ZoneError};
+use bartizan_model::{
+    AccessRuleError, AppError, DataError, EmailError, PasswordError, RecordError, SettingError, TunnelError, ZoneError,
+};
 use bartizan_publish::Refused;
 use bartizan_store::{CommitError, ReadError};
 use bartizan_v4::{Code, ErrorSource, Failure, Problem};
@@ -61,6 +63,11 @@ faults! {
     BadKey = 400 6003 "Invalid request headers" [6103 "Invalid format for X-Auth-Key header"];
     UnknownKey = 403 9103 "Unknown X-Auth-Key or X-Auth-Email";
     UnknownToken = 403 9109 "Invalid access token";
+    SessionEnded = 403 9109 "The session has ended; log in again";
+    /// RFC 6454 §7.
+    ForeignOrigin = 403 10403 "A session changes nothing from a page of another site; the Origin header must be this API's";
+    /// The same for an address that is no user's.
+    WrongPassword = 403 9108 "Wrong e-mail address or password";
     NotAllowed = 403 9109 "Unauthorized to access requested resource";
     /// RFC 6585 §4. Whoever has a right one is let in all the same.
     TooManyTries = 429 10013 "Too many wrong credentials from this address; try again later";
@@ -96,6 +103,14 @@ faults! {
     AuthorityEnded = 503 10511 "The local CA of this edge has run out, and issues no certificate";
     /// 507 (RFC 4918 §11.5): the call was right, and the same call is not to be made again until somebody has made room.
     DiskFull = 507 10507 "The disk of this edge is full: what is there is served, nothing can be changed";
+
+    // Users and their sessions.
+    UserUnknown = 404 1003 "User not found";
+    UserExists = 400 1061 "There is a user with this e-mail address";
+    UserBody = 400 1001 "A user cannot be like this";
+    UserInUse = 400 1022 "This user cannot be deleted";
+    PasswordBody = 400 1001 "This cannot be the password";
+    SessionUnknown = 404 1003 "Session not found";
 
     // Members of accounts.
     MemberUnknown = 404 1003 "Member not found";
@@ -353,6 +368,18 @@ impl From<Refused> for Error {
 impl From<ZoneError> for Error {
     fn from(error: ZoneError) -> Error {
         Fault::ZoneName.because(error).at("/name")
+    }
+}
+
+impl From<EmailError> for Error {
+    fn from(error: EmailError) -> Error {
+        Fault::UserBody.because(error).at("/email")
+    }
+}
+
+impl From<PasswordError> for Error {
+    fn from(error: PasswordError) -> Error {
+        Fault::PasswordBody.because(error).at("/password")
     }
 }
 

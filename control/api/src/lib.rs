@@ -15,13 +15,13 @@
 //! ```text
 //! whole       bootstrap · page · router · serve
 //! background  deletions · renewals
-//! resources   accounts · members · user · certificates · zones · resource · tokens · settings · tunnels · apps · owner_names ·
-//!             dns_records · page_rules · tunnel_routes · pops · app_addresses · spectrum · access_rules · firewall ·
-//!             audit_logs · edge · status · ips · probes
+//! resources   accounts · members · user · certificates · zones · resource · tokens · sessions · users · settings ·
+//!             tunnels · apps · owner_names · dns_records · page_rules · tunnel_routes · pops · app_addresses · spectrum ·
+//!             access_rules · firewall · audit_logs · edge · status · ips · probes
 //! guard       here · state (Api) · auth
-//! store       transaction (View, Change) · caller · writes
-//! calls       path · permission · rights · reply · error · tag · query · extract · here · openapi · numbers · idempotency ·
-//!             background (Worker) · admin_file
+//! store       transaction (View, Change) · caller · writes · passwords
+//! calls       path · origin · cookie · permission · rights · reply · error · tag · query · extract · here · openapi ·
+//!             numbers · idempotency · background (Worker) · admin_file
 //! ```
 //! What a resource keeps, and by which rules, is in its own file: as methods of View and Change that other resources may
 //! call. What is about everything of a zone, whatever its kind, is in `deletions`.
@@ -39,6 +39,7 @@ mod background;
 mod bootstrap;
 mod caller;
 mod certificates;
+mod cookie;
 mod deletions;
 mod dns_records;
 mod edge;
@@ -51,9 +52,11 @@ mod ips;
 mod members;
 mod numbers;
 mod openapi;
+mod origin;
 mod owner_names;
 mod page;
 mod page_rules;
+mod passwords;
 mod path;
 mod permission;
 mod pops;
@@ -65,6 +68,7 @@ mod resource;
 mod rights;
 mod router;
 mod serve;
+mod sessions;
 mod settings;
 mod spectrum;
 mod state;
@@ -75,6 +79,7 @@ mod transaction;
 mod tunnel_routes;
 mod tunnels;
 mod user;
+mod users;
 mod writes;
 mod zones;
 

@@ -119,8 +119,8 @@ async fn all(api: &Api, account: AccountId) -> Result<Vec<Member>, Error> {
             user: MemberUser {
                 id: user.id,
                 email: user.email,
-                first_name: None,
-                last_name: None,
+                first_name: user.person.first_name,
+                last_name: user.person.last_name,
                 two_factor_authentication_enabled: false,
             },
             status: ACCEPTED.to_owned(),

@@ -14,17 +14,23 @@ use crate::path::BASE;
 const FAILURE: &str = "Failure";
 
 /// The names of the ways to authenticate in it.
-pub(crate) const SCHEMES: [&str; 3] = ["api_token", "api_email", "api_key"];
+pub(crate) const SCHEMES: [&str; 4] = ["api_token", "api_email", "api_key", "session"];
 
 /// The document before any route is in it.
 pub(crate) fn empty(version: &str) -> OpenApi {
-    let [token, email, key] = SCHEMES;
+    let [token, email, key, session] = SCHEMES;
     let header = |name| SecurityScheme::ApiKey(ApiKey::Header(ApiKeyValue::new(name)));
     let mut components = Components::new();
     components
         .add_security_scheme(token, SecurityScheme::Http(HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build()));
     components.add_security_scheme(email, header("X-Auth-Email"));
     components.add_security_scheme(key, header("X-Auth-Key"));
+    let cookie = ApiKeyValue::with_description(
+        "__Host-bartizan",
+        "What `POST /bartizan/sessions` sets; `bartizan` where the API is reached without TLS. What it changes needs an \
+         `Origin` header that is this API's.",
+    );
+    components.add_security_scheme(session, SecurityScheme::ApiKey(ApiKey::Cookie(cookie)));
     components.schemas.insert(FAILURE.to_owned(), Failure::schema());
     let mut parts = Vec::new();
     Failure::schemas(&mut parts);

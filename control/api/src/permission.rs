@@ -75,12 +75,15 @@ permissions! {
     ApiTokensWrite = User "API Tokens Write" with ApiTokensRead;
     DnsRead = Zone "DNS Read" "#dns_records:read";
     DnsWrite = Zone "DNS Write" with DnsRead "#dns_records:edit";
+    EdgeUsersRead = Account "Edge Users Read";
+    EdgeUsersWrite = Account "Edge Users Write" with EdgeUsersRead;
     FirewallRead = Zone "Firewall Services Read" "#waf:read";
     FirewallWrite = Zone "Firewall Services Write" with FirewallRead "#waf:edit";
     MembershipsRead = User "Memberships Read";
     TunnelRead = Account "Cloudflare Tunnel Read";
     TunnelWrite = Account "Cloudflare Tunnel Write" with TunnelRead;
     UserDetailsRead = User "User Details Read";
+    UserDetailsWrite = User "User Details Write" with UserDetailsRead;
     ZoneRead = Zone "Zone Read" "#zone:read";
     ZoneWrite = Zone "Zone Write" with ZoneRead "#zone:edit";
     ZoneSettingsRead = Zone "Zone Settings Read" "#zone_settings:read";

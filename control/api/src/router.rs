@@ -24,7 +24,7 @@ use crate::state::{Api, Background, Dependencies};
 use crate::writes::Writes;
 use crate::{
     access_rules, accounts, audit_logs, dns_records, edge, firewall, ips, members, openapi, page, page_rules, pops,
-    probes, settings, spectrum, status, tokens, tunnel_routes, tunnels, user, zones,
+    probes, sessions, settings, spectrum, status, tokens, tunnel_routes, tunnels, user, users, zones,
 };
 
 /// The whole API as a service, for [`crate::serve()`] and for tests.
@@ -70,6 +70,8 @@ impl Background {
 fn dialect(api: &Api) -> OpenApiRouter<Api> {
     OpenApiRouter::with_openapi(openapi::empty(&api.facts().version))
         .merge(user::routes(api))
+        .merge(users::routes(api))
+        .merge(sessions::routes(api))
         .merge(tokens::routes(api))
         .merge(accounts::routes(api))
         .merge(members::routes(api))

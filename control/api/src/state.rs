@@ -24,6 +24,7 @@ use crate::caller::{self, Caller, Credentials, Found, Proof};
 use crate::error::{Error, Fault};
 use crate::idempotency::Answers;
 use crate::numbers::Numbers;
+use crate::passwords::Passwords;
 use crate::transaction::{Change, View};
 use crate::writes::{By, Writes, blocking, now};
 
@@ -114,6 +115,7 @@ struct Shared {
     pools: Pools,
     guesses: Throttle,
     answers: Answers,
+    passwords: Passwords,
     /// SHA-256 of the local authority's certificate, hexadecimal.
     ca_pin: String,
 }
@@ -130,6 +132,7 @@ impl Api {
             pools,
             guesses: Throttle::new(GUESSES_MAX, GUESSES_TIME),
             answers: Answers::default(),
+            passwords: Passwords::default(),
             ca_pin,
         }))
     }
@@ -210,6 +213,14 @@ impl Api {
         &self.0.answers
     }
 
+    pub(crate) fn passwords(&self) -> &Passwords {
+        &self.0.passwords
+    }
+
+    pub(crate) fn writes(&self) -> &Writes {
+        &self.0.writes
+    }
+
     /// Who works behind the handlers.
     pub(crate) fn background(&self) -> &Background {
         &self.0.background
@@ -232,6 +243,19 @@ impl Api {
         })
         .await?
         .ok_or_else(|| self.wrong(unknown, from))
+        .inspect(|caller| self.note_session(caller))
+    }
+
+    /// Notes now and then that a session is used; nobody waits for it.
+    fn note_session(&self, caller: &Caller) {
+        let Some(session) = caller.session.filter(|session| session.is_long_ago(now())) else { return };
+        let (writes, user) = (self.0.writes.clone(), caller.user);
+        tokio::task::spawn_blocking(move || {
+            let noted = writes.change(By::Edge("sessions"), |change| change.note_session(user, session.id));
+            if let Err(error) = noted {
+                tracing::debug!(%error, "that a session was used could not be noted");
+            }
+        });
     }
 
     /// The token of a request, and whether it works.
@@ -246,18 +270,25 @@ impl Api {
     /// Somebody has the wrong credentials. Right ones are let in whatever their neighbours try, so this tells only those
     /// who guess to stop, and makes each try dearer.
     fn wrong(&self, unknown: Fault, from: Option<IpAddr>) -> Error {
-        self.0.numbers.credentials_wrong.fetch_add(1, Relaxed);
+        self.note_wrong(from);
         let Some(from) = from else { return unknown.into() };
-        static WRONG: Rarely = Rarely::new();
-        if let Some(times) = WRONG.turn() {
-            tracing::warn!(%from, times, "wrong credentials for the API");
-        }
         match self.0.guesses.fail(from, Instant::now()) {
             Ok(()) => unknown.into(),
             Err(wait) => {
                 self.0.numbers.credentials_throttled.fetch_add(1, Relaxed);
                 Error::from(Fault::TooManyTries).after(wait)
             }
+        }
+    }
+}
+
+impl Api {
+    /// Counts wrong credentials, and says so in the log now and then.
+    pub(crate) fn note_wrong(&self, from: Option<IpAddr>) {
+        self.0.numbers.credentials_wrong.fetch_add(1, Relaxed);
+        static WRONG: Rarely = Rarely::new();
+        if let Some((from, times)) = from.and_then(|from| Some((from, WRONG.turn()?))) {
+            tracing::warn!(%from, times, "wrong credentials for the API");
         }
     }
 }

@@ -242,7 +242,7 @@ async fn verify(
     let status = match standing {
         Standing::Active => ACTIVE,
         // The dialect has no word for one that does not work yet; `not_before` says from when.
-        Standing::Disabled | Standing::Early => DISABLED,
+        Standing::Disabled | Standing::UserDisabled | Standing::Early => DISABLED,
         Standing::Expired => "expired",
         Standing::Elsewhere => return Err(Fault::UnknownToken.because(standing.reason().unwrap_or_default())),
     };

@@ -3,14 +3,15 @@
 use axum::extract::State;
 use bartizan_names::UserId;
 use bartizan_store::Key;
-use bartizan_v4::{Membership, Organization, StoredUser, User};
+use bartizan_v4::user::{Person, PersonBody};
+use bartizan_v4::{Account, Membership, Organization, Patch, StoredUser, User};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::auth::needs;
 use crate::caller::Caller;
 use crate::error::{Error, Fault};
-use crate::extract::Query;
+use crate::extract::{Body, Query};
 use crate::members::{ACCEPTED, ROLE, grants, member_id};
 use crate::permission::Permission;
 use crate::reply::{Page, PageSizes, Reply};
@@ -18,11 +19,10 @@ use crate::state::Api;
 use crate::transaction::View;
 
 pub(crate) fn routes(api: &Api) -> OpenApiRouter<Api> {
-    OpenApiRouter::new().routes(needs(Permission::UserDetailsRead, api, routes!(user))).routes(needs(
-        Permission::MembershipsRead,
-        api,
-        routes!(memberships),
-    ))
+    OpenApiRouter::new()
+        .routes(needs(Permission::UserDetailsRead, api, routes!(user)))
+        .routes(needs(Permission::UserDetailsWrite, api, routes!(edit)))
+        .routes(needs(Permission::MembershipsRead, api, routes!(memberships)))
 }
 
 impl View {
@@ -35,15 +35,62 @@ impl View {
 #[utoipa::path(get, path = "/user", tag = "User", responses((status = 200, body = bartizan_v4::Envelope<User>)))]
 async fn user(State(api): State<Api>, caller: Caller) -> Result<Reply<User>, Error> {
     let (user, account) = api.read(move |view| Ok((view.user(caller.user)?, view.account(caller.account)?))).await?;
-    Ok(Reply::of(User {
+    Ok(Reply::of(sent(user, account)))
+}
+
+/// Changes what a user says of themself: what the body leaves out stays.
+#[utoipa::path(
+    patch,
+    path = "/user",
+    tag = "User",
+    request_body = PersonBody,
+    responses((status = 200, body = bartizan_v4::Envelope<User>))
+)]
+async fn edit(State(api): State<Api>, caller: Caller, Body(body): Body<PersonBody>) -> Result<Reply<User>, Error> {
+    let actor = caller.clone();
+    let (user, account) = api
+        .change(&actor, move |change| {
+            let old = change.user(caller.user)?;
+            let user = StoredUser { person: person(&old.person, &body)?, ..old.clone() };
+            if user != old {
+                change.put(Key::user(user.id), &StoredUser { modified_on: change.now(), ..user.clone() })?;
+            }
+            Ok((user, change.account(caller.account)?))
+        })
+        .await?;
+    Ok(Reply::of(sent(user, account)))
+}
+
+/// A person as a body wants them.
+fn person(old: &Person, body: &PersonBody) -> Result<Person, Error> {
+    let text = |old: &Option<String>, new: &Patch<String>, max: usize, at: &str| match new {
+        Patch::Absent => Ok(old.clone()),
+        Patch::Null => Ok(None),
+        Patch::Value(text) if text.chars().count() <= max && !text.chars().any(char::is_control) => {
+            Ok(Some(text.trim().to_owned()).filter(|text| !text.is_empty()))
+        }
+        Patch::Value(_) => Err(Fault::UserBody.because(format!("it may have {max} characters")).at(at)),
+    };
+    Ok(Person {
+        first_name: text(&old.first_name, &body.first_name, 60, "/first_name")?,
+        last_name: text(&old.last_name, &body.last_name, 60, "/last_name")?,
+        telephone: text(&old.telephone, &body.telephone, 20, "/telephone")?,
+        country: text(&old.country, &body.country, 30, "/country")?,
+        zipcode: text(&old.zipcode, &body.zipcode, 20, "/zipcode")?,
+    })
+}
+
+fn sent(user: StoredUser, account: Account) -> User {
+    let Person { first_name, last_name, telephone, country, zipcode } = user.person;
+    User {
         id: user.id,
         username: user.email.clone(),
         email: user.email,
-        first_name: None,
-        last_name: None,
-        telephone: None,
-        country: None,
-        zipcode: None,
+        first_name,
+        last_name,
+        telephone,
+        country,
+        zipcode,
         two_factor_authentication_enabled: false,
         two_factor_authentication_locked: false,
         created_on: user.created_on,
@@ -60,7 +107,7 @@ async fn user(State(api): State<Api>, caller: Caller) -> Result<Reply<User>, Err
         has_enterprise_zones: true,
         suspended: false,
         betas: Vec::new(),
-    }))
+    }
 }
 
 #[derive(serde::Deserialize, utoipa::IntoParams)]

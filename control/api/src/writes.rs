@@ -5,7 +5,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::SystemTime;
 
 use bartizan_certs::Certs;
-use bartizan_names::Timestamp;
+use bartizan_names::{Timestamp, UserId};
 use bartizan_store::{ChangeSet, CommitError, Meta, Store};
 
 use crate::caller::Caller;
@@ -24,6 +24,8 @@ const TRIES_ALONE: usize = 5;
 pub(crate) enum By<'a> {
     /// Somebody who called the API.
     Caller(&'a Caller),
+    /// Somebody who logs in, from there.
+    Login(UserId, Option<IpAddr>),
     /// The edge itself, by this part of it.
     Edge(&'static str),
 }
@@ -32,13 +34,14 @@ impl By<'_> {
     fn actor(&self) -> String {
         match self {
             By::Caller(caller) => caller.actor(),
+            By::Login(user, _) => format!("user:{user}"),
             By::Edge(_) => "edge".to_owned(),
         }
     }
 
     const fn interface(&self) -> &'static str {
         match self {
-            By::Caller(_) => "api",
+            By::Caller(_) | By::Login(..) => "api",
             By::Edge(part) => part,
         }
     }
@@ -46,6 +49,7 @@ impl By<'_> {
     fn client(&self) -> Option<IpAddr> {
         match self {
             By::Caller(caller) => caller.client(),
+            By::Login(_, from) => from.map(|from| from.to_canonical()),
             By::Edge(_) => None,
         }
     }

@@ -147,6 +147,7 @@ fn shape(kind: Kind) -> fn(&Entry) -> Result<(), Fault> {
         Kind::Account => is::<v4::Account>,
         Kind::User => is::<v4::StoredUser>,
         Kind::Token => is::<v4::StoredToken>,
+        Kind::Session => is::<v4::StoredSession>,
         Kind::Zone => is::<v4::Zone>,
         Kind::Settings => is::<v4::StoredSettings>,
         Kind::Record => is::<v4::Record>,
@@ -162,9 +163,14 @@ fn shape(kind: Kind) -> fn(&Entry) -> Result<(), Fault> {
 
 fn unique(entry: &Entry) -> Result<(), Fault> {
     match entry.key.index() {
-        Some(Index::ZoneName | Index::TunnelName | Index::TokenHash | Index::LastToken) => {
-            is::<v4::StoredHolder>(entry)
-        }
+        Some(
+            Index::ZoneName
+            | Index::TunnelName
+            | Index::TokenHash
+            | Index::LastToken
+            | Index::UserEmail
+            | Index::SessionHash,
+        ) => is::<v4::StoredHolder>(entry),
         Some(Index::AppSlot) => is::<v4::StoredSlot>(entry),
         Some(Index::AppAddress) => is::<v4::StoredAddress>(entry),
         None => Ok(()),

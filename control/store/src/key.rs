@@ -12,7 +12,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use bartizan_names::{
-    AccountId, AppId, CertificateId, Name, PopId, RecordId, RuleId, TokenId, TunnelId, UserId, ZoneId,
+    AccountId, AppId, CertificateId, Name, PopId, RecordId, RuleId, SessionId, TokenId, TunnelId, UserId, ZoneId,
 };
 
 use crate::kind::{Ids, Kind, Owner};
@@ -87,11 +87,23 @@ pub enum Index {
     TokenHash,
     /// The token that an owner made last: those who make one at once meet here, so that their number can be bounded.
     LastToken,
+    /// The address by which a user logs in, on the whole edge.
+    UserEmail,
+    /// The hash of what the browser of a session shows, on the whole edge: by it a session is found.
+    SessionHash,
 }
 
 impl Index {
-    const ALL: [Index; 6] =
-        [Index::ZoneName, Index::TunnelName, Index::AppSlot, Index::AppAddress, Index::TokenHash, Index::LastToken];
+    const ALL: [Index; 8] = [
+        Index::ZoneName,
+        Index::TunnelName,
+        Index::AppSlot,
+        Index::AppAddress,
+        Index::TokenHash,
+        Index::LastToken,
+        Index::UserEmail,
+        Index::SessionHash,
+    ];
 
     const fn text(self) -> &'static str {
         match self {
@@ -101,6 +113,8 @@ impl Index {
             Index::AppAddress => "app-address",
             Index::TokenHash => "token-hash",
             Index::LastToken => "last-token",
+            Index::UserEmail => "user-email",
+            Index::SessionHash => "session-hash",
         }
     }
 
@@ -182,6 +196,10 @@ impl Key {
     /// In the scope of the user or the account whose it is; builds before this one kept them in that of the edge.
     pub fn token(scope: Scope, id: TokenId) -> Key {
         Key::new(scope, Kind::Token, id)
+    }
+
+    pub fn session(user: UserId, id: SessionId) -> Key {
+        Key::new(Scope::User(user), Kind::Session, id)
     }
 
     /// A fact about this installation; `name` is not empty.
@@ -397,6 +415,11 @@ mod tests {
             (
                 Key::token(Scope::Account(account), TokenId::from_bytes([1; 16])),
                 format!("account/{hex}/token/{ones}"),
+                &*ones,
+            ),
+            (
+                Key::session(UserId::from_bytes([0xab; 16]), SessionId::from_bytes([1; 16])),
+                format!("user/{hex}/session/{ones}"),
                 &*ones,
             ),
             (Key::pop(PopId::from_bytes([1; 16])), format!("edge/pop/{ones}"), &*ones),

@@ -7,7 +7,7 @@
 use std::fmt::Display;
 use std::str::FromStr;
 
-use bartizan_names::{AppId, CertificateId, Name, PopId, RecordId, RuleId, TokenId, TunnelId, ZoneId};
+use bartizan_names::{AppId, CertificateId, Name, PopId, RecordId, RuleId, SessionId, TokenId, TunnelId, ZoneId};
 
 use crate::audit::Audited;
 use crate::document::Documents;
@@ -78,12 +78,14 @@ kinds! {
     /// A place where this edge runs: its name, addresses and pools.
     Pop = 16 "pop" Declaration::new(&[Owner::Edge], Ids::Many(is::<PopId>));
     Account = 2 "account" Declaration::new(&[Owner::Account], Ids::One).audited("/name", &[]);
-    User = 3 "user" Declaration::new(&[Owner::User], Ids::One).audited("/email", &["key_sha256"]);
+    User = 3 "user" Declaration::new(&[Owner::User], Ids::One).audited("/email", &["key_sha256", "password"]);
     /// An API token: what it may do, and the hash of its text.
     Token = 4 "token"
         Declaration::new(&[Owner::Edge, Owner::User, Owner::Account], Ids::Many(is::<TokenId>))
             .documents(Documents::TOKENS)
             .audited("/name", &["sha256"]);
+    /// Somebody who has logged in with their password, and the hash of what their browser shows.
+    Session = 17 "session" Declaration::new(&[Owner::User], Ids::Many(is::<SessionId>)).audited("/ip", &["sha256"]);
     Zone = 5 "zone"
         Declaration::new(&[Owner::Zone], Ids::One).served().guards().listed(&query::ZONES).audited("/name", &[]);
     /// The settings of a zone.

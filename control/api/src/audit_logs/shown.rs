@@ -3,9 +3,12 @@
 //! A document is read as a shape that names what is shown of it, however deep, and written again: a field that no shape
 //! has, be it an older build's, a newer one's or a secret, is not in the log that people see.
 
-use bartizan_names::{AccountId, Timestamp, TokenId, TunnelId, UserId};
+use std::net::IpAddr;
+
+use bartizan_names::{AccountId, SessionId, Timestamp, TokenId, TunnelId, UserId};
 use bartizan_store::{Kind, Op};
-use bartizan_v4::{Condition, StoredPolicy};
+use bartizan_v4::user::Person;
+use bartizan_v4::{Condition, StoredPolicy, UserStatus};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -14,8 +17,24 @@ use serde_json::Value;
 struct User {
     id: UserId,
     email: String,
+    #[serde(default)]
+    status: UserStatus,
+    #[serde(flatten)]
+    person: Person,
     created_on: Timestamp,
     modified_on: Timestamp,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Session {
+    id: SessionId,
+    user: UserId,
+    created_on: Timestamp,
+    expires_on: Timestamp,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    ip: Option<IpAddr>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    user_agent: Option<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -51,6 +70,7 @@ pub(super) fn document(kind: Kind, json: &str) -> Option<Value> {
     match kind {
         Kind::Account => known::<bartizan_v4::Account>(json),
         Kind::User => known::<User>(json),
+        Kind::Session => known::<Session>(json),
         Kind::Token => known::<Token>(json),
         Kind::Zone => known::<bartizan_v4::Zone>(json),
         Kind::Settings => known::<bartizan_v4::StoredSettings>(json),

@@ -14,7 +14,7 @@ use crate::transaction::View;
 fn permission(kind: Kind, scope: Scope) -> Option<Permission> {
     match (kind, scope) {
         (Kind::Account, _) => Some(Permission::AccountSettingsRead),
-        (Kind::User, _) => Some(Permission::UserDetailsRead),
+        (Kind::User | Kind::Session, _) => Some(Permission::UserDetailsRead),
         (Kind::Token, Scope::User(_)) => Some(Permission::ApiTokensRead),
         (Kind::Token, Scope::Account(_)) => Some(Permission::AccountApiTokensRead),
         (Kind::Token, Scope::Edge | Scope::Zone(_)) => None,

@@ -11,6 +11,7 @@ mod document;
 mod edge;
 mod firewall;
 mod others;
+mod people;
 mod races;
 mod renewals;
 mod resources;

@@ -237,6 +237,14 @@ impl State {
                 let token = self.0.get(&Key::parse(document["by"].as_str()?).ok()?)?;
                 key.id().strip_prefix("token-hash/") == token["sha256"].as_str()
             }
+            Index::UserEmail => {
+                let user = self.0.get(&Key::user(document["by"].as_str()?.parse().ok()?))?;
+                key.id().strip_prefix("user-email/") == user["email"].as_str()
+            }
+            Index::SessionHash => {
+                let session = self.0.get(&Key::parse(document["by"].as_str()?).ok()?)?;
+                key.id().strip_prefix("session-hash/") == session["sha256"].as_str()
+            }
             // It may be deleted by now.
             Index::LastToken => document["by"].is_string(),
             Index::AppSlot => {

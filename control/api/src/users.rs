@@ -1,0 +1,354 @@
+//! `/bartizan/users`: the people who may log in to this edge, for those who look after them; and `/bartizan/user/…`, what
+//! each sets for themself: the password, the global key.
+//!
+//! A user is found by their address ([`crate::caller`]). Another password ends the sessions that were begun with the old
+//! one. Nobody changes or makes a user who may do more than they may themselves.
+
+use axum::extract::State;
+use bartizan_model::{Email, check_password};
+use bartizan_names::UserId;
+use bartizan_seal as seal;
+use bartizan_store::{Key, Kind, Prefix, Scope};
+use bartizan_v4::user::{EdgeUser, EdgeUserBody, PasswordBody, Person};
+use bartizan_v4::{Deleted, Patch, StoredToken, StoredUser, UserStatus};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::admin_file;
+use crate::auth::needs;
+use crate::caller::{Caller, email_key};
+use crate::error::{Error, Fault};
+use crate::extract::{Body, Ids, Query};
+use crate::permission::Permission;
+use crate::reply::{PageSizes, Reply};
+use crate::state::Api;
+use crate::transaction::{Change, View};
+use crate::writes::blocking;
+
+const SIZES: PageSizes = PageSizes { min: 5, default: 20, max: 50 };
+
+/// Users of an edge. All of them are looked at where a list of them is asked for.
+const USERS_MAX: usize = 1_000;
+
+/// Tokens of one user, as [`crate::tokens`] bounds them.
+const TOKENS_MAX: usize = 1_000;
+
+pub(crate) fn routes(api: &Api) -> OpenApiRouter<Api> {
+    OpenApiRouter::new()
+        .routes(needs(Permission::EdgeUsersRead, api, routes!(list)))
+        .routes(needs(Permission::EdgeUsersWrite, api, routes!(create)))
+        .routes(needs(Permission::EdgeUsersRead, api, routes!(get)))
+        .routes(needs(Permission::EdgeUsersWrite, api, routes!(edit)))
+        .routes(needs(Permission::EdgeUsersWrite, api, routes!(delete)))
+        .routes(needs(Permission::UserDetailsWrite, api, routes!(set_password)))
+        .routes(needs(Permission::UserDetailsWrite, api, routes!(roll_key)))
+}
+
+#[derive(serde::Deserialize, utoipa::IntoParams)]
+struct Params {
+    email: Option<String>,
+    page: Option<u32>,
+    per_page: Option<u32>,
+}
+
+/// The users of this edge, by their addresses.
+#[utoipa::path(
+    get,
+    path = "/bartizan/users",
+    tag = "Users",
+    params(Params),
+    responses((status = 200, body = bartizan_v4::Envelope<Vec<EdgeUser>>))
+)]
+async fn list(State(api): State<Api>, Query(params): Query<Params>) -> Result<Reply<Vec<EdgeUser>>, Error> {
+    let page = SIZES.page(params.page, params.per_page);
+    let mut users = match params.email {
+        Some(email) => api.read(move |view| view.user_with_email(&email)).await?.into_iter().collect(),
+        None => api.read_list(|view| view.all::<StoredUser>(Kind::User)).await?,
+    };
+    users.sort_by(|one, other| one.email.cmp(&other.email));
+    let total = users.len() as u64;
+    Ok(Reply::page(page.cut(users).into_iter().map(sent).collect(), page, total))
+}
+
+/// One user of this edge.
+#[utoipa::path(
+    get,
+    path = "/bartizan/users/{user_id}",
+    tag = "Users",
+    params(("user_id" = String, Path)),
+    responses((status = 200, body = bartizan_v4::Envelope<EdgeUser>))
+)]
+async fn get(State(api): State<Api>, Ids((id,)): Ids<(UserId,)>) -> Result<Reply<EdgeUser>, Error> {
+    Ok(Reply::of(sent(api.read(move |view| view.edge_user(id)).await?)))
+}
+
+/// Makes a user, who has no rights yet but those that every user of this edge has.
+#[utoipa::path(
+    post,
+    path = "/bartizan/users",
+    tag = "Users",
+    request_body = EdgeUserBody,
+    responses((status = 200, body = bartizan_v4::Envelope<EdgeUser>))
+)]
+async fn create(
+    State(api): State<Api>,
+    caller: Caller,
+    Body(body): Body<EdgeUserBody>,
+) -> Result<Reply<EdgeUser>, Error> {
+    let email = body.email.value().ok_or_else(|| Fault::UserBody.because("email is missing").at("/email"))?;
+    let email = Email::parse(email)?.to_string();
+    let password = hashed(&api, body.password.value(), &email).await?;
+    let status = status(body.status.value())?.unwrap_or_default();
+    let actor = caller.clone();
+    let user = api
+        .change(&actor, move |change| {
+            refuse_stronger(&caller, change)?;
+            if change.0.list_kind(Kind::User, USERS_MAX)?.len() >= USERS_MAX {
+                return Err(Fault::UserBody.because(format!("there are {USERS_MAX} users already; delete some")));
+            }
+            let now = change.now();
+            let user = StoredUser {
+                id: UserId::from_bytes(seal::random()),
+                email: email.clone(),
+                key_sha256: String::new(),
+                password: password.clone(),
+                status,
+                person: Person::default(),
+                created_on: now,
+                modified_on: now,
+            };
+            change.take_name(email_key(&email), user.id, Error::from(Fault::UserExists).at("/email"))?;
+            change.put(Key::user(user.id), &user)?;
+            Ok(user)
+        })
+        .await?;
+    Ok(Reply::of(sent(user)))
+}
+
+/// Changes a user: what the body leaves out stays. Another password, or being disabled, ends their sessions.
+#[utoipa::path(
+    patch,
+    path = "/bartizan/users/{user_id}",
+    tag = "Users",
+    params(("user_id" = String, Path)),
+    request_body = EdgeUserBody,
+    responses((status = 200, body = bartizan_v4::Envelope<EdgeUser>))
+)]
+async fn edit(
+    State(api): State<Api>,
+    caller: Caller,
+    Ids((id,)): Ids<(UserId,)>,
+    Body(body): Body<EdgeUserBody>,
+) -> Result<Reply<EdgeUser>, Error> {
+    let old = api.read(move |view| view.edge_user(id)).await?;
+    let email = match &body.email {
+        Patch::Value(email) => Some(Email::parse(email)?.to_string()),
+        Patch::Null => return Err(Fault::UserBody.because("a user has an address").at("/email")),
+        Patch::Absent => None,
+    };
+    let password = hashed(&api, body.password.value(), email.as_ref().unwrap_or(&old.email)).await?;
+    let sets_password = !body.password.is_absent();
+    let status = status(body.status.value())?;
+    if status == Some(UserStatus::Disabled) && id == caller.user {
+        return Err(Fault::UserBody.because("nobody disables themself: somebody must be left").at("/status"));
+    }
+    let actor = caller.clone();
+    let user = api
+        .change(&actor, move |change| {
+            refuse_stronger(&caller, change)?;
+            let old = change.edge_user(id)?;
+            let user = StoredUser {
+                email: email.clone().unwrap_or_else(|| old.email.clone()),
+                password: if sets_password { password.clone() } else { old.password.clone() },
+                status: status.unwrap_or(old.status),
+                ..old.clone()
+            };
+            change.replace_user(&old, user, caller.session.map(|session| session.id))
+        })
+        .await?;
+    Ok(Reply::of(sent(user)))
+}
+
+/// Deletes a user with their tokens and sessions.
+#[utoipa::path(
+    delete,
+    path = "/bartizan/users/{user_id}",
+    tag = "Users",
+    params(("user_id" = String, Path)),
+    responses((status = 200, body = bartizan_v4::Envelope<Deleted>))
+)]
+async fn delete(State(api): State<Api>, caller: Caller, Ids((id,)): Ids<(UserId,)>) -> Result<Reply<Deleted>, Error> {
+    if id == caller.user {
+        return Err(Fault::UserInUse.because("nobody deletes themself: somebody must be left"));
+    }
+    let actor = caller.clone();
+    api.change(&actor, move |change| {
+        refuse_stronger(&caller, change)?;
+        change.delete_user(id)
+    })
+    .await?;
+    Ok(Reply::of(Deleted { id: id.to_string() }))
+}
+
+/// Sets the caller's own password; the other sessions end.
+#[utoipa::path(
+    put,
+    path = "/bartizan/user/password",
+    tag = "Users",
+    request_body = PasswordBody,
+    responses((status = 200, body = bartizan_v4::Envelope<EdgeUser>))
+)]
+async fn set_password(
+    State(api): State<Api>,
+    caller: Caller,
+    Body(body): Body<PasswordBody>,
+) -> Result<Reply<EdgeUser>, Error> {
+    refuse_less(&caller)?;
+    let id = caller.user;
+    let old = api.read(move |view| view.edge_user(id)).await?;
+    let new = body.password.value().ok_or_else(|| Fault::PasswordBody.because("it is missing").at("/password"))?;
+    check_password(new, &old.email)?;
+    if old.password.is_some() {
+        let current = body.current_password.value().cloned().unwrap_or_default();
+        let email = old.email.to_lowercase();
+        if !api.passwords().is(&email, current, old.password.clone(), caller.client()).await? {
+            api.note_wrong(caller.client());
+            return Err(Error::from(Fault::WrongPassword).at("/current_password"));
+        }
+    }
+    let hash = api.passwords().hash(new.clone()).await?;
+    let (actor, session) = (caller.clone(), caller.session.map(|session| session.id));
+    let user = api
+        .change(&actor, move |change| {
+            let now = change.edge_user(id)?;
+            if now.password != old.password {
+                return Err(Fault::Busy.because("the password was changed meanwhile"));
+            }
+            change.replace_user(&now, StoredUser { password: Some(hash.clone()), ..now.clone() }, session)
+        })
+        .await?;
+    Ok(Reply::of(sent(user)))
+}
+
+/// Gives the caller a new global key, which is told this once; the old one ends.
+#[utoipa::path(
+    put,
+    path = "/bartizan/user/api_key",
+    tag = "Users",
+    responses((status = 200, body = bartizan_v4::Envelope<String>))
+)]
+async fn roll_key(State(api): State<Api>, caller: Caller) -> Result<Reply<String>, Error> {
+    refuse_less(&caller)?;
+    let (actor, id) = (caller.clone(), caller.user);
+    let (key, of_before) = api
+        .change(&actor, move |change| {
+            let old = change.edge_user(id)?;
+            let key = new_key();
+            let key_sha256 = seal::hash_token(&key).to_string();
+            change.put(Key::user(id), &StoredUser { key_sha256, modified_on: change.now(), ..old.clone() })?;
+            Ok((key, old.key_sha256))
+        })
+        .await?;
+    let (data, text) = (api.facts().data.clone(), key.clone());
+    blocking(move || {
+        admin_file::follow_key(&data, &of_before, &text);
+        Ok(())
+    })
+    .await?;
+    Ok(Reply::of(key).told_once())
+}
+
+/// 148 bits in 37 digits, as long as a global key is elsewhere.
+pub(crate) fn new_key() -> String {
+    hex::encode(seal::random::<20>())[..37].to_owned()
+}
+
+/// What is kept of a password that `email` may have.
+async fn hashed(api: &Api, password: Option<&String>, email: &str) -> Result<Option<String>, Error> {
+    let Some(password) = password else { return Ok(None) };
+    check_password(password, email)?;
+    api.passwords().hash(password.clone()).await.map(Some)
+}
+
+fn status(given: Option<&String>) -> Result<Option<UserStatus>, Error> {
+    let all = [UserStatus::Active, UserStatus::Disabled];
+    let Some(given) = given else { return Ok(None) };
+    let found = all.into_iter().find(|status| status.as_str() == given);
+    found.map(Some).ok_or_else(|| Fault::UserBody.because("status must be active or disabled").at("/status"))
+}
+
+/// Whoever may do less than the user does not get more by being the user.
+fn refuse_less(caller: &Caller) -> Result<(), Error> {
+    if caller.may_everything() {
+        Ok(())
+    } else {
+        Err(Fault::NotAllowed.because("a token that may do less than its user does not set what lets the user in"))
+    }
+}
+
+/// Every user may do everything, so whoever makes one or sets what lets one in could do everything.
+fn refuse_stronger(caller: &Caller, _: &View) -> Result<(), Error> {
+    if caller.may_everything() { Ok(()) } else { Err(Fault::NotAllowed.because("a user may do more than this token")) }
+}
+
+fn sent(user: StoredUser) -> EdgeUser {
+    EdgeUser {
+        id: user.id,
+        email: user.email,
+        status: user.status.as_str().to_owned(),
+        has_password: user.password.is_some(),
+        created_on: user.created_on,
+        modified_on: user.modified_on,
+    }
+}
+
+impl View {
+    fn edge_user(&self, id: UserId) -> Result<StoredUser, Error> {
+        self.find(&Key::user(id))?.ok_or_else(|| Fault::UserUnknown.into())
+    }
+}
+
+impl Change {
+    /// Puts `new` in place of `old`. What lets a user in is new: sessions end, but the one in which it is done.
+    fn replace_user(
+        &mut self,
+        old: &StoredUser,
+        new: StoredUser,
+        by: Option<bartizan_names::SessionId>,
+    ) -> Result<StoredUser, Error> {
+        if new == *old {
+            return Ok(new);
+        }
+        let new = StoredUser { modified_on: self.now(), ..new };
+        let (had, has) = (email_key(&old.email), email_key(&new.email));
+        self.move_name(Some(had), has, new.id, Error::from(Fault::UserExists).at("/email"))?;
+        if new.password != old.password || new.status == UserStatus::Disabled {
+            self.end_sessions(new.id, by)?;
+        }
+        self.put(Key::user(new.id), &new)?;
+        Ok(new)
+    }
+
+    fn delete_user(&mut self, id: UserId) -> Result<(), Error> {
+        let (key, scope) = (Key::user(id), Scope::User(id));
+        if !self.has(&key)? {
+            return Err(Fault::UserUnknown.into());
+        }
+        if !self.keys(&Prefix::of(scope, Kind::AccessRule), None, 1)?.is_empty() {
+            let detail = "there are access rules of theirs, and more would be let in without; delete those first";
+            return Err(Fault::UserInUse.because(detail));
+        }
+        for token in self.keys(&Prefix::of(scope, Kind::Token), None, TOKENS_MAX)? {
+            if let Some(document) = self.if_readable::<StoredToken>(&token)? {
+                self.forget_hash(&document)?;
+            }
+            self.delete(token)?;
+        }
+        self.end_sessions(id, None)?;
+        // Of one that cannot be read the address stays taken until it is asked for: it leads nowhere.
+        if let Some(user) = self.if_readable::<StoredUser>(&key)? {
+            self.delete(email_key(&user.email))?;
+        }
+        self.delete(key)
+    }
+}

@@ -1,0 +1,360 @@
+//! Users, their passwords and their sessions.
+
+use bartizan_store::{Index, Key, Kind, Op, Prefix, Scope};
+use serde_json::{Value, json};
+
+use crate::edge::{Answer, EMAIL, Edge, KEY, TOKEN, commit, put};
+
+const PASSWORD: &str = "correct horse battery";
+const HOST: (&str, &str) = ("host", "localhost:8787");
+const ORIGIN: (&str, &str) = ("origin", "http://localhost:8787");
+const USERS: &str = "/bartizan/users";
+const SESSIONS: &str = "/bartizan/sessions";
+
+fn login(edge: &Edge, email: &str, password: &str, from: &str) -> Answer {
+    let body = json!({"email": email, "password": password}).to_string();
+    edge.send_from(from, &[HOST, ORIGIN], "POST", &format!("/client/v4{SESSIONS}"), &body)
+}
+
+/// The cookie of somebody who logs in, and the id of the session.
+fn cookie(edge: &Edge, email: &str, password: &str) -> (String, String) {
+    let answer = login(edge, email, password, "127.0.0.1:50000");
+    let set = answer.headers["set-cookie"].to_str().unwrap().to_owned();
+    let id = answer.result()["id"].as_str().unwrap().to_owned();
+    (set.split(';').next().unwrap().to_owned(), id)
+}
+
+fn in_session(edge: &Edge, cookie: &str, method: &str, path: &str, body: &str) -> Answer {
+    edge.send_as(&[HOST, ORIGIN, ("cookie", cookie)], method, &format!("/client/v4{path}"), body)
+}
+
+fn me(edge: &Edge) -> String {
+    format!("{USERS}/{}", edge.administrator.user_id)
+}
+
+fn user(edge: &Edge, email: &str, password: Option<&str>) -> Value {
+    edge.post(USERS, &json!({"email": email, "password": password}).to_string()).result()
+}
+
+#[test]
+fn a_user_lives_and_ends() {
+    let edge = Edge::new();
+    let first = edge.get(USERS).result()[0].clone();
+    assert_eq!((&first["email"], &first["has_password"]), (&json!(EMAIL), &json!(false)));
+    let made = user(&edge, " Ann@Example.COM", Some(PASSWORD));
+    assert_eq!(
+        (&made["email"], &made["status"], &made["has_password"]),
+        (&json!("ann@example.com"), &json!("active"), &json!(true))
+    );
+    let one = format!("{USERS}/{}", made["id"].as_str().unwrap());
+    assert_eq!(edge.get(&one).result(), made);
+    assert_eq!(edge.get(&format!("{USERS}?email=ANN@example.com")).result(), json!([made]));
+    assert_eq!(edge.get(USERS).json()["result_info"]["total_count"], 2);
+
+    let before = edge.revision();
+    for (body, expect) in [
+        (json!({}), "400 1001 /email"),
+        (json!({"email": "nobody"}), "400 1001 /email"),
+        (json!({"email": "ann@EXAMPLE.com"}), "400 1061 /email"),
+        (json!({"email": "bob@example.com", "password": "short"}), "400 1001 /password"),
+        (json!({"email": "bob@example.com", "password": "bob@example.com!"}), "400 1001 /password"),
+        (json!({"email": "bob@example.com", "status": "asleep"}), "400 1001 /status"),
+        (json!({"email": 7}), "400 6007 /email"),
+    ] {
+        assert_eq!(edge.post(USERS, &body.to_string()).verdict(), expect, "{body}");
+    }
+    for (path, body, expect) in [
+        (&one, json!({"email": EMAIL}), "400 1061 /email"),
+        (&one, json!({"email": null}), "400 1001 /email"),
+        (&one, json!({}), "200"),
+        (&me(&edge), json!({"status": "disabled"}), "400 1001 /status"),
+        (&format!("{USERS}/{}", "0".repeat(32)), json!({}), "404 1003"),
+    ] {
+        assert_eq!(edge.call("PATCH", path, &body.to_string()).verdict(), expect, "{body}");
+    }
+    assert_eq!(edge.call("DELETE", &me(&edge), "").verdict(), "400 1022");
+    assert_eq!(edge.revision(), before);
+
+    // Nothing of a password, nor of what a browser shows, is told or kept in clear.
+    let (secret, session) = cookie(&edge, "ann@example.com", PASSWORD);
+    let mut kept = String::new();
+    edge.store
+        .read()
+        .unwrap()
+        .for_each(&bartizan_store::Filter::Everything, &mut |entry| kept += &entry.value.json)
+        .unwrap();
+    let log = edge.get(&format!("/accounts/{}/audit_logs", edge.account())).text;
+    for hidden in [PASSWORD, secret.split('=').nth(1).unwrap()] {
+        assert!(!kept.contains(hidden) && !log.contains(hidden));
+    }
+    assert!(kept.contains("$argon2id$") && !log.contains("$argon2id$") && kept.contains(&session));
+
+    // Another address leads to them, and the old one is free.
+    assert_eq!(edge.call("PATCH", &one, r#"{"email":"anna@example.com"}"#).verdict(), "200");
+    assert_eq!(login(&edge, "ann@example.com", PASSWORD, "127.0.0.1:50000").verdict(), "403 9108");
+    assert_eq!(login(&edge, "ANNA@example.com", PASSWORD, "127.0.0.1:50000").verdict(), "200");
+    user(&edge, "ann@example.com", None);
+
+    assert_eq!(edge.call("DELETE", &one, "").verdict(), "200");
+    assert_eq!(edge.get(&one).verdict(), "404 1003");
+    assert_eq!(in_session(&edge, &secret, "GET", "/user", "").verdict(), "403 9109");
+    let snapshot = edge.store.read().unwrap();
+    let id = made["id"].as_str().unwrap().parse().unwrap();
+    for kind in [Kind::Session, Kind::Token] {
+        assert_eq!(snapshot.count(&Prefix::of(Scope::User(id), kind)).unwrap(), 0);
+    }
+    assert_eq!(snapshot.count(&Prefix::unique(Scope::Edge, Index::SessionHash)).unwrap(), 0);
+    assert_eq!(snapshot.count(&Prefix::unique(Scope::Edge, Index::UserEmail)).unwrap(), 2);
+}
+
+#[test]
+fn a_session_lives_and_ends() {
+    let edge = Edge::new();
+    user(&edge, "ann@example.com", Some(PASSWORD));
+    let answer = login(&edge, "Ann@example.com", PASSWORD, "192.0.2.7:9");
+    let set = answer.headers["set-cookie"].to_str().unwrap().to_owned();
+    let rest = set.split_once(';').unwrap().1;
+    assert_eq!(rest, " Path=/; HttpOnly; SameSite=Strict; Max-Age=604800");
+    let session = answer.result();
+    assert_eq!((&session["current"], &session["ip"]), (&json!(true), &json!("192.0.2.7")));
+    let cookie_1 = set.split(';').next().unwrap();
+    let call = |cookie: &str, method: &str, path: &str, body: &str| in_session(&edge, cookie, method, path, body);
+    assert_eq!(call(cookie_1, "GET", "/user", "").result()["email"], "ann@example.com");
+    assert_eq!(call(cookie_1, "POST", "/zones", r#"{"name":"ann.example"}"#).verdict(), "200");
+    // A token in the same call is what counts.
+    let headers = [HOST, ("cookie", cookie_1), ("authorization", &*format!("Bearer {TOKEN}"))];
+    assert_eq!(edge.send_as(&headers, "GET", "/client/v4/user", "").result()["email"], EMAIL);
+    // Where the browser came by https, the cookie is for https alone.
+    let body = json!({"email": "ann@example.com", "password": PASSWORD}).to_string();
+    let https = [("host", "edge.example"), ("origin", "https://edge.example"), ("user-agent", "a browser")];
+    let answer = edge.send_as(&https, "POST", &format!("/client/v4{SESSIONS}"), &body);
+    let set = answer.headers["set-cookie"].to_str().unwrap();
+    assert!(set.starts_with("__Host-bartizan=") && set.contains("; Secure"), "{set}");
+    let cookie_2 = set.split(';').next().unwrap();
+
+    // What a session changes is asked for by a page of ours; what it looks at is not read by other pages anyhow.
+    let before = edge.revision();
+    for (origin, expect) in [
+        (None, "403 10403"),
+        (Some("http://localhost:9"), "403 10403"),
+        (Some("https://evil.example"), "403 10403"),
+        (Some("null"), "403 10403"),
+    ] {
+        let headers: Vec<_> =
+            [HOST, ("cookie", cookie_1)].into_iter().chain(origin.map(|origin| ("origin", origin))).collect();
+        for (method, path) in [("POST", "/zones"), ("DELETE", SESSIONS), ("PATCH", "/user")] {
+            let answer = edge.send_as(&headers, method, &format!("/client/v4{path}"), r#"{"name":"x.example"}"#);
+            assert_eq!(answer.verdict(), expect, "{origin:?} {method} {path}");
+        }
+        assert_eq!(edge.send_as(&headers, "GET", "/client/v4/zones", "").verdict(), "200");
+        let answer = edge.send_as(&headers, "POST", &format!("/client/v4{SESSIONS}"), &body);
+        assert_eq!(answer.verdict() == "200", origin.is_none(), "{origin:?}");
+    }
+    assert_eq!(edge.revision(), before + 1, "one more session");
+
+    let list = call(cookie_1, "GET", SESSIONS, "").result();
+    let list = list.as_array().unwrap();
+    assert_eq!((list.len(), list.iter().filter(|one| one["current"] == true).count()), (3, 1));
+    assert!(list.iter().any(|one| one["user_agent"] == "a browser"));
+    // Others do not see them, nor end them.
+    let id = session["id"].as_str().unwrap();
+    assert_eq!(edge.get(SESSIONS).result(), json!([]));
+    assert_eq!(edge.call("DELETE", &format!("{SESSIONS}/{id}"), "").verdict(), "404 1003");
+    assert_eq!(edge.call("DELETE", &format!("{SESSIONS}/current"), "").verdict(), "404 1003");
+
+    let all_others = call(cookie_1, "DELETE", &format!("{SESSIONS}?keep_current=true"), "").result();
+    assert_eq!(all_others.as_array().unwrap().len(), 2);
+    assert_eq!(
+        (call(cookie_2, "GET", "/user", "").verdict(), call(cookie_1, "GET", "/user", "").verdict()),
+        ("403 9109".to_owned(), "200".to_owned())
+    );
+    let ended = call(cookie_1, "DELETE", &format!("{SESSIONS}/current"), "");
+    assert!(ended.headers["set-cookie"].to_str().unwrap().contains("Max-Age=0"));
+    assert_eq!(ended.result(), json!({"id": id}));
+    assert_eq!(call(cookie_1, "GET", "/user", "").verdict(), "403 9109");
+}
+
+/// A session ends by the time alone, and one more than there may be ends the one that was not used for longest.
+#[test]
+fn sessions_end_by_themselves() {
+    let edge = Edge::new();
+    user(&edge, "ann@example.com", Some(PASSWORD));
+    let (shown, id) = cookie(&edge, "ann@example.com", PASSWORD);
+    let ann = edge.get(&format!("{USERS}?email=ann@example.com")).result()[0]["id"].as_str().unwrap().parse().unwrap();
+    let key = Key::session(ann, id.parse().unwrap());
+    let document: Value =
+        serde_json::from_str(&edge.store.read().unwrap().get(&key).unwrap().unwrap().value.json).unwrap();
+    let ago = |seconds: u64| {
+        let at = std::time::SystemTime::now() - std::time::Duration::from_secs(seconds);
+        json!(bartizan_names::Timestamp::from(at))
+    };
+    let look = || in_session(&edge, &shown, "GET", "/user", "").verdict();
+    for (field, seconds, expect) in
+        [("seen_on", 11 * 3_600, "200"), ("seen_on", 12 * 3_600 + 1, "403 9109"), ("expires_on", 1, "403 9109")]
+    {
+        let mut old = document.clone();
+        old[field] = ago(seconds);
+        commit(&edge.store, vec![put(key.clone(), &old.to_string())]);
+        assert_eq!(look(), expect, "{field}");
+        if expect == "200" {
+            // That it was used is noted, by itself.
+            let is_noted = |store: &bartizan_store::Store| {
+                let now = store.read().unwrap().get(&key).unwrap().unwrap().value.json;
+                serde_json::from_str::<Value>(&now).unwrap()["seen_on"] != old["seen_on"]
+            };
+            edge.settle_until(is_noted);
+        }
+    }
+    commit(&edge.store, vec![put(key.clone(), &document.to_string())]);
+    assert_eq!(look(), "200");
+    // Forty-nine others, all used later.
+    let others: Vec<Op> = (1..50u8)
+        .map(|number| {
+            let other = bartizan_names::SessionId::from_bytes([number; 16]);
+            let mut session = document.clone();
+            session["id"] = json!(other);
+            session["sha256"] = json!(bartizan_seal::hash_token(&number.to_string()).to_string());
+            session["seen_on"] = json!(bartizan_names::Timestamp::from(std::time::SystemTime::now()));
+            put(Key::session(ann, other), &session.to_string())
+        })
+        .collect();
+    commit(&edge.store, others);
+    assert_eq!(look(), "200");
+    let newest = cookie(&edge, "ann@example.com", PASSWORD).0;
+    assert_eq!(
+        (look(), in_session(&edge, &newest, "GET", "/user", "").verdict()),
+        ("403 9109".to_owned(), "200".to_owned())
+    );
+    assert_eq!(edge.store.read().unwrap().count(&Prefix::of(Scope::User(ann), Kind::Session)).unwrap(), 50);
+}
+
+#[test]
+fn another_password_ends_the_other_sessions() {
+    let edge = Edge::new();
+    let ann = user(&edge, "ann@example.com", Some(PASSWORD));
+    let one = format!("{USERS}/{}", ann["id"].as_str().unwrap());
+    let (mine, _) = cookie(&edge, "ann@example.com", PASSWORD);
+    let (other, _) = cookie(&edge, "ann@example.com", PASSWORD);
+    let look = |cookie: &str| in_session(&edge, cookie, "GET", "/user", "").verdict();
+    let set = |body: &str| in_session(&edge, &mine, "PUT", "/bartizan/user/password", body).verdict();
+    const NEW: &str = "another horse battery";
+    for (body, expect) in [
+        (json!({}), "400 1001 /password"),
+        (json!({"password": "short", "current_password": PASSWORD}), "400 1001 /password"),
+        (json!({"password": NEW}), "403 9108 /current_password"),
+        (json!({"password": NEW, "current_password": "wrong"}), "403 9108 /current_password"),
+        (json!({"password": NEW, "current_password": PASSWORD}), "200"),
+    ] {
+        assert_eq!(set(&body.to_string()), expect, "{body}");
+    }
+    assert_eq!((look(&mine), look(&other)), ("200".to_owned(), "403 9109".to_owned()));
+    assert_eq!(login(&edge, "ann@example.com", PASSWORD, "127.0.0.1:9").verdict(), "403 9108");
+    // Who looks after users sets it without the old one.
+    assert_eq!(edge.call("PATCH", &one, &json!({"password": PASSWORD}).to_string()).verdict(), "200");
+    assert_eq!(look(&mine), "403 9109");
+    let (mine, _) = cookie(&edge, "ann@example.com", PASSWORD);
+    // Disabled, nothing of theirs lets them in: no session, token or global key.
+    let key = in_session(&edge, &mine, "PUT", "/bartizan/user/api_key", "").result();
+    let by_key = [("x-auth-email", "Ann@example.com"), ("x-auth-key", key.as_str().unwrap())];
+    let zones = json!({"com.cloudflare.api.account.zone.*": "*"});
+    let body = json!({"name": "t", "policies": [{"permission_groups": [{"name": "DNS Read"}], "resources": zones}]});
+    let token = in_session(&edge, &mine, "POST", "/user/tokens", &body.to_string()).result();
+    let bearer = format!("Bearer {}", token["value"].as_str().unwrap());
+    let by_token = [("authorization", bearer.as_str())];
+    let verdicts = || {
+        let ask = |headers: &[(&str, &str)]| edge.send_as(headers, "GET", "/client/v4/zones", "").verdict();
+        [ask(&by_key), ask(&by_token), in_session(&edge, &mine, "GET", "/zones", "").verdict()]
+    };
+    assert_eq!(verdicts(), ["200", "200", "200"]);
+    assert_eq!(edge.call("PATCH", &one, r#"{"status":"disabled"}"#).verdict(), "200");
+    assert_eq!(verdicts(), ["403 9103", "403 9109", "403 9109"]);
+    assert_eq!(login(&edge, "ann@example.com", PASSWORD, "127.0.0.1:9").verdict(), "403 9108");
+    let verify = edge.send_as(&by_token, "GET", "/client/v4/user/tokens/verify", "").result();
+    assert_eq!(verify["status"], "disabled");
+    assert_eq!(edge.call("PATCH", &one, r#"{"status":"active"}"#).verdict(), "200");
+    assert_eq!(verdicts(), ["200", "200", "403 9109"], "the session has ended");
+}
+
+/// Guesses are answered alike whoever is meant, and lock out nobody else.
+#[test]
+fn guesses_are_throttled() {
+    let edge = Edge::new();
+    user(&edge, "ann@example.com", Some(PASSWORD));
+    user(&edge, "bob@example.com", None);
+    for (number, email) in ["ann@example.com", "bob@example.com", "nobody@example.com"].into_iter().enumerate() {
+        let from = format!("192.0.2.{number}:9");
+        let tries: Vec<String> = (0..14).map(|_| login(&edge, email, "wrong wrong wrong", &from).verdict()).collect();
+        assert_eq!(tries[..10], vec!["403 9108"; 10], "{email}");
+        assert!(tries[10..].contains(&"429 10013".to_owned()), "{email}: {tries:?}");
+    }
+    assert_eq!(login(&edge, "ann@example.com", PASSWORD, "198.51.100.1:9").verdict(), "200");
+    for (email, password, expect) in [
+        ("ann@example.com", "", "403 9108"),
+        ("", PASSWORD, "403 9108"),
+        ("ann@example.com", &*"x".repeat(2_000), "403 9108"),
+    ] {
+        assert_eq!(login(&edge, email, password, "198.51.100.2:9").verdict(), expect);
+    }
+    assert_eq!(edge.send_as(&[HOST], "POST", &format!("/client/v4{SESSIONS}"), "{}").verdict(), "400 6007 /email");
+}
+
+/// A token that may do less than its user neither looks after users nor sets what lets its own user in.
+#[test]
+fn no_token_makes_itself_stronger() {
+    let edge = Edge::new();
+    let account = format!("com.cloudflare.api.account.{}", edge.account());
+    let own = format!("com.cloudflare.api.user.{}", edge.administrator.user_id);
+    let policies = json!([
+        {"permission_groups": [{"name": "Edge Users Write"}], "resources": {account: "*"}},
+        {"permission_groups": [{"name": "User Details Write"}], "resources": {own: "*"}},
+    ]);
+    let made = edge.post("/user/tokens", &json!({"name": "people", "policies": policies}).to_string()).result();
+    let bearer = format!("Bearer {}", made["value"].as_str().unwrap());
+    let ann = user(&edge, "ann@example.com", Some(PASSWORD));
+    let one = format!("{USERS}/{}", ann["id"].as_str().unwrap());
+    let before = edge.revision();
+    for (method, path, body, expect) in [
+        ("GET", one.as_str(), "", "200"),
+        ("PATCH", &one, r#"{"password":"another horse battery"}"#, "403 9109"),
+        ("PATCH", &me(&edge), r#"{"password":"another horse battery"}"#, "403 9109"),
+        ("DELETE", &one, "", "403 9109"),
+        ("POST", USERS, r#"{"email":"bob@example.com"}"#, "403 9109"),
+        ("PUT", "/bartizan/user/password", r#"{"password":"another horse battery"}"#, "403 9109"),
+        ("PUT", "/bartizan/user/api_key", "", "403 9109"),
+    ] {
+        let answer = edge.send_as(&[("authorization", &bearer)], method, &format!("/client/v4{path}"), body);
+        assert_eq!(answer.verdict(), expect, "{method} {path}");
+    }
+    assert_eq!(edge.revision(), before);
+    let named = edge.send_as(
+        &[("authorization", &bearer)],
+        "PATCH",
+        "/client/v4/user",
+        r#"{"first_name":"Ann","country":" DK "}"#,
+    );
+    assert_eq!((&named.result()["first_name"], &named.result()["country"]), (&json!("Ann"), &json!("DK")));
+    assert_eq!(edge.call("PATCH", "/user", r#"{"first_name":null,"zipcode":"x"}"#).result()["first_name"], Value::Null);
+    assert_eq!(
+        edge.call("PATCH", "/user", &json!({"telephone": "1".repeat(21)}).to_string()).verdict(),
+        "400 1001 /telephone"
+    );
+}
+
+/// A global key is found by the address of its user, with and without the index that older builds did not have.
+#[test]
+fn a_user_of_an_older_build_is_known() {
+    let edge = Edge::new();
+    let index = Key::unique(Scope::Edge, Index::UserEmail, EMAIL);
+    let ask = |email: &str, key: &str| {
+        edge.send_as(&[("x-auth-email", email), ("x-auth-key", key)], "GET", "/client/v4/user", "").verdict()
+    };
+    assert_eq!(edge.store.read().unwrap().count(&Prefix::unique(Scope::Edge, Index::UserEmail)).unwrap(), 1);
+    commit(&edge.store, vec![Op::Del { key: index }]);
+    assert_eq!((ask(EMAIL, KEY), ask("User@Example.com", KEY)), ("200".to_owned(), "200".to_owned()));
+    assert_eq!((ask(EMAIL, "0000"), ask("ann@example.com", KEY)), ("403 9103".to_owned(), "403 9103".to_owned()));
+    // What lets the user in follows in the file of this machine.
+    let key = edge.call("PUT", "/bartizan/user/api_key", "").result();
+    let file = std::fs::read_to_string(edge.directory.path().join(bartizan_api::ADMIN_FILE)).unwrap();
+    assert!(file.contains(key.as_str().unwrap()));
+    assert_eq!((ask(EMAIL, KEY), ask(EMAIL, key.as_str().unwrap())), ("403 9103".to_owned(), "200".to_owned()));
+}
