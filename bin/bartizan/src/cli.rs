@@ -82,6 +82,13 @@ pub enum Command {
         #[command(flatten)]
         edge: Edge,
     },
+    /// People who may log in to this edge: create, list, passwd, disable, enable, delete
+    User {
+        #[command(subcommand)]
+        action: UserAction,
+        #[command(flatten)]
+        edge: Edge,
+    },
     /// Who changed what, by which token and from where; the newest first
     History {
         #[command(flatten)]
@@ -503,6 +510,43 @@ pub struct TokenWords {
     /// When it ends: 90d, 12h, 2030-01-31 [default: never]
     #[arg(long, value_name = "WHEN")]
     pub expires: Option<String>,
+}
+
+#[derive(Subcommand)]
+pub enum UserAction {
+    /// Make a user: `user create ann@example.com`
+    Create {
+        email: String,
+        #[command(flatten)]
+        password: PasswordWords,
+    },
+    /// The users
+    List,
+    /// Give a user another password; their other sessions end
+    Passwd {
+        /// By address or id
+        user: String,
+        #[command(flatten)]
+        password: PasswordWords,
+    },
+    /// Let a user in no more, by whatever of theirs
+    Disable { user: String },
+    /// Let a user in again
+    Enable { user: String },
+    /// Delete a user with their tokens and sessions
+    Delete {
+        user: String,
+        /// Do not ask
+        #[arg(long, short)]
+        yes: bool,
+    },
+}
+
+#[derive(Args)]
+pub struct PasswordWords {
+    /// A file with the password, `-` for standard input [default: one that is made up, and shown once]
+    #[arg(long, value_name = "FILE")]
+    pub password_file: Option<PathBuf>,
 }
 
 #[derive(Args)]

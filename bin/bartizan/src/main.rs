@@ -25,6 +25,7 @@ mod holder;
 mod host;
 mod listen;
 mod output;
+mod people;
 mod planes;
 mod private_origins;
 mod record;
@@ -94,6 +95,9 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         }
         Command::Token { action, edge } => {
             runtime()?.block_on(async { api_token::run(action, &credentials::find(&edge)?, output).await })
+        }
+        Command::User { action, edge } => {
+            runtime()?.block_on(async { people::run(action, &credentials::find(&edge)?, output).await })
         }
         Command::History { words, edge } => {
             runtime()?.block_on(async { history::run(words, &credentials::find(&edge)?, output).await })

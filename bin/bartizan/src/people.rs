@@ -1,0 +1,147 @@
+//! `bartizan user`: thin clients of `/bartizan/users`. A password is no word of a command line, which everybody on a machine
+//! sees: it comes from a file or standard input, or is made up here and shown once.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use crate::cli::{PasswordWords, UserAction};
+use crate::client::Api;
+use crate::failure::{Cause, Failure};
+use crate::output::{self, Output, table};
+use crate::url::with_query;
+use crate::zone::text;
+
+const USERS: &str = "/bartizan/users";
+
+/// Octets of a file with a password.
+const FILE_MAX: u64 = 4_096;
+
+/// Letters and digits that are not taken for each other: five bits each.
+const LETTERS: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
+
+pub async fn run(action: UserAction, api: &Api, output: Output) -> anyhow::Result<()> {
+    match action {
+        UserAction::List => {
+            let users = api.list(USERS).await?;
+            output.result(&Value::Array(users.clone()), || {
+                table(&["e-mail", "id", "status", "password"], &users.iter().map(row).collect::<Vec<_>>())
+            })
+        }
+        UserAction::Create { email, password } => {
+            let (password, is_made_up) = given(&password)?;
+            let user = api.post(USERS, &json!({"email": email, "password": password})).await?;
+            tell(output, &user, &format!("{} may log in", text(&user, "email")), is_made_up.then_some(&password))
+        }
+        UserAction::Passwd { user, password } => {
+            let one = path_of(api, &user).await?;
+            let (password, is_made_up) = given(&password)?;
+            let user = api.patch(&one, &json!({"password": password})).await?;
+            let what = format!("{} has another password; their other sessions have ended", text(&user, "email"));
+            tell(output, &user, &what, is_made_up.then_some(&password))
+        }
+        UserAction::Disable { user } => set(api, output, &user, "disabled", "is not let in any more").await,
+        UserAction::Enable { user } => set(api, output, &user, "active", "is let in again").await,
+        UserAction::Delete { user, yes } => {
+            let one = path_of(api, &user).await?;
+            if !yes && !output::agrees(&format!("delete {user}, with their tokens and sessions?"))? {
+                return Err(Failure::new(Cause::Failed, format!("{user} stays")).into());
+            }
+            let gone = api.delete(&one).await?;
+            output.result(&gone, || format!("{user} is deleted, with their tokens and sessions"))
+        }
+    }
+}
+
+async fn set(api: &Api, output: Output, user: &str, status: &str, what: &str) -> anyhow::Result<()> {
+    let user = api.patch(&path_of(api, user).await?, &json!({"status": status})).await?;
+    output.result(&user, || format!("{} {what}", text(&user, "email")))
+}
+
+/// A password that was made up is the result; nobody is told it again.
+fn tell(output: Output, user: &Value, what: &str, password: Option<&String>) -> anyhow::Result<()> {
+    let Some(password) = password else { return output.result(user, || what.to_owned()) };
+    output.progress(format!("{what}. The password, shown this once:"));
+    let mut told = user.clone();
+    told["password"] = json!(password);
+    output.result(&told, || password.clone())
+}
+
+/// The password that somebody gives, or one that is made up.
+fn given(words: &PasswordWords) -> anyhow::Result<(String, bool)> {
+    match &words.password_file {
+        None => Ok((made_up(), true)),
+        Some(path) if path == Path::new("-") => Ok((read(std::io::stdin().lock(), "standard input")?, false)),
+        Some(path) => {
+            let failed = |error: std::io::Error| {
+                Failure::new(Cause::Usage, format!("cannot read the password in {}: {error}", path.display()))
+            };
+            Ok((read(File::open(path).map_err(failed)?, &path.display().to_string())?, false))
+        }
+    }
+}
+
+/// Whatever it is but the end of its line.
+fn read(from: impl Read, place: &str) -> anyhow::Result<String> {
+    let mut text = String::new();
+    from.take(FILE_MAX)
+        .read_to_string(&mut text)
+        .map_err(|error| Failure::new(Cause::Usage, format!("cannot read a password from {place}: {error}")))?;
+    let password = text.strip_suffix('\n').unwrap_or(&text);
+    let password = password.strip_suffix('\r').unwrap_or(password);
+    if password.is_empty() {
+        return Err(Failure::new(Cause::Usage, format!("there is no password in {place}")).into());
+    }
+    Ok(password.to_owned())
+}
+
+/// Twenty letters and digits in groups: a hundred bits.
+fn made_up() -> String {
+    let letters = bartizan_seal::random::<20>().map(|byte| char::from(LETTERS[usize::from(byte % 32)]));
+    letters.chunks(5).map(|group| group.iter().collect::<String>()).collect::<Vec<_>>().join("-")
+}
+
+/// The path of a user who is named by their address or their id.
+async fn path_of(api: &Api, user: &str) -> anyhow::Result<String> {
+    let by_id = user.to_ascii_lowercase().parse::<bartizan_names::UserId>();
+    let id = match by_id {
+        Ok(id) => Some(id.to_string()),
+        Err(_) => {
+            let found = api.get(&with_query(USERS, &[("email", user)])).await?;
+            found.get(0).map(|user| text(user, "id").to_owned()).filter(|_| !user.is_empty())
+        }
+    };
+    let id = id.ok_or_else(|| {
+        Failure::new(Cause::NotFound, format!("no user {user} here")).remedy("`bartizan user list` shows them")
+    })?;
+    Ok(format!("{USERS}/{id}"))
+}
+
+fn row(user: &Value) -> Vec<String> {
+    let password = if user["has_password"] == true { "yes" } else { "no" };
+    [text(user, "email"), text(user, "id"), text(user, "status"), password].map(str::to_owned).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn passwords() {
+        for (text, expect) in [
+            ("correct horse\n", Some("correct horse")),
+            (" with spaces \r\n", Some(" with spaces ")),
+            ("two\nlines\n", Some("two\nlines")),
+            ("\n", None),
+            ("", None),
+        ] {
+            assert_eq!(read(text.as_bytes(), "here").ok().as_deref(), expect, "{text:?}");
+        }
+        let made = made_up();
+        assert_eq!((made.len(), made.matches('-').count()), (23, 3));
+        assert_ne!(made, made_up());
+        assert_eq!(bartizan_model::check_password(&made, "user@example.com"), Ok(()));
+    }
+}
