@@ -94,6 +94,9 @@ pub(crate) const SPARE_TEXT_BYTES_MAX: usize = 32 * 1024;
 /// into one TLS record (RFC 8446 §5.1). Larger pieces are written without a copy.
 pub(crate) const GATHER_BYTES_MAX: usize = 16 * 1024;
 
+/// What an HTTP/2 connection may read before it is the turn of others: some two thousand frames, if they are as small as can be.
+pub(crate) const TURN_READ_BYTES: usize = 16 * 1024;
+
 /// Bytes of requests to come that are read while one is being answered, and a read more: an HTTP/1.1 visitor that sends
 /// them all at once is noticed when it leaves, if it has sent no more than that.
 pub(crate) const READ_AHEAD_BYTES_MAX: usize = 32 * 1024;

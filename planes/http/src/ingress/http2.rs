@@ -3,10 +3,9 @@
 use std::cell::RefCell;
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
-use std::io::{self, IoSlice};
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, ready};
+use std::task::{Poll, ready};
 use std::time::Duration;
 
 use bartizan_exchange::{Length, LocalBoxFuture, Upgrade};
@@ -21,12 +20,12 @@ use hyper::rt::Executor;
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
 use super::answer::{Answer, Arriving, read_unwanted};
 use super::connection::Connection;
 use super::deadline::Awaited;
+use super::gather::{Gather, Lent, in_turns};
 use super::goodbye::{Carrier, say_goodbye};
 use super::refusal::{Refusal, check_method};
 use super::wire::Wire;
@@ -47,8 +46,8 @@ const PREFACE_BYTES: usize = 24;
 pub(crate) async fn serve<IO: Carrier>(io: IO, connection: Rc<Connection>, worker: Rc<Worker>) {
     connection.carry_many();
     let limits = &worker.limits;
-    let io = Rc::new(RefCell::new(io));
-    let wire = Wire::new(Lent(Rc::clone(&io)), Rc::clone(&connection), Rc::clone(&worker)).with_preface(PREFACE_BYTES);
+    let wire = Wire::new(io, Rc::clone(&connection), Rc::clone(&worker)).with_preface(PREFACE_BYTES);
+    let io = Rc::new(RefCell::new(Gather::new(wire, Rc::clone(&worker.spare))));
     let streams = Streams { connection: Rc::clone(&connection), worker: Rc::clone(&worker) };
     let service = service_fn(|request| respond(request, Rc::clone(&connection), Rc::clone(&worker)));
     // In a box, so that its memory is freed before the goodbye.
@@ -62,60 +61,28 @@ pub(crate) async fn serve<IO: Carrier>(io: IO, connection: Rc<Connection>, worke
             .initial_stream_window_size(STREAM_WINDOW_BYTES)
             .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
             .max_send_buf_size(STREAM_SEND_BYTES_MAX)
-            .serve_connection(TokioIo::new(wire), service),
+            .serve_connection(TokioIo::new(Lent::new(&io)), service),
     );
     let result = tokio::select! {
-        result = &mut serving => result,
+        result = in_turns(serving.as_mut(), &io) => result,
         () = end_of_interest(&connection, &worker) => {
             serving.as_mut().graceful_shutdown();
             tokio::select! {
-                result = &mut serving => result,
+                result = in_turns(serving.as_mut(), &io) => result,
                 () = end_of_patience(&connection, &worker) => return worker.counters.visitors.too_slow.add(1),
             }
         }
     };
-    if let Err(error) = result {
-        tracing::trace!(peer = %connection.peer, %error, "connection failed");
+    match result {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::trace!(peer = %connection.peer, %error, "connection failed"),
+        Err(error) => tracing::trace!(peer = %connection.peer, %error, "connection broke"),
     }
     drop(serving);
     // What the last streams wrote is still under way. The library has let go of the connection, or a stream of it has not.
     if let Some(io) = Rc::into_inner(io) {
-        say_goodbye(io.into_inner(), &worker.limits).await;
-    }
-}
-
-/// A connection that is got back when the library is done with it. Each poll borrows it, as there is one task.
-struct Lent<IO>(Rc<RefCell<IO>>);
-
-impl<IO: AsyncRead + Unpin> AsyncRead for Lent<IO> {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut *self.0.borrow_mut()).poll_read(cx, buffer)
-    }
-}
-
-impl<IO: AsyncWrite + Unpin> AsyncWrite for Lent<IO> {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut *self.0.borrow_mut()).poll_write(cx, bytes)
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut *self.0.borrow_mut()).poll_write_vectored(cx, slices)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.0.borrow().is_write_vectored()
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut *self.0.borrow_mut()).poll_flush(cx)
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut *self.0.borrow_mut()).poll_shutdown(cx)
+        let io = Box::pin(io.into_inner().finish()).await.into_inner();
+        say_goodbye(io, &worker.limits).await;
     }
 }
 

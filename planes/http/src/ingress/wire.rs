@@ -30,6 +30,10 @@ impl<IO> Wire<IO> {
         Wire { first: bytes, ..self }
     }
 
+    pub(crate) fn into_inner(self) -> IO {
+        self.io
+    }
+
     /// Counts what was written, or checks the time limit.
     fn written(&self, cx: &Context<'_>, result: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         match result {

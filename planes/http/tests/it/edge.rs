@@ -99,7 +99,7 @@ impl Edge {
         Edge::with(sites, name_servers, Limits::default(), behind)
     }
 
-    fn with(
+    pub(crate) fn with(
         sites: &[Site<'_>],
         name_servers: NameServers,
         limits: Limits,

@@ -1,7 +1,7 @@
 //! HTTP/2 frame by frame (RFC 9113 §4), for visitors that do what no library would.
 
 use bartizan_tls::ClientStream;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::edge::Edge;
@@ -62,21 +62,32 @@ pub(crate) fn get(stream: u32, host: &str) -> Vec<u8> {
 }
 
 /// A client that sends what it is told. Only PING and SETTINGS it answers by itself.
-pub(crate) struct Client {
-    io: ClientStream<TcpStream>,
+pub(crate) struct Client<IO = TcpStream> {
+    io: ClientStream<IO>,
 }
 
 impl Client {
     /// With nothing said yet.
     pub(crate) async fn dial(edge: &Edge, name: &str) -> Client {
-        let io = dial_tls(edge, name, &[b"h2"]).await.unwrap();
+        Client::over(dial_tls(edge, name, &[b"h2"]).await.unwrap())
+    }
+
+    /// With its preface sent, and these settings.
+    pub(crate) async fn begin(edge: &Edge, name: &str, settings: &[(u16, u32)]) -> Client {
+        Client::dial(edge, name).await.with_preface(settings).await
+    }
+}
+
+impl<IO: AsyncRead + AsyncWrite + Unpin> Client<IO> {
+    /// With nothing said yet.
+    pub(crate) fn over(io: ClientStream<IO>) -> Client<IO> {
         assert_eq!(io.alpn(), Some(&b"h2"[..]));
         Client { io }
     }
 
     /// With its preface sent, and these settings.
-    pub(crate) async fn begin(edge: &Edge, name: &str, settings: &[(u16, u32)]) -> Client {
-        let mut client = Client::dial(edge, name).await;
+    pub(crate) async fn with_preface(self, settings: &[(u16, u32)]) -> Client<IO> {
+        let mut client = self;
         let pairs = settings.iter().flat_map(|(id, value)| [&id.to_be_bytes()[..], &value.to_be_bytes()].concat());
         let settings = frame(SETTINGS, 0, 0, &pairs.collect::<Vec<u8>>());
         client.send(&[PREFACE, &settings].concat()).await;

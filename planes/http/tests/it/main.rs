@@ -14,6 +14,7 @@ mod origin;
 mod origins;
 mod pages;
 mod protocols;
+mod records;
 mod reuse;
 mod streaming;
 mod strictness;
