@@ -119,7 +119,9 @@ pub enum IngressError {
         #[source]
         source: Box<regex::Error>,
     },
-    #[error("service {0:?} is not one of http://HOST:PORT, https://HOST:PORT, http_status:NNN, hello_world")]
+    #[error(
+        "service {0:?} is not one of http://HOST:PORT, https://HOST:PORT, http_status:NNN (200 to 599), hello_world"
+    )]
     Service(String),
     #[error("service {0:?} has a path; requests keep the path that was asked for")]
     ServicePath(String),
@@ -274,7 +276,9 @@ impl Service {
         request.refuse_unsupported()?;
         let wrong = || IngressError::Service(text.to_owned());
         if let Some(status) = text.strip_prefix("http_status:") {
-            return status.parse().map(Service::Status).map_err(|_| wrong());
+            // Only what can be a final answer (RFC 9110 §15): a 1xx is never the last one.
+            let status = status.parse().ok().filter(|status: &StatusCode| (200..=599).contains(&status.as_u16()));
+            return status.map(Service::Status).ok_or_else(wrong);
         }
         if text == "hello_world" || text == "hello-world" {
             return Ok(Service::Hello);
@@ -388,6 +392,8 @@ mod tests {
                  "originRequest": {"noTLSVerify": true, "unknown": 1}},
                 {"hostname": "*.example.com", "service": "hello_world"},
                 {"hostname": "dotted.test.", "service": "http_status:403"},
+                {"hostname": "fine.test", "service": "http_status:200"},
+                {"hostname": "last.test", "service": "http_status:599"},
                 {"service": "http_status:404"}
             ], "warp-routing": {"enabled": false}}"#,
         )
@@ -398,6 +404,8 @@ mod tests {
             ("app.example.com./apix", "http://localhost:2"),
             ("App.Example.com.:80/api/x", "http://localhost:1"),
             ("dotted.test/", "http_status:403"),
+            ("fine.test/", "http_status:200"),
+            ("last.test/", "http_status:599"),
             ("Dotted.test.:443/", "http_status:403"),
             ("a.b.example.com/cat.png", "https://[::1]:3"),
             ("www.example.com/", "hello_world"),
@@ -445,6 +453,10 @@ mod tests {
             (last(r#"{"service": "unix:/run/app.sock"}"#), "a service behind a Unix socket"),
             (last(r#"{"service": "localhost"}"#), "service \"localhost\" is not one of"),
             (last(r#"{"service": "http_status:4"}"#), "service \"http_status:4\" is not one of"),
+            (last(r#"{"service": "http_status:101"}"#), "service \"http_status:101\" is not one of"),
+            (last(r#"{"service": "http_status:103"}"#), "service \"http_status:103\" is not one of"),
+            (last(r#"{"service": "http_status:199"}"#), "service \"http_status:199\" is not one of"),
+            (last(r#"{"service": "http_status:600"}"#), "service \"http_status:600\" is not one of"),
             (last(r#"{"service": "http://localhost/x"}"#), "service \"http://localhost/x\" has a path"),
             (last(r#"{"service": "http://localhost:99999"}"#), "service \"http://localhost:99999\" is not one of"),
             (last(r#"{"service": "https://[::1]:0"}"#), "service \"https://[::1]:0\" is not one of"),
