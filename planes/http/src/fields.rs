@@ -65,6 +65,16 @@ impl Fields {
         }
     }
 
+    /// Changes them. If they are lines, a map is made of them, without the fields of the connection.
+    pub(crate) fn edit(&mut self, change: impl FnOnce(&mut HeaderMap)) {
+        let mut map = match self {
+            Fields::Lines(_) => HeaderMap::with_capacity(self.count()).pass(self, |_, _| Rewrite::Keep),
+            Fields::Map(map) => std::mem::take(map),
+        };
+        change(&mut map);
+        *self = Fields::Map(map);
+    }
+
     /// The memory, for the next head.
     pub(crate) fn into_room(self) -> Option<FieldRoom> {
         match self {

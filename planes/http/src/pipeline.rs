@@ -7,8 +7,7 @@
 //! ```
 //! What is new for requests is a line in [`request_stages`], what is new for answers one in [`response_stages`]; what
 //! wants to know of requests that are over hangs at [`end`]. Stages decide and do not wait: what takes time is an
-//! upstream's, or a [`Service`]'s that a stage answers with. What each of them knows is what it has as arguments; for
-//! answers that is not the request, since none needs it yet.
+//! upstream's, or a [`Service`]'s that a stage answers with. What each of them knows is what it has as arguments.
 
 use std::ops::ControlFlow;
 use std::pin::pin;
@@ -17,6 +16,7 @@ use bartizan_exchange::{Service, Upgrade};
 use bartizan_firewall::Verdict;
 use bartizan_names::{Ssl, ZoneSettings};
 use bartizan_routes::Scheme;
+use http::header::STRICT_TRANSPORT_SECURITY;
 use http::{HeaderMap, HeaderValue, Version};
 
 use crate::answered::Answered;
@@ -43,6 +43,7 @@ pub(crate) async fn serve(arrived: &mut Arrived, guard: &RequestGuard) -> Answer
     // The snapshot is held for as long as this lasts, so a request never sees parts of two configurations.
     let (known, ray) = guard.worker.look_up(arrived);
     guard.record().note_ray(ray);
+    guard.record().note_asked(arrived);
     let decided = request_stages(arrived, known.as_ref(), guard);
     let result = {
         let answering = pin!(async {
@@ -64,7 +65,7 @@ pub(crate) async fn serve(arrived: &mut Arrived, guard: &RequestGuard) -> Answer
         guard.record().note_problem(problem);
         Answered::new(problem.page(&arrived.fields.accepted(), &ray), ray)
     });
-    response_stages(answered, guard)
+    response_stages(answered, Some(arrived), guard)
 }
 
 /// Answers a request that was refused before it could be read.
@@ -72,7 +73,7 @@ pub(crate) fn refuse(problem: Problem, asked: &HeaderMap, guard: &RequestGuard) 
     let ray = guard.worker.draw_ray();
     guard.record().note_ray(ray);
     guard.record().note_problem(problem);
-    response_stages(Answered::new(problem.page(asked, &ray), ray), guard)
+    response_stages(Answered::new(problem.page(asked, &ray), ray), None, guard)
 }
 
 /// Each lets the request go on or answers it, in this order.
@@ -92,9 +93,10 @@ fn request_stages<'k>(
     ControlFlow::Continue(known)
 }
 
-/// Each sees the status and the fields of an answer, whoever made it, before they leave. Which fields leave is said by
-/// [`forward::to_visitor`], where they are written.
-fn response_stages(mut answered: Answered, guard: &RequestGuard) -> Answered {
+/// Each sees an answer, whoever made it, and the request that it is to (none if that could not be read), before it leaves,
+/// and may change its status, fields and body. Which fields leave is said by [`forward::to_visitor`], where they are written.
+fn response_stages(mut answered: Answered, arrived: Option<&Arrived>, guard: &RequestGuard) -> Answered {
+    promise_in_secret(&mut answered, arrived);
     count(&answered, guard);
     note(&mut answered, guard);
     answered
@@ -103,9 +105,27 @@ fn response_stages(mut answered: Answered, guard: &RequestGuard) -> Answered {
 /// Once for each request, when it is over, whatever its end was.
 pub(crate) fn end(request: &Ended, worker: &Worker) {
     worker.counters.ends.ended(request);
-    let Ended { how, ray, status, problem, zone, sent_to, received, sent, first_byte, whole } = *request;
+    let Ended { how, asked, ray, status, problem, zone, sent_to, received, sent, first_byte, whole } = *request;
+    // Without the query, which may have secrets.
+    let path = asked.map(|line| line.path.path());
+    let (method, host) = (asked.map(|line| line.method.as_str()), asked.map(|line| line.host));
     let (ray, sent_to) = (ray.as_ref().map(Ray::as_str), sent_to.map(tracing::field::display));
-    tracing::debug!(?how, ray, ?status, ?problem, ?zone, sent_to, received, sent, ?first_byte, ?whole, "request over");
+    tracing::debug!(
+        ?how,
+        method,
+        host,
+        path,
+        ray,
+        ?status,
+        ?problem,
+        ?zone,
+        sent_to,
+        received,
+        sent,
+        ?first_byte,
+        ?whole,
+        "request over"
+    );
 }
 
 /// Sends a request that may go on to where its host leads.
@@ -165,6 +185,14 @@ fn break_loop(arrived: &Arrived) -> Stage {
 
 fn answer_options(arrived: &Arrived) -> Stage {
     if forward::ends_here(&arrived.method, &arrived.fields) { answer(Instead::Options) } else { GO_ON }
+}
+
+/// Only what comes over TLS may promise TLS from now on (RFC 6797 §7.2): anybody on the way could have said it.
+fn promise_in_secret(answered: &mut Answered, arrived: Option<&Arrived>) {
+    let is_in_the_clear = arrived.is_some_and(|arrived| arrived.scheme == Scheme::Http);
+    if is_in_the_clear && answered.fields.get("strict-transport-security").is_some() {
+        answered.fields.edit(|fields| drop(fields.remove(STRICT_TRANSPORT_SECURITY)));
+    }
 }
 
 fn count(answered: &Answered, guard: &RequestGuard) {

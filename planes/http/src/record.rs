@@ -1,6 +1,6 @@
 //! What is known of a request when it is over: what the end stage is told.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::rc::Rc;
 use std::time::Duration;
@@ -8,9 +8,11 @@ use std::time::Duration;
 use bartizan_exchange::Meter;
 use bartizan_names::{TunnelId, ZoneId};
 use bartizan_routes::Target;
-use http::StatusCode;
+use http::uri::PathAndQuery;
+use http::{Method, StatusCode};
 use tokio::time::Instant;
 
+use crate::arrived::Arrived;
 use crate::page::Problem;
 use crate::ray::Ray;
 
@@ -19,6 +21,7 @@ use crate::ray::Ray;
 #[derive(Default)]
 pub(crate) struct Record {
     began: Cell<Option<Instant>>,
+    asked: RefCell<Asked>,
     zone: Cell<Option<ZoneId>>,
     sent_to: Cell<Option<SentTo>>,
     problem: Cell<Option<Problem>>,
@@ -27,6 +30,23 @@ pub(crate) struct Record {
     answered: Cell<Option<(StatusCode, Instant)>>,
     received: Rc<Meter>,
     sent: Rc<Meter>,
+}
+
+/// What was asked for. The next request writes over the host's text, so that none is made for each.
+#[derive(Default)]
+struct Asked {
+    method: Method,
+    host: String,
+    /// None if nothing is noted.
+    path: Option<PathAndQuery>,
+}
+
+/// The first line of a request, and its host in the form in which names are compared: without a port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct RequestLine<'r> {
+    pub(crate) method: &'r Method,
+    pub(crate) host: &'r str,
+    pub(crate) path: &'r PathAndQuery,
 }
 
 /// Where a request was sent to, whatever became of it.
@@ -47,8 +67,10 @@ impl fmt::Display for SentTo {
 
 /// A request that is over.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Ended {
+pub(crate) struct Ended<'r> {
     pub(crate) how: End,
+    /// None if it could not be read.
+    pub(crate) asked: Option<RequestLine<'r>>,
     /// Its number.
     pub(crate) ray: Option<Ray>,
     /// None if it was over before there was an answer.
@@ -102,6 +124,15 @@ impl Record {
         Rc::strong_count(&self.received) == 1 && Rc::strong_count(&self.sent) == 1
     }
 
+    // Hot: once a request. No allocation but for a longer host than any before.
+    pub(crate) fn note_asked(&self, arrived: &Arrived) {
+        let Asked { method, host, path } = &mut *self.asked.borrow_mut();
+        method.clone_from(&arrived.method);
+        host.clear();
+        host.push_str(arrived.host.name());
+        *path = Some(arrived.path.clone());
+    }
+
     pub(crate) fn note_zone(&self, zone: ZoneId) {
         self.zone.set(Some(zone));
     }
@@ -144,10 +175,13 @@ impl Record {
         &self.sent
     }
 
-    pub(crate) fn close(&self, how: End, now: Instant) -> Ended {
+    /// Tells what became of it.
+    pub(crate) fn close(&self, how: End, now: Instant, tell: impl FnOnce(&Ended<'_>)) {
         let began = self.began.get().unwrap_or(now);
-        Ended {
+        let asked = self.asked.borrow();
+        tell(&Ended {
             how,
+            asked: asked.path.as_ref().map(|path| RequestLine { method: &asked.method, host: &asked.host, path }),
             ray: self.ray.get(),
             status: self.status(),
             problem: self.problem.get(),
@@ -157,6 +191,60 @@ impl Record {
             sent: self.sent.bytes(),
             first_byte: self.answered.get().map(|(_, at)| at - began),
             whole: now - began,
+        });
+        drop(asked);
+        // It shares the memory of its head, which a connection that waits is not to hold.
+        self.asked.borrow_mut().path = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use bartizan_exchange::{Body, Upgrade};
+    use bartizan_firewall::Source;
+    use bartizan_names::Host;
+    use bartizan_routes::Scheme;
+    use http::{HeaderMap, Version};
+
+    use super::*;
+    use crate::fields::Fields;
+
+    fn arrived(method: &str, host: &str, path: &'static str) -> Arrived {
+        Arrived {
+            scheme: Scheme::Http,
+            source: Source { address: Ipv4Addr::LOCALHOST.into(), country: None, asn: None },
+            version: Version::HTTP_11,
+            method: method.parse().unwrap(),
+            host: Host::parse(host).unwrap(),
+            path: PathAndQuery::from_static(path),
+            fields: Fields::Map(HeaderMap::new()),
+            body: Body::empty(),
+            upgrade: Upgrade::None,
+        }
+    }
+
+    /// Each request's end tells of that one, and of none if it could not be read.
+    #[test]
+    fn the_end_knows_what_was_asked() {
+        let record = Record::default();
+        for (asked, expect) in [
+            (Some(("GET", "A.test:8080", "/one?q")), "GET a.test /one?q"),
+            (None, "-"),
+            (Some(("PURGE", "[2001:DB8:0::1]", "/")), "PURGE [2001:db8::1] /"),
+        ] {
+            record.begin(Instant::now());
+            if let Some((method, host, path)) = asked {
+                record.note_asked(&arrived(method, host, path));
+            }
+            let mut said = String::new();
+            record.close(End::Answered, Instant::now(), |ended| {
+                said = ended
+                    .asked
+                    .map_or("-".to_owned(), |RequestLine { method, host, path }| format!("{method} {host} {path}"));
+            });
+            assert_eq!(said, expect);
         }
     }
 }

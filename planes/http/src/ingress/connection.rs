@@ -249,7 +249,7 @@ impl RequestGuard {
 impl Drop for RequestGuard {
     fn drop(&mut self) {
         let now = Instant::now();
-        pipeline::end(&self.record().close(self.how_it_ends(), now), &self.worker);
+        self.record().close(self.how_it_ends(), now, |ended| pipeline::end(ended, &self.worker));
         self.under_way.finish();
         if self.connection.carries.get() == Carries::Many && !self.under_way.answered.get() {
             self.connection.unfinished.set(self.connection.unfinished.get().saturating_add(1));

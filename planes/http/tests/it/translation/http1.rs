@@ -92,6 +92,7 @@ fn http1_answers() {
         ("§6.6.1 a date", "GET", "200 OK\r\nContent-Length: 2\r\n\r\nhi".to_owned(), "200", &["content-length: 2"][..], &[][..], "hi"),
         ("§6.6.1 its date", "GET", format!("200 OK\r\n{DATE}Content-Length: 0\r\n\r\n"), "200", &["date: sun, 06 nov 1994 08:49:37 gmt"], &[], ""),
         ("§7.6.1", "GET", "200 OK\r\nConnection: X-A\r\nX-A: 1\r\nKeep-Alive: 5\r\nUpgrade: h2c\r\nAlt-Svc: h3=\":1\"\r\nContent-Length: 0\r\n\r\n".to_owned(), "200", &[], &["x-a", "keep-alive", "upgrade", "alt-svc"], ""),
+        ("RFC 6797 §7.2 in the clear", "GET", "200 OK\r\nConnection: X-A\r\nX-A: 1\r\nStrict-Transport-Security: max-age=9\r\nSet-Cookie: a=1\r\nSet-Cookie: b=2\r\nContent-Length: 2\r\n\r\nhi".to_owned(), "200", &["set-cookie: a=1", "set-cookie: b=2", "content-length: 2"], &["strict-transport-security", "x-a", "connection: x-a"], "hi"),
         ("§15.2.2 a switch that nobody asked for", "GET", "101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n".to_owned(), "502", &[], &["upgrade"], "-"),
         ("§9.3.2 HEAD", "HEAD", "200 OK\r\nContent-Length: 5\r\n\r\n".to_owned(), "200", &["content-length: 5"], &[], ""),
         ("§9.3.2 HEAD, chunked", "HEAD", "200 OK\r\nTransfer-Encoding: chunked\r\n\r\n".to_owned(), "200", &[], &["content-length"], ""),

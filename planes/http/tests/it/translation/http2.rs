@@ -208,6 +208,16 @@ fn http2_answers() {
             None,
         ),
         (
+            "RFC 6797 §7.2 over TLS",
+            "GET",
+            "200 OK\r\nStrict-Transport-Security: max-age=9\r\nContent-Length: 2\r\n\r\nhi",
+            200,
+            &["strict-transport-security"],
+            &[],
+            "hi",
+            None,
+        ),
+        (
             "§15.2 interim answers",
             "GET",
             "103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi",
