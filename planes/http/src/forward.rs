@@ -142,9 +142,17 @@ pub(crate) fn to_visitor<S: Sink>(answered: &Answered, dates: &Dates, sink: S) -
     sink.add(SERVER, Own::Word(EDGE)).add(CF_RAY, Own::Parts(&[answered.ray.as_bytes()]))
 }
 
+/// What an interim answer may say: what to load before the answer is here (RFC 8297 §2), and under which policy. Anything
+/// else is the answer's to say, for a visitor that keeps it would act on what is not decided yet: a cookie, a challenge, how
+/// long to trust only TLS.
+const HINTS: [&str; 3] = ["link", "content-security-policy", "referrer-policy"];
+
 /// Writes the fields that a visitor gets of an interim answer's.
 pub(crate) fn interim_to_visitor<S: Sink>(fields: &Fields, sink: S) -> S {
-    sink.pass(fields, |name, _| fate_with_a_visitor(name))
+    sink.pass(fields, |name, _| {
+        let is_hint = HINTS.iter().any(|hint| name.eq_ignore_ascii_case(hint.as_bytes()));
+        if is_hint { Rewrite::Keep } else { Rewrite::Drop }
+    })
 }
 
 fn fate_with_a_visitor(name: &[u8]) -> Rewrite<'static> {

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! TCP ─► (TLS) ─┬ http1 (codec of base/wire) ─► Arrived ─► pipeline
-//!               └ http2 ─► wire ─► hyper ─────► Arrived ─► pipeline
+//!               └ http2 ─► wire ─► gather ─► hyper ─► Arrived ─► pipeline
 //! ```
 //! A connection and each of its requests can be told to end from outside ([`Connections::judge`]).
 //! The protocol is chosen by ALPN (RFC 7301), never guessed; a name whose zone has HTTP/2 off is not offered
@@ -12,6 +12,7 @@ mod answer;
 mod cancel;
 mod connection;
 mod deadline;
+mod gather;
 mod goodbye;
 mod http1;
 mod http2;

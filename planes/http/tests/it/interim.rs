@@ -12,7 +12,10 @@ use super::protocols::run;
 
 const HINTS: &str = "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 102 Processing\r\n\r\n\
                      HTTP/1.1 103 Early Hints\r\nLink: </a>; rel=preload\r\nlink: </b>\r\nConnection: X-Hop\r\nX-Hop: 1\r\n\
-                     Alt-Svc: h3=\":1\"\r\nContent-Length: 9\r\n\r\n";
+                     Alt-Svc: h3=\":1\"\r\nContent-Length: 9\r\nSet-Cookie: early=1\r\nServer: origin\r\n\
+                     WWW-Authenticate: Basic\r\nStrict-Transport-Security: max-age=9\r\nClear-Site-Data: \"*\"\r\n\
+                     Date: Thu, 01 Jan 1970 00:00:00 GMT\r\nX-Own: 1\r\nreferrer-policy: origin\r\n\
+                     Content-Security-Policy: default-src 'self'\r\n\r\n";
 const ANSWER: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi";
 
 /// All heads that come up to the final one.
@@ -28,7 +31,8 @@ fn heads(client: &mut TcpStream) -> Vec<String> {
 fn who_is_told_of_interim_answers() {
     let origin = Origin::start(|_| [HINTS, ANSWER].concat().into_bytes());
     let edge = Edge::start(&[("a.test", origin_at(origin.address), plain())]);
-    let hints = "HTTP/1.1 103 Early Hints\r\nLink: </a>; rel=preload\r\nlink: </b>\r\n\r\n";
+    let hints = "HTTP/1.1 103 Early Hints\r\nLink: </a>; rel=preload\r\nlink: </b>\r\n\
+                 referrer-policy: origin\r\nContent-Security-Policy: default-src 'self'\r\n\r\n";
     for (version, told) in [("1.1", &["HTTP/1.1 102 Processing\r\n\r\n", hints][..]), ("1.0", &[])] {
         let mut client = edge.dial();
         // Twice, over one connection: no request gets what belongs to another.
