@@ -3,11 +3,10 @@
 use std::net::IpAddr;
 
 use bartizan_names::{Name, RecordId, RecordType, Timestamp, TunnelId, ZoneId};
-use bartizan_v4::dns_record::{DataBody, Extension, ExtensionBody, Meta, RecordSettings, ServedRecord};
+use bartizan_v4::dns_record::{Extension, ExtensionBody, Meta, RecordSettings, ServedRecord};
 use bartizan_v4::{Integer, Patch, RecordBody};
-use serde_json::Value;
 
-use crate::record_data::{Given, body_of};
+use crate::record_data::Given;
 use crate::{DataError, RecordData, Zone, tunnel};
 
 /// The shortest time to live that can be asked for, in seconds; upstream allows its largest plan the same.
@@ -88,6 +87,8 @@ pub enum RecordError {
     Data(#[from] DataError),
     #[error("the zone's own name cannot be a CNAME that is not proxied")]
     ApexCname,
+    #[error("a DS record says how to trust a zone that begins below this one; that of {0} itself is its parent's")]
+    ApexDs(Name),
     #[error("the record points at itself")]
     Itself,
     #[error("ttl must be 1 (automatic) or between {TTL_MIN} and {TTL_MAX} seconds")]
@@ -111,7 +112,9 @@ impl RecordError {
     pub fn pointer(&self) -> String {
         match self {
             RecordError::Data(data) => return data.pointer(),
-            RecordError::NameMissing | RecordError::Name(_) | RecordError::NotAHost(_) => "/name",
+            RecordError::NameMissing | RecordError::Name(_) | RecordError::NotAHost(_) | RecordError::ApexDs(_) => {
+                "/name"
+            }
             RecordError::TypeMissing => "/type",
             RecordError::ApexCname | RecordError::NotProxiable(_) => "/proxied",
             RecordError::Itself | RecordError::NoOrigin(_) => "/content",
@@ -133,10 +136,10 @@ impl Record {
     /// As [`Record::parse`], from no more of the document than that takes.
     pub fn parse_served(document: &ServedRecord<'_>) -> Result<Record, RecordError> {
         let owner = Name::parse(&document.name).map_err(|_| RecordError::Name(document.name.to_string()))?;
-        let data = document.data.as_ref().map(body_of);
         let given = Given {
             content: Some(&document.content),
-            data: data.as_ref(),
+            // The content has all of it.
+            data: None,
             priority: document.priority.map(i64::from),
             apex: &owner,
         };
@@ -241,8 +244,7 @@ fn owner(apex: &Name, body: &RecordBody) -> Result<Name, RecordError> {
         return absolute(apex, text.trim());
     }
     let data = body.data.value().ok_or(RecordError::NameMissing)?;
-    let text = |field: fn(&DataBody) -> &Patch<Value>| field(data).value().and_then(Value::as_str);
-    match (text(|data| &data.service), text(|data| &data.proto), text(|data| &data.name)) {
+    match (data.text("service"), data.text("proto"), data.text("name")) {
         (Some(service), Some(proto), Some(name)) => {
             let below = absolute(apex, name.trim())?;
             let text = format!("{}.{}", service.trim(), proto.trim());
@@ -283,6 +285,8 @@ fn check_use(apex: &Name, owner: &Name, data: &RecordData, proxied: bool) -> Res
         // The apex has SOA and NS, and a CNAME stands alone (RFC 1034 §3.6.2). A proxied one answers with addresses.
         RecordData::Cname(_) if owner == apex && !proxied => Err(RecordError::ApexCname),
         RecordData::Cname(target) if target == owner => Err(RecordError::Itself),
+        // RFC 4035 §2.4: it is found in the parent zone.
+        data if data.rtype() == RecordType::DS && owner == apex => Err(RecordError::ApexDs(owner.clone())),
         _ => Ok(()),
     }
 }
@@ -332,9 +336,10 @@ pub fn merge(stored: &bartizan_v4::Record, patch: RecordBody) -> RecordBody {
     let data = match patch.data {
         Patch::Absent | Patch::Null if by_content || other_type => Patch::Absent,
         Patch::Absent | Patch::Null => {
-            Patch::from(stored.data.as_ref().map(body_of).map(|data| match patch.priority {
-                // A new priority beside a stored one inside the data: the new one counts.
-                Patch::Value(priority) => DataBody { priority: Patch::Value(priority.0.into()), ..data },
+            Patch::from(stored.data.clone().map(|data| match patch.priority {
+                // A new priority beside a stored one inside the data: the new one counts. Only where there is one beside
+                // it: that of SVCB is in the data alone.
+                Patch::Value(priority) if stored.priority.is_some() => data.with("priority", priority.0.into()),
                 _ => data,
             }))
         }
@@ -474,17 +479,17 @@ mod tests {
             (r#"{"type":"A","name":"a b","content":"192.0.2.1"}"#, "/name"),
             (r#"{"type":"A","name":".","content":"192.0.2.1"}"#, "/name"),
             (r#"{"name":"a","content":"192.0.2.1"}"#, "/type"),
-            (r#"{"type":"LOC","name":"a","content":"x"}"#, "/type"),
-            // The type says what the flags are; of one that is not served they are not looked at.
+            (r#"{"type":"SOA","name":"a","content":"x"}"#, "/type"),
+            (r#"{"type":"DNAME","name":"a","content":"x"}"#, "/type"),
+            // The type says what the flags are.
             (
                 r#"{"type":"NAPTR","name":"a","data":{"order":1,"preference":1,"flags":"S","service":"x","regex":"","replacement":"b"}}"#,
-                "/type",
+                "ok",
             ),
-            (r#"{"type":"LOC","name":"a","data":{"port":{},"target":1}}"#, "/type"),
+            (r#"{"type":"LOC","name":"a","data":{"port":{},"target":1}}"#, "/data/lat_direction"),
             (r#"{"type":"CAA","name":"a","data":{"flags":"S","tag":"issue","value":"x"}}"#, "/data/flags"),
             (r#"{"type":"CAA","name":"a","data":{"flags":0,"tag":7,"value":"x"}}"#, "/data/tag"),
             (r#"{"type":"SRV","name":"a","data":{"service":1,"proto":2,"name":3}}"#, "/data/priority"),
-            (r#"{"type":"SOA","name":"a","content":"x"}"#, "/type"),
             (r#"{"type":"TYPE1","name":"a","content":"x"}"#, "/content"),
             (r#"{"type":"A","name":"a"}"#, "/content"),
             (r#"{"type":"A","name":"a","content":"2001:db8::1"}"#, "/content"),
@@ -507,6 +512,8 @@ mod tests {
             (r#"{"type":"CAA","name":"a","data":{"flags":256,"tag":"issue","value":"x"}}"#, "/data/flags"),
             (r#"{"type":"CAA","name":"a","data":{"flags":0,"tag":"is-sue","value":"x"}}"#, "/data/tag"),
             (r#"{"type":"CAA","name":"a","content":"0 issue"}"#, "/content"),
+            (r#"{"type":"DS","name":"@","content":"1 13 99 ab"}"#, "/name"),
+            (r#"{"type":"DS","name":"a","content":"1 13 99 ab"}"#, "ok"),
             (r#"{"type":"A","name":"a","content":"192.0.2.1","ttl":2}"#, "/ttl"),
             (r#"{"type":"A","name":"a","content":"192.0.2.1","ttl":86401}"#, "/ttl"),
             (r#"{"type":"A","name":"a","content":"192.0.2.1","ttl":-300}"#, "/ttl"),

@@ -28,6 +28,15 @@ pub(crate) fn parse(text: &str) -> Result<Vec<Vec<u8>>, TxtError> {
         return Err(TxtError::Empty);
     }
     let given = if trimmed.starts_with('"') { quoted(trimmed)? } else { vec![trimmed.as_bytes().to_vec()] };
+    bounded(&given)
+}
+
+/// The strings of a record as they were given: cut where they are too long for one, and refused where they are too long
+/// for all.
+pub(crate) fn bounded(given: &[Vec<u8>]) -> Result<Vec<Vec<u8>>, TxtError> {
+    if given.is_empty() {
+        return Err(TxtError::Empty);
+    }
     if given.iter().map(Vec::len).sum::<usize>() > TXT_MAX {
         return Err(TxtError::Long);
     }
@@ -61,7 +70,8 @@ pub fn txt_spellings(text: &str) -> Vec<String> {
     spellings
 }
 
-fn quoted(text: &str) -> Result<Vec<Vec<u8>>, TxtError> {
+/// One or more quoted strings.
+pub(crate) fn quoted(text: &str) -> Result<Vec<Vec<u8>>, TxtError> {
     let mut strings = Vec::new();
     let mut rest = text;
     while !rest.is_empty() {
@@ -98,6 +108,36 @@ fn escaped(bytes: &mut impl Iterator<Item = (usize, u8)>) -> Result<u8, TxtError
         value = value * 10 + u16::from(digit - b'0');
     }
     u8::try_from(value).map_err(|_| TxtError::Quoting)
+}
+
+/// A bare string with escapes, as master files have it.
+pub(crate) fn unescaped(text: &str) -> Result<Vec<u8>, TxtError> {
+    let mut string = Vec::with_capacity(text.len());
+    let mut bytes = text.bytes().enumerate();
+    while let Some((_, byte)) = bytes.next() {
+        string.push(if byte == b'\\' { escaped(&mut bytes)? } else { byte });
+    }
+    Ok(string)
+}
+
+/// The strings of a record on the wire.
+pub(crate) fn from_wire(mut wire: &[u8]) -> Option<Vec<Vec<u8>>> {
+    let mut strings = Vec::new();
+    while let Some((length, rest)) = wire.split_first() {
+        let (string, rest) = rest.split_at_checked(usize::from(*length))?;
+        strings.push(string.to_vec());
+        wire = rest;
+    }
+    let bytes: usize = strings.iter().map(Vec::len).sum();
+    (!strings.is_empty() && bytes <= TXT_MAX).then_some(strings)
+}
+
+/// A string on the wire. It has at most 255 bytes.
+pub(crate) fn length_and_bytes(string: &[u8]) -> Vec<u8> {
+    let mut wire = Vec::with_capacity(string.len() + 1);
+    wire.push(string.len() as u8);
+    wire.extend(string);
+    wire
 }
 
 /// One string in quotes, with escapes where they are needed.

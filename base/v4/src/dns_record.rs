@@ -4,10 +4,13 @@ use std::borrow::Cow;
 
 use bartizan_names::{RecordId, Timestamp, ZoneId};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use utoipa::ToSchema;
 
 use crate::{Integer, Patch, patch};
+
+mod data;
+
+pub use data::{Data, DataFields};
 
 /// A record as sent and stored, with every field in its normal form.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -23,11 +26,13 @@ pub struct Record {
     pub kind: String,
     /// The data as text. Targets have no final dot; TXT is the text as it was given.
     pub content: String,
-    /// Of MX and SRV.
+    /// Of MX, SRV and URI.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub priority: Option<u16>,
-    /// Of SRV and CAA: the data by field, exactly the fields of the type.
+    /// The data by field, exactly the fields of the type. A, AAAA, CNAME, MX, NS, OPENPGPKEY, PTR and TXT have `content`
+    /// alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<DataFields>)]
     pub data: Option<Data>,
     pub proxiable: bool,
     pub proxied: bool,
@@ -59,8 +64,6 @@ pub struct ServedRecord<'d> {
     pub content: Cow<'d, str>,
     #[serde(default)]
     pub priority: Option<u16>,
-    #[serde(default)]
-    pub data: Option<Data>,
     pub proxied: bool,
     pub ttl: u32,
     #[serde(default)]
@@ -76,35 +79,11 @@ impl<'d> From<&'d Record> for ServedRecord<'d> {
             kind: Cow::Borrowed(&record.kind),
             content: Cow::Borrowed(&record.content),
             priority: record.priority,
-            data: record.data.clone(),
             proxied: record.proxied,
             ttl: record.ttl,
             bartizan: record.bartizan,
         }
     }
-}
-
-/// The data of a record by field.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(untagged)]
-pub enum Data {
-    Srv(SrvData),
-    Caa(CaaData),
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct SrvData {
-    pub priority: u16,
-    pub weight: u16,
-    pub port: u16,
-    pub target: String,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct CaaData {
-    pub flags: u8,
-    pub tag: String,
-    pub value: String,
 }
 
 /// No setting of a single record is enforced yet, so none is kept.
@@ -143,8 +122,8 @@ pub struct RecordBody {
     pub content: Patch<String>,
     /// Wins over `content`.
     #[serde(default, deserialize_with = "patch::said", skip_serializing_if = "Patch::is_absent")]
-    #[schema(value_type = Option<DataBody>)]
-    pub data: Patch<DataBody>,
+    #[schema(value_type = Option<DataFields>)]
+    pub data: Patch<Data>,
     #[serde(default, skip_serializing_if = "Patch::is_absent")]
     #[schema(value_type = Option<u16>)]
     pub priority: Patch<Integer>,
@@ -163,43 +142,6 @@ pub struct RecordBody {
     #[serde(default, deserialize_with = "patch::said", skip_serializing_if = "Patch::is_absent")]
     #[schema(value_type = Option<Extension>)]
     pub bartizan: Patch<ExtensionBody>,
-}
-
-/// The fields of all types together; those that the record's type does not have are ignored. What a value must be is for
-/// the type to say: the flags of CAA are a number, those of NAPTR a text.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct DataBody {
-    /// `service`, `proto` and `name` are the old way to say the name of an SRV record.
-    #[serde(default, skip_serializing_if = "Patch::is_absent")]
-    #[schema(value_type = Option<String>)]
-    pub service: Patch<Value>,
-    #[serde(default, skip_serializing_if = "Patch::is_absent")]
-    #[schema(value_type = Option<String>)]
-    pub proto: Patch<Value>,
-    #[serde(default, skip_serializing_if = "Patch::is_absent")]
-    #[schema(value_type = Option<String>)]
-    pub name: Patch<Value>,
-    #[serde(default, skip_serializing_if = "Patch::is_absent")]
-    #[schema(value_type = Option<u16>)]
-    pub priority: Patch<Value>,
-    #[serde(default, skip_serializing_if = "Patch::is_absent")]
-    #[schema(value_type = Option<u16>)]
-    pub weight: Patch<Value>,
-    #[serde(default, skip_serializing_if = "Patch::is_absent")]
-    #[schema(value_type = Option<u16>)]
-    pub port: Patch<Value>,
-    #[serde(default, skip_serializing_if = "Patch::is_absent")]
-    #[schema(value_type = Option<String>)]
-    pub target: Patch<Value>,
-    #[serde(default, skip_serializing_if = "Patch::is_absent")]
-    #[schema(value_type = Option<u8>)]
-    pub flags: Patch<Value>,
-    #[serde(default, skip_serializing_if = "Patch::is_absent")]
-    #[schema(value_type = Option<String>)]
-    pub tag: Patch<Value>,
-    #[serde(default, skip_serializing_if = "Patch::is_absent")]
-    #[schema(value_type = Option<String>)]
-    pub value: Patch<Value>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]

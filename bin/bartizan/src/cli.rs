@@ -390,7 +390,7 @@ pub enum RecordAction {
 pub struct RecordWords {
     /// The whole name; its zone is found by itself
     pub name: String,
-    /// A, AAAA, CNAME, MX, NS, TXT, SRV or CAA
+    /// A, AAAA, CNAME, MX, NS, TXT, SRV, CAA, HTTPS, TLSA, and all others that the API has
     pub kind: String,
     /// As in a zone file: `10 mail.example.com` for MX
     #[arg(required = true)]

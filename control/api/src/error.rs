@@ -333,15 +333,17 @@ impl From<RecordError> for Error {
     fn from(error: RecordError) -> Error {
         let fault = match &error {
             RecordError::NameMissing | RecordError::Name(_) | RecordError::NotAHost(_) => Fault::RecordName,
-            RecordError::TypeMissing | RecordError::ApexCname | RecordError::Tags | RecordError::OriginPort => {
-                Fault::RecordInvalid
-            }
+            RecordError::TypeMissing
+            | RecordError::ApexCname
+            | RecordError::ApexDs(_)
+            | RecordError::Tags
+            | RecordError::OriginPort => Fault::RecordInvalid,
             RecordError::Itself | RecordError::NoOrigin(_) => Fault::Content,
             RecordError::Ttl => Fault::RecordTtl,
             RecordError::NotProxiable(_) => Fault::NotProxiable,
             RecordError::Comment => Fault::CommentLong,
             RecordError::Data(data) => match data {
-                DataError::Type(_) => Fault::RecordInvalid,
+                DataError::Type(_) | DataError::Soa => Fault::RecordInvalid,
                 DataError::A => Fault::ContentA,
                 DataError::Aaaa => Fault::ContentAaaa,
                 DataError::Host { .. } | DataError::Txt(_) | DataError::Content { .. } => Fault::Content,

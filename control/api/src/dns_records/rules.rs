@@ -17,7 +17,14 @@ pub(super) fn beside_others(
 ) -> Result<bartizan_v4::Record, Error> {
     refuse_other_zone(view, zone, body)?;
     let (record, document) = Record::parse_body(zone, stamp, body)?;
-    for other in view.records_at(zone.id, &record.owner)?.iter().filter(|other| other.id != stamp.id) {
+    let others = view.records_at(zone.id, &record.owner)?;
+    let is_ns = |other: &bartizan_v4::Record| other.kind == RecordType::NS.to_string();
+    if record.data.rtype() == RecordType::DS && !others.iter().any(is_ns) {
+        let detail =
+            "a DS record says how to trust a zone that begins there, so it needs an NS record at the same name";
+        return Err(Fault::RecordInvalid.because(detail).at("/name"));
+    }
+    for other in others.iter().filter(|other| other.id != stamp.id) {
         let other = owner_names::parse(other)?;
         if let Some(fault) = conflict(&record, &other, zone) {
             return Err(Error::from(fault).at("/name"));
