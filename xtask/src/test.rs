@@ -12,8 +12,13 @@ use crate::{ebpf, process, tidy};
 
 /// What the end-to-end tests call: the official SDK, and tools that are built on the API. Pinned: the tests are about us,
 /// not about their next releases.
-const PYTHON_PACKAGES: [&str; 4] =
-    ["cloudflare==5.9.0", "octodns==1.22.0", "octodns-cloudflare==1.2.0", "certbot-dns-cloudflare==5.8.0"];
+const PYTHON_PACKAGES: [&str; 5] = [
+    "cloudflare==5.9.0",
+    "octodns==1.22.0",
+    "octodns-cloudflare==1.2.0",
+    "certbot-dns-cloudflare==5.8.0",
+    "schemathesis==4.32.5",
+];
 
 pub(crate) fn run(missing: Missing) -> Result<()> {
     let mut steps = Steps::default();

@@ -26,6 +26,7 @@ pub struct AccessRule {
     pub modified_on: Timestamp,
     /// Only on a rule that is not in force.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub bartizan: Option<RuleExtension>,
 }
 
@@ -43,9 +44,11 @@ pub struct RuleScope {
     pub id: String,
     /// Of a user.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub email: Option<String>,
     /// Of a zone or an account.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub name: Option<String>,
     /// `user`, `organization` (an account) or `zone`.
     #[serde(rename = "type")]

@@ -20,11 +20,14 @@ pub struct App {
     pub dns: AppDns,
     /// `tcp://192.0.2.1:22`; with a range of ports `tcp://[2001:db8::1]:1000-2000`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub origin_direct: Option<Vec<String>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub origin_dns: Option<OriginDns>,
     /// Only beside `origin_dns`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub origin_port: Option<OriginPort>,
     pub edge_ips: EdgeIps,
     /// Whether access rules are in force here.
@@ -59,9 +62,11 @@ pub struct OriginDns {
     pub name: String,
     /// `A`, `AAAA` or `SRV`; both kinds of address where it is left out.
     #[serde(default, rename = "type", skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub kind: Option<String>,
     /// How long answers are kept at least, in seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub ttl: Option<u32>,
 }
 
@@ -82,9 +87,11 @@ pub struct EdgeIps {
     pub kind: String,
     /// Of dynamic ones: `all`, `ipv4` or `ipv6`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub connectivity: Option<String>,
     /// In a reply also the dynamic ones, as they are here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub ips: Option<Vec<String>>,
 }
 
@@ -96,12 +103,15 @@ pub struct AppExtension {
     pub addresses: Vec<String>,
     /// What the connector of a tunnel dials, if not its own machine.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub origin_address: Option<String>,
     /// `ok`, or why clients cannot connect. Only on a single application.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub listening: Option<String>,
     /// Since the edge started. Only on a single application.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub counters: Option<AppCounters>,
 }
 

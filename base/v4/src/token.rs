@@ -16,10 +16,10 @@ pub struct TokenVerification {
     /// `active`, `disabled` or `expired`.
     pub status: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>, format = DateTime)]
+    #[schema(value_type = Option<String>, format = DateTime, nullable = false)]
     pub not_before: Option<Timestamp>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>, format = DateTime)]
+    #[schema(value_type = Option<String>, format = DateTime, nullable = false)]
     pub expires_on: Option<Timestamp>,
 }
 
@@ -37,16 +37,18 @@ pub struct Token {
     #[schema(value_type = String, format = DateTime)]
     pub modified_on: Timestamp,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>, format = DateTime)]
+    #[schema(value_type = Option<String>, format = DateTime, nullable = false)]
     pub not_before: Option<Timestamp>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>, format = DateTime)]
+    #[schema(value_type = Option<String>, format = DateTime, nullable = false)]
     pub expires_on: Option<Timestamp>,
     pub policies: Vec<Policy>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub condition: Option<Condition>,
     /// The text of the token. Only in the reply to POST: it is shown once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub value: Option<String>,
 }
 
@@ -58,7 +60,7 @@ pub struct Policy {
     /// `allow` or `deny`; what is denied is not allowed by another policy.
     pub effect: String,
     pub permission_groups: Vec<GroupRef>,
-    #[schema(value_type = Object)]
+    #[schema(value_type = BTreeMap<String, ResourceGrant>)]
     pub resources: Resources,
 }
 
@@ -74,7 +76,7 @@ pub struct GroupRef {
 /// an account with the zones in it that are meant.
 pub type Resources = BTreeMap<String, ResourceGrant>;
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(untagged)]
 pub enum ResourceGrant {
     /// `*`.
@@ -88,6 +90,7 @@ pub enum ResourceGrant {
 pub struct Condition {
     /// Clients write `request.ip` as well.
     #[serde(default, alias = "request.ip", skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub request_ip: Option<RequestIp>,
 }
 
@@ -147,7 +150,7 @@ pub struct PolicyBody {
     #[serde(default)]
     pub permission_groups: Vec<GroupRefBody>,
     #[serde(default)]
-    #[schema(value_type = Object)]
+    #[schema(value_type = BTreeMap<String, ResourceGrant>)]
     pub resources: Resources,
 }
 

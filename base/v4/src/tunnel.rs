@@ -37,6 +37,7 @@ pub struct Tunnel {
     pub config_src: String,
     /// Only in the reply to POST: what `run --token` takes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub token: Option<String>,
 }
 

@@ -3,12 +3,16 @@
 use axum::response::{IntoResponse, Response};
 use bartizan_v4::Failure;
 use http::header;
+use serde_json::Value;
 use utoipa::openapi::path::{Operation, PathItem};
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{Components, Content, InfoBuilder, OpenApi, OpenApiBuilder, Ref, ResponseBuilder, Server};
 use utoipa::{PartialSchema, ToSchema};
 
 use crate::path::BASE;
+
+/// The parameter of paths that is a name.
+const SETTING_ID: &str = "setting_id";
 
 /// The schema of all replies to calls that failed.
 const FAILURE: &str = "Failure";
@@ -58,6 +62,77 @@ pub(crate) fn refuses(operation: &mut Operation) {
         let content = Content::new(Some(Ref::from_schema_name(FAILURE)));
         let response = ResponseBuilder::new().description(what).content("application/json", content).build();
         operation.responses.responses.insert(status.to_owned(), response.into());
+    }
+}
+
+/// The text of a document in which all routes are. What the types cannot say of themselves is said here: each operation has
+/// an id of its own and describes its replies (OpenAPI 3.1 §4.8.17), ids in paths have their form, what is counted has no
+/// width, and every envelope has a result.
+pub(crate) fn finished(document: &OpenApi) -> serde_json::Result<String> {
+    let mut document = serde_json::to_value(document)?;
+    for (path, item) in document["paths"].as_object_mut().into_iter().flatten() {
+        for (method, operation) in item.as_object_mut().into_iter().flatten() {
+            operation["operationId"] = operation_id(method, path).into();
+            if let Some(Value::Array(parameters)) = operation.get_mut("parameters") {
+                parameters.iter_mut().for_each(parameter);
+            }
+            if let Some(Value::Object(responses)) = operation.get_mut("responses") {
+                for response in responses.values_mut().filter_map(Value::as_object_mut) {
+                    response.entry("description").or_insert("What was asked for.".into());
+                }
+            }
+        }
+    }
+    schemas(&mut document);
+    serde_json::to_string(&document)
+}
+
+/// `get-zones-zone_id-settings`.
+fn operation_id(method: &str, path: &str) -> String {
+    let words = path.split('/').map(|part| part.trim_matches(['{', '}'])).filter(|part| !part.is_empty());
+    std::iter::once(method).chain(words).collect::<Vec<_>>().join("-")
+}
+
+fn parameter(parameter: &mut Value) {
+    let name = parameter["name"].as_str().unwrap_or_default().to_owned();
+    let in_path = parameter["in"] == "path";
+    let Some(schema) = parameter["schema"].as_object_mut() else { return };
+    // Text of a URL is never null.
+    if let Some(Value::Array(kinds)) = schema.get_mut("type") {
+        kinds.retain(|kind| kind != "null");
+        if let [only] = kinds.as_mut_slice() {
+            let only = only.take();
+            schema.insert("type".to_owned(), only);
+        }
+    }
+    match name.as_str() {
+        "tunnel_id" if in_path => drop(schema.insert("format".to_owned(), "uuid".into())),
+        name if in_path && name.ends_with("_id") && name != SETTING_ID => {
+            schema.insert("pattern".to_owned(), "^[0-9a-f]{32}$".into());
+        }
+        _ => {}
+    }
+}
+
+/// All schemas in `value`, as deep as they lie.
+fn schemas(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            // Widths of integers are ours: what is not negative may be larger than the signed number of that width.
+            if fields.contains_key("format") && fields.get("minimum") == Some(&Value::from(0)) {
+                fields.remove("format");
+            }
+            let is_envelope = fields.get("properties").is_some_and(|properties| properties["messages"].is_object());
+            if let Some(Value::Array(required)) = fields.get_mut("required")
+                && is_envelope
+                && !required.contains(&Value::from("result"))
+            {
+                required.insert(0, "result".into());
+            }
+            fields.values_mut().for_each(schemas);
+        }
+        Value::Array(items) => items.iter_mut().for_each(schemas),
+        _ => {}
     }
 }
 

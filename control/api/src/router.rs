@@ -34,7 +34,7 @@ pub fn router(given: Dependencies) -> Router {
     let background = Background::start(&writes, given.certs.clone(), &numbers);
     let api = Api::new(given, writes, background, numbers);
     let (v4, document) = dialect(&api).split_for_parts();
-    let document: Arc<str> = match document.to_json() {
+    let document: Arc<str> = match openapi::finished(&document) {
         Ok(text) => text.into(),
         // Types that serde can write always make a document; an empty one shows the mistake in the first test.
         Err(_) => "{}".into(),

@@ -57,6 +57,29 @@ fn every_operation_is_served_and_says_what_it_needs() {
     }
 }
 
+/// Clients are made from it: each operation becomes a function, each id a type.
+#[test]
+fn operations_have_names_and_ids_have_forms() {
+    let (_, document) = document();
+    let operations = operations(&document);
+    let names: BTreeSet<&str> = operations.iter().map(|(.., one)| one["operationId"].as_str().unwrap()).collect();
+    assert_eq!(names.len(), operations.len());
+    assert!(names.contains("patch-zones-zone_id-dns_records-dns_record_id"), "{names:?}");
+    for (path, method, operation) in &operations {
+        assert!(operation.get("parameters").is_none_or(Value::is_array), "{method} {path}");
+        for (status, response) in operation["responses"].as_object().unwrap() {
+            assert!(response["description"].is_string(), "{method} {path} {status}");
+        }
+        for parameter in operation["parameters"].as_array().into_iter().flatten() {
+            let (name, schema) = (parameter["name"].as_str().unwrap(), &parameter["schema"]);
+            assert!(schema["type"].is_string() || schema["$ref"].is_string(), "{method} {path} {name}: {schema}");
+            if parameter["in"] == "path" && name != "setting_id" {
+                assert!(schema["pattern"].is_string() || schema["format"] == "uuid", "{method} {path} {name}");
+            }
+        }
+    }
+}
+
 #[test]
 fn every_reference_leads_somewhere() {
     let (_, document) = document();

@@ -25,6 +25,8 @@ use serde_json::Value;
 use tokio::sync::watch;
 use tower::ServiceExt;
 
+use crate::honest;
+
 pub(crate) const EMAIL: &str = "user@example.com";
 /// As printed in the posts, 45 characters.
 pub(crate) const KEY: &str = "c2547eb745079dac9320b638f5e225cf483cc5cfdda41";
@@ -223,6 +225,18 @@ impl Edge {
     }
 
     pub(crate) fn send(&self, request: Request<Body>) -> Answer {
+        let (method, path) = (request.method().to_string(), request.uri().path().to_owned());
+        let answer = self.send_unchecked(request);
+        let document = || {
+            let request = Request::get("/client/v4/openapi.json").body(Body::empty()).unwrap();
+            self.send_unchecked(request).text
+        };
+        honest::check(document, (&method, &path), (answer.status.as_u16(), &answer.headers, &answer.text));
+        answer
+    }
+
+    /// Without a look at the document.
+    fn send_unchecked(&self, request: Request<Body>) -> Answer {
         self.runtime.block_on(async {
             let response = self.router.clone().oneshot(request).await.unwrap();
             let (parts, body) = response.into_parts();

@@ -6,6 +6,7 @@ mod crowds;
 mod damage;
 mod destinations;
 mod dns_answers;
+mod document;
 mod drains;
 mod first_run;
 mod http_edge;
