@@ -3,10 +3,12 @@
 //! - [`Key`] seals what we must be able to read again: private keys, secrets of tunnels.
 //! - [`TokenHash`] is all that is kept of what we only have to recognise: API tokens.
 //! - [`hash_password`] makes what is kept of what people chose.
+//! - [`age`] seals whole files to a passphrase or to public keys: backups.
 //! - [`write_private`] puts a file where only this user reads it.
 //!
 //! No secret is in any `Debug` text or error. Not here: TLS (`base/tls`), certificates (`control/certs`).
 
+pub mod age;
 mod digest;
 mod key;
 mod password;
