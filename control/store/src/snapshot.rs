@@ -157,6 +157,15 @@ impl Snapshot {
         })
     }
 
+    /// How many objects there are, and how many of this kind.
+    pub(crate) fn counts(&self, kind: Kind) -> Result<(u64, u64), ReadError> {
+        let sql = "SELECT count(*), count(*) FILTER (WHERE kind = ?) FROM object";
+        let counted = self.look(|connection| {
+            Ok(connection.query_row(sql, [kind.code()], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)))?)
+        });
+        counted.map(|(all, those)| (all.cast_unsigned(), those.cast_unsigned()))
+    }
+
     /// Up to `limit` zones behind `after` of which there is anything, be it without the zone itself. What is no key is
     /// passed over and logged.
     pub fn zone_scopes(&self, after: Option<ZoneId>, limit: usize) -> Result<Vec<ZoneId>, ReadError> {

@@ -5,10 +5,12 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use bartizan_store::{BackupError, CommitError, Key, Op, OpenError, Retention, Rev, Store, ZoneQuery};
+use bartizan_store::{
+    BackupError, Budget, CommitError, Filter, Key, Log, Op, OpenError, Retention, Rev, Store, ZoneQuery,
+};
 use rusqlite::Connection;
 
-use crate::objects::{at, everything, hashes, open, put, set};
+use crate::objects::{at, everything, hashes, open, put, set, zone_op};
 
 fn refusal(dir: &Path) -> OpenError {
     match Store::open(dir) {
@@ -160,6 +162,36 @@ fn a_file_shrinks_after_a_large_deletion() {
         assert!(begun.elapsed() < Duration::from_secs(60), "{} bytes", size());
         std::thread::yield_now();
     }
+}
+
+/// As a command makes it, beside the process that writes; and as it begins on another machine.
+#[test]
+fn a_store_begins_with_a_copy() {
+    let (dir, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let to = other.path().join("store.sqlite");
+    let error = Store::backup_of(dir.path(), &to).unwrap_err();
+    assert!(matches!(error, BackupError::None { .. }), "{error}");
+    let store = open(&dir);
+    store.commit(set(vec![], vec![zone_op(1, "x.test", 1, "active"), put(Key::meta("a"), "1")])).unwrap();
+    // This one is in the journal alone.
+    store.commit(set(vec![], vec![put(Key::meta("a"), "2")])).unwrap();
+    Store::backup_of(dir.path(), &to).unwrap();
+    store.commit(set(vec![], vec![put(Key::meta("a"), "3")])).unwrap();
+
+    let (epoch, _) = store.head().unwrap();
+    let contents = Store::contents(other.path()).unwrap().unwrap();
+    assert_eq!((contents.epoch, contents.head, contents.objects, contents.zones), (epoch, Rev(2), 2, 1));
+    assert_eq!(contents.wrong, []);
+    assert_eq!(Store::begin_epoch(other.path()).unwrap(), Rev(2));
+    assert_eq!(fs::read_dir(other.path()).unwrap().count(), 1, "nothing stays beside it");
+    let copy = open(&other);
+    let (begun, head) = copy.head().unwrap();
+    assert!(begun != epoch && head == Rev(2), "{begun:?} {head:?}");
+    // Who followed the old one is told from who follows this one.
+    let change = store.tail(Rev(2), &Filter::Everything, Budget { changes: 1, bytes: 1 }).unwrap().remove(0);
+    assert!(matches!(copy.apply(epoch, change), Err(CommitError::Foreign)));
+    assert_eq!(copy.commit(set(vec![], vec![put(Key::meta("a"), "4")])).unwrap(), Rev(3));
+    assert_eq!(&*copy.read().unwrap().get(&Key::meta("a")).unwrap().unwrap().value.json, "4");
 }
 
 #[test]
