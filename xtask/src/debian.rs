@@ -28,6 +28,7 @@ const fn program(name: &'static str, package: &'static str) -> Program {
 
 /// What the end-to-end tests call.
 pub(crate) const TESTS: &[Program] = &[
+    program("age", "age"),
     program("curl", "curl"),
     program("dig", "bind9-dnsutils"),
     program("kdig", "knot-dnsutils"),

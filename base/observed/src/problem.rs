@@ -56,6 +56,8 @@ pub enum What {
     Authority,
     /// Origins with private addresses, of an edge that is set not to dial them.
     PrivateOrigins,
+    /// The backups that the edge is set to make.
+    Backup,
     /// More of a kind than are told one by one.
     Others(ProblemKind),
 }
@@ -78,10 +80,11 @@ pub enum ProblemKind {
     Administrator,
     Authority,
     PrivateOrigins,
+    Backup,
 }
 
 impl ProblemKind {
-    pub const ALL: [ProblemKind; 15] = [
+    pub const ALL: [ProblemKind; 16] = [
         ProblemKind::Unit,
         ProblemKind::Document,
         ProblemKind::ChangeLog,
@@ -97,6 +100,7 @@ impl ProblemKind {
         ProblemKind::Administrator,
         ProblemKind::Authority,
         ProblemKind::PrivateOrigins,
+        ProblemKind::Backup,
     ];
 
     pub const fn as_str(self) -> &'static str {
@@ -116,6 +120,7 @@ impl ProblemKind {
             ProblemKind::Administrator => "administrator",
             ProblemKind::Authority => "authority",
             ProblemKind::PrivateOrigins => "private_origins",
+            ProblemKind::Backup => "backup",
         }
     }
 }
@@ -138,6 +143,7 @@ impl What {
             What::Administrator => ProblemKind::Administrator,
             What::Authority => ProblemKind::Authority,
             What::PrivateOrigins => ProblemKind::PrivateOrigins,
+            What::Backup => ProblemKind::Backup,
             What::Others(kind) => *kind,
         }
     }
@@ -160,6 +166,7 @@ impl fmt::Display for What {
             What::Administrator => f.write_str("the administrator's file"),
             What::Authority => f.write_str("the local CA"),
             What::PrivateOrigins => f.write_str("names and applications with a private origin"),
+            What::Backup => f.write_str("the backups"),
             What::Others(kind) => write!(f, "others of the kind {}", kind.as_str()),
         }
     }

@@ -34,6 +34,8 @@ pub enum Reporter {
     Authority,
     /// Looks where requests would go.
     Origins,
+    /// Makes backups.
+    Backup,
 }
 
 /// The board on which problems are put up. Clones are the same board.

@@ -1,5 +1,7 @@
 //! A test of all that the sources tell users to type: the commands and flags exist.
 
+use std::path::Path;
+
 use clap::{Command, CommandFactory};
 
 use crate::cli::Cli;
@@ -17,17 +19,24 @@ enum Reader {
 const CLIENTS: [&str; 9] = ["login", "tunnel", "zone", "record", "app", "firewall", "token", "history", "status"];
 
 /// Sources with advice. A new one that names a flag is told of by the test below.
-const SOURCES: [(&str, Reader); 26] = [
+const SOURCES: [(&str, Reader); 33] = [
     ("any_port.rs", Reader::Of(&["up"])),
     ("api_token.rs", Reader::Of(&["token"])),
     ("app.rs", Reader::Of(&["app"])),
     ("argv.rs", Reader::Of(&["tunnel"])),
+    ("backup.rs", Reader::Of(&["backup", "restore", "up"])),
+    ("backup/archive.rs", Reader::Of(&["backup", "restore"])),
+    ("backup/keys.rs", Reader::Of(&["backup", "restore"])),
+    ("backup/make.rs", Reader::Of(&["backup"])),
+    ("backup/restore.rs", Reader::Of(&["restore"])),
+    ("backup/schedule.rs", Reader::Of(&["up"])),
     ("client.rs", Reader::Client),
     ("connect.rs", Reader::Of(&["tunnel"])),
     ("credentials.rs", Reader::Client),
     ("data_dir.rs", Reader::Of(&["up"])),
     ("demo.rs", Reader::Of(&["up"])),
     ("doctor.rs", Reader::Of(&["doctor", "up"])),
+    ("doctor/directory.rs", Reader::Of(&["up"])),
     ("fd_store.rs", Reader::Of(&["fd-store"])),
     ("firewall.rs", Reader::Of(&["firewall"])),
     ("history.rs", Reader::Of(&["history"])),
@@ -104,14 +113,18 @@ fn has_flag(command: &Command, flag: &str) -> bool {
 
 /// Our sources in front of their tests, without the declaration of the command line itself.
 fn sources() -> Vec<(String, String)> {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src");
-    let mut sources = Vec::new();
-    for entry in std::fs::read_dir(folder).unwrap() {
-        let entry = entry.unwrap();
-        let file = entry.file_name().into_string().unwrap();
-        if file.ends_with(".rs") && !["advice.rs", "cli.rs"].contains(&&*file) {
-            let text = std::fs::read_to_string(entry.path()).unwrap();
-            sources.push((file, text.split("#[cfg(test)]").next().unwrap().to_owned()));
+    let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/src"));
+    let (mut sources, mut folders) = (Vec::new(), vec![folder.to_owned()]);
+    while let Some(below) = folders.pop() {
+        for entry in std::fs::read_dir(below).unwrap() {
+            let path = entry.unwrap().path();
+            let file = path.strip_prefix(folder).unwrap().to_str().unwrap().to_owned();
+            if path.is_dir() {
+                folders.push(path);
+            } else if file.ends_with(".rs") && !["advice.rs", "cli.rs"].contains(&&*file) {
+                let text = std::fs::read_to_string(path).unwrap();
+                sources.push((file, text.split("#[cfg(test)]").next().unwrap().to_owned()));
+            }
         }
     }
     assert!(sources.len() > SOURCES.len());

@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use bartizan_names::Prefix;
+use bartizan_seal::age::Recipient;
 use clap::{Args, Parser, Subcommand};
 
 use crate::any_port::PortsMode;
@@ -104,6 +105,10 @@ pub enum Command {
         #[command(flatten)]
         up: Up,
     },
+    /// All that a new machine needs in one sealed file, while the edge runs: `backup FILE`, `backup verify FILE`
+    Backup(Box<Backup>),
+    /// Put a backup into a data directory in which no edge has run
+    Restore(Restore),
     /// Started by `up`: holds its sockets while it is killed and started again
     #[command(name = crate::fd_store::COMMAND, hide = true)]
     FdStore(crate::fd_store::Task),
@@ -173,6 +178,87 @@ pub struct Up {
     /// No hello page
     #[arg(long)]
     pub no_demo: bool,
+    #[command(flatten)]
+    pub backups: Backups,
+}
+
+/// Backups that a running edge makes by itself.
+#[derive(Args, Clone, Default)]
+pub struct Backups {
+    /// A folder for backups that the edge makes by itself; best on another disk, or taken away from there [default: none]
+    #[arg(long, value_name = "DIR", env = "BARTIZAN_BACKUP_DIR")]
+    pub backup_dir: Option<PathBuf>,
+    /// How old the newest may become: 24h, 7d, 30m [default: 24h]
+    #[arg(long, value_name = "TIME", env = "BARTIZAN_BACKUP_EVERY", value_parser = crate::backup::schedule::period)]
+    pub backup_every: Option<std::time::Duration>,
+    /// How many stay [default: 7]
+    #[arg(long, value_name = "N", env = "BARTIZAN_BACKUP_KEEP", value_parser = clap::value_parser!(u16).range(1..))]
+    pub backup_keep: Option<u16>,
+    /// Who may open them: public keys as `age-keygen` makes them
+    #[arg(long, value_name = "age1…", env = "BARTIZAN_BACKUP_RECIPIENT", value_delimiter = ',')]
+    pub backup_recipient: Vec<Recipient>,
+    /// Or a file with the passphrase that opens them
+    #[arg(long, value_name = "FILE", env = "BARTIZAN_BACKUP_PASSPHRASE_FILE")]
+    pub backup_passphrase_file: Option<PathBuf>,
+}
+
+/// `backup FILE` makes one, `backup verify FILE` reads one through.
+#[derive(Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+pub struct Backup {
+    #[command(subcommand)]
+    pub action: Option<BackupAction>,
+    /// The file to write; `-` is standard output
+    #[arg(required = true, value_name = "FILE")]
+    pub file: Option<PathBuf>,
+    /// The edge's data directory [default: /var/lib/bartizan for root, else ~/.local/share/bartizan]
+    #[arg(long, value_name = "DIR", env = "BARTIZAN_DATA")]
+    pub data: Option<PathBuf>,
+    #[command(flatten)]
+    pub seal: BackupSeal,
+}
+
+#[derive(Subcommand)]
+pub enum BackupAction {
+    /// Read a backup to its end: whether all of it is there, and what is in it
+    Verify {
+        file: PathBuf,
+        #[command(flatten)]
+        open: BackupOpen,
+    },
+}
+
+/// Who may open a backup: keys, else a passphrase of a file, of BARTIZAN_BACKUP_PASSPHRASE or typed.
+#[derive(Args)]
+pub struct BackupSeal {
+    /// A public key as `age-keygen` makes it, repeatable; who has one of the secret keys opens the backup
+    #[arg(long, value_name = "age1…", value_delimiter = ',')]
+    pub recipient: Vec<Recipient>,
+    /// A file with the passphrase; `-` is standard input [default: BARTIZAN_BACKUP_PASSPHRASE, else it is asked for]
+    #[arg(long, value_name = "FILE", env = "BARTIZAN_BACKUP_PASSPHRASE_FILE")]
+    pub passphrase_file: Option<PathBuf>,
+}
+
+/// What a backup is opened with.
+#[derive(Args)]
+pub struct BackupOpen {
+    /// A file with a secret key, as `age-keygen` makes it; repeatable
+    #[arg(long, value_name = "FILE")]
+    pub identity: Vec<PathBuf>,
+    /// A file with the passphrase; `-` is standard input [default: BARTIZAN_BACKUP_PASSPHRASE, else it is asked for]
+    #[arg(long, value_name = "FILE", env = "BARTIZAN_BACKUP_PASSPHRASE_FILE")]
+    pub passphrase_file: Option<PathBuf>,
+}
+
+#[derive(Args)]
+pub struct Restore {
+    /// The backup
+    pub file: PathBuf,
+    /// The new edge's data directory [default: /var/lib/bartizan for root, else ~/.local/share/bartizan]
+    #[arg(long, visible_alias = "data-dir", value_name = "DIR", env = "BARTIZAN_DATA")]
+    pub data: Option<PathBuf>,
+    #[command(flatten)]
+    pub open: BackupOpen,
 }
 
 /// How a command finds its edge: these flags, then the environment, then a local `up`, then what `login` stored.

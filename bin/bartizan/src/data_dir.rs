@@ -37,6 +37,12 @@ impl DataDir {
     /// Makes the directory if it is not there, and locks it. One that can only be read is opened if an edge was set up
     /// in it: what is there can be served.
     pub fn open(path: &Path) -> anyhow::Result<DataDir> {
+        expect_restored(path)?;
+        DataDir::lock(path)
+    }
+
+    /// The same for a restore, which is about to fill it.
+    pub fn lock(path: &Path) -> anyhow::Result<DataDir> {
         std::fs::create_dir_all(path).map_err(|error| not_writable(path, &error))?;
         let lock_path = path.join("lock");
         let lock = File::options().read(true).write(true).create(true).truncate(false).open(&lock_path);
@@ -112,6 +118,19 @@ impl DataDir {
 }
 
 pub const STORE_FILE: &str = "store.sqlite";
+
+/// There as long as a restore is not whole.
+pub const RESTORING: &str = "restore.partial";
+
+/// Refuses a directory in which a restore was cut off: what is in it is a part of an edge.
+pub fn expect_restored(path: &Path) -> anyhow::Result<()> {
+    if path.join(RESTORING).symlink_metadata().is_err() {
+        return Ok(());
+    }
+    let what = format!("a restore to {} was cut off, or goes on", path.display());
+    let remedy = "run `bartizan restore` again with the same backup: it begins anew there";
+    Err(Failure::new(Cause::Failed, what).remedy(remedy).into())
+}
 
 /// What the store has not written into its file yet.
 const JOURNAL_FILE: &str = "store.sqlite-wal";

@@ -9,6 +9,7 @@ mod any_port;
 mod api_token;
 mod app;
 mod argv;
+mod backup;
 mod cli;
 mod client;
 mod connect;
@@ -84,6 +85,8 @@ fn run(cli: Cli) -> anyhow::Result<()> {
             let opened = up::open(up, output)?;
             runtime()?.block_on(up::serve(opened, output))
         }
+        Command::Backup(words) => backup::run(*words, output),
+        Command::Restore(words) => backup::put_back(&words, output),
         Command::Login(login) => runtime()?.block_on(status::login(&login.edge, output)),
         Command::Status { edge } => runtime()?.block_on(status::run(&edge, output)),
         Command::Tunnel(tunnel) => connector_runtime()?.block_on(tunnel::run(*tunnel, output)),

@@ -5,6 +5,7 @@ use std::io::{ErrorKind, Read};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use bartizan_dial::Private;
 use bartizan_names::Prefix;
@@ -12,7 +13,8 @@ use rustix::fs::OFlags;
 use serde::Deserialize;
 
 use crate::any_port::PortsMode;
-use crate::cli::Up;
+use crate::backup::schedule::{self, Plan};
+use crate::cli::{Backups, Up};
 use crate::failure::{Cause, Failure};
 use crate::user;
 
@@ -51,6 +53,45 @@ struct File {
     demo: Option<bool>,
     user: Option<String>,
     listen: Listen,
+    backup: BackupTable,
+}
+
+/// `[backup]`: as the flags for backups.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct BackupTable {
+    dir: Option<PathBuf>,
+    every: Option<String>,
+    keep: Option<u16>,
+    recipient: Vec<String>,
+    passphrase_file: Option<PathBuf>,
+}
+
+/// When a running edge makes backups, and how many it keeps, if nothing is said.
+const BACKUP_EVERY: Duration = Duration::from_secs(24 * 3600);
+const BACKUP_KEEP: u16 = 7;
+
+/// None without a folder to put them in. The flags beat the file one by one.
+fn backups(flags: Backups, file: BackupTable) -> anyhow::Result<Option<Plan>> {
+    let Some(dir) = flags.backup_dir.or(file.dir) else { return Ok(None) };
+    let wrong = |reason: String| Failure::new(Cause::Usage, format!("[backup] is not right: {reason}"));
+    let every = file.every.map(|text| schedule::period(&text)).transpose().map_err(wrong)?;
+    let read = |text: &String| text.parse().map_err(|error| wrong(format!("{text}: {error}")));
+    let (recipients, passphrase_file) = match flags {
+        Backups { backup_recipient, backup_passphrase_file, .. }
+            if !backup_recipient.is_empty() || backup_passphrase_file.is_some() =>
+        {
+            (backup_recipient, backup_passphrase_file)
+        }
+        _ => (file.recipient.iter().map(read).collect::<Result<_, _>>()?, file.passphrase_file),
+    };
+    Ok(Some(Plan {
+        dir,
+        every: flags.backup_every.or(every).unwrap_or(BACKUP_EVERY),
+        keep: flags.backup_keep.or(file.keep).unwrap_or(BACKUP_KEEP).max(1).into(),
+        recipients,
+        passphrase_file,
+    }))
 }
 
 #[derive(Default, Deserialize)]
@@ -146,6 +187,8 @@ pub struct Settings {
     pub demo: bool,
     /// Whom to serve as, if root starts it.
     pub user: Option<String>,
+    /// Backups that the edge makes by itself.
+    pub backups: Option<Plan>,
 }
 
 impl Settings {
@@ -184,6 +227,7 @@ impl Settings {
             workers: workers.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)),
             demo: !up.no_demo && file.demo.unwrap_or(true),
             user: up.user.or(file.user),
+            backups: backups(up.backups, file.backup)?,
         })
     }
 }

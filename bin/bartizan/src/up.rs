@@ -19,6 +19,7 @@ use bartizan_observed::{Lease, Problem, Problems, Reporter, What};
 use bartizan_plane_l4 as l4;
 use bartizan_publish::Publisher;
 use bartizan_seal::Key;
+use bartizan_seal::age::Lock;
 use bartizan_store::{Retention, Store};
 use bartizan_v4::PopBody;
 use rustix::thread::CapabilitySet;
@@ -26,6 +27,7 @@ use tokio::signal::unix::SignalKind;
 use tokio::sync::watch;
 
 use crate::any_port::Chosen;
+use crate::backup::schedule;
 use crate::cli::Up;
 use crate::client::Api;
 use crate::data_dir::{DataDir, Local};
@@ -61,6 +63,8 @@ pub struct Opened {
     stored: Stored,
     geo: Geo,
     chosen: Chosen,
+    /// Who is to open the backups, if any are made.
+    backup_lock: Option<Lock>,
 }
 
 /// What is in the data directory.
@@ -80,6 +84,8 @@ pub fn open(up: Up, output: Output) -> anyhow::Result<Opened> {
     let settings = Settings::from(up)?;
     // What is wrong with the flags is told before anything is done.
     data_dir::expect_folder(&settings.data)?;
+    data_dir::expect_restored(&settings.data)?;
+    let backup_lock = settings.backups.as_ref().map(schedule::Plan::lock).transpose()?;
     let domain = domain(&settings)?;
     Pop::parse_body(PopId::from_bytes([0; 16]), &pop(&settings)).map_err(|error| wrong_pop(&error))?;
     let user = user::find(settings.user.as_deref(), &settings.data)?;
@@ -126,7 +132,7 @@ pub fn open(up: Up, output: Output) -> anyhow::Result<Opened> {
     if let (Some(user), Some(seen)) = (&user, Seen::of("self")) {
         output.progress(format!("serving as {}, not as root: {}", user.name, seen.rights()));
     }
-    Ok(Opened { settings, domain, data, listeners, addresses, stored, geo, chosen })
+    Ok(Opened { settings, domain, data, listeners, addresses, stored, geo, chosen, backup_lock })
 }
 
 impl Stored {
@@ -160,7 +166,7 @@ impl Stored {
 }
 
 pub async fn serve(opened: Opened, output: Output) -> anyhow::Result<()> {
-    let Opened { settings, domain, data, mut listeners, addresses, stored, geo, chosen } = opened;
+    let Opened { settings, domain, data, mut listeners, addresses, stored, geo, chosen, backup_lock } = opened;
     let Stored { seal, store, certs, nameservers, set_up, pop, publisher } = stored;
     let knows_networks = geo.knows_networks();
     let reset_key = Arc::new(seal.reset_key());
@@ -193,13 +199,23 @@ pub async fn serve(opened: Opened, output: Output) -> anyhow::Result<()> {
         process: process(),
     };
     let (stop, stopped) = watch::channel(false);
+    let mut observed = planes.observed().clone();
+    // Its sender goes with the edge.
+    let (_backing_up, edge_ended) = std::sync::mpsc::channel();
+    if let (Some(plan), Some(lock)) = (settings.backups.clone(), backup_lock) {
+        let counters = Arc::<schedule::Counters>::default();
+        observed.counted = observed.counted.iter().cloned().chain([Arc::clone(&counters) as _]).collect();
+        let (data, fingerprint) = (data.path().to_owned(), certs.issuer().to_owned());
+        let problems = observed.problems.clone();
+        schedule::start(schedule::Task { plan, lock, data, fingerprint, problems, counters }, edge_ended)?;
+    }
     let api = tokio::spawn(bartizan_api::serve(
         api_listeners,
         bartizan_api::Dependencies {
             store: store.clone(),
             certs: certs.clone(),
             seal,
-            observed: planes.observed().clone(),
+            observed,
             ready: ready_now,
             facts,
         },

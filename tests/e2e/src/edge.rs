@@ -68,6 +68,12 @@ impl Edge {
         Edge::start_in(folder(), Demo::Off, Within::Namespace(script.to_owned()), owned(words))
     }
 
+    /// With the data that is in `data` below this folder.
+    #[track_caller]
+    pub fn start_on(folder: TempDir) -> Edge {
+        Edge::start_in(folder, Demo::Off, Within::Usual, Vec::new())
+    }
+
     #[track_caller]
     fn start_in(folder: TempDir, demo: Demo, within: Within, words: Vec<String>) -> Edge {
         let mut command = Edge::up(folder.path());

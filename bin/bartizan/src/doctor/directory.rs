@@ -7,8 +7,9 @@ use bartizan_certs::Ca;
 use bartizan_seal::Key;
 use bartizan_store::Store;
 
-use crate::data_dir::{KEY_FILE, SEALED_FILES};
+use crate::data_dir::{self, KEY_FILE, SEALED_FILES};
 use crate::doctor::Finding;
+use crate::failure::Failure;
 use crate::up::now;
 
 /// What is written to see that the disk takes it: a page of the store's file.
@@ -19,6 +20,7 @@ const ROOM_MIN: u64 = 256 << 20;
 
 pub(super) fn look(data: &Path, running: bool) -> Vec<Finding> {
     let mut findings = vec![writable(data, running)];
+    findings.extend(restored(data));
     findings.extend(room(data));
     findings.extend(secrets(data));
     findings.extend(store(data));
@@ -55,6 +57,13 @@ fn writable(data: &Path, running: bool) -> Finding {
             "make room, chown it, or name another with --data DIR",
         ),
     }
+}
+
+/// What is in a directory whose restore was cut off is a part of an edge.
+fn restored(data: &Path) -> Option<Finding> {
+    let error = data_dir::expect_restored(data).err()?;
+    let failure = error.downcast_ref::<Failure>()?;
+    Some(Finding::bad("the restore", failure.message.clone(), failure.remedy.clone().unwrap_or_default()))
 }
 
 /// What is free on its disk, for who is not root.

@@ -1,5 +1,6 @@
 //! End to end, one file a topic. Every test starts its own edge on free ports; all of them run at the same time.
 
+mod backups;
 mod both_ways;
 mod command_line;
 mod crowds;
