@@ -27,6 +27,8 @@ const TAG_MAX: usize = 132;
 /// What is served for "automatic", in seconds.
 const AUTOMATIC: u32 = 300;
 
+const BOTH_FAMILIES: &str = "a proxied name has addresses of both families";
+
 /// A time to live in seconds; 1 is automatic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ttl(u32);
@@ -101,6 +103,8 @@ pub enum RecordError {
     NotProxiable(bartizan_names::RecordType),
     #[error("the comment is longer than {COMMENT_MAX} characters")]
     Comment,
+    #[error("settings.{setting} cannot be on: {reason}")]
+    Setting { setting: &'static str, reason: &'static str },
     #[error("there may be {TAGS_MAX} tags of the form name:value, each of 1 to {TAG_MAX} characters")]
     Tags,
     #[error("bartizan.origin_port must be between 1 and 65535, on a proxied A or AAAA or CNAME record")]
@@ -121,6 +125,7 @@ impl RecordError {
             RecordError::Ttl => "/ttl",
             RecordError::Comment => "/comment",
             RecordError::Tags => "/tags",
+            RecordError::Setting { setting, .. } => return format!("/settings/{setting}"),
             RecordError::OriginPort => "/bartizan/origin_port",
         }
         .to_owned()
@@ -216,6 +221,7 @@ fn document(zone: &Zone, stamp: Stamp, body: &RecordBody, record: &Record) -> Re
         RecordData::Txt(_) => body.content.value().map(|text| text.trim().to_owned()).unwrap_or_default(),
         data => data.content(),
     };
+    let (comment, tags) = (comment(body)?, tags(body)?);
     Ok(bartizan_v4::Record {
         id: stamp.id,
         zone_id: zone.id,
@@ -228,10 +234,12 @@ fn document(zone: &Zone, stamp: Stamp, body: &RecordBody, record: &Record) -> Re
         proxiable: record.data.is_proxiable(),
         proxied: record.proxied,
         ttl: record.ttl.get(),
-        settings: RecordSettings {},
+        settings: settings(body)?,
         meta: Meta::default(),
-        comment: comment(body)?,
-        tags: tags(body)?,
+        comment_modified_on: comment.is_some().then_some(stamp.modified_on),
+        tags_modified_on: (!tags.is_empty()).then_some(stamp.modified_on),
+        comment,
+        tags,
         created_on: stamp.created_on,
         modified_on: stamp.modified_on,
         bartizan: record.origin_port.map(|port| Extension { origin_port: Some(port) }),
@@ -325,6 +333,20 @@ fn tags(body: &RecordBody) -> Result<Vec<String>, RecordError> {
     if tags.len() > TAGS_MAX || !tags.iter().all(valid) { Err(RecordError::Tags) } else { Ok(tags) }
 }
 
+/// What is off may be said; what would have to be done and is not is refused.
+fn settings(body: &RecordBody) -> Result<RecordSettings, RecordError> {
+    let settings = body.settings.value().copied().unwrap_or_default();
+    let all = [
+        ("ipv4_only", settings.ipv4_only, BOTH_FAMILIES),
+        ("ipv6_only", settings.ipv6_only, BOTH_FAMILIES),
+        ("flatten_cname", settings.flatten_cname, "a CNAME is answered as it is"),
+    ];
+    match all.into_iter().find(|(_, value, _)| *value == Some(true)) {
+        Some((setting, _, reason)) => Err(RecordError::Setting { setting, reason }),
+        None => Ok(settings),
+    }
+}
+
 /// The whole record that a PATCH of `stored` asks for: what the patch leaves out stays.
 ///
 /// Of the three fields that hold data, those that are given decide: new `content` makes the stored `data` void, and a new
@@ -352,6 +374,7 @@ pub fn merge(stored: &bartizan_v4::Record, patch: RecordBody) -> RecordBody {
         .filter(|_| patch.proxied != Patch::Value(false))
         .map(|ours| ExtensionBody { origin_port: Patch::from(ours.origin_port.map(|port| Integer(port.into()))) });
     RecordBody {
+        id: Patch::Absent,
         name: patch.name.or_stored(Some(stored.name.clone())),
         kind: patch.kind.or_stored(Some(stored.kind.clone())),
         content: patch.content.or_stored(same_type.map(|()| stored.content.clone())),
@@ -361,6 +384,7 @@ pub fn merge(stored: &bartizan_v4::Record, patch: RecordBody) -> RecordBody {
         proxied: patch.proxied.or_stored(Some(stored.proxied)),
         comment: patch.comment.or_stored(stored.comment.clone()),
         tags: patch.tags.or_stored(Some(stored.tags.clone())),
+        settings: patch.settings.or_stored(Some(stored.settings)),
         bartizan: patch.bartizan.or_stored(extension),
     }
 }

@@ -42,6 +42,14 @@ pub struct Record {
     pub meta: Meta,
     pub comment: Option<String>,
     pub tags: Vec<String>,
+    /// Since when the comment is as it is, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub comment_modified_on: Option<Timestamp>,
+    /// Since when the tags are as they are, if there are any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub tags_modified_on: Option<Timestamp>,
     #[schema(value_type = String, format = DateTime)]
     pub created_on: Timestamp,
     #[schema(value_type = String, format = DateTime)]
@@ -86,9 +94,20 @@ impl<'d> From<&'d Record> for ServedRecord<'d> {
     }
 }
 
-/// No setting of a single record is enforced yet, so none is kept.
+/// Settings of a single record, as far as they were given. All are off here: none of them is enforced, so none is taken
+/// that would have to be.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct RecordSettings {}
+pub struct RecordSettings {
+    /// A proxied name has addresses of version 4 alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ipv4_only: Option<bool>,
+    /// A proxied name has addresses of version 6 alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ipv6_only: Option<bool>,
+    /// A CNAME is answered with what it leads to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub flatten_cname: Option<bool>,
+}
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[schema(as = RecordMeta)]
@@ -110,6 +129,10 @@ pub struct Extension {
 /// What POST, PUT and PATCH take. Fields that only a reply has are ignored.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct RecordBody {
+    /// Of a patch or a put in a batch: which record. Elsewhere the path says it.
+    #[serde(default, skip_serializing_if = "Patch::is_absent")]
+    #[schema(value_type = Option<String>)]
+    pub id: Patch<serde_json::Value>,
     /// Whole or relative to the zone, with or without a final dot; `@` is the zone itself.
     #[serde(default, skip_serializing_if = "Patch::is_absent")]
     #[schema(value_type = Option<String>, max_length = 255)]
@@ -139,6 +162,9 @@ pub struct RecordBody {
     #[serde(default, skip_serializing_if = "Patch::is_absent")]
     #[schema(value_type = Option<Vec<String>>)]
     pub tags: Patch<Vec<String>>,
+    #[serde(default, skip_serializing_if = "Patch::is_absent")]
+    #[schema(value_type = Option<RecordSettings>)]
+    pub settings: Patch<RecordSettings>,
     #[serde(default, deserialize_with = "patch::said", skip_serializing_if = "Patch::is_absent")]
     #[schema(value_type = Option<Extension>)]
     pub bartizan: Patch<ExtensionBody>,
@@ -149,4 +175,34 @@ pub struct ExtensionBody {
     #[serde(default, skip_serializing_if = "Patch::is_absent")]
     #[schema(value_type = Option<u16>)]
     pub origin_port: Patch<Integer>,
+}
+
+/// What POST `/zones/{zone_id}/dns_records/batch` takes: all of it in this order, or nothing.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
+#[serde(default)]
+#[schema(as = RecordBatchBody)]
+pub struct BatchBody {
+    pub deletes: Option<Vec<BatchDelete>>,
+    /// As PATCH takes them, each with the record's `id`.
+    pub patches: Option<Vec<RecordBody>>,
+    /// As PUT takes them, each with the record's `id`.
+    pub puts: Option<Vec<RecordBody>>,
+    pub posts: Option<Vec<RecordBody>>,
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
+#[serde(default)]
+pub struct BatchDelete {
+    #[schema(value_type = Option<String>)]
+    pub id: Patch<serde_json::Value>,
+}
+
+/// The records that a batch deleted, as they were, and those that it changed and made, each list in the order of the body.
+#[derive(Clone, Debug, Default, Serialize, ToSchema)]
+#[schema(as = RecordBatch)]
+pub struct Batch {
+    pub deletes: Vec<Record>,
+    pub patches: Vec<Record>,
+    pub puts: Vec<Record>,
+    pub posts: Vec<Record>,
 }

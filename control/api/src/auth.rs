@@ -156,7 +156,8 @@ impl Tags {
 async fn run_once(api: &Api, by: String, request: Request, next: Next) -> Result<Response, Error> {
     let Some(key) = Answers::key(request.method(), request.headers())? else { return Ok(next.run(request).await) };
     let (parts, body) = request.into_parts();
-    let body = extract::whole(body).await?;
+    // How much of it the handler takes is for the handler to say.
+    let body = extract::whole(body, extract::BATCH_MAX).await?;
     let mut call = format!("{} {}\n", parts.method, parts.uri).into_bytes();
     // The same on another condition is another call.
     for tags in parts.headers.get_all(header::IF_MATCH) {

@@ -3,6 +3,7 @@
 //! The unit of a change is the owner name: whether a record is identical to one that is there, and whether a CNAME stands
 //! in its way, is decided on all records of that name in the state that the change lands on.
 
+mod batch;
 mod query;
 mod rules;
 
@@ -32,7 +33,11 @@ use crate::transaction::{Change, Listed, View};
 const SIZES: PageSizes = PageSizes { min: 1, default: 100, max: 10_000 };
 
 pub(crate) fn routes(api: &Api) -> OpenApiRouter<Api> {
-    resource::routes::<Records>(api).routes(needs(Permission::DnsRead, api, routes!(list)))
+    resource::routes::<Records>(api).routes(needs(Permission::DnsRead, api, routes!(list))).routes(needs(
+        Permission::DnsWrite,
+        api,
+        routes!(batch::batch),
+    ))
 }
 
 struct Records;
@@ -75,11 +80,11 @@ impl Editable for Records {
         body: &RecordBody,
         edit: Edit,
     ) -> Result<bartizan_v4::Record, Error> {
-        let stamp = Stamp { id: old.id, created_on: old.created_on, modified_on: old.modified_on };
-        match edit {
-            Edit::Replace => beside_others(change, &here.zone()?, stamp, body),
-            Edit::Patch => beside_others(change, &here.zone()?, stamp, &merge(old, body.clone())),
-        }
+        let document = match edit {
+            Edit::Replace => beside_others(change, &here.zone()?, stamp_of(old), body),
+            Edit::Patch => beside_others(change, &here.zone()?, stamp_of(old), &merge(old, body.clone())),
+        };
+        Ok(since(old, document?, change.now()))
     }
 
     fn id(record: &bartizan_v4::Record) -> RecordId {
@@ -107,6 +112,18 @@ impl Editable for Records {
             Err(error) => Err(error),
         }
     }
+}
+
+fn stamp_of(old: &bartizan_v4::Record) -> Stamp {
+    Stamp { id: old.id, created_on: old.created_on, modified_on: old.modified_on }
+}
+
+/// `new` in place of `old`, with the times since when its comment and its tags are as they are.
+fn since(old: &bartizan_v4::Record, mut new: bartizan_v4::Record, now: Timestamp) -> bartizan_v4::Record {
+    let time = |same: bool, old: Option<Timestamp>, is_said: bool| if same { old } else { is_said.then_some(now) };
+    new.comment_modified_on = time(new.comment == old.comment, old.comment_modified_on, new.comment.is_some());
+    new.tags_modified_on = time(new.tags == old.tags, old.tags_modified_on, !new.tags.is_empty());
+    new
 }
 
 impl View {

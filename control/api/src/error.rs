@@ -337,6 +337,7 @@ impl From<RecordError> for Error {
             | RecordError::ApexCname
             | RecordError::ApexDs(_)
             | RecordError::Tags
+            | RecordError::Setting { .. }
             | RecordError::OriginPort => Fault::RecordInvalid,
             RecordError::Itself | RecordError::NoOrigin(_) => Fault::Content,
             RecordError::Ttl => Fault::RecordTtl,

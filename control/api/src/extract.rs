@@ -17,6 +17,9 @@ use crate::query;
 /// Bytes of a request's body. The largest honest one is a tunnel's configuration with 1,000 rules.
 pub const BODY_MAX: usize = 1 << 20;
 
+/// Bytes of a batch of records: ten thousand of them with comments, or one with the longest texts many times.
+pub(crate) const BATCH_MAX: usize = 8 << 20;
+
 /// How long a body may take to arrive.
 const BODY_WAIT: Duration = Duration::from_secs(30);
 
@@ -31,17 +34,28 @@ impl<S: Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
     type Rejection = Error;
 
     async fn from_request(request: Request, _: &S) -> Result<Body<T>, Error> {
-        parse(&whole(request.into_body()).await?).map(Body)
+        parse(&whole(request.into_body(), BODY_MAX).await?).map(Body)
     }
 }
 
-/// A whole body, if it is not too large, and does not take too long.
-pub(crate) async fn whole(body: axum::body::Body) -> Result<Bytes, Error> {
+/// A JSON body of many objects.
+pub(crate) struct LargeBody<T>(pub(crate) T);
+
+impl<S: Sync, T: DeserializeOwned> FromRequest<S> for LargeBody<T> {
+    type Rejection = Error;
+
+    async fn from_request(request: Request, _: &S) -> Result<LargeBody<T>, Error> {
+        parse(&whole(request.into_body(), BATCH_MAX).await?).map(LargeBody)
+    }
+}
+
+/// A whole body, if it has no more than `max` bytes, and does not take too long.
+pub(crate) async fn whole(body: axum::body::Body, max: usize) -> Result<Bytes, Error> {
     // One that says so is refused before a byte of it is asked for (RFC 9110 §10.1.1).
-    if body.size_hint().lower() > BODY_MAX as u64 {
+    if body.size_hint().lower() > max as u64 {
         return Err(Fault::LargeBody.into());
     }
-    let body = Limited::new(body, BODY_MAX).collect();
+    let body = Limited::new(body, max).collect();
     let bytes = tokio::time::timeout(BODY_WAIT, body)
         .await
         .map_err(|_| Fault::SlowBody)?

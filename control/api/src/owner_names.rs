@@ -89,7 +89,12 @@ impl Change {
             }
         }
         records.extend(new.iter().map(|(record, _)| record).filter(|record| record.owner == *owner).cloned());
-        bartizan_publish::check(&zone.name, &records)?;
+        self.put_name_records(zone, owner, &records)
+    }
+
+    /// Notes what stands at a name from now on, if it can be served together; the name is guarded.
+    pub(crate) fn put_name_records(&mut self, zone: &Zone, owner: &Name, records: &[Record]) -> Result<(), Error> {
+        bartizan_publish::check(&zone.name, records)?;
         let known = self.name_document(zone.id, owner)?;
         if !records.is_empty() && !known.apps.is_empty() {
             let apps: Vec<String> = self.apps_at(zone.id, owner)?.iter().map(apps::called).collect();

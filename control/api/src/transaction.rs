@@ -6,6 +6,8 @@
 //! Nothing here knows a kind of object: what a resource keeps, and by which rules, is in the resource's own file. Names
 //! that must be unique have keys of their own, which name who holds them: two who take the same name at once meet there.
 
+use std::collections::HashSet;
+use std::mem::{self, Discriminant};
 use std::ops::Deref;
 use std::sync::Arc;
 
@@ -164,6 +166,8 @@ pub(crate) struct Change {
     now: Timestamp,
     certs: Certs,
     guards: Vec<Guard>,
+    /// Which of them there are already: a change may have ten thousand.
+    guarded: HashSet<(Discriminant<Guard>, Key)>,
     ops: Vec<Op>,
     afterwards: Vec<Afterwards>,
 }
@@ -181,7 +185,15 @@ impl Deref for Change {
 
 impl Change {
     pub(crate) fn new(view: View, now: Timestamp, certs: Certs) -> Change {
-        Change { view, now, certs, guards: Vec::new(), ops: Vec::new(), afterwards: Vec::new() }
+        Change {
+            view,
+            now,
+            certs,
+            guards: Vec::new(),
+            guarded: HashSet::new(),
+            ops: Vec::new(),
+            afterwards: Vec::new(),
+        }
     }
 
     /// What to commit. Lets go of the state that it was made from: the store's writer may wait for those who look at
@@ -253,7 +265,8 @@ impl Change {
     }
 
     fn add(&mut self, guard: Guard) {
-        if !self.guards.contains(&guard) {
+        // All look at one state, so two of a sort on one key are equal.
+        if self.guarded.insert((mem::discriminant(&guard), guard.key().clone())) {
             self.guards.push(guard);
         }
     }

@@ -4,6 +4,7 @@
 """
 
 import base64
+import hashlib
 import os
 import sys
 
@@ -60,6 +61,36 @@ made = [
         data={"flags": 0, "tag": "issue", "value": "ca.example.net"},
     ),
 ]
+digest = hashlib.sha256(b"").hexdigest()
+place = {"lat_degrees": 31, "lat_minutes": 58, "lat_seconds": 52.1, "lat_direction": "S", "long_degrees": 115}
+place |= {"long_minutes": 49, "long_seconds": 11.7, "long_direction": "E", "altitude": 20, "size": 10}
+place |= {"precision_horz": 10, "precision_vert": 2}
+by_field = {
+    "CERT": {"type": 1, "key_tag": 12345, "algorithm": 8, "certificate": "bDts/tc="},
+    "DNSKEY": {"flags": 257, "protocol": 3, "algorithm": 15, "public_key": "bDts/tc="},
+    "DS": {"key_tag": 60485, "algorithm": 13, "digest_type": 2, "digest": digest},
+    "HTTPS": {"priority": 1, "target": ".", "value": 'alpn="h3,h2" ipv4hint="192.0.2.1"'},
+    "LOC": place,
+    "NAPTR": {"order": 1, "preference": 2, "flags": "U", "service": "E2U+sip", "regex": "!.*!a!", "replacement": "."},
+    "SMIMEA": {"usage": 3, "selector": 1, "matching_type": 1, "certificate": digest},
+    "SSHFP": {"algorithm": 4, "type": 2, "fingerprint": digest},
+    "SVCB": {"priority": 1, "target": "svc.example.net.", "value": 'port="853"'},
+    "TLSA": {"usage": 3, "selector": 1, "matching_type": 1, "certificate": digest},
+    "URI": {"weight": 20, "target": "https://example.com/"},
+}
+for kind, data in by_field.items():
+    # DS says how to trust the zone that begins where NS is.
+    more = {"name": "sub" if kind == "DS" else "typed", "ttl": 1} | ({"priority": 10} if kind == "URI" else {})
+    one = client.dns.records.create(zone_id=zone.id, type=kind, data=data, **more)
+    assert one.data.to_dict() == data, one
+    # What is read is written back as it is.
+    again = client.dns.records.update(one.id, zone_id=zone.id, type=kind, data=one.data.to_dict(), **more)
+    assert (again.content, again.modified_on) == (one.content, one.modified_on), again
+    made.append(one)
+for kind, content in {"PTR": "host.sdk.example", "OPENPGPKEY": "bDts/tc="}.items():
+    one = client.dns.records.create(zone_id=zone.id, type=kind, name="typed", content=content, ttl=1)
+    assert one.content == content, one
+    made.append(one)
 assert made[1].content == "2001:db8::1", made[1]
 assert made[6].data.port == 5060, made[6]
 listed = list(client.dns.records.list(zone_id=zone.id, per_page=5))

@@ -15,22 +15,40 @@ pub(super) fn beside_others(
     stamp: Stamp,
     body: &RecordBody,
 ) -> Result<bartizan_v4::Record, Error> {
-    refuse_other_zone(view, zone, body)?;
-    let (record, document) = Record::parse_body(zone, stamp, body)?;
+    let (record, document) = asked_for(view, zone, stamp, body)?;
     let others = view.records_at(zone.id, &record.owner)?;
-    let is_ns = |other: &bartizan_v4::Record| other.kind == RecordType::NS.to_string();
-    if record.data.rtype() == RecordType::DS && !others.iter().any(is_ns) {
-        let detail =
-            "a DS record says how to trust a zone that begins there, so it needs an NS record at the same name";
-        return Err(Fault::RecordInvalid.because(detail).at("/name"));
-    }
-    for other in others.iter().filter(|other| other.id != stamp.id) {
-        let other = owner_names::parse(other)?;
-        if let Some(fault) = conflict(&record, &other, zone) {
-            return Err(Error::from(fault).at("/name"));
-        }
-    }
+    let others = others.iter().filter(|other| other.id != stamp.id).map(owner_names::parse);
+    stands_beside(&record, &others.collect::<Result<Vec<_>, _>>()?, zone)?;
     Ok(document)
+}
+
+/// The record that `body` asks for, whatever stands at its name.
+pub(super) fn asked_for(
+    view: &View,
+    zone: &Zone,
+    stamp: Stamp,
+    body: &RecordBody,
+) -> Result<(Record, bartizan_v4::Record), Error> {
+    refuse_other_zone(view, zone, body)?;
+    Ok(Record::parse_body(zone, stamp, body)?)
+}
+
+/// Whether `record` may stand beside the `others` of its name.
+pub(super) fn stands_beside(record: &Record, others: &[Record], zone: &Zone) -> Result<(), Error> {
+    let is_ns = |other: &Record| other.data.rtype() == RecordType::NS;
+    if record.data.rtype() == RecordType::DS && !others.iter().any(is_ns) {
+        return Err(ds_alone().at("/name"));
+    }
+    match others.iter().find_map(|other| conflict(record, other, zone)) {
+        Some(fault) => Err(Error::from(fault).at("/name")),
+        None => Ok(()),
+    }
+}
+
+/// A DS record stands beside NS records (RFC 4035 §2.4).
+pub(super) fn ds_alone() -> Error {
+    Fault::RecordInvalid
+        .because("a DS record says how to trust a zone that begins there, so it needs an NS record at the same name")
 }
 
 /// A name that ends in a dot and lies in another zone of ours was not meant to be relative to this one.

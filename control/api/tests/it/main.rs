@@ -3,6 +3,7 @@
 mod access_rules;
 mod audit_logs;
 mod auth;
+mod batch;
 mod clients;
 mod damage;
 mod deletions;

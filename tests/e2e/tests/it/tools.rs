@@ -32,17 +32,60 @@ www:
   - {type: A, values: [192.0.2.1, 192.0.2.2]}
   - {type: AAAA, value: '2001:db8::1'}
 alias: {type: CNAME, value: www.octodns.example.}
-sub: {type: NS, values: [ns1.example.net., ns2.example.net.]}
+sub:
+  - {type: NS, values: [ns1.example.net., ns2.example.net.]}
+  - {type: DS, value: {key_tag: 60485, algorithm: 13, digest_type: 2, digest: DIGEST}}
 _sip._tcp: {type: SRV, value: {priority: 1, weight: 2, port: 5060, target: sip.octodns.example.}}
+_443._tcp.www:
+  type: TLSA
+  value: {certificate_usage: 3, selector: 1, matching_type: 1, certificate_association_data: DIGEST}
+host:
+  - {type: SSHFP, value: {algorithm: 4, fingerprint_type: 2, fingerprint: DIGEST}}
+  - type: LOC
+    value:
+      lat_degrees: 31
+      lat_minutes: 58
+      lat_seconds: 52.1
+      lat_direction: S
+      long_degrees: 115
+      long_minutes: 49
+      long_seconds: 11.7
+      long_direction: E
+      altitude: 20
+      size: 10
+      precision_horz: 10
+      precision_vert: 2
+number:
+  type: NAPTR
+  value: {order: 100, preference: 10, flags: U, service: E2U+sip, regexp: '!^.*$!sip:a@b.example!', replacement: .}
+pointer: {type: PTR, values: [host.octodns.example.]}
+shop: {type: HTTPS, value: {svcpriority: 1, targetname: ., svcparams: {alpn: [h3, h2], ipv4hint: [192.0.2.1], port: 443}}}
+_dns: {type: SVCB, value: {svcpriority: 1, targetname: host.octodns.example., svcparams: {alpn: [dot]}}}
 "#;
 
-/// Plan, apply, and a second plan without anything in it, with the provider's defaults.
+/// What `dig` shows for each type that only lately has a name in its answers.
+const SHOWN: [(&str, &str, &str); 8] = [
+    ("sub.octodns.example", "DS", "DS 60485 13 2 DIGEST"),
+    ("_443._tcp.www.octodns.example", "TLSA", "TLSA 3 1 1 DIGEST"),
+    ("host.octodns.example", "SSHFP", "SSHFP 4 2 DIGEST"),
+    ("host.octodns.example", "LOC", "LOC 31 58 52.100 S 115 49 11.700 E 20.00m 10m 10m 2m"),
+    ("number.octodns.example", "NAPTR", r#"NAPTR 100 10 "U" "E2U+sip" "!^.*$!sip:a@b.example!" ."#),
+    ("pointer.octodns.example", "PTR", "PTR host.octodns.example."),
+    ("shop.octodns.example", "HTTPS", r#"HTTPS 1 . alpn="h3,h2" port=443 ipv4hint=192.0.2.1"#),
+    ("_dns.octodns.example", "SVCB", r#"SVCB 1 host.octodns.example. alpn="dot""#),
+];
+
+/// SHA-256 of nothing.
+const DIGEST: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+
+/// Plan, apply, and a second plan without anything in it, with the provider's defaults and all types that it has.
 #[test]
 fn octodns_with_its_default_configuration() {
     let edge = Edge::start();
     let (config, zone) = (edge.folder().join("octodns.yaml"), edge.folder().join("octodns.example.yaml"));
     std::fs::write(&config, CONFIG.replace("FOLDER", &edge.folder().to_string_lossy())).expect("a file of the test");
-    std::fs::write(&zone, ZONE).expect("a file of the test");
+    let records = ZONE.replace("DIGEST", DIGEST);
+    std::fs::write(&zone, &records).expect("a file of the test");
     // It tells what it does on stderr.
     let sync = |words: &[&str]| {
         let finished = finish(
@@ -61,9 +104,14 @@ fn octodns_with_its_default_configuration() {
     assert!(plan.contains("Create"), "{plan}");
     sync(&["--doit"]);
     assert_eq!(edge.dig(&["www.octodns.example", "AAAA"]).answers(), ["AAAA 2001:db8::1"]);
+    for (name, kind, answer) in SHOWN {
+        // Long values come in pieces.
+        let shown = edge.dig(&["+nosplit", name, kind]).answers().join("|").to_lowercase();
+        assert_eq!(shown, answer.replace("DIGEST", DIGEST).to_lowercase());
+    }
     let plan = sync(&[]);
     assert!(plan.contains("No changes were planned"), "{plan}");
-    std::fs::write(&zone, ZONE.replace("192.0.2.2", "192.0.2.3")).expect("a file of the test");
+    std::fs::write(&zone, records.replace("192.0.2.2", "192.0.2.3")).expect("a file of the test");
     assert!(sync(&["--doit"]).contains("Update"));
     let plan = sync(&[]);
     assert!(plan.contains("No changes were planned"), "{plan}");
