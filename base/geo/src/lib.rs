@@ -99,6 +99,11 @@ impl Geo {
         self.0.iter().any(|file| file.metadata().database_type.to_ascii_lowercase().contains("asn"))
     }
 
+    /// Whether there is any file: the built-in data has no exits of Tor, and a rule for them matches no source.
+    pub fn has_files(&self) -> bool {
+        !self.0.is_empty()
+    }
+
     /// Country and network of an address, as far as they are known. An IPv4-mapped IPv6 address (RFC 4291 §2.5.5.2) is
     /// looked up as the IPv4 address.
     pub fn lookup(&self, address: IpAddr) -> (Option<CountryCode>, Option<Asn>) {
@@ -135,6 +140,22 @@ mod tests {
             assert_eq!(asn, None, "{address}");
         }
         assert!(!geo.knows_networks());
+        assert!(!geo.has_files());
+    }
+
+    /// A country that addresses have can be named in a rule. An address in each two octets of IPv4, and each two of the
+    /// IPv6 that is handed out (2000::/3).
+    #[test]
+    fn every_country_of_the_built_in_data_is_in_use() {
+        let geo = Geo::built_in();
+        let four = (0..=u16::MAX).map(|high| IpAddr::from([(high >> 8) as u8, high as u8, 1, 1]));
+        let six = (0x2000..0x4000_u16)
+            .flat_map(|high| (0..=u8::MAX).map(move |low| IpAddr::from([high, u16::from(low) << 8, 0, 0, 0, 0, 0, 1])));
+        let countries: std::collections::BTreeSet<_> =
+            four.chain(six).filter_map(|address| geo.lookup(address).0).collect();
+        assert!(countries.len() > 150, "{}", countries.len());
+        let unknown: Vec<_> = countries.into_iter().filter(|code| !code.is_in_use()).collect();
+        assert!(unknown.is_empty(), "{unknown:?}");
     }
 
     /// A value of an MMDB file's data section (its specification is `maxmind-db/MaxMind-DB`, version 2.0).

@@ -28,6 +28,9 @@ pub enum AccessRuleError {
     Target(String),
     #[error("{value:?} is not {expected}")]
     Value { value: String, expected: &'static str },
+    /// Well formed, but no visitor has it.
+    #[error("no visitor comes from {target}, so the rule would match nobody{}", hint(target))]
+    Nobody { target: AccessTarget },
     #[error("the notes are longer than {NOTES_MAX} characters")]
     Notes,
 }
@@ -38,7 +41,7 @@ impl AccessRuleError {
         match self {
             AccessRuleError::Mode(_) => "/mode",
             AccessRuleError::Target(_) => "/configuration/target",
-            AccessRuleError::Value { .. } => "/configuration/value",
+            AccessRuleError::Value { .. } | AccessRuleError::Nobody { .. } => "/configuration/value",
             AccessRuleError::Notes => "/notes",
         }
     }
@@ -75,6 +78,32 @@ pub fn parse_target(body: Option<&RuleConfigurationBody>) -> Result<AccessTarget
     let kind = text(|body| body.target.value()).unwrap_or_default();
     let value = text(|body| body.value.value()).unwrap_or_default();
     target_of_kind(kind, value)
+}
+
+/// The same for a new rule: of some visitors. A block that is typed wrong must not pass for one that holds; what was stored
+/// before stays readable.
+pub fn parse_new_target(body: Option<&RuleConfigurationBody>) -> Result<AccessTarget, AccessRuleError> {
+    let target = parse_target(body)?;
+    if target.is_nobody() { Err(AccessRuleError::Nobody { target }) } else { Ok(target) }
+}
+
+/// What was meant in place of a target that is nobody's.
+fn hint(target: &AccessTarget) -> String {
+    match target {
+        AccessTarget::Country(code) => match code.mistaken_for() {
+            Some((meant, name)) => format!("; the code of {name} is {meant}"),
+            None => {
+                "; the codes of countries are those of ISO 3166-1, XX is for addresses of no known country".to_owned()
+            }
+        },
+        AccessTarget::Ip(address) if address.is_unspecified() => {
+            format!("; all addresses are the ip_range {address}/0")
+        }
+        AccessTarget::Range(range) if range.network().is_unspecified() => {
+            format!("; all addresses are {}/0", range.network())
+        }
+        _ => String::new(),
+    }
 }
 
 /// An address is taken under either name of its kind: it says itself which it is.
@@ -165,6 +194,52 @@ mod tests {
             assert_eq!(read(target, value), expect, "{target} {value}");
         }
         assert_eq!(parse_target(None), Err(AccessRuleError::Target(String::new())));
+    }
+
+    #[test]
+    fn a_new_rule_is_for_somebody() {
+        for (target, value, expect) in [
+            ("country", "gb", None),
+            ("country", "XX", None),
+            (
+                "country",
+                "UK",
+                Some("no visitor comes from UK, so the rule would match nobody; the code of the United Kingdom is GB"),
+            ),
+            (
+                "country",
+                "ZZ",
+                Some(
+                    "no visitor comes from ZZ, so the rule would match nobody; the codes of countries are those of ISO 3166-1, XX is for addresses of no known country",
+                ),
+            ),
+            ("asn", "AS64500", None),
+            ("asn", "0", Some("no visitor comes from AS0, so the rule would match nobody")),
+            (
+                "ip",
+                "0.0.0.0",
+                Some(
+                    "no visitor comes from 0.0.0.0, so the rule would match nobody; all addresses are the ip_range 0.0.0.0/0",
+                ),
+            ),
+            (
+                "ip_range",
+                "::/128",
+                Some("no visitor comes from ::/128, so the rule would match nobody; all addresses are ::/0"),
+            ),
+            ("ip_range", "::/0", None),
+            ("ip_range", "239.0.0.0/8", Some("no visitor comes from 239.0.0.0/8, so the rule would match nobody")),
+        ] {
+            let body = RuleConfigurationBody {
+                target: Patch::Value(target.to_owned()),
+                value: Patch::Value(value.to_owned()),
+            };
+            let refused = parse_new_target(Some(&body)).err();
+            assert_eq!(refused.as_ref().map(ToString::to_string).as_deref(), expect, "{target} {value}");
+            assert!(refused.is_none_or(|error| error.pointer() == "/configuration/value"), "{target} {value}");
+            // What a version before kept is read.
+            assert!(target_of_kind(target, value).is_ok(), "{target} {value}");
+        }
     }
 
     #[test]

@@ -21,8 +21,8 @@ mod user;
 mod zone;
 
 pub use access_rule::{
-    AccessRule, AccessRuleError, NOTES_MAX, kind_of_target, parse_mode, parse_target, target_configuration,
-    target_of_kind,
+    AccessRule, AccessRuleError, NOTES_MAX, kind_of_target, parse_mode, parse_new_target, parse_target,
+    target_configuration, target_of_kind,
 };
 pub use app_error::{AppError, OriginReason};
 pub use app_origin::ORIGINS_MAX;

@@ -38,7 +38,7 @@ const SOURCES: [(&str, Reader); 33] = [
     ("doctor.rs", Reader::Of(&["doctor", "up"])),
     ("doctor/directory.rs", Reader::Of(&["up"])),
     ("fd_store.rs", Reader::Of(&["fd-store"])),
-    ("firewall.rs", Reader::Of(&["firewall"])),
+    ("firewall.rs", Reader::Of(&["firewall", "up"])),
     ("history.rs", Reader::Of(&["history"])),
     ("host.rs", Reader::Of(&["up"])),
     ("listen.rs", Reader::Of(&["up"])),

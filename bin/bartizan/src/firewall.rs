@@ -84,11 +84,8 @@ async fn put(mode: &str, source: &str, scope: &Scope, notes: &str, api: &Api, ou
         }
     })?;
     output.result(&rule, || {
-        let enforced = match rule["bartizan"]["enforced"].as_bool() {
-            Some(false) => "\n  stored, but not in force: this edge does not know networks yet",
-            _ => "",
-        };
-        format!("{}{enforced}", row(&rule).join("  ").trim_end())
+        let why = if is_in_force(&rule) { "" } else { NOT_IN_FORCE };
+        format!("{}{why}", row(&rule).join("  ").trim_end())
     })
 }
 
@@ -136,13 +133,22 @@ async fn test(address: &str, app: Option<&str>, api: &Api, output: Output) -> an
     })
 }
 
+/// Why a rule that this edge takes may match nobody.
+const NOT_IN_FORCE: &str = "\n  stored, but not in force: this edge cannot tell whom it is for; `bartizan up --geo FILE` \
+                            gives it a database of networks and countries";
+
+fn is_in_force(rule: &Value) -> bool {
+    rule["bartizan"]["enforced"] != false
+}
+
 fn row(rule: &Value) -> Vec<String> {
     let mode = match text(rule, "mode") {
         "whitelist" => "allow",
         other => other,
     };
+    let mode = if is_in_force(rule) { mode.to_owned() } else { format!("{mode}, not in force") };
     vec![
-        mode.to_owned(),
+        mode,
         text(&rule["configuration"], "value").to_owned(),
         text(&rule["scope"], "type").to_owned(),
         text(rule, "id").to_owned(),

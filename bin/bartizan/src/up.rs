@@ -168,7 +168,7 @@ impl Stored {
 pub async fn serve(opened: Opened, output: Output) -> anyhow::Result<()> {
     let Opened { settings, domain, data, mut listeners, addresses, stored, geo, chosen, backup_lock } = opened;
     let Stored { seal, store, certs, nameservers, set_up, pop, publisher } = stored;
-    let knows_networks = geo.knows_networks();
+    let (knows_networks, may_know_tor) = (geo.knows_networks(), geo.has_files());
     let reset_key = Arc::new(seal.reset_key());
     let ports = ports(&chosen);
     let trusted = settings.proxies.clone();
@@ -193,6 +193,7 @@ pub async fn serve(opened: Opened, output: Output) -> anyhow::Result<()> {
         ports,
         private_origins: private == Private::Allowed,
         knows_networks,
+        may_know_tor,
         data: data.path().to_owned(),
         domain: domain.clone(),
         account: set_up.account_id,

@@ -4,8 +4,10 @@
 //! which it was made, and is seen and found there only. Its id follows from scope and target, so that a second rule for the
 //! same is found without a search, and two who make it at once meet.
 
-use bartizan_model::{AccessRule as Rule, parse_mode, parse_target, target_configuration, target_of_kind};
-use bartizan_names::{AccessMode, RuleId, Timestamp};
+use bartizan_model::{
+    AccessRule as Rule, parse_mode, parse_new_target, parse_target, target_configuration, target_of_kind,
+};
+use bartizan_names::{AccessMode, AccessTarget, CountryCode, RuleId, Timestamp};
 use bartizan_store::{AccessRuleOrder, AccessRuleQuery, Key, Kind, Match, Scope};
 use bartizan_v4::access_rule::{RuleConfiguration, RuleExtension, RuleScope};
 use bartizan_v4::{AccessRule, AccessRuleBody, StoredAccessRule, StoredRuleScope};
@@ -64,7 +66,7 @@ impl Editable for AccessRules {
 
     fn make(here: &Here<'_>, change: &mut Change, body: &AccessRuleBody) -> Result<StoredAccessRule, Error> {
         let mode = parse_mode(body.mode.value())?;
-        let configuration = target_configuration(&parse_target(body.configuration.value())?);
+        let configuration = target_configuration(&parse_new_target(body.configuration.value())?);
         let notes = Rule::parse_notes(body.notes.value())?;
         let scope_of_rule = stored_scope(here.scope)?;
         let id = id_of(scope_of_rule, &configuration);
@@ -173,11 +175,22 @@ fn normal_value(text: &str) -> String {
 #[derive(Clone, Copy)]
 pub(crate) struct Knowledge {
     networks: bool,
+    tor: bool,
 }
 
 impl Knowledge {
     pub(crate) fn of(api: &Api) -> Knowledge {
-        Knowledge { networks: api.facts().knows_networks }
+        Knowledge { networks: api.facts().knows_networks, tor: api.facts().may_know_tor }
+    }
+
+    /// Whether a rule can match anybody here. One that cannot be read is in force in its own way.
+    fn matches(self, RuleConfiguration { target, value }: &RuleConfiguration) -> bool {
+        match target_of_kind(target, value) {
+            Ok(target) if target.is_nobody() => false,
+            Ok(AccessTarget::Asn(_)) => self.networks,
+            Ok(AccessTarget::Country(CountryCode::TOR)) => self.tor,
+            _ => true,
+        }
     }
 }
 
@@ -188,7 +201,7 @@ pub(crate) fn sent(rule: StoredAccessRule, owner: String, knowledge: Knowledge) 
         StoredRuleScope::Organization(id) => (id.to_string(), None, Some(owner), "organization"),
         StoredRuleScope::Zone(id) => (id.to_string(), None, Some(owner), "zone"),
     };
-    let enforced = knowledge.networks || rule.configuration.target != "asn";
+    let enforced = knowledge.matches(&rule.configuration);
     AccessRule {
         id: rule.id,
         notes: rule.notes,

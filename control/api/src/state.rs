@@ -51,6 +51,8 @@ pub struct Facts {
     /// Whether the edge can tell which network an address belongs to.
     pub knows_networks: bool,
     /// Whether records and applications may lead to loopback and private addresses.
+    /// Whether it has data that may tell the exits of Tor: the built-in data do not.
+    pub may_know_tor: bool,
     pub private_origins: bool,
     pub data: PathBuf,
     /// The default zone.

@@ -1,8 +1,10 @@
 //! IP access rules, below users, accounts and zones.
 
 use bartizan_api::router;
+use bartizan_store::{Key, Scope};
 use serde_json::{Value, json};
 
+use crate::damage::spoil;
 use crate::edge::{EMAIL, Edge, KEY};
 
 const USER: &str = "/user/firewall/access_rules/rules";
@@ -97,7 +99,7 @@ fn values_have_one_spelling() {
         ("ip_range", "0.0.0.0/0", "ip_range", "0.0.0.0/0"),
         ("ip_range", "2001:DB8::/20", "ip_range", "2001::/20"),
         ("country", "de", "country", "DE"),
-        ("country", "T1", "country", "T1"),
+        ("country", "XX", "country", "XX"),
     ] {
         let rule = edge.post(USER, &body("block", target, value)).result();
         assert_eq!(rule["configuration"], json!({"target": kept_target, "value": kept}), "{value}");
@@ -107,18 +109,36 @@ fn values_have_one_spelling() {
 }
 
 #[test]
-fn a_network_is_only_known_with_its_data() {
-    let network = body("block", "asn", "13335");
+fn what_the_edge_cannot_tell_is_not_in_force() {
+    let (network, tor) = (body("block", "asn", "13335"), body("block", "country", "t1"));
     let edge = Edge::new();
-    let rule = edge.post(USER, &network).result();
-    assert_eq!(rule["configuration"]["value"], "AS13335");
-    assert_eq!(rule["bartizan"], json!({"enforced": false}));
-    assert_eq!(edge.get(USER).result()[0]["bartizan"], json!({"enforced": false}));
+    for (sent, kept) in [(&network, "AS13335"), (&tor, "T1")] {
+        let rule = edge.post(USER, sent).result();
+        assert_eq!(rule["configuration"]["value"], kept);
+        assert_eq!(rule["bartizan"], json!({"enforced": false}));
+        assert_eq!(edge.get(USER).result()[0]["bartizan"], json!({"enforced": false}));
+    }
 
     let (mut edge, mut given) = Edge::without_router();
-    given.facts.knows_networks = true;
+    (given.facts.knows_networks, given.facts.may_know_tor) = (true, true);
     edge.router = router(given);
-    assert!(edge.post(USER, &network).result().get("bartizan").is_none());
+    for sent in [network, tor] {
+        assert!(edge.post(USER, &sent).result().get("bartizan").is_none());
+    }
+}
+
+/// A version before took any two letters. Such a rule is shown for what it is, and can be changed and deleted.
+#[test]
+fn a_rule_for_nobody_is_refused_but_not_lost() {
+    let edge = Edge::new();
+    let rule = edge.post(USER, &body("block", "country", "GB")).result();
+    let key = Key::access_rule(Scope::User(edge.administrator.user_id), id(&rule).parse().unwrap());
+    spoil(&edge, &key, |document| document["configuration"]["value"] = json!("UK"));
+    let path = format!("{USER}/{}", id(&rule));
+    assert_eq!(edge.get(&path).result()["bartizan"], json!({"enforced": false}));
+    let whole = json!({"mode": "whitelist", "configuration": {"target": "country", "value": "UK"}}).to_string();
+    assert_eq!(edge.call("PATCH", &path, &whole).result()["mode"], "whitelist");
+    assert_eq!(edge.call("DELETE", &path, "").verdict(), "200");
 }
 
 #[test]
@@ -138,6 +158,10 @@ fn what_is_refused_changes_nothing() {
         (body("block", "ip_range", "192.0.2.0/33"), "400 10007 /configuration/value"),
         (body("block", "asn", "AS"), "400 10007 /configuration/value"),
         (body("block", "country", "Germany"), "400 10007 /configuration/value"),
+        (body("block", "country", "UK"), "400 10007 /configuration/value"),
+        (body("block", "asn", "AS0"), "400 10007 /configuration/value"),
+        (body("block", "ip", "0.0.0.0"), "400 10007 /configuration/value"),
+        (body("block", "ip_range", "224.0.0.0/4"), "400 10007 /configuration/value"),
         (notes.to_string(), "400 10007 /notes"),
         (json!({"mode": 7}).to_string(), "400 6007 /mode"),
         (

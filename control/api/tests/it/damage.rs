@@ -13,7 +13,7 @@ use crate::edge::{EMAIL, Edge, KEY, certs, commit, put};
 use bartizan_api::router;
 
 /// Changes a document behind the API's back.
-fn spoil(edge: &Edge, key: &Key, how: impl Fn(&mut Value)) {
+pub(crate) fn spoil(edge: &Edge, key: &Key, how: impl Fn(&mut Value)) {
     let entry = edge.store.read().unwrap().get(key).unwrap().unwrap_or_else(|| panic!("there is no {key}"));
     let mut document = serde_json::from_str(&entry.value.json).unwrap();
     how(&mut document);

@@ -173,6 +173,7 @@ impl Edge {
             ports: Ports { tier: "sk_lookup", max: None, why: None },
             process: None,
             knows_networks: false,
+            may_know_tor: false,
             private_origins: true,
             data: directory.path().to_owned(),
             domain,

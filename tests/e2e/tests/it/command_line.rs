@@ -195,6 +195,10 @@ fn refusals_name_what_to_type() {
         ("record update 12 --zone DOMAIN --ttl 60", "`list`"),
         ("tunnel --hostname NEW http://localhost:99999", "is not one of http://"),
         ("zone list --api ROOT", "ends in /client/v4"),
+        ("zone list --api 127.0.0.1:8787", "--api http://127.0.0.1:8787/client/v4"),
+        ("up --http 8081", "127.0.0.1:8081 is for this machine"),
+        ("record list DOMAIN --type AX", "is no type of records"),
+        ("firewall block UK", "the code of the United Kingdom is GB"),
     ] {
         let filled = |text: &str| {
             text.replace("HOST", &host).replace("NEW", &new).replace("DOMAIN", edge.domain()).replace("ROOT", &root)
