@@ -46,6 +46,8 @@ pub enum What {
     Store,
     /// Objects that were on damaged pages of the store's file.
     Lost,
+    /// Changes that were acknowledged, and that the store does not have any more.
+    Gone,
     /// Objects whose keys this version does not know.
     Strangers,
     /// The hello page of this edge.
@@ -75,6 +77,7 @@ pub enum ProblemKind {
     Housekeeping,
     Store,
     Lost,
+    Gone,
     Strangers,
     Demo,
     Administrator,
@@ -95,6 +98,7 @@ impl ProblemKind {
         ProblemKind::Housekeeping,
         ProblemKind::Store,
         ProblemKind::Lost,
+        ProblemKind::Gone,
         ProblemKind::Strangers,
         ProblemKind::Demo,
         ProblemKind::Administrator,
@@ -115,6 +119,7 @@ impl ProblemKind {
             ProblemKind::Housekeeping => "housekeeping",
             ProblemKind::Store => "store",
             ProblemKind::Lost => "lost",
+            ProblemKind::Gone => "gone",
             ProblemKind::Strangers => "strangers",
             ProblemKind::Demo => "demo",
             ProblemKind::Administrator => "administrator",
@@ -138,6 +143,7 @@ impl What {
             What::Housekeeping => ProblemKind::Housekeeping,
             What::Store => ProblemKind::Store,
             What::Lost => ProblemKind::Lost,
+            What::Gone => ProblemKind::Gone,
             What::Strangers => ProblemKind::Strangers,
             What::Demo => ProblemKind::Demo,
             What::Administrator => ProblemKind::Administrator,
@@ -161,6 +167,7 @@ impl fmt::Display for What {
             What::Housekeeping => f.write_str("the care of the store"),
             What::Store => f.write_str("the store's file"),
             What::Lost => f.write_str("objects on damaged pages"),
+            What::Gone => f.write_str("acknowledged changes"),
             What::Strangers => f.write_str("objects of another version"),
             What::Demo => f.write_str("the hello page"),
             What::Administrator => f.write_str("the administrator's file"),

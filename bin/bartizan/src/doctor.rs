@@ -210,6 +210,11 @@ fn file(seen: Examined) -> Vec<Finding> {
         let advice = "write them anew, or restore a backup; `bartizan doctor --rebuild` lists them all and ends this";
         findings.push(Finding::bad("what was on damaged pages", detail, advice));
     }
+    if seen.gone > 0 {
+        let detail = format!("{} that were acknowledged are not there: the end of the journal was lost", seen.gone);
+        let advice = "make them anew, or restore a backup; `bartizan doctor --rebuild` ends this";
+        findings.push(Finding::bad("changes", detail, advice));
+    }
     if seen.strangers > 0 {
         let detail = format!("{} have keys that this version does not know", seen.strangers);
         let advice = "run the version that wrote them, or `bartizan doctor --rebuild` to move them to a file";

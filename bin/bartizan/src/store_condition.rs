@@ -33,11 +33,17 @@ fn seen(condition: &Condition) -> Vec<Problem> {
                       them all and ends this";
         problem(What::Lost, condition.lost.count, reason, remedy)
     });
+    let gone = (condition.gone > 0).then(|| {
+        let reason = "the end of the store's journal could not be read, or an older file was put in its place".to_owned();
+        let remedy = "look with `bartizan history` how far it reaches, and make anew what is missing, or restore a backup; \
+                      `bartizan doctor --rebuild`, while the edge is stopped, ends this";
+        problem(What::Gone, condition.gone, reason, remedy)
+    });
     let strangers = (condition.strangers > 0).then(|| {
         let reason = "their keys are none that this version knows; nobody sees them".to_owned();
         let remedy = "run the version that wrote them; or `bartizan doctor --rebuild`, while the edge is stopped, moves them \
                       to a file";
         problem(What::Strangers, condition.strangers, reason, remedy)
     });
-    damaged.into_iter().chain(lost).chain(strangers).collect()
+    damaged.into_iter().chain(lost).chain(gone).chain(strangers).collect()
 }

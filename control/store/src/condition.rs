@@ -6,6 +6,7 @@ use std::sync::Arc;
 use rusqlite::Connection;
 
 use crate::error::EngineError;
+use crate::high_water;
 use crate::key::Key;
 use crate::lost::Lost;
 use crate::schema::{self, Access};
@@ -17,6 +18,8 @@ pub struct Condition {
     pub damaged: Option<Arc<str>>,
     /// What damage took.
     pub lost: Lost,
+    /// Changes that were acknowledged and are not there any more: the end of the journal was lost.
+    pub gone: u64,
     /// Objects whose keys this version does not know: nobody sees them. Counted some time after the start.
     pub strangers: u64,
 }
@@ -64,6 +67,8 @@ pub struct Examined {
     /// What is wrong with its pages, in the engine's words; the first few things.
     pub pages: Vec<String>,
     pub lost: Lost,
+    /// Changes that were acknowledged and are not there any more.
+    pub gone: u64,
     pub strangers: u64,
 }
 
@@ -80,6 +85,7 @@ pub(crate) fn examine(dir: &Path) -> Option<Examined> {
         schema_of_today: schema::VERSION,
         pages: Vec::new(),
         lost: Lost::default(),
+        gone: 0,
         strangers: 0,
     };
     if let Err(error) = look(dir, &mut examined) {
@@ -100,6 +106,7 @@ fn look(dir: &Path, examined: &mut Examined) -> Result<(), EngineError> {
     examined.pages.truncate(NAMED_MAX);
     if examined.schema == schema::VERSION {
         examined.lost = Lost::of_file(&connection);
+        examined.gone = high_water::gone(&connection)?;
         let mut survey = Survey::default();
         while survey.step(&connection)? == Walk::UnderWay {}
         examined.strangers = survey.strangers;

@@ -29,6 +29,7 @@ mod damage;
 mod document;
 mod envelope;
 mod error;
+mod high_water;
 mod install;
 mod key;
 mod kind;

@@ -67,6 +67,12 @@ pub(crate) fn epoch(connection: &Connection) -> rusqlite::Result<Epoch> {
         .map(|epoch| Epoch(epoch.cast_unsigned()))
 }
 
+/// Another epoch, whose newest revision is `head`: who follows reads the state again.
+pub(crate) fn begin_anew(connection: &Connection, head: Rev) -> rusqlite::Result<()> {
+    let epoch = i64::from_be_bytes(bartizan_seal::random());
+    connection.execute("UPDATE log SET head = ?, epoch = ?", [signed(head.0), epoch]).map(drop)
+}
+
 /// Looks at the two ends of the log: what a start needs, and what it can look at in a moment.
 pub(crate) fn look_at_ends(connection: &Connection) -> rusqlite::Result<()> {
     let sql = "SELECT min(rev), (SELECT bytes FROM change ORDER BY rev DESC LIMIT 1) FROM change";

@@ -19,6 +19,7 @@ use std::path::{Path, PathBuf};
 use rusqlite::Connection;
 use rusqlite::backup::{Backup, StepResult};
 
+use crate::high_water;
 use crate::layout::{Layout, Owner};
 use crate::lost::Lost;
 use crate::pages::{Pages, PagesError};
@@ -197,11 +198,12 @@ fn salvage(
     let before = salvage.lost_before()?;
     let mut done = salvage.run(aside)?;
     if !done.lost.is_empty() {
-        done.beside.push(damaged);
+        done.beside.push(damaged.clone());
     }
     done.lost.join(before);
     if aside.is_none() {
         done.lost.write(new)?;
+        high_water::keep_gone(&schema::open_frozen(&damaged)?, new)?;
     }
     new.execute_batch("COMMIT")?;
     Ok(done)

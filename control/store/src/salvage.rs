@@ -2,7 +2,8 @@
 //!
 //! - **Objects** come from their table; where that cannot be read to its end, from its leaves one by one ([`crate::pages`]).
 //!   An object that only the index of keys still names, or whose hash shows that it is not what was committed, is taken from
-//!   the log. What is missing after that is named in [`Lost`].
+//!   the log; from a log that is damaged too, only if its last change stands behind the damage: what changed in between
+//!   nobody knows. What is missing after that is named in [`Lost`].
 //! - **The log** is taken over if it is whole, else another one begins. In either case it has another epoch, so that those
 //!   who follow take the state again: they may have seen the gap. No revision is given twice.
 //! - **The last change of a zone** that is not known any more is the newest revision: serials must not go back.
@@ -79,8 +80,11 @@ impl<'n> Salvage<'n> {
             self.objects = Found::Torn;
         }
         let log = self.log();
-        if self.objects == Found::Torn && log == Found::Whole {
-            self.replay()?;
+        if self.objects == Found::Torn && self.layout.goes_on {
+            match log {
+                Found::Whole => self.replay(Rev::ZERO)?,
+                Found::Torn => self.whole_end().map_or(Ok(()), |from| self.replay(from))?,
+            }
         }
         let restored = missing.difference(&self.missing()?).count();
         let spoilt = self.take_spoilt()?;
@@ -242,7 +246,7 @@ impl<'n> Salvage<'n> {
             let head = log::head(&self.old)?;
             let mut last = None;
             let mut whole = true;
-            self.each_change(&mut |rev, ops| {
+            self.each_change(Rev::ZERO, &mut |rev, ops| {
                 whole &= last.is_none_or(|last: Rev| rev == last.next()) && ops.is_some();
                 last = Some(rev);
                 Ok(())
@@ -252,20 +256,42 @@ impl<'n> Salvage<'n> {
         if self.layout.goes_on && read().unwrap_or(false) { Found::Whole } else { Found::Torn }
     }
 
-    fn each_change(&self, f: &mut dyn FnMut(Rev, Option<Vec<Op>>) -> rusqlite::Result<()>) -> rusqlite::Result<()> {
-        let mut select = self.old.prepare("SELECT rev, ops FROM change NOT INDEXED ORDER BY rev")?;
-        let mut rows = select.query(())?;
+    /// The revision from which on every change up to the newest can be read; none if the newest cannot.
+    fn whole_end(&self) -> Option<Rev> {
+        let mut select = self.old.prepare("SELECT rev, ops FROM change NOT INDEXED ORDER BY rev DESC").ok()?;
+        let (mut rows, mut next, mut end) = (select.query(()).ok()?, log::head(&self.old).ok()?, None);
+        while let Ok(Some(row)) = rows.next() {
+            let read = |row: &rusqlite::Row<'_>| {
+                Some((row.get::<_, i64>(0).ok()?, row.get_ref(1).ok()?.as_blob().ok()?.to_vec()))
+            };
+            let Some((rev, ops)) = read(row) else { break };
+            if rev != signed(next.0) || change::decode(&ops).is_none() {
+                break;
+            }
+            end = Some(next);
+            next = Rev(next.0.saturating_sub(1));
+        }
+        end
+    }
+
+    fn each_change(
+        &self,
+        from: Rev,
+        f: &mut dyn FnMut(Rev, Option<Vec<Op>>) -> rusqlite::Result<()>,
+    ) -> rusqlite::Result<()> {
+        let mut select = self.old.prepare("SELECT rev, ops FROM change NOT INDEXED WHERE rev >= ? ORDER BY rev")?;
+        let mut rows = select.query([signed(from.0)])?;
         while let Some(row) = rows.next()? {
             f(Rev(row.get::<_, i64>(0)?.cast_unsigned()), change::decode(row.get_ref(1)?.as_blob()?))?;
         }
         Ok(())
     }
 
-    /// Carries out the log once more, over what is not newer than it.
-    fn replay(&self) -> rusqlite::Result<()> {
+    /// Carries out the log once more from a revision on, over what is not newer than it.
+    fn replay(&self, from: Rev) -> rusqlite::Result<()> {
         let mut known = self.new.prepare("SELECT rev FROM object WHERE key = ?")?;
         let mut delete = self.new.prepare("DELETE FROM object WHERE key = ? AND rev <= ?")?;
-        self.each_change(&mut |rev, ops| {
+        self.each_change(from, &mut |rev, ops| {
             for op in ops.into_iter().flatten() {
                 let key = op.key().as_str();
                 let before: Option<i64> = known.query_row([key], |row| row.get(0)).optional()?;

@@ -16,6 +16,7 @@ use crate::condition::{self, Condition, Examined, Survey};
 use crate::damage::Damage;
 use crate::envelope::{Budget, Envelope, Log, Verdict};
 use crate::error::{CommitError, OpenError, ReadError, TailError};
+use crate::high_water::{self, HighWater};
 use crate::install::State;
 use crate::key::Filter;
 use crate::log::{self, Retention};
@@ -95,17 +96,20 @@ impl Store {
         }
     }
 
-    fn with_writer(dir: &Path, connection: Connection, folding: Folding) -> Result<Store, OpenError> {
+    fn with_writer(dir: &Path, mut connection: Connection, folding: Folding) -> Result<Store, OpenError> {
         let engine =
             |source: rusqlite::Error| OpenError::Engine { path: dir.join(schema::FILE), source: source.into() };
         let file = File::options().read(true).write(true).open(dir.join(schema::FILE));
         let file = file.map_err(|source| OpenError::NotWritable { path: dir.join(schema::FILE), source })?;
         let file = Arc::new(file);
+        let high_water = HighWater::open(dir);
+        high_water.compare(&mut connection).map_err(engine)?;
+        let gone = high_water::gone(&connection).map_err(engine)?;
         let rev = log::head(&connection).map_err(engine)?;
         let epoch = Arc::new(AtomicU64::new(log::epoch(&connection).map_err(engine)?.0));
         let (head_sender, head) = watch::channel(rev);
         let lost = Lost::of_file(&connection);
-        let damage = Arc::new(Damage::new(Condition { lost, ..Condition::default() }));
+        let damage = Arc::new(Damage::new(Condition { lost, gone, ..Condition::default() }));
         let (queue, jobs) = Queue::new(Arc::clone(&damage));
         let writer = Writer {
             connection,
@@ -119,6 +123,7 @@ impl Store {
             survey: Some(Survey::default()),
             trim: Trim::default(),
             file: Arc::clone(&file),
+            high_water,
         };
         let writer = thread::Builder::new()
             .name("store-writer".to_owned())

@@ -28,11 +28,12 @@ use self::mending::Urgency;
 use self::queue::Job;
 pub(crate) use self::queue::Queue;
 use crate::audit::{Left, Trim};
-use crate::change::{self, Op, Rev};
+use crate::change::{self, Epoch, Op, Rev};
 use crate::condition::Survey;
 use crate::damage::Damage;
 use crate::envelope::{Envelope, Verdict};
 use crate::error::{CommitError, EngineError};
+use crate::high_water::HighWater;
 use crate::install::{self, State};
 use crate::listing::Row;
 use crate::log::Retention;
@@ -152,6 +153,7 @@ pub(crate) struct Writer {
     pub(crate) trim: Trim,
     /// The same one, to be read without the engine.
     pub(crate) file: Arc<File>,
+    pub(crate) high_water: HighWater,
 }
 
 impl Writer {
@@ -218,6 +220,7 @@ impl Writer {
         }
         match self.write_or_mend(&mut group) {
             Ok((head, verdicts)) => {
+                self.high_water.tell(Epoch(self.epoch.load(Ordering::Relaxed)), head);
                 self.head.send_if_modified(|known| std::mem::replace(known, head) != head);
                 for (job, verdict) in group.into_iter().zip(verdicts) {
                     // Who does not wait any more has lost interest, not the change.
@@ -247,6 +250,7 @@ impl Writer {
             Ok(()) => {
                 self.epoch.store(state.epoch.0, Ordering::Relaxed);
                 self.head.send_replace(state.head);
+                self.high_water.tell(state.epoch, state.head);
             }
             // Whoever gave the state has used it up, and gives it again.
             Err(CommitError::Engine(error)) if self.is_of_damage(error) => self.damage.note(),

@@ -112,7 +112,7 @@ impl Writer {
                     known.damaged = None;
                     known.lost = if occasion == Occasion::Need { done.lost.clone() } else { Lost::default() };
                     if occasion == Occasion::Request {
-                        known.strangers = 0;
+                        (known.strangers, known.gone) = (0, 0);
                     }
                 }
                 Err(reason) => known.damaged = Some(reason.as_str().into()),
@@ -144,6 +144,7 @@ impl Writer {
         self.connection.flush_prepared_statement_cache();
         self.epoch.store(log::epoch(&self.connection)?.0, Ordering::Relaxed);
         let head = log::head(&self.connection)?;
+        self.high_water.tell(log::epoch(&self.connection)?, head);
         self.head.send_if_modified(|known| std::mem::replace(known, head) != head);
         Ok(())
     }

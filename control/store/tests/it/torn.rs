@@ -125,6 +125,54 @@ fn who_looks_from_outside_leaves_the_journal_where_it_is() {
     drop(old);
 }
 
+/// The engine takes what stands behind a bad frame for what was never committed. It was acknowledged, and that is told.
+#[test]
+fn changes_behind_a_bad_frame_of_the_journal_are_missed() {
+    let dir = tempfile::tempdir().unwrap();
+    filled(dir.path());
+    let store = open(&dir);
+    // Nothing is folded into the file while somebody looks at an old state.
+    let old = store.read().unwrap();
+    let epoch = old.epoch().unwrap();
+    let journal = |dir: &Path| dir.join("store.sqlite-wal");
+    let mut ends = Vec::new();
+    for number in 1..=5 {
+        store.commit(set(vec![], vec![put(Key::meta("a"), &number.to_string())])).unwrap();
+        ends.push(fs::metadata(journal(dir.path())).unwrap().len());
+    }
+    let head = *store.watch().borrow();
+    for (harmed_at, gone) in [(ends[1] + 100, 3), (ends[3] + 100, 1), (ends[4], 0)] {
+        let copy = killed(dir.path());
+        fs::copy(dir.path().join("store.head"), copy.path().join("store.head")).unwrap();
+        let mut bytes = fs::read(journal(copy.path())).unwrap();
+        bytes.iter_mut().skip(usize::try_from(harmed_at).unwrap()).take(8).for_each(|byte| *byte ^= 0xff);
+        fs::write(journal(copy.path()), bytes).unwrap();
+        let opened = open(&copy);
+        assert_eq!(opened.condition().borrow().gone, gone);
+        let snapshot = opened.read().unwrap();
+        let value = snapshot.get(&Key::meta("a")).unwrap().unwrap().value.json;
+        assert_eq!(&*value, (5 - gone).to_string());
+        // Who follows begins anew, and no revision is given twice.
+        assert_eq!(snapshot.epoch().unwrap() == epoch, gone == 0);
+        assert_eq!(snapshot.head() == head, gone == 0);
+        assert!(snapshot.head() >= head);
+        drop(snapshot);
+        let next = opened.commit(set(vec![], vec![put(Key::meta("b"), "1")])).unwrap();
+        assert!(next > head);
+        drop(opened);
+        // It is told until a person has dealt with it.
+        assert_eq!(Store::examine(copy.path()).unwrap().gone, gone);
+        let opened = open(&copy);
+        assert_eq!(opened.condition().borrow().gone, gone);
+        assert_eq!(*opened.watch().borrow(), next, "and not missed again");
+        opened.mend().unwrap();
+        assert_eq!(opened.condition().borrow().gone, 0);
+        drop(opened);
+        assert_eq!(open(&copy).condition().borrow().gone, 0);
+    }
+    drop(old);
+}
+
 /// A journal that says nothing leaves the file as it was without it.
 #[test]
 fn a_journal_that_cannot_be_used_is_left_aside() {
@@ -185,12 +233,13 @@ fn what_is_not_ours_is_refused_and_left_as_it_is() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("store.sqlite");
         make(&path);
-        let before = fs::read(&path).unwrap();
+        let names =
+            || -> BTreeSet<OsString> { fs::read_dir(&dir).unwrap().map(|entry| entry.unwrap().file_name()).collect() };
+        let (before, before_names) = (fs::read(&path).unwrap(), names());
         let error = Store::open(dir.path()).err().unwrap_or_else(|| panic!("{what} opened"));
         assert!(error.to_string().contains(reason), "{what}: {error}");
         assert!(fs::read(&path).unwrap() == before, "{what}");
-        let left: Vec<OsString> = fs::read_dir(&dir).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-        assert_eq!(left, ["store.sqlite"], "{what}");
+        assert_eq!(names(), before_names, "{what}");
     }
 }
 
