@@ -137,6 +137,7 @@ impl Egress {
             tracing::debug!(%tunnel, %error, "no answer through the tunnel");
             match error {
                 UpstreamError::NotConnected => Problem::TunnelNotConnected,
+                UpstreamError::Origin(OriginFault::Tls, _) => Problem::TlsBehindTunnel,
                 UpstreamError::Origin(fault, _) => Problem::Origin(fault),
                 UpstreamError::TimedOut => Problem::OriginAnswerTimedOut,
                 UpstreamError::Full => Problem::NoRoom,
@@ -237,7 +238,7 @@ impl Egress {
             Problem::Origin(OriginFault::Unresolved) => origins.unresolved.add(1),
             Problem::Origin(OriginFault::NotAllowed) => origins.not_allowed.add(1),
             Problem::Origin(OriginFault::ConnectTimedOut) => origins.connect_timed_out.add(1),
-            Problem::Origin(OriginFault::Tls) => origins.tls.add(1),
+            Problem::Origin(OriginFault::Tls) | Problem::TlsBehindTunnel => origins.tls.add(1),
             Problem::OriginAnswerTimedOut => origins.answer_timed_out.add(1),
             Problem::Origin(OriginFault::Broken) => origins.broken.add(1),
             Problem::TunnelBroken => origins.tunnel_broken.add(1),

@@ -59,6 +59,8 @@ pub(crate) enum Problem {
     BodyBroken,
     /// Its origin gave none. Untold: a connector does not say why.
     Origin(OriginFault),
+    /// The same between a connector and its service, of which the zone's settings say nothing.
+    TlsBehindTunnel,
     OriginAnswerTimedOut,
     TunnelNotConnected,
     /// The connection to a connector was lost, or what it said is no answer.
@@ -181,6 +183,16 @@ impl Problem {
                 "The edge works; the server behind it does not speak TLS, or its certificate is not accepted.",
                 "Owner: install a valid certificate at the origin, or choose another value of the zone's setting \"ssl\".",
             ),
+            Problem::TlsBehindTunnel => (
+                502,
+                "origin_tls",
+                "No secure connection to the origin",
+                "The edge and the tunnel work; the server behind the connector does not speak TLS, or the connector does not \
+                 accept its certificate.",
+                "Owner: give the server a certificate that the connector's machine trusts, name the host that its \
+                 certificate is for (--origin-server-name), or start the connector with --no-tls-verify; in a tunnel's \
+                 configuration these are originServerName and noTLSVerify of originRequest.",
+            ),
             Problem::Origin(OriginFault::Broken) => (
                 502,
                 "origin_broken",
@@ -263,8 +275,9 @@ impl Words {
         format!(
             "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>{status} {title}</title>\n\
              <meta name=\"viewport\" content=\"width=device-width\">\n\
-             <style>body{{font:16px/1.5 system-ui,sans-serif;max-width:36em;margin:15vh auto;padding:0 1em}}\
-             small{{color:#666}}</style></head>\n\
+             <meta name=\"color-scheme\" content=\"light dark\">\n\
+             <style>body{{font:16px/1.5 system-ui,sans-serif;max-width:36em;margin:15vh auto;padding:0 1em;\
+             overflow-wrap:anywhere}}small{{opacity:.75}}</style></head>\n\
              <body><h1>{title}</h1>\n<p>{what}</p>\n<p>{advice}</p>\n\
              <p><small>Error {status} &middot; ray {} &middot; bartizan</small></p></body></html>\n",
             ray.as_str(),

@@ -100,6 +100,9 @@ fn failures_have_a_page() {
             }
         }
         assert!(html.contains("text/html") && html.contains("<h1>"), "{html}");
+        assert!(html.contains(r#"<meta name="color-scheme" content="light dark">"#), "{html}");
+        // Behind a tunnel the zone's setting is none of the connector's.
+        assert_eq!(html.contains("--no-tls-verify"), code == "origin_tls", "{html}");
         assert!(json.contains("application/json") && json.contains(&format!(r#""code":"{code}""#)), "{json}");
     }
     let origins = edge.counters().origins;
