@@ -36,6 +36,10 @@ pub struct Token {
     pub issued_on: Timestamp,
     #[schema(value_type = String, format = DateTime)]
     pub modified_on: Timestamp,
+    /// Absent where it never was, as far as this edge knows: a crash takes the last minutes of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub last_used_on: Option<Timestamp>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime, nullable = false)]
     pub not_before: Option<Timestamp>,

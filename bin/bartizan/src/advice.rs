@@ -19,9 +19,10 @@ enum Reader {
 const CLIENTS: [&str; 9] = ["login", "tunnel", "zone", "record", "app", "firewall", "token", "history", "status"];
 
 /// Sources with advice. A new one that names a flag is told of by the test below.
-const SOURCES: [(&str, Reader); 33] = [
+const SOURCES: [(&str, Reader); 34] = [
     ("any_port.rs", Reader::Of(&["up"])),
     ("api_token.rs", Reader::Of(&["token"])),
+    ("api_token/permissions.rs", Reader::Of(&["token"])),
     ("app.rs", Reader::Of(&["app"])),
     ("argv.rs", Reader::Of(&["tunnel"])),
     ("backup.rs", Reader::Of(&["backup", "restore", "up"])),
@@ -30,7 +31,7 @@ const SOURCES: [(&str, Reader); 33] = [
     ("backup/make.rs", Reader::Of(&["backup"])),
     ("backup/restore.rs", Reader::Of(&["restore"])),
     ("backup/schedule.rs", Reader::Of(&["up"])),
-    ("client.rs", Reader::Client),
+    ("client.rs", Reader::Of(&["token", "tunnel"])),
     ("connect.rs", Reader::Of(&["tunnel"])),
     ("credentials.rs", Reader::Client),
     ("data_dir.rs", Reader::Of(&["up"])),

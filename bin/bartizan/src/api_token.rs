@@ -1,15 +1,20 @@
 //! `bartizan token`: thin clients of `/user/tokens`. What a token may do is said in plain words, `dns` or `zone
 //! settings:read`, which are looked up among the permission groups of the edge.
 
+pub mod permissions;
+mod shown;
+
 use std::time::{Duration, SystemTime};
 
 use bartizan_names::Timestamp;
 use serde_json::{Map, Value, json};
 
+use self::permissions::Zones;
+use self::shown::{Names, describe, row};
 use crate::cli::{TokenAction, TokenWords};
 use crate::client::Api;
 use crate::failure::{Cause, Failure};
-use crate::output::{Output, table};
+use crate::output::{self, Output, quoted, table};
 use crate::zone::{self, text};
 
 const TOKENS: &str = "/user/tokens";
@@ -23,13 +28,16 @@ pub async fn run(action: TokenAction, api: &Api, output: Output) -> anyhow::Resu
         TokenAction::Create(words) => create(words, api, output).await,
         TokenAction::List => {
             let tokens = api.list(TOKENS).await?;
+            let names = Names::of(api, &tokens).await;
             output.result(&Value::Array(tokens.clone()), || {
-                table(&["name", "id", "status", "expires", "may"], &tokens.iter().map(row).collect::<Vec<_>>())
+                let rows: Vec<_> = tokens.iter().map(|token| row(token, &names)).collect();
+                table(&["name", "id", "status", "expires", "last used", "may"], &rows)
             })
         }
         TokenAction::Show { token } => {
             let token = by_name_or_id(api, &token).await?;
-            output.result(&token, || describe(&token))
+            let names = Names::of(api, std::slice::from_ref(&token)).await;
+            output.result(&token, || describe(&token, &names))
         }
         TokenAction::Roll { token } => {
             let token = by_name_or_id(api, &token).await?;
@@ -37,18 +45,50 @@ pub async fn run(action: TokenAction, api: &Api, output: Output) -> anyhow::Resu
             output.progress("the old text of the token has ended; this one is shown once");
             output.result(&value, || value.as_str().unwrap_or_default().to_owned())
         }
-        TokenAction::Delete { token } => {
+        TokenAction::Delete { token, yes } => {
             let token = by_name_or_id(api, &token).await?;
+            if !yes && !output::agrees(&question(api, &token).await)? {
+                return Err(Failure::new(Cause::Failed, format!("the token {} stays", text(&token, "name"))).into());
+            }
             let gone = api.delete(&format!("{TOKENS}/{}", text(&token, "id"))).await?;
             output.result(&gone, || format!("the token {} has ended", text(&token, "name")))
         }
     }
 }
 
+/// What is asked before a token ends.
+async fn question(api: &Api, token: &Value) -> String {
+    let own = api.get(&format!("{TOKENS}/verify")).await.is_ok_and(|own| own["id"] == token["id"]);
+    let warning = if own { ", by which this command works itself" } else { "" };
+    format!("end the token {}{warning}? Whoever uses it is refused from then on", text(token, "name"))
+}
+
+/// Commands take a token's name, so a second one of it would be in the way.
+async fn refuse_second(api: &Api, name: &str) -> anyhow::Result<()> {
+    if !api.list(TOKENS).await?.iter().any(|token| text(token, "name") == name.trim()) {
+        return Ok(());
+    }
+    let name = quoted(name.trim());
+    Err(Failure::new(Cause::Conflict, format!("there is a token {name} already"))
+        .remedy(format!(
+            "`bartizan token roll {name}` gives it a new text, `bartizan token delete {name}` ends it; or take another name"
+        ))
+        .into())
+}
+
 async fn create(words: TokenWords, api: &Api, output: Output) -> anyhow::Result<()> {
+    refuse_second(api, &words.name).await?;
     let groups = api.get(&format!("{TOKENS}/permission_groups")).await?;
     let groups = groups.as_array().map_or(&[][..], Vec::as_slice);
-    let named = words.can.iter().map(|word| group(groups, word)).collect::<anyhow::Result<Vec<_>>>()?;
+    let zones = if words.zone.is_empty() { Zones::All } else { Zones::Named };
+    let mut named: Vec<&Value> = Vec::new();
+    for word in &words.can {
+        for group in permissions::meant(groups, word, zones)? {
+            if !named.contains(&group) {
+                named.push(group);
+            }
+        }
+    }
     let over = |scope: &str| -> Vec<Value> {
         let over = named.iter().filter(|group| group["scopes"][0] == scope);
         over.map(|group| json!({"id": group["id"]})).collect()
@@ -89,50 +129,9 @@ async fn create(words: TokenWords, api: &Api, output: Output) -> anyhow::Result<
         body["expires_on"] = json!(end(when, SystemTime::now())?);
     }
     let token = api.post(TOKENS, &body).await?;
-    output.progress(format!("{}\nThe token, shown this once:", describe(&token)));
+    let names = Names::of(api, std::slice::from_ref(&token)).await;
+    output.progress(format!("{}\nThe token, shown this once:", describe(&token, &names)));
     output.result(&token, || text(&token, "value").to_owned())
-}
-
-/// How the words of a group's name may fit those that somebody gives; the first way in which there is one decides.
-type Way = fn(&[&str], &[&str]) -> bool;
-const WAYS: [Way; 3] = [
-    |name, wanted| name == wanted,
-    |name, wanted| name.starts_with(wanted),
-    |name, wanted| wanted.iter().all(|word| name.contains(word)),
-];
-
-/// The permission group that somebody means: by its name, by how its name begins, or by words that only one has. Without
-/// `read` or `write` (or `edit`) behind it, writing, which is reading too.
-fn group<'g>(groups: &'g [Value], word: &str) -> anyhow::Result<&'g Value> {
-    let lower = word.to_lowercase();
-    let mut wanted: Vec<&str> = lower.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).collect();
-    let verbs: &[&str] = match wanted.last() {
-        Some(&"read") => &["read"],
-        Some(&"write" | &"edit") => &["write"],
-        _ => &["write", "read"],
-    };
-    if verbs.len() == 1 {
-        wanted.pop();
-    }
-    let refused = |why: &str| {
-        let names: Vec<&str> = groups.iter().map(|group| text(group, "name")).collect();
-        Failure::new(Cause::Usage, format!("{word:?} {why}")).remedy(format!("these are: {}", names.join(", ")))
-    };
-    for verb in verbs {
-        for way in WAYS.iter().filter(|_| !wanted.is_empty()) {
-            let of_verb = groups.iter().filter(|group| {
-                let name = text(group, "name").to_lowercase();
-                let mut words: Vec<&str> = name.split(' ').collect();
-                words.pop() == Some(verb) && way(&words, &wanted)
-            });
-            match of_verb.collect::<Vec<_>>().as_slice() {
-                [one] => return Ok(one),
-                [] => {}
-                _ => return Err(refused("may be several permissions").into()),
-            }
-        }
-    }
-    Err(refused("is no permission").into())
 }
 
 /// When a token ends: a time, a day, or so many days or hours from `now` (`90d`, `12h`).
@@ -169,95 +168,9 @@ async fn by_name_or_id(api: &Api, token: &str) -> anyhow::Result<Value> {
     }
 }
 
-fn row(token: &Value) -> Vec<String> {
-    let ends = text(token, "expires_on").split('T').next().unwrap_or_default();
-    let ends = if ends.is_empty() { "never" } else { ends };
-    let groups: Vec<String> = policies(token).map(granted).collect();
-    [text(token, "name"), text(token, "id"), text(token, "status"), ends, &groups.join("; ")].map(str::to_owned).into()
-}
-
-fn describe(token: &Value) -> String {
-    let mut lines = vec![
-        crate::output::bold(text(token, "name")),
-        format!("  id       {}", text(token, "id")),
-        format!("  status   {}", text(token, "status")),
-    ];
-    for (field, what) in [("not_before", "from"), ("expires_on", "expires")] {
-        if token[field].is_string() {
-            lines.push(format!("  {what:<8} {}", text(token, field)));
-        }
-    }
-    for policy in policies(token) {
-        lines.push(format!("  {:<8} {}", text(policy, "effect"), granted(policy)));
-        lines.extend(policy["resources"].as_object().into_iter().flatten().map(|(name, inside)| match inside {
-            Value::Object(inside) => {
-                format!("           on {name}: {}", inside.keys().map(String::as_str).collect::<Vec<_>>().join(", "))
-            }
-            _ => format!("           on {name}"),
-        }));
-    }
-    for (list, what) in [("in", "only from"), ("not_in", "not from")] {
-        let prefixes = token["condition"]["request_ip"][list].as_array().into_iter().flatten();
-        let prefixes: Vec<&str> = prefixes.filter_map(Value::as_str).collect();
-        if !prefixes.is_empty() {
-            lines.push(format!("  {what} {}", prefixes.join(", ")));
-        }
-    }
-    lines.join("\n")
-}
-
-fn policies(token: &Value) -> impl Iterator<Item = &Value> {
-    token["policies"].as_array().into_iter().flatten()
-}
-
-fn granted(policy: &Value) -> String {
-    let groups = policy["permission_groups"].as_array().into_iter().flatten();
-    groups.map(|group| text(group, "name")).collect::<Vec<_>>().join(", ")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn plain_words_for_permissions() {
-        let names = [
-            "Account API Tokens Write",
-            "Account Firewall Access Rules Read",
-            "Account Firewall Access Rules Write",
-            "Account Settings Read",
-            "API Tokens Write",
-            "Cloudflare Tunnel Read",
-            "Cloudflare Tunnel Write",
-            "DNS Read",
-            "DNS Write",
-            "Firewall Services Write",
-            "Zone Read",
-            "Zone Settings Read",
-            "Zone Settings Write",
-            "Zone Write",
-        ];
-        let groups: Vec<Value> = names.iter().map(|name| json!({"name": name})).collect();
-        for (word, expect) in [
-            ("dns", Some("DNS Write")),
-            ("DNS:read", Some("DNS Read")),
-            ("DNS Edit", Some("DNS Write")),
-            ("zone", Some("Zone Write")),
-            ("zone-settings:read", Some("Zone Settings Read")),
-            ("account settings", Some("Account Settings Read")),
-            ("firewall", Some("Firewall Services Write")),
-            ("account firewall", Some("Account Firewall Access Rules Write")),
-            ("tunnel", Some("Cloudflare Tunnel Write")),
-            ("api tokens", Some("API Tokens Write")),
-            ("tokens", None),
-            ("account", None),
-            ("read", None),
-            ("", None),
-            ("mail", None),
-        ] {
-            assert_eq!(group(&groups, word).ok().map(|group| text(group, "name")), expect, "{word}");
-        }
-    }
 
     #[test]
     fn ends_of_tokens() {

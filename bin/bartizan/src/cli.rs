@@ -119,6 +119,17 @@ pub enum Command {
     },
 }
 
+/// Where to listen. Who gives a port alone has yet to say for whom.
+fn listener(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| match text.trim_start_matches(':').parse::<u16>() {
+        Ok(port) => format!(
+            "a port alone does not say for whom: 127.0.0.1:{port} is for this machine, 0.0.0.0:{port} and [::]:{port} are \
+             for everybody"
+        ),
+        Err(_) => "it is an address and a port, such as 127.0.0.1:8080 or [::1]:8080; names are not looked up".to_owned(),
+    })
+}
+
 /// `up`: each flag replaces the default; `bartizan.toml` and the environment give the same values more quietly.
 #[derive(Args, Clone, Default)]
 pub struct Up {
@@ -129,19 +140,19 @@ pub struct Up {
     #[arg(long, value_name = "FILE", env = "BARTIZAN_CONFIG")]
     pub config: Option<PathBuf>,
     /// The API and its page [default: port 8787 of 127.0.0.1 and ::1]
-    #[arg(long, value_name = "ADDR:PORT", env = "BARTIZAN_LISTEN_API", value_delimiter = ',')]
+    #[arg(long, value_name = "ADDR:PORT", env = "BARTIZAN_LISTEN_API", value_delimiter = ',', value_parser = listener)]
     pub api: Vec<SocketAddr>,
     /// DNS over UDP and TCP [default: port 5300 of 127.0.0.1 and ::1]
-    #[arg(long, value_name = "ADDR:PORT", env = "BARTIZAN_LISTEN_DNS", value_delimiter = ',')]
+    #[arg(long, value_name = "ADDR:PORT", env = "BARTIZAN_LISTEN_DNS", value_delimiter = ',', value_parser = listener)]
     pub dns: Vec<SocketAddr>,
     /// HTTP [default: port 8080 of 127.0.0.1 and ::1]
-    #[arg(long, value_name = "ADDR:PORT", env = "BARTIZAN_LISTEN_HTTP", value_delimiter = ',')]
+    #[arg(long, value_name = "ADDR:PORT", env = "BARTIZAN_LISTEN_HTTP", value_delimiter = ',', value_parser = listener)]
     pub http: Vec<SocketAddr>,
     /// HTTPS [default: port 8443 of 127.0.0.1 and ::1]
-    #[arg(long, value_name = "ADDR:PORT", env = "BARTIZAN_LISTEN_HTTPS", value_delimiter = ',')]
+    #[arg(long, value_name = "ADDR:PORT", env = "BARTIZAN_LISTEN_HTTPS", value_delimiter = ',', value_parser = listener)]
     pub https: Vec<SocketAddr>,
     /// Connectors, over QUIC [default: port 7844 of 127.0.0.1 and ::1]
-    #[arg(long, value_name = "ADDR:PORT", env = "BARTIZAN_LISTEN_TUNNEL", value_delimiter = ',')]
+    #[arg(long, value_name = "ADDR:PORT", env = "BARTIZAN_LISTEN_TUNNEL", value_delimiter = ',', value_parser = listener)]
     pub tunnel: Vec<SocketAddr>,
     /// A short name for this place, letters and digits, as visitors see it in CF-Ray [default: LOC]
     #[arg(long, value_name = "NAME", env = "BARTIZAN_POP")]
@@ -577,14 +588,20 @@ pub enum TokenAction {
     /// Give a token a new text; the old one ends
     Roll { token: String },
     /// End a token
-    Delete { token: String },
+    Delete {
+        token: String,
+        /// Do not ask
+        #[arg(long, short)]
+        yes: bool,
+    },
 }
 
 #[derive(Args)]
 pub struct TokenWords {
     /// What it is for
     pub name: String,
-    /// What it may do, repeatable: dns, zone, zone-settings, firewall, tunnel …, with :read behind it to look only
+    /// What it may do, repeatable: all that a command does (zone, record, app, firewall, tunnel, token, history,
+    /// status), or one permission (dns, zone-settings …); with :read behind it to look only
     #[arg(long, value_name = "PERMISSION", required = true)]
     pub can: Vec<String>,
     /// Only in this zone, repeatable [default: in all zones]
@@ -661,6 +678,23 @@ pub struct Scope {
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
+
+    #[test]
+    fn listeners_as_people_type_them() {
+        for (text, expect) in [
+            ("127.0.0.1:8081", None),
+            ("[::1]:8081", None),
+            ("8081", Some("127.0.0.1:8081 is for this machine")),
+            (":8081", Some("0.0.0.0:8081")),
+            ("localhost:8081", Some("names are not looked up")),
+            ("127.0.0.1", Some("an address and a port")),
+            ("127.0.0.1:99999", Some("an address and a port")),
+        ] {
+            let refused = super::listener(text).err();
+            assert_eq!(refused.is_some(), expect.is_some(), "{text}: {refused:?}");
+            assert!(refused.is_none_or(|told| told.contains(expect.unwrap_or_default())), "{text}");
+        }
+    }
 
     #[test]
     fn the_command_line_is_consistent() {

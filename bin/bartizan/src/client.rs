@@ -1,5 +1,6 @@
 //! The API's client: what every command but `up` and `doctor` works through. Nothing here cannot be done by curl.
 
+use std::io;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
@@ -11,11 +12,22 @@ use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::net::TcpStream;
 
+use crate::api_token::permissions::word_for;
 use crate::failure::{Cause, Failure};
 use crate::output::one_line;
 
-/// How long the API may take. Its own time-out is shorter; what is longer is a dead connection.
-const CALL_MAX: Duration = Duration::from_secs(60);
+/// How long a connection to the API may take to be there.
+const CONNECT_MAX: Duration = Duration::from_secs(10);
+
+/// How long the API may take to begin an answer. It gives up a change after 10 s itself; what is longer is no API, or one
+/// that does not answer any more.
+const HEAD_MAX: Duration = Duration::from_secs(20);
+
+/// How long the rest of an answer may take: a page may be large, and the way slow.
+const BODY_MAX: Duration = Duration::from_secs(60);
+
+/// After so long a person is told what is waited for.
+const QUIET_MAX: Duration = Duration::from_secs(2);
 
 /// An answer's size. A page of 5,000 records is some 3 MB.
 const ANSWER_MAX: usize = 64 << 20;
@@ -41,6 +53,13 @@ impl Api {
     /// With the token of the administrator's file.
     pub fn with_local_token(self) -> Api {
         Api { when_refused: NEW_CREDENTIALS, ..self }
+    }
+
+    /// With a token that nobody typed.
+    pub fn with_token_of_the_environment(self) -> Api {
+        let when_refused = "the token is the one in BARTIZAN_API_TOKEN: put a new one there; or unset it, and commands take \
+                            that of this machine's edge, or what `bartizan login` stored";
+        Api { when_refused, ..self }
     }
 
     pub fn base(&self) -> &str {
@@ -117,9 +136,15 @@ impl Api {
     /// The answer to one call that went well. `path` begins with a slash and is relative to the base.
     async fn envelope(&self, method: Method, path: &str, body: Option<&Value>) -> anyhow::Result<Value> {
         let url = format!("{}{path}", self.base);
-        tokio::time::timeout(CALL_MAX, self.exchange(method, &url, body))
-            .await
-            .map_err(|_| Failure::new(Cause::Failed, format!("{url} did not answer within {CALL_MAX:?}")))?
+        let exchange = self.exchange(method, &url, body);
+        tokio::pin!(exchange);
+        match tokio::time::timeout(QUIET_MAX, &mut exchange).await {
+            Ok(answer) => answer,
+            Err(_) => {
+                tracing::info!("waiting for {url} to answer");
+                exchange.await
+            }
+        }
     }
 
     async fn exchange(&self, method: Method, url: &str, body: Option<&Value>) -> anyhow::Result<Value> {
@@ -146,19 +171,21 @@ impl Api {
         };
         let request = request.body(Full::new(payload))?;
 
-        let socket = TcpStream::connect((bare_host, port)).await.map_err(|error| unreachable(url, &error))?;
+        let socket = within(CONNECT_MAX, TcpStream::connect((bare_host, port))).await;
+        let socket =
+            socket.unwrap_or_else(|| Err(io::ErrorKind::TimedOut.into())).map_err(|error| unreachable(url, &error))?;
         let (status, answer) = if secure {
             let roots = match &self.ca {
                 Some(ca) => bartizan_tls::Roots::SystemAnd(ca.clone()),
                 None => bartizan_tls::Roots::System,
             };
             let config = bartizan_tls::client_config(&roots, &[b"http/1.1"])?;
-            let stream = bartizan_tls::connect(&config, bare_host, socket)
-                .await
-                .with_context(|| format!("TLS with {host} failed"))?;
-            send(TokioIo::new(stream), request).await?
+            let stream = within(CONNECT_MAX, bartizan_tls::connect(&config, bare_host, socket)).await;
+            let stream =
+                stream.ok_or_else(|| mute(url, CONNECT_MAX))?.with_context(|| format!("TLS with {host} failed"))?;
+            send(url, TokioIo::new(stream), request).await?
         } else {
-            send(TokioIo::new(socket), request).await?
+            send(url, TokioIo::new(socket), request).await?
         };
         check_envelope(url, status, &answer, self.when_refused)
     }
@@ -169,15 +196,28 @@ fn unreachable(url: &str, error: &std::io::Error) -> Failure {
         .remedy("start one with `bartizan up`, or name yours with --api URL (or BARTIZAN_API)")
 }
 
-async fn send<IO>(io: IO, request: Request<Full<Bytes>>) -> anyhow::Result<(StatusCode, Bytes)>
+/// Something listens there and says nothing.
+fn mute(url: &str, waited: Duration) -> Failure {
+    Failure::new(Cause::Failed, format!("{url} did not answer within {} s", waited.as_secs())).remedy(
+        "is it the edge's API that listens there? If so its log says what it is at; `bartizan doctor` looks at it",
+    )
+}
+
+/// The outcome, or none after so long.
+async fn within<T>(most: Duration, what: impl Future<Output = T>) -> Option<T> {
+    tokio::time::timeout(most, what).await.ok()
+}
+
+async fn send<IO>(url: &str, io: IO, request: Request<Full<Bytes>>) -> anyhow::Result<(StatusCode, Bytes)>
 where
     IO: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
 {
     let (mut sender, connection) = hyper::client::conn::http1::handshake(io).await?;
     let driver = tokio::spawn(connection);
-    let response = sender.send_request(request).await?;
+    let response = within(HEAD_MAX, sender.send_request(request)).await.ok_or_else(|| mute(url, HEAD_MAX))??;
     let status = response.status();
-    let body = Limited::new(response.into_body(), ANSWER_MAX).collect().await.map_err(|error| anyhow!(error))?;
+    let body = within(BODY_MAX, Limited::new(response.into_body(), ANSWER_MAX).collect()).await;
+    let body = body.ok_or_else(|| mute(url, BODY_MAX))?.map_err(|error| anyhow!(error))?;
     driver.abort();
     Ok((status, body.to_bytes()))
 }
@@ -202,7 +242,10 @@ fn check_envelope(url: &str, status: StatusCode, answer: &[u8], when_refused: &s
     let cause = cause_of(status, code);
     let failure = Failure::new(cause, format!("{message} (error {code}, HTTP {})", status.as_u16())).code(code);
     Err(match (cause, code) {
-        (Cause::Refused, _) => failure.remedy(when_refused),
+        (Cause::Refused, _) => match lacking(code, &message) {
+            Some(remedy) => failure.remedy(remedy),
+            None => failure.remedy(when_refused),
+        },
         (Cause::NotFound, NO_ROUTE) if !url.contains(BASE_PATH) => {
             failure.remedy(format!("the API's URL ends in {BASE_PATH}: --api http://HOST:8787{BASE_PATH}"))
         }
@@ -215,6 +258,34 @@ fn check_envelope(url: &str, status: StatusCode, answer: &[u8], when_refused: &s
         _ => failure,
     }
     .into())
+}
+
+/// The API's text, and that of its kin, for credentials that are good and do not reach so far. Wrong ones have the same
+/// code.
+const NOT_ALLOWED: &str = "Unauthorized to access requested resource";
+
+/// Authentication error: of the same meaning, elsewhere in the dialect.
+const NOT_ALLOWED_CODE: u64 = 10_000;
+
+/// What helps whoever is let in, and may not do this; none if it is the credentials that are wrong.
+fn lacking(code: u64, message: &str) -> Option<String> {
+    let why = message.strip_prefix(NOT_ALLOWED);
+    if why.is_none() && code != NOT_ALLOWED_CODE {
+        return None;
+    }
+    let permission = why.and_then(|why| why.strip_prefix(": it needs the permission "));
+    Some(match permission {
+        Some(permission) => format!(
+            "this token is good, and lacks the right {permission:?}. With one that may make tokens: `bartizan token create \
+             NAME --can {}` makes one that has it",
+            word_for(permission)
+        ),
+        None => {
+            "this token is good, and has no right to this; `bartizan token list` shows, to one that may see them, what \
+                 each token may do"
+                .to_owned()
+        }
+    })
 }
 
 fn cause_of(status: StatusCode, code: u64) -> Cause {
@@ -248,6 +319,32 @@ mod tests {
                 .map(|envelope| envelope["result"].as_u64().unwrap())
                 .map_err(|error| error.downcast::<Failure>().unwrap().cause);
             assert_eq!(got, expect, "{answer}");
+        }
+    }
+
+    /// Wrong credentials and missing rights have one code, and want different things.
+    #[test]
+    fn missing_rights_are_told_from_a_bad_token() {
+        const NEEDS: &str = "Unauthorized to access requested resource: it needs the permission";
+        for (code, message, expect) in [
+            (9109, "Invalid access token", "give a token"),
+            (9109, "Invalid access token: it has expired", "give a token"),
+            (9103, "Unknown X-Auth-Key or X-Auth-Email", "give a token"),
+            (9109, &*format!("{NEEDS} DNS Write"), "--can dns`"),
+            (
+                9109,
+                &*format!("{NEEDS} Account Firewall Access Rules Read"),
+                "--can account-firewall-access-rules:read`",
+            ),
+            (9109, "Unauthorized to access requested resource", "has no right to this"),
+            (10_000, "Authentication error", "has no right to this"),
+        ] {
+            let answer =
+                serde_json::json!({"success": false, "errors": [{"code": code, "message": message}]}).to_string();
+            let error =
+                check_envelope("http://x", StatusCode::FORBIDDEN, answer.as_bytes(), "give a token").unwrap_err();
+            assert!(error.to_string().contains(expect), "{message}: {error}");
+            assert_eq!(error.to_string().contains("give a token"), expect == "give a token", "{error}");
         }
     }
 

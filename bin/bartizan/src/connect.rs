@@ -12,6 +12,7 @@ use bartizan_names::ConnectorId;
 use bartizan_quotas::Rarely;
 use bartizan_tls::Roots;
 use serde_json::Value;
+use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
 
 use crate::cli::Connector;
@@ -26,6 +27,41 @@ const EVENTS_MAX: usize = 256;
 const ORIGINS_MAX: usize = 8;
 /// The longest line. What is in it may be anybody's.
 const LINE_BYTES_MAX: usize = 500;
+
+/// How long a local service may take to accept a connection before it is said to be away.
+const LOOK_MAX: Duration = Duration::from_secs(2);
+
+/// Says so if nothing listens at a service (`http://localhost:8080`, `tcp://127.0.0.1:22`): its tunnel is healthy all the
+/// same. Nothing waits for it, and the service may come later.
+pub fn look_at(service: &str) {
+    let Some((host, port)) = host_and_port(service) else { return };
+    let service = service.to_owned();
+    tokio::spawn(async move {
+        let away = match tokio::time::timeout(LOOK_MAX, TcpStream::connect((host.as_str(), port))).await {
+            Ok(Ok(_)) => return,
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => format!("no answer within {} s", LOOK_MAX.as_secs()),
+        };
+        tracing::warn!("nothing listens at {service} yet ({away}): visitors get an error until something does");
+    });
+}
+
+/// Where a service is, if it is spoken to over TCP.
+fn host_and_port(service: &str) -> Option<(String, u16)> {
+    let (scheme, rest) = service.split_once("://")?;
+    let default = match scheme {
+        "http" => Some(80),
+        "https" => Some(443),
+        "tcp" => None,
+        _ => return None,
+    };
+    let authority = rest.split('/').next()?;
+    let (host, port) = match authority.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => (host, port.parse().ok()?),
+        _ => (authority, default?),
+    };
+    Some((host.trim_start_matches('[').trim_end_matches(']').to_owned(), port))
+}
 
 /// A connector that only waits for its start.
 pub struct Plan {
@@ -75,6 +111,7 @@ impl Plan {
             origin.origin_server_name.clone_from(&flags.origin_server_name);
             plan.options.ingress = Ingress::single(url, origin)
                 .map_err(|error| Failure::new(Cause::Usage, format!("--url {url}: {error}")))?;
+            look_at(url);
         }
         Ok(plan)
     }
@@ -226,6 +263,22 @@ fn line(event: &Event) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn services_that_can_be_looked_at() {
+        for (service, expect) in [
+            ("http://localhost:9000", Some(("localhost", 9000))),
+            ("http://localhost", Some(("localhost", 80))),
+            ("https://[::1]/x", Some(("::1", 443))),
+            ("tcp://[::1]:22", Some(("::1", 22))),
+            ("tcp://10.0.0.1", None),
+            ("udp://10.0.0.1:53", None),
+            ("hello_world", None),
+        ] {
+            let expect = expect.map(|(host, port)| (host.to_owned(), port));
+            assert_eq!(host_and_port(service), expect, "{service}");
+        }
+    }
 
     #[test]
     fn requests_that_fail_make_some_lines_a_minute() {

@@ -32,7 +32,9 @@ pub fn find(edge: &Edge) -> anyhow::Result<Api> {
             .remedy("start one with `bartizan up`, or name yours: `bartizan login --api URL --api-token-file FILE`")
             .into());
     };
+    check(&api)?;
     let given = token::given("--api-token", &edge.api_token, edge.api_token_file.as_deref())?;
+    let by_variable = given.is_some() && edge.api_token_file.is_none() && !edge.api_token.is_typed();
     let is_local = given.is_none() && local.is_some();
     let token =
         given.or_else(|| local.map(|local| local.token)).or_else(|| stored.as_ref().map(|stored| stored.token.clone()));
@@ -42,7 +44,24 @@ pub fn find(edge: &Edge) -> anyhow::Result<Api> {
             .into());
     };
     let api = Api::new(&api, &token, local_ca(edge).or_else(|| stored.and_then(|stored| stored.ca)));
-    Ok(if is_local { api.with_local_token() } else { api })
+    Ok(match (is_local, by_variable) {
+        (true, _) => api.with_local_token(),
+        (_, true) => api.with_token_of_the_environment(),
+        _ => api,
+    })
+}
+
+/// A URL that a client can follow. `127.0.0.1:8787` is what people type, and reads as a scheme.
+fn check(api: &str) -> anyhow::Result<()> {
+    let address = match api.split_once("://") {
+        Some(("http" | "https", rest)) if !rest.is_empty() && !rest.starts_with('/') => return Ok(()),
+        Some((_, rest)) => rest,
+        None => api,
+    };
+    let host = address.split('/').next().filter(|host| !host.is_empty()).unwrap_or("HOST:8787");
+    Err(Failure::new(Cause::Usage, format!("{api:?} is no URL of an API"))
+        .remedy(format!("with its scheme and path: --api http://{host}/client/v4"))
+        .into())
 }
 
 fn no_edge(edge: &Edge) -> String {
@@ -95,4 +114,26 @@ pub fn store_credential(api: &Api, ca: Option<String>) -> anyhow::Result<PathBuf
     let credential = Credential { api: api.base().to_owned(), token: api.token().to_owned(), ca };
     bartizan_seal::write_private(&path, &serde_json::to_vec_pretty(&credential)?)?;
     Ok(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::check;
+
+    #[test]
+    fn urls_of_an_api() {
+        for (api, expect) in [
+            ("http://127.0.0.1:8787/client/v4", None),
+            ("https://edge.example/client/v4", None),
+            ("127.0.0.1:8787", Some("--api http://127.0.0.1:8787/client/v4")),
+            ("localhost:8787/client/v4", Some("--api http://localhost:8787/client/v4")),
+            ("ftp://edge.example", Some("--api http://edge.example/client/v4")),
+            ("http://", Some("--api http://HOST:8787/client/v4")),
+            ("http:///client/v4", Some("--api http://HOST:8787/client/v4")),
+        ] {
+            let refused = check(api).err().map(|error| error.to_string());
+            assert_eq!(refused.is_some(), expect.is_some(), "{api}: {refused:?}");
+            assert!(refused.is_none_or(|told| told.ends_with(expect.unwrap_or_default())), "{api}");
+        }
+    }
 }

@@ -13,7 +13,8 @@ use rustix::fs::OFlags;
 use crate::data_dir::{KEY_FILE, STORE_FILE};
 
 /// Beside those of the store.
-const NAMES: [&str; 6] = ["lock", KEY_FILE, "ca.pem", "ca.key.sealed", "admin.json", "api-url"];
+const NAMES: [&str; 8] =
+    ["lock", KEY_FILE, "ca.pem", "ca.key.sealed", "admin.json", "api-url", "store.head", bartizan_api::TOKEN_USES_FILE];
 
 /// What the store keeps are databases, of now, of before and of a repair, and what a repair could not read.
 const STORE: &str = "store.";
@@ -103,7 +104,9 @@ mod tests {
             ("store.sqlite-wal", true),
             ("store.damaged.sqlite-shm", true),
             ("store.set-aside.jsonl", true),
+            ("store.head", true),
             ("admin.json", true),
+            ("token-uses.json", true),
             ("lock.conf", false),
             ("lockfile", false),
             ("seal.key.bak", false),

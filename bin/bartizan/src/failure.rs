@@ -53,6 +53,11 @@ impl std::fmt::Display for Failure {
 
 impl std::error::Error for Failure {}
 
+/// Why a command failed, where that is known.
+pub fn cause(error: &anyhow::Error) -> Option<Cause> {
+    error.downcast_ref::<Failure>().map(|failure| failure.cause)
+}
+
 /// What to say in place of an error of the API that has this code; other errors stay.
 pub fn instead_of(code: u64, error: anyhow::Error, say: impl FnOnce(Failure) -> Failure) -> anyhow::Error {
     match error.downcast::<Failure>() {

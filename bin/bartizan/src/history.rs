@@ -5,6 +5,7 @@ use serde_json::Value;
 use crate::cli::HistoryWords;
 use crate::client::Api;
 use crate::output::{Output, say, table};
+use crate::tunnel;
 use crate::url::with_query;
 use crate::zone::{shown, text};
 
@@ -17,7 +18,7 @@ pub async fn run(words: HistoryWords, api: &Api, output: Output) -> anyhow::Resu
         Ok(_) => ("before_revision", before),
         Err(_) => ("before", before),
     }));
-    let account = account(api).await?;
+    let account = tunnel::account(api).await?;
     let path = with_query(&format!("/accounts/{account}/audit_logs"), &parameters);
     let (changes, messages) = api.get_with_messages(&path).await?;
     // Also with --json and --quiet: a history that is not whole must not look as if it were.
@@ -26,11 +27,6 @@ pub async fn run(words: HistoryWords, api: &Api, output: Output) -> anyhow::Resu
         let rows: Vec<_> = changes.as_array().into_iter().flatten().map(row).collect();
         table(&["when", "who", "from", "did", "what", "id"], &rows)
     })
-}
-
-async fn account(api: &Api) -> anyhow::Result<String> {
-    let edge = api.get("/bartizan/edge").await?;
-    Ok(text(&edge, "account_id").to_owned())
 }
 
 fn row(change: &Value) -> Vec<String> {

@@ -111,11 +111,15 @@ pub fn quoted(word: &str) -> String {
     format!("'{}'", word.replace('\'', r"'\''"))
 }
 
+/// The widest cell that sets the width of its column. A longer one pushes the rest of its own row, and no other.
+const CELL_MAX: usize = 60;
+
 /// Columns under headings, as wide as their widest cell.
 pub fn table(headings: &[&str], rows: &[Vec<String>]) -> String {
     let rows: Vec<Vec<String>> = rows.iter().map(|row| row.iter().map(|cell| one_line(cell)).collect()).collect();
     let width = |column: usize| {
-        rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)
+        let cells = rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count());
+        cells.filter(|width| *width <= CELL_MAX).max().unwrap_or(0)
     };
     let widths: Vec<usize> =
         headings.iter().enumerate().map(|(column, heading)| width(column).max(heading.len())).collect();
@@ -176,6 +180,13 @@ mod tests {
     fn tables_line_up() {
         let rows = [vec!["a".to_owned(), "long cell".to_owned()], vec!["bcd".to_owned(), String::new()]];
         assert_eq!(table(&["name", "x"], &rows), "name  x\na     long cell\nbcd");
+        let key = "k".repeat(400);
+        let rows = [vec![key.clone(), "1".to_owned()], vec!["short".to_owned(), "2".to_owned()]];
+        assert_eq!(
+            table(&["name", "x"], &rows),
+            format!("name   x\n{key}  1\nshort  2"),
+            "one wide cell pads no other row"
+        );
     }
 
     #[test]

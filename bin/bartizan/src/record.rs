@@ -1,18 +1,20 @@
 //! `bartizan record`: thin clients of `/zones/Z/dns_records`.
 
 use anyhow::Context;
+use bartizan_names::RecordType;
 use serde_json::{Map, Value, json};
 
 use crate::cli::{RecordAction, RecordWords};
 use crate::client::Api;
 use crate::failure::{Cause, Failure};
-use crate::output::{Output, one_line, table};
+use crate::output::{Output, one_line, quoted, table};
 use crate::url::{segment, with_query};
 use crate::zone::{self, shown, text};
 
 pub async fn run(action: RecordAction, api: &Api, output: Output) -> anyhow::Result<()> {
     match action {
         RecordAction::List { zone, name, kind } => {
+            kind.as_deref().map(known_type).transpose()?;
             let zone = zone::by_name_or_id(api, &zone).await?;
             let mut parameters = vec![("order", "name")];
             parameters.extend(name.as_deref().map(|name| ("name", name)));
@@ -44,6 +46,15 @@ pub async fn run(action: RecordAction, api: &Api, output: Output) -> anyhow::Res
         }
         RecordAction::Delete { name, kind, id } => delete(&name, kind.as_deref(), id.as_deref(), api, output).await,
     }
+}
+
+/// A list of a type that nobody knows would be empty, and look as if there were none.
+fn known_type(kind: &str) -> anyhow::Result<RecordType> {
+    kind.parse().map_err(|()| {
+        Failure::new(Cause::Usage, format!("{kind:?} is no type of records"))
+            .remedy("A, AAAA, CNAME, MX, TXT and so on; without --type all are listed")
+            .into()
+    })
 }
 
 async fn create(words: RecordWords, api: &Api, output: Output) -> anyhow::Result<()> {
@@ -116,12 +127,22 @@ async fn delete(name: &str, kind: Option<&str>, id: Option<&str>, api: &Api, out
             output.result(&gone, || format!("deleted: {}", line(record)))
         }
         several => {
-            let lines: Vec<_> =
-                several.iter().map(|record| format!("  {}  {}", text(record, "id"), line(record))).collect();
+            let lines: Vec<_> = several.iter().map(|record| format!("  {}", line(record))).collect();
+            let commands: Vec<_> = several.iter().map(|record| one_of(several, name, record)).collect();
             Err(Failure::new(Cause::Usage, format!("{name} has several records:\n{}", lines.join("\n")))
-                .remedy("say which: a type, or --id ID")
+                .remedy(format!("say which, in the same order:\n    {}", commands.join("\n    ")))
                 .into())
         }
+    }
+}
+
+/// The command that deletes this one of `several`: by its type if no other has it.
+fn one_of(several: &[&Value], name: &str, record: &Value) -> String {
+    let alike = several.iter().filter(|other| other["type"] == record["type"]).count();
+    let name = quoted(name);
+    match alike {
+        1 => format!("bartizan record delete {name} {}", text(record, "type")),
+        _ => format!("bartizan record delete {name} --id {}", text(record, "id")),
     }
 }
 
@@ -155,6 +176,17 @@ fn line(record: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_of_several_is_named() {
+        let record = |kind: &str, id: &str| json!({"type": kind, "id": id});
+        let all = [record("A", "1"), record("A", "2"), record("TXT", "3")];
+        let several: Vec<&Value> = all.iter().collect();
+        let commands: Vec<_> = several.iter().map(|one| one_of(&several, "www.example", one)).collect();
+        let expect = ["www.example --id 1", "www.example --id 2", "www.example TXT"];
+        assert_eq!(commands, expect.map(|words| format!("bartizan record delete {words}")));
+        assert!(known_type("aaaa").is_ok() && known_type("AX").is_err());
+    }
 
     #[test]
     fn words_become_bodies() {

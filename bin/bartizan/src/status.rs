@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::cli::Edge;
 use crate::client::Api;
 use crate::credentials;
-use crate::failure::{Cause, Failure};
+use crate::failure::{Cause, Failure, cause};
 use crate::output::{Output, bold, faint, table};
 use crate::rights::Seen;
 use crate::zone::{state, text};
@@ -103,14 +103,17 @@ pub async fn login(edge: &Edge, output: Output) -> anyhow::Result<()> {
     if text(&token, "status") != "active" {
         return Err(Failure::new(Cause::Refused, "this token is not active").into());
     }
-    let facts = facts(&api).await?;
-    let path = credentials::store_credential(&api, Some(facts.ca))?;
+    let facts = match facts(&api).await {
+        Ok(facts) => Some(facts),
+        // A token for other things is stored all the same.
+        Err(error) if cause(&error) == Some(Cause::Refused) => None,
+        Err(error) => return Err(error),
+    };
+    let (ca, domain) = facts.map(|facts| (facts.ca, facts.domain)).unzip();
+    let path = credentials::store_credential(&api, ca)?;
     let document = json!({ "api": api.base(), "credential": path });
     output.result(&document, || {
-        format!(
-            "stored in {}\ntry: bartizan tunnel --hostname app.{} http://localhost:9000",
-            path.display(),
-            facts.domain
-        )
+        let next = domain.map(|domain| format!("\ntry: bartizan tunnel --hostname app.{domain} http://localhost:9000"));
+        format!("stored in {}{}", path.display(), next.unwrap_or_default())
     })
 }

@@ -29,6 +29,13 @@ pub struct Seen<S> {
     is_typed: bool,
 }
 
+impl<S> Seen<S> {
+    /// Whether it stands on the command line.
+    pub fn is_typed(&self) -> bool {
+        self.is_typed
+    }
+}
+
 impl<S: Secret> FromArgMatches for Seen<S> {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Seen<S>, clap::Error> {
         let is_typed = matches.value_source(S::ID) == Some(ValueSource::CommandLine);

@@ -154,6 +154,7 @@ impl Place<'_> {
                 let dialled = port.unwrap_or(behind);
                 let body = flow_app(hostname, protocol, dialled, text(tunnel, "id"), host.as_deref(), behind);
                 plan.serve(&json!({ "ingress": [{ "service": "http_status:404" }] }))?;
+                connect::look_at(&format!("{protocol}://{}:{behind}", host.as_deref().unwrap_or("127.0.0.1")));
                 let app = app::put(api, zone, &body).await?;
                 output.progress(format!("{protocol}/{dialled} of {hostname} → port {behind}, {through}"));
                 output.progress(format!("  {}", try_line(hostname, protocol, dialled, &app::addresses(&app))));
@@ -164,6 +165,7 @@ impl Place<'_> {
                     _ => None,
                 };
                 plan.serve(&json!({ "ingress": ingress(hostname, url, connector) }))?;
+                url.into_iter().for_each(connect::look_at);
                 let routed = route_dns(api, zone, text(tunnel, "id"), hostname, false).await;
                 routed.map_err(|error| {
                     let remedy = format!("delete it first, `bartizan record delete {hostname}`, or serve another name");
@@ -343,12 +345,12 @@ fn taken(hostname: &str, error: anyhow::Error, remedy: impl Into<String>) -> any
     })
 }
 
-/// The account that the token works in: ours has one.
+/// The account that the token works in: ours has one. A token that may not look at it is told its id with the edge.
 pub async fn account(api: &Api) -> anyhow::Result<String> {
     let accounts = api.get("/accounts").await?;
     match accounts.get(0) {
         Some(account) => Ok(text(account, "id").to_owned()),
-        None => Err(Failure::new(Cause::Refused, "this token sees no account").into()),
+        None => Ok(text(&api.get("/bartizan/edge").await?, "account_id").to_owned()),
     }
 }
 

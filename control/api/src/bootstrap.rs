@@ -3,7 +3,8 @@
 //!
 //! The store knows hashes only, so the clear text is kept in `DATA/admin.json` (mode 0600), where commands on this machine
 //! find it. The store decides: once it is there, a start puts nothing into it that the file says, so that a token which was
-//! given a new text or deleted does not come back. What the environment dictates is put there at every start. If the file
+//! given a new text or deleted does not come back. What the environment dictates is put there at every start, but for a
+//! token that it has dictated before and that was ended since. If the file
 //! is lost or empty, the next start makes new credentials and the old ones end: whoever owns the data directory has a way
 //! in. The file is written last: whatever happens between, the next start finds no file.
 
@@ -100,6 +101,7 @@ pub fn bootstrap(
         Saved::Unreadable(error) if is_first => return Err(error.into()),
         Saved::Unreadable(error) => (None, Some(error)),
     };
+    let preset = &without_ended(store, preset)?;
     let mut administrator = plan(store, saved.as_ref(), preset, domain)?;
     refuse_weak("token", &administrator.token, "BARTIZAN_API_TOKEN")?;
     refuse_weak("key", &administrator.key, "BARTIZAN_API_KEY")?;
@@ -115,6 +117,9 @@ pub fn bootstrap(
         if damaged.is_none() {
             put_user(change, &administrator, dictated)?;
             put_token(change, &administrator, dictated)?;
+            if preset.token.is_some() {
+                remember_dictated(change, &administrator)?;
+            }
         }
         put_certificate_for_tunnels(change)?;
         put_zone(change, &account, domain, nameservers)
@@ -185,6 +190,41 @@ fn zone_there(store: &Store, domain: &ZoneName) -> Option<DefaultZone> {
 fn refuse_weak(what: &'static str, secret: &str, variable: &'static str) -> Result<(), BootstrapError> {
     let length = secret.chars().count();
     if length < SECRET_MIN { Err(BootstrapError::Weak { what, length, variable }) } else { Ok(()) }
+}
+
+/// Where the hash of the token is that the environment has dictated.
+fn dictated_key() -> Key {
+    Key::meta("dictated-token")
+}
+
+#[derive(serde::Serialize, serde::Deserialize)]
+struct DictatedToken {
+    sha256: String,
+}
+
+/// What the environment says, without a token that it has said before and that was given a new text or deleted since: a
+/// unit keeps its environment, and must not bring back what somebody has ended.
+fn without_ended(store: &Store, preset: &Preset) -> Result<Preset, Error> {
+    let Some(token) = &preset.token else { return Ok(preset.clone()) };
+    let (view, hash) = (View(store.read()?), seal::hash_token(token));
+    let said = view.if_readable::<DictatedToken>(&dictated_key())?;
+    let was_said = said.is_some_and(|said| said.sha256 == hash.to_string());
+    if !was_said || token_of(&view, &hash, None, now())?.is_some() {
+        return Ok(preset.clone());
+    }
+    tracing::warn!(
+        "BARTIZAN_API_TOKEN has a text that was given before, and that token was given a new text or deleted since: it stays \
+         so; put the new text there, or unset it"
+    );
+    Ok(Preset { token: None, ..preset.clone() })
+}
+
+fn remember_dictated(change: &mut Change, administrator: &Administrator) -> Result<(), Error> {
+    let said = DictatedToken { sha256: seal::hash_token(&administrator.token).to_string() };
+    if change.if_readable::<DictatedToken>(&dictated_key())?.is_some_and(|old| old.sha256 == said.sha256) {
+        return Ok(());
+    }
+    change.put(dictated_key(), &said)
 }
 
 /// Who shall be the administrator: what is dictated, else what was saved, else something new. Ids of what is in the store

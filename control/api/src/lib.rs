@@ -21,7 +21,7 @@
 //! guard       here · state (Api) · auth
 //! store       transaction (View, Change) · caller · writes · passwords
 //! calls       path · origin · cookie · permission · rights · reply · error · tag · query · extract · here · openapi ·
-//!             numbers · idempotency · background (Worker) · admin_file
+//!             numbers · idempotency · background (Worker) · admin_file · last_used
 //! ```
 //! What a resource keeps, and by which rules, is in its own file: as methods of View and Change that other resources may
 //! call. What is about everything of a zone, whatever its kind, is in `deletions`.
@@ -49,6 +49,7 @@ mod firewall;
 mod here;
 mod idempotency;
 mod ips;
+mod last_used;
 mod members;
 mod numbers;
 mod openapi;
@@ -88,6 +89,7 @@ pub use bootstrap::{BootstrapError, Entry, Preset, SetUp, bootstrap};
 pub use caller::read_token;
 pub use error::{Error, Fault};
 pub use extract::{BODY_MAX, Peer};
+pub use last_used::FILE as TOKEN_USES_FILE;
 pub use permission::Permission;
 pub use pops::{DeclareError, declare_pop, declared_pop};
 pub use router::router;

@@ -17,6 +17,7 @@ use utoipa_axum::router::OpenApiRouter;
 use crate::background::{Due, Worker};
 use crate::deletions::Deletions;
 use crate::error::{Error, Fault};
+use crate::last_used::LastUsed;
 use crate::numbers::Numbers;
 use crate::path::{self, BASE};
 use crate::renewals::Renewals;
@@ -31,8 +32,9 @@ use crate::{
 pub fn router(given: Dependencies) -> Router {
     let numbers = Arc::new(Numbers::telling(given.observed.problems.clone()));
     let writes = Writes::new(given.store.clone(), given.certs.clone(), Arc::clone(&numbers));
-    let background = Background::start(&writes, given.certs.clone(), &numbers);
-    let api = Api::new(given, writes, background, numbers);
+    let last_used = Arc::new(LastUsed::read(&given.facts.data));
+    let background = Background::start(&writes, given.certs.clone(), &numbers, &last_used);
+    let api = Api::new(given, writes, background, numbers, last_used);
     let (v4, document) = dialect(&api).split_for_parts();
     let document: Arc<str> = match openapi::finished(&document) {
         Ok(text) => text.into(),
@@ -54,14 +56,16 @@ pub fn router(given: Dependencies) -> Router {
 }
 
 impl Background {
-    fn start(writes: &Writes, certs: Certs, numbers: &Arc<Numbers>) -> Background {
+    fn start(writes: &Writes, certs: Certs, numbers: &Arc<Numbers>, last_used: &Arc<LastUsed>) -> Background {
         let sweep = Due::default();
         let mut deletions = Deletions::new(writes.clone(), sweep.clone(), Arc::clone(numbers));
         let mut renewals = Renewals::new(writes.clone(), certs, Arc::clone(numbers));
+        let last_used = Arc::clone(last_used);
         Background {
             deletions: Worker::start("deletions", move |stop| deletions.run(stop)),
             sweep,
             _renewals: Worker::start("renewals", move |stop| renewals.run(stop)),
+            _last_used: Worker::start("last-used", move |stop| last_used.run(stop)),
         }
     }
 }

@@ -23,6 +23,7 @@ use crate::background::{Due, Worker};
 use crate::caller::{self, Caller, Credentials, Found, Proof};
 use crate::error::{Error, Fault};
 use crate::idempotency::Answers;
+use crate::last_used::LastUsed;
 use crate::numbers::Numbers;
 use crate::passwords::Passwords;
 use crate::transaction::{Change, View};
@@ -50,9 +51,9 @@ pub struct Facts {
     pub ports: Ports,
     /// Whether the edge can tell which network an address belongs to.
     pub knows_networks: bool,
-    /// Whether records and applications may lead to loopback and private addresses.
     /// Whether it has data that may tell the exits of Tor: the built-in data do not.
     pub may_know_tor: bool,
+    /// Whether records and applications may lead to loopback and private addresses.
     pub private_origins: bool,
     pub data: PathBuf,
     /// The default zone.
@@ -103,6 +104,8 @@ pub(crate) struct Background {
     pub(crate) sweep: Due,
     /// Renews certificates; nobody wakes it.
     pub(crate) _renewals: Worker,
+    /// Writes down when tokens were last used; nobody wakes it.
+    pub(crate) _last_used: Worker,
 }
 
 /// The state of the router.
@@ -118,12 +121,19 @@ struct Shared {
     guesses: Throttle,
     answers: Answers,
     passwords: Passwords,
+    last_used: Arc<LastUsed>,
     /// SHA-256 of the local authority's certificate, hexadecimal.
     ca_pin: String,
 }
 
 impl Api {
-    pub(crate) fn new(given: Dependencies, writes: Writes, background: Background, numbers: Arc<Numbers>) -> Api {
+    pub(crate) fn new(
+        given: Dependencies,
+        writes: Writes,
+        background: Background,
+        numbers: Arc<Numbers>,
+        last_used: Arc<LastUsed>,
+    ) -> Api {
         let ca_pin = ca_pin(given.certs.ca_pem());
         let pools = Pools::new(given.facts.pop.pools.iter().copied());
         Api(Arc::new(Shared {
@@ -135,6 +145,7 @@ impl Api {
             guesses: Throttle::new(GUESSES_MAX, GUESSES_TIME),
             answers: Answers::default(),
             passwords: Passwords::default(),
+            last_used,
             ca_pin,
         }))
     }
@@ -223,6 +234,11 @@ impl Api {
         &self.0.writes
     }
 
+    /// When tokens were last used.
+    pub(crate) fn last_used(&self) -> &LastUsed {
+        &self.0.last_used
+    }
+
     /// Who works behind the handlers.
     pub(crate) fn background(&self) -> &Background {
         &self.0.background
@@ -238,8 +254,13 @@ impl Api {
         let credentials = Credentials::read(headers)?;
         let unknown = credentials.unknown();
         let proof = Arc::new(Proof::of(&credentials, from));
+        let api = self.clone();
         self.read(move |view| {
             let Some(caller) = proof.caller(view, now())? else { return Ok(None) };
+            // Also by a call that it may not make.
+            if let Some(token) = caller.token {
+                api.last_used().note(token, now());
+            }
             check(view, &caller)?;
             Ok(Some(caller))
         })

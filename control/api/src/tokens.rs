@@ -67,8 +67,8 @@ impl Resource for Tokens {
     type Document = StoredToken;
     type Sent = Token;
 
-    fn sent(_: &Here<'_>, _: &View, token: StoredToken) -> Result<Token, Error> {
-        Ok(sent(token))
+    fn sent(here: &Here<'_>, _: &View, token: StoredToken) -> Result<Token, Error> {
+        Ok(sent(here.api, token))
     }
 }
 
@@ -99,7 +99,13 @@ impl Editable for Tokens {
             modified_on: change.now(),
             value: Some(value),
         };
-        body::fill(here, change, token, body)
+        let token = body::fill(here, change, token, body)?;
+        if token.expires_on.is_some_and(|end| end <= change.now()) {
+            return Err(Fault::TokenBody
+                .because("expires_on is in the past: nobody could use the token")
+                .at("/expires_on"));
+        }
+        Ok(token)
     }
 
     fn edit(
@@ -140,9 +146,9 @@ impl Editable for Tokens {
     }
 
     /// The text, this once.
-    fn made(_: &Here<'_>, _: &View, token: StoredToken) -> Result<Token, Error> {
+    fn made(here: &Here<'_>, _: &View, token: StoredToken) -> Result<Token, Error> {
         let value = token.value.clone();
-        Ok(Token { value, ..sent(token) })
+        Ok(Token { value, ..sent(here.api, token) })
     }
 }
 
@@ -194,7 +200,7 @@ pub(crate) fn everything(user: bartizan_names::UserId) -> StoredPolicy {
     }
 }
 
-fn sent(token: StoredToken) -> Token {
+fn sent(api: &Api, token: StoredToken) -> Token {
     let expired = token.expires_on.is_some_and(|end| end <= now());
     Token {
         id: token.id,
@@ -202,6 +208,7 @@ fn sent(token: StoredToken) -> Token {
         status: if expired { "expired".to_owned() } else { token.status },
         issued_on: token.issued_on,
         modified_on: token.modified_on,
+        last_used_on: api.last_used().of(token.id),
         not_before: token.not_before,
         expires_on: token.expires_on,
         policies: token.policies.into_iter().map(sent_policy).collect(),

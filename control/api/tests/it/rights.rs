@@ -25,6 +25,15 @@ fn token(edge: &Edge, body: &Value) -> (String, String) {
     (text("id"), text("value"))
 }
 
+/// A token that has ended: one like it cannot be made, but one that is there can be changed so.
+fn expired(edge: &Edge, body: &Value) -> String {
+    let (id, text) = token(edge, body);
+    let mut body = body.clone();
+    body["expires_on"] = json!("2001-01-01T00:00:00Z");
+    assert_eq!(edge.call("PUT", &format!("/user/tokens/{id}"), &body.to_string()).verdict(), "200");
+    text
+}
+
 fn call_as(edge: &Edge, token: &str, from: &str, method: &str, path: &str, body: &str) -> Answer {
     let bearer = format!("Bearer {token}");
     edge.send_from(from, &[("authorization", &bearer)], method, &format!("/client/v4{path}"), body)
@@ -72,7 +81,7 @@ fn every_route_with_every_kind_of_token() {
     let tokens = [
         ("dns of one zone", token(&edge, &json!({"name": "dns", "policies": [dns]})).1),
         ("reads", token(&edge, &json!({"name": "reads", "policies": [policy(&all_reads, of_all)]})).1),
-        ("expired", token(&edge, &json!({"name": "e", "policies": [dns], "expires_on": "2001-01-01T00:00:00Z"})).1),
+        ("expired", expired(&edge, &json!({"name": "e", "policies": [dns]}))),
         (
             "from elsewhere",
             token(
@@ -260,6 +269,7 @@ fn what_a_token_cannot_be() {
             "400 1001 /policies/0/resources",
         ),
         (json!({"name": "t", "policies": [good], "expires_on": "tomorrow"}), "400 1001 /expires_on"),
+        (json!({"name": "t", "policies": [good], "expires_on": "2001-01-01T00:00:00Z"}), "400 1001 /expires_on"),
         (
             json!({"name": "t", "policies": [good], "not_before": "2030-01-02T00:00:00Z", "expires_on": "2030-01-01T00:00:00Z"}),
             "400 1001 /expires_on",
@@ -283,6 +293,27 @@ fn what_a_token_cannot_be() {
     );
     assert_eq!(edge.revision(), before);
     assert_eq!(edge.post("/user/tokens", &body).verdict(), "200");
+}
+
+/// Without a write to the store for it.
+#[test]
+fn a_token_shows_when_it_was_last_used() {
+    let edge = Edge::new();
+    let (id, text) = token(&edge, &json!({"name": "t", "policies": [of_zone(&["DNS Read"], &edge.zone())]}));
+    let path = format!("/user/tokens/{id}");
+    assert!(edge.get(&path).result().get("last_used_on").is_none());
+    let before = edge.revision();
+    assert_eq!(call_as(&edge, &text, HERE, "GET", "/zones", "").verdict(), "200");
+    let shown = edge.get(&path).result();
+    let first = shown["last_used_on"].as_str().unwrap().to_owned();
+    assert!(first.as_str() > shown["issued_on"].as_str().unwrap(), "{shown}");
+    // A call that it may not make is a use as well, and one with another text is none.
+    assert_eq!(call_as(&edge, &text, HERE, "GET", "/user", "").verdict(), "403 9109");
+    let second = edge.get(&path).result()["last_used_on"].as_str().unwrap().to_owned();
+    assert!(second > first, "{second} {first}");
+    assert_eq!(call_as(&edge, &"0".repeat(40), HERE, "GET", "/zones", "").verdict(), "403 9109");
+    assert_eq!(edge.get(&path).result()["last_used_on"], second);
+    assert_eq!(edge.revision(), before);
 }
 
 /// Whoever may make tokens makes none that may do more than they may.

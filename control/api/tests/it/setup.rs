@@ -205,6 +205,32 @@ fn a_start_puts_no_token_back() {
     assert_eq!((get(&new.token), get(TOKEN)), ("200".to_owned(), "403 9109".to_owned()));
 }
 
+/// A unit keeps its environment: a token that leaked from there and was rolled does not come back with a restart.
+#[test]
+fn a_token_of_the_environment_comes_back_only_with_a_new_text() {
+    let edge = Edge::new();
+    let domain = Zone::parse_name("bartizan.localhost").unwrap();
+    let (certs, _) = certs(edge.directory.path());
+    let dictating = |token: &str| {
+        let preset = Preset { token: Some(token.to_owned()), ..Preset::default() };
+        bootstrap(&edge.store, &certs, edge.directory.path(), &preset, &domain, &[]).unwrap().entry
+    };
+    let get = |token: &str| bearer(&edge, token, "GET", "/zones");
+    // The edge was set up by this text.
+    let id = edge.get("/user/tokens/verify").result()["id"].as_str().unwrap().to_owned();
+    let rolled = edge.call("PUT", &format!("/user/tokens/{id}/value"), "{}").result();
+    let rolled = rolled.as_str().unwrap();
+    let head = edge.revision();
+    assert!(matches!(dictating(TOKEN), Entry::Open(found) if found.token == rolled));
+    assert_eq!((get(TOKEN), get(rolled), edge.revision()), ("403 9109".to_owned(), "200".to_owned(), head));
+    let new = "a-new-text-of-more-than-thirty-two-characters";
+    assert!(matches!(dictating(new), Entry::Open(found) if found.token == new));
+    assert_eq!((get(new), get(rolled)), ("200".to_owned(), "403 9109".to_owned()));
+    assert_eq!(bearer(&edge, new, "DELETE", &format!("/user/tokens/{id}")), "200");
+    assert!(matches!(dictating(new), Entry::Stale { .. }));
+    assert_eq!(get(new), "403 9109");
+}
+
 /// A file that says nothing keeps nothing from being served, and nobody is let in or out for it.
 #[test]
 fn a_damaged_file_is_told_and_changes_nothing() {

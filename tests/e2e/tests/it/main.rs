@@ -18,3 +18,4 @@ mod sdk;
 mod strangers;
 mod tools;
 mod tunnels;
+mod words;

@@ -1,0 +1,175 @@
+//! What a token may do, in plain words: a command's own word stands for all that its calls need, and other words for the
+//! permission group of the edge that they name.
+
+use serde_json::Value;
+
+use crate::failure::{Cause, Failure};
+use crate::zone::text;
+
+/// Commands, each with the permission groups that its calls need.
+const COMMANDS: [(&str, &[&str]); 8] = [
+    ("zone", &["Zone Write"]),
+    ("record", &["DNS Write"]),
+    ("app", &["Zone Settings Write"]),
+    ("firewall", &["Firewall Services Write", OF_ALL_ZONES]),
+    // Beside the tunnel itself: the records that lead to it, and the applications for its ports.
+    ("tunnel", &["Cloudflare Tunnel Write", "DNS Write", "Zone Settings Write"]),
+    ("token", &["API Tokens Write", "User Details Read"]),
+    ("history", &["Account Settings Read"]),
+    ("status", &["Account Settings Read", "Cloudflare Tunnel Read", "Zone Read"]),
+];
+
+/// A permission over the account by which rules are made that hold in all zones.
+const OF_ALL_ZONES: &str = "Account Firewall Access Rules Write";
+
+const READ: &str = " Read";
+const WRITE: &str = " Write";
+
+/// In which zones the token is to work.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Zones {
+    All,
+    Named,
+}
+
+/// The permission groups that somebody means by a word. Without `read` or `write` (or `edit`) behind it, writing, which is
+/// reading too.
+pub fn meant<'g>(groups: &'g [Value], word: &str, zones: Zones) -> anyhow::Result<Vec<&'g Value>> {
+    let lower = word.to_lowercase();
+    let (name, only_read) = match lower.split_once(':') {
+        Some((name, "read")) => (name, true),
+        Some((name, "write" | "edit")) => (name, false),
+        _ => (lower.as_str(), false),
+    };
+    let Some((_, needed)) = COMMANDS.iter().find(|(command, _)| *command == name) else {
+        return Ok(vec![group(groups, word)?]);
+    };
+    // A token for some zones is not one for rules in all of them.
+    let needed = needed.iter().filter(|group| zones == Zones::All || **group != OF_ALL_ZONES);
+    needed
+        .map(|group| match group.strip_suffix(WRITE).filter(|_| only_read) {
+            Some(what) => named(groups, &format!("{what}{READ}")),
+            None => named(groups, group),
+        })
+        .collect()
+}
+
+/// A word for a group that [`meant`] understands.
+pub fn word_for(group: &str) -> String {
+    let word = |what: &str| what.to_lowercase().replace(' ', "-");
+    match (group.strip_suffix(WRITE), group.strip_suffix(READ)) {
+        (Some(what), _) => word(what),
+        (None, Some(what)) => format!("{}:read", word(what)),
+        (None, None) => word(group),
+    }
+}
+
+fn named<'g>(groups: &'g [Value], name: &str) -> anyhow::Result<&'g Value> {
+    groups.iter().find(|group| text(group, "name") == name).ok_or_else(|| {
+        Failure::new(Cause::Failed, format!("this edge has no permission {name}"))
+            .remedy("is it older than this program? Name what it has: `bartizan token create --help`")
+            .into()
+    })
+}
+
+/// How the words of a group's name may fit those that somebody gives; the first way in which there is one decides.
+type Way = fn(&[&str], &[&str]) -> bool;
+const WAYS: [Way; 3] = [
+    |name, wanted| name == wanted,
+    |name, wanted| name.starts_with(wanted),
+    |name, wanted| wanted.iter().all(|word| name.contains(word)),
+];
+
+/// The permission group that somebody means: by its name, by how its name begins, or by words that only one has.
+fn group<'g>(groups: &'g [Value], word: &str) -> anyhow::Result<&'g Value> {
+    let lower = word.to_lowercase();
+    let mut wanted: Vec<&str> = lower.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).collect();
+    let verbs: &[&str] = match wanted.last() {
+        Some(&"read") => &["read"],
+        Some(&"write" | &"edit") => &["write"],
+        _ => &["write", "read"],
+    };
+    if verbs.len() == 1 {
+        wanted.pop();
+    }
+    let refused = |why: &str| {
+        let commands: Vec<&str> = COMMANDS.iter().map(|(command, _)| *command).collect();
+        let names: Vec<String> = groups.iter().map(|group| word_for(text(group, "name"))).collect();
+        let commands = commands.join(", ");
+        Failure::new(Cause::Usage, format!("{word:?} {why}"))
+            .remedy(format!("a command's word: {commands}; or a permission: {}", names.join(", ")))
+    };
+    for verb in verbs {
+        for way in WAYS.iter().filter(|_| !wanted.is_empty()) {
+            let of_verb = groups.iter().filter(|group| {
+                let name = text(group, "name").to_lowercase();
+                let mut words: Vec<&str> = name.split(' ').collect();
+                words.pop() == Some(verb) && way(&words, &wanted)
+            });
+            match of_verb.collect::<Vec<_>>().as_slice() {
+                [one] => return Ok(one),
+                [] => {}
+                _ => return Err(refused("may be several permissions").into()),
+            }
+        }
+    }
+    Err(refused("is no permission").into())
+}
+
+#[cfg(test)]
+mod tests {
+    use bartizan_api::Permission;
+    use serde_json::json;
+
+    use super::*;
+
+    fn all() -> Vec<Value> {
+        Permission::ALL.iter().map(|one| json!({"name": one.group()})).collect()
+    }
+
+    fn names(groups: &[Value], word: &str, zones: Zones) -> Option<String> {
+        let found = meant(groups, word, zones).ok()?;
+        Some(found.iter().map(|group| text(group, "name")).collect::<Vec<_>>().join(", "))
+    }
+
+    #[test]
+    fn plain_words_for_permissions() {
+        let groups = all();
+        for (word, expect) in [
+            ("dns", Some("DNS Write")),
+            ("DNS:read", Some("DNS Read")),
+            ("DNS Edit", Some("DNS Write")),
+            ("record", Some("DNS Write")),
+            ("zone", Some("Zone Write")),
+            ("zone:edit", Some("Zone Write")),
+            ("zone-settings:read", Some("Zone Settings Read")),
+            ("account settings", Some("Account Settings Read")),
+            ("firewall", Some("Firewall Services Write, Account Firewall Access Rules Write")),
+            ("firewall:read", Some("Firewall Services Read, Account Firewall Access Rules Read")),
+            ("firewall services", Some("Firewall Services Write")),
+            ("account firewall", Some("Account Firewall Access Rules Write")),
+            ("tunnel", Some("Cloudflare Tunnel Write, DNS Write, Zone Settings Write")),
+            ("cloudflare tunnel", Some("Cloudflare Tunnel Write")),
+            ("token:read", Some("API Tokens Read, User Details Read")),
+            ("api tokens", Some("API Tokens Write")),
+            ("tokens", None),
+            ("account", None),
+            ("read", None),
+            ("", None),
+            ("mail", None),
+        ] {
+            assert_eq!(names(&groups, word, Zones::All).as_deref(), expect, "{word}");
+        }
+        assert_eq!(names(&groups, "firewall", Zones::Named).as_deref(), Some("Firewall Services Write"));
+    }
+
+    /// What a refusal tells people to type gives what was missing.
+    #[test]
+    fn each_permission_has_a_word() {
+        let groups = all();
+        for permission in Permission::ALL {
+            let found = names(&groups, &word_for(permission.group()), Zones::All).unwrap();
+            assert!(found.split(", ").any(|name| name == permission.group()), "{permission:?}: {found}");
+        }
+    }
+}
