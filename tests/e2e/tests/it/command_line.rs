@@ -1,10 +1,11 @@
 //! The binary as a person meets it: what it says when something is wrong, and what scripts can rely on.
 
 use std::io::{Seek, SeekFrom, Write};
+use std::net::TcpListener;
 use std::path::Path;
 use std::process::Command;
 
-use bartizan_e2e::{Connector, Edge, Program, bartizan, dns, finish, wait};
+use bartizan_e2e::{Connector, Edge, Finished, Program, bartizan, dns, finish, wait};
 use serde_json::Value;
 
 #[test]
@@ -137,9 +138,8 @@ fn a_zone_that_is_deleted_says_what_goes() {
     }
 }
 
-/// At a terminal a person is asked first, and whatever is no yes is a no.
-#[test]
-fn a_person_is_asked_before_a_zone_goes() {
+/// Runs a command at a terminal of its own, and answers its question.
+fn asked(command: &Command, answer: &str) -> Finished {
     const TERMINAL: &str = "import os, pty, sys\n\
                             child, terminal = pty.fork()\n\
                             if child == 0: os.execv(sys.argv[2], sys.argv[2:])\n\
@@ -151,21 +151,59 @@ fn a_person_is_asked_before_a_zone_goes() {
                             except OSError: pass\n\
                             print(said.decode())\n\
                             sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))\n";
+    let mut python = Command::new("python3");
+    python.args(["-c", TERMINAL, answer]).arg(command.get_program()).args(command.get_args());
+    for (name, value) in command.get_envs() {
+        value.map(|value| python.env(name, value));
+    }
+    finish(&mut python)
+}
+
+/// At a terminal a person is asked first, and whatever is no yes is a no.
+#[test]
+fn a_person_is_asked_before_something_goes() {
     let edge = Edge::start();
     finish(&mut edge.command(["zone", "create", "gone.example"])).ok();
     finish(&mut edge.command(["record", "create", "a.gone.example", "A", "192.0.2.1"])).ok();
-    for (answer, code, left) in [("", 1, true), ("n", 1, true), ("yes", 0, false)] {
-        let command = edge.command(["zone", "delete", "gone.example"]);
-        let mut asked = Command::new("python3");
-        asked.args(["-c", TERMINAL, answer]).arg(command.get_program()).args(command.get_args());
-        for (name, value) in command.get_envs() {
-            value.map(|value| asked.env(name, value));
+    finish(&mut edge.command(["token", "create", "other", "--can", "dns"])).ok();
+    for (kind, name, question) in [
+        ("zone", "gone.example", "delete gone.example, with 1 record and its settings"),
+        ("token", "other", "end the token other?"),
+        // The one by which this command works, so the last.
+        ("token", "administrator", "end the token administrator, by which this command works itself?"),
+    ] {
+        for (answer, code) in [("", 1), ("n", 1), ("yes", 0)] {
+            let said = asked(&edge.command([kind, "delete", name]), answer);
+            assert_eq!(said.status.code(), Some(code), "{name} {answer:?}\n{}\n{}", said.out, said.err);
+            assert!(said.out.contains(question), "{}", said.out);
+            let list = finish(&mut edge.command([kind, "list"]));
+            assert_eq!(list.out.contains(name), code == 1, "{answer:?}\n{}", list.out);
         }
-        let said = finish(&mut asked);
-        assert_eq!(said.status.code(), Some(code), "{answer:?}\n{}\n{}", said.out, said.err);
-        assert!(said.out.contains("delete gone.example, with 1 record and its settings"), "{}", said.out);
-        let zones = finish(&mut edge.command(["zone", "list"])).ok();
-        assert_eq!(zones.contains("gone.example"), left, "{answer:?}\n{zones}");
+    }
+}
+
+/// Something listens there and says nothing.
+#[test]
+fn a_mute_api_is_not_waited_for_in_silence() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let api = format!("http://{}/client/v4", listener.local_addr().expect("bound"));
+    let home = tempfile::tempdir().expect("a folder");
+    let mut command = bartizan(home.path());
+    command.args(["zone", "list", "--api", &api]).env("BARTIZAN_API_TOKEN", "0".repeat(40));
+    let expect = format!("waiting for {api}/zones");
+    Program::start("zone list", &mut command).line("what it waits for", |line| line.contains(&expect).then_some(()));
+}
+
+/// A tunnel is healthy whatever stands behind it.
+#[test]
+fn a_service_where_nothing_listens_is_told() {
+    let edge = Edge::start();
+    let free = TcpListener::bind("127.0.0.1:0").expect("a free port").local_addr().expect("bound");
+    let host = format!("app.{}", edge.domain());
+    for service in [format!("http://{free}"), format!("tcp://{free}")] {
+        let mut connector = Program::start("tunnel", &mut edge.command(["tunnel", "--hostname", &host, &service]));
+        let expect = format!("nothing listens at {service}");
+        connector.line("what is wrong", |line| line.contains(&expect).then_some(()));
     }
 }
 
