@@ -7,7 +7,7 @@ use crate::failure::{Cause, Failure};
 use crate::zone::text;
 
 /// Commands, each with the permission groups that its calls need.
-const COMMANDS: [(&str, &[&str]); 8] = [
+const COMMANDS: [(&str, &[&str]); 9] = [
     ("zone", &["Zone Write"]),
     ("record", &["DNS Write"]),
     ("app", &["Zone Settings Write"]),
@@ -15,9 +15,13 @@ const COMMANDS: [(&str, &[&str]); 8] = [
     // Beside the tunnel itself: the records that lead to it, and the applications for its ports.
     ("tunnel", &["Cloudflare Tunnel Write", "DNS Write", "Zone Settings Write"]),
     ("token", &["API Tokens Write", "User Details Read"]),
+    ("user", &["Edge Users Read"]),
     ("history", &["Account Settings Read"]),
     ("status", &["Account Settings Read", "Cloudflare Tunnel Read", "Zone Read"]),
 ];
+
+/// Commands that change what only a token that may do everything changes: a user may do all of that. Others look.
+const FOR_ALL_RIGHTS: [&str; 1] = ["user"];
 
 /// A permission over the account by which rules are made that hold in all zones.
 const OF_ALL_ZONES: &str = "Account Firewall Access Rules Write";
@@ -41,6 +45,11 @@ pub fn meant<'g>(groups: &'g [Value], word: &str, zones: Zones) -> anyhow::Resul
         Some((name, "write" | "edit")) => (name, false),
         _ => (lower.as_str(), false),
     };
+    if FOR_ALL_RIGHTS.contains(&name) && !only_read {
+        return Err(Failure::new(Cause::Usage, format!("{name:?} takes a token that may do everything"))
+            .remedy(format!("use the administrator's; --can {name}:read is enough to look"))
+            .into());
+    }
     let Some((_, needed)) = COMMANDS.iter().find(|(command, _)| *command == name) else {
         return Ok(vec![group(groups, word)?]);
     };
@@ -152,6 +161,9 @@ mod tests {
             ("cloudflare tunnel", Some("Cloudflare Tunnel Write")),
             ("token:read", Some("API Tokens Read, User Details Read")),
             ("api tokens", Some("API Tokens Write")),
+            ("user", None),
+            ("user:read", Some("Edge Users Read")),
+            ("user-details", Some("User Details Write")),
             ("tokens", None),
             ("account", None),
             ("read", None),

@@ -64,6 +64,7 @@ fn a_word_is_enough_for_its_command() {
                 "token delete other",
             ],
         ),
+        ("user:read", &["user list"]),
         ("history", &["history"]),
         ("status", &["status"]),
     ] {
