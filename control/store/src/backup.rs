@@ -10,12 +10,12 @@ use rusqlite::Connection;
 use crate::change::{Epoch, Rev};
 use crate::error::{EngineError, OpenError, ReadError};
 use crate::kind::Kind;
+use crate::log;
 use crate::readers::{Purpose, Readers};
 use crate::schema::{self, Access};
 use crate::snapshot::Snapshot;
 use crate::state_hash::Part;
 use crate::store::Store;
-use crate::{log, tables};
 
 /// What is in a store, as it says itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,7 +66,7 @@ impl Store {
         let connection = schema::open_writer(dir)?;
         let engine =
             |source: rusqlite::Error| OpenError::Engine { path: dir.join(schema::FILE), source: source.into() };
-        renew(&connection).map_err(engine)?;
+        log::begin_epoch(&connection).map_err(engine)?;
         let head = log::head(&connection).map_err(engine)?;
         // Closing folds the journal into the file and removes it.
         connection.close().map_err(|(_, error)| engine(error))?;
@@ -79,14 +79,6 @@ const JOURNAL: &str = "store.sqlite-wal";
 
 fn bytes(file: &Path) -> u64 {
     fs::metadata(file).map_or(0, |file| file.len())
-}
-
-fn renew(connection: &Connection) -> rusqlite::Result<()> {
-    let old = log::epoch(connection)?;
-    let new = u64::from_be_bytes(bartizan_seal::random());
-    // Random as it is, it is not the same.
-    let new = if new == old.0 { new ^ 1 } else { new };
-    connection.execute("UPDATE log SET epoch = ?", [tables::signed(new)]).map(drop)
 }
 
 /// Makes the new file `to` of what a reader of the store reads.

@@ -73,7 +73,8 @@ impl HighWater {
             );
             let next = Rev(head.0.saturating_add(gone)).next();
             let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            log::begin_anew(&transaction, next)?;
+            log::put_head(&transaction, next)?;
+            log::begin_epoch(&transaction)?;
             let before = self::gone(&transaction)?;
             transaction.execute(
                 "INSERT OR REPLACE INTO about VALUES (?, ?)",

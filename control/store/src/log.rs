@@ -67,10 +67,13 @@ pub(crate) fn epoch(connection: &Connection) -> rusqlite::Result<Epoch> {
         .map(|epoch| Epoch(epoch.cast_unsigned()))
 }
 
-/// Another epoch, whose newest revision is `head`: who follows reads the state again.
-pub(crate) fn begin_anew(connection: &Connection, head: Rev) -> rusqlite::Result<()> {
-    let epoch = i64::from_be_bytes(bartizan_seal::random());
-    connection.execute("UPDATE log SET head = ?, epoch = ?", [signed(head.0), epoch]).map(drop)
+/// The log is another one from here on: who follows reads the state again.
+pub(crate) fn begin_epoch(connection: &Connection) -> rusqlite::Result<()> {
+    let old = epoch(connection)?;
+    let new = u64::from_be_bytes(bartizan_seal::random());
+    // Random as it is, it is not the same.
+    let new = if new == old.0 { new ^ 1 } else { new };
+    connection.execute("UPDATE log SET epoch = ?", [signed(new)]).map(drop)
 }
 
 /// Looks at the two ends of the log: what a start needs, and what it can look at in a moment.
