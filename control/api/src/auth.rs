@@ -206,7 +206,10 @@ impl Named {
         match target {
             _ if caller.may(permission, &target) => Ok(()),
             Target::Zone(..) if !caller.may(Permission::ZoneRead, &target) => Err(Fault::ZoneUnknown.into()),
-            _ => Err(Fault::NotAllowed.because(format!("it needs the permission {}", permission.group()))),
+            _ => {
+                let fault = if permission == Permission::DnsWrite { Fault::NoDnsEdit } else { Fault::NotAllowed };
+                Err(fault.because(format!("it needs the permission {}", permission.group())))
+            }
         }
     }
 

@@ -69,6 +69,8 @@ faults! {
     /// The same for an address that is no user's.
     WrongPassword = 403 9108 "Wrong e-mail address or password";
     NotAllowed = 403 9109 "Unauthorized to access requested resource";
+    /// By this code certbot tells its user which permission the token lacks.
+    NoDnsEdit = 403 1009 "Unauthorized to access requested resource";
     /// RFC 6585 §4. Whoever has a right one is let in all the same.
     TooManyTries = 429 10013 "Too many wrong credentials from this address; try again later";
     /// Only from `tokens/verify`.
@@ -91,6 +93,8 @@ faults! {
     LargeBody = 413 10413 "Request body too large";
     SlowBody = 503 10408 "The request body did not arrive in time";
     Busy = 503 10503 "Too many changes at once to the same objects; try again";
+    /// A change waits longer; a read is soon asked for again.
+    ReadsBusy = 503 10505 "Too many reads at once; try again";
     TooSlow = 503 10504 "This list takes too long to put together";
     StoreDamaged = 503 10502 "A part of the store was damaged and is being mended; try again in a while";
     /// The log says what is the matter, and so does `status`.
@@ -282,6 +286,9 @@ impl IntoResponse for Error {
     }
 }
 
+/// Reads are short: some have ended by then.
+const READ_AGAIN: Duration = Duration::from_secs(1);
+
 /// After so long a damaged store may be mended: a small one is after a second, one of a million records after a minute.
 const MENDED_AFTER: Duration = Duration::from_secs(5);
 
@@ -306,7 +313,7 @@ impl From<CommitError> for Error {
 impl From<ReadError> for Error {
     fn from(error: ReadError) -> Error {
         match error {
-            ReadError::Busy => Fault::Busy.into(),
+            ReadError::Busy => Error::from(Fault::ReadsBusy).after(READ_AGAIN),
             ReadError::TooSlow { .. } => Fault::TooSlow.because("search for a longer text, or use more filters"),
             ReadError::Damaged { stays: Some(reason), .. } => broken(&reason),
             ReadError::Damaged { stays: None, .. } => Error::from(Fault::StoreDamaged).after(MENDED_AFTER),

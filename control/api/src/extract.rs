@@ -51,12 +51,16 @@ impl<S: Sync, T: DeserializeOwned> FromRequest<S> for LargeBody<T> {
 
 /// A whole body, if it has no more than `max` bytes, and does not take too long.
 pub(crate) async fn whole(body: axum::body::Body, max: usize) -> Result<Bytes, Error> {
+    within(BODY_WAIT, body, max).await
+}
+
+async fn within(wait: Duration, body: axum::body::Body, max: usize) -> Result<Bytes, Error> {
     // One that says so is refused before a byte of it is asked for (RFC 9110 §10.1.1).
     if body.size_hint().lower() > max as u64 {
         return Err(Fault::LargeBody.into());
     }
     let body = Limited::new(body, max).collect();
-    let bytes = tokio::time::timeout(BODY_WAIT, body)
+    let bytes = tokio::time::timeout(wait, body)
         .await
         .map_err(|_| Fault::SlowBody)?
         .map_err(|error| if error.is::<LengthLimitError>() { Fault::LargeBody } else { Fault::BadBody })?;
@@ -148,6 +152,13 @@ mod tests {
     struct Inner {
         #[serde(rename = "a/b")]
         port: Option<u16>,
+    }
+
+    #[tokio::test]
+    async fn a_body_has_its_time() {
+        let never = axum::body::Body::from_stream(futures_util::stream::pending::<Result<Bytes, std::io::Error>>());
+        let slow = within(Duration::from_millis(10), never, BODY_MAX).await.unwrap_err();
+        assert_eq!((slow.fault, slow.problem().code), (Fault::SlowBody, 10_408));
     }
 
     #[test]

@@ -25,6 +25,7 @@ use crate::rights::Seen;
 use crate::state::Api;
 use crate::transaction::{Change, Listed, View, damaged};
 
+use document::FREQUENCY;
 pub(crate) use document::document;
 
 pub(crate) fn routes(api: &Api) -> OpenApiRouter<Api> {
@@ -240,7 +241,9 @@ async fn delete(State(api): State<Api>, caller: Caller, Ids((id,)): Ids<(ZoneId,
     responses((status = 200, body = bartizan_v4::Envelope<Vec<Plan>>))
 )]
 async fn plans(State(api): State<Api>, caller: Caller, Ids((id,)): Ids<(ZoneId,)>) -> Result<Reply<Vec<Plan>>, Error> {
-    Ok(Reply::of(vec![api.read(move |view| view.zone(caller.account, id)).await?.plan]))
+    let plan = api.read(move |view| view.zone(caller.account, id)).await?.plan;
+    // Zones of older builds have none, which the official SDK's model does not take.
+    Ok(Reply::of(vec![Plan { frequency: FREQUENCY.to_owned(), ..plan }]))
 }
 
 impl View {

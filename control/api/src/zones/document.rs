@@ -6,6 +6,9 @@ use bartizan_v4::zone::{Meta, Owner, Plan, Zone};
 
 use crate::permission::Permission;
 
+/// How often the one plan is paid for, which costs nothing.
+pub(super) const FREQUENCY: &str = "monthly";
+
 /// The document of a new zone.
 pub(crate) fn document(id: ZoneId, name: &ZoneName, nameservers: &[Name], account: AccountRef, now: Timestamp) -> Zone {
     Zone {
@@ -41,7 +44,7 @@ pub(crate) fn document(id: ZoneId, name: &ZoneName, nameservers: &[Name], accoun
             name: "Enterprise Website".to_owned(),
             price: 0,
             currency: "USD".to_owned(),
-            frequency: String::new(),
+            frequency: FREQUENCY.to_owned(),
             is_subscribed: true,
             can_subscribe: false,
             legacy_id: "enterprise".to_owned(),

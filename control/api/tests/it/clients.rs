@@ -275,3 +275,45 @@ fn members_and_roles() {
         assert_eq!(edge.post(&format!("{account}/{path}"), "{}").verdict(), "405 10405");
     }
 }
+
+/// certbot tells its user by the code that the token lacks the right to change records.
+#[test]
+fn a_token_that_may_not_change_records_is_told_so() {
+    let edge = Edge::new();
+    let policy = json!({
+        "effect": "allow", "permission_groups": [{"name": "DNS Read"}],
+        "resources": {format!("com.cloudflare.api.account.zone.{}", edge.zone()): "*"}
+    });
+    let token = edge.post("/user/tokens", &json!({"name": "reads", "policies": [policy]}).to_string()).result();
+    let bearer = format!("Bearer {}", token["value"].as_str().unwrap());
+    let call = |method: &str, path: &str, body: &str| {
+        edge.send_as(&[("authorization", bearer.as_str())], method, &format!("/client/v4{path}"), body)
+    };
+    assert_eq!(call("GET", &edge.records(), "").verdict(), "200");
+    let refused = call("POST", &edge.records(), r#"{"type":"TXT","name":"_acme-challenge","content":"x"}"#);
+    assert_eq!(refused.verdict(), "403 1009");
+    assert!(refused.text.contains("DNS Write"), "{}", refused.text);
+    // What else it may not do is told in another way.
+    assert_eq!(call("GET", &format!("/zones/{}/settings", edge.zone()), "").verdict(), "403 9109");
+}
+
+#[test]
+fn a_comment_has_an_end() {
+    let edge = Edge::new();
+    for (length, expect) in [(500, "200"), (501, "400 9300 /comment")] {
+        let body = json!({"type": "A", "name": "c", "content": "192.0.2.1", "comment": "x".repeat(length)});
+        assert_eq!(edge.post(&edge.records(), &body.to_string()).verdict(), expect, "{length}");
+    }
+}
+
+/// Who reads is not told of changes.
+#[test]
+fn too_many_reads_are_told_as_such() {
+    let edge = Edge::new();
+    let held: Vec<_> = (0..100).map_while(|_| edge.store.read().ok()).collect();
+    let answer = edge.get("/zones");
+    assert_eq!(answer.verdict(), "503 10505");
+    assert!(answer.text.contains("reads") && answer.headers.contains_key("retry-after"), "{}", answer.text);
+    drop(held);
+    assert_eq!(edge.get("/zones").verdict(), "200");
+}

@@ -117,6 +117,33 @@ fn every_fault_is_used() {
     }
 }
 
+/// Each row of the table is met by a test that comes in by the front door, and sees its status and its code. Where that
+/// cannot be, it is said where the row is seen.
+#[test]
+fn every_fault_is_met() {
+    let elsewhere = [
+        // A fault of ours that nobody knows of.
+        Fault::Internal,
+        // `extract.rs`: nobody waits half a minute for a test.
+        Fault::SlowBody,
+        // `error.rs`, and what makes them in the tests of the store.
+        Fault::StoreDamaged,
+        Fault::StoreBroken,
+        Fault::ReadOnly,
+        // `tests/e2e`: it takes a disk.
+        Fault::DiskFull,
+    ];
+    let tests = code(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it")));
+    for fault in Fault::ALL {
+        let verdict = format!("{} {}", fault.status().as_u16(), fault.code());
+        let met = tests.match_indices(&verdict).any(|(at, _)| {
+            let next = tests[at + verdict.len()..].chars().next();
+            !next.is_some_and(|next| next.is_ascii_digit())
+        });
+        assert_ne!(met, elsewhere.contains(fault), "{fault:?}: {verdict}");
+    }
+}
+
 /// The drawing in `lib.rs` is true: a file uses what stands below it, or to its left.
 #[test]
 fn layers_point_one_way() {

@@ -3,6 +3,7 @@
 use std::process::Command;
 
 use bartizan_e2e::{Edge, curl, finish, wait};
+use serde_json::json;
 
 /// Also what no plane uses: where people and their monitoring look, the edge says that it is there, which one it is, and
 /// what can be done.
@@ -29,6 +30,27 @@ fn what_only_the_api_reads_is_told() {
     edge.program().ended();
     finish(edge.command(["doctor", "--rebuild", "--data"]).arg(edge.data())).ok();
     assert!(python(&edge, "print(json)", &key).contains("\"key_sha256\""), "it comes back from the change log");
+}
+
+/// What is there is served; who would change something is told why not, and not to ask again at once.
+#[test]
+fn a_full_disk_is_told_as_one() {
+    let small = r#"mkdir "$HOME/data" && mount -t tmpfs -o size=8m,mode=755 none "$HOME/data" && exec "$@""#;
+    let edge = Edge::start_in_namespace(small, &[]);
+    let tunnel = edge.post(&format!("/accounts/{}/cfd_tunnel", edge.account()), &json!({"name": "large"}));
+    let id = tunnel["id"].as_str().expect("an id");
+    let path = format!("/accounts/{}/cfd_tunnel/{id}/configurations", edge.account());
+    let put = |number: usize| {
+        let hosts = (0..150).map(|rule| format!("{number}-{rule}.{}.example", "x".repeat(60)));
+        let rules =
+            hosts.map(|host| json!({"hostname": host, "path": "y".repeat(200), "service": "http://localhost:80"}));
+        let all: Vec<_> = rules.chain([json!({"service": "http_status:404"})]).collect();
+        edge.ask("PUT", &path, Some(&json!({"config": {"ingress": all}})))
+    };
+    let refused = (0..1_000).map(put).find(|answer| answer.status != 200).expect("the disk is full some time");
+    assert_eq!(refused.error(), "507 10507");
+    assert_eq!(edge.get(&path)["tunnel_id"], id);
+    assert!(edge.dig(&[edge.domain(), "SOA"]).answers()[0].starts_with("SOA "));
 }
 
 /// Runs a line over an object of the store, with its `key` and `json`.
