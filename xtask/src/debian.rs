@@ -38,6 +38,12 @@ pub(crate) const TESTS: &[Program] = &[
     // Debian's python3 has no `venv` without it; this file is how we see that it is there.
     program("python3-venv", "python3-venv"),
     program("git", "git"),
+    // Clients of the API; ddclient speaks TLS only with the second, which it recommends.
+    program("ddclient", "ddclient"),
+    program("/usr/share/perl5/IO/Socket/SSL.pm", "libio-socket-ssl-perl"),
+    program("inadyn", "inadyn"),
+    // Certificates by ACME, as certbot gets them.
+    program("pebble", "pebble"),
     // Tests of the kernel's part make network namespaces, and look into them.
     program("ip", "iproute2"),
     program("nft", "nftables"),

@@ -4,6 +4,7 @@
 //! It depends on next to nothing, because it is built before any test can run.
 
 mod bench;
+mod clients;
 mod debian;
 mod ebpf;
 mod process;

@@ -8,17 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 
 use crate::debian::{self, Missing};
-use crate::{ebpf, process, tidy};
-
-/// What the end-to-end tests call: the official SDK, and tools that are built on the API. Pinned: the tests are about us,
-/// not about their next releases.
-const PYTHON_PACKAGES: [&str; 5] = [
-    "cloudflare==5.9.0",
-    "octodns==1.22.0",
-    "octodns-cloudflare==1.2.0",
-    "certbot-dns-cloudflare==5.8.0",
-    "schemathesis==4.32.5",
-];
+use crate::{clients, ebpf, process, tidy};
 
 pub(crate) fn run(missing: Missing) -> Result<()> {
     let mut steps = Steps::default();
@@ -26,7 +16,7 @@ pub(crate) fn run(missing: Missing) -> Result<()> {
     steps.step("programs that the tests call", || {
         need_cargo_components()?;
         debian::need(debian::TESTS, missing)?;
-        tools.python = python_with_sdk(missing)?;
+        tools.python = clients::python(missing)?;
         Ok(())
     })?;
     steps.step("format", || process::run(process::cargo().args(["fmt", "--all", "--check"])))?;
@@ -103,34 +93,6 @@ fn dev_binary() -> Result<PathBuf> {
         bail!("cargo build left no binary at {}", binary.display());
     }
     Ok(binary)
-}
-
-/// A Python that has the SDK and the tools, in an environment of its own below the target folder.
-fn python_with_sdk(missing: Missing) -> Result<PathBuf> {
-    let environment = process::target().join("python-sdk");
-    let python = environment.join("bin/python");
-    let wanted = environment.join("installed");
-    let packages = PYTHON_PACKAGES.join(" ");
-    if std::fs::read_to_string(&wanted).is_ok_and(|installed| installed == packages) && python.is_file() {
-        return Ok(python);
-    }
-    let venv = || {
-        let mut command = process::command("python3");
-        command.args(["-m", "venv", "--clear"]).arg(&environment);
-        command
-    };
-    let install = || {
-        let mut command = process::command(&python);
-        command.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]).args(PYTHON_PACKAGES);
-        command
-    };
-    if missing == Missing::Report {
-        bail!("the Python SDK is missing: {} && {}", process::line(&venv()), process::line(&install()));
-    }
-    process::run(&mut venv())?;
-    process::run(&mut install())?;
-    std::fs::write(&wanted, &packages).with_context(|| format!("cannot write {}", wanted.display()))?;
-    Ok(python)
 }
 
 /// How many tests may fail once and pass when they are tried again. The tests drive real servers on a machine that

@@ -13,8 +13,10 @@ pub mod dns;
 mod edge;
 pub mod origin;
 mod program;
+mod vendor;
 pub mod wait;
 
 pub use connector::Connector;
 pub use edge::{Answer, Demo, Edge};
 pub use program::{Finished, Program, bartizan, binary, finish, in_namespace, python_with_sdk};
+pub use vendor::Vendor;

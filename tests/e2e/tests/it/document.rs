@@ -66,8 +66,8 @@ fn things(edge: &Edge, name: &str, port: u16) -> BTreeMap<String, String> {
     things
 }
 
-/// Its configuration: credentials, and for each operation ids of things that are there. What is deleted is not what the
-/// others are about.
+/// Its configuration: credentials, and for each operation ids of things that are there; where we have none, it makes one up.
+/// What is deleted is not what the others are about.
 fn configuration(edge: &Edge, document: &Value) -> String {
     let (kept, given) = (things(edge, "kept", 22), things(edge, "given", 23));
     let mut text = format!("seed = {SEED}\n[headers]\nAuthorization = \"Bearer {}\"\n", edge.token());
@@ -77,9 +77,9 @@ fn configuration(edge: &Edge, document: &Value) -> String {
             let place = path.split('/').nth(1).unwrap_or_default();
             let names = path.split('{').skip(1).filter_map(|rest| rest.split('}').next());
             let parameters: Vec<String> = names
-                .map(|name| {
-                    let id = things.get(name).or_else(|| things.get(&format!("{place} {name}")));
-                    format!("\"path.{name}\" = \"{}\"", id.unwrap_or_else(|| panic!("{path}: which {name}?")))
+                .filter_map(|name| {
+                    let id = things.get(name).or_else(|| things.get(&format!("{place} {name}")))?;
+                    Some(format!("\"path.{name}\" = \"{id}\""))
                 })
                 .collect();
             let method = method.to_uppercase();

@@ -1,8 +1,10 @@
 //! End to end, one file a topic. Every test starts its own edge on free ports; all of them run at the same time.
 
+mod acme;
 mod backups;
 mod both_ways;
 mod command_line;
+mod constants;
 mod crowds;
 mod damage;
 mod destinations;
@@ -12,6 +14,7 @@ mod drains;
 mod first_run;
 mod http_edge;
 mod ports;
+mod posts;
 mod records;
 mod rights;
 mod sdk;
