@@ -12,11 +12,10 @@ use rustls::sign;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio_rustls::StartHandshake;
 
-use crate::certificates::HostPolicy;
 use crate::provider::provider;
 use crate::quic::OneCertificate;
 use crate::stream::ServerStream;
-use crate::{AcceptError, Certificates};
+use crate::{AcceptError, Certificates, CertifiedKey};
 
 /// Bytes taken from a client before its ClientHello is whole.
 ///
@@ -87,16 +86,29 @@ impl Acceptor {
             send_last(&mut io, &ALERT_UNRECOGNIZED_NAME).await;
             return Err(name.map_or(AcceptError::NoName, AcceptError::UnknownName));
         };
-        let config = self.config(policy, name.as_deref().map_or(Offer::All, offer))?;
+        let config = self.config(&policy.certificate, name.as_deref().map_or(Offer::All, offer))?;
+        let stream =
+            StartHandshake::from_parts(accepted, io).into_stream(config).await.map_err(AcceptError::from_handshake)?;
+        Ok(ServerStream::new(stream, name))
+    }
+
+    /// The same with one certificate, whatever name is asked for, or none: who it is for decides whether to believe it.
+    pub async fn accept_as<IO>(&self, mut io: IO, certificate: &CertifiedKey) -> Result<ServerStream<IO>, AcceptError>
+    where
+        IO: AsyncRead + AsyncWrite + Unpin,
+    {
+        let accepted = read_hello(&mut io).await?;
+        let name = accepted.client_hello().server_name().map(str::to_ascii_lowercase);
+        let config = self.config(certificate, Offer::All)?;
         let stream =
             StartHandshake::from_parts(accepted, io).into_stream(config).await.map_err(AcceptError::from_handshake)?;
         Ok(ServerStream::new(stream, name))
     }
 
     /// The configuration of one handshake. It goes with the handshake, so that nothing is kept for each certificate.
-    fn config(&self, policy: &HostPolicy, offer: Offer) -> Result<Arc<ServerConfig>, AcceptError> {
+    fn config(&self, certificate: &CertifiedKey, offer: Offer) -> Result<Arc<ServerConfig>, AcceptError> {
         let mut config = self.config.as_ref().clone().map_err(AcceptError::Handshake)?;
-        config.cert_resolver = Arc::new(OneCertificate::of(&policy.certificate).map_err(AcceptError::Certificate)?);
+        config.cert_resolver = Arc::new(OneCertificate::of(certificate).map_err(AcceptError::Certificate)?);
         if let Offer::Without(other) = offer {
             config.alpn_protocols.retain(|protocol| protocol != other);
         }

@@ -65,7 +65,7 @@ faults! {
     UnknownToken = 403 9109 "Invalid access token";
     SessionEnded = 403 9109 "The session has ended; log in again";
     /// RFC 6454 §7.
-    ForeignOrigin = 403 10403 "A session changes nothing from a page of another site; the Origin header must be this API's";
+    ForeignOrigin = 403 10403 "A page of another site changes nothing here; the Origin header must be this API's";
     /// The same for an address that is no user's.
     WrongPassword = 403 9108 "Wrong e-mail address or password";
     NotAllowed = 403 9109 "Unauthorized to access requested resource";
@@ -75,6 +75,11 @@ faults! {
     TooManyTries = 429 10013 "Too many wrong credentials from this address; try again later";
     /// Only from `tokens/verify`.
     InvalidToken = 401 1000 "Invalid API Token";
+
+    // The way it came.
+    InClear = 403 10426 "Plain HTTP is for this machine only: call https, and trust the CA of this edge (ca.pem in its data directory)";
+    ForeignHost = 403 10421 "The Host is no name of this API: call one that is, or give it this one with --api-name";
+    NotJson = 415 10415 "What a page of a browser sends must be application/json";
 
     // What is called.
     NoRoute = 404 7003 "Could not route to the path" [7000 "No route for that URI"];

@@ -20,8 +20,8 @@
 //!             access_rules · firewall · audit_logs · edge · status · ips · probes
 //! guard       here · state (Api) · auth
 //! store       transaction (View, Change) · caller · writes · passwords
-//! calls       path · origin · cookie · permission · rights · reply · error · tag · query · extract · here · openapi ·
-//!             numbers · idempotency · background (Worker) · admin_file · last_used
+//! calls       path · origin · cookie · permission · rights · reply · error · tag · query · extract · here · front ·
+//!             openapi · numbers · idempotency · background (Worker) · admin_file · last_used
 //! ```
 //! What a resource keeps, and by which rules, is in its own file: as methods of View and Change that other resources may
 //! call. What is about everything of a zone, whatever its kind, is in `deletions`.
@@ -46,6 +46,7 @@ mod edge;
 mod error;
 mod extract;
 mod firewall;
+mod front;
 mod here;
 mod idempotency;
 mod ips;

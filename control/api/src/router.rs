@@ -24,12 +24,13 @@ use crate::renewals::Renewals;
 use crate::state::{Api, Background, Dependencies};
 use crate::writes::Writes;
 use crate::{
-    access_rules, accounts, audit_logs, dns_records, edge, firewall, ips, members, openapi, page, page_rules, pops,
-    probes, sessions, settings, spectrum, status, tokens, tunnel_routes, tunnels, user, users, zones,
+    access_rules, accounts, audit_logs, dns_records, edge, firewall, front, ips, members, openapi, page, page_rules,
+    pops, probes, sessions, settings, spectrum, status, tokens, tunnel_routes, tunnels, user, users, zones,
 };
 
 /// The whole API as a service, for [`crate::serve()`] and for tests.
 pub fn router(given: Dependencies) -> Router {
+    let names: Arc<[String]> = given.facts.api_names.iter().map(|name| name.to_ascii_lowercase()).collect();
     let numbers = Arc::new(Numbers::telling(given.observed.problems.clone()));
     let writes = Writes::new(given.store.clone(), given.certs.clone(), Arc::clone(&numbers));
     let last_used = Arc::new(LastUsed::read(&given.facts.data));
@@ -52,7 +53,7 @@ pub fn router(given: Dependencies) -> Router {
         .fallback(|| async { Error::from(Fault::NoRoute) })
         .method_not_allowed_fallback(|| async { Error::from(Fault::BadMethod) })
         .with_state(api);
-    Router::new().fallback_service(tower::service_fn(move |request| answer(inner.clone(), request)))
+    Router::new().fallback_service(tower::service_fn(move |request| answer(inner.clone(), Arc::clone(&names), request)))
 }
 
 impl Background {
@@ -95,8 +96,11 @@ fn dialect(api: &Api) -> OpenApiRouter<Api> {
         .merge(status::routes(api))
 }
 
-async fn answer(router: Router, mut request: Request) -> Result<Response, Infallible> {
+async fn answer(router: Router, names: Arc<[String]>, mut request: Request) -> Result<Response, Infallible> {
     normalise(&mut request);
+    if let Err(refused) = front::check(&request, &names) {
+        return Ok(refused.into_response());
+    }
     let method = request.method().clone();
     let path = request.uri().path().to_owned();
     let response = match AssertUnwindSafe(router.oneshot(request)).catch_unwind().await {

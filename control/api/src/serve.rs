@@ -5,6 +5,7 @@
 //!            │                    │                           │
 //!            └─ HEAD_MAX ─────────┴─ EXCHANGE_MAX ────────────┴─ IDLE_MAX ─► closed
 //! ```
+//! TLS and plain HTTP are spoken on one port; plain HTTP is answered to this machine only ([`crate::front`]).
 //! The page, `/metrics` and the probes are served here too, and share these limits. A clock beside the connection ends
 //! each state, whether or not bytes trickle in. What is still being sent when an answer is complete is read for a while
 //! and thrown away: a socket closed with unread bytes resets the connection, and the reset may overtake the answer
@@ -13,6 +14,8 @@
 mod clock;
 mod connection;
 mod counters;
+mod link;
+mod shown;
 
 use std::io;
 use std::sync::Arc;
@@ -27,6 +30,7 @@ use tokio::task::JoinSet;
 use crate::router::router;
 use crate::state::Dependencies;
 use counters::Counters;
+use shown::Shown;
 
 /// Connections at once, all listeners together, where there are descriptors for so many. Clients of the API are few.
 const CONNECTIONS_MAX: usize = 1_024;
@@ -76,6 +80,8 @@ struct Shared {
     door: Door,
     counters: Arc<Counters>,
     times: Times,
+    /// None where TLS is not spoken.
+    shown: Option<Shown>,
     /// Its sender is gone when the API stops.
     stopped: watch::Receiver<()>,
 }
@@ -91,16 +97,17 @@ pub async fn serve(
     given.observed.counted = others.chain([Arc::clone(&counters) as _]).collect();
     let share = Shares::of(bartizan_net::descriptors_max()).api.min(CONNECTIONS_MAX);
     let door = Door::single(share, SOURCE, Instant::now());
-    serve_router(listeners, (router(given), door, counters, TIMES), shutdown).await
+    let shown = Shown::new(given.certs.clone(), given.facts.api_names.clone());
+    serve_router(listeners, (router(given), door, counters, TIMES, Some(shown)), shutdown).await
 }
 
 async fn serve_router(
     listeners: Vec<std::net::TcpListener>,
-    (router, door, counters, times): (Router, Door, Arc<Counters>, Times),
+    (router, door, counters, times, shown): (Router, Door, Arc<Counters>, Times, Option<Shown>),
     shutdown: impl Future<Output = ()>,
 ) -> io::Result<()> {
     let (stop, stopped) = watch::channel(());
-    let shared = Arc::new(Shared { router, door, counters, times, stopped });
+    let shared = Arc::new(Shared { router, door, counters, times, shown, stopped });
     let mut accepting = JoinSet::new();
     for listener in listeners {
         listener.set_nonblocking(true)?;
@@ -199,7 +206,7 @@ mod tests {
             let door = Door::single(share, SOURCE, Instant::now());
             let (stop, stopped) = oneshot::channel::<()>();
             let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-            let given = (router, door, Arc::clone(&counters), times);
+            let given = (router, door, Arc::clone(&counters), times, None);
             let serving = runtime.spawn(serve_router(vec![listener], given, async { drop(stopped.await) }));
             Server { address, counters, stop: Some(stop), runtime, serving }
         }

@@ -48,6 +48,8 @@ pub struct Facts {
     pub http: Vec<SocketAddr>,
     pub https: Vec<SocketAddr>,
     pub api: Vec<SocketAddr>,
+    /// The API's names and addresses: what its certificate is for, and whose Host is not a foreign one.
+    pub api_names: Vec<String>,
     pub ports: Ports,
     /// Whether the edge can tell which network an address belongs to.
     pub knows_networks: bool,

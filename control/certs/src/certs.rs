@@ -6,7 +6,7 @@ use std::time::Duration;
 use bartizan_names::{Name, Timestamp, ZoneId, ZoneName};
 use bartizan_store::{Key, Op, Scope, Snapshot};
 
-use crate::ca::{Ca, Warning, days};
+use crate::ca::{Ca, Issued, Warning, days};
 use crate::document::{self, Document, Purpose};
 use crate::error::CertsError;
 
@@ -83,6 +83,11 @@ impl Certs {
     pub fn for_tunnels(&self, now: Timestamp) -> Result<Vec<Op>, CertsError> {
         let names = TUNNEL_NAMES.map(str::to_owned).to_vec();
         Ok(vec![self.issue(Purpose::Tunnel, None, names, now, VALIDITY)?.to_op()])
+    }
+
+    /// For the API of one process, under these names and addresses. It is not kept.
+    pub fn for_api(&self, names: &[String], now: Timestamp) -> Result<Issued, CertsError> {
+        self.0.ca.issue(names, now, VALIDITY)
     }
 
     /// Whether a certificate is to be renewed: less than a third of its life is left, it is not valid yet, or

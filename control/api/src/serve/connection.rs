@@ -23,8 +23,10 @@ use tokio::net::TcpStream;
 use tower::ServiceExt;
 
 use super::clock::{Clock, State};
+use super::link::Link;
 use super::{DRAIN_BYTES_MAX, DRAIN_MAX, LINGER_BYTES_MAX, READ_BYTES_MAX, Shared};
 use crate::extract::Peer;
+use crate::front::Way;
 
 pub(super) async fn serve(stream: TcpStream, peer: SocketAddr, place: Place, shared: Arc<Shared>) {
     // Replies are small and written at once; waiting for more to send only delays them.
@@ -37,21 +39,26 @@ pub(super) async fn serve(stream: TcpStream, peer: SocketAddr, place: Place, sha
         state = clock.overdue() => if state != State::Idle {
             shared.counters.too_slow();
         },
-        stream = speak(Watched { stream, clock: Arc::clone(&clock) }, peer, &shared) => {
-            if let Some(stream) = stream {
-                linger(stream, &shared).await;
+        link = open_and_speak(stream, peer, &clock, &shared) => {
+            if let Some(link) = link {
+                linger(link, &shared).await;
             }
         }
     }
     shared.counters.closed();
 }
 
-/// Speaks HTTP/1.1 to the end; gives the socket back if that was in order.
-async fn speak(io: Watched, peer: SocketAddr, shared: &Shared) -> Option<TcpStream> {
+async fn open_and_speak(stream: TcpStream, peer: SocketAddr, clock: &Arc<Clock>, shared: &Shared) -> Option<Link> {
+    let (link, way) = Link::open(stream, shared.shown.as_ref()).await?;
+    speak(Watched { link, clock: Arc::clone(clock) }, (peer, way), shared).await
+}
+
+/// Speaks HTTP/1.1 to the end; gives the link back if that was in order.
+async fn speak(io: Watched, (peer, way): (SocketAddr, Way), shared: &Shared) -> Option<Link> {
     let clock = Arc::clone(&io.clock);
     let service = service_fn(|request: http::Request<Incoming>| {
         clock.begin();
-        Box::pin(answer(request, peer, shared.router.clone(), Arc::clone(&clock)))
+        Box::pin(answer(request, (peer, way), shared.router.clone(), Arc::clone(&clock)))
     });
     let mut connection = http1::Builder::new()
         // The clock does it, for all states.
@@ -67,7 +74,7 @@ async fn speak(io: Watched, peer: SocketAddr, shared: &Shared) -> Option<TcpStre
         }
     };
     match ended {
-        Ok(()) => Some(connection.into_parts().io.into_inner().stream),
+        Ok(()) => Some(connection.into_parts().io.into_inner().link),
         Err(error) => {
             tracing::trace!(%peer, %error, "a connection of the API failed");
             None
@@ -77,11 +84,12 @@ async fn speak(io: Watched, peer: SocketAddr, shared: &Shared) -> Option<TcpStre
 
 async fn answer(
     mut request: http::Request<Incoming>,
-    peer: SocketAddr,
+    (peer, way): (SocketAddr, Way),
     router: axum::Router,
     clock: Arc<Clock>,
 ) -> Result<http::Response<Answer>, std::convert::Infallible> {
     request.extensions_mut().insert(ConnectInfo(Peer(peer)));
+    request.extensions_mut().insert(way);
     let left = Left::default();
     let may_wait = request.headers().contains_key(header::EXPECT);
     let request = request.map(|body| Body::new(Question { body: Some(body), ended: false, left: Arc::clone(&left) }));
@@ -145,13 +153,13 @@ impl Drop for Question {
 }
 
 /// Says that it is over, and reads what is still being sent.
-async fn linger(mut stream: TcpStream, shared: &Shared) {
+async fn linger(mut link: Link, shared: &Shared) {
     let farewell = async {
-        stream.shutdown().await?;
+        link.shutdown().await?;
         let mut left = LINGER_BYTES_MAX;
         let mut waste = vec![0; READ_BYTES_MAX];
         while left > 0 {
-            match stream.read(&mut waste).await? {
+            match link.read(&mut waste).await? {
                 0 => break,
                 read => left = left.saturating_sub(read),
             }
@@ -194,16 +202,16 @@ impl Drop for Answer {
     }
 }
 
-/// A socket that tells the clock what happens on it.
+/// A link that tells the clock what happens on it.
 struct Watched {
-    stream: TcpStream,
+    link: Link,
     clock: Arc<Clock>,
 }
 
 impl AsyncRead for Watched {
     fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = into.filled().len();
-        ready!(Pin::new(&mut self.stream).poll_read(context, into))?;
+        ready!(Pin::new(&mut self.link).poll_read(context, into))?;
         if into.filled().len() > before {
             self.clock.read();
         }
@@ -213,7 +221,7 @@ impl AsyncRead for Watched {
 
 impl AsyncWrite for Watched {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, data)
+        Pin::new(&mut self.link).poll_write(context, data)
     }
 
     fn poll_write_vectored(
@@ -221,21 +229,21 @@ impl AsyncWrite for Watched {
         context: &mut Context<'_>,
         data: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(context, data)
+        Pin::new(&mut self.link).poll_write_vectored(context, data)
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
+        self.link.is_write_vectored()
     }
 
     /// The library asks for this when it has written all that it had.
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(Pin::new(&mut self.stream).poll_flush(context))?;
+        ready!(Pin::new(&mut self.link).poll_flush(context))?;
         self.clock.flushed();
         Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
+        Pin::new(&mut self.link).poll_shutdown(context)
     }
 }

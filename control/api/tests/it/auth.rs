@@ -155,7 +155,7 @@ fn probes_need_no_login() {
     assert_eq!(ask("/readyz").status, 200);
     for (headers, status) in [
         (&[][..], 400),
-        (&[("host", "evil.example")], 400),
+        (&[("host", "evil.example")], 403),
         (&[("host", "localhost"), ("cf-ray", "1")], 400),
         (&[("host", "evil.example"), ("authorization", "Bearer 0123456789012345678901234567890123456789")], 403),
         (&[("host", "evil.example"), ("authorization", &format!("Bearer {TOKEN}"))], 200),

@@ -126,7 +126,7 @@ fn a_session_lives_and_ends() {
     assert_eq!(edge.send_as(&headers, "GET", "/client/v4/user", "").result()["email"], EMAIL);
     // Where the browser came by https, the cookie is for https alone.
     let body = json!({"email": "ann@example.com", "password": PASSWORD}).to_string();
-    let https = [("host", "edge.example"), ("origin", "https://edge.example"), ("user-agent", "a browser")];
+    let https = [("host", "edge.example.com"), ("origin", "https://edge.example.com"), ("user-agent", "a browser")];
     let answer = edge.send_as(&https, "POST", &format!("/client/v4{SESSIONS}"), &body);
     let set = answer.headers["set-cookie"].to_str().unwrap();
     assert!(set.starts_with("__Host-bartizan=") && set.contains("; Secure"), "{set}");
