@@ -36,6 +36,8 @@ pub enum Reporter {
     Origins,
     /// Makes backups.
     Backup,
+    /// Saw it while the edge started.
+    Start,
 }
 
 /// The board on which problems are put up. Clones are the same board.

@@ -105,6 +105,8 @@ pub enum Command {
         #[command(flatten)]
         up: Up,
     },
+    /// What completes command lines in a shell: `bartizan completions bash > /etc/bash_completion.d/bartizan`
+    Completions { shell: clap_complete::Shell },
     /// All that a new machine needs in one sealed file, while the edge runs: `backup FILE`, `backup verify FILE`
     Backup(Box<Backup>),
     /// Put a backup into a data directory in which no edge has run
@@ -139,9 +141,12 @@ pub struct Up {
     /// A file of these settings [default: bartizan.toml in the data directory, if there is one]
     #[arg(long, value_name = "FILE", env = "BARTIZAN_CONFIG")]
     pub config: Option<PathBuf>,
-    /// The API and its page [default: port 8787 of 127.0.0.1 and ::1]
+    /// The API and its page: by https, and on this machine also without [default: port 8787 of 127.0.0.1 and ::1]
     #[arg(long, value_name = "ADDR:PORT", env = "BARTIZAN_LISTEN_API", value_delimiter = ',', value_parser = listener)]
     pub api: Vec<SocketAddr>,
+    /// What the API is called, beside its addresses and this machine's name: its certificate is for it too
+    #[arg(long, value_name = "NAME", env = "BARTIZAN_API_NAME", value_delimiter = ',')]
+    pub api_name: Vec<String>,
     /// DNS over UDP and TCP [default: port 5300 of 127.0.0.1 and ::1]
     #[arg(long, value_name = "ADDR:PORT", env = "BARTIZAN_LISTEN_DNS", value_delimiter = ',', value_parser = listener)]
     pub dns: Vec<SocketAddr>,
@@ -283,6 +288,9 @@ pub struct Edge {
     /// A file with the API token
     #[arg(long = "api-token-file", global = true, value_name = "FILE", env = "BARTIZAN_API_TOKEN_FILE")]
     pub api_token_file: Option<PathBuf>,
+    /// The CA that the edge's certificates are from [default: ca.pem of the data directory, or what `login` stored]
+    #[arg(long, global = true, value_name = "FILE", env = "BARTIZAN_CACERT")]
+    pub cacert: Option<PathBuf>,
     /// The data directory of a local `up`
     #[arg(long, global = true, value_name = "DIR", env = "BARTIZAN_DATA")]
     pub data: Option<PathBuf>,
@@ -369,8 +377,8 @@ pub struct Connector {
     /// The edge's tunnel address, repeatable; else the API or the token says it
     #[arg(long = "edge", global = true, value_name = "HOST:PORT", env = "TUNNEL_EDGE", value_delimiter = ',')]
     pub edges: Vec<String>,
-    /// The CA that the edge's certificate is from; else the API says it
-    #[arg(long, global = true, value_name = "FILE", env = "TUNNEL_CACERT")]
+    /// That of the edge, which both its API and its tunnel address show.
+    #[arg(skip)]
     pub cacert: Option<PathBuf>,
     /// Connections to keep
     #[arg(long, global = true, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u8).range(1..=16))]

@@ -181,14 +181,20 @@ impl Api {
             };
             let config = bartizan_tls::client_config(&roots, &[b"http/1.1"])?;
             let stream = within(CONNECT_MAX, bartizan_tls::connect(&config, bare_host, socket)).await;
-            let stream =
-                stream.ok_or_else(|| mute(url, CONNECT_MAX))?.with_context(|| format!("TLS with {host} failed"))?;
+            let stream = stream.ok_or_else(|| mute(url, CONNECT_MAX))?.map_err(|error| untrusted(&host, &error))?;
             send(url, TokioIo::new(stream), request).await?
         } else {
             send(url, TokioIo::new(socket), request).await?
         };
         check_envelope(url, status, &answer, self.when_refused)
     }
+}
+
+fn untrusted(host: &str, error: &std::io::Error) -> Failure {
+    Failure::new(Cause::Failed, format!("TLS with {host} failed: {error}")).remedy(
+        "if it is your edge, give its CA with --cacert FILE (ca.pem of its data directory), and call it by an address it \
+         listens on or by a name that it was started with",
+    )
 }
 
 fn unreachable(url: &str, error: &std::io::Error) -> Failure {

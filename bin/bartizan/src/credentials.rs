@@ -43,7 +43,11 @@ pub fn find(edge: &Edge) -> anyhow::Result<Api> {
             .remedy("give one with --api-token-file or BARTIZAN_API_TOKEN")
             .into());
     };
-    let api = Api::new(&api, &token, local_ca(edge).or_else(|| stored.and_then(|stored| stored.ca)));
+    let ca = match &edge.cacert {
+        Some(file) => Some(read_ca(file)?),
+        None => local_ca(edge).or_else(|| stored.and_then(|stored| stored.ca)),
+    };
+    let api = Api::new(&api, &token, ca);
     Ok(match (is_local, by_variable) {
         (true, _) => api.with_local_token(),
         (_, true) => api.with_token_of_the_environment(),
@@ -81,6 +85,11 @@ fn data_of(edge: &Edge) -> Option<PathBuf> {
 pub fn local_edge(edge: &Edge) -> Option<Local> {
     let data = data_of(edge)?;
     user::as_owner(None, &data, || Local::read(&data)).ok()?
+}
+
+fn read_ca(file: &Path) -> anyhow::Result<String> {
+    let failed = |error| Failure::new(Cause::Usage, format!("cannot read {} (--cacert): {error}", file.display()));
+    Ok(std::fs::read_to_string(file).map_err(failed)?)
 }
 
 fn local_ca(edge: &Edge) -> Option<String> {

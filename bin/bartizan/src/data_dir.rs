@@ -98,6 +98,11 @@ impl DataDir {
         Ok(bartizan_seal::Key::load_or_create(&path)?)
     }
 
+    /// Whether an edge has run here, and nothing is left of its CA. The administrator's file comes into being after that.
+    pub fn has_lost_ca(&self) -> bool {
+        has_lost_ca(&self.path)
+    }
+
     /// Refuses to take a store that has gone for one that was never there: without a word, all zones would be gone and a
     /// new edge would say that it is ready. The administrator's file comes into being after the store.
     pub fn expect_store(&self) -> anyhow::Result<()> {
@@ -116,6 +121,15 @@ impl DataDir {
         Err(Failure::new(Cause::Failed, what).remedy(remedy).into())
     }
 }
+
+/// As [`DataDir::has_lost_ca`], of a directory that is not opened.
+pub fn has_lost_ca(path: &Path) -> bool {
+    let is_there = |name: &str| path.join(name).exists();
+    is_there(bartizan_api::ADMIN_FILE) && is_there(STORE_FILE) && !CA_FILES.iter().any(|name| is_there(name))
+}
+
+/// The local CA: its key, and its certificate for others.
+const CA_FILES: [&str; 2] = ["ca.key.sealed", "ca.pem"];
 
 pub const STORE_FILE: &str = "store.sqlite";
 

@@ -71,12 +71,13 @@ pub fn run(up: Up, output: Output) -> anyhow::Result<()> {
         let running = data_dir::is_locked(data);
         let stored = Store::examine(data).into_iter().flat_map(file).chain(state(data));
         let local = Local::read(data).filter(|_| running);
-        (local, running, data_dir::holder(data), directory::look(data, running), stored.collect::<Vec<_>>())
+        let ca = std::fs::read_to_string(data.join("ca.pem")).ok();
+        (local, ca, running, data_dir::holder(data), directory::look(data, running), stored.collect::<Vec<_>>())
     };
-    let (local, running, holder, mut findings, stored) = user::as_owner(asked, data, look)?;
+    let (local, ca, running, holder, mut findings, stored) = user::as_owner(asked, data, look)?;
     findings.push(process(&settings, holder.as_deref()));
     findings.extend(stored);
-    let told = local.map(|local| told_by_edge(&local));
+    let told = local.map(|local| told_by_edge(&local, ca));
     if let Some(Err(error)) = &told
         && error.downcast_ref::<Failure>().is_some_and(|failure| failure.cause == Cause::Refused)
     {
@@ -301,10 +302,10 @@ fn port(name: &str, address: SocketAddr, transport: Transport, addresses: &Addre
 }
 
 /// Where the API of a running edge is, and what the edge says of itself.
-fn told_by_edge(Local { api, token }: &Local) -> anyhow::Result<(SocketAddr, Edge)> {
+fn told_by_edge(Local { api, token }: &Local, ca: Option<String>) -> anyhow::Result<(SocketAddr, Edge)> {
     let address = api.split('/').nth(2).unwrap_or_default().parse()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let api = Api::new(api, token, None);
+    let api = Api::new(api, token, ca);
     let told = runtime.block_on(async { tokio::time::timeout(EDGE_MAX, api.get("/bartizan/edge")).await })??;
     Ok((address, serde_json::from_value(told)?))
 }

@@ -6,6 +6,7 @@
 #[cfg(test)]
 mod advice;
 mod any_port;
+mod api_names;
 mod api_token;
 mod app;
 mod argv;
@@ -16,6 +17,7 @@ mod connect;
 mod credentials;
 mod data_dir;
 mod demo;
+mod disk;
 mod doctor;
 mod edge_files;
 mod failure;
@@ -85,6 +87,9 @@ fn run(cli: Cli) -> anyhow::Result<()> {
             let opened = up::open(up, output)?;
             runtime()?.block_on(up::serve(opened, output))
         }
+        Command::Completions { shell } => output::print_script(|to| {
+            clap_complete::generate(shell, &mut <Cli as clap::CommandFactory>::command(), "bartizan", to);
+        }),
         Command::Backup(words) => backup::run(*words, output),
         Command::Restore(words) => backup::put_back(&words, output),
         Command::Login(login) => runtime()?.block_on(status::login(&login.edge, output)),

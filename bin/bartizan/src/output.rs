@@ -50,6 +50,13 @@ pub fn print_line(text: &str) -> anyhow::Result<()> {
     }
 }
 
+/// What a shell is to read: ours to the last character.
+pub fn print_script(write: impl FnOnce(&mut Vec<u8>)) -> anyhow::Result<()> {
+    let mut text = Vec::new();
+    write(&mut text);
+    Ok(std::io::stdout().write_all(&text)?)
+}
+
 /// A line on stderr.
 pub fn say(text: &str) {
     eprintln!("{}", harmless(text));

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bartizan_dial::Private;
-use bartizan_names::Prefix;
+use bartizan_names::{Name, Prefix};
 use rustix::fs::OFlags;
 use serde::Deserialize;
 
@@ -16,7 +16,7 @@ use crate::any_port::PortsMode;
 use crate::backup::schedule::{self, Plan};
 use crate::cli::{Backups, Up};
 use crate::failure::{Cause, Failure};
-use crate::user;
+use crate::{api_names, user};
 
 /// The default ports, the same for every user (design §2.1).
 const PORT_API: u16 = 8787;
@@ -43,6 +43,7 @@ fn default_pools() -> Vec<Prefix> {
 struct File {
     domain: Option<String>,
     pop: Option<String>,
+    api_name: Vec<String>,
     address: Vec<IpAddr>,
     pool: Vec<Prefix>,
     ports: Option<PortsMode>,
@@ -167,6 +168,8 @@ impl Addresses {
 pub struct Settings {
     pub data: PathBuf,
     pub api: Addresses,
+    /// What the API is called.
+    pub api_names: Vec<Name>,
     pub dns: Addresses,
     pub http: Addresses,
     pub https: Addresses,
@@ -205,9 +208,11 @@ impl Settings {
         let tunnel = Addresses::choose(up.tunnel, file.listen.tunnel, PORT_TUNNEL);
         let usual = || PrivateOrigins::usual([&api, &dns, &http, &https, &tunnel], &pools);
         let private_origins = up.private_origins.or(file.private_origins).unwrap_or_else(usual);
+        let api_names = if up.api_name.is_empty() { file.api_name } else { up.api_name };
         Ok(Settings {
             data,
             api,
+            api_names: api_names.iter().map(|name| api_name(name)).collect::<anyhow::Result<_>>()?,
             dns,
             private_origins,
             http,
@@ -230,6 +235,11 @@ impl Settings {
             backups: backups(up.backups, file.backup)?,
         })
     }
+}
+
+fn api_name(text: &str) -> anyhow::Result<Name> {
+    let name = Name::typed(text).ok().filter(api_names::can_be_in_a_certificate);
+    name.ok_or_else(|| Failure::new(Cause::Usage, format!("{text:?} cannot be a name of the API (--api-name)")).into())
 }
 
 impl Settings {
@@ -394,6 +404,23 @@ mod tests {
         ] {
             let settings = Settings::from(Up { data: Some("/nowhere".into()), ..up }).unwrap();
             assert_eq!(settings.private_origins, Refuse, "{settings:?}");
+        }
+    }
+
+    /// Each key is there, and all of it can be read as it stands.
+    #[test]
+    fn the_example_has_all_settings() {
+        let text = include_str!("../../../contrib/bartizan.toml");
+        let file: File = toml::from_str(text).unwrap();
+        assert!(backups(Backups::default(), file.backup).unwrap().is_some_and(|plan| plan.lock().is_ok()));
+        for table in ["", "[listen]\n", "[backup]\n"] {
+            // The reader's own list of what it knows.
+            let told = toml::from_str::<File>(&format!("{table}none = 1")).err().unwrap().to_string();
+            let (_, keys) = told.split_once("expected one of ").unwrap();
+            for key in keys.split('`').skip(1).step_by(2) {
+                let is_there = |line: &str| line.trim_start_matches("# ").starts_with(&format!("{key} = "));
+                assert!(text.lines().any(is_there) || text.contains(&format!("\n[{key}]\n")), "{key}");
+            }
         }
     }
 

@@ -19,7 +19,9 @@ const HOST_TAKEN: u64 = 81053;
 const TUNNEL_IN_USE: u64 = 1022;
 
 pub async fn run(tunnel: Tunnel, output: Output) -> anyhow::Result<()> {
-    let Tunnel { action, hostname, port, hello_world, name, service, connector, edge } = tunnel;
+    let Tunnel { action, hostname, port, hello_world, name, service, mut connector, edge } = tunnel;
+    // The stock client's variable.
+    connector.cacert = edge.cacert.clone().or_else(|| std::env::var_os("TUNNEL_CACERT").map(Into::into));
     match action {
         None => {
             let service = match service.or_else(|| connector.url.clone()).filter(|_| !hello_world) {

@@ -39,7 +39,7 @@ use crate::report::{Ready, ZoneRef};
 use crate::rights::{self, Seen, apart};
 use crate::settings::Settings;
 use crate::user::Handed;
-use crate::{any_port, data_dir, demo, host, planes, private_origins, store_condition, user};
+use crate::{any_port, api_names, data_dir, demo, disk, host, planes, private_origins, store_condition, user};
 
 /// How long requests in flight may go on after SIGTERM.
 const DRAIN_MAX: Duration = Duration::from_secs(30);
@@ -76,6 +76,8 @@ struct Stored {
     set_up: SetUp,
     pop: Pop,
     publisher: Publisher,
+    /// Whether the CA of before is gone, and another one was made.
+    is_ca_new: bool,
 }
 
 /// To be called while there is no other thread. After it this one, and those it makes, have no more rights than serving
@@ -140,6 +142,7 @@ impl Stored {
         // Before the store, which an older layout is brought up to date in: a start that fails here has changed nothing.
         let seal = data.seal_key()?;
         data.expect_store()?;
+        let is_ca_new = data.has_lost_ca();
         let ca = Ca::load_or_create(data.path(), &seal, now()).context("the local CA")?;
         let store = Store::open(data.path()).map_err(|error| Failure::new(Cause::Failed, error.to_string()))?;
         let certs = Certs::new(ca, seal.clone());
@@ -161,13 +164,13 @@ impl Stored {
             prepared => prepared,
         };
         let (set_up, pop, publisher) = prepared?;
-        Ok(Stored { seal, store, certs, nameservers, set_up, pop, publisher })
+        Ok(Stored { seal, store, certs, nameservers, set_up, pop, publisher, is_ca_new })
     }
 }
 
 pub async fn serve(opened: Opened, output: Output) -> anyhow::Result<()> {
     let Opened { settings, domain, data, mut listeners, addresses, stored, geo, chosen, backup_lock } = opened;
-    let Stored { seal, store, certs, nameservers, set_up, pop, publisher } = stored;
+    let Stored { seal, store, certs, nameservers, set_up, pop, publisher, is_ca_new } = stored;
     let (knows_networks, may_know_tor) = (geo.knows_networks(), geo.has_files());
     let reset_key = Arc::new(seal.reset_key());
     let ports = ports(&chosen);
@@ -177,6 +180,10 @@ pub async fn serve(opened: Opened, output: Output) -> anyhow::Result<()> {
     let api_listeners = std::mem::take(&mut listeners.api);
     let planes = Arc::new(Planes::start(listeners, publisher.bundle(), fixed, chosen)?);
     report_read_only(&store, &planes.observed().problems);
+    if is_ca_new {
+        report_new_ca(&planes.observed().problems);
+    }
+    tokio::spawn(disk::watch(data.path().to_owned(), planes.observed().problems.clone()));
     tokio::spawn(store_condition::show(store.condition(), planes.observed().problems.clone()));
     let following = planes::follow(publisher, store.watch(), Arc::clone(&planes))?;
 
@@ -190,6 +197,7 @@ pub async fn serve(opened: Opened, output: Output) -> anyhow::Result<()> {
         http: addresses.http.clone(),
         https: addresses.https.clone(),
         api: addresses.api.clone(),
+        api_names: api_names::all(&settings.api_names, &addresses.api),
         ports,
         private_origins: private == Private::Allowed,
         knows_networks,
@@ -225,7 +233,8 @@ pub async fn serve(opened: Opened, output: Output) -> anyhow::Result<()> {
     let caring = tokio::spawn(take_care(store));
     let counting = (private == Private::Refused).then(|| tokio::spawn(private_origins::watch(Arc::clone(&planes))));
 
-    let api_url = format!("http://{}/client/v4", reachable(addresses.api[0]));
+    let root = api_root(addresses.api[0]);
+    let api_url = format!("{root}/client/v4");
     if let Err(error) = Local::announce(data.path(), &api_url) {
         tracing::warn!(%error, "commands of this machine have to be told where the API is: {api_url}");
     }
@@ -235,7 +244,7 @@ pub async fn serve(opened: Opened, output: Output) -> anyhow::Result<()> {
     report_unknown(&set_up.entry, problems);
     let mut hello = None;
     if let Entry::Open(administrator) = &set_up.entry {
-        let client = Api::new(&api_url, &administrator.token, None);
+        let client = Api::new(&api_url, &administrator.token, Some(certs.ca_pem().to_owned()));
         if let Err(error) = demo::api_answers(&client).await {
             tracing::error!(error = format!("{error:#}"), "the API does not answer its own administrator");
             demo::fails(problems, &error);
@@ -260,7 +269,7 @@ pub async fn serve(opened: Opened, output: Output) -> anyhow::Result<()> {
         version: env!("CARGO_PKG_VERSION"),
         data: data.path().to_owned(),
         api: api_url,
-        dashboard: format!("http://{}/", reachable(addresses.api[0])),
+        dashboard: format!("{root}/"),
         token,
         email,
         key,
@@ -357,6 +366,20 @@ fn report_read_only(store: &Store, problems: &Problems) {
     problems.report(Reporter::Housekeeping, vec![problem], Lease::Held, Instant::now());
 }
 
+/// Shows that nobody who trusted this edge does so any more.
+fn report_new_ca(problems: &Problems) {
+    let problem = Problem {
+        what: What::Authority,
+        count: 1,
+        reason: "the one of before is gone (ca.key.sealed and ca.pem), and another one was made".to_owned(),
+        since: now(),
+        remedy: "stop the edge, put both files back from a backup and start it again; or give ca.pem to all who trusted the \
+                 old one, and this ends with the next start",
+    };
+    tracing::error!(%problem, remedy = problem.remedy, "whoever trusted this edge does not any more");
+    problems.report(Reporter::Start, vec![problem], Lease::Held, Instant::now());
+}
+
 /// Shows that nobody knows the administrator's credentials. Nobody is let in or out for it.
 fn report_unknown(entry: &Entry, problems: &Problems) {
     let Entry::Unknown { reason } = entry else { return };
@@ -450,6 +473,13 @@ fn caught(kind: SignalKind) -> impl Future<Output = ()> {
             Err(_) => std::future::pending().await,
         }
     }
+}
+
+/// How this machine reaches the API that listens there: in clear on loopback alone.
+fn api_root(address: SocketAddr) -> String {
+    let address = reachable(address);
+    let scheme = if address.ip().is_loopback() { "http" } else { "https" };
+    format!("{scheme}://{address}")
 }
 
 /// The first address of a list as something to connect to: a wildcard address is this machine.

@@ -101,6 +101,10 @@ fn secrets(data: &Path) -> Vec<Finding> {
         Err(error) => return vec![Finding::error(what, error)],
     };
     let ca = match Ca::validity_in(data, &key) {
+        Ok(None) if data_dir::has_lost_ca(data) => {
+            let detail = "ca.key.sealed and ca.pem are gone: a start makes another one, which nobody trusts yet";
+            Some(Finding::bad("the local CA", detail, "put both back from a backup"))
+        }
         Ok(None) => None,
         Ok(Some(validity)) => Some(match validity.warning(now()) {
             None => Finding::good("the local CA", format!("opens, and ends on {}", validity.until)),

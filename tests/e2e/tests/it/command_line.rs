@@ -479,3 +479,16 @@ fn secrets_are_for_their_owner() {
     assert!(found.lines().all(|line| line.starts_with("0o600 ")), "{found}");
     assert_eq!(found.lines().count(), 1, "in one file, and in no log and no database:\n{found}");
 }
+
+#[test]
+fn shells_complete_our_command_lines() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for (shell, expect) in [("bash", "complete -F"), ("zsh", "#compdef bartizan"), ("fish", "complete -c bartizan")] {
+        let script = finish(bartizan(folder.path()).args(["completions", shell])).ok();
+        assert!(script.contains(expect) && script.contains("restore"), "{shell}");
+    }
+    let file = folder.path().join("bartizan.bash");
+    std::fs::write(&file, finish(bartizan(folder.path()).args(["completions", "bash"])).ok()).expect("our folder");
+    let ask = "source \"$1\" && COMP_WORDS=(bartizan resto) COMP_CWORD=1 && _bartizan bartizan resto bartizan && echo \"${COMPREPLY[@]}\"";
+    assert_eq!(finish(Command::new("bash").args(["-c", ask, "bash"]).arg(&file)).ok().trim(), "restore");
+}

@@ -64,3 +64,23 @@ fn python(edge: &Edge, line: &str, pattern: &str) -> String {
     );
     finish(Command::new("python3").args(["-c", &script]).arg(edge.data().join("store.sqlite")).arg(pattern)).ok()
 }
+
+/// Everything goes on, but whoever trusted the old one does not: nobody must have to find out by that.
+#[test]
+fn a_ca_of_which_nothing_is_left_is_told() {
+    let edge = Edge::start();
+    // A running edge has them in memory.
+    for name in ["ca.key.sealed", "ca.pem"] {
+        std::fs::remove_file(edge.data().join(name)).expect("a file of the edge");
+    }
+    let data = edge.data().to_string_lossy().into_owned();
+    let seen = finish(&mut edge.command(["doctor", "--data", &data]));
+    assert!(seen.out.contains("ca.key.sealed and ca.pem are gone"), "{}\n{}", seen.out, seen.err);
+    let edge = edge.restart_after_kill();
+    let problems = edge.get("/bartizan/status")["problems"].clone();
+    let told = problems.as_array().expect("a list").iter().find(|problem| problem["kind"] == "authority");
+    let told = told.unwrap_or_else(|| panic!("nothing of it in {problems}"));
+    assert!(told["reason"].as_str().is_some_and(|reason| reason.contains("another one was made")), "{told}");
+    let ready = curl::get(&[&edge.api_url().replace("/client/v4", "/readyz")]).text();
+    assert!(ready.contains("degraded") && ready.contains("authority: 1"), "{ready}");
+}

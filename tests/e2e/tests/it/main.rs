@@ -1,6 +1,7 @@
 //! End to end, one file a topic. Every test starts its own edge on free ports; all of them run at the same time.
 
 mod acme;
+mod api_tls;
 mod backups;
 mod both_ways;
 mod command_line;
