@@ -2,8 +2,10 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU8;
+use std::sync::atomic::Ordering::Relaxed;
 
-use bartizan_names::{ConnectorId, Timestamp, TunnelId};
+use bartizan_names::{ConnectorId, OriginFault, Timestamp, TunnelId};
 use uuid::Uuid;
 
 /// Connections that a connector keeps up when all is well.
@@ -30,7 +32,47 @@ pub struct Connection {
     pub location: String,
     /// What a connector that is not told its configuration does, once it has said so.
     pub uploaded: Option<Uploaded>,
+    /// What came of the last request that it carried.
+    pub service: LastAnswer,
 }
+
+/// Whether the service behind a connection answered the last request, or why not. All snapshots share the one value, so
+/// nothing is published for it, and two connections do not differ by it.
+#[derive(Clone, Debug, Default)]
+pub struct LastAnswer(Arc<AtomicU8>);
+
+impl LastAnswer {
+    const NEVER_ASKED: u8 = 0;
+    const ANSWERED: u8 = 1;
+
+    /// Hot: once a request. It writes only what is new.
+    pub fn note(&self, fault: Option<OriginFault>) {
+        let place = fault.and_then(|fault| OriginFault::ALL.iter().position(|one| *one == fault));
+        let code = place.and_then(|place| u8::try_from(place).ok()).map_or(Self::ANSWERED, |place| place + 2);
+        if self.0.load(Relaxed) != code {
+            self.0.store(code, Relaxed);
+        }
+    }
+
+    fn has_answered(&self) -> bool {
+        self.0.load(Relaxed) == Self::ANSWERED
+    }
+
+    fn fault(&self) -> Option<OriginFault> {
+        match self.0.load(Relaxed) {
+            Self::NEVER_ASKED | Self::ANSWERED => None,
+            code => OriginFault::ALL.get(usize::from(code) - 2).copied(),
+        }
+    }
+}
+
+impl PartialEq for LastAnswer {
+    fn eq(&self, _: &LastAnswer) -> bool {
+        true
+    }
+}
+
+impl Eq for LastAnswer {}
 
 /// The configuration that a connector brought with it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,8 +115,55 @@ impl Connections {
         }
     }
 
+    /// Why the service behind a tunnel does not answer, if the last request over each of its connections, as far as they
+    /// were used, came to nothing.
+    pub fn service_fault(&self, tunnel: TunnelId) -> Option<OriginFault> {
+        if self.of(tunnel).any(|connection| connection.service.has_answered()) {
+            return None;
+        }
+        self.of(tunnel).find_map(|connection| connection.service.fault())
+    }
+
     /// The newest configuration that a connector of the tunnel brought.
     pub fn uploaded(&self, tunnel: TunnelId) -> Option<&Uploaded> {
         self.of(tunnel).filter_map(|connection| connection.uploaded.as_ref()).max_by_key(|uploaded| uploaded.at)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_service_is_away_while_nothing_was_answered() {
+        use OriginFault::{Refused, Untold};
+        let tunnel = TunnelId::from_bytes([1; 16]);
+        let connection = |index| Connection {
+            tunnel,
+            connector: ConnectorId::from_random([2; 16]),
+            connection: Uuid::from_bytes([index; 16]),
+            index,
+            version: String::new(),
+            arch: String::new(),
+            features: Vec::new(),
+            origin_ip: IpAddr::from([127, 0, 0, 1]),
+            opened_at: Timestamp::from_unix_micros(0),
+            location: String::new(),
+            uploaded: None,
+            service: LastAnswer::default(),
+        };
+        let connections = Connections(vec![connection(0), connection(1)]);
+        let seen = connections.clone();
+        assert_eq!(seen.service_fault(tunnel), None, "nobody has asked");
+        for (index, answer, expect) in [
+            (0, Some(Refused), Some(Refused)),
+            (1, None, None),
+            (1, Some(Untold), Some(Refused)),
+            (0, None, None),
+            (0, Some(Untold), Some(Untold)),
+        ] {
+            connections.0[index].service.note(answer);
+            assert_eq!(seen.service_fault(tunnel), expect, "{index} {answer:?}");
+        }
     }
 }

@@ -22,7 +22,7 @@ mod problems;
 
 pub use apps::{AppCounters, AppCounts};
 pub use command::{Command, Commanded};
-pub use connections::{Connection, Connections, Health, Uploaded};
+pub use connections::{Connection, Connections, Health, LastAnswer, Uploaded};
 pub use firewall::{FirewallAnswer, FirewallQuery, FirewallQuestion, Verdict};
 pub use leased::{Lease, Leased};
 pub use listening::{Listening, NotListening, Reason, TierName};

@@ -39,10 +39,22 @@ pub struct Tunnel {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub token: Option<String>,
+    /// Only where there is something to say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub bartizan: Option<TunnelExtension>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct TunnelMetadata {}
+
+/// What this edge adds to the dialect.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct TunnelExtension {
+    /// Why the service behind the connectors answered none of the last requests, in a word: `refused`, `unreachable`,
+    /// `unresolved`, `not_allowed`, `connect_timed_out`, `tls`, `broken` or `untold`.
+    pub service_fault: String,
+}
 
 /// One connection of a connector to the edge.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]

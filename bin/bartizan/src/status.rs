@@ -9,6 +9,7 @@ use crate::credentials;
 use crate::failure::{Cause, Failure, cause};
 use crate::output::{Output, bold, faint, table};
 use crate::rights::Seen;
+use crate::tunnel;
 use crate::zone::{state, text};
 
 /// What the API says of its edge.
@@ -57,7 +58,8 @@ fn describe(api: &Api, facts: &EdgeFacts, status: &Status, zones: &[Value], tunn
         .iter()
         .map(|tunnel| {
             let connections = tunnel["connections"].as_array().map_or(0, Vec::len);
-            vec![text(tunnel, "name").to_owned(), text(tunnel, "status").to_owned(), connections.to_string()]
+            let status = format!("{}{}", text(tunnel, "status"), tunnel::service(tunnel));
+            vec![text(tunnel, "name").to_owned(), status, connections.to_string()]
         })
         .collect();
     lines.push(table(&["tunnel", "status", "connections"], &tunnel_rows));

@@ -260,7 +260,7 @@ async fn manage(action: TunnelAction, api: &Api, output: Output) -> anyhow::Resu
                         vec![
                             text(tunnel, "name").to_owned(),
                             text(tunnel, "id").to_owned(),
-                            status.to_owned(),
+                            format!("{status}{}", service(tunnel)),
                             format!("{connections}{expected}"),
                         ]
                     })
@@ -306,6 +306,14 @@ async fn manage(action: TunnelAction, api: &Api, output: Output) -> anyhow::Resu
     }
 }
 
+/// What the connections of a tunnel do not tell: that nothing answers behind them. To stand behind its status.
+pub fn service(tunnel: &Value) -> String {
+    match text(&tunnel["bartizan"], "service_fault") {
+        "" => String::new(),
+        fault => format!(", its service does not answer ({})", fault.replace('_', " ")),
+    }
+}
+
 fn describe(tunnel: &Value, connectors: &Value) -> String {
     let status = match text(tunnel, "status") {
         "degraded" => "degraded: fewer than the 4 connections of a connector (a stock one makes one for each --edge)",
@@ -314,7 +322,7 @@ fn describe(tunnel: &Value, connectors: &Value) -> String {
     let mut lines = vec![
         crate::output::bold(text(tunnel, "name")),
         format!("  id      {}", text(tunnel, "id")),
-        format!("  status  {status}"),
+        format!("  status  {status}{}", service(tunnel)),
         format!("  made    {}", text(tunnel, "created_at")),
     ];
     for connector in connectors.as_array().into_iter().flatten() {

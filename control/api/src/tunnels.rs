@@ -10,7 +10,7 @@ use axum::extract::State;
 use bartizan_names::{AccountId, Timestamp, TunnelId};
 use bartizan_observed::{Command, Connections, Health};
 use bartizan_store::{Index, Key, Kind, Scope, TunnelQuery};
-use bartizan_v4::tunnel::TunnelMetadata;
+use bartizan_v4::tunnel::{TunnelExtension, TunnelMetadata};
 use bartizan_v4::{Connection, StoredTunnel, Tunnel, TunnelBody};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -355,6 +355,7 @@ fn status_of(tunnel: &StoredTunnel, connected: &Connections) -> Health {
 
 fn sent(stored: StoredTunnel, connected: &Connections) -> Tunnel {
     let deleted = stored.deleted_at.is_some();
+    let fault = connected.service_fault(stored.id).filter(|_| !deleted);
     let connections: Vec<Connection> = connected.of(stored.id).filter(|_| !deleted).map(connection).collect();
     Tunnel {
         id: stored.id,
@@ -371,5 +372,6 @@ fn sent(stored: StoredTunnel, connected: &Connections) -> Tunnel {
         remote_config: stored.config_src == REMOTE,
         config_src: stored.config_src,
         token: None,
+        bartizan: fault.map(|fault| TunnelExtension { service_fault: fault.as_str().to_owned() }),
     }
 }

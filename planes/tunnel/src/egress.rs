@@ -134,7 +134,7 @@ async fn exchange(stream: Stream, head: Bytes, method: &Method, body: Body) -> R
         }
     };
     let answer = answer.map_err(AnswerError::from)?;
-    let Head { status, headers, length } = decode(answer, Upgrade::None)?;
+    let Head { status, headers, length } = noted(decode(answer, Upgrade::None), lease.link())?;
     let body = Download { receive, left: None, upload: uploading, lease }.into_body(method, status, length);
     Ok(Response { status, headers, body, upgraded: None })
 }
@@ -164,7 +164,8 @@ async fn switch(stream: Stream, head: Bytes, method: &Method) -> Result<Response
     let Stream { mut send, mut receive, lease } = stream;
     send.stream.write_chunk(head).await.map_err(|error| UpstreamError::Broken(error.into()))?;
     let answer = in_time(read_response(&mut receive), lease.link()).await?;
-    let Head { status, headers, length } = decode(answer.map_err(AnswerError::from)?, Upgrade::WebSocket)?;
+    let Head { status, headers, length } =
+        noted(decode(answer.map_err(AnswerError::from)?, Upgrade::WebSocket), lease.link())?;
     if status == StatusCode::SWITCHING_PROTOCOLS {
         let io = Duplex::from(Stream { send, receive, lease });
         return Ok(Response { status, headers, body: Body::empty(), upgraded: Some(Box::new(io)) });
@@ -216,6 +217,15 @@ struct Head {
     headers: HeaderMap,
     /// The `Content-Length`, if there is one.
     length: Option<u64>,
+}
+
+/// The same, kept for whoever asks how the service behind the connection does.
+fn noted(decoded: Result<Head, UpstreamError>, link: &Link) -> Result<Head, UpstreamError> {
+    link.facts.service.note(match &decoded {
+        Err(UpstreamError::Origin(fault, _)) => Some(*fault),
+        _ => None,
+    });
+    decoded
 }
 
 /// `asked` is what may become of the connection: there is no other answer of the class 1xx (RFC 9110 §15.2).

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use bartizan_live::Live;
-use bartizan_observed::Connection;
+use bartizan_observed::{Connection, LastAnswer};
 use bartizan_quotas::{Over, Rarely};
 use bartizan_rpc::{Call, Refused, Registered, Registration, RpcThread, serve_registration};
 use quinn::{Endpoint, Incoming};
@@ -259,6 +259,7 @@ fn facts(registration: Registration, origin_ip: IpAddr, location: &str) -> Conne
         opened_at: SystemTime::now().into(),
         location: location.to_owned(),
         uploaded: None,
+        service: LastAnswer::default(),
     }
 }
 

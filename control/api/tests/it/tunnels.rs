@@ -1,7 +1,7 @@
 //! Tunnels, as the stock client asks for them.
 
 use bartizan_names::{ConnectorId, Timestamp, TunnelId};
-use bartizan_observed::{Command, Connection, Connections, Uploaded};
+use bartizan_observed::{Command, Connection, Connections, LastAnswer, Uploaded};
 use bartizan_store::Key;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -24,6 +24,7 @@ fn connect(edge: &Edge, tunnel: &str, connections: u8) -> ConnectorId {
         opened_at: Timestamp::from_unix_micros(1_000_000 * u64::from(index)),
         location: "here".to_owned(),
         uploaded: None,
+        service: LastAnswer::default(),
     };
     edge.observed.connections.replace(Connections((0..connections).map(one).collect()));
     connector

@@ -204,6 +204,15 @@ fn a_service_where_nothing_listens_is_told() {
         let mut connector = Program::start("tunnel", &mut edge.command(["tunnel", "--hostname", &host, &service]));
         let expect = format!("nothing listens at {service}");
         connector.line("what is wrong", |line| line.contains(&expect).then_some(()));
+        if service.starts_with("http") {
+            wait::until_eq("an answer by the connector", &502, || {
+                edge.try_https(&host, "/", &[]).map_or(0, |page| page.status)
+            });
+            for line in ["tunnel list", "status"] {
+                let shown = finish(&mut edge.command(line.split(' '))).ok();
+                assert!(shown.contains("its service does not answer (refused)"), "{line}\n{shown}");
+            }
+        }
     }
 }
 
