@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
-/// One object that somebody put or deleted.
+/// One object that somebody put or deleted; or, of a very large change, how many.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct AuditLog {
     pub id: String,
@@ -16,10 +16,19 @@ pub struct AuditLog {
     pub action: AuditAction,
     pub actor: AuditActor,
     pub resource: AuditResource,
-    /// What it was asked through: `api`.
+    /// What it was asked through: `api`, or `deletion` for what went with a zone that somebody deleted.
     pub interface: String,
-    /// The object as it was put, without secrets; `null` if it was deleted, cannot be read, or is too long for the answer,
+    pub metadata: AuditMetadata,
+    /// As text what `oldValueJson` is.
+    #[serde(rename = "oldValue", default, skip_serializing_if = "Option::is_none")]
+    pub old_text: Option<String>,
+    #[serde(rename = "newValue", default, skip_serializing_if = "Option::is_none")]
+    pub new_text: Option<String>,
+    /// The object as it was before, without secrets; `null` if it was not there, is not known, or is too long for the answer,
     /// which then says so.
+    #[serde(rename = "oldValueJson")]
+    pub old_value: Option<Value>,
+    /// The object as it was put.
     #[serde(rename = "newValueJson")]
     pub new_value: Option<Value>,
     pub owner: AuditOwner,
@@ -31,7 +40,7 @@ pub struct AuditLog {
 pub struct AuditAction {
     /// Always true: what was refused has changed nothing.
     pub result: bool,
-    /// `add`, `change` or `delete`; where the object does not say that it was made by this change, `change`.
+    /// `add`, `change` or `delete`.
     #[serde(rename = "type")]
     pub kind: String,
 }
@@ -50,9 +59,28 @@ pub struct AuditActor {
 
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct AuditResource {
-    pub id: String,
+    /// `null` where the entry is about many objects.
+    pub id: Option<String>,
     #[serde(rename = "type")]
     pub kind: String,
+}
+
+/// What lends more context.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
+pub struct AuditMetadata {
+    /// What people call the object.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zone_id: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zone_name: Option<String>,
+    /// Method and route of the call.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub route: Option<String>,
+    /// How many objects the entry is about, if it is not one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub objects: Option<u64>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
@@ -65,8 +93,10 @@ pub struct AuditOwner {
 pub struct AuditExtension {
     /// The revision of the store.
     pub revision: u64,
-    /// The key of the object.
+    /// The key of the object; of many objects, what their keys begin with.
     pub key: String,
+    /// The same for all that one call did.
+    pub request: String,
     /// By which token it was done, if not with the global key.
     pub token: Option<String>,
     /// What the token is called, if it is still there and may be read.

@@ -45,7 +45,7 @@ pub use pop::{Pop, PopBody};
 pub use session::{Session, SessionBody, StoredSession};
 pub use settings::{Setting, SettingBody, SettingPatch, SettingsBody, StoredSetting, StoredSettings};
 pub use spectrum::{App, AppBody, StoredApp};
-pub use status::{Status, StatusProblem};
+pub use status::{Status, StatusAudit, StatusProblem};
 pub use stored::{StoredAddress, StoredAppRef, StoredHolder, StoredName, StoredSlot};
 pub use token::{Condition, ResourceGrant, Resources, StoredPolicy, StoredToken, TokenBody, TokenVerification};
 pub use tunnel::{

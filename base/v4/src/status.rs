@@ -17,6 +17,23 @@ pub struct Status {
     /// The PoP that answers.
     pub pop: Pop,
     pub problems: Vec<StatusProblem>,
+    /// None while it cannot be read.
+    #[serde(default)]
+    pub audit: Option<StatusAudit>,
+}
+
+/// How far the audit reaches back, and what it takes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct StatusAudit {
+    pub entries: u64,
+    /// Roughly; beyond `bytes_max` those who have more than their part lose their oldest entries.
+    pub bytes: u64,
+    pub bytes_max: u64,
+    /// The time of the oldest entry.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub since: Option<Timestamp>,
+    /// Older entries go.
+    pub days_max: u64,
 }
 
 /// One thing that is wrong now.

@@ -36,6 +36,7 @@ const SOURCES: [(&str, Reader); 34] = [
     ("credentials.rs", Reader::Client),
     ("data_dir.rs", Reader::Of(&["up"])),
     ("demo.rs", Reader::Of(&["up"])),
+    ("diff.rs", Reader::Of(&["history"])),
     ("doctor.rs", Reader::Of(&["doctor", "up"])),
     ("doctor/directory.rs", Reader::Of(&["up"])),
     ("fd_store.rs", Reader::Of(&["fd-store"])),

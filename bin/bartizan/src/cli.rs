@@ -90,7 +90,7 @@ pub enum Command {
         #[command(flatten)]
         edge: Edge,
     },
-    /// Who changed what, by which token and from where; the newest first
+    /// Who changed what, by which token and from where, and what it was before; the newest first
     History {
         #[command(flatten)]
         words: HistoryWords,
@@ -662,7 +662,9 @@ pub struct PasswordWords {
 
 #[derive(Args)]
 pub struct HistoryWords {
-    /// Only in this zone
+    /// Only of this: a name (www.example.com), an id, or what something is called
+    pub object: Option<String>,
+    /// Only in this zone; it may be deleted
     #[arg(long, value_name = "ZONE")]
     pub zone: Option<String>,
     /// Only since this time: 2030-01-31, 2030-01-31T12:00:00Z
@@ -671,6 +673,12 @@ pub struct HistoryWords {
     /// Only before this time, or, as a number, before this revision
     #[arg(long, value_name = "WHEN")]
     pub before: Option<String>,
+    /// Only what this person did
+    #[arg(long, value_name = "EMAIL")]
+    pub by: Option<String>,
+    /// What one change did, by its revision
+    #[arg(long, value_name = "N")]
+    pub revision: Option<u64>,
     /// So many changes
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub count: u32,

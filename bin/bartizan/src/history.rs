@@ -4,43 +4,110 @@ use serde_json::Value;
 
 use crate::cli::HistoryWords;
 use crate::client::Api;
-use crate::output::{Output, say, table};
+use crate::diff::diff;
+use crate::output::{Output, bold, faint, one_line, say};
 use crate::tunnel;
 use crate::url::with_query;
 use crate::zone::{shown, text};
 
 pub async fn run(words: HistoryWords, api: &Api, output: Output) -> anyhow::Result<()> {
     let count = words.count.to_string();
+    let revision = words.revision.map(|revision| revision.to_string());
     let mut parameters = vec![("per_page", count.as_str())];
     parameters.extend(words.zone.as_deref().map(|zone| ("zone.name", zone)));
+    parameters.extend(words.by.as_deref().map(|email| ("actor.email", email)));
     parameters.extend(words.since.as_deref().map(|since| ("since", since)));
+    parameters.extend(revision.as_deref().map(|revision| ("revision", revision)));
     parameters.extend(words.before.as_deref().map(|before| match before.parse::<u64>() {
         Ok(_) => ("before_revision", before),
         Err(_) => ("before", before),
     }));
     let account = tunnel::account(api).await?;
-    let path = with_query(&format!("/accounts/{account}/audit_logs"), &parameters);
+    let get = |object: Option<(&'static str, String)>| {
+        let mut parameters = parameters.clone();
+        parameters.extend(object.as_ref().map(|(parameter, value)| (*parameter, value.as_str())));
+        with_query(&format!("/accounts/{account}/audit_logs"), &parameters)
+    };
+    let path = match &words.object {
+        Some(id) if is_id(id) => get(Some(("resource.id", id.to_ascii_lowercase()))),
+        Some(name) => get(Some(("resource.name", name.trim_end_matches('.').to_owned()))),
+        None => get(None),
+    };
     let (changes, messages) = api.get_with_messages(&path).await?;
     // Also with --json and --quiet: a history that is not whole must not look as if it were.
     messages.iter().for_each(|message| say(message));
     output.result(&changes, || {
-        let rows: Vec<_> = changes.as_array().into_iter().flatten().map(row).collect();
-        table(&["when", "who", "from", "did", "what", "id"], &rows)
+        let told: Vec<_> = changes.as_array().into_iter().flatten().map(told).collect();
+        if told.is_empty() { "nothing was changed, as far as the history reaches".to_owned() } else { told.join("\n") }
     })
 }
 
-fn row(change: &Value) -> Vec<String> {
-    let when = text(change, "when").split('.').next().unwrap_or_default().replace('T', " ");
+/// An id as the API spells it, and not a name.
+fn is_id(text: &str) -> bool {
+    let digits = text.chars().filter(|char| *char != '-').count();
+    digits == 32 && text.chars().all(|char| char.is_ascii_hexdigit() || char == '-')
+}
+
+/// A change as people read it: a line of who did what, and below it the fields that became another.
+fn told(change: &Value) -> String {
+    let when = text(change, "when").split(['.', 'Z']).next().unwrap_or_default().replace('T', " ");
     let token = text(&change["bartizan"], "token_name");
     let who = if token.is_empty() { text(&change["actor"], "email") } else { token };
-    let value = &change["newValueJson"];
-    let name = ["name", "mode"].into_iter().map(|member| shown(value, member)).find(|name| !name.is_empty());
-    vec![
-        when,
-        who.to_owned(),
-        text(&change["actor"], "ip").to_owned(),
-        text(&change["action"], "type").to_owned(),
-        format!("{} {}", text(&change["resource"], "type"), name.unwrap_or_default()).trim_end().to_owned(),
-        text(&change["resource"], "id").to_owned(),
-    ]
+    let from = text(&change["actor"], "ip");
+    let from = if from.is_empty() { String::new() } else { format!(" from {from}") };
+    let revision = change["bartizan"]["revision"].to_string();
+    let what = format!("{} {}", text(&change["action"], "type"), called(change));
+    let head = format!(
+        "{}  {}  {}",
+        bold(&format!("{revision:>6}")),
+        one_line(&what),
+        faint(&one_line(&format!("{when}Z {who}{from}")))
+    );
+    let lines = diff(&change["oldValueJson"], &change["newValueJson"]);
+    std::iter::once(head).chain(lines.into_iter().map(|line| format!("        {line}"))).collect::<Vec<_>>().join("\n")
+}
+
+/// What a change is about: its kind, what people call it, and its id.
+pub fn called(change: &Value) -> String {
+    let kind = text(&change["resource"], "type");
+    let metadata = &change["metadata"];
+    if let Some(objects) = metadata["objects"].as_u64() {
+        return format!("{objects} objects: {kind} of {}", shown(metadata, "zone_name"));
+    }
+    let name = match shown(metadata, "name") {
+        name if name.is_empty() => shown(metadata, "zone_name"),
+        name => name,
+    };
+    format!("{kind} {name} ({})", text(&change["resource"], "id"))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::{is_id, told};
+
+    #[test]
+    fn an_id_is_no_name() {
+        assert!(is_id("6e5cbf6450e1cab6e746f8d6f4220c91") && is_id("6e5cbf64-50e1-4ab6-8746-f8d6f4220c91"));
+        assert!(!is_id("www.example.com") && !is_id("") && !is_id("feed"));
+    }
+
+    #[test]
+    fn a_change_is_a_line_and_its_fields() {
+        let change = json!({
+            "when": "2030-01-31T12:00:00.5Z", "action": {"type": "change"},
+            "actor": {"email": "a@b.test", "ip": "192.0.2.9"}, "resource": {"type": "record", "id": "7f"},
+            "metadata": {"name": "www.example.com"}, "bartizan": {"revision": 12},
+            "oldValueJson": {"content": "192.0.2.1", "ttl": 1}, "newValueJson": {"content": "192.0.2.2", "ttl": 1},
+        });
+        let expect = "    12  change record www.example.com (7f)  2030-01-31 12:00:00Z a@b.test from 192.0.2.9\n        \
+            content: 192.0.2.1 → 192.0.2.2";
+        assert_eq!(told(&change), expect);
+        let many = json!({
+            "when": "2030-01-31T12:00:00Z", "action": {"type": "delete"}, "actor": {}, "resource": {"type": "record"},
+            "metadata": {"zone_name": "example.com", "objects": 7}, "bartizan": {"revision": 12, "token_name": "ci"},
+        });
+        assert_eq!(told(&many), "    12  delete 7 objects: record of example.com  2030-01-31 12:00:00Z ci");
+    }
 }

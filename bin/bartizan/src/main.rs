@@ -17,6 +17,7 @@ mod connect;
 mod credentials;
 mod data_dir;
 mod demo;
+mod diff;
 mod disk;
 mod doctor;
 mod edge_files;

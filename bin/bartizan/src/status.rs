@@ -1,6 +1,6 @@
 //! `bartizan status` and `bartizan login`: which edge, and what runs there.
 
-use bartizan_v4::{Edge as EdgeFacts, EdgePorts, EdgeProcess, Pop, Status};
+use bartizan_v4::{Edge as EdgeFacts, EdgePorts, EdgeProcess, Pop, Status, StatusAudit};
 use serde_json::{Value, json};
 
 use crate::cli::Edge;
@@ -49,6 +49,7 @@ fn describe(api: &Api, facts: &EdgeFacts, status: &Status, zones: &[Value], tunn
     lines.push(format!("  origins {private}"));
     lines.extend(facts.process.as_ref().map(|process| format!("  process {}", rights(process))));
     lines.extend(health(status));
+    lines.extend(status.audit.as_ref().map(history));
     lines.push(String::new());
     let zone_rows: Vec<_> =
         zones.iter().map(|zone| vec![text(zone, "name").to_owned(), state(zone).to_owned()]).collect();
@@ -78,6 +79,16 @@ fn health(status: &Status) -> Vec<String> {
         lines.push(format!("          {}", faint(&problem.remedy)));
     }
     lines
+}
+
+/// How far `bartizan history` reaches back, and when it loses something.
+fn history(audit: &StatusAudit) -> String {
+    let StatusAudit { entries, bytes, bytes_max, since, days_max } = audit;
+    let since = since.map(|since| format!(" since {since}")).unwrap_or_default();
+    let (has, most) = (bytes.div_ceil(1 << 20), bytes_max >> 20);
+    format!(
+        "  history {entries} entries{since}, {has} of {most} MiB, shared out between accounts and tokens; {days_max} days at most"
+    )
 }
 
 /// How clients reach applications.

@@ -1,38 +1,34 @@
 //! `/accounts/{account_id}/audit_logs` and `/user/audit_logs`: who changed what, by which token and from where.
 //!
-//! The log of changes is the one that everything is made of, so nothing can be done that is not in it; it reaches back seven
-//! days, a million changes or half a gigabyte. It tells what an object became, not what it was before.
+//! Entries are made by the store with each change (`bartizan_store`, audit), and stay for a year.
 //!
 //! ```text
+//! look     where entries are looked for, and which are taken, within a budget
 //! sight    who sees an entry: whoever may read the object by its own route
 //! shown    what of a document is shown: what its shape names
-//! people   who is behind the actors of changes
-//! walk     newest first, one change at a time, within a budget
+//! people   who is behind them, and what zones are called that may be gone
 //! ```
 
+mod look;
 mod people;
 mod shown;
 mod sight;
-mod walk;
-
-use std::net::IpAddr;
 
 use axum::extract::State;
-use bartizan_names::{Timestamp, UserId, ZoneId};
-use bartizan_store::{Change as Revision, Op};
+use bartizan_names::{Prefix, Timestamp, UserId, ZoneId};
+use bartizan_store::{AuditEntry, AuditPlace, Direction};
 use bartizan_v4::audit_log::AuditLog;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use self::people::Person;
-use self::walk::{BUDGET, Found, id_of, walk};
+use self::look::{BUDGET, Found, look, place_of, users_at, zones_named};
 use crate::accounts::AccountScope;
 use crate::auth::needs;
 use crate::caller::Caller;
 use crate::error::{Error, Fault};
 use crate::extract::{Ids, Query};
 use crate::permission::Permission;
-use crate::reply::{PageSizes, Reply};
+use crate::reply::{PageSizes, Reply, direction};
 use crate::state::Api;
 use crate::transaction::View;
 
@@ -41,7 +37,6 @@ const SIZES: PageSizes = PageSizes { min: 1, default: 100, max: 1_000 };
 /// The codes of the messages that say what of the log is not in an answer.
 const STOPPED_MESSAGE: u32 = 10_504;
 const WITHOUT_DOCUMENT_MESSAGE: u32 = 10_414;
-const UNREADABLE_MESSAGE: u32 = 10_501;
 
 pub(crate) fn routes(api: &Api) -> OpenApiRouter<Api> {
     OpenApiRouter::new().routes(needs(Permission::AccountSettingsRead, api, routes!(of_account))).routes(needs(
@@ -51,24 +46,40 @@ pub(crate) fn routes(api: &Api) -> OpenApiRouter<Api> {
     ))
 }
 
-#[derive(serde::Deserialize, utoipa::IntoParams)]
+#[derive(Default, serde::Deserialize, utoipa::IntoParams)]
 struct Params {
     id: Option<String>,
     /// `add`, `change` or `delete`.
     #[serde(rename = "action.type")]
     action: Option<String>,
+    /// An address or a prefix.
     #[serde(rename = "actor.ip")]
-    #[param(value_type = Option<String>)]
-    ip: Option<IpAddr>,
+    ip: Option<String>,
     #[serde(rename = "actor.email")]
     email: Option<String>,
+    /// Also of a zone that is deleted.
     #[serde(rename = "zone.name")]
     zone: Option<String>,
+    /// Of one object. An extra of this edge, as those below.
+    #[serde(rename = "resource.id")]
+    object: Option<String>,
+    #[serde(rename = "resource.name")]
+    name: Option<String>,
+    #[serde(rename = "resource.type")]
+    kind: Option<String>,
     /// A time, or a day.
     since: Option<String>,
     before: Option<String>,
-    /// Only changes before this revision of the store: where an answer says that it stopped, the next one goes on.
+    /// What one change did, by its revision of the store.
+    revision: Option<u64>,
+    /// Only changes before this revision: where an answer says that it stopped, the next one goes on.
     before_revision: Option<u64>,
+    /// Only changes after this revision.
+    after_revision: Option<u64>,
+    /// `desc` (the default) or `asc`.
+    direction: Option<String>,
+    /// Leaves out what belongs to the user and not to an account.
+    hide_user_logs: Option<bool>,
     page: Option<u32>,
     per_page: Option<u32>,
 }
@@ -116,6 +127,7 @@ enum Whose {
 
 async fn list(api: &Api, caller: Caller, params: Params, whose: Whose) -> Result<Reply<Vec<AuditLog>>, Error> {
     let page = SIZES.page(params.page, params.per_page);
+    let is_upwards = ascends(&params);
     let found = api
         .read_list(move |view| {
             let by = match whose {
@@ -123,88 +135,122 @@ async fn list(api: &Api, caller: Caller, params: Params, whose: Whose) -> Result
                 Whose::Own => Some(caller.user),
             };
             match Wanted::read(view, params, by)? {
-                Some(wanted) => walk(view, &caller, &wanted, page, BUDGET),
+                Some(wanted) => look(view, &caller, &wanted, page, BUDGET),
                 None => Ok(Found::default()),
             }
         })
         .await?;
-    let Found { entries, total, unreadable, without_document, stopped_at } = found;
-    let go_on = stopped_at
-        .map(|rev| format!("go on with before_revision={rev} and page=1 (`bartizan history --before {rev}`)"));
-    // An empty page would look like the end of the log.
+    let Found { entries, total, without_document, stopped_at } = found;
+    let go_on = stopped_at.map(|rev| match is_upwards {
+        true => format!("go on with after_revision={rev} and page=1"),
+        false => format!("go on with before_revision={rev} and page=1 (`bartizan history --before {rev}`)"),
+    });
+    // An empty page would look like the end of the audit.
     if let (true, Some(go_on)) = (entries.is_empty(), &go_on) {
-        return Err(Fault::TooSlow.because(format!("nothing was found in the newest part of the log; {go_on}")));
+        return Err(
+            Fault::TooSlow.because(format!("nothing was found in the part of the audit that was looked at; {go_on}"))
+        );
     }
     let mut reply = Reply::page(entries, page, total);
     if let Some(go_on) = go_on {
-        reply = reply.with_message(STOPPED_MESSAGE, format!("only a part of the log was looked at; {go_on}"));
+        reply = reply.with_message(STOPPED_MESSAGE, format!("only a part of the audit was looked at; {go_on}"));
     }
     if without_document > 0 {
         let text =
             format!("{without_document} long documents do not fit in this answer; ask for these entries by their ids");
         reply = reply.with_message(WITHOUT_DOCUMENT_MESSAGE, text);
     }
-    if unreadable > 0 {
-        let text = format!("{unreadable} changes of the log cannot be read and are left out");
-        reply = reply.with_message(UNREADABLE_MESSAGE, text);
-    }
     Ok(reply)
+}
+
+/// Whether the oldest come first. Without a word the newest do, unlike in other lists.
+fn ascends(params: &Params) -> bool {
+    params.direction.as_deref().is_some_and(|text| direction(Some(text)) == Direction::Ascending)
 }
 
 /// The filters of a list.
 struct Wanted {
+    place: Option<AuditPlace>,
     by: Option<UserId>,
-    id: Option<String>,
     action: Option<String>,
-    ip: Option<IpAddr>,
-    email: Option<String>,
-    zone: Option<ZoneId>,
+    ip: Option<Prefix>,
+    /// Who have the e-mail address that is asked for, or had it.
+    users: Option<Vec<UserId>>,
+    zones: Option<Vec<ZoneId>>,
+    object: Option<String>,
+    name: Option<String>,
+    kind: Option<String>,
     since: Option<Timestamp>,
     before: Option<Timestamp>,
     before_revision: Option<u64>,
+    after_revision: Option<u64>,
+    direction: Direction,
+    hide_user: bool,
 }
 
 impl Wanted {
-    /// None if it is about a zone that is not there: no change is in it.
+    /// None if it is about what is nowhere: no entry is of it.
     fn read(view: &View, params: Params, by: Option<UserId>) -> Result<Option<Wanted>, Error> {
+        let direction = if ascends(&params) { Direction::Ascending } else { Direction::Descending };
         let time = |text: Option<String>, name: &str| {
             let Some(text) = text else { return Ok(None) };
             let day = format!("{text}T00:00:00Z");
             let at = text.parse().or_else(|_| day.parse());
             at.map(Some).map_err(|_| Fault::BadQuery.because(format!("{name}: {text:?} is neither a time nor a day")))
         };
-        let Params { id, action, ip, email, zone, since, before, before_revision, page: _, per_page: _ } = params;
-        let (since, before) = (time(since, "since")?, time(before, "before")?);
-        let zone = match zone.map(|name| bartizan_model::Zone::parse_name(&name)) {
-            None => None,
-            Some(name) => match name.ok().map(|name| view.zone_named(&name)).transpose()?.flatten() {
-                Some(zone) => Some(zone),
-                None => return Ok(None),
-            },
+        let place = match params.id.map(|id| place_of(&id)) {
+            Some(None) => return Ok(None),
+            place => place.flatten(),
         };
-        Ok(Some(Wanted { by, id, action, ip, email, zone, since, before, before_revision }))
+        let ip = params.ip.map(|text| {
+            let prefix = text.parse().ok().or_else(|| text.parse().ok().map(Prefix::host));
+            prefix.ok_or_else(|| Fault::BadQuery.because(format!("actor.ip: {text:?} is no address and no prefix")))
+        });
+        let zones = match params.zone.map(|name| bartizan_model::Zone::parse_name(&name)) {
+            None => None,
+            Some(Err(_)) => return Ok(None),
+            Some(Ok(name)) => Some(zones_named(view, &name)?),
+        };
+        let (mut before_revision, mut after_revision) = (params.before_revision, params.after_revision);
+        if let Some(revision) = params.revision {
+            before_revision = Some(before_revision.unwrap_or(u64::MAX).min(revision.saturating_add(1)));
+            after_revision = after_revision.max(revision.checked_sub(1));
+        }
+        let spelled = |name: String| bartizan_names::Name::typed(&name).map_or(name, |name| name.to_string());
+        Ok(Some(Wanted {
+            place,
+            by,
+            action: params.action,
+            ip: ip.transpose()?,
+            users: params.email.map(|email| users_at(view, &email)).transpose()?,
+            zones,
+            object: params.object,
+            name: params.name.map(spelled),
+            kind: params.kind,
+            since: time(params.since, "since")?,
+            before: time(params.before, "before")?,
+            before_revision,
+            after_revision,
+            direction,
+            hide_user: params.hide_user_logs == Some(true),
+        }))
     }
 
-    fn takes_change(&self, change: &Revision) -> bool {
-        let (at, from) = (change.meta.at, change.meta.client);
-        self.since.is_none_or(|since| at >= since)
-            && self.before.is_none_or(|before| at < before)
-            && self.ip.is_none_or(|ip| from == Some(ip.to_canonical()))
+    /// Whether an entry is wanted, as far as the place where it was found does not say so.
+    fn takes(&self, entry: &AuditEntry) -> bool {
+        let is = |wanted: &Option<String>, what: &str| {
+            wanted.as_deref().is_none_or(|wanted| wanted.eq_ignore_ascii_case(what))
+        };
+        self.since.is_none_or(|since| entry.at >= since)
+            && self.before.is_none_or(|before| entry.at < before)
+            && self.ip.is_none_or(|prefix| entry.client.is_some_and(|client| prefix.contains(client)))
+            && self.by.is_none_or(|user| entry.user == Some(user))
+            && self.users.as_ref().is_none_or(|users| entry.user.is_some_and(|user| users.contains(&user)))
+            && (self.object.is_none() || self.object == entry.object)
+            && (self.name.is_none() || self.name == entry.name)
+            && self.zones.as_ref().is_none_or(|zones| entry.key.zone_id().is_some_and(|zone| zones.contains(&zone)))
+            && is(&self.action, entry.action.as_str())
+            && is(&self.kind, entry.key.kind().text())
+            && (!self.hide_user || entry.account.is_some())
     }
-
-    /// `index` is the object's place in the change.
-    fn takes_object(&self, op: &Op, change: &Revision, index: usize) -> bool {
-        self.zone.is_none_or(|zone| op.key().zone_id() == Some(zone))
-            && is(self.id.as_deref(), || Some(id_of(&change.meta.request_id, index)))
-            && is(self.action.as_deref(), || Some(shown::action(op, change.meta.at).to_owned()))
-    }
-
-    fn takes_person(&self, person: &Person) -> bool {
-        self.by.is_none_or(|user| person.user == Some(user)) && is(self.email.as_deref(), || person.email.clone())
-    }
-}
-
-/// Whether what is wanted, if anything, is what it is.
-fn is(wanted: Option<&str>, what: impl FnOnce() -> Option<String>) -> bool {
-    wanted.is_none_or(|wanted| what().is_some_and(|what| what.eq_ignore_ascii_case(wanted)))
 }

@@ -2,9 +2,10 @@
 //! goes through one of the three ways here; what is decided is decided by [`crate::rights`].
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Instant;
 
-use axum::extract::{ConnectInfo, FromRequestParts, RawPathParams, Request, State};
+use axum::extract::{ConnectInfo, FromRequestParts, MatchedPath, RawPathParams, Request, State};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use bartizan_names::{AccountId, ZoneId};
@@ -19,7 +20,7 @@ use crate::extract::{self, Peer};
 use crate::idempotency::{Answers, Turn};
 use crate::openapi::{self, SCHEMES, operations};
 use crate::origin::Origin;
-use crate::path::{ACCOUNT_ID, OWN_ACCOUNT, ZONE_ID};
+use crate::path::{ACCOUNT_ID, BASE, OWN_ACCOUNT, ZONE_ID};
 use crate::permission::{Over, Permission};
 use crate::rights::Target;
 use crate::state::Api;
@@ -116,10 +117,11 @@ async fn admit(check: Check, State(api): State<Api>, request: Request, next: Nex
         None => Ok(()),
     };
     match api.admit(&parts.headers, peer, allowed).await {
-        Ok(caller) => {
+        Ok(mut caller) => {
             if let Err(error) = refuse_foreign(&caller, &parts) {
                 return error.into_response();
             }
+            caller.route = route_of(&parts);
             // Those who may not call learn nothing of tags.
             if let Err(error) = check.tags.compare(&parts) {
                 return error.into_response();
@@ -140,6 +142,13 @@ fn refuse_foreign(caller: &Caller, parts: &Parts) -> Result<(), Error> {
         Origin::Untold | Origin::Foreign if may_be_foreign => Ok(()),
         Origin::Untold | Origin::Foreign => Err(Fault::ForeignOrigin.into()),
     }
+}
+
+/// Method and route of a call, for the audit.
+fn route_of(parts: &Parts) -> Option<Arc<str>> {
+    let path = parts.extensions.get::<MatchedPath>()?.as_str();
+    let path = path.strip_prefix(BASE).unwrap_or(path);
+    Some(format!("{} {path}", parts.method).into())
 }
 
 impl Tags {

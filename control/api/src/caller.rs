@@ -52,6 +52,8 @@ pub(crate) struct Caller {
     pub(crate) session: Option<Seen>,
     pub(crate) rights: Arc<Rights>,
     pub(crate) bounds: Bounds,
+    /// Method and route of the call.
+    pub(crate) route: Option<Arc<str>>,
     proof: Arc<Proof>,
     /// What in the store let them in: the token or the session, and the user.
     by: Vec<Key>,
@@ -149,7 +151,7 @@ impl Caller {
     pub(crate) fn with_all(user: UserId, account: AccountId) -> Caller {
         let proof = Proof { shown: Shown::Token, hash: hash_token(""), from: None };
         let (rights, bounds, by) = (Arc::new(Rights::of_user(user)), Bounds::default(), vec![Key::user(user)]);
-        Caller { user, account, token: None, session: None, rights, bounds, proof: Arc::new(proof), by }
+        Caller { user, account, token: None, session: None, rights, bounds, route: None, proof: Arc::new(proof), by }
     }
 
     /// Whether both may do the same.
@@ -427,6 +429,7 @@ fn by_token(Found { key, token, .. }: Found, proof: Arc<Proof>) -> Result<Caller
         session: None,
         rights: Arc::new(rights),
         bounds: Bounds { expires_on: token.expires_on, condition: token.condition.unwrap_or_default() },
+        route: None,
         proof,
         by: vec![key, Key::user(token.user)],
     })
@@ -484,7 +487,7 @@ fn by_user(
     let rights = Arc::new(Rights::of_user(user));
     let caller = |account: Account| {
         let (account, bounds) = (account.id, Bounds::default());
-        Caller { user, account, token: None, session, rights, bounds, proof, by }
+        Caller { user, account, token: None, session, rights, bounds, route: None, proof, by }
     };
     Ok(account.map(caller))
 }

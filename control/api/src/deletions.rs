@@ -25,7 +25,7 @@ use crate::transaction::Change;
 use crate::writes::{By, Writes};
 
 /// For the change log. Who asked for it stands at the tombstone's revision.
-const INTERFACE: &str = "deletion";
+const INTERFACE: &str = bartizan_store::DELETION;
 
 /// Objects that are deleted in one revision. Well below what the store takes, so that others get their turn between.
 const PIECE_MAX: usize = 5_000;

@@ -4,7 +4,8 @@ use std::time::Instant;
 
 use axum::extract::State;
 use bartizan_observed::Problem;
-use bartizan_v4::{Status, StatusProblem};
+use bartizan_store::{AUDIT_BYTES_MAX, AUDIT_KEPT_DAYS, AuditExtent};
+use bartizan_v4::{Status, StatusAudit, StatusProblem};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -30,13 +31,20 @@ async fn status(State(api): State<Api>, _: Caller) -> Result<Reply<Status>, Erro
     let lag = api.observed().lag(api.head());
     let problems: Vec<_> = api.observed().problems(Instant::now()).into_iter().map(sent).collect();
     let id = api.facts().pop.id;
-    let pop = api.read(move |view| view.pop_document(id)).await?;
+    let (pop, audit) = api.read(move |view| Ok((view.pop_document(id)?, view.0.audit_extent().ok()))).await?;
     Ok(Reply::of(Status {
         state: if problems.is_empty() { "ok" } else { "degraded" }.to_owned(),
         revision: lag.head,
         applied: lag.applied,
         pop,
         problems,
+        audit: audit.map(|AuditExtent { entries, bytes, since }| StatusAudit {
+            entries,
+            bytes,
+            bytes_max: AUDIT_BYTES_MAX,
+            since,
+            days_max: AUDIT_KEPT_DAYS,
+        }),
     }))
 }
 

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use bartizan_certs::Certs;
 use bartizan_names::{Timestamp, UserId};
-use bartizan_store::{ChangeSet, CommitError, Meta, Store};
+use bartizan_store::{API, ChangeSet, CommitError, Meta, Store};
 
 use crate::caller::Caller;
 use crate::error::{Error, Fault};
@@ -39,10 +39,15 @@ impl By<'_> {
         }
     }
 
-    const fn interface(&self) -> &'static str {
+    /// Through which route, if it came by one.
+    fn interface(&self) -> String {
         match self {
-            By::Caller(_) | By::Login(..) => "api",
-            By::Edge(part) => part,
+            By::Caller(caller) => match &caller.route {
+                Some(route) => format!("{API} {route}"),
+                None => API.to_owned(),
+            },
+            By::Login(..) => API.to_owned(),
+            By::Edge(part) => (*part).to_owned(),
         }
     }
 
@@ -109,7 +114,7 @@ impl Writes {
             // The one time of a change: an object whose own says the same was made by it.
             at,
             actor: by.actor(),
-            interface: by.interface().to_owned(),
+            interface: by.interface(),
             client: by.client(),
             request_id: bartizan_seal::random(),
         };

@@ -1,4 +1,4 @@
-//! What an entry shows of a change: what was done, and the document as far as it may be seen.
+//! What an entry shows of an object: the document as far as it may be seen.
 //!
 //! A document is read as a shape that names what is shown of it, however deep, and written again: a field that no shape
 //! has, be it an older build's, a newer one's or a secret, is not in the log that people see.
@@ -6,7 +6,7 @@
 use std::net::IpAddr;
 
 use bartizan_names::{AccountId, SessionId, Timestamp, TokenId, TunnelId, UserId};
-use bartizan_store::{Kind, Op};
+use bartizan_store::Kind;
 use bartizan_v4::user::Person;
 use bartizan_v4::{Condition, StoredPolicy, UserStatus};
 use serde::de::DeserializeOwned;
@@ -85,27 +85,4 @@ pub(super) fn document(kind: Kind, json: &str) -> Option<Value> {
 
 fn known<T: Serialize + DeserializeOwned>(json: &str) -> Option<Value> {
     serde_json::from_str::<T>(json).ok().and_then(|document| serde_json::to_value(document).ok())
-}
-
-/// What a document says of itself.
-#[derive(Deserialize)]
-struct Said {
-    #[serde(alias = "created_at", alias = "issued_on")]
-    created_on: Option<Timestamp>,
-    deleted_at: Option<Timestamp>,
-    version: Option<i32>,
-}
-
-/// `add` if the object says that it was made by this very change, `delete` if it is gone or says so, else `change`.
-pub(super) fn action(op: &Op, at: Timestamp) -> &'static str {
-    let Op::Put { key, value } = op else { return "delete" };
-    let Ok(said) = serde_json::from_str::<Said>(&value.json) else { return "change" };
-    // Each version of a configuration has a time of its own.
-    let is_first = key.kind() != Kind::TunnelConfig || said.version == Some(1);
-    match said {
-        // Deleted tunnels stay as documents.
-        Said { deleted_at: Some(_), .. } if key.kind() == Kind::Tunnel => "delete",
-        Said { created_on: Some(made), .. } if made == at && is_first => "add",
-        _ => "change",
-    }
 }

@@ -1,13 +1,11 @@
 //! Who sees an entry: whoever may read the object itself, by the permission that its own route needs.
 
 use bartizan_names::{AccountId, ZoneId};
-use bartizan_store::{Key, Kind, Scope};
+use bartizan_store::{AuditEntry, Key, Kind, Scope};
 
 use crate::caller::Caller;
-use crate::error::Error;
 use crate::permission::{Over, Permission};
 use crate::rights::Target;
-use crate::transaction::View;
 
 /// What it takes to read an object of a kind where it is. None for what nobody changes by itself: it follows from the
 /// rest.
@@ -28,49 +26,56 @@ fn permission(kind: Kind, scope: Scope) -> Option<Permission> {
     }
 }
 
-/// Whether entries are about objects of this kind at all.
-pub(super) fn is_told(key: &Key) -> bool {
-    permission(key.kind(), key.scope()).is_some()
+/// The permissions by which what is in a zone is read.
+const IN_ZONES: [Permission; 4] =
+    [Permission::ZoneRead, Permission::ZoneSettingsRead, Permission::DnsRead, Permission::FirewallRead];
+
+/// What a caller sees.
+pub(super) struct Sight<'c> {
+    caller: &'c Caller,
 }
 
-/// What a caller sees. The account of the last zone is remembered: changes of one zone follow each other.
-pub(super) struct Sight<'v> {
-    view: &'v View,
-    caller: &'v Caller,
-    last: Option<(ZoneId, Option<AccountId>)>,
-}
-
-impl<'v> Sight<'v> {
-    pub(super) fn new(view: &'v View, caller: &'v Caller) -> Sight<'v> {
-        Sight { view, caller, last: None }
+impl<'c> Sight<'c> {
+    pub(super) fn new(caller: &'c Caller) -> Sight<'c> {
+        Sight { caller }
     }
 
-    pub(super) fn covers(&mut self, key: &Key) -> Result<bool, Error> {
+    /// The account that the caller acts in.
+    pub(super) fn account(&self) -> AccountId {
+        self.caller.account
+    }
+
+    /// An entry says whose the object was, also when it is gone.
+    pub(super) fn covers(&self, entry: &AuditEntry) -> bool {
+        self.covers_in(&entry.key, entry.account)
+    }
+
+    /// Of what is in no zone the key says whose it is.
+    pub(super) fn covers_key(&self, key: &Key) -> bool {
+        self.covers_in(key, None)
+    }
+
+    fn covers_in(&self, key: &Key, account: Option<AccountId>) -> bool {
         let (caller, scope) = (self.caller, key.scope());
-        let Some(permission) = permission(key.kind(), scope) else { return Ok(false) };
+        let Some(permission) = permission(key.kind(), scope) else { return false };
         let may = |target| caller.may(permission, &target);
-        Ok(match scope {
+        match scope {
             Scope::Edge => false,
             Scope::User(user) if permission.over() == Over::User => user == caller.user && may(Target::User(user)),
             Scope::User(user) => user == caller.user && may(Target::Account(caller.account)),
             Scope::Account(account) => account == caller.account && may(Target::Account(account)),
-            Scope::Zone(zone) => match self.account_of(zone)? {
-                Some(account) => account == caller.account && may(Target::Zone(zone, Some(account))),
-                // It is gone, and so is whose it was. What is held over all zones of the account covers it, unless it is
-                // denied by name.
-                None => may(Target::ZonesOf(caller.account)) && may(Target::Zone(zone, Some(caller.account))),
-            },
-        })
+            Scope::Zone(zone) => account == Some(caller.account) && may(Target::Zone(zone, account)),
+        }
     }
 
-    fn account_of(&mut self, zone: ZoneId) -> Result<Option<AccountId>, Error> {
-        match self.last {
-            Some((last, account)) if last == zone => Ok(account),
-            _ => {
-                let account = self.view.account_of_zone(zone)?;
-                self.last = Some((zone, account));
-                Ok(account)
-            }
+    /// The zones of which the caller sees something, if they are named one by one.
+    pub(super) fn zones(&self) -> Option<Vec<ZoneId>> {
+        let mut zones = Vec::new();
+        for permission in IN_ZONES {
+            zones.extend(self.caller.rights.zones(permission, self.caller.account).only?);
         }
+        zones.sort_unstable();
+        zones.dedup();
+        Some(zones)
     }
 }

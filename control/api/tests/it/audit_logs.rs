@@ -7,7 +7,7 @@ use bartizan_names::{AccountId, TunnelId};
 use bartizan_store::{ChangeSet, Key, Meta, Op};
 use serde_json::{Value, json};
 
-use crate::edge::{EMAIL, Edge, KEY, commit, put};
+use crate::edge::{EMAIL, Edge, KEY, put};
 
 fn shown(list: &Value) -> Vec<String> {
     let entries = list["result"].as_array().unwrap_or_else(|| panic!("{list}")).iter();
@@ -49,6 +49,13 @@ fn who_changed_what() {
     );
     let deleted = entry(2);
     assert_eq!((&deleted["actor"]["ip"], &deleted["newValueJson"]), (&json!("192.0.2.9"), &Value::Null));
+    assert_eq!(deleted["oldValueJson"]["content"], "192.0.2.2");
+    assert_eq!((&changed["oldValueJson"]["content"], &changed["interface"]), (&json!("192.0.2.1"), &json!("api")));
+    let text: Value = serde_json::from_str(changed["newValue"].as_str().unwrap()).unwrap();
+    assert_eq!(text, changed["newValueJson"]);
+    let metadata = json!({"name": "www.audit.example", "zone_id": zone, "zone_name": "audit.example",
+        "route": "PATCH /zones/{zone_id}/dns_records/{dns_record_id}"});
+    assert_eq!(changed["metadata"], metadata);
     assert_eq!((&deleted["actor"]["email"], &deleted["bartizan"]["token"]), (&json!(EMAIL), &Value::Null));
     // No secret, nor what it could be told by.
     let text = edge.get(&logs).text;
@@ -65,6 +72,14 @@ fn who_changed_what() {
         ("zone.name=audit.example".to_owned(), 4),
         ("zone.name=nowhere.example".to_owned(), 0),
         (format!("id={id}"), 1),
+        ("id=nonsense".to_owned(), 0),
+        (format!("revision={}", changed["bartizan"]["revision"]), 1),
+        (format!("resource.id={}", record["id"].as_str().unwrap()), 3),
+        ("resource.name=www.audit.example".to_owned(), 3),
+        ("resource.name=www.audit.example&action.type=add&actor.email=nobody@example.com".to_owned(), 0),
+        ("resource.type=tunnel".to_owned(), 1),
+        ("actor.ip=192.0.2.0/24".to_owned(), 1),
+        ("hide_user_logs=true".to_owned(), 5),
         ("since=2100-01-01".to_owned(), 0),
         ("before=2001-01-01".to_owned(), 0),
         ("since=2001-01-01T00:00:00Z&before=2100-01-01".to_owned(), 6),
@@ -75,7 +90,12 @@ fn who_changed_what() {
         let list = edge.get(&format!("{logs}?per_page=4&page={page}")).json();
         assert_eq!(list["result_info"]["count"], expect, "{page}");
     }
-    assert_eq!(edge.get(&format!("{logs}?since=then")).verdict(), "400 6008");
+    for bad in ["since=then", "actor.ip=here"] {
+        assert_eq!(edge.get(&format!("{logs}?{bad}")).verdict(), "400 6008", "{bad}");
+    }
+    let upwards = edge.get(&format!("{logs}?direction=asc")).result();
+    assert_eq!(upwards[0]["action"]["type"], "add");
+    assert_eq!(upwards[5], list["result"][0]);
     // Who does not see a zone does not see what is changed in it.
     let bearer = format!("Bearer {}", made["value"].as_str().unwrap());
     let limited = edge.send_as(&[("authorization", &bearer)], "GET", &format!("/client/v4{logs}"), "").json();
@@ -236,60 +256,62 @@ fn a_page_of_long_documents_is_short() {
     let tunnel = edge.post("/user/tunnels", r#"{"name":"office"}"#).result();
     let account: AccountId = edge.account().parse().unwrap();
     let id: TunnelId = tunnel["id"].as_str().unwrap().parse().unwrap();
-    let long = "x".repeat(900_000);
-    let config = json!({"tunnel_id": id.to_string(), "version": 2, "config": {"note": long}, "source": "cloudflare",
-        "created_at": "2030-01-01T00:00:00Z", "account_id": account.to_string()});
+    let config = |note: &str| {
+        json!({"tunnel_id": id.to_string(), "version": 2, "config": {"note": note}, "source": "cloudflare",
+            "created_at": "2030-01-01T00:00:00Z", "account_id": account.to_string()})
+    };
     let key = Key::tunnel_config(account, id);
-    for _ in 0..8 {
-        commit_by_api(&edge, vec![put(key.clone(), &config.to_string())]);
+    let long = |number: usize| number.to_string().repeat(900_000);
+    for number in 0..8 {
+        commit_by_api(&edge, vec![put(key.clone(), &config(&long(number)).to_string())]);
     }
     let logs = format!("/accounts/{}/audit_logs", edge.account());
     let answer = edge.get(&format!("{logs}?per_page=1000"));
     assert!(answer.text.len() < 5 << 20, "{}", answer.text.len());
     let list = answer.json();
     let whole = list["result"].as_array().unwrap().iter().filter(|entry| !entry["newValueJson"].is_null()).count();
-    assert_eq!((list["result"].as_array().unwrap().len(), whole), (9, 5), "the short one fits");
+    assert_eq!((list["result"].as_array().unwrap().len(), whole), (9, 2), "the short one fits");
     assert_eq!(list["messages"][0]["code"], 10_414, "{}", list["messages"]);
     // What the message advises.
-    let last = list["result"][6]["id"].as_str().unwrap();
-    let one = edge.get(&format!("{logs}?id={last}")).json();
-    assert_eq!((&one["result"][0]["newValueJson"]["config"]["note"], &one["messages"]), (&json!(long), &json!([])));
+    let one = list["result"][6]["id"].as_str().unwrap();
+    let one = edge.get(&format!("{logs}?id={one}")).json();
+    let notes = ["oldValueJson", "newValueJson"].map(|which| &one["result"][0][which]["config"]["note"]);
+    assert_eq!((notes, &one["messages"]), ([&json!(long(0)), &json!(long(1))], &json!([])));
 }
 
-/// The rest of the log is shown, and the answer says that something is missing.
+/// The rest of the audit is shown.
 #[test]
-fn a_change_that_cannot_be_read_takes_only_itself() {
+fn a_document_that_cannot_be_read_takes_only_itself() {
     let edge = Edge::new();
     for name in ["one", "two", "three"] {
         edge.post("/user/tunnels", &json!({"name": name}).to_string()).result();
     }
     let file = rusqlite::Connection::open(edge.directory.path().join("store.sqlite")).unwrap();
-    let damaged = format!("UPDATE change SET ops = x'09' WHERE rev = {}", edge.revision() - 1);
-    assert_eq!(file.execute(&damaged, ()), Ok(1));
+    assert_eq!(file.execute("UPDATE audit SET after = '{' WHERE name = 'two'", ()), Ok(1));
     let list = edge.get(&format!("/accounts/{}/audit_logs", edge.account())).json();
-    let names: Vec<_> = list["result"].as_array().unwrap().iter().map(|entry| &entry["newValueJson"]["name"]).collect();
-    assert_eq!(names, ["three", "one"]);
-    assert_eq!(list["messages"][0]["code"], 10_501, "{}", list["messages"]);
+    let entries = list["result"].as_array().unwrap().iter();
+    let names: Vec<_> = entries.clone().map(|entry| &entry["newValueJson"]["name"]).collect();
+    assert_eq!(names, [&json!("three"), &Value::Null, &json!("one")]);
+    assert_eq!(entries.map(|entry| &entry["metadata"]["name"]).collect::<Vec<_>>(), ["three", "two", "one"]);
 }
 
-/// A page that is empty because the walk ended early does not look like the end of the log, and its advice is good.
+/// A deleted zone is asked for by its name, with what went with it, and who deleted it did all of it.
 #[test]
-fn a_walk_that_finds_nothing_says_where_to_go_on() {
+fn a_deleted_zone_is_found_by_its_name() {
     let edge = Edge::new();
-    edge.post("/user/tunnels", r#"{"name":"office"}"#).result();
-    let account: AccountId = edge.account().parse().unwrap();
-    let long = json!({"note": "x".repeat(1_000_000)}).to_string();
-    for _ in 0..3 {
-        let keys = (0..24).map(|number| Key::tunnel_config(account, TunnelId::from_bytes([number; 16])));
-        commit(&edge.store, keys.map(|key| put(key, &long)).collect());
-    }
-    let logs = format!("/accounts/{account}/audit_logs");
-    let nothing = edge.get(&logs);
-    assert_eq!(nothing.verdict(), "503 10504");
-    let advice = nothing.json()["errors"][0]["message"].as_str().unwrap().to_owned();
-    let said = advice.split_whitespace().find(|word| word.starts_with("before_revision=")).unwrap();
-    assert_eq!(shown(&edge.get(&format!("{logs}?{said}&page=1")).json()), ["add tunnel"], "{advice}");
-    // A walk that is told where to begin has all of its budget for it.
-    let list = edge.get(&format!("{logs}?before_revision={}", edge.revision() - 2)).json();
-    assert_eq!((shown(&list), &list["messages"]), (vec!["add tunnel".to_owned()], &json!([])));
+    let zone = edge.new_zone("gone.example");
+    edge.post(&format!("/zones/{zone}/dns_records"), r#"{"type":"A","name":"www","content":"192.0.2.1"}"#).result();
+    edge.call("DELETE", &format!("/zones/{zone}"), "").result();
+    let logs = format!("/accounts/{}/audit_logs?zone.name=gone.example", edge.account());
+    edge.settle();
+    let list = edge.get(&logs).json();
+    assert_eq!(shown(&list), ["delete record", "delete zone", "add record", "add zone"]);
+    let last = &list["result"][0];
+    assert_eq!(last["oldValueJson"]["content"], "192.0.2.1");
+    assert_eq!((&last["interface"], &last["metadata"]["zone_name"]), (&json!("deletion"), &json!("gone.example")));
+    let who = |entry: &Value| (entry["actor"].clone(), entry["bartizan"]["request"].clone());
+    assert_eq!(who(last), who(&list["result"][1]));
+    // Another one of the same name is another zone, and both are found.
+    edge.new_zone("gone.example");
+    assert_eq!(shown(&edge.get(&logs).json()).len(), 5);
 }

@@ -106,6 +106,6 @@ fn a_change_has_its_callers_address() {
     edge.new_zone("from.example");
     let change = edge.store.read().unwrap().tail(bartizan_store::Rev(edge.revision() - 1), 1).unwrap().remove(0);
     let loopback = std::net::IpAddr::from([127, 0, 0, 1]);
-    assert_eq!((change.meta.interface.as_str(), change.meta.client), ("api", Some(loopback)));
+    assert_eq!((change.meta.interface.as_str(), change.meta.client), ("api POST /zones", Some(loopback)));
     assert!(change.meta.actor.starts_with("token:"), "{}", change.meta.actor);
 }

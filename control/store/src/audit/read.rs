@@ -10,7 +10,7 @@ use super::AuditAction;
 use super::entries::PLACES;
 use crate::change::{Rev, Value};
 use crate::error::ReadError;
-use crate::key::Key;
+use crate::key::{Key, Scope};
 use crate::kind::Kind;
 use crate::query::Direction;
 use crate::snapshot::Snapshot;
@@ -36,6 +36,8 @@ impl AuditPlace {
 pub enum AuditOf {
     /// What is in an account.
     Account(AccountId),
+    /// What is in an account and in none of its zones.
+    Apart(AccountId),
     /// What belongs to a user.
     User(UserId),
     /// What a user did.
@@ -70,6 +72,8 @@ impl AuditRange {
 pub struct AuditEntry {
     pub place: AuditPlace,
     pub at: Timestamp,
+    /// Whose the object is, if it is no user's.
+    pub account: Option<AccountId>,
     pub user: Option<UserId>,
     pub token: Option<TokenId>,
     pub client: Option<IpAddr>,
@@ -95,7 +99,7 @@ pub struct AuditExtent {
     pub since: Option<Timestamp>,
 }
 
-const COLUMNS: &str = "id, at, user, token, client, interface, request_id, key, object, name, action, count";
+const COLUMNS: &str = "id, at, user, token, client, interface, request_id, key, object, name, action, count, owner";
 
 impl Snapshot {
     /// Up to `limit` entries in `range`. One whose key this version does not know is left out.
@@ -108,7 +112,8 @@ impl Snapshot {
     ) -> Result<Vec<AuditEntry>, ReadError> {
         let (condition, mut values) = match of {
             AuditOf::Account(account) => ("owner = ?", vec![Column::from(account.as_bytes().to_vec())]),
-            AuditOf::User(user) => ("owner = ?", vec![user.as_bytes().to_vec().into()]),
+            AuditOf::Apart(account) => ("zone IS NULL AND owner = ?", vec![account.as_bytes().to_vec().into()]),
+            AuditOf::User(user) => ("zone IS NULL AND owner = ?", vec![user.as_bytes().to_vec().into()]),
             AuditOf::By(user) => ("user = ?", vec![user.as_bytes().to_vec().into()]),
             AuditOf::Zone(zone) => ("zone = ?", vec![zone.as_bytes().to_vec().into()]),
             AuditOf::Object(id) => ("object = ?", vec![id.clone().into()]),
@@ -198,6 +203,10 @@ fn entry(row: &Row<'_>) -> rusqlite::Result<Option<AuditEntry>> {
     Ok(Some(AuditEntry {
         place: AuditPlace(row.get::<_, i64>(0)?.cast_unsigned()),
         at: Timestamp::from_unix_micros(row.get::<_, i64>(1)?.cast_unsigned()),
+        account: match key.scope() {
+            Scope::Edge | Scope::User(_) => None,
+            Scope::Account(_) | Scope::Zone(_) => Some(AccountId::from_bytes(row.get(12)?)),
+        },
         user: row.get::<_, Option<[u8; 16]>>(2)?.map(UserId::from_bytes),
         token: row.get::<_, Option<[u8; 16]>>(3)?.map(TokenId::from_bytes),
         client: row.get::<_, Option<String>>(4)?.and_then(|client| client.parse().ok()),
@@ -233,6 +242,7 @@ mod tests {
         let connection = schema::open_writer(dir.path()).unwrap();
         for (condition, index) in [
             ("owner = ?", "audit_owner (owner=? AND rowid>? AND rowid<?)"),
+            ("zone IS NULL AND owner = ?", "audit_apart (owner=? AND rowid>? AND rowid<?)"),
             ("user = ?", "audit_user (user=? AND rowid>? AND rowid<?)"),
             ("zone = ?", "audit_zone (zone=? AND rowid>? AND rowid<?)"),
             ("object = ?", "audit_object (object=? AND rowid>? AND rowid<?)"),

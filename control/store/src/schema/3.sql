@@ -30,6 +30,8 @@ CREATE TABLE audit (
 ) STRICT;
 -- Each is in the order of landing inside: the id stands behind the columns of every index.
 CREATE INDEX audit_owner ON audit (owner);
+-- What is in no zone.
+CREATE INDEX audit_apart ON audit (owner) WHERE zone IS NULL;
 CREATE INDEX audit_user ON audit (user);
 CREATE INDEX audit_zone ON audit (zone);
 CREATE INDEX audit_object ON audit (object);
