@@ -102,3 +102,38 @@ pub struct AuditExtension {
     /// What the token is called, if it is still there and may be read.
     pub token_name: Option<String>,
 }
+
+/// Asks for a change to be undone.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct UndoBody {
+    /// Of the change, as its entries in the audit log have it.
+    pub revision: u64,
+    /// Says what would be done, and does nothing.
+    #[serde(default)]
+    pub dry_run: bool,
+    /// Also puts back what was changed again since.
+    #[serde(default)]
+    pub force: bool,
+}
+
+/// What was, or would be, done to undo a change: all of it as one change, or nothing.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Undone {
+    pub revision: u64,
+    /// False if it was only asked what would be done.
+    pub done: bool,
+    pub changes: Vec<UndoneChange>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct UndoneChange {
+    pub action: AuditAction,
+    pub resource: AuditResource,
+    pub metadata: AuditMetadata,
+    /// The object as it is now, without secrets; `null` also where an answer would be too long with it.
+    #[serde(rename = "oldValueJson")]
+    pub old_value: Option<Value>,
+    /// The object as it becomes.
+    #[serde(rename = "newValueJson")]
+    pub new_value: Option<Value>,
+}

@@ -7,12 +7,14 @@
 //! sight    who sees an entry: whoever may read the object by its own route
 //! shown    what of a document is shown: what its shape names
 //! people   who is behind them, and what zones are called that may be gone
+//! undo     what a change did, put back by a change of its own
 //! ```
 
 mod look;
 mod people;
 mod shown;
 mod sight;
+mod undo;
 
 use axum::extract::State;
 use bartizan_names::{Prefix, Timestamp, UserId, ZoneId};
@@ -39,11 +41,10 @@ const STOPPED_MESSAGE: u32 = 10_504;
 const WITHOUT_DOCUMENT_MESSAGE: u32 = 10_414;
 
 pub(crate) fn routes(api: &Api) -> OpenApiRouter<Api> {
-    OpenApiRouter::new().routes(needs(Permission::AccountSettingsRead, api, routes!(of_account))).routes(needs(
-        Permission::UserDetailsRead,
-        api,
-        routes!(of_user),
-    ))
+    OpenApiRouter::new()
+        .routes(needs(Permission::AccountSettingsRead, api, routes!(of_account)))
+        .routes(needs(Permission::UserDetailsRead, api, routes!(of_user)))
+        .routes(needs(Permission::AccountSettingsRead, api, routes!(undo::undo)))
 }
 
 #[derive(Default, serde::Deserialize, utoipa::IntoParams)]

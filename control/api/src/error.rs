@@ -121,6 +121,11 @@ faults! {
     PasswordBody = 400 1001 "This cannot be the password";
     SessionUnknown = 404 1003 "Session not found";
 
+    // The audit.
+    UndoUnknown = 404 10404 "There is nothing of this change to undo";
+    UndoRefused = 400 10423 "This change cannot be undone";
+    UndoChangedSince = 400 10424 "What this change did was changed since";
+
     // Members of accounts.
     MemberUnknown = 404 1003 "Member not found";
     RoleUnknown = 404 1003 "Role not found";

@@ -142,6 +142,13 @@ pub(crate) struct Here<'c> {
     zone: Option<bartizan_v4::Zone>,
 }
 
+impl<'c> Here<'c> {
+    /// For who deals with an object of whatever owner.
+    pub(crate) fn of(api: &'c Api, caller: &'c Caller, scope: Scope, zone: Option<bartizan_v4::Zone>) -> Here<'c> {
+        Here { api, caller, scope, zone }
+    }
+}
+
 impl Here<'_> {
     pub(crate) fn account_id(&self) -> Result<AccountId, Error> {
         if let Scope::Account(account) = self.scope { Ok(account) } else { Err(Fault::Internal.into()) }

@@ -164,6 +164,26 @@ fn sort_key(order: Option<&str>, app: &StoredApp) -> (String, Option<Timestamp>,
     (text, time, name, app.protocol.clone(), app.id)
 }
 
+/// Puts an application back as it was, with addresses that are free now.
+pub(crate) fn put_back(
+    here: &Here<'_>,
+    change: &mut Change,
+    now: Option<&StoredApp>,
+    before: &StoredApp,
+) -> Result<(), Error> {
+    let mut app = apps::parse(before)?;
+    let old = now.map(apps::parse).transpose()?;
+    let addresses = Addresses::to_give(change, here.api)?;
+    app_addresses::assign(change, &addresses, &here.zone()?, old.as_ref(), &mut app)?;
+    let document = app.document(before.created_on, change.now());
+    SpectrumApps::put(here, change, now, &document)
+}
+
+/// Deletes an application that somebody made, as if they had not.
+pub(crate) fn take_back(here: &Here<'_>, change: &mut Change, now: Option<&StoredApp>) -> Result<(), Error> {
+    now.map_or(Ok(()), |now| SpectrumApps::delete(here, change, now.id))
+}
+
 /// The application that `body` asks for, in place of `old` if that is given, with its addresses.
 fn assigned(
     here: &Here<'_>,

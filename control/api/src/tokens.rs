@@ -179,6 +179,24 @@ impl Change {
     }
 }
 
+/// Gives a token back what it could do. Its text stays what it is.
+pub(crate) fn put_back(
+    caller: &Caller,
+    change: &mut Change,
+    scope: Scope,
+    now: &StoredToken,
+    new: StoredToken,
+) -> Result<(), Error> {
+    body::refuse_over(caller, change, now.id, Some(now))?;
+    body::refuse_more(caller, change, &new)?;
+    change.put_token(scope, Some(now), &new)
+}
+
+/// Deletes a token that somebody made, as if they had not.
+pub(crate) fn take_back(here: &Here<'_>, change: &mut Change, id: TokenId) -> Result<(), Error> {
+    Tokens::delete(here, change, id)
+}
+
 fn hash_of(token: &StoredToken) -> Result<TokenHash, Error> {
     token.sha256.parse().map_err(|_| Fault::Damaged.because(format!("token {}", token.id)))
 }

@@ -202,6 +202,18 @@ impl Change {
         (self.guards, self.ops, self.afterwards)
     }
 
+    /// What it is so far.
+    pub(crate) fn ops(&self) -> &[Op] {
+        &self.ops
+    }
+
+    /// Nothing of it is to be done: it was only asked what would be.
+    pub(crate) fn abandon(&mut self) {
+        self.guards.clear();
+        self.ops.clear();
+        self.afterwards.clear();
+    }
+
     pub(crate) fn afterwards(&mut self, work: impl FnOnce() + 'static) {
         self.afterwards.push(Box::new(work));
     }

@@ -269,6 +269,12 @@ impl Change {
     }
 }
 
+/// Puts a tunnel back under the name that it had.
+pub(crate) fn put_back(change: &mut Change, now: &StoredTunnel, new: &StoredTunnel) -> Result<(), Error> {
+    change.move_name(Some(name_key(now)), name_key(new), new.id, Fault::TunnelExists)?;
+    change.put_tunnel(new)
+}
+
 /// What the document of a tunnel still tells when the rest cannot be read.
 #[derive(serde::Deserialize)]
 struct Remains {

@@ -330,6 +330,11 @@ impl Change {
         self.put_zone_certificate(zone.id, &name)
     }
 
+    /// Deletes a zone that somebody made, as if they had not.
+    pub(crate) fn take_zone_back(&mut self, account: AccountId, id: ZoneId) -> Result<(), Error> {
+        self.delete_zone(account, id, Lost::No)
+    }
+
     /// Takes a zone out of force: the zone itself goes, its name is free, and a tombstone says that all that is in it is
     /// still to be deleted. From here on nothing is made in it, because whoever makes something requires the zone.
     fn delete_zone(&mut self, account: AccountId, id: ZoneId, lost: Lost) -> Result<(), Error> {

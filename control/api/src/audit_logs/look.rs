@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 
 use bartizan_names::ZoneId;
-use bartizan_store::{AuditEntry, AuditOf, AuditPlace, AuditRange, Direction, Kind, Rev};
+use bartizan_store::{AuditAction as Action, AuditEntry, AuditOf, AuditPlace, AuditRange, Direction, Kind, Rev};
 use bartizan_v4::StoredUser;
 use bartizan_v4::audit_log::{
     AuditAction, AuditActor, AuditExtension, AuditLog, AuditMetadata, AuditOwner, AuditResource,
@@ -254,7 +254,14 @@ fn told(
     Ok(AuditLog {
         id: id_of(entry.place),
         when: entry.at,
-        action: AuditAction { result: true, kind: entry.action.to_string() },
+        action: AuditAction {
+            result: true,
+            kind: match (entry.action, kind) {
+                // Settings are there before anybody writes them down.
+                (Action::Add, Kind::Settings) => Action::Change.to_string(),
+                (action, _) => action.to_string(),
+            },
+        },
         actor: AuditActor {
             id: entry.user.map(|user| user.to_string()),
             email: person.email,

@@ -26,6 +26,21 @@ fn permission(kind: Kind, scope: Scope) -> Option<Permission> {
     }
 }
 
+/// What it takes to change one. None for what an undo leaves alone.
+pub(super) fn write_permission(kind: Kind, scope: Scope) -> Option<Permission> {
+    match (kind, scope) {
+        (Kind::Token, Scope::User(_)) => Some(Permission::ApiTokensWrite),
+        (Kind::Token, Scope::Account(_)) => Some(Permission::AccountApiTokensWrite),
+        (Kind::Zone, _) => Some(Permission::ZoneWrite),
+        (Kind::Settings | Kind::App, _) => Some(Permission::ZoneSettingsWrite),
+        (Kind::Record, _) => Some(Permission::DnsWrite),
+        (Kind::Tunnel | Kind::TunnelConfig, _) => Some(Permission::TunnelWrite),
+        (Kind::AccessRule, Scope::Zone(_)) => Some(Permission::FirewallWrite),
+        (Kind::AccessRule, _) => Some(Permission::AccountFirewallWrite),
+        _ => None,
+    }
+}
+
 /// The permissions by which what is in a zone is read.
 const IN_ZONES: [Permission; 4] =
     [Permission::ZoneRead, Permission::ZoneSettingsRead, Permission::DnsRead, Permission::FirewallRead];
@@ -55,15 +70,21 @@ impl<'c> Sight<'c> {
         self.covers_in(key, None)
     }
 
-    fn covers_in(&self, key: &Key, account: Option<AccountId>) -> bool {
+    /// `account` is that of the zone that the object is in.
+    pub(super) fn covers_in(&self, key: &Key, account: Option<AccountId>) -> bool {
+        permission(key.kind(), key.scope()).is_some_and(|permission| self.may(permission, key, account, false))
+    }
+
+    /// Whether the caller holds a permission over an object; a new one needs it over all zones.
+    pub(super) fn may(&self, permission: Permission, key: &Key, account: Option<AccountId>, is_new: bool) -> bool {
         let (caller, scope) = (self.caller, key.scope());
-        let Some(permission) = permission(key.kind(), scope) else { return false };
         let may = |target| caller.may(permission, &target);
         match scope {
             Scope::Edge => false,
             Scope::User(user) if permission.over() == Over::User => user == caller.user && may(Target::User(user)),
             Scope::User(user) => user == caller.user && may(Target::Account(caller.account)),
             Scope::Account(account) => account == caller.account && may(Target::Account(account)),
+            Scope::Zone(_) if is_new => account == Some(caller.account) && may(Target::ZonesOf(caller.account)),
             Scope::Zone(zone) => account == Some(caller.account) && may(Target::Zone(zone, account)),
         }
     }

@@ -24,4 +24,5 @@ mod setup;
 mod spectrum;
 mod status;
 mod tunnels;
+mod undo;
 mod zones;

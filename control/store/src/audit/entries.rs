@@ -245,8 +245,7 @@ fn action(op: &Op, before: Option<&Document<'_>>, source: Before, meta: &Meta) -
     }
     let Some(before) = before else {
         let made_now = || said().created_on.and_then(|made| made.as_str()?.parse().ok()) == Some(meta.at);
-        // Settings are there before anybody writes them down.
-        let is_new = key.kind() != Kind::Settings && (source == Before::Object || made_now());
+        let is_new = source == Before::Object || made_now();
         return Some(if is_new { AuditAction::Add } else { AuditAction::Change });
     };
     // A new secret is a change that nobody is shown.

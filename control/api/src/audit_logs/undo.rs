@@ -1,0 +1,231 @@
+//! `/bartizan/undo`: puts back what one change did, as a change of its own.
+//!
+//! ```text
+//! the entries of the revision ─ what went with a deleted zone ─► one object each: before, and the revision that it has now
+//!       │ may the caller write it? was it changed since?
+//!       ▼
+//! back: each kind by its own rules ─► one change, guarded by all that was looked at
+//! ```
+//! Nothing is put back in part. What the audit does not have (secrets, objects that were only counted) is said and refused.
+
+mod back;
+
+use std::collections::HashMap;
+
+use axum::extract::State;
+use bartizan_names::ZoneId;
+use bartizan_store::{
+    AuditAction, AuditEntry, AuditOf, AuditPlace, AuditRange, DELETION, Direction, Key, Kind, Op, Rev, Value,
+};
+use bartizan_v4::audit_log::{self, AuditMetadata, AuditResource, UndoBody, Undone, UndoneChange};
+
+use super::shown;
+use super::sight::{self, Sight};
+use crate::caller::Caller;
+use crate::error::{Error, Fault};
+use crate::extract::Body;
+use crate::reply::Reply;
+use crate::state::Api;
+use crate::transaction::{Change, View};
+
+/// Objects that one call puts back.
+const OBJECTS_MAX: usize = 10_000;
+
+/// Bytes of documents that an answer shows.
+const SHOWN_BYTES: usize = 4 << 20;
+
+/// Undoes a change: a new change that puts back what it changed, all or nothing. Refused where something of it was
+/// changed again since, unless `force` says so.
+#[utoipa::path(
+    post,
+    path = "/bartizan/undo",
+    tag = "Audit logs",
+    request_body = UndoBody,
+    responses((status = 200, body = bartizan_v4::Envelope<Undone>))
+)]
+pub(super) async fn undo(
+    State(api): State<Api>,
+    caller: Caller,
+    Body(body): Body<UndoBody>,
+) -> Result<Reply<Undone>, Error> {
+    let UndoBody { revision, dry_run, force } = body;
+    let (actor, shared) = (caller.clone(), api.clone());
+    let changes = api
+        .change(&actor, move |change| {
+            let objects = Objects::read(change, Rev(revision))?;
+            objects.check(&caller, change, force)?;
+            back::put(&shared, &caller, change, &objects)?;
+            let told = told(change, &objects)?;
+            if dry_run {
+                change.abandon();
+            }
+            Ok(told)
+        })
+        .await?;
+    Ok(Reply::of(Undone { revision, done: !dry_run, changes }))
+}
+
+/// What a change did to one object.
+struct Object {
+    key: Key,
+    name: Option<String>,
+    /// In the format of today, without secrets. None: it was not there.
+    before: Option<Value>,
+    /// Of the change.
+    rev: Rev,
+    /// Whether the change left it there.
+    is_there: bool,
+}
+
+impl Object {
+    /// As clients know it: where a scope has one of the kind, the scope's.
+    fn id(&self) -> String {
+        match self.key.id() {
+            "" => self.key.scope().to_string().rsplit('/').next().unwrap_or_default().to_owned(),
+            id => id.to_owned(),
+        }
+    }
+
+    /// How people know it.
+    fn called(&self) -> String {
+        let kind = self.key.kind().text().replace('_', " ");
+        match &self.name {
+            Some(name) => format!("{kind} {name}"),
+            None => format!("{kind} {}", self.key),
+        }
+    }
+}
+
+/// All that is to be put back.
+struct Objects(Vec<Object>);
+
+impl Objects {
+    fn read(view: &View, revision: Rev) -> Result<Objects, Error> {
+        let entries = |of: &AuditOf, range| view.0.audit(of, range, Direction::Ascending, OBJECTS_MAX + 1);
+        let mut all = entries(&AuditOf::All, AuditRange::of(revision))?;
+        if all.is_empty() {
+            return Err(Fault::UndoUnknown.because(format!(
+                "revision {revision} is older than the audit, changed nothing that people change, or is none"
+            )));
+        }
+        let deleted: Vec<(ZoneId, [u8; 16])> = all.iter().filter_map(deleted_zone).collect();
+        for (zone, request) in deleted {
+            if view.has(&Key::deletion(zone))? {
+                return Err(Fault::Busy.because("what was in the zone is still being deleted"));
+            }
+            let behind = AuditRange { first: AuditPlace::first_of(revision.next()), ..AuditRange::ALL };
+            let rest = entries(&AuditOf::Zone(zone), behind)?;
+            all.extend(rest.into_iter().filter(|one| one.interface == DELETION && one.request_id == request));
+        }
+        if let Some(counted) = all.iter().find(|entry| entry.object.is_none()) {
+            let what = format!("of {} objects the audit has only the number", counted.count);
+            return Err(Fault::UndoRefused.because(what));
+        }
+        if all.len() > OBJECTS_MAX {
+            return Err(Fault::UndoRefused.because(format!("it changed more than {OBJECTS_MAX} objects")));
+        }
+        let mut objects = Objects(Vec::new());
+        let mut known: HashMap<Key, usize> = HashMap::new();
+        for entry in all {
+            let is_there = entry.action != AuditAction::Delete;
+            if let Some(at) = known.get(&entry.key) {
+                let object = &mut objects.0[*at];
+                (object.rev, object.is_there) = (entry.place.rev(), is_there);
+                continue;
+            }
+            let (before, _) = view.0.audit_documents(entry.place)?;
+            if before.is_none() && entry.action != AuditAction::Add {
+                let what = format!("the audit does not have what {} was before", entry.key);
+                return Err(Fault::UndoRefused.because(what));
+            }
+            known.insert(entry.key.clone(), objects.0.len());
+            objects.0.push(Object { key: entry.key, name: entry.name, before, rev: entry.place.rev(), is_there });
+        }
+        Ok(objects)
+    }
+
+    /// Whether the caller may do all of it, and nobody did something else since.
+    fn check(&self, caller: &Caller, view: &View, force: bool) -> Result<(), Error> {
+        let sight = Sight::new(caller);
+        for object in &self.0 {
+            let permission = sight::write_permission(object.key.kind(), object.key.scope())
+                .ok_or_else(|| Fault::UndoRefused.because(format!("{} is not put back", object.called())))?;
+            let account = match object.key.zone_id() {
+                Some(zone) => view.account_of_zone(zone)?.or_else(|| back::account_in(self, zone)),
+                None => None,
+            };
+            if !sight.covers_in(&object.key, account) {
+                // That it is there is not told.
+                return Err(Fault::UndoUnknown.because("it changed what you may not see"));
+            }
+            let comes_back = object.key.kind() == Kind::Zone && !object.is_there;
+            if !sight.may(permission, &object.key, account, comes_back) {
+                let what = format!("{} needs the permission {}", object.called(), permission.group());
+                return Err(Fault::NotAllowed.because(what));
+            }
+            if let Some(since) = changed_since(view, object)?.filter(|_| !force) {
+                return Err(Fault::UndoChangedSince.because(format!("{} was {since}", object.called())));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The zone that an entry says is deleted, and by which request.
+fn deleted_zone(entry: &AuditEntry) -> Option<(ZoneId, [u8; 16])> {
+    let is_deleted = entry.key.kind() == Kind::Zone && entry.action == AuditAction::Delete;
+    entry.key.zone_id().filter(|_| is_deleted).map(|zone| (zone, entry.request_id))
+}
+
+/// What was done to an object since, with the revision that did it; none if nothing was.
+fn changed_since(view: &View, object: &Object) -> Result<Option<String>, Error> {
+    Ok(match (object.is_there, view.0.rev(&object.key)?) {
+        (true, Some(rev)) if rev == object.rev => None,
+        // Deleted tunnels stay as documents.
+        (false, Some(rev)) if rev == object.rev => None,
+        (false, None) => None,
+        (_, Some(rev)) => Some(format!("changed by revision {rev}")),
+        (true, None) => {
+            let last = view.0.audit(&AuditOf::Object(object.id()), AuditRange::ALL, Direction::Descending, 8)?;
+            let last = last.into_iter().find(|entry| entry.key == object.key && entry.action == AuditAction::Delete);
+            Some(match last {
+                Some(entry) => format!("deleted by revision {}", entry.place.rev()),
+                None => "deleted since".to_owned(),
+            })
+        }
+    })
+}
+
+/// What is done to each object, and with what.
+fn told(change: &Change, objects: &Objects) -> Result<Vec<UndoneChange>, Error> {
+    let becomes: HashMap<&Key, &Op> = change.ops().iter().map(|op| (op.key(), op)).collect();
+    let mut left = SHOWN_BYTES;
+    let mut changes = Vec::new();
+    for object in &objects.0 {
+        let Some(op) = becomes.get(&object.key) else { continue };
+        let now = change.0.get(&object.key)?.map(|entry| entry.value);
+        let new = if let Op::Put { value, .. } = op { Some(value.clone()) } else { None };
+        let kind = match (&now, &new) {
+            (None, _) => AuditAction::Add,
+            (Some(_), None) => AuditAction::Delete,
+            (Some(_), Some(_)) => AuditAction::Change,
+        };
+        let mut shown = |value: Option<Value>| {
+            let value = value?;
+            left = left.checked_sub(value.json.len())?;
+            shown::document(object.key.kind(), &value.json)
+        };
+        changes.push(UndoneChange {
+            action: audit_log::AuditAction { result: true, kind: kind.to_string() },
+            resource: AuditResource { id: Some(object.id()), kind: object.key.kind().text().to_owned() },
+            metadata: AuditMetadata {
+                name: object.name.clone(),
+                zone_id: object.key.zone_id().map(|zone| zone.to_string()),
+                ..AuditMetadata::default()
+            },
+            old_value: shown(now),
+            new_value: shown(new),
+        });
+    }
+    Ok(changes)
+}

@@ -1,0 +1,306 @@
+//! How an object of each kind is put back: by the rules by which it was made.
+
+use std::collections::BTreeMap;
+
+use bartizan_model::{Record, TunnelConfig, Zone};
+use bartizan_names::{AccountId, Name, ZoneId};
+use bartizan_store::{Key, Kind, Prefix, Scope};
+use bartizan_v4::{
+    StoredAccessRule, StoredApp, StoredName, StoredSettings, StoredToken, StoredTunnel, TunnelConfiguration,
+};
+use serde::de::DeserializeOwned;
+use serde_json::Value as Json;
+
+use super::{Object, Objects};
+use crate::caller::Caller;
+use crate::error::{Error, Fault};
+use crate::resource::Here;
+use crate::state::Api;
+use crate::transaction::{Change, damaged};
+use crate::{owner_names, spectrum, tokens, tunnels, zones};
+
+/// Labels below the apex that the certificate of a zone covers.
+const COVERED_LABELS: usize = 1;
+
+/// Puts all of it back.
+pub(super) fn put(api: &Api, caller: &Caller, change: &mut Change, objects: &Objects) -> Result<(), Error> {
+    let of = |kind: Kind| objects.0.iter().filter(move |object| object.key.kind() == kind);
+    let apps_back = of(Kind::App).filter(|object| object.before.is_some() && !object.is_there).count();
+    if apps_back > 1 {
+        // Each takes addresses by what is there when it comes.
+        let what = format!("it would bring back {apps_back} applications at once: make them again one by one");
+        return Err(Fault::UndoRefused.because(what));
+    }
+    let mut back = BTreeMap::new();
+    for object in of(Kind::Zone) {
+        if let Some(zone) = zone(api, change, caller, object, objects)? {
+            back.insert(zone.id, zone);
+        }
+    }
+    for object in of(Kind::Settings) {
+        require_zone(change, object, &back)?;
+        match document::<StoredSettings>(object)? {
+            Some(settings) => change.put(object.key.clone(), &settings)?,
+            None => change.delete(object.key.clone())?,
+        }
+    }
+    records(change, caller, objects, &back)?;
+    let is_alone = objects.0.len() == 1;
+    for object in &objects.0 {
+        match object.key.kind() {
+            Kind::App => app(api, caller, change, object, &back)?,
+            Kind::AccessRule => access_rule(change, object, &back)?,
+            Kind::Tunnel => tunnel(change, object, is_alone)?,
+            Kind::TunnelConfig => tunnel_config(change, object)?,
+            Kind::Token => token(api, caller, change, object)?,
+            Kind::Zone | Kind::Settings | Kind::Record => {}
+            _ => return Err(refused(object, "is not put back")),
+        }
+    }
+    Ok(())
+}
+
+fn refused(object: &Object, why: &str) -> Error {
+    Fault::UndoRefused.because(format!("{} {why}", object.called()))
+}
+
+/// What it was before, as its shape.
+fn document<T: DeserializeOwned>(object: &Object) -> Result<Option<T>, Error> {
+    let read = |json: &str| serde_json::from_str(json).map_err(|error| damaged(&object.key, &error));
+    object.before.as_ref().map(|value| read(&value.json)).transpose()
+}
+
+/// The account of a zone that comes back.
+pub(super) fn account_in(objects: &Objects, zone: ZoneId) -> Option<AccountId> {
+    let object = objects.0.iter().find(|object| object.key == Key::zone(zone))?;
+    document::<bartizan_v4::Zone>(object).ok().flatten().map(|zone| zone.account.id)
+}
+
+/// The zone, if it comes back.
+fn zone(
+    api: &Api,
+    change: &mut Change,
+    caller: &Caller,
+    object: &Object,
+    objects: &Objects,
+) -> Result<Option<bartizan_v4::Zone>, Error> {
+    let Some(id) = object.key.zone_id() else { return Ok(None) };
+    let there: Option<bartizan_v4::Zone> = change.find(&object.key)?;
+    match (document::<bartizan_v4::Zone>(object)?, there) {
+        (Some(before), Some(_)) => {
+            let zone = bartizan_v4::Zone { modified_on: change.now(), ..before };
+            change.put(object.key.clone(), &zone)?;
+            Ok(None)
+        }
+        (Some(before), None) => {
+            let zone = bartizan_v4::Zone { modified_on: change.now(), ..before };
+            change.create_zone(&zone)?;
+            Ok(Some(zone))
+        }
+        (None, Some(_)) => {
+            // What was made in it since would go with it.
+            for kind in [Kind::Record, Kind::App, Kind::AccessRule] {
+                let keys = change.keys(&Prefix::of(Scope::Zone(id), kind), None, objects.0.len() + 1)?;
+                let since = keys.into_iter().find(|key| !objects.0.iter().any(|object| object.key == *key));
+                if let Some(key) = since {
+                    let rev = change.0.rev(&key)?.unwrap_or_default();
+                    let what = format!("{} has {key} since revision {rev}; delete the zone instead", object.called());
+                    return Err(Fault::UndoChangedSince.because(what));
+                }
+            }
+            change.take_zone_back(caller.account, id)?;
+            let api = api.clone();
+            change.afterwards(move || api.background().deletions.wake());
+            Ok(None)
+        }
+        (None, None) => Ok(None),
+    }
+}
+
+/// The zone of what is put back: it is there, or comes back with it.
+fn require_zone(
+    change: &mut Change,
+    object: &Object,
+    back: &BTreeMap<ZoneId, bartizan_v4::Zone>,
+) -> Result<Option<bartizan_v4::Zone>, Error> {
+    let Some(id) = object.key.zone_id() else { return Ok(None) };
+    if let Some(zone) = back.get(&id) {
+        return Ok(Some(zone.clone()));
+    }
+    let Some(zone) = change.find(&Key::zone(id))? else { return Err(refused(object, "was in a zone that is gone")) };
+    change.require(Key::zone(id));
+    Ok(Some(zone))
+}
+
+/// The records of all zones, by their owner names.
+fn records(
+    change: &mut Change,
+    caller: &Caller,
+    objects: &Objects,
+    back: &BTreeMap<ZoneId, bartizan_v4::Zone>,
+) -> Result<(), Error> {
+    let mut zones: BTreeMap<ZoneId, Vec<&Object>> = BTreeMap::new();
+    for object in objects.0.iter().filter(|object| object.key.kind() == Kind::Record) {
+        zones.entry(object.key.zone_id().ok_or_else(|| refused(object, "is in no zone"))?).or_default().push(object);
+    }
+    for (id, objects) in zones {
+        let stamp = |object: &&Object| {
+            let before = document::<bartizan_v4::Record>(object)?;
+            Ok::<_, Error>(before.map(|before| bartizan_v4::Record { modified_on: change.now(), ..before }))
+        };
+        if let Some(zone) = back.get(&id) {
+            let before = objects.iter().map(stamp).collect::<Result<Vec<_>, _>>()?;
+            records_of_new_zone(change, &zones::parse(zone)?, before.into_iter().flatten().collect())?;
+            continue;
+        }
+        let mut moves = Vec::new();
+        for object in &objects {
+            moves.push((change.find::<bartizan_v4::Record>(&object.key)?, stamp(object)?));
+        }
+        let zone = match change.find::<bartizan_v4::Zone>(&Key::zone(id))? {
+            Some(_) => change.zone_of(caller, id)?,
+            None => return Err(refused(objects[0], "was in a zone that is gone")),
+        };
+        exchange(change, &zone, moves)?;
+    }
+    Ok(())
+}
+
+/// What a record is, and what it becomes.
+type Move = (Option<bartizan_v4::Record>, Option<bartizan_v4::Record>);
+
+/// Exchanges records of a zone that is there, name by name: all of those that stay at their name.
+fn exchange(change: &mut Change, zone: &Zone, moves: Vec<Move>) -> Result<(), Error> {
+    let mut names: BTreeMap<Option<Name>, Vec<Move>> = BTreeMap::new();
+    let is_moved = |(now, new): &Move| now.as_ref().zip(new.as_ref()).is_some_and(|(now, new)| now.name != new.name);
+    // Where one goes from a name to another, all names are done at once.
+    let at_once = moves.iter().any(is_moved);
+    for one in moves {
+        let Some(record) = one.1.as_ref().or(one.0.as_ref()) else { continue };
+        let name = if at_once { None } else { Some(owner_names::owner(record)?) };
+        names.entry(name).or_default().push(one);
+    }
+    for moves in names.into_values() {
+        let (gone, new): (Vec<_>, Vec<_>) = moves.into_iter().unzip();
+        let gone: Vec<_> = gone.into_iter().flatten().collect();
+        let new = new.into_iter().flatten().map(|new| Ok((owner_names::parse(&new)?, new)));
+        let new: Vec<(Record, bartizan_v4::Record)> = new.collect::<Result<_, Error>>()?;
+        for (record, document) in &new {
+            let others = change.records_at(zone.id, &record.owner)?;
+            let stays =
+                |other: &&bartizan_v4::Record| other.id != document.id && !gone.iter().any(|gone| gone.id == other.id);
+            for other in others.iter().filter(stays) {
+                if owner_names::parse(other)?.data == record.data {
+                    return Err(Fault::RecordIdentical.because(&document.name));
+                }
+            }
+        }
+        change.put_records(zone, &gone, &new)?;
+    }
+    Ok(())
+}
+
+/// Of a zone that comes back with them nobody else has any. Its certificate covers all but the deeper names.
+fn records_of_new_zone(change: &mut Change, zone: &Zone, records: Vec<bartizan_v4::Record>) -> Result<(), Error> {
+    let mut names: BTreeMap<Name, Vec<Record>> = BTreeMap::new();
+    for document in records {
+        let record = owner_names::parse(&document)?;
+        change.put(Key::record(zone.id, document.id), &document)?;
+        names.entry(record.owner.clone()).or_default().push(record);
+    }
+    for (owner, records) in names {
+        bartizan_publish::check(&zone.name, &records)?;
+        let count = StoredName { records: records.len(), ..StoredName::default() };
+        change.put(Key::name(zone.id, &owner), &count)?;
+        let depth = owner.labels().count().saturating_sub(zone.name.as_name().labels().count());
+        if depth > COVERED_LABELS && records.iter().any(|record| record.proxied) {
+            change.put_certificate(zone, &owner)?;
+        }
+    }
+    Ok(())
+}
+
+fn app(
+    api: &Api,
+    caller: &Caller,
+    change: &mut Change,
+    object: &Object,
+    back: &BTreeMap<ZoneId, bartizan_v4::Zone>,
+) -> Result<(), Error> {
+    let Some(zone) = require_zone(change, object, back)? else { return Ok(()) };
+    let here = Here::of(api, caller, object.key.scope(), Some(zone));
+    let now: Option<StoredApp> = change.find(&object.key)?;
+    match document::<StoredApp>(object)? {
+        Some(before) => spectrum::put_back(&here, change, now.as_ref(), &before),
+        None => spectrum::take_back(&here, change, now.as_ref()),
+    }
+}
+
+fn access_rule(change: &mut Change, object: &Object, back: &BTreeMap<ZoneId, bartizan_v4::Zone>) -> Result<(), Error> {
+    require_zone(change, object, back)?;
+    match document::<StoredAccessRule>(object)? {
+        Some(before) => {
+            change.require_owner(object.key.scope());
+            let rule = StoredAccessRule { modified_on: change.now(), ..before };
+            change.put(object.key.clone(), &rule)
+        }
+        None => change.delete(object.key.clone()),
+    }
+}
+
+/// The name alone: a secret that was exchanged, or went with its tunnel, is kept nowhere. With its configuration a tunnel is
+/// written as well, and may be as it was.
+fn tunnel(change: &mut Change, object: &Object, is_alone: bool) -> Result<(), Error> {
+    #[derive(serde::Deserialize)]
+    struct Before {
+        name: String,
+        config_src: String,
+    }
+    let Some(now) = change.find::<StoredTunnel>(&object.key)? else {
+        return Err(refused(object, "is gone, and its secret with it: make another one"));
+    };
+    if now.deleted_at.is_some() {
+        return Err(refused(object, "is deleted, and its secret with it: make another one"));
+    }
+    let Some(Before { name, config_src }) = document(object)? else {
+        return Err(refused(object, "may have connectors: delete it instead"));
+    };
+    let new = StoredTunnel { name, config_src, ..now.clone() };
+    match (&new.name, &new.config_src) != (&now.name, &now.config_src) {
+        true => tunnels::put_back(change, &now, &new),
+        false if is_alone => Err(refused(object, "had another secret, which is not kept")),
+        false => Ok(()),
+    }
+}
+
+fn tunnel_config(change: &mut Change, object: &Object) -> Result<(), Error> {
+    let now: Option<TunnelConfiguration> = change.find(&object.key)?;
+    let Some(before) = document::<TunnelConfiguration>(object)? else { return change.delete(object.key.clone()) };
+    change.tunnel_in_force(before.account_id, before.tunnel_id)?;
+    let version = now.map_or(before.version, |now| now.version);
+    // Connectors take what has a higher number.
+    let version = version.checked_add(1).ok_or(Fault::TunnelConfig)?;
+    let config = TunnelConfiguration { version, created_at: change.now(), ..before };
+    TunnelConfig::parse(&config)?;
+    change.put(object.key.clone(), &config)
+}
+
+/// What it may do; its text never.
+fn token(api: &Api, caller: &Caller, change: &mut Change, object: &Object) -> Result<(), Error> {
+    let Some(now) = change.find::<StoredToken>(&object.key)? else {
+        return Err(refused(object, "is gone, and its text is kept nowhere: make another one"));
+    };
+    let scope = object.key.scope();
+    let Some(mut before) = document::<Json>(object)? else {
+        return tokens::take_back(&Here::of(api, caller, scope, None), change, now.id);
+    };
+    let Json::Object(members) = &mut before else { return Err(Fault::Damaged.because(&object.key)) };
+    members.insert("sha256".to_owned(), now.sha256.as_str().into());
+    let before: StoredToken = serde_json::from_value(before).map_err(|error| damaged(&object.key, &error))?;
+    let new = StoredToken { modified_on: now.modified_on, ..before };
+    if new == now {
+        return Err(refused(object, "had another text, which is not brought back"));
+    }
+    let modified_on = change.now();
+    tokens::put_back(caller, change, scope, &now, StoredToken { modified_on, ..new })
+}
