@@ -19,7 +19,7 @@ enum Reader {
 const CLIENTS: [&str; 9] = ["login", "tunnel", "zone", "record", "app", "firewall", "token", "history", "status"];
 
 /// Sources with advice. A new one that names a flag is told of by the test below.
-const SOURCES: [(&str, Reader); 34] = [
+const SOURCES: [(&str, Reader); 35] = [
     ("any_port.rs", Reader::Of(&["up"])),
     ("api_token.rs", Reader::Of(&["token"])),
     ("api_token/permissions.rs", Reader::Of(&["token"])),
@@ -53,6 +53,7 @@ const SOURCES: [(&str, Reader); 34] = [
     ("store_condition.rs", Reader::Of(&["doctor"])),
     ("traces.rs", Reader::Of(&["fd-store"])),
     ("tunnel.rs", Reader::Of(&["tunnel"])),
+    ("undo.rs", Reader::Of(&["undo"])),
     ("up.rs", Reader::Of(&["up"])),
     ("user.rs", Reader::Of(&["up"])),
 ];

@@ -97,6 +97,13 @@ pub enum Command {
         #[command(flatten)]
         edge: Edge,
     },
+    /// Put back what a change did, as a change of its own: `undo 12`, where 12 is the number in front of it in `history`
+    Undo {
+        #[command(flatten)]
+        words: UndoWords,
+        #[command(flatten)]
+        edge: Edge,
+    },
     /// Look for what would keep `up` from starting: ports and who holds them, folders, permissions
     Doctor {
         /// Make the store's file anew from all that can be read of it, while no edge runs
@@ -658,6 +665,21 @@ pub struct PasswordWords {
     /// A file with the password, `-` for standard input [default: one that is made up, and shown once]
     #[arg(long, value_name = "FILE")]
     pub password_file: Option<PathBuf>,
+}
+
+#[derive(Args)]
+pub struct UndoWords {
+    /// The revision of the change, as `history` shows it
+    pub revision: u64,
+    /// Show what would become what, and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Do not ask
+    #[arg(long, short)]
+    pub yes: bool,
+    /// Also put back what was changed again since
+    #[arg(long)]
+    pub force: bool,
 }
 
 #[derive(Args)]

@@ -42,6 +42,7 @@ mod store_condition;
 mod token;
 mod traces;
 mod tunnel;
+mod undo;
 mod up;
 mod url;
 mod user;
@@ -110,6 +111,9 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         }
         Command::History { words, edge } => {
             runtime()?.block_on(async { history::run(words, &credentials::find(&edge)?, output).await })
+        }
+        Command::Undo { words, edge } => {
+            runtime()?.block_on(async { undo::run(words, &credentials::find(&edge)?, output).await })
         }
         Command::Zone { action, edge } => {
             runtime()?.block_on(async { zone::run(action, &credentials::find(&edge)?, output).await })

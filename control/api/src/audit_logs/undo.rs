@@ -148,8 +148,6 @@ impl Objects {
     fn check(&self, caller: &Caller, view: &View, force: bool) -> Result<(), Error> {
         let sight = Sight::new(caller);
         for object in &self.0 {
-            let permission = sight::write_permission(object.key.kind(), object.key.scope())
-                .ok_or_else(|| Fault::UndoRefused.because(format!("{} is not put back", object.called())))?;
             let account = match object.key.zone_id() {
                 Some(zone) => view.account_of_zone(zone)?.or_else(|| back::account_in(self, zone)),
                 None => None,
@@ -158,6 +156,8 @@ impl Objects {
                 // That it is there is not told.
                 return Err(Fault::UndoUnknown.because("it changed what you may not see"));
             }
+            let permission = sight::write_permission(object.key.kind(), object.key.scope())
+                .ok_or_else(|| Fault::UndoRefused.because(format!("{} is not put back", object.called())))?;
             let comes_back = object.key.kind() == Kind::Zone && !object.is_there;
             if !sight.may(permission, &object.key, account, comes_back) {
                 let what = format!("{} needs the permission {}", object.called(), permission.group());

@@ -5,9 +5,7 @@ use std::collections::BTreeMap;
 use bartizan_model::{Record, TunnelConfig, Zone};
 use bartizan_names::{AccountId, Name, ZoneId};
 use bartizan_store::{Key, Kind, Prefix, Scope};
-use bartizan_v4::{
-    StoredAccessRule, StoredApp, StoredName, StoredSettings, StoredToken, StoredTunnel, TunnelConfiguration,
-};
+use bartizan_v4::{StoredAccessRule, StoredApp, StoredSettings, StoredToken, StoredTunnel, TunnelConfiguration};
 use serde::de::DeserializeOwned;
 use serde_json::Value as Json;
 
@@ -209,9 +207,7 @@ fn records_of_new_zone(change: &mut Change, zone: &Zone, records: Vec<bartizan_v
         names.entry(record.owner.clone()).or_default().push(record);
     }
     for (owner, records) in names {
-        bartizan_publish::check(&zone.name, &records)?;
-        let count = StoredName { records: records.len(), ..StoredName::default() };
-        change.put(Key::name(zone.id, &owner), &count)?;
+        change.put_name_records(zone, &owner, &records)?;
         let depth = owner.labels().count().saturating_sub(zone.name.as_name().labels().count());
         if depth > COVERED_LABELS && records.iter().any(|record| record.proxied) {
             change.put_certificate(zone, &owner)?;

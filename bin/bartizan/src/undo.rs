@@ -1,0 +1,75 @@
+//! `bartizan undo`: shows what a change would become, asks, and has it put back.
+
+use serde_json::{Value, json};
+
+use crate::cli::UndoWords;
+use crate::client::Api;
+use crate::diff::diff;
+use crate::history::called;
+use crate::output::{Output, agrees, bold, one_line, say};
+use crate::zone::text;
+
+/// Objects whose differences are shown one by one.
+const SHOWN_MAX: usize = 50;
+
+pub async fn run(words: UndoWords, api: &Api, output: Output) -> anyhow::Result<()> {
+    let UndoWords { revision, dry_run, yes, force } = words;
+    let ask = |dry_run| json!({ "revision": revision, "dry_run": dry_run, "force": force });
+    let would = api.post("/bartizan/undo", &ask(true)).await?;
+    if dry_run {
+        return output.result(&would, || plan(&would));
+    }
+    if !yes {
+        output.progress(plan(&would));
+        if !agrees(&format!("undo revision {revision}?"))? {
+            say("nothing is changed");
+            return Ok(());
+        }
+    }
+    // What was changed between the question and the answer is refused there.
+    let done = api.post("/bartizan/undo", &ask(false)).await?;
+    output.result(&done, || {
+        let count = done["changes"].as_array().map_or(0, Vec::len);
+        let objects = if count == 1 { "1 object is".to_owned() } else { format!("{count} objects are") };
+        format!("revision {revision} is undone: {objects} as before (`bartizan history` shows it)")
+    })
+}
+
+/// What is put back, as people read it.
+fn plan(would: &Value) -> String {
+    let changes: Vec<&Value> = would["changes"].as_array().into_iter().flatten().collect();
+    if changes.is_empty() {
+        return "all of it is as it was before".to_owned();
+    }
+    let mut lines = Vec::new();
+    for change in changes.iter().take(SHOWN_MAX) {
+        lines.push(bold(&one_line(&format!("{} {}", text(&change["action"], "type"), called(change)))));
+        let fields = diff(&change["oldValueJson"], &change["newValueJson"]);
+        lines.extend(fields.into_iter().map(|line| format!("    {line}")));
+    }
+    if changes.len() > SHOWN_MAX {
+        lines.push(format!("… and {} objects more (--dry-run --json shows all)", changes.len() - SHOWN_MAX));
+    }
+    lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::plan;
+
+    #[test]
+    fn a_plan_is_what_becomes_what() {
+        let one = json!({
+            "action": {"type": "change"}, "resource": {"type": "record", "id": "7f"},
+            "metadata": {"name": "www.example.com"},
+            "oldValueJson": {"content": "192.0.2.2"}, "newValueJson": {"content": "192.0.2.1"},
+        });
+        let expect = "change record www.example.com (7f)\n    content: 192.0.2.2 → 192.0.2.1";
+        assert_eq!(plan(&json!({ "changes": [one] })), expect);
+        let many = plan(&json!({ "changes": vec![one; 60] }));
+        assert!(many.ends_with("… and 10 objects more (--dry-run --json shows all)"), "{many}");
+        assert_eq!(plan(&json!({ "changes": Value::Array(vec![]) })), "all of it is as it was before");
+    }
+}
