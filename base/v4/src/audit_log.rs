@@ -59,8 +59,8 @@ pub struct AuditActor {
 
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct AuditResource {
-    /// `null` where the entry is about many objects.
-    pub id: Option<String>,
+    /// Empty where the entry is about many objects.
+    pub id: String,
     #[serde(rename = "type")]
     pub kind: String,
 }

@@ -275,7 +275,7 @@ fn told(
             route,
             objects: entry.object.is_none().then_some(entry.count),
         },
-        resource: AuditResource { id: entry.object, kind: kind.text().to_owned() },
+        resource: AuditResource { id: entry.object.unwrap_or_default(), kind: kind.text().to_owned() },
         interface,
         old_text: old_value.as_ref().map(ToString::to_string),
         new_text: new_value.as_ref().map(ToString::to_string),
@@ -433,7 +433,7 @@ mod tests {
         let found =
             look(&view, &caller, &wanted(&view, Params::default()), ALL, Budget { entries: 5, ..BUDGET }).unwrap();
         let seen: Vec<_> = found.entries.iter().map(|entry| entry.resource.id.clone()).collect();
-        assert_eq!((seen, found.stopped_at), (vec![Some(zones[0].to_string())], None));
+        assert_eq!((seen, found.stopped_at), (vec![zones[0].to_string()], None));
     }
 
     #[test]

@@ -217,7 +217,7 @@ fn told(change: &Change, objects: &Objects) -> Result<Vec<UndoneChange>, Error> 
         };
         changes.push(UndoneChange {
             action: audit_log::AuditAction { result: true, kind: kind.to_string() },
-            resource: AuditResource { id: Some(object.id()), kind: object.key.kind().text().to_owned() },
+            resource: AuditResource { id: object.id(), kind: object.key.kind().text().to_owned() },
             metadata: AuditMetadata {
                 name: object.name.clone(),
                 zone_id: object.key.zone_id().map(|zone| zone.to_string()),

@@ -315,3 +315,28 @@ fn a_deleted_zone_is_found_by_its_name() {
     edge.new_zone("gone.example");
     assert_eq!(shown(&edge.get(&logs).json()).len(), 5);
 }
+
+/// A look that ends early and found nothing does not look like the end of the audit, and its advice is good.
+#[test]
+fn a_look_that_finds_nothing_says_where_to_go_on() {
+    let edge = Edge::new();
+    let tunnel = edge.post("/user/tunnels", r#"{"name":"office"}"#).result();
+    let account = edge.account();
+    edge.call("DELETE", &format!("/accounts/{account}/cfd_tunnel/{}", tunnel["id"].as_str().unwrap()), "").result();
+    // As if each of 20,050 changes had changed a configuration since.
+    let file = rusqlite::Connection::open(edge.directory.path().join("store.sqlite")).unwrap();
+    let many = format!(
+        "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 20050)
+         INSERT INTO audit (id, at, owner, writer, kind, object, action, count, bytes, key, request_id, interface)
+         SELECT ({} + i) << 18, 1, x'{account}', x'{account}', 10, 'one', 1, 1, 0,
+             'account/{account}/tunnel_config/00000000-0000-4000-8000-000000000000', randomblob(16), 'api' FROM n",
+        edge.revision(),
+    );
+    assert_eq!(file.execute(&many, ()), Ok(20_050));
+    let logs = format!("/accounts/{account}/audit_logs?action.type=delete");
+    let nothing = edge.get(&logs);
+    assert_eq!(nothing.verdict(), "503 10504");
+    let advice = nothing.json()["errors"][0]["message"].as_str().unwrap().to_owned();
+    let said = advice.split_whitespace().find(|word| word.starts_with("before_revision=")).unwrap();
+    assert_eq!(shown(&edge.get(&format!("{logs}&{said}&page=1")).json()), ["delete tunnel"], "{advice}");
+}
