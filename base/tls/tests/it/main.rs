@@ -1,5 +1,7 @@
 //! The acceptor against our own client, over memory. Other TLS stacks meet it in the end-to-end tests.
 
+use std::cell::Cell;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use bartizan_names::{CertificateId, Timestamp};
@@ -9,6 +11,7 @@ use bartizan_tls::{
 };
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+use tokio::task::{LocalSet, spawn_local};
 
 /// Larger than any flight of a handshake.
 const PIPE_BYTES: usize = 64 * 1024;
@@ -191,6 +194,51 @@ async fn sessions_outlive_a_renewed_certificate() {
 }
 
 /// Sends raw bytes to an acceptor; gives its verdict and what it wrote back.
+/// Many handshakes that are ready at once are in nobody's way: what came for others goes on between them.
+#[test]
+fn handshakes_take_turns() {
+    const MANY: usize = 30;
+    let ca = Ca::new();
+    let (certificates, client) = (ca.certificates(&[&["a.test"]]), ca.client(&[]));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let answered = Rc::new(Cell::new(0));
+    LocalSet::new().block_on(&runtime, async {
+        let (near, mut far) = std::os::unix::net::UnixStream::pair().unwrap();
+        near.set_nonblocking(true).unwrap();
+        let mut near = tokio::net::UnixStream::from_std(near).unwrap();
+        let seen = Rc::clone(&answered);
+        let other = spawn_local(async move {
+            near.read_u8().await.unwrap();
+            seen.get()
+        });
+        let acceptor = Acceptor::new(&[]);
+        let mut tasks = Vec::new();
+        for _ in 0..MANY {
+            let (near, far) = duplex(PIPE_BYTES);
+            let (client, answered) = (Arc::clone(&client), Rc::clone(&answered));
+            tasks.push(spawn_local(async move {
+                let mut stream = connect(&client, "a.test", near).await.unwrap();
+                answered.set(answered.get() + 1);
+                assert_eq!(stream.read(&mut [0]).await.unwrap(), 0);
+            }));
+            let (acceptor, certificates) = (acceptor.clone(), certificates.clone());
+            tasks.push(spawn_local(async move {
+                let mut stream = acceptor.accept(far, &certificates).await.unwrap();
+                stream.shutdown().await.unwrap();
+            }));
+        }
+        // All of them wait then, as the other does.
+        tokio::task::yield_now().await;
+        std::io::Write::write_all(&mut far, b"x").unwrap();
+        let before = other.await.unwrap();
+        assert!(before < MANY / 2, "after {before} handshakes");
+        for task in tasks {
+            task.await.unwrap();
+        }
+        assert_eq!(answered.get(), MANY);
+    });
+}
+
 async fn send_raw(bytes: Vec<u8>) -> (Result<(), AcceptError>, Vec<u8>) {
     let (mut near, far): (DuplexStream, DuplexStream) = duplex(2 * PIPE_BYTES);
     near.write_all(&bytes).await.unwrap();
