@@ -20,6 +20,7 @@ mod interim;
 mod refusal;
 mod relay;
 mod requests;
+mod turn;
 mod wire;
 
 use std::net::SocketAddr;
@@ -35,6 +36,7 @@ pub(crate) use connection::{Connections, RequestGuard};
 pub(crate) use deadline::Awaited;
 pub(crate) use refusal::Refusal;
 pub(crate) use requests::UnderWay;
+pub(crate) use turn::looked;
 
 use crate::worker::Worker;
 use connection::Connection;

@@ -94,8 +94,22 @@ pub(crate) const SPARE_TEXT_BYTES_MAX: usize = 32 * 1024;
 /// into one TLS record (RFC 8446 §5.1). Larger pieces are written without a copy.
 pub(crate) const GATHER_BYTES_MAX: usize = 16 * 1024;
 
-/// What an HTTP/2 connection may read before it is the turn of others: some two thousand frames, if they are as small as can be.
+/// What the tasks of an HTTP/2 connection may do before what came for others goes first: steps of some five microseconds.
+/// Enough for the answers of a page that arrive together, so that they also leave together.
+pub(crate) const TURN_STEPS: u32 = 48;
+
+/// What a new connection to an origin, and a request that ended before its answer, cost in such steps.
+pub(crate) const STEPS_OF_A_DIAL: u32 = 12;
+pub(crate) const STEPS_OF_AN_UNFINISHED: u32 = 8;
+
+/// What one may read in a turn.
 pub(crate) const TURN_READ_BYTES: usize = 16 * 1024;
+
+/// And how long, from the first look at the clock.
+pub(crate) const TURN_READ_TIME: Duration = Duration::from_micros(50);
+
+/// What it reads before it is seen how long that takes: some forty frames, if they are as small as can be.
+pub(crate) const TURN_READ_BYTES_MIN: usize = 512;
 
 /// Bytes of requests to come that are read while one is being answered, and a read more: an HTTP/1.1 visitor that sends
 /// them all at once is noticed when it leaves, if it has sent no more than that.
@@ -186,6 +200,9 @@ pub(crate) const RECHECK_PAUSE: Duration = Duration::from_millis(200);
 
 /// How often a request may have passed an edge of this kind before (RFC 8586). Chains of two do exist.
 pub(crate) const LOOPS_MAX: usize = 3;
+
+/// Connections that are accepted before others have their turn: some ten microseconds each.
+pub(crate) const ACCEPTS_A_TURN: usize = 8;
 
 /// The pause after the system refused a new socket, normally for lack of file descriptors.
 pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(100);

@@ -24,7 +24,7 @@ use crate::counters::{Counters, Totals};
 use crate::date::Dates;
 use crate::egress::Egress;
 use crate::ingress::{self, Connections};
-use crate::limits::{ACCEPT_PAUSE, CONNECTIONS_MAX, ORIGINS, ORIGINS_MAX, SOURCE, UNSENT_BYTES};
+use crate::limits::{ACCEPT_PAUSE, ACCEPTS_A_TURN, CONNECTIONS_MAX, ORIGINS, ORIGINS_MAX, SOURCE, UNSENT_BYTES};
 use crate::metrics::Counted;
 use crate::ray::Rays;
 use crate::recheck::recheck;
@@ -165,6 +165,7 @@ impl WorkerSetup {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .max_blocking_threads(RESOLVER_THREADS)
+            .on_thread_unpark(ingress::looked)
             .build()?;
         std::thread::Builder::new().name(format!("http-{}", self.index)).spawn(move || {
             let local = LocalSet::new();
@@ -234,9 +235,11 @@ async fn accept(listener: TcpListener, scheme: Scheme, worker: Rc<Worker>, crowd
         Ok(listener) => listener,
         Err(error) => return tracing::error!(%error, "a listener of the HTTP edge cannot be used"),
     };
+    let mut accepted = 0_usize;
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
+                accepted += 1;
                 worker.counters.visitors.accepted.add(1);
                 match worker.door.enter(peer.ip(), std::time::Instant::now()) {
                     Ok(place) => {
@@ -249,8 +252,8 @@ async fn accept(listener: TcpListener, scheme: Scheme, worker: Rc<Worker>, crowd
                         let _ = stream.set_zero_linger();
                     }
                 }
-                if worker.door.is_full() {
-                    // Whoever had to go closes its socket first.
+                // When it is full, whoever had to go closes its socket first.
+                if worker.door.is_full() || accepted.is_multiple_of(ACCEPTS_A_TURN) {
                     tokio::task::yield_now().await;
                 }
             }

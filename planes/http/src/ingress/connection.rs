@@ -19,10 +19,13 @@ use tokio::time::Instant;
 use super::cancel::Cancel;
 use super::deadline::Deadline;
 use super::requests::{Left, Requests, UnderWay};
+use super::turn::Turn;
 use crate::Config;
 use crate::fields::Fields;
 use crate::forward::SourceFields;
-use crate::limits::{ORIGIN_READ_BYTES_MAX, ORIGIN_READ_BYTES_MIN, UNTAKEN_BYTES};
+use crate::limits::{
+    ORIGIN_READ_BYTES_MAX, ORIGIN_READ_BYTES_MIN, STEPS_OF_A_DIAL, STEPS_OF_AN_UNFINISHED, UNTAKEN_BYTES,
+};
 use crate::pipeline;
 use crate::record::{End, Record};
 use crate::worker::Worker;
@@ -43,6 +46,8 @@ pub(crate) struct Connection {
     /// Time limits for the visitor to send, and to read what is sent.
     pub(crate) reading: Deadline,
     pub(crate) writing: Deadline,
+    /// What its tasks may do before others go on, if it has several.
+    pub(crate) turn: Turn,
     /// Requests whose answer is not written to its end.
     in_flight: Cell<usize>,
     quiet_since: Cell<Instant>,
@@ -85,6 +90,7 @@ impl Connection {
             cut: Cancel::default(),
             reading: Deadline::default(),
             writing: Deadline::default(),
+            turn: Turn::default(),
             in_flight: Cell::new(0),
             quiet_since: Cell::new(Instant::now()),
             begun: Cell::new(0),
@@ -219,6 +225,7 @@ impl RequestGuard {
     /// A connection to an origin is made for it.
     pub(crate) fn count_dial(&self) {
         self.connection.dials.set(self.connection.dials.get().saturating_add(1));
+        self.connection.turn.charge(STEPS_OF_A_DIAL);
     }
 
     /// Does `work`, unless told to end first. Behind a pointer, for a future that takes another in has room for it twice.
@@ -253,6 +260,7 @@ impl Drop for RequestGuard {
         self.under_way.finish();
         if self.connection.carries.get() == Carries::Many && !self.under_way.answered.get() {
             self.connection.unfinished.set(self.connection.unfinished.get().saturating_add(1));
+            self.connection.turn.charge(STEPS_OF_AN_UNFINISHED);
         }
         self.connection.in_flight.set(self.connection.in_flight.get() - 1);
         self.connection.quiet_since.set(now);

@@ -7,13 +7,15 @@
 use std::cell::RefCell;
 use std::future::{Future, poll_fn};
 use std::io::{self, IoSlice};
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
+use std::time::Instant;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::limits::{GATHER_BYTES_MAX, TURN_READ_BYTES};
+use super::turn::{Turn, Waiting, let_others_go_first};
+use crate::limits::{GATHER_BYTES_MAX, TURN_READ_BYTES, TURN_READ_BYTES_MIN, TURN_READ_TIME};
 use crate::spare::Spare;
 
 /// How many slices are handed on in one write. The library has two: the head of a frame, and its data.
@@ -32,27 +34,43 @@ pub(crate) struct Gather<IO> {
     is_full: bool,
     /// Whether the library waits for what was gathered to leave.
     is_awaited: bool,
-    /// What this turn has read.
+    /// What this turn has read, and since when more than a little.
     read: usize,
+    since: Option<Instant>,
     spare: Rc<Spare>,
+}
+
+impl<IO> Gather<IO> {
+    fn begin_turn(&mut self) {
+        (self.read, self.since) = (0, None);
+    }
+
+    /// Whether the rest is for another turn. Most turns read little, and need no look at the clock.
+    fn has_read_enough(&mut self) -> bool {
+        if self.read < TURN_READ_BYTES_MIN {
+            return false;
+        }
+        let now = Instant::now();
+        self.read >= TURN_READ_BYTES || now - *self.since.get_or_insert(now) >= TURN_READ_TIME
+    }
 }
 
 impl<IO: AsyncWrite + Unpin> Gather<IO> {
     pub(crate) fn new(io: IO, spare: Rc<Spare>) -> Gather<IO> {
         let out = Vec::new();
-        Gather { io, out, written: 0, is_dirty: false, is_full: false, is_awaited: false, read: 0, spare }
+        Gather { io, out, written: 0, is_dirty: false, is_full: false, is_awaited: false, read: 0, since: None, spare }
     }
 
     /// The connection, with all written that was gathered, if it could be.
     pub(crate) async fn finish(mut self) -> IO {
-        if let Err(error) = poll_fn(|cx| self.poll_turn(cx)).await {
+        if let Err(error) = poll_fn(|cx| self.poll_leave(cx)).await {
             tracing::trace!(%error, "the end of a connection cannot be written");
         }
         self.io
     }
 
     /// Writes what was gathered, and flushes it.
-    fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_leave(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_out(cx))?;
         if self.is_dirty {
             let flushed = Pin::new(&mut self.io).poll_flush(cx)?;
@@ -146,15 +164,18 @@ impl<IO> Lent<IO> {
 
 impl<IO: AsyncRead + Unpin> AsyncRead for Lent<IO> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let mut gather = self.0.borrow_mut();
-        if gather.read >= TURN_READ_BYTES {
-            // A turn is enough for now: first those who wait, and what has come for them.
-            let _ = pin!(tokio::task::yield_now()).poll(cx);
+        let gather = &mut *self.0.borrow_mut();
+        if gather.has_read_enough() {
+            let_others_go_first(cx);
             return Poll::Pending;
         }
-        let before = buffer.filled().len();
-        ready!(Pin::new(&mut gather.io).poll_read(cx, buffer))?;
-        gather.read += buffer.filled().len() - before;
+        // As much again as was read, once it is seen that it did not take too long.
+        let most = gather.read.max(TURN_READ_BYTES_MIN).min(buffer.remaining());
+        let mut part = ReadBuf::new(buffer.initialize_unfilled_to(most));
+        ready!(Pin::new(&mut gather.io).poll_read(cx, &mut part))?;
+        let read = part.filled().len();
+        gather.read += read;
+        buffer.advance(read);
         Poll::Ready(Ok(()))
     }
 }
@@ -185,43 +206,62 @@ impl<IO: AsyncWrite + Unpin> AsyncWrite for Lent<IO> {
         if !gather.is_full {
             return Poll::Ready(Ok(()));
         }
-        let polled = gather.poll_turn(cx);
+        let polled = gather.poll_leave(cx);
         gather.is_awaited |= polled.is_pending();
         polled
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut gather = self.0.borrow_mut();
-        let polled = gather.poll_turn(cx)?;
+        let polled = gather.poll_leave(cx)?;
         gather.is_awaited |= polled.is_pending();
         ready!(polled);
         Pin::new(&mut gather.io).poll_shutdown(cx)
     }
 }
 
-/// Drives what writes to `gather`; what each of its turns has written leaves at the end of the turn.
-pub(crate) async fn in_turns<IO, F>(mut work: Pin<&mut F>, gather: &RefCell<Gather<IO>>) -> io::Result<F::Output>
+/// Drives what writes to `gather`, in the turns of its connection; what was written leaves at the end of each.
+pub(crate) async fn in_turns<IO, F>(
+    mut work: Pin<&mut F>,
+    gather: &RefCell<Gather<IO>>,
+    turn: &Turn,
+) -> io::Result<F::Output>
 where
     IO: AsyncWrite + Unpin,
     F: Future,
 {
+    let mut waiting = Waiting::default();
     poll_fn(|cx| {
-        gather.borrow_mut().read = 0;
-        loop {
-            let polled = work.as_mut().poll(cx);
-            let mut gather = gather.borrow_mut();
-            let turn = gather.poll_turn(cx);
-            // It had not left when the library asked, and has now: nothing else would wake it.
-            let again = std::mem::take(&mut gather.is_awaited) && turn.is_ready();
-            match (polled, turn) {
-                (Poll::Ready(output), _) => return Poll::Ready(Ok(output)),
-                (Poll::Pending, Poll::Ready(Err(error))) => return Poll::Ready(Err(error)),
-                (Poll::Pending, _) if again => {}
-                (Poll::Pending, _) => return Poll::Pending,
-            }
-        }
+        turn.poll(&mut waiting, cx, |cx| {
+            gather.borrow_mut().begin_turn();
+            poll_once(work.as_mut(), gather, cx)
+        })
     })
     .await
+}
+
+fn poll_once<IO, F>(
+    mut work: Pin<&mut F>,
+    gather: &RefCell<Gather<IO>>,
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<F::Output>>
+where
+    IO: AsyncWrite + Unpin,
+    F: Future,
+{
+    loop {
+        let polled = work.as_mut().poll(cx);
+        let mut gather = gather.borrow_mut();
+        let left = gather.poll_leave(cx);
+        // It had not left when the library asked, and has now: nothing else would wake it.
+        let again = std::mem::take(&mut gather.is_awaited) && left.is_ready();
+        match (polled, left) {
+            (Poll::Ready(output), _) => return Poll::Ready(Ok(output)),
+            (Poll::Pending, Poll::Ready(Err(error))) => return Poll::Ready(Err(error)),
+            (Poll::Pending, _) if again => {}
+            (Poll::Pending, _) => return Poll::Pending,
+        }
+    }
 }
 
 #[cfg(test)]

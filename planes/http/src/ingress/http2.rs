@@ -28,6 +28,7 @@ use super::deadline::Awaited;
 use super::gather::{Gather, Lent, in_turns};
 use super::goodbye::{Carrier, say_goodbye};
 use super::refusal::{Refusal, check_method};
+use super::turn::Waiting;
 use super::wire::Wire;
 use crate::arrived::Arrived;
 use crate::fields::Fields;
@@ -64,11 +65,11 @@ pub(crate) async fn serve<IO: Carrier>(io: IO, connection: Rc<Connection>, worke
             .serve_connection(TokioIo::new(Lent::new(&io)), service),
     );
     let result = tokio::select! {
-        result = in_turns(serving.as_mut(), &io) => result,
+        result = in_turns(serving.as_mut(), &io, &connection.turn) => result,
         () = end_of_interest(&connection, &worker) => {
             serving.as_mut().graceful_shutdown();
             tokio::select! {
-                result = in_turns(serving.as_mut(), &io) => result,
+                result = in_turns(serving.as_mut(), &io, &connection.turn) => result,
                 () = end_of_patience(&connection, &worker) => return worker.counters.visitors.too_slow.add(1),
             }
         }
@@ -219,19 +220,22 @@ struct Streams {
 impl<F: Future + 'static> Executor<F> for Streams {
     fn execute(&self, stream: F) {
         let under_way = self.connection.take_newest();
-        let worker = Rc::clone(&self.worker);
+        let (connection, worker) = (Rc::clone(&self.connection), Rc::clone(&self.worker));
         tokio::task::spawn_local(async move {
             let taken = {
-                let mut stream = pin!(stream);
-                poll_fn(|cx| match (stream.as_mut().poll(cx), &under_way) {
-                    (Poll::Ready(_), _) => Poll::Ready(true),
-                    (Poll::Pending, Some(under_way)) if under_way.untaken.get() > 0 => {
-                        ready!(under_way.writing.poll(cx, Awaited::Room, &worker.limits));
-                        // Dropped, the stream is reset, and its connection to the origin let go.
-                        worker.counters.visitors.starved.add(1);
-                        Poll::Ready(false)
+                let (mut stream, mut waiting) = (pin!(stream), Waiting::default());
+                poll_fn(|cx| {
+                    let polled = connection.turn.poll(&mut waiting, cx, |cx| stream.as_mut().poll(cx));
+                    match (polled, &under_way) {
+                        (Poll::Ready(_), _) => Poll::Ready(true),
+                        (Poll::Pending, Some(under_way)) if under_way.untaken.get() > 0 => {
+                            ready!(under_way.writing.poll(cx, Awaited::Room, &worker.limits));
+                            // Dropped, the stream is reset, and its connection to the origin let go.
+                            worker.counters.visitors.starved.add(1);
+                            Poll::Ready(false)
+                        }
+                        (Poll::Pending, _) => Poll::Pending,
                     }
-                    (Poll::Pending, _) => Poll::Pending,
                 })
                 .await
             };

@@ -113,8 +113,8 @@ fn answers_share_records() {
         ask(&mut client, (3..).step_by(2).take(ASKED)).await;
         assert_eq!(answers(&mut client, ASKED).await, ASKED * BODY.len());
         let together = records.get() - before;
-        // Some 36 KB, at 16 KB a record.
-        assert!(together <= 4, "{together} records");
+        // Some 36 KB at 16 KB a record, in two or three turns; one after the other they are as many as were asked for.
+        assert!(together <= ASKED / 3, "{together} records");
         for stream in [101, 103] {
             let before = records.get();
             ask(&mut client, std::iter::once(stream)).await;
@@ -134,8 +134,17 @@ fn answers_arrive_before_the_end() {
     run(async {
         let (mut client, _) = dial(&edge).await;
         ask(&mut client, (1..).step_by(2).take(ASKED)).await;
-        assert!(client.next_of(&[GOAWAY]).await.is_some());
-        assert_eq!(answers(&mut client, ASKED).await, ASKED * BODY.len());
-        client.until_end().await;
+        let (mut answered, mut octets, mut goaways) = (0, 0, 0);
+        while let Some(frame) = client.next_of(&[DATA, GOAWAY]).await {
+            match frame.kind {
+                DATA => {
+                    octets += frame.payload.len();
+                    answered += usize::from(frame.ends_stream());
+                }
+                _ => goaways += 1,
+            }
+        }
+        assert_eq!((answered, octets), (ASKED, ASKED * BODY.len()));
+        assert!(goaways > 0);
     });
 }

@@ -1,4 +1,5 @@
 use std::collections::VecDeque;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Wake, Waker};
@@ -114,10 +115,10 @@ fn a_turn_is_one_write() {
         (vec![100, 4 * FULL, 100], vec![100 + 4 * FULL, 100]),
     ] {
         let below = Shared::with_room(usize::MAX);
-        let gather = gathered(&below);
+        let (gather, turn) = (gathered(&below), Turn::default());
         let mut work = pin!(pieces(Rc::clone(&gather), lengths.clone(), true));
         let mut cx = Context::from_waker(Waker::noop());
-        assert!(pin!(in_turns(work.as_mut(), &gather)).poll(&mut cx).is_pending());
+        assert!(pin!(in_turns(work.as_mut(), &gather, &turn)).poll(&mut cx).is_pending());
         assert_eq!(below.lengths(), expect, "{lengths:?}");
         assert_eq!(below.0.borrow().flushed, 1, "{lengths:?}");
         assert_eq!(gather.borrow().out.capacity(), 0, "what waits holds no buffer");
@@ -138,17 +139,18 @@ proptest! {
         let expect =
             lengths.iter().enumerate().map(|(number, length)| vec![number as u8; *length]).collect::<Vec<_>>().concat();
         let below = Shared::default();
-        let gather = gathered(&below);
+        let (gather, turn) = (gathered(&below), Turn::default());
         let woken = Arc::new(Woken(AtomicBool::new(true)));
         let waker = Waker::from(Arc::clone(&woken));
         let mut cx = Context::from_waker(&waker);
         let mut is_over = false;
         {
             let mut work = Box::pin(pieces(Rc::clone(&gather), lengths, goes_on));
+            let mut turns = pin!(in_turns(work.as_mut(), &gather, &turn));
             let mut rooms: VecDeque<usize> = rooms.into();
             while !is_over && (woken.0.load(Ordering::Relaxed) || below.0.borrow().waiting.is_some()) {
                 if woken.0.swap(false, Ordering::Relaxed) {
-                    is_over = pin!(in_turns(work.as_mut(), &gather)).poll(&mut cx).is_ready();
+                    is_over = turns.as_mut().poll(&mut cx).is_ready();
                 } else {
                     let room = rooms.pop_front().unwrap_or(10_000);
                     below.make_room(room);
