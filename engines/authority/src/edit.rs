@@ -91,6 +91,7 @@ impl Edit {
         self.last_zone = None;
         self.set_zone(number, None);
         self.base.indirect.set(number, true);
+        self.base.cuts.set(number, false);
         self.base.zone_count -= 1;
         self.removed.push(number);
         self.close_in_directory(apex.as_name().as_wire());
@@ -104,6 +105,9 @@ impl Edit {
         if owner == zone.as_name() {
             let user_ns = take_ns(&mut content);
             self.set_user_ns(number, user_ns);
+        }
+        if owner != zone.as_name() && content.sets.iter().any(|set| set.rtype == RecordType::NS) {
+            self.base.cuts.set(number, true);
         }
         let apex_bytes = zone.as_name().as_wire().len();
         let key = self.key(owner.as_wire());

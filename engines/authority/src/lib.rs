@@ -9,8 +9,9 @@
 //! and shares the others. A name keeps its records as they are also while the PoP answers with its own addresses, so
 //! that pausing a zone is one bit, however many names it has. A batch is answered in phases, so that its waits for memory overlap.
 //!
-//! Not here: sockets, transfers, delegations (NS records below an apex are answered as data), signatures. Nothing is
-//! ever asked of another server. No clock, no randomness, no lock.
+//! Names at and below NS records that are not the apex's lead to the servers named there.
+//!
+//! Not here: sockets, transfers, signatures. Nothing is ever asked of another server. No clock, no randomness, no lock.
 //!
 //! RFC 1034, 1035, 2181, 2308, 4343, 4592, 4892, 6604, 8482.
 
@@ -31,3 +32,8 @@ pub use answer::{Authority, BATCH_MAX, Outcome, Scratch, Transaction, Transport}
 pub use edit::Edit;
 pub use facts::{Addresses, Identity, NameContent, Proxied, RecordSet, ZoneFacts};
 pub use zones::{ProxiedName, Zones};
+
+/// What every zone is served with, in seconds.
+pub mod times {
+    pub use crate::zone::{EXPIRE, MINIMUM, NS_TTL, REFRESH, RETRY, SOA_TTL};
+}

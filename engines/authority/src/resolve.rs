@@ -1,6 +1,6 @@
 //! Which records answer a question of class IN.
 //!
-//! RFC 1034 §4.3.2 without delegations, RFC 2308 (negative answers), 4592 (wildcards), 6604 (response code of a
+//! RFC 1034 §4.3.2, RFC 2308 (negative answers), 4592 (wildcards), 6604 (response code of a
 //! chain), 8482 (ANY).
 
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -9,7 +9,7 @@ use bartizan_names::RecordType;
 use bartizan_wire::dns::{Answer, Authoritative, Fit, Owner, Rcode, Section};
 
 use crate::answer::Authority;
-use crate::entry::{Flags, Set};
+use crate::entry::{Entry, Flags, Set};
 use crate::zone::{NEGATIVE_TTL, SOA_TTL, Zone};
 use crate::zones::{First, Key, Location, Node};
 
@@ -64,8 +64,25 @@ pub(crate) fn resolve<'z>(
     match authority.zones.locate(key, first) {
         // RFC 1035 §4.1.1: "unable to process this query due to a problem with the name server".
         Some(location) if authority.zones.held.has(location.zone) => (Rcode::SERVFAIL, Authoritative::No),
-        Some(location) => (chase(authority, qtype, key.name, location, answer), Authoritative::Yes),
+        Some(location) => match authority.zones.cut(location.zone, key.name) {
+            Some(cut) if !(qtype == RecordType::DS && cut.name() == key.name) => {
+                refer(authority, cut, key.name, answer);
+                (Rcode::NOERROR, Authoritative::No)
+            }
+            // DS at the cut is the parent's own data (RFC 4035 §3.1.4.1).
+            _ => (chase(authority, qtype, key.name, location, answer), Authoritative::Yes),
+        },
         None => (Rcode::REFUSED, Authoritative::No),
+    }
+}
+
+/// Leads to the servers of the zone that begins at `cut`, with the addresses that are known of them (RFC 1034 §4.3.2,
+/// step 3b).
+fn refer(authority: &Authority<'_>, cut: Entry<'_>, name: &[u8], answer: &mut Answer<'_>) {
+    let Some(set) = cut.set(RecordType::NS) else { return };
+    let owner = Owner::Question(name.len() - cut.name().len());
+    if answer.record_set(Section::Authority, owner, RecordType::NS, set.ttl(), set.rdata()) == Fit::Whole {
+        set.rdata().take(SERVERS_TOLD_MAX).for_each(|server| tell_addresses(authority, answer, server));
     }
 }
 
@@ -86,10 +103,11 @@ fn chase<'z>(
                 if put(answer, owner, set) == Fit::Dropped {
                     return Rcode::NOERROR;
                 }
-                // Beyond our zones, in one that is held, and beyond the limit, the resolver follows the chain (RFC 1034 §5.3.3, step 4c).
-                let next = (set.rdata().next())
-                    .filter(|target| chain.follow(name, target))
-                    .and_then(|target| locate_known(authority, target));
+                // Beyond our zones, below a cut, in a zone that is held, and beyond the limit, the resolver follows the chain (RFC 1034 §5.3.3, step 4c).
+                let next = (set.rdata().next()).filter(|target| chain.follow(name, target)).and_then(|target| {
+                    let location = locate_known(authority, target)?;
+                    authority.zones.cut(location.zone, target).is_none().then_some(location)
+                });
                 match next {
                     Some(next) => location = next,
                     None => return Rcode::NOERROR,

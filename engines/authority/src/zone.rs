@@ -5,18 +5,18 @@ use bartizan_names::{Name, RecordType};
 use crate::facts::{RecordSet, ZoneFacts};
 
 /// The SOA's timers in seconds (RFC 1035 §3.3.13). No secondary uses them; the values are those of large operators.
-const REFRESH: u32 = 10_000;
-const RETRY: u32 = 2_400;
-const EXPIRE: u32 = 604_800;
+pub const REFRESH: u32 = 10_000;
+pub const RETRY: u32 = 2_400;
+pub const EXPIRE: u32 = 604_800;
 /// How long a negative answer may be kept (RFC 2308 §4).
-const MINIMUM: u32 = 3_600;
+pub const MINIMUM: u32 = 3_600;
 
 /// The SOA's own TTL; that of negative answers is the smaller of it and [`MINIMUM`] (RFC 2308 §5).
-pub(crate) const SOA_TTL: u32 = 3_600;
+pub const SOA_TTL: u32 = 3_600;
 pub(crate) const NEGATIVE_TTL: u32 = if SOA_TTL < MINIMUM { SOA_TTL } else { MINIMUM };
 
 /// The TTL of the NS set at the apex, unless NS records of the user have a smaller one (RFC 2181 §5.2).
-const NS_TTL: u32 = 86_400;
+pub const NS_TTL: u32 = 86_400;
 
 #[derive(Debug)]
 pub(crate) struct Zone {

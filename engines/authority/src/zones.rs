@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use bartizan_live::{PersistentVec, Sweep};
-use bartizan_names::{Name, ZoneName};
+use bartizan_names::{Name, RecordType, ZoneName};
 
 use crate::edit::Edit;
 use crate::entry::{DIRECTORY, Entry, Flags, Set};
@@ -30,6 +30,8 @@ pub struct Zones {
     pub(crate) paused: ZoneBits,
     /// Zones of which nothing is known but where they are.
     pub(crate) held: ZoneBits,
+    /// Zones that were delegated from since they are here: only in these a name may lie below a cut.
+    pub(crate) cuts: ZoneBits,
     /// Removed zones whose names are still in the shards.
     pub(crate) sweep: Sweep,
     /// Numbers of zones that are gone, for the next new ones.
@@ -107,6 +109,7 @@ impl Zones {
             indirect: ZoneBits::default(),
             paused: ZoneBits::default(),
             held: ZoneBits::default(),
+            cuts: ZoneBits::default(),
             sweep: Sweep::default(),
             free: Arc::default(),
             seed,
@@ -185,6 +188,23 @@ impl Zones {
     pub(crate) fn is_proxied(&self, zone: u32, entry: Entry<'_>) -> bool {
         let flags = entry.flags();
         flags.has(Flags::PROXIED) && (flags.has(Flags::PROXIED_ALWAYS) || !self.paused.has(zone))
+    }
+
+    /// The delegation at or above `name`: the name below the apex, nearest to it, that has NS records (RFC 1034 §4.2).
+    /// At most one look-up a label, and none where nothing was ever delegated.
+    pub(crate) fn cut(&self, zone: u32, name: &[u8]) -> Option<Entry<'_>> {
+        if !self.cuts.has(zone) {
+            return None;
+        }
+        let apex_bytes = self.zone(zone)?.apex().as_wire().len();
+        let starts = LabelStarts::of(name);
+        let below = (1..=starts.count()).filter_map(|depth| name.get(starts.at(depth)?..));
+        below
+            .skip_while(|owner| owner.len() <= apex_bytes)
+            // What does not exist has nothing below it.
+            .map_while(|owner| self.find(self.key(owner), zone))
+            // A name of this edge itself stays here: name servers would be lost with it.
+            .find(|entry| entry.set(RecordType::NS).is_some() && !entry.flags().has(Flags::PROXIED_ALWAYS))
     }
 
     /// Where `key` lies. None if it is in no zone of ours.

@@ -6,6 +6,8 @@ use bartizan_wire::dns::{Edns, Rcode};
 
 use crate::zone_text::{Server, content, facts, name, query, zone_name, zones};
 
+const CUT: &str = "NOERROR / cut.example 300 NS ns.cut.example, cut.example 300 NS ns.elsewhere.test + ns.cut.example 300 A 192.0.2.10, ns.cut.example 300 AAAA 2001:db8::10";
+
 const DENIED: &str = "/ example 3600 SOA …";
 
 fn server() -> Server {
@@ -40,8 +42,13 @@ fn server() -> Server {
             ("example", "www.sub.example", &["A 192.0.2.66"]),
             ("example", "only-outer.sub.example", &["A 192.0.2.66"]),
             ("sub.example", "www.sub.example", &["A 192.0.2.9"]),
-            // No delegation yet: ordinary data.
+            // Delegations: to servers elsewhere, and to some below the cut itself, with what only they may answer.
             ("example", "ns.example", &["NS ns.elsewhere.test"]),
+            ("example", "cut.example", &["NS ns.cut.example", "60 NS ns.elsewhere.test", "DS 1", "TXT hidden"]),
+            ("example", "ns.cut.example", &["A 192.0.2.10", "AAAA 2001:db8::10", "NS deeper.example"]),
+            ("example", "own.example", &["NS ns.elsewhere.test", "always proxied"]),
+            ("example", "*.cut.example", &["A 192.0.2.11"]),
+            ("example", "to-cut.example", &["CNAME www.cut.example"]),
         ],
     ))
 }
@@ -54,7 +61,18 @@ fn answers() {
         ("www.example TXT", "NOERROR aa www.example 60 TXT hello"),
         ("example MX", "NOERROR aa example 300 MX 10 mail.example"),
         ("_http._tcp.example SRV", "NOERROR aa _http._tcp.example 300 SRV 1 1 80 www.example"),
-        ("ns.example NS", "NOERROR aa ns.example 300 NS ns.elsewhere.test"),
+        ("ns.example NS", "NOERROR / ns.example 300 NS ns.elsewhere.test"),
+        ("x.y.ns.example A", "NOERROR / ns.example 300 NS ns.elsewhere.test"),
+        ("ns.example DS", "NOERROR aa / example 3600 SOA …"),
+        ("cut.example DS", "NOERROR aa cut.example 300 DS …"),
+        ("cut.example TXT", CUT),
+        ("cut.example SOA", CUT),
+        ("cut.example ANY", CUT),
+        ("ns.cut.example A", CUT),
+        ("ns.cut.example DS", CUT),
+        ("absent.cut.example AAAA", CUT),
+        ("own.example AAAA", "NOERROR aa own.example 300 AAAA 2001:db8::1"),
+        ("to-cut.example A", "NOERROR aa to-cut.example 300 CNAME www.cut.example"),
         ("example SOA", "NOERROR aa example 3600 SOA …"),
         ("example NS", "NOERROR aa example 86400 NS ns1.net, example 86400 NS ns2.net"),
         ("sub.example NS", "NOERROR aa sub.example 86400 NS ns1.net, sub.example 86400 NS ns2.net"),
@@ -461,4 +479,30 @@ fn longest_names() {
     assert_eq!((message.authority.len(), message.truncated), (1, false));
     assert_eq!(message.question.map(|(asked, rtype, _)| (asked, rtype)), Some((name(&many_labels), RecordType::TXT)));
     assert_eq!(message.authority[0].owner, Name::parse("example").unwrap());
+}
+
+/// What lies below a cut is the other server's to answer while the cut is there, and ours before and after.
+#[test]
+fn a_delegation_comes_and_goes() {
+    let mut server = Server::new(zones(&["example"], &[("example", "www.sub.example", &["A 192.0.2.1"])]));
+    let own = "NOERROR aa www.sub.example 300 A 192.0.2.1";
+    let referral = "NOERROR / sub.example 300 NS ns.test";
+    for (lines, expect) in
+        [(&[][..], own), (&["NS ns.test"], referral), (&["TXT text"], own), (&["NS ns.test"], referral)]
+    {
+        let mut edit = server.zones.edit();
+        edit.put_name(&zone_name("example"), &name("sub.example"), content(lines));
+        server.zones = edit.finish();
+        assert_eq!(server.ask("www.sub.example A"), expect, "{lines:?}");
+    }
+    // The apex's own NS records are no cut, and a zone that takes the number of one with a cut has none.
+    let mut edit = server.zones.edit();
+    edit.remove_zone(&zone_name("example"));
+    server.zones = edit.finish();
+    let mut edit = server.zones.edit();
+    edit.put_zone(facts("example", 8));
+    edit.put_name(&zone_name("example"), &name("example"), content(&["NS ns.test"]));
+    edit.put_name(&zone_name("example"), &name("www.example"), content(&["A 192.0.2.2"]));
+    server.zones = edit.finish();
+    assert_eq!(server.ask("www.example A"), "NOERROR aa www.example 300 A 192.0.2.2");
 }

@@ -68,6 +68,7 @@ fn rdata(rtype: RecordType, words: &[&str]) -> Vec<u8> {
             rdata.extend_from_slice(name(words[3]).as_wire());
             rdata
         }
+        RecordType::DS => vec![0, words[0].parse().unwrap(), 13, 99, 0xab],
         // `TXT text` or `TXT text N`: so many strings of it.
         RecordType::TXT => {
             let string = [&[words[0].len() as u8], words[0].as_bytes()].concat();
@@ -182,7 +183,7 @@ fn print_record(record: &Record) -> String {
         RecordType::NS | RecordType::CNAME => target(0).to_string(),
         RecordType::MX => format!("{} {}", number(0), target(2)),
         RecordType::SRV => format!("{} {} {} {}", number(0), number(2), number(4), target(6)),
-        RecordType::SOA => "…".to_owned(),
+        RecordType::SOA | RecordType::DS => "…".to_owned(),
         _ if rdata.len() > 40 => format!("{} bytes", rdata.len()),
         _ => String::from_utf8_lossy(&rdata[1..]).into_owned(),
     };
