@@ -11,6 +11,7 @@ mod access_rule;
 mod app_error;
 mod app_origin;
 mod application;
+mod fixed_settings;
 mod pop;
 mod record;
 mod record_data;
@@ -27,6 +28,7 @@ pub use access_rule::{
 pub use app_error::{AppError, OriginReason};
 pub use app_origin::ORIGINS_MAX;
 pub use application::{AppDnsType, Application, EDGE_IPS_MAX, EdgeIps};
+pub use fixed_settings::FixedSetting;
 pub use pop::{Pop, PopError};
 pub use record::{COMMENT_MAX, Record, RecordError, Stamp, TAGS_MAX, TTL_MAX, TTL_MIN, Ttl, merge};
 pub use record_data::{Composite, DataError, Loc, RecordData};

@@ -1,5 +1,5 @@
-//! The settings of a zone that this edge enforces, one row each. Others do not exist here: a setting that changes nothing
-//! is a lie.
+//! The settings of a zone that this edge enforces, one row each. Others cannot be changed: a setting that changes nothing
+//! is a lie. What they are here is told by `base/model` (`fixed_settings`).
 //!
 //! ```text
 //! id: what it means in its form, what holds where nobody chose [, what holds where it cannot be read]

@@ -30,6 +30,7 @@ pub mod token;
 pub mod tunnel;
 pub mod user;
 pub mod zone;
+pub mod zone_facts;
 
 pub use access_rule::{AccessRule, AccessRuleBody, StoredAccessRule, StoredRuleScope};
 pub use account::{Account, AccountRef, AccountSettings, Membership};

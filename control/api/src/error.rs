@@ -143,7 +143,12 @@ faults! {
     ZoneExists = 400 1061 "The zone already exists";
     ZoneKind = 400 1016 "Only zones of type full can be kept here";
     SettingUnknown = 400 1003 "Undefined zone setting";
+    SettingFixed = 400 1006 "This zone setting cannot be changed here";
     SettingValue = 400 1007 "Invalid value for zone setting";
+    DnsSettingFixed = 400 1008 "This DNS setting cannot be changed here";
+    HoldNeedless = 400 1034 "A zone cannot be held here";
+    PlanUnknown = 404 1005 "Plan not found";
+    NotOffered = 400 10406 "This edge does not offer that";
 
     // DNS records.
     RecordInvalid = 400 1004 "DNS Validation Error";

@@ -15,7 +15,7 @@
 //! ```text
 //! whole       bootstrap · page · router · serve
 //! background  deletions · renewals
-//! resources   accounts · members · user · certificates · zones · resource · tokens · sessions · users · settings ·
+//! resources   accounts · members · user · certificates · zones · resource · tokens · sessions · users · settings · zone_facts ·
 //!             tunnels · apps · owner_names · dns_records · page_rules · tunnel_routes · pops · app_addresses · spectrum ·
 //!             access_rules · firewall · audit_logs · edge · status · ips · probes
 //! guard       here · state (Api) · auth
@@ -83,6 +83,7 @@ mod tunnels;
 mod user;
 mod users;
 mod writes;
+mod zone_facts;
 mod zones;
 
 pub use admin_file::{AdminFileError, Administrator, DefaultZone, FILE as ADMIN_FILE, NEW_CREDENTIALS};

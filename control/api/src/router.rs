@@ -25,7 +25,7 @@ use crate::state::{Api, Background, Dependencies};
 use crate::writes::Writes;
 use crate::{
     access_rules, accounts, audit_logs, dns_records, edge, firewall, front, ips, members, openapi, page, page_rules,
-    pops, probes, sessions, settings, spectrum, status, tokens, tunnel_routes, tunnels, user, users, zones,
+    pops, probes, sessions, settings, spectrum, status, tokens, tunnel_routes, tunnels, user, users, zone_facts, zones,
 };
 
 /// The whole API as a service, for [`crate::serve()`] and for tests.
@@ -82,6 +82,7 @@ fn dialect(api: &Api) -> OpenApiRouter<Api> {
         .merge(members::routes(api))
         .merge(zones::routes(api))
         .merge(settings::routes(api))
+        .merge(zone_facts::routes(api))
         .merge(dns_records::routes(api))
         .merge(page_rules::routes(api))
         .merge(ips::routes())

@@ -1,7 +1,8 @@
-//! `/zones/{zone_id}/settings`: what of a zone can be switched, as far as this edge enforces it.
+//! `/zones/{zone_id}/settings`: what of a zone can be switched, as far as this edge enforces it; and what cannot, with the
+//! value that is true.
 
 use axum::extract::State;
-use bartizan_model::{SettingNote, change_setting, parse_setting, show_setting, strict_settings};
+use bartizan_model::{FixedSetting, SettingNote, change_setting, parse_setting, show_setting, strict_settings};
 use bartizan_names::{SettingId, Timestamp, ZoneId};
 use bartizan_store::Key;
 use bartizan_v4::{Patch, Setting, SettingBody, SettingsBody, StoredSettings};
@@ -70,7 +71,10 @@ async fn list(
             view.settings(zone)
         })
         .await?;
-    Ok(Reply::of(SettingId::ALL.iter().map(|id| show_setting(*id, &stored)).collect()))
+    let enforced = SettingId::ALL.iter().map(|id| show_setting(*id, &stored));
+    let mut settings: Vec<Setting> = enforced.chain(FixedSetting::all().map(FixedSetting::show)).collect();
+    settings.sort_by(|a, b| a.id.cmp(&b.id));
+    Ok(Reply::of(settings))
 }
 
 /// One setting of a zone.
@@ -89,7 +93,7 @@ async fn get(
     let setting = api
         .read(move |view| {
             view.zone(caller.account, zone)?;
-            Ok(show_setting(parse_setting(&id)?, &view.settings(zone)?))
+            Named::read(&id).and_then(|named| Ok(named.show(&view.settings(zone)?)))
         })
         .await?;
     Ok(Reply::of(setting))
@@ -114,9 +118,11 @@ async fn change(
         .change(&caller, move |change| {
             change.zone(caller.account, zone)?;
             let mut stored = change.settings(zone)?;
-            let (setting, note) = put(&mut stored, &id, &body.value, &body.enabled, change.now())?;
-            change.put_settings(zone, &stored)?;
-            Ok((show_setting(setting, &stored), note))
+            let (named, note) = put(&mut stored, &id, &body.value, &body.enabled, change.now())?;
+            if named.is_kept() {
+                change.put_settings(zone, &stored)?;
+            }
+            Ok((named.show(&stored), note))
         })
         .await?;
     Ok(noted(Reply::of(setting), note))
@@ -144,19 +150,49 @@ async fn change_several(
         .change(&caller, move |change| {
             change.zone(caller.account, zone)?;
             let mut stored = change.settings(zone)?;
-            let mut ids = Vec::new();
+            let mut all = Vec::new();
             let mut notes = None;
             for (index, item) in body.items.iter().enumerate() {
-                let (id, note) = put(&mut stored, &item.id, &item.value, &item.enabled, change.now())
+                let (named, note) = put(&mut stored, &item.id, &item.value, &item.enabled, change.now())
                     .map_err(|error| error.inside(&format!("/items/{index}")))?;
-                ids.push(id);
+                all.push(named);
                 notes = notes.or(note);
             }
-            change.put_settings(zone, &stored)?;
-            Ok((ids.iter().map(|id| show_setting(*id, &stored)).collect::<Vec<_>>(), notes))
+            if all.iter().any(Named::is_kept) {
+                change.put_settings(zone, &stored)?;
+            }
+            Ok((all.iter().map(|named| named.show(&stored)).collect::<Vec<_>>(), notes))
         })
         .await?;
     Ok(noted(Reply::of(settings), note))
+}
+
+/// A setting by its id.
+enum Named {
+    /// One that the edge obeys.
+    Enforced(SettingId),
+    /// One that is as it is.
+    Fixed(&'static FixedSetting),
+}
+
+impl Named {
+    fn read(id: &str) -> Result<Named, Error> {
+        match FixedSetting::of(id) {
+            Some(fixed) => Ok(Named::Fixed(fixed)),
+            None => Ok(Named::Enforced(parse_setting(id)?)),
+        }
+    }
+
+    fn show(&self, stored: &StoredSettings) -> Setting {
+        match self {
+            Named::Enforced(id) => show_setting(*id, stored),
+            Named::Fixed(fixed) => fixed.show(),
+        }
+    }
+
+    fn is_kept(&self) -> bool {
+        matches!(self, Named::Enforced(_))
+    }
 }
 
 fn put(
@@ -165,15 +201,20 @@ fn put(
     value: &Patch<Value>,
     enabled: &Patch<bool>,
     now: Timestamp,
-) -> Result<(SettingId, Option<SettingNote>), Error> {
-    let id = parse_setting(id)?;
+) -> Result<(Named, Option<SettingNote>), Error> {
     let value = match (value, enabled) {
         (Patch::Value(value), _) => value.clone(),
         (_, Patch::Value(enabled)) => Value::Bool(*enabled),
         _ => Value::Null,
     };
-    let note = change_setting(id, stored, &value, now)?;
-    Ok((id, note))
+    match Named::read(id)? {
+        Named::Enforced(id) => Ok((Named::Enforced(id), change_setting(id, stored, &value, now)?)),
+        Named::Fixed(fixed) if fixed.is(&value) => Ok((Named::Fixed(fixed), None)),
+        Named::Fixed(fixed) => {
+            let (id, is) = (fixed.id, fixed.show().value);
+            Err(Fault::SettingFixed.because(format!("{id} is {is}, because {}", fixed.reason)).at("/value"))
+        }
+    }
 }
 
 fn noted<T>(reply: Reply<T>, note: Option<SettingNote>) -> Reply<T> {

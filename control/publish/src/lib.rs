@@ -18,8 +18,11 @@ mod publisher;
 mod reading;
 mod unit;
 
+/// What every zone is served with, in seconds.
+pub use bartizan_authority::times;
 pub use bundle::{Bundle, ServedPop};
 pub use check::{Refused, check};
 pub use documents::{ReadToken, Review};
+pub use part::soa_rname;
 pub use problems::Problems;
 pub use publisher::{PublishError, Publisher};

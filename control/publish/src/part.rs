@@ -31,6 +31,7 @@ use crate::unit::{KnownZones, NameUnit, Served, ZoneChanges, load_names, read_na
 use apps::{AppsPart, AppsPatch};
 use hosts::HostsPart;
 use zones::ZonesPart;
+pub use zones::soa_rname;
 
 /// Objects that a start puts in force in one go: some tens of megabytes, however many there are.
 const PIECE_OBJECTS: usize = 8_192;

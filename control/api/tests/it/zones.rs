@@ -116,7 +116,7 @@ fn settings() {
     let edge = Edge::new();
     let path = format!("/zones/{}/settings", edge.zone());
     let all = edge.get(&path).result();
-    assert_eq!(all.as_array().unwrap().len(), 6);
+    assert_eq!(all.as_array().unwrap().len(), 54);
     assert_eq!(
         edge.get(&format!("{path}/ssl")).result(),
         json!({"id": "ssl", "value": "flexible", "editable": true, "modified_on": null})
@@ -127,7 +127,11 @@ fn settings() {
         ("always_use_https", r#"{"enabled":true}"#, "200"),
         ("ssl", r#"{"value":"sometimes"}"#, "400 1007 /value"),
         ("ssl", "{}", "400 1007 /value"),
-        ("rocket_loader", r#"{"value":"on"}"#, "400 1003"),
+        ("rocket_loaders", r#"{"value":"on"}"#, "400 1003"),
+        ("rocket_loader", r#"{"value":"on"}"#, "400 1006 /value"),
+        ("rocket_loader", r#"{"value":"off"}"#, "200"),
+        ("tls_1_3", r#"{"value":true}"#, "200"),
+        ("min_tls_version", r#"{"value":"1.3"}"#, "400 1006 /value"),
         ("proxy_read_timeout", r#"{"value":"60"}"#, "200"),
         ("proxy_read_timeout", r#"{"value":0}"#, "400 1007 /value"),
     ] {
@@ -165,4 +169,71 @@ fn a_deleted_zone_leaves_nothing_behind() {
     let id = zone.parse().unwrap();
     let view = edge.store.read().unwrap();
     assert_eq!(view.keys(&Prefix::scope(Scope::Zone(id)), None, 10).unwrap(), []);
+}
+
+/// What cannot be changed says what it is, and why.
+#[test]
+fn settings_that_stay() {
+    let edge = Edge::new();
+    let path = format!("/zones/{}/settings", edge.zone());
+    let before = edge.revision();
+    assert_eq!(
+        edge.get(&format!("{path}/brotli")).result(),
+        json!({"id": "brotli", "value": "off", "editable": false, "modified_on": null})
+    );
+    let refused = edge.call("PATCH", &format!("{path}/brotli"), r#"{"value":"on"}"#).text;
+    assert!(refused.contains("answers are passed on as the origin sent them"), "{refused}");
+    let items = r#"{"items":[{"id":"brotli","value":"off"},{"id":"http3","value":"on"}]}"#;
+    assert_eq!(edge.call("PATCH", &path, items).verdict(), "400 1006 /items/1/value");
+    assert_eq!(edge.revision(), before);
+    let items = r#"{"items":[{"id":"brotli","value":"off"},{"id":"ssl","value":"full"}]}"#;
+    let changed = edge.call("PATCH", &path, items).result();
+    assert_eq!((&changed[0]["editable"], &changed[1]["value"]), (&json!(false), &json!("full")));
+    let ids: Vec<String> = edge.get(&path).result().as_array().unwrap().iter().map(|it| it["id"].to_string()).collect();
+    assert!(ids.is_sorted());
+}
+
+#[test]
+fn what_follows_from_a_zone() {
+    let edge = Edge::new();
+    let zone = format!("/zones/{}", edge.zone());
+    let at = |path: &str| format!("{zone}/{path}");
+    let before = edge.revision();
+    assert_eq!(edge.call("PUT", &at("activation_check"), "").result(), json!({"id": edge.zone()}));
+    let none = json!({"hold": false, "include_subdomains": "false"});
+    assert_eq!(edge.get(&at("hold")).result(), none);
+    assert_eq!(edge.call("DELETE", &at("hold"), "").result(), none);
+    assert_eq!(edge.post(&at("hold?include_subdomains=true"), "").verdict(), "400 1034");
+    assert_eq!(edge.call("PATCH", &at("hold"), "{}").verdict(), "400 1034");
+    let plan = edge.get(&at("available_plans")).result()[0].clone();
+    let id = plan["id"].as_str().unwrap();
+    assert_eq!(edge.get(&at(&format!("available_plans/{id}"))).result(), plan);
+    assert_eq!(edge.get(&at("available_plans/free")).verdict(), "404 1005");
+    assert_eq!(edge.get(&at("available_rate_plans")).result()[0]["id"], "enterprise");
+    let settings = edge.get(&at("dns_settings")).result();
+    assert_eq!((&settings["soa"]["mname"], &settings["ns_ttl"]), (&json!("ns1.bartizan.localhost"), &json!(86_400)));
+    assert_eq!(settings["soa"]["rname"], "dns.bartizan.localhost");
+    for (body, expect) in [
+        (settings.to_string(), "200"),
+        (r#"{"soa":{"refresh":10000.0,"mname":null},"zone_mode":null}"#.to_owned(), "200"),
+        (r#"{"soa":{"refresh":1}}"#.to_owned(), "400 1008 /soa/refresh"),
+        (r#"{"flatten_all_cnames":true}"#.to_owned(), "400 1008 /flatten_all_cnames"),
+        (r#"{"nameservers":{"type":"custom.account"}}"#.to_owned(), "400 1008 /nameservers/type"),
+    ] {
+        assert_eq!(edge.call("PATCH", &at("dns_settings"), &body).verdict(), expect, "{body}");
+    }
+    for (method, path, name) in [
+        ("POST", "dns_records/scan", "scan"),
+        ("POST", "dns_records/scan/trigger", "scan"),
+        ("GET", "dns_records/scan/review", "scan"),
+        ("GET", "custom_hostnames", "custom_hostnames"),
+        ("POST", "custom_hostnames", "custom_hostnames"),
+    ] {
+        let answer = edge.call(method, &at(path), "");
+        assert_eq!(answer.verdict(), "400 10406", "{method} {path}");
+        assert!(answer.text.contains(&format!("`{name}`")), "{}", answer.text);
+    }
+    assert_eq!(edge.revision(), before);
+    let foreign = edge.call("PUT", &format!("/zones/{}/activation_check", "0".repeat(32)), "");
+    assert_eq!(foreign.verdict(), "404 1001");
 }

@@ -119,14 +119,18 @@ fn says_where(content: &NameContent) -> bool {
     content.sets.iter().any(|set| matches!(set.rtype, RecordType::A | RecordType::AAAA | RecordType::CNAME))
 }
 
+/// The mailbox of the person responsible for a zone, as a name.
+pub fn soa_rname(zone: &Zone) -> Name {
+    let operator = zone.nameservers.first().and_then(Name::parent).unwrap_or_else(|| zone.name.as_name().clone());
+    operator.child(RNAME_LABEL).unwrap_or(operator)
+}
+
 fn facts(zone: &Zone, changed: Rev) -> ZoneFacts {
-    let nameservers = zone.nameservers.clone();
-    let operator = nameservers.first().and_then(Name::parent).unwrap_or_else(|| zone.name.as_name().clone());
     ZoneFacts {
         apex: zone.name.clone(),
         serial: SERIAL_BASE.wrapping_add(changed.0 as u32), // serial arithmetic wraps (RFC 1982)
-        soa_rname: operator.child(RNAME_LABEL).unwrap_or(operator),
-        nameservers,
+        soa_rname: soa_rname(zone),
+        nameservers: zone.nameservers.clone(),
         paused: zone.paused,
     }
 }
