@@ -59,7 +59,7 @@ number:
   type: NAPTR
   value: {order: 100, preference: 10, flags: U, service: E2U+sip, regexp: '!^.*$!sip:a@b.example!', replacement: .}
 pointer: {type: PTR, values: [host.octodns.example.]}
-shop: {type: HTTPS, value: {svcpriority: 1, targetname: ., svcparams: {alpn: [h3, h2], ipv4hint: [192.0.2.1], port: 443}}}
+shop: {type: HTTPS, value: {svcpriority: 1, targetname: ., svcparams: {alpn: [h3, h2], ipv4hint: [192.0.2.1]}}}
 _dns: {type: SVCB, value: {svcpriority: 1, targetname: host.octodns.example., svcparams: {alpn: [dot]}}}
 "#;
 
@@ -71,7 +71,7 @@ const SHOWN: [(&str, &str, &str); 8] = [
     ("host.octodns.example", "LOC", "LOC 31 58 52.100 S 115 49 11.700 E 20.00m 10m 10m 2m"),
     ("number.octodns.example", "NAPTR", r#"NAPTR 100 10 "U" "E2U+sip" "!^.*$!sip:a@b.example!" ."#),
     ("pointer.octodns.example", "PTR", "PTR host.octodns.example."),
-    ("shop.octodns.example", "HTTPS", r#"HTTPS 1 . alpn="h3,h2" port=443 ipv4hint=192.0.2.1"#),
+    ("shop.octodns.example", "HTTPS", r#"HTTPS 1 . alpn="h3,h2" ipv4hint=192.0.2.1"#),
     ("_dns.octodns.example", "SVCB", r#"SVCB 1 host.octodns.example. alpn="dot""#),
 ];
 
@@ -115,6 +115,32 @@ fn octodns_with_its_default_configuration() {
     assert!(sync(&["--doit"]).contains("Update"));
     let plan = sync(&[]);
     assert!(plan.contains("No changes were planned"), "{plan}");
+}
+
+/// The types that octoDNS does not have, made by the command line, and a delegation, as another program reads them.
+#[test]
+fn types_by_hand() {
+    let edge = Edge::start();
+    finish(&mut edge.command(["zone", "create", "types.example"])).ok();
+    let key = "bDts/tc=";
+    for (name, kind, content, shown) in [
+        ("k", "CERT", format!("PKIX 1 RSASHA256 {key}"), format!("CERT PKIX 1 RSASHA256 {key}")),
+        ("k", "DNSKEY", format!("256 3 15 {key}"), format!("DNSKEY 256 3 15 {key}")),
+        ("k", "OPENPGPKEY", key.to_owned(), format!("OPENPGPKEY {key}")),
+        ("k", "SMIMEA", format!("3 1 1 {DIGEST}"), format!("SMIMEA 3 1 1 {}", DIGEST.to_uppercase())),
+        ("k", "URI", "10 1 ftp://example.com/".to_owned(), r#"URI 10 1 "ftp://example.com/""#.to_owned()),
+    ] {
+        let name = format!("{name}.types.example");
+        finish(&mut edge.command(["record", "create", &name, kind, &content])).ok();
+        assert_eq!(edge.dig(&["+nosplit", &name, kind]).answers(), [shown]);
+    }
+    for (name, kind, content) in [("cut", "NS", "ns.cut.types.example"), ("ns.cut", "A", "192.0.2.1")] {
+        finish(&mut edge.command(["record", "create", &format!("{name}.types.example"), kind, content])).ok();
+    }
+    let referral = edge.dig(&["www.cut.types.example", "A"]);
+    assert!(referral.answers().is_empty() && !referral.has_flag("aa"), "{referral:?}");
+    let refused = finish(&mut edge.command(["record", "create", "types.example", "SOA", "a b 1 2 3 4 5"]));
+    assert!(refused.err.contains("made by the edge"), "{}", refused.err);
 }
 
 /// A token for one zone's records, made by the command line as a person makes it: certbot's plugin works with it, and
