@@ -185,6 +185,9 @@ pub struct Up {
     /// and pools are on loopback]
     #[arg(long, value_enum, value_name = "WHETHER", env = "BARTIZAN_PRIVATE_ORIGINS")]
     pub private_origins: Option<PrivateOrigins>,
+    /// How many calls a caller of the API may make in five minutes [default: 1000000]
+    #[arg(long, value_name = "N", env = "BARTIZAN_API_CALLS", value_parser = clap::value_parser!(u32).range(1..))]
+    pub api_calls: Option<u32>,
     /// MMDB files that tell countries and networks, before the built-in country data
     #[arg(long, value_name = "FILE", env = "BARTIZAN_GEO", value_delimiter = ',', num_args = 1..)]
     pub geo: Vec<PathBuf>,

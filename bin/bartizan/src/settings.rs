@@ -49,6 +49,7 @@ struct File {
     ports: Option<PortsMode>,
     proxy: Vec<Prefix>,
     private_origins: Option<PrivateOrigins>,
+    api_calls: Option<u32>,
     geo: Vec<PathBuf>,
     workers: Option<u16>,
     demo: Option<bool>,
@@ -183,6 +184,8 @@ pub struct Settings {
     /// Peers that put a PROXY header in front of every connection.
     pub proxies: Vec<Prefix>,
     pub private_origins: PrivateOrigins,
+    /// How many calls a caller of the API may make in five minutes.
+    pub api_calls: u32,
     /// MMDB files, the most trusted first.
     pub geo: Vec<PathBuf>,
     pub domain: String,
@@ -215,6 +218,7 @@ impl Settings {
             api_names: api_names.iter().map(|name| api_name(name)).collect::<anyhow::Result<_>>()?,
             dns,
             private_origins,
+            api_calls: up.api_calls.or(file.api_calls).unwrap_or(bartizan_api::CALLS_USUAL),
             http,
             https,
             tunnel,

@@ -202,6 +202,7 @@ pub async fn serve(opened: Opened, output: Output) -> anyhow::Result<()> {
         private_origins: private == Private::Allowed,
         knows_networks,
         may_know_tor,
+        calls_max: settings.api_calls,
         data: data.path().to_owned(),
         domain: domain.clone(),
         account: set_up.account_id,

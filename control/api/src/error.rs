@@ -73,6 +73,8 @@ faults! {
     NoDnsEdit = 403 1009 "Unauthorized to access requested resource";
     /// RFC 6585 §4. Whoever has a right one is let in all the same.
     TooManyTries = 429 10013 "Too many wrong credentials from this address; try again later";
+    /// RFC 6585 §4, with the time to the end of the caller's window.
+    TooManyCalls = 429 971 "Too many calls in a while; try again later, and more slowly";
     /// Only from `tokens/verify`.
     InvalidToken = 401 1000 "Invalid API Token";
 

@@ -21,7 +21,7 @@
 //! guard       here · state (Api) · auth
 //! store       transaction (View, Change) · caller · writes · passwords
 //! calls       path · origin · cookie · permission · rights · reply · error · tag · query · extract · here · front ·
-//!             openapi · numbers · idempotency · background (Worker) · admin_file · last_used
+//!             openapi · numbers · idempotency · calls · background (Worker) · admin_file · last_used
 //! ```
 //! What a resource keeps, and by which rules, is in its own file: as methods of View and Change that other resources may
 //! call. What is about everything of a zone, whatever its kind, is in `deletions`.
@@ -38,6 +38,7 @@ mod auth;
 mod background;
 mod bootstrap;
 mod caller;
+mod calls;
 mod certificates;
 mod cookie;
 mod deletions;
@@ -89,6 +90,7 @@ mod zones;
 pub use admin_file::{AdminFileError, Administrator, DefaultZone, FILE as ADMIN_FILE, NEW_CREDENTIALS};
 pub use bootstrap::{BootstrapError, Entry, Preset, SetUp, bootstrap};
 pub use caller::read_token;
+pub use calls::CALLS_USUAL;
 pub use error::{Error, Fault};
 pub use extract::{BODY_MAX, Peer};
 pub use last_used::FILE as TOKEN_USES_FILE;

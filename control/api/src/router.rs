@@ -4,6 +4,7 @@
 use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::time::Instant;
 
 use axum::Router;
 use axum::extract::Request;
@@ -14,7 +15,9 @@ use futures_util::FutureExt;
 use tower::ServiceExt;
 use utoipa_axum::router::OpenApiRouter;
 
+use crate::auth::peer_of;
 use crate::background::{Due, Worker};
+use crate::calls::{Calls, Turn};
 use crate::deletions::Deletions;
 use crate::error::{Error, Fault};
 use crate::last_used::LastUsed;
@@ -33,6 +36,7 @@ pub fn router(given: Dependencies) -> Router {
     let names: Arc<[String]> = given.facts.api_names.iter().map(|name| name.to_ascii_lowercase()).collect();
     let numbers = Arc::new(Numbers::telling(given.observed.problems.clone()));
     let writes = Writes::new(given.store.clone(), given.certs.clone(), Arc::clone(&numbers));
+    let calls = Arc::new(Calls::new(given.facts.calls_max));
     let last_used = Arc::new(LastUsed::read(&given.facts.data));
     let background = Background::start(&writes, given.certs.clone(), &numbers, &last_used);
     let api = Api::new(given, writes, background, numbers, last_used);
@@ -53,7 +57,8 @@ pub fn router(given: Dependencies) -> Router {
         .fallback(|| async { Error::from(Fault::NoRoute) })
         .method_not_allowed_fallback(|| async { Error::from(Fault::BadMethod) })
         .with_state(api);
-    Router::new().fallback_service(tower::service_fn(move |request| answer(inner.clone(), Arc::clone(&names), request)))
+    let service = move |request| answer(inner.clone(), Arc::clone(&names), Arc::clone(&calls), request);
+    Router::new().fallback_service(tower::service_fn(service))
 }
 
 impl Background {
@@ -97,18 +102,30 @@ fn dialect(api: &Api) -> OpenApiRouter<Api> {
         .merge(status::routes(api))
 }
 
-async fn answer(router: Router, names: Arc<[String]>, mut request: Request) -> Result<Response, Infallible> {
+async fn answer(
+    router: Router,
+    names: Arc<[String]>,
+    calls: Arc<Calls>,
+    mut request: Request,
+) -> Result<Response, Infallible> {
     normalise(&mut request);
-    if let Err(refused) = front::check(&request, &names) {
-        return Ok(refused.into_response());
-    }
     let method = request.method().clone();
     let path = request.uri().path().to_owned();
-    let response = match AssertUnwindSafe(router.oneshot(request)).catch_unwind().await {
-        Ok(Ok(response)) => response,
-        // The hook has printed where; the client is told nothing of it.
-        Err(_) => Error::from(Fault::Internal).into_response(),
+    // The page and the probes are for people and monitors of this machine.
+    let is_call = path.starts_with(BASE);
+    let turn = is_call.then(|| calls.turn(request.headers(), peer_of(request.extensions()), Instant::now()));
+    let admitted = turn.map_or(Ok(()), Turn::check).and_then(|()| front::check(&request, &names));
+    let mut response = match admitted {
+        Ok(()) => match AssertUnwindSafe(router.oneshot(request)).catch_unwind().await {
+            Ok(Ok(response)) => response,
+            // The hook has printed where; the client is told nothing of it.
+            Err(_) => Error::from(Fault::Internal).into_response(),
+        },
+        Err(error) => error.into_response(),
     };
+    if let Some(turn) = turn {
+        turn.tell(response.headers_mut());
+    }
     tracing::debug!(%method, path, status = response.status().as_u16(), "API");
     Ok(response)
 }

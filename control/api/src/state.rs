@@ -57,6 +57,8 @@ pub struct Facts {
     pub may_know_tor: bool,
     /// Whether records and applications may lead to loopback and private addresses.
     pub private_origins: bool,
+    /// How many calls a caller may make in five minutes.
+    pub calls_max: u32,
     pub data: PathBuf,
     /// The default zone.
     pub domain: ZoneName,

@@ -176,6 +176,7 @@ impl Edge {
             knows_networks: false,
             may_know_tor: false,
             private_origins: true,
+            calls_max: 50_000,
             data: directory.path().to_owned(),
             domain,
             account: administrator.account_id,
