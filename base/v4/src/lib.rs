@@ -12,6 +12,7 @@
 pub mod access_rule;
 pub mod account;
 pub mod audit_log;
+pub mod dns_import;
 pub mod dns_record;
 mod edge;
 mod envelope;
@@ -47,7 +48,7 @@ pub use session::{Session, SessionBody, StoredSession};
 pub use settings::{Setting, SettingBody, SettingPatch, SettingsBody, StoredSetting, StoredSettings};
 pub use spectrum::{App, AppBody, StoredApp};
 pub use status::{Status, StatusAudit, StatusProblem};
-pub use stored::{StoredAddress, StoredAppRef, StoredHolder, StoredName, StoredSlot};
+pub use stored::{StoredAddress, StoredAppRef, StoredHolder, StoredImport, StoredName, StoredSlot};
 pub use token::{Condition, ResourceGrant, Resources, StoredPolicy, StoredToken, TokenBody, TokenVerification};
 pub use tunnel::{
     Connection, Connector, RouteBody, RouteResult, StoredTunnel, Tunnel, TunnelBody, TunnelConfiguration,

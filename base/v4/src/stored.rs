@@ -1,6 +1,6 @@
 //! Documents that are stored and never sent: what keys hold that exist for others to meet at.
 
-use bartizan_names::{AppId, Name, ZoneId};
+use bartizan_names::{AppId, Name, RecordId, Timestamp, ZoneId};
 use serde::{Deserialize, Serialize};
 
 /// What the key of an owner name holds.
@@ -17,6 +17,14 @@ pub struct StoredName {
 pub struct StoredHolder {
     /// The id of whoever has the name; of a token its key.
     pub by: String,
+}
+
+/// An import that has begun and is not done: what it has put into its zone so far goes again if it does not come to its end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredImport {
+    /// In front of the ids of its records, which begin with the same eight bytes.
+    pub ids_from: RecordId,
+    pub begun_on: Timestamp,
 }
 
 /// What the key of a slot of the address pools holds: the name that it belongs to.

@@ -4,6 +4,9 @@
 //! in its way, is decided on all records of that name in the state that the change lands on.
 
 mod batch;
+mod export;
+mod import;
+mod lines;
 mod query;
 mod rules;
 
@@ -15,6 +18,7 @@ use bartizan_v4::RecordBody;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+pub(crate) use self::import::undo_all;
 use self::query::Params;
 use self::rules::beside_others;
 use crate::auth::needs;
@@ -33,11 +37,11 @@ use crate::transaction::{Change, Listed, View};
 const SIZES: PageSizes = PageSizes { min: 1, default: 100, max: 10_000 };
 
 pub(crate) fn routes(api: &Api) -> OpenApiRouter<Api> {
-    resource::routes::<Records>(api).routes(needs(Permission::DnsRead, api, routes!(list))).routes(needs(
-        Permission::DnsWrite,
-        api,
-        routes!(batch::batch),
-    ))
+    resource::routes::<Records>(api)
+        .routes(needs(Permission::DnsRead, api, routes!(list)))
+        .routes(needs(Permission::DnsRead, api, routes!(export::export)))
+        .routes(needs(Permission::DnsWrite, api, routes!(import::import)))
+        .routes(needs(Permission::DnsWrite, api, routes!(batch::batch)))
 }
 
 struct Records;
@@ -108,7 +112,7 @@ impl Editable for Records {
         let zone = here.zone()?;
         match change.record(zone.id, id).and_then(|stored| owner_names::owner(&stored).map(|_| stored)) {
             Ok(stored) => change.put_records(&zone, &[stored], &[]),
-            Err(error) if error.fault == Fault::Damaged => change.delete_damaged_record(zone.id, id),
+            Err(error) if error.fault == Fault::Damaged => change.delete_unread_records(zone.id, &[id]),
             Err(error) => Err(error),
         }
     }

@@ -164,6 +164,9 @@ faults! {
     RecordData = 400 9101 "A field of the record's data is missing or invalid";
     CommentLong = 400 9300 "DNS record comment exceeds the maximum length";
     RecordUnknown = 404 81044 "Record does not exist";
+    ImportForm = 400 9207 "An import is multipart/form-data with a master file in its field file";
+    ZoneFile = 400 9208 "The master file has a fault";
+    ImportBusy = 503 10505 "Another import is at work in this zone, or too many are in others; try again when it is done";
     HostTaken = 400 81053 "An A, AAAA, or CNAME record with that host already exists";
     CnameExists = 400 81054 "A CNAME record with that host already exists";
     NsExists = 400 81055 "An NS record with that host already exists";

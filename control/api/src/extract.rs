@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{FromRequest, FromRequestParts, RawPathParams, Request};
@@ -26,6 +27,21 @@ const BODY_WAIT: Duration = Duration::from_secs(30);
 /// Where a request came from.
 #[derive(Clone, Copy, Debug)]
 pub struct Peer(pub SocketAddr);
+
+/// With a request that came over a connection: a handler whose work takes long, and goes on, says so by it.
+#[derive(Clone)]
+pub(crate) struct Patience(Arc<dyn Fn() + Send + Sync>);
+
+impl Patience {
+    pub(crate) fn new(renew: impl Fn() + Send + Sync + 'static) -> Patience {
+        Patience(Arc::new(renew))
+    }
+
+    /// The request gets as much time again as it had at first.
+    pub(crate) fn renew(&self) {
+        (self.0)();
+    }
+}
 
 /// A JSON body, whatever its Content-Type says: one client sends none.
 pub(crate) struct Body<T>(pub(crate) T);

@@ -21,7 +21,7 @@
 //! guard       here · state (Api) · auth
 //! store       transaction (View, Change) · caller · writes · passwords
 //! calls       path · origin · cookie · permission · rights · reply · error · tag · query · extract · here · front ·
-//!             openapi · numbers · idempotency · calls · background (Worker) · admin_file · last_used
+//!             openapi · numbers · idempotency · calls · background (Worker) · turns · admin_file · last_used
 //! ```
 //! What a resource keeps, and by which rules, is in its own file: as methods of View and Change that other resources may
 //! call. What is about everything of a zone, whatever its kind, is in `deletions`.
@@ -81,6 +81,7 @@ mod tokens;
 mod transaction;
 mod tunnel_routes;
 mod tunnels;
+mod turns;
 mod user;
 mod users;
 mod writes;

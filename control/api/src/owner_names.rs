@@ -1,6 +1,8 @@
 //! What stands at an owner name of a zone: records, or applications, never both. The name is the unit that is guarded,
 //! so whoever decides by what is there meets everybody else who changes it.
 
+use std::collections::BTreeMap;
+
 use bartizan_model::{Application, Record, Zone};
 use bartizan_names::{AccountId, AppId, Name, RecordId, ZoneId};
 use bartizan_store::Key;
@@ -103,14 +105,21 @@ impl Change {
         self.put_name_document(zone.id, owner, StoredName { records: records.len(), ..known })
     }
 
-    /// Deletes a record that cannot be read, by its key and its place in the listing. It is counted off its name without
-    /// a look at the other records there, of which more may be unreadable.
-    pub(crate) fn delete_damaged_record(&mut self, zone: ZoneId, id: RecordId) -> Result<(), Error> {
-        let owner = self.0.record_owner(zone, id)?;
-        self.delete(Key::record(zone, id))?;
-        let Some(owner) = owner else { return Ok(()) };
-        let StoredName { records, apps } = self.name_document(zone, &owner)?;
-        self.put_name_document(zone, &owner, StoredName { records: records.saturating_sub(1), apps })
+    /// Deletes records that need not be readable, by their keys and their places in the listing. They are counted off their
+    /// names without a look at the other records there, of which more may be unreadable.
+    pub(crate) fn delete_unread_records(&mut self, zone: ZoneId, ids: &[RecordId]) -> Result<(), Error> {
+        let mut gone: BTreeMap<Name, usize> = BTreeMap::new();
+        for id in ids {
+            if let Some(owner) = self.0.record_owner(zone, *id)? {
+                *gone.entry(owner).or_default() += 1;
+            }
+            self.delete(Key::record(zone, *id))?;
+        }
+        for (owner, count) in gone {
+            let StoredName { records, apps } = self.name_document(zone, &owner)?;
+            self.put_name_document(zone, &owner, StoredName { records: records.saturating_sub(count), apps })?;
+        }
+        Ok(())
     }
 
     /// Exchanges the applications that a name leads to.

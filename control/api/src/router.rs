@@ -25,6 +25,7 @@ use crate::numbers::Numbers;
 use crate::path::{self, BASE};
 use crate::renewals::Renewals;
 use crate::state::{Api, Background, Dependencies};
+use crate::turns::Turns;
 use crate::writes::Writes;
 use crate::{
     access_rules, accounts, audit_logs, dns_records, edge, firewall, front, ips, members, openapi, page, page_rules,
@@ -67,9 +68,13 @@ impl Background {
         let mut deletions = Deletions::new(writes.clone(), sweep.clone(), Arc::clone(numbers));
         let mut renewals = Renewals::new(writes.clone(), certs, Arc::clone(numbers));
         let last_used = Arc::clone(last_used);
+        let imports = Turns::default();
+        let (undo, turns) = (writes.clone(), imports.clone());
         Background {
             deletions: Worker::start("deletions", move |stop| deletions.run(stop)),
             sweep,
+            imports,
+            _undo: Worker::start("imports", move |stop| dns_records::undo_all(&undo, &turns, stop)),
             _renewals: Worker::start("renewals", move |stop| renewals.run(stop)),
             _last_used: Worker::start("last-used", move |stop| last_used.run(stop)),
         }

@@ -27,6 +27,7 @@ use crate::last_used::LastUsed;
 use crate::numbers::Numbers;
 use crate::passwords::Passwords;
 use crate::transaction::{Change, View};
+use crate::turns::Turns;
 use crate::writes::{By, Writes, blocking, now};
 
 /// Wrong credentials that a source may send in a while before it is told to wait: a tool with an old token, tried by a
@@ -106,6 +107,10 @@ pub(crate) struct Background {
     pub(crate) deletions: Worker,
     /// Lets them also look for what belongs to nobody any more.
     pub(crate) sweep: Due,
+    /// Who imports into which zone.
+    pub(crate) imports: Turns,
+    /// Undoes imports that did not come to their end; nobody wakes it.
+    pub(crate) _undo: Worker,
     /// Renews certificates; nobody wakes it.
     pub(crate) _renewals: Worker,
     /// Writes down when tokens were last used; nobody wakes it.

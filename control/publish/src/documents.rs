@@ -157,6 +157,7 @@ fn shape(kind: Kind) -> fn(&Entry) -> Result<(), Fault> {
         Kind::Certificate => is::<certs::Document>,
         Kind::AccessRule => is::<v4::StoredAccessRule>,
         Kind::App => is::<v4::StoredApp>,
+        Kind::Import => is::<v4::StoredImport>,
         Kind::Unique => unique,
     }
 }

@@ -250,6 +250,11 @@ impl Key {
         Key::new(Scope::Edge, Kind::Deletion, zone)
     }
 
+    /// Says that an import into a zone has begun and is not done.
+    pub fn import(zone: ZoneId) -> Key {
+        Key::one(Scope::Zone(zone), Kind::Import)
+    }
+
     /// Reads the one spelling in which a key is written.
     pub fn parse(text: &str) -> Result<Key, KeyError> {
         let refused = || KeyError(text.to_owned());

@@ -22,7 +22,9 @@ fn permission(kind: Kind, scope: Scope) -> Option<Permission> {
         (Kind::Tunnel | Kind::TunnelConfig, _) => Some(Permission::TunnelRead),
         (Kind::AccessRule, Scope::Zone(_)) => Some(Permission::FirewallRead),
         (Kind::AccessRule, _) => Some(Permission::AccountFirewallRead),
-        (Kind::Meta | Kind::Pop | Kind::Name | Kind::Certificate | Kind::Unique | Kind::Deletion, _) => None,
+        (Kind::Meta | Kind::Pop | Kind::Name | Kind::Certificate | Kind::Unique | Kind::Deletion | Kind::Import, _) => {
+            None
+        }
     }
 }
 

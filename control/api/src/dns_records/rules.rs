@@ -71,7 +71,7 @@ fn refuse_other_zone(view: &View, zone: &Zone, body: &RecordBody) -> Result<(), 
 
 /// Why `record` cannot stand beside `other` (RFC 1034 §3.6.2, RFC 2181 §10.1: a CNAME is alone at its name), as far as clients know the reason by a code of its own. The rest is refused
 /// by `publish::check`.
-fn conflict(record: &Record, other: &Record, zone: &Zone) -> Option<Fault> {
+pub(super) fn conflict(record: &Record, other: &Record, zone: &Zone) -> Option<Fault> {
     let (new, old) = (record.data.rtype(), other.data.rtype());
     // An RRset has no record twice (RFC 2181 §5).
     if record.data == other.data {

@@ -42,6 +42,16 @@ impl Clock {
         self.turn(|_| Some(State::Exchange));
     }
 
+    /// The request is still being read, worked on, or answered: it has as much time again.
+    pub(super) fn renew(&self) {
+        let mut current = self.now.lock().unwrap_or_else(PoisonError::into_inner);
+        if current.0 == State::Exchange {
+            current.1 = Instant::now() + self.times.exchange;
+            drop(current);
+            self.changed.notify_one();
+        }
+    }
+
     /// The library has taken the last of the answer.
     pub(super) fn answered(&self) {
         self.turn(|state| (state == State::Exchange).then_some(State::Written));

@@ -25,7 +25,7 @@ use tower::ServiceExt;
 use super::clock::{Clock, State};
 use super::link::Link;
 use super::{DRAIN_BYTES_MAX, DRAIN_MAX, LINGER_BYTES_MAX, READ_BYTES_MAX, Shared};
-use crate::extract::Peer;
+use crate::extract::{Patience, Peer};
 use crate::front::Way;
 
 pub(super) async fn serve(stream: TcpStream, peer: SocketAddr, place: Place, shared: Arc<Shared>) {
@@ -90,6 +90,10 @@ async fn answer(
 ) -> Result<http::Response<Answer>, std::convert::Infallible> {
     request.extensions_mut().insert(ConnectInfo(Peer(peer)));
     request.extensions_mut().insert(way);
+    request.extensions_mut().insert(Patience::new({
+        let clock = Arc::clone(&clock);
+        move || clock.renew()
+    }));
     let left = Left::default();
     let may_wait = request.headers().contains_key(header::EXPECT);
     let request = request.map(|body| Body::new(Question { body: Some(body), ended: false, left: Arc::clone(&left) }));

@@ -63,8 +63,12 @@ impl Answer {
 
     /// `status code pointer` of the first error, or `200`.
     pub(crate) fn verdict(&self) -> String {
-        let json = self.json();
         let mut verdict = self.status.as_u16().to_string();
+        // A file is no envelope.
+        if self.headers.get("content-type").is_some_and(|kind| kind == "text/plain") {
+            return verdict;
+        }
+        let json = self.json();
         if let Some(error) = json["errors"].get(0) {
             assert_eq!((&json["success"], &json["result"]), (&Value::Bool(false), &Value::Null), "{}", self.text);
             verdict += &format!(" {}", error["code"]);

@@ -13,6 +13,7 @@ mod document;
 mod edge;
 mod firewall;
 mod honest;
+mod imports;
 mod others;
 mod people;
 mod quirks;

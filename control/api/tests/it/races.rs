@@ -199,7 +199,7 @@ impl State {
             }
             Kind::Name => self.name_fits(key.zone_id()?, key.id(), document)?,
             Kind::Unique => self.holder_is_there(key, document)?,
-            Kind::Deletion => false,
+            Kind::Deletion | Kind::Import => false,
             _ => true,
         };
         Some(owner_is_there && of_kind)

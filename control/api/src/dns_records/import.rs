@@ -1,0 +1,143 @@
+//! `POST /zones/{zone_id}/dns_records/import`: a master file becomes records of a zone, all of them or none.
+//!
+//! ```text
+//! form ─ pieces ─► file: lines are read and checked ─► landing: one revision, or many that are undone together
+//! ```
+//! SOA, name servers of the zone itself and what signs it are left out, and so is what is there already; `messages` say so,
+//! line by line. All else that cannot be kept refuses the file, with an error for each line.
+
+mod file;
+mod form;
+mod landing;
+mod told;
+mod undo;
+
+use std::time::Duration;
+
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse, Response};
+use bartizan_names::ZoneId;
+use bartizan_v4::dns_import::{Import, ImportEnvelope, ImportPreview, Timing};
+use http::StatusCode;
+use tokio::sync::mpsc;
+
+use self::file::ZoneFile;
+use self::landing::{Mode, Outcome, land};
+use self::told::Told;
+pub(crate) use self::undo::undo_all;
+use crate::caller::Caller;
+use crate::error::{Error, Fault};
+use crate::extract::{Ids, Patience, Query};
+use crate::reply;
+use crate::state::Api;
+use crate::writes::{blocking, now};
+
+/// Pieces of a file that wait to be read: some hundred kilobytes.
+const PIECES_MAX: usize = 16;
+
+/// Imports at once, in all zones, beside one.
+const OTHERS_MAX: usize = 1;
+
+/// How often whoever waits for a long one is known to be waited for.
+const RENEWED_EVERY: Duration = Duration::from_secs(10);
+
+#[derive(serde::Deserialize, utoipa::IntoParams)]
+pub(super) struct Params {
+    /// An extra of ours: say what the file would change, and change nothing.
+    dry_run: Option<bool>,
+}
+
+/// The form of an import.
+#[derive(utoipa::ToSchema)]
+#[allow(dead_code, reason = "for the document")]
+struct ImportForm {
+    /// A master file (RFC 1035 §5).
+    #[schema(format = Binary)]
+    file: String,
+    /// Whether records that can be proxied are, where the file does not say it: `true` or `false` (the default).
+    proxied: Option<String>,
+}
+
+/// Puts the records of a master file into a zone: all of them, or none.
+#[utoipa::path(
+    post,
+    path = "/zones/{zone_id}/dns_records/import",
+    tag = "DNS records",
+    params(("zone_id" = String, Path), Params),
+    request_body(content = inline(ImportForm), content_type = "multipart/form-data"),
+    responses((status = 200, body = ImportEnvelope))
+)]
+pub(super) async fn import(
+    State(api): State<Api>,
+    caller: Caller,
+    Ids((zone_id,)): Ids<(ZoneId,)>,
+    Query(params): Query<Params>,
+    request: Request,
+) -> Result<Response, Error> {
+    let begun = now();
+    let mode = if params.dry_run == Some(true) { Mode::Preview } else { Mode::Land };
+    let turn = api.background().imports.take(zone_id, OTHERS_MAX).ok_or(Fault::ImportBusy)?;
+    let patience = request.extensions().get::<Patience>().cloned();
+    let (sender, pieces) = mpsc::channel(PIECES_MAX);
+    let work = {
+        let api = api.clone();
+        // On its own: a caller who leaves does not end what has begun to land.
+        tokio::spawn(blocking(move || {
+            let _turn = turn;
+            let mut told = Told::default();
+            let zone = api.writes().view()?.zone_of(&caller, zone_id)?;
+            let file = ZoneFile::read(pieces, &zone, &api.facts().data, &mut told)?;
+            if told.is_faulty() {
+                return Ok((told, file.parsed, Outcome::default()));
+            }
+            // What a process before this one left.
+            undo::undo(api.writes(), zone_id)?;
+            let outcome = land(api.writes(), &caller, zone_id, &file, mode, &mut told)?;
+            Ok((told, file.parsed, outcome))
+        }))
+    };
+    let received = form::receive(request, sender).await;
+    let landed = waited_for(work, patience).await;
+    // Why a file broke off is known here, and that it did there.
+    received?;
+    let (told, parsed, outcome) = landed?;
+    Ok(answer(&told, parsed, outcome, mode, begun))
+}
+
+/// The work's result, with the connection kept meanwhile.
+async fn waited_for<T>(
+    mut work: tokio::task::JoinHandle<Result<T, Error>>,
+    patience: Option<Patience>,
+) -> Result<T, Error> {
+    loop {
+        tokio::select! {
+            done = &mut work => return done.unwrap_or_else(|error| Err(Error::internal(&error))),
+            () = tokio::time::sleep(RENEWED_EVERY) => patience.iter().for_each(Patience::renew),
+        }
+    }
+}
+
+fn answer(told: &Told, parsed: u64, outcome: Outcome, mode: Mode, begun: bartizan_names::Timestamp) -> Response {
+    if told.is_faulty() {
+        let (errors, messages) = (told.problems(), told.messages());
+        let envelope = ImportEnvelope { result: None, success: false, errors, messages, timing: None };
+        return reply::json(StatusCode::BAD_REQUEST, &envelope);
+    }
+    let ended = now();
+    let changes_left_out = outcome.added - outcome.changes.len() as u64 * u64::from(mode == Mode::Preview);
+    let preview = ImportPreview { dry_run: true, changes: outcome.changes, changes_left_out };
+    let result = Import {
+        recs_added: outcome.added,
+        total_records_parsed: parsed,
+        bartizan: (mode == Mode::Preview).then_some(preview),
+    };
+    let took = ended.unix_micros().saturating_sub(begun.unix_micros());
+    let envelope = ImportEnvelope {
+        result: Some(result),
+        success: true,
+        errors: Vec::new(),
+        messages: told.messages(),
+        timing: Some(Timing { start_time: begun, end_time: ended, process_time: took as f64 / 1e6 }),
+    };
+    reply::json(StatusCode::OK, &envelope).into_response()
+}

@@ -1,0 +1,284 @@
+//! How the records of a file come into a zone: whole, or not at all.
+//!
+//! ```text
+//! up to 5,000 records ─► one revision
+//! more ─► each name is looked at ─► the import begins: an object with the beginning of its records' ids
+//!                                   ─► piece after piece, each a revision ─► the import's object goes: it is done
+//! ```
+//! What fails between the last two is undone: the records whose ids begin so are deleted. A process that ends there leaves
+//! the object, by which the next one finds what to undo ([`super::undo`]). Until it is done, or undone, what has landed is
+//! served and listed; nobody was told that it is there to stay.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
+use bartizan_model::{Record, RecordData, Stamp, Zone};
+use bartizan_names::{Name, RecordId, RecordType, Timestamp, ZoneId};
+use bartizan_store::Key;
+use bartizan_v4::{RecordBody, StoredImport};
+
+use super::file::{NAME_RECORDS_MAX, ZoneFile};
+use super::told::Told;
+use super::undo::undo;
+use crate::caller::Caller;
+use crate::dns_records::lines;
+use crate::dns_records::rules::{conflict, ds_alone};
+use crate::error::{Error, Fault};
+use crate::owner_names;
+use crate::transaction::{Change, View};
+use crate::writes::{By, Writes};
+
+/// Records that land in one revision if there are no more.
+const ONE_REVISION_MAX: usize = 5_000;
+
+/// Records of a revision that is one of many: others get their turn between.
+const PIECE_MAX: usize = 2_000;
+
+/// Lines of a preview.
+const CHANGES_MAX: usize = 1_000;
+
+/// What a file comes to.
+#[derive(Default)]
+pub(super) struct Outcome {
+    pub(super) added: u64,
+    /// Of a preview.
+    pub(super) changes: Vec<String>,
+}
+
+/// Whether anything is done.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mode {
+    Land,
+    Preview,
+}
+
+/// Puts the records of a file into a zone, unless there is a fault in it, which `told` has then.
+pub(super) fn land(
+    writes: &Writes,
+    caller: &Caller,
+    zone: ZoneId,
+    file: &ZoneFile,
+    mode: Mode,
+    told: &mut Told,
+) -> Result<Outcome, Error> {
+    if let Some(line) = file.crowded() {
+        let detail = format!("a name has more than {NAME_RECORDS_MAX} records");
+        told.fault(line, Fault::RecordInvalid.because(detail));
+        return Ok(Outcome::default());
+    }
+    let pieces = file.pieces(if file.len() > ONE_REVISION_MAX { PIECE_MAX } else { ONE_REVISION_MAX });
+    if mode == Mode::Preview || pieces.len() > 1 {
+        let mut outcome = Outcome::default();
+        let mut seen = Told::default();
+        for piece in &pieces {
+            let view = writes.view()?;
+            let zone = view.zone_of(caller, zone)?;
+            let ids = Ids::new();
+            let (bodies, at) = (file.bodies(piece.clone()), Timestamp::from_unix_micros(0));
+            outcome.note(&fitting(&view, &zone, bodies, &ids, at, &mut seen)?.new);
+        }
+        if mode == Mode::Preview || seen.is_faulty() {
+            told.take(seen);
+            return Ok(outcome);
+        }
+    }
+    let by = By::Caller(caller);
+    let ids = Ids::new();
+    let piece = |change: &mut Change, piece: &std::ops::Range<usize>| {
+        let zone = change.zone_of(caller, zone)?;
+        let mut seen = Told::default();
+        let (now, bodies) = (change.now(), file.bodies(piece.clone()));
+        let fitting = fitting(change, &zone, bodies, &ids, now, &mut seen)?;
+        if !seen.is_faulty() {
+            fitting.put(change, &zone)?;
+        }
+        Ok((fitting.new.len() as u64, seen))
+    };
+    if let [one] = pieces.as_slice() {
+        let (added, seen) = writes.change(by, |change| piece(change, one))?;
+        told.take(seen);
+        return Ok(Outcome { added, changes: Vec::new() });
+    }
+    if pieces.is_empty() {
+        return Ok(Outcome::default());
+    }
+    begin(writes, by, zone, &ids)?;
+    let mut added = 0;
+    for one in &pieces {
+        let landed = writes.change(by, |change| {
+            change.require(Key::import(zone));
+            piece(change, one)
+        });
+        match landed {
+            Ok((count, seen)) if !seen.is_faulty() => {
+                added += count;
+                told.take(seen);
+            }
+            // Somebody made something meanwhile that does not go together with it.
+            Ok((_, seen)) => {
+                told.take(seen);
+                undo(writes, zone)?;
+                return Ok(Outcome::default());
+            }
+            Err(error) => {
+                undo(writes, zone).inspect_err(|error| tracing::warn!(%zone, %error, "an import is undone later"))?;
+                return Err(error);
+            }
+        }
+    }
+    writes.change(by, |change| change.delete(Key::import(zone)))?;
+    Ok(Outcome { added, changes: Vec::new() })
+}
+
+/// From here on it is known which records are to be deleted again if it is not finished.
+fn begin(writes: &Writes, by: By<'_>, zone: ZoneId, ids: &Ids) -> Result<(), Error> {
+    writes.change(by, |change| {
+        change.require(Key::zone(zone));
+        change.put(Key::import(zone), &StoredImport { ids_from: ids.first(), begun_on: change.now() })
+    })
+}
+
+/// The ids of the records of one import: they begin alike, and so lie together.
+struct Ids([u8; 8]);
+
+impl Ids {
+    fn new() -> Ids {
+        Ids(bartizan_seal::random())
+    }
+
+    /// In front of all of them.
+    fn first(&self) -> RecordId {
+        RecordId::from_bytes([self.0, [0; 8]].concat().try_into().expect("twice eight"))
+    }
+
+    fn next(&self) -> RecordId {
+        let mut rest: [u8; 8] = bartizan_seal::random();
+        // Never the first.
+        rest[7] |= 1;
+        RecordId::from_bytes([self.0, rest].concat().try_into().expect("twice eight"))
+    }
+}
+
+impl Outcome {
+    fn note(&mut self, new: &[(Record, bartizan_v4::Record)]) {
+        self.added += new.len() as u64;
+        for (record, document) in new.iter().take(CHANGES_MAX.saturating_sub(self.changes.len())) {
+            let mut line = String::from("+ ");
+            lines::write(&mut line, record, document);
+            self.changes.push(line.trim_end().to_owned());
+        }
+    }
+}
+
+/// Of what lines ask for, all that is not there yet. What cannot stand in the zone is told as a fault of its line.
+fn fitting(
+    view: &View,
+    zone: &Zone,
+    bodies: impl Iterator<Item = Result<(u64, RecordBody), Error>>,
+    ids: &Ids,
+    now: Timestamp,
+    told: &mut Told,
+) -> Result<Fitting, Error> {
+    let mut owners: BTreeMap<Name, Standing> = BTreeMap::new();
+    let mut new = Vec::new();
+    for body in bodies {
+        let (line, body) = body?;
+        let stamp = Stamp { id: ids.next(), created_on: now, modified_on: now };
+        let (record, document) = match Record::parse_body(zone, stamp, &body) {
+            Ok(parsed) => parsed,
+            Err(error) => {
+                told.fault(line, error);
+                continue;
+            }
+        };
+        let standing = match owners.entry(record.owner.clone()) {
+            std::collections::btree_map::Entry::Occupied(known) => known.into_mut(),
+            std::collections::btree_map::Entry::Vacant(unknown) => {
+                let standing = Standing::read(view, zone, unknown.key(), line)?;
+                unknown.insert(standing)
+            }
+        };
+        match standing.add(&record, zone) {
+            Ok(()) => new.push((record, document)),
+            Err(Fault::RecordIdentical) => told.note(line, "left out: an identical record is there"),
+            Err(fault) => told.fault(line, fault),
+        }
+    }
+    let has = |records: &[Record], kind| records.iter().any(|record| record.data.rtype() == kind);
+    for Standing { records, first_line, leads_to_app, .. } in owners.values() {
+        let first_line = *first_line;
+        if *leads_to_app {
+            told.fault(first_line, Fault::HostTaken.because("an application has this name"));
+        } else if has(records, RecordType::DS) && !has(records, RecordType::NS) {
+            told.fault(first_line, ds_alone());
+        } else if let Err(refused) = bartizan_publish::check(&zone.name, records) {
+            told.fault(first_line, refused);
+        }
+    }
+    Ok(Fitting { new, owners })
+}
+
+/// What of a piece comes into the zone, and the names at which it does.
+struct Fitting {
+    new: Vec<(Record, bartizan_v4::Record)>,
+    owners: BTreeMap<Name, Standing>,
+}
+
+impl Fitting {
+    fn put(&self, change: &mut Change, zone: &Zone) -> Result<(), Error> {
+        for (_, document) in &self.new {
+            change.put(Key::record(zone.id, document.id), document)?;
+        }
+        let owners: BTreeSet<&Name> = self.new.iter().map(|(record, _)| &record.owner).collect();
+        for (owner, standing) in owners.into_iter().filter_map(|owner| self.owners.get_key_value(owner)) {
+            change.put_name_records(zone, owner, &standing.records)?;
+        }
+        let proxied = self.new.iter().filter(|(record, _)| record.proxied);
+        proxied.map(|(record, _)| &record.owner).try_for_each(|owner| change.put_certificate(zone, owner))
+    }
+}
+
+/// What stands at a name, with what comes to it.
+struct Standing {
+    records: Vec<Record>,
+    data: HashSet<RecordData>,
+    /// One record of each type, as far as it counts for others whether there is one.
+    kinds: BTreeMap<(RecordType, bool), usize>,
+    first_line: u64,
+    leads_to_app: bool,
+}
+
+impl Standing {
+    fn read(view: &View, zone: &Zone, owner: &Name, first_line: u64) -> Result<Standing, Error> {
+        let mut standing = Standing {
+            records: Vec::new(),
+            data: HashSet::new(),
+            kinds: BTreeMap::new(),
+            first_line,
+            leads_to_app: !view.app_ids_at(zone.id, owner)?.is_empty(),
+        };
+        for document in view.records_at(zone.id, owner)? {
+            standing.put(owner_names::parse(&document)?);
+        }
+        Ok(standing)
+    }
+
+    fn put(&mut self, record: Record) {
+        self.data.insert(record.data.clone());
+        self.kinds.entry((record.data.rtype(), record.proxied)).or_insert(self.records.len());
+        self.records.push(record);
+    }
+
+    fn add(&mut self, record: &Record, zone: &Zone) -> Result<(), Fault> {
+        if self.data.contains(&record.data) {
+            return Err(Fault::RecordIdentical);
+        }
+        let mut others = self.kinds.values().map(|&at| &self.records[at]);
+        match others.find_map(|other| conflict(record, other, zone)) {
+            Some(fault) => Err(fault),
+            None => {
+                self.put(record.clone());
+                Ok(())
+            }
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! Imports that did not come to their end: what of them has landed goes again, at once or by whoever starts next.
+
+use std::time::Duration;
+
+use bartizan_names::{RecordId, ZoneId};
+use bartizan_store::{Key, Kind, Prefix, Scope};
+use bartizan_v4::StoredImport;
+
+use crate::background::Stop;
+use crate::error::Error;
+use crate::transaction::Change;
+use crate::turns::Turns;
+use crate::writes::{By, Writes};
+
+/// For the change log. Who asked for the import stands at its own revisions.
+const INTERFACE: &str = "import";
+
+/// Records that are deleted in one revision.
+const PIECE_MAX: usize = 2_000;
+
+/// Imports that are looked for at once.
+const IMPORTS_MAX: usize = 1_000;
+
+/// How long after a failure it is tried again.
+const RETRY: Duration = Duration::from_secs(10);
+
+/// Nothing is left behind while a process runs, but by what fails twice.
+const REST: Duration = Duration::from_secs(600);
+
+/// Undoes what nobody is at work on; how long there is then nothing to do.
+pub(crate) fn undo_all(writes: &Writes, turns: &Turns, stop: &Stop) -> Duration {
+    let undone = || -> Result<(), Error> {
+        let begun = writes.view()?.0.list_kind(Kind::Import, IMPORTS_MAX)?;
+        for zone in begun.iter().filter_map(|entry| entry.key.zone_id()) {
+            if stop.is_set() {
+                break;
+            }
+            if let Some(_turn) = turns.take(zone, usize::MAX) {
+                tracing::warn!(%zone, "an import did not come to its end; its records are deleted");
+                undo(writes, zone)?;
+            }
+        }
+        Ok(())
+    };
+    match undone() {
+        Ok(()) => REST,
+        Err(error) => {
+            tracing::warn!(%error, "what is left of an import stays for now");
+            RETRY
+        }
+    }
+}
+
+/// Deletes what an import has put into a zone, whoever changed it since.
+pub(super) fn undo(writes: &Writes, zone: ZoneId) -> Result<(), Error> {
+    while writes.change(By::Edge(INTERFACE), |change| undo_piece(change, zone))? == Piece::OneOfMore {}
+    Ok(())
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Piece {
+    OneOfMore,
+    Last,
+}
+
+fn undo_piece(change: &mut Change, zone: ZoneId) -> Result<Piece, Error> {
+    let key = Key::import(zone);
+    let Some(import) = change.find::<StoredImport>(&key)? else { return Ok(Piece::Last) };
+    let first = import.ids_from.as_bytes();
+    let records = Prefix::of(Scope::Zone(zone), Kind::Record);
+    let ids = change.keys(&records, Some(&Key::record(zone, import.ids_from)), PIECE_MAX)?;
+    let ids: Vec<RecordId> =
+        ids.iter().filter_map(Key::id_as).take_while(|id: &RecordId| id.as_bytes()[..8] == first[..8]).collect();
+    change.delete_unread_records(zone, &ids)?;
+    if ids.len() < PIECE_MAX {
+        change.delete(key)?;
+        return Ok(Piece::Last);
+    }
+    Ok(Piece::OneOfMore)
+}

@@ -1,0 +1,48 @@
+//! Who works in which zone for longer than a call takes: one at a time in each, and so many in all.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bartizan_names::ZoneId;
+
+/// Zones in which somebody is at work.
+#[derive(Clone, Default)]
+pub(crate) struct Turns(Arc<Mutex<HashSet<ZoneId>>>);
+
+/// The right to work in a zone. It ends when this is dropped.
+pub(crate) struct Turn {
+    turns: Turns,
+    zone: ZoneId,
+}
+
+impl Turns {
+    /// None while somebody else works in the zone, or there are `others_max` at work in others.
+    pub(crate) fn take(&self, zone: ZoneId, others_max: usize) -> Option<Turn> {
+        let mut taken = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        (taken.len() <= others_max && taken.insert(zone)).then(|| Turn { turns: self.clone(), zone })
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.turns.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.zone);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_a_zone_and_so_many_in_all() {
+        let turns = Turns::default();
+        let zone = |number| ZoneId::from_bytes([number; 16]);
+        let first = turns.take(zone(1), 1).unwrap();
+        assert!(turns.take(zone(1), usize::MAX).is_none());
+        let second = turns.take(zone(2), 1).unwrap();
+        assert!(turns.take(zone(3), 1).is_none());
+        drop(first);
+        assert!(turns.take(zone(3), 1).is_some());
+        drop(second);
+    }
+}
