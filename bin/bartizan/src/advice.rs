@@ -16,7 +16,8 @@ enum Reader {
 }
 
 /// Commands that work through the API.
-const CLIENTS: [&str; 9] = ["login", "tunnel", "zone", "record", "app", "firewall", "token", "history", "status"];
+const CLIENTS: [&str; 10] =
+    ["login", "tunnel", "zone", "record", "import", "app", "firewall", "token", "history", "status"];
 
 /// Sources with advice. A new one that names a flag is told of by the test below.
 const SOURCES: &[(&str, Reader)] = &[
@@ -43,6 +44,7 @@ const SOURCES: &[(&str, Reader)] = &[
     ("firewall.rs", Reader::Of(&["firewall", "up"])),
     ("history.rs", Reader::Of(&["history"])),
     ("host.rs", Reader::Of(&["up"])),
+    ("import.rs", Reader::Of(&["import"])),
     ("listen.rs", Reader::Of(&["up"])),
     ("output.rs", Reader::Client),
     ("private_origins.rs", Reader::Of(&["up"])),
@@ -56,6 +58,7 @@ const SOURCES: &[(&str, Reader)] = &[
     ("undo.rs", Reader::Of(&["undo"])),
     ("up.rs", Reader::Of(&["up"])),
     ("user.rs", Reader::Of(&["up"])),
+    ("zone_file.rs", Reader::Of(&["zone"])),
 ];
 
 /// Flags that are said of other programs.

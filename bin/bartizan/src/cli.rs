@@ -48,7 +48,7 @@ pub enum Command {
     Login(Login),
     /// Put a local service on the edge: no open port, no public address
     Tunnel(Box<Tunnel>),
-    /// Zones: list, show, create, delete
+    /// Zones: list, show, create, delete, import and export
     Zone {
         #[command(subcommand)]
         action: ZoneAction,
@@ -59,6 +59,13 @@ pub enum Command {
     Record {
         #[command(subcommand)]
         action: RecordAction,
+        #[command(flatten)]
+        edge: Edge,
+    },
+    /// Take over what an account elsewhere has
+    Import {
+        #[command(subcommand)]
+        source: ImportSource,
         #[command(flatten)]
         edge: Edge,
     },
@@ -455,6 +462,10 @@ pub enum ZoneAction {
     Show { zone: String },
     /// Serve a new zone
     Create { name: String },
+    /// Put the records of a master file (a BIND zone file) into a zone: all of them, or none
+    Import(ZoneImport),
+    /// The records of a zone as a file
+    Export(ZoneExport),
     /// Delete a zone with everything in it
     Delete {
         zone: String,
@@ -462,6 +473,90 @@ pub enum ZoneAction {
         #[arg(long, short)]
         yes: bool,
     },
+}
+
+#[derive(Args)]
+pub struct ZoneImport {
+    /// The file; `-` is standard input
+    pub file: PathBuf,
+    /// The zone [default: the one that the file's SOA or first record lies in]
+    #[arg(long, value_name = "ZONE")]
+    pub zone: Option<String>,
+    /// Records that can be proxied are, where the file does not say it
+    #[arg(long)]
+    pub proxied: bool,
+    /// Say what would change, and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+#[derive(Args)]
+pub struct ZoneExport {
+    /// By name or id
+    pub zone: String,
+    /// Into this file [default: standard output]
+    #[arg(long, value_name = "FILE")]
+    pub to: Option<PathBuf>,
+    /// What it is written as
+    #[arg(long, value_enum, default_value_t = ZoneFormat::Bind)]
+    pub format: ZoneFormat,
+}
+
+/// How a zone is written.
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum ZoneFormat {
+    /// A master file, as `zone import` reads it
+    Bind,
+    /// The YAML that octoDNS keeps zones in
+    Octodns,
+}
+
+#[derive(Subcommand)]
+pub enum ImportSource {
+    /// Zones of an account of Cloudflare, or of any API of its dialect: records, settings, access rules. It reads there
+    /// and writes here; started again, it goes on where it ended
+    Cloudflare(CloudflareWords),
+}
+
+#[derive(Args)]
+pub struct CloudflareWords {
+    #[command(flatten)]
+    pub token: Seen<SourceToken>,
+    /// A file with the account's token
+    #[arg(long, value_name = "FILE", env = "CLOUDFLARE_API_TOKEN_FILE")]
+    pub token_file: Option<PathBuf>,
+    /// Only this zone, repeatable [default: all that the token sees]
+    #[arg(long, value_name = "ZONE")]
+    pub zone: Vec<String>,
+    /// The API that is read, with /client/v4
+    #[arg(long, value_name = "URL", default_value = "https://api.cloudflare.com/client/v4")]
+    pub from: String,
+    /// Say what would change, and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// The token of an account that is taken over.
+#[derive(Args, Clone, Default)]
+pub struct SourceToken {
+    /// A token that may read zones, their records and their settings; `-` reads it from standard input. On the command line
+    /// everybody on this machine sees it
+    #[arg(
+        id = "source_token",
+        long = "token",
+        value_name = "TOKEN",
+        env = "CLOUDFLARE_API_TOKEN",
+        hide_env_values = true
+    )]
+    token: Option<String>,
+}
+
+impl Secret for SourceToken {
+    const ID: &'static str = "source_token";
+
+    fn text(&self) -> Option<&str> {
+        self.token.as_deref()
+    }
 }
 
 #[derive(Subcommand)]

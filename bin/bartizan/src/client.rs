@@ -6,8 +6,10 @@ use std::time::Duration;
 use anyhow::{Context, anyhow};
 use bartizan_api::NEW_CREDENTIALS;
 use bytes::Bytes;
-use http::{Method, Request, StatusCode, Uri, header};
+use http::{Method, Request, Response, StatusCode, Uri, header};
+use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::net::TcpStream;
@@ -15,6 +17,10 @@ use tokio::net::TcpStream;
 use crate::api_token::permissions::word_for;
 use crate::failure::{Cause, Failure};
 use crate::output::one_line;
+
+mod transfer;
+
+pub use transfer::{Feed, Upload};
 
 /// How long a connection to the API may take to be there.
 const CONNECT_MAX: Duration = Duration::from_secs(10);
@@ -31,6 +37,9 @@ const QUIET_MAX: Duration = Duration::from_secs(2);
 
 /// An answer's size. A page of 5,000 records is some 3 MB.
 const ANSWER_MAX: usize = 64 << 20;
+
+/// What a request carries.
+type Payload = BoxBody<Bytes, io::Error>;
 
 /// Where the API is and how to be let in.
 #[derive(Clone)]
@@ -148,6 +157,25 @@ impl Api {
     }
 
     async fn exchange(&self, method: Method, url: &str, body: Option<&Value>) -> anyhow::Result<Value> {
+        let (content_type, payload) = match body {
+            Some(body) => (Some("application/json"), Bytes::from(serde_json::to_vec(body)?)),
+            None => (None, Bytes::new()),
+        };
+        let payload = Full::new(payload).map_err(|never| match never {}).boxed();
+        let response = self.ask(method, url, content_type, payload, HEAD_MAX).await?;
+        let (status, answer) = whole(url, response).await?;
+        check_envelope(url, status, &answer, self.when_refused)
+    }
+
+    /// One request on a connection of its own; the head of its answer, which may take so long to come.
+    async fn ask(
+        &self,
+        method: Method,
+        url: &str,
+        content_type: Option<&str>,
+        body: Payload,
+        head_max: Duration,
+    ) -> anyhow::Result<Response<Incoming>> {
         let uri: Uri = url.parse().with_context(|| format!("{url:?} is not a URL"))?;
         let host = uri.host().ok_or_else(|| anyhow!("{url:?} has no host"))?.to_owned();
         let authority = uri.authority().map(ToString::to_string).unwrap_or_default();
@@ -162,19 +190,15 @@ impl Api {
             .header(header::HOST, authority)
             .header(header::AUTHORIZATION, format!("Bearer {}", self.token))
             .header(header::USER_AGENT, concat!("bartizan/", env!("CARGO_PKG_VERSION")));
-        let payload = match body {
-            Some(body) => {
-                request = request.header(header::CONTENT_TYPE, "application/json");
-                Bytes::from(serde_json::to_vec(body)?)
-            }
-            None => Bytes::new(),
-        };
-        let request = request.body(Full::new(payload))?;
+        if let Some(content_type) = content_type {
+            request = request.header(header::CONTENT_TYPE, content_type);
+        }
+        let request = request.body(body)?;
 
         let socket = within(CONNECT_MAX, TcpStream::connect((bare_host, port))).await;
         let socket =
             socket.unwrap_or_else(|| Err(io::ErrorKind::TimedOut.into())).map_err(|error| unreachable(url, &error))?;
-        let (status, answer) = if secure {
+        let sent = if secure {
             let roots = match &self.ca {
                 Some(ca) => bartizan_tls::Roots::SystemAnd(ca.clone()),
                 None => bartizan_tls::Roots::System,
@@ -182,11 +206,11 @@ impl Api {
             let config = bartizan_tls::client_config(&roots, &[b"http/1.1"])?;
             let stream = within(CONNECT_MAX, bartizan_tls::connect(&config, bare_host, socket)).await;
             let stream = stream.ok_or_else(|| mute(url, CONNECT_MAX))?.map_err(|error| untrusted(&host, &error))?;
-            send(url, TokioIo::new(stream), request).await?
+            within(head_max, send(TokioIo::new(stream), request)).await
         } else {
-            send(url, TokioIo::new(socket), request).await?
+            within(head_max, send(TokioIo::new(socket), request)).await
         };
-        check_envelope(url, status, &answer, self.when_refused)
+        sent.ok_or_else(|| mute(url, head_max))?
     }
 }
 
@@ -214,17 +238,20 @@ async fn within<T>(most: Duration, what: impl Future<Output = T>) -> Option<T> {
     tokio::time::timeout(most, what).await.ok()
 }
 
-async fn send<IO>(url: &str, io: IO, request: Request<Full<Bytes>>) -> anyhow::Result<(StatusCode, Bytes)>
+async fn send<IO>(io: IO, request: Request<Payload>) -> anyhow::Result<Response<Incoming>>
 where
     IO: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
 {
     let (mut sender, connection) = hyper::client::conn::http1::handshake(io).await?;
-    let driver = tokio::spawn(connection);
-    let response = within(HEAD_MAX, sender.send_request(request)).await.ok_or_else(|| mute(url, HEAD_MAX))??;
+    // It ends when the answer has come whole or is dropped: there is no second request.
+    tokio::spawn(connection);
+    Ok(sender.send_request(request).await?)
+}
+
+async fn whole(url: &str, response: Response<Incoming>) -> anyhow::Result<(StatusCode, Bytes)> {
     let status = response.status();
     let body = within(BODY_MAX, Limited::new(response.into_body(), ANSWER_MAX).collect()).await;
     let body = body.ok_or_else(|| mute(url, BODY_MAX))?.map_err(|error| anyhow!(error))?;
-    driver.abort();
     Ok((status, body.to_bytes()))
 }
 

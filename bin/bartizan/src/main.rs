@@ -27,7 +27,9 @@ mod firewall;
 mod history;
 mod holder;
 mod host;
+mod import;
 mod listen;
+mod octodns;
 mod output;
 mod people;
 mod planes;
@@ -47,13 +49,14 @@ mod up;
 mod url;
 mod user;
 mod zone;
+mod zone_file;
 
 use std::process::ExitCode;
 
 use clap::Parser;
 use tracing_subscriber::EnvFilter;
 
-use crate::cli::{Cli, Command};
+use crate::cli::{Cli, Command, ImportSource};
 
 fn main() -> ExitCode {
     let cli = Cli::parse_from(argv::rewrite(std::env::args_os()));
@@ -114,6 +117,9 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         }
         Command::Undo { words, edge } => {
             runtime()?.block_on(async { undo::run(words, &credentials::find(&edge)?, output).await })
+        }
+        Command::Import { source: ImportSource::Cloudflare(words), edge } => {
+            runtime()?.block_on(async { import::cloudflare(words, &credentials::find(&edge)?, output).await })
         }
         Command::Zone { action, edge } => {
             runtime()?.block_on(async { zone::run(action, &credentials::find(&edge)?, output).await })

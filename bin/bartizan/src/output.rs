@@ -57,6 +57,14 @@ pub fn print_script(write: impl FnOnce(&mut Vec<u8>)) -> anyhow::Result<()> {
     Ok(std::io::stdout().write_all(&text)?)
 }
 
+/// A file on its way to another program or file, as it is.
+pub fn pass_on(piece: &[u8]) -> anyhow::Result<()> {
+    match std::io::stdout().write_all(piece) {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => std::process::exit(0),
+        other => Ok(other?),
+    }
+}
+
 /// A line on stderr.
 pub fn say(text: &str) {
     eprintln!("{}", harmless(text));

@@ -9,6 +9,7 @@ use crate::client::Api;
 use crate::failure::{Cause, Failure, cause};
 use crate::output::{self, Output, table};
 use crate::url::with_query;
+use crate::zone_file;
 
 pub async fn run(action: ZoneAction, api: &Api, output: Output) -> anyhow::Result<()> {
     match action {
@@ -27,6 +28,8 @@ pub async fn run(action: ZoneAction, api: &Api, output: Output) -> anyhow::Resul
             let zone = api.post("/zones", &json!({ "name": name, "type": "full" })).await?;
             output.result(&zone, || describe(&zone))
         }
+        ZoneAction::Import(words) => zone_file::import(words, api, output).await,
+        ZoneAction::Export(words) => zone_file::export(words, api, output).await,
         ZoneAction::Delete { zone, yes } => {
             let zone = by_name_or_id(api, &zone).await?;
             let (name, id) = (shown(&zone, "name"), text(&zone, "id"));
@@ -113,7 +116,8 @@ pub async fn by_name_or_id(api: &Api, zone: &str) -> anyhow::Result<Value> {
     })
 }
 
-async fn find(api: &Api, name: &str) -> anyhow::Result<Option<Value>> {
+/// The zone with this apex.
+pub async fn find(api: &Api, name: &str) -> anyhow::Result<Option<Value>> {
     let name = name.trim_end_matches('.').to_ascii_lowercase();
     // Without a name the API lists all zones, of which the first is nobody's answer.
     if name.is_empty() {

@@ -110,6 +110,14 @@ for one in made:
     assert client.dns.records.delete(one.id, zone_id=zone.id).id == one.id
 refused(lambda: client.dns.records.get(made[0].id, zone_id=zone.id), 404, 81044)
 
+# Records as a file.
+taken = client.dns.records.import_(zone_id=zone.id, file="file 300 IN A 192.0.2.9\nfile IN TXT two", proxied="true")
+assert (taken.recs_added, taken.total_records_parsed) == (2, 2), taken
+assert "file.sdk.example.\t1\tIN\tA\t192.0.2.9 ; cf_tags=cf-proxied:true\n" in client.dns.records.export(zone_id=zone.id)
+refused(lambda: client.dns.records.import_(zone_id=zone.id, file="file A x"), 400, 9005)
+for one in client.dns.records.list(zone_id=zone.id, name={"startswith": "file"}):
+    client.dns.records.delete(one.id, zone_id=zone.id)
+
 # Tunnels.
 tunnels = client.zero_trust.tunnels.cloudflared
 secret = base64.b64encode(os.urandom(32)).decode()

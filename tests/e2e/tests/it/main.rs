@@ -23,3 +23,4 @@ mod strangers;
 mod tools;
 mod tunnels;
 mod words;
+mod zone_files;

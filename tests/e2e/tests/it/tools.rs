@@ -4,6 +4,7 @@ use std::process::Command;
 
 use bartizan_e2e::origin::here;
 use bartizan_e2e::{Edge, finish, python_with_sdk};
+use serde_json::json;
 
 const CONFIG: &str = "\
 providers:
@@ -115,6 +116,26 @@ fn octodns_with_its_default_configuration() {
     assert!(sync(&["--doit"]).contains("Update"));
     let plan = sync(&[]);
     assert!(plan.contains("No changes were planned"), "{plan}");
+
+    // What we write for it is what it reads, in the order that it insists on.
+    let records = &format!("/zones/{}/dns_records", edge.get("/zones?name=octodns.example")[0]["id"].as_str().unwrap());
+    for record in [
+        json!({"type": "A", "name": "n10", "content": "192.0.2.10", "proxied": true, "comment": "a comment", "tags": ["a:b"]}),
+        json!({"type": "A", "name": "n2", "content": "192.0.2.2", "ttl": 1}),
+        json!({"type": "TXT", "name": "n2", "content": "a;b \"c\""}),
+    ] {
+        edge.post(records, &record);
+    }
+    finish(edge.command(["zone", "export", "octodns.example", "--format", "octodns", "--to"]).arg(&zone)).ok();
+    std::fs::write(
+        &config,
+        CONFIG
+            .replace("FOLDER", &edge.folder().to_string_lossy())
+            .replace("enforce_order: false", "enforce_order: true"),
+    )
+    .expect("a file of the test");
+    let plan = sync(&[]);
+    assert!(plan.contains("No changes were planned"), "{plan}\n{}", std::fs::read_to_string(&zone).unwrap());
 }
 
 /// The types that octoDNS does not have, made by the command line, and a delegation, as another program reads them.

@@ -1,0 +1,158 @@
+//! Zones as files, and from another edge: by the binary, over the network, through a crash.
+
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use bartizan_e2e::{Edge, Program, curl, finish, wait};
+use serde_json::{Value, json};
+
+fn file(edge: &Edge, name: &str, text: &str) -> PathBuf {
+    let path = edge.folder().join(name);
+    std::fs::write(&path, text).unwrap();
+    path
+}
+
+/// The lines of a file that are records of a zone and not the zone's own, without its name.
+fn records(text: &str, domain: &str) -> Vec<String> {
+    let is_record = |line: &&str| !line.starts_with(";;") && !line.contains("\t86400\tIN\tNS\tns");
+    let mut lines: Vec<String> = text
+        .lines()
+        .filter(is_record)
+        .map(|line| line.replace(&format!("{domain}."), "@").replace('\t', " "))
+        .collect();
+    lines.sort();
+    lines
+}
+
+fn export(edge: &Edge, zone: &str) -> Vec<String> {
+    records(&finish(&mut edge.command(["zone", "export", zone])).ok(), zone)
+}
+
+fn total(edge: &Edge) -> u64 {
+    let path = format!("/zones/{}/dns_records?per_page=1", edge.zone());
+    edge.ask("GET", &path, None).json["result_info"]["total_count"].as_u64().unwrap()
+}
+
+#[test]
+fn a_zone_goes_into_a_file_and_back() {
+    let edge = Edge::start();
+    let domain = edge.domain().to_owned();
+    let text = format!(
+        "$ORIGIN {domain}.\n$TTL 1h\n@ IN SOA ns.old.example. root.old.example. (1 2 3 4 5)\n@ NS ns.old.example.\n\
+         www 300 A 192.0.2.1 ; by hand cf_tags=team:web\nmail MX 10 www\nt TXT \"a;b\" c\n"
+    );
+    let path = file(&edge, "zone.txt", &text);
+    let import = |words: &[&str]| finish(edge.command(["zone", "import"]).arg(&path).args(words));
+    let before = total(&edge);
+    // What would be done is what is done. The SOA says which zone it is.
+    let foretold = import(&["--dry-run"]).ok();
+    assert!(foretold.contains(&format!("+ www.{domain}. 300 IN A 192.0.2.1 ; by hand cf_tags=team:web")), "{foretold}");
+    assert!(foretold.contains(&format!("3 of 5 records would come into {domain}")), "{foretold}");
+    assert_eq!(total(&edge), before);
+    let done = import(&[]).ok();
+    assert!(done.contains("line 3: left out: the SOA") && done.contains("3 of 5 records are new"), "{done}");
+    wait::until_eq("it is served", &vec!["A 192.0.2.1".to_owned()], || {
+        edge.dig(&[&format!("www.{domain}"), "A"]).answers()
+    });
+    // Out to a file, and by curl, which is the same.
+    let out = edge.folder().join("out.txt");
+    finish(edge.command(["zone", "export", &domain, "--to"]).arg(&out)).ok();
+    let written = records(&std::fs::read_to_string(&out).unwrap(), &domain);
+    let url = format!("{}/zones/{}/dns_records/export", edge.api_url(), edge.zone());
+    let bearer = format!("Authorization: Bearer {}", edge.token());
+    assert_eq!(records(&curl::get(&["--header", &bearer, &url]).text(), &domain), written);
+    assert!(written.contains(&"t.@ 3600 IN TXT \"a;b\" \"c\"".to_owned()), "{written:?}");
+    // Read by curl as the documents say, into a zone where all of it is there. The zone's own servers are left out.
+    let form = format!("file=@{}", out.display());
+    let url = format!("{}/zones/{}/dns_records/import", edge.api_url(), edge.zone());
+    let answer = curl::get(&["--header", &bearer, "--form", &form, "--form", "proxied=true", &url]).json();
+    assert_eq!(answer["result"]["recs_added"], 0, "{answer}");
+    assert_eq!(answer["result"]["total_records_parsed"], written.len() + 2, "{answer}");
+    // And by a script, from standard input: what is wrong, line by line, and an exit code.
+    let bad = file(&edge, "bad.txt", "www CNAME x.example.\n\n$INCLUDE /etc/passwd\n");
+    let refused =
+        finish(edge.command(["zone", "import", "--zone", &domain, "-"]).stdin(std::fs::File::open(bad).unwrap()));
+    let text = refused.failed_with(1);
+    assert!(text.contains("line 3") && text.contains("$INCLUDE is not allowed"), "{text}");
+    let bad = file(&edge, "bad.txt", "www CNAME x.example.\n");
+    let text = finish(edge.command(["zone", "import", "--zone", &domain]).arg(bad)).failed_with(4);
+    assert!(text.contains("line 1") && text.contains("nothing of the file is in"), "{text}");
+    let json = finish(edge.command(["--json", "zone", "import"]).arg(&path)).ok();
+    assert_eq!(serde_json::from_str::<Value>(&json).unwrap(), json!({"recs_added": 0, "total_records_parsed": 5}));
+}
+
+/// An import that was not answered leaves nothing, however far it had come.
+#[test]
+fn a_crash_in_an_import_leaves_nothing_of_it() {
+    let edge = Edge::start();
+    let domain = edge.domain().to_owned();
+    let before = (total(&edge), export(&edge, &domain));
+    let mut text = String::new();
+    (0..60_000).for_each(|number| writeln!(text, "n{number}.{domain}. TXT {number}").unwrap());
+    let path = file(&edge, "large.txt", &text);
+    let mut import = Program::start("import", edge.command(["zone", "import"]).arg(&path));
+    wait::until_by("some of it has landed", Duration::from_secs(120), || {
+        (total(&edge) > before.0 + 2_000).then_some(())
+    });
+    let edge = edge.restart_after_kill();
+    assert!(!import.ended().success(), "{}", import.output());
+    wait::until_by("it is all gone", Duration::from_secs(120), || (total(&edge) == before.0).then_some(()));
+    assert_eq!(export(&edge, &domain), before.1);
+    assert!(edge.dig(&[&format!("n1.{domain}"), "TXT"]).answers().is_empty());
+    // Nothing is in the way of a second try.
+    let first: String = text.lines().take(8_000).map(|line| format!("{line}\n")).collect();
+    let path = file(&edge, "first.txt", &first);
+    let done = finish(edge.command(["zone", "import"]).arg(path)).ok();
+    assert!(done.contains("8000 of 8000 records are new"), "{done}");
+    assert_eq!(total(&edge), before.0 + 8_000);
+}
+
+#[test]
+fn an_account_elsewhere_is_taken_over() {
+    let there = Edge::start_with(&["--domain", "there.test"]);
+    let here = Edge::start_with(&["--domain", "here.test"]);
+    let zone = there.post("/zones", &json!({"name": "moved.test"}));
+    let zone = zone["id"].as_str().unwrap();
+    for record in [
+        json!({"type": "A", "name": "www", "content": "192.0.2.1", "proxied": true, "comment": "ours", "tags": ["a:b"]}),
+        json!({"type": "MX", "name": "@", "content": "mail.moved.test", "priority": 10, "ttl": 600}),
+        json!({"type": "TXT", "name": "t", "content": "v=1; x"}),
+    ] {
+        there.post(&format!("/zones/{zone}/dns_records"), &record);
+    }
+    there.ask("PATCH", &format!("/zones/{zone}/settings/ssl"), Some(&json!({"value": "strict"}))).result();
+    let rule = json!({"mode": "block", "configuration": {"target": "ip", "value": "192.0.2.66"}, "notes": "n"});
+    there.post(&format!("/zones/{zone}/firewall/access_rules/rules"), &rule);
+
+    let token = file(&there, "token", there.token());
+    let run = |words: &[&str]| {
+        finish(
+            here.command(["import", "cloudflare", "--zone", "moved.test", "--from", there.api_url(), "--token-file"])
+                .arg(Path::new(&token))
+                .args(words),
+        )
+    };
+    let foretold = run(&["--dry-run"]).ok();
+    assert!(foretold.contains("+ the zone") && foretold.contains("+ 3 records"), "{foretold}");
+    assert!(here.get("/zones?name=moved.test").as_array().unwrap().is_empty());
+    let report = run(&[]).ok();
+    assert!(report.contains("3 of 5 records are new") && report.contains("1 access rule is new"), "{report}");
+    assert!(!report.contains(there.token()), "{report}");
+    assert_eq!(export(&here, "moved.test"), export(&there, "moved.test"));
+    let ours = here.get("/zones?name=moved.test")[0]["id"].as_str().unwrap().to_owned();
+    assert_eq!(here.get(&format!("/zones/{ours}/settings/ssl"))["value"], "strict");
+    let rules = here.get(&format!("/zones/{ours}/firewall/access_rules/rules"));
+    assert_eq!((&rules[0]["mode"], &rules[0]["notes"]), (&json!("block"), &json!("n")));
+
+    // Once more: all is there, and what is new comes.
+    there.post(&format!("/zones/{zone}/dns_records"), &json!({"type": "A", "name": "late", "content": "192.0.2.9"}));
+    let report = run(&[]).ok();
+    assert!(report.contains("1 of 6 records are new") && !report.contains("access rule is new"), "{report}");
+    assert_eq!(export(&here, "moved.test"), export(&there, "moved.test"));
+    // A token that is none says so, and is not on the screen.
+    let wrong = file(&there, "token", "0123456789012345678901234567890123456789");
+    let text = finish(here.command(["import", "cloudflare", "--from", there.api_url(), "--token-file"]).arg(wrong))
+        .failed_with(5);
+    assert!(text.contains("check the token") && !text.contains("01234567890"), "{text}");
+}
