@@ -25,6 +25,7 @@ use anyhow::Context;
 use serde_json::json;
 
 use self::archive::Manifest;
+pub use self::make::sweep;
 use crate::cli::{Backup, BackupAction, Restore};
 use crate::data_dir;
 use crate::failure::{Cause, Failure};

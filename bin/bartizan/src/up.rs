@@ -39,7 +39,7 @@ use crate::report::{Ready, ZoneRef};
 use crate::rights::{self, Seen, apart};
 use crate::settings::Settings;
 use crate::user::Handed;
-use crate::{any_port, api_names, data_dir, demo, disk, host, planes, private_origins, store_condition, user};
+use crate::{any_port, api_names, backup, data_dir, demo, disk, host, planes, private_origins, store_condition, user};
 
 /// How long requests in flight may go on after SIGTERM.
 const DRAIN_MAX: Duration = Duration::from_secs(30);
@@ -142,6 +142,7 @@ impl Stored {
         // Before the store, which an older layout is brought up to date in: a start that fails here has changed nothing.
         let seal = data.seal_key()?;
         data.expect_store()?;
+        backup::sweep(data.path());
         let is_ca_new = data.has_lost_ca();
         let ca = Ca::load_or_create(data.path(), &seal, now()).context("the local CA")?;
         let store = Store::open(data.path()).map_err(|error| Failure::new(Cause::Failed, error.to_string()))?;

@@ -2,7 +2,7 @@
 //!
 //! A page of a foreign site may make its visitor's browser call us: under a name of its own that it lets lead to this machine
 //! (DNS rebinding), or from its own site. So
-//! - plain HTTP is for this machine only;
+//! - plain HTTP is for this machine only, but for the two probes, which tell nothing;
 //! - a foreign Host is refused, but where whoever calls brings credentials and is no browser: clients made for another
 //!   service send its name whatever the address is, and a foreign page has no credentials to bring (nothing here is sent by a
 //!   browser by itself under another name). An address as Host is no name, and nobody can make it lead elsewhere;
@@ -33,18 +33,21 @@ const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 /// With these a caller says who it is. No browser sends them by itself.
 const CREDENTIALS: [HeaderName; 2] = [header::AUTHORIZATION, HeaderName::from_static("x-auth-key")];
 
-/// Of no use to a stranger, and asked by whoever looks after machines under any name.
-const OPEN_PATHS: [&str; 2] = ["/healthz", "/readyz"];
+const PROBES: [&str; 2] = ["/healthz", "/readyz"];
 
 /// Refuses what is not for us; `names` are our own, in lower case.
 pub(crate) fn check(request: &Request, names: &[String]) -> Result<(), Error> {
+    // Whoever looks after machines asks these in clear and under any name, and they are of no use to a stranger.
+    if PROBES.contains(&request.uri().path()) {
+        return Ok(());
+    }
     if request.extensions().get() == Some(&Way::Open) {
         return Err(Fault::InClear.into());
     }
     let headers = request.headers();
     let from_browser = headers.contains_key(header::ORIGIN) || headers.contains_key(SEC_FETCH_SITE);
     let has_credentials = CREDENTIALS.iter().any(|name| headers.contains_key(name));
-    let may_use_any_name = (has_credentials && !from_browser) || OPEN_PATHS.contains(&request.uri().path());
+    let may_use_any_name = has_credentials && !from_browser;
     if !may_use_any_name && !hosts(request).all(|host| is_own(host, names)) {
         return Err(Fault::ForeignHost.into());
     }
@@ -171,6 +174,7 @@ mod tests {
             [(Some(Way::Open), "InClear"), (Some(Way::Loopback), "ok"), (Some(Way::Encrypted), "ok"), (None, "ok")]
         {
             assert_eq!(told("GET", "/", way, &[("host", "192.0.2.1")]), expect, "{way:?}");
+            assert_eq!(told("GET", "/healthz", way, &[("host", "pod.example")]), "ok", "{way:?}");
         }
     }
 }

@@ -176,6 +176,14 @@ impl Drop for Scratch {
     }
 }
 
+/// Removes the copy that an attempt left which was cut off: it is as large as the store. To be called by its owner.
+pub fn sweep(data: &Path) {
+    if data.join(SCRATCH).is_dir() {
+        // One that is being made keeps its own.
+        drop(Scratch::open(data));
+    }
+}
+
 /// An error and its causes, in one line.
 fn told(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(Some(error), |error| error.source());
@@ -196,5 +204,30 @@ impl<W: Write> Write for Counted<'_, W> {
 
     fn flush(&mut self) -> io::Result<()> {
         self.to.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_cut_off_is_swept_up_and_what_goes_on_is_not() {
+        let data = tempfile::tempdir().unwrap();
+        let copy = data.path().join(SCRATCH).join(STORE_FILE);
+        let going_on = Scratch::open(data.path()).unwrap();
+        fs::write(&copy, "half a store").unwrap();
+        sweep(data.path());
+        assert!(copy.exists());
+        let error = Scratch::open(data.path()).map(drop).unwrap_err();
+        assert!(error.to_string().contains("another backup"), "{error}");
+        // As a kill leaves it: the lock goes with the process, the files stay.
+        let Scratch { path, .. } = &going_on;
+        let kept = path.with_extension("kept");
+        fs::rename(path, &kept).unwrap();
+        drop(going_on);
+        fs::rename(kept, data.path().join(SCRATCH)).unwrap();
+        sweep(data.path());
+        assert!(!data.path().join(SCRATCH).exists());
     }
 }
