@@ -4,6 +4,9 @@ use bartizan_names::{AccountId, Timestamp, UserId};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::Patch;
+use crate::token::{Policy, PolicyBody, StoredPolicy};
+
 /// An account as sent and stored.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Account {
@@ -66,9 +69,96 @@ pub struct Grants {
 pub struct Member {
     pub id: String,
     pub user: MemberUser,
-    /// Always `accepted`.
+    /// `accepted`, or `pending`: then the user has not taken the invitation yet.
     pub status: String,
     pub roles: Vec<Role>,
+    /// What they may do beside their roles.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub policies: Vec<Policy>,
+}
+
+/// What POST and PUT of members take.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
+#[schema(as = AccountMemberBody)]
+pub struct MemberBody {
+    /// Of a user of this edge. Only in POST.
+    #[serde(default, skip_serializing_if = "Patch::is_absent")]
+    #[schema(value_type = String)]
+    pub email: Patch<String>,
+    #[serde(default, skip_serializing_if = "Patch::is_absent")]
+    #[schema(value_type = Vec<RoleRef>)]
+    pub roles: Patch<Vec<RoleRef>>,
+    /// As a token has them; what they name outside the account counts for nothing.
+    #[serde(default, skip_serializing_if = "Patch::is_absent")]
+    #[schema(value_type = Option<Vec<PolicyBody>>)]
+    pub policies: Patch<Vec<PolicyBody>>,
+    /// `accepted` without an invitation, by those who look after the users of this edge, or `pending`.
+    #[serde(default, skip_serializing_if = "Patch::is_absent")]
+    #[schema(value_type = Option<String>)]
+    pub status: Patch<String>,
+}
+
+/// A role by its id or its name, as text or as an object with one of them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(untagged)]
+#[schema(as = AccountRoleRef)]
+pub enum RoleRef {
+    Text(String),
+    Object {
+        #[serde(default)]
+        id: Option<String>,
+        #[serde(default)]
+        name: Option<String>,
+    },
+}
+
+/// What POST and PUT of accounts take.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
+pub struct AccountEdit {
+    #[serde(default, skip_serializing_if = "Patch::is_absent")]
+    #[schema(value_type = String, max_length = 100)]
+    pub name: Patch<String>,
+}
+
+/// What PUT of a membership takes.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
+pub struct MembershipBody {
+    /// `accepted` or `rejected`.
+    #[serde(default, skip_serializing_if = "Patch::is_absent")]
+    #[schema(value_type = String)]
+    pub status: Patch<String>,
+}
+
+/// That a user belongs to an account, or is invited to: as stored, with the user.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StoredMembership {
+    pub id: String,
+    pub account: AccountId,
+    pub user: UserId,
+    pub status: MembershipStatus,
+    /// Ids of roles.
+    pub roles: Vec<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub policies: Vec<StoredPolicy>,
+    pub created_on: Timestamp,
+    pub modified_on: Timestamp,
+}
+
+/// Whether somebody who was invited has agreed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MembershipStatus {
+    Pending,
+    Accepted,
+}
+
+impl MembershipStatus {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            MembershipStatus::Pending => "pending",
+            MembershipStatus::Accepted => "accepted",
+        }
+    }
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
@@ -95,7 +185,7 @@ pub struct Role {
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Membership {
     pub id: String,
-    /// Always `accepted`.
+    /// `accepted` or `pending`; `rejected` in the answer to whoever rejects it.
     pub status: String,
     pub account: Account,
     pub api_access_enabled: Option<bool>,

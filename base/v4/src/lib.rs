@@ -34,7 +34,7 @@ pub mod zone;
 pub mod zone_facts;
 
 pub use access_rule::{AccessRule, AccessRuleBody, StoredAccessRule, StoredRuleScope};
-pub use account::{Account, AccountRef, AccountSettings, Membership};
+pub use account::{Account, AccountRef, AccountSettings, Membership, StoredMembership};
 pub use dns_record::{Record, RecordBody};
 pub use edge::{Edge, EdgePorts, EdgeProcess};
 pub use envelope::{Code, Deleted, Envelope, ErrorSource, Failure, Message, Problem, ResultInfo};

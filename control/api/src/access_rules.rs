@@ -65,6 +65,12 @@ impl Editable for AccessRules {
     type Body = AccessRuleBody;
 
     fn make(here: &Here<'_>, change: &mut Change, body: &AccessRuleBody) -> Result<StoredAccessRule, Error> {
+        // They hold for all visitors of the edge, whosever zone they come for.
+        if matches!(here.scope, Scope::Account(account) if account != here.api.facts().account) {
+            let detail =
+                "rules of an account hold on the whole edge, so that its own account alone has them; make it in a zone";
+            return Err(Fault::NotAllowed.because(detail));
+        }
         let mode = parse_mode(body.mode.value())?;
         let configuration = target_configuration(&parse_new_target(body.configuration.value())?);
         let notes = Rule::parse_notes(body.notes.value())?;

@@ -133,7 +133,7 @@ fn check_origin(change: &mut Change, addresses: &Addresses<'_>, zone: &Zone, app
             }
             Ok(())
         }
-        AppOrigin::Dns { name, .. } => match change.apps_named(zone.account, name)?.first() {
+        AppOrigin::Dns { name, .. } => match change.apps_named(name)?.first() {
             None => Ok(()),
             Some(other) => {
                 let detail = format!("{name} leads to {}: a loop", apps::called(other));

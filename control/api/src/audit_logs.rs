@@ -24,11 +24,11 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use self::look::{BUDGET, Found, look, place_of, users_at, zones_named};
-use crate::accounts::AccountScope;
-use crate::auth::needs;
+use crate::auth::{needs, needs_somewhere};
 use crate::caller::Caller;
 use crate::error::{Error, Fault};
 use crate::extract::{Ids, Query};
+use crate::path::AccountScope;
 use crate::permission::Permission;
 use crate::reply::{PageSizes, Reply, direction};
 use crate::state::Api;
@@ -44,7 +44,7 @@ pub(crate) fn routes(api: &Api) -> OpenApiRouter<Api> {
     OpenApiRouter::new()
         .routes(needs(Permission::AccountSettingsRead, api, routes!(of_account)))
         .routes(needs(Permission::UserDetailsRead, api, routes!(of_user)))
-        .routes(needs(Permission::AccountSettingsRead, api, routes!(undo::undo)))
+        .routes(needs_somewhere(Permission::AccountSettingsRead, api, routes!(undo::undo)))
 }
 
 #[derive(Default, serde::Deserialize, utoipa::IntoParams)]
@@ -99,7 +99,9 @@ async fn of_account(
     Ids((account,)): Ids<(AccountScope,)>,
     Query(params): Query<Params>,
 ) -> Result<Reply<Vec<AuditLog>>, Error> {
-    account.of(&caller)?;
+    // As somebody who acts in that one: what is in other accounts of theirs is in the log of those.
+    let account = account.of(&caller)?;
+    let caller = caller.acting_in(account);
     list(&api, caller, params, Whose::Everybody).await
 }
 

@@ -20,7 +20,7 @@ use crate::extract::{self, Peer};
 use crate::idempotency::{Answers, Turn};
 use crate::openapi::{self, SCHEMES, operations};
 use crate::origin::Origin;
-use crate::path::{ACCOUNT_ID, BASE, OWN_ACCOUNT, ZONE_ID};
+use crate::path::{ACCOUNT_ID, AccountScope, BASE, ZONE_ID};
 use crate::permission::{Over, Permission};
 use crate::rights::Target;
 use crate::state::Api;
@@ -30,7 +30,18 @@ use crate::transaction::View;
 /// Routes that need `permission` over what their path names: the guard in front, and the note in the document.
 /// A write that asks for a tag (`If-Match`) is refused: their handlers compare none.
 pub(crate) fn needs(permission: Permission, api: &Api, routes: UtoipaMethodRouter<Api>) -> UtoipaMethodRouter<Api> {
-    guarded(Check { permission: Some(permission), tags: Tags::None }, needs_note(permission), api, routes)
+    let check = Check { permission: Some(permission), place: Place::Named, tags: Tags::None };
+    guarded(check, needs_note(permission), api, routes)
+}
+
+/// Routes that need `permission` in some account of the caller's. Their handlers see to it which.
+pub(crate) fn needs_somewhere(
+    permission: Permission,
+    api: &Api,
+    routes: UtoipaMethodRouter<Api>,
+) -> UtoipaMethodRouter<Api> {
+    let check = Check { permission: Some(permission), place: Place::Somewhere, tags: Tags::None };
+    guarded(check, needs_note(permission), api, routes)
 }
 
 /// As [`needs`], for handlers that compare the tag which a write asks for.
@@ -39,7 +50,8 @@ pub(crate) fn needs_and_compares(
     api: &Api,
     routes: UtoipaMethodRouter<Api>,
 ) -> UtoipaMethodRouter<Api> {
-    guarded(Check { permission: Some(permission), tags: Tags::Compared }, needs_note(permission), api, routes)
+    let check = Check { permission: Some(permission), place: Place::Named, tags: Tags::Compared };
+    guarded(check, needs_note(permission), api, routes)
 }
 
 fn needs_note(permission: Permission) -> String {
@@ -49,7 +61,7 @@ fn needs_note(permission: Permission) -> String {
 /// Lists of which a caller sees what they hold `permission` for, be it nothing. Their handlers see to that.
 pub(crate) fn shows(permission: Permission, api: &Api, routes: UtoipaMethodRouter<Api>) -> UtoipaMethodRouter<Api> {
     let note = format!("Shows those for which the caller holds the permission \"{}\".", permission.group());
-    guarded(Check { permission: None, tags: Tags::None }, note, api, routes)
+    guarded(Check { permission: None, place: Place::Named, tags: Tags::None }, note, api, routes)
 }
 
 /// What a guard looks at.
@@ -57,7 +69,17 @@ pub(crate) fn shows(permission: Permission, api: &Api, routes: UtoipaMethodRoute
 struct Check {
     /// None where the handler sees to it.
     permission: Option<Permission>,
+    place: Place,
     tags: Tags,
+}
+
+/// Over what the permission is held.
+#[derive(Clone, Copy)]
+enum Place {
+    /// What the path names. Where it names nothing: the user, or the edge, which is its own account's.
+    Named,
+    /// Some account of the caller's, or its zones.
+    Somewhere,
 }
 
 /// Whether the handlers behind a guard compare the tag that a write asks for.
@@ -112,9 +134,11 @@ async fn admit(check: Check, State(api): State<Api>, request: Request, next: Nex
         Ok(named) => named,
         Err(error) => return error.into_response(),
     };
-    let allowed = move |view: &View, caller: &Caller| match check.permission {
-        Some(permission) => named.admits(view, caller, permission),
-        None => Ok(()),
+    let edge = api.facts().account;
+    let allowed = move |view: &View, caller: &Caller| match (check.permission, check.place) {
+        (Some(permission), Place::Named) => named.admits(view, caller, permission, edge),
+        (Some(permission), Place::Somewhere) => somewhere(caller, permission),
+        (None, _) => Ok(()),
     };
     match api.admit(&parts.headers, peer, allowed).await {
         Ok(mut caller) => {
@@ -190,7 +214,7 @@ async fn run_once(api: &Api, by: String, request: Request, next: Next) -> Result
 /// Whose things a path is about, as far as it says so.
 #[derive(Clone, Copy, Debug, Default)]
 struct Named {
-    account: Option<AccountId>,
+    account: Option<AccountScope>,
     zone: Option<ZoneId>,
 }
 
@@ -200,7 +224,6 @@ impl Named {
         let mut named = Named::default();
         for (name, text) in &params {
             match name {
-                ACCOUNT_ID if text == OWN_ACCOUNT => {}
                 ACCOUNT_ID => named.account = Some(text.parse().map_err(|_| Fault::BadId)?),
                 ZONE_ID => named.zone = Some(text.parse().map_err(|_| Fault::BadId)?),
                 _ => {}
@@ -210,25 +233,39 @@ impl Named {
     }
 
     /// A zone that the caller may not even see is not told from none.
-    fn admits(self, view: &View, caller: &Caller, permission: Permission) -> Result<(), Error> {
-        let target = self.target(view, caller, permission)?;
+    fn admits(self, view: &View, caller: &Caller, permission: Permission, edge: AccountId) -> Result<(), Error> {
+        let target = self.target(view, caller, permission, edge)?;
         match target {
             _ if caller.may(permission, &target) => Ok(()),
             Target::Zone(..) if !caller.may(Permission::ZoneRead, &target) => Err(Fault::ZoneUnknown.into()),
-            _ => {
-                let fault = if permission == Permission::DnsWrite { Fault::NoDnsEdit } else { Fault::NotAllowed };
-                Err(fault.because(format!("it needs the permission {}", permission.group())))
-            }
+            _ => Err(not_allowed(permission)),
         }
     }
 
-    /// What the permission must hold over: what the path names, else what is the caller's own.
-    fn target(self, view: &View, caller: &Caller, permission: Permission) -> Result<Target, Error> {
-        Ok(match (permission.over(), self.zone) {
-            (Over::User, _) => Target::User(caller.user),
-            (Over::Account, _) => Target::Account(self.account.unwrap_or(caller.account)),
-            (Over::Zone, Some(zone)) => Target::Zone(zone, view.account_of_zone(zone)?),
-            (Over::Zone, None) => Target::ZonesOf(caller.account),
+    /// What the permission must hold over. A zone that does not tell whose it is, as what is of no account at all, is that
+    /// of the edge's own.
+    fn target(self, view: &View, caller: &Caller, permission: Permission, edge: AccountId) -> Result<Target, Error> {
+        Ok(match (permission.over(), self.zone, self.account) {
+            (Over::User, ..) => Target::User(caller.user),
+            (Over::Account, _, Some(AccountScope::Account(account))) => Target::Account(account),
+            (Over::Account, _, Some(AccountScope::Own)) => Target::Account(caller.account),
+            (Over::Account, _, None) => Target::Account(edge),
+            (Over::Zone, Some(zone), _) => Target::Zone(zone, Some(view.account_of_zone(zone)?.unwrap_or(edge))),
+            (Over::Zone, None, _) => Target::ZonesOf(caller.account),
         })
     }
+}
+
+fn somewhere(caller: &Caller, permission: Permission) -> Result<(), Error> {
+    let holds = |account: &AccountId| match permission.over() {
+        Over::User => caller.may(permission, &Target::User(caller.user)),
+        Over::Account => caller.may(permission, &Target::Account(*account)),
+        Over::Zone => caller.may(permission, &Target::ZonesOf(*account)),
+    };
+    if caller.accounts.iter().any(holds) { Ok(()) } else { Err(not_allowed(permission)) }
+}
+
+fn not_allowed(permission: Permission) -> Error {
+    let fault = if permission == Permission::DnsWrite { Fault::NoDnsEdit } else { Fault::NotAllowed };
+    fault.because(format!("it needs the permission {}", permission.group()))
 }

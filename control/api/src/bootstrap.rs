@@ -17,9 +17,9 @@ use bartizan_names::{AccountId, Name, Timestamp, TokenId, UserId, ZoneId, ZoneNa
 use bartizan_seal as seal;
 use bartizan_store::{Key, Kind, Rev, Scope, Store};
 use bartizan_v4::user::Person;
-use bartizan_v4::{Account, AccountSettings, StoredToken, StoredUser, UserStatus};
+use bartizan_v4::{Account, StoredToken, StoredUser, UserStatus};
 
-use crate::accounts::account_ref;
+use crate::accounts::{self, account_ref};
 use crate::admin_file::{AdminFileError, Administrator, DefaultZone, FILE, NEW_CREDENTIALS, Saved, read, save, told};
 use crate::caller::{ACTIVE, Found, Standing, email_key, hash_key, in_old_place, token_of};
 use crate::error::{Error, Fault};
@@ -121,6 +121,8 @@ pub fn bootstrap(
                 remember_dictated(change, &administrator)?;
             }
         }
+        let is_let_in = damaged.is_none() && dictated.any();
+        change.put_memberships(&account, is_let_in.then_some(administrator.user_id))?;
         put_certificate_for_tunnels(change)?;
         put_zone(change, &account, domain, nameservers)
     });
@@ -296,13 +298,7 @@ fn put_account(change: &mut Change, id: AccountId) -> Result<Account, Error> {
     if let Some(account) = change.if_readable(&key)? {
         return Ok(account);
     }
-    let account = Account {
-        id,
-        name: "Main account".to_owned(),
-        kind: "standard".to_owned(),
-        settings: AccountSettings::default(),
-        created_on: change.now(),
-    };
+    let account = accounts::document(id, "Main account", change.now());
     if !change.has(&key)? {
         change.put(key, &account)?;
     }

@@ -13,7 +13,8 @@ use bartizan_names::{AccountId, Prefix, SessionId, Timestamp, TokenId, UserId};
 use bartizan_quotas::Rarely;
 use bartizan_seal::{TokenHash, hash_token};
 use bartizan_store::{Index, Key, Kind, Prefix as KeyPrefix, Scope};
-use bartizan_v4::{Account, Condition, StoredSession, StoredToken, StoredUser, UserStatus};
+use bartizan_v4::account::MembershipStatus;
+use bartizan_v4::{Condition, StoredSession, StoredToken, StoredUser, UserStatus};
 use http::HeaderMap;
 use http::request::Parts;
 
@@ -45,8 +46,10 @@ const SEEN_MICROS: u64 = 15 * 60 * 1_000_000;
 #[derive(Clone, Debug)]
 pub(crate) struct Caller {
     pub(crate) user: UserId,
-    /// The account that they act in.
+    /// The account that they act in where a call names none: that of the token, else the one that they were in first.
     pub(crate) account: AccountId,
+    /// Those that they are in.
+    pub(crate) accounts: Arc<[AccountId]>,
     /// None with the global key, and in a session.
     pub(crate) token: Option<TokenId>,
     pub(crate) session: Option<Seen>,
@@ -107,7 +110,7 @@ impl Proof {
             Shown::Token => match token_of(view, &self.hash, self.from, now)? {
                 None => Ok(None),
                 Some(found) => match found.standing.reason() {
-                    None => by_token(found, self).map(Some),
+                    None => by_token(view, found, self).map(Some),
                     Some(reason) => Err(Fault::UnknownToken.because(reason)),
                 },
             },
@@ -141,6 +144,11 @@ impl Caller {
         }
     }
 
+    /// The same, as somebody who acts in one of their accounts.
+    pub(crate) fn acting_in(self, account: AccountId) -> Caller {
+        Caller { account, ..self }
+    }
+
     /// From where, for the change log.
     pub(crate) fn client(&self) -> Option<IpAddr> {
         self.proof.from
@@ -151,13 +159,26 @@ impl Caller {
     pub(crate) fn with_all(user: UserId, account: AccountId) -> Caller {
         let proof = Proof { shown: Shown::Token, hash: hash_token(""), from: None };
         let (rights, bounds, by) = (Arc::new(Rights::of_user(user)), Bounds::default(), vec![Key::user(user)]);
-        Caller { user, account, token: None, session: None, rights, bounds, route: None, proof: Arc::new(proof), by }
+        let accounts = Arc::new([account]);
+        Caller {
+            user,
+            account,
+            accounts,
+            token: None,
+            session: None,
+            rights,
+            bounds,
+            route: None,
+            proof: Arc::new(proof),
+            by,
+        }
     }
 
     /// Whether both may do the same.
     fn is_as(&self, other: &Caller) -> bool {
         let session = |caller: &Caller| caller.session.map(|session| session.id);
-        let who = |caller: &Caller| (caller.user, caller.account, caller.token, session(caller));
+        let who =
+            |caller: &Caller| (caller.user, caller.account, caller.accounts.clone(), caller.token, session(caller));
         who(self) == who(other) && self.rights == other.rights && self.bounds == other.bounds
     }
 }
@@ -413,7 +434,7 @@ pub fn read_token(token: &StoredToken) -> Result<(), &'static str> {
 }
 
 /// Who has a token that works.
-fn by_token(Found { key, token, .. }: Found, proof: Arc<Proof>) -> Result<Caller, Error> {
+fn by_token(view: &View, Found { key, token, .. }: Found, proof: Arc<Proof>) -> Result<Caller, Error> {
     let rights = Rights::read(&token.policies).ok_or_else(|| {
         // The publisher shows it; whoever has the token calls as often as they like.
         static UNREADABLE: Rarely = Rarely::new();
@@ -422,17 +443,54 @@ fn by_token(Found { key, token, .. }: Found, proof: Arc<Proof>) -> Result<Caller
         }
         Fault::Damaged.because(format!("token {}", token.id))
     })?;
+    let of_account = if let Scope::Account(account) = key.scope() { Some(account) } else { None };
+    let Held { accounts, rights: limit, mut by } = match of_account {
+        Some(account) => Held::of_account(account),
+        None => Held::of_user(view, token.user)?,
+    };
+    by.push(key);
     Ok(Caller {
         user: token.user,
-        account: token.account,
+        account: if accounts.contains(&token.account) { token.account } else { first(&accounts) },
+        accounts,
         token: Some(token.id),
         session: None,
-        rights: Arc::new(rights),
+        rights: Arc::new(rights.within(limit)),
         bounds: Bounds { expires_on: token.expires_on, condition: token.condition.unwrap_or_default() },
         route: None,
         proof,
-        by: vec![key, Key::user(token.user)],
+        by,
     })
+}
+
+/// What somebody has, and by what in the store.
+struct Held {
+    accounts: Arc<[AccountId]>,
+    rights: Arc<Rights>,
+    by: Vec<Key>,
+}
+
+impl Held {
+    fn of_account(account: AccountId) -> Held {
+        let rights = Arc::new(Rights::of_account(account));
+        Held { accounts: Arc::new([account]), rights, by: vec![Key::account(account)] }
+    }
+
+    fn of_user(view: &View, user: UserId) -> Result<Held, Error> {
+        let mut memberships = view.memberships(user)?;
+        memberships.retain(|one| one.status == MembershipStatus::Accepted);
+        let keys = memberships.iter().map(|one| Key::membership(user, one.account));
+        Ok(Held {
+            by: keys.chain([Key::user(user)]).collect(),
+            accounts: memberships.iter().map(|one| one.account).collect(),
+            rights: Arc::new(Rights::of_memberships(user, &memberships)),
+        })
+    }
+}
+
+/// The account in which somebody acts who says nothing; whoever is in none acts in nobody's.
+fn first(accounts: &[AccountId]) -> AccountId {
+    accounts.first().copied().unwrap_or(AccountId::from_bytes([0; 16]))
 }
 
 /// Who has a global key, if it is theirs.
@@ -440,7 +498,7 @@ fn by_key(view: &View, email: &str, proof: Arc<Proof>) -> Result<Option<Caller>,
     match view.user_with_email(email)? {
         Some(user) if !is(&user.key_sha256, &proof.hash) => Ok(None),
         Some(user) if user.status == UserStatus::Disabled => Err(Fault::UnknownKey.because(USER_DISABLED)),
-        Some(user) => by_user(view, user.id, None, proof, vec![Key::user(user.id)]),
+        Some(user) => by_user(view, user.id, None, proof),
         None => Ok(None),
     }
 }
@@ -460,7 +518,7 @@ fn by_session(view: &View, proof: Arc<Proof>, now: Timestamp) -> Result<Option<C
         return Err(Fault::SessionEnded.because(USER_DISABLED));
     }
     let seen = Seen { id: session.id, on: session.seen_on };
-    by_user(view, session.user, Some(seen), proof, vec![key, Key::user(session.user)])
+    by_user(view, session.user, Some((seen, key)), proof)
 }
 
 /// Whether a session lets nobody in any more: it is as old as it gets, or was not used for long.
@@ -478,18 +536,24 @@ pub(crate) fn session_hash_key(hash: &TokenHash) -> Key {
 fn by_user(
     view: &View,
     user: UserId,
-    session: Option<Seen>,
+    session: Option<(Seen, Key)>,
     proof: Arc<Proof>,
-    by: Vec<Key>,
 ) -> Result<Option<Caller>, Error> {
-    // A user has one account here, the first.
-    let account = view.all::<Account>(Kind::Account)?.into_iter().next();
-    let rights = Arc::new(Rights::of_user(user));
-    let caller = |account: Account| {
-        let (account, bounds) = (account.id, Bounds::default());
-        Caller { user, account, token: None, session, rights, bounds, route: None, proof, by }
-    };
-    Ok(account.map(caller))
+    let Held { accounts, rights, mut by } = Held::of_user(view, user)?;
+    let (session, key) = session.unzip();
+    by.extend(key);
+    Ok(Some(Caller {
+        user,
+        account: first(&accounts),
+        accounts,
+        token: None,
+        session,
+        rights: Arc::new(Rights::of_user(user).within(rights)),
+        bounds: Bounds::default(),
+        route: None,
+        proof,
+        by,
+    }))
 }
 
 /// Compared in constant time.

@@ -5,7 +5,7 @@ use bartizan_v4::{Edge, EdgePorts, EdgeProcess};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::auth::needs;
+use crate::auth::needs_somewhere;
 use crate::caller::Caller;
 use crate::error::Error;
 use crate::permission::Permission;
@@ -13,7 +13,7 @@ use crate::reply::Reply;
 use crate::state::{Api, Process};
 
 pub(crate) fn routes(api: &Api) -> OpenApiRouter<Api> {
-    OpenApiRouter::new().routes(needs(Permission::TunnelRead, api, routes!(edge)))
+    OpenApiRouter::new().routes(needs_somewhere(Permission::TunnelRead, api, routes!(edge)))
 }
 
 /// Addresses, ports and the local authority's certificate.

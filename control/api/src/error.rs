@@ -128,7 +128,12 @@ faults! {
     UndoRefused = 400 10423 "This change cannot be undone";
     UndoChangedSince = 400 10424 "What this change did was changed since";
 
-    // Members of accounts.
+    // Accounts and their members.
+    AccountBody = 400 1001 "An account cannot be like this";
+    AccountInUse = 400 1022 "This account cannot be deleted";
+    MemberBody = 400 1001 "A member cannot be like this";
+    MemberExists = 400 1061 "The user belongs to the account, or is invited to it";
+    LastAdministrator = 400 1022 "An account needs somebody who decides about it";
     MemberUnknown = 404 1003 "Member not found";
     RoleUnknown = 404 1003 "Role not found";
 
@@ -143,6 +148,7 @@ faults! {
     ZoneUnknown = 404 1001 "Zone not found";
     ZoneName = 400 1002 "Invalid zone name";
     ZoneExists = 400 1061 "The zone already exists";
+    ZoneInside = 400 1116 "The name lies in a zone of another account";
     ZoneKind = 400 1016 "Only zones of type full can be kept here";
     SettingUnknown = 400 1003 "Undefined zone setting";
     SettingFixed = 400 1006 "This zone setting cannot be changed here";

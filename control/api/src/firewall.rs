@@ -7,9 +7,9 @@ use std::net::IpAddr;
 
 use axum::extract::State;
 use bartizan_model::Application;
-use bartizan_names::{AccountId, Name, ZoneId};
+use bartizan_names::{Name, ZoneId};
 use bartizan_observed::{FirewallAnswer, FirewallQuestion, Verdict};
-use bartizan_store::{Kind, Scope};
+use bartizan_store::{Key, Kind, Scope};
 use bartizan_v4::{AccessRule, Account, FirewallTest, StoredRuleScope, StoredUser};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -60,7 +60,9 @@ async fn test(
     let result = api
         .read(move |view| {
             let apps = match &name {
-                Some(name) => view.apps_named(caller.account, name)?,
+                Some(name) => {
+                    view.apps_named(name)?.into_iter().filter(|app| view.zone(&caller, app.zone).is_ok()).collect()
+                }
                 None => Vec::new(),
             };
             if name.is_some() && apps.is_empty() {
@@ -68,7 +70,7 @@ async fn test(
             }
             let zone = apps.first().map(|app| app.zone);
             let answer = asked.observed().firewall.ask(FirewallQuestion { address: address.to_canonical(), zone });
-            told(view, caller.account, &answer, &apps, knowledge)
+            told(view, &answer, &apps, knowledge)
         })
         .await?;
     Ok(Reply::of(result))
@@ -76,7 +78,6 @@ async fn test(
 
 fn told(
     view: &View,
-    account: AccountId,
     answer: &FirewallAnswer,
     apps: &[Application],
     knowledge: Knowledge,
@@ -91,7 +92,9 @@ fn told(
         let owner = match rule.scope {
             StoredRuleScope::User(id) => view.user(id)?.email,
             StoredRuleScope::Organization(id) => view.account(id)?.name,
-            StoredRuleScope::Zone(id) => view.zone(account, id)?.name,
+            StoredRuleScope::Zone(id) => {
+                view.find::<bartizan_v4::Zone>(&Key::zone(id))?.ok_or(Fault::ZoneUnknown)?.name
+            }
         };
         rules.push(sent(rule, owner, knowledge));
     }

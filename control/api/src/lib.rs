@@ -15,12 +15,12 @@
 //! ```text
 //! whole       bootstrap · page · router · serve
 //! background  deletions · renewals
-//! resources   accounts · members · user · certificates · zones · resource · tokens · sessions · users · settings · zone_facts ·
-//!             tunnels · apps · owner_names · dns_records · page_rules · tunnel_routes · pops · app_addresses · spectrum ·
-//!             access_rules · firewall · audit_logs · edge · status · ips · probes
+//! resources   accounts · certificates · zones · resource · tokens · sessions · users · members · user · settings ·
+//!             zone_facts · tunnels · apps · owner_names · dns_records · page_rules · tunnel_routes · pops · app_addresses ·
+//!             spectrum · access_rules · firewall · audit_logs · edge · status · ips · probes
 //! guard       here · state (Api) · auth
-//! store       transaction (View, Change) · caller · writes · passwords
-//! calls       path · origin · cookie · permission · rights · reply · error · tag · query · extract · here · front ·
+//! store       transaction (View, Change) · memberships · caller · writes · passwords
+//! calls       path · origin · cookie · permission · roles · reply · error · rights · tag · query · extract · here · front ·
 //!             openapi · numbers · idempotency · calls · background (Worker) · turns · admin_file · last_used
 //! ```
 //! What a resource keeps, and by which rules, is in its own file: as methods of View and Change that other resources may
@@ -53,6 +53,7 @@ mod idempotency;
 mod ips;
 mod last_used;
 mod members;
+mod memberships;
 mod numbers;
 mod openapi;
 mod origin;
@@ -69,6 +70,7 @@ mod renewals;
 mod reply;
 mod resource;
 mod rights;
+mod roles;
 mod router;
 mod serve;
 mod sessions;

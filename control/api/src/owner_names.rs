@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use bartizan_model::{Application, Record, Zone};
-use bartizan_names::{AccountId, AppId, Name, RecordId, ZoneId};
+use bartizan_names::{AppId, Name, RecordId, ZoneId};
 use bartizan_store::Key;
 use bartizan_v4::StoredName;
 
@@ -42,11 +42,11 @@ impl View {
         found.map(|document| apps::parse(&document?)).collect()
     }
 
-    /// The applications that a name leads to, in whichever zone of the account it lies.
-    pub(crate) fn apps_named(&self, account: AccountId, name: &Name) -> Result<Vec<Application>, Error> {
+    /// The applications that a name leads to, in whichever zone it lies.
+    pub(crate) fn apps_named(&self, name: &Name) -> Result<Vec<Application>, Error> {
         match self.zone_around(name)? {
-            Some((_, zone)) if self.zone(account, zone).is_ok() => self.apps_at(zone, name),
-            _ => Ok(Vec::new()),
+            Some((_, zone)) => self.apps_at(zone, name),
+            None => Ok(Vec::new()),
         }
     }
 }

@@ -31,6 +31,6 @@ async fn list(
     caller: Caller,
     Ids((zone,)): Ids<(ZoneId,)>,
 ) -> Result<Reply<Vec<PageRule>>, Error> {
-    api.read(move |view| view.zone(caller.account, zone)).await?;
+    api.read(move |view| view.zone(&caller, zone)).await?;
     Ok(Reply::of(Vec::new()))
 }

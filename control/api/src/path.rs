@@ -1,5 +1,9 @@
 //! Paths as clients write them become paths as the router knows them: the only place that knows the old spellings.
 
+use std::str::FromStr;
+
+use bartizan_names::{AccountId, IdError};
+
 /// In front of all paths of the dialect.
 pub(crate) const BASE: &str = "/client/v4";
 
@@ -9,6 +13,22 @@ pub(crate) const OWN_ACCOUNT: &str = "~";
 /// The parameters of paths that name an account and a zone.
 pub(crate) const ACCOUNT_ID: &str = "account_id";
 pub(crate) const ZONE_ID: &str = "zone_id";
+
+/// An account as a path names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum AccountScope {
+    /// The caller's, reached by `/user/…`.
+    Own,
+    Account(AccountId),
+}
+
+impl FromStr for AccountScope {
+    type Err = IdError;
+
+    fn from_str(text: &str) -> Result<AccountScope, IdError> {
+        if text == OWN_ACCOUNT { Ok(AccountScope::Own) } else { text.parse().map(AccountScope::Account) }
+    }
+}
 
 /// What an account has, and `/user/…` reaches as well.
 const OF_ACCOUNT: [&str; 2] = ["cfd_tunnel", "tunnels"];

@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
+use bartizan_names::AccountId;
 use bartizan_observed::{Problem, ProblemKind};
 use http::{StatusCode, header};
 
@@ -49,15 +50,19 @@ fn summary(problems: &[Problem]) -> String {
     text
 }
 
-fn may_look(_: &View, caller: &Caller) -> Result<(), Error> {
-    let may = caller.may(Permission::AccountSettingsRead, &Target::Account(caller.account));
-    if may { Ok(()) } else { Err(Fault::NotAllowed.into()) }
+/// What is measured is the edge's own.
+fn may_look(edge: AccountId) -> impl FnOnce(&View, &Caller) -> Result<(), Error> {
+    move |_, caller| {
+        let may = caller.may(Permission::AccountSettingsRead, &Target::Account(edge));
+        if may { Ok(()) } else { Err(Fault::NotAllowed.into()) }
+    }
 }
 
 /// The counters of all planes, OpenMetrics 1.0 text.
 pub(crate) async fn metrics(State(api): State<Api>, request: Request) -> Response {
     if !here::asks(&request)
-        && let Err(error) = api.admit(request.headers(), peer_of(request.extensions()), may_look).await
+        && let Err(error) =
+            api.admit(request.headers(), peer_of(request.extensions()), may_look(api.facts().account)).await
     {
         return error.into_response();
     }

@@ -3,11 +3,20 @@
 //! A policy allows or denies permissions on resources. What one policy denies no other allows. A permission is held over a
 //! user, an account or a zone ([`Permission::over`]), and a policy gives it only on resources of that kind: one that names
 //! an account says nothing of the zones in it, unless it names them inside.
+//!
+//! Whatever policies say, nobody has more than those accounts give in which they are ([`Rights::within`]): "every account"
+//! is every one of theirs.
+
+use std::sync::Arc;
 
 use bartizan_names::{AccountId, UserId, ZoneId};
-use bartizan_v4::{ResourceGrant, Resources, StoredPolicy};
+use bartizan_store::VisibleZones;
+use bartizan_v4::account::MembershipStatus;
+use bartizan_v4::{ResourceGrant, Resources, StoredMembership, StoredPolicy};
 
+use crate::error::Error;
 use crate::permission::{Over, Permission};
+use crate::roles::RoleRow;
 
 /// Stands for all permissions in a stored policy, those to come included.
 pub(crate) const ALL_PERMISSIONS: &str = "*";
@@ -58,6 +67,21 @@ impl Resource {
             Resource::User(_) => Over::User,
             Resource::Account(_) | Resource::Accounts => Over::Account,
             Resource::Zone(_) | Resource::ZonesOf(_) | Resource::Zones => Over::Zone,
+        }
+    }
+
+    const fn as_zone(self) -> Option<ZoneId> {
+        if let Resource::Zone(zone) = self { Some(zone) } else { None }
+    }
+
+    /// The same in one account, whatever else it names; none if that is nothing of an account.
+    fn in_account(self, account: AccountId) -> Option<Resource> {
+        match self {
+            Resource::User(_) => None,
+            Resource::Account(one) | Resource::ZonesOf(one) if one != account => None,
+            Resource::Account(_) | Resource::Accounts => Some(Resource::Account(account)),
+            Resource::ZonesOf(_) | Resource::Zones => Some(Resource::ZonesOf(account)),
+            Resource::Zone(_) => Some(self),
         }
     }
 
@@ -127,21 +151,66 @@ impl Policy {
 pub(crate) struct Rights {
     allowed: Vec<Policy>,
     denied: Vec<Policy>,
+    /// What they cannot be more than.
+    within: Option<Arc<Rights>>,
 }
 
 /// The zones that somebody sees.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Seen {
-    /// None: all.
-    pub(crate) only: Option<Vec<ZoneId>>,
+    pub(crate) only: VisibleZones,
     pub(crate) except: Vec<ZoneId>,
 }
 
 impl Rights {
-    /// Everything that a user has.
+    /// Everything that a user has, whatever that is.
     pub(crate) fn of_user(user: UserId) -> Rights {
         let resources = vec![Resource::Accounts, Resource::Zones, Resource::User(user)];
-        Rights { allowed: vec![Policy { permissions: Permission::ALL.to_vec(), resources }], denied: Vec::new() }
+        Rights { allowed: vec![Policy { permissions: Permission::ALL.to_vec(), resources }], ..Rights::default() }
+    }
+
+    /// Everything in an account.
+    pub(crate) fn of_account(account: AccountId) -> Rights {
+        let resources = vec![Resource::Account(account), Resource::ZonesOf(account)];
+        Rights { allowed: vec![Policy { permissions: Permission::ALL.to_vec(), resources }], ..Rights::default() }
+    }
+
+    /// What a user has: what is their own, and what they are given in accounts. A membership of which nobody can read what
+    /// it denies gives nothing.
+    pub(crate) fn of_memberships(user: UserId, memberships: &[StoredMembership]) -> Rights {
+        let own = Policy { permissions: Permission::ALL.to_vec(), resources: vec![Resource::User(user)] };
+        let mut rights = Rights { allowed: vec![own], ..Rights::default() };
+        for membership in memberships.iter().filter(|one| one.status == MembershipStatus::Accepted) {
+            let Some(given) = Rights::of_membership(membership) else { continue };
+            rights.allowed.extend(given.allowed);
+            rights.denied.extend(given.denied);
+        }
+        rights
+    }
+
+    /// What a membership gives, or will give when it is accepted.
+    pub(crate) fn of_membership(membership: &StoredMembership) -> Option<Rights> {
+        let account = membership.account;
+        let mut rights = Rights::read(&membership.policies)?.in_account(account);
+        // A role that another version knows gives nothing here.
+        for role in membership.roles.iter().filter_map(|id| RoleRow::by_id(id)) {
+            let resources = vec![Resource::Account(account), Resource::ZonesOf(account)];
+            rights.allowed.push(Policy { permissions: role.permissions().collect(), resources });
+        }
+        Some(rights)
+    }
+
+    /// As much of them as is about one account.
+    pub(crate) fn in_account(mut self, account: AccountId) -> Rights {
+        for policy in self.allowed.iter_mut().chain(&mut self.denied) {
+            policy.resources = policy.resources.iter().filter_map(|one| one.in_account(account)).collect();
+        }
+        self
+    }
+
+    /// As much of them as `limit` has too.
+    pub(crate) fn within(self, limit: Arc<Rights>) -> Rights {
+        Rights { within: Some(limit), ..self }
     }
 
     /// What the policies of a token say; none if one of them cannot be read: then nobody knows what it may deny.
@@ -171,6 +240,11 @@ impl Rights {
 
     /// Whether the caller holds `permission` over `target`: the one place where that is decided.
     pub(crate) fn may(&self, permission: Permission, target: &Target) -> bool {
+        self.say(permission, target) && self.within.as_ref().is_none_or(|limit| limit.may(permission, target))
+    }
+
+    /// Whether the policies say so, whatever limits them.
+    fn say(&self, permission: Permission, target: &Target) -> bool {
         let allowed = |policy: &Policy| policy.permissions.iter().any(|held| held.implies(permission));
         self.allowed.iter().any(|policy| allowed(policy) && policy.covers(target))
             && !self.denied.iter().any(|policy| denies(policy, permission) && policy.covers(target))
@@ -190,31 +264,70 @@ impl Rights {
         self.lack(&all, target).is_none()
     }
 
-    /// The zones of an account over which the caller holds `permission`.
-    pub(crate) fn zones(&self, permission: Permission, account: AccountId) -> Seen {
-        let named = |policies: &[Policy], names: &dyn Fn(&Policy) -> bool| -> Vec<ZoneId> {
-            let resources = policies.iter().filter(|policy| names(policy)).flat_map(|policy| &policy.resources);
-            resources.filter_map(|one| if let Resource::Zone(zone) = one { Some(*zone) } else { None }).collect()
+    /// Whether they are all that an account has.
+    pub(crate) fn are_all_in(&self, account: AccountId) -> bool {
+        let target = |resource| match resource {
+            Resource::ZonesOf(_) => Target::ZonesOf(account),
+            _ => Target::Account(account),
         };
-        let except = named(&self.denied, &|policy| denies(policy, permission));
-        if self.may(permission, &Target::ZonesOf(account)) {
-            return Seen { only: None, except };
+        self.lack(&Rights::of_account(account), target).is_none()
+    }
+
+    /// The zones of these accounts over which the caller holds `permission`. `account_of` finds whose a zone is.
+    pub(crate) fn zones(
+        &self,
+        permission: Permission,
+        accounts: &[AccountId],
+        account_of: impl Fn(ZoneId) -> Result<Option<AccountId>, Error>,
+    ) -> Result<Seen, Error> {
+        let levels = || std::iter::successors(Some(self), |rights| rights.within.as_deref());
+        let except = levels().flat_map(|rights| &rights.denied).filter(|policy| denies(policy, permission));
+        let except = except.flat_map(|policy| &policy.resources).filter_map(|one| one.as_zone()).collect();
+        let is_seen = |account: &AccountId| self.may(permission, &Target::ZonesOf(*account));
+        let mut only = VisibleZones { of: accounts.iter().copied().filter(is_seen).collect(), zones: Vec::new() };
+        let named = levels().flat_map(|rights| &rights.allowed).flat_map(|policy| &policy.resources);
+        let mut named: Vec<ZoneId> = named.filter_map(|one| one.as_zone()).collect();
+        named.sort_unstable();
+        named.dedup();
+        for zone in named {
+            // Where the whole account is seen, it is anyhow.
+            if let Some(account) =
+                account_of(zone)?.filter(|account| accounts.contains(account) && !only.of.contains(account))
+                && self.may(permission, &Target::Zone(zone, Some(account)))
+            {
+                only.zones.push(zone);
+            }
         }
-        let mut only = named(&self.allowed, &|policy| policy.permissions.iter().any(|held| held.implies(permission)));
-        only.retain(|zone| self.may(permission, &Target::Zone(*zone, Some(account))));
-        Seen { only: Some(only), except }
+        Ok(Seen { only, except })
+    }
+
+    /// The zones over which the caller holds `permission`, where it is not all of the account's: perhaps of others as well.
+    pub(crate) fn zones_named(&self, permission: Permission, account: AccountId) -> Option<Vec<ZoneId>> {
+        if self.may(permission, &Target::ZonesOf(account)) {
+            return None;
+        }
+        let levels = std::iter::successors(Some(self), |rights| rights.within.as_deref());
+        let named = levels.flat_map(|rights| &rights.allowed).flat_map(|policy| &policy.resources);
+        let mut named: Vec<ZoneId> = named.filter_map(|one| one.as_zone()).collect();
+        named.retain(|zone| self.may(permission, &Target::Zone(*zone, Some(account))));
+        Some(named)
     }
 
     /// The zones that are allowed one by one.
     pub(crate) fn named_zones(&self) -> impl Iterator<Item = ZoneId> {
-        let resources = self.allowed.iter().flat_map(|policy| &policy.resources);
-        resources.filter_map(|one| if let Resource::Zone(zone) = one { Some(*zone) } else { None })
+        self.allowed.iter().flat_map(|policy| &policy.resources).filter_map(|one| one.as_zone())
     }
 
     /// What the caller may do in a zone, in the old spelling.
     pub(crate) fn in_zone(&self, zone: ZoneId, account: AccountId) -> Vec<String> {
         let target = Target::Zone(zone, Some(account));
         let held = Permission::ALL.iter().filter(|permission| self.may(**permission, &target));
+        held.filter_map(|permission| permission.of_zone()).map(str::to_owned).collect()
+    }
+
+    /// What the caller may do in all zones of an account, in the old spelling.
+    pub(crate) fn in_account_spelled(&self, account: AccountId) -> Vec<String> {
+        let held = Permission::ALL.iter().filter(|permission| self.may(**permission, &Target::ZonesOf(account)));
         held.filter_map(|permission| permission.of_zone()).map(str::to_owned).collect()
     }
 
@@ -227,10 +340,21 @@ impl Rights {
         });
         let mut pairs = pairs.filter(|(permission, resource)| permission.over() == resource.over());
         let lacks = |(permission, resource): &(Permission, Resource)| {
-            let many = matches!(resource, Resource::Accounts | Resource::ZonesOf(_) | Resource::Zones);
+            let target = target_of(*resource);
+            // Every account and zone means those of the user, so what limits these limits the others as well. A zone that
+            // is nobody's is not there any more.
+            let holds = match target {
+                Target::Accounts | Target::Zones | Target::Zone(_, None) => self.say(*permission, &target),
+                _ => self.may(*permission, &target),
+            };
             // One that is denied somewhere is not held everywhere.
-            !self.may(*permission, &target_of(*resource))
-                || (many && self.denied.iter().any(|policy| denies(policy, *permission)))
+            let denies_some = |rights: &Rights| rights.denied.iter().any(|policy| denies(policy, *permission));
+            let is_denied_in_part = match target {
+                Target::Accounts | Target::Zones => denies_some(self),
+                Target::ZonesOf(_) => denies_some(self) || self.within.as_deref().is_some_and(denies_some),
+                Target::Zone(..) | Target::Account(_) | Target::User(_) => false,
+            };
+            !holds || is_denied_in_part
         };
         pairs.find(lacks).map(|(permission, _)| permission)
     }
@@ -357,9 +481,91 @@ mod tests {
             (vec![("allow", "DNS Write", every), ("deny", "Zone Read", every)], Some(vec![]), vec![]),
             (vec![("allow", "Account Settings Read", r#"{"@.account.*":"*"}"#)], Some(vec![]), vec![]),
         ] {
-            let seen = rights(&policies).unwrap().zones(Permission::ZoneRead, ACCOUNT);
+            let seen =
+                rights(&policies).unwrap().zones(Permission::ZoneRead, &[ACCOUNT], |_| Ok(Some(ACCOUNT))).unwrap();
+            let only = match only {
+                Some(zones) => VisibleZones { of: Vec::new(), zones },
+                None => VisibleZones { of: vec![ACCOUNT], zones: Vec::new() },
+            };
             assert_eq!(seen, Seen { only, except }, "{policies:?}");
         }
+    }
+
+    /// A token of somebody who is in one account, with a role, and was given one zone of another.
+    #[test]
+    fn nobody_has_more_than_their_accounts_give() {
+        use Permission::{AccountSettingsRead, DnsRead, DnsWrite, TunnelWrite, UserDetailsRead, ZoneRead, ZoneWrite};
+        let membership = |account, roles: &[&str], policies| StoredMembership {
+            id: String::new(),
+            account,
+            user: USER,
+            status: MembershipStatus::Accepted,
+            roles: roles.iter().map(|name| RoleRow::named(name).unwrap().id()).collect(),
+            policies,
+            created_on: bartizan_names::Timestamp::from_unix_micros(1),
+            modified_on: bartizan_names::Timestamp::from_unix_micros(1),
+        };
+        let stored = |effect: &str, permission: &str, resources: &str| StoredPolicy {
+            id: String::new(),
+            effect: effect.to_owned(),
+            permissions: vec![permission.to_owned()],
+            resources: serde_json::from_str(&resources.replace('@', "com.cloudflare.api")).unwrap(),
+        };
+        let every = r#"{"@.account.zone.*":"*"}"#;
+        let policies = vec![stored("allow", "DNS Write", every), stored("deny", "DNS Write", &zone(SECOND))];
+        let pending = StoredMembership {
+            status: MembershipStatus::Pending,
+            ..membership(AccountId::from_bytes([9; 16]), &["Administrator"], Vec::new())
+        };
+        let all = [membership(ACCOUNT, &["DNS"], Vec::new()), membership(OTHER, &[], policies), pending];
+        let user = Arc::new(Rights::of_memberships(USER, &all));
+        let everything = Rights::of_user(USER).within(Arc::clone(&user));
+        let token = rights(&[("allow", "*", every)]).unwrap().within(user);
+        let (here, there) = (Target::Zone(ZONE, Some(ACCOUNT)), Target::Zone(ZONE, Some(OTHER)));
+        let denied = Target::Zone(SECOND, Some(OTHER));
+        let invited = Target::ZonesOf(AccountId::from_bytes([9; 16]));
+        for (permission, target, expect) in [
+            (DnsWrite, here, true),
+            (DnsWrite, Target::ZonesOf(ACCOUNT), true),
+            (ZoneWrite, here, false),
+            (DnsWrite, there, true),
+            (DnsRead, Target::ZonesOf(OTHER), true),
+            (DnsWrite, denied, false),
+            (ZoneRead, there, true),
+            (ZoneWrite, there, false),
+            (DnsRead, invited, false),
+            (DnsRead, Target::Zone(ZONE, None), false),
+            (TunnelWrite, Target::Account(ACCOUNT), false),
+        ] {
+            assert_eq!(everything.may(permission, &target), expect, "{permission:?} {target:?}");
+            assert_eq!(token.may(permission, &target), expect, "{permission:?} {target:?}");
+        }
+        assert!(everything.may(AccountSettingsRead, &Target::Account(ACCOUNT)));
+        assert!(!everything.may(AccountSettingsRead, &Target::Account(OTHER)));
+        assert!(
+            everything.may(UserDetailsRead, &Target::User(USER)) && !token.may(UserDetailsRead, &Target::User(USER))
+        );
+        assert_eq!(
+            (everything.are_all_of(USER), token.are_all_of(USER), everything.are_all_in(ACCOUNT)),
+            (true, false, false)
+        );
+        // What others have in an account, they do not give; what they have, they do.
+        let target = |resource| match resource {
+            Resource::ZonesOf(account) => Target::ZonesOf(account),
+            Resource::Account(account) => Target::Account(account),
+            _ => Target::Zones,
+        };
+        let in_one = Rights::of_memberships(USER, &all[..1]);
+        let in_one = Rights::of_user(USER).within(Arc::new(in_one));
+        for (role, lacks) in [("DNS", false), ("Administrator", true), ("Minimal Account Access", false)] {
+            let given = Rights::of_membership(&membership(ACCOUNT, &[role], Vec::new())).unwrap();
+            assert_eq!(in_one.lack(&given, target).is_some(), lacks, "{role}");
+        }
+        // One of which nobody can read what it denies.
+        let odd = membership(ACCOUNT, &["Administrator"], vec![stored("deny", "Time Travel Write", every)]);
+        assert!(!Rights::of_memberships(USER, &[odd]).may(DnsRead, &here));
+        let seen = everything.zones(ZoneRead, &[ACCOUNT, OTHER], |_| Ok(Some(OTHER))).unwrap();
+        assert_eq!(seen.only, VisibleZones { of: vec![ACCOUNT, OTHER], zones: Vec::new() });
     }
 
     #[test]

@@ -67,7 +67,7 @@ async fn list(
 ) -> Result<Reply<Vec<Setting>>, Error> {
     let stored = api
         .read(move |view| {
-            view.zone(caller.account, zone)?;
+            view.zone(&caller, zone)?;
             view.settings(zone)
         })
         .await?;
@@ -92,7 +92,7 @@ async fn get(
 ) -> Result<Reply<Setting>, Error> {
     let setting = api
         .read(move |view| {
-            view.zone(caller.account, zone)?;
+            view.zone(&caller, zone)?;
             Named::read(&id).and_then(|named| Ok(named.show(&view.settings(zone)?)))
         })
         .await?;
@@ -114,9 +114,10 @@ async fn change(
     Ids((zone, id)): Ids<(ZoneId, String)>,
     Body(body): Body<SettingBody>,
 ) -> Result<Reply<Setting>, Error> {
+    let actor = caller.clone();
     let (setting, note) = api
-        .change(&caller, move |change| {
-            change.zone(caller.account, zone)?;
+        .change(&actor, move |change| {
+            change.zone(&caller, zone)?;
             let mut stored = change.settings(zone)?;
             let (named, note) = put(&mut stored, &id, &body.value, &body.enabled, change.now())?;
             if named.is_kept() {
@@ -146,9 +147,10 @@ async fn change_several(
     if body.items.len() > ITEMS_MAX {
         return Err(Fault::SettingValue.because(format!("there may be {ITEMS_MAX} items at most")).at("/items"));
     }
+    let actor = caller.clone();
     let (settings, note) = api
-        .change(&caller, move |change| {
-            change.zone(caller.account, zone)?;
+        .change(&actor, move |change| {
+            change.zone(&caller, zone)?;
             let mut stored = change.settings(zone)?;
             let mut all = Vec::new();
             let mut notes = None;

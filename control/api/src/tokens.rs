@@ -16,12 +16,12 @@ use http::{Extensions, HeaderMap};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::accounts::AccountScope;
 use crate::admin_file;
 use crate::auth::{needs, open, peer_of};
 use crate::caller::{ACTIVE, Caller, Found, Standing, hash_key};
 use crate::error::{Error, Fault};
 use crate::extract::Ids;
+use crate::path::AccountScope;
 use crate::permission::{Over, Permission};
 use crate::reply::{PageSizes, Reply};
 use crate::resource::{self, All, Call, Edit, Editable, Here, Owner, Place, Resource};
@@ -88,7 +88,7 @@ impl Editable for Tokens {
             id,
             name: String::new(),
             user: here.caller.user,
-            account: here.caller.account,
+            account: if let Scope::Account(account) = here.scope { account } else { here.caller.account },
             sha256: hash_token(&value).to_string(),
             status: ACTIVE.to_owned(),
             policies: Vec::new(),
@@ -115,7 +115,7 @@ impl Editable for Tokens {
         body: &TokenBody,
         _: Edit,
     ) -> Result<StoredToken, Error> {
-        body::refuse_over(here.caller, change, old.id, Some(old))?;
+        body::refuse_over(here.caller, here.scope, change, old.id, Some(old))?;
         body::fill(here, change, old.clone(), body)
     }
 
@@ -137,7 +137,7 @@ impl Editable for Tokens {
             return Err(Fault::TokenUnknown.into());
         }
         let token = change.if_readable::<StoredToken>(&key)?;
-        body::refuse_over(here.caller, change, id, token.as_ref())?;
+        body::refuse_over(here.caller, here.scope, change, id, token.as_ref())?;
         // Of one that cannot be read the hash stays, and leads nowhere.
         if let Some(token) = token {
             change.forget_hash(&token)?;
@@ -151,6 +151,8 @@ impl Editable for Tokens {
         Ok(Token { value, ..sent(here.api, token) })
     }
 }
+
+pub(crate) use self::body::read_policies;
 
 impl Change {
     /// Puts a token, and lets its hash lead to it.
@@ -235,7 +237,7 @@ fn sent(api: &Api, token: StoredToken) -> Token {
     }
 }
 
-fn sent_policy(policy: StoredPolicy) -> Policy {
+pub(crate) fn sent_policy(policy: StoredPolicy) -> Policy {
     let all = policy.permissions.iter().any(|name| name == ALL_PERMISSIONS);
     let named = Permission::ALL.iter().filter(|one| all || policy.permissions.iter().any(|name| name == one.group()));
     Policy {
@@ -333,7 +335,7 @@ async fn renew(api: Api, caller: Caller, scope: Scope, id: TokenId) -> Result<Re
             let old: StoredToken = change.find(&Key::token(scope, id))?.ok_or(Fault::TokenUnknown)?;
             // Who shows a token has what it may do, and may exchange it.
             if caller.token != Some(id) {
-                body::refuse_more(&caller, change, &old)?;
+                body::refuse_more(&caller, scope, change, &old)?;
             }
             let value = new_token();
             let new = StoredToken { sha256: hash_token(&value).to_string(), modified_on: change.now(), ..old.clone() };

@@ -45,7 +45,7 @@ async fn put(
     let result = api
         .change(&actor, move |change| {
             let zone = change.zone_of(&caller, zone)?;
-            change.tunnel_in_force(caller.account, tunnel)?;
+            change.tunnel_in_force(zone.account, tunnel)?;
             let host = host(&zone, body.user_hostname.value())?;
             lead(change, &zone, &host, tunnel, overwrite)
         })

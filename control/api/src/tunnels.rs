@@ -17,11 +17,11 @@ use utoipa_axum::routes;
 
 use self::connections::connection;
 use self::secret::{SECRET_MIN, keep_secret, secret, token_of};
-use crate::accounts::AccountScope;
 use crate::auth::needs;
 use crate::caller::Caller;
 use crate::error::{Error, Fault};
 use crate::extract::{Ids, Query};
+use crate::path::AccountScope;
 use crate::permission::Permission;
 use crate::reply::{Page, PageSizes, Reply};
 use crate::resource::{self, Call, Edit, Editable, Here, Owner, Place, Resource};

@@ -1,20 +1,23 @@
-//! `/user` and `/memberships`: who the caller is.
+//! `/user` and `/memberships`: who the caller is, and to which accounts they belong.
 
 use axum::extract::State;
 use bartizan_names::UserId;
 use bartizan_store::Key;
+use bartizan_v4::account::{MembershipBody, MembershipStatus};
 use bartizan_v4::user::{Person, PersonBody};
-use bartizan_v4::{Account, Membership, Organization, Patch, StoredUser, User};
+use bartizan_v4::{Deleted, Membership, Organization, Patch, StoredMembership, StoredUser, User};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::auth::needs;
 use crate::caller::Caller;
 use crate::error::{Error, Fault};
-use crate::extract::{Body, Query};
-use crate::members::{ACCEPTED, ROLE, grants, member_id};
+use crate::extract::{Body, Ids, Query};
+use crate::members::{account_of, names_of_roles};
 use crate::permission::Permission;
 use crate::reply::{Page, PageSizes, Reply};
+use crate::rights::Rights;
+use crate::roles::{RoleRow, grants};
 use crate::state::Api;
 use crate::transaction::View;
 
@@ -23,6 +26,9 @@ pub(crate) fn routes(api: &Api) -> OpenApiRouter<Api> {
         .routes(needs(Permission::UserDetailsRead, api, routes!(user)))
         .routes(needs(Permission::UserDetailsWrite, api, routes!(edit)))
         .routes(needs(Permission::MembershipsRead, api, routes!(memberships)))
+        .routes(needs(Permission::MembershipsRead, api, routes!(membership)))
+        .routes(needs(Permission::MembershipsWrite, api, routes!(answer)))
+        .routes(needs(Permission::MembershipsWrite, api, routes!(leave)))
 }
 
 impl View {
@@ -34,8 +40,7 @@ impl View {
 /// The user behind the credentials.
 #[utoipa::path(get, path = "/user", tag = "User", responses((status = 200, body = bartizan_v4::Envelope<User>)))]
 async fn user(State(api): State<Api>, caller: Caller) -> Result<Reply<User>, Error> {
-    let (user, account) = api.read(move |view| Ok((view.user(caller.user)?, view.account(caller.account)?))).await?;
-    Ok(Reply::of(sent(user, account)))
+    Ok(Reply::of(api.read(move |view| sent(view, view.user(caller.user)?)).await?))
 }
 
 /// Changes what a user says of themself: what the body leaves out stays.
@@ -48,17 +53,17 @@ async fn user(State(api): State<Api>, caller: Caller) -> Result<Reply<User>, Err
 )]
 async fn edit(State(api): State<Api>, caller: Caller, Body(body): Body<PersonBody>) -> Result<Reply<User>, Error> {
     let actor = caller.clone();
-    let (user, account) = api
+    let user = api
         .change(&actor, move |change| {
             let old = change.user(caller.user)?;
             let user = StoredUser { person: person(&old.person, &body)?, ..old.clone() };
             if user != old {
                 change.put(Key::user(user.id), &StoredUser { modified_on: change.now(), ..user.clone() })?;
             }
-            Ok((user, change.account(caller.account)?))
+            sent(change, user)
         })
         .await?;
-    Ok(Reply::of(sent(user, account)))
+    Ok(Reply::of(user))
 }
 
 /// A person as a body wants them.
@@ -80,9 +85,20 @@ fn person(old: &Person, body: &PersonBody) -> Result<Person, Error> {
     })
 }
 
-fn sent(user: StoredUser, account: Account) -> User {
+fn sent(view: &View, user: StoredUser) -> Result<User, Error> {
     let Person { first_name, last_name, telephone, country, zipcode } = user.person;
-    User {
+    let mut organizations = Vec::new();
+    for membership in view.memberships(user.id)?.iter().filter(|one| one.status == MembershipStatus::Accepted) {
+        let held = Rights::of_memberships(user.id, std::slice::from_ref(membership));
+        organizations.extend(account_of(view, membership.account)?.map(|account| Organization {
+            permissions: held.in_account_spelled(account.id),
+            id: account.id,
+            name: account.name,
+            status: "member".to_owned(),
+            roles: names_of_roles(membership),
+        }));
+    }
+    Ok(User {
         id: user.id,
         username: user.email.clone(),
         email: user.email,
@@ -95,19 +111,13 @@ fn sent(user: StoredUser, account: Account) -> User {
         two_factor_authentication_locked: false,
         created_on: user.created_on,
         modified_on: user.modified_on,
-        organizations: vec![Organization {
-            id: account.id,
-            name: account.name,
-            status: "member".to_owned(),
-            permissions: Permission::all_of_zone(),
-            roles: vec![ROLE.to_owned()],
-        }],
+        organizations,
         has_pro_zones: false,
         has_business_zones: false,
         has_enterprise_zones: true,
         suspended: false,
         betas: Vec::new(),
-    }
+    })
 }
 
 #[derive(serde::Deserialize, utoipa::IntoParams)]
@@ -121,7 +131,7 @@ struct Params {
     per_page: Option<u32>,
 }
 
-/// The accounts that the caller belongs to.
+/// The accounts that the caller belongs to, or is invited to.
 #[utoipa::path(
     get,
     path = "/memberships",
@@ -135,20 +145,116 @@ async fn memberships(
     Query(params): Query<Params>,
 ) -> Result<Reply<Vec<Membership>>, Error> {
     let page: Page = PageSizes { min: 5, default: 20, max: 50 }.page(params.page, params.per_page);
-    let user = caller.user;
-    let account = api.read(move |view| view.account(caller.account)).await?;
-    let membership = Membership {
-        id: member_id(account.id, user),
-        status: ACCEPTED.to_owned(),
-        account,
-        api_access_enabled: None,
-        roles: vec![ROLE.to_owned()],
-        permissions: grants(),
-    };
+    let mut memberships = api
+        .read(move |view| {
+            let of_user = view.memberships(caller.user)?.into_iter();
+            let sent: Result<Vec<_>, Error> =
+                of_user.filter_map(|membership| sent_membership(view, membership).transpose()).collect();
+            sent
+        })
+        .await?;
     let is = |wanted: &Option<String>, is: &str| wanted.as_deref().is_none_or(|wanted| wanted == is);
-    let name = &membership.account.name;
-    let matches = is(&params.name, name) && is(&params.account_name, name) && is(&params.status, ACCEPTED);
-    let memberships = if matches { vec![membership] } else { Vec::new() };
+    memberships.retain(|membership| {
+        let name = &membership.account.name;
+        is(&params.name, name) && is(&params.account_name, name) && is(&params.status, &membership.status)
+    });
     let total = memberships.len() as u64;
     Ok(Reply::page(page.cut(memberships), page, total))
+}
+
+/// One membership of the caller's.
+#[utoipa::path(
+    get,
+    path = "/memberships/{membership_id}",
+    tag = "User",
+    params(("membership_id" = String, Path)),
+    responses((status = 200, body = bartizan_v4::Envelope<Membership>))
+)]
+async fn membership(
+    State(api): State<Api>,
+    caller: Caller,
+    Ids((id,)): Ids<(String,)>,
+) -> Result<Reply<Membership>, Error> {
+    let found = api.read(move |view| sent_membership(view, own(view, &caller, &id)?)).await?;
+    found.map(Reply::of).ok_or_else(|| Fault::MemberUnknown.into())
+}
+
+/// Accepts an invitation, or rejects it.
+#[utoipa::path(
+    put,
+    path = "/memberships/{membership_id}",
+    tag = "User",
+    params(("membership_id" = String, Path)),
+    request_body = MembershipBody,
+    responses((status = 200, body = bartizan_v4::Envelope<Membership>))
+)]
+async fn answer(
+    State(api): State<Api>,
+    caller: Caller,
+    Ids((id,)): Ids<(String,)>,
+    Body(body): Body<MembershipBody>,
+) -> Result<Reply<Membership>, Error> {
+    let accepts = match body.status.value().map(String::as_str) {
+        Some("accepted") => true,
+        Some("rejected") => false,
+        _ => return Err(Fault::MemberBody.because("status must be accepted or rejected").at("/status")),
+    };
+    let actor = caller.clone();
+    let answered = api
+        .change(&actor, move |change| {
+            let old = own(change, &caller, &id)?;
+            if !accepts {
+                change.keep_an_administrator(&old)?;
+                change.delete_membership(&old)?;
+                let sent = sent_membership(change, old)?;
+                return Ok(sent.map(|sent| Membership { status: "rejected".to_owned(), ..sent }));
+            }
+            let status = MembershipStatus::Accepted;
+            let new = StoredMembership { status, modified_on: change.now(), ..old.clone() };
+            if old.status != status {
+                change.put_membership(&new)?;
+            }
+            sent_membership(change, new)
+        })
+        .await?;
+    answered.map(Reply::of).ok_or_else(|| Fault::MemberUnknown.into())
+}
+
+/// Leaves an account.
+#[utoipa::path(
+    delete,
+    path = "/memberships/{membership_id}",
+    tag = "User",
+    params(("membership_id" = String, Path)),
+    responses((status = 200, body = bartizan_v4::Envelope<Deleted>))
+)]
+async fn leave(State(api): State<Api>, caller: Caller, Ids((id,)): Ids<(String,)>) -> Result<Reply<Deleted>, Error> {
+    let (actor, gone) = (caller.clone(), id.clone());
+    api.change(&actor, move |change| {
+        let old = own(change, &caller, &id)?;
+        change.keep_an_administrator(&old)?;
+        change.delete_membership(&old)
+    })
+    .await?;
+    Ok(Reply::of(Deleted { id: gone }))
+}
+
+/// A membership of the caller's by its id.
+fn own(view: &View, caller: &Caller, id: &str) -> Result<StoredMembership, Error> {
+    let found = view.memberships(caller.user)?.into_iter().find(|membership| membership.id == id);
+    found.ok_or_else(|| Fault::MemberUnknown.into())
+}
+
+/// None of an account that cannot be read.
+fn sent_membership(view: &View, membership: StoredMembership) -> Result<Option<Membership>, Error> {
+    let Some(account) = account_of(view, membership.account)? else { return Ok(None) };
+    let roles: Vec<&RoleRow> = membership.roles.iter().filter_map(|id| RoleRow::by_id(id)).collect();
+    Ok(Some(Membership {
+        status: membership.status.as_str().to_owned(),
+        account,
+        api_access_enabled: None,
+        roles: names_of_roles(&membership),
+        permissions: grants(&roles),
+        id: membership.id,
+    }))
 }

@@ -10,17 +10,18 @@ use bartizan_names::UserId;
 use bartizan_seal as seal;
 use bartizan_store::{Key, Kind, Prefix, Scope};
 use bartizan_v4::user::{EdgeUser, EdgeUserBody, PasswordBody, Person};
-use bartizan_v4::{Deleted, Patch, StoredToken, StoredUser, UserStatus};
+use bartizan_v4::{Deleted, Patch, StoredMembership, StoredToken, StoredUser, UserStatus};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::admin_file;
 use crate::auth::needs;
-use crate::caller::{Caller, email_key};
+use crate::caller::{Bounds, Caller, email_key};
 use crate::error::{Error, Fault};
 use crate::extract::{Body, Ids, Query};
 use crate::permission::Permission;
 use crate::reply::{PageSizes, Reply};
+use crate::rights::{Resource, Rights, Target};
 use crate::state::Api;
 use crate::transaction::{Change, View};
 use crate::writes::blocking;
@@ -82,7 +83,7 @@ async fn get(State(api): State<Api>, Ids((id,)): Ids<(UserId,)>) -> Result<Reply
     Ok(Reply::of(sent(api.read(move |view| view.edge_user(id)).await?)))
 }
 
-/// Makes a user, who has no rights yet but those that every user of this edge has.
+/// Makes a user, who is in no account yet.
 #[utoipa::path(
     post,
     path = "/bartizan/users",
@@ -102,7 +103,6 @@ async fn create(
     let actor = caller.clone();
     let user = api
         .change(&actor, move |change| {
-            refuse_stronger(&caller, change)?;
             if change.0.list_kind(Kind::User, USERS_MAX)?.len() >= USERS_MAX {
                 return Err(Fault::UserBody.because(format!("there are {USERS_MAX} users already; delete some")));
             }
@@ -155,8 +155,12 @@ async fn edit(
     let actor = caller.clone();
     let user = api
         .change(&actor, move |change| {
-            refuse_stronger(&caller, change)?;
+            let memberships = change.memberships(id)?;
+            refuse_more(&caller, change, &memberships)?;
             let old = change.edge_user(id)?;
+            if status == Some(UserStatus::Disabled) {
+                change.keep_administrators_without(id)?;
+            }
             let user = StoredUser {
                 email: email.clone().unwrap_or_else(|| old.email.clone()),
                 password: if sets_password { password.clone() } else { old.password.clone() },
@@ -183,7 +187,8 @@ async fn delete(State(api): State<Api>, caller: Caller, Ids((id,)): Ids<(UserId,
     }
     let actor = caller.clone();
     api.change(&actor, move |change| {
-        refuse_stronger(&caller, change)?;
+        let memberships = change.memberships(id)?;
+        refuse_more(&caller, change, &memberships)?;
         change.delete_user(id)
     })
     .await?;
@@ -286,9 +291,30 @@ fn refuse_less(caller: &Caller) -> Result<(), Error> {
     }
 }
 
-/// Every user may do everything, so whoever makes one or sets what lets one in could do everything.
-fn refuse_stronger(caller: &Caller, _: &View) -> Result<(), Error> {
-    if caller.may_everything() { Ok(()) } else { Err(Fault::NotAllowed.because("a user may do more than this token")) }
+/// Refuses to give or to change what gives more than the caller has, or has for longer and from elsewhere: whoever sets what
+/// lets a user in has what the user has.
+pub(crate) fn refuse_more(caller: &Caller, view: &View, memberships: &[StoredMembership]) -> Result<(), Error> {
+    let refused = |detail: String| Err(Fault::NotAllowed.because(detail));
+    if caller.bounds != Bounds::default() {
+        return refused("your token ends, or does not work from everywhere; what you give would".to_owned());
+    }
+    for membership in memberships {
+        let Some(given) = Rights::of_membership(membership) else { continue };
+        let zones = given.named_zones().map(|zone| Ok((zone, view.account_of_zone(zone)?)));
+        let zones = zones.collect::<Result<Vec<_>, Error>>()?;
+        let account_of = |zone| zones.iter().find(|(id, _)| *id == zone).and_then(|(_, account)| *account);
+        let target = |resource| match resource {
+            Resource::User(user) => Target::User(user),
+            Resource::Zone(zone) => Target::Zone(zone, account_of(zone)),
+            Resource::ZonesOf(_) | Resource::Zones => Target::ZonesOf(membership.account),
+            Resource::Account(_) | Resource::Accounts => Target::Account(membership.account),
+        };
+        if let Some(permission) = caller.rights.lack(&given, target) {
+            let group = permission.group();
+            return refused(format!("they have or would have {group} in the account, which you have not"));
+        }
+    }
+    Ok(())
 }
 
 fn sent(user: StoredUser) -> EdgeUser {
@@ -345,6 +371,7 @@ impl Change {
             self.delete(token)?;
         }
         self.end_sessions(id, None)?;
+        self.leave_all_accounts(id)?;
         // Of one that cannot be read the address stays taken until it is asked for: it leads nowhere.
         if let Some(user) = self.if_readable::<StoredUser>(&key)? {
             self.delete(email_key(&user.email))?;

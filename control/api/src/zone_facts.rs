@@ -131,7 +131,7 @@ async fn plan(
     caller: Caller,
     Ids((id, plan)): Ids<(ZoneId, String)>,
 ) -> Result<Reply<Plan>, Error> {
-    let zone = api.read(move |view| view.zone(caller.account, id)).await?;
+    let zone = api.read(move |view| view.zone(&caller, id)).await?;
     if zone.plan.id == plan { Ok(Reply::of(zone.plan)) } else { Err(Fault::PlanUnknown.into()) }
 }
 
@@ -148,7 +148,7 @@ async fn rate_plans(
     caller: Caller,
     Ids((id,)): Ids<(ZoneId,)>,
 ) -> Result<Reply<Vec<RatePlan>>, Error> {
-    let plan = api.read(move |view| view.zone(caller.account, id)).await?.plan;
+    let plan = api.read(move |view| view.zone(&caller, id)).await?.plan;
     let plan = RatePlan {
         id: plan.legacy_id,
         name: plan.name,
@@ -324,5 +324,5 @@ async fn of_zone<T: Send + 'static>(
     what: impl FnOnce(&Zone) -> Result<T, Error> + Send + 'static,
 ) -> Result<Reply<T>, Error> {
     let caller = caller.clone();
-    api.read(move |view| what(&zones::parse(&view.zone(caller.account, id)?)?)).await.map(Reply::of)
+    api.read(move |view| what(&zones::parse(&view.zone(&caller, id)?)?)).await.map(Reply::of)
 }

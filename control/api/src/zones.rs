@@ -15,13 +15,13 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::accounts::account_ref;
-use crate::auth::{needs, shows};
+use crate::auth::{needs, needs_somewhere, shows};
 use crate::caller::Caller;
 use crate::error::{Error, Fault};
 use crate::extract::{Body, Ids, Query};
 use crate::permission::Permission;
 use crate::reply::{Page, PageSizes, Reply, direction};
-use crate::rights::Seen;
+use crate::rights::{Seen, Target};
 use crate::state::Api;
 use crate::transaction::{Change, Listed, View, damaged};
 
@@ -31,7 +31,7 @@ pub(crate) use document::document;
 pub(crate) fn routes(api: &Api) -> OpenApiRouter<Api> {
     OpenApiRouter::new()
         .routes(shows(Permission::ZoneRead, api, routes!(list)))
-        .routes(needs(Permission::ZoneWrite, api, routes!(create)))
+        .routes(needs_somewhere(Permission::ZoneWrite, api, routes!(create)))
         .routes(needs(Permission::ZoneRead, api, routes!(get)))
         .routes(needs(Permission::ZoneWrite, api, routes!(change)))
         .routes(needs(Permission::ZoneWrite, api, routes!(delete)))
@@ -57,7 +57,7 @@ struct Params {
     per_page: Option<u32>,
 }
 
-/// The zones of the caller's account.
+/// The zones of the caller's accounts.
 #[utoipa::path(
     get,
     path = "/zones",
@@ -73,32 +73,41 @@ async fn list(
     let page = PageSizes { min: 5, default: 20, max: 50 }.page(params.page, params.per_page);
     let zones = api
         .read_list(move |view| {
-            let account = view.account(caller.account)?;
-            let Some(query) = params.query(&account, page) else { return Ok(Listed::none()) };
-            let Seen { only, except } = caller.rights.zones(Permission::ZoneRead, account.id);
-            let listed = view.zones(&ZoneQuery { only, except, ..query })?;
-            listed.try_map(|zone| Ok(seen_by(&caller, zone)))
+            let accounts = params.accounts(view, &caller)?;
+            let query = params.query(page);
+            let account_of = |zone| view.account_of_zone(zone);
+            let Seen { only, except } = caller.rights.zones(Permission::ZoneRead, &accounts, account_of)?;
+            let listed = view.zones(&ZoneQuery { only: Some(only), except, ..query })?;
+            listed.try_map(|zone| seen_by(view, &caller, zone))
         })
         .await?;
     Ok(Reply::page(zones.documents, page, zones.total).without(zones.left_out))
 }
 
 impl Params {
-    /// None where nothing can match: the zones of another account.
-    fn query(self, account: &Account, page: Page) -> Option<ZoneQuery> {
-        let differs = |wanted: Option<String>, is: &str| wanted.is_some_and(|wanted| wanted != is);
-        if differs(self.account_id, &account.id.to_string()) || differs(self.account_name, &account.name) {
-            return None;
+    /// The accounts of the caller in which zones are looked for. They are no filter of the client's: they bound whatever
+    /// else is asked for.
+    fn accounts(&self, view: &View, caller: &Caller) -> Result<Vec<AccountId>, Error> {
+        let (id, name) = (&self.account_id, &self.account_name);
+        let mut accounts = Vec::new();
+        for account in caller.accounts.iter() {
+            let has_name = |wanted: &String| Ok::<_, Error>(view.account(*account)?.name == *wanted);
+            if id.as_ref().is_none_or(|id| *id == account.to_string()) && name.as_ref().map_or(Ok(true), has_name)? {
+                accounts.push(*account);
+            }
         }
+        Ok(accounts)
+    }
+
+    fn query(self, page: Page) -> ZoneQuery {
         let (name, status) = (self.name, self.status);
-        // The account is no filter of the client's: it bounds whatever else is asked for.
         let any = self.combine.as_deref() == Some("any") && name.is_some() && status.is_some();
         if any && status.as_deref() == Some("active") {
-            return Params { name: None, status: None, ..Params::default() }.query(account, page);
+            return Params { name: None, status: None, ..Params::default() }.query(page);
         }
-        Some(ZoneQuery {
+        ZoneQuery {
             name: name.iter().map(|text| name_test(text)).collect(),
-            account: Some(account.id),
+            account: None,
             status: status.filter(|_| !any),
             matching: Match::All,
             only: None,
@@ -107,7 +116,7 @@ impl Params {
             direction: direction(self.direction.as_deref()),
             page: page.number,
             per_page: page.size,
-        })
+        }
     }
 }
 
@@ -141,18 +150,20 @@ async fn create(
 ) -> Result<Reply<bartizan_v4::Zone>, Error> {
     let text = body.name.value().ok_or_else(|| Fault::ZoneName.because("name is missing").at("/name"))?;
     let name = Zone::parse_name(text)?;
-    if body.account.value().and_then(|account| account.id.value()).is_some_and(|id| *id != caller.account) {
+    let account = body.account.value().and_then(|account| account.id.value()).copied().unwrap_or(caller.account);
+    if !caller.may(Permission::ZoneWrite, &Target::ZonesOf(account)) {
         return Err(Error::from(Fault::NotAllowed).at("/account/id"));
     }
     check_kind(&body.kind)?;
     let (nameservers, actor) = (api.facts().nameservers.clone(), caller.clone());
     let zone = api
         .change(&actor, move |change| {
-            let account = account_ref(&change.account(caller.account)?);
+            change.refuse_inside_others(&name, account)?;
+            let account = account_ref(&change.account(account)?);
             let id = ZoneId::from_bytes(bartizan_seal::random());
             let zone = document(id, &name, &nameservers, account, change.now());
             change.create_zone(&zone)?;
-            Ok(seen_by(&caller, zone))
+            seen_by(change, &caller, zone)
         })
         .await?;
     Ok(Reply::of(zone))
@@ -171,12 +182,16 @@ async fn get(
     caller: Caller,
     Ids((id,)): Ids<(ZoneId,)>,
 ) -> Result<Reply<bartizan_v4::Zone>, Error> {
-    Ok(Reply::of(api.read(move |view| Ok(seen_by(&caller, view.zone(caller.account, id)?))).await?))
+    Ok(Reply::of(api.read(move |view| seen_by(view, &caller, view.zone(&caller, id)?)).await?))
 }
 
-/// A zone says what the caller may do in it.
-fn seen_by(caller: &Caller, zone: bartizan_v4::Zone) -> bartizan_v4::Zone {
-    bartizan_v4::Zone { permissions: caller.rights.in_zone(zone.id, zone.account.id), ..zone }
+/// A zone says what the caller may do in it, and how its account is called now.
+fn seen_by(view: &View, caller: &Caller, mut zone: bartizan_v4::Zone) -> Result<bartizan_v4::Zone, Error> {
+    if let Some(account) = view.if_readable::<Account>(&Key::account(zone.account.id))? {
+        zone.owner.name.clone_from(&account.name);
+        zone.account = account_ref(&account);
+    }
+    Ok(bartizan_v4::Zone { permissions: caller.rights.in_zone(zone.id, zone.account.id), ..zone })
 }
 
 /// Pauses a zone, or ends the pause.
@@ -198,7 +213,7 @@ async fn change(
     let actor = caller.clone();
     let zone = api
         .change(&actor, move |change| {
-            let mut zone = change.zone(caller.account, id)?;
+            let mut zone = change.zone(&caller, id)?;
             let paused = match patch.paused {
                 Patch::Absent => zone.paused,
                 Patch::Null => false,
@@ -208,7 +223,7 @@ async fn change(
                 zone = bartizan_v4::Zone { paused, modified_on: change.now(), ..zone };
                 change.put(Key::zone(id), &zone)?;
             }
-            Ok(seen_by(&caller, zone))
+            seen_by(change, &caller, zone)
         })
         .await?;
     Ok(Reply::of(zone))
@@ -227,7 +242,7 @@ async fn delete(State(api): State<Api>, caller: Caller, Ids((id,)): Ids<(ZoneId,
     let actor = caller.clone();
     let told = What::Unit(Key::zone(id).to_string());
     let lost = if api.observed().problems.may_have(&told, Instant::now()) { Lost::Told } else { Lost::No };
-    api.change(&actor, move |change| change.delete_zone(caller.account, id, lost)).await?;
+    api.change(&actor, move |change| change.delete_zone(&caller, id, lost)).await?;
     api.background().deletions.wake();
     Ok(Reply::of(Deleted { id: id.to_string() }))
 }
@@ -241,16 +256,18 @@ async fn delete(State(api): State<Api>, caller: Caller, Ids((id,)): Ids<(ZoneId,
     responses((status = 200, body = bartizan_v4::Envelope<Vec<Plan>>))
 )]
 async fn plans(State(api): State<Api>, caller: Caller, Ids((id,)): Ids<(ZoneId,)>) -> Result<Reply<Vec<Plan>>, Error> {
-    let plan = api.read(move |view| view.zone(caller.account, id)).await?.plan;
+    let plan = api.read(move |view| view.zone(&caller, id)).await?.plan;
     // Zones of older builds have none, which the official SDK's model does not take.
     Ok(Reply::of(vec![Plan { frequency: FREQUENCY.to_owned(), ..plan }]))
 }
 
 impl View {
-    /// A zone of the account; another account's is not told from none.
-    pub(crate) fn zone(&self, account: AccountId, id: ZoneId) -> Result<bartizan_v4::Zone, Error> {
+    /// A zone that the caller sees; another one is not told from none.
+    pub(crate) fn zone(&self, caller: &Caller, id: ZoneId) -> Result<bartizan_v4::Zone, Error> {
         let zone: Option<bartizan_v4::Zone> = self.find(&Key::zone(id))?;
-        zone.filter(|zone| zone.account.id == account).ok_or_else(|| Fault::ZoneUnknown.into())
+        let is_seen =
+            |zone: &bartizan_v4::Zone| caller.may(Permission::ZoneRead, &Target::Zone(id, Some(zone.account.id)));
+        zone.filter(is_seen).ok_or_else(|| Fault::ZoneUnknown.into())
     }
 
     /// The account of a zone; none if there is no such zone, or it does not tell.
@@ -260,7 +277,7 @@ impl View {
 
     /// The zone as a value, if it is the caller's.
     pub(crate) fn zone_of(&self, caller: &Caller, id: ZoneId) -> Result<Zone, Error> {
-        parse(&self.zone(caller.account, id)?)
+        parse(&self.zone(caller, id)?)
     }
 
     pub(crate) fn zones(&self, query: &ZoneQuery) -> Result<Listed<bartizan_v4::Zone>, Error> {
@@ -311,15 +328,30 @@ impl View {
 
 impl Change {
     /// As [`View::zone`], and the change lands only while the zone is there: nothing is made in a zone that goes away.
-    pub(crate) fn zone(&mut self, account: AccountId, id: ZoneId) -> Result<bartizan_v4::Zone, Error> {
+    pub(crate) fn zone(&mut self, caller: &Caller, id: ZoneId) -> Result<bartizan_v4::Zone, Error> {
         self.require(Key::zone(id));
-        View::zone(self, account, id)
+        View::zone(self, caller, id)
     }
 
     /// As [`View::zone_of`], while the zone is there.
     pub(crate) fn zone_of(&mut self, caller: &Caller, id: ZoneId) -> Result<Zone, Error> {
         self.require(Key::zone(id));
         View::zone_of(self, caller, id)
+    }
+
+    /// A name inside a zone is for its account to give away: whoever had a zone of their own there would answer in its place.
+    fn refuse_inside_others(&mut self, name: &ZoneName, account: AccountId) -> Result<(), Error> {
+        let mut around = name.as_name().parent();
+        while let Some(parent) = around {
+            if let Some(apex) = ZoneName::new(parent.clone())
+                && let Some(zone) = self.zone_named(&apex)?
+                && self.account_of_zone(zone)? != Some(account)
+            {
+                return Err(Fault::ZoneInside.because(format!("{name} lies in {apex}")).at("/name"));
+            }
+            around = parent.parent();
+        }
+        Ok(())
     }
 
     pub(crate) fn create_zone(&mut self, zone: &bartizan_v4::Zone) -> Result<(), Error> {
@@ -337,15 +369,15 @@ impl Change {
 
     /// Takes a zone out of force: the zone itself goes, its name is free, and a tombstone says that all that is in it is
     /// still to be deleted. From here on nothing is made in it, because whoever makes something requires the zone.
-    fn delete_zone(&mut self, account: AccountId, id: ZoneId, lost: Lost) -> Result<(), Error> {
+    fn delete_zone(&mut self, caller: &Caller, id: ZoneId, lost: Lost) -> Result<(), Error> {
         if !self.may_have_been(id, lost)? {
             return Err(Fault::ZoneUnknown.into());
         }
         let key = Key::zone(id);
         let remains: Option<Remains> = self.if_readable(&key)?;
         let is_owner = match &remains {
-            Some(zone) => zone.account.id == account,
-            None => self.is_only_account(account)?,
+            Some(zone) => caller.may(Permission::ZoneWrite, &Target::Zone(id, Some(zone.account.id))),
+            None => self.is_only_account(caller.account)?,
         };
         let told = remains.and_then(|zone| zone.name).and_then(|name| Zone::parse_name(&name).ok());
         let name = if is_owner { self.name_of(id, told)? } else { None };

@@ -148,6 +148,7 @@ fn shape(kind: Kind) -> fn(&Entry) -> Result<(), Fault> {
         Kind::User => is::<v4::StoredUser>,
         Kind::Token => is::<v4::StoredToken>,
         Kind::Session => is::<v4::StoredSession>,
+        Kind::Membership => is::<v4::StoredMembership>,
         Kind::Zone => is::<v4::Zone>,
         Kind::Settings => is::<v4::StoredSettings>,
         Kind::Record => is::<v4::Record>,
@@ -170,7 +171,8 @@ fn unique(entry: &Entry) -> Result<(), Fault> {
             | Index::TokenHash
             | Index::LastToken
             | Index::UserEmail
-            | Index::SessionHash,
+            | Index::SessionHash
+            | Index::Member,
         ) => is::<v4::StoredHolder>(entry),
         Some(Index::AppSlot) => is::<v4::StoredSlot>(entry),
         Some(Index::AppAddress) => is::<v4::StoredAddress>(entry),

@@ -91,10 +91,12 @@ pub enum Index {
     UserEmail,
     /// The hash of what the browser of a session shows, on the whole edge: by it a session is found.
     SessionHash,
+    /// A user who belongs to an account, or is invited to, in that account.
+    Member,
 }
 
 impl Index {
-    const ALL: [Index; 8] = [
+    const ALL: [Index; 9] = [
         Index::ZoneName,
         Index::TunnelName,
         Index::AppSlot,
@@ -103,6 +105,7 @@ impl Index {
         Index::LastToken,
         Index::UserEmail,
         Index::SessionHash,
+        Index::Member,
     ];
 
     const fn text(self) -> &'static str {
@@ -115,6 +118,7 @@ impl Index {
             Index::LastToken => "last-token",
             Index::UserEmail => "user-email",
             Index::SessionHash => "session-hash",
+            Index::Member => "member",
         }
     }
 
@@ -200,6 +204,11 @@ impl Key {
 
     pub fn session(user: UserId, id: SessionId) -> Key {
         Key::new(Scope::User(user), Kind::Session, id)
+    }
+
+    /// In the scope of the user.
+    pub fn membership(user: UserId, account: AccountId) -> Key {
+        Key::new(Scope::User(user), Kind::Membership, account)
     }
 
     /// A fact about this installation; `name` is not empty.

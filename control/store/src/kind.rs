@@ -7,7 +7,9 @@
 use std::fmt::Display;
 use std::str::FromStr;
 
-use bartizan_names::{AppId, CertificateId, Name, PopId, RecordId, RuleId, SessionId, TokenId, TunnelId, ZoneId};
+use bartizan_names::{
+    AccountId, AppId, CertificateId, Name, PopId, RecordId, RuleId, SessionId, TokenId, TunnelId, ZoneId,
+};
 
 use crate::audit::Audited;
 use crate::document::Documents;
@@ -86,6 +88,9 @@ kinds! {
             .audited("/name", &["sha256"]);
     /// Somebody who has logged in with their password, and the hash of what their browser shows.
     Session = 17 "session" Declaration::new(&[Owner::User], Ids::Many(is::<SessionId>)).audited("/ip", &["sha256"]);
+    /// That a user belongs to an account: their roles in it.
+    Membership = 18 "membership"
+        Declaration::new(&[Owner::User], Ids::Many(is::<AccountId>)).audited("", &[]);
     Zone = 5 "zone"
         Declaration::new(&[Owner::Zone], Ids::One).served().guards().listed(&query::ZONES).audited("/name", &[]);
     /// The settings of a zone.

@@ -69,7 +69,7 @@ pub use lost::Lost;
 pub use mend::Mended;
 pub use query::{
     AccessRuleOrder, AccessRuleQuery, Direction, Match, Page, Presence, RecordOrder, RecordQuery, TagFilter, Text,
-    TunnelQuery, ZoneOrder, ZoneQuery, renew_at,
+    TunnelQuery, VisibleZones, ZoneOrder, ZoneQuery, renew_at,
 };
 pub use snapshot::{Position, Snapshot};
 pub use state_hash::{Part, StateHash};

@@ -16,8 +16,8 @@ pub use records::{Presence, RecordOrder, RecordQuery, TagFilter};
 pub(crate) use records::{RECORDS, owner_of, records, records_at};
 pub use tunnels::TunnelQuery;
 pub(crate) use tunnels::{TUNNELS, tunnels};
+pub use zones::{VisibleZones, ZoneOrder, ZoneQuery};
 pub(crate) use zones::{ZONES, zones};
-pub use zones::{ZoneOrder, ZoneQuery};
 
 use rusqlite::{Connection, params_from_iter};
 

@@ -71,6 +71,7 @@ pub(super) fn document(kind: Kind, json: &str) -> Option<Value> {
         Kind::Account => known::<bartizan_v4::Account>(json),
         Kind::User => known::<User>(json),
         Kind::Session => known::<Session>(json),
+        Kind::Membership => known::<bartizan_v4::StoredMembership>(json),
         Kind::Token => known::<Token>(json),
         Kind::Zone => known::<bartizan_v4::Zone>(json),
         Kind::Settings => known::<bartizan_v4::StoredSettings>(json),

@@ -13,6 +13,7 @@ fn permission(kind: Kind, scope: Scope) -> Option<Permission> {
     match (kind, scope) {
         (Kind::Account, _) => Some(Permission::AccountSettingsRead),
         (Kind::User | Kind::Session, _) => Some(Permission::UserDetailsRead),
+        (Kind::Membership, _) => Some(Permission::MembershipsRead),
         (Kind::Token, Scope::User(_)) => Some(Permission::ApiTokensRead),
         (Kind::Token, Scope::Account(_)) => Some(Permission::AccountApiTokensRead),
         (Kind::Token, Scope::Edge | Scope::Zone(_)) => None,
@@ -95,7 +96,7 @@ impl<'c> Sight<'c> {
     pub(super) fn zones(&self) -> Option<Vec<ZoneId>> {
         let mut zones = Vec::new();
         for permission in IN_ZONES {
-            zones.extend(self.caller.rights.zones(permission, self.caller.account).only?);
+            zones.extend(self.caller.rights.zones_named(permission, self.caller.account)?);
         }
         zones.sort_unstable();
         zones.dedup();

@@ -6,10 +6,9 @@ use bartizan_store::{Owner, Scope};
 use http::request::Parts;
 
 use super::{Here, Resource};
-use crate::accounts::AccountScope;
 use crate::caller::Caller;
 use crate::error::{Error, Fault};
-use crate::path::{ACCOUNT_ID, ZONE_ID};
+use crate::path::{ACCOUNT_ID, AccountScope, ZONE_ID};
 use crate::permission::Permission;
 use crate::state::Api;
 use crate::tag::IfMatch;
@@ -103,7 +102,7 @@ impl<R: Resource> At<R> {
             Named::User => Scope::User(caller.user),
             Named::Account(account) => Scope::Account(account.of(caller)?),
             Named::Zone(id) => {
-                of_zone = Some(view.zone(caller.account, id)?);
+                of_zone = Some(view.zone(caller, id)?);
                 Scope::Zone(id)
             }
         };

@@ -1,6 +1,6 @@
 //! From the body of a request to a token: what it may ask for, and what nobody can give.
 
-use bartizan_names::{Prefix, Timestamp, TokenId};
+use bartizan_names::{AccountId, Prefix, Timestamp, TokenId};
 use bartizan_store::Scope;
 use bartizan_v4::token::{Condition, GroupRefBody, PolicyBody, RequestIp, StoredPolicy, TokenBody};
 use bartizan_v4::{Patch, StoredToken};
@@ -28,11 +28,16 @@ const PREFIXES_MAX: usize = 200;
 /// `token` as `body` wants it. What the body leaves out has its default; the status stays.
 pub(super) fn fill(here: &Here<'_>, view: &View, token: StoredToken, body: &TokenBody) -> Result<StoredToken, Error> {
     let bounds = &here.caller.bounds;
-    let had = named_by(&token.policies);
     let token = StoredToken {
         name: name(body.name.value())?,
         status: status(body.status.value(), token.status)?,
-        policies: policies(here, view, body.policies.value().map_or(&[][..], Vec::as_slice), &had)?,
+        policies: read_policies(
+            here.caller,
+            here.scope,
+            view,
+            body.policies.value().map_or(&[][..], Vec::as_slice),
+            &token.policies,
+        )?,
         condition: condition(body.condition.value(), &bounds.condition)?,
         not_before: time(&body.not_before, "/not_before")?,
         // One that is made by a token that ends does not outlive it.
@@ -42,25 +47,38 @@ pub(super) fn fill(here: &Here<'_>, view: &View, token: StoredToken, body: &Toke
     if token.expires_on.is_some_and(|end| token.not_before.is_some_and(|start| end <= start)) {
         return Err(Fault::TokenBody.because("expires_on must be later than not_before").at("/expires_on"));
     }
-    refuse_more(here.caller, view, &token)?;
+    refuse_more(here.caller, here.scope, view, &token)?;
     Ok(token)
 }
 
 /// Refuses to change or to end a token that may do more than the caller may, and is not their own. One of which nobody can
 /// read what it may do (none: not even the token) may do everything.
-pub(super) fn refuse_over(caller: &Caller, view: &View, id: TokenId, token: Option<&StoredToken>) -> Result<(), Error> {
+pub(super) fn refuse_over(
+    caller: &Caller,
+    scope: Scope,
+    view: &View,
+    id: TokenId,
+    token: Option<&StoredToken>,
+) -> Result<(), Error> {
+    let may_everything = match scope {
+        Scope::Account(account) => caller.bounds == Bounds::default() && caller.rights.are_all_in(account),
+        _ => caller.may_everything(),
+    };
     match token.filter(|token| Rights::read(&token.policies).is_some()) {
         _ if caller.token == Some(id) => Ok(()),
-        Some(token) => refuse_more(caller, view, token),
-        None if caller.may_everything() => Ok(()),
+        Some(token) => refuse_more(caller, scope, view, token),
+        None if may_everything => Ok(()),
         None => Err(Fault::NotAllowed.because("this token cannot be read, and may be one that may do everything")),
     }
 }
 
 /// Refuses a token that may do more than the caller may: somewhere else, for longer, or from elsewhere.
-pub(super) fn refuse_more(caller: &Caller, view: &View, token: &StoredToken) -> Result<(), Error> {
+pub(super) fn refuse_more(caller: &Caller, scope: Scope, view: &View, token: &StoredToken) -> Result<(), Error> {
     let refused = |detail: String, at: &str| Err(Fault::NotAllowed.because(detail).at(at));
-    let rights = Rights::read(&token.policies).ok_or(Fault::Damaged)?;
+    let mut rights = Rights::read(&token.policies).ok_or(Fault::Damaged)?;
+    if let Scope::Account(account) = scope {
+        rights = rights.in_account(account);
+    }
     let zones = rights.named_zones().map(|zone| Ok((zone, view.account_of_zone(zone)?)));
     let zones = zones.collect::<Result<Vec<_>, Error>>()?;
     let target = |resource| match resource {
@@ -152,25 +170,37 @@ fn prefixes(given: &[String], which: &str) -> Result<Vec<String>, Error> {
     given.iter().enumerate().map(read).collect()
 }
 
-/// What a token names already. It passes: a zone that was deleted since does not keep the token from being changed.
-fn named_by(policies: &[StoredPolicy]) -> Vec<Resource> {
-    policies.iter().filter_map(|policy| Resource::read_all(&policy.resources).ok()).flatten().collect()
-}
-
-fn policies(here: &Here<'_>, view: &View, given: &[PolicyBody], had: &[Resource]) -> Result<Vec<StoredPolicy>, Error> {
+/// Policies as a body has them, for something of `scope`'s. What `had` names already passes: a zone that was deleted since
+/// does not keep a token from being changed.
+pub(crate) fn read_policies(
+    caller: &Caller,
+    scope: Scope,
+    view: &View,
+    given: &[PolicyBody],
+    had: &[StoredPolicy],
+) -> Result<Vec<StoredPolicy>, Error> {
     let at = "/policies";
+    let had: Vec<Resource> =
+        had.iter().filter_map(|policy| Resource::read_all(&policy.resources).ok()).flatten().collect();
     if given.is_empty() || given.len() > POLICIES_MAX {
         return Err(Fault::TokenBody.because(format!("there must be 1 to {POLICIES_MAX} policies")).at(at));
     }
     if given.iter().map(|policy| policy.resources.len()).sum::<usize>() > RESOURCES_MAX {
         return Err(Fault::TokenBody.because(format!("there may be {RESOURCES_MAX} resources")).at(at));
     }
-    let read =
-        |(index, body)| policy(here, view, body, had).map_err(|error: Error| error.inside(&format!("{at}/{index}")));
+    let read = |(index, body)| {
+        policy(caller, scope, view, body, &had).map_err(|error: Error| error.inside(&format!("{at}/{index}")))
+    };
     given.iter().enumerate().map(read).collect()
 }
 
-fn policy(here: &Here<'_>, view: &View, body: &PolicyBody, had: &[Resource]) -> Result<StoredPolicy, Error> {
+fn policy(
+    caller: &Caller,
+    scope: Scope,
+    view: &View,
+    body: &PolicyBody,
+    had: &[Resource],
+) -> Result<StoredPolicy, Error> {
     let invalid = |detail: String, at: &str| Fault::TokenBody.because(detail).at(at);
     let effect = match body.effect.value().map(String::as_str) {
         None | Some("allow") => "allow",
@@ -198,14 +228,14 @@ fn policy(here: &Here<'_>, view: &View, body: &PolicyBody, had: &[Resource]) -> 
         return Err(invalid(format!("there may be {RESOURCES_MAX} resources"), "/resources"));
     }
     for resource in resources.iter().filter(|resource| !had.contains(resource)) {
-        if let Some(name) = missing(here, view, *resource)? {
+        if let Some(name) = missing(caller, scope, view, *resource)? {
             return Err(invalid(format!("there is no {name} here"), "/resources"));
         }
     }
     for permission in &permissions {
         let (group, over) = (permission.group(), permission.over());
-        if over == Over::User && matches!(here.scope, Scope::Account(_)) {
-            return Err(invalid(format!("{group} is a user's, and this token an account's"), "/permission_groups"));
+        if over == Over::User && matches!(scope, Scope::Account(_)) {
+            return Err(invalid(format!("{group} is a user's, and this an account's"), "/permission_groups"));
         }
         if !resources.iter().any(|resource| resource.over() == over) {
             return Err(invalid(format!("{group} needs a resource of the kind {}", over.scope()), "/resources"));
@@ -228,17 +258,21 @@ fn named(group: &GroupRefBody) -> Option<Permission> {
 }
 
 /// What a resource is called, if it is not there. A zone that the caller does not see is not told from none.
-fn missing(here: &Here<'_>, view: &View, resource: Resource) -> Result<Option<String>, Error> {
+fn missing(caller: &Caller, scope: Scope, view: &View, resource: Resource) -> Result<Option<String>, Error> {
+    let is_here = |account: &AccountId| match scope {
+        Scope::Account(only) => *account == only,
+        _ => caller.accounts.contains(account),
+    };
     Ok(match resource {
         Resource::Zone(zone) => {
-            let account = view.account_of_zone(zone)?;
-            let seen = account.is_some() && here.caller.may(Permission::ZoneRead, &Target::Zone(zone, account));
+            let account = view.account_of_zone(zone)?.filter(is_here);
+            let seen = account.is_some() && caller.may(Permission::ZoneRead, &Target::Zone(zone, account));
             (!seen).then(|| format!("zone {zone}"))
         }
-        Resource::Account(account) | Resource::ZonesOf(account) if account != here.caller.account => {
+        Resource::Account(account) | Resource::ZonesOf(account) if !is_here(&account) => {
             Some(format!("account {account}"))
         }
-        Resource::User(user) if user != here.caller.user => Some(format!("user {user}")),
+        Resource::User(user) if user != caller.user => Some(format!("user {user}")),
         _ => None,
     })
 }

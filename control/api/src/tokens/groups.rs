@@ -2,10 +2,10 @@
 
 use bartizan_v4::token::PermissionGroup;
 
-use crate::accounts::AccountScope;
 use crate::caller::Caller;
 use crate::error::Error;
 use crate::extract::{Ids, Query};
+use crate::path::AccountScope;
 use crate::permission::{Over, Permission};
 use crate::reply::Reply;
 

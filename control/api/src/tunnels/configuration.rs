@@ -8,10 +8,10 @@ use bartizan_store::Key;
 use bartizan_v4::{StoredTunnel, TunnelConfiguration, TunnelConfigurationBody};
 
 use super::{LOCAL, REMOTE};
-use crate::accounts::AccountScope;
 use crate::caller::Caller;
 use crate::error::{Error, Fault};
 use crate::extract::{Body, Ids};
+use crate::path::AccountScope;
 use crate::reply::Reply;
 use crate::state::Api;
 use crate::transaction::View;

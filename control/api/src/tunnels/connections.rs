@@ -6,10 +6,10 @@ use bartizan_observed::{self as observed, Command, Connections};
 use bartizan_v4::{Connection, Connector};
 use serde::Serialize;
 
-use crate::accounts::AccountScope;
 use crate::caller::Caller;
 use crate::error::Error;
 use crate::extract::{Ids, Query};
+use crate::path::AccountScope;
 use crate::reply::Reply;
 use crate::state::Api;
 

@@ -7,10 +7,10 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::Serialize;
 
-use crate::accounts::AccountScope;
 use crate::caller::Caller;
 use crate::error::{Error, Fault};
 use crate::extract::Ids;
+use crate::path::AccountScope;
 use crate::reply::Reply;
 use crate::state::Api;
 

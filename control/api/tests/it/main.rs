@@ -1,6 +1,7 @@
 //! The API through its front door: a router over a real store.
 
 mod access_rules;
+mod accounts;
 mod audit_logs;
 mod auth;
 mod batch;

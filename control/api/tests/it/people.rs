@@ -36,6 +36,14 @@ fn user(edge: &Edge, email: &str, password: Option<&str>) -> Value {
     edge.post(USERS, &json!({"email": email, "password": password}).to_string()).result()
 }
 
+/// One who may do everything in the account.
+fn administrator(edge: &Edge, email: &str, password: Option<&str>) -> Value {
+    let made = user(edge, email, password);
+    let body = json!({"email": email, "roles": ["Super Administrator - All Privileges"]});
+    edge.post(&format!("/accounts/{}/members", edge.account()), &body.to_string()).result();
+    made
+}
+
 #[test]
 fn a_user_lives_and_ends() {
     let edge = Edge::new();
@@ -110,7 +118,7 @@ fn a_user_lives_and_ends() {
 #[test]
 fn a_session_lives_and_ends() {
     let edge = Edge::new();
-    user(&edge, "ann@example.com", Some(PASSWORD));
+    administrator(&edge, "ann@example.com", Some(PASSWORD));
     let answer = login(&edge, "Ann@example.com", PASSWORD, "192.0.2.7:9");
     let set = answer.headers["set-cookie"].to_str().unwrap().to_owned();
     let rest = set.split_once(';').unwrap().1;
@@ -310,7 +318,7 @@ fn no_token_makes_itself_stronger() {
     ]);
     let made = edge.post("/user/tokens", &json!({"name": "people", "policies": policies}).to_string()).result();
     let bearer = format!("Bearer {}", made["value"].as_str().unwrap());
-    let ann = user(&edge, "ann@example.com", Some(PASSWORD));
+    let ann = administrator(&edge, "ann@example.com", Some(PASSWORD));
     let one = format!("{USERS}/{}", ann["id"].as_str().unwrap());
     let before = edge.revision();
     for (method, path, body, expect) in [
@@ -318,7 +326,6 @@ fn no_token_makes_itself_stronger() {
         ("PATCH", &one, r#"{"password":"another horse battery"}"#, "403 9109"),
         ("PATCH", &me(&edge), r#"{"password":"another horse battery"}"#, "403 9109"),
         ("DELETE", &one, "", "403 9109"),
-        ("POST", USERS, r#"{"email":"bob@example.com"}"#, "403 9109"),
         ("PUT", "/bartizan/user/password", r#"{"password":"another horse battery"}"#, "403 9109"),
         ("PUT", "/bartizan/user/api_key", "", "403 9109"),
     ] {
@@ -326,6 +333,14 @@ fn no_token_makes_itself_stronger() {
         assert_eq!(answer.verdict(), expect, "{method} {path}");
     }
     assert_eq!(edge.revision(), before);
+    // One who is in no account yet may do nothing, and is theirs to make.
+    let made = edge.send_as(
+        &[("authorization", &bearer)],
+        "POST",
+        &format!("/client/v4{USERS}"),
+        r#"{"email":"bob@example.com"}"#,
+    );
+    assert_eq!(made.verdict(), "200");
     let named = edge.send_as(
         &[("authorization", &bearer)],
         "PATCH",

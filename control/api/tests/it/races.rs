@@ -245,6 +245,10 @@ impl State {
                 let session = self.0.get(&Key::parse(document["by"].as_str()?).ok()?)?;
                 key.id().strip_prefix("session-hash/") == session["sha256"].as_str()
             }
+            Index::Member => {
+                let Scope::Account(account) = key.scope() else { return None };
+                self.has(&Key::membership(document["by"].as_str()?.parse().ok()?, account))
+            }
             // It may be deleted by now.
             Index::LastToken => document["by"].is_string(),
             Index::AppSlot => {

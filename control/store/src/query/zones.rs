@@ -1,5 +1,7 @@
 //! Zones.
 
+use std::fmt::Display;
+
 use bartizan_names::{AccountId, ZoneId};
 use rusqlite::Connection;
 use rusqlite::types::Value;
@@ -33,7 +35,7 @@ pub struct ZoneQuery {
     pub status: Option<String>,
     pub matching: Match,
     /// The zones that the caller may see; none: all. Always in addition to the filters.
-    pub only: Option<Vec<ZoneId>>,
+    pub only: Option<VisibleZones>,
     /// And those of them that he may not see.
     pub except: Vec<ZoneId>,
     pub order: ZoneOrder,
@@ -41,6 +43,13 @@ pub struct ZoneQuery {
     /// From 1.
     pub page: u32,
     pub per_page: u32,
+}
+
+/// Whole accounts, and single zones beside.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct VisibleZones {
+    pub of: Vec<AccountId>,
+    pub zones: Vec<ZoneId>,
 }
 
 impl Default for ZoneQuery {
@@ -85,14 +94,26 @@ pub(crate) fn zones(connection: &Connection, query: &ZoneQuery) -> Result<Page<E
 }
 
 fn visible(query: &ZoneQuery) -> Condition {
-    // One value however many zones: the number of question marks is limited.
-    let among = |relation: &str, zones: &[ZoneId]| {
-        let zones = serde_json::Value::from_iter(zones.iter().map(ZoneId::to_string));
-        Condition::new(&format!("zone {relation} (SELECT value FROM json_each(?))"), [Value::from(zones.to_string())])
-    };
-    let only = query.only.as_ref().map(|zones| among("IN", zones));
-    let except = (!query.except.is_empty()).then(|| among("NOT IN", &query.except));
+    let only = query.only.as_ref().map(|only| {
+        let of_one = |account: &AccountId| Condition::equal("account", account.to_string());
+        let of_accounts = match only.of.as_slice() {
+            [] => None,
+            // As the index has it.
+            [one] => Some(of_one(one)),
+            many => Some(among("account IN", many)),
+        };
+        let zones = (!only.zones.is_empty()).then(|| among("zone IN", &only.zones));
+        let parts = [of_accounts, zones].into_iter().flatten().collect();
+        Condition::any(parts).unwrap_or_else(|| Condition::new("FALSE", []))
+    });
+    let except = (!query.except.is_empty()).then(|| among("zone NOT IN", &query.except));
     Condition::all([only, except].into_iter().flatten().collect()).unwrap_or_else(|| Condition::new("TRUE", []))
+}
+
+/// One value however many ids: the number of question marks is limited.
+fn among(relation: &str, ids: &[impl Display]) -> Condition {
+    let ids = serde_json::Value::from_iter(ids.iter().map(ToString::to_string));
+    Condition::new(&format!("{relation} (SELECT value FROM json_each(?))"), [Value::from(ids.to_string())])
 }
 
 fn name(test: &Text) -> Condition {

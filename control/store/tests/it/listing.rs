@@ -3,7 +3,7 @@
 use bartizan_names::AccountId;
 use bartizan_store::{
     AccessRuleOrder, AccessRuleQuery, Direction, Entry, Match, Op, Page, Presence, RecordOrder, RecordQuery, Scope,
-    TagFilter, Text, TunnelQuery, ZoneOrder, ZoneQuery,
+    TagFilter, Text, TunnelQuery, VisibleZones, ZoneOrder, ZoneQuery,
 };
 use proptest::collection::vec;
 use proptest::option;
@@ -199,6 +199,14 @@ fn records_of_one_owner() {
     }
 }
 
+/// Whole accounts, and single zones.
+fn seen(of: &[u8], zones: &[u8]) -> Option<VisibleZones> {
+    Some(VisibleZones {
+        of: of.iter().map(|one| account(*one)).collect(),
+        zones: zones.iter().map(|one| zone(*one)).collect(),
+    })
+}
+
 #[test]
 fn zones_by_filter() {
     let dir = tempfile::tempdir().unwrap();
@@ -219,8 +227,13 @@ fn zones_by_filter() {
         (|q| q.name = vec![ends(".test")], &[4, 3]),
         (|q| q.account = Some(account(2)), &[4, 3]),
         (|q| q.status = Some("ACTIVE".to_owned()), &[1, 3]),
-        (|q| q.only = Some(vec![]), &[]),
-        (|q| q.only = Some(vec![zone(1), zone(3), zone(9)]), &[1, 3]),
+        (|q| q.only = seen(&[], &[]), &[]),
+        (|q| q.only = seen(&[1], &[]), &[2, 1]),
+        (|q| q.only = seen(&[1, 2, 3], &[]), &[2, 4, 1, 3]),
+        (|q| q.only = seen(&[2], &[1, 3]), &[4, 1, 3]),
+        (|q| (q.only, q.except) = (seen(&[2], &[]), vec![zone(3)]), &[4]),
+        (|q| (q.only, q.account) = (seen(&[1], &[4]), Some(account(2))), &[4]),
+        (|q| q.only = seen(&[], &[1, 3, 9]), &[1, 3]),
         (
             |q| {
                 q.name = vec![starts("a")];
@@ -233,12 +246,12 @@ fn zones_by_filter() {
                 q.name = vec![starts("a")];
                 q.status = Some("active".to_owned());
                 q.matching = Match::Any;
-                q.only = Some(vec![zone(1), zone(2)]);
+                q.only = seen(&[], &[1, 2]);
             },
             &[2, 1],
         ),
         (|q| q.except = vec![zone(1)], &[2, 4, 3]),
-        (|q| (q.only, q.except) = (Some(vec![zone(1), zone(2)]), vec![zone(1)]), &[2]),
+        (|q| (q.only, q.except) = (seen(&[], &[1, 2]), vec![zone(1)]), &[2]),
         (|q| q.order = ZoneOrder::Status, &[1, 3, 4, 2]),
         (|q| q.direction = Direction::Descending, &[3, 1, 4, 2]),
     ];
