@@ -97,6 +97,13 @@ pub enum Command {
         #[command(flatten)]
         edge: Edge,
     },
+    /// Accounts that own zones and tunnels, and who belongs to them: list, create, rename, delete, member
+    Account {
+        #[command(subcommand)]
+        action: AccountAction,
+        #[command(flatten)]
+        edge: Edge,
+    },
     /// Who changed what, by which token and from where, and what it was before; the newest first
     History {
         #[command(flatten)]
@@ -730,9 +737,15 @@ pub struct TokenWords {
 
 #[derive(Subcommand)]
 pub enum UserAction {
-    /// Make a user: `user create ann@example.com`
+    /// Make a user: `user create ann@example.com --role DNS`
     Create {
         email: String,
+        /// What they are in the account, repeatable: DNS, Administrator …; `account member roles` shows them
+        #[arg(long, value_name = "ROLE")]
+        role: Vec<String>,
+        /// The account, by name or id [default: the only one]
+        #[arg(long, value_name = "ACCOUNT", requires = "role")]
+        account: Option<String>,
         #[command(flatten)]
         password: PasswordWords,
     },
@@ -755,6 +768,61 @@ pub enum UserAction {
         /// Do not ask
         #[arg(long, short)]
         yes: bool,
+    },
+}
+
+#[derive(Subcommand)]
+pub enum AccountAction {
+    /// The accounts that you are in
+    List,
+    /// Make an account
+    Create { name: String },
+    /// Give an account another name
+    Rename { account: String, name: String },
+    /// Delete an account in which there are no zones and no tunnels
+    Delete {
+        account: String,
+        /// Do not ask
+        #[arg(long, short)]
+        yes: bool,
+    },
+    /// Who belongs to an account: add, list, remove, roles
+    Member {
+        #[command(subcommand)]
+        action: MemberAction,
+    },
+}
+
+#[derive(Subcommand)]
+pub enum MemberAction {
+    /// Make a user a member, or invite them: `account member add ann@example.com --role DNS`
+    Add {
+        email: String,
+        /// What they are, repeatable
+        #[arg(long, value_name = "ROLE", required = true)]
+        role: Vec<String>,
+        /// By name or id [default: the only one]
+        #[arg(long, value_name = "ACCOUNT")]
+        account: Option<String>,
+    },
+    /// The members
+    List {
+        /// By name or id [default: the only one]
+        #[arg(long, value_name = "ACCOUNT")]
+        account: Option<String>,
+    },
+    /// Take a member out
+    Remove {
+        email: String,
+        /// By name or id [default: the only one]
+        #[arg(long, value_name = "ACCOUNT")]
+        account: Option<String>,
+    },
+    /// The roles that there are
+    Roles {
+        /// By name or id [default: the only one]
+        #[arg(long, value_name = "ACCOUNT")]
+        account: Option<String>,
     },
 }
 

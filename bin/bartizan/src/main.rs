@@ -3,6 +3,7 @@
 // A binary has no outside: `pub` means "used by other modules" here.
 #![allow(unreachable_pub)]
 
+mod account;
 #[cfg(test)]
 mod advice;
 mod any_port;
@@ -111,6 +112,9 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         }
         Command::User { action, edge } => {
             runtime()?.block_on(async { people::run(action, &credentials::find(&edge)?, output).await })
+        }
+        Command::Account { action, edge } => {
+            runtime()?.block_on(async { account::run(action, &credentials::find(&edge)?, output).await })
         }
         Command::History { words, edge } => {
             runtime()?.block_on(async { history::run(words, &credentials::find(&edge)?, output).await })

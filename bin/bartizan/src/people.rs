@@ -7,6 +7,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
+use crate::account;
 use crate::cli::{PasswordWords, UserAction};
 use crate::client::Api;
 use crate::failure::{Cause, Failure};
@@ -30,10 +31,20 @@ pub async fn run(action: UserAction, api: &Api, output: Output) -> anyhow::Resul
                 table(&["e-mail", "id", "status", "password"], &users.iter().map(row).collect::<Vec<_>>())
             })
         }
-        UserAction::Create { email, password } => {
+        UserAction::Create { email, role, account, password } => {
             let (password, is_made_up) = given(&password)?;
             let user = api.post(USERS, &json!({"email": email, "password": password})).await?;
-            tell(output, &user, &format!("{} may log in", text(&user, "email")), is_made_up.then_some(&password))
+            let mut what = format!("{} may log in", text(&user, "email"));
+            // The user is there and the password told, whatever becomes of the rest.
+            let joined = match role.is_empty() {
+                true => Ok(()),
+                false => account::add(api, account.as_deref(), &email, &role).await.map(drop),
+            };
+            if joined.is_ok() && !role.is_empty() {
+                what += &format!(", as {}", role.join(", "));
+            }
+            tell(output, &user, &what, is_made_up.then_some(&password))?;
+            joined
         }
         UserAction::Passwd { user, password } => {
             let one = path_of(api, &user).await?;

@@ -189,8 +189,8 @@ pub(crate) fn put_back(
     now: &StoredToken,
     new: StoredToken,
 ) -> Result<(), Error> {
-    body::refuse_over(caller, change, now.id, Some(now))?;
-    body::refuse_more(caller, change, &new)?;
+    body::refuse_over(caller, scope, change, now.id, Some(now))?;
+    body::refuse_more(caller, scope, change, &new)?;
     change.put_token(scope, Some(now), &new)
 }
 

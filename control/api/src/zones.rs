@@ -363,8 +363,8 @@ impl Change {
     }
 
     /// Deletes a zone that somebody made, as if they had not.
-    pub(crate) fn take_zone_back(&mut self, account: AccountId, id: ZoneId) -> Result<(), Error> {
-        self.delete_zone(account, id, Lost::No)
+    pub(crate) fn take_zone_back(&mut self, caller: &Caller, id: ZoneId) -> Result<(), Error> {
+        self.delete_zone(caller, id, Lost::No)
     }
 
     /// Takes a zone out of force: the zone itself goes, its name is free, and a tombstone says that all that is in it is

@@ -106,7 +106,7 @@ fn zone(
                     return Err(Fault::UndoChangedSince.because(what));
                 }
             }
-            change.take_zone_back(caller.account, id)?;
+            change.take_zone_back(caller, id)?;
             let api = api.clone();
             change.afterwards(move || api.background().deletions.wake());
             Ok(None)

@@ -1,0 +1,115 @@
+//! `bartizan account`: thin clients of `/accounts` and their members.
+
+use serde_json::{Value, json};
+
+use crate::cli::{AccountAction, MemberAction};
+use crate::client::Api;
+use crate::failure::{Cause, Failure};
+use crate::output::{self, Output, table};
+use crate::zone::{self, text};
+
+const ACCOUNTS: &str = "/accounts";
+
+pub async fn run(action: AccountAction, api: &Api, output: Output) -> anyhow::Result<()> {
+    match action {
+        AccountAction::List => {
+            let accounts = api.list(ACCOUNTS).await?;
+            output.result(&Value::Array(accounts.clone()), || {
+                let row = |account: &Value| ["name", "id"].map(|member| text(account, member).to_owned()).to_vec();
+                table(&["name", "id"], &accounts.iter().map(row).collect::<Vec<_>>())
+            })
+        }
+        AccountAction::Create { name } => {
+            let account = api.post(ACCOUNTS, &json!({"name": name})).await?;
+            output.result(&account, || format!("{name} is account {}", text(&account, "id")))
+        }
+        AccountAction::Rename { account, name } => {
+            let one = path_of(api, Some(&account)).await?;
+            let account = api.put(&one, &json!({"name": name})).await?;
+            output.result(&account, || format!("account {} is called {name}", text(&account, "id")))
+        }
+        AccountAction::Delete { account, yes } => {
+            let one = path_of(api, Some(&account)).await?;
+            if !yes && !output::agrees(&format!("delete the account {account}, with its tokens and members?"))? {
+                return Err(Failure::new(Cause::Failed, format!("{account} stays")).into());
+            }
+            let gone = api.delete(&one).await?;
+            output.result(&gone, || format!("the account {account} is deleted"))
+        }
+        AccountAction::Member { action } => member(action, api, output).await,
+    }
+}
+
+async fn member(action: MemberAction, api: &Api, output: Output) -> anyhow::Result<()> {
+    match action {
+        MemberAction::List { account } => {
+            let members = api.list(&format!("{}/members", path_of(api, account.as_deref()).await?)).await?;
+            output.result(&Value::Array(members.clone()), || {
+                table(&["e-mail", "status", "may"], &members.iter().map(row).collect::<Vec<_>>())
+            })
+        }
+        MemberAction::Roles { account } => {
+            let roles = api.list(&format!("{}/roles", path_of(api, account.as_deref()).await?)).await?;
+            output.result(&Value::Array(roles.clone()), || {
+                let row = |role: &Value| ["name", "description"].map(|member| text(role, member).to_owned()).to_vec();
+                table(&["name", "what it may"], &roles.iter().map(row).collect::<Vec<_>>())
+            })
+        }
+        MemberAction::Add { email, role, account } => {
+            let member = add(api, account.as_deref(), &email, &role).await?;
+            output.result(&member, || match text(&member, "status") {
+                "pending" => format!("{email} is invited, and has to accept it"),
+                _ => format!("{email} is a member: {}", roles(&member)),
+            })
+        }
+        MemberAction::Remove { email, account } => {
+            let members = format!("{}/members", path_of(api, account.as_deref()).await?);
+            let all = api.list(&members).await?;
+            let is = |member: &&Value| text(&member["user"], "email").eq_ignore_ascii_case(email.trim());
+            let found = all.iter().find(is).ok_or_else(|| {
+                Failure::new(Cause::NotFound, format!("{email} is no member of this account"))
+                    .remedy("`bartizan account member list` shows them")
+            })?;
+            let gone = api.delete(&format!("{members}/{}", text(found, "id"))).await?;
+            output.result(&gone, || format!("{email} is no member any more"))
+        }
+    }
+}
+
+/// Makes a user a member of an account.
+pub async fn add(api: &Api, account: Option<&str>, email: &str, roles: &[String]) -> anyhow::Result<Value> {
+    let members = format!("{}/members", path_of(api, account).await?);
+    api.post(&members, &json!({"email": email, "roles": roles})).await
+}
+
+/// The path of an account, named by its name or its id; without a word the only one.
+async fn path_of(api: &Api, account: Option<&str>) -> anyhow::Result<String> {
+    let all = api.list(ACCOUNTS).await?;
+    let found = match account {
+        Some(word) => zone::meant(all, |one| text(one, "id") == word, |one| text(one, "name") == word),
+        None => all,
+    };
+    let word = account.unwrap_or_default();
+    match found.as_slice() {
+        [one] => Ok(format!("{ACCOUNTS}/{}", text(one, "id"))),
+        [] => Err(Failure::new(Cause::NotFound, format!("no account {word} here"))
+            .remedy("`bartizan account list` shows them")
+            .into()),
+        _ => Err(Failure::new(Cause::Usage, "there are several accounts")
+            .remedy("say which by its id, which `bartizan account list` shows: --account ID")
+            .into()),
+    }
+}
+
+fn roles(member: &Value) -> String {
+    let names = member["roles"].as_array().into_iter().flatten().map(|role| text(role, "name"));
+    names.collect::<Vec<_>>().join(", ")
+}
+
+fn row(member: &Value) -> Vec<String> {
+    let mut may = roles(member);
+    if member["policies"].is_array() {
+        may += if may.is_empty() { "policies" } else { " and policies" };
+    }
+    vec![text(&member["user"], "email").to_owned(), text(member, "status").to_owned(), may]
+}
