@@ -155,6 +155,9 @@ async fn create(
         return Err(Error::from(Fault::NotAllowed).at("/account/id"));
     }
     check_kind(&body.kind)?;
+    if account != api.facts().account && is_public_suffix(&name) {
+        return Err(Fault::ZoneSuffix.because(&name).at("/name"));
+    }
     let (nameservers, actor) = (api.facts().nameservers.clone(), caller.clone());
     let zone = api
         .change(&actor, move |change| {
@@ -259,6 +262,13 @@ async fn plans(State(api): State<Api>, caller: Caller, Ids((id,)): Ids<(ZoneId,)
     let plan = api.read(move |view| view.zone(&caller, id)).await?.plan;
     // Zones of older builds have none, which the official SDK's model does not take.
     Ok(Reply::of(vec![Plan { frequency: FREQUENCY.to_owned(), ..plan }]))
+}
+
+/// Whether strangers have names of their own directly below this one. No account gets such a zone, as it would answer for
+/// theirs; but the edge's own may have any, be it the top level of a network that nobody else sees.
+fn is_public_suffix(name: &ZoneName) -> bool {
+    let name = name.to_string();
+    psl::suffix(name.as_bytes()).is_some_and(|suffix| suffix.is_known() && suffix.as_bytes() == name.as_bytes())
 }
 
 impl View {

@@ -217,6 +217,14 @@ fn nobody_reaches_what_is_in_other_accounts() {
     assert_eq!(inside.verdict(), "400 1116 /name");
     assert_eq!(zone(&ann, &theirs, "sub.ann.example").verdict(), "200");
     assert_eq!(edge.post("/zones", r#"{"name":"sub.bartizan.localhost"}"#).verdict(), "200");
+    // Nor does an account get a name below which strangers have theirs; the edge's own may have any.
+    for name in ["com", "co.uk", "github.io", "xn--p1ai"] {
+        assert_eq!(zone(&ann, &theirs, name).verdict(), "400 1099 /name", "{name}");
+    }
+    for name in ["ann.co.uk", "ann.github.io", "lan"] {
+        assert_eq!(zone(&ann, &theirs, name).verdict(), "200", "{name}");
+    }
+    assert_eq!(edge.post("/zones", r#"{"name":"home.arpa"}"#).verdict(), "200");
 }
 
 /// What members may do follows from their roles, at once.
