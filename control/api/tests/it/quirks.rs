@@ -3,7 +3,7 @@
 use bartizan_api::router;
 use serde_json::json;
 
-use crate::edge::Edge;
+use crate::edge::{Edge, TOKEN};
 
 /// Every reply of the dialect tells how many calls are left; the one that was too many also when to come again.
 #[test]
@@ -68,5 +68,25 @@ fn records_in_the_forms_of_old_tools() {
     for content in ["2%093%09t.example", "2%203%20t.example", "1%202%203%20t.example", "1%092%093%09t.example."] {
         let found = edge.get(&format!("{}?type=SRV&content={content}", edge.records())).json();
         assert_eq!(found["result"][0]["id"], id, "{content}");
+    }
+}
+
+/// Who has credentials may use any name, as clients made for another service do; others and browsers may not.
+#[test]
+fn what_foreign_pages_send_is_refused() {
+    let edge = Edge::new();
+    let bearer = format!("Bearer {TOKEN}");
+    let token = ("authorization", bearer.as_str());
+    let rules = "/client/v4/user/firewall/access_rules/rules";
+    let body = r#"{"mode":"block","configuration":{"target":"ip","value":"192.0.2.1"}}"#;
+    let page = [("host", "localhost"), ("sec-fetch-site", "same-origin"), token];
+    for (headers, method, path, expect) in [
+        (vec![("host", "evil.example")], "GET", "/client/v4/ips", "403 10421"),
+        (vec![("host", "api.cloudflare.com"), token], "GET", "/client/v4/zones", "200"),
+        ([&page[..], &[("content-type", "text/plain")]].concat(), "POST", rules, "415 10415"),
+        ([&page[..], &[("content-type", "application/json")]].concat(), "POST", rules, "200"),
+    ] {
+        let answer = edge.send_as(&headers, method, path, if method == "POST" { body } else { "" });
+        assert_eq!(answer.verdict(), expect, "{headers:?}");
     }
 }
