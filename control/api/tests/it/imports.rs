@@ -292,7 +292,10 @@ fn one_file_at_a_time() {
             .body(Body::from(form("c A 192.0.2.3", None)))
             .unwrap();
         let second = edge.router.clone().oneshot(second).await.unwrap();
-        assert_eq!(second.status().as_u16(), 503);
+        let status = second.status().as_u16();
+        let text = second.into_body().collect().await.unwrap().to_bytes();
+        let json: Value = serde_json::from_slice(&text).unwrap();
+        assert_eq!(format!("{status} {}", json["errors"][0]["code"]), "503 10505");
         slow.send(Err(std::io::Error::other("the client is gone"))).await.unwrap();
         let first = first.await.unwrap().unwrap();
         let status = first.status().as_u16();
