@@ -166,6 +166,11 @@ fn value(record: &Value) -> Option<Value> {
             ("regexp", "regex"),
             ("replacement", "replacement"),
         ]),
+        "SVCB" | "HTTPS" => Some(json!({
+            "svcpriority": data["priority"],
+            "targetname": dotted(data["target"].as_str()?),
+            "svcparams": parameters(data["value"].as_str()?)?,
+        })),
         "URI" => {
             let mut uri = same(&["weight", "target"])?;
             uri["priority"] = record["priority"].clone();
@@ -173,6 +178,26 @@ fn value(record: &Value) -> Option<Value> {
         }
         _ => None,
     }
+}
+
+/// Parameters of a service (RFC 9460 §2.1): those that are lists there, and texts. None if a value has escapes.
+fn parameters(text: &str) -> Option<Value> {
+    const LISTS: [&str; 4] = ["alpn", "ipv4hint", "ipv6hint", "mandatory"];
+    let mut parameters = Map::new();
+    for parameter in text.split_ascii_whitespace() {
+        let (key, value) = match parameter.split_once('=') {
+            None => (parameter, Value::Null),
+            Some((key, value)) => {
+                let value = value.strip_prefix('"').map_or(Some(value), |value| value.strip_suffix('"'))?;
+                if value.contains(['\\', '"']) {
+                    return None;
+                }
+                (key, if LISTS.contains(&key) { value.split(',').collect() } else { value.into() })
+            }
+        };
+        parameters.insert(key.to_owned(), value);
+    }
+    Some(Value::Object(parameters))
 }
 
 fn dotted(name: &str) -> Value {
@@ -210,6 +235,21 @@ fn natural(name: &str) -> Natural {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn parameters_are_lists_and_texts() {
+        for (text, expect) in [
+            ("", Some(json!({}))),
+            (
+                r#"alpn="h3,h2" port="8443" no-default-alpn ipv4hint=192.0.2.1"#,
+                Some(json!({"alpn": ["h3", "h2"], "port": "8443", "no-default-alpn": null, "ipv4hint": ["192.0.2.1"]})),
+            ),
+            (r#"key7="a\\,b""#, None),
+            (r#"key7="a b""#, None),
+        ] {
+            assert_eq!(parameters(text), expect, "{text}");
+        }
+    }
 
     #[test]
     fn names_are_in_natural_order() {

@@ -73,6 +73,7 @@ impl Background {
         Background {
             deletions: Worker::start("deletions", move |stop| deletions.run(stop)),
             sweep,
+            _end: imports.end(),
             imports,
             _undo: Worker::start("imports", move |stop| dns_records::undo_all(&undo, &turns, stop)),
             _renewals: Worker::start("renewals", move |stop| renewals.run(stop)),

@@ -27,7 +27,7 @@ use crate::last_used::LastUsed;
 use crate::numbers::Numbers;
 use crate::passwords::Passwords;
 use crate::transaction::{Change, View};
-use crate::turns::Turns;
+use crate::turns::{End, Turns};
 use crate::writes::{By, Writes, blocking, now};
 
 /// Wrong credentials that a source may send in a while before it is told to wait: a tool with an old token, tried by a
@@ -109,6 +109,8 @@ pub(crate) struct Background {
     pub(crate) sweep: Due,
     /// Who imports into which zone.
     pub(crate) imports: Turns,
+    /// An import that nobody waits for any more must not keep the process.
+    pub(crate) _end: End,
     /// Undoes imports that did not come to their end; nobody wakes it.
     pub(crate) _undo: Worker,
     /// Renews certificates; nobody wakes it.

@@ -1,13 +1,23 @@
 //! Who works in which zone for longer than a call takes: one at a time in each, and so many in all.
 
 use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bartizan_names::ZoneId;
 
 /// Zones in which somebody is at work.
 #[derive(Clone, Default)]
-pub(crate) struct Turns(Arc<Mutex<HashSet<ZoneId>>>);
+pub(crate) struct Turns(Arc<Taken>);
+
+#[derive(Default)]
+struct Taken {
+    zones: Mutex<HashSet<ZoneId>>,
+    is_over: AtomicBool,
+}
+
+/// Ends all turns when it is dropped: those who work end after the piece that they are at, and the process can.
+pub(crate) struct End(Turns);
 
 /// The right to work in a zone. It ends when this is dropped.
 pub(crate) struct Turn {
@@ -18,14 +28,31 @@ pub(crate) struct Turn {
 impl Turns {
     /// None while somebody else works in the zone, or there are `others_max` at work in others.
     pub(crate) fn take(&self, zone: ZoneId, others_max: usize) -> Option<Turn> {
-        let mut taken = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut taken = self.0.zones.lock().unwrap_or_else(PoisonError::into_inner);
         (taken.len() <= others_max && taken.insert(zone)).then(|| Turn { turns: self.clone(), zone })
+    }
+
+    pub(crate) fn end(&self) -> End {
+        End(self.clone())
+    }
+}
+
+impl Turn {
+    /// Whether to leave what is not done to whoever starts next.
+    pub(crate) fn is_over(&self) -> bool {
+        self.turns.0.is_over.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for End {
+    fn drop(&mut self) {
+        self.0.0.is_over.store(true, Ordering::Relaxed);
     }
 }
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        self.turns.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.zone);
+        self.turns.0.zones.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.zone);
     }
 }
 
@@ -43,6 +70,8 @@ mod tests {
         assert!(turns.take(zone(3), 1).is_none());
         drop(first);
         assert!(turns.take(zone(3), 1).is_some());
-        drop(second);
+        assert!(!second.is_over());
+        drop(turns.end());
+        assert!(second.is_over());
     }
 }

@@ -78,10 +78,12 @@ impl Program {
         self.signal("TERM");
     }
 
-    /// Ends it as a power cut does.
+    /// Ends it as a power cut does, if it has not ended.
     #[track_caller]
     pub fn kill(mut self) {
-        self.signal("KILL");
+        if self.is_running() {
+            self.signal("KILL");
+        }
         self.child.wait().expect("our own child");
     }
 

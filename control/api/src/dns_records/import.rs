@@ -80,19 +80,19 @@ pub(super) async fn import(
     let patience = request.extensions().get::<Patience>().cloned();
     let (sender, pieces) = mpsc::channel(PIECES_MAX);
     let work = {
-        let api = api.clone();
+        // Without the router's state, which is let go of when the process is to end.
+        let (writes, folder) = (api.writes().clone(), api.facts().data.clone());
         // On its own: a caller who leaves does not end what has begun to land.
         tokio::spawn(blocking(move || {
-            let _turn = turn;
             let mut told = Told::default();
-            let zone = api.writes().view()?.zone_of(&caller, zone_id)?;
-            let file = ZoneFile::read(pieces, &zone, &api.facts().data, &mut told)?;
+            let zone = writes.view()?.zone_of(&caller, zone_id)?;
+            let file = ZoneFile::read(pieces, &zone, &folder, &mut told)?;
             if told.is_faulty() {
                 return Ok((told, file.parsed, Outcome::default()));
             }
             // What a process before this one left.
-            undo::undo(api.writes(), zone_id)?;
-            let outcome = land(api.writes(), &caller, zone_id, &file, mode, &mut told)?;
+            undo::undo(&writes, zone_id, || turn.is_over())?;
+            let outcome = land(&writes, &caller, zone_id, &turn, &file, mode, &mut told)?;
             Ok((told, file.parsed, outcome))
         }))
     };

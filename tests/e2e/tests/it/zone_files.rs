@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use bartizan_e2e::{Edge, Program, curl, finish, wait};
@@ -71,8 +72,11 @@ fn a_zone_goes_into_a_file_and_back() {
     assert_eq!(answer["result"]["total_records_parsed"], written.len() + 2, "{answer}");
     // And by a script, from standard input: what is wrong, line by line, and an exit code.
     let bad = file(&edge, "bad.txt", "www CNAME x.example.\n\n$INCLUDE /etc/passwd\n");
-    let refused =
-        finish(edge.command(["zone", "import", "--zone", &domain, "-"]).stdin(std::fs::File::open(bad).unwrap()));
+    let command = edge.command(["zone", "import", "--zone", &domain, "-"]);
+    let mut piped = Command::new("sh");
+    piped.args(["-c", "exec \"$@\" < \"$0\""]).arg(bad).arg(command.get_program()).args(command.get_args());
+    piped.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let refused = finish(&mut piped);
     let text = refused.failed_with(1);
     assert!(text.contains("line 3") && text.contains("$INCLUDE is not allowed"), "{text}");
     let bad = file(&edge, "bad.txt", "www CNAME x.example.\n");
@@ -82,10 +86,23 @@ fn a_zone_goes_into_a_file_and_back() {
     assert_eq!(serde_json::from_str::<Value>(&json).unwrap(), json!({"recs_added": 0, "total_records_parsed": 5}));
 }
 
-/// An import that was not answered leaves nothing, however far it had come.
 #[test]
 fn a_crash_in_an_import_leaves_nothing_of_it() {
-    let edge = Edge::start();
+    nothing_stays_of_an_import_when(|_| {});
+}
+
+/// Nor does it keep the process.
+#[test]
+fn a_stop_in_an_import_leaves_nothing_of_it() {
+    nothing_stays_of_an_import_when(|edge| {
+        edge.program().terminate();
+        edge.program().ended();
+    });
+}
+
+/// An import that was not answered leaves nothing, however far it had come.
+fn nothing_stays_of_an_import_when(it_ends: impl Fn(&mut Edge)) {
+    let mut edge = Edge::start();
     let domain = edge.domain().to_owned();
     let before = (total(&edge), export(&edge, &domain));
     let mut text = String::new();
@@ -95,6 +112,7 @@ fn a_crash_in_an_import_leaves_nothing_of_it() {
     wait::until_by("some of it has landed", Duration::from_secs(120), || {
         (total(&edge) > before.0 + 2_000).then_some(())
     });
+    it_ends(&mut edge);
     let edge = edge.restart_after_kill();
     assert!(!import.ended().success(), "{}", import.output());
     wait::until_by("it is all gone", Duration::from_secs(120), || (total(&edge) == before.0).then_some(()));

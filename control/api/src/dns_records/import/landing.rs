@@ -25,6 +25,7 @@ use crate::dns_records::rules::{conflict, ds_alone};
 use crate::error::{Error, Fault};
 use crate::owner_names;
 use crate::transaction::{Change, View};
+use crate::turns::Turn;
 use crate::writes::{By, Writes};
 
 /// Records that land in one revision if there are no more.
@@ -56,6 +57,7 @@ pub(super) fn land(
     writes: &Writes,
     caller: &Caller,
     zone: ZoneId,
+    turn: &Turn,
     file: &ZoneFile,
     mode: Mode,
     told: &mut Told,
@@ -70,6 +72,7 @@ pub(super) fn land(
         let mut outcome = Outcome::default();
         let mut seen = Told::default();
         for piece in &pieces {
+            go_on(turn)?;
             let view = writes.view()?;
             let zone = view.zone_of(caller, zone)?;
             let ids = Ids::new();
@@ -104,6 +107,8 @@ pub(super) fn land(
     begin(writes, by, zone, &ids)?;
     let mut added = 0;
     for one in &pieces {
+        // What has landed is undone by the next start.
+        go_on(turn)?;
         let landed = writes.change(by, |change| {
             change.require(Key::import(zone));
             piece(change, one)
@@ -116,17 +121,23 @@ pub(super) fn land(
             // Somebody made something meanwhile that does not go together with it.
             Ok((_, seen)) => {
                 told.take(seen);
-                undo(writes, zone)?;
+                undo(writes, zone, || turn.is_over())?;
                 return Ok(Outcome::default());
             }
             Err(error) => {
-                undo(writes, zone).inspect_err(|error| tracing::warn!(%zone, %error, "an import is undone later"))?;
+                undo(writes, zone, || turn.is_over())
+                    .inspect_err(|error| tracing::warn!(%zone, %error, "an import is undone later"))?;
                 return Err(error);
             }
         }
     }
     writes.change(by, |change| change.delete(Key::import(zone)))?;
     Ok(Outcome { added, changes: Vec::new() })
+}
+
+/// An error if the process is to end: nobody waits for the answer.
+fn go_on(turn: &Turn) -> Result<(), Error> {
+    if turn.is_over() { Err(Fault::Busy.into()) } else { Ok(()) }
 }
 
 /// From here on it is known which records are to be deleted again if it is not finished.

@@ -37,7 +37,7 @@ pub(crate) fn undo_all(writes: &Writes, turns: &Turns, stop: &Stop) -> Duration 
             }
             if let Some(_turn) = turns.take(zone, usize::MAX) {
                 tracing::warn!(%zone, "an import did not come to its end; its records are deleted");
-                undo(writes, zone)?;
+                undo(writes, zone, || stop.is_set())?;
             }
         }
         Ok(())
@@ -51,9 +51,9 @@ pub(crate) fn undo_all(writes: &Writes, turns: &Turns, stop: &Stop) -> Duration 
     }
 }
 
-/// Deletes what an import has put into a zone, whoever changed it since.
-pub(super) fn undo(writes: &Writes, zone: ZoneId) -> Result<(), Error> {
-    while writes.change(By::Edge(INTERFACE), |change| undo_piece(change, zone))? == Piece::OneOfMore {}
+/// Deletes what an import has put into a zone, whoever changed it since. What is left when it is to end is for the next start.
+pub(super) fn undo(writes: &Writes, zone: ZoneId, is_over: impl Fn() -> bool) -> Result<(), Error> {
+    while !is_over() && writes.change(By::Edge(INTERFACE), |change| undo_piece(change, zone))? == Piece::OneOfMore {}
     Ok(())
 }
 
