@@ -24,6 +24,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use self::look::{BUDGET, Found, look, place_of, users_at, zones_named};
+use self::sight::Sight;
 use crate::auth::{needs, needs_somewhere};
 use crate::caller::Caller;
 use crate::error::{Error, Fault};
@@ -131,6 +132,7 @@ enum Whose {
 async fn list(api: &Api, caller: Caller, params: Params, whose: Whose) -> Result<Reply<Vec<AuditLog>>, Error> {
     let page = SIZES.page(params.page, params.per_page);
     let is_upwards = ascends(&params);
+    let edge = api.facts().account;
     let found = api
         .read_list(move |view| {
             let by = match whose {
@@ -138,7 +140,7 @@ async fn list(api: &Api, caller: Caller, params: Params, whose: Whose) -> Result
                 Whose::Own => Some(caller.user),
             };
             match Wanted::read(view, params, by)? {
-                Some(wanted) => look(view, &caller, &wanted, page, BUDGET),
+                Some(wanted) => look(view, &Sight::new(&caller, edge), &wanted, page, BUDGET),
                 None => Ok(Found::default()),
             }
         })

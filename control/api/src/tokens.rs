@@ -220,7 +220,7 @@ pub(crate) fn everything(user: bartizan_names::UserId) -> StoredPolicy {
     }
 }
 
-fn sent(api: &Api, token: StoredToken) -> Token {
+pub(crate) fn sent(api: &Api, token: StoredToken) -> Token {
     let expired = token.expires_on.is_some_and(|end| end <= now());
     Token {
         id: token.id,

@@ -4,6 +4,8 @@
 //! A user is found by their address ([`crate::caller`]). Another password ends the sessions that were begun with the old
 //! one. Nobody changes or makes a user who may do more than they may themselves.
 
+mod tokens;
+
 use axum::extract::State;
 use bartizan_model::{Email, check_password};
 use bartizan_names::UserId;
@@ -43,6 +45,7 @@ pub(crate) fn routes(api: &Api) -> OpenApiRouter<Api> {
         .routes(needs(Permission::EdgeUsersWrite, api, routes!(delete)))
         .routes(needs(Permission::UserDetailsWrite, api, routes!(set_password)))
         .routes(needs(Permission::UserDetailsWrite, api, routes!(roll_key)))
+        .merge(tokens::routes(api))
 }
 
 #[derive(serde::Deserialize, utoipa::IntoParams)]

@@ -16,7 +16,6 @@ use bartizan_v4::audit_log::{
 use super::people::People;
 use super::sight::Sight;
 use super::{Wanted, shown};
-use crate::caller::Caller;
 use crate::error::Error;
 use crate::reply::Page;
 use crate::transaction::View;
@@ -57,14 +56,14 @@ pub(super) struct Found {
 
 pub(super) fn look(
     view: &View,
-    caller: &Caller,
+    sight: &Sight<'_>,
     wanted: &Wanted,
     page: Page,
     mut left: Budget,
 ) -> Result<Found, Error> {
     let (first, end) = (page.before(), page.before() + u64::from(page.size));
-    let (sight, mut people, mut found) = (Sight::new(caller), People::default(), Found::default());
-    let mut entries = Merged::new(sources(caller, wanted), range(view, wanted)?, wanted.direction);
+    let (mut people, mut found) = (People::default(), Found::default());
+    let mut entries = Merged::new(sources(sight, wanted), range(view, wanted)?, wanted.direction);
     let mut last: Option<AuditPlace> = None;
     while let Some(entry) = entries.next(view)? {
         if left.entries == 0
@@ -84,14 +83,14 @@ pub(super) fn look(
             break;
         }
         if found.total > first {
-            found.entries.push(told(view, &sight, &mut people, entry, &mut left, &mut found.without_document)?);
+            found.entries.push(told(view, sight, &mut people, entry, &mut left, &mut found.without_document)?);
         }
     }
     Ok(found)
 }
 
 /// Where what is wanted is found.
-fn sources(caller: &Caller, wanted: &Wanted) -> Vec<AuditOf> {
+fn sources(sight: &Sight<'_>, wanted: &Wanted) -> Vec<AuditOf> {
     if wanted.place.is_some() {
         return vec![AuditOf::All];
     }
@@ -110,8 +109,13 @@ fn sources(caller: &Caller, wanted: &Wanted) -> Vec<AuditOf> {
     if let Some(users) = &wanted.users {
         return users.iter().copied().map(AuditOf::By).collect();
     }
+    // What is of users is in no account.
+    if !wanted.hide_user && sight.has_people() {
+        return vec![AuditOf::All];
+    }
+    let caller = sight.caller();
     let of_user = (!wanted.hide_user).then_some(AuditOf::User(caller.user));
-    let places = match Sight::new(caller).zones() {
+    let places = match sight.zones() {
         Some(zones) if zones.len() < SOURCES_MAX => {
             let apart = AuditOf::Apart(caller.account);
             zones.into_iter().map(AuditOf::Zone).chain([apart]).collect()
@@ -310,6 +314,7 @@ mod tests {
 
     use super::super::Params;
     use super::*;
+    use crate::caller::Caller;
 
     const ALL: Page = Page { number: 1, size: 1_000 };
     const ACCOUNT: AccountId = AccountId::from_bytes([3; 16]);
@@ -360,8 +365,14 @@ mod tests {
                 let bound = if direction == "asc" { &mut params.after_revision } else { &mut params.before_revision };
                 *bound = go_on;
                 // It ends behind a whole revision.
-                let found =
-                    look(&view, &caller, &wanted(&view, params), ALL, Budget { entries: 10, ..BUDGET }).unwrap();
+                let found = look(
+                    &view,
+                    &Sight::new(&caller, ACCOUNT),
+                    &wanted(&view, params),
+                    ALL,
+                    Budget { entries: 10, ..BUDGET },
+                )
+                .unwrap();
                 seen.extend(revisions(&found));
                 count += found.entries.len();
                 looks += 1;
@@ -391,7 +402,7 @@ mod tests {
         ] {
             let params = Params { since: since.map(day), before: before.map(day), ..Params::default() };
             let budget = Budget { entries: 3 * 230, ..BUDGET };
-            let found = look(&view, &caller, &wanted(&view, params), ALL, budget).unwrap();
+            let found = look(&view, &Sight::new(&caller, ACCOUNT), &wanted(&view, params), ALL, budget).unwrap();
             assert_eq!(revisions(&found), expect.rev().collect::<Vec<_>>(), "{since:?} {before:?}");
             assert_eq!(found.stopped_at.is_some(), stops, "{since:?} {before:?}");
         }
@@ -430,8 +441,14 @@ mod tests {
         }))
         .unwrap();
         caller.rights = crate::rights::Rights::read(&[policy]).unwrap().into();
-        let found =
-            look(&view, &caller, &wanted(&view, Params::default()), ALL, Budget { entries: 5, ..BUDGET }).unwrap();
+        let found = look(
+            &view,
+            &Sight::new(&caller, ACCOUNT),
+            &wanted(&view, Params::default()),
+            ALL,
+            Budget { entries: 5, ..BUDGET },
+        )
+        .unwrap();
         let seen: Vec<_> = found.entries.iter().map(|entry| entry.resource.id.clone()).collect();
         assert_eq!((seen, found.stopped_at), (vec![zones[0].to_string()], None));
     }

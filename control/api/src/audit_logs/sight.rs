@@ -51,11 +51,22 @@ const IN_ZONES: [Permission; 4] =
 /// What a caller sees.
 pub(super) struct Sight<'c> {
     caller: &'c Caller,
+    /// The edge's own account: what its people do is in the log of that one.
+    edge: AccountId,
 }
 
 impl<'c> Sight<'c> {
-    pub(super) fn new(caller: &'c Caller) -> Sight<'c> {
-        Sight { caller }
+    pub(super) fn new(caller: &'c Caller, edge: AccountId) -> Sight<'c> {
+        Sight { caller, edge }
+    }
+
+    pub(super) fn caller(&self) -> &'c Caller {
+        self.caller
+    }
+
+    /// Whether they look after the people of the edge, and look at what is the edge's.
+    pub(super) fn has_people(&self) -> bool {
+        self.caller.account == self.edge && self.caller.may(Permission::EdgeUsersRead, &Target::Account(self.edge))
     }
 
     /// The account that the caller acts in.
@@ -75,7 +86,15 @@ impl<'c> Sight<'c> {
 
     /// `account` is that of the zone that the object is in.
     pub(super) fn covers_in(&self, key: &Key, account: Option<AccountId>) -> bool {
-        permission(key.kind(), key.scope()).is_some_and(|permission| self.may(permission, key, account, false))
+        let Some(permission) = permission(key.kind(), key.scope()) else { return false };
+        match key.scope() {
+            // As `/bartizan/users` shows them, with their tokens.
+            Scope::User(user) if user != self.caller.user => {
+                let is_theirs = permission.over() == Over::User;
+                self.has_people() && (is_theirs || self.caller.may(permission, &Target::Account(self.edge)))
+            }
+            _ => self.may(permission, key, account, false),
+        }
     }
 
     /// Whether the caller holds a permission over an object; a new one needs it over all zones.

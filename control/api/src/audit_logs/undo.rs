@@ -15,7 +15,7 @@ use std::collections::HashMap;
 use axum::extract::State;
 use bartizan_names::ZoneId;
 use bartizan_store::{
-    AuditAction, AuditEntry, AuditOf, AuditPlace, AuditRange, DELETION, Direction, Key, Kind, Op, Rev, Value,
+    AuditAction, AuditEntry, AuditOf, AuditPlace, AuditRange, DELETION, Direction, Key, Kind, Op, Rev, Scope, Value,
 };
 use bartizan_v4::audit_log::{self, AuditMetadata, AuditResource, UndoBody, Undone, UndoneChange};
 
@@ -53,7 +53,7 @@ pub(super) async fn undo(
     let changes = api
         .change(&actor, move |change| {
             let objects = Objects::read(change, Rev(revision))?;
-            objects.check(&caller, change, force)?;
+            objects.check(&Sight::new(&caller, shared.facts().account), change, force)?;
             back::put(&shared, &caller, change, &objects)?;
             let told = told(change, &objects)?;
             if dry_run {
@@ -145,8 +145,8 @@ impl Objects {
     }
 
     /// Whether the caller may do all of it, and nobody did something else since.
-    fn check(&self, caller: &Caller, view: &View, force: bool) -> Result<(), Error> {
-        let sight = Sight::new(caller);
+    fn check(&self, sight: &Sight<'_>, view: &View, force: bool) -> Result<(), Error> {
+        let me = sight.caller().user;
         for object in &self.0 {
             let account = match object.key.zone_id() {
                 Some(zone) => view.account_of_zone(zone)?.or_else(|| back::account_in(self, zone)),
@@ -155,6 +155,9 @@ impl Objects {
             if !sight.covers_in(&object.key, account) {
                 // That it is there is not told.
                 return Err(Fault::UndoUnknown.because("it changed what you may not see"));
+            }
+            if matches!(object.key.scope(), Scope::User(user) if user != me) {
+                return Err(Fault::UndoRefused.because(format!("{} is another user's", object.called())));
             }
             let permission = sight::write_permission(object.key.kind(), object.key.scope())
                 .ok_or_else(|| Fault::UndoRefused.because(format!("{} is not put back", object.called())))?;

@@ -373,3 +373,76 @@ fn a_user_of_an_older_build_is_known() {
     assert!(file.contains(key.as_str().unwrap()));
     assert_eq!((ask(EMAIL, KEY), ask(EMAIL, key.as_str().unwrap())), ("403 9103".to_owned(), "200".to_owned()));
 }
+
+/// Whoever looks after the people of an edge sees what they do, to themselves and to each other, and ends their tokens.
+#[test]
+fn what_people_do_is_seen_by_those_who_look_after_them() {
+    let edge = Edge::new();
+    let bob = administrator(&edge, "bob@example.com", Some(PASSWORD));
+    let one = format!("{USERS}/{}", bob["id"].as_str().unwrap());
+    let (session, _) = cookie(&edge, "bob@example.com", PASSWORD);
+    let policy = |group: &str, over: &str| json!({"permission_groups": [{"name": group}], "resources": {over: "*"}});
+    let dns = policy("DNS Write", "com.cloudflare.api.account.zone.*");
+    let body = json!({"name": "quiet", "policies": [dns]}).to_string();
+    let made = in_session(&edge, &session, "POST", "/user/tokens", &body).result();
+    let (id, text) = (made["id"].as_str().unwrap(), made["value"].as_str().unwrap());
+    for status in ["disabled", "active"] {
+        assert_eq!(edge.call("PATCH", &one, &json!({ "status": status }).to_string()).verdict(), "200");
+    }
+
+    let logs = format!("/accounts/{}/audit_logs", edge.account());
+    let shown = |answer: &Answer| {
+        let entries = answer.result().as_array().cloned().unwrap_or_default();
+        let line = |entry: &Value| {
+            let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+            format!("{} {}", text(&entry["action"]["type"]), text(&entry["resource"]["type"]))
+        };
+        entries.iter().map(line).collect::<Vec<_>>()
+    };
+    let all = shown(&edge.get(&logs));
+    for expect in ["add user", "add token", "add session", "change user", "add membership"] {
+        assert!(all.iter().any(|line| line == expect), "{expect}: {all:?}");
+    }
+    let by = edge.get(&format!("{logs}?actor.email=bob@example.com&resource.type=token"));
+    assert_eq!((shown(&by), &by.result()[0]["bartizan"]["revision"].is_u64()), (vec!["add token".to_owned()], &true));
+    assert_eq!(by.result()[0]["newValueJson"]["name"], "quiet");
+    assert!(!by.text.contains("sha256") && !by.text.contains(text), "{}", by.text);
+    // What is another's is not undone.
+    let undo = json!({"revision": by.result()[0]["bartizan"]["revision"]}).to_string();
+    assert_eq!(edge.post("/bartizan/undo", &undo).verdict(), "400 10423");
+
+    // A token without the rights over people sees none of it, neither does one who is no administrator.
+    let blind = policy("Account Settings Read", "com.cloudflare.api.account.*");
+    let blind = edge.post("/user/tokens", &json!({"name": "blind", "policies": [blind]}).to_string()).result();
+    let blind = format!("Bearer {}", blind["value"].as_str().unwrap());
+    let look = |path: &str| edge.send_as(&[("authorization", blind.as_str())], "GET", &format!("/client/v4{path}"), "");
+    assert_eq!(shown(&look(&format!("{logs}?actor.email=bob@example.com"))), Vec::<String>::new());
+    let tokens = format!("{one}/tokens");
+    assert_eq!(look(&tokens).verdict(), "403 9109");
+    let end = edge.send_as(&[("authorization", &*blind)], "DELETE", &format!("/client/v4{tokens}/{id}"), "");
+    assert_eq!(end.verdict(), "403 9109");
+
+    let listed = edge.get(&tokens);
+    assert_eq!((&listed.result()[0]["name"], listed.result()[0].get("value")), (&json!("quiet"), None));
+    assert_eq!(edge.get(&format!("{USERS}/{}/tokens", "0".repeat(32))).verdict(), "404 1003");
+    let theirs = format!("Bearer {text}");
+    let zones = || edge.send_as(&[("authorization", theirs.as_str())], "GET", "/client/v4/zones", "").verdict();
+    assert_eq!(zones(), "200");
+    assert_eq!(edge.call("DELETE", &format!("{tokens}/{}", "0".repeat(32)), "").verdict(), "404 1003");
+    assert_eq!(edge.call("DELETE", &format!("{tokens}/{id}"), "").verdict(), "200");
+    assert_eq!((zones(), edge.get(&tokens).result()), ("403 9109".to_owned(), json!([])));
+
+    // Another of theirs ends with them, at once, and what they did stays to be seen.
+    let (session, _) = cookie(&edge, "bob@example.com", PASSWORD);
+    let made = in_session(&edge, &session, "POST", "/user/tokens", &body).result();
+    let theirs = format!("Bearer {}", made["value"].as_str().unwrap());
+    let ask = || edge.send_as(&[("authorization", theirs.as_str())], "GET", "/client/v4/zones", "").verdict();
+    assert_eq!(ask(), "200");
+    assert_eq!(edge.call("DELETE", &one, "").verdict(), "200");
+    assert_eq!(
+        (ask(), in_session(&edge, &session, "GET", "/user", "").verdict()),
+        ("403 9109".into(), "403 9109".into())
+    );
+    let by = shown(&edge.get(&format!("{logs}?actor.email=bob@example.com&resource.type=token")));
+    assert_eq!(by, ["add token", "add token"]);
+}
