@@ -21,6 +21,7 @@ const CLIENTS: [&str; 10] =
 
 /// Sources with advice. A new one that names a flag is told of by the test below.
 const SOURCES: &[(&str, Reader)] = &[
+    ("account.rs", Reader::Of(&["account"])),
     ("any_port.rs", Reader::Of(&["up"])),
     ("api_token.rs", Reader::Of(&["token"])),
     ("api_token/permissions.rs", Reader::Of(&["token"])),

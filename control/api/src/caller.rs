@@ -389,6 +389,10 @@ pub(crate) fn email_key(email: &str) -> Key {
 impl View {
     /// The user who has this address.
     pub(crate) fn user_with_email(&self, email: &str) -> Result<Option<StoredUser>, Error> {
+        // No key is made of nothing.
+        if email.trim().is_empty() {
+            return Ok(None);
+        }
         let key = email_key(email);
         let is_theirs = |user: &StoredUser| email_key(&user.email) == key;
         let found = match self.holder(&key)? {

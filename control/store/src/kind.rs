@@ -124,7 +124,7 @@ kinds! {
     /// A zone that is out of service and not wholly deleted yet.
     Deletion = 15 "deletion" Declaration::new(&[Owner::Edge], Ids::Many(is::<ZoneId>));
     /// An import into a zone that has begun and is not done.
-    Import = 17 "import" Declaration::new(&[Owner::Zone], Ids::One);
+    Import = 19 "import" Declaration::new(&[Owner::Zone], Ids::One);
 }
 
 /// Whose an object can be: the kinds of [`Scope`](crate::Scope).

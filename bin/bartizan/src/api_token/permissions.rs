@@ -152,7 +152,7 @@ mod tests {
             ("zone", Some("Zone Write")),
             ("zone:edit", Some("Zone Write")),
             ("zone-settings:read", Some("Zone Settings Read")),
-            ("account settings", Some("Account Settings Read")),
+            ("account settings", Some("Account Settings Write")),
             ("firewall", Some("Firewall Services Write, Account Firewall Access Rules Write")),
             ("firewall:read", Some("Firewall Services Read, Account Firewall Access Rules Read")),
             ("firewall services", Some("Firewall Services Write")),

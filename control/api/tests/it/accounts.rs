@@ -306,6 +306,8 @@ fn members_are_invited_and_go() {
     for (body, expect) in [
         (json!({"roles": ["DNS"]}), "400 1001 /email"),
         (json!({"email": "nobody@example.com", "roles": ["DNS"]}), "400 1001 /email"),
+        (json!({"email": "", "roles": ["DNS"]}), "400 1001 /email"),
+        (json!({"email": " ", "roles": ["DNS"]}), "400 1001 /email"),
         (json!({"email": bob.email}), "400 1001 /roles"),
         (json!({"email": bob.email, "roles": ["DNS"], "status": "accepted"}), "403 9109 /status"),
         (json!({"email": bob.email, "roles": ["DNS"], "status": "asked"}), "400 1001 /status"),

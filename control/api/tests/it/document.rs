@@ -134,9 +134,6 @@ fn every_fault_is_met() {
         Fault::ReadOnly,
         // `tests/e2e`: it takes a disk.
         Fault::DiskFull,
-        // `tests/e2e`: they take an address that others reach, and a name that leads to it.
-        Fault::InClear,
-        Fault::ForeignHost,
     ];
     let tests = code(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it")));
     for fault in Fault::ALL {
