@@ -184,9 +184,10 @@ async fn the_same_index_again_replaces_the_older_connection() {
     let why = first.event("the loss", lost).await;
     assert!(why.contains("replaced by a newer connection"), "{why}");
     // The loser may hear of it before it is told who is there.
-    edge.presence("the newer one alone", |presence| {
-        matches!(&presence.0[..], [one] if one.connection != before.0[0].connection)
-    })
+    edge.presence(
+        "the newer one alone",
+        |presence| matches!(&presence.0[..], [one] if one.connection != before.0[0].connection),
+    )
     .await;
 }
 
