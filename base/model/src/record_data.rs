@@ -74,7 +74,9 @@ impl RecordData {
     /// `origin` unless they end in a dot (RFC 1035 §5.1); `\# length hex` is read of every type (RFC 3597 §5).
     pub fn from_presentation(rtype: RecordType, text: &str, origin: &Name) -> Result<RecordData, DataError> {
         let names = Names::Relative { origin };
-        if let Some(rdata) = text.trim().strip_prefix(r"\#") {
+        // That its octets are none of a type that nobody knows helps nobody.
+        let is_kept = RecordData::has_form(rtype);
+        if let Some(rdata) = text.trim().strip_prefix(r"\#").filter(|_| is_kept) {
             let form =
                 || DataError::Content { kind: "\\#", form: "its length and as many octets in hexadecimal".to_owned() };
             return generic(rdata).and_then(|wire| RecordData::from_wire(rtype, &wire)).ok_or_else(form);
@@ -97,6 +99,12 @@ impl RecordData {
             RecordType::LOC => Loc::read_wire(wire).map(RecordData::Loc),
             rtype => Composite::read_wire(form::of(rtype)?, wire).map(RecordData::Composite),
         }
+    }
+
+    /// Whether records of this type are kept.
+    fn has_form(rtype: RecordType) -> bool {
+        matches!(rtype, RecordType::A | RecordType::AAAA | RecordType::CNAME | RecordType::TXT | RecordType::LOC)
+            || form::of(rtype).is_some()
     }
 
     /// The types of one word.

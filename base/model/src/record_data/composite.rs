@@ -7,6 +7,7 @@ use super::Given;
 use super::error::DataError;
 use super::field::{Kind, Value};
 use super::form::{self, Form, Misfit, Priority, Shape};
+use super::svc_params;
 use super::text::{Names, Style, Words};
 
 /// The data of a record that is a row of fields. Names are lower case, so equal data is equal on the wire.
@@ -44,7 +45,7 @@ impl Composite {
             form.fields.iter().map(|field| field.kind.read_text(&mut words, names)).collect::<Option<Vec<_>>>();
         match values.filter(|_| words.rest().is_empty()) {
             Some(values) => checked(form, values, false),
-            None => Err(unreadable(form)),
+            None => Err(unreadable_text(form, text)),
         }
     }
 
@@ -143,7 +144,8 @@ fn by_content(form: &Form, given: &Given<'_>, names: Names<'_>) -> Result<Vec<Va
         _ => beside(given),
     });
     for field in form.fields.iter().skip(usize::from(lacks_priority)) {
-        values.push(field.kind.read_text(&mut words, names).ok_or_else(|| unreadable(form))?);
+        let unreadable = || unreadable_text(form, given.content.unwrap_or_default());
+        values.push(field.kind.read_text(&mut words, names).ok_or_else(unreadable)?);
     }
     if !words.rest().is_empty() {
         return Err(unreadable(form));
@@ -166,6 +168,18 @@ fn checked(form: &Form, values: Vec<Value>, by_field: bool) -> Result<Composite,
         Err(Misfit { field, must_be }) => {
             Err(DataError::Content { kind: form.name, form: format!("{}, {field} being {must_be}", words_of(form)) })
         }
+    }
+}
+
+/// The same of a text, in which more can be seen.
+fn unreadable_text(form: &Form, text: &str) -> DataError {
+    let has_params = form.fields.last().is_some_and(|field| matches!(field.kind, Kind::Params));
+    let mut words = Words::of(text);
+    // Behind the priority and the target.
+    let params = std::iter::from_fn(|| words.next()).skip(form.fields.len() - 1);
+    match svc_params::doubled(params).filter(|_| has_params) {
+        Some(key) => DataError::Doubled { kind: form.name, key },
+        None => unreadable(form),
     }
 }
 

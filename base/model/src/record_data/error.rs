@@ -26,6 +26,8 @@ pub enum DataError {
     Content { kind: &'static str, form: String },
     #[error("data.{field} is missing or not valid: it must be {form}")]
     Field { field: &'static str, form: &'static str },
+    #[error("the parameters of a {kind} record have the key {key} twice")]
+    Doubled { kind: &'static str, key: String },
     #[error("priority must be between 0 and 65535")]
     Priority,
 }

@@ -3,7 +3,7 @@
 //! RFC 9460 §2.1 and appendix A (text), §2.2 (wire), §7 and §8 (what the keys mean), RFC 9461 §5 (`dohpath`), RFC 9540 §4
 //! (`ohttp`). On the wire keys ascend, so equal parameters are equal octets.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use base64::Engine as _;
@@ -61,6 +61,13 @@ pub(super) fn read(words: &mut Words<'_>) -> Option<Vec<u8>> {
         wire.extend(value);
     }
     are_valid(&wire).then_some(wire)
+}
+
+/// The first key that stands twice among words.
+pub(super) fn doubled<'t>(words: impl Iterator<Item = &'t str>) -> Option<String> {
+    let mut keys = BTreeSet::new();
+    let mut named = words.filter_map(|word| key_of(word.split_once('=').map_or(word, |(key, _)| key)));
+    named.find(|key| !keys.insert(*key)).map(key_name)
 }
 
 /// Whether a client may believe what the wire says.

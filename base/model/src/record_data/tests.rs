@@ -254,6 +254,26 @@ fn text_of_master_files() {
     }
 }
 
+/// What is wrong is said, and not only that something is.
+#[test]
+fn errors_name_the_fault() {
+    for (rtype, text, expect) in [
+        (RecordType(65_280), r"\# 4 0A000001", "records of type TYPE65280 are not kept here"),
+        (RecordType(65_280), "x", "records of type TYPE65280 are not kept here"),
+        (RecordType::SOA, r"\# 0", "SOA record of a zone is made by the edge"),
+        (RecordType::A, r"\# 5 c0000201", "its length and as many octets"),
+        (RecordType::SVCB, "1 foo. alpn=h2 alpn=h3", "have the key alpn twice"),
+        (RecordType::HTTPS, "1 . port=1 key3=2", "have the key port twice"),
+        (RecordType::SVCB, "1 alpn alpn=", r#"must be "priority target value""#),
+    ] {
+        let error = RecordData::from_presentation(rtype, text, &apex()).unwrap_err().to_string();
+        assert!(error.contains(expect), "{rtype} {text}: {error}");
+    }
+    let given = Given { content: Some("1 foo. alpn=h2 alpn=h3"), data: None, priority: None, apex: &apex() };
+    let error = RecordData::parse("HTTPS", &given).unwrap_err().to_string();
+    assert!(error.contains("the key alpn twice"), "{error}");
+}
+
 fn names() -> impl Strategy<Value = Name> {
     let label = prop_oneof![
         prop::collection::vec(any::<u8>(), 1..12),
