@@ -538,6 +538,9 @@ pub struct CloudflareWords {
     /// The API that is read, with /client/v4
     #[arg(long, value_name = "URL", default_value = "https://api.cloudflare.com/client/v4")]
     pub from: String,
+    /// Leave the access rules there: what they block there comes in here
+    #[arg(long)]
+    pub without_rules: bool,
     /// Say what would change, and change nothing
     #[arg(long)]
     pub dry_run: bool,

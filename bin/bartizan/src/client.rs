@@ -20,7 +20,7 @@ use crate::output::one_line;
 
 mod transfer;
 
-pub use transfer::{Feed, Upload};
+pub use transfer::{Feed, Sent, Upload};
 
 /// How long a connection to the API may take to be there.
 const CONNECT_MAX: Duration = Duration::from_secs(10);

@@ -12,6 +12,8 @@ pub enum Cause {
     NotFound = 3,
     Conflict = 4,
     Refused = 5,
+    /// By a signal, as shells have it for SIGINT.
+    Stopped = 130,
 }
 
 /// A failure whose cause is known. Anything else that ends a command is [`Cause::Failed`].

@@ -1,40 +1,57 @@
 //! `bartizan import cloudflare`: what an account of the vendor has, as far as it has a counterpart here.
 //!
-//! Read there, written here, zone by zone: the zone, its records as one file, its settings, its access rules. What is here
-//! already stays as it is, so whoever starts it again goes on where it ended. Nothing is changed there.
+//! ```text
+//! there: rules and records are read ─► here: the zone, paused if it is there ─► settings ─► access rules ─► records
+//! ```
+//! Records come last, and only if all rules are here: nothing is served without what blocks it there. What is here already
+//! stays as it is, so whoever starts it again goes on where it ended. Nothing is changed there.
+
+mod elsewhere;
+mod export;
+mod rules;
+mod settings;
+
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 
+use self::export::Export;
+use self::rules::Wider;
 use crate::cli::CloudflareWords;
-use crate::client::{Api, Feed};
-use crate::failure::{Cause, Failure};
+use crate::client::Api;
+use crate::failure::{Cause, Failure, cause};
 use crate::output::{Output, one_line};
-use crate::token;
 use crate::url::segment;
 use crate::zone::{self, shown, text};
 use crate::zone_file::{self, Wish};
-
-/// Lists of a zone that have no counterpart here yet, and what they are of.
-const WITHOUT_COUNTERPART: [(&str, &str); 6] = [
-    ("pagerules?status=active", "page rules"),
-    ("load_balancers", "load balancers"),
-    ("rate_limits", "rate limits"),
-    ("healthchecks", "health checks"),
-    ("custom_certificates", "custom certificates"),
-    ("workers/routes", "workers"),
-];
-
-const RULES: &str = "firewall/access_rules/rules";
-
-/// The API's code for an access rule that is there.
-const RULE_EXISTS: u64 = 10_009;
+use crate::{token, up};
 
 /// What came of one zone.
 #[derive(Default)]
 struct Report {
     name: String,
     lines: Vec<String>,
+    /// What the token there may not look at.
+    unseen: Vec<String>,
     failed: bool,
+}
+
+/// A zone on its way.
+struct Step<'s> {
+    theirs: &'s Value,
+    /// None if it is not here, and that it comes is only foretold.
+    ours: Option<Value>,
+    there: &'s Api,
+    here: &'s Api,
+    words: &'s CloudflareWords,
+    output: Output,
+}
+
+impl Step<'_> {
+    /// The zone's id there, as a part of a path.
+    fn their_id(&self) -> String {
+        segment(text(self.theirs, "id"))
+    }
 }
 
 pub async fn cloudflare(words: CloudflareWords, here: &Api, output: Output) -> anyhow::Result<()> {
@@ -44,21 +61,29 @@ pub async fn cloudflare(words: CloudflareWords, here: &Api, output: Output) -> a
             .remedy("give it by --token-file FILE, or --token -")
     })?;
     let there = Api::new(&words.from, &token, None);
-    let mut zones = there.list("/zones").await.map_err(of_their_token)?;
-    if !words.zone.is_empty() {
-        zones.retain(|zone| {
-            words.zone.iter().any(|name| text(zone, "name").eq_ignore_ascii_case(name.trim_end_matches('.')))
-        });
+    let stopped = up::signal();
+    tokio::select! {
+        done = import(&words, &there, here, output) => done,
+        signal = stopped => Err(Failure::new(Cause::Stopped, format!("{signal}: stopped; what is here stays"))
+            .remedy(
+                "records that the edge had whole by then still land: `bartizan history` shows them. Start it again, and it \
+                 goes on",
+            )
+            .into()),
     }
-    if zones.is_empty() {
-        return Err(Failure::new(Cause::NotFound, format!("the token sees no such zone at {}", there.base()))
-            .remedy("it needs the permissions Zone Read and DNS Read")
-            .into());
-    }
+}
+
+async fn import(words: &CloudflareWords, there: &Api, here: &Api, output: Output) -> anyhow::Result<()> {
+    let zones = chosen(there.list("/zones").await.map_err(of_their_token)?, words, there)?;
     let mut reports = Vec::new();
+    let mut wider = Wider::default();
     for zone in &zones {
         output.progress(format!("{} …", shown(zone, "name")));
-        reports.push(take_over(zone, &there, here, &words, output).await);
+        let mut report = Report { name: text(zone, "name").to_owned(), ..Report::default() };
+        let step = Step { theirs: zone, ours: None, there, here, words, output };
+        take_over(step, &mut wider, &mut report).await;
+        report.end();
+        reports.push(report);
     }
     let document: Vec<Value> = reports
         .iter()
@@ -74,12 +99,33 @@ pub async fn cloudflare(words: CloudflareWords, here: &Api, output: Output) -> a
     Ok(())
 }
 
+/// Of the zones there those that are asked for, each of which must be among them.
+fn chosen(zones: Vec<Value>, words: &CloudflareWords, there: &Api) -> anyhow::Result<Vec<Value>> {
+    let is = |zone: &Value, name: &str| {
+        let typed = bartizan_names::Name::typed(name).map_or_else(|_| name.to_owned(), |name| name.to_string());
+        text(zone, "name").eq_ignore_ascii_case(typed.trim_end_matches('.'))
+    };
+    let missing: Vec<&str> =
+        words.zone.iter().filter(|name| !zones.iter().any(|zone| is(zone, name))).map(String::as_str).collect();
+    let what = match missing.as_slice() {
+        [] if zones.is_empty() => "zone at all".to_owned(),
+        [] => {
+            let wanted = |zone: &Value| words.zone.is_empty() || words.zone.iter().any(|name| is(zone, name));
+            return Ok(zones.into_iter().filter(wanted).collect());
+        }
+        missing => format!("zone {}", one_line(&missing.join(", "))),
+    };
+    Err(Failure::new(Cause::NotFound, format!("the token sees no {what} at {}; nothing is done", there.base()))
+        .remedy("it needs the permissions Zone Read and DNS Read")
+        .into())
+}
+
 /// What helps whoever is not let in there, which is not what helps here.
 fn of_their_token(error: anyhow::Error) -> anyhow::Error {
     match error.downcast::<Failure>() {
-        Ok(failure) if failure.cause == Cause::Refused => {
-            failure.remedy("check the token, and that it may read zones, their records and their settings").into()
-        }
+        Ok(failure) if failure.cause == Cause::Refused => failure
+            .remedy("check the token, and that it may read zones, their records, their settings and their access rules")
+            .into(),
         Ok(failure) => failure.into(),
         Err(other) => other,
     }
@@ -90,163 +136,99 @@ fn described(report: &Report) -> String {
     format!("{}\n{}", crate::output::bold(&bartizan_names::to_unicode(&report.name)), lines.join("\n"))
 }
 
-/// One zone. What fails in it is told, and the next step is tried all the same.
-async fn take_over(zone: &Value, there: &Api, here: &Api, words: &CloudflareWords, output: Output) -> Report {
-    let mut report = Report { name: text(zone, "name").to_owned(), ..Report::default() };
-    let ours = match ours(zone, here, words.dry_run, &mut report).await {
-        Ok(ours) => ours,
+/// One zone. What fails in it is told, and the next step is tried all the same, unless that would let in whom rules there
+/// keep out.
+async fn take_over(mut step: Step<'_>, wider: &mut Wider, report: &mut Report) {
+    let rules = match step.words.without_rules {
+        true => Ok(Vec::new()),
+        false => rules::read(step.theirs, step.there, wider, report).await,
+    };
+    let rules = match rules {
+        Ok(rules) => rules,
         Err(error) => {
-            report.fail("the zone cannot be made here", &error);
-            return report;
+            report.fail("access rules", &error);
+            report.lines.push(format!("nothing is done here, as {WITHOUT_RULES}"));
+            return;
         }
     };
-    let id = segment(text(zone, "id"));
-    if let Err(error) = records(&id, ours.as_ref(), there, here, words.dry_run, output, &mut report).await {
-        report.fail("records", &error);
+    let path = format!("/zones/{}/dns_records/export", step.their_id());
+    let export = Export::fetch(step.there, &path).await;
+    if let Err(error) = ours(&mut step, report).await {
+        report.fail("the zone cannot be made here", &error);
+        return;
     }
-    if let Err(error) = settings(&id, ours.as_ref(), there, here, words.dry_run, &mut report).await {
+    if let Err(error) = settings::take_over(&step, report).await {
         report.fail("settings", &error);
     }
-    if let Err(error) = rules(&id, ours.as_ref(), there, here, words.dry_run, &mut report).await {
+    let failed = std::mem::take(&mut report.failed);
+    if let Err(error) = rules::put(&step, &rules, wider, report).await {
         report.fail("access rules", &error);
     }
-    for (path, what) in WITHOUT_COUNTERPART {
-        // A token that may not see them cannot tell.
-        if let Ok(Value::Array(found)) = there.get(&format!("/zones/{id}/{path}")).await
-            && !found.is_empty()
-        {
-            report.lines.push(format!("no counterpart: {} {what}", found.len()));
+    let held_back = report.failed;
+    report.failed |= failed;
+    if held_back {
+        report.lines.push(format!("no record is put in, as {WITHOUT_RULES}"));
+    } else if let Err(error) = records(&step, export, report).await {
+        report.fail("records", &error);
+    }
+    elsewhere::tell(&step, report).await;
+}
+
+/// Why records wait.
+const WITHOUT_RULES: &str = "they would be served without all rules of there; mend it, or say --without-rules";
+
+/// The zone here, made if it is not there.
+async fn ours(step: &mut Step<'_>, report: &mut Report) -> anyhow::Result<()> {
+    let (name, dry_run) = (text(step.theirs, "name"), step.words.dry_run);
+    let is_paused = step.theirs["paused"] == true;
+    step.ours = zone::find(step.here, name).await?;
+    let path = |ours: &Value| format!("/zones/{}", segment(text(ours, "id")));
+    let is_empty = match &step.ours {
+        Some(ours) => step.here.count(&format!("{}/dns_records", path(ours))).await? == 0,
+        None => true,
+    };
+    if step.ours.is_none() {
+        report.lines.push(if dry_run { "+ the zone".to_owned() } else { "the zone is new".to_owned() });
+        if !dry_run {
+            step.ours = Some(step.here.post("/zones", &json!({ "name": name, "type": "full" })).await?);
         }
     }
-    report
+    let is_paused_here = step.ours.as_ref().is_some_and(|ours| ours["paused"] == true);
+    match (is_paused, is_paused_here) {
+        // One that is in service here was maybe paused there because it has moved.
+        (true, false) if !is_empty => {
+            report.lines.push("it is paused there and in service here, and stays so".to_owned())
+        }
+        (true, false) => {
+            report.lines.push(if dry_run { "+ paused".to_owned() } else { "it is paused, as there".to_owned() });
+            if let (Some(ours), false) = (&step.ours, dry_run) {
+                step.here.patch(&path(ours), &json!({ "paused": true })).await?;
+            }
+        }
+        (false, true) => report.lines.push("it is in service there and paused here, and stays so".to_owned()),
+        _ => {}
+    }
+    Ok(())
 }
 
-/// The zone here, made if it is not there; none if that is only foretold.
-async fn ours(zone: &Value, here: &Api, dry_run: bool, report: &mut Report) -> anyhow::Result<Option<Value>> {
-    let name = text(zone, "name");
-    if let Some(ours) = zone::find(here, name).await? {
-        return Ok(Some(ours));
-    }
-    report.lines.push(if dry_run { "+ the zone".to_owned() } else { "the zone is new".to_owned() });
-    if dry_run {
-        return Ok(None);
-    }
-    Ok(Some(here.post("/zones", &json!({ "name": name, "type": "full" })).await?))
-}
-
-async fn records(
-    id: &str,
-    ours: Option<&Value>,
-    there: &Api,
-    here: &Api,
-    dry_run: bool,
-    output: Output,
-    report: &mut Report,
-) -> anyhow::Result<()> {
-    let path = format!("/zones/{id}/dns_records/export");
-    let Some(ours) = ours else {
-        let count = there.count(&format!("/zones/{id}/dns_records")).await?;
+async fn records(step: &Step<'_>, export: anyhow::Result<Export>, report: &mut Report) -> anyhow::Result<()> {
+    let mut export = export?;
+    elsewhere::tell_tunnels(step, &mut export, report).await?;
+    let Some(ours) = &step.ours else {
+        let count = step.there.count(&format!("/zones/{}/dns_records", step.their_id())).await?;
         report.lines.push(format!("+ {count} records"));
         return Ok(());
     };
-    let (wish, there) = (Wish { zone: ours, proxied: false, dry_run }, there.clone());
-    let envelope = zone_file::send(&wish, here, output, |feed| async move {
-        // What breaks off there must not look like the end of the file here.
-        match pass_on(&there, &path, &feed).await {
-            Ok(()) => feed.end().await,
-            Err(error) => feed.fail(std::io::Error::other(format!("{error:#}"))).await,
-        }
-    });
-    report.lines.extend(zone_file::told(&envelope.await?, ours).lines().map(str::to_owned));
+    let wish = Wish { zone: ours, proxied: false, dry_run: step.words.dry_run, sent: Arc::default() };
+    let file = export.reader()?;
+    let envelope = zone_file::send(&wish, step.here, step.output, |feed| zone_file::whole(feed, file)).await?;
+    let errors = export.by_record(zone_file::texts(&envelope, "errors"))?;
+    if !errors.is_empty() {
+        return Err(zone_file::refused("none is put in", &errors, &envelope));
+    }
+    let notes = export.by_record(zone_file::texts(&envelope, "messages"))?;
+    report.lines.extend(zone_file::told(notes, &envelope, ours).lines().map(str::to_owned));
     Ok(())
-}
-
-async fn pass_on(there: &Api, path: &str, feed: &Feed) -> anyhow::Result<()> {
-    let mut file = there.download(path).await?;
-    while let Some(piece) = file.next().await? {
-        if !feed.put(piece).await {
-            // The answer is there already.
-            break;
-        }
-    }
-    Ok(())
-}
-
-/// Settings that differ, as far as they are settings here that can be changed.
-async fn settings(
-    id: &str,
-    ours: Option<&Value>,
-    there: &Api,
-    here: &Api,
-    dry_run: bool,
-    report: &mut Report,
-) -> anyhow::Result<()> {
-    let Some(ours) = ours else { return Ok(()) };
-    let list = |value: Value| if let Value::Array(list) = value { list } else { Vec::new() };
-    let path = format!("/zones/{}/settings", segment(text(ours, "id")));
-    let known = list(here.get(&path).await?);
-    let mut unknown = Vec::new();
-    for theirs in list(there.get(&format!("/zones/{id}/settings")).await?) {
-        let name = text(&theirs, "id").to_owned();
-        match known.iter().find(|known| text(known, "id") == name) {
-            Some(known) if known["value"] == theirs["value"] => {}
-            Some(known) if known["editable"] == true => {
-                report.lines.push(format!(
-                    "{}{name} = {}",
-                    if dry_run { "+ " } else { "" },
-                    one_line(&theirs["value"].to_string())
-                ));
-                let change = json!({ "value": theirs["value"] });
-                if !dry_run && let Err(error) = here.patch(&format!("{path}/{}", segment(&name)), &change).await {
-                    report.fail(&name, &error);
-                }
-            }
-            _ => unknown.push(name),
-        }
-    }
-    if !unknown.is_empty() {
-        report.lines.push(format!("no counterpart: the settings {}", one_line(&unknown.join(", "))));
-    }
-    Ok(())
-}
-
-/// Access rules of the zone itself.
-async fn rules(
-    id: &str,
-    ours: Option<&Value>,
-    there: &Api,
-    here: &Api,
-    dry_run: bool,
-    report: &mut Report,
-) -> anyhow::Result<()> {
-    let mut new = 0;
-    for rule in there.list(&format!("/zones/{id}/{RULES}")).await? {
-        // Those of the account and of the user are shown with every zone.
-        if rule["scope"]["type"] != "zone" {
-            continue;
-        }
-        let body = json!({ "mode": rule["mode"], "configuration": rule["configuration"], "notes": rule["notes"] });
-        let what = one_line(&format!("{} {}", text(&rule, "mode"), text(&rule["configuration"], "value")));
-        let Some(ours) = ours.filter(|_| !dry_run) else {
-            report.lines.push(format!("+ access rule: {what}"));
-            continue;
-        };
-        match here.post(&format!("/zones/{}/{RULES}", segment(text(ours, "id"))), &body).await {
-            Ok(_) => new += 1,
-            Err(error) if code(&error) == Some(RULE_EXISTS) => {}
-            Err(error) => report.fail(&format!("access rule {what}"), &error),
-        }
-    }
-    match new {
-        0 => {}
-        1 => report.lines.push("1 access rule is new".to_owned()),
-        more => report.lines.push(format!("{more} access rules are new")),
-    }
-    Ok(())
-}
-
-fn code(error: &anyhow::Error) -> Option<u64> {
-    error.downcast_ref::<Failure>().and_then(|failure| failure.code)
 }
 
 impl Report {
@@ -254,5 +236,19 @@ impl Report {
         self.failed = true;
         let reason = format!("{error:#}");
         self.lines.extend(format!("{what}: {reason}").lines().map(one_line));
+    }
+
+    /// What the token there may not see may be there.
+    fn unseen(&mut self, what: &str, error: &anyhow::Error) {
+        match cause(error) {
+            Some(Cause::Refused | Cause::NotFound) => self.unseen.push(what.to_owned()),
+            _ => self.unseen.push(format!("{what} ({})", one_line(&error.to_string()))),
+        }
+    }
+
+    fn end(&mut self) {
+        if !self.unseen.is_empty() {
+            self.lines.push(format!("could not look for: {}", self.unseen.join(", ")));
+        }
     }
 }

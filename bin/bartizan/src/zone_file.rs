@@ -1,26 +1,27 @@
 //! `bartizan zone import` and `zone export`: zones as master files.
 
-use std::fs::File;
-use std::io::{BufWriter, IsTerminal, Write};
+mod export;
+
 use std::os::fd::AsFd;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use anyhow::Context;
 use bartizan_names::Name;
 use bartizan_wire::zone_file::{Entry, Reader, SyntaxError};
 use bytes::Bytes;
 use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncReadExt};
 
-use crate::cli::{ZoneExport, ZoneFormat, ZoneImport};
-use crate::client::{Api, Feed, Upload};
+use crate::cli::ZoneImport;
+use crate::client::{Api, Feed, Sent, Upload};
 use crate::failure::{Cause, Failure};
-use crate::output::{self, Output, one_line, say};
+use crate::output::{Output, one_line};
+use crate::up;
 use crate::url::segment;
 use crate::zone::{self, shown, text};
+
+pub use export::export;
 
 /// Bytes that are read of a file at once.
 const PIECE: usize = 64 << 10;
@@ -30,6 +31,9 @@ const STDIN: &str = "-";
 
 /// How often it is told how far a long import is.
 const TOLD_EVERY: Duration = Duration::from_secs(2);
+
+/// The API's code for too much at once.
+const BUSY: u64 = 10_505;
 
 pub async fn import(words: ZoneImport, api: &Api, output: Output) -> anyhow::Result<()> {
     let mut file = open(&words.file).await?;
@@ -41,9 +45,21 @@ pub async fn import(words: ZoneImport, api: &Api, output: Output) -> anyhow::Res
         None => zone::of_name(api, &of_file(&start)?).await?,
     };
     let file = std::io::Cursor::new(start).chain(file);
-    let wish = Wish { zone: &zone, proxied: words.proxied, dry_run: words.dry_run };
-    let envelope = send(&wish, api, output, |feed| whole(feed, file)).await?;
-    output.result(&envelope["result"], || told(&envelope, &zone))
+    let wish = Wish { zone: &zone, proxied: words.proxied, dry_run: words.dry_run, sent: Arc::default() };
+    let stopped = up::signal();
+    let envelope = tokio::select! {
+        envelope = send(&wish, api, output, |feed| whole(feed, file)) => envelope?,
+        signal = stopped => return Err(wish.stopped(signal).into()),
+    };
+    match texts(&envelope, "errors") {
+        errors if errors.is_empty() => {
+            output.result(&envelope["result"], || told(texts(&envelope, "messages"), &envelope, &zone))
+        }
+        errors => {
+            let nothing = format!("nothing of the file is in {}", shown(&zone, "name"));
+            Err(refused(&nothing, &errors, &envelope))
+        }
+    }
 }
 
 async fn open(path: &Path) -> anyhow::Result<Box<dyn AsyncRead + Unpin + Send>> {
@@ -76,7 +92,7 @@ fn of_file(start: &[u8]) -> anyhow::Result<String> {
 }
 
 /// Feeds a file to its end.
-async fn whole(feed: Feed, mut file: impl AsyncRead + Unpin) {
+pub async fn whole(feed: Feed, mut file: impl AsyncRead + Unpin) {
     loop {
         let mut piece = Vec::with_capacity(PIECE);
         match file.read_buf(&mut piece).await {
@@ -94,9 +110,29 @@ pub struct Wish<'w> {
     pub zone: &'w Value,
     pub proxied: bool,
     pub dry_run: bool,
+    pub sent: Arc<Sent>,
 }
 
-/// Sends what `feeding` feeds; the envelope of what became of it.
+impl Wish<'_> {
+    /// What to say to whoever does not wait for the end.
+    fn stopped(&self, signal: &str) -> Failure {
+        let zone = shown(self.zone, "name");
+        if !self.sent.is_whole() {
+            let message = format!("{signal}: the file was not sent whole, and nothing of it comes into {zone}");
+            return Failure::new(Cause::Stopped, message);
+        }
+        if self.dry_run {
+            return Failure::new(Cause::Stopped, format!("{signal}: nothing is changed in {zone}"));
+        }
+        Failure::new(Cause::Stopped, format!("{signal}: the edge has the whole file, and goes on with it")).remedy(format!(
+            "`bartizan history --zone {0}` shows what lands; `bartizan zone export {0}`, whether all is in. Until it is done, \
+             another import into {zone} is refused",
+            text(self.zone, "name")
+        ))
+    }
+}
+
+/// Sends what `feeding` feeds; the envelope of what became of it, also if it was refused.
 pub async fn send<F: Future<Output = ()> + Send + 'static>(
     wish: &Wish<'_>,
     api: &Api,
@@ -104,30 +140,42 @@ pub async fn send<F: Future<Output = ()> + Send + 'static>(
     feeding: impl FnOnce(Feed) -> F + Send + 'static,
 ) -> anyhow::Result<Value> {
     let records = format!("/zones/{}/dns_records", segment(text(wish.zone, "id")));
-    let (feed, form) = Upload::with_feed();
-    let (proxied, sent) = (wish.proxied, feed.taken());
+    let (feed, form) = Upload::with_feed(Arc::clone(&wish.sent));
+    let proxied = wish.proxied;
     tokio::spawn(async move {
         if feed.begin(proxied).await {
             feeding(feed).await;
         }
     });
     let path = format!("{records}/import{}", if wish.dry_run { "?dry_run=true" } else { "" });
-    let (_, envelope) = tokio::select! {
-        answer = api.upload(&path, form) => answer?,
-        () = tell(api, &records, &sent, output) => unreachable!("it is told for as long as it takes"),
+    let answer = tokio::select! {
+        answer = api.upload(&path, form) => answer,
+        () = tell(api, &records, &wish.sent, output) => unreachable!("it is told for as long as it takes"),
     };
-    if envelope["success"] == true {
-        return Ok(envelope);
-    }
-    Err(refused(&envelope, wish.zone))
+    answer.map_err(|error| match error.downcast_ref::<hyper::Error>() {
+        Some(broken) if !broken.is_user() && wish.sent.is_whole() && !wish.dry_run => {
+            broken_off(broken, wish.zone).into()
+        }
+        _ => error,
+    })
+}
+
+/// The edge had the file, and no answer came.
+fn broken_off(error: &hyper::Error, zone: &Value) -> Failure {
+    let message = format!("the edge has the file, and did not say what became of it: {error}");
+    Failure::new(Cause::Failed, message).remedy(format!(
+        "an edge that ended meanwhile deletes what of the file had landed when it starts again; one that still runs goes on. \
+         `bartizan history --zone {}` shows either",
+        text(zone, "name")
+    ))
 }
 
 /// Tells how much is sent, and how many records are there.
-async fn tell(api: &Api, records: &str, sent: &Arc<AtomicU64>, output: Output) {
+async fn tell(api: &Api, records: &str, sent: &Sent, output: Output) {
     let mut last = None;
     loop {
         tokio::time::sleep(TOLD_EVERY).await;
-        let bytes = sent.load(Ordering::Relaxed);
+        let bytes = sent.bytes();
         if last != Some(bytes) {
             last = Some(bytes);
             output.progress(format!("{:.1} MB sent", bytes as f64 / 1e6));
@@ -137,26 +185,30 @@ async fn tell(api: &Api, records: &str, sent: &Arc<AtomicU64>, output: Output) {
     }
 }
 
-fn refused(envelope: &Value, zone: &Value) -> anyhow::Error {
-    let errors: Vec<&Value> = envelope["errors"].as_array().into_iter().flatten().collect();
-    let code = errors.first().and_then(|error| error["code"].as_u64()).unwrap_or(0);
-    let lines: Vec<String> = errors.iter().map(|error| format!("  {}", one_line(text(error, "message")))).collect();
+/// Why `nothing` of a file is in a zone.
+pub fn refused(nothing: &str, errors: &[String], envelope: &Value) -> anyhow::Error {
+    let code = envelope["errors"][0]["code"].as_u64().unwrap_or(0);
+    // Another import is at work, maybe of the same file: what is in the zone is for that one to say.
+    if code == BUSY {
+        return Failure::new(Cause::Failed, format!("this import has not begun: {}", errors.join("; ")))
+            .code(code)
+            .into();
+    }
+    let lines: Vec<String> = errors.iter().map(|error| format!("  {error}")).collect();
     let cause = if matches!(code, 81_053..=81_058) { Cause::Conflict } else { Cause::Failed };
-    let message = format!("nothing of the file is in {}:\n{}", shown(zone, "name"), lines.join("\n"));
-    Failure::new(cause, message).code(code).into()
+    Failure::new(cause, format!("{nothing}:\n{}", lines.join("\n"))).code(code).into()
 }
 
-/// What became of a file, in words.
-pub fn told(envelope: &Value, zone: &Value) -> String {
+/// The texts of an envelope's `errors` or `messages`.
+pub fn texts(envelope: &Value, member: &str) -> Vec<String> {
+    envelope[member].as_array().into_iter().flatten().map(|one| one_line(text(one, "message"))).collect()
+}
+
+/// What became of a file, in words, behind what is said of its lines.
+pub fn told(mut lines: Vec<String>, envelope: &Value, zone: &Value) -> String {
     let result = &envelope["result"];
     let (added, parsed) =
         (result["recs_added"].as_u64().unwrap_or(0), result["total_records_parsed"].as_u64().unwrap_or(0));
-    let mut lines: Vec<String> = envelope["messages"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .map(|message| one_line(text(message, "message")))
-        .collect();
     let preview = &result["bartizan"];
     lines.extend(preview["changes"].as_array().into_iter().flatten().filter_map(Value::as_str).map(columns));
     if let Some(more @ 1..) = preview["changes_left_out"].as_u64() {
@@ -173,86 +225,6 @@ pub fn told(envelope: &Value, zone: &Value) -> String {
 /// A line of a master file as a person reads it.
 fn columns(line: &str) -> String {
     one_line(&line.replace('\t', " "))
-}
-
-pub async fn export(words: ZoneExport, api: &Api, output: Output) -> anyhow::Result<()> {
-    let zone = zone::by_name_or_id(api, &words.zone).await?;
-    let mut target = Target::open(words.to.as_deref())?;
-    let written = match words.format {
-        ZoneFormat::Bind => bind(&zone, api, &mut target).await,
-        ZoneFormat::Octodns => octodns(&zone, api, &mut target).await,
-    };
-    target.close(written)?;
-    if let (Some(file), false) = (&words.to, output.quiet) {
-        say(&format!("{} is in {}", shown(&zone, "name"), file.display()));
-    }
-    Ok(())
-}
-
-async fn bind(zone: &Value, api: &Api, target: &mut Target) -> anyhow::Result<()> {
-    let mut download = api.download(&format!("/zones/{}/dns_records/export", segment(text(zone, "id")))).await?;
-    while let Some(piece) = download.next().await? {
-        target.write(&piece)?;
-    }
-    Ok(())
-}
-
-async fn octodns(zone: &Value, api: &Api, target: &mut Target) -> anyhow::Result<()> {
-    let (file, left_out) = crate::octodns::file(api, zone).await?;
-    left_out.iter().for_each(|record| say(&format!("left out, because octoDNS has no such type: {record}")));
-    target.write(file.as_bytes())
-}
-
-/// Where a file goes.
-enum Target {
-    /// To another program, or into a file that the shell made.
-    Pipe,
-    /// A terminal obeys what people wrote into comments. Pieces end anywhere, lines do not: the rest of one.
-    Screen(Vec<u8>),
-    /// A file that takes the place of another when it is whole.
-    File { to: BufWriter<File>, new: PathBuf, path: PathBuf },
-}
-
-impl Target {
-    fn open(path: Option<&Path>) -> anyhow::Result<Target> {
-        let Some(path) = path else {
-            return Ok(if std::io::stdout().is_terminal() { Target::Screen(Vec::new()) } else { Target::Pipe });
-        };
-        let new = beside(path)?;
-        let to = File::create(&new).with_context(|| format!("cannot write {}", new.display()))?;
-        Ok(Target::File { to: BufWriter::new(to), new, path: path.to_owned() })
-    }
-
-    fn write(&mut self, piece: &[u8]) -> anyhow::Result<()> {
-        match self {
-            Target::Pipe => output::pass_on(piece),
-            Target::File { to, .. } => Ok(to.write_all(piece)?),
-            Target::Screen(rest) => {
-                rest.extend_from_slice(piece);
-                let Some(end) = rest.iter().rposition(|byte| *byte == b'\n') else { return Ok(()) };
-                let lines: Vec<u8> = rest.drain(..=end).collect();
-                output::print_line(&String::from_utf8_lossy(&lines).replace('\t', " "))
-            }
-        }
-    }
-
-    /// What broke off takes the place of nothing.
-    fn close(self, written: anyhow::Result<()>) -> anyhow::Result<()> {
-        let Target::File { mut to, new, path } = self else { return written };
-        let in_place = || format!("cannot write {}", path.display());
-        let closed = written
-            .and_then(|()| to.flush().with_context(in_place))
-            .and_then(|()| std::fs::rename(&new, &path).with_context(in_place));
-        closed.inspect_err(|_| drop(std::fs::remove_file(&new)))
-    }
-}
-
-/// Where a file is written before it takes the place of another.
-fn beside(file: &Path) -> anyhow::Result<PathBuf> {
-    let name = file.file_name().ok_or_else(|| Failure::new(Cause::Usage, format!("{} is no file", file.display())))?;
-    let mut new = name.to_os_string();
-    new.push(format!(".{}.new", std::process::id()));
-    Ok(file.with_file_name(new))
 }
 
 #[cfg(test)]
@@ -281,6 +253,6 @@ mod tests {
             "messages": [{"message": "line 1: left out"}],
         });
         let expect = "line 1: left out\n+ a. 1 IN TXT \"\\u{202e}\"\n+ and 6 more\n7 of 9 records would come into bücher.example";
-        assert_eq!(told(&envelope, &zone), expect);
+        assert_eq!(told(texts(&envelope, "messages"), &envelope, &zone), expect);
     }
 }

@@ -381,10 +381,9 @@ impl From<RecordError> for Error {
                 DataError::Type(_) | DataError::Soa => Fault::RecordInvalid,
                 DataError::A => Fault::ContentA,
                 DataError::Aaaa => Fault::ContentAaaa,
-                DataError::Host { .. }
-                | DataError::Txt(_)
-                | DataError::Content { .. }
-                | DataError::Doubled { .. } => Fault::Content,
+                DataError::Host { .. } | DataError::Txt(_) | DataError::Content { .. } | DataError::Doubled { .. } => {
+                    Fault::Content
+                }
                 DataError::Mx => Fault::ContentMx,
                 DataError::Field { .. } | DataError::Priority => Fault::RecordData,
             },

@@ -2,13 +2,13 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context as TaskContext, Poll};
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use bytes::Bytes;
-use http::{Method, StatusCode};
+use http::Method;
 use http_body::Frame;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
@@ -25,23 +25,39 @@ const PIECES_MAX: usize = 4;
 /// A form with a file, that is sent as it is fed.
 pub struct Upload {
     pieces: mpsc::Receiver<std::io::Result<Bytes>>,
-    taken: Arc<AtomicU64>,
+    sent: Arc<Sent>,
+}
+
+/// How far a form is sent.
+#[derive(Default)]
+pub struct Sent {
+    bytes: AtomicU64,
+    is_whole: AtomicBool,
+}
+
+impl Sent {
+    pub fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Whether its end is sent.
+    pub fn is_whole(&self) -> bool {
+        self.is_whole.load(Ordering::Relaxed)
+    }
 }
 
 /// Feeds an [`Upload`].
 pub struct Feed {
     pieces: mpsc::Sender<std::io::Result<Bytes>>,
-    taken: Arc<AtomicU64>,
 }
 
 /// What separates the fields of a form: chance enough that no file has it.
 const BOUNDARY: &str = "bartizan-7d1f4c0a95e24b6d8a37c2";
 
 impl Upload {
-    pub fn with_feed() -> (Feed, Upload) {
+    pub fn with_feed(sent: Arc<Sent>) -> (Feed, Upload) {
         let (sender, pieces) = mpsc::channel(PIECES_MAX);
-        let taken = Arc::<AtomicU64>::default();
-        (Feed { pieces: sender, taken: Arc::clone(&taken) }, Upload { pieces, taken })
+        (Feed { pieces: sender }, Upload { pieces, sent })
     }
 }
 
@@ -69,11 +85,6 @@ impl Feed {
         // Whoever takes no more needs not be told.
         let _ = self.pieces.send(Err(error)).await;
     }
-
-    /// Bytes that are sent.
-    pub fn taken(&self) -> Arc<AtomicU64> {
-        Arc::clone(&self.taken)
-    }
 }
 
 impl http_body::Body for Upload {
@@ -84,29 +95,32 @@ impl http_body::Body for Upload {
         mut self: Pin<&mut Self>,
         context: &mut TaskContext<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, std::io::Error>>> {
-        self.pieces.poll_recv(context).map(|piece| {
-            piece.map(|piece| {
-                piece.map(|piece| {
-                    self.taken.fetch_add(piece.len() as u64, Ordering::Relaxed);
-                    Frame::data(piece)
-                })
-            })
+        self.pieces.poll_recv(context).map(|piece| match piece {
+            Some(Ok(piece)) => {
+                self.sent.bytes.fetch_add(piece.len() as u64, Ordering::Relaxed);
+                Some(Ok(Frame::data(piece)))
+            }
+            Some(Err(error)) => Some(Err(error)),
+            None => {
+                self.sent.is_whole.store(true, Ordering::Relaxed);
+                None
+            }
         })
     }
 }
 
 impl Api {
-    /// Sends a form; the answer's status and envelope, whatever it says.
-    pub async fn upload(&self, path: &str, form: Upload) -> anyhow::Result<(StatusCode, serde_json::Value)> {
+    /// Sends a form; the answer's envelope, whatever it says.
+    pub async fn upload(&self, path: &str, form: Upload) -> anyhow::Result<serde_json::Value> {
         let url = format!("{}{path}", self.base);
         let content_type = format!("multipart/form-data; boundary={BOUNDARY}");
         let response = self.ask(Method::POST, &url, Some(&content_type), form.boxed(), UPLOAD_MAX).await?;
         let (status, answer) = whole(&url, response).await?;
         match serde_json::from_slice::<serde_json::Value>(&answer) {
             Ok(envelope) if envelope["errors"].is_array() && !matches!(status.as_u16(), 401 | 403 | 404) => {
-                Ok((status, envelope))
+                Ok(envelope)
             }
-            _ => Ok((status, check_envelope(&url, status, &answer, self.when_refused)?)),
+            _ => check_envelope(&url, status, &answer, self.when_refused),
         }
     }
 

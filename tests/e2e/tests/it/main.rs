@@ -14,6 +14,7 @@ mod document;
 mod drains;
 mod first_run;
 mod http_edge;
+mod moving_in;
 mod people;
 mod ports;
 mod posts;

@@ -1,14 +1,14 @@
-//! Zones as files, and from another edge: by the binary, over the network, through a crash.
+//! Zones as files: by the binary, over the network, through a crash.
 
 use std::fmt::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
 use bartizan_e2e::{Edge, Program, curl, finish, wait};
 use serde_json::{Value, json};
 
-fn file(edge: &Edge, name: &str, text: &str) -> PathBuf {
+pub(crate) fn file(edge: &Edge, name: &str, text: &str) -> PathBuf {
     let path = edge.folder().join(name);
     std::fs::write(&path, text).unwrap();
     path
@@ -26,7 +26,7 @@ fn records(text: &str, domain: &str) -> Vec<String> {
     lines
 }
 
-fn export(edge: &Edge, zone: &str) -> Vec<String> {
+pub(crate) fn export(edge: &Edge, zone: &str) -> Vec<String> {
     records(&finish(&mut edge.command(["zone", "export", zone])).ok(), zone)
 }
 
@@ -124,53 +124,4 @@ fn nothing_stays_of_an_import_when(it_ends: impl Fn(&mut Edge)) {
     let done = finish(edge.command(["zone", "import"]).arg(path)).ok();
     assert!(done.contains("8000 of 8000 records are new"), "{done}");
     assert_eq!(total(&edge), before.0 + 8_000);
-}
-
-#[test]
-fn an_account_elsewhere_is_taken_over() {
-    let there = Edge::start_with(&["--domain", "there.test"]);
-    let here = Edge::start_with(&["--domain", "here.test"]);
-    let zone = there.post("/zones", &json!({"name": "moved.test"}));
-    let zone = zone["id"].as_str().unwrap();
-    for record in [
-        json!({"type": "A", "name": "www", "content": "192.0.2.1", "proxied": true, "comment": "ours", "tags": ["a:b"]}),
-        json!({"type": "MX", "name": "@", "content": "mail.moved.test", "priority": 10, "ttl": 600}),
-        json!({"type": "TXT", "name": "t", "content": "v=1; x"}),
-    ] {
-        there.post(&format!("/zones/{zone}/dns_records"), &record);
-    }
-    there.ask("PATCH", &format!("/zones/{zone}/settings/ssl"), Some(&json!({"value": "strict"}))).result();
-    let rule = json!({"mode": "block", "configuration": {"target": "ip", "value": "192.0.2.66"}, "notes": "n"});
-    there.post(&format!("/zones/{zone}/firewall/access_rules/rules"), &rule);
-
-    let token = file(&there, "token", there.token());
-    let run = |words: &[&str]| {
-        finish(
-            here.command(["import", "cloudflare", "--zone", "moved.test", "--from", there.api_url(), "--token-file"])
-                .arg(Path::new(&token))
-                .args(words),
-        )
-    };
-    let foretold = run(&["--dry-run"]).ok();
-    assert!(foretold.contains("+ the zone") && foretold.contains("+ 3 records"), "{foretold}");
-    assert!(here.get("/zones?name=moved.test").as_array().unwrap().is_empty());
-    let report = run(&[]).ok();
-    assert!(report.contains("3 of 5 records are new") && report.contains("1 access rule is new"), "{report}");
-    assert!(!report.contains(there.token()), "{report}");
-    assert_eq!(export(&here, "moved.test"), export(&there, "moved.test"));
-    let ours = here.get("/zones?name=moved.test")[0]["id"].as_str().unwrap().to_owned();
-    assert_eq!(here.get(&format!("/zones/{ours}/settings/ssl"))["value"], "strict");
-    let rules = here.get(&format!("/zones/{ours}/firewall/access_rules/rules"));
-    assert_eq!((&rules[0]["mode"], &rules[0]["notes"]), (&json!("block"), &json!("n")));
-
-    // Once more: all is there, and what is new comes.
-    there.post(&format!("/zones/{zone}/dns_records"), &json!({"type": "A", "name": "late", "content": "192.0.2.9"}));
-    let report = run(&[]).ok();
-    assert!(report.contains("1 of 6 records are new") && !report.contains("access rule is new"), "{report}");
-    assert_eq!(export(&here, "moved.test"), export(&there, "moved.test"));
-    // A token that is none says so, and is not on the screen.
-    let wrong = file(&there, "token", "0123456789012345678901234567890123456789");
-    let text = finish(here.command(["import", "cloudflare", "--from", there.api_url(), "--token-file"]).arg(wrong))
-        .failed_with(5);
-    assert!(text.contains("check the token") && !text.contains("01234567890"), "{text}");
 }
