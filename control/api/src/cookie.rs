@@ -1,12 +1,7 @@
 //! The cookie by which a browser shows its session.
 
+use bartizan_names::{SESSION_COOKIE_PLAIN as PLAIN, SESSION_COOKIE_SECURE as SECURE};
 use http::{HeaderMap, header};
-
-/// Only this host may set it, for all of it, and by https (RFC 6265bis §4.1.3.2).
-const SECURE: &str = "__Host-bartizan";
-
-/// Where the API is reached without TLS, which is on this machine: browsers would not take the other.
-const PLAIN: &str = "bartizan";
 
 /// The attributes of both: no script reads it, and no page of others sends it.
 const ATTRIBUTES: &str = "Path=/; HttpOnly; SameSite=Strict";

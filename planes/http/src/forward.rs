@@ -1,10 +1,10 @@
 //! Which fields pass the edge, and which the edge adds (design §2.5): the same in all forms that fields have.
 
 use bartizan_firewall::Source;
-use bartizan_names::CountryCode;
+use bartizan_names::{CountryCode, is_session_cookie};
 use bartizan_routes::Scheme;
 use bartizan_wire::http1::{Field, Rewrite, Trailers, may_follow_a_body};
-use http::header::{COOKIE, Entry};
+use http::header::{COOKIE, Entry, SET_COOKIE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use crate::answered::Answered;
@@ -82,12 +82,19 @@ fn forwards_left(method: &Method, fields: &Fields) -> Option<u32> {
 }
 
 /// Writes the fields that an origin gets of a visitor's.
-// Hot: once a request. No allocation but in a sink, and for requests that passed other edges.
+// Hot: once a request. No allocation but in a sink, and for requests that passed other edges or show a session of the API.
 pub(crate) fn to_origin<S: Sink>(method: &Method, fields: &Fields, provenance: &Provenance<'_>, sink: S) -> S {
     let left = forwards_left(method, fields).map(|left| left.saturating_sub(1).to_string());
     let mut counted = left.as_deref();
     let mut passed: Vec<&[u8]> = Vec::new();
+    let without_session = cookies_without_session(fields);
+    let mut cookies = without_session.iter();
     let sink = sink.pass(fields, |name, value| match Fate::with_an_origin(name) {
+        Fate::Cookie if shows_session(value) => match cookies.next() {
+            Some(rest) if !rest.is_empty() => Rewrite::Replace(rest),
+            _ => Rewrite::Drop,
+        },
+        Fate::Cookie => Rewrite::Keep,
         Fate::Passes => Rewrite::Keep,
         Fate::Stays => Rewrite::Drop,
         Fate::Gathered => {
@@ -131,9 +138,12 @@ pub(crate) fn to_origin<S: Sink>(method: &Method, fields: &Fields, provenance: &
 // Hot: once an answer. No allocation but in a sink.
 pub(crate) fn to_visitor<S: Sink>(answered: &Answered, dates: &Dates, sink: S) -> S {
     let mut is_dated = false;
-    let mut sink = sink.pass(&answered.fields, |name, _| {
+    let mut sink = sink.pass(&answered.fields, |name, value| {
         is_dated |= name.eq_ignore_ascii_case(DATE.lower.as_bytes());
-        fate_with_a_visitor(name)
+        // An origin would log the visitor in as somebody else, or out.
+        let sets_session = name.eq_ignore_ascii_case(SET_COOKIE.as_str().as_bytes())
+            && is_session_cookie(value.split(|byte| *byte == b';').next().unwrap_or_default());
+        if sets_session { Rewrite::Drop } else { fate_with_a_visitor(name) }
     });
     if !is_dated {
         // RFC 9110 §6.6.1: a recipient adds it when it passes the answer on.
@@ -170,6 +180,8 @@ enum Fate {
     Gathered,
     /// It limits how far the request goes.
     Counted,
+    /// It may show a session of the API, which is nothing for an origin.
+    Cookie,
 }
 
 impl Fate {
@@ -183,10 +195,27 @@ impl Fate {
             Fate::Gathered
         } else if is(MAX_FORWARDS) {
             Fate::Counted
+        } else if is(COOKIE.as_str()) {
+            Fate::Cookie
         } else {
             Fate::Passes
         }
     }
+}
+
+/// Whether a `Cookie` shows a session of the API: whoever has it is that user. A browser that is logged in sends it to the
+/// HTTP plane as well where that is on the API's host, as cookies know no ports.
+fn shows_session(value: &[u8]) -> bool {
+    value.split(|byte| *byte == b';').any(is_session_cookie)
+}
+
+/// The `Cookie` lines that show a session, each without it, in their order.
+fn cookies_without_session(fields: &Fields) -> Vec<Vec<u8>> {
+    let without = |value: &[u8]| {
+        let others = value.split(|byte| *byte == b';').filter(|pair| !is_session_cookie(pair));
+        others.map(<[u8]>::trim_ascii).filter(|pair| !pair.is_empty()).collect::<Vec<_>>().join(&b"; "[..])
+    };
+    fields.values(COOKIE.as_str()).filter(|value| shows_session(value)).map(without).collect()
 }
 
 /// Takes out of a visitor's trailers what may not be there, or only from an edge.

@@ -117,6 +117,19 @@ fn fields_that_an_origin_gets() {
     for (fields, expect) in [
         (&[][..], &[("cdn-loop", "bartizan")][..]),
         (&[("Accept", "a"), ("cookie", "x=1")], &[("accept", "a"), ("cdn-loop", "bartizan"), ("cookie", "x=1")]),
+        // A session of the API is nobody else's.
+        (
+            &[
+                ("cookie", "x=1; bartizan=s3cret;y=\"2\""),
+                ("Cookie", "__Host-bartizan=s3cret"),
+                ("COOKIE", "z=bartizan="),
+            ],
+            &[("cdn-loop", "bartizan"), ("cookie", "x=1; y=\"2\""), ("cookie", "z=bartizan=")],
+        ),
+        (
+            &[("cookie", "bartizan=1;bartizan=2; "), ("cookie", "bartizans=3")],
+            &[("cdn-loop", "bartizan"), ("cookie", "bartizans=3")],
+        ),
         (&[("x-forwarded-for", "6.6.6.6"), ("X-Forwarded-For", "7.7.7.7")], &[("cdn-loop", "bartizan")]),
         (&[("CF-Connecting-IP", "6.6.6.6"), ("cf_connecting_ip", "6.6.6.6")], &[("cdn-loop", "bartizan")]),
         (
@@ -191,6 +204,8 @@ fn fields_that_a_visitor_gets() {
         ("Server", "origin/1.0"),
         ("CF-Ray", "forged"),
         ("set-cookie", "a=1"),
+        ("set-cookie", "bartizan=1; Path=/"),
+        ("Set-Cookie", "__Host-bartizan=; Max-Age=0"),
         ("Set-Cookie", "b=1"),
     ]);
     let ray = Rays::new(1, 0).draw("LAB");
