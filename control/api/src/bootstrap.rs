@@ -282,7 +282,7 @@ fn put_zone(
         None if change.certs().ca_has_ended(change.now()) => return Ok(None),
         None => {
             let id = ZoneId::from_bytes(seal::random());
-            change.create_zone(&zones::document(id, domain, nameservers, account_ref(account), change.now()))?;
+            change.put_new_zone(&zones::document(id, domain, nameservers, account_ref(account), change.now()))?;
             id
         }
     };

@@ -149,7 +149,7 @@ faults! {
     ZoneName = 400 1002 "Invalid zone name";
     ZoneExists = 400 1061 "The zone already exists";
     ZoneSuffix = 400 1099 "Below this name strangers register theirs";
-    ZoneInside = 400 1116 "The name lies in a zone of another account";
+    ZoneInside = 400 1116 "The name lies in or around a zone of another account";
     ZoneKind = 400 1016 "Only zones of type full can be kept here";
     SettingUnknown = 400 1003 "Undefined zone setting";
     SettingFixed = 400 1006 "This zone setting cannot be changed here";

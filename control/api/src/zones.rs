@@ -1,6 +1,7 @@
 //! `/zones`: the names that this edge answers for. A zone is active and served from the moment it exists.
 
 mod document;
+mod rules;
 
 use std::time::Instant;
 
@@ -151,21 +152,15 @@ async fn create(
     let text = body.name.value().ok_or_else(|| Fault::ZoneName.because("name is missing").at("/name"))?;
     let name = Zone::parse_name(text)?;
     let account = body.account.value().and_then(|account| account.id.value()).copied().unwrap_or(caller.account);
-    if !caller.may(Permission::ZoneWrite, &Target::ZonesOf(account)) {
-        return Err(Error::from(Fault::NotAllowed).at("/account/id"));
-    }
+    rules::refuse_strangers(&caller, account)?;
     check_kind(&body.kind)?;
-    if account != api.facts().account && is_public_suffix(&name) {
-        return Err(Fault::ZoneSuffix.because(&name).at("/name"));
-    }
-    let (nameservers, actor) = (api.facts().nameservers.clone(), caller.clone());
+    let (shared, actor) = (api.clone(), caller.clone());
     let zone = api
         .change(&actor, move |change| {
-            change.refuse_inside_others(&name, account)?;
             let account = account_ref(&change.account(account)?);
             let id = ZoneId::from_bytes(bartizan_seal::random());
-            let zone = document(id, &name, &nameservers, account, change.now());
-            change.create_zone(&zone)?;
+            let zone = document(id, &name, &shared.facts().nameservers, account, change.now());
+            change.create_zone(&caller, shared.facts(), &zone)?;
             seen_by(change, &caller, zone)
         })
         .await?;
@@ -264,13 +259,6 @@ async fn plans(State(api): State<Api>, caller: Caller, Ids((id,)): Ids<(ZoneId,)
     Ok(Reply::of(vec![Plan { frequency: FREQUENCY.to_owned(), ..plan }]))
 }
 
-/// Whether strangers have names of their own directly below this one. No account gets such a zone, as it would answer for
-/// theirs; but the edge's own may have any, be it the top level of a network that nobody else sees.
-fn is_public_suffix(name: &ZoneName) -> bool {
-    let name = name.to_string();
-    psl::suffix(name.as_bytes()).is_some_and(|suffix| suffix.is_known() && suffix.as_bytes() == name.as_bytes())
-}
-
 impl View {
     /// A zone that the caller sees; another one is not told from none.
     pub(crate) fn zone(&self, caller: &Caller, id: ZoneId) -> Result<bartizan_v4::Zone, Error> {
@@ -349,22 +337,8 @@ impl Change {
         View::zone_of(self, caller, id)
     }
 
-    /// A name inside a zone is for its account to give away: whoever had a zone of their own there would answer in its place.
-    fn refuse_inside_others(&mut self, name: &ZoneName, account: AccountId) -> Result<(), Error> {
-        let mut around = name.as_name().parent();
-        while let Some(parent) = around {
-            if let Some(apex) = ZoneName::new(parent.clone())
-                && let Some(zone) = self.zone_named(&apex)?
-                && self.account_of_zone(zone)? != Some(account)
-            {
-                return Err(Fault::ZoneInside.because(format!("{name} lies in {apex}")).at("/name"));
-            }
-            around = parent.parent();
-        }
-        Ok(())
-    }
-
-    pub(crate) fn create_zone(&mut self, zone: &bartizan_v4::Zone) -> Result<(), Error> {
+    /// Puts a new zone, whoever's and whatever it is called: for those who have looked at the rules, and for the edge's own.
+    pub(crate) fn put_new_zone(&mut self, zone: &bartizan_v4::Zone) -> Result<(), Error> {
         let name = Zone::parse_name(&zone.name)?;
         self.require(Key::account(zone.account.id));
         self.take_name(name_key(&name), zone.id, Fault::ZoneExists.because(&zone.name).at("/name"))?;

@@ -25,7 +25,8 @@ impl Rev {
     pub const ZERO: Rev = Rev(0);
 
     pub const fn next(self) -> Rev {
-        Rev(self.0 + 1)
+        // At the end where somebody asks for what no revision can be.
+        Rev(self.0.saturating_add(1))
     }
 }
 

@@ -17,7 +17,7 @@ pub(crate) use records::{RECORDS, owner_of, records, records_at};
 pub use tunnels::TunnelQuery;
 pub(crate) use tunnels::{TUNNELS, tunnels};
 pub use zones::{VisibleZones, ZoneOrder, ZoneQuery};
-pub(crate) use zones::{ZONES, zones};
+pub(crate) use zones::{ZONES, zone_below, zones};
 
 use rusqlite::{Connection, params_from_iter};
 

@@ -218,13 +218,46 @@ fn nobody_reaches_what_is_in_other_accounts() {
     assert_eq!(zone(&ann, &theirs, "sub.ann.example").verdict(), "200");
     assert_eq!(edge.post("/zones", r#"{"name":"sub.bartizan.localhost"}"#).verdict(), "200");
     // Nor does an account get a name below which strangers have theirs; the edge's own may have any.
-    for name in ["com", "co.uk", "github.io", "xn--p1ai"] {
+    for name in ["com", "co.uk", "github.io", "xn--p1ai", "lan", "localhost", "internal", "corp"] {
         assert_eq!(zone(&ann, &theirs, name).verdict(), "400 1099 /name", "{name}");
     }
-    for name in ["ann.co.uk", "ann.github.io", "lan"] {
+    for name in ["ann.co.uk", "ann.github.io"] {
         assert_eq!(zone(&ann, &theirs, name).verdict(), "200", "{name}");
     }
-    assert_eq!(edge.post("/zones", r#"{"name":"home.arpa"}"#).verdict(), "200");
+    for name in ["home.arpa", "lan", "deep.down.example"] {
+        assert_eq!(edge.post("/zones", &json!({"name": name}).to_string()).verdict(), "200", "{name}");
+    }
+    // Nor what is around a zone of another account, nor what the edge is called.
+    for name in ["down.example", "edge.example.com", "example.com"] {
+        assert_eq!(zone(&ann, &theirs, name).verdict(), "400 1116 /name", "{name}");
+    }
+    for name in ["own.example", "deeper.edge.example.com", "p.down-example.test", "down-example.test"] {
+        assert_eq!(zone(&ann, &theirs, name).verdict(), "200", "{name}");
+    }
+    // Also where the edge's own zone is gone.
+    edge.call("DELETE", &format!("/zones/{own_zone}"), "").result();
+    for name in ["bartizan.localhost", "www.bartizan.localhost"] {
+        assert_eq!(zone(&ann, &theirs, name).verdict(), "400 1116 /name", "{name}");
+    }
+}
+
+/// An undo brings no zone back that could not be made.
+#[test]
+fn a_zone_comes_back_by_the_rules_by_which_it_was_made() {
+    let edge = Edge::new();
+    let (theirs, ann) = (account(&edge, "Ann's"), User::new(&edge, "ann"));
+    ann.join(&theirs, &[ADMINISTRATOR]);
+    let zone = |name: &str| json!({"name": name, "account": {"id": theirs}}).to_string();
+    let made = ann.call("POST", "/zones", &zone("www.victim.test")).result();
+    ann.call("DELETE", &format!("/zones/{}", made["id"].as_str().unwrap()), "").result();
+    let undo = json!({"revision": edge.revision()}).to_string();
+    edge.settle();
+    let victim = edge.new_zone("victim.test");
+    let refused = ann.call("POST", "/bartizan/undo", &undo);
+    assert_eq!(refused.verdict(), "400 1116 /name", "{}", refused.text);
+    edge.call("DELETE", &format!("/zones/{victim}"), "").result();
+    assert_eq!(ann.call("POST", "/bartizan/undo", &undo).verdict(), "200");
+    assert_eq!(ann.zones(), ["www.victim.test"]);
 }
 
 /// What members may do follows from their roles, at once.

@@ -73,7 +73,7 @@ fn a_record_is_put_back() {
     edge.post(&records, r#"{"type":"CNAME","name":"www","content":"a.example"}"#).result();
     let (before, refused) = (last(&edge), undo(&edge, last(&edge) - 1));
     assert_eq!((refused.verdict().as_str(), last(&edge)), ("400 81056", before), "{}", refused.text);
-    for unknown in [0, 1, before + 7] {
+    for unknown in [0, 1, before + 7, (1 << 46) + added, i64::MAX as u64, u64::MAX] {
         assert_eq!(undo(&edge, unknown).verdict(), "404 10404", "{unknown}");
     }
 }

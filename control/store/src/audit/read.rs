@@ -21,9 +21,12 @@ use crate::tables::signed;
 pub struct AuditPlace(pub u64);
 
 impl AuditPlace {
-    /// The first of a revision.
+    /// Behind all entries that can be.
+    const END: AuditPlace = AuditPlace(i64::MAX as u64);
+
+    /// The first of a revision; of a number that no revision can have, the end.
     pub const fn first_of(rev: Rev) -> AuditPlace {
-        AuditPlace(rev.0 << PLACES)
+        if rev.0 > AuditPlace::END.rev().0 { AuditPlace::END } else { AuditPlace(rev.0 << PLACES) }
     }
 
     pub const fn rev(self) -> Rev {
@@ -59,7 +62,7 @@ pub struct AuditRange {
 }
 
 impl AuditRange {
-    pub const ALL: AuditRange = AuditRange { first: AuditPlace(0), end: AuditPlace(i64::MAX as u64) };
+    pub const ALL: AuditRange = AuditRange { first: AuditPlace(0), end: AuditPlace::END };
 
     /// What one revision did.
     pub const fn of(rev: Rev) -> AuditRange {
@@ -234,6 +237,17 @@ mod tests {
         let nothing = vec![Column::Null; explain.parameter_count()];
         let steps = explain.query_map(rusqlite::params_from_iter(nothing), |row| row.get::<_, String>(3)).unwrap();
         steps.collect::<Result<Vec<_>, _>>().unwrap().join("; ")
+    }
+
+    #[test]
+    fn a_number_that_is_no_revision_has_no_entries() {
+        let last = AuditPlace::END.rev();
+        for (rev, is_empty) in [(0, false), (17, false), (last.0, false), (last.0 + 1, true), (u64::MAX, true)] {
+            let AuditRange { first, end } = AuditRange::of(Rev(rev));
+            assert_eq!((first >= end, is_empty || first.rev() == Rev(rev)), (is_empty, true), "{rev}");
+        }
+        // More bits than there are: it was taken for 17.
+        assert_ne!(AuditPlace::first_of(Rev((1 << 46) + 17)), AuditPlace::first_of(Rev(17)));
     }
 
     #[test]

@@ -3,8 +3,8 @@
 use std::fmt::Display;
 
 use bartizan_names::{AccountId, ZoneId};
-use rusqlite::Connection;
 use rusqlite::types::Value;
+use rusqlite::{Connection, OptionalExtension};
 
 use super::filter::{Condition, Direction, Match, Text};
 use super::{Listed, Page};
@@ -18,10 +18,12 @@ pub(crate) const ZONES: Listing = Listing {
         Column::text("zone", |key, _| Some(key.zone_id()?.to_string().into())),
         Column::text("name", |_, zone| Some(folded_owner(text(zone, "/name")?).into())),
         Column::text("account", |_, zone| Some(text(zone, "/account/id")?.to_lowercase().into())),
+        Column::text("apex", |_, zone| Some(from_the_root(&folded_owner(text(zone, "/name")?)).into())),
         Column::text("status", |_, zone| Some(folded(text(zone, "/status")?).into())),
     ],
     indexes: &[
         "zone_name ON zone (name, zone)",
+        "zone_apex ON zone (apex)",
         "zone_status ON zone (status, zone)",
         "zone_account ON zone (account, name)",
     ],
@@ -91,6 +93,21 @@ pub(crate) fn zones(connection: &Connection, query: &ZoneQuery) -> Result<Page<E
     let order = format!("{column} {direction}, zone {direction}");
     let listed = Listed { table: ZONES.table, condition, order, page: query.page, per_page: query.per_page };
     listed.page(connection, listed.total(connection)?)
+}
+
+/// A name of some zone below `name` that is another account's than `account`.
+pub(crate) fn zone_below(connection: &Connection, name: &str, account: AccountId) -> Result<Option<String>, ReadError> {
+    // All below, and nothing else: `/` follows the dot.
+    let first = from_the_root(&folded_owner(name));
+    let end = format!("{}/", first.trim_end_matches('.'));
+    let sql = "SELECT name FROM zone WHERE apex > ? AND apex < ? AND account <> ? LIMIT 1";
+    let mut select = connection.prepare_cached(sql)?;
+    Ok(select.query_row((first, end, account.to_string()), |row| row.get(0)).optional()?)
+}
+
+/// The labels of a name from the top down, each with a dot: what is below a name begins with it.
+fn from_the_root(name: &str) -> String {
+    name.trim_end_matches('.').rsplit('.').flat_map(|label| [label, "."]).collect()
 }
 
 fn visible(query: &ZoneQuery) -> Condition {

@@ -1,6 +1,6 @@
 //! Objects by more than their keys: pages of listings.
 
-use bartizan_names::{Name, RecordId, Timestamp, ZoneId};
+use bartizan_names::{AccountId, Name, RecordId, Timestamp, ZoneId, ZoneName};
 
 use super::Snapshot;
 use crate::change::Entry;
@@ -28,6 +28,11 @@ impl Snapshot {
     /// A page of zones.
     pub fn zones(&self, query: &ZoneQuery) -> Result<Page<Entry>, ReadError> {
         self.look(|connection| query::zones(connection, query))
+    }
+
+    /// The name of a zone below `name` that is another account's than `account`, if there is any.
+    pub fn zone_below(&self, name: &ZoneName, account: AccountId) -> Result<Option<String>, ReadError> {
+        self.look(|connection| query::zone_below(connection, &name.to_string(), account))
     }
 
     /// A page of tunnels.

@@ -92,7 +92,7 @@ fn zone(
         }
         (Some(before), None) => {
             let zone = bartizan_v4::Zone { modified_on: change.now(), ..before };
-            change.create_zone(&zone)?;
+            change.create_zone(caller, api.facts(), &zone)?;
             Ok(Some(zone))
         }
         (None, Some(_)) => {
