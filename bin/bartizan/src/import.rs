@@ -214,20 +214,21 @@ async fn ours(step: &mut Step<'_>, report: &mut Report) -> anyhow::Result<()> {
 async fn records(step: &Step<'_>, export: anyhow::Result<Export>, report: &mut Report) -> anyhow::Result<()> {
     let mut export = export?;
     elsewhere::tell_tunnels(step, &mut export, report).await?;
-    let Some(ours) = &step.ours else {
-        let count = step.there.count(&format!("/zones/{}/dns_records", step.their_id())).await?;
-        report.lines.push(format!("+ {count} records"));
-        return Ok(());
+    let zone = step.ours.as_ref().unwrap_or(step.theirs);
+    let envelope = match &step.ours {
+        Some(ours) => {
+            let wish = Wish { zone: ours, proxied: false, dry_run: step.words.dry_run, sent: Arc::default() };
+            let file = export.reader()?;
+            zone_file::send(&wish, step.here, step.output, |feed| zone_file::whole(feed, file)).await?
+        }
+        None => export.foretold(text(step.theirs, "name")).await?,
     };
-    let wish = Wish { zone: ours, proxied: false, dry_run: step.words.dry_run, sent: Arc::default() };
-    let file = export.reader()?;
-    let envelope = zone_file::send(&wish, step.here, step.output, |feed| zone_file::whole(feed, file)).await?;
     let errors = export.by_record(zone_file::texts(&envelope, "errors"))?;
     if !errors.is_empty() {
         return Err(zone_file::refused("none is put in", &errors, &envelope));
     }
     let notes = export.by_record(zone_file::texts(&envelope, "messages"))?;
-    report.lines.extend(zone_file::told(notes, &envelope, ours).lines().map(str::to_owned));
+    report.lines.extend(zone_file::told(notes, &envelope, zone).lines().map(str::to_owned));
     Ok(())
 }
 

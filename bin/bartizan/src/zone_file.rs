@@ -165,7 +165,7 @@ fn broken_off(error: &hyper::Error, zone: &Value) -> Failure {
     let message = format!("the edge has the file, and did not say what became of it: {error}");
     Failure::new(Cause::Failed, message).remedy(format!(
         "an edge that ended meanwhile deletes what of the file had landed when it starts again; one that still runs goes on. \
-         `bartizan history --zone {}` shows either",
+         `bartizan zone export {}` shows what is in",
         text(zone, "name")
     ))
 }

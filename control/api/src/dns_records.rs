@@ -18,6 +18,7 @@ use bartizan_v4::RecordBody;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+pub use self::import::foretold;
 pub(crate) use self::import::undo_all;
 use self::query::Params;
 use self::rules::beside_others;

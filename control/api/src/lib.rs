@@ -94,6 +94,7 @@ pub use admin_file::{AdminFileError, Administrator, DefaultZone, FILE as ADMIN_F
 pub use bootstrap::{BootstrapError, Entry, Preset, SetUp, bootstrap};
 pub use caller::read_token;
 pub use calls::CALLS_USUAL;
+pub use dns_records::foretold;
 pub use error::{Error, Fault};
 pub use extract::{BODY_MAX, Peer};
 pub use last_used::FILE as TOKEN_USES_FILE;

@@ -46,6 +46,13 @@ impl Export {
         Ok(tokio::fs::File::from_std(self.file.try_clone()?))
     }
 
+    /// What it would come to in a zone that is not here yet: the envelope that a dry run has in one that is.
+    pub async fn foretold(&mut self, zone: &str) -> anyhow::Result<serde_json::Value> {
+        let (file, zone) = (self.reader()?.into_std().await, zone.to_owned());
+        let foretold = move || bartizan_api::foretold(&zone, file, &std::env::temp_dir());
+        Ok(serde_json::to_value(tokio::task::spawn_blocking(foretold).await??)?)
+    }
+
     /// Hands on each line with its number.
     pub fn lines(&mut self, mut each: impl FnMut(u64, &str)) -> anyhow::Result<()> {
         self.file.rewind()?;

@@ -7,6 +7,7 @@
 //! line by line. All else that cannot be kept refuses the file, with an error for each line.
 
 mod file;
+mod foretold;
 mod form;
 mod landing;
 mod told;
@@ -16,12 +17,13 @@ use std::time::Duration;
 
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
-use bartizan_names::ZoneId;
+use bartizan_names::{Timestamp, ZoneId};
 use bartizan_v4::dns_import::{Import, ImportEnvelope, ImportPreview, Timing};
 use http::StatusCode;
 use tokio::sync::mpsc;
 
 use self::file::ZoneFile;
+pub use self::foretold::foretold;
 use self::landing::{Mode, Outcome, land};
 use self::told::Told;
 pub(crate) use self::undo::undo_all;
@@ -117,11 +119,16 @@ async fn waited_for<T>(
     }
 }
 
-fn answer(told: &Told, parsed: u64, outcome: Outcome, mode: Mode, begun: bartizan_names::Timestamp) -> Response {
+fn answer(told: &Told, parsed: u64, outcome: Outcome, mode: Mode, begun: Timestamp) -> Response {
+    let envelope = envelope(told, parsed, outcome, mode, begun);
+    let status = if envelope.success { StatusCode::OK } else { StatusCode::BAD_REQUEST };
+    reply::json(status, &envelope).into_response()
+}
+
+fn envelope(told: &Told, parsed: u64, outcome: Outcome, mode: Mode, begun: Timestamp) -> ImportEnvelope {
     if told.is_faulty() {
         let (errors, messages) = (told.problems(), told.messages());
-        let envelope = ImportEnvelope { result: None, success: false, errors, messages, timing: None };
-        return reply::json(StatusCode::BAD_REQUEST, &envelope);
+        return ImportEnvelope { result: None, success: false, errors, messages, timing: None };
     }
     let ended = now();
     let changes_left_out = outcome.added - outcome.changes.len() as u64 * u64::from(mode == Mode::Preview);
@@ -132,12 +139,11 @@ fn answer(told: &Told, parsed: u64, outcome: Outcome, mode: Mode, begun: bartiza
         bartizan: (mode == Mode::Preview).then_some(preview),
     };
     let took = ended.unix_micros().saturating_sub(begun.unix_micros());
-    let envelope = ImportEnvelope {
+    ImportEnvelope {
         result: Some(result),
         success: true,
         errors: Vec::new(),
         messages: told.messages(),
         timing: Some(Timing { start_time: begun, end_time: ended, process_time: took as f64 / 1e6 }),
-    };
-    reply::json(StatusCode::OK, &envelope).into_response()
+    }
 }

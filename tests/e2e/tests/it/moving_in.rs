@@ -59,7 +59,9 @@ fn an_account_elsewhere_is_taken_over() {
 
     let run = |words: &[&str]| take_over(&there, &here, there.token(), &[&["--zone", "moved.test"], words].concat());
     let foretold = run(&["--dry-run"]).ok();
-    assert!(foretold.contains("+ the zone") && foretold.contains("+ 3 records"), "{foretold}");
+    assert!(foretold.contains("+ the zone") && foretold.contains("+ ssl = \"strict\""), "{foretold}");
+    assert!(foretold.contains("+ www.moved.test. 1 IN A 192.0.2.1 ; ours cf_tags=a:b,cf-proxied:true"), "{foretold}");
+    assert!(foretold.contains("3 of 5 records would come into moved.test"), "{foretold}");
     assert!(here.get("/zones?name=moved.test").as_array().unwrap().is_empty());
     let report = run(&[]).ok();
     assert!(report.contains("3 of 5 records are new") && report.contains("1 access rule is new"), "{report}");

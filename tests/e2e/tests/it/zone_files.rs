@@ -115,6 +115,8 @@ fn nothing_stays_of_an_import_when(it_ends: impl Fn(&mut Edge)) {
     it_ends(&mut edge);
     let edge = edge.restart_after_kill();
     assert!(!import.ended().success(), "{}", import.output());
+    let told = import.output();
+    assert!(told.contains("deletes what of the file had landed") && told.contains("bartizan zone export"), "{told}");
     wait::until_by("it is all gone", Duration::from_secs(120), || (total(&edge) == before.0).then_some(()));
     assert_eq!(export(&edge, &domain), before.1);
     assert!(edge.dig(&[&format!("n1.{domain}"), "TXT"]).answers().is_empty());
@@ -124,4 +126,31 @@ fn nothing_stays_of_an_import_when(it_ends: impl Fn(&mut Edge)) {
     let done = finish(edge.command(["zone", "import"]).arg(path)).ok();
     assert!(done.contains("8000 of 8000 records are new"), "{done}");
     assert_eq!(total(&edge), before.0 + 8_000);
+}
+
+/// Whoever does not wait for an import does not end it, and is told so.
+#[test]
+fn an_import_goes_on_without_whoever_began_it() {
+    let edge = Edge::start();
+    let domain = edge.domain().to_owned();
+    let before = total(&edge);
+    let mut text = String::new();
+    (0..20_000).for_each(|number| writeln!(text, "n{number}.{domain}. TXT {number}").unwrap());
+    let path = file(&edge, "large.txt", &text);
+    let command = || {
+        let mut command = edge.command(["zone", "import"]);
+        command.arg(&path);
+        command
+    };
+    let mut import = Program::start("import", &mut command());
+    wait::until_by("some of it has landed", Duration::from_secs(120), || (total(&edge) > before).then_some(()));
+    import.terminate();
+    assert_eq!(import.ended().code(), Some(130), "{}", import.output());
+    let told = import.output();
+    assert!(told.contains("goes on with it") && told.contains("bartizan history --zone"), "{told}");
+    // Meanwhile nothing is said of what is in the zone: that is for the first one to say.
+    let second = finish(&mut command());
+    assert!(second.status.success() || second.err.contains("this import has not begun"), "{}", second.err);
+    assert!(!second.err.contains("nothing of the file is in"), "{}", second.err);
+    wait::until_by("it is all there", Duration::from_secs(120), || (total(&edge) == before + 20_000).then_some(()));
 }

@@ -26,7 +26,7 @@ use crate::error::{Error, Fault};
 const RECORDS_MAX: usize = 2_000_000;
 
 /// Records of one name in a file. Those of one type that fit an answer are fewer than 5,000.
-pub(super) const NAME_RECORDS_MAX: usize = 10_000;
+const NAME_RECORDS_MAX: usize = 10_000;
 
 /// Where what a line asks for lies.
 #[derive(Clone, Copy)]
@@ -103,11 +103,13 @@ impl ZoneFile {
     }
 
     /// A line of a name that has too many of them.
-    pub(super) fn crowded(&self) -> Option<u64> {
-        self.held.windows(NAME_RECORDS_MAX + 1).find_map(|held| {
+    pub(super) fn crowded(&self) -> Option<(u64, Error)> {
+        let line = self.held.windows(NAME_RECORDS_MAX + 1).find_map(|held| {
             let (first, last) = (held.first()?, held.last()?);
             (first.owner == last.owner).then(|| last.line.into())
-        })
+        });
+        let detail = format!("a name has more than {NAME_RECORDS_MAX} records");
+        line.map(|line| (line, Fault::RecordInvalid.because(detail)))
     }
 
     /// How many records its lines ask for.

@@ -16,7 +16,7 @@ use bartizan_names::{Name, RecordId, RecordType, Timestamp, ZoneId};
 use bartizan_store::Key;
 use bartizan_v4::{RecordBody, StoredImport};
 
-use super::file::{NAME_RECORDS_MAX, ZoneFile};
+use super::file::ZoneFile;
 use super::told::Told;
 use super::undo::undo;
 use crate::caller::Caller;
@@ -32,7 +32,7 @@ use crate::writes::{By, Writes};
 const ONE_REVISION_MAX: usize = 5_000;
 
 /// Records of a revision that is one of many: others get their turn between.
-const PIECE_MAX: usize = 2_000;
+pub(super) const PIECE_MAX: usize = 2_000;
 
 /// Lines of a preview.
 const CHANGES_MAX: usize = 1_000;
@@ -62,9 +62,8 @@ pub(super) fn land(
     mode: Mode,
     told: &mut Told,
 ) -> Result<Outcome, Error> {
-    if let Some(line) = file.crowded() {
-        let detail = format!("a name has more than {NAME_RECORDS_MAX} records");
-        told.fault(line, Fault::RecordInvalid.because(detail));
+    if let Some((line, fault)) = file.crowded() {
+        told.fault(line, fault);
         return Ok(Outcome::default());
     }
     let pieces = file.pieces(if file.len() > ONE_REVISION_MAX { PIECE_MAX } else { ONE_REVISION_MAX });
@@ -77,7 +76,7 @@ pub(super) fn land(
             let zone = view.zone_of(caller, zone)?;
             let ids = Ids::new();
             let (bodies, at) = (file.bodies(piece.clone()), Timestamp::from_unix_micros(0));
-            outcome.note(&fitting(&view, &zone, bodies, &ids, at, &mut seen)?.new);
+            outcome.note(&fitting(Some(&view), &zone, bodies, &ids, at, &mut seen)?.new);
         }
         if mode == Mode::Preview || seen.is_faulty() {
             told.take(seen);
@@ -90,7 +89,7 @@ pub(super) fn land(
         let zone = change.zone_of(caller, zone)?;
         let mut seen = Told::default();
         let (now, bodies) = (change.now(), file.bodies(piece.clone()));
-        let fitting = fitting(change, &zone, bodies, &ids, now, &mut seen)?;
+        let fitting = fitting(Some(change), &zone, bodies, &ids, now, &mut seen)?;
         if !seen.is_faulty() {
             fitting.put(change, &zone)?;
         }
@@ -149,10 +148,10 @@ fn begin(writes: &Writes, by: By<'_>, zone: ZoneId, ids: &Ids) -> Result<(), Err
 }
 
 /// The ids of the records of one import: they begin alike, and so lie together.
-struct Ids([u8; 8]);
+pub(super) struct Ids([u8; 8]);
 
 impl Ids {
-    fn new() -> Ids {
+    pub(super) fn new() -> Ids {
         Ids(bartizan_seal::random())
     }
 
@@ -170,7 +169,7 @@ impl Ids {
 }
 
 impl Outcome {
-    fn note(&mut self, new: &[(Record, bartizan_v4::Record)]) {
+    pub(super) fn note(&mut self, new: &[(Record, bartizan_v4::Record)]) {
         self.added += new.len() as u64;
         for (record, document) in new.iter().take(CHANGES_MAX.saturating_sub(self.changes.len())) {
             let mut line = String::from("+ ");
@@ -180,9 +179,9 @@ impl Outcome {
     }
 }
 
-/// Of what lines ask for, all that is not there yet. What cannot stand in the zone is told as a fault of its line.
-fn fitting(
-    view: &View,
+/// Of what lines ask for, all that is not there yet; nothing is there in a zone that is not. What cannot stand in the zone is told as a fault of its line.
+pub(super) fn fitting(
+    view: Option<&View>,
     zone: &Zone,
     bodies: impl Iterator<Item = Result<(u64, RecordBody), Error>>,
     ids: &Ids,
@@ -229,8 +228,8 @@ fn fitting(
 }
 
 /// What of a piece comes into the zone, and the names at which it does.
-struct Fitting {
-    new: Vec<(Record, bartizan_v4::Record)>,
+pub(super) struct Fitting {
+    pub(super) new: Vec<(Record, bartizan_v4::Record)>,
     owners: BTreeMap<Name, Standing>,
 }
 
@@ -249,6 +248,7 @@ impl Fitting {
 }
 
 /// What stands at a name, with what comes to it.
+#[derive(Default)]
 struct Standing {
     records: Vec<Record>,
     data: HashSet<RecordData>,
@@ -259,14 +259,10 @@ struct Standing {
 }
 
 impl Standing {
-    fn read(view: &View, zone: &Zone, owner: &Name, first_line: u64) -> Result<Standing, Error> {
-        let mut standing = Standing {
-            records: Vec::new(),
-            data: HashSet::new(),
-            kinds: BTreeMap::new(),
-            first_line,
-            leads_to_app: !view.app_ids_at(zone.id, owner)?.is_empty(),
-        };
+    fn read(view: Option<&View>, zone: &Zone, owner: &Name, first_line: u64) -> Result<Standing, Error> {
+        let mut standing = Standing { first_line, ..Standing::default() };
+        let Some(view) = view else { return Ok(standing) };
+        standing.leads_to_app = !view.app_ids_at(zone.id, owner)?.is_empty();
         for document in view.records_at(zone.id, owner)? {
             standing.put(owner_names::parse(&document)?);
         }
