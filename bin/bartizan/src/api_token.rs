@@ -15,6 +15,7 @@ use crate::cli::{TokenAction, TokenWords};
 use crate::client::Api;
 use crate::failure::{Cause, Failure};
 use crate::output::{self, Output, quoted, table};
+use crate::people;
 use crate::zone::{self, text};
 
 const TOKENS: &str = "/user/tokens";
@@ -26,31 +27,32 @@ const USER: &str = "com.cloudflare.api.user";
 pub async fn run(action: TokenAction, api: &Api, output: Output) -> anyhow::Result<()> {
     match action {
         TokenAction::Create(words) => create(words, api, output).await,
-        TokenAction::List => {
-            let tokens = api.list(TOKENS).await?;
+        TokenAction::List { user } => {
+            let tokens = api.list(&place(api, user.as_deref()).await?).await?;
             let names = Names::of(api, &tokens).await;
             output.result(&Value::Array(tokens.clone()), || {
                 let rows: Vec<_> = tokens.iter().map(|token| row(token, &names)).collect();
                 table(&["name", "id", "status", "expires", "last used", "may"], &rows)
             })
         }
-        TokenAction::Show { token } => {
-            let token = by_name_or_id(api, &token).await?;
+        TokenAction::Show { token, user } => {
+            let token = by_name_or_id(api, &place(api, user.as_deref()).await?, &token).await?;
             let names = Names::of(api, std::slice::from_ref(&token)).await;
             output.result(&token, || describe(&token, &names))
         }
         TokenAction::Roll { token } => {
-            let token = by_name_or_id(api, &token).await?;
+            let token = by_name_or_id(api, TOKENS, &token).await?;
             let value = api.put(&format!("{TOKENS}/{}/value", text(&token, "id")), &json!({})).await?;
             output.progress("the old text of the token has ended; this one is shown once");
             output.result(&value, || value.as_str().unwrap_or_default().to_owned())
         }
-        TokenAction::Delete { token, yes } => {
-            let token = by_name_or_id(api, &token).await?;
+        TokenAction::Delete { token, user, yes } => {
+            let place = place(api, user.as_deref()).await?;
+            let token = by_name_or_id(api, &place, &token).await?;
             if !yes && !output::agrees(&question(api, &token).await)? {
                 return Err(Failure::new(Cause::Failed, format!("the token {} stays", text(&token, "name"))).into());
             }
-            let gone = api.delete(&format!("{TOKENS}/{}", text(&token, "id"))).await?;
+            let gone = api.delete(&format!("{place}/{}", text(&token, "id"))).await?;
             output.result(&gone, || format!("the token {} has ended", text(&token, "name")))
         }
     }
@@ -154,8 +156,16 @@ fn end(when: &str, now: SystemTime) -> anyhow::Result<String> {
     Ok(at.to_string())
 }
 
-async fn by_name_or_id(api: &Api, token: &str) -> anyhow::Result<Value> {
-    let tokens = api.list(TOKENS).await?;
+/// Where a user's tokens are: one's own, or those of somebody whom one looks after.
+async fn place(api: &Api, user: Option<&str>) -> anyhow::Result<String> {
+    match user {
+        None => Ok(TOKENS.to_owned()),
+        Some(user) => Ok(format!("{}/tokens", people::path_of(api, user).await?)),
+    }
+}
+
+async fn by_name_or_id(api: &Api, place: &str, token: &str) -> anyhow::Result<Value> {
+    let tokens = api.list(place).await?;
     let found = zone::meant(tokens, |one| text(one, "id") == token, |one| text(one, "name") == token);
     match found.as_slice() {
         [one] => Ok(one.clone()),

@@ -127,7 +127,10 @@ pub enum Command {
         up: Up,
     },
     /// What completes command lines in a shell: `bartizan completions bash > /etc/bash_completion.d/bartizan`
-    Completions { shell: clap_complete::Shell },
+    Completions {
+        /// For which shell
+        shell: clap_complete::Shell,
+    },
     /// All that a new machine needs in one sealed file, while the edge runs: `backup FILE`, `backup verify FILE`
     Backup(Box<Backup>),
     /// Put a backup into a data directory in which no edge has run
@@ -262,6 +265,7 @@ pub struct Backup {
 pub enum BackupAction {
     /// Read a backup to its end: whether all of it is there, and what is in it
     Verify {
+        /// The backup; `-` is standard input
         file: PathBuf,
         #[command(flatten)]
         open: BackupOpen,
@@ -426,22 +430,35 @@ pub enum TunnelAction {
         token_file: Option<PathBuf>,
     },
     /// Make a tunnel
-    Create { name: String },
+    Create {
+        /// What it is called
+        name: String,
+    },
     /// All tunnels
     List,
     /// One tunnel and its connections
-    Info { tunnel: String },
+    Info {
+        /// By name or id
+        tunnel: String,
+    },
     /// Delete a tunnel that nobody uses
     Delete {
+        /// By name or id
         tunnel: String,
         /// Even with connections
         #[arg(long, short)]
         force: bool,
     },
     /// Drop a tunnel's connections
-    Cleanup { tunnel: String },
+    Cleanup {
+        /// By name or id
+        tunnel: String,
+    },
     /// The tunnel's token
-    Token { tunnel: String },
+    Token {
+        /// By name or id
+        tunnel: String,
+    },
     /// Point a name at a tunnel
     Route {
         #[command(subcommand)]
@@ -453,7 +470,9 @@ pub enum TunnelAction {
 pub enum TunnelRoute {
     /// Make or change the name's record
     Dns {
+        /// The tunnel, by name or id
         tunnel: String,
+        /// The name; its zone is found by itself
         hostname: String,
         /// Replace a record that points elsewhere
         #[arg(long, short = 'f')]
@@ -466,15 +485,22 @@ pub enum ZoneAction {
     /// All zones
     List,
     /// One zone, by name or id
-    Show { zone: String },
+    Show {
+        /// By name or id
+        zone: String,
+    },
     /// Serve a new zone
-    Create { name: String },
+    Create {
+        /// Its apex, such as example.com
+        name: String,
+    },
     /// Put the records of a master file (a BIND zone file) into a zone: all of them, or none
     Import(ZoneImport),
     /// The records of a zone as a file
     Export(ZoneExport),
     /// Delete a zone with everything in it
     Delete {
+        /// By name or id
         zone: String,
         /// Do not ask
         #[arg(long, short)]
@@ -573,6 +599,7 @@ impl Secret for SourceToken {
 pub enum RecordAction {
     /// The records of a zone
     List {
+        /// By name or id
         zone: String,
         /// Only this name
         #[arg(long)]
@@ -583,20 +610,11 @@ pub enum RecordAction {
     },
     /// Add a record: `record create www.example.com A 192.0.2.1`
     Create(RecordWords),
-    /// Change a record: `record update ID --content 192.0.2.2 --zone example.com`
-    Update {
-        id: String,
-        #[arg(long, value_name = "ZONE")]
-        zone: String,
-        #[arg(long)]
-        content: Option<String>,
-        #[arg(long)]
-        ttl: Option<u32>,
-        #[arg(long, value_name = "true|false")]
-        proxied: Option<bool>,
-    },
+    /// Change a record: `record update www.example.com A --content 192.0.2.2`
+    Update(RecordUpdate),
     /// Delete records: by name and type, or by `--id`
     Delete {
+        /// The whole name; its zone is found by itself
         name: String,
         /// The type; needed where the name has several
         kind: Option<String>,
@@ -604,6 +622,35 @@ pub enum RecordAction {
         #[arg(long)]
         id: Option<String>,
     },
+}
+
+#[derive(Args)]
+pub struct RecordUpdate {
+    /// The whole name; or with `--zone` the record's id
+    pub name: String,
+    /// The type; needed where the name has several
+    pub kind: Option<String>,
+    /// Only the record with this id
+    #[arg(long)]
+    pub id: Option<String>,
+    /// The zone of a record that is named by its id
+    #[arg(long, value_name = "ZONE")]
+    pub zone: Option<String>,
+    /// What it says from now on
+    #[arg(long)]
+    pub content: Option<String>,
+    /// Seconds; 1 means automatic
+    #[arg(long)]
+    pub ttl: Option<u32>,
+    /// Whether to answer with the edge's addresses and carry HTTP on to the content
+    #[arg(long, value_name = "true|false")]
+    pub proxied: Option<bool>,
+    /// A note for people; an empty one takes it away
+    #[arg(long)]
+    pub comment: Option<String>,
+    /// A tag, repeatable: these take the place of all that it has
+    #[arg(long, value_name = "NAME:VALUE")]
+    pub tag: Vec<String>,
 }
 
 #[derive(Args)]
@@ -624,6 +671,12 @@ pub struct RecordWords {
     /// The port of a proxied record's origin
     #[arg(long, value_name = "PORT", requires = "proxied")]
     pub origin_port: Option<u16>,
+    /// A note for people
+    #[arg(long)]
+    pub comment: Option<String>,
+    /// A tag, repeatable: `owner:ann`
+    #[arg(long, value_name = "NAME:VALUE")]
+    pub tag: Vec<String>,
     /// Say what would be sent, and send nothing
     #[arg(long)]
     pub dry_run: bool,
@@ -636,9 +689,15 @@ pub enum AppAction {
     /// The applications of all zones
     List,
     /// One application with its counters, by name or id
-    Show { app: String },
+    Show {
+        /// By name or id
+        app: String,
+    },
     /// Delete an application
-    Delete { app: String },
+    Delete {
+        /// By name or id
+        app: String,
+    },
 }
 
 #[derive(Args)]
@@ -664,6 +723,7 @@ pub struct AppWords {
 pub enum FirewallAction {
     /// Refuse a source: an address, a prefix, a network (AS64500) or a country (DK)
     Block {
+        /// An address, a prefix, a network or a country
         source: String,
         #[command(flatten)]
         scope: Scope,
@@ -673,6 +733,7 @@ pub enum FirewallAction {
     },
     /// Let a source in whatever else is blocked
     Allow {
+        /// An address, a prefix, a network or a country
         source: String,
         #[command(flatten)]
         scope: Scope,
@@ -687,12 +748,14 @@ pub enum FirewallAction {
     },
     /// Remove a rule, by its source or its id
     Remove {
+        /// The source that the rule is for, or the rule's id
         source: String,
         #[command(flatten)]
         scope: Scope,
     },
     /// Which rule decides for an address, and why
     Test {
+        /// Of a client
         address: String,
         /// For this application
         #[arg(long, value_name = "NAME")]
@@ -705,14 +768,31 @@ pub enum TokenAction {
     /// Make a token and print it: `token create certbot --can dns --zone example.com`
     Create(TokenWords),
     /// The tokens, with what each may do
-    List,
+    List {
+        /// Of this user instead of yourself, by address or id; for those who look after users
+        #[arg(long, value_name = "USER")]
+        user: Option<String>,
+    },
     /// One token, by name or id
-    Show { token: String },
+    Show {
+        /// By name or id
+        token: String,
+        /// Of this user instead of yourself
+        #[arg(long, value_name = "USER")]
+        user: Option<String>,
+    },
     /// Give a token a new text; the old one ends
-    Roll { token: String },
+    Roll {
+        /// By name or id
+        token: String,
+    },
     /// End a token
     Delete {
+        /// By name or id
         token: String,
+        /// Of this user instead of yourself
+        #[arg(long, value_name = "USER")]
+        user: Option<String>,
         /// Do not ask
         #[arg(long, short)]
         yes: bool,
@@ -723,7 +803,7 @@ pub enum TokenAction {
 pub struct TokenWords {
     /// What it is for
     pub name: String,
-    /// What it may do, repeatable: all that a command does (zone, record, app, firewall, tunnel, token, history,
+    /// What it may do, repeatable: all that a command does (zone, record, app, firewall, tunnel, token, history, undo,
     /// status), or one permission (dns, zone-settings …); with :read behind it to look only
     #[arg(long, value_name = "PERMISSION", required = true)]
     pub can: Vec<String>,
@@ -740,8 +820,9 @@ pub struct TokenWords {
 
 #[derive(Subcommand)]
 pub enum UserAction {
-    /// Make a user: `user create ann@example.com --role DNS`
+    /// Make a user: `user create ann@example.com --role DNS`; without a role they may do nothing yet
     Create {
+        /// Their e-mail address, by which they log in
         email: String,
         /// What they are in the account, repeatable: DNS, Administrator …; `account member roles` shows them
         #[arg(long, value_name = "ROLE")]
@@ -762,11 +843,18 @@ pub enum UserAction {
         password: PasswordWords,
     },
     /// Let a user in no more, by whatever of theirs
-    Disable { user: String },
+    Disable {
+        /// By address or id
+        user: String,
+    },
     /// Let a user in again
-    Enable { user: String },
+    Enable {
+        /// By address or id
+        user: String,
+    },
     /// Delete a user with their tokens and sessions
     Delete {
+        /// By address or id
         user: String,
         /// Do not ask
         #[arg(long, short)]
@@ -779,11 +867,20 @@ pub enum AccountAction {
     /// The accounts that you are in
     List,
     /// Make an account
-    Create { name: String },
+    Create {
+        /// What it is called
+        name: String,
+    },
     /// Give an account another name
-    Rename { account: String, name: String },
+    Rename {
+        /// By name or id
+        account: String,
+        /// What it is called from now on
+        name: String,
+    },
     /// Delete an account in which there are no zones and no tunnels
     Delete {
+        /// By name or id
         account: String,
         /// Do not ask
         #[arg(long, short)]
@@ -800,6 +897,7 @@ pub enum AccountAction {
 pub enum MemberAction {
     /// Make a user a member, or invite them: `account member add ann@example.com --role DNS`
     Add {
+        /// Their e-mail address
         email: String,
         /// What they are, repeatable
         #[arg(long, value_name = "ROLE", required = true)]
@@ -816,6 +914,7 @@ pub enum MemberAction {
     },
     /// Take a member out
     Remove {
+        /// Their e-mail address
         email: String,
         /// By name or id [default: the only one]
         #[arg(long, value_name = "ACCOUNT")]
@@ -901,6 +1000,23 @@ mod tests {
             assert_eq!(refused.is_some(), expect.is_some(), "{text}: {refused:?}");
             assert!(refused.is_none_or(|told| told.contains(expect.unwrap_or_default())), "{text}");
         }
+    }
+
+    /// Whoever reads `--help` of a command learns what each of its words is.
+    #[test]
+    fn every_argument_has_a_description() {
+        fn walk(command: &clap::Command, path: &str, without: &mut Vec<String>) {
+            let silent =
+                command.get_arguments().filter(|argument| !argument.is_hide_set() && argument.get_help().is_none());
+            without.extend(silent.map(|argument| format!("{path}: {}", argument.get_id())));
+            for below in command.get_subcommands().filter(|below| !below.is_hide_set() && below.get_name() != "help") {
+                walk(below, &format!("{path} {}", below.get_name()), without);
+            }
+        }
+        let (mut cli, mut without) = (super::Cli::command(), Vec::new());
+        cli.build();
+        walk(&cli, "bartizan", &mut without);
+        assert_eq!(without, Vec::<String>::new());
     }
 
     #[test]

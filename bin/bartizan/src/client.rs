@@ -14,7 +14,7 @@ use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::net::TcpStream;
 
-use crate::api_token::permissions::word_for;
+use crate::api_token::permissions::words_for;
 use crate::failure::{Cause, Failure};
 use crate::output::one_line;
 
@@ -51,17 +51,25 @@ pub struct Api {
     ca: Option<String>,
     /// What helps whoever is not let in.
     when_refused: &'static str,
+    /// The command that works through it, as `--can` knows it.
+    command: &'static str,
 }
 
 impl Api {
     pub fn new(base: &str, token: &str, ca: Option<String>) -> Api {
         let when_refused = "check the token: `bartizan login` stores one, --api-token gives one";
-        Api { base: base.trim_end_matches('/').to_owned(), token: token.trim().to_owned(), ca, when_refused }
+        let base = base.trim_end_matches('/').to_owned();
+        Api { base, token: token.trim().to_owned(), ca, when_refused, command: "" }
     }
 
     /// With the token of the administrator's file.
     pub fn with_local_token(self) -> Api {
         Api { when_refused: NEW_CREDENTIALS, ..self }
+    }
+
+    /// For a command: a right that is missing is told by its word.
+    pub fn running(self, command: &'static str) -> Api {
+        Api { command, ..self }
     }
 
     /// With a token that nobody typed.
@@ -164,7 +172,7 @@ impl Api {
         let payload = Full::new(payload).map_err(|never| match never {}).boxed();
         let response = self.ask(method, url, content_type, payload, HEAD_MAX).await?;
         let (status, answer) = whole(url, response).await?;
-        check_envelope(url, status, &answer, self.when_refused)
+        check_envelope(url, status, &answer, self.when_refused, self.command)
     }
 
     /// One request on a connection of its own; the head of its answer, which may take so long to come.
@@ -262,7 +270,13 @@ const BASE_PATH: &str = "/client/v4";
 const NO_ROUTE: u64 = 7003;
 
 /// A good answer, or the first error of a bad one with the exit code that fits it.
-fn check_envelope(url: &str, status: StatusCode, answer: &[u8], when_refused: &str) -> anyhow::Result<Value> {
+fn check_envelope(
+    url: &str,
+    status: StatusCode,
+    answer: &[u8],
+    when_refused: &str,
+    command: &str,
+) -> anyhow::Result<Value> {
     let envelope: Value = serde_json::from_slice(answer).map_err(|_| {
         Failure::new(Cause::Failed, format!("{url} answered {status} and no v4 document: is it this API?"))
     })?;
@@ -275,7 +289,7 @@ fn check_envelope(url: &str, status: StatusCode, answer: &[u8], when_refused: &s
     let cause = cause_of(status, code);
     let failure = Failure::new(cause, format!("{message} (error {code}, HTTP {})", status.as_u16())).code(code);
     Err(match (cause, code) {
-        (Cause::Refused, _) => match lacking(code, &message) {
+        (Cause::Refused, _) => match lacking(code, &message, command) {
             Some(remedy) => failure.remedy(remedy),
             None => failure.remedy(when_refused),
         },
@@ -301,17 +315,17 @@ const NOT_ALLOWED: &str = "Unauthorized to access requested resource";
 const NOT_ALLOWED_CODE: u64 = 10_000;
 
 /// What helps whoever is let in, and may not do this; none if it is the credentials that are wrong.
-fn lacking(code: u64, message: &str) -> Option<String> {
+fn lacking(code: u64, message: &str, command: &str) -> Option<String> {
     let why = message.strip_prefix(NOT_ALLOWED);
     if why.is_none() && code != NOT_ALLOWED_CODE {
         return None;
     }
-    let permission = why.and_then(|why| why.strip_prefix(": it needs the permission "));
+    let permission = why.and_then(|why| Some(why.split_once("needs the permission ")?.1));
     Some(match permission {
         Some(permission) => format!(
             "this token is good, and lacks the right {permission:?}. With one that may make tokens: `bartizan token create \
-             NAME --can {}` makes one that has it",
-            word_for(permission)
+             NAME {}",
+            words_for(command, permission)
         ),
         None => {
             "this token is good, and has no right to this; `bartizan token list` shows, to one that may see them, what \
@@ -348,7 +362,7 @@ mod tests {
             (400, r#"{"success":false,"errors":[{"code":1004,"message":"bad"}]}"#, Err(Cause::Failed)),
             (200, "<html>", Err(Cause::Failed)),
         ] {
-            let got = check_envelope("http://x", StatusCode::from_u16(status).unwrap(), answer.as_bytes(), "")
+            let got = check_envelope("http://x", StatusCode::from_u16(status).unwrap(), answer.as_bytes(), "", "")
                 .map(|envelope| envelope["result"].as_u64().unwrap())
                 .map_err(|error| error.downcast::<Failure>().unwrap().cause);
             assert_eq!(got, expect, "{answer}");
@@ -375,7 +389,7 @@ mod tests {
             let answer =
                 serde_json::json!({"success": false, "errors": [{"code": code, "message": message}]}).to_string();
             let error =
-                check_envelope("http://x", StatusCode::FORBIDDEN, answer.as_bytes(), "give a token").unwrap_err();
+                check_envelope("http://x", StatusCode::FORBIDDEN, answer.as_bytes(), "give a token", "").unwrap_err();
             assert!(error.to_string().contains(expect), "{message}: {error}");
             assert_eq!(error.to_string().contains("give a token"), expect == "give a token", "{error}");
         }
@@ -389,7 +403,7 @@ mod tests {
             ("http://127.0.0.1:8787/client/v4/frobs", 404, "no older than"),
             ("http://127.0.0.1:8787/client/v4/zones/x", 400, "an id of the command"),
         ] {
-            let error = check_envelope(url, StatusCode::from_u16(status).unwrap(), answer, "").unwrap_err();
+            let error = check_envelope(url, StatusCode::from_u16(status).unwrap(), answer, "", "").unwrap_err();
             assert!(error.to_string().contains(expect), "{url}: {error}");
         }
     }

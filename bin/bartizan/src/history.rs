@@ -5,10 +5,11 @@ use serde_json::Value;
 use crate::cli::HistoryWords;
 use crate::client::Api;
 use crate::diff::diff;
+use crate::failure::{Cause, Failure};
 use crate::output::{Output, bold, faint, one_line, say};
 use crate::tunnel;
 use crate::url::with_query;
-use crate::zone::{shown, text};
+use crate::zone::{self, shown, text};
 
 pub async fn run(words: HistoryWords, api: &Api, output: Output) -> anyhow::Result<()> {
     let count = words.count.to_string();
@@ -28,18 +29,68 @@ pub async fn run(words: HistoryWords, api: &Api, output: Output) -> anyhow::Resu
         parameters.extend(object.as_ref().map(|(parameter, value)| (*parameter, value.as_str())));
         with_query(&format!("/accounts/{account}/audit_logs"), &parameters)
     };
-    let path = match &words.object {
-        Some(id) if is_id(id) => get(Some(("resource.id", id.to_ascii_lowercase()))),
-        Some(name) => get(Some(("resource.name", name.trim_end_matches('.').to_owned()))),
-        None => get(None),
-    };
-    let (changes, messages) = api.get_with_messages(&path).await?;
+    let object = words.object.as_deref().map(|object| match object {
+        id if is_id(id) => ("resource.id", id.to_ascii_lowercase()),
+        name => ("resource.name", name.trim_end_matches('.').to_owned()),
+    });
+    let (changes, messages) = api.get_with_messages(&get(object.clone())).await?;
+    let is_empty = changes.as_array().is_none_or(Vec::is_empty);
+    if is_empty && messages.is_empty() {
+        let named = [
+            object,
+            words.zone.clone().map(|zone| ("zone.name", zone)),
+            words.by.clone().map(|email| ("actor.email", email)),
+        ];
+        for (parameter, value) in named.into_iter().flatten() {
+            refuse_unknown(api, &account, parameter, &value).await?;
+        }
+    }
     // Also with --json and --quiet: a history that is not whole must not look as if it were.
     messages.iter().for_each(|message| say(message));
     output.result(&changes, || {
         let told: Vec<_> = changes.as_array().into_iter().flatten().map(told).collect();
-        if told.is_empty() { "nothing was changed, as far as the history reaches".to_owned() } else { told.join("\n") }
+        match (told.is_empty(), messages.is_empty()) {
+            (true, true) => "nothing was changed, as far as the history reaches and this token sees it".to_owned(),
+            (true, false) => "nothing is shown".to_owned(),
+            (false, _) => told.join("\n"),
+        }
     })
+}
+
+/// What is neither in the history nor there now is most likely a typing mistake, or not for the caller to see.
+async fn refuse_unknown(api: &Api, account: &str, parameter: &str, value: &str) -> anyhow::Result<()> {
+    let query = [("per_page", "1"), (parameter, value)];
+    let found = api.get(&with_query(&format!("/accounts/{account}/audit_logs"), &query)).await?;
+    if found.get(0).is_some() || is_there(api, parameter, value).await {
+        return Ok(());
+    }
+    Err(Failure::new(
+        Cause::NotFound,
+        format!("the history knows no {value}, as far as it reaches and this token sees it"),
+    )
+    .remedy("is it spelled so? `bartizan history` without it shows all that this token sees")
+    .into())
+}
+
+/// Whether something is there of which nothing was ever changed: the edge makes some by itself.
+async fn is_there(api: &Api, parameter: &str, value: &str) -> bool {
+    match parameter {
+        "actor.email" => {
+            let users = api.get(&with_query("/bartizan/users", &[("email", value)])).await;
+            users.is_ok_and(|users| users.get(0).is_some())
+                || api.get("/user").await.is_ok_and(|user| text(&user, "email").eq_ignore_ascii_case(value))
+        }
+        "zone.name" => zone::by_name_or_id(api, value).await.is_ok(),
+        _ => match zone::of_name(api, value).await {
+            Ok(zone) if text(&zone, "name").eq_ignore_ascii_case(value) => true,
+            Ok(zone) => {
+                let path = format!("/zones/{}/dns_records", text(&zone, "id"));
+                let records = api.get(&with_query(&path, &[("name", value)])).await;
+                records.is_ok_and(|records| records.get(0).is_some())
+            }
+            Err(_) => zone::by_name_or_id(api, value).await.is_ok(),
+        },
+    }
 }
 
 /// An id as the API spells it, and not a name.

@@ -102,35 +102,30 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Status { edge } => runtime()?.block_on(status::run(&edge, output)),
         Command::Tunnel(tunnel) => connector_runtime()?.block_on(tunnel::run(*tunnel, output)),
         Command::App { action, edge } => {
-            runtime()?.block_on(async { app::run(action, &credentials::find(&edge)?, output).await })
+            runtime()?.block_on(async { app::run(action, &credentials::find(&edge)?.running("app"), output).await })
         }
-        Command::Firewall { action, edge } => {
-            runtime()?.block_on(async { firewall::run(action, &credentials::find(&edge)?, output).await })
-        }
-        Command::Token { action, edge } => {
-            runtime()?.block_on(async { api_token::run(action, &credentials::find(&edge)?, output).await })
-        }
+        Command::Firewall { action, edge } => runtime()?
+            .block_on(async { firewall::run(action, &credentials::find(&edge)?.running("firewall"), output).await }),
+        Command::Token { action, edge } => runtime()?
+            .block_on(async { api_token::run(action, &credentials::find(&edge)?.running("token"), output).await }),
         Command::User { action, edge } => {
-            runtime()?.block_on(async { people::run(action, &credentials::find(&edge)?, output).await })
+            runtime()?.block_on(async { people::run(action, &credentials::find(&edge)?.running("user"), output).await })
         }
-        Command::Account { action, edge } => {
-            runtime()?.block_on(async { account::run(action, &credentials::find(&edge)?, output).await })
-        }
-        Command::History { words, edge } => {
-            runtime()?.block_on(async { history::run(words, &credentials::find(&edge)?, output).await })
-        }
+        Command::Account { action, edge } => runtime()?
+            .block_on(async { account::run(action, &credentials::find(&edge)?.running("account"), output).await }),
+        Command::History { words, edge } => runtime()?
+            .block_on(async { history::run(words, &credentials::find(&edge)?.running("history"), output).await }),
         Command::Undo { words, edge } => {
-            runtime()?.block_on(async { undo::run(words, &credentials::find(&edge)?, output).await })
+            runtime()?.block_on(async { undo::run(words, &credentials::find(&edge)?.running("undo"), output).await })
         }
         Command::Import { source: ImportSource::Cloudflare(words), edge } => {
             runtime()?.block_on(async { import::cloudflare(words, &credentials::find(&edge)?, output).await })
         }
         Command::Zone { action, edge } => {
-            runtime()?.block_on(async { zone::run(action, &credentials::find(&edge)?, output).await })
+            runtime()?.block_on(async { zone::run(action, &credentials::find(&edge)?.running("zone"), output).await })
         }
-        Command::Record { action, edge } => {
-            runtime()?.block_on(async { record::run(action, &credentials::find(&edge)?, output).await })
-        }
+        Command::Record { action, edge } => runtime()?
+            .block_on(async { record::run(action, &credentials::find(&edge)?.running("record"), output).await }),
     }
 }
 

@@ -10,6 +10,8 @@ use std::sync::LazyLock;
 use bartizan_connector::is_plain;
 use serde::Serialize;
 
+use crate::failure::{Cause, Failure};
+
 /// How results are printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
@@ -103,10 +105,12 @@ fn escaped(text: &str, is_kept: impl Fn(char) -> bool, escape: impl Fn(char) -> 
     shown
 }
 
-/// Whether the person at the terminal says yes. Nobody is asked where there is none: a script means what it says.
-pub fn agrees(question: &str) -> std::io::Result<bool> {
+/// Whether the person at the terminal says yes. Where there is none nobody does: a script says beforehand that it means it.
+pub fn agrees(question: &str) -> anyhow::Result<bool> {
     if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
-        return Ok(true);
+        return Err(Failure::new(Cause::Usage, format!("nobody can be asked here: {}", harmless(question)))
+            .remedy("--yes does it without asking")
+            .into());
     }
     eprint!("{} [y/N] ", harmless(question));
     let mut answer = String::new();

@@ -40,8 +40,12 @@ pub async fn run(action: UserAction, api: &Api, output: Output) -> anyhow::Resul
                 true => Ok(()),
                 false => account::add(api, account.as_deref(), &email, &role).await.map(drop),
             };
-            if joined.is_ok() && !role.is_empty() {
-                what += &format!(", as {}", role.join(", "));
+            match (&joined, role.is_empty()) {
+                (Ok(()), false) => what += &format!(", as {}", role.join(", ")),
+                (Ok(()), true) => {
+                    what += ", has no role, and may do nothing here yet: `bartizan account member add` gives one";
+                }
+                (Err(_), _) => {}
             }
             tell(output, &user, &what, is_made_up.then_some(&password))?;
             joined
@@ -115,7 +119,7 @@ fn made_up() -> String {
 }
 
 /// The path of a user who is named by their address or their id.
-async fn path_of(api: &Api, user: &str) -> anyhow::Result<String> {
+pub async fn path_of(api: &Api, user: &str) -> anyhow::Result<String> {
     let by_id = user.to_ascii_lowercase().parse::<bartizan_names::UserId>();
     let id = match by_id {
         Ok(id) => Some(id.to_string()),

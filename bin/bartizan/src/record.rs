@@ -4,7 +4,7 @@ use anyhow::Context;
 use bartizan_names::RecordType;
 use serde_json::{Map, Value, json};
 
-use crate::cli::{RecordAction, RecordWords};
+use crate::cli::{RecordAction, RecordUpdate, RecordWords};
 use crate::client::Api;
 use crate::failure::{Cause, Failure};
 use crate::output::{Output, one_line, quoted, table};
@@ -29,21 +29,7 @@ pub async fn run(action: RecordAction, api: &Api, output: Output) -> anyhow::Res
             })
         }
         RecordAction::Create(words) => create(words, api, output).await,
-        RecordAction::Update { id, zone, content, ttl, proxied } => {
-            let zone = zone::by_name_or_id(api, &zone).await?;
-            let mut body = Map::new();
-            body.extend(content.map(|content| ("content".to_owned(), json!(content))));
-            body.extend(ttl.map(|ttl| ("ttl".to_owned(), json!(ttl))));
-            body.extend(proxied.map(|proxied| ("proxied".to_owned(), json!(proxied))));
-            if body.is_empty() {
-                return Err(Failure::new(Cause::Usage, "nothing to change")
-                    .remedy("--content, --ttl or --proxied")
-                    .into());
-            }
-            let path = format!("/zones/{}/dns_records/{}", text(&zone, "id"), segment(&id));
-            let record = api.patch(&path, &Value::Object(body)).await?;
-            output.result(&record, || line(&record))
-        }
+        RecordAction::Update(words) => update(words, api, output).await,
         RecordAction::Delete { name, kind, id } => delete(&name, kind.as_deref(), id.as_deref(), api, output).await,
     }
 }
@@ -55,6 +41,33 @@ fn known_type(kind: &str) -> anyhow::Result<RecordType> {
             .remedy("A, AAAA, CNAME, MX, TXT and so on; without --type all are listed")
             .into()
     })
+}
+
+async fn update(words: RecordUpdate, api: &Api, output: Output) -> anyhow::Result<()> {
+    let RecordUpdate { name, kind, id, zone, content, ttl, proxied, comment, tag } = words;
+    let mut body = Map::new();
+    body.extend(content.map(|content| ("content".to_owned(), json!(content))));
+    body.extend(ttl.map(|ttl| ("ttl".to_owned(), json!(ttl))));
+    body.extend(proxied.map(|proxied| ("proxied".to_owned(), json!(proxied))));
+    body.extend(comment.map(|comment| ("comment".to_owned(), json!(comment))));
+    if !tag.is_empty() {
+        body.insert("tags".to_owned(), json!(tag));
+    }
+    if body.is_empty() {
+        return Err(Failure::new(Cause::Usage, "nothing to change")
+            .remedy("--content, --ttl, --proxied, --comment or --tag")
+            .into());
+    }
+    let path = match zone {
+        // By its id alone.
+        Some(zone) if !name.contains('.') => {
+            let zone = zone::by_name_or_id(api, &zone).await?;
+            format!("/zones/{}/dns_records/{}", text(&zone, "id"), segment(&name))
+        }
+        _ => choose("update", &name, kind.as_deref(), id.as_deref(), api).await?.0,
+    };
+    let record = api.patch(&path, &Value::Object(body)).await?;
+    output.result(&record, || line(&record))
 }
 
 async fn create(words: RecordWords, api: &Api, output: Output) -> anyhow::Result<()> {
@@ -101,6 +114,12 @@ fn body(words: &RecordWords) -> anyhow::Result<Value> {
         }
         _ => body["content"] = json!(words.content.join(" ")),
     }
+    if let Some(comment) = &words.comment {
+        body["comment"] = json!(comment);
+    }
+    if !words.tag.is_empty() {
+        body["tags"] = json!(words.tag);
+    }
     if let Some(port) = words.origin_port {
         body["bartizan"] = json!({ "origin_port": port });
     }
@@ -108,6 +127,19 @@ fn body(words: &RecordWords) -> anyhow::Result<Value> {
 }
 
 async fn delete(name: &str, kind: Option<&str>, id: Option<&str>, api: &Api, output: Output) -> anyhow::Result<()> {
+    let (path, record) = choose("delete", name, kind, id, api).await?;
+    let gone = api.delete(&path).await?;
+    output.result(&gone, || format!("deleted: {}", line(&record)))
+}
+
+/// The one record that is meant, and its path; `command` is told to be typed again where several are.
+async fn choose(
+    command: &str,
+    name: &str,
+    kind: Option<&str>,
+    id: Option<&str>,
+    api: &Api,
+) -> anyhow::Result<(String, Value)> {
     let zone = zone::of_name(api, name).await?;
     let zone_id = text(&zone, "id");
     let found = api
@@ -122,13 +154,10 @@ async fn delete(name: &str, kind: Option<&str>, id: Option<&str>, api: &Api, out
         [] => Err(Failure::new(Cause::NotFound, format!("no such record at {name}"))
             .remedy(format!("`bartizan record list {}` shows them", text(&zone, "name")))
             .into()),
-        [record] => {
-            let gone = api.delete(&format!("/zones/{zone_id}/dns_records/{}", text(record, "id"))).await?;
-            output.result(&gone, || format!("deleted: {}", line(record)))
-        }
+        [record] => Ok((format!("/zones/{zone_id}/dns_records/{}", text(record, "id")), (*record).clone())),
         several => {
             let lines: Vec<_> = several.iter().map(|record| format!("  {}", line(record))).collect();
-            let commands: Vec<_> = several.iter().map(|record| one_of(several, name, record)).collect();
+            let commands: Vec<_> = several.iter().map(|record| one_of(command, several, name, record)).collect();
             Err(Failure::new(Cause::Usage, format!("{name} has several records:\n{}", lines.join("\n")))
                 .remedy(format!("say which, in the same order:\n    {}", commands.join("\n    ")))
                 .into())
@@ -136,13 +165,13 @@ async fn delete(name: &str, kind: Option<&str>, id: Option<&str>, api: &Api, out
     }
 }
 
-/// The command that deletes this one of `several`: by its type if no other has it.
-fn one_of(several: &[&Value], name: &str, record: &Value) -> String {
+/// The command for this one of `several`: by its type if no other has it.
+fn one_of(command: &str, several: &[&Value], name: &str, record: &Value) -> String {
     let alike = several.iter().filter(|other| other["type"] == record["type"]).count();
     let name = quoted(name);
     match alike {
-        1 => format!("bartizan record delete {name} {}", text(record, "type")),
-        _ => format!("bartizan record delete {name} --id {}", text(record, "id")),
+        1 => format!("bartizan record {command} {name} {}", text(record, "type")),
+        _ => format!("bartizan record {command} {name} --id {}", text(record, "id")),
     }
 }
 
@@ -182,7 +211,7 @@ mod tests {
         let record = |kind: &str, id: &str| json!({"type": kind, "id": id});
         let all = [record("A", "1"), record("A", "2"), record("TXT", "3")];
         let several: Vec<&Value> = all.iter().collect();
-        let commands: Vec<_> = several.iter().map(|one| one_of(&several, "www.example", one)).collect();
+        let commands: Vec<_> = several.iter().map(|one| one_of("delete", &several, "www.example", one)).collect();
         let expect = ["www.example --id 1", "www.example --id 2", "www.example TXT"];
         assert_eq!(commands, expect.map(|words| format!("bartizan record delete {words}")));
         assert!(known_type("aaaa").is_ok() && known_type("AX").is_err());
@@ -209,9 +238,15 @@ mod tests {
                 ttl: 1,
                 proxied: false,
                 origin_port: None,
+                comment: Some("why".into()),
+                tag: vec!["owner:ann".into()],
                 dry_run: false,
             };
             assert_eq!(body(&words).unwrap()[member], expect, "{kind} {content}");
+            assert_eq!(
+                (&body(&words).unwrap()["comment"], &body(&words).unwrap()["tags"]),
+                (&json!("why"), &json!(["owner:ann"]))
+            );
             let words = RecordWords { content: vec!["1 2 3 4 5".into()], ..words };
             assert_eq!(body(&words).is_err(), matches!(kind, "MX" | "SRV" | "CAA"), "{kind}");
         }

@@ -59,7 +59,7 @@ struct File {
 }
 
 /// `[backup]`: as the flags for backups.
-#[derive(Default, Deserialize)]
+#[derive(Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct BackupTable {
     dir: Option<PathBuf>,
@@ -73,9 +73,26 @@ struct BackupTable {
 const BACKUP_EVERY: Duration = Duration::from_secs(24 * 3600);
 const BACKUP_KEEP: u16 = 7;
 
+const PASSPHRASE_FILE: &str = "BARTIZAN_BACKUP_PASSPHRASE_FILE";
+
 /// None without a folder to put them in. The flags beat the file one by one.
 fn backups(flags: Backups, file: BackupTable) -> anyhow::Result<Option<Plan>> {
-    let Some(dir) = flags.backup_dir.or(file.dir) else { return Ok(None) };
+    // The variable is that of `bartizan backup` too, and says nothing of backups that are made by themselves.
+    let passphrase_is_typed = flags.backup_passphrase_file.is_some() && std::env::var_os(PASSPHRASE_FILE).is_none();
+    let is_set_up = !flags.backup_recipient.is_empty()
+        || passphrase_is_typed
+        || flags.backup_every.is_some()
+        || flags.backup_keep.is_some()
+        || file != BackupTable::default();
+    let dir = match flags.backup_dir.or_else(|| file.dir.clone()) {
+        Some(dir) => dir,
+        None if is_set_up => {
+            return Err(Failure::new(Cause::Usage, "backups are set up, and no folder is said to put them in")
+                .remedy("--backup-dir DIR, or dir in [backup]; or leave the rest of it out")
+                .into());
+        }
+        None => return Ok(None),
+    };
     let wrong = |reason: String| Failure::new(Cause::Usage, format!("[backup] is not right: {reason}"));
     let every = file.every.map(|text| schedule::period(&text)).transpose().map_err(wrong)?;
     let read = |text: &String| text.parse().map_err(|error| wrong(format!("{text}: {error}")));
@@ -426,6 +443,27 @@ mod tests {
                 assert!(text.lines().any(is_there) || text.contains(&format!("\n[{key}]\n")), "{key}");
             }
         }
+    }
+
+    /// Who sets up backups believes that they are made.
+    #[test]
+    fn backups_without_a_folder_are_refused() {
+        let table = |text: &str| toml::from_str::<File>(text).unwrap().backup;
+        for text in ["[backup]\nkeep = 3\n", "[backup]\nrecipient = [\"age1x\"]\n", "[backup]\nevery = \"7d\"\n"] {
+            let refused = backups(Backups::default(), table(text)).unwrap_err().to_string();
+            assert!(refused.contains("--backup-dir"), "{text}: {refused}");
+        }
+        let recipient = "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p";
+        for flags in [
+            Backups { backup_recipient: vec![recipient.parse().unwrap()], ..Backups::default() },
+            Backups { backup_keep: Some(2), ..Backups::default() },
+            Backups { backup_passphrase_file: Some("secret".into()), ..Backups::default() },
+        ] {
+            assert!(backups(flags.clone(), table("")).is_err());
+            let with_folder = Backups { backup_dir: Some("backups".into()), ..flags };
+            assert!(backups(with_folder, table("")).unwrap().is_some());
+        }
+        assert!(backups(Backups::default(), table("[backup]\n")).unwrap().is_none());
     }
 
     #[test]

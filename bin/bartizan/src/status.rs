@@ -18,7 +18,7 @@ pub async fn facts(api: &Api) -> anyhow::Result<EdgeFacts> {
 }
 
 pub async fn run(edge: &Edge, output: Output) -> anyhow::Result<()> {
-    let api = credentials::find(edge)?;
+    let api = credentials::find(edge)?.running("status");
     let facts = facts(&api).await?;
     let status: Status = serde_json::from_value(api.get("/bartizan/status").await?)?;
     let zones = api.list("/zones").await?;

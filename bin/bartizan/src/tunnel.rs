@@ -36,13 +36,13 @@ pub async fn run(tunnel: Tunnel, output: Output) -> anyhow::Result<()> {
                 let plan = Plan::from_token(&token, &connector, credentials::find(&edge).ok()).await?;
                 return connect::run(plan, output).await;
             }
-            let api = credentials::find(&edge)?;
+            let api = credentials::find(&edge)?.running("tunnel");
             let account = account(&api).await?;
             let tunnel = by_name_or_id(&api, &account, &tunnel.unwrap_or_default()).await?;
             let token = token(&api, &account, &tunnel).await?;
             connect::run(Plan::from_token(&token, &connector, Some(api)).await?, output).await
         }
-        Some(action) => manage(action, &credentials::find(&edge)?, output).await,
+        Some(action) => manage(action, &credentials::find(&edge)?.running("tunnel"), output).await,
     }
 }
 
@@ -105,7 +105,7 @@ async fn serve(asked: QuickTunnel, connector: &Connector, edge: &Edge, output: O
         return Err(Failure::new(Cause::Usage, "--port is for tcp:// and udp:// services").into());
     }
     connect::check(connector)?;
-    let api = credentials::find(edge)?;
+    let api = credentials::find(edge)?.running("tunnel");
     let hostname = asked.hostname.ok_or_else(|| {
         Failure::new(Cause::Usage, "which name should be served?").remedy("--hostname app.example.com")
     })?;

@@ -30,9 +30,17 @@ pub async fn run(words: UndoWords, api: &Api, output: Output) -> anyhow::Result<
     let done = api.post("/bartizan/undo", &ask(false)).await?;
     output.result(&done, || {
         let count = done["changes"].as_array().map_or(0, Vec::len);
-        let objects = if count == 1 { "1 object is".to_owned() } else { format!("{count} objects are") };
-        format!("revision {revision} is undone: {objects} as before (`bartizan history` shows it)")
+        undone(revision, count)
     })
+}
+
+fn undone(revision: u64, count: usize) -> String {
+    let objects = match count {
+        0 => return format!("nothing is changed: what revision {revision} did is not there any more"),
+        1 => "1 object is".to_owned(),
+        count => format!("{count} objects are"),
+    };
+    format!("revision {revision} is undone: {objects} as before (`bartizan history` shows it)")
 }
 
 /// What is put back, as people read it.
@@ -57,7 +65,7 @@ fn plan(would: &Value) -> String {
 mod tests {
     use serde_json::{Value, json};
 
-    use super::plan;
+    use super::{plan, undone};
 
     #[test]
     fn a_plan_is_what_becomes_what() {
@@ -71,5 +79,6 @@ mod tests {
         let many = plan(&json!({ "changes": vec![one; 60] }));
         assert!(many.ends_with("… and 10 objects more (--dry-run --json shows all)"), "{many}");
         assert_eq!(plan(&json!({ "changes": Value::Array(vec![]) })), "all of it is as it was before");
+        assert!(undone(7, 0).starts_with("nothing is changed") && undone(7, 1).contains("1 object is as before"));
     }
 }

@@ -40,6 +40,10 @@ const SIZES: PageSizes = PageSizes { min: 1, default: 100, max: 1_000 };
 /// The codes of the messages that say what of the log is not in an answer.
 const STOPPED_MESSAGE: u32 = 10_504;
 const WITHOUT_DOCUMENT_MESSAGE: u32 = 10_414;
+const BLIND_MESSAGE: u32 = 10_427;
+
+const BLIND: &str = "a change is shown to those who may read what was changed, and these credentials may read none of it: \
+                     give them DNS Read, Zone Read and so on";
 
 pub(crate) fn routes(api: &Api) -> OpenApiRouter<Api> {
     OpenApiRouter::new()
@@ -145,7 +149,7 @@ async fn list(api: &Api, caller: Caller, params: Params, whose: Whose) -> Result
             }
         })
         .await?;
-    let Found { entries, total, without_document, stopped_at } = found;
+    let Found { entries, total, without_document, stopped_at, is_blind } = found;
     let go_on = stopped_at.map(|rev| match is_upwards {
         true => format!("go on with after_revision={rev} and page=1"),
         false => format!("go on with before_revision={rev} and page=1 (`bartizan history --before {rev}`)"),
@@ -156,7 +160,11 @@ async fn list(api: &Api, caller: Caller, params: Params, whose: Whose) -> Result
             Fault::TooSlow.because(format!("nothing was found in the part of the audit that was looked at; {go_on}"))
         );
     }
+    let is_empty = entries.is_empty();
     let mut reply = Reply::page(entries, page, total);
+    if is_empty && is_blind {
+        reply = reply.with_message(BLIND_MESSAGE, BLIND);
+    }
     if let Some(go_on) = go_on {
         reply = reply.with_message(STOPPED_MESSAGE, format!("only a part of the audit was looked at; {go_on}"));
     }

@@ -7,7 +7,7 @@ use crate::failure::{Cause, Failure};
 use crate::zone::text;
 
 /// Commands, each with the permission groups that its calls need.
-const COMMANDS: [(&str, &[&str]); 9] = [
+const COMMANDS: [(&str, &[&str]); 10] = [
     ("zone", &["Zone Write"]),
     ("record", &["DNS Write"]),
     ("app", &["Zone Settings Write"]),
@@ -16,7 +16,36 @@ const COMMANDS: [(&str, &[&str]); 9] = [
     ("tunnel", &["Cloudflare Tunnel Write", "DNS Write", "Zone Settings Write"]),
     ("token", &["API Tokens Write", "User Details Read"]),
     ("user", &["Edge Users Read"]),
-    ("history", &["Account Settings Read"]),
+    // A change is shown to who may read what was changed.
+    (
+        "history",
+        &[
+            "Account Settings Read",
+            "Zone Read",
+            "DNS Read",
+            "Zone Settings Read",
+            "Firewall Services Read",
+            "Account Firewall Access Rules Read",
+            "Cloudflare Tunnel Read",
+            "API Tokens Read",
+            "User Details Read",
+        ],
+    ),
+    // And undone by who may change it.
+    (
+        "undo",
+        &[
+            "Account Settings Read",
+            "Zone Write",
+            "DNS Write",
+            "Zone Settings Write",
+            "Firewall Services Write",
+            OF_ALL_ZONES,
+            "Cloudflare Tunnel Write",
+            "API Tokens Write",
+            "User Details Read",
+        ],
+    ),
     ("status", &["Account Settings Read", "Cloudflare Tunnel Read", "Zone Read"]),
 ];
 
@@ -61,6 +90,22 @@ pub fn meant<'g>(groups: &'g [Value], word: &str, zones: Zones) -> anyhow::Resul
             None => named(groups, group),
         })
         .collect()
+}
+
+/// What is said behind `token create NAME` of a permission that a command lacks: by the command's own word where that has it,
+/// so that the next call of the command lacks no other.
+pub fn words_for(command: &str, group: &str) -> String {
+    let needed = COMMANDS.iter().find(|(name, _)| *name == command).map_or(&[][..], |(_, needed)| *needed);
+    let is_read_of = |one: &&str| one.strip_suffix(WRITE).is_some_and(|what| group == format!("{what}{READ}"));
+    let has = |what: &str| format!("--can {what}` makes one that has it");
+    match () {
+        () if FOR_ALL_RIGHTS.contains(&command) && needed.contains(&group) => has(&format!("{command}:read")),
+        () if needed.contains(&group) => has(command),
+        () if needed.iter().any(is_read_of) => {
+            format!("--can {command}` makes one that has it, `--can {command}:read` one that only looks")
+        }
+        () => has(&word_for(group)),
+    }
 }
 
 /// A word for a group that [`meant`] understands.
@@ -173,6 +218,32 @@ mod tests {
             assert_eq!(names(&groups, word, Zones::All).as_deref(), expect, "{word}");
         }
         assert_eq!(names(&groups, "firewall", Zones::Named).as_deref(), Some("Firewall Services Write"));
+    }
+
+    /// A command's own word is told where it gives what was missing, and with all that the command lacks next.
+    #[test]
+    fn a_missing_right_is_told_by_the_command_word() {
+        let groups = all();
+        for (command, group, expect) in [
+            ("history", "Account Settings Read", "--can history` makes one that has it"),
+            ("history", "Cloudflare Tunnel Read", "--can history` makes one that has it"),
+            ("undo", "DNS Write", "--can undo` makes one that has it"),
+            ("record", "DNS Write", "--can record` makes one that has it"),
+            ("record", "DNS Read", "--can record` makes one that has it, `--can record:read` one that only looks"),
+            ("user", "Edge Users Read", "--can user:read` makes one that has it"),
+            ("user", "Edge Users Write", "--can edge-users` makes one that has it"),
+            ("", "DNS Read", "--can dns:read` makes one that has it"),
+        ] {
+            let told = words_for(command, group);
+            assert_eq!(told, expect, "{command} {group}");
+            for word in told.split("--can ").skip(1).filter_map(|rest| rest.split('`').next()) {
+                let found = names(&groups, word, Zones::All).unwrap();
+                assert!(
+                    found.split(", ").any(|name| name.replace(WRITE, READ) == group.replace(WRITE, READ)),
+                    "{word}: {found}"
+                );
+            }
+        }
     }
 
     /// What a refusal tells people to type gives what was missing.

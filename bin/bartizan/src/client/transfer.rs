@@ -120,7 +120,7 @@ impl Api {
             Ok(envelope) if envelope["errors"].is_array() && !matches!(status.as_u16(), 401 | 403 | 404) => {
                 Ok(envelope)
             }
-            _ => check_envelope(&url, status, &answer, self.when_refused),
+            _ => check_envelope(&url, status, &answer, self.when_refused, self.command),
         }
     }
 
@@ -133,7 +133,7 @@ impl Api {
             return Ok(Download { body: response.into_body(), url });
         }
         let (status, answer) = whole(&url, response).await?;
-        let failed = check_envelope(&url, status, &answer, self.when_refused).err();
+        let failed = check_envelope(&url, status, &answer, self.when_refused, self.command).err();
         Err(failed.unwrap_or_else(|| anyhow!("{url} answered {status}")))
     }
 }

@@ -52,6 +52,8 @@ pub(super) struct Found {
     pub(super) without_document: u64,
     /// All of this revision was looked at, and nothing behind it.
     pub(super) stopped_at: Option<Rev>,
+    /// It is empty whatever was changed.
+    pub(super) is_blind: bool,
 }
 
 pub(super) fn look(
@@ -62,7 +64,7 @@ pub(super) fn look(
     mut left: Budget,
 ) -> Result<Found, Error> {
     let (first, end) = (page.before(), page.before() + u64::from(page.size));
-    let (mut people, mut found) = (People::default(), Found::default());
+    let (mut people, mut found) = (People::default(), Found { is_blind: sight.is_blind(), ..Found::default() });
     let mut entries = Merged::new(sources(sight, wanted), range(view, wanted)?, wanted.direction);
     let mut last: Option<AuditPlace> = None;
     while let Some(entry) = entries.next(view)? {

@@ -69,6 +69,17 @@ impl<'c> Sight<'c> {
         self.caller.account == self.edge && self.caller.may(Permission::EdgeUsersRead, &Target::Account(self.edge))
     }
 
+    /// Whether there is nothing in the account that they see, but that it is there.
+    pub(super) fn is_blind(&self) -> bool {
+        let (caller, account) = (self.caller, self.caller.account);
+        let of_account = [Permission::TunnelRead, Permission::AccountFirewallRead, Permission::AccountApiTokensRead];
+        let own = [Permission::UserDetailsRead, Permission::ApiTokensRead, Permission::MembershipsRead];
+        !of_account.iter().any(|permission| caller.may(*permission, &Target::Account(account)))
+            && !own.iter().any(|permission| caller.may(*permission, &Target::User(caller.user)))
+            && !self.has_people()
+            && self.zones().is_some_and(|zones| zones.is_empty())
+    }
+
     /// The account that the caller acts in.
     pub(super) fn account(&self) -> AccountId {
         self.caller.account

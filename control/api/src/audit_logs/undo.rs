@@ -91,7 +91,7 @@ impl Object {
         let kind = self.key.kind().text().replace('_', " ");
         match &self.name {
             Some(name) => format!("{kind} {name}"),
-            None => format!("{kind} {}", self.key),
+            None => format!("{kind} {}", self.id()),
         }
     }
 }
@@ -135,7 +135,9 @@ impl Objects {
             }
             let (before, _) = view.0.audit_documents(entry.place)?;
             if before.is_none() && entry.action != AuditAction::Add {
-                let what = format!("the audit does not have what {} was before", entry.key);
+                let kind = entry.key.kind().text().replace('_', " ");
+                let name = entry.name.as_deref().unwrap_or(entry.key.id());
+                let what = format!("the audit does not have what {kind} {name} was before");
                 return Err(Fault::UndoRefused.because(what));
             }
             known.insert(entry.key.clone(), objects.0.len());
@@ -172,6 +174,19 @@ impl Objects {
         }
         Ok(())
     }
+}
+
+/// How people know what is there now: its kind, its type if it has one, and its name.
+fn called(view: &View, key: &Key) -> Result<String, Error> {
+    let kind = key.kind().text().replace('_', " ");
+    let document = view.if_readable::<serde_json::Value>(key)?.unwrap_or_default();
+    let text = |at: &str| document.pointer(at).and_then(serde_json::Value::as_str);
+    let name = text("/name").or_else(|| text("/dns/name")).or_else(|| text("/configuration/value"));
+    Ok(match (key.kind(), name) {
+        (Kind::Record, Some(name)) => format!("{kind} {name} {}", text("/type").unwrap_or_default()),
+        (_, Some(name)) => format!("{kind} {name}"),
+        (_, None) => format!("{kind} {}", key.id()),
+    })
 }
 
 /// The zone that an entry says is deleted, and by which request.

@@ -152,6 +152,14 @@ fn who_may_not_read_an_object_does_not_read_it_in_the_log() {
         let kinds: BTreeSet<_> = shown(&list).iter().map(|one| one.rsplit(' ').next().unwrap().to_owned()).collect();
         assert_eq!(kinds, expect.iter().map(|kind| (*kind).to_owned()).collect(), "{group}: {list}");
     }
+    // An empty page that would be empty whatever was changed says so.
+    for (groups, code) in [
+        (&[("Account Settings Read", of_account.as_str())][..], json!(10427)),
+        (&[("Account Settings Read", &of_account), ("Zone Read", &of_zone)], Value::Null),
+    ] {
+        let list = seen_with(&edge, groups);
+        assert_eq!((shown(&list).len(), &list["messages"][0]["code"]), (0, &code), "{list}");
+    }
     // Whose tokens they are, and where a rule is, matters as much.
     let names = |list: Value| -> Vec<_> {
         let entries = list["result"].as_array().unwrap().clone();

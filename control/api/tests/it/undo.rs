@@ -113,7 +113,9 @@ fn a_deleted_zone_comes_back_with_all_that_was_in_it() {
     let made = last(&edge);
     let record = edge.post(&format!("/zones/{other}/dns_records"), r#"{"type":"A","name":"a","content":"192.0.2.1"}"#);
     let id = record.result()["id"].as_str().unwrap().to_owned();
-    assert_eq!(undo(&edge, made).verdict(), "400 10424");
+    let refused = undo(&edge, made);
+    assert_eq!(refused.verdict(), "400 10424");
+    assert!(refused.text.contains("zone new.example has record a.new.example A since revision"), "{}", refused.text);
     edge.call("DELETE", &format!("/zones/{other}/dns_records/{id}"), "").result();
     undo(&edge, made).result();
     assert_eq!(edge.get(&format!("/zones/{other}")).verdict(), "404 1001");

@@ -18,12 +18,31 @@ fn exit_codes() {
         ("zone show nowhere.example", 3),
         ("zone create new.example", 0),
         ("zone create new.example", 4),
-        ("zone delete new.example", 0),
+        ("zone delete new.example", 2),
+        ("zone delete new.example --yes", 0),
         ("record create WWW A 192.0.2.1", 0),
         ("record create WWW A 192.0.2.1", 4),
         ("record create WWW AAAA 192.0.2.1", 1),
         ("record delete WWW A", 0),
         ("record delete WWW A", 3),
+        ("record create WWW A 192.0.2.1 --comment why --tag owner:ann", 0),
+        ("record update WWW A --content 192.0.2.2 --comment so", 0),
+        ("record update WWW TXT --content x", 3),
+        ("history WWW", 0),
+        ("history WWW --since 2999-01-01", 0),
+        ("history DOMAIN", 0),
+        ("history --zone DOMAIN", 0),
+        ("history nowhere.example", 3),
+        ("history --zone nowhere.example", 3),
+        ("history --by nobody@example.com", 3),
+        ("user create bob@example.com", 0),
+        ("token list --user bob@example.com", 0),
+        ("token list --user nobody@example.com", 3),
+        ("user delete bob@example.com", 2),
+        ("user delete bob@example.com -y", 0),
+        ("account create two", 0),
+        ("account delete two", 2),
+        ("account delete two -y", 0),
         ("tunnel create one", 0),
         ("tunnel create one", 4),
         ("tunnel info two", 3),
@@ -34,7 +53,7 @@ fn exit_codes() {
         ("--version", 0),
         ("help", 0),
     ] {
-        let line = line.replace("WWW", &www);
+        let line = line.replace("WWW", &www).replace("DOMAIN", edge.domain());
         let finished = finish(&mut edge.command(line.split(' ')));
         assert_eq!(finished.status.code(), Some(code), "{line}\n{}\n{}", finished.out, finished.err);
         assert_eq!(code == 0, finished.err.is_empty() || !finished.err.contains("error"), "{line}\n{}", finished.err);
@@ -81,7 +100,7 @@ fn an_id_is_nobody_elses_name() {
     id("token create --can dns", &token);
     let shown = finish(&mut edge.command(["token", "show", &token])).ok();
     assert!(shown.starts_with("one"), "{shown}");
-    finish(&mut edge.command(["token", "delete", &token])).ok();
+    finish(&mut edge.command(["token", "delete", &token, "--yes"])).ok();
     let shown = finish(&mut edge.command(["token", "show", &token])).ok();
     assert!(shown.starts_with(&token), "{shown}");
     // A name that looks like an id, and is none.
@@ -117,13 +136,13 @@ fn a_rule_is_found_in_any_spelling() {
     }
 }
 
-/// Where nobody can be asked a zone goes as it is told to, and what goes with it is said.
+/// Where nobody can be asked a zone goes if that was said before, and what goes with it is told.
 #[test]
 fn a_zone_that_is_deleted_says_what_goes() {
     let edge = Edge::start();
     for (line, expect) in [
         ("zone create gone.example", "gone.example"),
-        ("zone delete gone.example", "gone.example is deleted, with its settings and certificates\n"),
+        ("zone delete gone.example -y", "gone.example is deleted, with its settings and certificates\n"),
         ("zone create gone.example", "gone.example"),
         ("record create a.gone.example A 192.0.2.1", "192.0.2.1"),
         ("record create a.gone.example A 192.0.2.2", "192.0.2.2"),
@@ -500,4 +519,32 @@ fn shells_complete_our_command_lines() {
     std::fs::write(&file, finish(bartizan(folder.path()).args(["completions", "bash"])).ok()).expect("our folder");
     let ask = "source \"$1\" && COMP_WORDS=(bartizan resto) COMP_CWORD=1 && _bartizan bartizan resto bartizan && echo \"${COMPREPLY[@]}\"";
     assert_eq!(finish(Command::new("bash").args(["-c", ask, "bash"]).arg(&file)).ok().trim(), "restore");
+}
+
+/// A person sees who changed what, puts it back, and DNS answers as before; what was changed since is not overwritten.
+#[test]
+fn a_change_is_seen_and_undone() {
+    let edge = Edge::start();
+    let www = format!("www.{}", edge.domain());
+    let run = |line: &str| finish(&mut edge.command(line.split(' ')));
+    run(&format!("record create {www} A 192.0.2.1")).ok();
+    run(&format!("record delete {www} A")).ok();
+    let history = run(&format!("history {www}")).ok();
+    let first = history.lines().next().unwrap_or_default();
+    assert!(first.contains(&format!("delete record {www}")) && history.contains("- content: 192.0.2.1"), "{history}");
+    let revision = first.split_whitespace().next().unwrap_or_default();
+    let plan = run(&format!("undo {revision} --dry-run")).ok();
+    assert!(plan.contains(&format!("add record {www}")) && plan.contains("+ content: 192.0.2.1"), "{plan}");
+    assert!(edge.dig(&[&www, "A"]).answers().is_empty());
+    // Where nobody can be asked nothing is changed.
+    let unasked = run(&format!("undo {revision}")).failed_with(2);
+    assert!(unasked.contains("--yes does it"), "{unasked}");
+    assert!(edge.dig(&[&www, "A"]).answers().is_empty());
+    run(&format!("undo {revision} --yes")).ok();
+    wait::until_eq("the record is back", &vec!["A 192.0.2.1".to_owned()], || edge.dig(&[&www, "A"]).answers());
+    let again = run(&format!("undo {revision} --yes"));
+    assert!(!again.status.success() && again.err.contains("changed by revision"), "{}", again.err);
+    let json: Value = serde_json::from_str(&run(&format!("--json history {www}")).ok()).expect("JSON");
+    assert_eq!(json[0]["metadata"]["route"], "POST /bartizan/undo", "{json}");
+    run("undo 999999").failed_with(3);
 }

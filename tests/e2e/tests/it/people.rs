@@ -21,7 +21,9 @@ fn a_person_gets_in_and_does_what_they_may() {
     let mut create = edge.command(["user", "create", "Ann@example.com", "--role", "DNS", "--password-file"]);
     let made = finish(create.arg(&file)).ok();
     assert_eq!(made.trim(), "ann@example.com may log in, as DNS");
-    let made_up = finish(&mut edge.command(["user", "create", "bob@example.com"])).ok();
+    let made_up = finish(&mut edge.command(["user", "create", "bob@example.com"]));
+    assert!(made_up.err.contains("has no role, and may do nothing here yet"), "{}", made_up.err);
+    let made_up = made_up.ok();
     assert_eq!(made_up.trim().len(), 23, "the password alone is the result: {made_up}");
     let list = finish(&mut edge.command(["user", "list"])).ok();
     assert!(list.contains("ann@example.com") && list.contains("bob@example.com"), "{list}");
@@ -46,6 +48,20 @@ fn a_person_gets_in_and_does_what_they_may() {
     assert!(own.starts_with("HTTP/1.1 200"), "{own}");
     let settings = curl(&edge, &["-H", &cookie, "-H", &origin, "-d", r#"{"name":"ann.example"}"#], "/zones");
     assert!(settings.contains(r#""code":9109"#), "{settings}");
+
+    // What they do is seen by those who look after them, and their token can be ended.
+    let policy =
+        json!({"permission_groups": [{"name": "DNS Write"}], "resources": {"com.cloudflare.api.account.zone.*": "*"}});
+    let token = json!({"name": "quiet", "policies": [policy]}).to_string();
+    let made = curl(&edge, &["-H", &cookie, "-H", &origin, "-d", &token], "/user/tokens");
+    assert!(made.starts_with("HTTP/1.1 200"), "{made}");
+    let run = |line: &str| finish(&mut edge.command(line.split(' '))).ok();
+    let by_ann = run("history --by ann@example.com");
+    assert!(by_ann.contains("add token quiet") && by_ann.contains("add record ann."), "{by_ann}");
+    assert!(run("history bob@example.com").contains("add user bob@example.com"));
+    assert!(!run("token list").contains("quiet") && run("token list --user ann@example.com").contains("quiet"));
+    run("token delete quiet --user ann@example.com --yes");
+    finish(&mut edge.command(["token", "show", "quiet", "--user", "ann@example.com"])).failed_with(3);
 
     // A session outlives a crash.
     let edge = edge.restart_after_kill();

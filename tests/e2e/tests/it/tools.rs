@@ -193,7 +193,7 @@ fn certbot_with_a_token_for_one_zone() {
         ("record create www.certbot.example A 192.0.2.1", 0),
         ("record create www.other.example A 192.0.2.1", 3),
         ("zone show other.example", 3),
-        ("zone delete certbot.example", 5),
+        ("zone delete certbot.example --yes", 5),
         ("tunnel list", 5),
         ("token list", 5),
         ("status", 5),
@@ -215,7 +215,7 @@ fn certbot_with_a_token_for_one_zone() {
     let history = finish(&mut edge.command(["history", "--zone", "certbot.example"])).ok();
     let did = |line: &str| line.contains("delete record") && line.contains("certbot from 127.0.0.1");
     assert!(history.lines().any(did), "{history}");
-    finish(&mut edge.command(["token", "delete", "certbot"])).ok();
+    finish(&mut edge.command(["token", "delete", "certbot", "--yes"])).ok();
     assert_eq!(with_new("zone list").status.code(), Some(5));
     finish(&mut edge.command(["token", "show", "certbot"])).failed_with(3);
 }

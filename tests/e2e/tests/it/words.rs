@@ -18,8 +18,13 @@ fn a_word_is_enough_for_its_command() {
     let edge = Edge::start();
     let domain = edge.domain();
     finish(&mut edge.command(["zone", "create", "one.example"])).ok();
+    let undone = format!("undone.{domain}");
+    finish(&mut edge.command(["record", "create", &undone, "A", "192.0.2.9"])).ok();
+    let history = finish(&mut edge.command(["--json", "history", &undone])).ok();
+    let history: serde_json::Value = serde_json::from_str(&history).expect("a document");
+    let revision = history[0]["bartizan"]["revision"].to_string();
     for (word, lines) in [
-        ("zone", &["zone create two.example", "zone list", "zone show two.example", "zone delete two.example"][..]),
+        ("zone", &["zone create two.example", "zone list", "zone show two.example", "zone delete two.example -y"][..]),
         ("record", &["record create www.DOMAIN A 192.0.2.1", "record list DOMAIN", "record delete www.DOMAIN A"]),
         (
             "app",
@@ -61,16 +66,17 @@ fn a_word_is_enough_for_its_command() {
                 "token list",
                 "token show other",
                 "token roll other",
-                "token delete other",
+                "token delete other -y",
             ],
         ),
         ("user:read", &["user list"]),
-        ("history", &["history"]),
+        ("history", &["history", "history undone.DOMAIN", "history --zone DOMAIN --count 2"]),
+        ("undo", &["undo REVISION --dry-run", "undo REVISION --yes"]),
         ("status", &["status"]),
     ] {
         let token = make(&edge, &format!("with-{word} --can {word}"));
         for line in lines.iter().chain(&["login"]) {
-            let line = line.replace("DOMAIN", domain);
+            let line = line.replace("DOMAIN", domain).replace("REVISION", &revision);
             let finished = run(&edge, &token, &line);
             assert!(finished.status.success(), "--can {word}: {line}\n{}\n{}", finished.out, finished.err);
         }
@@ -81,7 +87,7 @@ fn a_word_is_enough_for_its_command() {
     for line in ["firewall block 192.0.2.1", "firewall list"] {
         run(&edge, &token, line).failed_with(5);
     }
-    run(&edge, &token, "zone delete one.example").ok();
+    run(&edge, &token, "zone delete one.example -y").ok();
 }
 
 #[test]
@@ -90,10 +96,12 @@ fn a_missing_right_is_no_bad_token() {
     let domain = edge.domain();
     let token = make(&edge, "reader --can dns:read --expires 1d");
     for (line, expect) in [
-        ("record create www.DOMAIN A 192.0.2.1", "--can dns`"),
-        ("firewall list", "--can account-firewall-access-rules:read`"),
-        ("tunnel create one", "--can cloudflare-tunnel"),
-        ("token list", "--can api-tokens:read`"),
+        ("record create www.DOMAIN A 192.0.2.1", "--can record`"),
+        ("firewall list", "--can firewall:read`"),
+        ("tunnel create one", "--can tunnel"),
+        ("token list", "--can token:read`"),
+        ("history", "--can history`"),
+        ("undo 1 --dry-run", "--can undo`"),
     ] {
         let error = run(&edge, &token, &line.replace("DOMAIN", domain)).failed_with(5);
         assert!(error.contains("this token is good") && error.contains(expect), "{line}: {error}");

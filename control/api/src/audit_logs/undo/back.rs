@@ -102,7 +102,11 @@ fn zone(
                 let since = keys.into_iter().find(|key| !objects.0.iter().any(|object| object.key == *key));
                 if let Some(key) = since {
                     let rev = change.0.rev(&key)?.unwrap_or_default();
-                    let what = format!("{} has {key} since revision {rev}; delete the zone instead", object.called());
+                    let what = format!(
+                        "{} has {} since revision {rev}; delete the zone instead",
+                        object.called(),
+                        super::called(change, &key)?
+                    );
                     return Err(Fault::UndoChangedSince.because(what));
                 }
             }
