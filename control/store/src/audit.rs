@@ -5,6 +5,7 @@
 //! whose      whose an object is, and who did it
 //! share      how much is whose
 //! trim       what goes when there is too much, or when it is too old
+//! times      where entries of a time are
 //! read       entries found again: by account, user, zone, object, name or revision, each from an index
 //! old        the audit of a file that has only a log
 //! ```
@@ -13,8 +14,10 @@
 //! for them.
 //!
 //! Bounds, all of them:
-//! - A change set of up to [`SMALL`] objects has an entry for each. Of larger ones each writer has [`LARGE_PER_HOUR`] such
-//!   entries in an hour; what is beyond is told by a summary for each zone, kind and action, which says how many.
+//! - A change set of up to [`SMALL`] objects has an entry for each. Of larger ones each writer has so many such entries of
+//!   each action in an hour ([`AuditAction::large_per_hour`]); what is beyond is told by a summary for each zone, kind and
+//!   action, which says how many. Additions have an allowance of their own: whoever makes many cannot hide by it what they
+//!   change and delete after.
 //! - [`KEPT_DAYS`] and [`BYTES_MAX`]. Whoever has more than their part goes first: an account's part is the whole by the number of
 //!   accounts, a writer's part that of the account by the number of its writers.
 //! - No secret: a kind's declaration says which members of its documents the audit never gets.
@@ -23,6 +26,7 @@ mod entries;
 mod old;
 mod read;
 mod share;
+mod times;
 mod trim;
 mod whose;
 
@@ -36,14 +40,18 @@ pub(crate) use self::entries::Entries;
 pub(crate) use self::old::from_log;
 pub use self::read::{AuditEntry, AuditExtent, AuditOf, AuditPlace, AuditRange};
 pub(crate) use self::share::{Shares, recount};
-pub(crate) use self::trim::{Left, Trim, drop_older};
+pub(crate) use self::trim::{Dropped, Trim, drop_older};
 use crate::kind::Kind;
 
 /// Objects of a change set that always have an entry each.
 const SMALL: usize = 100;
 
-/// Objects of larger change sets that have an entry each, for one writer in one hour: a batch of the most records, twice.
-const LARGE_PER_HOUR: u64 = 20_000;
+/// Objects that larger change sets add and that have an entry each, for one writer in one hour: a batch of the most records,
+/// twice. What was before is nothing, and what came of it is seen.
+const LARGE_ADDED_PER_HOUR: u64 = 20_000;
+
+/// The same of those that they change, and of those that they delete: what was before is nowhere else.
+const LARGE_LOST_PER_HOUR: u64 = 200_000;
 
 /// How long entries stay.
 pub const KEPT_DAYS: u64 = 365;
@@ -90,6 +98,14 @@ impl AuditAction {
             AuditAction::Add => 0,
             AuditAction::Change => 1,
             AuditAction::Delete => 2,
+        }
+    }
+
+    /// Objects of larger change sets that have an entry each, for one writer in one hour.
+    const fn large_per_hour(self) -> u64 {
+        match self {
+            AuditAction::Add => LARGE_ADDED_PER_HOUR,
+            AuditAction::Change | AuditAction::Delete => LARGE_LOST_PER_HOUR,
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 
@@ -10,7 +10,7 @@ use bartizan_names::Timestamp;
 use rusqlite::Connection;
 use tokio::sync::watch;
 
-use crate::audit::{self, Left, Trim};
+use crate::audit::{self, Dropped, Trim};
 use crate::change::{Change, ChangeSet, Epoch, Op, Rev};
 use crate::condition::{self, Condition, Examined, Survey};
 use crate::damage::Damage;
@@ -28,6 +28,10 @@ use crate::snapshot::Snapshot;
 use crate::state_hash::Part;
 use crate::writer::{Answer, Attempts, Folding, Outcome, Prepared, Queue, Work, Writer};
 
+/// Steps through the audit that may find nothing too old, before it is enough for this time: all of it is looked through in a
+/// few of them, whatever the clocks did.
+const FORGET_LOOKS_MAX: u32 = 100;
+
 /// The store of one data directory. Cheap to clone; the file is closed when the last clone is gone.
 #[derive(Clone)]
 pub struct Store(Arc<Shared>);
@@ -40,6 +44,8 @@ struct Shared {
     listing_readers: Arc<Readers>,
     dir: PathBuf,
     access: Access,
+    /// Where in the audit the look for what is too old goes on.
+    forget_from: AtomicI64,
     /// Last, to be open as long as any connection: the engine's locks are the process's, and whoever closes a descriptor of
     /// the file lets go of all of them (<https://www.sqlite.org/howtocorrupt.html> §2.2).
     _file: Option<Arc<File>>,
@@ -75,6 +81,7 @@ impl Shared {
             told,
             dir: dir.to_owned(),
             access,
+            forget_from: AtomicI64::new(0),
             _file: file,
         }
     }
@@ -264,8 +271,27 @@ impl Store {
     pub fn forget(&self, now: Timestamp) -> Result<(), CommitError> {
         const DAY_MICROS: u64 = 86_400 * 1_000_000;
         let since = Timestamp::from_unix_micros(now.unix_micros().saturating_sub(audit::KEPT_DAYS * DAY_MICROS));
-        while let Outcome::Forgotten(Left::Some) = self.run(Work::Forget(since))? {}
+        // Usually they are in order, and what is too old is at the beginning.
+        self.forget_from(since, 0, 1)?;
+        // Where a clock was wrong, there may be old ones behind others that seem new: each time the look goes on from where
+        // the last one ended.
+        let next = self.forget_from(since, self.0.forget_from.load(Ordering::Relaxed), FORGET_LOOKS_MAX)?;
+        self.0.forget_from.store(next, Ordering::Relaxed);
         Ok(())
+    }
+
+    /// Goes on until so many steps in a row found nothing; where that was, or the beginning once it came to the end.
+    fn forget_from(&self, since: Timestamp, mut from: i64, looks: u32) -> Result<i64, CommitError> {
+        let mut in_vain = 0;
+        while in_vain < looks {
+            let Outcome::Forgotten(Dropped { entries, next, .. }) = self.run(Work::Forget { since, from })? else {
+                unreachable!("the writer answers what it was asked")
+            };
+            let Some(next) = next else { return Ok(0) };
+            from = next;
+            in_vain = if entries == 0 { in_vain + 1 } else { 0 };
+        }
+        Ok(from)
     }
 
     /// A connection of its own, for what takes long.

@@ -27,7 +27,7 @@ pub(crate) use self::mending::Attempts;
 use self::mending::Urgency;
 use self::queue::Job;
 pub(crate) use self::queue::Queue;
-use crate::audit::{Left, Trim};
+use crate::audit::{Dropped, Trim};
 use crate::change::{self, Epoch, Op, Rev};
 use crate::condition::Survey;
 use crate::damage::Damage;
@@ -62,8 +62,7 @@ pub(crate) enum Outcome {
     Verdict(Verdict),
     /// The oldest revision that is left in the log.
     Oldest(Rev),
-    /// Whether there is more of what is too old.
-    Forgotten(Left),
+    Forgotten(Dropped),
     Done,
     Mended(Mended),
     /// Whether damage was ever met.
@@ -81,8 +80,8 @@ pub(crate) enum Work {
     Install(Mutex<State>),
     /// One step.
     Compact(Retention),
-    /// One step of what is too old of the audit.
-    Forget(Timestamp),
+    /// One step through what may be too old of the audit.
+    Forget { since: Timestamp, from: i64 },
     /// The whole file anew, as a person wants it.
     Mend,
     /// What was met before this is mended, if anything was.
@@ -93,14 +92,14 @@ impl Work {
     fn operations(&self) -> usize {
         match self {
             Work::Append(prepared) | Work::Apply(prepared, _) => prepared.envelope.set.ops.len(),
-            Work::Install(_) | Work::Compact(_) | Work::Forget(_) | Work::Mend | Work::Settle => 0,
+            Work::Install(_) | Work::Compact(_) | Work::Forget { .. } | Work::Mend | Work::Settle => 0,
         }
     }
 
     fn bytes(&self) -> usize {
         match self {
             Work::Append(prepared) | Work::Apply(prepared, _) => prepared.encoded.len(),
-            Work::Install(_) | Work::Compact(_) | Work::Forget(_) | Work::Mend | Work::Settle => 0,
+            Work::Install(_) | Work::Compact(_) | Work::Forget { .. } | Work::Mend | Work::Settle => 0,
         }
     }
 }
@@ -212,7 +211,7 @@ impl Writer {
                     self.settle(Urgency::AtOnce);
                     Some(Ok(Outcome::Settled { met: self.attempts.met }))
                 }
-                Work::Append(_) | Work::Apply(..) | Work::Compact(_) | Work::Forget(_) => None,
+                Work::Append(_) | Work::Apply(..) | Work::Compact(_) | Work::Forget { .. } => None,
             };
             if let Some(answer) = answer {
                 return drop(reply.send(answer));
@@ -248,6 +247,7 @@ impl Writer {
         let installed = install::install(&mut self.connection, &mut state);
         match &installed {
             Ok(()) => {
+                self.trim.sum_anew();
                 self.epoch.store(state.epoch.0, Ordering::Relaxed);
                 self.head.send_replace(state.head);
                 self.high_water.tell(state.epoch, state.head);
@@ -297,13 +297,14 @@ impl Writer {
                 Work::Append(prepared) => log.append(prepared).map(|verdict| Ok(Outcome::Verdict(verdict))),
                 Work::Apply(prepared, rev) => log.apply(prepared, *rev).map(|applied| applied.map(|()| Outcome::Done)),
                 Work::Compact(keep) => log.compact(*keep).map(|oldest| Ok(Outcome::Oldest(oldest))),
-                Work::Forget(since) => log.forget(*since).map(|left| Ok(Outcome::Forgotten(left))),
+                Work::Forget { since, from } => log.forget(*since, *from).map(|gone| Ok(Outcome::Forgotten(gone))),
                 // Done by now.
                 Work::Mend | Work::Settle | Work::Install(_) => Ok(Ok(Outcome::Done)),
             })
             .collect::<Result<_, _>>()?;
-        let head = log.close()?;
+        let closed = log.close()?;
         transaction.commit()?;
-        Ok((head, verdicts))
+        self.trim.landed(closed.audit_added, closed.audit_gone);
+        Ok((closed.head, verdicts))
     }
 }

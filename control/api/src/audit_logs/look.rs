@@ -170,7 +170,7 @@ fn range(view: &View, wanted: &Wanted) -> Result<AuditRange, Error> {
         range.first = AuditPlace::first_of(further(view.0.audit_since(since)?, -1));
     }
     if let Some(before) = wanted.before {
-        range.end = range.end.min(AuditPlace::first_of(further(view.0.audit_since(before)?, 1)));
+        range.end = range.end.min(AuditPlace::first_of(further(view.0.audit_before(before)?, 1)));
     }
     if let Some(before) = wanted.before_revision {
         range.end = range.end.min(AuditPlace::first_of(Rev(before)));

@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use super::share::Shares;
 use super::whose::{By, Place, account_of, deletion_of};
-use super::{API, AuditAction, DELETION, LARGE_PER_HOUR, SMALL, name_in, who, without_secrets};
+use super::{API, AuditAction, DELETION, SMALL, name_in, who, without_secrets};
 use crate::change::{Meta, Op, Rev};
 use crate::key::{Key, Prefix, Scope};
 use crate::kind::Kind;
@@ -95,7 +95,7 @@ impl<'m> Entries<'m> {
         let Some(action) = action(op, before.as_ref(), self.before, self.meta) else { return Ok(()) };
         let Some(place) = self.place(connection, key, ops)? else { return Ok(()) };
         if let Some(hour) = self.large
-            && !shares.take_large(connection, place.owner, place.by.writer, hour, LARGE_PER_HOUR)?
+            && !shares.take_large(connection, place.owner, place.by.writer, hour, action)?
         {
             let of = Prefix::of(key.scope(), key.kind());
             let many = self.left_over.entry((of.first().to_owned(), action)).or_insert_with(|| (key.clone(), 0));

@@ -6,8 +6,8 @@ use bartizan_names::{AccountId, Timestamp, TokenId, UserId, ZoneId};
 use rusqlite::types::Value as Column;
 use rusqlite::{OptionalExtension, Row};
 
-use super::AuditAction;
 use super::entries::PLACES;
+use super::{AuditAction, times};
 use crate::change::{Rev, Value};
 use crate::error::ReadError;
 use crate::key::{Key, Scope};
@@ -150,24 +150,14 @@ impl Snapshot {
         })
     }
 
-    /// The first place at this time or later, found by halving: the clock may have jumped, so look a little further.
+    /// A place in front of which nothing is of this time or later.
     pub fn audit_since(&self, at: Timestamp) -> Result<AuditPlace, ReadError> {
-        self.look(|connection| {
-            let end: Option<i64> =
-                connection.prepare_cached("SELECT max(id) FROM audit")?.query_row((), |row| row.get(0))?;
-            let (mut low, mut high) = (0, end.map_or(0, |end| end + 1));
-            let mut select = connection.prepare_cached("SELECT id, at FROM audit WHERE id >= ? ORDER BY id LIMIT 1")?;
-            while low < high {
-                let middle = low + (high - low) / 2;
-                let found: Option<(i64, i64)> =
-                    select.query_row([middle], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
-                match found {
-                    Some((id, when)) if when.cast_unsigned() < at.unix_micros() => low = id + 1,
-                    _ => high = middle,
-                }
-            }
-            Ok(AuditPlace(low.cast_unsigned()))
-        })
+        self.look(|connection| times::first(connection, at)).map(AuditPlace)
+    }
+
+    /// A place from which on nothing is of before this time.
+    pub fn audit_before(&self, at: Timestamp) -> Result<AuditPlace, ReadError> {
+        self.look(|connection| times::end(connection, at)).map(AuditPlace)
     }
 
     /// How far it reaches back, and how much it takes.

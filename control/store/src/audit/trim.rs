@@ -21,23 +21,40 @@ pub(crate) struct Trim {
     /// Where the next step begins: what is in front of it was spared.
     from: i64,
     under_way: bool,
+    /// Bytes of all entries, kept up with each transaction: there may be hundreds of thousands of shares. None while it is
+    /// not known.
+    all: Option<u64>,
 }
 
-/// Whether there is more to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Left {
-    Some,
-    None,
+/// What a step took of what is too old.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Dropped {
+    pub(crate) entries: u64,
+    pub(crate) bytes: u64,
+    /// Where the next step begins; none at the end.
+    pub(crate) next: Option<i64>,
 }
 
 impl Trim {
     /// Whether there is too much.
     pub(crate) fn is_due(&mut self, connection: &Connection) -> rusqlite::Result<bool> {
-        let all: Option<i64> =
-            connection.prepare_cached("SELECT sum(bytes) FROM audit_share")?.query_row((), |row| row.get(0))?;
+        let all = match self.all {
+            Some(all) => all,
+            None => *self.all.insert(sum(connection)?),
+        };
         let max = if self.under_way { BYTES_MAX - SLACK } else { BYTES_MAX };
-        self.under_way = all.unwrap_or(0).cast_unsigned() > max;
+        self.under_way = all > max;
         Ok(self.under_way)
+    }
+
+    /// A transaction has landed that added so many bytes of entries, and took so many away.
+    pub(crate) fn landed(&mut self, added: u64, gone: u64) {
+        self.all = self.all.map(|all| all.saturating_add(added).saturating_sub(gone));
+    }
+
+    /// Nobody kept up with what there is.
+    pub(crate) fn sum_anew(&mut self) {
+        self.all = None;
     }
 
     /// Deletes some of the oldest entries of those who have more than their part.
@@ -60,32 +77,47 @@ impl Trim {
                 delete(connection, id)?;
             }
         }
+        self.all = Some(parts.all);
         parts.write(connection)
     }
 }
 
-/// Deletes some of the entries that are older than `since`, but none of the newest.
-pub(crate) fn drop_older(connection: &Connection, since: Timestamp) -> rusqlite::Result<Left> {
+fn sum(connection: &Connection) -> rusqlite::Result<u64> {
+    let all: Option<i64> =
+        connection.prepare_cached("SELECT sum(bytes) FROM audit_share")?.query_row((), |row| row.get(0))?;
+    Ok(all.unwrap_or(0).max(0).cast_unsigned())
+}
+
+/// Looks at some entries from a place on and deletes those older than `since`, but none of the newest. Times need not be in
+/// the order of the places: clocks jump.
+pub(crate) fn drop_older(connection: &Connection, since: Timestamp, from: i64) -> rusqlite::Result<Dropped> {
     let newest: Option<i64> = connection
         .prepare_cached("SELECT id FROM audit ORDER BY id DESC LIMIT 1 OFFSET ?")?
         .query_row([signed(ENTRIES_MIN)], |row| row.get(0))
         .optional()?;
-    let Some(end) = newest else { return Ok(Left::None) };
+    let Some(end) = newest else { return Ok(Dropped::default()) };
     let rows: Vec<(i64, Whose, u64, i64)> = connection
-        .prepare_cached("SELECT id, owner, writer, bytes, at FROM audit WHERE id <= ? ORDER BY id LIMIT ?")?
-        .query_map((end, STEP), |row| {
+        .prepare_cached("SELECT id, owner, writer, bytes, at FROM audit WHERE id >= ? AND id <= ? ORDER BY id LIMIT ?")?
+        .query_map((from, end, STEP), |row| {
             Ok((row.get(0)?, (row.get(1)?, row.get(2)?), row.get::<_, i64>(3)?.cast_unsigned(), row.get(4)?))
         })?
         .collect::<Result<_, _>>()?;
+    let is_last = rows.len() < STEP as usize;
+    let next = rows.last().filter(|_| !is_last).map(|(id, ..)| id + 1);
+    let mut old = rows.into_iter().filter(|(.., at)| *at < signed(since.unix_micros())).peekable();
+    let mut dropped = Dropped { next, ..Dropped::default() };
+    if old.peek().is_none() {
+        return Ok(dropped);
+    }
     let mut parts = Parts::read(connection, u64::MAX)?;
-    let mut gone = 0;
-    for (id, whose, bytes, _) in rows.iter().take_while(|(.., at)| *at < signed(since.unix_micros())) {
-        delete(connection, *id)?;
-        parts.take(*whose, *bytes);
-        gone += 1;
+    for (id, whose, bytes, _) in old {
+        delete(connection, id)?;
+        parts.take(whose, bytes);
+        dropped.entries += 1;
+        dropped.bytes += bytes;
     }
     parts.write(connection)?;
-    Ok(if gone == STEP { Left::Some } else { Left::None })
+    Ok(dropped)
 }
 
 fn delete(connection: &Connection, id: i64) -> rusqlite::Result<()> {
@@ -240,13 +272,54 @@ mod tests {
         let since = Timestamp::from_unix_micros(20);
         let mut steps = 0;
         connection.execute_batch("BEGIN").unwrap();
-        while drop_older(&connection, since).unwrap() == Left::Some {
+        let mut from = Some(0);
+        while let Some(place) = from {
+            from = drop_older(&connection, since, place).unwrap().next;
             steps += 1;
         }
-        assert_eq!((steps, held(&connection, (1, 1)), held(&connection, (1, 2))), (2, 1_000, 9_000));
+        assert_eq!((steps, held(&connection, (1, 1)), held(&connection, (1, 2))), (3, 1_000, 9_000));
         // The newest ones are old as well, and stay.
-        assert_eq!(drop_older(&connection, Timestamp::from_unix_micros(1_000)), Ok(Left::None));
+        assert_eq!(drop_older(&connection, Timestamp::from_unix_micros(1_000), 0), Ok(Dropped::default()));
         connection.execute_batch("COMMIT").unwrap();
         assert_eq!(held(&connection, (1, 1)) + held(&connection, (1, 2)), 10_000);
+    }
+
+    /// Entries of a clock that was wrong keep none behind them.
+    #[test]
+    fn what_is_old_goes_from_behind_what_seems_new() {
+        let (_dir, connection) = store();
+        write(&connection, 0, 1, (1, 1), 1_000_000);
+        write(&connection, 1, 100, (1, 2), 10);
+        write(&connection, 1_000, 3_000, (1, 1), 1_000_000);
+        write(&connection, 5_000, 500, (1, 2), 10);
+        write(&connection, 20_000, 10_000, (1, 3), 30);
+        let mut from = Some(0);
+        while let Some(place) = from {
+            from = drop_older(&connection, Timestamp::from_unix_micros(20), place).unwrap().next;
+        }
+        let left = [(1, 1), (1, 2), (1, 3)].map(|whose| held(&connection, whose));
+        assert_eq!(left, [3_001, 0, 10_000]);
+    }
+
+    /// The sum that is kept up is the one that the shares have, whatever lands and goes.
+    #[test]
+    fn the_sum_is_kept_up() {
+        let (_dir, connection) = store();
+        write(&connection, 0, 12_000, (1, 1), 10);
+        let mut trim = Trim::default();
+        assert_eq!((trim.is_due(&connection), trim.all), (Ok(false), Some(12_000_000)));
+        write(&connection, 20_000, 100, (2, 1), 10);
+        trim.landed(100_000, 0);
+        let dropped = drop_older(&connection, Timestamp::from_unix_micros(20), 0).unwrap();
+        assert_eq!((dropped.entries, dropped.bytes), (1_000, 1_000_000));
+        trim.landed(0, dropped.bytes);
+        assert_eq!((trim.all, sum(&connection)), (Some(11_100_000), Ok(11_100_000)));
+        trim.step_to(&connection, 11_000_000).unwrap();
+        assert_eq!((trim.all, sum(&connection)), (Some(11_000_000), Ok(11_000_000)));
+        // Nobody looks at the shares meanwhile.
+        connection.execute_batch("DROP TABLE audit_share").unwrap();
+        assert_eq!(trim.is_due(&connection), Ok(false));
+        trim.landed(BYTES_MAX, 0);
+        assert_eq!(trim.is_due(&connection), Ok(true));
     }
 }

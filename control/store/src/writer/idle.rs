@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bartizan_quotas::Rarely;
 use rusqlite::TransactionBehavior;
 
 use super::Writer;
@@ -102,15 +103,19 @@ impl Writer {
 
     /// Deletes some of the audit, if it takes too much.
     pub(super) fn trim_audit(&mut self) -> Chores {
-        let step = self.connection.transaction_with_behavior(TransactionBehavior::Immediate).and_then(|transaction| {
-            if !self.trim.is_due(&transaction)? {
-                return Ok(Chores::Done);
+        let step = match self.trim.is_due(&self.connection) {
+            Ok(true) => {
+                self.connection.transaction_with_behavior(TransactionBehavior::Immediate).and_then(|transaction| {
+                    self.trim.step(&transaction)?;
+                    transaction.commit()?;
+                    Ok(Chores::UnderWay)
+                })
             }
-            self.trim.step(&transaction)?;
-            transaction.commit()?;
-            Ok(Chores::UnderWay)
-        });
+            Ok(false) => return Chores::Done,
+            Err(error) => Err(error),
+        };
         step.unwrap_or_else(|error| {
+            self.trim.sum_anew();
             self.met(&error);
             Chores::Done
         })
@@ -132,8 +137,12 @@ impl Writer {
     fn met(&mut self, error: &rusqlite::Error) {
         if damage::is_damage(error) {
             self.damage.note();
-        } else {
-            tracing::warn!(%error, "the store's care for its file failed");
+            return;
+        }
+        // A full disk fails each of them, several times a second.
+        static FAILED: Rarely = Rarely::new();
+        if let Some(times) = FAILED.turn() {
+            tracing::warn!(%error, times, "the store's care for its file failed; see what `bartizan doctor` says of its disk");
         }
     }
 }

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use bartizan_quotas::Rarely;
+
 use super::Writer;
 use crate::schema;
 
@@ -44,7 +46,11 @@ impl Writer {
                 size + self.folding.bytes
             }
             Err(error) => {
-                tracing::warn!(size, %error, "the store's journal cannot be folded");
+                static FAILED: Rarely = Rarely::new();
+                if let Some(times) = FAILED.turn() {
+                    let remedy = "see what `bartizan doctor` says of its disk";
+                    tracing::warn!(size, %error, times, remedy, "the store's journal cannot be folded");
+                }
                 size + self.folding.bytes
             }
         }

@@ -6,7 +6,7 @@ use bartizan_names::{Timestamp, ZoneId};
 use rusqlite::{Transaction, params};
 
 use super::Prepared;
-use crate::audit::{self, Entries, Shares};
+use crate::audit::{self, Dropped, Entries, Shares};
 use crate::change::{ChangeSet, Op, Rev};
 use crate::envelope::{self, Verdict};
 use crate::error::CommitError;
@@ -30,6 +30,16 @@ pub(super) struct LogEnd<'t> {
     sums: Sums,
     /// And of whose the audit is.
     shares: Shares,
+    /// Bytes of the audit that go.
+    forgotten: u64,
+}
+
+/// What a transaction came to.
+pub(super) struct Closed {
+    pub(super) head: Rev,
+    /// Bytes that the audit gets, and those that go of it.
+    pub(super) audit_added: u64,
+    pub(super) audit_gone: u64,
 }
 
 impl<'t> LogEnd<'t> {
@@ -37,7 +47,15 @@ impl<'t> LogEnd<'t> {
     pub(super) fn open(transaction: &'t Transaction<'t>) -> rusqlite::Result<LogEnd<'t>> {
         let head = log::head(transaction)?;
         let bytes = tables::bytes_until(transaction, head)?.unwrap_or(0);
-        Ok(LogEnd { transaction, begin: head, head, bytes, sums: Sums::default(), shares: Shares::default() })
+        Ok(LogEnd {
+            transaction,
+            begin: head,
+            head,
+            bytes,
+            sums: Sums::default(),
+            shares: Shares::default(),
+            forgotten: 0,
+        })
     }
 
     pub(super) fn append(&mut self, prepared: &Prepared) -> rusqlite::Result<Verdict> {
@@ -92,14 +110,15 @@ impl<'t> LogEnd<'t> {
         Ok(())
     }
 
-    /// Puts down what the whole transaction came to; the newest revision.
-    pub(super) fn close(self) -> rusqlite::Result<Rev> {
+    /// Puts down what the whole transaction came to.
+    pub(super) fn close(self) -> rusqlite::Result<Closed> {
+        let mut closed = Closed { head: self.head, audit_added: 0, audit_gone: self.forgotten };
         if self.head != self.begin {
             log::put_head(self.transaction, self.head)?;
             self.sums.add_to_file(self.transaction)?;
-            self.shares.write(self.transaction)?;
+            closed.audit_added = self.shares.write(self.transaction)?;
         }
-        Ok(self.head)
+        Ok(closed)
     }
 
     /// The last revision of those at the log's beginning without which the rest has no more than `bytes_max`.
@@ -117,8 +136,10 @@ impl<'t> LogEnd<'t> {
     }
 
     /// Deletes some of what is old of the audit.
-    pub(super) fn forget(&self, since: Timestamp) -> rusqlite::Result<audit::Left> {
-        audit::drop_older(self.transaction, since)
+    pub(super) fn forget(&mut self, since: Timestamp, from: i64) -> rusqlite::Result<Dropped> {
+        let dropped = audit::drop_older(self.transaction, since, from)?;
+        self.forgotten += dropped.bytes;
+        Ok(dropped)
     }
 
     /// Drops some of the changes that need not be kept, oldest first; the oldest revision that is left.

@@ -142,6 +142,7 @@ impl Writer {
     /// Another log may have begun.
     fn look_again(&mut self) -> rusqlite::Result<()> {
         self.connection.flush_prepared_statement_cache();
+        self.trim.sum_anew();
         self.epoch.store(log::epoch(&self.connection)?.0, Ordering::Relaxed);
         let head = log::head(&self.connection)?;
         self.high_water.tell(log::epoch(&self.connection)?, head);

@@ -139,18 +139,20 @@ fn a_large_change_is_told_by_its_number() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(&dir);
     store.commit(by(1, vec![zone_op(1, "a.test", 3, "active")])).unwrap();
-    let batch = |hour: u64, count: u32, by_token: u8| {
+    let key = |number: u32| {
+        let mut id = [0; 16];
+        id[..4].copy_from_slice(&number.to_be_bytes());
+        bartizan_store::Key::record(zone(1), bartizan_names::RecordId::from_bytes(id))
+    };
+    let batch = |hour: u64, numbers: std::ops::Range<u32>, by_token: u8| {
         let put = |number: u32| {
-            let mut id = [0; 16];
-            id[..4].copy_from_slice(&number.to_be_bytes());
-            let key = bartizan_store::Key::record(zone(1), bartizan_names::RecordId::from_bytes(id));
             let json = serde_json::json!({
                 "name": format!("{number}.a.test"), "type": "A", "content": format!("{by_token} {hour}"),
                 "proxied": false, "ttl": 1,
             });
-            put(key, &json.to_string())
+            put(key(number), &json.to_string())
         };
-        let mut set = by(by_token, (0..count).map(put).collect());
+        let mut set = by(by_token, numbers.map(put).collect());
         set.meta.at = at(hour * 3_600);
         store.commit(set).unwrap()
     };
@@ -160,19 +162,28 @@ fn a_large_change_is_told_by_its_number() {
         let summaries: Vec<_> = entries.iter().filter(|entry| entry.object.is_none()).collect();
         (entries.len() - summaries.len(), summaries.iter().map(|entry| entry.count).sum::<u64>(), summaries.len())
     };
-    assert_eq!(counts(batch(1, 15_000, 1)), (15_000, 0, 0));
-    let more = batch(1, 15_000, 2);
-    assert_eq!(counts(more), (15_000, 0, 0), "another token has its own");
-    let more = batch(1, 15_001, 1);
-    // One of them is new.
-    assert_eq!(counts(more), (5_000, 10_001, 2));
-    // Small ones always have an entry each, and the next hour is another one.
-    assert_eq!(counts(batch(1, 50, 2)), (50, 0, 0));
-    assert_eq!(counts(batch(2, 200, 1)), (200, 0, 0));
+    assert_eq!(counts(batch(1, 0..15_000, 1)), (15_000, 0, 0));
+    assert_eq!(counts(batch(1, 20_000..21_000, 2)), (1_000, 0, 0), "another token has its own");
+    let more = batch(1, 10_000..26_000, 1);
+    // 5,000 of them stay as they are, 1,000 are changed, and 10,000 are new.
+    assert_eq!(counts(more), (1_000 + 5_000, 5_000, 1));
     let snapshot = store.read().unwrap();
     let summaries = snapshot.audit(&AuditOf::Zone(zone(1)), AuditRange::of(more), Direction::Ascending, 100_000);
     let told: Vec<_> = summaries.unwrap().iter().filter(|entry| entry.object.is_none()).map(told).collect();
-    assert_eq!(told, [format!("{more} add record - 1"), format!("{more} change record - 10000")]);
+    assert_eq!(told, [format!("{more} add record - 5000")]);
+    // Who added so many does not hide by it what they delete then.
+    let mut deleted = by(1, (0..120).map(|number| Op::Del { key: key(number) }).collect());
+    deleted.meta.at = at(3_600);
+    let deleted = store.commit(deleted).unwrap();
+    assert_eq!(counts(deleted), (120, 0, 0));
+    let snapshot = store.read().unwrap();
+    for entry in snapshot.audit(&AuditOf::All, AuditRange::of(deleted), Direction::Ascending, 200).unwrap() {
+        let [before, after] = documents(&snapshot, &entry);
+        assert!(entry.name.is_some() && before.is_some() && after.is_none(), "{entry:?}");
+    }
+    // Small ones always have an entry each, and the next hour is another one.
+    assert_eq!(counts(batch(1, 0..50, 1)), (50, 0, 0));
+    assert_eq!(counts(batch(2, 30_000..30_200, 1)), (200, 0, 0));
 }
 
 /// What goes with a zone in the background is told as done by whoever deleted the zone.
