@@ -110,6 +110,19 @@ pub struct EdgeUserBody {
     #[serde(default, skip_serializing_if = "Patch::is_absent")]
     #[schema(value_type = Option<String>)]
     pub status: Patch<String>,
+    /// For the caller's own password, in a session: the one of before.
+    #[serde(default, skip_serializing_if = "Patch::is_absent")]
+    #[schema(value_type = Option<String>, format = Password)]
+    pub current_password: Patch<String>,
+}
+
+/// What a new global key takes.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct KeyBody {
+    /// In a session: the password, if there is one.
+    #[serde(default, skip_serializing_if = "Patch::is_absent")]
+    #[schema(value_type = Option<String>, format = Password)]
+    pub current_password: Patch<String>,
 }
 
 /// What a change of the caller's own password takes.

@@ -54,6 +54,18 @@ impl<S: Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
     }
 }
 
+/// A JSON body that may be left out: then it says nothing.
+pub(crate) struct AnyBody<T>(pub(crate) T);
+
+impl<S: Sync, T: DeserializeOwned + Default> FromRequest<S> for AnyBody<T> {
+    type Rejection = Error;
+
+    async fn from_request(request: Request, _: &S) -> Result<AnyBody<T>, Error> {
+        let body = whole(request.into_body(), BODY_MAX).await?;
+        if body.is_empty() { Ok(AnyBody(T::default())) } else { parse(&body).map(AnyBody) }
+    }
+}
+
 /// A JSON body of many objects.
 pub(crate) struct LargeBody<T>(pub(crate) T);
 

@@ -19,9 +19,9 @@
 //!             zone_facts · tunnels · apps · owner_names · dns_records · page_rules · tunnel_routes · pops · app_addresses ·
 //!             spectrum · access_rules · firewall · audit_logs · edge · status · ips · probes
 //! guard       here · state (Api) · auth
-//! store       transaction (View, Change) · memberships · caller · writes · passwords
+//! store       transaction (View, Change) · memberships · caller · writes · passwords · calls
 //! calls       path · origin · cookie · permission · roles · reply · error · rights · tag · query · extract · here · front ·
-//!             openapi · numbers · idempotency · calls · background (Worker) · turns · admin_file · last_used
+//!             openapi · numbers · idempotency · background (Worker) · turns · admin_file · last_used
 //! ```
 //! What a resource keeps, and by which rules, is in its own file: as methods of View and Change that other resources may
 //! call. What is about everything of a zone, whatever its kind, is in `deletions`.

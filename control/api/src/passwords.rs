@@ -2,10 +2,13 @@
 //!
 //! Tries are counted for each source, and for each user. Nobody is locked out by others: while a user's password is being
 //! guessed, from however many places, each source has fewer tries for that user, but one that has made none yet has its
-//! own. It is the same for an address that is no user's, in its answers and in its time.
+//! own. A source may be many people (a proxy, a machine with many processes): each of its users has tries of their own, and
+//! whoever had the right password from there before is not troubled by what others there try. It is the same for an
+//! address that is no user's, in its answers and in its time.
 
+use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bartizan_quotas::{SourceKey, Throttle};
@@ -15,8 +18,14 @@ use tokio::sync::Semaphore;
 use crate::error::{Error, Fault};
 use crate::writes::blocking;
 
-/// Wrong passwords of a source.
-const OF_SOURCE: (u32, Duration) = (10, Duration::from_secs(300));
+/// Wrong passwords of a source, for all users of whom it has not shown the right one.
+const OF_SOURCE: (u32, Duration) = (50, Duration::from_secs(300));
+
+/// Wrong passwords of a source for one user.
+const OF_PAIR: (u32, Duration) = (10, Duration::from_secs(300));
+
+/// Sources with a user whose password was right, which are remembered; the one of longest ago is forgotten first.
+const RIGHT_MAX: usize = 4_096;
 
 /// Wrong passwords for a user, from everywhere, after which each source has fewer tries for that user.
 const OF_USER: (u32, Duration) = (20, Duration::from_secs(600));
@@ -40,6 +49,9 @@ pub(crate) struct Passwords {
     sources: Throttle,
     users: Throttle<Whom>,
     guessed: Throttle<(SourceKey, Whom)>,
+    pairs: Throttle<(SourceKey, Whom)>,
+    /// When a source last had the right password of a user.
+    right: Mutex<HashMap<(SourceKey, Whom), Instant>>,
 }
 
 impl Default for Passwords {
@@ -51,6 +63,8 @@ impl Default for Passwords {
             sources: Throttle::new(OF_SOURCE.0, OF_SOURCE.1),
             users: Throttle::new(OF_USER.0, OF_USER.1),
             guessed: Throttle::new(OF_SOURCE_FOR_USER.0, OF_SOURCE_FOR_USER.1),
+            pairs: Throttle::new(OF_PAIR.0, OF_PAIR.1),
+            right: Mutex::default(),
         }
     }
 }
@@ -69,22 +83,51 @@ impl Passwords {
         whom.copy_from_slice(&sha256(email.as_bytes())[..16]);
         let source = from.map(SourceKey::widest);
         // Counted before, so that tries which are made at once are all counted.
+        let had_it = source.is_some_and(|source| self.had_it((source, whom)));
         if let Some(source) = source {
-            let counted = self.sources.take(source, now);
-            let of_user = if self.users.is_over(whom, now) { self.guessed.take((source, whom), now) } else { Ok(()) };
-            counted.and(of_user).map_err(|wait| Error::from(Fault::TooManyTries).after(wait))?;
+            self.count(source, whom, had_it, now).map_err(|wait| Error::from(Fault::TooManyTries).after(wait))?;
         }
         let is_right = self.run(move || is_password(&password, kept.as_deref())).await?;
         match source {
             Some(source) if is_right => {
-                self.sources.give_back(source, now);
-                self.guessed.give_back((source, whom), now);
+                let pair = (source, whom);
+                if !had_it {
+                    self.sources.give_back(source, now);
+                    self.guessed.give_back(pair, now);
+                }
+                self.pairs.give_back(pair, now);
+                self.note_right(pair, now);
             }
             // That there were too many is told to the next one.
             _ if !is_right => drop(self.users.take(whom, now)),
             _ => {}
         }
         Ok(is_right)
+    }
+
+    /// Counts a try. An error says how long to wait.
+    fn count(&self, source: SourceKey, whom: Whom, had_it: bool, now: Instant) -> Result<(), Duration> {
+        if had_it {
+            return self.pairs.take((source, whom), now);
+        }
+        self.sources.take(source, now)?;
+        let of_user = if self.users.is_over(whom, now) { self.guessed.take((source, whom), now) } else { Ok(()) };
+        // What is refused for one user takes nothing from the others.
+        of_user.and_then(|()| self.pairs.take((source, whom), now)).inspect_err(|_| self.sources.give_back(source, now))
+    }
+
+    fn had_it(&self, pair: (SourceKey, Whom)) -> bool {
+        self.right.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&pair)
+    }
+
+    fn note_right(&self, pair: (SourceKey, Whom), now: Instant) {
+        let mut right = self.right.lock().unwrap_or_else(PoisonError::into_inner);
+        right.insert(pair, now);
+        if right.len() > RIGHT_MAX
+            && let Some(oldest) = right.iter().min_by_key(|(_, at)| **at).map(|(pair, _)| *pair)
+        {
+            right.remove(&oldest);
+        }
     }
 
     /// What is to be kept of a new password.
@@ -131,12 +174,12 @@ mod tests {
         for email in ["user@example.com", "nobody@example.com"] {
             let base = if email.starts_with("user") { 0 } else { 100 };
             // One source.
-            for _ in 0..OF_SOURCE.0 {
+            for _ in 0..OF_PAIR.0 {
                 assert_eq!(is(email, "wrong", base + 1).await, "false");
             }
             assert_eq!(is(email, "wrong", base + 1).await, "TooManyTries");
             // Others have their own tries, until it is known that somebody guesses this user.
-            for _ in OF_SOURCE.0..OF_USER.0 {
+            for _ in OF_PAIR.0..OF_USER.0 {
                 assert_eq!(is(email, "wrong", base + 2).await, "false");
             }
             for source in 3..6 {
@@ -151,6 +194,42 @@ mod tests {
             assert_eq!(is("user@example.com", PASSWORD, 50).await, "true");
         }
         assert_eq!(is("other@example.com", "wrong", 51).await, "false");
+    }
+
+    #[tokio::test]
+    async fn one_process_locks_out_nobody_else_on_its_machine() {
+        let passwords = Passwords::default();
+        let kept = passwords.hash(PASSWORD.to_owned()).await.unwrap();
+        let is = async |email: &str, password: &str| match passwords
+            .is(email, password.to_owned(), Some(kept.clone()), from(1))
+            .await
+        {
+            Ok(is) => is.to_string(),
+            Err(error) => format!("{:?}", error.fault),
+        };
+        assert_eq!(is("known@example.com", PASSWORD).await, "true");
+        // One user is guessed until there are no tries left for them: others have theirs.
+        for _ in 0..OF_PAIR.0 {
+            assert_eq!(is("guessed@example.com", "wrong").await, "false");
+        }
+        for _ in 0..OF_SOURCE.0 {
+            assert_eq!(is("guessed@example.com", "wrong").await, "TooManyTries");
+        }
+        assert_eq!(is("other@example.com", PASSWORD).await, "true");
+        // Many are, until the source has none left: who had the right password from there goes on.
+        for number in OF_PAIR.0..OF_SOURCE.0 {
+            assert_eq!(is(&format!("{number}@example.com"), "wrong").await, "false");
+        }
+        assert_eq!(is("new@example.com", PASSWORD).await, "TooManyTries");
+        for email in ["known@example.com", "other@example.com"] {
+            assert_eq!(is(email, PASSWORD).await, "true", "{email}");
+        }
+        assert_eq!(is("new@example.com", PASSWORD).await, "TooManyTries", "others' logins give it no tries");
+        // Their own tries are counted all the same.
+        for _ in 0..OF_PAIR.0 {
+            assert_eq!(is("known@example.com", "wrong").await, "false");
+        }
+        assert_eq!(is("known@example.com", PASSWORD).await, "TooManyTries");
     }
 
     /// More than wait at most, at once.

@@ -11,7 +11,7 @@ use bartizan_model::{Email, check_password};
 use bartizan_names::UserId;
 use bartizan_seal as seal;
 use bartizan_store::{Key, Kind, Prefix, Scope};
-use bartizan_v4::user::{EdgeUser, EdgeUserBody, PasswordBody, Person};
+use bartizan_v4::user::{EdgeUser, EdgeUserBody, KeyBody, PasswordBody, Person};
 use bartizan_v4::{Deleted, Patch, StoredMembership, StoredToken, StoredUser, UserStatus};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -20,7 +20,7 @@ use crate::admin_file;
 use crate::auth::needs;
 use crate::caller::{Bounds, Caller, email_key};
 use crate::error::{Error, Fault};
-use crate::extract::{Body, Ids, Query};
+use crate::extract::{AnyBody, Body, Ids, Query};
 use crate::permission::Permission;
 use crate::reply::{PageSizes, Reply};
 use crate::rights::{Resource, Rights, Target};
@@ -151,6 +151,11 @@ async fn edit(
     };
     let password = hashed(&api, body.password.value(), email.as_ref().unwrap_or(&old.email)).await?;
     let sets_password = !body.password.is_absent();
+    let is_own = sets_password && id == caller.user && caller.session.is_some();
+    if is_own {
+        confirm(&api, &caller, &old, &body.current_password).await?;
+    }
+    let known = old.password;
     let status = status(body.status.value())?;
     if status == Some(UserStatus::Disabled) && id == caller.user {
         return Err(Fault::UserBody.because("nobody disables themself: somebody must be left").at("/status"));
@@ -161,6 +166,9 @@ async fn edit(
             let memberships = change.memberships(id)?;
             refuse_more(&caller, change, &memberships)?;
             let old = change.edge_user(id)?;
+            if is_own && old.password != known {
+                return Err(changed_meanwhile());
+            }
             if status == Some(UserStatus::Disabled) {
                 change.keep_administrators_without(id)?;
             }
@@ -216,21 +224,14 @@ async fn set_password(
     let old = api.read(move |view| view.edge_user(id)).await?;
     let new = body.password.value().ok_or_else(|| Fault::PasswordBody.because("it is missing").at("/password"))?;
     check_password(new, &old.email)?;
-    if old.password.is_some() {
-        let current = body.current_password.value().cloned().unwrap_or_default();
-        let email = old.email.to_lowercase();
-        if !api.passwords().is(&email, current, old.password.clone(), caller.client()).await? {
-            api.note_wrong(caller.client());
-            return Err(Error::from(Fault::WrongPassword).at("/current_password"));
-        }
-    }
+    confirm(&api, &caller, &old, &body.current_password).await?;
     let hash = api.passwords().hash(new.clone()).await?;
     let (actor, session) = (caller.clone(), caller.session.map(|session| session.id));
     let user = api
         .change(&actor, move |change| {
             let now = change.edge_user(id)?;
             if now.password != old.password {
-                return Err(Fault::Busy.because("the password was changed meanwhile"));
+                return Err(changed_meanwhile());
             }
             change.replace_user(&now, StoredUser { password: Some(hash.clone()), ..now.clone() }, session)
         })
@@ -243,14 +244,27 @@ async fn set_password(
     put,
     path = "/bartizan/user/api_key",
     tag = "Users",
+    request_body = Option<KeyBody>,
     responses((status = 200, body = bartizan_v4::Envelope<String>))
 )]
-async fn roll_key(State(api): State<Api>, caller: Caller) -> Result<Reply<String>, Error> {
+async fn roll_key(
+    State(api): State<Api>,
+    caller: Caller,
+    AnyBody(body): AnyBody<KeyBody>,
+) -> Result<Reply<String>, Error> {
     refuse_less(&caller)?;
     let (actor, id) = (caller.clone(), caller.user);
+    let in_session = caller.session.is_some();
+    let known = api.read(move |view| view.edge_user(id)).await?;
+    if in_session {
+        confirm(&api, &caller, &known, &body.current_password).await?;
+    }
     let (key, of_before) = api
         .change(&actor, move |change| {
             let old = change.edge_user(id)?;
+            if in_session && old.password != known.password {
+                return Err(changed_meanwhile());
+            }
             let key = new_key();
             let key_sha256 = seal::hash_token(&key).to_string();
             change.put(Key::user(id), &StoredUser { key_sha256, modified_on: change.now(), ..old.clone() })?;
@@ -283,6 +297,24 @@ fn status(given: Option<&String>) -> Result<Option<UserStatus>, Error> {
     let Some(given) = given else { return Ok(None) };
     let found = all.into_iter().find(|status| status.as_str() == given);
     found.map(Some).ok_or_else(|| Fault::UserBody.because("status must be active or disabled").at("/status"))
+}
+
+/// Whoever sits down at an open page is not yet its user: what lets the user in for good is set by who knows the password of
+/// before, if there is one. A global key and tokens with all rights are as good as what they set.
+async fn confirm(api: &Api, caller: &Caller, user: &StoredUser, current: &Patch<String>) -> Result<(), Error> {
+    if user.password.is_none() {
+        return Ok(());
+    }
+    let (email, current) = (user.email.to_lowercase(), current.value().cloned().unwrap_or_default());
+    if api.passwords().is(&email, current, user.password.clone(), caller.client()).await? {
+        return Ok(());
+    }
+    api.note_wrong(caller.client());
+    Err(Error::from(Fault::WrongPassword).at("/current_password"))
+}
+
+fn changed_meanwhile() -> Error {
+    Fault::Busy.because("the password was changed meanwhile")
 }
 
 /// Whoever may do less than the user does not get more by being the user.

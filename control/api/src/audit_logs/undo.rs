@@ -13,7 +13,7 @@ mod back;
 use std::collections::HashMap;
 
 use axum::extract::State;
-use bartizan_names::ZoneId;
+use bartizan_names::{AccountId, ZoneId};
 use bartizan_store::{
     AuditAction, AuditEntry, AuditOf, AuditPlace, AuditRange, DELETION, Direction, Key, Kind, Op, Rev, Scope, Value,
 };
@@ -53,6 +53,7 @@ pub(super) async fn undo(
     let changes = api
         .change(&actor, move |change| {
             let objects = Objects::read(change, Rev(revision))?;
+            let caller = objects.caller(&caller);
             objects.check(&Sight::new(&caller, shared.facts().account), change, force)?;
             back::put(&shared, &caller, change, &objects)?;
             let told = told(change, &objects)?;
@@ -75,6 +76,10 @@ struct Object {
     rev: Rev,
     /// Whether the change left it there.
     is_there: bool,
+    /// Whose it was then, if it is no user's.
+    account: Option<AccountId>,
+    /// Of what was deleted behind a zone: by which request the zone was.
+    went: Option<[u8; 16]>,
 }
 
 impl Object {
@@ -109,6 +114,7 @@ impl Objects {
             )));
         }
         let deleted: Vec<(ZoneId, [u8; 16])> = all.iter().filter_map(deleted_zone).collect();
+        let comes_alone = deleted.is_empty();
         for (zone, request) in deleted {
             if view.has(&Key::deletion(zone))? {
                 return Err(Fault::Busy.because("what was in the zone is still being deleted"));
@@ -141,9 +147,20 @@ impl Objects {
                 return Err(Fault::UndoRefused.because(what));
             }
             known.insert(entry.key.clone(), objects.0.len());
-            objects.0.push(Object { key: entry.key, name: entry.name, before, rev: entry.place.rev(), is_there });
+            let went = (comes_alone && entry.interface == DELETION).then_some(entry.request_id);
+            let AuditEntry { place, account, key, name, .. } = entry;
+            objects.0.push(Object { key, name, before, rev: place.rev(), is_there, account, went });
         }
         Ok(objects)
+    }
+
+    /// The caller where the change was made: in that account, if they are in it.
+    fn caller(&self, caller: &Caller) -> Caller {
+        let account = self.0.iter().find_map(|object| object.account);
+        match account.filter(|account| caller.accounts.contains(account)) {
+            Some(account) => caller.clone().acting_in(account),
+            None => caller.clone(),
+        }
     }
 
     /// Whether the caller may do all of it, and nobody did something else since.
@@ -151,7 +168,7 @@ impl Objects {
         let me = sight.caller().user;
         for object in &self.0 {
             let account = match object.key.zone_id() {
-                Some(zone) => view.account_of_zone(zone)?.or_else(|| back::account_in(self, zone)),
+                Some(zone) => view.account_of_zone(zone)?.or_else(|| back::account_in(self, zone)).or(object.account),
                 None => None,
             };
             if !sight.covers_in(&object.key, account) {
@@ -160,6 +177,9 @@ impl Objects {
             }
             if matches!(object.key.scope(), Scope::User(user) if user != me) {
                 return Err(Fault::UndoRefused.because(format!("{} is another user's", object.called())));
+            }
+            if let Some((name, revision)) = went_with(view, object)? {
+                return Err(Fault::UndoRefused.because(format!("it went with zone {name}: undo {revision}")));
             }
             let permission = sight::write_permission(object.key.kind(), object.key.scope())
                 .ok_or_else(|| Fault::UndoRefused.because(format!("{} is not put back", object.called())))?;
@@ -193,6 +213,14 @@ fn called(view: &View, key: &Key) -> Result<String, Error> {
 fn deleted_zone(entry: &AuditEntry) -> Option<(ZoneId, [u8; 16])> {
     let is_deleted = entry.key.kind() == Kind::Zone && entry.action == AuditAction::Delete;
     entry.key.zone_id().filter(|_| is_deleted).map(|zone| (zone, entry.request_id))
+}
+
+/// The zone with which an object went, and the revision that deleted that.
+fn went_with(view: &View, object: &Object) -> Result<Option<(String, Rev)>, Error> {
+    let (Some(request), Some(zone)) = (object.went, object.key.zone_id()) else { return Ok(None) };
+    let entries = view.0.audit(&AuditOf::Object(zone.to_string()), AuditRange::ALL, Direction::Descending, 8)?;
+    let deletion = entries.into_iter().find(|entry| deleted_zone(entry) == Some((zone, request)));
+    Ok(deletion.map(|entry| (entry.name.unwrap_or_else(|| zone.to_string()), entry.place.rev())))
 }
 
 /// What was done to an object since, with the revision that did it; none if nothing was.

@@ -241,6 +241,33 @@ fn nobody_reaches_what_is_in_other_accounts() {
     }
 }
 
+/// Whoever is in several accounts undoes what was done in any of them, by what they may do there.
+#[test]
+fn an_undo_is_judged_where_the_change_was_made() {
+    let edge = Edge::new();
+    let ann = User::new(&edge, "ann");
+    let [first, second] = ["First", "Second"].map(|name| account(&edge, name));
+    ann.join(&first, &[ADMINISTRATOR]);
+    ann.join(&second, &["Administrator Read Only"]);
+    let undo = || {
+        let body = json!({"revision": edge.revision()}).to_string();
+        ann.call("POST", "/bartizan/undo", &body).verdict()
+    };
+    let make = |account: &str, name: &str| {
+        let body = json!({"name": name, "account": {"id": account}}).to_string();
+        edge.post("/zones", &body).result();
+    };
+    make(&second, "second.example");
+    assert_eq!(undo(), "403 9109");
+    let third = account(&edge, "Third");
+    make(&third, "third.example");
+    assert_eq!(undo(), "404 10404");
+    ann.join(&third, &[ADMINISTRATOR]);
+    make(&third, "other.example");
+    assert_eq!(undo(), "200");
+    assert_eq!(ann.zones(), ["second.example", "third.example"]);
+}
+
 /// An undo brings no zone back that could not be made.
 #[test]
 fn a_zone_comes_back_by_the_rules_by_which_it_was_made() {

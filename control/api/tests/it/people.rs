@@ -262,7 +262,11 @@ fn another_password_ends_the_other_sessions() {
     assert_eq!(look(&mine), "403 9109");
     let (mine, _) = cookie(&edge, "ann@example.com", PASSWORD);
     // Disabled, nothing of theirs lets them in: no session, token or global key.
-    let key = in_session(&edge, &mine, "PUT", "/bartizan/user/api_key", "").result();
+    let roll = |body: &str| in_session(&edge, &mine, "PUT", "/bartizan/user/api_key", body);
+    for body in ["", "{}", r#"{"current_password":"wrong"}"#] {
+        assert_eq!(roll(body).verdict(), "403 9108 /current_password", "{body}");
+    }
+    let key = roll(&json!({"current_password": PASSWORD}).to_string()).result();
     let by_key = [("x-auth-email", "Ann@example.com"), ("x-auth-key", key.as_str().unwrap())];
     let zones = json!({"com.cloudflare.api.account.zone.*": "*"});
     let body = json!({"name": "t", "policies": [{"permission_groups": [{"name": "DNS Read"}], "resources": zones}]});
@@ -281,6 +285,31 @@ fn another_password_ends_the_other_sessions() {
     assert_eq!(verify["status"], "disabled");
     assert_eq!(edge.call("PATCH", &one, r#"{"status":"active"}"#).verdict(), "200");
     assert_eq!(verdicts(), ["200", "200", "403 9109"], "the session has ended");
+}
+
+/// An administrator's open page sets no password of their own without the one of before, by whichever door.
+#[test]
+fn a_session_alone_does_not_keep_what_it_has() {
+    let edge = Edge::new();
+    let [ann, bob] = ["ann@example.com", "bob@example.com"].map(|email| {
+        let made = administrator(&edge, email, Some(PASSWORD));
+        format!("{USERS}/{}", made["id"].as_str().unwrap())
+    });
+    let (mine, _) = cookie(&edge, "ann@example.com", PASSWORD);
+    let set = |one: &str, body: Value| in_session(&edge, &mine, "PATCH", one, &body.to_string()).verdict();
+    const NEW: &str = "another horse battery";
+    for body in [
+        json!({"password": NEW}),
+        json!({"password": null}),
+        json!({"password": NEW, "current_password": NEW}),
+        json!({"password": NEW, "email": "anne@example.com"}),
+    ] {
+        assert_eq!(set(&ann, body.clone()), "403 9108 /current_password", "{body}");
+    }
+    assert_eq!(set(&ann, json!({"email": "anne@example.com"})), "200");
+    assert_eq!(set(&ann, json!({"password": NEW, "current_password": PASSWORD})), "200");
+    // Of others they do not know it.
+    assert_eq!(set(&bob, json!({"password": NEW})), "200");
 }
 
 /// Guesses are answered alike whoever is meant, and lock out nobody else.

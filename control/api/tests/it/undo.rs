@@ -96,6 +96,11 @@ fn a_deleted_zone_comes_back_with_all_that_was_in_it() {
     let deleted = last(&edge);
     edge.settle();
     assert_eq!(edge.get(&of("")).verdict(), "404 1001");
+    // What went behind it comes back with it.
+    let follow = undo(&edge, last(&edge));
+    assert_eq!(follow.verdict(), "400 10423", "{}", follow.text);
+    let advice = format!("it went with zone back.example: undo {deleted}");
+    assert!(follow.text.contains(&advice), "{}", follow.text);
     let done = undo(&edge, deleted).result();
     assert_eq!(done["changes"].as_array().unwrap().len(), 9, "{done}");
     assert_eq!(edge.get(&of("")).result()["name"], "back.example");

@@ -1,6 +1,6 @@
 //! Listings: every filter by a table, and all of them together against a plain loop.
 
-use bartizan_names::AccountId;
+use bartizan_names::{AccountId, ZoneName};
 use bartizan_store::{
     AccessRuleOrder, AccessRuleQuery, Direction, Entry, Match, Op, Page, Presence, RecordOrder, RecordQuery, Scope,
     TagFilter, Text, TunnelQuery, VisibleZones, ZoneOrder, ZoneQuery,
@@ -205,6 +205,33 @@ fn seen(of: &[u8], zones: &[u8]) -> Option<VisibleZones> {
         of: of.iter().map(|one| account(*one)).collect(),
         zones: zones.iter().map(|one| zone(*one)).collect(),
     })
+}
+
+#[test]
+fn zones_below_a_name_that_are_anothers() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(&dir);
+    let ops = vec![
+        zone_op(1, "a.Victim.test", 1, "active"),
+        zone_op(2, "b.a.own.test", 2, "active"),
+        zone_op(3, "not-victim.test", 1, "active"),
+        zone_op(4, "victim-not.test", 1, "active"),
+        zone_op(5, "top.example", 1, "active"),
+    ];
+    store.commit(set(vec![], ops)).unwrap();
+    let snapshot = store.read().unwrap();
+    for (of, parent, expect) in [
+        (2, "victim.test", Some("a.victim.test")),
+        (1, "victim.test", None),
+        (2, "a.victim.test", None),
+        (2, "own.test", None),
+        (1, "own.test", Some("b.a.own.test")),
+        (2, "ictim.test", None),
+        (2, "top.example", None),
+    ] {
+        let parent = ZoneName::new(name(parent)).unwrap();
+        assert_eq!(snapshot.zone_below(&parent, account(of)).unwrap().as_deref(), expect, "{parent} of {of}");
+    }
 }
 
 #[test]
