@@ -27,6 +27,13 @@ pub struct StoredImport {
     pub begun_on: Timestamp,
 }
 
+impl StoredImport {
+    /// Whether a record came by it.
+    pub fn has(&self, record: RecordId) -> bool {
+        record.as_bytes()[..8] == self.ids_from.as_bytes()[..8]
+    }
+}
+
 /// What the key of a slot of the address pools holds: the name that it belongs to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoredSlot {

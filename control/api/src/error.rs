@@ -173,7 +173,8 @@ faults! {
     RecordUnknown = 404 81044 "Record does not exist";
     ImportForm = 400 9207 "An import is multipart/form-data with a master file in its field file";
     ZoneFile = 400 9208 "The master file has a fault";
-    ImportBusy = 503 10505 "Another import is at work in this zone, or too many are in others; try again when it is done";
+    ImportBusy = 503 10505 "An import is at work in this zone or account, or too many are in others; try again when it is done";
+    ImportRoom = 507 10508 "The disk of this edge has no room for the working file of this import: make room, or cut the file";
     HostTaken = 400 81053 "An A, AAAA, or CNAME record with that host already exists";
     CnameExists = 400 81054 "A CNAME record with that host already exists";
     NsExists = 400 81055 "An NS record with that host already exists";
@@ -216,7 +217,12 @@ impl Fault {
     const fn stays(self) -> bool {
         matches!(
             self,
-            Fault::AnswerNotKept | Fault::Damaged | Fault::StoreBroken | Fault::DiskFull | Fault::AuthorityEnded
+            Fault::AnswerNotKept
+                | Fault::Damaged
+                | Fault::StoreBroken
+                | Fault::DiskFull
+                | Fault::ImportRoom
+                | Fault::AuthorityEnded
         )
     }
 

@@ -21,7 +21,7 @@
 //! guard       here · state (Api) · auth
 //! store       transaction (View, Change) · memberships · caller · writes · passwords · calls
 //! calls       path · origin · cookie · permission · roles · reply · error · rights · tag · query · extract · here · front ·
-//!             openapi · numbers · idempotency · background (Worker) · turns · admin_file · last_used
+//!             openapi · numbers · idempotency · background (Worker) · turns · spools · admin_file · last_used
 //! ```
 //! What a resource keeps, and by which rules, is in its own file: as methods of View and Change that other resources may
 //! call. What is about everything of a zone, whatever its kind, is in `deletions`.
@@ -76,6 +76,7 @@ mod serve;
 mod sessions;
 mod settings;
 mod spectrum;
+mod spools;
 mod state;
 mod status;
 mod tag;

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use bartizan_model::{Application, Record, Zone};
 use bartizan_names::{AppId, Name, RecordId, ZoneId};
 use bartizan_store::Key;
-use bartizan_v4::StoredName;
+use bartizan_v4::{StoredImport, StoredName};
 
 use crate::apps;
 use crate::error::{Error, Fault};
@@ -33,6 +33,19 @@ impl View {
     /// The ids of the applications that a name leads to.
     pub(crate) fn app_ids_at(&self, zone: ZoneId, owner: &Name) -> Result<Vec<AppId>, Error> {
         Ok(self.name_document(zone, owner)?.apps)
+    }
+
+    /// A name at which an import that is not done has put records is nobody else's: they may go again, and nobody is told
+    /// of them, or has a change of them acknowledged, before they are there to stay.
+    pub(crate) fn refuse_unfinished(&self, zone: ZoneId, records: &[bartizan_v4::Record]) -> Result<(), Error> {
+        if records.is_empty() {
+            return Ok(());
+        }
+        let Some(import) = self.find::<StoredImport>(&Key::import(zone))? else { return Ok(()) };
+        match records.iter().find(|record| import.has(record.id)) {
+            Some(record) => Err(Fault::ImportBusy.because(format!("{} has records of it", record.name)).at("/name")),
+            None => Ok(()),
+        }
     }
 
     /// The applications that a name leads to.
@@ -96,6 +109,14 @@ impl Change {
 
     /// Notes what stands at a name from now on, if it can be served together; the name is guarded.
     pub(crate) fn put_name_records(&mut self, zone: &Zone, owner: &Name, records: &[Record]) -> Result<(), Error> {
+        if self.has(&Key::import(zone.id))? {
+            self.refuse_unfinished(zone.id, &self.records_at(zone.id, owner)?)?;
+        }
+        self.put_imported_records(zone, owner, records)
+    }
+
+    /// The same for an import, which is alone at its names while it goes on.
+    pub(crate) fn put_imported_records(&mut self, zone: &Zone, owner: &Name, records: &[Record]) -> Result<(), Error> {
         bartizan_publish::check(&zone.name, records)?;
         let known = self.name_document(zone.id, owner)?;
         if !records.is_empty() && !known.apps.is_empty() {

@@ -3,6 +3,7 @@
 
 use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -24,6 +25,7 @@ use crate::last_used::LastUsed;
 use crate::numbers::Numbers;
 use crate::path::{self, BASE};
 use crate::renewals::Renewals;
+use crate::spools::Spools;
 use crate::state::{Api, Background, Dependencies};
 use crate::turns::Turns;
 use crate::writes::Writes;
@@ -39,7 +41,7 @@ pub fn router(given: Dependencies) -> Router {
     let writes = Writes::new(given.store.clone(), given.certs.clone(), Arc::clone(&numbers));
     let calls = Arc::new(Calls::new(given.facts.calls_max));
     let last_used = Arc::new(LastUsed::read(&given.facts.data));
-    let background = Background::start(&writes, given.certs.clone(), &numbers, &last_used);
+    let background = Background::start(&writes, given.certs.clone(), &numbers, &last_used, &given.facts.data);
     let api = Api::new(given, writes, background, numbers, last_used);
     let (v4, document) = dialect(&api).split_for_parts();
     let document: Arc<str> = match openapi::finished(&document) {
@@ -63,7 +65,13 @@ pub fn router(given: Dependencies) -> Router {
 }
 
 impl Background {
-    fn start(writes: &Writes, certs: Certs, numbers: &Arc<Numbers>, last_used: &Arc<LastUsed>) -> Background {
+    fn start(
+        writes: &Writes,
+        certs: Certs,
+        numbers: &Arc<Numbers>,
+        last_used: &Arc<LastUsed>,
+        data: &Path,
+    ) -> Background {
         let sweep = Due::default();
         let mut deletions = Deletions::new(writes.clone(), sweep.clone(), Arc::clone(numbers));
         let mut renewals = Renewals::new(writes.clone(), certs, Arc::clone(numbers));
@@ -75,6 +83,7 @@ impl Background {
             sweep,
             _end: imports.end(),
             imports,
+            spools: Spools::new(data),
             _undo: Worker::start("imports", move |stop| dns_records::undo_all(&undo, &turns, stop)),
             _renewals: Worker::start("renewals", move |stop| renewals.run(stop)),
             _last_used: Worker::start("last-used", move |stop| last_used.run(stop)),

@@ -26,6 +26,7 @@ use crate::idempotency::Answers;
 use crate::last_used::LastUsed;
 use crate::numbers::Numbers;
 use crate::passwords::Passwords;
+use crate::spools::Spools;
 use crate::transaction::{Change, View};
 use crate::turns::{End, Turns};
 use crate::writes::{By, Writes, blocking, now};
@@ -109,6 +110,8 @@ pub(crate) struct Background {
     pub(crate) sweep: Due,
     /// Who imports into which zone.
     pub(crate) imports: Turns,
+    /// The files of those who do.
+    pub(crate) spools: Spools,
     /// An import that nobody waits for any more must not keep the process.
     pub(crate) _end: End,
     /// Undoes imports that did not come to their end; nobody wakes it.

@@ -68,6 +68,9 @@ pub const API: &str = "api";
 /// What the edge deletes after a zone that somebody deleted: entries that are theirs.
 pub const DELETION: &str = "deletion";
 
+/// What the edge takes back of an import that did not come to its end: its records had entries when they came.
+pub const IMPORT: &str = "import";
+
 /// What of the audit goes with an object of a kind.
 pub(crate) struct Audited {
     /// Where in a document stands what people call the object (RFC 6901).

@@ -54,7 +54,7 @@ mod zone_names;
 
 pub use audit::{
     API, AuditAction, AuditEntry, AuditExtent, AuditOf, AuditPlace, AuditRange, BYTES_MAX as AUDIT_BYTES_MAX, DELETION,
-    KEPT_DAYS as AUDIT_KEPT_DAYS,
+    IMPORT, KEPT_DAYS as AUDIT_KEPT_DAYS,
 };
 pub use backup::{BackupError, Contents};
 pub use change::{Change, ChangeSet, Entry, Epoch, Guard, Meta, Op, Rev, Value};

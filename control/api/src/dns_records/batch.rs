@@ -173,6 +173,7 @@ impl<'c> Steps<'c> {
     fn at(&mut self, owner: &Name, at: &str) -> Result<&mut Standing, Error> {
         if !self.names.contains_key(owner) {
             let records = self.change.records_at(self.zone.id, owner)?;
+            self.change.refuse_unfinished(self.zone.id, &records)?;
             let records = records.iter().map(owner_names::parse).collect::<Result<_, _>>()?;
             self.names.insert(owner.clone(), Standing { records, last: String::new() });
         }

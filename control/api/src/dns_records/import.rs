@@ -78,23 +78,31 @@ pub(super) async fn import(
 ) -> Result<Response, Error> {
     let begun = now();
     let mode = if params.dry_run == Some(true) { Mode::Preview } else { Mode::Land };
-    let turn = api.background().imports.take(zone_id, OTHERS_MAX).ok_or(Fault::ImportBusy)?;
     let patience = request.extensions().get::<Patience>().cloned();
     let (sender, pieces) = mpsc::channel(PIECES_MAX);
     let work = {
         // Without the router's state, which is let go of when the process is to end.
-        let (writes, folder) = (api.writes().clone(), api.facts().data.clone());
+        let writes = api.writes().clone();
+        let (turns, spools) = (api.background().imports.clone(), api.background().spools.clone());
         // On its own: a caller who leaves does not end what has begun to land.
         tokio::spawn(blocking(move || {
             let mut told = Told::default();
             let zone = writes.view()?.zone_of(&caller, zone_id)?;
-            let file = ZoneFile::read(pieces, &zone, &folder, &mut told)?;
+            let file = ZoneFile::read(pieces, &zone, &spools, &mut told)?;
             if told.is_faulty() {
                 return Ok((told, file.parsed, Outcome::default()));
             }
-            // What a process before this one left.
-            undo::undo(&writes, zone_id, || turn.is_over())?;
-            let outcome = land(&writes, &caller, zone_id, &turn, &file, mode, &mut told)?;
+            let is_over = || turns.is_over();
+            // Whoever sends a file, however slowly, is in nobody's way; nor is who only looks.
+            let turn = match mode {
+                Mode::Preview => None,
+                Mode::Land => Some(turns.take(zone_id, Some(zone.account), OTHERS_MAX).ok_or(Fault::ImportBusy)?),
+            };
+            if turn.is_some() {
+                // What a process before this one left.
+                undo::undo(&writes, zone_id, is_over)?;
+            }
+            let outcome = land(&writes, &caller, zone_id, is_over, &file, mode, &mut told)?;
             Ok((told, file.parsed, outcome))
         }))
     };

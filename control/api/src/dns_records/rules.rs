@@ -17,6 +17,7 @@ pub(super) fn beside_others(
 ) -> Result<bartizan_v4::Record, Error> {
     let (record, document) = asked_for(view, zone, stamp, body)?;
     let others = view.records_at(zone.id, &record.owner)?;
+    view.refuse_unfinished(zone.id, &others)?;
     let others = others.iter().filter(|other| other.id != stamp.id).map(owner_names::parse);
     stands_beside(&record, &others.collect::<Result<Vec<_>, _>>()?, zone)?;
     Ok(document)

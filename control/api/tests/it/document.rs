@@ -134,6 +134,8 @@ fn every_fault_is_met() {
         Fault::ReadOnly,
         // `tests/e2e`: it takes a disk.
         Fault::DiskFull,
+        // `spools.rs`: likewise.
+        Fault::ImportRoom,
     ];
     let tests = code(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it")));
     for fault in Fault::ALL {

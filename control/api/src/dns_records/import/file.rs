@@ -4,12 +4,8 @@
 //! one name are found together wherever they stand.
 
 use std::collections::hash_map::RandomState;
-use std::fs::{File, OpenOptions};
 use std::hash::BuildHasher;
-use std::io::{self, BufWriter, Write};
 use std::ops::Range;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
-use std::path::Path;
 
 use bartizan_model::Zone;
 use bartizan_names::Name;
@@ -21,6 +17,7 @@ use super::form::Piece;
 use super::told::Told;
 use crate::dns_records::lines::{self, Wanted};
 use crate::error::{Error, Fault};
+use crate::spools::{Spool, Spools};
 
 /// Records of one file.
 const RECORDS_MAX: usize = 2_000_000;
@@ -40,7 +37,7 @@ struct Held {
 
 /// A file that was read.
 pub(super) struct ZoneFile {
-    spool: File,
+    spool: Spool,
     /// By their owners, and those of one in the order of the file.
     held: Vec<Held>,
     pub(super) parsed: u64,
@@ -49,18 +46,17 @@ pub(super) struct ZoneFile {
 }
 
 impl ZoneFile {
-    /// Reads what `pieces` brings to its end. Blocks. `folder` is where there is room for it.
+    /// Reads what `pieces` brings to its end. Blocks.
     pub(super) fn read(
         mut pieces: Receiver<Piece>,
         zone: &Zone,
-        folder: &Path,
+        spools: &Spools,
         told: &mut Told,
     ) -> Result<ZoneFile, Error> {
         let mut lines = Lines {
             zone,
             told,
-            spool: BufWriter::new(nameless(folder).map_err(of_disk)?),
-            at: 0,
+            spool: spools.open(zone.account)?,
             held: Vec::new(),
             hasher: RandomState::new(),
             parsed: 0,
@@ -82,8 +78,8 @@ impl ZoneFile {
             }
             failed.map_or(Ok(()), Err)?;
         };
-        let Lines { spool, mut held, parsed, .. } = lines;
-        let spool = spool.into_inner().map_err(|error| of_disk(error.into_error()))?;
+        let Lines { mut spool, mut held, parsed, .. } = lines;
+        spool.flush()?;
         held.sort_unstable_by_key(|held| (held.owner, held.at));
         Ok(ZoneFile { spool, held, parsed, proxied })
     }
@@ -120,8 +116,7 @@ impl ZoneFile {
     /// What these lines ask for, with their numbers.
     pub(super) fn bodies(&self, piece: Range<usize>) -> impl Iterator<Item = Result<(u64, RecordBody), Error>> {
         self.held[piece].iter().map(|held| {
-            let mut json = vec![0; held.length as usize];
-            self.spool.read_exact_at(&mut json, held.at).map_err(of_disk)?;
+            let json = self.spool.read(held.at, held.length as usize)?;
             let mut body: RecordBody = serde_json::from_slice(&json).map_err(|error| Error::internal(&error))?;
             if self.proxied && body.proxied.value().is_none() && may_be_proxied(&body) {
                 body.proxied = bartizan_v4::Patch::Value(true);
@@ -141,8 +136,7 @@ fn may_be_proxied(body: &RecordBody) -> bool {
 struct Lines<'l> {
     zone: &'l Zone,
     told: &'l mut Told,
-    spool: BufWriter<File>,
-    at: u64,
+    spool: Spool,
     held: Vec<Held>,
     /// With a key of its own: nobody can choose names that meet.
     hasher: RandomState,
@@ -183,26 +177,10 @@ impl Lines<'_> {
             return Err(too_large());
         }
         let json = serde_json::to_vec(body).map_err(|error| Error::internal(&error))?;
-        self.spool.write_all(&json).map_err(of_disk)?;
         let length = u32::try_from(json.len()).map_err(|_| too_large())?;
         let line = u32::try_from(line).map_err(|_| too_large())?;
-        self.held.push(Held { owner: self.hasher.hash_one(owner.as_wire()), at: self.at, length, line });
-        self.at += u64::from(length);
+        let at = self.spool.push(&json)?;
+        self.held.push(Held { owner: self.hasher.hash_one(owner.as_wire()), at, length, line });
         Ok(())
-    }
-}
-
-/// A file that is gone when it is closed, however the process ends.
-fn nameless(folder: &Path) -> io::Result<File> {
-    let path = folder.join(format!("import-{}", hex::encode(bartizan_seal::random::<16>())));
-    let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path)?;
-    std::fs::remove_file(&path)?;
-    Ok(file)
-}
-
-fn of_disk(error: io::Error) -> Error {
-    match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Fault::DiskFull.into(),
-        _ => Error::internal(&error),
     }
 }

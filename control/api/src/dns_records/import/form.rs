@@ -1,6 +1,6 @@
 //! The form in which a file comes: multipart/form-data (RFC 7578), of which nothing is held but the piece at hand.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::extract::Request;
 use bytes::Bytes;
@@ -19,6 +19,9 @@ const FORM_MAX: u64 = 256 << 20;
 /// How long the next piece may take to arrive, and all of them.
 const PIECE_WAIT: Duration = Duration::from_secs(30);
 const FORM_WAIT: Duration = Duration::from_secs(1_800);
+
+/// Bytes a second that arrive at least, after the first half minute: as of other bodies.
+const RATE_MIN: u64 = 32 << 10;
 
 /// Bytes of the field `proxied`.
 const WORD_MAX: usize = 64;
@@ -90,18 +93,40 @@ async fn is_true(field: &mut Field<'_>) -> Result<bool, Error> {
 fn pieces(request: Request) -> impl Stream<Item = Result<Bytes, Error>> + Send + 'static {
     let patience = request.extensions().get::<Patience>().cloned();
     let body = request.into_body().into_data_stream();
-    futures_util::stream::unfold(Some((body, patience)), |state| async {
-        let (mut body, patience) = state?;
-        match tokio::time::timeout(PIECE_WAIT, body.next()).await {
+    futures_util::stream::unfold(Some((body, patience, Pace::default())), |state| async {
+        let (mut body, patience, mut pace) = state?;
+        let asked = Instant::now();
+        match tokio::time::timeout(pace.wait(), body.next()).await {
             Ok(Some(Ok(piece))) => {
                 patience.iter().for_each(Patience::renew);
-                Some((Ok(piece), Some((body, patience))))
+                pace.came(piece.len(), asked.elapsed());
+                Some((Ok(piece), Some((body, patience, pace))))
             }
             Ok(Some(Err(_))) => Some((Err(Fault::ImportForm.into()), None)),
             Ok(None) => None,
             Err(_) => Some((Err(Fault::SlowBody.into()), None)),
         }
     })
+}
+
+/// How fast a form arrives. What the edge itself takes for it does not count.
+#[derive(Default)]
+struct Pace {
+    bytes: u64,
+    waited: Duration,
+}
+
+impl Pace {
+    fn came(&mut self, bytes: usize, waited: Duration) {
+        self.bytes += bytes as u64;
+        self.waited += waited;
+    }
+
+    /// How long the next piece may take.
+    fn wait(&self) -> Duration {
+        let all = PIECE_WAIT + Duration::from_secs(self.bytes / RATE_MIN);
+        all.saturating_sub(self.waited).min(PIECE_WAIT)
+    }
 }
 
 fn fault(error: multer::Error) -> Error {
@@ -111,5 +136,26 @@ fn fault(error: multer::Error) -> Error {
             error.downcast::<Error>().map_or_else(|_| Fault::ImportForm.into(), |error| *error)
         }
         error => Fault::ImportForm.because(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_form_has_a_least_rate() {
+        let mut pace = Pace::default();
+        assert_eq!(pace.wait(), PIECE_WAIT);
+        // A byte now and then is no form.
+        pace.came(1, Duration::from_secs(29));
+        assert_eq!(pace.wait(), Duration::from_secs(1));
+        pace.came(1, Duration::from_secs(1));
+        assert_eq!(pace.wait(), Duration::ZERO);
+        // What is fast enough may rest for a while, and never longer than that.
+        pace.came(20 * RATE_MIN as usize, Duration::ZERO);
+        assert_eq!(pace.wait(), Duration::from_secs(20));
+        pace.came(2_000 * RATE_MIN as usize, Duration::from_secs(100));
+        assert_eq!(pace.wait(), PIECE_WAIT);
     }
 }

@@ -7,7 +7,7 @@
 //! ```
 //! What fails between the last two is undone: the records whose ids begin so are deleted. A process that ends there leaves
 //! the object, by which the next one finds what to undo ([`super::undo`]). Until it is done, or undone, what has landed is
-//! served and listed; nobody was told that it is there to stay.
+//! served and listed; nobody was told that it is there to stay, and its names are busy.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
@@ -25,7 +25,6 @@ use crate::dns_records::rules::{conflict, ds_alone};
 use crate::error::{Error, Fault};
 use crate::owner_names;
 use crate::transaction::{Change, View};
-use crate::turns::Turn;
 use crate::writes::{By, Writes};
 
 /// Records that land in one revision if there are no more.
@@ -57,7 +56,7 @@ pub(super) fn land(
     writes: &Writes,
     caller: &Caller,
     zone: ZoneId,
-    turn: &Turn,
+    is_over: impl Fn() -> bool + Copy,
     file: &ZoneFile,
     mode: Mode,
     told: &mut Told,
@@ -71,7 +70,7 @@ pub(super) fn land(
         let mut outcome = Outcome::default();
         let mut seen = Told::default();
         for piece in &pieces {
-            go_on(turn)?;
+            go_on(is_over)?;
             let view = writes.view()?;
             let zone = view.zone_of(caller, zone)?;
             let ids = Ids::new();
@@ -107,7 +106,7 @@ pub(super) fn land(
     let mut added = 0;
     for one in &pieces {
         // What has landed is undone by the next start.
-        go_on(turn)?;
+        go_on(is_over)?;
         let landed = writes.change(by, |change| {
             change.require(Key::import(zone));
             piece(change, one)
@@ -120,23 +119,29 @@ pub(super) fn land(
             // Somebody made something meanwhile that does not go together with it.
             Ok((_, seen)) => {
                 told.take(seen);
-                undo(writes, zone, || turn.is_over())?;
+                undo(writes, zone, is_over)?;
                 return Ok(Outcome::default());
             }
             Err(error) => {
-                undo(writes, zone, || turn.is_over())
+                undo(writes, zone, is_over)
                     .inspect_err(|error| tracing::warn!(%zone, %error, "an import is undone later"))?;
                 return Err(error);
             }
         }
     }
-    writes.change(by, |change| change.delete(Key::import(zone)))?;
+    let ended = writes.change(by, |change| change.delete(Key::import(zone)));
+    if let Err(error) = ended
+        && writes.view()?.find::<StoredImport>(&Key::import(zone))?.is_some()
+    {
+        undo(writes, zone, is_over).inspect_err(|error| tracing::warn!(%zone, %error, "an import is undone later"))?;
+        return Err(error);
+    }
     Ok(Outcome { added, changes: Vec::new() })
 }
 
 /// An error if the process is to end: nobody waits for the answer.
-fn go_on(turn: &Turn) -> Result<(), Error> {
-    if turn.is_over() { Err(Fault::Busy.into()) } else { Ok(()) }
+fn go_on(is_over: impl Fn() -> bool) -> Result<(), Error> {
+    if is_over() { Err(Fault::Busy.into()) } else { Ok(()) }
 }
 
 /// From here on it is known which records are to be deleted again if it is not finished.
@@ -240,7 +245,7 @@ impl Fitting {
         }
         let owners: BTreeSet<&Name> = self.new.iter().map(|(record, _)| &record.owner).collect();
         for (owner, standing) in owners.into_iter().filter_map(|owner| self.owners.get_key_value(owner)) {
-            change.put_name_records(zone, owner, &standing.records)?;
+            change.put_imported_records(zone, owner, &standing.records)?;
         }
         let proxied = self.new.iter().filter(|(record, _)| record.proxied);
         proxied.map(|(record, _)| &record.owner).try_for_each(|owner| change.put_certificate(zone, owner))

@@ -13,7 +13,7 @@ use crate::turns::Turns;
 use crate::writes::{By, Writes};
 
 /// For the change log. Who asked for the import stands at its own revisions.
-const INTERFACE: &str = "import";
+const INTERFACE: &str = bartizan_store::IMPORT;
 
 /// Records that are deleted in one revision.
 const PIECE_MAX: usize = 2_000;
@@ -24,8 +24,8 @@ const IMPORTS_MAX: usize = 1_000;
 /// How long after a failure it is tried again.
 const RETRY: Duration = Duration::from_secs(10);
 
-/// Nothing is left behind while a process runs, but by what fails twice.
-const REST: Duration = Duration::from_secs(600);
+/// Nothing is left behind while a process runs, but by what fails twice. Until then its names are busy.
+const REST: Duration = Duration::from_secs(30);
 
 /// Undoes what nobody is at work on; how long there is then nothing to do.
 pub(crate) fn undo_all(writes: &Writes, turns: &Turns, stop: &Stop) -> Duration {
@@ -35,7 +35,7 @@ pub(crate) fn undo_all(writes: &Writes, turns: &Turns, stop: &Stop) -> Duration 
             if stop.is_set() {
                 break;
             }
-            if let Some(_turn) = turns.take(zone, usize::MAX) {
+            if let Some(_turn) = turns.take(zone, None, usize::MAX) {
                 tracing::warn!(%zone, "an import did not come to its end; its records are deleted");
                 undo(writes, zone, || stop.is_set())?;
             }
@@ -51,7 +51,7 @@ pub(crate) fn undo_all(writes: &Writes, turns: &Turns, stop: &Stop) -> Duration 
     }
 }
 
-/// Deletes what an import has put into a zone, whoever changed it since. What is left when it is to end is for the next start.
+/// Deletes what an import has put into a zone; nobody changed it since, as its names are busy. What is left when it is to end is for the next start.
 pub(super) fn undo(writes: &Writes, zone: ZoneId, is_over: impl Fn() -> bool) -> Result<(), Error> {
     while !is_over() && writes.change(By::Edge(INTERFACE), |change| undo_piece(change, zone))? == Piece::OneOfMore {}
     Ok(())
@@ -66,11 +66,9 @@ enum Piece {
 fn undo_piece(change: &mut Change, zone: ZoneId) -> Result<Piece, Error> {
     let key = Key::import(zone);
     let Some(import) = change.find::<StoredImport>(&key)? else { return Ok(Piece::Last) };
-    let first = import.ids_from.as_bytes();
     let records = Prefix::of(Scope::Zone(zone), Kind::Record);
     let ids = change.keys(&records, Some(&Key::record(zone, import.ids_from)), PIECE_MAX)?;
-    let ids: Vec<RecordId> =
-        ids.iter().filter_map(Key::id_as).take_while(|id: &RecordId| id.as_bytes()[..8] == first[..8]).collect();
+    let ids: Vec<RecordId> = ids.iter().filter_map(Key::id_as).take_while(|id: &RecordId| import.has(*id)).collect();
     change.delete_unread_records(zone, &ids)?;
     if ids.len() < PIECE_MAX {
         change.delete(key)?;
