@@ -1,4 +1,4 @@
-//! Sockets: listeners, datagrams by the batch, and bytes from socket to socket.
+//! Sockets: listeners, datagrams by the batch, and bytes from socket to socket. And the room on a disk.
 //!
 //! The only crate of the product, beside the loader of kernel programs, that may use `unsafe`: each block stands
 //! behind a safe function that cannot be called wrongly. No protocol, no policy, no runtime.
@@ -7,6 +7,7 @@ mod any_port;
 mod buffer;
 mod delivery;
 mod descriptors;
+mod disk;
 mod freebind;
 mod gather;
 mod listen;
@@ -17,6 +18,7 @@ pub use any_port::{AnyPortDatagram, prepare_any_port, receive_any_port, tcp_tran
 pub use buffer::{hold_to_receive, hold_to_send};
 pub use delivery::undelivered;
 pub use descriptors::descriptors_max;
+pub use disk::free_bytes;
 pub use freebind::{FLOW_BUFFER_BYTES, prepare_listener, tcp_pooled, udp_between, udp_pooled};
 pub use gather::send_behind;
 pub use listen::{BindError, Protocol, Sharing, tcp, tcp_shared, udp, udp_shared};

@@ -82,8 +82,7 @@ impl Spools {
 
     /// That a file may grow by so much, and leave the disk its reserve.
     fn expect_room(&self, more: u64) -> Result<(), Error> {
-        let disk = rustix::fs::statvfs(&self.folder).map_err(|error| Error::internal(&error))?;
-        let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+        let free = bartizan_net::free_bytes(&self.folder).map_err(|error| Error::internal(&error))?;
         if free.saturating_sub(more) >= self.reserve {
             return Ok(());
         }
