@@ -30,7 +30,7 @@ pub use app_origin::ORIGINS_MAX;
 pub use application::{AppDnsType, Application, EDGE_IPS_MAX, EdgeIps};
 pub use fixed_settings::FixedSetting;
 pub use pop::{Pop, PopError};
-pub use record::{COMMENT_MAX, Record, RecordError, Stamp, TAGS_MAX, TTL_MAX, TTL_MIN, Ttl, merge};
+pub use record::{COMMENT_MAX, Record, RecordError, Stamp, TAGS_MAX, TTL_MAX, TTL_MIN, Ttl, merge, of_the_edge};
 pub use record_data::{Composite, DataError, Loc, RecordData};
 pub use settings::{
     SettingError, SettingNote, SettingSkipped, change_setting, parse_setting, read_settings, show_setting,

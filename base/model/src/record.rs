@@ -91,8 +91,13 @@ pub enum RecordError {
     ApexCname,
     #[error("a DS record says how to trust a zone that begins below this one; that of {0} itself is its parent's")]
     ApexDs(Name),
+    #[error("{kind} records of the zone's own name are not kept: {reason}")]
+    OfTheEdge { kind: RecordType, reason: &'static str },
     #[error("the record points at itself")]
     Itself,
+    /// With the field that has it.
+    #[error("a {kind} record leads to a name, not to {target}")]
+    Target { kind: RecordType, target: String, field: &'static str },
     #[error("ttl must be 1 (automatic) or between {TTL_MIN} and {TTL_MAX} seconds")]
     Ttl,
     #[error(
@@ -119,7 +124,8 @@ impl RecordError {
             RecordError::NameMissing | RecordError::Name(_) | RecordError::NotAHost(_) | RecordError::ApexDs(_) => {
                 "/name"
             }
-            RecordError::TypeMissing => "/type",
+            RecordError::TypeMissing | RecordError::OfTheEdge { .. } => "/type",
+            RecordError::Target { field, .. } => field,
             RecordError::ApexCname | RecordError::NotProxiable(_) => "/proxied",
             RecordError::Itself | RecordError::NoOrigin(_) => "/content",
             RecordError::Ttl => "/ttl",
@@ -179,6 +185,8 @@ impl Record {
         let data = RecordData::parse(&kind, &given)?;
         let proxied = body.proxied.value().copied().unwrap_or(false);
         check_use(apex, &owner, &data, proxied)?;
+        let in_data = body.data.value().is_some() && data.rtype() == RecordType::SRV;
+        check_target(&data, if in_data { "/data/target" } else { "/content" })?;
         let record = Record {
             id: stamp.id,
             zone: zone.id,
@@ -295,8 +303,51 @@ fn check_use(apex: &Name, owner: &Name, data: &RecordData, proxied: bool) -> Res
         RecordData::Cname(target) if target == owner => Err(RecordError::Itself),
         // RFC 4035 §2.4: it is found in the parent zone.
         data if data.rtype() == RecordType::DS && owner == apex => Err(RecordError::ApexDs(owner.clone())),
-        _ => Ok(()),
+        data => match of_the_edge(&data.rtype().to_string(), owner == apex) {
+            Some(reason) => Err(RecordError::OfTheEdge { kind: data.rtype(), reason }),
+            None => Ok(()),
+        },
     }
+}
+
+/// Why a record of the zone's own name, or one of a signature, is none that somebody keeps: the edge makes it, whether it
+/// comes with a call or in a file.
+pub fn of_the_edge(kind: &str, is_apex: bool) -> Option<&'static str> {
+    match kind {
+        "SOA" if is_apex => Some("the SOA is the edge's own"),
+        "NS" if is_apex => Some("the name servers of the zone itself are the edge's own"),
+        "DNSKEY" | "CDS" | "CDNSKEY" | "NSEC3PARAM" | "ZONEMD" if is_apex => {
+            Some("keys and signatures are the edge's own")
+        }
+        "RRSIG" | "NSEC" | "NSEC3" => Some("keys and signatures are the edge's own"),
+        _ => None,
+    }
+}
+
+/// That what a record leads to can be a name. Nobody looks up an address as if it were one, and the root leads nowhere; with
+/// MX (RFC 7505) and SRV (RFC 2782) it says that there is no such service.
+fn check_target(data: &RecordData, field: &'static str) -> Result<(), RecordError> {
+    let kind = data.rtype();
+    let target = match data {
+        RecordData::Cname(target) => target,
+        RecordData::Composite(composite) if matches!(kind, RecordType::MX | RecordType::NS | RecordType::SRV) => {
+            match composite.target() {
+                Some(target) => target,
+                None => return Ok(()),
+            }
+        }
+        _ => return Ok(()),
+    };
+    let text = target.to_string();
+    let text = text.trim_end_matches('.');
+    let is_nothing = text.is_empty() && matches!(kind, RecordType::CNAME | RecordType::NS);
+    // Of one with colons too: it is no name of a host.
+    let is_address = text.parse::<IpAddr>().is_ok();
+    if is_nothing || is_address {
+        let target = if is_nothing { "the root".to_owned() } else { format!("the address {text}") };
+        return Err(RecordError::Target { kind, target, field });
+    }
+    Ok(())
 }
 
 /// Whether a server can have an address at all. What else the edge does not dial depends on where it runs, and is decided
@@ -521,6 +572,22 @@ mod tests {
             (r#"{"type":"AAAA","name":"a","content":"192.0.2.1"}"#, "/content"),
             (r#"{"type":"CNAME","name":"a","content":""}"#, "/content"),
             (r#"{"type":"CNAME","name":"a","content":"a"}"#, "ok"),
+            (r#"{"type":"CNAME","name":"a","content":"."}"#, "/content"),
+            (r#"{"type":"CNAME","name":"a","content":"192.0.2.1"}"#, "/content"),
+            (r#"{"type":"CNAME","name":"a","content":"2001:db8::1"}"#, "/content"),
+            (r#"{"type":"NS","name":"a","content":"192.0.2.1"}"#, "/content"),
+            (r#"{"type":"NS","name":"a","content":"."}"#, "/content"),
+            (r#"{"type":"NS","name":"@","content":"ns.a"}"#, "/type"),
+            (r#"{"type":"DNSKEY","name":"@","content":"256 3 13 AAAA"}"#, "/type"),
+            (r#"{"type":"DNSKEY","name":"a","content":"256 3 13 AAAA"}"#, "ok"),
+            (r#"{"type":"MX","name":"a","content":"192.0.2.1","priority":1}"#, "/content"),
+            (r#"{"type":"MX","name":"a","content":".","priority":0}"#, "ok"),
+            (
+                r#"{"type":"SRV","name":"a","data":{"priority":1,"weight":1,"port":1,"target":"192.0.2.1"}}"#,
+                "/data/target",
+            ),
+            (r#"{"type":"SRV","name":"a","content":"1 1 1 192.0.2.1"}"#, "/content"),
+            (r#"{"type":"SRV","name":"a","data":{"priority":0,"weight":0,"port":0,"target":"."}}"#, "ok"),
             (r#"{"type":"CNAME","name":"a","content":"a.example.com"}"#, "/content"),
             (r#"{"type":"CNAME","name":"@","content":"b.example.com"}"#, "/proxied"),
             (r#"{"type":"CNAME","name":"@","content":"b.example.com","proxied":true}"#, "ok"),

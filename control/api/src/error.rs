@@ -376,10 +376,11 @@ impl From<RecordError> for Error {
             RecordError::TypeMissing
             | RecordError::ApexCname
             | RecordError::ApexDs(_)
+            | RecordError::OfTheEdge { .. }
             | RecordError::Tags
             | RecordError::Setting { .. }
             | RecordError::OriginPort => Fault::RecordInvalid,
-            RecordError::Itself | RecordError::NoOrigin(_) => Fault::Content,
+            RecordError::Itself | RecordError::NoOrigin(_) | RecordError::Target { .. } => Fault::Content,
             RecordError::Ttl => Fault::RecordTtl,
             RecordError::NotProxiable(_) => Fault::NotProxiable,
             RecordError::Comment => Fault::CommentLong,
@@ -402,11 +403,14 @@ impl From<Refused> for Error {
     fn from(refused: Refused) -> Error {
         let fault = match &refused {
             Refused::CnameNotAlone { .. } => Fault::CnameNotAlone,
-            Refused::CnameAtApex { .. } | Refused::ProxiedInPart { .. } | Refused::TooLarge { .. } => {
-                Fault::RecordInvalid
-            }
+            Refused::CnameAtApex { .. }
+            | Refused::ProxiedInPart { .. }
+            | Refused::DsAlone { .. }
+            | Refused::TooLarge { .. } => Fault::RecordInvalid,
         };
-        fault.because(refused)
+        let is_of_name = matches!(refused, Refused::DsAlone { .. });
+        let error = fault.because(refused);
+        if is_of_name { error.at("/name") } else { error }
     }
 }
 

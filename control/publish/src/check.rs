@@ -25,6 +25,11 @@ pub enum Refused {
     CnameAtApex { owner: Name },
     #[error("{owner} must be proxied in all its address records, or in none")]
     ProxiedInPart { owner: Name },
+    #[error(
+        "a DS record says how to trust a zone that begins there (RFC 4035 §2.4), so it needs an NS record at {owner}: put that \
+         in first, or delete the DS records first, or both in one batch"
+    )]
+    DsAlone { owner: Name },
     #[error("the {rtype} records at {owner} do not fit one answer")]
     TooLarge { owner: Name, rtype: RecordType },
 }
@@ -41,6 +46,10 @@ pub fn check(zone: &ZoneName, records: &[Record]) -> Result<(), Refused> {
         if !cname.proxied && owner == zone.as_name() {
             return Err(Refused::CnameAtApex { owner: owner.clone() });
         }
+    }
+    let has = |rtype| records.iter().any(|record| record.data.rtype() == rtype);
+    if has(RecordType::DS) && !has(RecordType::NS) {
+        return Err(Refused::DsAlone { owner: owner.clone() });
     }
     let addresses = || records.iter().filter(|record| matches!(record.data.rtype(), RecordType::A | RecordType::AAAA));
     if addresses().any(|record| record.proxied) && addresses().any(|record| !record.proxied) {

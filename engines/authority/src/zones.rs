@@ -153,6 +153,10 @@ impl Zones {
         let key = self.key(name);
         let first = self.first_slot(key.hash).map_or(First::Unknown, |slot| self.first_entry(key.hash, slot));
         let Location { zone, node } = self.locate(key, first)?;
+        // What is delegated is not answered here, so nothing is served there either.
+        if self.cut(zone, name).is_some() {
+            return None;
+        }
         let owner = node.entry().filter(|entry| self.is_proxied(zone, *entry))?;
         Some(ProxiedName { apex: &self.zone(zone)?.facts.apex, owner: owner.name() })
     }

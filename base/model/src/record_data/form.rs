@@ -148,12 +148,22 @@ forms! {
         field("regex", Kind::String),
         field("replacement", Kind::DottedHost),
     ];
-    URI Beside Data any, &[field("priority", U16), field("weight", U16), field("target", Kind::Text)];
+    URI Beside Data some_target, &[field("priority", U16), field("weight", U16), field("target", Kind::Text)];
     OPENPGPKEY Plain Content any, &[field("content", Kind::Base64)];
 }
 
 fn any(_: &[Value]) -> Result<(), Misfit> {
     Ok(())
+}
+
+/// RFC 7553 §4.4: a URI has at least a scheme.
+fn some_target(values: &[Value]) -> Result<(), Misfit> {
+    match values.last() {
+        Some(Value::Octets(octets)) if octets.is_empty() => {
+            Err(Misfit { field: "target", must_be: "a URI, not empty" })
+        }
+        _ => Ok(()),
+    }
 }
 
 /// RFC 4509 §2, RFC 6605 §2, RFC 4034 §5.1.4: a digest that is too short matches nothing.

@@ -183,6 +183,8 @@ fn faults_are_pointed_at() {
         (r#"{"type":"TYPE65535","content":"x"}"#, "/type"),
         (r#"{"type":"URI","data":{"weight":1,"target":"x"}}"#, "/priority"),
         (r#"{"type":"URI","priority":1,"data":{"weight":1}}"#, "/data/target"),
+        (r#"{"type":"URI","priority":1,"data":{"weight":1,"target":""}}"#, "/data/target"),
+        (r#"{"type":"URI","priority":1,"content":"1 \"\""}"#, "/content"),
         (r#"{"type":"URI","priority":1,"content":"x y z"}"#, "/content"),
         (r#"{"type":"NAPTR","data":{"order":1,"preference":2,"flags":3,"replacement":"."}}"#, "/data/flags"),
         (r#"{"type":"NAPTR","data":{"order":1,"preference":2,"flags":"S"}}"#, "/data/replacement"),

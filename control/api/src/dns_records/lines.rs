@@ -1,6 +1,6 @@
 //! Records as lines of a master file, there and back.
 
-use bartizan_model::{COMMENT_MAX, Record, RecordData, RecordError, TTL_MAX, TTL_MIN, Ttl, Zone};
+use bartizan_model::{COMMENT_MAX, Record, RecordData, RecordError, TTL_MAX, TTL_MIN, Ttl, Zone, of_the_edge};
 use bartizan_names::RecordType;
 use bartizan_v4::dns_record::ExtensionBody;
 use bartizan_v4::{Integer, Patch, RecordBody};
@@ -59,19 +59,6 @@ pub(super) fn wanted(zone: &Zone, entry: &Entry) -> Result<Wanted, Error> {
         ..RecordBody::default()
     };
     Ok(Wanted::Record(Box::new(body), note))
-}
-
-/// Why a record that a file has is not one of the zone's records here: the edge makes it.
-fn of_the_edge(kind: &str, is_apex: bool) -> Option<&'static str> {
-    match kind {
-        "SOA" if is_apex => Some("the SOA is the edge's own"),
-        "NS" if is_apex => Some("the name servers of the zone itself are the edge's own"),
-        "DNSKEY" | "CDS" | "CDNSKEY" | "NSEC3PARAM" | "ZONEMD" if is_apex => {
-            Some("keys and signatures are the edge's own")
-        }
-        "RRSIG" | "NSEC" | "NSEC3" => Some("keys and signatures are the edge's own"),
-        _ => None,
-    }
 }
 
 /// Appends the line of a record.

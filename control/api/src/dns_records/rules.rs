@@ -36,20 +36,10 @@ pub(super) fn asked_for(
 
 /// Whether `record` may stand beside the `others` of its name.
 pub(super) fn stands_beside(record: &Record, others: &[Record], zone: &Zone) -> Result<(), Error> {
-    let is_ns = |other: &Record| other.data.rtype() == RecordType::NS;
-    if record.data.rtype() == RecordType::DS && !others.iter().any(is_ns) {
-        return Err(ds_alone().at("/name"));
-    }
     match others.iter().find_map(|other| conflict(record, other, zone)) {
         Some(fault) => Err(Error::from(fault).at("/name")),
         None => Ok(()),
     }
-}
-
-/// A DS record stands beside NS records (RFC 4035 §2.4).
-pub(super) fn ds_alone() -> Error {
-    Fault::RecordInvalid
-        .because("a DS record says how to trust a zone that begins there, so it needs an NS record at the same name")
 }
 
 /// A name that ends in a dot and lies in another zone of ours was not meant to be relative to this one.

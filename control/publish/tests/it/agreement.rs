@@ -20,7 +20,7 @@ const LABELS: [&str; 3] = ["a", "b", "*"];
 /// Labels below an apex.
 const DEPTH: usize = 3;
 
-const RECORDS: [&str; 7] = [
+const RECORDS: [&str; 8] = [
     "A 192.0.2.1",
     "A 192.0.2.2 proxied",
     "AAAA 2001:db8::2 proxied",
@@ -28,6 +28,8 @@ const RECORDS: [&str; 7] = [
     "CNAME origin.test proxied",
     "CNAME 04040404-0404-0404-0404-040404040404.cfargotunnel.com proxied",
     "TXT hello",
+    // Below an apex, all from there on is somebody else's.
+    "NS ns.example.org",
 ];
 
 /// A zone: its apex, whether it is paused, and what stands at which of the names below it.
@@ -106,6 +108,35 @@ proptest! {
                 prop_assert_eq!(route(bundle, &otherwise(&host)).is_some(), expect, "{}", otherwise(&host));
             }
         }
+    }
+}
+
+/// What lies below a delegation is not this edge's, whatever records there are (RFC 1034 §4.2).
+#[test]
+fn what_is_delegated_is_not_served() {
+    let zone = Zone {
+        apex: "example.com",
+        paused: false,
+        records: BTreeMap::from([
+            (vec![], "A 192.0.2.1 proxied"),
+            (vec!["a"], "NS ns.example.org"),
+            (vec!["b", "a"], "A 192.0.2.1 proxied"),
+            (vec!["*", "a"], "A 192.0.2.1 proxied"),
+            (vec!["b"], "A 192.0.2.1 proxied"),
+        ]),
+    };
+    let mut lab = Lab::new();
+    lab.commit(zone.ops(1));
+    let publisher = lab.publisher();
+    let bundle = publisher.bundle();
+    for (host, expect) in [
+        ("example.com", true),
+        ("b.example.com", true),
+        ("a.example.com", false),
+        ("b.a.example.com", false),
+        ("c.a.example.com", false),
+    ] {
+        assert_eq!((leads_here(bundle, host), route(bundle, host).is_some()), (expect, expect), "{host}");
     }
 }
 

@@ -27,6 +27,8 @@ fn what_cannot_stand_together() {
         (vec!["@ CNAME a.example.net proxied", "@ AAAA 2001:db8::1 proxied"], "CnameNotAlone"),
         (vec!["www A 192.0.2.1 proxied", "www A 192.0.2.2"], "ProxiedInPart"),
         (vec!["www A 192.0.2.1 proxied", "www TXT hello"], "ok"),
+        (vec!["sub TXT hello", "sub DS 1_13_99_ab"], "DsAlone"),
+        (vec!["sub DS 1_13_99_ab", "sub NS ns.example.net"], "ok"),
     ] {
         let parsed: Vec<Record> = records.iter().zip(1..).map(|(words, number)| record(number, words)).collect();
         let verdict = match check(&apex, &parsed) {

@@ -166,12 +166,12 @@ pub(crate) fn record_document(number: u8, words: &str) -> Json {
     record_at(ZONE, "example.com", number, &owner, rest)
 }
 
-/// `"A 192.0.2.1 proxied"` at an owner of any zone.
+/// `"A 192.0.2.1 proxied"` at an owner of any zone; an underscore in the content is a space.
 pub(crate) fn record_at(zone: ZoneId, apex: &str, number: u8, owner: &str, words: &str) -> Json {
     let words: Vec<&str> = words.split(' ').collect();
     json!({
         "id": RecordId::from_bytes([number; 16]), "zone_id": zone, "zone_name": apex, "name": owner,
-        "type": words[0], "content": words[1], "proxiable": true, "proxied": words.get(2) == Some(&"proxied"),
+        "type": words[0], "content": words[1].replace('_', " "), "proxiable": true, "proxied": words.get(2) == Some(&"proxied"),
         "ttl": 1, "settings": {},
         "meta": {"auto_added": false, "managed_by_apps": false, "managed_by_argo_tunnel": false},
         "comment": null, "tags": [], "created_on": AT, "modified_on": AT,

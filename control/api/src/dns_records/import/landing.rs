@@ -21,7 +21,7 @@ use super::told::Told;
 use super::undo::undo;
 use crate::caller::Caller;
 use crate::dns_records::lines;
-use crate::dns_records::rules::{conflict, ds_alone};
+use crate::dns_records::rules::conflict;
 use crate::error::{Error, Fault};
 use crate::owner_names;
 use crate::transaction::{Change, View};
@@ -218,13 +218,10 @@ pub(super) fn fitting(
             Err(fault) => told.fault(line, fault),
         }
     }
-    let has = |records: &[Record], kind| records.iter().any(|record| record.data.rtype() == kind);
     for Standing { records, first_line, leads_to_app, .. } in owners.values() {
         let first_line = *first_line;
         if *leads_to_app {
             told.fault(first_line, Fault::HostTaken.because("an application has this name"));
-        } else if has(records, RecordType::DS) && !has(records, RecordType::NS) {
-            told.fault(first_line, ds_alone());
         } else if let Err(refused) = bartizan_publish::check(&zone.name, records) {
             told.fault(first_line, refused);
         }
