@@ -56,6 +56,11 @@ impl Spools {
         Spools { folder: folder.to_owned(), reserve: RESERVE, taken: Arc::default() }
     }
 
+    /// For a folder that holds no edge's data.
+    pub(crate) fn without_reserve(folder: &Path) -> Spools {
+        Spools { reserve: 0, ..Spools::new(folder) }
+    }
+
     pub(crate) fn open(&self, account: AccountId) -> Result<Spool, Error> {
         self.expect_room(0)?;
         let file = nameless(&self.folder).map_err(|error| of_disk(&error))?;
@@ -165,7 +170,7 @@ mod tests {
     #[test]
     fn so_many_files_together_and_of_one_account() {
         let folder = tempfile::tempdir().unwrap();
-        let spools = Spools { reserve: 0, ..Spools::new(folder.path()) };
+        let spools = Spools::without_reserve(folder.path());
         let mut own: Vec<Spool> = (0..ACCOUNT_FILES_MAX).map(|_| spools.open(account(0)).unwrap()).collect();
         assert_eq!(fault(spools.open(account(0))), Some(Fault::ImportBusy));
         let others: Vec<Spool> =
@@ -184,7 +189,7 @@ mod tests {
     #[test]
     fn bytes_have_a_bound() {
         let folder = tempfile::tempdir().unwrap();
-        let spools = Spools { reserve: 0, ..Spools::new(folder.path()) };
+        let spools = Spools::without_reserve(folder.path());
         let mut spool = spools.open(account(1)).unwrap();
         spools.taken.lock().unwrap().get_mut(&account(1)).unwrap().bytes = ACCOUNT_BYTES_MAX - 3;
         spool.push(b"three").unwrap();
@@ -200,7 +205,7 @@ mod tests {
     #[test]
     fn the_disk_keeps_its_reserve() {
         let folder = tempfile::tempdir().unwrap();
-        let mut spools = Spools { reserve: 0, ..Spools::new(folder.path()) };
+        let mut spools = Spools::without_reserve(folder.path());
         let mut spool = spools.open(account(1)).unwrap();
         spool.spools.reserve = u64::MAX;
         assert_eq!(fault(spool.push(&vec![0; STEP])), Some(Fault::ImportRoom));

@@ -15,6 +15,7 @@ use super::landing::{Ids, Mode, Outcome, PIECE_MAX, fitting};
 use super::told::Told;
 use super::{PIECES_MAX, envelope};
 use crate::error::Error;
+use crate::spools::Spools;
 use crate::writes::now;
 
 /// Bytes that are read of a file at once.
@@ -35,7 +36,7 @@ pub fn foretold(name: &str, file: impl Read + Send, folder: &Path) -> Result<Imp
     let (sender, pieces) = mpsc::channel(PIECES_MAX);
     let file = std::thread::scope(|scope| {
         scope.spawn(move || feed(file, &sender));
-        ZoneFile::read(pieces, &zone, folder, &mut told)
+        ZoneFile::read(pieces, &zone, &Spools::without_reserve(folder), &mut told)
     })?;
     let mut outcome = Outcome::default();
     if let Some((line, fault)) = file.crowded() {
