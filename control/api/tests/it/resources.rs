@@ -108,6 +108,7 @@ fn no_write_passes_over_a_tag() {
     let own = [
         ("/user/tokens", "token_id", made("/user/tokens", &token)),
         ("/accounts", "token_id", made(&format!("/accounts/{account}/tokens"), &token)),
+        ("/bartizan/users", "token_id", "0".repeat(32)),
         ("/user", "rule_id", made("/user/firewall/access_rules/rules", rule)),
         ("/accounts", "rule_id", made(&format!("/accounts/{account}/firewall/access_rules/rules"), rule)),
         ("/zones", "rule_id", made(&format!("/zones/{zone}/firewall/access_rules/rules"), rule)),
