@@ -162,6 +162,10 @@ impl<'n> Salvage<'n> {
             tracing::error!(key, "it cannot be said whose this object is: left out");
         }
         let kind = known.map_or(row.kind, |key| key.kind().code());
+        // The file ended inside its key. Nobody could ask for it, and what is missing is found without it.
+        if !is_whole && key.contains('\0') {
+            return Ok(Found::Torn);
+        }
         let (table, found) = if is_whole { ("object", Found::Whole) } else { ("temp.spoilt", Found::Torn) };
         let row = Row { key, kind, hash: Some(hash.to_bytes().to_vec()), ..row.clone() };
         insert(&row, self.new, table).map(|()| found)
