@@ -158,7 +158,7 @@ fn a_ds_record_is_never_alone() {
     let (records, batch) = (edge.records(), format!("{}/batch", edge.records()));
     let ds = r#"{"type":"DS","name":"s","content":"1 13 99 ab"}"#;
     let ns = r#"{"type":"NS","name":"s","content":"ns.example.net"}"#;
-    assert_eq!(edge.post(&records, ds).verdict(), "400 1004");
+    assert_eq!(edge.post(&records, ds).verdict(), "400 1004 /name");
     let id = |answer: &crate::edge::Answer| answer.result()["id"].as_str().unwrap().to_owned();
     let ns = id(&edge.post(&records, ns));
     let ds = id(&edge.post(&records, ds));
