@@ -1,5 +1,5 @@
-//! `bartizan token`: thin clients of `/user/tokens`. What a token may do is said in plain words, `dns` or `zone
-//! settings:read`, which are looked up among the permission groups of the edge.
+//! `bartizan token`: thin clients of `/user/tokens`. What a token may do is said in plain words: a command of this program,
+//! `firewall`, or a permission, `zone settings:read`, which is looked up among the permission groups of the edge.
 
 pub mod permissions;
 mod shown;

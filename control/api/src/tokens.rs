@@ -31,7 +31,7 @@ use crate::transaction::{Change, View};
 use crate::writes::{blocking, now};
 
 /// Tokens of one owner.
-const TOKENS_MAX: u64 = 1_000;
+pub(crate) const TOKENS_MAX: u64 = 1_000;
 
 /// A token that nobody may use.
 const DISABLED: &str = "disabled";

@@ -25,6 +25,7 @@ use crate::permission::Permission;
 use crate::reply::{PageSizes, Reply};
 use crate::rights::{Resource, Rights, Target};
 use crate::state::Api;
+use crate::tokens::TOKENS_MAX;
 use crate::transaction::{Change, View};
 use crate::writes::blocking;
 
@@ -32,9 +33,6 @@ const SIZES: PageSizes = PageSizes { min: 5, default: 20, max: 50 };
 
 /// Users of an edge. All of them are looked at where a list of them is asked for.
 const USERS_MAX: usize = 1_000;
-
-/// Tokens of one user, as [`crate::tokens`] bounds them.
-const TOKENS_MAX: usize = 1_000;
 
 pub(crate) fn routes(api: &Api) -> OpenApiRouter<Api> {
     OpenApiRouter::new()
@@ -399,7 +397,7 @@ impl Change {
             let detail = "there are access rules of theirs, and more would be let in without; delete those first";
             return Err(Fault::UserInUse.because(detail));
         }
-        for token in self.keys(&Prefix::of(scope, Kind::Token), None, TOKENS_MAX)? {
+        for token in self.keys(&Prefix::of(scope, Kind::Token), None, TOKENS_MAX as usize)? {
             if let Some(document) = self.if_readable::<StoredToken>(&token)? {
                 self.forget_hash(&document)?;
             }

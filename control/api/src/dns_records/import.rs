@@ -5,6 +5,9 @@
 //! ```
 //! SOA, name servers of the zone itself and what signs it are left out, and so is what is there already; `messages` say so,
 //! line by line. All else that cannot be kept refuses the file, with an error for each line.
+//!
+//! Files on their way in are bounded in number and octets (`crate::spools`). One that is there takes a turn, and an account
+//! has one import at work, so that a slow upload holds up nobody.
 
 mod file;
 mod foretold;
