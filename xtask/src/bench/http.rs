@@ -29,6 +29,9 @@ const PARTS: &[&str] = &["plain", "tls", "large", "h2", "upload", "tunnel", "idl
 /// Idle connections, where there are descriptors for as many.
 const IDLE_MAX: usize = 10_000;
 
+/// Requests on each connection of HTTP/2: some four seconds.
+const HTTP2_REQUESTS: usize = 9_000;
+
 /// How long a server may take until it serves something. Our certificates are issued in that time.
 const START_PATIENCE: Duration = Duration::from_secs(30);
 
@@ -107,7 +110,7 @@ impl Bench {
     fn cost_of(&mut self, load: &Load, server: &Server, processes: &[(&'static str, u32)]) -> Result<()> {
         let used = || processes.iter().map(|(_, process)| process_cpu::cpu_time(*process)).collect::<Result<Vec<_>>>();
         let before = used()?;
-        let done = self.load(load, server, &format!("{}s", self.seconds))?;
+        let done = self.load(load, server, &self.extent(load))?;
         if done.failed > 0 || done.succeeded == 0 {
             bail!("{} through {}: {done:?}", load.part, server.name);
         }
@@ -118,7 +121,15 @@ impl Bench {
         Ok(())
     }
 
-    fn load(&self, load: &Load, server: &Server, time: &str) -> Result<Done> {
+    /// How long a load lasts. Ours ends an HTTP/2 connection after 10,000 requests, and `h2load` makes no new one.
+    fn extent(&self, load: &Load) -> [String; 2] {
+        match load.wire {
+            Wire::Http2 => ["--requests".to_owned(), (load.clients * HTTP2_REQUESTS).to_string()],
+            Wire::Plain | Wire::Tls => ["--duration".to_owned(), format!("{}s", self.seconds)],
+        }
+    }
+
+    fn load(&self, load: &Load, server: &Server, extent: &[String]) -> Result<Done> {
         let (scheme, at) = match load.wire {
             Wire::Plain => ("http", server.http),
             Wire::Tls | Wire::Http2 => ("https", server.https),
@@ -127,7 +138,7 @@ impl Bench {
         if load.wire != Wire::Http2 {
             command.arg("--h1");
         }
-        command.args(["--threads", "1", "--duration", time, "--connect-to", &at.to_string()]);
+        command.args(extent).args(["--threads", "1", "--connect-to", &at.to_string()]);
         command.args(["--clients", &load.clients.to_string(), "--max-concurrent-streams", &load.streams.to_string()]);
         if load.upload > 0 {
             fs::write(&self.upload, vec![b'x'; load.upload]).context("cannot write what is uploaded")?;
@@ -144,7 +155,7 @@ impl Bench {
             let start = Instant::now();
             let one = Load { clients: 1, streams: 1, ..*load };
             loop {
-                match self.load(&one, server, "100ms") {
+                match self.load(&one, server, &["--duration".to_owned(), "100ms".to_owned()]) {
                     Ok(Done { succeeded: 1.., failed: 0, .. }) => break,
                     _ if start.elapsed() < START_PATIENCE => std::thread::sleep(Duration::from_millis(50)),
                     Ok(done) => bail!("{}, {}: {done:?}", server.name, load.part),
