@@ -1,15 +1,15 @@
-//! Any bytes as a DNS query, answered from a small zone over both transports.
+//! Any bytes as a DNS query, answered by the whole pipeline from a small zone, over both transports.
 //!
 //! Whatever is answered must be readable, have the query's id, fit the transport, and get no answer itself.
 
 #![no_main]
 
+use std::net::SocketAddr;
 use std::sync::LazyLock;
 
-use bartizan_authority::{
-    Addresses, Authority, Transaction, Identity, NameContent, Outcome, Proxied, RecordSet, Scratch, Transport, ZoneFacts, Zones,
-};
+use bartizan_authority::{Addresses, Identity, NameContent, Proxied, RecordSet, ZoneFacts, Zones};
 use bartizan_names::{Name, RecordType, ZoneName};
+use bartizan_plane_dns::{Config, End, Exchange, Now, Transport, Worker, serve};
 use bartizan_wire::dns::{Message, TCP_ANSWER_MAX, UDP_ANSWER_MAX};
 use libfuzzer_sys::fuzz_target;
 
@@ -24,16 +24,18 @@ fuzz_target!(|packet: &[u8]| {
 });
 
 fn answer(transport: Transport, query: &[u8]) -> Option<Vec<u8>> {
-    static ZONES: LazyLock<Zones> = LazyLock::new(zones);
-    let addresses = Addresses { v4: vec![[192, 0, 2, 1].into()], v6: vec![[0x20; 16].into()] };
-    let identity = Identity { id_server: "fuzz".to_owned(), version: "0".to_owned() };
-    let authority = Authority { zones: &ZONES, addresses: &addresses, identity: &identity };
+    static CONFIG: LazyLock<Config> = LazyLock::new(|| Config {
+        zones: zones(),
+        addresses: Addresses { v4: vec![[192, 0, 2, 1].into()], v6: vec![[0x20; 16].into()] },
+        identity: Identity { id_server: "fuzz".to_owned(), version: "0".to_owned() },
+    });
+    let client = SocketAddr::from(([192, 0, 2, 9], 53_000));
     let mut reply = vec![0; TCP_ANSWER_MAX];
-    let mut transaction = [Transaction::new(transport, query, &mut reply)];
-    authority.answer(&mut transaction, &mut Scratch::default());
-    match transaction[0].outcome {
-        Outcome::Silent(_) => None,
-        Outcome::Reply { len, .. } => Some(reply[..len].to_vec()),
+    let mut exchange = [Exchange::new(client, transport, query, &mut reply)];
+    serve(&mut exchange, &CONFIG, &mut Worker::default(), Now::read());
+    match exchange[0].end {
+        End::Silent(_) => None,
+        End::Reply { len, .. } => Some(reply[..len].to_vec()),
     }
 }
 

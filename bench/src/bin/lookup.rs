@@ -2,14 +2,13 @@
 
 use std::error::Error;
 use std::hint::black_box;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use bartizan_authority::{
-    Addresses, Authority, BATCH_MAX, Identity, NameContent, Proxied, RecordSet, Scratch, Transaction,
-};
-use bartizan_authority::{Transport, ZoneFacts, Zones};
+use bartizan_authority::{Addresses, BATCH_MAX, Identity, NameContent, Proxied, RecordSet, ZoneFacts, Zones};
 use bartizan_bench::{Draw, Flags, ZONE, median, owner, resident_bytes, zone_of_names};
 use bartizan_names::{Name, RecordType, ZoneName};
+use bartizan_plane_dns::{Config, Exchange, Now, Transport, Worker, serve};
 use bartizan_wire::dns::{Class, write_query};
 
 /// Queries asked in one measurement: more names than any cache holds, drawn anew for each.
@@ -77,25 +76,26 @@ impl Queries {
 
 /// CPU ns a query.
 fn answer_all(zones: &Zones, queries: &Queries, batch: usize) -> f64 {
-    let (addresses, identity) = (Addresses::default(), Identity::default());
-    let authority = Authority { zones, addresses: &addresses, identity: &identity };
-    let mut scratch = Scratch::default();
+    let config =
+        Config { zones: zones.clone(), addresses: Addresses::default(), identity: Identity::default() };
+    let client = SocketAddr::from(([192, 0, 2, 1], 53_000));
+    let mut worker = Worker::default();
     let mut replies = vec![0; BATCH_MAX * REPLY_BYTES];
     let mut queries = queries.iter();
     let start = cpu_nanos();
     loop {
         let mut replies = replies.chunks_exact_mut(REPLY_BYTES);
         let mut count = 0;
-        let mut transactions: [Transaction<'_>; BATCH_MAX] = std::array::from_fn(|slot| {
+        let mut exchanges: [Exchange<'_>; BATCH_MAX] = std::array::from_fn(|slot| {
             let query = if slot < batch { queries.next() } else { None };
             count += usize::from(query.is_some());
-            Transaction::new(Transport::Udp, query.unwrap_or_default(), replies.next().unwrap_or_default())
+            Exchange::new(client, Transport::Udp, query.unwrap_or_default(), replies.next().unwrap_or_default())
         });
         if count == 0 {
             break;
         }
-        authority.answer(&mut transactions[..count], &mut scratch);
-        black_box(&transactions);
+        serve(&mut exchanges[..count], &config, &mut worker, Now::read());
+        black_box(&exchanges);
     }
     (cpu_nanos() - start) as f64 / QUERIES as f64
 }

@@ -1,8 +1,9 @@
 //! What the server says about itself: `id.server` and `version.server` in class CHAOS (RFC 4892).
 
 use bartizan_names::RecordType;
-use bartizan_wire::dns::{Answer, Authoritative, Class, QUESTION_POINTER, Rcode, Section};
+use bartizan_wire::dns::{Answer, Class, ExtendedError, QUESTION_POINTER, Rcode, Section};
 
+use crate::answer::{Question, Verdict};
 use crate::facts::Identity;
 
 /// A character string has one length octet (RFC 1035 §3.3); what is longer is cut.
@@ -11,18 +12,13 @@ const TEXT_MAX: usize = 255;
 /// Owner, type, class, TTL, data length and the text's length.
 const TEXT_AT: usize = 13;
 
-pub(crate) fn answer(
-    identity: &Identity,
-    qtype: RecordType,
-    name: &[u8],
-    answer: &mut Answer<'_>,
-) -> (Rcode, Authoritative) {
-    let text = match name {
+pub(crate) fn answer(identity: &Identity, question: &Question<'_, '_>, answer: &mut Answer<'_>) -> Verdict {
+    let text = match question.key.name {
         b"\x02id\x06server\0" | b"\x08hostname\x04bind\0" => &identity.id_server,
         b"\x07version\x06server\0" | b"\x07version\x04bind\0" => &identity.version,
-        _ => return (Rcode::REFUSED, Authoritative::No),
+        _ => return Verdict::refused(Rcode::REFUSED, ExtendedError::NOT_AUTHORITATIVE),
     };
-    if matches!(qtype, RecordType::TXT | RecordType::ANY) {
+    if matches!(question.query.qtype, RecordType::TXT | RecordType::ANY) {
         let text = &text.as_bytes()[..text.len().min(TEXT_MAX)];
         let mut record = [0; TEXT_AT + TEXT_MAX];
         record[..2].copy_from_slice(&QUESTION_POINTER);
@@ -33,5 +29,5 @@ pub(crate) fn answer(
         record[TEXT_AT..TEXT_AT + text.len()].copy_from_slice(text);
         answer.block(Section::Answer, &record[..TEXT_AT + text.len()], 1);
     }
-    (Rcode::NOERROR, Authoritative::Yes)
+    Verdict::authoritative(Rcode::NOERROR)
 }

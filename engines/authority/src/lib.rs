@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! publish ─► Edit ─► Zones ──┐
-//!                            ├─► Authority::answer(batch of queries) ─► batch of answers
+//!                            ├─► Authority: ask, load (all of a batch), answer ─► records and a Verdict
 //! this PoP's Addresses ──────┘
 //! ```
 //! A name is found by hash, never by order, in one of some thousand immutable shards; a change makes one shard anew
@@ -28,7 +28,7 @@ mod zone;
 mod zone_bits;
 mod zones;
 
-pub use answer::{Authority, BATCH_MAX, Outcome, Scratch, Transaction, Transport};
+pub use answer::{Authority, BATCH_MAX, Place, Question, Scratch, Verdict};
 pub use edit::Edit;
 pub use facts::{Addresses, Identity, NameContent, Proxied, RecordSet, ZoneFacts};
 pub use zones::{ProxiedName, Zones};

@@ -11,7 +11,7 @@ mod put;
 mod refer;
 
 use bartizan_names::RecordType;
-use bartizan_wire::dns::{Answer, Authoritative, Fit, Rcode};
+use bartizan_wire::dns::{Answer, ExtendedError, Fit, Rcode};
 
 use self::additional::locate_known;
 use self::chain::Chain;
@@ -19,8 +19,8 @@ use self::deny::deny;
 use self::find::{Find, find};
 use self::put::{put, put_found};
 use self::refer::refer;
-use crate::answer::Authority;
-use crate::zones::{First, Key, Location};
+use crate::answer::{Authority, Question, Verdict};
+use crate::zones::Location;
 
 /// Query types that are not types of records (RFC 6895 §3.1), or that cannot be asked for.
 const NXNAME: RecordType = RecordType(128);
@@ -29,34 +29,39 @@ const TSIG: RecordType = RecordType(250);
 const MAILB: RecordType = RecordType(253);
 const MAILA: RecordType = RecordType(254);
 
-/// Fills the answer to a question; gives its response code.
+/// Fills the answer to a question.
 pub(crate) fn resolve<'z>(
     authority: &Authority<'z>,
-    qtype: RecordType,
-    key: Key<'_>,
-    first: First<'z>,
+    question: &Question<'_, 'z>,
     answer: &mut Answer<'_>,
-) -> (Rcode, Authoritative) {
+) -> Verdict {
+    let (qtype, key) = (question.query.qtype, question.key);
     match qtype {
         // AXFR and IXFR (RFC 5936, RFC 1995): no secondary is configured, so transfers are refused.
-        RecordType::AXFR | RecordType::IXFR => return (Rcode::REFUSED, Authoritative::No),
-        // RFC 9824 §3.1 for NXNAME; the others only ever occur beside a question.
-        RecordType::OPT | TSIG | NXNAME => return (Rcode::FORMERR, Authoritative::No),
-        TKEY | MAILA | MAILB => return (Rcode::NOTIMP, Authoritative::No),
+        RecordType::AXFR | RecordType::IXFR => {
+            return Verdict::refused(Rcode::REFUSED, ExtendedError::PROHIBITED);
+        }
+        // RFC 9824 §3.5 for NXNAME; the others only ever occur beside a question.
+        RecordType::OPT | TSIG | NXNAME => {
+            return Verdict::refused(Rcode::FORMERR, ExtendedError::INVALID_QUERY_TYPE);
+        }
+        TKEY | MAILA | MAILB => return Verdict::refused(Rcode::NOTIMP, ExtendedError::NOT_SUPPORTED),
         _ => {}
     }
-    match authority.zones.locate(key, first) {
+    match authority.zones.locate(key, question.first) {
         // RFC 1035 §4.1.1: "unable to process this query due to a problem with the name server".
-        Some(location) if authority.zones.held.has(location.zone) => (Rcode::SERVFAIL, Authoritative::No),
+        Some(location) if authority.zones.held.has(location.zone) => {
+            Verdict::refused(Rcode::SERVFAIL, ExtendedError::NOT_READY)
+        }
         Some(location) => match authority.zones.cut(location.zone, key.name) {
             Some(cut) if !(qtype == RecordType::DS && cut.name() == key.name) => {
                 refer(authority, cut, key.name, answer);
-                (Rcode::NOERROR, Authoritative::No)
+                Verdict::referral()
             }
             // DS at the cut is the parent's own data (RFC 4035 §3.1.4.1).
-            _ => (chase(authority, qtype, key.name, location, answer), Authoritative::Yes),
+            _ => Verdict::authoritative(chase(authority, qtype, key.name, location, answer)),
         },
-        None => (Rcode::REFUSED, Authoritative::No),
+        None => Verdict::refused(Rcode::REFUSED, ExtendedError::NOT_AUTHORITATIVE),
     }
 }
 

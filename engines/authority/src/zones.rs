@@ -184,6 +184,11 @@ impl Zones {
         self.shard(key.hash)?.find(key.hash, |entry| entry.zone() == zone && entry.name() == key.name)
     }
 
+    /// Whether a zone of ours begins at a name.
+    pub(crate) fn has_apex(&self, key: Key<'_>) -> bool {
+        self.find(key, DIRECTORY).and_then(Entry::apex_of).is_some()
+    }
+
     pub(crate) fn zone(&self, number: u32) -> Option<&Arc<Zone>> {
         self.zones.get(number as usize)?.as_ref()
     }

@@ -4,14 +4,23 @@ use std::array;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use bartizan_authority::{Outcome, Transport};
 use bartizan_observed::{Measured, Metric, Sample};
 use bartizan_quotas::Over;
-use bartizan_wire::dns::{Rcode, Silence};
+use bartizan_wire::dns::Rcode;
+
+use crate::pipeline::{End, Silence, Transport};
 
 /// Response codes that are counted apart: all that we send.
-const RCODES: [Rcode; 7] =
-    [Rcode::NOERROR, Rcode::FORMERR, Rcode::SERVFAIL, Rcode::NXDOMAIN, Rcode::NOTIMP, Rcode::REFUSED, Rcode::BADVERS];
+const RCODES: [Rcode; 8] = [
+    Rcode::NOERROR,
+    Rcode::FORMERR,
+    Rcode::SERVFAIL,
+    Rcode::NXDOMAIN,
+    Rcode::NOTIMP,
+    Rcode::REFUSED,
+    Rcode::NOTAUTH,
+    Rcode::BADVERS,
+];
 
 /// The address family of a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +44,8 @@ pub(crate) enum Event {
     DroppedShort,
     /// An answer, not a query.
     DroppedResponse,
+    /// From a port that no client asks from.
+    DroppedPort,
     /// The system refused to send our answer.
     Unsent,
     /// The system reported an error instead of a packet.
@@ -73,18 +84,19 @@ impl Tally {
     }
 
     /// Counts a batch: added up first, so that memory shared with the reader is written once a batch.
-    pub(crate) fn add_outcomes(&self, outcomes: impl Iterator<Item = Outcome>) {
+    pub(crate) fn add_ends(&self, ends: impl Iterator<Item = End>) {
         let mut events = [0_usize; EVENTS];
         let mut rcodes = [0_u64; RCODES.len()];
-        for outcome in outcomes {
+        for end in ends {
             events[Event::Query as usize] += 1;
-            match outcome {
-                Outcome::Silent(Silence::Short) => {
+            match end {
+                End::Silent(Silence::Short) => {
                     events[Event::Malformed as usize] += 1;
                     events[Event::DroppedShort as usize] += 1;
                 }
-                Outcome::Silent(Silence::Response) => events[Event::DroppedResponse as usize] += 1,
-                Outcome::Reply { rcode, truncated, .. } => {
+                End::Silent(Silence::Response) => events[Event::DroppedResponse as usize] += 1,
+                End::Silent(Silence::Port) => events[Event::DroppedPort as usize] += 1,
+                End::Reply { rcode, truncated, .. } => {
                     events[Event::Malformed as usize] += usize::from(rcode == Rcode::FORMERR);
                     events[Event::Truncated as usize] += usize::from(truncated);
                     if let Some(index) = RCODES.iter().position(|known| *known == rcode) {
@@ -131,7 +143,12 @@ impl Measured for Counters {
             let samples: Vec<_> = events.iter().map(|(name, which)| (*name, event(*which))).collect();
             Sample::by(label, &samples)
         };
-        let dropped = [("short", Event::DroppedShort), ("response", Event::DroppedResponse), ("unsent", Event::Unsent)];
+        let dropped = [
+            ("short", Event::DroppedShort),
+            ("response", Event::DroppedResponse),
+            ("port", Event::DroppedPort),
+            ("unsent", Event::Unsent),
+        ];
         let connections = [
             ("accepted", Event::Connection),
             ("closed_by_us", Event::ConnectionClosed),

@@ -2,28 +2,28 @@
 
 use std::net::UdpSocket;
 
-use bartizan_authority::Outcome;
 use bartizan_net::{Inbox, Outbox};
 
 use crate::counters::{Event, Tally};
+use crate::pipeline::End;
 
 /// Sends the answers that lie in `outbox` to those who asked.
 pub(crate) fn send_datagrams(
     socket: &UdpSocket,
     inbox: &Inbox,
     outbox: &mut Outbox,
-    outcomes: &[Outcome],
+    ends: &[End],
     tally: &Tally,
 ) {
-    for (slot, outcome) in outcomes.iter().enumerate() {
-        let len = match outcome {
-            Outcome::Silent(_) => 0,
-            Outcome::Reply { len, .. } => *len,
+    for (slot, end) in ends.iter().enumerate() {
+        let len = match end {
+            End::Silent(_) => 0,
+            End::Reply { len, .. } => *len,
         };
         outbox.set_len(slot, len);
     }
     let sent = outbox.reply(socket, inbox);
-    tally.add_outcomes(outcomes.iter().copied());
+    tally.add_ends(ends.iter().copied());
     tally.add(Event::Unsent, sent.failed);
 }
 

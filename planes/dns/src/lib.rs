@@ -1,21 +1,22 @@
 //! DNS over UDP and TCP from the authority.
 //!
 //! ```text
-//! UDP ── a thread a socket: recvmmsg ──┐                                     ┌── sendmmsg
-//!                                      ├─ ingress ─ pipeline: answer, count ─┤     egress
-//! TCP ── one thread, one runtime ──────┘   (batches of 32, one snapshot)     └── one write for all frames
+//! UDP ── a thread a socket: recvmmsg ──┐                                           ┌── sendmmsg
+//!                                      ├─ ingress ─ pipeline: parse … write, count ─┤    egress
+//! TCP ── one thread, one runtime ──────┘   (batches of 32, one snapshot)           └── one write for all frames
 //! ```
 //! A batch sees one snapshot from its first query to its last. Workers share nothing but the pointer to the
 //! configuration, so no query waits for another worker.
 //!
 //! Not here: which records answer a question (`engines/authority`), binding ports (`base/net`, by `bin`), recursion.
 //!
-//! RFC 1035 §4.2, 7766 (TCP), 9210.
+//! RFC 1035 §4.2, 5001 (NSID), 7766 (TCP), 7871 (client subnet), 8914 (extended errors), 8945 (TSIG), 9210.
 
 mod counters;
 mod egress;
 mod ingress;
 mod pipeline;
+mod stage;
 
 use std::io;
 use std::net::{TcpListener, UdpSocket};
@@ -29,6 +30,7 @@ use tokio::sync::oneshot;
 
 pub use bartizan_authority::Identity;
 pub use counters::Counters;
+pub use pipeline::{End, Exchange, Now, Silence, Transport, Worker, serve};
 
 /// What this plane serves.
 #[derive(Clone, Debug)]

@@ -1,13 +1,138 @@
 //! The only way queries become answers. Read it to learn the order of the steps.
+//!
+//! ```text
+//! parse ─► admit ─┐                                  ┌─► options ─► find ─► write
+//! parse ─► admit ─┼─ load what all of them ask for ──┼─► options ─► find ─► write
+//! parse ─► admit ─┘  (waits for memory overlap)      └─► options ─► find ─► write
+//! ```
+//! What is decided without records comes before the look-up ([`arrive`]), for all of a batch; the rest behind it
+//! ([`leave`]), where a step may look at the answer. A step passes the exchange on or ends it, and calls no other.
 
-use bartizan_authority::{Authority, Scratch, Transaction};
+use std::net::SocketAddr;
+use std::ops::ControlFlow;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use bartizan_authority::{Authority, BATCH_MAX, Question, Scratch};
+use bartizan_wire::dns::{Added, Query, Rcode};
 
 use crate::Config;
+use crate::stage::{admit, options, parse, write};
 
-/// Answers a batch with one snapshot.
+/// How a query came, which decides how long its answer may be (RFC 1035 §4.2.1, RFC 6891 §6.2.3, RFC 7766).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transport {
+    Udp,
+    Tcp,
+}
+
+/// One query, who sent it, and room for its answer.
+#[derive(Debug)]
+pub struct Exchange<'b> {
+    pub client: SocketAddr,
+    pub transport: Transport,
+    pub query: &'b [u8],
+    /// At least 512 bytes, so that every error fits; a shorter one may get no answer.
+    pub reply: &'b mut [u8],
+    pub end: End,
+}
+
+impl<'b> Exchange<'b> {
+    pub fn new(client: SocketAddr, transport: Transport, query: &'b [u8], reply: &'b mut [u8]) -> Exchange<'b> {
+        Exchange { client, transport, query, reply, end: End::Silent(Silence::Short) }
+    }
+}
+
+/// How an exchange ends, for who sends the answers.
+///
+/// What cannot be said at once gets a variant of its own here when there is something of the kind: an answer that comes
+/// *later* (a query that was handed to another server, under a number by which the ingress finds the client again) and
+/// one that is a *stream* of messages (a transfer). Over TCP, answers may leave in another order than queries came
+/// (RFC 7766 §6.2.1.1), so neither holds up others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// Nothing must be sent.
+    Silent(Silence),
+    /// This many bytes of the reply are to be sent.
+    Reply { len: usize, rcode: Rcode, truncated: bool },
+}
+
+/// Why a query gets no answer at all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Silence {
+    /// Too short to have an id that an answer could repeat, or no room for an answer.
+    Short,
+    /// It is an answer itself.
+    Response,
+    /// From a port at which something else answers whatever comes.
+    Port,
+}
+
+/// When a batch is answered. Read once, and handed down: nothing below this plane has a clock.
+#[derive(Clone, Copy, Debug)]
+pub struct Now {
+    /// Seconds since 1970, for what is said to others. It may jump.
+    pub unix: u64,
+    /// For what is measured here. It never goes back.
+    pub monotonic: Instant,
+}
+
+impl Now {
+    pub fn read() -> Now {
+        let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        Now { unix, monotonic: Instant::now() }
+    }
+}
+
+/// What a thread that answers queries alone owns. Nothing in it is shared, so nothing waits.
+#[derive(Debug, Default)]
+pub struct Worker {
+    scratch: Scratch,
+    added: Added,
+}
+
+/// Answers queries with one snapshot; each finds its end in its exchange.
 ///
 /// Hot: once a batch. No allocation, no lock, no log.
-pub(crate) fn serve(transactions: &mut [Transaction<'_>], config: &Config, scratch: &mut Scratch) {
+pub fn serve(exchanges: &mut [Exchange<'_>], config: &Config, worker: &mut Worker, now: Now) {
+    for batch in exchanges.chunks_mut(BATCH_MAX) {
+        serve_batch(batch, config, worker, now);
+    }
+}
+
+fn serve_batch(batch: &mut [Exchange<'_>], config: &Config, worker: &mut Worker, now: Now) {
     let authority = Authority { zones: &config.zones, addresses: &config.addresses, identity: &config.identity };
-    authority.answer(transactions, scratch);
+    let mut questions: [Option<Question<'_, '_>>; BATCH_MAX] = [const { None }; BATCH_MAX];
+    for ((exchange, question), place) in batch.iter_mut().zip(&mut questions).zip(worker.scratch.places()) {
+        match arrive(exchange, now) {
+            ControlFlow::Continue(query) => *question = Some(authority.ask(query, place)),
+            ControlFlow::Break(end) => exchange.end = end,
+        }
+    }
+    let questions = &mut questions[..batch.len()];
+    authority.load(questions);
+    for (exchange, question) in batch.iter_mut().zip(questions) {
+        if let Some(question) = question {
+            exchange.end = leave(exchange, question, authority, &mut worker.added);
+        }
+    }
+}
+
+/// What is decided before anything is looked up.
+fn arrive<'b>(exchange: &mut Exchange<'b>, now: Now) -> ControlFlow<End, Query<'b>> {
+    admit::port(exchange)?; // may be silent: a port that no client asks from
+    parse::query(exchange, now) // may answer: FORMERR, NOTIMP, BADVERS, NOTAUTH (TSIG); may be silent
+}
+
+/// What is decided with the records at hand.
+fn leave<'c>(
+    exchange: &mut Exchange<'_>,
+    question: &Question<'_, 'c>,
+    authority: Authority<'c>,
+    added: &mut Added,
+) -> End {
+    let (head, transport) = (&question.query.head, exchange.transport);
+    options::collect(head, authority.identity, added); // what the answer says in its OPT record
+    let Some(mut answer) = write::begin(exchange, head, added) else { return End::Silent(Silence::Short) };
+    let verdict = authority.answer(question, &mut answer);
+    write::end(answer, verdict, transport)
 }

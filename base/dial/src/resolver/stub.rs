@@ -109,7 +109,7 @@ async fn over_tcp(server: SocketAddr, query: &Query<'_>) -> Result<Message, Usel
 impl<'n> Query<'n> {
     fn new(name: &'n Name, rtype: RecordType) -> Query<'n> {
         let id = super::random() as u16;
-        let edns = Edns { udp_size: UDP_ANSWER_MAX as u16, dnssec_ok: false };
+        let edns = Edns::of_size(UDP_ANSWER_MAX as u16);
         let mut packet = write_query(id, name, rtype, Class::IN, Some(edns));
         packet[FLAGS_AT] |= RECURSION_DESIRED;
         Query { id, name, rtype, packet }

@@ -2,7 +2,9 @@
 
 use bartizan_names::RecordType;
 
+use super::options::{Added, EXTENDED_ERROR_BYTES, ExtendedError, OPTION_HEADER, extended_error, padding};
 use super::query::opt_record;
+use super::tsig::{Tsig, TsigError};
 use super::{Class, HEADER_BYTES, Head, Rcode, UDP_ANSWER_MAX};
 
 /// Names remembered for compression, counted in labels. A chain of CNAMEs through our own zones uses a few dozen;
@@ -14,6 +16,9 @@ const POINTER_MAX: usize = 0x3fff;
 
 /// Bytes of an OPT record without options.
 const OPT_BYTES: usize = 11;
+
+/// Padded answers are as long as a multiple of this, so that little can be told from their length (RFC 8467 §4.1).
+const PADDING_BLOCK: usize = 468;
 
 /// Bits of the header's two flag bytes.
 const QR: u8 = 0x80;
@@ -64,8 +69,14 @@ pub struct Answer<'a> {
     head: &'a Head<'a>,
     buffer: &'a mut [u8],
     len: usize,
-    /// Where record sets must end, so that the OPT record fits behind them.
+    /// Where record sets must end, so that the OPT record with its options and a TSIG record fit behind them.
     limit: usize,
+    /// Where the OPT record must end.
+    opt_limit: usize,
+    options: &'a [u8],
+    error: Option<ExtendedError>,
+    padded: bool,
+    tsig: Option<(Tsig<'a>, TsigError, u64)>,
     truncated: bool,
     counts: [u16; 3],
     /// Offsets at which names begin that a pointer may point to.
@@ -78,8 +89,26 @@ impl<'a> Answer<'a> {
     /// with a buffer and a limit of 512 bytes it always does.
     #[inline]
     pub fn start(head: &'a Head<'a>, buffer: &'a mut [u8], limit: usize) -> Option<Answer<'a>> {
-        let reserved = if head.edns.is_some() { OPT_BYTES } else { 0 };
-        let limit = limit.min(buffer.len()).checked_sub(reserved)?;
+        Answer::with_options(head, &[], buffer, limit)
+    }
+
+    /// The same, with options in its OPT record. They are left out if the client sent none (RFC 6891 §7). With a buffer and
+    /// a limit of 512 bytes they always fit.
+    #[inline]
+    pub fn start_with(head: &'a Head<'a>, added: &'a Added, buffer: &'a mut [u8], limit: usize) -> Option<Answer<'a>> {
+        Answer::with_options(head, added.as_bytes(), buffer, limit)
+    }
+
+    #[inline]
+    fn with_options(
+        head: &'a Head<'a>,
+        options: &'a [u8],
+        buffer: &'a mut [u8],
+        limit: usize,
+    ) -> Option<Answer<'a>> {
+        let reserved = if head.edns.is_some() { OPT_BYTES + options.len() } else { 0 };
+        let opt_limit = limit.min(buffer.len());
+        let limit = opt_limit.checked_sub(reserved)?;
         let len = HEADER_BYTES + head.question.len();
         if len > limit {
             return None;
@@ -90,11 +119,46 @@ impl<'a> Answer<'a> {
             buffer,
             len,
             limit,
+            opt_limit,
+            options,
+            error: None,
+            padded: false,
+            tsig: None,
             truncated: false,
             counts: [0; 3],
             known: [0; KNOWN_LABELS_MAX],
             known_len: 0,
         })
+    }
+
+    /// Says in the OPT record what is wrong, where there is one and room in it (RFC 8914 §3).
+    pub fn explain(&mut self, error: ExtendedError) {
+        self.error = Some(error);
+    }
+
+    /// Makes the answer as long as a whole number of blocks, or as long as it may be (RFC 8467 §4.1).
+    pub fn pad(&mut self) {
+        self.padded = true;
+    }
+
+    /// Refuses the signature of the whole query, and says so in the last record (RFC 8945 §5.3.2). `now` is in seconds since
+    /// 1970. For an answer without record sets.
+    pub fn refuse_tsig(&mut self, tsig: Tsig<'a>, error: TsigError, now: u64) -> Fit {
+        let bytes = tsig.refusal_bytes();
+        match self.limit.checked_sub(bytes) {
+            Some(limit) if self.len <= limit => {
+                (self.limit, self.opt_limit) = (limit, self.opt_limit - bytes);
+                self.tsig = Some((tsig, error, now));
+                Fit::Whole
+            }
+            _ => Fit::Dropped,
+        }
+    }
+
+    /// Takes all record sets out again.
+    pub fn clear(&mut self) {
+        self.len = HEADER_BYTES + self.head.question.len();
+        (self.counts, self.known_len, self.truncated) = ([0; 3], 0, false);
     }
 
     /// Adds `count` records that are encoded already; their owners point to the question or are written out.
@@ -141,10 +205,18 @@ impl<'a> Answer<'a> {
 
     /// Writes the OPT record and the header; gives the answer's length. Called once, as the last thing.
     pub fn finish(&mut self, rcode: Rcode, authoritative: Authoritative) -> usize {
-        if let Some(edns) = self.head.edns {
-            let opt = opt_record(UDP_ANSWER_MAX as u16, rcode, edns.dnssec_ok);
+        if let Some(edns) = &self.head.edns {
+            let opt = opt_record(UDP_ANSWER_MAX as u16, rcode, edns);
             self.buffer[self.len..self.len + OPT_BYTES].copy_from_slice(&opt);
             self.len += OPT_BYTES;
+            if self.padded || self.error.is_some() || !self.options.is_empty() {
+                self.finish_options();
+            }
+        }
+        if let Some((tsig, error, now)) = self.tsig {
+            let end = self.len + tsig.refusal_bytes();
+            tsig.write_refusal(self.head.id, error, now, &mut self.buffer[self.len..end]);
+            self.len = end;
         }
         let mut flags = [QR | self.head.opcode | u8::from(self.head.recursion_desired), rcode.0 & 0x0f];
         if authoritative == Authoritative::Yes {
@@ -158,7 +230,7 @@ impl<'a> Answer<'a> {
         }
         let id = self.head.id.to_be_bytes();
         let [answers, authority, additional] = self.counts;
-        let additional = additional + u16::from(self.head.edns.is_some());
+        let additional = additional + u16::from(self.head.edns.is_some()) + u16::from(self.tsig.is_some());
         let [answers, authority, additional] = [answers, authority, additional].map(u16::to_be_bytes);
         self.buffer[..HEADER_BYTES].copy_from_slice(&[
             id[0],
@@ -175,6 +247,34 @@ impl<'a> Answer<'a> {
             additional[1],
         ]);
         self.len
+    }
+
+    /// Adds the options behind an OPT record that has none yet, the padding as the last (RFC 8467 §3).
+    fn finish_options(&mut self) {
+        let begin = self.len;
+        // There is room for these: it was kept free.
+        self.push_option(self.options);
+        if let Some(error) = self.error
+            && self.len + EXTENDED_ERROR_BYTES <= self.opt_limit
+        {
+            self.push_option(&extended_error(error));
+        }
+        if self.padded
+            && let Some(most) = self.opt_limit.checked_sub(self.len + OPTION_HEADER)
+        {
+            let wanted = (self.len + OPTION_HEADER).next_multiple_of(PADDING_BLOCK) - self.len - OPTION_HEADER;
+            let zeros = wanted.min(most);
+            self.push_option(&padding(zeros));
+            self.buffer[self.len..self.len + zeros].fill(0);
+            self.len += zeros;
+        }
+        let length = (self.len - begin) as u16; // a message has at most 65,535 bytes
+        self.buffer[begin - 2..begin].copy_from_slice(&length.to_be_bytes());
+    }
+
+    fn push_option(&mut self, option: &[u8]) {
+        self.buffer[self.len..self.len + option.len()].copy_from_slice(option);
+        self.len += option.len();
     }
 
     fn record(&mut self, owner: Owner<'_>, rtype: RecordType, ttl: u32, rdata: &[u8]) -> Option<()> {
@@ -283,14 +383,14 @@ mod tests {
     use bartizan_names::Name;
     use proptest::prelude::*;
 
-    use super::super::{Edns, Message, parse, write_query};
+    use super::super::{Edns, Message, Options, parse, write_query};
     use super::*;
 
     fn name(text: &str) -> Name {
         Name::parse(text).unwrap()
     }
 
-    fn query(text: &str, edns: Option<Edns>) -> Vec<u8> {
+    fn query(text: &str, edns: Option<Edns<'_>>) -> Vec<u8> {
         write_query(7, &name(text), RecordType::A, Class::IN, edns)
     }
 
@@ -333,7 +433,7 @@ mod tests {
 
     #[test]
     fn the_header_says_what_it_must() {
-        let edns = Some(Edns { udp_size: 4096, dnssec_ok: true });
+        let edns = Some(Edns { dnssec_ok: true, compact_ok: true, ..Edns::of_size(4096) });
         let mut query = query("a", edns);
         query[2] |= 1; // RD
         query[3] |= 0x30; // CD, and AD, which we do not repeat
@@ -342,7 +442,7 @@ mod tests {
         let len = Answer::start(&head, &mut buffer, 512).unwrap().finish(Rcode::BADVERS, Authoritative::No);
         assert_eq!(
             buffer[..len],
-            [&b"\0\x07\x81\x10\0\x01\0\0\0\0\0\x01"[..], b"\x01a\0\0\x01\0\x01", b"\0\0\x29\x04\xd0\x01\0\x80\0\0\0"]
+            [&b"\0\x07\x81\x10\0\x01\0\0\0\0\0\x01"[..], b"\x01a\0\0\x01\0\x01", b"\0\0\x29\x04\xd0\x01\0\xc0\0\0\0"]
                 .concat()
         );
     }
@@ -354,8 +454,8 @@ mod tests {
         for (edns, limit, sets, fits) in [
             (None, 512, vec![set(481)], vec![Fit::Whole]),
             (None, 512, vec![set(482)], vec![Fit::Dropped]),
-            (Some(Edns { udp_size: 512, dnssec_ok: false }), 512, vec![set(470)], vec![Fit::Whole]),
-            (Some(Edns { udp_size: 512, dnssec_ok: false }), 512, vec![set(471)], vec![Fit::Dropped]),
+            (Some(Edns::of_size(512)), 512, vec![set(470)], vec![Fit::Whole]),
+            (Some(Edns::of_size(512)), 512, vec![set(471)], vec![Fit::Dropped]),
             (None, 100, vec![set(30), set(30), set(10)], vec![Fit::Whole, Fit::Dropped, Fit::Whole]),
         ] {
             let (packet, fitted) = answer(&query("a", edns), limit, &sets);
@@ -367,6 +467,95 @@ mod tests {
         }
         let query = query("abc", None);
         assert!(Answer::start(&parse(&query).unwrap().head, &mut [0; 20], 512).is_none());
+    }
+
+    /// Options are told to who has EDNS, and take room from the records.
+    #[test]
+    fn options_stand_in_the_opt_record() {
+        let mut added = Added::default();
+        added.nsid(b"pop-1");
+        added.cookie(b"clientco", &[1; 16]);
+        added.keepalive(100);
+        let options = [
+            (3, b"pop-1".to_vec()),
+            (10, [&b"clientco"[..], &[1; 16]].concat()),
+            (11, vec![0, 100]),
+            (15, vec![0, 20]),
+            (12, vec![0; 385]),
+        ];
+        for (edns, room, padded, expect) in [
+            (None, 512, true, &options[..0]),
+            (Some(Edns::of_size(1232)), 512, false, &options[..4]),
+            (Some(Edns::of_size(1232)), 512, true, &options[..]),
+        ] {
+            let query = query("a", edns);
+            let head = parse(&query).unwrap().head;
+            let mut buffer = [0xee; 512];
+            let mut answer = Answer::start_with(&head, &added, &mut buffer, room).unwrap();
+            answer.explain(ExtendedError::NOT_AUTHORITATIVE);
+            if padded {
+                answer.pad();
+            }
+            let len = answer.finish(Rcode::REFUSED, Authoritative::No);
+            let message = Message::parse(&buffer[..len]).unwrap();
+            assert_eq!(message.options, expect);
+            assert!(!padded || edns.is_none() || len == 468);
+        }
+        // So much that only the options fit, or not even the error or the padding.
+        let query = query("a", Some(Edns::of_size(1232)));
+        let head = parse(&query).unwrap().head;
+        let (least, mut buffer) = (19 + 11 + 9 + 28 + 6, [0xee; 512]);
+        for (room, codes) in [(least, &[3, 10, 11][..]), (least + 5, &[3, 10, 11, 12]), (least + 6, &[3, 10, 11, 15])] {
+            let mut answer = Answer::start_with(&head, &added, &mut buffer, room).unwrap();
+            answer.explain(ExtendedError::NOT_AUTHORITATIVE);
+            answer.pad();
+            let set = answer.record_set(Section::Answer, Owner::Question(0), RecordType::A, 1, [[0; 4]]);
+            assert_eq!(set, Fit::Dropped);
+            let len = answer.finish(Rcode::NOERROR, Authoritative::Yes);
+            let message = Message::parse(&buffer[..len]).unwrap();
+            assert_eq!(message.options.iter().map(|(code, _)| *code).collect::<Vec<_>>(), codes);
+            assert!(len <= room);
+        }
+        assert!(Answer::start_with(&head, &added, &mut buffer, least - 1).is_none());
+        // The longest question with the longest options.
+        added.clear();
+        added.nsid(&[b'x'; 100]);
+        added.cookie(b"clientco", &[1; 32]);
+        added.keepalive(1);
+        let subnet = [&b"\0\x08\0\x14\0\x02\x80\0"[..], &[1; 16]].concat();
+        added.subnet(Options::parse(&subnet).unwrap().asked().subnet.unwrap());
+        let long = [["a"; 63].join("").as_str(); 3].join(".") + "." + &["a"; 61].join("");
+        let query = write_query(7, &name(&long), RecordType::A, Class::IN, Some(Edns::of_size(512)));
+        let head = parse(&query).unwrap().head;
+        let len = Answer::start_with(&head, &added, &mut buffer, 512).unwrap().finish(Rcode::NOERROR, Authoritative::No);
+        let message = Message::parse(&buffer[..len]).unwrap();
+        let lengths: Vec<_> = message.options.iter().map(|(code, data)| (*code, data.len())).collect();
+        assert_eq!(lengths, [(3, 64), (10, 40), (11, 2), (8, 20)]);
+    }
+
+    /// RFC 8945 §5.3.2: the last record, without a MAC, with the error.
+    #[test]
+    fn a_signed_query_is_refused() {
+        let mut query = query("a", Some(Edns::of_size(1232)));
+        query[11] = 2;
+        query.extend_from_slice(b"\x03Key\0\0\xfa\0\xff\0\0\0\0\0\x20\x0bhmac-sha256\0");
+        query.extend_from_slice(b"\0\0\x65\0\0\0\x01\x2c\0\x03mac\0\x07\0\0\0\0");
+        let parsed = parse(&query).unwrap();
+        let mut buffer = [0xee; 512];
+        let mut answer = Answer::start(&parsed.head, &mut buffer, 512).unwrap();
+        assert_eq!(answer.refuse_tsig(parsed.tsig.unwrap(), TsigError::BadKey, 0x1_0203_0405), Fit::Whole);
+        let len = answer.finish(Rcode::NOTAUTH, Authoritative::No);
+        let expect: &[&[u8]] = &[
+            b"\0\x07\x80\x09\0\x01\0\0\0\0\0\x02",
+            b"\x01a\0\0\x01\0\x01",
+            b"\0\0\x29\x04\xd0\0\0\0\0\0\0",
+            b"\x03Key\0\0\xfa\0\xff\0\0\0\0\0\x1d\x0bhmac-sha256\0",
+            b"\0\x01\x02\x03\x04\x05\x01\x2c\0\0\0\x07\0\x11\0\0",
+        ];
+        assert_eq!(buffer[..len], expect.concat());
+        let mut answer = Answer::start(&parsed.head, &mut buffer, 60).unwrap();
+        assert_eq!(answer.refuse_tsig(parsed.tsig.unwrap(), TsigError::BadKey, 0), Fit::Dropped);
+        assert_eq!(answer.finish(Rcode::NOTAUTH, Authoritative::No), 30);
     }
 
     fn names() -> impl Strategy<Value = Name> {

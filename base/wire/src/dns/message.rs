@@ -22,6 +22,10 @@ pub struct Message {
     pub additional: Vec<Record>,
     /// The size that an OPT record says.
     pub udp_size: Option<u16>,
+    /// Its flags (IANA, "EDNS Header Flags").
+    pub edns_flags: u16,
+    /// Its options, each with its code.
+    pub options: Vec<(u16, Vec<u8>)>,
 }
 
 /// A record whose data has no pointers.
@@ -64,7 +68,8 @@ impl Message {
             return Err(MessageError::Trailing);
         }
         let opt = additional.iter().position(|record| record.rtype == RecordType::OPT).map(|at| additional.remove(at));
-        let upper = opt.as_ref().map_or(0, |opt| (opt.ttl >> 24) as u8);
+        let (upper, edns_flags) = opt.as_ref().map_or((0, 0), |opt| ((opt.ttl >> 24) as u8, opt.ttl as u16));
+        let options = opt.as_ref().map_or(Ok(Vec::new()), |opt| read_options(&opt.rdata))?;
         Ok(Message {
             id,
             response: flags & 0x8000 != 0,
@@ -78,8 +83,21 @@ impl Message {
             authority,
             additional,
             udp_size: opt.map(|opt| opt.class.0),
+            edns_flags,
+            options,
         })
     }
+}
+
+fn read_options(mut data: &[u8]) -> Result<Vec<(u16, Vec<u8>)>, MessageError> {
+    let mut options = Vec::new();
+    while !data.is_empty() {
+        let (code, length) = u16_at(data, 0).zip(u16_at(data, 2)).ok_or(MessageError::Short)?;
+        let (option, rest) = data[4..].split_at_checked(usize::from(length)).ok_or(MessageError::Short)?;
+        options.push((code, option.to_vec()));
+        data = rest;
+    }
+    Ok(options)
 }
 
 struct Reader<'m> {

@@ -4,23 +4,27 @@
 //! packet ─► parse ─► Query ─┐                      ┌─ block: records encoded ahead, copied
 //!            │              ├─► Answer ── sections ┤
 //!            └─► Fault ─────┘   (header, question, └─ record_set: written with name compression
-//!                                EDNS, truncation)
+//!                                EDNS and its options, truncation, padding)
 //! ```
 //! Neither parser nor writer allocates. What is *not* here: which records answer a question (`engines/authority`),
 //! presentation formats, signatures, transfers.
 //!
-//! RFC 1035 §4 (format), 2181, 3597 §4 (what may be compressed), 4343 (case), 6891 (EDNS), 7766 (TCP), 9619 (one
-//! question).
+//! RFC 1035 §4 (format), 1996 and 2136 (opcodes), 2181, 3597 §4 (what may be compressed), 4343 (case), 6891 (EDNS), 7766
+//! (TCP), 8945 (TSIG), 9619 (one question), 9824 §5.1 (CO); options: see `options.rs`.
 
 mod answer;
 mod message;
+mod options;
 mod query;
+mod tsig;
 
 use std::fmt;
 
 pub use answer::{Answer, Authoritative, Fit, Owner, Section};
 pub use message::{Message, MessageError, Record};
-pub use query::{Edns, Fault, Head, Query, Silence, parse, write_query};
+pub use options::{Added, Asked, Cookie, ExtendedError, Options, Subnet};
+pub use query::{Edns, Fault, Head, Opcode, Query, Silence, parse, write_query};
+pub use tsig::{Tsig, TsigError};
 
 /// The fixed part of every message (RFC 1035 §4.1.1). The question's name begins here.
 pub const HEADER_BYTES: usize = 12;
@@ -49,6 +53,8 @@ impl Rcode {
     pub const NXDOMAIN: Rcode = Rcode(3);
     pub const NOTIMP: Rcode = Rcode(4);
     pub const REFUSED: Rcode = Rcode(5);
+    /// Not the zone of this server (RFC 2136 §2.2), or a message that is not signed as it must be (RFC 8945 §5.3).
+    pub const NOTAUTH: Rcode = Rcode(9);
     pub const BADVERS: Rcode = Rcode(16);
 
     /// The mnemonic, if we ever say this code.
@@ -60,6 +66,7 @@ impl Rcode {
             Rcode::NXDOMAIN => "NXDOMAIN",
             Rcode::NOTIMP => "NOTIMP",
             Rcode::REFUSED => "REFUSED",
+            Rcode::NOTAUTH => "NOTAUTH",
             Rcode::BADVERS => "BADVERS",
             _ => return None,
         })
@@ -83,6 +90,8 @@ impl Class {
     pub const IN: Class = Class(1);
     /// Chaosnet: today only the class in which servers tell about themselves (RFC 4892).
     pub const CHAOS: Class = Class(3);
+    /// No class of records, but that of TSIG (RFC 8945 §4.2).
+    pub const ANY: Class = Class(255);
 }
 
 /// The two bytes at `at`, or none if the message ends before.

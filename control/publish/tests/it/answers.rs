@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use bartizan_authority::{Authority, Identity, Outcome, Scratch, Transaction, Transport};
+use bartizan_authority::{Authority, Identity, Scratch};
 use bartizan_firewall::Source;
 use bartizan_names::{Name, Protocol, RecordType, TunnelId, ZoneId};
 use bartizan_policy::Policy;
 use bartizan_publish::Bundle;
 use bartizan_routes::Match;
-use bartizan_wire::dns::{Class, Message, Record, write_query};
+use bartizan_wire::dns::{Answer, Class, Message, Record, parse, write_query};
 
 /// What there is to be asked for.
 pub(crate) struct Questions {
@@ -83,10 +83,12 @@ pub(crate) fn ask(bundle: &Bundle, name: &str, rtype: RecordType) -> Message {
     let authority = Authority { zones, addresses, identity: &Identity::default() };
     let query = write_query(1, &Name::parse(name).unwrap(), rtype, Class::IN, None);
     let mut reply = [0; 512];
-    let mut transaction = [Transaction::new(Transport::Udp, &query, &mut reply)];
-    authority.answer(&mut transaction, &mut Scratch::default());
-    let Outcome::Reply { len, .. } = transaction[0].outcome else { panic!("silence") };
-    Message::parse(&transaction[0].reply[..len]).unwrap()
+    let mut scratch = Scratch::default();
+    let question = authority.ask(parse(&query).unwrap(), scratch.places().next().unwrap());
+    let mut answer = Answer::start(&question.query.head, &mut reply, 512).unwrap();
+    let verdict = authority.answer(&question, &mut answer);
+    let len = answer.finish(verdict.rcode, verdict.authoritative);
+    Message::parse(&reply[..len]).unwrap()
 }
 
 fn of_type(message: &Message, rtype: RecordType) -> impl Iterator<Item = &[u8]> {

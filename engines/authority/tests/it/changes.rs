@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use bartizan_authority::{Transport, Zones};
+use bartizan_authority::Zones;
 use bartizan_names::{Name, RecordType};
 use bartizan_wire::dns::{Rcode, Record};
 use proptest::prelude::*;
 
-use crate::zone_text::{Server, content, facts, name, query, zone_name};
+use crate::zone_text::{Server, Transport, content, facts, name, query, zone_name};
 
 /// One change to the zones.
 #[derive(Clone, Debug)]

@@ -4,11 +4,12 @@ use std::fmt::Write;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use bartizan_authority::{
-    Addresses, Authority, Identity, NameContent, Outcome, Proxied, RecordSet, Scratch, Transaction, Transport,
-    ZoneFacts, Zones,
+    Addresses, Authority, BATCH_MAX, Identity, NameContent, Proxied, Question, RecordSet, Scratch, ZoneFacts, Zones,
 };
 use bartizan_names::{Name, RecordType, ZoneName};
-use bartizan_wire::dns::{Class, Edns, Message, Record, write_query};
+use bartizan_wire::dns::{
+    Answer, Authoritative, Class, Edns, Fault, Message, Query, Record, TCP_ANSWER_MAX, parse, write_query,
+};
 
 pub(crate) fn name(text: &str) -> Name {
     Name::parse(text).unwrap()
@@ -90,6 +91,13 @@ pub(crate) fn zones(apexes: &[&str], names: &[(&str, &str, &[&str])]) -> Zones {
     edit.finish()
 }
 
+/// What an answer's length depends on.
+#[derive(Clone, Copy)]
+pub(crate) enum Transport {
+    Udp,
+    Tcp,
+}
+
 /// A server of zones.
 pub(crate) struct Server {
     pub(crate) zones: Zones,
@@ -109,20 +117,45 @@ impl Server {
         }
     }
 
-    pub(crate) fn answer(&self, transactions: &mut [Transaction<'_>]) {
+    /// The answers to packets, in batches; none where there is none.
+    pub(crate) fn answer(&self, transport: Transport, packets: &[Vec<u8>]) -> Vec<Option<Vec<u8>>> {
+        packets.chunks(BATCH_MAX).flat_map(|batch| self.answer_batch(transport, batch)).collect()
+    }
+
+    fn answer_batch(&self, transport: Transport, packets: &[Vec<u8>]) -> Vec<Option<Vec<u8>>> {
         let authority = Authority { zones: &self.zones, addresses: &self.addresses, identity: &self.identity };
-        authority.answer(transactions, &mut Scratch::default());
+        let mut scratch = Scratch::default();
+        let parsed: Vec<Result<Query<'_>, Fault<'_>>> = packets.iter().map(|packet| parse(packet)).collect();
+        let mut questions: Vec<Option<Question<'_, '_>>> =
+            parsed.iter().zip(scratch.places()).map(|(query, place)| Some(authority.ask(query.ok()?, place))).collect();
+        authority.load(&mut questions);
+        let answer = |(query, question): (&Result<Query<'_>, Fault<'_>>, &Option<Question<'_, '_>>)| {
+            let mut reply = vec![0xee; TCP_ANSWER_MAX];
+            let len = match (query, question) {
+                (Err(Fault::Reply(head, rcode)), _) => {
+                    Answer::start(head, &mut reply, TCP_ANSWER_MAX)?.finish(*rcode, Authoritative::No)
+                }
+                (_, Some(question)) => {
+                    let head = &question.query.head;
+                    let limit = match transport {
+                        Transport::Udp => head.udp_limit(),
+                        Transport::Tcp => TCP_ANSWER_MAX,
+                    };
+                    let mut answer = Answer::start(head, &mut reply, limit)?;
+                    let verdict = authority.answer(question, &mut answer);
+                    answer.finish(verdict.rcode, verdict.authoritative)
+                }
+                _ => return None,
+            };
+            reply.truncate(len);
+            Some(reply)
+        };
+        parsed.iter().zip(&questions).map(answer).collect()
     }
 
     /// The answer to one packet; none if there is none.
     pub(crate) fn raw(&self, transport: Transport, query: &[u8]) -> Option<Vec<u8>> {
-        let mut reply = vec![0xee; 65_535];
-        let mut transaction = [Transaction::new(transport, query, &mut reply)];
-        self.answer(&mut transaction);
-        match transaction[0].outcome {
-            Outcome::Silent(_) => None,
-            Outcome::Reply { len, .. } => Some(transaction[0].reply[..len].to_vec()),
-        }
+        self.answer(transport, &[query.to_vec()]).remove(0)
     }
 
     pub(crate) fn message(&self, transport: Transport, query: &[u8]) -> Message {
@@ -131,7 +164,7 @@ impl Server {
 
     /// Asks `name TYPE [CLASS]` over UDP with EDNS.
     pub(crate) fn ask(&self, question: &str) -> String {
-        print(&self.message(Transport::Udp, &query(question, Some(Edns { udp_size: 1232, dnssec_ok: false }))))
+        print(&self.message(Transport::Udp, &query(question, Some(Edns::of_size(1232)))))
     }
 
     /// As [`Server::ask`], but without EDNS, or over TCP.
@@ -140,7 +173,7 @@ impl Server {
     }
 }
 
-pub(crate) fn query(question: &str, edns: Option<Edns>) -> Vec<u8> {
+pub(crate) fn query(question: &str, edns: Option<Edns<'_>>) -> Vec<u8> {
     let words: Vec<&str> = question.split(' ').collect();
     let class = match words.get(2) {
         None => Class::IN,

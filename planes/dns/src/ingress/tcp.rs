@@ -6,16 +6,16 @@
 
 use std::cell::RefCell;
 use std::io;
-use std::net::{IpAddr, TcpListener as StdListener};
+use std::net::{IpAddr, SocketAddr, TcpListener as StdListener};
 use std::ops::ControlFlow;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bartizan_authority::{BATCH_MAX, Outcome, Scratch, Transaction, Transport};
+use bartizan_authority::BATCH_MAX;
 use bartizan_live::Reader;
 use bartizan_quotas::{Ceiling, Door, Place, Rarely, Shares, Throttle};
-use bartizan_wire::dns::{Silence, TCP_ANSWER_MAX};
+use bartizan_wire::dns::TCP_ANSWER_MAX;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
@@ -23,7 +23,8 @@ use tokio::task::LocalSet;
 use tokio::time::{self, MissedTickBehavior};
 
 use crate::counters::{Counters, Event, Family, Tally};
-use crate::{Config, egress, pipeline};
+use crate::pipeline::{self, End, Exchange, Now, Transport};
+use crate::{Config, egress};
 
 /// What a connection may send before we answer, lengths included: about a hundred pipelined queries. No useful query is
 /// as long as this alone.
@@ -96,7 +97,7 @@ struct Shared {
 /// Held while a batch is answered, never across an `.await`.
 struct Answering {
     config: Reader<Config>,
-    scratch: Box<Scratch>,
+    worker: Box<pipeline::Worker>,
     replies: Box<[u8]>,
 }
 
@@ -121,7 +122,7 @@ impl Worker {
         let shared = Rc::new(Shared {
             answering: RefCell::new(Answering {
                 config: self.config,
-                scratch: Box::default(),
+                worker: Box::default(),
                 replies: vec![0; REPLY_BYTES * BATCH_MAX].into(),
             }),
             v4: self.v4,
@@ -147,7 +148,7 @@ async fn accept(listener: StdListener, shared: Rc<Shared>) {
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
-                admit(stream, peer.ip(), &shared);
+                admit(stream, peer, &shared);
                 if shared.door.is_full() {
                     // Whoever had to go closes its socket first.
                     tokio::task::yield_now().await;
@@ -165,7 +166,8 @@ async fn accept(listener: StdListener, shared: Rc<Shared>) {
     }
 }
 
-fn admit(stream: TcpStream, peer: IpAddr, shared: &Rc<Shared>) {
+fn admit(stream: TcpStream, client: SocketAddr, shared: &Rc<Shared>) {
+    let peer = client.ip();
     let tally = Arc::clone(if peer.is_ipv4() { &shared.v4 } else { &shared.v6 });
     let place = match shared.door.enter(peer, Instant::now()) {
         Ok(place) => place,
@@ -182,20 +184,21 @@ fn admit(stream: TcpStream, peer: IpAddr, shared: &Rc<Shared>) {
     if !wait.is_zero() {
         tally.add(Event::ConnectionDelayed, 1);
     }
-    let connection = Connection { shared: Rc::clone(shared), stream, tally, answered: 0 };
+    let connection = Connection { shared: Rc::clone(shared), stream, client, tally, answered: 0 };
     tokio::task::spawn_local(connection.run(place, wait));
 }
 
 struct Connection {
     shared: Rc<Shared>,
     stream: TcpStream,
+    client: SocketAddr,
     tally: Arc<Tally>,
     /// Complete queries since the connection began.
     answered: u64,
 }
 
 /// Why a connection ends.
-enum End {
+enum Closed {
     /// By the client, or by an error of the network.
     Theirs,
     Ours,
@@ -209,19 +212,19 @@ impl Connection {
             biased;
             () = place.displaced() => tally.add(Event::ConnectionDisplaced, 1),
             end = self.serve(&place, wait) => match end {
-                End::Theirs => {}
-                End::Ours => tally.add(Event::ConnectionClosed, 1),
+                Closed::Theirs => {}
+                Closed::Ours => tally.add(Event::ConnectionClosed, 1),
             },
         }
     }
 
-    async fn serve(&mut self, place: &Place, wait: Duration) -> End {
+    async fn serve(&mut self, place: &Place, wait: Duration) -> Closed {
         if !wait.is_zero() {
             time::sleep(wait).await;
         }
         // Pipelined answers would otherwise wait for acknowledgements: 40 ms a round.
         if self.stream.set_nodelay(true).is_err() {
-            return End::Theirs;
+            return Closed::Theirs;
         }
         let mut input = Box::new([0; INPUT_MAX]);
         let mut filled = 0;
@@ -234,12 +237,12 @@ impl Connection {
             tokio::select! {
                 biased;
                 read = self.stream.read(&mut input[filled..]) => match read {
-                    Ok(0) | Err(_) => return End::Theirs,
+                    Ok(0) | Err(_) => return Closed::Theirs,
                     Ok(count) => filled += count,
                 },
                 _ = ticks.tick() => {
                     if idle.tick(self.answered) >= self.patience() {
-                        return End::Ours;
+                        return Closed::Ours;
                     }
                     continue;
                 }
@@ -259,10 +262,10 @@ impl Connection {
     }
 
     /// Answers every complete query in `input[..filled]` and moves what is left to the front.
-    async fn answer_all(&mut self, input: &mut [u8], filled: &mut usize, output: &mut Vec<u8>) -> ControlFlow<End> {
+    async fn answer_all(&mut self, input: &mut [u8], filled: &mut usize, output: &mut Vec<u8>) -> ControlFlow<Closed> {
         let mut done = 0;
         loop {
-            let batch = self.shared.answer_batch(&input[done..*filled], output, &self.tally);
+            let batch = self.shared.answer_batch(self.client, &input[done..*filled], output, &self.tally);
             done += batch.bytes;
             self.answered += batch.queries;
             if !output.is_empty() {
@@ -271,7 +274,7 @@ impl Connection {
             match batch.then {
                 Then::More => {}
                 Then::Wait => break,
-                Then::Close => return ControlFlow::Break(End::Ours),
+                Then::Close => return ControlFlow::Break(Closed::Ours),
             }
         }
         input.copy_within(done..*filled, 0);
@@ -279,15 +282,15 @@ impl Connection {
         ControlFlow::Continue(())
     }
 
-    async fn write(&mut self, output: &mut Vec<u8>) -> ControlFlow<End> {
+    async fn write(&mut self, output: &mut Vec<u8>) -> ControlFlow<Closed> {
         let written = time::timeout(self.shared.limits.write, self.stream.write_all(output)).await;
         output.clear();
         // Between answers a connection holds no more than a small one needs.
         output.shrink_to(INPUT_MAX);
         match written {
             Ok(Ok(())) => ControlFlow::Continue(()),
-            Ok(Err(_)) => ControlFlow::Break(End::Theirs),
-            Err(_) => ControlFlow::Break(End::Ours),
+            Ok(Err(_)) => ControlFlow::Break(Closed::Theirs),
+            Err(_) => ControlFlow::Break(Closed::Ours),
         }
     }
 }
@@ -330,20 +333,20 @@ impl Shared {
     /// Answers the queries at the front of `input`, up to a batch or to what one write may hold.
     ///
     /// Hot: once for what a client sent at once.
-    fn answer_batch(&self, input: &[u8], output: &mut Vec<u8>, tally: &Tally) -> Batch {
+    fn answer_batch(&self, client: SocketAddr, input: &[u8], output: &mut Vec<u8>, tally: &Tally) -> Batch {
         let mut answering = self.answering.borrow_mut();
-        let Answering { config, scratch, replies } = &mut *answering;
+        let Answering { config, worker, replies } = &mut *answering;
         let mut frames = Frames(input);
-        let mut transactions: [Transaction<'_>; BATCH_MAX] = {
+        let mut exchanges: [Exchange<'_>; BATCH_MAX] = {
             let mut replies = replies.chunks_exact_mut(REPLY_BYTES);
             std::array::from_fn(|_| {
                 let reply = replies.next().and_then(|reply| reply.get_mut(..TCP_ANSWER_MAX)).unwrap_or_default();
-                Transaction::new(Transport::Tcp, &[], reply)
+                Exchange::new(client, Transport::Tcp, &[], reply)
             })
         };
         let mut count = 0;
-        for (transaction, query) in transactions.iter_mut().zip(&mut frames) {
-            transaction.query = query;
+        for (exchange, query) in exchanges.iter_mut().zip(&mut frames) {
+            exchange.query = query;
             count += 1;
         }
         let mut then = match count {
@@ -351,27 +354,27 @@ impl Shared {
             _ if frames.is_too_long() => Then::Close,
             _ => Then::Wait,
         };
-        pipeline::serve(&mut transactions[..count], &config.take().value, scratch);
+        pipeline::serve(&mut exchanges[..count], &config.take().value, worker, Now::read());
         let mut bytes = 0;
         let mut written = 0;
-        for transaction in &transactions[..count] {
-            match transaction.outcome {
-                Outcome::Silent(Silence::Short | Silence::Response) => {
+        for exchange in &exchanges[..count] {
+            match exchange.end {
+                End::Silent(_) => {
                     then = Then::Close;
                     break;
                 }
                 // What is not written now is answered again when the client has read this.
-                Outcome::Reply { len, .. } if written > 0 && output.len() + len > OUTPUT_MAX => {
+                End::Reply { len, .. } if written > 0 && output.len() + len > OUTPUT_MAX => {
                     then = Then::More;
                     break;
                 }
-                Outcome::Reply { len, .. } => egress::push_frame(output, &transaction.reply[..len]),
+                End::Reply { len, .. } => egress::push_frame(output, &exchange.reply[..len]),
             }
-            bytes += LENGTH_BYTES + transaction.query.len();
+            bytes += LENGTH_BYTES + exchange.query.len();
             written += 1;
         }
         let counted = written + usize::from(then == Then::Close && written < count);
-        tally.add_outcomes(transactions[..counted].iter().map(|transaction| transaction.outcome));
+        tally.add_ends(exchanges[..counted].iter().map(|exchange| exchange.end));
         Batch { bytes, queries: written as u64, then }
     }
 }

@@ -1,19 +1,19 @@
 //! Datagrams: one thread a socket, blocking calls, no runtime.
 
 use std::io;
-use std::net::UdpSocket;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use bartizan_authority::{Outcome, Scratch, Transaction, Transport};
 use bartizan_live::Reader;
 use bartizan_net::{BATCH, Inbox, Outbox};
-use bartizan_wire::dns::{Silence, UDP_ANSWER_MAX};
+use bartizan_wire::dns::UDP_ANSWER_MAX;
 
 use crate::counters::{Counters, Event, Family, Tally};
-use crate::{Config, egress, pipeline};
+use crate::pipeline::{self, End, Exchange, Now, Silence, Transport};
+use crate::{Config, egress};
 
 /// Bytes that are read of a datagram. A query with every option that clients send has less than 400 bytes. A longer one
 /// is cut off, and is answered as malformed.
@@ -25,6 +25,9 @@ const STOP_CHECK: Duration = Duration::from_millis(500);
 /// A pause after an error of the system, so that one that repeats does not use a whole core.
 const ERROR_PAUSE: Duration = Duration::from_millis(10);
 
+/// Whose address the system does not tell. Its port is one that gets no answer.
+const NOBODY: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
+
 pub(crate) struct Worker {
     socket: UdpSocket,
     config: Reader<Config>,
@@ -32,7 +35,7 @@ pub(crate) struct Worker {
     stopping: Arc<AtomicBool>,
     inbox: Inbox,
     outbox: Outbox,
-    scratch: Box<Scratch>,
+    worker: Box<pipeline::Worker>,
 }
 
 impl Worker {
@@ -48,7 +51,7 @@ impl Worker {
         Ok(Worker {
             inbox: Inbox::new(&socket, QUERY_MAX)?,
             outbox: Outbox::new(UDP_ANSWER_MAX),
-            scratch: Box::default(),
+            worker: Box::default(),
             tally: counters.worker(Transport::Udp, family),
             socket,
             config,
@@ -73,18 +76,19 @@ impl Worker {
     /// Hot: once a batch. No allocation, no lock.
     fn serve(&mut self, count: usize) {
         let config = &self.config.take().value;
-        let mut outcomes = [Outcome::Silent(Silence::Short); BATCH];
+        let mut ends = [End::Silent(Silence::Short); BATCH];
         {
             let mut slots = self.outbox.slots();
-            let mut transactions: [Transaction<'_>; BATCH] = std::array::from_fn(|slot| {
+            let mut exchanges: [Exchange<'_>; BATCH] = std::array::from_fn(|slot| {
+                let client = self.inbox.peer(slot).unwrap_or(NOBODY);
                 let reply = slots.next().unwrap_or_default();
-                Transaction::new(Transport::Udp, self.inbox.datagram(slot), reply)
+                Exchange::new(client, Transport::Udp, self.inbox.datagram(slot), reply)
             });
-            pipeline::serve(&mut transactions[..count], config, &mut self.scratch);
-            for (outcome, transaction) in outcomes.iter_mut().zip(&transactions[..count]) {
-                *outcome = transaction.outcome;
+            pipeline::serve(&mut exchanges[..count], config, &mut self.worker, Now::read());
+            for (end, exchange) in ends.iter_mut().zip(&exchanges[..count]) {
+                *end = exchange.end;
             }
         }
-        egress::send_datagrams(&self.socket, &self.inbox, &mut self.outbox, &outcomes[..count], &self.tally);
+        egress::send_datagrams(&self.socket, &self.inbox, &mut self.outbox, &ends[..count], &self.tally);
     }
 }

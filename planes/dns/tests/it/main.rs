@@ -1,4 +1,6 @@
-//! The plane on real sockets.
+//! The plane on real sockets; without them in `pipeline.rs`.
+
+mod pipeline;
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
@@ -19,9 +21,13 @@ fn name(text: &str) -> Name {
     Name::parse(text).unwrap()
 }
 
+fn zone_name(text: &str) -> ZoneName {
+    ZoneName::new(name(text)).unwrap()
+}
+
 /// `www.example` with an address, and names with ever more text.
 fn config(address: u8) -> Config {
-    let zone = ZoneName::new(name("example")).unwrap();
+    let zone = zone_name("example");
     let mut edit = Zones::empty().edit();
     edit.put_zone(ZoneFacts {
         apex: zone.clone(),
@@ -38,6 +44,7 @@ fn config(address: u8) -> Config {
     let text = [&[99][..], &[b'x'; 99]].concat();
     put("long.example", RecordType::TXT, vec![text.repeat(20)]);
     put("longest.example", RecordType::TXT, vec![text.repeat(600)]);
+    put("never-fits.example", RecordType::TXT, vec![text.repeat(600), [&text[..], b"\0"].concat().repeat(600)]);
     Config {
         zones: edit.finish(),
         addresses: Addresses::default(),
@@ -121,7 +128,7 @@ impl Connection {
 }
 
 fn query(id: u16, owner: &str, rtype: RecordType) -> Vec<u8> {
-    write_query(id, &name(owner), rtype, Class::IN, Some(Edns { udp_size: 1232, dnssec_ok: false }))
+    write_query(id, &name(owner), rtype, Class::IN, Some(Edns::of_size(1232)))
 }
 
 fn frame(message: &[u8]) -> Vec<u8> {

@@ -1,0 +1,8 @@
+//! The steps of the pipeline, in their order: each looks at one thing.
+
+pub(crate) mod admit;
+pub(crate) mod parse;
+
+pub(crate) mod options;
+
+pub(crate) mod write;

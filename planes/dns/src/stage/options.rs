@@ -1,0 +1,20 @@
+//! What an answer says in its OPT record beside what every answer does.
+
+use bartizan_authority::Identity;
+use bartizan_wire::dns::{Added, Head};
+
+/// Collects the options that the client asked for. They are known before the records, which get the room that is left.
+///
+/// Hot: once a query; most have no options.
+#[inline]
+pub(crate) fn collect(head: &Head<'_>, identity: &Identity, added: &mut Added) {
+    added.clear();
+    let Some(edns) = head.edns.filter(|edns| !edns.options.is_empty()) else { return };
+    let asked = edns.options.asked();
+    if asked.nsid {
+        added.nsid(identity.id_server.as_bytes());
+    }
+    if let Some(subnet) = asked.subnet {
+        added.subnet(subnet);
+    }
+}
