@@ -76,8 +76,7 @@ impl Queries {
 
 /// CPU ns a query.
 fn answer_all(zones: &Zones, queries: &Queries, batch: usize) -> f64 {
-    let config =
-        Config { zones: zones.clone(), addresses: Addresses::default(), identity: Identity::default() };
+    let config = Config { zones: zones.clone(), addresses: Addresses::default(), identity: Identity::default() };
     let client = SocketAddr::from(([192, 0, 2, 1], 53_000));
     let mut worker = Worker::default();
     let mut replies = vec![0; BATCH_MAX * REPLY_BYTES];

@@ -30,11 +30,7 @@ const MAILB: RecordType = RecordType(253);
 const MAILA: RecordType = RecordType(254);
 
 /// Fills the answer to a question.
-pub(crate) fn resolve<'z>(
-    authority: &Authority<'z>,
-    question: &Question<'_, 'z>,
-    answer: &mut Answer<'_>,
-) -> Verdict {
+pub(crate) fn resolve<'z>(authority: &Authority<'z>, question: &Question<'_, 'z>, answer: &mut Answer<'_>) -> Verdict {
     let (qtype, key) = (question.query.qtype, question.key);
     match qtype {
         // AXFR and IXFR (RFC 5936, RFC 1995): no secondary is configured, so transfers are refused.

@@ -8,13 +8,7 @@ use crate::counters::{Event, Tally};
 use crate::pipeline::End;
 
 /// Sends the answers that lie in `outbox` to those who asked.
-pub(crate) fn send_datagrams(
-    socket: &UdpSocket,
-    inbox: &Inbox,
-    outbox: &mut Outbox,
-    ends: &[End],
-    tally: &Tally,
-) {
+pub(crate) fn send_datagrams(socket: &UdpSocket, inbox: &Inbox, outbox: &mut Outbox, ends: &[End], tally: &Tally) {
     for (slot, end) in ends.iter().enumerate() {
         let len = match end {
             End::Silent(_) => 0,

@@ -10,7 +10,7 @@
 //!
 //! Not here: which records answer a question (`engines/authority`), binding ports (`base/net`, by `bin`), recursion.
 //!
-//! RFC 1035 §4.2, 5001 (NSID), 7766 (TCP), 7871 (client subnet), 8914 (extended errors), 8945 (TSIG), 9210.
+//! RFC 1035 §4.2, 5001 (NSID), 7766 (TCP), 7828 (keepalive), 7871 (client subnet), 8914 (extended errors), 8945 (TSIG), 9210.
 
 mod counters;
 mod egress;

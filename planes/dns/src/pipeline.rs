@@ -31,6 +31,11 @@ pub struct Exchange<'b> {
     pub client: SocketAddr,
     pub transport: Transport,
     pub query: &'b [u8],
+    /// How long its connection may be silent if the client asks, in tenths of a second; none over UDP, where it would mean
+    /// nothing (RFC 7828 §3.2.1).
+    pub keepalive: Option<u16>,
+    /// Whether it did, and was told.
+    pub kept: bool,
     /// At least 512 bytes, so that every error fits; a shorter one may get no answer.
     pub reply: &'b mut [u8],
     pub end: End,
@@ -38,7 +43,7 @@ pub struct Exchange<'b> {
 
 impl<'b> Exchange<'b> {
     pub fn new(client: SocketAddr, transport: Transport, query: &'b [u8], reply: &'b mut [u8]) -> Exchange<'b> {
-        Exchange { client, transport, query, reply, end: End::Silent(Silence::Short) }
+        Exchange { client, transport, query, keepalive: None, kept: false, reply, end: End::Silent(Silence::Short) }
     }
 }
 
@@ -131,7 +136,7 @@ fn leave<'c>(
     added: &mut Added,
 ) -> End {
     let (head, transport) = (&question.query.head, exchange.transport);
-    options::collect(head, authority.identity, added); // what the answer says in its OPT record
+    options::collect(exchange, head, authority.identity, added); // what the answer says in its OPT record
     let Some(mut answer) = write::begin(exchange, head, added) else { return End::Silent(Silence::Short) };
     let verdict = authority.answer(question, &mut answer);
     write::end(answer, verdict, transport)

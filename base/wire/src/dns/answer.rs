@@ -100,12 +100,7 @@ impl<'a> Answer<'a> {
     }
 
     #[inline]
-    fn with_options(
-        head: &'a Head<'a>,
-        options: &'a [u8],
-        buffer: &'a mut [u8],
-        limit: usize,
-    ) -> Option<Answer<'a>> {
+    fn with_options(head: &'a Head<'a>, options: &'a [u8], buffer: &'a mut [u8], limit: usize) -> Option<Answer<'a>> {
         let reserved = if head.edns.is_some() { OPT_BYTES + options.len() } else { 0 };
         let opt_limit = limit.min(buffer.len());
         let limit = opt_limit.checked_sub(reserved)?;
@@ -527,7 +522,8 @@ mod tests {
         let long = [["a"; 63].join("").as_str(); 3].join(".") + "." + &["a"; 61].join("");
         let query = write_query(7, &name(&long), RecordType::A, Class::IN, Some(Edns::of_size(512)));
         let head = parse(&query).unwrap().head;
-        let len = Answer::start_with(&head, &added, &mut buffer, 512).unwrap().finish(Rcode::NOERROR, Authoritative::No);
+        let len =
+            Answer::start_with(&head, &added, &mut buffer, 512).unwrap().finish(Rcode::NOERROR, Authoritative::No);
         let message = Message::parse(&buffer[..len]).unwrap();
         let lengths: Vec<_> = message.options.iter().map(|(code, data)| (*code, data.len())).collect();
         assert_eq!(lengths, [(3, 64), (10, 40), (11, 2), (8, 20)]);

@@ -34,7 +34,8 @@ const NSID_MAX: usize = 64;
 
 /// All options that an answer can have, each at its longest; but padding, which takes what is left, and the extended
 /// error, which is left out where there is no room.
-const ADDED_MAX: usize = 4 * OPTION_HEADER + NSID_MAX + SUBNET_MAX + CLIENT_COOKIE_BYTES + *SERVER_COOKIE_BYTES.end() + 2;
+const ADDED_MAX: usize =
+    4 * OPTION_HEADER + NSID_MAX + SUBNET_MAX + CLIENT_COOKIE_BYTES + *SERVER_COOKIE_BYTES.end() + 2;
 
 /// The options of a query: well-formed as far as we know them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -343,7 +343,9 @@ mod tests {
     fn outcome(packet: &[u8]) -> String {
         match parse(packet) {
             Ok(Query { opcode: Opcode::Query, tsig: None, qtype, head, .. }) => format!("{qtype} {}", head.udp_limit()),
-            Ok(Query { opcode, tsig, .. }) => format!("{opcode:?} {:?}", tsig.map(|tsig| (tsig.key(), tsig.algorithm()))),
+            Ok(Query { opcode, tsig, .. }) => {
+                format!("{opcode:?} {:?}", tsig.map(|tsig| (tsig.key(), tsig.algorithm())))
+            }
             Err(Fault::Silent(silence)) => format!("{silence:?}"),
             Err(Fault::Reply(head, rcode)) => format!("{rcode:?} {}", head.question.len()),
         }
@@ -368,11 +370,7 @@ mod tests {
             ("with EDNS and little room", packet(&[(11, 1)], &opt(100, 0, b"")), "A 512"),
             ("with EDNS in between", packet(&[(11, 1)], &opt(700, 0, b"")), "A 700"),
             ("with an option", packet(&[(11, 1)], &opt(1232, 0, b"\xff\xf0\0\x02ab")), "A 1232"),
-            (
-                "a record other than OPT",
-                packet(&[(11, 1)], &[&question[..], record].concat()),
-                "A 512",
-            ),
+            ("a record other than OPT", packet(&[(11, 1)], &[&question[..], record].concat()), "A 512"),
             ("IXFR with an SOA", packet(&[(9, 1)], b"\x01a\0\0\xfb\0\x01\xc0\x0c\0\x06\0\x01\0\0\0\0\0\0"), "IXFR 512"),
             ("nothing", vec![], "Short"),
             ("eleven bytes", HEADER[..11].to_vec(), "Short"),
@@ -383,11 +381,7 @@ mod tests {
             ("a notification", packet(&[(2, 0x24)], soa), "Notify None"),
             ("a notification with its SOA", packet(&[(2, 0x24), (7, 1)], &[soa, record].concat()), "Notify None"),
             ("a notification of another type", packet(&[(2, 0x24)], question), "FORMERR 10"),
-            (
-                "an update",
-                packet(&[(2, 0x28), (7, 1), (9, 2)], &[soa, record, record, record].concat()),
-                "Update None",
-            ),
+            ("an update", packet(&[(2, 0x28), (7, 1), (9, 2)], &[soa, record, record, record].concat()), "Update None"),
             ("an update cut short", packet(&[(2, 0x28), (9, 2)], &[soa, record].concat()), "FORMERR 7"),
             ("an update of two zones", packet(&[(2, 0x28), (5, 2)], &soa.repeat(2)), "FORMERR 0"),
             ("no question", packet(&[(5, 0)], b""), "FORMERR 0"),
@@ -404,7 +398,10 @@ mod tests {
             ("an OPT claimed only", packet(&[(11, 1)], question), "FORMERR 10"),
             (
                 "two OPT",
-                packet(&[(11, 2)], &[&opt(512, 0, b"")[..], &opt_record(512, Rcode::NOERROR, &Edns::of_size(512))].concat()),
+                packet(
+                    &[(11, 2)],
+                    &[&opt(512, 0, b"")[..], &opt_record(512, Rcode::NOERROR, &Edns::of_size(512))].concat(),
+                ),
                 "FORMERR 10",
             ),
             (
@@ -485,7 +482,8 @@ mod tests {
             ("an option cut short", b"\0\x03\0\x01".to_vec(), "FORMERR"),
             ("half a header", b"\0\x03\0".to_vec(), "FORMERR"),
         ] {
-            let opt = [&opt_record(1232, Rcode::NOERROR, &Edns::of_size(1232))[..10], &[data.len() as u8], &data].concat();
+            let opt =
+                [&opt_record(1232, Rcode::NOERROR, &Edns::of_size(1232))[..10], &[data.len() as u8], &data].concat();
             let packet = packet(&[(11, 1)], &[&b"\x01a\0\0\x01\0\x01"[..], &opt].concat());
             let text = match parse(&packet) {
                 Ok(query) => print_options(query.head.edns.unwrap().options.asked()),

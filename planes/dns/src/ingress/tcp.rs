@@ -1,8 +1,9 @@
 //! Connections: one thread, one current-thread runtime (RFC 7766).
 //!
 //! All complete queries in a connection's buffer are answered by one write, without delay (RFC 7766 §6.2.1.1). A
-//! connection that completes no query for some time is closed; that time is shorter when there are many connections, and
-//! when there is no place left, whoever has completed none for longest goes first (RFC 7766 §6.2.3).
+//! connection that completes no query for some time is closed; that time is longer for a client that asks for it (RFC
+//! 7828), and shorter when there are many connections, and when there is no place left, whoever has completed none for
+//! longest goes first (RFC 7766 §6.2.3). None lasts for ever, however busy it is (RFC 9210 §4.2).
 
 use std::cell::RefCell;
 use std::io;
@@ -53,7 +54,11 @@ struct Limits {
     tick: Duration,
     /// So many ticks without a complete query close a connection.
     idle_ticks: u32,
+    /// The same for a client that asked how long it may stay. It is told this.
+    idle_ticks_kept: u32,
     idle_ticks_crowded: u32,
+    /// After so long it is closed, and its client opens another.
+    life: Duration,
     /// How long a client may take to read what we write at once.
     write: Duration,
 }
@@ -67,7 +72,11 @@ const LIMITS: Limits = Limits {
     takes_turns: |source| !source.to_canonical().is_loopback(),
     tick: Duration::from_secs(1),
     idle_ticks: 10,
+    // A resolver that asks in this way has more to ask soon, or none of its own would be kept.
+    idle_ticks_kept: 30,
     idle_ticks_crowded: 1,
+    // So rare that its cost does not count, and short enough that no client stays for days with what was true at its start.
+    life: Duration::from_secs(30 * 60),
     write: Duration::from_secs(10),
 };
 
@@ -184,7 +193,7 @@ fn admit(stream: TcpStream, client: SocketAddr, shared: &Rc<Shared>) {
     if !wait.is_zero() {
         tally.add(Event::ConnectionDelayed, 1);
     }
-    let connection = Connection { shared: Rc::clone(shared), stream, client, tally, answered: 0 };
+    let connection = Connection { shared: Rc::clone(shared), stream, client, tally, answered: 0, kept: false };
     tokio::task::spawn_local(connection.run(place, wait));
 }
 
@@ -195,6 +204,8 @@ struct Connection {
     tally: Arc<Tally>,
     /// Complete queries since the connection began.
     answered: u64,
+    /// The client was told how long it may be silent.
+    kept: bool,
 }
 
 /// Why a connection ends.
@@ -230,6 +241,7 @@ impl Connection {
         let mut filled = 0;
         let mut output = Vec::new();
         let mut idle = Idle::default();
+        let end = Instant::now() + self.shared.limits.life;
         let tick = self.shared.limits.tick;
         let mut ticks = time::interval_at(time::Instant::now() + tick, tick);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -241,33 +253,52 @@ impl Connection {
                     Ok(count) => filled += count,
                 },
                 _ = ticks.tick() => {
-                    if idle.tick(self.answered) >= self.patience() {
+                    if idle.tick(self.answered) >= self.patience(self.kept) || Instant::now() >= end {
                         return Closed::Ours;
                     }
                     continue;
                 }
             }
             let answered = self.answered;
-            match self.answer_all(&mut input[..], &mut filled, &mut output).await {
-                ControlFlow::Continue(()) if self.answered > answered => place.rest(Instant::now()),
-                ControlFlow::Continue(()) => {}
-                ControlFlow::Break(end) => return end,
+            if let ControlFlow::Break(closed) = self.answer_all(&mut input[..], &mut filled, &mut output).await {
+                return closed;
+            }
+            let now = Instant::now();
+            if self.answered > answered {
+                place.rest(now);
+            }
+            // Whoever always has more to say lets no tick pass.
+            if now >= end {
+                return Closed::Ours;
             }
         }
     }
 
-    fn patience(&self) -> u32 {
+    /// How many ticks may pass without a complete query.
+    fn patience(&self, kept: bool) -> u32 {
         let limits = &self.shared.limits;
-        if self.shared.door.is_crowded() { limits.idle_ticks_crowded } else { limits.idle_ticks }
+        match (self.shared.door.is_crowded(), kept) {
+            (true, _) => limits.idle_ticks_crowded,
+            (false, true) => limits.idle_ticks_kept,
+            (false, false) => limits.idle_ticks,
+        }
+    }
+
+    /// What a client is told of it, in tenths of a second.
+    fn keepalive(&self) -> u16 {
+        let patience = self.shared.limits.tick.saturating_mul(self.patience(true));
+        u16::try_from(patience.as_millis() / 100).unwrap_or(u16::MAX)
     }
 
     /// Answers every complete query in `input[..filled]` and moves what is left to the front.
     async fn answer_all(&mut self, input: &mut [u8], filled: &mut usize, output: &mut Vec<u8>) -> ControlFlow<Closed> {
         let mut done = 0;
         loop {
-            let batch = self.shared.answer_batch(self.client, &input[done..*filled], output, &self.tally);
+            let asker = Asker { client: self.client, keepalive: self.keepalive() };
+            let batch = self.shared.answer_batch(asker, &input[done..*filled], output, &self.tally);
             done += batch.bytes;
             self.answered += batch.queries;
+            self.kept |= batch.kept;
             if !output.is_empty() {
                 self.write(output).await?;
             }
@@ -310,11 +341,20 @@ impl Idle {
     }
 }
 
+/// Whose queries are answered.
+#[derive(Clone, Copy)]
+struct Asker {
+    client: SocketAddr,
+    keepalive: u16,
+}
+
 /// What became of the beginning of an input.
 struct Batch {
     /// So much of it has been dealt with.
     bytes: usize,
     queries: u64,
+    /// The client asked how long it may be silent.
+    kept: bool,
     then: Then,
 }
 
@@ -333,7 +373,7 @@ impl Shared {
     /// Answers the queries at the front of `input`, up to a batch or to what one write may hold.
     ///
     /// Hot: once for what a client sent at once.
-    fn answer_batch(&self, client: SocketAddr, input: &[u8], output: &mut Vec<u8>, tally: &Tally) -> Batch {
+    fn answer_batch(&self, asker: Asker, input: &[u8], output: &mut Vec<u8>, tally: &Tally) -> Batch {
         let mut answering = self.answering.borrow_mut();
         let Answering { config, worker, replies } = &mut *answering;
         let mut frames = Frames(input);
@@ -341,7 +381,7 @@ impl Shared {
             let mut replies = replies.chunks_exact_mut(REPLY_BYTES);
             std::array::from_fn(|_| {
                 let reply = replies.next().and_then(|reply| reply.get_mut(..TCP_ANSWER_MAX)).unwrap_or_default();
-                Exchange::new(client, Transport::Tcp, &[], reply)
+                Exchange { keepalive: Some(asker.keepalive), ..Exchange::new(asker.client, Transport::Tcp, &[], reply) }
             })
         };
         let mut count = 0;
@@ -357,6 +397,7 @@ impl Shared {
         pipeline::serve(&mut exchanges[..count], &config.take().value, worker, Now::read());
         let mut bytes = 0;
         let mut written = 0;
+        let mut kept = false;
         for exchange in &exchanges[..count] {
             match exchange.end {
                 End::Silent(_) => {
@@ -371,11 +412,12 @@ impl Shared {
                 End::Reply { len, .. } => egress::push_frame(output, &exchange.reply[..len]),
             }
             bytes += LENGTH_BYTES + exchange.query.len();
+            kept |= exchange.kept;
             written += 1;
         }
         let counted = written + usize::from(then == Then::Close && written < count);
         tally.add_ends(exchanges[..counted].iter().map(|exchange| exchange.end));
-        Batch { bytes, queries: written as u64, then }
+        Batch { bytes, queries: written as u64, kept, then }
     }
 }
 
@@ -552,6 +594,8 @@ mod tests {
             (Limits { idle_ticks: 2, ..short }, &b""[..]),
             // A byte now and then does not count: the query is never complete.
             (Limits { idle_ticks: 2, ..short }, &QUERY[..9]),
+            // None lasts for ever.
+            (Limits { idle_ticks: u32::MAX, life: Duration::from_millis(50), ..short }, b""),
             // Patience for hours, but not when places are scarce.
             (Limits { idle_ticks: u32::MAX, idle_ticks_crowded: 2, connections: 1, ..short }, b""),
         ] {
@@ -563,6 +607,39 @@ mod tests {
             assert_eq!(server.counted("closed_by_us"), 1);
             server.stop();
         }
+    }
+
+    /// Also whoever asks again and again.
+    #[test]
+    fn no_connection_lasts_for_ever() {
+        let server = Server::start(Limits { life: Duration::from_millis(200), ..LIMITS });
+        let mut stream = server.connect();
+        let mut answer = [0; QUERY.len()];
+        while stream.write_all(QUERY).is_ok() && stream.read_exact(&mut answer).is_ok() {}
+        assert_eq!(server.counted("closed_by_us"), 1);
+        server.stop();
+    }
+
+    /// Who asks how long it may be silent is told, and has that time; others have less.
+    #[test]
+    fn who_asks_to_stay_may() {
+        let tick = Duration::from_millis(100);
+        let server = Server::start(Limits { tick, idle_ticks: 3, idle_ticks_kept: u32::MAX, ..LIMITS });
+        let (mut staying, mut other) = (server.connect(), server.connect());
+        // An OPT record with the option, which has no data in a query.
+        let mut query = QUERY.to_vec();
+        (query[1], query[13]) = (query[1] + 15, 1);
+        query.extend_from_slice(b"\0\0\x29\x04\xd0\0\0\0\0\0\x04\0\x0b\0\0");
+        staying.write_all(&query).unwrap();
+        let mut answer = [0; QUERY.len() + 11 + 6 + 6];
+        staying.read_exact(&mut answer).unwrap();
+        // 6,553.5 seconds is the most that can be told.
+        assert!(answer.windows(6).any(|option| option == b"\0\x0b\0\x02\xff\xff"), "{answer:?}");
+        ask(&mut other);
+        wait_for_the_end(&mut other);
+        ask(&mut staying);
+        assert_eq!(server.counted("closed_by_us"), 1);
+        server.stop();
     }
 
     #[test]

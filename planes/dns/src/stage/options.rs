@@ -3,11 +3,13 @@
 use bartizan_authority::Identity;
 use bartizan_wire::dns::{Added, Head};
 
+use crate::pipeline::Exchange;
+
 /// Collects the options that the client asked for. They are known before the records, which get the room that is left.
 ///
 /// Hot: once a query; most have no options.
 #[inline]
-pub(crate) fn collect(head: &Head<'_>, identity: &Identity, added: &mut Added) {
+pub(crate) fn collect(exchange: &mut Exchange<'_>, head: &Head<'_>, identity: &Identity, added: &mut Added) {
     added.clear();
     let Some(edns) = head.edns.filter(|edns| !edns.options.is_empty()) else { return };
     let asked = edns.options.asked();
@@ -16,5 +18,9 @@ pub(crate) fn collect(head: &Head<'_>, identity: &Identity, added: &mut Added) {
     }
     if let Some(subnet) = asked.subnet {
         added.subnet(subnet);
+    }
+    if let Some(tenths) = exchange.keepalive.filter(|_| asked.keepalive) {
+        added.keepalive(tenths);
+        exchange.kept = true;
     }
 }

@@ -1,5 +1,6 @@
 //! The plane on real sockets; without them in `pipeline.rs`.
 
+mod allocations;
 mod pipeline;
 
 use std::io::{Read, Write};

@@ -36,12 +36,14 @@ impl Pipeline {
     fn ask(&mut self, transport: Transport, query: &[u8]) -> Message {
         let (end, reply) = self.serve("192.0.2.9:53000", transport, query);
         let message = Message::parse(&reply).unwrap();
-        assert!(matches!(end, End::Reply { rcode, truncated, .. } if rcode == message.rcode && truncated == message.truncated));
+        assert!(
+            matches!(end, End::Reply { rcode, truncated, .. } if rcode == message.rcode && truncated == message.truncated)
+        );
         message
     }
 }
 
-fn query(question: &str, options: &[u8]) -> Vec<u8> {
+pub(crate) fn query(question: &str, options: &[u8]) -> Vec<u8> {
     let words: Vec<&str> = question.split(' ').collect();
     let class = if words.len() > 2 { Class(words[2].parse().unwrap()) } else { Class::IN };
     let edns = Edns { options: Options::parse(options).unwrap(), ..Edns::of_size(1232) };
@@ -64,6 +66,27 @@ fn options_are_answered() {
         let message = pipeline.ask(Transport::Udp, &query("www.example A", asked));
         let expect: Vec<(u16, Vec<u8>)> = expect.iter().map(|(code, data)| (*code, data.to_vec())).collect();
         assert_eq!((message.answers.len(), message.options), (1, expect), "{what}");
+    }
+}
+
+/// RFC 7828 §3.3.2: over TCP only, and only to who asks.
+#[test]
+fn connections_are_kept_for_who_asks() {
+    let mut pipeline = Pipeline::new();
+    for (transport, keepalive, asked, told) in [
+        (Transport::Tcp, Some(300), &b"\0\x0b\0\0"[..], true),
+        (Transport::Tcp, Some(300), b"\0\x03\0\0", false),
+        (Transport::Udp, None, b"\0\x0b\0\0", false),
+    ] {
+        let packet = query("www.example A", asked);
+        let mut reply = [0; 512];
+        let client = "192.0.2.9:53000".parse().unwrap();
+        let mut exchange = [Exchange { keepalive, ..Exchange::new(client, transport, &packet, &mut reply) }];
+        serve(&mut exchange, &pipeline.config, &mut pipeline.worker, Now::read());
+        assert_eq!(exchange[0].kept, told);
+        let End::Reply { len, .. } = exchange[0].end else { panic!("silence") };
+        let message = Message::parse(&reply[..len]).unwrap();
+        assert_eq!(message.options.contains(&(11, vec![1, 44])), told);
     }
 }
 
