@@ -20,6 +20,7 @@ pub fn zone_of_names(zone: &ZoneName, names: u32) -> Result<Zones, NameError> {
         nameservers: vec![zone.as_name().child(b"ns1")?],
         soa_rname: zone.as_name().child(b"dns")?,
         paused: false,
+        dnssec: None,
     });
     for number in 0..names.min(NAMES_MAX) {
         let [_, a, b, c] = number.to_be_bytes();

@@ -50,6 +50,7 @@ fn zones() -> Zones {
         nameservers: vec![name("ns.example")],
         soa_rname: name("dns.example"),
         paused: false,
+        dnssec: None,
     });
     for (owner, rtype, rdata, proxied) in [
         ("www.example", RecordType::A, vec![192, 0, 2, 1], Proxied::Never),

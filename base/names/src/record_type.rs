@@ -38,8 +38,9 @@ macro_rules! record_types {
 
 record_types! {
     A = 1, NS = 2, CNAME = 5, SOA = 6, PTR = 12, HINFO = 13, MX = 15, TXT = 16, AAAA = 28, LOC = 29, SRV = 33,
-    NAPTR = 35, CERT = 37, OPT = 41, DS = 43, SSHFP = 44, RRSIG = 46, NSEC = 47, DNSKEY = 48, TLSA = 52, SMIMEA = 53,
-    OPENPGPKEY = 61, SVCB = 64, HTTPS = 65, IXFR = 251, AXFR = 252, ANY = 255, URI = 256, CAA = 257,
+    NAPTR = 35, CERT = 37, DNAME = 39, OPT = 41, DS = 43, SSHFP = 44, RRSIG = 46, NSEC = 47, DNSKEY = 48, TLSA = 52,
+    SMIMEA = 53, CDS = 59, CDNSKEY = 60, OPENPGPKEY = 61, SVCB = 64, HTTPS = 65, IXFR = 251, AXFR = 252, ANY = 255,
+    URI = 256, CAA = 257,
 }
 
 impl fmt::Display for RecordType {

@@ -131,6 +131,7 @@ fn changes(mut zones: Zones, zone: &ZoneName, names: u32) -> Result<(f64, f64, f
             nameservers: vec![zone.as_name().clone()],
             soa_rname: zone.as_name().clone(),
             paused: false,
+            dnssec: None,
         });
         zones = edit.finish();
     }

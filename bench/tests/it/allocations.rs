@@ -70,6 +70,7 @@ fn edge(origin: SocketAddr) -> (Plane, SocketAddr) {
         nameservers: Vec::new(),
         soa_rname: host.clone(),
         paused: false,
+        dnssec: None,
     });
     zones.put_name(&apex, &host, NameContent { sets: Vec::new(), proxied: Proxied::UnlessPaused });
     let policy = Arc::new(Policy { settings: ZoneSettings::default() });

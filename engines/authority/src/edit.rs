@@ -73,6 +73,7 @@ impl Edit {
             nameservers: Vec::new(),
             soa_rname: Name::root(),
             paused: false,
+            dnssec: None,
         };
         self.put_zone(facts);
         let below = apex.as_name().child(b"*").ok();

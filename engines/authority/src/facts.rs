@@ -1,8 +1,10 @@
 //! What publishing tells us: zones, names, and the addresses of this PoP.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
 
 use bartizan_names::{Name, RecordType, ZoneName};
+use bartizan_signer::ZoneKeys;
 
 /// Facts of one zone besides its records.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,6 +19,8 @@ pub struct ZoneFacts {
     pub soa_rname: Name,
     /// A paused zone answers with its records as they are, as if none were proxied.
     pub paused: bool,
+    /// The keys that it is signed with; none for a zone that is not.
+    pub dnssec: Option<Arc<ZoneKeys>>,
 }
 
 /// The records of one type at one name: an RRset (RFC 2181 §5).

@@ -344,6 +344,7 @@ mod tests {
             nameservers: vec![],
             soa_rname: apex.as_name().clone(),
             paused: false,
+            dnssec: None,
         };
         edit.put_zone(facts);
         let content = |address: u8| NameContent {

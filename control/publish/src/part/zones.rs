@@ -132,5 +132,6 @@ fn facts(zone: &Zone, changed: Rev) -> ZoneFacts {
         soa_rname: soa_rname(zone),
         nameservers: zone.nameservers.clone(),
         paused: zone.paused,
+        dnssec: None,
     }
 }

@@ -26,6 +26,7 @@ pub(crate) fn facts(apex: &str, serial: u32) -> ZoneFacts {
         nameservers: vec![name("ns1.net"), name("ns2.net")],
         soa_rname: name("dns.net"),
         paused: false,
+        dnssec: None,
     }
 }
 

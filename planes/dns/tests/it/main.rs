@@ -36,6 +36,7 @@ fn config(address: u8) -> Config {
         nameservers: vec![name("ns.example")],
         soa_rname: name("dns.example"),
         paused: false,
+        dnssec: None,
     });
     let mut put = |owner: &str, rtype: RecordType, rdata: Vec<Vec<u8>>| {
         let sets = vec![RecordSet { rtype, ttl: 60, rdata }];

@@ -217,6 +217,7 @@ fn config(sites: &[Site<'_>], firewall: Firewall, ca: &Ca) -> Config {
             nameservers: Vec::new(),
             soa_rname: host.clone(),
             paused: false,
+            dnssec: None,
         });
         zones.put_name(&apex, &host, NameContent { sets: Vec::new(), proxied: Proxied::UnlessPaused });
         let site = edit.add_site(bartizan_routes::Site {

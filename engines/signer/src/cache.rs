@@ -1,0 +1,131 @@
+//! Signatures that were made, by fingerprint. Bounded; the oldest goes first.
+//!
+//! ```text
+//! index: a power of two of slots, open addressing ──► entries: a ring, one behind the other
+//! ```
+//! The ring grows as it is filled, so that a worker which signs little takes little.
+
+use crate::fingerprint::Fingerprint;
+use crate::signer::Signature;
+
+#[derive(Debug)]
+pub(crate) struct Cache {
+    /// Numbers of entries plus one; zero is free. At least twice as many as entries.
+    index: Box<[u32]>,
+    entries: Vec<Entry>,
+    capacity: usize,
+    /// The entry that is replaced next, once the ring is full.
+    oldest: usize,
+}
+
+#[derive(Debug)]
+struct Entry {
+    print: Fingerprint,
+    signature: Signature,
+}
+
+impl Cache {
+    /// For at least one entry and at most 2^30.
+    pub(crate) fn new(capacity: usize) -> Cache {
+        let capacity = capacity.clamp(1, 1 << 30);
+        let slots = (capacity * 2).next_power_of_two();
+        Cache { index: vec![0; slots].into(), entries: Vec::new(), capacity, oldest: 0 }
+    }
+
+    pub(crate) fn find(&self, print: Fingerprint) -> Option<usize> {
+        let slot = self.slot_of(print);
+        (self.index[slot] as usize).checked_sub(1)
+    }
+
+    pub(crate) fn get(&self, number: usize) -> &Signature {
+        &self.entries[number].signature
+    }
+
+    /// Puts a signature in place of one with the same fingerprint, or of the oldest if there is no room.
+    pub(crate) fn put(&mut self, print: Fingerprint, signature: Signature) -> usize {
+        let entry = Entry { print, signature };
+        if let Some(number) = self.find(print) {
+            self.entries[number] = entry;
+            return number;
+        }
+        let number = if self.entries.len() < self.capacity {
+            self.entries.push(entry);
+            self.entries.len() - 1
+        } else {
+            let number = self.oldest;
+            self.forget(self.entries[number].print);
+            self.entries[number] = entry;
+            self.oldest = (number + 1) % self.capacity;
+            number
+        };
+        let slot = self.slot_of(print);
+        self.index[slot] = number as u32 + 1;
+        number
+    }
+
+    /// The slot of a fingerprint, or the free one where it would be. Ends because half of all slots are free.
+    fn slot_of(&self, print: Fingerprint) -> usize {
+        let mask = self.index.len() - 1;
+        let mut slot = print.0[0] as usize & mask;
+        while let Some(number) = self.index[slot].checked_sub(1)
+            && self.entries[number as usize].print != print
+        {
+            slot = (slot + 1) & mask;
+        }
+        slot
+    }
+
+    /// Frees the slot of an entry, and moves those that were put behind it for want of it.
+    fn forget(&mut self, print: Fingerprint) {
+        let mask = self.index.len() - 1;
+        let mut free = self.slot_of(print);
+        self.index[free] = 0;
+        let mut slot = free;
+        loop {
+            slot = (slot + 1) & mask;
+            let Some(number) = self.index[slot].checked_sub(1) else { return };
+            let home = self.entries[number as usize].print.0[0] as usize & mask;
+            // It may move if its home does not lie behind the free slot.
+            if (slot.wrapping_sub(home) & mask) >= (slot.wrapping_sub(free) & mask) {
+                self.index[free] = self.index[slot];
+                self.index[slot] = 0;
+                free = slot;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// Beside a plain queue: the same are kept, and each is found.
+        #[test]
+        fn the_newest_are_kept(capacity in 1..20_usize, puts in prop::collection::vec(0..40_u64, 0..200)) {
+            let (mut cache, mut queue) = (Cache::new(capacity), VecDeque::new());
+            for (time, put) in puts.into_iter().enumerate() {
+                // Few homes, so that most lie behind others.
+                let print = Fingerprint([put % 5, put]);
+                cache.put(print, Signature::of_time(time as u64));
+                if let Some(known) = queue.iter_mut().find(|(known, _)| *known == print) {
+                    known.1 = time as u64;
+                } else {
+                    queue.push_back((print, time as u64));
+                }
+                if queue.len() > capacity {
+                    queue.pop_front();
+                }
+                for put in 0..40 {
+                    let print = Fingerprint([put % 5, put]);
+                    let expect = queue.iter().find(|(known, _)| *known == print).map(|(_, time)| *time);
+                    prop_assert_eq!(cache.find(print).map(|number| cache.get(number).expires), expect);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,5 @@
+//! Keys and signatures beside the examples of the RFCs, and beside the crypto library as judge.
+
+mod keys;
+mod lab;
+mod signatures;
