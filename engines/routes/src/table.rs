@@ -368,7 +368,14 @@ mod tests {
         let mut edit = Zones::empty().edit();
         for (zone, hosts) in zones {
             let (apex, soa_rname) = (apex(zone), name(zone));
-            edit.put_zone(ZoneFacts { apex: apex.clone(), serial: 1, nameservers: vec![], soa_rname, paused: false, dnssec: None });
+            edit.put_zone(ZoneFacts {
+                apex: apex.clone(),
+                serial: 1,
+                nameservers: vec![],
+                soa_rname,
+                paused: false,
+                dnssec: None,
+            });
             for host in *hosts {
                 let content = NameContent { sets: Vec::new(), proxied: Proxied::UnlessPaused };
                 edit.put_name(&apex, &name(host), content);

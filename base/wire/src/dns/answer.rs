@@ -20,6 +20,9 @@ const OPT_BYTES: usize = 11;
 /// Padded answers are as long as a multiple of this, so that little can be told from their length (RFC 8467 §4.1).
 const PADDING_BLOCK: usize = 468;
 
+/// The five numbers behind the names of an SOA record (RFC 1035 §3.3.13).
+const SOA_NUMBERS: usize = 20;
+
 /// Bits of the header's two flag bytes.
 const QR: u8 = 0x80;
 const AA: u8 = 0x04;
@@ -59,6 +62,14 @@ pub enum Fit {
     /// There was no room. Nothing of the set was written, and the answer says that it is truncated (RFC 2181 §9),
     /// unless it is about [`Section::Additional`].
     Dropped,
+}
+
+/// A place in an answer, see [`Answer::mark`].
+#[derive(Clone, Copy, Debug)]
+pub struct Mark {
+    len: usize,
+    known_len: usize,
+    counts: [u16; 3],
 }
 
 /// An answer under way: header and question are there, record sets are added, [`finish`](Answer::finish) ends it.
@@ -156,6 +167,12 @@ impl<'a> Answer<'a> {
         (self.counts, self.known_len, self.truncated) = ([0; 3], 0, false);
     }
 
+    /// The same, and says that they had no room.
+    pub fn cut(&mut self) {
+        self.clear();
+        self.truncated = true;
+    }
+
     /// Adds `count` records that are encoded already; their owners point to the question or are written out.
     #[inline]
     pub fn block(&mut self, section: Section, block: &[u8], count: u16) -> Fit {
@@ -178,15 +195,53 @@ impl<'a> Answer<'a> {
         ttl: u32,
         rdata: impl IntoIterator<Item = impl AsRef<[u8]>>,
     ) -> Fit {
-        let (len, known_len, count) = (self.len, self.known_len, self.counts[section as usize]);
+        let mark = self.mark();
         for data in rdata {
             if self.record(owner, rtype, ttl, data.as_ref()).is_none() {
-                (self.len, self.known_len, self.counts[section as usize]) = (len, known_len, count);
-                return self.dropped(section);
+                return self.drop_since(mark, section);
             }
             self.counts[section as usize] += 1;
         }
         Fit::Whole
+    }
+
+    /// Adds the signature of a record set: an RRSIG record whose data is `head`, the name of the signer, which is never
+    /// compressed (RFC 4034 §3.1.7), and `signature`.
+    pub fn signature(
+        &mut self,
+        section: Section,
+        owner: Owner<'_>,
+        ttl: u32,
+        head: &[u8],
+        signer: &[u8],
+        signature: &[u8],
+    ) -> Fit {
+        let mark = self.mark();
+        let written = self.header(owner, RecordType::RRSIG, ttl).and_then(|length_at| {
+            [head, signer, signature].into_iter().try_for_each(|piece| self.bytes(piece))?;
+            self.end_of_data(length_at)
+        });
+        if written.is_none() {
+            self.forget_since(mark);
+            return self.dropped(section);
+        }
+        self.counts[section as usize] += 1;
+        Fit::Whole
+    }
+
+    /// What is written so far.
+    pub fn mark(&self) -> Mark {
+        Mark { len: self.len, known_len: self.known_len, counts: self.counts }
+    }
+
+    /// Takes out what was written since `mark`, and goes on as if there had been no room for it.
+    pub fn drop_since(&mut self, mark: Mark, section: Section) -> Fit {
+        self.forget_since(mark);
+        self.dropped(section)
+    }
+
+    fn forget_since(&mut self, mark: Mark) {
+        (self.len, self.known_len, self.counts) = (mark.len, mark.known_len, mark.counts);
     }
 
     fn dropped(&mut self, section: Section) -> Fit {
@@ -273,6 +328,13 @@ impl<'a> Answer<'a> {
     }
 
     fn record(&mut self, owner: Owner<'_>, rtype: RecordType, ttl: u32, rdata: &[u8]) -> Option<()> {
+        let length_at = self.header(owner, rtype, ttl)?;
+        self.rdata(rtype, rdata)?;
+        self.end_of_data(length_at)
+    }
+
+    /// Writes all of a record that stands before its data; gives where the length of the data is.
+    fn header(&mut self, owner: Owner<'_>, rtype: RecordType, ttl: u32) -> Option<usize> {
         match owner {
             // A question's name has at most 255 bytes, so this is far below what a pointer can say.
             Owner::Question(skipped) => self.bytes(&((HEADER_BYTES + skipped) as u16 | 0xc000).to_be_bytes())?,
@@ -283,7 +345,10 @@ impl<'a> Answer<'a> {
         self.bytes(&ttl.to_be_bytes())?;
         let length_at = self.len;
         self.bytes(&[0, 0])?;
-        self.rdata(rtype, rdata)?;
+        Some(length_at)
+    }
+
+    fn end_of_data(&mut self, length_at: usize) -> Option<()> {
         let length = u16::try_from(self.len - length_at - 2).ok()?;
         self.buffer[length_at..length_at + 2].copy_from_slice(&length.to_be_bytes());
         Some(())
@@ -297,6 +362,13 @@ impl<'a> Answer<'a> {
                 let (preference, exchange) = rdata.split_at_checked(2)?;
                 self.bytes(preference)?;
                 self.name(exchange)
+            }
+            RecordType::SOA => {
+                let (names, numbers) = rdata.split_at_checked(rdata.len().checked_sub(SOA_NUMBERS)?)?;
+                let (primary, mailbox) = names.split_at_checked(first_name(names)?)?;
+                self.name(primary)?;
+                self.name(mailbox)?;
+                self.bytes(numbers)
             }
             _ => self.bytes(rdata),
         }
@@ -373,6 +445,15 @@ impl<'a> Answer<'a> {
     }
 }
 
+/// The length of the name that `wire` begins with.
+fn first_name(wire: &[u8]) -> Option<usize> {
+    let mut at = 0;
+    while let length @ 1.. = *wire.get(at)? {
+        at += usize::from(length) + 1;
+    }
+    Some(at + 1)
+}
+
 #[cfg(test)]
 mod tests {
     use bartizan_names::Name;
@@ -414,16 +495,53 @@ mod tests {
                 (name("a.b.example"), RecordType::CNAME, name("b.example").as_wire().to_vec()),
                 // RFC 2782: the target of SRV is written out.
                 (name("b.example"), RecordType::SRV, [&[0; 6][..], name("b.example").as_wire()].concat()),
+                (
+                    name("example"),
+                    RecordType::SOA,
+                    [name("b.example").as_wire(), name("c.example").as_wire(), &[9; 20]].concat(),
+                ),
             ],
         );
         let expect: &[&[u8]] = &[
-            b"\0\x07\x84\0\0\x01\0\x03\0\0\0\0",
+            b"\0\x07\x84\0\0\x01\0\x04\0\0\0\0",
             b"\x03www\x07example\0\0\x01\0\x01",
             b"\xc0\x0c\0\x05\0\x01\0\0\x01\x2c\0\x06\x01a\x01b\xc0\x10",
             b"\xc0\x29\0\x05\0\x01\0\0\x01\x2c\0\x02\xc0\x2b",
             b"\xc0\x2b\0\x21\0\x01\0\0\x01\x2c\0\x11\0\0\0\0\0\0\x01b\x07example\0",
+            b"\xc0\x10\0\x06\0\x01\0\0\x01\x2c\0\x1a\xc0\x2b\x01c\xc0\x10",
+            &[9; 20],
         ];
         assert_eq!(packet, expect.concat());
+    }
+
+    #[test]
+    fn a_signature_goes_where_its_set_goes() {
+        let query = query("a", None);
+        let head = parse(&query).unwrap().head;
+        let address = [[192, 0, 2, 1]];
+        // The set needs 16 bytes behind the 19 of header and question, its signature 2 + 10 + 1 + 3 + 2.
+        for (what, limit, expect, len) in [
+            ("room for both", 53, Fit::Whole, 53),
+            ("for one", 52, Fit::Dropped, 19),
+            ("for none", 34, Fit::Dropped, 19),
+        ] {
+            let mut buffer = [0; 100];
+            let mut answer = Answer::start(&head, &mut buffer, limit).unwrap();
+            let mark = answer.mark();
+            let owner = Owner::Question(0);
+            let mut fit = answer.record_set(Section::Answer, owner, RecordType::A, 60, address);
+            if fit == Fit::Whole {
+                fit = answer.signature(Section::Answer, owner, 60, b"h", b"\x01a\0", b"st");
+            }
+            if fit == Fit::Dropped {
+                answer.drop_since(mark, Section::Answer);
+            }
+            assert_eq!((fit, answer.is_truncated()), (expect, expect == Fit::Dropped), "{what}");
+            assert_eq!(answer.finish(Rcode::NOERROR, Authoritative::Yes), len, "{what}");
+            if expect == Fit::Whole {
+                assert_eq!(buffer[35..53], b"\xc0\x0c\0\x2e\0\x01\0\0\0\x3c\0\x06h\x01a\0st"[..]);
+            }
+        }
     }
 
     #[test]

@@ -20,7 +20,7 @@ mod tsig;
 
 use std::fmt;
 
-pub use answer::{Answer, Authoritative, Fit, Owner, Section};
+pub use answer::{Answer, Authoritative, Fit, Mark, Owner, Section};
 pub use message::{Message, MessageError, Record};
 pub use options::{Added, Asked, Cookie, ExtendedError, Options, Subnet};
 pub use query::{Edns, Fault, Head, Opcode, Query, Silence, parse, write_query};
