@@ -82,6 +82,16 @@ pub(crate) const HTTP_PEERS: &[Program] = &[
     program("taskset", "util-linux"),
 ];
 
+/// What `bench api` runs: the peer with its database, and what fills that.
+pub(crate) const API_PEERS: &[Program] = &[
+    program("pdns_server", "pdns-server"),
+    program(PDNS_SCHEMA, "pdns-backend-sqlite3"),
+    program("sqlite3", "sqlite3"),
+];
+
+/// The tables of PowerDNS in SQLite.
+pub(crate) const PDNS_SCHEMA: &str = "/usr/share/pdns-backend-sqlite3/schema/schema.sqlite3.sql";
+
 /// nginx's proxy of TCP and UDP, a file that its configuration names.
 pub(crate) const NGINX_STREAM: &str = "/usr/lib/nginx/modules/ngx_stream_module.so";
 

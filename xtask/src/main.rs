@@ -35,6 +35,9 @@ cargo xtask COMMAND
   bench publish [--names N]... [--zones N]... [--changes N] [--only KIND]... [--binary PATH]
                                  from the API's answer to the change in force: records, settings, zones,
                                  certificates, applications, beside many names or many zones
+  bench api [--records N] [--zones N] [--rounds N] [--seconds N] [--only CASE]... [--peer no] [--binary PATH]
+                                 the API with a zone of so many records and so many zones, beside PowerDNS's: import,
+                                 lists, searches and changes with one client and with 64, and who waits for whom
 ";
 
 fn main() -> ExitCode {
@@ -61,6 +64,7 @@ fn run(arguments: &[&str]) -> Result<()> {
         ["bench", "http", options @ ..] => bench::http::run(options),
         ["bench", "l4", options @ ..] => bench::l4::run(options),
         ["bench", "publish", options @ ..] => bench::publish::run(options),
+        ["bench", "api", options @ ..] => bench::scale::run(options),
         [] | ["help" | "--help" | "-h"] => {
             print!("{USAGE}");
             Ok(())

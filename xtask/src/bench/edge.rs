@@ -38,6 +38,8 @@ pub(super) struct Edge {
     pub(super) https: SocketAddr,
     pub(super) token: String,
     pub(super) account: String,
+    /// Of the administrator.
+    pub(super) email: String,
     /// Held open: a closed pipe would end a server that prints once more.
     _out: BufReader<ChildStdout>,
 }
@@ -80,6 +82,7 @@ impl Edge {
             https: address("/https/0")?,
             token: text("/token")?,
             account: text("/account_id")?,
+            email: text("/email")?,
             child,
             _out: out,
         })

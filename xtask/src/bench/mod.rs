@@ -7,6 +7,7 @@ pub(crate) mod dns;
 pub(crate) mod http;
 pub(crate) mod l4;
 pub(crate) mod publish;
+pub(crate) mod scale;
 
 mod api;
 mod edge;

@@ -21,6 +21,35 @@ pub(super) fn cpu_time(process: u32) -> Result<Duration> {
     Ok(Duration::from_nanos(nanoseconds))
 }
 
+/// The same with what threads took that have ended: for servers that begin a thread for each call. In the kernel's ticks of
+/// 10 ms.
+pub(super) fn cpu_time_of_all(process: u32) -> Result<Duration> {
+    let mut ticks = 0;
+    for id in family(process)? {
+        let Ok(stat) = fs::read_to_string(format!("/proc/{id}/stat")) else { continue };
+        ticks += numbers_behind_name(&stat, USER_TIME..=CHILDREN_SYSTEM_TIME);
+    }
+    Ok(Duration::from_millis(ticks * 10))
+}
+
+/// CPU of our own children that have ended, in the same ticks.
+pub(super) fn cpu_time_of_ended() -> Result<Duration> {
+    let stat = fs::read_to_string("/proc/self/stat").context("cannot read /proc/self/stat")?;
+    Ok(Duration::from_millis(numbers_behind_name(&stat, CHILDREN_USER_TIME..=CHILDREN_SYSTEM_TIME) * 10))
+}
+
+/// Fields of `/proc/PID/stat` (proc(5)), counted from the one behind the name.
+const USER_TIME: usize = 11;
+const CHILDREN_USER_TIME: usize = 13;
+const CHILDREN_SYSTEM_TIME: usize = 14;
+
+/// The sum of these fields.
+fn numbers_behind_name(stat: &str, fields: std::ops::RangeInclusive<usize>) -> u64 {
+    let behind = stat.rsplit_once(')').map_or("", |(_, behind)| behind).split_whitespace();
+    let (first, count) = (*fields.start(), fields.count());
+    behind.skip(first).take(count).filter_map(|field| field.parse::<u64>().ok()).sum()
+}
+
 /// Memory of the process and its descendants: proportional set size, which counts shared pages once. Bytes.
 pub(super) fn memory(process: u32) -> Result<u64> {
     let mut kilobytes = 0;
@@ -29,6 +58,12 @@ pub(super) fn memory(process: u32) -> Result<u64> {
         kilobytes += text.lines().find_map(|line| line.strip_prefix("Pss:")).map_or(0, first_number);
     }
     Ok(kilobytes * 1024)
+}
+
+/// What the process has handed to disks. Bytes; none of a process that ends.
+pub(super) fn written(process: u32) -> u64 {
+    let text = fs::read_to_string(format!("/proc/{process}/io")).unwrap_or_default();
+    text.lines().find_map(|line| line.strip_prefix("write_bytes:")).map_or(0, first_number)
 }
 
 /// What "unlimited" is taken for: more than any benchmark opens.
@@ -79,6 +114,13 @@ mod tests {
         for (stat, expect) in [("12 (nsd) S 7 12", Some(7)), ("12 (a) b (c) R 9 1", Some(9)), ("", None)] {
             assert_eq!(parent(stat), expect, "{stat}");
         }
+    }
+
+    #[test]
+    fn times_in_ticks() {
+        let stat = "12 (a (b) c) S 7 12 12 0 -1 4 100 0 0 0 31 5 2 1 20 0 9";
+        assert_eq!(numbers_behind_name(stat, USER_TIME..=CHILDREN_SYSTEM_TIME), 39);
+        assert_eq!(numbers_behind_name(stat, CHILDREN_USER_TIME..=CHILDREN_SYSTEM_TIME), 3);
     }
 
     #[test]
