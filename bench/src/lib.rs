@@ -7,6 +7,7 @@
 //! | `serve` | the DNS plane alone, with a zone of names: `--listen ADDR --names N [--zone Z]` |
 //! | `lookup` | ns a query and µs a change, in this process, by number of names: `[--names N]` |
 //! | `lookup-firewall` | ns a decision, µs a change and bytes a rule of the firewall, in this process: `[--rules N] [--layout L]` |
+//! | `dns-guard` | ns a query for DNS cookies and response rate limiting, in this process |
 //! | `tables` | µs a change, ns a lookup and bytes an entry of certificates and applications: `[--entries N] [--table T]` |
 //! | `pour` | load for a proxy of TCP and UDP, and the origin behind it: `--what W --at ADDR [--count N] [--seconds S]` |
 //!
@@ -17,7 +18,7 @@ mod measure;
 mod zone;
 
 pub use flags::{FlagError, Flags};
-pub use measure::{median, resident_bytes};
+pub use measure::{cpu_nanos, median, resident_bytes};
 pub use zone::{NAMES_MAX, owner, zone_of_names};
 
 /// The zone that is asked for unless another is named.

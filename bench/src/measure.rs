@@ -17,3 +17,9 @@ pub fn resident_bytes() -> u64 {
         .and_then(|text| text.split_whitespace().nth(1)?.parse::<u64>().ok());
     pages.unwrap_or(0) * 4_096
 }
+
+/// The time that this thread has had a processor: unlike the clock's, it does not count when others had it.
+pub fn cpu_nanos() -> u64 {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    text.split(' ').next().and_then(|nanos| nanos.parse().ok()).unwrap_or_default()
+}

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use bartizan_authority::{Addresses, BATCH_MAX, Identity, NameContent, Proxied, RecordSet, ZoneFacts, Zones};
-use bartizan_bench::{Draw, Flags, ZONE, median, owner, resident_bytes, zone_of_names};
+use bartizan_bench::{Draw, Flags, ZONE, cpu_nanos, median, owner, resident_bytes, zone_of_names};
 use bartizan_names::{Name, RecordType, ZoneName};
 use bartizan_plane_dns::{Config, Exchange, Now, Transport, Worker, serve};
 use bartizan_wire::dns::{Class, write_query};
@@ -97,12 +97,6 @@ fn answer_all(zones: &Zones, queries: &Queries, batch: usize) -> f64 {
         black_box(&exchanges);
     }
     (cpu_nanos() - start) as f64 / QUERIES as f64
-}
-
-/// The time that this thread has had a processor: unlike the clock's, it does not count when others had it.
-fn cpu_nanos() -> u64 {
-    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
-    text.split(' ').next().and_then(|nanos| nanos.parse().ok()).unwrap_or_default()
 }
 
 /// µs for a change of one name (median and 99th percentile), and of a zone's serial.

@@ -1,0 +1,4 @@
+//! Cookies and limits, through the front door of the crate.
+
+mod cookies;
+mod rates;
