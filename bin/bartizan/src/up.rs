@@ -152,6 +152,9 @@ impl Stored {
             let set_up = bartizan_api::bootstrap(&store, &certs, data.path(), &preset(), domain, &nameservers)?;
             // What the flags say is put in the store first, and taken from there: what is shown is what is served.
             let pop = local_pop(&store, &certs, settings)?;
+            if let Err(error) = bartizan_api::declare_cookie_secrets(&store, &certs, &seal) {
+                tracing::warn!(%error, "there is no secret for DNS cookies, and DNS answers without");
+            }
             let publisher =
                 Publisher::load(store.clone(), seal.clone(), pop.id)?.with_tokens_read_by(bartizan_api::read_token);
             Ok((set_up, pop, publisher))

@@ -41,6 +41,7 @@ mod caller;
 mod calls;
 mod certificates;
 mod cookie;
+mod cookie_secrets;
 mod deletions;
 mod dns_records;
 mod edge;
@@ -95,6 +96,7 @@ pub use admin_file::{AdminFileError, Administrator, DefaultZone, FILE as ADMIN_F
 pub use bootstrap::{BootstrapError, Entry, Preset, SetUp, bootstrap};
 pub use caller::read_token;
 pub use calls::CALLS_USUAL;
+pub use cookie_secrets::declare_cookie_secrets;
 pub use dns_records::foretold;
 pub use error::{Error, Fault};
 pub use extract::{BODY_MAX, Peer};

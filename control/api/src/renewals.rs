@@ -1,4 +1,5 @@
-//! Renewal of certificates, in the background: what runs out is issued anew, some at a time, as changes like all others.
+//! Renewal of certificates, in the background: what runs out is issued anew, some at a time, as changes like all others. So
+//! is the secret of DNS cookies.
 //!
 //! What cannot be issued or read does not stop the rest. A certificate that has run out stays in force until the new one
 //! is there: a visitor who is warned can still be served, one without any certificate cannot.
@@ -8,9 +9,11 @@ use std::time::Duration;
 
 use bartizan_certs::{Certs, CertsError, Document};
 use bartizan_names::Timestamp;
+use bartizan_seal::Key as SealKey;
 use bartizan_store::{Key, Op, Scope};
 
 use crate::background::Stop;
+use crate::cookie_secrets;
 use crate::error::Error;
 use crate::numbers::Numbers;
 use crate::transaction::Change;
@@ -34,6 +37,7 @@ const RETRY_MAX: Duration = Duration::from_secs(3_600);
 pub(crate) struct Renewals {
     writes: Writes,
     certs: Certs,
+    seal: SealKey,
     numbers: Arc<Numbers>,
     retry: Duration,
 }
@@ -46,13 +50,16 @@ struct Piece {
 }
 
 impl Renewals {
-    pub(crate) fn new(writes: Writes, certs: Certs, numbers: Arc<Numbers>) -> Renewals {
-        Renewals { writes, certs, numbers, retry: RETRY_MIN }
+    pub(crate) fn new(writes: Writes, certs: Certs, seal: SealKey, numbers: Arc<Numbers>) -> Renewals {
+        Renewals { writes, certs, seal, numbers, retry: RETRY_MIN }
     }
 
     /// Renews all that is due; how long there is then nothing to do.
     pub(crate) fn run(&mut self, stop: &Stop) -> Duration {
         self.numbers.authority(self.certs.ca_warning(now()));
+        if let Err(error) = cookie_secrets::renew(&self.writes, By::Edge(INTERFACE), &self.seal) {
+            tracing::debug!(%error, "the secret of DNS cookies stays as it is for now");
+        }
         let failed = match self.work(stop) {
             Ok(0) => {
                 self.retry = RETRY_MIN;

@@ -12,6 +12,7 @@ use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use bartizan_certs::Certs;
+use bartizan_seal::Key as SealKey;
 use futures_util::FutureExt;
 use tower::ServiceExt;
 use utoipa_axum::router::OpenApiRouter;
@@ -41,7 +42,8 @@ pub fn router(given: Dependencies) -> Router {
     let writes = Writes::new(given.store.clone(), given.certs.clone(), Arc::clone(&numbers));
     let calls = Arc::new(Calls::new(given.facts.calls_max));
     let last_used = Arc::new(LastUsed::read(&given.facts.data));
-    let background = Background::start(&writes, given.certs.clone(), &numbers, &last_used, &given.facts.data);
+    let background =
+        Background::start(&writes, (given.certs.clone(), given.seal.clone()), &numbers, &last_used, &given.facts.data);
     let api = Api::new(given, writes, background, numbers, last_used);
     let (v4, document) = dialect(&api).split_for_parts();
     let document: Arc<str> = match openapi::finished(&document) {
@@ -67,14 +69,14 @@ pub fn router(given: Dependencies) -> Router {
 impl Background {
     fn start(
         writes: &Writes,
-        certs: Certs,
+        (certs, seal): (Certs, SealKey),
         numbers: &Arc<Numbers>,
         last_used: &Arc<LastUsed>,
         data: &Path,
     ) -> Background {
         let sweep = Due::default();
         let mut deletions = Deletions::new(writes.clone(), sweep.clone(), Arc::clone(numbers));
-        let mut renewals = Renewals::new(writes.clone(), certs, Arc::clone(numbers));
+        let mut renewals = Renewals::new(writes.clone(), certs, seal, Arc::clone(numbers));
         let last_used = Arc::clone(last_used);
         let imports = Turns::default();
         let (undo, turns) = (writes.clone(), imports.clone());

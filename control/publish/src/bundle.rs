@@ -1,6 +1,7 @@
 //! What a PoP puts in force.
 
 use bartizan_authority::{Addresses, Zones};
+use bartizan_dns_guard::Secrets;
 use bartizan_firewall::Firewall;
 use bartizan_live::Generation;
 use bartizan_policy::Policy;
@@ -27,6 +28,8 @@ pub struct Bundle {
     /// For connectors. Of one generation with [`Bundle::certificates`].
     pub tunnel_certificate: Option<CertifiedKey>,
     pub tunnels: Generation<Tunnels>,
+    /// What DNS cookies are made with. None as long as the store has none.
+    pub cookies: Generation<Option<Secrets>>,
 }
 
 /// What describes the PoP that this edge is. Empty as long as the store does not know it.

@@ -11,6 +11,7 @@
 
 mod bundle;
 mod check;
+mod cookie_secrets;
 mod documents;
 mod part;
 mod problems;
@@ -22,6 +23,7 @@ mod unit;
 pub use bartizan_authority::times;
 pub use bundle::{Bundle, ServedPop};
 pub use check::{Refused, check};
+pub use cookie_secrets::{CookieSecrets, CookieSecretsError};
 pub use documents::{ReadToken, Review};
 pub use part::soa_rname;
 pub use problems::Problems;

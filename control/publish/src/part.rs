@@ -13,6 +13,7 @@
 
 mod apps;
 mod certificates;
+mod cookies;
 mod firewall;
 mod hosts;
 mod pops;
@@ -95,6 +96,7 @@ own_parts! {
     firewall: firewall::FirewallPart,
     certificates: certificates::CertificatesPart,
     tunnels: tunnels::TunnelsPart,
+    cookies: cookies::CookiesPart,
 }
 
 /// All parts, and what several of them are made of.
@@ -294,6 +296,7 @@ impl Parts {
             certificates: own.certificates.visitors.clone(),
             tunnel_certificate: own.certificates.for_connectors().cloned(),
             tunnels: own.tunnels.tunnels.clone(),
+            cookies: own.cookies.secrets.clone(),
         }
     }
 }

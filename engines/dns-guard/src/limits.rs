@@ -52,11 +52,7 @@ impl Rate {
 /// - **slip** 2: every second one over a limit is short and asks for TCP or shows a cookie, which whoever did ask can use.
 impl Default for Limits {
     fn default() -> Limits {
-        Limits {
-            rates: [200, 1_000, 500, 200, 200, 4_000_000].map(Rate::new),
-            slip: 2,
-            exempt: Vec::new(),
-        }
+        Limits { rates: [200, 1_000, 500, 200, 200, 4_000_000].map(Rate::new), slip: 2, exempt: Vec::new() }
     }
 }
 

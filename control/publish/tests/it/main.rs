@@ -3,6 +3,7 @@
 mod agreement;
 mod answers;
 mod check;
+mod cookies;
 mod documents;
 mod histories;
 mod lab;

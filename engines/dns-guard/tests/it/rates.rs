@@ -150,7 +150,10 @@ fn limits_as_they_are_typed() {
         ("slip=2", Ok(usual)),
         ("answers=1, slip=0", Ok("answers=1,wildcards=1000,denials=500,referrals=200,errors=200,bytes=4000000,slip=0")),
         ("off", Ok("answers=0,wildcards=0,denials=0,referrals=0,errors=0,bytes=0,slip=0")),
-        ("answers=1000000000", Ok("answers=1000000000,wildcards=1000,denials=500,referrals=200,errors=200,bytes=4000000,slip=2")),
+        (
+            "answers=1000000000",
+            Ok("answers=1000000000,wildcards=1000,denials=500,referrals=200,errors=200,bytes=4000000,slip=2"),
+        ),
         ("", Err(LimitsError::Name(String::new()))),
         ("on", Err(LimitsError::Name("on".to_owned()))),
         ("anwsers=1", Err(LimitsError::Name("anwsers".to_owned()))),
