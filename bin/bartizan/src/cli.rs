@@ -48,7 +48,7 @@ pub enum Command {
     Login(Login),
     /// Put a local service on the edge: no open port, no public address
     Tunnel(Box<Tunnel>),
-    /// Zones: list, show, create, delete, import and export
+    /// Zones: list, show, create, delete, import, export and check
     Zone {
         #[command(subcommand)]
         action: ZoneAction,
@@ -498,6 +498,11 @@ pub enum ZoneAction {
     Import(ZoneImport),
     /// The records of a zone as a file
     Export(ZoneExport),
+    /// What a registrar, a validator or a mail server would complain of
+    Check {
+        /// By name or id
+        zone: String,
+    },
     /// Delete a zone with everything in it
     Delete {
         /// By name or id

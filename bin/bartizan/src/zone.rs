@@ -1,5 +1,7 @@
 //! `bartizan zone`: thin clients of `/zones`.
 
+mod check;
+
 use std::borrow::Cow;
 
 use serde_json::{Value, json};
@@ -30,6 +32,7 @@ pub async fn run(action: ZoneAction, api: &Api, output: Output) -> anyhow::Resul
         }
         ZoneAction::Import(words) => zone_file::import(words, api, output).await,
         ZoneAction::Export(words) => zone_file::export(words, api, output).await,
+        ZoneAction::Check { zone } => check::run(&zone, api, output).await,
         ZoneAction::Delete { zone, yes } => {
             let zone = by_name_or_id(api, &zone).await?;
             let (name, id) = (shown(&zone, "name"), text(&zone, "id"));

@@ -1,0 +1,95 @@
+use std::collections::BTreeSet;
+
+use bartizan_model::{RecordData, Ttl};
+use bartizan_names::{RecordId, ZoneId};
+
+use super::*;
+
+/// `owner type data`, with `proxied` or a TTL behind a semicolon; owners are below `zone.test`, `@` is the apex.
+fn record(text: &str) -> Record {
+    let (text, more) = text.split_once(" ;").unwrap_or((text, ""));
+    let mut words = text.splitn(3, ' ');
+    let (owner, kind, data) = (words.next().unwrap(), words.next().unwrap(), words.next().unwrap());
+    let apex = Name::parse("zone.test").unwrap();
+    let owner = if owner == "@" { apex.clone() } else { Name::parse(&format!("{owner}.zone.test")).unwrap() };
+    Record {
+        id: RecordId::from_bytes([7; 16]),
+        zone: ZoneId::from_bytes([7; 16]),
+        owner,
+        data: RecordData::from_presentation(kind.parse().unwrap(), data, &apex).unwrap(),
+        ttl: Ttl::new(more.trim().parse().unwrap_or(300)).unwrap(),
+        proxied: more.trim() == "proxied",
+        origin_port: None,
+    }
+}
+
+/// The rules that complain, each with the name it complains of.
+fn complaints(records: &[&str]) -> BTreeSet<String> {
+    let records: Vec<Record> = records.iter().map(|text| record(text)).collect();
+    let apex = Name::parse("zone.test").unwrap();
+    let servers = ["ns1.edge.test", "ns2.edge.test"].map(|name| Name::parse(name).unwrap());
+    let findings = look(&View::new(&apex, &servers, &records));
+    findings.iter().map(|finding| format!("{} {}", finding.rule, finding.owner)).collect()
+}
+
+#[test]
+fn what_each_rule_complains_of() {
+    const SPF: &str = "@ TXT \"v=spf1 mx -all\"";
+    const DMARC: &str = "_dmarc TXT \"v=DMARC1; p=reject\"";
+    let many = format!("@ TXT \"v=spf1 {} -all\"", "include:a.test ?a:b.test ".repeat(6));
+    let alone = format!("sub DS 1 13 2 {}", "00".repeat(32));
+    for (records, expect) in [
+        // A zone that nobody complains of.
+        (&[SPF, DMARC, "@ MX 10 mail", "mail A 192.88.99.1", "www CNAME zone.test.", "@ AAAA 2600::1"][..], &[][..]),
+        (&[DMARC, "www A 9.9.9.9", "www A 9.9.9.10 ;600"], &["ttl-differs www.zone.test"]),
+        (&[DMARC, "www A 9.9.9.9 ;60", "www AAAA 2600::1 ;600"], &[]),
+        (&[DMARC, "www CNAME a.test.", "www TXT \"x\""], &["cname-beside-data www.zone.test"]),
+        (&[DMARC, "www CNAME a.test. ;proxied", "www TXT \"x\""], &[]),
+        (&[DMARC, &alone], &["ds-alone sub.zone.test"]),
+        // Delegations: one server, and no glue; below the cut nothing is this zone's.
+        (&[DMARC, "sub NS ns.a.test."], &["one-server sub.zone.test"]),
+        (&[DMARC, "sub NS ns.a.test.", "sub NS ns.sub"], &["glue-missing sub.zone.test"]),
+        (&[DMARC, "sub NS ns.a.test.", "sub NS ns.sub", "ns.sub A 9.9.9.9"], &[]),
+        (&[DMARC, "sub NS ns.a.test.", "sub NS ns.b.test.", "www CNAME deep.sub"], &[]),
+        // Where things lead.
+        (&[DMARC, "www CNAME gone"], &["target-missing www.zone.test"]),
+        (&[DMARC, "www CNAME gone ;proxied"], &[]),
+        (&[DMARC, "www CNAME deep.x", "*.x A 9.9.9.9"], &[]),
+        (
+            &[DMARC, "www CNAME b.x", "*.x A 9.9.9.9", "a.b.x A 9.9.9.9"],
+            &["target-missing www.zone.test", "wildcard-shadowed b.x.zone.test"],
+        ),
+        (&[DMARC, "_sip._tcp SRV 1 1 1 www", "www TXT \"x\""], &["target-missing _sip._tcp.zone.test"]),
+        (&[DMARC, "_sip._tcp SRV 0 0 0 ."], &[]),
+        (&[DMARC, "_sip._tcp SRV 1 1 1 www", "www CNAME a.test."], &["target-is-alias _sip._tcp.zone.test"]),
+        (&[SPF, DMARC, "@ MX 1 mail", "mail A 9.9.9.9 ;proxied"], &["mail-to-the-edge zone.test"]),
+        // Mail.
+        (&[DMARC, "@ MX 1 mail.a.test."], &["spf-missing zone.test"]),
+        (&[SPF, "@ MX 1 mail.a.test."], &["dmarc-missing _dmarc.zone.test"]),
+        (&[DMARC, "@ MX 0 ."], &[]),
+        (&[SPF, DMARC, "@ TXT \"v=spf1 -all\""], &["spf-several zone.test"]),
+        (&[DMARC, &many], &["spf-lookups zone.test"]),
+        (&[DMARC, "_dmarc TXT \"v=DMARC1;p=none\""], &["dmarc-several _dmarc.zone.test"]),
+        (&["_dmarc CNAME policy.a.test."], &[]),
+        (&["www A 9.9.9.9"], &["dmarc-missing _dmarc.zone.test"]),
+        // Addresses of the inside.
+        (
+            &[DMARC, "a A 10.0.0.1", "b AAAA fd00::1", "c A 127.0.0.1 ;proxied", "d A 100.64.0.1"],
+            &["not-public a.zone.test", "not-public b.zone.test", "not-public d.zone.test"],
+        ),
+        // A wildcard does not answer for what exists.
+        (&[DMARC, "* A 9.9.9.9", "www TXT \"x\"", "_x TXT \"x\""], &["wildcard-shadowed www.zone.test"]),
+        (&[DMARC, "* A 9.9.9.9", "www A 9.9.9.10"], &[]),
+    ] {
+        let expect: BTreeSet<String> = expect.iter().map(|text| (*text).to_owned()).collect();
+        assert_eq!(complaints(records), expect, "{records:?}");
+    }
+}
+
+#[test]
+fn a_zone_with_one_server_is_told() {
+    let apex = Name::parse("zone.test").unwrap();
+    let servers = [Name::parse("ns.edge.test").unwrap()];
+    let findings = look(&View::new(&apex, &servers, &[]));
+    assert!(findings.iter().any(|finding| finding.rule == "one-server"));
+}
