@@ -14,8 +14,10 @@ use bartizan_wire::dns::{Answer, Authoritative, Class, ExtendedError, Opcode, Qu
 use crate::chaos;
 use crate::facts::{Addresses, Identity};
 use crate::hash::{LOWER_BYTES, lower_and_hash};
+use crate::reply::Reply;
 use crate::resolve;
 use crate::shard::Slot;
+use crate::signing::Signing;
 use crate::zones::{First, Key, Zones};
 
 /// Questions that are loaded together. No processor has more than some thirty loads under way at once.
@@ -114,9 +116,13 @@ impl<'c> Authority<'c> {
     /// Fills the answer to a question.
     ///
     /// Hot: once a query. No allocation, no lock.
-    pub fn answer(&self, question: &Question<'_, 'c>, answer: &mut Answer<'_>) -> Verdict {
+    pub fn answer(&self, question: &Question<'_, 'c>, signing: &mut Signing, answer: &mut Answer<'_>) -> Verdict {
         match (question.query.opcode, question.query.class) {
-            (Opcode::Query, Class::IN) => resolve::resolve(self, question, answer),
+            (Opcode::Query, Class::IN) => {
+                let mut reply = Reply::new(self.zones, question.query.head.edns, answer, signing);
+                let verdict = resolve::resolve(self, question, &mut reply);
+                reply.end(verdict)
+            }
             (Opcode::Query, Class::CHAOS) => chaos::answer(self.identity, question, answer),
             // No zone is a copy of another server's, and none is changed by messages: whoever we are told of is not let in
             // (RFC 1996 §3.10, RFC 2136 §3.3).

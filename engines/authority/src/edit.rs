@@ -336,6 +336,7 @@ impl Edit {
     fn set_zone(&mut self, number: u32, zone: Option<Zone>) {
         self.base.paused.set(number, zone.as_ref().is_some_and(|zone| zone.facts.paused));
         self.base.held.set(number, false);
+        self.base.signed.set(number, zone.as_ref().is_some_and(|zone| zone.facts.dnssec.is_some()));
         if let Some(place) = self.base.zones.get_mut(number as usize) {
             *place = zone.map(Arc::new);
         }

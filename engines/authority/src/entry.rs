@@ -170,7 +170,7 @@ impl<'a> Set<'a> {
     }
 
     /// The data of each record.
-    pub(crate) fn rdata(self) -> impl Iterator<Item = &'a [u8]> {
+    pub(crate) fn rdata(self) -> impl Iterator<Item = &'a [u8]> + Clone {
         let mut rest = self.block;
         std::iter::from_fn(move || {
             let (header, tail) = rest.split_first_chunk::<RECORD_HEADER>()?;

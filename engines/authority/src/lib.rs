@@ -3,7 +3,8 @@
 //! ```text
 //! publish ─► Edit ─► Zones ──┐
 //!                            ├─► Authority: ask, load (all of a batch), answer ─► records and a Verdict
-//! this PoP's Addresses ──────┘
+//! this PoP's Addresses ──────┤
+//! a worker's Signing ────────┘ (signatures of signed zones, by `engines/signer`)
 //! ```
 //! A name is found by hash, never by order, in one of some thousand immutable shards; a change makes one shard anew
 //! and shares the others. A name keeps its records as they are also while the PoP answers with its own addresses, so
@@ -11,9 +12,12 @@
 //!
 //! Names at and below NS records that are not the apex's lead to the servers named there.
 //!
-//! Not here: sockets, transfers, signatures. Nothing is ever asked of another server. No clock, no randomness, no lock.
+//! A record set goes into an answer with its signatures or not at all (`reply.rs`), and what is denied is denied by the
+//! very function that answers (`resolve/types.rs`).
 //!
-//! RFC 1034, 1035, 2181, 2308, 4343, 4592, 4892, 6604, 8482.
+//! Not here: sockets, transfers, keys. Nothing is ever asked of another server. No clock, no randomness, no lock.
+//!
+//! RFC 1034, 1035, 2181, 2308, 4035, 4343, 4592, 4892, 6604, 8482, 9824.
 
 mod answer;
 mod chaos;
@@ -22,8 +26,10 @@ mod edit;
 mod entry;
 mod facts;
 mod hash;
+mod reply;
 mod resolve;
 mod shard;
+mod signing;
 mod zone;
 mod zone_bits;
 mod zones;
@@ -31,9 +37,10 @@ mod zones;
 pub use answer::{Authority, BATCH_MAX, Place, Question, Scratch, Verdict};
 pub use edit::Edit;
 pub use facts::{Addresses, Identity, NameContent, Proxied, RecordSet, ZoneFacts};
+pub use signing::Signing;
 pub use zones::{ProxiedName, Zones};
 
 /// What every zone is served with, in seconds.
 pub mod times {
-    pub use crate::zone::{EXPIRE, MINIMUM, NS_TTL, REFRESH, RETRY, SOA_TTL};
+    pub use crate::zone::{EXPIRE, KEYS_TTL, MINIMUM, NS_TTL, REFRESH, RETRY, SOA_TTL};
 }

@@ -9,17 +9,20 @@ mod deny;
 mod find;
 mod put;
 mod refer;
+mod types;
 
 use bartizan_names::RecordType;
-use bartizan_wire::dns::{Answer, ExtendedError, Fit, Rcode};
+use bartizan_wire::dns::{ExtendedError, Fit, Rcode, Section};
 
 use self::additional::locate_known;
 use self::chain::Chain;
-use self::deny::deny;
+use self::deny::{deny, prove};
 use self::find::{Find, find};
-use self::put::{put, put_found};
+use self::put::put_found;
 use self::refer::refer;
+use self::types::standing;
 use crate::answer::{Authority, Question, Verdict};
+use crate::reply::Reply;
 use crate::zones::Location;
 
 /// Query types that are not types of records (RFC 6895 §3.1), or that cannot be asked for.
@@ -30,7 +33,11 @@ const MAILB: RecordType = RecordType(253);
 const MAILA: RecordType = RecordType(254);
 
 /// Fills the answer to a question.
-pub(crate) fn resolve<'z>(authority: &Authority<'z>, question: &Question<'_, 'z>, answer: &mut Answer<'_>) -> Verdict {
+pub(crate) fn resolve<'z>(
+    authority: &Authority<'z>,
+    question: &Question<'_, 'z>,
+    reply: &mut Reply<'_, '_>,
+) -> Verdict {
     let (qtype, key) = (question.query.qtype, question.key);
     match qtype {
         // AXFR and IXFR (RFC 5936, RFC 1995): no secondary is configured, so transfers are refused.
@@ -44,42 +51,52 @@ pub(crate) fn resolve<'z>(authority: &Authority<'z>, question: &Question<'_, 'z>
         TKEY | MAILA | MAILB => return Verdict::refused(Rcode::NOTIMP, ExtendedError::NOT_SUPPORTED),
         _ => {}
     }
-    match authority.zones.locate(key, question.first) {
+    let mut location = authority.zones.locate(key, question.first);
+    if qtype == RecordType::DS {
+        // Which keys a zone has is for the one above it to say, if that is ours too (RFC 4035 §3.1.4.1).
+        location = authority.zones.locate_above(key.name, location).or(location);
+    }
+    match location {
         // RFC 1035 §4.1.1: "unable to process this query due to a problem with the name server".
         Some(location) if authority.zones.held.has(location.zone) => {
             Verdict::refused(Rcode::SERVFAIL, ExtendedError::NOT_READY)
         }
         Some(location) => match authority.zones.cut(location.zone, key.name) {
             Some(cut) if !(qtype == RecordType::DS && cut.name() == key.name) => {
-                refer(authority, cut, key.name, answer);
+                refer(authority, cut, &Chain::of(key.name), reply);
                 Verdict::referral()
             }
             // DS at the cut is the parent's own data (RFC 4035 §3.1.4.1).
-            _ => Verdict::authoritative(chase(authority, qtype, key.name, location, answer)),
+            _ => Verdict::authoritative(chase(authority, qtype, Chain::of(key.name), location, reply)),
         },
         None => Verdict::refused(Rcode::REFUSED, ExtendedError::NOT_AUTHORITATIVE),
     }
 }
 
 /// Answers from a location, and from those that CNAMEs lead to while they lie in our zones.
-fn chase<'z>(
+fn chase<'z: 'n, 'n>(
     authority: &Authority<'z>,
     qtype: RecordType,
-    name: &[u8],
+    mut chain: Chain<'n>,
     mut location: Location<'z>,
-    answer: &mut Answer<'_>,
+    reply: &mut Reply<'_, '_>,
 ) -> Rcode {
-    let mut chain = Chain::default();
     loop {
-        let owner = chain.owner();
+        // A signed name has these records wherever it is, even if it is not (RFC 9824 §3.1).
+        if matches!(qtype, RecordType::NSEC | RecordType::RRSIG) {
+            let standing = standing(authority, location, chain.name());
+            if prove(authority, qtype, location, &chain, standing, Section::Answer, reply).is_some() {
+                return Rcode::NOERROR;
+            }
+        }
         match find(authority, location, qtype) {
-            Find::Nothing => return deny(authority, location, name, &chain, answer),
+            Find::Nothing => return deny(authority, qtype, location, &chain, reply),
             Find::Alias(set) => {
-                if put(answer, owner, set) == Fit::Dropped {
+                if reply.put(Section::Answer, chain.spot(location), set) == Fit::Dropped {
                     return Rcode::NOERROR;
                 }
                 // Beyond our zones, below a cut, in a zone that is held, and beyond the limit, the resolver follows the chain (RFC 1034 §5.3.3, step 4c).
-                let next = (set.rdata().next()).filter(|target| chain.follow(name, target)).and_then(|target| {
+                let next = set.rdata().next().filter(|target| chain.follow(target)).and_then(|target| {
                     let location = locate_known(authority, target)?;
                     authority.zones.cut(location.zone, target).is_none().then_some(location)
                 });
@@ -89,7 +106,7 @@ fn chase<'z>(
                 }
             }
             found => {
-                put_found(authority, answer, owner, qtype, found);
+                put_found(authority, reply, chain.spot(location), qtype, found);
                 return Rcode::NOERROR;
             }
         }

@@ -15,6 +15,9 @@ pub const MINIMUM: u32 = 3_600;
 pub const SOA_TTL: u32 = 3_600;
 pub(crate) const NEGATIVE_TTL: u32 = if SOA_TTL < MINIMUM { SOA_TTL } else { MINIMUM };
 
+/// How long the keys of a zone may be kept, and what is said of them to its parent: a rollover waits for so long.
+pub const KEYS_TTL: u32 = 3_600;
+
 /// The TTL of the NS set at the apex, unless NS records of the user have a smaller one (RFC 2181 §5.2).
 pub const NS_TTL: u32 = 86_400;
 

@@ -30,6 +30,8 @@ pub struct Zones {
     pub(crate) paused: ZoneBits,
     /// Zones of which nothing is known but where they are.
     pub(crate) held: ZoneBits,
+    /// Zones that have keys.
+    pub(crate) signed: ZoneBits,
     /// Zones that were delegated from since they are here: only in these a name may lie below a cut.
     pub(crate) cuts: ZoneBits,
     /// Removed zones whose names are still in the shards.
@@ -109,6 +111,7 @@ impl Zones {
             indirect: ZoneBits::default(),
             paused: ZoneBits::default(),
             held: ZoneBits::default(),
+            signed: ZoneBits::default(),
             cuts: ZoneBits::default(),
             sweep: Sweep::default(),
             free: Arc::default(),
@@ -216,6 +219,26 @@ impl Zones {
             .find(|entry| entry.set(RecordType::NS).is_some() && !entry.flags().has(Flags::PROXIED_ALWAYS))
     }
 
+    /// Whether another zone of ours begins at `name`, inside of `zone`.
+    pub(crate) fn begins_inside(&self, zone: u32, name: &[u8]) -> bool {
+        let number = self.find(self.key(name), DIRECTORY).and_then(Entry::apex_of);
+        number.is_some_and(|number| number != zone)
+    }
+
+    /// If the apex of a zone of ours lies at `location`: where that name is in the zone around it, if that is one of ours too.
+    /// No wildcard of it answers there.
+    pub(crate) fn locate_above(&self, name: &[u8], location: Option<Location<'_>>) -> Option<Location<'_>> {
+        let Node::Exact(entry) = location?.node else { return None };
+        if !entry.flags().has(Flags::APEX) {
+            return None;
+        }
+        let above = name.get(usize::from(*name.first()?) + 1..)?;
+        let (zone, apex_depth) = self.zone_of(above, &LabelStarts::of(above))?;
+        let found = self.walk_in(zone, apex_depth, name, First::Unknown)?;
+        let node = if matches!(found.node, Node::Exact(_)) { found.node } else { Node::Missing };
+        Some(Location { node, ..found })
+    }
+
     /// Where `key` lies. None if it is in no zone of ours.
     pub(crate) fn locate<'z>(&'z self, key: Key<'_>, first: First<'z>) -> Option<Location<'z>> {
         if let First::Likely(entry) = first
@@ -232,8 +255,13 @@ impl Zones {
     /// step 3; RFC 4592 §3.3.1). Stops at the first label that does not exist, so a long name costs no more than a short
     /// one.
     fn walk(&self, name: &[u8], first: First<'_>) -> Option<Location<'_>> {
+        let (zone, apex_depth) = self.zone_of(name, &LabelStarts::of(name))?;
+        self.walk_in(zone, apex_depth, name, first)
+    }
+
+    /// The same in one zone, whose apex has so many labels.
+    fn walk_in(&self, zone: u32, apex_depth: usize, name: &[u8], first: First<'_>) -> Option<Location<'_>> {
         let starts = LabelStarts::of(name);
-        let (zone, apex_depth) = self.zone_of(name, &starts)?;
         let mut encloser = self.find(self.key(name.get(starts.at(apex_depth)?..)?), zone)?;
         for depth in apex_depth + 1..=starts.count() {
             let next = if depth == starts.count() && matches!(first, First::Absent) {

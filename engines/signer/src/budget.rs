@@ -112,7 +112,7 @@ impl Meter {
     }
 
     fn count(&mut self, now: u64, per_second: u32) {
-        self.0 = self.0.max(now) + SECOND / u64::from(per_second.max(1));
+        self.0 = self.0.max(now) + SECOND.div_ceil(u64::from(per_second.max(1)));
     }
 }
 

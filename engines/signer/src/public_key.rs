@@ -7,7 +7,8 @@ use crate::algorithm::{Algorithm, Digest};
 /// What a key signs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Role {
-    /// Everything: one key does the work of both others.
+    /// Everything: one key does the work of both others. Its record is that of a [`Role::Ksk`]: while one follows another,
+    /// the one that does not sign records (yet, or any more) can be given as such, so that answers do not grow.
     Csk,
     /// The zone's own keys; the parent's DS record is of it.
     Ksk,

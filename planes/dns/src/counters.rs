@@ -57,9 +57,19 @@ pub(crate) enum Event {
     ConnectionDisplaced,
     /// Its source came too often: it waits for its turn.
     ConnectionDelayed,
+    /// A signature that was made for an answer.
+    SignatureMade,
+    SignatureKept,
+    /// A kept one that was to be renewed, and could not be.
+    SignatureLate,
+    /// The key did not open.
+    SignatureNoKey,
+    SignatureOverBudget,
+    /// A batch for which the clock said a time that was over.
+    ClockBack,
 }
 
-const EVENTS: usize = Event::ConnectionDelayed as usize + 1;
+const EVENTS: usize = Event::ClockBack as usize + 1;
 
 /// The counters of one worker, for one transport and family.
 #[derive(Debug)]
@@ -113,6 +123,23 @@ impl Tally {
         }
     }
 
+    /// Counts what a batch had signed.
+    pub(crate) fn add_signed(&self, signed: bartizan_signer::Tally) {
+        if signed == bartizan_signer::Tally::default() {
+            return;
+        }
+        for (event, count) in [
+            (Event::SignatureMade, signed.made),
+            (Event::SignatureKept, signed.kept),
+            (Event::SignatureLate, signed.late),
+            (Event::SignatureNoKey, signed.no_key),
+            (Event::SignatureOverBudget, signed.over_budget),
+            (Event::ClockBack, signed.clock_back),
+        ] {
+            self.add(event, count as usize);
+        }
+    }
+
     fn event(&self, event: Event) -> u64 {
         self.events[event as usize].load(Ordering::Relaxed)
     }
@@ -155,6 +182,13 @@ impl Measured for Counters {
             ("displaced", Event::ConnectionDisplaced),
             ("delayed", Event::ConnectionDelayed),
         ];
+        let signatures = [
+            ("made", Event::SignatureMade),
+            ("kept", Event::SignatureKept),
+            ("late", Event::SignatureLate),
+            ("no_key", Event::SignatureNoKey),
+            ("over_budget", Event::SignatureOverBudget),
+        ];
         let refused = Over::ALL.map(|over| {
             let refused = tallies.iter().map(|tally| tally.refused[over as usize].load(Ordering::Relaxed)).sum::<u64>();
             (over.as_str(), refused)
@@ -175,6 +209,16 @@ impl Measured for Counters {
                 Sample::one(event(Event::ReceiveFailed)),
             ),
             Metric::counter("bartizan_dns_connections", "TCP connections", by("outcome", &connections)),
+            Metric::counter(
+                "bartizan_dns_signatures",
+                "Signatures that answers needed, and what became of it",
+                by("outcome", &signatures),
+            ),
+            Metric::counter(
+                "bartizan_dns_clock_back",
+                "Batches of queries for which the clock said a time that was over",
+                Sample::one(event(Event::ClockBack)),
+            ),
             Metric::counter(
                 "bartizan_dns_connections_refused",
                 "TCP connections refused, by the limit",

@@ -29,6 +29,7 @@ use bartizan_live::Live;
 use tokio::sync::oneshot;
 
 pub use bartizan_authority::Identity;
+pub use bartizan_signer::Limits;
 pub use counters::Counters;
 pub use pipeline::{End, Exchange, Now, Silence, Transport, Worker, serve};
 
@@ -60,14 +61,20 @@ pub struct Plane {
 
 /// Starts answering what arrives on `sockets` from what is in force in `live`.
 pub fn start(sockets: Sockets, live: &Live<Config>, counters: &Counters) -> io::Result<Plane> {
+    start_with(sockets, live, counters, Limits::default())
+}
+
+/// The same with other limits of what each thread may keep and make of signatures.
+pub fn start_with(sockets: Sockets, live: &Live<Config>, counters: &Counters, signatures: Limits) -> io::Result<Plane> {
     let mut plane = Plane { stopping: Arc::default(), tcp_stop: None, threads: Vec::new() };
     for (number, socket) in sockets.udp.into_iter().enumerate() {
-        let worker = ingress::udp::Worker::new(socket, live.reader(), counters, Arc::clone(&plane.stopping))?;
+        let stopping = Arc::clone(&plane.stopping);
+        let worker = ingress::udp::Worker::new(socket, live.reader(), counters, signatures, stopping)?;
         plane.spawn(format!("dns-udp-{number}"), move || worker.run())?;
     }
     if !sockets.tcp.is_empty() {
         let (stop, stopped) = oneshot::channel();
-        let worker = ingress::tcp::Worker::new(sockets.tcp, live.reader(), counters)?;
+        let worker = ingress::tcp::Worker::new(sockets.tcp, live.reader(), counters, signatures)?;
         plane.spawn("dns-tcp".to_owned(), move || worker.run(stopped))?;
         plane.tcp_stop = Some(stop);
     }

@@ -8,11 +8,13 @@
 //! What is decided without records comes before the look-up ([`arrive`]), for all of a batch; the rest behind it
 //! ([`leave`]), where a step may look at the answer. A step passes the exchange on or ends it, and calls no other.
 
+use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
 use std::ops::ControlFlow;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use bartizan_authority::{Authority, BATCH_MAX, Question, Scratch};
+use bartizan_authority::{Authority, BATCH_MAX, Question, Scratch, Signing};
+use bartizan_signer::{Limits, Signer, Source, Tally};
 use bartizan_wire::dns::{Added, Query, Rcode};
 
 use crate::Config;
@@ -89,16 +91,45 @@ impl Now {
 }
 
 /// What a thread that answers queries alone owns. Nothing in it is shared, so nothing waits.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Worker {
     scratch: Scratch,
     added: Added,
+    signing: Signing,
+    /// When it began, from which it measures.
+    began: Instant,
+}
+
+impl Worker {
+    /// `signatures` is what it may keep and make of them.
+    pub fn new(signatures: Limits) -> Worker {
+        // Secret and random, as the hasher of the standard library has to be.
+        let seed = RandomState::new().hash_one(());
+        Worker {
+            scratch: Scratch::default(),
+            added: Added::default(),
+            signing: Signing::new(Signer::new(seed, signatures)),
+            began: Instant::now(),
+        }
+    }
+
+    /// What was signed since this was called last.
+    pub(crate) fn signed(&mut self) -> Tally {
+        self.signing.signer.take_tally()
+    }
+}
+
+impl Default for Worker {
+    fn default() -> Worker {
+        Worker::new(Limits::default())
+    }
 }
 
 /// Answers queries with one snapshot; each finds its end in its exchange.
 ///
 /// Hot: once a batch. No allocation, no lock, no log.
 pub fn serve(exchanges: &mut [Exchange<'_>], config: &Config, worker: &mut Worker, now: Now) {
+    worker.signing.signer.set_time(now.unix, now.monotonic.saturating_duration_since(worker.began));
     for batch in exchanges.chunks_mut(BATCH_MAX) {
         serve_batch(batch, config, worker, now);
     }
@@ -117,7 +148,7 @@ fn serve_batch(batch: &mut [Exchange<'_>], config: &Config, worker: &mut Worker,
     authority.load(questions);
     for (exchange, question) in batch.iter_mut().zip(questions) {
         if let Some(question) = question {
-            exchange.end = leave(exchange, question, authority, &mut worker.added);
+            exchange.end = leave(exchange, question, authority, &mut worker.added, &mut worker.signing);
         }
     }
 }
@@ -134,10 +165,12 @@ fn leave<'c>(
     question: &Question<'_, 'c>,
     authority: Authority<'c>,
     added: &mut Added,
+    signing: &mut Signing,
 ) -> End {
-    let (head, transport) = (&question.query.head, exchange.transport);
+    let (head, transport, client) = (&question.query.head, exchange.transport, exchange.client.ip());
     options::collect(exchange, head, authority.identity, added); // what the answer says in its OPT record
     let Some(mut answer) = write::begin(exchange, head, added) else { return End::Silent(Silence::Short) };
-    let verdict = authority.answer(question, &mut answer);
+    signing.signer.set_source(Source::of(client)); // whose ration of new signatures it is
+    let verdict = authority.answer(question, signing, &mut answer);
     write::end(answer, verdict, transport)
 }

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use bartizan_authority::{Authority, Identity, Scratch};
+use bartizan_authority::{Authority, Identity, Scratch, Signing};
 use bartizan_firewall::Source;
 use bartizan_names::{Name, Protocol, RecordType, TunnelId, ZoneId};
 use bartizan_policy::Policy;
 use bartizan_publish::Bundle;
 use bartizan_routes::Match;
+use bartizan_signer::{Limits, Signer};
 use bartizan_wire::dns::{Answer, Class, Message, Record, parse, write_query};
 
 /// What there is to be asked for.
@@ -86,7 +87,8 @@ pub(crate) fn ask(bundle: &Bundle, name: &str, rtype: RecordType) -> Message {
     let mut scratch = Scratch::default();
     let question = authority.ask(parse(&query).unwrap(), scratch.places().next().unwrap());
     let mut answer = Answer::start(&question.query.head, &mut reply, 512).unwrap();
-    let verdict = authority.answer(&question, &mut answer);
+    let mut signing = Signing::new(Signer::new(0, Limits::default()));
+    let verdict = authority.answer(&question, &mut signing, &mut answer);
     let len = answer.finish(verdict.rcode, verdict.authoritative);
     Message::parse(&reply[..len]).unwrap()
 }

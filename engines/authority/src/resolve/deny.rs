@@ -1,33 +1,56 @@
 //! Answers that say what is not there.
 
 use bartizan_names::RecordType;
-use bartizan_wire::dns::{Answer, Owner, Rcode, Section};
+use bartizan_signer::Denial;
+use bartizan_wire::dns::{Rcode, Section};
 
 use super::chain::Chain;
+use super::types::{Standing, denied, standing};
 use crate::answer::Authority;
+use crate::reply::Reply;
 use crate::zone::NEGATIVE_TTL;
-use crate::zones::{Location, Node};
+use crate::zones::Location;
 
-/// Says that there is no such name, or no such type at it, with the SOA of the zone that knows (RFC 2308 §2).
+/// Says that there is no such name, or no such type at it, with the SOA of the zone that knows (RFC 2308 §2), and in a
+/// signed zone with the record that proves it (RFC 9824 §3).
 pub(super) fn deny(
     authority: &Authority<'_>,
+    qtype: RecordType,
     location: Location<'_>,
-    name: &[u8],
     chain: &Chain<'_>,
-    answer: &mut Answer<'_>,
+    reply: &mut Reply<'_, '_>,
 ) -> Rcode {
+    let standing = standing(authority, location, chain.name());
     if let Some(zone) = authority.zones.zone(location.zone) {
-        let apex = zone.apex().as_wire();
-        let owner = match chain.owner() {
-            Owner::Question(_) => Owner::Question(name.len() - apex.len()),
-            Owner::Name(_) => Owner::Name(apex),
-        };
-        answer.record_set(Section::Authority, owner, RecordType::SOA, NEGATIVE_TTL, [&zone.soa]);
+        let spot = chain.spot_above(location.zone, zone.apex().as_wire().len());
+        reply.put_data(Section::Authority, spot, RecordType::SOA, NEGATIVE_TTL, std::iter::once(&zone.soa));
     }
-    match location.node {
-        // RFC 2308 §2.1.
-        Node::Missing => Rcode::NXDOMAIN,
+    let proof = prove(authority, qtype, location, chain, standing, Section::Authority, reply);
+    match (standing, proof) {
         // RFC 2308 §2.2; also of a name that is there only because of one below it (RFC 4592 §2.2.2).
-        Node::Exact(_) | Node::Wildcard(_) => Rcode::NOERROR,
+        (Standing::Own | Standing::Cut, _) => Rcode::NOERROR,
+        // RFC 2308 §2.1.
+        (Standing::Missing, None) => Rcode::NXDOMAIN,
+        // RFC 9824 §5.1: whoever can read it in the proof is told in the header too.
+        (Standing::Missing, Some(Denial::Compact)) if reply.compact_ok => Rcode::NXDOMAIN,
+        // A name with a record of its own seems to be there.
+        (Standing::Missing, Some(_)) => Rcode::NOERROR,
     }
+}
+
+/// Adds which types the name has, if its zone is signed and signatures were asked for; tells how that was said.
+pub(super) fn prove(
+    authority: &Authority<'_>,
+    qtype: RecordType,
+    location: Location<'_>,
+    chain: &Chain<'_>,
+    standing: Standing,
+    section: Section,
+    reply: &mut Reply<'_, '_>,
+) -> Option<Denial> {
+    let denial = reply.keys(location.zone)?.denial;
+    reply.put_nsec(section, chain.spot(location), NEGATIVE_TTL, |types| {
+        denied(authority, location, standing, (denial, qtype), types);
+    });
+    Some(denial)
 }

@@ -1,6 +1,7 @@
 //! What a location serves of the type asked for.
 
 use bartizan_names::RecordType;
+use bartizan_signer::Announcement;
 
 use crate::answer::Authority;
 use crate::entry::{Flags, Set};
@@ -14,6 +15,8 @@ pub(super) enum Find<'z> {
     Any,
     Soa(&'z Zone),
     Nameservers(&'z Zone),
+    /// The keys of a zone, and of others who sign it; or what is said of them to its parent.
+    Keys(&'z Zone, Option<Set<'z>>),
     Alias(Set<'z>),
     Nothing,
 }
@@ -28,6 +31,11 @@ pub(super) fn find<'z>(authority: &Authority<'z>, location: Location<'z>, qtype:
         RecordType::CNAME if proxied => Find::Nothing,
         RecordType::SOA if flags.has(Flags::APEX) => Find::of_zone(authority, location, Find::Soa),
         RecordType::NS if flags.has(Flags::APEX) => Find::of_zone(authority, location, Find::Nameservers),
+        RecordType::DNSKEY | RecordType::CDS | RecordType::CDNSKEY
+            if flags.has(Flags::APEX) && authority.zones.signed.has(location.zone) =>
+        {
+            Find::keys(authority, location, qtype)
+        }
         RecordType::ANY if flags.has(Flags::APEX) || entry.has_content() => Find::Any,
         _ => match entry.set(qtype) {
             Some(set) => Find::Set(set),
@@ -43,6 +51,16 @@ impl<'z> Find<'z> {
     /// A proxied name without an address of the family asked for has no records of that type.
     fn proxied(no_address: bool) -> Find<'z> {
         if no_address { Find::Nothing } else { Find::Proxied }
+    }
+
+    fn keys(authority: &Authority<'z>, location: Location<'z>, qtype: RecordType) -> Find<'z> {
+        let Some(zone) = authority.zones.zone(location.zone) else { return Find::Nothing };
+        let announcement = zone.facts.dnssec.as_ref().map_or(Announcement::None, |keys| keys.announcement);
+        match (qtype, announcement) {
+            (RecordType::DNSKEY, _) => Find::Keys(zone, location.node.entry().and_then(|entry| entry.set(qtype))),
+            (_, Announcement::None) => Find::Nothing,
+            (_, Announcement::Keys | Announcement::Delete) => Find::Keys(zone, None),
+        }
     }
 
     fn of_zone(authority: &Authority<'z>, location: Location<'z>, what: fn(&'z Zone) -> Find<'z>) -> Find<'z> {

@@ -1,13 +1,16 @@
 //! What was found, into the answer.
 
+use std::iter::once;
+
 use bartizan_names::RecordType;
-use bartizan_wire::dns::{Answer, Fit, Owner, Section};
+use bartizan_wire::dns::{Fit, Section};
 
 use super::additional::tell_servers;
 use super::find::Find;
 use crate::answer::Authority;
 use crate::entry::Set;
-use crate::zone::SOA_TTL;
+use crate::reply::{Reply, Spot};
+use crate::zone::{KEYS_TTL, SOA_TTL, Zone};
 
 /// Seconds that the addresses of a proxied name may be kept: short, so that a PoP can be taken out of service.
 pub(super) const PROXIED_TTL: u32 = 300;
@@ -19,40 +22,44 @@ const ANY_TTL: u32 = 3_600;
 /// Writes what was found. A set that does not fit is left out, and the answer is marked as truncated (RFC 2181 §9).
 pub(super) fn put_found(
     authority: &Authority<'_>,
-    answer: &mut Answer<'_>,
-    owner: Owner<'_>,
+    reply: &mut Reply<'_, '_>,
+    spot: Spot<'_>,
     qtype: RecordType,
     found: Find<'_>,
 ) {
     let (section, addresses) = (Section::Answer, authority.addresses);
     match found {
-        Find::Set(set) | Find::Alias(set) => put(answer, owner, set),
+        Find::Set(set) | Find::Alias(set) => reply.put(section, spot, set),
         Find::Proxied if qtype == RecordType::A => {
-            answer.record_set(section, owner, qtype, PROXIED_TTL, addresses.v4.iter().map(|address| address.octets()))
+            reply.put_data(section, spot, qtype, PROXIED_TTL, addresses.v4.iter().map(|address| address.octets()))
         }
         Find::Proxied => {
-            answer.record_set(section, owner, qtype, PROXIED_TTL, addresses.v6.iter().map(|address| address.octets()))
+            reply.put_data(section, spot, qtype, PROXIED_TTL, addresses.v6.iter().map(|address| address.octets()))
         }
-        Find::Any => answer.record_set(section, owner, RecordType::HINFO, ANY_TTL, [ANY_HINFO]),
-        Find::Soa(zone) => answer.record_set(section, owner, qtype, SOA_TTL, [&zone.soa]),
+        Find::Any => reply.put_data(section, spot, RecordType::HINFO, ANY_TTL, once(ANY_HINFO)),
+        Find::Soa(zone) => reply.put_data(section, spot, qtype, SOA_TTL, once(&zone.soa)),
         Find::Nameservers(zone) => {
-            let fit = answer.record_set(section, owner, qtype, zone.ns.ttl, &zone.ns.rdata);
+            let fit = reply.put_data(section, spot, qtype, zone.ns.ttl, zone.ns.rdata.iter());
             if fit == Fit::Whole {
-                tell_servers(authority, answer, zone.ns.rdata.iter().map(Vec::as_slice));
+                tell_servers(authority, reply, zone.ns.rdata.iter().map(Vec::as_slice));
             }
             fit
         }
+        Find::Keys(zone, others) => put_keys(reply, spot, qtype, zone, others),
         Find::Nothing => Fit::Whole,
     };
 }
 
-/// Writes a record set: as the block that it is, where nothing in it could be compressed. Names in the data of types that
-/// came after RFC 1035 never are (RFC 3597 §4).
-pub(super) fn put(answer: &mut Answer<'_>, owner: Owner<'_>, set: Set<'_>) -> Fit {
-    match (owner, set.rtype) {
-        (_, RecordType::NS | RecordType::CNAME | RecordType::PTR | RecordType::MX) | (Owner::Name(_), _) => {
-            answer.record_set(Section::Answer, owner, set.rtype, set.ttl(), set.rdata())
+fn put_keys(reply: &mut Reply<'_, '_>, spot: Spot<'_>, qtype: RecordType, zone: &Zone, others: Option<Set<'_>>) -> Fit {
+    let Some(keys) = &zone.facts.dnssec else { return Fit::Whole };
+    let section = Section::Answer;
+    match qtype {
+        RecordType::DNSKEY => {
+            let ttl = others.map_or(KEYS_TTL, |set| set.ttl().min(KEYS_TTL));
+            let others = others.into_iter().flat_map(Set::rdata);
+            reply.put_data(section, spot, qtype, ttl, keys.dnskeys().chain(others))
         }
-        (Owner::Question(_), _) => answer.block(Section::Answer, set.block, set.count),
+        RecordType::CDS => reply.put_data(section, spot, qtype, KEYS_TTL, keys.cds(&zone.facts.apex)),
+        _ => reply.put_data(section, spot, qtype, KEYS_TTL, keys.cdnskeys()),
     }
 }

@@ -1,12 +1,17 @@
 //! Zones, questions and answers as text.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::fmt::Write;
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
 
 use bartizan_authority::{
-    Addresses, Authority, BATCH_MAX, Identity, NameContent, Proxied, Question, RecordSet, Scratch, ZoneFacts, Zones,
+    Addresses, Authority, BATCH_MAX, Identity, NameContent, Proxied, Question, RecordSet, Scratch, Signing, ZoneFacts,
+    Zones,
 };
 use bartizan_names::{Name, RecordType, ZoneName};
+use bartizan_signer::{Limits, Signer, ZoneKeys};
 use bartizan_wire::dns::{
     Answer, Authoritative, Class, Edns, Fault, Message, Query, Record, TCP_ANSWER_MAX, parse, write_query,
 };
@@ -104,6 +109,9 @@ pub(crate) struct Server {
     pub(crate) zones: Zones,
     pub(crate) addresses: Addresses,
     pub(crate) identity: Identity,
+    pub(crate) signing: RefCell<Signing>,
+    /// The keys of its zones, by their apexes.
+    pub(crate) signed: HashMap<String, Arc<ZoneKeys>>,
 }
 
 impl Server {
@@ -115,6 +123,8 @@ impl Server {
                 v6: vec!["2001:db8::1".parse().unwrap()],
             },
             identity: Identity { id_server: "pop-1".to_owned(), version: "bartizan 0".to_owned() },
+            signed: HashMap::new(),
+            signing: RefCell::new(Signing::new(Signer::new(7, Limits::default()))),
         }
     }
 
@@ -143,7 +153,7 @@ impl Server {
                         Transport::Tcp => TCP_ANSWER_MAX,
                     };
                     let mut answer = Answer::start(head, &mut reply, limit)?;
-                    let verdict = authority.answer(question, &mut answer);
+                    let verdict = authority.answer(question, &mut self.signing.borrow_mut(), &mut answer);
                     answer.finish(verdict.rcode, verdict.authoritative)
                 }
                 _ => return None,
@@ -185,7 +195,7 @@ pub(crate) fn query(question: &str, edns: Option<Edns<'_>>) -> Vec<u8> {
 }
 
 /// `NOERROR aa owner ttl TYPE data, … / authority + additional`.
-fn print(message: &Message) -> String {
+pub(crate) fn print(message: &Message) -> String {
     assert!(message.response && !message.recursion_available);
     let mut text = format!("{:?}", message.rcode);
     if message.authoritative {
@@ -218,8 +228,33 @@ fn print_record(record: &Record) -> String {
         RecordType::MX => format!("{} {}", number(0), target(2)),
         RecordType::SRV => format!("{} {} {} {}", number(0), number(2), number(4), target(6)),
         RecordType::SOA | RecordType::DS => "…".to_owned(),
+        RecordType::RRSIG => RecordType(number(0)).to_string(),
+        RecordType::NSEC => denial(rdata),
+        RecordType::DNSKEY | RecordType::CDNSKEY => format!("{} {}", number(0), rdata[3]),
+        RecordType::CDS => format!("{} {}", rdata[2], rdata[3]),
         _ if rdata.len() > 40 => format!("{} bytes", rdata.len()),
         _ => String::from_utf8_lossy(&rdata[1..]).into_owned(),
     };
     format!("{owner} {ttl} {rtype} {data}")
+}
+
+/// The next name and the types of an NSEC record (RFC 4034 §4.1).
+fn denial(rdata: &[u8]) -> String {
+    let name_end = {
+        let mut at = 0;
+        while rdata[at] > 0 {
+            at += usize::from(rdata[at]) + 1;
+        }
+        at + 1
+    };
+    let mut text = Name::from_wire(&rdata[..name_end]).unwrap().to_string();
+    let mut rest = &rdata[name_end..];
+    while let [window, length, tail @ ..] = rest {
+        let (bitmap, tail) = tail.split_at(usize::from(*length));
+        for bit in (0..bitmap.len() * 8).filter(|bit| bitmap[bit / 8] & (0x80 >> (bit % 8)) != 0) {
+            write!(text, " {}", RecordType(u16::from(*window) << 8 | bit as u16)).unwrap();
+        }
+        rest = tail;
+    }
+    text
 }

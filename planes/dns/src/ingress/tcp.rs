@@ -91,6 +91,7 @@ pub(crate) struct Worker {
     v6: Arc<Tally>,
     runtime: tokio::runtime::Runtime,
     limits: Limits,
+    signatures: bartizan_signer::Limits,
 }
 
 /// What all connections of the thread use in turn.
@@ -111,7 +112,12 @@ struct Answering {
 }
 
 impl Worker {
-    pub(crate) fn new(listeners: Vec<StdListener>, config: Reader<Config>, counters: &Counters) -> io::Result<Worker> {
+    pub(crate) fn new(
+        listeners: Vec<StdListener>,
+        config: Reader<Config>,
+        counters: &Counters,
+        signatures: bartizan_signer::Limits,
+    ) -> io::Result<Worker> {
         for listener in &listeners {
             listener.set_nonblocking(true)?;
         }
@@ -123,6 +129,7 @@ impl Worker {
             v6: counters.worker(Transport::Tcp, Family::V6),
             runtime: tokio::runtime::Builder::new_current_thread().enable_all().build()?,
             limits: Limits { connections: LIMITS.connections.min(share), ..LIMITS },
+            signatures,
         })
     }
 
@@ -131,7 +138,7 @@ impl Worker {
         let shared = Rc::new(Shared {
             answering: RefCell::new(Answering {
                 config: self.config,
-                worker: Box::default(),
+                worker: Box::new(pipeline::Worker::new(self.signatures)),
                 replies: vec![0; REPLY_BYTES * BATCH_MAX].into(),
             }),
             v4: self.v4,
@@ -417,6 +424,7 @@ impl Shared {
         }
         let counted = written + usize::from(then == Then::Close && written < count);
         tally.add_ends(exchanges[..counted].iter().map(|exchange| exchange.end));
+        tally.add_signed(worker.signed());
         Batch { bytes, queries: written as u64, kept, then }
     }
 }
@@ -480,7 +488,7 @@ mod tests {
             let listener = tcp("127.0.0.1:0".parse().unwrap(), Sharing::Exclusive).unwrap();
             let address = listener.local_addr().unwrap();
             let counters = Counters::default();
-            let mut worker = Worker::new(vec![listener], live.reader(), &counters).unwrap();
+            let mut worker = Worker::new(vec![listener], live.reader(), &counters, Default::default()).unwrap();
             worker.limits = limits;
             let (stop, stopped) = oneshot::channel();
             Server { address, counters, stop, thread: thread::spawn(|| worker.run(stopped)) }

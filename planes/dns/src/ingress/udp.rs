@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bartizan_live::Reader;
 use bartizan_net::{BATCH, Inbox, Outbox};
+use bartizan_signer::Limits;
 use bartizan_wire::dns::UDP_ANSWER_MAX;
 
 use crate::counters::{Counters, Event, Family, Tally};
@@ -43,6 +44,7 @@ impl Worker {
         socket: UdpSocket,
         config: Reader<Config>,
         counters: &Counters,
+        signatures: Limits,
         stopping: Arc<AtomicBool>,
     ) -> io::Result<Worker> {
         socket.set_nonblocking(false)?;
@@ -51,7 +53,7 @@ impl Worker {
         Ok(Worker {
             inbox: Inbox::new(&socket, QUERY_MAX)?,
             outbox: Outbox::new(UDP_ANSWER_MAX),
-            worker: Box::default(),
+            worker: Box::new(pipeline::Worker::new(signatures)),
             tally: counters.worker(Transport::Udp, family),
             socket,
             config,
@@ -90,5 +92,6 @@ impl Worker {
             }
         }
         egress::send_datagrams(&self.socket, &self.inbox, &mut self.outbox, &ends[..count], &self.tally);
+        self.tally.add_signed(self.worker.signed());
     }
 }
