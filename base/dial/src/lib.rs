@@ -29,4 +29,4 @@ pub use dialer::{Group, OriginDialer, Reach};
 pub use failure::Failure;
 pub use limits::{RESOLVER_THREADS, TTL_MIN};
 pub use origin_tls::{NoRoots, OriginTls};
-pub use resolver::{NameServers, Question};
+pub use resolver::{NameServers, NotAnswered, Question, Questions};

@@ -4,11 +4,13 @@
 //! ```text
 //! Resolver (memory) ── lookup ─┬─ system: the file of hosts, which name servers there are, what only the system knows
 //!                              └─ stub: one question to name servers (RFC 1035)
+//! Questions (no memory) ─ records of any type ─ stub
 //! ```
 
 mod files;
 mod found;
 mod lookup;
+mod questions;
 mod stub;
 mod system;
 
@@ -30,6 +32,7 @@ use crate::places::{Place, Places, Zone};
 pub(crate) use files::Files;
 pub(crate) use found::Found;
 use lookup::Answer;
+pub use questions::{NotAnswered, Questions};
 use stub::NoAnswer;
 use system::SystemResolver;
 

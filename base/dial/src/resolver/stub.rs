@@ -34,13 +34,22 @@ pub(super) struct NoAnswer;
 
 /// Why one server's answer cannot be used.
 #[derive(Debug, thiserror::Error)]
-enum Useless {
+pub(super) enum Useless {
     #[error(transparent)]
     Io(#[from] io::Error),
     #[error("not an answer to the question")]
     Strange,
     #[error("response code {0:?}")]
     Code(Rcode),
+    #[error("no answer in time")]
+    Slow,
+}
+
+/// Whether a server is to find the answer elsewhere (RFC 1034 §4.3.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Recursion {
+    Desired,
+    No,
 }
 
 /// A question with its number.
@@ -54,26 +63,33 @@ struct Query<'n> {
 pub(super) async fn ask(servers: &[SocketAddr], name: &Name, rtype: RecordType) -> Result<Records, NoAnswer> {
     for _ in 0..QUERY_ROUNDS {
         for server in servers.iter().take(NAME_SERVERS_MAX) {
-            let query = Query::new(name, rtype);
-            match tokio::time::timeout(QUERY_TIME, exchange(*server, &query)).await {
-                Ok(Ok(records)) => return Ok(records),
-                Ok(Err(error)) => tracing::debug!(%name, %rtype, %server, %error, "a name server does not help"),
-                Err(_) => tracing::debug!(%name, %rtype, %server, "a name server does not answer"),
+            match message(*server, name, rtype, Recursion::Desired).await {
+                Ok(message) => return Ok(records_of(&message, name, rtype)),
+                Err(error) => tracing::debug!(%name, %rtype, %server, %error, "a name server does not help"),
             }
         }
     }
     Err(NoAnswer)
 }
 
-async fn exchange(server: SocketAddr, query: &Query<'_>) -> Result<Records, Useless> {
-    let mut message = over_udp(server, query).await?;
-    if message.truncated {
-        message = over_tcp(server, query).await?;
-    }
+/// What one server answers, in time, and if it says that it knows: a name that does not exist is an answer too.
+pub(super) async fn message(
+    server: SocketAddr,
+    name: &Name,
+    rtype: RecordType,
+    recursion: Recursion,
+) -> Result<Message, Useless> {
+    let query = Query::new(name, rtype, recursion);
+    let message = tokio::time::timeout(QUERY_TIME, exchange(server, &query)).await.map_err(|_| Useless::Slow)??;
     match message.rcode {
-        Rcode::NOERROR | Rcode::NXDOMAIN => Ok(records_of(&message, query.name, query.rtype)),
+        Rcode::NOERROR | Rcode::NXDOMAIN => Ok(message),
         code => Err(Useless::Code(code)),
     }
+}
+
+async fn exchange(server: SocketAddr, query: &Query<'_>) -> Result<Message, Useless> {
+    let message = over_udp(server, query).await?;
+    if message.truncated { over_tcp(server, query).await } else { Ok(message) }
 }
 
 async fn over_udp(server: SocketAddr, query: &Query<'_>) -> Result<Message, Useless> {
@@ -107,11 +123,13 @@ async fn over_tcp(server: SocketAddr, query: &Query<'_>) -> Result<Message, Usel
 }
 
 impl<'n> Query<'n> {
-    fn new(name: &'n Name, rtype: RecordType) -> Query<'n> {
+    fn new(name: &'n Name, rtype: RecordType, recursion: Recursion) -> Query<'n> {
         let id = super::random() as u16;
         let edns = Edns::of_size(UDP_ANSWER_MAX as u16);
         let mut packet = write_query(id, name, rtype, Class::IN, Some(edns));
-        packet[FLAGS_AT] |= RECURSION_DESIRED;
+        if recursion == Recursion::Desired {
+            packet[FLAGS_AT] |= RECURSION_DESIRED;
+        }
         Query { id, name, rtype, packet }
     }
 
