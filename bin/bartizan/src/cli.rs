@@ -48,7 +48,7 @@ pub enum Command {
     Login(Login),
     /// Put a local service on the edge: no open port, no public address
     Tunnel(Box<Tunnel>),
-    /// Zones: list, show, create, delete, import, export and check
+    /// Zones: list, show, create, delete, import, export, check and diff
     Zone {
         #[command(subcommand)]
         action: ZoneAction,
@@ -498,6 +498,8 @@ pub enum ZoneAction {
     Import(ZoneImport),
     /// The records of a zone as a file
     Export(ZoneExport),
+    /// What another server answers otherwise: before a move, nothing should differ
+    Diff(ZoneDiff),
     /// What a registrar, a validator or a mail server would complain of
     Check {
         /// By name or id
@@ -526,6 +528,18 @@ pub struct ZoneImport {
     /// Say what would change, and change nothing
     #[arg(long)]
     pub dry_run: bool,
+}
+
+#[derive(Args)]
+pub struct ZoneDiff {
+    /// By name or id
+    pub zone: String,
+    /// A name server of the zone as it is elsewhere: an address or a host, with a port if it is not 53
+    #[arg(long, value_name = "ADDRESS")]
+    pub server: String,
+    /// TTLs that differ count too
+    #[arg(long)]
+    pub ttl: bool,
 }
 
 #[derive(Args)]

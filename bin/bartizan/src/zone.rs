@@ -1,6 +1,7 @@
 //! `bartizan zone`: thin clients of `/zones`.
 
 mod check;
+mod diff;
 
 use std::borrow::Cow;
 
@@ -32,6 +33,7 @@ pub async fn run(action: ZoneAction, api: &Api, output: Output) -> anyhow::Resul
         }
         ZoneAction::Import(words) => zone_file::import(words, api, output).await,
         ZoneAction::Export(words) => zone_file::export(words, api, output).await,
+        ZoneAction::Diff(words) => diff::run(words, api, output).await,
         ZoneAction::Check { zone } => check::run(&zone, api, output).await,
         ZoneAction::Delete { zone, yes } => {
             let zone = by_name_or_id(api, &zone).await?;

@@ -26,3 +26,4 @@ mod tools;
 mod tunnels;
 mod words;
 mod zone_files;
+mod zone_tools;

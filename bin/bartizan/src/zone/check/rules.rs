@@ -32,6 +32,7 @@ pub struct Finding {
     pub severity: Severity,
     /// The rule's name, for scripts.
     pub rule: &'static str,
+    #[serde(rename = "name")]
     pub owner: String,
     #[serde(rename = "type", serialize_with = "as_text")]
     pub kind: Option<RecordType>,

@@ -1,0 +1,178 @@
+//! `bartizan zone diff`: a zone beside what another server answers for it, name by name. For a move: before the parent is
+//! told, nothing should differ.
+
+mod compare;
+
+use std::collections::VecDeque;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bartizan_dial::{NameServers, NotAnswered, Questions};
+use bartizan_names::{Name, RecordType};
+use bartizan_wire::dns::Message;
+use serde_json::{Value, json};
+use tokio::task::JoinSet;
+
+use self::compare::{Difference, Here, Question};
+use crate::cli::ZoneDiff;
+use crate::client::Api;
+use crate::failure::{Cause, Failure};
+use crate::output::{Output, bold, one_line};
+use crate::zone::{by_name_or_id, shown, text};
+
+/// Questions that are under way at a time: a server that is not ours is not to be flooded.
+const AT_ONCE: usize = 16;
+
+/// After so many questions without an answer, and none with one, no more are asked.
+const FAILED_MAX: usize = 8;
+
+/// How often it is told how far it is.
+const TOLD_EVERY: Duration = Duration::from_secs(2);
+
+/// The port of DNS (RFC 1035 §4.2).
+const PORT: u16 = 53;
+
+pub async fn run(words: ZoneDiff, api: &Api, output: Output) -> anyhow::Result<()> {
+    let zone = by_name_or_id(api, &words.zone).await?;
+    let server = address(&words.server).await?;
+    let here = records(&zone, api).await?;
+    let (name, apex) = (shown(&zone, "name").into_owned(), Name::parse(text(&zone, "name"))?);
+    let seen =
+        ask_all(here.questions(&apex), server, output, |question, message| here.compare(question, message, words.ttl))
+            .await?;
+    let document = json!({
+        "zone": text(&zone, "name"), "server": server.to_string(), "questions": seen.asked,
+        "differences": seen.differences, "unanswered": seen.unanswered, "authoritative": seen.authoritative,
+    });
+    output.result(&document, || {
+        let lines: Vec<_> = seen.differences.iter().map(line).chain(seen.unanswered.iter().map(mute)).collect();
+        lines.join("\n")
+    })?;
+    if !seen.authoritative {
+        output.progress(format!("{server} is not authoritative for all of {name}: what it says may come from a cache"));
+    }
+    let outcome = match (seen.differences.len(), seen.unanswered.len()) {
+        (0, 0) => {
+            output.progress(format!("{name}: {server} answers the same to {} questions", seen.asked));
+            return Ok(());
+        }
+        (0, mute) => format!("{server} did not answer {mute} of {} questions", seen.asked),
+        (differ, 0) => format!("{server} answers {differ} of {} questions otherwise", seen.asked),
+        (differ, mute) => format!("{server} answers {differ} of {} questions otherwise, and {mute} not", seen.asked),
+    };
+    Err(Failure::new(Cause::Failed, outcome).into())
+}
+
+/// An address with or without a port, or a host's name.
+async fn address(server: &str) -> anyhow::Result<SocketAddr> {
+    if let Ok(address) = server.parse::<SocketAddr>() {
+        return Ok(address);
+    }
+    if let Ok(address) = server.trim_matches(['[', ']']).parse::<IpAddr>() {
+        return Ok((address, PORT).into());
+    }
+    let (host, port) = match server.rsplit_once(':').and_then(|(host, port)| Some((host, port.parse().ok()?))) {
+        Some(given) => given,
+        None => (server, PORT),
+    };
+    let found = tokio::net::lookup_host((host, port)).await;
+    found.ok().and_then(|mut found| found.next()).ok_or_else(|| {
+        Failure::new(Cause::Usage, format!("--server {server:?} has no address"))
+            .remedy("an address such as 192.0.2.1, [2001:db8::1]:5353, or the name of a host")
+            .into()
+    })
+}
+
+/// The zone's records, as the API exports them.
+async fn records(zone: &Value, api: &Api) -> anyhow::Result<Here> {
+    let mut download = api.download(&format!("/zones/{}/dns_records/export", text(zone, "id"))).await?;
+    let mut reading = compare::Reading::default();
+    while let Some(piece) = download.next().await? {
+        reading.take(&piece);
+    }
+    Ok(reading.end())
+}
+
+/// What came of all questions.
+#[derive(Default)]
+struct Seen {
+    asked: usize,
+    differences: Vec<Difference>,
+    unanswered: Vec<Value>,
+    authoritative: bool,
+}
+
+/// Asks everything, so many at a time, in order; what is answered is compared as it comes.
+async fn ask_all(
+    mut questions: VecDeque<Question>,
+    server: SocketAddr,
+    output: Output,
+    compare: impl Fn(&Question, &Message) -> Option<Difference>,
+) -> anyhow::Result<Seen> {
+    let asker = Arc::new(Questions::to(NameServers::These(vec![server])));
+    let all = questions.len();
+    let mut seen = Seen { authoritative: true, ..Seen::default() };
+    let mut told = Instant::now();
+    let mut under_way = JoinSet::new();
+    loop {
+        while under_way.len() < AT_ONCE
+            && let Some(question) = questions.pop_front()
+        {
+            let asker = Arc::clone(&asker);
+            under_way.spawn(async move {
+                let answer = asker.ask_at(server, &question.owner, question.rtype).await;
+                (question, answer)
+            });
+        }
+        let Some(done) = under_way.join_next().await else { break };
+        let (question, answer) = done?;
+        seen.asked += 1;
+        match answer {
+            Ok(message) => {
+                seen.authoritative &= message.authoritative;
+                seen.differences.extend(compare(&question, &message));
+            }
+            Err(error) => {
+                seen.unanswered.push(unanswered(&question.owner, question.rtype, &error));
+                if seen.unanswered.len() == seen.asked && seen.asked >= FAILED_MAX.min(all) {
+                    return Err(silent(server, &error).into());
+                }
+            }
+        }
+        if told.elapsed() >= TOLD_EVERY {
+            told = Instant::now();
+            output.progress(format!("{} of {all} questions, {} differ", seen.asked, seen.differences.len()));
+        }
+    }
+    seen.differences.sort_by(|one, other| (&one.owner, one.rtype.0).cmp(&(&other.owner, other.rtype.0)));
+    Ok(seen)
+}
+
+fn silent(server: SocketAddr, error: &NotAnswered) -> Failure {
+    Failure::new(Cause::Failed, format!("{server} does not answer for this zone: {error}"))
+        .remedy("--server ADDRESS[:PORT] is to be a name server of the zone as it is today")
+}
+
+fn unanswered(owner: &Name, rtype: RecordType, error: &NotAnswered) -> Value {
+    json!({ "name": owner.to_string(), "type": rtype.to_string(), "reason": error.to_string() })
+}
+
+fn mute(question: &Value) -> String {
+    format!(
+        "{} {}: not answered: {}",
+        shown(question, "name"),
+        text(question, "type"),
+        one_line(text(question, "reason"))
+    )
+}
+
+fn line(difference: &Difference) -> String {
+    let owner = bartizan_names::to_unicode(&difference.owner);
+    let proxied = if difference.proxied { " (proxied here)" } else { "" };
+    let mut lines = vec![format!("{} {}{proxied}", bold(&owner), difference.rtype)];
+    lines.extend(difference.only_here.iter().map(|data| format!("  - only here   {}", one_line(data))));
+    lines.extend(difference.only_there.iter().map(|data| format!("  + only there  {}", one_line(data))));
+    lines.extend(difference.ttls.map(|(here, there)| format!("  ttl {here} here, {there} there")));
+    lines.join("\n")
+}

@@ -1,0 +1,182 @@
+//! What is asked for, and how an answer differs from the records that there are.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use bartizan_model::{RecordData, Ttl};
+use bartizan_names::{Name, RecordType};
+use bartizan_wire::dns::{Class, Message};
+use bartizan_wire::zone_file::{Attributes, Entry, Reader, SyntaxError};
+use serde::Serialize;
+
+/// Types that are asked for at each name, beside those that it has here: what another server may have there.
+const OF_HOSTS: [RecordType; 4] = [RecordType::A, RecordType::AAAA, RecordType::MX, RecordType::TXT];
+const OF_SERVICES: [RecordType; 2] = [RecordType::TXT, RecordType::SRV];
+const OF_THE_APEX: [RecordType; 1] = [RecordType::CAA];
+
+/// Names that many zones have, and that are easily forgotten in a move.
+const COMMON: [&str; 10] = [
+    "www",
+    "mail",
+    "_dmarc",
+    "autodiscover",
+    "ftp",
+    "default._domainkey",
+    "selector1._domainkey",
+    "google._domainkey",
+    "_mta-sts",
+    "_acme-challenge",
+];
+
+/// One question to the other server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Question {
+    pub owner: Name,
+    pub rtype: RecordType,
+}
+
+/// A set that is not the same here and there.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub struct Difference {
+    #[serde(rename = "name")]
+    pub owner: String,
+    #[serde(rename = "type", serialize_with = "as_text")]
+    pub rtype: RecordType,
+    /// Answered with the edge's addresses, whatever its records are.
+    pub proxied: bool,
+    pub only_here: Vec<String>,
+    pub only_there: Vec<String>,
+    /// Here and there, in seconds, if they differ and matter.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ttls: Option<(u32, u32)>,
+}
+
+fn as_text<S: serde::Serializer>(kind: &RecordType, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(kind)
+}
+
+/// The records of one type at a name.
+#[derive(Debug, Default)]
+struct Set {
+    data: BTreeSet<String>,
+    ttl: u32,
+    proxied: bool,
+}
+
+/// The zone as it is here.
+#[derive(Debug, Default)]
+pub struct Here(BTreeMap<Name, BTreeMap<u16, Set>>);
+
+/// The zone on its way here.
+pub struct Reading {
+    reader: Reader,
+    here: Here,
+}
+
+impl Default for Reading {
+    fn default() -> Reading {
+        Reading { reader: Reader::new(Name::root()), here: Here::default() }
+    }
+}
+
+impl Reading {
+    pub fn take(&mut self, piece: &[u8]) {
+        let Reading { reader, here } = self;
+        reader.take(piece, &mut |line| here.put(line));
+    }
+
+    pub fn end(self) -> Here {
+        let Reading { reader, mut here } = self;
+        reader.end(&mut |line| here.put(line));
+        here
+    }
+}
+
+impl Here {
+    /// The edge writes its own export, so a line with a fault is none of its records.
+    fn put(&mut self, line: Result<Entry, SyntaxError>) {
+        let Ok(entry) = line else { return };
+        let Ok(rtype) = entry.kind.parse::<RecordType>() else { return };
+        // Each server has its own SOA.
+        if rtype == RecordType::SOA {
+            return;
+        }
+        let Ok(data) = RecordData::from_presentation(rtype, &entry.data, &entry.origin) else { return };
+        let set = self.0.entry(entry.owner).or_default().entry(rtype.0).or_default();
+        set.data.insert(data.presentation());
+        let ttl = entry.ttl.and_then(|ttl| Ttl::new(ttl.into())).map_or(0, Ttl::served);
+        set.ttl = if set.ttl == 0 { ttl } else { set.ttl.min(ttl) };
+        set.proxied |= entry.comment.is_some_and(|comment| Attributes::read(&comment).proxied == Some(true));
+    }
+
+    /// What is to be asked, in the order of names: every set of this zone, and what another server may have beside it.
+    pub fn questions(&self, apex: &Name) -> VecDeque<Question> {
+        let common = COMMON.iter().filter_map(|name| Name::parse(&format!("{name}.{apex}")).ok());
+        let names: BTreeSet<Name> = self.0.keys().cloned().chain(common).chain([apex.clone()]).collect();
+        let mut questions = VecDeque::new();
+        for owner in names {
+            let sets = self.0.get(&owner);
+            let mut rtypes: BTreeSet<u16> = sets.into_iter().flat_map(BTreeMap::keys).copied().collect();
+            // An alias is the answer to every question.
+            if !rtypes.contains(&RecordType::CNAME.0) {
+                let is_service = owner.labels().next().is_some_and(|label| label.starts_with(b"_"));
+                rtypes.extend(if is_service { &OF_SERVICES[..] } else { &OF_HOSTS }.iter().map(|rtype| rtype.0));
+                rtypes.extend(OF_THE_APEX.iter().filter(|_| owner == *apex).map(|rtype| rtype.0));
+            }
+            questions
+                .extend(rtypes.into_iter().map(|rtype| Question { owner: owner.clone(), rtype: RecordType(rtype) }));
+        }
+        questions
+    }
+
+    /// How the answer to a question differs from what is here.
+    pub fn compare(&self, question: &Question, message: &Message, with_ttl: bool) -> Option<Difference> {
+        let Question { owner, rtype } = question;
+        let answered = |wanted: RecordType| {
+            let of_owner = message.answers.iter().filter(|record| record.owner == *owner && record.class == Class::IN);
+            of_owner.filter(move |record| record.rtype == wanted)
+        };
+        let sets = self.0.get(owner);
+        let set = sets.and_then(|sets| sets.get(&rtype.0));
+        let nothing = BTreeSet::new();
+        let here = set.map_or(&nothing, |set| &set.data);
+        // An alias there takes the place of whatever was asked for.
+        let alias = answered(RecordType::CNAME).next().is_some() && *rtype != RecordType::CNAME;
+        if alias && here.is_empty() && !(sets.is_none() && is_first(*rtype)) {
+            return None; // told once a name
+        }
+        let there_type = if alias { RecordType::CNAME } else { *rtype };
+        let there = answered(there_type).map(|record| told(there_type, &record.rdata));
+        let there: BTreeSet<String> = there.map(|data| if alias { format!("CNAME {data}") } else { data }).collect();
+        let ttl_there = answered(there_type).map(|record| record.ttl).min();
+        let ttls = set.map(|set| set.ttl).zip(ttl_there).filter(|(here, there)| with_ttl && here != there);
+        let difference = Difference {
+            owner: owner.to_string(),
+            rtype: *rtype,
+            proxied: set.is_some_and(|set| set.proxied),
+            only_here: here.difference(&there).cloned().collect(),
+            only_there: there.difference(here).cloned().collect(),
+            ttls,
+        };
+        let same = difference.only_here.is_empty() && difference.only_there.is_empty() && difference.ttls.is_none();
+        (!same).then_some(difference)
+    }
+}
+
+/// Whether a type is the first that is asked for at a name which has nothing here.
+fn is_first(rtype: RecordType) -> bool {
+    rtype == OF_HOSTS[0] || rtype == OF_SERVICES[0]
+}
+
+/// Data as master files have it; as hexadecimal where its type has no such form here (RFC 3597 §5).
+fn told(rtype: RecordType, rdata: &[u8]) -> String {
+    match RecordData::from_wire(rtype, rdata) {
+        Some(data) => data.presentation(),
+        None => {
+            let octets: Vec<String> = rdata.iter().map(|octet| format!("{octet:02x}")).collect();
+            format!("\\# {} {}", rdata.len(), octets.concat())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

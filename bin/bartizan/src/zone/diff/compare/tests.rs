@@ -1,0 +1,90 @@
+use bartizan_wire::dns::{Rcode, Record};
+
+use super::*;
+
+const HERE: &str = "$ORIGIN zone.test.\n@ 300 IN A 192.0.2.1\nwww 300 IN CNAME zone.test.\n\
+                    m 300 IN MX 10 Mail\nm 60 IN MX 20 mail\nt 300 IN TXT \"a;b\" c\n\
+                    p 300 IN A 192.0.2.7 ; cf_tags=cf-proxied:true\n";
+
+fn here() -> Here {
+    let mut reading = Reading::default();
+    HERE.as_bytes().chunks(7).for_each(|piece| reading.take(piece));
+    reading.end()
+}
+
+fn name(owner: &str) -> Name {
+    match owner {
+        "@" => Name::parse("zone.test").unwrap(),
+        owner => Name::parse(&format!("{owner}.zone.test")).unwrap(),
+    }
+}
+
+/// An answer of records that are written as `owner ttl type data`.
+fn message(records: &[&str]) -> Message {
+    let record = |text: &&str| {
+        let mut words = text.splitn(4, ' ');
+        let (owner, ttl) = (name(words.next().unwrap()), words.next().unwrap().parse().unwrap());
+        let rtype: RecordType = words.next().unwrap().parse().unwrap();
+        let data = RecordData::from_presentation(rtype, words.next().unwrap(), &name("@")).unwrap();
+        Record { owner, rtype, class: Class::IN, ttl, rdata: data.rdata() }
+    };
+    Message {
+        id: 0,
+        response: true,
+        authoritative: true,
+        answers: records.iter().map(record).collect(),
+        rcode: Rcode::NOERROR,
+        ..Message::parse(&[0; 12]).unwrap()
+    }
+}
+
+#[test]
+fn what_differs() {
+    let here = here();
+    for (owner, rtype, answer, expect) in [
+        ("@", "A", &["@ 300 A 192.0.2.1"][..], ""),
+        ("@", "A", &["@ 60 A 192.0.2.1"], "300≠60"),
+        ("@", "A", &["@ 300 A 192.0.2.2"], "-192.0.2.1 +192.0.2.2"),
+        ("@", "A", &[], "-192.0.2.1"),
+        ("@", "AAAA", &["@ 300 AAAA 2001:db8::1"], "+2001:db8::1"),
+        ("m", "MX", &["m 60 MX 20 mail", "m 60 MX 10 MAIL"], ""),
+        ("t", "TXT", &["t 300 TXT \"a;b\" \"c\""], ""),
+        ("p", "A", &["p 300 A 192.0.2.8"], "proxied -192.0.2.7 +192.0.2.8"),
+        ("www", "CNAME", &["www 300 CNAME other"], "-zone.test. +other.zone.test."),
+        // Records of other names, which servers add, are no answer.
+        ("www", "CNAME", &["www 300 CNAME @", "@ 300 A 192.0.2.9"], ""),
+        // An alias there, addresses here; where nothing is here it is told once.
+        ("@", "A", &["@ 300 CNAME other"], "-192.0.2.1 +CNAME other.zone.test."),
+        ("new", "A", &["new 300 CNAME other"], "+CNAME other.zone.test."),
+        ("new", "TXT", &["new 300 CNAME other"], "+CNAME other.zone.test."),
+        ("new", "MX", &["new 300 CNAME other"], ""),
+        ("p", "MX", &["p 300 CNAME other"], ""),
+    ] {
+        let question = Question { owner: name(owner), rtype: rtype.parse().unwrap() };
+        let answer = answer.iter().map(|text| text.replace("CNAME @", "CNAME zone.test.")).collect::<Vec<_>>();
+        let answer: Vec<&str> = answer.iter().map(String::as_str).collect();
+        let told = here.compare(&question, &message(&answer), true).map(|difference| {
+            let mut words: Vec<String> = difference.proxied.then(|| "proxied".to_owned()).into_iter().collect();
+            words.extend(difference.only_here.iter().map(|data| format!("-{data}")));
+            words.extend(difference.only_there.iter().map(|data| format!("+{data}")));
+            words.extend(difference.ttls.map(|(here, there)| format!("{here}≠{there}")));
+            words.join(" ")
+        });
+        assert_eq!(told.unwrap_or_default(), expect, "{owner} {rtype} {answer:?}");
+    }
+    let question = Question { owner: name("@"), rtype: RecordType::A };
+    assert_eq!(here.compare(&question, &message(&["@ 60 A 192.0.2.1"]), false), None);
+}
+
+#[test]
+fn what_is_asked() {
+    let asked: Vec<String> = (here().questions(&name("@")).iter())
+        .map(|question| format!("{} {}", question.owner, question.rtype))
+        .collect();
+    for expect in ["zone.test CAA", "zone.test AAAA", "m.zone.test MX", "m.zone.test A", "_dmarc.zone.test TXT"] {
+        assert!(asked.contains(&expect.to_owned()), "{expect}: {asked:?}");
+    }
+    // An alias is asked for alone.
+    let of_www: Vec<_> = asked.iter().filter(|question| question.starts_with("www.")).collect();
+    assert_eq!(of_www, ["www.zone.test CNAME"]);
+}
