@@ -44,6 +44,10 @@ pub(crate) const TESTS: &[Program] = &[
     program("inadyn", "inadyn"),
     // Certificates by ACME, as certbot gets them.
     program("pebble", "pebble"),
+    // Signed zones: a chain of trust from a root of our own, and who validates it.
+    program("unbound", "unbound"),
+    program("delv", "bind9-dnsutils"),
+    program("ldns-signzone", "ldnsutils"),
     // Tests of the kernel's part make network namespaces, and look into them.
     program("ip", "iproute2"),
     program("nft", "nftables"),

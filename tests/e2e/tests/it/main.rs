@@ -21,6 +21,7 @@ mod posts;
 mod records;
 mod rights;
 mod sdk;
+mod signed_zones;
 mod strangers;
 mod tools;
 mod tunnels;

@@ -1,0 +1,406 @@
+//! Signed answers before real judges: a chain of trust from a root of our own, and validators that believe nothing else.
+//!
+//! ```text
+//! dig, delv ─► unbound (validates) ─┬─► "." and "test.", signed by ldns, as files
+//!                                   └─► our DNS plane: a zone for each form of denial, signed as it answers
+//! ```
+
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+
+use bartizan_authority::{Addresses, NameContent, Proxied, RecordSet, ZoneFacts, Zones};
+use bartizan_e2e::dns::{Reply, dig};
+use bartizan_e2e::{Program, finish, wait};
+use bartizan_live::Live;
+use bartizan_names::{Name, RecordType, ZoneName};
+use bartizan_plane_dns::{Config, Counters, Identity, Plane, Sockets, start};
+use bartizan_signer::{
+    Algorithm, Announcement, Denial, Digest, Duties, PrivateKey, Role, Validity, ZoneKey, ZoneKeys, generate,
+};
+use tempfile::TempDir;
+
+/// A zone of ours: its denial, and the keys it has.
+struct Signed {
+    apex: &'static str,
+    denial: Denial,
+    keys: &'static [(Role, Algorithm)],
+}
+
+const P256: Algorithm = Algorithm::EcdsaP256Sha256;
+const ED25519: Algorithm = Algorithm::Ed25519;
+
+const ZONES: [Signed; 4] = [
+    Signed { apex: "compact.test", denial: Denial::Compact, keys: &[(Role::Csk, P256)] },
+    Signed { apex: "lies.test", denial: Denial::BlackLies, keys: &[(Role::Csk, ED25519)] },
+    Signed { apex: "shotgun.test", denial: Denial::Shotgun, keys: &[(Role::Ksk, P256), (Role::Zsk, P256)] },
+    // A key that is on its way out still signs beside the one that follows it (RFC 6781 §4.1.1.2).
+    Signed { apex: "rolling.test", denial: Denial::Compact, keys: &[(Role::Csk, P256), (Role::Csk, P256)] },
+];
+
+fn name(text: &str) -> Name {
+    Name::parse(text).unwrap()
+}
+
+fn apex(text: &str) -> ZoneName {
+    ZoneName::new(name(text)).unwrap()
+}
+
+fn keys(zone: &Signed) -> Arc<ZoneKeys> {
+    let duties = Duties { published: true, signs: true, announced: true };
+    let key = |(role, algorithm): &(Role, Algorithm)| {
+        let made = generate(*role, *algorithm).unwrap();
+        let private = PrivateKey::sealed(b"", &made.pkcs8, Arc::new(|_, bytes| Some(bytes.to_vec())));
+        ZoneKey { public: made.public, duties, private: Some(private) }
+    };
+    let keys = zone.keys.iter().map(key).collect();
+    Arc::new(ZoneKeys::new(keys, zone.denial, Announcement::Keys, Validity::default()).unwrap())
+}
+
+fn facts(zone: &str, dnssec: Option<Arc<ZoneKeys>>) -> ZoneFacts {
+    ZoneFacts {
+        apex: apex(zone),
+        serial: 2_026_351_035,
+        nameservers: vec![name("ns1.test"), name("ns2.test")],
+        soa_rname: name("dns.test"),
+        paused: false,
+        dnssec,
+    }
+}
+
+/// What every zone has, and the question of which it is the answer.
+fn contents(zone: &str) -> Vec<(String, RecordType, Vec<Vec<u8>>, Proxied)> {
+    let at = |owner: &str| if owner.is_empty() { zone.to_owned() } else { format!("{owner}.{zone}") };
+    let wire = |owner: &str| name(&at(owner)).as_wire().to_vec();
+    let set = |owner: &str, rtype: RecordType, data: Vec<Vec<u8>>| (at(owner), rtype, data, Proxied::Never);
+    let text = |text: &str, count: usize| [&[text.len() as u8], text.as_bytes()].concat().repeat(count);
+    vec![
+        set("", RecordType::A, vec![vec![192, 0, 2, 1]]),
+        set("", RecordType::TXT, vec![text("v=spf1 -all", 1)]),
+        set("www", RecordType::A, vec![vec![192, 0, 2, 9], vec![192, 0, 2, 1]]),
+        set("www", RecordType::TXT, vec![text("b", 1), text("a", 2), text("a", 1)]),
+        set("mail", RecordType::MX, vec![[&[0, 10], &wire("www")[..]].concat(), [&[0, 5], &wire("two")[..]].concat()]),
+        set("two", RecordType::A, vec![vec![192, 0, 2, 2]]),
+        set("two", RecordType::AAAA, vec![[0x20; 16].to_vec()]),
+        set("_http._tcp", RecordType::SRV, vec![[&[0, 1, 0, 1, 0, 80], &wire("www")[..]].concat()]),
+        set("caa", RecordType::CAA, vec![b"\0\x05issueca.test".to_vec()]),
+        set("odd", RecordType(65_280), vec![b"anything".to_vec()]),
+        set("long", RecordType::TXT, vec![text(&"x".repeat(200), 9)]),
+        set("*.wild", RecordType::A, vec![vec![192, 0, 2, 3]]),
+        set("below.ent", RecordType::A, vec![vec![192, 0, 2, 4]]),
+        set("alias", RecordType::CNAME, vec![wire("www")]),
+        set("alias-of-wild", RecordType::CNAME, vec![wire("x.y.wild")]),
+        set("alias-of-nothing", RecordType::CNAME, vec![wire("nothing")]),
+        set("alias-abroad", RecordType::CNAME, vec![name("www.compact.test").as_wire().to_vec()]),
+        set("alias-of-plain", RecordType::CNAME, vec![name("www.plain.test").as_wire().to_vec()]),
+        set("*.alias", RecordType::CNAME, vec![wire("www")]),
+        // Delegations: one to a zone of strangers without keys, and one with; their servers are in them.
+        set("away", RecordType::NS, vec![wire("ns.away")]),
+        set("ns.away", RecordType::A, vec![vec![192, 0, 2, 5]]),
+        set("far", RecordType::NS, vec![wire("ns.far")]),
+        set("far", RecordType::DS, vec![[&[1, 2, 13, 2], &[7; 32][..]].concat()]),
+        set("open", RecordType::NS, vec![name("ns1.test").as_wire().to_vec()]),
+        (at("proxied"), RecordType::TXT, vec![text("mine", 1)], Proxied::UnlessPaused),
+    ]
+}
+
+fn zones() -> (Zones, Vec<(&'static str, Arc<ZoneKeys>)>) {
+    let mut edit = Zones::empty().edit();
+    let mut all = Vec::new();
+    let mut put = |zone: &str, dnssec: Option<Arc<ZoneKeys>>| {
+        edit.put_zone(facts(zone, dnssec));
+        let mut names: Vec<(String, NameContent)> = Vec::new();
+        for (owner, rtype, rdata, proxied) in contents(zone) {
+            let set = RecordSet { rtype, ttl: 300, rdata };
+            match names.iter_mut().find(|(known, _)| *known == owner) {
+                Some((_, content)) => content.sets.push(set),
+                None => names.push((owner, NameContent { sets: vec![set], proxied })),
+            }
+        }
+        for (owner, content) in names {
+            edit.put_name(&apex(zone), &name(&owner), content);
+        }
+    };
+    for zone in &ZONES {
+        let keys = keys(zone);
+        put(zone.apex, Some(Arc::clone(&keys)));
+        all.push((zone.apex, keys));
+    }
+    put("plain.test", None);
+    for zone in &ZONES {
+        // A zone of ours inside of ours, without keys.
+        edit.put_zone(facts(&format!("open.{}", zone.apex), None));
+        let www = NameContent {
+            sets: vec![RecordSet { rtype: RecordType::A, ttl: 300, rdata: vec![vec![192, 0, 2, 6]] }],
+            proxied: Proxied::Never,
+        };
+        edit.put_name(&apex(&format!("open.{}", zone.apex)), &name(&format!("www.open.{}", zone.apex)), www);
+    }
+    (edit.finish(), all)
+}
+
+fn serve(zones: Zones) -> (Plane, SocketAddr) {
+    let (udp, tcp) = both_ports();
+    let address = udp.local_addr().unwrap();
+    let live = Live::new(Config {
+        zones,
+        addresses: Addresses { v4: vec![Ipv4Addr::new(203, 0, 113, 1)], v6: vec!["2001:db8::1".parse().unwrap()] },
+        identity: Identity::default(),
+    });
+    (start(Sockets { udp: vec![udp], tcp: vec![tcp] }, &live, &Counters::default()).unwrap(), address)
+}
+
+fn both_ports() -> (UdpSocket, TcpListener) {
+    loop {
+        let tcp = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        if let Ok(udp) = UdpSocket::bind(tcp.local_addr().unwrap()) {
+            return (udp, tcp);
+        }
+    }
+}
+
+/// Signs a zone file by a new key; gives the DS record.
+fn sign(folder: &Path, zone: &str, text: &str) -> String {
+    let file = if zone == "." { "root.zone".to_owned() } else { format!("{zone}zone") };
+    fs::write(folder.join(&file), text).unwrap();
+    let mut keygen = Command::new("ldns-keygen");
+    let key = finish(keygen.current_dir(folder).args(["-k", "-a", "ECDSAP256SHA256", zone])).ok();
+    finish(Command::new("ldns-signzone").current_dir(folder).args([
+        "-f",
+        &format!("{file}.signed"),
+        &file,
+        key.trim(),
+    ]))
+    .ok();
+    fs::read_to_string(folder.join(format!("{}.ds", key.trim()))).unwrap()
+}
+
+struct World {
+    folder: TempDir,
+    _plane: Plane,
+    server: SocketAddr,
+    resolver: SocketAddr,
+    _unbound: Program,
+}
+
+impl World {
+    fn begin() -> World {
+        let folder = tempfile::Builder::new().prefix("bartizan-signed-").tempdir().unwrap();
+        let path = folder.path();
+        let (zones, keys) = zones();
+        let (plane, server) = serve(zones);
+        let mut tld = "test. 3600 IN SOA ns1.test. host.test. 1 1800 900 604800 3600\ntest. 3600 IN NS ns1.test.\n\
+                       ns1.test. 3600 IN A 127.0.0.1\nns2.test. 3600 IN A 127.0.0.1\nplain.test. 3600 IN NS ns1.test.\n"
+            .to_owned();
+        for (zone, keys) in &keys {
+            tld += &format!("{zone}. 3600 IN NS ns1.test.\n");
+            for key in keys.keys().iter().filter(|key| key.public.role().signs_keys()) {
+                let ds = key.public.ds(&apex(zone), Digest::Sha256);
+                let [high, low, algorithm, digest, hash @ ..] = ds.as_ref() else { panic!("a DS is longer") };
+                let hash: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+                tld +=
+                    &format!("{zone}. 3600 IN DS {} {algorithm} {digest} {hash}\n", u16::from_be_bytes([*high, *low]));
+            }
+        }
+        let ds = sign(path, "test.", &tld);
+        let root = format!(
+            ". 86400 IN SOA a.root. host.root. 1 1800 900 604800 86400\n. 86400 IN NS a.root.\na.root. 86400 IN A 127.0.0.1\n\
+             test. 86400 IN NS ns1.test.\nns1.test. 86400 IN A 127.0.0.1\n{ds}"
+        );
+        let anchor = sign(path, ".", &root);
+        fs::write(path.join("anchor"), anchor).unwrap();
+        let (unbound, resolver) = unbound(path, server);
+        World { folder, _plane: plane, server, resolver, _unbound: unbound }
+    }
+
+    fn ask(&self, question: &str) -> Reply {
+        let words: Vec<&str> = question.split(' ').collect();
+        dig(self.resolver, &[&["+dnssec", "+recurse"], &words[..]].concat())
+    }
+}
+
+/// A resolver that believes the root's key alone, and uses what denials prove (RFC 8198).
+fn unbound(folder: &Path, server: SocketAddr) -> (Program, SocketAddr) {
+    let (udp, tcp) = both_ports();
+    let resolver = udp.local_addr().unwrap();
+    drop((udp, tcp));
+    let here = folder.display();
+    let mut text = format!(
+        "server:\n directory: \"{here}\"\n chroot: \"\"\n username: \"\"\n pidfile: \"\"\n use-syslog: no\n verbosity: 1\n \
+         val-log-level: 2\n interface: 127.0.0.1\n port: {}\n do-not-query-localhost: no\n do-ip6: no\n \
+         module-config: \"validator iterator\"\n trust-anchor-file: \"{here}/anchor\"\n aggressive-nsec: yes\n \
+         local-zone: \"test.\" nodefault\n num-threads: 1\n\
+         remote-control:\n control-enable: no\n",
+        resolver.port()
+    );
+    for (zone, file) in [(".", "root.zone"), ("test.", "test.zone")] {
+        text += &format!(
+            "auth-zone:\n name: \"{zone}\"\n zonefile: \"{here}/{file}.signed\"\n for-downstream: no\n for-upstream: yes\n"
+        );
+    }
+    for zone in ZONES.iter().map(|zone| zone.apex).chain(["plain.test"]) {
+        text += &format!("stub-zone:\n name: \"{zone}\"\n stub-addr: 127.0.0.1@{}\n", server.port());
+    }
+    fs::write(folder.join("unbound.conf"), text).unwrap();
+    let program =
+        Program::start("unbound", Command::new("unbound").args(["-d", "-c"]).arg(folder.join("unbound.conf")));
+    wait::until("unbound answers", || (dig(resolver, &["+recurse", "test.", "SOA"]).status == "NOERROR").then_some(()));
+    (program, resolver)
+}
+
+/// Questions about a zone, whether the answer is secure, its status, and how many records the answer has beside signatures.
+/// What is not there comes first, so that a denial that says too much spoils what follows.
+fn questions(zone: &str) -> Vec<(String, bool, &'static str, usize)> {
+    let q = |owner: &str, rtype: &str, secure, status, count| {
+        let owner = if owner.is_empty() { zone.to_owned() } else { format!("{owner}.{zone}") };
+        (format!("{owner} {rtype}"), secure, status, count)
+    };
+    // A validator that does not know NXNAME takes a name that is not there for one without types.
+    let nothing = "NOERROR";
+    vec![
+        q("nothing", "A", true, nothing, 0),
+        q("nothing", "TXT", true, nothing, 0),
+        q("a.b.c.nothing", "AAAA", true, nothing, 0),
+        q("www", "AAAA", true, "NOERROR", 0),
+        q("www", "MX", true, "NOERROR", 0),
+        q("www", "TYPE1234", true, "NOERROR", 0),
+        q("", "AAAA", true, "NOERROR", 0),
+        q("", "DS", true, "NOERROR", 1),
+        q("ent", "A", true, "NOERROR", 0),
+        q("ent", "TXT", true, "NOERROR", 0),
+        q("x.wild", "AAAA", true, "NOERROR", 0),
+        q("wild", "A", true, "NOERROR", 0),
+        q("alias-of-nothing", "A", true, nothing, 1),
+        q("alias", "AAAA", true, "NOERROR", 1),
+        q("away", "DS", true, "NOERROR", 0),
+        q("open", "DS", true, "NOERROR", 0),
+        q("proxied", "MX", true, "NOERROR", 0),
+        q("proxied", "CNAME", true, "NOERROR", 0),
+        q("nothing", "ANY", true, "NOERROR", 0),
+        q("", "A", true, "NOERROR", 1),
+        q("", "TXT", true, "NOERROR", 1),
+        q("", "SOA", true, "NOERROR", 1),
+        q("", "NS", true, "NOERROR", 2),
+        q("mail", "ANY", true, "NOERROR", 1),
+        q("www", "A", true, "NOERROR", 2),
+        q("www", "TXT", true, "NOERROR", 3),
+        q("WwW", "a", true, "NOERROR", 2),
+        q("mail", "MX", true, "NOERROR", 2),
+        q("two", "AAAA", true, "NOERROR", 1),
+        q("_http._tcp", "SRV", true, "NOERROR", 1),
+        q("caa", "CAA", true, "NOERROR", 1),
+        q("odd", "TYPE65280", true, "NOERROR", 1),
+        q("long", "TXT", true, "NOERROR", 1),
+        q("x.wild", "A", true, "NOERROR", 1),
+        q("x.y.wild", "A", true, "NOERROR", 1),
+        q("*.wild", "A", true, "NOERROR", 1),
+        q("below.ent", "A", true, "NOERROR", 1),
+        q("alias", "A", true, "NOERROR", 3),
+        q("alias", "CNAME", true, "NOERROR", 1),
+        q("alias-of-wild", "A", true, "NOERROR", 2),
+        q("alias-abroad", "A", true, "NOERROR", 3),
+        q("x.alias", "A", true, "NOERROR", 3),
+        q("far", "DS", true, "NOERROR", 1),
+        q("proxied", "A", true, "NOERROR", 1),
+        q("proxied", "AAAA", true, "NOERROR", 1),
+        q("proxied", "TXT", true, "NOERROR", 1),
+        q("www", "NSEC", true, "NOERROR", 1),
+        q("nothing", "NSEC", true, "NOERROR", 1),
+        // What leads out of what is signed is not secure, and is answered.
+        q("alias-of-plain", "A", false, "NOERROR", 3),
+        q("www.open", "A", false, "NOERROR", 1),
+        q("nothing.open", "A", false, "NXDOMAIN", 0),
+        q("open", "SOA", false, "NOERROR", 1),
+    ]
+}
+
+#[test]
+fn a_validator_finds_every_answer_secure() {
+    let world = World::begin();
+    let mut wrong = Vec::new();
+    for zone in &ZONES {
+        let mut all = questions(zone.apex);
+        let keys = zone.keys.iter().filter(|(role, _)| role.signs_keys()).count();
+        all.push((format!("{} DNSKEY", zone.apex), true, "NOERROR", zone.keys.len()));
+        all.push((format!("{} CDS", zone.apex), true, "NOERROR", keys));
+        all.push((format!("{} CDNSKEY", zone.apex), true, "NOERROR", keys));
+        // There are as many DS records as keys that they are of.
+        all.iter_mut().filter(|(question, ..)| *question == format!("{} DS", zone.apex)).for_each(|row| row.3 = keys);
+        for (question, secure, status, count) in all {
+            let reply = world.ask(&question);
+            let found = reply.answer.iter().filter(|record| record.kind != "RRSIG").count();
+            let expect = (status, secure, count);
+            if (reply.status.as_str(), reply.has_flag("ad"), found) != expect {
+                wrong.push(format!("{question}: wanted {expect:?}\n{}", reply.text));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Another validator's opinion, which asks for every key itself.
+#[test]
+fn delv_validates_it_too() {
+    let world = World::begin();
+    let anchor = fs::read_to_string(world.folder.path().join("anchor")).unwrap();
+    let words: Vec<&str> = anchor.split_whitespace().collect();
+    let at = words.iter().position(|word| *word == "DS").unwrap();
+    let anchors = format!(
+        "trust-anchors {{ \".\" static-ds {} {} {} \"{}\"; }};\n",
+        words[at + 1],
+        words[at + 2],
+        words[at + 3],
+        words[at + 4..].concat()
+    );
+    let file = world.folder.path().join("delv.keys");
+    fs::write(&file, anchors).unwrap();
+    let port = world.resolver.port().to_string();
+    for zone in &ZONES {
+        for (question, expect) in [
+            ("www A", "; fully validated"),
+            ("x.wild A", "; fully validated"),
+            ("alias A", "; fully validated"),
+            ("nothing A", "; negative response, fully validated"),
+            ("www MX", "; negative response, fully validated"),
+            ("ent A", "; negative response, fully validated"),
+            ("open DS", "; negative response, fully validated"),
+            ("www.open A", "; unsigned answer"),
+        ] {
+            let (owner, rtype) = question.split_once(' ').unwrap();
+            let mut delv = Command::new("delv");
+            delv.args(["@127.0.0.1", "-p", &port, "-a"]).arg(&file).args([
+                "+root=.",
+                &format!("{owner}.{}", zone.apex),
+                rtype,
+            ]);
+            let finished = finish(&mut delv);
+            assert!(finished.out.contains(expect), "{question} of {}: {}{}", zone.apex, finished.out, finished.err);
+        }
+    }
+}
+
+/// Whoever walks from name to name finds none but the one that was asked for.
+#[test]
+fn a_zone_cannot_be_walked() {
+    let world = World::begin();
+    for zone in &ZONES {
+        // The apex's own NSEC record leads to a name that is not there, and so on: the walk finds no name of the zone.
+        let (mut next, mut names) = (zone.apex.to_owned(), Vec::new());
+        for _ in 0..20 {
+            let reply = dig(world.server, &["+dnssec", &next, "NSEC"]);
+            let Some(nsec) = reply.answer.iter().chain(&reply.authority).find(|record| record.kind == "NSEC") else {
+                break;
+            };
+            assert_eq!(nsec.name.trim_end_matches('.'), next.trim_end_matches('.'), "an NSEC of another name");
+            next = nsec.data.split(' ').next().unwrap().to_owned();
+            names.push(next.clone());
+        }
+        assert_eq!(names.len(), 20);
+        let apex = zone.apex;
+        for (at, name) in names.iter().enumerate() {
+            assert_eq!(*name, format!("{}{apex}.", "\\000.".repeat(at + 1)));
+        }
+    }
+}
