@@ -101,6 +101,18 @@ impl RecordData {
         }
     }
 
+    /// Octets of the wire as one line of a master file: in hexadecimal where the type has no form of its own here, or they do
+    /// not fit it (RFC 3597 §5).
+    pub fn told(rtype: RecordType, wire: &[u8]) -> String {
+        match RecordData::from_wire(rtype, wire) {
+            Some(data) => data.presentation(),
+            None => {
+                let octets: Vec<String> = wire.iter().map(|octet| format!("{octet:02x}")).collect();
+                format!("\\# {} {}", wire.len(), octets.concat())
+            }
+        }
+    }
+
     /// Whether records of this type are kept.
     fn has_form(rtype: RecordType) -> bool {
         matches!(rtype, RecordType::A | RecordType::AAAA | RecordType::CNAME | RecordType::TXT | RecordType::LOC)

@@ -12,6 +12,7 @@
 mod apps;
 mod command;
 mod connections;
+mod dns;
 mod firewall;
 mod leased;
 mod listening;
@@ -23,6 +24,7 @@ mod problems;
 pub use apps::{AppCounters, AppCounts};
 pub use command::{Command, Commanded};
 pub use connections::{Connection, Connections, Health, LastAnswer, Uploaded};
+pub use dns::{DnsQuery, DnsQuestion, DnsStep, DnsTrace};
 pub use firewall::{FirewallAnswer, FirewallQuery, FirewallQuestion, Verdict};
 pub use leased::{Lease, Leased};
 pub use listening::{Listening, NotListening, Reason, TierName};

@@ -8,8 +8,8 @@ use std::time::Instant;
 use bartizan_live::Live;
 
 use crate::{
-    AppCounts, Commanded, Connections, FirewallQuery, Listening, Measured, Metric, Problem, ProblemKind, Problems,
-    Sample,
+    AppCounts, Commanded, Connections, DnsQuery, FirewallQuery, Listening, Measured, Metric, Problem, ProblemKind,
+    Problems, Sample,
 };
 
 /// What the planes show, and what can be asked of them. Clones are the same.
@@ -20,6 +20,7 @@ pub struct Observed {
     pub problems: Problems,
     pub applied: Applied,
     pub apps: Arc<dyn AppCounts>,
+    pub dns: Arc<dyn DnsQuery>,
     pub firewall: Arc<dyn FirewallQuery>,
     pub commands: Arc<dyn Commanded>,
     /// All that count.

@@ -14,6 +14,7 @@ pub mod account;
 pub mod audit_log;
 pub mod dns_import;
 pub mod dns_record;
+pub mod dns_trace;
 mod edge;
 mod envelope;
 pub mod firewall;

@@ -76,6 +76,13 @@ pub enum Command {
         #[command(flatten)]
         edge: Edge,
     },
+    /// How an answer of the DNS comes about: trace
+    Dns {
+        #[command(subcommand)]
+        action: DnsAction,
+        #[command(flatten)]
+        edge: Edge,
+    },
     /// Who may come in: block, allow, list, remove, test
     Firewall {
         #[command(subcommand)]
@@ -736,6 +743,27 @@ pub struct AppWords {
     /// Access rules are not in force here
     #[arg(long)]
     pub no_firewall: bool,
+}
+
+#[derive(Subcommand)]
+pub enum DnsAction {
+    /// What the edge decides on the way to an answer, what it sends, and which records that is about
+    Trace(DnsQuestion),
+}
+
+#[derive(Args)]
+pub struct DnsQuestion {
+    /// Whose records are asked for
+    pub name: String,
+    /// The type of records
+    #[arg(value_name = "TYPE", default_value = "A")]
+    pub kind: String,
+    /// With signatures, as validators ask
+    #[arg(long)]
+    pub dnssec: bool,
+    /// As over TCP, where an answer has no need to be short
+    #[arg(long)]
+    pub tcp: bool,
 }
 
 #[derive(Subcommand)]

@@ -20,6 +20,7 @@ mod data_dir;
 mod demo;
 mod diff;
 mod disk;
+mod dns;
 mod doctor;
 mod edge_files;
 mod failure;
@@ -103,6 +104,9 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Tunnel(tunnel) => connector_runtime()?.block_on(tunnel::run(*tunnel, output)),
         Command::App { action, edge } => {
             runtime()?.block_on(async { app::run(action, &credentials::find(&edge)?.running("app"), output).await })
+        }
+        Command::Dns { action, edge } => {
+            runtime()?.block_on(async { dns::run(action, &credentials::find(&edge)?.running("record"), output).await })
         }
         Command::Firewall { action, edge } => runtime()?
             .block_on(async { firewall::run(action, &credentials::find(&edge)?.running("firewall"), output).await }),

@@ -105,6 +105,7 @@ impl Planes {
             problems: Problems::default(),
             applied: Applied::default(),
             apps: l4.app_counts(),
+            dns: Arc::new(dns::InForce::new(dns_live.clone())),
             firewall: Arc::new(l4::InForce(l4_live.clone())),
             commands: Arc::new(tunnel.commands()),
             counted: counted.into(),

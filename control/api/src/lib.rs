@@ -44,6 +44,7 @@ mod cookie;
 mod cookie_secrets;
 mod deletions;
 mod dns_records;
+mod dns_trace;
 mod edge;
 mod error;
 mod extract;

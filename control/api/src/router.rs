@@ -31,8 +31,9 @@ use crate::state::{Api, Background, Dependencies};
 use crate::turns::Turns;
 use crate::writes::Writes;
 use crate::{
-    access_rules, accounts, audit_logs, dns_records, edge, firewall, front, ips, members, openapi, page, page_rules,
-    pops, probes, sessions, settings, spectrum, status, tokens, tunnel_routes, tunnels, user, users, zone_facts, zones,
+    access_rules, accounts, audit_logs, dns_records, dns_trace, edge, firewall, front, ips, members, openapi, page,
+    page_rules, pops, probes, sessions, settings, spectrum, status, tokens, tunnel_routes, tunnels, user, users,
+    zone_facts, zones,
 };
 
 /// The whole API as a service, for [`crate::serve()`] and for tests.
@@ -106,6 +107,7 @@ fn dialect(api: &Api) -> OpenApiRouter<Api> {
         .merge(settings::routes(api))
         .merge(zone_facts::routes(api))
         .merge(dns_records::routes(api))
+        .merge(dns_trace::routes(api))
         .merge(page_rules::routes(api))
         .merge(ips::routes())
         .merge(tunnels::routes(api))

@@ -18,6 +18,7 @@ use crate::reply::Reply;
 use crate::resolve;
 use crate::shard::Slot;
 use crate::signing::Signing;
+use crate::trail::Trail;
 use crate::zones::{First, Key, Zones};
 
 /// Questions that are loaded together. No processor has more than some thirty loads under way at once.
@@ -116,10 +117,16 @@ impl<'c> Authority<'c> {
     /// Fills the answer to a question.
     ///
     /// Hot: once a query. No allocation, no lock.
-    pub fn answer(&self, question: &Question<'_, 'c>, signing: &mut Signing, answer: &mut Answer<'_>) -> Verdict {
+    pub fn answer(
+        &self,
+        question: &Question<'_, 'c>,
+        signing: &mut Signing,
+        answer: &mut Answer<'_>,
+        trail: &mut Trail,
+    ) -> Verdict {
         match (question.query.opcode, question.query.class) {
             (Opcode::Query, Class::IN) => {
-                let mut reply = Reply::new(self.zones, question.query.head.edns, answer, signing);
+                let mut reply = Reply::new(self.zones, question.query.head.edns, answer, signing, trail);
                 let verdict = resolve::resolve(self, question, &mut reply);
                 reply.end(verdict)
             }

@@ -30,6 +30,7 @@ mod reply;
 mod resolve;
 mod shard;
 mod signing;
+mod trail;
 mod zone;
 mod zone_bits;
 mod zones;
@@ -38,6 +39,7 @@ pub use answer::{Authority, BATCH_MAX, Place, Question, Scratch, Verdict};
 pub use edit::Edit;
 pub use facts::{Addresses, Identity, NameContent, Proxied, RecordSet, ZoneFacts};
 pub use signing::Signing;
+pub use trail::{Step, Trail};
 pub use zones::{ProxiedName, Zones};
 
 /// What every zone is served with, in seconds.

@@ -7,6 +7,7 @@ use bartizan_wire::dns::{Answer, Edns, ExtendedError, Fit, Mark, Owner, Rcode, S
 use crate::answer::Verdict;
 use crate::entry::Set;
 use crate::signing::Signing;
+use crate::trail::{Step, Trail, told};
 use crate::zone::Zone;
 use crate::zones::{Node, Zones};
 
@@ -43,6 +44,7 @@ pub(crate) struct Reply<'r, 'a> {
     pub(crate) compact_ok: bool,
     /// Why a set could not be signed that the answer cannot do without.
     unsigned: Option<Unsigned>,
+    pub(crate) trail: &'r mut Trail,
 }
 
 impl<'r, 'a> Reply<'r, 'a> {
@@ -51,9 +53,11 @@ impl<'r, 'a> Reply<'r, 'a> {
         edns: Option<Edns<'_>>,
         answer: &'r mut Answer<'a>,
         signing: &'r mut Signing,
+        trail: &'r mut Trail,
     ) -> Reply<'r, 'a> {
         let signing = edns.is_some_and(|edns| edns.dnssec_ok).then_some(signing);
-        Reply { zones, answer, signing, compact_ok: edns.is_some_and(|edns| edns.compact_ok), unsigned: None }
+        let compact_ok = edns.is_some_and(|edns| edns.compact_ok);
+        Reply { zones, answer, signing, compact_ok, unsigned: None, trail }
     }
 
     /// The keys by which records of a zone are signed in this answer.
@@ -73,7 +77,11 @@ impl<'r, 'a> Reply<'r, 'a> {
             }
             (Owner::Question(0), _) => self.answer.block(section, set.block, set.count),
         };
-        if fit == Fit::Whole { self.sign(section, spot, mark, set.rtype, set.ttl(), set.rdata()) } else { fit }
+        self.note_set(section, spot, set.rtype, set.ttl());
+        match fit {
+            Fit::Whole => self.sign(section, spot, mark, set.rtype, set.ttl(), set.rdata()),
+            Fit::Dropped => self.too_long(),
+        }
     }
 
     /// Adds a record set.
@@ -82,9 +90,11 @@ impl<'r, 'a> Reply<'r, 'a> {
         D: Iterator<Item: AsRef<[u8]>> + Clone,
     {
         let mark = self.answer.mark();
-        match self.answer.record_set(section, spot.owner, rtype, ttl, data.clone()) {
+        let fit = self.answer.record_set(section, spot.owner, rtype, ttl, data.clone());
+        self.note_set(section, spot, rtype, ttl);
+        match fit {
             Fit::Whole => self.sign(section, spot, mark, rtype, ttl, data),
-            Fit::Dropped => Fit::Dropped,
+            Fit::Dropped => self.too_long(),
         }
     }
 
@@ -122,11 +132,14 @@ impl<'r, 'a> Reply<'r, 'a> {
             match signing.signer.signature(apex, key, keys.validity, &set) {
                 Ok(made) => {
                     let fit = self.answer.signature(section, spot.owner, ttl, &made.head, apex, &made.signature);
+                    self.trail.note(|| Step::Signed { key_tag: key.public.tag() });
                     if fit == Fit::Dropped {
+                        self.too_long();
                         return self.answer.drop_since(mark, section);
                     }
                 }
                 Err(unsigned) => {
+                    self.trail.note(|| Step::NotSigned { reason: unsigned });
                     if section != Section::Additional {
                         self.unsigned = Some(unsigned);
                     }
@@ -135,6 +148,15 @@ impl<'r, 'a> Reply<'r, 'a> {
             }
         }
         Fit::Whole
+    }
+
+    fn note_set(&mut self, section: Section, spot: Spot<'_>, rtype: RecordType, ttl: u32) {
+        self.trail.note(|| Step::Set { section, owner: told(spot.name), rtype, ttl });
+    }
+
+    fn too_long(&mut self) -> Fit {
+        self.trail.note(|| Step::TooLong);
+        Fit::Dropped
     }
 
     /// The last word: what came of it, unless something could not be signed. An answer without its signatures would be

@@ -11,7 +11,7 @@ mod put;
 mod refer;
 mod types;
 
-use bartizan_names::RecordType;
+use bartizan_names::{Name, RecordType};
 use bartizan_wire::dns::{ExtendedError, Fit, Rcode, Section};
 
 use self::additional::locate_known;
@@ -23,7 +23,8 @@ use self::refer::refer;
 use self::types::standing;
 use crate::answer::{Authority, Question, Verdict};
 use crate::reply::Reply;
-use crate::zones::Location;
+use crate::trail::{Step, Trail, told};
+use crate::zones::{Location, Node};
 
 /// Query types that are not types of records (RFC 6895 §3.1), or that cannot be asked for.
 const NXNAME: RecordType = RecordType(128);
@@ -59,18 +60,43 @@ pub(crate) fn resolve<'z>(
     match location {
         // RFC 1035 §4.1.1: "unable to process this query due to a problem with the name server".
         Some(location) if authority.zones.held.has(location.zone) => {
+            reply.trail.note(|| Step::Held);
             Verdict::refused(Rcode::SERVFAIL, ExtendedError::NOT_READY)
         }
         Some(location) => match authority.zones.cut(location.zone, key.name) {
             Some(cut) if !(qtype == RecordType::DS && cut.name() == key.name) => {
+                note(authority, location, key.name, reply.trail);
+                reply.trail.note(|| Step::Delegated { cut: told(cut.name()) });
                 refer(authority, cut, &Chain::of(key.name), reply);
                 Verdict::referral()
             }
             // DS at the cut is the parent's own data (RFC 4035 §3.1.4.1).
             _ => Verdict::authoritative(chase(authority, qtype, Chain::of(key.name), location, reply)),
         },
-        None => Verdict::refused(Rcode::REFUSED, ExtendedError::NOT_AUTHORITATIVE),
+        None => {
+            reply.trail.note(|| Step::NoZone);
+            Verdict::refused(Rcode::REFUSED, ExtendedError::NOT_AUTHORITATIVE)
+        }
     }
+}
+
+/// Notes where a name lies, and what is there.
+#[inline]
+fn note(authority: &Authority<'_>, location: Location<'_>, name: &[u8], trail: &mut Trail) {
+    let Location { zone, node } = location;
+    let zones = authority.zones;
+    trail.note(|| Step::Zone {
+        apex: zones.zone(zone).map_or_else(Name::root, |zone| zone.apex().clone()),
+        paused: zones.paused.has(zone),
+        signed: zones.signed.has(zone),
+    });
+    trail.note(|| match node {
+        Node::Exact(entry) => Step::Exact { name: told(name), proxied: zones.is_proxied(zone, entry) },
+        Node::Wildcard(entry) => {
+            Step::Wildcard { name: told(name), wildcard: told(entry.name()), proxied: zones.is_proxied(zone, entry) }
+        }
+        Node::Missing => Step::Missing { name: told(name) },
+    });
 }
 
 /// Answers from a location, and from those that CNAMEs lead to while they lie in our zones.
@@ -82,6 +108,7 @@ fn chase<'z: 'n, 'n>(
     reply: &mut Reply<'_, '_>,
 ) -> Rcode {
     loop {
+        note(authority, location, chain.name(), reply.trail);
         // A signed name has these records wherever it is, even if it is not (RFC 9824 §3.1).
         if matches!(qtype, RecordType::NSEC | RecordType::RRSIG) {
             let standing = standing(authority, location, chain.name());
@@ -96,6 +123,7 @@ fn chase<'z: 'n, 'n>(
                     return Rcode::NOERROR;
                 }
                 // Beyond our zones, below a cut, in a zone that is held, and beyond the limit, the resolver follows the chain (RFC 1034 §5.3.3, step 4c).
+                reply.trail.note(|| Step::Alias { target: told(set.rdata().next().unwrap_or_default()) });
                 let next = set.rdata().next().filter(|target| chain.follow(target)).and_then(|target| {
                     let location = locate_known(authority, target)?;
                     authority.zones.cut(location.zone, target).is_none().then_some(location)

@@ -12,6 +12,7 @@
 //!
 //! RFC 1035 §4.2, 5001 (NSID), 7766 (TCP), 7828 (keepalive), 7871 (client subnet), 8914 (extended errors), 8945 (TSIG), 9210.
 
+mod asked;
 mod counters;
 mod egress;
 mod ingress;
@@ -28,6 +29,7 @@ use bartizan_authority::{Addresses, Zones};
 use bartizan_live::Live;
 use tokio::sync::oneshot;
 
+pub use asked::InForce;
 pub use bartizan_authority::Identity;
 pub use bartizan_signer::Limits;
 pub use counters::Counters;

@@ -13,7 +13,7 @@ use std::net::SocketAddr;
 use std::ops::ControlFlow;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use bartizan_authority::{Authority, BATCH_MAX, Question, Scratch, Signing};
+use bartizan_authority::{Authority, BATCH_MAX, Question, Scratch, Signing, Step, Trail};
 use bartizan_signer::{Limits, Signer, Source, Tally};
 use bartizan_wire::dns::{Added, Query, Rcode};
 
@@ -131,11 +131,19 @@ impl Default for Worker {
 pub fn serve(exchanges: &mut [Exchange<'_>], config: &Config, worker: &mut Worker, now: Now) {
     worker.signing.signer.set_time(now.unix, now.monotonic.saturating_duration_since(worker.began));
     for batch in exchanges.chunks_mut(BATCH_MAX) {
-        serve_batch(batch, config, worker, now);
+        serve_batch(batch, config, worker, now, &mut Trail::off());
     }
 }
 
-fn serve_batch(batch: &mut [Exchange<'_>], config: &Config, worker: &mut Worker, now: Now) {
+/// Answers one query on the same way, and tells what was decided.
+pub(crate) fn trace(exchange: &mut Exchange<'_>, config: &Config, worker: &mut Worker, now: Now) -> Vec<Step> {
+    let mut trail = Trail::on();
+    worker.signing.signer.set_time(now.unix, now.monotonic.saturating_duration_since(worker.began));
+    serve_batch(std::slice::from_mut(exchange), config, worker, now, &mut trail);
+    trail.into_steps()
+}
+
+fn serve_batch(batch: &mut [Exchange<'_>], config: &Config, worker: &mut Worker, now: Now, trail: &mut Trail) {
     let authority = Authority { zones: &config.zones, addresses: &config.addresses, identity: &config.identity };
     let mut questions: [Option<Question<'_, '_>>; BATCH_MAX] = [const { None }; BATCH_MAX];
     for ((exchange, question), place) in batch.iter_mut().zip(&mut questions).zip(worker.scratch.places()) {
@@ -148,7 +156,7 @@ fn serve_batch(batch: &mut [Exchange<'_>], config: &Config, worker: &mut Worker,
     authority.load(questions);
     for (exchange, question) in batch.iter_mut().zip(questions) {
         if let Some(question) = question {
-            exchange.end = leave(exchange, question, authority, &mut worker.added, &mut worker.signing);
+            exchange.end = leave(exchange, question, authority, &mut worker.added, &mut worker.signing, trail);
         }
     }
 }
@@ -166,11 +174,12 @@ fn leave<'c>(
     authority: Authority<'c>,
     added: &mut Added,
     signing: &mut Signing,
+    trail: &mut Trail,
 ) -> End {
     let (head, transport, client) = (&question.query.head, exchange.transport, exchange.client.ip());
     options::collect(exchange, head, authority.identity, added); // what the answer says in its OPT record
     let Some(mut answer) = write::begin(exchange, head, added) else { return End::Silent(Silence::Short) };
     signing.signer.set_source(Source::of(client)); // whose ration of new signatures it is
-    let verdict = authority.answer(question, signing, &mut answer);
+    let verdict = authority.answer(question, signing, &mut answer, trail);
     write::end(answer, verdict, transport)
 }

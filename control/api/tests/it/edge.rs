@@ -14,8 +14,8 @@ use bartizan_live::Live;
 use bartizan_model::Zone;
 use bartizan_names::{AppId, Name};
 use bartizan_observed::{
-    AppCounters, AppCounts, Applied, Command, Commanded, Connections, FirewallAnswer, FirewallQuery, FirewallQuestion,
-    Listening, Observed, Problems, TierName, Verdict,
+    AppCounters, AppCounts, Applied, Command, Commanded, Connections, DnsQuery, DnsQuestion, DnsTrace, FirewallAnswer,
+    FirewallQuery, FirewallQuestion, Listening, Observed, Problems, TierName, Verdict,
 };
 use bartizan_store::{ChangeSet, Key, Kind, Meta, Op, Prefix, Rev, Scope, Store};
 use bartizan_v4::PopBody;
@@ -102,6 +102,12 @@ impl FirewallQuery for Quiet {
     }
 }
 
+impl DnsQuery for Quiet {
+    fn trace(&self, _: &DnsQuestion) -> DnsTrace {
+        DnsTrace::default()
+    }
+}
+
 impl Commanded for Quiet {
     fn command(&self, command: Command) {
         self.0.lock().unwrap().push_back(command);
@@ -140,6 +146,7 @@ fn observed(planes: &Arc<Quiet>) -> Observed {
         problems: Problems::default(),
         applied: Applied::default(),
         apps: Arc::clone(planes) as Arc<dyn AppCounts>,
+        dns: Arc::clone(planes) as Arc<dyn DnsQuery>,
         firewall: Arc::clone(planes) as Arc<dyn FirewallQuery>,
         commands: Arc::clone(planes) as Arc<dyn Commanded>,
         counted: Arc::new([]),

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use bartizan_authority::{Authority, Identity, Scratch, Signing};
+use bartizan_authority::{Authority, Identity, Scratch, Signing, Trail};
 use bartizan_firewall::Source;
 use bartizan_names::{Name, Protocol, RecordType, TunnelId, ZoneId};
 use bartizan_policy::Policy;
@@ -88,7 +88,7 @@ pub(crate) fn ask(bundle: &Bundle, name: &str, rtype: RecordType) -> Message {
     let question = authority.ask(parse(&query).unwrap(), scratch.places().next().unwrap());
     let mut answer = Answer::start(&question.query.head, &mut reply, 512).unwrap();
     let mut signing = Signing::new(Signer::new(0, Limits::default()));
-    let verdict = authority.answer(&question, &mut signing, &mut answer);
+    let verdict = authority.answer(&question, &mut signing, &mut answer, &mut Trail::off());
     let len = answer.finish(verdict.rcode, verdict.authoritative);
     Message::parse(&reply[..len]).unwrap()
 }

@@ -8,6 +8,7 @@ use super::chain::Chain;
 use super::types::{Standing, denied, standing};
 use crate::answer::Authority;
 use crate::reply::Reply;
+use crate::trail::Step;
 use crate::zone::NEGATIVE_TTL;
 use crate::zones::Location;
 
@@ -26,6 +27,7 @@ pub(super) fn deny(
         reply.put_data(Section::Authority, spot, RecordType::SOA, NEGATIVE_TTL, std::iter::once(&zone.soa));
     }
     let proof = prove(authority, qtype, location, chain, standing, Section::Authority, reply);
+    reply.trail.note(|| Step::Denied { form: proof });
     match (standing, proof) {
         // RFC 2308 §2.2; also of a name that is there only because of one below it (RFC 4592 §2.2.2).
         (Standing::Own | Standing::Cut, _) => Rcode::NOERROR,

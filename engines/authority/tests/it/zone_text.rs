@@ -7,8 +7,8 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use bartizan_authority::{
-    Addresses, Authority, BATCH_MAX, Identity, NameContent, Proxied, Question, RecordSet, Scratch, Signing, ZoneFacts,
-    Zones,
+    Addresses, Authority, BATCH_MAX, Identity, NameContent, Proxied, Question, RecordSet, Scratch, Signing, Trail,
+    ZoneFacts, Zones,
 };
 use bartizan_names::{Name, RecordType, ZoneName};
 use bartizan_signer::{Limits, Signer, ZoneKeys};
@@ -153,7 +153,8 @@ impl Server {
                         Transport::Tcp => TCP_ANSWER_MAX,
                     };
                     let mut answer = Answer::start(head, &mut reply, limit)?;
-                    let verdict = authority.answer(question, &mut self.signing.borrow_mut(), &mut answer);
+                    let verdict =
+                        authority.answer(question, &mut self.signing.borrow_mut(), &mut answer, &mut Trail::off());
                     answer.finish(verdict.rcode, verdict.authoritative)
                 }
                 _ => return None,

@@ -51,3 +51,51 @@ fn a_zone_beside_another_server() {
     let usage = diff(&["no.such.host.invalid"]).failed_with(2);
     assert!(usage.contains("has no address"), "{usage}");
 }
+
+/// What is told of an answer is what dig sees, and leads to the records to change.
+#[test]
+fn how_an_answer_came_about() {
+    let edge = Edge::start();
+    let domain = edge.domain();
+    let id = edge.record(&json!({"type": "CNAME", "name": "*.w", "content": format!("t.{domain}")}));
+    edge.record(&json!({"type": "A", "name": "t", "content": "192.0.2.1", "ttl": 300}));
+    let asked = format!("a.w.{domain}");
+    wait::until_eq("all is served", &2, || edge.dig(&[&asked, "A"]).answers().len());
+    let trace = |words: &[&str]| {
+        let told = finish(edge.command(["--json", "dns", "trace"]).args(words)).ok();
+        serde_json::from_str::<Value>(&told).unwrap_or_else(|error| panic!("{error}: {told}"))
+    };
+    let steps = |traced: &Value| -> Vec<String> {
+        let steps = traced["steps"].as_array().unwrap().iter();
+        steps
+            .map(|step| format!("{} {}", step["step"].as_str().unwrap(), step["name"].as_str().unwrap_or("-")))
+            .collect()
+    };
+    let traced = trace(&[&asked]);
+    let expect =
+        ["zone", &format!("name {asked}"), &format!("set {asked}"), "alias", "zone", "name t", "set t"].map(|text| {
+            match text.split_once(' ') {
+                Some((step, name)) if !name.ends_with(domain) => format!("{step} {name}.{domain}"),
+                Some(_) => text.to_owned(),
+                None if text == "alias" => format!("alias t.{domain}"),
+                None => format!("{text} {domain}"),
+            }
+        });
+    assert_eq!(steps(&traced), expect, "{traced:#}");
+    assert!(
+        traced["steps"][1]["detail"].as_str().unwrap().contains(&format!("*.w.{domain} answers for it")),
+        "{traced:#}"
+    );
+    let mut data: Vec<String> = (traced["records"].as_array().unwrap().iter())
+        .filter(|record| record["section"] == "answer")
+        .map(|record| format!("{} {}", record["type"].as_str().unwrap(), record["data"].as_str().unwrap()))
+        .collect();
+    data.sort();
+    assert_eq!(data, edge.dig(&[&asked, "A"]).answers());
+    assert!(traced["objects"].as_array().unwrap().iter().any(|object| object["id"] == *id), "{traced:#}");
+    let missing = trace(&[&format!("none.{domain}"), "TXT"]);
+    assert_eq!((&missing["status"], &missing["authoritative"]), (&json!("NXDOMAIN"), &json!(true)));
+    assert!(steps(&missing).contains(&"denial -".to_owned()), "{missing:#}");
+    let usage = finish(&mut edge.command(["dns", "trace", "other.example"])).failed_with(3);
+    assert!(usage.contains("lies in no zone"), "{usage}");
+}

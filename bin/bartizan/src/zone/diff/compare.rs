@@ -145,7 +145,7 @@ impl Here {
             return None; // told once a name
         }
         let there_type = if alias { RecordType::CNAME } else { *rtype };
-        let there = answered(there_type).map(|record| told(there_type, &record.rdata));
+        let there = answered(there_type).map(|record| RecordData::told(there_type, &record.rdata));
         let there: BTreeSet<String> = there.map(|data| if alias { format!("CNAME {data}") } else { data }).collect();
         let ttl_there = answered(there_type).map(|record| record.ttl).min();
         let ttls = set.map(|set| set.ttl).zip(ttl_there).filter(|(here, there)| with_ttl && here != there);
@@ -165,17 +165,6 @@ impl Here {
 /// Whether a type is the first that is asked for at a name which has nothing here.
 fn is_first(rtype: RecordType) -> bool {
     rtype == OF_HOSTS[0] || rtype == OF_SERVICES[0]
-}
-
-/// Data as master files have it; as hexadecimal where its type has no such form here (RFC 3597 §5).
-fn told(rtype: RecordType, rdata: &[u8]) -> String {
-    match RecordData::from_wire(rtype, rdata) {
-        Some(data) => data.presentation(),
-        None => {
-            let octets: Vec<String> = rdata.iter().map(|octet| format!("{octet:02x}")).collect();
-            format!("\\# {} {}", rdata.len(), octets.concat())
-        }
-    }
 }
 
 #[cfg(test)]

@@ -1,0 +1,134 @@
+//! `/bartizan/zones/Z/dns_trace`: how an answer of the DNS in force comes about.
+//!
+//! The question goes the way of those from the network, by the plane that answers them; the records that it may be about are
+//! looked up here.
+
+use std::collections::BTreeSet;
+
+use axum::extract::State;
+use bartizan_model::RecordData;
+use bartizan_names::{Name, RecordType, ZoneId};
+use bartizan_observed::{DnsQuestion, DnsTrace};
+use bartizan_v4::dns_trace::{DnsTraceObject, DnsTraceRecord, DnsTraceStep};
+use bartizan_wire::dns::{Message, Record};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::auth::needs;
+use crate::caller::Caller;
+use crate::error::{Error, Fault};
+use crate::extract::{Ids, Query};
+use crate::permission::Permission;
+use crate::reply::Reply;
+use crate::state::Api;
+use crate::transaction::View;
+
+/// Stored records that are told beside an answer.
+const OBJECTS_MAX: usize = 100;
+
+pub(crate) fn routes(api: &Api) -> OpenApiRouter<Api> {
+    OpenApiRouter::new().routes(needs(Permission::DnsRead, api, routes!(trace)))
+}
+
+#[derive(serde::Deserialize, utoipa::IntoParams)]
+struct Params {
+    /// In the zone.
+    name: String,
+    /// A mnemonic, or `TYPE` and a number.
+    #[serde(rename = "type")]
+    #[param(example = "A")]
+    kind: Option<String>,
+    /// With signatures.
+    dnssec: Option<bool>,
+    /// As over TCP.
+    tcp: Option<bool>,
+}
+
+/// How an answer of the DNS comes about: what is decided, in order, what is sent, and which records it is about.
+#[utoipa::path(
+    get,
+    path = "/bartizan/zones/{zone_id}/dns_trace",
+    tag = "DNS records",
+    params(("zone_id" = String, Path), Params),
+    responses((status = 200, body = bartizan_v4::Envelope<bartizan_v4::dns_trace::DnsTrace>))
+)]
+async fn trace(
+    State(api): State<Api>,
+    caller: Caller,
+    Ids((zone,)): Ids<(ZoneId,)>,
+    Query(params): Query<Params>,
+) -> Result<Reply<bartizan_v4::dns_trace::DnsTrace>, Error> {
+    let name = Name::typed(params.name.trim()).map_err(|_| Fault::BadQuery.because("name is not a name"))?;
+    let kind = params.kind.as_deref().unwrap_or("A").trim();
+    let rtype: RecordType = kind.parse().map_err(|()| Fault::BadQuery.because("type is no type of records"))?;
+    let question =
+        DnsQuestion { name, rtype, dnssec_ok: params.dnssec.unwrap_or(false), tcp: params.tcp.unwrap_or(false) };
+    let asked = api.clone();
+    let traced = api.read(move |view| {
+        let apex = view.zone_of(&caller, zone)?.name;
+        if !apex.contains(&question.name) {
+            return Err(Fault::BadQuery.because(format!("{} is no name of {apex}", question.name)));
+        }
+        told(view, zone, &question, asked.observed().dns.trace(&question))
+    });
+    Ok(Reply::of(traced.await?))
+}
+
+fn told(
+    view: &View,
+    zone: ZoneId,
+    question: &DnsQuestion,
+    trace: DnsTrace,
+) -> Result<bartizan_v4::dns_trace::DnsTrace, Error> {
+    let DnsTrace { steps, message: bytes } = trace;
+    // It was written by the edge itself: nothing is told of what cannot be read.
+    let message = Message::parse(&bytes).ok();
+    let mut names: BTreeSet<Name> = steps.iter().filter_map(|step| step.name.clone()).collect();
+    names.insert(question.name.clone());
+    let mut objects = Vec::new();
+    for name in names {
+        let left = OBJECTS_MAX - objects.len();
+        objects.extend(view.records_at(zone, &name)?.into_iter().take(left).map(object));
+    }
+    let sections = message.iter().flat_map(|message| {
+        let of = |section, records: &[Record]| records.iter().map(|one| record(section, one)).collect::<Vec<_>>();
+        [of("answer", &message.answers), of("authority", &message.authority), of("additional", &message.additional)]
+    });
+    Ok(bartizan_v4::dns_trace::DnsTrace {
+        name: question.name.to_string(),
+        kind: question.rtype.to_string(),
+        steps: (steps.into_iter())
+            .map(|step| DnsTraceStep {
+                step: step.step.to_owned(),
+                name: step.name.map(|name| name.to_string()),
+                detail: step.detail,
+            })
+            .collect(),
+        status: message.as_ref().map_or("no answer".to_owned(), |message| format!("{:?}", message.rcode)),
+        authoritative: message.as_ref().is_some_and(|message| message.authoritative),
+        truncated: message.as_ref().is_some_and(|message| message.truncated),
+        size: bytes.len(),
+        records: sections.flatten().collect(),
+        objects,
+    })
+}
+
+fn record(section: &str, record: &Record) -> DnsTraceRecord {
+    DnsTraceRecord {
+        section: section.to_owned(),
+        name: record.owner.to_string(),
+        kind: record.rtype.to_string(),
+        ttl: record.ttl,
+        data: RecordData::told(record.rtype, &record.rdata),
+    }
+}
+
+fn object(record: bartizan_v4::Record) -> DnsTraceObject {
+    DnsTraceObject {
+        id: record.id.to_string(),
+        name: record.name,
+        kind: record.kind,
+        content: record.content,
+        proxied: record.proxied,
+    }
+}
