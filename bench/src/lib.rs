@@ -2,10 +2,12 @@
 //!
 //! | binary | what |
 //! | --- | --- |
-//! | `blast` | asks a server as fast as it answers: `--server ADDR --names N --seconds S [--zone Z] [--missing] [--json]` |
+//! | `blast` | asks a server as fast as it answers: `--server ADDR --names N --seconds S [--zone Z] [--missing or --denied] [--signed] [--from N] [--json]` |
 //! | `echo` | the least that a UDP server does: `--listen ADDR` |
-//! | `serve` | the DNS plane alone, with a zone of names: `--listen ADDR --names N [--zone Z]` |
+//! | `serve` | the DNS plane alone, with a zone of names: `--listen ADDR --names N [--zone Z] [--sign ALGORITHM]` |
+//! | `sign` | µs for a signature of the crypto library alone: `--algorithm N --seconds S` |
 //! | `lookup` | ns a query and µs a change, in this process, by number of names: `[--names N]` |
+//! | `lookup-signed` | ns a signed answer, beside unsigned ones and a bare signature, in this process: `[--names N] [--algorithm N]` |
 //! | `lookup-firewall` | ns a decision, µs a change and bytes a rule of the firewall, in this process: `[--rules N] [--layout L]` |
 //! | `dns-guard` | ns a query for DNS cookies and response rate limiting, in this process |
 //! | `tables` | µs a change, ns a lookup and bytes an entry of certificates and applications: `[--entries N] [--table T]` |
@@ -19,7 +21,7 @@ mod zone;
 
 pub use flags::{FlagError, Flags};
 pub use measure::{cpu_nanos, median, resident_bytes};
-pub use zone::{NAMES_MAX, owner, zone_of_names};
+pub use zone::{NAMES_MAX, owner, sign_zone, zone_of_names};
 
 /// The zone that is asked for unless another is named.
 pub const ZONE: &str = "bench.example";

@@ -5,11 +5,14 @@
 #![no_main]
 
 use std::net::SocketAddr;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use bartizan_authority::{Addresses, Identity, NameContent, Proxied, RecordSet, ZoneFacts, Zones};
 use bartizan_names::{Name, RecordType, ZoneName};
-use bartizan_plane_dns::{Config, End, Exchange, Now, Transport, Worker, serve};
+use bartizan_plane_dns::{Config, End, Exchange, Limits, Now, Transport, Worker, serve};
+use bartizan_signer::{
+    Algorithm, Announcement, Denial, Duties, PrivateKey, Role, Validity, ZoneKey, ZoneKeys, generate,
+};
 use bartizan_wire::dns::{Message, TCP_ANSWER_MAX, UDP_ANSWER_MAX};
 use libfuzzer_sys::fuzz_target;
 
@@ -32,11 +35,21 @@ fn answer(transport: Transport, query: &[u8]) -> Option<Vec<u8>> {
     let client = SocketAddr::from(([192, 0, 2, 9], 53_000));
     let mut reply = vec![0; TCP_ANSWER_MAX];
     let mut exchange = [Exchange::new(client, transport, query, &mut reply)];
-    serve(&mut exchange, &CONFIG, &mut Worker::default(), Now::read());
+    let signatures = Limits { lasting: 8, passing: 8, ..Limits::default() };
+    serve(&mut exchange, &CONFIG, &mut Worker::new(signatures), Now::read());
     match exchange[0].end {
         End::Silent(_) => None,
         End::Reply { len, .. } => Some(reply[..len].to_vec()),
     }
+}
+
+fn keys() -> Arc<ZoneKeys> {
+    let made = generate(Role::Csk, Algorithm::Ed25519).expect("the library makes keys");
+    let private = PrivateKey::sealed(b"", &made.pkcs8, Arc::new(|_, bytes| Some(bytes.to_vec())));
+    let duties = Duties { published: true, signs: true, announced: true };
+    let key = ZoneKey { public: made.public, duties, private: Some(private) };
+    let keys = ZoneKeys::new(vec![key], Denial::Compact, Announcement::Keys, Validity::default());
+    Arc::new(keys.expect("one key that does everything"))
 }
 
 /// Something of everything: addresses, an alias below a wildcard, a proxied name, a set that no datagram holds.
@@ -50,7 +63,7 @@ fn zones() -> Zones {
         nameservers: vec![name("ns.example")],
         soa_rname: name("dns.example"),
         paused: false,
-        dnssec: None,
+        dnssec: Some(keys()),
     });
     for (owner, rtype, rdata, proxied) in [
         ("www.example", RecordType::A, vec![192, 0, 2, 1], Proxied::Never),

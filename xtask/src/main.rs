@@ -26,6 +26,8 @@ cargo xtask COMMAND
   ebpf check                     build them again, and compare
   bench dns [--names N] [--seconds N] [--rounds N] [--before PATH]
                                  CPU and queries a second beside NSD, Knot, a bare echo and our binary of before
+  bench dnssec [--names N] [--seconds N] [--rounds N]
+                                 signed answers and denials beside Knot, a bare echo and bare signatures
   bench l4 [--seconds N] [--rounds N] [--only WHAT]... [--binary PATH]
                                  TCP and UDP beside nginx and HAProxy: CPU of bulk, connections and datagrams,
                                  latency, memory, tunnels and the firewall
@@ -61,6 +63,7 @@ fn run(arguments: &[&str]) -> Result<()> {
         ["ebpf", "build"] => ebpf::build(),
         ["ebpf", "check"] => ebpf::check(),
         ["bench", "dns", options @ ..] => bench::dns::run(options),
+        ["bench", "dnssec", options @ ..] => bench::dns::signed::run(options),
         ["bench", "http", options @ ..] => bench::http::run(options),
         ["bench", "l4", options @ ..] => bench::l4::run(options),
         ["bench", "publish", options @ ..] => bench::publish::run(options),

@@ -22,19 +22,27 @@ const CLOCK_EVERY: u32 = 64;
 const DATAGRAM_MAX: usize = 1_500;
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let flags = Flags::of_process(&["server", "names", "seconds", "zone", "missing", "json"])?;
+    let flags =
+        Flags::of_process(&["server", "names", "seconds", "zone", "missing", "denied", "signed", "from", "json"])?;
     let server = flags.need::<SocketAddr>("server")?;
     let zone = flags.get::<String>("zone")?.unwrap_or_else(|| ZONE.to_owned());
-    let missing = flags.has("missing");
+    let missing = flags.has("missing") || flags.has("denied");
     let questions = Questions {
         // Names of the zone begin with `n`.
         letter: if missing { b'x' } else { b'n' },
         tail: Name::parse(&zone)?.as_wire().to_vec(),
         names: flags.need("names")?,
-        draw: Draw::new(0x5eed),
+        // Names of different runs are different too.
+        draw: Draw::new(0x5eed ^ u64::from(std::process::id())),
+        next: flags.get("from")?,
+        opt: if flags.has("signed") { OPT } else { &[] },
         id: 0,
     };
-    let expected = if missing { Expected::Nxdomain } else { Expected::Records };
+    let expected = match missing {
+        true if flags.has("denied") => Expected::Denied,
+        true => Expected::Nxdomain,
+        false => Expected::Records,
+    };
     let totals = blast(server, questions, expected, Duration::from_secs_f64(flags.need("seconds")?))?;
     totals.print(flags.has("json"));
     Ok(())
@@ -45,6 +53,8 @@ fn main() -> Result<(), Box<dyn Error>> {
 enum Expected {
     Records,
     Nxdomain,
+    /// The name is told to be one without types (RFC 9824).
+    Denied,
 }
 
 impl Expected {
@@ -53,6 +63,9 @@ impl Expected {
         match (answer.first_chunk::<HEADER_BYTES>(), self) {
             (Some(header), Expected::Records) => header[2] & 0x80 != 0 && header[3] & 0x0f == 0 && header[7] > 0,
             (Some(header), Expected::Nxdomain) => header[2] & 0x80 != 0 && header[3] & 0x0f == 3,
+            (Some(header), Expected::Denied) => {
+                header[2] & 0x80 != 0 && header[3] & 0x0f == 0 && header[7] == 0 && header[9] >= 4
+            }
             (None, _) => false,
         }
     }
@@ -130,31 +143,50 @@ fn blast(
     Ok(totals)
 }
 
-/// Queries for random names of a zone.
+/// An OPT record that asks for signatures, and takes 1,232 bytes.
+const OPT: &[u8] = &[0, 0, 41, 4, 208, 0, 0, 128, 0, 0, 0];
+
+/// Queries for names of a zone: random ones, or one after the other.
 struct Questions {
     letter: u8,
     /// The zone's name on the wire.
     tail: Vec<u8>,
     names: u64,
     draw: Draw,
+    /// The number of the next name, if they are asked for in order.
+    next: Option<u64>,
+    /// What stands behind the question.
+    opt: &'static [u8],
     id: u16,
 }
 
 impl Questions {
-    /// Writes one query without EDNS; gives its length.
+    fn number(&mut self) -> u64 {
+        match &mut self.next {
+            Some(next) => {
+                *next += 1;
+                (*next - 1) % self.names
+            }
+            None => self.draw.below(self.names),
+        }
+    }
+
+    /// Writes one query; gives its length.
     fn write(&mut self, slot: &mut [u8]) -> usize {
         let mut digits = [0; 20];
-        let digits = decimal(self.draw.below(self.names), &mut digits);
+        let digits = decimal(self.number(), &mut digits);
         let label_end = HEADER_BYTES + 2 + digits.len();
         let name_end = label_end + self.tail.len();
-        slot[..HEADER_BYTES].copy_from_slice(&[0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0]);
+        slot[..HEADER_BYTES].copy_from_slice(&[0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, u8::from(!self.opt.is_empty())]);
         slot[..2].copy_from_slice(&self.id.to_be_bytes());
         slot[HEADER_BYTES..HEADER_BYTES + 2].copy_from_slice(&[digits.len() as u8 + 1, self.letter]);
         slot[HEADER_BYTES + 2..label_end].copy_from_slice(digits);
         slot[label_end..name_end].copy_from_slice(&self.tail);
         slot[name_end..name_end + 4].copy_from_slice(&[0, 1, 0, 1]); // A, IN
         self.id = self.id.wrapping_add(1);
-        name_end + 4
+        let end = name_end + 4 + self.opt.len();
+        slot[name_end + 4..end].copy_from_slice(self.opt);
+        end
     }
 }
 
@@ -173,18 +205,22 @@ fn decimal(mut number: u64, digits: &mut [u8; 20]) -> &[u8] {
 #[cfg(test)]
 mod tests {
     use bartizan_names::RecordType;
-    use bartizan_wire::dns::{Class, write_query};
+    use bartizan_wire::dns::{Class, Edns, write_query};
 
     use super::*;
 
     #[test]
     fn a_question_is_what_our_writer_writes() {
         let zone = Name::parse("bench.example").unwrap();
-        let mut questions =
-            Questions { letter: b'n', tail: zone.as_wire().to_vec(), names: 1, draw: Draw::new(1), id: 7 };
-        let mut slot = [0xee; 100];
-        let len = questions.write(&mut slot);
-        assert_eq!(slot[..len], write_query(7, &zone.child(b"n0").unwrap(), RecordType::A, Class::IN, None));
+        let edns = Edns { dnssec_ok: true, ..Edns::of_size(1_232) };
+        for (opt, edns) in [(&[][..], None), (OPT, Some(edns))] {
+            let tail = zone.as_wire().to_vec();
+            let mut questions =
+                Questions { letter: b'n', tail, names: 1, draw: Draw::new(1), next: Some(0), opt, id: 7 };
+            let mut slot = [0xee; 100];
+            let len = questions.write(&mut slot);
+            assert_eq!(slot[..len], write_query(7, &zone.child(b"n0").unwrap(), RecordType::A, Class::IN, edns));
+        }
         assert_eq!(decimal(1_234_567_890, &mut [0; 20]), b"1234567890");
     }
 }

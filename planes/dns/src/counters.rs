@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bartizan_observed::{Measured, Metric, Sample};
-use bartizan_quotas::Over;
+use bartizan_quotas::{Over, Rarely};
 use bartizan_wire::dns::Rcode;
 
 use crate::pipeline::{End, Silence, Transport};
@@ -127,6 +127,24 @@ impl Tally {
     pub(crate) fn add_signed(&self, signed: bartizan_signer::Tally) {
         if signed == bartizan_signer::Tally::default() {
             return;
+        }
+        static NO_KEY: Rarely = Rarely::new();
+        static CLOCK_BACK: Rarely = Rarely::new();
+        if signed.no_key > 0
+            && let Some(times) = NO_KEY.turn()
+        {
+            tracing::error!(
+                times,
+                "the key of a signed zone does not open, so what needs a new signature is refused; see `bartizan doctor`"
+            );
+        }
+        if signed.clock_back > 0
+            && let Some(times) = CLOCK_BACK.turn()
+        {
+            tracing::error!(
+                times,
+                "the clock went back: signatures are made for the time that it was, for an hour at most"
+            );
         }
         for (event, count) in [
             (Event::SignatureMade, signed.made),

@@ -3,6 +3,8 @@
 //! The echo does nothing but receive and send batches: what it costs is the kernel's part, which no server can go
 //! below. So "above echo" is what a server's own code costs.
 
+pub(crate) mod signed;
+
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::Path;
@@ -86,9 +88,21 @@ impl Measured {
     }
 
     fn measure(&mut self, blast: &Path, names: usize, seconds: u64) -> Result<()> {
+        self.measure_with(blast, names, seconds, &[])
+    }
+
+    /// Takes back what was measured.
+    fn forget(&mut self) {
+        self.rate.clear();
+        self.cost.clear();
+    }
+
+    /// The same with more words for the load generator.
+    fn measure_with(&mut self, blast: &Path, names: usize, seconds: u64, words: &[&str]) -> Result<()> {
         let mut command = on_core(CLIENT_CORE, blast);
         command.args(["--server", &self.address.to_string()]);
         command.args(["--zone", ZONE, "--names", &names.to_string(), "--seconds", &seconds.to_string(), "--json"]);
+        command.args(words);
         let before = process_cpu::cpu_time(self.process)?;
         let printed = process::read(&mut command)?;
         let used = process_cpu::cpu_time(self.process)?.saturating_sub(before);

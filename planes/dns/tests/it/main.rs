@@ -5,6 +5,7 @@ mod pipeline;
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bartizan_authority::{Addresses, NameContent, Proxied, RecordSet, ZoneFacts, Zones};
@@ -13,6 +14,9 @@ use bartizan_names::{Name, RecordType, ZoneName};
 use bartizan_net::{Sharing, tcp, udp, udp_shared};
 use bartizan_observed::{Measured, Sample};
 use bartizan_plane_dns::{Config, Counters, Identity, Plane, Sockets, start};
+use bartizan_signer::{
+    Algorithm, Announcement, Denial, Duties, PrivateKey, Role, Validity, ZoneKey, ZoneKeys, generate,
+};
 use bartizan_wire::dns::{Class, Edns, Message, Rcode, write_query};
 
 /// Longer than any answer takes on a machine that is busy with other things.
@@ -47,11 +51,33 @@ fn config(address: u8) -> Config {
     put("long.example", RecordType::TXT, vec![text.repeat(20)]);
     put("longest.example", RecordType::TXT, vec![text.repeat(600)]);
     put("never-fits.example", RecordType::TXT, vec![text.repeat(600), [&text[..], b"\0"].concat().repeat(600)]);
+    let signed = zone_name("signed");
+    edit.put_zone(ZoneFacts {
+        apex: signed.clone(),
+        serial: 1,
+        nameservers: vec![name("ns.signed")],
+        soa_rname: name("dns.signed"),
+        paused: false,
+        dnssec: Some(keys()),
+    });
+    for owner in ["www.signed", "*.wild.signed"] {
+        let sets = vec![RecordSet { rtype: RecordType::A, ttl: 60, rdata: vec![vec![192, 0, 2, address]] }];
+        edit.put_name(&signed, &name(owner), NameContent { sets, proxied: Proxied::Never });
+    }
     Config {
         zones: edit.finish(),
         addresses: Addresses::default(),
         identity: Identity { id_server: "pop-1".to_owned(), version: "1".to_owned() },
     }
+}
+
+/// One key that does everything.
+fn keys() -> Arc<ZoneKeys> {
+    let made = generate(Role::Csk, Algorithm::EcdsaP256Sha256).unwrap();
+    let private = PrivateKey::sealed(b"", &made.pkcs8, Arc::new(|_, bytes| Some(bytes.to_vec())));
+    let duties = Duties { published: true, signs: true, announced: true };
+    let key = ZoneKey { public: made.public, duties, private: Some(private) };
+    Arc::new(ZoneKeys::new(vec![key], Denial::Compact, Announcement::Keys, Validity::default()).unwrap())
 }
 
 struct Server {
