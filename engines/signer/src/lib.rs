@@ -19,15 +19,18 @@ mod cache;
 mod canonical;
 mod clock;
 mod denial;
+mod ds;
 mod fingerprint;
 mod key;
 mod public_key;
+pub mod rollover;
 mod signer;
 mod zone_keys;
 
 pub use algorithm::{Algorithm, Digest};
 pub use budget::{Budget, Source};
 pub use denial::{Denial, NXNAME, SHOTGUN_TYPES, nsec, successor};
+pub use ds::{Ds, DsError};
 pub use key::{KeyError, KeyPair, NewKey, generate};
 pub use public_key::{Data, PublicKey, Role};
 pub use signer::{Lasting, Limits, RecordSet, Signature, Signer, Tally, Unsigned};

@@ -152,6 +152,12 @@ impl ZoneKeys {
         Ok(ZoneKeys { keys: keys.into(), denial, announcement, validity })
     }
 
+    /// Of a zone that is signed by keys that nobody can read: nothing is signed, and nothing goes out as if it need not be.
+    pub fn unreadable() -> ZoneKeys {
+        let (denial, announcement, validity) = (Denial::default(), Announcement::None, Validity::default());
+        ZoneKeys { keys: Box::default(), denial, announcement, validity }
+    }
+
     pub fn keys(&self) -> &[ZoneKey] {
         &self.keys
     }
