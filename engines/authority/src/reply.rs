@@ -128,7 +128,13 @@ impl<'r, 'a> Reply<'r, 'a> {
         let Some(signing) = self.signing.as_deref_mut() else { return Fit::Whole };
         let Some((apex, keys)) = spot.zone.and_then(|zone| keys_of(self.zones, zone)) else { return Fit::Whole };
         let set = RecordSet { owner: spot.name, rtype, ttl, data, lasting: spot.lasting };
-        for key in keys.signers(rtype) {
+        let mut signers = keys.signers(rtype).peekable();
+        // The keys of the zone cannot be read.
+        if signers.peek().is_none() {
+            self.unsigned = Some(Unsigned::NoKey);
+            return self.answer.drop_since(mark, section);
+        }
+        for key in signers {
             match signing.signer.signature(apex, key, keys.validity, &set) {
                 Ok(made) => {
                     let fit = self.answer.signature(section, spot.owner, ttl, &made.head, apex, &made.signature);

@@ -404,12 +404,15 @@ fn a_key_that_does_not_open_is_no_reason_to_answer_unsigned() {
     let duties = Duties { published: true, signs: true, announced: true };
     let key = ZoneKey { public: made.public, duties, private: Some(private) };
     let keys = ZoneKeys::new(vec![key], Denial::Compact, Announcement::None, Validity::default()).unwrap();
-    let server = server(Arc::new(keys));
-    for question in ["www.example A", "nothing.example A", "www.example MX", "away.example A", "example DNSKEY"] {
-        assert_eq!(ask(&server, question), "SERVFAIL", "{question}");
+    // And keys of which nobody knows anything.
+    for keys in [keys, ZoneKeys::unreadable()] {
+        let server = server(Arc::new(keys));
+        for question in ["www.example A", "nothing.example A", "www.example MX", "away.example A", "example DNSKEY"] {
+            assert_eq!(ask(&server, question), "SERVFAIL", "{question}");
+        }
+        assert_eq!(server.ask("www.example TXT"), "NOERROR aa www.example 300 TXT hello");
+        assert_eq!(ask(&server, "www.inner.example A"), "NOERROR aa www.inner.example 300 A 192.0.2.9");
     }
-    assert_eq!(server.ask("www.example TXT"), "NOERROR aa www.example 300 TXT hello");
-    assert_eq!(ask(&server, "www.inner.example A"), "NOERROR aa www.inner.example 300 A 192.0.2.9");
 }
 
 /// What would need a new signature is asked for again over TCP, where it is known who asks; all else goes on.
