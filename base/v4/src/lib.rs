@@ -6,7 +6,7 @@
 //!
 //! Documents that are kept in the store are the ones that are sent, except where a secret is involved
 //! ([`StoredTunnel`], [`StoredUser`], [`StoredToken`],
-//! [`StoredSession`]), for the settings of a zone ([`StoredSettings`]), and where a reply
+//! [`StoredSession`], [`StoredDnssec`]), for the settings of a zone ([`StoredSettings`]), and where a reply
 //! has more in it than was asked for ([`StoredAccessRule`], [`StoredApp`]). What `stored.rs` has is never sent.
 
 pub mod access_rule;
@@ -15,6 +15,7 @@ pub mod audit_log;
 pub mod dns_import;
 pub mod dns_record;
 pub mod dns_trace;
+pub mod dnssec;
 mod edge;
 mod envelope;
 pub mod firewall;
@@ -37,6 +38,7 @@ pub mod zone_facts;
 pub use access_rule::{AccessRule, AccessRuleBody, StoredAccessRule, StoredRuleScope};
 pub use account::{Account, AccountRef, AccountSettings, Membership, StoredMembership};
 pub use dns_record::{Record, RecordBody};
+pub use dnssec::{Dnssec, DnssecPatch, StoredDnssec, ZoneDnssec, ZoneDnssecPatch};
 pub use edge::{Edge, EdgePorts, EdgeProcess};
 pub use envelope::{Code, Deleted, Envelope, ErrorSource, Failure, Message, Problem, ResultInfo};
 pub use firewall::FirewallTest;

@@ -177,6 +177,10 @@ impl Key {
         Key::one(Scope::Zone(zone), Kind::Settings)
     }
 
+    pub fn dnssec(zone: ZoneId) -> Key {
+        Key::one(Scope::Zone(zone), Kind::Dnssec)
+    }
+
     pub fn record(zone: ZoneId, id: RecordId) -> Key {
         Key::new(Scope::Zone(zone), Kind::Record, id)
     }

@@ -100,6 +100,13 @@ kinds! {
             .served()
             .listed(&query::RECORDS)
             .audited("/name", &[]);
+    /// DNSSEC of a zone: its keys, and how far each is. Without it a zone that is signed would be served unsigned.
+    Dnssec = 20 "dnssec"
+        Declaration::new(&[Owner::Zone], Ids::One)
+            .served()
+            .guards()
+            .listed(&query::DNSSEC)
+            .audited("", &["sealed_keys"]);
     /// An owner name of a zone: the unit that is guarded and published.
     Name = 8 "name" Declaration::new(&[Owner::Zone], Ids::Many(is::<Name>)).served();
     Tunnel = 9 "tunnel"

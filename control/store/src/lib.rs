@@ -68,8 +68,8 @@ pub use log::Retention;
 pub use lost::Lost;
 pub use mend::Mended;
 pub use query::{
-    AccessRuleOrder, AccessRuleQuery, Direction, Match, Page, Presence, RecordOrder, RecordQuery, TagFilter, Text,
-    TunnelQuery, VisibleZones, ZoneOrder, ZoneQuery, renew_at,
+    AccessRuleOrder, AccessRuleQuery, Direction, DnssecQuery, Match, Page, Presence, RecordOrder, RecordQuery,
+    TagFilter, Text, TunnelQuery, VisibleZones, ZoneOrder, ZoneQuery, renew_at,
 };
 pub use snapshot::{Position, Snapshot};
 pub use state_hash::{Part, StateHash};

@@ -2,6 +2,7 @@
 
 mod access_rules;
 mod certificates;
+mod dnssec;
 mod filter;
 mod records;
 mod tunnels;
@@ -11,6 +12,8 @@ pub(crate) use access_rules::{ACCESS_RULES, access_rules};
 pub use access_rules::{AccessRuleOrder, AccessRuleQuery};
 pub use certificates::renew_at;
 pub(crate) use certificates::{CERTIFICATES, due};
+pub use dnssec::DnssecQuery;
+pub(crate) use dnssec::{DNSSEC, dnssec, dnssec_due};
 pub use filter::{Direction, Match, Text};
 pub use records::{Presence, RecordOrder, RecordQuery, TagFilter};
 pub(crate) use records::{RECORDS, owner_of, records, records_at};

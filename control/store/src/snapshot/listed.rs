@@ -6,7 +6,7 @@ use super::Snapshot;
 use crate::change::Entry;
 use crate::error::ReadError;
 use crate::key::Key;
-use crate::query::{self, AccessRuleQuery, Page, RecordQuery, TunnelQuery, ZoneQuery};
+use crate::query::{self, AccessRuleQuery, DnssecQuery, Page, RecordQuery, TunnelQuery, ZoneQuery};
 
 impl Snapshot {
     /// A page of the records of a zone.
@@ -43,6 +43,16 @@ impl Snapshot {
     /// The keys of certificates that `issuer` did not issue, or that are to be renewed before `at`.
     pub fn certificates_due(&self, issuer: &str, at: Timestamp) -> Result<Vec<Key>, ReadError> {
         self.look(|connection| query::due(connection, issuer, at))
+    }
+
+    /// The keys of up to `limit` objects of zones whose DNSSEC has something to be done by then.
+    pub fn dnssec_due(&self, at: Timestamp, limit: usize) -> Result<Vec<Key>, ReadError> {
+        self.look(|connection| query::dnssec_due(connection, at, limit))
+    }
+
+    /// The keys of a piece of the zones with DNSSEC, in the order of their ids.
+    pub fn dnssec(&self, query: &DnssecQuery) -> Result<Vec<Key>, ReadError> {
+        self.look(|connection| query::dnssec(connection, query))
     }
 
     /// A page of the access rules of a scope.
