@@ -159,10 +159,16 @@ fn parse_record(line: &str) -> Record {
     let rdata = match (*rtype, data) {
         ("A", [address]) => address.parse::<Ipv4Addr>().unwrap().octets().to_vec(),
         ("AAAA", [address]) => address.parse::<Ipv6Addr>().unwrap().octets().to_vec(),
-        ("CNAME", [target]) => Name::parse(target).unwrap().as_wire().to_vec(),
+        ("CNAME" | "NS", [target]) => Name::parse(target).unwrap().as_wire().to_vec(),
         ("SRV", [numbers @ .., target]) => {
             let numbers = numbers.iter().flat_map(|number| number.parse::<u16>().unwrap().to_be_bytes());
             numbers.chain(Name::parse(target).unwrap().as_wire().iter().copied()).collect()
+        }
+        ("DS", [key_tag, algorithm, digest_type, digest]) => {
+            let head = key_tag.parse::<u16>().unwrap().to_be_bytes().into_iter();
+            let types = [algorithm, digest_type].map(|number| number.parse::<u8>().unwrap());
+            let byte = |at| u8::from_str_radix(&digest[at..at + 2], 16).unwrap();
+            head.chain(types).chain((0..digest.len()).step_by(2).map(byte)).collect()
         }
         _ => panic!("{line}"),
     };

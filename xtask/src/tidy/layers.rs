@@ -29,7 +29,7 @@ const ENGINES: &[(&str, &[&str])] = &[
 
 /// Inside `control`. Certificates are objects of the store that travel in the bundle, so `publish` reads them too.
 const CONTROL: &[(&str, &[&str])] = &[
-    ("api", &["publish", "store", "stats", "certs", "dashboard"]),
+    ("api", &["publish", "store", "stats", "certs", "registry", "dashboard"]),
     ("publish", &["store", "certs"]),
     ("certs", &["store"]),
     ("registry", &["store"]),

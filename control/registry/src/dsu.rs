@@ -1,0 +1,409 @@
+//! The registry of `dk.` and its kin: DS records by one HTTP call (DSU 1.0, the registry's own specification).
+//!
+//! ```text
+//! POST /1.0   userid, password, domain, then for each record keytagN, algorithmN, digest_typeN, digestN
+//! 200 done · 400, 530 with X-DSU: which of a table it is · 405 · 500
+//! ```
+//! A call replaces all DS records of a domain, so it says all that there shall be: all or nothing, and as often as one likes.
+//! The password goes in the call, so nothing but TLS carries it, or this machine.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bartizan_names::ZoneName;
+use bartizan_signer::Ds;
+use bartizan_tls::{ClientConfig, Roots, TlsError, client_config};
+use bytes::Bytes;
+use http::{Method, Request, StatusCode, Uri, header};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+
+/// DS records of one call.
+const SETS_MAX: usize = 5;
+
+/// What the registry takes (its §4): others are refused before it is asked.
+const ALGORITHMS: [u8; 4] = [8, 10, 13, 14];
+const DIGEST_TYPES: [u8; 3] = [1, 2, 4];
+
+/// In the place of every value of the first set: all records are to go.
+const DELETE: &str = "DELETE_DS";
+
+/// The field of the answer that says which fault it is.
+const FAULT_FIELD: &str = "x-dsu";
+
+/// All of a call, and the octets of its answer.
+const CALL_MAX: Duration = Duration::from_secs(30);
+const ANSWER_MAX: usize = 64 << 10;
+
+/// A registry, and who we are there. Clones share the TLS settings.
+#[derive(Clone)]
+pub struct Dsu {
+    host: String,
+    port: u16,
+    path: String,
+    tls: Option<Arc<ClientConfig>>,
+    userid: String,
+    password: String,
+}
+
+impl fmt::Debug for Dsu {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Dsu").field("host", &self.host).field("userid", &self.userid).finish_non_exhaustive()
+    }
+}
+
+/// Why a registry cannot be called like this.
+#[derive(Debug, thiserror::Error)]
+pub enum DsuAddressError {
+    #[error("{0:?} is no URL such as https://dsu.example.net/1.0")]
+    Url(String),
+    #[error("{0:?} would carry the password in clear; it must begin with https://")]
+    Clear(String),
+    #[error("TLS: {0}")]
+    Tls(#[from] TlsError),
+}
+
+/// Why the DS records of a domain are as they were.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DsuError {
+    #[error("the registry takes {SETS_MAX} DS records at most, and these are {0}")]
+    Many(usize),
+    #[error("the registry takes no keys of algorithm {0}, but of 8, 10, 13 and 14")]
+    Algorithm(u8),
+    #[error("the registry takes no digests of type {0}, but of 1, 2 and 4")]
+    DigestType(u8),
+    #[error("the registry cannot be reached: {0}")]
+    Unreachable(String),
+    #[error("the registry refuses it: {fault}")]
+    Refused { fault: DsuFault },
+    #[error("the registry answered {status}, and not why")]
+    Strange { status: u16 },
+}
+
+/// Who can do something about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Blame {
+    /// It may go well by itself later.
+    Nobody,
+    /// Whoever entered the user and the password.
+    Credentials,
+    /// Whoever has the domain: it is not there, or not this user's.
+    Domain,
+    /// We: the call is not as the registry wants it.
+    Call,
+}
+
+/// Makes the closed list of the registry's faults from its table.
+macro_rules! faults {
+    ($($name:ident = $code:literal $blame:ident $text:literal;)*) => {
+        /// The faults that the registry tells apart, by the codes of its table.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum DsuFault {
+            $($name,)*
+        }
+
+        impl DsuFault {
+            pub const ALL: &[DsuFault] = &[$(DsuFault::$name,)*];
+
+            pub const fn code(self) -> u16 {
+                match self {
+                    $(DsuFault::$name => $code,)*
+                }
+            }
+
+            pub const fn blame(self) -> Blame {
+                match self {
+                    $(DsuFault::$name => Blame::$blame,)*
+                }
+            }
+
+            const fn text(self) -> &'static str {
+                match self {
+                    $(DsuFault::$name => $text,)*
+                }
+            }
+
+            fn of_code(code: u16) -> Option<DsuFault> {
+                DsuFault::ALL.iter().copied().find(|fault| fault.code() == code)
+            }
+        }
+    };
+}
+
+faults! {
+    NoUser = 480 Credentials "no user is named";
+    NoPassword = 481 Credentials "no password is given";
+    ParameterMissing = 482 Call "a parameter is missing";
+    NoDomain = 483 Call "no domain is named";
+    BadDomain = 484 Domain "the domain is not one that it knows the form of";
+    BadUser = 485 Credentials "the user is not of the right form";
+    DigestMismatch = 486 Call "a digest does not have the length of its type";
+    Syntax = 487 Call "a parameter is not of the right form";
+    BadAlgorithm = 488 Call "it does not take the algorithm";
+    SetSequence = 489 Call "the DS records are not numbered in order";
+    UnknownParameter = 495 Call "it does not know a parameter";
+    UnknownUser = 496 Credentials "it does not know the user";
+    UnknownDomain = 497 Domain "it does not know the domain";
+    NotAuthenticated = 531 Credentials "the password is wrong";
+    NotAuthorised = 532 Domain "the user may not change this domain";
+    PasswordKind = 533 Credentials "it is not the kind of password that it wants here";
+}
+
+impl fmt::Display for DsuFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.text(), self.code())
+    }
+}
+
+impl DsuError {
+    pub fn blame(&self) -> Blame {
+        match self {
+            DsuError::Many(_) | DsuError::Algorithm(_) | DsuError::DigestType(_) => Blame::Call,
+            DsuError::Unreachable(_) | DsuError::Strange { .. } => Blame::Nobody,
+            DsuError::Refused { fault } => fault.blame(),
+        }
+    }
+}
+
+impl Dsu {
+    pub fn at(url: &str, userid: &str, password: &str) -> Result<Dsu, DsuAddressError> {
+        let refused = || DsuAddressError::Url(url.to_owned());
+        let uri: Uri = url.parse().map_err(|_| refused())?;
+        let host = uri.host().ok_or_else(refused)?.trim_start_matches('[').trim_end_matches(']').to_owned();
+        let (tls, usual) = match uri.scheme_str() {
+            Some("https") => (Some(client_config(&Roots::System, &[b"http/1.1"])?), 443),
+            // Nobody listens on the way.
+            Some("http") if host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback()) => (None, 80),
+            Some("http") => return Err(DsuAddressError::Clear(url.to_owned())),
+            _ => return Err(refused()),
+        };
+        let path = uri.path_and_query().map_or("/", |path| path.as_str()).to_owned();
+        let (port, userid, password) = (uri.port_u16().unwrap_or(usual), userid.to_owned(), password.to_owned());
+        Ok(Dsu { host, port, path, tls, userid, password })
+    }
+
+    /// Puts these DS records in the place of all that a domain has; none: they all go.
+    pub async fn replace(&self, domain: &ZoneName, ds: &[Ds]) -> Result<(), DsuError> {
+        let form = self.form(domain, ds)?;
+        let call = tokio::time::timeout(CALL_MAX, self.call(form)).await;
+        let (status, fault) = match call {
+            Err(_) => return Err(DsuError::Unreachable(format!("no answer in {} s", CALL_MAX.as_secs()))),
+            Ok(Err(error)) => return Err(DsuError::Unreachable(error.to_string())),
+            Ok(Ok(answer)) => answer,
+        };
+        match (status, fault.and_then(DsuFault::of_code)) {
+            (StatusCode::OK, _) => Ok(()),
+            (_, Some(fault)) => Err(DsuError::Refused { fault }),
+            (status, None) => Err(DsuError::Strange { status: status.as_u16() }),
+        }
+    }
+
+    fn form(&self, domain: &ZoneName, ds: &[Ds]) -> Result<String, DsuError> {
+        if ds.len() > SETS_MAX {
+            return Err(DsuError::Many(ds.len()));
+        }
+        let name = domain.to_string();
+        let mut form = String::new();
+        let mut put = |name: &str, value: &str| {
+            if !form.is_empty() {
+                form.push('&');
+            }
+            form.push_str(name);
+            form.push('=');
+            encode(value, &mut form);
+        };
+        put("userid", &self.userid);
+        put("password", &self.password);
+        put("domain", name.trim_end_matches('.'));
+        let mut put_set = |number: usize, values: [&str; 4]| {
+            for (field, value) in ["keytag", "algorithm", "digest_type", "digest"].iter().zip(values) {
+                put(&format!("{field}{number}"), value);
+            }
+        };
+        if ds.is_empty() {
+            put_set(1, [DELETE; 4]);
+        }
+        for (number, ds) in (1..).zip(ds) {
+            if !ALGORITHMS.contains(&ds.algorithm) {
+                return Err(DsuError::Algorithm(ds.algorithm));
+            }
+            if !DIGEST_TYPES.contains(&ds.digest_type) {
+                return Err(DsuError::DigestType(ds.digest_type));
+            }
+            let text = ds.to_string();
+            let words: Vec<&str> = text.split(' ').collect();
+            put_set(number, [words[0], words[1], words[2], words[3]]);
+        }
+        Ok(form)
+    }
+
+    /// The status of the answer, and the code of the fault, if it names one.
+    async fn call(&self, form: String) -> Result<(StatusCode, Option<u16>), Box<dyn std::error::Error + Send + Sync>> {
+        let authority = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
+        let request = Request::builder()
+            .method(Method::POST)
+            .uri(&self.path)
+            .header(header::HOST, format!("{authority}:{}", self.port))
+            .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .header(header::USER_AGENT, concat!("bartizan/", env!("CARGO_PKG_VERSION")))
+            .body(Full::new(Bytes::from(form)))?;
+        let socket = TcpStream::connect((self.host.as_str(), self.port)).await?;
+        let response = match &self.tls {
+            Some(config) => {
+                send(TokioIo::new(bartizan_tls::connect(config, &self.host, socket).await?), request).await?
+            }
+            None => send(TokioIo::new(socket), request).await?,
+        };
+        let status = response.status();
+        let fault = response.headers().get(FAULT_FIELD).and_then(|value| value.to_str().ok()?.trim().parse().ok());
+        // Read to its end, so that the registry sees a client that behaves; what it says is for people, and not needed.
+        let _ = Limited::new(response.into_body(), ANSWER_MAX).collect().await;
+        Ok((status, fault))
+    }
+}
+
+async fn send<IO>(io: IO, request: Request<Full<Bytes>>) -> hyper::Result<http::Response<hyper::body::Incoming>>
+where
+    IO: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
+{
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(io).await?;
+    // It ends when the answer is read or dropped: there is no second request.
+    tokio::spawn(connection);
+    sender.send_request(request).await
+}
+
+/// As forms have it (WHATWG URL, §5.1).
+fn encode(value: &str, form: &mut String) {
+    for byte in value.bytes() {
+        match byte {
+            b' ' => form.push('+'),
+            b'*' | b'-' | b'.' | b'_' | b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' => form.push(char::from(byte)),
+            _ => form.push_str(&format!("%{byte:02X}")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+    use std::sync::mpsc;
+
+    use bartizan_names::Name;
+
+    use super::*;
+
+    /// A registry that answers each call with the next of these, and hands out what it was sent.
+    fn registry(answers: Vec<String>) -> (String, mpsc::Receiver<String>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/1.0", listener.local_addr().unwrap());
+        let (sent, seen) = mpsc::channel();
+        std::thread::spawn(move || {
+            for answer in answers {
+                let (mut stream, _) = listener.accept().unwrap();
+                let (mut request, mut piece) = (Vec::new(), [0; 4_096]);
+                loop {
+                    let len = stream.read(&mut piece).unwrap();
+                    request.extend_from_slice(&piece[..len]);
+                    let text = String::from_utf8_lossy(&request).into_owned();
+                    let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
+                    let length = head
+                        .to_lowercase()
+                        .split("content-length: ")
+                        .nth(1)
+                        .map(|rest| rest.lines().next().unwrap().parse::<usize>().unwrap());
+                    if Some(body.len()) == length {
+                        sent.send(format!("{}\n{body}", head.lines().next().unwrap())).unwrap();
+                        break;
+                    }
+                }
+                stream.write_all(answer.as_bytes()).unwrap();
+            }
+        });
+        (url, seen)
+    }
+
+    fn answer(status: &str, fault: Option<u16>) -> String {
+        let fault = fault.map(|fault| format!("X-DSU: {fault}\r\n")).unwrap_or_default();
+        format!("HTTP/1.1 {status}\r\ncontent-type: text/plain\r\n{fault}content-length: 3\r\n\r\nno\n")
+    }
+
+    fn zone() -> ZoneName {
+        ZoneName::new(Name::parse("xn--bl-wia.dk").unwrap()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn calls_as_the_specification_has_them() {
+        let ok = answer("200 OK", None);
+        let (url, seen) = registry(vec![ok.clone(), ok.clone(), ok]);
+        let dsu = Dsu::at(&url, "ABCD1234-DK", "p&ss=w rd").unwrap();
+        let (one, two): (Ds, Ds) = ("7 13 2 AABB".parse().unwrap(), "8 8 1 0102".parse().unwrap());
+        let head = "POST /1.0 HTTP/1.1\nuserid=ABCD1234-DK&password=p%26ss%3Dw+rd&domain=xn--bl-wia.dk";
+        for (ds, rest) in [
+            (&[one.clone()][..], "&keytag1=7&algorithm1=13&digest_type1=2&digest1=AABB"),
+            (
+                &[one, two],
+                "&keytag1=7&algorithm1=13&digest_type1=2&digest1=AABB&keytag2=8&algorithm2=8&digest_type2=1&digest2=0102",
+            ),
+            (&[], "&keytag1=DELETE_DS&algorithm1=DELETE_DS&digest_type1=DELETE_DS&digest1=DELETE_DS"),
+        ] {
+            assert_eq!(dsu.replace(&zone(), ds).await, Ok(()));
+            assert_eq!(seen.recv().unwrap(), format!("{head}{rest}"));
+        }
+    }
+
+    #[tokio::test]
+    async fn every_fault_of_the_table_is_told() {
+        let status = |fault: &DsuFault| if fault.code() > 530 { "530 x" } else { "400 Bad Request" };
+        let mut answers: Vec<String> =
+            DsuFault::ALL.iter().map(|fault| answer(status(fault), Some(fault.code()))).collect();
+        answers.extend([
+            answer("405 x", None),
+            answer("500 x", None),
+            answer("400 x", Some(499)),
+            answer("400 x", None),
+        ]);
+        let (url, _seen) = registry(answers);
+        let dsu = Dsu::at(&url, "u", "p").unwrap();
+        let ds: Ds = "7 13 2 AABB".parse().unwrap();
+        for fault in DsuFault::ALL {
+            let error = dsu.replace(&zone(), std::slice::from_ref(&ds)).await.unwrap_err();
+            assert_eq!(error, DsuError::Refused { fault: *fault });
+            assert!(error.to_string().contains(&fault.code().to_string()), "{error}");
+        }
+        for status in [405, 500, 400, 400] {
+            let error = dsu.replace(&zone(), std::slice::from_ref(&ds)).await.unwrap_err();
+            assert_eq!(error, DsuError::Strange { status });
+        }
+        let unreachable = Dsu::at("http://127.0.0.1:9/1.0", "u", "p").unwrap();
+        let error = unreachable.replace(&zone(), &[ds]).await.unwrap_err();
+        assert_eq!((error.blame(), matches!(error, DsuError::Unreachable(_))), (Blame::Nobody, true));
+    }
+
+    #[tokio::test]
+    async fn what_it_would_refuse_is_not_sent() {
+        let dsu = Dsu::at("http://127.0.0.1:9/1.0", "u", "p").unwrap();
+        let ds = |text: &str| text.parse::<Ds>().unwrap();
+        for (records, expect) in [
+            (vec![ds("1 15 2 AA")], DsuError::Algorithm(15)),
+            (vec![ds("1 13 3 AA")], DsuError::DigestType(3)),
+            (vec![ds("1 13 2 AA"); 6], DsuError::Many(6)),
+        ] {
+            assert_eq!(dsu.replace(&zone(), &records).await, Err(expect));
+        }
+        for (url, expect) in [
+            ("http://dsu.example.net/1.0", "in clear"),
+            ("http://192.0.2.1/1.0", "in clear"),
+            ("ftp://dsu.example.net", "no URL"),
+            ("dsu.example.net", "no URL"),
+            ("", "no URL"),
+        ] {
+            let error = Dsu::at(url, "u", "p").unwrap_err().to_string();
+            assert!(error.contains(expect), "{url}: {error}");
+        }
+        let shown = format!("{:?}", Dsu::at("http://127.0.0.1/1.0", "user", "secret").unwrap());
+        assert!(shown.contains("user") && !shown.contains("secret"), "{shown}");
+    }
+}
