@@ -151,6 +151,7 @@ fn shape(kind: Kind) -> fn(&Entry) -> Result<(), Fault> {
         Kind::Membership => is::<v4::StoredMembership>,
         Kind::Zone => is::<v4::Zone>,
         Kind::Settings => is::<v4::StoredSettings>,
+        Kind::Dnssec => is::<v4::StoredDnssec>,
         Kind::Record => is::<v4::Record>,
         Kind::Name => is::<v4::StoredName>,
         Kind::Tunnel => is::<v4::StoredTunnel>,

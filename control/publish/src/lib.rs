@@ -12,6 +12,7 @@
 mod bundle;
 mod check;
 mod cookie_secrets;
+mod dnssec;
 mod documents;
 mod part;
 mod problems;
@@ -24,6 +25,10 @@ pub use bartizan_authority::times;
 pub use bundle::{Bundle, ServedPop};
 pub use check::{Refused, check};
 pub use cookie_secrets::{CookieSecrets, CookieSecretsError};
+pub use dnssec::{
+    DnssecError, DnssecState, HeldKey, ParentSeen, ZoneDnssec, denial_text, read_denial, role_text, seal_context,
+    stage_text, state_text,
+};
 pub use documents::{ReadToken, Review};
 pub use part::soa_rname;
 pub use problems::Problems;

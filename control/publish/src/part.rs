@@ -21,9 +21,11 @@ mod tunnels;
 mod zones;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use bartizan_names::{Name, PopId, ZoneId};
 use bartizan_seal::Key as SealKey;
+use bartizan_signer::Unseal;
 use bartizan_store::{Filter, Key, Kind, ReadError, Rev, Scope, Snapshot};
 
 use crate::bundle::Bundle;
@@ -121,7 +123,7 @@ impl Parts {
     /// Nothing in force.
     pub(crate) fn empty(edge: &Edge) -> Parts {
         Parts {
-            known: KnownZones::default(),
+            known: KnownZones::unsealed_by(unseal(edge)),
             zones: ZonesPart::empty(),
             hosts: HostsPart::empty(),
             apps: AppsPart::empty(),
@@ -299,6 +301,12 @@ impl Parts {
             cookies: own.cookies.secrets.clone(),
         }
     }
+}
+
+/// Opens the keys of zones when they are first needed, which is long after.
+fn unseal(edge: &Edge) -> Arc<Unseal> {
+    let seal = edge.seal.clone();
+    Arc::new(move |context, sealed| seal.open(context, sealed).ok())
 }
 
 /// Who owns zones chooses names and addresses: where they are kept must not be theirs to guess.

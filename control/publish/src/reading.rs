@@ -74,12 +74,15 @@ struct Ahead {
     objects: HashMap<Key, Entry>,
     /// The newest revision of every zone.
     serials: Option<HashMap<ZoneId, Rev>>,
-    settings: Settings,
+    of_zones: OfZones,
 }
 
-/// Whether settings that were not read ahead may still be in the store.
+/// What a zone has one of, or none.
+const OF_ZONES: &[Kind] = &[Kind::Settings, Kind::Dnssec];
+
+/// Whether some of it that was not read ahead may still be in the store.
 #[derive(Default, PartialEq, Eq)]
-enum Settings {
+enum OfZones {
     #[default]
     MayBeThere,
     AllRead,
@@ -104,9 +107,9 @@ impl<'s> Reading<'s> {
             Err(error) => return Err(error),
         };
         let snapshot = self.snapshot;
-        let all = Filter::Kinds(vec![Kind::Settings]);
+        let all = Filter::Kinds(OF_ZONES.to_vec());
         if snapshot.for_each(&all, &mut |entry| self.hand_ahead(entry))?.is_empty() {
-            self.ahead.settings = Settings::AllRead;
+            self.ahead.of_zones = OfZones::AllRead;
         }
         Ok(())
     }
@@ -118,7 +121,7 @@ impl<'s> Reading<'s> {
 
     fn find(&mut self, key: &Key) -> Result<Option<Entry>, ReadError> {
         match self.ahead.objects.remove(key) {
-            None if key.kind() == Kind::Settings && self.ahead.settings == Settings::AllRead => Ok(None),
+            None if OF_ZONES.contains(&key.kind()) && self.ahead.of_zones == OfZones::AllRead => Ok(None),
             None => self.snapshot.get(key),
             found => Ok(found),
         }

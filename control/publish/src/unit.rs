@@ -1,7 +1,8 @@
-//! What several parts are made of, read once for all of them: zones with their policies, and owner names.
+//! What several parts are made of, read once for all of them: zones with their policies and keys, and owner names.
 
 mod directory;
 mod held;
+mod keys;
 mod load;
 mod name;
 mod policy;

@@ -91,6 +91,6 @@ fn hold(edit: &mut Edit<Policy>, zone: ZoneId, apex: &ZoneName) -> SiteNumber {
 }
 
 fn site(served: &ServedZone) -> Site<Policy> {
-    let ServedZone { zone, policy } = served;
+    let ServedZone { zone, policy, .. } = served;
     Site { zone: zone.id, apex: zone.name.clone(), policy: Arc::clone(policy) }
 }

@@ -10,7 +10,7 @@ use bartizan_store::Rev;
 
 use crate::part::apps::AppsPart;
 use crate::part::secret_seed;
-use crate::unit::{KnownZones, NameUnit, ZoneChange, ZoneChanges};
+use crate::unit::{KnownZones, NameUnit, ServedZone, ZoneChange, ZoneChanges};
 
 /// What a zone's serial is counted from: the form of the hosted zones of old (`2020742566`, requirement DNS-5), to
 /// which the revision of the zone's last change is added. Wraps as serials do (RFC 1982 §3.1).
@@ -53,7 +53,7 @@ impl ZonesPart {
         hold.values().for_each(|apex| edit.hold_zone(apex));
         for (id, serial) in serials {
             if let Some(served) = known.get(*id) {
-                edit.put_zone(facts(&served.zone, *serial));
+                edit.put_zone(facts(served, *serial));
             }
         }
         for unit in names {
@@ -125,13 +125,14 @@ pub fn soa_rname(zone: &Zone) -> Name {
     operator.child(RNAME_LABEL).unwrap_or(operator)
 }
 
-fn facts(zone: &Zone, changed: Rev) -> ZoneFacts {
+fn facts(served: &ServedZone, changed: Rev) -> ZoneFacts {
+    let ServedZone { zone, keys, .. } = served;
     ZoneFacts {
         apex: zone.name.clone(),
         serial: SERIAL_BASE.wrapping_add(changed.0 as u32), // serial arithmetic wraps (RFC 1982)
         soa_rname: soa_rname(zone),
         nameservers: zone.nameservers.clone(),
         paused: zone.paused,
-        dnssec: None,
+        dnssec: keys.clone(),
     }
 }

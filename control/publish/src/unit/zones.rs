@@ -6,22 +6,26 @@ use std::sync::Arc;
 use bartizan_model::Zone;
 use bartizan_names::{Name, ZoneId, ZoneName};
 use bartizan_policy::Policy;
+use bartizan_signer::{Unseal, ZoneKeys};
 use bartizan_store::{Filter, Index, Key, Kind, ReadError, Rev, Scope};
 
 use crate::reading::{Found, Reading, Touched, document};
 use crate::unit::directory::Directory;
-use crate::unit::{held, policy};
+use crate::unit::{held, keys, policy};
 
 /// A zone that is served.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq)]
 pub(crate) struct ServedZone {
     pub(crate) zone: Zone,
     pub(crate) policy: Arc<Policy>,
+    /// None: it is not signed.
+    pub(crate) keys: Option<Arc<ZoneKeys>>,
 }
 
 /// All zones that are served.
-#[derive(Default)]
 pub(crate) struct KnownZones {
+    /// Opens the keys of zones.
+    unseal: Arc<Unseal>,
     by_id: HashMap<ZoneId, Arc<ServedZone>>,
     /// The apexes of zones that cannot be read and were never served.
     held: BTreeMap<ZoneId, ZoneName>,
@@ -87,6 +91,11 @@ impl KnownZones {
     /// The kinds that bring a zone or take it. Everything else in a zone's scope may change its serial.
     pub(crate) const KINDS: &'static [Kind] = &[Kind::Zone];
 
+    /// None yet.
+    pub(crate) fn unsealed_by(unseal: Arc<Unseal>) -> KnownZones {
+        KnownZones { unseal, by_id: HashMap::new(), held: BTreeMap::new(), directory: Directory::default() }
+    }
+
     pub(crate) fn get(&self, zone: ZoneId) -> Option<&ServedZone> {
         self.by_id.get(&zone).map(|served| &**served)
     }
@@ -118,14 +127,14 @@ impl KnownZones {
         touched: &Touched,
     ) -> Result<ZoneChanges, ReadError> {
         let mut changes = ZoneChanges::default();
-        let kinds = [Kind::Zone].iter().chain(policy::KINDS);
+        let kinds = [Kind::Zone, Kind::Dnssec].iter().chain(policy::KINDS);
         let mut ids: BTreeSet<ZoneId> = kinds.flat_map(|kind| touched.of(*kind)).filter_map(Key::zone_id).collect();
         // A zone of which only the name is left ends when the name is freed.
         let is_touched = |apex: &ZoneName| touched.contains(&Key::unique(Scope::Edge, Index::ZoneName, apex));
         ids.extend(self.held.iter().filter(|(_, apex)| is_touched(apex)).map(|(id, _)| *id));
         for id in ids {
             let before = self.by_id.get(&id).cloned();
-            let after = match read_zone(last, reading, id)? {
+            let after = match read_zone(last, reading, id, &self.unseal)? {
                 Read::Zone(zone) => Some(zone),
                 Read::Nothing => None,
                 Read::Held(Some(apex)) => {
@@ -277,7 +286,12 @@ enum Read {
     Held(Option<ZoneName>),
 }
 
-fn read_zone(last: &KnownZones, reading: &mut Reading<'_>, id: ZoneId) -> Result<Read, ReadError> {
+fn read_zone(
+    last: &KnownZones,
+    reading: &mut Reading<'_>,
+    id: ZoneId,
+    unseal: &Arc<Unseal>,
+) -> Result<Read, ReadError> {
     let last = last.get(id);
     let found = reading.get(&Key::zone(id), |entry| Ok(Zone::parse(&document(entry)?)?))?;
     let zone = match (found, last) {
@@ -287,7 +301,8 @@ fn read_zone(last: &KnownZones, reading: &mut Reading<'_>, id: ZoneId) -> Result
         (Found::Bad, None) => return Ok(Read::Held(held::apex_told(reading.snapshot, id)?)),
     };
     let policy = policy::read(reading, id, last.map(|last| &*last.policy))?;
-    Ok(Read::Zone(Arc::new(ServedZone { zone, policy: Arc::new(policy) })))
+    let keys = keys::read(reading, id, last.and_then(|last| last.keys.as_ref()), unseal)?;
+    Ok(Read::Zone(Arc::new(ServedZone { zone, policy: Arc::new(policy), keys })))
 }
 
 /// The newest revision of a zone. If it cannot be read, any newer one will do, because serials must only grow.

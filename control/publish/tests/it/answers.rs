@@ -10,7 +10,7 @@ use bartizan_policy::Policy;
 use bartizan_publish::Bundle;
 use bartizan_routes::Match;
 use bartizan_signer::{Limits, Signer};
-use bartizan_wire::dns::{Answer, Class, Message, Record, parse, write_query};
+use bartizan_wire::dns::{Answer, Class, Edns, Message, Record, parse, write_query};
 
 /// What there is to be asked for.
 pub(crate) struct Questions {
@@ -80,13 +80,22 @@ fn hide_serial(record: &mut Record, serials: Serials) {
 }
 
 pub(crate) fn ask(bundle: &Bundle, name: &str, rtype: RecordType) -> Message {
+    ask_with(bundle, name, rtype, None)
+}
+
+/// As a resolver asks that validates.
+pub(crate) fn ask_signed(bundle: &Bundle, name: &str, rtype: RecordType) -> Message {
+    ask_with(bundle, name, rtype, Some(Edns { dnssec_ok: true, ..Edns::of_size(1_232) }))
+}
+
+fn ask_with(bundle: &Bundle, name: &str, rtype: RecordType, edns: Option<Edns<'_>>) -> Message {
     let (zones, addresses) = (&bundle.zones.value, &bundle.pop.value.addresses);
     let authority = Authority { zones, addresses, identity: &Identity::default() };
-    let query = write_query(1, &Name::parse(name).unwrap(), rtype, Class::IN, None);
-    let mut reply = [0; 512];
+    let query = write_query(1, &Name::parse(name).unwrap(), rtype, Class::IN, edns);
+    let mut reply = [0; 1_232];
     let mut scratch = Scratch::default();
     let question = authority.ask(parse(&query).unwrap(), scratch.places().next().unwrap());
-    let mut answer = Answer::start(&question.query.head, &mut reply, 512).unwrap();
+    let mut answer = Answer::start(&question.query.head, &mut reply, 1_232).unwrap();
     let mut signing = Signing::new(Signer::new(0, Limits::default()));
     let verdict = authority.answer(&question, &mut signing, &mut answer, &mut Trail::off());
     let len = answer.finish(verdict.rcode, verdict.authoritative);

@@ -6,6 +6,7 @@ mod check;
 mod cookies;
 mod documents;
 mod histories;
+mod keys;
 mod lab;
 mod names;
 mod open;
