@@ -60,6 +60,8 @@ pub enum What {
     PrivateOrigins,
     /// The backups that the edge is set to make.
     Backup,
+    /// DNSSEC of a zone, by the zone's name: whoever validates cannot believe what it answers.
+    Dnssec(String),
     /// More of a kind than are told one by one.
     Others(ProblemKind),
 }
@@ -84,10 +86,11 @@ pub enum ProblemKind {
     Authority,
     PrivateOrigins,
     Backup,
+    Dnssec,
 }
 
 impl ProblemKind {
-    pub const ALL: [ProblemKind; 17] = [
+    pub const ALL: [ProblemKind; 18] = [
         ProblemKind::Unit,
         ProblemKind::Document,
         ProblemKind::ChangeLog,
@@ -105,6 +108,7 @@ impl ProblemKind {
         ProblemKind::Authority,
         ProblemKind::PrivateOrigins,
         ProblemKind::Backup,
+        ProblemKind::Dnssec,
     ];
 
     pub const fn as_str(self) -> &'static str {
@@ -126,6 +130,7 @@ impl ProblemKind {
             ProblemKind::Authority => "authority",
             ProblemKind::PrivateOrigins => "private_origins",
             ProblemKind::Backup => "backup",
+            ProblemKind::Dnssec => "dnssec",
         }
     }
 }
@@ -150,6 +155,7 @@ impl What {
             What::Authority => ProblemKind::Authority,
             What::PrivateOrigins => ProblemKind::PrivateOrigins,
             What::Backup => ProblemKind::Backup,
+            What::Dnssec(_) => ProblemKind::Dnssec,
             What::Others(kind) => *kind,
         }
     }
@@ -174,6 +180,7 @@ impl fmt::Display for What {
             What::Authority => f.write_str("the local CA"),
             What::PrivateOrigins => f.write_str("names and applications with a private origin"),
             What::Backup => f.write_str("the backups"),
+            What::Dnssec(zone) => write!(f, "DNSSEC of {zone}"),
             What::Others(kind) => write!(f, "others of the kind {}", kind.as_str()),
         }
     }

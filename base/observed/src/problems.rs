@@ -36,6 +36,8 @@ pub enum Reporter {
     Origins,
     /// Makes backups.
     Backup,
+    /// Looks after the keys of zones.
+    Dnssec,
     /// Saw it while the edge started.
     Start,
 }

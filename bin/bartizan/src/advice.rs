@@ -16,8 +16,8 @@ enum Reader {
 }
 
 /// Commands that work through the API.
-const CLIENTS: [&str; 10] =
-    ["login", "tunnel", "zone", "record", "import", "app", "firewall", "token", "history", "status"];
+const CLIENTS: [&str; 11] =
+    ["login", "tunnel", "zone", "record", "dnssec", "import", "app", "firewall", "token", "history", "status"];
 
 /// Sources with advice. A new one that names a flag is told of by the test below.
 const SOURCES: &[(&str, Reader)] = &[
@@ -39,6 +39,7 @@ const SOURCES: &[(&str, Reader)] = &[
     ("data_dir.rs", Reader::Of(&["up"])),
     ("demo.rs", Reader::Of(&["up"])),
     ("diff.rs", Reader::Of(&["history"])),
+    ("dnssec.rs", Reader::Of(&["dnssec"])),
     ("doctor.rs", Reader::Of(&["doctor", "up"])),
     ("doctor/directory.rs", Reader::Of(&["up"])),
     ("fd_store.rs", Reader::Of(&["fd-store"])),

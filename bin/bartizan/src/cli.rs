@@ -62,6 +62,13 @@ pub enum Command {
         #[command(flatten)]
         edge: Edge,
     },
+    /// DNSSEC of a zone: enable, disable, status, ds, roll
+    Dnssec {
+        #[command(subcommand)]
+        action: DnssecAction,
+        #[command(flatten)]
+        edge: Edge,
+    },
     /// Take over what an account elsewhere has
     Import {
         #[command(subcommand)]
@@ -163,6 +170,13 @@ fn listener(text: &str) -> Result<SocketAddr, String> {
     })
 }
 
+/// A name server: its port is 53 if none is given.
+fn resolver(text: &str) -> Result<SocketAddr, String> {
+    let alone = || text.parse::<IpAddr>().map(|address| (address, 53).into());
+    let what = "it is an address, perhaps with a port, such as 192.0.2.53 or [2001:db8::53]:5353";
+    text.parse().or_else(|_| alone()).map_err(|_| what.to_owned())
+}
+
 /// `up`: each flag replaces the default; `bartizan.toml` and the environment give the same values more quietly.
 #[derive(Args, Clone, Default)]
 pub struct Up {
@@ -212,6 +226,12 @@ pub struct Up {
     /// How many calls a caller of the API may make in five minutes [default: 1000000]
     #[arg(long, value_name = "N", env = "BARTIZAN_API_CALLS", value_parser = clap::value_parser!(u32).range(1..))]
     pub api_calls: Option<u32>,
+    /// Recursive resolvers that are asked what the parents of zones with DNSSEC have [default: the system's]
+    #[arg(long, value_name = "ADDR[:PORT]", env = "BARTIZAN_RESOLVER", value_parser = resolver, value_delimiter = ',', num_args = 1..)]
+    pub resolver: Vec<SocketAddr>,
+    /// Divides all waits of DNSSEC: for tests whose resolvers keep nothing for long
+    #[arg(long, hide = true, value_name = "N", env = "BARTIZAN_DNSSEC_PACE", value_parser = clap::value_parser!(u32).range(1..))]
+    pub dnssec_pace: Option<u32>,
     /// MMDB files that tell countries and networks, before the built-in country data
     #[arg(long, value_name = "FILE", env = "BARTIZAN_GEO", value_delimiter = ',', num_args = 1..)]
     pub geo: Vec<PathBuf>,
@@ -520,6 +540,72 @@ pub enum ZoneAction {
         #[arg(long, short)]
         yes: bool,
     },
+}
+
+#[derive(Subcommand)]
+pub enum DnssecAction {
+    /// Sign a zone, and print the DS record that its registrar is to put into the parent zone
+    Enable {
+        #[command(flatten)]
+        zoned: Zoned,
+        #[command(flatten)]
+        options: DnssecOptions,
+    },
+    /// Let a zone go without signatures, as soon as nobody can miss them: when the parent zone's DS record is gone
+    Disable {
+        #[command(flatten)]
+        zoned: Zoned,
+        /// At once, whatever the parent zone has: who validates does not find the zone until the DS record is gone
+        #[arg(long)]
+        force: bool,
+    },
+    /// How far a zone is, its keys, what the parent zone has, and what to do next
+    Status {
+        #[command(flatten)]
+        zoned: Zoned,
+        /// Ask the servers of the parent zone first
+        #[arg(long)]
+        check: bool,
+    },
+    /// The DS records that the parent zone shall have, a line each
+    Ds {
+        #[command(flatten)]
+        zoned: Zoned,
+    },
+    /// Exchange a key; what can be done without the parent zone is done in the background
+    Roll {
+        #[command(flatten)]
+        zoned: Zoned,
+        /// Which, where the zone has a KSK and a ZSK
+        #[arg(long, value_parser = ["csk", "ksk", "zsk"])]
+        key: Option<String>,
+    },
+}
+
+#[derive(Args)]
+pub struct Zoned {
+    /// The zone, by name or id
+    pub zone: String,
+}
+
+/// How a zone is signed.
+#[derive(Args)]
+pub struct DnssecOptions {
+    /// 13 (ECDSA P-256) or 15 (Ed25519) [default: 13]
+    #[arg(long, value_name = "NUMBER")]
+    pub algorithm: Option<u8>,
+    /// One key for all, or a KSK and a ZSK [default: csk]
+    #[arg(long, value_parser = ["csk", "split"])]
+    pub keys: Option<String>,
+    /// How it is said that something is not there [default: compact]
+    #[arg(long, value_parser = ["compact", "black-lies", "shotgun"])]
+    pub denial: Option<String>,
+    /// Exchange the key that the parent zone knows after so many days; 0 is never [default: 0]
+    #[arg(long, value_name = "DAYS")]
+    pub ksk_days: Option<u32>,
+    /// Exchange the ZSK after so many days; 0 is never [default: 90]
+    #[arg(long, value_name = "DAYS")]
+    pub zsk_days: Option<u32>,
 }
 
 #[derive(Args)]

@@ -21,6 +21,7 @@ mod demo;
 mod diff;
 mod disk;
 mod dns;
+mod dnssec;
 mod doctor;
 mod edge_files;
 mod failure;
@@ -128,6 +129,8 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Zone { action, edge } => {
             runtime()?.block_on(async { zone::run(action, &credentials::find(&edge)?.running("zone"), output).await })
         }
+        Command::Dnssec { action, edge } => runtime()?
+            .block_on(async { dnssec::run(action, &credentials::find(&edge)?.running("dnssec"), output).await }),
         Command::Record { action, edge } => runtime()?
             .block_on(async { record::run(action, &credentials::find(&edge)?.running("record"), output).await }),
     }

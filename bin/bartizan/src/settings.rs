@@ -50,6 +50,7 @@ struct File {
     proxy: Vec<Prefix>,
     private_origins: Option<PrivateOrigins>,
     api_calls: Option<u32>,
+    resolver: Vec<SocketAddr>,
     geo: Vec<PathBuf>,
     workers: Option<u16>,
     demo: Option<bool>,
@@ -203,6 +204,10 @@ pub struct Settings {
     pub private_origins: PrivateOrigins,
     /// How many calls a caller of the API may make in five minutes.
     pub api_calls: u32,
+    /// Who is asked what the parents of zones have; the system's resolvers if nobody is named.
+    pub resolvers: Vec<SocketAddr>,
+    /// All waits of DNSSEC are divided by it.
+    pub dnssec_pace: u32,
     /// MMDB files, the most trusted first.
     pub geo: Vec<PathBuf>,
     pub domain: String,
@@ -236,6 +241,8 @@ impl Settings {
             dns,
             private_origins,
             api_calls: up.api_calls.or(file.api_calls).unwrap_or(bartizan_api::CALLS_USUAL),
+            resolvers: if up.resolver.is_empty() { file.resolver } else { up.resolver },
+            dnssec_pace: up.dnssec_pace.unwrap_or(1),
             http,
             https,
             tunnel,

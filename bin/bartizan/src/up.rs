@@ -210,6 +210,8 @@ pub async fn serve(opened: Opened, output: Output) -> anyhow::Result<()> {
         data: data.path().to_owned(),
         domain: domain.clone(),
         account: set_up.account_id,
+        resolvers: settings.resolvers.clone(),
+        dnssec_pace: settings.dnssec_pace,
         process: process(),
     };
     let (stop, stopped) = watch::channel(false);

@@ -159,6 +159,13 @@ faults! {
     PlanUnknown = 404 1005 "Plan not found";
     NotOffered = 400 10406 "This edge does not offer that";
 
+    // DNSSEC of zones.
+    DnssecOption = 400 1150 "DNSSEC of this zone cannot be like this";
+    DnssecOff = 400 1151 "The zone is not signed";
+    DnssecDelegated = 400 1152 "The parent zone has a DS record of this zone";
+    DnssecParent = 400 1153 "It cannot be told whether the parent zone has a DS record of this zone";
+    DnssecRoll = 400 1154 "This key cannot be exchanged now";
+
     // DNS records.
     RecordInvalid = 400 1004 "DNS Validation Error";
     RecordName = 400 9000 "DNS name is invalid";

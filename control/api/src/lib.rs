@@ -16,10 +16,10 @@
 //! whole       bootstrap · page · router · serve
 //! background  deletions · renewals
 //! resources   accounts · certificates · zones · resource · tokens · sessions · users · members · user · settings ·
-//!             zone_facts · tunnels · apps · owner_names · dns_records · page_rules · tunnel_routes · pops · app_addresses ·
+//!             zone_facts · dnssec · tunnels · apps · owner_names · dns_records · dns_trace · page_rules · tunnel_routes · pops · app_addresses ·
 //!             spectrum · access_rules · firewall · audit_logs · edge · status · ips · probes
 //! guard       here · state (Api) · auth
-//! store       transaction (View, Change) · memberships · caller · writes · passwords · calls
+//! store       transaction (View, Change) · memberships · caller · writes · cookie_secrets · keeper (of keys) · passwords · calls
 //! calls       path · origin · cookie · permission · roles · reply · error · rights · tag · query · extract · here · front ·
 //!             openapi · numbers · idempotency · background (Worker) · turns · spools · admin_file · last_used
 //! ```
@@ -45,6 +45,7 @@ mod cookie_secrets;
 mod deletions;
 mod dns_records;
 mod dns_trace;
+mod dnssec;
 mod edge;
 mod error;
 mod extract;
@@ -53,6 +54,7 @@ mod front;
 mod here;
 mod idempotency;
 mod ips;
+mod keeper;
 mod last_used;
 mod members;
 mod memberships;

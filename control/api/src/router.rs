@@ -3,7 +3,6 @@
 
 use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -11,8 +10,7 @@ use axum::Router;
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use bartizan_certs::Certs;
-use bartizan_seal::Key as SealKey;
+use bartizan_registry::Parents;
 use futures_util::FutureExt;
 use tower::ServiceExt;
 use utoipa_axum::router::OpenApiRouter;
@@ -27,13 +25,13 @@ use crate::numbers::Numbers;
 use crate::path::{self, BASE};
 use crate::renewals::Renewals;
 use crate::spools::Spools;
-use crate::state::{Api, Background, Dependencies};
+use crate::state::{Api, Background, Dependencies, Facts};
 use crate::turns::Turns;
 use crate::writes::Writes;
 use crate::{
-    access_rules, accounts, audit_logs, dns_records, dns_trace, edge, firewall, front, ips, members, openapi, page,
-    page_rules, pops, probes, sessions, settings, spectrum, status, tokens, tunnel_routes, tunnels, user, users,
-    zone_facts, zones,
+    access_rules, accounts, audit_logs, dns_records, dns_trace, dnssec, edge, firewall, front, ips, keeper, members,
+    openapi, page, page_rules, pops, probes, sessions, settings, spectrum, status, tokens, tunnel_routes, tunnels,
+    user, users, zone_facts, zones,
 };
 
 /// The whole API as a service, for [`crate::serve()`] and for tests.
@@ -43,8 +41,7 @@ pub fn router(given: Dependencies) -> Router {
     let writes = Writes::new(given.store.clone(), given.certs.clone(), Arc::clone(&numbers));
     let calls = Arc::new(Calls::new(given.facts.calls_max));
     let last_used = Arc::new(LastUsed::read(&given.facts.data));
-    let background =
-        Background::start(&writes, (given.certs.clone(), given.seal.clone()), &numbers, &last_used, &given.facts.data);
+    let background = Background::start(&writes, &given, &numbers, &last_used);
     let api = Api::new(given, writes, background, numbers, last_used);
     let (v4, document) = dialect(&api).split_for_parts();
     let document: Arc<str> = match openapi::finished(&document) {
@@ -68,15 +65,13 @@ pub fn router(given: Dependencies) -> Router {
 }
 
 impl Background {
-    fn start(
-        writes: &Writes,
-        (certs, seal): (Certs, SealKey),
-        numbers: &Arc<Numbers>,
-        last_used: &Arc<LastUsed>,
-        data: &Path,
-    ) -> Background {
+    fn start(writes: &Writes, given: &Dependencies, numbers: &Arc<Numbers>, last_used: &Arc<LastUsed>) -> Background {
+        let Facts { data, resolvers, dnssec_pace, .. } = &given.facts;
+        let parents = Parents::by(resolvers);
+        let problems = &given.observed.problems;
         let sweep = Due::default();
         let mut deletions = Deletions::new(writes.clone(), sweep.clone(), Arc::clone(numbers));
+        let (certs, seal) = (given.certs.clone(), given.seal.clone());
         let mut renewals = Renewals::new(writes.clone(), certs, seal, Arc::clone(numbers));
         let last_used = Arc::clone(last_used);
         let imports = Turns::default();
@@ -84,6 +79,7 @@ impl Background {
         Background {
             deletions: Worker::start("deletions", move |stop| deletions.run(stop)),
             sweep,
+            dnssec: keeper::Handle::start(writes, &given.seal, &parents, *dnssec_pace, numbers, problems),
             _end: imports.end(),
             imports,
             spools: Spools::new(data),
@@ -105,6 +101,7 @@ fn dialect(api: &Api) -> OpenApiRouter<Api> {
         .merge(members::routes(api))
         .merge(zones::routes(api))
         .merge(settings::routes(api))
+        .merge(dnssec::routes(api))
         .merge(zone_facts::routes(api))
         .merge(dns_records::routes(api))
         .merge(dns_trace::routes(api))

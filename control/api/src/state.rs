@@ -23,6 +23,7 @@ use crate::background::{Due, Worker};
 use crate::caller::{self, Caller, Credentials, Found, Proof};
 use crate::error::{Error, Fault};
 use crate::idempotency::Answers;
+use crate::keeper;
 use crate::last_used::LastUsed;
 use crate::numbers::Numbers;
 use crate::passwords::Passwords;
@@ -65,6 +66,10 @@ pub struct Facts {
     /// The default zone.
     pub domain: ZoneName,
     pub account: AccountId,
+    /// The recursive resolvers by which it is found what the parents of zones have; the system's if there are none.
+    pub resolvers: Vec<SocketAddr>,
+    /// All waits of DNSSEC are divided by it: 1, but in tests.
+    pub dnssec_pace: u32,
     /// What the process may do; none where the kernel does not tell.
     pub process: Option<Process>,
 }
@@ -112,6 +117,8 @@ pub(crate) struct Background {
     pub(crate) imports: Turns,
     /// The files of those who do.
     pub(crate) spools: Spools,
+    /// Looks after zones with DNSSEC.
+    pub(crate) dnssec: keeper::Handle,
     /// An import that nobody waits for any more must not keep the process.
     pub(crate) _end: End,
     /// Undoes imports that did not come to their end; nobody wakes it.
@@ -251,6 +258,11 @@ impl Api {
     /// When tokens were last used.
     pub(crate) fn last_used(&self) -> &LastUsed {
         &self.0.last_used
+    }
+
+    /// Who looks after DNSSEC of zones.
+    pub(crate) fn dnssec(&self) -> &keeper::Handle {
+        &self.background().dnssec
     }
 
     /// Who works behind the handlers.

@@ -86,7 +86,7 @@ impl FromStr for Ds {
         let digest_type = word()?.parse().map_err(|_| DsError)?;
         let digits: String = words.collect();
         let digits = digits.as_bytes();
-        if digits.is_empty() || digits.len() % 2 != 0 || digits.len() > 2 * DIGEST_MAX {
+        if digits.is_empty() || !digits.len().is_multiple_of(2) || digits.len() > 2 * DIGEST_MAX {
             return Err(DsError);
         }
         let value = |digit: u8| char::from(digit).to_digit(16).ok_or(DsError);

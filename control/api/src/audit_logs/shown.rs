@@ -7,6 +7,7 @@ use std::net::IpAddr;
 
 use bartizan_names::{AccountId, SessionId, Timestamp, TokenId, TunnelId, UserId};
 use bartizan_store::Kind;
+use bartizan_v4::dnssec::{StoredDnssecKey, StoredParent};
 use bartizan_v4::user::Person;
 use bartizan_v4::{Condition, StoredPolicy, UserStatus};
 use serde::de::DeserializeOwned;
@@ -65,6 +66,21 @@ struct Tunnel {
     config_src: String,
 }
 
+/// Without the secret halves of the keys.
+#[derive(Serialize, Deserialize)]
+struct Dnssec {
+    state: String,
+    denial: String,
+    ksk_days: u32,
+    zsk_days: u32,
+    keys: Vec<StoredDnssecKey>,
+    parent: StoredParent,
+    #[serde(default)]
+    due_on: Option<Timestamp>,
+    created_on: Timestamp,
+    modified_on: Timestamp,
+}
+
 /// What is shown of a document; none of one that cannot be read: nobody knows what is in it.
 pub(super) fn document(kind: Kind, json: &str) -> Option<Value> {
     match kind {
@@ -75,6 +91,7 @@ pub(super) fn document(kind: Kind, json: &str) -> Option<Value> {
         Kind::Token => known::<Token>(json),
         Kind::Zone => known::<bartizan_v4::Zone>(json),
         Kind::Settings => known::<bartizan_v4::StoredSettings>(json),
+        Kind::Dnssec => known::<Dnssec>(json),
         Kind::Record => known::<bartizan_v4::Record>(json),
         Kind::Tunnel => known::<Tunnel>(json),
         Kind::TunnelConfig => known::<bartizan_v4::TunnelConfiguration>(json),

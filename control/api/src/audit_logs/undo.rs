@@ -55,7 +55,7 @@ pub(super) async fn undo(
             let objects = Objects::read(change, Rev(revision))?;
             let caller = objects.caller(&caller);
             objects.check(&Sight::new(&caller, shared.facts().account), change, force)?;
-            back::put(&shared, &caller, change, &objects)?;
+            back::put(&shared, &caller, change, &objects, force)?;
             let told = told(change, &objects)?;
             if dry_run {
                 change.abandon();

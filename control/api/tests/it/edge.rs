@@ -191,6 +191,8 @@ impl Edge {
             data: directory.path().to_owned(),
             domain,
             account: administrator.account_id,
+            resolvers: vec!["127.0.0.1:9".parse().unwrap()],
+            dnssec_pace: 1,
         };
         let planes = Arc::new(Quiet::default());
         let observed = observed(&planes);

@@ -10,6 +10,7 @@ mod damage;
 mod deletions;
 mod dialect;
 mod dns_records;
+mod dnssec;
 mod document;
 mod edge;
 mod firewall;

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use bartizan_model::{Record, TunnelConfig, Zone};
 use bartizan_names::{AccountId, Name, ZoneId};
 use bartizan_store::{Key, Kind, Prefix, Scope};
-use bartizan_v4::{StoredAccessRule, StoredApp, StoredSettings, StoredToken, StoredTunnel, TunnelConfiguration};
+use bartizan_v4::{
+    StoredAccessRule, StoredApp, StoredDnssec, StoredSettings, StoredToken, StoredTunnel, TunnelConfiguration,
+};
 use serde::de::DeserializeOwned;
 use serde_json::Value as Json;
 
@@ -15,13 +17,19 @@ use crate::error::{Error, Fault};
 use crate::resource::Here;
 use crate::state::Api;
 use crate::transaction::{Change, damaged};
-use crate::{owner_names, spectrum, tokens, tunnels, zones};
+use crate::{dnssec, owner_names, spectrum, tokens, tunnels, zones};
 
 /// Labels below the apex that the certificate of a zone covers.
 const COVERED_LABELS: usize = 1;
 
 /// Puts all of it back.
-pub(super) fn put(api: &Api, caller: &Caller, change: &mut Change, objects: &Objects) -> Result<(), Error> {
+pub(super) fn put(
+    api: &Api,
+    caller: &Caller,
+    change: &mut Change,
+    objects: &Objects,
+    force: bool,
+) -> Result<(), Error> {
     let of = |kind: Kind| objects.0.iter().filter(move |object| object.key.kind() == kind);
     let apps_back = of(Kind::App).filter(|object| object.before.is_some() && !object.is_there).count();
     if apps_back > 1 {
@@ -51,6 +59,7 @@ pub(super) fn put(api: &Api, caller: &Caller, change: &mut Change, objects: &Obj
             Kind::Tunnel => tunnel(change, object, is_alone)?,
             Kind::TunnelConfig => tunnel_config(change, object)?,
             Kind::Token => token(api, caller, change, object)?,
+            Kind::Dnssec => dnssec(api, caller, change, object, &back, force)?,
             Kind::Zone | Kind::Settings | Kind::Record => {}
             _ => return Err(refused(object, "is not put back")),
         }
@@ -245,6 +254,29 @@ fn access_rule(change: &mut Change, object: &Object, back: &BTreeMap<ZoneId, bar
             change.put(object.key.clone(), &rule)
         }
         None => change.delete(object.key.clone()),
+    }
+}
+
+/// All but the keys: those that are gone are kept nowhere. A zone that comes back after its keys went with it comes back
+/// without signatures, which somebody must want: whoever validates does not find it while its parent has a DS record.
+fn dnssec(
+    api: &Api,
+    caller: &Caller,
+    change: &mut Change,
+    object: &Object,
+    back: &BTreeMap<ZoneId, bartizan_v4::Zone>,
+    force: bool,
+) -> Result<(), Error> {
+    let Some(zone) = require_zone(change, object, back)? else { return Ok(()) };
+    let here = Here::of(api, caller, object.key.scope(), Some(zone));
+    let now: Option<StoredDnssec> = change.find(&object.key)?;
+    match (document::<StoredDnssec>(object)?, now) {
+        (Some(_), None) if force && back.contains_key(&here.zone_id()?) => Ok(()),
+        (Some(_), None) => Err(refused(object, "is off, and its keys are kept nowhere: switch it on again")),
+        (before, Some(now)) => {
+            dnssec::put_back(&here, change, before.as_ref(), now).map_err(|why| refused(object, why))?
+        }
+        (None, None) => Ok(()),
     }
 }
 

@@ -1,0 +1,386 @@
+//! DNSSEC of zones: the switch, what the parent has, and keys that are exchanged.
+
+use std::time::{Duration, Instant};
+
+use bartizan_api::router;
+use bartizan_lab::{Manner, NameServer};
+use bartizan_names::ZoneId;
+use bartizan_observed::What;
+use bartizan_store::{Key, Kind};
+use serde_json::{Value, json};
+
+use crate::edge::{Edge, commit, put};
+
+/// Days are seconds.
+const QUICK: u32 = 86_400;
+
+/// An edge whose resolver says of `test` what a test wants. No server of the parent can be reached, so the resolver is
+/// believed.
+fn edge(pace: u32) -> (Edge, NameServer) {
+    let resolver = NameServer::start(&parent(""));
+    let (mut edge, mut given) = Edge::without_router();
+    given.facts.resolvers = vec![resolver.address];
+    given.facts.dnssec_pace = pace;
+    edge.router = router(given);
+    (edge, resolver)
+}
+
+fn parent(ds: &str) -> String {
+    format!("test 60 NS ns.test\n ns.test 60 A 127.0.0.255\n {ds}")
+}
+
+/// The line for a parent of a line for a registrar.
+fn at_parent(ds: &Value) -> String {
+    let words: Vec<&str> = ds.as_str().unwrap().split(' ').collect();
+    let [name, _, "IN", "DS", data @ ..] = &words[..] else { panic!("{ds}") };
+    format!("{} 300 DS {}", name.trim_end_matches('.'), data.join(" "))
+}
+
+struct Signed<'e> {
+    edge: &'e Edge,
+    dialect: String,
+    own: String,
+}
+
+impl<'e> Signed<'e> {
+    fn new(edge: &'e Edge, zone: &str) -> Signed<'e> {
+        let (dialect, own) = (format!("/zones/{zone}/dnssec"), format!("/bartizan/zones/{zone}/dnssec"));
+        Signed { edge, dialect, own }
+    }
+
+    fn status(&self) -> String {
+        self.edge.get(&self.dialect).result()["status"].as_str().unwrap().to_owned()
+    }
+
+    fn details(&self) -> Value {
+        self.edge.get(&self.own).result()
+    }
+
+    /// What it is after the parent was asked.
+    fn checked(&self) -> String {
+        self.edge.post(&format!("{}/check", self.own), "").result()["status"].as_str().unwrap().to_owned()
+    }
+
+    /// The keys as `role stage`, in order.
+    fn keys(&self) -> Vec<String> {
+        let text = |key: &Value| format!("{} {}", key["role"].as_str().unwrap(), key["stage"].as_str().unwrap());
+        self.details()["keys"].as_array().unwrap().iter().map(text).collect()
+    }
+
+    /// Waits until it is so: each step of the keeper is a revision.
+    fn until(&self, what: &str, is_so: impl Fn(&Signed<'_>) -> bool) {
+        let end = Instant::now() + Duration::from_secs(60);
+        while !is_so(self) {
+            assert!(Instant::now() < end, "not {what}: {}", self.details());
+            let mut head = self.edge.store.watch();
+            head.borrow_and_update();
+            let _ = self
+                .edge
+                .runtime
+                .block_on(async { tokio::time::timeout(Duration::from_millis(200), head.changed()).await });
+        }
+    }
+}
+
+#[test]
+fn one_switch_signs_a_zone() {
+    let (edge, _) = edge(1);
+    let zone = edge.new_zone("one.test");
+    let signed = Signed::new(&edge, &zone);
+    let off = edge.get(&signed.dialect).result();
+    assert_eq!((&off["status"], &off["ds"], &off["algorithm"]), (&json!("disabled"), &Value::Null, &Value::Null));
+    let on = edge.call("PATCH", &signed.dialect, r#"{"status":"active"}"#);
+    let told = on.json()["messages"][0]["message"].as_str().unwrap().to_owned();
+    assert!(told.contains("registrar"), "{told}");
+    let on = on.result();
+    for (field, expect) in [
+        ("status", json!("pending")),
+        ("flags", json!(257)),
+        ("algorithm", json!("13")),
+        ("key_type", json!("ECDSAP256SHA256")),
+        ("digest_type", json!("2")),
+        ("digest_algorithm", json!("SHA256")),
+        ("dnssec_multi_signer", json!(false)),
+        ("dnssec_presigned", json!(false)),
+        ("dnssec_use_nsec3", json!(false)),
+    ] {
+        assert_eq!(on[field], expect, "{field}");
+    }
+    let (tag, digest) = (on["key_tag"].as_u64().unwrap(), on["digest"].as_str().unwrap());
+    assert_eq!(on["ds"], json!(format!("one.test. 3600 IN DS {tag} 13 2 {digest}")));
+    assert_eq!(digest.len(), 64);
+    assert!(on["public_key"].as_str().unwrap().len() == 88 && on["modified_on"].is_string());
+    // The keys of the object in their order.
+    let text = edge.get(&signed.dialect).text;
+    let places: Vec<_> =
+        ["\"status\"", "\"flags\"", "\"algorithm\"", "\"ds\"", "\"modified_on\""].map(|key| text.find(key)).into();
+    assert!(places.is_sorted() && places[0].is_some(), "{text}");
+
+    // Once more it is nothing new.
+    let revision = edge.revision();
+    assert_eq!(edge.call("PATCH", &signed.dialect, r#"{"status":"active"}"#).result()["key_tag"], json!(tag));
+    assert_eq!(edge.revision(), revision);
+    assert_eq!(signed.keys(), ["csk active"]);
+    let details = signed.details();
+    assert_eq!(details["ds"].as_array().unwrap().len(), 2);
+    assert_eq!((&details["denial"], &details["zsk_days"]), (&json!("compact"), &json!(90)));
+
+    // No private key is told, nor in the audit.
+    let id: ZoneId = zone.parse().unwrap();
+    let kept = edge.store.read().unwrap().get(&Key::dnssec(id)).unwrap().unwrap().value.json;
+    let kept: Value = serde_json::from_str(&kept).unwrap();
+    let sealed = kept["sealed_keys"].as_object().unwrap().values().next().unwrap().as_str().unwrap();
+    let audit = edge.get(&format!("/accounts/{}/audit_logs?zone.name=one.test", edge.account())).text;
+    assert!(audit.contains("dnssec") && audit.contains("public_key"), "{audit}");
+    assert!(!audit.contains(sealed) && !audit.contains("sealed"), "{audit}");
+    for text in [edge.get(&signed.own).text, edge.get(&signed.dialect).text] {
+        assert!(!text.contains(sealed), "{text}");
+    }
+}
+
+#[test]
+fn what_is_not_done_is_refused_by_name() {
+    let (edge, _) = edge(1);
+    let zone = edge.new_zone("refused.test");
+    let signed = Signed::new(&edge, &zone);
+    for (path, method, body, expect) in [
+        (&signed.dialect, "PATCH", r#"{"dnssec_multi_signer":true}"#, "400 1150 /dnssec_multi_signer"),
+        (&signed.dialect, "PATCH", r#"{"dnssec_presigned":true}"#, "400 1150 /dnssec_presigned"),
+        (&signed.dialect, "PATCH", r#"{"dnssec_use_nsec3":true}"#, "400 1150 /dnssec_use_nsec3"),
+        (&signed.dialect, "PATCH", r#"{"status":"on"}"#, "400 1150 /status"),
+        (&signed.dialect, "PATCH", "{}", "400 1151 /status"),
+        (&signed.own, "PATCH", r#"{"denial":"compact"}"#, "400 1151 /status"),
+        (&signed.own, "PATCH", r#"{"status":"active","algorithm":8}"#, "400 1150 /algorithm"),
+        (&signed.own, "PATCH", r#"{"status":"active","keys":"three"}"#, "400 1150 /keys"),
+        (&signed.own, "PATCH", r#"{"status":"active","denial":"nsec3"}"#, "400 1150 /denial"),
+        (&signed.own, "PATCH", r#"{"status":"active","ksk_days":4000}"#, "400 1150 /ksk_days"),
+        (&format!("{}/roll", signed.own), "POST", "", "400 1151"),
+        (&format!("{}/check", signed.own), "POST", "", "400 1151"),
+        (&signed.dialect, "DELETE", "", "200"),
+        (&signed.dialect, "PATCH", r#"{"status":"disabled"}"#, "200"),
+    ] {
+        assert_eq!(edge.call(method, path, body).verdict(), expect, "{method} {path} {body}");
+    }
+    assert_eq!(signed.status(), "disabled");
+    let body = r#"{"status":"active","algorithm":15,"keys":"split","denial":"shotgun","zsk_days":30,"ksk_days":365}"#;
+    let details = edge.call("PATCH", &signed.own, body).result();
+    assert_eq!(
+        (&details["denial"], &details["zsk_days"], &details["ksk_days"]),
+        (&json!("shotgun"), &json!(30), &json!(365))
+    );
+    assert_eq!(signed.keys(), ["ksk active", "zsk active"]);
+    let dialect = edge.get(&signed.dialect).result();
+    assert_eq!((&dialect["key_type"], &dialect["algorithm"]), (&json!("ED25519"), &json!("15")));
+    for (body, expect) in [
+        (r#"{"algorithm":13}"#, "400 1150 /algorithm"),
+        (r#"{"keys":"csk"}"#, "400 1150 /keys"),
+        (r#"{"algorithm":15,"keys":"split","denial":"black-lies"}"#, "200"),
+    ] {
+        assert_eq!(edge.call("PATCH", &signed.own, body).verdict(), expect, "{body}");
+    }
+    for (body, expect) in [
+        ("", "400 1154 /key"),
+        (r#"{"key":"csk"}"#, "400 1154 /key"),
+        (r#"{"key":"x"}"#, "400 1154 /key"),
+        (r#"{"key":"zsk"}"#, "200"),
+        (r#"{"key":"zsk"}"#, "400 1154"),
+        (r#"{"key":"ksk"}"#, "200"),
+    ] {
+        assert_eq!(edge.post(&format!("{}/roll", signed.own), body).verdict(), expect, "{body}");
+    }
+    assert_eq!(signed.keys(), ["ksk active", "zsk active", "zsk incoming", "ksk incoming"]);
+}
+
+#[test]
+fn the_parent_decides_when_a_zone_may_go_unsigned() {
+    let (edge, resolver) = edge(QUICK);
+    let zone = edge.new_zone("life.test");
+    let signed = Signed::new(&edge, &zone);
+    let ds = edge.call("PATCH", &signed.dialect, r#"{"status":"active"}"#).result()["ds"].clone();
+    assert_eq!(signed.checked(), "pending");
+    resolver.has(&parent(&at_parent(&ds)));
+    // Nobody has to ask for it.
+    signed.until("active", |signed| signed.status() == "active");
+    let details = signed.details();
+    assert_eq!((&details["parent"]["agrees"], &details["next"]), (&json!(true), &json!("nothing is to be done")));
+    assert!(at_parent(&ds).ends_with(details["parent"]["ds"][0].as_str().unwrap()));
+
+    let refused = edge.call("DELETE", &signed.dialect, "");
+    assert_eq!(refused.verdict(), "400 1152");
+    assert!(refused.text.contains("force"), "{}", refused.text);
+    assert_eq!(signed.status(), "active");
+    let ending = edge.call("PATCH", &signed.dialect, r#"{"status":"disabled"}"#);
+    assert!(ending.json()["messages"][0]["message"].as_str().unwrap().contains("registrar remove"), "{}", ending.text);
+    assert_eq!(ending.result()["status"], "pending-disabled");
+    assert_eq!(signed.checked(), "pending-disabled");
+    // Somebody changes their mind.
+    assert_eq!(edge.call("PATCH", &signed.dialect, r#"{"status":"active"}"#).result()["status"], "active");
+    edge.call("PATCH", &signed.dialect, r#"{"status":"disabled"}"#).result();
+    assert_eq!(edge.post(&format!("{}/roll", signed.own), "").verdict(), "400 1154");
+    resolver.has(&parent(""));
+    signed.until("disabled", |signed| signed.status() == "disabled");
+    let id: ZoneId = zone.parse().unwrap();
+    assert!(edge.store.read().unwrap().get(&Key::dnssec(id)).unwrap().is_none());
+    // One that never had a DS record is off at once.
+    edge.call("PATCH", &signed.dialect, r#"{"status":"active"}"#).result();
+    assert_eq!(edge.call("DELETE", &signed.dialect, "").result(), json!(""));
+    assert_eq!(signed.status(), "disabled");
+}
+
+#[test]
+fn nobody_knows_what_a_silent_parent_has() {
+    let (edge, resolver) = edge(1);
+    let zone = edge.new_zone("silent.test");
+    let signed = Signed::new(&edge, &zone);
+    edge.call("PATCH", &signed.dialect, r#"{"status":"active"}"#).result();
+    resolver.becomes(Manner::Fails);
+    assert_eq!(edge.call("DELETE", &signed.dialect, "").verdict(), "400 1153");
+    let ending = edge.call("PATCH", &signed.dialect, r#"{"status":"disabled"}"#);
+    assert_eq!(ending.result()["status"], "pending-disabled");
+    assert!(
+        ending.json()["messages"][0]["message"].as_str().unwrap().contains("no resolver answers"),
+        "{}",
+        ending.text
+    );
+    signed.checked();
+    assert!(signed.details()["parent"]["failure"].as_str().unwrap().contains("no resolver answers"));
+    assert_eq!(edge.call("DELETE", &format!("{}?force=true", signed.dialect), "").result(), json!(""));
+    assert_eq!(signed.status(), "disabled");
+}
+
+/// The domain is cut off for whoever validates: the loudest thing that there is.
+#[test]
+fn a_ds_record_of_no_key_is_a_problem_of_the_edge() {
+    let (edge, resolver) = edge(1);
+    let zone = edge.new_zone("wrong.test");
+    let signed = Signed::new(&edge, &zone);
+    let ds = edge.call("PATCH", &signed.dialect, r#"{"status":"active"}"#).result()["ds"].clone();
+    let told = || {
+        let all = edge.observed.problems.all(Instant::now());
+        all.iter().any(|problem| problem.what == What::Dnssec("wrong.test".to_owned()))
+    };
+    // Copied with a mistake.
+    let right = at_parent(&ds);
+    let wrong = format!("{}00", &right[..right.len() - 2]);
+    let wrong = if wrong == right { format!("{}11", &right[..right.len() - 2]) } else { wrong };
+    resolver.has(&parent(&wrong));
+    assert_eq!(signed.checked(), "error");
+    signed.edge.runtime.block_on(async { tokio::task::yield_now().await });
+    signed.until("told", |_| told());
+    assert!(signed.details()["next"].as_str().unwrap().contains("leads to no key"), "{}", signed.details());
+    // Beside the right one it does no harm.
+    resolver.has(&parent(&format!("{wrong}\n{right}")));
+    assert_eq!(signed.checked(), "active");
+    signed.until("over", |_| !told());
+
+    // By force, although the parent has it still.
+    let forced = edge.call("PATCH", &signed.dialect, r#"{"status":"disabled","force":true}"#).result();
+    assert_eq!((&forced["status"], &forced["ds"]), (&json!("error"), &Value::Null));
+    signed.until("told", |_| told());
+    resolver.has(&parent(""));
+    assert_eq!(signed.checked_or_off(), "disabled");
+    signed.until("over", |_| !told());
+    let id: ZoneId = zone.parse().unwrap();
+    assert!(edge.store.read().unwrap().get(&Key::dnssec(id)).unwrap().is_none());
+}
+
+impl Signed<'_> {
+    /// As [`Signed::checked`]; what is left of it may go with the answer.
+    fn checked_or_off(&self) -> String {
+        self.edge.post(&format!("{}/check", self.own), "");
+        self.status()
+    }
+}
+
+#[test]
+fn keys_are_exchanged_as_far_as_the_parent_does_its_part() {
+    let (edge, resolver) = edge(QUICK);
+    let zone = edge.new_zone("roll.test");
+    let signed = Signed::new(&edge, &zone);
+    let old = edge.call("PATCH", &signed.dialect, r#"{"status":"active"}"#).result()["ds"].clone();
+    resolver.has(&parent(&at_parent(&old)));
+    signed.until("active", |signed| signed.status() == "active");
+    let begun = edge.post(&format!("{}/roll", signed.own), "").result();
+    assert_eq!(begun["keys"].as_array().unwrap().len(), 2);
+    // Not before resolvers can know the new key.
+    signed.until("taken over", |signed| signed.keys() == ["csk outgoing", "csk active"]);
+    let new = edge.get(&signed.dialect).result()["ds"].clone();
+    assert_ne!(new, old);
+    assert_eq!(signed.status(), "active", "the old DS record leads to a key that is there");
+    assert!(signed.details()["next"].as_str().unwrap().contains("in the place of the old one"));
+    assert_eq!(signed.details()["next_on"], Value::Null, "it is the parent's turn");
+    resolver.has(&parent(&at_parent(&new)));
+    signed.until("done", |signed| signed.keys() == ["csk active"]);
+    assert_eq!(edge.get(&signed.dialect).result()["ds"], new);
+    assert_eq!(signed.status(), "active");
+
+    // And by age, where nobody has to help.
+    edge.call("DELETE", &format!("{}?force=true", signed.dialect), "").result();
+    resolver.has(&parent(""));
+    signed.until("off", |signed| signed.checked_or_off() == "disabled");
+    edge.call("PATCH", &signed.own, r#"{"status":"active","keys":"split","zsk_days":1}"#).result();
+    let first = signed.details()["keys"][1]["key_tag"].clone();
+    signed.until("exchanged", |signed| {
+        let details = signed.details();
+        details["keys"].as_array().unwrap().iter().all(|key| key["key_tag"] != first)
+    });
+}
+
+/// All but the keys, which nobody keeps.
+#[test]
+fn what_is_undone() {
+    let (edge, _resolver) = edge(1);
+    let zone = edge.new_zone("undo.test");
+    let signed = Signed::new(&edge, &zone);
+    let undo = |revision: u64, force: bool| {
+        edge.post("/bartizan/undo", &json!({"revision": revision, "force": force}).to_string())
+    };
+    edge.call("PATCH", &signed.dialect, r#"{"status":"active"}"#).result();
+    signed.until("asked", |signed| signed.details()["parent"]["since"].is_string());
+    edge.call("PATCH", &signed.own, r#"{"denial":"shotgun"}"#).result();
+    let changed = edge.revision();
+    undo(changed, false).result();
+    assert_eq!(signed.details()["denial"], "compact");
+    // One that was switched on ends, unless the parent relies on it.
+    let details = edge.call("DELETE", &signed.dialect, "");
+    assert_eq!(details.verdict(), "200");
+    let deleted = edge.revision();
+    let refused = undo(deleted, false);
+    assert_eq!(refused.verdict(), "400 10423");
+    assert!(refused.text.contains("kept nowhere"), "{}", refused.text);
+
+    edge.call("PATCH", &signed.dialect, r#"{"status":"active"}"#).result();
+    signed.until("asked", |signed| signed.details()["parent"]["since"].is_string());
+    let gone = edge.revision() + 1;
+    edge.call("DELETE", &format!("/zones/{zone}"), "").result();
+    edge.settle();
+    let refused = undo(gone, false);
+    assert_eq!(refused.verdict(), "400 10423", "{}", refused.text);
+    assert_eq!(undo(gone, true).verdict(), "200");
+    assert_eq!(signed.status(), "disabled");
+}
+
+/// What cannot be read is not taken for a zone without signatures.
+#[test]
+fn keys_that_cannot_be_read() {
+    let (edge, _resolver) = edge(1);
+    let zone = edge.new_zone("damaged.test");
+    let signed = Signed::new(&edge, &zone);
+    edge.call("PATCH", &signed.dialect, r#"{"status":"active"}"#).result();
+    let id: ZoneId = zone.parse().unwrap();
+    for json in ["{}", r#"{"state":"later"}"#] {
+        commit(&edge.store, vec![put(Key::dnssec(id), json)]);
+        for (method, path, body, expect) in [
+            ("GET", &signed.dialect, "", "500 10501"),
+            ("GET", &signed.own, "", "500 10501"),
+            ("PATCH", &signed.dialect, r#"{"status":"active"}"#, "500 10501"),
+            ("PATCH", &signed.dialect, r#"{"status":"disabled"}"#, "500 10501"),
+            ("DELETE", &signed.dialect, "", "500 10501"),
+        ] {
+            assert_eq!(edge.call(method, path, body).verdict(), expect, "{method} {path} {body}");
+        }
+    }
+    assert_eq!(edge.call("DELETE", &format!("{}?force=true", signed.dialect), "").verdict(), "200");
+    assert_eq!(signed.status(), "disabled");
+    assert!(edge.store.read().unwrap().list_kind(Kind::Dnssec, 9).unwrap().is_empty());
+}
