@@ -92,11 +92,11 @@ fn note(authority: &Authority<'_>, location: Location<'_>, name: &[u8], trail: &
     });
     trail.note(|| match node {
         Node::Exact(entry) => Step::Exact { name: told(name), proxied: zones.is_proxied(zone, entry) },
-        Node::Wildcard(entry) => {
-            Step::Wildcard { name: told(name), wildcard: told(entry.name()), proxied: zones.is_proxied(zone, entry) }
-        }
-        Node::Missing => Step::Missing { name: told(name) },
+        Node::Wildcard(_) | Node::Missing => Step::Missing { name: told(name) },
     });
+    if let Node::Wildcard(entry) = node {
+        trail.note(|| Step::Wildcard { wildcard: told(entry.name()), proxied: zones.is_proxied(zone, entry) });
+    }
 }
 
 /// Answers from a location, and from those that CNAMEs lead to while they lie in our zones.

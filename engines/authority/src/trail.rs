@@ -22,14 +22,13 @@ pub enum Step {
         name: Name,
         proxied: bool,
     },
-    /// It is not, and a wildcard answers for it (RFC 4592 §3.3).
-    Wildcard {
-        name: Name,
-        wildcard: Name,
-        proxied: bool,
-    },
     Missing {
         name: Name,
+    },
+    /// The name before is not there, and this one answers for it (RFC 4592 §3.3).
+    Wildcard {
+        wildcard: Name,
+        proxied: bool,
     },
     /// It lies at or below a delegation (RFC 1034 §4.3.2, step 3b).
     Delegated {

@@ -69,9 +69,9 @@ fn told(step: Step) -> DnsStep {
             let detail = if proxied { "is there, and proxied: this PoP's addresses" } else { "is there" };
             ("name", Some(name), detail.to_owned())
         }
-        Step::Wildcard { name, wildcard, proxied } => {
+        Step::Wildcard { wildcard, proxied } => {
             let detail = if proxied { ", and is proxied: this PoP's addresses" } else { "" };
-            ("name", Some(name), format!("is not there; {wildcard} answers for it{detail}"))
+            ("wildcard", Some(wildcard), format!("answers for it{detail}"))
         }
         Step::Missing { name } => ("name", Some(name), "is not there".to_owned()),
         Step::Delegated { cut } => {
