@@ -58,9 +58,11 @@ pub struct Authority<'c> {
 pub struct Question<'b, 'z> {
     pub query: Query<'b>,
     pub(crate) key: Key<'b>,
-    slot: Option<Slot>,
     pub(crate) first: First<'z>,
 }
+
+/// A batch of them is moved a few times on its way: up to this size without a call.
+const _: () = assert!(size_of::<Option<Question<'_, '_>>>() <= 128, "a question is small");
 
 /// What an answer says beside its records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,18 +96,27 @@ impl<'c> Authority<'c> {
         let asked = query.name();
         let hash = lower_and_hash(asked, lower, self.zones.seed);
         let key = Key { name: &lower[..asked.len()], hash };
-        Question { query, key, slot: None, first: First::Unknown }
+        Question { query, key, first: First::Unknown }
     }
 
     /// Loads what answers are made of, for all questions at once. One that was not loaded is answered too, later.
     ///
     /// Hot: once a batch. No allocation, no lock.
     pub fn load(&self, questions: &mut [Option<Question<'_, 'c>>]) {
-        for question in questions.iter_mut().flatten() {
-            question.slot = self.zones.first_slot(question.key.hash);
+        match questions {
+            // Nothing to overlap.
+            [question] => question.iter_mut().for_each(|question| question.first = self.zones.first(question.key.hash)),
+            _ => questions.chunks_mut(BATCH_MAX).for_each(|batch| self.load_batch(batch)),
         }
-        for question in questions.iter_mut().flatten() {
-            let Some(slot) = question.slot else { continue };
+    }
+
+    fn load_batch(&self, questions: &mut [Option<Question<'_, 'c>>]) {
+        let mut slots: [Option<Slot>; BATCH_MAX] = [None; BATCH_MAX];
+        for (question, slot) in questions.iter().zip(&mut slots) {
+            *slot = question.as_ref().and_then(|question| self.zones.first_slot(question.key.hash));
+        }
+        for (question, slot) in questions.iter_mut().zip(slots) {
+            let (Some(question), Some(slot)) = (question, slot) else { continue };
             question.first = self.zones.first_entry(question.key.hash, slot);
             if let First::Likely(entry) = question.first {
                 // It begins anywhere in a cache line and often ends in the next one, which is needed just as soon.

@@ -154,8 +154,7 @@ impl Zones {
     // Hot: once an HTTP request. No allocation.
     pub fn proxied(&self, name: &[u8]) -> Option<ProxiedName<'_>> {
         let key = self.key(name);
-        let first = self.first_slot(key.hash).map_or(First::Unknown, |slot| self.first_entry(key.hash, slot));
-        let Location { zone, node } = self.locate(key, first)?;
+        let Location { zone, node } = self.locate(key, self.first(key.hash))?;
         // What is delegated is not answered here, so nothing is served there either.
         if self.cut(zone, name).is_some() {
             return None;
@@ -170,6 +169,11 @@ impl Zones {
 
     pub(crate) fn shard(&self, hash: u64) -> Option<&Shard> {
         self.shards.get(shard_index(hash, self.shards.len()))
+    }
+
+    /// What is known of a name by its hash.
+    pub(crate) fn first(&self, hash: u64) -> First<'_> {
+        self.first_slot(hash).map_or(First::Unknown, |slot| self.first_entry(hash, slot))
     }
 
     /// The slot that a search for `hash` begins with.

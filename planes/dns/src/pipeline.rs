@@ -130,8 +130,15 @@ impl Default for Worker {
 /// Hot: once a batch. No allocation, no lock, no log.
 pub fn serve(exchanges: &mut [Exchange<'_>], config: &Config, worker: &mut Worker, now: Now) {
     worker.signing.signer.set_time(now.unix, now.monotonic.saturating_duration_since(worker.began));
-    for batch in exchanges.chunks_mut(BATCH_MAX) {
-        serve_batch(batch, config, worker, now, &mut Trail::off());
+    let mut trail = Trail::off();
+    match exchanges {
+        // Who is asked seldom has nothing to overlap, and need not make room for it.
+        [_] => serve_batch::<1>(exchanges, config, worker, now, &mut trail),
+        _ => {
+            for batch in exchanges.chunks_mut(BATCH_MAX) {
+                serve_batch::<BATCH_MAX>(batch, config, worker, now, &mut trail);
+            }
+        }
     }
 }
 
@@ -139,13 +146,20 @@ pub fn serve(exchanges: &mut [Exchange<'_>], config: &Config, worker: &mut Worke
 pub(crate) fn trace(exchange: &mut Exchange<'_>, config: &Config, worker: &mut Worker, now: Now) -> Vec<Step> {
     let mut trail = Trail::on();
     worker.signing.signer.set_time(now.unix, now.monotonic.saturating_duration_since(worker.began));
-    serve_batch(std::slice::from_mut(exchange), config, worker, now, &mut trail);
+    serve_batch::<1>(std::slice::from_mut(exchange), config, worker, now, &mut trail);
     trail.into_steps()
 }
 
-fn serve_batch(batch: &mut [Exchange<'_>], config: &Config, worker: &mut Worker, now: Now, trail: &mut Trail) {
+/// Answers `SIZE` queries at most.
+fn serve_batch<const SIZE: usize>(
+    batch: &mut [Exchange<'_>],
+    config: &Config,
+    worker: &mut Worker,
+    now: Now,
+    trail: &mut Trail,
+) {
     let authority = Authority { zones: &config.zones, addresses: &config.addresses, identity: &config.identity };
-    let mut questions: [Option<Question<'_, '_>>; BATCH_MAX] = [const { None }; BATCH_MAX];
+    let mut questions: [Option<Question<'_, '_>>; SIZE] = std::array::from_fn(|_| None);
     for ((exchange, question), place) in batch.iter_mut().zip(&mut questions).zip(worker.scratch.places()) {
         match arrive(exchange, now) {
             ControlFlow::Continue(query) => *question = Some(authority.ask(query, place)),
@@ -179,7 +193,9 @@ fn leave<'c>(
     let (head, transport, client) = (&question.query.head, exchange.transport, exchange.client.ip());
     options::collect(exchange, head, authority.identity, added); // what the answer says in its OPT record
     let Some(mut answer) = write::begin(exchange, head, added) else { return End::Silent(Silence::Short) };
-    signing.signer.set_source(Source::of(client)); // whose ration of new signatures it is
+    if head.edns.is_some_and(|edns| edns.dnssec_ok) {
+        signing.signer.set_source(Source::of(client)); // whose ration of new signatures it is
+    }
     let verdict = authority.answer(question, signing, &mut answer, trail);
     write::end(answer, verdict, transport)
 }

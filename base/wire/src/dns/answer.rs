@@ -396,7 +396,8 @@ impl<'a> Answer<'a> {
             if length == 0 {
                 return self.bytes(&[0]);
             }
-            if let Some(&at) = self.known[..self.known_len].iter().find(|at| self.is_at(**at, rest)) {
+            let known = &self.known[..self.known_len];
+            if let Some(&at) = known.iter().find(|at| self.may_be_at(**at, rest) && self.is_at(**at, rest)) {
                 return self.bytes(&(at | 0xc000).to_be_bytes());
             }
             let label = rest.get(..=length)?;
@@ -418,6 +419,15 @@ impl<'a> Answer<'a> {
         while let Some(&length @ 1..) = self.head.question.get(at - HEADER_BYTES) {
             self.remember(at);
             at += usize::from(length) + 1;
+        }
+    }
+
+    /// Whether the label at `at`, where one begins, is as long as the first of `wire` and begins alike: most are told apart so.
+    #[inline]
+    fn may_be_at(&self, at: u16, wire: &[u8]) -> bool {
+        match (self.buffer.get(usize::from(at)..), wire) {
+            (Some([length, first, ..]), [same, other, ..]) => length == same && (first ^ other) & !0x20 == 0,
+            _ => false,
         }
     }
 

@@ -159,8 +159,11 @@ pub fn parse(packet: &[u8]) -> Result<Query<'_>, Fault<'_>> {
         // Both are about a zone (RFC 1996 §3.7, RFC 2136 §3.1.1).
         Opcode::Notify | Opcode::Update => qtype == RecordType::SOA,
     };
-    let Some(Tail { opt, tsig }) = read_records(packet, HEADER_BYTES + question.len(), &counts).filter(|_| is_known)
-    else {
+    let behind = HEADER_BYTES + question.len();
+    if counts.no_records() && is_known && behind == packet.len() {
+        return Ok(Query { head, opcode, qtype, class, tsig: None });
+    }
+    let Some(Tail { opt, tsig }) = read_records(packet, behind, &counts).filter(|_| is_known) else {
         return Err(Fault::Reply(head, Rcode::FORMERR));
     };
     if let Some(opt) = opt {
@@ -195,6 +198,10 @@ impl Counts {
             authority: u16::from_be_bytes([e, f]),
             additional: u16::from_be_bytes([g, h]),
         }
+    }
+
+    fn no_records(&self) -> bool {
+        self.answers | self.authority | self.additional == 0
     }
 }
 
@@ -254,7 +261,7 @@ fn read_records<'m>(packet: &'m [u8], start: usize, counts: &Counts) -> Option<T
             RecordType::OPT => tail.opt = Some(read_opt(&packet[owner_end..end])?),
             // The last record (RFC 8945 §5.1).
             TSIG if index + 1 != counts.additional => return None,
-            TSIG => tail.tsig = Some(Tsig::read(&packet[at..end], owner_end - at)?),
+            TSIG => tail.tsig = Some(Tsig::read(&packet[at..end])?),
             _ => {}
         }
         at = end;

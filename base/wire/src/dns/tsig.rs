@@ -4,7 +4,7 @@
 
 use bartizan_names::{NAME_WIRE_MAX, RecordType};
 
-use super::query::{LABEL_MAX, skip_name};
+use super::query::LABEL_MAX;
 use super::{Class, u16_at};
 
 pub(super) const TSIG: RecordType = RecordType(250);
@@ -22,42 +22,34 @@ const BEFORE_MAC: usize = 10;
 /// Original id, error and length of other data.
 const BEHIND_MAC: usize = 6;
 
-/// A TSIG record (RFC 8945 §4.2), its MAC not looked at.
+/// A TSIG record (RFC 8945 §4.2), its MAC not looked at: all of it, from the key's name on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Tsig<'m> {
-    /// All of it, from the key's name on.
-    record: &'m [u8],
-    key_bytes: u8,
-    algorithm_bytes: u8,
-}
+pub struct Tsig<'m>(&'m [u8]);
 
 impl<'m> Tsig<'m> {
-    /// Reads a record that is there whole; its owner has `key_bytes`. None if it has another form than §4.2 says.
-    pub(super) fn read(record: &'m [u8], key_bytes: usize) -> Option<Tsig<'m>> {
-        let (key, rest) = record.split_at_checked(key_bytes)?;
+    /// Reads a record that is there whole. None if it has another form than §4.2 says.
+    pub(super) fn read(record: &'m [u8]) -> Option<Tsig<'m>> {
+        // Both names are written out: they are signed in their canonical form (§4.3.3).
+        let (key, rest) = split_name(record)?;
         let (header, data) = rest.split_at_checked(RECORD_HEADER)?;
         let is_usual = header[2..8] == [0, Class::ANY.0 as u8, 0, 0, 0, 0];
-        let algorithm_bytes = skip_name(data, 0)?;
-        let (algorithm, rest) = data.split_at_checked(algorithm_bytes)?;
+        let (algorithm, rest) = split_name(data)?;
         let mac = usize::from(u16_at(rest, BEFORE_MAC - 2)?);
         let behind = rest.get(BEFORE_MAC + mac..)?;
         let other = usize::from(u16_at(behind, BEHIND_MAC - 2)?);
-        // Both names are written out: they are signed in their canonical form (§4.3.3).
-        (is_usual && behind.len() == BEHIND_MAC + other && is_plain(key) && is_plain(algorithm)).then_some(Tsig {
-            record,
-            key_bytes: key.len() as u8, // names have at most 255 bytes
-            algorithm_bytes: algorithm.len() as u8,
-        })
+        let is_whole = behind.len() == BEHIND_MAC + other && key.len().max(algorithm.len()) <= NAME_WIRE_MAX;
+        (is_usual && is_whole).then_some(Tsig(record))
     }
 
     /// The key's name, as uncompressed wire bytes.
     pub fn key(&self) -> &'m [u8] {
-        &self.record[..usize::from(self.key_bytes)]
+        split_name(self.0).unwrap_or_default().0
     }
 
     /// The algorithm's name, likewise.
     pub fn algorithm(&self) -> &'m [u8] {
-        &self.record[usize::from(self.key_bytes) + RECORD_HEADER..][..usize::from(self.algorithm_bytes)]
+        let data = self.0.get(self.key().len() + RECORD_HEADER..).unwrap_or_default();
+        split_name(data).unwrap_or_default().0
     }
 
     /// Bytes of the record that refuses it.
@@ -94,11 +86,11 @@ impl<'m> Tsig<'m> {
 /// Seconds that clocks may differ (RFC 8945 §10 recommends 300).
 const FUDGE: u16 = 300;
 
-/// Whether a name is whole and has no pointer.
-fn is_plain(name: &[u8]) -> bool {
+/// The uncompressed name that `bytes` begin with, and what follows it.
+fn split_name(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let mut at = 0;
-    while let Some(&length @ 1..=LABEL_MAX) = name.get(at) {
+    while let length @ 1..=LABEL_MAX = *bytes.get(at)? {
         at += usize::from(length) + 1;
     }
-    name.get(at..) == Some(&[0]) && name.len() <= NAME_WIRE_MAX
+    (bytes[at] == 0).then(|| bytes.split_at(at + 1))
 }
