@@ -17,6 +17,7 @@ mod goodbye;
 mod http1;
 mod http2;
 mod interim;
+mod lanes;
 mod refusal;
 mod relay;
 mod requests;
@@ -24,6 +25,7 @@ mod turn;
 mod wire;
 
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::rc::Rc;
 use std::time::Instant;
 
@@ -34,6 +36,7 @@ use tokio::net::TcpStream;
 
 pub(crate) use connection::{Connections, RequestGuard};
 pub(crate) use deadline::Awaited;
+pub(crate) use lanes::{Lanes, ferry};
 pub(crate) use refusal::Refusal;
 pub(crate) use requests::UnderWay;
 pub(crate) use turn::looked;
@@ -48,12 +51,15 @@ pub(crate) const ALPN_HTTP2: &[u8] = b"h2";
 /// Serves one visitor's connection to its end, or until it is told to end.
 pub(crate) async fn serve(stream: TcpStream, from: (SocketAddr, Place), scheme: Scheme, worker: Rc<Worker>) {
     let source = worker.source_of(from.0);
-    let entry = worker.connections.add(Connection::new(from, source, scheme));
+    let turn = worker.lanes.turn_of(source.0.address);
+    let entry = worker.connections.add(Connection::new(from, source, scheme, Rc::clone(&turn)));
+    let speaking = pin!(speak(stream, Rc::clone(&entry.connection), Rc::clone(&worker)));
+    // To end takes no turn: others may wait for the place.
     tokio::select! {
         biased;
         () = entry.connection.cut() => worker.counters.visitors.blocked.add(1),
         () = entry.connection.displaced() => worker.counters.visitors.displaced.add(1),
-        () = speak(stream, Rc::clone(&entry.connection), Rc::clone(&worker)) => {}
+        () = turn.take(speaking) => {}
     }
 }
 
@@ -81,7 +87,8 @@ async fn shake_hands(stream: TcpStream, connection: &Connection, worker: &Worker
         }
     };
     let certificates = worker.certificates();
-    let handshake = worker.acceptor.accept_offering(stream, &certificates, |name| worker.offer_to(name));
+    let turn = connection.turn.next();
+    let handshake = worker.acceptor.accept_offering(stream, &certificates, |name| worker.offer_to(name), turn);
     match tokio::time::timeout(worker.limits.handshake_time, handshake).await {
         Ok(Ok(stream)) => return Some(stream),
         Ok(Err(error)) => tracing::trace!(peer = %connection.peer, %error, "handshake failed"),

@@ -94,9 +94,30 @@ pub(crate) const SPARE_TEXT_BYTES_MAX: usize = 32 * 1024;
 /// into one TLS record (RFC 8446 §5.1). Larger pieces are written without a copy.
 pub(crate) const GATHER_BYTES_MAX: usize = 16 * 1024;
 
-/// What the tasks of an HTTP/2 connection may do before what came for others goes first: steps of some five microseconds.
-/// Enough for the answers of a page that arrive together, so that they also leave together.
+/// What the tasks of a connection may do before what came for others goes first: steps of some five microseconds. Enough
+/// for the answers of a page that arrive together, so that they also leave together.
 pub(crate) const TURN_STEPS: u32 = 48;
+
+/// What the connections of one source may take together between two looks before they wait in its lane, while others have
+/// something to do too: two hops of requests on a busy machine.
+pub(crate) const SOURCE_TIME: Duration = Duration::from_micros(100);
+
+/// How long one that waits there may go on when it is its turn: whoever does not wait loses so much with a hop of a request.
+pub(crate) const LANE_TURN_TIME: Duration = Duration::from_micros(50);
+
+/// The most that one of them counts for having taken too long: the system may have run something else meanwhile.
+pub(crate) const LANE_DEBT_MAX: Duration = Duration::from_micros(500);
+
+/// How long what waits is held back when a source that does not has made a request: the answer of an origin on the same
+/// machine or in the same rack comes in that time.
+pub(crate) const HOLD_TIME: Duration = Duration::from_micros(100);
+
+/// For so many turns of anybody what comes of a source waits, after there was more of it than it had time for: some
+/// milliseconds of a busy worker.
+pub(crate) const SLOW_ROUNDS: u32 = 100;
+
+/// The turn of one that waits where nobody else has anything to do.
+pub(crate) const LONE_TURN_TIME: Duration = Duration::from_micros(250);
 
 /// What a new connection to an origin, and a request that ended before its answer, cost in such steps.
 pub(crate) const STEPS_OF_A_DIAL: u32 = 12;
@@ -105,11 +126,14 @@ pub(crate) const STEPS_OF_AN_UNFINISHED: u32 = 8;
 /// What one may read in a turn.
 pub(crate) const TURN_READ_BYTES: usize = 16 * 1024;
 
-/// And how long, from the first look at the clock.
+/// And how long.
 pub(crate) const TURN_READ_TIME: Duration = Duration::from_micros(50);
 
-/// What it reads before it is seen how long that takes: some forty frames, if they are as small as can be.
-pub(crate) const TURN_READ_BYTES_MIN: usize = 512;
+/// What it reads before it is seen how long that takes: some ten frames, if they are as small as can be.
+pub(crate) const TURN_READ_BYTES_MIN: usize = 128;
+
+/// How often the library may write in a turn: a frame of data each time, some two microseconds.
+pub(crate) const TURN_WRITES: u32 = 32;
 
 /// Bytes of requests to come that are read while one is being answered, and a read more: an HTTP/1.1 visitor that sends
 /// them all at once is noticed when it leaves, if it has sent no more than that.
@@ -202,7 +226,7 @@ pub(crate) const RECHECK_PAUSE: Duration = Duration::from_millis(200);
 pub(crate) const LOOPS_MAX: usize = 3;
 
 /// Connections that are accepted before others have their turn: some ten microseconds each.
-pub(crate) const ACCEPTS_A_TURN: usize = 8;
+pub(crate) const ACCEPTS_A_TURN: usize = 3;
 
 /// The pause after the system refused a new socket, normally for lack of file descriptors.
 pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(100);

@@ -16,14 +16,14 @@ use bartizan_quotas::{Door, Gate, Place, Rarely, Shares};
 use bartizan_routes::Scheme;
 use bartizan_tls::{Acceptor, TlsError};
 use tokio::net::TcpStream;
+use tokio::runtime::LocalOptions;
 use tokio::sync::watch;
-use tokio::task::LocalSet;
 use tokio::time::Instant;
 
 use crate::counters::{Counters, Totals};
 use crate::date::Dates;
 use crate::egress::Egress;
-use crate::ingress::{self, Connections};
+use crate::ingress::{self, Connections, Lanes};
 use crate::limits::{ACCEPT_PAUSE, ACCEPTS_A_TURN, CONNECTIONS_MAX, ORIGINS, ORIGINS_MAX, SOURCE, UNSENT_BYTES};
 use crate::metrics::Counted;
 use crate::ray::Rays;
@@ -162,18 +162,26 @@ impl WorkerSetup {
         for (listener, _) in &self.listeners {
             listener.set_nonblocking(true)?;
         }
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .max_blocking_threads(RESOLVER_THREADS)
-            .on_thread_unpark(ingress::looked)
-            .build()?;
-        std::thread::Builder::new().name(format!("http-{}", self.index)).spawn(move || {
-            let local = LocalSet::new();
-            local.block_on(&runtime, self.run());
-            // Tasks that still run are dropped here, with their connections. A blocked resolver is not waited for.
-            drop(local);
-            runtime.shutdown_background();
-        })
+        // It stays on the thread that it is made on.
+        let (made, is_made) = std::sync::mpsc::sync_channel(1);
+        let thread = std::thread::Builder::new().name(format!("http-{}", self.index)).spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .max_blocking_threads(RESOLVER_THREADS)
+                .on_thread_unpark(ingress::looked)
+                .build_local(LocalOptions::default());
+            match runtime {
+                Ok(runtime) => {
+                    let _ = made.send(Ok(()));
+                    runtime.block_on(self.run());
+                    // Tasks that still run are dropped here, with their connections. A blocked resolver is not waited for.
+                    runtime.shutdown_background();
+                }
+                Err(error) => drop(made.send(Err(error))),
+            }
+        })?;
+        is_made.recv().unwrap_or_else(|_| Err(io::Error::other("its thread ended at once")))?;
+        Ok(thread)
     }
 
     async fn run(mut self) {
@@ -186,6 +194,7 @@ impl WorkerSetup {
             counters: self.counters,
             door: self.door,
             connections: Connections::default(),
+            lanes: Rc::new(Lanes::default()),
             acceptor: self.acceptor,
             ports: self.ports,
             limits: self.limits,
@@ -202,6 +211,7 @@ impl WorkerSetup {
         ));
         // So are waits.
         tokio::task::spawn_local(expire(Rc::clone(&worker)));
+        tokio::task::spawn_local(ingress::ferry(Rc::clone(&worker.lanes)));
         let sweeper = tokio::task::spawn_local(sweep(Rc::clone(&worker)));
         let accepting: Vec<_> = self
             .listeners
@@ -226,6 +236,7 @@ impl WorkerSetup {
                 "connections cut off at the end of the grace period"
             );
         }
+        worker.lanes.let_go();
     }
 }
 
@@ -285,6 +296,7 @@ async fn expire(worker: Rc<Worker>) {
         tokio::time::sleep(worker.limits.expire_every).await;
         worker.connections.expire(Instant::now());
         worker.dates.go_on();
+        worker.lanes.go_on();
     }
 }
 

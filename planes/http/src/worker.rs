@@ -17,7 +17,7 @@ use crate::arrived::Arrived;
 use crate::counters::Counters;
 use crate::date::Dates;
 use crate::egress::Egress;
-use crate::ingress::{ALPN_HTTP2, Connections};
+use crate::ingress::{ALPN_HTTP2, Connections, Lanes};
 use crate::ray::{Ray, Rays};
 use crate::spare::Spare;
 use crate::{Config, Limits};
@@ -29,6 +29,7 @@ pub(crate) struct Worker {
     pub(crate) counters: Arc<Counters>,
     pub(crate) door: Door,
     pub(crate) connections: Connections,
+    pub(crate) lanes: Rc<Lanes>,
     pub(crate) acceptor: Acceptor,
     pub(crate) ports: Ports,
     pub(crate) limits: Limits,

@@ -150,7 +150,7 @@ async fn a_name_can_be_served_in_fewer_protocols() {
         let (near, far) = duplex(PIPE_BYTES);
         let client = ca.client(wanted);
         let (client, server) =
-            tokio::join!(connect(&client, name, near), acceptor.accept_offering(far, &certificates, offer));
+            tokio::join!(connect(&client, name, near), acceptor.accept_offering(far, &certificates, offer, async {}));
         match expect {
             Ok(protocol) => {
                 assert_eq!(server.unwrap().alpn(), Some(protocol.as_bytes()), "{name}");

@@ -46,8 +46,8 @@ pub(crate) struct Connection {
     /// Time limits for the visitor to send, and to read what is sent.
     pub(crate) reading: Deadline,
     pub(crate) writing: Deadline,
-    /// What its tasks may do before others go on, if it has several.
-    pub(crate) turn: Turn,
+    /// What its tasks may do before others go on.
+    pub(crate) turn: Rc<Turn>,
     /// Requests whose answer is not written to its end.
     in_flight: Cell<usize>,
     quiet_since: Cell<Instant>,
@@ -76,6 +76,7 @@ impl Connection {
         (peer, place): (SocketAddr, Place),
         (source, generation): (Source, u64),
         scheme: Scheme,
+        turn: Rc<Turn>,
     ) -> Connection {
         Connection {
             peer,
@@ -90,7 +91,7 @@ impl Connection {
             cut: Cancel::default(),
             reading: Deadline::default(),
             writing: Deadline::default(),
-            turn: Turn::default(),
+            turn,
             in_flight: Cell::new(0),
             quiet_since: Cell::new(Instant::now()),
             begun: Cell::new(0),
@@ -111,6 +112,7 @@ impl Connection {
         self.place.work();
         self.in_flight.set(self.in_flight.get() + 1);
         self.begun.set(self.begun.get().saturating_add(1));
+        self.turn.begin_request();
         let under_way = self.requests.borrow_mut().begin();
         RequestGuard { under_way, connection: Rc::clone(self), worker: Rc::clone(worker) }
     }
@@ -258,6 +260,7 @@ impl Drop for RequestGuard {
         let now = Instant::now();
         self.record().close(self.how_it_ends(), now, |ended| pipeline::end(ended, &self.worker));
         self.under_way.finish();
+        self.connection.turn.end_request();
         if self.connection.carries.get() == Carries::Many && !self.under_way.answered.get() {
             self.connection.unfinished.set(self.connection.unfinished.get().saturating_add(1));
             self.connection.turn.charge(STEPS_OF_AN_UNFINISHED);

@@ -14,8 +14,8 @@ use std::time::Instant;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::turn::{Turn, Waiting, let_others_go_first};
-use crate::limits::{GATHER_BYTES_MAX, TURN_READ_BYTES, TURN_READ_BYTES_MIN, TURN_READ_TIME};
+use super::turn::let_others_go_first;
+use crate::limits::{GATHER_BYTES_MAX, TURN_READ_BYTES, TURN_READ_BYTES_MIN, TURN_READ_TIME, TURN_WRITES};
 use crate::spare::Spare;
 
 /// How many slices are handed on in one write. The library has two: the head of a frame, and its data.
@@ -34,31 +34,44 @@ pub(crate) struct Gather<IO> {
     is_full: bool,
     /// Whether the library waits for what was gathered to leave.
     is_awaited: bool,
-    /// What this turn has read, and since when more than a little.
+    /// What this turn has read, how often it has written, and when it began.
     read: usize,
-    since: Option<Instant>,
+    writes: u32,
+    began: Instant,
     spare: Rc<Spare>,
 }
 
 impl<IO> Gather<IO> {
     fn begin_turn(&mut self) {
-        (self.read, self.since) = (0, None);
+        (self.read, self.writes, self.began) = (0, 0, Instant::now());
     }
 
     /// Whether the rest is for another turn. Most turns read little, and need no look at the clock.
-    fn has_read_enough(&mut self) -> bool {
-        if self.read < TURN_READ_BYTES_MIN {
-            return false;
-        }
-        let now = Instant::now();
-        self.read >= TURN_READ_BYTES || now - *self.since.get_or_insert(now) >= TURN_READ_TIME
+    fn has_read_enough(&self) -> bool {
+        self.read >= TURN_READ_BYTES || (self.read > 0 && self.began.elapsed() >= TURN_READ_TIME)
+    }
+
+    fn has_written_enough(&mut self) -> bool {
+        self.writes += 1;
+        self.writes > TURN_WRITES
     }
 }
 
 impl<IO: AsyncWrite + Unpin> Gather<IO> {
     pub(crate) fn new(io: IO, spare: Rc<Spare>) -> Gather<IO> {
         let out = Vec::new();
-        Gather { io, out, written: 0, is_dirty: false, is_full: false, is_awaited: false, read: 0, since: None, spare }
+        Gather {
+            io,
+            out,
+            written: 0,
+            is_dirty: false,
+            is_full: false,
+            is_awaited: false,
+            read: 0,
+            writes: 0,
+            began: Instant::now(),
+            spare,
+        }
     }
 
     /// The connection, with all written that was gathered, if it could be.
@@ -191,6 +204,10 @@ impl<IO: AsyncWrite + Unpin> AsyncWrite for Lent<IO> {
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let mut gather = self.0.borrow_mut();
+        if gather.has_written_enough() {
+            let_others_go_first(cx);
+            return Poll::Pending;
+        }
         let polled = gather.poll_take(cx, slices);
         gather.is_awaited |= polled.is_pending() && !gather.out.is_empty();
         polled
@@ -220,22 +237,15 @@ impl<IO: AsyncWrite + Unpin> AsyncWrite for Lent<IO> {
     }
 }
 
-/// Drives what writes to `gather`, in the turns of its connection; what was written leaves at the end of each.
-pub(crate) async fn in_turns<IO, F>(
-    mut work: Pin<&mut F>,
-    gather: &RefCell<Gather<IO>>,
-    turn: &Turn,
-) -> io::Result<F::Output>
+/// Drives what writes to `gather`; what was written leaves each time when there is nothing more to do, or enough is done.
+pub(crate) async fn in_turns<IO, F>(mut work: Pin<&mut F>, gather: &RefCell<Gather<IO>>) -> io::Result<F::Output>
 where
     IO: AsyncWrite + Unpin,
     F: Future,
 {
-    let mut waiting = Waiting::default();
     poll_fn(|cx| {
-        turn.poll(&mut waiting, cx, |cx| {
-            gather.borrow_mut().begin_turn();
-            poll_once(work.as_mut(), gather, cx)
-        })
+        gather.borrow_mut().begin_turn();
+        poll_once(work.as_mut(), gather, cx)
     })
     .await
 }

@@ -65,11 +65,11 @@ pub(crate) async fn serve<IO: Carrier>(io: IO, connection: Rc<Connection>, worke
             .serve_connection(TokioIo::new(Lent::new(&io)), service),
     );
     let result = tokio::select! {
-        result = in_turns(serving.as_mut(), &io, &connection.turn) => result,
+        result = in_turns(serving.as_mut(), &io) => result,
         () = end_of_interest(&connection, &worker) => {
             serving.as_mut().graceful_shutdown();
             tokio::select! {
-                result = in_turns(serving.as_mut(), &io, &connection.turn) => result,
+                result = in_turns(serving.as_mut(), &io) => result,
                 () = end_of_patience(&connection, &worker) => return worker.counters.visitors.too_slow.add(1),
             }
         }

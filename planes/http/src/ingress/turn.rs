@@ -1,66 +1,181 @@
-//! How much of the worker's time a connection of HTTP/2 may use before it is the turn of others.
+//! How much of the worker's time a connection may use before it is the turn of others.
 //!
-//! The runtime runs what is ready in the order in which it became ready, and one visitor can make very much of it ready:
-//! a hundred streams, and small frames without end. So what belongs to one connection shares a turn. When that is used up,
-//! the rest waits until the worker has looked what came for others, and that goes first. No time is lost by it where
-//! nobody else has anything to do.
+//! What belongs to one connection shares its turn: its own task, and those of its streams. When the turn is used up, or
+//! that of its source ([`lanes`](super::lanes)), each waits until it is called. There are no timers: what a connection does
+//! is counted in steps, and the clock is looked at only while several sources have something to do.
 
-use std::cell::Cell;
-use std::future::Future;
-use std::pin::pin;
-use std::task::{Context, Poll};
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
 
+use super::lanes::Lane;
 use crate::limits::TURN_STEPS;
 
 thread_local! {
-    /// How often this thread has waited for what comes.
+    /// How often this thread has looked what came, after all that was ready had its turn.
     static LOOKS: Cell<u32> = const { Cell::new(0) };
 }
 
-/// To be called when a thread has waited for what comes: everybody's turn begins anew.
+/// To be called when a thread has waited for what comes, or has looked: everybody's turn begins anew.
 pub(crate) fn looked() {
     LOOKS.set(LOOKS.get().wrapping_add(1));
 }
 
-/// The turn of one connection.
-#[derive(Default)]
-pub(crate) struct Turn {
-    looks: Cell<u32>,
-    number: Cell<u32>,
-    used: Cell<u32>,
+/// How often it has.
+pub(super) fn looks() -> u32 {
+    LOOKS.get()
 }
 
-/// The number of the turn that was used up when a task wanted to go on.
+/// The turn of one connection.
+pub(crate) struct Turn {
+    lane: Rc<Lane>,
+    /// The look since which it has used something, and how many steps.
+    look: Cell<u32>,
+    used: Cell<u32>,
+    queue: RefCell<Queue>,
+}
+
+/// Tasks that wait, in the order in which they came.
+#[derive(Default)]
+struct Queue {
+    /// Of those that are not called yet. A task that has ended since is woken in vain.
+    wakers: VecDeque<Waker>,
+    /// The ticket of the next one to be called.
+    next: u32,
+    /// Whether the connection is in its lane, or at its turn.
+    is_in_lane: bool,
+}
+
+/// The ticket of a task that waits for the turn of its connection.
 pub(crate) type Waiting = Option<u32>;
 
+impl Queue {
+    fn add(&mut self, waker: &Waker) -> u32 {
+        self.wakers.push_back(waker.clone());
+        self.next.wrapping_add(self.wakers.len() as u32 - 1)
+    }
+
+    /// The waker of a ticket; none if it was called.
+    fn waker_of(&mut self, ticket: u32) -> Option<&mut Waker> {
+        self.wakers.get_mut(ticket.wrapping_sub(self.next) as usize)
+    }
+}
+
 impl Turn {
-    /// Does a step of the connection's work, or waits for the next turn.
+    pub(super) fn new(lane: Rc<Lane>) -> Rc<Turn> {
+        Rc::new(Turn { lane, look: Cell::default(), used: Cell::default(), queue: RefCell::default() })
+    }
+
+    /// Does a step of the connection's work, or waits for the next turn. By each task with a [`Waiting`] of its own.
     // Hot: a few times a request. No look at the clock.
     pub(crate) fn poll<T>(
-        &self,
+        self: &Rc<Self>,
         waiting: &mut Waiting,
         cx: &mut Context<'_>,
         step: impl FnOnce(&mut Context<'_>) -> Poll<T>,
     ) -> Poll<T> {
-        let looks = LOOKS.get();
-        // The first of those that waited begins the next turn, if the thread did not wait in between; the others are in it.
-        if self.looks.replace(looks) != looks || waiting.take() == Some(self.number.get()) {
-            self.number.set(self.number.get().wrapping_add(1));
-            self.used.set(0);
-            *waiting = None;
-        }
-        if self.used.get() >= TURN_STEPS {
-            *waiting = Some(self.number.get());
-            let_others_go_first(cx);
+        let is_called = match *waiting {
+            Some(ticket) => !self.still_waits_for(ticket, cx),
+            None if self.must_wait() => {
+                *waiting = Some(self.queue_up(cx));
+                false
+            }
+            None => true,
+        };
+        if !is_called {
             return Poll::Pending;
         }
+        *waiting = None;
         self.charge(1);
-        step(cx)
+        self.lane.step(|| step(cx))
+    }
+
+    /// Does all of this work in turns.
+    pub(crate) async fn take<T>(self: &Rc<Self>, mut work: Pin<&mut impl Future<Output = T>>) -> T {
+        let mut waiting = Waiting::default();
+        poll_fn(|cx| self.poll(&mut waiting, cx, |cx| work.as_mut().poll(cx))).await
+    }
+
+    /// A request of the connection begins.
+    pub(super) fn begin_request(&self) {
+        self.lane.expect_answer();
+    }
+
+    /// It is over.
+    pub(super) fn end_request(&self) {
+        self.lane.expect_no_answer();
     }
 
     /// What was done took as long as so many steps more.
     pub(crate) fn charge(&self, steps: u32) {
-        self.used.set(self.used.get().saturating_add(steps));
+        self.used.set(self.used().saturating_add(steps));
+        self.look.set(looks());
+    }
+
+    /// Steps since the last look.
+    fn used(&self) -> u32 {
+        if self.look.get() == looks() { self.used.get() } else { 0 }
+    }
+
+    /// Returns in the next turn: what follows takes as long as one.
+    pub(crate) async fn next(&self) {
+        self.charge(TURN_STEPS);
+        let mut has_waited = false;
+        poll_fn(|cx| {
+            if std::mem::replace(&mut has_waited, true) {
+                return Poll::Ready(());
+            }
+            cx.waker().wake_by_ref();
+            Poll::Pending
+        })
+        .await
+    }
+
+    fn must_wait(&self) -> bool {
+        self.used() >= TURN_STEPS || self.lane.must_wait() || !self.queue.borrow().wakers.is_empty()
+    }
+
+    fn queue_up(self: &Rc<Self>, cx: &Context<'_>) -> u32 {
+        let mut queue = self.queue.borrow_mut();
+        let ticket = queue.add(cx.waker());
+        if !std::mem::replace(&mut queue.is_in_lane, true) {
+            self.lane.queue_up(Rc::clone(self));
+        }
+        ticket
+    }
+
+    /// Whether a task that runs for another reason was not called yet.
+    fn still_waits_for(&self, ticket: u32, cx: &Context<'_>) -> bool {
+        let mut queue = self.queue.borrow_mut();
+        let Some(waker) = queue.waker_of(ticket) else { return false };
+        if !waker.will_wake(cx.waker()) {
+            waker.clone_from(cx.waker());
+        }
+        true
+    }
+
+    /// Calls the task that has waited longest; says whether there was one.
+    pub(super) fn call_next(&self) -> bool {
+        let mut queue = self.queue.borrow_mut();
+        let Some(waker) = queue.wakers.pop_front() else { return false };
+        queue.next = queue.next.wrapping_add(1);
+        drop(queue);
+        waker.wake();
+        true
+    }
+
+    /// Whether more of it waits, at the end of a turn. If not, it has left its lane.
+    pub(super) fn still_waits(&self) -> bool {
+        let mut queue = self.queue.borrow_mut();
+        queue.is_in_lane = !queue.wakers.is_empty();
+        if !queue.is_in_lane {
+            // Most do not wait again soon.
+            queue.wakers = VecDeque::new();
+        }
+        queue.is_in_lane
     }
 }
 
@@ -68,67 +183,4 @@ impl Turn {
 pub(crate) fn let_others_go_first(cx: &mut Context<'_>) {
     // Pending the first time, when the runtime takes note of the waker.
     let _ = pin!(tokio::task::yield_now()).poll(cx);
-}
-
-#[cfg(test)]
-mod tests {
-    use std::cell::RefCell;
-    use std::future::poll_fn;
-    use std::io::Write;
-    use std::rc::Rc;
-
-    use tokio::io::AsyncReadExt;
-    use tokio::task::{LocalSet, spawn_local};
-
-    use super::*;
-
-    /// So many steps.
-    async fn work(turn: Rc<Turn>, times: usize, log: Rc<RefCell<Vec<&'static str>>>) {
-        let mut waiting = Waiting::default();
-        for _ in 0..times {
-            poll_fn(|cx| {
-                turn.poll(&mut waiting, cx, |_| {
-                    log.borrow_mut().push("busy");
-                    Poll::Ready(())
-                })
-            })
-            .await;
-        }
-    }
-
-    /// What came for another goes first after one turn, however much of a connection is ready; and all of that is done.
-    #[test]
-    fn many_streams_are_one_turn() {
-        let turn = TURN_STEPS as usize;
-        for (tasks, times) in [(8 * turn, 1), (1, 8 * turn), (turn, 5)] {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            let log = Rc::new(RefCell::new(Vec::new()));
-            LocalSet::new().block_on(&runtime, async {
-                let (mut near, mut far) = {
-                    let (near, far) = std::os::unix::net::UnixStream::pair().unwrap();
-                    near.set_nonblocking(true).unwrap();
-                    (tokio::net::UnixStream::from_std(near).unwrap(), far)
-                };
-                let other = Rc::clone(&log);
-                let waits = spawn_local(async move {
-                    near.read_u8().await.unwrap();
-                    other.borrow_mut().push("other");
-                });
-                // Until it waits.
-                tokio::task::yield_now().await;
-                far.write_all(b"x").unwrap();
-                let turn = Rc::new(Turn::default());
-                let all: Vec<_> =
-                    (0..tasks).map(|_| spawn_local(work(Rc::clone(&turn), times, Rc::clone(&log)))).collect();
-                for task in all {
-                    task.await.unwrap();
-                }
-                waits.await.unwrap();
-            });
-            let log = log.borrow();
-            assert_eq!(log.len(), tasks * times + 1);
-            let place = log.iter().position(|entry| *entry == "other").unwrap();
-            assert!(place <= 2 * turn, "{tasks} tasks, {times} times: after {place}");
-        }
-    }
 }

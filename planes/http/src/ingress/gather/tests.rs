@@ -109,16 +109,16 @@ fn a_turn_is_one_write() {
     const FULL: usize = GATHER_BYTES_MAX;
     for (lengths, expect) in [
         (vec![100], vec![100]),
-        (vec![60; 32], vec![60 * 32]),
-        (vec![1200; 32], vec![FULL, FULL, 1200 * 32 - 2 * FULL]),
+        (vec![60; 20], vec![60 * 20]),
+        (vec![1800; 20], vec![FULL, FULL, 1800 * 20 - 2 * FULL]),
         (vec![FULL, 100], vec![FULL, 100]),
         (vec![100, 4 * FULL, 100], vec![100 + 4 * FULL, 100]),
     ] {
         let below = Shared::with_room(usize::MAX);
-        let (gather, turn) = (gathered(&below), Turn::default());
+        let gather = gathered(&below);
         let mut work = pin!(pieces(Rc::clone(&gather), lengths.clone(), true));
         let mut cx = Context::from_waker(Waker::noop());
-        assert!(pin!(in_turns(work.as_mut(), &gather, &turn)).poll(&mut cx).is_pending());
+        assert!(pin!(in_turns(work.as_mut(), &gather)).poll(&mut cx).is_pending());
         assert_eq!(below.lengths(), expect, "{lengths:?}");
         assert_eq!(below.0.borrow().flushed, 1, "{lengths:?}");
         assert_eq!(gather.borrow().out.capacity(), 0, "what waits holds no buffer");
@@ -139,14 +139,14 @@ proptest! {
         let expect =
             lengths.iter().enumerate().map(|(number, length)| vec![number as u8; *length]).collect::<Vec<_>>().concat();
         let below = Shared::default();
-        let (gather, turn) = (gathered(&below), Turn::default());
+        let gather = gathered(&below);
         let woken = Arc::new(Woken(AtomicBool::new(true)));
         let waker = Waker::from(Arc::clone(&woken));
         let mut cx = Context::from_waker(&waker);
         let mut is_over = false;
         {
             let mut work = Box::pin(pieces(Rc::clone(&gather), lengths, goes_on));
-            let mut turns = pin!(in_turns(work.as_mut(), &gather, &turn));
+            let mut turns = pin!(in_turns(work.as_mut(), &gather));
             let mut rooms: VecDeque<usize> = rooms.into();
             while !is_over && (woken.0.load(Ordering::Relaxed) || below.0.borrow().waiting.is_some()) {
                 if woken.0.swap(false, Ordering::Relaxed) {

@@ -1,0 +1,256 @@
+//! Whose work a worker does next, when there is more than it can do at once.
+//!
+//! ```text
+//! ready ─► Turn::poll ─┬─ its source has used little ──────────────────────────────► step
+//!                      └─ queue of the connection ─► lane of its source ─► ferry ───► step
+//! ```
+//! The runtime runs what is ready in the order in which it became ready, and one visitor can make very much of it ready:
+//! a hundred streams, small frames without end, connections by the thousand. So what has used up its turn waits in the
+//! lane of its source, and the [`ferry`] takes one turn of one connection across at a time: then the worker looks what
+//! came, and what came for those who do not wait goes first. Sources take turns, and so do the connections of each; who
+//! took more time than it had is passed over for as long. A lane is left by doing less: when nothing has waited in it for
+//! a while.
+//!
+//! No time is lost by it where nobody else has anything to do. While only one source has, its connections have turns of
+//! their own, and longer ones.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{HashMap, VecDeque};
+use std::future::poll_fn;
+use std::net::IpAddr;
+use std::rc::{Rc, Weak};
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use bartizan_quotas::SourceKey;
+
+use super::turn::{Turn, looked, looks};
+use crate::limits::{HOLD_TIME, LANE_DEBT_MAX, LANE_TURN_TIME, LONE_TURN_TIME, SLOW_ROUNDS, SOURCE_TIME};
+
+/// For how many calls of [`Lanes::go_on`] a worker counts as shared after two sources had something to do.
+const SHARED_FOR: u32 = 2;
+
+/// The lanes of one worker: one for each source that has connections, so there are never more than those.
+#[derive(Default)]
+pub(crate) struct Lanes {
+    by_source: RefCell<HashMap<SourceKey, Weak<Lane>>>,
+    /// Those in which something waits, in the order of their turns.
+    waiting: RefCell<VecDeque<Rc<Lane>>>,
+    /// Wakes the ferry when the first comes.
+    bell: RefCell<Option<Waker>>,
+    /// Turns that were taken.
+    rounds: Cell<u32>,
+    /// The number of the next lane, and of the one that did something last.
+    next: Cell<u64>,
+    last: Cell<u64>,
+    /// Until when a request of a source that does not wait is likely to be answered.
+    answer_until: Cell<Option<Instant>>,
+    /// How long several sources have had something to do, or will be taken to have.
+    shared: Cell<u32>,
+}
+
+/// The work of one source.
+pub(crate) struct Lane {
+    lanes: Rc<Lanes>,
+    source: SourceKey,
+    number: u64,
+    /// The look since which it has used something, and how much time.
+    look: Cell<u32>,
+    used: Cell<Duration>,
+    /// Until which round what comes of it waits, as there was more of it than it had time for.
+    slow_until: Cell<u32>,
+    /// Connections with tasks that wait, in the order of their turns. None is in it twice.
+    waiting: RefCell<VecDeque<Rc<Turn>>>,
+    /// Whether it is among those that wait, or at its turn.
+    is_queued: Cell<bool>,
+    /// What its last turn took too much.
+    debt: Cell<Duration>,
+}
+
+impl Lanes {
+    /// The turn of a new connection.
+    pub(crate) fn turn_of(self: &Rc<Self>, from: IpAddr) -> Rc<Turn> {
+        let source = SourceKey::widest(from);
+        let mut by_source = self.by_source.borrow_mut();
+        let known = by_source.get(&source).and_then(Weak::upgrade);
+        let lane = known.unwrap_or_else(|| {
+            let lane = Rc::new(Lane::new(Rc::clone(self), source));
+            by_source.insert(source, Rc::downgrade(&lane));
+            lane
+        });
+        Turn::new(lane)
+    }
+
+    /// Forgets after a while that a source was not alone. To be called about once a second.
+    pub(crate) fn go_on(&self) {
+        self.shared.set(self.shared.get().saturating_sub(1));
+    }
+
+    /// Lets go what waits. To be called when nothing runs any more.
+    pub(crate) fn let_go(&self) {
+        let waiting = self.waiting.take();
+        waiting.iter().for_each(|lane| drop(lane.waiting.take()));
+    }
+
+    fn is_shared(&self) -> bool {
+        self.shared.get() > 0
+    }
+
+    fn poll_waiting(&self, cx: &Context<'_>) -> Poll<()> {
+        if !self.waiting.borrow().is_empty() {
+            return Poll::Ready(());
+        }
+        *self.bell.borrow_mut() = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
+    /// The next one that has not taken too much, and what it may take. Only to be called while one waits.
+    fn next(&self) -> Option<(Rc<Lane>, Duration)> {
+        let most = if self.is_shared() { LANE_TURN_TIME } else { LONE_TURN_TIME };
+        let mut waiting = self.waiting.borrow_mut();
+        // Each round takes some of every debt.
+        while let Some(lane) = waiting.pop_front() {
+            let debt = lane.debt.get();
+            if debt < most {
+                return Some((lane, most - debt));
+            }
+            lane.debt.set(debt - most);
+            waiting.push_back(lane);
+        }
+        None
+    }
+}
+
+impl Lane {
+    fn new(lanes: Rc<Lanes>, source: SourceKey) -> Lane {
+        let number = lanes.next.get() + 1;
+        lanes.next.set(number);
+        let slow_until = Cell::new(lanes.rounds.get());
+        let (look, used, waiting, is_queued, debt) = Default::default();
+        Lane { lanes, source, number, look, used, slow_until, waiting, is_queued, debt }
+    }
+
+    /// Whether what comes of it has to wait for a turn.
+    pub(super) fn must_wait(&self) -> bool {
+        if !self.lanes.is_shared() {
+            return false;
+        }
+        if self.look.get() == looks() && self.used.get() >= SOURCE_TIME {
+            self.slow_down();
+        }
+        self.is_queued.get() || self.is_slow()
+    }
+
+    fn is_slow(&self) -> bool {
+        let left = self.slow_until.get().wrapping_sub(self.lanes.rounds.get());
+        (1..=SLOW_ROUNDS).contains(&left)
+    }
+
+    fn slow_down(&self) {
+        self.slow_until.set(self.lanes.rounds.get().wrapping_add(SLOW_ROUNDS));
+    }
+
+    /// A request of it begins.
+    pub(super) fn expect_answer(&self) {
+        if self.lanes.is_shared() && !self.is_queued.get() && !self.is_slow() {
+            self.lanes.answer_until.set(Some(Instant::now() + HOLD_TIME));
+        }
+    }
+
+    /// It is over.
+    pub(super) fn expect_no_answer(&self) {
+        self.lanes.answer_until.set(None);
+    }
+
+    /// Does a step of its work.
+    // Hot: a few times a request. No look at the clock while it is alone.
+    pub(super) fn step<T>(&self, step: impl FnOnce() -> T) -> T {
+        if self.lanes.last.replace(self.number) != self.number {
+            self.lanes.shared.set(SHARED_FOR);
+        }
+        if !self.lanes.is_shared() {
+            return step();
+        }
+        let start = Instant::now();
+        let done = step();
+        let before = if self.look.replace(looks()) == looks() { self.used.get() } else { Duration::ZERO };
+        // One alone is not too much: the system may have run something else meanwhile.
+        self.used.set(before + start.elapsed().min(SOURCE_TIME / 2));
+        done
+    }
+
+    /// A connection of it waits that did not.
+    pub(super) fn queue_up(self: &Rc<Self>, turn: Rc<Turn>) {
+        self.waiting.borrow_mut().push_back(turn);
+        if !self.is_queued.replace(true) {
+            self.lanes.waiting.borrow_mut().push_back(Rc::clone(self));
+            self.lanes.bell.take().into_iter().for_each(Waker::wake);
+        }
+    }
+
+    /// One connection's turn, of so long, or the last step of it longer.
+    async fn serve_one(self: &Rc<Self>, time: Duration) {
+        let Some(turn) = self.waiting.borrow_mut().pop_front() else { return };
+        let start = Instant::now();
+        let mut spent = Duration::ZERO;
+        while spent < time && turn.call_next() {
+            others_in_the_queue().await;
+            spent = start.elapsed();
+        }
+        self.debt.set(spent.saturating_sub(time).min(LANE_DEBT_MAX));
+        if turn.still_waits() {
+            self.waiting.borrow_mut().push_back(turn);
+        }
+        if !self.waiting.borrow().is_empty() {
+            self.slow_down();
+        }
+    }
+}
+
+impl Drop for Lane {
+    fn drop(&mut self) {
+        self.lanes.by_source.borrow_mut().remove(&self.source);
+    }
+}
+
+/// Takes what waits across, for ever.
+pub(crate) async fn ferry(lanes: Rc<Lanes>) {
+    loop {
+        poll_fn(|cx| lanes.poll_waiting(cx)).await;
+        // Until the worker has looked what came, and has done what is ready; and until there is nothing that is likely to
+        // come before a turn is over.
+        let start = Instant::now();
+        loop {
+            tokio::task::yield_now().await;
+            looked();
+            match lanes.answer_until.get() {
+                Some(until) if Instant::now() < until && start.elapsed() < HOLD_TIME => {}
+                _ => break,
+            }
+        }
+        lanes.rounds.set(lanes.rounds.get().wrapping_add(1));
+        let Some((lane, time)) = lanes.next() else { continue };
+        lane.serve_one(time).await;
+        if lane.waiting.borrow().is_empty() {
+            lane.is_queued.set(false);
+        } else {
+            lanes.waiting.borrow_mut().push_back(lane);
+        }
+    }
+}
+
+/// Returns when the tasks that are ready now have run, without a look at what came.
+async fn others_in_the_queue() {
+    let mut were_asked = false;
+    poll_fn(|cx| {
+        if std::mem::replace(&mut were_asked, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await
+}
+
+#[cfg(test)]
+mod tests;

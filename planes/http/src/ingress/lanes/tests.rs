@@ -1,0 +1,166 @@
+use std::io::Write;
+
+use tokio::io::AsyncReadExt;
+use tokio::net::UnixStream;
+use tokio::runtime::LocalOptions;
+use tokio::task::spawn_local;
+
+use super::super::turn::Waiting;
+use super::*;
+use crate::limits::TURN_STEPS;
+
+type Log = Rc<RefCell<Vec<usize>>>;
+
+/// What the visitor that has little to do writes to the log.
+const VISITOR: usize = usize::MAX;
+
+fn from(source: usize) -> IpAddr {
+    IpAddr::from([192, 0, 2, source as u8])
+}
+
+/// Runs on a thread of its own, as a worker does.
+fn run<F: Future<Output = ()>>(work: impl FnOnce(Rc<Lanes>, Log) -> F) -> Vec<usize> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .on_thread_unpark(looked)
+        .build_local(LocalOptions::default())
+        .unwrap();
+    let (lanes, log) = (Rc::new(Lanes::default()), Log::default());
+    runtime.block_on(async {
+        spawn_local(ferry(Rc::clone(&lanes)));
+        work(Rc::clone(&lanes), Rc::clone(&log)).await;
+    });
+    lanes.let_go();
+    log.take()
+}
+
+/// So many steps, each noted, and each so long.
+async fn busy(turn: Rc<Turn>, source: usize, steps: usize, long: Duration, log: Log) {
+    let mut waiting = Waiting::default();
+    for _ in 0..steps {
+        poll_fn(|cx| {
+            turn.poll(&mut waiting, cx, |_| {
+                log.borrow_mut().push(source);
+                let start = Instant::now();
+                while start.elapsed() < long {}
+                Poll::Ready(())
+            })
+        })
+        .await;
+        // Another task of its connection is ready too.
+        others_in_the_queue().await;
+    }
+}
+
+/// A visitor that waits so many times for something to come, which is there when it has waited.
+async fn visit(turn: Rc<Turn>, times: usize, log: Log) {
+    let (near, mut far) = std::os::unix::net::UnixStream::pair().unwrap();
+    near.set_nonblocking(true).unwrap();
+    let mut near = UnixStream::from_std(near).unwrap();
+    let visiting = async {
+        for _ in 0..times {
+            far.write_all(b"x").unwrap();
+            near.read_u8().await.unwrap();
+            log.borrow_mut().push(VISITOR);
+        }
+    };
+    turn.take(std::pin::pin!(visiting)).await;
+}
+
+/// The most that was done between two entries of the visitor.
+fn longest_wait(log: &[usize]) -> usize {
+    let waits = log.split(|entry| *entry == VISITOR);
+    let times = log.iter().filter(|entry| **entry == VISITOR).count();
+    // What comes after its last one keeps it from nothing.
+    waits.take(times).map(<[usize]>::len).max().unwrap()
+}
+
+/// However many sources have however much to do on however many connections: a visitor waits with each hop for what each
+/// of them may do before it waits itself, and for the turns of some of them: of one, if the system does not let this
+/// thread wait.
+#[test]
+fn who_has_little_to_do_waits_for_little() {
+    const TIMES: usize = 50;
+    const STEPS: usize = 5;
+    let step = LANE_TURN_TIME / STEPS as u32;
+    for (sources, connections, tasks) in [(1, 1, 300), (1, 300, 1), (3, 60, 3), (10, 60, 1)] {
+        let log = run(async |lanes, log| {
+            let steps = 3_000 / (sources * connections * tasks) + 5;
+            let mut all = Vec::new();
+            for number in 0..sources * connections {
+                let (turn, source) = (lanes.turn_of(from(number % sources)), number % sources);
+                for _ in 0..tasks {
+                    all.push(spawn_local(busy(Rc::clone(&turn), source, steps, step, Rc::clone(&log))));
+                }
+            }
+            let visitor = spawn_local(visit(lanes.turn_of(from(200)), TIMES, Rc::clone(&log)));
+            visitor.await.unwrap();
+            for task in all {
+                task.await.unwrap();
+            }
+            assert_eq!(log.borrow().len(), sources * connections * tasks * steps + TIMES, "all is done");
+        });
+        let (wait, most) = (longest_wait(&log), (3 * sources + 6) * (STEPS + 1));
+        assert!(wait <= most, "{sources} sources, {connections} connections, {tasks} tasks: {wait} of {most} steps");
+    }
+}
+
+/// A source that is alone is in nobody's way: its connections have turns of their own.
+#[test]
+fn a_connection_of_many_streams_does_not_hold_up_another() {
+    let log = run(async |lanes, log| {
+        let (one, other) = (lanes.turn_of(from(1)), lanes.turn_of(from(1)));
+        let all: Vec<_> = (0..8 * TURN_STEPS)
+            .map(|_| spawn_local(busy(Rc::clone(&one), 1, 2, Duration::from_micros(5), Rc::clone(&log))))
+            .collect();
+        spawn_local(visit(other, 3, Rc::clone(&log))).await.unwrap();
+        for task in all {
+            task.await.unwrap();
+        }
+    });
+    let wait = longest_wait(&log);
+    assert!(wait <= 3 * TURN_STEPS as usize, "{wait}");
+}
+
+/// Connections of a source take turns, and so do sources, however many connections one of them has.
+#[test]
+fn all_take_turns() {
+    let log = run(async |lanes, log| {
+        let mut all = Vec::new();
+        for (source, connections) in [(1, 50), (2, 1)] {
+            for _ in 0..connections {
+                let (turn, log) = (lanes.turn_of(from(source)), Rc::clone(&log));
+                all.push(spawn_local(busy(turn, source, 40, LANE_TURN_TIME, log)));
+            }
+        }
+        for task in all {
+            task.await.unwrap();
+        }
+    });
+    let last_of_few = log.iter().rposition(|source| *source == 2).unwrap();
+    let of_many = log[..last_of_few].iter().filter(|source| **source == 1).count();
+    // A step is a turn: it would be one for one, if the system let this thread never wait, and without turns fifty.
+    assert!(of_many <= 10 * 40, "{of_many}");
+}
+
+/// What has ended while it waited is in nobody's way, and what is left behind of a source is forgotten.
+#[test]
+fn what_has_ended_does_not_wait() {
+    run(async |lanes, log| {
+        let turn = lanes.turn_of(from(1));
+        let start = |steps| spawn_local(busy(Rc::clone(&turn), 1, steps, Duration::ZERO, Rc::clone(&log)));
+        let ended: Vec<_> = (0..4 * TURN_STEPS).map(|_| start(1_000_000)).collect();
+        let goes_on = start(3);
+        tokio::task::yield_now().await;
+        ended.iter().for_each(|task| task.abort());
+        goes_on.await.unwrap();
+        for task in ended {
+            assert!(task.await.unwrap_err().is_cancelled());
+        }
+        drop(turn);
+        while !lanes.waiting.borrow().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        assert!(lanes.by_source.borrow().is_empty());
+    });
+}
