@@ -3,6 +3,7 @@
 //! The load generator (`h2load`) and the origin (nginx with files) have the other core. It is the busier one: what counts
 //! is the CPU time that a proxy takes for a request, not how fast it goes.
 
+mod attack;
 mod rows;
 mod servers;
 
@@ -24,7 +25,7 @@ use crate::debian::{self, Missing};
 use crate::process;
 
 /// Parts of the benchmark, as `--only` names them.
-const PARTS: &[&str] = &["plain", "tls", "large", "h2", "upload", "tunnel", "idle"];
+const PARTS: &[&str] = &["plain", "tls", "large", "h2", "upload", "tunnel", "idle", "attack"];
 
 /// Idle connections, where there are descriptors for as many.
 const IDLE_MAX: usize = 10_000;
@@ -46,18 +47,26 @@ pub(crate) fn run(words: &[&str]) -> Result<()> {
         bail!("--only {unknown}: the parts are {}", PARTS.join(", "));
     }
     debian::need(debian::HTTP_PEERS, Missing::Install)?;
-    let binary = match options.words("--binary").first() {
-        Some(path) => PathBuf::from(path),
-        None => edge::build(&["bartizan"])?.join("bartizan"),
-    };
+    let wanted = |part: &str| only.is_empty() || only.contains(&part);
+    let given = options.words("--binary").first().map(PathBuf::from);
+    // Attackers are a program of ours too.
+    let packages = [given.is_none().then_some("bartizan"), wanted("attack").then_some("bartizan-bench")];
+    let binaries = edge::build(&packages.into_iter().flatten().collect::<Vec<_>>())?;
+    let binary = given.unwrap_or_else(|| binaries.join("bartizan"));
     let folder = process::target().join("bench").join("http");
     fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    // By itself: nothing else is to run beside it.
+    if wanted("attack") {
+        attack::run(&binary, &attack::program(&binaries), &folder, (seconds, rounds))?;
+    }
+    if PARTS.iter().all(|part| *part == "attack" || !wanted(part)) {
+        return Ok(());
+    }
     let descriptors = process_cpu::descriptors()?;
     let field = Field::start(&binary, &folder, descriptors)?;
     let upload = folder.join("upload");
     let mut bench = Bench { h2load: found("h2load")?, seconds, upload, report: Report::default() };
     bench.wait_for(&field)?;
-    let wanted = |part: &str| only.is_empty() || only.contains(&part);
     // First, while no server has memory left from other work.
     if wanted("idle") {
         bench.idle(&field, descriptors)?;

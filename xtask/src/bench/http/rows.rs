@@ -43,6 +43,9 @@ pub(super) const HOST: &str = "www.bench.example";
 pub(super) const UPLOAD_HOST: &str = "upload.bench.example";
 pub(super) const TUNNEL_HOST: &str = "tunnel.bench.example";
 
+/// And with an origin for those who attack.
+pub(super) const ATTACKED_HOST: &str = "attacked.bench.example";
+
 /// The peers know uploads by their path.
 pub(super) const UPLOAD_PATH: &str = "/upload";
 

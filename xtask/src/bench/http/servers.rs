@@ -3,6 +3,7 @@
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
@@ -51,7 +52,8 @@ impl Field {
         let uploads = free_apart()?;
         let mut sink = on_core(CLIENT_CORE, &found("python3")?);
         sink.args(["-c", SINK, &uploads.ip().to_string(), &uploads.port().to_string()]);
-        let origins = Origins { files: origin(folder)?, uploads: Peer::start("uploads", uploads, &mut sink)? };
+        let files = origin(folder, "origin", Turn::Any)?;
+        let origins = Origins { files, uploads: Peer::start("uploads", uploads, &mut sink)? };
         let data = folder.join("data");
         // A new one each time: the record of an earlier run leads to an origin that is gone.
         let _ = fs::remove_dir_all(&data);
@@ -92,12 +94,6 @@ fn configure(edge: &Edge, origins: &Origins, binary: &Path) -> Result<Peer> {
     let tunnel = tunnel["id"].as_str().context("a tunnel without an id")?.to_owned();
     let rules = json!({"config": {"ingress": [{"service": format!("http://{}", origins.files.address)}]}});
     api.call("PUT", &format!("{tunnels}/{tunnel}/configurations"), &rules)?;
-    let by_address = |host: &str, origin: SocketAddr| {
-        json!({
-            "type": "A", "name": host, "content": origin.ip().to_string(), "proxied": true,
-            "bartizan": {"origin_port": origin.port()},
-        })
-    };
     let through = format!("{tunnel}.cfargotunnel.com");
     for record in [
         by_address(HOST, origins.files.address),
@@ -112,8 +108,43 @@ fn configure(edge: &Edge, origins: &Origins, binary: &Path) -> Result<Peer> {
     Peer::start("connector", edge.api, &mut command)
 }
 
+/// A record that leads a host to an origin.
+pub(super) fn by_address(host: &str, origin: SocketAddr) -> Value {
+    json!({
+        "type": "A", "name": host, "content": origin.ip().to_string(), "proxied": true,
+        "bartizan": {"origin_port": origin.port()},
+    })
+}
+
+/// When a process runs that others on its core are ready beside.
+#[derive(Clone, Copy)]
+pub(super) enum Turn {
+    Any,
+    /// Before them.
+    First,
+}
+
+impl Turn {
+    /// The first, where we may give it.
+    pub(super) fn best() -> Turn {
+        let may = process::command("chrt").args(["--fifo", "1", "true"]).status();
+        if may.is_ok_and(|status| status.success()) { Turn::First } else { Turn::Any }
+    }
+
+    pub(super) fn on_core(self, core: &str, program: &Path) -> Command {
+        match self {
+            Turn::Any => on_core(core, program),
+            Turn::First => {
+                let mut command = on_core(core, Path::new("chrt"));
+                command.args(["--fifo", "1"]).arg(program);
+                command
+            }
+        }
+    }
+}
+
 /// nginx with files, on the core of the load generator.
-fn origin(folder: &Path) -> Result<Peer> {
+pub(super) fn origin(folder: &Path, name: &'static str, turn: Turn) -> Result<Peer> {
     let (address, here) = (free_apart()?, folder.display());
     let files = folder.join("files");
     fs::create_dir_all(&files).context("cannot make a folder for files")?;
@@ -121,15 +152,15 @@ fn origin(folder: &Path) -> Result<Peer> {
         fs::write(files.join(name), vec![b'x'; size]).context("cannot write a file")?;
     }
     let text = format!(
-        "daemon off;\nworker_processes 1;\npid {here}/origin.pid;\nerror_log {here}/origin.log error;\n\
+        "daemon off;\nworker_processes 1;\npid {here}/{name}.pid;\nerror_log {here}/{name}.log error;\n\
          events {{ worker_connections 4096; }}\n\
          http {{\n  access_log off;\n  keepalive_requests 1000000000;\n  keepalive_timeout {IDLE_SECONDS}s;\n  \
          sendfile on;\n  tcp_nopush on;\n  open_file_cache max=10;\n  {paths}\n  \
          server {{ listen {address} backlog=4096; root {here}/files; }}\n}}\n",
-        paths = temporary_paths(folder, "origin")
+        paths = temporary_paths(folder, name)
     );
-    let mut command = on_core(CLIENT_CORE, &found("nginx")?);
-    Peer::start("origin", address, command.args(nginx_arguments(folder, "origin", &text)?))
+    let mut command = turn.on_core(CLIENT_CORE, &found("nginx")?);
+    Peer::start(name, address, command.args(nginx_arguments(folder, name, &text)?))
 }
 
 fn nginx(
