@@ -9,7 +9,7 @@ use std::sync::{Arc, LazyLock};
 
 use bartizan_authority::{Addresses, Identity, NameContent, Proxied, RecordSet, ZoneFacts, Zones};
 use bartizan_names::{Name, RecordType, ZoneName};
-use bartizan_plane_dns::{Config, End, Exchange, Limits, Now, Transport, Worker, serve};
+use bartizan_plane_dns::{Config, CookieSecret, CookieSecrets, End, Exchange, Limits, Now, Transport, Worker, serve};
 use bartizan_signer::{
     Algorithm, Announcement, Denial, Duties, PrivateKey, Role, Validity, ZoneKey, ZoneKeys, generate,
 };
@@ -31,6 +31,8 @@ fn answer(transport: Transport, query: &[u8]) -> Option<Vec<u8>> {
         zones: zones(),
         addresses: Addresses { v4: vec![[192, 0, 2, 1].into()], v6: vec![[0x20; 16].into()] },
         identity: Identity { id_server: "fuzz".to_owned(), version: "0".to_owned() },
+        cookies: Some(CookieSecrets::new(CookieSecret::new([7; 16]), None)),
+        ..Config::default()
     });
     let client = SocketAddr::from(([192, 0, 2, 9], 53_000));
     let mut reply = vec![0; TCP_ANSWER_MAX];

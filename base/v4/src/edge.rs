@@ -16,6 +16,9 @@ pub struct Edge {
     /// Where connectors dial, `ADDRESS:PORT`.
     pub tunnel: Vec<String>,
     pub dns: Vec<String>,
+    /// DNS over TLS.
+    #[serde(default)]
+    pub dns_tls: Vec<String>,
     pub http: Vec<String>,
     pub https: Vec<String>,
     /// How clients reach applications.

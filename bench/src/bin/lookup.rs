@@ -5,7 +5,7 @@ use std::hint::black_box;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use bartizan_authority::{Addresses, BATCH_MAX, Identity, NameContent, Proxied, RecordSet, ZoneFacts, Zones};
+use bartizan_authority::{BATCH_MAX, NameContent, Proxied, RecordSet, ZoneFacts, Zones};
 use bartizan_bench::{Draw, Flags, ZONE, cpu_nanos, median, owner, resident_bytes, zone_of_names};
 use bartizan_names::{Name, RecordType, ZoneName};
 use bartizan_plane_dns::{Config, Exchange, Now, Transport, Worker, serve};
@@ -76,7 +76,7 @@ impl Queries {
 
 /// CPU ns a query.
 fn answer_all(zones: &Zones, queries: &Queries, batch: usize) -> f64 {
-    let config = Config { zones: zones.clone(), addresses: Addresses::default(), identity: Identity::default() };
+    let config = Config { zones: zones.clone(), ..Config::default() };
     let client = SocketAddr::from(([192, 0, 2, 1], 53_000));
     let mut worker = Worker::default();
     let mut replies = vec![0; BATCH_MAX * REPLY_BYTES];

@@ -3,7 +3,6 @@
 use std::error::Error;
 use std::net::SocketAddr;
 
-use bartizan_authority::Addresses;
 use bartizan_bench::{Flags, ZONE, sign_zone, zone_of_names};
 use bartizan_live::Live;
 use bartizan_names::{Name, ZoneName};
@@ -22,11 +21,14 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     let live = Live::new(Config {
         zones,
-        addresses: Addresses::default(),
         identity: Identity { id_server: "bench".to_owned(), version: "bench".to_owned() },
+        ..Config::default()
     });
-    let sockets =
-        Sockets { udp: vec![udp(address, Sharing::Exclusive)?], tcp: vec![tcp(address, Sharing::Exclusive)?] };
+    let sockets = Sockets {
+        udp: vec![udp(address, Sharing::Exclusive)?],
+        tcp: vec![tcp(address, Sharing::Exclusive)?],
+        tls: Vec::new(),
+    };
     // One client asks for everything, as fast as it can.
     let signatures = Limits { budget: Budget::UNLIMITED, ..Limits::default() };
     let _plane = start_with(sockets, &live, &Counters::default(), signatures)?;

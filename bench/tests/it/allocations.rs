@@ -13,7 +13,7 @@ use bartizan_firewall::Firewall;
 use bartizan_geo::Geo;
 use bartizan_live::Live;
 use bartizan_names::{Name, OriginHost, TunnelId, ZoneId, ZoneName, ZoneSettings};
-use bartizan_plane_http::{Config, Limits, Plane, ServerFacts, Sockets, start};
+use bartizan_plane_http::{Config, Limits, Neighbours, Plane, ServerFacts, Sockets, start};
 use bartizan_policy::Policy;
 use bartizan_routes::{Routes, Server, Site, Target};
 use bartizan_tls::Certificates;
@@ -84,13 +84,14 @@ fn edge(origin: SocketAddr) -> (Plane, SocketAddr) {
         geo: Geo::built_in(),
         certificates: Certificates::default(),
         limits: Limits::default(),
-        server: ServerFacts { pop: "LAB".to_owned(), origin_roots: None },
+        server: ServerFacts { pop: "LAB".to_owned(), ..ServerFacts::default() },
     });
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let sockets = Sockets { http: vec![vec![listener]], https: Vec::new() };
     let reach = Reach::new(NameServers::System, Destinations::new(Own::default(), Private::Allowed));
-    (start(sockets, &live, Arc::new(NoTunnels), &reach, 1).unwrap(), address)
+    let neighbours = Neighbours { upstream: Arc::new(NoTunnels), dns: None };
+    (start(sockets, &live, neighbours, &reach, 1).unwrap(), address)
 }
 
 #[test]

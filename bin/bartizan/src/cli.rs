@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use bartizan_names::Prefix;
+use bartizan_plane_dns::RateLimits;
 use bartizan_seal::age::Recipient;
 use clap::{Args, Parser, Subcommand};
 
@@ -195,6 +196,9 @@ pub struct Up {
     /// DNS over UDP and TCP [default: port 5300 of 127.0.0.1 and ::1]
     #[arg(long, value_name = "ADDR:PORT", env = "BARTIZAN_LISTEN_DNS", value_delimiter = ',', value_parser = listener)]
     pub dns: Vec<SocketAddr>,
+    /// DNS over TLS [default: port 8853 of 127.0.0.1 and ::1]
+    #[arg(long, value_name = "ADDR:PORT", env = "BARTIZAN_LISTEN_DNS_TLS", value_delimiter = ',', value_parser = listener)]
+    pub dns_tls: Vec<SocketAddr>,
     /// HTTP [default: port 8080 of 127.0.0.1 and ::1]
     #[arg(long, value_name = "ADDR:PORT", env = "BARTIZAN_LISTEN_HTTP", value_delimiter = ',', value_parser = listener)]
     pub http: Vec<SocketAddr>,
@@ -232,6 +236,15 @@ pub struct Up {
     /// Divides all waits of DNSSEC: for tests whose resolvers keep nothing for long
     #[arg(long, hide = true, value_name = "N", env = "BARTIZAN_DNSSEC_PACE", value_parser = clap::value_parser!(u32).range(1..))]
     pub dnssec_pace: Option<u32>,
+    /// How many answers over UDP without a DNS cookie a network gets in a second, from each thread: `off`, or some of
+    /// answers=N (for one name), wildcards=N and denials=N (for one zone), referrals=N (for one delegation), errors=N, bytes=N
+    /// (beyond those of the queries), slip=N (of what is over a limit each Nth is answered in short); 0 is none [default:
+    /// answers=200,wildcards=1000,denials=500,referrals=200,errors=200,bytes=4000000,slip=2]
+    #[arg(long, value_name = "LIMITS", env = "BARTIZAN_DNS_RATE_LIMIT")]
+    pub dns_rate_limit: Option<RateLimits>,
+    /// Networks that these limits are not for [default: this machine]
+    #[arg(long, value_name = "PREFIX", env = "BARTIZAN_DNS_RATE_EXEMPT", value_delimiter = ',', num_args = 1..)]
+    pub dns_rate_exempt: Vec<Prefix>,
     /// MMDB files that tell countries and networks, before the built-in country data
     #[arg(long, value_name = "FILE", env = "BARTIZAN_GEO", value_delimiter = ',', num_args = 1..)]
     pub geo: Vec<PathBuf>,

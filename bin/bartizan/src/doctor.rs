@@ -172,11 +172,12 @@ fn line(finding: &Finding) -> String {
 
 type Service<'s> = (&'static str, &'s Addresses, &'static [Transport]);
 
-fn services(settings: &Settings) -> [Service<'_>; 5] {
+fn services(settings: &Settings) -> [Service<'_>; 6] {
     use Transport::{Tcp, Udp};
     [
         ("API", &settings.api, &[Tcp]),
         ("DNS", &settings.dns, &[Udp, Tcp]),
+        ("DNS-TLS", &settings.dns_tls, &[Tcp]),
         ("HTTP", &settings.http, &[Tcp]),
         ("HTTPS", &settings.https, &[Tcp]),
         ("tunnel", &settings.tunnel, &[Udp]),
@@ -315,6 +316,7 @@ fn as_it_runs(settings: &mut Settings, api: SocketAddr, edge: &Edge) {
     let sockets = |texts: &[String]| Addresses::Asked(texts.iter().filter_map(|text| text.parse().ok()).collect());
     settings.api = Addresses::Asked(vec![api]);
     settings.dns = sockets(&edge.dns);
+    settings.dns_tls = sockets(&edge.dns_tls);
     settings.http = sockets(&edge.http);
     settings.https = sockets(&edge.https);
     settings.tunnel = sockets(&edge.tunnel);

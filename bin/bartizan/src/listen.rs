@@ -20,6 +20,7 @@ pub struct Listeners {
     pub api: Vec<TcpListener>,
     pub dns_udp: Vec<UdpSocket>,
     pub dns_tcp: Vec<TcpListener>,
+    pub dns_tls: Vec<TcpListener>,
     /// A list for each address.
     pub http: Vec<Vec<TcpListener>>,
     pub https: Vec<Vec<TcpListener>>,
@@ -31,6 +32,7 @@ pub struct Listeners {
 pub struct Addresses {
     pub api: Vec<SocketAddr>,
     pub dns: Vec<SocketAddr>,
+    pub dns_tls: Vec<SocketAddr>,
     pub http: Vec<SocketAddr>,
     pub https: Vec<SocketAddr>,
     pub tunnel: Vec<SocketAddr>,
@@ -43,12 +45,14 @@ impl Addresses {
         let of = |protocol, all: &[SocketAddr]| -> Vec<Listener> {
             all.iter().map(|address| Listener { protocol, address: *address }).collect()
         };
-        let tcp = [&self.api, &self.dns, &self.http, &self.https].into_iter().flat_map(|all| of(Tcp, all));
+        let tcp =
+            [&self.api, &self.dns, &self.dns_tls, &self.http, &self.https].into_iter().flat_map(|all| of(Tcp, all));
         tcp.chain([&self.dns, &self.tunnel].into_iter().flat_map(|all| of(Udp, all))).collect()
     }
 
     pub fn all(&self) -> Vec<SocketAddr> {
-        [&self.api, &self.dns, &self.http, &self.https, &self.tunnel].into_iter().flatten().copied().collect()
+        let all = [&self.api, &self.dns, &self.dns_tls, &self.http, &self.https, &self.tunnel];
+        all.into_iter().flatten().copied().collect()
     }
 }
 
@@ -60,6 +64,7 @@ impl Listeners {
         Ok(Addresses {
             api: self.api.iter().map(TcpListener::local_addr).collect::<io::Result<_>>()?,
             dns: self.dns_tcp.iter().map(TcpListener::local_addr).collect::<io::Result<_>>()?,
+            dns_tls: self.dns_tls.iter().map(TcpListener::local_addr).collect::<io::Result<_>>()?,
             http: first(&self.http)?,
             https: first(&self.https)?,
             tunnel: self.tunnel.iter().map(UdpSocket::local_addr).collect::<io::Result<_>>()?,
@@ -80,6 +85,7 @@ pub fn bind(settings: &Settings) -> anyhow::Result<Listeners> {
         api: each("api", &settings.api, |address| bartizan_net::tcp(address, Sharing::Exclusive))?,
         dns_udp,
         dns_tcp,
+        dns_tls: each("dns-tls", &settings.dns_tls, |address| bartizan_net::tcp(address, Sharing::Exclusive))?,
         http: each("http", &settings.http, |address| bartizan_net::tcp_shared(address, workers))?,
         https: each("https", &settings.https, |address| bartizan_net::tcp_shared(address, workers))?,
         tunnel: each("tunnel", &settings.tunnel, |address| bartizan_net::udp(address, Sharing::Exclusive))?,

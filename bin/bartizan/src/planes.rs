@@ -57,6 +57,10 @@ pub struct Fixed {
     pub listeners: Vec<Listener>,
     /// Whether origins may have loopback and private addresses.
     pub private_origins: Private,
+    /// The names of this edge's own name servers.
+    pub name_servers: Vec<String>,
+    /// How many answers a network gets over UDP.
+    pub dns_limits: dns::RateLimits,
     /// The key by which connectors learn that this PoP was restarted (RFC 9000 §10.3).
     pub reset_key: tunnel::ResetKey,
 }
@@ -83,7 +87,7 @@ impl Planes {
         let tunnel_live = Live::beginning(tunnel_config(bundle));
         let http_live = Live::beginning(http_config(bundle, &fixed));
         let l4_live = Live::beginning(l4_config(bundle, &fixed));
-        let dns_live = Live::beginning(dns_config(bundle));
+        let dns_live = Live::beginning(dns_config(bundle, &fixed));
         let counters = dns::Counters::default();
 
         let (reset_key, limits) = (Arc::clone(&fixed.reset_key), tunnel::Limits::default());
@@ -91,10 +95,12 @@ impl Planes {
         let sockets = http::Sockets { http: by_worker(listeners.http), https: by_worker(listeners.https) };
         let seed = u64::from_ne_bytes(bartizan_seal::random());
         let reach = Reach::new(NameServers::System, destinations(&fixed, &l4_live, &dns_live));
-        let http = http::start(sockets, &http_live, tunnel.upstream(), &reach, seed).context("the HTTP edge")?;
+        let neighbours =
+            http::Neighbours { upstream: tunnel.upstream(), dns: Some(dns::answerers(&dns_live, &counters)) };
+        let http = http::start(sockets, &http_live, neighbours, &reach, seed).context("the HTTP edge")?;
         let Chosen { tier, any_port, .. } = chosen;
         let l4 = l4::start(&l4_live, tunnel.dialer(), tier, &reach).context("the TCP and UDP edge")?;
-        let sockets = dns::Sockets { udp: listeners.dns_udp, tcp: listeners.dns_tcp };
+        let sockets = dns::Sockets { udp: listeners.dns_udp, tcp: listeners.dns_tcp, tls: listeners.dns_tls };
         let dns = dns::start(sockets, &dns_live, &counters).context("the DNS server")?;
 
         let counted: [Arc<dyn Measured>; 5] =
@@ -128,7 +134,7 @@ impl Planes {
         {
             any_port.update(&bundle.apps.value, &bundle.pop.value.pools);
         }
-        self.dns_live.publish(dns_config(bundle));
+        self.dns_live.publish(dns_config(bundle, &self.fixed));
         self.observed.applied.set(bundle.number);
     }
 
@@ -238,7 +244,11 @@ fn http_config(bundle: &Bundle, fixed: &Fixed) -> Generation<http::Config> {
         firewall: newest.of(&bundle.firewall).clone(),
         geo: fixed.geo.clone(),
         limits: http::Limits::default(),
-        server: http::ServerFacts { pop: newest.of(&bundle.pop).name.clone(), origin_roots: None },
+        server: http::ServerFacts {
+            pop: newest.of(&bundle.pop).name.clone(),
+            name_servers: fixed.name_servers.clone(),
+            origin_roots: None,
+        },
     };
     newest.generation(config)
 }
@@ -258,9 +268,14 @@ fn l4_config(bundle: &Bundle, fixed: &Fixed) -> Generation<l4::Config> {
     newest.generation(config)
 }
 
-fn dns_config(bundle: &Bundle) -> Generation<dns::Config> {
+fn dns_config(bundle: &Bundle, fixed: &Fixed) -> Generation<dns::Config> {
     let mut newest = Newest::default();
     let pop = newest.of(&bundle.pop);
+    let mut certificates = newest.of(&bundle.certificates).clone();
+    // Whoever knows a server by its address alone names none.
+    if let Some(own) = fixed.name_servers.iter().find_map(|name| certificates.find(name).cloned()) {
+        certificates.set_default(own);
+    }
     let config = dns::Config {
         zones: newest.of(&bundle.zones).clone(),
         addresses: pop.addresses.clone(),
@@ -268,6 +283,9 @@ fn dns_config(bundle: &Bundle) -> Generation<dns::Config> {
             id_server: pop.name.clone(),
             version: concat!("bartizan ", env!("CARGO_PKG_VERSION")).to_owned(),
         },
+        cookies: *newest.of(&bundle.cookies),
+        limits: fixed.dns_limits.clone(),
+        certificates,
     };
     newest.generation(config)
 }

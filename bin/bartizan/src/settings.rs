@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bartizan_dial::Private;
 use bartizan_names::{Name, Prefix};
+use bartizan_plane_dns::RateLimits;
 use rustix::fs::OFlags;
 use serde::Deserialize;
 
@@ -21,6 +22,7 @@ use crate::{api_names, user};
 /// The default ports, the same for every user (design §2.1).
 const PORT_API: u16 = 8787;
 const PORT_DNS: u16 = 5300;
+const PORT_DNS_TLS: u16 = 8853;
 const PORT_HTTP: u16 = 8080;
 const PORT_HTTPS: u16 = 8443;
 const PORT_TUNNEL: u16 = 7844;
@@ -51,6 +53,8 @@ struct File {
     private_origins: Option<PrivateOrigins>,
     api_calls: Option<u32>,
     resolver: Vec<SocketAddr>,
+    dns_rate_limit: Option<String>,
+    dns_rate_exempt: Vec<Prefix>,
     geo: Vec<PathBuf>,
     workers: Option<u16>,
     demo: Option<bool>,
@@ -119,6 +123,7 @@ fn backups(flags: Backups, file: BackupTable) -> anyhow::Result<Option<Plan>> {
 struct Listen {
     api: Vec<SocketAddr>,
     dns: Vec<SocketAddr>,
+    dns_tls: Vec<SocketAddr>,
     http: Vec<SocketAddr>,
     https: Vec<SocketAddr>,
     tunnel: Vec<SocketAddr>,
@@ -136,7 +141,7 @@ pub enum PrivateOrigins {
 
 impl PrivateOrigins {
     /// An edge that nobody else can reach is somebody's own: not for visitors, nor for those who may make records.
-    fn usual(listeners: [&Addresses; 5], pools: &[Prefix]) -> PrivateOrigins {
+    fn usual(listeners: [&Addresses; 6], pools: &[Prefix]) -> PrivateOrigins {
         let mut addresses = listeners.iter().flat_map(|addresses| addresses.all());
         let loopback = |address: IpAddr| address.is_loopback();
         if addresses.all(|address| loopback(address.ip())) && pools.iter().all(|pool| loopback(pool.network())) {
@@ -190,6 +195,7 @@ pub struct Settings {
     /// What the API is called.
     pub api_names: Vec<Name>,
     pub dns: Addresses,
+    pub dns_tls: Addresses,
     pub http: Addresses,
     pub https: Addresses,
     pub tunnel: Addresses,
@@ -208,6 +214,8 @@ pub struct Settings {
     pub resolvers: Vec<SocketAddr>,
     /// All waits of DNSSEC are divided by it.
     pub dnssec_pace: u32,
+    /// How many answers a network gets over UDP.
+    pub dns_limits: RateLimits,
     /// MMDB files, the most trusted first.
     pub geo: Vec<PathBuf>,
     pub domain: String,
@@ -228,10 +236,11 @@ impl Settings {
         let pools = [up.pool, file.pool].into_iter().find(|pools| !pools.is_empty()).unwrap_or_else(default_pools);
         let api = Addresses::choose(up.api, file.listen.api, PORT_API);
         let dns = Addresses::choose(up.dns, file.listen.dns, PORT_DNS);
+        let dns_tls = Addresses::choose(up.dns_tls, file.listen.dns_tls, PORT_DNS_TLS);
         let http = Addresses::choose(up.http, file.listen.http, PORT_HTTP);
         let https = Addresses::choose(up.https, file.listen.https, PORT_HTTPS);
         let tunnel = Addresses::choose(up.tunnel, file.listen.tunnel, PORT_TUNNEL);
-        let usual = || PrivateOrigins::usual([&api, &dns, &http, &https, &tunnel], &pools);
+        let usual = || PrivateOrigins::usual([&api, &dns, &dns_tls, &http, &https, &tunnel], &pools);
         let private_origins = up.private_origins.or(file.private_origins).unwrap_or_else(usual);
         let api_names = if up.api_name.is_empty() { file.api_name } else { up.api_name };
         Ok(Settings {
@@ -239,10 +248,16 @@ impl Settings {
             api,
             api_names: api_names.iter().map(|name| api_name(name)).collect::<anyhow::Result<_>>()?,
             dns,
+            dns_tls,
             private_origins,
             api_calls: up.api_calls.or(file.api_calls).unwrap_or(bartizan_api::CALLS_USUAL),
             resolvers: if up.resolver.is_empty() { file.resolver } else { up.resolver },
             dnssec_pace: up.dnssec_pace.unwrap_or(1),
+            dns_limits: dns_limits(up.dns_rate_limit, file.dns_rate_limit)?.exempt(if up.dns_rate_exempt.is_empty() {
+                file.dns_rate_exempt
+            } else {
+                up.dns_rate_exempt
+            }),
             http,
             https,
             tunnel,
@@ -263,6 +278,12 @@ impl Settings {
             backups: backups(up.backups, file.backup)?,
         })
     }
+}
+
+/// Limits of the flag, else of the file, else the usual ones.
+fn dns_limits(flag: Option<RateLimits>, file: Option<String>) -> anyhow::Result<RateLimits> {
+    let Some(text) = file.filter(|_| flag.is_none()) else { return Ok(flag.unwrap_or_default()) };
+    text.parse().map_err(|error| Failure::new(Cause::Usage, format!("dns_rate_limit is not right: {error}")).into())
 }
 
 fn api_name(text: &str) -> anyhow::Result<Name> {

@@ -25,7 +25,7 @@ pub async fn run(edge: &Edge, output: Output) -> anyhow::Result<()> {
     let tunnels = api.list(&format!("/accounts/{}/cfd_tunnel?is_deleted=false", facts.account_id)).await?;
     let document = json!({
         "api": api.base(), "version": facts.version, "domain": facts.domain, "addresses": facts.addresses,
-        "dns": facts.dns, "http": facts.http, "https": facts.https, "tunnel": facts.tunnel, "ports": facts.ports,
+        "dns": facts.dns, "dns_tls": facts.dns_tls, "http": facts.http, "https": facts.https, "tunnel": facts.tunnel, "ports": facts.ports,
         "private_origins": facts.private_origins,
         "process": facts.process,
         "status": status, "zones": zones, "tunnels": tunnels,
@@ -35,9 +35,13 @@ pub async fn run(edge: &Edge, output: Output) -> anyhow::Result<()> {
 
 fn describe(api: &Api, facts: &EdgeFacts, status: &Status, zones: &[Value], tunnels: &[Value]) -> String {
     let mut lines = vec![format!("{} at {}", bold(&format!("bartizan {}", facts.version)), api.base())];
-    for (name, addresses) in
-        [("dns", &facts.dns), ("http", &facts.http), ("https", &facts.https), ("tunnel", &facts.tunnel)]
-    {
+    for (name, addresses) in [
+        ("dns", &facts.dns),
+        ("dns-tls", &facts.dns_tls),
+        ("http", &facts.http),
+        ("https", &facts.https),
+        ("tunnel", &facts.tunnel),
+    ] {
         lines.push(format!("  {name:<7} {}", addresses.join(", ")));
     }
     let Pop { name, addresses, .. } = &status.pop;

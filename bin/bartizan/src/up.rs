@@ -180,7 +180,15 @@ pub async fn serve(opened: Opened, output: Output) -> anyhow::Result<()> {
     let ports = ports(&chosen);
     let trusted = settings.proxies.clone();
     let private = settings.private_origins.into();
-    let fixed = Fixed { geo, trusted, listeners: addresses.listeners(), private_origins: private, reset_key };
+    let fixed = Fixed {
+        geo,
+        trusted,
+        listeners: addresses.listeners(),
+        private_origins: private,
+        name_servers: nameservers.iter().map(|name| name.to_string().to_ascii_lowercase()).collect(),
+        dns_limits: settings.dns_limits.clone(),
+        reset_key,
+    };
     let api_listeners = std::mem::take(&mut listeners.api);
     let planes = Arc::new(Planes::start(listeners, publisher.bundle(), fixed, chosen)?);
     report_read_only(&store, &planes.observed().problems);
@@ -198,6 +206,7 @@ pub async fn serve(opened: Opened, output: Output) -> anyhow::Result<()> {
         nameservers,
         tunnel_edges: addresses.tunnel.clone(),
         dns: addresses.dns.clone(),
+        dns_tls: addresses.dns_tls.clone(),
         http: addresses.http.clone(),
         https: addresses.https.clone(),
         api: addresses.api.clone(),
@@ -285,6 +294,7 @@ pub async fn serve(opened: Opened, output: Output) -> anyhow::Result<()> {
         domain: domain.to_string(),
         addresses: settings.address.iter().map(ToString::to_string).collect(),
         dns: addresses.dns.clone(),
+        dns_tls: addresses.dns_tls.clone(),
         http: addresses.http,
         https: addresses.https,
         tunnel: addresses.tunnel,

@@ -34,6 +34,7 @@ async fn edge(State(api): State<Api>, caller: Caller) -> Result<Reply<Edge>, Err
         name_servers: facts.nameservers.iter().map(ToString::to_string).collect(),
         tunnel: text(&facts.tunnel_edges),
         dns: text(&facts.dns),
+        dns_tls: text(&facts.dns_tls),
         http: text(&facts.http),
         https: text(&facts.https),
         ports: EdgePorts {

@@ -48,6 +48,7 @@ pub struct Facts {
     /// Where connectors dial.
     pub tunnel_edges: Vec<SocketAddr>,
     pub dns: Vec<SocketAddr>,
+    pub dns_tls: Vec<SocketAddr>,
     pub http: Vec<SocketAddr>,
     pub https: Vec<SocketAddr>,
     pub api: Vec<SocketAddr>,

@@ -71,21 +71,38 @@ pub struct Verdict {
     pub authoritative: Authoritative,
     /// Why there is no better answer.
     pub error: Option<ExtendedError>,
+    pub subject: Subject,
+}
+
+/// What an answer is about, for who counts answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Subject {
+    /// A name that is there, by its hash.
+    Name(u64),
+    /// A name that a wildcard stands for, in the zone with this number.
+    Wildcard(u64),
+    /// What is not there, in the zone with this number.
+    Denial(u64),
+    /// A delegation, by the hash of its name.
+    Referral(u64),
+    /// Nothing of ours.
+    Nothing,
 }
 
 impl Verdict {
     /// From our own data.
-    pub(crate) fn authoritative(rcode: Rcode) -> Verdict {
-        Verdict { rcode, authoritative: Authoritative::Yes, error: None }
+    pub(crate) fn authoritative(rcode: Rcode, subject: Subject) -> Verdict {
+        Verdict { rcode, authoritative: Authoritative::Yes, error: None, subject }
     }
 
     /// Others know (RFC 1034 §4.3.2, step 3b).
-    pub(crate) fn referral() -> Verdict {
-        Verdict { rcode: Rcode::NOERROR, authoritative: Authoritative::No, error: None }
+    pub(crate) fn referral(cut: u64) -> Verdict {
+        let subject = Subject::Referral(cut);
+        Verdict { rcode: Rcode::NOERROR, authoritative: Authoritative::No, error: None, subject }
     }
 
     pub(crate) fn refused(rcode: Rcode, error: ExtendedError) -> Verdict {
-        Verdict { rcode, authoritative: Authoritative::No, error: Some(error) }
+        Verdict { rcode, authoritative: Authoritative::No, error: Some(error), subject: Subject::Nothing }
     }
 }
 

@@ -3,7 +3,7 @@
 use bartizan_names::RecordType;
 use bartizan_wire::dns::{Answer, Class, ExtendedError, QUESTION_POINTER, Rcode, Section};
 
-use crate::answer::{Question, Verdict};
+use crate::answer::{Question, Subject, Verdict};
 use crate::facts::Identity;
 
 /// A character string has one length octet (RFC 1035 §3.3); what is longer is cut.
@@ -29,5 +29,5 @@ pub(crate) fn answer(identity: &Identity, question: &Question<'_, '_>, answer: &
         record[TEXT_AT..TEXT_AT + text.len()].copy_from_slice(text);
         answer.block(Section::Answer, &record[..TEXT_AT + text.len()], 1);
     }
-    Verdict::authoritative(Rcode::NOERROR)
+    Verdict::authoritative(Rcode::NOERROR, Subject::Name(question.key.hash))
 }

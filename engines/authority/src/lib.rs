@@ -35,7 +35,7 @@ mod zone;
 mod zone_bits;
 mod zones;
 
-pub use answer::{Authority, BATCH_MAX, Place, Question, Scratch, Verdict};
+pub use answer::{Authority, BATCH_MAX, Place, Question, Scratch, Subject, Verdict};
 pub use edit::Edit;
 pub use facts::{Addresses, Identity, NameContent, Proxied, RecordSet, ZoneFacts};
 pub use signing::Signing;

@@ -60,6 +60,11 @@ impl<'r, 'a> Reply<'r, 'a> {
         Reply { zones, answer, signing, compact_ok, unsigned: None, trail }
     }
 
+    /// Whether there is no record of what was asked for.
+    pub(crate) fn is_denial(&self) -> bool {
+        self.answer.count(Section::Answer) == 0 && !self.answer.is_truncated()
+    }
+
     /// The keys by which records of a zone are signed in this answer.
     pub(crate) fn keys(&self, zone: u32) -> Option<&'r ZoneKeys> {
         self.signing.as_ref()?;

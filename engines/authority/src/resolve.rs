@@ -21,7 +21,7 @@ use self::find::{Find, find};
 use self::put::put_found;
 use self::refer::refer;
 use self::types::standing;
-use crate::answer::{Authority, Question, Verdict};
+use crate::answer::{Authority, Question, Subject, Verdict};
 use crate::reply::Reply;
 use crate::trail::{Step, Trail, told};
 use crate::zones::{Location, Node};
@@ -68,10 +68,19 @@ pub(crate) fn resolve<'z>(
                 note(authority, location, key.name, reply.trail);
                 reply.trail.note(|| Step::Delegated { cut: told(cut.name()) });
                 refer(authority, cut, &Chain::of(key.name), reply);
-                Verdict::referral()
+                Verdict::referral(authority.zones.key(cut.name()).hash)
             }
             // DS at the cut is the parent's own data (RFC 4035 §3.1.4.1).
-            _ => Verdict::authoritative(chase(authority, qtype, Chain::of(key.name), location, reply)),
+            _ => {
+                let rcode = chase(authority, qtype, Chain::of(key.name), location, reply);
+                let zone = u64::from(location.zone);
+                let subject = match location.node {
+                    _ if reply.is_denial() => Subject::Denial(zone),
+                    Node::Wildcard(_) => Subject::Wildcard(zone),
+                    Node::Exact(_) | Node::Missing => Subject::Name(key.hash),
+                };
+                Verdict::authoritative(rcode, subject)
+            }
         },
         None => {
             reply.trail.note(|| Step::NoZone);

@@ -8,6 +8,7 @@
 //! Accounts lie in lines of four, a cache line each. In a full line a new account takes the place of the one that owes least:
 //! mostly nothing, and then nothing is forgotten.
 
+use std::fmt;
 use std::net::IpAddr;
 
 use crate::limits::{Limits, Rate, SECOND};
@@ -56,6 +57,9 @@ pub struct Held {
 }
 
 impl Held {
+    /// How many limits there are.
+    pub const LIMITS: usize = LIMITS;
+
     /// Each limit with how many answers over it were short ones, and how many were dropped.
     pub fn by_limit(&self) -> impl Iterator<Item = (&'static str, [u64; 2])> {
         LIMIT_NAMES.into_iter().zip(self.limits)
@@ -100,6 +104,12 @@ struct Account {
 }
 
 const UNUSED: Account = Account { tag: 0, over: 0, owes_until: 0 };
+
+impl fmt::Debug for Rates {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Rates").field("held", &self.held).finish_non_exhaustive()
+    }
+}
 
 impl Rates {
     /// `keys` are random: whoever knew them could make accounts of others fall together.

@@ -4,6 +4,7 @@ use std::array;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use bartizan_dns_guard::Held;
 use bartizan_observed::{Measured, Metric, Sample};
 use bartizan_quotas::{Over, Rarely};
 use bartizan_wire::dns::Rcode;
@@ -11,7 +12,7 @@ use bartizan_wire::dns::Rcode;
 use crate::pipeline::{End, Silence, Transport};
 
 /// Response codes that are counted apart: all that we send.
-const RCODES: [Rcode; 8] = [
+const RCODES: [Rcode; 9] = [
     Rcode::NOERROR,
     Rcode::FORMERR,
     Rcode::SERVFAIL,
@@ -20,6 +21,7 @@ const RCODES: [Rcode; 8] = [
     Rcode::REFUSED,
     Rcode::NOTAUTH,
     Rcode::BADVERS,
+    Rcode::BADCOOKIE,
 ];
 
 /// The address family of a client.
@@ -46,6 +48,8 @@ pub(crate) enum Event {
     DroppedResponse,
     /// From a port that no client asks from.
     DroppedPort,
+    /// Its network had enough answers.
+    DroppedRate,
     /// The system refused to send our answer.
     Unsent,
     /// The system reported an error instead of a packet.
@@ -57,6 +61,8 @@ pub(crate) enum Event {
     ConnectionDisplaced,
     /// Its source came too often: it waits for its turn.
     ConnectionDelayed,
+    /// TLS did not come about.
+    HandshakeFailed,
     /// A signature that was made for an answer.
     SignatureMade,
     SignatureKept,
@@ -80,9 +86,20 @@ pub(crate) struct Tally {
     rcodes: [AtomicU64; RCODES.len()],
     /// Connections that were refused, by the limit that refused them.
     refused: [AtomicU64; Over::ALL.len()],
+    /// Answers over each limit: short ones, and those that were dropped.
+    limited: [[AtomicU64; 2]; Held::LIMITS],
+    displaced: AtomicU64,
 }
 
 impl Tally {
+    /// What a worker has held back since it began.
+    pub(crate) fn held(&self, held: &Held) {
+        for (totals, (_, counts)) in self.limited.iter().zip(held.by_limit()) {
+            totals.iter().zip(counts).for_each(|(total, count)| total.store(count, Ordering::Relaxed));
+        }
+        self.displaced.store(held.displaced, Ordering::Relaxed);
+    }
+
     pub(crate) fn refused(&self, over: Over) {
         self.refused[over as usize].fetch_add(1, Ordering::Relaxed);
     }
@@ -106,6 +123,7 @@ impl Tally {
                 }
                 End::Silent(Silence::Response) => events[Event::DroppedResponse as usize] += 1,
                 End::Silent(Silence::Port) => events[Event::DroppedPort as usize] += 1,
+                End::Silent(Silence::Rate) => events[Event::DroppedRate as usize] += 1,
                 End::Reply { rcode, truncated, .. } => {
                     events[Event::Malformed as usize] += usize::from(rcode == Rcode::FORMERR);
                     events[Event::Truncated as usize] += usize::from(truncated);
@@ -173,6 +191,8 @@ impl Counters {
             events: array::from_fn(|_| zero()),
             rcodes: array::from_fn(|_| zero()),
             refused: array::from_fn(|_| zero()),
+            limited: array::from_fn(|_| array::from_fn(|_| zero())),
+            displaced: zero(),
         });
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&tally));
         tally
@@ -192,6 +212,7 @@ impl Measured for Counters {
             ("short", Event::DroppedShort),
             ("response", Event::DroppedResponse),
             ("port", Event::DroppedPort),
+            ("rate", Event::DroppedRate),
             ("unsent", Event::Unsent),
         ];
         let connections = [
@@ -199,6 +220,7 @@ impl Measured for Counters {
             ("closed_by_us", Event::ConnectionClosed),
             ("displaced", Event::ConnectionDisplaced),
             ("delayed", Event::ConnectionDelayed),
+            ("handshake_failed", Event::HandshakeFailed),
         ];
         let signatures = [
             ("made", Event::SignatureMade),
@@ -226,7 +248,13 @@ impl Measured for Counters {
                 "Errors that the system reported instead of a packet",
                 Sample::one(event(Event::ReceiveFailed)),
             ),
-            Metric::counter("bartizan_dns_connections", "TCP connections", by("outcome", &connections)),
+            Metric::counter("bartizan_dns_limited", "Answers over a limit of their network", limited(&tallies)),
+            Metric::counter(
+                "bartizan_dns_limit_accounts_displaced",
+                "Accounts of limits that made room for others before they were even",
+                Sample::one(tallies.iter().map(|tally| tally.displaced.load(Ordering::Relaxed)).sum()),
+            ),
+            Metric::counter("bartizan_dns_connections", "TCP and TLS connections", by("outcome", &connections)),
             Metric::counter(
                 "bartizan_dns_signatures",
                 "Signatures that answers needed, and what became of it",
@@ -239,16 +267,33 @@ impl Measured for Counters {
             ),
             Metric::counter(
                 "bartizan_dns_connections_refused",
-                "TCP connections refused, by the limit",
+                "TCP and TLS connections refused, by the limit",
                 Sample::by("reason", &refused),
             ),
         ]
     }
 }
 
+/// What became of answers over a limit: TC or BADCOOKIE in their place, or nothing.
+const HELD: [&str; 2] = ["short", "dropped"];
+
+fn limited(tallies: &[Arc<Tally>]) -> Vec<Sample> {
+    let mut samples = Vec::new();
+    for (limit, (name, _)) in Held::default().by_limit().enumerate() {
+        for (how, label) in HELD.into_iter().enumerate() {
+            let value = tallies.iter().map(|tally| tally.limited[limit][how].load(Ordering::Relaxed)).sum();
+            samples.push(Sample { labels: vec![("limit", name.into()), ("became", label.into())], value });
+        }
+    }
+    samples
+}
+
+const TRANSPORTS: [(Transport, &str); 4] =
+    [(Transport::Udp, "udp"), (Transport::Tcp, "tcp"), (Transport::Tls, "tls"), (Transport::Https, "https")];
+
 fn queries(tallies: &[Arc<Tally>]) -> Vec<Sample> {
     let mut samples = Vec::new();
-    for (transport, transport_label) in [(Transport::Udp, "udp"), (Transport::Tcp, "tcp")] {
+    for (transport, transport_label) in TRANSPORTS {
         for (family, family_label) in [(Family::V4, "ipv4"), (Family::V6, "ipv6")] {
             let value = tallies
                 .iter()

@@ -1,4 +1,5 @@
-//! Bytes come in: datagrams, and connections with a length in front of each query.
+//! Bytes come in: datagrams, connections with a length in front of each query, and messages that were in requests.
 
+pub(crate) mod https;
 pub(crate) mod tcp;
 pub(crate) mod udp;

@@ -1,16 +1,17 @@
-//! DNS over UDP and TCP from the authority.
+//! DNS over UDP, TCP, TLS and HTTPS from the authority.
 //!
 //! ```text
 //! UDP ── a thread a socket: recvmmsg ──┐                                           ┌── sendmmsg
 //!                                      ├─ ingress ─ pipeline: parse … write, count ─┤    egress
-//! TCP ── one thread, one runtime ──────┘   (batches of 32, one snapshot)           └── one write for all frames
+//! TCP, TLS ── one thread, one runtime ─┤   (batches of 32, one snapshot)           ├── one write for all frames
+//! HTTPS ── planes/http ────────────────┘                                           └── the body of a response
 //! ```
 //! A batch sees one snapshot from its first query to its last. Workers share nothing but the pointer to the
 //! configuration, so no query waits for another worker.
 //!
 //! Not here: which records answer a question (`engines/authority`), binding ports (`base/net`, by `bin`), recursion.
 //!
-//! RFC 1035 §4.2, 5001 (NSID), 7766 (TCP), 7828 (keepalive), 7871 (client subnet), 8914 (extended errors), 8945 (TSIG), 9210.
+//! RFC 1035 §4.2, 5001 (NSID), 7766 (TCP), 7828 (keepalive), 7830 (padding), 7858 (TLS), 7871 (client subnet), 7873 (cookies), 8484 (HTTPS), 8914 (extended errors), 8945 (TSIG), 9210.
 
 mod asked;
 mod counters;
@@ -26,22 +27,45 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 
 use bartizan_authority::{Addresses, Zones};
+use bartizan_exchange::DnsAnswerers;
 use bartizan_live::Live;
+use bartizan_tls::Certificates;
 use tokio::sync::oneshot;
 
 pub use asked::InForce;
 pub use bartizan_authority::Identity;
+pub use bartizan_dns_guard::{Limits as RateLimits, Secret as CookieSecret, Secrets as CookieSecrets};
 pub use bartizan_signer::Limits;
 pub use counters::Counters;
 pub use pipeline::{End, Exchange, Now, Silence, Transport, Worker, serve};
 
 /// What this plane serves.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Config {
     pub zones: Zones,
     /// Of this PoP, for proxied names.
     pub addresses: Addresses,
     pub identity: Identity,
+    /// What cookies are made with; none makes a server that knows no cookies.
+    pub cookies: Option<CookieSecrets>,
+    /// How many answers a network gets over UDP from each worker.
+    pub limits: RateLimits,
+    /// For DNS over TLS.
+    pub certificates: Certificates,
+}
+
+impl Default for Config {
+    /// No zone, and the usual limits.
+    fn default() -> Config {
+        Config {
+            zones: Zones::empty(),
+            addresses: Addresses::default(),
+            identity: Identity::default(),
+            cookies: None,
+            limits: RateLimits::default(),
+            certificates: Certificates::default(),
+        }
+    }
 }
 
 /// Sockets that are bound already.
@@ -49,8 +73,10 @@ pub struct Config {
 pub struct Sockets {
     /// Each gets a thread. Several for one address share its packets (`SO_REUSEPORT`).
     pub udp: Vec<UdpSocket>,
-    /// One thread serves all of them.
+    /// One thread serves all of them, and those below.
     pub tcp: Vec<TcpListener>,
+    /// For DNS over TLS.
+    pub tls: Vec<TcpListener>,
 }
 
 /// A running plane.
@@ -74,13 +100,18 @@ pub fn start_with(sockets: Sockets, live: &Live<Config>, counters: &Counters, si
         let worker = ingress::udp::Worker::new(socket, live.reader(), counters, signatures, stopping)?;
         plane.spawn(format!("dns-udp-{number}"), move || worker.run())?;
     }
-    if !sockets.tcp.is_empty() {
+    if !sockets.tcp.is_empty() || !sockets.tls.is_empty() {
         let (stop, stopped) = oneshot::channel();
-        let worker = ingress::tcp::Worker::new(sockets.tcp, live.reader(), counters, signatures)?;
+        let worker = ingress::tcp::Worker::new(sockets.tcp, sockets.tls, live.reader(), counters, signatures)?;
         plane.spawn("dns-tcp".to_owned(), move || worker.run(stopped))?;
         plane.tcp_stop = Some(stop);
     }
     Ok(plane)
+}
+
+/// Answers for planes that are asked over HTTPS, from what is in force in `live`.
+pub fn answerers(live: &Live<Config>, counters: &Counters) -> Arc<dyn DnsAnswerers> {
+    Arc::new(ingress::https::Answerers { live: live.clone(), counters: counters.clone() })
 }
 
 impl Plane {

@@ -1,9 +1,9 @@
 //! The only way queries become answers. Read it to learn the order of the steps.
 //!
 //! ```text
-//! parse ─► admit ─┐                                  ┌─► options ─► find ─► write
-//! parse ─► admit ─┼─ load what all of them ask for ──┼─► options ─► find ─► write
-//! parse ─► admit ─┘  (waits for memory overlap)      └─► options ─► find ─► write
+//! parse ─► admit ─┐                                  ┌─► options ─► cookie ─► find ─► rate ─► write
+//! parse ─► admit ─┼─ load what all of them ask for ──┼─► options ─► cookie ─► find ─► rate ─► write
+//! parse ─► admit ─┘  (waits for memory overlap)      └─► options ─► cookie ─► find ─► rate ─► write
 //! ```
 //! What is decided without records comes before the look-up ([`arrive`]), for all of a batch; the rest behind it
 //! ([`leave`]), where a step may look at the answer. A step passes the exchange on or ends it, and calls no other.
@@ -14,17 +14,30 @@ use std::ops::ControlFlow;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use bartizan_authority::{Authority, BATCH_MAX, Question, Scratch, Signing, Step, Trail};
+use bartizan_dns_guard::{Held, Rates};
 use bartizan_signer::{Limits, Signer, Source, Tally};
 use bartizan_wire::dns::{Added, Query, Rcode};
 
 use crate::Config;
-use crate::stage::{admit, options, parse, write};
+use crate::stage::rate::{Addressee, Counted};
+use crate::stage::{admit, cookie, options, parse, write};
 
 /// How a query came, which decides how long its answer may be (RFC 1035 §4.2.1, RFC 6891 §6.2.3, RFC 7766).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Transport {
     Udp,
     Tcp,
+    /// RFC 7858.
+    Tls,
+    /// RFC 8484: in a request that another plane has.
+    Https,
+}
+
+impl Transport {
+    /// Whether nobody on the way reads what passes, but for how long it is.
+    fn is_encrypted(self) -> bool {
+        matches!(self, Transport::Tls | Transport::Https)
+    }
 }
 
 /// One query, who sent it, and room for its answer.
@@ -72,6 +85,8 @@ pub enum Silence {
     Response,
     /// From a port at which something else answers whatever comes.
     Port,
+    /// Its network has had all the answers that it may have without a proof of who asks.
+    Rate,
 }
 
 /// When a batch is answered. Read once, and handed down: nothing below this plane has a clock.
@@ -96,6 +111,7 @@ pub struct Worker {
     scratch: Scratch,
     added: Added,
     signing: Signing,
+    rates: Rates,
     /// When it began, from which it measures.
     began: Instant,
 }
@@ -104,13 +120,19 @@ impl Worker {
     /// `signatures` is what it may keep and make of them.
     pub fn new(signatures: Limits) -> Worker {
         // Secret and random, as the hasher of the standard library has to be.
-        let seed = RandomState::new().hash_one(());
+        let random = || RandomState::new().hash_one(());
         Worker {
             scratch: Scratch::default(),
             added: Added::default(),
-            signing: Signing::new(Signer::new(seed, signatures)),
+            signing: Signing::new(Signer::new(random(), signatures)),
+            rates: Rates::new([random(), random()]),
             began: Instant::now(),
         }
+    }
+
+    /// What was held back so far because its network had enough.
+    pub(crate) fn held(&self) -> &Held {
+        self.rates.held()
     }
 
     /// What was signed since this was called last.
@@ -158,21 +180,37 @@ fn serve_batch<const SIZE: usize>(
     now: Now,
     trail: &mut Trail,
 ) {
+    let Worker { scratch, added, signing, rates, began } = worker;
+    let clock = now.monotonic.saturating_duration_since(*began).as_nanos() as u64; // 584 years
+    let mut turn =
+        Turn { config, added, signing, trail, counted: Counted { limits: &config.limits, rates, clock }, now };
     let authority = Authority { zones: &config.zones, addresses: &config.addresses, identity: &config.identity };
     let mut questions: [Option<Question<'_, '_>>; SIZE] = std::array::from_fn(|_| None);
-    for ((exchange, question), place) in batch.iter_mut().zip(&mut questions).zip(worker.scratch.places()) {
+    for ((exchange, question), place) in batch.iter_mut().zip(&mut questions).zip(scratch.places()) {
         match arrive(exchange, now) {
             ControlFlow::Continue(query) => *question = Some(authority.ask(query, place)),
-            ControlFlow::Break(end) => exchange.end = end,
+            ControlFlow::Break(end) => exchange.end = turn.counted.admit_fault(exchange, end),
         }
     }
     let questions = &mut questions[..batch.len()];
     authority.load(questions);
     for (exchange, question) in batch.iter_mut().zip(questions) {
         if let Some(question) = question {
-            exchange.end = leave(exchange, question, authority, &mut worker.added, &mut worker.signing, trail);
+            exchange.end = match leave(exchange, question, authority, &mut turn) {
+                ControlFlow::Continue(end) | ControlFlow::Break(end) => end,
+            };
         }
     }
+}
+
+/// What the steps of a batch are given beside the exchange.
+struct Turn<'w> {
+    config: &'w Config,
+    added: &'w mut Added,
+    signing: &'w mut Signing,
+    trail: &'w mut Trail,
+    counted: Counted<'w>,
+    now: Now,
 }
 
 /// What is decided before anything is looked up.
@@ -186,16 +224,23 @@ fn leave<'c>(
     exchange: &mut Exchange<'_>,
     question: &Question<'_, 'c>,
     authority: Authority<'c>,
-    added: &mut Added,
-    signing: &mut Signing,
-    trail: &mut Trail,
-) -> End {
+    turn: &mut Turn<'_>,
+) -> ControlFlow<End, End> {
     let (head, transport, client) = (&question.query.head, exchange.transport, exchange.client.ip());
-    options::collect(exchange, head, authority.identity, added); // what the answer says in its OPT record
-    let Some(mut answer) = write::begin(exchange, head, added) else { return End::Silent(Silence::Short) };
+    let Turn { config, added, signing, trail, counted, now } = turn;
+    let asked = options::collect(exchange, head, authority.identity, added); // what the answer says in its OPT record
+    let proof = cookie::check(asked.cookie, client, config.cookies.as_ref(), now.unix, added); // whether to believe the address
+    let addressee = Addressee::of(exchange, proof);
+    let Some(mut answer) = write::begin(exchange, head, added) else {
+        return ControlFlow::Break(End::Silent(Silence::Short));
+    };
     if head.edns.is_some_and(|edns| edns.dnssec_ok) {
         signing.signer.set_source(Source::of(client)); // whose ration of new signatures it is
     }
     let verdict = authority.answer(question, signing, &mut answer, trail);
-    write::end(answer, verdict, transport)
+    let verdict = counted.admit(addressee, &mut answer, verdict)?; // may shorten it: TC, BADCOOKIE; may be silent
+    if asked.padding && transport.is_encrypted() {
+        answer.pad(); // RFC 7830 §4, 8467 §4.1
+    }
+    ControlFlow::Continue(write::end(answer, verdict, transport))
 }

@@ -3,6 +3,9 @@
 pub(crate) mod admit;
 pub(crate) mod parse;
 
+pub(crate) mod cookie;
 pub(crate) mod options;
+
+pub(crate) mod rate;
 
 pub(crate) mod write;

@@ -22,6 +22,7 @@ mod answered;
 mod arrived;
 mod counters;
 mod date;
+mod dns_query;
 mod egress;
 mod fields;
 mod forward;
@@ -47,7 +48,7 @@ use bartizan_tls::Certificates;
 
 pub use counters::{Ends, OriginFailures, Requests, Totals, Visitors};
 pub use limits::Limits;
-pub use plane::{Plane, Sockets, StartError, start};
+pub use plane::{Neighbours, Plane, Sockets, StartError, start};
 
 /// The configuration of the plane. A request keeps the one that was in force when it came.
 #[derive(Clone)]
@@ -69,6 +70,8 @@ pub struct Config {
 pub struct ServerFacts {
     /// This PoP's short name, the second half of `CF-Ray`. Letters and digits, 15 of them at most; others are left out.
     pub pop: String,
+    /// The names of the edge's own name servers, in lower case and without a final dot: DNS over HTTPS is asked there.
+    pub name_servers: Vec<String>,
     /// Root certificates in PEM for origins under `strict`, beside those of the system. Read once, at the start.
     pub origin_roots: Option<String>,
 }

@@ -7,36 +7,40 @@ use bartizan_names::OriginFault;
 use http::header::{ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_TYPE, LOCATION};
 use http::{HeaderMap, HeaderValue, StatusCode};
 
+use crate::dns_query::DnsQuery;
 use crate::ingress::Refusal;
 use crate::ray::Ray;
 
 /// What the edge answers in place of an origin.
-pub(crate) enum Instead {
+pub(crate) enum Instead<'w> {
     Problem(Problem),
     /// The URL to go to instead.
     Moved(HeaderValue),
     /// What can be asked of the edge itself.
     Options,
+    /// The answer to a DNS query.
+    Dns(DnsQuery<'w>),
 }
 
-impl From<Problem> for Instead {
-    fn from(problem: Problem) -> Instead {
+impl From<Problem> for Instead<'_> {
+    fn from(problem: Problem) -> Self {
         Instead::Problem(problem)
     }
 }
 
 /// That, for the request with this number.
-pub(crate) struct Page {
-    pub(crate) instead: Instead,
+pub(crate) struct Page<'w> {
+    pub(crate) instead: Instead<'w>,
     pub(crate) ray: Ray,
 }
 
-impl Service for Page {
+impl Service for Page<'_> {
     fn answer(&self, request: Request) -> LocalBoxFuture<'_, Response> {
         let response = match &self.instead {
             Instead::Problem(problem) => problem.page(&request.headers, &self.ray),
             Instead::Moved(location) => moved(location.clone()),
             Instead::Options => options(),
+            Instead::Dns(query) => return query.answer(request),
         };
         Box::pin(std::future::ready(response))
     }

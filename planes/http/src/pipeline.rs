@@ -21,6 +21,7 @@ use http::{HeaderMap, HeaderValue, Version};
 
 use crate::answered::Answered;
 use crate::arrived::Arrived;
+use crate::dns_query::{self, DnsQuery};
 use crate::egress::Destination;
 use crate::forward;
 use crate::ingress::RequestGuard;
@@ -30,11 +31,11 @@ use crate::record::Ended;
 use crate::worker::{Known, Worker};
 
 /// What a request stage says: go on, or this is the answer.
-type Stage = ControlFlow<Instead>;
+type Stage = ControlFlow<Instead<'static>>;
 
 const GO_ON: Stage = ControlFlow::Continue(());
 
-fn answer(instead: impl Into<Instead>) -> Stage {
+fn answer(instead: impl Into<Instead<'static>>) -> Stage {
     ControlFlow::Break(instead.into())
 }
 
@@ -53,6 +54,7 @@ pub(crate) async fn serve(arrived: &mut Arrived, guard: &RequestGuard) -> Answer
                     if let Instead::Problem(problem) = instead {
                         guard.record().note_problem(problem);
                     }
+                    arrived.body.meter(guard.record().received());
                     // In a box, since few requests have to wait for it.
                     let response = Box::pin(Page { instead, ray }.answer(arrived.take_request())).await;
                     Ok(Answered::new(response, ray))
@@ -80,8 +82,9 @@ pub(crate) fn refuse(problem: Problem, asked: &HeaderMap, guard: &RequestGuard) 
 fn request_stages<'k>(
     arrived: &Arrived,
     known: Option<&'k Known>,
-    guard: &RequestGuard,
-) -> ControlFlow<Instead, &'k Known> {
+    guard: &'k RequestGuard,
+) -> ControlFlow<Instead<'k>, &'k Known> {
+    answer_dns(arrived, guard)?;
     let Some(known) = known else { return ControlFlow::Break(Problem::UnknownHost.into()) };
     let settings = &known.site.policy.settings;
     let_in(known, guard)?;
@@ -136,6 +139,20 @@ async fn send(arrived: &mut Arrived, known: &Known, ray: Ray, guard: &RequestGua
     let settings = &known.site.policy.settings;
     let destination = Destination { zone, target, settings, request: guard, ray };
     guard.worker.egress.send(&destination, arrived).await
+}
+
+/// DNS over HTTPS: at the names of our name servers, which need be no site's. Access rules are for sites, and DNS over other
+/// transports does not ask them either.
+fn answer_dns<'w>(arrived: &Arrived, guard: &'w RequestGuard) -> ControlFlow<Instead<'w>> {
+    let is_asked = arrived.path.path() == dns_query::PATH
+        && arrived.scheme == Scheme::Https
+        && guard.worker.is_name_server(arrived.host.name());
+    match &guard.worker.dns {
+        Some(answerer) if is_asked => {
+            ControlFlow::Break(Instead::Dns(DnsQuery { answerer, client: arrived.source.address }))
+        }
+        _ => GO_ON,
+    }
 }
 
 /// Passes a request that the firewall allows. A challenge is a refusal too: there is no page for one yet.

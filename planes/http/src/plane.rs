@@ -9,7 +9,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use bartizan_dial::{OriginTls, RESOLVER_THREADS, Reach};
-use bartizan_exchange::Upstream;
+use bartizan_exchange::{DnsAnswerers, Upstream};
 use bartizan_live::Live;
 use bartizan_observed::Measured;
 use bartizan_quotas::{Door, Gate, Place, Rarely, Shares};
@@ -57,11 +57,19 @@ pub struct Plane {
     end: watch::Sender<Option<Duration>>,
 }
 
+/// What other planes do for this one.
+pub struct Neighbours {
+    /// What lies behind tunnels.
+    pub upstream: Arc<dyn Upstream>,
+    /// DNS over HTTPS; none where this edge answers no DNS.
+    pub dns: Option<Arc<dyn DnsAnswerers>>,
+}
+
 /// Starts to serve. `seed` is any random number: ids of requests are made from it.
 pub fn start(
     sockets: Sockets,
     live: &Live<Config>,
-    upstream: Arc<dyn Upstream>,
+    neighbours: Neighbours,
     reach: &Reach,
     seed: u64,
 ) -> Result<Plane, StartError> {
@@ -84,7 +92,8 @@ pub fn start(
             door,
             listeners,
             live: live.clone(),
-            upstream: Arc::clone(&upstream),
+            upstream: Arc::clone(&neighbours.upstream),
+            dns: neighbours.dns.clone(),
             origin_tls: origin_tls.clone(),
             reach: (reach.clone(), gate),
             acceptor: acceptor.clone(),
@@ -147,6 +156,7 @@ struct WorkerSetup {
     listeners: Vec<(TcpListener, Scheme)>,
     live: Live<Config>,
     upstream: Arc<dyn Upstream>,
+    dns: Option<Arc<dyn DnsAnswerers>>,
     origin_tls: OriginTls,
     reach: (Reach, Gate),
     acceptor: Acceptor,
@@ -191,6 +201,7 @@ impl WorkerSetup {
             config: RefCell::new(self.live.reader()),
             rays: Rays::new(self.seed, self.index),
             egress: Egress::new(ways, Arc::clone(&self.counters), Rc::clone(&spare)),
+            dns: self.dns.map(|dns| RefCell::new(dns.answerer())),
             counters: self.counters,
             door: self.door,
             connections: Connections::default(),

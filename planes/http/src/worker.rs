@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use bartizan_exchange::DnsAnswerer;
 use bartizan_firewall::{Source, Verdict};
 use bartizan_live::{Generation, Reader};
 use bartizan_policy::Policy;
@@ -26,6 +27,7 @@ pub(crate) struct Worker {
     pub(crate) config: RefCell<Reader<Config>>,
     pub(crate) rays: Rays,
     pub(crate) egress: Egress,
+    pub(crate) dns: Option<RefCell<Box<dyn DnsAnswerer>>>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) door: Door,
     pub(crate) connections: Connections,
@@ -75,6 +77,11 @@ impl Worker {
             verdict: config.firewall.decide(found.site.zone, &arrived.source),
         });
         (known, self.rays.draw(&config.server.pop))
+    }
+
+    /// Whether this is the name of one of the edge's own name servers.
+    pub(crate) fn is_name_server(&self, host: &str) -> bool {
+        self.config.borrow_mut().take().value.server.name_servers.iter().any(|name| name == host)
     }
 
     /// The configuration in force, for longer.

@@ -97,7 +97,7 @@ impl Edge {
     pub fn up(folder: &Path) -> Command {
         let mut command = bartizan(folder);
         command.args(["up", "--json", "--data"]).arg(folder.join("data"));
-        for listener in ["--api", "--dns", "--http", "--https", "--tunnel"] {
+        for listener in ["--api", "--dns", "--dns-tls", "--http", "--https", "--tunnel"] {
             command.args([listener, "127.0.0.1:0"]);
         }
         command

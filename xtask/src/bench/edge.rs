@@ -60,6 +60,8 @@ impl Edge {
         for listener in ["--api", "--dns", "--http", "--https", "--tunnel"] {
             command.args([listener, "127.0.0.1:0"]);
         }
+        // Not as a flag, which versions of before do not know.
+        command.env("BARTIZAN_LISTEN_DNS_TLS", "127.0.0.1:0");
         let mut child = command.args(words).stdout(Stdio::piped()).spawn().context("cannot start our server")?;
         let out = child.stdout.take().context("no pipe to our server")?;
         let mut out = BufReader::new(out);

@@ -161,6 +161,16 @@ impl<'a> Answer<'a> {
         }
     }
 
+    /// Records of a section so far.
+    pub fn count(&self, section: Section) -> u16 {
+        self.counts[section as usize]
+    }
+
+    /// Bytes so far, without the OPT record.
+    pub fn byte_count(&self) -> usize {
+        self.len
+    }
+
     /// Takes all record sets out again.
     pub fn clear(&mut self) {
         self.len = HEADER_BYTES + self.head.question.len();

@@ -13,6 +13,7 @@
 //! (TCP), 8945 (TSIG), 9619 (one question), 9824 §5.1 (CO); options: see `options.rs`.
 
 mod answer;
+mod lifetime;
 mod message;
 mod options;
 mod query;
@@ -21,6 +22,7 @@ mod tsig;
 use std::fmt;
 
 pub use answer::{Answer, Authoritative, Fit, Mark, Owner, Section};
+pub use lifetime::lifetime;
 pub use message::{Message, MessageError, Record};
 pub use options::{Added, Asked, Cookie, ExtendedError, Options, Subnet};
 pub use query::{Edns, Fault, Head, Opcode, Query, Silence, parse, write_query};
@@ -56,6 +58,7 @@ impl Rcode {
     /// Not the zone of this server (RFC 2136 §2.2), or a message that is not signed as it must be (RFC 8945 §5.3).
     pub const NOTAUTH: Rcode = Rcode(9);
     pub const BADVERS: Rcode = Rcode(16);
+    pub const BADCOOKIE: Rcode = Rcode(23);
 
     /// The mnemonic, if we ever say this code.
     pub const fn mnemonic(self) -> Option<&'static str> {
@@ -68,6 +71,7 @@ impl Rcode {
             Rcode::REFUSED => "REFUSED",
             Rcode::NOTAUTH => "NOTAUTH",
             Rcode::BADVERS => "BADVERS",
+            Rcode::BADCOOKIE => "BADCOOKIE",
             _ => return None,
         })
     }

@@ -178,6 +178,7 @@ impl Edge {
             nameservers,
             tunnel_edges: socket("127.0.0.1:7844"),
             dns: socket("127.0.0.1:5300"),
+            dns_tls: socket("127.0.0.1:8853"),
             http: socket("127.0.0.1:8080"),
             https: socket("127.0.0.1:8443"),
             api: socket("127.0.0.1:8787"),

@@ -1,4 +1,4 @@
-//! Connections: one thread, one current-thread runtime (RFC 7766).
+//! Connections, in the clear and over TLS: one thread, one current-thread runtime (RFC 7766, 7858).
 //!
 //! All complete queries in a connection's buffer are answered by one write, without delay (RFC 7766 §6.2.1.1). A
 //! connection that completes no query for some time is closed; that time is longer for a client that asks for it (RFC
@@ -7,7 +7,7 @@
 
 use std::cell::RefCell;
 use std::io;
-use std::net::{IpAddr, SocketAddr, TcpListener as StdListener};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener as StdListener};
 use std::ops::ControlFlow;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -16,8 +16,9 @@ use std::time::{Duration, Instant};
 use bartizan_authority::BATCH_MAX;
 use bartizan_live::Reader;
 use bartizan_quotas::{Ceiling, Door, Place, Rarely, Shares, Throttle};
+use bartizan_tls::{Acceptor, ServerStream};
 use bartizan_wire::dns::TCP_ANSWER_MAX;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::LocalSet;
@@ -61,12 +62,15 @@ struct Limits {
     life: Duration,
     /// How long a client may take to read what we write at once.
     write: Duration,
+    /// And for its part of a TLS handshake.
+    handshake: Duration,
 }
 
 /// "A few seconds" of silence are what RFC 7766 §6.2.3 recommends.
 const LIMITS: Limits = Limits {
     connections: 1_024,
-    source: Ceiling { open: 256, per_second: u32::MAX, handshakes: 0 },
+    // A handshake takes a few hundred microseconds of this thread: a source has 64 of them under way, and others come between.
+    source: Ceiling { open: 256, per_second: u32::MAX, handshakes: 64 },
     turns: (500, Duration::from_secs(1)),
     // All programs of this machine are one source.
     takes_turns: |source| !source.to_canonical().is_loopback(),
@@ -78,27 +82,46 @@ const LIMITS: Limits = Limits {
     // So rare that its cost does not count, and short enough that no client stays for days with what was true at its start.
     life: Duration::from_secs(30 * 60),
     write: Duration::from_secs(10),
+    handshake: Duration::from_secs(10),
 };
+
+/// DNS over TLS in ALPN (RFC 7301; IANA).
+const ALPN: &[u8] = b"dot";
+
+/// For what no client did.
+const NOBODY: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 
 /// A pause after an error of the system when accepting, for instance when there are no file descriptors left.
 const ERROR_PAUSE: Duration = Duration::from_millis(100);
 
 /// Listeners of this plane, before their thread runs.
 pub(crate) struct Worker {
-    listeners: Vec<StdListener>,
+    listeners: Vec<(StdListener, Transport)>,
     config: Reader<Config>,
-    v4: Arc<Tally>,
-    v6: Arc<Tally>,
+    tallies: Tallies,
     runtime: tokio::runtime::Runtime,
     limits: Limits,
     signatures: bartizan_signer::Limits,
 }
 
+/// For each transport and family.
+struct Tallies {
+    tcp: [Arc<Tally>; 2],
+    tls: [Arc<Tally>; 2],
+}
+
+impl Tallies {
+    fn of(&self, transport: Transport, peer: IpAddr) -> &Arc<Tally> {
+        let tallies = if transport == Transport::Tls { &self.tls } else { &self.tcp };
+        &tallies[usize::from(!peer.is_ipv4())]
+    }
+}
+
 /// What all connections of the thread use in turn.
 struct Shared {
     answering: RefCell<Answering>,
-    v4: Arc<Tally>,
-    v6: Arc<Tally>,
+    tallies: Tallies,
+    acceptor: Acceptor,
     door: Door,
     turns: Throttle,
     limits: Limits,
@@ -113,20 +136,23 @@ struct Answering {
 
 impl Worker {
     pub(crate) fn new(
-        listeners: Vec<StdListener>,
+        tcp: Vec<StdListener>,
+        tls: Vec<StdListener>,
         config: Reader<Config>,
         counters: &Counters,
         signatures: bartizan_signer::Limits,
     ) -> io::Result<Worker> {
-        for listener in &listeners {
+        let tcp = tcp.into_iter().map(|listener| (listener, Transport::Tcp));
+        let listeners: Vec<_> = tcp.chain(tls.into_iter().map(|listener| (listener, Transport::Tls))).collect();
+        for (listener, _) in &listeners {
             listener.set_nonblocking(true)?;
         }
+        let both = |transport| [Family::V4, Family::V6].map(|family| counters.worker(transport, family));
         let share = Shares::of(bartizan_net::descriptors_max()).dns;
         Ok(Worker {
             listeners,
             config,
-            v4: counters.worker(Transport::Tcp, Family::V4),
-            v6: counters.worker(Transport::Tcp, Family::V6),
+            tallies: Tallies { tcp: both(Transport::Tcp), tls: both(Transport::Tls) },
             runtime: tokio::runtime::Builder::new_current_thread().enable_all().build()?,
             limits: Limits { connections: LIMITS.connections.min(share), ..LIMITS },
             signatures,
@@ -141,22 +167,22 @@ impl Worker {
                 worker: Box::new(pipeline::Worker::new(self.signatures)),
                 replies: vec![0; REPLY_BYTES * BATCH_MAX].into(),
             }),
-            v4: self.v4,
-            v6: self.v6,
+            tallies: self.tallies,
+            acceptor: Acceptor::new(&[ALPN]),
             door: Door::single(self.limits.connections, self.limits.source, Instant::now()),
             turns: Throttle::new(self.limits.turns.0, self.limits.turns.1),
             limits: self.limits,
         });
         let local = LocalSet::new();
-        for listener in self.listeners {
-            local.spawn_local(accept(listener, Rc::clone(&shared)));
+        for (listener, transport) in self.listeners {
+            local.spawn_local(accept(listener, transport, Rc::clone(&shared)));
         }
         // An error means that the plane was dropped, which is an end too.
         let _ = self.runtime.block_on(local.run_until(stopped));
     }
 }
 
-async fn accept(listener: StdListener, shared: Rc<Shared>) {
+async fn accept(listener: StdListener, transport: Transport, shared: Rc<Shared>) {
     let listener = match TcpListener::from_std(listener) {
         Ok(listener) => listener,
         Err(error) => return tracing::error!(%error, "cannot accept DNS connections"),
@@ -164,7 +190,7 @@ async fn accept(listener: StdListener, shared: Rc<Shared>) {
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
-                admit(stream, peer, &shared);
+                admit(stream, peer, transport, &shared);
                 if shared.door.is_full() {
                     // Whoever had to go closes its socket first.
                     tokio::task::yield_now().await;
@@ -175,16 +201,16 @@ async fn accept(listener: StdListener, shared: Rc<Shared>) {
                 if let Some(times) = FAILED.turn() {
                     tracing::warn!(%error, times, "a DNS connection cannot be accepted");
                 }
-                shared.v4.add(Event::ReceiveFailed, 1);
+                shared.tallies.of(transport, NOBODY).add(Event::ReceiveFailed, 1);
                 time::sleep(ERROR_PAUSE).await;
             }
         }
     }
 }
 
-fn admit(stream: TcpStream, client: SocketAddr, shared: &Rc<Shared>) {
+fn admit(stream: TcpStream, client: SocketAddr, transport: Transport, shared: &Rc<Shared>) {
     let peer = client.ip();
-    let tally = Arc::clone(if peer.is_ipv4() { &shared.v4 } else { &shared.v6 });
+    let tally = Arc::clone(shared.tallies.of(transport, peer));
     let place = match shared.door.enter(peer, Instant::now()) {
         Ok(place) => place,
         Err(over) => {
@@ -200,15 +226,21 @@ fn admit(stream: TcpStream, client: SocketAddr, shared: &Rc<Shared>) {
     if !wait.is_zero() {
         tally.add(Event::ConnectionDelayed, 1);
     }
-    let connection = Connection { shared: Rc::clone(shared), stream, client, tally, answered: 0, kept: false };
-    tokio::task::spawn_local(connection.run(place, wait));
+    let visit = Visit { shared: Rc::clone(shared), client, transport, tally };
+    tokio::task::spawn_local(visit.run(stream, place, wait));
 }
 
-struct Connection {
+/// A client that has a place.
+struct Visit {
     shared: Rc<Shared>,
-    stream: TcpStream,
     client: SocketAddr,
+    transport: Transport,
     tally: Arc<Tally>,
+}
+
+struct Connection<S> {
+    visit: Visit,
+    stream: S,
     /// Complete queries since the connection began.
     answered: u64,
     /// The client was told how long it may be silent.
@@ -220,36 +252,99 @@ enum Closed {
     /// By the client, or by an error of the network.
     Theirs,
     Ours,
+    /// Its place was needed.
+    Displaced,
 }
 
-impl Connection {
+impl Visit {
     /// Serves it after that time, in which it has its place.
-    async fn run(mut self, place: Place, wait: Duration) {
-        let tally = Arc::clone(&self.tally);
-        tokio::select! {
-            biased;
-            () = place.displaced() => tally.add(Event::ConnectionDisplaced, 1),
-            end = self.serve(&place, wait) => match end {
-                Closed::Theirs => {}
-                Closed::Ours => tally.add(Event::ConnectionClosed, 1),
-            },
+    async fn run(self, stream: TcpStream, place: Place, wait: Duration) {
+        // Pipelined answers would otherwise wait for acknowledgements: 40 ms a round.
+        if stream.set_nodelay(true).is_err() {
+            return;
         }
+        match self.transport {
+            // In a box, so that others have no room for it.
+            Transport::Tls => Box::pin(self.run_tls(stream, place, wait)).await,
+            _ => {
+                Connection::new(self, stream).stay(&place, wait).await;
+            }
+        }
+    }
+
+    async fn run_tls(self, stream: TcpStream, place: Place, wait: Duration) {
+        let shaken = tokio::select! {
+            biased;
+            () = place.displaced() => return self.tally.add(Event::ConnectionDisplaced, 1),
+            shaken = self.shake_hands(stream, wait) => shaken,
+        };
+        let Some(stream) = shaken else { return };
+        let limit = self.shared.limits.tick;
+        let mut connection = Connection::new(self, stream);
+        match connection.stay(&place, Duration::ZERO).await {
+            Closed::Displaced => {}
+            // A client is told that it has had all (RFC 8446 §6.1), if it listens.
+            Closed::Theirs | Closed::Ours => drop(time::timeout(limit, connection.stream.shutdown()).await),
+        }
+    }
+
+    /// TLS with a client; none if it does not come about.
+    async fn shake_hands(&self, stream: TcpStream, wait: Duration) -> Option<ServerStream<TcpStream>> {
+        if !wait.is_zero() {
+            time::sleep(wait).await;
+        }
+        let _permit = match self.shared.door.shake_hands(self.client.ip(), Instant::now()) {
+            Ok(permit) => permit,
+            Err(over) => {
+                self.tally.refused(over);
+                // Fails only on a socket that is gone already.
+                let _ = stream.set_zero_linger();
+                return None;
+            }
+        };
+        let certificates = self.shared.answering.borrow_mut().config.take().value.certificates.clone();
+        let handshake = self.shared.acceptor.accept(stream, &certificates);
+        match time::timeout(self.shared.limits.handshake, handshake).await {
+            Ok(Ok(stream)) => return Some(stream),
+            Ok(Err(error)) => tracing::trace!(client = %self.client, %error, "handshake failed"),
+            Err(_) => {}
+        }
+        self.tally.add(Event::HandshakeFailed, 1);
+        None
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+    fn new(visit: Visit, stream: S) -> Connection<S> {
+        Connection { visit, stream, answered: 0, kept: false }
+    }
+
+    /// Serves it after that time until one of the two has enough, and counts how it ended before the other side sees it.
+    async fn stay(&mut self, place: &Place, wait: Duration) -> Closed {
+        let tally = Arc::clone(&self.visit.tally);
+        let closed = tokio::select! {
+            biased;
+            () = place.displaced() => Closed::Displaced,
+            closed = self.serve(place, wait) => closed,
+        };
+        match closed {
+            Closed::Theirs => {}
+            Closed::Ours => tally.add(Event::ConnectionClosed, 1),
+            Closed::Displaced => tally.add(Event::ConnectionDisplaced, 1),
+        }
+        closed
     }
 
     async fn serve(&mut self, place: &Place, wait: Duration) -> Closed {
         if !wait.is_zero() {
             time::sleep(wait).await;
         }
-        // Pipelined answers would otherwise wait for acknowledgements: 40 ms a round.
-        if self.stream.set_nodelay(true).is_err() {
-            return Closed::Theirs;
-        }
         let mut input = Box::new([0; INPUT_MAX]);
         let mut filled = 0;
         let mut output = Vec::new();
         let mut idle = Idle::default();
-        let end = Instant::now() + self.shared.limits.life;
-        let tick = self.shared.limits.tick;
+        let Limits { life, tick, .. } = self.visit.shared.limits;
+        let end = Instant::now() + life;
         let mut ticks = time::interval_at(time::Instant::now() + tick, tick);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -283,8 +378,8 @@ impl Connection {
 
     /// How many ticks may pass without a complete query.
     fn patience(&self, kept: bool) -> u32 {
-        let limits = &self.shared.limits;
-        match (self.shared.door.is_crowded(), kept) {
+        let limits = &self.visit.shared.limits;
+        match (self.visit.shared.door.is_crowded(), kept) {
             (true, _) => limits.idle_ticks_crowded,
             (false, true) => limits.idle_ticks_kept,
             (false, false) => limits.idle_ticks,
@@ -293,7 +388,7 @@ impl Connection {
 
     /// What a client is told of it, in tenths of a second.
     fn keepalive(&self) -> u16 {
-        let patience = self.shared.limits.tick.saturating_mul(self.patience(true));
+        let patience = self.visit.shared.limits.tick.saturating_mul(self.patience(true));
         u16::try_from(patience.as_millis() / 100).unwrap_or(u16::MAX)
     }
 
@@ -301,8 +396,8 @@ impl Connection {
     async fn answer_all(&mut self, input: &mut [u8], filled: &mut usize, output: &mut Vec<u8>) -> ControlFlow<Closed> {
         let mut done = 0;
         loop {
-            let asker = Asker { client: self.client, keepalive: self.keepalive() };
-            let batch = self.shared.answer_batch(asker, &input[done..*filled], output, &self.tally);
+            let keepalive = self.keepalive();
+            let batch = self.visit.answer_batch(keepalive, &input[done..*filled], output);
             done += batch.bytes;
             self.answered += batch.queries;
             self.kept |= batch.kept;
@@ -321,7 +416,12 @@ impl Connection {
     }
 
     async fn write(&mut self, output: &mut Vec<u8>) -> ControlFlow<Closed> {
-        let written = time::timeout(self.shared.limits.write, self.stream.write_all(output)).await;
+        let writing = async {
+            self.stream.write_all(output).await?;
+            // TLS keeps what does not fill a record.
+            self.stream.flush().await
+        };
+        let written = time::timeout(self.visit.shared.limits.write, writing).await;
         output.clear();
         // Between answers a connection holds no more than a small one needs.
         output.shrink_to(INPUT_MAX);
@@ -348,13 +448,6 @@ impl Idle {
     }
 }
 
-/// Whose queries are answered.
-#[derive(Clone, Copy)]
-struct Asker {
-    client: SocketAddr,
-    keepalive: u16,
-}
-
 /// What became of the beginning of an input.
 struct Batch {
     /// So much of it has been dealt with.
@@ -376,19 +469,19 @@ enum Then {
     Close,
 }
 
-impl Shared {
+impl Visit {
     /// Answers the queries at the front of `input`, up to a batch or to what one write may hold.
     ///
     /// Hot: once for what a client sent at once.
-    fn answer_batch(&self, asker: Asker, input: &[u8], output: &mut Vec<u8>, tally: &Tally) -> Batch {
-        let mut answering = self.answering.borrow_mut();
+    fn answer_batch(&self, keepalive: u16, input: &[u8], output: &mut Vec<u8>) -> Batch {
+        let mut answering = self.shared.answering.borrow_mut();
         let Answering { config, worker, replies } = &mut *answering;
         let mut frames = Frames(input);
         let mut exchanges: [Exchange<'_>; BATCH_MAX] = {
             let mut replies = replies.chunks_exact_mut(REPLY_BYTES);
             std::array::from_fn(|_| {
                 let reply = replies.next().and_then(|reply| reply.get_mut(..TCP_ANSWER_MAX)).unwrap_or_default();
-                Exchange { keepalive: Some(asker.keepalive), ..Exchange::new(asker.client, Transport::Tcp, &[], reply) }
+                Exchange { keepalive: Some(keepalive), ..Exchange::new(self.client, self.transport, &[], reply) }
             })
         };
         let mut count = 0;
@@ -423,8 +516,8 @@ impl Shared {
             written += 1;
         }
         let counted = written + usize::from(then == Then::Close && written < count);
-        tally.add_ends(exchanges[..counted].iter().map(|exchange| exchange.end));
-        tally.add_signed(worker.signed());
+        self.tally.add_ends(exchanges[..counted].iter().map(|exchange| exchange.end));
+        self.tally.add_signed(worker.signed());
         Batch { bytes, queries: written as u64, kept, then }
     }
 }
@@ -462,7 +555,6 @@ mod tests {
     use std::net::{SocketAddr, TcpStream};
     use std::thread::{self, JoinHandle};
 
-    use bartizan_authority::{Addresses, Identity, Zones};
     use bartizan_live::Live;
     use bartizan_net::{Sharing, tcp};
     use bartizan_observed::Measured;
@@ -476,6 +568,8 @@ mod tests {
     /// A worker with limits that a test can reach.
     struct Server {
         address: SocketAddr,
+        /// Where it speaks TLS.
+        tls: SocketAddr,
         counters: Counters,
         stop: oneshot::Sender<()>,
         thread: JoinHandle<()>,
@@ -483,15 +577,17 @@ mod tests {
 
     impl Server {
         fn start(limits: Limits) -> Server {
-            let identity = Identity::default();
-            let live = Live::new(Config { zones: Zones::empty(), addresses: Addresses::default(), identity });
+            let live = Live::new(Config::default());
             let listener = tcp("127.0.0.1:0".parse().unwrap(), Sharing::Exclusive).unwrap();
             let address = listener.local_addr().unwrap();
             let counters = Counters::default();
-            let mut worker = Worker::new(vec![listener], live.reader(), &counters, Default::default()).unwrap();
+            let tls_listener = tcp("127.0.0.1:0".parse().unwrap(), Sharing::Exclusive).unwrap();
+            let tls = tls_listener.local_addr().unwrap();
+            let mut worker =
+                Worker::new(vec![listener], vec![tls_listener], live.reader(), &counters, Default::default()).unwrap();
             worker.limits = limits;
             let (stop, stopped) = oneshot::channel();
-            Server { address, counters, stop, thread: thread::spawn(|| worker.run(stopped)) }
+            Server { address, tls, counters, stop, thread: thread::spawn(|| worker.run(stopped)) }
         }
 
         fn connect(&self) -> TcpStream {
@@ -504,6 +600,12 @@ mod tests {
             socket.bind(&SocketAddr::from(([127, 0, 0, source], 0)).into()).unwrap();
             socket.connect(&self.address.into()).unwrap();
             let stream = TcpStream::from(socket);
+            stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+            stream
+        }
+
+        fn connect_to_tls(&self) -> TcpStream {
+            let stream = TcpStream::connect(self.tls).unwrap();
             stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
             stream
         }
@@ -615,6 +717,35 @@ mod tests {
             assert_eq!(server.counted("closed_by_us"), 1);
             server.stop();
         }
+    }
+
+    /// A client that begins no handshake, or does not go on with it, or has something else to say.
+    #[test]
+    fn who_does_not_shake_hands_is_closed() {
+        // A record that is to have 512 bytes (RFC 8446 §5.1).
+        for sent in [&b""[..], b"\x16\x03\x01\x02\0\x01", QUERY] {
+            let server = Server::start(Limits { handshake: Duration::from_millis(50), ..LIMITS });
+            let mut stream = server.connect_to_tls();
+            let _ = stream.write_all(sent);
+            let mut rest = Vec::new();
+            let _ = stream.read_to_end(&mut rest);
+            let counters = server.counters.clone();
+            server.stop();
+            let failed = counters.measure().into_iter().flat_map(|metric| metric.samples);
+            let failed = failed.filter(|sample| sample.labels.iter().any(|(_, value)| value == "handshake_failed"));
+            assert_eq!(failed.map(|sample| sample.value).sum::<u64>(), 1, "{sent:?}");
+        }
+    }
+
+    #[test]
+    fn handshakes_of_a_source_are_bounded() {
+        let server = Server::start(Limits { source: Ceiling { handshakes: 0, ..LIMITS.source }, ..LIMITS });
+        let error = server.connect_to_tls().read(&mut [0]).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+        assert_eq!(server.counted("source_handshakes"), 1);
+        // In the clear it may ask.
+        ask(&mut server.connect());
+        server.stop();
     }
 
     /// Also whoever asks again and again.

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use bartizan_dns_guard::Held;
 use bartizan_live::Reader;
 use bartizan_net::{BATCH, Inbox, Outbox};
 use bartizan_signer::Limits;
@@ -37,6 +38,8 @@ pub(crate) struct Worker {
     inbox: Inbox,
     outbox: Outbox,
     worker: Box<pipeline::Worker>,
+    /// What was counted last of answers over their limits.
+    held: Held,
 }
 
 impl Worker {
@@ -54,6 +57,7 @@ impl Worker {
             inbox: Inbox::new(&socket, QUERY_MAX)?,
             outbox: Outbox::new(UDP_ANSWER_MAX),
             worker: Box::new(pipeline::Worker::new(signatures)),
+            held: Held::default(),
             tally: counters.worker(Transport::Udp, family),
             socket,
             config,
@@ -93,5 +97,10 @@ impl Worker {
         }
         egress::send_datagrams(&self.socket, &self.inbox, &mut self.outbox, &ends[..count], &self.tally);
         self.tally.add_signed(self.worker.signed());
+        let held = self.worker.held();
+        if *held != self.held {
+            self.tally.held(held);
+            self.held = *held;
+        }
     }
 }

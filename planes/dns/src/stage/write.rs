@@ -10,7 +10,7 @@ use crate::pipeline::{End, Exchange, Transport};
 pub(crate) fn begin<'a>(exchange: &'a mut Exchange<'_>, head: &'a Head<'a>, added: &'a Added) -> Option<Answer<'a>> {
     let limit = match exchange.transport {
         Transport::Udp => head.udp_limit(),
-        Transport::Tcp => TCP_ANSWER_MAX,
+        Transport::Tcp | Transport::Tls | Transport::Https => TCP_ANSWER_MAX,
     };
     Answer::start_with(head, added, exchange.reply, limit)
 }
@@ -18,8 +18,8 @@ pub(crate) fn begin<'a>(exchange: &'a mut Exchange<'_>, head: &'a Head<'a>, adde
 /// Ends the answer.
 #[inline]
 pub(crate) fn end(mut answer: Answer<'_>, verdict: Verdict, transport: Transport) -> End {
-    let Verdict { mut rcode, mut authoritative, mut error } = verdict;
-    if answer.is_truncated() && transport == Transport::Tcp {
+    let Verdict { mut rcode, mut authoritative, mut error, .. } = verdict;
+    if answer.is_truncated() && transport != Transport::Udp {
         // The set is larger than a message can be. TC asks for TCP (RFC 2181 §9): over TCP it would make the client ask
         // again, over and over.
         answer.clear();

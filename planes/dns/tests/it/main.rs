@@ -1,14 +1,16 @@
 //! The plane on real sockets; without them in `pipeline.rs`.
 
 mod allocations;
+mod guard;
 mod pipeline;
+mod tls;
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bartizan_authority::{Addresses, NameContent, Proxied, RecordSet, ZoneFacts, Zones};
+use bartizan_authority::{NameContent, Proxied, RecordSet, ZoneFacts, Zones};
 use bartizan_live::{Generation, Live};
 use bartizan_names::{Name, RecordType, ZoneName};
 use bartizan_net::{Sharing, tcp, udp, udp_shared};
@@ -66,8 +68,8 @@ fn config(address: u8) -> Config {
     }
     Config {
         zones: edit.finish(),
-        addresses: Addresses::default(),
         identity: Identity { id_server: "pop-1".to_owned(), version: "1".to_owned() },
+        ..Config::default()
     }
 }
 
@@ -86,21 +88,27 @@ struct Server {
     counters: Counters,
     udp: Vec<SocketAddr>,
     tcp: Vec<SocketAddr>,
+    tls: SocketAddr,
+    /// Who issued its certificate.
+    ca: String,
 }
 
 impl Server {
     /// On both families, with two threads for IPv4 over UDP.
     fn start() -> Server {
         let (v4, v6) = ("127.0.0.1:0".parse().unwrap(), "[::1]:0".parse().unwrap());
-        let mut sockets = Sockets { udp: udp_shared(v4, 2).unwrap(), tcp: Vec::new() };
+        let mut sockets = Sockets { udp: udp_shared(v4, 2).unwrap(), tcp: Vec::new(), tls: Vec::new() };
         sockets.udp.push(udp(v6, Sharing::Exclusive).unwrap());
         for address in [v4, v6] {
             sockets.tcp.push(tcp(address, Sharing::Exclusive).unwrap());
         }
+        sockets.tls.push(tcp(v4, Sharing::Exclusive).unwrap());
+        let tls = sockets.tls[0].local_addr().unwrap();
         let udp = [&sockets.udp[0], &sockets.udp[2]].map(|socket| socket.local_addr().unwrap()).to_vec();
         let tcp = sockets.tcp.iter().map(|listener| listener.local_addr().unwrap()).collect();
-        let (live, counters) = (Live::new(config(1)), Counters::default());
-        Server { plane: start(sockets, &live, &counters).unwrap(), live, counters, udp, tcp }
+        let (certificates, ca) = tls::certificates();
+        let (live, counters) = (Live::new(Config { certificates, ..config(1) }), Counters::default());
+        Server { plane: start(sockets, &live, &counters).unwrap(), live, counters, udp, tcp, tls, ca }
     }
 
     /// Stops; by then everything is counted.

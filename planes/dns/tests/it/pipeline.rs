@@ -11,17 +11,17 @@ use crate::{config, name};
 /// Extended errors (RFC 8914 §4).
 const EDE: u16 = 15;
 
-struct Pipeline {
-    config: Config,
+pub(crate) struct Pipeline {
+    pub(crate) config: Config,
     worker: Worker,
 }
 
 impl Pipeline {
-    fn new() -> Pipeline {
+    pub(crate) fn new() -> Pipeline {
         Pipeline { config: config(1), worker: Worker::default() }
     }
 
-    fn serve(&mut self, client: &str, transport: Transport, query: &[u8]) -> (End, Vec<u8>) {
+    pub(crate) fn serve(&mut self, client: &str, transport: Transport, query: &[u8]) -> (End, Vec<u8>) {
         let mut reply = vec![0xee; TCP_ANSWER_MAX];
         let client: SocketAddr = client.parse().unwrap();
         let mut exchanges = [Exchange::new(client, transport, query, &mut reply)];

@@ -14,16 +14,21 @@ use bartizan_live::{Generation, Live};
 use bartizan_names::{
     AccessMode, CertificateId, Name, OriginHost, Protocol, RuleId, Timestamp, TunnelId, ZoneId, ZoneName, ZoneSettings,
 };
-use bartizan_plane_http::{Config, Limits, Plane, ServerFacts, Sockets, Totals, start};
+use bartizan_plane_http::{Config, Limits, Neighbours, Plane, ServerFacts, Sockets, Totals, start};
 use bartizan_policy::Policy;
 use bartizan_routes::{Routes, Server, Target};
 use bartizan_tls::{Certificate, Certificates, CertifiedKey};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 
+use super::dns_over_https::Told;
+
 /// After this a test is stuck and fails.
 pub(crate) const STUCK: Duration = Duration::from_secs(30);
 
 pub(crate) const TUNNEL: [u8; 16] = [7; 16];
+
+/// A name server of the edge, where DNS over HTTPS is.
+pub(crate) const NAME_SERVER: &str = "ns.test";
 
 /// A certificate authority, and certificates from it.
 pub(crate) struct Ca {
@@ -114,7 +119,8 @@ impl Edge {
         let listeners = addresses.map(|address| Listener { protocol: Protocol::Tcp, address }).to_vec();
         let destinations = Destinations::new(Own { listeners, ..Own::default() }, Private::Allowed);
         let reach = Reach::new(name_servers, destinations);
-        let plane = start(sockets, &live, Arc::new(Tunnels(Box::new(behind))), &reach, 0x5eed).unwrap();
+        let neighbours = Neighbours { upstream: Arc::new(Tunnels(Box::new(behind))), dns: Some(Arc::new(Told)) };
+        let plane = start(sockets, &live, neighbours, &reach, 0x5eed).unwrap();
         let [http, https, http_v6] = addresses;
         Edge { plane: Some(plane), live, generation: Mutex::new(0), http, https, http_v6, ca }
     }
@@ -227,7 +233,7 @@ fn config(sites: &[Site<'_>], firewall: Firewall, ca: &Ca) -> Config {
         });
         edit.put(site, &host, target.clone());
     }
-    let names = ["a.test", "b.test", "up.test", "down.test"];
+    let names = ["a.test", "b.test", "up.test", "down.test", NAME_SERVER];
     let certificate = Certificate {
         id: CertificateId::from_bytes([0; 16]),
         not_after: Timestamp::from_unix_micros(0),
@@ -235,7 +241,11 @@ fn config(sites: &[Site<'_>], firewall: Firewall, ca: &Ca) -> Config {
         key: ca.issue(&names),
     };
     let certificates = Certificates::from_iter([certificate]);
-    let server = ServerFacts { pop: "LAB".to_owned(), origin_roots: Some(ca.pem.clone()) };
+    let server = ServerFacts {
+        pop: "LAB".to_owned(),
+        name_servers: vec![NAME_SERVER.to_owned()],
+        origin_roots: Some(ca.pem.clone()),
+    };
     Config {
         zones: zones.finish(),
         routes: edit.finish(),

@@ -1,6 +1,7 @@
 //! The plane over real sockets: raw bytes in, what reached the origin and what came back out.
 
 mod destinations;
+mod dns_over_https;
 mod early;
 mod edge;
 mod ends;

@@ -389,7 +389,7 @@ fn a_taken_port_names_its_holder() {
         let other = tempfile::tempdir().expect("a temporary directory");
         let mut command = bartizan(other.path());
         command.args(["up", "--json", "--no-demo", "--data"]).arg(other.path().join("data"));
-        for listener in ["--api", "--dns", "--http", "--https", "--tunnel"] {
+        for listener in ["--api", "--dns", "--dns-tls", "--http", "--https", "--tunnel"] {
             command.args([listener, if listener == flag { &address } else { "127.0.0.1:0" }]);
         }
         let error = finish(&mut command).failed_with(1);
@@ -444,7 +444,7 @@ fn the_doctor_finds_nothing_on_free_ports_and_names_what_is_taken() {
     let doctor = |dns: &str| {
         let mut command = bartizan(folder.path());
         command.args(["doctor", "--data"]).arg(folder.path().join("data"));
-        for listener in ["--api", "--http", "--https", "--tunnel"] {
+        for listener in ["--api", "--dns-tls", "--http", "--https", "--tunnel"] {
             command.args([listener, "127.0.0.1:0"]);
         }
         command.args(["--dns", dns]);

@@ -10,6 +10,7 @@ mod crowds;
 mod damage;
 mod destinations;
 mod dns_answers;
+mod dns_encrypted;
 mod document;
 mod drains;
 mod first_run;

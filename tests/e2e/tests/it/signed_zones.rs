@@ -16,7 +16,7 @@ use bartizan_e2e::dns::{Reply, dig};
 use bartizan_e2e::{Program, finish, wait};
 use bartizan_live::Live;
 use bartizan_names::{Name, RecordType, ZoneName};
-use bartizan_plane_dns::{Config, Counters, Identity, Plane, Sockets, start};
+use bartizan_plane_dns::{Config, Counters, Plane, Sockets, start};
 use bartizan_signer::{
     Algorithm, Announcement, Denial, Digest, Duties, PrivateKey, Role, Validity, ZoneKey, ZoneKeys, generate,
 };
@@ -147,9 +147,9 @@ fn serve(zones: Zones) -> (Plane, SocketAddr) {
     let live = Live::new(Config {
         zones,
         addresses: Addresses { v4: vec![Ipv4Addr::new(203, 0, 113, 1)], v6: vec!["2001:db8::1".parse().unwrap()] },
-        identity: Identity::default(),
+        ..Config::default()
     });
-    (start(Sockets { udp: vec![udp], tcp: vec![tcp] }, &live, &Counters::default()).unwrap(), address)
+    (start(Sockets { udp: vec![udp], tcp: vec![tcp], tls: Vec::new() }, &live, &Counters::default()).unwrap(), address)
 }
 
 fn both_ports() -> (UdpSocket, TcpListener) {

@@ -322,7 +322,7 @@ fn a_connector_comes_back_after_the_edge_was_killed() {
         command.args(["up", "--json", "--no-demo", "--data"]).arg(folder.path().join("data")).args(ports);
         bartizan_e2e::Program::start("up", &mut command)
     };
-    let ports: Vec<String> = ["--api", "--dns", "--http", "--https", "--tunnel"]
+    let ports: Vec<String> = ["--api", "--dns", "--dns-tls", "--http", "--https", "--tunnel"]
         .iter()
         .flat_map(|name| [(*name).to_owned(), free("127.0.0.1".parse().expect("an address")).to_string()])
         .collect();

@@ -1,0 +1,92 @@
+//! Whether an answer may be sent to an address that nothing proves.
+
+use std::net::IpAddr;
+use std::ops::ControlFlow;
+
+use bartizan_authority::{Subject, Verdict};
+use bartizan_dns_guard::{self as guard, Answered, Kind, Limits, Proof, Rates};
+use bartizan_wire::dns::{Answer, Authoritative, Rcode};
+
+use crate::pipeline::{End, Exchange, Silence, Transport};
+
+/// Where an answer goes, and what is known of it.
+#[derive(Clone, Copy)]
+pub(crate) struct Addressee {
+    client: IpAddr,
+    /// A connection proves it, or a cookie does.
+    is_proven: bool,
+    /// It showed a cookie of its own.
+    has_cookie: bool,
+    query_bytes: usize,
+}
+
+impl Addressee {
+    #[inline]
+    pub(crate) fn of(exchange: &Exchange<'_>, cookie: Option<Proof>) -> Addressee {
+        Addressee {
+            client: exchange.client.ip(),
+            is_proven: exchange.transport != Transport::Udp || cookie == Some(Proof::Proven),
+            has_cookie: cookie.is_some(),
+            query_bytes: exchange.query.len(),
+        }
+    }
+}
+
+/// The limits, and who was answered how often. `clock` is in nanoseconds.
+pub(crate) struct Counted<'w> {
+    pub(crate) limits: &'w Limits,
+    pub(crate) rates: &'w mut Rates,
+    pub(crate) clock: u64,
+}
+
+impl Counted<'_> {
+    /// Leaves an answer as it is, makes a short one of it, or sends none.
+    ///
+    /// Hot: once a query. No allocation.
+    #[inline]
+    pub(crate) fn admit(
+        &mut self,
+        to: Addressee,
+        answer: &mut Answer<'_>,
+        verdict: Verdict,
+    ) -> ControlFlow<End, Verdict> {
+        if to.is_proven {
+            return ControlFlow::Continue(verdict);
+        }
+        let (kind, subject) = match verdict.subject {
+            Subject::Name(name) => (Kind::Answer, name),
+            Subject::Wildcard(zone) => (Kind::Wildcard, zone),
+            Subject::Denial(zone) => (Kind::Denial, zone),
+            Subject::Referral(cut) => (Kind::Referral, cut),
+            Subject::Nothing => (Kind::Error, 0),
+        };
+        let answered = Answered { kind, subject, excess: answer.byte_count().saturating_sub(to.query_bytes) };
+        match self.rates.judge(self.limits, to.client, answered, self.clock) {
+            guard::Verdict::Send => ControlFlow::Continue(verdict),
+            guard::Verdict::Drop => ControlFlow::Break(End::Silent(Silence::Rate)),
+            // It has a valid one now, and is answered when it asks again (RFC 7873 §5.2.3).
+            guard::Verdict::Slip if to.has_cookie => {
+                answer.clear();
+                let (rcode, authoritative) = (Rcode::BADCOOKIE, Authoritative::No);
+                ControlFlow::Continue(Verdict { rcode, authoritative, error: None, ..verdict })
+            }
+            guard::Verdict::Slip => {
+                answer.cut();
+                ControlFlow::Continue(Verdict { rcode: Rcode::NOERROR, error: None, ..verdict })
+            }
+        }
+    }
+
+    /// The same for what ended before it was a question. It is no longer than its query, so a short answer is this one.
+    pub(crate) fn admit_fault(&mut self, exchange: &Exchange<'_>, end: End) -> End {
+        let to = Addressee::of(exchange, None);
+        if to.is_proven || matches!(end, End::Silent(_)) {
+            return end;
+        }
+        let answered = Answered { kind: Kind::Error, subject: 0, excess: 0 };
+        match self.rates.judge(self.limits, to.client, answered, self.clock) {
+            guard::Verdict::Send | guard::Verdict::Slip => end,
+            guard::Verdict::Drop => End::Silent(Silence::Rate),
+        }
+    }
+}
