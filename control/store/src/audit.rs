@@ -4,6 +4,7 @@
 //! entries    what a change set adds, in the transaction in which it lands
 //! whose      whose an object is, and who did it
 //! share      how much is whose
+//! retention  how long entries stay, and how many
 //! trim       what goes when there is too much, or when it is too old
 //! times      where entries of a time are
 //! read       entries found again: by account, user, zone, object, name or revision, each from an index
@@ -18,13 +19,14 @@
 //!   each action in an hour ([`AuditAction::large_per_hour`]); what is beyond is told by a summary for each zone, kind and
 //!   action, which says how many. Additions have an allowance of their own: whoever makes many cannot hide by it what they
 //!   change and delete after.
-//! - [`KEPT_DAYS`] and [`BYTES_MAX`]. Whoever has more than their part goes first: an account's part is the whole by the number of
-//!   accounts, a writer's part that of the account by the number of its writers.
+//! - Days and bytes ([`AuditRetention`]). Whoever has more than their part goes first: an account's part is the whole by the
+//!   number of accounts, a writer's part that of the account by the number of its writers.
 //! - No secret: a kind's declaration says which members of its documents the audit never gets.
 
 mod entries;
 mod old;
 mod read;
+mod retention;
 mod share;
 mod times;
 mod trim;
@@ -39,6 +41,8 @@ use serde_json::Value as Json;
 pub(crate) use self::entries::Entries;
 pub(crate) use self::old::from_log;
 pub use self::read::{AuditEntry, AuditExtent, AuditOf, AuditPlace, AuditRange};
+pub use self::retention::AuditRetention;
+pub(crate) use self::retention::Kept;
 pub(crate) use self::share::{Shares, recount};
 pub(crate) use self::trim::{Dropped, Trim, drop_older};
 use crate::kind::Kind;
@@ -52,12 +56,6 @@ const LARGE_ADDED_PER_HOUR: u64 = 20_000;
 
 /// The same of those that they change, and of those that they delete: what was before is nowhere else.
 const LARGE_LOST_PER_HOUR: u64 = 200_000;
-
-/// How long entries stay.
-pub const KEPT_DAYS: u64 = 365;
-
-/// How many bytes of entries stay, roughly: some 800,000 changes of a record.
-pub const BYTES_MAX: u64 = 1 << 30;
 
 /// However old they are, so many of the newest stay: a clock that is wrong by years must not take them.
 const ENTRIES_MIN: u64 = 10_000;

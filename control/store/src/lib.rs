@@ -53,8 +53,7 @@ mod writer;
 mod zone_names;
 
 pub use audit::{
-    API, AuditAction, AuditEntry, AuditExtent, AuditOf, AuditPlace, AuditRange, BYTES_MAX as AUDIT_BYTES_MAX, DELETION,
-    IMPORT, KEPT_DAYS as AUDIT_KEPT_DAYS,
+    API, AuditAction, AuditEntry, AuditExtent, AuditOf, AuditPlace, AuditRange, AuditRetention, DELETION, IMPORT,
 };
 pub use backup::{BackupError, Contents};
 pub use change::{Change, ChangeSet, Entry, Epoch, Guard, Meta, Op, Rev, Value};

@@ -10,7 +10,7 @@ use bartizan_names::Timestamp;
 use rusqlite::Connection;
 use tokio::sync::watch;
 
-use crate::audit::{self, Dropped, Trim};
+use crate::audit::{AuditRetention, Dropped, Kept, Trim};
 use crate::change::{Change, ChangeSet, Epoch, Op, Rev};
 use crate::condition::{self, Condition, Examined, Survey};
 use crate::damage::Damage;
@@ -46,6 +46,7 @@ struct Shared {
     access: Access,
     /// Where in the audit the look for what is too old goes on.
     forget_from: AtomicI64,
+    audit_kept: Arc<Kept>,
     /// Last, to be open as long as any connection: the engine's locks are the process's, and whoever closes a descriptor of
     /// the file lets go of all of them (<https://www.sqlite.org/howtocorrupt.html> §2.2).
     _file: Option<Arc<File>>,
@@ -82,6 +83,7 @@ impl Shared {
             dir: dir.to_owned(),
             access,
             forget_from: AtomicI64::new(0),
+            audit_kept: Arc::default(),
             _file: file,
         }
     }
@@ -118,6 +120,7 @@ impl Store {
         let lost = Lost::of_file(&connection);
         let damage = Arc::new(Damage::new(Condition { lost, gone, ..Condition::default() }));
         let (queue, jobs) = Queue::new(Arc::clone(&damage));
+        let audit_kept = Arc::<Kept>::default();
         let writer = Writer {
             connection,
             queue: jobs,
@@ -128,7 +131,7 @@ impl Store {
             attempts: Attempts::new(),
             dir: dir.to_owned(),
             survey: Some(Survey::default()),
-            trim: Trim::default(),
+            trim: Trim::to(Arc::clone(&audit_kept)),
             file: Arc::clone(&file),
             high_water,
         };
@@ -137,7 +140,9 @@ impl Store {
             .spawn(move || writer.run())
             .map_err(|source| OpenError::NotWritable { path: dir.to_owned(), source })?;
         let writing = Writing::Open { queue, writer };
-        Ok(Store(Arc::new(Shared::new(dir, Access::Shared, writing, Told { head, epoch, damage }, Some(file)))))
+        let mut shared = Shared::new(dir, Access::Shared, writing, Told { head, epoch, damage }, Some(file));
+        shared.audit_kept = audit_kept;
+        Ok(Store(Arc::new(shared)))
     }
 
     /// A store that cannot be written can be served.
@@ -267,10 +272,20 @@ impl Store {
         }
     }
 
-    /// Deletes what is older than a year of the audit; commits go on meanwhile.
+    /// How much of the audit stays from now on: it was [`AuditRetention::USUAL`] when the store was opened. What is more goes
+    /// with the next changes and with [`Store::forget`].
+    pub fn keep_audit(&self, keep: AuditRetention) {
+        self.0.audit_kept.set(keep);
+    }
+
+    /// How much of the audit stays.
+    pub fn audit_kept(&self) -> AuditRetention {
+        self.0.audit_kept.get()
+    }
+
+    /// Deletes what is too old of the audit ([`Store::keep_audit`]); commits go on meanwhile.
     pub fn forget(&self, now: Timestamp) -> Result<(), CommitError> {
-        const DAY_MICROS: u64 = 86_400 * 1_000_000;
-        let since = Timestamp::from_unix_micros(now.unix_micros().saturating_sub(audit::KEPT_DAYS * DAY_MICROS));
+        let since = self.0.audit_kept.since(now);
         // Usually they are in order, and what is too old is at the beginning.
         self.forget_from(since, 0, 1)?;
         // Where a clock was wrong, there may be old ones behind others that seem new: each time the look goes on from where

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 
-use bartizan_names::ZoneId;
+use bartizan_names::{AccountId, ZoneId};
 use rusqlite::{Connection, OptionalExtension, params};
 use serde::Deserialize;
 
@@ -151,6 +151,10 @@ impl<'m> Entries<'m> {
         let of = |owner: [u8; 16]| Some(Place { owner, by: self.by.clone() });
         let zone = match key.scope() {
             Scope::Edge => return Ok(None),
+            // Who belongs to an account is the account's matter.
+            Scope::User(_) if key.kind() == Kind::Membership => {
+                return Ok(key.id_as::<AccountId>().and_then(|account| of(*account.as_bytes())));
+            }
             Scope::User(user) => return Ok(of(*user.as_bytes())),
             Scope::Account(account) => return Ok(of(*account.as_bytes())),
             Scope::Zone(zone) => zone,

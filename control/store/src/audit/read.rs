@@ -7,9 +7,9 @@ use rusqlite::types::Value as Column;
 use rusqlite::{OptionalExtension, Row};
 
 use super::entries::PLACES;
-use super::{AuditAction, times};
-use crate::change::{Rev, Value};
-use crate::error::ReadError;
+use super::{AuditAction, times, without_secrets};
+use crate::change::{Op, Rev, Value};
+use crate::error::{ReadError, TailError};
 use crate::key::{Key, Scope};
 use crate::kind::Kind;
 use crate::query::Direction;
@@ -75,7 +75,7 @@ impl AuditRange {
 pub struct AuditEntry {
     pub place: AuditPlace,
     pub at: Timestamp,
-    /// Whose the object is, if it is no user's.
+    /// Whose the object is, if it is no user's. A membership is the account's.
     pub account: Option<AccountId>,
     pub user: Option<UserId>,
     pub token: Option<TokenId>,
@@ -101,6 +101,10 @@ pub struct AuditExtent {
     /// The time of the oldest entry.
     pub since: Option<Timestamp>,
 }
+
+/// Entries of other objects that share an id with one, among which its own is looked for: a tunnel has that of its
+/// configuration.
+const NAMESAKES_MAX: usize = 64;
 
 const COLUMNS: &str = "id, at, user, token, client, interface, request_id, key, object, name, action, count, owner";
 
@@ -150,6 +154,35 @@ impl Snapshot {
         })
     }
 
+    /// What the object of an entry was before, with what no audit gets, if the log still has the change that made it so. None
+    /// also where that does not say the same as the audit.
+    pub fn audit_before_whole(&self, place: AuditPlace) -> Result<Option<Value>, ReadError> {
+        let one = AuditRange { first: place, end: AuditPlace(place.0.saturating_add(1)) };
+        let Some(entry) = self.audit(&AuditOf::All, one, Direction::Ascending, 1)?.pop() else { return Ok(None) };
+        let (Some(object), Some(before)) = (entry.object, self.audit_documents(place)?.0) else { return Ok(None) };
+        let earlier = AuditRange { first: AuditPlace(0), end: place };
+        let earlier = self.audit(&AuditOf::Object(object), earlier, Direction::Descending, NAMESAKES_MAX)?;
+        let made = earlier.into_iter().find(|one| one.key == entry.key);
+        let Some(rev) = made.map(|made| made.place.rev()).filter(|rev| *rev > Rev::ZERO) else { return Ok(None) };
+        let changes = match self.tail(Rev(rev.0 - 1), 1) {
+            Ok(changes) => changes,
+            Err(TailError::Read(error)) => return Err(error),
+            Err(TailError::Ahead { .. } | TailError::Compacted { .. }) => return Ok(None),
+        };
+        let ops = changes.into_iter().filter(|change| change.rev == rev).flat_map(|change| change.ops);
+        let put = ops.into_iter().find_map(|op| match op {
+            Op::Put { key, value } if key == entry.key => Some(value),
+            Op::Put { .. } | Op::Del { .. } => None,
+        });
+        let kind = entry.key.kind();
+        let Some(whole) = put.and_then(|put| of_today(Some(kind), Some(put.format), Some(put.json.to_string()))) else {
+            return Ok(None);
+        };
+        let read = |json: &str| serde_json::from_str::<serde_json::Value>(json).ok();
+        let is_it = without_secrets(kind, &whole.json).and_then(|json| read(&json)) == read(&before.json);
+        Ok(is_it.then_some(whole))
+    }
+
     /// A place in front of which nothing is of this time or later.
     pub fn audit_since(&self, at: Timestamp) -> Result<AuditPlace, ReadError> {
         self.look(|connection| times::first(connection, at)).map(AuditPlace)
@@ -197,7 +230,12 @@ fn entry(row: &Row<'_>) -> rusqlite::Result<Option<AuditEntry>> {
         place: AuditPlace(row.get::<_, i64>(0)?.cast_unsigned()),
         at: Timestamp::from_unix_micros(row.get::<_, i64>(1)?.cast_unsigned()),
         account: match key.scope() {
-            Scope::Edge | Scope::User(_) => None,
+            Scope::Edge => None,
+            // A membership is the account's, but in entries of before.
+            Scope::User(user) => {
+                let owner: [u8; 16] = row.get(12)?;
+                (owner != *user.as_bytes()).then(|| AccountId::from_bytes(owner))
+            }
             Scope::Account(_) | Scope::Zone(_) => Some(AccountId::from_bytes(row.get(12)?)),
         },
         user: row.get::<_, Option<[u8; 16]>>(2)?.map(UserId::from_bytes),

@@ -1,19 +1,20 @@
 //! What goes of the audit when there is too much of it, or when it is too old.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use bartizan_names::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::share::Whose;
-use super::{BYTES_MAX, ENTRIES_MIN};
+use super::{ENTRIES_MIN, Kept};
 use crate::tables::signed;
 
 /// Entries looked at in one step: some milliseconds.
 const STEP: i64 = 1_000;
 
-/// Once there is too much, a little more than that goes, so that not every change is followed by a step.
-const SLACK: u64 = BYTES_MAX / 64;
+/// Once there is too much, this part of it goes as well, so that not every change is followed by a step.
+const SLACK: u64 = 64;
 
 /// What goes of the audit, a step at a time, from the oldest to the newest.
 #[derive(Default)]
@@ -24,6 +25,7 @@ pub(crate) struct Trim {
     /// Bytes of all entries, kept up with each transaction: there may be hundreds of thousands of shares. None while it is
     /// not known.
     all: Option<u64>,
+    kept: Arc<Kept>,
 }
 
 /// What a step took of what is too old.
@@ -36,13 +38,17 @@ pub(crate) struct Dropped {
 }
 
 impl Trim {
+    pub(crate) fn to(kept: Arc<Kept>) -> Trim {
+        Trim { kept, ..Trim::default() }
+    }
+
     /// Whether there is too much.
     pub(crate) fn is_due(&mut self, connection: &Connection) -> rusqlite::Result<bool> {
         let all = match self.all {
             Some(all) => all,
             None => *self.all.insert(sum(connection)?),
         };
-        let max = if self.under_way { BYTES_MAX - SLACK } else { BYTES_MAX };
+        let max = if self.under_way { self.target() } else { self.kept.bytes() };
         self.under_way = all > max;
         Ok(self.under_way)
     }
@@ -59,7 +65,13 @@ impl Trim {
 
     /// Deletes some of the oldest entries of those who have more than their part.
     pub(crate) fn step(&mut self, connection: &Connection) -> rusqlite::Result<()> {
-        self.step_to(connection, BYTES_MAX - SLACK)
+        self.step_to(connection, self.target())
+    }
+
+    /// How many bytes are left when it is done.
+    fn target(&self) -> u64 {
+        let most = self.kept.bytes();
+        most - most / SLACK
     }
 
     fn step_to(&mut self, connection: &Connection, max: u64) -> rusqlite::Result<()> {
@@ -204,7 +216,7 @@ impl Parts {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Shares;
+    use super::super::{AuditRetention, Shares};
     use super::*;
     use crate::schema;
 
@@ -319,7 +331,7 @@ mod tests {
         // Nobody looks at the shares meanwhile.
         connection.execute_batch("DROP TABLE audit_share").unwrap();
         assert_eq!(trim.is_due(&connection), Ok(false));
-        trim.landed(BYTES_MAX, 0);
+        trim.landed(AuditRetention::USUAL.bytes, 0);
         assert_eq!(trim.is_due(&connection), Ok(true));
     }
 }

@@ -1,11 +1,12 @@
 //! Objects by more than their keys: pages of listings.
 
-use bartizan_names::{AccountId, Name, RecordId, Timestamp, ZoneId, ZoneName};
+use bartizan_names::{AccountId, Name, RecordId, Timestamp, TunnelId, ZoneId, ZoneName};
 
 use super::Snapshot;
 use crate::change::Entry;
 use crate::error::ReadError;
-use crate::key::Key;
+use crate::key::{Key, Scope};
+use crate::kind::Kind;
 use crate::query::{self, AccessRuleQuery, DnssecQuery, Page, RecordQuery, TunnelQuery, ZoneQuery};
 
 impl Snapshot {
@@ -38,6 +39,26 @@ impl Snapshot {
     /// A page of tunnels.
     pub fn tunnels(&self, query: &TunnelQuery) -> Result<Page<Entry>, ReadError> {
         self.look(|connection| query::tunnels(connection, query))
+    }
+
+    /// Whether there is such a tunnel, in whichever account; deleted ones are there too. A look for each account.
+    pub fn has_tunnel(&self, tunnel: TunnelId) -> Result<bool, ReadError> {
+        self.look(|connection| {
+            let mut accounts = connection.prepare_cached("SELECT key FROM object WHERE kind = ?")?;
+            let mut one = connection.prepare_cached("SELECT 1 FROM object WHERE key = ?")?;
+            let mut rows = accounts.query([Kind::Account.code()])?;
+            while let Some(row) = rows.next()? {
+                let Ok(Scope::Account(account)) =
+                    Key::stored(row.get_ref(0)?.as_str().map_err(rusqlite::Error::from)?).map(|key| key.scope())
+                else {
+                    continue;
+                };
+                if one.exists([Key::tunnel(account, tunnel).as_str()])? {
+                    return Ok(true);
+                }
+            }
+            Ok(false)
+        })
     }
 
     /// The keys of certificates that `issuer` did not issue, or that are to be renewed before `at`.

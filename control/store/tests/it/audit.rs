@@ -2,7 +2,8 @@
 
 use bartizan_names::{TokenId, UserId};
 use bartizan_store::{
-    AuditAction, AuditEntry, AuditOf, AuditRange, ChangeSet, Direction, Kind, Op, Rev, Scope, Snapshot, Store,
+    AuditAction, AuditEntry, AuditOf, AuditRange, AuditRetention, ChangeSet, Direction, Kind, Op, Rev, Scope, Snapshot,
+    Store,
 };
 use rusqlite::Connection;
 
@@ -236,6 +237,30 @@ fn an_older_file_gets_an_audit_from_its_log() {
     assert_eq!(copy[60..64], 2_u32.to_be_bytes());
     assert_eq!(store.commit(by(1, vec![record("192.0.2.3")])).unwrap(), Rev(5));
     assert_eq!(told(all(&store.read().unwrap()).last().unwrap()), "5 add record www.a.test 1");
+}
+
+/// What the operator says holds at once: the oldest go, and not with a step for each change.
+#[test]
+fn as_much_stays_as_is_said() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(&dir);
+    assert_eq!(store.audit_kept(), AuditRetention::USUAL);
+    store.commit(by(1, vec![zone_op(1, "a.test", 3, "active")])).unwrap();
+    let batch = |content: &str| (1..=100).map(|id| Record::new(1, id, "www.a.test", "A", content).put()).collect();
+    for number in 0..20 {
+        store.commit(by(1, batch(&format!("192.0.2.{number}")))).unwrap();
+    }
+    let before = store.read().unwrap().audit_extent().unwrap();
+    assert_eq!(before.entries, 2_001);
+    let keep = AuditRetention { days: 365, bytes: before.bytes / 2 };
+    store.keep_audit(keep);
+    for number in 0..5 {
+        store.commit(by(1, vec![Record::new(1, 1, "www.a.test", "A", &format!("192.0.3.{number}")).put()])).unwrap();
+    }
+    let after = store.read().unwrap().audit_extent().unwrap();
+    assert!(after.bytes <= keep.bytes && after.bytes > keep.bytes / 10 * 9, "{before:?} {after:?}");
+    let newest = store.read().unwrap().audit(&AuditOf::All, AuditRange::ALL, Direction::Descending, 1).unwrap();
+    assert_eq!(newest[0].place.rev(), store.read().unwrap().head());
 }
 
 /// The audit outlives the log, a mended file, and a start.
