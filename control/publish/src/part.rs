@@ -17,13 +17,14 @@ mod cookies;
 mod firewall;
 mod hosts;
 mod pops;
+mod strays;
 mod tunnels;
 mod zones;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use bartizan_names::{Name, PopId, ZoneId};
+use bartizan_names::{AccountId, Name, PopId, ZoneId};
 use bartizan_seal::Key as SealKey;
 use bartizan_signer::Unseal;
 use bartizan_store::{Filter, Key, Kind, ReadError, Rev, Scope, Snapshot};
@@ -32,7 +33,7 @@ use crate::bundle::Bundle;
 use crate::reading::{Reading, Touched};
 use crate::unit::{KnownZones, NameUnit, Served, ZoneChanges, load_names, read_names};
 use apps::{AppsPart, AppsPatch};
-use hosts::HostsPart;
+use hosts::{HostsPart, Owners};
 use zones::ZonesPart;
 pub use zones::soa_rname;
 
@@ -62,6 +63,8 @@ pub(crate) struct Edge {
     pub(crate) seal: SealKey,
     /// The PoP that this edge is.
     pub(crate) pop: PopId,
+    /// Its own account, whose rules are for everything.
+    pub(crate) account: AccountId,
 }
 
 macro_rules! own_parts {
@@ -144,9 +147,10 @@ impl Parts {
         let lost = Patches { zones: self.known.read_lost(reading)?, ..Patches::default() };
         self.apply(lost, at);
         let (mut zones, mut hosts) = (self.zones.edit(), self.hosts.edit());
+        let owners = self.owners();
         let loaded = load_names(reading, |unit| {
             zones::put(&mut zones, &unit, &self.known, &self.apps);
-            self.hosts.put(&mut hosts, &unit);
+            self.hosts.put(&mut hosts.0, &mut hosts.1, &unit, owners);
         });
         self.zones.finish(zones);
         self.hosts.finish(hosts);
@@ -254,11 +258,18 @@ impl Parts {
     /// Puts in force what was read, all of it.
     pub(crate) fn apply(&mut self, mut patches: Patches, at: Rev) {
         self.known.apply(&patches.zones);
+        let moved = patches.own.tunnels.moved().collect();
         self.own.apply(patches.own, at.0);
+        self.own.firewall.follow(&patches.zones, at.0);
         let had = std::mem::take(&mut patches.apps.owners);
         self.apps.apply(patches.apps, at.0);
         self.zones.apply(&patches.zones, &patches.names, &had, &self.known, &self.apps, at.0);
-        self.hosts.apply(&patches.zones, &patches.names, at.0);
+        let owners = Owners { known: &self.known, tunnels: &self.own.tunnels };
+        self.hosts.apply(&patches.zones, &patches.names, &moved, owners, at.0);
+    }
+
+    fn owners(&self) -> Owners<'_> {
+        Owners { known: &self.known, tunnels: &self.own.tunnels }
     }
 
     /// Puts names in force at a start, when everything else is. Those that cannot be read are as `last` has them.
@@ -268,7 +279,8 @@ impl Parts {
         }
         let zones = ZoneChanges::default();
         self.zones.apply(&zones, &names, &BTreeMap::new(), &self.known, &self.apps, at.0);
-        self.hosts.apply(&zones, &names, at.0);
+        let owners = Owners { known: &self.known, tunnels: &self.own.tunnels };
+        self.hosts.apply(&zones, &names, &BTreeSet::new(), owners, at.0);
     }
 
     /// The name of a record of a zone that is served, also of one that cannot be read.

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use bartizan_live::Shards;
-use bartizan_names::{AccessTarget, RuleId, ZoneId};
+use bartizan_names::{AccessTarget, AccountId, RuleId, ZoneId};
 
 use crate::leaf::{Marks, Written};
-use crate::rule::{Rule, Source, Verdict};
-use crate::rule_index::{RuleIndex, TreeKey, ZoneStart, zone_start};
+use crate::rule::{Reach, Rule, Source, Verdict};
+use crate::rule_index::{RuleIndex, ScopeStart, TreeKey, scope_start};
 use crate::scope::{Found, Scope};
+use crate::scopes::{Scopes, part_of};
 use crate::unread::Unread;
 
 /// All rules in force. Cheap to clone.
@@ -18,16 +19,12 @@ pub struct Firewall(Arc<Rules>);
 #[derive(Clone, Debug)]
 struct Rules {
     everywhere: Scope,
-    /// Zones with rules of their own, each part ascending by id.
-    zones: Shards<ZoneRules>,
+    accounts: Scopes,
+    zones: Scopes,
+    /// In which account a zone is, each part ascending by zone. Without those of accounts whose rules are for everything.
+    homes: Shards<(ZoneId, AccountId)>,
     index: RuleIndex,
     unread: Unread,
-}
-
-#[derive(Clone, Debug)]
-struct ZoneRules {
-    zone: ZoneId,
-    rules: Scope,
 }
 
 impl Firewall {
@@ -35,7 +32,9 @@ impl Firewall {
     pub fn empty() -> Firewall {
         Firewall(Arc::new(Rules {
             everywhere: Scope::empty(),
-            zones: Shards::empty(),
+            accounts: Scopes::empty(),
+            zones: Scopes::empty(),
+            homes: Shards::empty(),
             index: RuleIndex::empty(),
             unread: Unread::default(),
         }))
@@ -50,15 +49,17 @@ impl Firewall {
     // Hot: once a connection, request or flow. No allocation.
     pub fn decide(&self, zone: ZoneId, source: &Source) -> Verdict {
         let mut deciding = Deciding(None);
-        self.0.visit(zone, source, |found| deciding.weigh(found));
-        self.0.doubt(deciding.verdict(), Some(zone))
+        let account = self.0.home_of(zone);
+        self.0.visit(zone, account, source, |found| deciding.weigh(found));
+        let scopes = [Some(Reach::Everywhere), account.map(Reach::Account), Some(Reach::Zone(zone))];
+        self.0.doubt(deciding.verdict(), scopes.into_iter().flatten())
     }
 
-    /// The same by the rules for all zones only. The rules of a zone may give another verdict there.
+    /// The same by the rules for everything only. Those of an account and of a zone may give another verdict there.
     pub fn decide_everywhere(&self, source: &Source) -> Verdict {
         let mut deciding = Deciding(None);
-        self.0.everywhere.visit(None, source, |found| deciding.weigh(found));
-        self.0.doubt(deciding.verdict(), None)
+        self.0.everywhere.visit(Reach::Everywhere, source, |found| deciding.weigh(found));
+        self.0.doubt(deciding.verdict(), [Reach::Everywhere])
     }
 
     /// Whether both are one value, so that nothing has to be decided anew. Equal rules may still be two values.
@@ -70,7 +71,7 @@ impl Firewall {
     /// longer prefix, a shorter one, network, country); narrowest level (zone, account, user); smaller id.
     pub fn explain(&self, zone: ZoneId, source: &Source) -> Vec<Rule> {
         let mut all = Vec::new();
-        self.0.visit(zone, source, |found| all.push(found));
+        self.0.visit(zone, self.0.home_of(zone), source, |found| all.push(found));
         all.sort_unstable_by(|one, other| other.full_rank().cmp(&one.full_rank()));
         all.iter().map(|found| found.rule(source)).collect()
     }
@@ -110,24 +111,41 @@ impl<'f> Deciding<'f> {
 }
 
 impl Rules {
-    fn visit<'r>(&'r self, zone: ZoneId, source: &Source, mut found: impl FnMut(Found<'r>)) {
-        self.everywhere.visit(None, source, &mut found);
-        let part = self.zones.part(part_of(zone_start(Some(zone))));
-        if let Ok(at) = part.binary_search_by_key(&zone, |rules| rules.zone) {
-            part[at].rules.visit(Some(zone), source, found);
+    /// The account of a zone, if it has rules that are for its zones alone.
+    fn home_of(&self, zone: ZoneId) -> Option<AccountId> {
+        let part = self.homes.part(part_of(zone.as_bytes()));
+        part.binary_search_by_key(&zone, |(zone, _)| *zone).ok().map(|at| part[at].1)
+    }
+
+    fn visit<'r>(
+        &'r self,
+        zone: ZoneId,
+        account: Option<AccountId>,
+        source: &Source,
+        mut found: impl FnMut(Found<'r>),
+    ) {
+        self.everywhere.visit(Reach::Everywhere, source, &mut found);
+        if let Some(account) = account
+            && let Some(rules) = self.accounts.get(account.as_bytes())
+        {
+            rules.visit(Reach::Account(account), source, &mut found);
+        }
+        if let Some(rules) = self.zones.get(zone.as_bytes()) {
+            rules.visit(Reach::Zone(zone), source, found);
         }
     }
 
-    /// The verdict beside rules that nobody can read. Each may be a block, which any rule that was found goes before.
-    fn doubt(&self, verdict: Verdict, zone: Option<ZoneId>) -> Verdict {
+    /// The verdict beside rules of these scopes that nobody can read. Each may be a block, which any rule that was found goes
+    /// before.
+    fn doubt(&self, verdict: Verdict, scopes: impl IntoIterator<Item = Reach>) -> Verdict {
         match verdict {
-            Verdict::Allow(None) => self.unread.of(zone).map_or(verdict, Verdict::Unknown),
+            Verdict::Allow(None) => self.unread.of(scopes).map_or(verdict, Verdict::Unknown),
             _ => verdict,
         }
     }
 
-    /// The rule with this id among those of everywhere, or of zones whose id begins so.
-    fn rule_at(&self, start: ZoneStart, key: TreeKey, id: RuleId) -> Option<Rule> {
+    /// The rule with this id among those of everywhere, or of accounts and zones whose ids begin so.
+    fn rule_at(&self, start: ScopeStart, key: TreeKey, id: RuleId) -> Option<Rule> {
         // It matches what it was made for.
         let source = key.source();
         let mut rule = None;
@@ -136,11 +154,14 @@ impl Rules {
                 rule = Some(found.rule(&source));
             }
         };
-        if start == ZoneStart::default() {
-            self.everywhere.visit(None, &source, &mut look);
+        if start == ScopeStart::default() {
+            self.everywhere.visit(Reach::Everywhere, &source, &mut look);
         }
-        for part in self.zones.part(part_of(start)).iter().filter(|part| zone_start(Some(part.zone)) == start) {
-            part.rules.visit(Some(part.zone), &source, &mut look);
+        for (owner, rules) in self.accounts.beginning(start) {
+            rules.visit(Reach::Account(AccountId::from_bytes(*owner)), &source, &mut look);
+        }
+        for (owner, rules) in self.zones.beginning(start) {
+            rules.visit(Reach::Zone(ZoneId::from_bytes(*owner)), &source, &mut look);
         }
         rule
     }
@@ -158,28 +179,47 @@ impl Edit {
         let key = TreeKey::of(&rule.target);
         let written = if matches!(rule.target, AccessTarget::Ip(_)) { Written::Address } else { Written::Prefix };
         let marks = Marks::new(rule.mode, rule.level, written);
-        let scope = match rule.zone {
-            None => &mut self.rules.everywhere,
-            Some(zone) => self.scope_of(zone),
+        let scope = match rule.reach {
+            Reach::Everywhere => &mut self.rules.everywhere,
+            Reach::Account(account) => self.rules.accounts.of(*account.as_bytes()),
+            Reach::Zone(zone) => self.rules.zones.of(*zone.as_bytes()),
         };
         scope.put(key, marks, rule.id);
-        self.rules.index.put(rule.id, zone_start(rule.zone), key);
+        self.rules.index.put(rule.id, scope_start(rule.reach), key);
     }
 
     /// Puts a rule in force of which nobody knows whom it is for, in place of the one with the same id. It may be there
     /// to keep out anybody, so it holds up everybody of its scope whom no other rule lets in.
-    pub fn put_unread(&mut self, id: RuleId, zone: Option<ZoneId>) {
+    pub fn put_unread(&mut self, id: RuleId, reach: Reach) {
         self.remove(id);
-        self.rules.unread.put(id, zone);
+        self.rules.unread.put(id, reach);
+    }
+
+    /// Says in which account a zone is: the rules of that one are for it too.
+    pub fn put_zone(&mut self, zone: ZoneId, account: AccountId) {
+        let part = self.rules.homes.part_mut(part_of(zone.as_bytes()));
+        match part.binary_search_by_key(&zone, |(zone, _)| *zone) {
+            Ok(at) => part[at].1 = account,
+            Err(at) => part.insert(at, (zone, account)),
+        }
+        debug_assert!(part.is_sorted_by_key(|(zone, _)| *zone), "zones are found by halves");
+    }
+
+    /// The zone is gone, or the rules of its account are for everything.
+    pub fn remove_zone(&mut self, zone: ZoneId) {
+        let part = self.rules.homes.part_mut(part_of(zone.as_bytes()));
+        if let Ok(at) = part.binary_search_by_key(&zone, |(zone, _)| *zone) {
+            part.remove(at);
+        }
     }
 
     /// Forgets a rule, if it is there.
     pub fn remove(&mut self, id: RuleId) {
         self.rules.unread.remove(id);
-        let candidates: Vec<(ZoneStart, TreeKey)> = self.rules.index.candidates(id).collect();
-        for (zone, key) in candidates {
-            if self.remove_from(zone, key, id) {
-                self.rules.index.remove(id, zone, key);
+        let candidates: Vec<(ScopeStart, TreeKey)> = self.rules.index.candidates(id).collect();
+        for (start, key) in candidates {
+            if self.remove_from(start, key, id) {
+                self.rules.index.remove(id, start, key);
                 return;
             }
         }
@@ -189,36 +229,11 @@ impl Edit {
         Firewall(Arc::new(self.rules))
     }
 
-    /// The rules of a zone, which may have none yet.
-    fn scope_of(&mut self, zone: ZoneId) -> &mut Scope {
-        let part = self.rules.zones.part_mut(part_of(zone_start(Some(zone))));
-        let at = part.binary_search_by_key(&zone, |rules| rules.zone).unwrap_or_else(|at| {
-            part.insert(at, ZoneRules { zone, rules: Scope::empty() });
-            debug_assert!(part.is_sorted_by_key(|rules| rules.zone), "zones are found by halves");
-            at
-        });
-        &mut part[at].rules
+    /// Takes the rule out of the scopes that begin so. Says whether it was in one.
+    fn remove_from(&mut self, start: ScopeStart, key: TreeKey, id: RuleId) -> bool {
+        let Rules { everywhere, accounts, zones, .. } = &mut self.rules;
+        (start == ScopeStart::default() && everywhere.remove(key, id).is_some())
+            || accounts.remove(start, key, id)
+            || zones.remove(start, key, id)
     }
-
-    /// Takes the rule out of the scopes of zones whose id begins so. Says whether it was in one.
-    fn remove_from(&mut self, start: ZoneStart, key: TreeKey, id: RuleId) -> bool {
-        if start == ZoneStart::default() && self.rules.everywhere.remove(key, id).is_some() {
-            return true;
-        }
-        let part = self.rules.zones.part_mut(part_of(start));
-        for at in 0..part.len() {
-            if zone_start(Some(part[at].zone)) == start && part[at].rules.remove(key, id).is_some() {
-                if part[at].rules.is_empty() {
-                    part.remove(at);
-                }
-                return true;
-            }
-        }
-        false
-    }
-}
-
-/// The part in which the rules of a zone are.
-fn part_of([first, second, ..]: ZoneStart) -> u16 {
-    u16::from_be_bytes([first, second])
 }

@@ -5,14 +5,15 @@
 //!                                                  └─► explain(zone, source) ──► every rule that matches
 //! ```
 //! **Allow beats challenge beats block**, over all levels and targets together: a specific block inside an allowed prefix
-//! blocks nothing, and "block everybody, allow one prefix" says "only these". Among rules that say the same, the one
+//! blocks nothing, and "block everybody, allow one prefix" says "only these". Rules are for everything, for all zones of an
+//! account or for one zone. Among rules that say the same, the one
 //! named as deciding is the most specific ([`Firewall::explain`]); it changes no verdict.
 //!
 //! A rule of which nobody knows whom it is for holds up everybody whom no other rule names ([`Edit::put_unread`]).
 //!
 //! Not here: where an address's country and network come from, rates and limits, anything inside a connection. No clock.
 //!
-//! In memory: per scope (everywhere, and each zone that has rules) a radix tree for each kind of target, shared between
+//! In memory: per scope (everywhere, and each account and zone that has rules) a radix tree for each kind of target, shared between
 //! generations but for what changed, and one index from rule ids to keys in those trees.
 
 mod bits;
@@ -21,8 +22,9 @@ mod leaf;
 mod rule;
 mod rule_index;
 mod scope;
+mod scopes;
 mod tree;
 mod unread;
 
 pub use firewall::{Edit, Firewall};
-pub use rule::{Level, Rule, Source, Verdict};
+pub use rule::{Level, Reach, Rule, Source, Verdict};

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use bartizan_names::{AccessMode, AccessTarget, Asn, CountryCode, RuleId, ZoneId};
+use bartizan_names::{AccessMode, AccessTarget, AccountId, Asn, CountryCode, RuleId, ZoneId};
 
 /// Where a rule was made. For naming rules only: all levels are judged together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -12,12 +12,20 @@ pub enum Level {
     Zone,
 }
 
+/// What a rule is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reach {
+    Everywhere,
+    /// All zones of an account.
+    Account(AccountId),
+    Zone(ZoneId),
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rule {
     pub id: RuleId,
     pub level: Level,
-    /// The only zone that it is for; none: all of them.
-    pub zone: Option<ZoneId>,
+    pub reach: Reach,
     pub mode: AccessMode,
     pub target: AccessTarget,
 }

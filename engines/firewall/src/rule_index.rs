@@ -1,4 +1,4 @@
-//! Where the rule of an id is: in which zone's trees, and at which prefix.
+//! Where the rule of an id is: in the trees of which scope, and at which prefix.
 //!
 //! An entry keeps two octets of the id beside those that chose its part, so a search may name a few wrong keys too: the
 //! caller looks for the whole id there. That keeps a rule below 64 octets in all.
@@ -6,9 +6,9 @@
 use std::net::Ipv4Addr;
 
 use bartizan_live::Shards;
-use bartizan_names::{AccessTarget, Asn, CountryCode, RuleId, ZoneId};
+use bartizan_names::{AccessTarget, Asn, CountryCode, RuleId};
 
-use crate::rule::Source;
+use crate::rule::{Reach, Source};
 
 /// A key in the trees of a scope, as octets, so that it has no padding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,13 +19,13 @@ pub(crate) enum TreeKey {
     Country([u8; 2]),
 }
 
-/// The first octets of a zone's id; zeros for everywhere, and for a zone that begins so.
-pub(crate) type ZoneStart = [u8; 4];
+/// The first octets of the id of an account or a zone; zeros for everywhere, and for what begins so.
+pub(crate) type ScopeStart = [u8; 4];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Indexed {
     rest: [u8; 2],
-    zone: ZoneStart,
+    scope: ScopeStart,
     key: TreeKey,
 }
 
@@ -66,8 +66,13 @@ impl TreeKey {
     }
 }
 
-pub(crate) fn zone_start(zone: Option<ZoneId>) -> ZoneStart {
-    zone.and_then(|zone| zone.as_bytes().first_chunk().copied()).unwrap_or_default()
+pub(crate) fn scope_start(reach: Reach) -> ScopeStart {
+    let id = match &reach {
+        Reach::Everywhere => None,
+        Reach::Account(account) => account.as_bytes().first_chunk(),
+        Reach::Zone(zone) => zone.as_bytes().first_chunk(),
+    };
+    id.copied().unwrap_or_default()
 }
 
 impl RuleIndex {
@@ -80,31 +85,31 @@ impl RuleIndex {
     }
 
     /// Where the rule may be. It is under one of these keys, if it is anywhere.
-    pub(crate) fn candidates(&self, id: RuleId) -> impl Iterator<Item = (ZoneStart, TreeKey)> {
+    pub(crate) fn candidates(&self, id: RuleId) -> impl Iterator<Item = (ScopeStart, TreeKey)> {
         let [a, b, c, d, ..] = *id.as_bytes();
         let part = self.parts.part(u16::from_be_bytes([a, b]));
         let first = part.partition_point(|indexed| indexed.rest < [c, d]);
         part[first..]
             .iter()
             .take_while(move |indexed| indexed.rest == [c, d])
-            .map(|indexed| (indexed.zone, indexed.key))
+            .map(|indexed| (indexed.scope, indexed.key))
     }
 
-    pub(crate) fn put(&mut self, id: RuleId, zone: ZoneStart, key: TreeKey) {
+    pub(crate) fn put(&mut self, id: RuleId, scope: ScopeStart, key: TreeKey) {
         let [a, b, c, d, ..] = *id.as_bytes();
         let part = self.parts.part_mut(u16::from_be_bytes([a, b]));
         let at = part.partition_point(|indexed| indexed.rest < [c, d]);
         // Room for one more, where `push` would double it: memory counts here, and parts are small.
         part.reserve_exact(1);
-        part.insert(at, Indexed { rest: [c, d], zone, key });
+        part.insert(at, Indexed { rest: [c, d], scope, key });
         debug_assert!(part.is_sorted_by_key(|indexed| indexed.rest), "a part is ascending");
         self.len += 1;
     }
 
-    pub(crate) fn remove(&mut self, id: RuleId, zone: ZoneStart, key: TreeKey) {
+    pub(crate) fn remove(&mut self, id: RuleId, scope: ScopeStart, key: TreeKey) {
         let [a, b, c, d, ..] = *id.as_bytes();
         let part = self.parts.part_mut(u16::from_be_bytes([a, b]));
-        if let Some(at) = part.iter().position(|indexed| *indexed == Indexed { rest: [c, d], zone, key }) {
+        if let Some(at) = part.iter().position(|indexed| *indexed == Indexed { rest: [c, d], scope, key }) {
             part.remove(at);
             debug_assert!(self.len > 0, "the count is that of all entries");
             self.len -= 1;

@@ -7,7 +7,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use bartizan_names::{RuleId, ZoneId};
+use bartizan_names::RuleId;
+
+use crate::rule::Reach;
 
 /// Mostly none. A clone shares them until one of both is changed.
 #[derive(Clone, Debug, Default)]
@@ -15,38 +17,37 @@ pub(crate) struct Unread(Arc<Rules>);
 
 #[derive(Clone, Debug, Default)]
 struct Rules {
-    /// With the zone that a rule is of; none is for all of them.
-    by_scope: BTreeSet<(Option<ZoneId>, RuleId)>,
-    by_id: BTreeMap<RuleId, Option<ZoneId>>,
+    by_reach: BTreeSet<(Reach, RuleId)>,
+    by_id: BTreeMap<RuleId, Reach>,
 }
 
 impl Unread {
-    /// One that is for all zones, or else one of this zone.
+    /// The first one of these scopes.
     // Hot: once a connection, request or flow. No allocation.
-    pub(crate) fn of(&self, zone: Option<ZoneId>) -> Option<RuleId> {
-        if self.0.by_scope.is_empty() {
+    pub(crate) fn of(&self, scopes: impl IntoIterator<Item = Reach>) -> Option<RuleId> {
+        if self.0.by_reach.is_empty() {
             return None;
         }
-        self.first(None).or_else(|| self.first(Some(zone?)))
+        scopes.into_iter().find_map(|reach| self.first(reach))
     }
 
-    pub(crate) fn put(&mut self, id: RuleId, zone: Option<ZoneId>) {
+    pub(crate) fn put(&mut self, id: RuleId, reach: Reach) {
         let rules = Arc::make_mut(&mut self.0);
-        rules.by_scope.insert((zone, id));
-        rules.by_id.insert(id, zone);
+        rules.by_reach.insert((reach, id));
+        rules.by_id.insert(id, reach);
     }
 
     pub(crate) fn remove(&mut self, id: RuleId) {
-        if let Some(zone) = self.0.by_id.get(&id).copied() {
+        if let Some(reach) = self.0.by_id.get(&id).copied() {
             let rules = Arc::make_mut(&mut self.0);
-            rules.by_scope.remove(&(zone, id));
+            rules.by_reach.remove(&(reach, id));
             rules.by_id.remove(&id);
         }
     }
 
-    fn first(&self, zone: Option<ZoneId>) -> Option<RuleId> {
+    fn first(&self, reach: Reach) -> Option<RuleId> {
         let least = RuleId::from_bytes([0; 16]);
-        let (of, id) = self.0.by_scope.range((zone, least)..).next()?;
-        (*of == zone).then_some(*id)
+        let (of, id) = self.0.by_reach.range((reach, least)..).next()?;
+        (*of == reach).then_some(*id)
     }
 }

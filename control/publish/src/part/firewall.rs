@@ -1,28 +1,33 @@
 //! Access rules, of all scopes.
 //!
+//! Those of a user are for everything, as are those of the edge's own account; those of another account are for its zones.
+//!
 //! A rule that cannot be read keeps its last value. If it was never in force, as much of it is used as can be read: in a
 //! mode that this version does not know it blocks, and if nothing says whom it is for it holds up its whole scope
 //! ([`firewall::Edit::put_unread`]). Without it, those would come in whom it was made to keep out.
 
-use bartizan_firewall::{self as firewall, Firewall, Level};
+use bartizan_firewall::{self as firewall, Firewall, Level, Reach};
 use bartizan_live::Generation;
 use bartizan_model::{AccessRule, parse_mode, target_of_kind};
-use bartizan_names::{AccessMode, AccessTarget, RuleId, ZoneId};
+use bartizan_names::{AccessMode, AccessTarget, AccountId, RuleId};
 use bartizan_store::{Key, Kind, ReadError, Scope, Snapshot};
 use serde_json::Value as Json;
 
 use crate::part::{Edge, Part};
 use crate::reading::{Found, Reading, Touched, document};
+use crate::unit::{ServedZone, ZoneChange, ZoneChanges};
 
 pub(super) struct FirewallPart {
     pub(super) firewall: Generation<Firewall>,
+    /// The edge's own account.
+    edge: AccountId,
 }
 
 /// What becomes of a rule.
 pub(super) enum Change {
     Put(firewall::Rule),
     /// It is there, and nobody knows whom it is for.
-    Unread(Option<ZoneId>),
+    Unread(Reach),
     Remove,
 }
 
@@ -31,8 +36,8 @@ impl Part for FirewallPart {
 
     type Patch = Vec<(RuleId, Change)>;
 
-    fn empty(_: &Edge) -> FirewallPart {
-        FirewallPart { firewall: Generation { number: 0, value: Firewall::empty() } }
+    fn empty(edge: &Edge) -> FirewallPart {
+        FirewallPart { firewall: Generation { number: 0, value: Firewall::empty() }, edge: edge.account }
     }
 
     fn read(&self, reading: &mut Reading<'_>, touched: &Touched) -> Result<Self::Patch, ReadError> {
@@ -40,11 +45,11 @@ impl Part for FirewallPart {
         for key in touched.of(Kind::AccessRule) {
             let Some(id) = key.id_as() else { continue };
             let change = match reading.get(key, |entry| Ok(AccessRule::parse(&document(entry)?)?))? {
-                Found::Value(AccessRule { mode, target, .. }) => Change::Put(of(key, id, mode, target)),
+                Found::Value(AccessRule { mode, target, .. }) => Change::Put(self.rule(key, id, mode, target)),
                 Found::Nothing => Change::Remove,
                 Found::Bad => match self.firewall.value.get(id) {
                     Some(before) => Change::Put(before),
-                    None => stand_in(reading.snapshot, key, id),
+                    None => self.stand_in(reading.snapshot, key, id),
                 },
             };
             patch.push((id, change));
@@ -60,7 +65,7 @@ impl Part for FirewallPart {
         for (id, change) in patch {
             match change {
                 Change::Put(rule) => edit.put(&rule),
-                Change::Unread(zone) => edit.put_unread(id, zone),
+                Change::Unread(reach) => edit.put_unread(id, reach),
                 Change::Remove => edit.remove(id),
             }
         }
@@ -68,27 +73,59 @@ impl Part for FirewallPart {
     }
 }
 
-/// What stands in for a rule that cannot be read and was never in force.
-fn stand_in(snapshot: &Snapshot, key: &Key, id: RuleId) -> Change {
-    let entry = snapshot.get(key).ok().flatten();
-    let document = entry.and_then(|entry| serde_json::from_str(&entry.value.json).ok()).unwrap_or(Json::Null);
-    let text = |pointer: &str| document.pointer(pointer).and_then(Json::as_str);
-    let mode = parse_mode(text("/mode").map(str::to_owned).as_ref());
-    let whom = text("/configuration/target").zip(text("/configuration/value"));
-    match (mode, whom.and_then(|(kind, value)| target_of_kind(kind, value).ok())) {
-        (mode, Some(target)) => Change::Put(of(key, id, mode.unwrap_or(AccessMode::Block), target)),
-        // It only lets in: without it nobody more comes in.
-        (Ok(AccessMode::Whitelist), None) => Change::Remove,
-        (_, None) => Change::Unread(key.zone_id()),
+impl FirewallPart {
+    /// Follows zones as they come and go: the rules of their accounts are for them.
+    pub(super) fn follow(&mut self, zones: &ZoneChanges, at: u64) {
+        let moved: Vec<_> = zones
+            .by_id
+            .iter()
+            .map(|(zone, ZoneChange { before, after })| {
+                let home = |served: &ServedZone| Some(served.zone.account).filter(|account| *account != self.edge);
+                let [before, after] = [before, after].map(|served| served.as_deref().and_then(home));
+                (*zone, before, after)
+            })
+            .filter(|(_, before, after)| before != after)
+            .collect();
+        if moved.is_empty() {
+            return;
+        }
+        let mut edit = self.firewall.value.edit();
+        for (zone, _, after) in moved {
+            match after {
+                Some(account) => edit.put_zone(zone, account),
+                None => edit.remove_zone(zone),
+            }
+        }
+        self.firewall = Generation { number: at, value: edit.finish() };
     }
-}
 
-/// An access rule as the firewall knows it: whose it is stands in its key.
-fn of(key: &Key, id: RuleId, mode: AccessMode, target: AccessTarget) -> firewall::Rule {
-    let level = match key.scope() {
-        Scope::User(_) | Scope::Edge => Level::User,
-        Scope::Account(_) => Level::Account,
-        Scope::Zone(_) => Level::Zone,
-    };
-    firewall::Rule { id, level, zone: key.zone_id(), mode, target }
+    /// What stands in for a rule that cannot be read and was never in force.
+    fn stand_in(&self, snapshot: &Snapshot, key: &Key, id: RuleId) -> Change {
+        let entry = snapshot.get(key).ok().flatten();
+        let document = entry.and_then(|entry| serde_json::from_str(&entry.value.json).ok()).unwrap_or(Json::Null);
+        let text = |pointer: &str| document.pointer(pointer).and_then(Json::as_str);
+        let mode = parse_mode(text("/mode").map(str::to_owned).as_ref());
+        let whom = text("/configuration/target").zip(text("/configuration/value"));
+        match (mode, whom.and_then(|(kind, value)| target_of_kind(kind, value).ok())) {
+            (mode, Some(target)) => Change::Put(self.rule(key, id, mode.unwrap_or(AccessMode::Block), target)),
+            // It only lets in: without it nobody more comes in.
+            (Ok(AccessMode::Whitelist), None) => Change::Remove,
+            (_, None) => Change::Unread(self.reach(key).1),
+        }
+    }
+
+    /// An access rule as the firewall knows it: whose it is stands in its key.
+    fn rule(&self, key: &Key, id: RuleId, mode: AccessMode, target: AccessTarget) -> firewall::Rule {
+        let (level, reach) = self.reach(key);
+        firewall::Rule { id, level, reach, mode, target }
+    }
+
+    fn reach(&self, key: &Key) -> (Level, Reach) {
+        match key.scope() {
+            Scope::User(_) | Scope::Edge => (Level::User, Reach::Everywhere),
+            Scope::Account(account) if account == self.edge => (Level::Account, Reach::Everywhere),
+            Scope::Account(account) => (Level::Account, Reach::Account(account)),
+            Scope::Zone(zone) => (Level::Zone, Reach::Zone(zone)),
+        }
+    }
 }

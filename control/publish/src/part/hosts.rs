@@ -1,31 +1,62 @@
 //! Where the HTTP edge carries requests, and how each zone wants it.
+//!
+//! A name leads to no tunnel of another account, whatever is written in its record. Which those are may change behind the
+//! record, so names that do not lead to a tunnel of their own account are remembered by the tunnel.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use bartizan_live::Generation;
-use bartizan_names::{Name, ZoneId, ZoneName};
+use bartizan_names::{AccountId, Name, TunnelId, ZoneId, ZoneName};
 use bartizan_policy::Policy;
 use bartizan_routes::{Edit, Routes, Site, SiteNumber, Target};
 
 use crate::part::secret_seed;
-use crate::unit::{NameUnit, ServedZone, ZoneChanges};
+use crate::part::strays::Strays;
+use crate::part::tunnels::TunnelsPart;
+use crate::unit::{KnownZones, NameUnit, ServedZone, ZoneChanges};
+
+/// Where a name leads whose record is about a tunnel of another account: to one that nobody has.
+const NO_TUNNEL: TunnelId = TunnelId::from_bytes([0; 16]);
+
+/// Whose zones and tunnels are.
+#[derive(Clone, Copy)]
+pub(super) struct Owners<'p> {
+    pub(super) known: &'p KnownZones,
+    pub(super) tunnels: &'p TunnelsPart,
+}
+
+impl Owners<'_> {
+    fn zone(self, zone: ZoneId) -> Option<AccountId> {
+        self.known.get(zone).map(|served| served.zone.account)
+    }
+}
 
 pub(super) struct HostsPart {
     pub(super) routes: Generation<Routes<Policy>>,
     sites: HashMap<ZoneId, SiteNumber>,
     /// Of zones that are held: no host is put into them.
     held: HashMap<ZoneId, SiteNumber>,
+    strays: Strays,
 }
 
 impl HostsPart {
     pub(super) fn empty() -> HostsPart {
         let routes = Generation { number: 0, value: Routes::with_seed(secret_seed()) };
-        HostsPart { routes, sites: HashMap::new(), held: HashMap::new() }
+        HostsPart { routes, sites: HashMap::new(), held: HashMap::new(), strays: Strays::default() }
     }
 
-    pub(super) fn apply(&mut self, changes: &ZoneChanges, names: &[NameUnit], at: u64) {
+    /// `moved` are the tunnels that came or went.
+    pub(super) fn apply(
+        &mut self,
+        changes: &ZoneChanges,
+        names: &[NameUnit],
+        moved: &BTreeSet<TunnelId>,
+        owners: Owners<'_>,
+        at: u64,
+    ) {
         let mut edit = self.routes.value.edit();
+        let mut strays = std::mem::take(&mut self.strays);
         for number in changes.release.keys().filter_map(|id| self.held.remove(id)) {
             edit.remove_site(number);
         }
@@ -38,6 +69,7 @@ impl HostsPart {
                 && let Some(number) = self.sites.remove(id)
             {
                 edit.remove_site(number);
+                strays.forget_zone(*id);
             }
             if let Some(after) = &change.after {
                 match self.sites.get(id) {
@@ -46,18 +78,30 @@ impl HostsPart {
                 }
             }
         }
-        for unit in names {
-            self.put(&mut edit, unit);
+        for tunnel in moved {
+            for (zone, owner) in strays.of(*tunnel) {
+                if let Some(site) = self.sites.get(&zone) {
+                    edit.put(*site, &owner, led(*tunnel, zone, &owner, &mut strays, owners));
+                }
+            }
         }
+        for unit in names {
+            self.put(&mut edit, &mut strays, unit, owners);
+        }
+        self.strays = strays;
         // Most changes of names change no host.
         if !edit.is_empty() {
             self.routes = Generation { number: at, value: edit.finish() };
         }
     }
 
-    pub(super) fn put(&self, edit: &mut Edit<Policy>, unit: &NameUnit) {
+    pub(super) fn put(&self, edit: &mut Edit<Policy>, strays: &mut Strays, unit: &NameUnit, owners: Owners<'_>) {
         let (Some(site), Some(records)) = (self.sites.get(&unit.zone), &unit.records) else { return };
+        strays.forget(unit.zone, &unit.owner);
         match &records.target {
+            Some(Target::Tunnel(tunnel)) => {
+                edit.put(*site, &unit.owner, led(*tunnel, unit.zone, &unit.owner, strays, owners));
+            }
             Some(target) => edit.put(*site, &unit.owner, target.clone()),
             None => edit.remove(*site, &unit.owner),
         }
@@ -69,13 +113,25 @@ impl HostsPart {
     }
 
     /// Begins to place all hosts of a start, which are too many for a patch.
-    pub(super) fn edit(&self) -> Edit<Policy> {
-        self.routes.value.edit()
+    pub(super) fn edit(&self) -> (Edit<Policy>, Strays) {
+        (self.routes.value.edit(), Strays::default())
     }
 
-    pub(super) fn finish(&mut self, edit: Edit<Policy>) {
+    pub(super) fn finish(&mut self, (edit, strays): (Edit<Policy>, Strays)) {
         self.routes.value = edit.finish();
+        self.strays = strays;
     }
+}
+
+/// Where a name goes whose record is about a tunnel.
+fn led(tunnel: TunnelId, zone: ZoneId, owner: &Name, strays: &mut Strays, owners: Owners<'_>) -> Target {
+    let (whose, account) = (owners.tunnels.owner(tunnel), owners.zone(zone));
+    if whose.is_some() && whose == account {
+        strays.forget(zone, owner);
+        return Target::Tunnel(tunnel);
+    }
+    strays.note(tunnel, zone, owner);
+    Target::Tunnel(if whose.is_none() { tunnel } else { NO_TUNNEL })
 }
 
 /// Takes all requests for the names of a zone that cannot be read. Its settings are the defaults, none of which answers

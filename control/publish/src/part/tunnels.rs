@@ -1,6 +1,6 @@
 //! Tunnels, and the configurations that their connectors are told.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use bartizan_live::Generation;
@@ -14,9 +14,36 @@ use crate::reading::{Found, Reading, Touched, document};
 
 pub(super) struct TunnelsPart {
     pub(super) tunnels: Generation<Tunnels>,
+    /// Whose each is, be it deleted or not to be read.
+    owners: HashMap<TunnelId, AccountId>,
+}
+
+/// What becomes of tunnels.
+#[derive(Default)]
+pub(super) struct TunnelsPatch {
+    tunnels: Vec<(TunnelId, Option<Arc<Tunnel>>)>,
+    owners: Vec<(TunnelId, AccountId, Presence)>,
+}
+
+/// Whether an account has a tunnel.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Presence {
+    There,
+    Gone,
+}
+
+impl TunnelsPatch {
+    /// Those that come or go.
+    pub(super) fn moved(&self) -> impl Iterator<Item = TunnelId> {
+        self.owners.iter().map(|(tunnel, ..)| *tunnel)
+    }
 }
 
 impl TunnelsPart {
+    pub(super) fn owner(&self, tunnel: TunnelId) -> Option<AccountId> {
+        self.owners.get(&tunnel).copied()
+    }
+
     /// A tunnel and its configuration are one unit. If one of the two cannot be read it keeps its last value.
     fn read_one(
         &self,
@@ -49,10 +76,13 @@ impl TunnelsPart {
 impl Part for TunnelsPart {
     const KINDS: &'static [Kind] = &[Kind::Tunnel, Kind::TunnelConfig];
 
-    type Patch = Vec<(TunnelId, Option<Arc<Tunnel>>)>;
+    type Patch = TunnelsPatch;
 
     fn empty(_: &Edge) -> TunnelsPart {
-        TunnelsPart { tunnels: Generation { number: 0, value: Tunnels::with_seed(secret_seed()) } }
+        TunnelsPart {
+            tunnels: Generation { number: 0, value: Tunnels::with_seed(secret_seed()) },
+            owners: HashMap::new(),
+        }
     }
 
     fn read(&self, reading: &mut Reading<'_>, touched: &Touched) -> Result<Self::Patch, ReadError> {
@@ -62,14 +92,30 @@ impl Part for TunnelsPart {
             _ => None,
         });
         let ids: BTreeSet<(AccountId, TunnelId)> = ids.collect();
-        ids.into_iter().map(|(account, id)| Ok((id, self.read_one(reading, account, id)?))).collect()
+        let mut patch = TunnelsPatch::default();
+        for (account, id) in ids {
+            // One of which the row cannot be read is there all the same.
+            let is_there = reading.snapshot.rev(&Key::tunnel(account, id)).is_ok_and(|rev| rev.is_some());
+            if is_there != (self.owner(id) == Some(account)) {
+                patch.owners.push((id, account, if is_there { Presence::There } else { Presence::Gone }));
+            }
+            patch.tunnels.push((id, self.read_one(reading, account, id)?));
+        }
+        Ok(patch)
     }
 
     fn apply(&mut self, patch: Self::Patch, at: u64) {
-        if patch.is_empty() {
+        for (id, account, presence) in patch.owners {
+            if presence == Presence::There {
+                self.owners.insert(id, account);
+            } else if self.owner(id) == Some(account) {
+                self.owners.remove(&id);
+            }
+        }
+        if patch.tunnels.is_empty() {
             return;
         }
-        for (id, tunnel) in patch {
+        for (id, tunnel) in patch.tunnels {
             match tunnel {
                 Some(tunnel) => drop(self.tunnels.value.insert(id, tunnel)),
                 None => drop(self.tunnels.value.remove(&id)),

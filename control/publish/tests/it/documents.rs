@@ -145,7 +145,7 @@ fn a_store_of_version_0_1_0_can_be_read_whole() {
     }
     let seal = bartizan_seal::Key::load_or_create(&dir.path().join("seal.key")).unwrap();
     let store = Store::open(dir.path()).unwrap();
-    let mut publisher = Publisher::load(store, seal, POP).unwrap();
+    let mut publisher = Publisher::load(store, seal, POP, ACCOUNT).unwrap();
     let (unreadable, pieces) = review(&mut publisher);
     assert!(unreadable.is_empty() && publisher.problems().is_empty(), "{unreadable:?} {:?}", publisher.problems());
     assert!(pieces > 0 && publisher.bundle().zones.value.zone_count() > 0);

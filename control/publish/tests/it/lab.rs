@@ -49,7 +49,7 @@ impl Lab {
     }
 
     pub(crate) fn publisher(&self) -> Publisher {
-        Publisher::load(self.store.clone(), self.seal.clone(), POP).unwrap()
+        Publisher::load(self.store.clone(), self.seal.clone(), POP, ACCOUNT).unwrap()
     }
 
     /// Makes the row of an object unreadable, as a bad disk does: nobody is told.

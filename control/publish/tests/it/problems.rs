@@ -1,6 +1,6 @@
 //! What cannot be read keeps what it was before, is told, and holds up nobody else.
 
-use bartizan_names::{AppId, RecordId, RuleId, Ssl, Timestamp, TunnelId, ZoneId};
+use bartizan_names::{AccountId, AppId, RecordId, RuleId, Ssl, Timestamp, TunnelId, ZoneId};
 use bartizan_publish::Publisher;
 use bartizan_routes::Target;
 use bartizan_store::{Filter, Index, Key, Op, Scope, State};
@@ -281,6 +281,78 @@ fn a_start_lets_in_nobody_whom_a_rule_may_keep_out() {
         lab.commit(vec![Op::Del { key }]);
         started.follow().unwrap().unwrap();
         assert_eq!(verdicts(&started), [let_in, let_in, let_in], "{document}");
+    }
+}
+
+/// The rules of an account other than the edge's own are for its zones, whichever comes first; so is what stands in for one
+/// that cannot be read.
+#[test]
+fn rules_of_accounts_are_for_their_zones() {
+    use bartizan_firewall::{Source, Verdict};
+    let (tenant, rule) = (AccountId::from_bytes([8; 16]), RuleId::from_bytes([5; 16]));
+    let scope = Scope::Account(tenant);
+    let key = Key::access_rule(scope, rule);
+    let (blocked, held, let_in) = (Verdict::Block(rule), Verdict::Unknown(rule), Verdict::Allow(None));
+    let theirs = |servers: &[&str]| {
+        let mut document = zone_document(OTHER, "tenant.test", servers, false);
+        document["account"]["id"] = json!(tenant);
+        put(Key::zone(OTHER), &document)
+    };
+    let verdicts = |publisher: &Publisher| {
+        [OTHER, ZONE].map(|zone| {
+            let source = Source { address: "192.0.2.66".parse().unwrap(), country: None, asn: None };
+            publisher.bundle().firewall.value.decide(zone, &source)
+        })
+    };
+    let mut lab = Lab::new();
+    let document = rule_document(rule, scope, "block", "192.0.2.66");
+    lab.commit(vec![zone(false), put(key.clone(), &document)]);
+    let mut follower = lab.publisher();
+    assert_eq!(verdicts(&follower), [let_in, let_in]);
+    for (ops, expect) in [
+        (vec![theirs(&[])], [blocked, let_in]),
+        (vec![theirs(&["ns1.tenant.test"])], [blocked, let_in]),
+        (vec![Op::Del { key: key.clone() }], [let_in, let_in]),
+        (vec![put(key.clone(), &document)], [blocked, let_in]),
+        (vec![Op::Del { key: Key::zone(OTHER) }], [let_in, let_in]),
+        (vec![theirs(&[])], [blocked, let_in]),
+    ] {
+        lab.commit(ops);
+        follower.follow().unwrap().unwrap();
+        assert_eq!((verdicts(&follower), verdicts(&lab.publisher())), (expect, expect));
+    }
+    lab.damage(&key);
+    assert_eq!(verdicts(&lab.publisher()), [held, let_in]);
+    lab.lose_and_tell(&key);
+    assert_eq!(verdicts(&lab.publisher()), [held, let_in]);
+}
+
+/// Whatever a record says, a name leads to no tunnel of another account, whichever of both comes first.
+#[test]
+fn no_name_leads_to_a_tunnel_of_another_account() {
+    let (tenant, tunnel) = (AccountId::from_bytes([8; 16]), TunnelId::from_bytes([4; 16]));
+    let nobodys = Target::Tunnel(TunnelId::from_bytes([0; 16]));
+    let leads =
+        |publisher: &Publisher| route(publisher.bundle(), "www.example.com").map(|found| found.route.target.clone());
+    let theirs = put(Key::tunnel(tenant, tunnel), &tunnel_document(tunnel, 1));
+    let own = put(Key::tunnel(ACCOUNT, tunnel), &tunnel_document(tunnel, 1));
+    let gone = Op::Del { key: Key::tunnel(tenant, tunnel) };
+    let record = || add(1, "www CNAME 04040404-0404-0404-0404-040404040404.cfargotunnel.com proxied");
+    let mut lab = Lab::new();
+    lab.commit(vec![zone(false)]);
+    let mut follower = lab.publisher();
+    for (ops, expect) in [
+        (record(), Some(Target::Tunnel(tunnel))),
+        (vec![theirs.clone()], Some(nobodys.clone())),
+        (vec![gone.clone()], Some(Target::Tunnel(tunnel))),
+        (vec![theirs.clone()], Some(nobodys.clone())),
+        (remove(1, "www.example.com"), None),
+        (record(), Some(nobodys)),
+        (vec![gone, own], Some(Target::Tunnel(tunnel))),
+    ] {
+        lab.commit(ops);
+        follower.follow().unwrap().unwrap();
+        assert_eq!((leads(&follower), leads(&lab.publisher())), (expect.clone(), expect));
     }
 }
 

@@ -3,11 +3,11 @@
 use std::cmp::Reverse;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use bartizan_firewall::{Firewall, Level, Rule, Source, Verdict};
+use bartizan_firewall::{Firewall, Level, Reach, Rule, Source, Verdict};
 use bartizan_names::{AccessMode, AccessTarget, Asn, CountryCode, Prefix, RuleId};
 use proptest::prelude::*;
 
-use crate::{rule_id, zone_id};
+use crate::{account_id, rule_id, zone_id};
 
 #[derive(Clone, Default)]
 struct Linear(Vec<Rule>);
@@ -44,7 +44,13 @@ impl Linear {
 }
 
 fn matches(rule: &Rule, zone: u8, source: &Source) -> bool {
-    rule.zone.is_none_or(|of| of == zone_id(zone))
+    let is_for = match rule.reach {
+        Reach::Everywhere => true,
+        // Zone 0 is in no account of its own, the others are in account 0.
+        Reach::Account(account) => zone > 0 && account == account_id(0),
+        Reach::Zone(of) => of == zone_id(zone),
+    };
+    is_for
         && match rule.target {
             AccessTarget::Ip(address) => address == source.address,
             AccessTarget::Range(prefix) => prefix.contains(source.address),
@@ -102,14 +108,16 @@ fn changes(ids: u16) -> impl Strategy<Value = Change> {
         AccessMode::Whitelist,
     ]);
     let levels = prop::sample::select(vec![
-        (Level::User, None),
-        (Level::Account, None),
-        // A zone whose id begins like "everywhere", two that begin alike.
-        (Level::Zone, Some(0)),
-        (Level::Zone, Some(1)),
+        (Level::User, Reach::Everywhere),
+        (Level::Account, Reach::Everywhere),
+        // What begins like "everywhere", and an account and a zone that begin alike.
+        (Level::Account, Reach::Account(account_id(0))),
+        (Level::Account, Reach::Account(account_id(1))),
+        (Level::Zone, Reach::Zone(zone_id(0))),
+        (Level::Zone, Reach::Zone(zone_id(1))),
     ]);
-    let put = (0..ids, modes, levels, targets()).prop_map(|(id, mode, (level, zone), target)| {
-        Change::Put(Rule { id: rule_id(id), level, zone: zone.map(zone_id), mode, target })
+    let put = (0..ids, modes, levels, targets()).prop_map(|(id, mode, (level, reach), target)| {
+        Change::Put(Rule { id: rule_id(id), level, reach, mode, target })
     });
     prop_oneof![4 => put, 1 => (0..ids).prop_map(|id| Change::Remove(rule_id(id)))]
 }
@@ -150,7 +158,9 @@ proptest! {
         shrink in prop::collection::vec((0..700_u16).prop_map(|id| Change::Remove(rule_id(id))), 0..700),
         sources in prop::collection::vec(sources(), 20),
     ) {
-        let (mut firewall, mut linear) = (Firewall::empty(), Linear::default());
+        let mut edit = Firewall::empty().edit();
+        (1..3).for_each(|zone| edit.put_zone(zone_id(zone), account_id(0)));
+        let (mut firewall, mut linear) = (edit.finish(), Linear::default());
         let mut earlier = vec![(firewall.clone(), linear.clone())];
         // Some changes together, as a publisher makes them; the earlier firewalls must stay as they were.
         for together in history.iter().chain(&shrink).collect::<Vec<_>>().chunks(300) {
@@ -180,7 +190,7 @@ fn many_come_and_go() {
         edit.put(&Rule {
             id: id(number),
             level: Level::User,
-            zone: None,
+            reach: Reach::Everywhere,
             mode: AccessMode::Block,
             target: AccessTarget::Ip(address(number)),
         });

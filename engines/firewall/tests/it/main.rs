@@ -3,11 +3,15 @@
 mod linear;
 mod verdicts;
 
-use bartizan_firewall::{Level, Rule, Source, Verdict};
-use bartizan_names::{AccessMode, AccessTarget, RuleId, ZoneId};
+use bartizan_firewall::{Level, Reach, Rule, Source, Verdict};
+use bartizan_names::{AccessMode, AccessTarget, AccountId, RuleId, ZoneId};
 
 pub(crate) fn zone_id(number: u8) -> ZoneId {
     ZoneId::from_bytes([number; 16])
+}
+
+pub(crate) fn account_id(number: u8) -> AccountId {
+    AccountId::from_bytes([number; 16])
 }
 
 /// Ids that share their first octets by the hundred, so that the index meets equal ones.
@@ -18,13 +22,14 @@ pub(crate) fn rule_id(number: u16) -> RuleId {
     RuleId::from_bytes(bytes)
 }
 
-/// `MODE LEVEL TARGET`, the level with the zone's number if it is for one: `block zone:1 192.0.2.0/24`.
+/// `MODE LEVEL TARGET`, the level with the number of the account or zone if it is for one: `block zone:1 192.0.2.0/24`.
 pub(crate) fn rule(number: u16, text: &str) -> Rule {
     let [mode, level, target] = text.split(' ').collect::<Vec<_>>()[..] else { panic!("{text}") };
-    let (level, zone) = match level.split_once(':') {
-        None if level == "user" => (Level::User, None),
-        None => (Level::Account, None),
-        Some((_, number)) => (Level::Zone, Some(zone_id(number.parse().unwrap()))),
+    let (level, reach) = match level.split_once(':') {
+        None if level == "user" => (Level::User, Reach::Everywhere),
+        None => (Level::Account, Reach::Everywhere),
+        Some(("account", number)) => (Level::Account, Reach::Account(account_id(number.parse().unwrap()))),
+        Some((_, number)) => (Level::Zone, Reach::Zone(zone_id(number.parse().unwrap()))),
     };
     let mode = match mode {
         "block" => AccessMode::Block,
@@ -33,7 +38,7 @@ pub(crate) fn rule(number: u16, text: &str) -> Rule {
         "managed" => AccessMode::ManagedChallenge,
         _ => AccessMode::Whitelist,
     };
-    Rule { id: rule_id(number), level, zone, mode, target: target.parse::<AccessTarget>().unwrap() }
+    Rule { id: rule_id(number), level, reach, mode, target: target.parse::<AccessTarget>().unwrap() }
 }
 
 /// `ADDRESS [COUNTRY] [NETWORK]`.

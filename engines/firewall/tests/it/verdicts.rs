@@ -1,11 +1,15 @@
 //! Few rules, and what they say.
 
-use bartizan_firewall::Firewall;
+use bartizan_firewall::{Firewall, Reach};
 
-use crate::{rule, rule_id, say, source, zone_id};
+use crate::{account_id, rule, rule_id, say, source, zone_id};
 
+/// Zones 1 and 3 are in account 1, zone 2 in account 2; zone 0 is in one whose rules are for everything.
 fn firewall(rules: &[&str]) -> Firewall {
     let mut edit = Firewall::empty().edit();
+    for (zone, account) in [(1, 1), (3, 1), (2, 2)] {
+        edit.put_zone(zone_id(zone), account_id(account));
+    }
     for (number, text) in rules.iter().enumerate() {
         edit.put(&rule(number as u16, text));
     }
@@ -39,6 +43,13 @@ fn allow_beats_challenge_beats_block_over_all_levels() {
         // Other zones' rules.
         (&["block zone:2 192.0.2.1"], "192.0.2.1", "allow"),
         (&["whitelist zone:2 192.0.2.1", "block user 192.0.2.1"], "192.0.2.1", "block 1"),
+        // Of the account of the zone, and of another.
+        (&["block account:1 192.0.2.1"], "192.0.2.1", "block 0"),
+        (&["block account:2 192.0.2.1"], "192.0.2.1", "allow"),
+        (&["whitelist account:2 192.0.2.1", "block user 192.0.2.1"], "192.0.2.1", "block 1"),
+        (&["whitelist account:1 192.0.2.0/24", "block zone:1 192.0.2.1"], "192.0.2.1", "allow 0"),
+        (&["block account:1 192.0.2.1", "block user 192.0.2.1", "block zone:1 192.0.2.1"], "192.0.2.1", "block 2"),
+        (&["block user 192.0.2.1", "block account:1 192.0.2.1"], "192.0.2.1", "block 1"),
         // Networks and countries.
         (&["block user DE"], "192.0.2.1 DE", "block 0"),
         (&["block user DE"], "192.0.2.1 FR", "allow"),
@@ -79,34 +90,41 @@ fn everywhere_no_zone_has_a_say() {
 #[test]
 fn rules_that_cannot_be_read_hold_up_their_scope() {
     let others = ["block zone:1 192.0.2.1", "whitelist zone:1 192.0.2.2", "challenge user 192.0.2.3"];
-    let with = |zone: Option<u8>| {
+    let with = |reach: Reach| {
         let mut edit = firewall(&others).edit();
-        edit.put_unread(rule_id(9), zone.map(zone_id));
+        edit.put_unread(rule_id(9), reach);
         edit.finish()
     };
-    for (unread, zone, from, expect) in [
-        (None, 1, "192.0.2.1", "block 0"),
-        (None, 1, "192.0.2.2", "allow 1"),
-        (None, 1, "192.0.2.3", "challenge 2"),
-        (None, 1, "192.0.2.4", "unknown 9"),
-        (None, 2, "2001:db8::1", "unknown 9"),
-        (Some(1), 1, "192.0.2.2", "allow 1"),
-        (Some(1), 1, "192.0.2.4", "unknown 9"),
-        (Some(1), 2, "192.0.2.4", "allow"),
-        (Some(0), 1, "192.0.2.4", "allow"),
+    let (everywhere, zone, account) =
+        (Reach::Everywhere, |zone| Reach::Zone(zone_id(zone)), |account| Reach::Account(account_id(account)));
+    for (unread, of, from, expect) in [
+        (everywhere, 1, "192.0.2.1", "block 0"),
+        (everywhere, 1, "192.0.2.2", "allow 1"),
+        (everywhere, 1, "192.0.2.3", "challenge 2"),
+        (everywhere, 1, "192.0.2.4", "unknown 9"),
+        (everywhere, 2, "2001:db8::1", "unknown 9"),
+        (zone(1), 1, "192.0.2.2", "allow 1"),
+        (zone(1), 1, "192.0.2.4", "unknown 9"),
+        (zone(1), 2, "192.0.2.4", "allow"),
+        (zone(0), 1, "192.0.2.4", "allow"),
+        (account(1), 1, "192.0.2.4", "unknown 9"),
+        (account(1), 3, "192.0.2.1", "unknown 9"),
+        (account(1), 1, "192.0.2.2", "allow 1"),
+        (account(1), 2, "192.0.2.4", "allow"),
+        (account(1), 0, "192.0.2.4", "allow"),
     ] {
-        assert_eq!(say(with(unread).decide(zone_id(zone), &source(from))), expect, "{unread:?}: {from} in {zone}");
+        assert_eq!(say(with(unread).decide(zone_id(of), &source(from))), expect, "{unread:?}: {from} in {of}");
     }
-    assert_eq!(say(with(None).decide_everywhere(&source("192.0.2.4"))), "unknown 9");
-    assert_eq!(say(with(Some(1)).decide_everywhere(&source("192.0.2.4"))), "allow");
+    assert_eq!(say(with(everywhere).decide_everywhere(&source("192.0.2.4"))), "unknown 9");
+    assert_eq!(say(with(zone(1)).decide_everywhere(&source("192.0.2.4"))), "allow");
     // It can be read again, or goes.
-    let mut edit = with(None).edit();
+    let mut edit = with(everywhere).edit();
     edit.put(&rule(9, "block user 192.0.2.5"));
     let read = edit.finish();
     assert_eq!(say(read.decide(zone_id(1), &source("192.0.2.4"))), "allow");
     assert_eq!(read.get(rule_id(9)), Some(rule(9, "block user 192.0.2.5")));
     let mut edit = read.edit();
-    edit.put_unread(rule_id(9), None);
+    edit.put_unread(rule_id(9), everywhere);
     edit.remove(rule_id(9));
     assert_eq!(say(edit.finish().decide(zone_id(1), &source("192.0.2.5"))), "allow");
 }
@@ -153,4 +171,25 @@ fn changes_leave_earlier_firewalls_alone() {
     assert_eq!(asked, ["allow", "block 0", "allow 0", "allow"]);
     assert_eq!([&none, &blocked, &moved, &removed].map(Firewall::len), [0, 1, 1, 0]);
     assert_eq!(say(moved.decide(zone_id(2), &from)), "allow");
+}
+
+/// A zone that goes, or comes into another account, is another one's.
+#[test]
+fn zones_come_and_go() {
+    let rules = firewall(&["block account:1 192.0.2.1", "block account:2 192.0.2.2"]);
+    let ask = |firewall: &Firewall| {
+        ["192.0.2.1", "192.0.2.2"].map(|from| say(firewall.decide(zone_id(1), &source(from)))).join(", ")
+    };
+    assert_eq!(ask(&rules), "block 0, allow");
+    let mut edit = rules.edit();
+    edit.put_zone(zone_id(1), account_id(2));
+    let moved = edit.finish();
+    let mut edit = moved.edit();
+    edit.remove_zone(zone_id(1));
+    edit.remove_zone(zone_id(7));
+    assert_eq!([ask(&moved), ask(&edit.finish()), ask(&rules)], ["allow, block 1", "allow, allow", "block 0, allow"]);
+    let explained = rules.explain(zone_id(3), &source("192.0.2.1"));
+    assert_eq!(explained, [rule(0, "block account:1 192.0.2.1")]);
+    assert_eq!(rules.get(rule_id(1)), Some(rule(1, "block account:2 192.0.2.2")));
+    assert_eq!(say(rules.decide_everywhere(&source("192.0.2.1"))), "allow");
 }
