@@ -48,6 +48,15 @@ impl<K: Copy + Eq + Hash> Throttle<K> {
         self.with(key, now, |bucket| !bucket.has_one()).unwrap_or(true)
     }
 
+    /// Whether it did not come lately.
+    pub fn is_new(&self, key: &K, now: Instant) -> bool {
+        let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
+        sources.get_mut(key).is_none_or(|bucket| {
+            bucket.refill(self.rate, now);
+            bucket.is_full(self.rate)
+        })
+    }
+
     /// The bucket of a source; none where the table is full of others.
     fn with<T>(&self, key: K, now: Instant, count: impl FnOnce(&mut Bucket) -> T) -> Option<T> {
         let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
@@ -125,6 +134,10 @@ mod tests {
         throttle.give_back((1, 1), now);
         assert!((0..2).all(|_| throttle.take((1, 1), now).is_ok()) && throttle.take((1, 1), now).is_err());
         assert_eq!((throttle.is_over((1, 1), now), throttle.is_over((1, 2), now)), (true, false));
+        let later = now + Duration::from_secs(61);
+        let is_new =
+            [((1, 1), now), ((1, 2), now), ((1, 3), now), ((1, 1), later)].map(|(key, at)| throttle.is_new(&key, at));
+        assert_eq!(is_new, [false, true, true, true]);
     }
 
     #[test]

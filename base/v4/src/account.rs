@@ -181,6 +181,32 @@ pub struct Role {
     pub permissions: Grants,
 }
 
+/// That the caller is invited to an account, in the words of before memberships.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Invite {
+    /// That of the membership.
+    pub id: String,
+    #[schema(value_type = String)]
+    pub invited_member_id: UserId,
+    pub invited_member_email: String,
+    /// Of the account.
+    #[schema(value_type = String)]
+    pub organization_id: AccountId,
+    pub organization_name: String,
+    /// Always false.
+    pub organization_is_enforcing_twofactor: bool,
+    /// Always null: the history of the account says who invited whom.
+    pub invited_by: Option<String>,
+    #[schema(value_type = String, format = DateTime)]
+    pub invited_on: Timestamp,
+    /// Always null: it stays until it is answered or taken back.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub expires_on: Option<Timestamp>,
+    pub roles: Vec<Role>,
+    /// `pending`; `accepted` or `rejected` in the answer to whoever answers it.
+    pub status: String,
+}
+
 /// That the caller belongs to an account.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Membership {

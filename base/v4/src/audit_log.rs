@@ -78,6 +78,9 @@ pub struct AuditMetadata {
     /// Method and route of the call.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub route: Option<String>,
+    /// Of which import it is a part, if that took more than one change. The undoing of one undoes them all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub import: Option<String>,
     /// How many objects the entry is about, if it is not one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub objects: Option<u64>,
@@ -116,13 +119,17 @@ pub struct UndoBody {
     pub force: bool,
 }
 
-/// What was, or would be, done to undo a change: all of it as one change, or nothing.
+/// What was, or would be, done to undo a change: all of it as one change, or nothing. An import that took many changes is taken
+/// back in as many.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Undone {
     pub revision: u64,
     /// False if it was only asked what would be done.
     pub done: bool,
     pub changes: Vec<UndoneChange>,
+    /// How many there are, where they are not all in `changes`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub objects: Option<u64>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]

@@ -1,7 +1,7 @@
 //! `…/firewall/access_rules/rules`: who may come in, by address, range, network or country.
 //!
-//! Below `/user`, `/accounts/{account_id}` and `/zones/{zone_id}` alike: a plain resource. A rule belongs to the scope in
-//! which it was made, and is seen and found there only. Its id follows from scope and target, so that a second rule for the
+//! Below `/user`, `/accounts/{account_id}` and `/zones/{zone_id}` alike: a plain resource. Those of an account are for all its
+//! zones; those of the edge's own account, and of its users, for everything. A rule belongs to the scope in which it was made, and is seen and found there only. Its id follows from scope and target, so that a second rule for the
 //! same is found without a search, and two who make it at once meet.
 
 use bartizan_model::{
@@ -65,12 +65,6 @@ impl Editable for AccessRules {
     type Body = AccessRuleBody;
 
     fn make(here: &Here<'_>, change: &mut Change, body: &AccessRuleBody) -> Result<StoredAccessRule, Error> {
-        // They hold for all visitors of the edge, whosever zone they come for.
-        if matches!(here.scope, Scope::Account(account) if account != here.api.facts().account) {
-            let detail =
-                "rules of an account hold on the whole edge, so that its own account alone has them; make it in a zone";
-            return Err(Fault::NotAllowed.because(detail));
-        }
         let mode = parse_mode(body.mode.value())?;
         let configuration = target_configuration(&parse_new_target(body.configuration.value())?);
         let notes = Rule::parse_notes(body.notes.value())?;

@@ -1,22 +1,27 @@
 //! `/accounts/{account_id}/audit_logs` and `/user/audit_logs`: who changed what, by which token and from where.
 //!
-//! Entries are made by the store with each change (`bartizan_store`, audit), and stay for a year.
+//! Entries are made by the store with each change (`bartizan_store`, audit), and stay for a year, or as long as the operator says.
 //!
 //! ```text
 //! look     where entries are looked for, and which are taken, within a budget
 //! sight    who sees an entry: whoever may read the object by its own route
 //! shown    what of a document is shown: what its shape names
 //! people   who is behind them, and what zones are called that may be gone
+//! export   all of it as a file, a piece at a time
+//! through  through what a change came
 //! undo     what a change did, put back by a change of its own
 //! ```
 
+mod export;
 mod look;
 mod people;
 mod shown;
 mod sight;
+mod through;
 mod undo;
 
-use axum::extract::State;
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse, Response};
 use bartizan_names::{Prefix, Timestamp, UserId, ZoneId};
 use bartizan_store::{AuditEntry, AuditPlace, Direction};
 use bartizan_v4::audit_log::AuditLog;
@@ -28,7 +33,7 @@ use self::sight::Sight;
 use crate::auth::{needs, needs_somewhere};
 use crate::caller::Caller;
 use crate::error::{Error, Fault};
-use crate::extract::{Ids, Query};
+use crate::extract::{Ids, Patience, Query};
 use crate::path::AccountScope;
 use crate::permission::Permission;
 use crate::reply::{PageSizes, Reply, direction};
@@ -86,6 +91,10 @@ struct Params {
     direction: Option<String>,
     /// Leaves out what belongs to the user and not to an account.
     hide_user_logs: Option<bool>,
+    /// All of it as a file of comma-separated values, whatever the page. `format=csv` is the same.
+    export: Option<bool>,
+    /// `json` (the default) or `csv`. An extra of this edge.
+    format: Option<String>,
     page: Option<u32>,
     per_page: Option<u32>,
 }
@@ -96,18 +105,23 @@ struct Params {
     path = "/accounts/{account_id}/audit_logs",
     tag = "Audit logs",
     params(("account_id" = String, Path), Params),
-    responses((status = 200, body = bartizan_v4::Envelope<Vec<AuditLog>>))
+    responses((status = 200, content(
+        (bartizan_v4::Envelope<Vec<AuditLog>> = "application/json"),
+        (String = "text/csv")
+    )))
 )]
 async fn of_account(
     State(api): State<Api>,
     caller: Caller,
     Ids((account,)): Ids<(AccountScope,)>,
     Query(params): Query<Params>,
-) -> Result<Reply<Vec<AuditLog>>, Error> {
+    request: Request,
+) -> Result<Response, Error> {
     // As somebody who acts in that one: what is in other accounts of theirs is in the log of those.
     let account = account.of(&caller)?;
     let caller = caller.acting_in(account);
-    list(&api, caller, params, Whose::Everybody).await
+    let patience = request.extensions().get::<Patience>().cloned();
+    answer(api, caller, params, Whose::Everybody, patience).await
 }
 
 /// The changes that a user made, the newest first.
@@ -116,14 +130,19 @@ async fn of_account(
     path = "/user/audit_logs",
     tag = "Audit logs",
     params(Params),
-    responses((status = 200, body = bartizan_v4::Envelope<Vec<AuditLog>>))
+    responses((status = 200, content(
+        (bartizan_v4::Envelope<Vec<AuditLog>> = "application/json"),
+        (String = "text/csv")
+    )))
 )]
 async fn of_user(
     State(api): State<Api>,
     caller: Caller,
     Query(params): Query<Params>,
-) -> Result<Reply<Vec<AuditLog>>, Error> {
-    list(&api, caller, params, Whose::Own).await
+    request: Request,
+) -> Result<Response, Error> {
+    let patience = request.extensions().get::<Patience>().cloned();
+    answer(api, caller, params, Whose::Own, patience).await
 }
 
 /// Whose changes are listed.
@@ -133,20 +152,42 @@ enum Whose {
     Own,
 }
 
+impl Whose {
+    fn of(self, caller: &Caller) -> Option<UserId> {
+        match self {
+            Whose::Everybody => None,
+            Whose::Own => Some(caller.user),
+        }
+    }
+}
+
+async fn answer(
+    api: Api,
+    caller: Caller,
+    params: Params,
+    whose: Whose,
+    patience: Option<Patience>,
+) -> Result<Response, Error> {
+    let is_csv = match params.format.as_deref() {
+        None => params.export == Some(true),
+        Some("json") => false,
+        Some("csv") => true,
+        Some(other) => return Err(Fault::BadQuery.because(format!("format: {other:?} is neither json nor csv"))),
+    };
+    if !is_csv {
+        return list(&api, caller, params, whose).await.map(IntoResponse::into_response);
+    }
+    export::answer(api, caller, params, whose, patience).await
+}
+
 async fn list(api: &Api, caller: Caller, params: Params, whose: Whose) -> Result<Reply<Vec<AuditLog>>, Error> {
     let page = SIZES.page(params.page, params.per_page);
     let is_upwards = ascends(&params);
     let edge = api.facts().account;
     let found = api
-        .read_list(move |view| {
-            let by = match whose {
-                Whose::Everybody => None,
-                Whose::Own => Some(caller.user),
-            };
-            match Wanted::read(view, params, by)? {
-                Some(wanted) => look(view, &Sight::new(&caller, edge), &wanted, page, BUDGET),
-                None => Ok(Found::default()),
-            }
+        .read_list(move |view| match Wanted::read(view, params, whose.of(&caller))? {
+            Some(wanted) => look(view, &Sight::new(&caller, edge), &wanted, page, BUDGET),
+            None => Ok(Found::default()),
         })
         .await?;
     let Found { entries, total, without_document, stopped_at, is_blind } = found;

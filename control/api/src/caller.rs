@@ -149,6 +149,12 @@ impl Caller {
         Caller { account, ..self }
     }
 
+    /// The same, whose changes say this behind their route.
+    pub(crate) fn saying(&self, what: &str) -> Caller {
+        let route = self.route.as_deref().map(|route| format!("{route} {what}").into());
+        Caller { route, ..self.clone() }
+    }
+
     /// From where, for the change log.
     pub(crate) fn client(&self) -> Option<IpAddr> {
         self.proof.from
@@ -183,20 +189,25 @@ impl Caller {
     }
 }
 
-impl Change {
-    /// Judges a caller again, by the state that this change is made on, and until it lands: they were let in by the head of
-    /// their call, and its body may have come long after.
-    pub(crate) fn admit(&mut self, caller: &Caller) -> Result<(), Error> {
-        let unknown = match (caller.token, caller.session) {
+impl Caller {
+    /// Judges the caller again, by a newer state than that of their call. What the call may do was decided by what it could
+    /// do then: if that is another now, it is to be made again.
+    pub(crate) fn again(&self, view: &View, at: Timestamp) -> Result<Caller, Error> {
+        let unknown = match (self.token, self.session) {
             (Some(_), _) => Fault::UnknownToken,
             (None, Some(_)) => Fault::SessionEnded,
             (None, None) => Fault::UnknownKey,
         };
-        let now = Arc::clone(&caller.proof).caller(self, self.now())?.ok_or(unknown)?;
-        // What the call may do was decided by what it could do then. Made again, it is decided anew.
-        if !now.is_as(caller) {
-            return Err(Fault::Busy.because("what you may do was changed meanwhile"));
-        }
+        let now = Arc::clone(&self.proof).caller(view, at)?.ok_or(unknown)?.acting_in(self.account);
+        if now.is_as(self) { Ok(now) } else { Err(Fault::Busy.because("what you may do was changed meanwhile")) }
+    }
+}
+
+impl Change {
+    /// Judges a caller again, by the state that this change is made on, and until it lands: they were let in by the head of
+    /// their call, and its body may have come long after.
+    pub(crate) fn admit(&mut self, caller: &Caller) -> Result<(), Error> {
+        let now = caller.again(self, self.now())?;
         now.by.iter().try_for_each(|key| self.guard(key))
     }
 }

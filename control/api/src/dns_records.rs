@@ -19,7 +19,8 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 pub use self::import::foretold;
-pub(crate) use self::import::undo_all;
+pub(crate) use self::import::{Changed, Mode as ImportMode, TakenBack, read_import, take_back, undo_all, waited_for};
+pub use self::lines::write as write_line;
 use self::query::Params;
 use self::rules::beside_others;
 use crate::auth::needs;

@@ -282,6 +282,11 @@ impl Error {
         Error { pointer: Some(pointer.into()), ..self }
     }
 
+    /// The call has no body in which something could be wrong.
+    pub(crate) fn nowhere(self) -> Error {
+        Error { pointer: None, ..self }
+    }
+
     /// The fault lies inside the field `outer`.
     pub(crate) fn inside(self, outer: &str) -> Error {
         let pointer = format!("{outer}{}", self.pointer.as_deref().unwrap_or_default());

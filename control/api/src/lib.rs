@@ -15,7 +15,7 @@
 //! ```text
 //! whole       bootstrap · page · router · serve
 //! background  deletions · renewals
-//! resources   accounts · certificates · zones · resource · tokens · sessions · users · members · user · settings ·
+//! resources   accounts · certificates · zones · resource · tokens · sessions · users · members · user · invites · settings ·
 //!             zone_facts · dnssec · tunnels · apps · owner_names · dns_records · dns_trace · page_rules · tunnel_routes · pops · app_addresses ·
 //!             spectrum · access_rules · firewall · audit_logs · edge · status · ips · probes
 //! guard       here · state (Api) · auth
@@ -53,6 +53,7 @@ mod firewall;
 mod front;
 mod here;
 mod idempotency;
+mod invites;
 mod ips;
 mod keeper;
 mod last_used;
@@ -100,7 +101,7 @@ pub use bootstrap::{BootstrapError, Entry, Preset, SetUp, bootstrap};
 pub use caller::read_token;
 pub use calls::CALLS_USUAL;
 pub use cookie_secrets::declare_cookie_secrets;
-pub use dns_records::foretold;
+pub use dns_records::{foretold, write_line};
 pub use error::{Error, Fault};
 pub use extract::{BODY_MAX, Peer};
 pub use last_used::FILE as TOKEN_USES_FILE;

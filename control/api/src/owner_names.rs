@@ -48,6 +48,18 @@ impl View {
         }
     }
 
+    /// A name may lead to no tunnel of another account: what goes there is theirs. One that is nowhere may come from elsewhere;
+    /// the edge leads nobody to it whosever it is (`publish/src/part/hosts.rs`).
+    fn refuse_tunnels_of_others(&self, zone: &Zone, records: &[Record]) -> Result<(), Error> {
+        for tunnel in records.iter().filter_map(Record::tunnel_target) {
+            if !self.has(&Key::tunnel(zone.account, tunnel))? && self.0.has_tunnel(tunnel)? {
+                let detail = format!("the tunnel {tunnel} is another account's");
+                return Err(Fault::RecordInvalid.because(detail).at("/content"));
+            }
+        }
+        Ok(())
+    }
+
     /// The applications that a name leads to.
     pub(crate) fn apps_at(&self, zone: ZoneId, owner: &Name) -> Result<Vec<Application>, Error> {
         let ids = self.app_ids_at(zone, owner)?;
@@ -118,6 +130,7 @@ impl Change {
     /// The same for an import, which is alone at its names while it goes on.
     pub(crate) fn put_imported_records(&mut self, zone: &Zone, owner: &Name, records: &[Record]) -> Result<(), Error> {
         bartizan_publish::check(&zone.name, records)?;
+        self.refuse_tunnels_of_others(zone, records)?;
         let known = self.name_document(zone.id, owner)?;
         if !records.is_empty() && !known.apps.is_empty() {
             let apps: Vec<String> = self.apps_at(zone.id, owner)?.iter().map(apps::called).collect();

@@ -3,8 +3,9 @@
 //! Tries are counted for each source, and for each user. Nobody is locked out by others: while a user's password is being
 //! guessed, from however many places, each source has fewer tries for that user, but one that has made none yet has its
 //! own. A source may be many people (a proxy, a machine with many processes): each of its users has tries of their own, and
-//! whoever had the right password from there before is not troubled by what others there try. It is the same for an
-//! address that is no user's, in its answers and in its time.
+//! whoever had the right password from there before is not troubled by what others there try. Where others use up the tries
+//! of a source, those for users of whom nobody there tried lately have some of their own. It is the same for an address that
+//! is no user's, in its answers and in its time.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -20,6 +21,9 @@ use crate::writes::blocking;
 
 /// Wrong passwords of a source, for all users of whom it has not shown the right one.
 const OF_SOURCE: (u32, Duration) = (50, Duration::from_secs(300));
+
+/// Wrong passwords of a source beyond that, for users of whom it tried none lately.
+const OF_NEW: (u32, Duration) = (10, Duration::from_secs(300));
 
 /// Wrong passwords of a source for one user.
 const OF_PAIR: (u32, Duration) = (10, Duration::from_secs(300));
@@ -43,10 +47,18 @@ const COME_AGAIN: Duration = Duration::from_secs(1);
 /// Whose password is guessed: of an address, be it a user's or not.
 type Whom = [u8; 16];
 
+/// Those that a source has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Tries {
+    Usual,
+    New,
+}
+
 pub(crate) struct Passwords {
     hashing: Arc<Semaphore>,
     waiting: Semaphore,
     sources: Throttle,
+    new: Throttle,
     users: Throttle<Whom>,
     guessed: Throttle<(SourceKey, Whom)>,
     pairs: Throttle<(SourceKey, Whom)>,
@@ -61,6 +73,7 @@ impl Default for Passwords {
             hashing: Arc::new(Semaphore::new(half.clamp(1, HASHES_MAX))),
             waiting: Semaphore::new(WAITING_MAX),
             sources: Throttle::new(OF_SOURCE.0, OF_SOURCE.1),
+            new: Throttle::new(OF_NEW.0, OF_NEW.1),
             users: Throttle::new(OF_USER.0, OF_USER.1),
             guessed: Throttle::new(OF_SOURCE_FOR_USER.0, OF_SOURCE_FOR_USER.1),
             pairs: Throttle::new(OF_PAIR.0, OF_PAIR.1),
@@ -84,15 +97,19 @@ impl Passwords {
         let source = from.map(SourceKey::widest);
         // Counted before, so that tries which are made at once are all counted.
         let had_it = source.is_some_and(|source| self.had_it((source, whom)));
-        if let Some(source) = source {
-            self.count(source, whom, had_it, now).map_err(|wait| Error::from(Fault::TooManyTries).after(wait))?;
-        }
+        let taken = match source {
+            None => None,
+            Some(source) => {
+                let taken = self.count(source, whom, had_it, now);
+                taken.map_err(|wait| Error::from(Fault::TooManyTries).after(wait))?
+            }
+        };
         let is_right = self.run(move || is_password(&password, kept.as_deref())).await?;
         match source {
             Some(source) if is_right => {
                 let pair = (source, whom);
-                if !had_it {
-                    self.sources.give_back(source, now);
+                if let Some(taken) = taken {
+                    self.of(taken).give_back(source, now);
                     self.guessed.give_back(pair, now);
                 }
                 self.pairs.give_back(pair, now);
@@ -105,15 +122,27 @@ impl Passwords {
         Ok(is_right)
     }
 
-    /// Counts a try. An error says how long to wait.
-    fn count(&self, source: SourceKey, whom: Whom, had_it: bool, now: Instant) -> Result<(), Duration> {
+    /// Counts a try; from which tries of the source it was taken, if from any. An error says how long to wait.
+    fn count(&self, source: SourceKey, whom: Whom, had_it: bool, now: Instant) -> Result<Option<Tries>, Duration> {
         if had_it {
-            return self.pairs.take((source, whom), now);
+            return self.pairs.take((source, whom), now).map(|()| None);
         }
-        self.sources.take(source, now)?;
+        let taken = match self.sources.take(source, now) {
+            Ok(()) => Tries::Usual,
+            Err(_) if self.pairs.is_new(&(source, whom), now) => self.new.take(source, now).map(|()| Tries::New)?,
+            Err(wait) => return Err(wait),
+        };
         let of_user = if self.users.is_over(whom, now) { self.guessed.take((source, whom), now) } else { Ok(()) };
         // What is refused for one user takes nothing from the others.
-        of_user.and_then(|()| self.pairs.take((source, whom), now)).inspect_err(|_| self.sources.give_back(source, now))
+        let of_pair = of_user.and_then(|()| self.pairs.take((source, whom), now));
+        of_pair.inspect_err(|_| self.of(taken).give_back(source, now)).map(|()| Some(taken))
+    }
+
+    fn of(&self, tries: Tries) -> &Throttle {
+        match tries {
+            Tries::Usual => &self.sources,
+            Tries::New => &self.new,
+        }
     }
 
     fn had_it(&self, pair: (SourceKey, Whom)) -> bool {
@@ -220,16 +249,39 @@ mod tests {
         for number in OF_PAIR.0..OF_SOURCE.0 {
             assert_eq!(is(&format!("{number}@example.com"), "wrong").await, "false");
         }
-        assert_eq!(is("new@example.com", PASSWORD).await, "TooManyTries");
         for email in ["known@example.com", "other@example.com"] {
             assert_eq!(is(email, PASSWORD).await, "true", "{email}");
         }
-        assert_eq!(is("new@example.com", PASSWORD).await, "TooManyTries", "others' logins give it no tries");
         // Their own tries are counted all the same.
         for _ in 0..OF_PAIR.0 {
             assert_eq!(is("known@example.com", "wrong").await, "false");
         }
         assert_eq!(is("known@example.com", PASSWORD).await, "TooManyTries");
+    }
+
+    /// Where others have used up the tries of a source, some are left for those for whom nobody there tried lately.
+    #[test]
+    fn who_comes_for_the_first_time_has_some_tries() {
+        let (passwords, now) = (Passwords::default(), Instant::now());
+        let source = SourceKey::from(IpAddr::from([192, 0, 2, 1]));
+        let whom = |number: u32| -> Whom { u128::from(number).to_be_bytes() };
+        let count = |number: u32| passwords.count(source, whom(number), false, now);
+        for number in 0..OF_SOURCE.0 {
+            assert_eq!(count(number), Ok(Some(Tries::Usual)));
+        }
+        // A right password takes none of them.
+        for number in 100..120 {
+            assert_eq!(count(number), Ok(Some(Tries::New)));
+            passwords.of(Tries::New).give_back(source, now);
+        }
+        // Who was tried there gets none, and takes none.
+        assert!((0..OF_SOURCE.0).all(|number| count(number).is_err()));
+        for number in 200..200 + OF_NEW.0 {
+            assert_eq!(count(number), Ok(Some(Tries::New)));
+        }
+        assert!(count(300).is_err());
+        assert_eq!(passwords.count(source, whom(300), true, now), Ok(None), "who had the right one");
+        assert!(passwords.count(SourceKey::from(IpAddr::from([192, 0, 2, 2])), whom(0), false, now).is_ok());
     }
 
     /// More than wait at most, at once.

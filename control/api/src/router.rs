@@ -29,8 +29,8 @@ use crate::state::{Api, Background, Dependencies, Facts};
 use crate::turns::Turns;
 use crate::writes::Writes;
 use crate::{
-    access_rules, accounts, audit_logs, dns_records, dns_trace, dnssec, edge, firewall, front, ips, keeper, members,
-    openapi, page, page_rules, pops, probes, sessions, settings, spectrum, status, tokens, tunnel_routes, tunnels,
+    access_rules, accounts, audit_logs, dns_records, dns_trace, dnssec, edge, firewall, front, invites, ips, keeper,
+    members, openapi, page, page_rules, pops, probes, sessions, settings, spectrum, status, tokens, tunnel_routes, tunnels,
     user, users, zone_facts, zones,
 };
 
@@ -94,6 +94,7 @@ impl Background {
 fn dialect(api: &Api) -> OpenApiRouter<Api> {
     OpenApiRouter::with_openapi(openapi::empty(&api.facts().version))
         .merge(user::routes(api))
+        .merge(invites::routes(api))
         .merge(users::routes(api))
         .merge(sessions::routes(api))
         .merge(tokens::routes(api))

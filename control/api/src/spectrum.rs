@@ -172,6 +172,7 @@ pub(crate) fn put_back(
     before: &StoredApp,
 ) -> Result<(), Error> {
     let mut app = apps::parse(before)?;
+    refuse_name_of_api(here.api, &app)?;
     let old = now.map(apps::parse).transpose()?;
     let addresses = Addresses::to_give(change, here.api)?;
     app_addresses::assign(change, &addresses, &here.zone()?, old.as_ref(), &mut app)?;
@@ -184,6 +185,17 @@ pub(crate) fn take_back(here: &Here<'_>, change: &mut Change, now: Option<&Store
     now.map_or(Ok(()), |now| SpectrumApps::delete(here, change, now.id))
 }
 
+/// Browsers send the cookies of a host to all of its ports (RFC 6265 §8.5): whoever had an application under a name of the API
+/// would get the sessions of those who log in there.
+fn refuse_name_of_api(api: &Api, app: &Application) -> Result<(), Error> {
+    let name = app.name.to_string();
+    if api.facts().api_names.iter().any(|one| one.trim_end_matches('.').eq_ignore_ascii_case(&name)) {
+        let detail = format!("{name} is a name of the API, whose sessions browsers would send there too");
+        return Err(Fault::AppDns.because(detail).at("/dns/name"));
+    }
+    Ok(())
+}
+
 /// The application that `body` asks for, in place of `old` if that is given, with its addresses.
 fn assigned(
     here: &Here<'_>,
@@ -194,6 +206,7 @@ fn assigned(
 ) -> Result<Application, Error> {
     let zone = here.zone()?;
     let mut app = Application::parse_body(&zone, id, body)?;
+    refuse_name_of_api(here.api, &app)?;
     let old = old.map(apps::parse).transpose()?;
     let addresses = Addresses::to_give(change, here.api)?;
     app_addresses::assign(change, &addresses, &zone, old.as_ref(), &mut app)?;

@@ -13,7 +13,7 @@ use bartizan_observed::{Measured, Observed, openmetrics};
 use bartizan_quotas::{Rarely, Throttle};
 use bartizan_routes::Pools;
 use bartizan_seal as seal;
-use bartizan_store::Store;
+use bartizan_store::{AuditRetention, Store};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use http::HeaderMap;
@@ -207,6 +207,11 @@ impl Api {
     /// The newest revision.
     pub(crate) fn head(&self) -> u64 {
         self.0.given.store.watch().borrow().0
+    }
+
+    /// How much of the audit stays.
+    pub(crate) fn audit_kept(&self) -> AuditRetention {
+        self.0.given.store.audit_kept()
     }
 
     /// Seals the secrets of tunnels.

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use axum::extract::State;
 use bartizan_observed::Problem;
-use bartizan_store::{AUDIT_BYTES_MAX, AUDIT_KEPT_DAYS, AuditExtent};
+use bartizan_store::AuditExtent;
 use bartizan_v4::{Status, StatusAudit, StatusProblem};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -31,6 +31,7 @@ async fn status(State(api): State<Api>, _: Caller) -> Result<Reply<Status>, Erro
     let lag = api.observed().lag(api.head());
     let problems: Vec<_> = api.observed().problems(Instant::now()).into_iter().map(sent).collect();
     let id = api.facts().pop.id;
+    let kept = api.audit_kept();
     let (pop, audit) = api.read(move |view| Ok((view.pop_document(id)?, view.0.audit_extent().ok()))).await?;
     Ok(Reply::of(Status {
         state: if problems.is_empty() { "ok" } else { "degraded" }.to_owned(),
@@ -41,9 +42,9 @@ async fn status(State(api): State<Api>, _: Caller) -> Result<Reply<Status>, Erro
         audit: audit.map(|AuditExtent { entries, bytes, since }| StatusAudit {
             entries,
             bytes,
-            bytes_max: AUDIT_BYTES_MAX,
+            bytes_max: kept.bytes,
             since,
-            days_max: AUDIT_KEPT_DAYS,
+            days_max: kept.days,
         }),
     }))
 }

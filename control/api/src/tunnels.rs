@@ -275,6 +275,13 @@ pub(crate) fn put_back(change: &mut Change, now: &StoredTunnel, new: &StoredTunn
     change.put_tunnel(new)
 }
 
+/// A deleted tunnel as it was, under the name that it had: its connectors are let in again.
+pub(crate) fn bring_back(change: &mut Change, tunnel: &StoredTunnel) -> Result<(), Error> {
+    change.move_name(None, name_key(tunnel), tunnel.id, Error::from(Fault::TunnelExists).at("/name"))?;
+    change.guard(&Key::tunnel(tunnel.account_tag, tunnel.id))?;
+    change.put_tunnel(tunnel)
+}
+
 /// What the document of a tunnel still tells when the rest cannot be read.
 #[derive(serde::Deserialize)]
 struct Remains {

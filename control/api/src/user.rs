@@ -19,7 +19,7 @@ use crate::reply::{Page, PageSizes, Reply};
 use crate::rights::Rights;
 use crate::roles::{RoleRow, grants};
 use crate::state::Api;
-use crate::transaction::View;
+use crate::transaction::{Change, View};
 
 pub(crate) fn routes(api: &Api) -> OpenApiRouter<Api> {
     OpenApiRouter::new()
@@ -194,30 +194,54 @@ async fn answer(
     Ids((id,)): Ids<(String,)>,
     Body(body): Body<MembershipBody>,
 ) -> Result<Reply<Membership>, Error> {
-    let accepts = match body.status.value().map(String::as_str) {
-        Some("accepted") => true,
-        Some("rejected") => false,
-        _ => return Err(Fault::MemberBody.because("status must be accepted or rejected").at("/status")),
-    };
+    let answer = wanted(&body)?;
     let actor = caller.clone();
     let answered = api
         .change(&actor, move |change| {
             let old = own(change, &caller, &id)?;
-            if !accepts {
-                change.keep_an_administrator(&old)?;
-                change.delete_membership(&old)?;
-                let sent = sent_membership(change, old)?;
-                return Ok(sent.map(|sent| Membership { status: "rejected".to_owned(), ..sent }));
-            }
-            let status = MembershipStatus::Accepted;
-            let new = StoredMembership { status, modified_on: change.now(), ..old.clone() };
-            if old.status != status {
-                change.put_membership(&new)?;
-            }
-            sent_membership(change, new)
+            let decided = decided(change, old, answer)?;
+            let sent = sent_membership(change, decided)?;
+            Ok(sent.map(|sent| Membership { status: answer.word().to_owned(), ..sent }))
         })
         .await?;
     answered.map(Reply::of).ok_or_else(|| Fault::MemberUnknown.into())
+}
+
+/// What somebody says to an invitation.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Answer {
+    Accepted,
+    Rejected,
+}
+
+impl Answer {
+    pub(crate) const fn word(self) -> &'static str {
+        match self {
+            Answer::Accepted => "accepted",
+            Answer::Rejected => "rejected",
+        }
+    }
+}
+
+pub(crate) fn wanted(body: &MembershipBody) -> Result<Answer, Error> {
+    let said = body.status.value().map(String::as_str);
+    let found = [Answer::Accepted, Answer::Rejected].into_iter().find(|answer| said == Some(answer.word()));
+    found.ok_or_else(|| Fault::MemberBody.because("status must be accepted or rejected").at("/status"))
+}
+
+/// A membership as it is after an answer. One that was rejected is gone, and an account keeps somebody who decides.
+pub(crate) fn decided(change: &mut Change, old: StoredMembership, answer: Answer) -> Result<StoredMembership, Error> {
+    if answer == Answer::Rejected {
+        change.keep_an_administrator(&old)?;
+        change.delete_membership(&old)?;
+        return Ok(old);
+    }
+    if old.status == MembershipStatus::Accepted {
+        return Ok(old);
+    }
+    let new = StoredMembership { status: MembershipStatus::Accepted, modified_on: change.now(), ..old };
+    change.put_membership(&new)?;
+    Ok(new)
 }
 
 /// Leaves an account.
@@ -240,7 +264,7 @@ async fn leave(State(api): State<Api>, caller: Caller, Ids((id,)): Ids<(String,)
 }
 
 /// A membership of the caller's by its id.
-fn own(view: &View, caller: &Caller, id: &str) -> Result<StoredMembership, Error> {
+pub(crate) fn own(view: &View, caller: &Caller, id: &str) -> Result<StoredMembership, Error> {
     let found = view.memberships(caller.user)?.into_iter().find(|membership| membership.id == id);
     found.ok_or_else(|| Fault::MemberUnknown.into())
 }

@@ -350,6 +350,30 @@ pub(crate) fn refuse_more(caller: &Caller, view: &View, memberships: &[StoredMem
     Ok(())
 }
 
+/// A deleted user as they were, in the accounts in which they were.
+pub(crate) fn put_back(
+    caller: &Caller,
+    change: &mut Change,
+    user: StoredUser,
+    memberships: &[StoredMembership],
+) -> Result<(), Error> {
+    refuse_more(caller, change, memberships)?;
+    if change.0.list_kind(Kind::User, USERS_MAX)?.len() >= USERS_MAX {
+        return Err(Fault::UserBody.because(format!("there are {USERS_MAX} users already; delete some")));
+    }
+    change.take_name(email_key(&user.email), user.id, Fault::UserExists)?;
+    change.put(Key::user(user.id), &StoredUser { modified_on: change.now(), ..user })?;
+    for membership in memberships {
+        if !change.has(&Key::account(membership.account))? {
+            return Err(
+                Fault::UndoRefused.because(format!("they were in account {}, which is gone", membership.account))
+            );
+        }
+        change.put_membership(membership)?;
+    }
+    Ok(())
+}
+
 fn sent(user: StoredUser) -> EdgeUser {
     EdgeUser {
         id: user.id,

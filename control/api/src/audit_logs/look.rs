@@ -15,6 +15,7 @@ use bartizan_v4::audit_log::{
 
 use super::people::People;
 use super::sight::Sight;
+use super::through::Through;
 use super::{Wanted, shown};
 use crate::error::Error;
 use crate::reply::Page;
@@ -91,6 +92,34 @@ pub(super) fn look(
     Ok(found)
 }
 
+/// Entries in `range` until the budget is spent, and what is left of the range: none at its end. `reserve` is what of the
+/// budget one entry may show.
+pub(super) fn piece(
+    view: &View,
+    sight: &Sight<'_>,
+    wanted: &Wanted,
+    mut range: AuditRange,
+    mut left: Budget,
+    reserve: usize,
+) -> Result<(Vec<AuditLog>, Option<AuditRange>), Error> {
+    let (mut people, mut told_of, mut without_document) = (People::default(), Vec::new(), 0);
+    let mut entries = Merged::new(sources(sight, wanted), range, wanted.direction);
+    let mut last: Option<AuditPlace> = None;
+    while left.entries > 0 && left.shown_bytes >= reserve {
+        let Some(entry) = entries.next(view)? else { return Ok((told_of, None)) };
+        left.entries -= 1;
+        match wanted.direction {
+            Direction::Ascending => range.first = AuditPlace(entry.place.0.saturating_add(1)),
+            Direction::Descending => range.end = entry.place,
+        }
+        // Two places may lead to one entry.
+        if last.replace(entry.place) != Some(entry.place) && wanted.takes(&entry) && sight.covers(&entry) {
+            told_of.push(told(view, sight, &mut people, entry, &mut left, &mut without_document)?);
+        }
+    }
+    Ok((told_of, Some(range)))
+}
+
 /// Where what is wanted is found.
 fn sources(sight: &Sight<'_>, wanted: &Wanted) -> Vec<AuditOf> {
     if wanted.place.is_some() {
@@ -160,7 +189,7 @@ pub(super) fn users_at(view: &View, email: &str) -> Result<Vec<bartizan_names::U
 }
 
 /// Between which places what is wanted may be. The times decide in the end.
-fn range(view: &View, wanted: &Wanted) -> Result<AuditRange, Error> {
+pub(super) fn range(view: &View, wanted: &Wanted) -> Result<AuditRange, Error> {
     let mut range = AuditRange::ALL;
     if let Some(place) = wanted.place {
         return Ok(AuditRange { first: place, end: AuditPlace(place.0.saturating_add(1)) });
@@ -253,10 +282,7 @@ fn told(
     };
     let person = people.find(view, sight, &entry)?;
     let zone = entry.key.zone_id();
-    let (interface, route) = match entry.interface.split_once(' ') {
-        Some((interface, route)) => (interface.to_owned(), Some(route.to_owned())),
-        None => (entry.interface, None),
-    };
+    let Through { interface, route, import } = Through::read(&entry.interface);
     Ok(AuditLog {
         id: id_of(entry.place),
         when: entry.at,
@@ -278,11 +304,12 @@ fn told(
             name: entry.name,
             zone_id: zone.map(|zone| zone.to_string()),
             zone_name: zone.map(|zone| people.zone(view, zone)).transpose()?.flatten(),
-            route,
+            route: route.map(str::to_owned),
+            import: import.map(str::to_owned),
             objects: entry.object.is_none().then_some(entry.count),
         },
         resource: AuditResource { id: entry.object.unwrap_or_default(), kind: kind.text().to_owned() },
-        interface,
+        interface: interface.to_owned(),
         old_text: old_value.as_ref().map(ToString::to_string),
         new_text: new_value.as_ref().map(ToString::to_string),
         old_value,

@@ -69,6 +69,11 @@ impl<'c> Sight<'c> {
         self.caller.account == self.edge && self.caller.may(Permission::EdgeUsersRead, &Target::Account(self.edge))
     }
 
+    /// Whether they change them.
+    pub(super) fn changes_people(&self) -> bool {
+        self.has_people() && self.caller.may(Permission::EdgeUsersWrite, &Target::Account(self.edge))
+    }
+
     /// Whether there is nothing in the account that they see, but that it is there.
     pub(super) fn is_blind(&self) -> bool {
         let (caller, account) = (self.caller, self.caller.account);
@@ -97,6 +102,11 @@ impl<'c> Sight<'c> {
 
     /// `account` is that of the zone that the object is in.
     pub(super) fn covers_in(&self, key: &Key, account: Option<AccountId>) -> bool {
+        if let (Kind::Membership, Some(account)) = (key.kind(), account) {
+            // As its members are listed.
+            let sees_members = || self.caller.may(Permission::AccountSettingsRead, &Target::Account(account));
+            return self.has_people() || (account == self.caller.account && sees_members());
+        }
         let Some(permission) = permission(key.kind(), key.scope()) else { return false };
         match key.scope() {
             // As `/bartizan/users` shows them, with their tokens.

@@ -6,14 +6,17 @@
 //!       ▼
 //! back: each kind by its own rules ─► one change, guarded by all that was looked at
 //! ```
-//! Nothing is put back in part. What the audit does not have (secrets, objects that were only counted) is said and refused.
+//! An import that took many revisions is taken back whole ([`import`]).
+//! Nothing is put back in part, but for tokens and sessions of a user: they stay ended. What neither the audit has nor, of
+//! secrets, the log, and objects that were only counted, is said and refused.
 
 mod back;
+mod import;
 
 use std::collections::HashMap;
 
-use axum::extract::State;
-use bartizan_names::{AccountId, ZoneId};
+use axum::extract::{FromRequest, Request, State};
+use bartizan_names::{AccountId, UserId, ZoneId};
 use bartizan_store::{
     AuditAction, AuditEntry, AuditOf, AuditPlace, AuditRange, DELETION, Direction, Key, Kind, Op, Rev, Scope, Value,
 };
@@ -22,14 +25,19 @@ use bartizan_v4::audit_log::{self, AuditMetadata, AuditResource, UndoBody, Undon
 use super::shown;
 use super::sight::{self, Sight};
 use crate::caller::Caller;
+use crate::dns_records::{Changed, ImportMode};
 use crate::error::{Error, Fault};
-use crate::extract::Body;
+use crate::extract::{Body, Patience};
+use crate::permission::Permission;
 use crate::reply::Reply;
 use crate::state::Api;
 use crate::transaction::{Change, View};
 
 /// Objects that one call puts back.
 const OBJECTS_MAX: usize = 10_000;
+
+/// The code of the message that says what does not come back.
+const ENDED_MESSAGE: u32 = 10_428;
 
 /// Bytes of documents that an answer shows.
 const SHOWN_BYTES: usize = 4 << 20;
@@ -43,27 +51,37 @@ const SHOWN_BYTES: usize = 4 << 20;
     request_body = UndoBody,
     responses((status = 200, body = bartizan_v4::Envelope<Undone>))
 )]
-pub(super) async fn undo(
-    State(api): State<Api>,
-    caller: Caller,
-    Body(body): Body<UndoBody>,
-) -> Result<Reply<Undone>, Error> {
-    let UndoBody { revision, dry_run, force } = body;
+pub(super) async fn undo(State(api): State<Api>, caller: Caller, request: Request) -> Result<Reply<Undone>, Error> {
+    let patience = request.extensions().get::<Patience>().cloned();
+    let Body(UndoBody { revision, dry_run, force }) = Body::from_request(request, &api).await?;
+    if let Some(import) = api.read(move |view| import::of(view, Rev(revision))).await? {
+        let changed = if force { Changed::GoesToo } else { Changed::Refused };
+        let mode = if dry_run { ImportMode::Preview } else { ImportMode::Land };
+        let taken = import::undo(&api, caller, import, changed, mode, patience).await?;
+        let changes: Vec<UndoneChange> = taken.shown.iter().map(import::told).collect();
+        let objects = (taken.records > changes.len() as u64).then_some(taken.records);
+        return Ok(Reply::of(Undone { revision, done: !dry_run, changes, objects }));
+    }
     let (actor, shared) = (caller.clone(), api.clone());
-    let changes = api
+    let (changes, ended) = api
         .change(&actor, move |change| {
-            let objects = Objects::read(change, Rev(revision))?;
-            let caller = objects.caller(&caller);
+            let mut objects = Objects::read(change, Rev(revision))?;
+            let ended = objects.leave_ended();
+            let caller = objects.caller(&caller, shared.facts().account);
             objects.check(&Sight::new(&caller, shared.facts().account), change, force)?;
             back::put(&shared, &caller, change, &objects, force)?;
             let told = told(change, &objects)?;
             if dry_run {
                 change.abandon();
             }
-            Ok(told)
+            Ok((told, ended))
         })
         .await?;
-    Ok(Reply::of(Undone { revision, done: !dry_run, changes }))
+    let reply = Reply::of(Undone { revision, done: !dry_run, changes, objects: None });
+    Ok(match ended {
+        0 => reply,
+        ended => reply.with_message(ENDED_MESSAGE, format!("{ended} tokens and sessions stay ended; make new ones")),
+    })
 }
 
 /// What a change did to one object.
@@ -72,6 +90,8 @@ struct Object {
     name: Option<String>,
     /// In the format of today, without secrets. None: it was not there.
     before: Option<Value>,
+    /// The entry that says so.
+    place: AuditPlace,
     /// Of the change.
     rev: Rev,
     /// Whether the change left it there.
@@ -149,14 +169,34 @@ impl Objects {
             known.insert(entry.key.clone(), objects.0.len());
             let went = (comes_alone && entry.interface == DELETION).then_some(entry.request_id);
             let AuditEntry { place, account, key, name, .. } = entry;
-            objects.0.push(Object { key, name, before, rev: place.rev(), is_there, account, went });
+            objects.0.push(Object { key, name, before, place, rev: place.rev(), is_there, account, went });
         }
         Ok(objects)
     }
 
-    /// The caller where the change was made: in that account, if they are in it.
-    fn caller(&self, caller: &Caller) -> Caller {
-        let account = self.0.iter().find_map(|object| object.account);
+    /// Takes out what does not come back with a user: tokens and sessions that were ended stay so. How many.
+    fn leave_ended(&mut self) -> usize {
+        let Some(user) = self.returning() else { return 0 };
+        let before = self.0.len();
+        let is_ended =
+            |key: &Key| key.scope() == Scope::User(user) && matches!(key.kind(), Kind::Token | Kind::Session);
+        self.0.retain(|object| !is_ended(&object.key));
+        before - self.0.len()
+    }
+
+    /// The user that the change deleted.
+    fn returning(&self) -> Option<UserId> {
+        let deleted = |object: &&Object| object.key.kind() == Kind::User && object.before.is_some() && !object.is_there;
+        self.0.iter().find(deleted).and_then(|object| match object.key.scope() {
+            Scope::User(user) => Some(user),
+            _ => None,
+        })
+    }
+
+    /// The caller where the change was made: in that account, if they are in it. Users are the edge's.
+    fn caller(&self, caller: &Caller, edge: AccountId) -> Caller {
+        let of_user = self.returning().map(|_| edge);
+        let account = of_user.or_else(|| self.0.iter().find_map(|object| object.account));
         match account.filter(|account| caller.accounts.contains(account)) {
             Some(account) => caller.clone().acting_in(account),
             None => caller.clone(),
@@ -165,7 +205,7 @@ impl Objects {
 
     /// Whether the caller may do all of it, and nobody did something else since.
     fn check(&self, sight: &Sight<'_>, view: &View, force: bool) -> Result<(), Error> {
-        let me = sight.caller().user;
+        let (me, returning) = (sight.caller().user, self.returning());
         for object in &self.0 {
             let account = match object.key.zone_id() {
                 Some(zone) => view.account_of_zone(zone)?.or_else(|| back::account_in(self, zone)).or(object.account),
@@ -175,7 +215,20 @@ impl Objects {
                 // That it is there is not told.
                 return Err(Fault::UndoUnknown.because("it changed what you may not see"));
             }
-            if matches!(object.key.scope(), Scope::User(user) if user != me) {
+            let of_other = match object.key.scope() {
+                Scope::User(user) => Some(user).filter(|user| *user != me),
+                _ => None,
+            };
+            if of_other.is_some() && of_other == returning {
+                if !sight.changes_people() {
+                    let what =
+                        format!("{} needs the permission {}", object.called(), Permission::EdgeUsersWrite.group());
+                    return Err(Fault::NotAllowed.because(what));
+                }
+                refuse_changed(view, object, force)?;
+                continue;
+            }
+            if of_other.is_some() {
                 return Err(Fault::UndoRefused.because(format!("{} is another user's", object.called())));
             }
             if let Some((name, revision)) = went_with(view, object)? {
@@ -188,11 +241,16 @@ impl Objects {
                 let what = format!("{} needs the permission {}", object.called(), permission.group());
                 return Err(Fault::NotAllowed.because(what));
             }
-            if let Some(since) = changed_since(view, object)?.filter(|_| !force) {
-                return Err(Fault::UndoChangedSince.because(format!("{} was {since}", object.called())));
-            }
+            refuse_changed(view, object, force)?;
         }
         Ok(())
+    }
+}
+
+fn refuse_changed(view: &View, object: &Object, force: bool) -> Result<(), Error> {
+    match changed_since(view, object)?.filter(|_| !force) {
+        Some(since) => Err(Fault::UndoChangedSince.because(format!("{} was {since}", object.called()))),
+        None => Ok(()),
     }
 }
 

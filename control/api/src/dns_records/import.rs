@@ -13,6 +13,7 @@ mod file;
 mod foretold;
 mod form;
 mod landing;
+mod take_back;
 mod told;
 mod undo;
 
@@ -20,14 +21,16 @@ use std::time::Duration;
 
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
-use bartizan_names::{Timestamp, ZoneId};
+use bartizan_names::{RecordId, Timestamp, ZoneId};
 use bartizan_v4::dns_import::{Import, ImportEnvelope, ImportPreview, Timing};
 use http::StatusCode;
 use tokio::sync::mpsc;
 
 use self::file::ZoneFile;
 pub use self::foretold::foretold;
-use self::landing::{Mode, Outcome, land};
+pub(crate) use self::landing::Mode;
+use self::landing::{Outcome, land};
+pub(crate) use self::take_back::{Changed, TakenBack, take_back};
 use self::told::Told;
 pub(crate) use self::undo::undo_all;
 use crate::caller::Caller;
@@ -117,8 +120,20 @@ pub(super) async fn import(
     Ok(answer(&told, parsed, outcome, mode, begun))
 }
 
+/// How the changes of an import that takes many say which import it is, behind their route: by what the ids of its records
+/// begin with.
+fn said(ids_from: RecordId) -> String {
+    hex::encode(&ids_from.as_bytes()[..8])
+}
+
+/// In front of the ids of the records of an import, as its changes say it.
+pub(crate) fn read_import(said: &str) -> Option<RecordId> {
+    let half: [u8; 8] = hex::decode(said).ok()?.try_into().ok()?;
+    [half, [0; 8]].concat().try_into().ok().map(RecordId::from_bytes)
+}
+
 /// The work's result, with the connection kept meanwhile.
-async fn waited_for<T>(
+pub(crate) async fn waited_for<T>(
     mut work: tokio::task::JoinHandle<Result<T, Error>>,
     patience: Option<Patience>,
 ) -> Result<T, Error> {

@@ -62,7 +62,7 @@ pub(super) fn wanted(zone: &Zone, entry: &Entry) -> Result<Wanted, Error> {
 }
 
 /// Appends the line of a record.
-pub(super) fn write(to: &mut String, record: &Record, document: &bartizan_v4::Record) {
+pub fn write(to: &mut String, record: &Record, document: &bartizan_v4::Record) {
     let attributes = Attributes {
         comment: document.comment.clone().unwrap_or_default(),
         proxied: document.proxiable.then_some(document.proxied),

@@ -113,7 +113,7 @@ pub(super) async fn delete<R: Editable>(
         if change.has(&key::<R>(here.scope, id))? {
             at.if_match().check(tag_of::<R>(change, here.scope, at)?.as_deref())?;
         }
-        R::delete(here, change, id)?;
+        R::delete(here, change, id).map_err(Error::nowhere)?;
         Ok((Deleted { id: id.to_string() }, Vec::new()))
     })
     .await

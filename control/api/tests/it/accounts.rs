@@ -199,11 +199,12 @@ fn nobody_reaches_what_is_in_other_accounts() {
     assert_eq!(ann.call("POST", "/user/tokens", &one(&their_zone)).verdict(), "200");
     let of_account = format!("/accounts/{theirs}/tokens");
     assert_eq!(ann.call("POST", &of_account, &one(&own_zone)).verdict(), "400 1001 /policies/0/resources");
-    // What holds for all visitors of the edge is not theirs to say.
+    // What holds for all visitors of the edge is not theirs to say; what holds in their own zones is.
     let rule = r#"{"mode":"block","configuration":{"target":"ip","value":"192.0.2.1"}}"#;
     for (place, expect) in [
         ("/user".to_owned(), "403 9109"),
-        (format!("/accounts/{theirs}"), "403 9109"),
+        (format!("/accounts/{theirs}"), "200"),
+        (format!("/accounts/{own}"), "403 9109"),
         (format!("/zones/{their_zone}"), "200"),
     ] {
         assert_eq!(
@@ -212,6 +213,23 @@ fn nobody_reaches_what_is_in_other_accounts() {
             "{place}"
         );
     }
+    // A tunnel's id leads nobody but those of its account; one that is nowhere may be another edge's.
+    let mine = edge.post(&format!("/accounts/{own}/cfd_tunnel"), r#"{"name":"mine"}"#).result();
+    let leads = |id: &str, name: &str| {
+        let target = format!("{id}.cfargotunnel.com");
+        json!({"type": "CNAME", "name": name, "content": target, "proxied": true}).to_string()
+    };
+    let (mine, records) = (mine["id"].as_str().unwrap(), format!("/zones/{their_zone}/dns_records"));
+    let refused = ann.call("POST", &records, &leads(mine, "tunnel"));
+    assert_eq!(refused.verdict(), "400 1004 /content", "{}", refused.text);
+    let nowhere = "07070707-0707-4707-8707-070707070707";
+    let made = ann.call("POST", &records, &leads(nowhere, "tunnel")).result();
+    let one = format!("{records}/{}", made["id"].as_str().unwrap());
+    let moved = json!({"content": format!("{mine}.cfargotunnel.com")}).to_string();
+    assert_eq!(ann.call("PATCH", &one, &moved).verdict(), "400 1004 /content");
+    let batch = format!(r#"{{"posts":[{}]}}"#, leads(mine, "batch"));
+    assert_eq!(ann.call("POST", &format!("{records}/batch"), &batch).verdict(), "400 1004 /posts/0/content");
+    assert_eq!(edge.post(&edge.records(), &leads(mine, "tunnel")).verdict(), "200");
     // A name in a zone is for its account to give away.
     let inside = zone(&ann, &theirs, "sub.bartizan.localhost");
     assert_eq!(inside.verdict(), "400 1116 /name");
@@ -388,7 +406,46 @@ fn members_are_invited_and_go() {
     assert_eq!(bob.call("PUT", &mine, r#"{"status":"rejected"}"#).result()["status"], "rejected");
     assert_eq!((bob.get(&mine).verdict(), bob.get("/memberships").result()), ("404 1003".to_owned(), json!([])));
     ann.call("POST", &members, &invite).result();
-    assert_eq!(bob.call("PUT", &mine, r#"{"status":"accepted"}"#).result()["status"], "accepted");
+    // The same in the older words.
+    let invites = bob.get("/user/invites").result();
+    let invite =
+        |user: &User<'_>| format!("/user/invites/{}", user.get("/user/invites").result()[0]["id"].as_str().unwrap());
+    let open = invite(&bob);
+    assert_eq!(bob.get(&open).result(), invites[0]);
+    let told = ["status", "invited_member_email", "organization_name"].map(|member| invites[0][member].clone());
+    assert_eq!(told, [json!("pending"), json!("bob@example.com"), json!("Ann's")]);
+    assert_eq!((&invites[0]["organization_id"], &invites[0]["roles"][0]["name"]), (&json!(theirs), &json!("DNS")));
+    assert_eq!(ann.get(&open).verdict(), "404 1003", "it is bob's");
+    assert_eq!(bob.call("PATCH", &open, r#"{"status":"perhaps"}"#).verdict(), "400 1001 /status");
+    assert_eq!(bob.call("PATCH", &open, r#"{"status":"rejected"}"#).result()["status"], "rejected");
+    assert_eq!((bob.get("/user/invites").result(), bob.get(&open).verdict()), (json!([]), "404 1003".to_owned()));
+    let again = json!({"email": "bob@example.com", "roles": ["DNS"]}).to_string();
+    ann.call("POST", &members, &again).result();
+    assert_eq!(bob.call("PATCH", &invite(&bob), r#"{"status":"accepted"}"#).result()["status"], "accepted");
+    assert_eq!(bob.get("/user/invites").result(), json!([]));
+    // Who decides about the account sees who came and went, and who did it; nobody else's administrator does.
+    let logs = format!("/accounts/{theirs}/audit_logs?resource.type=membership&direction=asc");
+    let seen = ann.get(&logs).result();
+    let seen: Vec<String> = seen
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|entry| {
+            format!("{} {}", entry["action"]["type"].as_str().unwrap(), entry["actor"]["email"].as_str().unwrap())
+        })
+        .collect();
+    let [a, b] = ["ann@example.com", "bob@example.com"];
+    let expect = [
+        format!("add {a}"),
+        format!("delete {b}"),
+        format!("add {a}"),
+        format!("delete {b}"),
+        format!("add {a}"),
+        format!("change {b}"),
+    ];
+    assert_eq!(seen[seen.len() - 6..], expect);
+    let elsewhere = format!("/accounts/{}/audit_logs?resource.type=membership&actor.email={b}", edge.account());
+    assert_eq!(ann.get(&elsewhere).verdict(), "403 9109");
     assert_eq!(bob.zones(), ["ann.example"]);
     assert_eq!(bob.get(&mine).result()["permissions"]["dns_records"], json!({"read": true, "write": true}));
 

@@ -102,6 +102,45 @@ fn who_changed_what() {
     assert_eq!(shown(&limited), [""; 0]);
 }
 
+/// All that lists would tell, page by page, as one file of more than one piece.
+#[test]
+fn the_audit_as_a_file() {
+    let edge = Edge::new();
+    let logs = format!("/accounts/{}/audit_logs", edge.account());
+    let zone = edge.new_zone("csv.example");
+    let record = |number: usize| json!({"type": "TXT", "name": format!("n{number}"), "content": "\"a,b\""});
+    let batch = json!({"posts": (0..2_500).map(record).collect::<Vec<_>>()});
+    edge.post(&format!("/zones/{zone}/dns_records/batch"), &batch.to_string()).result();
+    edge.post("/user/tunnels", r#"{"name":"=1+1"}"#).result();
+    let total = 2_502;
+    for (query, lines) in [
+        ("export=true".to_owned(), total),
+        ("format=csv&direction=asc".to_owned(), total),
+        ("format=csv&per_page=1&page=7".to_owned(), total),
+        ("format=csv&action.type=delete".to_owned(), 0),
+        ("format=csv&zone.name=nowhere.example".to_owned(), 0),
+        ("format=csv&resource.type=tunnel".to_owned(), 1),
+        ("format=csv&resource.name=n7.csv.example".to_owned(), 1),
+    ] {
+        let answer = edge.get(&format!("{logs}?{query}"));
+        assert_eq!(answer.headers["content-type"], "text/csv", "{query}");
+        let (head, rest) = answer.text.split_once("\r\n").unwrap();
+        assert!(head.starts_with("id,when,action,actor_email,"), "{head}");
+        assert_eq!(rest.matches("\r\n").count(), lines, "{query}");
+        let ids: BTreeSet<&str> = rest.split("\r\n").filter_map(|line| line.split(',').next()).collect();
+        assert_eq!(ids.len(), lines + 1, "each once: {query}");
+    }
+    let text = edge.get(&format!("{logs}?format=csv&resource.name=n7.csv.example")).text;
+    assert!(text.contains(r#",record,"#) && text.contains(r#"\""a,b\"""#), "{text}");
+    let text = edge.get(&format!("{logs}?format=csv&resource.type=tunnel")).text;
+    assert!(text.contains(r#""'=1+1""#), "{text}");
+    assert!(edge.get("/user/audit_logs?export=true").text.contains("n7.csv.example"));
+    for (query, expect) in [("format=xml", "400 6008"), ("format=csv&since=then", "400 6008")] {
+        assert_eq!(edge.get(&format!("{logs}?{query}")).verdict(), expect, "{query}");
+    }
+    assert_eq!(edge.get(&format!("{logs}?export=false&per_page=1")).json()["result_info"]["count"], 1);
+}
+
 /// What a token with these permission groups, each on the resource that it is over, finds in the log of the account.
 fn seen_with(edge: &Edge, groups: &[(&str, &str)]) -> Value {
     let policies: Vec<_> = groups

@@ -433,3 +433,63 @@ fn an_import_that_was_not_finished() {
     assert!(history.contains(&id(7, 1).to_string()) && history.contains("delete"), "{history}");
     assert!(!history.contains(&id(6, 255).to_string()), "{history}");
 }
+
+/// An import that took many revisions is undone as one, by whichever of them is named, and nothing that is not its own goes.
+#[test]
+fn an_import_is_taken_back_whole() {
+    let edge = Edge::new();
+    let total = |edge: &Edge| edge.get(&edge.records()).json()["result_info"]["total_count"].as_u64().unwrap();
+    let own = json!({"type": "TXT", "name": "n7", "content": "\"own\""}).to_string();
+    edge.post(&edge.records(), &own).result();
+    let (before, first) = (total(&edge), edge.revision());
+    let file: String = (0..6_000).map(|number| format!("n{} TXT {number}\n", number % 4_000)).collect();
+    assert_eq!(said(&import(&edge, &format!("{file}sub NS ns.example.\n")))[0], "6001 6001");
+    let last = edge.revision();
+    let log = format!("/accounts/{}/audit_logs", edge.account());
+    let entry = edge.get(&format!("{log}?revision={}&per_page=1", last - 1)).result()[0].clone();
+    let metadata = &entry["metadata"];
+    assert_eq!(metadata["route"], "POST /zones/{zone_id}/dns_records/import");
+    assert_eq!(entry["resource"]["id"].as_str().unwrap()[..16], *metadata["import"].as_str().unwrap(), "{entry}");
+    let undo = |revision: u64, words: Value| {
+        let mut body = json!({ "revision": revision });
+        body.as_object_mut().unwrap().extend(words.as_object().unwrap().clone());
+        edge.post("/bartizan/undo", &body.to_string())
+    };
+
+    let would = undo(first + 2, json!({"dry_run": true})).result();
+    let shown = would["changes"].as_array().unwrap();
+    assert_eq!((&would["objects"], shown.len(), &would["done"]), (&json!(6_001), 1_000, &json!(false)));
+    assert_eq!((&shown[0]["action"]["type"], &shown[0]["newValueJson"]), (&json!("delete"), &Value::Null));
+    // What somebody changed since, or put beside what could not be without it, stops all of it.
+    let found = edge.get(&format!("{}?name=n1.bartizan.localhost", edge.records())).result();
+    let one = format!("{}/{}", edge.records(), found[0]["id"].as_str().unwrap());
+    edge.call("PATCH", &one, r#"{"comment":"mine"}"#).result();
+    let changed = edge.revision();
+    let refused = undo(last - 1, json!({}));
+    assert_eq!(refused.verdict(), "400 10424");
+    let named = format!("record n1.bartizan.localhost TXT was changed by revision {changed}");
+    assert!(refused.text.contains(&named), "{}", refused.text);
+    let digest = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+    let ds = json!({"type": "DS", "name": "sub", "data": {"key_tag": 1, "algorithm": 13, "digest_type": 2, "digest": digest}});
+    let ds = edge.post(&edge.records(), &ds.to_string()).result()["id"].as_str().unwrap().to_owned();
+    let refused = undo(last - 1, json!({"force": true}));
+    assert!(refused.verdict().starts_with("400"), "{}", refused.text);
+    assert_eq!(total(&edge), before + 6_002);
+    edge.call("DELETE", &format!("{}/{ds}", edge.records()), "").result();
+    let gone = edge.get(&format!("{}?name=n2.bartizan.localhost", edge.records())).result();
+    edge.call("DELETE", &format!("{}/{}", edge.records(), gone[0]["id"].as_str().unwrap()), "").result();
+
+    let done = undo(last - 1, json!({"force": true})).result();
+    assert_eq!((&done["objects"], &done["done"], total(&edge)), (&json!(6_000), &json!(true), before));
+    let left = edge.get(&format!("{}?name=n7.bartizan.localhost", edge.records())).result();
+    assert_eq!((left.as_array().unwrap().len(), &left[0]["content"]), (1, &json!("\"own\"")));
+    assert!(edge.store.read().unwrap().list_kind(Kind::Import, 1).unwrap().is_empty());
+    // It is somebody's change, and there is nothing left to undo.
+    let entry = edge.get(&format!("{log}?revision={}&per_page=1", edge.revision() - 1)).result()[0].clone();
+    assert_eq!(
+        (&entry["action"]["type"], &entry["metadata"]["route"]),
+        (&json!("delete"), &json!("POST /bartizan/undo"))
+    );
+    let again = undo(first + 2, json!({})).result();
+    assert_eq!(again["changes"], json!([]));
+}

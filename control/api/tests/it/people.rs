@@ -475,3 +475,66 @@ fn what_people_do_is_seen_by_those_who_look_after_them() {
     let by = shown(&edge.get(&format!("{logs}?actor.email=bob@example.com&resource.type=token")));
     assert_eq!(by, ["add token", "add token"]);
 }
+
+/// With the password that they had and in the accounts in which they were; what was ended stays so.
+#[test]
+fn a_deleted_user_comes_back() {
+    let edge = Edge::new();
+    let made = administrator(&edge, "ann@example.com", Some(PASSWORD));
+    let one = format!("{USERS}/{}", made["id"].as_str().unwrap());
+    let (secret, _) = cookie(&edge, "ann@example.com", PASSWORD);
+    let policy = json!({"permission_groups": [{"name": "DNS Read"}],
+        "resources": {format!("com.cloudflare.api.account.zone.{}", edge.zone()): "*"}});
+    let token = json!({"name": "hers", "policies": [policy]}).to_string();
+    in_session(&edge, &secret, "POST", "/user/tokens", &token).result();
+    edge.call("DELETE", &one, "").result();
+    let deleted = edge.revision();
+    let undo = |words: Value| edge.post("/bartizan/undo", &words.to_string());
+
+    let asked = undo(json!({"revision": deleted, "dry_run": true}));
+    let kinds: Vec<String> = asked.result()["changes"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|change| {
+            format!("{} {}", change["action"]["type"].as_str().unwrap(), change["resource"]["type"].as_str().unwrap())
+        })
+        .collect();
+    assert_eq!(kinds.len(), 2, "{kinds:?}");
+    assert!(kinds.contains(&"add user".to_owned()) && kinds.contains(&"add membership".to_owned()), "{kinds:?}");
+    assert!(!asked.text.contains("argon2id"), "{}", asked.text);
+    let done = undo(json!({ "revision": deleted }));
+    assert_eq!(
+        done.json()["messages"][0]["message"],
+        "2 tokens and sessions stay ended; make new ones",
+        "{}",
+        done.text
+    );
+    assert_eq!(edge.get(&one).result()["email"], "ann@example.com");
+    let (secret_of_now, _) = cookie(&edge, "ann@example.com", PASSWORD);
+    assert_eq!(in_session(&edge, &secret_of_now, "GET", "/zones", "").verdict(), "200");
+    assert_eq!(in_session(&edge, &secret, "GET", "/user", "").verdict(), "403 9109");
+    assert_eq!(in_session(&edge, &secret_of_now, "GET", "/user/tokens", "").result(), json!([]));
+
+    // The address is another one's meanwhile; and whoever only sees people brings back nobody.
+    edge.call("DELETE", &one, "").result();
+    let deleted = edge.revision();
+    let other = user(&edge, "ann@example.com", None);
+    assert_eq!(undo(json!({ "revision": deleted })).verdict(), "400 1061");
+    edge.call("DELETE", &format!("{USERS}/{}", other["id"].as_str().unwrap()), "").result();
+    let account = format!("com.cloudflare.api.account.{}", edge.account());
+    for (groups, expect) in
+        [(&["Account Settings Read"][..], "404 10404"), (&["Account Settings Read", "Edge Users Read"], "403 9109")]
+    {
+        let groups: Vec<Value> = groups.iter().map(|group| json!({ "name": group })).collect();
+        let policies = json!([{"permission_groups": groups, "resources": {&account: "*"}}]);
+        let made =
+            edge.post("/user/tokens", &json!({"name": format!("t{}", groups.len()), "policies": policies}).to_string());
+        let bearer = format!("Bearer {}", made.result()["value"].as_str().unwrap());
+        let body = json!({ "revision": deleted }).to_string();
+        let refused = edge.send_as(&[("authorization", &bearer)], "POST", "/client/v4/bartizan/undo", &body);
+        assert_eq!(refused.verdict(), expect, "{}", refused.text);
+    }
+    undo(json!({ "revision": deleted })).result();
+    assert_eq!(login(&edge, "ann@example.com", PASSWORD, "127.0.0.1:50000").verdict(), "200");
+}

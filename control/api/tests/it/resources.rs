@@ -100,6 +100,7 @@ fn no_write_passes_over_a_tag() {
         ("user_id", "0".repeat(32)),
         ("member_id", "0".repeat(32)),
         ("membership_id", "0".repeat(32)),
+        ("invite_id", "0".repeat(32)),
         ("session_id", "0".repeat(32)),
         ("dns_record_id", made(&edge.records(), r#"{"type":"A","name":"www","content":"192.0.2.1"}"#)),
         ("tunnel_id", made("/user/tunnels", r#"{"name":"office"}"#)),

@@ -548,3 +548,19 @@ fn a_certificate_comes_with_tls() {
     make(&edge, "tcp/23", "deep.below", json!({"tls": "flexible"}));
     assert_eq!(certificates(), before + 1);
 }
+
+/// Browsers send the cookies of a host to all of its ports.
+#[test]
+fn no_application_has_a_name_of_the_api() {
+    let edge = Edge::new();
+    let zone = edge.new_zone("example.com");
+    let apps = format!("/zones/{zone}/spectrum/apps");
+    let app = |name: &str| {
+        json!({"protocol": "tcp/22", "dns": {"type": "CNAME", "name": name}, "origin_direct": ["tcp://198.51.100.7:22"]})
+            .to_string()
+    };
+    assert_eq!(edge.post(&apps, &app("EDGE.example.com")).verdict(), "400 11004 /dns/name");
+    let made = edge.post(&apps, &app("other.example.com")).result();
+    let one = format!("{apps}/{}", made["id"].as_str().unwrap());
+    assert_eq!(edge.call("PUT", &one, &app("edge.example.com")).verdict(), "400 11004 /dns/name");
+}

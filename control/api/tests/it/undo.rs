@@ -1,5 +1,7 @@
 //! A change is undone as a change of its own: whole, by whoever may make it, and not over what came after it.
 
+use bartizan_names::Timestamp;
+use bartizan_store::Retention;
 use serde_json::{Value, json};
 
 use crate::edge::{Answer, Edge};
@@ -171,9 +173,45 @@ fn settings_rules_applications_and_configurations_are_put_back() {
     edge.call("PATCH", &tunnel, r#"{"name":"workshop"}"#).result();
     undo(&edge, last(&edge)).result();
     assert_eq!(edge.get(&tunnel).result()["name"], "office");
+}
+
+/// With the secret that it had, so that its connectors are let in again; as long as the log has that.
+#[test]
+fn a_deleted_tunnel_comes_back() {
+    let edge = Edge::new();
+    let account = edge.account();
+    let made = edge.post("/user/tunnels", r#"{"name":"office"}"#).result();
+    let tunnel = format!("/accounts/{account}/cfd_tunnel/{}", made["id"].as_str().unwrap());
+    let config = json!({"config": {"ingress": [{"service": "http_status:404"}]}}).to_string();
+    edge.call("PUT", &format!("{tunnel}/configurations"), &config).result();
+    let secret = edge.get(&format!("{tunnel}/token")).result();
     edge.call("DELETE", &tunnel, "").result();
-    let refused = undo(&edge, last(&edge));
-    assert_eq!(refused.verdict(), "400 10423", "{}", refused.text);
+    let deleted = last(&edge);
+    let asked = edge.post("/bartizan/undo", &json!({"revision": deleted, "dry_run": true}).to_string());
+    assert_eq!(asked.result()["changes"].as_array().unwrap().len(), 2, "{}", asked.text);
+    assert!(!asked.text.contains("secret"), "{}", asked.text);
+    undo(&edge, deleted).result();
+    let back = edge.get(&tunnel).result();
+    assert_eq!((&back["name"], &back["deleted_at"]), (&json!("office"), &Value::Null));
+    assert_eq!(edge.get(&format!("{tunnel}/token")).result(), secret);
+    let now = edge.get(&format!("{tunnel}/configurations")).result();
+    assert_eq!(now["config"]["ingress"][0]["service"], "http_status:404");
+    // It may have connectors by now.
+    assert_eq!(undo(&edge, last(&edge)).verdict(), "400 10423");
+
+    // Its name is another one's meanwhile.
+    edge.call("DELETE", &tunnel, "").result();
+    let deleted = last(&edge);
+    let other = edge.post("/user/tunnels", r#"{"name":"office"}"#).result();
+    let taken = undo(&edge, deleted);
+    assert_eq!(taken.verdict(), "409 1013 /name", "{}", taken.text);
+    edge.call("DELETE", &format!("/accounts/{account}/cfd_tunnel/{}", other["id"].as_str().unwrap()), "").result();
+    // What the log does not have any more is nowhere.
+    let keep = Retention { changes_max: 1, changes_min: 0, since: Timestamp::from_unix_micros(0), bytes_max: 0 };
+    edge.store.compact(keep).unwrap();
+    let lost = undo(&edge, deleted);
+    assert_eq!(lost.verdict(), "400 10423");
+    assert!(lost.text.contains("its secret is kept nowhere any more"), "{}", lost.text);
 }
 
 /// A token gets back what it could do, and its text never.

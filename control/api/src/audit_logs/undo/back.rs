@@ -1,12 +1,13 @@
 //! How an object of each kind is put back: by the rules by which it was made.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bartizan_model::{Record, TunnelConfig, Zone};
-use bartizan_names::{AccountId, Name, ZoneId};
+use bartizan_names::{AccountId, Name, TunnelId, ZoneId};
 use bartizan_store::{Key, Kind, Prefix, Scope};
 use bartizan_v4::{
-    StoredAccessRule, StoredApp, StoredDnssec, StoredSettings, StoredToken, StoredTunnel, TunnelConfiguration,
+    StoredAccessRule, StoredApp, StoredDnssec, StoredMembership, StoredSettings, StoredToken, StoredTunnel, StoredUser,
+    TunnelConfiguration,
 };
 use serde::de::DeserializeOwned;
 use serde_json::Value as Json;
@@ -17,7 +18,7 @@ use crate::error::{Error, Fault};
 use crate::resource::Here;
 use crate::state::Api;
 use crate::transaction::{Change, damaged};
-use crate::{dnssec, owner_names, spectrum, tokens, tunnels, zones};
+use crate::{dnssec, owner_names, spectrum, tokens, tunnels, users, zones};
 
 /// Labels below the apex that the certificate of a zone covers.
 const COVERED_LABELS: usize = 1;
@@ -51,16 +52,24 @@ pub(super) fn put(
         }
     }
     records(change, caller, objects, &back)?;
+    users(caller, change, objects)?;
     let is_alone = objects.0.len() == 1;
+    let returning = objects.returning();
+    let mut tunnels = BTreeSet::new();
+    for object in of(Kind::Tunnel) {
+        if tunnel(change, object, is_alone)? == Tunnel::ComesBack {
+            tunnels.extend(object.key.id_as::<TunnelId>());
+        }
+    }
     for object in &objects.0 {
         match object.key.kind() {
             Kind::App => app(api, caller, change, object, &back)?,
             Kind::AccessRule => access_rule(change, object, &back)?,
-            Kind::Tunnel => tunnel(change, object, is_alone)?,
-            Kind::TunnelConfig => tunnel_config(change, object)?,
+            Kind::TunnelConfig => tunnel_config(change, object, &tunnels)?,
             Kind::Token => token(api, caller, change, object)?,
             Kind::Dnssec => dnssec(api, caller, change, object, &back, force)?,
-            Kind::Zone | Kind::Settings | Kind::Record => {}
+            Kind::Zone | Kind::Settings | Kind::Record | Kind::Tunnel => {}
+            Kind::User | Kind::Membership if returning.is_some() => {}
             _ => return Err(refused(object, "is not put back")),
         }
     }
@@ -280,35 +289,78 @@ fn dnssec(
     }
 }
 
-/// The name alone: a secret that was exchanged, or went with its tunnel, is kept nowhere. With its configuration a tunnel is
-/// written as well, and may be as it was.
-fn tunnel(change: &mut Change, object: &Object, is_alone: bool) -> Result<(), Error> {
+/// A deleted object with its secrets, which the log of changes has for some days.
+fn whole<T: DeserializeOwned>(change: &Change, object: &Object, lost: &str) -> Result<T, Error> {
+    let Some(value) = change.0.audit_before_whole(object.place)? else { return Err(refused(object, lost)) };
+    serde_json::from_str(&value.json).map_err(|error| damaged(&object.key, &error))
+}
+
+/// A deleted user, with the accounts that they were in.
+fn users(caller: &Caller, change: &mut Change, objects: &Objects) -> Result<(), Error> {
+    let Some(user) = objects.returning() else { return Ok(()) };
+    let of = |kind: Kind| objects.0.iter().filter(move |object| object.key.kind() == kind);
+    let mut memberships = Vec::new();
+    for object in of(Kind::Membership).filter(|object| object.key.scope() == Scope::User(user)) {
+        memberships.extend(document::<StoredMembership>(object)?);
+    }
+    for object in of(Kind::User).filter(|object| object.key.scope() == Scope::User(user)) {
+        if change.has(&object.key)? {
+            return Err(refused(object, "is there"));
+        }
+        let lost = "is deleted, and what let them in is kept nowhere any more: make another one";
+        users::put_back(caller, change, whole::<StoredUser>(change, object, lost)?, &memberships)?;
+    }
+    Ok(())
+}
+
+/// What becomes of a tunnel.
+#[derive(PartialEq, Eq)]
+enum Tunnel {
+    ComesBack,
+    Stays,
+}
+
+/// A deleted one as it was; of one that is there the name alone: a secret that was exchanged is not brought back. With its
+/// configuration a tunnel is written as well, and may be as it was.
+fn tunnel(change: &mut Change, object: &Object, is_alone: bool) -> Result<Tunnel, Error> {
     #[derive(serde::Deserialize)]
     struct Before {
         name: String,
         config_src: String,
+        deleted_at: Option<bartizan_names::Timestamp>,
     }
     let Some(now) = change.find::<StoredTunnel>(&object.key)? else {
         return Err(refused(object, "is gone, and its secret with it: make another one"));
     };
     if now.deleted_at.is_some() {
-        return Err(refused(object, "is deleted, and its secret with it: make another one"));
+        let lost = "is deleted, and its secret is kept nowhere any more: make another one";
+        let before: StoredTunnel = whole(change, object, lost)?;
+        if before.deleted_at.is_some() {
+            return Err(refused(object, "was deleted before"));
+        }
+        change.require_owner(object.key.scope());
+        tunnels::bring_back(change, &before)?;
+        return Ok(Tunnel::ComesBack);
     }
-    let Some(Before { name, config_src }) = document(object)? else {
+    let before = document(object)?.filter(|before: &Before| before.deleted_at.is_none());
+    let Some(Before { name, config_src, .. }) = before else {
         return Err(refused(object, "may have connectors: delete it instead"));
     };
     let new = StoredTunnel { name, config_src, ..now.clone() };
     match (&new.name, &new.config_src) != (&now.name, &now.config_src) {
-        true => tunnels::put_back(change, &now, &new),
-        false if is_alone => Err(refused(object, "had another secret, which is not kept")),
-        false => Ok(()),
+        true => tunnels::put_back(change, &now, &new)?,
+        false if is_alone => return Err(refused(object, "had another secret, which is not brought back")),
+        false => {}
     }
+    Ok(Tunnel::Stays)
 }
 
-fn tunnel_config(change: &mut Change, object: &Object) -> Result<(), Error> {
+fn tunnel_config(change: &mut Change, object: &Object, back: &BTreeSet<TunnelId>) -> Result<(), Error> {
     let now: Option<TunnelConfiguration> = change.find(&object.key)?;
     let Some(before) = document::<TunnelConfiguration>(object)? else { return change.delete(object.key.clone()) };
-    change.tunnel_in_force(before.account_id, before.tunnel_id)?;
+    if !back.contains(&before.tunnel_id) {
+        change.tunnel_in_force(before.account_id, before.tunnel_id)?;
+    }
     let version = now.map_or(before.version, |now| now.version);
     // Connectors take what has a higher number.
     let version = version.checked_add(1).ok_or(Fault::TunnelConfig)?;

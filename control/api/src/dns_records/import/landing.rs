@@ -17,6 +17,7 @@ use bartizan_store::Key;
 use bartizan_v4::{RecordBody, StoredImport};
 
 use super::file::ZoneFile;
+use super::said;
 use super::told::Told;
 use super::undo::undo;
 use crate::caller::Caller;
@@ -46,7 +47,7 @@ pub(super) struct Outcome {
 
 /// Whether anything is done.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Mode {
+pub(crate) enum Mode {
     Land,
     Preview,
 }
@@ -102,6 +103,8 @@ pub(super) fn land(
     if pieces.is_empty() {
         return Ok(Outcome::default());
     }
+    let caller = &caller.saying(&said(ids.first()));
+    let by = By::Caller(caller);
     begin(writes, by, zone, &ids)?;
     let mut added = 0;
     for one in &pieces {
@@ -140,7 +143,7 @@ pub(super) fn land(
 }
 
 /// An error if the process is to end: nobody waits for the answer.
-fn go_on(is_over: impl Fn() -> bool) -> Result<(), Error> {
+pub(super) fn go_on(is_over: impl Fn() -> bool) -> Result<(), Error> {
     if is_over() { Err(Fault::Busy.into()) } else { Ok(()) }
 }
 

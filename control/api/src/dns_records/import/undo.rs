@@ -13,10 +13,10 @@ use crate::turns::Turns;
 use crate::writes::{By, Writes};
 
 /// For the change log. Who asked for the import stands at its own revisions.
-const INTERFACE: &str = bartizan_store::IMPORT;
+pub(super) const INTERFACE: &str = bartizan_store::IMPORT;
 
 /// Records that are deleted in one revision.
-const PIECE_MAX: usize = 2_000;
+pub(super) const PIECE_MAX: usize = 2_000;
 
 /// Imports that are looked for at once.
 const IMPORTS_MAX: usize = 1_000;
@@ -58,7 +58,7 @@ pub(super) fn undo(writes: &Writes, zone: ZoneId, is_over: impl Fn() -> bool) ->
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Piece {
+pub(super) enum Piece {
     OneOfMore,
     Last,
 }
