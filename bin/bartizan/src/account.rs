@@ -83,7 +83,7 @@ pub async fn add(api: &Api, account: Option<&str>, email: &str, roles: &[String]
 }
 
 /// The path of an account, named by its name or its id; without a word the only one.
-async fn path_of(api: &Api, account: Option<&str>) -> anyhow::Result<String> {
+pub async fn path_of(api: &Api, account: Option<&str>) -> anyhow::Result<String> {
     let all = api.list(ACCOUNTS).await?;
     let found = match account {
         Some(word) => zone::meant(all, |one| text(one, "id") == word, |one| text(one, "name") == word),

@@ -11,7 +11,8 @@ use serde_json::{Map, Value, json};
 
 use self::permissions::Zones;
 use self::shown::{Names, describe, row};
-use crate::cli::{TokenAction, TokenWords};
+use crate::account;
+use crate::cli::{TokenAction, TokenWords, Whose};
 use crate::client::Api;
 use crate::failure::{Cause, Failure};
 use crate::output::{self, Output, quoted, table};
@@ -27,27 +28,28 @@ const USER: &str = "com.cloudflare.api.user";
 pub async fn run(action: TokenAction, api: &Api, output: Output) -> anyhow::Result<()> {
     match action {
         TokenAction::Create(words) => create(words, api, output).await,
-        TokenAction::List { user } => {
-            let tokens = api.list(&place(api, user.as_deref()).await?).await?;
+        TokenAction::List { whose } => {
+            let tokens = api.list(&place(api, &whose).await?).await?;
             let names = Names::of(api, &tokens).await;
             output.result(&Value::Array(tokens.clone()), || {
                 let rows: Vec<_> = tokens.iter().map(|token| row(token, &names)).collect();
                 table(&["name", "id", "status", "expires", "last used", "may"], &rows)
             })
         }
-        TokenAction::Show { token, user } => {
-            let token = by_name_or_id(api, &place(api, user.as_deref()).await?, &token).await?;
+        TokenAction::Show { token, whose } => {
+            let token = by_name_or_id(api, &place(api, &whose).await?, &token).await?;
             let names = Names::of(api, std::slice::from_ref(&token)).await;
             output.result(&token, || describe(&token, &names))
         }
-        TokenAction::Roll { token } => {
-            let token = by_name_or_id(api, TOKENS, &token).await?;
-            let value = api.put(&format!("{TOKENS}/{}/value", text(&token, "id")), &json!({})).await?;
+        TokenAction::Roll { token, account } => {
+            let place = place(api, &Whose { user: None, account }).await?;
+            let token = by_name_or_id(api, &place, &token).await?;
+            let value = api.put(&format!("{place}/{}/value", text(&token, "id")), &json!({})).await?;
             output.progress("the old text of the token has ended; this one is shown once");
             output.result(&value, || value.as_str().unwrap_or_default().to_owned())
         }
-        TokenAction::Delete { token, user, yes } => {
-            let place = place(api, user.as_deref()).await?;
+        TokenAction::Delete { token, whose, yes } => {
+            let place = place(api, &whose).await?;
             let token = by_name_or_id(api, &place, &token).await?;
             if !yes && !output::agrees(&question(api, &token).await)? {
                 return Err(Failure::new(Cause::Failed, format!("the token {} stays", text(&token, "name"))).into());
@@ -156,11 +158,12 @@ fn end(when: &str, now: SystemTime) -> anyhow::Result<String> {
     Ok(at.to_string())
 }
 
-/// Where a user's tokens are: one's own, or those of somebody whom one looks after.
-async fn place(api: &Api, user: Option<&str>) -> anyhow::Result<String> {
-    match user {
-        None => Ok(TOKENS.to_owned()),
-        Some(user) => Ok(format!("{}/tokens", people::path_of(api, user).await?)),
+/// Where tokens are: one's own, those of somebody whom one looks after, or those of an account.
+async fn place(api: &Api, whose: &Whose) -> anyhow::Result<String> {
+    match (&whose.user, &whose.account) {
+        (None, None) => Ok(TOKENS.to_owned()),
+        (Some(user), _) => Ok(format!("{}/tokens", people::path_of(api, user).await?)),
+        (None, Some(account)) => Ok(format!("{}/tokens", account::path_of(api, Some(account)).await?)),
     }
 }
 

@@ -70,7 +70,7 @@ pub enum Command {
         #[command(flatten)]
         edge: Edge,
     },
-    /// Take over what an account elsewhere has
+    /// Take over what is elsewhere: an account of the vendor, zone files of octoDNS
     Import {
         #[command(subcommand)]
         source: ImportSource,
@@ -261,6 +261,12 @@ pub struct Up {
     /// No hello page
     #[arg(long)]
     pub no_demo: bool,
+    /// For how many days the history stays; 10,000 of the newest entries do anyway [default: 365]
+    #[arg(long, value_name = "N", env = "BARTIZAN_HISTORY_DAYS", value_parser = clap::value_parser!(u32).range(1..))]
+    pub history_days: Option<u32>,
+    /// How much of it: 1G, 500M; accounts and tokens share it [default: 1G]
+    #[arg(long, value_name = "SIZE", env = "BARTIZAN_HISTORY_SIZE", value_parser = crate::settings::size)]
+    pub history_size: Option<u64>,
     #[command(flatten)]
     pub backups: Backups,
 }
@@ -674,6 +680,21 @@ pub enum ImportSource {
     /// Zones of an account of Cloudflare, or of any API of its dialect: records, settings, access rules. It reads there
     /// and writes here; started again, it goes on where it ended
     Cloudflare(CloudflareWords),
+    /// Zone files of octoDNS (YAML) into the zones that they are called after: the records of each, all of them or none
+    Octodns(OctodnsWords),
+}
+
+#[derive(Args)]
+pub struct OctodnsWords {
+    /// The files, such as config/example.com.yaml
+    #[arg(required = true, value_name = "FILE")]
+    pub file: Vec<PathBuf>,
+    /// The zone of one that is called otherwise
+    #[arg(long, value_name = "ZONE")]
+    pub zone: Option<String>,
+    /// Say what would change, and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 #[derive(Args)]
@@ -692,6 +713,9 @@ pub struct CloudflareWords {
     /// Leave the access rules there: what they block there comes in here
     #[arg(long)]
     pub without_rules: bool,
+    /// Take the access rules that the zones show, and leave those of the account and of the user there
+    #[arg(long, conflicts_with = "without_rules")]
+    pub zone_rules_only: bool,
     /// Say what would change, and change nothing
     #[arg(long)]
     pub dry_run: bool,
@@ -915,34 +939,45 @@ pub enum TokenAction {
     Create(TokenWords),
     /// The tokens, with what each may do
     List {
-        /// Of this user instead of yourself, by address or id; for those who look after users
-        #[arg(long, value_name = "USER")]
-        user: Option<String>,
+        #[command(flatten)]
+        whose: Whose,
     },
     /// One token, by name or id
     Show {
         /// By name or id
         token: String,
-        /// Of this user instead of yourself
-        #[arg(long, value_name = "USER")]
-        user: Option<String>,
+        #[command(flatten)]
+        whose: Whose,
     },
     /// Give a token a new text; the old one ends
     Roll {
         /// By name or id
         token: String,
+        /// One of this account's own instead of yours, by name or id
+        #[arg(long, value_name = "ACCOUNT")]
+        account: Option<String>,
     },
     /// End a token
     Delete {
         /// By name or id
         token: String,
-        /// Of this user instead of yourself
-        #[arg(long, value_name = "USER")]
-        user: Option<String>,
+        #[command(flatten)]
+        whose: Whose,
         /// Do not ask
         #[arg(long, short)]
         yes: bool,
     },
+}
+
+/// Whose tokens.
+#[derive(Args)]
+pub struct Whose {
+    /// Of this user instead of yourself, by address or id; for those who look after users
+    #[arg(long, value_name = "USER", conflicts_with = "account")]
+    pub user: Option<String>,
+    /// Of this account, which nobody's leaving ends, by name or id
+    #[arg(long, value_name = "ACCOUNT")]
+    pub account: Option<String>,
 }
 
 #[derive(Args)]
@@ -1100,6 +1135,9 @@ pub struct UndoWords {
 pub struct HistoryWords {
     /// Only of this: a name (www.example.com), an id, or what something is called
     pub object: Option<String>,
+    /// Of this account, by name or id [default: the first of yours]
+    #[arg(long, value_name = "ACCOUNT")]
+    pub account: Option<String>,
     /// Only in this zone; it may be deleted
     #[arg(long, value_name = "ZONE")]
     pub zone: Option<String>,
@@ -1118,13 +1156,22 @@ pub struct HistoryWords {
     /// So many changes
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub count: u32,
+    /// All of them as comma-separated values, with what was before and after
+    #[arg(long, conflicts_with = "count")]
+    pub csv: bool,
+    /// The same into this file, which is there when it is whole
+    #[arg(long, value_name = "FILE", conflicts_with = "count")]
+    pub to: Option<PathBuf>,
 }
 
 #[derive(Args)]
 pub struct Scope {
-    /// Only in this zone; otherwise in all of them
-    #[arg(long, value_name = "ZONE")]
+    /// Only in this zone; otherwise everywhere
+    #[arg(long, value_name = "ZONE", conflicts_with = "account")]
     pub zone: Option<String>,
+    /// In all zones of this account; those of the edge's own hold everywhere
+    #[arg(long, value_name = "ACCOUNT")]
+    pub account: Option<String>,
 }
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ use crate::output::one_line;
 
 mod transfer;
 
-pub use transfer::{Feed, Sent, Upload};
+pub use transfer::{Download, Feed, Sent, Upload};
 
 /// How long a connection to the API may take to be there.
 const CONNECT_MAX: Duration = Duration::from_secs(10);
@@ -53,13 +53,20 @@ pub struct Api {
     when_refused: &'static str,
     /// The command that works through it, as `--can` knows it.
     command: &'static str,
+    /// How long the head of an answer may take.
+    head_max: Duration,
 }
 
 impl Api {
     pub fn new(base: &str, token: &str, ca: Option<String>) -> Api {
         let when_refused = "check the token: `bartizan login` stores one, --api-token gives one";
         let base = base.trim_end_matches('/').to_owned();
-        Api { base, token: token.trim().to_owned(), ca, when_refused, command: "" }
+        Api { base, token: token.trim().to_owned(), ca, when_refused, command: "", head_max: HEAD_MAX }
+    }
+
+    /// For calls whose work may take so long.
+    pub fn waiting(self, head_max: Duration) -> Api {
+        Api { head_max, ..self }
     }
 
     /// With the token of the administrator's file.
@@ -170,7 +177,7 @@ impl Api {
             None => (None, Bytes::new()),
         };
         let payload = Full::new(payload).map_err(|never| match never {}).boxed();
-        let response = self.ask(method, url, content_type, payload, HEAD_MAX).await?;
+        let response = self.ask(method, url, content_type, payload, self.head_max).await?;
         let (status, answer) = whole(url, response).await?;
         check_envelope(url, status, &answer, self.when_refused, self.command)
     }

@@ -103,6 +103,24 @@ impl DataDir {
         has_lost_ca(&self.path)
     }
 
+    /// Whether the CA is another one than that of before, and nobody said since that they know: by deleting the note of it, or by
+    /// putting the old one back. `is_new` says that this start made it in place of a lost one.
+    pub fn notes_lost_ca(&self, is_new: bool, pem: &str) -> bool {
+        let (note, found) = (self.file(LOST_CA_FILE), hex::encode(bartizan_seal::sha256(pem.as_bytes())));
+        if is_new {
+            if let Err(error) = std::fs::write(&note, format!("{found}\n")) {
+                tracing::warn!(%error, "that the CA is another one cannot be noted: the next start does not tell it");
+            }
+            return true;
+        }
+        let is_noted = noted_lost_ca(&self.path).is_some_and(|noted| noted == found);
+        if !is_noted {
+            // The old one is back, or there was none.
+            std::fs::remove_file(&note).ok();
+        }
+        is_noted
+    }
+
     /// Refuses to take a store that has gone for one that was never there: without a word, all zones would be gone and a
     /// new edge would say that it is ready. The administrator's file comes into being after the store.
     pub fn expect_store(&self) -> anyhow::Result<()> {
@@ -130,6 +148,16 @@ pub fn has_lost_ca(path: &Path) -> bool {
 
 /// The local CA: its key, and its certificate for others.
 const CA_FILES: [&str; 2] = ["ca.key.sealed", "ca.pem"];
+
+/// There when the CA is another one than that of before, with the SHA-256 of its file.
+pub const LOST_CA_FILE: &str = "ca.lost";
+
+/// The CA that took the place of a lost one.
+pub fn noted_lost_ca(path: &Path) -> Option<String> {
+    let mut text = String::new();
+    File::open(path.join(LOST_CA_FILE)).ok()?.take(128).read_to_string(&mut text).ok()?;
+    Some(text.trim().to_owned())
+}
 
 pub const STORE_FILE: &str = "store.sqlite";
 

@@ -10,11 +10,20 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
 
-use crate::data_dir::{KEY_FILE, STORE_FILE};
+use crate::data_dir::{KEY_FILE, LOST_CA_FILE, STORE_FILE};
 
 /// Beside those of the store.
-const NAMES: [&str; 8] =
-    ["lock", KEY_FILE, "ca.pem", "ca.key.sealed", "admin.json", "api-url", "store.head", bartizan_api::TOKEN_USES_FILE];
+const NAMES: [&str; 9] = [
+    "lock",
+    KEY_FILE,
+    "ca.pem",
+    "ca.key.sealed",
+    "admin.json",
+    "api-url",
+    "store.head",
+    LOST_CA_FILE,
+    bartizan_api::TOKEN_USES_FILE,
+];
 
 /// What the store keeps are databases, of now, of before and of a repair, and what a repair could not read.
 const STORE: &str = "store.";

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::account;
 use crate::cli::{FirewallAction, Scope};
 use crate::client::Api;
 use crate::failure::{Cause, Failure};
@@ -28,19 +29,22 @@ pub async fn run(action: FirewallAction, api: &Api, output: Output) -> anyhow::R
 impl Scope {
     /// What says the same on a command line, after a space.
     fn words(&self) -> String {
-        self.zone.as_deref().map(|zone| format!(" --zone {}", quoted(zone))).unwrap_or_default()
+        match (&self.zone, &self.account) {
+            (Some(zone), _) => format!(" --zone {}", quoted(zone)),
+            (None, Some(account)) => format!(" --account {}", quoted(account)),
+            (None, None) => String::new(),
+        }
     }
 }
 
-/// The rules of one zone, or of this user: they hold in all zones.
+/// The rules of one zone, of all zones of an account, or of this user: they hold everywhere.
 async fn base(scope: &Scope, api: &Api) -> anyhow::Result<String> {
-    match &scope.zone {
-        Some(zone) => {
-            let zone = zone::by_name_or_id(api, zone).await?;
-            Ok(format!("/zones/{}/firewall/access_rules/rules", text(&zone, "id")))
-        }
-        None => Ok("/user/firewall/access_rules/rules".to_owned()),
-    }
+    let owner = match (&scope.zone, &scope.account) {
+        (Some(zone), _) => format!("/zones/{}", text(&zone::by_name_or_id(api, zone).await?, "id")),
+        (None, Some(account)) => account::path_of(api, Some(account)).await?,
+        (None, None) => "/user".to_owned(),
+    };
+    Ok(format!("{owner}/firewall/access_rules/rules"))
 }
 
 /// What people type, as the dialect's target and value: an address, a prefix, `AS64500`, or a country's two letters.
@@ -101,7 +105,7 @@ async fn remove(source: &str, scope: &Scope, api: &Api, output: Output) -> anyho
     };
     let Some(rule) = rules.first() else {
         return Err(Failure::new(Cause::NotFound, format!("no rule for {source}"))
-            .remedy("`bartizan firewall list` shows them; --zone for those of one zone")
+            .remedy("`bartizan firewall list` shows them; --zone and --account for those of one zone or account")
             .into());
     };
     let gone = api.delete(&format!("{base}/{}", text(rule, "id"))).await?;

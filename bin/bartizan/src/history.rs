@@ -2,37 +2,32 @@
 
 use serde_json::Value;
 
+use crate::account;
 use crate::cli::HistoryWords;
 use crate::client::Api;
 use crate::diff::diff;
 use crate::failure::{Cause, Failure};
 use crate::output::{Output, bold, faint, one_line, say};
+use crate::target::Target;
 use crate::tunnel;
 use crate::url::with_query;
 use crate::zone::{self, shown, text};
 
 pub async fn run(words: HistoryWords, api: &Api, output: Output) -> anyhow::Result<()> {
+    if words.csv || words.to.is_some() {
+        return export(&words, api, output).await;
+    }
     let count = words.count.to_string();
     let revision = words.revision.map(|revision| revision.to_string());
     let mut parameters = vec![("per_page", count.as_str())];
-    parameters.extend(words.zone.as_deref().map(|zone| ("zone.name", zone)));
-    parameters.extend(words.by.as_deref().map(|email| ("actor.email", email)));
-    parameters.extend(words.since.as_deref().map(|since| ("since", since)));
-    parameters.extend(revision.as_deref().map(|revision| ("revision", revision)));
-    parameters.extend(words.before.as_deref().map(|before| match before.parse::<u64>() {
-        Ok(_) => ("before_revision", before),
-        Err(_) => ("before", before),
-    }));
-    let account = tunnel::account(api).await?;
+    parameters.extend(filters(&words, revision.as_deref()));
+    let logs = logs(&words, api).await?;
     let get = |object: Option<(&'static str, String)>| {
         let mut parameters = parameters.clone();
         parameters.extend(object.as_ref().map(|(parameter, value)| (*parameter, value.as_str())));
-        with_query(&format!("/accounts/{account}/audit_logs"), &parameters)
+        with_query(&logs, &parameters)
     };
-    let object = words.object.as_deref().map(|object| match object {
-        id if is_id(id) => ("resource.id", id.to_ascii_lowercase()),
-        name => ("resource.name", name.trim_end_matches('.').to_owned()),
-    });
+    let object = object(&words);
     let (changes, messages) = api.get_with_messages(&get(object.clone())).await?;
     let is_empty = changes.as_array().is_none_or(Vec::is_empty);
     if is_empty && messages.is_empty() {
@@ -42,7 +37,7 @@ pub async fn run(words: HistoryWords, api: &Api, output: Output) -> anyhow::Resu
             words.by.clone().map(|email| ("actor.email", email)),
         ];
         for (parameter, value) in named.into_iter().flatten() {
-            refuse_unknown(api, &account, parameter, &value).await?;
+            refuse_unknown(api, &logs, parameter, &value).await?;
         }
     }
     // Also with --json and --quiet: a history that is not whole must not look as if it were.
@@ -57,10 +52,64 @@ pub async fn run(words: HistoryWords, api: &Api, output: Output) -> anyhow::Resu
     })
 }
 
+/// All of it as a file of comma-separated values.
+async fn export(words: &HistoryWords, api: &Api, output: Output) -> anyhow::Result<()> {
+    let revision = words.revision.map(|revision| revision.to_string());
+    let object = object(words);
+    let mut parameters = vec![("format", "csv")];
+    parameters.extend(filters(words, revision.as_deref()));
+    parameters.extend(object.as_ref().map(|(parameter, value)| (*parameter, value.as_str())));
+    let logs = logs(words, api).await?;
+    let mut target = Target::open(words.to.as_deref())?;
+    let written = match api.download(&with_query(&logs, &parameters)).await {
+        Ok(download) => target.take(download).await,
+        Err(error) => Err(error),
+    };
+    target.close(written)?;
+    if let (Some(file), false) = (&words.to, output.quiet) {
+        say(&format!("the history is in {}", file.display()));
+    }
+    Ok(())
+}
+
+/// The path of the log.
+async fn logs(words: &HistoryWords, api: &Api) -> anyhow::Result<String> {
+    let account = match &words.account {
+        Some(account) => account::path_of(api, Some(account)).await?,
+        None => format!("/accounts/{}", tunnel::account(api).await?),
+    };
+    Ok(format!("{account}/audit_logs"))
+}
+
+/// Which changes, but for those of one object.
+fn filters<'w>(words: &'w HistoryWords, revision: Option<&'w str>) -> Vec<(&'static str, &'w str)> {
+    let before = words.before.as_deref().map(|before| match before.parse::<u64>() {
+        Ok(_) => ("before_revision", before),
+        Err(_) => ("before", before),
+    });
+    [
+        words.zone.as_deref().map(|zone| ("zone.name", zone)),
+        words.by.as_deref().map(|email| ("actor.email", email)),
+        words.since.as_deref().map(|since| ("since", since)),
+        revision.map(|revision| ("revision", revision)),
+        before,
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+fn object(words: &HistoryWords) -> Option<(&'static str, String)> {
+    words.object.as_deref().map(|object| match object {
+        id if is_id(id) => ("resource.id", id.to_ascii_lowercase()),
+        name => ("resource.name", name.trim_end_matches('.').to_owned()),
+    })
+}
+
 /// What is neither in the history nor there now is most likely a typing mistake, or not for the caller to see.
-async fn refuse_unknown(api: &Api, account: &str, parameter: &str, value: &str) -> anyhow::Result<()> {
+async fn refuse_unknown(api: &Api, logs: &str, parameter: &str, value: &str) -> anyhow::Result<()> {
     let query = [("per_page", "1"), (parameter, value)];
-    let found = api.get(&with_query(&format!("/accounts/{account}/audit_logs"), &query)).await?;
+    let found = api.get(&with_query(logs, &query)).await?;
     if found.get(0).is_some() || is_there(api, parameter, value).await {
         return Ok(());
     }

@@ -1,4 +1,4 @@
-//! `bartizan import cloudflare`: what an account of the vendor has, as far as it has a counterpart here.
+//! `bartizan import`: octoDNS's files ([`octodns`]), and of `import cloudflare` what an account of the vendor has, as far as it has a counterpart here.
 //!
 //! ```text
 //! there: rules and records are read ─► here: the zone, paused if it is there ─► settings ─► access rules ─► records
@@ -8,6 +8,7 @@
 
 mod elsewhere;
 mod export;
+mod octodns;
 mod rules;
 mod settings;
 
@@ -16,6 +17,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use self::export::Export;
+pub use self::octodns::octodns;
 use self::rules::Wider;
 use crate::cli::CloudflareWords;
 use crate::client::Api;
@@ -141,7 +143,7 @@ fn described(report: &Report) -> String {
 async fn take_over(mut step: Step<'_>, wider: &mut Wider, report: &mut Report) {
     let rules = match step.words.without_rules {
         true => Ok(Vec::new()),
-        false => rules::read(step.theirs, step.there, wider, report).await,
+        false => rules::read(&step, wider, report).await,
     };
     let rules = match rules {
         Ok(rules) => rules,
@@ -175,7 +177,8 @@ async fn take_over(mut step: Step<'_>, wider: &mut Wider, report: &mut Report) {
 }
 
 /// Why records wait.
-const WITHOUT_RULES: &str = "they would be served without all rules of there; mend it, or say --without-rules";
+const WITHOUT_RULES: &str =
+    "they would be served without all rules of there; mend it, or say --zone-rules-only or --without-rules";
 
 /// The zone here, made if it is not there.
 async fn ours(step: &mut Step<'_>, report: &mut Report) -> anyhow::Result<()> {

@@ -44,6 +44,7 @@ mod runtime_dir;
 mod settings;
 mod status;
 mod store_condition;
+mod target;
 mod token;
 mod traces;
 mod tunnel;
@@ -126,6 +127,8 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Import { source: ImportSource::Cloudflare(words), edge } => {
             runtime()?.block_on(async { import::cloudflare(words, &credentials::find(&edge)?, output).await })
         }
+        Command::Import { source: ImportSource::Octodns(words), edge } => runtime()?
+            .block_on(async { import::octodns(words, &credentials::find(&edge)?.running("zone"), output).await }),
         Command::Zone { action, edge } => {
             runtime()?.block_on(async { zone::run(action, &credentials::find(&edge)?.running("zone"), output).await })
         }

@@ -1,4 +1,9 @@
 //! A zone as octoDNS keeps it: YAML, of which JSON is a part. Names and keys are in natural order, which it insists on.
+//!
+//! `read` and `yaml` are the way back.
+
+mod read;
+mod yaml;
 
 use std::collections::BTreeMap;
 
@@ -9,6 +14,8 @@ use crate::client::Api;
 use crate::output::one_line;
 use crate::url::segment;
 use crate::zone::text;
+
+pub use self::read::{File, read};
 
 /// Records of one page.
 const PAGE: u64 = 1_000;

@@ -23,7 +23,7 @@ pub async fn run(action: RecordAction, api: &Api, output: Output) -> anyhow::Res
             let records = api.list(&with_query(&path, &parameters)).await?;
             output.result(&Value::Array(records.clone()), || {
                 table(
-                    &["name", "type", "content", "ttl", "proxied", "id"],
+                    &["name", "type", "content", "ttl", "proxied", "id", "comment", "tags"],
                     &records.iter().map(row).collect::<Vec<_>>(),
                 )
             })
@@ -186,6 +186,8 @@ fn row(record: &Value) -> Vec<String> {
         },
         if record["proxied"] == true { "yes" } else { "" }.to_owned(),
         text(record, "id").to_owned(),
+        text(record, "comment").to_owned(),
+        record["tags"].as_array().into_iter().flatten().filter_map(Value::as_str).collect::<Vec<_>>().join(" "),
     ]
 }
 

@@ -10,6 +10,7 @@ use std::time::Duration;
 use bartizan_dial::Private;
 use bartizan_names::{Name, Prefix};
 use bartizan_plane_dns::RateLimits;
+use bartizan_store::AuditRetention;
 use rustix::fs::OFlags;
 use serde::Deserialize;
 
@@ -60,7 +61,50 @@ struct File {
     demo: Option<bool>,
     user: Option<String>,
     listen: Listen,
+    history: History,
     backup: BackupTable,
+}
+
+/// `[history]`: as the flags for it.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct History {
+    days: Option<u32>,
+    size: Option<String>,
+}
+
+/// Less than this is no history: a change of the largest documents takes as much.
+const HISTORY_SIZE_MIN: u64 = 16 << 20;
+
+/// A size in bytes: 500M, 1G, 2T.
+pub fn size(text: &str) -> Result<u64, String> {
+    let wrong = || format!("{text:?} is no size like 500M, 1G or 2T");
+    let (count, unit) = text.split_at_checked(text.len().saturating_sub(1)).ok_or_else(wrong)?;
+    let shift = match unit {
+        "M" => 20,
+        "G" => 30,
+        "T" => 40,
+        _ => return Err(wrong()),
+    };
+    let size = u64::from(count.parse::<u16>().map_err(|_| wrong())?) << shift;
+    if size < HISTORY_SIZE_MIN {
+        return Err(format!("{text} is less than the {}M that it takes at least", HISTORY_SIZE_MIN >> 20));
+    }
+    Ok(size)
+}
+
+/// How much of the history stays.
+fn history(days: Option<u32>, bytes: Option<u64>, file: History) -> anyhow::Result<AuditRetention> {
+    let wrong = |reason: String| Failure::new(Cause::Usage, format!("[history] is not right: {reason}"));
+    if file.days == Some(0) {
+        return Err(wrong("days must be 1 at least".to_owned()).into());
+    }
+    let usual = AuditRetention::USUAL;
+    let of_file = file.size.map(|text| size(&text)).transpose().map_err(wrong)?;
+    Ok(AuditRetention {
+        days: days.or(file.days).map_or(usual.days, u64::from),
+        bytes: bytes.or(of_file).unwrap_or(usual.bytes),
+    })
 }
 
 /// `[backup]`: as the flags for backups.
@@ -223,6 +267,8 @@ pub struct Settings {
     pub demo: bool,
     /// Whom to serve as, if root starts it.
     pub user: Option<String>,
+    /// How much of the history stays.
+    pub history: AuditRetention,
     /// Backups that the edge makes by itself.
     pub backups: Option<Plan>,
 }
@@ -275,6 +321,7 @@ impl Settings {
             workers: workers.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)),
             demo: !up.no_demo && file.demo.unwrap_or(true),
             user: up.user.or(file.user),
+            history: history(up.history_days, up.history_size, file.history)?,
             backups: backups(up.backups, file.backup)?,
         })
     }
@@ -462,7 +509,7 @@ mod tests {
         let text = include_str!("../../../contrib/bartizan.toml");
         let file: File = toml::from_str(text).unwrap();
         assert!(backups(Backups::default(), file.backup).unwrap().is_some_and(|plan| plan.lock().is_ok()));
-        for table in ["", "[listen]\n", "[backup]\n"] {
+        for table in ["", "[listen]\n", "[history]\n", "[backup]\n"] {
             // The reader's own list of what it knows.
             let told = toml::from_str::<File>(&format!("{table}none = 1")).err().unwrap().to_string();
             let (_, keys) = told.split_once("expected one of ").unwrap();
@@ -470,6 +517,24 @@ mod tests {
                 let is_there = |line: &str| line.trim_start_matches("# ").starts_with(&format!("{key} = "));
                 assert!(text.lines().any(is_there) || text.contains(&format!("\n[{key}]\n")), "{key}");
             }
+        }
+    }
+
+    #[test]
+    fn how_much_of_the_history_stays() {
+        for (days, bytes, table, expect) in [
+            (None, None, "", Some((365, 1 << 30))),
+            (None, None, "[history]\ndays = 30\nsize = \"500M\"\n", Some((30, 500 << 20))),
+            (Some(7), Some(2 << 30), "[history]\ndays = 30\nsize = \"500M\"\n", Some((7, 2 << 30))),
+            (None, None, "[history]\ndays = 0\n", None),
+            (None, None, "[history]\nsize = \"15M\"\n", None),
+            (None, None, "[history]\nsize = \"lots\"\n", None),
+            (None, None, "[history]\nsize = \"\"\n", None),
+            (None, None, "[history]\nsize = \"1\"\n", None),
+        ] {
+            let file = toml::from_str::<File>(table).unwrap().history;
+            let kept = history(days, bytes, file).ok().map(|kept| (kept.days, kept.bytes));
+            assert_eq!(kept, expect, "{table}");
         }
     }
 

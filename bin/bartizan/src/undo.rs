@@ -1,5 +1,7 @@
 //! `bartizan undo`: shows what a change would become, asks, and has it put back.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use crate::cli::UndoWords;
@@ -9,11 +11,15 @@ use crate::history::called;
 use crate::output::{Output, agrees, bold, one_line, say};
 use crate::zone::text;
 
+/// How long it may take: an import of a million records goes in pieces.
+const WAIT_MAX: Duration = Duration::from_secs(3_600);
+
 /// Objects whose differences are shown one by one.
 const SHOWN_MAX: usize = 50;
 
 pub async fn run(words: UndoWords, api: &Api, output: Output) -> anyhow::Result<()> {
     let UndoWords { revision, dry_run, yes, force } = words;
+    let api = api.clone().waiting(WAIT_MAX);
     let ask = |dry_run| json!({ "revision": revision, "dry_run": dry_run, "force": force });
     let would = api.post("/bartizan/undo", &ask(true)).await?;
     if dry_run {
@@ -28,13 +34,16 @@ pub async fn run(words: UndoWords, api: &Api, output: Output) -> anyhow::Result<
     }
     // What was changed between the question and the answer is refused there.
     let done = api.post("/bartizan/undo", &ask(false)).await?;
-    output.result(&done, || {
-        let count = done["changes"].as_array().map_or(0, Vec::len);
-        undone(revision, count)
-    })
+    output.result(&done, || undone(revision, objects(&done)))
 }
 
-fn undone(revision: u64, count: usize) -> String {
+/// How many objects there are, shown or not.
+fn objects(undone: &Value) -> u64 {
+    let shown = undone["changes"].as_array().map_or(0, |changes| changes.len() as u64);
+    undone["objects"].as_u64().unwrap_or(shown)
+}
+
+fn undone(revision: u64, count: u64) -> String {
     let objects = match count {
         0 => return format!("nothing is changed: what revision {revision} did is not there any more"),
         1 => "1 object is".to_owned(),
@@ -55,8 +64,10 @@ fn plan(would: &Value) -> String {
         let fields = diff(&change["oldValueJson"], &change["newValueJson"]);
         lines.extend(fields.into_iter().map(|line| format!("    {line}")));
     }
-    if changes.len() > SHOWN_MAX {
-        lines.push(format!("… and {} objects more (--dry-run --json shows all)", changes.len() - SHOWN_MAX));
+    let more = objects(would).saturating_sub(SHOWN_MAX as u64);
+    if more > 0 {
+        let how = if would["objects"].is_null() { "all" } else { "more of them" };
+        lines.push(format!("… and {more} objects more (--dry-run --json shows {how})"));
     }
     lines.join("\n")
 }

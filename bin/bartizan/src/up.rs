@@ -143,10 +143,12 @@ impl Stored {
         let seal = data.seal_key()?;
         data.expect_store()?;
         backup::sweep(data.path());
-        let is_ca_new = data.has_lost_ca();
+        let has_lost_ca = data.has_lost_ca();
         let ca = Ca::load_or_create(data.path(), &seal, now()).context("the local CA")?;
         let store = Store::open(data.path()).map_err(|error| Failure::new(Cause::Failed, error.to_string()))?;
+        store.keep_audit(settings.history);
         let certs = Certs::new(ca, seal.clone());
+        let is_ca_new = data.notes_lost_ca(has_lost_ca, certs.ca_pem());
         let nameservers = nameservers(domain)?;
         let prepare = || -> anyhow::Result<_> {
             let set_up = bartizan_api::bootstrap(&store, &certs, data.path(), &preset(), domain, &nameservers)?;
@@ -155,8 +157,8 @@ impl Stored {
             if let Err(error) = bartizan_api::declare_cookie_secrets(&store, &certs, &seal) {
                 tracing::warn!(%error, "there is no secret for DNS cookies, and DNS answers without");
             }
-            let publisher =
-                Publisher::load(store.clone(), seal.clone(), pop.id)?.with_tokens_read_by(bartizan_api::read_token);
+            let publisher = Publisher::load(store.clone(), seal.clone(), pop.id, set_up.account_id)?
+                .with_tokens_read_by(bartizan_api::read_token);
             Ok((set_up, pop, publisher))
         };
         let prepared = match prepare() {
@@ -391,7 +393,7 @@ fn report_new_ca(problems: &Problems) {
         reason: "the one of before is gone (ca.key.sealed and ca.pem), and another one was made".to_owned(),
         since: now(),
         remedy: "stop the edge, put both files back from a backup and start it again; or give ca.pem to all who trusted the \
-                 old one, and this ends with the next start",
+                 old one, delete ca.lost beside it, and this ends with the next start",
     };
     tracing::error!(%problem, remedy = problem.remedy, "whoever trusted this edge does not any more");
     problems.report(Reporter::Start, vec![problem], Lease::Held, Instant::now());

@@ -106,6 +106,12 @@ fn secrets(data: &Path) -> Vec<Finding> {
             Some(Finding::bad("the local CA", detail, "put both back from a backup"))
         }
         Ok(None) => None,
+        Ok(Some(_)) if is_another(data) => {
+            let detail = "it took the place of one that was lost, and whoever trusted that does not trust it yet";
+            let remedy = "put ca.key.sealed and ca.pem back from a backup; or give ca.pem to all who trusted the old one, \
+                          and delete ca.lost";
+            Some(Finding::bad("the local CA", detail, remedy))
+        }
         Ok(Some(validity)) => Some(match validity.warning(now()) {
             None => Finding::good("the local CA", format!("opens, and ends on {}", validity.until)),
             Some(warning) => Finding::bad("the local CA", warning.reason, warning.remedy),
@@ -114,6 +120,12 @@ fn secrets(data: &Path) -> Vec<Finding> {
     };
     let opens = if ca.as_ref().is_some_and(|ca| ca.ok) { "opens what it sealed" } else { "is there" };
     [Finding::good(what, format!("{opens}; only its owner reads it"))].into_iter().chain(ca).collect()
+}
+
+/// Whether the CA is the one that took the place of a lost one, and that was not noticed yet.
+fn is_another(data: &Path) -> bool {
+    let pem = std::fs::read(data.join("ca.pem")).unwrap_or_default();
+    data_dir::noted_lost_ca(data).is_some_and(|noted| noted == hex::encode(bartizan_seal::sha256(&pem)))
 }
 
 /// A file without a byte opens as a store in which there is nothing.
@@ -168,6 +180,15 @@ mod tests {
         std::fs::remove_file(&pem).unwrap();
 
         let seal = Key::load_or_create(&key).unwrap();
+        Ca::load_or_create(data, &seal, now()).unwrap();
+        let note = data.join(data_dir::LOST_CA_FILE);
+        std::fs::write(&note, hex::encode(bartizan_seal::sha256(&std::fs::read(&pem).unwrap()))).unwrap();
+        check("took the place of one that was lost");
+        std::fs::write(&note, "of another").unwrap();
+        assert_eq!(faults(data), Vec::<String>::new());
+        for file in [&ca, &pem, &note] {
+            std::fs::remove_file(file).unwrap();
+        }
         let long_ago = bartizan_names::Timestamp::from_unix_micros(1);
         Ca::load_or_create(data, &seal, long_ago).unwrap();
         check("it ran out on 1980");

@@ -1,4 +1,4 @@
-//! The records of a zone there, as one file: fetched whole before anything is done with it.
+//! The records of a zone, as one file that nobody saw: fetched or made whole before anything is done with it.
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
@@ -19,6 +19,9 @@ const EXPORT_MAX: u64 = 256 << 20;
 const LINE_MAX: u64 = 1 << 20;
 const SHOWN_MAX: usize = 100;
 
+/// What is said if it cannot be kept.
+const ROOM: &str = "no room for the records in the folder for short-lived files";
+
 /// A file that is gone when it is closed.
 pub struct Export {
     file: File,
@@ -26,8 +29,7 @@ pub struct Export {
 
 impl Export {
     pub async fn fetch(there: &Api, path: &str) -> anyhow::Result<Export> {
-        let mut export =
-            Export { file: nameless().context("no room for the records in the folder for short-lived files")? };
+        let mut export = Export { file: nameless().context(ROOM)? };
         let mut download = there.download(path).await.map_err(of_their_token)?;
         let mut length = 0;
         while let Some(piece) = download.next().await? {
@@ -37,6 +39,12 @@ impl Export {
             }
             export.file.write_all(&piece)?;
         }
+        Ok(export)
+    }
+
+    pub fn of(text: &str) -> anyhow::Result<Export> {
+        let mut export = Export { file: nameless().context(ROOM)? };
+        export.file.write_all(text.as_bytes()).context(ROOM)?;
         Ok(export)
     }
 

@@ -10,7 +10,6 @@ use bartizan_v4::access_rule::RuleConfigurationBody;
 use serde_json::{Value, json};
 
 use super::{Report, Step, of_their_token};
-use crate::client::Api;
 use crate::output::one_line;
 use crate::tunnel;
 use crate::url::segment;
@@ -60,20 +59,22 @@ impl Whose {
 }
 
 /// All rules that hold in a zone there. The vendor shows those of the account and of the user with every zone; other edges
-/// show them where they were made.
-pub async fn read(zone: &Value, there: &Api, wider: &mut Wider, report: &mut Report) -> anyhow::Result<Vec<Value>> {
+/// show them where they were made. Those that may not be read there may block somebody: it is an error.
+pub async fn read(step: &Step<'_>, wider: &mut Wider, report: &mut Report) -> anyhow::Result<Vec<Value>> {
+    let (zone, there) = (step.theirs, step.there);
     let path = format!("/zones/{}/{RULES}", segment(text(zone, "id")));
     let mut rules = there.list(&path).await.map_err(of_their_token)?;
+    if step.words.zone_rules_only {
+        report.lines.push("access rules of the account and of the user stay there (--zone-rules-only)".to_owned());
+        return Ok(rules);
+    }
     let account = segment(text(&zone["account"], "id"));
     for (path, what) in [(format!("/accounts/{account}"), "account"), ("/user".to_owned(), "user")] {
         let read = match wider.read.get(&path) {
             Some(read) => read,
             None => match there.list(&format!("{path}/{RULES}")).await {
                 Ok(read) => wider.read.entry(path).or_insert(read),
-                Err(error) => {
-                    report.unseen(&format!("access rules of the {what}"), &error);
-                    continue;
-                }
+                Err(error) => return Err(error.context(format!("those of the {what} cannot be read there"))),
             },
         };
         for rule in read {

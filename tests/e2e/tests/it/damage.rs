@@ -83,4 +83,16 @@ fn a_ca_of_which_nothing_is_left_is_told() {
     assert!(told["reason"].as_str().is_some_and(|reason| reason.contains("another one was made")), "{told}");
     let ready = curl::get(&[&edge.api_url().replace("/client/v4", "/readyz")]).text();
     assert!(ready.contains("degraded") && ready.contains("authority: 1"), "{ready}");
+    // Until somebody says that they know.
+    let is_told = |edge: &Edge| {
+        let problems = edge.get("/bartizan/status")["problems"].clone();
+        problems.as_array().expect("a list").iter().any(|problem| problem["kind"] == "authority")
+    };
+    let edge = edge.restart_after_kill();
+    assert!(is_told(&edge));
+    let data = edge.data().to_string_lossy().into_owned();
+    let seen = finish(&mut edge.command(["doctor", "--data", &data]));
+    assert!(seen.out.contains("took the place of one that was lost"), "{}\n{}", seen.out, seen.err);
+    std::fs::remove_file(edge.data().join("ca.lost")).expect("the note of it");
+    assert!(!is_told(&edge.restart_after_kill()));
 }

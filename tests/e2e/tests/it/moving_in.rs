@@ -104,6 +104,10 @@ fn no_zone_is_taken_over_without_its_rules() {
     let half = narrow(&there, &["zone:read", "dns:read", "zone-settings:read"]);
     let text = not_whole(take_over(&there, &here, &half, &moved));
     assert!(text.contains("nothing is done here") && text.contains("--without-rules"), "{text}");
+    // Nor one that sees those of the zone alone: there may be others.
+    let most = narrow(&there, &["zone:read", "dns:read", "zone-settings:read", "firewall-services:read"]);
+    let text = not_whole(take_over(&there, &here, &most, &moved));
+    assert!(text.contains("those of the account cannot be read there") && text.contains("--zone-rules-only"), "{text}");
     assert!(here.get("/zones?name=moved.test").as_array().unwrap().is_empty());
 
     // Of each scope into the same; the zone is paused as it is there. What is foretold is what is done.
@@ -146,9 +150,9 @@ fn what_stays_behind_is_told() {
     let record = json!({"type": "CNAME", "name": "app", "content": target, "proxied": true});
     there.post(&format!("{zone}/dns_records"), &record);
     let most = narrow(&there, &["zone:read", "dns:read", "zone-settings:read", "firewall-services:read"]);
-    let text = take_over(&there, &here, &most, &["--zone", "moved.test"]).ok();
+    let text = take_over(&there, &here, &most, &["--zone", "moved.test", "--zone-rules-only"]).ok();
     assert!(text.contains("1 name leads to a tunnel that is not here"), "{text}");
-    assert!(text.contains("could not look for: access rules of the account, access rules of the user"), "{text}");
+    assert!(text.contains("access rules of the account and of the user stay there"), "{text}");
     let left_out = "IN NS ns1.there.test.: left out: the name servers of the zone itself";
     assert!(text.contains(left_out) && !text.contains("line "), "{text}");
     // What stands here in the way.

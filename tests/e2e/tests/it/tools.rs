@@ -136,6 +136,26 @@ fn octodns_with_its_default_configuration() {
     .expect("a file of the test");
     let plan = sync(&[]);
     assert!(plan.contains("No changes were planned"), "{plan}\n{}", std::fs::read_to_string(&zone).unwrap());
+
+    // The way back: what our own import makes of the file is what octoDNS would make of it.
+    finish(&mut edge.command(["zone", "delete", "octodns.example", "--yes"])).ok();
+    let import = |words: &[&str]| finish(edge.command(["import", "octodns"]).arg(&zone).args(words));
+    let nowhere = import(&[]);
+    assert!(nowhere.out.contains("bartizan zone create octodns.example"), "{}{}", nowhere.out, nowhere.err);
+    let foretold = import(&["--dry-run"]).ok();
+    finish(&mut edge.command(["zone", "create", "octodns.example"])).ok();
+    assert_eq!(import(&["--dry-run"]).ok(), foretold);
+    assert!(foretold.contains("22 of 22 records would come into octodns.example"), "{foretold}");
+    import(&[]).ok();
+    let plan = sync(&[]);
+    assert!(plan.contains("No changes were planned"), "{plan}");
+    // What is no record refuses its file.
+    let records = std::fs::read_to_string(&zone).expect("a file of the test");
+    std::fs::write(&zone, format!("{records}geo: {{type: A, value: 192.0.2.1, dynamic: {{pools: {{}}}}}}\n"))
+        .expect("a file of the test");
+    let refused = import(&[]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(refused.out.contains("its dynamic has no counterpart here"), "{}{}", refused.out, refused.err);
 }
 
 /// The types that octoDNS does not have, made by the command line, and a delegation, as another program reads them.
