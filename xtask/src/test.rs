@@ -42,6 +42,11 @@ pub(crate) fn run(missing: Missing) -> Result<()> {
             process::run(process::cargo().args(["check", "--manifest-path", "fuzz/Cargo.toml"]))
         })?;
     }
+    steps.step("a client in Rust", || {
+        let mut build = process::cargo();
+        build.args(["build", "--locked", "--manifest-path", "tests/rust-client/Cargo.toml", "--target-dir"]);
+        process::run(build.arg(process::target().join("rust-client")))
+    })?;
     let counts = steps.step("tests", || tests(&tools))?;
     eprintln!("\n{}\n{counts}", steps.table());
     Ok(())

@@ -18,5 +18,5 @@ pub mod wait;
 
 pub use connector::Connector;
 pub use edge::{Answer, Demo, Edge};
-pub use program::{Finished, Program, bartizan, binary, finish, in_namespace, python_with_sdk};
+pub use program::{Finished, Program, bartizan, binary, finish, in_namespace, python_with_sdk, rust_client};
 pub use vendor::Vendor;

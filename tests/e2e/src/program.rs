@@ -206,6 +206,14 @@ pub fn python_with_sdk() -> PathBuf {
     python
 }
 
+/// The crate `cloudflare` as a program (`tests/rust-client`).
+pub fn rust_client() -> PathBuf {
+    let beside = target().parent().map(|target| target.join("rust-client/debug/bartizan-rust-client"));
+    let client = beside.unwrap_or_default();
+    assert!(client.is_file(), "no client in Rust at {}: `cargo xtask test` makes it", client.display());
+    client
+}
+
 /// The binary with `home` as its home and nothing of ours in its environment: neither the settings of whoever runs
 /// the tests nor what they once logged in to.
 #[track_caller]

@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use bartizan_e2e::origin::here;
-use bartizan_e2e::{Edge, finish, python_with_sdk};
+use bartizan_e2e::{Edge, finish, python_with_sdk, rust_client};
 
 #[test]
 fn the_python_sdk_does_its_round_trip() {
@@ -55,4 +55,12 @@ fn the_sdk_for_javascript_does_its_round_trip() {
     )
     .ok();
     assert_eq!(out.trim(), "round trip done");
+}
+
+/// The crate reads each reply as its own types: user details, accounts, zones, records, tunnels and routes.
+#[test]
+fn the_crate_for_rust_does_its_round_trip() {
+    let edge = Edge::start();
+    let words = [edge.api_url(), edge.token(), edge.account(), edge.domain()];
+    assert_eq!(finish(Command::new(rust_client()).args(words)).ok().trim(), "round trip done");
 }
