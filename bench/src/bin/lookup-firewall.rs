@@ -7,7 +7,7 @@ use std::process::Command;
 use std::time::Instant;
 
 use bartizan_bench::{Draw, Flags, median, resident_bytes};
-use bartizan_firewall::{Firewall, Level, Reach, Rule, Source, Verdict};
+use bartizan_firewall::{Coverage, Firewall, Level, Rule, Source, Verdict};
 use bartizan_names::{AccessMode, AccessTarget, Prefix, RuleId, ZoneId};
 
 /// Sources asked for in one measurement: more than any cache holds the rules of.
@@ -102,7 +102,7 @@ fn rule(layout: Layout, number: u64) -> Rule {
             AccessTarget::Range(Prefix::new(address, length as u8).unwrap_or(Prefix::host(address)))
         }
     };
-    Rule { id: rule_id(number), level: Level::User, reach: Reach::Everywhere, mode: AccessMode::Block, target }
+    Rule { id: rule_id(number), level: Level::User, coverage: Coverage::Everywhere, mode: AccessMode::Block, target }
 }
 
 /// Ids as the control plane makes them: random ones.

@@ -6,7 +6,7 @@ use bartizan_live::Shards;
 use bartizan_names::{AccessTarget, AccountId, RuleId, ZoneId};
 
 use crate::leaf::{Marks, Written};
-use crate::rule::{Reach, Rule, Source, Verdict};
+use crate::rule::{Coverage, Rule, Source, Verdict};
 use crate::rule_index::{RuleIndex, ScopeStart, TreeKey, scope_start};
 use crate::scope::{Found, Scope};
 use crate::scopes::{Scopes, part_of};
@@ -51,15 +51,15 @@ impl Firewall {
         let mut deciding = Deciding(None);
         let account = self.0.home_of(zone);
         self.0.visit(zone, account, source, |found| deciding.weigh(found));
-        let scopes = [Some(Reach::Everywhere), account.map(Reach::Account), Some(Reach::Zone(zone))];
+        let scopes = [Some(Coverage::Everywhere), account.map(Coverage::Account), Some(Coverage::Zone(zone))];
         self.0.doubt(deciding.verdict(), scopes.into_iter().flatten())
     }
 
     /// The same by the rules for everything only. Those of an account and of a zone may give another verdict there.
     pub fn decide_everywhere(&self, source: &Source) -> Verdict {
         let mut deciding = Deciding(None);
-        self.0.everywhere.visit(Reach::Everywhere, source, |found| deciding.weigh(found));
-        self.0.doubt(deciding.verdict(), [Reach::Everywhere])
+        self.0.everywhere.visit(Coverage::Everywhere, source, |found| deciding.weigh(found));
+        self.0.doubt(deciding.verdict(), [Coverage::Everywhere])
     }
 
     /// Whether both are one value, so that nothing has to be decided anew. Equal rules may still be two values.
@@ -124,20 +124,20 @@ impl Rules {
         source: &Source,
         mut found: impl FnMut(Found<'r>),
     ) {
-        self.everywhere.visit(Reach::Everywhere, source, &mut found);
+        self.everywhere.visit(Coverage::Everywhere, source, &mut found);
         if let Some(account) = account
             && let Some(rules) = self.accounts.get(account.as_bytes())
         {
-            rules.visit(Reach::Account(account), source, &mut found);
+            rules.visit(Coverage::Account(account), source, &mut found);
         }
         if let Some(rules) = self.zones.get(zone.as_bytes()) {
-            rules.visit(Reach::Zone(zone), source, found);
+            rules.visit(Coverage::Zone(zone), source, found);
         }
     }
 
     /// The verdict beside rules of these scopes that nobody can read. Each may be a block, which any rule that was found goes
     /// before.
-    fn doubt(&self, verdict: Verdict, scopes: impl IntoIterator<Item = Reach>) -> Verdict {
+    fn doubt(&self, verdict: Verdict, scopes: impl IntoIterator<Item = Coverage>) -> Verdict {
         match verdict {
             Verdict::Allow(None) => self.unread.of(scopes).map_or(verdict, Verdict::Unknown),
             _ => verdict,
@@ -155,13 +155,13 @@ impl Rules {
             }
         };
         if start == ScopeStart::default() {
-            self.everywhere.visit(Reach::Everywhere, &source, &mut look);
+            self.everywhere.visit(Coverage::Everywhere, &source, &mut look);
         }
         for (owner, rules) in self.accounts.beginning(start) {
-            rules.visit(Reach::Account(AccountId::from_bytes(*owner)), &source, &mut look);
+            rules.visit(Coverage::Account(AccountId::from_bytes(*owner)), &source, &mut look);
         }
         for (owner, rules) in self.zones.beginning(start) {
-            rules.visit(Reach::Zone(ZoneId::from_bytes(*owner)), &source, &mut look);
+            rules.visit(Coverage::Zone(ZoneId::from_bytes(*owner)), &source, &mut look);
         }
         rule
     }
@@ -179,20 +179,20 @@ impl Edit {
         let key = TreeKey::of(&rule.target);
         let written = if matches!(rule.target, AccessTarget::Ip(_)) { Written::Address } else { Written::Prefix };
         let marks = Marks::new(rule.mode, rule.level, written);
-        let scope = match rule.reach {
-            Reach::Everywhere => &mut self.rules.everywhere,
-            Reach::Account(account) => self.rules.accounts.of(*account.as_bytes()),
-            Reach::Zone(zone) => self.rules.zones.of(*zone.as_bytes()),
+        let scope = match rule.coverage {
+            Coverage::Everywhere => &mut self.rules.everywhere,
+            Coverage::Account(account) => self.rules.accounts.of(*account.as_bytes()),
+            Coverage::Zone(zone) => self.rules.zones.of(*zone.as_bytes()),
         };
         scope.put(key, marks, rule.id);
-        self.rules.index.put(rule.id, scope_start(rule.reach), key);
+        self.rules.index.put(rule.id, scope_start(rule.coverage), key);
     }
 
     /// Puts a rule in force of which nobody knows whom it is for, in place of the one with the same id. It may be there
     /// to keep out anybody, so it holds up everybody of its scope whom no other rule lets in.
-    pub fn put_unread(&mut self, id: RuleId, reach: Reach) {
+    pub fn put_unread(&mut self, id: RuleId, coverage: Coverage) {
         self.remove(id);
-        self.rules.unread.put(id, reach);
+        self.rules.unread.put(id, coverage);
     }
 
     /// Says in which account a zone is: the rules of that one are for it too.

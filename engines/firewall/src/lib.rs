@@ -27,4 +27,4 @@ mod tree;
 mod unread;
 
 pub use firewall::{Edit, Firewall};
-pub use rule::{Level, Reach, Rule, Source, Verdict};
+pub use rule::{Coverage, Level, Rule, Source, Verdict};

@@ -14,7 +14,7 @@ pub enum Level {
 
 /// What a rule is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Reach {
+pub enum Coverage {
     Everywhere,
     /// All zones of an account.
     Account(AccountId),
@@ -25,7 +25,7 @@ pub enum Reach {
 pub struct Rule {
     pub id: RuleId,
     pub level: Level,
-    pub reach: Reach,
+    pub coverage: Coverage,
     pub mode: AccessMode,
     pub target: AccessTarget,
 }

@@ -8,7 +8,7 @@ use std::net::Ipv4Addr;
 use bartizan_live::Shards;
 use bartizan_names::{AccessTarget, Asn, CountryCode, RuleId};
 
-use crate::rule::{Reach, Source};
+use crate::rule::{Coverage, Source};
 
 /// A key in the trees of a scope, as octets, so that it has no padding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,11 +66,11 @@ impl TreeKey {
     }
 }
 
-pub(crate) fn scope_start(reach: Reach) -> ScopeStart {
-    let id = match &reach {
-        Reach::Everywhere => None,
-        Reach::Account(account) => account.as_bytes().first_chunk(),
-        Reach::Zone(zone) => zone.as_bytes().first_chunk(),
+pub(crate) fn scope_start(coverage: Coverage) -> ScopeStart {
+    let id = match &coverage {
+        Coverage::Everywhere => None,
+        Coverage::Account(account) => account.as_bytes().first_chunk(),
+        Coverage::Zone(zone) => zone.as_bytes().first_chunk(),
     };
     id.copied().unwrap_or_default()
 }

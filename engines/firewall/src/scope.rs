@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use bartizan_names::{AccessTarget, Asn, CountryCode, Prefix, RuleId};
 
 use crate::leaf::{Entry, Hit, Marks, Written};
-use crate::rule::{Level, Reach, Rule, Source, Strength};
+use crate::rule::{Coverage, Level, Rule, Source, Strength};
 use crate::rule_index::TreeKey;
 use crate::tree::Tree;
 
@@ -32,7 +32,7 @@ pub(crate) enum By {
 pub(crate) struct Found<'f> {
     hit: Hit<'f>,
     by: By,
-    reach: Reach,
+    coverage: Coverage,
 }
 
 impl<'f> Found<'f> {
@@ -74,7 +74,13 @@ impl<'f> Found<'f> {
             (By::Address, Written::Address) => AccessTarget::Ip(source.address.to_canonical()),
             (By::Address, Written::Prefix) => AccessTarget::Range(prefix(source.address, self.hit.length)),
         };
-        Rule { id: self.id(), level: self.hit.marks.level(), reach: self.reach, mode: self.hit.marks.mode(), target }
+        Rule {
+            id: self.id(),
+            level: self.hit.marks.level(),
+            coverage: self.coverage,
+            mode: self.hit.marks.mode(),
+            target,
+        }
     }
 }
 
@@ -87,19 +93,19 @@ impl Scope {
         self.four.len() + self.six.len() + self.asns.len() + self.countries.len() == 0
     }
 
-    /// Every rule that matches. `reach` is that of the scope.
+    /// Every rule that matches. `coverage` is that of the scope.
     // Hot: once a connection. No allocation.
-    pub(crate) fn visit<'s>(&'s self, reach: Reach, source: &Source, mut found: impl FnMut(Found<'s>)) {
+    pub(crate) fn visit<'s>(&'s self, coverage: Coverage, source: &Source, mut found: impl FnMut(Found<'s>)) {
         // One that came by an IPv6 socket is written as an IPv6 address (RFC 4291 §2.5.5.2), and is an IPv4 address.
         match source.address.to_canonical() {
-            IpAddr::V4(four) => self.four.visit(four.to_bits(), |hit| found(Found { hit, by: By::Address, reach })),
-            IpAddr::V6(six) => self.six.visit(six.to_bits(), |hit| found(Found { hit, by: By::Address, reach })),
+            IpAddr::V4(four) => self.four.visit(four.to_bits(), |hit| found(Found { hit, by: By::Address, coverage })),
+            IpAddr::V6(six) => self.six.visit(six.to_bits(), |hit| found(Found { hit, by: By::Address, coverage })),
         }
         if let Some(asn) = source.asn {
-            self.asns.visit(asn.0, |hit| found(Found { hit, by: By::Asn, reach }));
+            self.asns.visit(asn.0, |hit| found(Found { hit, by: By::Asn, coverage }));
         }
         let key = country_key(country(source).letters());
-        self.countries.visit(key, |hit| found(Found { hit, by: By::Country, reach }));
+        self.countries.visit(key, |hit| found(Found { hit, by: By::Country, coverage }));
     }
 
     pub(crate) fn put(&mut self, key: TreeKey, marks: Marks, id: RuleId) {

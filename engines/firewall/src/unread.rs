@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use bartizan_names::RuleId;
 
-use crate::rule::Reach;
+use crate::rule::Coverage;
 
 /// Mostly none. A clone shares them until one of both is changed.
 #[derive(Clone, Debug, Default)]
@@ -17,37 +17,37 @@ pub(crate) struct Unread(Arc<Rules>);
 
 #[derive(Clone, Debug, Default)]
 struct Rules {
-    by_reach: BTreeSet<(Reach, RuleId)>,
-    by_id: BTreeMap<RuleId, Reach>,
+    by_coverage: BTreeSet<(Coverage, RuleId)>,
+    by_id: BTreeMap<RuleId, Coverage>,
 }
 
 impl Unread {
     /// The first one of these scopes.
     // Hot: once a connection, request or flow. No allocation.
-    pub(crate) fn of(&self, scopes: impl IntoIterator<Item = Reach>) -> Option<RuleId> {
-        if self.0.by_reach.is_empty() {
+    pub(crate) fn of(&self, scopes: impl IntoIterator<Item = Coverage>) -> Option<RuleId> {
+        if self.0.by_coverage.is_empty() {
             return None;
         }
-        scopes.into_iter().find_map(|reach| self.first(reach))
+        scopes.into_iter().find_map(|coverage| self.first(coverage))
     }
 
-    pub(crate) fn put(&mut self, id: RuleId, reach: Reach) {
+    pub(crate) fn put(&mut self, id: RuleId, coverage: Coverage) {
         let rules = Arc::make_mut(&mut self.0);
-        rules.by_reach.insert((reach, id));
-        rules.by_id.insert(id, reach);
+        rules.by_coverage.insert((coverage, id));
+        rules.by_id.insert(id, coverage);
     }
 
     pub(crate) fn remove(&mut self, id: RuleId) {
-        if let Some(reach) = self.0.by_id.get(&id).copied() {
+        if let Some(coverage) = self.0.by_id.get(&id).copied() {
             let rules = Arc::make_mut(&mut self.0);
-            rules.by_reach.remove(&(reach, id));
+            rules.by_coverage.remove(&(coverage, id));
             rules.by_id.remove(&id);
         }
     }
 
-    fn first(&self, reach: Reach) -> Option<RuleId> {
+    fn first(&self, coverage: Coverage) -> Option<RuleId> {
         let least = RuleId::from_bytes([0; 16]);
-        let (of, id) = self.0.by_reach.range((reach, least)..).next()?;
-        (*of == reach).then_some(*id)
+        let (of, id) = self.0.by_coverage.range((coverage, least)..).next()?;
+        (*of == coverage).then_some(*id)
     }
 }

@@ -6,7 +6,7 @@
 //! mode that this version does not know it blocks, and if nothing says whom it is for it holds up its whole scope
 //! ([`firewall::Edit::put_unread`]). Without it, those would come in whom it was made to keep out.
 
-use bartizan_firewall::{self as firewall, Firewall, Level, Reach};
+use bartizan_firewall::{self as firewall, Coverage, Firewall, Level};
 use bartizan_live::Generation;
 use bartizan_model::{AccessRule, parse_mode, target_of_kind};
 use bartizan_names::{AccessMode, AccessTarget, AccountId, RuleId};
@@ -27,7 +27,7 @@ pub(super) struct FirewallPart {
 pub(super) enum Change {
     Put(firewall::Rule),
     /// It is there, and nobody knows whom it is for.
-    Unread(Reach),
+    Unread(Coverage),
     Remove,
 }
 
@@ -65,7 +65,7 @@ impl Part for FirewallPart {
         for (id, change) in patch {
             match change {
                 Change::Put(rule) => edit.put(&rule),
-                Change::Unread(reach) => edit.put_unread(id, reach),
+                Change::Unread(coverage) => edit.put_unread(id, coverage),
                 Change::Remove => edit.remove(id),
             }
         }
@@ -110,22 +110,22 @@ impl FirewallPart {
             (mode, Some(target)) => Change::Put(self.rule(key, id, mode.unwrap_or(AccessMode::Block), target)),
             // It only lets in: without it nobody more comes in.
             (Ok(AccessMode::Whitelist), None) => Change::Remove,
-            (_, None) => Change::Unread(self.reach(key).1),
+            (_, None) => Change::Unread(self.coverage(key).1),
         }
     }
 
     /// An access rule as the firewall knows it: whose it is stands in its key.
     fn rule(&self, key: &Key, id: RuleId, mode: AccessMode, target: AccessTarget) -> firewall::Rule {
-        let (level, reach) = self.reach(key);
-        firewall::Rule { id, level, reach, mode, target }
+        let (level, coverage) = self.coverage(key);
+        firewall::Rule { id, level, coverage, mode, target }
     }
 
-    fn reach(&self, key: &Key) -> (Level, Reach) {
+    fn coverage(&self, key: &Key) -> (Level, Coverage) {
         match key.scope() {
-            Scope::User(_) | Scope::Edge => (Level::User, Reach::Everywhere),
-            Scope::Account(account) if account == self.edge => (Level::Account, Reach::Everywhere),
-            Scope::Account(account) => (Level::Account, Reach::Account(account)),
-            Scope::Zone(zone) => (Level::Zone, Reach::Zone(zone)),
+            Scope::User(_) | Scope::Edge => (Level::User, Coverage::Everywhere),
+            Scope::Account(account) if account == self.edge => (Level::Account, Coverage::Everywhere),
+            Scope::Account(account) => (Level::Account, Coverage::Account(account)),
+            Scope::Zone(zone) => (Level::Zone, Coverage::Zone(zone)),
         }
     }
 }

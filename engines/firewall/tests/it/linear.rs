@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use bartizan_firewall::{Firewall, Level, Reach, Rule, Source, Verdict};
+use bartizan_firewall::{Coverage, Firewall, Level, Rule, Source, Verdict};
 use bartizan_names::{AccessMode, AccessTarget, Asn, CountryCode, Prefix, RuleId};
 use proptest::prelude::*;
 
@@ -44,11 +44,11 @@ impl Linear {
 }
 
 fn matches(rule: &Rule, zone: u8, source: &Source) -> bool {
-    let is_for = match rule.reach {
-        Reach::Everywhere => true,
+    let is_for = match rule.coverage {
+        Coverage::Everywhere => true,
         // Zone 0 is in no account of its own, the others are in account 0.
-        Reach::Account(account) => zone > 0 && account == account_id(0),
-        Reach::Zone(of) => of == zone_id(zone),
+        Coverage::Account(account) => zone > 0 && account == account_id(0),
+        Coverage::Zone(of) => of == zone_id(zone),
     };
     is_for
         && match rule.target {
@@ -108,16 +108,16 @@ fn changes(ids: u16) -> impl Strategy<Value = Change> {
         AccessMode::Whitelist,
     ]);
     let levels = prop::sample::select(vec![
-        (Level::User, Reach::Everywhere),
-        (Level::Account, Reach::Everywhere),
+        (Level::User, Coverage::Everywhere),
+        (Level::Account, Coverage::Everywhere),
         // What begins like "everywhere", and an account and a zone that begin alike.
-        (Level::Account, Reach::Account(account_id(0))),
-        (Level::Account, Reach::Account(account_id(1))),
-        (Level::Zone, Reach::Zone(zone_id(0))),
-        (Level::Zone, Reach::Zone(zone_id(1))),
+        (Level::Account, Coverage::Account(account_id(0))),
+        (Level::Account, Coverage::Account(account_id(1))),
+        (Level::Zone, Coverage::Zone(zone_id(0))),
+        (Level::Zone, Coverage::Zone(zone_id(1))),
     ]);
-    let put = (0..ids, modes, levels, targets()).prop_map(|(id, mode, (level, reach), target)| {
-        Change::Put(Rule { id: rule_id(id), level, reach, mode, target })
+    let put = (0..ids, modes, levels, targets()).prop_map(|(id, mode, (level, coverage), target)| {
+        Change::Put(Rule { id: rule_id(id), level, coverage, mode, target })
     });
     prop_oneof![4 => put, 1 => (0..ids).prop_map(|id| Change::Remove(rule_id(id)))]
 }
@@ -190,7 +190,7 @@ fn many_come_and_go() {
         edit.put(&Rule {
             id: id(number),
             level: Level::User,
-            reach: Reach::Everywhere,
+            coverage: Coverage::Everywhere,
             mode: AccessMode::Block,
             target: AccessTarget::Ip(address(number)),
         });

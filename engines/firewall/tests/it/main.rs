@@ -3,7 +3,7 @@
 mod linear;
 mod verdicts;
 
-use bartizan_firewall::{Level, Reach, Rule, Source, Verdict};
+use bartizan_firewall::{Coverage, Level, Rule, Source, Verdict};
 use bartizan_names::{AccessMode, AccessTarget, AccountId, RuleId, ZoneId};
 
 pub(crate) fn zone_id(number: u8) -> ZoneId {
@@ -25,11 +25,11 @@ pub(crate) fn rule_id(number: u16) -> RuleId {
 /// `MODE LEVEL TARGET`, the level with the number of the account or zone if it is for one: `block zone:1 192.0.2.0/24`.
 pub(crate) fn rule(number: u16, text: &str) -> Rule {
     let [mode, level, target] = text.split(' ').collect::<Vec<_>>()[..] else { panic!("{text}") };
-    let (level, reach) = match level.split_once(':') {
-        None if level == "user" => (Level::User, Reach::Everywhere),
-        None => (Level::Account, Reach::Everywhere),
-        Some(("account", number)) => (Level::Account, Reach::Account(account_id(number.parse().unwrap()))),
-        Some((_, number)) => (Level::Zone, Reach::Zone(zone_id(number.parse().unwrap()))),
+    let (level, coverage) = match level.split_once(':') {
+        None if level == "user" => (Level::User, Coverage::Everywhere),
+        None => (Level::Account, Coverage::Everywhere),
+        Some(("account", number)) => (Level::Account, Coverage::Account(account_id(number.parse().unwrap()))),
+        Some((_, number)) => (Level::Zone, Coverage::Zone(zone_id(number.parse().unwrap()))),
     };
     let mode = match mode {
         "block" => AccessMode::Block,
@@ -38,7 +38,7 @@ pub(crate) fn rule(number: u16, text: &str) -> Rule {
         "managed" => AccessMode::ManagedChallenge,
         _ => AccessMode::Whitelist,
     };
-    Rule { id: rule_id(number), level, reach, mode, target: target.parse::<AccessTarget>().unwrap() }
+    Rule { id: rule_id(number), level, coverage, mode, target: target.parse::<AccessTarget>().unwrap() }
 }
 
 /// `ADDRESS [COUNTRY] [NETWORK]`.

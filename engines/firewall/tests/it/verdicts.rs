@@ -1,6 +1,6 @@
 //! Few rules, and what they say.
 
-use bartizan_firewall::{Firewall, Reach};
+use bartizan_firewall::{Coverage, Firewall};
 
 use crate::{account_id, rule, rule_id, say, source, zone_id};
 
@@ -90,13 +90,13 @@ fn everywhere_no_zone_has_a_say() {
 #[test]
 fn rules_that_cannot_be_read_hold_up_their_scope() {
     let others = ["block zone:1 192.0.2.1", "whitelist zone:1 192.0.2.2", "challenge user 192.0.2.3"];
-    let with = |reach: Reach| {
+    let with = |coverage: Coverage| {
         let mut edit = firewall(&others).edit();
-        edit.put_unread(rule_id(9), reach);
+        edit.put_unread(rule_id(9), coverage);
         edit.finish()
     };
     let (everywhere, zone, account) =
-        (Reach::Everywhere, |zone| Reach::Zone(zone_id(zone)), |account| Reach::Account(account_id(account)));
+        (Coverage::Everywhere, |zone| Coverage::Zone(zone_id(zone)), |account| Coverage::Account(account_id(account)));
     for (unread, of, from, expect) in [
         (everywhere, 1, "192.0.2.1", "block 0"),
         (everywhere, 1, "192.0.2.2", "allow 1"),

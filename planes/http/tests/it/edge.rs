@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use bartizan_authority::{NameContent, Proxied, ZoneFacts, Zones};
 use bartizan_dial::{Destinations, Listener, NameServers, Own, Private, Reach};
 use bartizan_exchange::{Body, LocalBoxFuture, Request, Response, Upstream, UpstreamError};
-use bartizan_firewall::{Firewall, Level, Reach, Rule};
+use bartizan_firewall::{Coverage, Firewall, Level, Rule};
 use bartizan_geo::Geo;
 use bartizan_live::{Generation, Live};
 use bartizan_names::{
@@ -136,7 +136,7 @@ impl Edge {
         let mut edit = Firewall::empty().edit();
         for (number, text) in rules.iter().enumerate() {
             let rule = rule(number as u8, text);
-            if text.starts_with("unread ") { edit.put_unread(rule.id, rule.reach) } else { edit.put(&rule) }
+            if text.starts_with("unread ") { edit.put_unread(rule.id, rule.coverage) } else { edit.put(&rule) }
         }
         self.put_in_force(Config { firewall: edit.finish(), ..self.live.snapshot().value.clone() });
     }
@@ -194,17 +194,17 @@ pub(crate) fn dial(address: SocketAddr) -> TcpStream {
 
 fn rule(number: u8, text: &str) -> Rule {
     let [mode, level, target] = text.split(' ').collect::<Vec<_>>()[..] else { panic!("{text}") };
-    let (level, reach) = match level.split_once(':') {
-        None if level == "user" => (Level::User, Reach::Everywhere),
-        None => (Level::Account, Reach::Everywhere),
-        Some((_, number)) => (Level::Zone, Reach::Zone(zone_id(number.parse().unwrap()))),
+    let (level, coverage) = match level.split_once(':') {
+        None if level == "user" => (Level::User, Coverage::Everywhere),
+        None => (Level::Account, Coverage::Everywhere),
+        Some((_, number)) => (Level::Zone, Coverage::Zone(zone_id(number.parse().unwrap()))),
     };
     let mode = match mode {
         "block" => AccessMode::Block,
         "challenge" => AccessMode::ManagedChallenge,
         _ => AccessMode::Whitelist,
     };
-    Rule { id: RuleId::from_bytes([number; 16]), level, reach, mode, target: target.parse().unwrap() }
+    Rule { id: RuleId::from_bytes([number; 16]), level, coverage, mode, target: target.parse().unwrap() }
 }
 
 fn zone_id(number: u8) -> ZoneId {

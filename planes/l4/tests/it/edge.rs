@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use bartizan_dial::{Destinations, Failure, NameServers, Own, Private, Reach};
 use bartizan_exchange::{Datagrams, DialError, Dialer, Dialled, Flow, LocalBoxFuture};
-use bartizan_firewall::{Firewall, Level, Reach, Rule};
+use bartizan_firewall::{Coverage, Firewall, Level, Rule};
 use bartizan_geo::Geo;
 use bartizan_live::{Generation, Live};
 use bartizan_names::{
@@ -206,7 +206,7 @@ fn config(setup: &Setup, ca: &Ca, certificates: &Certificates) -> Config {
     let mut firewall = Firewall::empty().edit();
     for (number, (mode, target)) in (0..).zip(&setup.rules) {
         let id = RuleId::from_bytes([number; 16]);
-        firewall.put(&Rule { id, level: Level::User, reach: Reach::Everywhere, mode: *mode, target: *target });
+        firewall.put(&Rule { id, level: Level::User, coverage: Coverage::Everywhere, mode: *mode, target: *target });
     }
     Config {
         apps: apps.finish(),
