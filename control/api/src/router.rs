@@ -30,8 +30,8 @@ use crate::turns::Turns;
 use crate::writes::Writes;
 use crate::{
     access_rules, accounts, audit_logs, dns_records, dns_trace, dnssec, edge, firewall, front, invites, ips, keeper,
-    members, openapi, page, page_rules, pops, probes, sessions, settings, spectrum, status, tokens, tunnel_routes, tunnels,
-    user, users, zone_facts, zones,
+    members, openapi, page, page_rules, pops, probes, sessions, settings, spectrum, status, tokens, tunnel_routes,
+    tunnels, user, users, zone_facts, zones,
 };
 
 /// The whole API as a service, for [`crate::serve()`] and for tests.
