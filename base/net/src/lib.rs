@@ -1,4 +1,5 @@
-//! Sockets: listeners, datagrams by the batch, and bytes from socket to socket. And the room on a disk.
+//! Sockets: listeners, datagrams by the batch, and bytes from socket to socket. And the room on a disk, and how urgent a thread
+//! is.
 //!
 //! The only crate of the product, beside the loader of kernel programs, that may use `unsafe`: each block stands
 //! behind a safe function that cannot be called wrongly. No protocol, no policy, no runtime.
@@ -11,6 +12,7 @@ mod disk;
 mod freebind;
 mod gather;
 mod listen;
+mod priority;
 mod splice;
 mod udp;
 
@@ -22,5 +24,6 @@ pub use disk::free_bytes;
 pub use freebind::{FLOW_BUFFER_BYTES, prepare_listener, tcp_pooled, udp_between, udp_pooled};
 pub use gather::send_behind;
 pub use listen::{BindError, Protocol, Sharing, tcp, tcp_shared, udp, udp_shared};
+pub use priority::{stand_back, thread_time};
 pub use splice::{PIPES_MAX, Pipe, Pipes};
 pub use udp::{BATCH, Inbox, Outbox, Sent};

@@ -29,6 +29,7 @@ mod damage;
 mod document;
 mod envelope;
 mod error;
+mod gate;
 mod high_water;
 mod install;
 mod key;

@@ -1,15 +1,18 @@
 //! Listings: filters, order, totals and pages, as SQL over the indexes of the listing tables.
 
 mod access_rules;
+mod anchors;
 mod certificates;
 mod dnssec;
 mod filter;
 mod records;
+mod sift;
 mod tunnels;
 mod zones;
 
 pub(crate) use access_rules::{ACCESS_RULES, access_rules};
 pub use access_rules::{AccessRuleOrder, AccessRuleQuery};
+pub(crate) use anchors::Anchors;
 pub use certificates::renew_at;
 pub(crate) use certificates::{CERTIFICATES, due};
 pub use dnssec::DnssecQuery;
@@ -60,30 +63,18 @@ impl Listed {
     fn page(&self, connection: &Connection, total: u64) -> Result<Page<Entry>, ReadError> {
         let mut select = connection.prepare_cached(&self.ids())?;
         let ids = select.query_map(params_from_iter(&self.condition.values), |row| row.get(0))?;
-        let mut page = Page { items: Vec::new(), total, skipped: 0, left_off: 0 };
-        let mut bytes = 0;
-        for id in ids {
-            let id = id?;
-            if bytes >= PAGE_BYTES_MAX {
-                page.left_off += 1;
-                continue;
-            }
-            match object(connection, id) {
-                Ok(entry) => {
-                    bytes += entry.value.json.len();
-                    page.items.push(entry);
-                }
-                Err(ReadError::Unreadable(_)) => page.skipped += 1,
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(page)
+        read(connection, ids, total)
     }
 
     fn ids(&self) -> String {
-        let Listed { table, condition, order, page, per_page } = self;
-        let offset = i64::from((*page).max(1) - 1).saturating_mul(i64::from(*per_page));
+        let Listed { table, condition, order, per_page, .. } = self;
+        let offset = self.offset();
         format!("SELECT id FROM {table} WHERE {} ORDER BY {order} LIMIT {per_page} OFFSET {offset}", condition.sql)
+    }
+
+    fn offset(&self) -> u64 {
+        // As far as the engine counts.
+        (u64::from(self.page.max(1) - 1) * u64::from(self.per_page)).min(i64::MAX.cast_unsigned())
     }
 
     fn total(&self, connection: &Connection) -> Result<u64, ReadError> {
@@ -92,6 +83,32 @@ impl Listed {
             connection.prepare_cached(&sql)?.query_row(params_from_iter(&self.condition.values), |row| row.get(0))?;
         Ok(count.cast_unsigned())
     }
+}
+
+/// The objects of a page, out of `total`.
+fn read(
+    connection: &Connection,
+    ids: impl Iterator<Item = rusqlite::Result<i64>>,
+    total: u64,
+) -> Result<Page<Entry>, ReadError> {
+    let mut page = Page { items: Vec::new(), total, skipped: 0, left_off: 0 };
+    let mut bytes = 0;
+    for id in ids {
+        let id = id?;
+        if bytes >= PAGE_BYTES_MAX {
+            page.left_off += 1;
+            continue;
+        }
+        match object(connection, id) {
+            Ok(entry) => {
+                bytes += entry.value.json.len();
+                page.items.push(entry);
+            }
+            Err(ReadError::Unreadable(_)) => page.skipped += 1,
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(page)
 }
 
 fn object(connection: &Connection, id: i64) -> Result<Entry, ReadError> {

@@ -4,10 +4,13 @@ use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use bartizan_net::thread_time;
 use rusqlite::Connection;
 
 use crate::damage::Damage;
 use crate::error::ReadError;
+use crate::gate::Gate;
+use crate::query::Anchors;
 use crate::schema::{self, Access};
 
 /// Connections at once: as many as the engine has marks for states of the journal that are being read. With more of them
@@ -21,8 +24,11 @@ const LISTING_READERS_MAX: usize = 2;
 /// How long a reader waits for one of them.
 const WAIT_MAX: Duration = Duration::from_secs(10);
 
-/// How long a listing may take: several times what a search in a zone of a million records does.
+/// How long a listing may take on a processor: several times what a search in a zone of a million records does.
 pub(crate) const LISTING_BUDGET: Duration = Duration::from_secs(2);
+
+/// And altogether, where others need the processors more: the journal grows for as long as somebody looks at an old state.
+const LISTING_MAX: Duration = Duration::from_secs(10);
 
 /// Instructions of the engine between two looks at the clock: some tens of microseconds.
 const BUDGET_STEP: i32 = 10_000;
@@ -44,6 +50,10 @@ pub(crate) struct Readers {
     state: Mutex<State>,
     returned: Condvar,
     pub(crate) damage: Arc<Damage>,
+    /// Those who look for long pass it first.
+    gate: Arc<Gate>,
+    /// Where pages of lists ended.
+    pub(crate) anchors: Anchors,
 }
 
 #[derive(Default)]
@@ -54,7 +64,13 @@ struct State {
 
 impl Readers {
     pub(crate) fn new(dir: PathBuf, access: Access, purpose: Purpose, damage: Arc<Damage>) -> Readers {
-        Readers { dir, access, purpose, wait_max: WAIT_MAX, state: Mutex::default(), returned: Condvar::new(), damage }
+        let (state, returned, gate) = (Mutex::default(), Condvar::new(), Arc::default());
+        Readers { dir, access, purpose, wait_max: WAIT_MAX, state, returned, damage, gate, anchors: Anchors::default() }
+    }
+
+    /// The same behind a gate that the writer closes.
+    pub(crate) fn behind(self, gate: Arc<Gate>) -> Readers {
+        Readers { gate, ..self }
     }
 
     const fn open_max(&self) -> usize {
@@ -66,6 +82,9 @@ impl Readers {
 
     /// A connection outside of any transaction; give it back with [`Readers::put`].
     pub(crate) fn take(&self) -> Result<Connection, ReadError> {
+        if self.purpose == Purpose::Listing {
+            self.gate.pass();
+        }
         let (mut state, wait) = self
             .returned
             .wait_timeout_while(self.lock(), self.wait_max, |state| {
@@ -117,8 +136,9 @@ impl Readers {
     /// Begins the time that a listing may take.
     fn limit(&self, connection: Connection) -> Result<Connection, ReadError> {
         if self.purpose == Purpose::Listing {
-            let end = Instant::now() + LISTING_BUDGET;
-            connection.progress_handler(BUDGET_STEP, Some(move || Instant::now() > end))?;
+            let (end, end_of_time) = (thread_time() + LISTING_BUDGET, Instant::now() + LISTING_MAX);
+            let is_over = move || thread_time() > end || Instant::now() > end_of_time;
+            connection.progress_handler(BUDGET_STEP, Some(is_over))?;
         }
         Ok(connection)
     }

@@ -92,22 +92,28 @@ pub(crate) enum Reading {
 }
 
 /// Reads the letters of some records that wait for it.
+///
+/// In three statements for all of them: the engine brings what it holds of its index of letters to the file at the beginning
+/// of each statement that changes it.
 pub(crate) fn read_records(connection: &Connection) -> rusqlite::Result<Reading> {
-    let mut waiting = connection.prepare_cached("SELECT id FROM record_unread ORDER BY id LIMIT ?")?;
-    let ids = waiting.query_map([READ_STEP], |row| row.get(0))?.collect::<Result<Vec<i64>, _>>()?;
-    let mut forget = connection.prepare_cached("DELETE FROM record_text WHERE rowid = ?")?;
-    let mut read = connection.prepare_cached(
-        "INSERT INTO record_text (rowid, text)
-         SELECT id, owner || char(10) || content || char(10) || coalesce(comment, '') FROM record WHERE id = ?",
-    )?;
-    let mut done = connection.prepare_cached("DELETE FROM record_unread WHERE id = ?")?;
-    for id in &ids {
-        forget.execute([id])?;
-        read.execute([id])?;
-        done.execute([id])?;
+    let (count, last): (u32, Option<i64>) = connection
+        .prepare_cached("SELECT count(*), max(id) FROM (SELECT id FROM record_unread ORDER BY id LIMIT ?)")?
+        .query_row([READ_STEP], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let Some(last) = last else { return Ok(Reading::Finished) };
+    for step in [FORGET_LETTERS, READ_LETTERS, "DELETE FROM record_unread WHERE id <= ?"] {
+        connection.prepare_cached(step)?.execute([last])?;
     }
-    Ok(if ids.len() < READ_STEP as usize { Reading::Finished } else { Reading::Unfinished })
+    Ok(if count < READ_STEP { Reading::Finished } else { Reading::Unfinished })
 }
+
+/// What is read of them is in the engine's own table of sizes.
+const FORGET_LETTERS: &str = "DELETE FROM record_text WHERE rowid IN
+    (SELECT unread.id FROM record_unread unread CROSS JOIN record_text_docsize known ON known.id = unread.id
+     WHERE unread.id <= ?)";
+
+const READ_LETTERS: &str = "INSERT INTO record_text (rowid, text)
+    SELECT record.id, owner || char(10) || content || char(10) || coalesce(comment, '')
+    FROM record_unread unread CROSS JOIN record ON record.id = unread.id WHERE unread.id <= ?";
 
 /// Whether more records wait than a search can look at one by one.
 pub(crate) fn many_unread(connection: &Connection) -> rusqlite::Result<bool> {
@@ -118,3 +124,24 @@ pub(crate) fn many_unread(connection: &Connection) -> rusqlite::Result<bool> {
 
 /// Records that may wait for their letters to be read while there is other work: each is looked at by every search.
 const UNREAD_MAX: u32 = 20_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schema;
+
+    /// Each record that waits is found by its id, and nothing is looked through for it.
+    #[test]
+    fn what_waits_is_all_that_is_looked_at() {
+        let dir = tempfile::tempdir().unwrap();
+        let connection = schema::open_writer(dir.path()).unwrap();
+        for sql in [FORGET_LETTERS, READ_LETTERS] {
+            let mut explain = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+            let steps = explain.query_map([1], |row| row.get::<_, String>(3)).unwrap();
+            let plan = steps.collect::<Result<Vec<_>, _>>().unwrap().join("; ");
+            let scans: Vec<&str> = plan.split("; ").filter(|step| step.starts_with("SCAN")).collect();
+            assert!(scans.iter().all(|step| step.contains("record_text VIRTUAL TABLE INDEX 0:=")), "{plan}");
+            assert!(plan.contains("SEARCH unread USING INTEGER PRIMARY KEY (rowid<?)"), "{plan}");
+        }
+    }
+}

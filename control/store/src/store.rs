@@ -16,6 +16,7 @@ use crate::condition::{self, Condition, Examined, Survey};
 use crate::damage::Damage;
 use crate::envelope::{Budget, Envelope, Log, Verdict};
 use crate::error::{CommitError, OpenError, ReadError, TailError};
+use crate::gate::Gate;
 use crate::high_water::{self, HighWater};
 use crate::install::State;
 use crate::key::Filter;
@@ -57,6 +58,7 @@ struct Told {
     head: watch::Receiver<Rev>,
     epoch: Arc<AtomicU64>,
     damage: Arc<Damage>,
+    gate: Arc<Gate>,
 }
 
 /// Whether changes are taken.
@@ -74,7 +76,10 @@ enum Writing {
 
 impl Shared {
     fn new(dir: &Path, access: Access, writing: Writing, told: Told, file: Option<Arc<File>>) -> Shared {
-        let readers = |purpose| Arc::new(Readers::new(dir.to_owned(), access, purpose, Arc::clone(&told.damage)));
+        let readers = |purpose| {
+            let readers = Readers::new(dir.to_owned(), access, purpose, Arc::clone(&told.damage));
+            Arc::new(readers.behind(Arc::clone(&told.gate)))
+        };
         Shared {
             readers: readers(Purpose::State),
             listing_readers: readers(Purpose::Listing),
@@ -121,12 +126,14 @@ impl Store {
         let damage = Arc::new(Damage::new(Condition { lost, gone, ..Condition::default() }));
         let (queue, jobs) = Queue::new(Arc::clone(&damage));
         let audit_kept = Arc::<Kept>::default();
+        let gate = Arc::<Gate>::default();
         let writer = Writer {
             connection,
             queue: jobs,
             head: head_sender,
             epoch: Arc::clone(&epoch),
             folding,
+            gate: Arc::clone(&gate),
             damage: Arc::clone(&damage),
             attempts: Attempts::new(),
             dir: dir.to_owned(),
@@ -140,7 +147,7 @@ impl Store {
             .spawn(move || writer.run())
             .map_err(|source| OpenError::NotWritable { path: dir.to_owned(), source })?;
         let writing = Writing::Open { queue, writer };
-        let mut shared = Shared::new(dir, Access::Shared, writing, Told { head, epoch, damage }, Some(file));
+        let mut shared = Shared::new(dir, Access::Shared, writing, Told { head, epoch, damage, gate }, Some(file));
         shared.audit_kept = audit_kept;
         Ok(Store(Arc::new(shared)))
     }
@@ -156,7 +163,7 @@ impl Store {
         // Nobody will ever tell of a newer revision.
         let (_, head) = watch::channel(seen);
         let writing = Writing::Refused { reason: reason.into() };
-        let told = Told { head, epoch: Arc::default(), damage };
+        let told = Told { head, epoch: Arc::default(), damage, gate: Arc::default() };
         let shared = Shared::new(dir, access, writing, told, None);
         shared.readers.open_all();
         shared.listing_readers.open_all();
@@ -506,5 +513,27 @@ mod tests {
         }
         let left = journal_bytes(dir.path());
         assert!(left < FOLD_AT + 2 * CHANGE_BYTES_MAX, "{left} bytes");
+    }
+
+    /// Who looks at the store for long waits with that until the journal is folded, which waits for those who are at it: a
+    /// change waits for none of them.
+    #[test]
+    fn no_list_begins_while_the_journal_is_to_be_folded() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = open(dir.path(), Duration::ZERO);
+        write(&store);
+        let seen = store.read_for_listing().unwrap();
+        while !store.0.told.gate.is_closed() {
+            write(&store);
+        }
+        assert!(journal_bytes(dir.path()) >= FOLD_AT);
+        thread::scope(|scope| {
+            let next = scope.spawn(|| store.read_for_listing().unwrap().head());
+            drop(seen);
+            while store.0.told.gate.is_closed() {
+                write(&store);
+            }
+            assert!(next.join().unwrap() > Rev(1));
+        });
     }
 }

@@ -137,18 +137,15 @@ pub(crate) fn put(
 ) -> rusqlite::Result<i64> {
     let hash = state_hash::of_put(key, rev, value.format, &value.json);
     sums.add(key, hash);
-    let Some((id, old)) = find(connection, key)? else {
-        return connection
-            .prepare_cached("INSERT INTO object (key, kind, rev, format, hash, json) VALUES (?, ?, ?, ?, ?, ?)")?
-            .insert(params![
-                key.as_str(),
-                key.kind().code(),
-                signed(rev.0),
-                value.format,
-                hash.to_bytes(),
-                &*value.json
-            ]);
-    };
+    // Most are new, and the engine finds out on its way.
+    let mut insert = connection.prepare_cached(
+        "INSERT INTO object (key, kind, rev, format, hash, json) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (key) DO NOTHING",
+    )?;
+    let new = params![key.as_str(), key.kind().code(), signed(rev.0), value.format, hash.to_bytes(), &*value.json];
+    if insert.execute(new)? > 0 {
+        return Ok(connection.last_insert_rowid());
+    }
+    let Some((id, old)) = find(connection, key)? else { return Err(rusqlite::Error::QueryReturnedNoRows) };
     sums.subtract(key, old);
     connection
         .prepare_cached("UPDATE object SET rev = ?, format = ?, hash = ?, json = ? WHERE id = ?")?

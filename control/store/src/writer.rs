@@ -33,6 +33,7 @@ use crate::condition::Survey;
 use crate::damage::Damage;
 use crate::envelope::{Envelope, Verdict};
 use crate::error::{CommitError, EngineError};
+use crate::gate::Gate;
 use crate::high_water::HighWater;
 use crate::install::{self, State};
 use crate::listing::Row;
@@ -144,6 +145,8 @@ pub(crate) struct Writer {
     pub(crate) head: watch::Sender<Rev>,
     pub(crate) epoch: Arc<AtomicU64>,
     pub(crate) folding: Folding,
+    /// Closed while the journal waits to be folded.
+    pub(crate) gate: Arc<Gate>,
     pub(crate) damage: Arc<Damage>,
     pub(crate) attempts: Attempts,
     pub(crate) dir: PathBuf,

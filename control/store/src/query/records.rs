@@ -1,16 +1,20 @@
 //! Records of a zone.
 
 use bartizan_names::{Name, RecordId, ZoneId};
+use bartizan_seal::sha256;
 use rusqlite::types::Value;
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::{Connection, OptionalExtension, params_from_iter};
 use serde_json::Value as Json;
 
+use super::anchors::{Anchors, Of, PLACE_BYTES_MAX, Place};
 use super::filter::{Condition, Direction, Match, Text};
+use super::sift::{KEPT_MAX, Sieve};
 use super::{Listed, Page, object};
 use crate::change::Entry;
 use crate::error::ReadError;
 use crate::key::Key;
 use crate::listing::{Column, Listing, folded, folded_owner, folded_tag, text};
+use crate::{log, tables};
 
 /// Triggers keep the tags and the letters of records beside it (`schema/listings.sql`).
 pub(crate) const RECORDS: Listing = Listing {
@@ -153,16 +157,101 @@ pub(super) enum Search {
     ByLetters,
 }
 
-pub(crate) fn records(connection: &Connection, query: &RecordQuery) -> Result<Page<Entry>, ReadError> {
+pub(crate) fn records(
+    connection: &Connection,
+    anchors: &Anchors,
+    query: &RecordQuery,
+) -> Result<Page<Entry>, ReadError> {
     let how = if count(connection, query.zone)? > LOOKED_THROUGH_MAX { Search::ByLetters } else { Search::LookThrough };
     let apex = match how {
         Search::ByLetters => apex(connection, query.zone)?,
         Search::LookThrough => None,
     };
     let listed = listed(query, how, apex.as_deref());
+    if looks_into_texts(query) && listed.offset() + u64::from(listed.per_page) <= KEPT_MAX {
+        return sift(connection, query, &listed);
+    }
     let filtered = !filters(query).is_empty() || query.search.is_some();
     let total = if filtered { listed.total(connection)? } else { count(connection, query.zone)? };
-    listed.page(connection, total)
+    if listed.offset() < SKIPPED_MAX {
+        return listed.page(connection, total);
+    }
+    page_behind(connection, anchors, query, listed, total)
+}
+
+/// Rows in front of a page that are counted off for it in passing.
+const SKIPPED_MAX: u64 = 1_000;
+
+/// A page that begins far behind in a list, from the nearest place that is known.
+fn page_behind(
+    connection: &Connection,
+    anchors: &Anchors,
+    query: &RecordQuery,
+    listed: Listed,
+    total: u64,
+) -> Result<Page<Entry>, ReadError> {
+    let of = of(connection, query)?;
+    let (column, offset) = (query.order.column(), listed.offset());
+    let Listed { table, condition, order, per_page, .. } = listed;
+    let (skipped, condition) = match anchors.before(of, offset) {
+        Some((rows, Place { column: value, tie })) => {
+            let is_behind = match query.direction {
+                Direction::Ascending => ">",
+                Direction::Descending => "<",
+            };
+            let behind = Condition::new(&format!("({column}, record) {is_behind} (?, ?)"), [value, tie]);
+            (offset - rows, condition.and(behind))
+        }
+        None => (offset, condition),
+    };
+    let sql = format!(
+        "SELECT id, {column}, record FROM {table} WHERE {} ORDER BY {order} LIMIT {per_page} OFFSET {skipped}",
+        condition.sql
+    );
+    let mut select = connection.prepare_cached(&sql)?;
+    let mut rows = select.query(params_from_iter(&condition.values))?;
+    let (mut ids, mut last) = (Vec::new(), None);
+    while let Some(row) = rows.next()? {
+        ids.push(row.get(0)?);
+        if ids.len() == per_page as usize {
+            last = Some(Place { column: row.get(1)?, tie: row.get(2)? });
+        }
+    }
+    if let Some(place) =
+        last.filter(|place| !matches!(&place.column, Value::Text(text) if text.len() > PLACE_BYTES_MAX))
+    {
+        anchors.note(of, offset + u64::from(per_page), place);
+    }
+    super::read(connection, ids.into_iter().map(Ok), total)
+}
+
+/// Which list this is a page of, and in which state.
+fn of(connection: &Connection, query: &RecordQuery) -> Result<Of, ReadError> {
+    let list = RecordQuery { page: 1, per_page: 1, ..query.clone() };
+    let state = (log::epoch(connection)?, tables::zone_touched(connection, query.zone)?);
+    let mut of: Of = [0; 16];
+    of.copy_from_slice(&sha256(format!("{list:?} {state:?}").as_bytes())[..16]);
+    Ok(of)
+}
+
+/// Whether each row must be looked at: then it is done once, not for the total and for the page.
+fn looks_into_texts(query: &RecordQuery) -> bool {
+    let mut tests = query.name.iter().chain(&query.content).chain(&query.comment);
+    query.search.is_some() || tests.any(|test| matches!(test, Text::Contains(_) | Text::EndsWith(_)))
+}
+
+fn sift(connection: &Connection, query: &RecordQuery, listed: &Listed) -> Result<Page<Entry>, ReadError> {
+    let Listed { table, condition, .. } = listed;
+    let column = query.order.column();
+    let sql = format!("SELECT id, {column}, record FROM {table} WHERE {}", condition.sql);
+    let mut select = connection.prepare_cached(&sql)?;
+    let mut rows = select.query(params_from_iter(&condition.values))?;
+    let mut sieve = Sieve::new(listed.offset(), listed.per_page, query.direction);
+    while let Some(row) = rows.next()? {
+        sieve.take(row)?;
+    }
+    let (total, ids) = sieve.end();
+    super::read(connection, ids.into_iter().map(Ok), total)
 }
 
 pub(super) fn listed(query: &RecordQuery, how: Search, apex: Option<&str>) -> Listed {
@@ -358,27 +447,112 @@ mod tests {
         ids.collect::<Result<_, _>>().unwrap()
     }
 
+    /// In one look at each row, what the engine finds in two.
+    #[test]
+    fn pages_of_a_search() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        let records = (0..60_u8).map(|number| {
+            op(
+                ZONE,
+                number,
+                &format!("n{}.x.test", number % 7),
+                &format!("c{}", number % 11),
+                ["", "note"][usize::from(number % 2)],
+            )
+        });
+        commit(&store, records.collect());
+        let connection = schema::open_reader(dir.path(), schema::Access::Shared).unwrap();
+        let orders =
+            [RecordOrder::Type, RecordOrder::Name, RecordOrder::Content, RecordOrder::Ttl, RecordOrder::Proxied];
+        for order in orders {
+            for direction in [Direction::Ascending, Direction::Descending] {
+                for (search, per_page, total) in [("n", 7, 60), ("n3", 3, 9), ("note", 60, 30), ("nothing", 5, 0)] {
+                    for page in [1, 2, 3, 9] {
+                        let search = Some(search.to_owned());
+                        let query = RecordQuery { order, direction, search, page, per_page, ..RecordQuery::all(ZONE) };
+                        let found = super::records(&connection, &Anchors::default(), &query).unwrap();
+                        let listed = listed(&query, Search::LookThrough, None);
+                        let expect = listed.page(&connection, listed.total(&connection).unwrap()).unwrap();
+                        assert_eq!(found, expect, "{query:?}");
+                        assert_eq!(found.total, total, "{query:?}");
+                    }
+                }
+            }
+        }
+    }
+
+    /// From the places that are known, what is there without them; and they hold for the state in which they were noted.
+    #[test]
+    fn pages_far_behind() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        let some = |numbers: std::ops::Range<u16>| -> Vec<Op> {
+            let name = |number: u16| format!("n{}.x.test", number % 300);
+            let record = |number: u16| {
+                let mut id = [7; 16];
+                id[..2].copy_from_slice(&number.to_be_bytes());
+                let json = format!(
+                    r#"{{"name":"{}","type":"A","content":"192.0.2.1","proxied":false,"ttl":1}}"#,
+                    name(number)
+                );
+                Op::Put {
+                    key: Key::record(ZONE, RecordId::from_bytes(id)),
+                    value: Value { format: 1, json: json.into() },
+                }
+            };
+            numbers.map(record).collect()
+        };
+        commit(&store, some(100..2_500));
+        let anchors = Anchors::default();
+        let look = || {
+            let connection = schema::open_reader(dir.path(), schema::Access::Shared).unwrap();
+            for order in [RecordOrder::Type, RecordOrder::Name] {
+                for direction in [Direction::Ascending, Direction::Descending] {
+                    for (per_page, pages) in [(100, 9..27), (300, 4..10), (7, 300..303), (100, 20..22)] {
+                        for page in pages {
+                            let query = RecordQuery { order, direction, page, per_page, ..RecordQuery::all(ZONE) };
+                            let found = super::records(&connection, &anchors, &query).unwrap();
+                            let listed = listed(&query, Search::LookThrough, None);
+                            let expect = listed.page(&connection, listed.total(&connection).unwrap()).unwrap();
+                            assert_eq!(found, expect, "{query:?}");
+                        }
+                    }
+                }
+            }
+            let query = RecordQuery { page: 20, ..RecordQuery::all(ZONE) };
+            anchors.before(super::of(&connection, &query).unwrap(), 1_900).map(|(rows, _)| rows)
+        };
+        assert_eq!(look(), Some(1_900));
+        commit(&store, some(0..100));
+        assert_eq!(look(), Some(1_900));
+    }
+
+    fn commit(store: &Store, ops: Vec<Op>) {
+        let meta = Meta {
+            at: Timestamp::from_unix_micros(1),
+            actor: "test".to_owned(),
+            interface: "test".to_owned(),
+            client: None,
+            request_id: bartizan_seal::random(),
+        };
+        store.commit(ChangeSet { guards: Vec::new(), ops, meta }).unwrap();
+    }
+
     /// Also while some records wait for their letters to be read.
     #[test]
     fn both_ways_of_searching_find_the_same() {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(dir.path()).unwrap();
-        let commit = |ops| {
-            let meta = Meta {
-                at: Timestamp::from_unix_micros(1),
-                actor: "test".to_owned(),
-                interface: "test".to_owned(),
-                client: None,
-                request_id: bartizan_seal::random(),
-            };
-            store.commit(ChangeSet { guards: Vec::new(), ops, meta }).unwrap();
-        };
-        commit(vec![
-            op(ZONE, 1, "www.x.test", "v=spf1 -all", "The Office"),
-            op(ZONE, 2, "office.x.test", "office 100%", ""),
-            op(ZONE, 3, "ww.x.test", "Über", "wwe ww"),
-            op(ZoneId::from_bytes([2; 16]), 4, "www.x.test", "office", ""),
-        ]);
+        commit(
+            &store,
+            vec![
+                op(ZONE, 1, "www.x.test", "v=spf1 -all", "The Office"),
+                op(ZONE, 2, "office.x.test", "office 100%", ""),
+                op(ZONE, 3, "ww.x.test", "Über", "wwe ww"),
+                op(ZoneId::from_bytes([2; 16]), 4, "www.x.test", "office", ""),
+            ],
+        );
         let mut connection = schema::open_writer(dir.path()).unwrap();
         let mut look = || {
             let mut some = 0;
@@ -419,10 +593,13 @@ mod tests {
         };
         look();
         look();
-        commit(vec![
-            op(ZONE, 1, "www.x.test", "changed", ""),
-            Op::Del { key: Key::record(ZONE, RecordId::from_bytes([2; 16])) },
-        ]);
+        commit(
+            &store,
+            vec![
+                op(ZONE, 1, "www.x.test", "changed", ""),
+                Op::Del { key: Key::record(ZONE, RecordId::from_bytes([2; 16])) },
+            ],
+        );
         look();
         look();
     }

@@ -29,18 +29,25 @@ CREATE TABLE record_unread (
 CREATE TRIGGER record_added AFTER INSERT ON record BEGIN
     INSERT INTO record_count VALUES (new.zone, 1) ON CONFLICT DO UPDATE SET count = count + 1;
     INSERT INTO record_unread VALUES (new.id) ON CONFLICT DO NOTHING;
-    INSERT INTO record_tag SELECT new.zone, value ->> 0, value ->> 1, new.id FROM json_each(new.tags);
 END;
 CREATE TRIGGER record_changed AFTER UPDATE ON record BEGIN
     INSERT INTO record_unread VALUES (new.id) ON CONFLICT DO NOTHING;
-    DELETE FROM record_tag WHERE id = new.id;
-    INSERT INTO record_tag SELECT new.zone, value ->> 0, value ->> 1, new.id FROM json_each(new.tags);
 END;
 CREATE TRIGGER record_removed AFTER DELETE ON record BEGIN
     UPDATE record_count SET count = count - 1 WHERE zone = old.zone;
     DELETE FROM record_count WHERE zone = old.zone AND count = 0;
-    DELETE FROM record_tag WHERE id = old.id;
     INSERT INTO record_unread VALUES (old.id) ON CONFLICT DO NOTHING;
+END;
+-- Few records have tags, and to read none of them costs as much as to read some.
+CREATE TRIGGER record_tagged AFTER INSERT ON record WHEN new.tags IS NOT NULL BEGIN
+    INSERT INTO record_tag SELECT new.zone, value ->> 0, value ->> 1, new.id FROM json_each(new.tags);
+END;
+CREATE TRIGGER record_tagged_anew AFTER UPDATE ON record WHEN old.tags IS NOT new.tags BEGIN
+    DELETE FROM record_tag WHERE id = new.id;
+    INSERT INTO record_tag SELECT new.zone, value ->> 0, value ->> 1, new.id FROM json_each(new.tags);
+END;
+CREATE TRIGGER record_untagged AFTER DELETE ON record WHEN old.tags IS NOT NULL BEGIN
+    DELETE FROM record_tag WHERE id = old.id;
 END;
 
 -- What the query planner is to believe: that a zone may be large, and that a name, a content, a comment, a tag or the

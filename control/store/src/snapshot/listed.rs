@@ -12,7 +12,7 @@ use crate::query::{self, AccessRuleQuery, DnssecQuery, Page, RecordQuery, Tunnel
 impl Snapshot {
     /// A page of the records of a zone.
     pub fn records(&self, query: &RecordQuery) -> Result<Page<Entry>, ReadError> {
-        self.look(|connection| query::records(connection, query))
+        self.look(|connection| query::records(connection, &self.readers.anchors, query))
     }
 
     /// All records of one owner name, in the order of their ids.

@@ -12,13 +12,14 @@ use crate::schema;
 pub(crate) struct Folding {
     /// The journal's size above which the writer waits for readers to let go of it.
     pub(crate) bytes: u64,
-    /// How long it waits, and with it everybody who commits.
+    /// How long it waits at once, and with it everybody who commits.
     pub(crate) wait_max: Duration,
 }
 
 impl Folding {
-    /// Several times what the engine folds at by itself, and many times what a reader usually takes.
-    pub(crate) const USUAL: Folding = Folding { bytes: 128 << 20, wait_max: Duration::from_secs(1) };
+    /// Several times what the engine folds at by itself, and several times what a reader of single objects takes. Whoever
+    /// takes longer is not waited for: it is tried again after each change, while no other such reader begins.
+    pub(crate) const USUAL: Folding = Folding { bytes: 128 << 20, wait_max: Duration::from_millis(20) };
 }
 
 /// One try to fold the journal. A waiting try holds locks that a new reader needs, and the wait may be for that very
@@ -32,20 +33,26 @@ impl Writer {
     /// Under constant reads somebody always does. Here nothing is written while those who read the journal are waited
     /// for; a reader that begins when all of it is in the file reads only the file, and does not hold up the next fold.
     ///
-    /// A reader that outlasts the wait keeps its state and the journal grows on; so a journal has at most
-    /// [`Folding::bytes`], what is written during the longest read, and one such step more.
+    /// Readers of lists are held back meanwhile, until it is folded or those who are at it should have ended. One that
+    /// outlasts that keeps its state and the journal grows on; so a journal has at most [`Folding::bytes`], what is written
+    /// during the longest read, and one such step more.
     pub(super) fn fold_journal(&self, at: u64) -> u64 {
         let size = self.journal_bytes();
         if size < at {
             return at;
         }
         match self.truncate_journal() {
-            Ok(true) => self.folding.bytes,
+            Ok(true) => {
+                self.gate.open();
+                self.folding.bytes
+            }
+            Ok(false) if self.gate.close(Instant::now()) => at,
             Ok(false) => {
                 tracing::warn!(size, "the store's journal grows: somebody has looked at an old state for long");
                 size + self.folding.bytes
             }
             Err(error) => {
+                self.gate.open();
                 static FAILED: Rarely = Rarely::new();
                 if let Some(times) = FAILED.turn() {
                     let remedy = "see what `bartizan doctor` says of its disk";
