@@ -74,7 +74,7 @@ impl Editable for Records {
     type Body = RecordBody;
 
     fn make(here: &Here<'_>, change: &mut Change, body: &RecordBody) -> Result<bartizan_v4::Record, Error> {
-        let id = RecordId::from_bytes(bartizan_seal::random());
+        let id = owner_names::new_id(change.now());
         let stamp = Stamp { id, created_on: change.now(), modified_on: change.now() };
         beside_others(change, &here.zone()?, stamp, body)
     }

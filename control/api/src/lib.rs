@@ -21,7 +21,8 @@
 //! guard       here · state (Api) · auth
 //! store       transaction (View, Change) · memberships · caller · writes · cookie_secrets · keeper (of keys) · passwords · calls
 //! calls       path · origin · cookie · permission · roles · reply · error · rights · tag · query · extract · here · front ·
-//!             openapi · numbers · idempotency · background (Worker) · turns · spools · admin_file · last_used
+//!             openapi · numbers · idempotency · background (Worker) · turns · spools · admin_file ·
+//!             last_used · lists
 //! ```
 //! What a resource keeps, and by which rules, is in its own file: as methods of View and Change that other resources may
 //! call. What is about everything of a zone, whatever its kind, is in `deletions`.
@@ -57,6 +58,7 @@ mod invites;
 mod ips;
 mod keeper;
 mod last_used;
+mod lists;
 mod members;
 mod memberships;
 mod numbers;

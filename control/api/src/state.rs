@@ -25,6 +25,7 @@ use crate::error::{Error, Fault};
 use crate::idempotency::Answers;
 use crate::keeper;
 use crate::last_used::LastUsed;
+use crate::lists::Lists;
 use crate::numbers::Numbers;
 use crate::passwords::Passwords;
 use crate::spools::Spools;
@@ -143,6 +144,7 @@ struct Shared {
     guesses: Throttle,
     answers: Answers,
     passwords: Passwords,
+    lists: Lists,
     last_used: Arc<LastUsed>,
     /// SHA-256 of the local authority's certificate, hexadecimal.
     ca_pin: String,
@@ -167,6 +169,7 @@ impl Api {
             guesses: Throttle::new(GUESSES_MAX, GUESSES_TIME),
             answers: Answers::default(),
             passwords: Passwords::default(),
+            lists: Lists::start(),
             last_used,
             ca_pin,
         }))
@@ -234,7 +237,7 @@ impl Api {
         read: impl FnOnce(&View) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
         let store = self.0.given.store.clone();
-        blocking(move || read(&View(store.read_for_listing()?))).await
+        self.0.lists.run(move || read(&View(store.read_for_listing()?))).await
     }
 
     /// Runs `plan` on the newest state and commits what it put together as one revision. When somebody else was faster,

@@ -235,6 +235,13 @@ impl Change {
         Ok(())
     }
 
+    /// Puts `document` under an id that was made for it: nobody else can know it, and so nobody is in the way.
+    pub(crate) fn put_new(&mut self, key: Key, document: &impl Serialize) -> Result<(), Error> {
+        let value = value(key.kind(), document)?;
+        self.ops.push(Op::Put { key, value });
+        Ok(())
+    }
+
     /// Deletes an object, if nobody else changes it meanwhile.
     pub(crate) fn delete(&mut self, key: Key) -> Result<(), Error> {
         self.guard(&key)?;

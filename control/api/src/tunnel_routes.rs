@@ -97,7 +97,7 @@ fn lead(
     // The first record in the way becomes the route, so that its id lives on.
     let (id, created_on) = match in_the_way.first() {
         Some(old) => (old.id, old.created_on),
-        None => (RecordId::from_bytes(bartizan_seal::random()), change.now()),
+        None => (owner_names::new_id(change.now()), change.now()),
     };
     let stamp = Stamp { id, created_on, modified_on: change.now() };
     let (record, mut document) = Record::parse_body(zone, stamp, &body(host, tunnel))?;

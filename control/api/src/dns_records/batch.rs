@@ -130,7 +130,7 @@ impl<'c> Steps<'c> {
     }
 
     fn create(&mut self, body: &RecordBody, at: &str) -> Result<bartizan_v4::Record, Error> {
-        let id = RecordId::from_bytes(bartizan_seal::random());
+        let id = owner_names::new_id(self.change.now());
         let stamp = Stamp { id, created_on: self.change.now(), modified_on: self.change.now() };
         let (record, new) = asked_for(self.change, self.zone, stamp, body)?;
         self.stand(record, at)?;
@@ -189,8 +189,11 @@ impl<'c> Steps<'c> {
             let key = Key::record(zone.id, id);
             match (stored, now) {
                 (Some(stored), Some(now)) if stored == now => {}
-                (_, Some(now)) => {
-                    change.put(key, &now)?;
+                (stored, Some(now)) => {
+                    match stored {
+                        Some(_) => change.put(key, &now)?,
+                        None => change.put_new(key, &now)?,
+                    }
                     if now.proxied {
                         change.put_certificate(zone, &owner_names::owner(&now)?)?;
                     }

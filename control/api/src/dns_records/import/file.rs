@@ -28,7 +28,8 @@ const NAME_RECORDS_MAX: usize = 10_000;
 /// Where what a line asks for lies.
 #[derive(Clone, Copy)]
 struct Held {
-    /// A hash: names that share one are only put down together.
+    /// While lines are read a hash of the owner, and then where what the first line of it asks for lies. Names that share
+    /// one are only put down together.
     owner: u64,
     at: u64,
     length: u32,
@@ -38,7 +39,7 @@ struct Held {
 /// A file that was read.
 pub(super) struct ZoneFile {
     spool: Spool,
-    /// By their owners, and those of one in the order of the file.
+    /// In the order of the file, but that those of one owner stand with the first of it.
     held: Vec<Held>,
     pub(super) parsed: u64,
     /// Whether its records are proxied where they do not say it themselves.
@@ -80,7 +81,7 @@ impl ZoneFile {
         };
         let Lines { mut spool, mut held, parsed, .. } = lines;
         spool.flush()?;
-        held.sort_unstable_by_key(|held| (held.owner, held.at));
+        bring_together(&mut held);
         Ok(ZoneFile { spool, held, parsed, proxied })
     }
 
@@ -124,6 +125,17 @@ impl ZoneFile {
             Ok((held.line.into(), body))
         })
     }
+}
+
+/// Lets those of one owner stand with the first of it. The order of the file is kept for the rest: files are sorted mostly, by
+/// whatever, and what is put down one after the other then lies together in the store's indexes.
+fn bring_together(held: &mut [Held]) {
+    held.sort_unstable_by_key(|held| (held.owner, held.at));
+    for owner in held.chunk_by_mut(|one, next| one.owner == next.owner) {
+        let first = owner[0].at;
+        owner.iter_mut().for_each(|held| held.owner = first);
+    }
+    held.sort_unstable_by_key(|held| (held.owner, held.at));
 }
 
 /// What is asked of all records of a file is asked of those that can be so.
@@ -182,5 +194,20 @@ impl Lines<'_> {
         let at = self.spool.push(&json)?;
         self.held.push(Held { owner: self.hasher.hash_one(owner.as_wire()), at, length, line });
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn those_of_one_owner_stand_together_in_the_order_of_the_file() {
+        let mut held: Vec<Held> = [(9, 0), (4, 1), (9, 2), (7, 3), (4, 4), (1, 5)]
+            .map(|(owner, at)| Held { owner, at, length: 0, line: 0 })
+            .to_vec();
+        bring_together(&mut held);
+        let order: Vec<(u64, u64)> = held.iter().map(|held| (held.owner, held.at)).collect();
+        assert_eq!(order, [(0, 0), (0, 2), (1, 1), (1, 4), (3, 3), (5, 5)]);
     }
 }

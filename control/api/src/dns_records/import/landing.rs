@@ -9,6 +9,7 @@
 //! the object, by which the next one finds what to undo ([`super::undo`]). Until it is done, or undone, what has landed is
 //! served and listed; nobody was told that it is there to stay, and its names are busy.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use bartizan_model::{Record, RecordData, Stamp, Zone};
@@ -155,24 +156,30 @@ fn begin(writes: &Writes, by: By<'_>, zone: ZoneId, ids: &Ids) -> Result<(), Err
     })
 }
 
-/// The ids of the records of one import: they begin alike, and so lie together.
-pub(super) struct Ids([u8; 8]);
+/// The ids of the records of one import. They begin alike, and so lie together; and each is behind those before it, so that
+/// what lands goes to one place of an index and not to pages all over it.
+pub(super) struct Ids {
+    begin: [u8; 8],
+    used: Cell<u64>,
+}
 
 impl Ids {
     pub(super) fn new() -> Ids {
-        Ids(bartizan_seal::random())
+        Ids { begin: bartizan_seal::random(), used: Cell::new(0) }
     }
 
     /// In front of all of them.
     fn first(&self) -> RecordId {
-        RecordId::from_bytes([self.0, [0; 8]].concat().try_into().expect("twice eight"))
+        self.number(0)
     }
 
     fn next(&self) -> RecordId {
-        let mut rest: [u8; 8] = bartizan_seal::random();
-        // Never the first.
-        rest[7] |= 1;
-        RecordId::from_bytes([self.0, rest].concat().try_into().expect("twice eight"))
+        self.used.set(self.used.get() + 1);
+        self.number(self.used.get())
+    }
+
+    fn number(&self, number: u64) -> RecordId {
+        RecordId::from_bytes([self.begin, number.to_be_bytes()].concat().try_into().expect("twice eight"))
     }
 }
 
@@ -241,7 +248,7 @@ pub(super) struct Fitting {
 impl Fitting {
     fn put(&self, change: &mut Change, zone: &Zone) -> Result<(), Error> {
         for (_, document) in &self.new {
-            change.put(Key::record(zone.id, document.id), document)?;
+            change.put_new(Key::record(zone.id, document.id), document)?;
         }
         let owners: BTreeSet<&Name> = self.new.iter().map(|(record, _)| &record.owner).collect();
         for (owner, standing) in owners.into_iter().filter_map(|owner| self.owners.get_key_value(owner)) {
