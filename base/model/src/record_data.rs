@@ -13,6 +13,7 @@ mod error;
 mod field;
 mod form;
 mod loc;
+mod served;
 mod svc_params;
 #[cfg(test)]
 mod tests;
@@ -101,16 +102,14 @@ impl RecordData {
         }
     }
 
-    /// Octets of the wire as one line of a master file: in hexadecimal where the type has no form of its own here, or they do
-    /// not fit it (RFC 3597 §5).
+    /// Octets of the wire as one line of a master file, also of types that are only served; in hexadecimal where the type has no
+    /// form here, or they do not fit it (RFC 3597 §5).
     pub fn told(rtype: RecordType, wire: &[u8]) -> String {
-        match RecordData::from_wire(rtype, wire) {
-            Some(data) => data.presentation(),
-            None => {
-                let octets: Vec<String> = wire.iter().map(|octet| format!("{octet:02x}")).collect();
-                format!("\\# {} {}", wire.len(), octets.concat())
-            }
-        }
+        let kept = RecordData::from_wire(rtype, wire).map(|data| data.presentation());
+        kept.or_else(|| served::told(rtype, wire)).unwrap_or_else(|| {
+            let octets: Vec<String> = wire.iter().map(|octet| format!("{octet:02x}")).collect();
+            format!("\\# {} {}", wire.len(), octets.concat())
+        })
     }
 
     /// Whether records of this type are kept.

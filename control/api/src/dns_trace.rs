@@ -85,10 +85,17 @@ fn told(
     let message = Message::parse(&bytes).ok();
     let mut names: BTreeSet<Name> = steps.iter().filter_map(|step| step.name.clone()).collect();
     names.insert(question.name.clone());
+    // Records of other types say nothing here, but those that lead elsewhere.
+    let of_answer = message.iter().flat_map(|message| message.answers.iter().chain(&message.authority));
+    let mut kinds: BTreeSet<String> = of_answer.map(|record| record.rtype.to_string()).collect();
+    kinds.extend([question.rtype, RecordType::CNAME, RecordType::NS].map(|rtype| rtype.to_string()));
     let mut objects = Vec::new();
     for name in names {
         let left = OBJECTS_MAX - objects.len();
-        objects.extend(view.records_at(zone, &name)?.into_iter().take(left).map(object));
+        // What is proxied is answered with other records than its own.
+        let found = view.records_at(zone, &name)?.into_iter();
+        let found = found.filter(|record| record.proxied || kinds.contains(&record.kind));
+        objects.extend(found.take(left).map(object));
     }
     let sections = message.iter().flat_map(|message| {
         let of = |section, records: &[Record]| records.iter().map(|one| record(section, one)).collect::<Vec<_>>();
