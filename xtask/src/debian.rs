@@ -46,6 +46,7 @@ pub(crate) const TESTS: &[Program] = &[
     program("pebble", "pebble"),
     // Signed zones: a chain of trust from a root of our own, and who validates it.
     program("unbound", "unbound"),
+    program("knotd", "knot"),
     program("delv", "bind9-dnsutils"),
     program("ldns-signzone", "ldnsutils"),
     // Tests of the kernel's part make network namespaces, and look into them.

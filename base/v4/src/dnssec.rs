@@ -79,8 +79,23 @@ pub struct ZoneDnssec {
     /// What the parent shall have, a line each: by SHA-256, as registrars ask for it first, and by SHA-384.
     pub ds: Vec<String>,
     pub parent: DnssecParent,
+    /// How what is in `ds` gets there.
+    pub registry: DnssecRegistry,
     #[schema(value_type = Option<String>, format = DateTime)]
     pub modified_on: Option<Timestamp>,
+}
+
+/// How the DS records of a zone get into its parent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct DnssecRegistry {
+    /// The zone above whose way it is; null where none is set.
+    pub name: Option<String>,
+    /// `manual`, `cds` or `dsu`.
+    pub way: String,
+    /// When they were sent last since this edge started, and why in vain.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub sent_on: Option<Timestamp>,
+    pub failure: Option<String>,
 }
 
 /// A key of a zone, without its secret half.

@@ -24,6 +24,7 @@ mod ips;
 mod page_rule;
 mod patch;
 mod pop;
+pub mod registry;
 pub mod session;
 pub mod settings;
 pub mod spectrum;

@@ -63,7 +63,7 @@ pub enum Command {
         #[command(flatten)]
         edge: Edge,
     },
-    /// DNSSEC of a zone: enable, disable, status, ds, roll
+    /// DNSSEC of zones: enable, disable, status, ds, roll, list, finish, registry
     Dnssec {
         #[command(subcommand)]
         action: DnssecAction,
@@ -591,6 +591,24 @@ pub enum DnssecAction {
         #[command(flatten)]
         zoned: Zoned,
     },
+    /// The zones with DNSSEC, and how far each is
+    List {
+        /// Only those that are so: pending, active, pending-disabled or error
+        #[arg(long)]
+        status: Option<String>,
+    },
+    /// Complete all zones that have begun and not ended: ask their parents, and send registries what they lack. Run it again
+    /// to go on where it was stopped
+    Finish {
+        /// How many zones in a second at most
+        #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=100))]
+        rate: u32,
+    },
+    /// How DS records get into parent zones: list, set, remove
+    Registry {
+        #[command(subcommand)]
+        action: RegistryAction,
+    },
     /// Exchange a key; what can be done without the parent zone is done in the background
     Roll {
         #[command(flatten)]
@@ -598,6 +616,34 @@ pub enum DnssecAction {
         /// Which, where the zone has a KSK and a ZSK
         #[arg(long, value_parser = ["csk", "ksk", "zsk"])]
         key: Option<String>,
+    },
+}
+
+#[derive(Subcommand)]
+pub enum RegistryAction {
+    /// The parent zones for which a way is set
+    List,
+    /// How DS records get into a parent zone, such as dk
+    Set {
+        /// The parent zone
+        parent: String,
+        /// manual: a person gives them to the registrar; cds: the parent looks for CDS records; dsu: they are sent by DSU 1.0
+        #[arg(long, value_parser = ["manual", "cds", "dsu"])]
+        way: String,
+        /// Where DSU is called
+        #[arg(long, value_name = "URL")]
+        url: Option<String>,
+        /// Who we are there
+        #[arg(long, value_name = "USER")]
+        userid: Option<String>,
+        /// A file with the password; `-` is standard input
+        #[arg(long, value_name = "FILE")]
+        password_file: Option<PathBuf>,
+    },
+    /// Leave a parent zone to persons again
+    Remove {
+        /// The parent zone
+        parent: String,
     },
 }
 

@@ -1,11 +1,15 @@
 //! `bartizan dnssec`: a thin client of DNSSEC of zones.
 
+use std::path::Path;
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
-use crate::cli::{DnssecAction, DnssecOptions, Zoned};
+use crate::cli::{DnssecAction, DnssecOptions, RegistryAction, Zoned};
 use crate::client::Api;
 use crate::failure::{Cause, Failure, instead_of};
-use crate::output::{Output, bad, bold, good, one_line, quoted};
+use crate::output::{Output, bad, bold, good, one_line, quoted, table};
+use crate::url::with_query;
 use crate::zone::{self, shown, text};
 
 /// The API's codes for what waits for the parent zone.
@@ -48,6 +52,15 @@ pub async fn run(action: DnssecAction, api: &Api, output: Output) -> anyhow::Res
             }
             output.result(&json!({"ds": details["ds"], "keys": details["keys"]}), || lines.join("\n"))
         }
+        DnssecAction::List { status } => {
+            let zones = all(api, status.as_deref()).await?;
+            output.result(&Value::Array(zones.clone()), || {
+                let rows: Vec<_> = zones.iter().map(row).collect();
+                table(&["zone", "status", "next"], &rows)
+            })
+        }
+        DnssecAction::Finish { rate } => finish(rate, api, output).await,
+        DnssecAction::Registry { action } => registry(action, api, output).await,
         DnssecAction::Roll { zoned, key } => {
             let zone = Found::of(api, &zoned).await?;
             let body = key.map_or(json!({}), |key| json!({"key": key}));
@@ -55,6 +68,107 @@ pub async fn run(action: DnssecAction, api: &Api, output: Output) -> anyhow::Res
             output.result(&details, || described(&details))
         }
     }
+}
+
+/// The zones with DNSSEC, or those that are so.
+async fn all(api: &Api, status: Option<&str>) -> anyhow::Result<Vec<Value>> {
+    let mut zones = Vec::new();
+    let mut after = String::new();
+    loop {
+        let mut parameters = vec![("limit", "500")];
+        parameters.extend(status.map(|status| ("status", status)));
+        if !after.is_empty() {
+            parameters.push(("after", after.as_str()));
+        }
+        let piece = api.get(&with_query("/bartizan/dnssec", &parameters)).await?;
+        let piece = piece.as_array().cloned().unwrap_or_default();
+        let Some(last) = piece.last() else { return Ok(zones) };
+        after = text(last, "zone_id").to_owned();
+        zones.extend(piece);
+    }
+}
+
+fn row(zone: &Value) -> Vec<String> {
+    vec![shown(zone, "zone_name").into_owned(), text(zone, "status").to_owned(), text(zone, "next").to_owned()]
+}
+
+/// The states of zones that have begun and not ended.
+const UNFINISHED: [&str; 3] = ["pending", "pending-disabled", "error"];
+
+/// Looks after each zone that is not done, one at a time: what is done meanwhile is passed over, so that it can be stopped and
+/// run again at any time.
+async fn finish(rate: u32, api: &Api, output: Output) -> anyhow::Result<()> {
+    let mut begun = Vec::new();
+    for status in UNFINISHED {
+        begun.extend(all(api, Some(status)).await?);
+    }
+    let (mut done, mut waiting, mut failed) = (0_usize, Vec::new(), Vec::new());
+    let mut turn = tokio::time::interval(Duration::from_secs(1) / rate);
+    for (number, zone) in (1..).zip(&begun) {
+        turn.tick().await;
+        let (id, name) = (text(zone, "zone_id"), shown(zone, "zone_name"));
+        match api.post(&format!("/bartizan/zones/{id}/dnssec/check"), &json!({})).await {
+            Ok(now) if UNFINISHED.contains(&text(&now, "status")) => {
+                output.progress(format!(
+                    "{number}/{} {name}: {}; {}",
+                    begun.len(),
+                    text(&now, "status"),
+                    text(&now, "next")
+                ));
+                waiting.push(now);
+            }
+            Ok(now) => {
+                output.progress(format!("{number}/{} {name}: {}", begun.len(), text(&now, "status")));
+                done += 1;
+            }
+            Err(error) => {
+                output.progress(format!("{number}/{} {name}: {error:#}", begun.len()));
+                failed.push(json!({"zone_name": name, "reason": format!("{error:#}")}));
+            }
+        }
+    }
+    let result = json!({"begun": begun.len(), "done": done, "waiting": waiting, "failed": failed});
+    output.result(&result, || {
+        let rows: Vec<_> = waiting.iter().map(row).collect();
+        let waits =
+            if rows.is_empty() { String::new() } else { format!("\n{}", table(&["zone", "status", "next"], &rows)) };
+        format!("{done} of {} zones are done, {} wait, {} failed{waits}", begun.len(), waiting.len(), failed.len())
+    })
+}
+
+async fn registry(action: RegistryAction, api: &Api, output: Output) -> anyhow::Result<()> {
+    match action {
+        RegistryAction::List => {
+            let registries = api.get("/bartizan/registries").await?;
+            output.result(&registries, || {
+                let cell = |one: &Value, member: &str| text(one, member).to_owned();
+                let row = |one: &Value| ["name", "way", "url", "userid"].map(|member| cell(one, member)).to_vec();
+                let rows: Vec<_> = registries.as_array().into_iter().flatten().map(row).collect();
+                table(&["parent", "way", "url", "user"], &rows)
+            })
+        }
+        RegistryAction::Set { parent, way, url, userid, password_file } => {
+            let password = password_file.map(|file| read_password(&file)).transpose()?;
+            let mut body = json!({"way": way, "url": url, "userid": userid});
+            if let (Some(password), Value::Object(members)) = (password, &mut body) {
+                members.insert("password".to_owned(), password.into());
+            }
+            let set = api.put(&format!("/bartizan/registries/{parent}"), &body).await?;
+            output.result(&set, || format!("{}: {}", text(&set, "name"), text(&set, "way")))
+        }
+        RegistryAction::Remove { parent } => {
+            let gone = api.delete(&format!("/bartizan/registries/{parent}")).await?;
+            output.result(&gone, || format!("{parent} is left to persons"))
+        }
+    }
+}
+
+/// The first line of a file.
+fn read_password(file: &Path) -> anyhow::Result<String> {
+    let read =
+        if file == Path::new("-") { std::io::read_to_string(std::io::stdin()) } else { std::fs::read_to_string(file) };
+    let text = read.map_err(|error| Failure::new(Cause::Usage, format!("cannot read {}: {error}", file.display())))?;
+    Ok(text.lines().next().unwrap_or_default().to_owned())
 }
 
 struct Found {
@@ -139,6 +253,15 @@ fn described(details: &Value) -> String {
     lines.extend(lines_of("parent", has));
     if parent["since"].is_string() && parent["agrees"] == Value::Bool(false) {
         lines.push("  parent  its servers do not all have the same yet".to_owned());
+    }
+    let registry = &details["registry"];
+    if let Some(name) = registry["name"].as_str() {
+        let sent = match (registry["sent_on"].as_str(), registry["failure"].as_str()) {
+            (Some(on), Some(failure)) => format!(", sent {on} in vain: {failure}"),
+            (Some(on), None) => format!(", sent {on}"),
+            _ => String::new(),
+        };
+        lines.push(format!("  way     {}", one_line(&format!("{} by {}{sent}", name, text(registry, "way")))));
     }
     if let Some(failure) = parent["failure"].as_str() {
         lines.push(format!("  asked   {}: {}", one_line(text(parent, "checked_on")), one_line(failure)));

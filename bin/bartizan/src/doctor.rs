@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use bartizan_api::NEW_CREDENTIALS;
 use bartizan_store::{Examined, Store};
-use bartizan_v4::Edge;
+use bartizan_v4::{Edge, Status};
 use rustix::thread::CapabilitySet;
 use serde::Serialize;
 
@@ -84,8 +84,9 @@ pub fn run(up: Up, output: Output) -> anyhow::Result<()> {
         findings.push(Finding::bad("admin.json", "the running edge refuses its token", NEW_CREDENTIALS));
     }
     let told = told.and_then(Result::ok);
-    if let Some((api, edge)) = &told {
+    if let Some((api, edge, status)) = &told {
         as_it_runs(&mut settings, *api, edge);
+        findings.extend(dnssec(status));
     }
     for (name, addresses, transports) in services(&settings) {
         for address in addresses.all() {
@@ -302,13 +303,23 @@ fn port(name: &str, address: SocketAddr, transport: Transport, addresses: &Addre
     }
 }
 
-/// Where the API of a running edge is, and what the edge says of itself.
-fn told_by_edge(Local { api, token }: &Local, ca: Option<String>) -> anyhow::Result<(SocketAddr, Edge)> {
+/// Zones that nobody who validates finds, as the running edge tells of them.
+fn dnssec(status: &Status) -> Vec<Finding> {
+    let told = status.problems.iter().filter(|problem| problem.kind == "dnssec");
+    let told: Vec<_> = told
+        .map(|problem| Finding::bad(problem.what.as_str(), problem.reason.as_str(), problem.remedy.as_str()))
+        .collect();
+    if told.is_empty() { vec![Finding::good("DNSSEC", "no zone is cut off by it")] } else { told }
+}
+
+/// Where the API of a running edge is, and what the edge says of itself and of how it does.
+fn told_by_edge(Local { api, token }: &Local, ca: Option<String>) -> anyhow::Result<(SocketAddr, Edge, Status)> {
     let address = api.split('/').nth(2).unwrap_or_default().parse()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let api = Api::new(api, token, ca);
-    let told = runtime.block_on(async { tokio::time::timeout(EDGE_MAX, api.get("/bartizan/edge")).await })??;
-    Ok((address, serde_json::from_value(told)?))
+    let ask = |path| runtime.block_on(async { tokio::time::timeout(EDGE_MAX, api.get(path)).await });
+    let (edge, status) = (ask("/bartizan/edge")??, ask("/bartizan/status")??);
+    Ok((address, serde_json::from_value(edge)?, serde_json::from_value(status)?))
 }
 
 /// Takes what a running edge does for the flags of this call, which may be others or none.

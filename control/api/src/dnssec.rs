@@ -20,13 +20,13 @@ use bartizan_names::ZoneId;
 use bartizan_publish::{DnssecState, ZoneDnssec, read_denial, state_text};
 use bartizan_registry::Seen;
 use bartizan_signer::{Algorithm, Denial, Role};
-use bartizan_store::Key;
+use bartizan_store::{DnssecQuery, Key};
 use bartizan_v4::dnssec::{DnssecRollBody, StoredParent};
 use bartizan_v4::{Dnssec, DnssecPatch, Patch, StoredDnssec, ZoneDnssec as Detailed, ZoneDnssecPatch};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::auth::needs;
+use crate::auth::{needs, shows};
 use crate::caller::Caller;
 use crate::error::{Error, Fault};
 use crate::extract::{AnyBody, Body, Ids, Query};
@@ -34,8 +34,10 @@ use crate::keeper::kept::{self, Beginning, Form, Keeping};
 use crate::permission::Permission;
 use crate::reply::Reply;
 use crate::resource::Here;
+use crate::rights::Target;
 use crate::state::Api;
 use crate::transaction::{Change, View};
+use crate::ways;
 use crate::writes::now;
 
 /// How long a call waits for the servers of a parent.
@@ -43,6 +45,9 @@ const LOOK_MAX: Duration = Duration::from_secs(8);
 
 /// The most days after which keys are exchanged.
 const DAYS_MAX: u32 = 3_650;
+
+/// Zones that are looked at in one go, and the most that a list has.
+const PIECE_MAX: u32 = 500;
 
 /// The code of the message that says what is to be done next.
 const NEXT_MESSAGE: u32 = 1_150;
@@ -56,6 +61,62 @@ pub(crate) fn routes(api: &Api) -> OpenApiRouter<Api> {
         .routes(needs(Permission::ZoneSettingsWrite, api, routes!(change_details)))
         .routes(needs(Permission::ZoneSettingsWrite, api, routes!(roll)))
         .routes(needs(Permission::ZoneSettingsRead, api, routes!(check)))
+        .routes(shows(Permission::ZoneSettingsRead, api, routes!(list)))
+}
+
+#[derive(serde::Deserialize, utoipa::IntoParams)]
+struct Params {
+    /// Only those that are so.
+    status: Option<String>,
+    /// The zones behind this id, in the order of their ids.
+    after: Option<String>,
+    /// How many at most: 1 to 500, and 100 if nothing is said.
+    limit: Option<u32>,
+}
+
+/// The zones with DNSSEC, in the order of their ids: a piece of them, of which the last says where the next begins.
+#[utoipa::path(
+    get,
+    path = "/bartizan/dnssec",
+    tag = "DNSSEC",
+    params(Params),
+    responses((status = 200, body = bartizan_v4::Envelope<Vec<Detailed>>))
+)]
+async fn list(
+    State(api): State<Api>,
+    caller: Caller,
+    Query(params): Query<Params>,
+) -> Result<Reply<Vec<Detailed>>, Error> {
+    let after = params.after.map(|id| id.parse().map_err(|_| Fault::BadQuery.because("after: no id of a zone")));
+    let (mut after, limit) = (after.transpose()?, params.limit.unwrap_or(100).clamp(1, PIECE_MAX) as usize);
+    let shared = api.clone();
+    let found = api
+        .read_list(move |view| {
+            let mut found = Vec::new();
+            loop {
+                let keys = view.0.dnssec(&DnssecQuery { after, limit: PIECE_MAX as usize })?;
+                for zone in keys.iter().filter_map(Key::zone_id) {
+                    let may = |account| caller.may(Permission::ZoneSettingsRead, &Target::Zone(zone, account));
+                    if !may(view.account_of_zone(zone)?) {
+                        continue;
+                    }
+                    // What cannot be read is told elsewhere.
+                    let Ok(one) = view.zone_of(&caller, zone).and_then(|zone| view.dnssec(zone)) else { continue };
+                    if params.status.as_deref().is_none_or(|status| status == one.status()) {
+                        found.push(one.detailed(&shared));
+                    }
+                    if found.len() == limit {
+                        return Ok(found);
+                    }
+                }
+                match keys.last().and_then(Key::zone_id) {
+                    Some(last) => after = Some(last),
+                    None => return Ok(found),
+                }
+            }
+        })
+        .await?;
+    Ok(Reply::of(found))
 }
 
 #[derive(serde::Deserialize, utoipa::IntoParams)]
@@ -69,6 +130,8 @@ struct Found {
     zone: Zone,
     document: Option<StoredDnssec>,
     dnssec: Option<ZoneDnssec>,
+    /// How DS records get into the parent, and whose way that is.
+    way: (&'static str, Option<String>),
 }
 
 /// What a call wants.
@@ -248,22 +311,22 @@ async fn fulfil(api: &Api, caller: &Caller, id: ZoneId, wish: Wish) -> Result<(F
         if is_off && wish.force && (change.is_dnssec_lost(id) || is_unreadable(change, id)?) {
             change.delete(key)?;
             change.note_dnssec(&shared, id);
-            return Ok((Found { zone, document: None, dnssec: None }, None));
+            return Ok((Found::of(change, zone, None)?, None));
         }
-        let Found { zone, document: old, dnssec } = change.dnssec(zone)?;
+        let Found { zone, document: old, dnssec, .. } = change.dnssec(zone)?;
         let keeping = shared.dnssec().keeping(&zone, change.now());
         let new = match wish.status {
             Some(Switch::On) => switched_on(&keeping, &wish, old.clone(), dnssec.as_ref())?,
             Some(_) => match switched_off(&keeping, &wish, old.clone(), seen.as_ref())? {
                 Some(document) => document,
-                None if old.is_none() => return Ok((Found { zone, document: None, dnssec: None }, None)),
+                None if old.is_none() => return Ok((Found::of(change, zone, None)?, None)),
                 None => return Ok((change.put_dnssec(&shared, &keeping, None)?, None)),
             },
             None => old.clone().ok_or_else(|| Fault::DnssecOff.because("switch DNSSEC on first").at("/status"))?,
         };
         let new = with_settings(&wish, new, old.as_ref())?;
         let found = if Some(&new) == old.as_ref() {
-            Found::of(zone, Some(new))?
+            Found::of(change, zone, Some(new))?
         } else {
             change.put_dnssec(&shared, &keeping, Some(StoredDnssec { modified_on: change.now(), ..new }))?
         };
@@ -444,9 +507,10 @@ impl Wish {
 }
 
 impl Found {
-    fn of(zone: Zone, document: Option<StoredDnssec>) -> Result<Found, Error> {
+    fn of(view: &View, zone: Zone, document: Option<StoredDnssec>) -> Result<Found, Error> {
         let dnssec = document.as_ref().map(|document| kept::parse(&zone, document)).transpose()?;
-        Ok(Found { zone, document, dnssec })
+        let way = ways::way_set(view, &zone)?;
+        Ok(Found { zone, document, dnssec, way })
     }
 
     fn status(&self) -> &'static str {
@@ -459,7 +523,7 @@ impl Found {
 
     fn detailed(&self, api: &Api) -> Detailed {
         let watched = api.dnssec().watched(self.zone.id);
-        shown::detailed(&self.zone, self.document.as_ref(), self.dnssec.as_ref(), watched)
+        shown::detailed(&self.zone, self.document.as_ref(), self.dnssec.as_ref(), watched, self.way.clone())
     }
 }
 
@@ -472,7 +536,7 @@ impl View {
                 "its DNSSEC keys are lost by damage: restore a backup, or switch DNSSEC off with force, and on again";
             return Err(Fault::Damaged.because(what));
         }
-        Found::of(zone, document)
+        Found::of(self, zone, document)
     }
 
     fn is_dnssec_lost(&self, zone: ZoneId) -> bool {
@@ -497,7 +561,7 @@ impl Change {
             None => self.delete(key)?,
         }
         self.note_dnssec(api, keeping.zone.id);
-        Found::of(keeping.zone.clone(), document)
+        Found::of(self, keeping.zone.clone(), document)
     }
 
     /// The keeper looks at the zone when this has landed.

@@ -165,6 +165,8 @@ faults! {
     DnssecDelegated = 400 1152 "The parent zone has a DS record of this zone";
     DnssecParent = 400 1153 "It cannot be told whether the parent zone has a DS record of this zone";
     DnssecRoll = 400 1154 "This key cannot be exchanged now";
+    RegistryUnknown = 404 1155 "No way is set for this parent zone";
+    RegistryBody = 400 1156 "The way to a parent zone cannot be like this";
 
     // DNS records.
     RecordInvalid = 400 1004 "DNS Validation Error";

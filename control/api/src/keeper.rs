@@ -30,9 +30,10 @@ use crate::background::{Stop, Worker};
 use crate::error::{Error, Fault};
 use crate::numbers::Numbers;
 use crate::transaction::{Change, View, damaged};
+use crate::ways::{self, Way};
 use crate::writes::{By, Writes, blocking, now};
 pub(crate) use board::Watched;
-use board::{Board, Pressing};
+use board::{Board, Pressing, Sent};
 use kept::Keeping;
 
 /// For the change log.
@@ -59,6 +60,13 @@ const REST_MAX: Duration = Duration::from_secs(60);
 
 /// How soon it is tried again when the store cannot be read or written.
 const RETRY: Duration = Duration::from_secs(10);
+
+/// After how long a registry that refused is called again for the same, and one that took it and still has something else.
+const SEND_AGAIN: Duration = Duration::from_secs(3_600);
+const SENT_BELIEVED: Duration = Duration::from_secs(24 * 3_600);
+
+/// Between two calls of registries.
+const BETWEEN: Duration = Duration::from_secs(1);
 
 /// How often it is looked whether the edge ends.
 const STOP_LOOK: Duration = Duration::from_millis(100);
@@ -307,11 +315,71 @@ impl Keeper {
                 }
             };
             match &dnssec {
-                Some(_) => self.board.checked(zone.id, failure, self.pressing(dnssec.as_ref(), zone), now()),
+                Some(dnssec) => {
+                    self.board.checked(zone.id, failure, self.pressing(Some(dnssec), zone), now());
+                    if let Ok(seen) = &looked {
+                        self.send(zone, dnssec, seen, stop);
+                    }
+                }
                 None => self.board.forget(zone.id),
             }
         }
         Ok(())
+    }
+
+    /// Sends the registry the DS records that it shall have, if it takes them so and has others.
+    fn send(&self, zone: &Zone, dnssec: &ZoneDnssec, seen: &Seen, stop: &Stop) {
+        let keeping = Keeping { zone, seal: &self.seal, pace: self.pace, now: now() };
+        let Some(wanted) = keeping.wanted(dnssec).filter(|wanted| seen.any != *wanted || seen.all != *wanted) else {
+            return;
+        };
+        let last = self.board.watched(zone.id).sent;
+        let is_sent = |sent: &Sent| {
+            let again = if sent.failure.is_some() { SEND_AGAIN } else { SENT_BELIEVED };
+            sent.ds == wanted && now() < after(sent.on, again / self.pace)
+        };
+        if last.as_ref().is_some_and(is_sent) {
+            return;
+        }
+        let way = self.writes.view().and_then(|view| ways::way_of(&view, zone, &self.seal));
+        let dsu = match way {
+            Ok(Way::Dsu(dsu)) => dsu,
+            Ok(Way::Manual | Way::Cds) => return,
+            Err(error) => {
+                tracing::warn!(zone = %zone.name, %error, "it cannot be told how DS records get into the parent zone");
+                return;
+            }
+        };
+        let Some(runtime) = &self.runtime else { return };
+        let sending = async {
+            // A DS record of a key that nobody is shown cuts the zone off.
+            if let Some(key) = dnssec.announced().filter(|_| !wanted.is_empty())
+                && !self.parents.shows_key(&zone.name, key.public.dnskey()).await.map_err(|error| error.to_string())?
+            {
+                return Err("resolvers are not shown the key: is the zone delegated to this edge?".to_owned());
+            }
+            let sent = dsu.replace(&zone.name, &wanted).await.map_err(|error| error.to_string());
+            // A registry is no place for a crowd.
+            tokio::time::sleep(BETWEEN / self.pace).await;
+            sent
+        };
+        let result = runtime.block_on(async {
+            tokio::select! {
+                result = sending => Some(result),
+                () = stopped(stop) => None,
+            }
+        });
+        let Some(result) = result else { return };
+        self.numbers.dnssec_sent.fetch_add(1, Relaxed);
+        let failure = result.err();
+        match &failure {
+            None => tracing::info!(zone = %zone.name, records = wanted.len(), "the registry has the zone's DS records"),
+            Some(failure) => {
+                self.numbers.dnssec_sent_failed.fetch_add(1, Relaxed);
+                tracing::warn!(zone = %zone.name, failure, "the registry does not take the zone's DS records");
+            }
+        }
+        self.board.sent(zone.id, Sent { on: now(), ds: wanted, failure: failure.map(Into::into) });
     }
 
     fn step(&mut self, zone: ZoneId, seen: Option<&Seen>) -> Result<Option<ZoneDnssec>, Error> {

@@ -16,10 +16,10 @@
 //! whole       bootstrap · page · router · serve
 //! background  deletions · renewals
 //! resources   accounts · certificates · zones · resource · tokens · sessions · users · members · user · invites · settings ·
-//!             zone_facts · dnssec · tunnels · apps · owner_names · dns_records · dns_trace · page_rules · tunnel_routes · pops · app_addresses ·
+//!             zone_facts · dnssec · registries · tunnels · apps · owner_names · dns_records · dns_trace · page_rules · tunnel_routes · pops · app_addresses ·
 //!             spectrum · access_rules · firewall · audit_logs · edge · status · ips · probes
 //! guard       here · state (Api) · auth
-//! store       transaction (View, Change) · memberships · caller · writes · cookie_secrets · keeper (of keys) · passwords · calls
+//! store       transaction (View, Change) · memberships · caller · writes · cookie_secrets · ways · keeper (of keys) · passwords · calls
 //! calls       path · origin · cookie · permission · roles · reply · error · rights · tag · query · extract · here · front ·
 //!             openapi · numbers · idempotency · background (Worker) · turns · spools · admin_file ·
 //!             last_used · lists
@@ -73,6 +73,7 @@ mod permission;
 mod pops;
 mod probes;
 mod query;
+mod registries;
 mod renewals;
 mod reply;
 mod resource;
@@ -94,6 +95,7 @@ mod tunnels;
 mod turns;
 mod user;
 mod users;
+mod ways;
 mod writes;
 mod zone_facts;
 mod zones;

@@ -25,6 +25,9 @@ pub(crate) struct Numbers {
     /// How often a parent was asked, and how often it could not be told what it has.
     pub(crate) dnssec_looks: AtomicU64,
     pub(crate) dnssec_looks_failed: AtomicU64,
+    /// The same of calls of registries.
+    pub(crate) dnssec_sent: AtomicU64,
+    pub(crate) dnssec_sent_failed: AtomicU64,
     /// Calls with credentials that nobody has, and those of them that were told to wait.
     pub(crate) credentials_wrong: AtomicU64,
     pub(crate) credentials_throttled: AtomicU64,
@@ -143,6 +146,12 @@ impl Measured for Numbers {
                 one(&self.dnssec_wrong),
             ),
             Metric::counter("bartizan_dnssec_looks", "Times that a parent zone was asked", one(&self.dnssec_looks)),
+            Metric::counter("bartizan_dnssec_sent", "Calls of registries", one(&self.dnssec_sent)),
+            Metric::counter(
+                "bartizan_dnssec_sent_failed",
+                "Calls of registries that were in vain",
+                one(&self.dnssec_sent_failed),
+            ),
             Metric::counter(
                 "bartizan_dnssec_looks_failed",
                 "Times that it could not be told what a parent zone has",

@@ -30,8 +30,8 @@ use crate::turns::Turns;
 use crate::writes::Writes;
 use crate::{
     access_rules, accounts, audit_logs, dns_records, dns_trace, dnssec, edge, firewall, front, invites, ips, keeper,
-    members, openapi, page, page_rules, pops, probes, sessions, settings, spectrum, status, tokens, tunnel_routes,
-    tunnels, user, users, zone_facts, zones,
+    members, openapi, page, page_rules, pops, probes, registries, sessions, settings, spectrum, status, tokens,
+    tunnel_routes, tunnels, user, users, zone_facts, zones,
 };
 
 /// The whole API as a service, for [`crate::serve()`] and for tests.
@@ -103,6 +103,7 @@ fn dialect(api: &Api) -> OpenApiRouter<Api> {
         .merge(zones::routes(api))
         .merge(settings::routes(api))
         .merge(dnssec::routes(api))
+        .merge(registries::routes(api))
         .merge(zone_facts::routes(api))
         .merge(dns_records::routes(api))
         .merge(dns_trace::routes(api))

@@ -152,6 +152,7 @@ fn shape(kind: Kind) -> fn(&Entry) -> Result<(), Fault> {
         Kind::Zone => is::<v4::Zone>,
         Kind::Settings => is::<v4::StoredSettings>,
         Kind::Dnssec => is::<v4::StoredDnssec>,
+        Kind::Registry => is::<v4::registry::StoredRegistry>,
         Kind::Record => is::<v4::Record>,
         Kind::Name => is::<v4::StoredName>,
         Kind::Tunnel => is::<v4::StoredTunnel>,

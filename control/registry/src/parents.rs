@@ -101,6 +101,12 @@ impl Parents {
         Ok(Seen::of(&answers, Source::Servers { answered, of }))
     }
 
+    /// Whether a DNSKEY record is there for whoever asks a resolver. A DS record of a key that is not cuts its zone off.
+    pub async fn shows_key(&self, zone: &ZoneName, dnskey: &[u8]) -> Result<bool, LookError> {
+        let message = self.questions.ask(zone.as_name(), RecordType::DNSKEY).await?;
+        Ok(records(&message, zone.as_name(), RecordType::DNSKEY).any(|record| record.rdata == dnskey))
+    }
+
     /// The names of the servers of the zone around this one: the first one above that has any.
     async fn servers_of_parent(&self, zone: &ZoneName) -> Result<Vec<Name>, LookError> {
         let mut above = zone.as_name().parent();

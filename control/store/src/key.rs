@@ -181,6 +181,11 @@ impl Key {
         Key::one(Scope::Zone(zone), Kind::Dnssec)
     }
 
+    /// By the name of the zone above.
+    pub fn registry(parent: &Name) -> Key {
+        Key::new(Scope::Edge, Kind::Registry, parent)
+    }
+
     pub fn record(zone: ZoneId, id: RecordId) -> Key {
         Key::new(Scope::Zone(zone), Kind::Record, id)
     }

@@ -107,6 +107,8 @@ kinds! {
             .guards()
             .listed(&query::DNSSEC)
             .audited("", &["sealed_keys"]);
+    /// How DS records get into a zone above ours, by its name.
+    Registry = 21 "registry" Declaration::new(&[Owner::Edge], Ids::Many(is::<Name>)).audited("/name", &["sealed_password"]);
     /// An owner name of a zone: the unit that is guarded and published.
     Name = 8 "name" Declaration::new(&[Owner::Zone], Ids::Many(is::<Name>)).served();
     Tunnel = 9 "tunnel"

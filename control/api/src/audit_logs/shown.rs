@@ -97,7 +97,14 @@ pub(super) fn document(kind: Kind, json: &str) -> Option<Value> {
         Kind::TunnelConfig => known::<bartizan_v4::TunnelConfiguration>(json),
         Kind::AccessRule => known::<bartizan_v4::StoredAccessRule>(json),
         Kind::App => known::<bartizan_v4::StoredApp>(json),
-        Kind::Meta | Kind::Pop | Kind::Name | Kind::Certificate | Kind::Unique | Kind::Deletion | Kind::Import => None,
+        Kind::Registry
+        | Kind::Meta
+        | Kind::Pop
+        | Kind::Name
+        | Kind::Certificate
+        | Kind::Unique
+        | Kind::Deletion
+        | Kind::Import => None,
     }
 }
 

@@ -23,9 +23,17 @@ fn permission(kind: Kind, scope: Scope) -> Option<Permission> {
         (Kind::Tunnel | Kind::TunnelConfig, _) => Some(Permission::TunnelRead),
         (Kind::AccessRule, Scope::Zone(_)) => Some(Permission::FirewallRead),
         (Kind::AccessRule, _) => Some(Permission::AccountFirewallRead),
-        (Kind::Meta | Kind::Pop | Kind::Name | Kind::Certificate | Kind::Unique | Kind::Deletion | Kind::Import, _) => {
-            None
-        }
+        (
+            Kind::Registry
+            | Kind::Meta
+            | Kind::Pop
+            | Kind::Name
+            | Kind::Certificate
+            | Kind::Unique
+            | Kind::Deletion
+            | Kind::Import,
+            _,
+        ) => None,
     }
 }
 

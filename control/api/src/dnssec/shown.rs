@@ -3,7 +3,7 @@
 use bartizan_model::Zone;
 use bartizan_publish::{HeldKey, ZoneDnssec, denial_text, role_text, stage_text};
 use bartizan_signer::{Denial, Digest, Ds};
-use bartizan_v4::dnssec::{DnssecKey, DnssecParent};
+use bartizan_v4::dnssec::{DnssecKey, DnssecParent, DnssecRegistry};
 use bartizan_v4::{Dnssec, StoredDnssec, ZoneDnssec as Detailed};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -56,6 +56,7 @@ pub(super) fn detailed(
     document: Option<&StoredDnssec>,
     dnssec: Option<&ZoneDnssec>,
     watched: Watched,
+    (way, registry): (&'static str, Option<String>),
 ) -> Detailed {
     let announced = dnssec.and_then(ZoneDnssec::announced);
     let ds = announced.iter().flat_map(|key| Digest::ALL.map(|digest| Ds::of(&key.public, &zone.name, digest)));
@@ -77,6 +78,12 @@ pub(super) fn detailed(
             since: parent.and_then(|parent| parent.since),
             checked_on: watched.checked_on,
             failure: watched.failure.map(|failure| failure.to_string()),
+        },
+        registry: DnssecRegistry {
+            name: registry,
+            way: way.to_owned(),
+            sent_on: watched.sent.as_ref().map(|sent| sent.on),
+            failure: watched.sent.and_then(|sent| Some(sent.failure?.to_string())),
         },
         modified_on: document.map(|document| document.modified_on),
     }

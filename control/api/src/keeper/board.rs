@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bartizan_names::{Timestamp, ZoneId};
+use bartizan_signer::Ds;
 use bartizan_signer::rollover::after;
 
 /// Clones are the same.
@@ -30,6 +31,16 @@ struct Place {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Watched {
     pub(crate) checked_on: Option<Timestamp>,
+    pub(crate) failure: Option<Arc<str>>,
+    /// What was sent to the registry last.
+    pub(crate) sent: Option<Sent>,
+}
+
+/// A call of a registry.
+#[derive(Clone, Debug)]
+pub(crate) struct Sent {
+    pub(crate) on: Timestamp,
+    pub(crate) ds: Vec<Ds>,
     pub(crate) failure: Option<Arc<str>>,
 }
 
@@ -88,6 +99,13 @@ impl Board {
         if let Some(place) = zones.watched.get_mut(&zone) {
             place.watched.failure = failure.map(Into::into);
             place.watched.checked_on = Some(now);
+        }
+    }
+
+    /// Notes that a registry was called for a zone.
+    pub(super) fn sent(&self, zone: ZoneId, sent: Sent) {
+        if let Some(place) = self.lock().watched.get_mut(&zone) {
+            place.watched.sent = Some(sent);
         }
     }
 

@@ -11,7 +11,7 @@ use bartizan_publish::{
 use bartizan_registry::{Seen, Source};
 use bartizan_seal as seal;
 use bartizan_signer::rollover::{self, Delegation, Holds, KEYS_MAX, Life, Stage, Step};
-use bartizan_signer::{Algorithm, Denial, Ds, Role};
+use bartizan_signer::{Algorithm, Denial, Digest, Ds, Role};
 use bartizan_store::Key;
 use bartizan_v4::StoredDnssec;
 use bartizan_v4::dnssec::{StoredDnssecKey, StoredParent};
@@ -31,6 +31,9 @@ const DS_HOLD_MAX: Duration = Duration::from_secs(7 * 86_400);
 
 /// Until all servers of a zone answer by a change. They do within a second; a PoP that is cut off, within this or not at all.
 const SERVERS_HOLD: Duration = Duration::from_secs(300);
+
+/// However much that is divided: a change takes its time, and resolvers count in whole seconds.
+const SERVERS_HOLD_LEAST: Duration = Duration::from_secs(2);
 
 /// Steps that can be due at once: each key has two.
 const STEPS_MAX: usize = 2 * KEYS_MAX + 1;
@@ -142,6 +145,24 @@ impl Keeping<'_> {
         Ok(Some(document))
     }
 
+    /// The DS records that the parent shall have now, for who can put them there: none of a zone that is to go without
+    /// signatures. Nothing is said as long as a resolver may not know the key yet.
+    pub(crate) fn wanted(&self, dnssec: &ZoneDnssec) -> Option<Vec<Ds>> {
+        let of = |key: &HeldKey| {
+            let holds = self.holds(dnssec);
+            let is_known = rollover::after(key.since, holds.dnskey + holds.servers) <= self.now;
+            // One that took over was made known before.
+            let leaves = |other: &HeldKey| other.stage == Stage::Outgoing && other.public.role().signs_keys();
+            let took_over = dnssec.keys.iter().any(leaves);
+            (is_known || took_over).then(|| vec![Ds::of(&key.public, &self.zone.name, Digest::Sha256)])
+        };
+        match dnssec.state {
+            DnssecState::On => dnssec.announced().and_then(of),
+            DnssecState::Ending => Some(Vec::new()),
+            DnssecState::Off => None,
+        }
+    }
+
     /// Notes what the parent was seen to have. Whether that is news.
     pub(crate) fn observe(&self, document: &mut StoredDnssec, seen: &Seen) -> bool {
         let texts = |ds: &[Ds]| ds.iter().map(ToString::to_string).collect::<Vec<_>>();
@@ -167,7 +188,8 @@ impl Keeping<'_> {
     fn holds(&self, dnssec: &ZoneDnssec) -> Holds {
         let ds = if dnssec.parent.ttl.is_zero() { DS_HOLD } else { dnssec.parent.ttl.min(DS_HOLD_MAX) };
         let paced = |wait: Duration| wait / self.pace.max(1);
-        Holds { dnskey: paced(DNSKEY_HOLD), data: paced(DATA_HOLD), ds: paced(ds), servers: paced(SERVERS_HOLD) }
+        let servers = paced(SERVERS_HOLD).max(SERVERS_HOLD_LEAST);
+        Holds { dnskey: paced(DNSKEY_HOLD), data: paced(DATA_HOLD), ds: paced(ds), servers }
     }
 
     /// When the first of a zone's keys is so old that a new one shall come, and of which role.

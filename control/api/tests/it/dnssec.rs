@@ -384,3 +384,63 @@ fn keys_that_cannot_be_read() {
     assert_eq!(signed.status(), "disabled");
     assert!(edge.store.read().unwrap().list_kind(Kind::Dnssec, 9).unwrap().is_empty());
 }
+
+/// How DS records get into a parent: whoever sets it tells a password, which nobody is told again.
+#[test]
+fn ways_to_parents() {
+    let (edge, _resolver) = edge(1);
+    let path = "/bartizan/registries/dk";
+    let dsu = json!({"way": "dsu", "url": "https://dsu.example.net/1.0", "userid": "REG-1", "password": "hush-hush"});
+    let with = |member: &str, value: Value| {
+        let mut body = dsu.clone();
+        body[member] = value;
+        body.to_string()
+    };
+    for (method, path, body, expect) in [
+        ("GET", path, String::new(), "404 1155"),
+        ("DELETE", path, String::new(), "404 1155"),
+        ("PUT", path, with("way", json!("epp")), "400 1156 /way"),
+        ("PUT", path, with("url", Value::Null), "400 1156 /url"),
+        ("PUT", path, with("url", json!("http://dsu.example.net/1.0")), "400 1156 /url"),
+        ("PUT", path, with("userid", json!("")), "400 1156 /userid"),
+        ("PUT", path, with("password", Value::Null), "400 1156 /password"),
+        ("PUT", "/bartizan/registries/a..b", dsu.to_string(), "400 1156"),
+        ("PUT", path, dsu.to_string(), "200"),
+        ("GET", path, String::new(), "200"),
+        // The password stays where it was given for.
+        ("PUT", path, with("password", Value::Null), "200"),
+        (
+            "PUT",
+            path,
+            with("url", json!("https://other.example.net/1.0")).replace("hush-hush", ""),
+            "400 1156 /password",
+        ),
+        ("PUT", "/bartizan/registries/co.uk", json!({"way": "cds"}).to_string(), "200"),
+    ] {
+        assert_eq!(edge.call(method, path, &body).verdict(), expect, "{method} {path} {body}");
+    }
+    let list = edge.get("/bartizan/registries");
+    assert_eq!(list.result().as_array().unwrap().len(), 2);
+    assert!(!list.text.contains("hush") && !list.text.contains("sealed"), "{}", list.text);
+    for (name, expect) in [
+        ("one.dk", json!({"name": "dk", "way": "dsu", "sent_on": null, "failure": null})),
+        ("two.co.uk", json!({"name": "co.uk", "way": "cds", "sent_on": null, "failure": null})),
+        ("three.uk", json!({"name": null, "way": "manual", "sent_on": null, "failure": null})),
+    ] {
+        let zone = edge.new_zone(name);
+        let signed = Signed::new(&edge, &zone);
+        edge.call("PATCH", &signed.dialect, r#"{"status":"active"}"#).result();
+        assert_eq!(signed.details()["registry"], expect, "{name}");
+    }
+    let names = |query: &str| -> Vec<String> {
+        let list = edge.get(&format!("/bartizan/dnssec{query}")).result();
+        list.as_array().unwrap().iter().map(|one| one["zone_name"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(names("").len(), 3);
+    assert_eq!(names("?status=active"), [""; 0]);
+    let first = edge.get("/bartizan/dnssec?status=pending&limit=1").result();
+    let rest = names(&format!("?after={}", first[0]["zone_id"].as_str().unwrap()));
+    assert!(rest.len() == 2 && !rest.contains(&first[0]["zone_name"].as_str().unwrap().to_owned()), "{rest:?}");
+    assert_eq!(edge.get("/bartizan/dnssec?after=x").verdict(), "400 6008");
+    assert_eq!(edge.call("DELETE", path, "").result(), json!({"id": "dk"}));
+}
