@@ -47,6 +47,8 @@ const SOURCES: &[(&str, Reader)] = &[
     ("history.rs", Reader::Of(&["history"])),
     ("host.rs", Reader::Of(&["up"])),
     ("import.rs", Reader::Of(&["import"])),
+    ("import/octodns.rs", Reader::Of(&["import"])),
+    ("import/rules.rs", Reader::Of(&["import"])),
     ("listen.rs", Reader::Of(&["up"])),
     ("output.rs", Reader::Of(&["zone", "token", "user", "account", "undo"])),
     ("private_origins.rs", Reader::Of(&["up"])),

@@ -21,7 +21,8 @@ fn not_whole(run: Finished) -> String {
 /// A token that may do this alone.
 fn narrow(edge: &Edge, can: &[&str]) -> String {
     let words = can.iter().flat_map(|right| ["--can", right]);
-    finish(edge.command(["--quiet", "token", "create", "narrow"]).args(words)).ok().trim().to_owned()
+    let name = format!("narrow {}", can.join(" "));
+    finish(edge.command(["--quiet", "token", "create", &name]).args(words)).ok().trim().to_owned()
 }
 
 fn make_zone(edge: &Edge, name: &str) -> String {
