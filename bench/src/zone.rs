@@ -30,12 +30,10 @@ pub fn zone_of_names(zone: &ZoneName, names: u32) -> Result<Zones, NameError> {
 
 fn facts(zone: &ZoneName) -> Result<ZoneFacts, NameError> {
     Ok(ZoneFacts {
-        apex: zone.clone(),
         serial: 1,
         nameservers: vec![zone.as_name().child(b"ns1")?],
         soa_rname: zone.as_name().child(b"dns")?,
-        paused: false,
-        dnssec: None,
+        ..ZoneFacts::new(zone.clone())
     })
 }
 

@@ -124,6 +124,13 @@ impl Destinations {
         })
     }
 
+    /// Whether the world may be told that a name has this address, which somebody's name server said. One that has a meaning
+    /// only here would tell about this machine's network, where others may not dial into it.
+    pub fn may_be_told(&self, address: IpAddr) -> bool {
+        let Some(rules) = &self.0 else { return true };
+        forms(address).all(|ip| is_special(ip).is_none()) && (rules.private == Private::Allowed || !is_private(address))
+    }
+
     /// Whether a listener of this process is there, so that what claims to come from there does not, or would be answered
     /// by ourselves.
     pub fn is_listener(&self, protocol: Protocol, address: SocketAddr) -> bool {

@@ -11,7 +11,7 @@ use crate::counters::Counters;
 use crate::dead::Dead;
 use crate::limits::{ORIGIN_TIME, TTL_MIN};
 use crate::race::{order, race};
-use crate::resolver::{Files, Question, Resolver, chance};
+use crate::resolver::{Files, Question, Resolver, SystemResolver, chance};
 use crate::{Destinations, Failure, NameServers};
 
 /// Addresses of equal rank.
@@ -33,6 +33,12 @@ impl Reach {
 
     pub fn destinations(&self) -> &Destinations {
         &self.destinations
+    }
+
+    /// Who is asked for names.
+    pub(crate) fn sources(&self) -> (NameServers, SystemResolver) {
+        let system = SystemResolver::new(Arc::clone(&self.files), Arc::clone(&self.counters));
+        (self.name_servers.clone(), system)
     }
 
     /// What it counts, for as long as anybody wants to know.

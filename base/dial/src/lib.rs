@@ -9,6 +9,8 @@
 //! An address is judged when it is dialled, whatever name it comes from and however often that name is resolved anew:
 //! what is refused is never sent a packet. TLS towards origins ([`OriginTls`]) is set up here and spoken by the planes.
 //!
+//! Names whose addresses are told to others, and not dialled, are asked for by [`PublicNames`].
+//!
 //! Not here: what is said on a connection, tunnels, pools of kept connections, sockets of the Unix kind. Names are
 //! complete: no search list is used. A validating or a recursive resolver runs beside the edge where it is needed.
 
@@ -29,4 +31,4 @@ pub use dialer::{Group, OriginDialer, Reach};
 pub use failure::Failure;
 pub use limits::{RESOLVER_THREADS, TTL_MIN};
 pub use origin_tls::{NoRoots, OriginTls};
-pub use resolver::{NameServers, NotAnswered, Question, Questions};
+pub use resolver::{NameServers, NotAnswered, PublicAddresses, PublicNames, Question, Questions};

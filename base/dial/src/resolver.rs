@@ -10,6 +10,7 @@
 mod files;
 mod found;
 mod lookup;
+mod public;
 mod questions;
 mod stub;
 mod system;
@@ -32,9 +33,10 @@ use crate::places::{Place, Places, Zone};
 pub(crate) use files::Files;
 pub(crate) use found::Found;
 use lookup::Answer;
+pub use public::{PublicAddresses, PublicNames};
 pub use questions::{NotAnswered, Questions};
 use stub::NoAnswer;
-use system::SystemResolver;
+pub(crate) use system::SystemResolver;
 
 /// Where the addresses of origins with a name come from. hosts(5) is always looked at first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -276,7 +276,7 @@ fn body_of(document: &StoredApp) -> AppBody {
 
 #[cfg(test)]
 mod tests {
-    use bartizan_names::{AccountId, ZoneName};
+    use bartizan_names::{AccountId, Phishing, ZoneName};
     use serde_json::{Value, json};
 
     use super::*;
@@ -288,6 +288,7 @@ mod tests {
             name: ZoneName::new(Name::parse("x.test").unwrap()).unwrap(),
             nameservers: Vec::new(),
             paused: false,
+            phishing: Phishing::No,
         }
     }
 

@@ -87,12 +87,12 @@ pub enum RecordError {
     TypeMissing,
     #[error(transparent)]
     Data(#[from] DataError),
-    #[error("the zone's own name cannot be a CNAME that is not proxied")]
-    ApexCname,
     #[error("a DS record says how to trust a zone that begins below this one; that of {0} itself is its parent's")]
     ApexDs(Name),
     #[error("{kind} records of the zone's own name are not kept: {reason}")]
     OfTheEdge { kind: RecordType, reason: &'static str },
+    #[error("a DNAME at {0} would stand for names that a wildcard makes (RFC 6672 §3.3); put it at the name above")]
+    WildcardDname(Name),
     #[error("the record points at itself")]
     Itself,
     /// With the field that has it.
@@ -121,12 +121,14 @@ impl RecordError {
     pub fn pointer(&self) -> String {
         match self {
             RecordError::Data(data) => return data.pointer(),
-            RecordError::NameMissing | RecordError::Name(_) | RecordError::NotAHost(_) | RecordError::ApexDs(_) => {
-                "/name"
-            }
+            RecordError::NameMissing
+            | RecordError::Name(_)
+            | RecordError::NotAHost(_)
+            | RecordError::ApexDs(_)
+            | RecordError::WildcardDname(_) => "/name",
             RecordError::TypeMissing | RecordError::OfTheEdge { .. } => "/type",
             RecordError::Target { field, .. } => field,
-            RecordError::ApexCname | RecordError::NotProxiable(_) => "/proxied",
+            RecordError::NotProxiable(_) => "/proxied",
             RecordError::Itself | RecordError::NoOrigin(_) => "/content",
             RecordError::Ttl => "/ttl",
             RecordError::Comment => "/comment",
@@ -202,16 +204,16 @@ impl Record {
 
     /// Whether `other` may stand at the name of this CNAME, in a zone with this apex.
     ///
-    /// A CNAME stands alone (RFC 1034 §3.6.2). A proxied one is never sent: it is answered with addresses, so all may
-    /// stand beside it that may stand beside addresses, at the apex and below it. What it leaves no room for is another
-    /// word on where its name is: addresses, a second CNAME, and below the apex, name servers.
+    /// A CNAME stands alone (RFC 1034 §3.6.2). A proxied one, and one at the apex, is never sent: it is answered with
+    /// addresses, so all may stand beside it that may stand beside addresses. What it leaves no room for is another word on
+    /// where its name is: addresses, a second CNAME, and below the apex, name servers.
     pub fn admits_beside(&self, other: &Record, apex: &Name) -> bool {
         let says_where = match other.data.rtype() {
             RecordType::A | RecordType::AAAA | RecordType::CNAME => true,
             RecordType::NS => self.owner != *apex,
             _ => false,
         };
-        self.proxied && !says_where
+        (self.proxied || self.owner == *apex) && !says_where
     }
 
     /// The tunnel that a proxied CNAME to `<tunnel id>.cfargotunnel.com` points at.
@@ -298,9 +300,15 @@ fn check_use(apex: &Name, owner: &Name, data: &RecordData, proxied: bool) -> Res
         return Err(RecordError::NoOrigin(address));
     }
     match data {
-        // The apex has SOA and NS, and a CNAME stands alone (RFC 1034 §3.6.2). A proxied one answers with addresses.
-        RecordData::Cname(_) if owner == apex && !proxied => Err(RecordError::ApexCname),
         RecordData::Cname(target) if target == owner => Err(RecordError::Itself),
+        RecordData::Composite(composite) if composite.rtype() == RecordType::DNAME => {
+            let leads_back = composite.target().is_some_and(|target| target.is_at_or_below(owner));
+            match (leads_back, owner.is_wildcard()) {
+                (true, _) => Err(RecordError::Itself),
+                (false, true) => Err(RecordError::WildcardDname(owner.clone())),
+                (false, false) => Ok(()),
+            }
+        }
         // RFC 4035 §2.4: it is found in the parent zone.
         data if data.rtype() == RecordType::DS && owner == apex => Err(RecordError::ApexDs(owner.clone())),
         data => match of_the_edge(&data.rtype().to_string(), owner == apex) {
@@ -330,7 +338,9 @@ fn check_target(data: &RecordData, field: &'static str) -> Result<(), RecordErro
     let kind = data.rtype();
     let target = match data {
         RecordData::Cname(target) => target,
-        RecordData::Composite(composite) if matches!(kind, RecordType::MX | RecordType::NS | RecordType::SRV) => {
+        RecordData::Composite(composite)
+            if matches!(kind, RecordType::DNAME | RecordType::MX | RecordType::NS | RecordType::SRV) =>
+        {
             match composite.target() {
                 Some(target) => target,
                 None => return Ok(()),
@@ -340,7 +350,7 @@ fn check_target(data: &RecordData, field: &'static str) -> Result<(), RecordErro
     };
     let text = target.to_string();
     let text = text.trim_end_matches('.');
-    let is_nothing = text.is_empty() && matches!(kind, RecordType::CNAME | RecordType::NS);
+    let is_nothing = text.is_empty() && matches!(kind, RecordType::CNAME | RecordType::DNAME | RecordType::NS);
     // Of one with colons too: it is no name of a host.
     let is_address = text.parse::<IpAddr>().is_ok();
     if is_nothing || is_address {
@@ -390,7 +400,7 @@ fn settings(body: &RecordBody) -> Result<RecordSettings, RecordError> {
     let all = [
         ("ipv4_only", settings.ipv4_only, BOTH_FAMILIES),
         ("ipv6_only", settings.ipv6_only, BOTH_FAMILIES),
-        ("flatten_cname", settings.flatten_cname, "a CNAME is answered as it is"),
+        ("flatten_cname", settings.flatten_cname, "a CNAME below the zone's own name is answered as it is"),
     ];
     match all.into_iter().find(|(_, value, _)| *value == Some(true)) {
         Some((setting, _, reason)) => Err(RecordError::Setting { setting, reason }),
@@ -442,7 +452,7 @@ pub fn merge(stored: &bartizan_v4::Record, patch: RecordBody) -> RecordBody {
 
 #[cfg(test)]
 mod tests {
-    use bartizan_names::{AccountId, ZoneName};
+    use bartizan_names::{AccountId, Phishing, ZoneName};
 
     use super::*;
 
@@ -453,6 +463,7 @@ mod tests {
             name: ZoneName::new(Name::parse("example.com").unwrap()).unwrap(),
             nameservers: Vec::new(),
             paused: false,
+            phishing: Phishing::No,
         }
     }
 
@@ -555,7 +566,16 @@ mod tests {
             (r#"{"type":"A","name":".","content":"192.0.2.1"}"#, "/name"),
             (r#"{"name":"a","content":"192.0.2.1"}"#, "/type"),
             (r#"{"type":"SOA","name":"a","content":"x"}"#, "/type"),
-            (r#"{"type":"DNAME","name":"a","content":"x"}"#, "/type"),
+            (r#"{"type":"DNAME","name":"a","content":"x"}"#, "ok"),
+            (r#"{"type":"DNAME","name":"@","content":"x"}"#, "ok"),
+            (r#"{"type":"DNAME","name":"a","content":"."}"#, "/content"),
+            (r#"{"type":"DNAME","name":"a","content":"b.a.example.com"}"#, "/content"),
+            (r#"{"type":"DNAME","name":"*.a","content":"x"}"#, "/name"),
+            (r#"{"type":"CDS","name":"@","content":"0 0 0 00"}"#, "/type"),
+            (r#"{"type":"CDNSKEY","name":"a","content":"0 3 0 AA=="}"#, "ok"),
+            (r#"{"type":"TYPE65535","name":"a","content":"\\# 0"}"#, "/type"),
+            (r#"{"type":"TYPE65280","name":"a","content":"\\# 0"}"#, "ok"),
+            (r#"{"type":"TYPE65280","name":"a","content":"x"}"#, "/content"),
             // The type says what the flags are.
             (
                 r#"{"type":"NAPTR","name":"a","data":{"order":1,"preference":1,"flags":"S","service":"x","regex":"","replacement":"b"}}"#,
@@ -589,7 +609,7 @@ mod tests {
             (r#"{"type":"SRV","name":"a","content":"1 1 1 192.0.2.1"}"#, "/content"),
             (r#"{"type":"SRV","name":"a","data":{"priority":0,"weight":0,"port":0,"target":"."}}"#, "ok"),
             (r#"{"type":"CNAME","name":"a","content":"a.example.com"}"#, "/content"),
-            (r#"{"type":"CNAME","name":"@","content":"b.example.com"}"#, "/proxied"),
+            (r#"{"type":"CNAME","name":"@","content":"b.example.com"}"#, "ok"),
             (r#"{"type":"CNAME","name":"@","content":"b.example.com","proxied":true}"#, "ok"),
             (r#"{"type":"MX","name":"a","content":"mx.a"}"#, "/priority"),
             (r#"{"type":"MX","name":"a","content":"mx.a","priority":65536}"#, "/priority"),
@@ -697,4 +717,43 @@ mod tests {
             assert_eq!(parse(&body).unwrap().0.tunnel_target().is_some(), leads, "{body}");
         }
     }
+
+    proptest::proptest! {
+        /// What is taken of any text is kept as a document that reads back as the same record.
+        #[test]
+        fn any_content_reads_back(kind in proptest::sample::select(&KINDS[..]), content in "[ -~]{0,40}", priority in 0..9) {
+            let body = serde_json::json!({"type": kind, "name": "n", "content": content, "priority": priority});
+            if let Ok((record, document)) = parse(&body.to_string()) {
+                proptest::prop_assert_eq!(Record::parse(&document), Ok(record));
+            }
+        }
+    }
+
+    const KINDS: [&str; 25] = [
+        "A",
+        "AAAA",
+        "CAA",
+        "CDNSKEY",
+        "CDS",
+        "CERT",
+        "CNAME",
+        "DNAME",
+        "DNSKEY",
+        "DS",
+        "HTTPS",
+        "LOC",
+        "MX",
+        "NAPTR",
+        "NS",
+        "OPENPGPKEY",
+        "PTR",
+        "SMIMEA",
+        "SRV",
+        "SSHFP",
+        "SVCB",
+        "TLSA",
+        "TXT",
+        "URI",
+        "TYPE65280",
+    ];
 }

@@ -5,13 +5,14 @@
 //! text of a master file             ──►            ──► text of a master file
 //! octets of the wire                ──►            ──► octets of the wire
 //! ```
-//! Each type has one codec: most are a row in [`form`], made of the kinds of [`field`]. RFC 1035 §3.3 and §3.4, RFC 3596
-//! (AAAA), RFC 3597 (text of any type).
+//! Each type has one codec: most are a row in [`form`], made of the kinds of [`field`]. A type without one is kept as its
+//! octets ([`generic`]). RFC 1035 §3.3 and §3.4, RFC 3596 (AAAA), RFC 3597 (text of any type).
 
 mod composite;
 mod error;
 mod field;
 mod form;
+mod generic;
 mod loc;
 mod served;
 mod svc_params;
@@ -39,8 +40,10 @@ pub enum RecordData {
     /// At least one string, each of at most 255 bytes.
     Txt(Vec<Vec<u8>>),
     Loc(Loc),
-    /// Of every other type.
+    /// Of the other types that are known.
     Composite(Composite),
+    /// Of a type that nobody here knows (RFC 3597).
+    Octets(RecordType, Vec<u8>),
 }
 
 /// The fields of a request that hold data, before they are understood.
@@ -80,7 +83,7 @@ impl RecordData {
         if let Some(rdata) = text.trim().strip_prefix(r"\#").filter(|_| is_kept) {
             let form =
                 || DataError::Content { kind: "\\#", form: "its length and as many octets in hexadecimal".to_owned() };
-            return generic(rdata).and_then(|wire| RecordData::from_wire(rtype, &wire)).ok_or_else(form);
+            return generic::read(rdata).and_then(|wire| RecordData::from_wire(rtype, &wire)).ok_or_else(form);
         }
         match (rtype, form::of(rtype)) {
             (_, Some(form)) => Composite::read_text(form, text, names).map(RecordData::Composite),
@@ -98,7 +101,10 @@ impl RecordData {
             RecordType::CNAME => Name::from_wire(wire).ok().map(RecordData::Cname),
             RecordType::TXT => txt::from_wire(wire).map(RecordData::Txt),
             RecordType::LOC => Loc::read_wire(wire).map(RecordData::Loc),
-            rtype => Composite::read_wire(form::of(rtype)?, wire).map(RecordData::Composite),
+            rtype => match form::of(rtype) {
+                Some(form) => Composite::read_wire(form, wire).map(RecordData::Composite),
+                None => generic::from_wire(rtype, wire).map(|octets| RecordData::Octets(rtype, octets)),
+            },
         }
     }
 
@@ -116,6 +122,7 @@ impl RecordData {
     fn has_form(rtype: RecordType) -> bool {
         matches!(rtype, RecordType::A | RecordType::AAAA | RecordType::CNAME | RecordType::TXT | RecordType::LOC)
             || form::of(rtype).is_some()
+            || generic::is_kept(rtype)
     }
 
     /// The types of one word.
@@ -125,6 +132,13 @@ impl RecordData {
             RecordType::AAAA => text.parse().map(RecordData::Aaaa).map_err(|_| DataError::Aaaa),
             RecordType::CNAME => names.read(text).map(RecordData::Cname).ok_or(DataError::Host { kind: "CNAME" }),
             RecordType::SOA => Err(DataError::Soa),
+            rtype if generic::is_kept(rtype) => {
+                let octets = text.strip_prefix(r"\#").and_then(generic::read);
+                let octets = octets.and_then(|octets| generic::from_wire(rtype, &octets));
+                octets
+                    .map(|octets| RecordData::Octets(rtype, octets))
+                    .ok_or_else(|| DataError::Octets(rtype.to_string()))
+            }
             rtype => Err(DataError::Type(rtype.to_string())),
         }
     }
@@ -137,6 +151,7 @@ impl RecordData {
             RecordData::Txt(_) => RecordType::TXT,
             RecordData::Loc(_) => RecordType::LOC,
             RecordData::Composite(composite) => composite.rtype(),
+            RecordData::Octets(rtype, _) => *rtype,
         }
     }
 
@@ -163,6 +178,7 @@ impl RecordData {
             RecordData::Txt(strings) => strings.iter().flat_map(|string| txt::length_and_bytes(string)).collect(),
             RecordData::Loc(loc) => loc.wire().to_vec(),
             RecordData::Composite(composite) => composite.wire(),
+            RecordData::Octets(_, octets) => octets.clone(),
         }
     }
 
@@ -184,6 +200,7 @@ impl RecordData {
             RecordData::Txt(strings) => strings.iter().map(|string| txt::quote(string)).collect::<Vec<_>>().join(" "),
             RecordData::Loc(loc) => loc.text(),
             RecordData::Composite(composite) => composite.content(),
+            RecordData::Octets(_, octets) => generic::text(octets),
         }
     }
 
@@ -208,12 +225,4 @@ fn without_words<'t>(content: &'t str, names: [&str; 2]) -> &'t str {
         let mut words = Words::of(content);
         if words.next().is_some_and(|word| word.eq_ignore_ascii_case(name)) { words.rest() } else { content }
     })
-}
-
-/// Octets as RFC 3597 §5 writes them, behind `\#`.
-fn generic(text: &str) -> Option<Vec<u8>> {
-    let mut words = Words::of(text);
-    let length: u16 = words.next()?.parse().ok()?;
-    let octets = hex::decode(words.rest().split_ascii_whitespace().collect::<String>()).ok()?;
-    (octets.len() == usize::from(length)).then_some(octets)
 }

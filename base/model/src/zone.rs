@@ -1,6 +1,6 @@
 //! Zones that can be served.
 
-use bartizan_names::{AccountId, Name, ZoneId, ZoneName};
+use bartizan_names::{AccountId, Name, Phishing, ZoneId, ZoneName};
 
 /// A zone: an apex, who owns it, and which servers it names as its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -11,6 +11,8 @@ pub struct Zone {
     pub nameservers: Vec<Name>,
     /// A paused zone answers with its records as they are, as if none were proxied.
     pub paused: bool,
+    /// What the operator of the edge found it to be.
+    pub phishing: Phishing,
 }
 
 /// Why a zone cannot be served.
@@ -31,6 +33,11 @@ impl Zone {
             name: Zone::parse_name(&document.name)?,
             nameservers: document.name_servers.iter().map(server).collect::<Result<_, _>>()?,
             paused: document.paused,
+            phishing: match (document.meta.phishing_detected, document.meta.phishing_strict) {
+                (false, _) => Phishing::No,
+                (true, false) => Phishing::Flagged,
+                (true, true) => Phishing::Strict,
+            },
         })
     }
 

@@ -23,6 +23,7 @@ mod integer;
 mod ips;
 mod page_rule;
 mod patch;
+pub mod phishing;
 mod pop;
 pub mod registry;
 pub mod session;

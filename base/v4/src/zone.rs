@@ -47,7 +47,11 @@ pub struct Meta {
     pub step: u32,
     pub custom_certificate_quota: u32,
     pub page_rule_quota: u32,
+    /// The operator of the edge found it to send phishing mail: whatever its records say, its mail is to be rejected.
     pub phishing_detected: bool,
+    /// Beside it: its own name has no TXT record at all.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub phishing_strict: bool,
     pub multiple_railguns_allowed: bool,
     pub cdn_only: bool,
     pub dns_only: bool,

@@ -120,12 +120,10 @@ fn changes(mut zones: Zones, zone: &ZoneName, names: u32) -> Result<(f64, f64, f
     for serial in 0..CHANGES {
         let mut edit = zones.edit();
         edit.put_zone(ZoneFacts {
-            apex: zone.clone(),
             serial,
             nameservers: vec![zone.as_name().clone()],
             soa_rname: zone.as_name().clone(),
-            paused: false,
-            dnssec: None,
+            ..ZoneFacts::new(zone.clone())
         });
         zones = edit.finish();
     }

@@ -64,14 +64,7 @@ fn edge(origin: SocketAddr) -> (Plane, SocketAddr) {
     let host = Name::parse("www.bench.example").unwrap();
     let apex = ZoneName::new(Name::parse(bartizan_bench::ZONE).unwrap()).unwrap();
     let (mut routes, mut zones) = (Routes::empty().edit(), Zones::empty().edit());
-    zones.put_zone(ZoneFacts {
-        apex: apex.clone(),
-        serial: 1,
-        nameservers: Vec::new(),
-        soa_rname: host.clone(),
-        paused: false,
-        dnssec: None,
-    });
+    zones.put_zone(ZoneFacts::new(apex.clone()));
     zones.put_name(&apex, &host, NameContent { sets: Vec::new(), proxied: Proxied::UnlessPaused });
     let policy = Arc::new(Policy { settings: ZoneSettings::default() });
     let site = routes.add_site(Site { zone: ZoneId::from_bytes([0; 16]), apex, policy });

@@ -551,6 +551,15 @@ pub enum ZoneAction {
         /// By name or id
         zone: String,
     },
+    /// Say of a zone that it sends phishing mail, or that it does not: DNS then tells receivers to reject its mail, and its
+    /// records stay as they are. For who looks after the edge (permission "Edge Zones Write"), also over others' zones
+    FlagPhishing {
+        /// By name or id
+        zone: String,
+        /// `strict` leaves the zone's own name no text at all
+        #[arg(value_enum)]
+        value: Flag,
+    },
     /// Delete a zone with everything in it
     Delete {
         /// By name or id
@@ -671,6 +680,14 @@ pub struct DnssecOptions {
     /// Exchange the ZSK after so many days; 0 is never [default: 90]
     #[arg(long, value_name = "DAYS")]
     pub zsk_days: Option<u32>,
+}
+
+/// What a zone is found to be.
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Flag {
+    On,
+    Strict,
+    Off,
 }
 
 #[derive(Args)]

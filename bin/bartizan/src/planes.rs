@@ -6,7 +6,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use bartizan_dial::{Destinations, Listener, NameServers, Own, Private, Reach};
+use bartizan_dial::{Destinations, Listener, NameServers, Own, Private, PublicNames, Reach};
 use bartizan_geo::Geo;
 use bartizan_live::{Generation, Live};
 use bartizan_names::Prefix;
@@ -39,6 +39,8 @@ pub struct Planes {
     http_live: Live<http::Config>,
     l4_live: Live<l4::Config>,
     dns_live: Live<dns::Config>,
+    /// What is known of names that zones stand for and that lie in none.
+    outside: Live<dns::Outside>,
     fixed: Fixed,
     reach: Reach,
     /// Who sends every port of the pools here. Taken out by [`Planes::drain`].
@@ -79,6 +81,7 @@ struct Running {
     http: http::Plane,
     l4: l4::Plane,
     dns: dns::Plane,
+    outside: dns::Following,
 }
 
 impl Planes {
@@ -87,7 +90,8 @@ impl Planes {
         let tunnel_live = Live::beginning(tunnel_config(bundle));
         let http_live = Live::beginning(http_config(bundle, &fixed));
         let l4_live = Live::beginning(l4_config(bundle, &fixed));
-        let dns_live = Live::beginning(dns_config(bundle, &fixed));
+        let outside = Live::new(dns::Outside::default());
+        let dns_live = Live::beginning(dns_config(bundle, &fixed, &outside));
         let counters = dns::Counters::default();
 
         let (reset_key, limits) = (Arc::clone(&fixed.reset_key), tunnel::Limits::default());
@@ -102,9 +106,16 @@ impl Planes {
         let l4 = l4::start(&l4_live, tunnel.dialer(), tier, &reach).context("the TCP and UDP edge")?;
         let sockets = dns::Sockets { udp: listeners.dns_udp, tcp: listeners.dns_tcp, tls: listeners.dns_tls };
         let dns = dns::start(sockets, &dns_live, &counters).context("the DNS server")?;
+        let followed = dns::follow_outside(&dns_live, PublicNames::new(&reach)).context("names outside the zones")?;
 
-        let counted: [Arc<dyn Measured>; 5] =
-            [Arc::new(counters), http.measured(), l4.measured(), tunnel.measured(), reach.measured()];
+        let counted: [Arc<dyn Measured>; 6] = [
+            Arc::new(counters),
+            followed.measured(),
+            http.measured(),
+            l4.measured(),
+            tunnel.measured(),
+            reach.measured(),
+        ];
         let observed = Observed {
             connections: tunnel.connections(),
             listening: l4.listening(),
@@ -117,9 +128,9 @@ impl Planes {
             counted: counted.into(),
         };
         observed.applied.set(bundle.number);
-        let running = Mutex::new(Some(Running { tunnel, http, l4, dns }));
+        let running = Mutex::new(Some(Running { tunnel, http, l4, dns, outside: followed }));
         let any_port = Mutex::new(any_port);
-        Ok(Planes { tunnel_live, http_live, l4_live, dns_live, fixed, reach, any_port, observed, running })
+        Ok(Planes { tunnel_live, http_live, l4_live, dns_live, outside, fixed, reach, any_port, observed, running })
     }
 
     /// Puts a bundle in force, in an order in which a name is announced only when it can be served. A plane is told only
@@ -134,7 +145,7 @@ impl Planes {
         {
             any_port.update(&bundle.apps.value, &bundle.pop.value.pools);
         }
-        self.dns_live.publish(dns_config(bundle, &self.fixed));
+        self.dns_live.publish(dns_config(bundle, &self.fixed, &self.outside));
         self.observed.applied.set(bundle.number);
     }
 
@@ -160,7 +171,7 @@ impl Planes {
     /// Takes nothing new in, lets requests finish, and ends every thread. DNS answers to the last.
     pub async fn drain(&self, grace: Duration, end: End) {
         let running = self.running.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Some(Running { tunnel, http, l4, dns }) = running else { return };
+        let Some(Running { tunnel, http, l4, dns, outside }) = running else { return };
         let any_port = self.any_port.lock().unwrap_or_else(PoisonError::into_inner).take();
         let fd_store = match end {
             // New clients are refused from here on; those that are in go on to the end of the grace.
@@ -178,7 +189,12 @@ impl Planes {
             tracing::warn!(%error, "something of the way to applications is left behind");
         }
         tunnel.drain(grace).await;
-        tokio::task::spawn_blocking(move || dns.stop()).await.ok();
+        tokio::task::spawn_blocking(move || {
+            drop(outside);
+            dns.stop();
+        })
+        .await
+        .ok();
     }
 }
 
@@ -268,7 +284,7 @@ fn l4_config(bundle: &Bundle, fixed: &Fixed) -> Generation<l4::Config> {
     newest.generation(config)
 }
 
-fn dns_config(bundle: &Bundle, fixed: &Fixed) -> Generation<dns::Config> {
+fn dns_config(bundle: &Bundle, fixed: &Fixed, outside: &Live<dns::Outside>) -> Generation<dns::Config> {
     let mut newest = Newest::default();
     let pop = newest.of(&bundle.pop);
     let mut certificates = newest.of(&bundle.certificates).clone();
@@ -286,6 +302,7 @@ fn dns_config(bundle: &Bundle, fixed: &Fixed) -> Generation<dns::Config> {
         cookies: *newest.of(&bundle.cookies),
         limits: fixed.dns_limits.clone(),
         certificates,
+        outside: outside.clone(),
     };
     newest.generation(config)
 }

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use serde_json::{Value, json};
 
-use crate::cli::ZoneAction;
+use crate::cli::{Flag, ZoneAction};
 use crate::client::Api;
 use crate::failure::{Cause, Failure, cause};
 use crate::output::{self, Output, table};
@@ -35,6 +35,24 @@ pub async fn run(action: ZoneAction, api: &Api, output: Output) -> anyhow::Resul
         ZoneAction::Export(words) => zone_file::export(words, api, output).await,
         ZoneAction::Diff(words) => diff::run(words, api, output).await,
         ZoneAction::Check { zone } => check::run(&zone, api, output).await,
+        ZoneAction::FlagPhishing { zone, value } => {
+            let value = match value {
+                Flag::On => "on",
+                Flag::Strict => "strict",
+                Flag::Off => "off",
+            };
+            // Whoever looks after the edge need not see the zone itself, and has its id then.
+            let id = match zone.to_ascii_lowercase().parse::<bartizan_names::ZoneId>() {
+                Ok(id) => id.to_string(),
+                Err(_) => text(&by_name_or_id(api, &zone).await?, "id").to_owned(),
+            };
+            let state = api.patch(&format!("/bartizan/zones/{id}/phishing"), &json!({ "value": value })).await?;
+            let name = shown(&state, "name");
+            output.result(&state, || match value {
+                "off" => format!("{name} is no phishing zone: DNS says of its mail what its records say"),
+                _ => format!("{name} is flagged: DNS says that its mail is to be rejected, whatever its records say"),
+            })
+        }
         ZoneAction::Delete { zone, yes } => {
             let zone = by_name_or_id(api, &zone).await?;
             let (name, id) = (shown(&zone, "name"), text(&zone, "id"));

@@ -3,7 +3,9 @@
 //! The unit of a change is the owner name: whether a record is identical to one that is there, and whether a CNAME stands
 //! in its way, is decided on all records of that name in the state that the change lands on.
 
+mod aliases;
 mod batch;
+mod dnames;
 mod export;
 mod import;
 mod lines;

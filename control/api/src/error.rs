@@ -388,8 +388,8 @@ impl From<RecordError> for Error {
         let fault = match &error {
             RecordError::NameMissing | RecordError::Name(_) | RecordError::NotAHost(_) => Fault::RecordName,
             RecordError::TypeMissing
-            | RecordError::ApexCname
             | RecordError::ApexDs(_)
+            | RecordError::WildcardDname(_)
             | RecordError::OfTheEdge { .. }
             | RecordError::Tags
             | RecordError::Setting { .. }
@@ -402,9 +402,11 @@ impl From<RecordError> for Error {
                 DataError::Type(_) | DataError::Soa => Fault::RecordInvalid,
                 DataError::A => Fault::ContentA,
                 DataError::Aaaa => Fault::ContentAaaa,
-                DataError::Host { .. } | DataError::Txt(_) | DataError::Content { .. } | DataError::Doubled { .. } => {
-                    Fault::Content
-                }
+                DataError::Host { .. }
+                | DataError::Txt(_)
+                | DataError::Content { .. }
+                | DataError::Octets(_)
+                | DataError::Doubled { .. } => Fault::Content,
                 DataError::Mx => Fault::ContentMx,
                 DataError::Field { .. } | DataError::Priority => Fault::RecordData,
             },
@@ -417,14 +419,25 @@ impl From<Refused> for Error {
     fn from(refused: Refused) -> Error {
         let fault = match &refused {
             Refused::CnameNotAlone { .. } => Fault::CnameNotAlone,
-            Refused::CnameAtApex { .. }
+            Refused::AliasLoop { .. } => Fault::Content,
+            Refused::DnameTwice { .. }
+            | Refused::DnameBesideNs { .. }
+            | Refused::BelowDname { .. }
+            | Refused::AboveNames { .. }
             | Refused::ProxiedInPart { .. }
             | Refused::DsAlone { .. }
             | Refused::TooLarge { .. } => Fault::RecordInvalid,
         };
-        let is_of_name = matches!(refused, Refused::DsAlone { .. });
+        let pointer = match &refused {
+            Refused::DsAlone { .. } | Refused::BelowDname { .. } | Refused::AboveNames { .. } => Some("/name"),
+            Refused::AliasLoop { .. } => Some("/content"),
+            _ => None,
+        };
         let error = fault.because(refused);
-        if is_of_name { error.at("/name") } else { error }
+        match pointer {
+            Some(pointer) => error.at(pointer),
+            None => error,
+        }
     }
 }
 

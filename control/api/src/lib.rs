@@ -15,7 +15,7 @@
 //! ```text
 //! whole       bootstrap · page · router · serve
 //! background  deletions · renewals
-//! resources   accounts · certificates · zones · resource · tokens · sessions · users · members · user · invites · settings ·
+//! resources   accounts · certificates · zones · phishing · resource · tokens · sessions · users · members · user · invites · settings ·
 //!             zone_facts · dnssec · registries · tunnels · apps · owner_names · dns_records · dns_trace · page_rules · tunnel_routes · pops · app_addresses ·
 //!             spectrum · access_rules · firewall · audit_logs · edge · status · ips · probes
 //! guard       here · state (Api) · auth
@@ -70,6 +70,7 @@ mod page_rules;
 mod passwords;
 mod path;
 mod permission;
+mod phishing;
 mod pops;
 mod probes;
 mod query;

@@ -96,6 +96,8 @@ impl Change {
         owners.sort_unstable();
         owners.dedup();
         owners.iter().try_for_each(|owner| self.put_name(zone, owner, gone, new))?;
+        new.iter().try_for_each(|(record, _)| self.refuse_alias_loop(zone, record))?;
+        self.refuse_by_dnames(zone, &new.iter().map(|(record, _)| record).collect::<Vec<_>>())?;
         new.iter()
             .filter(|(record, _)| record.proxied)
             .try_for_each(|(record, _)| self.put_certificate(zone, &record.owner))

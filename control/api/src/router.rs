@@ -30,8 +30,8 @@ use crate::turns::Turns;
 use crate::writes::Writes;
 use crate::{
     access_rules, accounts, audit_logs, dns_records, dns_trace, dnssec, edge, firewall, front, invites, ips, keeper,
-    members, openapi, page, page_rules, pops, probes, registries, sessions, settings, spectrum, status, tokens,
-    tunnel_routes, tunnels, user, users, zone_facts, zones,
+    members, openapi, page, page_rules, phishing, pops, probes, registries, sessions, settings, spectrum, status,
+    tokens, tunnel_routes, tunnels, user, users, zone_facts, zones,
 };
 
 /// The whole API as a service, for [`crate::serve()`] and for tests.
@@ -108,6 +108,7 @@ fn dialect(api: &Api) -> OpenApiRouter<Api> {
         .merge(dns_records::routes(api))
         .merge(dns_trace::routes(api))
         .merge(page_rules::routes(api))
+        .merge(phishing::routes(api))
         .merge(ips::routes())
         .merge(tunnels::routes(api))
         .merge(tunnel_routes::routes(api))

@@ -21,8 +21,16 @@ pub enum Refused {
          AAAA, CNAME and NS"
     )]
     CnameNotAlone { owner: Name },
-    #[error("a CNAME at the apex {owner}, beside SOA and NS (RFC 1034 §3.6.2), is only possible when it is proxied")]
-    CnameAtApex { owner: Name },
+    #[error("{owner} can have one DNAME record, since names below it stand for one name each (RFC 6672 §2.4)")]
+    DnameTwice { owner: Name },
+    #[error(
+        "a DNAME at {owner} cannot stand beside NS records, which lead elsewhere for the same names (RFC 6672 §2.3)"
+    )]
+    DnameBesideNs { owner: Name },
+    #[error("below {dname} is nothing but what its DNAME stands for (RFC 6672 §2.4), so {owner} cannot be there")]
+    BelowDname { owner: Name, dname: Name },
+    #[error("a DNAME at {owner} leaves nothing below it (RFC 6672 §2.4), and there is {below}")]
+    AboveNames { owner: Name, below: String },
     #[error("{owner} must be proxied in all its address records, or in none")]
     ProxiedInPart { owner: Name },
     #[error(
@@ -30,6 +38,8 @@ pub enum Refused {
          in first, or delete the DS records first, or both in one batch"
     )]
     DsAlone { owner: Name },
+    #[error("{owner} would stand for itself, by way of {target}: the zone's own name has no addresses then")]
+    AliasLoop { owner: Name, target: Name },
     #[error("the {rtype} records at {owner} do not fit one answer")]
     TooLarge { owner: Name, rtype: RecordType },
 }
@@ -43,11 +53,15 @@ pub fn check(zone: &ZoneName, records: &[Record]) -> Result<(), Refused> {
         if others.any(|(_, other)| !cname.admits_beside(other, zone.as_name())) {
             return Err(Refused::CnameNotAlone { owner: owner.clone() });
         }
-        if !cname.proxied && owner == zone.as_name() {
-            return Err(Refused::CnameAtApex { owner: owner.clone() });
-        }
     }
-    let has = |rtype| records.iter().any(|record| record.data.rtype() == rtype);
+    let count = |rtype| records.iter().filter(|record| record.data.rtype() == rtype).count();
+    let has = |rtype| count(rtype) > 0;
+    if count(RecordType::DNAME) > 1 {
+        return Err(Refused::DnameTwice { owner: owner.clone() });
+    }
+    if has(RecordType::DNAME) && has(RecordType::NS) && owner != zone.as_name() {
+        return Err(Refused::DnameBesideNs { owner: owner.clone() });
+    }
     if has(RecordType::DS) && !has(RecordType::NS) {
         return Err(Refused::DsAlone { owner: owner.clone() });
     }

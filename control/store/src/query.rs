@@ -19,7 +19,7 @@ pub use dnssec::DnssecQuery;
 pub(crate) use dnssec::{DNSSEC, dnssec, dnssec_due};
 pub use filter::{Direction, Match, Text};
 pub use records::{Presence, RecordOrder, RecordQuery, TagFilter};
-pub(crate) use records::{RECORDS, owner_of, records, records_at};
+pub(crate) use records::{RECORDS, owner_of, owners_of_type, records, records_at};
 pub use tunnels::TunnelQuery;
 pub(crate) use tunnels::{TUNNELS, tunnels};
 pub use zones::{VisibleZones, ZoneOrder, ZoneQuery};

@@ -14,6 +14,7 @@ use bartizan_wire::dns::{Answer, Authoritative, Class, ExtendedError, Opcode, Qu
 use crate::chaos;
 use crate::facts::{Addresses, Identity};
 use crate::hash::{LOWER_BYTES, lower_and_hash};
+use crate::outside::Outside;
 use crate::reply::Reply;
 use crate::resolve;
 use crate::shard::Slot;
@@ -50,6 +51,8 @@ impl Scratch {
 pub struct Authority<'c> {
     pub zones: &'c Zones,
     pub addresses: &'c Addresses,
+    /// None where no name of ours stands for one outside.
+    pub outside: Option<&'c Outside>,
     pub identity: &'c Identity,
 }
 

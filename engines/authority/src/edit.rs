@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use bartizan_live::PersistentVec;
-use bartizan_names::{Name, RecordType, ZoneName};
+use bartizan_names::{Name, Phishing, RecordType, ZoneName};
 
 use crate::drafts::{Draft, Drafts, Fate};
 use crate::entry::{self, DIRECTORY, Entry, Flags, Frame};
@@ -67,15 +67,7 @@ impl Edit {
     /// question about them this server says that it cannot tell (SERVFAIL). All of them count as proxied, for who asks
     /// what else is to be done about them. A zone that is to be served is added when this one was removed.
     pub fn hold_zone(&mut self, apex: &ZoneName) {
-        let facts = ZoneFacts {
-            apex: apex.clone(),
-            serial: 0,
-            nameservers: Vec::new(),
-            soa_rname: Name::root(),
-            paused: false,
-            dnssec: None,
-        };
-        self.put_zone(facts);
+        self.put_zone(ZoneFacts::new(apex.clone()));
         let below = apex.as_name().child(b"*").ok();
         for owner in std::iter::once(apex.as_name()).chain(&below) {
             self.put_name(apex, owner, NameContent { sets: Vec::new(), proxied: Proxied::Always });
@@ -92,7 +84,8 @@ impl Edit {
         self.last_zone = None;
         self.set_zone(number, None);
         self.base.indirect.set(number, true);
-        self.base.cuts.set(number, false);
+        self.base.turns.set(number, false);
+        self.base.aliases.remove(&number);
         self.base.zone_count -= 1;
         self.removed.push(number);
         self.close_in_directory(apex.as_name().as_wire());
@@ -106,9 +99,13 @@ impl Edit {
         if owner == zone.as_name() {
             let user_ns = take_ns(&mut content);
             self.set_user_ns(number, user_ns);
+            self.note_alias(number, &content);
         }
-        if owner != zone.as_name() && content.sets.iter().any(|set| set.rtype == RecordType::NS) {
-            self.base.cuts.set(number, true);
+        let is_turn = |set: &RecordSet| {
+            set.rtype == RecordType::DNAME || (set.rtype == RecordType::NS && owner != zone.as_name())
+        };
+        if content.sets.iter().any(is_turn) {
+            self.base.turns.set(number, true);
         }
         let apex_bytes = zone.as_name().as_wire().len();
         let key = self.key(owner.as_wire());
@@ -333,10 +330,29 @@ impl Edit {
         }
     }
 
+    /// Notes what the apex stands for, if it has a CNAME.
+    fn note_alias(&mut self, number: u32, content: &NameContent) {
+        let cname = content.sets.iter().find(|set| set.rtype == RecordType::CNAME);
+        match cname.and_then(|set| set.rdata.first()) {
+            Some(target) if self.base.aliases.get(&number).is_none_or(|known| **known != **target) => {
+                self.base.aliases.insert(number, target.as_slice().into());
+            }
+            None if self.base.aliases.contains_key(&number) => {
+                self.base.aliases.remove(&number);
+            }
+            _ => {}
+        }
+    }
+
     fn set_zone(&mut self, number: u32, zone: Option<Zone>) {
-        self.base.paused.set(number, zone.as_ref().is_some_and(|zone| zone.facts.paused));
+        let facts = zone.as_ref().map(|zone| &zone.facts);
+        let phishing = facts.map_or(Phishing::No, |facts| facts.phishing);
+        self.base.paused.set(number, facts.is_some_and(|facts| facts.paused));
+        self.base.http1_only.set(number, facts.is_some_and(|facts| !facts.http2));
+        self.base.flagged.set(number, phishing != Phishing::No);
+        self.base.without_text.set(number, phishing == Phishing::Strict);
         self.base.held.set(number, false);
-        self.base.signed.set(number, zone.as_ref().is_some_and(|zone| zone.facts.dnssec.is_some()));
+        self.base.signed.set(number, facts.is_some_and(|facts| facts.dnssec.is_some()));
         if let Some(place) = self.base.zones.get_mut(number as usize) {
             *place = zone.map(Arc::new);
         }

@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
-use bartizan_names::{Name, RecordType, ZoneName};
+use bartizan_names::{Name, Phishing, RecordType, ZoneName};
 use bartizan_signer::ZoneKeys;
 
 /// Facts of one zone besides its records.
@@ -19,8 +19,28 @@ pub struct ZoneFacts {
     pub soa_rname: Name,
     /// A paused zone answers with its records as they are, as if none were proxied.
     pub paused: bool,
+    /// Whether visitors of its proxied names may speak HTTP/2, as their HTTPS records say.
+    pub http2: bool,
+    /// If it is one, its mail is not believed, whatever its records say; they stay as they are.
+    pub phishing: Phishing,
     /// The keys that it is signed with; none for a zone that is not.
     pub dnssec: Option<Arc<ZoneKeys>>,
+}
+
+impl ZoneFacts {
+    /// A zone of which nobody said anything but its name.
+    pub fn new(apex: ZoneName) -> ZoneFacts {
+        ZoneFacts {
+            serial: 0,
+            nameservers: Vec::new(),
+            soa_rname: apex.as_name().clone(),
+            paused: false,
+            http2: true,
+            phishing: Phishing::No,
+            dnssec: None,
+            apex,
+        }
+    }
 }
 
 /// The records of one type at one name: an RRset (RFC 2181 §5).

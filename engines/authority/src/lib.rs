@@ -10,14 +10,16 @@
 //! and shares the others. A name keeps its records as they are also while the PoP answers with its own addresses, so
 //! that pausing a zone is one bit, however many names it has. A batch is answered in phases, so that its waits for memory overlap.
 //!
-//! Names at and below NS records that are not the apex's lead to the servers named there.
+//! Names at and below NS records that are not the apex's lead to the servers named there, and names below a DNAME lead
+//! elsewhere. An apex with a CNAME is answered with the addresses of the name that it stands for; what others know of that
+//! is looked up ahead of queries ([`Outside`]).
 //!
 //! A record set goes into an answer with its signatures or not at all (`reply.rs`), and what is denied is denied by the
 //! very function that answers (`resolve/types.rs`).
 //!
 //! Not here: sockets, transfers, keys. Nothing is ever asked of another server. No clock, no randomness, no lock.
 //!
-//! RFC 1034, 1035, 2181, 2308, 4035, 4343, 4592, 4892, 6604, 8482, 9824.
+//! RFC 1034, 1035, 2181, 2308, 4035, 4343, 4592, 4892, 6604, 6672, 8482, 9460, 9824.
 
 mod answer;
 mod chaos;
@@ -26,6 +28,8 @@ mod edit;
 mod entry;
 mod facts;
 mod hash;
+mod mail;
+mod outside;
 mod reply;
 mod resolve;
 mod shard;
@@ -38,6 +42,7 @@ mod zones;
 pub use answer::{Authority, BATCH_MAX, Place, Question, Scratch, Subject, Verdict};
 pub use edit::Edit;
 pub use facts::{Addresses, Identity, NameContent, Proxied, RecordSet, ZoneFacts};
+pub use outside::{Outside, OutsideName};
 pub use signing::Signing;
 pub use trail::{Step, Trail};
 pub use zones::{ProxiedName, Zones};

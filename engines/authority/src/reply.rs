@@ -29,7 +29,7 @@ impl Node<'_> {
         match self {
             Node::Exact(_) => Lasting::Yes,
             // The name is one of all that could be made up.
-            Node::Wildcard(_) | Node::Missing => Lasting::No,
+            Node::Wildcard(_) | Node::Implied | Node::Missing => Lasting::No,
         }
     }
 }

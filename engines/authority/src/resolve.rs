@@ -1,30 +1,47 @@
 //! Which records answer a question of class IN.
 //!
-//! RFC 1034 §4.3.2, RFC 2308 (negative answers), 4592 (wildcards), 6604 (response code of a
-//! chain), 8482 (ANY).
+//! ```text
+//! locate ─► turn: delegated? ─► refer         (RFC 1034 §4.3.2)
+//!    ▲        │   redirected? ─► DNAME ─┐     (RFC 6672)
+//!    │        ▼                         │
+//!    │      find ─► nothing ─► deny     │     (RFC 2308, 9824)
+//!    │        ├───► found ──► put, and what a client needs next
+//!    └────────┴─ CNAME ◄────────────────┘
+//! ```
+//! RFC 1034 §4.3.2, RFC 2308 (negative answers), 4592 (wildcards), 6604 (response code of a chain), 6672 (DNAME), 8482
+//! (ANY), 9460 (SVCB and HTTPS).
 
 mod additional;
 mod chain;
 mod deny;
 mod find;
+pub(crate) mod flat;
 mod put;
+mod redirect;
 mod refer;
+mod service;
 mod types;
 
 use bartizan_names::{Name, RecordType};
 use bartizan_wire::dns::{ExtendedError, Fit, Rcode, Section};
 
-use self::additional::locate_known;
+use self::additional::{locate_known, tell_targets};
 use self::chain::Chain;
 use self::deny::{deny, prove};
 use self::find::{Find, find};
 use self::put::put_found;
+use self::redirect::redirect;
 use self::refer::refer;
 use self::types::standing;
 use crate::answer::{Authority, Question, Subject, Verdict};
+use crate::mail::Mail;
 use crate::reply::Reply;
 use crate::trail::{Step, Trail, told};
-use crate::zones::{Location, Node};
+use crate::zones::{Location, Node, Turn};
+
+/// The question for all addresses of a name at once: its A and its AAAA records. No record has this type (RFC 6895 §3.1
+/// reserves the number), so no zone can hold one.
+const ADDRESSES: RecordType = RecordType(65_535);
 
 /// Query types that are not types of records (RFC 6895 §3.1), or that cannot be asked for.
 const NXNAME: RecordType = RecordType(128);
@@ -63,24 +80,10 @@ pub(crate) fn resolve<'z>(
             reply.trail.note(|| Step::Held);
             Verdict::refused(Rcode::SERVFAIL, ExtendedError::NOT_READY)
         }
-        Some(location) => match authority.zones.cut(location.zone, key.name) {
-            Some(cut) if !(qtype == RecordType::DS && cut.name() == key.name) => {
-                note(authority, location, key.name, reply.trail);
-                reply.trail.note(|| Step::Delegated { cut: told(cut.name()) });
-                refer(authority, cut, &Chain::of(key.name), reply);
-                Verdict::referral(authority.zones.key(cut.name()).hash)
-            }
-            // DS at the cut is the parent's own data (RFC 4035 §3.1.4.1).
-            _ => {
-                let rcode = chase(authority, qtype, Chain::of(key.name), location, reply);
-                let zone = u64::from(location.zone);
-                let subject = match location.node {
-                    _ if reply.is_denial() => Subject::Denial(zone),
-                    Node::Wildcard(_) => Subject::Wildcard(zone),
-                    Node::Exact(_) | Node::Missing => Subject::Name(key.hash),
-                };
-                Verdict::authoritative(rcode, subject)
-            }
+        Some(location) => match chase(authority, qtype, Chain::of(key.name), location, reply) {
+            End::Said(rcode) => Verdict::authoritative(rcode, subject(location, key.hash, reply.is_denial())),
+            End::Referred { cut } => Verdict::referral(cut),
+            End::Unknown => Verdict::refused(Rcode::SERVFAIL, ExtendedError::NOT_READY),
         },
         None => {
             reply.trail.note(|| Step::NoZone);
@@ -89,10 +92,31 @@ pub(crate) fn resolve<'z>(
     }
 }
 
+/// How an answer ended.
+#[derive(Clone, Copy)]
+enum End {
+    /// With what we say.
+    Said(Rcode),
+    /// With others to be asked; the hash of the name that they answer for.
+    Referred { cut: u64 },
+    /// It is not known yet what is to be said.
+    Unknown,
+}
+
+/// What an answer is about. Names that follow from a wildcard or a DNAME are as many as somebody likes to make up.
+fn subject(location: Location<'_>, name: u64, is_denial: bool) -> Subject {
+    let zone = u64::from(location.zone);
+    match location.node {
+        _ if is_denial => Subject::Denial(zone),
+        Node::Exact(_) => Subject::Name(name),
+        Node::Wildcard(_) | Node::Implied | Node::Missing => Subject::Wildcard(zone),
+    }
+}
+
 /// Notes where a name lies, and what is there.
 #[inline]
 fn note(authority: &Authority<'_>, location: Location<'_>, name: &[u8], trail: &mut Trail) {
-    let Location { zone, node } = location;
+    let Location { zone, node, mail } = location;
     let zones = authority.zones;
     trail.note(|| Step::Zone {
         apex: zones.zone(zone).map_or_else(Name::root, |zone| zone.apex().clone()),
@@ -101,10 +125,13 @@ fn note(authority: &Authority<'_>, location: Location<'_>, name: &[u8], trail: &
     });
     trail.note(|| match node {
         Node::Exact(entry) => Step::Exact { name: told(name), proxied: zones.is_proxied(zone, entry) },
-        Node::Wildcard(_) | Node::Missing => Step::Missing { name: told(name) },
+        Node::Wildcard(_) | Node::Implied | Node::Missing => Step::Missing { name: told(name) },
     });
     if let Node::Wildcard(entry) = node {
         trail.note(|| Step::Wildcard { wildcard: told(entry.name()), proxied: zones.is_proxied(zone, entry) });
+    }
+    if mail != Mail::AsIs {
+        trail.note(|| Step::Phishing);
     }
 }
 
@@ -115,37 +142,64 @@ fn chase<'z: 'n, 'n>(
     mut chain: Chain<'n>,
     mut location: Location<'z>,
     reply: &mut Reply<'_, '_>,
-) -> Rcode {
+) -> End {
+    let so_far = End::Said(Rcode::NOERROR);
     loop {
-        note(authority, location, chain.name(), reply.trail);
+        let name = chain.name();
+        Mail::note(authority.zones, &mut location, name);
+        note(authority, location, name, reply.trail);
+        match authority.zones.turn(location.zone, name).filter(|turn| location.mail.obeys(*turn)) {
+            // DS at the cut is the parent's own data (RFC 4035 §3.1.4.1).
+            Some(Turn::Cut(cut)) if qtype == RecordType::DS && cut.name() == name => {}
+            Some(Turn::Cut(cut)) if chain.is_empty() => {
+                reply.trail.note(|| Step::Delegated { cut: told(cut.name()) });
+                refer(authority, cut, &chain, reply);
+                return End::Referred { cut: authority.zones.key(cut.name()).hash };
+            }
+            // From here on the resolver follows the chain, as it does beyond our zones (RFC 1034 §5.3.3, step 4c).
+            Some(Turn::Cut(_)) => return so_far,
+            Some(Turn::Dname(owner, dname)) => {
+                reply.trail.note(|| Step::Redirected { owner: told(owner.name()) });
+                return redirect(authority, qtype, chain, owner, dname, reply);
+            }
+            None => {}
+        }
         // A signed name has these records wherever it is, even if it is not (RFC 9824 §3.1).
         if matches!(qtype, RecordType::NSEC | RecordType::RRSIG) {
-            let standing = standing(authority, location, chain.name());
+            let standing = standing(authority, location, name);
             if prove(authority, qtype, location, &chain, standing, Section::Answer, reply).is_some() {
-                return Rcode::NOERROR;
+                return so_far;
             }
         }
         match find(authority, location, qtype) {
-            Find::Nothing => return deny(authority, qtype, location, &chain, reply),
+            Find::Nothing => return End::Said(deny(authority, qtype, location, &chain, reply)),
+            Find::Unknown if chain.is_empty() => return End::Unknown,
+            Find::Unknown => return so_far,
             Find::Alias(set) => {
-                if reply.put(Section::Answer, chain.spot(location), set) == Fit::Dropped {
-                    return Rcode::NOERROR;
-                }
-                // Beyond our zones, below a cut, in a zone that is held, and beyond the limit, the resolver follows the chain (RFC 1034 §5.3.3, step 4c).
+                let is_put = reply.put(Section::Answer, chain.spot(location), set) == Fit::Whole;
                 reply.trail.note(|| Step::Alias { target: told(set.rdata().next().unwrap_or_default()) });
-                let next = set.rdata().next().filter(|target| chain.follow(target)).and_then(|target| {
-                    let location = locate_known(authority, target)?;
-                    authority.zones.cut(location.zone, target).is_none().then_some(location)
-                });
-                match next {
+                // Beyond our zones, in a zone that is held, and beyond the limit, the resolver follows the chain.
+                let next = set.rdata().next().filter(|target| is_put && chain.follow(target));
+                match next.and_then(|target| locate_known(authority, target)) {
                     Some(next) => location = next,
-                    None => return Rcode::NOERROR,
+                    None => return so_far,
                 }
             }
             found => {
-                put_found(authority, reply, chain.spot(location), qtype, found);
-                return Rcode::NOERROR;
+                let fit = put_found(authority, reply, Section::Answer, chain.spot(location), qtype, found);
+                if fit == Fit::Whole {
+                    tell_targets(authority, reply, name, found);
+                }
+                return so_far;
             }
         }
+    }
+}
+
+/// Goes on from a name that an answer was led to.
+fn go_on(authority: &Authority<'_>, qtype: RecordType, chain: Chain<'_>, reply: &mut Reply<'_, '_>) -> End {
+    match locate_known(authority, chain.name()) {
+        Some(location) => chase(authority, qtype, chain, location, reply),
+        None => End::Said(Rcode::NOERROR),
     }
 }

@@ -34,6 +34,12 @@ pub enum Step {
     Delegated {
         cut: Name,
     },
+    /// It lies below a name with a DNAME (RFC 6672 §3.2).
+    Redirected {
+        owner: Name,
+    },
+    /// The zone sends phishing mail, so its mail is not believed.
+    Phishing,
     /// A CNAME leads on.
     Alias {
         target: Name,

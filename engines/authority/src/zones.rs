@@ -5,13 +5,15 @@
 
 use std::sync::Arc;
 
-use bartizan_live::{PersistentVec, Sweep};
+use bartizan_live::{PersistentMap, PersistentVec, Sweep};
 use bartizan_names::{Name, RecordType, ZoneName};
 
 use crate::edit::Edit;
 use crate::entry::{DIRECTORY, Entry, Flags, Set};
 use crate::facts::{NameContent, RecordSet};
 use crate::hash::hash;
+use crate::mail::Mail;
+use crate::resolve::flat;
 use crate::shard::{Shard, Slot};
 use crate::zone::Zone;
 use crate::zone_bits::ZoneBits;
@@ -32,8 +34,16 @@ pub struct Zones {
     pub(crate) held: ZoneBits,
     /// Zones that have keys.
     pub(crate) signed: ZoneBits,
-    /// Zones that were delegated from since they are here: only in these a name may lie below a cut.
-    pub(crate) cuts: ZoneBits,
+    /// Zones that had a delegation or a DNAME since they are here: only in these a [`Turn`] may lie above a name.
+    pub(crate) turns: ZoneBits,
+    /// Zones whose proxied names are not visited by HTTP/2.
+    pub(crate) http1_only: ZoneBits,
+    /// Zones that send phishing mail.
+    pub(crate) flagged: ZoneBits,
+    /// Those of them whose apex has no text.
+    pub(crate) without_text: ZoneBits,
+    /// What apexes with a CNAME stand for, by the number of their zone.
+    pub(crate) aliases: PersistentMap<u32, Box<[u8]>>,
     /// Removed zones whose names are still in the shards.
     pub(crate) sweep: Sweep,
     /// Numbers of zones that are gone, for the next new ones.
@@ -76,6 +86,13 @@ pub(crate) struct Location<'z> {
     /// The number of the zone.
     pub(crate) zone: u32,
     pub(crate) node: Node<'z>,
+    pub(crate) mail: Mail,
+}
+
+impl<'z> Location<'z> {
+    fn new(zone: u32, node: Node<'z>) -> Location<'z> {
+        Location { zone, node, mail: Mail::AsIs }
+    }
 }
 
 /// What is at a name.
@@ -85,6 +102,8 @@ pub(crate) enum Node<'z> {
     Exact(Entry<'z>),
     /// It does not, and a wildcard answers for it (RFC 4592 §3.3).
     Wildcard(Entry<'z>),
+    /// No record makes it exist, but the edge says something there by itself.
+    Implied,
     Missing,
 }
 
@@ -92,9 +111,18 @@ impl<'z> Node<'z> {
     pub(crate) fn entry(self) -> Option<Entry<'z>> {
         match self {
             Node::Exact(entry) | Node::Wildcard(entry) => Some(entry),
-            Node::Missing => None,
+            Node::Implied | Node::Missing => None,
         }
     }
+}
+
+/// What leads away from a name.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Turn<'z> {
+    /// A delegation: the name below the apex that has NS records.
+    Cut(Entry<'z>),
+    /// The name that has a DNAME, and that.
+    Dname(Entry<'z>, Set<'z>),
 }
 
 impl Zones {
@@ -112,7 +140,11 @@ impl Zones {
             paused: ZoneBits::default(),
             held: ZoneBits::default(),
             signed: ZoneBits::default(),
-            cuts: ZoneBits::default(),
+            turns: ZoneBits::default(),
+            http1_only: ZoneBits::default(),
+            flagged: ZoneBits::default(),
+            without_text: ZoneBits::default(),
+            aliases: PersistentMap::default(),
             sweep: Sweep::default(),
             free: Arc::default(),
             seed,
@@ -154,9 +186,9 @@ impl Zones {
     // Hot: once an HTTP request. No allocation.
     pub fn proxied(&self, name: &[u8]) -> Option<ProxiedName<'_>> {
         let key = self.key(name);
-        let Location { zone, node } = self.locate(key, self.first(key.hash))?;
-        // What is delegated is not answered here, so nothing is served there either.
-        if self.cut(zone, name).is_some() {
+        let Location { zone, node, .. } = self.locate(key, self.first(key.hash))?;
+        // What is delegated or redirected is not answered here, so nothing is served there either.
+        if self.turn(zone, name).is_some() {
             return None;
         }
         let owner = node.entry().filter(|entry| self.is_proxied(zone, *entry))?;
@@ -206,21 +238,46 @@ impl Zones {
         flags.has(Flags::PROXIED) && (flags.has(Flags::PROXIED_ALWAYS) || !self.paused.has(zone))
     }
 
-    /// The delegation at or above `name`: the name below the apex, nearest to it, that has NS records (RFC 1034 §4.2).
-    /// At most one look-up a label, and none where nothing was ever delegated.
-    pub(crate) fn cut(&self, zone: u32, name: &[u8]) -> Option<Entry<'_>> {
-        if !self.cuts.has(zone) {
+    /// What leads away from `name` on the way down to it from the apex, if anything does: the first delegation at or above
+    /// it (RFC 1034 §4.3.2, step 3b), or the first DNAME above it (RFC 6672 §3.2). At most one look-up a label, and none
+    /// where there never was either.
+    pub(crate) fn turn(&self, zone: u32, name: &[u8]) -> Option<Turn<'_>> {
+        if !self.turns.has(zone) {
             return None;
         }
         let apex_bytes = self.zone(zone)?.apex().as_wire().len();
         let starts = LabelStarts::of(name);
-        let below = (1..=starts.count()).filter_map(|depth| name.get(starts.at(depth)?..));
-        below
-            .skip_while(|owner| owner.len() <= apex_bytes)
+        (1..=starts.count())
+            .filter_map(|depth| name.get(starts.at(depth)?..))
+            .skip_while(|owner| owner.len() < apex_bytes)
             // What does not exist has nothing below it.
             .map_while(|owner| self.find(self.key(owner), zone))
-            // A name of this edge itself stays here: name servers would be lost with it.
-            .find(|entry| entry.set(RecordType::NS).is_some() && !entry.flags().has(Flags::PROXIED_ALWAYS))
+            .find_map(|entry| {
+                let is_apex = entry.flags().has(Flags::APEX);
+                // A name of this edge itself stays here: name servers would be lost with it.
+                let may_be_cut = !is_apex && !entry.flags().has(Flags::PROXIED_ALWAYS);
+                if may_be_cut && entry.set(RecordType::NS).is_some() {
+                    return Some(Turn::Cut(entry));
+                }
+                let dname = || entry.set(RecordType::DNAME).map(|set| Turn::Dname(entry, set));
+                (entry.name().len() < name.len()).then(dname).flatten()
+            })
+    }
+
+    /// Whether an apex stands for another name.
+    pub fn has_aliases(&self) -> bool {
+        !self.aliases.is_empty()
+    }
+
+    /// What apexes stand for that have a CNAME which is served, as the names outside our zones (lower-case wire bytes) at
+    /// which their addresses are found, each as often as somebody needs it.
+    pub fn outside_names(&self) -> impl Iterator<Item = &[u8]> {
+        self.aliases.iter().filter_map(|(zone, target)| {
+            let apex = self.zone(*zone)?.apex().as_wire();
+            let entry = self.find(self.key(apex), *zone)?;
+            let is_served = !self.is_proxied(*zone, entry);
+            is_served.then(|| flat::outside(self, target)).flatten()
+        })
     }
 
     /// Whether another zone of ours begins at `name`, inside of `zone`.
@@ -250,7 +307,7 @@ impl Zones {
             && entry.zone() != DIRECTORY
             && !self.indirect.has(entry.zone())
         {
-            return Some(Location { zone: entry.zone(), node: Node::Exact(entry) });
+            return Some(Location::new(entry.zone(), Node::Exact(entry)));
         }
         self.walk(key.name, first)
     }
@@ -275,10 +332,10 @@ impl Zones {
             };
             match next {
                 Some(entry) => encloser = entry,
-                None => return Some(Location { zone, node: self.wildcard_below(encloser, zone) }),
+                None => return Some(Location::new(zone, self.wildcard_below(encloser, zone))),
             }
         }
-        Some(Location { zone, node: Node::Exact(encloser) })
+        Some(Location::new(zone, Node::Exact(encloser)))
     }
 
     /// The deepest zone that `name` lies in (RFC 1034 §4.3.2, step 2), and how many labels its apex has.
@@ -370,15 +427,7 @@ mod tests {
         let (one, other) = twins();
         let apex = ZoneName::new(Name::parse("example").unwrap()).unwrap();
         let mut edit = Zones::empty().edit();
-        let facts = ZoneFacts {
-            apex: apex.clone(),
-            serial: 1,
-            nameservers: vec![],
-            soa_rname: apex.as_name().clone(),
-            paused: false,
-            dnssec: None,
-        };
-        edit.put_zone(facts);
+        edit.put_zone(ZoneFacts::new(apex.clone()));
         let content = |address: u8| NameContent {
             sets: vec![RecordSet { rtype: RecordType::A, ttl: 1, rdata: vec![vec![address; 4]] }],
             proxied: Proxied::Never,

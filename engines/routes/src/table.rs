@@ -367,15 +367,8 @@ mod tests {
     fn names(zones: &[(&str, &[&str])]) -> Zones {
         let mut edit = Zones::empty().edit();
         for (zone, hosts) in zones {
-            let (apex, soa_rname) = (apex(zone), name(zone));
-            edit.put_zone(ZoneFacts {
-                apex: apex.clone(),
-                serial: 1,
-                nameservers: vec![],
-                soa_rname,
-                paused: false,
-                dnssec: None,
-            });
+            let apex = apex(zone);
+            edit.put_zone(ZoneFacts::new(apex.clone()));
             for host in *hosts {
                 let content = NameContent { sets: Vec::new(), proxied: Proxied::UnlessPaused };
                 edit.put_name(&apex, &name(host), content);

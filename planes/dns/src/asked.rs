@@ -77,6 +77,12 @@ fn told(step: Step) -> DnsStep {
         Step::Delegated { cut } => {
             ("delegation", Some(cut), "another zone begins here: its servers are told".to_owned())
         }
+        Step::Redirected { owner } => {
+            ("redirection", Some(owner), "a DNAME leads all names below elsewhere".to_owned())
+        }
+        Step::Phishing => {
+            ("phishing", None, "the zone is flagged: what its records say of mail is not told".to_owned())
+        }
         Step::Alias { target } => ("alias", Some(target), "a CNAME leads here".to_owned()),
         Step::Denied { form: None } => ("denial", None, "no such records; not proven".to_owned()),
         Step::Denied { form: Some(form) } => ("denial", None, format!("no such records; proven as {}", name_of(form))),

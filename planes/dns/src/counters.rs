@@ -12,13 +12,14 @@ use bartizan_wire::dns::Rcode;
 use crate::pipeline::{End, Silence, Transport};
 
 /// Response codes that are counted apart: all that we send.
-const RCODES: [Rcode; 9] = [
+const RCODES: [Rcode; 10] = [
     Rcode::NOERROR,
     Rcode::FORMERR,
     Rcode::SERVFAIL,
     Rcode::NXDOMAIN,
     Rcode::NOTIMP,
     Rcode::REFUSED,
+    Rcode::YXDOMAIN,
     Rcode::NOTAUTH,
     Rcode::BADVERS,
     Rcode::BADCOOKIE,

@@ -17,6 +17,7 @@ mod asked;
 mod counters;
 mod egress;
 mod ingress;
+mod outside;
 mod pipeline;
 mod stage;
 
@@ -33,10 +34,11 @@ use bartizan_tls::Certificates;
 use tokio::sync::oneshot;
 
 pub use asked::InForce;
-pub use bartizan_authority::Identity;
+pub use bartizan_authority::{Identity, Outside};
 pub use bartizan_dns_guard::{Limits as RateLimits, Secret as CookieSecret, Secrets as CookieSecrets};
 pub use bartizan_signer::Limits;
 pub use counters::Counters;
+pub use outside::{Following, follow_outside};
 pub use pipeline::{End, Exchange, Now, Silence, Transport, Worker, serve};
 
 /// What this plane serves.
@@ -52,6 +54,8 @@ pub struct Config {
     pub limits: RateLimits,
     /// For DNS over TLS.
     pub certificates: Certificates,
+    /// What is known of names outside the zones.
+    pub outside: Live<Outside>,
 }
 
 impl Default for Config {
@@ -64,6 +68,7 @@ impl Default for Config {
             cookies: None,
             limits: RateLimits::default(),
             certificates: Certificates::default(),
+            outside: Live::new(Outside::default()),
         }
     }
 }

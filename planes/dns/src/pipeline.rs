@@ -184,7 +184,13 @@ fn serve_batch<const SIZE: usize>(
     let clock = now.monotonic.saturating_duration_since(*began).as_nanos() as u64; // 584 years
     let mut turn =
         Turn { config, added, signing, trail, counted: Counted { limits: &config.limits, rates, clock }, now };
-    let authority = Authority { zones: &config.zones, addresses: &config.addresses, identity: &config.identity };
+    let outside = config.zones.has_aliases().then(|| config.outside.snapshot());
+    let authority = Authority {
+        zones: &config.zones,
+        addresses: &config.addresses,
+        outside: outside.as_ref().map(|outside| &outside.value),
+        identity: &config.identity,
+    };
     let mut questions: [Option<Question<'_, '_>>; SIZE] = std::array::from_fn(|_| None);
     for ((exchange, question), place) in batch.iter_mut().zip(&mut questions).zip(scratch.places()) {
         match arrive(exchange, now) {

@@ -9,7 +9,8 @@ use futures_util::future::{Either, join_all, select};
 
 use super::NameServers;
 use super::found::{Found, Service};
-use super::stub::{self, NoAnswer, Records};
+pub(super) use super::stub::NoAnswer;
+use super::stub::{self, Records};
 use super::system::{self, SystemResolver};
 use crate::limits::{ADDRESSES_MAX, OTHER_FAMILY_PATIENCE, SERVICES_MAX};
 use crate::places::Zone;
@@ -22,9 +23,9 @@ pub(super) struct Answer {
 
 /// Addresses (there may be none), and how long they may be kept.
 #[derive(Default)]
-struct Addresses {
-    ips: Vec<IpAddr>,
-    ttl: Option<Duration>,
+pub(super) struct Addresses {
+    pub(super) ips: Vec<IpAddr>,
+    pub(super) ttl: Option<Duration>,
 }
 
 /// What the sources know: addresses, or that there are none. An error where none of them answers.
@@ -55,7 +56,7 @@ fn loopback(kind: DnsKind) -> Vec<IpAddr> {
     both.into_iter().filter(|address| kind.includes(*address)).collect()
 }
 
-struct Lookup<'s> {
+pub(super) struct Lookup<'s> {
     asked: Vec<SocketAddr>,
     system: &'s SystemResolver,
     /// For what the servers say is not there.
@@ -63,7 +64,12 @@ struct Lookup<'s> {
     zone: Zone,
 }
 
-impl Lookup<'_> {
+impl<'s> Lookup<'s> {
+    /// One that asks name servers alone.
+    pub(super) fn of_servers(asked: Vec<SocketAddr>, system: &'s SystemResolver) -> Lookup<'s> {
+        Lookup { asked, system, asks_system: false, zone: None }
+    }
+
     async fn services(&self, name: &Name) -> Result<Answer, NoAnswer> {
         let Records { rdata, ttl } = stub::ask(&self.asked, name, RecordType::SRV).await?;
         let mut records: Vec<SrvRecord> = rdata.iter().filter_map(|rdata| SrvRecord::parse(rdata)).collect();
@@ -103,18 +109,22 @@ impl Lookup<'_> {
         if !hosts.is_empty() {
             return Ok(Addresses { ips: hosts, ttl: None });
         }
-        let found = match kind {
-            DnsKind::A => self.family(name, RecordType::A).await,
-            DnsKind::Aaaa => self.family(name, RecordType::AAAA).await,
-            DnsKind::Any | DnsKind::Srv => self.both_families(name).await,
-        };
         // Where no server answers, the system's resolver would ask the same ones, on a thread and for longer.
-        let found = found?;
+        let found = self.in_dns(name, kind).await?;
         if !self.asks_system || !found.ips.is_empty() {
             return Ok(found);
         }
         let known = self.system.addresses(name, self.zone).await?;
         Ok(Addresses { ips: known.into_iter().filter(wanted).take(ADDRESSES_MAX).collect(), ttl: None })
+    }
+
+    /// What the name servers know.
+    pub(super) async fn in_dns(&self, name: &Name, kind: DnsKind) -> Result<Addresses, NoAnswer> {
+        match kind {
+            DnsKind::A => self.family(name, RecordType::A).await,
+            DnsKind::Aaaa => self.family(name, RecordType::AAAA).await,
+            DnsKind::Any | DnsKind::Srv => self.both_families(name).await,
+        }
     }
 
     async fn family(&self, name: &Name, rtype: RecordType) -> Result<Addresses, NoAnswer> {

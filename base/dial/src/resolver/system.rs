@@ -14,7 +14,7 @@ use crate::limits::SYSTEM_LOOKUPS_MAX;
 use crate::places::{Places, Zone};
 
 /// Its own resolver may know sources beside DNS: multicast DNS, directories (nsswitch.conf(5)).
-pub(super) struct SystemResolver {
+pub(crate) struct SystemResolver {
     files: Arc<Files>,
     /// One for each look-up that may be under way.
     places: Places,
@@ -22,7 +22,7 @@ pub(super) struct SystemResolver {
 }
 
 impl SystemResolver {
-    pub(super) fn new(files: Arc<Files>, counters: Arc<Counters>) -> SystemResolver {
+    pub(crate) fn new(files: Arc<Files>, counters: Arc<Counters>) -> SystemResolver {
         SystemResolver { files, places: Places::new(SYSTEM_LOOKUPS_MAX), counters }
     }
 

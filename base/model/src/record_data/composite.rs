@@ -186,7 +186,7 @@ fn unreadable_text(form: &Form, text: &str) -> DataError {
 fn unreadable(form: &Form) -> DataError {
     match (form.rtype, form.shape) {
         (RecordType::MX, _) => DataError::Mx,
-        (RecordType::NS | RecordType::PTR, _) => DataError::Host { kind: form.name },
+        (RecordType::NS | RecordType::PTR | RecordType::DNAME, _) => DataError::Host { kind: form.name },
         (_, Shape::Content) => DataError::Content { kind: form.name, form: form.fields[0].kind.form().to_owned() },
         (_, Shape::Data) => DataError::Content { kind: form.name, form: words_of(form) },
     }

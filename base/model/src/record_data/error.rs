@@ -6,10 +6,15 @@ use crate::txt::TxtError;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DataError {
     #[error(
-        "records of type {0} are not kept here; there are A, AAAA, CAA, CERT, CNAME, DNSKEY, DS, HTTPS, LOC, MX, NAPTR, \
-         NS, OPENPGPKEY, PTR, SMIMEA, SRV, SSHFP, SVCB, TLSA, TXT and URI"
+        "records of type {0} are not kept here; there are A, AAAA, CAA, CDNSKEY, CDS, CERT, CNAME, DNAME, DNSKEY, DS, \
+         HTTPS, LOC, MX, NAPTR, NS, OPENPGPKEY, PTR, SMIMEA, SRV, SSHFP, SVCB, TLSA, TXT and URI, and others by their \
+         number (TYPE65280)"
     )]
     Type(String),
+    #[error(
+        r"the content of a record of type {0} is its octets: \#, their number, and as many in hexadecimal (RFC 3597)"
+    )]
+    Octets(String),
     #[error("the SOA record of a zone is made by the edge; `dns_settings` of the zone has what can be said about it")]
     Soa,
     #[error("the content of an A record must be an IPv4 address")]

@@ -1,8 +1,8 @@
 //! The types whose data is a row of fields: which, in which order, and what the API shows of them where.
 //!
 //! A new type of this sort is a row here; its text, its JSON and its octets follow. RFC 1035 §3.3 (MX, NS, PTR), 2782
-//! (SRV), 3403 §4 (NAPTR), 4034 §2 and §5 (DNSKEY, DS), 4255 (SSHFP), 4398 (CERT), 6698 (TLSA), 7553 (URI), 7929
-//! (OPENPGPKEY), 8162 (SMIMEA), 8659 (CAA), 9460 (SVCB, HTTPS).
+//! (SRV), 3403 §4 (NAPTR), 4034 §2 and §5 (DNSKEY, DS), 4255 (SSHFP), 4398 (CERT), 6672 (DNAME), 6698 (TLSA), 7344 (CDS,
+//! CDNSKEY), 7553 (URI), 7929 (OPENPGPKEY), 8162 (SMIMEA), 8659 (CAA), 9460 (SVCB, HTTPS).
 
 use bartizan_names::RecordType;
 
@@ -95,6 +95,20 @@ const HOST: &[Field] = &[field("content", Kind::Host)];
 const TLSA: &[Field] =
     &[field("usage", U8), field("selector", U8), field("matching_type", U8), field("certificate", Kind::Hex)];
 
+const DIGEST: &[Field] = &[
+    field("key_tag", U16),
+    field("algorithm", Kind::U8(ALGORITHMS)),
+    field("digest_type", U8),
+    field("digest", Kind::Hex),
+];
+
+const KEY: &[Field] = &[
+    field("flags", U16),
+    field("protocol", U8),
+    field("algorithm", Kind::U8(ALGORITHMS)),
+    field("public_key", Kind::Base64),
+];
+
 const SVCB: &[Field] = &[field("priority", U16), field("target", Kind::DottedHost), field("value", Kind::Params)];
 
 macro_rules! forms {
@@ -122,18 +136,11 @@ forms! {
     TLSA Plain Data association, TLSA;
     SMIMEA Plain Data association, TLSA;
     SSHFP Plain Data fingerprint, &[field("algorithm", U8), field("type", U8), field("fingerprint", Kind::Hex)];
-    DS Plain Data digest, &[
-        field("key_tag", U16),
-        field("algorithm", Kind::U8(ALGORITHMS)),
-        field("digest_type", U8),
-        field("digest", Kind::Hex),
-    ];
-    DNSKEY Plain Data any, &[
-        field("flags", U16),
-        field("protocol", U8),
-        field("algorithm", Kind::U8(ALGORITHMS)),
-        field("public_key", Kind::Base64),
-    ];
+    DNAME Plain Content any, HOST;
+    DS Plain Data digest, DIGEST;
+    CDS Plain Data digest, DIGEST;
+    DNSKEY Plain Data any, KEY;
+    CDNSKEY Plain Data any, KEY;
     CERT Plain Data any, &[
         field("type", Kind::U16(CERTIFICATES)),
         field("key_tag", U16),

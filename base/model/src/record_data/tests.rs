@@ -60,6 +60,23 @@ fn every_type_in_all_its_forms() {
             "076578616d706c6503636f6d00".to_owned(),
         ),
         (r#"{"type":"NS","content":"ns.a"}"#, "ns.a", "-", "ns.a.", "026e73016100".to_owned()),
+        (r#"{"type":"DNAME","content":"Other.A."}"#, "other.a", "-", "other.a.", "056f74686572016100".to_owned()),
+        (
+            r#"{"type":"CDS","content":"0 0 0 00"}"#,
+            "0 0 0 00",
+            r#"{"key_tag":0,"algorithm":0,"digest_type":0,"digest":"00"}"#,
+            "0 0 0 00",
+            "0000000000".to_owned(),
+        ),
+        (
+            r#"{"type":"CDNSKEY","data":{"flags":0,"protocol":3,"algorithm":0,"public_key":"AA=="}}"#,
+            "0 3 0 AA==",
+            r#"{"flags":0,"protocol":3,"algorithm":0,"public_key":"AA=="}"#,
+            "0 3 0 AA==",
+            "0000030000".to_owned(),
+        ),
+        (r#"{"type":"TYPE65280","content":"\\# 3 AB cdEF"}"#, r"\# 3 abcdef", "-", r"\# 3 abcdef", "abcdef".to_owned()),
+        (r#"{"type":"TYPE13","content":"\\# 0"}"#, r"\# 0", "-", r"\# 0", String::new()),
         (
             r#"{"type":"CAA","data":{"flags":128,"tag":"Issue","value":"ca.example; x=\"y\""}}"#,
             r#"128 issue "ca.example; x=\"y\"""#,
@@ -180,7 +197,13 @@ fn faults_are_pointed_at() {
     for (body, pointer) in [
         (r#"{"type":"SOA","content":"a. b. 1 2 3 4 5"}"#, "/type"),
         (r#"{"type":"SPF","content":"v=spf1"}"#, "/type"),
-        (r#"{"type":"TYPE65535","content":"x"}"#, "/type"),
+        (r#"{"type":"TYPE65535","content":"\\# 0"}"#, "/type"),
+        (r#"{"type":"TYPE0","content":"\\# 0"}"#, "/type"),
+        (r#"{"type":"TYPE250","content":"\\# 0"}"#, "/type"),
+        (r#"{"type":"TYPE17","content":"\\# 2 0000"}"#, "/type"),
+        (r#"{"type":"NSEC","content":"\\# 1 00"}"#, "/type"),
+        (r#"{"type":"TYPE65280","content":"\\# 1"}"#, "/content"),
+        (r#"{"type":"CDS","content":"1 13 2 ab"}"#, "/content"),
         (r#"{"type":"URI","data":{"weight":1,"target":"x"}}"#, "/priority"),
         (r#"{"type":"URI","priority":1,"data":{"weight":1}}"#, "/data/target"),
         (r#"{"type":"URI","priority":1,"data":{"weight":1,"target":""}}"#, "/data/target"),
@@ -260,8 +283,10 @@ fn text_of_master_files() {
 #[test]
 fn errors_name_the_fault() {
     for (rtype, text, expect) in [
-        (RecordType(65_280), r"\# 4 0A000001", "records of type TYPE65280 are not kept here"),
-        (RecordType(65_280), "x", "records of type TYPE65280 are not kept here"),
+        (RecordType(65_535), r"\# 4 0A000001", "records of type TYPE65535 are not kept here"),
+        (RecordType(255), "x", "records of type ANY are not kept here"),
+        (RecordType(65_280), "x", "of type TYPE65280 is its octets"),
+        (RecordType::HINFO, r#""a" "b""#, "of type HINFO is its octets"),
         (RecordType::SOA, r"\# 0", "SOA record of a zone is made by the edge"),
         (RecordType::A, r"\# 5 c0000201", "its length and as many octets"),
         (RecordType::SVCB, "1 foo. alpn=h2 alpn=h3", "have the key alpn twice"),

@@ -55,6 +55,8 @@ impl Rcode {
     pub const NXDOMAIN: Rcode = Rcode(3);
     pub const NOTIMP: Rcode = Rcode(4);
     pub const REFUSED: Rcode = Rcode(5);
+    /// RFC 6672 §2.2: the name that follows from a DNAME is too long.
+    pub const YXDOMAIN: Rcode = Rcode(6);
     /// Not the zone of this server (RFC 2136 §2.2), or a message that is not signed as it must be (RFC 8945 §5.3).
     pub const NOTAUTH: Rcode = Rcode(9);
     pub const BADVERS: Rcode = Rcode(16);
@@ -69,6 +71,7 @@ impl Rcode {
             Rcode::NXDOMAIN => "NXDOMAIN",
             Rcode::NOTIMP => "NOTIMP",
             Rcode::REFUSED => "REFUSED",
+            Rcode::YXDOMAIN => "YXDOMAIN",
             Rcode::NOTAUTH => "NOTAUTH",
             Rcode::BADVERS => "BADVERS",
             Rcode::BADCOOKIE => "BADCOOKIE",

@@ -1,7 +1,7 @@
 //! A zone's file of octoDNS as lines of a master file: what its records say, as far as they are records and no rules.
 
 use bartizan_model::{Record, Stamp, Zone};
-use bartizan_names::{AccountId, RecordId, Timestamp, ZoneId};
+use bartizan_names::{AccountId, Phishing, RecordId, Timestamp, ZoneId};
 use bartizan_v4::RecordBody;
 use serde_json::{Map, Value, json};
 
@@ -31,6 +31,7 @@ pub fn read(text: &str, zone: &str) -> anyhow::Result<File> {
         name: Zone::parse_name(zone)?,
         nameservers: Vec::new(),
         paused: false,
+        phishing: Phishing::No,
     };
     let mut file = File::default();
     let Some(document) = yaml::read(text)? else { return Ok(file) };

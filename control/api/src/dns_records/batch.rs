@@ -185,6 +185,7 @@ impl<'c> Steps<'c> {
     /// Puts all that is new into the change, if it can be served.
     fn end(self) -> Result<(), Error> {
         let Steps { change, zone, touched, names } = self;
+        let mut new = Vec::new();
         for (id, Touched { stored, now }) in touched {
             let key = Key::record(zone.id, id);
             match (stored, now) {
@@ -194,6 +195,7 @@ impl<'c> Steps<'c> {
                         Some(_) => change.put(key, &now)?,
                         None => change.put_new(key, &now)?,
                     }
+                    new.push(owner_names::parse(&now)?);
                     if now.proxied {
                         change.put_certificate(zone, &owner_names::owner(&now)?)?;
                     }
@@ -205,6 +207,7 @@ impl<'c> Steps<'c> {
         for (owner, Standing { records, last }) in names {
             change.put_name_records(zone, &owner, &records).map_err(|error| error.inside(&last))?;
         }
-        Ok(())
+        new.iter().try_for_each(|record| change.refuse_alias_loop(zone, record))?;
+        change.refuse_by_dnames(zone, &new.iter().collect::<Vec<_>>())
     }
 }

@@ -31,6 +31,7 @@ pub(crate) fn document(id: ZoneId, name: &ZoneName, nameservers: &[Name], accoun
             custom_certificate_quota: 0,
             page_rule_quota: 0,
             phishing_detected: false,
+            phishing_strict: false,
             multiple_railguns_allowed: false,
             cdn_only: false,
             dns_only: false,

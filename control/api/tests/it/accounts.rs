@@ -167,6 +167,10 @@ fn nobody_reaches_what_is_in_other_accounts() {
         if (is_of_user && !is_named) || ["/zones", "/bartizan/edge", "/bartizan/undo"].contains(&path.as_str()) {
             continue;
         }
+        // The operator's, in whose zone ever it is.
+        if path == "/bartizan/zones/{zone_id}/phishing" {
+            continue;
+        }
         of_others += 1;
         let expect = if path.contains("{zone_id}") { "404 1001" } else { "403 9109" };
         let here = concrete(path, &own_zone, &own);
@@ -523,4 +527,48 @@ fn memberships_of_an_older_build() {
     assert_eq!(edge.revision(), head, "nothing to do");
     // Who owns the data directory has a way in.
     assert_eq!(edge.get("/zones").result().as_array().unwrap().len(), 1);
+}
+
+/// What a zone is found to be is for the operator to say, of every account's, and for nobody else.
+#[test]
+fn the_operator_flags_zones_of_others() {
+    let edge = Edge::new();
+    let ann = User::new(&edge, "ann");
+    let theirs = account_of(&ann, "Ann's");
+    let zone = zone(&ann, &theirs, "ann.example").result()["id"].as_str().unwrap().to_owned();
+    let path = format!("/bartizan/zones/{zone}/phishing");
+    let flag = |value: &str| edge.call("PATCH", &path, &json!({"value": value}).to_string());
+    let meta = || ann.get(&format!("/zones/{zone}")).result()["meta"].clone();
+    let records = format!("/zones/{zone}/dns_records");
+    let spf = r#"{"type":"TXT","name":"@","content":"v=spf1 +all"}"#;
+    assert_eq!(ann.call("POST", &records, spf).verdict(), "200");
+    let stored = ann.get(&records).result();
+
+    assert_eq!(ann.call("PATCH", &path, r#"{"value":"off"}"#).verdict(), "403 9109");
+    assert_eq!(ann.get(&path).verdict(), "403 9109");
+    assert_eq!(edge.get(&path).result()["value"], "off");
+    assert_eq!(flag("on").result()["value"], "on");
+    let flagged = edge.revision();
+    assert_eq!((&meta()["phishing_detected"], &meta()["phishing_strict"]), (&json!(true), &Value::Null));
+    // It is in the log, the owner cannot take it back, and what was stored is shown as it was.
+    let log = ann.get(&format!("/accounts/{theirs}/audit_logs")).text;
+    assert!(log.contains("PATCH /bartizan/zones/{zone_id}/phishing"), "{log}");
+    ann.call("POST", "/bartizan/undo", &json!({"revision": flagged}).to_string());
+    ann.call("PATCH", &format!("/zones/{zone}"), r#"{"paused":true}"#).result();
+    assert_eq!(edge.get(&path).result()["value"], "on");
+    assert_eq!(ann.get(&records).result(), stored);
+    // Saying it again changes nothing.
+    let before = edge.revision();
+    assert_eq!(flag("on").verdict(), "200");
+    assert_eq!(edge.revision(), before);
+    assert_eq!(flag("strict").result()["value"], "strict");
+    assert_eq!(meta()["phishing_strict"], true);
+    assert_eq!(flag("off").result()["value"], "off");
+    assert_eq!((&meta()["phishing_detected"], &meta()["phishing_strict"]), (&json!(false), &Value::Null));
+
+    for (body, expect) in [(r#"{"value":"maybe"}"#, "400 1007 /value"), ("{}", "400 1007 /value")] {
+        assert_eq!(edge.call("PATCH", &path, body).verdict(), expect, "{body}");
+    }
+    let nowhere = format!("/bartizan/zones/{}/phishing", "0".repeat(32));
+    assert_eq!(edge.get(&nowhere).verdict(), "404 1001");
 }

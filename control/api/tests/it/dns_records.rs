@@ -412,3 +412,77 @@ fn many_at_once() {
     });
     assert_eq!(edge.get(&format!("{}?name=same", edge.records())).json()["result_info"]["total_count"], 64);
 }
+
+/// Nothing is below a DNAME (RFC 6672 §2.4), whichever of both comes first.
+#[test]
+fn a_dname_is_alone_with_what_is_below_it() {
+    let edge = Edge::new();
+    let dname = |name: &str| format!(r#"{{"type":"DNAME","name":"{name}","content":"elsewhere.test"}}"#);
+    let a = |name: &str| format!(r#"{{"type":"A","name":"{name}","content":"192.0.2.1"}}"#);
+    for (body, expect) in [
+        (dname("tree"), "200"),
+        (a("tree"), "200"),
+        (a("x.tree"), "400 1004 /name"),
+        (a("y.x.tree"), "400 1004 /name"),
+        (a("xtree"), "200"),
+        (dname("x.tree"), "400 1004 /name"),
+        (a("a.above"), "200"),
+        (dname("above"), "400 1004 /name"),
+        (dname("a.above"), "200"),
+        (dname("@"), "400 1004 /name"),
+        (dname("*.w"), "400 1004 /name"),
+    ] {
+        assert_eq!(edge.post(&edge.records(), &body).verdict(), expect, "{body}");
+    }
+    let id = |name: &str, kind: &str| {
+        let found = edge.get(&format!("{}?name={name}.bartizan.localhost&type={kind}", edge.records())).result();
+        found[0]["id"].as_str().unwrap().to_owned()
+    };
+    // What goes in the same change is not in the way, and what moves counts where it comes to.
+    let gone = [id("a.above", "A"), id("a.above", "DNAME")].map(|id| json!({"id": id}));
+    let batch = json!({"deletes": gone, "posts": [serde_json::from_str::<Value>(&dname("above")).unwrap()]});
+    let path = format!("{}/batch", edge.records());
+    assert_eq!(edge.post(&path, &batch.to_string()).verdict(), "200");
+    let moved = format!("{}/{}", edge.records(), id("xtree", "A"));
+    assert_eq!(edge.call("PATCH", &moved, r#"{"name":"x.above"}"#).verdict(), "400 1004 /name");
+    let batch = json!({"posts": [{"type": "A", "name": "z.above", "content": "192.0.2.1"}]});
+    assert_eq!(edge.post(&path, &batch.to_string()).verdict(), "400 1004 /name");
+}
+
+/// The zone's own name may stand for another one, and not for itself.
+#[test]
+fn an_apex_stands_for_no_loop() {
+    let edge = Edge::new();
+    let other = edge.new_zone("other.example");
+    let other = format!("/zones/{other}/dns_records");
+    let cname = |name: &str, target: &str| format!(r#"{{"type":"CNAME","name":"{name}","content":"{target}"}}"#);
+    for (path, body, expect) in [
+        (&other, cname("@", "www.bartizan.localhost"), "200"),
+        (&edge.records(), cname("www", "b.other.example"), "200"),
+        (&other, cname("b", "other.example"), "400 9007 /content"),
+        (&other, cname("c", "b.other.example"), "200"),
+        (&other, cname("b", "c.other.example"), "200"),
+        (&edge.records(), cname("free", "cdn.test"), "200"),
+    ] {
+        assert_eq!(edge.post(path, &body).verdict(), expect, "{body}");
+    }
+}
+
+/// Types that are not known are kept as their octets (RFC 3597), and the question for all addresses is no type.
+#[test]
+fn types_by_their_number() {
+    let edge = Edge::new();
+    for (body, expect) in [
+        (r#"{"type":"TYPE65280","name":"n","content":"\\# 2 ABcd"}"#, "200"),
+        (r#"{"type":"TYPE65280","name":"n","content":"\\# 2 abcd"}"#, "400 81058"),
+        (r#"{"type":"TYPE65280","name":"n","content":"\\# 3 abcd"}"#, "400 9007 /content"),
+        (r#"{"type":"TYPE65535","name":"n","content":"\\# 2 abcd"}"#, "400 1004 /type"),
+        (r#"{"type":"TYPE255","name":"n","content":"\\# 2 abcd"}"#, "400 1004 /type"),
+        (r#"{"type":"CDS","name":"@","content":"0 0 0 00"}"#, "400 1004 /type"),
+    ] {
+        let verdict = edge.post(&edge.records(), body).verdict();
+        assert!(verdict.starts_with(expect), "{body}: {verdict}");
+    }
+    let kept = edge.get(&format!("{}?type=TYPE65280", edge.records())).result();
+    assert_eq!(kept[0]["content"], r"\# 2 abcd");
+}

@@ -171,7 +171,8 @@ fn a_file_with_a_fault_changes_nothing() {
         ("x A 192.0.2.1 ; cf_tags=cf-proxied:true\nx A 192.0.2.2\n", &["400 1004 line 1"]),
         ("proxied A 192.0.2.2\n", &["400 1004 line 1"]),
         ("x A 0.0.0.0 ; cf_tags=cf-proxied:true\n", &["400 9007 line 1"]),
-        ("@ CNAME x.example.\n", &["400 1004 line 1"]),
+        ("@ CNAME x.example.\n@ A 192.0.2.1\n", &["400 81053 line 2"]),
+        ("d DNAME x.example.\nx.d A 192.0.2.1\n", &["400 1004 line 2"]),
         ("x DS 1 13 2 e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855\n", &["400 1004 line 1"]),
         ("x SOA a. b. 1 2 3 4 5\n", &["400 1004 line 1"]),
     ] {

@@ -126,13 +126,15 @@ pub fn soa_rname(zone: &Zone) -> Name {
 }
 
 fn facts(served: &ServedZone, changed: Rev) -> ZoneFacts {
-    let ServedZone { zone, keys, .. } = served;
+    let ServedZone { zone, policy, keys } = served;
     ZoneFacts {
         apex: zone.name.clone(),
         serial: SERIAL_BASE.wrapping_add(changed.0 as u32), // serial arithmetic wraps (RFC 1982)
         soa_rname: soa_rname(zone),
         nameservers: zone.nameservers.clone(),
         paused: zone.paused,
+        http2: policy.settings.http2,
+        phishing: zone.phishing,
         dnssec: keys.clone(),
     }
 }

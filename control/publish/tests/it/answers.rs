@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use bartizan_authority::{Authority, Identity, Scratch, Signing, Trail};
 use bartizan_firewall::Source;
-use bartizan_names::{Name, Protocol, RecordType, TunnelId, ZoneId};
+use bartizan_names::{Name, Protocol, RecordType, TunnelId, ZoneId, ZoneName};
 use bartizan_policy::Policy;
 use bartizan_publish::Bundle;
 use bartizan_routes::Match;
@@ -90,7 +90,7 @@ pub(crate) fn ask_signed(bundle: &Bundle, name: &str, rtype: RecordType) -> Mess
 
 fn ask_with(bundle: &Bundle, name: &str, rtype: RecordType, edns: Option<Edns<'_>>) -> Message {
     let (zones, addresses) = (&bundle.zones.value, &bundle.pop.value.addresses);
-    let authority = Authority { zones, addresses, identity: &Identity::default() };
+    let authority = Authority { zones, addresses, outside: None, identity: &Identity::default() };
     let query = write_query(1, &Name::parse(name).unwrap(), rtype, Class::IN, edns);
     let mut reply = [0; 1_232];
     let mut scratch = Scratch::default();
@@ -119,8 +119,18 @@ pub(crate) fn addresses(bundle: &Bundle, owner: &str) -> String {
 pub(crate) fn leads_here(bundle: &Bundle, host: &str) -> bool {
     let ours = bundle.pop.value.addresses.v4[0].octets();
     let answer = ask(bundle, host, RecordType::A);
-    let is_alias = of_type(&answer, RecordType::CNAME).next().is_some();
+    let is_alias = of_type(&answer, RecordType::CNAME).next().is_some() || is_flat(bundle, host);
     !is_alias && of_type(&answer, RecordType::A).any(|rdata| *rdata == ours)
+}
+
+/// Whether `host` is an apex that is answered with the addresses of the name that it stands for. Of its own are those that
+/// come with a service.
+fn is_flat(bundle: &Bundle, host: &str) -> bool {
+    let name = Name::parse(host).unwrap();
+    let Some(apex) = ZoneName::new(name.clone()) else { return false };
+    let content = bundle.zones.value.content(&apex, &name);
+    content.sets.iter().any(|set| set.rtype == RecordType::CNAME)
+        && ask(bundle, host, RecordType::HTTPS).answers.is_empty()
 }
 
 /// What the HTTP edge does with requests for `host`; none if it has nothing to do with it.

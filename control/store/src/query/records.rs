@@ -414,6 +414,19 @@ pub(crate) fn owner_of(connection: &Connection, key: &Key) -> Result<Option<Stri
     Ok(owner.optional()?)
 }
 
+/// The ids and owners of the records of one type in a zone, at most `max` of them.
+pub(crate) fn owners_of_type(
+    connection: &Connection,
+    zone: ZoneId,
+    kind: &str,
+    max: u32,
+) -> Result<Vec<(RecordId, String)>, ReadError> {
+    let mut select = connection
+        .prepare_cached("SELECT record, owner FROM record WHERE zone = ? AND type = ? ORDER BY record LIMIT ?")?;
+    let rows = select.query_map((zone.as_bytes(), kind, max), |row| Ok((row.get::<_, [u8; 16]>(0)?, row.get(1)?)))?;
+    rows.map(|row| row.map(|(id, owner)| (RecordId::from_bytes(id), owner)).map_err(ReadError::from)).collect()
+}
+
 pub(crate) fn records_at(connection: &Connection, zone: ZoneId, owner: &Name) -> Result<Vec<Entry>, ReadError> {
     let mut select = connection.prepare_cached("SELECT id FROM record WHERE zone = ? AND owner = ? ORDER BY record")?;
     let ids = select.query_map((zone.as_bytes(), owner.to_string()), |row| row.get(0))?;

@@ -1,6 +1,6 @@
 //! Objects by more than their keys: pages of listings.
 
-use bartizan_names::{AccountId, Name, RecordId, Timestamp, TunnelId, ZoneId, ZoneName};
+use bartizan_names::{AccountId, Name, RecordId, RecordType, Timestamp, TunnelId, ZoneId, ZoneName};
 
 use super::Snapshot;
 use crate::change::Entry;
@@ -18,6 +18,17 @@ impl Snapshot {
     /// All records of one owner name, in the order of their ids.
     pub fn records_at(&self, zone: ZoneId, owner: &Name) -> Result<Vec<Entry>, ReadError> {
         self.look(|connection| query::records_at(connection, zone, owner))
+    }
+
+    /// The records of one type in a zone and their owner names, at most `max` of them.
+    pub fn records_of_type(
+        &self,
+        zone: ZoneId,
+        rtype: RecordType,
+        max: u32,
+    ) -> Result<Vec<(RecordId, Name)>, ReadError> {
+        let owners = self.look(|connection| query::owners_of_type(connection, zone, &rtype.to_string(), max))?;
+        Ok(owners.into_iter().filter_map(|(id, owner)| Some((id, Name::parse(&owner).ok()?))).collect())
     }
 
     /// The owner name of a record, also of one whose document cannot be read; none if it is not listed.

@@ -8,10 +8,13 @@ use bartizan_signer::{Denial, NXNAME, SHOTGUN_TYPES};
 use super::find::{Find, find};
 use crate::answer::Authority;
 use crate::entry::Entry;
-use crate::zones::{Location, Node};
+use crate::zones::{Location, Node, Turn};
 
-/// Types that a name may have without a record of its own: addresses of the edge, and what is an apex's own.
-const IMPLIED: [RecordType; 7] = [
+/// Types that a name may have without a record of its own: addresses and services of the edge, what is an apex's own, and
+/// the policy of mail that is to be rejected.
+const IMPLIED: [RecordType; 9] = [
+    RecordType::TXT,
+    RecordType::HTTPS,
     RecordType::A,
     RecordType::AAAA,
     RecordType::SOA,
@@ -33,12 +36,13 @@ pub(super) enum Standing {
 
 pub(super) fn standing(authority: &Authority<'_>, location: Location<'_>, name: &[u8]) -> Standing {
     let zones = authority.zones;
-    let is_delegated = zones.cut(location.zone, name).is_some_and(|cut| cut.name() == name);
+    let turn = zones.turn(location.zone, name).filter(|turn| location.mail.obeys(*turn));
+    let is_delegated = matches!(turn, Some(Turn::Cut(cut)) if cut.name() == name);
     let is_ours = || zones.indirect.has(location.zone) && zones.begins_inside(location.zone, name);
     match location.node {
         _ if is_delegated || is_ours() => Standing::Cut,
         Node::Missing => Standing::Missing,
-        Node::Exact(_) | Node::Wildcard(_) => Standing::Own,
+        Node::Exact(_) | Node::Wildcard(_) | Node::Implied => Standing::Own,
     }
 }
 
@@ -70,6 +74,6 @@ pub(super) fn denied(
 }
 
 fn is_served(authority: &Authority<'_>, location: Location<'_>, rtype: RecordType) -> bool {
-    // What leads elsewhere is no record of this type.
+    // What leads elsewhere is no record of this type. What is not known yet is not denied either.
     !matches!(find(authority, location, rtype), Find::Nothing | Find::Alias(_))
 }

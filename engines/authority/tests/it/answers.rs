@@ -8,6 +8,8 @@ use crate::zone_text::{Server, Transport, content, facts, name, query, zone_name
 
 const CUT: &str = "NOERROR / cut.example 300 NS ns.cut.example, cut.example 300 NS ns.elsewhere.test + ns.cut.example 300 A 192.0.2.10, ns.cut.example 300 AAAA 2001:db8::10";
 
+const MAIL: &str = "mail.example 300 A 192.0.2.3, mail.example 300 AAAA 2001:db8::3";
+
 const DENIED: &str = "/ example 3600 SOA …";
 
 fn server() -> Server {
@@ -59,8 +61,11 @@ fn answers() {
     for (question, expect) in [
         ("www.example A", "NOERROR aa www.example 300 A 192.0.2.1, www.example 300 A 192.0.2.2"),
         ("www.example TXT", "NOERROR aa www.example 60 TXT hello"),
-        ("example MX", "NOERROR aa example 300 MX 10 mail.example"),
-        ("_http._tcp.example SRV", "NOERROR aa _http._tcp.example 300 SRV 1 1 80 www.example"),
+        ("example MX", &format!("NOERROR aa example 300 MX 10 mail.example + {MAIL}")),
+        (
+            "_http._tcp.example SRV",
+            "NOERROR aa _http._tcp.example 300 SRV 1 1 80 www.example + www.example 300 A 192.0.2.1, www.example 300 A 192.0.2.2",
+        ),
         ("ns.example NS", "NOERROR / ns.example 300 NS ns.elsewhere.test"),
         ("x.y.ns.example A", "NOERROR / ns.example 300 NS ns.elsewhere.test"),
         ("ns.example DS", "NOERROR aa / example 3600 SOA …"),
@@ -210,7 +215,7 @@ fn proxied_names_have_the_addresses_of_the_pop() {
             "proxied-mail.example A",
             "NOERROR aa proxied-mail.example 300 A 203.0.113.1, proxied-mail.example 300 A 203.0.113.2",
         ),
-        ("proxied-mail.example MX", "NOERROR aa proxied-mail.example 300 MX 10 mail.example"),
+        ("proxied-mail.example MX", &format!("NOERROR aa proxied-mail.example 300 MX 10 mail.example + {MAIL}")),
         ("proxied-mail.example TXT", "NOERROR aa proxied-mail.example 300 TXT mine"),
         ("proxied-mail.example CNAME", &format!("NOERROR aa {DENIED}")),
         ("proxied-alias.example ANY", "NOERROR aa proxied-alias.example 3600 HINFO RFC8482\0"),

@@ -4,4 +4,5 @@ mod answers;
 mod bad_input;
 mod changes;
 mod signed;
+mod synthesised;
 mod zone_text;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bartizan_authority::{ZoneFacts, Zones};
-use bartizan_names::{Name, RecordType};
+use bartizan_names::{Name, Phishing, RecordType};
 use bartizan_signer::{
     Algorithm, Announcement, Budget, Denial, Duties, Lasting, Limits, PrivateKey, RecordSet, Role, Signer, Validity,
     ZoneKey, ZoneKeys, generate,
@@ -179,8 +179,8 @@ fn what_is_not_there() {
             ("wild.example A", denied("wild.example", "RRSIG NSEC")),
             ("x.wild.example MX", denied("x.wild.example", "A RRSIG NSEC")),
             ("example AAAA", denied("example", "NS SOA MX TXT RRSIG NSEC DNSKEY")),
-            ("proxied.example MX", denied("proxied.example", "A TXT AAAA RRSIG NSEC")),
-            ("proxied.example CNAME", denied("proxied.example", "A TXT AAAA RRSIG NSEC")),
+            ("proxied.example MX", denied("proxied.example", "A TXT AAAA RRSIG NSEC HTTPS")),
+            ("proxied.example CNAME", denied("proxied.example", "A TXT AAAA RRSIG NSEC HTTPS")),
             ("away.example DS", denied("away.example", "NS RRSIG NSEC")),
             // To the zone around it, a zone of ours is a delegation.
             ("inner.example DS", denied("inner.example", "NS RRSIG NSEC")),
@@ -435,4 +435,55 @@ fn over_budget() {
         assert!(answer.starts_with(expect), "{question}: {answer}");
     }
     assert_eq!(server.ask("n4.example A"), "NXDOMAIN aa / example 3600 SOA …");
+}
+
+/// What is no record as it was put is signed as what it is, and denials say of a name what answers do.
+#[test]
+fn what_the_edge_makes_is_signed() {
+    let keys = one_key(Denial::Compact);
+    let mut edit = zones(&keys, &one_key(Denial::Compact)).edit();
+    for (owner, lines) in [
+        ("example", &["CNAME mail.example", "TXT v=spf1"][..]),
+        ("tree.example", &["DNAME other.test"]),
+        ("_dmarc.example", &["CNAME vendor.test"]),
+        ("sel._domainkey.example", &["TXT v=DKIM1"]),
+    ] {
+        edit.put_name(&zone_name("example"), &name(owner), content(lines));
+    }
+    let example = ZoneFacts { dnssec: Some(Arc::clone(&keys)), phishing: Phishing::Flagged, ..facts("example", 8) };
+    edit.put_zone(example);
+    let mut server = Server::new(edit.finish());
+    server.signed = [("example".to_owned(), keys)].into();
+    let nsec = |owner: &str, types: &str| format!("{owner} 3600 NSEC \\000.{owner} {types}, {owner} 3600 RRSIG NSEC");
+    let apex = nsec("example", "A NS SOA AAAA RRSIG NSEC DNSKEY");
+    for (question, expect) in [
+        // Both record sets of the question for all addresses have signatures of their own.
+        (
+            "mail.example TYPE65535",
+            "NOERROR aa mail.example 300 A 192.0.2.3, mail.example 300 RRSIG A, mail.example 300 AAAA 2001:db8::3, \
+             mail.example 300 RRSIG AAAA"
+                .to_owned(),
+        ),
+        ("proxied.example HTTPS", "RRSIG HTTPS".to_owned()),
+        ("example A", "NOERROR aa example 300 A 192.0.2.3, example 300 RRSIG A".to_owned()),
+        ("example CNAME", format!("NOERROR aa / {SOA}, {apex}")),
+        ("example TXT", format!("NOERROR aa / {SOA}, {apex}")),
+        // The CNAME follows from the DNAME, which is signed (RFC 6672 §5.3.1).
+        (
+            "x.tree.example A",
+            "NOERROR aa tree.example 300 DNAME other.test, tree.example 300 RRSIG DNAME, x.tree.example 300 CNAME \
+             x.other.test"
+                .to_owned(),
+        ),
+        (
+            "_dmarc.example TXT",
+            "NOERROR aa _dmarc.example 300 TXT v=DMARC1; p=reject, _dmarc.example 300 RRSIG TXT".to_owned(),
+        ),
+        ("_dmarc.example A", format!("NOERROR aa / {SOA}, {}", nsec("_dmarc.example", "TXT RRSIG NSEC"))),
+        ("_dmarc.www.example A", format!("NOERROR aa / {SOA}, {}", nsec("_dmarc.www.example", "TXT RRSIG NSEC"))),
+        ("sel._domainkey.example TXT", format!("NOERROR aa / {SOA}, {}", nsec("sel._domainkey.example", "RRSIG NSEC"))),
+    ] {
+        let said = ask(&server, question);
+        assert!(said.contains(&expect), "{question}: {said}\nand not {expect}");
+    }
 }

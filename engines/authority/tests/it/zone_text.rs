@@ -7,8 +7,8 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use bartizan_authority::{
-    Addresses, Authority, BATCH_MAX, Identity, NameContent, Proxied, Question, RecordSet, Scratch, Signing, Trail,
-    ZoneFacts, Zones,
+    Addresses, Authority, BATCH_MAX, Identity, NameContent, Outside, Proxied, Question, RecordSet, Scratch, Signing,
+    Trail, ZoneFacts, Zones,
 };
 use bartizan_names::{Name, RecordType, ZoneName};
 use bartizan_signer::{Limits, Signer, ZoneKeys};
@@ -26,12 +26,10 @@ pub(crate) fn zone_name(text: &str) -> ZoneName {
 
 pub(crate) fn facts(apex: &str, serial: u32) -> ZoneFacts {
     ZoneFacts {
-        apex: zone_name(apex),
         serial,
         nameservers: vec![name("ns1.net"), name("ns2.net")],
         soa_rname: name("dns.net"),
-        paused: false,
-        dnssec: None,
+        ..ZoneFacts::new(zone_name(apex))
     }
 }
 
@@ -68,7 +66,10 @@ fn rdata(rtype: RecordType, words: &[&str]) -> Vec<u8> {
     match rtype {
         RecordType::A => words[0].parse::<Ipv4Addr>().unwrap().octets().to_vec(),
         RecordType::AAAA => words[0].parse::<Ipv6Addr>().unwrap().octets().to_vec(),
-        RecordType::NS | RecordType::CNAME => name(words[0]).as_wire().to_vec(),
+        RecordType::NS | RecordType::CNAME | RecordType::DNAME => name(words[0]).as_wire().to_vec(),
+        RecordType::SVCB | RecordType::HTTPS => {
+            [&words[0].parse::<u16>().unwrap().to_be_bytes(), name(words[1]).as_wire()].concat()
+        }
         RecordType::MX => [&words[0].parse::<u16>().unwrap().to_be_bytes(), name(words[1]).as_wire()].concat(),
         RecordType::SRV => {
             let mut rdata: Vec<u8> = words[..3].iter().flat_map(|w| w.parse::<u16>().unwrap().to_be_bytes()).collect();
@@ -108,6 +109,7 @@ pub(crate) enum Transport {
 pub(crate) struct Server {
     pub(crate) zones: Zones,
     pub(crate) addresses: Addresses,
+    pub(crate) outside: Outside,
     pub(crate) identity: Identity,
     pub(crate) signing: RefCell<Signing>,
     /// The keys of its zones, by their apexes.
@@ -122,6 +124,7 @@ impl Server {
                 v4: vec![Ipv4Addr::new(203, 0, 113, 1), Ipv4Addr::new(203, 0, 113, 2)],
                 v6: vec!["2001:db8::1".parse().unwrap()],
             },
+            outside: Outside::default(),
             identity: Identity { id_server: "pop-1".to_owned(), version: "bartizan 0".to_owned() },
             signed: HashMap::new(),
             signing: RefCell::new(Signing::new(Signer::new(7, Limits::default()))),
@@ -134,7 +137,12 @@ impl Server {
     }
 
     fn answer_batch(&self, transport: Transport, packets: &[Vec<u8>]) -> Vec<Option<Vec<u8>>> {
-        let authority = Authority { zones: &self.zones, addresses: &self.addresses, identity: &self.identity };
+        let authority = Authority {
+            zones: &self.zones,
+            addresses: &self.addresses,
+            outside: Some(&self.outside),
+            identity: &self.identity,
+        };
         let mut scratch = Scratch::default();
         let parsed: Vec<Result<Query<'_>, Fault<'_>>> = packets.iter().map(|packet| parse(packet)).collect();
         let mut questions: Vec<Option<Question<'_, '_>>> =
@@ -225,7 +233,8 @@ fn print_record(record: &Record) -> String {
     let data = match *rtype {
         RecordType::A => Ipv4Addr::from(*rdata.first_chunk::<4>().unwrap()).to_string(),
         RecordType::AAAA => Ipv6Addr::from(*rdata.first_chunk::<16>().unwrap()).to_string(),
-        RecordType::NS | RecordType::CNAME => target(0).to_string(),
+        RecordType::NS | RecordType::CNAME | RecordType::DNAME => target(0).to_string(),
+        RecordType::SVCB | RecordType::HTTPS => service(rdata),
         RecordType::MX => format!("{} {}", number(0), target(2)),
         RecordType::SRV => format!("{} {} {} {}", number(0), number(2), number(4), target(6)),
         RecordType::SOA | RecordType::DS => "…".to_owned(),
@@ -258,4 +267,12 @@ fn denial(rdata: &[u8]) -> String {
         rest = tail;
     }
     text
+}
+
+/// Priority, target, and the parameters in hexadecimal.
+fn service(rdata: &[u8]) -> String {
+    let end = rdata[2..].iter().position(|byte| *byte == 0).unwrap() + 3;
+    let params: String = rdata[end..].iter().map(|byte| format!("{byte:02x}")).collect();
+    let text = format!("{} {} {params}", rdata[1], Name::from_wire(&rdata[2..end]).unwrap());
+    text.trim_end().to_owned()
 }

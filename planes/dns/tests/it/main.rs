@@ -2,6 +2,7 @@
 
 mod allocations;
 mod guard;
+mod outside;
 mod pipeline;
 mod tls;
 
@@ -37,12 +38,10 @@ fn config(address: u8) -> Config {
     let zone = zone_name("example");
     let mut edit = Zones::empty().edit();
     edit.put_zone(ZoneFacts {
-        apex: zone.clone(),
         serial: 1,
         nameservers: vec![name("ns.example")],
         soa_rname: name("dns.example"),
-        paused: false,
-        dnssec: None,
+        ..ZoneFacts::new(zone.clone())
     });
     let mut put = |owner: &str, rtype: RecordType, rdata: Vec<Vec<u8>>| {
         let sets = vec![RecordSet { rtype, ttl: 60, rdata }];
@@ -55,12 +54,11 @@ fn config(address: u8) -> Config {
     put("never-fits.example", RecordType::TXT, vec![text.repeat(600), [&text[..], b"\0"].concat().repeat(600)]);
     let signed = zone_name("signed");
     edit.put_zone(ZoneFacts {
-        apex: signed.clone(),
         serial: 1,
         nameservers: vec![name("ns.signed")],
         soa_rname: name("dns.signed"),
-        paused: false,
         dnssec: Some(keys()),
+        ..ZoneFacts::new(signed.clone())
     });
     for owner in ["www.signed", "*.wild.signed"] {
         let sets = vec![RecordSet { rtype: RecordType::A, ttl: 60, rdata: vec![vec![192, 0, 2, address]] }];

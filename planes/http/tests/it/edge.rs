@@ -217,14 +217,7 @@ fn config(sites: &[Site<'_>], firewall: Firewall, ca: &Ca) -> Config {
     for (number, (host, target, settings)) in sites.iter().enumerate() {
         let host = Name::parse(host).unwrap();
         let apex = ZoneName::new(host.clone()).unwrap();
-        zones.put_zone(ZoneFacts {
-            apex: apex.clone(),
-            serial: 1,
-            nameservers: Vec::new(),
-            soa_rname: host.clone(),
-            paused: false,
-            dnssec: None,
-        });
+        zones.put_zone(ZoneFacts::new(apex.clone()));
         zones.put_name(&apex, &host, NameContent { sets: Vec::new(), proxied: Proxied::UnlessPaused });
         let site = edit.add_site(bartizan_routes::Site {
             zone: zone_id(number as u8),

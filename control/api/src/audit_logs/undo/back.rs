@@ -103,8 +103,9 @@ fn zone(
     let Some(id) = object.key.zone_id() else { return Ok(None) };
     let there: Option<bartizan_v4::Zone> = change.find(&object.key)?;
     match (document::<bartizan_v4::Zone>(object)?, there) {
-        (Some(before), Some(_)) => {
-            let zone = bartizan_v4::Zone { modified_on: change.now(), ..before };
+        (Some(before), Some(there)) => {
+            // What the operator found it to be is not its account's to take back.
+            let zone = bartizan_v4::Zone { modified_on: change.now(), meta: there.meta, ..before };
             change.put(object.key.clone(), &zone)?;
             Ok(None)
         }

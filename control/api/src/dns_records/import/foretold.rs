@@ -4,7 +4,7 @@ use std::io::Read;
 use std::path::Path;
 
 use bartizan_model::Zone;
-use bartizan_names::{AccountId, Timestamp, ZoneId};
+use bartizan_names::{AccountId, Phishing, Timestamp, ZoneId};
 use bartizan_v4::dns_import::ImportEnvelope;
 use bytes::Bytes;
 use tokio::sync::mpsc::{self, Sender};
@@ -31,6 +31,7 @@ pub fn foretold(name: &str, file: impl Read + Send, folder: &Path) -> Result<Imp
         name: Zone::parse_name(name)?,
         nameservers: Vec::new(),
         paused: false,
+        phishing: Phishing::No,
     };
     let mut told = Told::default();
     let (sender, pieces) = mpsc::channel(PIECES_MAX);
@@ -91,7 +92,7 @@ mod tests {
         );
         for (file, expect) in [
             ("www A 192.0.2.1\nwww CNAME x.test.\n", "line 2: "),
-            ("x TYPE65280 \\# 4 0A000001\n", "line 1: "),
+            ("x TYPE65535 \\# 4 0A000001\n", "line 1: "),
             ("x.other.test. A 192.0.2.1\n", "lies outside the zone moved.test"),
             ("d DS 1 13 2 00\n", "line 1: "),
         ] {

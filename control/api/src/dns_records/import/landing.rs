@@ -22,6 +22,7 @@ use super::said;
 use super::told::Told;
 use super::undo::undo;
 use crate::caller::Caller;
+use crate::dns_records::dnames::Dnames;
 use crate::dns_records::lines;
 use crate::dns_records::rules::conflict;
 use crate::error::{Error, Fault};
@@ -228,8 +229,15 @@ pub(super) fn fitting(
             Err(fault) => told.fault(line, fault),
         }
     }
-    for Standing { records, first_line, leads_to_app, .. } in owners.values() {
+    let dnames = match view {
+        Some(view) => Dnames::of(view, zone.id, &[], new.iter().map(|(record, _)| record))?,
+        None => Dnames::new(new.iter().map(|(record, _)| record)),
+    };
+    for (owner, Standing { records, first_line, leads_to_app, .. }) in &owners {
         let first_line = *first_line;
+        if let Err(refused) = dnames.check(owner) {
+            told.fault(first_line, refused);
+        }
         if *leads_to_app {
             told.fault(first_line, Fault::HostTaken.because("an application has this name"));
         } else if let Err(refused) = bartizan_publish::check(&zone.name, records) {

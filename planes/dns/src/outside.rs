@@ -1,0 +1,275 @@
+//! The addresses of names outside our zones, which apexes stand for: looked up beside the queries, which only read what was
+//! found last.
+//!
+//! ```text
+//! Live<Config> ── which names ──► Following ── name servers
+//!                                     └──► Live<Outside> ──► pipeline (a pointer for each batch)
+//! ```
+//! A name is asked for when its answer runs out, whether or not anybody asks us: so no query waits. The last good answer
+//! stays where no name server answers (RFC 8767), for as long as that takes.
+
+use std::collections::{HashMap, HashSet};
+use std::io;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use bartizan_authority::{Outside, OutsideName};
+use bartizan_dial::{Failure, PublicAddresses, PublicNames};
+use bartizan_live::{Generation, Live};
+use bartizan_names::Name;
+use bartizan_observed::{Measured, Metric, Sample};
+use futures_util::StreamExt;
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
+use tokio::sync::oneshot;
+use tokio::time::{Instant, sleep};
+
+use crate::Config;
+
+/// Names that are followed: some 300 bytes each. Those that are too many stay unknown.
+const NAMES_MAX: usize = 10_000;
+
+/// Names that are asked for at the same time. Each may hold two sockets.
+const ASKED_AT_ONCE: usize = 16;
+
+/// How often it is looked which names are due, and how many of them are asked for then: 80 a second, so that 10,000 names
+/// with short lives are asked for every two minutes, and their servers are not beset.
+const TICK: Duration = Duration::from_millis(100);
+const ASKED_A_TICK: usize = 8;
+
+/// How often it is looked which names are needed while zones change: each look goes through all apexes with a CNAME.
+const CHOSEN_EVERY: Duration = Duration::from_millis(250);
+
+/// How long an answer is kept at least, whatever its TTL is: owners of names have no say in how often we ask.
+const KEPT_MIN: Duration = Duration::from_secs(30);
+
+/// How long it is kept at most: an address that was changed should not be told for a day.
+const KEPT_MAX: Duration = Duration::from_secs(3_600);
+
+/// How soon a name is asked for again after nobody answered: one that has a good answer later than one without.
+const AGAIN_AFTER: Duration = Duration::from_secs(15);
+const AGAIN_AFTER_NOTHING: Duration = Duration::from_secs(2);
+
+/// Threads that read the system's list of name servers.
+const BLOCKING_THREADS: usize = 1;
+
+/// The thread that follows names outside. Ends when it is dropped.
+#[derive(Debug)]
+pub struct Following {
+    counters: Arc<Counters>,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// Keeps the [`Outside`] of what is in force in `live` as `names` tell it.
+pub fn follow_outside(live: &Live<Config>, names: PublicNames) -> io::Result<Following> {
+    let (stop, stopped) = oneshot::channel();
+    let counters = Arc::new(Counters::default());
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(BLOCKING_THREADS).build()?;
+    let follower = Follower {
+        live: live.clone(),
+        outside: live.snapshot().value.outside.clone(),
+        names: Arc::new(names),
+        known: HashMap::new(),
+        counters: Arc::clone(&counters),
+    };
+    let thread = thread::Builder::new().name("dns-outside".to_owned()).spawn(move || {
+        runtime.block_on(follower.run(stopped));
+        // A name server that does not answer holds nobody up.
+        runtime.shutdown_background();
+    })?;
+    Ok(Following { counters, stop: Some(stop), thread: Some(thread) })
+}
+
+impl Following {
+    /// What it counts.
+    pub fn measured(&self) -> Arc<dyn Measured> {
+        Arc::clone(&self.counters) as Arc<dyn Measured>
+    }
+}
+
+impl Drop for Following {
+    fn drop(&mut self) {
+        self.stop.take();
+        if let Some(Err(_)) = self.thread.take().map(JoinHandle::join) {
+            tracing::error!("the thread that follows names outside had panicked");
+        }
+    }
+}
+
+/// What it does, in numbers. Relaxed: nothing else depends on a value.
+#[derive(Debug, Default)]
+struct Counters {
+    /// Names that are followed, and those of them whose addresses are known.
+    followed: AtomicU64,
+    known: AtomicU64,
+    /// Names that are too many.
+    left_out: AtomicU64,
+    answered: AtomicU64,
+    failed: AtomicU64,
+}
+
+impl Measured for Counters {
+    fn measure(&self) -> Vec<Metric> {
+        let value = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let names = [
+            ("known", value(&self.known)),
+            ("unknown", value(&self.followed).saturating_sub(value(&self.known))),
+            ("left_out", value(&self.left_out)),
+        ];
+        let lookups = [("answered", value(&self.answered)), ("failed", value(&self.failed))];
+        vec![
+            Metric::gauge(
+                "bartizan_dns_outside_names",
+                "Names outside that apexes stand for, by what is known of them",
+                Sample::by("state", &names),
+            ),
+            Metric::counter(
+                "bartizan_dns_outside_lookups",
+                "Questions for names outside, by what became of them",
+                Sample::by("outcome", &lookups),
+            ),
+        ]
+    }
+}
+
+/// A look-up under way: the name, and what is known of it.
+type Lookup = BoxFuture<'static, (Box<[u8]>, Result<PublicAddresses, Failure>)>;
+
+struct Follower {
+    live: Live<Config>,
+    outside: Live<Outside>,
+    names: Arc<PublicNames>,
+    known: HashMap<Box<[u8]>, Followed>,
+    counters: Arc<Counters>,
+}
+
+struct Followed {
+    /// When it is to be asked for. None while it is.
+    due: Option<Instant>,
+    has_answer: bool,
+}
+
+impl Follower {
+    async fn run(mut self, mut stopped: oneshot::Receiver<()>) {
+        let mut changes = self.live.changes();
+        let mut asking: FuturesUnordered<Lookup> = FuturesUnordered::new();
+        let (mut is_changed, mut chosen) = (true, None);
+        loop {
+            // Changes may come by the hundred.
+            let is_time = chosen.is_none_or(|at: Instant| at.elapsed() >= CHOSEN_EVERY);
+            if is_changed && is_time {
+                self.choose();
+                (is_changed, chosen) = (false, Some(Instant::now()));
+            }
+            self.ask_due(&mut asking);
+            tokio::select! {
+                _ = &mut stopped => return,
+                changed = changes.changed(), if !is_changed => match changed {
+                    Ok(()) => is_changed = true,
+                    Err(_) => return,
+                },
+                Some((name, found)) = asking.next() => self.learn(&name, found),
+                () = sleep(TICK), if is_changed || !self.known.is_empty() => {}
+            }
+        }
+    }
+
+    /// Takes up the names that are needed now, and forgets the others.
+    fn choose(&mut self) {
+        let config = self.live.snapshot();
+        let (mut wanted, mut left_out) = (HashSet::new(), 0);
+        for name in config.value.zones.outside_names() {
+            if wanted.len() < NAMES_MAX || wanted.contains(name) {
+                wanted.insert(name);
+            } else {
+                left_out += 1;
+            }
+        }
+        let mut outside = self.outside.snapshot().value.clone();
+        let gone: Vec<Box<[u8]>> = self.known.keys().filter(|name| !wanted.contains(&***name)).cloned().collect();
+        for name in &gone {
+            self.known.remove(name);
+            outside.remove(name);
+        }
+        if !gone.is_empty() {
+            self.publish(outside);
+        }
+        for name in wanted {
+            if !self.known.contains_key(name) {
+                self.known.insert(name.into(), Followed { due: Some(Instant::now()), has_answer: false });
+            }
+        }
+        let known = self.known.values().filter(|followed| followed.has_answer).count();
+        self.counters.known.store(known as u64, Ordering::Relaxed);
+        self.counters.followed.store(self.known.len() as u64, Ordering::Relaxed);
+        self.counters.left_out.store(left_out, Ordering::Relaxed);
+    }
+
+    fn ask_due(&mut self, asking: &mut FuturesUnordered<Lookup>) {
+        let now = Instant::now();
+        let room = ASKED_AT_ONCE.saturating_sub(asking.len()).min(ASKED_A_TICK);
+        let is_due = |followed: &Followed| followed.due.is_some_and(|due| due <= now);
+        let due = self.known.iter_mut().filter(|(_, followed)| is_due(followed)).take(room);
+        for (name, followed) in due {
+            followed.due = None;
+            let (names, name) = (Arc::clone(&self.names), name.clone());
+            asking.push(Box::pin(async move {
+                let found = match Name::from_wire(&name) {
+                    Ok(asked) => names.find(&asked).await,
+                    Err(_) => Err(Failure::Unresolved),
+                };
+                (name, found)
+            }));
+        }
+    }
+
+    fn learn(&mut self, name: &[u8], found: Result<PublicAddresses, Failure>) {
+        // Nobody needs it any more.
+        let Some(followed) = self.known.get_mut(name) else { return };
+        let now = Instant::now();
+        match found {
+            Ok(PublicAddresses { ips, ttl }) => {
+                let kept = ttl.clamp(KEPT_MIN, KEPT_MAX);
+                self.counters.known.fetch_add(u64::from(!followed.has_answer), Ordering::Relaxed);
+                *followed = Followed { due: Some(now + kept), has_answer: true };
+                self.counters.answered.fetch_add(1, Ordering::Relaxed);
+                let known = outside_name(&ips, kept);
+                let mut outside = self.outside.snapshot().value.clone();
+                if outside.get(name) != Some(&known) {
+                    outside.put(name, known);
+                    self.publish(outside);
+                }
+            }
+            Err(failure) => {
+                let again = if followed.has_answer { AGAIN_AFTER } else { AGAIN_AFTER_NOTHING };
+                followed.due = Some(now + again);
+                self.counters.failed.fetch_add(1, Ordering::Relaxed);
+                tracing::debug!(name = ?Name::from_wire(name), %failure, "a name outside is not resolved");
+            }
+        }
+    }
+
+    fn publish(&self, value: Outside) {
+        let number = self.outside.snapshot().number + 1;
+        self.outside.publish(Generation { number, value });
+    }
+}
+
+fn outside_name(ips: &[IpAddr], kept: Duration) -> OutsideName {
+    let mut known = OutsideName { ttl: u32::try_from(kept.as_secs()).unwrap_or(u32::MAX), ..OutsideName::default() };
+    for ip in ips {
+        match ip {
+            IpAddr::V4(v4) => known.v4.push(*v4),
+            IpAddr::V6(v6) => known.v6.push(*v6),
+        }
+    }
+    // Name servers turn the order, which is no change.
+    known.v4.sort_unstable();
+    known.v6.sort_unstable();
+    known
+}
