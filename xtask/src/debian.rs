@@ -49,6 +49,9 @@ pub(crate) const TESTS: &[Program] = &[
     program("knotd", "knot"),
     program("delv", "bind9-dnsutils"),
     program("ldns-signzone", "ldnsutils"),
+    // Judges of which records answer a question.
+    program("nsd", "nsd"),
+    program("knotd", "knot"),
     // Tests of the kernel's part make network namespaces, and look into them.
     program("ip", "iproute2"),
     program("nft", "nftables"),

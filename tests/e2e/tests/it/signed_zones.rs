@@ -61,12 +61,11 @@ fn keys(zone: &Signed) -> Arc<ZoneKeys> {
 
 fn facts(zone: &str, dnssec: Option<Arc<ZoneKeys>>) -> ZoneFacts {
     ZoneFacts {
-        apex: apex(zone),
         serial: 2_026_351_035,
         nameservers: vec![name("ns1.test"), name("ns2.test")],
         soa_rname: name("dns.test"),
-        paused: false,
         dnssec,
+        ..ZoneFacts::new(apex(zone))
     }
 }
 
@@ -96,6 +95,7 @@ fn contents(zone: &str) -> Vec<(String, RecordType, Vec<Vec<u8>>, Proxied)> {
         set("alias-abroad", RecordType::CNAME, vec![name("www.compact.test").as_wire().to_vec()]),
         set("alias-of-plain", RecordType::CNAME, vec![name("www.plain.test").as_wire().to_vec()]),
         set("*.alias", RecordType::CNAME, vec![wire("www")]),
+        set("tree", RecordType::DNAME, vec![wire("wild")]),
         // Delegations: one to a zone of strangers without keys, and one with; their servers are in them.
         set("away", RecordType::NS, vec![wire("ns.away")]),
         set("ns.away", RecordType::A, vec![vec![192, 0, 2, 5]]),
@@ -303,6 +303,11 @@ fn questions(zone: &str) -> Vec<(String, bool, &'static str, usize)> {
         q("alias-abroad", "A", true, "NOERROR", 3),
         q("x.alias", "A", true, "NOERROR", 3),
         q("far", "DS", true, "NOERROR", 1),
+        q("tree", "A", true, "NOERROR", 0),
+        q("tree", "DNAME", true, "NOERROR", 1),
+        q("x.tree", "TXT", true, "NOERROR", 2),
+        q("x.y.tree", "A", true, "NOERROR", 3),
+        q("proxied", "HTTPS", true, "NOERROR", 1),
         q("proxied", "A", true, "NOERROR", 1),
         q("proxied", "AAAA", true, "NOERROR", 1),
         q("proxied", "TXT", true, "NOERROR", 1),
