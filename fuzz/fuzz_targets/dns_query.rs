@@ -60,12 +60,11 @@ fn zones() -> Zones {
     let apex = ZoneName::new(name("example")).expect("an apex");
     let mut edit = Zones::empty().edit();
     edit.put_zone(ZoneFacts {
-        apex: apex.clone(),
         serial: 1,
         nameservers: vec![name("ns.example")],
         soa_rname: name("dns.example"),
-        paused: false,
         dnssec: Some(keys()),
+        ..ZoneFacts::new(apex.clone())
     });
     for (owner, rtype, rdata, proxied) in [
         ("www.example", RecordType::A, vec![192, 0, 2, 1], Proxied::Never),
