@@ -222,6 +222,7 @@ fn bytes(hex: &str) -> Vec<u8> {
 fn packets_that_no_resolver_sends() {
     let edge = edge();
     let question = "07 6578616d706c65 04 74657374 00 0001 0001"; // example.test A IN
+    let zone = "07 6578616d706c65 04 74657374 00 0006 0001"; // example.test SOA IN
     for (packet, expect, why) in [
         ("".to_owned(), None, "nothing"),
         ("0001 0100 0001".to_owned(), None, "half a header"),
@@ -238,8 +239,15 @@ fn packets_that_no_resolver_sends() {
             Some(1),
             "a name of more than 255 bytes",
         ),
-        (format!("0001 2000 0001 0000 0000 0000 {question}"), Some(4), "opcode NOTIFY"),
-        (format!("0001 2800 0001 0000 0000 0000 {question}"), Some(4), "opcode UPDATE"),
+        (format!("0001 1000 0001 0000 0000 0000 {question}"), Some(4), "opcode STATUS"),
+        (
+            format!("0001 2000 0001 0000 0000 0000 {question}"),
+            Some(1),
+            "opcode NOTIFY, of something that no zone begins with",
+        ),
+        (format!("0001 2800 0001 0000 0000 0000 {question}"), Some(1), "opcode UPDATE, of the same"),
+        (format!("0001 2000 0001 0000 0000 0000 {zone}"), Some(5), "opcode NOTIFY"),
+        (format!("0001 2800 0001 0000 0000 0000 {zone}"), Some(5), "opcode UPDATE"),
         (
             format!("0001 0000 0001 0000 0000 0000 {question}"),
             Some(0),
