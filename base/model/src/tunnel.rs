@@ -42,6 +42,8 @@ pub enum TunnelError {
     Ingress,
     #[error("the last ingress rule must match all URLs: it may have no hostname and no path")]
     LastRule,
+    #[error("the service {service:?} of ingress rule {rule} is no answer: http_status takes a status from 200 to 599")]
+    Status { rule: usize, service: String },
 }
 
 impl Tunnel {
@@ -58,7 +60,7 @@ impl Tunnel {
 }
 
 impl TunnelConfig {
-    /// Reads a stored or new configuration; it must be one that a connector accepts in its outline.
+    /// Reads a stored configuration; it must be one that a connector accepts in its outline.
     pub fn parse(document: &TunnelConfiguration) -> Result<TunnelConfig, TunnelError> {
         let config = document.config.as_object().ok_or(TunnelError::Config)?;
         match config.get("ingress") {
@@ -67,6 +69,21 @@ impl TunnelConfig {
             Some(_) => return Err(TunnelError::Ingress),
         }
         Ok(TunnelConfig { version: document.version, json: document.config.to_string() })
+    }
+
+    /// The same of a new one, whose rules answer with final statuses alone (RFC 9110 §15.2): our connector refuses all of a
+    /// configuration that has another. What was stored before stays readable.
+    pub fn parse_new(document: &TunnelConfiguration) -> Result<TunnelConfig, TunnelError> {
+        let config = TunnelConfig::parse(document)?;
+        let rules = document.config.get("ingress").and_then(Value::as_array);
+        for (rule, service) in rules.into_iter().flatten().map(|rule| rule["service"].as_str()).enumerate() {
+            let service = service.unwrap_or_default();
+            let Some(status) = service.strip_prefix("http_status:") else { continue };
+            if !status.parse().is_ok_and(|status: u16| (200..=599).contains(&status)) {
+                return Err(TunnelError::Status { rule: rule + 1, service: service.to_owned() });
+            }
+        }
+        Ok(config)
     }
 }
 
@@ -124,6 +141,17 @@ mod tests {
         }
     }
 
+    fn document(config: &Value) -> TunnelConfiguration {
+        TunnelConfiguration {
+            tunnel_id: TunnelId::from_random([1; 16]),
+            version: 3,
+            config: config.clone(),
+            source: "cloudflare".to_owned(),
+            created_at: Timestamp::from_unix_micros(0),
+            account_id: AccountId::from_bytes([1; 16]),
+        }
+    }
+
     #[test]
     fn configurations() {
         for (config, expect) in [
@@ -137,15 +165,35 @@ mod tests {
             (json!({"ingress": [{"hostname": "a.b", "service": "http://x"}]}), Err(TunnelError::LastRule)),
             (json!({"ingress": [{"path": "/x", "service": "http://x"}]}), Err(TunnelError::LastRule)),
         ] {
-            let document = TunnelConfiguration {
-                tunnel_id: TunnelId::from_random([1; 16]),
-                version: 3,
-                config: config.clone(),
-                source: "cloudflare".to_owned(),
-                created_at: Timestamp::from_unix_micros(0),
-                account_id: AccountId::from_bytes([1; 16]),
-            };
-            assert_eq!(TunnelConfig::parse(&document).map(|parsed| assert_eq!(parsed.version, 3)), expect, "{config}");
+            let document = document(&config);
+            let parsed = TunnelConfig::parse(&document);
+            assert_eq!(parsed, TunnelConfig::parse_new(&document), "{config}");
+            assert_eq!(parsed.map(|parsed| assert_eq!(parsed.version, 3)), expect, "{config}");
+        }
+    }
+
+    /// Of a new configuration; a stored one is read whatever its statuses are.
+    #[test]
+    fn statuses() {
+        for (status, is_final) in [
+            ("200", true),
+            ("404", true),
+            ("599", true),
+            ("100", false),
+            ("101", false),
+            ("199", false),
+            ("600", false),
+            ("", false),
+            ("-404", false),
+            ("teapot", false),
+        ] {
+            let service = format!("http_status:{status}");
+            let rules = json!({"ingress": [{"hostname": "a.b", "service": "http://x"}, {"service": service}]});
+            let document = document(&rules);
+            let refused = Err(TunnelError::Status { rule: 2, service });
+            let stored = TunnelConfig::parse(&document);
+            assert!(stored.is_ok(), "{status}");
+            assert_eq!(TunnelConfig::parse_new(&document), if is_final { stored } else { refused }, "{status}");
         }
     }
 

@@ -84,7 +84,7 @@ pub(super) async fn put_configuration(
                 created_at: change.now(),
                 account_id: account,
             };
-            TunnelConfig::parse(&config)?;
+            TunnelConfig::parse_new(&config)?;
             change.put(Key::tunnel_config(account, id), &config)?;
             change.put_tunnel(&StoredTunnel { config_src: REMOTE.to_owned(), ..stored })?;
             Ok(config)

@@ -200,6 +200,7 @@ fn configurations() {
     let before = edge.revision();
     for (body, expect) in [
         (r#"{"config":{"ingress":[{"hostname":"a.b","service":"http://x"}]}}"#, "400 1056 /config"),
+        (r#"{"config":{"ingress":[{"service":"http_status:101"}]}}"#, "400 1056 /config"),
         (r#"{"config":7}"#, "400 1056 /config"),
         ("{}", "400 6007"),
     ] {

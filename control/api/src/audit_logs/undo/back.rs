@@ -366,7 +366,7 @@ fn tunnel_config(change: &mut Change, object: &Object, back: &BTreeSet<TunnelId>
     // Connectors take what has a higher number.
     let version = version.checked_add(1).ok_or(Fault::TunnelConfig)?;
     let config = TunnelConfiguration { version, created_at: change.now(), ..before };
-    TunnelConfig::parse(&config)?;
+    TunnelConfig::parse_new(&config)?;
     change.put(object.key.clone(), &config)
 }
 
