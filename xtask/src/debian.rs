@@ -31,6 +31,7 @@ pub(crate) const TESTS: &[Program] = &[
     program("age", "age"),
     program("curl", "curl"),
     program("dig", "bind9-dnsutils"),
+    program("nsupdate", "bind9-dnsutils"),
     program("kdig", "knot-dnsutils"),
     program("nginx", "nginx-light"),
     program("openssl", "openssl"),

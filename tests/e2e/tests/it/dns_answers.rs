@@ -1,9 +1,10 @@
 //! DNS as resolvers see it: dig, kdig, and packets that neither would send.
 
 use std::net::SocketAddr;
+use std::process::Command;
 
 use bartizan_e2e::dns::{datagram, dig, kdig};
-use bartizan_e2e::{Edge, wait};
+use bartizan_e2e::{Edge, finish, wait};
 use serde_json::{Value, json};
 
 /// An edge with the zone `example.test`, and everything in it served.
@@ -212,6 +213,42 @@ fn another_implementation_agrees() {
     }
 }
 
+/// What is asked for beside the question, and what is told beside the answer.
+#[test]
+fn options() {
+    let edge = edge();
+    let identity = dig(edge.dns(), &["id.server", "CH", "TXT"]).answer[0].data.clone();
+    let name = format!("({identity})");
+    for (words, expect) in [
+        (&["example.test", "A", "+nsid"][..], &["NSID", &name][..]),
+        (&["example.test", "A", "+subnet=192.0.2.0/24"], &["CLIENT-SUBNET: 192.0.2.0/24/0"]),
+        (&["example.test", "A", "+tcp", "+keepalive"], &["TCP KEEPALIVE: 30.0 secs"]),
+        (&["example.test", "A", "+dnssec", "+coflag"], &["flags: do co"]),
+        (&["example.test", "A", "+ednsopt=65280:0102"], &["status: NOERROR"]),
+        (&["elsewhere.test", "A"], &["status: REFUSED", "EDE: 20 (Not Authoritative)"]),
+        (&["example.test", "AXFR", "+tcp", "+noall", "+comments"], &["Transfer failed"]),
+        // A client cookie of seven bytes.
+        (&["example.test", "A", "+nocookie", "+ednsopt=10:01020304050607"], &["status: FORMERR"]),
+        (&["example.test", "SOA", "+opcode=notify"], &["opcode: NOTIFY, status: REFUSED", "EDE: 18 (Prohibited)"]),
+        (&["elsewhere.test", "SOA", "+opcode=notify"], &["opcode: NOTIFY, status: NOTAUTH"]),
+        (&["elsewhere.test", "SOA", "+opcode=update"], &["opcode: UPDATE, status: NOTAUTH"]),
+        // A signature by a key that is not known here.
+        (&["-y", "hmac-sha256:key:AAAA", "example.test", "A"], &["status: NOTAUTH", "BADKEY"]),
+    ] {
+        let text = dig(edge.dns(), words).text;
+        assert!(expect.iter().all(|part| text.contains(part)), "{words:?}: {expect:?}\n{text}");
+    }
+    let told = dig(edge.dns(), &["example.test", "A", "+nocookie"]).text;
+    assert!(!told.contains("NSID") && !told.contains("CLIENT-SUBNET"), "only who asks is told: {told}");
+    // A whole client of RFC 2136.
+    let script = edge.folder().join("update");
+    let server = format!("server {} {}", edge.dns().ip(), edge.dns().port());
+    let lines = [&server, "zone example.test", "update add new.example.test 60 A 192.0.2.1", "send", ""];
+    std::fs::write(&script, lines.join("\n")).expect("a file");
+    let update = finish(Command::new("nsupdate").arg(&script));
+    assert!(!update.status.success() && update.err.contains("update failed: REFUSED"), "{} {}", update.out, update.err);
+}
+
 /// Header, then whatever: `bytes("0001 0100 0001 0000 0000 0000")`.
 fn bytes(hex: &str) -> Vec<u8> {
     let digits: String = hex.split_whitespace().collect();
@@ -240,6 +277,7 @@ fn packets_that_no_resolver_sends() {
             "a name of more than 255 bytes",
         ),
         (format!("0001 1000 0001 0000 0000 0000 {question}"), Some(4), "opcode STATUS"),
+        (format!("0001 3000 0001 0000 0000 0000 {question}"), Some(4), "opcode DSO"),
         (
             format!("0001 2000 0001 0000 0000 0000 {question}"),
             Some(1),
