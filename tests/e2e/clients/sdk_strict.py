@@ -63,6 +63,10 @@ listed(client.zones.plans.list(zone_id=zone))
 for setting in ["ipv6", "ssl", "http2", "websockets"]:
     assert client.zones.settings.get(setting, zone_id=zone).id == setting
 client.zones.settings.edit("ssl", zone_id=zone, value="full")
+client.dns.dnssec.get(zone_id=zone)
+assert client.dns.dnssec.edit(zone_id=zone, status="active").status == "pending"
+assert client.dns.dnssec.get(zone_id=zone).flags == 257
+client.dns.dnssec.edit(zone_id=zone, status="disabled")
 client.zones.edit(zone_id=zone, paused=True)
 client.zones.edit(zone_id=zone, paused=False)
 

@@ -12,6 +12,7 @@ mod destinations;
 mod dns_answers;
 mod dns_encrypted;
 mod dns_posts;
+mod dnssec;
 mod document;
 mod drains;
 mod first_run;

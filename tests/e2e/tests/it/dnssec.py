@@ -1,0 +1,271 @@
+"""The life of a zone with DNSSEC beside a real parent (Knot) and a real validator (unbound): signed, known to the parent, keys
+exchanged under queries, and without signatures again; by hand, and by a registry. Prints what was seen.
+
+Arguments: the program, a folder. Called by dnssec.rs, in a network namespace of its own. An hour of the edge is a second here,
+and the validator keeps nothing for longer.
+"""
+
+import http.server
+import json
+import os
+import random
+import re
+import subprocess
+import sys
+import threading
+import time
+import urllib.parse
+
+PROGRAM, FOLDER = sys.argv[1:]
+PARENT, RESOLVER, EDGE, REGISTRY = "127.0.0.9", "127.0.0.53", "127.0.0.1", 8053
+ZONE = "example.test"
+PATIENCE = 120
+running = []
+
+
+def end():
+    for process in running:
+        process.kill()
+
+
+def until(what, is_so):
+    last = time.monotonic() + PATIENCE
+    while not is_so():
+        if time.monotonic() > last:
+            end()
+            sys.exit("not in time: " + what + "\n" + str(cli("status")))
+        time.sleep(0.1)
+
+
+def run(*words, **how):
+    return subprocess.run(words, check=True, stdout=subprocess.PIPE, text=True, **how).stdout
+
+
+def write(name, text):
+    path = os.path.join(FOLDER, name)
+    with open(path, "w") as file:
+        file.write(text)
+    return path
+
+
+def start(*words):
+    with open(os.path.join(FOLDER, os.path.basename(words[0]) + ".log"), "w") as log:
+        running.append(subprocess.Popen(words, stdout=subprocess.PIPE, stderr=log, text=True))
+    return running[-1]
+
+
+run("ip", "link", "set", "lo", "up")
+os.mkdir(FOLDER + "/knot")
+knot = write(
+    "knot.conf",
+    f"""
+server:
+  rundir: "{FOLDER}/knot"
+  listen: {PARENT}@53
+database:
+  storage: "{FOLDER}/knot"
+policy:
+  - id: policy
+    algorithm: ecdsap256sha256
+    single-type-signing: on
+    dnskey-ttl: 1
+zone:
+  - domain: test.
+    storage: "{FOLDER}/knot"
+    file: test.zone
+    dnssec-signing: on
+    dnssec-policy: policy
+""",
+)
+write(
+    "knot/test.zone",
+    f"""
+test. 1 SOA ns.test. hostmaster.test. 1 3600 600 86400 1
+test. 1 NS ns.test.
+ns.test. 1 A {PARENT}
+{ZONE}. 1 NS ns1.{ZONE}.
+ns1.{ZONE}. 1 A {EDGE}
+""",
+)
+
+
+def knotc(*words):
+    return subprocess.run(["knotc", "-c", knot, *words], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode == 0
+
+
+start("knotd", "-c", knot)
+until("the parent", lambda: knotc("status"))
+# In the place of the parent's own list of keys, which the root would have.
+trusted = lambda: subprocess.run(["keymgr", "-c", knot, "test.", "ds"], stdout=subprocess.PIPE, text=True).stdout
+until("keys of the parent", lambda: "DS" in trusted())
+unbound = write(
+    "unbound.conf",
+    f"""
+server:
+  directory: "{FOLDER}"
+  chroot: ""
+  username: ""
+  pidfile: ""
+  interface: {RESOLVER}
+  do-not-query-localhost: no
+  module-config: "validator iterator"
+  trust-anchor: "{trusted().splitlines()[0]}"
+  local-zone: "test." nodefault
+  cache-max-ttl: 1
+  cache-max-negative-ttl: 1
+  val-bogus-ttl: 1
+  val-log-level: 2
+  use-syslog: no
+stub-zone:
+  name: "test."
+  stub-addr: {PARENT}
+""",
+)
+start("unbound", "-d", "-c", unbound)
+os.environ["BARTIZAN_DNSSEC_PACE"] = "3600"
+words = ["--data", FOLDER + "/data", "--dns", EDGE + ":53", "--resolver", RESOLVER, "--no-demo", "--user", "root", "--json"]
+edge = start(PROGRAM, "up", *words)
+ready = json.loads(edge.stdout.readline())
+os.environ["BARTIZAN_DATA"] = FOLDER + "/data"
+
+
+def call(*words):
+    done = subprocess.run([PROGRAM, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return done.returncode, done.stdout.strip(), done.stderr.strip()
+
+
+def cli(action, *words):
+    return json.loads(run(PROGRAM, "dnssec", action, ZONE, *words, "--json"))
+
+
+def is_status(*statuses):
+    return lambda: cli("status")["status"] in statuses
+
+
+def stages():
+    return [key["stage"] for key in cli("status")["keys"]]
+
+
+def ask(name, kind, server=RESOLVER):
+    text = run("dig", "@" + server, name, kind, "+dnssec", "+tries=1", "+time=5")
+    flags = re.search(r"flags: ([a-z ]*);", text)
+    return {"status": re.search(r"status: (\w+)", text)[1], "secure": " ad" in flags[1]}
+
+
+def short(kind):
+    return [line.replace(" ", "") for line in run("dig", "@" + EDGE, ZONE, kind, "+short").splitlines()]
+
+
+def put_at_parent(records):
+    knotc("zone-begin", "test.")
+    knotc("zone-unset", "test.", ZONE + ".", "DS")
+    for record in records:
+        # The validator keeps it for a second all the same.
+        knotc("zone-set", "test.", ZONE + ".", "3600", "DS", *record.split())
+    assert knotc("zone-commit", "test.")
+
+
+def wanted():
+    return cli("ds")["ds"][0].split(" DS ")[1]
+
+
+class Registry(http.server.BaseHTTPRequestHandler):
+    """DSU 1.0, as far as it is called."""
+
+    calls = []
+
+    def do_POST(self):
+        form = urllib.parse.parse_qs(self.rfile.read(int(self.headers["content-length"])).decode())
+        field = lambda name: form.get(name, [""])[0]
+        Registry.calls.append([field("userid"), field("domain")])
+        status, fault = 200, None
+        if field("password") != "p&ss word":
+            status, fault = 530, "531"
+        elif field("keytag1") == "DELETE_DS":
+            put_at_parent([])
+        else:
+            sets = [[field(part + str(number)) for part in ("keytag", "algorithm", "digest_type", "digest")] for number in (1, 2)]
+            put_at_parent([" ".join(one) for one in sets if all(one)])
+        self.send_response(status)
+        if fault:
+            self.send_header("X-DSU", fault)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_):
+        pass
+
+
+seen = {"queries": 0, "failed": [], "insecure": 0}
+loading, want_secure = threading.Event(), threading.Event()
+
+
+def load():
+    while loading.is_set():
+        number = random.randrange(10**6)
+        for name, kind in [("www", "A"), ("no%d" % number, "A"), ("x%d.wild" % number, "TXT"), ("www", "MX")]:
+            answer = ask(f"{name}.{ZONE}", kind)
+            seen["queries"] += 1
+            if answer["status"] == "SERVFAIL":
+                seen["failed"].append([name, kind])
+            seen["insecure"] += want_secure.is_set() and not answer["secure"]
+
+
+run(PROGRAM, "zone", "create", ZONE)
+for words in [("www", "A", "192.0.2.1"), ("ns1", "A", EDGE), ("*.wild", "TXT", "hello")]:
+    run(PROGRAM, "record", "create", f"{words[0]}.{ZONE}", *words[1:])
+told = {}
+until("the zone", lambda: ask("www." + ZONE, "A")["status"] == "NOERROR")
+told["before"] = ask("www." + ZONE, "A")
+told["enabled"] = cli("enable")["status"]
+told["cds"] = short("CDS") == [wanted().replace(" ", "")]
+told["cdnskey"] = short("CDNSKEY") == short("DNSKEY") and len(short("DNSKEY")) == 1
+loading.set()
+threads = [threading.Thread(target=load, daemon=True) for _ in range(2)]
+for thread in threads:
+    thread.start()
+put_at_parent([wanted()])
+until("active", is_status("active"))
+time.sleep(2)
+told["after"] = ask("www." + ZONE, "A")
+want_secure.set()
+old = wanted()
+cli("roll")
+until("a key that goes", lambda: "outgoing" in stages())
+told["new"] = wanted() != old
+put_at_parent([wanted()])
+until("one key", lambda: stages() == ["active"])
+time.sleep(2)
+want_secure.clear()
+code, _, error = call("dnssec", "disable", ZONE)
+told["disabled"] = [code, cli("status")["status"], short("CDS"), short("CDNSKEY")]
+put_at_parent([])
+until("disabled", is_status("disabled"))
+time.sleep(2)
+told["at the end"] = ask("www." + ZONE, "A")
+loading.clear()
+for thread in threads:
+    thread.join()
+if seen["failed"]:
+    # Why, for whoever reads it.
+    with open(FOLDER + "/unbound.log") as log:
+        sys.stderr.write("".join(line for line in log if "validation failure" in line))
+told["load"] = {"failed": seen["failed"], "insecure": seen["insecure"], "enough": seen["queries"] > 100}
+
+# Nobody's help, and the wrong password first.
+server = http.server.ThreadingHTTPServer((EDGE, REGISTRY), Registry)
+threading.Thread(target=server.serve_forever, daemon=True).start()
+password = write("password", "wrong\n")
+registry = ["dnssec", "registry", "set", "test", "--way", "dsu", "--url", f"http://{EDGE}:{REGISTRY}/1.0"]
+registry += ["--userid", "REG-1", "--password-file", password]
+run(PROGRAM, *registry)
+cli("enable")
+until("a refusal", lambda: "531" in (cli("status")["registry"]["failure"] or ""))
+write("password", "p&ss word\n")
+run(PROGRAM, *registry)
+until("active by the registry", is_status("active"))
+cli("disable")
+until("disabled by the registry", is_status("disabled"))
+told["registry"] = [Registry.calls[0], json.loads(run(PROGRAM, "dnssec", "finish", "--json"))["begun"]]
+end()
+print(json.dumps(told))
