@@ -63,6 +63,7 @@ const SOURCES: &[(&str, Reader)] = &[
     ("undo.rs", Reader::Of(&["undo"])),
     ("up.rs", Reader::Of(&["up"])),
     ("user.rs", Reader::Of(&["up"])),
+    ("zone/diff.rs", Reader::Of(&["zone"])),
     ("zone_file.rs", Reader::Of(&["zone"])),
 ];
 

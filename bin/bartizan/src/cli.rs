@@ -544,7 +544,8 @@ pub enum ZoneAction {
     Import(ZoneImport),
     /// The records of a zone as a file
     Export(ZoneExport),
-    /// What another server answers otherwise: before a move, nothing should differ
+    /// What another server answers otherwise: before a move, nothing should differ. Names that only it has are not found, but
+    /// for a few common ones
     Diff(ZoneDiff),
     /// What a registrar, a validator or a mail server would complain of
     Check {

@@ -30,7 +30,8 @@ fn told(traced: &Value) -> String {
         .filter(|(member, _)| traced[*member] == true)
         .map(|(_, word)| word)
         .collect();
-    lines.push(format!("{} {}, {} octets", bold(text(traced, "status")), flags.join(", "), traced["size"]));
+    let flags: String = flags.iter().map(|flag| format!(", {flag}")).collect();
+    lines.push(format!("{}{flags}, {} octets", bold(text(traced, "status")), traced["size"]));
     for record in each(traced, "records") {
         lines.push(format!(
             "  {:<11} {} {} {} {}",

@@ -248,7 +248,7 @@ mod tests {
             ),
             (
                 "'*': {type: CNAME, value: x.example.org., octodns: {cloudflare: {proxied: true, comment: why, tags: ['a:b']}}}",
-                &["*.example.com. 1 IN CNAME x.example.org. ; why cf_tags=cf-proxied:true,a:b"],
+                &["*.example.com. 1 IN CNAME x.example.org. ; why cf_tags=a:b,cf-proxied:true"],
             ),
             (
                 "'': {type: ALIAS, value: x.example.org.}",

@@ -138,6 +138,9 @@ fn octodns_with_its_default_configuration() {
     assert!(plan.contains("No changes were planned"), "{plan}\n{}", std::fs::read_to_string(&zone).unwrap());
 
     // The way back: what our own import makes of the file is what octoDNS would make of it.
+    // But for quotes inside of a text: those of a master file are another text to octoDNS.
+    let plain = std::fs::read_to_string(&zone).expect("a file of the test").replace(r#" \"c\""#, " c");
+    std::fs::write(&zone, plain).expect("a file of the test");
     finish(&mut edge.command(["zone", "delete", "octodns.example", "--yes"])).ok();
     let import = |words: &[&str]| finish(edge.command(["import", "octodns"]).arg(&zone).args(words));
     let nowhere = import(&[]);

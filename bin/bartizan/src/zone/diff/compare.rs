@@ -63,8 +63,11 @@ struct Set {
 }
 
 /// The zone as it is here.
-#[derive(Debug, Default)]
-pub struct Here(BTreeMap<Name, BTreeMap<u16, Set>>);
+#[derive(Debug)]
+pub struct Here {
+    apex: Name,
+    sets: BTreeMap<Name, BTreeMap<u16, Set>>,
+}
 
 /// The zone on its way here.
 pub struct Reading {
@@ -72,13 +75,11 @@ pub struct Reading {
     here: Here,
 }
 
-impl Default for Reading {
-    fn default() -> Reading {
-        Reading { reader: Reader::new(Name::root()), here: Here::default() }
-    }
-}
-
 impl Reading {
+    pub fn of(apex: Name) -> Reading {
+        Reading { reader: Reader::new(Name::root()), here: Here { apex, sets: BTreeMap::new() } }
+    }
+
     pub fn take(&mut self, piece: &[u8]) {
         let Reading { reader, here } = self;
         reader.take(piece, &mut |line| here.put(line));
@@ -101,7 +102,7 @@ impl Here {
             return;
         }
         let Ok(data) = RecordData::from_presentation(rtype, &entry.data, &entry.origin) else { return };
-        let set = self.0.entry(entry.owner).or_default().entry(rtype.0).or_default();
+        let set = self.sets.entry(entry.owner).or_default().entry(rtype.0).or_default();
         set.data.insert(data.presentation());
         let ttl = entry.ttl.and_then(|ttl| Ttl::new(ttl.into())).map_or(0, Ttl::served);
         set.ttl = if set.ttl == 0 { ttl } else { set.ttl.min(ttl) };
@@ -109,15 +110,16 @@ impl Here {
     }
 
     /// What is to be asked, in the order of names: every set of this zone, and what another server may have beside it.
-    pub fn questions(&self, apex: &Name) -> VecDeque<Question> {
+    pub fn questions(&self) -> VecDeque<Question> {
+        let apex = &self.apex;
         let common = COMMON.iter().filter_map(|name| Name::parse(&format!("{name}.{apex}")).ok());
-        let names: BTreeSet<Name> = self.0.keys().cloned().chain(common).chain([apex.clone()]).collect();
+        let names: BTreeSet<Name> = self.sets.keys().cloned().chain(common).chain([apex.clone()]).collect();
         let mut questions = VecDeque::new();
         for owner in names {
-            let sets = self.0.get(&owner);
+            let sets = self.sets.get(&owner);
             let mut rtypes: BTreeSet<u16> = sets.into_iter().flat_map(BTreeMap::keys).copied().collect();
-            // An alias is the answer to every question.
-            if !rtypes.contains(&RecordType::CNAME.0) {
+            // An alias is the answer to every question, and what is delegated is for others to say.
+            if !rtypes.contains(&RecordType::CNAME.0) && !self.is_delegated(&owner) {
                 let is_service = owner.labels().next().is_some_and(|label| label.starts_with(b"_"));
                 rtypes.extend(if is_service { &OF_SERVICES[..] } else { &OF_HOSTS }.iter().map(|rtype| rtype.0));
                 rtypes.extend(OF_THE_APEX.iter().filter(|_| owner == *apex).map(|rtype| rtype.0));
@@ -128,14 +130,29 @@ impl Here {
         questions
     }
 
+    /// Whether a name lies at or below a delegation: another server speaks for it with no authority either.
+    pub fn is_delegated(&self, owner: &Name) -> bool {
+        let mut next = Some(owner.clone());
+        while let Some(name) = next.filter(|name| name != &self.apex) {
+            if self.sets.get(&name).is_some_and(|sets| sets.contains_key(&RecordType::NS.0)) {
+                return true;
+            }
+            next = name.parent();
+        }
+        false
+    }
+
     /// How the answer to a question differs from what is here.
     pub fn compare(&self, question: &Question, message: &Message, with_ttl: bool) -> Option<Difference> {
         let Question { owner, rtype } = question;
+        // At and below a delegation its servers stand where a referral has them, with their addresses (RFC 1034 §4.3.2).
+        let referral =
+            if self.is_delegated(owner) { [&message.authority[..], &message.additional] } else { [&[][..]; 2] };
         let answered = |wanted: RecordType| {
-            let of_owner = message.answers.iter().filter(|record| record.owner == *owner && record.class == Class::IN);
-            of_owner.filter(move |record| record.rtype == wanted)
+            let all = message.answers.iter().chain(referral.into_iter().flatten());
+            all.filter(move |record| record.owner == *owner && record.class == Class::IN && record.rtype == wanted)
         };
-        let sets = self.0.get(owner);
+        let sets = self.sets.get(owner);
         let set = sets.and_then(|sets| sets.get(&rtype.0));
         let nothing = BTreeSet::new();
         let here = set.map_or(&nothing, |set| &set.data);

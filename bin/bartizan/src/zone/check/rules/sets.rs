@@ -24,7 +24,9 @@ pub fn look(zone: &View<'_>, findings: &mut Vec<Finding>) {
                 findings.push(finding.kind(rtype).source("RFC 2181 §5.2"));
             }
         }
-        if has(RecordType::CNAME) && sets.len() > 1 && !records.iter().any(|record| record.proxied) {
+        // At the apex its target's addresses are told in its place.
+        let hides = has(RecordType::CNAME) && owner != zone.apex && !records.iter().any(|record| record.proxied);
+        if hides && sets.len() > 1 {
             let what = "a CNAME stands beside other records, which nobody finds".to_owned();
             let remedy = "delete the CNAME, or the others".to_owned();
             let finding = Finding::new(Severity::Error, "cname-beside-data", owner, what, remedy);
@@ -46,7 +48,7 @@ pub fn look(zone: &View<'_>, findings: &mut Vec<Finding>) {
     }
     if zone.servers.len() < 2 {
         let what = format!("the zone has {} name server: many registrars want two", zone.servers.len());
-        let remedy = "start the edge with a second name under --ns, best at another PoP".to_owned();
+        let remedy = "give the zone a second name server, best at another PoP".to_owned();
         let finding = Finding::new(Severity::Warning, "one-server", zone.apex, what, remedy);
         findings.push(finding.kind(RecordType::NS).source("RFC 2182 §5"));
     }

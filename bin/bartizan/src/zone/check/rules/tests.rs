@@ -45,6 +45,7 @@ fn what_each_rule_complains_of() {
         (&[DMARC, "www A 9.9.9.9 ;60", "www AAAA 2600::1 ;600"], &[]),
         (&[DMARC, "www CNAME a.test.", "www TXT \"x\""], &["cname-beside-data www.zone.test"]),
         (&[DMARC, "www CNAME a.test. ;proxied", "www TXT \"x\""], &[]),
+        (&[DMARC, "@ CNAME a.test.", "@ MX 0 ."], &[]),
         (&[DMARC, &alone], &["ds-alone sub.zone.test"]),
         // Delegations: one server, and no glue; below the cut nothing is this zone's.
         (&[DMARC, "sub NS ns.a.test."], &["one-server sub.zone.test"]),

@@ -4,10 +4,11 @@ use super::*;
 
 const HERE: &str = "$ORIGIN zone.test.\n@ 300 IN A 192.0.2.1\nwww 300 IN CNAME zone.test.\n\
                     m 300 IN MX 10 Mail\nm 60 IN MX 20 mail\nt 300 IN TXT \"a;b\" c\n\
-                    p 300 IN A 192.0.2.7 ; cf_tags=cf-proxied:true\n";
+                    p 300 IN A 192.0.2.7 ; cf_tags=cf-proxied:true\n\
+                    sub 300 IN NS ns.sub\nns.sub 300 IN A 192.0.2.4\n";
 
 fn here() -> Here {
-    let mut reading = Reading::default();
+    let mut reading = Reading::of(name("@"));
     HERE.as_bytes().chunks(7).for_each(|piece| reading.take(piece));
     reading.end()
 }
@@ -72,18 +73,28 @@ fn what_differs() {
         });
         assert_eq!(told.unwrap_or_default(), expect, "{owner} {rtype} {answer:?}");
     }
+    // A referral, with the addresses of the servers.
+    let referral = || {
+        let records = message(&["sub 300 NS ns.sub", "ns.sub 300 A 192.0.2.4"]).answers;
+        let (authority, additional) = (records[..1].to_vec(), records[1..].to_vec());
+        Message { authoritative: false, authority, additional, ..message(&[]) }
+    };
+    for (owner, rtype) in [("sub", RecordType::NS), ("ns.sub", RecordType::A)] {
+        assert_eq!(here.compare(&Question { owner: name(owner), rtype }, &referral(), true), None, "{owner}");
+        assert!(here.compare(&Question { owner: name(owner), rtype }, &message(&[]), true).is_some(), "{owner}");
+    }
     let question = Question { owner: name("@"), rtype: RecordType::A };
     assert_eq!(here.compare(&question, &message(&["@ 60 A 192.0.2.1"]), false), None);
 }
 
 #[test]
 fn what_is_asked() {
-    let asked: Vec<String> = (here().questions(&name("@")).iter())
-        .map(|question| format!("{} {}", question.owner, question.rtype))
-        .collect();
+    let asked: Vec<String> =
+        (here().questions().iter()).map(|question| format!("{} {}", question.owner, question.rtype)).collect();
     for expect in ["zone.test CAA", "zone.test AAAA", "m.zone.test MX", "m.zone.test A", "_dmarc.zone.test TXT"] {
         assert!(asked.contains(&expect.to_owned()), "{expect}: {asked:?}");
     }
+    assert!(!asked.contains(&"sub.zone.test MX".to_owned()), "{asked:?}");
     // An alias is asked for alone.
     let of_www: Vec<_> = asked.iter().filter(|question| question.starts_with("www.")).collect();
     assert_eq!(of_www, ["www.zone.test CNAME"]);
