@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use self::rules::{Finding, Severity};
 use self::view::View;
 use crate::client::Api;
-use crate::failure::{Cause, Failure};
+use crate::failure::{Cause, Failure, cause};
 use crate::output::{Output, bad, one_line};
 use crate::zone::{by_name_or_id, shown, text};
 
@@ -24,6 +24,7 @@ pub async fn run(zone: &str, api: &Api, output: Output) -> anyhow::Result<()> {
     let apex = Name::parse(text(&zone, "name"))?;
     let mut findings = rules::look(&View::new(&apex, &servers, &records));
     findings.extend(unread);
+    findings.extend(dnssec(&zone, &apex, api).await?);
     findings.sort_by(|one, other| (one.severity, &one.owner).cmp(&(other.severity, &other.owner)));
     let document = json!({ "zone": text(&zone, "name"), "records": documents.len(), "findings": findings });
     output.result(&document, || {
@@ -39,6 +40,18 @@ pub async fn run(zone: &str, api: &Api, output: Output) -> anyhow::Result<()> {
         1 => Err(Failure::new(Cause::Failed, format!("{name}: one thing to mend")).into()),
         many => Err(Failure::new(Cause::Failed, format!("{name}: {many} things to mend")).into()),
     }
+}
+
+/// What is wrong with the zone's keys and the DS records of its parent, as the edge has seen them.
+async fn dnssec(zone: &Value, apex: &Name, api: &Api) -> anyhow::Result<Option<Finding>> {
+    let path = format!("/bartizan/zones/{}/dnssec", text(zone, "id"));
+    let signed = match api.get(&path).await {
+        Ok(signed) => signed,
+        // Whoever may look at records need not be able to look at keys.
+        Err(error) if matches!(cause(&error), Some(Cause::Refused | Cause::NotFound)) => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    Ok(rules::dnssec(apex, text(&signed, "status"), text(&signed, "next")))
 }
 
 /// The records, and a finding for each that this program does not understand: a newer edge may have types of its own.

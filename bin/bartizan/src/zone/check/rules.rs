@@ -90,5 +90,18 @@ pub fn look(zone: &View<'_>) -> Vec<Finding> {
     findings
 }
 
+/// What is wrong with a zone in this state of DNSSEC, and what is to be done next.
+pub fn dnssec(apex: &Name, status: &str, next: &str) -> Option<Finding> {
+    let (severity, what) = match status {
+        "error" => {
+            (Severity::Error, "the parent zone's DS records lead to none of the keys here: validators find nothing")
+        }
+        "pending" => (Severity::Note, "the zone is signed, and its parent zone does not say so yet"),
+        _ => return None,
+    };
+    let finding = Finding::new(severity, "dnssec", apex, what.to_owned(), next.to_owned());
+    Some(finding.kind(RecordType::DS).source("RFC 4035 §5.2"))
+}
+
 #[cfg(test)]
 mod tests;

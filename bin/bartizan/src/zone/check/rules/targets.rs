@@ -22,8 +22,34 @@ pub fn look(zone: &View<'_>, findings: &mut Vec<Finding>) {
                 false => zone.place(target),
             };
             findings.extend(verdict(record, target, found, glue));
+            if rtype == RecordType::CNAME && leads_back(zone, target) {
+                let what = format!("it leads to {target}, and from there back, without an end");
+                let remedy = "let one of them lead elsewhere".to_owned();
+                let finding = Finding::of(Severity::Error, "alias-loop", record, what, remedy);
+                findings.push(finding.source("RFC 1034 §3.6.2"));
+            }
         }
     }
+}
+
+/// Aliases that are followed to find one that leads back.
+const ALIASES_MAX: usize = 16;
+
+/// Whether the aliases from a name on come to no end inside of this zone.
+fn leads_back(zone: &View<'_>, target: &Name) -> bool {
+    let mut name = target;
+    for _ in 0..ALIASES_MAX {
+        let Place::Records(at) = zone.place(name) else { return false };
+        let alias = at.iter().find_map(|record| match &record.data {
+            RecordData::Cname(target) if !record.proxied => Some(target),
+            _ => None,
+        });
+        match alias {
+            Some(next) => name = next,
+            None => return false,
+        }
+    }
+    true
 }
 
 /// The host that a record leads to.

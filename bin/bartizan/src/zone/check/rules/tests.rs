@@ -53,6 +53,7 @@ fn what_each_rule_complains_of() {
         (&[DMARC, "sub NS ns.a.test.", "sub NS ns.sub", "ns.sub A 9.9.9.9"], &[]),
         (&[DMARC, "sub NS ns.a.test.", "sub NS ns.b.test.", "www CNAME deep.sub"], &[]),
         // Where things lead.
+        (&[DMARC, "a CNAME b", "b CNAME a"], &["alias-loop a.zone.test", "alias-loop b.zone.test"]),
         (&[DMARC, "www CNAME gone"], &["target-missing www.zone.test"]),
         (&[DMARC, "www CNAME gone ;proxied"], &[]),
         (&[DMARC, "www CNAME deep.x", "*.x A 9.9.9.9"], &[]),
@@ -84,6 +85,16 @@ fn what_each_rule_complains_of() {
     ] {
         let expect: BTreeSet<String> = expect.iter().map(|text| (*text).to_owned()).collect();
         assert_eq!(complaints(records), expect, "{records:?}");
+    }
+}
+
+#[test]
+fn states_of_dnssec() {
+    let apex = Name::parse("zone.test").unwrap();
+    for (status, expect) in
+        [("error", Some(Severity::Error)), ("pending", Some(Severity::Note)), ("active", None), ("disabled", None)]
+    {
+        assert_eq!(dnssec(&apex, status, "next").map(|finding| finding.severity), expect, "{status}");
     }
 }
 
