@@ -13,6 +13,11 @@ fn certbot_gets_a_certificate_for_a_zone_and_all_below() {
     finish(&mut edge.command(["zone", "create", "acme.example"])).ok();
     let words = ["token", "create", "certbot", "--can", "dns", "--zone", "acme.example"];
     let token = finish(&mut edge.command(words)).ok();
+    certbot(&edge, "acme.example", token.trim());
+}
+
+/// A certificate for a zone and all below, with this token.
+pub(crate) fn certbot(edge: &Edge, zone: &str, token: &str) {
     let file = |name: &str| edge.folder().join(name).to_string_lossy().into_owned();
     let write = |name: &str, text: &str| std::fs::write(file(name), text).expect("a file of the test");
 
@@ -34,21 +39,21 @@ fn certbot_gets_a_certificate_for_a_zone_and_all_below() {
     let mut pebble = Program::start("pebble", &mut pebble);
     pebble.line("where it listens", |line| line.contains("ACME directory available").then_some(()));
 
-    write("token.ini", &format!("dns_cloudflare_api_token = {}\n", token.trim()));
+    write("token.ini", &format!("dns_cloudflare_api_token = {}\n", token));
     let mut certbot = Command::new(python_with_sdk().with_file_name("certbot"));
     certbot.args(["certonly", "--non-interactive", "--agree-tos", "--register-unsafely-without-email"]);
     certbot.args(["--server", &format!("https://localhost:{}/dir", acme.port())]);
     certbot.args(["--dns-cloudflare", "--dns-cloudflare-credentials", &file("token.ini")]);
-    certbot.args(["--dns-cloudflare-propagation-seconds", "0", "-d", "acme.example", "-d", "*.acme.example"]);
+    certbot.args(["--dns-cloudflare-propagation-seconds", "0", "-d", zone, "-d", &format!("*.{zone}")]);
     for folder in ["config", "work", "logs"] {
         certbot.args([&format!("--{folder}-dir"), &file(folder)]);
     }
     certbot.env("CLOUDFLARE_BASE_URL", edge.api_url()).env("REQUESTS_CA_BUNDLE", &certificate);
     finish(&mut certbot).ok();
 
-    let chain = file("config/live/acme.example/fullchain.pem");
+    let chain = file(&format!("config/live/{zone}/fullchain.pem"));
     let names = finish(Command::new("openssl").args(["x509", "-noout", "-ext", "subjectAltName", "-in", &chain])).ok();
-    assert!(names.contains("DNS:*.acme.example") && names.contains("DNS:acme.example"), "{names}");
+    assert!(names.contains(&format!("DNS:*.{zone}")) && names.contains(&format!("DNS:{zone}")), "{names}");
     // The challenges are gone.
-    assert!(edge.dig(&["_acme-challenge.acme.example", "TXT"]).answers().is_empty());
+    assert!(edge.dig(&[&format!("_acme-challenge.{zone}"), "TXT"]).answers().is_empty());
 }

@@ -14,13 +14,13 @@ use tempfile::TempDir;
 const PASSPHRASE: &str = "correct horse battery staple";
 
 /// An edge's owner at the command line, with the passphrase in the environment.
-fn command(home: &Path, words: &[&str]) -> Command {
+pub(crate) fn command(home: &Path, words: &[&str]) -> Command {
     let mut command = bartizan(home);
     command.env("BARTIZAN_BACKUP_PASSPHRASE", PASSPHRASE).args(words);
     command
 }
 
-fn text(path: &Path) -> &str {
+pub(crate) fn text(path: &Path) -> &str {
     path.to_str().expect("our folders have plain names")
 }
 
@@ -38,7 +38,7 @@ fn names(folder: &Path) -> Vec<String> {
     names
 }
 
-fn certificate(edge: &Edge, host: &str) -> String {
+pub(crate) fn certificate(edge: &Edge, host: &str) -> String {
     let shown =
         finish(Command::new("openssl").args(["s_client", "-connect", &edge.https().to_string(), "-servername", host]));
     let (_, rest) = shown.out.split_once("-----BEGIN CERTIFICATE-----").expect("a certificate");
