@@ -79,8 +79,8 @@ pub struct Tally {
     pub late: u64,
     pub no_key: u64,
     pub over_budget: u64,
-    /// Batches for which the clock said a time that was over.
-    pub clock_back: u64,
+    /// Batches for which the clock said a time that it had jumped to.
+    pub clock_doubted: u64,
 }
 
 /// The signatures of one worker.
@@ -123,7 +123,7 @@ impl Signer {
         self.now = match self.clock.read(wall, now) {
             Reading::Believed(time) => time,
             Reading::Doubted(time) => {
-                self.tally.clock_back += 1;
+                self.tally.clock_doubted += 1;
                 time
             }
         };
@@ -238,7 +238,7 @@ enum Age {
     Fresh,
     /// Valid, and to be renewed.
     Late,
-    /// Not valid, or not valid yet: the clock was set back.
+    /// Not valid, or not valid yet: the clock was wrong for a while.
     Useless,
 }
 

@@ -72,11 +72,11 @@ pub(crate) enum Event {
     /// The key did not open.
     SignatureNoKey,
     SignatureOverBudget,
-    /// A batch for which the clock said a time that was over.
-    ClockBack,
+    /// A batch for which the clock said a time that it had jumped to.
+    ClockDoubted,
 }
 
-const EVENTS: usize = Event::ClockBack as usize + 1;
+const EVENTS: usize = Event::ClockDoubted as usize + 1;
 
 /// The counters of one worker, for one transport and family.
 #[derive(Debug)]
@@ -148,7 +148,7 @@ impl Tally {
             return;
         }
         static NO_KEY: Rarely = Rarely::new();
-        static CLOCK_BACK: Rarely = Rarely::new();
+        static CLOCK_DOUBTED: Rarely = Rarely::new();
         if signed.no_key > 0
             && let Some(times) = NO_KEY.turn()
         {
@@ -157,12 +157,12 @@ impl Tally {
                 "the key of a signed zone does not open, so what needs a new signature is refused; see `bartizan doctor`"
             );
         }
-        if signed.clock_back > 0
-            && let Some(times) = CLOCK_BACK.turn()
+        if signed.clock_doubted > 0
+            && let Some(times) = CLOCK_DOUBTED.turn()
         {
             tracing::error!(
                 times,
-                "the clock went back: signatures are made for the time that it was, for an hour at most"
+                "the clock jumped: signatures are made for the time before the jump and what has passed since, for an hour at most"
             );
         }
         for (event, count) in [
@@ -171,7 +171,7 @@ impl Tally {
             (Event::SignatureLate, signed.late),
             (Event::SignatureNoKey, signed.no_key),
             (Event::SignatureOverBudget, signed.over_budget),
-            (Event::ClockBack, signed.clock_back),
+            (Event::ClockDoubted, signed.clock_doubted),
         ] {
             self.add(event, count as usize);
         }
@@ -262,9 +262,9 @@ impl Measured for Counters {
                 by("outcome", &signatures),
             ),
             Metric::counter(
-                "bartizan_dns_clock_back",
-                "Batches of queries for which the clock said a time that was over",
-                Sample::one(event(Event::ClockBack)),
+                "bartizan_dns_clock_doubted",
+                "Batches of queries for which the clock said a time that it had jumped to",
+                Sample::one(event(Event::ClockDoubted)),
             ),
             Metric::counter(
                 "bartizan_dns_connections_refused",

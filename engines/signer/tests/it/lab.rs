@@ -60,7 +60,7 @@ pub(crate) struct Worker {
 }
 
 /// When workers begin, in seconds since 1970.
-pub(crate) const START: u64 = 1_700_000_000;
+pub(crate) const START: u64 = 1_800_000_000;
 
 impl Worker {
     pub(crate) fn new(budget: Budget) -> Worker {
