@@ -8,7 +8,7 @@
 //! ```
 //! A zone is signed from the answer on; whoever validates knows it when the parent has the DS record. It goes without
 //! signatures only when the parent has none any more and nobody remembers one, or by `force`. What the parent has is asked
-//! of its servers ([`crate::keeper`]). DS records there that lead to no key of the zone are `error`, and a problem of the edge.
+//! of its servers ([`crate::keeper`]), for that once more: what they had before it was switched off does not count. DS records there that lead to no key of the zone are `error`, and a problem of the edge.
 
 mod shown;
 
@@ -403,14 +403,14 @@ fn switched_off(
                      force nobody who validates finds the zone until it is gone"
                 )));
             }
+            if document.state == state_text(DnssecState::On) {
+                document.state = state_text(DnssecState::Ending).to_owned();
+            }
         }
         Some(Err(why)) if wish.status == Some(Switch::OffNow) => {
             return Err(Fault::DnssecParent.because(format!("{why}; force turns DNSSEC off all the same")));
         }
-        _ => {}
-    }
-    if document.state == state_text(DnssecState::On) {
-        document.state = state_text(DnssecState::Ending).to_owned();
+        _ => kept::end_unasked(&mut document),
     }
     keeping.settle(document)
 }
@@ -572,7 +572,7 @@ impl Change {
 }
 
 /// Undoes a change of a zone's DNSSEC: all but its keys, which go on as they are. One that was switched on ends, as if it
-/// were switched off. Why it cannot be, or what fails.
+/// were switched off, and nobody had asked its parent yet. Why it cannot be, or what fails.
 pub(crate) fn put_back(
     here: &Here<'_>,
     change: &mut Change,
@@ -580,11 +580,12 @@ pub(crate) fn put_back(
     now: StoredDnssec,
 ) -> Result<Result<(), Error>, &'static str> {
     const NO_KEYS: &str = "was switched off, and its keys are kept nowhere: switch it on again";
-    let off = state_text(DnssecState::Off);
-    let new = match before {
-        None => StoredDnssec { state: state_text(DnssecState::Ending).to_owned(), ..now.clone() },
+    let (off, ending) = (state_text(DnssecState::Off), state_text(DnssecState::Ending));
+    let mut new = match before {
+        None if now.state == off => return Err("is off already"),
+        None => now.clone(),
         Some(before) if (before.state == off) == (now.state == off) => StoredDnssec {
-            state: before.state.clone(),
+            state: if before.state == ending { now.state.clone() } else { before.state.clone() },
             denial: before.denial.clone(),
             ksk_days: before.ksk_days,
             zsk_days: before.zsk_days,
@@ -592,6 +593,9 @@ pub(crate) fn put_back(
         },
         Some(_) => return Err(NO_KEYS),
     };
+    if before.is_none_or(|before| before.state == ending) {
+        kept::end_unasked(&mut new);
+    }
     if new == now {
         return Err("exchanges its keys by itself, and has none of before");
     }

@@ -37,7 +37,7 @@ use board::{Board, Pressing, Sent};
 use kept::Keeping;
 
 /// For the change log.
-const INTERFACE: &str = "dnssec";
+pub(crate) const INTERFACE: &str = "dnssec";
 
 /// Zones that are read in one go, and whose steps are one revision.
 const PIECE: usize = 500;

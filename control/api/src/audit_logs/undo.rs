@@ -28,6 +28,7 @@ use crate::caller::Caller;
 use crate::dns_records::{Changed, ImportMode};
 use crate::error::{Error, Fault};
 use crate::extract::{Body, Patience};
+use crate::keeper;
 use crate::permission::Permission;
 use crate::reply::Reply;
 use crate::state::Api;
@@ -38,6 +39,9 @@ const OBJECTS_MAX: usize = 10_000;
 
 /// The code of the message that says what does not come back.
 const ENDED_MESSAGE: u32 = 10_428;
+
+/// Entries of a zone's DNSSEC that are looked through for what somebody did: the edge makes a few with each exchanged key.
+const KEEPER_ENTRIES: usize = 64;
 
 /// Bytes of documents that an answer shows.
 const SHOWN_BYTES: usize = 4 << 20;
@@ -288,6 +292,7 @@ fn changed_since(view: &View, object: &Object) -> Result<Option<String>, Error> 
         // Deleted tunnels stay as documents.
         (false, Some(rev)) if rev == object.rev => None,
         (false, None) => None,
+        (true, Some(_)) if is_left_to_keeper(view, object)? => None,
         (_, Some(rev)) => Some(format!("changed by revision {rev}")),
         (true, None) => {
             let last = view.0.audit(&AuditOf::Object(object.id()), AuditRange::ALL, Direction::Descending, 8)?;
@@ -298,6 +303,18 @@ fn changed_since(view: &View, object: &Object) -> Result<Option<String>, Error> 
             })
         }
     })
+}
+
+/// Whether all that was done since to a zone's DNSSEC is what the edge does by itself: it notes what the parent has, and
+/// exchanges keys, and neither is put back.
+fn is_left_to_keeper(view: &View, object: &Object) -> Result<bool, Error> {
+    if object.key.kind() != Kind::Dnssec {
+        return Ok(false);
+    }
+    let of = AuditOf::Object(object.id());
+    let entries = view.0.audit(&of, AuditRange::ALL, Direction::Descending, KEEPER_ENTRIES)?;
+    let mut entries = entries.into_iter().filter(|entry| entry.key == object.key);
+    Ok(entries.find(|entry| entry.interface != keeper::INTERFACE).is_some_and(|entry| entry.place.rev() == object.rev))
 }
 
 /// What is done to each object, and with what.

@@ -74,6 +74,15 @@ pub(crate) fn parse(zone: &Zone, document: &StoredDnssec) -> Result<ZoneDnssec, 
     ZoneDnssec::parse(document).map_err(|error| damaged(&Key::dnssec(zone.id), &error))
 }
 
+/// A zone that is signed is to go without signatures, and nobody could ask its parent. What that was seen to have before does
+/// not count any more: a DS record may have come since.
+pub(crate) fn end_unasked(document: &mut StoredDnssec) {
+    if document.state == state_text(DnssecState::On) {
+        document.state = state_text(DnssecState::Ending).to_owned();
+        document.parent.since = None;
+    }
+}
+
 impl Keeping<'_> {
     /// Signs a zone that is not signed.
     pub(crate) fn begin(&self, beginning: Beginning, parent: StoredParent) -> Result<StoredDnssec, Error> {

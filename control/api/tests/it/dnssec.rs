@@ -117,6 +117,7 @@ fn one_switch_signs_a_zone() {
     assert!(places.is_sorted() && places[0].is_some(), "{text}");
 
     // Once more it is nothing new.
+    signed.until("asked", |signed| signed.details()["parent"]["since"].is_string());
     let revision = edge.revision();
     assert_eq!(edge.call("PATCH", &signed.dialect, r#"{"status":"active"}"#).result()["key_tag"], json!(tag));
     assert_eq!(edge.revision(), revision);
@@ -233,6 +234,9 @@ fn nobody_knows_what_a_silent_parent_has() {
     let zone = edge.new_zone("silent.test");
     let signed = Signed::new(&edge, &zone);
     edge.call("PATCH", &signed.dialect, r#"{"status":"active"}"#).result();
+    signed.until("asked", |signed| signed.details()["parent"]["since"].is_string());
+    // That it had no DS record says nothing of now.
+    resolver.has(&parent("silent.test 300 DS 5 13 2 AABB"));
     resolver.becomes(Manner::Fails);
     assert_eq!(edge.call("DELETE", &signed.dialect, "").verdict(), "400 1153");
     let ending = edge.call("PATCH", &signed.dialect, r#"{"status":"disabled"}"#);
@@ -244,8 +248,18 @@ fn nobody_knows_what_a_silent_parent_has() {
     );
     signed.checked();
     assert!(signed.details()["parent"]["failure"].as_str().unwrap().contains("no resolver answers"));
+    // Once more it is nothing new, and the parent is as silent.
+    assert_eq!(edge.call("PATCH", &signed.dialect, r#"{"status":"disabled"}"#).result()["status"], "pending-disabled");
     assert_eq!(edge.call("DELETE", &format!("{}?force=true", signed.dialect), "").result(), json!(""));
     assert_eq!(signed.status(), "disabled");
+
+    let zone = edge.new_zone("again.test");
+    let signed = Signed::new(&edge, &zone);
+    edge.call("PATCH", &signed.dialect, r#"{"status":"active"}"#).result();
+    edge.call("PATCH", &signed.dialect, r#"{"status":"disabled"}"#).result();
+    assert_eq!(signed.status(), "pending-disabled");
+    resolver.becomes(Manner::Answers);
+    assert_eq!(signed.checked_or_off(), "disabled", "there was never a DS record");
 }
 
 /// The domain is cut off for whoever validates: the loudest thing that there is.
@@ -358,6 +372,33 @@ fn what_is_undone() {
     assert_eq!(refused.verdict(), "400 10423", "{}", refused.text);
     assert_eq!(undo(gone, true).verdict(), "200");
     assert_eq!(signed.status(), "disabled");
+}
+
+/// Nobody asks the parent for an undo: the zone stays signed until the keeper has.
+#[test]
+fn an_undone_switch_waits_for_the_parent() {
+    let (edge, resolver) = edge(1);
+    for (name, ds, expect) in [
+        ("back.test", "", "disabled"),
+        // It came after the parent was asked last.
+        ("late.test", "late.test 300 DS 5 13 2 AABB", "error"),
+    ] {
+        let zone = edge.new_zone(name);
+        edge.settle();
+        let signed = Signed::new(&edge, &zone);
+        let on = edge.revision() + 1;
+        edge.call("PATCH", &signed.dialect, r#"{"status":"active"}"#).result();
+        signed.until("asked", |signed| signed.details()["parent"]["since"].is_string());
+        resolver.has(&parent(ds));
+        resolver.becomes(Manner::Fails);
+        // What the keeper noted is no change of somebody's.
+        assert_eq!(edge.post("/bartizan/undo", &json!({"revision": on}).to_string()).verdict(), "200", "{name}");
+        assert_eq!(signed.status(), "pending-disabled", "{name}");
+        resolver.becomes(Manner::Answers);
+        assert_eq!(signed.checked_or_off(), expect, "{name}");
+        let undone = edge.post("/bartizan/undo", &json!({"revision": on}).to_string());
+        assert_eq!(undone.verdict(), "400 10424", "{name}: {}", undone.text);
+    }
 }
 
 /// What cannot be read is not taken for a zone without signatures.
