@@ -327,13 +327,16 @@ impl Keeper {
         Ok(())
     }
 
-    /// Sends the registry the DS records that it shall have, if it takes them so and has others.
+    /// Sends the registry the DS records that it shall have, if it takes them so and has others. A call replaces all, and anybody
+    /// may make a zone of any name: so none is made where one of them is somebody else's, or the zone is not delegated here.
     fn send(&self, zone: &Zone, dnssec: &ZoneDnssec, seen: &Seen, stop: &Stop) {
         let keeping = Keeping { zone, seal: &self.seal, pace: self.pace, now: now() };
-        let Some(wanted) = keeping.wanted(dnssec).filter(|wanted| seen.any != *wanted || seen.all != *wanted) else {
+        let Some(wanted) = keeping.wanted(dnssec) else { return };
+        if seen.any == wanted && seen.all == wanted {
+            self.board.fits(zone.id);
             return;
-        };
-        let last = self.board.watched(zone.id).sent;
+        }
+        let Watched { sent: last, taken, .. } = self.board.watched(zone.id);
         let is_sent = |sent: &Sent| {
             let again = if sent.failure.is_some() { SEND_AGAIN } else { SENT_BELIEVED };
             sent.ds == wanted && now() < after(sent.on, again / self.pace)
@@ -350,12 +353,20 @@ impl Keeper {
                 return;
             }
         };
-        let Some(runtime) = &self.runtime else { return };
+        if let Some(other) = seen.any.iter().find(|ds| !taken.contains(ds) && !dnssec.is_led_to(ds, &zone.name)) {
+            let failure = format!(
+                "the parent zone has a DS record of a key that is not this zone's ({other}), which is neither replaced nor \
+                 deleted from here: have the registrar remove it"
+            );
+            tracing::warn!(zone = %zone.name, failure, "the registry is not sent the zone's DS records");
+            // Of these, not of those that are wanted: when it is gone nothing waits for another hour.
+            self.board.sent(zone.id, Sent { on: now(), ds: seen.any.clone(), failure: Some(failure.into()) });
+            return;
+        }
+        let (Some(runtime), Some(key)) = (&self.runtime, dnssec.announced()) else { return };
         let sending = async {
-            // A DS record of a key that nobody is shown cuts the zone off.
-            if let Some(key) = dnssec.announced().filter(|_| !wanted.is_empty())
-                && !self.parents.shows_key(&zone.name, key.public.dnskey()).await.map_err(|error| error.to_string())?
-            {
+            // A DS record of a key that nobody is shown cuts the zone off; and a domain that is served elsewhere is not ours.
+            if !self.parents.shows_key(&zone.name, key.public.dnskey()).await.map_err(|error| error.to_string())? {
                 return Err("resolvers are not shown the key: is the zone delegated to this edge?".to_owned());
             }
             let sent = dsu.replace(&zone.name, &wanted).await.map_err(|error| error.to_string());

@@ -168,6 +168,11 @@ impl ZoneDnssec {
         any.iter().any(Ds::is_followed) && (self.state == DnssecState::Off || self.led_to(any, apex).is_empty())
     }
 
+    /// Whether a DS record is of one of its keys.
+    pub fn is_led_to(&self, ds: &Ds, apex: &ZoneName) -> bool {
+        self.keys.iter().any(|key| key.public.role().signs_keys() && ds.is_of(&key.public, apex))
+    }
+
     /// The keys that DS records lead to.
     fn led_to(&self, ds: &[Ds], apex: &ZoneName) -> Vec<usize> {
         let leads = |key: &HeldKey| key.public.role().signs_keys() && ds.iter().any(|ds| ds.is_of(&key.public, apex));

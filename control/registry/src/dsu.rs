@@ -287,48 +287,10 @@ fn encode(value: &str, form: &mut String) {
 
 #[cfg(test)]
 mod tests {
-    use std::io::{Read, Write};
-    use std::net::TcpListener;
-    use std::sync::mpsc;
-
+    use bartizan_lab::registry::{self, answer};
     use bartizan_names::Name;
 
     use super::*;
-
-    /// A registry that answers each call with the next of these, and hands out what it was sent.
-    fn registry(answers: Vec<String>) -> (String, mpsc::Receiver<String>) {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let url = format!("http://{}/1.0", listener.local_addr().unwrap());
-        let (sent, seen) = mpsc::channel();
-        std::thread::spawn(move || {
-            for answer in answers {
-                let (mut stream, _) = listener.accept().unwrap();
-                let (mut request, mut piece) = (Vec::new(), [0; 4_096]);
-                loop {
-                    let len = stream.read(&mut piece).unwrap();
-                    request.extend_from_slice(&piece[..len]);
-                    let text = String::from_utf8_lossy(&request).into_owned();
-                    let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
-                    let length = head
-                        .to_lowercase()
-                        .split("content-length: ")
-                        .nth(1)
-                        .map(|rest| rest.lines().next().unwrap().parse::<usize>().unwrap());
-                    if Some(body.len()) == length {
-                        sent.send(format!("{}\n{body}", head.lines().next().unwrap())).unwrap();
-                        break;
-                    }
-                }
-                stream.write_all(answer.as_bytes()).unwrap();
-            }
-        });
-        (url, seen)
-    }
-
-    fn answer(status: &str, fault: Option<u16>) -> String {
-        let fault = fault.map(|fault| format!("X-DSU: {fault}\r\n")).unwrap_or_default();
-        format!("HTTP/1.1 {status}\r\ncontent-type: text/plain\r\n{fault}content-length: 3\r\n\r\nno\n")
-    }
 
     fn zone() -> ZoneName {
         ZoneName::new(Name::parse("xn--bl-wia.dk").unwrap()).unwrap()
@@ -337,7 +299,7 @@ mod tests {
     #[tokio::test]
     async fn calls_as_the_specification_has_them() {
         let ok = answer("200 OK", None);
-        let (url, seen) = registry(vec![ok.clone(), ok.clone(), ok]);
+        let (url, seen) = registry::start(vec![ok.clone(), ok.clone(), ok]);
         let dsu = Dsu::at(&url, "ABCD1234-DK", "p&ss=w rd").unwrap();
         let (one, two): (Ds, Ds) = ("7 13 2 AABB".parse().unwrap(), "8 8 1 0102".parse().unwrap());
         let head = "POST /1.0 HTTP/1.1\nuserid=ABCD1234-DK&password=p%26ss%3Dw+rd&domain=xn--bl-wia.dk";
@@ -365,7 +327,7 @@ mod tests {
             answer("400 x", Some(499)),
             answer("400 x", None),
         ]);
-        let (url, _seen) = registry(answers);
+        let (url, _seen) = registry::start(answers);
         let dsu = Dsu::at(&url, "u", "p").unwrap();
         let ds: Ds = "7 13 2 AABB".parse().unwrap();
         for fault in DsuFault::ALL {

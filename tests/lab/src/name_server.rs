@@ -170,6 +170,11 @@ fn parse_record(line: &str) -> Record {
             let byte = |at| u8::from_str_radix(&digest[at..at + 2], 16).unwrap();
             head.chain(types).chain((0..digest.len()).step_by(2).map(byte)).collect()
         }
+        // Any other type (RFC 3597 §5): its length, and its octets in hex.
+        (_, ["\\#", _, hex]) => {
+            let byte = |at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap();
+            (0..hex.len()).step_by(2).map(byte).collect()
+        }
         _ => panic!("{line}"),
     };
     Record { owner: Name::parse(owner).unwrap(), ttl: ttl.parse().unwrap(), rtype: rtype.parse().unwrap(), rdata }

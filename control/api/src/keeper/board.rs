@@ -34,6 +34,8 @@ pub(crate) struct Watched {
     pub(crate) failure: Option<Arc<str>>,
     /// What was sent to the registry last.
     pub(crate) sent: Option<Sent>,
+    /// And what it took last: these are ours there, though their key may be gone.
+    pub(crate) taken: Vec<Ds>,
 }
 
 /// A call of a registry.
@@ -105,7 +107,17 @@ impl Board {
     /// Notes that a registry was called for a zone.
     pub(super) fn sent(&self, zone: ZoneId, sent: Sent) {
         if let Some(place) = self.lock().watched.get_mut(&zone) {
+            if sent.failure.is_none() {
+                place.watched.taken.clone_from(&sent.ds);
+            }
             place.watched.sent = Some(sent);
+        }
+    }
+
+    /// Notes that nothing is to be sent: what failed once is over.
+    pub(super) fn fits(&self, zone: ZoneId) {
+        if let Some(place) = self.lock().watched.get_mut(&zone) {
+            place.watched.sent.take_if(|sent| sent.failure.is_some());
         }
     }
 

@@ -1,12 +1,15 @@
 //! DNSSEC of zones: the switch, what the parent has, and keys that are exchanged.
 
+use std::sync::mpsc::TryRecvError;
 use std::time::{Duration, Instant};
 
 use bartizan_api::router;
-use bartizan_lab::{Manner, NameServer};
+use bartizan_lab::{Manner, NameServer, registry};
 use bartizan_names::ZoneId;
 use bartizan_observed::What;
 use bartizan_store::{Key, Kind};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::{Value, json};
 
 use crate::edge::{Edge, commit, put};
@@ -59,6 +62,28 @@ impl<'e> Signed<'e> {
     /// What it is after the parent was asked.
     fn checked(&self) -> String {
         self.edge.post(&format!("{}/check", self.own), "").result()["status"].as_str().unwrap().to_owned()
+    }
+
+    /// The line for whoever serves the zone of its first key.
+    fn dnskey(&self) -> String {
+        let line = self.details()["keys"][0]["dnskey"].as_str().unwrap().to_owned();
+        let words: Vec<&str> = line.split(' ').collect();
+        let [name, _, "IN", "DNSKEY", flags, "3", algorithm, key] = words[..] else { panic!("{line}") };
+        let flags = flags.parse::<u16>().unwrap().to_be_bytes();
+        let rdata = [&flags[..], &[3, algorithm.parse().unwrap()], &BASE64.decode(key).unwrap()].concat();
+        format!("{} 60 DNSKEY \\# {} {}", name.trim_end_matches('.'), rdata.len(), hex::encode(rdata))
+    }
+
+    /// Waits until the keeper has looked at it once more, and has found this to be wrong with the registry.
+    fn until_refused(&self, why: &str) {
+        // The first one may have begun before what the test did last.
+        for _ in 0..2 {
+            let last = self.details()["registry"]["sent_on"].clone();
+            self.until(why, |signed| {
+                let registry = &signed.details()["registry"];
+                registry["sent_on"] != last && registry["failure"].as_str().is_some_and(|told| told.contains(why))
+            });
+        }
     }
 
     /// The keys as `role stage`, in order.
@@ -424,6 +449,63 @@ fn keys_that_cannot_be_read() {
     assert_eq!(edge.call("DELETE", &format!("{}?force=true", signed.dialect), "").verdict(), "200");
     assert_eq!(signed.status(), "disabled");
     assert!(edge.store.read().unwrap().list_kind(Kind::Dnssec, 9).unwrap().is_empty());
+}
+
+/// A call of a registry replaces what others have put there, by the edge's password: whoever makes a zone of their domain's name
+/// does not get that far.
+#[test]
+fn a_registry_keeps_what_is_of_others() {
+    const OTHERS: &str = "not this zone's";
+    let (edge, resolver) = edge(QUICK);
+    let (url, calls) = registry::start(vec![registry::answer("200 OK", None); 3]);
+    let way = json!({"way": "dsu", "url": url, "userid": "REG-1", "password": "hush-hush"});
+    edge.call("PUT", "/bartizan/registries/test", &way.to_string()).result();
+    let next_call = || calls.recv_timeout(Duration::from_secs(60)).unwrap();
+    let switch = |signed: &Signed<'_>, status: &str| {
+        edge.call("PATCH", &signed.dialect, &json!({"status": status}).to_string()).result()
+    };
+
+    // Delegated elsewhere, and signed there.
+    let zone = edge.new_zone("victim.test");
+    let victim = Signed::new(&edge, &zone);
+    let foreign = |name: &str| format!("{name} 300 DS 5 13 2 AABB");
+    resolver.has(&parent(&foreign("victim.test")));
+    switch(&victim, "active");
+    victim.until_refused(OTHERS);
+    switch(&victim, "disabled");
+    victim.until_refused(OTHERS);
+    // It is signed here as well (RFC 8901 §2.1): what the others have stays.
+    switch(&victim, "active");
+    let both = format!("{}\n{}", foreign("victim.test"), victim.dnskey());
+    resolver.has(&parent(&both));
+    victim.until_refused(OTHERS);
+    assert_eq!(calls.try_recv(), Err(TryRecvError::Empty));
+    edge.call("DELETE", &format!("{}?force=true", victim.dialect), "").result();
+
+    let zone = edge.new_zone("own.test");
+    let own = Signed::new(&edge, &zone);
+    let ds = switch(&own, "active")["ds"].clone();
+    own.until_refused("not shown the key");
+    resolver.has(&parent(&own.dnskey()));
+    let call = next_call();
+    assert!(
+        call.contains(&format!("domain=own.test&keytag1={}&", at_parent(&ds).split(' ').nth(3).unwrap())),
+        "{call}"
+    );
+    let there = format!("{}\n{}", own.dnskey(), at_parent(&ds));
+    resolver.has(&parent(&format!("{there}\n{}", foreign("own.test"))));
+    own.until_refused(OTHERS);
+    resolver.has(&parent(&there));
+    own.until("well", |own| own.details()["registry"]["failure"].is_null());
+    assert_eq!(own.status(), "active");
+    // It moves away, or its servers are not asked.
+    resolver.has(&parent(&at_parent(&ds)));
+    switch(&own, "disabled");
+    own.until_refused("not shown the key");
+    assert_eq!(calls.try_recv(), Err(TryRecvError::Empty));
+    resolver.has(&parent(&there));
+    let call = next_call();
+    assert!(call.contains("domain=own.test&keytag1=DELETE_DS&"), "{call}");
 }
 
 /// How DS records get into a parent: whoever sets it tells a password, which nobody is told again.
