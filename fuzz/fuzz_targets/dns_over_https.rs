@@ -10,7 +10,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use bartizan_authority::{NameContent, Proxied, RecordSet, ZoneFacts, Zones};
 use bartizan_exchange::DnsAnswerer;
 use bartizan_live::Live;
-use bartizan_names::{Name, RecordType, ZoneName};
+use bartizan_names::{Name, Phishing, RecordType, ZoneName};
 use bartizan_plane_dns::{Config, Counters, answerers};
 use bartizan_wire::dns::Message;
 use libfuzzer_sys::fuzz_target;
@@ -43,6 +43,8 @@ fn zones() -> Zones {
         soa_rname: name("dns.example"),
         paused: false,
         dnssec: None,
+        http2: true,
+        phishing: Phishing::No,
     });
     for (owner, rtype, rdata) in [
         ("www.example", RecordType::A, vec![192, 0, 2, 1]),

@@ -5,7 +5,7 @@
 
 use std::net::IpAddr;
 
-use bartizan_firewall::{Firewall, Level, Rule, Source};
+use bartizan_firewall::{Coverage, Firewall, Level, Rule, Source};
 use bartizan_names::{RuleId, ZoneId, AccessMode, AccessTarget};
 use libfuzzer_sys::fuzz_target;
 
@@ -21,7 +21,7 @@ fuzz_target!(|input: &[u8]| {
         }
         let mode = if number % 2 == 0 { AccessMode::Block } else { AccessMode::Whitelist };
         let id = RuleId::from_bytes((number as u128).to_be_bytes());
-        edit.put(&Rule { id, level: Level::User, zone: None, mode, target });
+        edit.put(&Rule { id, level: Level::User, coverage: Coverage::Everywhere, mode, target });
     }
     let firewall = edit.finish();
     let zone = ZoneId::from_bytes([0; 16]);
