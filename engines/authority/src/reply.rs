@@ -175,10 +175,11 @@ impl<'r, 'a> Reply<'r, 'a> {
     pub(crate) fn end(self, verdict: Verdict) -> Verdict {
         match self.unsigned {
             None => verdict,
-            // Who asks too often is told to prove over TCP who it is.
+            // Who asks too often is told to prove over TCP who it is. There it is not asked to come again: what is wrong is
+            // that there are no signatures just now, which the error says.
             Some(Unsigned::OverBudget) => {
                 self.answer.cut();
-                verdict
+                Verdict { error: Some(ExtendedError::NOT_READY), ..verdict }
             }
             Some(Unsigned::NoKey) => {
                 self.answer.clear();

@@ -3,6 +3,10 @@
 //! A signature costs as much as fifty answers. Whoever asks for random names makes us sign each time, so this work is
 //! rationed by source and in all, and what is over the ration is not signed. Signatures that are kept already cost no
 //! ration, and those of names that exist have one of their own: a flood of random names takes nothing from them.
+//!
+//! A source whose address may be forged has another ration than the same one with a proof, so that nobody can use up
+//! what belongs to somebody else. One that is at the other end of a connection has none of its own: it goes on while there
+//! is something left for all, for whoever was told to come back by a connection must get an answer there.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -17,7 +21,7 @@ pub struct Budget {
     pub lasting: u32,
     /// For all sources, of names that only the question made.
     pub passing: u32,
-    /// For one source, of both.
+    /// For one source, of each, and as much again for who proves that it is this source.
     pub source: u32,
 }
 
@@ -34,17 +38,32 @@ impl Budget {
     pub const UNLIMITED: Budget = Budget { lasting: u32::MAX, passing: u32::MAX, source: u32::MAX };
 }
 
+/// What says that a query came from the address that it names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// Nothing: it may be forged.
+    Claimed,
+    /// A cookie that was sent there before.
+    Proven,
+    /// The connection by which it came.
+    Connected,
+}
+
 /// Who asks: one network, as far as we can tell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Source(u64);
+pub struct Source {
+    network: u64,
+    origin: Origin,
+}
 
 impl Source {
     /// A network of 256 IPv4 addresses or an IPv6 site of 256 networks: who has one address of it may use the others.
-    pub fn of(address: IpAddr) -> Source {
-        match address.to_canonical() {
-            IpAddr::V4(v4) => Source(u64::from(v4.to_bits() >> 8)),
-            IpAddr::V6(v6) => Source((v6.to_bits() >> 72) as u64 | 1 << 63),
-        }
+    pub fn of(address: IpAddr, origin: Origin) -> Source {
+        let network = match address.to_canonical() {
+            IpAddr::V4(v4) => u64::from(v4.to_bits() >> 8),
+            IpAddr::V6(v6) => (v6.to_bits() >> 72) as u64 | 1 << 63,
+        };
+        Source { network, origin }
     }
 }
 
@@ -89,14 +108,20 @@ impl Rations {
             Lasting::Yes => (&mut self.lasting, self.budget.lasting),
             Lasting::No => (&mut self.passing, self.budget.passing),
         };
-        let slot = Fingerprint::begin(self.seed, source.0).number(0).0[0] as usize % SOURCES;
-        let own = &mut self.sources[slot];
-        let may = all.has_room(self.now) && own.has_room(self.now);
-        if may {
-            all.count(self.now, rate);
+        if !all.has_room(self.now) {
+            return false;
+        }
+        if source.origin != Origin::Connected {
+            let sort = u64::from(source.origin == Origin::Proven) << 1 | u64::from(lasting == Lasting::Yes);
+            let slot = Fingerprint::begin(self.seed, source.network).number(sort).0[0] as usize % SOURCES;
+            let own = &mut self.sources[slot];
+            if !own.has_room(self.now) {
+                return false;
+            }
             own.count(self.now, self.budget.source);
         }
-        may
+        all.count(self.now, rate);
+        true
     }
 }
 
@@ -120,8 +145,15 @@ impl Meter {
 mod tests {
     use super::*;
 
+    /// An address, with `cookie` or `connection` behind it if that proves it.
     fn source(text: &str) -> Source {
-        Source::of(text.parse().unwrap())
+        let (address, proof) = text.split_once(' ').unwrap_or((text, ""));
+        let origin = match proof {
+            "cookie" => Origin::Proven,
+            "connection" => Origin::Connected,
+            _ => Origin::Claimed,
+        };
+        Source::of(address.parse().unwrap(), origin)
     }
 
     /// How many of so many tries are granted.
@@ -131,18 +163,23 @@ mod tests {
 
     #[test]
     fn rations_by_source_and_in_all() {
-        let mut rations = Rations::new(Budget { lasting: 100, passing: 20, source: 10 }, 7);
+        let mut rations = Rations::new(Budget { lasting: 100, passing: 17, source: 10 }, 7);
         rations.advance(Duration::from_secs(9));
         for (what, who, lasting, expect) in [
             ("one source", "192.0.2.1", Lasting::No, 10),
             ("its neighbour has the same ration", "192.0.2.200", Lasting::No, 0),
-            ("also for names that exist", "192.0.2.1", Lasting::Yes, 0),
-            ("another source", "198.51.100.1", Lasting::No, 10),
+            ("another for names that exist", "192.0.2.1", Lasting::Yes, 10),
+            ("one that it proves to be is another source", "192.0.2.1 cookie", Lasting::No, 7),
             ("nothing is left for random names", "2001:db8::1", Lasting::No, 0),
+            ("not even by a connection", "2001:db8::1 connection", Lasting::No, 0),
             ("but for names that exist", "2001:db8::1", Lasting::Yes, 10),
             ("a site is one source", "2001:db8:0:ff::1", Lasting::Yes, 0),
             ("another site", "2001:db8:0:100::1", Lasting::Yes, 10),
             ("an IPv4 address in disguise", "::ffff:192.0.2.9", Lasting::Yes, 0),
+            ("whom a cookie proves", "192.0.2.1 cookie", Lasting::Yes, 10),
+            ("and no more than others", "192.0.2.1 cookie", Lasting::Yes, 0),
+            ("a connection has what is left for all", "192.0.2.1 connection", Lasting::Yes, 50),
+            ("and no more", "192.0.2.1 connection", Lasting::Yes, 10),
         ] {
             assert_eq!(granted(&mut rations, who, lasting, 50), expect, "{what}");
         }

@@ -28,7 +28,7 @@ mod signer;
 mod zone_keys;
 
 pub use algorithm::{Algorithm, Digest};
-pub use budget::{Budget, Source};
+pub use budget::{Budget, Origin, Source};
 pub use denial::{Denial, NXNAME, SHOTGUN_TYPES, nsec, successor};
 pub use ds::{Ds, DsError};
 pub use key::{KeyError, KeyPair, NewKey, generate};

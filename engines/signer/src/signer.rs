@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bartizan_names::RecordType;
 
-use crate::budget::{Budget, Rations, Source};
+use crate::budget::{Budget, Origin, Rations, Source};
 use crate::cache::Cache;
 use crate::canonical::Arranger;
 use crate::clock::{Clock, Reading};
@@ -109,7 +109,7 @@ impl Signer {
             rations: Rations::new(limits.budget, seed),
             clock: Clock::default(),
             now: 0,
-            source: Source::of(std::net::Ipv4Addr::UNSPECIFIED.into()),
+            source: Source::of(std::net::Ipv4Addr::UNSPECIFIED.into(), Origin::Claimed),
             arranger: Arranger::default(),
             message: Vec::new(),
             tally: Tally::default(),

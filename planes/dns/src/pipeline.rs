@@ -15,7 +15,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use bartizan_authority::{Authority, BATCH_MAX, Question, Scratch, Signing, Step, Trail};
 use bartizan_dns_guard::{Held, Rates};
-use bartizan_signer::{Limits, Signer, Source, Tally};
+use bartizan_signer::{Limits, Signer, Tally};
 use bartizan_wire::dns::{Added, Query, Rcode};
 
 use crate::Config;
@@ -241,7 +241,7 @@ fn leave<'c>(
         return ControlFlow::Break(End::Silent(Silence::Short));
     };
     if head.edns.is_some_and(|edns| edns.dnssec_ok) {
-        signing.signer.set_source(Source::of(client)); // whose ration of new signatures it is
+        signing.signer.set_source(addressee.source()); // whose ration of new signatures it is
     }
     let verdict = authority.answer(question, signing, &mut answer, trail);
     let verdict = counted.admit(addressee, &mut answer, verdict)?; // may shorten it: TC, BADCOOKIE; may be silent

@@ -6,8 +6,8 @@ use std::time::Duration;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, ED25519, UnparsedPublicKey};
 use bartizan_names::{Name, RecordType, ZoneName};
 use bartizan_signer::{
-    Algorithm, Budget, Duties, KeyPair, Lasting, Limits, NewKey, PrivateKey, PublicKey, RecordSet, Role, Signature,
-    Signer, Source, Validity, ZoneKey, generate,
+    Algorithm, Budget, Duties, KeyPair, Lasting, Limits, NewKey, Origin, PrivateKey, PublicKey, RecordSet, Role,
+    Signature, Signer, Source, Validity, ZoneKey, generate,
 };
 
 pub(crate) const SIGNS: Duties = Duties { published: true, signs: true, announced: true };
@@ -80,7 +80,7 @@ impl Worker {
     }
 
     pub(crate) fn ask_from(&mut self, address: &str) {
-        self.signer.set_source(Source::of(address.parse().unwrap()));
+        self.signer.set_source(Source::of(address.parse().unwrap(), Origin::Claimed));
     }
 
     /// The signature of one A record with this last octet.

@@ -5,6 +5,7 @@ use std::ops::ControlFlow;
 
 use bartizan_authority::{Subject, Verdict};
 use bartizan_dns_guard::{self as guard, Answered, Kind, Limits, Proof, Rates};
+use bartizan_signer::{Origin, Source};
 use bartizan_wire::dns::{Answer, Authoritative, Rcode};
 
 use crate::pipeline::{End, Exchange, Silence, Transport};
@@ -13,8 +14,8 @@ use crate::pipeline::{End, Exchange, Silence, Transport};
 #[derive(Clone, Copy)]
 pub(crate) struct Addressee {
     client: IpAddr,
-    /// A connection proves it, or a cookie does.
-    is_proven: bool,
+    /// What proves it.
+    origin: Origin,
     /// It showed a cookie of its own.
     has_cookie: bool,
     query_bytes: usize,
@@ -23,12 +24,28 @@ pub(crate) struct Addressee {
 impl Addressee {
     #[inline]
     pub(crate) fn of(exchange: &Exchange<'_>, cookie: Option<Proof>) -> Addressee {
+        let origin = match (exchange.transport, cookie) {
+            (Transport::Tcp | Transport::Tls | Transport::Https, _) => Origin::Connected,
+            (Transport::Udp, Some(Proof::Proven)) => Origin::Proven,
+            (Transport::Udp, _) => Origin::Claimed,
+        };
         Addressee {
             client: exchange.client.ip(),
-            is_proven: exchange.transport != Transport::Udp || cookie == Some(Proof::Proven),
+            origin,
             has_cookie: cookie.is_some(),
             query_bytes: exchange.query.len(),
         }
+    }
+
+    /// Whose ration of new signatures its answer takes from.
+    #[inline]
+    pub(crate) fn source(&self) -> Source {
+        Source::of(self.client, self.origin)
+    }
+
+    /// Whether it is no victim of whoever sent the query.
+    fn is_proven(&self) -> bool {
+        self.origin != Origin::Claimed
     }
 }
 
@@ -50,7 +67,7 @@ impl Counted<'_> {
         answer: &mut Answer<'_>,
         verdict: Verdict,
     ) -> ControlFlow<End, Verdict> {
-        if to.is_proven {
+        if to.is_proven() {
             return ControlFlow::Continue(verdict);
         }
         let (kind, subject) = match verdict.subject {
@@ -80,7 +97,7 @@ impl Counted<'_> {
     /// The same for what ended before it was a question. It is no longer than its query, so a short answer is this one.
     pub(crate) fn admit_fault(&mut self, exchange: &Exchange<'_>, end: End) -> End {
         let to = Addressee::of(exchange, None);
-        if to.is_proven || matches!(end, End::Silent(_)) {
+        if to.is_proven() || matches!(end, End::Silent(_)) {
             return end;
         }
         let answered = Answered { kind: Kind::Error, subject: 0, excess: 0 };

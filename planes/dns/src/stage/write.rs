@@ -20,10 +20,11 @@ pub(crate) fn begin<'a>(exchange: &'a mut Exchange<'_>, head: &'a Head<'a>, adde
 pub(crate) fn end(mut answer: Answer<'_>, verdict: Verdict, transport: Transport) -> End {
     let Verdict { mut rcode, mut authoritative, mut error, .. } = verdict;
     if answer.is_truncated() && transport != Transport::Udp {
-        // The set is larger than a message can be. TC asks for TCP (RFC 2181 §9): over TCP it would make the client ask
-        // again, over and over.
+        // The set is larger than a message can be, unless another reason is told: too many signatures were asked for. TC
+        // asks for TCP (RFC 2181 §9): over TCP it would make the client ask again, over and over.
         answer.clear();
-        (rcode, authoritative, error) = (Rcode::SERVFAIL, Authoritative::No, Some(ExtendedError::OTHER));
+        (rcode, authoritative) = (Rcode::SERVFAIL, Authoritative::No);
+        error = error.or(Some(ExtendedError::OTHER));
     }
     if let Some(error) = error {
         answer.explain(error);

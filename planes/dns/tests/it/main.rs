@@ -4,6 +4,7 @@ mod allocations;
 mod guard;
 mod outside;
 mod pipeline;
+mod rations;
 mod tls;
 
 use std::io::{Read, Write};

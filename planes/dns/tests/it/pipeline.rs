@@ -13,19 +13,21 @@ const EDE: u16 = 15;
 
 pub(crate) struct Pipeline {
     pub(crate) config: Config,
-    worker: Worker,
+    pub(crate) worker: Worker,
+    /// When all queries come, if not as they do.
+    pub(crate) now: Option<Now>,
 }
 
 impl Pipeline {
     pub(crate) fn new() -> Pipeline {
-        Pipeline { config: config(1), worker: Worker::default() }
+        Pipeline { config: config(1), worker: Worker::default(), now: None }
     }
 
     pub(crate) fn serve(&mut self, client: &str, transport: Transport, query: &[u8]) -> (End, Vec<u8>) {
         let mut reply = vec![0xee; TCP_ANSWER_MAX];
         let client: SocketAddr = client.parse().unwrap();
         let mut exchanges = [Exchange::new(client, transport, query, &mut reply)];
-        serve(&mut exchanges, &self.config, &mut self.worker, Now::read());
+        serve(&mut exchanges, &self.config, &mut self.worker, self.now.unwrap_or_else(Now::read));
         let end = exchanges[0].end;
         if let End::Reply { len, .. } = end {
             reply.truncate(len);
