@@ -1,4 +1,4 @@
-//! Answers go out and are counted: a batch of datagrams by one call, all answers of a connection by one write.
+//! Answers go out: a batch of datagrams by one call, all answers of a connection by one write.
 
 use std::net::UdpSocket;
 
@@ -7,7 +7,7 @@ use bartizan_net::{Inbox, Outbox};
 use crate::counters::{Event, Tally};
 use crate::pipeline::End;
 
-/// Sends the answers that lie in `outbox` to those who asked.
+/// Sends the answers that lie in `outbox` to those who asked, and counts those that the system refuses.
 pub(crate) fn send_datagrams(socket: &UdpSocket, inbox: &Inbox, outbox: &mut Outbox, ends: &[End], tally: &Tally) {
     for (slot, end) in ends.iter().enumerate() {
         let len = match end {
@@ -17,7 +17,6 @@ pub(crate) fn send_datagrams(socket: &UdpSocket, inbox: &Inbox, outbox: &mut Out
         outbox.set_len(slot, len);
     }
     let sent = outbox.reply(socket, inbox);
-    tally.add_ends(ends.iter().copied());
     tally.add(Event::Unsent, sent.failed);
 }
 

@@ -116,7 +116,12 @@ pub fn start_with(sockets: Sockets, live: &Live<Config>, counters: &Counters, si
 
 /// Answers for planes that are asked over HTTPS, from what is in force in `live`.
 pub fn answerers(live: &Live<Config>, counters: &Counters) -> Arc<dyn DnsAnswerers> {
-    Arc::new(ingress::https::Answerers { live: live.clone(), counters: counters.clone() })
+    answerers_with(live, counters, Limits::default())
+}
+
+/// The same with other limits of what each of their threads may keep and make of signatures, as for [`start_with`].
+pub fn answerers_with(live: &Live<Config>, counters: &Counters, signatures: Limits) -> Arc<dyn DnsAnswerers> {
+    Arc::new(ingress::https::Answerers { live: live.clone(), counters: counters.clone(), signatures })
 }
 
 impl Plane {

@@ -1,9 +1,9 @@
 //! The only way queries become answers. Read it to learn the order of the steps.
 //!
 //! ```text
-//! parse ─► admit ─┐                                  ┌─► options ─► cookie ─► find ─► rate ─► write
-//! parse ─► admit ─┼─ load what all of them ask for ──┼─► options ─► cookie ─► find ─► rate ─► write
-//! parse ─► admit ─┘  (waits for memory overlap)      └─► options ─► cookie ─► find ─► rate ─► write
+//! port ─► parse ─┐                                  ┌─► options ─► cookie ─► find ─► rate ─► write ─┐
+//! port ─► parse ─┼─ load what all of them ask for ──┼─► options ─► cookie ─► find ─► rate ─► write ─┼─ send, count
+//! port ─► parse ─┘  (waits for memory overlap)      └─► options ─► cookie ─► find ─► rate ─► write ─┘
 //! ```
 //! What is decided without records comes before the look-up ([`arrive`]), for all of a batch; the rest behind it
 //! ([`leave`]), where a step may look at the answer. A step passes the exchange on or ends it, and calls no other.
@@ -15,10 +15,11 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use bartizan_authority::{Authority, BATCH_MAX, Question, Scratch, Signing, Step, Trail};
 use bartizan_dns_guard::{Held, Rates};
-use bartizan_signer::{Limits, Signer, Tally};
+use bartizan_signer::{Limits, Signer};
 use bartizan_wire::dns::{Added, Query, Rcode};
 
 use crate::Config;
+use crate::counters;
 use crate::stage::rate::{Addressee, Counted};
 use crate::stage::{admit, cookie, options, parse, write};
 
@@ -134,17 +135,29 @@ impl Worker {
     pub(crate) fn held(&self) -> &Held {
         self.rates.held()
     }
-
-    /// What was signed since this was called last.
-    pub(crate) fn signed(&mut self) -> Tally {
-        self.signing.signer.take_tally()
-    }
 }
 
 impl Default for Worker {
     fn default() -> Worker {
         Worker::new(Limits::default())
     }
+}
+
+/// Answers queries, hands the answers to `send`, and counts: those that it took, from the first one, and what they cost.
+/// Every ingress comes this way, so that nothing is answered uncounted.
+///
+/// Hot: once a batch.
+pub(crate) fn serve_counted(
+    exchanges: &mut [Exchange<'_>],
+    config: &Config,
+    worker: &mut Worker,
+    tally: &counters::Tally,
+    send: impl FnOnce(&[Exchange<'_>]) -> usize,
+) {
+    serve(exchanges, config, worker, Now::read());
+    let taken = send(exchanges);
+    tally.add_ends(exchanges.iter().take(taken).map(|exchange| exchange.end));
+    tally.add_signed(worker.signing.signer.take_tally());
 }
 
 /// Answers queries with one snapshot; each finds its end in its exchange.

@@ -6,24 +6,26 @@ use std::time::Duration;
 
 use bartizan_exchange::{DnsAnswer, DnsAnswerer, DnsAnswerers};
 use bartizan_live::{Live, Reader};
+use bartizan_signer::Limits;
 use bartizan_wire::dns::{TCP_ANSWER_MAX, lifetime};
 use bytes::Bytes;
 
 use crate::Config;
 use crate::counters::{Counters, Family, Tally};
-use crate::pipeline::{self, End, Exchange, Now, Transport};
+use crate::pipeline::{self, End, Exchange, Transport};
 
 /// What makes one for each thread of another plane.
 pub(crate) struct Answerers {
     pub(crate) live: Live<Config>,
     pub(crate) counters: Counters,
+    pub(crate) signatures: Limits,
 }
 
 impl DnsAnswerers for Answerers {
     fn answerer(&self) -> Box<dyn DnsAnswerer> {
         Box::new(Answerer {
             config: self.live.reader(),
-            worker: Box::default(),
+            worker: Box::new(pipeline::Worker::new(self.signatures)),
             reply: vec![0; TCP_ANSWER_MAX].into(),
             v4: self.counters.worker(Transport::Https, Family::V4),
             v6: self.counters.worker(Transport::Https, Family::V6),
@@ -44,10 +46,9 @@ impl DnsAnswerer for Answerer {
         // Which port it was says nothing: a request is not what a connection is.
         let client = SocketAddr::new(client, 0);
         let mut exchanges = [Exchange::new(client, Transport::Https, message, &mut self.reply)];
-        pipeline::serve(&mut exchanges, &self.config.take().value, &mut self.worker, Now::read());
-        let [Exchange { end, .. }] = exchanges;
         let tally = if client.is_ipv4() { &self.v4 } else { &self.v6 };
-        tally.add_ends([end].into_iter());
+        pipeline::serve_counted(&mut exchanges, &self.config.take().value, &mut self.worker, tally, |all| all.len());
+        let [Exchange { end, .. }] = exchanges;
         let End::Reply { len, .. } = end else { return None };
         let message = Bytes::copy_from_slice(&self.reply[..len]);
         let lifetime = Duration::from_secs(lifetime(&message).unwrap_or_default().into());

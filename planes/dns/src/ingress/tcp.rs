@@ -25,7 +25,7 @@ use tokio::task::LocalSet;
 use tokio::time::{self, MissedTickBehavior};
 
 use crate::counters::{Counters, Event, Family, Tally};
-use crate::pipeline::{self, End, Exchange, Now, Transport};
+use crate::pipeline::{self, End, Exchange, Transport};
 use crate::{Config, egress};
 
 /// What a connection may send before we answer, lengths included: about a hundred pipelined queries. No useful query is
@@ -494,30 +494,29 @@ impl Visit {
             _ if frames.is_too_long() => Then::Close,
             _ => Then::Wait,
         };
-        pipeline::serve(&mut exchanges[..count], &config.take().value, worker, Now::read());
         let mut bytes = 0;
         let mut written = 0;
         let mut kept = false;
-        for exchange in &exchanges[..count] {
-            match exchange.end {
-                End::Silent(_) => {
-                    then = Then::Close;
-                    break;
+        pipeline::serve_counted(&mut exchanges[..count], &config.take().value, worker, &self.tally, |exchanges| {
+            for exchange in exchanges {
+                match exchange.end {
+                    End::Silent(_) => {
+                        then = Then::Close;
+                        return written + 1;
+                    }
+                    // What is not written now is answered again when the client has read this, and counted then.
+                    End::Reply { len, .. } if written > 0 && output.len() + len > OUTPUT_MAX => {
+                        then = Then::More;
+                        break;
+                    }
+                    End::Reply { len, .. } => egress::push_frame(output, &exchange.reply[..len]),
                 }
-                // What is not written now is answered again when the client has read this.
-                End::Reply { len, .. } if written > 0 && output.len() + len > OUTPUT_MAX => {
-                    then = Then::More;
-                    break;
-                }
-                End::Reply { len, .. } => egress::push_frame(output, &exchange.reply[..len]),
+                bytes += LENGTH_BYTES + exchange.query.len();
+                kept |= exchange.kept;
+                written += 1;
             }
-            bytes += LENGTH_BYTES + exchange.query.len();
-            kept |= exchange.kept;
-            written += 1;
-        }
-        let counted = written + usize::from(then == Then::Close && written < count);
-        self.tally.add_ends(exchanges[..counted].iter().map(|exchange| exchange.end));
-        self.tally.add_signed(worker.signed());
+            written
+        });
         Batch { bytes, queries: written as u64, kept, then }
     }
 }

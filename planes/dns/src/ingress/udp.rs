@@ -14,7 +14,7 @@ use bartizan_signer::Limits;
 use bartizan_wire::dns::UDP_ANSWER_MAX;
 
 use crate::counters::{Counters, Event, Family, Tally};
-use crate::pipeline::{self, End, Exchange, Now, Silence, Transport};
+use crate::pipeline::{self, End, Exchange, Silence, Transport};
 use crate::{Config, egress};
 
 /// Bytes that are read of a datagram. A query with every option that clients send has less than 400 bytes. A longer one
@@ -90,13 +90,14 @@ impl Worker {
                 let reply = slots.next().unwrap_or_default();
                 Exchange::new(client, Transport::Udp, self.inbox.datagram(slot), reply)
             });
-            pipeline::serve(&mut exchanges[..count], config, &mut self.worker, Now::read());
-            for (end, exchange) in ends.iter_mut().zip(&exchanges[..count]) {
-                *end = exchange.end;
-            }
+            pipeline::serve_counted(&mut exchanges[..count], config, &mut self.worker, &self.tally, |exchanges| {
+                for (end, exchange) in ends.iter_mut().zip(exchanges) {
+                    *end = exchange.end;
+                }
+                count
+            });
         }
         egress::send_datagrams(&self.socket, &self.inbox, &mut self.outbox, &ends[..count], &self.tally);
-        self.tally.add_signed(self.worker.signed());
         let held = self.worker.held();
         if *held != self.held {
             self.tally.held(held);

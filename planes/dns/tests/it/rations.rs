@@ -1,11 +1,12 @@
 //! Rations of new signatures in the pipeline, without sockets.
 
-use bartizan_plane_dns::{CookieSecret, CookieSecrets, Limits, Now, Transport, Worker};
+use bartizan_live::Live;
+use bartizan_plane_dns::{CookieSecret, CookieSecrets, Counters, Limits, Now, Transport, Worker, answerers_with};
 use bartizan_signer::Budget;
 use bartizan_wire::dns::{Class, Edns, Message, Options, Rcode, write_query};
 
-use crate::name;
 use crate::pipeline::Pipeline;
+use crate::{config, count, name};
 
 /// Extended errors (RFC 8914 §4), and cookies (RFC 7873 §4).
 const EDE: u16 = 15;
@@ -14,7 +15,7 @@ const COOKIE: u16 = 10;
 const RESOLVER: &str = "192.0.2.9:53000";
 
 /// In which time stands still: no ration is filled up again.
-fn pipeline(budget: Budget) -> Pipeline {
+pub(crate) fn pipeline(budget: Budget) -> Pipeline {
     let mut pipeline = Pipeline::new();
     pipeline.config.cookies = Some(CookieSecrets::new(CookieSecret::new([7; 16]), None));
     pipeline.config.limits = "off".parse().unwrap();
@@ -23,12 +24,15 @@ fn pipeline(budget: Budget) -> Pipeline {
     pipeline
 }
 
-/// Asks for a signed A record, and shows a cookie if there is one.
-fn ask(pipeline: &mut Pipeline, transport: Transport, owner: &str, cookie: &[u8]) -> Message {
+/// For records with their signatures; it shows a cookie if there is one.
+pub(crate) fn query(owner: &str, rtype: &str, cookie: &[u8]) -> Vec<u8> {
     let options = if cookie.is_empty() { Vec::new() } else { [&[0, 10, 0, cookie.len() as u8][..], cookie].concat() };
     let edns = Edns { dnssec_ok: true, options: Options::parse(&options).unwrap(), ..Edns::of_size(1232) };
-    let query = write_query(9, &name(owner), "A".parse().unwrap(), Class::IN, Some(edns));
-    let (_, reply) = pipeline.serve(RESOLVER, transport, &query);
+    write_query(9, &name(owner), rtype.parse().unwrap(), Class::IN, Some(edns))
+}
+
+fn ask(pipeline: &mut Pipeline, transport: Transport, owner: &str, cookie: &[u8]) -> Message {
+    let (_, reply) = pipeline.serve(RESOLVER, transport, &query(owner, "A", cookie));
     Message::parse(&reply).unwrap()
 }
 
@@ -94,4 +98,28 @@ fn a_forged_source_takes_no_other_s_ration() {
     ] {
         assert_eq!(word(&ask(&mut pipeline, Transport::Udp, owner, cookie)), expect, "{what}");
     }
+}
+
+/// Over HTTPS within the same limits, and counted as elsewhere.
+#[test]
+fn signatures_over_https_are_counted() {
+    let counters = Counters::default();
+    let limits = Limits { budget: Budget { passing: 1, ..Budget::default() }, ..Limits::default() };
+    let answerers = answerers_with(&Live::new(config(1)), &counters, limits);
+    let mut answerer = answerers.answerer();
+    let mut ask = |owner| {
+        let answer = answerer.answer("192.0.2.9".parse().unwrap(), &query(owner, "A", b"")).unwrap();
+        word(&Message::parse(&answer.message).unwrap())
+    };
+    assert_eq!(["www.signed", "www.signed"].map(&mut ask), ["signed", "signed"]);
+    let denials = ["x1.signed", "x2.signed", "x3.signed"].map(&mut ask);
+    assert!(denials.contains(&"SERVFAIL Some(14)".to_owned()), "{denials:?}");
+    let of = |outcome| count(&counters, "bartizan_dns_signatures", &[("outcome", outcome)]);
+    // Of the address, and of the SOA record and the name of a denial.
+    assert!(
+        of("made") >= 3 && of("kept") >= 1 && of("over_budget") >= 1,
+        "{:?}",
+        ["made", "kept", "over_budget"].map(of)
+    );
+    assert_eq!(count(&counters, "bartizan_dns_queries", &[("transport", "https"), ("family", "ipv4")]), 5);
 }
