@@ -82,6 +82,8 @@ pub(crate) fn resolve<'z>(
         }
         Some(location) => match chase(authority, qtype, Chain::of(key.name), location, reply) {
             End::Said(rcode) => Verdict::authoritative(rcode, subject(location, key.hash, reply.is_denial())),
+            End::Denied(rcode) => Verdict::authoritative(rcode, Subject::Denial(location.zone.into())),
+            End::Redirected(rcode) => Verdict::authoritative(rcode, Subject::Wildcard(location.zone.into())),
             End::Referred { cut } => Verdict::referral(cut),
             End::Unknown => Verdict::refused(Rcode::SERVFAIL, ExtendedError::NOT_READY),
         },
@@ -97,19 +99,25 @@ pub(crate) fn resolve<'z>(
 enum End {
     /// With what we say.
     Said(Rcode),
+    /// With what we say, which is that there is nothing: also where that does not fit, or is not signed.
+    Denied(Rcode),
+    /// With what a DNAME makes of the name that was asked for.
+    Redirected(Rcode),
     /// With others to be asked; the hash of the name that they answer for.
     Referred { cut: u64 },
     /// It is not known yet what is to be said.
     Unknown,
 }
 
-/// What an answer is about. Names that follow from a wildcard or a DNAME are as many as somebody likes to make up.
+/// What an answer is about. Names that follow from a wildcard are as many as somebody likes to make up, and so are those
+/// that are not there, whatever else is said of them (their NSEC record, or that it does not fit).
 fn subject(location: Location<'_>, name: u64, is_denial: bool) -> Subject {
     let zone = u64::from(location.zone);
     match location.node {
         _ if is_denial => Subject::Denial(zone),
         Node::Exact(_) => Subject::Name(name),
-        Node::Wildcard(_) | Node::Implied | Node::Missing => Subject::Wildcard(zone),
+        Node::Wildcard(_) => Subject::Wildcard(zone),
+        Node::Implied | Node::Missing => Subject::Denial(zone),
     }
 }
 
@@ -160,7 +168,11 @@ fn chase<'z: 'n, 'n>(
             Some(Turn::Cut(_)) => return so_far,
             Some(Turn::Dname(owner, dname)) => {
                 reply.trail.note(|| Step::Redirected { owner: told(owner.name()) });
-                return redirect(authority, qtype, chain, owner, dname, reply);
+                let is_asked = chain.is_empty();
+                return match redirect(authority, qtype, chain, owner, dname, reply) {
+                    End::Said(rcode) | End::Denied(rcode) if is_asked => End::Redirected(rcode),
+                    end => end,
+                };
             }
             None => {}
         }
@@ -172,7 +184,10 @@ fn chase<'z: 'n, 'n>(
             }
         }
         match find(authority, location, qtype) {
-            Find::Nothing => return End::Said(deny(authority, qtype, location, &chain, reply)),
+            Find::Nothing => {
+                let rcode = deny(authority, qtype, location, &chain, reply);
+                return if chain.is_empty() { End::Denied(rcode) } else { End::Said(rcode) };
+            }
             Find::Unknown if chain.is_empty() => return End::Unknown,
             Find::Unknown => return so_far,
             Find::Alias(set) => {

@@ -1,9 +1,11 @@
 //! Cookies and limits in the pipeline, without sockets.
 
 use bartizan_plane_dns::{CookieSecret, CookieSecrets, End, Silence, Transport};
+use bartizan_signer::Budget;
 use bartizan_wire::dns::{Message, Rcode};
 
 use crate::pipeline::{Pipeline, query};
+use crate::rations;
 
 /// The option of cookies (RFC 7873 §4).
 const COOKIE: u16 = 10;
@@ -142,6 +144,30 @@ fn what_counts_together() {
     ] {
         let (end, reply) = pipeline.serve(RESOLVER, Transport::Udp, &query(question, b""));
         assert_eq!(word(end, &reply), expect, "{question}");
+    }
+}
+
+/// Names that are not there count as denials, however that is said; those that something stands for do not.
+#[test]
+fn what_is_no_name_is_a_denial() {
+    for (what, names, rtype, passing, expect) in [
+        ("a denial with its proof", "signed", "A", 1_000, "answer answer - -"),
+        ("without room in the ration of signatures", "signed", "A", 1, "answer tc - -"),
+        ("the proof itself", "signed", "NSEC", 1_000, "answer answer - -"),
+        ("signatures of what is not there", "signed", "RRSIG", 1, "answer tc - -"),
+        ("not signed", "example", "A", 1, "NXDOMAIN NXDOMAIN - -"),
+        ("a wildcard without such records", "wild.signed", "MX", 1, "answer tc - -"),
+        ("a wildcard", "wild.signed", "A", 1_000, "answer answer answer -"),
+        ("a tree that is elsewhere", "tree.example", "A", 1, "answer answer answer -"),
+    ] {
+        let mut pipeline = rations::pipeline(Budget { passing, ..Budget::default() });
+        pipeline.config.limits = "answers=1,wildcards=3,denials=2,slip=0".parse().unwrap();
+        let mut ask = |number| {
+            let query = rations::query(&format!("x{number}.{names}"), rtype, b"");
+            let (end, reply) = pipeline.serve(RESOLVER, Transport::Udp, &query);
+            word(end, &reply)
+        };
+        assert_eq!((0..4).map(&mut ask).collect::<Vec<_>>().join(" "), expect, "{what}");
     }
 }
 

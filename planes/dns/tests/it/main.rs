@@ -49,6 +49,7 @@ fn config(address: u8) -> Config {
         edit.put_name(&zone, &name(owner), NameContent { sets, proxied: Proxied::Never });
     };
     put("www.example", RecordType::A, vec![vec![192, 0, 2, address]]);
+    put("tree.example", RecordType::DNAME, vec![name("elsewhere.test").as_wire().to_vec()]);
     let text = [&[99][..], &[b'x'; 99]].concat();
     put("long.example", RecordType::TXT, vec![text.repeat(20)]);
     put("longest.example", RecordType::TXT, vec![text.repeat(600)]);
