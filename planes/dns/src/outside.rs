@@ -8,7 +8,9 @@
 //! A name is asked for when its answer runs out, whether or not anybody asks us: so no query waits. The last good answer
 //! stays where no name server answers (RFC 8767), for as long as that takes.
 
-use std::collections::{HashMap, HashSet};
+mod turns;
+
+use std::collections::HashSet;
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -28,15 +30,10 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep};
 
 use crate::Config;
+use turns::{Chosen, Turn, Turns};
 
-/// Names that are followed: some 300 bytes each. Those that are too many stay unknown.
-const NAMES_MAX: usize = 10_000;
-
-/// Names that are asked for at the same time. Each may hold two sockets.
-const ASKED_AT_ONCE: usize = 16;
-
-/// How often it is looked which names are due, and how many of them are asked for then: 80 a second, so that 10,000 names
-/// with short lives are asked for every two minutes, and their servers are not beset.
+/// How often it is looked which names are due, and how many of them are asked for then: at most 80 a second, so that name
+/// servers are not beset. 10,000 names with short lives are asked for every two minutes while answers take less than 0.8 s.
 const TICK: Duration = Duration::from_millis(100);
 const ASKED_A_TICK: usize = 8;
 
@@ -48,10 +45,6 @@ const KEPT_MIN: Duration = Duration::from_secs(30);
 
 /// How long it is kept at most: an address that was changed should not be told for a day.
 const KEPT_MAX: Duration = Duration::from_secs(3_600);
-
-/// How soon a name is asked for again after nobody answered: one that has a good answer later than one without.
-const AGAIN_AFTER: Duration = Duration::from_secs(15);
-const AGAIN_AFTER_NOTHING: Duration = Duration::from_secs(2);
 
 /// Threads that read the system's list of name servers.
 const BLOCKING_THREADS: usize = 1;
@@ -74,7 +67,7 @@ pub fn follow_outside(live: &Live<Config>, names: PublicNames) -> io::Result<Fol
         live: live.clone(),
         outside: live.snapshot().value.outside.clone(),
         names: Arc::new(names),
-        known: HashMap::new(),
+        turns: Turns::default(),
         counters: Arc::clone(&counters),
     };
     let thread = thread::Builder::new().name("dns-outside".to_owned()).spawn(move || {
@@ -137,21 +130,15 @@ impl Measured for Counters {
     }
 }
 
-/// A look-up under way: the name, and what is known of it.
-type Lookup = BoxFuture<'static, (Box<[u8]>, Result<PublicAddresses, Failure>)>;
+/// A look-up under way, and what came of it.
+type Lookup = BoxFuture<'static, (Turn, Result<PublicAddresses, Failure>)>;
 
 struct Follower {
     live: Live<Config>,
     outside: Live<Outside>,
     names: Arc<PublicNames>,
-    known: HashMap<Box<[u8]>, Followed>,
+    turns: Turns,
     counters: Arc<Counters>,
-}
-
-struct Followed {
-    /// When it is to be asked for. None while it is.
-    due: Option<Instant>,
-    has_answer: bool,
 }
 
 impl Follower {
@@ -173,8 +160,8 @@ impl Follower {
                     Ok(()) => is_changed = true,
                     Err(_) => return,
                 },
-                Some((name, found)) = asking.next() => self.learn(&name, found),
-                () = sleep(TICK), if is_changed || !self.known.is_empty() => {}
+                Some((turn, found)) = asking.next() => self.learn(&turn, found),
+                () = sleep(TICK), if is_changed || self.turns.len() > 0 => {}
             }
         }
     }
@@ -182,62 +169,40 @@ impl Follower {
     /// Takes up the names that are needed now, and forgets the others.
     fn choose(&mut self) {
         let config = self.live.snapshot();
-        let (mut wanted, mut left_out) = (HashSet::new(), 0);
-        for name in config.value.zones.outside_names() {
-            if wanted.len() < NAMES_MAX || wanted.contains(name) {
-                wanted.insert(name);
-            } else {
-                left_out += 1;
-            }
-        }
-        let mut outside = self.outside.snapshot().value.clone();
-        let gone: Vec<Box<[u8]>> = self.known.keys().filter(|name| !wanted.contains(&***name)).cloned().collect();
-        for name in &gone {
-            self.known.remove(name);
-            outside.remove(name);
-        }
+        let wanted: HashSet<&[u8]> = config.value.zones.outside_names().collect();
+        let Chosen { gone, left_out } = self.turns.choose(wanted, Instant::now());
         if !gone.is_empty() {
+            let mut outside = self.outside.snapshot().value.clone();
+            gone.iter().for_each(|name| outside.remove(name));
             self.publish(outside);
         }
-        for name in wanted {
-            if !self.known.contains_key(name) {
-                self.known.insert(name.into(), Followed { due: Some(Instant::now()), has_answer: false });
-            }
-        }
-        let known = self.known.values().filter(|followed| followed.has_answer).count();
-        self.counters.known.store(known as u64, Ordering::Relaxed);
-        self.counters.followed.store(self.known.len() as u64, Ordering::Relaxed);
-        self.counters.left_out.store(left_out, Ordering::Relaxed);
+        self.counters.known.store(self.turns.answered_count() as u64, Ordering::Relaxed);
+        self.counters.followed.store(self.turns.len() as u64, Ordering::Relaxed);
+        self.counters.left_out.store(left_out as u64, Ordering::Relaxed);
     }
 
     fn ask_due(&mut self, asking: &mut FuturesUnordered<Lookup>) {
         let now = Instant::now();
-        let room = ASKED_AT_ONCE.saturating_sub(asking.len()).min(ASKED_A_TICK);
-        let is_due = |followed: &Followed| followed.due.is_some_and(|due| due <= now);
-        let due = self.known.iter_mut().filter(|(_, followed)| is_due(followed)).take(room);
-        for (name, followed) in due {
-            followed.due = None;
-            let (names, name) = (Arc::clone(&self.names), name.clone());
+        for turn in (0..ASKED_A_TICK).map_while(|_| self.turns.next(now)) {
+            let names = Arc::clone(&self.names);
             asking.push(Box::pin(async move {
-                let found = match Name::from_wire(&name) {
+                let found = match Name::from_wire(&turn.name) {
                     Ok(asked) => names.find(&asked).await,
                     Err(_) => Err(Failure::Unresolved),
                 };
-                (name, found)
+                (turn, found)
             }));
         }
     }
 
-    fn learn(&mut self, name: &[u8], found: Result<PublicAddresses, Failure>) {
-        // Nobody needs it any more.
-        let Some(followed) = self.known.get_mut(name) else { return };
-        let now = Instant::now();
+    fn learn(&mut self, turn: &Turn, found: Result<PublicAddresses, Failure>) {
+        let (name, now) = (&*turn.name, Instant::now());
         match found {
             Ok(PublicAddresses { ips, ttl }) => {
                 let kept = ttl.clamp(KEPT_MIN, KEPT_MAX);
-                self.counters.known.fetch_add(u64::from(!followed.has_answer), Ordering::Relaxed);
-                *followed = Followed { due: Some(now + kept), has_answer: true };
                 self.counters.answered.fetch_add(1, Ordering::Relaxed);
+                let Some(is_first) = self.turns.answered(turn, kept, now) else { return };
+                self.counters.known.fetch_add(u64::from(is_first), Ordering::Relaxed);
                 let known = outside_name(&ips, kept);
                 let mut outside = self.outside.snapshot().value.clone();
                 if outside.get(name) != Some(&known) {
@@ -246,8 +211,7 @@ impl Follower {
                 }
             }
             Err(failure) => {
-                let again = if followed.has_answer { AGAIN_AFTER } else { AGAIN_AFTER_NOTHING };
-                followed.due = Some(now + again);
+                self.turns.failed(turn, now);
                 self.counters.failed.fetch_add(1, Ordering::Relaxed);
                 tracing::debug!(name = ?Name::from_wire(name), %failure, "a name outside is not resolved");
             }
