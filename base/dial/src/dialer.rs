@@ -35,10 +35,8 @@ impl Reach {
         &self.destinations
     }
 
-    /// Who is asked for names.
-    pub(crate) fn sources(&self) -> (NameServers, SystemResolver) {
-        let system = SystemResolver::new(Arc::clone(&self.files), Arc::clone(&self.counters));
-        (self.name_servers.clone(), system)
+    pub(crate) fn system(&self) -> SystemResolver {
+        SystemResolver::new(Arc::clone(&self.files), Arc::clone(&self.counters))
     }
 
     /// What it counts, for as long as anybody wants to know.

@@ -48,6 +48,13 @@ pub enum NameServers {
     These(Vec<SocketAddr>),
 }
 
+impl NameServers {
+    /// These; the system's if there are none.
+    pub fn or_system(these: &[SocketAddr]) -> NameServers {
+        if these.is_empty() { NameServers::System } else { NameServers::These(these.to_vec()) }
+    }
+}
+
 /// A name to be looked up.
 #[derive(Clone, Copy)]
 pub struct Question<'q> {

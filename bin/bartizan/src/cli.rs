@@ -230,7 +230,8 @@ pub struct Up {
     /// How many calls a caller of the API may make in five minutes [default: 1000000]
     #[arg(long, value_name = "N", env = "BARTIZAN_API_CALLS", value_parser = clap::value_parser!(u32).range(1..))]
     pub api_calls: Option<u32>,
-    /// Recursive resolvers that are asked what the parents of zones with DNSSEC have [default: the system's]
+    /// Recursive resolvers that are asked what the parents of zones with DNSSEC have, and for the addresses of names outside
+    /// that an apex with a CNAME stands for; origins are always looked up by the system's [default: the system's]
     #[arg(long, value_name = "ADDR[:PORT]", env = "BARTIZAN_RESOLVER", value_parser = resolver, value_delimiter = ',', num_args = 1..)]
     pub resolver: Vec<SocketAddr>,
     /// Divides all waits of DNSSEC: for tests whose resolvers keep nothing for long

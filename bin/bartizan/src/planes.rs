@@ -1,6 +1,6 @@
 //! The planes of an edge: started with the first bundle, and given their part of every later one.
 
-use std::net::{IpAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -63,6 +63,8 @@ pub struct Fixed {
     pub name_servers: Vec<String>,
     /// How many answers a network gets over UDP.
     pub dns_limits: dns::RateLimits,
+    /// Who is asked for names outside that apexes stand for; the system's resolvers if nobody is named.
+    pub resolvers: Vec<SocketAddr>,
     /// The key by which connectors learn that this PoP was restarted (RFC 9000 §10.3).
     pub reset_key: tunnel::ResetKey,
 }
@@ -106,7 +108,8 @@ impl Planes {
         let l4 = l4::start(&l4_live, tunnel.dialer(), tier, &reach).context("the TCP and UDP edge")?;
         let sockets = dns::Sockets { udp: listeners.dns_udp, tcp: listeners.dns_tcp, tls: listeners.dns_tls };
         let dns = dns::start(sockets, &dns_live, &counters).context("the DNS server")?;
-        let followed = dns::follow_outside(&dns_live, PublicNames::new(&reach)).context("names outside the zones")?;
+        let names = PublicNames::new(NameServers::or_system(&fixed.resolvers), &reach);
+        let followed = dns::follow_outside(&dns_live, names).context("names outside the zones")?;
 
         let counted: [Arc<dyn Measured>; 6] = [
             Arc::new(counters),

@@ -254,7 +254,8 @@ pub struct Settings {
     pub private_origins: PrivateOrigins,
     /// How many calls a caller of the API may make in five minutes.
     pub api_calls: u32,
-    /// Who is asked what the parents of zones have; the system's resolvers if nobody is named.
+    /// Who is asked what the parents of zones have, and for names outside that apexes stand for; the system's resolvers if
+    /// nobody is named.
     pub resolvers: Vec<SocketAddr>,
     /// All waits of DNSSEC are divided by it.
     pub dnssec_pace: u32,

@@ -189,6 +189,7 @@ pub async fn serve(opened: Opened, output: Output) -> anyhow::Result<()> {
         private_origins: private,
         name_servers: nameservers.iter().map(|name| name.to_string().to_ascii_lowercase()).collect(),
         dns_limits: settings.dns_limits.clone(),
+        resolvers: settings.resolvers.clone(),
         reset_key,
     };
     let api_listeners = std::mem::take(&mut listeners.api);

@@ -75,7 +75,7 @@ struct Answered {
 impl Parents {
     /// By these recursive resolvers it is found who the parent is; by the system's if there are none.
     pub fn by(resolvers: &[SocketAddr]) -> Parents {
-        let all = if resolvers.is_empty() { NameServers::System } else { NameServers::These(resolvers.to_vec()) };
+        let all = NameServers::or_system(resolvers);
         Parents { questions: Questions::to(all) }
     }
 

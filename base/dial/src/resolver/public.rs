@@ -29,9 +29,9 @@ pub struct PublicAddresses {
 }
 
 impl PublicNames {
-    pub fn new(reach: &Reach) -> PublicNames {
-        let (servers, system) = reach.sources();
-        PublicNames { servers, system, destinations: reach.destinations().clone() }
+    /// Asks `servers`, whoever is asked for origins. What `reach` refuses to dial is told to nobody.
+    pub fn new(servers: NameServers, reach: &Reach) -> PublicNames {
+        PublicNames { servers, system: reach.system(), destinations: reach.destinations().clone() }
     }
 
     /// All addresses of a name in both families. An error where no server answers.

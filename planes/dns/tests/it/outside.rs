@@ -70,8 +70,10 @@ fn an_apex_has_the_addresses_of_a_name_outside() {
     assert_eq!(ask(server, "one.example", RecordType::A), "SERVFAIL");
 
     let destinations = Destinations::new(Own::default(), Private::Refused);
-    let reach = Reach::new(NameServers::These(vec![resolver.address]), destinations);
-    let following = follow_outside(&live, PublicNames::new(&reach)).unwrap();
+    // Others are asked for origins.
+    let reach = Reach::new(NameServers::These(Vec::new()), destinations);
+    let names = PublicNames::new(NameServers::These(vec![resolver.address]), &reach);
+    let following = follow_outside(&live, names).unwrap();
     becomes("NOERROR 60 [198, 51, 100, 7]", || ask(server, "one.example", RecordType::A));
     let v6 = ask(server, "one.example", RecordType::AAAA);
     assert!(v6.starts_with("NOERROR 60 [32, 1, 13, 184"), "{v6}");
