@@ -1,7 +1,7 @@
 //! An apex with a CNAME stands for another name: what that one has as addresses is told as the apex's own, since the apex
 //! has SOA and NS, beside which no CNAME may be (RFC 1034 §3.6.2).
 //!
-//! Names in our zones are followed here. What others know is looked up ahead of queries and kept in [`Outside`].
+//! Names in our zones are followed here. What others know is looked up ahead of queries and kept in `Outside`.
 
 use bartizan_names::RecordType;
 use bartizan_wire::dns::{Fit, Section};
