@@ -1,4 +1,4 @@
-//! `bartizan import`: octoDNS's files ([`octodns`]), and of `import cloudflare` what an account of the vendor has, as far as it has a counterpart here.
+//! `bartizan import`: octoDNS's files (`octodns`), and of `import cloudflare` what an account of the vendor has, as far as it has a counterpart here.
 //!
 //! ```text
 //! there: rules and records are read ─► here: the zone, paused if it is there ─► settings ─► access rules ─► records
