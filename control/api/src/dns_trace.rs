@@ -7,8 +7,8 @@ use std::collections::BTreeSet;
 
 use axum::extract::State;
 use bartizan_model::RecordData;
-use bartizan_names::{Name, RecordType, ZoneId};
-use bartizan_observed::{DnsQuestion, DnsTrace};
+use bartizan_names::{Name, RecordType, ZoneId, ZoneName};
+use bartizan_observed::{DnsQuestion, DnsStep, DnsTrace};
 use bartizan_v4::dns_trace::{DnsTraceObject, DnsTraceRecord, DnsTraceStep};
 use bartizan_wire::dns::{Message, Record};
 use utoipa_axum::router::OpenApiRouter;
@@ -20,6 +20,7 @@ use crate::error::{Error, Fault};
 use crate::extract::{Ids, Query};
 use crate::permission::Permission;
 use crate::reply::Reply;
+use crate::rights::Target;
 use crate::state::Api;
 use crate::transaction::View;
 
@@ -69,9 +70,39 @@ async fn trace(
         if !apex.contains(&question.name) {
             return Err(Fault::BadQuery.because(format!("{} is no name of {apex}", question.name)));
         }
-        told(view, zone, &question, asked.observed().dns.trace(&question))
+        let mut trace = asked.observed().dns.trace(&question);
+        trace.steps = visible(view, &caller, trace.steps)?;
+        told(view, zone, &question, trace)
     });
     Ok(Reply::of(traced.await?))
+}
+
+/// The steps that the caller may see. An alias may lead into a zone of somebody else, and what is there beside the answer
+/// (a wildcard's name, whether the zone is paused) is not for others to know.
+fn visible(view: &View, caller: &Caller, steps: Vec<DnsStep>) -> Result<Vec<DnsStep>, Error> {
+    let mut seen = Vec::with_capacity(steps.len());
+    let mut hidden = false;
+    for step in steps {
+        if step.step == "zone"
+            && let Some(apex) = step.name.clone().and_then(ZoneName::new)
+        {
+            hidden = match view.zone_named(&apex)? {
+                Some(id) => {
+                    let account = view.account_of_zone(id)?;
+                    !caller.may(Permission::DnsRead, &Target::Zone(id, account))
+                }
+                None => true,
+            };
+            if hidden {
+                let detail = "it goes on in a zone that these credentials may not read".to_owned();
+                seen.push(DnsStep { step: "zone", name: None, detail });
+            }
+        }
+        if !hidden {
+            seen.push(step);
+        }
+    }
+    Ok(seen)
 }
 
 fn told(
