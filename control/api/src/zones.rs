@@ -240,7 +240,8 @@ async fn delete(State(api): State<Api>, caller: Caller, Ids((id,)): Ids<(ZoneId,
     let actor = caller.clone();
     let told = What::Unit(Key::zone(id).to_string());
     let lost = if api.observed().problems.may_have(&told, Instant::now()) { Lost::Told } else { Lost::No };
-    api.change(&actor, move |change| change.delete_zone(&caller, id, lost)).await?;
+    let edge = api.facts().account;
+    api.change(&actor, move |change| change.delete_zone(&caller, edge, id, lost)).await?;
     api.background().deletions.wake();
     Ok(Reply::of(Deleted { id: id.to_string() }))
 }
@@ -257,6 +258,15 @@ async fn plans(State(api): State<Api>, caller: Caller, Ids((id,)): Ids<(ZoneId,)
     let plan = api.read(move |view| view.zone(&caller, id)).await?.plan;
     // Zones of older builds have none, which the official SDK's model does not take.
     Ok(Reply::of(vec![Plan { frequency: FREQUENCY.to_owned(), ..plan }]))
+}
+
+/// What only those do who say what zones are, where it would undo what they said: `what` is in the way of others.
+pub(crate) fn refuse_others(caller: &Caller, edge: AccountId, what: &str) -> Result<(), Error> {
+    let needed = Permission::EdgeZonesWrite;
+    if caller.may(needed, &Target::Account(edge)) {
+        return Ok(());
+    }
+    Err(Fault::NotAllowed.because(format!("{what}: it needs the permission {}", needed.group())))
 }
 
 impl View {
@@ -347,13 +357,14 @@ impl Change {
     }
 
     /// Deletes a zone that somebody made, as if they had not.
-    pub(crate) fn take_zone_back(&mut self, caller: &Caller, id: ZoneId) -> Result<(), Error> {
-        self.delete_zone(caller, id, Lost::No)
+    pub(crate) fn take_zone_back(&mut self, caller: &Caller, edge: AccountId, id: ZoneId) -> Result<(), Error> {
+        self.delete_zone(caller, edge, id, Lost::No)
     }
 
     /// Takes a zone out of force: the zone itself goes, its name is free, and a tombstone says that all that is in it is
-    /// still to be deleted. From here on nothing is made in it, because whoever makes something requires the zone.
-    fn delete_zone(&mut self, caller: &Caller, id: ZoneId, lost: Lost) -> Result<(), Error> {
+    /// still to be deleted. From here on nothing is made in it, because whoever makes something requires the zone. `edge` is
+    /// the edge's own account.
+    fn delete_zone(&mut self, caller: &Caller, edge: AccountId, id: ZoneId, lost: Lost) -> Result<(), Error> {
         if !self.may_have_been(id, lost)? {
             return Err(Fault::ZoneUnknown.into());
         }
@@ -363,6 +374,10 @@ impl Change {
             Some(zone) => caller.may(Permission::ZoneWrite, &Target::Zone(id, Some(zone.account.id))),
             None => self.is_only_account(caller.account)?,
         };
+        // Made again, it would be one of which nothing was found.
+        if is_owner && remains.as_ref().is_some_and(|zone| zone.meta.phishing_detected) {
+            refuse_others(caller, edge, "the zone is flagged as one that sends phishing mail")?;
+        }
         let told = remains.and_then(|zone| zone.name).and_then(|name| Zone::parse_name(&name).ok());
         let name = if is_owner { self.name_of(id, told)? } else { None };
         if !is_owner || (name.is_none() && !self.has(&key)?) {
@@ -393,6 +408,14 @@ enum Lost {
 struct Remains {
     name: Option<String>,
     account: RemainsOfAccount,
+    #[serde(default)]
+    meta: RemainsOfMeta,
+}
+
+#[derive(Default, serde::Deserialize)]
+struct RemainsOfMeta {
+    #[serde(default)]
+    phishing_detected: bool,
 }
 
 #[derive(serde::Deserialize)]

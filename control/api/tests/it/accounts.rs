@@ -553,7 +553,15 @@ fn the_operator_flags_zones_of_others() {
     // It is in the log, the owner cannot take it back, and what was stored is shown as it was.
     let log = ann.get(&format!("/accounts/{theirs}/audit_logs")).text;
     assert!(log.contains("PATCH /bartizan/zones/{zone_id}/phishing"), "{log}");
-    ann.call("POST", "/bartizan/undo", &json!({"revision": flagged}).to_string());
+    let undo = |revision: u64| json!({"revision": revision, "force": true}).to_string();
+    let refused = ann.call("POST", "/bartizan/undo", &undo(flagged));
+    assert_eq!(refused.verdict(), "403 9109");
+    assert!(refused.text.contains("zone ann.example was flagged") && refused.text.contains("Edge Zones Write"));
+    // Nor by making the zone again, which only who flags it lets go.
+    let zone_path = format!("/zones/{zone}");
+    let kept = ann.call("DELETE", &zone_path, "");
+    assert_eq!(kept.verdict(), "403 9109");
+    assert!(kept.text.contains("phishing") && kept.text.contains("Edge Zones Write"), "{}", kept.text);
     ann.call("PATCH", &format!("/zones/{zone}"), r#"{"paused":true}"#).result();
     assert_eq!(edge.get(&path).result()["value"], "on");
     assert_eq!(ann.get(&records).result(), stored);
@@ -569,6 +577,13 @@ fn the_operator_flags_zones_of_others() {
     for (body, expect) in [(r#"{"value":"maybe"}"#, "400 1007 /value"), ("{}", "400 1007 /value")] {
         assert_eq!(edge.call("PATCH", &path, body).verdict(), expect, "{body}");
     }
+    // Who flags zones undoes it where the zone is theirs too.
+    let own = format!("/bartizan/zones/{}/phishing", edge.zone());
+    edge.call("PATCH", &own, r#"{"value":"strict"}"#).result();
+    let undone = edge.call("POST", "/bartizan/undo", &undo(edge.revision()));
+    assert_eq!((&undone.result()["done"], &edge.get(&own).result()["value"]), (&json!(true), &json!("off")));
+    // Where nothing is flagged any more the zone goes.
+    assert_eq!(ann.call("DELETE", &zone_path, "").verdict(), "200");
     let nowhere = format!("/bartizan/zones/{}/phishing", "0".repeat(32));
     assert_eq!(edge.get(&nowhere).verdict(), "404 1001");
 }

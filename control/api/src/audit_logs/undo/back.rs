@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bartizan_model::{Record, TunnelConfig, Zone};
 use bartizan_names::{AccountId, Name, TunnelId, ZoneId};
 use bartizan_store::{Key, Kind, Prefix, Scope};
+use bartizan_v4::zone::Meta;
 use bartizan_v4::{
     StoredAccessRule, StoredApp, StoredDnssec, StoredMembership, StoredSettings, StoredToken, StoredTunnel, StoredUser,
     TunnelConfiguration,
@@ -105,7 +106,16 @@ fn zone(
     match (document::<bartizan_v4::Zone>(object)?, there) {
         (Some(before), Some(there)) => {
             // What the operator found it to be is not its account's to take back.
-            let zone = bartizan_v4::Zone { modified_on: change.now(), meta: there.meta, ..before };
+            let mut meta = there.meta;
+            let flags = |meta: &Meta| (meta.phishing_detected, meta.phishing_strict);
+            let became = change.0.audit_documents(object.place)?.1;
+            let became = became.and_then(|value| serde_json::from_str::<bartizan_v4::Zone>(&value.json).ok());
+            if became.is_some_and(|became| flags(&became.meta) != flags(&before.meta)) {
+                let what = format!("{} was flagged as to phishing mail, or not any more", object.called());
+                zones::refuse_others(caller, api.facts().account, &what)?;
+                (meta.phishing_detected, meta.phishing_strict) = flags(&before.meta);
+            }
+            let zone = bartizan_v4::Zone { modified_on: change.now(), meta, ..before };
             change.put(object.key.clone(), &zone)?;
             Ok(None)
         }
@@ -129,7 +139,7 @@ fn zone(
                     return Err(Fault::UndoChangedSince.because(what));
                 }
             }
-            change.take_zone_back(caller, id)?;
+            change.take_zone_back(caller, api.facts().account, id)?;
             let api = api.clone();
             change.afterwards(move || api.background().deletions.wake());
             Ok(None)
