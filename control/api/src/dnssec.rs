@@ -102,7 +102,7 @@ async fn list(
                     }
                     // What cannot be read is told elsewhere.
                     let Ok(one) = view.zone_of(&caller, zone).and_then(|zone| view.dnssec(zone)) else { continue };
-                    if params.status.as_deref().is_none_or(|status| status == one.status()) {
+                    if params.status.as_deref().is_none_or(|status| status == one.status(&shared)) {
                         found.push(one.detailed(&shared));
                     }
                     if found.len() == limit {
@@ -164,7 +164,7 @@ enum Switch {
 )]
 async fn get(State(api): State<Api>, caller: Caller, Ids((id,)): Ids<(ZoneId,)>) -> Result<Reply<Dnssec>, Error> {
     let found = api.read(move |view| view.dnssec(view.zone_of(&caller, id)?)).await?;
-    Ok(Reply::of(found.dialect()))
+    Ok(Reply::of(found.dialect(&api)))
 }
 
 /// Switches DNSSEC of a zone on or off. Off is `pending-disabled` as long as the parent zone has a DS record: until that is
@@ -194,7 +194,7 @@ async fn change(
     }
     let wish = Wish { status: switch(&body.status)?, force: is_forced(&body.force), ..Wish::default() };
     let (found, note) = fulfil(&api, &caller, id, wish).await?;
-    Ok(noted(Reply::of(found.dialect()), note))
+    Ok(noted(Reply::of(found.dialect(&api)), note))
 }
 
 /// Switches DNSSEC of a zone off, and deletes its keys. Refused while the parent zone has a DS record, or when it cannot be
@@ -331,9 +331,9 @@ async fn fulfil(api: &Api, caller: &Caller, id: ZoneId, wish: Wish) -> Result<(F
             change.put_dnssec(&shared, &keeping, Some(StoredDnssec { modified_on: change.now(), ..new }))?
         };
         let failure = seen.as_ref().and_then(|seen| seen.as_ref().err()).map(|why| format!(" ({why})"));
-        let next = kept::next(found.dnssec.as_ref(), &found.zone.name);
-        let note = (wish.status.is_some() && found.status() != "active")
-            .then(|| format!("{}: {next}{}", found.status(), failure.unwrap_or_default()));
+        let next = kept::next(&found.zone, found.dnssec.as_ref(), shared.dnssec().seal());
+        let note = (wish.status.is_some() && found.status(&shared) != "active")
+            .then(|| format!("{}: {next}{}", found.status(&shared), failure.unwrap_or_default()));
         Ok((found, note))
     })
     .await
@@ -513,17 +513,18 @@ impl Found {
         Ok(Found { zone, document, dnssec, way })
     }
 
-    fn status(&self) -> &'static str {
-        kept::status(self.dnssec.as_ref(), &self.zone.name)
+    fn status(&self, api: &Api) -> &'static str {
+        kept::status(&self.zone, self.dnssec.as_ref(), api.dnssec().seal())
     }
 
-    fn dialect(&self) -> Dnssec {
-        shown::dialect(&self.zone, self.document.as_ref(), self.dnssec.as_ref())
+    fn dialect(&self, api: &Api) -> Dnssec {
+        shown::dialect(&self.zone, self.document.as_ref(), self.dnssec.as_ref(), api.dnssec().seal())
     }
 
     fn detailed(&self, api: &Api) -> Detailed {
-        let watched = api.dnssec().watched(self.zone.id);
-        shown::detailed(&self.zone, self.document.as_ref(), self.dnssec.as_ref(), watched, self.way.clone())
+        let (keeper, document, dnssec) = (api.dnssec(), self.document.as_ref(), self.dnssec.as_ref());
+        let watched = keeper.watched(self.zone.id);
+        shown::detailed(&self.zone, document, dnssec, keeper.seal(), watched, self.way.clone())
     }
 }
 

@@ -152,6 +152,11 @@ impl Handle {
         &self.parents
     }
 
+    /// What the keys of zones are sealed with.
+    pub(crate) fn seal(&self) -> &seal::Key {
+        &self.seal
+    }
+
     pub(crate) fn keeping<'k>(&'k self, zone: &'k Zone, now: Timestamp) -> Keeping<'k> {
         Keeping { zone, seal: &self.seal, pace: self.pace, now }
     }

@@ -2,6 +2,7 @@
 
 use bartizan_model::Zone;
 use bartizan_publish::{HeldKey, ZoneDnssec, denial_text, role_text, stage_text};
+use bartizan_seal as seal;
 use bartizan_signer::{Denial, Digest, Ds};
 use bartizan_v4::dnssec::{DnssecKey, DnssecParent, DnssecRegistry};
 use bartizan_v4::{Dnssec, StoredDnssec, ZoneDnssec as Detailed};
@@ -14,8 +15,13 @@ use crate::keeper::{Watched, kept};
 const DS_TTL: u32 = 3_600;
 
 /// As the dialect has it.
-pub(super) fn dialect(zone: &Zone, document: Option<&StoredDnssec>, dnssec: Option<&ZoneDnssec>) -> Dnssec {
-    let status = kept::status(dnssec, &zone.name).to_owned();
+pub(super) fn dialect(
+    zone: &Zone,
+    document: Option<&StoredDnssec>,
+    dnssec: Option<&ZoneDnssec>,
+    seal: &seal::Key,
+) -> Dnssec {
+    let status = kept::status(zone, dnssec, seal).to_owned();
     let modified_on = document.map(|document| document.modified_on);
     let nothing = Dnssec {
         status,
@@ -55,6 +61,7 @@ pub(super) fn detailed(
     zone: &Zone,
     document: Option<&StoredDnssec>,
     dnssec: Option<&ZoneDnssec>,
+    seal: &seal::Key,
     watched: Watched,
     (way, registry): (&'static str, Option<String>),
 ) -> Detailed {
@@ -64,8 +71,8 @@ pub(super) fn detailed(
     Detailed {
         zone_id: zone.id,
         zone_name: zone.name.to_string(),
-        status: kept::status(dnssec, &zone.name).to_owned(),
-        next: kept::next(dnssec, &zone.name).to_owned(),
+        status: kept::status(zone, dnssec, seal).to_owned(),
+        next: kept::next(zone, dnssec, seal).to_owned(),
         next_on: document.and_then(|document| document.due_on),
         denial: denial_text(dnssec.map_or(Denial::Compact, |dnssec| dnssec.denial)).to_owned(),
         ksk_days: document.map_or(0, |document| document.ksk_days),

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use bartizan_model::Zone;
-use bartizan_names::{Timestamp, ZoneName};
+use bartizan_names::Timestamp;
 use bartizan_publish::{
     DnssecState, HeldKey, ZoneDnssec, denial_text, role_text, seal_context, stage_text, state_text, times,
 };
@@ -255,10 +255,11 @@ pub(crate) fn all_open(zone: &Zone, dnssec: &ZoneDnssec, seal: &seal::Key) -> bo
 }
 
 /// How DNSSEC of a zone is, in the dialect's word.
-pub(crate) fn status(dnssec: Option<&ZoneDnssec>, apex: &ZoneName) -> &'static str {
+pub(crate) fn status(zone: &Zone, dnssec: Option<&ZoneDnssec>, seal: &seal::Key) -> &'static str {
     let Some(dnssec) = dnssec else { return "disabled" };
+    let apex = &zone.name;
     match dnssec.state {
-        _ if dnssec.is_broken(apex) => "error",
+        _ if dnssec.is_broken(apex) || !all_open(zone, dnssec, seal) => "error",
         DnssecState::Off => "disabled",
         DnssecState::Ending => "pending-disabled",
         DnssecState::On if dnssec.is_secure(apex) => "active",
@@ -267,10 +268,11 @@ pub(crate) fn status(dnssec: Option<&ZoneDnssec>, apex: &ZoneName) -> &'static s
 }
 
 /// What is waited for, or to be done by a person.
-pub(crate) fn next(dnssec: Option<&ZoneDnssec>, apex: &ZoneName) -> &'static str {
+pub(crate) fn next(zone: &Zone, dnssec: Option<&ZoneDnssec>, seal: &seal::Key) -> &'static str {
     const LEADS_NOWHERE: &str = "the parent zone has a DS record that leads to no key of this zone, so nobody who validates \
                                  finds it: have the registrar put the one in ds in its place, or remove it";
     let Some(dnssec) = dnssec else { return "the zone is not signed" };
+    let apex = &zone.name;
     let parent = dnssec.delegation(apex);
     let lives = dnssec.lives();
     let stage = |stage| lives.iter().any(|life| life.stage == stage);
@@ -280,6 +282,10 @@ pub(crate) fn next(dnssec: Option<&ZoneDnssec>, apex: &ZoneName) -> &'static str
              registrar remove that, or switch DNSSEC on again and have it replaced"
         }
         _ if dnssec.is_broken(apex) => LEADS_NOWHERE,
+        _ if !all_open(zone, dnssec, seal) => {
+            "a private key does not open, so nothing can be signed by it: put back the seal.key of the data directory, or \
+             restore a backup"
+        }
         (DnssecState::Ending, Delegation::Unknown) => {
             "it is not known yet what the parent zone has; the zone stays signed until its DS record is gone"
         }

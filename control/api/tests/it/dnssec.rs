@@ -426,6 +426,34 @@ fn an_undone_switch_waits_for_the_parent() {
     }
 }
 
+/// As after the loss of the seal's key: the DS record would lead to signatures that nobody can make.
+#[test]
+fn a_private_key_that_does_not_open() {
+    let (edge, _resolver) = edge(1);
+    let zone = edge.new_zone("closed.test");
+    let signed = Signed::new(&edge, &zone);
+    edge.call("PATCH", &signed.dialect, r#"{"status":"active"}"#).result();
+    assert_eq!(signed.status(), "pending");
+    let id: ZoneId = zone.parse().unwrap();
+    let right = edge.store.read().unwrap().get(&Key::dnssec(id)).unwrap().unwrap().value.json.to_string();
+    let mut kept: Value = serde_json::from_str(&right).unwrap();
+    for sealed in kept["sealed_keys"].as_object_mut().unwrap().values_mut() {
+        let text = sealed.as_str().unwrap();
+        let other = if text.starts_with('A') { "B" } else { "A" };
+        *sealed = json!(format!("{other}{}", &text[1..]));
+    }
+    for (json, status, next) in
+        [(kept.to_string(), "error", "a private key does not open"), (right, "pending", "give the DS record")]
+    {
+        commit(&edge.store, vec![put(Key::dnssec(id), &json)]);
+        let details = signed.details();
+        assert_eq!((signed.status().as_str(), &details["status"]), (status, &json!(status)));
+        assert!(details["next"].as_str().unwrap().starts_with(next), "{details}");
+        let listed = edge.get(&format!("/bartizan/dnssec?status={status}")).result();
+        assert_eq!(listed[0]["zone_name"], json!("closed.test"), "{listed}");
+    }
+}
+
 /// What cannot be read is not taken for a zone without signatures.
 #[test]
 fn keys_that_cannot_be_read() {
