@@ -125,10 +125,11 @@ impl Api {
 
     /// The result, and what else the API says about it: that something is not in it.
     pub async fn get_with_messages(&self, path: &str) -> anyhow::Result<(Value, Vec<String>)> {
-        let mut envelope = self.envelope(Method::GET, path, None).await?;
-        let messages = envelope["messages"].as_array().into_iter().flatten();
-        let messages = messages.filter_map(|message| message["message"].as_str().map(str::to_owned)).collect();
-        Ok((envelope["result"].take(), messages))
+        self.envelope(Method::GET, path, None).await.map(with_messages)
+    }
+
+    pub async fn post_with_messages(&self, path: &str, body: &Value) -> anyhow::Result<(Value, Vec<String>)> {
+        self.envelope(Method::POST, path, Some(body)).await.map(with_messages)
     }
 
     /// How many items a list has.
@@ -227,6 +228,12 @@ impl Api {
         };
         sent.ok_or_else(|| mute(url, head_max))?
     }
+}
+
+fn with_messages(mut envelope: Value) -> (Value, Vec<String>) {
+    let messages = envelope["messages"].as_array().into_iter().flatten();
+    let messages = messages.filter_map(|message| message["message"].as_str().map(str::to_owned)).collect();
+    (envelope["result"].take(), messages)
 }
 
 fn untrusted(host: &str, error: &std::io::Error) -> Failure {

@@ -21,19 +21,22 @@ pub async fn run(words: UndoWords, api: &Api, output: Output) -> anyhow::Result<
     let UndoWords { revision, dry_run, yes, force } = words;
     let api = api.clone().waiting(WAIT_MAX);
     let ask = |dry_run| json!({ "revision": revision, "dry_run": dry_run, "force": force });
-    let would = api.post("/bartizan/undo", &ask(true)).await?;
+    let (would, warnings) = api.post_with_messages("/bartizan/undo", &ask(true)).await?;
     if dry_run {
+        warnings.iter().for_each(|warning| say(warning));
         return output.result(&would, || plan(&would));
     }
     if !yes {
         output.progress(plan(&would));
+        warnings.iter().for_each(|warning| say(warning));
         if !agrees(&format!("undo revision {revision}?"))? {
             say("nothing is changed");
             return Ok(());
         }
     }
     // What was changed between the question and the answer is refused there.
-    let done = api.post("/bartizan/undo", &ask(false)).await?;
+    let (done, warnings) = api.post_with_messages("/bartizan/undo", &ask(false)).await?;
+    warnings.iter().for_each(|warning| say(warning));
     output.result(&done, || undone(revision, objects(&done)))
 }
 

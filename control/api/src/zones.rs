@@ -11,7 +11,7 @@ use bartizan_names::{AccountId, Name, Timestamp, ZoneId, ZoneName};
 use bartizan_observed::What;
 use bartizan_store::{Index, Key, Match, Prefix, Scope, Text, ZoneOrder, ZoneQuery};
 use bartizan_v4::zone::Plan;
-use bartizan_v4::{Account, Deleted, Patch, ZoneBody, ZonePatch};
+use bartizan_v4::{Account, Deleted, Patch, StoredDnssec, ZoneBody, ZonePatch};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -385,6 +385,12 @@ impl Change {
         }
         if let Some(name) = name {
             self.delete(name_key(&name))?;
+        }
+        let signed: Option<StoredDnssec> = self.if_readable(&Key::dnssec(id))?;
+        if let Some(dnssec) = signed {
+            // Written again, so that the log of changes has its keys for as long as it has the deletion: without them the zone
+            // could not come back as the one that its parent's DS records lead to.
+            self.put(Key::dnssec(id), &StoredDnssec { modified_on: self.now(), ..dnssec })?;
         }
         self.delete(key)?;
         self.put(Key::deletion(id), &Tombstone { deleted_on: self.now() })

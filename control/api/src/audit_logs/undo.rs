@@ -43,6 +43,9 @@ const ENDED_MESSAGE: u32 = 10_428;
 /// Entries of a zone's DNSSEC that are looked through for what somebody did: the edge makes a few with each exchanged key.
 const KEEPER_ENTRIES: usize = 64;
 
+/// The code of the message that a zone comes back without its signatures.
+const UNSIGNED_MESSAGE: u32 = 10_429;
+
 /// Bytes of documents that an answer shows.
 const SHOWN_BYTES: usize = 4 << 20;
 
@@ -67,21 +70,24 @@ pub(super) async fn undo(State(api): State<Api>, caller: Caller, request: Reques
         return Ok(Reply::of(Undone { revision, done: !dry_run, changes, objects }));
     }
     let (actor, shared) = (caller.clone(), api.clone());
-    let (changes, ended) = api
+    let (changes, ended, unsigned) = api
         .change(&actor, move |change| {
             let mut objects = Objects::read(change, Rev(revision))?;
             let ended = objects.leave_ended();
             let caller = objects.caller(&caller, shared.facts().account);
             objects.check(&Sight::new(&caller, shared.facts().account), change, force)?;
-            back::put(&shared, &caller, change, &objects, force)?;
+            let unsigned = back::put(&shared, &caller, change, &objects, force)?;
             let told = told(change, &objects)?;
             if dry_run {
                 change.abandon();
             }
-            Ok((told, ended))
+            Ok((told, ended, unsigned))
         })
         .await?;
     let reply = Reply::of(Undone { revision, done: !dry_run, changes, objects: None });
+    let reply = unsigned
+        .into_iter()
+        .fold(reply, |reply, zone| reply.with_message(UNSIGNED_MESSAGE, format!("zone {zone} {}", back::UNSIGNED)));
     Ok(match ended {
         0 => reply,
         ended => reply.with_message(ENDED_MESSAGE, format!("{ended} tokens and sessions stay ended; make new ones")),
@@ -96,6 +102,8 @@ struct Object {
     before: Option<Value>,
     /// The entry that says so.
     place: AuditPlace,
+    /// The last entry of it.
+    last: AuditPlace,
     /// Of the change.
     rev: Rev,
     /// Whether the change left it there.
@@ -160,7 +168,7 @@ impl Objects {
             let is_there = entry.action != AuditAction::Delete;
             if let Some(at) = known.get(&entry.key) {
                 let object = &mut objects.0[*at];
-                (object.rev, object.is_there) = (entry.place.rev(), is_there);
+                (object.last, object.rev, object.is_there) = (entry.place, entry.place.rev(), is_there);
                 continue;
             }
             let (before, _) = view.0.audit_documents(entry.place)?;
@@ -173,7 +181,7 @@ impl Objects {
             known.insert(entry.key.clone(), objects.0.len());
             let went = (comes_alone && entry.interface == DELETION).then_some(entry.request_id);
             let AuditEntry { place, account, key, name, .. } = entry;
-            objects.0.push(Object { key, name, before, place, rev: place.rev(), is_there, account, went });
+            objects.0.push(Object { key, name, before, place, last: place, rev: place.rev(), is_there, account, went });
         }
         Ok(objects)
     }

@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use bartizan_api::router;
 use bartizan_lab::{Manner, NameServer, registry};
-use bartizan_names::ZoneId;
+use bartizan_names::{Timestamp, ZoneId};
 use bartizan_observed::What;
-use bartizan_store::{Key, Kind};
+use bartizan_store::{Key, Kind, Retention};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::{Value, json};
@@ -365,7 +365,7 @@ fn keys_are_exchanged_as_far_as_the_parent_does_its_part() {
     });
 }
 
-/// All but the keys, which nobody keeps.
+/// Of a zone that is there all but the keys, which nobody keeps.
 #[test]
 fn what_is_undone() {
     let (edge, _resolver) = edge(1);
@@ -387,15 +387,64 @@ fn what_is_undone() {
     let refused = undo(deleted, false);
     assert_eq!(refused.verdict(), "400 10423");
     assert!(refused.text.contains("kept nowhere"), "{}", refused.text);
+}
 
+/// What its parent's DS records lead to comes back with a zone; where it is gone, somebody must want that.
+#[test]
+fn a_signed_zone_that_was_deleted_comes_back_signed() {
+    let (edge, _resolver) = edge(1);
+    let zone = edge.new_zone("back.test");
+    let (signed, key) = (Signed::new(&edge, &zone), Key::dnssec(zone.parse().unwrap()));
+    let kept = || edge.store.read().unwrap().get(&key).unwrap().map(|entry| entry.value.json.to_string());
+    let sealed = |kept: &str| serde_json::from_str::<Value>(kept).unwrap()["sealed_keys"].clone();
+    let delete = || {
+        let gone = edge.revision() + 1;
+        edge.call("DELETE", &format!("/zones/{zone}"), "").result();
+        edge.settle();
+        assert_eq!(kept(), None);
+        gone
+    };
+    let undo = |revision: u64, words: Value| {
+        let mut body = words;
+        body["revision"] = json!(revision);
+        edge.post("/bartizan/undo", &body.to_string())
+    };
+    let forget = || {
+        let keep = Retention { changes_max: 1, changes_min: 0, since: Timestamp::from_unix_micros(0), bytes_max: 0 };
+        edge.store.compact(keep).unwrap();
+    };
     edge.call("PATCH", &signed.dialect, r#"{"status":"active"}"#).result();
     signed.until("asked", |signed| signed.details()["parent"]["since"].is_string());
-    let gone = edge.revision() + 1;
-    edge.call("DELETE", &format!("/zones/{zone}"), "").result();
-    edge.settle();
-    let refused = undo(gone, false);
+    // However long ago that was.
+    forget();
+    let (before, secrets) = (edge.get(&signed.dialect).result(), sealed(&kept().unwrap()));
+    assert!(secrets.as_object().is_some_and(|secrets| !secrets.is_empty()), "{secrets}");
+    for words in [json!({}), json!({"force": true})] {
+        let gone = delete();
+        let asked = undo(gone, json!({"dry_run": true, "force": words["force"] == true}));
+        assert!(asked.json()["messages"].as_array().unwrap().is_empty(), "{}", asked.text);
+        assert!(asked.text.contains("public_key") && !asked.text.contains("sealed"), "{}", asked.text);
+        undo(gone, words).result();
+        let after = edge.get(&signed.dialect).result();
+        for member in ["status", "ds", "public_key", "key_tag"] {
+            assert_eq!(after[member], before[member], "{member}");
+        }
+        assert_eq!(sealed(&kept().unwrap()), secrets);
+        signed.until("asked", |signed| signed.details()["parent"]["since"].is_string());
+    }
+
+    let gone = delete();
+    forget();
+    let refused = undo(gone, json!({}));
     assert_eq!(refused.verdict(), "400 10423", "{}", refused.text);
-    assert_eq!(undo(gone, true).verdict(), "200");
+    assert!(refused.text.contains("zone back.test was signed") && refused.text.contains("--force"), "{}", refused.text);
+    for dry_run in [true, false] {
+        let told = undo(gone, json!({"force": true, "dry_run": dry_run}));
+        assert_eq!(told.verdict(), "200", "{}", told.text);
+        let message = &told.json()["messages"][0]["message"];
+        let expect = "zone back.test comes back without signatures; while the parent has DS records nobody finds it";
+        assert_eq!(message, expect);
+    }
     assert_eq!(signed.status(), "disabled");
 }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bartizan_model::{Record, TunnelConfig, Zone};
 use bartizan_names::{AccountId, Name, TunnelId, ZoneId};
-use bartizan_store::{Key, Kind, Prefix, Scope};
+use bartizan_store::{AuditPlace, Key, Kind, Prefix, Scope};
 use bartizan_v4::zone::Meta;
 use bartizan_v4::{
     StoredAccessRule, StoredApp, StoredDnssec, StoredMembership, StoredSettings, StoredToken, StoredTunnel, StoredUser,
@@ -24,14 +24,17 @@ use crate::{dnssec, owner_names, spectrum, tokens, tunnels, users, zones};
 /// Labels below the apex that the certificate of a zone covers.
 const COVERED_LABELS: usize = 1;
 
-/// Puts all of it back.
+/// What becomes of a zone whose keys are gone.
+pub(super) const UNSIGNED: &str = "comes back without signatures; while the parent has DS records nobody finds it";
+
+/// Puts all of it back. Returns the zones that were signed and come back without signatures, by their names.
 pub(super) fn put(
     api: &Api,
     caller: &Caller,
     change: &mut Change,
     objects: &Objects,
     force: bool,
-) -> Result<(), Error> {
+) -> Result<Vec<String>, Error> {
     let of = |kind: Kind| objects.0.iter().filter(move |object| object.key.kind() == kind);
     let apps_back = of(Kind::App).filter(|object| object.before.is_some() && !object.is_there).count();
     if apps_back > 1 {
@@ -56,7 +59,7 @@ pub(super) fn put(
     users(caller, change, objects)?;
     let is_alone = objects.0.len() == 1;
     let returning = objects.returning();
-    let mut tunnels = BTreeSet::new();
+    let (mut tunnels, mut unsigned) = (BTreeSet::new(), Vec::new());
     for object in of(Kind::Tunnel) {
         if tunnel(change, object, is_alone)? == Tunnel::ComesBack {
             tunnels.extend(object.key.id_as::<TunnelId>());
@@ -68,13 +71,13 @@ pub(super) fn put(
             Kind::AccessRule => access_rule(change, object, &back)?,
             Kind::TunnelConfig => tunnel_config(change, object, &tunnels)?,
             Kind::Token => token(api, caller, change, object)?,
-            Kind::Dnssec => dnssec(api, caller, change, object, &back, force)?,
+            Kind::Dnssec => unsigned.extend(dnssec(api, caller, change, object, &back, force)?),
             Kind::Zone | Kind::Settings | Kind::Record | Kind::Tunnel => {}
             Kind::User | Kind::Membership if returning.is_some() => {}
             _ => return Err(refused(object, "is not put back")),
         }
     }
-    Ok(())
+    Ok(unsigned)
 }
 
 fn refused(object: &Object, why: &str) -> Error {
@@ -277,8 +280,9 @@ fn access_rule(change: &mut Change, object: &Object, back: &BTreeMap<ZoneId, bar
     }
 }
 
-/// All but the keys: those that are gone are kept nowhere. A zone that comes back after its keys went with it comes back
-/// without signatures, which somebody must want: whoever validates does not find it while its parent has a DS record.
+/// A zone that comes back has the keys that it had, as long as the log of changes has them; its parent's DS records lead to
+/// no others. Without them it comes back without signatures, which somebody must want: then its name. Of a zone that is
+/// there all but the keys is put back.
 fn dnssec(
     api: &Api,
     caller: &Caller,
@@ -286,24 +290,44 @@ fn dnssec(
     object: &Object,
     back: &BTreeMap<ZoneId, bartizan_v4::Zone>,
     force: bool,
-) -> Result<(), Error> {
-    let Some(zone) = require_zone(change, object, back)? else { return Ok(()) };
+) -> Result<Option<String>, Error> {
+    let Some(zone) = require_zone(change, object, back)? else { return Ok(None) };
+    let (id, name) = (zone.id, zone.name.clone());
     let here = Here::of(api, caller, object.key.scope(), Some(zone));
     let now: Option<StoredDnssec> = change.find(&object.key)?;
     match (document::<StoredDnssec>(object)?, now) {
-        (Some(_), None) if force && back.contains_key(&here.zone_id()?) => Ok(()),
+        (Some(_), None) if back.contains_key(&id) => match find_whole::<StoredDnssec>(change, object, object.last)? {
+            Some(before) => {
+                let modified_on = change.now();
+                change.put(object.key.clone(), &StoredDnssec { modified_on, ..before })?;
+                let api = api.clone();
+                change.afterwards(move || api.dnssec().note(id, modified_on));
+                Ok(None)
+            }
+            None if force => Ok(Some(name)),
+            None => Err(Fault::UndoRefused.because(format!(
+                "zone {name} was signed by keys that are kept nowhere any more: with --force it {UNSIGNED}"
+            ))),
+        },
         (Some(_), None) => Err(refused(object, "is off, and its keys are kept nowhere: switch it on again")),
         (before, Some(now)) => {
-            dnssec::put_back(&here, change, before.as_ref(), now).map_err(|why| refused(object, why))?
+            dnssec::put_back(&here, change, before.as_ref(), now).map_err(|why| refused(object, why))??;
+            Ok(None)
         }
-        (None, None) => Ok(()),
+        (None, None) => Ok(None),
     }
 }
 
-/// A deleted object with its secrets, which the log of changes has for some days.
+/// A deleted object with its secrets, which the log of changes has for some days: as it was before this entry of it.
+fn find_whole<T: DeserializeOwned>(change: &Change, object: &Object, place: AuditPlace) -> Result<Option<T>, Error> {
+    let value = change.0.audit_before_whole(place)?;
+    let read = |json: &str| serde_json::from_str(json).map_err(|error| damaged(&object.key, &error));
+    value.map(|value| read(&value.json)).transpose()
+}
+
+/// The same, of one that does not come back without them.
 fn whole<T: DeserializeOwned>(change: &Change, object: &Object, lost: &str) -> Result<T, Error> {
-    let Some(value) = change.0.audit_before_whole(object.place)? else { return Err(refused(object, lost)) };
-    serde_json::from_str(&value.json).map_err(|error| damaged(&object.key, &error))
+    find_whole(change, object, object.place)?.ok_or_else(|| refused(object, lost))
 }
 
 /// A deleted user, with the accounts that they were in.
