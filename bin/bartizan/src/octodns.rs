@@ -23,6 +23,25 @@ const PAGE: u64 = 1_000;
 /// What "automatic" is there, beside a mark of its own.
 const AUTOMATIC_TTL: u64 = 300;
 
+/// Fields that are called the same here and there.
+const SRV: [&str; 4] = ["priority", "weight", "port", "target"];
+const CAA: [&str; 3] = ["flags", "tag", "value"];
+const DS: [&str; 4] = ["key_tag", "algorithm", "digest_type", "digest"];
+const LOC: [&str; 12] = [
+    "lat_degrees",
+    "lat_minutes",
+    "lat_seconds",
+    "lat_direction",
+    "long_degrees",
+    "long_minutes",
+    "long_seconds",
+    "long_direction",
+    "altitude",
+    "size",
+    "precision_horz",
+    "precision_vert",
+];
+
 /// The zone's file, and what of the zone octoDNS has no words for.
 pub async fn file(api: &Api, zone: &Value) -> anyhow::Result<(String, Vec<String>)> {
     let path = format!("/zones/{}/dns_records?order=name&per_page={PAGE}", segment(text(zone, "id")));
@@ -141,23 +160,10 @@ fn value(record: &Value) -> Option<Value> {
         "CNAME" | "NS" | "PTR" => Some(dotted(text(record, "content"))),
         "TXT" => txt(record),
         "MX" => Some(json!({ "exchange": dotted(text(record, "content")), "preference": record["priority"] })),
-        "SRV" => same(&["priority", "weight", "port", "target"]),
-        "CAA" => same(&["flags", "tag", "value"]),
-        "DS" => same(&["key_tag", "algorithm", "digest_type", "digest"]),
-        "LOC" => same(&[
-            "lat_degrees",
-            "lat_minutes",
-            "lat_seconds",
-            "lat_direction",
-            "long_degrees",
-            "long_minutes",
-            "long_seconds",
-            "long_direction",
-            "altitude",
-            "size",
-            "precision_horz",
-            "precision_vert",
-        ]),
+        "SRV" => same(&SRV),
+        "CAA" => same(&CAA),
+        "DS" => same(&DS),
+        "LOC" => same(&LOC),
         "SSHFP" => fields(&[("algorithm", "algorithm"), ("fingerprint_type", "type"), ("fingerprint", "fingerprint")]),
         "TLSA" => fields(&[
             ("certificate_usage", "usage"),

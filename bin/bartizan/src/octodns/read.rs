@@ -6,6 +6,7 @@ use bartizan_v4::RecordBody;
 use serde_json::{Map, Value, json};
 
 use super::yaml::{self, Node, Yaml};
+use super::{CAA, DS, LOC, SRV};
 
 /// The time to live of a record that says none, there.
 const TTL_USUAL: u64 = 3_600;
@@ -124,25 +125,10 @@ fn body(owner: &str, kind: &str, record: &Node, value: &Node) -> Result<Value, S
             body["content"] = one(&["exchange", "value"])?.into();
             body["priority"] = one(&["preference", "priority"])?.into();
         }
-        "SRV" => body["data"] = same(&["priority", "weight", "port", "target"])?,
-        "CAA" => body["data"] = same(&["flags", "tag", "value"])?,
-        "DS" => body["data"] = same(&["key_tag", "algorithm", "digest_type", "digest"])?,
-        "LOC" => {
-            body["data"] = same(&[
-                "lat_degrees",
-                "lat_minutes",
-                "lat_seconds",
-                "lat_direction",
-                "long_degrees",
-                "long_minutes",
-                "long_seconds",
-                "long_direction",
-                "altitude",
-                "size",
-                "precision_horz",
-                "precision_vert",
-            ])?;
-        }
+        "SRV" => body["data"] = same(&SRV)?,
+        "CAA" => body["data"] = same(&CAA)?,
+        "DS" => body["data"] = same(&DS)?,
+        "LOC" => body["data"] = same(&LOC)?,
         "SSHFP" => {
             body["data"] =
                 fields(&[("algorithm", "algorithm"), ("type", "fingerprint_type"), ("fingerprint", "fingerprint")])?;
