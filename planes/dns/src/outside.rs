@@ -145,15 +145,19 @@ impl Follower {
     async fn run(mut self, mut stopped: oneshot::Receiver<()>) {
         let mut changes = self.live.changes();
         let mut asking: FuturesUnordered<Lookup> = FuturesUnordered::new();
-        let (mut is_changed, mut chosen) = (true, None);
+        let (mut is_changed, mut chosen, mut asked) = (true, None, None);
+        let is_time = |last: Option<Instant>, pause| last.is_none_or(|at| at.elapsed() >= pause);
         loop {
             // Changes may come by the hundred.
-            let is_time = chosen.is_none_or(|at: Instant| at.elapsed() >= CHOSEN_EVERY);
-            if is_changed && is_time {
+            if is_changed && is_time(chosen, CHOSEN_EVERY) {
                 self.choose();
                 (is_changed, chosen) = (false, Some(Instant::now()));
             }
-            self.ask_due(&mut asking);
+            // And so may answers.
+            if is_time(asked, TICK) {
+                self.ask_due(&mut asking);
+                asked = Some(Instant::now());
+            }
             tokio::select! {
                 _ = &mut stopped => return,
                 changed = changes.changed(), if !is_changed => match changed {
