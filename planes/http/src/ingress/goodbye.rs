@@ -6,11 +6,11 @@
 //! as in a container, nobody sends the rest after it. So we say that we have ended, read on, and leave when the visitor
 //! has everything.
 
-use std::io;
+use std::time::Duration;
 
 use bartizan_net::undelivered;
 use bartizan_tls::ServerStream;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, Interest};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -52,7 +52,7 @@ pub(crate) async fn say_goodbye(mut io: impl Carrier, limits: &Limits) {
         }
         let patience = match (under_way, listening) {
             (0, Listening::Over) => return,
-            (0, Listening::To { .. }) => limits.linger_time,
+            (0, Listening::To { .. } | Listening::No) => limits.linger_time,
             _ => limits.stall_time,
         };
         if moved.elapsed() >= patience {
@@ -66,26 +66,36 @@ pub(crate) async fn say_goodbye(mut io: impl Carrier, limits: &Limits) {
 enum Listening {
     /// Whatever comes is thrown away, so much of it at most.
     To { left: usize },
-    /// The visitor has ended, or sends too much: what is not read makes no reset before we close.
+    /// The visitor sends too much. What is not read makes no reset before we close, and once its own writes have to
+    /// wait, it has a look at what was said.
+    No,
+    /// The visitor has ended.
     Over,
 }
 
 impl Listening {
     /// Reads for one look.
-    async fn once(self, io: &mut (impl AsyncRead + Unpin), waste: &mut [u8]) -> Listening {
-        let Listening::To { left } = self else {
-            sleep(LINGER_LOOK_EVERY).await;
-            return self;
-        };
-        let read: io::Result<usize> = match timeout(LINGER_LOOK_EVERY, io.read(waste)).await {
-            Ok(read) => read,
-            Err(_) => return self,
-        };
-        match read {
-            Ok(1..) if left == 0 => Listening::Over,
-            Ok(read @ 1..) => Listening::To { left: left.saturating_sub(read) },
-            // After a reset nothing is under way any more, as the next look tells.
-            Ok(0) | Err(_) => Listening::Over,
+    async fn once(self, io: &mut impl Carrier, waste: &mut [u8]) -> Listening {
+        match self {
+            Listening::To { left } => match timeout(LINGER_LOOK_EVERY, io.read(waste)).await {
+                Err(_) => self,
+                Ok(Ok(1..)) if left == 0 => Listening::No,
+                Ok(Ok(read @ 1..)) => Listening::To { left: left.saturating_sub(read) },
+                // After a reset nothing is under way any more, as the next look tells.
+                Ok(Ok(0) | Err(_)) => Listening::Over,
+            },
+            Listening::No => {
+                sleep(LINGER_LOOK_EVERY).await;
+                match timeout(Duration::ZERO, io.socket().ready(Interest::READABLE)).await {
+                    Ok(Ok(ready)) if ready.is_read_closed() => Listening::Over,
+                    Ok(Err(_)) => Listening::Over,
+                    Ok(Ok(_)) | Err(_) => self,
+                }
+            }
+            Listening::Over => {
+                sleep(LINGER_LOOK_EVERY).await;
+                self
+            }
         }
     }
 }

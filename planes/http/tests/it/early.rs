@@ -1,12 +1,12 @@
-//! Answers that come before the end of an upload over HTTP/2, while the visitor goes on sending: they have to arrive
-//! (RFC 9113 §8.1). Over HTTP/1.1: see `limits.rs` and `origins.rs`.
+//! Answers that come before the end of an upload, while the visitor goes on sending: they have to arrive (RFC 9113 §8.1,
+//! RFC 9112 §9.6). More over HTTP/1.1: see `limits.rs` and `origins.rs`.
 
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::time::Duration;
 
 use bartizan_plane_http::Limits;
 
-use super::edge::{Edge, STUCK, origin_at, plain, read_head};
+use super::edge::{Edge, STUCK, origin_at, plain, read_answer, read_head, status};
 use super::frames::{
     Client, DATA, END_HEADERS, END_STREAM, HEADERS, RST_STREAM, SETTINGS, WINDOW_UPDATE, block, frame, get, request,
 };
@@ -55,6 +55,23 @@ fn an_upload_that_goes_on_after_its_answer_is_not_reset() {
             assert_eq!((next.kind, next.stream), (HEADERS, 3), "{what}");
         });
     }
+}
+
+/// Over HTTP/1.1 the end of a connection must not destroy the answer of a visitor that sends more than anybody reads
+/// before it has a look.
+#[test]
+fn an_answer_waits_for_a_visitor_that_sends_on() {
+    let edge = Edge::with_limits(&[], Limits { linger_time: STUCK, ..Limits::default() });
+    let mut client = edge.dial();
+    client.write_all(b"POST / HTTP/1.1\r\nHost: other.test\r\nContent-Length: 1000000000\r\n\r\n").unwrap();
+    client.set_write_timeout(Some(Duration::from_millis(300))).unwrap();
+    let ended = loop {
+        if let Err(error) = client.write(&[b'x'; 64 * 1024]) {
+            break error.kind();
+        }
+    };
+    assert_eq!(ended, ErrorKind::WouldBlock, "a reset");
+    assert_eq!(status(&read_answer(&mut client).0), "404");
 }
 
 /// An upload that does not end is reset after a while, and no more of it is read than a bound.
