@@ -151,10 +151,10 @@ impl Counts {
     /// Adds up one line; all but the closing lines say nothing.
     ///
     /// `cargo test`: `test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; …`, one a binary.
-    /// nextest: `Summary [ 1.2s] 34 tests run: 34 passed (1 slow, 1 flaky), 2 skipped`, once.
+    /// nextest: `Summary [ 1.2s] 34 tests run: 34 passed (1 slow, 1 flaky), 2 skipped`, once. It shows what a failed
+    /// test printed, a line of the first form too, further in.
     fn read(&mut self, line: &str) {
-        let line = line.trim_start();
-        if !(line.starts_with("test result:") || line.starts_with("Summary [")) {
+        if !(line.starts_with("test result:") || line.trim_start().starts_with("Summary [")) {
             return;
         }
         let numbers = line.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
@@ -220,6 +220,7 @@ mod tests {
             ("     Summary [   0.512s] 34 tests run: 34 passed, 0 skipped", 34, 0, 0),
             ("     Summary [   9.512s] 34 tests run: 33 passed (1 slow), 1 failed, 2 skipped", 33, 2, 0),
             ("     Summary [   9.512s] 34 tests run: 34 passed (1 slow, 2 flaky), 0 skipped", 34, 0, 2),
+            ("    test result: FAILED. 0 passed; 1 failed; 0 ignored; 0 measured; 164 filtered out", 0, 0, 0),
             ("test wire::skipped ... ok", 0, 0, 0),
             ("        PASS [   0.004s] bartizan-wire 12 passed", 0, 0, 0),
         ] {
