@@ -10,6 +10,7 @@
 //! | `lookup-signed` | ns a signed answer, beside unsigned ones and a bare signature, in this process: `[--names N] [--algorithm N]` |
 //! | `lookup-firewall` | ns a decision, µs a change and bytes a rule of the firewall, in this process: `[--rules N] [--layout L]` |
 //! | `dns-guard` | ns a query for DNS cookies and response rate limiting, in this process |
+//! | `hpack` | ns a header block of HTTP/2, read and written, in this process |
 //! | `tables` | µs a change, ns a lookup and bytes an entry of certificates and applications: `[--entries N] [--table T]` |
 //! | `attack` | visitors that are in the way of others, and one that feels it: `--what W --at ADDR --host H --seconds S` |
 //! | `pour` | load for a proxy of TCP and UDP, and the origin behind it: `--what W --at ADDR [--count N] [--seconds S]` |

@@ -1,7 +1,8 @@
-//! HTTP/1.1 messages through the front door of the codec.
+//! Formats through the front doors of their codecs.
 
 mod bodies;
 mod exchanges;
+mod hpack;
 mod requests;
 mod responses;
 mod splits;
