@@ -21,7 +21,7 @@ pub enum Class {
 
 /// What the parser has to know of a field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Known {
+pub(crate) enum Known {
     Host,
     ContentLength,
     TransferEncoding,
@@ -57,7 +57,7 @@ const KNOWN: [(&str, Known); 14] = [
 
 impl Known {
     // Hot: once a field. No allocation.
-    pub(super) fn of(name: &[u8]) -> Known {
+    pub(crate) fn of(name: &[u8]) -> Known {
         let same_length = KNOWN.iter().filter(|(text, _)| text.len() == name.len());
         for (text, known) in same_length {
             match spelling(name, text.as_bytes()) {
@@ -69,7 +69,7 @@ impl Known {
         Known::Other
     }
 
-    pub(super) fn class(self) -> Class {
+    pub(crate) fn class(self) -> Class {
         match self {
             Known::Host => Class::Host,
             Known::ContentLength | Known::TransferEncoding => Class::Framing,

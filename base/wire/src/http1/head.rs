@@ -76,7 +76,7 @@ fn begins_alike(one: &[u8], other: &[u8]) -> bool {
 
 /// Where a part of a head lies in its bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Span {
+pub(crate) struct Span {
     start: u32,
     end: u32,
 }
@@ -94,12 +94,17 @@ impl Span {
         Span { start: self.start + range.start as u32, end: self.start + range.end as u32 }
     }
 
-    pub(super) fn get(self, bytes: &[u8]) -> &[u8] {
+    /// Of a text that is shorter than 4 GB.
+    pub(crate) fn at(range: Range<usize>) -> Span {
+        Span { start: range.start as u32, end: range.end as u32 }
+    }
+
+    pub(crate) fn get(self, bytes: &[u8]) -> &[u8] {
         bytes.get(self.start as usize..self.end as usize).unwrap_or_default()
     }
 
     /// For parts that were read as text.
-    pub(super) fn text(self, bytes: &[u8]) -> &str {
+    pub(crate) fn text(self, bytes: &[u8]) -> &str {
         std::str::from_utf8(self.get(bytes)).unwrap_or_default()
     }
 }
@@ -140,6 +145,15 @@ impl FieldRoom {
     /// The fields of the head that was read with it last. `bytes`: those that it was read from.
     pub fn fields<'h>(&'h self, bytes: &'h [u8]) -> Fields<'h> {
         Fields { spans: &self.0, bytes }
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.0.clear();
+    }
+
+    /// Adds a field of the head that is being written.
+    pub(crate) fn push(&mut self, name: Span, value: Span, class: Class) {
+        self.0.push(FieldSpan { name, value, class });
     }
 }
 
@@ -288,7 +302,7 @@ fn leave_behind(option: &[u8], head: &[u8], room: &mut [FieldSpan]) {
 }
 
 /// Digits and nothing else: no sign, no space, no list of equal values.
-fn parse_length(value: &[u8]) -> Result<u64, Refusal> {
+pub(crate) fn parse_length(value: &[u8]) -> Result<u64, Refusal> {
     if value.is_empty() {
         return Err(Refusal::BadLength);
     }

@@ -27,13 +27,16 @@ mod write;
 
 pub use bartizan_names::Authority;
 pub use body::{Body, BodyReader, Event, Step};
+pub(crate) use field::Known;
 pub use field::{Class, has_token, is_end_to_end, tokens};
 pub use head::{Field, FieldRoom, Fields, HeadSearch, Leading};
+pub(crate) use head::{Span, parse_length};
 pub use refusal::Refusal;
 pub use request::{RequestHead, RequestView, Upgrade};
 pub use response::{Asked, Content, ResponseHead, ResponseView};
 pub use trailers::{Trailers, may_follow_a_body};
-pub use write::{ChunkLine, HeadWriter, Illegal, Rewrite, write_last_chunk};
+pub use write::{ChunkLine, Decimal, HeadWriter, Illegal, Rewrite, write_last_chunk};
+pub(crate) use write::{is_token, is_value};
 
 /// The line in front of a chunk: at most 16 digits, and extensions that nobody uses.
 pub const CHUNK_LINE_BYTES_MAX: usize = 256;

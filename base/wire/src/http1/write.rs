@@ -173,7 +173,7 @@ impl<'o> HeadWriter<'o> {
 
 /// RFC 9110 §5.6.2.
 // Hot: once a field.
-fn is_token(text: &[u8]) -> bool {
+pub(crate) fn is_token(text: &[u8]) -> bool {
     const LEGAL: [bool; 256] = {
         let mut legal = [false; 256];
         let mut at = 0;
@@ -190,18 +190,19 @@ const TOKEN: &[u8] = b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdef
 
 /// RFC 9110 §5.5, with space around it, which no reader sees.
 // Hot: once a field. Looks at all of it, which goes faster than to stop somewhere: many bytes are compared at once.
-fn is_value(text: &[u8]) -> bool {
+pub(crate) fn is_value(text: &[u8]) -> bool {
     text.iter().fold(true, |legal, byte| legal & matches!(byte, b'\t' | 0x20..=0x7e | 0x80..))
 }
 
 /// A number as text, without an allocation.
-struct Decimal {
+#[derive(Clone, Copy, Debug)]
+pub struct Decimal {
     digits: [u8; 20],
     start: usize,
 }
 
 impl Decimal {
-    fn of(mut number: u64) -> Decimal {
+    pub fn of(mut number: u64) -> Decimal {
         let mut decimal = Decimal { digits: [b'0'; 20], start: 20 };
         loop {
             decimal.start -= 1;
@@ -213,7 +214,7 @@ impl Decimal {
         }
     }
 
-    fn as_bytes(&self) -> &[u8] {
+    pub fn as_bytes(&self) -> &[u8] {
         &self.digits[self.start..]
     }
 }

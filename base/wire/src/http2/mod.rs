@@ -1,5 +1,35 @@
-//! HTTP/2 (RFC 9113): strict, and without input or output.
+//! HTTP/2 as a server speaks it (RFC 9113): strict, and without input or output.
 //!
-//! - [`hpack`]: fields as HTTP/2 writes them (RFC 7541)
+//! ```text
+//! bytes ─► Connection::next ─► Event: Request (lines in a HeadRoom), Data, Trailers, Gone, room to send
+//! head, data, reset ─► Connection::send_… ─► bytes, behind what is to be written already
+//! ```
+//! A [`Connection`] knows its streams and their states, both windows of each, and the tables of HPACK. What the protocol
+//! alone decides it does alone: it acknowledges, tells the peer of room, resets streams whose frames break a rule, and ends
+//! with a [`Fault`] where nothing that follows could be trusted. How bytes are cut into reads changes nothing.
+//!
+//! Frames that ask for nothing (PING, SETTINGS, windows that grow by an octet …) cost us and not their sender. There may be
+//! some, and more with what is asked for; see [`Connection::let_calm_down`].
+//!
+//! Not here: which methods and hosts are served, timeouts, priorities, which RFC 9113 §5.3 lets a server ignore, push, and
+//! extended CONNECT, which is not offered.
 
+mod blocks;
+mod connection;
+mod error;
+mod frame;
 pub mod hpack;
+mod request;
+mod send;
+mod settings;
+mod streams;
+mod window;
+
+pub use connection::{Connection, Event, Limits, Step};
+pub use error::{Code, Fault};
+pub use frame::FRAME_BYTES_MAX;
+pub use request::{HeadRoom, RequestHead};
+pub use send::{Sent, Whose};
+
+/// What a client says first (RFC 9113 §3.4).
+pub const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";

@@ -3,6 +3,7 @@
 mod bodies;
 mod exchanges;
 mod hpack;
+mod http2;
 mod requests;
 mod responses;
 mod splits;

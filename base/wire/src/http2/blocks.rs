@@ -1,0 +1,174 @@
+//! Blocks of fields: heads of requests, and trailers (RFC 9113 §4.3, §6.2, §6.10).
+
+use super::connection::{CALM_A_REQUEST, COST_OF_AN_ERROR, Connection, Event, Leaving, Taken};
+use super::frame::{END_HEADERS, END_STREAM, FrameHead, Kind, PRIORITY, number, put};
+use super::hpack::List;
+use super::request::{HeadRoom, Malformed, RequestHead, Section};
+use super::streams::{Place, Stream};
+use super::window::{Allowance, Receive};
+use super::{Code, Fault};
+
+/// A block of fields in several frames. Compressed, it is hardly ever longer than the list that it stands for.
+const BLOCK_BYTES_MAX: usize = 64 * 1024;
+
+/// CONTINUATION frames of one block.
+const CONTINUATIONS_MAX: u32 = 8;
+
+/// A block of fields that is not complete.
+#[derive(Debug)]
+pub(super) struct Block {
+    pub(super) head: HeadersHead,
+    bytes: Vec<u8>,
+    continuations: u32,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct HeadersHead {
+    pub(super) stream: u32,
+    ends: bool,
+    depends_on_itself: bool,
+}
+
+impl<S: Clone + Default> Connection<S> {
+    pub(super) fn take_headers(
+        &mut self,
+        head: &FrameHead,
+        payload: &[u8],
+        heads: &mut HeadRoom,
+        out: &mut Vec<u8>,
+    ) -> Taken<S> {
+        if head.stream.is_multiple_of(2) {
+            return Err(Fault::protocol("HEADERS on a stream that no client opens"));
+        }
+        let mut fields = &payload[head.without_padding(payload)?];
+        let mut depends_on_itself = false;
+        if head.has(PRIORITY) {
+            let (priority, rest) = fields.split_first_chunk::<5>().ok_or(Fault::size("half a priority"))?;
+            depends_on_itself = parent(priority) == head.stream;
+            fields = rest;
+        }
+        let section = HeadersHead { stream: head.stream, ends: head.has(END_STREAM), depends_on_itself };
+        if head.has(END_HEADERS) {
+            return self.take_block(section, fields, heads, out);
+        }
+        self.block = Some(Box::new(Block { head: section, bytes: fields.to_vec(), continuations: 0 }));
+        Ok(None)
+    }
+
+    pub(super) fn take_continuation(
+        &mut self,
+        head: &FrameHead,
+        payload: &[u8],
+        heads: &mut HeadRoom,
+        out: &mut Vec<u8>,
+    ) -> Taken<S> {
+        let mut block = self.block.take().ok_or(Fault::protocol("CONTINUATION of nothing"))?;
+        block.continuations += 1;
+        if block.continuations > CONTINUATIONS_MAX || block.bytes.len() + payload.len() > BLOCK_BYTES_MAX {
+            return Err(Fault::new(Code::EnhanceYourCalm, "a block of fields without end"));
+        }
+        block.bytes.extend_from_slice(payload);
+        if head.has(END_HEADERS) {
+            return self.take_block(block.head, &block.bytes, heads, out);
+        }
+        self.block = Some(block);
+        Ok(None)
+    }
+
+    /// Takes a whole block. It is decoded whatever becomes of it, for the table has to stay in step.
+    fn take_block(&mut self, head: HeadersHead, block: &[u8], heads: &mut HeadRoom, out: &mut Vec<u8>) -> Taken<S> {
+        let place = self.streams.place(head.stream);
+        let section = if matches!(place, Place::Open(_)) { Section::Trailers } else { Section::Head };
+        heads.begin(section, self.limits.fields);
+        let list = self.decoder.decode(block, self.limits.list_bytes, |name, value| heads.take(name, value));
+        let list = list.map_err(|_| Fault::new(Code::Compression, "a block of fields that cannot be read"))?;
+        match place {
+            Place::Idle => {
+                let head_of = match list {
+                    List::Whole => heads.finish_head(),
+                    List::TooLarge => Ok(heads.finish_too_long()),
+                };
+                self.take_request(head, head_of, out)
+            }
+            Place::Open(at) => {
+                let trailers = if matches!(list, List::Whole) { heads.finish_trailers() } else { Err(Malformed) };
+                self.take_trailers(head, at, trailers, out)
+            }
+            Place::Reset => self.pay(COST_OF_AN_ERROR).map(|()| None),
+            Place::Ended => Err(Fault::new(Code::StreamClosed, "HEADERS on a closed stream")),
+            // RFC 9113 §5.1.1: numbers grow.
+            Place::Forgotten => Err(Fault::protocol("HEADERS on a stream that was passed over")),
+        }
+    }
+
+    fn take_request(
+        &mut self,
+        head: HeadersHead,
+        parsed: Result<RequestHead, Malformed>,
+        out: &mut Vec<u8>,
+    ) -> Taken<S> {
+        let HeadersHead { stream: id, ends, depends_on_itself } = head;
+        self.streams.begin(id);
+        if matches!(self.leaving, Leaving::From(last) if id > last) {
+            // It was told that this will not be served (RFC 9113 §6.8).
+            self.streams.remember_reset(id);
+            return self.pay(COST_OF_AN_ERROR).map(|()| None);
+        }
+        if self.streams.count() >= self.limits.streams as usize {
+            return self.refuse(id, Code::RefusedStream, out);
+        }
+        let lacks_its_body = |head: &RequestHead| ends && head.length.is_some_and(|length| length > 0);
+        let parsed = match parsed {
+            Ok(parsed) if !depends_on_itself && !lacks_its_body(&parsed) => parsed,
+            _ => return self.refuse(id, Code::Protocol, out),
+        };
+        self.streams.open(Stream {
+            id,
+            owner: S::default(),
+            is_receiving: !ends,
+            is_sending: true,
+            length_left: parsed.length.filter(|_| !ends && parsed.refusal.is_none()),
+            receive: Receive::new(self.limits.stream_window),
+            held: 0,
+            send: Allowance::new(self.send_first),
+        });
+        self.earn(CALM_A_REQUEST);
+        Ok(Some(Event::Request { stream: id, ends, head: parsed }))
+    }
+
+    fn take_trailers(
+        &mut self,
+        head: HeadersHead,
+        at: usize,
+        parsed: Result<(), Malformed>,
+        out: &mut Vec<u8>,
+    ) -> Taken<S> {
+        let stream = self.streams.at(at);
+        let fault = match stream.length_left {
+            _ if !stream.is_receiving => Some(Code::StreamClosed),
+            _ if parsed.is_err() || !head.ends || head.depends_on_itself => Some(Code::Protocol),
+            Some(1..) => Some(Code::Protocol),
+            _ => None,
+        };
+        if let Some(code) = fault {
+            return self.break_stream(at, code, out);
+        }
+        stream.is_receiving = false;
+        let owner = stream.owner.clone();
+        self.close_if_over(at, out);
+        Ok(Some(Event::Trailers { owner }))
+    }
+
+    /// An error of a stream that nobody has heard of.
+    fn refuse(&mut self, id: u32, code: Code, out: &mut Vec<u8>) -> Taken<S> {
+        self.streams.remember_reset(id);
+        put(Kind::ResetStream, 0, id, &(code as u32).to_be_bytes(), out);
+        self.pay(COST_OF_AN_ERROR).map(|()| None)
+    }
+}
+
+/// The stream that a priority makes another depend on (RFC 7540 §6.3): the first four of its octets.
+pub(super) fn parent(priority: &[u8; 5]) -> u32 {
+    let [a, b, c, d, _] = *priority;
+    number([a, b, c, d])
+}

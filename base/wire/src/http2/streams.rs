@@ -1,0 +1,152 @@
+//! The streams of a connection and their states (RFC 9113 §5.1).
+//!
+//! ```text
+//!              HEADERS                 END_STREAM of either side          of the other
+//! idle ───────────────────► open ───────────────────────────► half-closed ────────────► closed
+//!                             └─────────────── RST_STREAM ──────────┴──────────────────────▲
+//! ```
+//! Only the peer opens streams. Those that are open or half-closed are in the table; of closed ones the last are
+//! remembered, since frames of them may still be under way.
+
+use std::collections::VecDeque;
+
+use super::window::{Allowance, Receive};
+
+/// Streams that we reset and whose late frames are passed over: as many as there may be at a time. A frame of an older
+/// one ends the connection (RFC 9113 §5.1 lets us choose).
+const RESET_KEPT: usize = 128;
+
+/// Streams that came to their end, and of which no frames can follow.
+const ENDED_KEPT: usize = 16;
+
+/// So many streams keep their memory when none is left.
+const ROOM_KEPT: usize = 4;
+
+/// One that is open or half-closed.
+#[derive(Debug)]
+pub(super) struct Stream<S> {
+    pub(super) id: u32,
+    /// Whatever the caller keeps with it.
+    pub(super) owner: S,
+    /// Whether the peer may still send.
+    pub(super) is_receiving: bool,
+    /// Whether we may.
+    pub(super) is_sending: bool,
+    /// What is left of the length that the head stated.
+    pub(super) length_left: Option<u64>,
+    pub(super) receive: Receive,
+    /// Octets that came and were not taken.
+    pub(super) held: u32,
+    pub(super) send: Allowance,
+}
+
+#[derive(Debug)]
+pub(super) struct Streams<S> {
+    /// By their numbers, which grow.
+    open: Vec<Stream<S>>,
+    /// The highest that was opened.
+    highest: u32,
+    reset: VecDeque<u32>,
+    ended: [u32; ENDED_KEPT],
+    next_ended: usize,
+}
+
+/// Where a stream is to be found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    Idle,
+    /// In the table.
+    Open(usize),
+    /// We have reset it, and the peer need not know yet.
+    Reset,
+    /// It came to its end on both sides, or the peer has reset it.
+    Ended,
+    /// It was passed over, or has ended long ago.
+    Forgotten,
+}
+
+impl<S> Streams<S> {
+    pub(super) fn new() -> Streams<S> {
+        Streams { open: Vec::new(), highest: 0, reset: VecDeque::new(), ended: [0; ENDED_KEPT], next_ended: 0 }
+    }
+
+    pub(super) fn place(&self, id: u32) -> Place {
+        if id > self.highest {
+            return Place::Idle;
+        }
+        match self.index(id) {
+            Some(at) => Place::Open(at),
+            None if self.reset.contains(&id) => Place::Reset,
+            None if self.ended.contains(&id) => Place::Ended,
+            None => Place::Forgotten,
+        }
+    }
+
+    pub(super) fn at(&mut self, at: usize) -> &mut Stream<S> {
+        &mut self.open[at]
+    }
+
+    pub(super) fn index(&self, id: u32) -> Option<usize> {
+        self.open.binary_search_by_key(&id, |stream| stream.id).ok()
+    }
+
+    pub(super) fn find(&mut self, id: u32) -> Option<&mut Stream<S>> {
+        let at = self.index(id)?;
+        Some(&mut self.open[at])
+    }
+
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Stream<S>> {
+        self.open.iter_mut()
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.open.len()
+    }
+
+    pub(super) fn highest(&self) -> u32 {
+        self.highest
+    }
+
+    /// Its number was idle, and is not any more.
+    pub(super) fn begin(&mut self, id: u32) {
+        self.highest = self.highest.max(id);
+    }
+
+    /// Of a number that has just begun.
+    pub(super) fn open(&mut self, stream: Stream<S>) {
+        self.open.push(stream);
+    }
+
+    /// Takes it out of the table.
+    pub(super) fn remove(&mut self, at: usize, how: Closed) -> Stream<S> {
+        let stream = self.open.remove(at);
+        if self.open.is_empty() && self.open.capacity() > ROOM_KEPT {
+            self.open = Vec::new();
+        }
+        match how {
+            Closed::ByUs => self.remember_reset(stream.id),
+            Closed::ByItsEnd => {
+                self.ended[self.next_ended] = stream.id;
+                self.next_ended = (self.next_ended + 1) % ENDED_KEPT;
+            }
+        }
+        stream
+    }
+
+    /// We have reset it, whether or not it ever was in the table.
+    pub(super) fn remember_reset(&mut self, id: u32) {
+        if self.reset.len() == RESET_KEPT {
+            self.reset.pop_front();
+        }
+        self.reset.push_back(id);
+    }
+}
+
+/// What closed a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Closed {
+    /// A reset of ours: more of it may come.
+    ByUs,
+    /// Its end, or a reset of the peer: nothing may.
+    ByItsEnd,
+}
