@@ -1,12 +1,11 @@
 //! The fields of a message, as they came, and how they get into the next head.
 //!
 //! ```text
-//! HTTP/1.1 ── Lines ─┐                    ┌─► HeadWriter ─► HTTP/1.1: an origin, a visitor
-//!                    ├─ rules of forward ─┤
-//! HTTP/2,            │                    └─► HeaderMap ──► HTTP/2, a tunnel
-//! tunnel, page ─ Map ┘
+//! HTTP/1.1, HTTP/2 ── Lines ─┐                    ┌─► HeadWriter ─► HTTP/1.1: an origin, a visitor
+//!                            ├─ rules of forward ─┼─► Block ──────► HTTP/2: a visitor
+//! tunnel, page ─────── Map ──┘                    └─► HeaderMap ──► a tunnel
 //! ```
-//! From one head to the next lines are copied, and no map is made of them. Both forms pass through the same rules.
+//! From one head to the next lines are copied, and no map is made of them. All forms pass through the same rules.
 
 use bartizan_wire::http1::{self, Class, FieldRoom, HeadWriter, Rewrite, is_end_to_end};
 use bytes::Bytes;
@@ -49,6 +48,19 @@ impl Fields {
             Fields::Map(map) => (None, Some(map.get_all(name).iter())),
         };
         lines.into_iter().flatten().chain(map.into_iter().flatten().map(HeaderValue::as_bytes))
+    }
+
+    /// Gives those that are the message's own (RFC 9110 §7.6.1), in their order.
+    pub(crate) fn each_end_to_end<'f>(&'f self, mut take: impl FnMut(&'f [u8], &'f [u8])) {
+        match self {
+            Fields::Lines(lines) => {
+                let own = lines.fields().iter().filter(|field| field.class == Class::EndToEnd);
+                own.for_each(|field| take(field.name, field.value));
+            }
+            Fields::Map(map) => {
+                end_to_end(map).for_each(|(name, value)| take(name.as_str().as_bytes(), value.as_bytes()));
+            }
+        }
     }
 
     /// What the format of an error page is chosen by.

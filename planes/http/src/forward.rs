@@ -31,10 +31,8 @@ const X_FORWARDED_PROTO: Name = Name { lower: "x-forwarded-proto", written: "X-F
 /// Our name in `CDN-Loop` and `Server`.
 const EDGE: &str = "bartizan";
 
-/// How many fields [`to_origin`] and [`to_visitor`] may add. Room for them is made when a map is: one that grows is built
-/// anew.
+/// How many fields [`to_origin`] may add. Room for them is made when a map is: one that grows is built anew.
 pub(crate) const FIELDS_TO_ORIGIN: usize = 9;
-pub(crate) const FIELDS_TO_VISITOR: usize = 3;
 
 /// A source as origins are told of it. Written once for a connection.
 pub(crate) struct SourceFields {
@@ -239,18 +237,6 @@ pub(crate) fn trailers_of(read: &Trailers) -> HeaderMap {
         Some((HeaderName::from_bytes(field.name).ok()?, HeaderValue::from_bytes(field.value).ok()?))
     };
     read.fields().iter().filter_map(field).collect()
-}
-
-/// Makes one line of a `Cookie` that HTTP/2 has split: for HTTP/1.1 it has to be one (RFC 9113 §8.2.3).
-pub(crate) fn join_cookies(headers: &mut HeaderMap) {
-    let mut lines = headers.get_all(COOKIE).iter();
-    if let (Some(_), Some(_)) = (lines.next(), lines.next()) {
-        let all: Vec<&[u8]> = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
-        // Legal values joined by a semicolon are legal.
-        if let Ok(value) = HeaderValue::from_bytes(&all.join(&b"; "[..])) {
-            headers.insert(COOKIE, value);
-        }
-    }
 }
 
 /// Whether only an edge may set a field of this name, in any case. Any sign counts as `-` here: CGI (RFC 3875 §4.1.18) makes

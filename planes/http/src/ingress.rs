@@ -2,17 +2,15 @@
 //!
 //! ```text
 //! TCP ─► (TLS) ─┬ http1 (codec of base/wire) ─► Arrived ─► pipeline
-//!               └ http2 ─► wire ─► gather ─► hyper ─► Arrived ─► pipeline
+//!               └ http2 (codec of base/wire) ─► Arrived ─► pipeline
 //! ```
 //! A connection and each of its requests can be told to end from outside ([`Connections::judge`]).
 //! The protocol is chosen by ALPN (RFC 7301), never guessed; a name whose zone has HTTP/2 off is not offered
-//! it. No type of hyper's leaves this module.
+//! it.
 
-mod answer;
 mod cancel;
 mod connection;
 mod deadline;
-mod gather;
 mod goodbye;
 mod http1;
 mod http2;
@@ -36,6 +34,8 @@ use tokio::net::TcpStream;
 
 pub(crate) use connection::{Connections, RequestGuard};
 pub(crate) use deadline::Awaited;
+#[cfg(test)]
+pub(crate) use http2::Block;
 pub(crate) use lanes::{Lanes, ferry};
 pub(crate) use refusal::Refusal;
 pub(crate) use requests::UnderWay;

@@ -6,8 +6,8 @@
 //! HTTPS 443 ─┘  (h1, h2)                                                               └── tunnel (dyn Upstream)
 //! ```
 //! Each worker is one thread with its own runtime, listeners, pool of origin connections, buffers and counters; a
-//! connection stays on its thread. HTTP/1.1 (RFC 9112) is read and written by the strict codec of `base/wire`, on both sides. An
-//! HTTP library speaks HTTP/2 (RFC 9113) with visitors; only [`ingress`] knows that library.
+//! connection stays on its thread. HTTP/1.1 (RFC 9112), on both sides, and HTTP/2 (RFC 9113), with visitors, are read and
+//! written by the strict codecs of `base/wire`.
 //!
 //! The firewall is asked for every request, since a connection may ask for several zones. When it changes, open
 //! connections are judged again ([`recheck`]): a source that is blocked everywhere loses its connections, WebSockets
@@ -26,7 +26,6 @@ mod dns_query;
 mod egress;
 mod fields;
 mod forward;
-mod hyper_body;
 mod ingress;
 mod limits;
 mod metrics;

@@ -126,14 +126,15 @@ pub(crate) const STEPS_OF_AN_UNFINISHED: u32 = 8;
 /// What one may read in a turn.
 pub(crate) const TURN_READ_BYTES: usize = 16 * 1024;
 
+/// After so many frames it is seen how long that took.
+pub(crate) const TURN_LOOK_FRAMES: u32 = 8;
+
 /// And how long.
 pub(crate) const TURN_READ_TIME: Duration = Duration::from_micros(50);
 
-/// What it reads before it is seen how long that takes: some ten frames, if they are as small as can be.
-pub(crate) const TURN_READ_BYTES_MIN: usize = 128;
-
-/// How often the library may write in a turn: a frame of data each time, some two microseconds.
-pub(crate) const TURN_WRITES: u32 = 32;
+/// What is to be written to an HTTP/2 visitor before no more of what it sends is read: a full record of answers, and as much
+/// again of what the protocol answers itself.
+pub(crate) const UNWRITTEN_BYTES_MAX: usize = 32 * 1024;
 
 /// Bytes of requests to come that are read while one is being answered, and a read more: an HTTP/1.1 visitor that sends
 /// them all at once is noticed when it leaves, if it has sent no more than that.
@@ -149,16 +150,9 @@ pub(crate) const ORIGIN_READ_BYTES_MAX: usize = 64 * 1024;
 pub(crate) const ORIGIN_READ_BYTES_MIN: usize = 4 * 1024;
 
 /// What the answers of one HTTP/2 connection that its visitor does not take may hold, shared out when each is asked for.
-/// Each holds two reads at most, and those that came while there were fewer have larger shares, so it is some times this.
+/// Each holds a read at most beside what is read ahead, and those that came while there were fewer have larger shares, so it
+/// is some times this.
 pub(crate) const UNTAKEN_BYTES: usize = 128 * 1024;
-
-/// Bytes of a stream that the library holds beyond what the visitor's window allows: so few that it takes the next piece
-/// only when the last one has left.
-pub(crate) const STREAM_SEND_BYTES_MAX: usize = 1;
-
-/// The end of an answer's piece that is handed over alone when the piece may be the last, so that its larger part has left
-/// before the answer counts as written.
-pub(crate) const TAIL_BYTES: usize = 1024;
 
 /// Bytes that the system takes of a visitor's answer before they can be sent: enough for 25 Mbit/s at 40 ms.
 pub(crate) const UNSENT_BYTES: u32 = 128 * 1024;

@@ -9,6 +9,7 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 
 use bartizan_wire::http1::FieldRoom;
+use bartizan_wire::http2::HeadRoom;
 use bytes::{BufMut, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 
@@ -18,6 +19,8 @@ use crate::limits::{FLOW_BYTES, READ_BYTES, SPARE_MAX, SPARE_READ_BYTES, SPARE_T
 pub(crate) struct Spare {
     /// Where bytes of all connections are read to, so that those that wait hold no buffer.
     pub(crate) scratch: RefCell<Box<[u8]>>,
+    /// Where heads of HTTP/2 are written to before they are kept.
+    pub(crate) heads: RefCell<HeadRoom>,
     rooms: RefCell<Vec<FieldRoom>>,
     texts: RefCell<Vec<Vec<u8>>>,
     /// In the order in which they were given: who still uses what is in the first will soon be done.
@@ -28,6 +31,7 @@ impl Default for Spare {
     fn default() -> Spare {
         Spare {
             scratch: RefCell::new(vec![0; READ_BYTES].into()),
+            heads: RefCell::default(),
             rooms: RefCell::default(),
             texts: RefCell::default(),
             reads: RefCell::default(),
@@ -61,7 +65,8 @@ impl Spare {
         }
     }
 
-    fn read(&self) -> BytesMut {
+    /// Empty, to keep what was read in: [`SPARE_READ_BYTES`] of it.
+    pub(crate) fn read(&self) -> BytesMut {
         let mut reads = self.reads.borrow_mut();
         while let Some(mut read) = reads.pop_front() {
             // Not if a part of it is still in use.
@@ -72,7 +77,8 @@ impl Spare {
         BytesMut::with_capacity(SPARE_READ_BYTES)
     }
 
-    fn give_read(&self, read: BytesMut) {
+    /// One of those. What was taken out may still be in use.
+    pub(crate) fn give_read(&self, read: BytesMut) {
         let mut reads = self.reads.borrow_mut();
         if reads.len() < SPARE_MAX {
             reads.push_back(read);

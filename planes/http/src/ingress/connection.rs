@@ -58,8 +58,6 @@ pub(crate) struct Connection {
     dials: Cell<u32>,
     /// Triggered when it has had as many of these as one connection may.
     worn: Cancel,
-    /// The request that began last, for who runs it.
-    newest: RefCell<Option<Rc<UnderWay>>>,
 }
 
 /// How many requests a connection carries at a time.
@@ -98,7 +96,6 @@ impl Connection {
             unfinished: Cell::new(0),
             dials: Cell::new(0),
             worn: Cancel::default(),
-            newest: RefCell::new(None),
         }
     }
 
@@ -117,11 +114,10 @@ impl Connection {
         RequestGuard { under_way, connection: Rc::clone(self), worker: Rc::clone(worker) }
     }
 
-    /// As [`Connection::begin`], for a stream whose task is made next: see [`Connection::take_newest`].
+    /// As [`Connection::begin`], for one of many.
     pub(crate) fn begin_stream(self: &Rc<Self>, worker: &Rc<Worker>) -> RequestGuard {
         let guard = self.begin(worker);
         let limits = &worker.limits;
-        self.newest.replace(Some(Rc::clone(&guard.under_way)));
         if self.begun.get() > limits.requests_max
             || self.unfinished.get() > limits.unfinished_max
             || self.dials.get() > limits.dials_max
@@ -129,10 +125,6 @@ impl Connection {
             self.worn.trigger();
         }
         guard
-    }
-
-    pub(crate) fn take_newest(&self) -> Option<Rc<UnderWay>> {
-        self.newest.take()
     }
 
     /// Returns when it has carried as much as one connection may.

@@ -24,6 +24,9 @@ pub(crate) enum Awaited {
     Body,
     /// To read more of an answer.
     Room,
+    /// To say anything, on a connection of many streams; and then to answer a PING.
+    Sign,
+    Pong,
     /// The origin: to answer, or to go on with it, within this time.
     Answer(Duration),
 }
@@ -34,6 +37,8 @@ impl Awaited {
             Awaited::Request => limits.idle_time,
             Awaited::Head => limits.head_time,
             Awaited::Body | Awaited::Room => limits.stall_time,
+            Awaited::Sign => limits.ping_every,
+            Awaited::Pong => limits.ping_answer_time,
             Awaited::Answer(limit) => limit,
         }
     }

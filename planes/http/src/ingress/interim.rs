@@ -1,11 +1,11 @@
-//! What a visitor of HTTP/1.1 is told before its answer: to go on with its body, and interim answers of the origin
-//! (RFC 9110 §15.2). A visitor of HTTP/1.0 must not be told, and one of HTTP/2 cannot: the library has no way.
+//! What a visitor is told before its answer: to go on with its body, and interim answers of the origin (RFC 9110 §15.2).
+//! A visitor of HTTP/1.0 must not be told.
 
 use std::cell::{Cell, RefCell};
 
 use bartizan_wire::http1::{Body, HeadWriter};
 use bytes::BytesMut;
-use http::StatusCode;
+use http::{HeaderMap, StatusCode};
 
 use crate::fields::Fields;
 use crate::forward;
@@ -17,23 +17,42 @@ const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 /// Of one request. Who composes the answer adds to it, and who writes to the visitor takes from it.
 #[derive(Default)]
 pub(crate) struct Interims {
-    are_taken: Cell<bool>,
+    taken_as: Cell<Form>,
     /// What is to be written.
     pub(crate) out: RefCell<BytesMut>,
+    /// The same for who writes no lines.
+    maps: RefCell<Vec<(StatusCode, HeaderMap)>>,
+}
+
+/// How the visitor takes them, if it does.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Form {
+    #[default]
+    None,
+    Lines,
+    Maps,
 }
 
 impl Interims {
     /// For another request, whose visitor takes none.
     pub(crate) fn reset(&self) {
-        self.are_taken.set(false);
+        if self.taken_as.replace(Form::None) == Form::None {
+            return;
+        }
         if !self.out.borrow().is_empty() {
             self.out.take();
         }
+        self.maps.borrow_mut().clear();
     }
 
-    /// The visitor takes them.
+    /// The visitor takes them, as HTTP/1.1 has them.
     pub(crate) fn take(&self) {
-        self.are_taken.set(true);
+        self.taken_as.set(Form::Lines);
+    }
+
+    /// The visitor takes them, by [`Interims::give`].
+    pub(crate) fn take_maps(&self) {
+        self.taken_as.set(Form::Maps);
     }
 
     pub(crate) fn ask_for_body(&self) {
@@ -41,18 +60,41 @@ impl Interims {
     }
 
     /// Passes on what an origin said, if the visitor takes it. Not 100: nobody asked the origin for that, and the visitor
-    /// gets its own.
+    /// gets its own. It is of use for a moment, so what has no room is left out.
     pub(crate) fn pass_on(&self, status: StatusCode, fields: &Fields) {
-        if !self.are_taken.get() || status == StatusCode::CONTINUE {
-            return;
+        match self.taken_as.get() {
+            _ if status == StatusCode::CONTINUE => {}
+            Form::None => {}
+            Form::Lines => self.write_lines(status, fields),
+            Form::Maps => {
+                let hints = forward::interim_to_visitor(fields, HeaderMap::new());
+                let mut maps = self.maps.borrow_mut();
+                let before = maps.iter().map(|(_, hints)| bytes_of(hints)).sum::<usize>();
+                if before + bytes_of(&hints) <= INTERIM_BYTES_MAX {
+                    maps.push((status, hints));
+                }
+            }
         }
+    }
+
+    /// Hands over what is to be written.
+    // Hot: some times a request.
+    pub(crate) fn give(&self, mut write: impl FnMut(StatusCode, &HeaderMap)) {
+        let mut maps = self.maps.borrow_mut();
+        maps.drain(..).for_each(|(status, hints)| write(status, &hints));
+    }
+
+    fn write_lines(&self, status: StatusCode, fields: &Fields) {
         let mut head = Vec::new();
         let writer = HeadWriter::response(&mut head, status.as_u16(), status.canonical_reason().unwrap_or_default());
         let writer = forward::interim_to_visitor(fields, writer);
         let mut out = self.out.borrow_mut();
-        // It is of use for a moment, so what has no room is left out.
         if writer.body(Body::None).end().is_ok() && out.len() + head.len() <= INTERIM_BYTES_MAX {
             out.extend_from_slice(&head);
         }
     }
+}
+
+fn bytes_of(hints: &HeaderMap) -> usize {
+    hints.iter().map(|(name, value)| name.as_str().len() + value.len()).sum()
 }

@@ -1,6 +1,6 @@
 //! The requests of one connection that are under way, so that each can be told to end.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::rc::Rc;
 
 use bartizan_names::ZoneId;
@@ -9,7 +9,6 @@ use tokio::time::Instant;
 use super::cancel::Cancel;
 use super::deadline::Deadline;
 use super::interim::Interims;
-use crate::hyper_body::Pieces;
 use crate::record::Record;
 
 /// One for each. They are used again: HTTP/1.1 needs one, HTTP/2 as many as it had streams at once.
@@ -33,13 +32,9 @@ pub(crate) struct UnderWay {
     pub(crate) answering: Deadline,
     /// Whether the visitor failed to deliver the body.
     pub(crate) body_broke: Cell<bool>,
-    /// Bytes of the answer that were handed to the library, which has not asked for more since.
-    pub(crate) untaken: Cell<usize>,
     /// Whether all of the answer was handed over.
     pub(crate) answered: Cell<bool>,
     pub(crate) interims: Interims,
-    /// What is left of the body of an HTTP/2 request, when nobody wants it any more.
-    pub(crate) unwanted: RefCell<Option<Pieces>>,
 }
 
 /// What is left of a connection's requests after those of some zones were told to end.
@@ -106,10 +101,8 @@ impl UnderWay {
         self.writing.rest();
         self.answering.rest();
         self.body_broke.set(false);
-        self.untaken.set(0);
         self.answered.set(false);
         self.interims.reset();
-        self.unwanted.take();
     }
 
     pub(crate) fn finish(&self) {

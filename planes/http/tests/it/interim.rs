@@ -5,9 +5,11 @@ use std::net::TcpStream;
 use std::sync::Mutex;
 use std::sync::mpsc;
 
+use bartizan_wire::http2::hpack::{Decoder, List};
+
 use super::edge::{Edge, origin_at, plain, read_answer, read_head, status};
-use super::frames::{Client, HEADERS, OK, get};
-use super::origin::Origin;
+use super::frames::{Client, DATA, END_HEADERS, END_STREAM, HEADERS, block, frame, get, request};
+use super::origin::{Origin, ok};
 use super::protocols::run;
 
 const HINTS: &str = "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 102 Processing\r\n\r\n\
@@ -48,8 +50,31 @@ fn who_is_told_of_interim_answers() {
     }
     run(async {
         let mut client = Client::begin(&edge, "a.test", &[]).await;
-        client.send(&get(1, "a.test")).await;
-        assert_eq!(client.next_of(&[HEADERS]).await.expect("an answer").payload[0], OK);
+        let mut decoder = Decoder::new(4096);
+        for stream in [1, 3] {
+            client.send(&get(stream, "a.test")).await;
+            let mut heads = Vec::new();
+            for _ in 0..3 {
+                let head = client.next_of(&[HEADERS]).await.expect("a head");
+                assert!(head.stream == stream && !head.ends_stream());
+                let mut lines = Vec::new();
+                let mut line = |name: &[u8], value: &[u8]| {
+                    lines.push([name, value].map(String::from_utf8_lossy).join(": "));
+                };
+                assert!(matches!(decoder.decode(&head.payload, usize::MAX, &mut line), Ok(List::Whole)));
+                heads.push(lines);
+            }
+            assert_eq!(heads[0], [":status: 102"]);
+            let hints = [
+                ":status: 103",
+                "link: </a>; rel=preload",
+                "link: </b>",
+                "referrer-policy: origin",
+                "content-security-policy: default-src 'self'",
+            ];
+            assert_eq!(heads[1], hints);
+            assert_eq!(heads[2][0], ":status: 200");
+        }
     });
 }
 
@@ -97,5 +122,35 @@ fn so_many_interim_answers_and_so_large() {
         assert_eq!(status(last), expect, "{count} of {link}");
         // Of some the origin's pieces may have come apart.
         assert!(before.len() == told || (count == 3 && before.len() == 3), "{count} of {link}: {}", before.len());
+    }
+}
+
+/// Who waits to be asked for its body is asked when somebody wants it, and not otherwise (RFC 9110 §10.1.1).
+#[test]
+fn who_waits_to_be_asked_over_http2() {
+    let origin = Origin::start(|seen| ok(&String::from_utf8_lossy(&seen.body)));
+    let edge = Edge::start(&[("a.test", origin_at(origin.address), plain())]);
+    for (host, expect) in [("a.test", &["100", "200"][..]), ("other.test", &["404"])] {
+        run(async {
+            let mut client = Client::begin(&edge, "a.test", &[]).await;
+            let fields = request("POST", host, &[("content-length", "4"), ("expect", "100-continue")]);
+            client.send(&frame(HEADERS, END_HEADERS, 1, &block(&fields))).await;
+            let mut decoder = Decoder::new(4096);
+            for expect in expect {
+                let head = client.next_of(&[HEADERS]).await.expect("a head");
+                let mut status = None;
+                let list = decoder.decode(&head.payload, usize::MAX, |_, value| {
+                    status.get_or_insert(String::from_utf8(value.to_vec()).unwrap());
+                });
+                assert!(matches!(list, Ok(List::Whole)));
+                assert_eq!(status.as_deref(), Some(*expect), "{host}");
+                if *expect == "100" {
+                    client.send(&frame(DATA, END_STREAM, 1, b"body")).await;
+                }
+            }
+            if host == "a.test" {
+                assert_eq!(client.next_of(&[DATA]).await.expect("a body").payload, b"body");
+            }
+        });
     }
 }

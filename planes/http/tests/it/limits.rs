@@ -11,8 +11,8 @@ use bartizan_plane_http::{Limits, Totals};
 
 use super::edge::{Edge, STUCK, dial, origin_at, plain, read_answer, read_head, status};
 use super::frames::{
-    Client, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PREFACE, RST_STREAM, SETTINGS, WINDOW_UPDATE, block, frame,
-    get, request,
+    Client, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PING, PREFACE, RST_STREAM, SETTINGS, WINDOW_UPDATE, block,
+    frame, get, request,
 };
 use super::origin::{Origin, ok};
 use super::protocols::run;
@@ -296,7 +296,79 @@ fn http2_whose_visitor_stays_after_goaway() {
         client.send(&get(1, "a.test")).await;
         client.until_end().await;
     });
-    edge.wait_until(|totals| totals.visitors.too_slow > 0);
+    edge.wait_until(|totals| totals.visitors.starved > 0 && totals.visitors.open == 0);
+}
+
+/// Who sends PINGs and never reads is not answered without end: it is not read any more, and then its time is over.
+#[test]
+fn http2_whose_pings_are_answered_to_nobody() {
+    let (origin, left) = endless();
+    let edge = Edge::with_limits(&[("a.test", origin_at(origin.address), plain())], short());
+    run(async {
+        let mut client = Client::begin(&edge, "a.test", &[(4, 0x7fff_ffff)]).await;
+        // Answers that fill all there is between us.
+        let room = frame(WINDOW_UPDATE, 0, 0, &0x7000_0000_u32.to_be_bytes());
+        client.send(&[room, get(1, "a.test")].concat()).await;
+        for _ in 0..10 {
+            client.send(&frame(PING, 0, 0, &[0; 8]).repeat(50)).await;
+        }
+        left_without_being_read(&edge).await;
+    });
+    left.recv_timeout(STUCK).unwrap();
+}
+
+async fn left_without_being_read(edge: &Edge) {
+    while edge.counters().visitors.too_slow == 0 {
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Frames that ask for nothing are answered so often, and then the connection ends (ENHANCE_YOUR_CALM, RFC 9113 §10.5).
+#[test]
+fn http2_that_asks_for_nothing() {
+    let edge = Edge::with_limits(&[], Limits::default());
+    run(async {
+        let mut client = Client::begin(&edge, "a.test", &[]).await;
+        client.send(&frame(PING, 0, 0, &[0; 8]).repeat(1_100)).await;
+        assert_eq!(client.next_of(&[GOAWAY]).await.expect("an end").payload[4..], 0xb_u32.to_be_bytes());
+        client.until_end().await;
+    });
+}
+
+/// Who is silent while it waits for an answer is asked whether it is there, and one that is not does not hold an origin.
+#[test]
+fn http2_that_is_not_there() {
+    let (origin, left) = silent();
+    let time = Duration::from_millis(200);
+    let limits = Limits {
+        ping_every: time,
+        ping_answer_time: time,
+        expire_every: Duration::from_millis(20),
+        ..Limits::default()
+    };
+    let edge = Edge::with_limits(&[("a.test", origin_at(origin.address), plain())], limits);
+    run(async {
+        let mut client = Client::begin(&edge, "a.test", &[]).await;
+        client.send(&get(1, "a.test")).await;
+        // It answers each.
+        for _ in 0..3 {
+            client.next_of(&[PING]).await.expect("a question");
+        }
+        assert_eq!(edge.counters().visitors.open, 1);
+        client.silent_until_end().await;
+    });
+    left.recv_timeout(STUCK).expect("the origin is let go");
+}
+
+/// Nor does a visitor that never says whether it knows of the GOAWAY.
+#[test]
+fn http2_whose_visitor_does_not_know_that_we_leave() {
+    let edge = Edge::with_limits(&[], short());
+    run(async {
+        let mut client = Client::begin(&edge, "a.test", &[]).await;
+        client.silent_until_end().await;
+    });
+    edge.wait_until(|totals| totals.visitors.too_slow == 1 && totals.visitors.open == 0);
 }
 
 /// A connection has so many requests, so many that it cancels, and costs so many connections to origins.
@@ -320,7 +392,7 @@ fn http2_that_asks_too_often() {
                     let cancel = 8_u32.to_be_bytes();
                     client.send(&frame(RST_STREAM, 0, 2 * (number - 5) + 1, &cancel)).await;
                 }
-                // Each has been taken up before the next: what is cancelled sooner the library limits itself.
+                // Each has been taken up before the next.
                 let taken_up = |totals: &Totals| totals.requests.http2 > u64::from(number) || totals.visitors.open == 0;
                 edge.wait_until(taken_up);
             }

@@ -17,7 +17,7 @@ use super::edge::{Edge, plain, text, tunnel};
 use super::frames::{Client, DATA, GOAWAY, get};
 use super::protocols::run;
 
-/// Octets of an answer: more than the library copies into the write of its head.
+/// What an answer has.
 const BODY: &str = match std::str::from_utf8(&[b'x'; 1024]) {
     Ok(body) => body,
     Err(_) => "",

@@ -115,6 +115,36 @@ fn both_ways_over_http2() {
     });
 }
 
+/// Many at once over one connection, with windows that all of them have to wait for: each gets its own, and none is forgotten.
+#[test]
+fn many_at_once_over_http2() {
+    const STREAMS: u64 = 40;
+    let origin = Origin::start(|seen| {
+        let length = seen.head.split(['/', ' ']).nth(2).unwrap().parse::<u64>().unwrap();
+        let mut body = Vec::new();
+        write_pattern(&mut body, length, &AtomicU64::new(0));
+        [format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n").as_bytes(), &body].concat()
+    });
+    let edge = Edge::start(&[("a.test", origin_at(origin.address), plain())]);
+    run(async {
+        let sender = dial_h2(&edge, "a.test").await;
+        let asking = (1..=STREAMS).map(|number| {
+            let mut sender = sender.clone();
+            async move {
+                let length = number * 20_000;
+                let request = Request::builder().uri(format!("https://a.test/{length}")).body(Outgoing::of(0)).unwrap();
+                let mut body = sender.send_request(request).await.unwrap().into_body();
+                let mut at = 0;
+                while let Some(frame) = std::future::poll_fn(|cx| std::pin::Pin::new(&mut body).poll_frame(cx)).await {
+                    at = check_piece(&frame.unwrap().into_data().unwrap_or_default(), at);
+                }
+                assert_eq!(at, length);
+            }
+        });
+        futures_util::future::join_all(asking).await;
+    });
+}
+
 /// A visitor that does not read: what the origin gets rid of is bounded by buffers, not by the body.
 #[test]
 fn a_slow_reader_slows_the_origin() {

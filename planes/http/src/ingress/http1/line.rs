@@ -68,7 +68,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Line<IO> {
             // A head that only grew is no progress.
             Some(Awaited::Head) => {}
             Some(Awaited::Body) => reading.moved(read, &self.worker.limits),
-            Some(Awaited::Request | Awaited::Room | Awaited::Answer(_)) | None => reading.rest(),
+            Some(_) | None => reading.rest(),
         }
         if read == 0 {
             return Poll::Ready(Ok(Read::End));

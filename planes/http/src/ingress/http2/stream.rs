@@ -1,0 +1,207 @@
+//! What a stream's task and its connection share, and the body that comes on it.
+
+use std::cell::{Cell, RefCell};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker, ready};
+
+use bartizan_exchange::{Body, BodyError, Frame, Length};
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, StatusCode};
+
+use super::session::Session;
+use crate::forward::trailers_to_origin;
+use crate::ingress::deadline::Awaited;
+use crate::ingress::requests::UnderWay;
+use crate::limits::LINGER_BYTES_MAX;
+
+pub(super) struct Stream {
+    pub(super) number: u32,
+    task: RefCell<Option<Waker>>,
+    /// Whether it was reset, or its connection has ended.
+    is_gone: Cell<bool>,
+    /// Whether nothing more is written on it.
+    is_answered: Cell<bool>,
+    /// Whether it waits for its window.
+    pub(super) waits_for_window: Cell<bool>,
+    /// Whether it is in a queue of its connection.
+    pub(super) is_queued: Cell<bool>,
+    intake: RefCell<Intake>,
+    /// How much of its body is still read and dropped, once nobody wants it.
+    waste_bytes_left: Cell<Option<usize>>,
+}
+
+/// What came of the body and was not taken. Its windows bound it.
+#[derive(Default)]
+struct Intake {
+    data: BytesMut,
+    trailers: Option<HeaderMap>,
+    is_over: bool,
+    reader: Option<Waker>,
+}
+
+impl Stream {
+    pub(super) fn new(number: u32, has_ended: bool) -> Stream {
+        Stream {
+            number,
+            task: RefCell::default(),
+            is_gone: Cell::new(false),
+            is_answered: Cell::new(false),
+            waits_for_window: Cell::new(false),
+            is_queued: Cell::new(false),
+            intake: RefCell::new(Intake { is_over: has_ended, ..Intake::default() }),
+            waste_bytes_left: Cell::new(None),
+        }
+    }
+
+    /// To be called by its task whenever that runs. Ready when the stream is gone, and nothing is left to be done.
+    pub(super) fn poll_gone(&self, cx: &Context<'_>) -> Poll<()> {
+        if self.is_gone.get() {
+            return Poll::Ready(());
+        }
+        let mut task = self.task.borrow_mut();
+        if !task.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+            *task = Some(cx.waker().clone());
+        }
+        Poll::Pending
+    }
+
+    pub(super) fn has_been_answered(&self) {
+        self.is_answered.set(true);
+    }
+
+    /// Whether it waits for no room any more.
+    pub(super) fn is_over(&self) -> bool {
+        self.is_gone.get() || self.is_answered.get()
+    }
+
+    pub(super) fn wake(&self) {
+        if let Some(waker) = &*self.task.borrow() {
+            waker.wake_by_ref();
+        }
+    }
+
+    /// It has a window again, or less of one.
+    pub(super) fn look_at_window(&self) {
+        if self.waits_for_window.replace(false) {
+            self.wake();
+        }
+    }
+
+    pub(super) fn go(&self) {
+        self.is_gone.set(true);
+        self.wake();
+        self.wake_reader();
+    }
+
+    fn wake_reader(&self) {
+        if let Some(waker) = self.intake.borrow_mut().reader.take() {
+            waker.wake();
+        }
+    }
+
+    /// Takes what came. Says how much of it is not kept: that makes room at once.
+    pub(super) fn receive(&self, data: BytesMut, ends: bool) -> usize {
+        let length = data.len();
+        let mut intake = self.intake.borrow_mut();
+        intake.is_over |= ends;
+        let is_wanted = self.waste_bytes_left.get().is_none();
+        if is_wanted && intake.data.is_empty() {
+            intake.data = data;
+        } else if is_wanted {
+            intake.data.extend_from_slice(&data);
+        }
+        drop(intake);
+        self.wake_reader();
+        if is_wanted {
+            return 0;
+        }
+        if ends {
+            self.wake();
+        }
+        self.waste(length)
+    }
+
+    pub(super) fn receive_trailers(&self, mut trailers: HeaderMap) {
+        trailers_to_origin(&mut trailers);
+        let mut intake = self.intake.borrow_mut();
+        intake.trailers = Some(trailers).filter(|trailers| !trailers.is_empty());
+        intake.is_over = true;
+        drop(intake);
+        self.wake_reader();
+        if self.waste_bytes_left.get().is_some() {
+            self.wake();
+        }
+    }
+
+    /// From now on what comes is dropped. Says how much was here.
+    pub(super) fn want_no_more(&self) -> usize {
+        self.waste_bytes_left.set(Some(LINGER_BYTES_MAX));
+        let here = std::mem::take(&mut self.intake.borrow_mut().data).len();
+        self.waste(here)
+    }
+
+    /// Of so much that was dropped, how much makes room for more: none once it was too much, so that its sender stops and has
+    /// a look at its answer.
+    fn waste(&self, bytes: usize) -> usize {
+        let left = self.waste_bytes_left.get().unwrap_or_default().checked_sub(bytes);
+        self.waste_bytes_left.set(Some(left.unwrap_or_default()));
+        if left.is_some() { bytes } else { 0 }
+    }
+
+    /// Whether all of the body has come.
+    pub(super) fn has_ended(&self) -> bool {
+        self.intake.borrow().is_over
+    }
+}
+
+/// The body of a request, for who reads it. Its visitor may not hold it back for ever.
+pub(super) struct Arriving {
+    pub(super) session: Rc<Session>,
+    pub(super) stream: Rc<Stream>,
+    pub(super) under_way: Rc<UnderWay>,
+    /// Whether the visitor waits to be asked for it (RFC 9110 §10.1.1).
+    pub(super) is_held_back: bool,
+}
+
+impl Arriving {
+    pub(super) fn into_body(self, length: Option<u64>) -> Body {
+        match (length, self.stream.has_ended()) {
+            (None, true) => Body::empty(),
+            (Some(_), true) => Body::whole(Bytes::new()),
+            (length, false) => Body::frames(length.map_or(Length::Unknown, Length::Known), self),
+        }
+    }
+}
+
+impl futures_util::Stream for Arriving {
+    type Item = Result<Frame, BodyError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = &mut *self;
+        let limits = &this.session.worker.limits;
+        let mut intake = this.stream.intake.borrow_mut();
+        if !intake.data.is_empty() {
+            let data = std::mem::take(&mut intake.data).freeze();
+            drop(intake);
+            this.session.took(&this.stream, data.len());
+            this.under_way.reading.moved(data.len(), limits);
+            return Poll::Ready(Some(Ok(Frame::Data(data))));
+        }
+        if intake.is_over {
+            this.under_way.reading.rest();
+            return Poll::Ready(intake.trailers.take().map(|trailers| Ok(Frame::Trailers(trailers))));
+        }
+        if this.stream.is_gone.get() {
+            return Poll::Ready(Some(Err(BodyError::new("the visitor has given up"))));
+        }
+        intake.reader = Some(cx.waker().clone());
+        drop(intake);
+        if std::mem::take(&mut this.is_held_back) {
+            this.session.send_interim(&this.stream, StatusCode::CONTINUE, &HeaderMap::new());
+        }
+        ready!(this.under_way.reading.poll(cx, Awaited::Body, limits));
+        this.session.worker.counters.visitors.too_slow.add(1);
+        Poll::Ready(Some(Err(BodyError::new("the visitor sends too slowly"))))
+    }
+}
