@@ -8,7 +8,7 @@ use crate::answer::Verdict;
 use crate::entry::Set;
 use crate::signing::Signing;
 use crate::trail::{Step, Trail, told};
-use crate::zone::Zone;
+use crate::zone::{NEGATIVE_TTL, Zone};
 use crate::zones::{Node, Zones};
 
 /// Where record sets stand.
@@ -99,6 +99,21 @@ impl<'r, 'a> Reply<'r, 'a> {
         self.note_set(section, spot, rtype, ttl);
         match fit {
             Fit::Whole => self.sign(section, spot, mark, rtype, ttl, data),
+            Fit::Dropped => self.too_long(),
+        }
+    }
+
+    /// Adds the SOA record of a zone that has nothing to say, which is at `spot` (RFC 2308 §3).
+    pub(crate) fn put_denying_soa(&mut self, spot: Spot<'_>, zone: &Zone) -> Fit {
+        let (section, rtype, data) = (Section::Authority, RecordType::SOA, std::iter::once(&zone.soa));
+        let mark = self.answer.mark();
+        let fit = match (spot.owner, &zone.denying_soa) {
+            (Owner::Question(skipped), Some(soa)) => self.answer.soa(section, skipped, soa),
+            (owner, _) => self.answer.record_set(section, owner, rtype, NEGATIVE_TTL, data.clone()),
+        };
+        self.note_set(section, spot, rtype, NEGATIVE_TTL);
+        match fit {
+            Fit::Whole => self.sign(section, spot, mark, rtype, NEGATIVE_TTL, data),
             Fit::Dropped => self.too_long(),
         }
     }

@@ -80,7 +80,7 @@ pub(crate) fn resolve<'z>(
             reply.trail.note(|| Step::Held);
             Verdict::refused(Rcode::SERVFAIL, ExtendedError::NOT_READY)
         }
-        Some(location) => match chase(authority, qtype, Chain::of(key.name), location, reply) {
+        Some(location) => match chase(authority, qtype, &mut Chain::of(key.name), location, reply) {
             End::Said(rcode) => Verdict::authoritative(rcode, subject(location, key.hash, reply.is_denial())),
             End::Denied(rcode) => Verdict::authoritative(rcode, Subject::Denial(location.zone.into())),
             End::Redirected(rcode) => Verdict::authoritative(rcode, Subject::Wildcard(location.zone.into())),
@@ -147,7 +147,7 @@ fn note(authority: &Authority<'_>, location: Location<'_>, name: &[u8], trail: &
 fn chase<'z: 'n, 'n>(
     authority: &Authority<'z>,
     qtype: RecordType,
-    mut chain: Chain<'n>,
+    chain: &mut Chain<'n>,
     mut location: Location<'z>,
     reply: &mut Reply<'_, '_>,
 ) -> End {
@@ -161,7 +161,7 @@ fn chase<'z: 'n, 'n>(
             Some(Turn::Cut(cut)) if qtype == RecordType::DS && cut.name() == name => {}
             Some(Turn::Cut(cut)) if chain.is_empty() => {
                 reply.trail.note(|| Step::Delegated { cut: told(cut.name()) });
-                refer(authority, cut, &chain, reply);
+                refer(authority, cut, chain, reply);
                 return End::Referred { cut: authority.zones.key(cut.name()).hash };
             }
             // From here on the resolver follows the chain, as it does beyond our zones (RFC 1034 §5.3.3, step 4c).
@@ -169,7 +169,7 @@ fn chase<'z: 'n, 'n>(
             Some(Turn::Dname(owner, dname)) => {
                 reply.trail.note(|| Step::Redirected { owner: told(owner.name()) });
                 let is_asked = chain.is_empty();
-                return match redirect(authority, qtype, chain, owner, dname, reply) {
+                return match redirect(authority, qtype, *chain, owner, dname, reply) {
                     End::Said(rcode) | End::Denied(rcode) if is_asked => End::Redirected(rcode),
                     end => end,
                 };
@@ -179,13 +179,13 @@ fn chase<'z: 'n, 'n>(
         // A signed name has these records wherever it is, even if it is not (RFC 9824 §3.1).
         if matches!(qtype, RecordType::NSEC | RecordType::RRSIG) {
             let standing = standing(authority, location, name);
-            if prove(authority, qtype, location, &chain, standing, Section::Answer, reply).is_some() {
+            if prove(authority, qtype, location, chain, standing, Section::Answer, reply).is_some() {
                 return so_far;
             }
         }
         match find(authority, location, qtype) {
             Find::Nothing => {
-                let rcode = deny(authority, qtype, location, &chain, reply);
+                let rcode = deny(authority, qtype, location, chain, reply);
                 return if chain.is_empty() { End::Denied(rcode) } else { End::Said(rcode) };
             }
             Find::Unknown if chain.is_empty() => return End::Unknown,
@@ -212,9 +212,10 @@ fn chase<'z: 'n, 'n>(
 }
 
 /// Goes on from a name that an answer was led to.
-fn go_on(authority: &Authority<'_>, qtype: RecordType, chain: Chain<'_>, reply: &mut Reply<'_, '_>) -> End {
+fn go_on<'n>(authority: &Authority<'n>, qtype: RecordType, chain: Chain<'n>, reply: &mut Reply<'_, '_>) -> End {
+    let mut chain = chain;
     match locate_known(authority, chain.name()) {
-        Some(location) => chase(authority, qtype, chain, location, reply),
+        Some(location) => chase(authority, qtype, &mut chain, location, reply),
         None => End::Said(Rcode::NOERROR),
     }
 }

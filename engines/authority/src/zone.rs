@@ -1,6 +1,7 @@
 //! One zone's own facts, ready for answers: SOA and NS. Apart from names, so that a new serial touches none of them.
 
 use bartizan_names::{Name, RecordType};
+use bartizan_wire::dns::PreparedSoa;
 
 use crate::facts::{RecordSet, ZoneFacts};
 
@@ -26,15 +27,19 @@ pub(crate) struct Zone {
     pub(crate) facts: ZoneFacts,
     /// NS records that users put at the apex.
     pub(crate) user_ns: Option<RecordSet>,
+    /// The data of the SOA record.
     pub(crate) soa: Vec<u8>,
+    /// The record as denials have it.
+    pub(crate) denying_soa: Option<PreparedSoa>,
     pub(crate) ns: RecordSet,
 }
 
 impl Zone {
     pub(crate) fn new(facts: ZoneFacts, user_ns: Option<RecordSet>) -> Zone {
         let soa = soa(&facts);
+        let denying_soa = PreparedSoa::new(facts.apex.as_name().as_wire(), NEGATIVE_TTL, &soa);
         let ns = nameservers(&facts, user_ns.as_ref());
-        Zone { facts, user_ns, soa, ns }
+        Zone { facts, user_ns, soa, denying_soa, ns }
     }
 
     pub(crate) fn apex(&self) -> &Name {

@@ -3,6 +3,7 @@
 use bartizan_names::RecordType;
 
 use super::options::{Added, EXTENDED_ERROR_BYTES, ExtendedError, OPTION_HEADER, extended_error, padding};
+use super::prepared::PreparedSoa;
 use super::query::opt_record;
 use super::tsig::{Tsig, TsigError};
 use super::{Class, HEADER_BYTES, Head, Rcode, UDP_ANSWER_MAX};
@@ -194,6 +195,18 @@ impl<'a> Answer<'a> {
         self.len = end;
         self.counts[section as usize] += count;
         Fit::Whole
+    }
+
+    /// Adds an SOA record that is written ahead, whose owner is the name asked for without this many of its bytes in front.
+    /// Names in it are not remembered for others.
+    #[inline]
+    pub fn soa(&mut self, section: Section, skipped: usize, soa: &PreparedSoa) -> Fit {
+        let at = self.len;
+        let fit = self.block(section, soa.as_bytes(), 1);
+        if fit == Fit::Whole {
+            soa.point(&mut self.buffer[at..self.len], at, HEADER_BYTES + skipped);
+        }
+        fit
     }
 
     /// Adds one record set, with names compressed where RFC 3597 §4 allows it. Names in `rdata` are uncompressed.

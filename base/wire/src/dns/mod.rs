@@ -1,7 +1,7 @@
 //! DNS messages: the query parser and the answer writer of the hot path, and a reader of whole messages.
 //!
 //! ```text
-//! packet ─► parse ─► Query ─┐                      ┌─ block: records encoded ahead, copied
+//! packet ─► parse ─► Query ─┐                      ┌─ block, soa: records encoded ahead, copied
 //!            │              ├─► Answer ── sections ┤
 //!            └─► Fault ─────┘   (header, question, └─ record_set: written with name compression
 //!                                EDNS and its options, truncation, padding)
@@ -16,6 +16,7 @@ mod answer;
 mod lifetime;
 mod message;
 mod options;
+mod prepared;
 mod query;
 mod tsig;
 
@@ -25,6 +26,7 @@ pub use answer::{Answer, Authoritative, Fit, Mark, Owner, Section};
 pub use lifetime::lifetime;
 pub use message::{Message, MessageError, Record};
 pub use options::{Added, Asked, Cookie, ExtendedError, Options, Subnet};
+pub use prepared::PreparedSoa;
 pub use query::{Edns, Fault, Head, Opcode, Query, Silence, parse, write_query};
 pub use tsig::{Tsig, TsigError};
 

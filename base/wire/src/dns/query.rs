@@ -79,7 +79,12 @@ pub struct Head<'m> {
     pub edns: Option<Edns<'m>>,
 }
 
-impl Head<'_> {
+impl<'m> Head<'m> {
+    /// Of nobody's query.
+    pub(super) fn about(question: &'m [u8]) -> Head<'m> {
+        Head { id: 0, opcode: 0, recursion_desired: false, checking_disabled: false, question, edns: None }
+    }
+
     /// How long an answer over UDP may be (RFC 6891 §6.2.3 to §6.2.5).
     #[inline]
     pub fn udp_limit(&self) -> usize {

@@ -24,7 +24,7 @@ pub(super) fn deny(
     let standing = standing(authority, location, chain.name());
     if let Some(zone) = authority.zones.zone(location.zone) {
         let spot = chain.spot_above(location.zone, zone.apex().as_wire().len());
-        reply.put_data(Section::Authority, spot, RecordType::SOA, NEGATIVE_TTL, std::iter::once(&zone.soa));
+        reply.put_denying_soa(spot, zone);
     }
     let proof = prove(authority, qtype, location, chain, standing, Section::Authority, reply);
     reply.trail.note(|| Step::Denied { form: proof });
