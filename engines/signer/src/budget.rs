@@ -5,8 +5,8 @@
 //! ration, and those of names that exist have one of their own: a flood of random names takes nothing from them.
 //!
 //! A source whose address may be forged has another ration than the same one with a proof, so that nobody can use up
-//! what belongs to somebody else. One that is at the other end of a connection has none of its own: it goes on while there
-//! is something left for all, for whoever was told to come back by a connection must get an answer there.
+//! what belongs to somebody else. One that is at the other end of a connection has a large one, for whoever was told to come
+//! back by a connection must get an answer there: a part of what there is for all, so that one alone cannot take everything.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -21,9 +21,13 @@ pub struct Budget {
     pub lasting: u32,
     /// For all sources, of names that only the question made.
     pub passing: u32,
-    /// For one source, of each, and as much again for who proves that it is this source.
+    /// For one source, of each, and as much again for who proves that it is this source. By connections it has a quarter of
+    /// what is for all, if that is more.
     pub source: u32,
 }
+
+/// It takes so many sources with real addresses to use up what is there for all.
+const CONNECTED_SOURCES: u32 = 4;
 
 impl Default for Budget {
     /// About half of a core at some twenty microseconds a signature, a fifth of it for random names, and a tenth of that for
@@ -111,15 +115,17 @@ impl Rations {
         if !all.has_room(self.now) {
             return false;
         }
-        if source.origin != Origin::Connected {
-            let sort = u64::from(source.origin == Origin::Proven) << 1 | u64::from(lasting == Lasting::Yes);
-            let slot = Fingerprint::begin(self.seed, source.network).number(sort).0[0] as usize % SOURCES;
-            let own = &mut self.sources[slot];
-            if !own.has_room(self.now) {
-                return false;
-            }
-            own.count(self.now, self.budget.source);
+        let own_rate = match source.origin {
+            Origin::Claimed | Origin::Proven => self.budget.source,
+            Origin::Connected => self.budget.source.max(rate / CONNECTED_SOURCES),
+        };
+        let sort = (source.origin as u64) << 1 | u64::from(lasting == Lasting::Yes);
+        let slot = Fingerprint::begin(self.seed, source.network).number(sort).0[0] as usize % SOURCES;
+        let own = &mut self.sources[slot];
+        if !own.has_room(self.now) {
+            return false;
         }
+        own.count(self.now, own_rate);
         all.count(self.now, rate);
         true
     }
@@ -178,8 +184,10 @@ mod tests {
             ("an IPv4 address in disguise", "::ffff:192.0.2.9", Lasting::Yes, 0),
             ("whom a cookie proves", "192.0.2.1 cookie", Lasting::Yes, 10),
             ("and no more than others", "192.0.2.1 cookie", Lasting::Yes, 0),
-            ("a connection has what is left for all", "192.0.2.1 connection", Lasting::Yes, 50),
-            ("and no more", "192.0.2.1 connection", Lasting::Yes, 10),
+            ("a connection has more", "192.0.2.1 connection", Lasting::Yes, 25),
+            ("and no more than its part", "192.0.2.200 connection", Lasting::Yes, 0),
+            ("so that others have theirs", "198.51.100.1 connection", Lasting::Yes, 25),
+            ("of what is left for all", "203.0.113.1 connection", Lasting::Yes, 10),
         ] {
             assert_eq!(granted(&mut rations, who, lasting, 50), expect, "{what}");
         }
