@@ -1,4 +1,5 @@
-//! Answers go out: a batch of datagrams by one call, all answers of a connection by one write.
+//! Answers go out: a batch of datagrams by one call. Those of connections leave where they came in (`ingress/tcp`), by one
+//! write each time.
 
 use std::net::UdpSocket;
 
@@ -18,11 +19,4 @@ pub(crate) fn send_datagrams(socket: &UdpSocket, inbox: &Inbox, outbox: &mut Out
     }
     let sent = outbox.reply(socket, inbox);
     tally.add(Event::Unsent, sent.failed);
-}
-
-/// Adds an answer to what a connection is to write, behind its length (RFC 1035 §4.2.2).
-pub(crate) fn push_frame(output: &mut Vec<u8>, answer: &[u8]) {
-    let length = answer.len() as u16; // the authority was given room for no more
-    output.extend_from_slice(&length.to_be_bytes());
-    output.extend_from_slice(answer);
 }

@@ -152,9 +152,10 @@ pub(crate) fn serve_counted(
     config: &Config,
     worker: &mut Worker,
     tally: &counters::Tally,
+    now: Now,
     send: impl FnOnce(&[Exchange<'_>]) -> usize,
 ) {
-    serve(exchanges, config, worker, Now::read());
+    serve(exchanges, config, worker, now);
     let taken = send(exchanges);
     tally.add_ends(exchanges.iter().take(taken).map(|exchange| exchange.end));
     tally.add_signed(worker.signing.signer.take_tally());

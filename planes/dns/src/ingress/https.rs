@@ -12,7 +12,7 @@ use bytes::Bytes;
 
 use crate::Config;
 use crate::counters::{Counters, Family, Tally};
-use crate::pipeline::{self, End, Exchange, Transport};
+use crate::pipeline::{self, End, Exchange, Now, Transport};
 
 /// What makes one for each thread of another plane.
 pub(crate) struct Answerers {
@@ -47,7 +47,8 @@ impl DnsAnswerer for Answerer {
         let client = SocketAddr::new(client, 0);
         let mut exchanges = [Exchange::new(client, Transport::Https, message, &mut self.reply)];
         let tally = if client.is_ipv4() { &self.v4 } else { &self.v6 };
-        pipeline::serve_counted(&mut exchanges, &self.config.take().value, &mut self.worker, tally, |all| all.len());
+        let config = &self.config.take().value;
+        pipeline::serve_counted(&mut exchanges, config, &mut self.worker, tally, Now::read(), |all| all.len());
         let [Exchange { end, .. }] = exchanges;
         let End::Reply { len, .. } = end else { return None };
         let message = Bytes::copy_from_slice(&self.reply[..len]);

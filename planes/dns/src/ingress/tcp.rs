@@ -1,49 +1,40 @@
-//! Connections, in the clear and over TLS: one thread, one current-thread runtime (RFC 7766, 7858).
+//! Connections, in the clear and over TLS: one thread, one current-thread runtime (RFC 7766, 7858). Here they come in;
+//! then each goes on by itself (`connection.rs`), and all are answered at one desk (`desk.rs`).
 //!
 //! All complete queries in a connection's buffer are answered by one write, without delay (RFC 7766 §6.2.1.1). A
 //! connection that completes no query for some time is closed; that time is longer for a client that asks for it (RFC
 //! 7828), and shorter when there are many connections, and when there is no place left, whoever has completed none for
 //! longest goes first (RFC 7766 §6.2.3). None lasts for ever, however busy it is (RFC 9210 §4.2).
 
+mod connection;
+mod desk;
+
 use std::cell::RefCell;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener as StdListener};
-use std::ops::ControlFlow;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bartizan_authority::BATCH_MAX;
 use bartizan_live::Reader;
 use bartizan_quotas::{Ceiling, Door, Place, Rarely, Shares, Throttle};
 use bartizan_tls::{Acceptor, ServerStream};
-use bartizan_wire::dns::TCP_ANSWER_MAX;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::LocalSet;
-use tokio::time::{self, MissedTickBehavior};
+use tokio::time;
 
+use self::connection::{Closed, Connection};
+use self::desk::Desk;
+use crate::Config;
 use crate::counters::{Counters, Event, Family, Tally};
-use crate::pipeline::{self, End, Exchange, Transport};
-use crate::{Config, egress};
-
-/// What a connection may send before we answer, lengths included: about a hundred pipelined queries. No useful query is
-/// as long as this alone.
-const INPUT_MAX: usize = 4_096;
-
-/// What we collect for one write, before the answer that goes beyond it. A connection that asks for large answers
-/// holds so much and one answer more.
-const OUTPUT_MAX: usize = 65_536;
-
-/// Room for one answer in a batch: an odd number of cache lines, so that answers do not compete for the same few
-/// places of the cache.
-const REPLY_BYTES: usize = 64 * (TCP_ANSWER_MAX.div_ceil(64) | 1);
+use crate::pipeline::Transport;
 
 /// Limits of connections, in number and in time.
 #[derive(Clone, Copy, Debug)]
 struct Limits {
-    /// Connections at a time. With its buffer each holds some six kilobytes: eight megabytes in all.
+    /// Connections at a time. One that waits holds about a kilobyte.
     connections: usize,
     /// From one source. Resolvers need one or two (RFC 7766 §6.2.2); many may share an address.
     source: Ceiling,
@@ -119,19 +110,12 @@ impl Tallies {
 
 /// What all connections of the thread use in turn.
 struct Shared {
-    answering: RefCell<Answering>,
+    desk: RefCell<Desk>,
     tallies: Tallies,
     acceptor: Acceptor,
     door: Door,
     turns: Throttle,
     limits: Limits,
-}
-
-/// Held while a batch is answered, never across an `.await`.
-struct Answering {
-    config: Reader<Config>,
-    worker: Box<pipeline::Worker>,
-    replies: Box<[u8]>,
 }
 
 impl Worker {
@@ -162,11 +146,7 @@ impl Worker {
     /// Accepts and answers until `stopped` resolves; then all connections are dropped.
     pub(crate) fn run(self, stopped: oneshot::Receiver<()>) {
         let shared = Rc::new(Shared {
-            answering: RefCell::new(Answering {
-                config: self.config,
-                worker: Box::new(pipeline::Worker::new(self.signatures)),
-                replies: vec![0; REPLY_BYTES * BATCH_MAX].into(),
-            }),
+            desk: RefCell::new(Desk::new(self.config, self.signatures)),
             tallies: self.tallies,
             acceptor: Acceptor::new(&[ALPN]),
             door: Door::single(self.limits.connections, self.limits.source, Instant::now()),
@@ -238,24 +218,6 @@ struct Visit {
     tally: Arc<Tally>,
 }
 
-struct Connection<S> {
-    visit: Visit,
-    stream: S,
-    /// Complete queries since the connection began.
-    answered: u64,
-    /// The client was told how long it may be silent.
-    kept: bool,
-}
-
-/// Why a connection ends.
-enum Closed {
-    /// By the client, or by an error of the network.
-    Theirs,
-    Ours,
-    /// Its place was needed.
-    Displaced,
-}
-
 impl Visit {
     /// Serves it after that time, in which it has its place.
     async fn run(self, stream: TcpStream, place: Place, wait: Duration) {
@@ -302,7 +264,7 @@ impl Visit {
                 return None;
             }
         };
-        let certificates = self.shared.answering.borrow_mut().config.take().value.certificates.clone();
+        let certificates = self.shared.desk.borrow_mut().config.take().value.certificates.clone();
         let handshake = self.shared.acceptor.accept(stream, &certificates);
         match time::timeout(self.shared.limits.handshake, handshake).await {
             Ok(Ok(stream)) => return Some(stream),
@@ -311,240 +273,6 @@ impl Visit {
         }
         self.tally.add(Event::HandshakeFailed, 1);
         None
-    }
-}
-
-impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
-    fn new(visit: Visit, stream: S) -> Connection<S> {
-        Connection { visit, stream, answered: 0, kept: false }
-    }
-
-    /// Serves it after that time until one of the two has enough, and counts how it ended before the other side sees it.
-    async fn stay(&mut self, place: &Place, wait: Duration) -> Closed {
-        let tally = Arc::clone(&self.visit.tally);
-        let closed = tokio::select! {
-            biased;
-            () = place.displaced() => Closed::Displaced,
-            closed = self.serve(place, wait) => closed,
-        };
-        match closed {
-            Closed::Theirs => {}
-            Closed::Ours => tally.add(Event::ConnectionClosed, 1),
-            Closed::Displaced => tally.add(Event::ConnectionDisplaced, 1),
-        }
-        closed
-    }
-
-    async fn serve(&mut self, place: &Place, wait: Duration) -> Closed {
-        if !wait.is_zero() {
-            time::sleep(wait).await;
-        }
-        let mut input = Box::new([0; INPUT_MAX]);
-        let mut filled = 0;
-        let mut output = Vec::new();
-        let mut idle = Idle::default();
-        let Limits { life, tick, .. } = self.visit.shared.limits;
-        let end = Instant::now() + life;
-        let mut ticks = time::interval_at(time::Instant::now() + tick, tick);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            tokio::select! {
-                biased;
-                read = self.stream.read(&mut input[filled..]) => match read {
-                    Ok(0) | Err(_) => return Closed::Theirs,
-                    Ok(count) => filled += count,
-                },
-                _ = ticks.tick() => {
-                    if idle.tick(self.answered) >= self.patience(self.kept) || Instant::now() >= end {
-                        return Closed::Ours;
-                    }
-                    continue;
-                }
-            }
-            let answered = self.answered;
-            if let ControlFlow::Break(closed) = self.answer_all(&mut input[..], &mut filled, &mut output).await {
-                return closed;
-            }
-            let now = Instant::now();
-            if self.answered > answered {
-                place.rest(now);
-            }
-            // Whoever always has more to say lets no tick pass.
-            if now >= end {
-                return Closed::Ours;
-            }
-        }
-    }
-
-    /// How many ticks may pass without a complete query.
-    fn patience(&self, kept: bool) -> u32 {
-        let limits = &self.visit.shared.limits;
-        match (self.visit.shared.door.is_crowded(), kept) {
-            (true, _) => limits.idle_ticks_crowded,
-            (false, true) => limits.idle_ticks_kept,
-            (false, false) => limits.idle_ticks,
-        }
-    }
-
-    /// What a client is told of it, in tenths of a second.
-    fn keepalive(&self) -> u16 {
-        let patience = self.visit.shared.limits.tick.saturating_mul(self.patience(true));
-        u16::try_from(patience.as_millis() / 100).unwrap_or(u16::MAX)
-    }
-
-    /// Answers every complete query in `input[..filled]` and moves what is left to the front.
-    async fn answer_all(&mut self, input: &mut [u8], filled: &mut usize, output: &mut Vec<u8>) -> ControlFlow<Closed> {
-        let mut done = 0;
-        loop {
-            let keepalive = self.keepalive();
-            let batch = self.visit.answer_batch(keepalive, &input[done..*filled], output);
-            done += batch.bytes;
-            self.answered += batch.queries;
-            self.kept |= batch.kept;
-            if !output.is_empty() {
-                self.write(output).await?;
-            }
-            match batch.then {
-                Then::More => {}
-                Then::Wait => break,
-                Then::Close => return ControlFlow::Break(Closed::Ours),
-            }
-        }
-        input.copy_within(done..*filled, 0);
-        *filled -= done;
-        ControlFlow::Continue(())
-    }
-
-    async fn write(&mut self, output: &mut Vec<u8>) -> ControlFlow<Closed> {
-        let writing = async {
-            self.stream.write_all(output).await?;
-            // TLS keeps what does not fill a record.
-            self.stream.flush().await
-        };
-        let written = time::timeout(self.visit.shared.limits.write, writing).await;
-        output.clear();
-        // Between answers a connection holds no more than a small one needs.
-        output.shrink_to(INPUT_MAX);
-        match written {
-            Ok(Ok(())) => ControlFlow::Continue(()),
-            Ok(Err(_)) => ControlFlow::Break(Closed::Theirs),
-            Err(_) => ControlFlow::Break(Closed::Ours),
-        }
-    }
-}
-
-/// How long a connection has not completed a query.
-#[derive(Default)]
-struct Idle {
-    answered: u64,
-    ticks: u32,
-}
-
-impl Idle {
-    fn tick(&mut self, answered: u64) -> u32 {
-        self.ticks = if answered == self.answered { self.ticks + 1 } else { 0 };
-        self.answered = answered;
-        self.ticks
-    }
-}
-
-/// What became of the beginning of an input.
-struct Batch {
-    /// So much of it has been dealt with.
-    bytes: usize,
-    queries: u64,
-    /// The client asked how long it may be silent.
-    kept: bool,
-    then: Then,
-}
-
-/// What a connection does after a batch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Then {
-    /// There may be more complete queries.
-    More,
-    /// The next query is not complete.
-    Wait,
-    /// The next query is longer than any real one.
-    Close,
-}
-
-impl Visit {
-    /// Answers the queries at the front of `input`, up to a batch or to what one write may hold.
-    ///
-    /// Hot: once for what a client sent at once.
-    fn answer_batch(&self, keepalive: u16, input: &[u8], output: &mut Vec<u8>) -> Batch {
-        let mut answering = self.shared.answering.borrow_mut();
-        let Answering { config, worker, replies } = &mut *answering;
-        let mut frames = Frames(input);
-        let mut exchanges: [Exchange<'_>; BATCH_MAX] = {
-            let mut replies = replies.chunks_exact_mut(REPLY_BYTES);
-            std::array::from_fn(|_| {
-                let reply = replies.next().and_then(|reply| reply.get_mut(..TCP_ANSWER_MAX)).unwrap_or_default();
-                Exchange { keepalive: Some(keepalive), ..Exchange::new(self.client, self.transport, &[], reply) }
-            })
-        };
-        let mut count = 0;
-        for (exchange, query) in exchanges.iter_mut().zip(&mut frames) {
-            exchange.query = query;
-            count += 1;
-        }
-        let mut then = match count {
-            BATCH_MAX => Then::More,
-            _ if frames.is_too_long() => Then::Close,
-            _ => Then::Wait,
-        };
-        let mut bytes = 0;
-        let mut written = 0;
-        let mut kept = false;
-        pipeline::serve_counted(&mut exchanges[..count], &config.take().value, worker, &self.tally, |exchanges| {
-            for exchange in exchanges {
-                match exchange.end {
-                    End::Silent(_) => {
-                        then = Then::Close;
-                        return written + 1;
-                    }
-                    // What is not written now is answered again when the client has read this, and counted then.
-                    End::Reply { len, .. } if written > 0 && output.len() + len > OUTPUT_MAX => {
-                        then = Then::More;
-                        break;
-                    }
-                    End::Reply { len, .. } => egress::push_frame(output, &exchange.reply[..len]),
-                }
-                bytes += LENGTH_BYTES + exchange.query.len();
-                kept |= exchange.kept;
-                written += 1;
-            }
-            written
-        });
-        Batch { bytes, queries: written as u64, kept, then }
-    }
-}
-
-/// The length in front of each query.
-const LENGTH_BYTES: usize = 2;
-
-/// The complete queries at the front of what arrived.
-struct Frames<'i>(&'i [u8]);
-
-impl Frames<'_> {
-    fn length(&self) -> Option<usize> {
-        self.0.first_chunk::<LENGTH_BYTES>().map(|length| usize::from(u16::from_be_bytes(*length)))
-    }
-
-    /// Whether the next query can never be complete in our buffer.
-    fn is_too_long(&self) -> bool {
-        self.length().is_some_and(|length| length + LENGTH_BYTES > INPUT_MAX)
-    }
-}
-
-impl<'i> Iterator for Frames<'i> {
-    type Item = &'i [u8];
-
-    fn next(&mut self) -> Option<&'i [u8]> {
-        let query = self.0.get(LENGTH_BYTES..LENGTH_BYTES + self.length()?)?;
-        self.0 = &self.0[LENGTH_BYTES + query.len()..];
-        Some(query)
     }
 }
 
@@ -790,12 +518,5 @@ mod tests {
         while stream.write_all(&many).is_ok() {}
         assert_eq!(server.counted("closed_by_us"), 1);
         server.stop();
-    }
-
-    #[test]
-    fn idle_ticks_are_counted_from_the_last_query() {
-        let mut idle = Idle::default();
-        let counted: Vec<u32> = [0, 0, 1, 1, 1, 4, 4].into_iter().map(|answered| idle.tick(answered)).collect();
-        assert_eq!(counted, [1, 2, 0, 1, 2, 0, 1]);
     }
 }

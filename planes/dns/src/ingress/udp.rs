@@ -14,7 +14,7 @@ use bartizan_signer::Limits;
 use bartizan_wire::dns::UDP_ANSWER_MAX;
 
 use crate::counters::{Counters, Event, Family, Tally};
-use crate::pipeline::{self, End, Exchange, Silence, Transport};
+use crate::pipeline::{self, End, Exchange, Now, Silence, Transport};
 use crate::{Config, egress};
 
 /// Bytes that are read of a datagram. A query with every option that clients send has less than 400 bytes. A longer one
@@ -90,12 +90,14 @@ impl Worker {
                 let reply = slots.next().unwrap_or_default();
                 Exchange::new(client, Transport::Udp, self.inbox.datagram(slot), reply)
             });
-            pipeline::serve_counted(&mut exchanges[..count], config, &mut self.worker, &self.tally, |exchanges| {
+            let send = |exchanges: &[Exchange<'_>]| {
                 for (end, exchange) in ends.iter_mut().zip(exchanges) {
                     *end = exchange.end;
                 }
                 count
-            });
+            };
+            let exchanges = &mut exchanges[..count];
+            pipeline::serve_counted(exchanges, config, &mut self.worker, &self.tally, Now::read(), send);
         }
         egress::send_datagrams(&self.socket, &self.inbox, &mut self.outbox, &ends[..count], &self.tally);
         let held = self.worker.held();

@@ -1,0 +1,282 @@
+//! A connection: what it sends is read, answered and written in one go, as far as that needs no wait.
+//!
+//! ```text
+//! read ─► answer all that is complete ─► write ─┬─ all of it ─► read …
+//!                                               └─ a part: keep the rest, and write on when there is room ─► read …
+//! ```
+//! It is read into memory of the thread and answered there: a connection that waits has nothing but what is not complete
+//! yet, or what its client does not read.
+
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use bartizan_quotas::Place;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{self, Sleep};
+
+use super::desk::{Desk, Progress, Then};
+use super::{Limits, Visit};
+use crate::counters::Event;
+use crate::pipeline::Now;
+
+pub(super) struct Connection<S> {
+    visit: Visit,
+    pub(super) stream: S,
+    /// When it ends, however busy it is.
+    end: Instant,
+    /// What was read and is not answered.
+    unanswered: Vec<u8>,
+    then: Then,
+    unwritten: Option<Unwritten>,
+    /// Complete queries since the connection began.
+    answered: u64,
+    /// The client was told how long it may be silent.
+    kept: bool,
+    idle: Idle,
+}
+
+/// What the client has not taken yet.
+struct Unwritten {
+    bytes: Vec<u8>,
+    /// So much of it has been taken.
+    taken: usize,
+    since: Instant,
+}
+
+/// Why a connection ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Closed {
+    /// By the client, or by an error of the network.
+    Theirs,
+    Ours,
+    /// Its place was needed.
+    Displaced,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+    pub(super) fn new(visit: Visit, stream: S) -> Connection<S> {
+        Connection {
+            end: Instant::now() + visit.shared.limits.life,
+            visit,
+            stream,
+            unanswered: Vec::new(),
+            then: Then::Wait,
+            unwritten: None,
+            answered: 0,
+            kept: false,
+            idle: Idle::default(),
+        }
+    }
+
+    /// Serves it after that time until one of the two has enough, and counts how it ended before the other side sees it.
+    pub(super) async fn stay(&mut self, place: &Place, wait: Duration) -> Closed {
+        let tally = Arc::clone(&self.visit.tally);
+        let closed = tokio::select! {
+            biased;
+            () = place.displaced() => Closed::Displaced,
+            closed = self.serve(place, wait) => closed,
+        };
+        match closed {
+            Closed::Theirs => {}
+            Closed::Ours => tally.add(Event::ConnectionClosed, 1),
+            Closed::Displaced => tally.add(Event::ConnectionDisplaced, 1),
+        }
+        closed
+    }
+
+    async fn serve(&mut self, place: &Place, wait: Duration) -> Closed {
+        if !wait.is_zero() {
+            time::sleep(wait).await;
+        }
+        let tick = pin!(time::sleep(self.visit.shared.limits.tick));
+        let mut ticks = Ticks { tick, is_set: false };
+        std::future::poll_fn(|cx| self.poll_on(cx, place, &mut ticks)).await
+    }
+
+    /// Goes on as far as there is no wait.
+    ///
+    /// Hot: once for what a client sent at once.
+    fn poll_on(&mut self, cx: &mut Context<'_>, place: &Place, ticks: &mut Ticks<'_>) -> Poll<Closed> {
+        let mut last = None;
+        // Ends: the runtime lets nobody read for ever.
+        loop {
+            let answered = self.answered;
+            match self.poll_exchange(cx) {
+                Poll::Ready(Ok(now)) => {
+                    if self.answered > answered {
+                        place.rest(now);
+                    }
+                    // Whoever always has more to say lets no tick pass.
+                    if now >= self.end {
+                        return Poll::Ready(Closed::Ours);
+                    }
+                    last = Some(now);
+                }
+                Poll::Ready(Err(closed)) => return Poll::Ready(closed),
+                Poll::Pending => break,
+            }
+        }
+        let now = last.unwrap_or_else(Instant::now);
+        while ticks.poll(cx, now).is_ready() {
+            if self.has_had_enough(now) {
+                return Poll::Ready(Closed::Ours);
+            }
+            ticks.set(now + self.visit.shared.limits.tick);
+        }
+        Poll::Pending
+    }
+
+    /// Writes what is left, or else reads, answers and writes. Gives when that was.
+    fn poll_exchange(&mut self, cx: &mut Context<'_>) -> Poll<Result<Instant, Closed>> {
+        if self.unwritten.is_some() {
+            ready!(self.poll_write_on(cx))?;
+        }
+        if self.then == Then::Close {
+            return Poll::Ready(Err(Closed::Ours));
+        }
+        let shared = Rc::clone(&self.visit.shared);
+        let desk = &mut *shared.desk.borrow_mut();
+        let Connection { visit, stream, unanswered, .. } = self;
+        let mut filled = unanswered.len();
+        // Before it is read on, there was room for all answers.
+        if self.then != Then::Full {
+            let mut read = ReadBuf::new(&mut desk.input[filled..]);
+            ready!(Pin::new(stream).poll_read(cx, &mut read)).map_err(|_| Closed::Theirs)?;
+            filled += match read.filled().len() {
+                0 => return Poll::Ready(Err(Closed::Theirs)),
+                count => count,
+            };
+        }
+        desk.input[..unanswered.len()].copy_from_slice(unanswered);
+        let now = Now::read();
+        let Progress { bytes, queries, kept, then } = desk.answer(visit, filled, visit.keepalive(), now);
+        unanswered.clear();
+        unanswered.extend_from_slice(&desk.input[bytes..filled]);
+        if unanswered.is_empty() {
+            *unanswered = Vec::new();
+        }
+        self.answered += queries;
+        self.kept |= kept;
+        self.then = then;
+        self.poll_write(cx, desk, now.monotonic).map_ok(|()| now.monotonic)
+    }
+
+    /// Writes the answers, and keeps what the client does not take.
+    fn poll_write(&mut self, cx: &mut Context<'_>, desk: &Desk, now: Instant) -> Poll<Result<(), Closed>> {
+        let answers = desk.output();
+        if answers.is_empty() {
+            return Poll::Ready(Ok(()));
+        }
+        let mut taken = 0;
+        let written = poll_write_all(Pin::new(&mut self.stream), cx, answers, &mut taken);
+        if written.is_pending() {
+            self.unwritten = Some(Unwritten { bytes: answers[taken..].to_vec(), taken: 0, since: now });
+        }
+        written
+    }
+
+    fn poll_write_on(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Closed>> {
+        if let Some(Unwritten { bytes, taken, .. }) = &mut self.unwritten {
+            ready!(poll_write_all(Pin::new(&mut self.stream), cx, bytes, taken))?;
+        }
+        self.unwritten = None;
+        Poll::Ready(Ok(()))
+    }
+
+    /// Whether there is an end of patience at a tick.
+    fn has_had_enough(&mut self, now: Instant) -> bool {
+        let idle = match &self.unwritten {
+            Some(unwritten) => now.saturating_duration_since(unwritten.since) >= self.visit.shared.limits.write,
+            None => self.idle.tick(self.answered) >= self.visit.patience(self.kept),
+        };
+        idle || now >= self.end
+    }
+}
+
+/// Writes bytes from `taken` on, of which more is taken then.
+fn poll_write_all(
+    mut stream: Pin<&mut (impl AsyncWrite + ?Sized)>,
+    cx: &mut Context<'_>,
+    bytes: &[u8],
+    taken: &mut usize,
+) -> Poll<Result<(), Closed>> {
+    while *taken < bytes.len() {
+        match ready!(stream.as_mut().poll_write(cx, &bytes[*taken..])) {
+            Ok(0) | Err(_) => return Poll::Ready(Err(Closed::Theirs)),
+            Ok(count) => *taken += count,
+        }
+    }
+    // TLS keeps what does not fill a record.
+    stream.poll_flush(cx).map_err(|_| Closed::Theirs)
+}
+
+impl Visit {
+    /// How many ticks may pass without a complete query.
+    fn patience(&self, kept: bool) -> u32 {
+        let Limits { idle_ticks, idle_ticks_kept, idle_ticks_crowded, .. } = self.shared.limits;
+        match (self.shared.door.is_crowded(), kept) {
+            (true, _) => idle_ticks_crowded,
+            (false, true) => idle_ticks_kept,
+            (false, false) => idle_ticks,
+        }
+    }
+
+    /// What a client is told of it, in tenths of a second.
+    fn keepalive(&self) -> u16 {
+        let tick = u64::try_from(self.shared.limits.tick.as_millis()).unwrap_or(u64::MAX);
+        let patience = tick.saturating_mul(self.patience(true).into()) / 100;
+        u16::try_from(patience).unwrap_or(u16::MAX)
+    }
+}
+
+/// The ticks of a connection. The timer is looked at when it is due and when it was set, and not with each query.
+struct Ticks<'t> {
+    tick: Pin<&'t mut Sleep>,
+    /// The runtime knows whom it is to wake.
+    is_set: bool,
+}
+
+impl Ticks<'_> {
+    fn poll(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<()> {
+        if self.is_set && now < self.tick.deadline().into_std() {
+            return Poll::Pending;
+        }
+        self.is_set = true;
+        self.tick.as_mut().poll(cx)
+    }
+
+    fn set(&mut self, deadline: Instant) {
+        self.tick.as_mut().reset(deadline.into());
+        self.is_set = false;
+    }
+}
+
+/// How long a connection has not completed a query.
+#[derive(Default)]
+struct Idle {
+    answered: u64,
+    ticks: u32,
+}
+
+impl Idle {
+    fn tick(&mut self, answered: u64) -> u32 {
+        self.ticks = if answered == self.answered { self.ticks + 1 } else { 0 };
+        self.answered = answered;
+        self.ticks
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn idle_ticks_are_counted_from_the_last_query() {
+        let mut idle = Idle::default();
+        let counted: Vec<u32> = [0, 0, 1, 1, 1, 4, 4].into_iter().map(|answered| idle.tick(answered)).collect();
+        assert_eq!(counted, [1, 2, 0, 1, 2, 0, 1]);
+    }
+}

@@ -1,0 +1,193 @@
+//! Where the queries of connections are answered, one connection after the other: what a thread has once.
+
+use bartizan_authority::BATCH_MAX;
+use bartizan_live::Reader;
+use bartizan_wire::dns::TCP_ANSWER_MAX;
+
+use super::Visit;
+use crate::Config;
+use crate::pipeline::{self, End, Exchange, Now};
+
+/// What a connection may send before we answer, lengths included: about a hundred pipelined queries. No useful query is
+/// as long as this alone.
+pub(super) const INPUT_MAX: usize = 4_096;
+
+/// What we collect for one write, before the answer that goes beyond it. A client that reads nothing makes us hold so much
+/// and one answer more.
+const OUTPUT_MAX: usize = 65_536;
+
+/// The length in front of each query and each answer (RFC 1035 §4.2.2).
+const LENGTH_BYTES: usize = 2;
+
+/// Room for one answer in a batch: an odd number of cache lines, so that answers do not compete for the same few
+/// places of the cache.
+const REPLY_BYTES: usize = 64 * (TCP_ANSWER_MAX.div_ceil(64) | 1);
+
+/// Held while one connection goes on, never across an `.await`.
+pub(super) struct Desk {
+    pub(super) config: Reader<Config>,
+    worker: Box<pipeline::Worker>,
+    /// What a connection has read.
+    pub(super) input: Box<[u8]>,
+    /// What it is to write.
+    output: Box<[u8]>,
+    written: usize,
+    /// The answers of a batch.
+    replies: Box<[u8]>,
+}
+
+/// What became of an input.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Progress {
+    /// So much of its front has been dealt with.
+    pub(super) bytes: usize,
+    /// Queries that were answered.
+    pub(super) queries: u64,
+    /// The client asked how long it may be silent.
+    pub(super) kept: bool,
+    pub(super) then: Then,
+}
+
+/// What is in front of an input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Then {
+    /// There may be more complete queries.
+    More,
+    /// There are more, and no room for their answers.
+    Full,
+    /// The next query is not complete.
+    Wait,
+    /// The next query is longer than any real one, or was none.
+    Close,
+}
+
+impl Desk {
+    pub(super) fn new(config: Reader<Config>, signatures: bartizan_signer::Limits) -> Desk {
+        Desk {
+            config,
+            worker: Box::new(pipeline::Worker::new(signatures)),
+            input: vec![0; INPUT_MAX].into(),
+            output: vec![0; OUTPUT_MAX + LENGTH_BYTES + TCP_ANSWER_MAX].into(),
+            written: 0,
+            replies: vec![0; REPLY_BYTES * BATCH_MAX].into(),
+        }
+    }
+
+    /// What was answered last, as it is to be written.
+    pub(super) fn output(&self) -> &[u8] {
+        &self.output[..self.written]
+    }
+
+    /// Answers all complete queries in the first `filled` bytes of the input, up to what one write may hold. A client that
+    /// asks for it is told how long it may be silent: `keepalive` tenths of a second.
+    ///
+    /// Hot: once for what a client sent at once. No allocation.
+    pub(super) fn answer(&mut self, visit: &Visit, filled: usize, keepalive: u16, now: Now) -> Progress {
+        self.written = 0;
+        let mut all = Progress { bytes: 0, queries: 0, kept: false, then: Then::More };
+        while all.then == Then::More {
+            if self.written >= OUTPUT_MAX {
+                all.then = Then::Full;
+                break;
+            }
+            let input = all.bytes..filled;
+            let is_alone = Frames(&self.input[input.clone()]).nth(1).is_none();
+            // Who asks one question at a time has nothing to overlap, and its answer is not moved.
+            let done = if is_alone {
+                self.answer_one(visit, input, keepalive, now)
+            } else {
+                self.answer_batch(visit, input, keepalive, now)
+            };
+            all.bytes += done.bytes;
+            all.queries += done.queries;
+            all.kept |= done.kept;
+            all.then = done.then;
+        }
+        all
+    }
+
+    /// Answers the query in front, if it is complete; there is no other complete one.
+    fn answer_one(&mut self, visit: &Visit, input: std::ops::Range<usize>, keepalive: u16, now: Now) -> Progress {
+        let mut frames = Frames(&self.input[input]);
+        let nothing = Progress { bytes: 0, queries: 0, kept: false, then: Then::Wait };
+        let Some(query) = frames.next() else {
+            return Progress { then: frames.then(), ..nothing };
+        };
+        let (length, room) = self.output[self.written..].split_at_mut(LENGTH_BYTES);
+        let exchange = Exchange::new(visit.client, visit.transport, query, &mut room[..TCP_ANSWER_MAX]);
+        let mut exchanges = [Exchange { keepalive: Some(keepalive), ..exchange }];
+        let config = &self.config.take().value;
+        pipeline::serve_counted(&mut exchanges, config, &mut self.worker, &visit.tally, now, |all| all.len());
+        let [Exchange { end, kept, .. }] = exchanges;
+        let End::Reply { len, .. } = end else { return Progress { then: Then::Close, ..nothing } };
+        length.copy_from_slice(&(len as u16).to_be_bytes()); // it was given room for no more
+        self.written += LENGTH_BYTES + len;
+        Progress { bytes: LENGTH_BYTES + query.len(), queries: 1, kept, then: frames.then() }
+    }
+
+    /// Answers the queries in front, up to a batch or to what one write may hold.
+    fn answer_batch(&mut self, visit: &Visit, input: std::ops::Range<usize>, keepalive: u16, now: Now) -> Progress {
+        let Desk { config, worker, input: all, output, written, replies } = self;
+        let mut frames = Frames(&all[input]);
+        let mut replies = replies.chunks_exact_mut(REPLY_BYTES);
+        let mut count = 0;
+        let mut exchanges: [Exchange<'_>; BATCH_MAX] = std::array::from_fn(|_| {
+            let reply = replies.next().and_then(|reply| reply.get_mut(..TCP_ANSWER_MAX)).unwrap_or_default();
+            let query = frames.next();
+            count += usize::from(query.is_some());
+            let exchange = Exchange::new(visit.client, visit.transport, query.unwrap_or_default(), reply);
+            Exchange { keepalive: Some(keepalive), ..exchange }
+        });
+        let then = if count == BATCH_MAX { Then::More } else { frames.then() };
+        let mut done = Progress { bytes: 0, queries: 0, kept: false, then };
+        let send = |exchanges: &[Exchange<'_>]| {
+            for (taken, exchange) in exchanges.iter().enumerate() {
+                let End::Reply { len, .. } = exchange.end else {
+                    done.then = Then::Close;
+                    return taken + 1;
+                };
+                // What is not written now is answered again when the client has read this, and counted then.
+                if *written > 0 && *written + len > OUTPUT_MAX {
+                    done.then = Then::Full;
+                    return taken;
+                }
+                let frame = &mut output[*written..][..LENGTH_BYTES + len];
+                frame[..LENGTH_BYTES].copy_from_slice(&(len as u16).to_be_bytes()); // it was given room for no more
+                frame[LENGTH_BYTES..].copy_from_slice(&exchange.reply[..len]);
+                *written += frame.len();
+                done.bytes += LENGTH_BYTES + exchange.query.len();
+                done.queries += 1;
+                done.kept |= exchange.kept;
+            }
+            exchanges.len()
+        };
+        pipeline::serve_counted(&mut exchanges[..count], &config.take().value, worker, &visit.tally, now, send);
+        done
+    }
+}
+
+/// The complete queries at the front of what arrived.
+struct Frames<'i>(&'i [u8]);
+
+impl Frames<'_> {
+    fn length(&self) -> Option<usize> {
+        self.0.first_chunk::<LENGTH_BYTES>().map(|length| usize::from(u16::from_be_bytes(*length)))
+    }
+
+    /// What there is to be done where no complete query is in front.
+    fn then(&self) -> Then {
+        // It can never be complete in our buffer.
+        let is_too_long = self.length().is_some_and(|length| length + LENGTH_BYTES > INPUT_MAX);
+        if is_too_long { Then::Close } else { Then::Wait }
+    }
+}
+
+impl<'i> Iterator for Frames<'i> {
+    type Item = &'i [u8];
+
+    fn next(&mut self) -> Option<&'i [u8]> {
+        let query = self.0.get(LENGTH_BYTES..LENGTH_BYTES + self.length()?)?;
+        self.0 = &self.0[LENGTH_BYTES + query.len()..];
+        Some(query)
+    }
+}
