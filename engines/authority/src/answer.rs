@@ -1,7 +1,7 @@
 //! A batch of questions finds its answers, in phases.
 //!
 //! ```text
-//! ask for all (lower case, hash) ─► load: first slots, then entries ─► answer all
+//! ask for all (lower case, hash) ─► load: first slots, then entries ─► load signatures ─► answer all
 //! ```
 //! With many names most of the time goes into waiting for memory. Loads of one phase do not depend on each other, so
 //! the processor waits for many of them at once. With a million names a query costs 198 ns in a batch and 525 ns alone
@@ -9,13 +9,14 @@
 
 use std::hint::black_box;
 
+use bartizan_signer::{Expected, Lasting, RecordSet, Signer};
 use bartizan_wire::dns::{Answer, Authoritative, Class, ExtendedError, Opcode, Query, Rcode};
 
 use crate::chaos;
 use crate::facts::{Addresses, Identity};
 use crate::hash::{LOWER_BYTES, lower_and_hash};
 use crate::outside::Outside;
-use crate::reply::Reply;
+use crate::reply::{Reply, keys_of};
 use crate::resolve;
 use crate::shard::Slot;
 use crate::signing::Signing;
@@ -143,6 +144,28 @@ impl<'c> Authority<'c> {
                 black_box(entry.last_byte());
             }
         }
+    }
+
+    /// Loads the signatures of what is likely to be answered, as far as they are kept. Needed for nothing but speed.
+    ///
+    /// Hot: once a batch. No allocation, no lock.
+    pub fn load_signatures(&self, questions: &[Option<Question<'_, 'c>>], signer: &Signer) {
+        for batch in questions.chunks(BATCH_MAX) {
+            signer.load(batch.iter().flatten().filter_map(|question| self.expected(question, signer)));
+        }
+    }
+
+    /// The signature of the set that is asked for, if it is what it seems to be.
+    fn expected(&self, question: &Question<'_, 'c>, signer: &Signer) -> Option<Expected> {
+        let First::Likely(entry) = question.first else { return None };
+        if !question.query.head.edns.is_some_and(|edns| edns.dnssec_ok) {
+            return None;
+        }
+        let (_, keys) = keys_of(self.zones, entry.zone())?;
+        let set = entry.set(question.query.qtype)?;
+        let key = keys.signers(set.rtype).next()?;
+        let (owner, rtype, ttl, data) = (entry.name(), set.rtype, set.ttl(), set.rdata());
+        Some(signer.expect(key, &RecordSet { owner, rtype, ttl, data, lasting: Lasting::Yes }))
     }
 
     /// Fills the answer to a question.

@@ -205,7 +205,7 @@ impl<'r, 'a> Reply<'r, 'a> {
 }
 
 /// The apex of a zone as its signatures have it, and its keys. None if it is not signed.
-fn keys_of(zones: &Zones, zone: u32) -> Option<(&[u8], &ZoneKeys)> {
+pub(crate) fn keys_of(zones: &Zones, zone: u32) -> Option<(&[u8], &ZoneKeys)> {
     if !zones.signed.has(zone) {
         return None;
     }

@@ -5,8 +5,13 @@
 //! ```
 //! The ring grows as it is filled, so that a worker which signs little takes little.
 
+use std::hint::black_box;
+
 use crate::fingerprint::Fingerprint;
 use crate::signer::Signature;
+
+/// Searches that are loaded for together.
+pub(crate) const LOADED_MAX: usize = 32;
 
 #[derive(Debug)]
 pub(crate) struct Cache {
@@ -39,6 +44,22 @@ impl Cache {
 
     pub(crate) fn get(&self, number: usize) -> &Signature {
         &self.entries[number].signature
+    }
+
+    /// Loads what searches for these begin with, of [`LOADED_MAX`] at most: the slots of all, then the entries of all, so that
+    /// the waits for memory overlap.
+    pub(crate) fn load(&self, prints: &[Fingerprint]) {
+        let mut numbers = [0_u32; LOADED_MAX];
+        for (Fingerprint([home, _]), number) in prints.iter().zip(&mut numbers) {
+            *number = self.index[*home as usize & (self.index.len() - 1)];
+        }
+        for number in numbers.into_iter().filter_map(|number| (number as usize).checked_sub(1)) {
+            if let Some(Entry { print, signature }) = self.entries.get(number) {
+                // It lies in two cache lines or three.
+                let [first, .., last] = signature.signature;
+                black_box((print.0[0], first, last, signature.expires));
+            }
+        }
     }
 
     /// Puts a signature in place of one with the same fingerprint, or of the oldest if there is no room.

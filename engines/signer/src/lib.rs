@@ -33,5 +33,5 @@ pub use denial::{Denial, NXNAME, SHOTGUN_TYPES, nsec, successor};
 pub use ds::{Ds, DsError};
 pub use key::{KeyError, KeyPair, NewKey, generate};
 pub use public_key::{Data, PublicKey, Role};
-pub use signer::{Lasting, Limits, RecordSet, Signature, Signer, Tally, Unsigned};
+pub use signer::{Expected, Lasting, Limits, RecordSet, Signature, Signer, Tally, Unsigned};
 pub use zone_keys::{Announcement, Duties, PrivateKey, Unseal, Validity, ZoneKey, ZoneKeys, ZoneKeysError};

@@ -214,6 +214,10 @@ fn serve_batch<const SIZE: usize>(
     }
     let questions = &mut questions[..batch.len()];
     authority.load(questions);
+    // What is asked alone has nothing to overlap.
+    if SIZE > 1 {
+        authority.load_signatures(questions, &turn.signing.signer);
+    }
     for (exchange, question) in batch.iter_mut().zip(questions) {
         if let Some(question) = question {
             exchange.end = match leave(exchange, question, authority, &mut turn) {
