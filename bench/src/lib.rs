@@ -2,7 +2,7 @@
 //!
 //! | binary | what |
 //! | --- | --- |
-//! | `blast` | asks a server as fast as it answers: `--server ADDR --names N --seconds S [--zone Z] [--missing or --denied] [--signed] [--from N] [--json]` |
+//! | `blast` | asks a server as fast as it answers: `--server ADDR --names N --seconds S [--zone Z] [--missing or --denied] [--signed] [--from N] [--tcp QUERIES_A_WRITE] [--json]` |
 //! | `echo` | the least that a UDP server does: `--listen ADDR` |
 //! | `serve` | the DNS plane alone, with a zone of names: `--listen ADDR --names N [--zone Z] [--sign ALGORITHM]` |
 //! | `sign` | µs for a signature of the crypto library alone: `--algorithm N --seconds S` |

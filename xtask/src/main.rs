@@ -24,8 +24,9 @@ cargo xtask COMMAND
   tidy                           layers, dependencies, licences and habits that the compiler cannot check
   ebpf build                     compile the kernel programs, which are committed (needs clang)
   ebpf check                     build them again, and compare
-  bench dns [--names N] [--seconds N] [--rounds N] [--before PATH]
-                                 CPU and queries a second beside NSD, Knot, a bare echo and our binary of before
+  bench dns [--names N] [--seconds N] [--rounds N] [--only LOAD]... [--before PATH]
+                                 CPU and queries a second over UDP and TCP, beside NSD, Knot, a bare echo and our
+                                 binary of before
   bench dnssec [--names N] [--seconds N] [--rounds N]
                                  signed answers and denials beside Knot, a bare echo and bare signatures
   bench l4 [--seconds N] [--rounds N] [--only WHAT]... [--binary PATH]

@@ -1,7 +1,8 @@
-//! Asks a DNS server as fast as it answers: many queries under way, batches of datagrams, random names.
+//! Asks a DNS server as fast as it answers: many queries under way, batches of datagrams or some connections, random names.
 
 use std::error::Error;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::io::{self, Read, Write};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use bartizan_bench::{Draw, Flags, ZONE};
@@ -21,9 +22,19 @@ const CLOCK_EVERY: u32 = 64;
 
 const DATAGRAM_MAX: usize = 1_500;
 
+/// Connections of a run over TCP: what some resolvers keep.
+const CONNECTIONS: usize = 8;
+
+/// A server that says nothing on a connection for so long is broken.
+const SILENT_MAX: Duration = Duration::from_secs(5);
+
+/// The length in front of a message over TCP (RFC 1035 §4.2.2).
+const LENGTH_BYTES: usize = 2;
+
 fn main() -> Result<(), Box<dyn Error>> {
-    let flags =
-        Flags::of_process(&["server", "names", "seconds", "zone", "missing", "denied", "signed", "from", "json"])?;
+    let flags = Flags::of_process(&[
+        "server", "names", "seconds", "zone", "missing", "denied", "signed", "from", "tcp", "json",
+    ])?;
     let server = flags.need::<SocketAddr>("server")?;
     let zone = flags.get::<String>("zone")?.unwrap_or_else(|| ZONE.to_owned());
     let missing = flags.has("missing") || flags.has("denied");
@@ -43,7 +54,11 @@ fn main() -> Result<(), Box<dyn Error>> {
         true => Expected::Nxdomain,
         false => Expected::Records,
     };
-    let totals = blast(server, questions, expected, Duration::from_secs_f64(flags.need("seconds")?))?;
+    let duration = Duration::from_secs_f64(flags.need("seconds")?);
+    let totals = match flags.get::<usize>("tcp")? {
+        Some(pipelined) => blast_tcp(server, questions, expected, duration, pipelined.max(1))?,
+        None => blast(server, questions, expected, duration)?,
+    };
     totals.print(flags.has("json"));
     Ok(())
 }
@@ -141,6 +156,78 @@ fn blast(
     }
     totals.seconds = start.elapsed().as_secs_f64();
     Ok(totals)
+}
+
+/// The same by connections: on each in turn so many queries in one write, then on each in turn their answers.
+fn blast_tcp(
+    server: SocketAddr,
+    mut questions: Questions,
+    expected: Expected,
+    duration: Duration,
+    pipelined: usize,
+) -> Result<Totals, Box<dyn Error>> {
+    let mut connections = (0..CONNECTIONS).map(|_| Connection::open(server)).collect::<io::Result<Vec<_>>>()?;
+    let mut totals = Totals::default();
+    let (mut slot, mut queries) = ([0; DATAGRAM_MAX], Vec::new());
+    let start = Instant::now();
+    while start.elapsed() < duration {
+        for connection in &mut connections {
+            queries.clear();
+            for _ in 0..pipelined {
+                let len = questions.write(&mut slot);
+                queries.extend_from_slice(&(len as u16).to_be_bytes());
+                queries.extend_from_slice(&slot[..len]);
+            }
+            connection.stream.write_all(&queries)?;
+        }
+        for connection in &mut connections {
+            connection.read(pipelined, |answer| {
+                totals.answered += 1;
+                totals.bytes += answer.len() as u64;
+                totals.wrong += u64::from(!expected.is_met(answer));
+            })?;
+        }
+    }
+    totals.seconds = start.elapsed().as_secs_f64();
+    Ok(totals)
+}
+
+struct Connection {
+    stream: TcpStream,
+    /// What was read, so much of it is filled.
+    input: Vec<u8>,
+    filled: usize,
+}
+
+impl Connection {
+    fn open(server: SocketAddr) -> io::Result<Connection> {
+        let stream = TcpStream::connect(server)?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(SILENT_MAX))?;
+        Ok(Connection { stream, input: vec![0; 1 << 16], filled: 0 })
+    }
+
+    /// Reads so many answers.
+    fn read(&mut self, mut count: usize, mut each: impl FnMut(&[u8])) -> io::Result<()> {
+        while count > 0 {
+            match self.stream.read(&mut self.input[self.filled..])? {
+                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+                read => self.filled += read,
+            }
+            let mut rest = &self.input[..self.filled];
+            while let Some((length, tail)) = rest.split_first_chunk::<LENGTH_BYTES>()
+                && let Some((answer, tail)) = tail.split_at_checked(usize::from(u16::from_be_bytes(*length)))
+            {
+                each(answer);
+                count = count.saturating_sub(1);
+                rest = tail;
+            }
+            let left = rest.len();
+            self.input.copy_within(self.filled - left..self.filled, 0);
+            self.filled = left;
+        }
+        Ok(())
+    }
 }
 
 /// An OPT record that asks for signatures, and takes 1,232 bytes.

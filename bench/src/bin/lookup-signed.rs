@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use bartizan_authority::{BATCH_MAX, Zones};
 use bartizan_bench::{Draw, Flags, ZONE, cpu_nanos, median, sign_zone, zone_of_names};
 use bartizan_names::{Name, RecordType, ZoneName};
-use bartizan_plane_dns::{Config, Exchange, Limits, Now, Transport, Worker, serve};
+use bartizan_plane_dns::{Config, Exchange, Limits, Now, RateLimits, Transport, Worker, serve};
 use bartizan_signer::{Algorithm, Budget, KeyPair, Role, generate};
 use bartizan_wire::dns::{Class, Edns, write_query};
 
@@ -78,7 +78,8 @@ impl Asking {
         zone: &ZoneName,
         count: usize,
     ) -> Result<Asking, Box<dyn Error>> {
-        let config = Config { zones, ..Config::default() };
+        // One client asks for everything.
+        let config = Config { zones, limits: RateLimits::off(), ..Config::default() };
         let worker = Worker::new(Limits { budget: Budget::UNLIMITED, ..Limits::default() });
         let mut draw = Draw::new(7);
         let mut queries = Vec::with_capacity(count * QUERY_BYTES);

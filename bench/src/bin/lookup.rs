@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use bartizan_authority::{BATCH_MAX, NameContent, Proxied, RecordSet, ZoneFacts, Zones};
 use bartizan_bench::{Draw, Flags, ZONE, cpu_nanos, median, owner, resident_bytes, zone_of_names};
 use bartizan_names::{Name, RecordType, ZoneName};
-use bartizan_plane_dns::{Config, Exchange, Now, Transport, Worker, serve};
+use bartizan_plane_dns::{Config, Exchange, Now, RateLimits, Transport, Worker, serve};
 use bartizan_wire::dns::{Class, write_query};
 
 /// Queries asked in one measurement: more names than any cache holds, drawn anew for each.
@@ -24,7 +24,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let flags = Flags::of_process(&["names"])?;
     let zone = ZoneName::new(Name::parse(ZONE)?).ok_or("no zone")?;
     println!(
-        "names      load s  bytes/name  hit ns (batch)  hit ns (single)  miss ns (batch)  change µs (median, p99)  serial µs"
+        "names      load s  bytes/name  hit ns (batch)  hit ns (single)  miss ns (batch)  hit, limits on  change µs (median, p99)  serial µs"
     );
     // A thousand names fit the nearest caches: that row is the work without the waits for memory.
     let sizes = flags.get("names")?.map_or(vec![1_000, 100_000, 1_000_000], |names| vec![names]);
@@ -36,12 +36,13 @@ fn main() -> Result<(), Box<dyn Error>> {
         let each = resident_bytes().saturating_sub(before) as f64 / f64::from(names);
         let hits = Queries::new(names, "n", &zone)?;
         let misses = Queries::new(names, "x", &zone)?;
-        let batch = median(|| answer_all(&zones, &hits, BATCH_MAX));
-        let single = median(|| answer_all(&zones, &hits, 1));
-        let missing = median(|| answer_all(&zones, &misses, BATCH_MAX));
+        let batch = median(|| answer_all(&zones, &hits, BATCH_MAX, RateLimits::off()));
+        let single = median(|| answer_all(&zones, &hits, 1, RateLimits::off()));
+        let missing = median(|| answer_all(&zones, &misses, BATCH_MAX, RateLimits::off()));
+        let limited = median(|| answer_all(&zones, &hits, BATCH_MAX, RateLimits::default()));
         let (middle, late, serial) = changes(zones, &zone, names)?;
         println!(
-            "{names:<10} {load:<7.2} {each:<11.0} {batch:<15.1} {single:<16.1} {missing:<16.1} {middle:>9.1} {late:>9.1} {serial:>15.1}"
+            "{names:<10} {load:<7.2} {each:<11.0} {batch:<15.1} {single:<16.1} {missing:<16.1} {limited:<15.1} {middle:>9.1} {late:>9.1} {serial:>15.1}"
         );
     }
     Ok(())
@@ -74,10 +75,13 @@ impl Queries {
     }
 }
 
+/// Clients ask from so many networks: so many that no limit is reached.
+const NETWORKS: u64 = 1 << 16;
+
 /// CPU ns a query.
-fn answer_all(zones: &Zones, queries: &Queries, batch: usize) -> f64 {
-    let config = Config { zones: zones.clone(), ..Config::default() };
-    let client = SocketAddr::from(([192, 0, 2, 1], 53_000));
+fn answer_all(zones: &Zones, queries: &Queries, batch: usize, limits: RateLimits) -> f64 {
+    let config = Config { zones: zones.clone(), limits, ..Config::default() };
+    let mut draw = Draw::new(5);
     let mut worker = Worker::default();
     let mut replies = vec![0; BATCH_MAX * REPLY_BYTES];
     let mut queries = queries.iter();
@@ -88,6 +92,8 @@ fn answer_all(zones: &Zones, queries: &Queries, batch: usize) -> f64 {
         let mut exchanges: [Exchange<'_>; BATCH_MAX] = std::array::from_fn(|slot| {
             let query = if slot < batch { queries.next() } else { None };
             count += usize::from(query.is_some());
+            let [_, _, high, low] = (draw.below(NETWORKS) as u32).to_be_bytes();
+            let client = SocketAddr::from(([10, high, low, 1], 53_000));
             Exchange::new(client, Transport::Udp, query.unwrap_or_default(), replies.next().unwrap_or_default())
         });
         if count == 0 {

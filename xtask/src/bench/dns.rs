@@ -1,4 +1,4 @@
-//! Positive answers over UDP: our server beside NSD, Knot and a bare echo, each with one worker on the same core.
+//! Positive answers over UDP and TCP: our server beside NSD, Knot and a bare echo, each with one worker on the same core.
 //!
 //! The echo does nothing but receive and send batches: what it costs is the kernel's part, which no server can go
 //! below. So "above echo" is what a server's own code costs.
@@ -14,7 +14,7 @@ use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 
 use super::edge::{self, Edge};
-use super::peer::{CLIENT_CORE, Peer, SERVER_CORE, found, free, on_core, pinned};
+use super::peer::{CLIENT_CORE, Peer, SERVER_CORE, found, free_apart, on_core, pinned};
 use super::{Options, ZONE, load, median, process_cpu};
 use crate::debian::{self, Missing};
 use crate::process;
@@ -22,8 +22,26 @@ use crate::process;
 /// How long a peer may take to read its zone.
 const START_SECONDS_MAX: u64 = 120;
 
+/// How queries come.
+struct Load {
+    /// As `--only` names it.
+    name: &'static str,
+    title: &'static str,
+    words: &'static [&'static str],
+}
+
+const LOADS: [Load; 3] = [
+    Load { name: "udp", title: "UDP", words: &[] },
+    Load { name: "tcp", title: "TCP, 8 connections, one query a write", words: &["--tcp", "1"] },
+    Load { name: "pipelined", title: "TCP, 8 connections, 16 queries a write", words: &["--tcp", "16"] },
+];
+
 pub(crate) fn run(words: &[&str]) -> Result<()> {
-    let options = Options::parse(words, &["--seconds", "--rounds", "--names", "--before"])?;
+    let options = Options::parse(words, &["--seconds", "--rounds", "--names", "--before", "--only"])?;
+    let only = options.words("--only");
+    if let Some(unknown) = only.iter().find(|name| LOADS.iter().all(|load| load.name != **name)) {
+        bail!("--only {unknown}: there are {}", LOADS.map(|load| load.name).join(", "));
+    }
     let (seconds, rounds, names) =
         (options.one("--seconds", 5)?, options.one("--rounds", 5)?, options.one("--names", 100_000)?);
     debian::need(debian::DNS_PEERS, Missing::Install)?;
@@ -49,16 +67,28 @@ pub(crate) fn run(words: &[&str]) -> Result<()> {
         wait_for(server.address, &load::owner(names - 1))
             .with_context(|| format!("{} does not answer", server.name))?;
     }
+    let loads = LOADS.iter().filter(|load| only.is_empty() || only.contains(&load.name));
+    let mut tables: Vec<(&Load, Vec<Measured>)> = loads
+        .map(|load| {
+            // The echo has no connections.
+            let asked = servers.iter().filter(|server| load.words.is_empty() || server.name != "echo");
+            (load, asked.map(|server| Measured::new(server.name, server.address, server.process)).collect())
+        })
+        .collect();
     for round in 1..=rounds {
         eprintln!("round {round} of {rounds}, {seconds} s each");
-        for server in &mut servers {
-            server.measure(&binaries.join("blast"), names, seconds)?;
+        for (load, servers) in &mut tables {
+            for server in servers {
+                server.measure_with(&binaries.join("blast"), names, seconds, load.words)?;
+            }
         }
     }
     println!(
-        "{names} names, UDP, {rounds} rounds of {seconds} s, medians; server on core {SERVER_CORE}, load on core {CLIENT_CORE}"
+        "{names} names, {rounds} rounds of {seconds} s, medians; server on core {SERVER_CORE}, load on core {CLIENT_CORE}"
     );
-    print!("{}", table(&servers));
+    for (load, servers) in &tables {
+        print!("\n{}\n{}", load.title, table(servers));
+    }
     Ok(())
 }
 
@@ -87,17 +117,13 @@ impl Measured {
         Measured { name, address, process, rate: Vec::new(), cost: Vec::new(), memory: 0 }
     }
 
-    fn measure(&mut self, blast: &Path, names: usize, seconds: u64) -> Result<()> {
-        self.measure_with(blast, names, seconds, &[])
-    }
-
     /// Takes back what was measured.
     fn forget(&mut self) {
         self.rate.clear();
         self.cost.clear();
     }
 
-    /// The same with more words for the load generator.
+    /// `words` are more words for the load generator.
     fn measure_with(&mut self, blast: &Path, names: usize, seconds: u64, words: &[&str]) -> Result<()> {
         let mut command = on_core(CLIENT_CORE, blast);
         command.args(["--server", &self.address.to_string()]);
@@ -118,7 +144,7 @@ impl Measured {
     }
 }
 
-/// One row a server; "above echo" needs the row `echo`, and the ratios compare with ours.
+/// One row a server; "above echo" needs the row `echo`, without which there is none, and the ratios compare with ours.
 fn table(servers: &[Measured]) -> String {
     let cost = |name: &str| servers.iter().find(|s| s.name == name).map_or(f64::NAN, |s| median(s.cost.clone()));
     let (echo, ours) = (cost("echo"), cost("bartizan"));
@@ -130,11 +156,11 @@ fn table(servers: &[Measured]) -> String {
     for server in servers {
         let own = median(server.cost.clone());
         text.push_str(&format!(
-            "{:<10} {:>10.0} {:>10.3} {:>12.3} {:>12} {:>16} {:>10.1}\n",
+            "{:<10} {:>10.0} {:>10.3} {:>12} {:>12} {:>16} {:>10.1}\n",
             server.name,
             median(server.rate.clone()),
             own,
-            own - echo,
+            if echo.is_nan() { "-".to_owned() } else { format!("{:.3}", own - echo) },
             ratio(ours, own),
             ratio(ours - echo, own - echo),
             server.memory as f64 / 1e6,
@@ -144,19 +170,19 @@ fn table(servers: &[Measured]) -> String {
 }
 
 fn echo(binaries: &Path) -> Result<Peer> {
-    let address = free()?;
+    let address = free_apart()?;
     Peer::start("echo", address, pinned(&binaries.join("echo")).args(["--listen", &address.to_string()]))
 }
 
 /// Our DNS plane with nothing around it: the difference to the whole binary is what the rest of it takes.
 fn plane(binaries: &Path, names: usize) -> Result<Peer> {
-    let address = free()?;
+    let address = free_apart()?;
     let mut command = pinned(&binaries.join("serve"));
     Peer::start("plane", address, command.args(["--listen", &address.to_string(), "--names", &names.to_string()]))
 }
 
 fn nsd(folder: &Path) -> Result<Peer> {
-    let address = free()?;
+    let address = free_apart()?;
     let here = folder.display();
     let text = format!(
         "server:\n  ip-address: {}@{}\n  server-count: 1\n  minimal-responses: yes\n  username: \"\"\n  chroot: \"\"\n  \
@@ -173,7 +199,7 @@ fn nsd(folder: &Path) -> Result<Peer> {
 }
 
 fn knot(folder: &Path) -> Result<Peer> {
-    let address = free()?;
+    let address = free_apart()?;
     let here = folder.display();
     let text = format!(
         "server:\n  rundir: \"{here}\"\n  listen: {}@{}\n  udp-workers: 1\n  tcp-workers: 1\n  background-workers: 1\n\

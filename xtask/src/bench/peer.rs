@@ -52,18 +52,13 @@ pub(super) fn found(program: &str) -> Result<PathBuf> {
     process::find(program).with_context(|| format!("no {program}"))
 }
 
-/// A port that was free a moment ago: the peers cannot be told to take any.
-pub(super) fn free() -> Result<SocketAddr> {
-    Ok(UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
-}
-
 /// A loopback address that no client uses: unlike on 127.0.0.1, no connection takes a port before its server.
 const APART: Ipv4Addr = Ipv4Addr::new(127, 199, 0, 1);
 
 /// Ports that are tried.
 const FREE_TRIES: usize = 100;
 
-/// A port there that was free a moment ago, for TCP and for UDP.
+/// A port there that was free a moment ago, for TCP and for UDP: peers cannot be told to take any.
 pub(super) fn free_apart() -> Result<SocketAddr> {
     for _ in 0..FREE_TRIES {
         let address = TcpListener::bind((APART, 0)).context("no free port")?.local_addr()?;

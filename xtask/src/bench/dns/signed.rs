@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use serde::Deserialize;
 
 use super::{Measured, echo, wait_for};
-use crate::bench::peer::{CLIENT_CORE, Peer, SERVER_CORE, found, free, pinned};
+use crate::bench::peer::{CLIENT_CORE, Peer, SERVER_CORE, found, free_apart, pinned};
 use crate::bench::{Options, ZONE, edge, load, median};
 use crate::debian::{self, Missing};
 use crate::process;
@@ -162,7 +162,7 @@ fn sign(binaries: &Path, algorithm: &Algorithm, seconds: u64) -> Result<f64> {
 }
 
 fn plane(binaries: &Path, names: usize, algorithm: Option<&Algorithm>) -> Result<Peer> {
-    let address = free()?;
+    let address = free_apart()?;
     let mut command = pinned(&binaries.join("serve"));
     command.args(["--listen", &address.to_string(), "--names", &names.to_string()]);
     if let Some(algorithm) = algorithm {
@@ -172,7 +172,7 @@ fn plane(binaries: &Path, names: usize, algorithm: Option<&Algorithm>) -> Result
 }
 
 fn knot_online(folder: &Path, algorithm: &Algorithm) -> Result<Peer> {
-    let address = free()?;
+    let address = free_apart()?;
     let here = folder.display();
     let run = folder.join(algorithm.knot);
     let text = format!(
