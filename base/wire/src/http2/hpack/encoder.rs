@@ -107,8 +107,8 @@ impl Encoder {
             return write_integer(INDEXED, 7, number, out);
         }
         let print = print(name, value);
-        let same = |at: &usize| self.prints[*at] == print && self.table.get(*at) == Some((name, value));
-        if let Some(at) = (0..self.prints.len()).find(same) {
+        let mut alike = self.prints.iter().enumerate().filter(|(_, known)| **known == print).map(|(at, _)| at);
+        if let Some(at) = alike.find(|at| self.table.get(*at) == Some((name, value))) {
             return write_integer(INDEXED, 7, STATIC.len() + 1 + at, out);
         }
         // One large field would put out all others.
@@ -131,14 +131,20 @@ fn write_once(text: &[u8], out: &mut Vec<u8>) {
     if text.len() < HUFFMAN_BYTES_MIN { write_plain(text, out) } else { write_shorter(text, out) }
 }
 
-/// What equal fields have in common, and others seldom. Who finds some that share it makes us compare them, no more.
+/// What equal fields have in common, and others seldom: lengths and ends. Those that share it are compared, and a table has no
+/// more of them than it has fields.
 fn print(name: &[u8], value: &[u8]) -> u32 {
-    let mut print = (name.len() as u64) << 32 | value.len() as u64;
-    let mut mix = |word: u64| print = (print ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(23);
-    for text in [name, value] {
-        let (words, rest) = text.as_chunks::<8>();
-        words.iter().for_each(|word| mix(u64::from_le_bytes(*word)));
-        mix(rest.iter().fold(0, |word, byte| word << 8 | u64::from(*byte)));
+    let lengths = (name.len() as u64) << 32 | value.len() as u64;
+    let mixed = [lengths, end(name), end(value)]
+        .into_iter()
+        .fold(0_u64, |print, word| (print ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29));
+    (mixed ^ mixed >> 32) as u32
+}
+
+/// Its last eight octets, which differ sooner than the first.
+fn end(text: &[u8]) -> u64 {
+    match text.last_chunk() {
+        Some(word) => u64::from_le_bytes(*word),
+        None => text.iter().fold(0, |word, octet| word << 8 | u64::from(*octet)),
     }
-    (print ^ print >> 32) as u32
 }

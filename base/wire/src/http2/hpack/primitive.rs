@@ -76,13 +76,17 @@ impl<'b> Reader<'b> {
 }
 
 /// Writes an integer whose first octet has `prefix` bits beside `flags`.
+#[inline]
 pub(super) fn write_integer(flags: u8, prefix: u32, value: usize, out: &mut Vec<u8>) {
     let full = (1 << prefix) - 1;
     if value < full {
         return out.push(flags | value as u8);
     }
     out.push(flags | full as u8);
-    let mut left = value - full;
+    write_rest(value - full, out);
+}
+
+fn write_rest(mut left: usize, out: &mut Vec<u8>) {
     while left >= 0x80 {
         out.push(0x80 | left as u8);
         left >>= 7;
