@@ -1,12 +1,78 @@
 //! `bartizan account`: thin clients of `/accounts` and their members.
 
+use clap::Subcommand;
 use serde_json::{Value, json};
 
-use crate::cli::{AccountAction, MemberAction};
 use crate::client::Api;
 use crate::failure::{Cause, Failure};
 use crate::output::{self, Output, table};
 use crate::zone::{self, text};
+
+#[derive(Subcommand)]
+pub enum AccountAction {
+    /// The accounts that you are in
+    List,
+    /// Make an account
+    Create {
+        /// What it is called
+        name: String,
+    },
+    /// Give an account another name
+    Rename {
+        /// By name or id
+        account: String,
+        /// What it is called from now on
+        name: String,
+    },
+    /// Delete an account in which there are no zones and no tunnels
+    Delete {
+        /// By name or id
+        account: String,
+        /// Do not ask
+        #[arg(long, short)]
+        yes: bool,
+    },
+    /// Who belongs to an account: add, list, remove, roles
+    Member {
+        #[command(subcommand)]
+        action: MemberAction,
+    },
+}
+
+#[derive(Subcommand)]
+pub enum MemberAction {
+    /// Make a user a member, or invite them: `account member add ann@example.com --role DNS`
+    Add {
+        /// Their e-mail address
+        email: String,
+        /// What they are, repeatable
+        #[arg(long, value_name = "ROLE", required = true)]
+        role: Vec<String>,
+        /// By name or id [default: the only one]
+        #[arg(long, value_name = "ACCOUNT")]
+        account: Option<String>,
+    },
+    /// The members
+    List {
+        /// By name or id [default: the only one]
+        #[arg(long, value_name = "ACCOUNT")]
+        account: Option<String>,
+    },
+    /// Take a member out
+    Remove {
+        /// Their e-mail address
+        email: String,
+        /// By name or id [default: the only one]
+        #[arg(long, value_name = "ACCOUNT")]
+        account: Option<String>,
+    },
+    /// The roles that there are
+    Roles {
+        /// By name or id [default: the only one]
+        #[arg(long, value_name = "ACCOUNT")]
+        account: Option<String>,
+    },
+}
 
 const ACCOUNTS: &str = "/accounts";
 

@@ -60,6 +60,7 @@ const SOURCES: &[(&str, Reader)] = &[
     ("store_condition.rs", Reader::Of(&["doctor"])),
     ("traces.rs", Reader::Of(&["fd-store"])),
     ("tunnel.rs", Reader::Of(&["tunnel"])),
+    ("tunnel/words.rs", Reader::Of(&["tunnel"])),
     ("undo.rs", Reader::Of(&["undo"])),
     ("up.rs", Reader::Of(&["up"])),
     ("user.rs", Reader::Of(&["up"])),

@@ -7,17 +7,83 @@ mod shown;
 use std::time::{Duration, SystemTime};
 
 use bartizan_names::Timestamp;
+use clap::{Args, Subcommand};
 use serde_json::{Map, Value, json};
 
 use self::permissions::Zones;
 use self::shown::{Names, describe, row};
 use crate::account;
-use crate::cli::{TokenAction, TokenWords, Whose};
 use crate::client::Api;
 use crate::failure::{Cause, Failure};
 use crate::output::{self, Output, quoted, table};
 use crate::people;
 use crate::zone::{self, text};
+
+#[derive(Subcommand)]
+pub enum TokenAction {
+    /// Make a token and print it: `token create certbot --can dns --zone example.com`
+    Create(TokenWords),
+    /// The tokens, with what each may do
+    List {
+        #[command(flatten)]
+        whose: Whose,
+    },
+    /// One token, by name or id
+    Show {
+        /// By name or id
+        token: String,
+        #[command(flatten)]
+        whose: Whose,
+    },
+    /// Give a token a new text; the old one ends
+    Roll {
+        /// By name or id
+        token: String,
+        /// One of this account's own instead of yours, by name or id
+        #[arg(long, value_name = "ACCOUNT")]
+        account: Option<String>,
+    },
+    /// End a token
+    Delete {
+        /// By name or id
+        token: String,
+        #[command(flatten)]
+        whose: Whose,
+        /// Do not ask
+        #[arg(long, short)]
+        yes: bool,
+    },
+}
+
+/// Whose tokens.
+#[derive(Args)]
+pub struct Whose {
+    /// Of this user instead of yourself, by address or id; for those who look after users
+    #[arg(long, value_name = "USER", conflicts_with = "account")]
+    pub user: Option<String>,
+    /// Of this account, which nobody's leaving ends, by name or id
+    #[arg(long, value_name = "ACCOUNT")]
+    pub account: Option<String>,
+}
+
+#[derive(Args)]
+pub struct TokenWords {
+    /// What it is for
+    pub name: String,
+    /// What it may do, repeatable: all that a command does (zone, record, app, firewall, tunnel, token, history, undo,
+    /// status), or one permission (dns, zone-settings …); with :read behind it to look only
+    #[arg(long, value_name = "PERMISSION", required = true)]
+    pub can: Vec<String>,
+    /// Only in this zone, repeatable [default: in all zones]
+    #[arg(long, value_name = "ZONE")]
+    pub zone: Vec<String>,
+    /// Only from these addresses, repeatable
+    #[arg(long, value_name = "PREFIX")]
+    pub from: Vec<String>,
+    /// When it ends: 90d, 12h, 2030-01-31 [default: never]
+    #[arg(long, value_name = "WHEN")]
+    pub expires: Option<String>,
+}
 
 const TOKENS: &str = "/user/tokens";
 

@@ -3,13 +3,50 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
+use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use crate::cli::{AppAction, AppWords};
 use crate::client::Api;
 use crate::failure::{Cause, Failure};
 use crate::output::{Output, bold, say, table};
 use crate::zone::{self, shown, text};
+
+#[derive(Subcommand)]
+pub enum AppAction {
+    /// Put a port behind the edge: `app create ssh.example.com tcp/22 tcp://192.0.2.1:22`
+    Create(AppWords),
+    /// The applications of all zones
+    List,
+    /// One application with its counters, by name or id
+    Show {
+        /// By name or id
+        app: String,
+    },
+    /// Delete an application
+    Delete {
+        /// By name or id
+        app: String,
+    },
+}
+
+#[derive(Args)]
+pub struct AppWords {
+    /// The name that leads to it; its zone is found by itself
+    pub name: String,
+    /// tcp/22, udp/53, or a range: tcp/1000-2000
+    pub protocol: String,
+    /// tcp://ADDRESS:PORT, udp://ADDRESS:PORT, or a name and a port: db.example.com:5432
+    pub origin: String,
+    /// off, flexible (the edge ends TLS), full, strict
+    #[arg(long, default_value = "off", value_name = "MODE")]
+    pub tls: String,
+    /// How the origin learns the client's address: off, v1 (TCP), v2, simple (UDP, in each datagram as v2 is)
+    #[arg(long, default_value = "off", value_name = "VERSION")]
+    pub proxy_protocol: String,
+    /// Access rules are not in force here
+    #[arg(long)]
+    pub no_firewall: bool,
+}
 
 pub async fn run(action: AppAction, api: &Api, output: Output) -> anyhow::Result<()> {
     match action {

@@ -22,15 +22,54 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use clap::{Args, Subcommand};
 use serde_json::json;
 
 use self::archive::Manifest;
+use self::keys::{BackupOpen, BackupSeal};
 pub use self::make::sweep;
-use crate::cli::{Backup, BackupAction, Restore};
 use crate::data_dir;
 use crate::failure::{Cause, Failure};
 use crate::output::{Form, Output, json as to_json, print_line, say};
 use crate::{settings, user};
+
+/// `backup FILE` makes one, `backup verify FILE` reads one through.
+#[derive(Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+pub struct Backup {
+    #[command(subcommand)]
+    pub action: Option<BackupAction>,
+    /// The file to write; `-` is standard output
+    #[arg(required = true, value_name = "FILE")]
+    pub file: Option<PathBuf>,
+    /// The edge's data directory [default: /var/lib/bartizan for root, else ~/.local/share/bartizan]
+    #[arg(long, value_name = "DIR", env = "BARTIZAN_DATA")]
+    pub data: Option<PathBuf>,
+    #[command(flatten)]
+    pub seal: BackupSeal,
+}
+
+#[derive(Subcommand)]
+pub enum BackupAction {
+    /// Read a backup to its end: whether all of it is there, and what is in it
+    Verify {
+        /// The backup; `-` is standard input
+        file: PathBuf,
+        #[command(flatten)]
+        open: BackupOpen,
+    },
+}
+
+#[derive(Args)]
+pub struct Restore {
+    /// The backup
+    pub file: PathBuf,
+    /// The new edge's data directory [default: /var/lib/bartizan for root, else ~/.local/share/bartizan]
+    #[arg(long, visible_alias = "data-dir", value_name = "DIR", env = "BARTIZAN_DATA")]
+    pub data: Option<PathBuf>,
+    #[command(flatten)]
+    pub open: BackupOpen,
+}
 
 /// Standard output in place of a file.
 const STDOUT: &str = "-";

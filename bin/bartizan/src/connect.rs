@@ -15,10 +15,10 @@ use serde_json::Value;
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
 
-use crate::cli::Connector;
 use crate::client::Api;
 use crate::failure::{Cause, Failure};
 use crate::output::Output;
+use crate::tunnel::Connector;
 use crate::{report, status, up};
 
 /// Events that wait to be printed; more are dropped, so that a slow terminal stops no request.

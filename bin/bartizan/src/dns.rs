@@ -1,12 +1,33 @@
 //! `bartizan dns trace`: a thin client of `/bartizan/zones/Z/dns_trace`.
 
+use clap::{Args, Subcommand};
 use serde_json::Value;
 
-use crate::cli::{DnsAction, DnsQuestion};
 use crate::client::Api;
 use crate::output::{Output, bold, one_line};
 use crate::url::with_query;
 use crate::zone::{self, shown, text};
+
+#[derive(Subcommand)]
+pub enum DnsAction {
+    /// What the edge decides on the way to an answer, what it sends, and which records that is about
+    Trace(DnsQuestion),
+}
+
+#[derive(Args)]
+pub struct DnsQuestion {
+    /// Whose records are asked for
+    pub name: String,
+    /// The type of records
+    #[arg(value_name = "TYPE", default_value = "A")]
+    pub kind: String,
+    /// With signatures, as validators ask
+    #[arg(long)]
+    pub dnssec: bool,
+    /// As over TCP, where an answer has no need to be short
+    #[arg(long)]
+    pub tcp: bool,
+}
 
 pub async fn run(action: DnsAction, api: &Api, output: Output) -> anyhow::Result<()> {
     let DnsAction::Trace(DnsQuestion { name, kind, dnssec, tcp }) = action;

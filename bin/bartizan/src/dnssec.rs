@@ -1,16 +1,128 @@
 //! `bartizan dnssec`: a thin client of DNSSEC of zones.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use crate::cli::{DnssecAction, DnssecOptions, RegistryAction, Zoned};
 use crate::client::Api;
 use crate::failure::{Cause, Failure, instead_of};
 use crate::output::{Output, bad, bold, good, one_line, quoted, table};
 use crate::url::with_query;
 use crate::zone::{self, shown, text};
+
+#[derive(Subcommand)]
+pub enum DnssecAction {
+    /// Sign a zone, and print the DS record that its registrar is to put into the parent zone
+    Enable {
+        #[command(flatten)]
+        zoned: Zoned,
+        #[command(flatten)]
+        options: DnssecOptions,
+    },
+    /// Let a zone go without signatures, as soon as nobody can miss them: when the parent zone's DS record is gone
+    Disable {
+        #[command(flatten)]
+        zoned: Zoned,
+        /// At once, whatever the parent zone has: who validates does not find the zone until the DS record is gone
+        #[arg(long)]
+        force: bool,
+    },
+    /// How far a zone is, its keys, what the parent zone has, and what to do next
+    Status {
+        #[command(flatten)]
+        zoned: Zoned,
+        /// Ask the servers of the parent zone first
+        #[arg(long)]
+        check: bool,
+    },
+    /// The DS records that the parent zone shall have, a line each
+    Ds {
+        #[command(flatten)]
+        zoned: Zoned,
+    },
+    /// The zones with DNSSEC, and how far each is
+    List {
+        /// Only those that are so: pending, active, pending-disabled or error
+        #[arg(long)]
+        status: Option<String>,
+    },
+    /// Complete all zones that have begun and not ended: ask their parents, and send registries what they lack. Run it again
+    /// to go on where it was stopped
+    Finish {
+        /// How many zones in a second at most
+        #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=100))]
+        rate: u32,
+    },
+    /// How DS records get into parent zones: list, set, remove
+    Registry {
+        #[command(subcommand)]
+        action: RegistryAction,
+    },
+    /// Exchange a key; what can be done without the parent zone is done in the background
+    Roll {
+        #[command(flatten)]
+        zoned: Zoned,
+        /// Which, where the zone has a KSK and a ZSK
+        #[arg(long, value_parser = ["csk", "ksk", "zsk"])]
+        key: Option<String>,
+    },
+}
+
+#[derive(Subcommand)]
+pub enum RegistryAction {
+    /// The parent zones for which a way is set
+    List,
+    /// How DS records get into a parent zone, such as dk
+    Set {
+        /// The parent zone
+        parent: String,
+        /// manual: a person gives them to the registrar; cds: the parent looks for CDS records; dsu: they are sent by DSU 1.0
+        #[arg(long, value_parser = ["manual", "cds", "dsu"])]
+        way: String,
+        /// Where DSU is called
+        #[arg(long, value_name = "URL")]
+        url: Option<String>,
+        /// Who we are there
+        #[arg(long, value_name = "USER")]
+        userid: Option<String>,
+        /// A file with the password; `-` is standard input
+        #[arg(long, value_name = "FILE")]
+        password_file: Option<PathBuf>,
+    },
+    /// Leave a parent zone to persons again
+    Remove {
+        /// The parent zone
+        parent: String,
+    },
+}
+
+#[derive(Args)]
+pub struct Zoned {
+    /// The zone, by name or id
+    pub zone: String,
+}
+
+/// How a zone is signed.
+#[derive(Args)]
+pub struct DnssecOptions {
+    /// 13 (ECDSA P-256) or 15 (Ed25519) [default: 13]
+    #[arg(long, value_name = "NUMBER")]
+    pub algorithm: Option<u8>,
+    /// One key for all, or a KSK and a ZSK [default: csk]
+    #[arg(long, value_parser = ["csk", "split"])]
+    pub keys: Option<String>,
+    /// How it is said that something is not there [default: compact]
+    #[arg(long, value_parser = ["compact", "black-lies", "shotgun"])]
+    pub denial: Option<String>,
+    /// Exchange the key that the parent zone knows after so many days; 0 is never [default: 0]
+    #[arg(long, value_name = "DAYS")]
+    pub ksk_days: Option<u32>,
+    /// Exchange the ZSK after so many days; 0 is never [default: 90]
+    #[arg(long, value_name = "DAYS")]
+    pub zsk_days: Option<u32>,
+}
 
 /// The API's codes for what waits for the parent zone.
 const DELEGATED: u64 = 1152;

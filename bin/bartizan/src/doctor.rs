@@ -17,7 +17,6 @@ use rustix::thread::CapabilitySet;
 use serde::Serialize;
 
 use crate::any_port::PortsMode;
-use crate::cli::Up;
 use crate::client::Api;
 use crate::data_dir::{self, Local};
 use crate::failure::{Cause, Failure};
@@ -26,6 +25,7 @@ use crate::host;
 use crate::output::{Output, bad, good};
 use crate::rights::{self, Seen};
 use crate::settings::{Addresses, PrivateOrigins, Settings};
+use crate::up::Up;
 use crate::user;
 
 /// How long a running edge may take to say what it does.

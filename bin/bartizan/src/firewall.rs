@@ -1,14 +1,68 @@
 //! `bartizan firewall`: thin clients of the access rules.
 
+use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use crate::account;
-use crate::cli::{FirewallAction, Scope};
 use crate::client::Api;
 use crate::failure::{Cause, Failure};
 use crate::output::{Output, bad, good, one_line, quoted, table};
 use crate::url::with_query;
 use crate::zone::{self, text};
+
+#[derive(Subcommand)]
+pub enum FirewallAction {
+    /// Refuse a source: an address, a prefix, a network (AS64500) or a country (DK)
+    Block {
+        /// An address, a prefix, a network or a country
+        source: String,
+        #[command(flatten)]
+        scope: Scope,
+        /// Why
+        #[arg(long, default_value = "")]
+        notes: String,
+    },
+    /// Let a source in whatever else is blocked
+    Allow {
+        /// An address, a prefix, a network or a country
+        source: String,
+        #[command(flatten)]
+        scope: Scope,
+        /// Why
+        #[arg(long, default_value = "")]
+        notes: String,
+    },
+    /// The rules
+    List {
+        #[command(flatten)]
+        scope: Scope,
+    },
+    /// Remove a rule, by its source or its id
+    Remove {
+        /// The source that the rule is for, or the rule's id
+        source: String,
+        #[command(flatten)]
+        scope: Scope,
+    },
+    /// Which rule decides for an address, and why
+    Test {
+        /// Of a client
+        address: String,
+        /// For this application
+        #[arg(long, value_name = "NAME")]
+        app: Option<String>,
+    },
+}
+
+#[derive(Args)]
+pub struct Scope {
+    /// Only in this zone; otherwise everywhere
+    #[arg(long, value_name = "ZONE", conflicts_with = "account")]
+    pub zone: Option<String>,
+    /// In all zones of this account; those of the edge's own hold everywhere
+    #[arg(long, value_name = "ACCOUNT")]
+    pub account: Option<String>,
+}
 
 pub async fn run(action: FirewallAction, api: &Api, output: Output) -> anyhow::Result<()> {
     match action {

@@ -1,9 +1,11 @@
 //! `bartizan history`: a thin client of the audit log.
 
+use std::path::PathBuf;
+
+use clap::Args;
 use serde_json::Value;
 
 use crate::account;
-use crate::cli::HistoryWords;
 use crate::client::Api;
 use crate::diff::diff;
 use crate::failure::{Cause, Failure};
@@ -12,6 +14,39 @@ use crate::target::Target;
 use crate::tunnel;
 use crate::url::with_query;
 use crate::zone::{self, shown, text};
+
+#[derive(Args)]
+pub struct HistoryWords {
+    /// Only of this: a name (www.example.com), an id, or what something is called
+    pub object: Option<String>,
+    /// Of this account, by name or id [default: the first of yours]
+    #[arg(long, value_name = "ACCOUNT")]
+    pub account: Option<String>,
+    /// Only in this zone; it may be deleted
+    #[arg(long, value_name = "ZONE")]
+    pub zone: Option<String>,
+    /// Only since this time: 2030-01-31, 2030-01-31T12:00:00Z
+    #[arg(long, value_name = "WHEN")]
+    pub since: Option<String>,
+    /// Only before this time, or, as a number, before this revision
+    #[arg(long, value_name = "WHEN")]
+    pub before: Option<String>,
+    /// Only what this person did
+    #[arg(long, value_name = "EMAIL")]
+    pub by: Option<String>,
+    /// What one change did, by its revision
+    #[arg(long, value_name = "N")]
+    pub revision: Option<u64>,
+    /// So many changes
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub count: u32,
+    /// All of them as comma-separated values, with what was before and after
+    #[arg(long, conflicts_with = "count")]
+    pub csv: bool,
+    /// The same into this file, which is there when it is whole
+    #[arg(long, value_name = "FILE", conflicts_with = "count")]
+    pub to: Option<PathBuf>,
+}
 
 pub async fn run(words: HistoryWords, api: &Api, output: Output) -> anyhow::Result<()> {
     if words.csv || words.to.is_some() {

@@ -12,21 +12,80 @@ mod octodns;
 mod rules;
 mod settings;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
+use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use self::export::Export;
+use self::octodns::OctodnsWords;
 pub use self::octodns::octodns;
 use self::rules::Wider;
-use crate::cli::CloudflareWords;
 use crate::client::Api;
 use crate::failure::{Cause, Failure, cause};
 use crate::output::{Output, one_line};
+use crate::token::{self, Secret, Seen};
+use crate::up;
 use crate::url::segment;
 use crate::zone::{self, shown, text};
 use crate::zone_file::{self, Wish};
-use crate::{token, up};
+
+#[derive(Subcommand)]
+pub enum ImportSource {
+    /// Zones of an account of Cloudflare, or of any API of its dialect: records, settings, access rules. It reads there
+    /// and writes here; started again, it goes on where it ended
+    Cloudflare(CloudflareWords),
+    /// Zone files of octoDNS (YAML) into the zones that they are called after: the records of each, all of them or none
+    Octodns(OctodnsWords),
+}
+
+#[derive(Args)]
+pub struct CloudflareWords {
+    #[command(flatten)]
+    pub token: Seen<SourceToken>,
+    /// A file with the account's token
+    #[arg(long, value_name = "FILE", env = "CLOUDFLARE_API_TOKEN_FILE")]
+    pub token_file: Option<PathBuf>,
+    /// Only this zone, repeatable [default: all that the token sees]
+    #[arg(long, value_name = "ZONE")]
+    pub zone: Vec<String>,
+    /// The API that is read, with /client/v4
+    #[arg(long, value_name = "URL", default_value = "https://api.cloudflare.com/client/v4")]
+    pub from: String,
+    /// Leave the access rules there: what they block there comes in here
+    #[arg(long)]
+    pub without_rules: bool,
+    /// Take the access rules that the zones show, and leave those of the account and of the user there
+    #[arg(long, conflicts_with = "without_rules")]
+    pub zone_rules_only: bool,
+    /// Say what would change, and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// The token of an account that is taken over.
+#[derive(Args, Clone, Default)]
+pub struct SourceToken {
+    /// A token that may read zones, their records and their settings; `-` reads it from standard input. On the command line
+    /// everybody on this machine sees it
+    #[arg(
+        id = "source_token",
+        long = "token",
+        value_name = "TOKEN",
+        env = "CLOUDFLARE_API_TOKEN",
+        hide_env_values = true
+    )]
+    token: Option<String>,
+}
+
+impl Secret for SourceToken {
+    const ID: &'static str = "source_token";
+
+    fn text(&self) -> Option<&str> {
+        self.token.as_deref()
+    }
+}
 
 /// What came of one zone.
 #[derive(Default)]

@@ -60,7 +60,8 @@ use std::process::ExitCode;
 use clap::Parser;
 use tracing_subscriber::EnvFilter;
 
-use crate::cli::{Cli, Command, ImportSource};
+use crate::cli::{Cli, Command};
+use crate::import::ImportSource;
 
 fn main() -> ExitCode {
     let cli = Cli::parse_from(argv::rewrite(std::env::args_os()));

@@ -3,17 +3,68 @@
 
 use std::fs::File;
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use crate::account;
-use crate::cli::{PasswordWords, UserAction};
 use crate::client::Api;
 use crate::failure::{Cause, Failure};
 use crate::output::{self, Output, table};
 use crate::url::with_query;
 use crate::zone::text;
+
+#[derive(Subcommand)]
+pub enum UserAction {
+    /// Make a user: `user create ann@example.com --role DNS`; without a role they may do nothing yet
+    Create {
+        /// Their e-mail address, by which they log in
+        email: String,
+        /// What they are in the account, repeatable: DNS, Administrator …; `account member roles` shows them
+        #[arg(long, value_name = "ROLE")]
+        role: Vec<String>,
+        /// The account, by name or id [default: the only one]
+        #[arg(long, value_name = "ACCOUNT", requires = "role")]
+        account: Option<String>,
+        #[command(flatten)]
+        password: PasswordWords,
+    },
+    /// The users
+    List,
+    /// Give a user another password; their other sessions end
+    Passwd {
+        /// By address or id
+        user: String,
+        #[command(flatten)]
+        password: PasswordWords,
+    },
+    /// Let a user in no more, by whatever of theirs
+    Disable {
+        /// By address or id
+        user: String,
+    },
+    /// Let a user in again
+    Enable {
+        /// By address or id
+        user: String,
+    },
+    /// Delete a user with their tokens and sessions
+    Delete {
+        /// By address or id
+        user: String,
+        /// Do not ask
+        #[arg(long, short)]
+        yes: bool,
+    },
+}
+
+#[derive(Args)]
+pub struct PasswordWords {
+    /// A file with the password, `-` for standard input [default: one that is made up, and shown once]
+    #[arg(long, value_name = "FILE")]
+    pub password_file: Option<PathBuf>,
+}
 
 const USERS: &str = "/bartizan/users";
 

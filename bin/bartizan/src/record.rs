@@ -2,14 +2,101 @@
 
 use anyhow::Context;
 use bartizan_names::RecordType;
+use clap::{Args, Subcommand};
 use serde_json::{Map, Value, json};
 
-use crate::cli::{RecordAction, RecordUpdate, RecordWords};
 use crate::client::Api;
 use crate::failure::{Cause, Failure};
 use crate::output::{Output, one_line, quoted, table};
 use crate::url::{segment, with_query};
 use crate::zone::{self, shown, text};
+
+#[derive(Subcommand)]
+pub enum RecordAction {
+    /// The records of a zone
+    List {
+        /// By name or id
+        zone: String,
+        /// Only this name
+        #[arg(long)]
+        name: Option<String>,
+        /// Only this type
+        #[arg(long = "type", value_name = "TYPE")]
+        kind: Option<String>,
+    },
+    /// Add a record: `record create www.example.com A 192.0.2.1`
+    Create(RecordWords),
+    /// Change a record: `record update www.example.com A --content 192.0.2.2`
+    Update(RecordUpdate),
+    /// Delete records: by name and type, or by `--id`
+    Delete {
+        /// The whole name; its zone is found by itself
+        name: String,
+        /// The type; needed where the name has several
+        kind: Option<String>,
+        /// Only the record with this id
+        #[arg(long)]
+        id: Option<String>,
+    },
+}
+
+#[derive(Args)]
+pub struct RecordUpdate {
+    /// The whole name; or with `--zone` the record's id
+    pub name: String,
+    /// The type; needed where the name has several
+    pub kind: Option<String>,
+    /// Only the record with this id
+    #[arg(long)]
+    pub id: Option<String>,
+    /// The zone of a record that is named by its id
+    #[arg(long, value_name = "ZONE")]
+    pub zone: Option<String>,
+    /// What it says from now on
+    #[arg(long)]
+    pub content: Option<String>,
+    /// Seconds; 1 means automatic
+    #[arg(long)]
+    pub ttl: Option<u32>,
+    /// Whether to answer with the edge's addresses and carry HTTP on to the content
+    #[arg(long, value_name = "true|false")]
+    pub proxied: Option<bool>,
+    /// A note for people; an empty one takes it away
+    #[arg(long)]
+    pub comment: Option<String>,
+    /// A tag, repeatable: these take the place of all that it has
+    #[arg(long, value_name = "NAME:VALUE")]
+    pub tag: Vec<String>,
+}
+
+#[derive(Args)]
+pub struct RecordWords {
+    /// The whole name; its zone is found by itself
+    pub name: String,
+    /// A, AAAA, CNAME, MX, NS, TXT, SRV, CAA, HTTPS, TLSA, and all others that the API has
+    pub kind: String,
+    /// As in a zone file: `10 mail.example.com` for MX
+    #[arg(required = true)]
+    pub content: Vec<String>,
+    /// Seconds; 1 means automatic
+    #[arg(long, default_value_t = 1)]
+    pub ttl: u32,
+    /// Answer with the edge's addresses and carry HTTP on to the content
+    #[arg(long)]
+    pub proxied: bool,
+    /// The port of a proxied record's origin
+    #[arg(long, value_name = "PORT", requires = "proxied")]
+    pub origin_port: Option<u16>,
+    /// A note for people
+    #[arg(long)]
+    pub comment: Option<String>,
+    /// A tag, repeatable: `owner:ann`
+    #[arg(long, value_name = "NAME:VALUE")]
+    pub tag: Vec<String>,
+    /// Say what would be sent, and send nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
 
 pub async fn run(action: RecordAction, api: &Api, output: Output) -> anyhow::Result<()> {
     match action {

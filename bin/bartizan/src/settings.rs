@@ -15,9 +15,9 @@ use rustix::fs::OFlags;
 use serde::Deserialize;
 
 use crate::any_port::PortsMode;
-use crate::backup::schedule::{self, Plan};
-use crate::cli::{Backups, Up};
+use crate::backup::schedule::{self, Backups, Plan};
 use crate::failure::{Cause, Failure};
+use crate::up::Up;
 use crate::{api_names, user};
 
 /// The default ports, the same for every user (design §2.1).

@@ -1,16 +1,22 @@
 //! `bartizan status` and `bartizan login`: which edge, and what runs there.
 
 use bartizan_v4::{Edge as EdgeFacts, EdgePorts, EdgeProcess, Pop, Status, StatusAudit};
+use clap::Args;
 use serde_json::{Value, json};
 
-use crate::cli::Edge;
 use crate::client::Api;
-use crate::credentials;
+use crate::credentials::{self, Edge};
 use crate::failure::{Cause, Failure, cause};
 use crate::output::{Output, bold, faint, table};
 use crate::rights::Seen;
 use crate::tunnel;
 use crate::zone::{state, text};
+
+#[derive(Args)]
+pub struct Login {
+    #[command(flatten)]
+    pub edge: Edge,
+}
 
 /// What the API says of its edge.
 pub async fn facts(api: &Api) -> anyhow::Result<EdgeFacts> {

@@ -96,7 +96,8 @@ mod tests {
     use clap::Parser;
 
     use super::*;
-    use crate::cli::{ApiToken, Cli};
+    use crate::cli::Cli;
+    use crate::credentials::ApiToken;
 
     #[test]
     fn tokens() {

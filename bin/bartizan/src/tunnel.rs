@@ -1,13 +1,16 @@
 //! `bartizan tunnel`: the control of tunnels through the API. The running connector is in `connect`.
 
+mod words;
+
 use bartizan_connector::{Ingress, OriginRequest};
 use serde_json::{Value, json};
 
+pub use self::words::{Connector, Tunnel};
+use self::words::{TunnelAction, TunnelRoute};
 use crate::app;
-use crate::cli::{Connector, Edge, Tunnel, TunnelAction, TunnelRoute};
 use crate::client::Api;
 use crate::connect::{self, Plan};
-use crate::credentials;
+use crate::credentials::{self, Edge};
 use crate::failure::{self, Cause, Failure};
 use crate::output::{Output, quoted, table};
 use crate::token;

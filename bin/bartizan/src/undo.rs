@@ -2,14 +2,29 @@
 
 use std::time::Duration;
 
+use clap::Args;
 use serde_json::{Value, json};
 
-use crate::cli::UndoWords;
 use crate::client::Api;
 use crate::diff::diff;
 use crate::history::called;
 use crate::output::{Output, agrees, bold, one_line, say};
 use crate::zone::text;
+
+#[derive(Args)]
+pub struct UndoWords {
+    /// The revision of the change, as `history` shows it
+    pub revision: u64,
+    /// Show what would become what, and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Do not ask
+    #[arg(long, short)]
+    pub yes: bool,
+    /// Also put back what was changed again since
+    #[arg(long)]
+    pub force: bool,
+}
 
 /// How long it may take: an import of a million records goes in pieces.
 const WAIT_MAX: Duration = Duration::from_secs(3_600);

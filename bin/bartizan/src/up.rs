@@ -4,6 +4,8 @@
 //! bundle, choose the way to applications, give up what rights are not needed any more ([`crate::rights`]); then start
 //! the planes and the API, put the hello page behind a tunnel by the API that everything uses, see it answer, say so.
 
+mod words;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -26,9 +28,9 @@ use rustix::thread::CapabilitySet;
 use tokio::signal::unix::SignalKind;
 use tokio::sync::watch;
 
+pub use self::words::Up;
 use crate::any_port::Chosen;
 use crate::backup::schedule;
-use crate::cli::Up;
 use crate::client::Api;
 use crate::data_dir::{DataDir, Local};
 use crate::failure::{Cause, Failure};

@@ -5,14 +5,69 @@ mod diff;
 
 use std::borrow::Cow;
 
+use clap::{Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
-use crate::cli::{Flag, ZoneAction};
+use self::diff::ZoneDiff;
 use crate::client::Api;
 use crate::failure::{Cause, Failure, cause};
 use crate::output::{self, Output, table};
 use crate::url::with_query;
-use crate::zone_file;
+use crate::zone_file::export::ZoneExport;
+use crate::zone_file::{self, ZoneImport};
+
+#[derive(Subcommand)]
+pub enum ZoneAction {
+    /// All zones
+    List,
+    /// One zone, by name or id
+    Show {
+        /// By name or id
+        zone: String,
+    },
+    /// Serve a new zone
+    Create {
+        /// Its apex, such as example.com
+        name: String,
+    },
+    /// Put the records of a master file (a BIND zone file) into a zone: all of them, or none
+    Import(ZoneImport),
+    /// The records of a zone as a file
+    Export(ZoneExport),
+    /// What another server answers otherwise: before a move, nothing should differ. Names that only it has are not found, but
+    /// for a few common ones
+    Diff(ZoneDiff),
+    /// What a registrar, a validator or a mail server would complain of
+    Check {
+        /// By name or id
+        zone: String,
+    },
+    /// Say of a zone that it sends phishing mail, or that it does not: DNS then tells receivers to reject its mail, and its
+    /// records stay as they are. For who looks after the edge (permission "Edge Zones Write"), also over others' zones
+    FlagPhishing {
+        /// By name or id
+        zone: String,
+        /// `strict` leaves the zone's own name no text at all
+        #[arg(value_enum)]
+        value: Flag,
+    },
+    /// Delete a zone with everything in it
+    Delete {
+        /// By name or id
+        zone: String,
+        /// Do not ask
+        #[arg(long, short)]
+        yes: bool,
+    },
+}
+
+/// What a zone is found to be.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Flag {
+    On,
+    Strict,
+    Off,
+}
 
 pub async fn run(action: ZoneAction, api: &Api, output: Output) -> anyhow::Result<()> {
     match action {

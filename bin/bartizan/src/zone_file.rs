@@ -1,25 +1,40 @@
 //! `bartizan zone import` and `zone export`: zones as master files.
 
-mod export;
+pub mod export;
 
 use std::os::fd::AsFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bartizan_names::Name;
 use bartizan_wire::zone_file::{Entry, Reader, SyntaxError};
 use bytes::Bytes;
+use clap::Args;
 use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncReadExt};
 
-use crate::cli::ZoneImport;
 use crate::client::{Api, Feed, Sent, Upload};
 use crate::failure::{Cause, Failure};
 use crate::output::{Output, one_line};
 use crate::up;
 use crate::url::segment;
 use crate::zone::{self, shown, text};
+
+#[derive(Args)]
+pub struct ZoneImport {
+    /// The file; `-` is standard input
+    pub file: PathBuf,
+    /// The zone [default: the one that the file's SOA or first record lies in]
+    #[arg(long, value_name = "ZONE")]
+    pub zone: Option<String>,
+    /// Records that can be proxied are, where the file does not say it
+    #[arg(long)]
+    pub proxied: bool,
+    /// Say what would change, and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
 
 pub use export::export;
 

@@ -4,11 +4,33 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
-use bartizan_seal::age::{Identity, Lock, Passphrase, Unlock, is_for_passphrase};
+use bartizan_seal::age::{Identity, Lock, Passphrase, Recipient, Unlock, is_for_passphrase};
+use clap::Args;
 use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
 
-use crate::cli::{BackupOpen, BackupSeal};
 use crate::failure::{Cause, Failure};
+
+/// Who may open a backup: keys, else a passphrase of a file, of BARTIZAN_BACKUP_PASSPHRASE or typed.
+#[derive(Args)]
+pub struct BackupSeal {
+    /// A public key as `age-keygen` makes it, repeatable; who has one of the secret keys opens the backup
+    #[arg(long, value_name = "age1…", value_delimiter = ',')]
+    pub recipient: Vec<Recipient>,
+    /// A file with the passphrase; `-` is standard input [default: BARTIZAN_BACKUP_PASSPHRASE, else it is asked for]
+    #[arg(long, value_name = "FILE", env = "BARTIZAN_BACKUP_PASSPHRASE_FILE")]
+    pub passphrase_file: Option<PathBuf>,
+}
+
+/// What a backup is opened with.
+#[derive(Args)]
+pub struct BackupOpen {
+    /// A file with a secret key, as `age-keygen` makes it; repeatable
+    #[arg(long, value_name = "FILE")]
+    pub identity: Vec<PathBuf>,
+    /// A file with the passphrase; `-` is standard input [default: BARTIZAN_BACKUP_PASSPHRASE, else it is asked for]
+    #[arg(long, value_name = "FILE", env = "BARTIZAN_BACKUP_PASSPHRASE_FILE")]
+    pub passphrase_file: Option<PathBuf>,
+}
 
 /// Where a passphrase may be, beside a file and the terminal.
 const VARIABLE: &str = "BARTIZAN_BACKUP_PASSPHRASE";

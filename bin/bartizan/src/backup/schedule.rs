@@ -14,11 +14,32 @@ use std::time::{Duration, Instant};
 use bartizan_names::Timestamp;
 use bartizan_observed::{Lease, Measured, Metric, Problem, Problems, Reporter, Sample, What};
 use bartizan_seal::age::{Lock, Recipient};
+use clap::Args;
 
 use self::folder::{Clocks, Folder};
 use super::{NewFile, keys, make};
 use crate::failure::{Cause, Failure};
 use crate::up;
+
+/// Backups that a running edge makes by itself.
+#[derive(Args, Clone, Default)]
+pub struct Backups {
+    /// A folder for backups that the edge makes by itself; best on another disk, or taken away from there [default: none]
+    #[arg(long, value_name = "DIR", env = "BARTIZAN_BACKUP_DIR")]
+    pub backup_dir: Option<PathBuf>,
+    /// How old the newest may become: 24h, 7d, 30m [default: 24h]
+    #[arg(long, value_name = "TIME", env = "BARTIZAN_BACKUP_EVERY", value_parser = period)]
+    pub backup_every: Option<Duration>,
+    /// How many stay [default: 7]
+    #[arg(long, value_name = "N", env = "BARTIZAN_BACKUP_KEEP", value_parser = clap::value_parser!(u16).range(1..))]
+    pub backup_keep: Option<u16>,
+    /// Who may open them: public keys as `age-keygen` makes them
+    #[arg(long, value_name = "age1…", env = "BARTIZAN_BACKUP_RECIPIENT", value_delimiter = ',')]
+    pub backup_recipient: Vec<Recipient>,
+    /// Or a file with the passphrase that opens them
+    #[arg(long, value_name = "FILE", env = "BARTIZAN_BACKUP_PASSPHRASE_FILE")]
+    pub backup_passphrase_file: Option<PathBuf>,
+}
 
 /// How often it is looked whether one is due: the clock may be set, and a machine may sleep.
 const LOOK_EVERY: Duration = Duration::from_secs(20);

@@ -6,10 +6,10 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use clap::Args;
 use serde_json::{Value, json};
 
 use super::export::Export;
-use crate::cli::OctodnsWords;
 use crate::client::Api;
 use crate::failure::{Cause, Failure};
 use crate::octodns::{self, File};
@@ -17,6 +17,19 @@ use crate::output::{Output, bold, one_line};
 use crate::up;
 use crate::zone;
 use crate::zone_file::{self, Wish};
+
+#[derive(Args)]
+pub struct OctodnsWords {
+    /// The files, such as config/example.com.yaml
+    #[arg(required = true, value_name = "FILE")]
+    pub file: Vec<PathBuf>,
+    /// The zone of one that is called otherwise
+    #[arg(long, value_name = "ZONE")]
+    pub zone: Option<String>,
+    /// Say what would change, and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
 
 /// Bytes of a file. The edge takes no more in one import, and lines there are shorter.
 const FILE_MAX: u64 = 128 << 20;

@@ -11,15 +11,27 @@ use std::time::{Duration, Instant};
 use bartizan_dial::{NameServers, NotAnswered, Questions};
 use bartizan_names::{Name, RecordType};
 use bartizan_wire::dns::Message;
+use clap::Args;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
 use self::compare::{Difference, Here, Question};
-use crate::cli::ZoneDiff;
 use crate::client::Api;
 use crate::failure::{Cause, Failure};
 use crate::output::{Output, bold, one_line};
 use crate::zone::{by_name_or_id, shown, text};
+
+#[derive(Args)]
+pub struct ZoneDiff {
+    /// By name or id
+    pub zone: String,
+    /// A name server of the zone as it is elsewhere: an address or a host, with a port if it is not 53
+    #[arg(long, value_name = "ADDRESS")]
+    pub server: String,
+    /// TTLs that differ count too
+    #[arg(long)]
+    pub ttl: bool,
+}
 
 /// Questions that are under way at a time: a server that is not ours is not to be flooded.
 const AT_ONCE: usize = 16;

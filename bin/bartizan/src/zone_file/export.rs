@@ -1,13 +1,36 @@
 //! `bartizan zone export`: a zone as a file.
 
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
 use serde_json::Value;
 
-use crate::cli::{ZoneExport, ZoneFormat};
 use crate::client::Api;
 use crate::output::{Output, say};
 use crate::target::Target;
 use crate::url::segment;
 use crate::zone::{self, shown, text};
+
+#[derive(Args)]
+pub struct ZoneExport {
+    /// By name or id
+    pub zone: String,
+    /// Into this file [default: standard output]
+    #[arg(long, value_name = "FILE")]
+    pub to: Option<PathBuf>,
+    /// What it is written as
+    #[arg(long, value_enum, default_value_t = ZoneFormat::Bind)]
+    pub format: ZoneFormat,
+}
+
+/// How a zone is written.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ZoneFormat {
+    /// A master file, as `zone import` reads it
+    Bind,
+    /// The YAML that octoDNS keeps zones in
+    Octodns,
+}
 
 pub async fn export(words: ZoneExport, api: &Api, output: Output) -> anyhow::Result<()> {
     let zone = zone::by_name_or_id(api, &words.zone).await?;

@@ -1,0 +1,142 @@
+//! The words of `tunnel`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+use crate::credentials::Edge;
+use crate::token::{Secret, Seen};
+
+/// `tunnel --hostname app.example.com http://localhost:8080` makes the tunnel, the name and the connection in one go.
+#[derive(Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+pub struct Tunnel {
+    #[command(subcommand)]
+    pub action: Option<TunnelAction>,
+    /// The name to serve; it need not exist yet
+    #[arg(long, value_name = "NAME")]
+    pub hostname: Option<String>,
+    /// The public port of a tcp:// or udp:// service [default: the service's own]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub port: Option<u16>,
+    /// Serve a built-in hello page instead of a URL
+    #[arg(long)]
+    pub hello_world: bool,
+    /// The tunnel's name [default: the hostname]
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<String>,
+    /// The local service: http://HOST:PORT, https://HOST:PORT, tcp://HOST:PORT or udp://HOST:PORT
+    #[arg(value_name = "URL", required_unless_present_any = ["hello_world", "url"])]
+    pub service: Option<String>,
+    #[command(flatten)]
+    pub connector: Connector,
+    #[command(flatten)]
+    pub edge: Edge,
+}
+
+/// What a connector may be told.
+#[derive(Args, Clone)]
+pub struct Connector {
+    /// The local service, as a flag
+    #[arg(long, global = true, value_name = "URL", env = "TUNNEL_URL")]
+    pub url: Option<String>,
+    /// Do not verify the certificate of an https service
+    #[arg(long, global = true)]
+    pub no_tls_verify: bool,
+    /// The name in the service's certificate, where it differs from the URL's host
+    #[arg(long, global = true, value_name = "NAME")]
+    pub origin_server_name: Option<String>,
+    /// The edge's tunnel address, repeatable; else the API or the token says it
+    #[arg(long = "edge", global = true, value_name = "HOST:PORT", env = "TUNNEL_EDGE", value_delimiter = ',')]
+    pub edges: Vec<String>,
+    /// That of the edge, which both its API and its tunnel address show.
+    #[arg(skip)]
+    pub cacert: Option<PathBuf>,
+    /// Connections to keep
+    #[arg(long, global = true, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u8).range(1..=16))]
+    pub connections: u8,
+    /// How long work in flight may go on after a stop, in seconds
+    #[arg(long, global = true, value_name = "S", default_value_t = 30)]
+    pub grace_period: u64,
+}
+
+#[derive(Subcommand)]
+pub enum TunnelAction {
+    /// Run an existing tunnel, by its name, or anywhere by its token
+    Run {
+        /// The tunnel's name or id
+        #[arg(required_unless_present_any = ["token", "token_file"])]
+        tunnel: Option<String>,
+        #[command(flatten)]
+        token: Seen<TunnelToken>,
+        /// A file with the tunnel's token
+        #[arg(long, value_name = "FILE", env = "TUNNEL_TOKEN_FILE")]
+        token_file: Option<PathBuf>,
+    },
+    /// Make a tunnel
+    Create {
+        /// What it is called
+        name: String,
+    },
+    /// All tunnels
+    List,
+    /// One tunnel and its connections
+    Info {
+        /// By name or id
+        tunnel: String,
+    },
+    /// Delete a tunnel that nobody uses
+    Delete {
+        /// By name or id
+        tunnel: String,
+        /// Even with connections
+        #[arg(long, short)]
+        force: bool,
+    },
+    /// Drop a tunnel's connections
+    Cleanup {
+        /// By name or id
+        tunnel: String,
+    },
+    /// The tunnel's token
+    Token {
+        /// By name or id
+        tunnel: String,
+    },
+    /// Point a name at a tunnel
+    Route {
+        #[command(subcommand)]
+        route: TunnelRoute,
+    },
+}
+
+#[derive(Subcommand)]
+pub enum TunnelRoute {
+    /// Make or change the name's record
+    Dns {
+        /// The tunnel, by name or id
+        tunnel: String,
+        /// The name; its zone is found by itself
+        hostname: String,
+        /// Replace a record that points elsewhere
+        #[arg(long, short = 'f')]
+        overwrite_dns: bool,
+    },
+}
+
+/// The token of a connector.
+#[derive(Args, Clone, Default)]
+pub struct TunnelToken {
+    /// The tunnel's token: all that a machine needs; `-` reads it from standard input. On the command line everybody on
+    /// this machine sees it
+    #[arg(long, value_name = "TOKEN", env = "TUNNEL_TOKEN", hide_env_values = true)]
+    token: Option<String>,
+}
+
+impl Secret for TunnelToken {
+    const ID: &'static str = "token";
+
+    fn text(&self) -> Option<&str> {
+        self.token.as_deref()
+    }
+}
