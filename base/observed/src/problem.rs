@@ -62,6 +62,8 @@ pub enum What {
     Backup,
     /// DNSSEC of a zone, by the zone's name: whoever validates cannot believe what it answers.
     Dnssec(String),
+    /// The clock of this machine: it is not believed.
+    Clock,
     /// More of a kind than are told one by one.
     Others(ProblemKind),
 }
@@ -87,10 +89,11 @@ pub enum ProblemKind {
     PrivateOrigins,
     Backup,
     Dnssec,
+    Clock,
 }
 
 impl ProblemKind {
-    pub const ALL: [ProblemKind; 18] = [
+    pub const ALL: [ProblemKind; 19] = [
         ProblemKind::Unit,
         ProblemKind::Document,
         ProblemKind::ChangeLog,
@@ -109,6 +112,7 @@ impl ProblemKind {
         ProblemKind::PrivateOrigins,
         ProblemKind::Backup,
         ProblemKind::Dnssec,
+        ProblemKind::Clock,
     ];
 
     pub const fn as_str(self) -> &'static str {
@@ -131,6 +135,7 @@ impl ProblemKind {
             ProblemKind::PrivateOrigins => "private_origins",
             ProblemKind::Backup => "backup",
             ProblemKind::Dnssec => "dnssec",
+            ProblemKind::Clock => "clock",
         }
     }
 }
@@ -156,6 +161,7 @@ impl What {
             What::PrivateOrigins => ProblemKind::PrivateOrigins,
             What::Backup => ProblemKind::Backup,
             What::Dnssec(_) => ProblemKind::Dnssec,
+            What::Clock => ProblemKind::Clock,
             What::Others(kind) => *kind,
         }
     }
@@ -181,6 +187,7 @@ impl fmt::Display for What {
             What::PrivateOrigins => f.write_str("names and applications with a private origin"),
             What::Backup => f.write_str("the backups"),
             What::Dnssec(zone) => write!(f, "DNSSEC of {zone}"),
+            What::Clock => f.write_str("the clock"),
             What::Others(kind) => write!(f, "others of the kind {}", kind.as_str()),
         }
     }

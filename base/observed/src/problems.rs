@@ -38,6 +38,8 @@ pub enum Reporter {
     Backup,
     /// Looks after the keys of zones.
     Dnssec,
+    /// Looks at the clock.
+    Clock,
     /// Saw it while the edge started.
     Start,
 }

@@ -1,6 +1,7 @@
 //! DNSSEC of a zone: the dialect's one switch, and what this edge tells and keeps of it beside.
 
 use std::collections::BTreeMap;
+use std::str::FromStr;
 
 use bartizan_names::{Timestamp, ZoneId};
 use serde::{Deserialize, Serialize};
@@ -8,13 +9,99 @@ use utoipa::ToSchema;
 
 use crate::Patch;
 
+/// Makes closed choices, each with one spelling in requests, replies and what is stored.
+macro_rules! choices {
+    ($($(#[$doc:meta])* $name:ident { $($(#[$of:meta])* $variant:ident = $word:tt,)* })*) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+        pub enum $name {
+            $($(#[$of])* #[serde(rename = $word)] $variant,)*
+        }
+
+        impl $name {
+            pub const fn as_str(self) -> &'static str {
+                match self { $($name::$variant => $word,)* }
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = UnknownWord;
+
+            fn from_str(word: &str) -> Result<$name, UnknownWord> {
+                match word {
+                    $($word => Ok($name::$variant),)*
+                    _ => Err(UnknownWord),
+                }
+            }
+        }
+    )*};
+}
+
+/// A choice has no such word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UnknownWord;
+
+choices! {
+    /// How DNSSEC of a zone is.
+    DnssecStatus {
+        Disabled = "disabled",
+        /// Signed, and the parent has no DS record yet.
+        Pending = "pending",
+        Active = "active",
+        /// Signed, until the parent's DS record is gone.
+        PendingDisabled = "pending-disabled",
+        /// The parent's DS records lead to no key of the zone, or a key does not open.
+        Error = "error",
+    }
+
+    /// How far DNSSEC of a zone is.
+    DnssecState {
+        /// The zone is signed, and is to stay so.
+        On = "on",
+        /// It is signed, and the parent is asked to remove its DS records.
+        Ending = "ending",
+        /// It is not signed, although the parent has DS records: somebody wanted it so.
+        Off = "off",
+    }
+
+    /// How it is said that something is not there.
+    DnssecDenial {
+        /// RFC 9824.
+        Compact = "compact",
+        BlackLies = "black-lies",
+        Shotgun = "shotgun",
+    }
+
+    /// What a key signs.
+    DnssecRole {
+        Csk = "csk",
+        Ksk = "ksk",
+        Zsk = "zsk",
+    }
+
+    /// Where a key is in its life.
+    DnssecStage {
+        Incoming = "incoming",
+        Active = "active",
+        Outgoing = "outgoing",
+    }
+
+    /// How DS records get into a parent zone.
+    DnssecWay {
+        /// Somebody gives them to the registrar.
+        Manual = "manual",
+        /// The parent looks for CDS records (RFC 7344, RFC 8078).
+        Cds = "cds",
+        /// By a call of the registry (DSU 1.0).
+        Dsu = "dsu",
+    }
+}
+
 /// DNSSEC as the dialect has it. The facts of the key, and of the DS record that the parent needs, are null while the zone
 /// is not signed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Dnssec {
-    /// `disabled`, `pending` (signed, and the parent has no DS record yet), `active`, `pending-disabled` (signed, until the
-    /// parent's DS record is gone), or `error`: the parent's DS records lead to no key of the zone.
-    pub status: String,
+    pub status: DnssecStatus,
     pub flags: Option<u16>,
     /// By its number, as text: `13` or `15`.
     pub algorithm: Option<String>,
@@ -63,15 +150,14 @@ pub struct ZoneDnssec {
     #[schema(value_type = String)]
     pub zone_id: ZoneId,
     pub zone_name: String,
-    /// As the dialect has it.
-    pub status: String,
+    pub status: DnssecStatus,
     /// What is waited for, or to be done, in words.
     pub next: String,
     /// When the next step is taken without anybody's help.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub next_on: Option<Timestamp>,
-    /// How it is said that something is not there: `compact` (RFC 9824), `black-lies` or `shotgun`.
-    pub denial: String,
+    /// How it is said that something is not there.
+    pub denial: DnssecDenial,
     /// Days after which the keys are exchanged by themselves; 0 is never.
     pub ksk_days: u32,
     pub zsk_days: u32,
@@ -90,8 +176,7 @@ pub struct ZoneDnssec {
 pub struct DnssecRegistry {
     /// The zone above whose way it is; null where none is set.
     pub name: Option<String>,
-    /// `manual`, `cds` or `dsu`.
-    pub way: String,
+    pub way: DnssecWay,
     /// When they were sent last since this edge started, and why in vain.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub sent_on: Option<Timestamp>,
@@ -102,11 +187,9 @@ pub struct DnssecRegistry {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct DnssecKey {
     pub key_tag: u16,
-    /// `csk`, `ksk` or `zsk`.
-    pub role: String,
+    pub role: DnssecRole,
     pub algorithm: u8,
-    /// `incoming`, `active` or `outgoing`.
-    pub stage: String,
+    pub stage: DnssecStage,
     #[schema(value_type = String, format = DateTime)]
     pub since: Timestamp,
     /// The whole DNSKEY record.
@@ -171,9 +254,8 @@ pub struct DnssecRollBody {
 /// DNSSEC of a zone as stored. There is none of a zone that is not signed, unless its parent has to be watched still.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoredDnssec {
-    /// `on`, `ending` (signed, until the parent's DS record is gone) or `off` (not signed, though the parent has one).
-    pub state: String,
-    pub denial: String,
+    pub state: DnssecState,
+    pub denial: DnssecDenial,
     pub ksk_days: u32,
     pub zsk_days: u32,
     pub keys: Vec<StoredDnssecKey>,
@@ -193,11 +275,11 @@ pub struct StoredDnssec {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoredDnssecKey {
     pub id: String,
-    pub role: String,
+    pub role: DnssecRole,
     pub algorithm: u8,
     /// As in the DNSKEY record: base64.
     pub public_key: String,
-    pub stage: String,
+    pub stage: DnssecStage,
     pub since: Timestamp,
 }
 

@@ -5,15 +5,14 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::Patch;
+use crate::dnssec::DnssecWay;
 
 /// How the zones right below a name get their DS records into it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Registry {
     /// The zone above, such as `dk`.
     pub name: String,
-    /// `manual` (a person gives them to the registrar), `cds` (the parent looks for CDS records, RFC 7344) or `dsu` (they are
-    /// sent to the registry).
-    pub way: String,
+    pub way: DnssecWay,
     /// Of `dsu` alone.
     pub url: Option<String>,
     pub userid: Option<String>,
@@ -26,6 +25,7 @@ pub struct Registry {
 /// What PUT takes: all of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, ToSchema)]
 pub struct RegistryBody {
+    /// `manual` (the default), `cds` or `dsu`.
     #[serde(default)]
     #[schema(value_type = Option<String>)]
     pub way: Patch<String>,
@@ -45,7 +45,7 @@ pub struct RegistryBody {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoredRegistry {
     pub name: String,
-    pub way: String,
+    pub way: DnssecWay,
     #[serde(default)]
     pub url: Option<String>,
     #[serde(default)]

@@ -128,6 +128,11 @@ pub struct DnssecOptions {
 const DELEGATED: u64 = 1152;
 const PARENT_UNKNOWN: u64 = 1153;
 
+/// And for a parent zone that cannot be asked now; how often it is tried, and after how long.
+const BUSY: u64 = 1157;
+const CHECKS_MAX: u32 = 5;
+const CHECK_AGAIN: Duration = Duration::from_secs(5);
+
 pub async fn run(action: DnssecAction, api: &Api, output: Output) -> anyhow::Result<()> {
     match action {
         DnssecAction::Enable { zoned, options } => {
@@ -219,7 +224,7 @@ async fn finish(rate: u32, api: &Api, output: Output) -> anyhow::Result<()> {
     for (number, zone) in (1..).zip(&begun) {
         turn.tick().await;
         let (id, name) = (text(zone, "zone_id"), shown(zone, "zone_name"));
-        match api.post(&format!("/bartizan/zones/{id}/dnssec/check"), &json!({})).await {
+        match checked(api, id).await {
             Ok(now) if UNFINISHED.contains(&text(&now, "status")) => {
                 output.progress(format!(
                     "{number}/{} {name}: {}; {}",
@@ -246,6 +251,23 @@ async fn finish(rate: u32, api: &Api, output: Output) -> anyhow::Result<()> {
             if rows.is_empty() { String::new() } else { format!("\n{}", table(&["zone", "status", "next"], &rows)) };
         format!("{done} of {} zones are done, {} wait, {} failed{waits}", begun.len(), waiting.len(), failed.len())
     })
+}
+
+/// A zone after its parent was asked; when too many others ask, after a while.
+async fn checked(api: &Api, id: &str) -> anyhow::Result<Value> {
+    let path = format!("/bartizan/zones/{id}/dnssec/check");
+    let mut tries = 1;
+    loop {
+        match api.post(&path, &json!({})).await {
+            Err(error) if tries < CHECKS_MAX && is_busy(&error) => tokio::time::sleep(CHECK_AGAIN).await,
+            checked => return checked,
+        }
+        tries += 1;
+    }
+}
+
+fn is_busy(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<Failure>().is_some_and(|failure| failure.code == Some(BUSY))
 }
 
 async fn registry(action: RegistryAction, api: &Api, output: Output) -> anyhow::Result<()> {
@@ -326,6 +348,32 @@ fn enabled(zone: &Found, details: &Value) -> String {
         ));
     }
     lines.join("\n")
+}
+
+/// Refuses to delete a signed zone while its parent has a DS record of it, or when that cannot be told: the name could be served
+/// by others then, and nobody who validates would find it.
+pub async fn refuse_delegated(api: &Api, id: &str, name: &str) -> anyhow::Result<()> {
+    let path = format!("/bartizan/zones/{id}/dnssec");
+    // Who may not know is not told.
+    let Ok(details) = api.get(&path).await else { return Ok(()) };
+    if text(&details, "status") == "disabled" {
+        return Ok(());
+    }
+    let details = api.post(&format!("{path}/check"), &json!({})).await?;
+    let parent = &details["parent"];
+    let reason = match (parent["failure"].as_str(), parent["ds"][0].as_str()) {
+        (Some(failure), _) => format!("it cannot be told whether the parent zone of {name} has a DS record ({failure})"),
+        (None, Some(ds)) => format!("the parent zone has a DS record of {name} ({ds})"),
+        (None, None) => return Ok(()),
+    };
+    let word = quoted(name);
+    let breaks = "whoever serves the name next is not found by those who validate, until that is gone";
+    Err(Failure::new(Cause::Refused, format!("{}: {breaks}", one_line(&reason)))
+        .remedy(format!(
+            "`bartizan dnssec disable {word}`, and delete it when its status is disabled; `bartizan zone delete {word} --force` \
+             does it all the same"
+        ))
+        .into())
 }
 
 /// What the API refuses, with the command that does it all the same.

@@ -11,8 +11,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bartizan_api::NEW_CREDENTIALS;
+use bartizan_observed::ProblemKind;
 use bartizan_store::{Examined, Store};
-use bartizan_v4::{Edge, Status};
+use bartizan_v4::{Edge, Status, StatusProblem};
 use rustix::thread::CapabilitySet;
 use serde::Serialize;
 
@@ -86,7 +87,7 @@ pub fn run(up: Up, output: Output) -> anyhow::Result<()> {
     let told = told.and_then(Result::ok);
     if let Some((api, edge, status)) = &told {
         as_it_runs(&mut settings, *api, edge);
-        findings.extend(dnssec(status));
+        findings.extend(problems(&status.problems));
     }
     for (name, addresses, transports) in services(&settings) {
         for address in addresses.all() {
@@ -303,13 +304,23 @@ fn port(name: &str, address: SocketAddr, transport: Transport, addresses: &Addre
     }
 }
 
-/// Zones that nobody who validates finds, as the running edge tells of them.
-fn dnssec(status: &Status) -> Vec<Finding> {
-    let told = status.problems.iter().filter(|problem| problem.kind == "dnssec");
-    let told: Vec<_> = told
-        .map(|problem| Finding::bad(problem.what.as_str(), problem.reason.as_str(), problem.remedy.as_str()))
-        .collect();
-    if told.is_empty() { vec![Finding::good("DNSSEC", "no zone is cut off by it")] } else { told }
+/// What the running edge tells of its clock, of zones that nobody who validates finds, and of what it cannot put in force.
+fn problems(told: &[StatusProblem]) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for (kind, what, well) in [
+        (ProblemKind::Clock, "clock", "it has not jumped"),
+        (ProblemKind::Dnssec, "DNSSEC", "no zone is cut off by it"),
+        (ProblemKind::Unit, "objects", "all are in force"),
+    ] {
+        let of_kind = told.iter().filter(|problem| problem.kind == kind.as_str());
+        let bad = of_kind.map(|problem| Finding::bad(&problem.what, &problem.reason, &problem.remedy));
+        let before = findings.len();
+        findings.extend(bad);
+        if findings.len() == before {
+            findings.push(Finding::good(what, well));
+        }
+    }
+    findings
 }
 
 /// Where the API of a running edge is, and what the edge says of itself and of how it does.
@@ -400,6 +411,32 @@ fn localhost(domain: &str) -> Finding {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_the_edge_tells_is_found() {
+        let problem = |kind: &str, what: &str| StatusProblem {
+            kind: kind.to_owned(),
+            what: what.to_owned(),
+            reason: "so it is".to_owned(),
+            since: std::time::SystemTime::now().into(),
+            remedy: "mend it".to_owned(),
+        };
+        let found = |told: &[StatusProblem]| -> Vec<_> {
+            problems(told).into_iter().map(|finding| (finding.what, finding.ok, finding.remedy.is_some())).collect()
+        };
+        let row = |what: &str, ok: bool| (what.to_owned(), ok, !ok);
+        assert_eq!(found(&[]), [row("clock", true), row("DNSSEC", true), row("objects", true)]);
+        let told = [
+            problem("unit", "zone/1/dnssec"),
+            problem("clock", "the clock"),
+            problem("dnssec", "DNSSEC of a.test"),
+            problem("dnssec", "DNSSEC of b.test"),
+            // By its own look.
+            problem("disk", "the disk"),
+        ];
+        let expect = ["the clock", "DNSSEC of a.test", "DNSSEC of b.test", "zone/1/dnssec"].map(|what| row(what, false));
+        assert_eq!(found(&told), expect);
+    }
 
     /// Without its first page the file does not say what its layout is.
     #[test]

@@ -14,6 +14,7 @@ mod argv;
 mod backup;
 mod cli;
 mod client;
+mod clock;
 mod connect;
 mod credentials;
 mod data_dir;

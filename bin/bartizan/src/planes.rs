@@ -46,6 +46,7 @@ pub struct Planes {
     /// Who sends every port of the pools here. Taken out by [`Planes::drain`].
     any_port: Mutex<Option<AnyPort>>,
     observed: Observed,
+    dns_counters: dns::Counters,
     /// Taken out by [`Planes::drain`].
     running: Mutex<Option<Running>>,
 }
@@ -112,7 +113,7 @@ impl Planes {
         let followed = dns::follow_outside(&dns_live, names).context("names outside the zones")?;
 
         let counted: [Arc<dyn Measured>; 6] = [
-            Arc::new(counters),
+            Arc::new(counters.clone()),
             followed.measured(),
             http.measured(),
             l4.measured(),
@@ -133,7 +134,20 @@ impl Planes {
         observed.applied.set(bundle.number);
         let running = Mutex::new(Some(Running { tunnel, http, l4, dns, outside: followed }));
         let any_port = Mutex::new(any_port);
-        Ok(Planes { tunnel_live, http_live, l4_live, dns_live, outside, fixed, reach, any_port, observed, running })
+        let dns_counters = counters;
+        Ok(Planes {
+            tunnel_live,
+            http_live,
+            l4_live,
+            dns_live,
+            outside,
+            fixed,
+            reach,
+            any_port,
+            observed,
+            dns_counters,
+            running,
+        })
     }
 
     /// Puts a bundle in force, in an order in which a name is announced only when it can be served. A plane is told only
@@ -169,6 +183,11 @@ impl Planes {
     /// What they show, and what can be asked of them.
     pub fn observed(&self) -> &Observed {
         &self.observed
+    }
+
+    /// What the DNS server counts.
+    pub fn dns_counters(&self) -> &dns::Counters {
+        &self.dns_counters
     }
 
     /// Takes nothing new in, lets requests finish, and ends every thread. DNS answers to the last.

@@ -14,12 +14,14 @@ use anyhow::Context;
 use bartizan_api::{DeclareError, Entry, Fault, Preset, SetUp};
 use bartizan_certs::{Ca, Certs};
 use bartizan_dial::Private;
+use bartizan_dnssec::Dnssec;
 use bartizan_geo::Geo;
 use bartizan_model::Pop;
 use bartizan_names::{Name, PopId, Timestamp, ZoneName};
 use bartizan_observed::{Lease, Problem, Problems, Reporter, What};
 use bartizan_plane_l4 as l4;
 use bartizan_publish::Publisher;
+use bartizan_registry::Parents;
 use bartizan_seal::Key;
 use bartizan_seal::age::Lock;
 use bartizan_store::{Retention, Store};
@@ -41,7 +43,7 @@ use crate::report::{Ready, ZoneRef};
 use crate::rights::{self, Seen, apart};
 use crate::settings::Settings;
 use crate::user::Handed;
-use crate::{any_port, api_names, backup, data_dir, demo, disk, host, planes, private_origins, store_condition, user};
+use crate::{any_port, api_names, backup, clock, data_dir, demo, disk, host, planes, private_origins, store_condition, user};
 
 /// How long requests in flight may go on after SIGTERM.
 const DRAIN_MAX: Duration = Duration::from_secs(30);
@@ -201,6 +203,7 @@ pub async fn serve(opened: Opened, output: Output) -> anyhow::Result<()> {
         report_new_ca(&planes.observed().problems);
     }
     tokio::spawn(disk::watch(data.path().to_owned(), planes.observed().problems.clone()));
+    tokio::spawn(clock::watch(planes.dns_counters().clone(), planes.observed().problems.clone()));
     tokio::spawn(store_condition::show(store.condition(), planes.observed().problems.clone()));
     let following = planes::follow(publisher, store.watch(), Arc::clone(&planes))?;
 
@@ -224,10 +227,15 @@ pub async fn serve(opened: Opened, output: Output) -> anyhow::Result<()> {
         data: data.path().to_owned(),
         domain: domain.clone(),
         account: set_up.account_id,
-        resolvers: settings.resolvers.clone(),
-        dnssec_pace: settings.dnssec_pace,
         process: process(),
     };
+    let dnssec = Dnssec::start(bartizan_dnssec::Given {
+        store: store.clone(),
+        seal: seal.clone(),
+        parents: Parents::by(&settings.resolvers, planes.reach().destinations().clone()),
+        pace: settings.dnssec_pace,
+        problems: planes.observed().problems.clone(),
+    });
     let (stop, stopped) = watch::channel(false);
     let mut observed = planes.observed().clone();
     // Its sender goes with the edge.
@@ -247,6 +255,7 @@ pub async fn serve(opened: Opened, output: Output) -> anyhow::Result<()> {
             seal,
             observed,
             ready: ready_now,
+            dnssec,
             facts,
         },
         until(stopped.clone()),

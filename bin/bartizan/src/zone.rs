@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use self::diff::ZoneDiff;
 use crate::client::Api;
+use crate::dnssec;
 use crate::failure::{Cause, Failure, cause};
 use crate::output::{self, Output, table};
 use crate::url::with_query;
@@ -58,6 +59,9 @@ pub enum ZoneAction {
         /// Do not ask
         #[arg(long, short)]
         yes: bool,
+        /// Also while the parent zone has a DS record of it, or when that cannot be told
+        #[arg(long)]
+        force: bool,
     },
 }
 
@@ -108,9 +112,12 @@ pub async fn run(action: ZoneAction, api: &Api, output: Output) -> anyhow::Resul
                 _ => format!("{name} is flagged: DNS says that its mail is to be rejected, whatever its records say"),
             })
         }
-        ZoneAction::Delete { zone, yes } => {
+        ZoneAction::Delete { zone, yes, force } => {
             let zone = by_name_or_id(api, &zone).await?;
             let (name, id) = (shown(&zone, "name"), text(&zone, "id"));
+            if !force {
+                dnssec::refuse_delegated(api, id, &name).await?;
+            }
             let contents = contents(api, id).await?;
             if !yes && !output::agrees(&format!("delete {name}, with {contents}?"))? {
                 return Err(Failure::new(Cause::Failed, format!("{name} stays")).into());

@@ -23,7 +23,7 @@ mod undo;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use bartizan_names::{Prefix, Timestamp, UserId, ZoneId};
-use bartizan_store::{AuditEntry, AuditPlace, Direction};
+use bartizan_store::{AuditEntry, AuditPlace, Direction, Kind};
 use bartizan_v4::audit_log::AuditLog;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -233,6 +233,8 @@ struct Wanted {
     zones: Option<Vec<ZoneId>>,
     object: Option<String>,
     name: Option<String>,
+    /// The zones that have this name, or had it: their settings and their DNSSEC have none of their own.
+    namesakes: Vec<ZoneId>,
     kind: Option<String>,
     since: Option<Timestamp>,
     before: Option<Timestamp>,
@@ -265,6 +267,8 @@ impl Wanted {
             Some(Err(_)) => return Ok(None),
             Some(Ok(name)) => Some(zones_named(view, &name)?),
         };
+        let apex = params.name.as_deref().and_then(|name| bartizan_model::Zone::parse_name(name).ok());
+        let namesakes = apex.map_or(Ok(Vec::new()), |apex| zones_named(view, &apex))?;
         let (mut before_revision, mut after_revision) = (params.before_revision, params.after_revision);
         if let Some(revision) = params.revision {
             before_revision = Some(before_revision.unwrap_or(u64::MAX).min(revision.saturating_add(1)));
@@ -280,6 +284,7 @@ impl Wanted {
             zones,
             object: params.object,
             name: params.name.map(spelled),
+            namesakes,
             kind: params.kind,
             since: time(params.since, "since")?,
             before: time(params.before, "before")?,
@@ -288,6 +293,11 @@ impl Wanted {
             direction,
             hide_user: params.hide_user_logs == Some(true),
         }))
+    }
+
+    fn is_of_namesake(&self, entry: &AuditEntry) -> bool {
+        matches!(entry.key.kind(), Kind::Settings | Kind::Dnssec)
+            && entry.key.zone_id().is_some_and(|zone| self.namesakes.contains(&zone))
     }
 
     /// Whether an entry is wanted, as far as the place where it was found does not say so.
@@ -301,7 +311,7 @@ impl Wanted {
             && self.by.is_none_or(|user| entry.user == Some(user))
             && self.users.as_ref().is_none_or(|users| entry.user.is_some_and(|user| users.contains(&user)))
             && (self.object.is_none() || self.object == entry.object)
-            && (self.name.is_none() || self.name == entry.name)
+            && (self.name.is_none() || self.name == entry.name || self.is_of_namesake(entry))
             && self.zones.as_ref().is_none_or(|zones| entry.key.zone_id().is_some_and(|zone| zones.contains(&zone)))
             && is(&self.action, entry.action.as_str())
             && is(&self.kind, entry.key.kind().text())

@@ -8,20 +8,21 @@
 //! ```
 //! A zone is signed from the answer on; whoever validates knows it when the parent has the DS record. It goes without
 //! signatures only when the parent has none any more and nobody remembers one, or by `force`. What the parent has is asked
-//! of its servers ([`crate::keeper`]), for that once more: what they had before it was switched off does not count. DS records there that lead to no key of the zone are `error`, and a problem of the edge.
+//! of its servers (`control/dnssec`), for that once more: what they had before it was switched off does not count. DS records there that lead to no key of the zone are `error`, and a problem of the edge.
 
 mod shown;
-
-use std::time::Duration;
 
 use axum::extract::State;
 use bartizan_model::Zone;
 use bartizan_names::ZoneId;
-use bartizan_publish::{DnssecState, ZoneDnssec, read_denial, state_text};
-use bartizan_registry::Seen;
-use bartizan_signer::{Algorithm, Denial, Role};
+use bartizan_dnssec::{Beginning, Form, Keeping, LookError, parse, way_set};
+use bartizan_publish::ZoneDnssec;
+use bartizan_registry::DsSeen;
+use bartizan_signer::{Algorithm, Role};
 use bartizan_store::{DnssecQuery, Key};
-use bartizan_v4::dnssec::{DnssecRollBody, StoredParent};
+use bartizan_v4::dnssec::{
+    DnssecDenial, DnssecRole, DnssecRollBody, DnssecState, DnssecStatus, DnssecWay, StoredParent,
+};
 use bartizan_v4::{Dnssec, DnssecPatch, Patch, StoredDnssec, ZoneDnssec as Detailed, ZoneDnssecPatch};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -30,18 +31,12 @@ use crate::auth::{needs, shows};
 use crate::caller::Caller;
 use crate::error::{Error, Fault};
 use crate::extract::{AnyBody, Body, Ids, Query};
-use crate::keeper::kept::{self, Beginning, Form, Keeping};
 use crate::permission::Permission;
 use crate::reply::Reply;
 use crate::resource::Here;
 use crate::rights::Target;
 use crate::state::Api;
 use crate::transaction::{Change, View};
-use crate::ways;
-use crate::writes::now;
-
-/// How long a call waits for the servers of a parent.
-const LOOK_MAX: Duration = Duration::from_secs(8);
 
 /// The most days after which keys are exchanged.
 const DAYS_MAX: u32 = 3_650;
@@ -87,6 +82,8 @@ async fn list(
     caller: Caller,
     Query(params): Query<Params>,
 ) -> Result<Reply<Vec<Detailed>>, Error> {
+    let status = params.status.map(|word| word.parse().map_err(|_| Fault::BadQuery.because("status: no such word")));
+    let status: Option<DnssecStatus> = status.transpose()?;
     let after = params.after.map(|id| id.parse().map_err(|_| Fault::BadQuery.because("after: no id of a zone")));
     let (mut after, limit) = (after.transpose()?, params.limit.unwrap_or(100).clamp(1, PIECE_MAX) as usize);
     let shared = api.clone();
@@ -102,7 +99,7 @@ async fn list(
                     }
                     // What cannot be read is told elsewhere.
                     let Ok(one) = view.zone_of(&caller, zone).and_then(|zone| view.dnssec(zone)) else { continue };
-                    if params.status.as_deref().is_none_or(|status| status == one.status(&shared)) {
+                    if status.is_none_or(|status| status == one.status(&shared)) {
                         found.push(one.detailed(&shared));
                     }
                     if found.len() == limit {
@@ -131,7 +128,7 @@ struct Found {
     document: Option<StoredDnssec>,
     dnssec: Option<ZoneDnssec>,
     /// How DS records get into the parent, and whose way that is.
-    way: (&'static str, Option<String>),
+    way: (DnssecWay, Option<String>),
 }
 
 /// What a call wants.
@@ -141,7 +138,7 @@ struct Wish {
     force: bool,
     algorithm: Option<Algorithm>,
     form: Option<Form>,
-    denial: Option<Denial>,
+    denial: Option<DnssecDenial>,
     ksk_days: Option<u32>,
     zsk_days: Option<u32>,
 }
@@ -273,7 +270,7 @@ async fn roll(
                 return Err(Fault::DnssecOff.because("switch DNSSEC on first"));
             };
             let role = rolled(&dnssec, body.key.value().map(String::as_str))?;
-            let keeping = shared.dnssec().keeping(&found.zone, change.now());
+            let keeping = shared.dnssec().keeping(&found.zone);
             keeping.roll(&mut document, role)?;
             change.put_dnssec(&shared, &keeping, Some(document))
         })
@@ -310,11 +307,11 @@ async fn fulfil(api: &Api, caller: &Caller, id: ZoneId, wish: Wish) -> Result<(F
         let key = Key::dnssec(id);
         if is_off && wish.force && (change.is_dnssec_lost(id) || is_unreadable(change, id)?) {
             change.delete(key)?;
-            change.note_dnssec(&shared, id);
+            change.note_dnssec(&shared, &zone);
             return Ok((Found::of(change, zone, None)?, None));
         }
         let Found { zone, document: old, dnssec, .. } = change.dnssec(zone)?;
-        let keeping = shared.dnssec().keeping(&zone, change.now());
+        let keeping = shared.dnssec().keeping(&zone);
         let new = match wish.status {
             Some(Switch::On) => switched_on(&keeping, &wish, old.clone(), dnssec.as_ref())?,
             Some(_) => match switched_off(&keeping, &wish, old.clone(), seen.as_ref())? {
@@ -331,30 +328,25 @@ async fn fulfil(api: &Api, caller: &Caller, id: ZoneId, wish: Wish) -> Result<(F
             change.put_dnssec(&shared, &keeping, Some(StoredDnssec { modified_on: change.now(), ..new }))?
         };
         let failure = seen.as_ref().and_then(|seen| seen.as_ref().err()).map(|why| format!(" ({why})"));
-        let next = kept::next(&found.zone, found.dnssec.as_ref(), shared.dnssec().seal());
-        let note = (wish.status.is_some() && found.status(&shared) != "active")
-            .then(|| format!("{}: {next}{}", found.status(&shared), failure.unwrap_or_default()));
+        let next = bartizan_dnssec::next(&found.zone, found.dnssec.as_ref(), shared.dnssec().seal());
+        let status = found.status(&shared);
+        let note = (wish.status.is_some() && status != DnssecStatus::Active)
+            .then(|| format!("{}: {next}{}", status.as_str(), failure.unwrap_or_default()));
         Ok((found, note))
     })
     .await
 }
 
 /// What the parent of a signed zone has now; or why that cannot be told. None where nobody needs to know.
-async fn look(api: &Api, caller: &Caller, id: ZoneId) -> Result<Option<Result<Seen, String>>, Error> {
+async fn look(api: &Api, caller: &Caller, id: ZoneId) -> Result<Option<Result<DsSeen, LookError>>, Error> {
     let caller = caller.clone();
     let found = api.read(move |view| {
         let zone = view.zone_of(&caller, id)?;
-        Ok((zone.name.clone(), view.has(&Key::dnssec(id))?))
+        let is_there = view.has(&Key::dnssec(id))?;
+        Ok(is_there.then_some(zone))
     });
-    let (apex, is_there) = found.await?;
-    if !is_there {
-        return Ok(None);
-    }
-    let seen = tokio::time::timeout(LOOK_MAX, api.dnssec().parents().look(&apex)).await;
-    Ok(Some(match seen {
-        Ok(seen) => seen.map_err(|error| error.to_string()),
-        Err(_) => Err("the servers of the parent zone do not answer in time".to_owned()),
-    }))
+    let Some(zone) = found.await? else { return Ok(None) };
+    Ok(Some(api.dnssec().look(&zone).await))
 }
 
 fn switched_on(
@@ -366,14 +358,14 @@ fn switched_on(
     let beginning = Beginning {
         algorithm: wish.algorithm.unwrap_or(Algorithm::EcdsaP256Sha256),
         form: wish.form.unwrap_or(Form::Csk),
-        denial: wish.denial.unwrap_or_default(),
+        denial: wish.denial.unwrap_or(DnssecDenial::Compact),
     };
     match old {
         Some(document) if dnssec.is_some_and(|dnssec| dnssec.state != DnssecState::Off) => {
-            Ok(StoredDnssec { state: state_text(DnssecState::On).to_owned(), ..document })
+            Ok(StoredDnssec { state: DnssecState::On, ..document })
         }
-        Some(document) => keeping.begin(beginning, document.parent),
-        None => keeping.begin(beginning, StoredParent::default()),
+        Some(document) => Ok(keeping.begin(beginning, document.parent)?),
+        None => Ok(keeping.begin(beginning, StoredParent::default())?),
     }
 }
 
@@ -382,12 +374,12 @@ fn switched_off(
     keeping: &Keeping<'_>,
     wish: &Wish,
     old: Option<StoredDnssec>,
-    seen: Option<&Result<Seen, String>>,
+    seen: Option<&Result<DsSeen, LookError>>,
 ) -> Result<Option<StoredDnssec>, Error> {
     let Some(mut document) = old else { return Ok(None) };
     if wish.force {
         // As long as the parent has a DS record somebody has to be told of it.
-        document.state = state_text(DnssecState::Off).to_owned();
+        document.state = DnssecState::Off;
         document.keys.clear();
         document.sealed_keys.clear();
         return Ok((!document.parent.any.is_empty()).then_some(document));
@@ -403,28 +395,28 @@ fn switched_off(
                      force nobody who validates finds the zone until it is gone"
                 )));
             }
-            if document.state == state_text(DnssecState::On) {
-                document.state = state_text(DnssecState::Ending).to_owned();
+            if document.state == DnssecState::On {
+                document.state = DnssecState::Ending;
             }
         }
         Some(Err(why)) if wish.status == Some(Switch::OffNow) => {
             return Err(Fault::DnssecParent.because(format!("{why}; force turns DNSSEC off all the same")));
         }
-        _ => kept::end_unasked(&mut document),
+        _ => bartizan_dnssec::end_unasked(&mut document),
     }
-    keeping.settle(document)
+    Ok(keeping.settle(document)?)
 }
 
 fn with_settings(wish: &Wish, document: StoredDnssec, old: Option<&StoredDnssec>) -> Result<StoredDnssec, Error> {
     let mut document = document;
     if let Some(denial) = wish.denial {
-        document.denial = bartizan_publish::denial_text(denial).to_owned();
+        document.denial = denial;
     }
     document.ksk_days = wish.ksk_days.unwrap_or(document.ksk_days);
     document.zsk_days = wish.zsk_days.unwrap_or(document.zsk_days);
     let is_signed = old.is_some_and(|old| !old.keys.is_empty());
     let has_algorithm = |wanted: Algorithm| document.keys.iter().all(|key| key.algorithm == wanted.number());
-    let has_form = |wanted: Form| (wanted == Form::Csk) == document.keys.iter().any(|key| key.role == "csk");
+    let has_form = |wanted: Form| (wanted == Form::Csk) == document.keys.iter().any(|key| key.role == DnssecRole::Csk);
     let fixed = |field: &str| {
         let why = "of a zone that is signed it stays: switch DNSSEC off, wait until it is, and on again";
         Fault::DnssecOption.because(format!("{field}: {why}")).at(format!("/{field}"))
@@ -489,7 +481,7 @@ impl Wish {
         let denial = body
             .denial
             .value()
-            .map(|word| read_denial(word).map_err(|_| refused("denial", "compact, black-lies or shotgun")));
+            .map(|word| word.parse().map_err(|_| refused("denial", "compact, black-lies or shotgun")));
         let days = |field: &str, days: &Patch<u32>| match days.value() {
             Some(days) if *days > DAYS_MAX => Err(refused(field, "0 (never) to 3650")),
             days => Ok(days.copied()),
@@ -508,13 +500,13 @@ impl Wish {
 
 impl Found {
     fn of(view: &View, zone: Zone, document: Option<StoredDnssec>) -> Result<Found, Error> {
-        let dnssec = document.as_ref().map(|document| kept::parse(&zone, document)).transpose()?;
-        let way = ways::way_set(view, &zone)?;
+        let dnssec = document.as_ref().map(|document| parse(&zone, document)).transpose()?;
+        let way = way_set(&view.0, &zone)?;
         Ok(Found { zone, document, dnssec, way })
     }
 
-    fn status(&self, api: &Api) -> &'static str {
-        kept::status(&self.zone, self.dnssec.as_ref(), api.dnssec().seal())
+    fn status(&self, api: &Api) -> DnssecStatus {
+        bartizan_dnssec::status(&self.zone, self.dnssec.as_ref(), api.dnssec().seal())
     }
 
     fn dialect(&self, api: &Api) -> Dnssec {
@@ -555,20 +547,20 @@ fn is_unreadable(view: &View, zone: ZoneId) -> Result<bool, Error> {
 impl Change {
     /// Puts what is left when all steps that are due are taken; nothing more if it is none.
     fn put_dnssec(&mut self, api: &Api, keeping: &Keeping<'_>, document: Option<StoredDnssec>) -> Result<Found, Error> {
-        let key = Key::dnssec(keeping.zone.id);
+        let key = Key::dnssec(keeping.zone().id);
         let document = document.map_or(Ok(None), |document| keeping.settle(document))?;
         match &document {
             Some(document) => self.put(key, document)?,
             None => self.delete(key)?,
         }
-        self.note_dnssec(api, keeping.zone.id);
-        Found::of(self, keeping.zone.clone(), document)
+        self.note_dnssec(api, keeping.zone());
+        Found::of(self, keeping.zone().clone(), document)
     }
 
     /// The keeper looks at the zone when this has landed.
-    fn note_dnssec(&mut self, api: &Api, zone: ZoneId) {
-        let api = api.clone();
-        self.afterwards(move || api.dnssec().note(zone, now()));
+    fn note_dnssec(&mut self, api: &Api, zone: &Zone) {
+        let (api, zone) = (api.clone(), zone.clone());
+        self.afterwards(move || api.dnssec().note(&zone));
     }
 }
 
@@ -581,13 +573,13 @@ pub(crate) fn put_back(
     now: StoredDnssec,
 ) -> Result<Result<(), Error>, &'static str> {
     const NO_KEYS: &str = "was switched off, and its keys are kept nowhere: switch it on again";
-    let (off, ending) = (state_text(DnssecState::Off), state_text(DnssecState::Ending));
+    let (off, ending) = (DnssecState::Off, DnssecState::Ending);
     let mut new = match before {
         None if now.state == off => return Err("is off already"),
         None => now.clone(),
         Some(before) if (before.state == off) == (now.state == off) => StoredDnssec {
-            state: if before.state == ending { now.state.clone() } else { before.state.clone() },
-            denial: before.denial.clone(),
+            state: if before.state == ending { now.state } else { before.state },
+            denial: before.denial,
             ksk_days: before.ksk_days,
             zsk_days: before.zsk_days,
             ..now.clone()
@@ -595,14 +587,14 @@ pub(crate) fn put_back(
         Some(_) => return Err(NO_KEYS),
     };
     if before.is_none_or(|before| before.state == ending) {
-        kept::end_unasked(&mut new);
+        bartizan_dnssec::end_unasked(&mut new);
     }
     if new == now {
         return Err("exchanges its keys by itself, and has none of before");
     }
     let put = |change: &mut Change| {
         let zone = here.zone()?;
-        let keeping = here.api.dnssec().keeping(&zone, change.now());
+        let keeping = here.api.dnssec().keeping(&zone);
         let new = StoredDnssec { modified_on: change.now(), ..new };
         change.put_dnssec(here.api, &keeping, Some(new)).map(drop)
     };

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use axum::response::{IntoResponse, Response};
 use bartizan_certs::CertsError;
+use bartizan_dnssec::KeepError;
 use bartizan_model::{
     AccessRuleError, AppError, DataError, EmailError, PasswordError, RecordError, SettingError, TunnelError, ZoneError,
 };
@@ -165,6 +166,8 @@ faults! {
     DnssecDelegated = 400 1152 "The parent zone has a DS record of this zone";
     DnssecParent = 400 1153 "It cannot be told whether the parent zone has a DS record of this zone";
     DnssecRoll = 400 1154 "This key cannot be exchanged now";
+    /// RFC 6585 §4. Each look asks servers that the zone's owner names.
+    DnssecBusy = 429 1157 "The parent zone cannot be asked now";
     RegistryUnknown = 404 1155 "No way is set for this parent zone";
     RegistryBody = 400 1156 "The way to a parent zone cannot be like this";
 
@@ -339,6 +342,9 @@ const READ_AGAIN: Duration = Duration::from_secs(1);
 /// After so long a damaged store may be mended: a small one is after a second, one of a million records after a minute.
 const MENDED_AFTER: Duration = Duration::from_secs(5);
 
+/// Some looks have ended by then.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
+
 fn broken(reason: &str) -> Error {
     Fault::StoreBroken.because(format_args!("{reason}; `bartizan doctor` says what mends it"))
 }
@@ -369,6 +375,23 @@ impl From<ReadError> for Error {
                 Fault::Damaged.because(object.key)
             }
             error => Error::internal(&error),
+        }
+    }
+}
+
+impl From<KeepError> for Error {
+    fn from(error: KeepError) -> Error {
+        match error {
+            KeepError::Read(error) => error.into(),
+            KeepError::Commit(error) => error.into(),
+            KeepError::Raced => Fault::Busy.into(),
+            KeepError::Damaged { key, reason } => {
+                tracing::debug!(%key, reason, "an object in the store cannot be read");
+                Fault::Damaged.because(key)
+            }
+            KeepError::Roll(refused) => Fault::DnssecRoll.because(refused),
+            KeepError::Look(error) => Fault::DnssecBusy.because(error).after(LOOK_AGAIN),
+            error @ (KeepError::Key(_) | KeepError::Ended) => Error::internal(&error),
         }
     }
 }

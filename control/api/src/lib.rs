@@ -19,7 +19,7 @@
 //!             zone_facts · dnssec · registries · tunnels · apps · owner_names · dns_records · dns_trace · page_rules · tunnel_routes · pops · app_addresses ·
 //!             spectrum · access_rules · firewall · audit_logs · edge · status · ips · probes
 //! guard       here · state (Api) · auth
-//! store       transaction (View, Change) · memberships · caller · writes · cookie_secrets · ways · keeper (of keys) · passwords · calls
+//! store       transaction (View, Change) · memberships · caller · writes · cookie_secrets · passwords · calls
 //! calls       path · origin · cookie · permission · roles · reply · error · rights · tag · query · extract · here · front ·
 //!             openapi · numbers · idempotency · background (Worker) · turns · spools · admin_file ·
 //!             last_used · lists
@@ -56,7 +56,6 @@ mod here;
 mod idempotency;
 mod invites;
 mod ips;
-mod keeper;
 mod last_used;
 mod lists;
 mod members;
@@ -96,7 +95,6 @@ mod tunnels;
 mod turns;
 mod user;
 mod users;
-mod ways;
 mod writes;
 mod zone_facts;
 mod zones;

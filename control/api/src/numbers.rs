@@ -19,15 +19,6 @@ pub(crate) struct Numbers {
     certificates_renewed: AtomicU64,
     certificates_failed: AtomicU64,
     writes_without_room: AtomicU64,
-    /// Zones with DNSSEC, and those of them that nobody can validate.
-    pub(crate) dnssec_zones: AtomicU64,
-    pub(crate) dnssec_wrong: AtomicU64,
-    /// How often a parent was asked, and how often it could not be told what it has.
-    pub(crate) dnssec_looks: AtomicU64,
-    pub(crate) dnssec_looks_failed: AtomicU64,
-    /// The same of calls of registries.
-    pub(crate) dnssec_sent: AtomicU64,
-    pub(crate) dnssec_sent_failed: AtomicU64,
     /// Calls with credentials that nobody has, and those of them that were told to wait.
     pub(crate) credentials_wrong: AtomicU64,
     pub(crate) credentials_throttled: AtomicU64,
@@ -138,24 +129,6 @@ impl Measured for Numbers {
                 "bartizan_certificates_not_renewed",
                 "Tries to renew a certificate that failed",
                 one(&self.certificates_failed),
-            ),
-            Metric::gauge("bartizan_dnssec_zones", "Zones with DNSSEC", one(&self.dnssec_zones)),
-            Metric::gauge(
-                "bartizan_dnssec_zones_broken",
-                "Zones that nobody who validates can find, or whose keys do not open",
-                one(&self.dnssec_wrong),
-            ),
-            Metric::counter("bartizan_dnssec_looks", "Times that a parent zone was asked", one(&self.dnssec_looks)),
-            Metric::counter("bartizan_dnssec_sent", "Calls of registries", one(&self.dnssec_sent)),
-            Metric::counter(
-                "bartizan_dnssec_sent_failed",
-                "Calls of registries that were in vain",
-                one(&self.dnssec_sent_failed),
-            ),
-            Metric::counter(
-                "bartizan_dnssec_looks_failed",
-                "Times that it could not be told what a parent zone has",
-                one(&self.dnssec_looks_failed),
             ),
             Metric::counter(
                 "bartizan_writes_without_room",

@@ -7,6 +7,7 @@ use axum::extract::State;
 use bartizan_names::Name;
 use bartizan_registry::Dsu;
 use bartizan_store::{Key, Kind, Prefix, Scope};
+use bartizan_v4::dnssec::DnssecWay;
 use bartizan_v4::registry::{Registry, RegistryBody, StoredRegistry};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -20,7 +21,6 @@ use crate::extract::{Body, Ids};
 use crate::permission::Permission;
 use crate::reply::{Page, Reply};
 use crate::state::Api;
-use crate::ways;
 
 /// There are some fifteen hundred zones below the root; an edge deals with a few of them.
 const REGISTRIES_MAX: u32 = 1_000;
@@ -132,10 +132,11 @@ fn read(
 ) -> Result<StoredRegistry, Error> {
     let refused =
         |field: &str, why: &str| Fault::RegistryBody.because(format!("{field}: {why}")).at(format!("/{field}"));
-    let way = body.way.value().map_or("manual", String::as_str);
+    let way = body.way.value().map_or(Ok(DnssecWay::Manual), |word| word.parse());
+    let way = way.map_err(|_| refused("way", "manual, cds or dsu"))?;
     let mut stored = StoredRegistry {
         name: key.id().to_owned(),
-        way: way.to_owned(),
+        way,
         url: None,
         userid: None,
         sealed_password: None,
@@ -143,8 +144,8 @@ fn read(
         modified_on: now,
     };
     match way {
-        "manual" | "cds" => Ok(stored),
-        "dsu" => {
+        DnssecWay::Manual | DnssecWay::Cds => Ok(stored),
+        DnssecWay::Dsu => {
             let word = |field: &str, given: Option<&String>| match given {
                 Some(word) if !word.is_empty() && word.len() <= WORD_MAX => Ok(word.clone()),
                 _ => Err(refused(field, "dsu needs one, of 256 octets at most")),
@@ -155,7 +156,7 @@ fn read(
             stored.sealed_password = match body.password.value() {
                 Some(_) => {
                     let password = word("password", body.password.value())?;
-                    Some(BASE64.encode(api.seal().seal(&ways::context(key.id()), password.as_bytes())))
+                    Some(BASE64.encode(api.seal().seal(&bartizan_dnssec::context(key.id()), password.as_bytes())))
                 }
                 None => kept.and_then(|old| old.sealed_password.clone()),
             };
@@ -167,7 +168,6 @@ fn read(
             (stored.url, stored.userid) = (Some(url), Some(userid));
             Ok(stored)
         }
-        _ => Err(refused("way", "manual, cds or dsu")),
     }
 }
 

@@ -10,7 +10,6 @@ use axum::Router;
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use bartizan_registry::Parents;
 use futures_util::FutureExt;
 use tower::ServiceExt;
 use utoipa_axum::router::OpenApiRouter;
@@ -25,11 +24,11 @@ use crate::numbers::Numbers;
 use crate::path::{self, BASE};
 use crate::renewals::Renewals;
 use crate::spools::Spools;
-use crate::state::{Api, Background, Dependencies, Facts};
+use crate::state::{Api, Background, Dependencies};
 use crate::turns::Turns;
 use crate::writes::Writes;
 use crate::{
-    access_rules, accounts, audit_logs, dns_records, dns_trace, dnssec, edge, firewall, front, invites, ips, keeper,
+    access_rules, accounts, audit_logs, dns_records, dns_trace, dnssec, edge, firewall, front, invites, ips,
     members, openapi, page, page_rules, phishing, pops, probes, registries, sessions, settings, spectrum, status,
     tokens, tunnel_routes, tunnels, user, users, zone_facts, zones,
 };
@@ -66,9 +65,6 @@ pub fn router(given: Dependencies) -> Router {
 
 impl Background {
     fn start(writes: &Writes, given: &Dependencies, numbers: &Arc<Numbers>, last_used: &Arc<LastUsed>) -> Background {
-        let Facts { data, resolvers, dnssec_pace, .. } = &given.facts;
-        let parents = Parents::by(resolvers);
-        let problems = &given.observed.problems;
         let sweep = Due::default();
         let mut deletions = Deletions::new(writes.clone(), sweep.clone(), Arc::clone(numbers));
         let (certs, seal) = (given.certs.clone(), given.seal.clone());
@@ -79,10 +75,9 @@ impl Background {
         Background {
             deletions: Worker::start("deletions", move |stop| deletions.run(stop)),
             sweep,
-            dnssec: keeper::Handle::start(writes, &given.seal, &parents, *dnssec_pace, numbers, problems),
             _end: imports.end(),
             imports,
-            spools: Spools::new(data),
+            spools: Spools::new(&given.facts.data),
             _undo: Worker::start("imports", move |stop| dns_records::undo_all(&undo, &turns, stop)),
             _renewals: Worker::start("renewals", move |stop| renewals.run(stop)),
             _last_used: Worker::start("last-used", move |stop| last_used.run(stop)),

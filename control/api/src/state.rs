@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use bartizan_certs::Certs;
+use bartizan_dnssec::Dnssec;
 use bartizan_model::Pop;
 use bartizan_names::{AccountId, Name, ZoneName};
 use bartizan_observed::{Measured, Observed, openmetrics};
@@ -23,7 +24,6 @@ use crate::background::{Due, Worker};
 use crate::caller::{self, Caller, Credentials, Found, Proof};
 use crate::error::{Error, Fault};
 use crate::idempotency::Answers;
-use crate::keeper;
 use crate::last_used::LastUsed;
 use crate::lists::Lists;
 use crate::numbers::Numbers;
@@ -68,10 +68,6 @@ pub struct Facts {
     /// The default zone.
     pub domain: ZoneName,
     pub account: AccountId,
-    /// The recursive resolvers by which it is found what the parents of zones have; the system's if there are none.
-    pub resolvers: Vec<SocketAddr>,
-    /// All waits of DNSSEC are divided by it: 1, but in tests.
-    pub dnssec_pace: u32,
     /// What the process may do; none where the kernel does not tell.
     pub process: Option<Process>,
 }
@@ -106,6 +102,8 @@ pub struct Dependencies {
     pub observed: Observed,
     /// Whether the first configuration is in force.
     pub ready: watch::Receiver<bool>,
+    /// Looks after zones with DNSSEC.
+    pub dnssec: Dnssec,
     pub facts: Facts,
 }
 
@@ -119,8 +117,6 @@ pub(crate) struct Background {
     pub(crate) imports: Turns,
     /// The files of those who do.
     pub(crate) spools: Spools,
-    /// Looks after zones with DNSSEC.
-    pub(crate) dnssec: keeper::Handle,
     /// An import that nobody waits for any more must not keep the process.
     pub(crate) _end: End,
     /// Undoes imports that did not come to their end; nobody wakes it.
@@ -204,6 +200,7 @@ impl Api {
     pub(crate) fn metrics(&self) -> String {
         let mut metrics = self.observed().metrics(self.head(), Instant::now());
         metrics.extend(self.0.numbers.measure());
+        metrics.extend(self.dnssec().measure());
         openmetrics(&metrics)
     }
 
@@ -270,8 +267,8 @@ impl Api {
     }
 
     /// Who looks after DNSSEC of zones.
-    pub(crate) fn dnssec(&self) -> &keeper::Handle {
-        &self.background().dnssec
+    pub(crate) fn dnssec(&self) -> &Dnssec {
+        &self.0.given.dnssec
     }
 
     /// Who works behind the handlers.

@@ -9,23 +9,14 @@ use bartizan_signer::{
     Algorithm, Announcement, Denial, Ds, Duties, PrivateKey, PublicKey, Role, Unseal, Validity, ZoneKey, ZoneKeys,
     ZoneKeysError,
 };
-use bartizan_v4::dnssec::{StoredDnssec, StoredDnssecKey, StoredParent};
+use bartizan_v4::dnssec::{
+    DnssecDenial, DnssecRole, DnssecStage, DnssecState, StoredDnssec, StoredDnssecKey, StoredParent,
+};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
 /// A day, which lifetimes of keys are counted in.
 const DAY: Duration = Duration::from_secs(86_400);
-
-/// How far DNSSEC of a zone is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DnssecState {
-    /// The zone is signed, and is to stay so.
-    On,
-    /// It is signed, and the parent is asked to remove its DS records.
-    Ending,
-    /// It is not signed, although the parent has DS records: somebody wanted it so.
-    Off,
-}
 
 /// DNSSEC of a zone, such as it can be put in force.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,8 +56,6 @@ pub struct ParentSeen {
 /// Why what is kept of a zone's DNSSEC cannot be put in force.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DnssecError {
-    #[error("its {member} is {value:?}, which this version does not know")]
-    Word { member: &'static str, value: String },
     #[error("key {id} is damaged")]
     Key { id: String },
     #[error("it has {0} keys")]
@@ -77,51 +66,52 @@ pub enum DnssecError {
     Keys(#[from] ZoneKeysError),
 }
 
-/// Makes the words of a choice: how documents spell each.
-macro_rules! words {
-    ($vis:vis $read:ident $write:ident $of:ty = $member:literal { $($text:literal => $value:expr),* $(,)? }) => {
-        $vis fn $read(text: &str) -> Result<$of, DnssecError> {
-            match text {
-                $($text => Ok($value),)*
-                other => Err(DnssecError::Word { member: $member, value: other.to_owned() }),
-            }
-        }
-
-        pub fn $write(value: $of) -> &'static str {
-            let all: &[($of, &'static str)] = &[$(($value, $text)),*];
-            all.iter().find(|(one, _)| *one == value).map_or("", |(_, text)| text)
-        }
-    };
+fn denial(stored: DnssecDenial) -> Denial {
+    match stored {
+        DnssecDenial::Compact => Denial::Compact,
+        DnssecDenial::BlackLies => Denial::BlackLies,
+        DnssecDenial::Shotgun => Denial::Shotgun,
+    }
 }
 
-words!(read_state state_text DnssecState = "state" {
-    "on" => DnssecState::On,
-    "ending" => DnssecState::Ending,
-    "off" => DnssecState::Off,
-});
+/// As documents have it.
+pub fn stored_role(role: Role) -> DnssecRole {
+    match role {
+        Role::Csk => DnssecRole::Csk,
+        Role::Ksk => DnssecRole::Ksk,
+        Role::Zsk => DnssecRole::Zsk,
+    }
+}
 
-words!(pub read_denial denial_text Denial = "denial" {
-    "compact" => Denial::Compact,
-    "black-lies" => Denial::BlackLies,
-    "shotgun" => Denial::Shotgun,
-});
+fn role(stored: DnssecRole) -> Role {
+    match stored {
+        DnssecRole::Csk => Role::Csk,
+        DnssecRole::Ksk => Role::Ksk,
+        DnssecRole::Zsk => Role::Zsk,
+    }
+}
 
-words!(read_role role_text Role = "role" {
-    "csk" => Role::Csk,
-    "ksk" => Role::Ksk,
-    "zsk" => Role::Zsk,
-});
+/// As documents have it.
+pub fn stored_stage(stage: Stage) -> DnssecStage {
+    match stage {
+        Stage::Incoming => DnssecStage::Incoming,
+        Stage::Active => DnssecStage::Active,
+        Stage::Outgoing => DnssecStage::Outgoing,
+    }
+}
 
-words!(read_stage stage_text Stage = "stage" {
-    "incoming" => Stage::Incoming,
-    "active" => Stage::Active,
-    "outgoing" => Stage::Outgoing,
-});
+fn stage(stored: DnssecStage) -> Stage {
+    match stored {
+        DnssecStage::Incoming => Stage::Incoming,
+        DnssecStage::Active => Stage::Active,
+        DnssecStage::Outgoing => Stage::Outgoing,
+    }
+}
 
 impl ZoneDnssec {
     /// Reads a stored document.
     pub fn parse(document: &StoredDnssec) -> Result<ZoneDnssec, DnssecError> {
-        let state = read_state(&document.state)?;
+        let state = document.state;
         let keys = document.keys.iter().map(|key| HeldKey::parse(key, document)).collect::<Result<Vec<_>, _>>()?;
         let fits = match state {
             DnssecState::On | DnssecState::Ending => !keys.is_empty(),
@@ -133,7 +123,7 @@ impl ZoneDnssec {
         let max = |days: u32| (days > 0).then(|| DAY * days);
         Ok(ZoneDnssec {
             state,
-            denial: read_denial(&document.denial)?,
+            denial: denial(document.denial),
             keys,
             ksk_max: max(document.ksk_days),
             zsk_max: max(document.zsk_days),
@@ -199,13 +189,13 @@ impl ZoneDnssec {
 impl HeldKey {
     fn parse(key: &StoredDnssecKey, document: &StoredDnssec) -> Result<HeldKey, DnssecError> {
         let damaged = || DnssecError::Key { id: key.id.clone() };
-        let role = read_role(&key.role)?;
+        let role = role(key.role);
         let algorithm = Algorithm::of_number(key.algorithm).ok_or_else(damaged)?;
         let bytes = BASE64.decode(&key.public_key).map_err(|_| damaged())?;
         let public = PublicKey::new(role, algorithm, &bytes).ok_or_else(damaged)?;
         let sealed =
             document.sealed_keys.get(&key.id).and_then(|sealed| BASE64.decode(sealed).ok()).ok_or_else(damaged)?;
-        Ok(HeldKey { id: key.id.clone(), public, stage: read_stage(&key.stage)?, since: key.since, sealed })
+        Ok(HeldKey { id: key.id.clone(), public, stage: stage(key.stage), since: key.since, sealed })
     }
 
     fn life(&self) -> Life {

@@ -25,10 +25,7 @@ pub use bartizan_authority::times;
 pub use bundle::{Bundle, ServedPop};
 pub use check::{Refused, check};
 pub use cookie_secrets::{CookieSecrets, CookieSecretsError};
-pub use dnssec::{
-    DnssecError, DnssecState, HeldKey, ParentSeen, ZoneDnssec, denial_text, read_denial, role_text, seal_context,
-    stage_text, state_text,
-};
+pub use dnssec::{DnssecError, HeldKey, ParentSeen, ZoneDnssec, seal_context, stored_role, stored_stage};
 pub use documents::{ReadToken, Review};
 pub use part::soa_rname;
 pub use problems::Problems;

@@ -1,16 +1,16 @@
 //! The zones above ours: which DS records they have of a zone, and how they get there.
 //!
 //! ```text
-//! Parents::look ─ a resolver: which zone is the parent, and who serves it ─ each of those: DS? ─► Seen
+//! Parents::look ─ a resolver: which zone is the parent, and who serves it ─ each of those: DS? ─► DsSeen
 //! Dsu::replace ── a registry's own call: these DS records and no others
 //! ```
 //! What a parent has decides whether a signed zone is found at all, so its own servers are asked and not a cache, and all of
 //! them: one that is behind still sends people by what it has.
 //!
-//! Not here: what follows from it (`engines/signer`, rollover), when it is asked, and what is kept of it (`control/api`).
+//! Not here: what follows from it (`engines/signer`, rollover), when it is asked, and what is kept of it (`control/dnssec`).
 
 mod dsu;
 mod parents;
 
 pub use dsu::{Blame, Dsu, DsuAddressError, DsuError, DsuFault};
-pub use parents::{LookError, Parents, Seen, Source};
+pub use parents::{DsSeen, LookError, Parents, Source};

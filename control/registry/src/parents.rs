@@ -1,10 +1,10 @@
 //! What the parent of a zone has of it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use bartizan_dial::{NameServers, NotAnswered, Questions};
-use bartizan_names::{Name, RecordType, ZoneName};
+use bartizan_dial::{Destinations, NameServers, NotAnswered, Questions};
+use bartizan_names::{Name, Protocol, RecordType, ZoneName};
 use bartizan_signer::Ds;
 use bartizan_wire::dns::{Message, Record};
 use futures_util::future::join_all;
@@ -18,6 +18,13 @@ const SERVERS_MAX: usize = 13;
 /// Addresses of each of them: one of each family is what there usually is.
 const ADDRESSES_MAX: usize = 4;
 
+/// How often one address is asked: datagrams get lost.
+const TRIES_MAX: usize = 2;
+
+/// Datagrams that one look sends to servers of the parent. Whoever has a zone may say who serves its parent, so these go to
+/// whom they please: no more than name servers get of any resolver.
+const DATAGRAMS_MAX: usize = 16;
+
 /// DS records of a zone that are kept. Two keys being exchanged, by two digests each, and as many again.
 const DS_MAX: usize = 16;
 
@@ -27,9 +34,9 @@ const LABELS_MAX: usize = 16;
 /// Names that nobody delegates (RFC 6761 §6.3, §6.4).
 const NOWHERE: [&[u8]; 2] = [b"localhost", b"invalid"];
 
-/// What the servers of the parent say of a zone.
+/// The DS records that the servers of the parent have of a zone.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Seen {
+pub struct DsSeen {
     /// What any of them has, and what all that answer have, in order.
     pub any: Vec<Ds>,
     pub all: Vec<Ds>,
@@ -64,6 +71,7 @@ pub enum LookError {
 #[derive(Clone)]
 pub struct Parents {
     questions: Questions,
+    destinations: Destinations,
 }
 
 /// What one server has.
@@ -72,33 +80,60 @@ struct Answered {
     ttl: u32,
 }
 
+/// Who serves a parent, and who of them has answered.
+struct Servers {
+    /// Of each server its addresses that may be asked.
+    servers: Vec<Vec<IpAddr>>,
+    asked: BTreeMap<IpAddr, Asked>,
+    datagrams: usize,
+}
+
+/// What came of asking one address.
+enum Asked {
+    /// So often, and it did not answer.
+    Silent(usize),
+    /// It answers, and not for the parent zone (RFC 1912 §2.8).
+    Lame,
+    Has(Answered),
+}
+
 impl Parents {
-    /// By these recursive resolvers it is found who the parent is; by the system's if there are none.
-    pub fn by(resolvers: &[SocketAddr]) -> Parents {
+    /// By these recursive resolvers it is found who the parent is; by the system's if there are none. Its servers are asked
+    /// where `destinations` allow it, and count as silent elsewhere.
+    pub fn by(resolvers: &[SocketAddr], destinations: Destinations) -> Parents {
         let all = NameServers::or_system(resolvers);
-        Parents { questions: Questions::to(all) }
+        Parents { questions: Questions::to(all), destinations }
     }
 
-    /// Asks all servers of the parent. Bounded: some seconds, and some fifty questions.
-    pub async fn look(&self, zone: &ZoneName) -> Result<Seen, LookError> {
+    /// Asks all servers of the parent. Bounded: some fifty questions to the resolver, and [`DATAGRAMS_MAX`] to others; the
+    /// caller bounds the time.
+    pub async fn look(&self, zone: &ZoneName) -> Result<DsSeen, LookError> {
         let apex = zone.as_name();
         if apex.labels().last().is_none_or(|last| NOWHERE.contains(&last)) {
-            return Ok(Seen { any: Vec::new(), all: Vec::new(), ttl: 0, source: Source::Nowhere });
+            return Ok(DsSeen { any: Vec::new(), all: Vec::new(), ttl: 0, source: Source::Nowhere });
         }
-        let servers = self.servers_of_parent(zone).await?;
-        let asked = join_all(servers.iter().map(|server| self.ask(server, apex))).await;
-        let of = servers.len();
-        let answers: Vec<Answered> = asked.into_iter().flatten().collect();
+        let names = self.servers_of_parent(zone).await?;
+        let mut servers = Servers::at(join_all(names.iter().map(|server| self.addresses(server))).await);
+        loop {
+            let round = servers.next_round();
+            if round.is_empty() {
+                break;
+            }
+            for (address, has) in join_all(round.into_iter().map(|address| self.ask(address, apex))).await {
+                servers.note(address, has);
+            }
+        }
+        let answers: Vec<&Answered> = servers.answers().collect();
+        let (answered, of) = (answers.len(), names.len());
         if answers.is_empty() {
             let message = self.questions.ask(apex, RecordType::DS).await?;
-            return Ok(Seen::of(&[Answered::read(&message, apex)], Source::Resolver));
+            return Ok(DsSeen::of(&[&Answered::read(&message, apex)], Source::Resolver));
         }
-        let answered = answers.len();
         // One or the other may be out of reach from here for good, as those of the other family of addresses often are.
         if 2 * answered < of {
             return Err(LookError::Few { answered, of });
         }
-        Ok(Seen::of(&answers, Source::Servers { answered, of }))
+        Ok(DsSeen::of(&answers, Source::Servers { answered, of }))
     }
 
     /// Whether a DNSKEY record is there for whoever asks a resolver. A DS record of a key that is not cuts its zone off.
@@ -124,19 +159,21 @@ impl Parents {
         Err(LookError::NoParent(zone.clone()))
     }
 
-    /// What one server has, by the first of its addresses that answers.
-    async fn ask(&self, server: &Name, apex: &Name) -> Option<Answered> {
-        for address in self.addresses(server).await {
-            match self.questions.ask_at((address, DNS_PORT).into(), apex, RecordType::DS).await {
-                // Another one may be lame (RFC 1912 §2.8), and refers to somebody else.
-                Ok(message) if message.authoritative => return Some(Answered::read(&message, apex)),
-                Ok(_) => tracing::debug!(%server, %address, %apex, "not responsible for the parent zone"),
-                Err(error) => tracing::debug!(%server, %error, %apex, "a server of the parent zone does not answer"),
+    /// By one datagram. None: it does not answer.
+    async fn ask(&self, address: IpAddr, apex: &Name) -> (IpAddr, Option<Asked>) {
+        let answer = self.questions.ask_once((address, DNS_PORT).into(), apex, RecordType::DS).await;
+        let asked = match answer {
+            Ok(message) if message.authoritative => Some(Asked::Has(Answered::read(&message, apex))),
+            Ok(_) => Some(Asked::Lame),
+            Err(error) => {
+                tracing::debug!(%address, %error, %apex, "a server of the parent zone does not answer");
+                None
             }
-        }
-        None
+        };
+        (address, asked)
     }
 
+    /// Of a server, those that may be asked.
     async fn addresses(&self, server: &Name) -> Vec<IpAddr> {
         let asked = join_all([RecordType::A, RecordType::AAAA].map(|rtype| self.questions.ask(server, rtype))).await;
         let addresses = asked.into_iter().flatten().flat_map(|message| message.answers);
@@ -145,16 +182,69 @@ impl Parents {
             RecordType::AAAA => <[u8; 16]>::try_from(&*record.rdata).ok().map(|bytes| Ipv6Addr::from(bytes).into()),
             _ => None,
         });
-        addresses.take(ADDRESSES_MAX).collect()
+        let addresses: BTreeSet<IpAddr> = addresses.collect();
+        // Cut before they are judged, which asks the system.
+        addresses.into_iter().take(ADDRESSES_MAX).filter(|address| self.may_ask(server, *address)).collect()
+    }
+
+    fn may_ask(&self, server: &Name, address: IpAddr) -> bool {
+        let judged = [Protocol::Udp, Protocol::Tcp]
+            .into_iter()
+            .try_for_each(|protocol| self.destinations.judge(protocol, (address, DNS_PORT).into()));
+        judged.inspect_err(|why| tracing::debug!(%server, %address, %why, "a server of a parent zone is not asked")).is_ok()
     }
 }
 
-impl Seen {
-    fn of(answers: &[Answered], source: Source) -> Seen {
+impl Servers {
+    fn at(servers: Vec<Vec<IpAddr>>) -> Servers {
+        Servers { servers, asked: BTreeMap::new(), datagrams: 0 }
+    }
+
+    /// Whom to ask next, beside each other: one address of each server of which none has answered, and none for two of them.
+    fn next_round(&mut self) -> Vec<IpAddr> {
+        let waiting = self.servers.iter().filter(|server| self.answer(server).is_none());
+        let round: BTreeSet<IpAddr> = waiting.filter_map(|server| self.next(server)).collect();
+        let round: Vec<IpAddr> = round.into_iter().take(DATAGRAMS_MAX - self.datagrams).collect();
+        self.datagrams += round.len();
+        round
+    }
+
+    /// Notes what an address has answered. None: nothing in time.
+    fn note(&mut self, address: IpAddr, has: Option<Asked>) {
+        let tries = if let Some(Asked::Silent(tries)) = self.asked.get(&address) { *tries } else { 0 };
+        self.asked.insert(address, has.unwrap_or(Asked::Silent(tries + 1)));
+    }
+
+    /// One of each server that has answered.
+    fn answers(&self) -> impl Iterator<Item = &Answered> {
+        self.servers.iter().filter_map(|server| self.answer(server))
+    }
+
+    fn answer(&self, server: &[IpAddr]) -> Option<&Answered> {
+        server.iter().find_map(|address| match self.asked.get(address) {
+            Some(Asked::Has(answered)) => Some(answered),
+            _ => None,
+        })
+    }
+
+    /// The address of a server that was asked least often.
+    fn next(&self, server: &[IpAddr]) -> Option<IpAddr> {
+        let tries = |address: &IpAddr| match self.asked.get(address) {
+            None => Some(0),
+            Some(Asked::Silent(tries)) => Some(*tries).filter(|tries| *tries < TRIES_MAX),
+            Some(Asked::Lame | Asked::Has(_)) => None,
+        };
+        let all = server.iter().filter_map(|address| Some((tries(address)?, *address)));
+        all.min_by_key(|(tries, _)| *tries).map(|(_, address)| address)
+    }
+}
+
+impl DsSeen {
+    fn of(answers: &[&Answered], source: Source) -> DsSeen {
         let any: BTreeSet<&Ds> = answers.iter().flat_map(|answer| &answer.ds).collect();
         let is_everywhere = |ds: &Ds| answers.iter().all(|answer| answer.ds.contains(ds));
         let any: Vec<Ds> = any.into_iter().take(DS_MAX).cloned().collect();
-        Seen {
+        DsSeen {
             all: any.iter().filter(|ds| is_everywhere(ds)).cloned().collect(),
             any,
             ttl: answers.iter().map(|answer| answer.ttl).max().unwrap_or(0),
@@ -179,6 +269,7 @@ fn records<'m>(message: &'m Message, owner: &Name, rtype: RecordType) -> impl It
 
 #[cfg(test)]
 mod tests {
+    use bartizan_dial::{Own, Private};
     use bartizan_lab::NameServer;
 
     use super::*;
@@ -202,7 +293,8 @@ mod tests {
             (vec![answered(&[one, two]), answered(&[two, one])], &[one, two], &[one, two]),
             (vec![answered(&[]), answered(&[])], &[], &[]),
         ] {
-            let seen = Seen::of(&answers, Source::Resolver);
+            let answers: Vec<&Answered> = answers.iter().collect();
+            let seen = DsSeen::of(&answers, Source::Resolver);
             let texts = |ds: &[Ds]| ds.iter().map(ToString::to_string).collect::<Vec<_>>();
             assert_eq!((texts(&seen.any), texts(&seen.all)), (texts_of(any), texts_of(all)));
         }
@@ -210,6 +302,63 @@ mod tests {
 
     fn texts_of(texts: &[&str]) -> Vec<String> {
         texts.iter().map(|text| (*text).to_owned()).collect()
+    }
+
+    /// Servers by the last octets of their addresses, who of these has an answer, who is lame, who is asked round by round, and
+    /// how many servers have answered then.
+    type Row<'r> = (Vec<Vec<u8>>, &'r [u8], &'r [u8], Vec<Vec<u8>>, usize);
+
+    #[test]
+    fn few_datagrams_go_to_whom_a_zone_names() {
+        let ip = |last: u8| IpAddr::from([192, 0, 2, last]);
+        let many: Vec<Vec<u8>> = (0..13).map(|server| (4 * server..4 * server + 4).collect()).collect();
+        let first: Vec<u8> = (0..13).map(|server| 4 * server).collect();
+        let rows: [Row; 6] = [
+            (vec![vec![1, 2], vec![3, 4]], &[1, 3], &[], vec![vec![1, 3]], 2),
+            (vec![vec![1, 2], vec![3, 4]], &[2, 3], &[], vec![vec![1, 3], vec![2]], 2),
+            // Each twice, and one for two servers once.
+            (vec![vec![1, 2], vec![1]], &[], &[], vec![vec![1], vec![1, 2], vec![2]], 0),
+            (vec![vec![7], vec![7], vec![7]], &[7], &[], vec![vec![7]], 3),
+            // Who is not responsible is not asked again.
+            (vec![vec![1, 2]], &[], &[1, 2], vec![vec![1], vec![2]], 0),
+            (many, &[], &[], vec![first, vec![1, 5, 9]], 0),
+        ];
+        for (servers, has, lame, rounds, answers) in rows {
+            let at = servers.iter().map(|server| server.iter().map(|last| ip(*last)).collect()).collect();
+            let mut asking = Servers::at(at);
+            for round in rounds {
+                let round: Vec<IpAddr> = round.into_iter().map(ip).collect();
+                assert_eq!(asking.next_round(), round, "{servers:?}");
+                for address in round {
+                    let of = |all: &[u8]| all.iter().any(|last| ip(*last) == address);
+                    let answer = of(has).then(|| Asked::Has(answered(&[]))).or(of(lame).then_some(Asked::Lame));
+                    asking.note(address, answer);
+                }
+            }
+            assert_eq!((asking.next_round(), asking.answers().count()), (vec![], answers), "{servers:?}");
+            assert!(asking.datagrams <= DATAGRAMS_MAX);
+        }
+    }
+
+    /// Whoever makes a zone says who serves its parent.
+    #[tokio::test]
+    async fn a_zone_does_not_send_us_into_our_own_network() {
+        let resolver = NameServer::start(
+            "ns.test 60 A 127.0.0.1
+             ns.test 60 A 10.0.0.1
+             ns.test 60 A 192.0.2.1
+             ns.test 60 A 192.0.2.1
+             ns.test 60 AAAA ::ffff:127.0.0.1",
+        );
+        let at = |texts: &[&str]| -> Vec<IpAddr> { texts.iter().map(|text| text.parse().unwrap()).collect() };
+        for (private, expect) in [
+            (Private::Refused, at(&["192.0.2.1"])),
+            (Private::Allowed, at(&["10.0.0.1", "127.0.0.1", "192.0.2.1", "::ffff:127.0.0.1"])),
+        ] {
+            let destinations = Destinations::new(Own::default(), private);
+            let parents = Parents::by(&[resolver.address], destinations);
+            assert_eq!(parents.addresses(&Name::parse("ns.test").unwrap()).await, expect);
+        }
     }
 
     /// The parent's servers are at addresses where nobody answers, so the resolver is what is left.
@@ -221,7 +370,7 @@ mod tests {
              a.test 300 DS 5 13 2 AABB
              b.test 60 A 192.0.2.1",
         );
-        let parents = Parents::by(&[resolver.address]);
+        let parents = Parents::by(&[resolver.address], Destinations::all());
         let seen = parents.look(&zone("a.test")).await.unwrap();
         assert_eq!((seen.all[0].to_string(), seen.ttl, seen.source), ("5 13 2 AABB".to_owned(), 300, Source::Resolver));
         let seen = parents.look(&zone("b.test")).await.unwrap();

@@ -21,11 +21,12 @@ const SETTLING: Duration = Duration::from_secs(600);
 /// A machine that was switched off for less may go on with the time at which it was.
 const YEAR: u64 = 31_557_600;
 
-/// The beginning of 2026: a clock that says less is not set, for this was not written yet.
-const EARLIEST: u64 = 1_767_225_600;
+/// The beginning of 2026, in seconds since 1970: a clock that says less is not set, for this was not written yet.
+pub const EARLIEST: u64 = 1_767_225_600;
 
+/// What a wall clock is believed.
 #[derive(Debug, Default)]
-pub(crate) struct Clock {
+pub struct Clock {
     began: Option<Duration>,
     believed: Option<Mark>,
     /// What was believed before the last jump that was: if the clock says that again, the jump was the fault.
@@ -54,7 +55,7 @@ impl Mark {
 
 /// What time it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Reading {
+pub enum Reading {
     /// Seconds since 1970.
     Believed(u64),
     /// The clock said something else: this is what it would say if it had gone on.
@@ -63,7 +64,7 @@ pub(crate) enum Reading {
 
 impl Clock {
     /// `wall` is what the clock says, in seconds since 1970, and `now` the time since any moment, which never goes back.
-    pub(crate) fn read(&mut self, wall: u64, now: Duration) -> Reading {
+    pub fn read(&mut self, wall: u64, now: Duration) -> Reading {
         let told = Mark { wall, at: now };
         let began = *self.began.get_or_insert(now);
         if let Some(last) = self.believed.filter(|last| !last.leads_to(told)) {

@@ -200,6 +200,14 @@ impl Counters {
     }
 }
 
+impl Counters {
+    /// Batches for which the clock said a time that it had jumped to, of all workers.
+    pub fn clock_doubted(&self) -> u64 {
+        let tallies = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        tallies.iter().map(|tally| tally.event(Event::ClockDoubted)).sum()
+    }
+}
+
 impl Measured for Counters {
     /// All numbers, added up over the workers.
     fn measure(&self) -> Vec<Metric> {

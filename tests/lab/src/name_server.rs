@@ -29,6 +29,8 @@ pub struct NameServer {
 struct State {
     manner: Manner,
     records: Vec<Record>,
+    /// It is silent about names below this one.
+    ignored: Option<Name>,
     asked: Vec<String>,
 }
 
@@ -58,7 +60,7 @@ impl NameServer {
 
     fn run((udp, tcp): (UdpSocket, TcpListener), records: &str) -> NameServer {
         let address = udp.local_addr().unwrap();
-        let state = State { manner: Manner::Answers, records: parse_records(records), asked: Vec::new() };
+        let state = State { manner: Manner::Answers, records: parse_records(records), ignored: None, asked: Vec::new() };
         let state = Arc::new(Mutex::new(state));
         let (for_udp, for_tcp) = (Arc::clone(&state), Arc::clone(&state));
         std::thread::spawn(move || {
@@ -92,6 +94,11 @@ impl NameServer {
         self.state.lock().unwrap().records = parse_records(records);
     }
 
+    /// Is silent about a name and all below it.
+    pub fn ignores(&self, name: &str) {
+        self.state.lock().unwrap().ignored = Some(Name::parse(name).unwrap());
+    }
+
     /// How often it was asked for a name and type.
     pub fn asked(&self, question: &str) -> usize {
         self.state.lock().unwrap().asked.iter().filter(|asked| *asked == question).count()
@@ -101,7 +108,11 @@ impl NameServer {
 impl State {
     fn over_udp(&mut self, packet: &[u8]) -> Vec<Vec<u8>> {
         let query = parse(packet).unwrap();
-        self.asked.push(format!("{} {}", Name::from_wire(query.name()).unwrap(), query.qtype));
+        let name = Name::from_wire(query.name()).unwrap();
+        self.asked.push(format!("{name} {}", query.qtype));
+        if self.ignored.as_ref().is_some_and(|ignored| name.is_at_or_below(ignored)) {
+            return Vec::new();
+        }
         match self.manner {
             Manner::Silent => Vec::new(),
             Manner::Lies => {

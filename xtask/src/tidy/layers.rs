@@ -29,7 +29,8 @@ const ENGINES: &[(&str, &[&str])] = &[
 
 /// Inside `control`. Certificates are objects of the store that travel in the bundle, so `publish` reads them too.
 const CONTROL: &[(&str, &[&str])] = &[
-    ("api", &["publish", "store", "stats", "certs", "registry", "dashboard"]),
+    ("api", &["publish", "store", "stats", "certs", "registry", "dnssec", "dashboard"]),
+    ("dnssec", &["publish", "store", "registry"]),
     ("publish", &["store", "certs"]),
     ("certs", &["store"]),
     ("registry", &["store"]),
@@ -140,6 +141,8 @@ mod tests {
             ("planes/http", "control/certs", false),
             ("control/api", "control/publish", true),
             ("control/publish", "control/api", false),
+            ("control/dnssec", "control/registry", true),
+            ("control/dnssec", "control/api", false),
             ("control/store", "control/publish", false),
             ("control/publish", "engines/routes", true),
             ("control/api", "planes/tunnel", false),

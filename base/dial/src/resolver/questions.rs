@@ -51,12 +51,18 @@ impl Questions {
     pub async fn ask_at(&self, server: SocketAddr, name: &Name, rtype: RecordType) -> Result<Message, NotAnswered> {
         let mut last = NotAnswered::NoServer;
         for _ in 0..QUERY_ROUNDS {
-            match stub::message(server, name, rtype, Recursion::No).await {
+            match self.ask_once(server, name, rtype).await {
                 Ok(message) => return Ok(message),
-                Err(error) => last = NotAnswered::Failed { server, reason: error.to_string() },
+                Err(error) => last = error,
             }
         }
         Err(last)
+    }
+
+    /// The same by one datagram, for who counts them; and over TCP where the server says that the answer does not fit.
+    pub async fn ask_once(&self, server: SocketAddr, name: &Name, rtype: RecordType) -> Result<Message, NotAnswered> {
+        let answer = stub::message(server, name, rtype, Recursion::No).await;
+        answer.map_err(|error| NotAnswered::Failed { server, reason: error.to_string() })
     }
 
     async fn servers(&self) -> Vec<SocketAddr> {

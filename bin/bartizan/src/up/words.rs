@@ -56,8 +56,8 @@ pub struct Up {
     /// Balancers in front of applications: what comes from them must begin with a PROXY header, which is believed
     #[arg(long, value_name = "PREFIX", env = "BARTIZAN_PROXY", value_delimiter = ',', num_args = 1..)]
     pub proxy: Vec<Prefix>,
-    /// Whether records and applications may lead to loopback and private addresses [default: allow while all listeners
-    /// and pools are on loopback]
+    /// Whether records and applications may lead to loopback and private addresses, and name servers of parent zones be asked
+    /// there [default: allow while all listeners and pools are on loopback]
     #[arg(long, value_enum, value_name = "WHETHER", env = "BARTIZAN_PRIVATE_ORIGINS")]
     pub private_origins: Option<PrivateOrigins>,
     /// How many calls a caller of the API may make in five minutes [default: 1000000]

@@ -129,7 +129,8 @@ fn sources(sight: &Sight<'_>, wanted: &Wanted) -> Vec<AuditOf> {
         return vec![AuditOf::Object(id.clone())];
     }
     if let Some(name) = &wanted.name {
-        return Kind::ALL.iter().map(|kind| AuditOf::Named(name.clone(), *kind)).collect();
+        let named = Kind::ALL.iter().map(|kind| AuditOf::Named(name.clone(), *kind));
+        return named.chain(wanted.namesakes.iter().map(|zone| AuditOf::Object(zone.to_string()))).collect();
     }
     if let Some(zones) = &wanted.zones {
         return zones.iter().copied().map(AuditOf::Zone).collect();

@@ -28,7 +28,6 @@ use crate::caller::Caller;
 use crate::dns_records::{Changed, ImportMode};
 use crate::error::{Error, Fault};
 use crate::extract::{Body, Patience};
-use crate::keeper;
 use crate::permission::Permission;
 use crate::reply::Reply;
 use crate::state::Api;
@@ -322,7 +321,7 @@ fn is_left_to_keeper(view: &View, object: &Object) -> Result<bool, Error> {
     let of = AuditOf::Object(object.id());
     let entries = view.0.audit(&of, AuditRange::ALL, Direction::Descending, KEEPER_ENTRIES)?;
     let mut entries = entries.into_iter().filter(|entry| entry.key == object.key);
-    Ok(entries.find(|entry| entry.interface != keeper::INTERFACE).is_some_and(|entry| entry.place.rev() == object.rev))
+    Ok(entries.find(|entry| entry.interface != bartizan_dnssec::INTERFACE).is_some_and(|entry| entry.place.rev() == object.rev))
 }
 
 /// What is done to each object, and with what.

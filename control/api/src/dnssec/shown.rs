@@ -1,15 +1,14 @@
 //! DNSSEC of a zone as clients see it.
 
 use bartizan_model::Zone;
-use bartizan_publish::{HeldKey, ZoneDnssec, denial_text, role_text, stage_text};
+use bartizan_dnssec::Watched;
+use bartizan_publish::{HeldKey, ZoneDnssec, stored_role, stored_stage};
 use bartizan_seal as seal;
-use bartizan_signer::{Denial, Digest, Ds};
-use bartizan_v4::dnssec::{DnssecKey, DnssecParent, DnssecRegistry};
+use bartizan_signer::{Digest, Ds};
+use bartizan_v4::dnssec::{DnssecDenial, DnssecKey, DnssecParent, DnssecRegistry, DnssecWay};
 use bartizan_v4::{Dnssec, StoredDnssec, ZoneDnssec as Detailed};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
-
-use crate::keeper::{Watched, kept};
 
 /// The TTL in the lines for the parent: the dialect's.
 const DS_TTL: u32 = 3_600;
@@ -21,7 +20,7 @@ pub(super) fn dialect(
     dnssec: Option<&ZoneDnssec>,
     seal: &seal::Key,
 ) -> Dnssec {
-    let status = kept::status(zone, dnssec, seal).to_owned();
+    let status = bartizan_dnssec::status(zone, dnssec, seal);
     let modified_on = document.map(|document| document.modified_on);
     let nothing = Dnssec {
         status,
@@ -63,7 +62,7 @@ pub(super) fn detailed(
     dnssec: Option<&ZoneDnssec>,
     seal: &seal::Key,
     watched: Watched,
-    (way, registry): (&'static str, Option<String>),
+    (way, registry): (DnssecWay, Option<String>),
 ) -> Detailed {
     let announced = dnssec.and_then(ZoneDnssec::announced);
     let ds = announced.iter().flat_map(|key| Digest::ALL.map(|digest| Ds::of(&key.public, &zone.name, digest)));
@@ -71,10 +70,10 @@ pub(super) fn detailed(
     Detailed {
         zone_id: zone.id,
         zone_name: zone.name.to_string(),
-        status: kept::status(zone, dnssec, seal).to_owned(),
-        next: kept::next(zone, dnssec, seal).to_owned(),
+        status: bartizan_dnssec::status(zone, dnssec, seal),
+        next: bartizan_dnssec::next(zone, dnssec, seal).to_owned(),
         next_on: document.and_then(|document| document.due_on),
-        denial: denial_text(dnssec.map_or(Denial::Compact, |dnssec| dnssec.denial)).to_owned(),
+        denial: document.map_or(DnssecDenial::Compact, |document| document.denial),
         ksk_days: document.map_or(0, |document| document.ksk_days),
         zsk_days: document.map_or(0, |document| document.zsk_days),
         keys: dnssec.iter().flat_map(|dnssec| &dnssec.keys).map(|one| key(zone, one)).collect(),
@@ -88,7 +87,7 @@ pub(super) fn detailed(
         },
         registry: DnssecRegistry {
             name: registry,
-            way: way.to_owned(),
+            way,
             sent_on: watched.sent.as_ref().map(|sent| sent.on),
             failure: watched.sent.and_then(|sent| Some(sent.failure?.to_string())),
         },
@@ -102,9 +101,9 @@ fn key(zone: &Zone, key: &HeldKey) -> DnssecKey {
     let public_key = BASE64.encode(public.as_bytes());
     DnssecKey {
         key_tag: public.tag(),
-        role: role_text(public.role()).to_owned(),
+        role: stored_role(public.role()),
         algorithm: number,
-        stage: stage_text(*stage).to_owned(),
+        stage: stored_stage(*stage),
         since: *since,
         dnskey: format!("{}. {DS_TTL} IN DNSKEY {flags} 3 {number} {public_key}", zone.name),
     }

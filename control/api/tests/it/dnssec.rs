@@ -12,18 +12,18 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::{Value, json};
 
-use crate::edge::{Edge, commit, put};
+use crate::edge::{Answer, Edge, commit, dnssec, put};
 
-/// Days are seconds.
+/// Days are seconds, and minutes are seconds.
 const QUICK: u32 = 86_400;
+const BRISK: u32 = 60;
 
 /// An edge whose resolver says of `test` what a test wants. No server of the parent can be reached, so the resolver is
 /// believed.
 fn edge(pace: u32) -> (Edge, NameServer) {
     let resolver = NameServer::start(&parent(""));
     let (mut edge, mut given) = Edge::without_router();
-    given.facts.resolvers = vec![resolver.address];
-    given.facts.dnssec_pace = pace;
+    given.dnssec = dnssec(&edge.store, &given.seal, &edge.observed.problems, resolver.address, pace);
     edge.router = router(given);
     (edge, resolver)
 }
@@ -159,6 +159,9 @@ fn one_switch_signs_a_zone() {
     let audit = edge.get(&format!("/accounts/{}/audit_logs?zone.name=one.test", edge.account())).text;
     assert!(audit.contains("dnssec") && audit.contains("public_key"), "{audit}");
     assert!(!audit.contains(sealed) && !audit.contains("sealed"), "{audit}");
+    let named = edge.get(&format!("/accounts/{}/audit_logs?resource.name=one.test", edge.account())).result();
+    let kinds: Vec<_> = named.as_array().unwrap().iter().map(|entry| entry["resource"]["type"].clone()).collect();
+    assert_eq!(kinds, ["dnssec", "zone"], "{named}");
     for text in [edge.get(&signed.own).text, edge.get(&signed.dialect).text] {
         assert!(!text.contains(sealed), "{text}");
     }
@@ -255,7 +258,7 @@ fn the_parent_decides_when_a_zone_may_go_unsigned() {
 
 #[test]
 fn nobody_knows_what_a_silent_parent_has() {
-    let (edge, resolver) = edge(1);
+    let (edge, resolver) = edge(BRISK);
     let zone = edge.new_zone("silent.test");
     let signed = Signed::new(&edge, &zone);
     edge.call("PATCH", &signed.dialect, r#"{"status":"active"}"#).result();
@@ -290,7 +293,7 @@ fn nobody_knows_what_a_silent_parent_has() {
 /// The domain is cut off for whoever validates: the loudest thing that there is.
 #[test]
 fn a_ds_record_of_no_key_is_a_problem_of_the_edge() {
-    let (edge, resolver) = edge(1);
+    let (edge, resolver) = edge(BRISK);
     let zone = edge.new_zone("wrong.test");
     let signed = Signed::new(&edge, &zone);
     let ds = edge.call("PATCH", &signed.dialect, r#"{"status":"active"}"#).result()["ds"].clone();
@@ -363,6 +366,22 @@ fn keys_are_exchanged_as_far_as_the_parent_does_its_part() {
         let details = signed.details();
         details["keys"].as_array().unwrap().iter().all(|key| key["key_tag"] != first)
     });
+}
+
+/// Each look asks servers that the zone's owner names, so they keep a distance: one call waits for it, and others are told to.
+#[test]
+fn calls_that_ask_the_parent_are_bounded() {
+    let (edge, _resolver) = edge(1);
+    let zone = edge.new_zone("busy.test");
+    let signed = Signed::new(&edge, &zone);
+    edge.call("PATCH", &signed.dialect, r#"{"status":"active"}"#).result();
+    let check = format!("{}/check", signed.own);
+    let calls = [("GET", &signed.own), ("POST", &check), ("POST", &check), ("POST", &check)];
+    let checks = calls.map(|(method, path)| edge.answer_of(method, path));
+    let mut verdicts: Vec<String> =
+        edge.runtime.block_on(futures_util::future::join_all(checks)).iter().map(Answer::verdict).collect();
+    verdicts.sort();
+    assert_eq!((verdicts[0].as_str(), verdicts[1].as_str(), verdicts[3].as_str()), ("200", "200", "429 1157"), "{verdicts:?}");
 }
 
 /// Of a zone that is there all but the keys, which nobody keeps.
@@ -478,7 +497,9 @@ fn an_undone_switch_waits_for_the_parent() {
 /// As after the loss of the seal's key: the DS record would lead to signatures that nobody can make.
 #[test]
 fn a_private_key_that_does_not_open() {
-    let (edge, _resolver) = edge(1);
+    let (edge, _resolver) = edge(BRISK);
+    edge.ready.send_replace(true);
+    let readyz = || edge.send_as(&[], "GET", "/readyz", "").text;
     let zone = edge.new_zone("closed.test");
     let signed = Signed::new(&edge, &zone);
     edge.call("PATCH", &signed.dialect, r#"{"status":"active"}"#).result();
@@ -500,6 +521,10 @@ fn a_private_key_that_does_not_open() {
         assert!(details["next"].as_str().unwrap().starts_with(next), "{details}");
         let listed = edge.get(&format!("/bartizan/dnssec?status={status}")).result();
         assert_eq!(listed[0]["zone_name"], json!("closed.test"), "{listed}");
+        // The keeper meets it when it looks at the zone, or at a start.
+        signed.checked();
+        let expect = if status == "error" { "degraded\ndnssec: 1\n" } else { "ready\n" };
+        signed.until(expect, |_| readyz() == expect);
     }
 }
 

@@ -10,6 +10,8 @@ use axum::body::Body;
 use axum::extract::ConnectInfo;
 use bartizan_api::{Administrator, Dependencies, Entry, Facts, Peer, Ports, Preset, bootstrap, declare_pop, router};
 use bartizan_certs::{Ca, Certs};
+use bartizan_dial::Destinations;
+use bartizan_dnssec::{Dnssec, Given};
 use bartizan_live::Live;
 use bartizan_model::Zone;
 use bartizan_names::{AppId, Name};
@@ -17,6 +19,7 @@ use bartizan_observed::{
     AppCounters, AppCounts, Applied, Command, Commanded, Connections, DnsQuery, DnsQuestion, DnsTrace, FirewallAnswer,
     FirewallQuery, FirewallQuestion, Listening, Observed, Problems, TierName, Verdict,
 };
+use bartizan_registry::Parents;
 use bartizan_store::{ChangeSet, Key, Kind, Meta, Op, Prefix, Rev, Scope, Store};
 use bartizan_v4::PopBody;
 use http::{Request, StatusCode};
@@ -84,6 +87,19 @@ pub(crate) fn certs(directory: &std::path::Path) -> (Certs, bartizan_seal::Key) 
     let key = || bartizan_seal::Key::load_or_create(&directory.join("seal.key")).unwrap();
     let ca = Ca::load_or_create(directory, &key(), SystemTime::now().into()).unwrap();
     (Certs::new(ca, key()), key())
+}
+
+/// The keeper of DNSSEC, with the resolver that it asks.
+pub(crate) fn dnssec(
+    store: &Store,
+    seal: &bartizan_seal::Key,
+    problems: &Problems,
+    resolver: SocketAddr,
+    pace: u32,
+) -> Dnssec {
+    let (store, seal, problems) = (store.clone(), seal.clone(), problems.clone());
+    let parents = Parents::by(&[resolver], Destinations::all());
+    Dnssec::start(Given { store, seal, parents, pace, problems })
 }
 
 /// Planes where nothing happens, with the commands that they got.
@@ -192,14 +208,20 @@ impl Edge {
             data: directory.path().to_owned(),
             domain,
             account: administrator.account_id,
-            resolvers: vec!["127.0.0.1:9".parse().unwrap()],
-            dnssec_pace: 1,
         };
         let planes = Arc::new(Quiet::default());
         let observed = observed(&planes);
         let (ready, ready_seen) = watch::channel(false);
-        let given =
-            Dependencies { store: store.clone(), certs, seal, observed: observed.clone(), ready: ready_seen, facts };
+        let dnssec = dnssec(&store, &seal, &observed.problems, socket("127.0.0.1:9")[0], 1);
+        let given = Dependencies {
+            store: store.clone(),
+            certs,
+            seal,
+            observed: observed.clone(),
+            ready: ready_seen,
+            dnssec,
+            facts,
+        };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let router = Router::new();
         (Edge { router, store, administrator, observed, planes, ready, directory, runtime }, given)
@@ -254,13 +276,23 @@ impl Edge {
 
     /// Without a look at the document.
     fn send_unchecked(&self, request: Request<Body>) -> Answer {
-        self.runtime.block_on(async {
-            let response = self.router.clone().oneshot(request).await.unwrap();
-            let (parts, body) = response.into_parts();
-            let bytes = body.collect().await.unwrap().to_bytes();
-            let text = String::from_utf8(bytes.to_vec()).unwrap();
-            Answer { status: parts.status, headers: parts.headers, text }
-        })
+        self.runtime.block_on(self.answer(request))
+    }
+
+    async fn answer(&self, request: Request<Body>) -> Answer {
+        let response = self.router.clone().oneshot(request).await.unwrap();
+        let (parts, body) = response.into_parts();
+        let bytes = body.collect().await.unwrap().to_bytes();
+        let text = String::from_utf8(bytes.to_vec()).unwrap();
+        Answer { status: parts.status, headers: parts.headers, text }
+    }
+
+    /// A call without a body below `/client/v4`, with the administrator's token, beside others.
+    pub(crate) async fn answer_of(&self, method: &str, path: &str) -> Answer {
+        let request = Request::builder().method(method).uri(format!("/client/v4{path}"));
+        let request = request.header("authorization", format!("Bearer {TOKEN}"));
+        let peer = ConnectInfo(Peer("127.0.0.1:50000".parse().unwrap()));
+        self.answer(request.extension(peer).body(Body::empty()).unwrap()).await
     }
 
     pub(crate) fn send_as(&self, headers: &[(&str, &str)], method: &str, path: &str, body: &str) -> Answer {

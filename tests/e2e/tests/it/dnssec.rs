@@ -24,6 +24,7 @@ fn the_life_of_a_signed_zone() {
         ("new", json!(true)),
         ("disabled", json!([0, "pending-disabled", delete.0, delete.1])),
         ("at the end", answer(false)),
+        ("again", answer(true)),
         ("load", json!({"failed": [], "insecure": 0, "enough": true})),
         ("registry", json!([["REG-1", "example.test"], 0])),
     ] {

@@ -292,16 +292,16 @@ fn dnssec(
     force: bool,
 ) -> Result<Option<String>, Error> {
     let Some(zone) = require_zone(change, object, back)? else { return Ok(None) };
-    let (id, name) = (zone.id, zone.name.clone());
+    let name = zone.name.clone();
     let here = Here::of(api, caller, object.key.scope(), Some(zone));
     let now: Option<StoredDnssec> = change.find(&object.key)?;
     match (document::<StoredDnssec>(object)?, now) {
-        (Some(_), None) if back.contains_key(&id) => match find_whole::<StoredDnssec>(change, object, object.last)? {
+        (Some(_), None) if back.contains_key(&here.zone()?.id) => match find_whole::<StoredDnssec>(change, object, object.last)? {
             Some(before) => {
                 let modified_on = change.now();
                 change.put(object.key.clone(), &StoredDnssec { modified_on, ..before })?;
-                let api = api.clone();
-                change.afterwards(move || api.dnssec().note(id, modified_on));
+                let (api, zone) = (api.clone(), here.zone()?);
+                change.afterwards(move || api.dnssec().note(&zone));
                 Ok(None)
             }
             None if force => Ok(Some(name)),

@@ -5,21 +5,19 @@ use std::time::Duration;
 
 use bartizan_model::Zone;
 use bartizan_names::Timestamp;
-use bartizan_publish::{
-    DnssecState, HeldKey, ZoneDnssec, denial_text, role_text, seal_context, stage_text, state_text, times,
-};
-use bartizan_registry::{Seen, Source};
+use bartizan_publish::{HeldKey, ZoneDnssec, seal_context, stored_role, stored_stage, times};
+use bartizan_registry::{DsSeen, Source};
 use bartizan_seal as seal;
-use bartizan_signer::rollover::{self, Delegation, Holds, KEYS_MAX, Life, Stage, Step};
-use bartizan_signer::{Algorithm, Denial, Digest, Ds, Role};
+use bartizan_signer::rollover::{self, BeginError, Delegation, Holds, KEYS_MAX, Life, Stage, Step, after};
+use bartizan_signer::{Algorithm, Digest, Ds, Role};
 use bartizan_store::Key;
 use bartizan_v4::StoredDnssec;
-use bartizan_v4::dnssec::{StoredDnssecKey, StoredParent};
+use bartizan_v4::dnssec::{DnssecDenial, DnssecState, StoredDnssecKey, StoredParent};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
-use crate::error::{Error, Fault};
-use crate::transaction::damaged;
+use crate::error::{KeepError, RollRefused};
+use crate::time::{Moment, Time, Trust};
 
 /// How long resolvers keep what a zone says of its keys, and whatever else is in it: the longest TTLs that there are here.
 const DNSKEY_HOLD: Duration = Duration::from_secs(times::KEYS_TTL as u64);
@@ -45,7 +43,7 @@ const KSK_DAYS: u32 = 0;
 
 /// Which keys a zone has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Form {
+pub enum Form {
     Csk,
     /// A KSK and a ZSK.
     Split,
@@ -53,51 +51,70 @@ pub(crate) enum Form {
 
 /// How a zone that is not signed yet is to be.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Beginning {
-    pub(crate) algorithm: Algorithm,
-    pub(crate) form: Form,
-    pub(crate) denial: Denial,
+pub struct Beginning {
+    pub algorithm: Algorithm,
+    pub form: Form,
+    pub denial: DnssecDenial,
 }
 
 /// Who does something to a zone's DNSSEC, and when.
 #[derive(Clone, Copy)]
-pub(crate) struct Keeping<'k> {
+pub struct Keeping<'k> {
     pub(crate) zone: &'k Zone,
     pub(crate) seal: &'k seal::Key,
     /// All waits are divided by it.
     pub(crate) pace: u32,
-    pub(crate) now: Timestamp,
+    pub(crate) moment: Moment,
+}
+
+/// What all zones are kept by.
+pub(crate) struct Care {
+    pub(crate) seal: seal::Key,
+    /// All waits are divided by it.
+    pub(crate) pace: u32,
+    pub(crate) time: Time,
+}
+
+impl Care {
+    pub(crate) fn keeping<'k>(&'k self, zone: &'k Zone) -> Keeping<'k> {
+        Keeping { zone, seal: &self.seal, pace: self.pace, moment: self.time.now() }
+    }
 }
 
 /// Reads a document.
-pub(crate) fn parse(zone: &Zone, document: &StoredDnssec) -> Result<ZoneDnssec, Error> {
-    ZoneDnssec::parse(document).map_err(|error| damaged(&Key::dnssec(zone.id), &error))
+pub fn parse(zone: &Zone, document: &StoredDnssec) -> Result<ZoneDnssec, KeepError> {
+    let damaged = |reason| KeepError::Damaged { key: Key::dnssec(zone.id), reason };
+    ZoneDnssec::parse(document).map_err(|error| damaged(error.to_string()))
 }
 
 /// A zone that is signed is to go without signatures, and nobody could ask its parent. What that was seen to have before does
 /// not count any more: a DS record may have come since.
-pub(crate) fn end_unasked(document: &mut StoredDnssec) {
-    if document.state == state_text(DnssecState::On) {
-        document.state = state_text(DnssecState::Ending).to_owned();
+pub fn end_unasked(document: &mut StoredDnssec) {
+    if document.state == DnssecState::On {
+        document.state = DnssecState::Ending;
         document.parent.since = None;
     }
 }
 
-impl Keeping<'_> {
+impl<'k> Keeping<'k> {
+    pub fn zone(&self) -> &'k Zone {
+        self.zone
+    }
+
     /// Signs a zone that is not signed.
-    pub(crate) fn begin(&self, beginning: Beginning, parent: StoredParent) -> Result<StoredDnssec, Error> {
+    pub fn begin(&self, beginning: Beginning, parent: StoredParent) -> Result<StoredDnssec, KeepError> {
         let Beginning { algorithm, form, denial } = beginning;
         let mut document = StoredDnssec {
-            state: state_text(DnssecState::On).to_owned(),
-            denial: denial_text(denial).to_owned(),
+            state: DnssecState::On,
+            denial,
             ksk_days: KSK_DAYS,
             zsk_days: ZSK_DAYS,
             keys: Vec::new(),
             sealed_keys: Default::default(),
             parent,
             due_on: None,
-            created_on: self.now,
-            modified_on: self.now,
+            created_on: self.moment.at,
+            modified_on: self.moment.at,
         };
         let roles: &[Role] = match form {
             Form::Csk => &[Role::Csk],
@@ -110,39 +127,46 @@ impl Keeping<'_> {
     }
 
     /// Begins to exchange a key.
-    pub(crate) fn roll(&self, document: &mut StoredDnssec, role: Role) -> Result<(), Error> {
+    pub fn roll(&self, document: &mut StoredDnssec, role: Role) -> Result<(), KeepError> {
         let dnssec = parse(self.zone, document)?;
-        let refused = |reason: &str| Fault::DnssecRoll.because(reason);
         if dnssec.state != DnssecState::On {
-            return Err(refused("the zone is about to go without signatures"));
+            return Err(RollRefused::NotOn.into());
         }
-        rollover::may_begin(&dnssec.lives(), role).map_err(|error| Fault::DnssecRoll.because(error))?;
-        let old = dnssec.keys.iter().find(|key| key.public.role() == role).ok_or_else(|| refused("there is none"))?;
+        rollover::may_begin(&dnssec.lives(), role).map_err(RollRefused::Begin)?;
+        let old = dnssec.keys.iter().find(|key| key.public.role() == role);
+        let old = old.ok_or(RollRefused::Begin(BeginError::NoSuchRole))?;
         self.add_key(document, role, old.public.algorithm(), Stage::Incoming)
     }
 
-    /// Takes all steps whose time has come, and notes when the next one's does. None: nothing is left to be kept.
-    pub(crate) fn settle(&self, mut document: StoredDnssec) -> Result<Option<StoredDnssec>, Error> {
+    /// Takes all steps whose time has come, and notes when the next one's does; while the clock is doubted, that it is looked
+    /// at as soon as it is not. None: nothing is left to be kept.
+    pub fn settle(&self, mut document: StoredDnssec) -> Result<Option<StoredDnssec>, KeepError> {
+        let now = self.moment.at;
+        if self.moment.trust == Trust::Doubted {
+            document.due_on = Some(now);
+            return Ok(Some(document));
+        }
+        self.correct(&mut document);
         let mut due = None;
         for _ in 0..STEPS_MAX {
             let dnssec = parse(self.zone, &document)?;
-            let (parent, holds) = (dnssec.delegation(&self.zone.name), self.holds(&dnssec));
+            let (parent, holds) = (self.delegation(&dnssec), self.holds(&dnssec));
             let ends_at = match dnssec.state {
                 DnssecState::On => None,
                 DnssecState::Ending => rollover::unsigned_at(&parent, dnssec.parent.had_ds, &holds),
-                DnssecState::Off if matches!(parent, Delegation::Unsigned { .. }) => Some(self.now),
+                DnssecState::Off if matches!(parent, Delegation::Unsigned { .. }) => Some(now),
                 DnssecState::Off => None,
             };
-            if ends_at.is_some_and(|at| at <= self.now) {
+            if ends_at.is_some_and(|at| at <= now) {
                 return Ok(None);
             }
-            let lives = dnssec.lives();
-            if let Some(step) = rollover::step(&lives, &parent, &holds, self.now) {
+            let lives = self.lives(&dnssec);
+            if let Some(step) = rollover::step(&lives, &parent, &holds, now) {
                 self.take(&mut document, lives, step);
                 continue;
             }
             let old = self.grows_old(&dnssec);
-            if let Some((_, role)) = old.filter(|(at, _)| *at <= self.now) {
+            if let Some((_, role)) = old.filter(|(at, _)| *at <= now) {
                 self.roll(&mut document, role)?;
                 continue;
             }
@@ -154,12 +178,39 @@ impl Keeping<'_> {
         Ok(Some(document))
     }
 
+    /// What was noted by a clock that ran ahead began now at the latest: else it would be waited for that time to come.
+    fn correct(&self, document: &mut StoredDnssec) {
+        let times = document.keys.iter_mut().map(|key| &mut key.since).chain(&mut document.parent.since);
+        times.for_each(|since| *since = self.moment.at.min(*since));
+    }
+
+    /// When a wait began that was noted to have begun then.
+    fn begun(&self, since: Timestamp) -> Timestamp {
+        self.moment.epoch.map_or(since, |epoch| since.max(epoch))
+    }
+
+    fn lives(&self, dnssec: &ZoneDnssec) -> Vec<Life> {
+        let mut lives = dnssec.lives();
+        for life in lives.iter_mut().filter(|life| life.stage != Stage::Active) {
+            life.since = self.begun(life.since);
+        }
+        lives
+    }
+
+    fn delegation(&self, dnssec: &ZoneDnssec) -> Delegation {
+        let mut delegation = dnssec.delegation(&self.zone.name);
+        if let Delegation::Unsigned { since } | Delegation::Signed { since, .. } = &mut delegation {
+            *since = self.begun(*since);
+        }
+        delegation
+    }
+
     /// The DS records that the parent shall have now, for who can put them there: none of a zone that is to go without
     /// signatures. Nothing is said as long as a resolver may not know the key yet.
-    pub(crate) fn wanted(&self, dnssec: &ZoneDnssec) -> Option<Vec<Ds>> {
+    pub fn wanted(&self, dnssec: &ZoneDnssec) -> Option<Vec<Ds>> {
         let of = |key: &HeldKey| {
             let holds = self.holds(dnssec);
-            let is_known = rollover::after(key.since, holds.dnskey + holds.servers) <= self.now;
+            let is_known = after(self.begun(key.since), holds.dnskey + holds.servers) <= self.moment.at;
             // One that took over was made known before.
             let leaves = |other: &HeldKey| other.stage == Stage::Outgoing && other.public.role().signs_keys();
             let took_over = dnssec.keys.iter().any(leaves);
@@ -173,7 +224,7 @@ impl Keeping<'_> {
     }
 
     /// Notes what the parent was seen to have. Whether that is news.
-    pub(crate) fn observe(&self, document: &mut StoredDnssec, seen: &Seen) -> bool {
+    pub fn observe(&self, document: &mut StoredDnssec, seen: &DsSeen) -> bool {
         let texts = |ds: &[Ds]| ds.iter().map(ToString::to_string).collect::<Vec<_>>();
         let (any, all) = (texts(&seen.any), texts(&seen.all));
         let old = &document.parent;
@@ -187,7 +238,7 @@ impl Keeping<'_> {
         if is_same && old.ttl == ttl {
             return false;
         }
-        let since = if is_same { old.since } else { Some(self.now) };
+        let since = if is_same { old.since } else { Some(self.moment.at) };
         let had_ds = old.had_ds || !any.is_empty();
         document.parent = StoredParent { any, all, since, ttl, had_ds };
         true
@@ -215,13 +266,13 @@ impl Keeping<'_> {
     }
 
     fn take(&self, document: &mut StoredDnssec, mut lives: Vec<Life>, step: Step) {
-        rollover::take(&mut lives, step, self.now);
+        rollover::take(&mut lives, step, self.moment.at);
         if let Step::Remove(at) = step {
             let gone = document.keys.remove(at);
             document.sealed_keys.remove(&gone.id);
         }
         for (key, life) in document.keys.iter_mut().zip(lives) {
-            (key.stage, key.since) = (stage_text(life.stage).to_owned(), life.since);
+            (key.stage, key.since) = (stored_stage(life.stage), life.since);
         }
     }
 
@@ -231,79 +282,77 @@ impl Keeping<'_> {
         role: Role,
         algorithm: Algorithm,
         stage: Stage,
-    ) -> Result<(), Error> {
-        let new = bartizan_signer::generate(role, algorithm).map_err(|error| Error::internal(&error))?;
+    ) -> Result<(), KeepError> {
+        let new = bartizan_signer::generate(role, algorithm)?;
         let id = hex::encode(seal::random::<8>());
         let sealed = self.seal.seal(&seal_context(self.zone.id, &id), &new.pkcs8);
         document.sealed_keys.insert(id.clone(), BASE64.encode(sealed));
         document.keys.push(StoredDnssecKey {
             id,
-            role: role_text(role).to_owned(),
+            role: stored_role(role),
             algorithm: algorithm.number(),
             public_key: BASE64.encode(new.public.as_bytes()),
-            stage: stage_text(stage).to_owned(),
-            since: self.now,
+            stage: stored_stage(stage),
+            since: self.moment.at,
         });
         Ok(())
     }
 }
 
-/// Whether all keys of a zone open.
-pub(crate) fn all_open(zone: &Zone, dnssec: &ZoneDnssec, seal: &seal::Key) -> bool {
-    let opens = |key: &HeldKey| seal.open(&seal_context(zone.id, &key.id), key.sealed()).is_ok();
-    dnssec.keys.iter().all(opens)
-}
+#[cfg(test)]
+mod tests {
+    use bartizan_names::{AccountId, Phishing, ZoneId};
+    use bartizan_v4::dnssec::DnssecStage;
 
-/// How DNSSEC of a zone is, in the dialect's word.
-pub(crate) fn status(zone: &Zone, dnssec: Option<&ZoneDnssec>, seal: &seal::Key) -> &'static str {
-    let Some(dnssec) = dnssec else { return "disabled" };
-    let apex = &zone.name;
-    match dnssec.state {
-        _ if dnssec.is_broken(apex) || !all_open(zone, dnssec, seal) => "error",
-        DnssecState::Off => "disabled",
-        DnssecState::Ending => "pending-disabled",
-        DnssecState::On if dnssec.is_secure(apex) => "active",
-        DnssecState::On => "pending",
+    use super::*;
+
+    const HOUR: u64 = 3_600;
+
+    fn at(hours: u64) -> Timestamp {
+        Timestamp::from_unix_micros(hours * HOUR * 1_000_000)
     }
-}
 
-/// What is waited for, or to be done by a person.
-pub(crate) fn next(zone: &Zone, dnssec: Option<&ZoneDnssec>, seal: &seal::Key) -> &'static str {
-    const LEADS_NOWHERE: &str = "the parent zone has a DS record that leads to no key of this zone, so nobody who validates \
-                                 finds it: have the registrar put the one in ds in its place, or remove it";
-    let Some(dnssec) = dnssec else { return "the zone is not signed" };
-    let apex = &zone.name;
-    let parent = dnssec.delegation(apex);
-    let lives = dnssec.lives();
-    let stage = |stage| lives.iter().any(|life| life.stage == stage);
-    match (dnssec.state, parent) {
-        (DnssecState::Off, _) => {
-            "the zone is not signed and the parent zone has a DS record, so nobody who validates finds it: have the \
-             registrar remove that, or switch DNSSEC on again and have it replaced"
+    fn moment(hours: u64) -> Moment {
+        Moment { at: at(hours), age: Duration::ZERO, epoch: None, trust: Trust::Believed }
+    }
+
+    /// A clock that was wrong when a key came ends no wait too early, and makes none that does not end.
+    #[test]
+    fn waits_of_a_clock_that_was_wrong() {
+        let folder = tempfile::tempdir().unwrap();
+        let seal = seal::Key::load_or_create(&folder.path().join("seal.key")).unwrap();
+        let zone = Zone {
+            id: ZoneId::from_bytes([1; 16]),
+            account: AccountId::from_bytes([2; 16]),
+            name: Zone::parse_name("example.test").unwrap(),
+            nameservers: Vec::new(),
+            paused: false,
+            phishing: Phishing::No,
+        };
+        let keeping = |moment: Moment| Keeping { zone: &zone, seal: &seal, pace: 1, moment };
+        let beginning =
+            Beginning { algorithm: Algorithm::Ed25519, form: Form::Csk, denial: DnssecDenial::Compact };
+        // When the new key came, by the clock of then, and what time it is; what becomes of the key, and when it has its turn.
+        let wait = DNSKEY_HOLD + SERVERS_HOLD;
+        let doubted = Moment { trust: Trust::Doubted, ..moment(100) };
+        let set_right = |epoch: u64| Moment { epoch: Some(at(epoch)), ..moment(100) };
+        for (came, now, stage, due) in [
+            (100, moment(100), DnssecStage::Incoming, Some(after(at(100), wait))),
+            (90, moment(100), DnssecStage::Active, None),
+            // It ran ahead by years.
+            (90_000, moment(100), DnssecStage::Incoming, Some(after(at(100), wait))),
+            // It jumped, and nobody knows which is right.
+            (90, doubted, DnssecStage::Incoming, Some(at(100))),
+            // It was behind, and was set since.
+            (10, set_right(100), DnssecStage::Incoming, Some(after(at(100), wait))),
+            (10, set_right(90), DnssecStage::Active, None),
+        ] {
+            let mut document = keeping(moment(came)).begin(beginning, StoredParent::default()).unwrap();
+            document.zsk_days = 0;
+            keeping(moment(came)).roll(&mut document, Role::Csk).unwrap();
+            let document = keeping(now).settle(document).unwrap().unwrap();
+            assert_eq!((document.keys[1].stage, document.due_on), (stage, due), "{came} {now:?}");
+            assert!(now.trust == Trust::Doubted || document.keys.iter().all(|key| key.since <= now.at));
         }
-        _ if dnssec.is_broken(apex) => LEADS_NOWHERE,
-        _ if !all_open(zone, dnssec, seal) => {
-            "a private key does not open, so nothing can be signed by it: put back the seal.key of the data directory, or \
-             restore a backup"
-        }
-        (DnssecState::Ending, Delegation::Unknown) => {
-            "it is not known yet what the parent zone has; the zone stays signed until its DS record is gone"
-        }
-        (DnssecState::Ending, Delegation::Signed { .. }) => {
-            "have the registrar remove the DS record; the zone stays signed until it is gone, so that everybody finds it"
-        }
-        (DnssecState::Ending, Delegation::Unsigned { .. }) => {
-            "the DS record is gone; the zone stays signed until nobody has it in memory any more"
-        }
-        (DnssecState::On, parent) if !rollover::is_delegated(&lives, &parent) => {
-            if dnssec.is_secure(apex) {
-                "a new key has come: have the registrar put the DS record in ds in the place of the old one"
-            } else {
-                "give the DS record in ds to the registrar, who puts it into the parent zone"
-            }
-        }
-        (DnssecState::On, _) if stage(Stage::Incoming) => "a new key is being made known, and takes over by itself",
-        (DnssecState::On, _) if stage(Stage::Outgoing) => "an old key stays until nobody needs it any more",
-        (DnssecState::On, _) => "nothing is to be done",
     }
 }

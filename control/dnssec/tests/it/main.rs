@@ -1,0 +1,3 @@
+//! The keeper at work, over a real store.
+
+mod keeper;
