@@ -362,7 +362,9 @@ pub async fn refuse_delegated(api: &Api, id: &str, name: &str) -> anyhow::Result
     let details = api.post(&format!("{path}/check"), &json!({})).await?;
     let parent = &details["parent"];
     let reason = match (parent["failure"].as_str(), parent["ds"][0].as_str()) {
-        (Some(failure), _) => format!("it cannot be told whether the parent zone of {name} has a DS record ({failure})"),
+        (Some(failure), _) => {
+            format!("it cannot be told whether the parent zone of {name} has a DS record ({failure})")
+        }
         (None, Some(ds)) => format!("the parent zone has a DS record of {name} ({ds})"),
         (None, None) => return Ok(()),
     };

@@ -434,7 +434,8 @@ mod tests {
             // By its own look.
             problem("disk", "the disk"),
         ];
-        let expect = ["the clock", "DNSSEC of a.test", "DNSSEC of b.test", "zone/1/dnssec"].map(|what| row(what, false));
+        let expect =
+            ["the clock", "DNSSEC of a.test", "DNSSEC of b.test", "zone/1/dnssec"].map(|what| row(what, false));
         assert_eq!(found(&told), expect);
     }
 

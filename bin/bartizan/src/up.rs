@@ -43,7 +43,9 @@ use crate::report::{Ready, ZoneRef};
 use crate::rights::{self, Seen, apart};
 use crate::settings::Settings;
 use crate::user::Handed;
-use crate::{any_port, api_names, backup, clock, data_dir, demo, disk, host, planes, private_origins, store_condition, user};
+use crate::{
+    any_port, api_names, backup, clock, data_dir, demo, disk, host, planes, private_origins, store_condition, user,
+};
 
 /// How long requests in flight may go on after SIGTERM.
 const DRAIN_MAX: Duration = Duration::from_secs(30);

@@ -5,7 +5,8 @@
 //! ```text
 //! look     where entries are looked for, and which are taken, within a budget
 //! sight    who sees an entry: whoever may read the object by its own route
-//! shown    what of a document is shown: what its shape names
+//! kinds    what becomes of each kind: who sees it, what of it is shown, who puts it back
+//! shown    shapes of documents without their secrets
 //! people   who is behind them, and what zones are called that may be gone
 //! export   all of it as a file, a piece at a time
 //! through  through what a change came
@@ -13,6 +14,7 @@
 //! ```
 
 mod export;
+mod kinds;
 mod look;
 mod people;
 mod shown;
@@ -28,7 +30,7 @@ use bartizan_v4::audit_log::AuditLog;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use self::look::{BUDGET, Found, look, place_of, users_at, zones_named};
+use self::look::{BUDGET, Looked, look, place_of, users_at, zones_named};
 use self::sight::Sight;
 use crate::auth::{needs, needs_somewhere};
 use crate::caller::Caller;
@@ -187,10 +189,10 @@ async fn list(api: &Api, caller: Caller, params: Params, whose: Whose) -> Result
     let found = api
         .read_list(move |view| match Wanted::read(view, params, whose.of(&caller))? {
             Some(wanted) => look(view, &Sight::new(&caller, edge), &wanted, page, BUDGET),
-            None => Ok(Found::default()),
+            None => Ok(Looked::default()),
         })
         .await?;
-    let Found { entries, total, without_document, stopped_at, is_blind } = found;
+    let Looked { entries, total, without_document, stopped_at, is_blind } = found;
     let go_on = stopped_at.map(|rev| match is_upwards {
         true => format!("go on with after_revision={rev} and page=1"),
         false => format!("go on with before_revision={rev} and page=1 (`bartizan history --before {rev}`)"),

@@ -21,7 +21,7 @@ use bartizan_v4::{Account, StoredToken, StoredUser, UserStatus};
 
 use crate::accounts::{self, account_ref};
 use crate::admin_file::{AdminFileError, Administrator, DefaultZone, FILE, NEW_CREDENTIALS, Saved, read, save, told};
-use crate::caller::{ACTIVE, Found, Standing, email_key, hash_key, in_old_place, token_of};
+use crate::caller::{ACTIVE, ShownToken, TokenState, email_key, hash_key, in_old_place, token_of};
 use crate::error::{Error, Fault};
 use crate::rights::Rights;
 use crate::tokens::{everything, new_token};
@@ -175,9 +175,11 @@ fn refused(store: &Store, token: &str) -> Option<&'static str> {
     const UNREADABLE: Option<&str> = Some("it cannot be read");
     let Ok(view) = store.read().map(View) else { return UNREADABLE };
     match token_of(&view, &seal::hash_token(token), Some(IpAddr::V4(Ipv4Addr::LOCALHOST)), now()) {
-        Ok(Some(Found { token, standing: Standing::Active, .. })) if Rights::read(&token.policies).is_some() => None,
-        Ok(Some(Found { standing: Standing::Active, .. })) | Err(_) => UNREADABLE,
-        Ok(Some(Found { standing, .. })) => standing.reason(),
+        Ok(Some(ShownToken { token, standing: TokenState::Active, .. })) if Rights::read(&token.policies).is_some() => {
+            None
+        }
+        Ok(Some(ShownToken { standing: TokenState::Active, .. })) | Err(_) => UNREADABLE,
+        Ok(Some(ShownToken { standing, .. })) => standing.reason(),
         Ok(None) => Some("it was given a new text, or deleted"),
     }
 }

@@ -52,7 +52,7 @@ pub(crate) struct Caller {
     pub(crate) accounts: Arc<[AccountId]>,
     /// None with the global key, and in a session.
     pub(crate) token: Option<TokenId>,
-    pub(crate) session: Option<Seen>,
+    pub(crate) session: Option<SessionSeen>,
     pub(crate) rights: Arc<Rights>,
     pub(crate) bounds: Bounds,
     /// Method and route of the call.
@@ -64,12 +64,12 @@ pub(crate) struct Caller {
 
 /// The session of a caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Seen {
+pub(crate) struct SessionSeen {
     pub(crate) id: SessionId,
     on: Timestamp,
 }
 
-impl Seen {
+impl SessionSeen {
     /// Whether it is time to note that the session was used.
     pub(crate) fn is_long_ago(&self, now: Timestamp) -> bool {
         now.unix_micros().saturating_sub(self.on.unix_micros()) >= SEEN_MICROS
@@ -217,7 +217,7 @@ impl Change {
     pub(crate) fn note_session(&mut self, user: UserId, id: SessionId) -> Result<(), Error> {
         let (key, now) = (Key::session(user, id), self.now());
         let Some(session) = self.if_readable::<StoredSession>(&key)? else { return Ok(()) };
-        if has_ended(&session, now) || !(Seen { id, on: session.seen_on }).is_long_ago(now) {
+        if has_ended(&session, now) || !(SessionSeen { id, on: session.seen_on }).is_long_ago(now) {
             return Ok(());
         }
         self.put(key, &StoredSession { seen_on: now, ..session })
@@ -292,7 +292,7 @@ pub(crate) const USER_DISABLED: &str = "the user is disabled";
 
 /// Whether a token works now, and for whoever shows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Standing {
+pub(crate) enum TokenState {
     Active,
     Disabled,
     /// Its user is.
@@ -302,30 +302,30 @@ pub(crate) enum Standing {
     Elsewhere,
 }
 
-impl Standing {
-    fn of(token: &StoredToken, from: Option<IpAddr>, now: Timestamp) -> Standing {
+impl TokenState {
+    fn of(token: &StoredToken, from: Option<IpAddr>, now: Timestamp) -> TokenState {
         if token.status != ACTIVE {
-            Standing::Disabled
+            TokenState::Disabled
         } else if token.expires_on.is_some_and(|end| end <= now) {
-            Standing::Expired
+            TokenState::Expired
         } else if token.not_before.is_some_and(|start| now < start) {
-            Standing::Early
+            TokenState::Early
         } else if !admits(token.condition.as_ref(), from) {
-            Standing::Elsewhere
+            TokenState::Elsewhere
         } else {
-            Standing::Active
+            TokenState::Active
         }
     }
 
     /// Why the token is of no use.
     pub(crate) const fn reason(self) -> Option<&'static str> {
         match self {
-            Standing::Active => None,
-            Standing::Disabled => Some("it is disabled"),
-            Standing::UserDisabled => Some(USER_DISABLED),
-            Standing::Early => Some("it does not work yet"),
-            Standing::Expired => Some("it has expired"),
-            Standing::Elsewhere => Some("it does not work from this address"),
+            TokenState::Active => None,
+            TokenState::Disabled => Some("it is disabled"),
+            TokenState::UserDisabled => Some(USER_DISABLED),
+            TokenState::Early => Some("it does not work yet"),
+            TokenState::Expired => Some("it has expired"),
+            TokenState::Elsewhere => Some("it does not work from this address"),
         }
     }
 }
@@ -345,10 +345,10 @@ pub(crate) fn read_prefixes(texts: &[String]) -> Option<Vec<Prefix>> {
 }
 
 /// A token that somebody shows, where it is kept, and whether it works.
-pub(crate) struct Found {
+pub(crate) struct ShownToken {
     key: Key,
     pub(crate) token: StoredToken,
-    pub(crate) standing: Standing,
+    pub(crate) standing: TokenState,
 }
 
 /// The token with this hash, if there is one. The hash is its key in the store, so none is compared.
@@ -357,7 +357,7 @@ pub(crate) fn token_of(
     hash: &TokenHash,
     from: Option<IpAddr>,
     now: Timestamp,
-) -> Result<Option<Found>, Error> {
+) -> Result<Option<ShownToken>, Error> {
     let found: Option<(Key, StoredToken)> = match view.holder(&hash_key(hash))? {
         Some(key) => match Key::parse(&key) {
             Ok(key) => view.find(&key)?.map(|token| (key, token)),
@@ -372,10 +372,10 @@ pub(crate) fn token_of(
     let Some((key, token)) = found.filter(|(_, token)| is(&token.sha256, hash)) else { return Ok(None) };
     let is_of_account = matches!(key.scope(), Scope::Account(_));
     let standing = match is_of_account || is_let_in(view, token.user)? {
-        true => Standing::of(&token, from, now),
-        false => Standing::UserDisabled,
+        true => TokenState::of(&token, from, now),
+        false => TokenState::UserDisabled,
     };
-    Ok(Some(Found { key, token, standing }))
+    Ok(Some(ShownToken { key, token, standing }))
 }
 
 /// What decides whether a user is let in, of however little of the document can be read.
@@ -449,7 +449,7 @@ pub fn read_token(token: &StoredToken) -> Result<(), &'static str> {
 }
 
 /// Who has a token that works.
-fn by_token(view: &View, Found { key, token, .. }: Found, proof: Arc<Proof>) -> Result<Caller, Error> {
+fn by_token(view: &View, ShownToken { key, token, .. }: ShownToken, proof: Arc<Proof>) -> Result<Caller, Error> {
     let rights = Rights::read(&token.policies).ok_or_else(|| {
         // The publisher shows it; whoever has the token calls as often as they like.
         static UNREADABLE: Rarely = Rarely::new();
@@ -532,7 +532,7 @@ fn by_session(view: &View, proof: Arc<Proof>, now: Timestamp) -> Result<Option<C
     if user.is_none_or(|user| user.status == UserStatus::Disabled) {
         return Err(Fault::SessionEnded.because(USER_DISABLED));
     }
-    let seen = Seen { id: session.id, on: session.seen_on };
+    let seen = SessionSeen { id: session.id, on: session.seen_on };
     by_user(view, session.user, Some((seen, key)), proof)
 }
 
@@ -551,7 +551,7 @@ pub(crate) fn session_hash_key(hash: &TokenHash) -> Key {
 fn by_user(
     view: &View,
     user: UserId,
-    session: Option<(Seen, Key)>,
+    session: Option<(SessionSeen, Key)>,
     proof: Arc<Proof>,
 ) -> Result<Option<Caller>, Error> {
     let Held { accounts, rights, mut by } = Held::of_user(view, user)?;

@@ -13,9 +13,9 @@
 mod shown;
 
 use axum::extract::State;
+use bartizan_dnssec::{Beginning, Form, Keeping, LookError, parse, way_set};
 use bartizan_model::Zone;
 use bartizan_names::ZoneId;
-use bartizan_dnssec::{Beginning, Form, Keeping, LookError, parse, way_set};
 use bartizan_publish::ZoneDnssec;
 use bartizan_registry::DsSeen;
 use bartizan_signer::{Algorithm, Role};
@@ -123,7 +123,7 @@ struct Force {
 }
 
 /// What a zone has of DNSSEC, as far as it can be read.
-struct Found {
+struct Kept {
     zone: Zone,
     document: Option<StoredDnssec>,
     dnssec: Option<ZoneDnssec>,
@@ -298,7 +298,7 @@ async fn check(State(api): State<Api>, caller: Caller, Ids((id,)): Ids<(ZoneId,)
 }
 
 /// Does what a call wants. With what its caller should know.
-async fn fulfil(api: &Api, caller: &Caller, id: ZoneId, wish: Wish) -> Result<(Found, Option<String>), Error> {
+async fn fulfil(api: &Api, caller: &Caller, id: ZoneId, wish: Wish) -> Result<(Kept, Option<String>), Error> {
     let is_off = matches!(wish.status, Some(Switch::Off | Switch::OffNow));
     let seen = if is_off && !wish.force { look(api, caller, id).await? } else { None };
     let (shared, actor, caller) = (api.clone(), caller.clone(), caller.clone());
@@ -308,22 +308,22 @@ async fn fulfil(api: &Api, caller: &Caller, id: ZoneId, wish: Wish) -> Result<(F
         if is_off && wish.force && (change.is_dnssec_lost(id) || is_unreadable(change, id)?) {
             change.delete(key)?;
             change.note_dnssec(&shared, &zone);
-            return Ok((Found::of(change, zone, None)?, None));
+            return Ok((Kept::of(change, zone, None)?, None));
         }
-        let Found { zone, document: old, dnssec, .. } = change.dnssec(zone)?;
+        let Kept { zone, document: old, dnssec, .. } = change.dnssec(zone)?;
         let keeping = shared.dnssec().keeping(&zone);
         let new = match wish.status {
             Some(Switch::On) => switched_on(&keeping, &wish, old.clone(), dnssec.as_ref())?,
             Some(_) => match switched_off(&keeping, &wish, old.clone(), seen.as_ref())? {
                 Some(document) => document,
-                None if old.is_none() => return Ok((Found::of(change, zone, None)?, None)),
+                None if old.is_none() => return Ok((Kept::of(change, zone, None)?, None)),
                 None => return Ok((change.put_dnssec(&shared, &keeping, None)?, None)),
             },
             None => old.clone().ok_or_else(|| Fault::DnssecOff.because("switch DNSSEC on first").at("/status"))?,
         };
         let new = with_settings(&wish, new, old.as_ref())?;
         let found = if Some(&new) == old.as_ref() {
-            Found::of(change, zone, Some(new))?
+            Kept::of(change, zone, Some(new))?
         } else {
             change.put_dnssec(&shared, &keeping, Some(StoredDnssec { modified_on: change.now(), ..new }))?
         };
@@ -498,11 +498,11 @@ impl Wish {
     }
 }
 
-impl Found {
-    fn of(view: &View, zone: Zone, document: Option<StoredDnssec>) -> Result<Found, Error> {
+impl Kept {
+    fn of(view: &View, zone: Zone, document: Option<StoredDnssec>) -> Result<Kept, Error> {
         let dnssec = document.as_ref().map(|document| parse(&zone, document)).transpose()?;
         let way = way_set(&view.0, &zone)?;
-        Ok(Found { zone, document, dnssec, way })
+        Ok(Kept { zone, document, dnssec, way })
     }
 
     fn status(&self, api: &Api) -> DnssecStatus {
@@ -522,14 +522,14 @@ impl Found {
 
 impl View {
     /// What a zone has of DNSSEC. An error where that was lost by damage: nobody knows whether it is signed.
-    fn dnssec(&self, zone: Zone) -> Result<Found, Error> {
+    fn dnssec(&self, zone: Zone) -> Result<Kept, Error> {
         let document: Option<StoredDnssec> = self.find(&Key::dnssec(zone.id))?;
         if document.is_none() && self.is_dnssec_lost(zone.id) {
             let what =
                 "its DNSSEC keys are lost by damage: restore a backup, or switch DNSSEC off with force, and on again";
             return Err(Fault::Damaged.because(what));
         }
-        Found::of(self, zone, document)
+        Kept::of(self, zone, document)
     }
 
     fn is_dnssec_lost(&self, zone: ZoneId) -> bool {
@@ -546,7 +546,7 @@ fn is_unreadable(view: &View, zone: ZoneId) -> Result<bool, Error> {
 
 impl Change {
     /// Puts what is left when all steps that are due are taken; nothing more if it is none.
-    fn put_dnssec(&mut self, api: &Api, keeping: &Keeping<'_>, document: Option<StoredDnssec>) -> Result<Found, Error> {
+    fn put_dnssec(&mut self, api: &Api, keeping: &Keeping<'_>, document: Option<StoredDnssec>) -> Result<Kept, Error> {
         let key = Key::dnssec(keeping.zone().id);
         let document = document.map_or(Ok(None), |document| keeping.settle(document))?;
         match &document {
@@ -554,7 +554,7 @@ impl Change {
             None => self.delete(key)?,
         }
         self.note_dnssec(api, keeping.zone());
-        Found::of(self, keeping.zone().clone(), document)
+        Kept::of(self, keeping.zone().clone(), document)
     }
 
     /// The keeper looks at the zone when this has landed.

@@ -157,7 +157,7 @@ pub(crate) struct Rights {
 
 /// The zones that somebody sees.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Seen {
+pub(crate) struct ZonesSeen {
     pub(crate) only: VisibleZones,
     pub(crate) except: Vec<ZoneId>,
 }
@@ -279,7 +279,7 @@ impl Rights {
         permission: Permission,
         accounts: &[AccountId],
         account_of: impl Fn(ZoneId) -> Result<Option<AccountId>, Error>,
-    ) -> Result<Seen, Error> {
+    ) -> Result<ZonesSeen, Error> {
         let levels = || std::iter::successors(Some(self), |rights| rights.within.as_deref());
         let except = levels().flat_map(|rights| &rights.denied).filter(|policy| denies(policy, permission));
         let except = except.flat_map(|policy| &policy.resources).filter_map(|one| one.as_zone()).collect();
@@ -298,7 +298,7 @@ impl Rights {
                 only.zones.push(zone);
             }
         }
-        Ok(Seen { only, except })
+        Ok(ZonesSeen { only, except })
     }
 
     /// The zones over which the caller holds `permission`, where it is not all of the account's: perhaps of others as well.
@@ -487,7 +487,7 @@ mod tests {
                 Some(zones) => VisibleZones { of: Vec::new(), zones },
                 None => VisibleZones { of: vec![ACCOUNT], zones: Vec::new() },
             };
-            assert_eq!(seen, Seen { only, except }, "{policies:?}");
+            assert_eq!(seen, ZonesSeen { only, except }, "{policies:?}");
         }
     }
 

@@ -21,7 +21,7 @@ use http::HeaderMap;
 use tokio::sync::watch;
 
 use crate::background::{Due, Worker};
-use crate::caller::{self, Caller, Credentials, Found, Proof};
+use crate::caller::{self, Caller, Credentials, Proof, ShownToken};
 use crate::error::{Error, Fault};
 use crate::idempotency::Answers;
 use crate::last_used::LastUsed;
@@ -314,7 +314,7 @@ impl Api {
     }
 
     /// The token of a request, and whether it works.
-    pub(crate) async fn token(&self, headers: &HeaderMap, from: Option<IpAddr>) -> Result<Found, Error> {
+    pub(crate) async fn token(&self, headers: &HeaderMap, from: Option<IpAddr>) -> Result<ShownToken, Error> {
         let Credentials::Token(text) = Credentials::read(headers)? else { return Err(Fault::InvalidToken.into()) };
         let (unknown, hash) = (Credentials::Token(text).unknown(), seal::hash_token(text));
         let client = from.map(|from| from.to_canonical());

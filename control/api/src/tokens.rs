@@ -18,7 +18,7 @@ use utoipa_axum::routes;
 
 use crate::admin_file;
 use crate::auth::{needs, open, peer_of};
-use crate::caller::{ACTIVE, Caller, Found, Standing, hash_key};
+use crate::caller::{ACTIVE, Caller, ShownToken, TokenState, hash_key};
 use crate::error::{Error, Fault};
 use crate::extract::Ids;
 use crate::path::AccountScope;
@@ -261,22 +261,22 @@ async fn verify(
     headers: HeaderMap,
 ) -> Result<Reply<TokenVerification>, Error> {
     // Malformed headers keep their own fault; whatever else is wrong with a token has one answer here.
-    let Found { token, standing, .. } =
+    let ShownToken { token, standing, .. } =
         api.token(&headers, peer_of(&extensions)).await.map_err(|error| match error.fault {
             Fault::UnknownToken => Fault::InvalidToken.into(),
             _ => error,
         })?;
     let status = match standing {
-        Standing::Active => ACTIVE,
+        TokenState::Active => ACTIVE,
         // The dialect has no word for one that does not work yet; `not_before` says from when.
-        Standing::Disabled | Standing::UserDisabled | Standing::Early => DISABLED,
-        Standing::Expired => "expired",
-        Standing::Elsewhere => return Err(Fault::UnknownToken.because(standing.reason().unwrap_or_default())),
+        TokenState::Disabled | TokenState::UserDisabled | TokenState::Early => DISABLED,
+        TokenState::Expired => "expired",
+        TokenState::Elsewhere => return Err(Fault::UnknownToken.because(standing.reason().unwrap_or_default())),
     };
     let StoredToken { id, not_before, expires_on, .. } = token;
     let reply = Reply::of(TokenVerification { id, status: status.to_owned(), not_before, expires_on });
     Ok(match standing {
-        Standing::Active => reply.with_message(10_000, "This API Token is valid and active"),
+        TokenState::Active => reply.with_message(10_000, "This API Token is valid and active"),
         _ => reply,
     })
 }

@@ -22,7 +22,7 @@ use crate::error::{Error, Fault};
 use crate::extract::{Body, Ids, Query};
 use crate::permission::Permission;
 use crate::reply::{Page, PageSizes, Reply, direction};
-use crate::rights::{Seen, Target};
+use crate::rights::{Target, ZonesSeen};
 use crate::state::Api;
 use crate::transaction::{Change, Listed, View, damaged};
 
@@ -77,7 +77,7 @@ async fn list(
             let accounts = params.accounts(view, &caller)?;
             let query = params.query(page);
             let account_of = |zone| view.account_of_zone(zone);
-            let Seen { only, except } = caller.rights.zones(Permission::ZoneRead, &accounts, account_of)?;
+            let ZonesSeen { only, except } = caller.rights.zones(Permission::ZoneRead, &accounts, account_of)?;
             let listed = view.zones(&ZoneQuery { only: Some(only), except, ..query })?;
             listed.try_map(|zone| seen_by(view, &caller, zone))
         })

@@ -46,7 +46,9 @@ struct Place {
 enum Turn {
     Due(Age),
     /// Its parent is being asked; and whether somebody has changed it since, so that it is asked once more.
-    Now { again: bool },
+    Now {
+        again: bool,
+    },
 }
 
 /// When a zone's parent was asked, and what was wrong then.

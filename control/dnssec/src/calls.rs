@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::time::Duration;
 
 use bartizan_names::{ZoneId, ZoneName};
-use bartizan_registry::{Dsu, DsSeen, Parents};
+use bartizan_registry::{DsSeen, Dsu, Parents};
 use bartizan_signer::Ds;
 
 /// Registries that are called at the same time.

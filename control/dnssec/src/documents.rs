@@ -74,13 +74,15 @@ pub(crate) fn change(
             Some(new) if *new == old => None,
             Some(new) => {
                 guards.push(Guard::Exists(Key::zone(id)));
-                let damaged = |error: serde_json::Error| KeepError::Damaged { key: key.clone(), reason: error.to_string() };
+                let damaged =
+                    |error: serde_json::Error| KeepError::Damaged { key: key.clone(), reason: error.to_string() };
                 let json = serde_json::to_string(new).map_err(damaged)?;
                 Some(Op::Put { key: key.clone(), value: Value::of(Kind::Dnssec, json) })
             }
             None => Some(Op::Del { key: key.clone() }),
         };
-        let landed = op.map_or(Ok(None), |op| store.commit(ChangeSet { guards, ops: vec![op], meta: meta(at) }).map(Some));
+        let landed =
+            op.map_or(Ok(None), |op| store.commit(ChangeSet { guards, ops: vec![op], meta: meta(at) }).map(Some));
         match landed {
             Ok(_) => {
                 let dnssec = new.map(|new| keeping::parse(&zone, &new)).transpose()?;

@@ -435,7 +435,9 @@ impl Keeper {
         self.counters.sent.fetch_add(1, Relaxed);
         let failure = result.err();
         match &failure {
-            None => tracing::info!(zone = %zone.name, records = call.ds.len(), "the registry has the zone's DS records"),
+            None => {
+                tracing::info!(zone = %zone.name, records = call.ds.len(), "the registry has the zone's DS records")
+            }
             Some(failure) => {
                 self.counters.sent_failed.fetch_add(1, Relaxed);
                 tracing::warn!(zone = %zone.name, failure, "the registry does not take the zone's DS records");

@@ -330,8 +330,7 @@ mod tests {
             phishing: Phishing::No,
         };
         let keeping = |moment: Moment| Keeping { zone: &zone, seal: &seal, pace: 1, moment };
-        let beginning =
-            Beginning { algorithm: Algorithm::Ed25519, form: Form::Csk, denial: DnssecDenial::Compact };
+        let beginning = Beginning { algorithm: Algorithm::Ed25519, form: Form::Csk, denial: DnssecDenial::Compact };
         // When the new key came, by the clock of then, and what time it is; what becomes of the key, and when it has its turn.
         let wait = DNSKEY_HOLD + SERVERS_HOLD;
         let doubted = Moment { trust: Trust::Doubted, ..moment(100) };

@@ -33,11 +33,7 @@ pub fn way_set(snapshot: &Snapshot, zone: &Zone) -> Result<(DnssecWay, Option<St
 }
 
 /// The registry that is called for a zone; none where that is not its way.
-pub(crate) fn called(
-    snapshot: &Snapshot,
-    zone: &Zone,
-    seal: &bartizan_seal::Key,
-) -> Result<Option<Called>, KeepError> {
+pub(crate) fn called(snapshot: &Snapshot, zone: &Zone, seal: &bartizan_seal::Key) -> Result<Option<Called>, KeepError> {
     let Some((key, stored)) = nearest(snapshot, zone)?.filter(|(_, stored)| stored.way == DnssecWay::Dsu) else {
         return Ok(None);
     };

@@ -191,7 +191,9 @@ impl Parents {
         let judged = [Protocol::Udp, Protocol::Tcp]
             .into_iter()
             .try_for_each(|protocol| self.destinations.judge(protocol, (address, DNS_PORT).into()));
-        judged.inspect_err(|why| tracing::debug!(%server, %address, %why, "a server of a parent zone is not asked")).is_ok()
+        judged
+            .inspect_err(|why| tracing::debug!(%server, %address, %why, "a server of a parent zone is not asked"))
+            .is_ok()
     }
 }
 

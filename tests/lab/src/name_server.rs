@@ -60,7 +60,8 @@ impl NameServer {
 
     fn run((udp, tcp): (UdpSocket, TcpListener), records: &str) -> NameServer {
         let address = udp.local_addr().unwrap();
-        let state = State { manner: Manner::Answers, records: parse_records(records), ignored: None, asked: Vec::new() };
+        let state =
+            State { manner: Manner::Answers, records: parse_records(records), ignored: None, asked: Vec::new() };
         let state = Arc::new(Mutex::new(state));
         let (for_udp, for_tcp) = (Arc::clone(&state), Arc::clone(&state));
         std::thread::spawn(move || {

@@ -16,7 +16,7 @@ use bartizan_v4::audit_log::{
 use super::people::People;
 use super::sight::Sight;
 use super::through::Through;
-use super::{Wanted, shown};
+use super::{Wanted, kinds};
 use crate::error::Error;
 use crate::reply::Page;
 use crate::transaction::View;
@@ -45,7 +45,7 @@ const OUT_OF_ORDER_MAX: u64 = 100;
 
 /// A page, and what is not in it.
 #[derive(Default)]
-pub(super) struct Found {
+pub(super) struct Looked {
     pub(super) entries: Vec<AuditLog>,
     /// How many there are as far as it was looked: one more if there may be others.
     pub(super) total: u64,
@@ -63,9 +63,9 @@ pub(super) fn look(
     wanted: &Wanted,
     page: Page,
     mut left: Budget,
-) -> Result<Found, Error> {
+) -> Result<Looked, Error> {
     let (first, end) = (page.before(), page.before() + u64::from(page.size));
-    let (mut people, mut found) = (People::default(), Found { is_blind: sight.is_blind(), ..Found::default() });
+    let (mut people, mut found) = (People::default(), Looked { is_blind: sight.is_blind(), ..Looked::default() });
     let mut entries = Merged::new(sources(sight, wanted), range(view, wanted)?, wanted.direction);
     let mut last: Option<AuditPlace> = None;
     while let Some(entry) = entries.next(view)? {
@@ -275,7 +275,7 @@ fn told(
     let bytes = 2 * (length(&before) + length(&after));
     let (old_value, new_value) = if bytes <= left.shown_bytes {
         left.shown_bytes -= bytes;
-        let document = |value: Option<bartizan_store::Value>| shown::document(kind, &value?.json);
+        let document = |value: Option<bartizan_store::Value>| kinds::shown(kind, &value?.json);
         (document(before), document(after))
     } else {
         *without_document += 1;
@@ -377,7 +377,7 @@ mod tests {
         Wanted::read(view, params, None).unwrap().unwrap()
     }
 
-    fn revisions(found: &Found) -> Vec<u64> {
+    fn revisions(found: &Looked) -> Vec<u64> {
         let mut revisions: Vec<u64> = found.entries.iter().map(|entry| entry.bartizan.revision).collect();
         revisions.dedup();
         revisions

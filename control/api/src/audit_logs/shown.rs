@@ -1,4 +1,4 @@
-//! What an entry shows of an object: the document as far as it may be seen.
+//! What an entry shows of documents that have secrets: their shapes as far as they may be seen.
 //!
 //! A document is read as a shape that names what is shown of it, however deep, and written again: a field that no shape
 //! has, be it an older build's, a newer one's or a secret, is not in the log that people see.
@@ -6,16 +6,13 @@
 use std::net::IpAddr;
 
 use bartizan_names::{AccountId, SessionId, Timestamp, TokenId, TunnelId, UserId};
-use bartizan_store::Kind;
 use bartizan_v4::dnssec::{StoredDnssecKey, StoredParent};
 use bartizan_v4::user::Person;
 use bartizan_v4::{Condition, StoredPolicy, UserStatus};
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 #[derive(Serialize, Deserialize)]
-struct User {
+pub(super) struct User {
     id: UserId,
     email: String,
     #[serde(default)]
@@ -27,7 +24,7 @@ struct User {
 }
 
 #[derive(Serialize, Deserialize)]
-struct Session {
+pub(super) struct Session {
     id: SessionId,
     user: UserId,
     created_on: Timestamp,
@@ -39,7 +36,7 @@ struct Session {
 }
 
 #[derive(Serialize, Deserialize)]
-struct Token {
+pub(super) struct Token {
     id: TokenId,
     name: String,
     user: UserId,
@@ -57,7 +54,7 @@ struct Token {
 }
 
 #[derive(Serialize, Deserialize)]
-struct Tunnel {
+pub(super) struct Tunnel {
     id: TunnelId,
     name: String,
     account_tag: AccountId,
@@ -68,7 +65,7 @@ struct Tunnel {
 
 /// Without the secret halves of the keys.
 #[derive(Serialize, Deserialize)]
-struct Dnssec {
+pub(super) struct Dnssec {
     state: String,
     denial: String,
     ksk_days: u32,
@@ -79,35 +76,4 @@ struct Dnssec {
     due_on: Option<Timestamp>,
     created_on: Timestamp,
     modified_on: Timestamp,
-}
-
-/// What is shown of a document; none of one that cannot be read: nobody knows what is in it.
-pub(super) fn document(kind: Kind, json: &str) -> Option<Value> {
-    match kind {
-        Kind::Account => known::<bartizan_v4::Account>(json),
-        Kind::User => known::<User>(json),
-        Kind::Session => known::<Session>(json),
-        Kind::Membership => known::<bartizan_v4::StoredMembership>(json),
-        Kind::Token => known::<Token>(json),
-        Kind::Zone => known::<bartizan_v4::Zone>(json),
-        Kind::Settings => known::<bartizan_v4::StoredSettings>(json),
-        Kind::Dnssec => known::<Dnssec>(json),
-        Kind::Record => known::<bartizan_v4::Record>(json),
-        Kind::Tunnel => known::<Tunnel>(json),
-        Kind::TunnelConfig => known::<bartizan_v4::TunnelConfiguration>(json),
-        Kind::AccessRule => known::<bartizan_v4::StoredAccessRule>(json),
-        Kind::App => known::<bartizan_v4::StoredApp>(json),
-        Kind::Registry
-        | Kind::Meta
-        | Kind::Pop
-        | Kind::Name
-        | Kind::Certificate
-        | Kind::Unique
-        | Kind::Deletion
-        | Kind::Import => None,
-    }
-}
-
-fn known<T: Serialize + DeserializeOwned>(json: &str) -> Option<Value> {
-    serde_json::from_str::<T>(json).ok().and_then(|document| serde_json::to_value(document).ok())
 }

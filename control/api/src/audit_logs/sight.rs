@@ -3,54 +3,10 @@
 use bartizan_names::{AccountId, ZoneId};
 use bartizan_store::{AuditEntry, Key, Kind, Scope};
 
+use super::kinds;
 use crate::caller::Caller;
 use crate::permission::{Over, Permission};
 use crate::rights::Target;
-
-/// What it takes to read an object of a kind where it is. None for what nobody changes by itself: it follows from the
-/// rest.
-fn permission(kind: Kind, scope: Scope) -> Option<Permission> {
-    match (kind, scope) {
-        (Kind::Account, _) => Some(Permission::AccountSettingsRead),
-        (Kind::User | Kind::Session, _) => Some(Permission::UserDetailsRead),
-        (Kind::Membership, _) => Some(Permission::MembershipsRead),
-        (Kind::Token, Scope::User(_)) => Some(Permission::ApiTokensRead),
-        (Kind::Token, Scope::Account(_)) => Some(Permission::AccountApiTokensRead),
-        (Kind::Token, Scope::Edge | Scope::Zone(_)) => None,
-        (Kind::Zone, _) => Some(Permission::ZoneRead),
-        (Kind::Settings | Kind::Dnssec | Kind::App, _) => Some(Permission::ZoneSettingsRead),
-        (Kind::Record, _) => Some(Permission::DnsRead),
-        (Kind::Tunnel | Kind::TunnelConfig, _) => Some(Permission::TunnelRead),
-        (Kind::AccessRule, Scope::Zone(_)) => Some(Permission::FirewallRead),
-        (Kind::AccessRule, _) => Some(Permission::AccountFirewallRead),
-        (
-            Kind::Registry
-            | Kind::Meta
-            | Kind::Pop
-            | Kind::Name
-            | Kind::Certificate
-            | Kind::Unique
-            | Kind::Deletion
-            | Kind::Import,
-            _,
-        ) => None,
-    }
-}
-
-/// What it takes to change one. None for what an undo leaves alone.
-pub(super) fn write_permission(kind: Kind, scope: Scope) -> Option<Permission> {
-    match (kind, scope) {
-        (Kind::Token, Scope::User(_)) => Some(Permission::ApiTokensWrite),
-        (Kind::Token, Scope::Account(_)) => Some(Permission::AccountApiTokensWrite),
-        (Kind::Zone, _) => Some(Permission::ZoneWrite),
-        (Kind::Settings | Kind::Dnssec | Kind::App, _) => Some(Permission::ZoneSettingsWrite),
-        (Kind::Record, _) => Some(Permission::DnsWrite),
-        (Kind::Tunnel | Kind::TunnelConfig, _) => Some(Permission::TunnelWrite),
-        (Kind::AccessRule, Scope::Zone(_)) => Some(Permission::FirewallWrite),
-        (Kind::AccessRule, _) => Some(Permission::AccountFirewallWrite),
-        _ => None,
-    }
-}
 
 /// The permissions by which what is in a zone is read.
 const IN_ZONES: [Permission; 4] =
@@ -115,7 +71,7 @@ impl<'c> Sight<'c> {
             let sees_members = || self.caller.may(Permission::AccountSettingsRead, &Target::Account(account));
             return self.has_people() || (account == self.caller.account && sees_members());
         }
-        let Some(permission) = permission(key.kind(), key.scope()) else { return false };
+        let Some(permission) = kinds::read_permission(key.kind(), key.scope()) else { return false };
         match key.scope() {
             // As `/bartizan/users` shows them, with their tokens.
             Scope::User(user) if user != self.caller.user => {

@@ -22,8 +22,8 @@ use bartizan_store::{
 };
 use bartizan_v4::audit_log::{self, AuditMetadata, AuditResource, UndoBody, Undone, UndoneChange};
 
-use super::shown;
-use super::sight::{self, Sight};
+use super::kinds;
+use super::sight::Sight;
 use crate::caller::Caller;
 use crate::dns_records::{Changed, ImportMode};
 use crate::error::{Error, Fault};
@@ -245,7 +245,7 @@ impl Objects {
             if let Some((name, revision)) = went_with(view, object)? {
                 return Err(Fault::UndoRefused.because(format!("it went with zone {name}: undo {revision}")));
             }
-            let permission = sight::write_permission(object.key.kind(), object.key.scope())
+            let permission = kinds::write_permission(object.key.kind(), object.key.scope())
                 .ok_or_else(|| Fault::UndoRefused.because(format!("{} is not put back", object.called())))?;
             let comes_back = object.key.kind() == Kind::Zone && !object.is_there;
             if !sight.may(permission, &object.key, account, comes_back) {
@@ -321,7 +321,9 @@ fn is_left_to_keeper(view: &View, object: &Object) -> Result<bool, Error> {
     let of = AuditOf::Object(object.id());
     let entries = view.0.audit(&of, AuditRange::ALL, Direction::Descending, KEEPER_ENTRIES)?;
     let mut entries = entries.into_iter().filter(|entry| entry.key == object.key);
-    Ok(entries.find(|entry| entry.interface != bartizan_dnssec::INTERFACE).is_some_and(|entry| entry.place.rev() == object.rev))
+    Ok(entries
+        .find(|entry| entry.interface != bartizan_dnssec::INTERFACE)
+        .is_some_and(|entry| entry.place.rev() == object.rev))
 }
 
 /// What is done to each object, and with what.
@@ -341,7 +343,7 @@ fn told(change: &Change, objects: &Objects) -> Result<Vec<UndoneChange>, Error> 
         let mut shown = |value: Option<Value>| {
             let value = value?;
             left = left.checked_sub(value.json.len())?;
-            shown::document(object.key.kind(), &value.json)
+            kinds::shown(object.key.kind(), &value.json)
         };
         changes.push(UndoneChange {
             action: audit_log::AuditAction { result: true, kind: kind.to_string() },

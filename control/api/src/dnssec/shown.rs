@@ -1,7 +1,7 @@
 //! DNSSEC of a zone as clients see it.
 
-use bartizan_model::Zone;
 use bartizan_dnssec::Watched;
+use bartizan_model::Zone;
 use bartizan_publish::{HeldKey, ZoneDnssec, stored_role, stored_stage};
 use bartizan_seal as seal;
 use bartizan_signer::{Digest, Ds};

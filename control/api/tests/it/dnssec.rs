@@ -381,7 +381,11 @@ fn calls_that_ask_the_parent_are_bounded() {
     let mut verdicts: Vec<String> =
         edge.runtime.block_on(futures_util::future::join_all(checks)).iter().map(Answer::verdict).collect();
     verdicts.sort();
-    assert_eq!((verdicts[0].as_str(), verdicts[1].as_str(), verdicts[3].as_str()), ("200", "200", "429 1157"), "{verdicts:?}");
+    assert_eq!(
+        (verdicts[0].as_str(), verdicts[1].as_str(), verdicts[3].as_str()),
+        ("200", "200", "429 1157"),
+        "{verdicts:?}"
+    );
 }
 
 /// Of a zone that is there all but the keys, which nobody keeps.

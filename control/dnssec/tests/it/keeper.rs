@@ -131,9 +131,8 @@ fn silent_parents_hold_up_nobody() {
     let resolver = NameServer::start("other.test 60 NS ns.other.test\n ns.other.test 60 A 127.0.0.255");
     resolver.ignores("silent.test");
     let mut lab = Lab::new();
-    let silent: Vec<_> = (0..SILENT)
-        .map(|number| lab.zone(GREEDY, &format!("a.parent{number}.silent.test"), nothing).0)
-        .collect();
+    let silent: Vec<_> =
+        (0..SILENT).map(|number| lab.zone(GREEDY, &format!("a.parent{number}.silent.test"), nothing).0).collect();
     let (rolling, _) = lab.zone(GREEDY, "rolling.silent.test", |lab, zone, dnssec| {
         lab.add_key(zone, dnssec, "incoming");
         dnssec["due_on"] = json!(AT);

@@ -296,19 +296,21 @@ fn dnssec(
     let here = Here::of(api, caller, object.key.scope(), Some(zone));
     let now: Option<StoredDnssec> = change.find(&object.key)?;
     match (document::<StoredDnssec>(object)?, now) {
-        (Some(_), None) if back.contains_key(&here.zone()?.id) => match find_whole::<StoredDnssec>(change, object, object.last)? {
-            Some(before) => {
-                let modified_on = change.now();
-                change.put(object.key.clone(), &StoredDnssec { modified_on, ..before })?;
-                let (api, zone) = (api.clone(), here.zone()?);
-                change.afterwards(move || api.dnssec().note(&zone));
-                Ok(None)
+        (Some(_), None) if back.contains_key(&here.zone()?.id) => {
+            match find_whole::<StoredDnssec>(change, object, object.last)? {
+                Some(before) => {
+                    let modified_on = change.now();
+                    change.put(object.key.clone(), &StoredDnssec { modified_on, ..before })?;
+                    let (api, zone) = (api.clone(), here.zone()?);
+                    change.afterwards(move || api.dnssec().note(&zone));
+                    Ok(None)
+                }
+                None if force => Ok(Some(name)),
+                None => Err(Fault::UndoRefused.because(format!(
+                    "zone {name} was signed by keys that are kept nowhere any more: with --force it {UNSIGNED}"
+                ))),
             }
-            None if force => Ok(Some(name)),
-            None => Err(Fault::UndoRefused.because(format!(
-                "zone {name} was signed by keys that are kept nowhere any more: with --force it {UNSIGNED}"
-            ))),
-        },
+        }
         (Some(_), None) => Err(refused(object, "is off, and its keys are kept nowhere: switch it on again")),
         (before, Some(now)) => {
             dnssec::put_back(&here, change, before.as_ref(), now).map_err(|why| refused(object, why))??;

@@ -1,0 +1,96 @@
+//! What becomes of objects of each kind in the history: who sees what was done to one, what of its documents they see, and who
+//! may put it back. How that is done has an arm in `undo/back.rs`.
+
+use bartizan_store::{Kind, Scope};
+use bartizan_v4::{
+    Account, Record, StoredAccessRule, StoredApp, StoredMembership, StoredSettings, TunnelConfiguration, Zone,
+};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::shown::{Dnssec, Session, Token, Tunnel, User};
+use crate::permission::Permission;
+
+/// One kind.
+struct Declared {
+    /// What it takes to read one where it is, in each scope.
+    read: fn(Scope) -> Option<Permission>,
+    /// What it takes to change one; none of what an undo leaves alone.
+    write: fn(Scope) -> Option<Permission>,
+    /// What is shown of a document; none of one that cannot be read: nobody knows what is in it.
+    shown: fn(&str) -> Option<Value>,
+}
+
+/// None of what nobody changes by itself: it follows from the rest.
+fn declared(kind: Kind) -> Option<Declared> {
+    use Permission::*;
+    Some(match kind {
+        Kind::Account => Declared::of::<Account>(|_| Some(AccountSettingsRead)),
+        Kind::User => Declared::of::<User>(|_| Some(UserDetailsRead)),
+        Kind::Session => Declared::of::<Session>(|_| Some(UserDetailsRead)),
+        Kind::Membership => Declared::of::<StoredMembership>(|_| Some(MembershipsRead)),
+        Kind::Token => Declared::of::<Token>(|scope| match scope {
+            Scope::User(_) => Some(ApiTokensRead),
+            Scope::Account(_) => Some(AccountApiTokensRead),
+            Scope::Edge | Scope::Zone(_) => None,
+        })
+        .put_back(|scope| match scope {
+            Scope::User(_) => Some(ApiTokensWrite),
+            Scope::Account(_) => Some(AccountApiTokensWrite),
+            Scope::Edge | Scope::Zone(_) => None,
+        }),
+        Kind::Zone => Declared::of::<Zone>(|_| Some(ZoneRead)).put_back(|_| Some(ZoneWrite)),
+        Kind::Settings => {
+            Declared::of::<StoredSettings>(|_| Some(ZoneSettingsRead)).put_back(|_| Some(ZoneSettingsWrite))
+        }
+        Kind::Dnssec => Declared::of::<Dnssec>(|_| Some(ZoneSettingsRead)).put_back(|_| Some(ZoneSettingsWrite)),
+        Kind::App => Declared::of::<StoredApp>(|_| Some(ZoneSettingsRead)).put_back(|_| Some(ZoneSettingsWrite)),
+        Kind::Record => Declared::of::<Record>(|_| Some(DnsRead)).put_back(|_| Some(DnsWrite)),
+        Kind::Tunnel => Declared::of::<Tunnel>(|_| Some(TunnelRead)).put_back(|_| Some(TunnelWrite)),
+        Kind::TunnelConfig => Declared::of::<TunnelConfiguration>(|_| Some(TunnelRead)).put_back(|_| Some(TunnelWrite)),
+        Kind::AccessRule => Declared::of::<StoredAccessRule>(|scope| match scope {
+            Scope::Zone(_) => Some(FirewallRead),
+            _ => Some(AccountFirewallRead),
+        })
+        .put_back(|scope| match scope {
+            Scope::Zone(_) => Some(FirewallWrite),
+            _ => Some(AccountFirewallWrite),
+        }),
+        Kind::Registry
+        | Kind::Meta
+        | Kind::Pop
+        | Kind::Name
+        | Kind::Certificate
+        | Kind::Unique
+        | Kind::Deletion
+        | Kind::Import => return None,
+    })
+}
+
+pub(super) fn read_permission(kind: Kind, scope: Scope) -> Option<Permission> {
+    declared(kind).and_then(|declared| (declared.read)(scope))
+}
+
+pub(super) fn write_permission(kind: Kind, scope: Scope) -> Option<Permission> {
+    declared(kind).and_then(|declared| (declared.write)(scope))
+}
+
+pub(super) fn shown(kind: Kind, json: &str) -> Option<Value> {
+    declared(kind).and_then(|declared| (declared.shown)(json))
+}
+
+impl Declared {
+    /// One whose documents have this shape, of which all is shown that the shape names.
+    fn of<T: Serialize + DeserializeOwned>(read: fn(Scope) -> Option<Permission>) -> Declared {
+        Declared { read, write: |_| None, shown: known::<T> }
+    }
+
+    fn put_back(self, write: fn(Scope) -> Option<Permission>) -> Declared {
+        Declared { write, ..self }
+    }
+}
+
+fn known<T: Serialize + DeserializeOwned>(json: &str) -> Option<Value> {
+    serde_json::from_str::<T>(json).ok().and_then(|document| serde_json::to_value(document).ok())
+}
