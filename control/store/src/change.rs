@@ -1,8 +1,11 @@
 //! What is asked for, what became of it, and the bytes in which the log keeps it.
 //!
-//! # Encoding of a change's operations (format 1, numbers in big-endian)
+//! # Encoding of a change's operations (numbers in big-endian)
 //! ```text
-//! u8 format = 1, u32 count, then count times:
+//! u8 format = 1, operations
+//! u8 format = 2, u32 length of the operations, operations as a block of LZ4
+//!
+//! operations: u32 count, then count times:
 //!   u8 0, u32 length, key                                   deleted
 //!   u8 1, u32 length, key, u16 format, u32 length, json     put
 //! ```
@@ -52,6 +55,11 @@ impl Value {
     /// would have to be changed with every step.
     pub fn of(kind: Kind, json: impl Into<Arc<str>>) -> Value {
         Value { format: kind.declaration().documents.current(), json: json.into() }
+    }
+
+    /// Whether it is in the format in which this version writes documents of a kind.
+    pub fn is_of_today(&self, kind: Kind) -> bool {
+        self.format == kind.declaration().documents.current()
     }
 }
 
@@ -141,12 +149,41 @@ impl Change {
     }
 }
 
-const FORMAT: u8 = 1;
+const PLAIN: u8 = 1;
+const PACKED: u8 = 2;
 const DEL: u8 = 0;
 const PUT: u8 = 1;
 
-pub(crate) fn encode(ops: &[Op]) -> Vec<u8> {
-    let mut bytes = vec![FORMAT];
+/// Bytes from which on operations are compressed: an import's records are alike, and become a tenth. Of a single one little
+/// could be left out.
+const PACKED_FROM: usize = 4 << 10;
+
+/// The most that operations come to, so that no damaged length makes anybody ask for more memory. A change set is limited to
+/// half of it.
+const OPERATIONS_MAX: usize = 64 << 20;
+const _: () = assert!(crate::writer::CHANGE_BYTES_MAX * 2 <= OPERATIONS_MAX);
+
+/// Operations as the log keeps them, and how many bytes they are before they are compressed.
+pub(crate) struct Encoded {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) whole: usize,
+}
+
+pub(crate) fn encode(ops: &[Op]) -> Encoded {
+    let operations = operations(ops);
+    let whole = operations.len();
+    let mut bytes = if whole < PACKED_FROM { vec![PLAIN] } else { vec![PACKED] };
+    if whole < PACKED_FROM {
+        bytes.extend_from_slice(&operations);
+    } else {
+        bytes.extend_from_slice(&length(whole).to_be_bytes());
+        bytes.extend_from_slice(&lz4_flex::block::compress(&operations));
+    }
+    Encoded { bytes, whole }
+}
+
+fn operations(ops: &[Op]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(ops.iter().map(Op::bytes).sum::<usize>() + ops.len() * 16);
     bytes.extend_from_slice(&length(ops.len()).to_be_bytes());
     for op in ops {
         match op {
@@ -177,10 +214,21 @@ fn length(length: usize) -> u32 {
 
 /// None for bytes that [`encode`] cannot have written.
 pub(crate) fn decode(bytes: &[u8]) -> Option<Vec<Op>> {
-    let mut bytes = Cursor(bytes);
-    if bytes.take::<1>()? != [FORMAT] {
-        return None;
+    let (format, rest) = bytes.split_first()?;
+    match *format {
+        PLAIN => read(rest),
+        PACKED => {
+            let (whole, packed) = rest.split_first_chunk()?;
+            let whole = usize::try_from(u32::from_be_bytes(*whole)).ok().filter(|whole| *whole <= OPERATIONS_MAX)?;
+            let operations = lz4_flex::block::decompress(packed, whole).ok()?;
+            if operations.len() == whole { read(&operations) } else { None }
+        }
+        _ => None,
     }
+}
+
+fn read(bytes: &[u8]) -> Option<Vec<Op>> {
+    let mut bytes = Cursor(bytes);
     let count = u32::from_be_bytes(bytes.take()?);
     let ops = (0..count).map(|_| bytes.op()).collect::<Option<Vec<Op>>>()?;
     bytes.0.is_empty().then_some(ops)
@@ -230,17 +278,44 @@ mod tests {
 
     #[test]
     fn operations_read_what_they_write() {
-        assert_eq!(decode(&encode(&ops())), Some(ops()));
-        assert_eq!(decode(&encode(&[])), Some(vec![]));
+        let many: Vec<Op> = (0..1_000).flat_map(|_| ops()).collect();
+        for (ops, format) in [(ops(), PLAIN), (vec![], PLAIN), (many, PACKED)] {
+            let Encoded { bytes, whole } = encode(&ops);
+            assert_eq!((bytes[0], decode(&bytes)), (format, Some(ops)));
+            assert_eq!(bytes.len() < whole, format == PACKED, "{} {whole}", bytes.len());
+        }
+    }
+
+    /// A length that is not that of what follows, however large, and a block that is none.
+    #[test]
+    fn packed_bytes_that_are_cut_or_changed_are_refused() {
+        let many: Vec<Op> = (0..300).flat_map(|_| ops()).collect();
+        let bytes = encode(&many).bytes;
+        for end in 0..bytes.len() {
+            assert_eq!(decode(&bytes[..end]), None, "{end}");
+        }
+        for at in 0..5 {
+            for byte in [0, 1, 0x7f, 0xff] {
+                let mut changed = bytes.clone();
+                changed[at] = byte;
+                assert!(changed == bytes || decode(&changed).is_none(), "{at} {byte}");
+            }
+        }
+        // Whatever it says, it is no panic.
+        for at in 5..bytes.len() {
+            let mut changed = bytes.clone();
+            changed[at] ^= 0x55;
+            drop(decode(&changed));
+        }
     }
 
     #[test]
     fn cut_or_changed_bytes_are_refused() {
-        let bytes = encode(&ops());
+        let bytes = encode(&ops()).bytes;
         for end in 0..bytes.len() {
             assert_eq!(decode(&bytes[..end]), None, "{end}");
         }
-        for (at, byte) in [(0, 2), (4, 1), (4, 3), (5, 9)] {
+        for (at, byte) in [(0, 2), (0, 3), (4, 1), (4, 3), (5, 9)] {
             let mut bytes = bytes.clone();
             bytes[at] = byte;
             assert_eq!(decode(&bytes), None, "{at}");

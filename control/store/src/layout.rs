@@ -46,6 +46,9 @@ const OF_TODAY: Layout = Layout {
     read: Row::of_today,
 };
 
+/// Whose log is not compressed.
+const THIRD: Layout = Layout { number: 3, ..OF_TODAY };
+
 /// Without the audit.
 const SECOND: Layout = Layout { number: 2, ..OF_TODAY };
 
@@ -66,7 +69,7 @@ const FIRST: Layout = Layout {
 };
 
 /// Where a file does not say which it is, the later of two that fit.
-const ALL: [&Layout; 3] = [&SECOND, &OF_TODAY, &FIRST];
+const ALL: [&Layout; 4] = [&SECOND, &THIRD, &OF_TODAY, &FIRST];
 
 /// Sizes that pages may have; where nothing speaks for another, the last.
 const PAGE_BYTES: [usize; 8] = [512, 1024, 2048, 8192, 16_384, 32_768, 65_536, USUAL_PAGE_BYTES];

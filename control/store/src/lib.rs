@@ -4,7 +4,7 @@
 //! commit(ChangeSet) ─ prepare (caller's thread) ─ bounded queue ─ writer thread: one SQLite transaction a group
 //!                                                                  │ guards → change log + objects + listing tables
 //!                     Rev ◄── durable ◄────────────────────────────┘
-//! read(), read_for_listing() ── Snapshot: one consistent view ── get · list · for_each · tail · records · zones · tunnels
+//! read(), read_for_listing(), read_for_search() ── Snapshot: one consistent view ── get · list · for_each · tail · records · zones · tunnels
 //! watch() ── the newest revision, for those who tail
 //! ```
 //! - A change set is atomic: all its guards hold and all its operations land as one [`Rev`], or nothing does. Revisions

@@ -3,6 +3,9 @@
 //! A kind declares its columns and indexes once, beside what is asked of them (`query/`), and says so in the table of kinds.
 //! A row comes from the object alone, its key and its JSON, so that any copy of the objects can make its listings anew.
 
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
 use bartizan_names::{Name, Timestamp};
 use rusqlite::types::Value;
 use rusqlite::{Connection, params_from_iter};
@@ -19,7 +22,12 @@ pub(crate) struct Listing {
     pub(crate) columns: &'static [Column],
     /// What comes behind `CREATE INDEX`: one for each order in which objects are listed.
     pub(crate) indexes: &'static [&'static str],
+    /// Puts down what goes with a new row beside it.
+    pub(crate) added: Option<Added>,
 }
+
+/// Takes the row of a new object, and the object's id in the file.
+type Added = fn(&Connection, &Row, i64) -> rusqlite::Result<()>;
 
 /// A column of a listing.
 pub(crate) struct Column {
@@ -58,7 +66,7 @@ impl Column {
 impl Listing {
     /// The SQL that makes it.
     pub(crate) fn layout(&self) -> String {
-        let Listing { table, columns, indexes } = self;
+        let Listing { table, columns, indexes, .. } = self;
         let columns: String = columns.iter().map(|column| format!(", {} {}", column.name, column.sql)).collect();
         let indexes: String = indexes.iter().map(|index| format!("CREATE INDEX {index};\n")).collect();
         // `id` is the object's.
@@ -70,17 +78,38 @@ impl Listing {
         connection.prepare_cached(&sql)?.execute([id]).map(drop)
     }
 
-    /// An upsert and no replacement: triggers count what is added and removed, and an update is neither.
-    fn put(&self) -> String {
+    /// The statements that put a row for a new object and for one that had one: of both the id is the first value.
+    fn puts(&self) -> Puts {
         let Listing { table, columns, .. } = self;
-        let (mut names, mut places, mut new) = (String::new(), String::new(), String::new());
-        for Column { name, .. } in *columns {
+        let (mut names, mut places, mut set) = (String::new(), String::new(), Vec::new());
+        for (Column { name, .. }, number) in columns.iter().zip(2..) {
             names += &format!(", {name}");
             places += ", ?";
-            new += &format!("{}{name} = excluded.{name}", if new.is_empty() { "" } else { ", " });
+            set.push(format!("{name} = ?{number}"));
         }
-        format!("INSERT INTO {table} (id{names}) VALUES (?{places}) ON CONFLICT (id) DO UPDATE SET {new}")
+        Puts {
+            new: format!("INSERT INTO {table} (id{names}) VALUES (?{places})"),
+            old: format!("UPDATE {table} SET {} WHERE id = ?1", set.join(", ")),
+        }
     }
+}
+
+struct Puts {
+    new: String,
+    old: String,
+}
+
+/// By the names of the tables: they are wanted for each object of an import.
+static PUTS: LazyLock<HashMap<&'static str, Puts>> = LazyLock::new(|| {
+    let listings = Kind::ALL.iter().filter_map(|kind| kind.declaration().listing);
+    listings.map(|listing| (listing.table, listing.puts())).collect()
+});
+
+/// Whether an object was there before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Age {
+    New,
+    Old,
 }
 
 /// The row of an object.
@@ -104,20 +133,31 @@ impl Row {
         Ok(Some(Row { kind: key.kind(), values: values.collect::<Result<_, _>>()? }))
     }
 
-    pub(crate) fn put(&self, connection: &Connection, id: i64) -> rusqlite::Result<()> {
+    pub(crate) fn put(&self, connection: &Connection, id: i64, age: Age) -> rusqlite::Result<()> {
         let Some(listing) = self.kind.declaration().listing else { return Ok(()) };
         debug_assert_eq!(self.values.len(), listing.columns.len());
-        let id = Value::from(id);
-        connection
-            .prepare_cached(&listing.put())?
-            .execute(params_from_iter(std::iter::once(&id).chain(&self.values)))
-            .map(drop)
+        let (puts, first) = (&PUTS[listing.table], Value::from(id));
+        let execute = |sql: &str| {
+            let values = std::iter::once(&first).chain(&self.values);
+            connection.prepare_cached(sql)?.execute(params_from_iter(values))
+        };
+        // One that could not be listed before has no row.
+        if age == Age::Old && execute(&puts.old)? > 0 {
+            return Ok(());
+        }
+        execute(&puts.new)?;
+        listing.added.map_or(Ok(()), |added| added(connection, self, id))
+    }
+
+    /// What is in a column.
+    pub(crate) fn value(&self, column: &str) -> Option<&Value> {
+        let at = self.kind.declaration().listing?.columns.iter().position(|one| one.name == column)?;
+        self.values.get(at)
     }
 
     /// The text in a column.
     pub(crate) fn text(&self, column: &str) -> Option<&str> {
-        let at = self.kind.declaration().listing?.columns.iter().position(|one| one.name == column)?;
-        if let Value::Text(text) = &self.values[at] { Some(text) } else { None }
+        if let Value::Text(text) = self.value(column)? { Some(text) } else { None }
     }
 }
 

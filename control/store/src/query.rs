@@ -46,6 +46,8 @@ pub struct Page<T> {
     pub skipped: u64,
     /// Objects at the end of this page that are left off, because all of it would be too large.
     pub left_off: u64,
+    /// How many objects were looked at, if not all: `total` counts those among them.
+    pub looked_at: Option<u64>,
 }
 
 /// A page as asked for: which rows of `table`, in which order.
@@ -91,7 +93,7 @@ fn read(
     ids: impl Iterator<Item = rusqlite::Result<i64>>,
     total: u64,
 ) -> Result<Page<Entry>, ReadError> {
-    let mut page = Page { items: Vec::new(), total, skipped: 0, left_off: 0 };
+    let mut page = Page { items: Vec::new(), total, skipped: 0, left_off: 0, looked_at: None };
     let mut bytes = 0;
     for id in ids {
         let id = id?;

@@ -18,7 +18,7 @@ use crate::schema::{self, Access};
 /// are short, and those for listings, which come on top, have their time limited.
 const READERS_MAX: usize = 4;
 
-/// Connections for listings, which may take long: so few that they leave processors to others.
+/// Connections for listings, which may take long, and as many for searches: so few that they leave processors to others.
 const LISTING_READERS_MAX: usize = 2;
 
 /// How long a reader waits for one of them.
@@ -40,6 +40,15 @@ pub(crate) enum Purpose {
     State,
     /// Pages that people ask for.
     Listing,
+    /// Those of them for which many rows are looked at.
+    Search,
+}
+
+impl Purpose {
+    /// Whether it has an end to its time.
+    const fn is_limited(self) -> bool {
+        !matches!(self, Purpose::State)
+    }
 }
 
 pub(crate) struct Readers {
@@ -76,13 +85,13 @@ impl Readers {
     const fn open_max(&self) -> usize {
         match self.purpose {
             Purpose::State => READERS_MAX,
-            Purpose::Listing => LISTING_READERS_MAX,
+            Purpose::Listing | Purpose::Search => LISTING_READERS_MAX,
         }
     }
 
     /// A connection outside of any transaction; give it back with [`Readers::put`].
     pub(crate) fn take(&self) -> Result<Connection, ReadError> {
-        if self.purpose == Purpose::Listing {
+        if self.purpose.is_limited() {
             self.gate.pass();
         }
         let (mut state, wait) = self
@@ -135,7 +144,7 @@ impl Readers {
 
     /// Begins the time that a listing may take.
     fn limit(&self, connection: Connection) -> Result<Connection, ReadError> {
-        if self.purpose == Purpose::Listing {
+        if self.purpose.is_limited() {
             let (end, end_of_time) = (thread_time() + LISTING_BUDGET, Instant::now() + LISTING_MAX);
             let is_over = move || thread_time() > end || Instant::now() > end_of_time;
             connection.progress_handler(BUDGET_STEP, Some(is_over))?;

@@ -5,7 +5,7 @@ use rusqlite::{Connection, OptionalExtension, Row};
 
 use crate::key::Key;
 use crate::kind::Kind;
-use crate::listing;
+use crate::listing::{self, Age};
 
 /// What listings have beside their tables and indexes.
 const MORE: &str = include_str!("schema/listings.sql");
@@ -35,7 +35,8 @@ fn stamp() -> String {
     sha256(layout().as_bytes())[..8].iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Makes all listings anew, inside a transaction. An object that cannot be listed is in none.
+/// Makes all listings anew, inside a transaction. An object that cannot be listed is in none. The letters of records are read
+/// later, when nobody waits for a start any more.
 pub(crate) fn make(connection: &Connection) -> rusqlite::Result<()> {
     // For a new store this would say nothing.
     if connection.query_row("SELECT EXISTS (SELECT 1 FROM object)", (), |row| row.get(0))? {
@@ -44,9 +45,7 @@ pub(crate) fn make(connection: &Connection) -> rusqlite::Result<()> {
     drop_all(connection)?;
     connection.execute_batch(&layout())?;
     connection.execute("INSERT OR REPLACE INTO about VALUES ('listings layout', ?)", [stamp()])?;
-    fill(connection)?;
-    while read_records(connection)? == Reading::Unfinished {}
-    Ok(())
+    fill(connection)
 }
 
 pub(crate) fn drop_all(connection: &Connection) -> rusqlite::Result<()> {
@@ -65,7 +64,7 @@ fn fill(connection: &Connection) -> rusqlite::Result<()> {
     let mut rows = select.query(())?;
     while let Some(row) = rows.next()? {
         if let Some(listing) = listing(row) {
-            listing.put(connection, row.get(3)?)?;
+            listing.put(connection, row.get(3)?, Age::New)?;
         }
     }
     Ok(())

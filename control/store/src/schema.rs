@@ -18,14 +18,15 @@ use crate::{audit, log, rebuild};
 pub(crate) const FILE: &str = "store.sqlite";
 
 /// The number of the layout, the file's `user_version`. Published layouts never change.
-pub(crate) const VERSION: u32 = 3;
+pub(crate) const VERSION: u32 = 4;
 
 /// The layout of a new file. The next one needs a step from this one, as `from_1` is, and
 /// a description of its rows in [`crate::layout`].
-const LAYOUT: &str = concat!(include_str!("schema/2.sql"), include_str!("schema/3.sql"));
+const LAYOUT: &str = concat!(include_str!("schema/2.sql"), include_str!("schema/3.sql"), include_str!("schema/4.sql"));
 
-/// What schema 3 adds to schema 2.
+/// What schemas 3 and 4 add to those before them.
 const FROM_2: &str = include_str!("schema/3.sql");
+const FROM_3: &str = include_str!("schema/4.sql");
 
 /// "Brtz": marks the file as ours (`application_id`, bytes 68–71 of the file).
 pub(crate) const APPLICATION: i32 = 0x4272_747a;
@@ -38,10 +39,6 @@ const READER_CACHE_KIB: i64 = 8 * 1024;
 
 /// And the writing one: ids are random, so that a bulk load touches pages all over its indexes.
 const WRITER_CACHE_KIB: i64 = 64 * 1024;
-
-/// Pages of 4 KiB in the journal after which it is folded into the file: fewer folds of pages that change time and again,
-/// and still read through in a moment when the process comes back after a kill.
-const CHECKPOINT_PAGES: i64 = 8192;
 
 /// Free pages can be given back to the disk. Holds for a file that is empty, or from the next VACUUM on.
 pub(crate) const GIVE_BACK: &str = "PRAGMA auto_vacuum = INCREMENTAL";
@@ -129,7 +126,8 @@ fn set_up(connection: &Connection) -> rusqlite::Result<()> {
     // FULL: in WAL mode each commit is synced before it returns. NORMAL would lose the last ones with the power.
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
-    connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
+    // It would make whoever commits wait: there is a thread for it (`writer/folder.rs`).
+    connection.pragma_update(None, "wal_autocheckpoint", 0)?;
     // A bulk load must not leave a file of its size behind.
     connection.pragma_update(None, "journal_size_limit", 64 << 20)
 }
@@ -170,6 +168,13 @@ pub(crate) fn open_reader(dir: &Path, access: Access) -> rusqlite::Result<Connec
     };
     connection.pragma_update(None, "cache_size", -READER_CACHE_KIB)?;
     connection.pragma_update(None, "query_only", true)?;
+    Ok(connection)
+}
+
+/// For copying the journal into the file, beside the writer.
+pub(crate) fn open_folder(dir: &Path) -> rusqlite::Result<Connection> {
+    let connection = connect(&dir.join(FILE))?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
     Ok(connection)
 }
 
@@ -230,8 +235,11 @@ fn bring_up_to_date(connection: &mut Connection, found: u32) -> rusqlite::Result
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     match found {
         0 => lay_out(&transaction)?,
-        2 => {
-            transaction.execute_batch(FROM_2)?;
+        2 | 3 => {
+            if found == 2 {
+                transaction.execute_batch(FROM_2)?;
+            }
+            transaction.execute_batch(FROM_3)?;
             transaction.pragma_update(None, "user_version", VERSION)?;
         }
         _ => {}

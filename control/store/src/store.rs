@@ -27,7 +27,7 @@ use crate::readers::{Purpose, Readers};
 use crate::schema::{self, Access};
 use crate::snapshot::Snapshot;
 use crate::state_hash::Part;
-use crate::writer::{Answer, Attempts, Folding, Outcome, Prepared, Queue, Work, Writer};
+use crate::writer::{Answer, Attempts, Folder, Folding, Outcome, Prepared, Queue, Work, Writer};
 
 /// Steps through the audit that may find nothing too old, before it is enough for this time: all of it is looked through in a
 /// few of them, whatever the clocks did.
@@ -43,6 +43,8 @@ struct Shared {
     readers: Arc<Readers>,
     /// Separate ones for long listings, so that short reads do not wait for them.
     listing_readers: Arc<Readers>,
+    /// And for searches, so that short lists do not wait either.
+    search_readers: Arc<Readers>,
     dir: PathBuf,
     access: Access,
     /// Where in the audit the look for what is too old goes on.
@@ -83,6 +85,7 @@ impl Shared {
         Shared {
             readers: readers(Purpose::State),
             listing_readers: readers(Purpose::Listing),
+            search_readers: readers(Purpose::Search),
             writing,
             told,
             dir: dir.to_owned(),
@@ -127,7 +130,10 @@ impl Store {
         let (queue, jobs) = Queue::new(Arc::clone(&damage));
         let audit_kept = Arc::<Kept>::default();
         let gate = Arc::<Gate>::default();
+        let not_writable = |source| OpenError::NotWritable { path: dir.to_owned(), source };
+        let folder = Folder::start(dir, Arc::clone(&file), Arc::clone(&damage)).map_err(not_writable)?;
         let writer = Writer {
+            folder,
             connection,
             queue: jobs,
             head: head_sender,
@@ -142,10 +148,8 @@ impl Store {
             file: Arc::clone(&file),
             high_water,
         };
-        let writer = thread::Builder::new()
-            .name("store-writer".to_owned())
-            .spawn(move || writer.run())
-            .map_err(|source| OpenError::NotWritable { path: dir.to_owned(), source })?;
+        let writer =
+            thread::Builder::new().name("store-writer".to_owned()).spawn(move || writer.run()).map_err(not_writable)?;
         let writing = Writing::Open { queue, writer };
         let mut shared = Shared::new(dir, Access::Shared, writing, Told { head, epoch, damage, gate }, Some(file));
         shared.audit_kept = audit_kept;
@@ -167,6 +171,7 @@ impl Store {
         let shared = Shared::new(dir, access, writing, told, None);
         shared.readers.open_all();
         shared.listing_readers.open_all();
+        shared.search_readers.open_all();
         Ok(Store(Arc::new(shared)))
     }
 
@@ -227,6 +232,12 @@ impl Store {
     /// [`Store::read`] waiting. What takes too long ends with [`ReadError::TooSlow`], counted from here on.
     pub fn read_for_listing(&self) -> Result<Snapshot, ReadError> {
         Snapshot::open(Arc::clone(&self.0.listing_readers))
+    }
+
+    /// The same for what looks at many rows ([`RecordQuery::is_search`](crate::RecordQuery::is_search)), so that no number of
+    /// searches keeps a caller of [`Store::read_for_listing`] waiting.
+    pub fn read_for_search(&self) -> Result<Snapshot, ReadError> {
+        Snapshot::open(Arc::clone(&self.0.search_readers))
     }
 
     /// Makes a new file of all that can be read of this one, while nobody commits. Damage that is met leads to it by itself;

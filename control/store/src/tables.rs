@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::change::{Guard, Op, Rev, Value};
 use crate::key::Key;
-use crate::listing::Row;
+use crate::listing::{Age, Row};
 use crate::log;
 use crate::state_hash::{self, StateHash, Sums};
 
@@ -97,8 +97,8 @@ pub(crate) fn apply(
     match op {
         Op::Del { key } => delete(connection, sums, key),
         Op::Put { key, value } => {
-            let id = put(connection, sums, rev, key, value)?;
-            listing.map_or(Ok(()), |row| row.put(connection, id))
+            let (id, age) = put(connection, sums, rev, key, value)?;
+            listing.map_or(Ok(()), |row| row.put(connection, id, age))
         }
     }
 }
@@ -128,13 +128,14 @@ pub(crate) fn zones_touched(connection: &Connection) -> rusqlite::Result<HashMap
         .collect()
 }
 
+/// Puts an object; its row, and whether it was there before.
 pub(crate) fn put(
     connection: &Connection,
     sums: &mut Sums,
     rev: Rev,
     key: &Key,
     value: &Value,
-) -> rusqlite::Result<i64> {
+) -> rusqlite::Result<(i64, Age)> {
     let hash = state_hash::of_put(key, rev, value.format, &value.json);
     sums.add(key, hash);
     // Most are new, and the engine finds out on its way.
@@ -143,14 +144,14 @@ pub(crate) fn put(
     )?;
     let new = params![key.as_str(), key.kind().code(), signed(rev.0), value.format, hash.to_bytes(), &*value.json];
     if insert.execute(new)? > 0 {
-        return Ok(connection.last_insert_rowid());
+        return Ok((connection.last_insert_rowid(), Age::New));
     }
     let Some((id, old)) = find(connection, key)? else { return Err(rusqlite::Error::QueryReturnedNoRows) };
     sums.subtract(key, old);
     connection
         .prepare_cached("UPDATE object SET rev = ?, format = ?, hash = ?, json = ? WHERE id = ?")?
         .execute(params![signed(rev.0), value.format, hash.to_bytes(), &*value.json, id])?;
-    Ok(id)
+    Ok((id, Age::Old))
 }
 
 /// The row of an object, and the hash that was kept of it.

@@ -3,6 +3,7 @@
 //! Commits that wait together are written together: one transaction and one sync for the group, while each change set
 //! keeps its own guards, its own verdict and its own revision. Nobody is answered before all of it is durable.
 
+mod folder;
 mod idle;
 mod journal;
 mod log_end;
@@ -20,6 +21,7 @@ use bartizan_quotas::Rarely;
 use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 use tokio::sync::watch;
 
+pub(crate) use self::folder::Folder;
 use self::idle::{Chores, LOOK_EVERY};
 pub(crate) use self::journal::Folding;
 use self::log_end::LogEnd;
@@ -28,7 +30,7 @@ use self::mending::Urgency;
 use self::queue::Job;
 pub(crate) use self::queue::Queue;
 use crate::audit::{Dropped, Trim};
-use crate::change::{self, Epoch, Op, Rev};
+use crate::change::{self, Encoded, Epoch, Op, Rev};
 use crate::condition::Survey;
 use crate::damage::Damage;
 use crate::envelope::{Envelope, Verdict};
@@ -99,7 +101,7 @@ impl Work {
 
     fn bytes(&self) -> usize {
         match self {
-            Work::Append(prepared) | Work::Apply(prepared, _) => prepared.encoded.len(),
+            Work::Append(prepared) | Work::Apply(prepared, _) => prepared.encoded.whole,
             Work::Install(_) | Work::Compact(_) | Work::Forget { .. } | Work::Mend | Work::Settle => 0,
         }
     }
@@ -108,7 +110,7 @@ impl Work {
 /// A change set with everything done to it that needs no database.
 pub(crate) struct Prepared {
     envelope: Envelope,
-    encoded: Vec<u8>,
+    encoded: Encoded,
     /// One for each operation.
     listings: Vec<Option<Row>>,
 }
@@ -123,7 +125,7 @@ impl Prepared {
             }
         }
         let encoded = change::encode(&set.ops);
-        within("bytes in a change set", encoded.len(), CHANGE_BYTES_MAX)?;
+        within("bytes in a change set", encoded.whole, CHANGE_BYTES_MAX)?;
         let listings = set.ops.iter().map(listing).collect::<Result<_, _>>()?;
         Ok(Prepared { encoded, listings, envelope })
     }
@@ -140,6 +142,8 @@ fn within(what: &'static str, size: usize, max: usize) -> Result<(), CommitError
 }
 
 pub(crate) struct Writer {
+    /// In front of the connection: the engine folds the journal when the last one is closed.
+    pub(crate) folder: Folder,
     pub(crate) connection: Connection,
     pub(crate) queue: Receiver<Job>,
     pub(crate) head: watch::Sender<Rev>,
@@ -161,6 +165,7 @@ pub(crate) struct Writer {
 impl Writer {
     /// Runs until every sender is gone and the queue is empty.
     pub(crate) fn run(mut self) {
+        Folder::watch(&self.connection);
         let mut fold_at = self.folding.bytes;
         let mut written = 0;
         let mut chores = Chores::Waiting;
@@ -170,6 +175,7 @@ impl Writer {
                     let group = self.gather(first);
                     let group_operations = group.iter().map(|job| job.work.operations()).sum::<usize>();
                     self.answer(group);
+                    self.folder.wake_if_large();
                     fold_at = self.fold_journal(fold_at);
                     self.trim_audit();
                     written += group_operations;

@@ -27,6 +27,7 @@ pub(crate) const ACCESS_RULES: Listing = Listing {
         "access_rule_value ON access_rule (scope, value, rule)",
         "access_rule_mode ON access_rule (scope, mode, rule)",
     ],
+    added: None,
 };
 
 /// Which access rules of a scope, and which page of them. Case does not count.

@@ -26,6 +26,7 @@ pub(crate) const CERTIFICATES: Listing = Listing {
         "certificate_due ON certificate (issuer, renew_at)",
         "certificate_ahead ON certificate (issuer, not_before)",
     ],
+    added: None,
 };
 
 fn renewal(certificate: &Json) -> Option<i64> {

@@ -19,6 +19,7 @@ pub(crate) const DNSSEC: Listing = Listing {
         Column::number("due_at", |_, dnssec| Some(time(dnssec, "/due_on").unwrap_or(Value::Integer(0)))).or_null(),
     ],
     indexes: &["dnssec_zone ON dnssec (zone)", "dnssec_due ON dnssec (due_at)"],
+    added: None,
 };
 
 /// Which zones, and how many of them.

@@ -38,6 +38,11 @@ pub enum Text {
 }
 
 impl Text {
+    /// Whether it looks anywhere in a text but for the beginning of it.
+    pub(crate) fn is_inside(&self) -> bool {
+        matches!(self, Text::Contains(_) | Text::EndsWith(_))
+    }
+
     /// The same test of the folded text.
     pub(super) fn map(&self, fold: impl Fn(&str) -> String) -> Text {
         match self {

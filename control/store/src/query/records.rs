@@ -13,10 +13,11 @@ use super::{Listed, Page, object};
 use crate::change::Entry;
 use crate::error::ReadError;
 use crate::key::Key;
-use crate::listing::{Column, Listing, folded, folded_owner, folded_tag, text};
+use crate::listing::{Column, Listing, Row, folded, folded_owner, folded_tag, text};
 use crate::{log, tables};
 
-/// Triggers keep the tags and the letters of records beside it (`schema/listings.sql`).
+/// Beside it are the tags of records, their number in each zone, and those whose letters are to be read
+/// (`schema/listings.sql`): triggers keep them when a record changes or goes.
 pub(crate) const RECORDS: Listing = Listing {
     table: "record",
     columns: &[
@@ -40,7 +41,22 @@ pub(crate) const RECORDS: Listing = Listing {
         "record_proxied ON record (zone, proxied, record)",
         "record_comment ON record (zone, comment) WHERE comment IS NOT NULL",
     ],
+    added: Some(added),
 };
+
+fn added(connection: &Connection, row: &Row, id: i64) -> rusqlite::Result<()> {
+    let (zone, tags) = (row.value("zone"), row.value("tags"));
+    connection
+        .prepare_cached("INSERT INTO record_count VALUES (?, 1) ON CONFLICT DO UPDATE SET count = count + 1")?
+        .execute([zone])?;
+    connection.prepare_cached("INSERT OR IGNORE INTO record_unread VALUES (?)")?.execute([id])?;
+    // Few records have tags, and to read none of them costs as much as to read some.
+    if let Some(tags @ Value::Text(_)) = tags {
+        let sql = "INSERT INTO record_tag SELECT ?1, value ->> 0, value ->> 1, ?2 FROM json_each(?3)";
+        connection.prepare_cached(sql)?.execute((zone, id, tags))?;
+    }
+    Ok(())
+}
 
 fn comment(record: &Json) -> Option<String> {
     text(record, "/comment").filter(|comment| !comment.is_empty()).map(folded)
@@ -81,6 +97,12 @@ pub struct RecordQuery {
 }
 
 impl RecordQuery {
+    /// Whether each row must be looked at, as no index gives them.
+    pub fn is_search(&self) -> bool {
+        let mut tests = self.name.iter().chain(&self.content).chain(&self.comment);
+        self.search.is_some() || tests.any(Text::is_inside)
+    }
+
     /// The first hundred records of a zone, in the dialect's order.
     pub fn all(zone: ZoneId) -> RecordQuery {
         RecordQuery {
@@ -167,9 +189,20 @@ pub(crate) fn records(
         Search::ByLetters => apex(connection, query.zone)?,
         Search::LookThrough => None,
     };
+    let query = match (&query.search, &apex) {
+        // What is a part of the zone's own name is in every owner's.
+        (Some(text), Some(apex)) if apex.contains(&folded(text)) => &RecordQuery { search: None, ..query.clone() },
+        _ => query,
+    };
     let listed = listed(query, how, apex.as_deref());
-    if looks_into_texts(query) && listed.offset() + u64::from(listed.per_page) <= KEPT_MAX {
-        return sift(connection, query, &listed);
+    if let (Search::ByLetters, Some(text)) = (how, &query.search)
+        && filters(query).is_empty()
+        && folded(text).chars().count() < LETTERS
+    {
+        return search_the_first(connection, query, &listed, text, SEARCHED_FIRST_MAX);
+    }
+    if query.is_search() && listed.offset() + u64::from(listed.per_page) <= KEPT_MAX {
+        return sift(connection, query, &listed, listed.table, &listed.condition);
     }
     let filtered = !filters(query).is_empty() || query.search.is_some();
     let total = if filtered { listed.total(connection)? } else { count(connection, query.zone)? };
@@ -234,16 +267,43 @@ fn of(connection: &Connection, query: &RecordQuery) -> Result<Of, ReadError> {
     Ok(of)
 }
 
-/// Whether each row must be looked at: then it is done once, not for the total and for the page.
-fn looks_into_texts(query: &RecordQuery) -> bool {
-    let mut tests = query.name.iter().chain(&query.content).chain(&query.comment);
-    query.search.is_some() || tests.any(|test| matches!(test, Text::Contains(_) | Text::EndsWith(_)))
+/// Letters of an entry in the index of letters: for shorter texts it is of no help.
+const LETTERS: usize = 3;
+
+/// Rows that are looked at for a text that is too short for the index of letters: some tens of milliseconds. A person who
+/// typed a letter or two sees what begins the list, and goes on typing.
+const SEARCHED_FIRST_MAX: u64 = 50_000;
+
+/// Looks through the first rows of the list alone.
+fn search_the_first(
+    connection: &Connection,
+    query: &RecordQuery,
+    listed: &Listed,
+    text: &str,
+    max: u64,
+) -> Result<Page<Entry>, ReadError> {
+    let Listed { table, order, .. } = listed;
+    let sql = format!("(SELECT * FROM {table} WHERE zone = ? ORDER BY {order} LIMIT {max})");
+    let looked_through = search(text);
+    let zone = Value::from(query.zone.as_bytes().to_vec());
+    let values = std::iter::once(zone).chain(looked_through.values).collect();
+    let condition = Condition { sql: looked_through.sql, values };
+    let found = sift(connection, query, listed, &sql, &condition)?;
+    let is_all = count(connection, query.zone)? <= max;
+    Ok(Page { looked_at: (!is_all).then_some(max), ..found })
 }
 
-fn sift(connection: &Connection, query: &RecordQuery, listed: &Listed) -> Result<Page<Entry>, ReadError> {
-    let Listed { table, condition, .. } = listed;
+/// Looks at each row once, for the total and for the page. `rows` is a table or what stands for one; the values of the
+/// condition are those of both.
+fn sift(
+    connection: &Connection,
+    query: &RecordQuery,
+    listed: &Listed,
+    rows: &str,
+    condition: &Condition,
+) -> Result<Page<Entry>, ReadError> {
     let column = query.order.column();
-    let sql = format!("SELECT id, {column}, record FROM {table} WHERE {}", condition.sql);
+    let sql = format!("SELECT id, {column}, record FROM {rows} WHERE {}", condition.sql);
     let mut select = connection.prepare_cached(&sql)?;
     let mut rows = select.query(params_from_iter(&condition.values))?;
     let mut sieve = Sieve::new(listed.offset(), listed.per_page, query.direction);
@@ -267,9 +327,8 @@ pub(super) fn listed(query: &RecordQuery, how: Search, apex: Option<&str>) -> Li
     };
     let filtered = Condition::combine(&zone, filters(query), query.matching);
     let condition = match &query.search {
-        // What is a part of the zone's own name is in every owner's.
-        Some(text) if !in_apex(&folded(text)) => filtered.and(search(text)),
-        _ => filtered,
+        Some(text) => filtered.and(search(text)),
+        None => filtered,
     };
     let (column, direction) = (query.order.column(), query.direction.sql());
     Listed {
@@ -297,7 +356,7 @@ fn letters(query: &RecordQuery, in_apex: &dyn Fn(&str) -> bool) -> Option<String
         .iter()
         .flat_map(|part| {
             let letters: Vec<char> = part.chars().collect();
-            letters.windows(3).map(String::from_iter).collect::<Vec<_>>()
+            letters.windows(LETTERS).map(String::from_iter).collect::<Vec<_>>()
         })
         // Every record of the zone has these; and a NUL would end the text in which they are asked for.
         .filter(|group| !in_apex(group) && !group.contains('\0'))
@@ -436,7 +495,7 @@ pub(crate) fn records_at(connection: &Connection, zone: ZoneId, owner: &Name) ->
 #[cfg(test)]
 mod tests {
     use bartizan_names::Timestamp;
-    use rusqlite::params_from_iter;
+    use rusqlite::{TransactionBehavior, params_from_iter};
 
     use super::*;
     use crate::change::{ChangeSet, Meta, Op, Value};
@@ -492,6 +551,32 @@ mod tests {
                     }
                 }
             }
+        }
+    }
+
+    /// What stands behind so many rows of the list is not looked at, in whichever order it is.
+    #[test]
+    fn a_letter_is_searched_in_the_first_rows() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        let name = |number: u8| format!("{}{number:02}.x.test", if number.is_multiple_of(2) { "a" } else { "b" });
+        commit(&store, (0..40).map(|number| op(ZONE, number, &name(number), "c", "")).collect());
+        let connection = schema::open_reader(dir.path(), schema::Access::Shared).unwrap();
+        // By name, the twenty with an a stand in front.
+        for (order, direction, max, page, expect) in [
+            (RecordOrder::Name, Direction::Ascending, 30, 1, (10, 10, Some(30))),
+            (RecordOrder::Name, Direction::Ascending, 30, 2, (10, 0, Some(30))),
+            (RecordOrder::Name, Direction::Descending, 30, 1, (20, 15, Some(30))),
+            (RecordOrder::Name, Direction::Descending, 30, 2, (20, 5, Some(30))),
+            (RecordOrder::Name, Direction::Ascending, 40, 1, (20, 15, None)),
+            (RecordOrder::Type, Direction::Ascending, 10, 1, (5, 5, Some(10))),
+            (RecordOrder::Type, Direction::Ascending, 10, 9, (5, 0, Some(10))),
+        ] {
+            let query = RecordQuery { order, direction, page, per_page: 15, ..RecordQuery::all(ZONE) };
+            let listed = listed(&query, Search::ByLetters, Some("x.test"));
+            let found = search_the_first(&connection, &query, &listed, "B", max).unwrap();
+            let seen = (found.total, found.items.len() as u64, found.looked_at);
+            assert_eq!(seen, expect, "{query:?} {max}");
         }
     }
 
@@ -600,7 +685,7 @@ mod tests {
                 }
             }
             assert!(some > 10, "{some}");
-            let transaction = connection.transaction().unwrap();
+            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).unwrap();
             assert_eq!(rebuild::read_records(&transaction).unwrap(), rebuild::Reading::Finished);
             transaction.commit().unwrap();
         };

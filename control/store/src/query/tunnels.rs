@@ -23,6 +23,7 @@ pub(crate) const TUNNELS: Listing = Listing {
         Column::number("deleted_at", |_, tunnel| time(tunnel, "/deleted_at")).or_null(),
     ],
     indexes: &["tunnel_account ON tunnel (account, created_at, tunnel)", "tunnel_name ON tunnel (account, name)"],
+    added: None,
 };
 
 /// Which tunnels of an account, and which page of them. All filters must hold; the case of names counts.

@@ -27,6 +27,7 @@ pub(crate) const ZONES: Listing = Listing {
         "zone_status ON zone (status, zone)",
         "zone_account ON zone (account, name)",
     ],
+    added: None,
 };
 
 /// Which zones, and which page of them.
@@ -52,6 +53,13 @@ pub struct ZoneQuery {
 pub struct VisibleZones {
     pub of: Vec<AccountId>,
     pub zones: Vec<ZoneId>,
+}
+
+impl ZoneQuery {
+    /// Whether each row must be looked at, as no index gives them.
+    pub fn is_search(&self) -> bool {
+        self.name.iter().any(Text::is_inside)
+    }
 }
 
 impl Default for ZoneQuery {

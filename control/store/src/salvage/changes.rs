@@ -95,7 +95,7 @@ impl Salvage<'_> {
                 &format!("SELECT {columns} FROM change NOT INDEXED ORDER BY rev"),
                 &format!("INSERT INTO change ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"),
             )?;
-            let ops = change::encode(&[]);
+            let ops = change::encode(&[]).bytes;
             self.new.execute(
                 "INSERT INTO change (rev, request_id, at, actor, interface, bytes, ops)
                  SELECT ?1, ?2, coalesce(max(at), 0), 'edge', 'mend', coalesce(max(bytes), 0) + length(?3), ?3 FROM change",

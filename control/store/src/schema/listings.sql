@@ -26,10 +26,8 @@ CREATE TABLE record_unread (
     id INTEGER PRIMARY KEY
 ) STRICT;
 
-CREATE TRIGGER record_added AFTER INSERT ON record BEGIN
-    INSERT INTO record_count VALUES (new.zone, 1) ON CONFLICT DO UPDATE SET count = count + 1;
-    INSERT INTO record_unread VALUES (new.id) ON CONFLICT DO NOTHING;
-END;
+-- What goes with a new record is put down by the program (control/store/src/query/records.rs): for a statement with triggers
+-- the engine first copies each page that it touches, all those of the indexes, and that for each record of an import.
 CREATE TRIGGER record_changed AFTER UPDATE ON record BEGIN
     INSERT INTO record_unread VALUES (new.id) ON CONFLICT DO NOTHING;
 END;
@@ -37,10 +35,6 @@ CREATE TRIGGER record_removed AFTER DELETE ON record BEGIN
     UPDATE record_count SET count = count - 1 WHERE zone = old.zone;
     DELETE FROM record_count WHERE zone = old.zone AND count = 0;
     INSERT INTO record_unread VALUES (old.id) ON CONFLICT DO NOTHING;
-END;
--- Few records have tags, and to read none of them costs as much as to read some.
-CREATE TRIGGER record_tagged AFTER INSERT ON record WHEN new.tags IS NOT NULL BEGIN
-    INSERT INTO record_tag SELECT new.zone, value ->> 0, value ->> 1, new.id FROM json_each(new.tags);
 END;
 CREATE TRIGGER record_tagged_anew AFTER UPDATE ON record WHEN old.tags IS NOT new.tags BEGIN
     DELETE FROM record_tag WHERE id = new.id;

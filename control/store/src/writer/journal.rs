@@ -1,4 +1,5 @@
-//! Folding the journal into the file before it becomes too large.
+//! Folding the journal into the file before it becomes too large. Most of the time there is little left to fold
+//! ([`super::folder`]).
 
 use std::time::{Duration, Instant};
 
@@ -29,7 +30,7 @@ const FOLD_TRY_MAX: Duration = Duration::from_millis(20);
 impl Writer {
     /// Folds the journal into the file once it is larger than `at`, and says when to look again.
     ///
-    /// The engine folds by itself, but begins the journal anew only when nobody reads from it as a change is written.
+    /// What is in it is copied all the time, but it is begun anew only when nobody reads from it as a change is written.
     /// Under constant reads somebody always does. Here nothing is written while those who read the journal are waited
     /// for; a reader that begins when all of it is in the file reads only the file, and does not hold up the next fold.
     ///

@@ -80,7 +80,7 @@ impl<'t> LogEnd<'t> {
     /// Makes a change set the next revision.
     fn land(&mut self, prepared: &Prepared, rev: Rev) -> rusqlite::Result<()> {
         let ChangeSet { ops, meta, .. } = &prepared.envelope.set;
-        let bytes = self.bytes.saturating_add(prepared.encoded.len() as u64);
+        let bytes = self.bytes.saturating_add(prepared.encoded.bytes.len() as u64);
         self.transaction
             .prepare_cached("INSERT INTO change (rev, request_id, at, actor, interface, client, bytes, ops) VALUES (?, ?, ?, ?, ?, ?, ?, ?)")?
             .execute(params![
@@ -91,7 +91,7 @@ impl<'t> LogEnd<'t> {
                 meta.interface,
                 meta.client.map(|client| client.to_string()),
                 signed(bytes),
-                prepared.encoded
+                prepared.encoded.bytes
             ])?;
         let mut entries = Entries::begin(rev, meta, ops);
         for (op, listing) in ops.iter().zip(&prepared.listings) {

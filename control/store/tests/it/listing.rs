@@ -195,7 +195,7 @@ fn records_of_one_owner() {
         (2, "y.test", &[8]),
     ] {
         let items = snapshot.records_at(zone(number), &name(owner)).unwrap();
-        assert_eq!(ids(&Page { items, total: 0, skipped: 0, left_off: 0 }), expect, "{owner}");
+        assert_eq!(ids(&Page { items, total: 0, skipped: 0, left_off: 0, looked_at: None }), expect, "{owner}");
     }
 }
 

@@ -66,18 +66,18 @@ fn compaction_by_bytes() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(&dir);
     for number in 1..=20 {
-        // Ten times as much in the older half.
-        let text = format!("\"{}\"", "x".repeat(if number <= 10 { 10_000 } else { 1_000 }));
+        // Ten times as much in the older half; not so much that it is compressed.
+        let text = format!("\"{}\"", "x".repeat(if number <= 10 { 3_000 } else { 300 }));
         store.commit(set(vec![], vec![put(Key::meta("a"), &text)])).unwrap();
     }
-    for (bytes_max, oldest) in [(1 << 30, 1), (35_000, 9), (35_000, 9), (11_000, 11), (4_500, 17), (0, 20)] {
+    for (bytes_max, oldest) in [(1 << 30, 1), (10_500, 9), (10_500, 9), (3_700, 11), (1_500, 17), (0, 20)] {
         let keep = Retention { changes_max: 100, changes_min: 0, since: at(0), bytes_max };
         assert_eq!(store.compact(keep).unwrap(), Rev(oldest), "{bytes_max}");
     }
     // The count goes on where it was.
     store.commit(set(vec![], vec![put(Key::meta("a"), "1")])).unwrap();
     assert_eq!(
-        store.compact(Retention { changes_max: 100, changes_min: 0, since: at(0), bytes_max: 1_000 }).unwrap(),
+        store.compact(Retention { changes_max: 100, changes_min: 0, since: at(0), bytes_max: 300 }).unwrap(),
         Rev(21)
     );
 }

@@ -66,7 +66,7 @@ fn a_newer_schema_is_refused_and_left_alone() {
     Connection::open(&path).unwrap().pragma_update(None, "user_version", 7).unwrap();
     let before = fs::read(&path).unwrap();
     let error = refusal(dir.path());
-    assert!(matches!(error, OpenError::NewerSchema { found: 7, supported: 3 }), "{error}");
+    assert!(matches!(error, OpenError::NewerSchema { found: 7, supported: 4 }), "{error}");
     assert!(error.to_string().contains("install the newer version"), "{error}");
     assert_eq!(fs::read(&path).unwrap(), before);
 }

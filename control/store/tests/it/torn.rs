@@ -253,7 +253,7 @@ fn the_damaged_file_is_kept_if_something_is_lost() {
     drop(store);
     let path = dir.path().join("store.sqlite");
     let pages = fs::metadata(&path).unwrap().len() as usize / PAGE;
-    cut(&path, pages / 2 * PAGE);
+    cut(&path, pages * 3 / 4 * PAGE);
     let (before, inode) = (fs::read(&path).unwrap(), fs::metadata(&path).unwrap().ino());
     assert!(!open(&dir).condition().borrow().lost.is_empty());
     let kept = dir.path().join("store.damaged.sqlite");
