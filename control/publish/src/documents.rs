@@ -5,15 +5,16 @@
 //! reads: all of them, a piece at a time, when there is nothing else to do, so that a start does not wait for it; and each
 //! one again when it changes.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use bartizan_certs as certs;
-use bartizan_store::{Entry, Index, Key, Kind, Position, ReadError, Snapshot, Unreadable};
+use bartizan_store::{Change, Entry, Index, Key, Kind, Op, Position, ReadError, Rev, Snapshot, Unreadable};
 use bartizan_v4 as v4;
 use serde::de::{DeserializeOwned, IgnoredAny};
 
 use crate::problems::{About, Problems};
-use crate::reading::{Fault, Touched, document};
+use crate::reading::{Fault, document};
 
 /// Objects of one piece: some milliseconds, for which a change waits at most.
 const PIECE_OBJECTS: usize = 1_000;
@@ -88,9 +89,22 @@ impl Documents {
     }
 
     /// Looks at what changed.
-    pub(crate) fn look_again(&mut self, snapshot: &Snapshot, touched: &Touched, units: &Problems) {
-        for key in touched.keys() {
-            match snapshot.get(key).map(|entry| entry.as_ref().and_then(|entry| fault(entry, self.read_token))) {
+    pub(crate) fn look_again(&mut self, snapshot: &Snapshot, changes: &[Change], units: &Problems) {
+        // What was said of each last.
+        let last: HashMap<&Key, &Op> = changes.iter().flat_map(|change| &change.ops).map(|op| (op.key(), op)).collect();
+        for (key, op) in last {
+            let found = match op {
+                // As it was put, it is in the store: it is not looked for there.
+                Op::Put { value, .. } if value.is_of_today(key.kind()) => {
+                    let entry = Entry { key: key.clone(), rev: Rev::ZERO, value: value.clone() };
+                    Ok(fault(&entry, self.read_token))
+                }
+                Op::Put { .. } => {
+                    snapshot.get(key).map(|entry| entry.as_ref().and_then(|entry| fault(entry, self.read_token)))
+                }
+                Op::Del { .. } => Ok(None),
+            };
+            match found {
                 Ok(Some(bad)) | Err(ReadError::Unreadable(bad)) => self.note(bad, units),
                 Ok(None) => self.forget(key.as_str()),
                 // It is met on the way.

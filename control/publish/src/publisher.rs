@@ -142,7 +142,7 @@ impl Publisher {
             touched.note(op.key());
         }
         let at = changes.last().map_or(snapshot.head(), |change| change.rev);
-        let mut reading = Reading::of_changes(&snapshot, &self.problems, &touched);
+        let mut reading = Reading::of_changes(&snapshot, &self.problems, &touched, &changes);
         let patches = self.parts.read(&mut reading, &touched)?;
         debug_assert!(at > self.applied, "a step goes forward");
         // From here on nothing can fail.
@@ -151,7 +151,7 @@ impl Publisher {
         reading.settle(&touched, &mut self.problems);
         self.applied = at;
         self.bundle = self.parts.bundle(at);
-        self.documents.look_again(&snapshot, &touched, &self.problems);
+        self.documents.look_again(&snapshot, &changes, &self.problems);
         Ok(Some(&self.bundle))
     }
 

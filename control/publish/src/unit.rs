@@ -6,8 +6,10 @@ mod keys;
 mod load;
 mod name;
 mod policy;
+mod written;
 mod zones;
 
 pub(crate) use load::load_names;
 pub(crate) use name::{NameUnit, Served, read_names};
+pub(crate) use written::Written;
 pub(crate) use zones::{KnownZones, ServedZone, ZoneChange, ZoneChanges};
