@@ -6,6 +6,7 @@ mod audit_logs;
 mod auth;
 mod batch;
 mod clients;
+mod cloudflare_go;
 mod damage;
 mod deletions;
 mod dialect;
