@@ -159,11 +159,11 @@ async fn list(
     Query(params): Query<Params>,
 ) -> Result<KeptPage, Error> {
     let page = SIZES.page(params.page, params.per_page);
-    let records = api
-        .read_list(move |view| {
-            let query = params.query(&view.zone_of(&caller, zone)?, page)?;
-            Listed::kept::<bartizan_v4::Record>(view.0.records(&query)?)
-        })
-        .await?;
-    Ok(KeptPage::new(records.documents, page, records.total, records.left_out))
+    let is_search = params.is_search();
+    let read = move |view: &View| {
+        let query = params.query(&view.zone_of(&caller, zone)?, page)?;
+        Listed::kept::<bartizan_v4::Record>(view.0.records(&query)?)
+    };
+    let records = if is_search { api.search(read).await? } else { api.read_list(read).await? };
+    Ok(KeptPage::new(records.documents, page, records.total, records.left_out).looked_at(records.looked_at))
 }

@@ -1,5 +1,6 @@
 //! Lists and searches are read on threads of their own. They are few and stand back behind all others: however many clients
-//! wait for a list, and however long each takes, nobody waits for them who writes, logs in or asks for one object.
+//! wait for a list, and however long each takes, nobody waits for them who writes, logs in or asks for one object. And whoever
+//! wants a page of a list waits for nobody who searches.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{self, Receiver, Sender};
@@ -14,8 +15,10 @@ use crate::error::{Error, Fault};
 /// As many as the store has connections for lists.
 const THREADS: usize = 2;
 
-/// How far they stand back (nice(1)): of a busy processor they have a tenth of what a usual thread has, and all of an idle one.
-const NICE: i32 = 10;
+/// How far they stand back (nice(1)): of a busy processor lists have a tenth of what a usual thread has, searches a third of
+/// that, and each all of an idle one.
+const LISTS_NICE: i32 = 10;
+const SEARCHES_NICE: i32 = 15;
 
 /// Clients that wait for their turn, and for how long; others are told to come again.
 const WAITING_MAX: usize = 256;
@@ -35,11 +38,19 @@ pub(crate) struct Lists {
 
 impl Lists {
     pub(crate) fn start() -> Lists {
+        Lists::start_as("api-lists", LISTS_NICE)
+    }
+
+    pub(crate) fn start_for_searches() -> Lists {
+        Lists::start_as("api-searches", SEARCHES_NICE)
+    }
+
+    fn start_as(name: &str, nice: i32) -> Lists {
         let (jobs, queued) = mpsc::channel();
         let queued = Arc::new(Mutex::new(queued));
         let threads = (0..THREADS).filter_map(|_| {
             let queued = Arc::clone(&queued);
-            let thread = thread::Builder::new().name("api-lists".to_owned()).spawn(move || work(&queued));
+            let thread = thread::Builder::new().name(name.to_owned()).spawn(move || work(&queued, nice));
             thread.inspect_err(|error| tracing::error!(%error, "there is no thread for lists")).ok()
         });
         let threads: Vec<JoinHandle<()>> = threads.collect();
@@ -89,8 +100,8 @@ impl Drop for Lists {
 }
 
 /// Until there are no more.
-fn work(queued: &Mutex<Receiver<Job>>) {
-    if let Err(error) = bartizan_net::stand_back(NICE) {
+fn work(queued: &Mutex<Receiver<Job>>, nice: i32) {
+    if let Err(error) = bartizan_net::stand_back(nice) {
         tracing::warn!(%error, "lists are as urgent as all else");
     }
     loop {

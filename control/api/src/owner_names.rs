@@ -50,7 +50,7 @@ impl View {
 
     /// A name may lead to no tunnel of another account: what goes there is theirs. One that is nowhere may come from elsewhere;
     /// the edge leads nobody to it whosever it is (`publish/src/part/hosts.rs`).
-    fn refuse_tunnels_of_others(&self, zone: &Zone, records: &[Record]) -> Result<(), Error> {
+    pub(crate) fn refuse_tunnels_of_others(&self, zone: &Zone, records: &[Record]) -> Result<(), Error> {
         for tunnel in records.iter().filter_map(Record::tunnel_target) {
             if !self.has(&Key::tunnel(zone.account, tunnel))? && self.0.has_tunnel(tunnel)? {
                 let detail = format!("the tunnel {tunnel} is another account's");

@@ -13,6 +13,9 @@ use serde::Serialize;
 /// The code of the message that says that a list is not whole.
 const LEFT_OUT_MESSAGE: u32 = 10_501;
 
+/// The code of the message that says that not all was searched.
+const LOOKED_AT_MESSAGE: u32 = 10_506;
+
 /// On a response that has a secret which is told this once, and is kept nowhere.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ToldOnce;
@@ -102,6 +105,14 @@ impl KeptPage {
             info.count = documents.len() as u64;
         }
         KeptPage { envelope, documents }
+    }
+
+    /// Says how many objects were looked at, if not all.
+    pub(crate) fn looked_at(self, looked_at: Option<u64>) -> KeptPage {
+        let Some(count) = looked_at else { return self };
+        let text =
+            format!("only the first {count} records of this list were searched; three letters or more search all");
+        KeptPage { envelope: self.envelope.with_message(LOOKED_AT_MESSAGE, text), ..self }
     }
 }
 

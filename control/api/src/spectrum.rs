@@ -76,7 +76,7 @@ impl Resource for SpectrumApps {
         }
         let total = order.len() as u64 + unreadable;
         let shown = page.cut(order).into_iter().map(|(.., id)| view.app(zone, id));
-        Ok(Listed { documents: shown.collect::<Result<_, _>>()?, left_out: unreadable, total })
+        Ok(Listed { documents: shown.collect::<Result<_, _>>()?, left_out: unreadable, total, looked_at: None })
     }
 }
 

@@ -141,6 +141,7 @@ struct Shared {
     answers: Answers,
     passwords: Passwords,
     lists: Lists,
+    searches: Lists,
     last_used: Arc<LastUsed>,
     /// SHA-256 of the local authority's certificate, hexadecimal.
     ca_pin: String,
@@ -166,6 +167,7 @@ impl Api {
             answers: Answers::default(),
             passwords: Passwords::default(),
             lists: Lists::start(),
+            searches: Lists::start_for_searches(),
             last_used,
             ca_pin,
         }))
@@ -235,6 +237,15 @@ impl Api {
     ) -> Result<T, Error> {
         let store = self.0.given.store.clone();
         self.0.lists.run(move || read(&View(store.read_for_listing()?))).await
+    }
+
+    /// The same for what looks at many rows: whoever waits for that keeps nobody waiting who wants a list.
+    pub(crate) async fn search<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&View) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let store = self.0.given.store.clone();
+        self.0.searches.run(move || read(&View(store.read_for_search()?))).await
     }
 
     /// Runs `plan` on the newest state and commits what it put together as one revision. When somebody else was faster,

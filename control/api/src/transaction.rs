@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use bartizan_certs::Certs;
 use bartizan_names::Timestamp;
-use bartizan_store::{Entry, Guard, Key, Kind, Op, Prefix, Scope, Snapshot, Value};
+use bartizan_store::{Entry, Guard, Key, Kind, Op, Prefix, Rev, Scope, Snapshot, Value};
 use bartizan_v4::StoredHolder;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -82,17 +82,19 @@ pub(crate) struct Listed<T> {
     pub(crate) left_out: u64,
     /// How many there are in all, of which these are a page.
     pub(crate) total: u64,
+    /// How many were looked at, if not all.
+    pub(crate) looked_at: Option<u64>,
 }
 
 impl<T> Listed<T> {
     /// Nothing is there.
     pub(crate) fn none() -> Listed<T> {
-        Listed { documents: Vec::new(), left_out: 0, total: 0 }
+        Listed { documents: Vec::new(), left_out: 0, total: 0, looked_at: None }
     }
 
     pub(crate) fn try_map<U>(self, f: impl FnMut(T) -> Result<U, Error>) -> Result<Listed<U>, Error> {
-        let Listed { documents, left_out, total } = self;
-        Ok(Listed { documents: documents.into_iter().map(f).collect::<Result<_, _>>()?, left_out, total })
+        let Listed { documents, left_out, total, looked_at } = self;
+        Ok(Listed { documents: documents.into_iter().map(f).collect::<Result<_, _>>()?, left_out, total, looked_at })
     }
 }
 
@@ -108,7 +110,7 @@ impl<T: DeserializeOwned> Listed<T> {
     pub(crate) fn page(page: &bartizan_store::Page<Entry>) -> Result<Listed<T>, Error> {
         refuse_cut(page)?;
         let listed = Listed::read(&page.items);
-        Ok(Listed { left_out: listed.left_out + page.skipped, total: page.total, ..listed })
+        Ok(Listed { left_out: listed.left_out + page.skipped, total: page.total, looked_at: page.looked_at, ..listed })
     }
 
     fn add(&mut self, entry: &Entry) {
@@ -124,7 +126,8 @@ impl Listed<Arc<str>> {
     /// A page of documents as they are kept, for those who send them so: each was read as a `T` and let go again.
     pub(crate) fn kept<T: DeserializeOwned>(page: bartizan_store::Page<Entry>) -> Result<Listed<Arc<str>>, Error> {
         refuse_cut(&page)?;
-        let mut kept = Listed { left_out: page.skipped, total: page.total, ..Listed::none() };
+        let mut kept =
+            Listed { left_out: page.skipped, total: page.total, looked_at: page.looked_at, ..Listed::none() };
         for entry in page.items {
             match document::<T>(&entry) {
                 Ok(_) => kept.documents.push(entry.value.json),
@@ -237,6 +240,21 @@ impl Change {
 
     /// Puts `document` under an id that was made for it: nobody else can know it, and so nobody is in the way.
     pub(crate) fn put_new(&mut self, key: Key, document: &impl Serialize) -> Result<(), Error> {
+        let value = value(key.kind(), document)?;
+        self.ops.push(Op::Put { key, value });
+        Ok(())
+    }
+
+    /// The same for a document that is text by now.
+    pub(crate) fn put_new_text(&mut self, key: Key, document: &str) {
+        let value = Value::of(key.kind(), document);
+        self.ops.push(Op::Put { key, value });
+    }
+
+    /// Puts `document`, if the object is still as it was when that was decided: `seen` is the revision that put it last, none
+    /// if it was not there.
+    pub(crate) fn put_seen(&mut self, key: Key, seen: Option<Rev>, document: &impl Serialize) -> Result<(), Error> {
+        self.add(seen.map_or_else(|| Guard::Absent(key.clone()), |rev| Guard::At(key.clone(), rev)));
         let value = value(key.kind(), document)?;
         self.ops.push(Op::Put { key, value });
         Ok(())

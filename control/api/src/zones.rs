@@ -39,7 +39,7 @@ pub(crate) fn routes(api: &Api) -> OpenApiRouter<Api> {
         .routes(needs(Permission::ZoneRead, api, routes!(plans)))
 }
 
-#[derive(Default, serde::Deserialize, utoipa::IntoParams)]
+#[derive(Clone, Default, serde::Deserialize, utoipa::IntoParams)]
 struct Params {
     /// The whole name; `contains:`, `starts_with:` and `ends_with:` in front ask for a part.
     name: Option<String>,
@@ -72,16 +72,16 @@ async fn list(
     Query(params): Query<Params>,
 ) -> Result<Reply<Vec<bartizan_v4::Zone>>, Error> {
     let page = PageSizes { min: 5, default: 20, max: 50 }.page(params.page, params.per_page);
-    let zones = api
-        .read_list(move |view| {
-            let accounts = params.accounts(view, &caller)?;
-            let query = params.query(page);
-            let account_of = |zone| view.account_of_zone(zone);
-            let ZonesSeen { only, except } = caller.rights.zones(Permission::ZoneRead, &accounts, account_of)?;
-            let listed = view.zones(&ZoneQuery { only: Some(only), except, ..query })?;
-            listed.try_map(|zone| seen_by(view, &caller, zone))
-        })
-        .await?;
+    let query = params.clone().query(page);
+    let is_search = query.is_search();
+    let read = move |view: &View| {
+        let accounts = params.accounts(view, &caller)?;
+        let account_of = |zone| view.account_of_zone(zone);
+        let ZonesSeen { only, except } = caller.rights.zones(Permission::ZoneRead, &accounts, account_of)?;
+        let listed = view.zones(&ZoneQuery { only: Some(only), except, ..query })?;
+        listed.try_map(|zone| seen_by(view, &caller, zone))
+    };
+    let zones = if is_search { api.search(read).await? } else { api.read_list(read).await? };
     Ok(Reply::page(zones.documents, page, zones.total).without(zones.left_out))
 }
 

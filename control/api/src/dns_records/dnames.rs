@@ -59,6 +59,13 @@ impl Dnames {
     }
 }
 
+impl View {
+    /// Whether any name of the zone has a DNAME.
+    pub(super) fn has_dnames(&self, zone: ZoneId) -> Result<bool, Error> {
+        Ok(!self.0.records_of_type(zone, RecordType::DNAME, 1)?.is_empty())
+    }
+}
+
 impl Change {
     /// Refuses new records that a DNAME leaves no room for, and a new DNAME above records that stay. The change must have
     /// all of its records by now.

@@ -9,6 +9,7 @@
 //! Files on their way in are bounded in number and octets (`crate::spools`). One that is there takes a turn, and an account
 //! has one import at work, so that a slow upload holds up nobody.
 
+mod drafts;
 mod file;
 mod foretold;
 mod form;
@@ -94,7 +95,7 @@ pub(super) async fn import(
         tokio::spawn(blocking(move || {
             let mut told = Told::default();
             let zone = writes.view()?.zone_of(&caller, zone_id)?;
-            let file = ZoneFile::read(pieces, &zone, &spools, &mut told)?;
+            let mut file = ZoneFile::read(pieces, &zone, &spools, &mut told)?;
             if told.is_faulty() {
                 return Ok((told, file.parsed, Outcome::default()));
             }
@@ -108,7 +109,7 @@ pub(super) async fn import(
                 // What a process before this one left.
                 undo::undo(&writes, zone_id, is_over)?;
             }
-            let outcome = land(&writes, &caller, zone_id, is_over, &file, mode, &mut told)?;
+            let outcome = land(&writes, &caller, zone_id, is_over, &mut file, mode, &mut told)?;
             Ok((told, file.parsed, outcome))
         }))
     };

@@ -77,6 +77,15 @@ pub(super) struct Params {
 }
 
 impl Params {
+    /// Whether it looks into texts, of which no index tells.
+    pub(super) fn is_search(&self) -> bool {
+        let parts = [&self.search, &self.name_contains, &self.name_endswith, &self.content_contains];
+        parts
+            .into_iter()
+            .chain([&self.content_endswith, &self.comment_contains, &self.comment_endswith])
+            .any(Option::is_some)
+    }
+
     pub(super) fn query(self, zone: &Zone, page: Page) -> Result<RecordQuery, Error> {
         // A name as whoever writes it by hand writes it: relative to the zone as well.
         let whole = |text: Option<String>| text.map(|text| whole_name(zone, &text));

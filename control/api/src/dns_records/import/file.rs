@@ -38,7 +38,7 @@ struct Held {
 
 /// A file that was read.
 pub(super) struct ZoneFile {
-    spool: Spool,
+    pub(super) spool: Spool,
     /// In the order of the file, but that those of one owner stand with the first of it.
     held: Vec<Held>,
     pub(super) parsed: u64,

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! up to 5,000 records ─► one revision
-//! more ─► each name is looked at ─► the import begins: an object with the beginning of its records' ids
+//! more ─► each name is looked at, a draft of each piece ─► the import begins: an object with the beginning of its records' ids
 //!                                   ─► piece after piece, each a revision ─► the import's object goes: it is done
 //! ```
 //! What fails between the last two is undone: the records whose ids begin so are deleted. A process that ends there leaves
@@ -14,11 +14,11 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use bartizan_model::{Record, RecordData, Stamp, Zone};
 use bartizan_names::{Name, RecordId, RecordType, Timestamp, ZoneId};
-use bartizan_store::Key;
+use bartizan_store::{Key, Kind, Prefix, Rev, Scope};
 use bartizan_v4::{RecordBody, StoredImport};
 
+use super::drafts::{self, Draft};
 use super::file::ZoneFile;
-use super::said;
 use super::told::Told;
 use super::undo::undo;
 use crate::caller::Caller;
@@ -28,7 +28,7 @@ use crate::dns_records::rules::conflict;
 use crate::error::{Error, Fault};
 use crate::owner_names;
 use crate::transaction::{Change, View};
-use crate::writes::{By, Writes};
+use crate::writes::{By, Writes, now};
 
 /// Records that land in one revision if there are no more.
 const ONE_REVISION_MAX: usize = 5_000;
@@ -60,7 +60,7 @@ pub(super) fn land(
     caller: &Caller,
     zone: ZoneId,
     is_over: impl Fn() -> bool + Copy,
-    file: &ZoneFile,
+    file: &mut ZoneFile,
     mode: Mode,
     told: &mut Told,
 ) -> Result<Outcome, Error> {
@@ -69,24 +69,31 @@ pub(super) fn land(
         return Ok(Outcome::default());
     }
     let pieces = file.pieces(if file.len() > ONE_REVISION_MAX { PIECE_MAX } else { ONE_REVISION_MAX });
+    let ids = Ids::new();
+    let (mut drafts, mut said) = (Vec::new(), Vec::new());
     if mode == Mode::Preview || pieces.len() > 1 {
-        let mut outcome = Outcome::default();
-        let mut seen = Told::default();
+        let (mut outcome, at) = (Outcome::default(), now());
         for piece in &pieces {
             go_on(is_over)?;
             let view = writes.view()?;
             let zone = view.zone_of(caller, zone)?;
-            let ids = Ids::new();
-            let (bodies, at) = (file.bodies(piece.clone()), Timestamp::from_unix_micros(0));
-            outcome.note(&fitting(Some(&view), &zone, bodies, &ids, at, &mut seen)?.new);
+            let mut seen = Told::default();
+            let fitting = fitting(Some(&view), &zone, file.bodies(piece.clone()), &ids, at, &mut seen)?;
+            // Writing the draft takes a while, and the journal waits for who looks.
+            drop(view);
+            outcome.note(&fitting.new);
+            if mode == Mode::Land && !seen.is_faulty() {
+                drafts.push(Draft::of(&fitting, &mut file.spool)?);
+            }
+            said.push(seen);
         }
-        if mode == Mode::Preview || seen.is_faulty() {
-            told.take(seen);
+        if mode == Mode::Preview || said.iter().any(Told::is_faulty) {
+            said.into_iter().for_each(|seen| told.take(seen));
             return Ok(outcome);
         }
     }
+    let file = &*file;
     let by = By::Caller(caller);
-    let ids = Ids::new();
     let piece = |change: &mut Change, piece: &std::ops::Range<usize>| {
         let zone = change.zone_of(caller, zone)?;
         let mut seen = Told::default();
@@ -105,16 +112,25 @@ pub(super) fn land(
     if pieces.is_empty() {
         return Ok(Outcome::default());
     }
-    let caller = &caller.saying(&said(ids.first()));
+    let caller = &caller.saying(&super::said(ids.first()));
     let by = By::Caller(caller);
     begin(writes, by, zone, &ids)?;
     let mut added = 0;
-    for one in &pieces {
+    for ((one, draft), said) in pieces.iter().zip(drafts).zip(said) {
         // What has landed is undone by the next start.
         go_on(is_over)?;
+        let draft = Cell::new(draft.map(|draft| (draft, said)));
         let landed = writes.change(by, |change| {
             change.require(Key::import(zone));
-            piece(change, one)
+            match draft.take() {
+                // What somebody else put at one of its names, or above, meanwhile is met by looking again.
+                Some((draft, said)) if !change.has_dnames(zone)? => {
+                    let zone = change.zone_of(caller, zone)?;
+                    draft.put(change, &zone, &file.spool)?;
+                    Ok((draft.records, said))
+                }
+                _ => piece(change, one),
+            }
         });
         match landed {
             Ok((count, seen)) if !seen.is_faulty() => {
@@ -184,6 +200,18 @@ impl Ids {
     }
 }
 
+impl View {
+    /// Whether nothing stands at any name of a zone: no records, and no applications.
+    fn has_no_names(&self, zone: ZoneId) -> Result<bool, Error> {
+        for kind in [Kind::Name, Kind::Record] {
+            if !self.keys(&Prefix::of(Scope::Zone(zone), kind), None, 1)?.is_empty() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+}
+
 impl Outcome {
     pub(super) fn note(&mut self, new: &[(Record, bartizan_v4::Record)]) {
         self.added += new.len() as u64;
@@ -197,13 +225,18 @@ impl Outcome {
 
 /// Of what lines ask for, all that is not there yet; nothing is there in a zone that is not. What cannot stand in the zone is told as a fault of its line.
 pub(super) fn fitting(
-    view: Option<&View>,
+    store: Option<&View>,
     zone: &Zone,
     bodies: impl Iterator<Item = Result<(u64, RecordBody), Error>>,
     ids: &Ids,
     now: Timestamp,
     told: &mut Told,
 ) -> Result<Fitting, Error> {
+    // Where there is nothing, nothing is looked for.
+    let there = match store {
+        Some(view) if !view.has_no_names(zone.id)? => Some(view),
+        _ => None,
+    };
     let mut owners: BTreeMap<Name, Standing> = BTreeMap::new();
     let mut new = Vec::new();
     for body in bodies {
@@ -219,7 +252,7 @@ pub(super) fn fitting(
         let standing = match owners.entry(record.owner.clone()) {
             std::collections::btree_map::Entry::Occupied(known) => known.into_mut(),
             std::collections::btree_map::Entry::Vacant(unknown) => {
-                let standing = Standing::read(view, zone, unknown.key(), line)?;
+                let standing = Standing::read(there, zone, unknown.key(), line)?;
                 unknown.insert(standing)
             }
         };
@@ -229,7 +262,7 @@ pub(super) fn fitting(
             Err(fault) => told.fault(line, fault),
         }
     }
-    let dnames = match view {
+    let dnames = match there {
         Some(view) => Dnames::of(view, zone.id, &[], new.iter().map(|(record, _)| record))?,
         None => Dnames::new(new.iter().map(|(record, _)| record)),
     };
@@ -242,6 +275,11 @@ pub(super) fn fitting(
             told.fault(first_line, Fault::HostTaken.because("an application has this name"));
         } else if let Err(refused) = bartizan_publish::check(&zone.name, records) {
             told.fault(first_line, refused);
+        } else if let Some(view) = store {
+            match view.refuse_tunnels_of_others(zone, records) {
+                Err(refused) if refused.fault == Fault::RecordInvalid => told.fault(first_line, refused),
+                looked => looked?,
+            }
         }
     }
     Ok(Fitting { new, owners })
@@ -258,12 +296,19 @@ impl Fitting {
         for (_, document) in &self.new {
             change.put_new(Key::record(zone.id, document.id), document)?;
         }
-        let owners: BTreeSet<&Name> = self.new.iter().map(|(record, _)| &record.owner).collect();
-        for (owner, standing) in owners.into_iter().filter_map(|owner| self.owners.get_key_value(owner)) {
-            change.put_imported_records(zone, owner, &standing.records)?;
+        for (owner, seen, records) in self.names() {
+            drafts::put_name(change, zone.id, owner, seen, records)?;
         }
         let proxied = self.new.iter().filter(|(record, _)| record.proxied);
         proxied.map(|(record, _)| &record.owner).try_for_each(|owner| change.put_certificate(zone, owner))
+    }
+
+    /// The names to which something comes: by which revision each was when it was looked at, none if it was not there,
+    /// and how many records it has from now on.
+    pub(super) fn names(&self) -> impl Iterator<Item = (&Name, Option<Rev>, usize)> {
+        let owners: BTreeSet<&Name> = self.new.iter().map(|(record, _)| &record.owner).collect();
+        let names = owners.into_iter().filter_map(|owner| self.owners.get_key_value(owner));
+        names.map(|(owner, standing)| (owner, standing.seen, standing.records.len()))
     }
 }
 
@@ -276,13 +321,16 @@ struct Standing {
     kinds: BTreeMap<(RecordType, bool), usize>,
     first_line: u64,
     leads_to_app: bool,
+    /// The revision that put the name's object last.
+    seen: Option<Rev>,
 }
 
 impl Standing {
     fn read(view: Option<&View>, zone: &Zone, owner: &Name, first_line: u64) -> Result<Standing, Error> {
         let mut standing = Standing { first_line, ..Standing::default() };
         let Some(view) = view else { return Ok(standing) };
-        standing.leads_to_app = !view.app_ids_at(zone.id, owner)?.is_empty();
+        standing.seen = view.0.rev(&Key::name(zone.id, owner))?;
+        standing.leads_to_app = standing.seen.is_some() && !view.app_ids_at(zone.id, owner)?.is_empty();
         for document in view.records_at(zone.id, owner)? {
             standing.put(owner_names::parse(&document)?);
         }
