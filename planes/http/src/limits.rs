@@ -108,9 +108,12 @@ pub(crate) const LANE_TURN_TIME: Duration = Duration::from_micros(50);
 /// The most that one of them counts for having taken too long: the system may have run something else meanwhile.
 pub(crate) const LANE_DEBT_MAX: Duration = Duration::from_micros(500);
 
-/// How long what waits is held back when a source that does not has made a request: the answer of an origin on the same
-/// machine or in the same rack comes in that time.
+/// How long what waits is held back when a request of a source that does not was sent on: the answer of an origin on the
+/// same machine or in the same rack comes in that time.
 pub(crate) const HOLD_TIME: Duration = Duration::from_micros(100);
+
+/// And for how long in all between two turns, with what it takes to send such requests on.
+pub(crate) const HOLD_TIME_MAX: Duration = Duration::from_micros(300);
 
 /// For so many turns of anybody what comes of a source waits, after there was more of it than it had time for: some
 /// milliseconds of a busy worker.

@@ -25,7 +25,9 @@ use std::time::{Duration, Instant};
 use bartizan_quotas::SourceKey;
 
 use super::turn::{Turn, looked, looks};
-use crate::limits::{HOLD_TIME, LANE_DEBT_MAX, LANE_TURN_TIME, LONE_TURN_TIME, SLOW_ROUNDS, SOURCE_TIME};
+use crate::limits::{
+    HOLD_TIME, HOLD_TIME_MAX, LANE_DEBT_MAX, LANE_TURN_TIME, LONE_TURN_TIME, SLOW_ROUNDS, SOURCE_TIME,
+};
 
 /// For how many calls of [`Lanes::go_on`] a worker counts as shared after two sources had something to do.
 const SHARED_FOR: u32 = 2;
@@ -43,10 +45,20 @@ pub(crate) struct Lanes {
     /// The number of the next lane, and of the one that did something last.
     next: Cell<u64>,
     last: Cell<u64>,
-    /// Until when a request of a source that does not wait is likely to be answered.
-    answer_until: Cell<Option<Instant>>,
+    /// Whether a request of a source that does not wait is likely to be answered soon, and which lane's it is.
+    expected: Cell<(u64, Expected)>,
     /// How long several sources have had something to do, or will be taken to have.
     shared: Cell<u32>,
+}
+
+/// An answer of an origin.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Expected {
+    #[default]
+    No,
+    /// The request is on its way, or will be when the step that it came in is over.
+    Soon,
+    Until(Instant),
 }
 
 /// The work of one source.
@@ -94,6 +106,19 @@ impl Lanes {
 
     fn is_shared(&self) -> bool {
         self.shared.get() > 0
+    }
+
+    /// Whether an answer is likely to come before a turn would be over. Its time begins with the first look after the
+    /// request was sent on, so that what that took is no part of it.
+    fn expects_answer(&self) -> bool {
+        match self.expected.get() {
+            (_, Expected::No) => false,
+            (lane, Expected::Soon) => {
+                self.expected.set((lane, Expected::Until(Instant::now() + HOLD_TIME)));
+                true
+            }
+            (_, Expected::Until(until)) => Instant::now() < until,
+        }
     }
 
     fn poll_waiting(&self, cx: &Context<'_>) -> Poll<()> {
@@ -153,13 +178,15 @@ impl Lane {
     /// A request of it begins.
     pub(super) fn expect_answer(&self) {
         if self.lanes.is_shared() && !self.is_queued.get() && !self.is_slow() {
-            self.lanes.answer_until.set(Some(Instant::now() + HOLD_TIME));
+            self.lanes.expected.set((self.number, Expected::Soon));
         }
     }
 
     /// It is over.
     pub(super) fn expect_no_answer(&self) {
-        self.lanes.answer_until.set(None);
+        if self.lanes.expected.get().0 == self.number {
+            self.lanes.expected.take();
+        }
     }
 
     /// Does a step of its work.
@@ -218,14 +245,13 @@ pub(crate) async fn ferry(lanes: Rc<Lanes>) {
     loop {
         poll_fn(|cx| lanes.poll_waiting(cx)).await;
         // Until the worker has looked what came, and has done what is ready; and until there is nothing that is likely to
-        // come before a turn is over.
+        // come before a turn is over. However many ask, what waits has its turn then.
         let start = Instant::now();
         loop {
             tokio::task::yield_now().await;
             looked();
-            match lanes.answer_until.get() {
-                Some(until) if Instant::now() < until && start.elapsed() < HOLD_TIME => {}
-                _ => break,
+            if !lanes.expects_answer() || start.elapsed() >= HOLD_TIME_MAX {
+                break;
             }
         }
         lanes.rounds.set(lanes.rounds.get().wrapping_add(1));

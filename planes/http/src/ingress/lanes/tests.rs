@@ -105,6 +105,48 @@ fn who_has_little_to_do_waits_for_little() {
     }
 }
 
+/// While the answer to a request is likely to come, no turn of those that wait is begun, however long it took to send the
+/// request on, and whoever else's request ends.
+#[test]
+fn an_answer_is_waited_for() {
+    const TIMES: usize = 50;
+    let log = run(async |lanes, log| {
+        let mut all = Vec::new();
+        for number in 0..60 {
+            let (turn, source) = (lanes.turn_of(from(number % 3)), number % 3);
+            all.push(spawn_local(busy(turn, source, 400, SOURCE_TIME, Rc::clone(&log))));
+        }
+        let (visitor, other) = (lanes.turn_of(from(200)), lanes.turn_of(from(0)));
+        let (near, mut far) = std::os::unix::net::UnixStream::pair().unwrap();
+        near.set_nonblocking(true).unwrap();
+        let mut near = UnixStream::from_std(near).unwrap();
+        let asking = async {
+            for _ in 0..TIMES {
+                // What came so far waits in the lanes.
+                far.write_all(b"?").unwrap();
+                near.read_u8().await.unwrap();
+                visitor.begin_request();
+                let start = Instant::now();
+                while start.elapsed() < HOLD_TIME {}
+                other.end_request();
+                log.borrow_mut().push(VISITOR);
+                far.write_all(b"!").unwrap();
+                near.read_u8().await.unwrap();
+                log.borrow_mut().push(VISITOR);
+                visitor.end_request();
+            }
+        };
+        visitor.take(std::pin::pin!(asking)).await;
+        for task in all {
+            task.abort();
+        }
+    });
+    let times: Vec<usize> = log.iter().enumerate().filter(|(_, entry)| **entry == VISITOR).map(|(at, _)| at).collect();
+    let undisturbed = times.chunks(2).filter(|pair| pair[0] + 1 == pair[1]).count();
+    // The system may have run something else meanwhile.
+    assert!(undisturbed > TIMES / 2, "{undisturbed} of {TIMES}");
+}
+
 /// A source that is alone is in nobody's way: its connections have turns of their own.
 #[test]
 fn a_connection_of_many_streams_does_not_hold_up_another() {
