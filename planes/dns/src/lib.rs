@@ -13,13 +13,13 @@
 //!
 //! RFC 1035 §4.2, 5001 (NSID), 7766 (TCP), 7828 (keepalive), 7830 (padding), 7858 (TLS), 7871 (client subnet), 7873 (cookies), 8484 (HTTPS), 8914 (extended errors), 8945 (TSIG), 9210.
 
-mod asked;
 mod counters;
 mod egress;
 mod ingress;
 mod outside;
 mod pipeline;
 mod stage;
+mod trace;
 
 use std::io;
 use std::net::{TcpListener, UdpSocket};
@@ -33,13 +33,13 @@ use bartizan_live::Live;
 use bartizan_tls::Certificates;
 use tokio::sync::oneshot;
 
-pub use asked::InForce;
 pub use bartizan_authority::{Identity, Outside};
 pub use bartizan_dns_guard::{Limits as RateLimits, Secret as CookieSecret, Secrets as CookieSecrets};
 pub use bartizan_signer::Limits;
 pub use counters::Counters;
 pub use outside::{Following, follow_outside};
 pub use pipeline::{End, Exchange, Now, Silence, Transport, Worker, serve};
+pub use trace::InForce;
 
 /// What this plane serves.
 #[derive(Clone)]
