@@ -34,6 +34,8 @@ pub enum What {
     ChangeLog,
     /// A port of an application that nobody listens on.
     Port { app: AppId, protocol: Protocol, address: SocketAddr },
+    /// A default port of a service of the edge that an edge can be without: another process has it.
+    Listener { service: &'static str, address: SocketAddr },
     /// The file system of the data directory: it takes no more.
     Disk,
     /// The data directory: it cannot be written to.
@@ -75,6 +77,7 @@ pub enum ProblemKind {
     Document,
     ChangeLog,
     Port,
+    Listener,
     Disk,
     ReadOnly,
     Renewal,
@@ -93,11 +96,12 @@ pub enum ProblemKind {
 }
 
 impl ProblemKind {
-    pub const ALL: [ProblemKind; 19] = [
+    pub const ALL: [ProblemKind; 20] = [
         ProblemKind::Unit,
         ProblemKind::Document,
         ProblemKind::ChangeLog,
         ProblemKind::Port,
+        ProblemKind::Listener,
         ProblemKind::Disk,
         ProblemKind::ReadOnly,
         ProblemKind::Renewal,
@@ -121,6 +125,7 @@ impl ProblemKind {
             ProblemKind::Document => "document",
             ProblemKind::ChangeLog => "change_log",
             ProblemKind::Port => "port",
+            ProblemKind::Listener => "listener",
             ProblemKind::Disk => "disk",
             ProblemKind::ReadOnly => "read_only",
             ProblemKind::Renewal => "renewal",
@@ -147,6 +152,7 @@ impl What {
             What::Document(_) => ProblemKind::Document,
             What::ChangeLog => ProblemKind::ChangeLog,
             What::Port { .. } => ProblemKind::Port,
+            What::Listener { .. } => ProblemKind::Listener,
             What::Disk => ProblemKind::Disk,
             What::ReadOnly => ProblemKind::ReadOnly,
             What::Renewal => ProblemKind::Renewal,
@@ -173,6 +179,7 @@ impl fmt::Display for What {
             What::Unit(key) | What::Document(key) => f.write_str(key),
             What::ChangeLog => f.write_str("the change log"),
             What::Port { protocol, address, .. } => write!(f, "{protocol} {address}"),
+            What::Listener { service, address } => write!(f, "{service} on {address}"),
             What::Disk => f.write_str("the disk"),
             What::ReadOnly => f.write_str("the data directory"),
             What::Renewal => f.write_str("the renewal of certificates"),

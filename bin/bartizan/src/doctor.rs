@@ -23,6 +23,7 @@ use crate::data_dir::{self, Local};
 use crate::failure::{Cause, Failure};
 use crate::holder::{self, Transport};
 use crate::host;
+use crate::listen::{DNS_TLS, Need};
 use crate::output::{Output, bad, good};
 use crate::rights::{self, Seen};
 use crate::settings::{Addresses, PrivateOrigins, Settings};
@@ -89,10 +90,10 @@ pub fn run(up: Up, output: Output) -> anyhow::Result<()> {
         as_it_runs(&mut settings, *api, edge);
         findings.extend(problems(&status.problems));
     }
-    for (name, addresses, transports) in services(&settings) {
-        for address in addresses.all() {
-            for transport in transports {
-                findings.push(port(name, *address, *transport, addresses, running));
+    for service in services(&settings) {
+        for address in service.addresses.all() {
+            for transport in service.transports {
+                findings.push(port(&service, *address, *transport, running));
             }
         }
     }
@@ -172,17 +173,23 @@ fn line(finding: &Finding) -> String {
     format!("{mark}  {}: {}{remedy}", finding.what, finding.detail)
 }
 
-type Service<'s> = (&'static str, &'s Addresses, &'static [Transport]);
+struct Service<'s> {
+    name: &'static str,
+    addresses: &'s Addresses,
+    transports: &'static [Transport],
+    need: Need,
+}
 
 fn services(settings: &Settings) -> [Service<'_>; 6] {
     use Transport::{Tcp, Udp};
+    let must = |name, addresses, transports| Service { name, addresses, transports, need: Need::Must };
     [
-        ("API", &settings.api, &[Tcp]),
-        ("DNS", &settings.dns, &[Udp, Tcp]),
-        ("DNS-TLS", &settings.dns_tls, &[Tcp]),
-        ("HTTP", &settings.http, &[Tcp]),
-        ("HTTPS", &settings.https, &[Tcp]),
-        ("tunnel", &settings.tunnel, &[Udp]),
+        must("API", &settings.api, &[Tcp]),
+        must("DNS", &settings.dns, &[Udp, Tcp]),
+        Service { need: DNS_TLS, ..must("DNS-TLS", &settings.dns_tls, &[Tcp]) },
+        must("HTTP", &settings.http, &[Tcp]),
+        must("HTTPS", &settings.https, &[Tcp]),
+        must("tunnel", &settings.tunnel, &[Udp]),
     ]
 }
 
@@ -270,7 +277,8 @@ fn state(data: &Path) -> Option<Finding> {
     }
 }
 
-fn port(name: &str, address: SocketAddr, transport: Transport, addresses: &Addresses, running: bool) -> Finding {
+fn port(service: &Service<'_>, address: SocketAddr, transport: Transport, running: bool) -> Finding {
+    let Service { name, addresses, need, .. } = service;
     let kind = match transport {
         Transport::Tcp => "TCP",
         Transport::Udp => "UDP",
@@ -288,7 +296,12 @@ fn port(name: &str, address: SocketAddr, transport: Transport, addresses: &Addre
             if running && holder.starts_with("bartizan ") {
                 Finding::good(what, format!("held by {holder}"))
             } else {
-                Finding::bad(what, format!("held by {holder}"), format!("stop it, or give --{flag} ADDR:PORT"))
+                let without = match (need, addresses) {
+                    (Need::May(service), Addresses::Default(_)) => format!("; `up` starts without {service} there"),
+                    _ => String::new(),
+                };
+                let detail = format!("held by {holder}{without}");
+                Finding::bad(what, detail, format!("stop it, or give --{flag} ADDR:PORT"))
             }
         }
         Err(error)
@@ -304,13 +317,15 @@ fn port(name: &str, address: SocketAddr, transport: Transport, addresses: &Addre
     }
 }
 
-/// What the running edge tells of its clock, of zones that nobody who validates finds, and of what it cannot put in force.
+/// What the running edge tells of its clock, of zones that nobody who validates finds, of what it cannot put in force, and of
+/// ports that others have.
 fn problems(told: &[StatusProblem]) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (kind, what, well) in [
         (ProblemKind::Clock, "clock", "it has not jumped"),
         (ProblemKind::Dnssec, "DNSSEC", "no zone is cut off by it"),
         (ProblemKind::Unit, "objects", "all are in force"),
+        (ProblemKind::Listener, "default ports", "it has all of them"),
     ] {
         let of_kind = told.iter().filter(|problem| problem.kind == kind.as_str());
         let bad = of_kind.map(|problem| Finding::bad(&problem.what, &problem.reason, &problem.remedy));

@@ -1,4 +1,5 @@
-//! Every port of `up`, bound before anything is started: a taken one is an error that names the holder.
+//! Every port of `up`, bound before anything is started: a taken one is an error that names the holder. Without a default
+//! one that an edge can be without it starts all the same, and says so.
 
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpListener, UdpSocket};
@@ -25,7 +26,30 @@ pub struct Listeners {
     pub http: Vec<Vec<TcpListener>>,
     pub https: Vec<Vec<TcpListener>>,
     pub tunnel: Vec<UdpSocket>,
+    pub left_out: Vec<LeftOut>,
 }
+
+/// An address by default that another process has.
+#[derive(Debug)]
+pub struct LeftOut {
+    /// What would have been there.
+    pub service: &'static str,
+    pub address: SocketAddr,
+    /// Who is there, in words.
+    pub reason: String,
+}
+
+/// What an edge is without a service whose default ports are taken.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Need {
+    /// None: what its first page tells to do would lead to another process.
+    Must,
+    /// One that lacks this service alone.
+    May(&'static str),
+}
+
+/// Resolvers that find nobody there ask without TLS (RFC 7858 §3.1), and no page of ours leads there.
+pub const DNS_TLS: Need = Need::May("DNS over TLS");
 
 /// Where an edge listens, with the port numbers that port 0 became.
 #[derive(Clone, Debug)]
@@ -72,23 +96,30 @@ impl Listeners {
     }
 }
 
-/// Binds everything, or nothing.
+/// Binds everything, or nothing, but for what an edge can be without.
 pub fn bind(settings: &Settings) -> anyhow::Result<Listeners> {
+    use Need::Must;
     let workers = settings.workers;
+    let exclusive = |address| bartizan_net::tcp(address, Sharing::Exclusive);
+    let shared = |address| bartizan_net::tcp_shared(address, workers);
+    let left_out = &mut Vec::new();
     let mut dns_udp = Vec::new();
     let mut dns_tcp = Vec::new();
-    for (udp, tcp) in each("dns", &settings.dns, |address| dns(address, workers))? {
+    for (udp, tcp) in each("dns", &settings.dns, Must, left_out, |address| dns(address, workers))? {
         dns_udp.extend(udp);
         dns_tcp.push(tcp);
     }
     Ok(Listeners {
-        api: each("api", &settings.api, |address| bartizan_net::tcp(address, Sharing::Exclusive))?,
+        api: each("api", &settings.api, Must, left_out, exclusive)?,
         dns_udp,
         dns_tcp,
-        dns_tls: each("dns-tls", &settings.dns_tls, |address| bartizan_net::tcp(address, Sharing::Exclusive))?,
-        http: each("http", &settings.http, |address| bartizan_net::tcp_shared(address, workers))?,
-        https: each("https", &settings.https, |address| bartizan_net::tcp_shared(address, workers))?,
-        tunnel: each("tunnel", &settings.tunnel, |address| bartizan_net::udp(address, Sharing::Exclusive))?,
+        dns_tls: each("dns-tls", &settings.dns_tls, DNS_TLS, left_out, exclusive)?,
+        http: each("http", &settings.http, Must, left_out, shared)?,
+        https: each("https", &settings.https, Must, left_out, shared)?,
+        tunnel: each("tunnel", &settings.tunnel, Must, left_out, |address| {
+            bartizan_net::udp(address, Sharing::Exclusive)
+        })?,
+        left_out: std::mem::take(left_out),
     })
 }
 
@@ -106,21 +137,34 @@ fn dns(address: SocketAddr, workers: usize) -> Result<(Vec<UdpSocket>, TcpListen
     }
 }
 
-/// A socket on each address; one of the defaults that this machine does not have is left out.
-fn each<S>(flag: &str, wanted: &Wanted, bind: impl Fn(SocketAddr) -> Result<S, BindError>) -> anyhow::Result<Vec<S>> {
+/// A socket on each address. Of the defaults one that this machine does not have is left out, and where the edge can be
+/// without, one that is taken.
+fn each<S>(
+    flag: &str,
+    wanted: &Wanted,
+    need: Need,
+    left_out: &mut Vec<LeftOut>,
+    bind: impl Fn(SocketAddr) -> Result<S, BindError>,
+) -> anyhow::Result<Vec<S>> {
+    let is_default = matches!(wanted, Wanted::Default(_));
     let mut sockets = Vec::new();
     for address in wanted.all() {
-        match bind(*address) {
-            Ok(socket) => sockets.push(socket),
-            Err(error)
-                if matches!(wanted, Wanted::Default(_)) && error.source.kind() == ErrorKind::AddrNotAvailable =>
-            {
+        match (bind(*address), need) {
+            (Ok(socket), _) => sockets.push(socket),
+            (Err(error), _) if is_default && error.source.kind() == ErrorKind::AddrNotAvailable => {
                 tracing::debug!(%address, "this machine has no such address: left out");
             }
-            Err(error) => return Err(explain(flag, &error).into()),
+            (Err(error), Need::May(service)) if is_default && error.source.kind() == ErrorKind::AddrInUse => {
+                left_out.push(LeftOut {
+                    service,
+                    address: *address,
+                    reason: format!("taken by {}", holder_of(&error)),
+                });
+            }
+            (Err(error), _) => return Err(explain(flag, &error).into()),
         }
     }
-    if sockets.is_empty() {
+    if sockets.is_empty() && need == Need::Must {
         return Err(Failure::new(Cause::Failed, format!("this machine has none of the addresses for --{flag}"))
             .remedy(format!("name one: --{flag} ADDR:PORT"))
             .into());
@@ -128,16 +172,20 @@ fn each<S>(flag: &str, wanted: &Wanted, bind: impl Fn(SocketAddr) -> Result<S, B
     Ok(sockets)
 }
 
+fn holder_of(error: &BindError) -> String {
+    let transport = match error.protocol {
+        Protocol::Tcp => Transport::Tcp,
+        Protocol::Udp => Transport::Udp,
+    };
+    holder::of(error.address, transport).unwrap_or_else(|| "a process of another user".to_owned())
+}
+
 /// What is wrong with an address, who is to blame, and what to do.
 fn explain(flag: &str, error: &BindError) -> Failure {
     let BindError { protocol, address, source } = error;
     match source.kind() {
         ErrorKind::AddrInUse => {
-            let transport = match protocol {
-                Protocol::Tcp => Transport::Tcp,
-                Protocol::Udp => Transport::Udp,
-            };
-            let holder = holder::of(*address, transport).unwrap_or_else(|| "a process of another user".to_owned());
+            let holder = holder_of(error);
             Failure::new(Cause::Failed, format!("{protocol} {address} (--{flag}) is taken by {holder}"))
                 .remedy(format!("stop it, or listen elsewhere: --{flag} {}:PORT", address.ip()))
         }
@@ -177,15 +225,33 @@ mod tests {
         }
     }
 
+    /// What was asked for must work; of what was not, as much as an edge cannot be without.
     #[test]
     fn a_taken_port_names_its_holder() {
         let taken = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = taken.local_addr().unwrap();
-        let error =
-            each("api", &Wanted::Asked(vec![address]), |address| bartizan_net::tcp(address, Sharing::Exclusive))
-                .unwrap_err()
-                .to_string();
-        assert!(error.contains(&format!("TCP {address} (--api) is taken by ")), "{error}");
-        assert!(error.contains(&format!("(pid {})", std::process::id())), "{error}");
+        let me = format!("(pid {})", std::process::id());
+        let exclusive = |address| bartizan_net::tcp(address, Sharing::Exclusive);
+        for (wanted, need, is_error) in [
+            (Wanted::Asked(vec![address]), Need::Must, true),
+            (Wanted::Default(vec![address]), Need::Must, true),
+            (Wanted::Asked(vec![address]), Need::May("a service"), true),
+            (Wanted::Default(vec![address]), Need::May("a service"), false),
+        ] {
+            let mut left_out = Vec::new();
+            match each("api", &wanted, need, &mut left_out, exclusive) {
+                Ok(sockets) => {
+                    assert!(!is_error && sockets.is_empty(), "{wanted:?}");
+                    let [LeftOut { service: "a service", address: at, reason }] = &left_out[..] else { panic!() };
+                    assert!(*at == address && reason.starts_with("taken by ") && reason.ends_with(&me), "{reason}");
+                }
+                Err(error) => {
+                    let error = error.to_string();
+                    assert!(is_error && left_out.is_empty(), "{wanted:?}");
+                    assert!(error.contains(&format!("TCP {address} (--api) is taken by ")), "{error}");
+                    assert!(error.contains(&me), "{error}");
+                }
+            }
+        }
     }
 }

@@ -12,12 +12,13 @@ use bartizan_names::{Name, Prefix};
 use bartizan_plane_dns::RateLimits;
 use bartizan_store::AuditRetention;
 use rustix::fs::OFlags;
-use serde::Deserialize;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
 
 use crate::any_port::PortsMode;
 use crate::backup::schedule::{self, Backups, Plan};
 use crate::failure::{Cause, Failure};
-use crate::up::Up;
+use crate::up::{Up, name_server};
 use crate::{api_names, user};
 
 /// The default ports, the same for every user (design §2.1).
@@ -53,6 +54,7 @@ struct File {
     proxy: Vec<Prefix>,
     private_origins: Option<PrivateOrigins>,
     api_calls: Option<u32>,
+    #[serde(deserialize_with = "resolvers")]
     resolver: Vec<SocketAddr>,
     dns_rate_limit: Option<String>,
     dns_rate_exempt: Vec<Prefix>,
@@ -63,6 +65,13 @@ struct File {
     listen: Listen,
     history: History,
     backup: BackupTable,
+}
+
+/// As `--resolver` has them.
+fn resolvers<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<SocketAddr>, D::Error> {
+    let texts = Vec::<String>::deserialize(deserializer)?;
+    let read = |text: &String| name_server(text).map_err(|error| D::Error::custom(format!("{text:?}: {error}")));
+    texts.iter().map(read).collect()
 }
 
 /// `[history]`: as the flags for it.
@@ -518,6 +527,24 @@ mod tests {
                 let is_there = |line: &str| line.trim_start_matches("# ").starts_with(&format!("{key} = "));
                 assert!(text.lines().any(is_there) || text.contains(&format!("\n[{key}]\n")), "{key}");
             }
+        }
+    }
+
+    #[test]
+    fn resolvers_are_written_alike_in_the_file_and_as_flags() {
+        for (text, expect) in [
+            ("192.0.2.53", Some("192.0.2.53:53")),
+            ("192.0.2.53:5353", Some("192.0.2.53:5353")),
+            ("2001:db8::53", Some("[2001:db8::53]:53")),
+            ("[2001:db8::53]", Some("[2001:db8::53]:53")),
+            ("[2001:db8::53]:5353", Some("[2001:db8::53]:5353")),
+            ("dns.example", None),
+            ("", None),
+        ] {
+            let expect: Option<SocketAddr> = expect.map(|address| address.parse().unwrap());
+            assert_eq!(name_server(text).ok(), expect, "{text}");
+            let file = toml::from_str::<File>(&format!("resolver = [{text:?}]\n"));
+            assert_eq!(file.ok().map(|file| file.resolver), expect.map(|address| vec![address]), "{text}");
         }
     }
 

@@ -48,7 +48,8 @@ fn describe(api: &Api, facts: &EdgeFacts, status: &Status, zones: &[Value], tunn
         ("https", &facts.https),
         ("tunnel", &facts.tunnel),
     ] {
-        lines.push(format!("  {name:<7} {}", addresses.join(", ")));
+        let addresses = if addresses.is_empty() { "nowhere".to_owned() } else { addresses.join(", ") };
+        lines.push(format!("  {name:<7} {addresses}"));
     }
     let Pop { name, addresses, .. } = &status.pop;
     let addresses: Vec<_> = addresses.iter().map(ToString::to_string).collect();

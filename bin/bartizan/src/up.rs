@@ -30,13 +30,13 @@ use rustix::thread::CapabilitySet;
 use tokio::signal::unix::SignalKind;
 use tokio::sync::watch;
 
-pub use self::words::Up;
+pub use self::words::{Up, name_server};
 use crate::any_port::Chosen;
 use crate::backup::schedule;
 use crate::client::Api;
 use crate::data_dir::{DataDir, Local};
 use crate::failure::{Cause, Failure};
-use crate::listen::{self, Addresses, Listeners};
+use crate::listen::{self, Addresses, LeftOut, Listeners};
 use crate::output::{Form, Output, json, print_line};
 use crate::planes::{End, Fixed, Planes};
 use crate::report::{Ready, ZoneRef};
@@ -199,11 +199,10 @@ pub async fn serve(opened: Opened, output: Output) -> anyhow::Result<()> {
         reset_key,
     };
     let api_listeners = std::mem::take(&mut listeners.api);
+    let left_out = std::mem::take(&mut listeners.left_out);
     let planes = Arc::new(Planes::start(listeners, publisher.bundle(), fixed, chosen)?);
     report_read_only(&store, &planes.observed().problems);
-    if is_ca_new {
-        report_new_ca(&planes.observed().problems);
-    }
+    report_start(is_ca_new, &left_out, &planes.observed().problems);
     tokio::spawn(disk::watch(data.path().to_owned(), planes.observed().problems.clone()));
     tokio::spawn(clock::watch(planes.dns_counters().clone(), planes.observed().problems.clone()));
     tokio::spawn(store_condition::show(store.condition(), planes.observed().problems.clone()));
@@ -399,9 +398,10 @@ fn report_read_only(store: &Store, problems: &Problems) {
     problems.report(Reporter::Housekeeping, vec![problem], Lease::Held, Instant::now());
 }
 
-/// Shows that nobody who trusted this edge does so any more.
-fn report_new_ca(problems: &Problems) {
-    let problem = Problem {
+/// Shows what was seen at the start and stays so until the next one: that nobody who trusted this edge does so any more, and
+/// which ports it is without.
+fn report_start(is_ca_new: bool, left_out: &[LeftOut], problems: &Problems) {
+    let new_ca = || Problem {
         what: What::Authority,
         count: 1,
         reason: "the one of before is gone (ca.key.sealed and ca.pem), and another one was made".to_owned(),
@@ -409,8 +409,20 @@ fn report_new_ca(problems: &Problems) {
         remedy: "stop the edge, put both files back from a backup and start it again; or give ca.pem to all who trusted the \
                  old one, delete ca.lost beside it, and this ends with the next start",
     };
-    tracing::error!(%problem, remedy = problem.remedy, "whoever trusted this edge does not any more");
-    problems.report(Reporter::Start, vec![problem], Lease::Held, Instant::now());
+    let listener = |left_out: &LeftOut| Problem {
+        what: What::Listener { service: left_out.service, address: left_out.address },
+        count: 1,
+        reason: left_out.reason.clone(),
+        since: now(),
+        remedy: "end what has the port and start the edge again, or name another one: --dns-tls ADDR:PORT",
+    };
+    let seen = is_ca_new.then(new_ca).into_iter().chain(left_out.iter().map(listener)).collect();
+    for problem in problems.report(Reporter::Start, seen, Lease::Held, Instant::now()) {
+        match problem.what {
+            What::Listener { .. } => tracing::warn!(remedy = problem.remedy, "no {problem}"),
+            _ => tracing::error!(%problem, remedy = problem.remedy, "whoever trusted this edge does not any more"),
+        }
+    }
 }
 
 /// Shows that nobody knows the administrator's credentials. Nobody is let in or out for it.

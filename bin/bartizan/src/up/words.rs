@@ -65,7 +65,7 @@ pub struct Up {
     pub api_calls: Option<u32>,
     /// Recursive resolvers that are asked what the parents of zones with DNSSEC have, and for the addresses of names outside
     /// that an apex with a CNAME stands for; origins are always looked up by the system's [default: the system's]
-    #[arg(long, value_name = "ADDR[:PORT]", env = "BARTIZAN_RESOLVER", value_parser = resolver, value_delimiter = ',', num_args = 1..)]
+    #[arg(long, value_name = "ADDR[:PORT]", env = "BARTIZAN_RESOLVER", value_parser = name_server, value_delimiter = ',', num_args = 1..)]
     pub resolver: Vec<SocketAddr>,
     /// Divides all waits of DNSSEC: for tests whose resolvers keep nothing for long
     #[arg(long, hide = true, value_name = "N", env = "BARTIZAN_DNSSEC_PACE", value_parser = clap::value_parser!(u32).range(1..))]
@@ -116,9 +116,10 @@ fn listener(text: &str) -> Result<SocketAddr, String> {
     })
 }
 
-/// A name server: its port is 53 if none is given.
-fn resolver(text: &str) -> Result<SocketAddr, String> {
-    let alone = || text.parse::<IpAddr>().map(|address| (address, 53).into());
+/// The address of a name server: its port is 53 if none is given (RFC 1035 §4.2).
+pub fn name_server(text: &str) -> Result<SocketAddr, String> {
+    let bare = || text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
+    let alone = || bare().parse::<IpAddr>().map(|address| (address, 53).into());
     let what = "it is an address, perhaps with a port, such as 192.0.2.53 or [2001:db8::53]:5353";
     text.parse().or_else(|_| alone()).map_err(|_| what.to_owned())
 }

@@ -4,7 +4,7 @@
 mod compare;
 
 use std::collections::{BTreeSet, VecDeque};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -19,6 +19,7 @@ use self::compare::{Difference, Here, Question};
 use crate::client::Api;
 use crate::failure::{Cause, Failure};
 use crate::output::{Output, bold, one_line};
+use crate::up::name_server;
 use crate::zone::{by_name_or_id, shown, text};
 
 #[derive(Args)]
@@ -79,11 +80,8 @@ pub async fn run(words: ZoneDiff, api: &Api, output: Output) -> anyhow::Result<(
 
 /// An address with or without a port, or a host's name.
 async fn address(server: &str) -> anyhow::Result<SocketAddr> {
-    if let Ok(address) = server.parse::<SocketAddr>() {
+    if let Ok(address) = name_server(server) {
         return Ok(address);
-    }
-    if let Ok(address) = server.trim_matches(['[', ']']).parse::<IpAddr>() {
-        return Ok((address, PORT).into());
     }
     let (host, port) = match server.rsplit_once(':').and_then(|(host, port)| Some((host, port.parse().ok()?))) {
         Some(given) => given,

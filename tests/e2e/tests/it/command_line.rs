@@ -397,6 +397,33 @@ fn a_taken_port_names_its_holder() {
     }
 }
 
+/// Of its default ports an edge does without that of DNS over TLS alone, and says so.
+#[test]
+fn a_default_port_that_is_taken() {
+    let folder = tempfile::tempdir().expect("a temporary directory");
+    let mut command = Command::new("unshare");
+    command.args(["--net", "python3", "-c", include_str!("default_ports.py")]);
+    let seen = finish(command.arg(binary()).arg(folder.path())).ok();
+    let seen: Value = serde_json::from_str(seen.trim()).expect("what was seen");
+    let service = "DNS over TLS on 127.0.0.1:8853";
+    for (what, expect) in [
+        ("dns_tls", json!(["[::1]:8853"])),
+        ("status", json!([["listener", service]])),
+        ("doctor", json!([service])),
+        ("readyz", json!(true)),
+        ("log", json!(true)),
+        ("before a start", json!([true])),
+        ("named", json!([true, 1])),
+        ("8787", json!([true, 1])),
+        ("5300", json!([true, 1])),
+        ("8080", json!([true, 1])),
+        ("8443", json!([true, 1])),
+        ("free again", json!([2, []])),
+    ] {
+        assert_eq!(seen[what], expect, "{what}: {seen}");
+    }
+}
+
 #[test]
 fn a_data_directory_that_somebody_uses_is_refused() {
     let edge = Edge::start();

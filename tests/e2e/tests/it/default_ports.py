@@ -1,0 +1,65 @@
+"""An edge on its default ports, of which another process has some: what it starts without, and what it says of it. Prints what
+was seen.
+
+Arguments: the program, a folder. Called by command_line.rs, in a network namespace of its own.
+"""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import urllib.request
+
+PROGRAM, FOLDER = sys.argv[1:]
+DATA = os.path.join(FOLDER, "data")
+subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+
+
+def hold(port):
+    held = socket.socket()
+    held.bind(("127.0.0.1", port))
+    held.listen()
+    return held
+
+
+def up(*words):
+    words = [PROGRAM, "up", "--json", "--no-demo", "--user", "root", "--data", DATA, *words]
+    return subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def run(*words):
+    return subprocess.run([PROGRAM, *words, "--data", DATA, "--json"], stdout=subprocess.PIPE, text=True).stdout
+
+
+def listener(problems):
+    return [[one["kind"], one["what"]] for one in problems if one["kind"] == "listener"]
+
+
+told = {}
+dns_tls = hold(8853)
+edge = up()
+ready = json.loads(edge.stdout.readline())
+told["dns_tls"] = ready["dns_tls"]
+told["status"] = listener(json.loads(run("status"))["status"]["problems"])
+told["doctor"] = [one["what"] for one in json.loads(run("doctor")) if not one["ok"] and "DNS over TLS" in one["what"]]
+told["readyz"] = "listener" in urllib.request.urlopen("http://127.0.0.1:8787/readyz").read().decode()
+edge.terminate()
+told["log"] = "no DNS over TLS on 127.0.0.1:8853: taken by python3" in edge.communicate()[1]
+doctor = [one["detail"] for one in json.loads(run("doctor")) if one["what"] == "DNS-TLS 127.0.0.1:8853 TCP"]
+told["before a start"] = ["`up` starts without DNS over TLS there" in detail for detail in doctor]
+# Whoever names it wants it.
+named = up("--dns-tls", "127.0.0.1:8853")
+told["named"] = ["TCP 127.0.0.1:8853 (--dns-tls) is taken by" in named.communicate()[1], named.returncode]
+for port in (8787, 5300, 8080, 8443):
+    held = hold(port)
+    needed = up()
+    told[port] = [f"127.0.0.1:{port}" in needed.communicate()[1], needed.returncode]
+    held.close()
+dns_tls.close()
+edge = up()
+ready = json.loads(edge.stdout.readline())
+told["free again"] = [len(ready["dns_tls"]), listener(json.loads(run("status"))["status"]["problems"])]
+edge.terminate()
+edge.communicate()
+print(json.dumps(told))
