@@ -1,5 +1,7 @@
 //! A question to the DNS in force, and how its answer came about.
 
+use std::net::IpAddr;
+
 use bartizan_names::{Name, RecordType};
 
 /// Who knows what is in force.
@@ -16,6 +18,8 @@ pub struct DnsQuestion {
     pub dnssec_ok: bool,
     /// Over TCP, where an answer is as long as it is; else over UDP.
     pub tcp: bool,
+    /// For whom it is told what cookies and limits make of the answer; they are not counted for it.
+    pub from: Option<IpAddr>,
 }
 
 /// What was decided, in order, and what was sent for it.

@@ -26,7 +26,8 @@ pub struct DnsTrace {
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct DnsTraceStep {
-    /// `zone`, `name`, `wildcard`, `delegation`, `alias`, `denial`, `set`, `signature` or `truncation`.
+    /// `zone`, `name`, `wildcard`, `delegation`, `redirection`, `phishing`, `alias`, `denial`, `set`, `signature` or `truncation`;
+    /// of a source also `firewall`, `source`, `cookie` and `limit`.
     pub step: String,
     /// What it is about; `null` where that is what the step before was about.
     pub name: Option<String>,

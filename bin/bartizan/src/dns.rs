@@ -1,5 +1,7 @@
 //! `bartizan dns trace`: a thin client of `/bartizan/zones/Z/dns_trace`.
 
+use std::net::IpAddr;
+
 use clap::{Args, Subcommand};
 use serde_json::Value;
 
@@ -27,14 +29,19 @@ pub struct DnsQuestion {
     /// As over TCP, where an answer has no need to be short
     #[arg(long)]
     pub tcp: bool,
+    /// Also what access rules, its cookie and the limits of answers make of this source
+    #[arg(long, value_name = "ADDRESS")]
+    pub from: Option<IpAddr>,
 }
 
 pub async fn run(action: DnsAction, api: &Api, output: Output) -> anyhow::Result<()> {
-    let DnsAction::Trace(DnsQuestion { name, kind, dnssec, tcp }) = action;
+    let DnsAction::Trace(DnsQuestion { name, kind, dnssec, tcp, from }) = action;
+    let from = from.map(|from| from.to_string());
     let zone = zone::of_name(api, &name).await?;
     let mut parameters = vec![("name", name.as_str()), ("type", kind.as_str())];
     parameters.extend(dnssec.then_some(("dnssec", "true")));
     parameters.extend(tcp.then_some(("tcp", "true")));
+    parameters.extend(from.as_deref().map(|from| ("from", from)));
     let path = format!("/bartizan/zones/{}/dns_trace", text(&zone, "id"));
     let traced = api.get(&with_query(&path, &parameters)).await?;
     output.result(&traced, || told(&traced))

@@ -4,11 +4,12 @@
 //! looked up here.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 
 use axum::extract::State;
 use bartizan_model::RecordData;
 use bartizan_names::{Name, RecordType, ZoneId, ZoneName};
-use bartizan_observed::{DnsQuestion, DnsStep, DnsTrace};
+use bartizan_observed::{DnsQuestion, DnsStep, DnsTrace, FirewallQuestion};
 use bartizan_v4::dns_trace::{DnsTraceObject, DnsTraceRecord, DnsTraceStep};
 use bartizan_wire::dns::{Message, Record};
 use utoipa_axum::router::OpenApiRouter;
@@ -43,6 +44,9 @@ struct Params {
     dnssec: Option<bool>,
     /// As over TCP.
     tcp: Option<bool>,
+    /// As from this address: what access rules, its cookie and the limits of answers make of it.
+    #[param(example = "192.0.2.1")]
+    from: Option<String>,
 }
 
 /// How an answer of the DNS comes about: what is decided, in order, what is sent, and which records it is about.
@@ -62,8 +66,10 @@ async fn trace(
     let name = Name::typed(params.name.trim()).map_err(|_| Fault::BadQuery.because("name is not a name"))?;
     let kind = params.kind.as_deref().unwrap_or("A").trim();
     let rtype: RecordType = kind.parse().map_err(|()| Fault::BadQuery.because("type is no type of records"))?;
-    let question =
-        DnsQuestion { name, rtype, dnssec_ok: params.dnssec.unwrap_or(false), tcp: params.tcp.unwrap_or(false) };
+    let from = params.from.map(|text| text.trim().parse::<IpAddr>()).transpose();
+    let from = from.map_err(|_| Fault::BadQuery.because("from is not an IP address"))?.map(|from| from.to_canonical());
+    let (dnssec_ok, tcp) = (params.dnssec.unwrap_or(false), params.tcp.unwrap_or(false));
+    let question = DnsQuestion { name, rtype, dnssec_ok, tcp, from };
     let asked = api.clone();
     let traced = api.read(move |view| {
         let apex = view.zone_of(&caller, zone)?.name;
@@ -72,9 +78,29 @@ async fn trace(
         }
         let mut trace = asked.observed().dns.trace(&question);
         trace.steps = visible(view, &caller, trace.steps)?;
+        if let Some(from) = question.from {
+            let rules = firewall(view, &asked, &caller, zone, from)?;
+            trace.steps.insert(0, DnsStep { step: "firewall", name: None, detail: rules });
+        }
         told(view, zone, &question, trace)
     });
     Ok(Reply::of(traced.await?))
+}
+
+/// What the access rules make of a source, for who may see them. They are for what comes to proxied names and applications:
+/// DNS tells everybody where these are.
+fn firewall(view: &View, api: &Api, caller: &Caller, zone: ZoneId, from: IpAddr) -> Result<String, Error> {
+    const NOT_FOR_DNS: &str = "access rules are not for questions to DNS";
+    let account = view.account_of_zone(zone)?;
+    let may_see = account.is_some_and(|account| caller.may(Permission::AccountFirewallRead, &Target::Account(account)))
+        && caller.may(Permission::FirewallRead, &Target::Zone(zone, account));
+    if !may_see {
+        return Ok(NOT_FOR_DNS.to_owned());
+    }
+    let answer = api.observed().firewall.ask(FirewallQuestion { address: from, zone: Some(zone) });
+    let verdict = answer.verdict.as_str();
+    let rule = answer.rules.first().map(|rule| format!(" (rule {rule})")).unwrap_or_default();
+    Ok(format!("{NOT_FOR_DNS}; for what comes to proxied names from {from} they say {verdict}{rule}"))
 }
 
 /// The steps that the caller may see. An alias may lead into a zone of somebody else, and what is there beside the answer

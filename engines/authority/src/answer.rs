@@ -20,7 +20,7 @@ use crate::reply::{Reply, keys_of};
 use crate::resolve;
 use crate::shard::Slot;
 use crate::signing::Signing;
-use crate::trail::Trail;
+use crate::trail::{Step, Trail};
 use crate::zones::{First, Key, Zones};
 
 /// Questions that are loaded together. No processor has more than some thirty loads under way at once.
@@ -178,7 +178,7 @@ impl<'c> Authority<'c> {
         answer: &mut Answer<'_>,
         trail: &mut Trail,
     ) -> Verdict {
-        match (question.query.opcode, question.query.class) {
+        let verdict = match (question.query.opcode, question.query.class) {
             (Opcode::Query, Class::IN) => {
                 let mut reply = Reply::new(self.zones, question.query.head.edns, answer, signing, trail);
                 let verdict = resolve::resolve(self, question, &mut reply);
@@ -194,6 +194,8 @@ impl<'c> Authority<'c> {
             (Opcode::Notify | Opcode::Update, _) => Verdict::refused(Rcode::NOTAUTH, ExtendedError::NOT_AUTHORITATIVE),
             // We have no zone of another class (RFC 1035 §4.1.1).
             (Opcode::Query, _) => Verdict::refused(Rcode::REFUSED, ExtendedError::NOT_AUTHORITATIVE),
-        }
+        };
+        trail.note(|| Step::Counted { subject: verdict.subject });
+        verdict
     }
 }

@@ -143,6 +143,15 @@ fn note(authority: &Authority<'_>, location: Location<'_>, name: &[u8], trail: &
     }
 }
 
+/// Notes for which name outside an apex stands.
+fn note_unresolved(authority: &Authority<'_>, location: Location<'_>, trail: &mut Trail) {
+    trail.note(|| {
+        let cname = location.node.entry().and_then(|entry| entry.set(RecordType::CNAME));
+        let target = cname.and_then(|cname| flat::outside(authority.zones, cname.rdata().next()?));
+        Step::Unresolved { target: told(target.unwrap_or_default()) }
+    });
+}
+
 /// Answers from a location, and from those that CNAMEs lead to while they lie in our zones.
 fn chase<'z: 'n, 'n>(
     authority: &Authority<'z>,
@@ -188,8 +197,10 @@ fn chase<'z: 'n, 'n>(
                 let rcode = deny(authority, qtype, location, chain, reply);
                 return if chain.is_empty() { End::Denied(rcode) } else { End::Said(rcode) };
             }
-            Find::Unknown if chain.is_empty() => return End::Unknown,
-            Find::Unknown => return so_far,
+            Find::Unknown => {
+                note_unresolved(authority, location, reply.trail);
+                return if chain.is_empty() { End::Unknown } else { so_far };
+            }
             Find::Alias(set) => {
                 let is_put = reply.put(Section::Answer, chain.spot(location), set) == Fit::Whole;
                 reply.trail.note(|| Step::Alias { target: told(set.rdata().next().unwrap_or_default()) });

@@ -4,6 +4,8 @@ use bartizan_names::{Name, RecordType};
 use bartizan_signer::{Denial, Unsigned};
 use bartizan_wire::dns::Section;
 
+use crate::answer::Subject;
+
 /// One thing that was decided on the way to an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
@@ -44,6 +46,10 @@ pub enum Step {
     Alias {
         target: Name,
     },
+    /// An apex stands for this name outside our zones, and nobody has told its addresses yet.
+    Unresolved {
+        target: Name,
+    },
     /// There are no such records; in a signed zone, how that is proven.
     Denied {
         form: Option<Denial>,
@@ -65,6 +71,10 @@ pub enum Step {
     },
     /// The set before did not fit, with its signatures, and was taken out again.
     TooLong,
+    /// By what limits count the answer.
+    Counted {
+        subject: Subject,
+    },
 }
 
 /// The steps to an answer, if somebody wants to know them.

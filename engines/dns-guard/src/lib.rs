@@ -24,5 +24,5 @@ mod limits;
 mod rates;
 
 pub use cookie::{Checked, Proof, Secret, Secrets};
-pub use limits::{Limits, LimitsError};
+pub use limits::{Allowance, Limits, LimitsError};
 pub use rates::{Answered, Held, Kind, Rates, Verdict};

@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use bartizan_names::Prefix;
 
-use crate::rates::LIMIT_NAMES;
+use crate::rates::{self, Kind, LIMIT_NAMES};
 
 /// The unit of time here.
 pub(crate) const SECOND: u64 = 1_000_000_000;
@@ -36,6 +36,18 @@ impl Rate {
     pub(crate) fn is_none(self) -> bool {
         self.per_second == 0
     }
+}
+
+/// What a network may have of answers of one kind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Allowance {
+    /// Who shares it.
+    pub network: Prefix,
+    /// Its limit, and that of bytes beyond those of queries: what each is called, and how many there are in a second; 0 is as many
+    /// as anybody likes.
+    pub limits: [(&'static str, u32); 2],
+    /// Of the answers over a limit each so manieth goes out as a short one; 0: none.
+    pub slip: u32,
 }
 
 /// What no normal resolver reaches:
@@ -77,6 +89,13 @@ impl Limits {
     /// Networks that are never limited: no stranger can forge their addresses, or they ask more than others.
     pub fn exempt(self, exempt: Vec<Prefix>) -> Limits {
         Limits { exempt, ..self }
+    }
+
+    /// What a source that proves nothing may have of answers of a kind; none if it is never limited.
+    pub fn allowance(&self, source: IpAddr, kind: Kind) -> Option<Allowance> {
+        let network = rates::prefix(source).filter(|_| !self.spare(source))?;
+        let limit = |at: usize| (LIMIT_NAMES[at], self.rates[at].per_second);
+        Some(Allowance { network, limits: [limit(kind as usize), limit(rates::BYTES)], slip: self.slip })
     }
 
     pub(crate) fn rate(&self, limit: usize) -> Rate {

@@ -11,6 +11,8 @@
 use std::fmt;
 use std::net::IpAddr;
 
+use bartizan_names::Prefix;
+
 use crate::limits::{Limits, Rate, SECOND};
 
 /// What an answer is, for its limit.
@@ -46,7 +48,7 @@ pub struct Answered {
 pub(crate) const LIMIT_NAMES: [&str; LIMITS] = ["answers", "wildcards", "denials", "referrals", "errors", "bytes"];
 
 const LIMITS: usize = Kind::ALL.len() + 1;
-const BYTES: usize = LIMITS - 1;
+pub(crate) const BYTES: usize = LIMITS - 1;
 
 /// How many answers were held back since the beginning.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -196,9 +198,18 @@ impl Account {
 }
 
 /// What is counted as one: an IPv4 /24, an IPv6 /56, as all the other servers have it. 57 bits are used.
+const V4_BITS: u8 = 24;
+const V6_BITS: u8 = 56;
+
 fn network(source: IpAddr) -> u64 {
     match source.to_canonical() {
-        IpAddr::V4(address) => 1 << 56 | u64::from(address.to_bits() >> 8),
-        IpAddr::V6(address) => (address.to_bits() >> 72) as u64,
+        IpAddr::V4(address) => 1 << V6_BITS | u64::from(address.to_bits() >> (32 - V4_BITS)),
+        IpAddr::V6(address) => (address.to_bits() >> (128 - V6_BITS)) as u64,
     }
+}
+
+/// The same, as people write it.
+pub(crate) fn prefix(source: IpAddr) -> Option<Prefix> {
+    let source = source.to_canonical();
+    Prefix::new(source, if source.is_ipv4() { V4_BITS } else { V6_BITS }).ok()
 }

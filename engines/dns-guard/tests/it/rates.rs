@@ -189,3 +189,21 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_a_network_may_have_is_told() {
+    let limits = limits("denials=20,bytes=0,slip=3").exempt(vec!["198.51.100.0/24".parse().unwrap()]);
+    for (source, expect) in [
+        ("192.0.2.77", Some("192.0.2.0/24")),
+        ("::ffff:192.0.2.77", Some("192.0.2.0/24")),
+        ("2001:db8:0:aa01::1", Some("2001:db8:0:aa00::/56")),
+        ("198.51.100.7", None),
+        ("127.0.0.1", None),
+    ] {
+        let told = limits.allowance(address(source), Kind::Denial);
+        assert_eq!(told.as_ref().map(|told| told.network.to_string()).as_deref(), expect, "{source}");
+        if let Some(told) = told {
+            assert_eq!((told.limits, told.slip), ([("denials", 20), ("bytes", 0)], 3));
+        }
+    }
+}

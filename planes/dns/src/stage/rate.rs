@@ -49,6 +49,18 @@ impl Addressee {
     }
 }
 
+/// By which limit an answer is counted, and as one of whose.
+#[inline]
+pub(crate) fn counted_as(subject: Subject) -> (Kind, u64) {
+    match subject {
+        Subject::Name(name) => (Kind::Answer, name),
+        Subject::Wildcard(zone) => (Kind::Wildcard, zone),
+        Subject::Denial(zone) => (Kind::Denial, zone),
+        Subject::Referral(cut) => (Kind::Referral, cut),
+        Subject::Nothing => (Kind::Error, 0),
+    }
+}
+
 /// The limits, and who was answered how often. `clock` is in nanoseconds.
 pub(crate) struct Counted<'w> {
     pub(crate) limits: &'w Limits,
@@ -70,13 +82,7 @@ impl Counted<'_> {
         if to.is_proven() {
             return ControlFlow::Continue(verdict);
         }
-        let (kind, subject) = match verdict.subject {
-            Subject::Name(name) => (Kind::Answer, name),
-            Subject::Wildcard(zone) => (Kind::Wildcard, zone),
-            Subject::Denial(zone) => (Kind::Denial, zone),
-            Subject::Referral(cut) => (Kind::Referral, cut),
-            Subject::Nothing => (Kind::Error, 0),
-        };
+        let (kind, subject) = counted_as(verdict.subject);
         let answered = Answered { kind, subject, excess: answer.byte_count().saturating_sub(to.query_bytes) };
         match self.rates.judge(self.limits, to.client, answered, self.clock) {
             guard::Verdict::Send => ControlFlow::Continue(verdict),

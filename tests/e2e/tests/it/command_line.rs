@@ -5,8 +5,8 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::process::Command;
 
-use bartizan_e2e::{Connector, Edge, Finished, Program, bartizan, dns, finish, wait};
-use serde_json::Value;
+use bartizan_e2e::{Connector, Edge, Finished, Program, bartizan, binary, dns, finish, wait};
+use serde_json::{Value, json};
 
 #[test]
 fn exit_codes() {

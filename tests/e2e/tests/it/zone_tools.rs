@@ -96,4 +96,44 @@ fn how_an_answer_came_about() {
     assert!(steps(&missing).contains(&"denial -".to_owned()), "{missing:#}");
     let usage = finish(&mut edge.command(["dns", "trace", "other.example"])).failed_with(3);
     assert!(usage.contains("lies in no zone"), "{usage}");
+    // As from a source: over UDP, over TCP, and this machine, which is exempt.
+    edge.post(
+        "/user/firewall/access_rules/rules",
+        &json!({"mode": "block", "configuration": {"target": "ip", "value": "192.0.2.77"}}),
+    );
+    let from = |words: &[&str]| -> Vec<String> {
+        let traced = trace(&[&[asked.as_str(), "--from"], words].concat());
+        let steps = traced["steps"].as_array().unwrap().iter().filter(|step| step["name"].is_null());
+        steps.map(|step| format!("{}: {}", step["step"].as_str().unwrap(), step["detail"].as_str().unwrap())).collect()
+    };
+    let has = |steps: &[String], parts: &[&str]| {
+        assert_eq!(steps.len(), parts.len(), "{steps:#?}");
+        steps.iter().zip(parts).for_each(|(step, part)| assert!(step.contains(part), "{part} in {steps:#?}"));
+    };
+    wait::until_eq("the rule is in force", &true, || from(&["192.0.2.77"])[0].contains("say block (rule "));
+    let wildcards = "limit: for 192.0.2.0/24, by each thread: one of 1000 wildcards a second of its zone; ";
+    has(
+        &from(&["192.0.2.77"]),
+        &["firewall: ", "source: 192.0.2.77, which a datagram", "cookie: none here", wildcards],
+    );
+    has(&from(&["2001:db8::1"]), &["say allow", "source: ", "cookie: ", "limit: for 2001:db8::/56"]);
+    has(&from(&["127.0.0.1"]), &["firewall: ", "source: ", "cookie: ", "limit: none: the source is exempt"]);
+    has(&from(&["192.0.2.77", "--tcp"]), &["firewall: ", "source: 192.0.2.77, which a connection proves"]);
+}
+
+/// Where an apex leads is looked up ahead of questions; what nobody has told yet is said.
+#[test]
+fn an_alias_that_is_not_known_yet() {
+    let edge = Edge::start_with(&["--resolver", "127.0.0.1:9"]);
+    edge.post("/zones", &json!({"name": "alias.test", "account": {"id": edge.account()}}));
+    finish(&mut edge.command(["record", "create", "alias.test", "CNAME", "www.elsewhere.test"])).ok();
+    wait::until_eq("it is served", &"SERVFAIL".to_owned(), || edge.dig(&["alias.test", "A"]).status);
+    let told = finish(&mut edge.command(["--json", "dns", "trace", "alias.test"])).ok();
+    let traced: Value = serde_json::from_str(&told).unwrap();
+    assert_eq!(traced["status"], "SERVFAIL");
+    let steps = traced["steps"].as_array().unwrap();
+    assert_eq!(
+        (&steps.last().unwrap()["step"], &steps.last().unwrap()["name"]),
+        (&json!("alias"), &json!("www.elsewhere.test"))
+    );
 }
