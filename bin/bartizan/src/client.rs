@@ -38,6 +38,12 @@ const QUIET_MAX: Duration = Duration::from_secs(2);
 /// An answer's size. A page of 5,000 records is some 3 MB.
 const ANSWER_MAX: usize = 64 << 20;
 
+/// Items of a list on a page: what every list of the API gives.
+const PAGE_ITEMS: usize = 50;
+
+/// The same of records, of which a zone may have a million.
+pub const PAGE_RECORDS: usize = 5_000;
+
 /// What a request carries.
 type Payload = BoxBody<Bytes, io::Error>;
 
@@ -138,19 +144,27 @@ impl Api {
         envelope["result_info"]["total_count"].as_u64().ok_or_else(|| anyhow!("{path} did not say how many there are"))
     }
 
-    /// Every item of a list, page by page.
+    /// Every item of a list.
     pub async fn list(&self, path: &str) -> anyhow::Result<Vec<Value>> {
-        let separator = if path.contains('?') { '&' } else { '?' };
         let mut items = Vec::new();
+        self.each(path, PAGE_ITEMS, |found| items.push(found)).await?;
+        Ok(items)
+    }
+
+    /// The items of a list one by one: so many are here at a time.
+    pub async fn each(&self, path: &str, page_items: usize, mut take: impl FnMut(Value)) -> anyhow::Result<()> {
+        let separator = if path.contains('?') { '&' } else { '?' };
         for page in 1.. {
-            let answer = self.call(Method::GET, &format!("{path}{separator}page={page}&per_page=50"), None).await?;
-            let Value::Array(found) = answer else { return Err(anyhow!("{path} did not answer with a list")) };
+            let url = format!("{path}{separator}page={page}&per_page={page_items}");
+            let Value::Array(found) = self.call(Method::GET, &url, None).await? else {
+                return Err(anyhow!("{path} did not answer with a list"));
+            };
             if found.is_empty() {
                 break;
             }
-            items.extend(found);
+            found.into_iter().for_each(&mut take);
         }
-        Ok(items)
+        Ok(())
     }
 
     /// The `result` of one call.

@@ -16,7 +16,7 @@
 //! whole       bootstrap · page · router · serve
 //! background  deletions · renewals
 //! resources   accounts · certificates · zones · phishing · resource · tokens · sessions · users · members · user · invites · settings ·
-//!             zone_facts · dnssec · registries · tunnels · apps · owner_names · dns_records · dns_trace · page_rules · tunnel_routes · pops · app_addresses ·
+//!             zone_facts · dnssec · registries · tunnels · apps · owner_names · dns_records · dns_trace · delegation · page_rules · tunnel_routes · pops · app_addresses ·
 //!             spectrum · access_rules · firewall · audit_logs · edge · status · ips · probes
 //! guard       here · state (Api) · auth
 //! store       transaction (View, Change) · memberships · caller · writes · cookie_secrets · passwords · calls
@@ -43,6 +43,7 @@ mod calls;
 mod certificates;
 mod cookie;
 mod cookie_secrets;
+mod delegation;
 mod deletions;
 mod dns_records;
 mod dns_trace;

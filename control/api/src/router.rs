@@ -28,7 +28,7 @@ use crate::state::{Api, Background, Dependencies};
 use crate::turns::Turns;
 use crate::writes::Writes;
 use crate::{
-    access_rules, accounts, audit_logs, dns_records, dns_trace, dnssec, edge, firewall, front, invites, ips, members,
+    access_rules, accounts, audit_logs, delegation, dns_records, dns_trace, dnssec, edge, firewall, front, invites, ips, members,
     openapi, page, page_rules, phishing, pops, probes, registries, sessions, settings, spectrum, status, tokens,
     tunnel_routes, tunnels, user, users, zone_facts, zones,
 };
@@ -102,6 +102,7 @@ fn dialect(api: &Api) -> OpenApiRouter<Api> {
         .merge(zone_facts::routes(api))
         .merge(dns_records::routes(api))
         .merge(dns_trace::routes(api))
+        .merge(delegation::routes(api))
         .merge(page_rules::routes(api))
         .merge(phishing::routes(api))
         .merge(ips::routes())

@@ -1,7 +1,7 @@
 //! What the parent of a zone has of it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 
 use bartizan_dial::{Destinations, NameServers, NotAnswered, Questions};
 use bartizan_names::{Name, Protocol, RecordType, ZoneName};
@@ -10,13 +10,13 @@ use bartizan_wire::dns::{Message, Record};
 use futures_util::future::join_all;
 
 /// Where name servers listen (RFC 1035 §4.2).
-const DNS_PORT: u16 = 53;
+pub(crate) const DNS_PORT: u16 = 53;
 
 /// Name servers of a parent that are asked. The root and the largest zones have thirteen.
-const SERVERS_MAX: usize = 13;
+pub(crate) const SERVERS_MAX: usize = 13;
 
 /// Addresses of each of them: one of each family is what there usually is.
-const ADDRESSES_MAX: usize = 4;
+pub(crate) const ADDRESSES_MAX: usize = 4;
 
 /// How often one address is asked: datagrams get lost.
 const TRIES_MAX: usize = 2;
@@ -32,7 +32,7 @@ const DS_MAX: usize = 16;
 const LABELS_MAX: usize = 16;
 
 /// Names that nobody delegates (RFC 6761 §6.3, §6.4).
-const NOWHERE: [&[u8]; 2] = [b"localhost", b"invalid"];
+pub(crate) const NOWHERE: [&[u8]; 2] = [b"localhost", b"invalid"];
 
 /// The DS records that the servers of the parent have of a zone.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,7 +70,7 @@ pub enum LookError {
 /// Who looks. Clones are the same.
 #[derive(Clone)]
 pub struct Parents {
-    questions: Questions,
+    pub(crate) questions: Questions,
     destinations: Destinations,
 }
 
@@ -143,7 +143,7 @@ impl Parents {
     }
 
     /// The names of the servers of the zone around this one: the first one above that has any.
-    async fn servers_of_parent(&self, zone: &ZoneName) -> Result<Vec<Name>, LookError> {
+    pub(crate) async fn servers_of_parent(&self, zone: &ZoneName) -> Result<Vec<Name>, LookError> {
         let mut above = zone.as_name().parent();
         for _ in 0..LABELS_MAX {
             let Some(name) = above else { break };
@@ -174,20 +174,15 @@ impl Parents {
     }
 
     /// Of a server, those that may be asked.
-    async fn addresses(&self, server: &Name) -> Vec<IpAddr> {
+    pub(crate) async fn addresses(&self, server: &Name) -> Vec<IpAddr> {
         let asked = join_all([RecordType::A, RecordType::AAAA].map(|rtype| self.questions.ask(server, rtype))).await;
         let addresses = asked.into_iter().flatten().flat_map(|message| message.answers);
-        let addresses = addresses.filter_map(|record| match record.rtype {
-            RecordType::A => <[u8; 4]>::try_from(&*record.rdata).ok().map(|bytes| Ipv4Addr::from(bytes).into()),
-            RecordType::AAAA => <[u8; 16]>::try_from(&*record.rdata).ok().map(|bytes| Ipv6Addr::from(bytes).into()),
-            _ => None,
-        });
-        let addresses: BTreeSet<IpAddr> = addresses.collect();
+        let addresses: BTreeSet<IpAddr> = addresses.filter_map(|record| record.address()).collect();
         // Cut before they are judged, which asks the system.
         addresses.into_iter().take(ADDRESSES_MAX).filter(|address| self.may_ask(server, *address)).collect()
     }
 
-    fn may_ask(&self, server: &Name, address: IpAddr) -> bool {
+    pub(crate) fn may_ask(&self, server: &Name, address: IpAddr) -> bool {
         let judged = [Protocol::Udp, Protocol::Tcp]
             .into_iter()
             .try_for_each(|protocol| self.destinations.judge(protocol, (address, DNS_PORT).into()));

@@ -1,5 +1,7 @@
 //! A whole message as an owned value, for clients of ours and for tests. Not for the hot path.
 
+use std::net::IpAddr;
+
 use bartizan_names::{NAME_WIRE_MAX, Name, NameError, RecordType};
 
 use super::{Class, HEADER_BYTES, Rcode, u16_at, u32_at};
@@ -36,6 +38,17 @@ pub struct Record {
     pub class: Class,
     pub ttl: u32,
     pub rdata: Vec<u8>,
+}
+
+impl Record {
+    /// The address in an A or AAAA record.
+    pub fn address(&self) -> Option<IpAddr> {
+        match self.rtype {
+            RecordType::A => <[u8; 4]>::try_from(&*self.rdata).ok().map(IpAddr::from),
+            RecordType::AAAA => <[u8; 16]>::try_from(&*self.rdata).ok().map(IpAddr::from),
+            _ => None,
+        }
+    }
 }
 
 /// Why bytes are not a message.

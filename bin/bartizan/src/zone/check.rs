@@ -5,11 +5,14 @@ mod view;
 
 use bartizan_model::Record;
 use bartizan_names::Name;
+use bartizan_v4::ZoneDnssec;
+use bartizan_v4::delegation::Delegation;
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use self::rules::{Finding, Severity};
 use self::view::View;
-use crate::client::Api;
+use crate::client::{Api, PAGE_RECORDS};
 use crate::failure::{Cause, Failure, cause};
 use crate::output::{Output, bad, one_line};
 use crate::zone::{by_name_or_id, shown, text};
@@ -17,16 +20,23 @@ use crate::zone::{by_name_or_id, shown, text};
 pub async fn run(zone: &str, api: &Api, output: Output) -> anyhow::Result<()> {
     let zone = by_name_or_id(api, zone).await?;
     let name = shown(&zone, "name");
-    let documents = api.list(&format!("/zones/{}/dns_records", text(&zone, "id"))).await?;
-    let (records, unread) = read(&documents);
+    let (mut records, mut findings) = (Vec::new(), Vec::new());
+    let path = format!("/zones/{}/dns_records", text(&zone, "id"));
+    api.each(&path, PAGE_RECORDS, |document| match read(&document) {
+        Ok(record) => records.push(record),
+        Err(finding) => findings.push(finding),
+    })
+    .await?;
+    let count = records.len() + findings.len();
     let servers = zone["name_servers"].as_array().into_iter().flatten().filter_map(Value::as_str);
     let servers: Vec<Name> = servers.filter_map(|server| Name::parse(server).ok()).collect();
     let apex = Name::parse(text(&zone, "name"))?;
-    let mut findings = rules::look(&View::new(&apex, &servers, &records));
-    findings.extend(unread);
-    findings.extend(dnssec(&zone, &apex, api).await?);
+    findings.extend(rules::look(&View::new(&apex, &servers, &records)));
+    let dnssec = dnssec(&zone, api).await?;
+    findings.extend(dnssec.as_ref().and_then(|dnssec| rules::dnssec(&apex, dnssec)));
+    findings.extend(parent(&zone, &apex, &servers, dnssec.as_ref(), api, output).await?);
     findings.sort_by(|one, other| (one.severity, &one.owner).cmp(&(other.severity, &other.owner)));
-    let document = json!({ "zone": text(&zone, "name"), "records": documents.len(), "findings": findings });
+    let document = json!({ "zone": text(&zone, "name"), "records": count, "findings": findings });
     output.result(&document, || {
         let lines: Vec<_> = findings.iter().map(line).collect();
         lines.join("\n")
@@ -34,7 +44,7 @@ pub async fn run(zone: &str, api: &Api, output: Output) -> anyhow::Result<()> {
     let wrong = findings.iter().filter(|finding| finding.severity < Severity::Note).count();
     match wrong {
         0 => {
-            output.progress(format!("{name}: nothing to mend in {} records", documents.len()));
+            output.progress(format!("{name}: nothing to mend in {count} records"));
             Ok(())
         }
         1 => Err(Failure::new(Cause::Failed, format!("{name}: one thing to mend")).into()),
@@ -42,30 +52,43 @@ pub async fn run(zone: &str, api: &Api, output: Output) -> anyhow::Result<()> {
     }
 }
 
-/// What is wrong with the zone's keys and the DS records of its parent, as the edge has seen them.
-async fn dnssec(zone: &Value, apex: &Name, api: &Api) -> anyhow::Result<Option<Finding>> {
+/// The zone's keys and the DS records of its parent, as the edge has seen them; none for who may not see them.
+async fn dnssec(zone: &Value, api: &Api) -> anyhow::Result<Option<ZoneDnssec>> {
     let path = format!("/bartizan/zones/{}/dnssec", text(zone, "id"));
-    let signed = match api.get(&path).await {
-        Ok(signed) => signed,
-        // Whoever may look at records need not be able to look at keys.
-        Err(error) if matches!(cause(&error), Some(Cause::Refused | Cause::NotFound)) => return Ok(None),
-        Err(error) => return Err(error),
-    };
-    Ok(rules::dnssec(apex, text(&signed, "status"), text(&signed, "next")))
+    Ok(if_shown(api.get(&path).await)?.map(serde_json::from_value).transpose()?)
 }
 
-/// The records, and a finding for each that this program does not understand: a newer edge may have types of its own.
-fn read(documents: &[Value]) -> (Vec<Record>, Vec<Finding>) {
-    let mut records = Vec::with_capacity(documents.len());
-    let mut unread = Vec::new();
-    for document in documents {
-        let parsed = serde_json::from_value::<bartizan_v4::Record>(document.clone()).map_err(anyhow::Error::from);
-        match parsed.and_then(|document| Ok(Record::parse(&document)?)) {
-            Ok(record) => records.push(record),
-            Err(error) => unread.push(Finding::unread(text(document, "name"), text(document, "id"), &error)),
-        }
+/// What is wrong with where the parent sends whoever asks for the zone, looked up now.
+async fn parent(
+    zone: &Value,
+    apex: &Name,
+    servers: &[Name],
+    dnssec: Option<&ZoneDnssec>,
+    api: &Api,
+    output: Output,
+) -> anyhow::Result<Vec<Finding>> {
+    let path = format!("/bartizan/zones/{}/delegation", text(zone, "id"));
+    let Some(seen) = if_shown(api.get(&path).await)? else { return Ok(Vec::new()) };
+    let seen: Delegation = serde_json::from_value(seen)?;
+    if let Some(failure) = &seen.failure {
+        output.progress(format!("what the parent zone has is not known: {}", one_line(failure)));
     }
-    (records, unread)
+    Ok(rules::parent(apex, servers, dnssec.is_some_and(|dnssec| dnssec.status == "disabled"), &seen))
+}
+
+/// What the API answers; none of what whoever may look at records need not be able to see, and an older edge does not have.
+fn if_shown(answer: anyhow::Result<Value>) -> anyhow::Result<Option<Value>> {
+    match answer {
+        Err(error) if matches!(cause(&error), Some(Cause::Refused | Cause::NotFound)) => Ok(None),
+        answer => answer.map(Some),
+    }
+}
+
+/// A record, or that this program does not understand it: a newer edge may have types of its own.
+fn read(document: &Value) -> Result<Record, Finding> {
+    let parsed = bartizan_v4::Record::deserialize(document).map_err(anyhow::Error::from);
+    let record = parsed.and_then(|document| Ok(Record::parse(&document)?));
+    record.map_err(|error| Finding::unread(text(document, "name"), text(document, "id"), &error))
 }
 
 fn line(finding: &Finding) -> String {

@@ -2,6 +2,7 @@
 
 mod addresses;
 mod mail;
+mod parent;
 mod sets;
 mod targets;
 mod wildcards;
@@ -10,9 +11,12 @@ use std::fmt::Display;
 
 use bartizan_model::Record;
 use bartizan_names::{Name, RecordType};
+use bartizan_v4::ZoneDnssec;
 use serde::Serialize;
 
 use super::view::View;
+
+pub use parent::look as parent;
 
 /// How bad it is, worst first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -91,15 +95,15 @@ pub fn look(zone: &View<'_>) -> Vec<Finding> {
 }
 
 /// What is wrong with a zone in this state of DNSSEC, and what is to be done next.
-pub fn dnssec(apex: &Name, status: &str, next: &str) -> Option<Finding> {
-    let (severity, what) = match status {
+pub fn dnssec(apex: &Name, dnssec: &ZoneDnssec) -> Option<Finding> {
+    let (severity, what) = match dnssec.status.as_str() {
         "error" => {
             (Severity::Error, "the parent zone's DS records lead to none of the keys here: validators find nothing")
         }
         "pending" => (Severity::Note, "the zone is signed, and its parent zone does not say so yet"),
         _ => return None,
     };
-    let finding = Finding::new(severity, "dnssec", apex, what.to_owned(), next.to_owned());
+    let finding = Finding::new(severity, "dnssec", apex, what.to_owned(), dnssec.next.clone());
     Some(finding.kind(RecordType::DS).source("RFC 4035 §5.2"))
 }
 

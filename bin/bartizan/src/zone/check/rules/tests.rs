@@ -2,6 +2,7 @@ use std::collections::BTreeSet;
 
 use bartizan_model::{RecordData, Ttl};
 use bartizan_names::{RecordId, ZoneId};
+use bartizan_v4::delegation::{Delegation, DelegationServer};
 
 use super::*;
 
@@ -104,4 +105,49 @@ fn a_zone_with_one_server_is_told() {
     let servers = [Name::parse("ns.edge.test").unwrap()];
     let findings = look(&View::new(&apex, &servers, &[]));
     assert!(findings.iter().any(|finding| finding.rule == "one-server"));
+}
+
+/// A server as the parent has it: `name`, `@` glue, `=` what is here, `!` if it does not serve.
+fn server(text: &str) -> DelegationServer {
+    let mut words = text.split(' ');
+    let name = words.next().unwrap().to_owned();
+    let all = |mark: char| text.split(' ').filter_map(|word| word.strip_prefix(mark).map(str::to_owned)).collect();
+    let serves = Some(!text.ends_with('!'));
+    DelegationServer { name, glue: all('@'), here: all('='), serves, failure: None }
+}
+
+#[test]
+fn what_is_wrong_at_the_parent() {
+    let apex = Name::parse("zone.test").unwrap();
+    let ours = ["ns1.zone.test", "ns2.edge.test"].map(|name| Name::parse(name).unwrap());
+    let (one, two) = ("ns1.zone.test @9.9.9.1 @2600::1 =9.9.9.1 =2600::1", "ns2.edge.test");
+    for (source, servers, ds, expect) in [
+        (Some("servers"), &[one, two][..], "", &[][..]),
+        (Some("servers"), &[two, one], "", &[]),
+        (Some("servers"), &[], "", &["not-delegated"]),
+        (Some("servers"), &[one], "", &["delegation-differs"]),
+        (Some("servers"), &[one, "ns.a.test"], "", &["delegation-differs"]),
+        (Some("servers"), &[one, "ns2.edge.test !"], "", &["lame-server"]),
+        // Addresses: others, fewer, none; those of a server elsewhere are not the parent's to know.
+        (Some("servers"), &["ns1.zone.test @9.9.9.2 =9.9.9.1", two], "", &["glue-differs"]),
+        (Some("servers"), &["ns1.zone.test @9.9.9.1 =9.9.9.1 =2600::1", two], "", &["glue-differs"]),
+        (Some("servers"), &["ns1.zone.test =9.9.9.1", two], "", &["glue-differs"]),
+        (Some("resolver"), &["ns1.zone.test =9.9.9.1", two], "", &[]),
+        (Some("servers"), &[one, "ns2.edge.test =9.9.9.1"], "", &[]),
+        (Some("servers"), &[one, two], "1 13 2 aa", &["ds-of-unsigned"]),
+        (Some("nowhere"), &[], "", &[]),
+        (None, &[], "", &[]),
+    ] {
+        let seen = Delegation {
+            zone_name: "zone.test".to_owned(),
+            source: source.map(str::to_owned),
+            agrees: true,
+            name_servers: servers.iter().map(|text| server(text)).collect(),
+            ds: ds.split(',').filter(|ds| !ds.is_empty()).map(str::to_owned).collect(),
+            failure: None,
+        };
+        let rules: Vec<_> = parent(&apex, &ours, true, &seen).iter().map(|finding| finding.rule).collect();
+        assert_eq!(rules, expect, "{servers:?}");
+        assert!(parent(&apex, &ours, false, &seen).iter().all(|finding| finding.rule != "ds-of-unsigned"));
+    }
 }

@@ -1,0 +1,222 @@
+//! Where the parent of a zone sends whoever asks for it, and whether who is there answers for it (RFC 1034 §4.2.1, RFC 1912 §2.3).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use bartizan_dial::Destinations;
+use bartizan_names::{Name, RecordType, ZoneName};
+use bartizan_wire::dns::{Message, Record};
+use futures_util::future::join_all;
+
+use crate::parents::{ADDRESSES_MAX, DNS_PORT, LookError, NOWHERE, Parents, SERVERS_MAX, Source};
+
+/// What the servers of the parent say of where a zone is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Delegation {
+    /// Those that any of the parent's servers names, in order; none if the zone is not delegated.
+    pub servers: Vec<NamedServer>,
+    /// Whether all of the parent's servers name the same, at the same addresses.
+    pub agrees: bool,
+    pub source: Source,
+}
+
+/// A name server that the parent names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NamedServer {
+    pub name: Name,
+    /// Where it is as the parent has it (RFC 9471), in order.
+    pub glue: Vec<IpAddr>,
+    pub serves: Serves,
+}
+
+/// Whether a server answers for the zone, and with authority.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Serves {
+    Yes,
+    /// Why not, as a sentence without a full stop. It is lame.
+    No(String),
+    NotAsked,
+}
+
+/// What one server of the parent says: names, each with addresses.
+type Told = BTreeMap<Name, BTreeSet<IpAddr>>;
+
+impl Parents {
+    /// Asks all servers of the parent where a zone is, and those that they name for the zone. Servers of `ours` are not asked,
+    /// and nobody is at an address that may not be told of. Bounded: some seconds, and some hundred questions.
+    pub async fn delegation(
+        &self,
+        zone: &ZoneName,
+        ours: &[Name],
+        destinations: &Destinations,
+    ) -> Result<Delegation, LookError> {
+        let apex = zone.as_name();
+        if apex.labels().last().is_none_or(|last| NOWHERE.contains(&last)) {
+            return Ok(Delegation { servers: Vec::new(), agrees: true, source: Source::Nowhere });
+        }
+        let parents = self.servers_of_parent(zone).await?;
+        let of = parents.len();
+        let told = join_all(parents.iter().map(|parent| self.told_by(parent, apex, destinations))).await;
+        let told: Vec<Told> = told.into_iter().flatten().collect();
+        let (told, source) = match told.len() {
+            0 => {
+                let message = self.questions.ask(apex, RecordType::NS).await?;
+                (vec![names(&message.answers, apex)], Source::Resolver)
+            }
+            answered => (told, Source::Servers { answered, of }),
+        };
+        let agrees = told.iter().all(|one| *one == told[0]);
+        let mut all = Told::new();
+        for (name, glue) in told.into_iter().flatten() {
+            all.entry(name).or_default().extend(glue);
+        }
+        let named = all.into_iter().take(SERVERS_MAX).map(async |(name, glue)| {
+            let glue: Vec<IpAddr> = glue.into_iter().take(ADDRESSES_MAX).collect();
+            let serves = match ours.contains(&name) {
+                true => Serves::NotAsked,
+                false => self.serves(&name, &glue, apex, destinations).await,
+            };
+            NamedServer { name, glue, serves }
+        });
+        Ok(Delegation { servers: join_all(named).await, agrees, source })
+    }
+
+    /// What one server of the parent says, by the first of its addresses that knows.
+    async fn told_by(&self, parent: &Name, apex: &Name, destinations: &Destinations) -> Option<Told> {
+        let addresses = self.addresses(parent).await.into_iter().filter(|ip| destinations.may_be_told(*ip));
+        let asked = join_all(addresses.map(|ip| self.questions.ask_at((ip, DNS_PORT).into(), apex, RecordType::NS)));
+        asked.await.into_iter().flatten().find_map(|message| told(&message, apex))
+    }
+
+    async fn serves(&self, server: &Name, glue: &[IpAddr], apex: &Name, destinations: &Destinations) -> Serves {
+        let found = if glue.is_empty() { self.addresses(server).await } else { glue.to_vec() };
+        if found.is_empty() {
+            return Serves::No("it has no address".to_owned());
+        }
+        let addresses: Vec<IpAddr> = found.into_iter().filter(|ip| destinations.may_be_told(*ip)).collect();
+        if addresses.is_empty() {
+            return Serves::NotAsked;
+        }
+        let asked = addresses.into_iter().map(async |ip| {
+            match self.questions.ask_at((ip, DNS_PORT).into(), apex, RecordType::SOA).await {
+                Ok(message) if message.authoritative && !message.answers.is_empty() => None,
+                Ok(_) => Some(format!("at {ip} it does not know the zone")),
+                Err(error) => Some(format!("it does not answer for the zone ({error})")),
+            }
+        });
+        // Each address is one that somebody is sent to.
+        match join_all(asked).await.into_iter().flatten().next() {
+            Some(reason) => Serves::No(reason),
+            None => Serves::Yes,
+        }
+    }
+}
+
+/// What a message says of the servers of a zone; none if whoever sent it does not know.
+fn told(message: &Message, apex: &Name) -> Option<Told> {
+    // A server of both zones answers for the lower one; others refer to it.
+    let section = if message.answers.is_empty() { &message.authority } else { &message.answers };
+    let mut told = names(section, apex);
+    if told.is_empty() && !message.authoritative {
+        return None;
+    }
+    for record in &message.additional {
+        if let (Some(addresses), Some(address)) = (told.get_mut(&record.owner), record.address()) {
+            addresses.insert(address);
+        }
+    }
+    Some(told)
+}
+
+fn names(section: &[Record], apex: &Name) -> Told {
+    let servers = section.iter().filter(|record| record.rtype == RecordType::NS && record.owner == *apex);
+    servers.filter_map(|record| Some((Name::from_wire(&record.rdata).ok()?, BTreeSet::new()))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use bartizan_lab::NameServer;
+    use bartizan_wire::dns::{Class, write_query};
+
+    use super::*;
+
+    fn name(text: &str) -> Name {
+        Name::parse(text).unwrap()
+    }
+
+    /// `owner type data` in each section.
+    fn message(authoritative: bool, sections: [&[&str]; 3]) -> Message {
+        let record = |text: &&str| {
+            let words: Vec<&str> = text.split(' ').collect();
+            let [owner, rtype, data] = words[..] else { panic!("{text}") };
+            let rtype: RecordType = rtype.parse().unwrap();
+            let rdata = match data.parse() {
+                Ok(IpAddr::V4(v4)) => v4.octets().to_vec(),
+                Ok(IpAddr::V6(v6)) => v6.octets().to_vec(),
+                Err(_) => name(data).as_wire().to_vec(),
+            };
+            Record { owner: name(owner), rtype, class: Class::IN, ttl: 60, rdata }
+        };
+        let [answers, authority, additional] = sections.map(|section| section.iter().map(record).collect());
+        let empty = Message::parse(&write_query(1, &name("z.test"), RecordType::NS, Class::IN, None)).unwrap();
+        Message { authoritative, answers, authority, additional, ..empty }
+    }
+
+    #[test]
+    fn referrals_and_answers() {
+        let (ns, glue) = ("z.test NS ns.z.test", "ns.z.test A 192.0.2.1");
+        for (authoritative, sections, expect) in [
+            (false, [&[][..], &[ns], &[glue]], Some("ns.z.test 192.0.2.1")),
+            (
+                false,
+                [&[], &[ns, "z.test NS ns.a.test"], &["ns.z.test AAAA 2001:db8::1"]],
+                Some("ns.a.test / ns.z.test 2001:db8::1"),
+            ),
+            // It serves the zone below as well.
+            (true, [&[ns], &[], &[glue]], Some("ns.z.test 192.0.2.1")),
+            // No such zone.
+            (true, [&[], &["test SOA ns.test"], &[]], Some("")),
+            // Others know: of the root, say.
+            (false, [&[], &["test NS ns.test"], &["ns.test A 192.0.2.9"]], None),
+            (false, [&[], &[], &[]], None),
+            // Addresses of others are none of its servers'.
+            (false, [&[], &[ns], &["ns.test A 192.0.2.9"]], Some("ns.z.test")),
+        ] {
+            let told = told(&message(authoritative, sections), &name("z.test")).map(|told| {
+                let each = told.iter().map(|(name, glue)| {
+                    let glue = glue.iter().map(|ip| format!(" {ip}")).collect::<String>();
+                    format!("{name}{glue}")
+                });
+                each.collect::<Vec<_>>().join(" / ")
+            });
+            assert_eq!(told.as_deref(), expect, "{sections:?}");
+        }
+    }
+
+    /// The parent's servers are at addresses where nobody answers, so the resolver is what is left.
+    #[tokio::test]
+    async fn a_resolver_is_better_than_nobody() {
+        let resolver = NameServer::start(
+            "test 60 NS ns.test
+             ns.test 60 A 127.0.0.255
+             a.test 300 NS ns.a.test
+             a.test 300 NS ours.test
+             a.test 300 NS gone.test
+             ns.a.test 60 A 127.0.0.255",
+        );
+        let parents = Parents::by(&[resolver.address]);
+        let zone = |text: &str| ZoneName::new(name(text)).unwrap();
+        let seen = parents.delegation(&zone("a.test"), &[name("ours.test")], &Destinations::all()).await.unwrap();
+        assert_eq!((seen.source, seen.agrees), (Source::Resolver, true));
+        let serves: Vec<_> = seen.servers.iter().map(|server| (server.name.to_string(), &server.serves)).collect();
+        let [(gone, Serves::No(without)), (ns, Serves::No(silent)), (ours, Serves::NotAsked)] = &serves[..] else {
+            panic!("{serves:?}")
+        };
+        assert_eq!([gone.as_str(), ns, ours], ["gone.test", "ns.a.test", "ours.test"]);
+        assert!(without.contains("no address") && silent.contains("does not answer"), "{without} {silent}");
+        let nowhere = parents.delegation(&zone("b.test"), &[], &Destinations::all()).await.unwrap();
+        assert!(nowhere.servers.is_empty());
+        let localhost = parents.delegation(&zone("a.localhost"), &[], &Destinations::all()).await.unwrap();
+        assert_eq!(localhost.source, Source::Nowhere);
+    }
+}
