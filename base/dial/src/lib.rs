@@ -31,4 +31,6 @@ pub use dialer::{Group, OriginDialer, Reach};
 pub use failure::Failure;
 pub use limits::{RESOLVER_THREADS, TTL_MIN};
 pub use origin_tls::{NoRoots, OriginTls};
-pub use resolver::{NameServers, NotAnswered, PublicAddresses, PublicNames, Question, Questions};
+pub use resolver::{
+    NameServers, NotAnswered, NotTransferred, PublicAddresses, PublicNames, Question, Questions, Transfer,
+};

@@ -5,6 +5,7 @@
 //! Resolver (memory) ── lookup ─┬─ system: the file of hosts, which name servers there are, what only the system knows
 //!                              └─ stub: one question to name servers (RFC 1035)
 //! Questions (no memory) ─ records of any type ─ stub
+//! Transfer (no memory) ── all records of a zone
 //! ```
 
 mod files;
@@ -14,6 +15,7 @@ mod public;
 mod questions;
 mod stub;
 mod system;
+mod transfer;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -37,6 +39,7 @@ pub use public::{PublicAddresses, PublicNames};
 pub use questions::{NotAnswered, Questions};
 use stub::NoAnswer;
 pub(crate) use system::SystemResolver;
+pub use transfer::{NotTransferred, Transfer};
 
 /// Where the addresses of origins with a name come from. hosts(5) is always looked at first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -35,8 +35,8 @@ pub enum ZoneAction {
     Import(ZoneImport),
     /// The records of a zone as a file
     Export(ZoneExport),
-    /// What another server answers otherwise: before a move, nothing should differ. Names that only it has are not found, but
-    /// for a few common ones
+    /// What another server has otherwise: before a move, nothing should differ. Names that only it has are found if it gives a
+    /// transfer (AXFR), else a few common ones alone
     Diff(ZoneDiff),
     /// What a registrar, a validator or a mail server would complain of
     Check {

@@ -1,5 +1,5 @@
-//! `bartizan zone diff`: a zone beside what another server answers for it, name by name. For a move: before the parent is
-//! told, nothing should differ.
+//! `bartizan zone diff`: a zone beside the same one at another server: all of it, if that gives a transfer, else what it answers,
+//! name by name. For a move: before the parent is told, nothing should differ.
 
 mod compare;
 
@@ -8,14 +8,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bartizan_dial::{NameServers, NotAnswered, Questions};
+use bartizan_dial::{NameServers, NotAnswered, NotTransferred, Questions, Transfer};
 use bartizan_names::{Name, RecordType};
 use bartizan_wire::dns::Message;
 use clap::Args;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
-use self::compare::{Difference, Here, Question};
+use self::compare::{Difference, Here, Question, There};
 use crate::client::Api;
 use crate::failure::{Cause, Failure};
 use crate::output::{Output, bold, one_line};
@@ -51,11 +51,17 @@ pub async fn run(words: ZoneDiff, api: &Api, output: Output) -> anyhow::Result<(
     let server = address(&words.server).await?;
     let here = records(&zone, api).await?;
     let name = shown(&zone, "name").into_owned();
-    let compare = |question: &Question, message: &Message| here.compare(question, message, words.ttl);
-    let mut seen = ask_all(here.questions(), server, output, compare).await?;
+    let mut seen = match transferred(server, here.apex(), output).await {
+        Ok(there) => Seen { differences: here.compare_all(&there, words.ttl), is_whole: true, ..Seen::default() },
+        Err(reason) => {
+            output.progress(format!("{server} gives no transfer of {name} ({reason}): asking name by name"));
+            let compare = |question: &Question, message: &Message| here.compare(question, message, words.ttl);
+            ask_all(here.questions(), server, output, compare).await?
+        }
+    };
     seen.doubtful.retain(|owner| !here.is_delegated(owner));
     let document = json!({
-        "zone": text(&zone, "name"), "server": server.to_string(), "questions": seen.asked,
+        "zone": text(&zone, "name"), "server": server.to_string(), "transferred": seen.is_whole, "questions": seen.asked,
         "differences": seen.differences, "unanswered": seen.unanswered, "authoritative": seen.doubtful.is_empty(),
     });
     output.result(&document, || {
@@ -65,17 +71,41 @@ pub async fn run(words: ZoneDiff, api: &Api, output: Output) -> anyhow::Result<(
     if !seen.doubtful.is_empty() {
         output.progress(format!("{server} is not authoritative for all of {name}: what it says may come from a cache"));
     }
+    if !seen.is_whole {
+        output.progress(
+            "names that only the other server has are not found without a transfer, but for a few common ones",
+        );
+    }
     let outcome = match (seen.differences.len(), seen.unanswered.len()) {
-        (0, 0) => {
-            output.progress(format!("{name}: {server} answers the same to {} questions", seen.asked));
-            output.progress("names that only the other server has are not found this way, but for a few common ones");
+        (0, 0) if seen.is_whole => {
+            output.progress(format!("{name}: {server} has the same {} sets of records", here.count()));
             return Ok(());
         }
+        (0, 0) => {
+            output.progress(format!("{name}: {server} answers the same to {} questions", seen.asked));
+            return Ok(());
+        }
+        (differ, _) if seen.is_whole => format!("{server} has {differ} sets of records otherwise"),
         (0, mute) => format!("{server} did not answer {mute} of {} questions", seen.asked),
         (differ, 0) => format!("{server} answers {differ} of {} questions otherwise", seen.asked),
         (differ, mute) => format!("{server} answers {differ} of {} questions otherwise, and {mute} not", seen.asked),
     };
     Err(Failure::new(Cause::Failed, outcome).into())
+}
+
+/// The whole zone as the server has it, if we may have it.
+async fn transferred(server: SocketAddr, apex: &Name, output: Output) -> Result<There, NotTransferred> {
+    let mut transfer = Transfer::begin(server, apex).await?;
+    let (mut there, mut count, mut told) = (There::default(), 0, Instant::now());
+    while let Some(records) = transfer.next().await? {
+        count += records.len();
+        records.iter().for_each(|record| there.put(record));
+        if told.elapsed() >= TOLD_EVERY {
+            told = Instant::now();
+            output.progress(format!("{count} records"));
+        }
+    }
+    Ok(there)
 }
 
 /// An address with or without a port, or a host's name.
@@ -111,6 +141,8 @@ struct Seen {
     asked: usize,
     differences: Vec<Difference>,
     unanswered: Vec<Value>,
+    /// The server has given all that it has.
+    is_whole: bool,
     /// Names for which the server does not speak with authority.
     doubtful: BTreeSet<Name>,
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bartizan_model::{RecordData, Ttl};
 use bartizan_names::{Name, RecordType};
-use bartizan_wire::dns::{Class, Message};
+use bartizan_wire::dns::{Class, Message, Record};
 use bartizan_wire::zone_file::{Attributes, Entry, Reader, SyntaxError};
 use serde::Serialize;
 
@@ -62,11 +62,44 @@ struct Set {
     proxied: bool,
 }
 
+type Sets = BTreeMap<Name, BTreeMap<u16, Set>>;
+
 /// The zone as it is here.
 #[derive(Debug)]
 pub struct Here {
     apex: Name,
-    sets: BTreeMap<Name, BTreeMap<u16, Set>>,
+    sets: Sets,
+}
+
+/// The whole zone as it is there.
+#[derive(Debug, Default)]
+pub struct There(Sets);
+
+/// What each server makes itself: a zone need not have it here.
+const OWN: [RecordType; 9] = [
+    RecordType::SOA,
+    RecordType::RRSIG,
+    RecordType::NSEC,
+    RecordType(50), // NSEC3
+    RecordType(51), // NSEC3PARAM
+    RecordType::DNSKEY,
+    RecordType::CDS,
+    RecordType::CDNSKEY,
+    RecordType(63), // ZONEMD
+];
+
+impl There {
+    pub fn put(&mut self, record: &Record) {
+        let data = RecordData::told(record.rtype, &record.rdata);
+        put(&mut self.0, record.owner.clone(), record.rtype, data, record.ttl);
+    }
+}
+
+fn put(sets: &mut Sets, owner: Name, rtype: RecordType, data: String, ttl: u32) -> &mut Set {
+    let set = sets.entry(owner).or_default().entry(rtype.0).or_default();
+    set.ttl = if set.data.is_empty() { ttl } else { set.ttl.min(ttl) };
+    set.data.insert(data);
+    set
 }
 
 /// The zone on its way here.
@@ -102,10 +135,8 @@ impl Here {
             return;
         }
         let Ok(data) = RecordData::from_presentation(rtype, &entry.data, &entry.origin) else { return };
-        let set = self.sets.entry(entry.owner).or_default().entry(rtype.0).or_default();
-        set.data.insert(data.presentation());
         let ttl = entry.ttl.and_then(|ttl| Ttl::new(ttl.into())).map_or(0, Ttl::served);
-        set.ttl = if set.ttl == 0 { ttl } else { set.ttl.min(ttl) };
+        let set = put(&mut self.sets, entry.owner, rtype, data.presentation(), ttl);
         set.proxied |= entry.comment.is_some_and(|comment| Attributes::read(&comment).proxied == Some(true));
     }
 
@@ -142,6 +173,34 @@ impl Here {
         false
     }
 
+    pub fn apex(&self) -> &Name {
+        &self.apex
+    }
+
+    /// How many sets there are.
+    pub fn count(&self) -> usize {
+        self.sets.values().map(BTreeMap::len).sum()
+    }
+
+    /// How the whole zone there differs from what is here, in the order of names.
+    pub fn compare_all(&self, there: &There, with_ttl: bool) -> Vec<Difference> {
+        let nothing = BTreeMap::new();
+        let mut differences = Vec::new();
+        let names: BTreeSet<&Name> = self.sets.keys().chain(there.0.keys()).collect();
+        for owner in names {
+            let [here, there] = [&self.sets, &there.0].map(|sets| sets.get(owner).unwrap_or(&nothing));
+            let rtypes: BTreeSet<u16> = here.keys().chain(there.keys()).copied().collect();
+            for rtype in rtypes {
+                let (here, there) = (here.get(&rtype), there.get(&rtype));
+                let rtype = RecordType(rtype);
+                if here.is_some() || !OWN.contains(&rtype) {
+                    differences.extend(differ(owner, rtype, here, there.map(|set| (&set.data, set.ttl)), with_ttl));
+                }
+            }
+        }
+        differences
+    }
+
     /// How the answer to a question differs from what is here.
     pub fn compare(&self, question: &Question, message: &Message, with_ttl: bool) -> Option<Difference> {
         let Question { owner, rtype } = question;
@@ -154,29 +213,41 @@ impl Here {
         };
         let sets = self.sets.get(owner);
         let set = sets.and_then(|sets| sets.get(&rtype.0));
-        let nothing = BTreeSet::new();
-        let here = set.map_or(&nothing, |set| &set.data);
         // An alias there takes the place of whatever was asked for.
         let alias = answered(RecordType::CNAME).next().is_some() && *rtype != RecordType::CNAME;
-        if alias && here.is_empty() && !(sets.is_none() && is_first(*rtype)) {
+        if alias && set.is_none() && !(sets.is_none() && is_first(*rtype)) {
             return None; // told once a name
         }
         let there_type = if alias { RecordType::CNAME } else { *rtype };
         let there = answered(there_type).map(|record| RecordData::told(there_type, &record.rdata));
         let there: BTreeSet<String> = there.map(|data| if alias { format!("CNAME {data}") } else { data }).collect();
         let ttl_there = answered(there_type).map(|record| record.ttl).min();
-        let ttls = set.map(|set| set.ttl).zip(ttl_there).filter(|(here, there)| with_ttl && here != there);
-        let difference = Difference {
-            owner: owner.to_string(),
-            rtype: *rtype,
-            proxied: set.is_some_and(|set| set.proxied),
-            only_here: here.difference(&there).cloned().collect(),
-            only_there: there.difference(here).cloned().collect(),
-            ttls,
-        };
-        let same = difference.only_here.is_empty() && difference.only_there.is_empty() && difference.ttls.is_none();
-        (!same).then_some(difference)
+        differ(owner, *rtype, set, ttl_there.map(|ttl| (&there, ttl)), with_ttl)
     }
+}
+
+/// How two sets differ: data and TTL there.
+fn differ(
+    owner: &Name,
+    rtype: RecordType,
+    here: Option<&Set>,
+    there: Option<(&BTreeSet<String>, u32)>,
+    with_ttl: bool,
+) -> Option<Difference> {
+    let nothing = BTreeSet::new();
+    let here_data = here.map_or(&nothing, |set| &set.data);
+    let there_data = there.map_or(&nothing, |(data, _)| data);
+    let ttls = here.map(|set| set.ttl).zip(there.map(|(_, ttl)| ttl));
+    let difference = Difference {
+        owner: owner.to_string(),
+        rtype,
+        proxied: here.is_some_and(|set| set.proxied),
+        only_here: here_data.difference(there_data).cloned().collect(),
+        only_there: there_data.difference(here_data).cloned().collect(),
+        ttls: ttls.filter(|(here, there)| with_ttl && here != there),
+    };
+    let same = difference.only_here.is_empty() && difference.only_there.is_empty() && difference.ttls.is_none();
+    (!same).then_some(difference)
 }
 
 /// Whether a type is the first that is asked for at a name which has nothing here.

@@ -1,4 +1,4 @@
-use bartizan_wire::dns::{Rcode, Record};
+use bartizan_wire::dns::Rcode;
 
 use super::*;
 
@@ -85,6 +85,47 @@ fn what_differs() {
     }
     let question = Question { owner: name("@"), rtype: RecordType::A };
     assert_eq!(here.compare(&question, &message(&["@ 60 A 192.0.2.1"]), false), None);
+}
+
+/// All of the zone there, less what each server has of its own, and with names that nobody would ask for.
+#[test]
+fn a_whole_zone_there() {
+    let same = [
+        "@ 300 A 192.0.2.1",
+        "www 300 CNAME zone.test.",
+        "m 60 MX 10 Mail",
+        "m 60 MX 20 mail",
+        "t 300 TXT \"a;b\" c",
+        "p 300 A 192.0.2.7",
+        "sub 300 NS ns.sub",
+        "ns.sub 300 A 192.0.2.4",
+    ];
+    for (without, with, expect) in [
+        ("none", &["x 5 CDS 0 0 0 00"][..], &[][..]),
+        (
+            "none",
+            &["old-thing 60 A 192.0.2.8", "far.x 60 NS ns"],
+            &["far.x.zone.test NS +ns.zone.test.", "old-thing.zone.test A +192.0.2.8"],
+        ),
+        ("p ", &[], &["p.zone.test A -192.0.2.7"]),
+        ("ns.sub", &["ns.sub 300 A 192.0.2.5"], &["ns.sub.zone.test A -192.0.2.4 +192.0.2.5"]),
+        ("t ", &["t 60 TXT \"a;b\" c"], &["t.zone.test TXT 300≠60"]),
+    ] {
+        let mut there = There::default();
+        let records: Vec<&str> = same.iter().filter(|text| !text.starts_with(without)).chain(with).copied().collect();
+        message(&records).answers.iter().for_each(|record| there.put(record));
+        let differences = here().compare_all(&there, true);
+        let told: Vec<String> = (differences.iter())
+            .map(|difference| {
+                let mut words = vec![difference.owner.clone(), difference.rtype.to_string()];
+                words.extend(difference.only_here.iter().map(|data| format!("-{data}")));
+                words.extend(difference.only_there.iter().map(|data| format!("+{data}")));
+                words.extend(difference.ttls.map(|(here, there)| format!("{here}≠{there}")));
+                words.join(" ")
+            })
+            .collect();
+        assert_eq!(told, expect, "{records:?}");
+    }
 }
 
 #[test]
