@@ -1,6 +1,7 @@
 //! Formats through the front doors of their codecs.
 
 mod bodies;
+mod dns_judge;
 mod exchanges;
 mod hpack;
 mod http2;

@@ -5,13 +5,14 @@
 //!                ├─► NSD, as files
 //!                └─► Knot, as files     each is asked the same; answers are compared as sets
 //! ```
-//! RFC 1034 §4.3.2 (what is looked for in which order), 4592 (wildcards), 6672 (DNAME), 2308 (what is not there). The zones
+//! RFC 1034 §4.3.2 (what is looked for in which order), 4592 (wildcards), 6672 (DNAME), 9460 (SVCB and HTTPS), 2308 (what is not
+//! there); all addresses by one question are what the judges say to two. The zones
 //! have what these are about close together: wildcards at every depth, names that are there because of one below them,
 //! CNAMEs, delegations and DNAMEs above and below each other. The seed is fixed: the same zones each time.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -31,9 +32,12 @@ const QUESTIONS: usize = 150;
 const LABELS: [&str; 4] = ["a", "b", "c", "*"];
 const DEPTH: usize = 3;
 
-const TYPES: [RecordType; 8] = [
+const TYPES: [RecordType; 11] = [
     RecordType::A,
+    RecordType::AAAA,
     RecordType::TXT,
+    RecordType::SVCB,
+    RecordType::HTTPS,
     RecordType::CNAME,
     RecordType::NS,
     RecordType::DNAME,
@@ -41,6 +45,9 @@ const TYPES: [RecordType; 8] = [
     RecordType::SOA,
     RecordType(65_280),
 ];
+
+/// All addresses of a name at once, which the judges are asked for by two questions.
+const ADDRESSES: RecordType = RecordType(65_535);
 
 /// A generator of numbers (xorshift64*), so that one seed is one history.
 struct Dice(u64);
@@ -76,9 +83,14 @@ fn contents(dice: &mut Dice, apex: &str) -> Contents {
         let owner = dice.below(apex, DEPTH);
         let is_wildcard = owner.starts_with('*');
         let target = if dice.roll(6) == 0 { "elsewhere.example".to_owned() } else { dice.below(apex, DEPTH) };
-        let records = match dice.roll(9) {
-            0..4 => vec![(RecordType::A, format!("192.0.2.{}", 1 + dice.roll(250)))],
+        let records = match dice.roll(12) {
+            0..3 => vec![(RecordType::A, format!("192.0.2.{}", 1 + dice.roll(250)))],
+            3 => vec![(RecordType::AAAA, format!("2001:db8::{}", 1 + dice.roll(9)))],
             4 => vec![(RecordType::TXT, "text".to_owned()), (RecordType::A, "192.0.2.9".to_owned())],
+            9 => vec![(RecordType::A, "192.0.2.10".to_owned()), (RecordType::AAAA, "2001:db8::10".to_owned())],
+            // A service here, and one that another name stands for (RFC 9460 §2.4).
+            10 => vec![(RecordType::HTTPS, "1 .".to_owned()), (RecordType::A, "192.0.2.11".to_owned())],
+            11 => vec![(RecordType::SVCB, format!("0 {target}."))],
             5 | 6 if owner != apex && target != owner => vec![(RecordType::CNAME, target)],
             // What a wildcard delegates or redirects is undefined (RFC 4592 §4.2, RFC 6672 §3.3).
             7 if owner != apex && !is_wildcard => vec![(RecordType::NS, format!("ns.{owner}"))],
@@ -100,6 +112,12 @@ fn contents(dice: &mut Dice, apex: &str) -> Contents {
 fn rdata(rtype: RecordType, text: &str) -> Vec<u8> {
     match rtype {
         RecordType::A => text.parse::<Ipv4Addr>().unwrap().octets().to_vec(),
+        RecordType::AAAA => text.parse::<Ipv6Addr>().unwrap().octets().to_vec(),
+        RecordType::SVCB | RecordType::HTTPS => {
+            let (priority, target) = text.split_once(' ').unwrap();
+            let target = if target == "." { Name::root() } else { name(target.trim_end_matches('.')) };
+            [&priority.parse::<u16>().unwrap().to_be_bytes()[..], target.as_wire()].concat()
+        }
         RecordType::TXT => [&[text.len() as u8], text.as_bytes()].concat(),
         _ => name(text).as_wire().to_vec(),
     }
@@ -112,7 +130,8 @@ fn file(apex: &str, contents: &Contents) -> String {
     );
     for (owner, records) in contents {
         for (rtype, data) in records {
-            let dot = if matches!(*rtype, RecordType::A | RecordType::TXT) { "" } else { "." };
+            let is_name = matches!(*rtype, RecordType::CNAME | RecordType::NS | RecordType::DNAME);
+            let dot = if is_name { "." } else { "" };
             text += &format!("{owner}. 300 IN {rtype} {data}{dot}\n");
         }
     }
@@ -156,7 +175,8 @@ fn free() -> SocketAddr {
     }
 }
 
-fn nsd(folder: &Path, zones: &[(String, Contents)]) -> (Program, SocketAddr) {
+/// NSD with these zones, each in a file of its name, of which it gives transfers.
+pub(crate) fn nsd<'a>(folder: &Path, zones: impl IntoIterator<Item = &'a String>) -> (Program, SocketAddr) {
     let (address, here) = (free(), folder.display());
     let mut text = format!(
         "server:\n  ip-address: {}@{}\n  server-count: 1\n  username: \"\"\n  chroot: \"\"\n  zonesdir: \"{here}\"\n  \
@@ -165,8 +185,8 @@ fn nsd(folder: &Path, zones: &[(String, Contents)]) -> (Program, SocketAddr) {
         address.ip(),
         address.port()
     );
-    for (apex, _) in zones {
-        text += &format!("zone:\n  name: {apex}\n  zonefile: {apex}\n");
+    for apex in zones {
+        text += &format!("zone:\n  name: {apex}\n  zonefile: {apex}\n  provide-xfr: 127.0.0.1 NOKEY\n");
     }
     let path = folder.join("nsd.conf");
     fs::write(&path, text).unwrap();
@@ -254,6 +274,18 @@ impl Said {
     }
 }
 
+impl Said {
+    /// What a question for all addresses is to be answered, by the answers for those of each family.
+    fn of_both(v4: Said, v6: Said) -> Said {
+        let is_denied = !v4.authority.is_empty() && !v6.authority.is_empty();
+        Said {
+            answer: v4.answer.union(&v6.answer).cloned().collect(),
+            authority: if is_denied { v4.authority } else { BTreeSet::new() },
+            ..v6
+        }
+    }
+}
+
 #[test]
 fn two_other_servers_say_the_same() {
     let mut dice = Dice(0x5eed_0b5e_55ed);
@@ -269,7 +301,7 @@ fn two_other_servers_say_the_same() {
         fs::write(folder.path().join(apex), file(apex, contents)).unwrap();
     }
     let (_plane, ours) = ours(&zones);
-    let (_nsd, nsd) = nsd(folder.path(), &zones);
+    let (_nsd, nsd) = nsd(folder.path(), zones.iter().map(|(apex, _)| apex));
     let (_knot, knot) = knot(folder.path(), &zones);
     let ours = Server::new("ours", ours);
     let judges = [Server::new("NSD", nsd), Server::new("Knot", knot)];
@@ -292,12 +324,20 @@ fn two_other_servers_say_the_same() {
             let owner = dice.below(apex, DEPTH + 1);
             questions.insert((owner, TYPES[dice.roll(TYPES.len())]));
         }
+        let owners: BTreeSet<String> = questions.iter().map(|(owner, _)| owner.clone()).collect();
+        questions.extend(owners.into_iter().map(|owner| (owner, ADDRESSES)));
         for (owner, rtype) in questions {
             asked += 1;
             let id = (asked % 65_536) as u16;
             let said = ours.ask(id, &owner, rtype);
             for judge in &judges {
-                let theirs = judge.ask(id, &owner, rtype);
+                let theirs = match rtype {
+                    ADDRESSES => {
+                        let [v4, v6] = [RecordType::A, RecordType::AAAA].map(|rtype| judge.ask(id, &owner, rtype));
+                        Said::of_both(v4, v6)
+                    }
+                    rtype => judge.ask(id, &owner, rtype),
+                };
                 if said == theirs {
                     continue;
                 }

@@ -1,7 +1,12 @@
 //! A zone looked at: by itself, and beside another server.
 
+use std::net::SocketAddr;
+
+use bartizan_e2e::dns::dig;
 use bartizan_e2e::{Edge, finish, wait};
 use serde_json::{Value, json};
+
+use crate::judges::nsd;
 
 #[test]
 fn what_is_wrong_with_a_zone_is_told() {
@@ -38,6 +43,8 @@ fn a_zone_beside_another_server() {
     let server = edge.dns().to_string();
     let diff = |words: &[&str]| finish(edge.command(["zone", "diff", domain, "--server"]).args(words));
     diff(&[&server, "--ttl"]).ok();
+    let asked = diff(&[&server, "--json"]).ok();
+    assert!(asked.contains("\"transferred\": false") || asked.contains("\"transferred\":false"), "{asked}");
     let path = format!("/zones/{}/dns_records/{last}", edge.zone());
     edge.ask("PATCH", &path, Some(&json!({"proxied": true}))).result();
     wait::until_eq("it is proxied", &true, || edge.dig(&[&format!("c.{domain}"), "CNAME"]).answers().is_empty());
@@ -50,6 +57,38 @@ fn a_zone_beside_another_server() {
     assert!(nobody.contains("does not answer for this zone"), "{nobody}");
     let usage = diff(&["no.such.host.invalid"]).failed_with(2);
     assert!(usage.contains("has no address"), "{usage}");
+}
+
+/// NSD has our own export, and gives all of it: what it has beside is found whatever it is called.
+#[test]
+fn a_whole_zone_beside_another_server() {
+    let edge = Edge::start();
+    let domain = edge.domain().to_owned();
+    edge.record(&json!({"type": "A", "name": "www", "content": "192.0.2.1", "proxied": true}));
+    edge.record(&json!({"type": "TXT", "name": "t", "content": "x;y \"z\""}));
+    edge.record(&json!({"type": "NS", "name": "sub", "content": format!("ns.sub.{domain}")}));
+    edge.record(&json!({"type": "A", "name": "ns.sub", "content": "192.0.2.2"}));
+    let export = finish(&mut edge.command(["zone", "export", &domain])).ok();
+    let folder = tempfile::Builder::new().prefix("bartizan-diff-").tempdir().unwrap();
+    let diff = |server: SocketAddr| {
+        wait::until_eq("NSD has the zone", &"NOERROR".to_owned(), || dig(server, &[&domain, "SOA"]).status);
+        finish(&mut edge.command(["--json", "zone", "diff", &domain, "--server", &server.to_string()]))
+    };
+    let file = folder.path().join(&domain);
+    std::fs::write(&file, &export).unwrap();
+    let (same, server) = nsd(folder.path(), [&domain]);
+    let told: Value = serde_json::from_str(&diff(server).ok()).unwrap();
+    assert_eq!((&told["transferred"], &told["differences"]), (&json!(true), &json!([])), "{export}");
+    drop(same);
+    std::fs::write(&file, format!("{export}\nnobody-guesses-it.{domain}. 60 IN A 192.0.2.9\n")).unwrap();
+    let (_more, server) = nsd(folder.path(), [&domain]);
+    let differs = diff(server);
+    assert_eq!(differs.status.code(), Some(1), "{}", differs.err);
+    let told: Value = serde_json::from_str(&differs.out).unwrap();
+    let differences = told["differences"].as_array().unwrap();
+    assert_eq!(differences.len(), 1, "{told:#}");
+    assert_eq!(differences[0]["name"], format!("nobody-guesses-it.{domain}"));
+    assert_eq!(differences[0]["only_there"], json!(["192.0.2.9"]));
 }
 
 /// What is told of an answer is what dig sees, and leads to the records to change.
