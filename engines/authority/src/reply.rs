@@ -8,7 +8,7 @@ use crate::answer::Verdict;
 use crate::entry::Set;
 use crate::signing::Signing;
 use crate::trail::{Step, Trail, told};
-use crate::zone::{NEGATIVE_TTL, Zone};
+use crate::zone::{NEGATIVE_TTL, SOA_TTL, Zone};
 use crate::zones::{Node, Zones};
 
 /// Where record sets stand.
@@ -147,7 +147,9 @@ impl<'r, 'a> Reply<'r, 'a> {
     {
         let Some(signing) = self.signing.as_deref_mut() else { return Fit::Whole };
         let Some((apex, keys)) = spot.zone.and_then(|zone| keys_of(self.zones, zone)) else { return Fit::Whole };
-        let set = RecordSet { owner: spot.name, rtype, ttl, data, lasting: spot.lasting };
+        // One signature for the SOA record wherever it is: a TTL may be less than what is signed (RFC 4034 §3.1.4).
+        let original = if rtype == RecordType::SOA { SOA_TTL } else { ttl };
+        let set = RecordSet { owner: spot.name, rtype, ttl: original, data, lasting: spot.lasting };
         let mut signers = keys.signers(rtype).peekable();
         // The keys of the zone cannot be read.
         if signers.peek().is_none() {

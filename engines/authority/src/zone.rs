@@ -12,8 +12,9 @@ pub const EXPIRE: u32 = 604_800;
 /// How long a negative answer may be kept (RFC 2308 §4).
 pub const MINIMUM: u32 = 3_600;
 
-/// The SOA's own TTL; that of negative answers is the smaller of it and [`MINIMUM`] (RFC 2308 §5).
-pub const SOA_TTL: u32 = 3_600;
+/// The SOA's own TTL, which its signature tells wherever it is; in negative answers it has the smaller of it and [`MINIMUM`]
+/// (RFC 2308 §5).
+pub const SOA_TTL: u32 = 86_400;
 pub(crate) const NEGATIVE_TTL: u32 = if SOA_TTL < MINIMUM { SOA_TTL } else { MINIMUM };
 
 /// How long the keys of a zone may be kept, and what is said of them to its parent: a rollover waits for so long.

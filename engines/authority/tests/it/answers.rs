@@ -78,7 +78,7 @@ fn answers() {
         ("absent.cut.example AAAA", CUT),
         ("own.example AAAA", "NOERROR aa own.example 300 AAAA 2001:db8::1"),
         ("to-cut.example A", "NOERROR aa to-cut.example 300 CNAME www.cut.example"),
-        ("example SOA", "NOERROR aa example 3600 SOA …"),
+        ("example SOA", "NOERROR aa example 86400 SOA …"),
         ("example NS", "NOERROR aa example 86400 NS ns1.net, example 86400 NS ns2.net"),
         ("sub.example NS", "NOERROR aa sub.example 86400 NS ns1.net, sub.example 86400 NS ns2.net"),
         // NODATA, also at an empty non-terminal and at the apex.
@@ -270,7 +270,7 @@ fn held_zones() {
     edit.remove_zone(&held);
     let gone = edit.finish();
     for (question, expect_held, expect_served, expect_gone) in [
-        ("held.example SOA", "SERVFAIL", "NOERROR aa held.example 3600 SOA …", "NOERROR aa / example 3600 SOA …"),
+        ("held.example SOA", "SERVFAIL", "NOERROR aa held.example 86400 SOA …", "NOERROR aa / example 3600 SOA …"),
         ("held.example A", "SERVFAIL", "NOERROR aa / held.example 3600 SOA …", "NOERROR aa / example 3600 SOA …"),
         (
             "www.held.example A",

@@ -80,13 +80,16 @@ fn check(server: &Server, message: &Message) {
                 section[..at].iter().filter(|one| one.owner == signature.owner && one.rtype == covered).collect();
             assert!(!set.is_empty(), "a signature of nothing: {signature:?}");
             assert!(set.iter().all(|record| record.ttl == signature.ttl), "{set:?}");
+            let original = u32::from_be_bytes(signature.rdata[4..8].try_into().unwrap());
+            // As the nineteenth post has it (requirement DNS-4), also where its TTL is that of a denial.
+            assert_eq!(original, if covered == RecordType::SOA { 86_400 } else { signature.ttl }, "{covered}");
             let keys = server.keys(&signature.owner);
             let made = keys.iter().any(|(apex, zone_keys)| {
                 zone_keys.signers(covered).any(|key| {
                     let set = RecordSet {
                         owner: signature.owner.as_wire(),
                         rtype: covered,
-                        ttl: signature.ttl,
+                        ttl: original,
                         data: set.iter().map(|record| &record.rdata),
                         lasting: Lasting::Yes,
                     };
@@ -127,7 +130,7 @@ fn what_is_there() {
             "www.example A",
             "NOERROR aa www.example 300 A 192.0.2.1, www.example 300 A 192.0.2.2, www.example 300 RRSIG A",
         ),
-        ("example SOA", "NOERROR aa example 3600 SOA …, example 3600 RRSIG SOA"),
+        ("example SOA", "NOERROR aa example 86400 SOA …, example 86400 RRSIG SOA"),
         ("example NS", "NOERROR aa example 86400 NS ns1.net, example 86400 NS ns2.net, example 86400 RRSIG NS"),
         ("example ANY", "NOERROR aa example 3600 HINFO RFC8482\0, example 3600 RRSIG HINFO"),
         ("example DNSKEY", "NOERROR aa example 3600 DNSKEY 257 15, example 3600 RRSIG DNSKEY"),

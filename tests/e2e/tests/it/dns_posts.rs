@@ -2,6 +2,7 @@
 
 use std::process::Command;
 
+use bartizan_e2e::dns::Reply;
 use bartizan_e2e::{Edge, finish, wait};
 use serde_json::{Value, json};
 
@@ -71,12 +72,139 @@ fn the_mail_of_a_phishing_zone_disappears() {
         assert!(servers.contains(&format!("NS {}", words[0])) && words[1].starts_with("dns."), "{}", soa.data);
         assert_eq!(words[3..], ["10000", "2400", "604800", "3600"], "{}", soa.data);
     }
+    assert_eq!(short(&edge, &[&policy, "TXT"]), [r#""v=DMARC1\; p=reject""#], "as it is printed");
     assert_eq!(short(&edge, &[ZONE, "MX"]), ["10 mx.example.net."]);
     // The owner sees what was put in, and it comes back as it was.
     assert_eq!(edge.get(&records), stored);
     finish(&mut edge.command(["zone", "flag-phishing", ZONE, "off"])).ok();
     wait::until_eq("the policy is the owner's", &format!("\"{dmarc}\""), || texts(&policy));
     assert_eq!(texts(ZONE), format!("\"{spf}\""));
+}
+
+/// "Less is more": the two questions of the post, line by line, and what they save (requirement V6-8).
+#[test]
+fn both_families_in_half_of_the_round_trips() {
+    let edge = Edge::start();
+    for (name, v4, v6, octets) in [
+        (
+            "cloudflare.com",
+            &["198.41.215.162", "198.41.214.162"][..],
+            &["2400:cb00:2048:1::c629:d6a2", "2400:cb00:2048:1::c629:d7a2"][..],
+            174,
+        ),
+        (
+            "taylorswift.com",
+            &["104.16.193.61", "104.16.194.61", "104.16.191.61", "104.16.192.61", "104.16.195.61"],
+            &[
+                "2400:cb00:2048:1::6810:c33d",
+                "2400:cb00:2048:1::6810:c13d",
+                "2400:cb00:2048:1::6810:bf3d",
+                "2400:cb00:2048:1::6810:c23d",
+                "2400:cb00:2048:1::6810:c03d",
+            ],
+            308,
+        ),
+    ] {
+        let records = v4.iter().map(|ip| record("@", "A", ip)).chain(v6.iter().map(|ip| record("@", "AAAA", ip)));
+        let path = zone(&edge, name, &records.collect::<Vec<_>>());
+        let sorted = |mut lines: Vec<String>| {
+            lines.sort();
+            lines
+        };
+        let expect = [v4, v6].map(|family| sorted(family.iter().map(|ip| (*ip).to_owned()).collect())).concat();
+        // dig turns the records of a set, and no set with another.
+        let asked = || {
+            let mut lines = short(&edge, &[name, "-t", "TYPE65535"]);
+            let second = lines.split_off(v4.len().min(lines.len()));
+            [sorted(lines), sorted(second)].concat()
+        };
+        wait::until_eq(name, &expect, asked);
+        let text = edge.dig(&[name, "-t", "TYPE65535", "+nocookie"]).text;
+        let answer: usize =
+            text.split("MSG SIZE  rcvd: ").nth(1).expect("dig says it").trim().parse().expect("a number");
+        let question = 12 + name.len() + 2 + 4 + 11;
+        assert_eq!(question + answer, octets, "{text}");
+        // Nobody has a record of that type.
+        let body = json!({"name": "@", "type": "TYPE65535", "content": "\\# 4 01020304"});
+        let refused = edge.ask("POST", &path, Some(&body));
+        assert_eq!(refused.status, 400, "{}", refused.json);
+    }
+}
+
+/// "Economical with the truth": a live-signed answer, a black lie and the shotgun with all fields that are printed.
+#[test]
+fn signed_answers_as_they_are_printed() {
+    const ZONE: &str = "cloudflare.com";
+    // Nobody is asked for its parent.
+    let edge = Edge::start_with(&["--domain", ZONE, "--resolver", "127.0.0.1:9"]);
+    for ip in ["198.41.214.162", "198.41.215.162"] {
+        edge.record(&record("@", "A", ip));
+    }
+    edge.record(&record("mail", "A", "192.0.2.1"));
+    finish(&mut edge.command(["dnssec", "enable", ZONE, "--denial", "black-lies"])).ok();
+    let ask = |name: &str, kind: &str| edge.dig(&[name, kind, "+dnssec", "+nocookie"]);
+    wait::until_eq("it is signed", &3, || ask(ZONE, "A").answer.len());
+    let signer = edge.dig(&[ZONE, "DNSKEY", "+multiline"]).text;
+    let tag =
+        signer.split("key id = ").nth(1).and_then(|rest| rest.split_whitespace().next()).expect("dig computes it");
+    // "RRSIG A 13 2 300 20160311145051 20160309125051 35273 cloudflare.com." and the signature, in the pieces of dig.
+    let signature = |reply: &Reply, name: &str, covered: &str, labels: &str, original: &str| {
+        let records = reply.answer.iter().chain(&reply.authority);
+        let mut found = records.filter(|one| one.kind == "RRSIG" && one.data.starts_with(&format!("{covered} ")));
+        let rrsig = found.next().unwrap_or_else(|| panic!("no signature of {covered}\n{}", reply.text));
+        let words: Vec<&str> = rrsig.data.split(' ').collect();
+        assert_eq!(words[..4], [covered, "13", labels, original], "{}", reply.text);
+        assert_eq!((words[6], words[7], rrsig.name.as_str()), (tag, "cloudflare.com.", name), "{}", reply.text);
+        assert_eq!(seconds(words[4]) - seconds(words[5]), 50 * 3600, "fifty hours: {}", reply.text);
+        let octets: usize = words[8..].iter().map(|piece| piece.trim_end_matches('=').len()).sum();
+        assert_eq!(octets * 6 / 8, 64, "{}", reply.text);
+        assert!(found.next().is_none(), "{}", reply.text);
+    };
+    let answer = ask(ZONE, "A");
+    let addresses: Vec<_> = answer.answer.iter().filter(|one| one.kind == "A").map(|one| one.ttl).collect();
+    assert_eq!(addresses, [300, 300], "{}", answer.text);
+    signature(&answer, "cloudflare.com.", "A", "2", "300");
+
+    let denial = |name: &str, kind: &str, types: &str, octets: usize| {
+        let reply = ask(name, kind);
+        assert_eq!(
+            (reply.status.as_str(), reply.answer.len(), reply.authority.len()),
+            ("NOERROR", 0, 4),
+            "{}",
+            reply.text
+        );
+        let soa = reply.authority.iter().find(|one| one.kind == "SOA").expect("one SOA");
+        let words: Vec<&str> = soa.data.split(' ').collect();
+        assert_eq!(words[..2], ["ns1.cloudflare.com.", "dns.cloudflare.com."], "{}", reply.text);
+        assert_eq!(words[3..], ["10000", "2400", "604800", "3600"], "{}", reply.text);
+        let nsec = reply.authority.iter().find(|one| one.kind == "NSEC").expect("one NSEC");
+        let owner = format!("{name}.");
+        assert_eq!((nsec.name.as_str(), nsec.ttl), (owner.as_str(), 3600), "{}", reply.text);
+        assert_eq!(nsec.data, format!("\\000.{owner} {types}"), "{}", reply.text);
+        signature(&reply, "cloudflare.com.", "SOA", "2", "86400");
+        signature(&reply, &owner, "NSEC", "3", "3600");
+        assert!(reply.text.contains(&format!("MSG SIZE  rcvd: {octets}\n")), "{octets}: {}", reply.text);
+    };
+    // Printed as 357; with all names compressed it is two less (requirement NEG-3).
+    denial("blog.cloudflare.com", "A", "RRSIG NSEC", 355);
+    finish(&mut edge.command(["dnssec", "enable", ZONE, "--denial", "shotgun"])).ok();
+    edge.record(&record("blog", "A", "192.0.2.1"));
+    let shotgun = |kind| ask("blog.cloudflare.com", kind).text.contains("HINFO");
+    wait::until_eq("the shotgun", &true, || shotgun("TXT"));
+    let but_txt = "A WKS HINFO MX AAAA LOC SRV CERT SSHFP IPSECKEY RRSIG NSEC TLSA HIP OPENPGPKEY SPF";
+    denial("blog.cloudflare.com", "TXT", but_txt, 362);
+    let but_mx = "A WKS HINFO TXT AAAA LOC SRV CERT SSHFP IPSECKEY RRSIG NSEC TLSA HIP OPENPGPKEY SPF";
+    denial("blog.cloudflare.com", "MX", but_mx, 362);
+}
+
+/// `20160311145051` as seconds of some day before.
+fn seconds(text: &str) -> i64 {
+    let part = |from: usize, to: usize| text[from..to].parse::<i64>().expect("a number");
+    let (year, month, day) = (part(0, 4), part(4, 6), part(6, 8));
+    // Days of the civil calendar, with March as the first month of a year.
+    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
+    let days = 365 * year + year / 4 - year / 100 + year / 400 + (153 * month + 2) / 5 + day;
+    ((days * 24 + part(8, 10)) * 60 + part(10, 12)) * 60 + part(12, 14)
 }
 
 /// "All addresses in one query": IPv4 first, whatever the name is in which zone.

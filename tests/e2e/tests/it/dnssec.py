@@ -240,9 +240,60 @@ for words in [("www", "A", "192.0.2.1"), ("ns1", "A", EDGE), ("*.wild", "TXT", "
 told = {}
 until("the zone", lambda: ask("www." + ZONE, "A")["status"] == "NOERROR")
 told["before"] = ask("www." + ZONE, "A")
+
+
+def complaints():
+    """Of the zone beside its parent: by rule."""
+    done = subprocess.run([PROGRAM, "zone", "check", ZONE, "--json"], stdout=subprocess.PIPE, text=True)
+    mine = ("delegation", "glue", "lame", "not-delegated", "parent", "ds-of")
+    return sorted({one["rule"] for one in json.loads(done.stdout)["findings"] if one["rule"].startswith(mine)})
+
+
+def delegated(ns, glue, *more):
+    """At the parent."""
+    knotc("zone-begin", "test.")
+    for owner, kind in [(ZONE, "NS"), (ZONE, "DS"), ("ns1." + ZONE, "A")]:
+        knotc("zone-unset", "test.", owner + ".", kind)
+    for owner, kind, data in [(ZONE, "NS", ns), ("ns1." + ZONE, "A", glue), *more]:
+        if data:
+            knotc("zone-set", "test.", owner + ".", "1", kind, *data.split())
+    assert knotc("zone-commit", "test.")
+
+
+# The zone's own servers are ns1 and ns2 of the edge's domain.
+told["complaints"] = [complaints()]
+delegated(f"ns1.{ZONE}.", "127.0.0.77")
+told["complaints"].append(complaints())
+delegated(f"ns1.{ZONE}.", EDGE, (ZONE, "DS", "1 13 2 " + "ab" * 32))
+told["complaints"].append(complaints())
+delegated("", "")
+told["complaints"].append(complaints())
+delegated(f"ns1.{ZONE}.", EDGE)
+until("the zone again", lambda: ask("www." + ZONE, "A")["status"] == "NOERROR")
 told["enabled"] = cli("enable")["status"]
 told["cds"] = short("CDS") == [wanted().replace(" ", "")]
 told["cdnskey"] = short("CDNSKEY") == short("DNSKEY") and len(short("DNSKEY")) == 1
+
+
+def bitmap(owner, kind):
+    text = run("dig", "@" + EDGE, f"{owner}.{ZONE}", kind, "+dnssec", "+noall", "+authority")
+    return next((line.split()[5:] for line in text.splitlines() if line.split()[3:4] == ["NSEC"]), [])
+
+
+def walk(denial, is_in_force):
+    """Who goes from name to name sees the zone's own and no other, which ldns-walk tries until names are too long."""
+    cli("enable", "--denial", denial)
+    until(denial, is_in_force)
+    walked = subprocess.run(["ldns-walk", "@" + EDGE, ZONE], stdout=subprocess.PIPE, text=True, timeout=PATIENCE).stdout
+    learned = [name for name in ("www", "ns1", "wild") if name in walked]
+    return [denial, ZONE in walked, learned]
+
+
+told["walks"] = [
+    walk("black-lies", lambda: bitmap("nothing", "A") == ["RRSIG", "NSEC"]),
+    walk("shotgun", lambda: "HINFO" in bitmap("www", "TXT")),
+    walk("compact", lambda: bitmap("nothing", "A")[2:] != [] and "HINFO" not in bitmap("www", "TXT")),
+]
 loading.set()
 began = time.monotonic()
 threads = [threading.Thread(target=load, daemon=True) for _ in range(CLIENTS)]

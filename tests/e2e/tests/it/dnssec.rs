@@ -17,9 +17,19 @@ fn the_life_of_a_signed_zone() {
     let delete = (["00000"], ["030AA=="]);
     for (what, expect) in [
         ("before", answer(false)),
+        (
+            "complaints",
+            json!([
+                ["delegation-differs"],
+                ["delegation-differs", "glue-differs", "lame-server"],
+                ["delegation-differs", "ds-of-unsigned"],
+                ["not-delegated"],
+            ]),
+        ),
         ("enabled", json!("pending")),
         ("cds", json!(true)),
         ("cdnskey", json!(true)),
+        ("walks", json!([["black-lies", true, []], ["shotgun", true, []], ["compact", true, []]])),
         ("after", answer(true)),
         ("new", json!(true)),
         ("disabled", json!([0, "pending-disabled", delete.0, delete.1])),

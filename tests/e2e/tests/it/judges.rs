@@ -125,7 +125,7 @@ fn rdata(rtype: RecordType, text: &str) -> Vec<u8> {
 
 fn file(apex: &str, contents: &Contents) -> String {
     let mut text = format!(
-        "{apex}. 3600 IN SOA ns1.other.example. dns.other.example. 7 10000 2400 604800 3600\n\
+        "{apex}. 86400 IN SOA ns1.other.example. dns.other.example. 7 10000 2400 604800 3600\n\
          {apex}. 86400 IN NS ns1.other.example.\n"
     );
     for (owner, records) in contents {
