@@ -84,7 +84,7 @@ const fn word(source: Source) -> &'static str {
 fn told(api: &Api, server: NamedServer) -> DelegationServer {
     let (serves, failure) = match server.serves {
         Serves::Yes => (Some(true), None),
-        Serves::No(reason) => (Some(false), Some(reason)),
+        Serves::No(reason) | Serves::Silent(reason) => (Some(false), Some(reason)),
         Serves::NotAsked => (None, None),
     };
     let texts = |addresses: Vec<IpAddr>| addresses.iter().map(ToString::to_string).collect();

@@ -35,6 +35,8 @@ pub enum Serves {
     Yes,
     /// Why not, as a sentence without a full stop. It is lame.
     No(String),
+    /// It does not answer, or not here, and why.
+    Silent(String),
     NotAsked,
 }
 
@@ -70,7 +72,7 @@ impl Parents {
         for (name, glue) in told.into_iter().flatten() {
             all.entry(name).or_default().extend(glue);
         }
-        let named = all.into_iter().take(SERVERS_MAX).map(async |(name, glue)| {
+        let named = all.into_iter().take(SERVERS_MAX).map(|(name, glue)| async move {
             let glue: Vec<IpAddr> = glue.into_iter().take(ADDRESSES_MAX).collect();
             let serves = match ours.contains(&name) {
                 true => Serves::NotAsked,
@@ -97,17 +99,26 @@ impl Parents {
         if addresses.is_empty() {
             return Serves::NotAsked;
         }
-        let asked = addresses.into_iter().map(async |ip| {
+        let asked = addresses.into_iter().map(|ip| async move {
             match self.questions.ask_at((ip, DNS_PORT).into(), apex, RecordType::SOA).await {
-                Ok(message) if message.authoritative && !message.answers.is_empty() => None,
-                Ok(_) => Some(format!("at {ip} it does not know the zone")),
-                Err(error) => Some(format!("it does not answer for the zone ({error})")),
+                Ok(message) if message.authoritative && !message.answers.is_empty() => Serves::Yes,
+                Ok(_) => Serves::No(format!("at {ip} it does not know the zone")),
+                Err(error) => Serves::Silent(format!("it does not answer for the zone ({error})")),
             }
         });
-        // Each address is one that somebody is sent to.
-        match join_all(asked).await.into_iter().flatten().next() {
-            Some(reason) => Serves::No(reason),
-            None => Serves::Yes,
+        // One family of addresses may be out of reach from here alone.
+        join_all(asked).await.into_iter().min_by_key(Serves::rank).unwrap_or(Serves::NotAsked)
+    }
+}
+
+impl Serves {
+    /// Of what its addresses say, that with the smallest holds for the server.
+    fn rank(&self) -> u8 {
+        match self {
+            Serves::No(_) => 0,
+            Serves::Yes => 1,
+            Serves::Silent(_) => 2,
+            Serves::NotAsked => 3,
         }
     }
 }
@@ -208,8 +219,9 @@ mod tests {
         let zone = |text: &str| ZoneName::new(name(text)).unwrap();
         let seen = parents.delegation(&zone("a.test"), &[name("ours.test")], &Destinations::all()).await.unwrap();
         assert_eq!((seen.source, seen.agrees), (Source::Resolver, true));
-        let serves: Vec<_> = seen.servers.iter().map(|server| (server.name.to_string(), &server.serves)).collect();
-        let [(gone, Serves::No(without)), (ns, Serves::No(silent)), (ours, Serves::NotAsked)] = &serves[..] else {
+        let mut serves: Vec<_> = seen.servers.iter().map(|server| (server.name.to_string(), &server.serves)).collect();
+        serves.sort_by(|one, other| one.0.cmp(&other.0));
+        let [(gone, Serves::No(without)), (ns, Serves::Silent(silent)), (ours, Serves::NotAsked)] = &serves[..] else {
             panic!("{serves:?}")
         };
         assert_eq!([gone.as_str(), ns, ours], ["gone.test", "ns.a.test", "ours.test"]);

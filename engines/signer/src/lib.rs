@@ -33,6 +33,6 @@ pub use clock::{Clock, EARLIEST as CLOCK_EARLIEST, Reading};
 pub use denial::{Denial, NXNAME, SHOTGUN_TYPES, nsec, successor};
 pub use ds::{Ds, DsError};
 pub use key::{KeyError, KeyPair, NewKey, generate};
-pub use public_key::{Data, PublicKey, Role};
+pub use public_key::{Data, PublicKey, Role, key_tag};
 pub use signer::{Expected, Lasting, Limits, RecordSet, Signature, Signer, Tally, Unsigned};
 pub use zone_keys::{Announcement, Duties, PrivateKey, Unseal, Validity, ZoneKey, ZoneKeys, ZoneKeysError};

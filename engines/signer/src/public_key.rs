@@ -126,8 +126,8 @@ impl PublicKey {
     }
 }
 
-/// RFC 4034 appendix B: all pairs of bytes added up, with what flows over.
-fn key_tag(dnskey: &[u8]) -> u16 {
+/// The tag of a DNSKEY record with this data (RFC 4034 appendix B): all pairs of bytes added up, with what flows over.
+pub fn key_tag(dnskey: &[u8]) -> u16 {
     let (pairs, rest) = dnskey.as_chunks::<2>();
     let last = rest.first().map_or(0, |byte| u32::from(*byte) << 8);
     let sum = pairs.iter().fold(last, |sum, pair| sum + u32::from(u16::from_be_bytes(*pair)));

@@ -114,7 +114,7 @@ fn allowed(allowance: &Allowance, kind: Kind, excess: usize) -> String {
     let over = match slip {
         0 => "what is over is not sent".to_owned(),
         1 => "what is over is short".to_owned(),
-        slip => format!("of what is over each {slip}th is short, and no other is sent"),
+        slip => format!("of what is over, one in {slip} is short, and the others are not sent"),
     };
     format!("for {network}, by each thread: {counted}; {sized}; {over}")
 }

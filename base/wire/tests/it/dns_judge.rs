@@ -172,7 +172,8 @@ proptest! {
             told.collect::<Vec<_>>()
         });
         prop_assert_eq!(&told.sections, &sections);
-        prop_assert_eq!(by_them(&ours).as_ref(), Some(&told));
+        let theirs = by_them(&ours);
+        prop_assert_eq!(theirs.as_ref(), Some(&told));
         let theirs = op::Message::from_vec(&ours).expect("read above").to_vec().expect("it was read");
         prop_assert_eq!(by_us(&theirs), Some(told));
     }

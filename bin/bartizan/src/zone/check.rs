@@ -1,5 +1,6 @@
 //! `bartizan zone check`: what a registrar, a validator or a mail server would complain of.
 
+mod children;
 mod rules;
 mod view;
 
@@ -31,7 +32,9 @@ pub async fn run(zone: &str, api: &Api, output: Output) -> anyhow::Result<()> {
     let servers = zone["name_servers"].as_array().into_iter().flatten().filter_map(Value::as_str);
     let servers: Vec<Name> = servers.filter_map(|server| Name::parse(server).ok()).collect();
     let apex = Name::parse(text(&zone, "name"))?;
-    findings.extend(rules::look(&View::new(&apex, &servers, &records)));
+    let view = View::new(&apex, &servers, &records);
+    findings.extend(rules::look(&view));
+    findings.extend(children::look(&view, output).await);
     let dnssec = dnssec(&zone, api).await?;
     findings.extend(dnssec.as_ref().and_then(|dnssec| rules::dnssec(&apex, dnssec)));
     findings.extend(parent(&zone, &apex, &servers, dnssec.as_ref(), api, output).await?);

@@ -245,7 +245,7 @@ told["before"] = ask("www." + ZONE, "A")
 def complaints():
     """Of the zone beside its parent: by rule."""
     done = subprocess.run([PROGRAM, "zone", "check", ZONE, "--json"], stdout=subprocess.PIPE, text=True)
-    mine = ("delegation", "glue", "lame", "not-delegated", "parent", "ds-of")
+    mine = ("delegation", "glue-differs", "lame", "not-delegated", "parent", "ds-of", "child")
     return sorted({one["rule"] for one in json.loads(done.stdout)["findings"] if one["rule"].startswith(mine)})
 
 
@@ -262,6 +262,13 @@ def delegated(ns, glue, *more):
 
 # The zone's own servers are ns1 and ns2 of the edge's domain.
 told["complaints"] = [complaints()]
+# A zone below at a server that does not know it.
+lame = [("sub", "NS", "ns.sub." + ZONE), ("ns.sub", "A", PARENT)]
+for name, kind, data in lame:
+    run(PROGRAM, "record", "create", f"{name}.{ZONE}", kind, data)
+told["children"] = complaints()
+for name, kind, _ in lame:
+    run(PROGRAM, "record", "delete", f"{name}.{ZONE}", kind)
 delegated(f"ns1.{ZONE}.", "127.0.0.77")
 told["complaints"].append(complaints())
 delegated(f"ns1.{ZONE}.", EDGE, (ZONE, "DS", "1 13 2 " + "ab" * 32))

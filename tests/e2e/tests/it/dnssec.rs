@@ -27,6 +27,7 @@ fn the_life_of_a_signed_zone() {
             ]),
         ),
         ("enabled", json!("pending")),
+        ("children", json!(["child-lame", "delegation-differs"])),
         ("cds", json!(true)),
         ("cdnskey", json!(true)),
         ("walks", json!([["black-lies", true, []], ["shotgun", true, []], ["compact", true, []]])),

@@ -227,11 +227,12 @@ impl Server {
 
     fn try_ask(&self, id: u16, owner: &str, rtype: RecordType) -> Option<Message> {
         let mut reply = [0; 4096];
+        let question = Some((name(owner), rtype, Class::IN));
         self.socket.send(&write_query(id, &name(owner), rtype, Class::IN, None)).ok()?;
         loop {
             let length = self.socket.recv(&mut reply).ok()?;
             match Message::parse(&reply[..length]) {
-                Ok(message) if message.id == id => return Some(message),
+                Ok(message) if message.id == id && message.question == question => return Some(message),
                 // Of a question before, that was given up.
                 _ => {}
             }

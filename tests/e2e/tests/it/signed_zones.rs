@@ -345,6 +345,34 @@ fn a_validator_finds_every_answer_secure() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// All addresses by one question (TYPE65535): no validator takes a set of another type than it asked for, so its members are held
+/// beside what it does take, by the same signatures.
+#[test]
+fn members_of_the_question_for_all_addresses_are_secure() {
+    let world = World::begin();
+    for zone in &ZONES {
+        for (owner, families) in [("two", &["A", "AAAA"][..]), ("www", &["A"]), ("proxied", &["A", "AAAA"])] {
+            let owner = format!("{owner}.{}", zone.apex);
+            let records = |reply: &Reply| -> Vec<String> {
+                let mut lines: Vec<String> =
+                    reply.answer.iter().map(|one| format!("{} {} {}", one.name, one.kind, one.data)).collect();
+                lines.sort();
+                lines
+            };
+            let mut singly = Vec::new();
+            for family in families {
+                let secure = world.ask(&format!("{owner} {family}"));
+                assert!(secure.has_flag("ad"), "{}", secure.text);
+                singly.extend(records(&dig(world.server, &["+dnssec", &owner, family])));
+                assert!(records(&secure).iter().all(|line| singly.contains(line)), "{singly:#?}\n{}", secure.text);
+            }
+            singly.sort();
+            let at_once = dig(world.server, &["+dnssec", &owner, "TYPE65535"]);
+            assert_eq!(records(&at_once), singly, "{}", at_once.text);
+        }
+    }
+}
+
 /// Another validator's opinion, which asks for every key itself.
 #[test]
 fn delv_validates_it_too() {

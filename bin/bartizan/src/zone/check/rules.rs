@@ -53,20 +53,20 @@ fn as_text<S: serde::Serializer>(kind: &Option<RecordType>, serializer: S) -> Re
 }
 
 impl Finding {
-    fn new(severity: Severity, rule: &'static str, owner: &Name, what: String, remedy: String) -> Finding {
+    pub fn new(severity: Severity, rule: &'static str, owner: &Name, what: String, remedy: String) -> Finding {
         Finding { severity, rule, owner: owner.to_string(), kind: None, id: None, what, source: None, remedy }
     }
 
-    fn of(severity: Severity, rule: &'static str, record: &Record, what: String, remedy: String) -> Finding {
+    pub fn of(severity: Severity, rule: &'static str, record: &Record, what: String, remedy: String) -> Finding {
         let id = Some(record.id.to_string());
         Finding { id, ..Finding::new(severity, rule, &record.owner, what, remedy) }.kind(record.data.rtype())
     }
 
-    fn kind(self, kind: RecordType) -> Finding {
+    pub fn kind(self, kind: RecordType) -> Finding {
         Finding { kind: Some(kind), ..self }
     }
 
-    fn source(self, source: &'static str) -> Finding {
+    pub fn source(self, source: &'static str) -> Finding {
         Finding { source: Some(source), ..self }
     }
 
