@@ -1,16 +1,13 @@
 //! `/bartizan/zones/Z/delegation`: where the parent of a zone sends whoever asks for it, looked up now.
 
 use std::net::IpAddr;
-use std::time::Duration;
 
 use axum::extract::State;
-use bartizan_dial::{Destinations, Own, Private};
 use bartizan_names::{Name, RecordType, ZoneId};
 use bartizan_observed::DnsQuestion;
 use bartizan_registry::{NamedServer, Serves, Source};
 use bartizan_v4::delegation::{Delegation, DelegationServer};
 use bartizan_wire::dns::Message;
-use futures_util::future::join;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -21,9 +18,6 @@ use crate::extract::Ids;
 use crate::permission::Permission;
 use crate::reply::Reply;
 use crate::state::Api;
-
-/// How long a call waits for the servers of a parent and those that they name.
-const LOOK_MAX: Duration = Duration::from_secs(15);
 
 pub(crate) fn routes(api: &Api) -> OpenApiRouter<Api> {
     OpenApiRouter::new().routes(needs(Permission::DnsRead, api, routes!(delegation)))
@@ -43,34 +37,25 @@ async fn delegation(
     Ids((id,)): Ids<(ZoneId,)>,
 ) -> Result<Reply<Delegation>, Error> {
     let zone = api.read(move |view| view.zone_of(&caller, id)).await?;
-    let private = if api.facts().private_origins { Private::Allowed } else { Private::Refused };
-    // Whoever has a zone says by its parent who is asked.
-    let destinations = Destinations::new(Own::default(), private);
-    let parents = api.dnssec().parents();
-    let looks = join(parents.delegation(&zone.name, &zone.nameservers, &destinations), parents.look(&zone.name));
-    let zone_name = zone.name.to_string();
-    let unknown = |failure: String| Delegation {
-        zone_name: zone_name.clone(),
-        source: None,
-        agrees: false,
-        name_servers: Vec::new(),
-        ds: Vec::new(),
-        failure: Some(failure),
-    };
-    let Ok((delegation, ds)) = tokio::time::timeout(LOOK_MAX, looks).await else {
-        return Ok(Reply::of(unknown("the servers of the parent zone do not answer in time".to_owned())));
-    };
-    Ok(Reply::of(match (delegation, ds) {
-        (Err(error), _) | (_, Err(error)) => unknown(error.to_string()),
-        (Ok(seen), Ok(ds)) => Delegation {
+    let told = match api.dnssec().delegation(&zone).await {
+        Ok((seen, ds)) => Delegation {
+            zone_name: zone.name.to_string(),
             source: Some(word(seen.source).to_owned()),
             agrees: seen.agrees,
             name_servers: seen.servers.into_iter().map(|server| told(&api, server)).collect(),
             ds: ds.any.iter().map(ToString::to_string).collect(),
             failure: None,
-            ..unknown(String::new())
         },
-    }))
+        Err(error) => Delegation {
+            zone_name: zone.name.to_string(),
+            source: None,
+            agrees: false,
+            name_servers: Vec::new(),
+            ds: Vec::new(),
+            failure: Some(error.to_string()),
+        },
+    };
+    Ok(Reply::of(told))
 }
 
 const fn word(source: Source) -> &'static str {

@@ -28,9 +28,9 @@ use crate::state::{Api, Background, Dependencies};
 use crate::turns::Turns;
 use crate::writes::Writes;
 use crate::{
-    access_rules, accounts, audit_logs, delegation, dns_records, dns_trace, dnssec, edge, firewall, front, invites, ips, members,
-    openapi, page, page_rules, phishing, pops, probes, registries, sessions, settings, spectrum, status, tokens,
-    tunnel_routes, tunnels, user, users, zone_facts, zones,
+    access_rules, accounts, audit_logs, delegation, dns_records, dns_trace, dnssec, edge, firewall, front, invites,
+    ips, members, openapi, page, page_rules, phishing, pops, probes, registries, sessions, settings, spectrum, status,
+    tokens, tunnel_routes, tunnels, user, users, zone_facts, zones,
 };
 
 /// The whole API as a service, for [`crate::serve()`] and for tests.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bartizan_model::Zone;
 use bartizan_names::{Timestamp, ZoneId};
 use bartizan_observed::{Measured, Metric, Problems};
-use bartizan_registry::{DsSeen, Parents};
+use bartizan_registry::{Delegation, DsSeen, Parents};
 use bartizan_seal as seal;
 use bartizan_store::Store;
 use tokio::sync::{Notify, mpsc, oneshot};
@@ -18,7 +18,7 @@ use crate::counters::Counters;
 use crate::error::{KeepError, LookError};
 use crate::keeper::Keeper;
 use crate::keeping::{Care, Keeping};
-use crate::looks::{Busy, Looks};
+use crate::looks::{Busy, Looks, Turn};
 use crate::time::Time;
 
 /// How long a call waits for its turn, and then for the servers of a parent.
@@ -133,13 +133,28 @@ impl Dnssec {
         told.await.unwrap_or(Err(KeepError::Ended))
     }
 
+    /// Asks where the parent of a zone sends people, and which DS records it has: in one turn, for somebody who waits for it.
+    pub async fn delegation(&self, zone: &Zone) -> Result<(Delegation, DsSeen), LookError> {
+        let _turn = self.turn(zone).await?;
+        let looks = async {
+            let (parents, apex) = (&self.parents, &zone.name);
+            let (delegation, ds) = tokio::join!(parents.delegation(apex, &zone.nameservers), parents.look(apex));
+            Ok((delegation?, ds?))
+        };
+        tokio::time::timeout(LOOK_MAX, looks).await.unwrap_or(Err(LookError::Slow))
+    }
+
     /// An error where there is no place for another look.
-    async fn ask(&self, zone: &Zone) -> Result<Look, LookError> {
+    async fn turn(&self, zone: &Zone) -> Result<Turn, LookError> {
         let turn = self.looks.wait(zone.id, self.looks.lane(zone), TURN_MAX).await;
-        let _turn = turn.map_err(|Busy| {
+        turn.map_err(|Busy| {
             self.counters.looks_refused.fetch_add(1, Relaxed);
             LookError::Busy
-        })?;
+        })
+    }
+
+    async fn ask(&self, zone: &Zone) -> Result<Look, LookError> {
+        let _turn = self.turn(zone).await?;
         Ok(Look::at(&self.parents, zone.clone(), self.care.time.now().at, LOOK_MAX).await)
     }
 }

@@ -3,12 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use bartizan_dial::Destinations;
 use bartizan_names::{Name, RecordType, ZoneName};
 use bartizan_wire::dns::{Message, Record};
 use futures_util::future::join_all;
 
 use crate::parents::{ADDRESSES_MAX, DNS_PORT, LookError, NOWHERE, Parents, SERVERS_MAX, Source};
+
+/// Addresses of a server that are asked, one of each family mostly; and of all servers of a zone together.
+const TRIED_MAX: usize = 2;
+const ASKED_MAX: usize = 16;
 
 /// What the servers of the parent say of where a zone is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,21 +47,17 @@ pub enum Serves {
 type Told = BTreeMap<Name, BTreeSet<IpAddr>>;
 
 impl Parents {
-    /// Asks all servers of the parent where a zone is, and those that they name for the zone. Servers of `ours` are not asked,
-    /// and nobody is at an address that may not be told of. Bounded: some seconds, and some hundred questions.
-    pub async fn delegation(
-        &self,
-        zone: &ZoneName,
-        ours: &[Name],
-        destinations: &Destinations,
-    ) -> Result<Delegation, LookError> {
+    /// Asks all servers of the parent where a zone is, and those that they name for the zone, but for `ours`. As [`Parents::look`]:
+    /// where it is allowed, and bounded; to others goes a datagram for each of [`ASKED_MAX`] addresses at most, twice.
+    pub async fn delegation(&self, zone: &ZoneName, ours: &[Name]) -> Result<Delegation, LookError> {
         let apex = zone.as_name();
         if apex.labels().last().is_none_or(|last| NOWHERE.contains(&last)) {
             return Ok(Delegation { servers: Vec::new(), agrees: true, source: Source::Nowhere });
         }
         let parents = self.servers_of_parent(zone).await?;
         let of = parents.len();
-        let told = join_all(parents.iter().map(|parent| self.told_by(parent, apex, destinations))).await;
+        let asked = parents.iter().take(ASKED_MAX / TRIED_MAX);
+        let told = join_all(asked.map(|parent| self.told_by(parent, apex))).await;
         let told: Vec<Told> = told.into_iter().flatten().collect();
         let (told, source) = match told.len() {
             0 => {
@@ -72,11 +71,11 @@ impl Parents {
         for (name, glue) in told.into_iter().flatten() {
             all.entry(name).or_default().extend(glue);
         }
-        let named = all.into_iter().take(SERVERS_MAX).map(|(name, glue)| async move {
+        let named = all.into_iter().take(SERVERS_MAX).enumerate().map(|(at, (name, glue))| async move {
             let glue: Vec<IpAddr> = glue.into_iter().take(ADDRESSES_MAX).collect();
-            let serves = match ours.contains(&name) {
+            let serves = match ours.contains(&name) || at >= ASKED_MAX / TRIED_MAX {
                 true => Serves::NotAsked,
-                false => self.serves(&name, &glue, apex, destinations).await,
+                false => self.serves(&name, &glue, apex).await,
             };
             NamedServer { name, glue, serves }
         });
@@ -84,23 +83,20 @@ impl Parents {
     }
 
     /// What one server of the parent says, by the first of its addresses that knows.
-    async fn told_by(&self, parent: &Name, apex: &Name, destinations: &Destinations) -> Option<Told> {
-        let addresses = self.addresses(parent).await.into_iter().filter(|ip| destinations.may_be_told(*ip));
-        let asked = join_all(addresses.map(|ip| self.questions.ask_at((ip, DNS_PORT).into(), apex, RecordType::NS)));
-        asked.await.into_iter().flatten().find_map(|message| told(&message, apex))
+    async fn told_by(&self, parent: &Name, apex: &Name) -> Option<Told> {
+        let addresses = self.addresses(parent).await.into_iter().take(TRIED_MAX);
+        let asked = addresses.map(|ip| self.questions.ask_once((ip, DNS_PORT).into(), apex, RecordType::NS));
+        join_all(asked).await.into_iter().flatten().find_map(|message| told(&message, apex))
     }
 
-    async fn serves(&self, server: &Name, glue: &[IpAddr], apex: &Name, destinations: &Destinations) -> Serves {
-        let found = if glue.is_empty() { self.addresses(server).await } else { glue.to_vec() };
-        if found.is_empty() {
-            return Serves::No("it has no address".to_owned());
-        }
-        let addresses: Vec<IpAddr> = found.into_iter().filter(|ip| destinations.may_be_told(*ip)).collect();
-        if addresses.is_empty() {
-            return Serves::NotAsked;
-        }
+    async fn serves(&self, server: &Name, glue: &[IpAddr], apex: &Name) -> Serves {
+        let found = match glue {
+            [] => self.addresses(server).await,
+            glue => glue.iter().copied().filter(|ip| self.may_ask(server, *ip)).collect(),
+        };
+        let addresses: Vec<IpAddr> = found.into_iter().take(TRIED_MAX).collect();
         let asked = addresses.into_iter().map(|ip| async move {
-            match self.questions.ask_at((ip, DNS_PORT).into(), apex, RecordType::SOA).await {
+            match self.questions.ask_once((ip, DNS_PORT).into(), apex, RecordType::SOA).await {
                 Ok(message) if message.authoritative && !message.answers.is_empty() => Serves::Yes,
                 Ok(_) => Serves::No(format!("at {ip} it does not know the zone")),
                 Err(error) => Serves::Silent(format!("it does not answer for the zone ({error})")),
@@ -146,6 +142,7 @@ fn names(section: &[Record], apex: &Name) -> Told {
 
 #[cfg(test)]
 mod tests {
+    use bartizan_dial::Destinations;
     use bartizan_lab::NameServer;
     use bartizan_wire::dns::{Class, write_query};
 
@@ -215,20 +212,20 @@ mod tests {
              a.test 300 NS gone.test
              ns.a.test 60 A 127.0.0.255",
         );
-        let parents = Parents::by(&[resolver.address]);
+        let parents = Parents::by(&[resolver.address], Destinations::all());
         let zone = |text: &str| ZoneName::new(name(text)).unwrap();
-        let seen = parents.delegation(&zone("a.test"), &[name("ours.test")], &Destinations::all()).await.unwrap();
+        let seen = parents.delegation(&zone("a.test"), &[name("ours.test")]).await.unwrap();
         assert_eq!((seen.source, seen.agrees), (Source::Resolver, true));
         let mut serves: Vec<_> = seen.servers.iter().map(|server| (server.name.to_string(), &server.serves)).collect();
         serves.sort_by(|one, other| one.0.cmp(&other.0));
-        let [(gone, Serves::No(without)), (ns, Serves::Silent(silent)), (ours, Serves::NotAsked)] = &serves[..] else {
+        let [(gone, Serves::NotAsked), (ns, Serves::Silent(silent)), (ours, Serves::NotAsked)] = &serves[..] else {
             panic!("{serves:?}")
         };
         assert_eq!([gone.as_str(), ns, ours], ["gone.test", "ns.a.test", "ours.test"]);
-        assert!(without.contains("no address") && silent.contains("does not answer"), "{without} {silent}");
-        let nowhere = parents.delegation(&zone("b.test"), &[], &Destinations::all()).await.unwrap();
+        assert!(silent.contains("does not answer"), "{silent}");
+        let nowhere = parents.delegation(&zone("b.test"), &[]).await.unwrap();
         assert!(nowhere.servers.is_empty());
-        let localhost = parents.delegation(&zone("a.localhost"), &[], &Destinations::all()).await.unwrap();
+        let localhost = parents.delegation(&zone("a.localhost"), &[]).await.unwrap();
         assert_eq!(localhost.source, Source::Nowhere);
     }
 }

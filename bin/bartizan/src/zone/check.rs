@@ -8,6 +8,7 @@ use bartizan_model::Record;
 use bartizan_names::Name;
 use bartizan_v4::ZoneDnssec;
 use bartizan_v4::delegation::Delegation;
+use bartizan_v4::dnssec::DnssecStatus;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -76,7 +77,8 @@ async fn parent(
     if let Some(failure) = &seen.failure {
         output.progress(format!("what the parent zone has is not known: {}", one_line(failure)));
     }
-    Ok(rules::parent(apex, servers, dnssec.is_some_and(|dnssec| dnssec.status == "disabled"), &seen))
+    let is_unsigned = dnssec.is_some_and(|dnssec| dnssec.status == DnssecStatus::Disabled);
+    Ok(rules::parent(apex, servers, is_unsigned, &seen))
 }
 
 /// What the API answers; none of what whoever may look at records need not be able to see, and an older edge does not have.

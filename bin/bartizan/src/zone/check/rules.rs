@@ -12,6 +12,7 @@ use std::fmt::Display;
 use bartizan_model::Record;
 use bartizan_names::{Name, RecordType};
 use bartizan_v4::ZoneDnssec;
+use bartizan_v4::dnssec::DnssecStatus;
 use serde::Serialize;
 
 use super::view::View;
@@ -96,11 +97,11 @@ pub fn look(zone: &View<'_>) -> Vec<Finding> {
 
 /// What is wrong with a zone in this state of DNSSEC, and what is to be done next.
 pub fn dnssec(apex: &Name, dnssec: &ZoneDnssec) -> Option<Finding> {
-    let (severity, what) = match dnssec.status.as_str() {
-        "error" => {
+    let (severity, what) = match dnssec.status {
+        DnssecStatus::Error => {
             (Severity::Error, "the parent zone's DS records lead to none of the keys here: validators find nothing")
         }
-        "pending" => (Severity::Note, "the zone is signed, and its parent zone does not say so yet"),
+        DnssecStatus::Pending => (Severity::Note, "the zone is signed, and its parent zone does not say so yet"),
         _ => return None,
     };
     let finding = Finding::new(severity, "dnssec", apex, what.to_owned(), dnssec.next.clone());
