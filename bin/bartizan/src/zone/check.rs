@@ -26,7 +26,7 @@ pub async fn run(zone: &str, api: &Api, output: Output) -> anyhow::Result<()> {
     let path = format!("/zones/{}/dns_records", text(&zone, "id"));
     api.each(&path, PAGE_RECORDS, |document| match read(&document) {
         Ok(record) => records.push(record),
-        Err(finding) => findings.push(finding),
+        Err(error) => findings.push(Finding::unread(text(&document, "name"), text(&document, "id"), &error)),
     })
     .await?;
     let count = records.len() + findings.len();
@@ -89,11 +89,9 @@ fn if_shown(answer: anyhow::Result<Value>) -> anyhow::Result<Option<Value>> {
     }
 }
 
-/// A record, or that this program does not understand it: a newer edge may have types of its own.
-fn read(document: &Value) -> Result<Record, Finding> {
-    let parsed = bartizan_v4::Record::deserialize(document).map_err(anyhow::Error::from);
-    let record = parsed.and_then(|document| Ok(Record::parse(&document)?));
-    record.map_err(|error| Finding::unread(text(document, "name"), text(document, "id"), &error))
+/// A record, unless this program does not understand it: a newer edge may have types of its own.
+fn read(document: &Value) -> anyhow::Result<Record> {
+    Ok(Record::parse(&bartizan_v4::Record::deserialize(document)?)?)
 }
 
 fn line(finding: &Finding) -> String {
