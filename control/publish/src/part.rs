@@ -31,7 +31,7 @@ use bartizan_store::{Filter, Key, Kind, ReadError, Rev, Scope, Snapshot};
 
 use crate::bundle::Bundle;
 use crate::reading::{Reading, Touched};
-use crate::unit::{KnownZones, NameUnit, Served, ZoneChanges, load_names, read_names};
+use crate::unit::{KnownZones, Loaded, NameUnit, Served, ZoneChanges, read_names};
 use apps::{AppsPart, AppsPatch};
 use hosts::{HostsPart, Owners};
 use zones::ZonesPart;
@@ -146,27 +146,40 @@ impl Parts {
         self.load_objects(last, reading, at)?;
         let lost = Patches { zones: self.known.read_lost(reading)?, ..Patches::default() };
         self.apply(lost, at);
-        let (mut zones, mut hosts) = (self.zones.edit(), self.hosts.edit());
-        let owners = self.owners();
-        let loaded = load_names(reading, |unit| {
-            zones::put(&mut zones, &unit, &self.known, &self.apps);
-            self.hosts.put(&mut hosts.0, &mut hosts.1, &unit, owners);
-        });
-        self.zones.finish(zones);
-        self.hosts.finish(hosts);
-        let mut owners = match loaded {
+        let zones = &self.zones.zones.value;
+        let mut owners = match Loaded::read(reading, |owner| zones.place_of(owner)) {
+            Ok(loaded) => {
+                self.put_all(&loaded);
+                // What is left of a name is in force, unless all of it is known from before.
+                loaded.spoilt.iter().filter_map(|record| last.owner_of(reading.snapshot, record)).collect()
+            }
             Err(error) if error.is_damage() => {
                 self.load_by_zone(last, reading, at)?;
                 BTreeSet::new()
             }
-            // What is left of a name is in force, unless all of it is known from before.
-            spoilt => spoilt?.iter().filter_map(|record| last.owner_of(reading.snapshot, record)).collect(),
+            Err(error) => return Err(error),
         };
         // An application's name has no records of its own, and a name server's need not have any.
         owners.extend(self.apps.owners().cloned().chain(self.known.server_units()));
         let names = read_names(reading, &Touched::default(), owners, |zone| self.known.get(zone).is_some())?;
         self.apply_names(last, names, at);
         Ok(())
+    }
+
+    /// Places all names of a start.
+    fn put_all(&mut self, loaded: &Loaded) {
+        let (mut zones, (mut hosts, mut strays)) = (self.zones.edit(), self.hosts.edit());
+        zones.reserve(loaded.len());
+        let owners = self.owners();
+        loaded.each_name(|unit| {
+            // Most names lead to no host, and there is none yet that would have to go.
+            if unit.records.as_ref().is_some_and(|records| records.target.is_some()) {
+                self.hosts.put(&mut hosts, &mut strays, &unit, owners);
+            }
+            zones::put(&mut zones, unit, &self.known, &self.apps);
+        });
+        self.zones.finish(zones);
+        self.hosts.finish((hosts, strays));
     }
 
     /// Everything but names and records, by one scan and a piece at a time.

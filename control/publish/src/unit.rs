@@ -5,11 +5,12 @@ mod held;
 mod keys;
 mod load;
 mod name;
+mod packed;
 mod policy;
 mod written;
 mod zones;
 
-pub(crate) use load::load_names;
+pub(crate) use load::Loaded;
 pub(crate) use name::{NameUnit, Served, read_names};
 pub(crate) use written::Written;
 pub(crate) use zones::{KnownZones, ServedZone, ZoneChange, ZoneChanges};

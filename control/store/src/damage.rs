@@ -109,7 +109,7 @@ fn probe(connection: &Connection, after: i64) -> rusqlite::Result<Next> {
 }
 
 /// The last id, from the table or from the index that has all ids too.
-fn last_id(connection: &Connection) -> rusqlite::Result<i64> {
+pub(crate) fn last_id(connection: &Connection) -> rusqlite::Result<i64> {
     let of_table = connection.query_row("SELECT id FROM object ORDER BY id DESC LIMIT 1", (), |row| row.get(0));
     match of_table {
         Err(error) if is_damage(&error) => {

@@ -71,7 +71,7 @@ pub use query::{
     AccessRuleOrder, AccessRuleQuery, Direction, DnssecQuery, Match, Page, Presence, RecordOrder, RecordQuery,
     TagFilter, Text, TunnelQuery, VisibleZones, ZoneOrder, ZoneQuery, renew_at,
 };
-pub use snapshot::{Position, Snapshot};
+pub use snapshot::{Position, RecordText, Snapshot, Stretch};
 pub use state_hash::{Part, StateHash};
 pub use store::Store;
 pub use writer::{CHANGE_BYTES_MAX, VALUE_BYTES_MAX};

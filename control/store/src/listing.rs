@@ -154,11 +154,6 @@ impl Row {
         let at = self.kind.declaration().listing?.columns.iter().position(|one| one.name == column)?;
         self.values.get(at)
     }
-
-    /// The text in a column.
-    pub(crate) fn text(&self, column: &str) -> Option<&str> {
-        if let Value::Text(text) = self.value(column)? { Some(text) } else { None }
-    }
 }
 
 /// The text at a place of a document (RFC 6901).

@@ -24,6 +24,27 @@ use crate::tables::{self, signed};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Position(i64);
 
+/// A part of all objects, as they follow each other in the file.
+#[derive(Clone, Copy, Debug)]
+pub struct Stretch {
+    behind: i64,
+    until: i64,
+}
+
+impl Stretch {
+    fn behind(id: i64) -> Stretch {
+        Stretch { behind: id, until: i64::MAX }
+    }
+}
+
+/// A record as it is kept.
+#[derive(Clone, Copy, Debug)]
+pub struct RecordText<'r> {
+    pub key: &'r str,
+    /// Its document, in the format of today.
+    pub json: &'r str,
+}
+
 /// The state as it was when this was taken, whatever is committed meanwhile. For one thread at a time.
 pub struct Snapshot {
     /// None only while dropping.
@@ -53,6 +74,13 @@ impl Snapshot {
     /// Looks, and has the file mended if it meets damage.
     pub(crate) fn look<T>(&self, read: impl FnOnce(&Connection) -> Result<T, ReadError>) -> Result<T, ReadError> {
         read(self.connection()).map_err(|error| self.readers.met(error))
+    }
+
+    /// Another view of the same state, for another thread; none if there is a newer one by now.
+    pub fn beside(&self) -> Result<Option<Snapshot>, ReadError> {
+        let other = Snapshot::open(Arc::clone(&self.readers))?;
+        let is_same = other.head == self.head && other.epoch()? == self.epoch()?;
+        Ok(is_same.then_some(other))
     }
 
     /// The revision of this view.

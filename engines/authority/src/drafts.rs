@@ -1,7 +1,7 @@
 //! Entries that are being changed: a table that grows, in front of the immutable shards.
 
 use crate::entry::Entry;
-use crate::zones::Key;
+use crate::zones::{Key, shard_index};
 
 /// The first number of slots, a power of two.
 const SLOTS_MIN: usize = 16;
@@ -43,13 +43,23 @@ impl Drafts {
         self.drafts.iter().filter_map(|draft| Some((draft, self.entry(*draft)?)))
     }
 
+    /// Makes room for so many more at once, with that many bytes.
+    pub(crate) fn reserve(&mut self, count: usize, bytes: usize) {
+        self.drafts.reserve(count);
+        self.arena.reserve(bytes);
+        let slots = ((self.drafts.len() + count) * 2).next_power_of_two();
+        if slots > self.slots.len() {
+            self.spread(slots);
+        }
+    }
+
     /// The number of the draft of a name in one zone.
     pub(crate) fn find(&self, key: Key<'_>, zone: u32) -> Option<usize> {
         if self.slots.is_empty() {
             return None;
         }
         let mask = self.slots.len() - 1;
-        let mut at = key.hash as usize & mask;
+        let mut at = self.home(key.hash);
         while let Some(number) = self.slots[at].checked_sub(1) {
             let draft = self.drafts[number as usize];
             if draft.hash == key.hash
@@ -74,7 +84,7 @@ impl Drafts {
     /// Adds a draft of the entry at `at` in the arena, which must not have one yet.
     pub(crate) fn add(&mut self, hash: u64, at: usize) -> usize {
         if (self.drafts.len() + 1) * 2 > self.slots.len() {
-            self.grow();
+            self.spread((self.slots.len() * 2).max(SLOTS_MIN));
         }
         let number = self.drafts.len();
         self.drafts.push(Draft { hash, at, fate: Fate::Kept });
@@ -86,8 +96,7 @@ impl Drafts {
         Entry::at(&self.arena, draft.at)
     }
 
-    fn grow(&mut self) {
-        let slots = (self.slots.len() * 2).max(SLOTS_MIN);
+    fn spread(&mut self, slots: usize) {
         self.slots.clear();
         self.slots.resize(slots, 0);
         for number in 0..self.drafts.len() {
@@ -95,9 +104,15 @@ impl Drafts {
         }
     }
 
+    /// The slot of a hash: by its upper half, as shards are chosen. Names that come in that order fill slots that lie side by
+    /// side.
+    fn home(&self, hash: u64) -> usize {
+        shard_index(hash, self.slots.len())
+    }
+
     fn occupy(&mut self, hash: u64, number: usize) {
         let mask = self.slots.len() - 1;
-        let mut at = hash as usize & mask;
+        let mut at = self.home(hash);
         while self.slots[at] != 0 {
             at = (at + 1) & mask;
         }

@@ -20,6 +20,9 @@ use crate::zones::{Key, Zones, shard_index};
 /// a few microseconds.
 const SHARD_TARGET: usize = 128;
 
+/// Of a name with one address.
+const ENTRY_BYTES: usize = 64;
+
 /// With more names in a shard than this on average, all names are spread over more shards. The distance to
 /// [`SHARD_TARGET`] makes that as rare as every fourth doubling: it takes a moment with a million names.
 const SHARD_MAX: usize = 512;
@@ -50,6 +53,11 @@ pub struct Edit {
 impl Edit {
     pub(crate) fn of(base: Zones) -> Edit {
         Edit { base, drafts: Drafts::default(), removed: Vec::new(), last_zone: None }
+    }
+
+    /// Makes room for so many names at once. Those that come in the order of [`Zones::place_of`] are put fastest.
+    pub fn reserve(&mut self, names: usize) {
+        self.drafts.reserve(names, names.saturating_mul(ENTRY_BYTES));
     }
 
     /// Adds a zone, or changes its facts. Its names are not touched.

@@ -195,6 +195,11 @@ impl Zones {
         Some(ProxiedName { apex: &self.zone(zone)?.facts.apex, owner: owner.name() })
     }
 
+    /// Where a name (lower-case wire bytes) lies among all names. Who puts many puts them in this order.
+    pub fn place_of(&self, name: &[u8]) -> u64 {
+        hash(name, self.seed)
+    }
+
     pub(crate) fn key<'n>(&self, name: &'n [u8]) -> Key<'n> {
         Key { name, hash: hash(name, self.seed) }
     }

@@ -67,7 +67,8 @@ impl ZonesPart {
                     self.of_records(&served.zone.name, &unit.owner, &had)
                 }
             };
-            edit.put_name(&served.zone.name, &unit.owner, with_addresses(unit, content, known, apps));
+            let content = with_addresses((unit.zone, &unit.owner), content, known, apps);
+            edit.put_name(&served.zone.name, &unit.owner, content);
         }
         self.zones = Generation { number: at, value: edit.finish() };
     }
@@ -98,17 +99,23 @@ impl ZonesPart {
 }
 
 /// Puts a name of a start.
-pub(super) fn put(edit: &mut Edit, unit: &NameUnit, known: &KnownZones, apps: &AppsPart) {
-    let (Some(served), Some(records)) = (known.get(unit.zone), &unit.records) else { return };
-    let content = with_addresses(unit, records.content.clone(), known, apps);
-    edit.put_name(&served.zone.name, &unit.owner, content);
+pub(super) fn put(edit: &mut Edit, unit: NameUnit, known: &KnownZones, apps: &AppsPart) {
+    let NameUnit { zone, owner, records } = unit;
+    let (Some(served), Some(records)) = (known.get(zone), records) else { return };
+    let content = with_addresses((zone, &owner), records.content, known, apps);
+    edit.put_name(&served.zone.name, &owner, content);
 }
 
 /// Adds the addresses that a name has without records.
-fn with_addresses(unit: &NameUnit, mut content: NameContent, known: &KnownZones, apps: &AppsPart) -> NameContent {
-    if let Some(sets) = apps.addresses_of(unit.zone, &unit.owner) {
+fn with_addresses(
+    (zone, owner): (ZoneId, &Name),
+    mut content: NameContent,
+    known: &KnownZones,
+    apps: &AppsPart,
+) -> NameContent {
+    if let Some(sets) = apps.addresses_of(zone, owner) {
         content.sets.extend(sets);
-    } else if known.is_server(&unit.owner) && !says_where(&content) {
+    } else if known.is_server(owner) && !says_where(&content) {
         content.proxied = Proxied::Always;
     }
     content

@@ -1,88 +1,110 @@
 //! All owner names at once, at a start.
+//!
+//! ```text
+//! a stretch of the file ─► read, parse, pack ─┐
+//!                                             ├─► sort by where names go ─► a name with all its records
+//! a stretch of the file ─► read, parse, pack ─┘
+//! ```
+//! The file is read as it lies on the disk, by a thread for each processor. What belongs to one name lies apart in it, so it
+//! is brought together here, in some sixty bytes a record.
 
-use std::sync::mpsc;
+use std::num::{NonZero, NonZeroU32};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use bartizan_model::Record;
-use bartizan_store::{Entry, Key, ReadError};
+use bartizan_store::{Key, ReadError, RecordText, Snapshot, Stretch, Unreadable};
 
 use crate::reading::{Fault, Reading};
 use crate::unit::NameUnit;
-use crate::unit::name::record;
+use crate::unit::name::parse;
+use crate::unit::packed::{Packed, each_name};
 
-/// Records that one thread hands to the next, and how many such pieces may wait: some megabytes in all.
-const PIECE_RECORDS: usize = 1_024;
-const PIECES_MAX: usize = 8;
+/// Threads that read. Each has a connection of the store, which has few.
+const THREADS_MAX: usize = 3;
 
-/// Hands every owner name with records to `put`, in another thread. Reading, parsing and placing take about the same time,
-/// so each has a thread. A record that cannot be read is noted and left out, and its key is returned.
-pub(crate) fn load_names<P>(reading: &mut Reading<'_>, put: P) -> Result<Vec<Key>, ReadError>
-where
-    P: FnMut(NameUnit) + Send,
-{
-    let (loaded, faults) = thread::scope(|scope| {
-        let (to_parse, entries) = mpsc::sync_channel::<Vec<Entry>>(PIECES_MAX);
-        let (to_place, records) = mpsc::sync_channel::<Vec<Record>>(PIECES_MAX);
-        let parsing = scope.spawn(move || parse(entries, &to_place));
-        let placing = scope.spawn(move || place(records, put));
-        let mut piece = Vec::with_capacity(PIECE_RECORDS);
-        // A receiver is gone only after a panic, which is passed on below.
-        let loaded = reading.snapshot.for_each_record(&mut |entry: Entry| {
-            piece.push(entry);
-            if piece.len() == PIECE_RECORDS {
-                to_parse.send(std::mem::replace(&mut piece, Vec::with_capacity(PIECE_RECORDS))).ok();
+/// Objects that a thread takes at once: some hundredths of a second, so that all are done at about the same time. Of a small
+/// store one thread takes all.
+const STRETCH_OBJECTS: NonZeroU32 = NonZeroU32::new(16_384).expect("not zero");
+
+/// All records that can be read.
+pub(crate) struct Loaded {
+    piles: Vec<Packed>,
+    /// Keys of those that cannot.
+    pub(crate) spoilt: Vec<Key>,
+}
+
+/// What one thread has read.
+#[derive(Default)]
+struct Pile {
+    records: Packed,
+    faults: Vec<(String, Fault)>,
+    unreadable: Vec<Unreadable>,
+}
+
+impl Loaded {
+    /// Reads all records. One that cannot be read is noted and left out. `place` says where the name with these wire bytes
+    /// goes: names are handed on in that order.
+    pub(crate) fn read(reading: &mut Reading<'_>, place: impl Fn(&[u8]) -> u64 + Sync) -> Result<Loaded, ReadError> {
+        let (snapshot, stretches) = (reading.snapshot, reading.snapshot.stretches(STRETCH_OBJECTS)?);
+        let processors = thread::available_parallelism().map_or(1, NonZero::get);
+        let (next, threads) = (AtomicUsize::new(0), processors.min(THREADS_MAX).min(stretches.len()));
+        // None where somebody commits just now, or others read as well: then the work is done by fewer.
+        let beside = (1..threads).map_while(|_| snapshot.beside().ok().flatten());
+        let beside: Vec<Snapshot> = beside.collect();
+        let (stretches, next, place) = (&stretches, &next, &place);
+        let read = move |snapshot: &Snapshot| Pile::read(snapshot, stretches, next, place);
+        let piles = thread::scope(|scope| {
+            let others: Vec<_> = beside.into_iter().map(|snapshot| scope.spawn(move || read(&snapshot))).collect();
+            let own = read(snapshot);
+            let joined =
+                others.into_iter().map(|other| other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+            std::iter::once(own).chain(joined).collect::<Result<Vec<Pile>, ReadError>>()
+        })?;
+        let mut loaded = Loaded { piles: Vec::new(), spoilt: Vec::new() };
+        for Pile { records, faults, unreadable } in piles {
+            loaded.piles.push(records);
+            for (key, fault) in faults {
+                if let Ok(key) = Key::parse(&key) {
+                    reading.fault(&key, &fault.to_string());
+                    loaded.spoilt.push(key);
+                }
             }
-        });
-        to_parse.send(piece).ok();
-        drop(to_parse);
-        let faults = parsing.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        placing.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        (loaded, faults)
-    });
-    let mut spoilt = Vec::new();
-    for (key, fault) in faults {
-        reading.fault(&key, &fault.to_string());
-        spoilt.push(key);
-    }
-    for unreadable in loaded? {
-        spoilt.extend(Key::parse(&unreadable.key));
-        reading.unreadable(unreadable);
-    }
-    Ok(spoilt)
-}
-
-fn parse(entries: mpsc::Receiver<Vec<Entry>>, to_place: &mpsc::SyncSender<Vec<Record>>) -> Vec<(Key, Fault)> {
-    let mut faults = Vec::new();
-    for piece in entries {
-        let mut records = Vec::with_capacity(piece.len());
-        for entry in &piece {
-            match record(entry) {
-                Ok(record) => records.push(record),
-                Err(fault) => faults.push((entry.key.clone(), fault)),
+            for one in unreadable {
+                loaded.spoilt.extend(Key::parse(&one.key));
+                reading.unreadable(one);
             }
         }
-        if to_place.send(records).is_err() {
-            break;
-        }
+        Ok(loaded)
     }
-    faults
+
+    /// How many records there are.
+    pub(crate) fn len(&self) -> usize {
+        self.piles.iter().map(Packed::len).sum()
+    }
+
+    /// Hands on every name that has a record.
+    pub(crate) fn each_name(&self, mut f: impl FnMut(NameUnit)) {
+        each_name(&self.piles, |records| NameUnit::of_packed(records).into_iter().for_each(&mut f));
+    }
 }
 
-/// The records of one name come one after the other.
-fn place(records: mpsc::Receiver<Vec<Record>>, mut put: impl FnMut(NameUnit)) {
-    let mut unit: Vec<Record> = Vec::new();
-    for record in records.into_iter().flatten() {
-        if unit.first().is_some_and(|first| (first.zone, &first.owner) != (record.zone, &record.owner)) {
-            close(&mut unit, &mut put);
+impl Pile {
+    /// Reads stretches while there are some that nobody has read.
+    fn read(
+        snapshot: &Snapshot,
+        stretches: &[Stretch],
+        next: &AtomicUsize,
+        place: &(impl Fn(&[u8]) -> u64 + Sync),
+    ) -> Result<Pile, ReadError> {
+        let mut pile = Pile::default();
+        while let Some(stretch) = stretches.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let unreadable = snapshot.for_each_record(*stretch, &mut |RecordText { key, json }| match parse(json) {
+                Ok(record) => pile.records.push(&record, place(record.owner.as_wire())),
+                Err(fault) => pile.faults.push((key.to_owned(), fault)),
+            })?;
+            pile.unreadable.extend(unreadable);
         }
-        unit.push(record);
-    }
-    close(&mut unit, &mut put);
-}
-
-fn close(unit: &mut Vec<Record>, put: &mut impl FnMut(NameUnit)) {
-    if let Some(first) = unit.first() {
-        put(NameUnit::new(first.zone, first.owner.clone(), unit));
-        unit.clear();
+        pile.records.sort();
+        Ok(pile)
     }
 }

@@ -1,14 +1,15 @@
 //! Owner names: the records of one, and what they mean to the engines.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use bartizan_authority::{NameContent, Proxied, RecordSet};
-use bartizan_model::{Record, RecordData};
-use bartizan_names::{Name, OriginHost, ZoneId};
+use bartizan_model::{Record, RecordData, Ttl};
+use bartizan_names::{Name, OriginHost, RecordType, ZoneId};
 use bartizan_routes::{Server, Target};
 use bartizan_store::{Entry, Key, Kind, ReadError};
 
 use crate::reading::{Fault, Reading, Touched};
+use crate::unit::packed::PackedRecord;
 
 /// One owner name.
 pub(crate) struct NameUnit {
@@ -28,7 +29,19 @@ pub(crate) struct Served {
 
 impl NameUnit {
     pub(crate) fn new(zone: ZoneId, owner: Name, records: &[Record]) -> NameUnit {
-        NameUnit { zone, owner, records: Some(Served { content: content(records), target: target(records) }) }
+        let sets = records.iter().map(|record| (record.data.rtype(), record.ttl.served(), record.data.rdata()));
+        let content = content(sets, records.iter().any(|record| record.proxied));
+        NameUnit { zone, owner, records: Some(Served { content, target: target(records) }) }
+    }
+
+    /// The name of packed records; none without one.
+    pub(super) fn of_packed(records: &[PackedRecord<'_>]) -> Option<NameUnit> {
+        let first = records.first()?;
+        let sets = records.iter().map(|record| (record.rtype, record.ttl, record.rdata.to_vec()));
+        let content = content(sets, records.iter().any(|record| record.proxied));
+        let proxied: Vec<Record> = records.iter().filter(|record| record.proxied).filter_map(unpacked).collect();
+        let owner = Name::from_wire(first.owner).ok()?;
+        Some(NameUnit { zone: first.zone, owner, records: Some(Served { content, target: target(&proxied) }) })
     }
 }
 
@@ -68,26 +81,47 @@ fn read_records(reading: &mut Reading<'_>, zone: ZoneId, owner: &Name) -> Result
     }
 }
 
-pub(crate) fn record(entry: &Entry) -> Result<Record, Fault> {
-    Ok(Record::parse_served(&serde_json::from_str(&entry.value.json)?)?)
+pub(super) fn record(entry: &Entry) -> Result<Record, Fault> {
+    parse(&entry.value.json)
+}
+
+/// The record that a document says.
+pub(super) fn parse(json: &str) -> Result<Record, Fault> {
+    Ok(Record::parse_served(&serde_json::from_str(json)?)?)
 }
 
 /// What DNS answers at a name: the records of each type as an RRset (RFC 2181 §5), and whether the edge stands in front of
-/// them. The records of an RRset share a TTL (RFC 2181 §5.2): the smallest that somebody asked for.
-fn content(records: &[Record]) -> NameContent {
-    let proxied = if records.iter().any(|record| record.proxied) { Proxied::UnlessPaused } else { Proxied::Never };
+/// them. The records of an RRset share a TTL (RFC 2181 §5.2): the smallest that somebody asked for. Those that are spelt
+/// otherwise and say the same are one (RFC 2181 §5).
+fn content(records: impl Iterator<Item = (RecordType, u32, Vec<u8>)>, proxied: bool) -> NameContent {
     let mut sets: Vec<RecordSet> = Vec::new();
-    for record in records {
-        let (rtype, ttl) = (record.data.rtype(), record.ttl.served());
+    for (rtype, ttl, rdata) in records {
         match sets.iter_mut().find(|set| set.rtype == rtype) {
             Some(set) => {
                 set.ttl = set.ttl.min(ttl);
-                set.rdata.push(record.data.rdata());
+                set.rdata.push(rdata);
             }
-            None => sets.push(RecordSet { rtype, ttl, rdata: vec![record.data.rdata()] }),
+            None => sets.push(RecordSet { rtype, ttl, rdata: vec![rdata] }),
         }
     }
-    NameContent { sets, proxied }
+    for set in sets.iter_mut().filter(|set| set.rdata.len() > 1) {
+        let mut seen = HashSet::new();
+        set.rdata.retain(|rdata| seen.insert(rdata.clone()));
+    }
+    NameContent { sets, proxied: if proxied { Proxied::UnlessPaused } else { Proxied::Never } }
+}
+
+/// As far as it says where the HTTP edge carries requests.
+fn unpacked(packed: &PackedRecord<'_>) -> Option<Record> {
+    Some(Record {
+        id: packed.id,
+        zone: packed.zone,
+        owner: Name::from_wire(packed.owner).ok()?,
+        data: RecordData::from_wire(packed.rtype, packed.rdata)?,
+        ttl: Ttl::AUTOMATIC,
+        proxied: packed.proxied,
+        origin_port: packed.origin_port,
+    })
 }
 
 /// Where the HTTP edge carries requests for a name; none if it is not proxied.

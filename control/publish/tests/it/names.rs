@@ -108,3 +108,36 @@ fn a_record_that_moves_leaves_its_name() {
         assert!(route(bundle, "api.example.com").is_some());
     }
 }
+
+/// Records of one name lie apart in the store, in the order in which they came. They are told in the order of their ids, and
+/// what is spelt twice is told once.
+#[test]
+fn records_of_a_name_come_together() {
+    let mut lab = Lab::new();
+    lab.commit(vec![zone(false)]);
+    let mut follower = lab.publisher();
+    for (number, words) in [
+        (9, "www A 192.0.2.9"),
+        (3, "api A 192.0.2.3"),
+        (7, "www AAAA 2001:db8::7"),
+        (4, "www A 192.0.2.4"),
+        (8, "api A 192.0.2.2"),
+        (2, "www AAAA 2001:db8:0:0::7"),
+        (5, "shop A 192.0.2.5 proxied"),
+    ] {
+        lab.commit(add(number, words));
+        follower.follow().unwrap().expect("a record");
+    }
+    for publisher in [&follower, &lab.publisher()] {
+        let bundle = publisher.bundle();
+        for (name, expect) in [
+            ("www.example.com", "192.0.2.4 192.0.2.9 2001:db8::7"),
+            ("api.example.com", "192.0.2.3 192.0.2.2"),
+            ("shop.example.com", "203.0.113.1 2001:db8::1"),
+        ] {
+            assert_eq!(addresses(bundle, name), expect);
+            assert_eq!(route(bundle, name).is_some(), name.starts_with("shop"));
+        }
+        assert_eq!(bundle.zones.value.name_count(), 3);
+    }
+}

@@ -1,14 +1,16 @@
 //! All objects, one after the other, whatever pages between them are damaged.
 
-use rusqlite::{Rows, params};
+use std::borrow::Cow;
+use std::num::NonZeroU32;
 
-use super::{Position, Snapshot, entry, rows};
+use rusqlite::{OptionalExtension, Row, Rows, params};
+
+use super::{Position, RecordText, Snapshot, Stretch, entry, rows};
 use crate::change::Entry;
 use crate::damage::{self, is_damage};
 use crate::error::{ReadError, Unreadable};
-use crate::key::{Filter, Prefix, Scope};
+use crate::key::{Filter, Key, Prefix, Scope};
 use crate::kind::Kind;
-use crate::listing;
 
 impl Snapshot {
     /// Hands every object that passes `filter` to `f`, one at a time and without holding more: kind after kind in the
@@ -62,7 +64,9 @@ impl Snapshot {
             .connection()
             .prepare_cached("SELECT key, rev, format, json, id FROM object WHERE kind = ? ORDER BY id")?;
         match hand_on(select.query([kind.code()])?, &mut last, f, unreadable) {
-            Err(error) if is_damage(&error) => self.each_behind(last, &|code, _| code == kind.code(), f, unreadable),
+            Err(error) if is_damage(&error) => {
+                self.each_behind(Stretch::behind(last), &|code, _| code == kind.code(), f, unreadable)
+            }
             done => Ok(done?),
         }
     }
@@ -84,16 +88,16 @@ impl Snapshot {
         match hand_on(select.query([only, prefix.first(), &prefix.end()])?, &mut last, f, unreadable) {
             Err(error) if is_damage(&error) => {
                 let wanted = |_, key: &str| key == only || key.starts_with(prefix.first());
-                self.each_behind(last, &wanted, f, unreadable)
+                self.each_behind(Stretch::behind(last), &wanted, f, unreadable)
             }
             done => Ok(done?),
         }
     }
 
-    /// The objects behind `last` by their ids, whatever pages between them are damaged: by no index, one at a time.
+    /// The objects of a stretch, whatever pages between them are damaged: by no index, one at a time.
     fn each_behind(
         &self,
-        last: i64,
+        stretch: Stretch,
         wanted: &dyn Fn(i64, &str) -> bool,
         f: &mut dyn FnMut(Entry),
         unreadable: &mut Vec<Unreadable>,
@@ -101,7 +105,7 @@ impl Snapshot {
         self.readers.damage.note();
         let mut select =
             self.connection().prepare_cached("SELECT key, rev, format, json, kind FROM object WHERE id = ?")?;
-        let mut next = damage::next(self.connection(), last)?;
+        let mut next = damage::next(self.connection(), stretch.behind)?;
         loop {
             if let Some(lost) = next.lost {
                 let key = format!("objects {} to {} of the file", lost.start(), lost.end());
@@ -112,7 +116,7 @@ impl Snapshot {
                     unreadable.push(lost);
                 }
             }
-            let Some(id) = next.id else { return Ok(()) };
+            let Some(id) = next.id.filter(|id| *id <= stretch.until) else { return Ok(()) };
             let found = select.query_row([id], |row| {
                 let key = row.get_ref(0)?.as_str().unwrap_or_default();
                 Ok(wanted(row.get(4)?, key).then(|| entry(row)))
@@ -130,57 +134,72 @@ impl Snapshot {
         }
     }
 
-    /// Hands every record to `f`, one owner name after the other, so that who builds names needs to hold one. Returns what
-    /// could not be read.
-    pub fn for_each_record(&self, f: &mut dyn FnMut(Entry)) -> Result<Vec<Unreadable>, ReadError> {
+    /// All objects that there are, in stretches of so many at most.
+    pub fn stretches(&self, objects: NonZeroU32) -> Result<Vec<Stretch>, ReadError> {
+        let last = self.look(|connection| Ok(damage::last_id(connection).optional()?))?.unwrap_or_default();
+        let ends = (0..last).step_by(objects.get() as usize);
+        Ok(ends.map(|behind| Stretch { behind, until: behind.saturating_add(objects.get().into()) }).collect())
+    }
+
+    /// Hands every record of a stretch to `f`, in the order in which they were first put: that of the file, since in any
+    /// other each would be a look-up of its own. Returns what could not be read.
+    pub fn for_each_record(
+        &self,
+        stretch: Stretch,
+        f: &mut dyn FnMut(RecordText<'_>),
+    ) -> Result<Vec<Unreadable>, ReadError> {
         let mut unreadable = Vec::new();
-        let mut handed = 0;
-        let mut select = self.connection().prepare_cached(
-            "SELECT object.key, object.rev, object.format, object.json, object.id
-             FROM record INDEXED BY record_owner CROSS JOIN object ON object.id = record.id
-             ORDER BY record.zone, record.owner, record.record",
-        )?;
-        let mut count = |entry| {
-            handed += 1;
-            f(entry);
-        };
-        match hand_on(select.query(())?, &mut 0, &mut count, &mut unreadable) {
+        let mut last = stretch.behind;
+        match self.hand_on_records(stretch, &mut last, f, &mut unreadable) {
             Err(error) if is_damage(&error) => {
-                unreadable.clear();
-                self.each_record_unlisted(handed, f, &mut unreadable)?;
+                let mut hand_on = |entry: Entry| f(RecordText { key: entry.key.as_str(), json: &entry.value.json });
+                let wanted = |code, _: &str| code == Kind::Record.code();
+                self.each_behind(Stretch { behind: last, ..stretch }, &wanted, &mut hand_on, &mut unreadable)?;
             }
             done => done?,
         }
         Ok(unreadable)
     }
 
-    /// The same by the objects alone, when their listing is damaged: in the same order, without the first `handed`.
-    fn each_record_unlisted(
+    fn hand_on_records(
         &self,
-        handed: usize,
-        f: &mut dyn FnMut(Entry),
+        stretch: Stretch,
+        last: &mut i64,
+        f: &mut dyn FnMut(RecordText<'_>),
         unreadable: &mut Vec<Unreadable>,
-    ) -> Result<(), ReadError> {
-        let mut records = Vec::new();
-        let mut note = |entry: Entry| {
-            let Entry { key, value, .. } = entry;
-            if let Ok(Some(row)) = listing::Row::of(&key, value.format, &value.json)
-                && let (Some(zone), Some(owner)) = (key.zone_id(), row.text("owner"))
-            {
-                records.push((zone, owner.to_owned(), key));
+    ) -> rusqlite::Result<()> {
+        let mut select = self.connection().prepare_cached(
+            "SELECT key, format, json, id FROM object NOT INDEXED WHERE id > ? AND id <= ? AND kind = ? ORDER BY id",
+        )?;
+        let mut rows = select.query(params![stretch.behind, stretch.until, Kind::Record.code()])?;
+        while let Some(row) = rows.next()? {
+            let key = row.get_ref(0)?.as_str().unwrap_or("(no text)");
+            match record_text(row, key) {
+                Ok(json) => f(RecordText { key, json: &json }),
+                Err(reason) => unreadable.push(Unreadable { key: key.to_owned(), reason }),
             }
-        };
-        self.each_behind(0, &|code, _| code == Kind::Record.code(), &mut note, unreadable)?;
-        records.sort_unstable();
-        for (.., key) in records.into_iter().skip(handed) {
-            match self.get(&key) {
-                Ok(entry) => entry.into_iter().for_each(&mut *f),
-                Err(ReadError::Unreadable(error)) => unreadable.push(error),
-                Err(error) => return Err(error),
-            }
+            *last = row.get(3)?;
         }
         Ok(())
     }
+}
+
+/// The document of a record, in the format of today, from the columns key, format, json.
+fn record_text<'r>(row: &'r Row<'_>, key: &str) -> Result<Cow<'r, str>, String> {
+    let engine = |error: rusqlite::Error| error.to_string();
+    if !is_record_key(key) {
+        Key::stored(key).map_err(|error| error.to_string())?;
+    }
+    let json = row.get_ref(2).map_err(engine)?.as_str().map_err(|error| error.to_string())?;
+    Kind::Record.declaration().documents.upgrade(row.get(1).map_err(engine)?, json)
+}
+
+/// Whether it has the form of a record's key. Reading the key would cost as much as reading the record.
+fn is_record_key(key: &str) -> bool {
+    let is_id = |text: &str| text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    key.strip_prefix("zone/")
+        .and_then(|rest| rest.split_once("/record/"))
+        .is_some_and(|(zone, id)| is_id(zone) && is_id(id))
 }
 
 /// Hands the objects of rows with the columns key, rev, format, json, id to `f`, or notes that they are none. `last` is the

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, OpenOptions};
+use std::num::NonZeroU32;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
@@ -135,7 +136,10 @@ fn look(snapshot: &Snapshot) -> Result<(), ReadError> {
     for kind in Kind::ALL {
         snapshot.list_kind(*kind, 1_000)?;
     }
-    snapshot.for_each_record(&mut drop)?;
+    snapshot
+        .stretches(NonZeroU32::MAX)?
+        .into_iter()
+        .try_for_each(|all| snapshot.for_each_record(all, &mut |_| {}).map(drop))?;
     Ok(())
 }
 

@@ -1,0 +1,109 @@
+//! Records of a start, packed one behind the other: no memory of its own for each.
+
+use bartizan_model::Record;
+use bartizan_names::{RecordId, RecordType, ZoneId};
+
+/// Zone, record, type, TTL, whether it is proxied, the port of its origin, and the lengths of owner and data.
+const HEAD_BYTES: usize = 16 + 16 + 2 + 4 + 1 + 2 + 1 + 4;
+
+#[derive(Default)]
+pub(super) struct Packed {
+    bytes: Vec<u8>,
+    records: Vec<Place>,
+}
+
+/// Where a record is, and where its name goes.
+#[derive(Clone, Copy)]
+struct Place {
+    of_name: u64,
+    at: usize,
+}
+
+/// A record as it was packed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct PackedRecord<'p> {
+    pub(super) zone: ZoneId,
+    pub(super) id: RecordId,
+    pub(super) rtype: RecordType,
+    /// Seconds, as it is served.
+    pub(super) ttl: u32,
+    pub(super) proxied: bool,
+    pub(super) origin_port: Option<u16>,
+    /// Wire bytes.
+    pub(super) owner: &'p [u8],
+    pub(super) rdata: &'p [u8],
+}
+
+impl Packed {
+    pub(super) fn len(&self) -> usize {
+        self.records.len()
+    }
+
+    /// Adds a record whose name goes to a place.
+    pub(super) fn push(&mut self, record: &Record, of_name: u64) {
+        let (owner, rdata) = (record.owner.as_wire(), record.data.rdata());
+        self.records.push(Place { of_name, at: self.bytes.len() });
+        self.bytes.reserve(HEAD_BYTES + owner.len() + rdata.len());
+        for piece in [
+            &record.zone.as_bytes()[..],
+            &record.id.as_bytes()[..],
+            &record.data.rtype().0.to_le_bytes(),
+            &record.ttl.served().to_le_bytes(),
+            &[u8::from(record.proxied)],
+            // No port is 0.
+            &record.origin_port.unwrap_or_default().to_le_bytes(),
+            &[owner.len() as u8],                // a name has at most 255 bytes
+            &(rdata.len() as u32).to_le_bytes(), // no document is as long as that
+            owner,
+            &rdata,
+        ] {
+            self.bytes.extend_from_slice(piece);
+        }
+    }
+
+    /// Puts them in the order of their names' places.
+    pub(super) fn sort(&mut self) {
+        self.records.sort_unstable_by_key(|record| record.of_name);
+    }
+
+    /// The record at a place.
+    fn get(&self, Place { at, .. }: Place) -> Option<PackedRecord<'_>> {
+        let (head, rest) = self.bytes.get(at..)?.split_first_chunk::<HEAD_BYTES>()?;
+        let (zone, head) = head.split_first_chunk()?;
+        let (id, head) = head.split_first_chunk()?;
+        let [type_low, type_high, ttl @ .., proxied, port_low, port_high, owner, _, _, _, _] = head else {
+            return None;
+        };
+        let rdata = u32::from_le_bytes(*head.last_chunk()?);
+        let (owner, rest) = rest.split_at_checked(usize::from(*owner))?;
+        Some(PackedRecord {
+            zone: ZoneId::from_bytes(*zone),
+            id: RecordId::from_bytes(*id),
+            rtype: RecordType(u16::from_le_bytes([*type_low, *type_high])),
+            ttl: u32::from_le_bytes(ttl.try_into().ok()?),
+            proxied: *proxied != 0,
+            origin_port: Some(u16::from_le_bytes([*port_low, *port_high])).filter(|port| *port != 0),
+            owner,
+            rdata: rest.get(..rdata as usize)?,
+        })
+    }
+}
+
+/// Hands on the records of each name, in the order of their ids, from all that were packed and sorted.
+pub(super) fn each_name(all: &[Packed], mut f: impl FnMut(&[PackedRecord<'_>])) {
+    let mut fronts: Vec<_> = all.iter().map(|packed| (packed, packed.records.iter().peekable())).collect();
+    let mut same = Vec::new();
+    while let Some(first) = fronts.iter_mut().filter_map(|(_, front)| front.peek().map(|place| place.of_name)).min() {
+        same.clear();
+        for (packed, front) in &mut fronts {
+            while let Some(place) = front.next_if(|place| place.of_name == first) {
+                same.extend(packed.get(*place));
+            }
+        }
+        // Mostly one; seldom two names that go to the same place.
+        if same.len() > 1 {
+            same.sort_unstable_by(|a, b| (a.zone, a.owner, a.id).cmp(&(b.zone, b.owner, b.id)));
+        }
+        same.chunk_by(|one, next| (one.zone, one.owner) == (next.zone, next.owner)).for_each(&mut f);
+    }
+}
