@@ -110,6 +110,14 @@ impl Verdict {
     }
 }
 
+impl Question<'_, '_> {
+    /// Where its name lies among all names; answers about the name itself are counted by it ([`Subject::Name`]).
+    #[inline]
+    pub fn place(&self) -> u64 {
+        self.key.hash
+    }
+}
+
 impl<'c> Authority<'c> {
     /// Begins to look for the name of a question.
     #[inline]
@@ -136,8 +144,8 @@ impl<'c> Authority<'c> {
         for (question, slot) in questions.iter().zip(&mut slots) {
             *slot = question.as_ref().and_then(|question| self.zones.first_slot(question.key.hash));
         }
-        for (question, slot) in questions.iter_mut().zip(slots) {
-            let (Some(question), Some(slot)) = (question, slot) else { continue };
+        for (question, slot) in questions.iter_mut().zip(&slots) {
+            let (Some(question), Some(slot)) = (question, *slot) else { continue };
             question.first = self.zones.first_entry(question.key.hash, slot);
             if let First::Likely(entry) = question.first {
                 // It begins anywhere in a cache line and often ends in the next one, which is needed just as soon.

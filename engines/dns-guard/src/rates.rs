@@ -9,6 +9,7 @@
 //! mostly nothing, and then nothing is forgotten.
 
 use std::fmt;
+use std::hint::black_box;
 use std::net::IpAddr;
 
 use bartizan_names::Prefix;
@@ -136,6 +137,21 @@ impl Rates {
         self.take(limits, BYTES, (network, 0), answer.excess as u64, now)
     }
 
+    /// Loads the accounts that answers to these sources will be counted in, if each has the name with that number: the waits
+    /// for memory overlap, unlike in [`Rates::judge`].
+    ///
+    /// Hot: once a batch. No allocation.
+    pub fn load(&self, limits: &Limits, asked: impl Iterator<Item = (IpAddr, u64)>) {
+        for (source, name) in asked.filter(|(source, _)| !limits.spare(*source)) {
+            let network = network(source);
+            for (limit, subject) in [(Kind::Answer as usize, name), (BYTES, 0)] {
+                let Line([Account { owes_until, .. }, ..]) =
+                    self.lines[self.key(limit, network, subject) as usize % LINES];
+                black_box(owes_until);
+            }
+        }
+    }
+
     /// What was held back so far.
     pub fn held(&self) -> &Held {
         &self.held
@@ -146,8 +162,7 @@ impl Rates {
         if rate.is_none() {
             return Verdict::Send;
         }
-        // A network has bits to spare for the limit.
-        let key = self.hash(network | (limit as u64) << LIMIT_SHIFT, subject);
+        let key = self.key(limit, network, subject);
         let verdict = self.account(key, now).take(rate, price, now, limits.slip());
         match verdict {
             Verdict::Send => {}
@@ -155,6 +170,11 @@ impl Rates {
             Verdict::Drop => self.held.limits[limit][1] += 1,
         }
         verdict
+    }
+
+    fn key(&self, limit: usize, network: u64, subject: u64) -> u64 {
+        // A network has bits to spare for the limit.
+        self.hash(network | (limit as u64) << LIMIT_SHIFT, subject)
     }
 
     fn hash(&self, network: u64, subject: u64) -> u64 {

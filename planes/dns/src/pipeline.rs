@@ -217,6 +217,12 @@ fn serve_batch<const SIZE: usize>(
     // What is asked alone has nothing to overlap.
     if SIZE > 1 {
         authority.load_signatures(questions, &turn.signing.signer);
+        turn.counted.load(
+            batch
+                .iter()
+                .zip(&*questions)
+                .filter_map(|(exchange, question)| question.as_ref().map(|question| (exchange, question.place()))),
+        );
     }
     for (exchange, question) in batch.iter_mut().zip(questions) {
         if let Some(question) = question {
@@ -266,5 +272,5 @@ fn leave<'c>(
     if asked.padding && transport.is_encrypted() {
         answer.pad(); // RFC 7830 §4, 8467 §4.1
     }
-    ControlFlow::Continue(write::end(answer, verdict, transport))
+    ControlFlow::Continue(write::end(&mut answer, verdict, transport))
 }

@@ -17,7 +17,7 @@ pub(crate) fn begin<'a>(exchange: &'a mut Exchange<'_>, head: &'a Head<'a>, adde
 
 /// Ends the answer.
 #[inline]
-pub(crate) fn end(mut answer: Answer<'_>, verdict: Verdict, transport: Transport) -> End {
+pub(crate) fn end(answer: &mut Answer<'_>, verdict: Verdict, transport: Transport) -> End {
     let Verdict { mut rcode, mut authoritative, mut error, .. } = verdict;
     if answer.is_truncated() && transport != Transport::Udp {
         // The set is larger than a message can be, unless another reason is told: too many signatures were asked for. TC
