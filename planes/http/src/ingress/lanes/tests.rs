@@ -120,18 +120,20 @@ fn an_answer_is_waited_for() {
         let (near, mut far) = std::os::unix::net::UnixStream::pair().unwrap();
         near.set_nonblocking(true).unwrap();
         let mut near = UnixStream::from_std(near).unwrap();
+        // Not filled by what comes, so that the next read waits for the system to say that there is more.
+        let room = &mut [0; 8];
         let asking = async {
             for _ in 0..TIMES {
                 // What came so far waits in the lanes.
                 far.write_all(b"?").unwrap();
-                near.read_u8().await.unwrap();
+                assert_eq!(near.read(room).await.unwrap(), 1);
                 visitor.begin_request();
                 let start = Instant::now();
                 while start.elapsed() < HOLD_TIME {}
                 other.end_request();
                 log.borrow_mut().push(VISITOR);
                 far.write_all(b"!").unwrap();
-                near.read_u8().await.unwrap();
+                assert_eq!(near.read(room).await.unwrap(), 1);
                 log.borrow_mut().push(VISITOR);
                 visitor.end_request();
             }
