@@ -67,6 +67,8 @@ struct State {
     task: Option<Waker>,
     /// Whether it was told that something is to be written.
     is_called: bool,
+    /// Whether no more is read until something was written.
+    is_clogged: bool,
     /// Why a stream could not write.
     broken: Option<io::Error>,
     /// When frames that ask for nothing were last forgiven.
@@ -109,9 +111,20 @@ impl Session {
     pub(super) fn new(io: Io, connection: Rc<Connection>, worker: Rc<Worker>) -> Rc<Session> {
         let mut outlet = Outlet::default();
         let wire = http2::Connection::new(LIMITS, outlet.open(&worker.spare));
-        let (unread, heads, for_room, for_window) = Default::default();
-        let (io, task, is_called, broken, calmed) = (Some(io), None, false, None, Instant::now());
-        let state = State { io, wire, outlet, unread, heads, for_room, for_window, task, is_called, broken, calmed };
+        let state = State {
+            io: Some(io),
+            wire,
+            outlet,
+            unread: Unread::default(),
+            heads: None,
+            for_room: VecDeque::new(),
+            for_window: VecDeque::new(),
+            task: None,
+            is_called: false,
+            is_clogged: false,
+            broken: None,
+            calmed: Instant::now(),
+        };
         Rc::new(Session { connection, worker, state: RefCell::new(state) })
     }
 
@@ -134,6 +147,10 @@ impl Session {
             Poll::Pending => {}
         }
         let left = state.poll_leave(cx, &self.worker.spare)?;
+        if std::mem::take(&mut state.is_clogged) && left.is_ready() {
+            // There is room again, and nothing else would wake it to read on.
+            cx.waker().wake_by_ref();
+        }
         if state.wire.has_left() && left.is_ready() { Poll::Ready(Ok(())) } else { Poll::Pending }
     }
 
@@ -196,6 +213,7 @@ impl Session {
         fields: impl FnOnce(&mut Encoder, &mut Vec<u8>),
     ) -> Poll<Result<(), Gone>> {
         ready!(self.poll_room(stream));
+        stream.is_queued.set(false);
         let is_sent = self.change(|wire, out| wire.send_head(stream.number, ends, out, fields));
         Poll::Ready(if is_sent { Ok(()) } else { Err(Gone) })
     }
@@ -220,6 +238,7 @@ impl Session {
         let sent = state.wire.send_data(stream.number, piece, ends, most, state.outlet.open(&self.worker.spare));
         let polled = match sent {
             Sent::Frame(bytes) => {
+                stream.is_queued.set(false);
                 piece.advance(bytes);
                 if state.outlet.has_room() || state.write_records() {
                     state.call();
@@ -264,8 +283,10 @@ impl Session {
                     let_others_go_first(cx);
                     return Poll::Pending;
                 }
-                // Woken when something could be written.
-                Pause::Clogged => return Poll::Pending,
+                Pause::Clogged => {
+                    self.state.borrow_mut().is_clogged = true;
+                    return Poll::Pending;
+                }
             }
             let state = &mut *self.state.borrow_mut();
             let Some(io) = &mut state.io else { return Poll::Ready(Ok(())) };
@@ -456,8 +477,8 @@ fn queue_up(queue: &mut VecDeque<Rc<Stream>>, stream: &Rc<Stream>) {
 
 fn call_first(queue: &mut VecDeque<Rc<Stream>>) {
     while let Some(stream) = queue.pop_front() {
-        stream.is_queued.set(false);
-        if !stream.is_over() {
+        // One that was woken otherwise may have gone on already.
+        if stream.is_queued.replace(false) && !stream.is_over() {
             return stream.wake();
         }
     }
