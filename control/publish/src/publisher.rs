@@ -142,7 +142,7 @@ impl Publisher {
             touched.note(op.key());
         }
         let at = changes.last().map_or(snapshot.head(), |change| change.rev);
-        let mut reading = Reading::of_changes(&snapshot, &self.problems, &touched, &changes);
+        let mut reading = Reading::of_changes(&snapshot, &self.problems, &touched);
         let patches = self.parts.read(&mut reading, &touched)?;
         debug_assert!(at > self.applied, "a step goes forward");
         // From here on nothing can fail.

@@ -9,11 +9,10 @@ use std::error::Error;
 use std::sync::Arc;
 
 use bartizan_names::ZoneId;
-use bartizan_store::{Change, Entry, Filter, Key, Kind, Lost, ReadError, Rev, Snapshot, Unreadable};
+use bartizan_store::{Entry, Filter, Key, Kind, Lost, ReadError, Rev, Snapshot, Unreadable};
 use serde::de::DeserializeOwned;
 
 use crate::problems::Problems;
-use crate::unit::Written;
 
 /// Why an object cannot be made into what is served.
 pub(crate) type Fault = Box<dyn Error + Send + Sync>;
@@ -62,8 +61,6 @@ pub(crate) struct Reading<'s> {
     ahead: Ahead,
     /// What damage took; read when it is first asked for.
     lost: Option<Lost>,
-    /// Names whose records the log tells of.
-    pub(crate) written: Written,
     /// Keys that the log tells of. What the log says of them is right, also that they are deleted.
     logged: Option<&'s Touched>,
     faults: Vec<(Arc<str>, Arc<str>)>,
@@ -94,25 +91,12 @@ enum OfZones {
 impl<'s> Reading<'s> {
     pub(crate) fn new(snapshot: &'s Snapshot, problems: &Problems) -> Reading<'s> {
         let fine = (!problems.is_empty()).then(Vec::new);
-        Reading {
-            snapshot,
-            ahead: Ahead::default(),
-            lost: None,
-            written: Written::default(),
-            logged: None,
-            faults: Vec::new(),
-            fine,
-        }
+        Reading { snapshot, ahead: Ahead::default(), lost: None, logged: None, faults: Vec::new(), fine }
     }
 
     /// The same for what changes touched.
-    pub(crate) fn of_changes(
-        snapshot: &'s Snapshot,
-        problems: &Problems,
-        touched: &'s Touched,
-        changes: &[Change],
-    ) -> Reading<'s> {
-        Reading { logged: Some(touched), written: Written::of(changes), ..Reading::new(snapshot, problems) }
+    pub(crate) fn of_changes(snapshot: &'s Snapshot, problems: &Problems, touched: &'s Touched) -> Reading<'s> {
+        Reading { logged: Some(touched), ..Reading::new(snapshot, problems) }
     }
 
     /// Reads at once what a start needs for each zone beside the zone itself. What is damaged is looked up one by one later.

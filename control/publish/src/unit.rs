@@ -7,10 +7,8 @@ mod load;
 mod name;
 mod packed;
 mod policy;
-mod written;
 mod zones;
 
 pub(crate) use load::Loaded;
 pub(crate) use name::{NameUnit, Served, read_names};
-pub(crate) use written::Written;
 pub(crate) use zones::{KnownZones, ServedZone, ZoneChange, ZoneChanges};

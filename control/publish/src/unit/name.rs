@@ -68,9 +68,6 @@ pub(crate) fn read_names(
 
 /// The records of a name; none if one of them cannot be read, which is noted.
 fn read_records(reading: &mut Reading<'_>, zone: ZoneId, owner: &Name) -> Result<Option<Vec<Record>>, ReadError> {
-    if let Some(records) = reading.written.take(zone, owner) {
-        return Ok(Some(records));
-    }
     match reading.snapshot.records_at(zone, owner) {
         Ok(entries) => {
             // All of them are read, so that each one that is wrong is noted.
