@@ -163,7 +163,8 @@ impl<S: Clone + Default> Connection<S> {
     fn refuse(&mut self, id: u32, code: Code, out: &mut Vec<u8>) -> Taken<S> {
         self.streams.remember_reset(id);
         put(Kind::ResetStream, 0, id, &(code as u32).to_be_bytes(), out);
-        self.pay(COST_OF_AN_ERROR).map(|()| None)
+        let cost = if code == Code::RefusedStream && !self.knows_limits { 1 } else { COST_OF_AN_ERROR };
+        self.pay(cost).map(|()| None)
     }
 }
 

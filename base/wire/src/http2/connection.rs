@@ -17,12 +17,15 @@ const TABLE_BYTES_MAX: usize = 4096;
 /// Frames that ask for nothing, at once.
 const CALM_MAX: u32 = 1_000;
 
-/// How many more there may be for each second, each request, and each frame of data that we could send.
+/// How many more there may be for each second, each request, and each frame of data that we could send. Who reads through
+/// a small buffer gives room back in as small pieces, on the stream and on the connection (Go: 4 KB, and a PING to measure
+/// the way for every message of gRPC), so that octets count too.
 const CALM_A_SECOND: u32 = 20;
 pub(super) const CALM_A_REQUEST: u32 = 10;
-pub(super) const CALM_A_FRAME: u32 = 3;
+pub(super) const CALM_A_FRAME: u32 = 4;
+pub(super) const BYTES_A_CALM: usize = 256;
 
-/// A frame of data that is smaller than this, and not the last, is what a game with windows brings.
+/// A frame of data that the peer's windows made smaller than this is what a game with windows brings.
 pub(super) const SMALL_FRAME_BYTES: usize = 256;
 
 /// What others count as: each SETTINGS may change all windows, and each error costs a frame of ours.
@@ -55,6 +58,8 @@ pub struct Connection<S> {
     begun: Begun,
     pub(super) block: Option<Box<Block>>,
     calm: u32,
+    /// Whether it has read our SETTINGS. Before, no limit holds that it could know (RFC 9113 §6.5.3).
+    pub(super) knows_limits: bool,
     pub(super) leaving: Leaving,
     /// Whether a PING of ours is not answered.
     pub(super) is_pinging: bool,
@@ -135,6 +140,7 @@ impl<S: Clone + Default> Connection<S> {
             begun: Begun::Preface(0),
             block: None,
             calm: CALM_MAX,
+            knows_limits: false,
             leaving: Leaving::No,
             is_pinging: false,
         }
@@ -299,6 +305,7 @@ impl<S: Clone + Default> Connection<S> {
         }
         if head.has(ACK) {
             return if payload.is_empty() {
+                self.knows_limits = true;
                 self.pay(1).map(|()| None)
             } else {
                 Err(Fault::size("SETTINGS with an ACK"))

@@ -1,6 +1,6 @@
 //! What we send: heads, data within the windows, resets, and the goodbye.
 
-use super::connection::{CALM_A_FRAME, Leaving, SMALL_FRAME_BYTES};
+use super::connection::{BYTES_A_CALM, CALM_A_FRAME, Leaving, SMALL_FRAME_BYTES};
 use super::frame::{END_HEADERS, END_STREAM, FRAME_BYTES_MAX, HEAD_BYTES, Kind, put, put_head};
 use super::hpack::Encoder;
 use super::streams::Closed;
@@ -105,7 +105,8 @@ impl<S: Clone + Default> Connection<S> {
         if !found.is_sending {
             return Sent::Gone;
         }
-        let bytes = data.len().min(FRAME_BYTES_MAX).min(most).min(found.send.bytes()).min(of_connection);
+        let wanted = data.len().min(FRAME_BYTES_MAX).min(most);
+        let bytes = wanted.min(found.send.bytes()).min(of_connection);
         if bytes == 0 && !data.is_empty() {
             return Sent::NoRoom(if found.send.bytes() == 0 { Whose::Stream } else { Whose::Connection });
         }
@@ -114,8 +115,8 @@ impl<S: Clone + Default> Connection<S> {
         let is_last = ends && bytes == data.len();
         put_head(bytes, Kind::Data, if is_last { END_STREAM } else { 0 }, stream, out);
         out.extend_from_slice(&data[..bytes]);
-        if bytes >= SMALL_FRAME_BYTES || is_last {
-            self.earn(CALM_A_FRAME);
+        if bytes >= SMALL_FRAME_BYTES || bytes == wanted {
+            self.earn(CALM_A_FRAME + (bytes / BYTES_A_CALM) as u32);
         }
         self.end_if(is_last, at, out);
         Sent::Frame(bytes)

@@ -34,7 +34,8 @@ impl Receive {
     /// So much of what came makes room again. Says what the peer is to be told, if it is time.
     pub(super) fn make_room(&mut self, bytes: u32) -> Option<u32> {
         self.owed = self.owed.saturating_add(bytes);
-        if self.owed < self.most / 2 || self.owed == 0 {
+        // With what is left: others may hold more than half of it, and give nothing back for long.
+        if self.owed == 0 || self.owed < self.left.min(self.most / 2) {
             return None;
         }
         self.left = self.left.saturating_add(self.owed);
@@ -74,10 +75,19 @@ mod tests {
     fn what_the_peer_may_send() {
         let mut receive = Receive::new(100);
         assert_eq!(receive.came(60), Ok(()));
-        assert_eq!((receive.make_room(0), receive.make_room(49)), (None, None));
+        assert_eq!((receive.make_room(0), receive.make_room(39)), (None, None));
         assert_eq!(receive.came(41), Err(Overrun), "it was not told yet");
-        assert_eq!(receive.make_room(11), Some(60));
+        assert_eq!(receive.make_room(21), Some(60));
         assert_eq!((receive.came(100), receive.came(1)), (Ok(()), Err(Overrun)));
+    }
+
+    /// What is held by readers that wait does not hold up the others.
+    #[test]
+    fn what_is_held_leaves_the_rest() {
+        let mut receive = Receive::new(100);
+        assert_eq!((receive.came(60), receive.came(40)), (Ok(()), Ok(())));
+        assert_eq!(receive.make_room(40), Some(40), "60 are held");
+        assert_eq!((receive.came(40), receive.make_room(1)), (Ok(()), Some(1)));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Every frame in every state, and every frame as it should not be.
 
-use bartizan_wire::http2::{Code, FRAME_BYTES_MAX, PREFACE};
+use bartizan_wire::http2::{Code, FRAME_BYTES_MAX, PREFACE, Sent};
 use proptest::prelude::*;
 
 use super::{
@@ -272,6 +272,42 @@ fn frames_that_ask_for_nothing() {
         edge.feed(&bytes).contains("connection EnhanceYourCalm")
     });
     assert_eq!(malformed, Some(126));
+}
+
+/// What clients of every day send while they read is no flood, however long it goes on.
+#[test]
+fn who_reads_is_calm() {
+    let grow = |stream, bytes: u32| frame(WINDOW_UPDATE, 0, stream, &bytes.to_be_bytes());
+    let both = |bytes| [grow(1, bytes), grow(0, bytes)].concat();
+    for (what, piece, answer) in [
+        ("a body through a buffer of 4 KB", FRAME_BYTES_MAX, both(4096).repeat(4)),
+        ("a body through a buffer of 1 KB", FRAME_BYTES_MAX, both(1024).repeat(16)),
+        ("events, with a PING each", 11, [both(11), frame(PING, 0, 0, &[0; 8])].concat()),
+    ] {
+        let mut edge = in_state("half-closed (remote)");
+        for round in 0..2_000 {
+            let Edge { connection, out, .. } = &mut edge;
+            assert_eq!(
+                connection.send_data(1, &vec![b'x'; piece], false, usize::MAX, out),
+                Sent::Frame(piece),
+                "{what}"
+            );
+            assert!(!edge.feed(&answer).contains("connection"), "{what}, {round}");
+            edge.out.clear();
+        }
+    }
+}
+
+/// Requests beyond the limit cost little as long as the client cannot know it (RFC 9113 §6.5.3).
+#[test]
+fn who_has_not_read_our_settings_may_ask_for_more() {
+    let mut edge = Edge::begun();
+    let many: Vec<u8> = (0..300).flat_map(|number| get(2 * number + 1, END_STREAM)).collect();
+    let seen = edge.feed(&many);
+    assert_eq!((seen.matches("RefusedStream").count(), seen.contains("connection")), (296, false));
+    edge.feed(&frame(SETTINGS, ACK, 0, &[]));
+    let many: Vec<u8> = (300..600).flat_map(|number| get(2 * number + 1, END_STREAM)).collect();
+    assert!(edge.feed(&many).contains("connection EnhanceYourCalm"));
 }
 
 /// How many octets may come (RFC 9113 §6.9).

@@ -195,8 +195,11 @@ impl Session {
         self.change(|wire, out| wire.reset(stream.number, code, out));
     }
 
-    /// Sends an interim answer (RFC 9110 §15.2).
+    /// Sends an interim answer (RFC 9110 §15.2), if there is room: it is of use for a moment only.
     pub(super) fn send_interim(&self, stream: &Stream, status: StatusCode, fields: &HeaderMap) {
+        if !self.state.borrow().outlet.has_room() {
+            return;
+        }
         self.change(|wire, out| {
             wire.send_head(stream.number, false, out, |encoder, out| {
                 let mut block = Block::of(status.as_u16(), encoder, out);
