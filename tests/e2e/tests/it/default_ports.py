@@ -18,6 +18,8 @@ subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
 
 def hold(port):
     held = socket.socket()
+    # Connections of the edge before may not be quite over.
+    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     held.bind(("127.0.0.1", port))
     held.listen()
     return held

@@ -72,7 +72,8 @@ fn the_mail_of_a_phishing_zone_disappears() {
         assert!(servers.contains(&format!("NS {}", words[0])) && words[1].starts_with("dns."), "{}", soa.data);
         assert_eq!(words[3..], ["10000", "2400", "604800", "3600"], "{}", soa.data);
     }
-    assert_eq!(short(&edge, &[&policy, "TXT"]), [r#""v=DMARC1\; p=reject""#], "as it is printed");
+    // As it is printed, but for a backslash that dig puts before semicolons no more.
+    assert_eq!(short(&edge, &[&policy, "TXT"]), ["\"v=DMARC1; p=reject\""]);
     assert_eq!(short(&edge, &[ZONE, "MX"]), ["10 mx.example.net."]);
     // The owner sees what was put in, and it comes back as it was.
     assert_eq!(edge.get(&records), stored);
