@@ -1,5 +1,6 @@
 //! Connections, in the clear and over TLS: one thread, one current-thread runtime (RFC 7766, 7858). Here they come in;
-//! then each goes on by itself (`connection.rs`), and all are answered at one desk (`desk.rs`).
+//! then each goes on by itself (`connection.rs`), and all are answered at one desk (`desk.rs`); those that have much to
+//! ask take turns (`rounds.rs`).
 //!
 //! All complete queries in a connection's buffer are answered by one write, without delay (RFC 7766 §6.2.1.1). A
 //! connection that completes no query for some time is closed; that time is longer for a client that asks for it (RFC
@@ -8,6 +9,7 @@
 
 mod connection;
 mod desk;
+mod rounds;
 
 use std::cell::RefCell;
 use std::io;
@@ -27,6 +29,7 @@ use tokio::time;
 
 use self::connection::{Closed, Connection};
 use self::desk::Desk;
+use self::rounds::Rounds;
 use crate::Config;
 use crate::counters::{Counters, Event, Family, Tally};
 use crate::pipeline::Transport;
@@ -115,6 +118,7 @@ struct Shared {
     acceptor: Acceptor,
     door: Door,
     turns: Throttle,
+    rounds: Rounds,
     limits: Limits,
 }
 
@@ -145,20 +149,28 @@ impl Worker {
 
     /// Accepts and answers until `stopped` resolves; then all connections are dropped.
     pub(crate) fn run(self, stopped: oneshot::Receiver<()>) {
+        let (listeners, runtime, shared) = self.open();
+        let local = LocalSet::new();
+        for (listener, transport) in listeners {
+            local.spawn_local(accept(listener, transport, Rc::clone(&shared)));
+        }
+        local.spawn_local(async move { shared.rounds.run().await });
+        // An error means that the plane was dropped, which is an end too.
+        let _ = runtime.block_on(local.run_until(stopped));
+    }
+
+    /// What its thread has of it.
+    fn open(self) -> (Vec<(StdListener, Transport)>, tokio::runtime::Runtime, Rc<Shared>) {
         let shared = Rc::new(Shared {
             desk: RefCell::new(Desk::new(self.config, self.signatures)),
             tallies: self.tallies,
             acceptor: Acceptor::new(&[ALPN]),
             door: Door::single(self.limits.connections, self.limits.source, Instant::now()),
             turns: Throttle::new(self.limits.turns.0, self.limits.turns.1),
+            rounds: Rounds::default(),
             limits: self.limits,
         });
-        let local = LocalSet::new();
-        for (listener, transport) in self.listeners {
-            local.spawn_local(accept(listener, transport, Rc::clone(&shared)));
-        }
-        // An error means that the plane was dropped, which is an end too.
-        let _ = self.runtime.block_on(local.run_until(stopped));
+        (self.listeners, self.runtime, shared)
     }
 }
 
