@@ -143,7 +143,8 @@ impl Default for Worker {
     }
 }
 
-/// Answers queries, hands the answers to `send`, and counts: those that it took, from the first one, and what they cost.
+/// Answers queries until the answers have `room` bytes or more, hands those to `send`, and counts: those that it took, from
+/// the first one, and what they cost.
 /// Every ingress comes this way, so that nothing is answered uncounted.
 ///
 /// Hot: once a batch.
@@ -153,9 +154,11 @@ pub(crate) fn serve_counted(
     worker: &mut Worker,
     tally: &counters::Tally,
     now: Now,
+    room: usize,
     send: impl FnOnce(&[Exchange<'_>]) -> usize,
 ) {
-    serve(exchanges, config, worker, now);
+    let answered = serve_within(exchanges, config, worker, now, room);
+    let exchanges = &exchanges[..answered];
     let taken = send(exchanges);
     tally.add_ends(exchanges.iter().take(taken).map(|exchange| exchange.end));
     tally.add_signed(worker.signing.signer.take_tally());
@@ -165,16 +168,26 @@ pub(crate) fn serve_counted(
 ///
 /// Hot: once a batch. No allocation, no lock, no log.
 pub fn serve(exchanges: &mut [Exchange<'_>], config: &Config, worker: &mut Worker, now: Now) {
+    serve_within(exchanges, config, worker, now, usize::MAX);
+}
+
+/// The same until the answers have `room` bytes or more, for the one beyond it too. Gives how many were answered.
+fn serve_within(
+    exchanges: &mut [Exchange<'_>],
+    config: &Config,
+    worker: &mut Worker,
+    now: Now,
+    mut room: usize,
+) -> usize {
     worker.signing.signer.set_time(now.unix, now.monotonic.saturating_duration_since(worker.began));
     let mut trail = Trail::off();
     match exchanges {
         // Who is asked seldom has nothing to overlap, and need not make room for it.
-        [_] => serve_batch::<1>(exchanges, config, worker, now, &mut trail),
-        _ => {
-            for batch in exchanges.chunks_mut(BATCH_MAX) {
-                serve_batch::<BATCH_MAX>(batch, config, worker, now, &mut trail);
-            }
-        }
+        [_] => serve_batch::<1>(exchanges, config, worker, now, &mut room, &mut trail),
+        _ => exchanges
+            .chunks_mut(BATCH_MAX)
+            .map(|batch| serve_batch::<BATCH_MAX>(batch, config, worker, now, &mut room, &mut trail))
+            .sum(),
     }
 }
 
@@ -182,18 +195,20 @@ pub fn serve(exchanges: &mut [Exchange<'_>], config: &Config, worker: &mut Worke
 pub(crate) fn trace(exchange: &mut Exchange<'_>, config: &Config, worker: &mut Worker, now: Now) -> Vec<Step> {
     let mut trail = Trail::on();
     worker.signing.signer.set_time(now.unix, now.monotonic.saturating_duration_since(worker.began));
-    serve_batch::<1>(std::slice::from_mut(exchange), config, worker, now, &mut trail);
+    let mut room = usize::MAX;
+    serve_batch::<1>(std::slice::from_mut(exchange), config, worker, now, &mut room, &mut trail);
     trail.into_steps()
 }
 
-/// Answers `SIZE` queries at most.
+/// Answers `SIZE` queries at most, until the answers fill the room. Gives how many.
 fn serve_batch<const SIZE: usize>(
     batch: &mut [Exchange<'_>],
     config: &Config,
     worker: &mut Worker,
     now: Now,
+    room: &mut usize,
     trail: &mut Trail,
-) {
+) -> usize {
     let Worker { scratch, added, signing, rates, began } = worker;
     let clock = now.monotonic.saturating_duration_since(*began).as_nanos() as u64; // 584 years
     let mut turn =
@@ -224,13 +239,22 @@ fn serve_batch<const SIZE: usize>(
                 .filter_map(|(exchange, question)| question.as_ref().map(|question| (exchange, question.place()))),
         );
     }
+    let mut answered = 0;
     for (exchange, question) in batch.iter_mut().zip(questions) {
+        if *room == 0 {
+            break;
+        }
         if let Some(question) = question {
             exchange.end = match leave(exchange, question, authority, &mut turn) {
                 ControlFlow::Continue(end) | ControlFlow::Break(end) => end,
             };
         }
+        if let End::Reply { len, .. } = exchange.end {
+            *room = room.saturating_sub(len);
+        }
+        answered += 1;
     }
+    answered
 }
 
 /// What the steps of a batch are given beside the exchange.

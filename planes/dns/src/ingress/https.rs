@@ -48,7 +48,8 @@ impl DnsAnswerer for Answerer {
         let mut exchanges = [Exchange::new(client, Transport::Https, message, &mut self.reply)];
         let tally = if client.is_ipv4() { &self.v4 } else { &self.v6 };
         let config = &self.config.take().value;
-        pipeline::serve_counted(&mut exchanges, config, &mut self.worker, tally, Now::read(), |all| all.len());
+        let now = Now::read();
+        pipeline::serve_counted(&mut exchanges, config, &mut self.worker, tally, now, usize::MAX, |all| all.len());
         let [Exchange { end, .. }] = exchanges;
         let End::Reply { len, .. } = end else { return None };
         let message = Bytes::copy_from_slice(&self.reply[..len]);

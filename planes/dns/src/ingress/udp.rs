@@ -96,8 +96,8 @@ impl Worker {
                 }
                 count
             };
-            let exchanges = &mut exchanges[..count];
-            pipeline::serve_counted(exchanges, config, &mut self.worker, &self.tally, Now::read(), send);
+            let (exchanges, now) = (&mut exchanges[..count], Now::read());
+            pipeline::serve_counted(exchanges, config, &mut self.worker, &self.tally, now, usize::MAX, send);
         }
         egress::send_datagrams(&self.socket, &self.inbox, &mut self.outbox, &ends[..count], &self.tally);
         let held = self.worker.held();

@@ -67,7 +67,7 @@ impl Desk {
             config,
             worker: Box::new(pipeline::Worker::new(signatures)),
             input: vec![0; INPUT_MAX].into(),
-            output: vec![0; OUTPUT_MAX + LENGTH_BYTES + TCP_ANSWER_MAX].into(),
+            output: vec![0; OUTPUT_MAX + TCP_ANSWER_MAX + LENGTH_BYTES * BATCH_MAX].into(),
             written: 0,
             replies: vec![0; REPLY_BYTES * BATCH_MAX].into(),
         }
@@ -117,7 +117,9 @@ impl Desk {
         let exchange = Exchange::new(visit.client, visit.transport, query, &mut room[..TCP_ANSWER_MAX]);
         let mut exchanges = [Exchange { keepalive: Some(keepalive), ..exchange }];
         let config = &self.config.take().value;
-        pipeline::serve_counted(&mut exchanges, config, &mut self.worker, &visit.tally, now, |all| all.len());
+        pipeline::serve_counted(&mut exchanges, config, &mut self.worker, &visit.tally, now, usize::MAX, |all| {
+            all.len()
+        });
         let [Exchange { end, kept, .. }] = exchanges;
         let End::Reply { len, .. } = end else { return Progress { then: Then::Close, ..nothing } };
         length.copy_from_slice(&(len as u16).to_be_bytes()); // it was given room for no more
@@ -125,7 +127,8 @@ impl Desk {
         Progress { bytes: LENGTH_BYTES + query.len(), queries: 1, kept, then: frames.then() }
     }
 
-    /// Answers the queries in front, up to a batch or to what one write may hold.
+    /// Answers the queries in front, up to a batch or to what one write may hold. No answer is made that is not written: it
+    /// would be made again, and what it costs counted again.
     fn answer_batch(&mut self, visit: &Visit, input: std::ops::Range<usize>, keepalive: u16, now: Now) -> Progress {
         let Desk { config, worker, input: all, output, written, replies } = self;
         let mut frames = Frames(&all[input]);
@@ -140,17 +143,16 @@ impl Desk {
         });
         let then = if count == BATCH_MAX { Then::More } else { frames.then() };
         let mut done = Progress { bytes: 0, queries: 0, kept: false, then };
+        let room = OUTPUT_MAX.saturating_sub(*written);
         let send = |exchanges: &[Exchange<'_>]| {
+            if exchanges.len() < count {
+                done.then = Then::Full;
+            }
             for (taken, exchange) in exchanges.iter().enumerate() {
                 let End::Reply { len, .. } = exchange.end else {
                     done.then = Then::Close;
                     return taken + 1;
                 };
-                // What is not written now is answered again when the client has read this, and counted then.
-                if *written > 0 && *written + len > OUTPUT_MAX {
-                    done.then = Then::Full;
-                    return taken;
-                }
                 let frame = &mut output[*written..][..LENGTH_BYTES + len];
                 frame[..LENGTH_BYTES].copy_from_slice(&(len as u16).to_be_bytes()); // it was given room for no more
                 frame[LENGTH_BYTES..].copy_from_slice(&exchange.reply[..len]);
@@ -161,7 +163,8 @@ impl Desk {
             }
             exchanges.len()
         };
-        pipeline::serve_counted(&mut exchanges[..count], &config.take().value, worker, &visit.tally, now, send);
+        let config = &config.take().value;
+        pipeline::serve_counted(&mut exchanges[..count], config, worker, &visit.tally, now, room, send);
         done
     }
 }
@@ -189,5 +192,46 @@ impl<'i> Iterator for Frames<'i> {
         let query = self.0.get(LENGTH_BYTES..LENGTH_BYTES + self.length()?)?;
         self.0 = &self.0[LENGTH_BYTES + query.len()..];
         Some(query)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Instant;
+
+    use bartizan_live::Live;
+
+    use super::super::Worker;
+    use super::*;
+    use crate::counters::Counters;
+    use crate::pipeline::Transport;
+
+    /// A query that is refused: there is no zone. Its answer is as long.
+    const QUERY: &[u8] = b"\0\x13\0\x07\0\0\0\x01\0\0\0\0\0\0\x01a\0\0\x01\0\x01";
+
+    /// A batch ends with the answer that goes beyond what a write may hold; those behind it are not made yet.
+    #[test]
+    fn no_answer_is_made_twice() {
+        let live = Live::new(Config::default());
+        let counters = Counters::default();
+        let worker = Worker::new(Vec::new(), Vec::new(), live.reader(), &counters, Default::default()).unwrap();
+        let (_, _, shared) = worker.open();
+        let client = ([192, 0, 2, 1], 53_000).into();
+        let tally = Arc::clone(shared.tallies.of(Transport::Tcp, [192, 0, 2, 1].into()));
+        let visit = Visit { shared: std::rc::Rc::clone(&shared), client, transport: Transport::Tcp, tally };
+        let desk = &mut *shared.desk.borrow_mut();
+        let input = QUERY.repeat(10);
+        desk.input[..input.len()].copy_from_slice(&input);
+        let now = Now { unix: 0, monotonic: Instant::now() };
+        desk.written = OUTPUT_MAX - 50;
+        let made = |desk: &Desk| desk.replies.chunks_exact(REPLY_BYTES).filter(|reply| reply[1] != 0).count();
+        let first = desk.answer_batch(&visit, 0..input.len(), 0, now);
+        assert_eq!((first.queries, first.bytes, first.then), (3, 3 * QUERY.len(), Then::Full));
+        assert_eq!((made(desk), desk.written), (3, OUTPUT_MAX - 50 + 3 * QUERY.len()));
+        desk.replies.fill(0);
+        desk.written = 0;
+        let rest = desk.answer_batch(&visit, first.bytes..input.len(), 0, now);
+        assert_eq!((rest.queries, rest.then, made(desk)), (7, Then::Wait, 7));
     }
 }
