@@ -67,13 +67,15 @@ mod tests {
         for (age, wall, counted, expect) in [
             (0, 1_000, 0, true),
             (1, RIGHT, 0, false),
-            (2, RIGHT + 1, 0, false),
-            (3, RIGHT + 100_000, 0, true),
-            (4, RIGHT + 3, 0, false),
+            // For ten minutes it may be set.
+            (2, RIGHT + 100_000, 0, false),
+            (1_000, RIGHT + 100_998, 0, false),
+            (1_001, RIGHT + 500_000, 0, true),
+            (1_002, RIGHT + 101_000, 0, false),
             // A worker that was asked nothing for long.
-            (5, RIGHT + 4, 7, true),
-            (64, RIGHT + 63, 7, true),
-            (65, RIGHT + 64, 7, false),
+            (1_003, RIGHT + 101_001, 7, true),
+            (1_062, RIGHT + 101_060, 7, true),
+            (1_063, RIGHT + 101_061, 7, false),
         ] {
             assert_eq!(watched.look(wall, Duration::from_secs(age), counted), expect, "{age}");
         }
