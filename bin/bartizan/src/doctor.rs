@@ -440,18 +440,19 @@ mod tests {
             problems(told).into_iter().map(|finding| (finding.what, finding.ok, finding.remedy.is_some())).collect()
         };
         let row = |what: &str, ok: bool| (what.to_owned(), ok, !ok);
-        assert_eq!(found(&[]), [row("clock", true), row("DNSSEC", true), row("objects", true)]);
+        assert_eq!(found(&[]), ["clock", "DNSSEC", "objects", "default ports"].map(|what| row(what, true)));
         let told = [
             problem("unit", "zone/1/dnssec"),
             problem("clock", "the clock"),
             problem("dnssec", "DNSSEC of a.test"),
             problem("dnssec", "DNSSEC of b.test"),
+            problem("listener", "DNS over TLS on 127.0.0.1:8853"),
             // By its own look.
             problem("disk", "the disk"),
         ];
-        let expect =
-            ["the clock", "DNSSEC of a.test", "DNSSEC of b.test", "zone/1/dnssec"].map(|what| row(what, false));
-        assert_eq!(found(&told), expect);
+        let port = "DNS over TLS on 127.0.0.1:8853";
+        let expect = ["the clock", "DNSSEC of a.test", "DNSSEC of b.test", "zone/1/dnssec", port];
+        assert_eq!(found(&told), expect.map(|what| row(what, false)));
     }
 
     /// Without its first page the file does not say what its layout is.
