@@ -2,7 +2,7 @@
 
 use super::connection::{CALM_A_REQUEST, COST_OF_AN_ERROR, Connection, Event, Leaving, Taken};
 use super::frame::{END_HEADERS, END_STREAM, FrameHead, Kind, PRIORITY, number, put};
-use super::hpack::List;
+use super::hpack::{HpackError, List};
 use super::request::{HeadRoom, Malformed, RequestHead, Section};
 use super::streams::{Place, Stream};
 use super::window::{Allowance, Receive};
@@ -81,7 +81,10 @@ impl<S: Clone + Default> Connection<S> {
         let section = if matches!(place, Place::Open(_)) { Section::Trailers } else { Section::Head };
         heads.begin(section, self.limits.fields);
         let list = self.decoder.decode(block, self.limits.list_bytes, |name, value| heads.take(name, value));
-        let list = list.map_err(|_| Fault::new(Code::Compression, "a block of fields that cannot be read"))?;
+        let list = list.map_err(|error| match error {
+            HpackError::TooManyCopies => Fault::new(Code::EnhanceYourCalm, "a block of fields that copies too much"),
+            _ => Fault::new(Code::Compression, "a block of fields that cannot be read"),
+        })?;
         match place {
             Place::Idle => {
                 let head_of = match list {

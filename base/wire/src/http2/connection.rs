@@ -318,8 +318,9 @@ impl<S: Clone + Default> Connection<S> {
         }
         let said = Settings::read(payload)?;
         put(Kind::Settings, ACK, 0, &[], out);
-        if let Some(bytes) = said.table_bytes_max {
-            self.encoder.set_table_bytes_max(bytes as usize);
+        if let Some((least, last)) = said.table_bytes_max {
+            self.encoder.set_table_bytes_max(least as usize);
+            self.encoder.set_table_bytes_max(last as usize);
         }
         let Some(first) = said.initial_window else { return Ok(None) };
         let by = i64::from(first) - i64::from(std::mem::replace(&mut self.send_first, first));

@@ -16,7 +16,8 @@ pub(super) const MAX_HEADER_LIST_SIZE: u16 = 0x6;
 /// The settings of one frame that mean something to who answers. Of those that are there twice the last counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Settings {
-    pub(super) table_bytes_max: Option<u32>,
+    /// The least and the last: a table that was to be smaller in between is told of both (RFC 7541 §4.2).
+    pub(super) table_bytes_max: Option<(u32, u32)>,
     pub(super) initial_window: Option<u32>,
 }
 
@@ -30,7 +31,10 @@ impl Settings {
         for [a, b, value @ ..] in settings {
             let value = u32::from_be_bytes(*value);
             match u16::from_be_bytes([*a, *b]) {
-                HEADER_TABLE_SIZE => said.table_bytes_max = Some(value),
+                HEADER_TABLE_SIZE => {
+                    let least = said.table_bytes_max.map_or(value, |(least, _)| least.min(value));
+                    said.table_bytes_max = Some((least, value));
+                }
                 ENABLE_PUSH if value > 1 => return Err(Fault::protocol("ENABLE_PUSH is neither 0 nor 1")),
                 INITIAL_WINDOW_SIZE if value > WINDOW_MAX => {
                     return Err(Fault::new(Code::FlowControl, "a first window that is too large"));

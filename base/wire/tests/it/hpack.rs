@@ -322,6 +322,30 @@ fn a_list_that_is_too_large_keeps_the_table_in_step() {
     assert_eq!(table(&mut decoder), ["b: 2", "a: 1"]);
 }
 
+/// Two octets that ask for a copy of four thousand: some, and not a whole block of them.
+#[test]
+fn names_are_not_copied_without_end() {
+    let decode = |name: &[u8], again: &[u8], times: usize| {
+        let mut decoder = Decoder::new(TABLE_BYTES);
+        let mut length = vec![name.len().min(127) as u8];
+        if let Some(more @ 128..) = name.len().checked_sub(127) {
+            length.extend([0x80 | (more % 128) as u8, (more / 128) as u8]);
+        }
+        fields(&mut decoder, &[&[0x40], &length[..], name, &[0]].concat()).unwrap();
+        // What may be given has no part in it.
+        decoder.decode(&again.repeat(times), 100, |_, _| {})
+    };
+    let long = [b'x'; 4060];
+    assert_eq!(decode(&long, &[0x7e, 0], 16), Ok(List::TooLarge));
+    assert_eq!(decode(&long, &[0x7e, 0], 17), Err(HpackError::TooManyCopies));
+    assert_eq!(decode(&long, &[0x7e, 0], 32 * 1024), Err(HpackError::TooManyCopies));
+    // No copies: the field itself, and its name for one that is not kept.
+    assert_eq!(decode(&long, &[0xbe], 64 * 1024), Ok(List::TooLarge));
+    assert_eq!(decode(&long, &[0x0f, 47, 0], 20 * 1024), Ok(List::TooLarge));
+    // Names as they are, each with another value.
+    assert_eq!(decode(b"x-request-id", b"\x7e\x047abc", 12 * 1024), Ok(List::TooLarge));
+}
+
 #[test]
 fn a_peers_table_is_followed() {
     let mut encoder = Encoder::new();

@@ -11,6 +11,12 @@ const UNFOLDED_KEPT_BYTES: usize = 512;
 /// Changes of the table's size that a block may begin with: the least in between, and the last (RFC 7541 §4.2).
 const SIZE_UPDATES_MAX: usize = 2;
 
+/// Octets of names that a block may have copied from one entry of the table to another, and how many more for each octet of
+/// it: two octets can ask for the copy of a name that fills the table. Lists of up to so many octets never reach it. What a
+/// caller allows has no part in it, for all have to keep the same table.
+const COPIED_NAMES_BYTES_MAX: usize = 64 * 1024;
+const COPIED_NAMES_BYTES_AN_OCTET: usize = 4;
+
 /// One direction of a connection, as its receiver knows it.
 pub struct Decoder {
     table: Table,
@@ -18,7 +24,7 @@ pub struct Decoder {
     unfolded: Vec<u8>,
 }
 
-/// Why the connection is over: COMPRESSION_ERROR (RFC 9113 §4.3).
+/// Why the connection is over: COMPRESSION_ERROR (RFC 9113 §4.3), but for [`HpackError::TooManyCopies`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum HpackError {
     #[error("the block ends inside a field")]
@@ -39,6 +45,9 @@ pub enum HpackError {
     /// RFC 7541 §6.3.
     #[error("a size of the table above what our settings allow")]
     SizeTooLarge,
+    /// The block is a legal one that costs far more than it is long: ENHANCE_YOUR_CALM (RFC 9113 §10.5).
+    #[error("long names of the table are copied too often")]
+    TooManyCopies,
 }
 
 /// Whether all fields of a block were given.
@@ -57,8 +66,8 @@ impl Decoder {
         Decoder { table: Table::new(TABLE_BYTES), size_limit, unfolded: Vec::new() }
     }
 
-    /// Decodes a whole header block and calls `field` with name and value of each field, in order. An error is a connection
-    /// error COMPRESSION_ERROR, and this decoder of no more use.
+    /// Decodes a whole header block and calls `field` with name and value of each field, in order. An error is one of the
+    /// connection, and this decoder of no more use.
     ///
     /// `list_bytes_max` bounds the sum of [`field_bytes`] (RFC 9113 §10.5.1). Beyond it decoding goes on, for the table has to
     /// stay in step, but no more fields are given.
@@ -71,6 +80,7 @@ impl Decoder {
     ) -> Result<List, HpackError> {
         let mut reader = Reader(block);
         self.size_updates(&mut reader)?;
+        let mut copies_left = COPIED_NAMES_BYTES_MAX + COPIED_NAMES_BYTES_AN_OCTET * block.len();
         let mut room = Some(list_bytes_max);
         let mut give = |name: &[u8], value: &[u8]| {
             room = room.and_then(|room| room.checked_sub(field_bytes(name, value)));
@@ -84,7 +94,7 @@ impl Decoder {
                     let (name, value) = self.field(reader.integer(7)?)?;
                     give(name, value);
                 }
-                0b0100.. => self.literal(&mut reader, 6, Keep::Table, &mut give)?,
+                0b0100.. => self.literal(&mut reader, 6, Keep::Table(&mut copies_left), &mut give)?,
                 0b0010.. => return Err(HpackError::MisplacedSize),
                 // Never to be indexed (0b0001), or only not this time.
                 _ => self.literal(&mut reader, 4, Keep::Nowhere, &mut give)?,
@@ -125,7 +135,7 @@ impl Decoder {
         &mut self,
         reader: &mut Reader<'_>,
         prefix: u32,
-        keep: Keep,
+        keep: Keep<'_>,
         give: &mut impl FnMut(&[u8], &[u8]),
     ) -> Result<(), HpackError> {
         self.unfolded.clear();
@@ -138,10 +148,13 @@ impl Decoder {
             None => self.field(number)?.0,
         };
         give(text, value);
-        if keep == Keep::Table {
+        if let Keep::Table(copies_left) = keep {
             let name = match (&name, number.checked_sub(STATIC.len() + 1)) {
                 (Some(name), _) => Name::Text(name.of(&self.unfolded)),
-                (None, Some(at)) => Name::Entry(at),
+                (None, Some(at)) => {
+                    *copies_left = copies_left.checked_sub(text.len()).ok_or(HpackError::TooManyCopies)?;
+                    Name::Entry(at)
+                }
                 (None, None) => Name::Text(STATIC[number - 1].0.as_bytes()),
             };
             self.table.insert(name, value);
@@ -150,8 +163,8 @@ impl Decoder {
     }
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Keep {
-    Table,
+enum Keep<'c> {
+    /// With how many octets of names may still be copied inside the table.
+    Table(&'c mut usize),
     Nowhere,
 }

@@ -71,6 +71,18 @@ fn data_within_windows() {
     assert_eq!(edge.connection.streams(), 0);
 }
 
+/// RFC 7541 §4.2, RFC 9113 §6.5.3: what one frame says twice is in order.
+#[test]
+fn a_table_that_was_to_be_smaller_in_between() {
+    let mut edge = Edge::begun();
+    let both = [0_u32, 4096].map(|size| [&1_u16.to_be_bytes()[..], &size.to_be_bytes()].concat()).concat();
+    edge.feed(&[frame(SETTINGS, 0, 0, &both), get(1, END_STREAM)].concat());
+    edge.out.clear();
+    let Edge { connection, out, .. } = &mut edge;
+    assert!(connection.send_head(1, true, out, |encoder, out| encoder.status(200, out)));
+    assert_eq!(edge.take_frames()[0].payload, [0x20, 0x3f, 0xe1, 0x1f, 0x88]);
+}
+
 #[test]
 fn heads_in_frames() {
     for length in [10, FRAME_BYTES_MAX - 100, 3 * FRAME_BYTES_MAX - 100] {

@@ -115,6 +115,10 @@ fn frames_that_are_none() {
     let large = vec![0; FRAME_BYTES_MAX + 1];
     let depends = [1_u32.to_be_bytes().as_slice(), &[9]].concat();
     let with_priority = |priority: &[u8]| [priority, &block(&GET)].concat();
+    // Into the table, and its name again and again with no value.
+    let mut copies = block(&[(&"x".repeat(4060), "")]);
+    copies[0] = 0x40;
+    copies.extend([0x7e, 0].repeat(100));
     let setting = |number: u16, value: u32| [&number.to_be_bytes()[..], &value.to_be_bytes()].concat();
     for (what, bytes, expect) in [
         ("§4.2 DATA", frame(DATA, 0, 1, &large), "connection FrameSize"),
@@ -184,6 +188,7 @@ fn frames_that_are_none() {
             [get(3, 0), get(5, 0), get(7, 0), get(9, 0)].concat(),
             "request 3 and a body, request 5 and a body, request 7 and a body, reset 9 RefusedStream",
         ),
+        ("§10.5 copies of a long name", frame(HEADERS, END_HEADERS, 3, &copies), "connection EnhanceYourCalm"),
         ("RFC 7541 §2.3.3", frame(HEADERS, END_HEADERS, 3, &[0xff, 0xff]), "connection Compression"),
     ] {
         assert_eq!(in_state("open").feed(&bytes), expect, "{what}");
