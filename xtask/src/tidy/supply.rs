@@ -24,7 +24,7 @@ const BANNED: &[(&str, &str)] = &[
     ("bindgen", "it needs clang, and a build needs gcc alone: take the crate's prebuilt bindings"),
     ("async-std", "tokio is the one runtime"),
     ("smol", "tokio is the one runtime"),
-    ("actix-", "axum is the API's framework and hyper is at the edge"),
+    ("actix-", "axum is the API's framework and the edge has a server of its own"),
     ("chrono", "time is the one calendar"),
 ];
 

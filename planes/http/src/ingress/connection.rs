@@ -1,4 +1,5 @@
-//! The state that the parts of one connection share. All of them run on one thread, in one task.
+//! The state that the parts of one connection share. All of them run on one thread; over HTTP/2 each stream is a task of
+//! its own.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
