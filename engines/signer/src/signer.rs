@@ -138,6 +138,11 @@ impl Signer {
         self.source = source;
     }
 
+    /// Signatures that were made since [`Signer::take_tally`] was called last.
+    pub fn made(&self) -> u64 {
+        self.tally.made
+    }
+
     /// What was counted since this was called last.
     pub fn take_tally(&mut self) -> Tally {
         std::mem::take(&mut self.tally)

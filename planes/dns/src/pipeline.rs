@@ -143,8 +143,30 @@ impl Default for Worker {
     }
 }
 
-/// Answers queries until the answers have `room` bytes or more, hands those to `send`, and counts: those that it took, from
-/// the first one, and what they cost.
+/// How much is answered at once: up to what goes beyond it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Room {
+    /// Of all answers together.
+    pub(crate) bytes: usize,
+    /// New ones: each takes as long as ten answers.
+    pub(crate) signatures: u64,
+}
+
+impl Room {
+    pub(crate) const ALL: Room = Room { bytes: usize::MAX, signatures: u64::MAX };
+
+    fn is_used_up(self) -> bool {
+        self.bytes == 0 || self.signatures == 0
+    }
+
+    fn take(&mut self, bytes: usize, signatures: u64) {
+        self.bytes = self.bytes.saturating_sub(bytes);
+        self.signatures = self.signatures.saturating_sub(signatures);
+    }
+}
+
+/// Answers queries as far as there is room, hands those to `send`, and counts: those that it took, from the first one, and
+/// what they cost. Gives how many signatures were made.
 /// Every ingress comes this way, so that nothing is answered uncounted.
 ///
 /// Hot: once a batch.
@@ -154,30 +176,32 @@ pub(crate) fn serve_counted(
     worker: &mut Worker,
     tally: &counters::Tally,
     now: Now,
-    room: usize,
+    room: Room,
     send: impl FnOnce(&[Exchange<'_>]) -> usize,
-) {
+) -> u64 {
     let answered = serve_within(exchanges, config, worker, now, room);
     let exchanges = &exchanges[..answered];
     let taken = send(exchanges);
     tally.add_ends(exchanges.iter().take(taken).map(|exchange| exchange.end));
-    tally.add_signed(worker.signing.signer.take_tally());
+    let signed = worker.signing.signer.take_tally();
+    tally.add_signed(signed);
+    signed.made
 }
 
 /// Answers queries with one snapshot; each finds its end in its exchange.
 ///
 /// Hot: once a batch. No allocation, no lock, no log.
 pub fn serve(exchanges: &mut [Exchange<'_>], config: &Config, worker: &mut Worker, now: Now) {
-    serve_within(exchanges, config, worker, now, usize::MAX);
+    serve_within(exchanges, config, worker, now, Room::ALL);
 }
 
-/// The same until the answers have `room` bytes or more, for the one beyond it too. Gives how many were answered.
+/// The same as far as there is room. Gives how many were answered.
 fn serve_within(
     exchanges: &mut [Exchange<'_>],
     config: &Config,
     worker: &mut Worker,
     now: Now,
-    mut room: usize,
+    mut room: Room,
 ) -> usize {
     worker.signing.signer.set_time(now.unix, now.monotonic.saturating_duration_since(worker.began));
     let mut trail = Trail::off();
@@ -195,7 +219,7 @@ fn serve_within(
 pub(crate) fn trace(exchange: &mut Exchange<'_>, config: &Config, worker: &mut Worker, now: Now) -> Vec<Step> {
     let mut trail = Trail::on();
     worker.signing.signer.set_time(now.unix, now.monotonic.saturating_duration_since(worker.began));
-    let mut room = usize::MAX;
+    let mut room = Room::ALL;
     serve_batch::<1>(std::slice::from_mut(exchange), config, worker, now, &mut room, &mut trail);
     trail.into_steps()
 }
@@ -206,7 +230,7 @@ fn serve_batch<const SIZE: usize>(
     config: &Config,
     worker: &mut Worker,
     now: Now,
-    room: &mut usize,
+    room: &mut Room,
     trail: &mut Trail,
 ) -> usize {
     let Worker { scratch, added, signing, rates, began } = worker;
@@ -241,17 +265,17 @@ fn serve_batch<const SIZE: usize>(
     }
     let mut answered = 0;
     for (exchange, question) in batch.iter_mut().zip(questions) {
-        if *room == 0 {
+        if room.is_used_up() {
             break;
         }
+        let made = turn.signing.signer.made();
         if let Some(question) = question {
             exchange.end = match leave(exchange, question, authority, &mut turn) {
                 ControlFlow::Continue(end) | ControlFlow::Break(end) => end,
             };
         }
-        if let End::Reply { len, .. } = exchange.end {
-            *room = room.saturating_sub(len);
-        }
+        let bytes = if let End::Reply { len, .. } = exchange.end { len } else { 0 };
+        room.take(bytes, turn.signing.signer.made() - made);
         answered += 1;
     }
     answered

@@ -12,7 +12,7 @@ use bytes::Bytes;
 
 use crate::Config;
 use crate::counters::{Counters, Family, Tally};
-use crate::pipeline::{self, End, Exchange, Now, Transport};
+use crate::pipeline::{self, End, Exchange, Now, Room, Transport};
 
 /// What makes one for each thread of another plane.
 pub(crate) struct Answerers {
@@ -49,7 +49,7 @@ impl DnsAnswerer for Answerer {
         let tally = if client.is_ipv4() { &self.v4 } else { &self.v6 };
         let config = &self.config.take().value;
         let now = Now::read();
-        pipeline::serve_counted(&mut exchanges, config, &mut self.worker, tally, now, usize::MAX, |all| all.len());
+        pipeline::serve_counted(&mut exchanges, config, &mut self.worker, tally, now, Room::ALL, |all| all.len());
         let [Exchange { end, .. }] = exchanges;
         let End::Reply { len, .. } = end else { return None };
         let message = Bytes::copy_from_slice(&self.reply[..len]);

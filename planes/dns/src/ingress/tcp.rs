@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 
 use bartizan_live::Reader;
 use bartizan_quotas::{Ceiling, Door, Place, Rarely, Shares, Throttle};
-use bartizan_tls::{Acceptor, ServerStream};
+use bartizan_tls::{Acceptor, Offer, ServerStream};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
@@ -29,7 +29,7 @@ use tokio::time;
 
 use self::connection::{Closed, Connection};
 use self::desk::Desk;
-use self::rounds::Rounds;
+use self::rounds::{Rounds, Turn};
 use crate::Config;
 use crate::counters::{Counters, Event, Family, Tally};
 use crate::pipeline::Transport;
@@ -63,7 +63,7 @@ struct Limits {
 /// "A few seconds" of silence are what RFC 7766 §6.2.3 recommends.
 const LIMITS: Limits = Limits {
     connections: 1_024,
-    // A handshake takes a few hundred microseconds of this thread: a source has 64 of them under way, and others come between.
+    // A handshake takes a few hundred microseconds of this thread: a source has 64 of them under way, one at a time has a turn.
     source: Ceiling { open: 256, per_second: u32::MAX, handshakes: 64 },
     turns: (500, Duration::from_secs(1)),
     // All programs of this machine are one source.
@@ -84,6 +84,9 @@ const ALPN: &[u8] = b"dot";
 
 /// For what no client did.
 const NOBODY: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+
+/// Connections of a listener that are accepted before the thread looks what else came: each takes some ten microseconds.
+const ACCEPTS_A_TURN: usize = 4;
 
 /// A pause after an error of the system when accepting, for instance when there are no file descriptors left.
 const ERROR_PAUSE: Duration = Duration::from_millis(100);
@@ -118,7 +121,7 @@ struct Shared {
     acceptor: Acceptor,
     door: Door,
     turns: Throttle,
-    rounds: Rounds,
+    rounds: Rc<Rounds>,
     limits: Limits,
 }
 
@@ -167,7 +170,7 @@ impl Worker {
             acceptor: Acceptor::new(&[ALPN]),
             door: Door::single(self.limits.connections, self.limits.source, Instant::now()),
             turns: Throttle::new(self.limits.turns.0, self.limits.turns.1),
-            rounds: Rounds::default(),
+            rounds: Rc::default(),
             limits: self.limits,
         });
         (self.listeners, self.runtime, shared)
@@ -179,12 +182,14 @@ async fn accept(listener: StdListener, transport: Transport, shared: Rc<Shared>)
         Ok(listener) => listener,
         Err(error) => return tracing::error!(%error, "cannot accept DNS connections"),
     };
+    let mut accepted = 0_usize;
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
                 admit(stream, peer, transport, &shared);
-                if shared.door.is_full() {
-                    // Whoever had to go closes its socket first.
+                accepted += 1;
+                // When it is full, whoever had to go closes its socket first.
+                if shared.door.is_full() || accepted.is_multiple_of(ACCEPTS_A_TURN) {
                     tokio::task::yield_now().await;
                 }
             }
@@ -237,24 +242,25 @@ impl Visit {
         if stream.set_nodelay(true).is_err() {
             return;
         }
+        let turn = Turn::new(&self.shared.rounds, self.client.ip());
         match self.transport {
             // In a box, so that others have no room for it.
-            Transport::Tls => Box::pin(self.run_tls(stream, place, wait)).await,
+            Transport::Tls => Box::pin(self.run_tls(stream, turn, place, wait)).await,
             _ => {
-                Connection::new(self, stream).stay(&place, wait).await;
+                Connection::new(self, turn, stream).stay(&place, wait).await;
             }
         }
     }
 
-    async fn run_tls(self, stream: TcpStream, place: Place, wait: Duration) {
+    async fn run_tls(self, stream: TcpStream, turn: Turn, place: Place, wait: Duration) {
         let shaken = tokio::select! {
             biased;
             () = place.displaced() => return self.tally.add(Event::ConnectionDisplaced, 1),
-            shaken = self.shake_hands(stream, wait) => shaken,
+            shaken = self.shake_hands(stream, &turn, wait) => shaken,
         };
         let Some(stream) = shaken else { return };
         let limit = self.shared.limits.tick;
-        let mut connection = Connection::new(self, stream);
+        let mut connection = Connection::new(self, turn, stream);
         match connection.stay(&place, Duration::ZERO).await {
             Closed::Displaced => {}
             // A client is told that it has had all (RFC 8446 §6.1), if it listens.
@@ -263,7 +269,7 @@ impl Visit {
     }
 
     /// TLS with a client; none if it does not come about.
-    async fn shake_hands(&self, stream: TcpStream, wait: Duration) -> Option<ServerStream<TcpStream>> {
+    async fn shake_hands(&self, stream: TcpStream, turn: &Turn, wait: Duration) -> Option<ServerStream<TcpStream>> {
         if !wait.is_zero() {
             time::sleep(wait).await;
         }
@@ -277,7 +283,7 @@ impl Visit {
             }
         };
         let certificates = self.shared.desk.borrow_mut().config.take().value.certificates.clone();
-        let handshake = self.shared.acceptor.accept(stream, &certificates);
+        let handshake = self.shared.acceptor.accept_offering(stream, &certificates, |_| Offer::All, turn.next());
         match time::timeout(self.shared.limits.handshake, handshake).await {
             Ok(Ok(stream)) => return Some(stream),
             Ok(Err(error)) => tracing::trace!(client = %self.client, %error, "handshake failed"),
@@ -297,6 +303,7 @@ mod tests {
     use bartizan_live::Live;
     use bartizan_net::{Sharing, tcp};
     use bartizan_observed::Measured;
+    use bartizan_tls::CertifiedKey;
     use socket2::{Domain, Socket, Type};
 
     use super::*;
@@ -335,12 +342,7 @@ mod tests {
 
         /// From 127.0.0.`source`.
         fn connect_from(&self, source: u8) -> TcpStream {
-            let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-            socket.bind(&SocketAddr::from(([127, 0, 0, source], 0)).into()).unwrap();
-            socket.connect(&self.address.into()).unwrap();
-            let stream = TcpStream::from(socket);
-            stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-            stream
+            dial_from(source, self.address)
         }
 
         fn connect_to_tls(&self) -> TcpStream {
@@ -350,19 +352,28 @@ mod tests {
         }
 
         fn counted(&self, outcome: &str) -> u64 {
-            let metrics = self.counters.measure();
-            metrics
-                .iter()
-                .flat_map(|metric| &metric.samples)
-                .filter(|sample| sample.labels.iter().any(|(_, value)| value == outcome))
-                .map(|sample| sample.value)
-                .sum()
+            count(&self.counters, outcome)
         }
 
         fn stop(self) {
             drop(self.stop);
             self.thread.join().unwrap();
         }
+    }
+
+    fn dial_from(source: u8, server: SocketAddr) -> TcpStream {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.bind(&SocketAddr::from(([127, 0, 0, source], 0)).into()).unwrap();
+        socket.connect(&server.into()).unwrap();
+        let stream = TcpStream::from(socket);
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        stream
+    }
+
+    fn count(counters: &Counters, outcome: &str) -> u64 {
+        let samples = counters.measure().into_iter().flat_map(|metric| metric.samples);
+        let counted = samples.filter(|sample| sample.labels.iter().any(|(_, value)| value == outcome));
+        counted.map(|sample| sample.value).sum()
     }
 
     fn ask(stream: &mut TcpStream) {
@@ -470,9 +481,7 @@ mod tests {
             let _ = stream.read_to_end(&mut rest);
             let counters = server.counters.clone();
             server.stop();
-            let failed = counters.measure().into_iter().flat_map(|metric| metric.samples);
-            let failed = failed.filter(|sample| sample.labels.iter().any(|(_, value)| value == "handshake_failed"));
-            assert_eq!(failed.map(|sample| sample.value).sum::<u64>(), 1, "{sent:?}");
+            assert_eq!(count(&counters, "handshake_failed"), 1, "{sent:?}");
         }
     }
 
@@ -485,6 +494,84 @@ mod tests {
         // In the clear it may ask.
         ask(&mut server.connect());
         server.stop();
+    }
+
+    /// However many come at once, the thread looks what else came after a few of them.
+    #[test]
+    fn a_few_are_accepted_at_a_time() {
+        let listener = tcp("127.0.0.1:0".parse().unwrap(), Sharing::Exclusive).unwrap();
+        let address = listener.local_addr().unwrap();
+        let (live, counters) = (Live::new(Config::default()), Counters::default());
+        let worker = Worker::new(vec![listener], Vec::new(), live.reader(), &counters, Default::default()).unwrap();
+        let _clients: Vec<_> = (0..40).map(|_| TcpStream::connect(address).unwrap()).collect();
+        let (listeners, runtime, shared) = worker.open();
+        let local = LocalSet::new();
+        for (listener, transport) in listeners {
+            local.spawn_local(accept(listener, transport, Rc::clone(&shared)));
+        }
+        let counted = runtime.block_on(local.run_until(async {
+            let mut counted = vec![0];
+            while counted.last() != Some(&40) {
+                tokio::task::yield_now().await;
+                counted.push(count(&counters, "accepted"));
+            }
+            counted
+        }));
+        assert!(counted.is_sorted_by(|before, after| after - before <= ACCEPTS_A_TURN as u64), "{counted:?}");
+    }
+
+    /// Whoever begins a handshake is answered after two of a source that began many.
+    #[test]
+    fn handshakes_take_turns_by_source() {
+        let made = rcgen::generate_simple_self_signed(vec!["ns1.example".to_owned()]).unwrap();
+        let mut config = Config::default();
+        config
+            .certificates
+            .set_default(CertifiedKey::from_pem(&made.cert.pem(), &made.signing_key.serialize_der()).unwrap());
+        let (live, counters) = (Live::new(config), Counters::default());
+        let worker = Worker::new(Vec::new(), Vec::new(), live.reader(), &counters, Default::default()).unwrap();
+        let (_, runtime, shared) = worker.open();
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let hello = runtime.block_on(hello(made.cert.pem()));
+        let dial = |source: u8| {
+            let mut client = dial_from(source, address);
+            client.write_all(&hello).unwrap();
+            client.set_nonblocking(true).unwrap();
+            client
+        };
+        let many: Vec<_> = (0..40).map(|_| dial(1)).collect();
+        let other = dial(2);
+        let was_answered = |client: &TcpStream| client.peek(&mut [0]).is_ok();
+        let local = LocalSet::new();
+        let rounds = Rc::clone(&shared.rounds);
+        local.spawn_local(async move { rounds.run().await });
+        runtime.block_on(local.run_until(async {
+            for _ in 0..41 {
+                let (stream, peer) = listener.accept().unwrap();
+                stream.set_nonblocking(true).unwrap();
+                admit(tokio::net::TcpStream::from_std(stream).unwrap(), peer, Transport::Tls, &shared);
+            }
+            while !was_answered(&other) {
+                tokio::task::yield_now().await;
+            }
+        }));
+        let before = many.iter().filter(|client| was_answered(client)).count();
+        assert!(before <= 4, "{before}");
+    }
+
+    /// What a client of TLS says first.
+    async fn hello(roots: String) -> Vec<u8> {
+        let config = bartizan_tls::client_config(&bartizan_tls::Roots::Pem(roots), &[ALPN]).unwrap();
+        let (client, mut server) = tokio::io::duplex(16_384);
+        let mut hello = vec![0; 16_384];
+        let length = tokio::select! {
+            read = tokio::io::AsyncReadExt::read(&mut server, &mut hello) => read.unwrap(),
+            // No name is sent, and the only certificate is for whoever sends none.
+            _ = bartizan_tls::connect(&config, "127.0.0.1", client) => unreachable!("nobody answers"),
+        };
+        hello.truncate(length);
+        hello
     }
 
     /// Also whoever asks again and again.

@@ -14,7 +14,7 @@ use bartizan_signer::Limits;
 use bartizan_wire::dns::UDP_ANSWER_MAX;
 
 use crate::counters::{Counters, Event, Family, Tally};
-use crate::pipeline::{self, End, Exchange, Now, Silence, Transport};
+use crate::pipeline::{self, End, Exchange, Now, Room, Silence, Transport};
 use crate::{Config, egress};
 
 /// Bytes that are read of a datagram. A query with every option that clients send has less than 400 bytes. A longer one
@@ -97,7 +97,7 @@ impl Worker {
                 count
             };
             let (exchanges, now) = (&mut exchanges[..count], Now::read());
-            pipeline::serve_counted(exchanges, config, &mut self.worker, &self.tally, now, usize::MAX, send);
+            pipeline::serve_counted(exchanges, config, &mut self.worker, &self.tally, now, Room::ALL, send);
         }
         egress::send_datagrams(&self.socket, &self.inbox, &mut self.outbox, &ends[..count], &self.tally);
         let held = self.worker.held();

@@ -18,14 +18,10 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{self, Sleep};
 
 use super::desk::{Desk, Progress, Then};
-use super::rounds::Turn;
+use super::rounds::{TURN_QUERIES, Turn, cost};
 use super::{Limits, Visit};
 use crate::counters::Event;
 use crate::pipeline::Now;
-
-/// So many queries are a turn, or one read that has more, up to some 200; or so many reads that complete none. That takes
-/// some tens of microseconds, if no signature has to be made.
-const TURN_QUERIES: u64 = 32;
 
 pub(super) struct Connection<S> {
     visit: Visit,
@@ -42,6 +38,8 @@ pub(super) struct Connection<S> {
     kept: bool,
     idle: Idle,
     turn: Turn,
+    /// What it did in this turn, in queries.
+    used: u64,
 }
 
 /// What the client has not taken yet.
@@ -63,10 +61,9 @@ pub(super) enum Closed {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
-    pub(super) fn new(visit: Visit, stream: S) -> Connection<S> {
+    pub(super) fn new(visit: Visit, turn: Turn, stream: S) -> Connection<S> {
         Connection {
             end: Instant::now() + visit.shared.limits.life,
-            turn: Turn::new(visit.client.ip()),
             visit,
             stream,
             unanswered: Vec::new(),
@@ -75,6 +72,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             answered: 0,
             kept: false,
             idle: Idle::default(),
+            turn,
+            used: 0,
         }
     }
 
@@ -103,16 +102,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         std::future::poll_fn(|cx| self.poll_on(cx, place, &mut ticks)).await
     }
 
-    /// Goes on as far as there is no wait, for a turn.
+    /// Goes on as far as there is no wait, for a turn: some queries, fewer if they need signatures, or one read that has more,
+    /// up to some 200; or so many reads that complete none.
     ///
     /// Hot: once for what a client sent at once.
     fn poll_on(&mut self, cx: &mut Context<'_>, place: &Place, ticks: &mut Ticks<'_>) -> Poll<Closed> {
-        if !self.turn.begin(&self.visit.shared.rounds, cx) {
+        if !self.turn.begin(cx) {
             return Poll::Pending;
         }
         let mut last = None;
-        let mut used = 0;
-        while used < TURN_QUERIES {
+        self.used = 0;
+        while self.used < TURN_QUERIES {
             let answered = self.answered;
             match self.poll_exchange(cx) {
                 Poll::Ready(Ok(now)) => {
@@ -124,16 +124,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                         return Poll::Ready(Closed::Ours);
                     }
                     last = Some(now);
-                    // What fills a write is a turn, however few ask for it.
-                    used += if self.then == Then::Full { TURN_QUERIES } else { (self.answered - answered).max(1) };
                 }
                 Poll::Ready(Err(closed)) => return Poll::Ready(closed),
                 Poll::Pending => break,
             }
         }
-        if used >= TURN_QUERIES {
-            self.turn.wait(&self.visit.shared.rounds, cx);
-        }
+        self.turn.end(cx, self.used);
         let now = last.unwrap_or_else(Instant::now);
         while ticks.poll(cx, now).is_ready() {
             if self.has_had_enough(now) {
@@ -167,7 +163,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
         desk.input[..unanswered.len()].copy_from_slice(unanswered);
         let now = Now::read();
-        let Progress { bytes, queries, kept, then } = desk.answer(visit, filled, visit.keepalive(), now);
+        let Progress { bytes, queries, signatures, kept, then } = desk.answer(visit, filled, visit.keepalive(), now);
         unanswered.clear();
         unanswered.extend_from_slice(&desk.input[bytes..filled]);
         if unanswered.is_empty() {
@@ -176,6 +172,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.answered += queries;
         self.kept |= kept;
         self.then = then;
+        // What is enough for a write is a turn, however few ask for it.
+        self.used += if then == Then::Full { TURN_QUERIES } else { cost(queries, signatures) };
         self.poll_write(cx, desk, now.monotonic).map_ok(|()| now.monotonic)
     }
 

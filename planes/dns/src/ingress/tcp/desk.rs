@@ -6,7 +6,7 @@ use bartizan_wire::dns::TCP_ANSWER_MAX;
 
 use super::Visit;
 use crate::Config;
-use crate::pipeline::{self, End, Exchange, Now};
+use crate::pipeline::{self, End, Exchange, Now, Room};
 
 /// What a connection may send before we answer, lengths included: about a hundred pipelined queries. No useful query is
 /// as long as this alone.
@@ -15,6 +15,10 @@ pub(super) const INPUT_MAX: usize = 4_096;
 /// What we collect for one write, before the answer that goes beyond it. A client that reads nothing makes us hold so much
 /// and one answer more.
 const OUTPUT_MAX: usize = 65_536;
+
+/// New signatures that are made for one write, and for the last answer that needs some: each takes some 20 microseconds of
+/// a thread on which others wait.
+const SIGNATURES_MAX: u64 = 8;
 
 /// The length in front of each query and each answer (RFC 1035 §4.2.2).
 const LENGTH_BYTES: usize = 2;
@@ -43,9 +47,22 @@ pub(super) struct Progress {
     pub(super) bytes: usize,
     /// Queries that were answered.
     pub(super) queries: u64,
+    /// Signatures that were made for them.
+    pub(super) signatures: u64,
     /// The client asked how long it may be silent.
     pub(super) kept: bool,
     pub(super) then: Then,
+}
+
+impl Progress {
+    fn none(then: Then) -> Progress {
+        Progress { bytes: 0, queries: 0, signatures: 0, kept: false, then }
+    }
+
+    /// What one write may hold, or cost, is there.
+    fn is_enough(&self, written: usize) -> bool {
+        written >= OUTPUT_MAX || self.signatures >= SIGNATURES_MAX
+    }
 }
 
 /// What is in front of an input.
@@ -53,7 +70,7 @@ pub(super) struct Progress {
 pub(super) enum Then {
     /// There may be more complete queries.
     More,
-    /// There are more, and no room for their answers.
+    /// There are more, and it is enough for one write.
     Full,
     /// The next query is not complete.
     Wait,
@@ -78,15 +95,15 @@ impl Desk {
         &self.output[..self.written]
     }
 
-    /// Answers all complete queries in the first `filled` bytes of the input, up to what one write may hold. A client that
+    /// Answers all complete queries in the first `filled` bytes of the input, up to what is enough for one write. A client that
     /// asks for it is told how long it may be silent: `keepalive` tenths of a second.
     ///
     /// Hot: once for what a client sent at once. No allocation.
     pub(super) fn answer(&mut self, visit: &Visit, filled: usize, keepalive: u16, now: Now) -> Progress {
         self.written = 0;
-        let mut all = Progress { bytes: 0, queries: 0, kept: false, then: Then::More };
+        let mut all = Progress::none(Then::More);
         while all.then == Then::More {
-            if self.written >= OUTPUT_MAX {
+            if all.is_enough(self.written) {
                 all.then = Then::Full;
                 break;
             }
@@ -96,10 +113,11 @@ impl Desk {
             let done = if is_alone {
                 self.answer_one(visit, input, keepalive, now)
             } else {
-                self.answer_batch(visit, input, keepalive, now)
+                self.answer_batch(visit, input, SIGNATURES_MAX - all.signatures, keepalive, now)
             };
             all.bytes += done.bytes;
             all.queries += done.queries;
+            all.signatures += done.signatures;
             all.kept |= done.kept;
             all.then = done.then;
         }
@@ -109,27 +127,33 @@ impl Desk {
     /// Answers the query in front, if it is complete; there is no other complete one.
     fn answer_one(&mut self, visit: &Visit, input: std::ops::Range<usize>, keepalive: u16, now: Now) -> Progress {
         let mut frames = Frames(&self.input[input]);
-        let nothing = Progress { bytes: 0, queries: 0, kept: false, then: Then::Wait };
         let Some(query) = frames.next() else {
-            return Progress { then: frames.then(), ..nothing };
+            return Progress::none(frames.then());
         };
         let (length, room) = self.output[self.written..].split_at_mut(LENGTH_BYTES);
         let exchange = Exchange::new(visit.client, visit.transport, query, &mut room[..TCP_ANSWER_MAX]);
         let mut exchanges = [Exchange { keepalive: Some(keepalive), ..exchange }];
         let config = &self.config.take().value;
-        pipeline::serve_counted(&mut exchanges, config, &mut self.worker, &visit.tally, now, usize::MAX, |all| {
-            all.len()
-        });
+        let worker = &mut self.worker;
+        let signatures =
+            pipeline::serve_counted(&mut exchanges, config, worker, &visit.tally, now, Room::ALL, |all| all.len());
         let [Exchange { end, kept, .. }] = exchanges;
-        let End::Reply { len, .. } = end else { return Progress { then: Then::Close, ..nothing } };
+        let End::Reply { len, .. } = end else { return Progress::none(Then::Close) };
         length.copy_from_slice(&(len as u16).to_be_bytes()); // it was given room for no more
         self.written += LENGTH_BYTES + len;
-        Progress { bytes: LENGTH_BYTES + query.len(), queries: 1, kept, then: frames.then() }
+        Progress { bytes: LENGTH_BYTES + query.len(), queries: 1, signatures, kept, then: frames.then() }
     }
 
-    /// Answers the queries in front, up to a batch or to what one write may hold. No answer is made that is not written: it
-    /// would be made again, and what it costs counted again.
-    fn answer_batch(&mut self, visit: &Visit, input: std::ops::Range<usize>, keepalive: u16, now: Now) -> Progress {
+    /// Answers the queries in front, up to a batch or to what is enough for one write, so many signatures among it. No answer
+    /// is made that is not written: it would be made again, and what it costs counted again.
+    fn answer_batch(
+        &mut self,
+        visit: &Visit,
+        input: std::ops::Range<usize>,
+        signatures: u64,
+        keepalive: u16,
+        now: Now,
+    ) -> Progress {
         let Desk { config, worker, input: all, output, written, replies } = self;
         let mut frames = Frames(&all[input]);
         let mut replies = replies.chunks_exact_mut(REPLY_BYTES);
@@ -142,8 +166,8 @@ impl Desk {
             Exchange { keepalive: Some(keepalive), ..exchange }
         });
         let then = if count == BATCH_MAX { Then::More } else { frames.then() };
-        let mut done = Progress { bytes: 0, queries: 0, kept: false, then };
-        let room = OUTPUT_MAX.saturating_sub(*written);
+        let mut done = Progress::none(then);
+        let room = Room { bytes: OUTPUT_MAX.saturating_sub(*written), signatures };
         let send = |exchanges: &[Exchange<'_>]| {
             if exchanges.len() < count {
                 done.then = Then::Full;
@@ -164,8 +188,9 @@ impl Desk {
             exchanges.len()
         };
         let config = &config.take().value;
-        pipeline::serve_counted(&mut exchanges[..count], config, worker, &visit.tally, now, room, send);
-        done
+        let exchanges = &mut exchanges[..count];
+        let signatures = pipeline::serve_counted(exchanges, config, worker, &visit.tally, now, room, send);
+        Progress { signatures, ..done }
     }
 }
 
@@ -200,7 +225,13 @@ mod tests {
     use std::sync::Arc;
     use std::time::Instant;
 
+    use bartizan_authority::{NameContent, Proxied, RecordSet, ZoneFacts, Zones};
     use bartizan_live::Live;
+    use bartizan_names::{Name, RecordType, ZoneName};
+    use bartizan_signer::{
+        Algorithm, Announcement, Denial, Duties, PrivateKey, Role, Validity, ZoneKey, ZoneKeys, generate,
+    };
+    use bartizan_wire::dns::{Class, Edns, write_query};
 
     use super::super::Worker;
     use super::*;
@@ -226,12 +257,64 @@ mod tests {
         let now = Now { unix: 0, monotonic: Instant::now() };
         desk.written = OUTPUT_MAX - 50;
         let made = |desk: &Desk| desk.replies.chunks_exact(REPLY_BYTES).filter(|reply| reply[1] != 0).count();
-        let first = desk.answer_batch(&visit, 0..input.len(), 0, now);
+        let first = desk.answer_batch(&visit, 0..input.len(), SIGNATURES_MAX, 0, now);
         assert_eq!((first.queries, first.bytes, first.then), (3, 3 * QUERY.len(), Then::Full));
         assert_eq!((made(desk), desk.written), (3, OUTPUT_MAX - 50 + 3 * QUERY.len()));
         desk.replies.fill(0);
         desk.written = 0;
-        let rest = desk.answer_batch(&visit, first.bytes..input.len(), 0, now);
+        let rest = desk.answer_batch(&visit, first.bytes..input.len(), SIGNATURES_MAX, 0, now);
         assert_eq!((rest.queries, rest.then, made(desk)), (7, Then::Wait, 7));
+    }
+
+    /// A zone of which every name has an address.
+    fn signed() -> Config {
+        let zone = ZoneName::new(Name::parse("signed").unwrap()).unwrap();
+        let made = generate(Role::Csk, Algorithm::EcdsaP256Sha256).unwrap();
+        let private = PrivateKey::sealed(b"", &made.pkcs8, Arc::new(|_, bytes| Some(bytes.to_vec())));
+        let duties = Duties { published: true, signs: true, announced: true };
+        let key = ZoneKey { public: made.public, duties, private: Some(private) };
+        let keys = ZoneKeys::new(vec![key], Denial::Compact, Announcement::Keys, Validity::default()).unwrap();
+        let mut edit = Zones::empty().edit();
+        edit.put_zone(ZoneFacts { dnssec: Some(Arc::new(keys)), ..ZoneFacts::new(zone.clone()) });
+        let sets = vec![RecordSet { rtype: RecordType::A, ttl: 60, rdata: vec![vec![192, 0, 2, 1]] }];
+        edit.put_name(&zone, &Name::parse("*.signed").unwrap(), NameContent { sets, proxied: Proxied::Never });
+        Config { zones: edit.finish(), ..Config::default() }
+    }
+
+    /// What takes long is a turn sooner: a few signatures are enough for a write, and kept ones are none.
+    #[test]
+    fn signatures_are_made_a_few_at_a_time() {
+        let live = Live::new(signed());
+        let counters = Counters::default();
+        let worker = Worker::new(Vec::new(), Vec::new(), live.reader(), &counters, Default::default()).unwrap();
+        let (_, _, shared) = worker.open();
+        let client = ([192, 0, 2, 1], 53_000).into();
+        let tally = Arc::clone(shared.tallies.of(Transport::Tcp, [192, 0, 2, 1].into()));
+        let visit = Visit { shared: std::rc::Rc::clone(&shared), client, transport: Transport::Tcp, tally };
+        let desk = &mut *shared.desk.borrow_mut();
+        let edns = Edns { dnssec_ok: true, ..Edns::of_size(1232) };
+        let input: Vec<u8> = (0..40)
+            .flat_map(|number| {
+                let owner = Name::parse(&format!("n{number}.signed")).unwrap();
+                let query = write_query(1, &owner, RecordType::A, Class::IN, Some(edns));
+                [&(query.len() as u16).to_be_bytes()[..], &query].concat()
+            })
+            .collect();
+        let turns = |desk: &mut Desk| {
+            let (mut queries, mut turns, mut from) = (0, 0, 0);
+            while queries < 40 {
+                let rest = &input[from..];
+                desk.input[..rest.len()].copy_from_slice(rest);
+                let done = desk.answer(&visit, rest.len(), 0, Now::read());
+                // An answer needs no more than two.
+                assert!(done.signatures <= SIGNATURES_MAX + 1, "{done:?}");
+                assert_eq!(done.then, if queries + done.queries < 40 { Then::Full } else { Then::Wait });
+                (queries, turns, from) = (queries + done.queries, turns + 1, from + done.bytes);
+            }
+            turns
+        };
+        let turns_made = turns(desk);
+        assert!(turns_made >= 40 / SIGNATURES_MAX, "{turns_made}");
+        assert_eq!(turns(desk), 1, "they are kept");
     }
 }
