@@ -241,3 +241,42 @@ fn outside_name(ips: &[IpAddr], kept: Duration) -> OutsideName {
     known.v6.sort_unstable();
     known
 }
+
+#[cfg(test)]
+mod tests {
+    use bartizan_dial::{Destinations, NameServers, Own, Private, Reach};
+
+    use super::*;
+
+    /// Long after it has run out, while nobody answers (RFC 8767); and no longer than somebody needs it.
+    #[test]
+    fn the_last_good_answer_stays() {
+        let live = Live::new(Config::default());
+        let reach = Reach::new(NameServers::These(Vec::new()), Destinations::new(Own::default(), Private::Refused));
+        let mut follower = Follower {
+            outside: live.snapshot().value.outside.clone(),
+            live,
+            names: Arc::new(PublicNames::new(NameServers::These(Vec::new()), &reach)),
+            turns: Turns::default(),
+            counters: Arc::default(),
+        };
+        let name = Name::parse("cdn.test").unwrap();
+        let known = |follower: &Follower| follower.outside.snapshot().value.get(name.as_wire()).cloned();
+        let begun = Instant::now();
+        follower.turns.choose(HashSet::from([name.as_wire()]), begun);
+        let turn = follower.turns.next(begun).expect("it is due");
+        let good = PublicAddresses { ips: vec!["198.51.100.7".parse().unwrap()], ttl: Duration::from_secs(5) };
+        follower.learn(&turn, Ok(good));
+        let first = known(&follower).expect("an answer");
+        assert!(follower.turns.next(begun + KEPT_MIN / 2).is_none(), "it is good for a while");
+        for hours in 1..=3 {
+            let turn = follower.turns.next(begun + KEPT_MAX * hours).expect("it is asked for again");
+            follower.learn(&turn, Err(Failure::Unresolved));
+            assert_eq!(known(&follower).as_ref(), Some(&first), "{hours}");
+        }
+        assert_eq!(follower.counters.failed.load(Ordering::Relaxed), 3);
+        // Nobody's name is outside in what is in force.
+        follower.choose();
+        assert_eq!(known(&follower), None);
+    }
+}
