@@ -9,7 +9,7 @@
 
 use std::hint::black_box;
 
-use bartizan_signer::{Expected, Lasting, RecordSet, Signer};
+use bartizan_signer::{Expected, LOADED_MAX, Lasting, RecordSet, Signer};
 use bartizan_wire::dns::{Answer, Authoritative, Class, ExtendedError, Opcode, Query, Rcode};
 
 use crate::chaos;
@@ -23,8 +23,8 @@ use crate::signing::Signing;
 use crate::trail::{Step, Trail};
 use crate::zones::{First, Key, Zones};
 
-/// Questions that are loaded together. No processor has more than some thirty loads under way at once.
-pub const BATCH_MAX: usize = 32;
+/// Questions that are loaded together, and a signature for each.
+pub const BATCH_MAX: usize = LOADED_MAX;
 
 /// Room for the names of a batch in lower case. Kept by each worker, so that the memory is warm.
 #[derive(Debug)]

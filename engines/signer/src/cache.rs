@@ -10,8 +10,8 @@ use std::hint::black_box;
 use crate::fingerprint::Fingerprint;
 use crate::signer::Signature;
 
-/// Searches that are loaded for together.
-pub(crate) const LOADED_MAX: usize = 32;
+/// Searches that are loaded for together. No processor has more than some thirty loads under way at once.
+pub const LOADED_MAX: usize = 32;
 
 #[derive(Debug)]
 pub(crate) struct Cache {

@@ -29,6 +29,7 @@ mod zone_keys;
 
 pub use algorithm::{Algorithm, Digest};
 pub use budget::{Budget, Origin, Source};
+pub use cache::LOADED_MAX;
 pub use clock::{Clock, EARLIEST as CLOCK_EARLIEST, Reading};
 pub use denial::{Denial, NXNAME, SHOTGUN_TYPES, nsec, successor};
 pub use ds::{Ds, DsError};
