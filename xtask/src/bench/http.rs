@@ -40,7 +40,7 @@ const START_PATIENCE: Duration = Duration::from_secs(30);
 const HOLD: &str = include_str!("http/hold.py");
 
 pub(crate) fn run(words: &[&str]) -> Result<()> {
-    let options = Options::parse(words, &["--seconds", "--rounds", "--only", "--binary"])?;
+    let options = Options::parse(words, &["--seconds", "--rounds", "--only", "--attack", "--binary"])?;
     let (seconds, rounds) = (options.one("--seconds", 4)?, options.one("--rounds", 5)?);
     let only = options.words("--only");
     if let Some(unknown) = only.iter().find(|part| !PARTS.contains(part)) {
@@ -57,7 +57,8 @@ pub(crate) fn run(words: &[&str]) -> Result<()> {
     fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
     // By itself: nothing else is to run beside it.
     if wanted("attack") {
-        attack::run(&binary, &attack::program(&binaries), &folder, (seconds, rounds))?;
+        let only = options.words("--attack");
+        attack::run(&binary, &attack::program(&binaries), &only, &folder, (seconds, rounds))?;
     }
     if PARTS.iter().all(|part| *part == "attack" || !wanted(part)) {
         return Ok(());

@@ -1,8 +1,10 @@
 //! What a visitor that behaves feels of others that do not.
 //!
-//! The edge and the visitor have one core, the attackers and the origins the other. The visitor and its origin go before
-//! all else on their cores where the system allows that: what is told is then the edge's own delay, not that of a
-//! busy machine. The visitor asks at the same modest rate at rest and under each attack, in turn in every round.
+//! The edge, the visitor and the visitor's origin have one core, the attackers and the origin of their requests the other:
+//! there the system takes what they send, up to some milliseconds in one go, and whoever shares their core waits for
+//! that. The visitor and its origin go before all else on their core where the system allows that: what is told is then
+//! the edge's own delay, not that of a busy machine. The visitor asks at the same modest rate at rest and under each
+//! attack, in turn in every round.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -87,13 +89,25 @@ struct Siege<'s> {
     seconds: u32,
 }
 
-/// `attack` is the program of that name.
-pub(super) fn run(binary: &Path, attack: &Path, folder: &Path, (seconds, rounds): (u32, usize)) -> Result<()> {
+/// `attack` is the program of that name; `only` are the attacks as it calls them, or none for all.
+pub(super) fn run(
+    binary: &Path,
+    attack: &Path,
+    only: &[&str],
+    folder: &Path,
+    (seconds, rounds): (u32, usize),
+) -> Result<()> {
+    if let Some(unknown) = only.iter().find(|only| ATTACKS.iter().all(|(_, what, _)| what != *only)) {
+        bail!("--attack {unknown}: there are {}", ATTACKS.map(|(_, what, _)| what).join(", "));
+    }
     let siege = Siege::begin(binary, attack, folder, seconds)?;
     let (mut rest, mut rows) = (Row::default(), ATTACKS.map(|_| Row::default()));
     for round in 1..=rounds {
         eprintln!("attacks, round {round} of {rounds}");
         for (number, row) in rows.iter_mut().enumerate() {
+            if !only.is_empty() && !only.contains(&ATTACKS[number].1) {
+                continue;
+            }
             // Not always after the same one.
             let calm = siege.look(&mut rest, None)?;
             let p99 = siege.look(row, Some(number))?;
@@ -110,7 +124,8 @@ pub(super) fn run(binary: &Path, attack: &Path, folder: &Path, (seconds, rounds)
 impl<'s> Siege<'s> {
     fn begin(binary: &Path, attack: &'s Path, folder: &Path, seconds: u32) -> Result<Siege<'s>> {
         let turn = Turn::best();
-        let (attacked, visited) = (origin(folder, "attacked", Turn::Any)?, origin(folder, "visited", turn)?);
+        let (attacked, visited) =
+            (origin(folder, "attacked", Turn::Any, CLIENT_CORE)?, origin(folder, "visited", turn, SERVER_CORE)?);
         let data = folder.join("attack-data");
         let _ = fs::remove_dir_all(&data);
         let edge = Edge::start(binary, &data, Some(SERVER_CORE))?;
@@ -211,7 +226,7 @@ fn print(rest: &Row, rows: &[Row], left: usize) {
         );
     };
     line("at rest", rest);
-    let titled = || ATTACKS.iter().map(|(title, ..)| *title).zip(rows);
+    let titled = || ATTACKS.iter().map(|(title, ..)| *title).zip(rows).filter(|(_, row)| !row.p99.is_empty());
     titled().for_each(|(title, row)| line(title, row));
     println!("connections to the attackers' origin a minute later: {left}");
     for (title, row) in titled() {

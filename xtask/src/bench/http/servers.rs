@@ -52,7 +52,7 @@ impl Field {
         let uploads = free_apart()?;
         let mut sink = on_core(CLIENT_CORE, &found("python3")?);
         sink.args(["-c", SINK, &uploads.ip().to_string(), &uploads.port().to_string()]);
-        let files = origin(folder, "origin", Turn::Any)?;
+        let files = origin(folder, "origin", Turn::Any, CLIENT_CORE)?;
         let origins = Origins { files, uploads: Peer::start("uploads", uploads, &mut sink)? };
         let data = folder.join("data");
         // A new one each time: the record of an earlier run leads to an origin that is gone.
@@ -143,8 +143,8 @@ impl Turn {
     }
 }
 
-/// nginx with files, on the core of the load generator.
-pub(super) fn origin(folder: &Path, name: &'static str, turn: Turn) -> Result<Peer> {
+/// nginx with files.
+pub(super) fn origin(folder: &Path, name: &'static str, turn: Turn, core: &str) -> Result<Peer> {
     let (address, here) = (free_apart()?, folder.display());
     let files = folder.join("files");
     fs::create_dir_all(&files).context("cannot make a folder for files")?;
@@ -159,7 +159,7 @@ pub(super) fn origin(folder: &Path, name: &'static str, turn: Turn) -> Result<Pe
          server {{ listen {address} backlog=4096; root {here}/files; }}\n}}\n",
         paths = temporary_paths(folder, name)
     );
-    let mut command = turn.on_core(CLIENT_CORE, &found("nginx")?);
+    let mut command = turn.on_core(core, &found("nginx")?);
     Peer::start(name, address, command.args(nginx_arguments(folder, name, &text)?))
 }
 
