@@ -1,6 +1,7 @@
 //! The publisher: what is in force now, and how the next change gets there.
 
 use bartizan_names::{AccountId, PopId};
+use bartizan_net::give_back_memory;
 use bartizan_seal::Key as SealKey;
 use bartizan_store::{Epoch, ReadError, Rev, Store, TailError};
 
@@ -54,6 +55,7 @@ impl Publisher {
 
     /// The same where something is in force already: what cannot be read keeps the value that it has there.
     fn load_beside(last: &Parts, generation: Rev, store: Store, edge: Edge) -> Result<Publisher, PublishError> {
+        let pause = store.pause();
         let snapshot = store.read()?;
         let mut parts = Parts::empty(&edge);
         let mut problems = Problems::default();
@@ -63,7 +65,9 @@ impl Publisher {
         parts.load(last, &mut reading, generation)?;
         reading.settle(&Touched::default(), &mut problems);
         let bundle = parts.bundle(applied);
-        drop(snapshot);
+        drop((snapshot, pause));
+        // All that was read on the way.
+        give_back_memory();
         let documents = Documents::begin();
         Ok(Publisher { store, edge, parts, problems, documents, epoch, applied, generation, bundle })
     }

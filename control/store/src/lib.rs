@@ -40,6 +40,7 @@ mod log;
 mod lost;
 mod mend;
 mod pages;
+mod pause;
 mod query;
 mod raw;
 mod readers;
@@ -67,6 +68,7 @@ pub use kind::{Kind, Owner};
 pub use log::Retention;
 pub use lost::Lost;
 pub use mend::Mended;
+pub use pause::Pause;
 pub use query::{
     AccessRuleOrder, AccessRuleQuery, Direction, DnssecQuery, Match, Page, Presence, RecordOrder, RecordQuery,
     TagFilter, Text, TunnelQuery, VisibleZones, ZoneOrder, ZoneQuery, renew_at,

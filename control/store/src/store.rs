@@ -23,6 +23,7 @@ use crate::key::Filter;
 use crate::log::{self, Retention};
 use crate::lost::Lost;
 use crate::mend::{self, Mended};
+use crate::pause::{Pause, Pauses};
 use crate::readers::{Purpose, Readers};
 use crate::schema::{self, Access};
 use crate::snapshot::Snapshot;
@@ -61,6 +62,8 @@ struct Told {
     epoch: Arc<AtomicU64>,
     damage: Arc<Damage>,
     gate: Arc<Gate>,
+    /// What it is told.
+    pauses: Pauses,
 }
 
 /// Whether changes are taken.
@@ -129,7 +132,7 @@ impl Store {
         let damage = Arc::new(Damage::new(Condition { lost, gone, ..Condition::default() }));
         let (queue, jobs) = Queue::new(Arc::clone(&damage));
         let audit_kept = Arc::<Kept>::default();
-        let gate = Arc::<Gate>::default();
+        let (gate, pauses) = (Arc::<Gate>::default(), Pauses::default());
         let not_writable = |source| OpenError::NotWritable { path: dir.to_owned(), source };
         let folder = Folder::start(dir, Arc::clone(&file), Arc::clone(&damage)).map_err(not_writable)?;
         let writer = Writer {
@@ -140,6 +143,7 @@ impl Store {
             epoch: Arc::clone(&epoch),
             folding,
             gate: Arc::clone(&gate),
+            pauses: pauses.clone(),
             damage: Arc::clone(&damage),
             attempts: Attempts::new(),
             dir: dir.to_owned(),
@@ -151,7 +155,8 @@ impl Store {
         let writer =
             thread::Builder::new().name("store-writer".to_owned()).spawn(move || writer.run()).map_err(not_writable)?;
         let writing = Writing::Open { queue, writer };
-        let mut shared = Shared::new(dir, Access::Shared, writing, Told { head, epoch, damage, gate }, Some(file));
+        let mut shared =
+            Shared::new(dir, Access::Shared, writing, Told { head, epoch, damage, gate, pauses }, Some(file));
         shared.audit_kept = audit_kept;
         Ok(Store(Arc::new(shared)))
     }
@@ -167,7 +172,8 @@ impl Store {
         // Nobody will ever tell of a newer revision.
         let (_, head) = watch::channel(seen);
         let writing = Writing::Refused { reason: reason.into() };
-        let told = Told { head, epoch: Arc::default(), damage, gate: Arc::default() };
+        let (epoch, gate, pauses) = Default::default();
+        let told = Told { head, epoch, damage, gate, pauses };
         let shared = Shared::new(dir, access, writing, told, None);
         shared.readers.open_all();
         shared.listing_readers.open_all();
@@ -238,6 +244,12 @@ impl Store {
     /// searches keeps a caller of [`Store::read_for_listing`] waiting.
     pub fn read_for_search(&self) -> Result<Snapshot, ReadError> {
         Snapshot::open(Arc::clone(&self.0.search_readers))
+    }
+
+    /// Puts off what may wait until nobody has work, however long that is. For who has much to read: the processors are needed
+    /// for that.
+    pub fn pause(&self) -> Pause {
+        self.0.told.pauses.begin()
     }
 
     /// Makes a new file of all that can be read of this one, while nobody commits. Damage that is met leads to it by itself;

@@ -41,6 +41,7 @@ use crate::install::{self, State};
 use crate::listing::Row;
 use crate::log::Retention;
 use crate::mend::{Mended, Occasion};
+use crate::pause::Pauses;
 
 /// One value. Far above any document of ours; what is larger is a mistake or an attack.
 pub const VALUE_BYTES_MAX: usize = 1 << 20;
@@ -151,6 +152,7 @@ pub(crate) struct Writer {
     pub(crate) folding: Folding,
     /// Closed while the journal waits to be folded.
     pub(crate) gate: Arc<Gate>,
+    pub(crate) pauses: Pauses,
     pub(crate) damage: Arc<Damage>,
     pub(crate) attempts: Attempts,
     pub(crate) dir: PathBuf,

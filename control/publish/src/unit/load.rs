@@ -104,6 +104,7 @@ impl Pile {
             })?;
             pile.unreadable.extend(unreadable);
         }
+        snapshot.forget_pages()?;
         pile.records.sort();
         Ok(pile)
     }

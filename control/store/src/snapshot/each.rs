@@ -141,6 +141,11 @@ impl Snapshot {
         Ok(ends.map(|behind| Stretch { behind, until: behind.saturating_add(objects.get().into()) }).collect())
     }
 
+    /// Lets go of the pages of the file that are in memory: after a walk over all of it nobody asks for those again.
+    pub fn forget_pages(&self) -> Result<(), ReadError> {
+        self.look(|connection| Ok(connection.execute_batch("PRAGMA shrink_memory")?))
+    }
+
     /// Hands every record of a stretch to `f`, in the order in which they were first put: that of the file, since in any
     /// other each would be a look-up of its own. Returns what could not be read.
     pub fn for_each_record(

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bartizan_net::give_back_memory;
 use bartizan_quotas::Rarely;
 use rusqlite::TransactionBehavior;
 
@@ -55,6 +56,9 @@ impl Writer {
 
     /// Does a step of what may wait until nobody has work.
     pub(super) fn use_idle_time(&mut self) -> Chores {
+        if self.pauses.is_one_held() {
+            return Chores::Waiting;
+        }
         if let Some(Reading::Unfinished) = self.read_records() {
             return Chores::UnderWay;
         }
@@ -127,6 +131,9 @@ impl Writer {
         }
         let strangers = survey.strangers;
         self.survey = None;
+        // What was read for it fills the engine's memory, and nobody asks for it again.
+        self.connection.execute_batch("PRAGMA shrink_memory")?;
+        give_back_memory();
         self.damage.change(|known| std::mem::replace(&mut known.strangers, strangers) != strangers);
         Ok(Chores::Done)
     }

@@ -310,8 +310,13 @@ fn objects_with_unknown_keys_are_counted_and_can_be_set_aside() {
     }
     drop(connection);
     let store = open(&dir);
-    let all = everything(&store.read().unwrap());
     let mut condition = store.condition();
+    let pause = store.pause();
+    let all = everything(&store.read().unwrap());
+    // Several times as long as nobody has to have work: whoever reads much is not in the way of what may wait.
+    std::thread::sleep(Duration::from_secs(1));
+    assert_eq!(condition.borrow().strangers, 0);
+    drop(pause);
     while condition.borrow_and_update().strangers != 2 {
         std::thread::yield_now();
     }
