@@ -201,9 +201,11 @@ fn record_text<'r>(row: &'r Row<'_>, key: &str) -> Result<Cow<'r, str>, String> 
 
 /// Whether it has the form of a record's key. Reading the key would cost as much as reading the record.
 fn is_record_key(key: &str) -> bool {
-    let is_id = |text: &str| text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
-    key.strip_prefix("zone/")
-        .and_then(|rest| rest.split_once("/record/"))
+    let is_id = |bytes: &[u8; 32]| bytes.iter().all(u8::is_ascii_hexdigit);
+    key.as_bytes()
+        .strip_prefix(b"zone/")
+        .and_then(|rest| rest.split_first_chunk())
+        .and_then(|(zone, rest)| Some((zone, rest.strip_prefix(b"/record/")?.try_into().ok()?)))
         .is_some_and(|(zone, id)| is_id(zone) && is_id(id))
 }
 
