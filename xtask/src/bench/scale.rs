@@ -157,24 +157,33 @@ impl Field {
         Ok(Field { edge, server, data, world, login, peer: None })
     }
 
+    /// A peer that gives no answer within a minute, or an error, is told so and not asked again.
     fn cases(&self, wish: &Wish<'_>, table: &mut Table, numbers: &Numbers) -> Result<()> {
+        let mut peer = self.peer.as_ref().map(|(_, server)| server);
         for case in CASES.iter().filter(|case| wish.has(case.what)) {
             let counts = (case.operations)(&self.world);
             for &clients in case.clients {
-                let mut sides = vec![(&self.server, case.ours, counts.ours)];
-                if let (Some((_, server)), Some(theirs)) = (&self.peer, case.theirs) {
-                    sides.push((server, theirs, counts.theirs));
-                }
-                for (server, make, operations) in sides {
+                let run = |server: &Server, make: cases::Make| {
                     let make = |number: usize| make(&self.world, number);
-                    let seen = load::run(server, clients, wish.time, &make, (&self.world, case.keep), numbers)?;
-                    table.add(case.what, clients, server.name, operations, seen);
+                    load::run(server, clients, wish.time, &make, (&self.world, case.keep), numbers)
+                };
+                table.add(case.what, clients, self.server.name, counts.ours, run(&self.server, case.ours)?);
+                let Some((server, theirs)) = peer.zip(case.theirs) else { continue };
+                match run(server, theirs) {
+                    Ok(seen) => table.add(case.what, clients, server.name, counts.theirs, seen),
+                    Err(error) => {
+                        eprintln!(
+                            "{}, {}, {clients} clients: {error:#}; it is not asked again",
+                            server.name, case.what
+                        );
+                        peer = None;
+                    }
                 }
             }
         }
         if wish.has(BESIDE) {
             beside::measure(table, &self.server, (&self.world, Some(&self.login)), wish.time, numbers)?;
-            if let Some((_, server)) = &self.peer {
+            if let Some(server) = peer {
                 beside::measure(table, server, (&self.world, None), wish.time, numbers)?;
             }
         }

@@ -18,7 +18,7 @@ const ZONES_PAGE: usize = 50;
 const BATCH: usize = 10_000;
 
 /// A call of the API. None when there is nothing left to ask for.
-type Make = fn(&World, usize) -> Option<Ask>;
+pub(super) type Make = fn(&World, usize) -> Option<Ask>;
 
 pub(super) struct Ask {
     pub(super) method: &'static str,
