@@ -10,13 +10,14 @@ use bartizan_wire::http1;
 pub struct Limits {
     /// From the first byte of a connection to the end of its TLS handshake: four round trips on the worst satellite link.
     pub handshake_time: Duration,
-    /// From the first byte of a head to its last, and to the end of the preface of HTTP/2. Either fits into a few packets;
-    /// a slower client occupies a connection on purpose.
+    /// From the first byte of a head to its last; in HTTP/2 also of the preface with its SETTINGS, and of each frame that is no
+    /// data. Each fits into a few packets; a slower client occupies a connection on purpose.
     pub head_time: Duration,
     /// A connection on which nothing is asked. Longer than the pauses of a person who reads.
     pub idle_time: Duration,
     /// How long a visitor may send nothing of a body that it has announced, or read nothing of an answer: the time that
-    /// is waited for it, which each byte buys back a part of ([`Limits::least_bytes_per_second`]).
+    /// is waited for it, which each byte buys back a part of ([`Limits::least_bytes_per_second`]). Also the time of a frame of
+    /// data, whosever it is: at the least rate the largest takes half of it.
     pub stall_time: Duration,
     /// Who sends or reads less than this on average is ended, when [`Limits::stall_time`] is used up. A tenth of what the
     /// slowest mobile networks carry.

@@ -113,6 +113,15 @@ pub enum Event<S> {
     RoomForEach,
 }
 
+/// What has begun to come and is not complete.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unfinished {
+    /// The preface with its SETTINGS, a block of fields, or a frame that is no data.
+    Head,
+    /// A frame of data.
+    Data,
+}
+
 pub(super) type Taken<S> = Result<Option<Event<S>>, Fault>;
 
 impl<S: Clone + Default> Connection<S> {
@@ -171,9 +180,23 @@ impl<S: Clone + Default> Connection<S> {
         self.earn(seconds.saturating_mul(CALM_A_SECOND));
     }
 
-    /// Whether the preface has come (RFC 9113 §3.4).
+    /// Whether the preface has come, SETTINGS included (RFC 9113 §3.4).
     pub fn has_begun(&self) -> bool {
-        !matches!(self.begun, Begun::Preface(_))
+        self.begun == Begun::Whole
+    }
+
+    /// What is not complete, where nothing follows `rest`: the bytes that the last step did not use.
+    pub fn unfinished(&self, rest: &[u8]) -> Option<Unfinished> {
+        if !self.has_begun() || self.is_in_block() {
+            return Some(Unfinished::Head);
+        }
+        let is_data = FrameHead::read(rest).is_some_and(|head| head.kind == Kind::Data);
+        (!rest.is_empty()).then_some(if is_data { Unfinished::Data } else { Unfinished::Head })
+    }
+
+    /// Whether a block of fields has begun, and more frames of it have to follow.
+    pub fn is_in_block(&self) -> bool {
+        self.block.is_some()
     }
 
     fn take_preface(&mut self, input: &[u8]) -> Result<usize, Fault> {

@@ -25,7 +25,7 @@ mod settings;
 mod streams;
 mod window;
 
-pub use connection::{Connection, Event, Limits, Step};
+pub use connection::{Connection, Event, Limits, Step, Unfinished};
 pub use error::{Code, Fault};
 pub use frame::FRAME_BYTES_MAX;
 pub use request::{HeadRoom, RequestHead};

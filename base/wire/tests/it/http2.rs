@@ -5,7 +5,7 @@ mod requests;
 mod sending;
 mod states;
 
-use bartizan_wire::http2::{Code, Connection, Event, Fault, HeadRoom, Limits, PREFACE};
+use bartizan_wire::http2::{Code, Connection, Event, Fault, HeadRoom, Limits, PREFACE, Unfinished};
 
 pub(super) const DATA: u8 = 0;
 pub(super) const HEADERS: u8 = 1;
@@ -124,6 +124,11 @@ impl Edge {
             events.push(event);
             self.unread.drain(..step.used);
         }
+    }
+
+    /// What is not complete of what was fed.
+    pub(super) fn unfinished(&self) -> Option<Unfinished> {
+        self.connection.unfinished(&self.unread)
     }
 
     /// The frames that were sent since the last look.

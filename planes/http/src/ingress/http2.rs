@@ -21,7 +21,6 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bartizan_tls::ServerStream;
-use bartizan_wire::http2::PREFACE;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
@@ -37,7 +36,7 @@ use session::Session;
 /// Serves a connection to its end.
 pub(crate) async fn serve(io: ServerStream<TcpStream>, connection: Rc<Connection>, worker: Rc<Worker>) {
     connection.carry_many();
-    let wire = Wire::new(io, Rc::clone(&connection), Rc::clone(&worker)).with_preface(PREFACE.len());
+    let wire = Wire::new(io, Rc::clone(&connection), Rc::clone(&worker));
     let session = Open(Session::new(wire, Rc::clone(&connection), Rc::clone(&worker)));
     let speak = || poll_fn(|cx| session.0.poll(cx));
     let result = tokio::select! {

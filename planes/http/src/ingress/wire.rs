@@ -16,18 +16,11 @@ pub(crate) struct Wire<IO> {
     io: IO,
     connection: Rc<Connection>,
     worker: Rc<Worker>,
-    /// What is left of the first bytes, which have a time limit of their own.
-    first: usize,
 }
 
 impl<IO> Wire<IO> {
     pub(crate) fn new(io: IO, connection: Rc<Connection>, worker: Rc<Worker>) -> Wire<IO> {
-        Wire { io, connection, worker, first: 0 }
-    }
-
-    /// The first `bytes` have to come within the time for a head.
-    pub(crate) fn with_preface(self, bytes: usize) -> Wire<IO> {
-        Wire { first: bytes, ..self }
+        Wire { io, connection, worker }
     }
 
     pub(crate) fn into_inner(self) -> IO {
@@ -56,23 +49,9 @@ impl<IO: AsyncRead + Unpin> AsyncRead for Wire<IO> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let before = buffer.filled().len();
-        let reading = &this.connection.reading;
-        if Pin::new(&mut this.io).poll_read(cx, buffer)?.is_pending() {
-            if this.first == 0 {
-                return Poll::Pending;
-            }
-            ready!(reading.poll(cx, Awaited::Head, &this.worker.limits));
-            this.worker.counters.visitors.too_slow.add(1);
-            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
-        }
+        ready!(Pin::new(&mut this.io).poll_read(cx, buffer))?;
         let bytes = buffer.filled().len() - before;
         this.worker.counters.visitors.bytes_in.add(bytes as u64);
-        if this.first > 0 {
-            this.first = this.first.saturating_sub(bytes);
-            if this.first == 0 {
-                reading.rest();
-            }
-        }
         Poll::Ready(Ok(()))
     }
 }

@@ -11,8 +11,8 @@ use bartizan_plane_http::{Limits, Totals};
 
 use super::edge::{Edge, STUCK, dial, origin_at, plain, read_answer, read_head, status};
 use super::frames::{
-    Client, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PING, PREFACE, RST_STREAM, SETTINGS, WINDOW_UPDATE, block,
-    frame, get, request,
+    CONTINUATION, Client, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PING, PREFACE, RST_STREAM, SETTINGS,
+    WINDOW_UPDATE, block, frame, get, request,
 };
 use super::origin::{Origin, ok};
 use super::protocols::run;
@@ -252,18 +252,62 @@ fn http2_at_every_state() {
     edge.wait_until(|totals| totals.visitors.open == 0);
 }
 
-/// A preface has the time of a head, and not that of an idle connection.
+/// A preface, a block of fields, and a frame have the time of a head from their first byte to their last, whether or not bytes
+/// trickle, and whatever else goes on.
 #[test]
-fn http2_that_never_begins() {
-    let edge = Edge::with_limits(&[], Limits { idle_time: STUCK * 2, ..short() });
-    run(async {
-        for bytes in [&PREFACE[..0], &PREFACE[..10]] {
+fn http2_that_does_not_finish_what_it_begins() {
+    let (origin, _left) = silent();
+    // Nothing else would end it.
+    let never = STUCK * 2;
+    let limits = Limits { idle_time: never, stall_time: never, ping_every: never, ..short() };
+    let edge = Edge::with_limits(&[("a.test", origin_at(origin.address), plain())], limits);
+    let begun = [PREFACE, &frame(SETTINGS, 0, 0, &[])].concat();
+    let fields = block(&request("GET", "a.test", &[]));
+    let block_of = |stream| frame(HEADERS, END_STREAM, stream, &fields);
+    let more_of = |stream| frame(CONTINUATION, 0, stream, &[0; 1000]);
+    let (settings, head) = (frame(SETTINGS, 0, 0, &[0; 600]), frame(HEADERS, END_STREAM | END_HEADERS, 1, &[0; 1000]));
+    let mut ended = 0;
+    for (state, bytes, rest) in [
+        ("nothing said", vec![], [PREFACE, &settings].concat()),
+        ("a preface", PREFACE[..10].to_vec(), [&PREFACE[10..], &settings].concat()),
+        ("its SETTINGS", PREFACE.to_vec(), settings),
+        ("a frame", [&begun, &head[..5]].concat(), head[5..].to_vec()),
+        ("a block", [&begun[..], &block_of(1)].concat(), more_of(1)),
+        ("a block beside an answer", [&begun[..], &get(1, "a.test"), &block_of(3)].concat(), more_of(3)),
+    ] {
+        run(async {
             let mut client = Client::dial(&edge, "a.test").await;
-            client.send(bytes).await;
-            client.silent_until_end().await;
-        }
+            client.send(&bytes).await;
+            let end = tokio::time::timeout(STUCK / 2, client.silent_until_end()).await;
+            end.unwrap_or_else(|_| panic!("{state}: it never ends"));
+            let mut client = Client::dial(&edge, "a.test").await;
+            client.send(&bytes).await;
+            let mut trickle = rest.chunks(1);
+            loop {
+                client.send(trickle.next().unwrap_or_else(|| panic!("{state}, byte by byte: it never ends"))).await;
+                if tokio::time::timeout(limits.head_time / 5, client.silent_until_end()).await.is_ok() {
+                    break;
+                }
+            }
+        });
+        ended += 2;
+        edge.wait_until(|totals| totals.visitors.too_slow == ended && totals.visitors.open == 0);
+    }
+}
+
+/// A frame of data that nobody waits for has the time of a body.
+#[test]
+fn http2_data_that_does_not_end() {
+    let edge = Edge::with_limits(&[], Limits { idle_time: STUCK * 2, head_time: STUCK * 2, ..short() });
+    run(async {
+        let mut client = Client::begin(&edge, "a.test", &[]).await;
+        let fields = block(&request("POST", "other.test", &[]));
+        let half = &frame(DATA, 0, 1, &[0; 1000])[..500];
+        client.send(&[&frame(HEADERS, END_HEADERS, 1, &fields), half].concat()).await;
+        let end = tokio::time::timeout(STUCK / 2, client.silent_until_end()).await;
+        end.expect("it ends");
     });
-    edge.wait_until(|totals| totals.visitors.too_slow == 2);
+    edge.wait_until(|totals| totals.visitors.too_slow == 1);
 }
 
 /// A stream whose reader gives no window holds its connection to the origin, until it is reset; others go on.

@@ -1,6 +1,6 @@
 //! Every frame in every state, and every frame as it should not be.
 
-use bartizan_wire::http2::{Code, FRAME_BYTES_MAX, PREFACE, Sent};
+use bartizan_wire::http2::{Code, FRAME_BYTES_MAX, PREFACE, Sent, Unfinished};
 use proptest::prelude::*;
 
 use super::{
@@ -208,6 +208,30 @@ fn how_it_begins() {
         (&[&PREFACE[..], &settings, &get(1, END_STREAM)].concat(), "request 1"),
     ] {
         assert_eq!(Edge::new().feed(bytes), expect);
+    }
+}
+
+/// What is not complete once the last byte was shown.
+#[test]
+fn what_is_not_complete() {
+    let begun = [&PREFACE[..], &frame(SETTINGS, 0, 0, &[])].concat();
+    let fields = frame(HEADERS, END_STREAM, 1, &block(&GET));
+    let data = frame(DATA, 0, 1, b"hello");
+    for (what, bytes, expect) in [
+        ("nothing", vec![], Some(Unfinished::Head)),
+        ("a preface", PREFACE[..23].to_vec(), Some(Unfinished::Head)),
+        ("no SETTINGS", PREFACE.to_vec(), Some(Unfinished::Head)),
+        ("all of that", begun.clone(), None),
+        ("the head of a frame", [&begun, &fields[..8]].concat(), Some(Unfinished::Head)),
+        ("half a frame", [&begun, &fields[..20]].concat(), Some(Unfinished::Head)),
+        ("half a block", [&begun[..], &fields].concat(), Some(Unfinished::Head)),
+        ("a block", [&begun[..], &fields, &frame(CONTINUATION, END_HEADERS, 1, &[])].concat(), None),
+        ("half a frame of data", [&begun[..], &get(1, 0), &data[..10]].concat(), Some(Unfinished::Data)),
+        ("a frame of data", [&begun[..], &get(1, 0), &data].concat(), None),
+    ] {
+        let mut edge = Edge::new();
+        edge.feed(&bytes);
+        assert_eq!(edge.unfinished(), expect, "{what}");
     }
 }
 

@@ -12,7 +12,7 @@ use std::time::Instant;
 
 use bartizan_tls::ServerStream;
 use bartizan_wire::http2::hpack::Encoder;
-use bartizan_wire::http2::{self, Code, Event, Fault, HeadRoom, RequestHead, Sent, Whose};
+use bartizan_wire::http2::{self, Code, Event, Fault, HeadRoom, RequestHead, Sent, Unfinished, Whose};
 use bytes::{Buf, Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use tokio::net::TcpStream;
@@ -45,6 +45,9 @@ const LIMITS: http2::Limits = http2::Limits {
     list_bytes: HEAD_BYTES_MAX,
     fields: FIELDS_MAX,
 };
+
+/// The end of who does not finish what it began to send.
+const TOO_SLOW: Fault = Fault { code: Code::NoError, what: "what was begun does not come to its end" };
 
 pub(super) struct Session {
     pub(super) connection: Rc<Connection>,
@@ -295,12 +298,7 @@ impl Session {
             let Some(io) = &mut state.io else { return Poll::Ready(Ok(())) };
             match state.unread.poll_read(io, cx, TURN_READ_BYTES, spare)? {
                 Poll::Ready(0) => return Poll::Ready(Ok(())),
-                Poll::Ready(bytes) => {
-                    reading.bytes += bytes;
-                    if state.wire.has_begun() {
-                        self.connection.reading.rest();
-                    }
-                }
+                Poll::Ready(bytes) => reading.bytes += bytes,
                 Poll::Pending => {
                     state.unread.rest(spare);
                     return self.poll_silence(state, cx);
@@ -309,10 +307,22 @@ impl Session {
         }
     }
 
-    /// Nothing comes. Ready when somebody should have answered.
+    /// Nothing comes. Ready when more of what was begun should have, or when somebody should have answered.
     fn poll_silence(&self, state: &mut State, cx: &mut Context<'_>) -> Poll<Result<(), End>> {
         let (reading, limits) = (&self.connection.reading, &self.worker.limits);
-        while state.wire.has_begun() && state.wire.streams() > 0 {
+        if state.wire.streams() == 0 {
+            state.heads.take().into_iter().for_each(|heads| self.worker.spare.give_read(heads));
+        }
+        if let Some(unfinished) = state.wire.unfinished(&state.unread) {
+            let awaited = match unfinished {
+                Unfinished::Head => Awaited::Head,
+                Unfinished::Data => Awaited::Body,
+            };
+            ready!(reading.poll(cx, awaited, limits));
+            self.worker.counters.visitors.too_slow.add(1);
+            return Poll::Ready(Err(End::Fault(TOO_SLOW)));
+        }
+        while state.wire.streams() > 0 {
             let awaited = if state.wire.is_pinging() { Awaited::Pong } else { Awaited::Sign };
             ready!(reading.poll(cx, awaited, limits));
             if awaited == Awaited::Pong {
@@ -321,12 +331,7 @@ impl Session {
             reading.rest();
             state.wire.ping(state.outlet.open(&self.worker.spare));
         }
-        if state.wire.streams() == 0 {
-            state.heads.take().into_iter().for_each(|heads| self.worker.spare.give_read(heads));
-            if state.wire.has_begun() {
-                reading.rest();
-            }
-        }
+        reading.rest();
         Poll::Pending
     }
 
@@ -345,7 +350,12 @@ impl Session {
                 return Ok(Pause::Turn);
             }
             let out = state.outlet.open(&self.worker.spare);
+            let was_in_block = state.wire.is_in_block();
             let step = state.wire.next(&state.unread, heads, out).map_err(End::Fault)?;
+            let is_progress = step.used > 0 && !(was_in_block && state.wire.is_in_block());
+            if is_progress && state.wire.has_begun() {
+                self.connection.reading.rest();
+            }
             match step.event {
                 Event::Data { owner: Some(stream), at, ends } => {
                     let mut frame = state.unread.split_to(step.used);
