@@ -3,7 +3,8 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
-use std::sync::mpsc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use bartizan_names::ZoneSettings;
@@ -343,22 +344,69 @@ fn http2_whose_visitor_stays_after_goaway() {
     edge.wait_until(|totals| totals.visitors.starved > 0 && totals.visitors.open == 0);
 }
 
-/// Who sends PINGs and never reads is not answered without end: it is not read any more, and then its time is over.
+/// Who asks and never reads is not answered without end: no more of what it sends is taken, and then its time is over.
 #[test]
 fn http2_whose_pings_are_answered_to_nobody() {
-    let (origin, left) = endless();
-    let edge = Edge::with_limits(&[("a.test", origin_at(origin.address), plain())], short());
+    const ROUNDS: u32 = 2_000;
+    let written = Arc::new(AtomicUsize::new(0));
+    let (gone, left) = mpsc::channel();
+    let origin = Origin::raw({
+        let written = Arc::clone(&written);
+        move |mut stream| {
+            read_head(&mut stream);
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000000\r\n\r\n");
+            while let Ok(bytes) = stream.write(&[b'x'; 65_536]) {
+                written.fetch_add(bytes, Ordering::Relaxed);
+            }
+            let _ = gone.send(());
+        }
+    });
+    // Longer than it takes to send and to take all that is sent here.
+    let limits = Limits { stall_time: STUCK / 8, unfinished_max: 2 * ROUNDS, ..short() };
+    let edge = Edge::with_limits(&[("a.test", origin_at(origin.address), plain())], limits);
     run(async {
         let mut client = Client::begin(&edge, "a.test", &[(4, 0x7fff_ffff)]).await;
         // Answers that fill all there is between us.
         let room = frame(WINDOW_UPDATE, 0, 0, &0x7000_0000_u32.to_be_bytes());
         client.send(&[room, get(1, "a.test")].concat()).await;
-        for _ in 0..10 {
-            client.send(&frame(PING, 0, 0, &[0; 8]).repeat(50)).await;
-        }
+        while settled(&edge, || written.load(Ordering::Relaxed)).await == 0 {}
+        // Each allows ten PINGs, and none is answered before it is cancelled.
+        let pings = frame(PING, 0, 0, &[0; 8]).repeat(10);
+        let round = |stream| [get(stream, "other.test"), frame(RST_STREAM, 0, stream, &[0, 0, 0, 8]), pings.clone()];
+        let all = (1..=ROUNDS).flat_map(|number| round(2 * number + 1)).collect::<Vec<_>>().concat();
+        let sending = tokio::task::spawn_local(async move {
+            client.send(&all).await;
+            client
+        });
+        let taken = settled(&edge, || edge.counters().requests.http2).await;
+        assert_eq!(edge.counters().visitors.too_slow, 0, "this was too slow to see anything");
+        // Each is answered by some 180 bytes, of which TLS holds 64 KB beside what we do.
+        assert!((2..900).contains(&taken), "{taken} of {ROUNDS} were taken");
         left_without_being_read(&edge).await;
+        drop(sending.await.unwrap());
     });
     left.recv_timeout(STUCK).unwrap();
+}
+
+/// A figure that has stayed the same while other requests took turns on the same worker.
+async fn settled<T: PartialEq>(edge: &Edge, figure: impl Fn() -> T) -> T {
+    let mut last = figure();
+    loop {
+        let address = edge.http;
+        let others = tokio::task::spawn_blocking(move || {
+            for _ in 0..50 {
+                let mut other = dial(address);
+                other.write_all(b"GET / HTTP/1.1\r\nHost: other.test\r\n\r\n").unwrap();
+                assert_eq!(status(&read_head(&mut other)), "404");
+            }
+        });
+        others.await.unwrap();
+        let now = figure();
+        if now == last {
+            return now;
+        }
+        last = now;
+    }
 }
 
 async fn left_without_being_read(edge: &Edge) {
@@ -474,23 +522,7 @@ fn http2_answers_that_nobody_reads_are_small() {
         while origin.connections() < 128 {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        // Other requests take turns with these on the same worker; after many, all of these have got stuck.
-        let mut last = usize::MAX;
-        while resident_bytes() != last {
-            last = resident_bytes();
-            let others = tokio::task::spawn_blocking({
-                let address = edge.http;
-                move || {
-                    for _ in 0..50 {
-                        let mut other = dial(address);
-                        other.write_all(b"GET / HTTP/1.1\r\nHost: other.test\r\n\r\n").unwrap();
-                        assert_eq!(status(&read_head(&mut other)), "404");
-                    }
-                }
-            });
-            others.await.unwrap();
-        }
-        let grown = last.saturating_sub(before);
+        let grown = settled(&edge, resident_bytes).await.saturating_sub(before);
         // Of it the threads of 128 origins have a part.
         assert!(grown < 6 * 1024 * 1024, "{grown} bytes");
     });
