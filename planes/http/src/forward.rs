@@ -3,8 +3,8 @@
 use bartizan_firewall::Source;
 use bartizan_names::{CountryCode, is_session_cookie};
 use bartizan_routes::Scheme;
-use bartizan_wire::http1::{Field, Rewrite, Trailers, may_follow_a_body};
-use http::header::{COOKIE, Entry, SET_COOKIE};
+use bartizan_wire::http1::{self, Field, Rewrite, may_follow_a_body};
+use http::header::{COOKIE, SET_COOKIE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use crate::answered::Answered;
@@ -216,27 +216,18 @@ fn cookies_without_session(fields: &Fields) -> Vec<Vec<u8>> {
     fields.values(COOKIE.as_str()).filter(|value| shows_session(value)).map(without).collect()
 }
 
-/// Takes out of a visitor's trailers what may not be there, or only from an edge.
-pub(crate) fn trailers_to_origin(trailers: &mut HeaderMap) {
-    let stays = |name: &&HeaderName| {
-        let name = name.as_str().as_bytes();
-        !may_follow_a_body(name) || is_reserved(name)
+/// Trailers as they were read from a visitor or an origin, without what may not be there (RFC 9110 §6.5.1): what is read
+/// before a body only, and whatever would not pass in a head as it is, both ways.
+pub(crate) fn trailers(read: http1::Fields<'_>) -> HeaderMap {
+    let passes = |name: &[u8]| {
+        let is_untouched = Fate::with_an_origin(name) == Fate::Passes;
+        is_untouched && may_follow_a_body(name) && matches!(fate_with_a_visitor(name), Rewrite::Keep)
     };
-    let wrong: Vec<HeaderName> = trailers.keys().filter(stays).cloned().collect();
-    for name in &wrong {
-        if let Entry::Occupied(entry) = trailers.entry(name) {
-            entry.remove_entry_mult();
-        }
-    }
-}
-
-/// Trailers as they were read from HTTP/1.1.
-pub(crate) fn trailers_of(read: &Trailers) -> HeaderMap {
     let field = |field: Field<'_>| {
         // What was read is legal.
         Some((HeaderName::from_bytes(field.name).ok()?, HeaderValue::from_bytes(field.value).ok()?))
     };
-    read.fields().iter().filter_map(field).collect()
+    read.iter().filter(|field| passes(field.name)).filter_map(field).collect()
 }
 
 /// Whether only an edge may set a field of this name, in any case. Any sign counts as `-` here: CGI (RFC 3875 §4.1.18) makes

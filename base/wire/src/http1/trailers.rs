@@ -4,23 +4,36 @@ use super::field::{Class, class_of};
 use super::head::{FieldSpan, Fields};
 use super::{Refusal, TRAILER_FIELDS_MAX};
 
-/// What must be known before a body is read means nothing behind it (RFC 9110 §6.5.1): how to decode and store it, and
-/// who asks for it. Framing, `Host` and fields of the connection are known by their class.
-const NOT_BEHIND_A_BODY: [&str; 14] = [
-    "authorization",
+/// What must be known before a body is read means nothing behind it (RFC 9110 §6.5.1). Framing, `Host` and fields of the
+/// connection are known by their class; this is the rest: how a request is to be served, who asks, how an answer is to be
+/// kept and obeyed, and what is in a body.
+const NOT_BEHIND_A_BODY: [&str; 26] = [
     "cache-control",
+    "expect",
+    "if-match",
+    "if-modified-since",
+    "if-none-match",
+    "if-range",
+    "if-unmodified-since",
+    "max-forwards",
+    "pragma",
+    "range",
+    "via",
+    "authentication-info",
+    "authorization",
+    "cookie",
+    "set-cookie",
+    "www-authenticate",
+    "age",
+    "date",
+    "expires",
+    "location",
+    "retry-after",
+    "strict-transport-security",
+    "vary",
     "content-encoding",
     "content-range",
     "content-type",
-    "cookie",
-    "expect",
-    "if-match",
-    "if-none-match",
-    "if-range",
-    "location",
-    "max-forwards",
-    "range",
-    "set-cookie",
 ];
 
 /// Trailer fields. Most bodies have none.

@@ -15,7 +15,7 @@ use futures_util::Stream;
 
 use super::link::Link;
 use crate::counters::Counters;
-use crate::forward::trailers_of;
+use crate::forward;
 use crate::limits::{IDLE_ORIGINS_MAX, IDLE_PER_ORIGIN_MAX, SWEEPS_MAX};
 
 /// Requests with the same key may share a connection.
@@ -220,7 +220,7 @@ impl Stream for Leased {
             None => match std::mem::replace(&mut lease.body, over).into_trailers() {
                 Ok(trailers) => {
                     self.0.take().into_iter().for_each(Lease::give_back);
-                    (!trailers.is_empty()).then(|| Ok(Frame::Trailers(trailers_of(&trailers))))
+                    (!trailers.is_empty()).then(|| Ok(Frame::Trailers(forward::trailers(trailers.fields()))))
                 }
                 Err(refusal) => {
                     self.0 = None;

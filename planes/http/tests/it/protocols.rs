@@ -87,6 +87,18 @@ impl Body for Outgoing {
     }
 }
 
+/// Data and trailers.
+pub(crate) async fn read_all(mut body: Incoming) -> (Vec<u8>, HeaderMap) {
+    let (mut data, mut trailers) = (Vec::new(), HeaderMap::new());
+    while let Some(frame) = std::future::poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
+        match frame.unwrap().into_data() {
+            Ok(piece) => data.extend_from_slice(&piece),
+            Err(frame) => trailers = frame.into_trailers().unwrap(),
+        }
+    }
+    (data, trailers)
+}
+
 pub(crate) async fn read_body(mut body: Incoming) -> Result<Vec<u8>, hyper::Error> {
     let mut all = Vec::new();
     while let Some(frame) = std::future::poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {

@@ -7,12 +7,14 @@ mod http2;
 use std::sync::{Arc, Mutex};
 
 use bartizan_exchange::{Length, Request, Response};
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, HeaderName, StatusCode};
 
 use super::edge::{Edge, field, origin_at, plain, status, text, tunnel};
 use super::frames::{Client, DATA, END_HEADERS, END_STREAM, HEADERS, OK, block, frame};
 use super::origin::{Origin, ok};
-use super::protocols::run;
+use super::protocols::{Outgoing, dial_h2, read_all, run};
+
+const X_SUM: HeaderName = HeaderName::from_static("x-sum");
 
 /// Lines that a head has to have, and names of which it must have none. In lower case.
 pub(super) struct Expect<'r> {
@@ -83,42 +85,86 @@ fn head_of(request: &Request) -> String {
     lines.join("\r\n")
 }
 
-/// Trailers of a request go on where they may: not those that mean something in front of a body only, and not those that
-/// only an edge may set.
+/// What no trailer may say, of whichever version and in whichever direction (RFC 9110 §6.5.1): where a message goes, how it
+/// is to be served and kept, who asks, what is in its body; and what only an edge may set.
+const NO_TRAILERS: &str = "Host Content-Type Content-Encoding Content-Range Cache-Control Pragma Range Expect Vary \
+    If-Match If-None-Match If-Range If-Modified-Since If-Unmodified-Since Max-Forwards Via Authorization WWW-Authenticate \
+    Authentication-Info Cookie Set-Cookie Age Date Expires Location Retry-After Strict-Transport-Security Alt-Svc Server \
+    CDN-Loop Forwarded X-Forwarded-For X-Forwarded-Proto X-Forwarded-Host X_Forwarded_For X-Real-IP True-Client-IP \
+    CF-Connecting-IP CF-Ray CF-Visitor CF-IPCountry CF-Access-Jwt-Assertion Client-Cert Bartizan-Cert-Status Proxy \
+    Transfer_Encoding";
+
+/// And what no message of HTTP/2 may have.
+const NO_TRAILERS_OF_HTTP1: &str =
+    "Transfer-Encoding Content-Length Trailer TE Connection Keep-Alive Upgrade Proxy-Authorization";
+
+/// Lists of them that fit into one message, each with one that may be there.
+fn trailers_with(names: &'static str) -> Vec<Vec<(&'static str, &'static str)>> {
+    let names: Vec<_> = names.split_whitespace().map(|name| (name, "7")).collect();
+    names.chunks(20).map(|some| [some, &[("X-Sum", "7")]].concat()).collect()
+}
+
+fn lines_of(fields: &[(&str, &str)]) -> String {
+    fields.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect()
+}
+
 #[test]
 fn trailers_of_a_request() {
-    const TRAILERS: &str = "X-Sum: 7\r\nAuthorization: x\r\nCF-Connecting-IP: 6.6.6.6\r\nTransfer-Encoding: x\r\n";
     let (tell, told) = std::sync::mpsc::channel();
     let origin = Origin::raw(move |mut stream| {
-        let head = super::edge::read_head(&mut stream);
+        super::edge::read_head(&mut stream);
         let mut body = Vec::new();
         while !body.ends_with(b"\r\n\r\n") {
             let mut byte = [0];
             std::io::Read::read_exact(&mut stream, &mut byte).unwrap();
             body.push(byte[0]);
         }
-        tell.send((head, String::from_utf8(body).unwrap())).unwrap();
+        tell.send(String::from_utf8(body).unwrap()).unwrap();
         std::io::Write::write_all(&mut stream, &ok("")).unwrap();
     });
     let edge = Edge::start(&[("a.test", origin_at(origin.address), plain())]);
-    let request = format!(
-        "POST / HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n{TRAILERS}\r\n"
-    );
-    assert_eq!(status(&edge.raw(request.as_bytes())), "200");
-    assert_eq!(told.recv().unwrap().1, "2\r\nhi\r\n0\r\nx-sum: 7\r\n\r\n");
-    run(async {
-        let mut client = Client::begin(&edge, "a.test", &[]).await;
-        let fields = block(&super::frames::request("POST", "a.test", &[]));
-        let trailers = block(&[("x-sum", "7"), ("authorization", "x"), ("cf-connecting-ip", "6.6.6.6")]);
-        let frames = [
-            frame(HEADERS, END_HEADERS, 1, &fields),
-            frame(DATA, 0, 1, b"hi"),
-            frame(HEADERS, END_HEADERS | END_STREAM, 1, &trailers),
-        ];
-        client.send(&frames.concat()).await;
-        assert_eq!(client.next_of(&[HEADERS]).await.unwrap().payload[0], OK);
-    });
-    assert_eq!(told.recv().unwrap().1, "2\r\nhi\r\n0\r\nx-sum: 7\r\n\r\n");
+    for trailers in [trailers_with(NO_TRAILERS), trailers_with(NO_TRAILERS_OF_HTTP1)].concat() {
+        let request = format!(
+            "POST / HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n{}\r\n",
+            lines_of(&trailers)
+        );
+        assert_eq!(status(&edge.raw(request.as_bytes())), "200");
+        assert_eq!(told.recv().unwrap(), "2\r\nhi\r\n0\r\nx-sum: 7\r\n\r\n");
+    }
+    for trailers in trailers_with(NO_TRAILERS) {
+        let lower: Vec<_> = trailers.iter().map(|(name, value)| (name.to_ascii_lowercase(), *value)).collect();
+        let lower: Vec<_> = lower.iter().map(|(name, value)| (name.as_str(), *value)).collect();
+        run(async {
+            let mut client = Client::begin(&edge, "a.test", &[]).await;
+            let fields = block(&super::frames::request("POST", "a.test", &[]));
+            let frames = [
+                frame(HEADERS, END_HEADERS, 1, &fields),
+                frame(DATA, 0, 1, b"hi"),
+                frame(HEADERS, END_HEADERS | END_STREAM, 1, &block(&lower)),
+            ];
+            client.send(&frames.concat()).await;
+            assert_eq!(client.next_of(&[HEADERS]).await.unwrap().payload[0], OK);
+        });
+        assert_eq!(told.recv().unwrap(), "2\r\nhi\r\n0\r\nx-sum: 7\r\n\r\n");
+    }
+}
+
+#[test]
+fn trailers_of_an_answer() {
+    for trailers in [trailers_with(NO_TRAILERS), trailers_with(NO_TRAILERS_OF_HTTP1)].concat() {
+        let said =
+            format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n{}\r\n", lines_of(&trailers));
+        let origin = Origin::start(move |_| said.clone().into_bytes());
+        let edge = Edge::start(&[("a.test", origin_at(origin.address), plain())]);
+        let answer = edge.get("a.test", "/", "TE: trailers\r\n");
+        assert!(answer.ends_with("\r\n\r\n2\r\nhi\r\n0\r\nx-sum: 7\r\n\r\n"), "{answer}");
+        run(async {
+            let mut sender = dial_h2(&edge, "a.test").await;
+            let request = http::Request::builder().uri("https://a.test/").body(Outgoing::of(0)).unwrap();
+            let (data, trailers) = read_all(sender.send_request(request).await.unwrap().into_body()).await;
+            assert_eq!((&data[..], trailers), (&b"hi"[..], HeaderMap::from_iter([(X_SUM, "7".parse().unwrap())])));
+        });
+    }
 }
 
 /// An answer that comes through a tunnel is one like others.

@@ -12,7 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::body::{Handover, Piece, Pieces};
 use super::line::{Line, Read};
-use crate::forward::{trailers_of, trailers_to_origin};
+use crate::forward;
 use crate::ingress::deadline::Awaited;
 use crate::ingress::interim::Interims;
 use crate::limits::{LINGER_BYTES_MAX, READ_AHEAD_BYTES_MAX};
@@ -148,11 +148,7 @@ impl<'u> Intake<'u> {
     fn trailers(&mut self) -> Piece {
         let over = BodyReader::new(http1::Body::None);
         match std::mem::replace(&mut self.reader, over).into_trailers() {
-            Ok(trailers) => (!trailers.is_empty()).then(|| {
-                let mut fields = trailers_of(&trailers);
-                trailers_to_origin(&mut fields);
-                Ok(Frame::Trailers(fields))
-            }),
+            Ok(trailers) => (!trailers.is_empty()).then(|| Ok(Frame::Trailers(forward::trailers(trailers.fields())))),
             Err(refusal) => Some(Err(BodyError::new(refusal))),
         }
     }

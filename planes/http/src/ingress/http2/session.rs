@@ -14,7 +14,7 @@ use bartizan_tls::ServerStream;
 use bartizan_wire::http2::hpack::Encoder;
 use bartizan_wire::http2::{self, Code, Event, Fault, HeadRoom, RequestHead, Sent, Unfinished, Whose};
 use bytes::{Buf, Bytes, BytesMut};
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http::{HeaderMap, StatusCode};
 use tokio::net::TcpStream;
 
 use super::arrive;
@@ -22,6 +22,7 @@ use super::block::Block;
 use super::outlet::Outlet;
 use super::reply;
 use super::stream::Stream;
+use crate::forward;
 use crate::ingress::connection::Connection;
 use crate::ingress::deadline::Awaited;
 use crate::ingress::turn::let_others_go_first;
@@ -368,7 +369,7 @@ impl Session {
                     continue;
                 }
                 Event::Request { stream, ends, head } => self.begin(state, (stream, ends), &head, heads),
-                Event::Trailers { owner: Some(stream) } => stream.receive_trailers(map_of(heads)),
+                Event::Trailers { owner: Some(stream) } => stream.receive_trailers(forward::trailers(heads.fields())),
                 Event::Gone { owner: Some(stream) } => stream.go(),
                 Event::Room { owner: Some(stream) } => stream.look_at_window(),
                 Event::RoomForAll => state.let_next_go(),
@@ -495,13 +496,4 @@ fn call_first(queue: &mut VecDeque<Rc<Stream>>) {
             return stream.wake();
         }
     }
-}
-
-/// Trailers as a body has them.
-fn map_of(heads: &HeadRoom) -> HeaderMap {
-    let field = |field: bartizan_wire::http1::Field<'_>| {
-        // What was read is legal.
-        Some((HeaderName::from_bytes(field.name).ok()?, HeaderValue::from_bytes(field.value).ok()?))
-    };
-    heads.fields().iter().filter_map(field).collect()
 }

@@ -10,7 +10,6 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, StatusCode};
 
 use super::session::Session;
-use crate::forward::trailers_to_origin;
 use crate::ingress::deadline::Awaited;
 use crate::ingress::requests::UnderWay;
 use crate::limits::LINGER_BYTES_MAX;
@@ -122,8 +121,7 @@ impl Stream {
         self.waste(length)
     }
 
-    pub(super) fn receive_trailers(&self, mut trailers: HeaderMap) {
-        trailers_to_origin(&mut trailers);
+    pub(super) fn receive_trailers(&self, trailers: HeaderMap) {
         let mut intake = self.intake.borrow_mut();
         intake.trailers = Some(trailers).filter(|trailers| !trailers.is_empty());
         intake.is_over = true;

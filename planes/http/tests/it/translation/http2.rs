@@ -1,14 +1,13 @@
 //! Of visitors over HTTP/2.
 
-use http::{HeaderMap, Request};
-use hyper::body::Body as _;
+use http::Request;
 
 use super::super::edge::{Edge, origin_at, plain};
 use super::super::frames::{
     Client, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, OK, RST_STREAM, SETTINGS, block, frame, request,
 };
 use super::super::origin::{Origin, ok};
-use super::super::protocols::{Outgoing, dial_h2, run};
+use super::super::protocols::{Outgoing, dial_h2, read_all, run};
 use super::{Expect, Way};
 
 /// How a block of fields begins that has the status 400 (RFC 7541, appendix A).
@@ -258,14 +257,7 @@ fn http2_answers() {
             for name in gone {
                 assert!(!answer.headers().contains_key(*name), "{rule}: {name} is there");
             }
-            let (mut data, mut trailers) = (Vec::new(), HeaderMap::new());
-            let mut got = answer.into_body();
-            while let Some(frame) = std::future::poll_fn(|cx| std::pin::Pin::new(&mut got).poll_frame(cx)).await {
-                match frame.unwrap().into_data() {
-                    Ok(piece) => data.extend_from_slice(&piece),
-                    Err(frame) => trailers = frame.into_trailers().unwrap(),
-                }
-            }
+            let (data, trailers) = read_all(answer.into_body()).await;
             assert_eq!(data, body.as_bytes(), "{rule}");
             assert_eq!(trailers.get("x-sum").map(|sum| sum.to_str().unwrap()), trailer, "{rule}");
             assert_eq!(trailers.len(), usize::from(trailer.is_some()), "{rule}");
