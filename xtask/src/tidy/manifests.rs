@@ -66,14 +66,17 @@ fn member(ours: &Crate, path: &str, manifest: &str) -> Vec<Finding> {
             }
         }
     }
-    for line in lines_of_tables(manifest, |table| table.ends_with("dependencies")) {
-        let inherited = line.replace(' ', "").contains("workspace=true");
-        if !inherited || line.contains("features") {
-            find(
-                format!("the dependency {} has a version or features of its own", key(line)),
-                "write `NAME.workspace = true`; versions and features are set in the root Cargo.toml only",
-            );
-        }
+    let is_inherited = |line: &str| line.replace(' ', "").contains("workspace=true");
+    // Tests may want more of a library than the product, which is not to have it for that.
+    let for_tests = lines_of_tables(manifest, |table| table.ends_with("dev-dependencies"));
+    let shipped = |table: &str| table.ends_with("dependencies") && !table.ends_with("dev-dependencies");
+    let with_features = lines_of_tables(manifest, shipped).filter(|line| line.contains("features"));
+    let own = for_tests.chain(lines_of_tables(manifest, shipped)).filter(|line| !is_inherited(line));
+    for line in own.chain(with_features.filter(|line| is_inherited(line))) {
+        find(
+            format!("the dependency {} has a version or features of its own", key(line)),
+            "write `NAME.workspace = true`; versions and features of the product are set in the root Cargo.toml only",
+        );
     }
     if let Some(feature) = ours.features.first() {
         find(
@@ -146,6 +149,11 @@ mod tests {
                 ours("base/wire"),
                 "[lints]\nworkspace = true\n[dependencies]\ntokio = { workspace = true, features = [\"rt\"] }\n",
                 vec!["the dependency tokio has a version or features of its own"],
+            ),
+            (
+                ours("base/wire"),
+                "[lints]\nworkspace = true\n[dev-dependencies]\ntokio = { workspace = true, features = [\"rt\"] }\n",
+                vec![],
             ),
             (
                 Crate { features: vec!["fast".to_owned()], ..ours("base/wire") },

@@ -19,6 +19,7 @@ const BANNED: &[(&str, &str)] = &[
     ("openssl", "rustls is the one TLS library"),
     ("openssl-sys", "rustls is the one TLS library"),
     ("native-tls", "rustls is the one TLS library"),
+    ("h2", "base/wire/http2 is our HTTP/2; another's judges it in tests (hyper's feature `http2`)"),
     ("hickory-", "base/wire and engines/authority are our DNS"),
     ("trust-dns-", "base/wire and engines/authority are our DNS"),
     ("bindgen", "it needs clang, and a build needs gcc alone: take the crate's prebuilt bindings"),
@@ -29,7 +30,7 @@ const BANNED: &[(&str, &str)] = &[
 ];
 
 /// Of those, what tests alone may use: another implementation's opinion of ours.
-const JUDGES: &[&str] = &["hickory-proto"];
+const JUDGES: &[&str] = &["h2", "hickory-proto"];
 
 /// Crates that are there in more than one incompatible version, and why we bear it.
 const DOUBLED: &[(&str, &str)] = &[

@@ -11,21 +11,6 @@ struct Rule {
     folders: &'static [&'static str],
 }
 
-/// Crates that speak HTTP or QUIC on a socket.
-const HTTP_SPEAKERS: &[&str] = &[
-    "planes/http",
-    "planes/tunnel",
-    "planes/connector",
-    "planes/dns",
-    "planes/l4",
-    "planes/probe",
-    "control/api",
-    "control/publish",
-    "control/certs",
-    "control/registry",
-    "bin/",
-];
-
 const RULES: &[Rule] = &[
     Rule {
         what: "the database",
@@ -42,10 +27,16 @@ const RULES: &[Rule] = &[
         libraries: &["utoipa"],
         folders: &["base/v4", "control/api", "control/dashboard"],
     },
+    // Visitors and origins are spoken to by the codecs of `base/wire`.
     Rule {
-        what: "HTTP and QUIC stacks",
-        libraries: &["hyper", "hyper-util", "h2", "h3", "h3-quinn", "quinn", "quinn-proto", "reqwest", "ureq"],
-        folders: HTTP_SPEAKERS,
+        what: "HTTP stacks",
+        libraries: &["hyper", "hyper-util", "h2", "reqwest", "ureq"],
+        folders: &["control/api", "control/publish", "control/certs", "control/registry", "bin/"],
+    },
+    Rule {
+        what: "QUIC stacks",
+        libraries: &["quinn", "quinn-proto", "h3", "h3-quinn"],
+        folders: &["planes/http", "planes/tunnel", "planes/connector"],
     },
     // It reads bytes and opens nothing: the one codec of HTTP/1.1 is a byte format like the others.
     Rule { what: "the parser of HTTP/1.1 heads", libraries: &["httparse"], folders: &["base/wire"] },
@@ -161,7 +152,10 @@ mod tests {
             ("control/api", "axum", true),
             ("planes/http", "axum", false),
             ("base/v4", "utoipa", true),
-            ("planes/http", "hyper", true),
+            ("planes/http", "hyper", false),
+            ("planes/connector", "hyper", false),
+            ("planes/tunnel", "quinn", true),
+            ("control/api", "quinn", false),
             ("control/api", "hyper", true),
             ("base/exchange", "http", true),
             ("base/exchange", "hyper", false),
