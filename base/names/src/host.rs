@@ -1,8 +1,8 @@
 //! What a visitor may name in `Host` and in a target: a host name or an address, and a port (RFC 9110 §7.2).
 //!
 //! Where a name is compared in one place and looked up in another, both must read it alike: whoever finds a spelling that
-//! one of them takes for another name passes the other's rule. So a request's host becomes a [`Host`] once, where it comes
-//! in, and everybody compares that.
+//! one of them takes for another name passes the other's rule. An origin is one of those who read it. So a request's host
+//! becomes a [`Host`] once, where it comes in, everybody compares that, and in that form it goes on.
 
 use std::net::Ipv6Addr;
 
@@ -53,54 +53,39 @@ fn parse_port(digits: &str) -> Option<u16> {
     plain.then(|| digits.parse().ok()).flatten()
 }
 
-/// The host that a request is for.
+/// The host that a request is for, in its one form: in lower case, without a final dot, an address as RFC 5952 has it, and
+/// behind it the port if one was named.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Host {
-    received: String,
-    /// None where that is how it was received.
-    compared: Option<String>,
-    /// Where the name ends in what is compared.
+    text: String,
+    /// Where the name ends in it.
     name_end: usize,
 }
 
 impl Host {
     /// None if it is not an [`Authority`].
-    // Hot: once a request. No allocation where it was received as it is compared, as nearly always.
-    pub fn parse(received: impl Into<String>) -> Option<Host> {
-        let received = received.into();
-        let Authority { name, port } = Authority::parse(&received)?;
-        let is_plain = port.is_none() && !name.starts_with('[') && !name.ends_with('.');
-        if is_plain && !name.bytes().any(|byte| byte.is_ascii_uppercase()) {
-            let name_end = name.len();
-            return Some(Host { received, compared: None, name_end });
-        }
-        // One spelling of an IPv6 address is as good as another (RFC 5952 §2).
-        let mut compared = match name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+    pub fn parse(text: &str) -> Option<Host> {
+        let Authority { name, port } = Authority::parse(text)?;
+        let mut text = match name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
             Some(address) => format!("[{}]", address.parse::<Ipv6Addr>().ok()?),
             // With or without the root, it is the same name (RFC 1034 §3.1).
             None => name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase(),
         };
-        let name_end = compared.len();
+        let name_end = text.len();
         if let Some(port) = port {
-            compared.push_str(&format!(":{port}"));
+            text.push_str(&format!(":{port}"));
         }
-        let compared = (compared != received).then_some(compared);
-        Some(Host { received, compared, name_end })
+        Some(Host { text, name_end })
     }
 
-    /// What an origin is told, with the port if there was one.
-    pub fn received(&self) -> &str {
-        &self.received
+    /// With the port if one was named.
+    pub fn as_str(&self) -> &str {
+        &self.text
     }
 
-    /// The same in the form in which hosts are compared: in lower case, without a final dot.
-    pub fn compared(&self) -> &str {
-        self.compared.as_deref().unwrap_or(&self.received)
-    }
-
-    /// That, without the port. An IPv6 address keeps its brackets.
+    /// Without the port. An IPv6 address keeps its brackets.
     pub fn name(&self) -> &str {
-        &self.compared()[..self.name_end]
+        &self.text[..self.name_end]
     }
 
     /// The name as TLS and resolvers have it: without brackets.
@@ -149,7 +134,7 @@ mod tests {
 
     #[test]
     fn hosts_have_one_form() {
-        for (received, compared, name, bare) in [
+        for (written, host, name, bare) in [
             ("example.com", "example.com", "example.com", "example.com"),
             ("example.com:8443", "example.com:8443", "example.com", "example.com"),
             ("Example.COM", "example.com", "example.com", "example.com"),
@@ -159,10 +144,9 @@ mod tests {
             ("[2001:DB8:0::1]", "[2001:db8::1]", "[2001:db8::1]", "2001:db8::1"),
             ("[2001:db8::1]:80", "[2001:db8::1]:80", "[2001:db8::1]", "2001:db8::1"),
         ] {
-            let host = Host::parse(received).unwrap();
-            assert_eq!((host.received(), host.compared(), host.name()), (received, compared, name));
-            assert_eq!(host.bare_name(), bare, "{received}");
-            assert_eq!(Host::parse(compared).unwrap().compared(), compared, "twice is once");
+            let parsed = Host::parse(written).unwrap();
+            assert_eq!((parsed.as_str(), parsed.name(), parsed.bare_name()), (host, name, bare), "{written}");
+            assert_eq!(Host::parse(host).unwrap(), parsed, "twice is once");
         }
         for refused in ["", ".", "a..", "a b", "[::1"] {
             assert_eq!(Host::parse(refused), None, "{refused}");

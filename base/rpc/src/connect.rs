@@ -129,8 +129,6 @@ pub struct ConnectResponse {
 impl Metadata {
     pub const METHOD: &'static str = "HttpMethod";
     pub const HOST: &'static str = "HttpHost";
-    /// The host as the client wrote it, where that is another spelling; for the origin. Stock connectors pass over it.
-    pub const HOST_RECEIVED: &'static str = "Bartizan-Host";
     pub const STATUS: &'static str = "HttpStatus";
     /// With a TCP connection: the client's address, and the address of the edge that it dialled. For connectors that
     /// list [`OUR_FEATURE`].

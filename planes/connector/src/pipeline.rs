@@ -46,7 +46,7 @@ pub(crate) async fn serve(
     match service {
         Service::Status(status) => answer(send, &wanted.method, *status, &[], "").await,
         Service::Hello => {
-            let page = hello::page(&request, wanted.host.received(), &wanted.target);
+            let page = hello::page(&request, wanted.host.as_str(), &wanted.target);
             answer(send, &wanted.method, StatusCode::OK, &page.headers, &page.body).await
         }
         Service::Origin(origin) => forward(origin, &wanted, head, send, receive, shared).await,
@@ -57,7 +57,7 @@ pub(crate) async fn serve(
 struct Wanted<'r> {
     request: &'r ConnectRequest,
     method: Method,
-    /// By which the rule is found.
+    /// By which the rule is found, and which the origin gets.
     host: Host,
     /// Path and query, or `*`.
     target: String,
@@ -81,11 +81,9 @@ impl Wanted<'_> {
 
     /// The head as an origin gets it.
     fn head(&self, host_header: Option<&[u8]>) -> Result<Vec<u8>, Illegal> {
-        // What the client wrote, where that is another spelling.
-        let received = self.request.text(Metadata::HOST_RECEIVED).unwrap_or(self.host.received());
         let mut head = Vec::with_capacity(HEAD_BYTES);
         let mut writer = HeadWriter::request(&mut head, self.method.as_str(), [&self.target, ""]);
-        writer = writer.field(b"Host", host_header.unwrap_or(received.as_bytes()));
+        writer = writer.field(b"Host", host_header.unwrap_or(self.host.as_str().as_bytes()));
         // Two lines of it are not read as one (RFC 9113 §8.2.3).
         writer = writer.joined(b"Cookie", "; ", fields(self.request).filter(is_cookie).map(|(_, value)| value));
         for (name, value) in fields(self.request).filter(|field| !is_cookie(field) && self.goes_on(field.0)) {

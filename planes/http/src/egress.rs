@@ -56,7 +56,7 @@ impl Destination<'_> {
         Provenance {
             source: &self.request.connection.source_fields,
             scheme: arrived.scheme,
-            host: arrived.host.received(),
+            host: arrived.host.as_str(),
             ray: &self.ray,
         }
     }

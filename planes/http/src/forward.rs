@@ -51,7 +51,7 @@ impl From<&Source> for SourceFields {
 pub(crate) struct Provenance<'r> {
     pub(crate) source: &'r SourceFields,
     pub(crate) scheme: Scheme,
-    /// As received, a port included.
+    /// With the port if one was named.
     pub(crate) host: &'r str,
     pub(crate) ray: &'r Ray,
 }

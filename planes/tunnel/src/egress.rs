@@ -190,16 +190,15 @@ fn encode(request: &Request) -> Vec<u8> {
         Length::Known(_) => Some(Entry::header(b"Content-Length", length.as_bytes())),
         Length::Unknown => Some(Entry::header(b"Transfer-Encoding", b"chunked")),
     };
-    let (compared, received) = (request.host.compared(), request.host.received());
+    let host = request.host.as_str();
     let first = [
         Entry::new(Metadata::METHOD, request.method.as_str().as_bytes()),
-        // A connector chooses the rule by it, and stock ones compare it as it comes: another spelling would pass a rule.
-        Entry::new(Metadata::HOST, compared.as_bytes()),
+        // A connector chooses the rule by it, and stock ones compare it as it comes.
+        Entry::new(Metadata::HOST, host.as_bytes()),
     ];
-    let received = (received != compared).then(|| Entry::new(Metadata::HOST_RECEIVED, received.as_bytes()));
     let fields = || request.headers.iter().map(|(name, value)| Entry::header(name.as_ref(), value.as_bytes()));
-    let entries = || first.into_iter().chain(received).chain(framing).chain(fields());
-    encode_request(&format!("http://{compared}{}", request.path), kind, entries)
+    let entries = || first.into_iter().chain(framing).chain(fields());
+    encode_request(&format!("http://{host}{}", request.path), kind, entries)
 }
 
 async fn upload(mut send: Sending, head: Bytes, mut body: Body, stall_time: Duration) -> Result<(), UploadError> {

@@ -25,7 +25,7 @@ impl Composed {
     ) -> Result<Composed, Illegal> {
         let Arrived { method, host, path, fields, upgrade, .. } = arrived;
         let mut writer = HeadWriter::request(&mut head, method.as_str(), [path.as_str(), ""]);
-        writer = writer.field(b"Host", host.received().as_bytes());
+        writer = writer.field(b"Host", host.as_str().as_bytes());
         writer = forward::to_origin(method, fields, provenance, writer);
         if *upgrade == Upgrade::WebSocket {
             writer = writer.field(b"Connection", b"Upgrade").field(b"Upgrade", b"websocket");

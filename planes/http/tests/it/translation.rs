@@ -75,7 +75,7 @@ impl Way {
 /// What a tunnel is given, as the origin behind it should get it.
 fn head_of(request: &Request) -> String {
     let mut lines =
-        vec![format!("{} {} HTTP/1.1", request.method, request.path), format!("host: {}", request.host.received())];
+        vec![format!("{} {} HTTP/1.1", request.method, request.path), format!("host: {}", request.host.as_str())];
     lines.extend(request.headers.iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())));
     match request.body.length() {
         Length::Absent => {}
@@ -83,6 +83,34 @@ fn head_of(request: &Request) -> String {
         Length::Unknown => lines.push("transfer-encoding: chunked".to_owned()),
     }
     lines.join("\r\n")
+}
+
+/// However a host is written, all who read it read the same (RFC 9110 §7.2): routes, rules of connectors and origins.
+#[test]
+fn a_host_goes_on_in_one_form() {
+    for way in Way::both() {
+        for (written, host) in [
+            ("a.test", "a.test"),
+            ("A.TEST", "a.test"),
+            ("a.test.", "a.test"),
+            ("A.Test.:0443", "a.test:443"),
+            ("a.test:8443", "a.test:8443"),
+        ] {
+            assert_eq!(status(&way.edge.get(written, "/", "")), "200", "{written}");
+            run(async {
+                let mut client = Client::begin(&way.edge, "a.test", &[]).await;
+                client.send(&super::frames::get(1, written)).await;
+                assert_eq!(client.next_of(&[HEADERS]).await.unwrap().payload[0], OK, "{written}");
+            });
+            let heads = way.take_heads();
+            assert_eq!(heads.len(), 2);
+            for head in heads {
+                let hosts = [field(&head, "host"), field(&head, "x-forwarded-host")];
+                assert_eq!(hosts, [Some(host); 2], "{} {written}\n{head}", way.name);
+                assert!(field(&head, "forwarded").unwrap().contains(&format!(";host=\"{host}\";")), "{head}");
+            }
+        }
+    }
 }
 
 /// What no trailer may say, of whichever version and in whichever direction (RFC 9110 §6.5.1): where a message goes, how it

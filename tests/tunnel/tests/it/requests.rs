@@ -32,8 +32,8 @@ async fn requests_and_answers() {
     for (request, status, length, expect) in [
         (get("a.example/hello?x=%20y"), 200, Length::Known(45), "GET /hello?x=%20y\nhost: a.example"),
         (get("a.example:8443/hello"), 200, Length::Known(38), "GET /hello\nhost: a.example:8443"),
-        // Whatever the spelling, the origin gets it.
-        (get("A.example.:8443/hello"), 200, Length::Known(38), "GET /hello\nhost: A.example.:8443"),
+        // Whatever the spelling, the origin gets the one that rules are for.
+        (get("A.example.:08443/hello"), 200, Length::Known(38), "GET /hello\nhost: a.example:8443"),
         (post("a.example/hello", Body::whole("12")), 200, Length::Known(52), "content-length: 2"),
         (post("a.example/hello", Body::whole("")), 200, Length::Known(52), "content-length: 0"),
         (post("a.example/echo", Body::whole("known")), 200, Length::Known(5), "known"),
