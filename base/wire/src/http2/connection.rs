@@ -3,16 +3,13 @@
 use std::ops::Range;
 
 use super::blocks::{Block, parent};
-use super::frame::{ACK, END_STREAM, FRAME_BYTES_MAX, FrameHead, HEAD_BYTES, Kind, number, put, put_head};
-use super::hpack::{Decoder, Encoder};
+use super::frame::{ACK, END_STREAM, FRAME_BYTES_MAX, FRAME_HEAD_BYTES, FrameHead, Kind, number, put, put_head};
+use super::hpack::{Decoder, Encoder, TABLE_BYTES};
 use super::send::GOODBYE;
 use super::settings::{self, Settings};
 use super::streams::{Closed, Place, Streams};
 use super::window::{Allowance, Receive, WINDOW_FIRST};
 use super::{Code, Fault, HeadRoom, PREFACE, RequestHead};
-
-/// The table that our peer may fill, as large as it is before anybody says anything (RFC 9113 §6.5.2).
-const TABLE_BYTES_MAX: usize = 4096;
 
 /// Frames that ask for nothing, at once.
 const CALM_MAX: u32 = 1_000;
@@ -140,9 +137,9 @@ impl<S: Clone + Default> Connection<S> {
         }
         Connection {
             limits,
-            decoder: Decoder::new(TABLE_BYTES_MAX),
+            decoder: Decoder::new(TABLE_BYTES),
             encoder: Encoder::new(),
-            streams: Streams::new(),
+            streams: Streams::new(limits.streams),
             receive: Receive::new(limits.connection_window.max(WINDOW_FIRST)),
             send: Allowance::new(WINDOW_FIRST),
             send_first: WINDOW_FIRST,
@@ -166,7 +163,7 @@ impl<S: Clone + Default> Connection<S> {
             if head.length > FRAME_BYTES_MAX {
                 return Err(Fault::size("a frame that is too large"));
             }
-            let start = used + HEAD_BYTES;
+            let start = used + FRAME_HEAD_BYTES;
             let Some(payload) = input.get(start..start + head.length) else { return Ok(hungry) };
             used = start + head.length;
             if let Some(event) = self.take(&head, (payload, start), heads, out)? {

@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::Fault;
 
 /// The head of each frame.
-pub(super) const HEAD_BYTES: usize = 9;
+pub const FRAME_HEAD_BYTES: usize = 9;
 
 /// The payload of a frame, both ways: what every peer takes (RFC 9113 §4.2). We allow no more and send no more.
 pub const FRAME_BYTES_MAX: usize = 16_384;
@@ -64,7 +64,7 @@ pub(super) struct FrameHead {
 impl FrameHead {
     /// None if it is not all there.
     pub(super) fn read(input: &[u8]) -> Option<FrameHead> {
-        let [a, b, c, kind, flags, stream @ ..] = *input.first_chunk::<HEAD_BYTES>()?;
+        let [a, b, c, kind, flags, stream @ ..] = *input.first_chunk::<FRAME_HEAD_BYTES>()?;
         let length = u32::from_be_bytes([0, a, b, c]) as usize;
         Some(FrameHead { length, kind: Kind::of(kind), flags, stream: number(stream) })
     }

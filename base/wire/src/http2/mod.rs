@@ -27,7 +27,7 @@ mod window;
 
 pub use connection::{Connection, Event, Limits, Step, Unfinished};
 pub use error::{Code, Fault};
-pub use frame::FRAME_BYTES_MAX;
+pub use frame::{FRAME_BYTES_MAX, FRAME_HEAD_BYTES};
 pub use request::{HeadRoom, RequestHead};
 pub use send::{Sent, Whose};
 

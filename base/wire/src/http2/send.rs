@@ -1,7 +1,7 @@
 //! What we send: heads, data within the windows, resets, and the goodbye.
 
 use super::connection::{BYTES_A_CALM, CALM_A_FRAME, Leaving, SMALL_FRAME_BYTES};
-use super::frame::{END_HEADERS, END_STREAM, FRAME_BYTES_MAX, HEAD_BYTES, Kind, put, put_head};
+use super::frame::{END_HEADERS, END_STREAM, FRAME_BYTES_MAX, FRAME_HEAD_BYTES, Kind, put, put_head};
 use super::hpack::Encoder;
 use super::streams::Closed;
 use super::window::WINDOW_MAX;
@@ -84,12 +84,12 @@ impl<S: Clone + Default> Connection<S> {
         put_head(0, Kind::Headers, flag | END_HEADERS, stream, out);
         self.encoder.begin(out);
         fields(&mut self.encoder, out);
-        let length = out.len() - start - HEAD_BYTES;
+        let length = out.len() - start - FRAME_HEAD_BYTES;
         if length <= FRAME_BYTES_MAX {
             let [_, _, high, low] = (length as u32).to_be_bytes();
             out[start + 1..start + 3].copy_from_slice(&[high, low]);
         } else {
-            let block = out.split_off(start + HEAD_BYTES);
+            let block = out.split_off(start + FRAME_HEAD_BYTES);
             out.truncate(start);
             put_pieces(&block, flag, stream, out);
         }

@@ -12,10 +12,6 @@ use std::collections::VecDeque;
 
 use super::window::{Allowance, Receive};
 
-/// Streams that we reset and whose late frames are passed over: as many as there may be at a time. A frame of an older
-/// one ends the connection (RFC 9113 §5.1 lets us choose).
-const RESET_KEPT: usize = 128;
-
 /// Streams that came to their end, and of which no frames can follow.
 const ENDED_KEPT: usize = 16;
 
@@ -46,7 +42,10 @@ pub(super) struct Streams<S> {
     open: Vec<Stream<S>>,
     /// The highest that was opened.
     highest: u32,
+    /// The last that we reset, whose late frames are passed over: as many as there may be streams at a time. A frame of an
+    /// older one ends the connection (RFC 9113 §5.1 lets us choose).
     reset: VecDeque<u32>,
+    reset_kept: usize,
     ended: [u32; ENDED_KEPT],
     next_ended: usize,
 }
@@ -66,8 +65,10 @@ pub(super) enum Place {
 }
 
 impl<S> Streams<S> {
-    pub(super) fn new() -> Streams<S> {
-        Streams { open: Vec::new(), highest: 0, reset: VecDeque::new(), ended: [0; ENDED_KEPT], next_ended: 0 }
+    /// For as many at a time.
+    pub(super) fn new(most: u32) -> Streams<S> {
+        let (open, reset, reset_kept) = (Vec::new(), VecDeque::new(), most as usize);
+        Streams { open, highest: 0, reset, reset_kept, ended: [0; ENDED_KEPT], next_ended: 0 }
     }
 
     pub(super) fn place(&self, id: u32) -> Place {
@@ -135,7 +136,7 @@ impl<S> Streams<S> {
 
     /// We have reset it, whether or not it ever was in the table.
     pub(super) fn remember_reset(&mut self, id: u32) {
-        if self.reset.len() == RESET_KEPT {
+        if self.reset.len() >= self.reset_kept {
             self.reset.pop_front();
         }
         self.reset.push_back(id);

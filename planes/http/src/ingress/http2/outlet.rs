@@ -8,6 +8,7 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+use bartizan_wire::http2::FRAME_HEAD_BYTES;
 use tokio::io::AsyncWrite;
 
 use crate::limits::{GATHER_BYTES_MAX, UNWRITTEN_BYTES_MAX};
@@ -43,9 +44,9 @@ impl Outlet {
     }
 
     /// How much data the next frame should have, of so much that there is.
-    pub(super) fn share(&self, wanted: usize, frame_head: usize) -> usize {
-        let left = GATHER_BYTES_MAX.saturating_sub(self.bytes.len() + frame_head);
-        if left < LEAST_BYTES { wanted.min(GATHER_BYTES_MAX - frame_head) } else { wanted.min(left) }
+    pub(super) fn share(&self, wanted: usize) -> usize {
+        let left = GATHER_BYTES_MAX.saturating_sub(self.bytes.len() + FRAME_HEAD_BYTES);
+        if left < LEAST_BYTES { wanted.min(GATHER_BYTES_MAX - FRAME_HEAD_BYTES) } else { wanted.min(left) }
     }
 
     /// Whether so much waits to be taken by the visitor that no more of what it sends should be answered.

@@ -36,9 +36,6 @@ use crate::worker::Worker;
 
 type Io = Wire<ServerStream<TcpStream>>;
 
-/// The head of a frame of data.
-const FRAME_HEAD_BYTES: usize = 9;
-
 const LIMITS: http2::Limits = http2::Limits {
     streams: STREAMS_MAX,
     stream_window: STREAM_WINDOW_BYTES,
@@ -241,7 +238,7 @@ impl Session {
     pub(super) fn poll_data(&self, stream: &Rc<Stream>, piece: &mut Bytes, ends: bool) -> Poll<Result<usize, Gone>> {
         ready!(self.poll_room(stream));
         let state = &mut *self.state.borrow_mut();
-        let most = state.outlet.share(piece.len(), FRAME_HEAD_BYTES);
+        let most = state.outlet.share(piece.len());
         let sent = state.wire.send_data(stream.number, piece, ends, most, state.outlet.open(&self.worker.spare));
         let polled = match sent {
             Sent::Frame(bytes) => {

@@ -90,7 +90,7 @@ fn frames_fit_into_records() {
         (FULL - 9 - LEAST_BYTES, 100_000, LEAST_BYTES),
     ] {
         let outlet = Outlet { bytes: vec![0; before], ..Outlet::default() };
-        assert_eq!(outlet.share(wanted, 9), expect, "{before} {wanted}");
+        assert_eq!(outlet.share(wanted), expect, "{before} {wanted}");
     }
 }
 
