@@ -342,13 +342,20 @@ impl<S: Clone + Default> Connection<S> {
             self.encoder.set_table_bytes_max(least as usize);
             self.encoder.set_table_bytes_max(last as usize);
         }
-        let Some(first) = said.initial_window else { return Ok(None) };
+        let Some((greatest, last)) = said.initial_window else { return Ok(None) };
+        self.change_first_windows(greatest)?;
+        self.change_first_windows(last)?;
+        Ok(Some(Event::RoomForEach))
+    }
+
+    /// What a stream may send at first, those that are open included (RFC 9113 §6.9.2).
+    fn change_first_windows(&mut self, first: u32) -> Result<(), Fault> {
         let by = i64::from(first) - i64::from(std::mem::replace(&mut self.send_first, first));
         for stream in self.streams.iter_mut() {
             let changed = stream.send.change(by);
             changed.map_err(|_| Fault::new(Code::FlowControl, "a first window that makes others too large"))?;
         }
-        Ok(Some(Event::RoomForEach))
+        Ok(())
     }
 
     fn take_ping(&mut self, head: &FrameHead, payload: &[u8], out: &mut Vec<u8>) -> Taken<S> {

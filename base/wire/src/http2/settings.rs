@@ -13,12 +13,14 @@ pub(super) const INITIAL_WINDOW_SIZE: u16 = 0x4;
 const MAX_FRAME_SIZE: u16 = 0x5;
 pub(super) const MAX_HEADER_LIST_SIZE: u16 = 0x6;
 
-/// The settings of one frame that mean something to who answers. Of those that are there twice the last counts.
+/// The settings of one frame that mean something to who answers. One that is there twice holds once and then again (RFC 9113
+/// §6.5.3); of all its values but the last, what counts is the one at which something happens.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Settings {
     /// The least and the last: a table that was to be smaller in between is told of both (RFC 7541 §4.2).
     pub(super) table_bytes_max: Option<(u32, u32)>,
-    pub(super) initial_window: Option<u32>,
+    /// The greatest and the last: a window that was too large in between is an error (RFC 9113 §6.9.2).
+    pub(super) initial_window: Option<(u32, u32)>,
 }
 
 impl Settings {
@@ -39,7 +41,10 @@ impl Settings {
                 INITIAL_WINDOW_SIZE if value > WINDOW_MAX => {
                     return Err(Fault::new(Code::FlowControl, "a first window that is too large"));
                 }
-                INITIAL_WINDOW_SIZE => said.initial_window = Some(value),
+                INITIAL_WINDOW_SIZE => {
+                    let greatest = said.initial_window.map_or(value, |(greatest, _)| greatest.max(value));
+                    said.initial_window = Some((greatest, value));
+                }
                 MAX_FRAME_SIZE if !(FRAME_BYTES_MAX as u32..1 << 24).contains(&value) => {
                     return Err(Fault::protocol("frames of a size that is not allowed"));
                 }

@@ -83,6 +83,32 @@ fn a_table_that_was_to_be_smaller_in_between() {
     assert_eq!(edge.take_frames()[0].payload, [0x20, 0x3f, 0xe1, 0x1f, 0x88]);
 }
 
+/// RFC 9113 §6.5.3, §6.9.2: each value holds, and then the next.
+#[test]
+fn first_windows_that_one_frame_changes_twice() {
+    let twice = |values: [u32; 2]| {
+        let said = values.map(|value| [&4_u16.to_be_bytes()[..], &value.to_be_bytes()].concat()).concat();
+        frame(SETTINGS, 0, 0, &said)
+    };
+    for (values, expect, room) in [
+        ([0, 100], "rooms", 101),
+        ([100, 0], "rooms", 1),
+        ([65_535, 0], "rooms", 1),
+        // The stream was given one octet more.
+        ([0x7fff_ffff, 0], "connection FlowControl", 0),
+        ([0, 0x7fff_ffff], "connection FlowControl", 0),
+    ] {
+        let mut edge = Edge::begun();
+        edge.feed(&[get(1, END_STREAM), grow(1, 1)].concat());
+        assert_eq!(edge.feed(&twice(values)), expect, "{values:?}");
+        if room > 0 {
+            let Edge { connection, out, .. } = &mut edge;
+            let sent = connection.send_data(1, &[b'x'; 200], false, usize::MAX, out);
+            assert_eq!(sent, Sent::Frame(room), "{values:?}");
+        }
+    }
+}
+
 #[test]
 fn heads_in_frames() {
     for length in [10, FRAME_BYTES_MAX - 100, 3 * FRAME_BYTES_MAX - 100] {
