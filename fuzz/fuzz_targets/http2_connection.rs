@@ -61,7 +61,7 @@ fn answer(
             *connection.owner_of(stream).expect("it is open") = Some(stream);
             let text = heads.text().to_vec();
             let fields = heads.take_fields(FieldRoom::default());
-            if head.refusal.is_none() {
+            if let Ok(head) = head {
                 rewrite(&text, head.method(&text), head.path(&text), head.host(&text), &fields);
             }
             match stream % 8 {

@@ -3,10 +3,11 @@
 use super::connection::{CALM_A_REQUEST, COST_OF_AN_ERROR, Connection, Event, Leaving, Taken};
 use super::frame::{END_HEADERS, END_STREAM, FrameHead, Kind, PRIORITY, number, put};
 use super::hpack::{HpackError, List};
-use super::request::{HeadRoom, Malformed, RequestHead, Section};
+use super::request::{HeadRoom, Malformed, RequestHead, Section, Unfit};
 use super::streams::{Place, Stream};
 use super::window::{Allowance, Receive};
 use super::{Code, Fault};
+use crate::http1::Refusal;
 
 /// A block of fields in several frames. Compressed, it is hardly ever longer than the list that it stands for.
 const BLOCK_BYTES_MAX: usize = 64 * 1024;
@@ -87,11 +88,11 @@ impl<S: Clone + Default> Connection<S> {
         })?;
         match place {
             Place::Idle => {
-                let head_of = match list {
+                let parsed = match list {
                     List::Whole => heads.finish_head(),
-                    List::TooLarge => Ok(heads.finish_too_long()),
+                    List::TooLarge => Err(Unfit::Refused(Refusal::HeadTooLong)),
                 };
-                self.take_request(head, head_of, out)
+                self.take_request(head, parsed, out)
             }
             Place::Open(at) => {
                 let trailers = if matches!(list, List::Whole) { heads.finish_trailers() } else { Err(Malformed) };
@@ -104,12 +105,7 @@ impl<S: Clone + Default> Connection<S> {
         }
     }
 
-    fn take_request(
-        &mut self,
-        head: HeadersHead,
-        parsed: Result<RequestHead, Malformed>,
-        out: &mut Vec<u8>,
-    ) -> Taken<S> {
+    fn take_request(&mut self, head: HeadersHead, parsed: Result<RequestHead, Unfit>, out: &mut Vec<u8>) -> Taken<S> {
         let HeadersHead { stream: id, ends, depends_on_itself } = head;
         self.streams.begin(id);
         if matches!(self.leaving, Leaving::From(last) if id > last) {
@@ -122,7 +118,8 @@ impl<S: Clone + Default> Connection<S> {
         }
         let lacks_its_body = |head: &RequestHead| ends && head.length.is_some_and(|length| length > 0);
         let parsed = match parsed {
-            Ok(parsed) if !depends_on_itself && !lacks_its_body(&parsed) => parsed,
+            Ok(parsed) if !depends_on_itself && !lacks_its_body(&parsed) => Ok(parsed),
+            Err(Unfit::Refused(refusal)) if !depends_on_itself => Err(refusal),
             _ => return self.refuse(id, Code::Protocol, out),
         };
         self.streams.open(Stream {
@@ -130,7 +127,8 @@ impl<S: Clone + Default> Connection<S> {
             owner: S::default(),
             is_receiving: !ends,
             is_sending: true,
-            length_left: parsed.length.filter(|_| !ends && parsed.refusal.is_none()),
+            // Of the body of a head that is refused nothing is looked at.
+            length_left: parsed.ok().and_then(|parsed| parsed.length).filter(|_| !ends),
             receive: Receive::new(self.limits.stream_window),
             held: 0,
             send: Allowance::new(self.send_first),

@@ -10,6 +10,7 @@ use super::settings::{self, Settings};
 use super::streams::{Closed, Place, Streams};
 use super::window::{Allowance, Receive, WINDOW_FIRST};
 use super::{Code, Fault, HeadRoom, PREFACE, RequestHead};
+use crate::http1::Refusal;
 
 /// Frames that ask for nothing, at once.
 const CALM_MAX: u32 = 1_000;
@@ -94,8 +95,9 @@ pub struct Step<S> {
 pub enum Event<S> {
     /// More bytes are needed.
     Hungry,
-    /// A head, in the text of the `HeadRoom`. `ends`: there is no body. The stream has no owner yet.
-    Request { stream: u32, ends: bool, head: RequestHead },
+    /// A head, in the text of the `HeadRoom`, or why it is not to be served. `ends`: there is no body. The stream has no
+    /// owner yet.
+    Request { stream: u32, ends: bool, head: Result<RequestHead, Refusal> },
     /// Of a body: these of the bytes shown. They take up a window until [`Connection::took`].
     Data { owner: S, at: Range<usize>, ends: bool },
     /// They lie in the `HeadRoom`, and end the body.

@@ -26,8 +26,6 @@ pub struct RequestHead {
     pub length: Option<u64>,
     /// The client waits for a 100 before it sends the body (RFC 9110 §10.1.1).
     pub expects_continue: bool,
-    /// Why it is not to be served, though it is one message for everybody.
-    pub refusal: Option<Refusal>,
 }
 
 impl RequestHead {
@@ -40,7 +38,7 @@ impl RequestHead {
         self.path.get(text)
     }
 
-    /// An [`Authority`], unless the head is refused.
+    /// An [`Authority`].
     pub fn host(self, text: &[u8]) -> &str {
         self.host.text(text)
     }
@@ -49,6 +47,20 @@ impl RequestHead {
 /// It is no message (RFC 9113 §8.1.1), which is an error of its stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Malformed;
+
+/// Why a block is no request that can be served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unfit {
+    Malformed,
+    /// It is one message for everybody, and is not to be served.
+    Refused(Refusal),
+}
+
+impl From<Malformed> for Unfit {
+    fn from(Malformed: Malformed) -> Unfit {
+        Unfit::Malformed
+    }
+}
 
 /// Which of the two a block is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -224,9 +236,9 @@ impl HeadRoom {
     }
 
     /// The head, once all of the block was taken.
-    pub(super) fn finish_head(&mut self) -> Result<RequestHead, Malformed> {
+    pub(super) fn finish_head(&mut self) -> Result<RequestHead, Unfit> {
         if self.seen.is_malformed {
-            return Err(Malformed);
+            return Err(Unfit::Malformed);
         }
         if !self.cookies.is_empty() {
             let cookies = std::mem::take(&mut self.cookies);
@@ -237,19 +249,21 @@ impl HeadRoom {
         let (text, seen) = (&self.text, &self.seen);
         let method = seen.method.ok_or(Malformed)?;
         let is_connect = method.get(text) == b"CONNECT";
-        let (path, path_refusal) = match (is_connect, seen.scheme, seen.path) {
+        let path = match (is_connect, seen.scheme, seen.path) {
             // RFC 9113 §8.5.
-            (true, None, None) => (Span::default(), None),
-            (false, Some(_), Some(path)) => (path, fault_of(path.get(text), method.get(text))?),
-            _ => return Err(Malformed),
+            (true, None, None) => Span::default(),
+            (false, Some(_), Some(path)) => path,
+            _ => return Err(Unfit::Malformed),
         };
-        let (host, host_refusal) = match self.host() {
-            Ok(host) => (host, None),
-            Err(refusal) => (Span::default(), Some(refusal)),
-        };
-        let refusal = seen.refusal.or(path_refusal).or(host_refusal);
+        if !is_connect {
+            check_path(path.get(text), method.get(text))?;
+        }
+        if let Some(refusal) = seen.refusal {
+            return Err(Unfit::Refused(refusal));
+        }
+        let host = self.host().map_err(Unfit::Refused)?;
         let Seen { length, expects_continue, .. } = *seen;
-        Ok(RequestHead { method, path, host, length, expects_continue, refusal })
+        Ok(RequestHead { method, path, host, length, expects_continue })
     }
 
     /// The one host that `:authority` and `Host` name together (RFC 9113 §8.3.1).
@@ -264,12 +278,6 @@ impl HeadRoom {
         }
     }
 
-    /// A head that is not read further, since its list is too long.
-    pub(super) fn finish_too_long(&mut self) -> RequestHead {
-        let (method, path, host) = Default::default();
-        RequestHead { method, path, host, length: None, expects_continue: false, refusal: Some(Refusal::HeadTooLong) }
-    }
-
     /// Trailers: what is no field of HTTP makes them none.
     pub(super) fn finish_trailers(&self) -> Result<(), Malformed> {
         if self.seen.is_malformed || self.seen.refusal.is_some() { Err(Malformed) } else { Ok(()) }
@@ -282,12 +290,12 @@ fn is_of_scheme(byte: u8) -> bool {
 }
 
 /// Whether HTTP/1.1 could name this path with this method (RFC 9113 §8.3.1, RFC 9112 §3.2).
-fn fault_of(path: &[u8], method: &[u8]) -> Result<Option<Refusal>, Malformed> {
+fn check_path(path: &[u8], method: &[u8]) -> Result<(), Unfit> {
     match path {
-        _ if path.contains(&b'#') => Ok(Some(Refusal::Target)),
-        [b'/', ..] => Ok(None),
-        b"*" if method == b"OPTIONS" => Ok(None),
-        b"*" | [b'?', ..] => Ok(Some(Refusal::Target)),
-        _ => Err(Malformed),
+        _ if path.contains(&b'#') => Err(Unfit::Refused(Refusal::Target)),
+        [b'/', ..] => Ok(()),
+        b"*" if method == b"OPTIONS" => Ok(()),
+        b"*" | [b'?', ..] => Err(Unfit::Refused(Refusal::Target)),
+        _ => Err(Unfit::Malformed),
     }
 }

@@ -106,7 +106,7 @@ impl Edge {
                 }
                 Event::Request { stream, ends, head } => {
                     *self.connection.owner_of(stream).unwrap() = Some(stream);
-                    let refusal = head.refusal.map(|refusal| format!(" {refusal:?}"));
+                    let refusal = head.err().map(|refusal| format!(" {refusal:?}"));
                     let end = if ends { "" } else { " and a body" };
                     format!("request {stream}{}{end}", refusal.unwrap_or_default())
                 }

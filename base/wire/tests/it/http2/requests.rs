@@ -110,8 +110,8 @@ fn fields_are_lines() {
     let bytes = bytes.concat();
     let step = edge.connection.next(&bytes, &mut edge.heads, &mut edge.out).unwrap();
     assert_eq!(step.used, bytes.len());
-    let Event::Request { stream: 1, ends: false, head } = step.event else { panic!("{:?}", step.event) };
-    assert_eq!((head.length, head.expects_continue, head.refusal), (Some(3), true, None));
+    let Event::Request { stream: 1, ends: false, head: Ok(head) } = step.event else { panic!("{:?}", step.event) };
+    assert_eq!((head.length, head.expects_continue), (Some(3), true));
     let text = edge.heads.text().to_vec();
     assert_eq!((head.method(&text), head.path(&text), head.host(&text)), (&b"GET"[..], &b"/"[..], "a.test"));
     let room = edge.heads.take_fields(FieldRoom::default());

@@ -25,9 +25,6 @@ pub(super) fn arrive(
     (stream, under_way): (&Rc<Stream>, &Rc<UnderWay>),
 ) -> Result<Arrived, Refusal> {
     check_method(head.method(&text))?;
-    if let Some(refusal) = head.refusal {
-        return Err(refusal.into());
-    }
     let method = Method::from_bytes(head.method(&text)).map_err(|_| http1::Refusal::Malformed)?;
     let path = match head.path(&text) {
         b"/" => Ok(PathAndQuery::from_static("/")),

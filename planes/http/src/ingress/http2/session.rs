@@ -11,6 +11,7 @@ use std::task::{Context, Poll, Waker, ready};
 use std::time::Instant;
 
 use bartizan_tls::ServerStream;
+use bartizan_wire::http1;
 use bartizan_wire::http2::hpack::Encoder;
 use bartizan_wire::http2::{self, Code, Event, Fault, HeadRoom, RequestHead, Sent, Unfinished, Whose};
 use bytes::{Buf, Bytes, BytesMut};
@@ -25,6 +26,7 @@ use super::stream::Stream;
 use crate::forward;
 use crate::ingress::connection::Connection;
 use crate::ingress::deadline::Awaited;
+use crate::ingress::refusal::Refusal;
 use crate::ingress::turn::let_others_go_first;
 use crate::ingress::wire::Wire;
 use crate::limits::{
@@ -365,7 +367,7 @@ impl Session {
                     }
                     continue;
                 }
-                Event::Request { stream, ends, head } => self.begin(state, (stream, ends), &head, heads),
+                Event::Request { stream, ends, head } => self.begin(state, (stream, ends), head, heads),
                 Event::Trailers { owner: Some(stream) } => stream.receive_trailers(forward::trailers(heads.fields())),
                 Event::Gone { owner: Some(stream) } => stream.go(),
                 Event::Room { owner: Some(stream) } => stream.look_at_window(),
@@ -387,7 +389,7 @@ impl Session {
         self: &Rc<Self>,
         state: &mut State,
         (number, ends): (u32, bool),
-        head: &RequestHead,
+        head: Result<RequestHead, http1::Refusal>,
         heads: &mut HeadRoom,
     ) {
         let guard = self.connection.begin_stream(&self.worker);
@@ -396,8 +398,10 @@ impl Session {
         if let Some(owner) = state.wire.owner_of(number) {
             *owner = Some(Rc::clone(&stream));
         }
-        let text = state.keep(heads.text(), &self.worker.spare);
-        let arrived = arrive::arrive(head, (text, heads), self, (&stream, &guard.under_way));
+        let arrived = head.map_err(Refusal::from).and_then(|head| {
+            let text = state.keep(heads.text(), &self.worker.spare);
+            arrive::arrive(&head, (text, heads), self, (&stream, &guard.under_way))
+        });
         reply::spawn(Rc::clone(self), stream, arrived, guard);
     }
 }
