@@ -6,7 +6,7 @@
 #![no_main]
 
 use bartizan_wire::http1::{FieldRoom, HeadWriter, Limits as Http1Limits, RequestHead, Rewrite};
-use bartizan_wire::http2::{Code, Connection, Event, HeadRoom, Limits, PREFACE, Sent};
+use bartizan_wire::http2::{Code, Connection, EndStream, Event, HeadRoom, Limits, PREFACE, Sent};
 use libfuzzer_sys::fuzz_target;
 
 const LIMITS: Limits =
@@ -65,9 +65,9 @@ fn answer(
                 rewrite(&text, head.method(&text), head.path(&text), head.host(&text), &fields);
             }
             match stream % 8 {
-                1 => drop(connection.send_head(stream, true, out, |encoder, out| encoder.status(204, out))),
+                1 => drop(connection.send_head(stream, EndStream::Set, out, |encoder, out| encoder.status(204, out))),
                 3 => connection.reset(stream, Code::Cancel, out),
-                _ => drop(connection.send_head(stream, false, out, |encoder, out| encoder.status(200, out))),
+                _ => drop(connection.send_head(stream, EndStream::Unset, out, |encoder, out| encoder.status(200, out))),
             }
         }
         Event::Data { owner, .. } => {
@@ -75,18 +75,18 @@ fn answer(
             if data.len() % 2 == 0 {
                 connection.took(stream, data.len(), out);
             }
-            let sent = connection.send_data(stream, data, data.first() == Some(&b'.'), 100, out);
+            let sent = connection.send_data(stream, data, EndStream::when(data.first() == Some(&b'.')), 100, out);
             assert!(!matches!(sent, Sent::Frame(bytes) if bytes > data.len().min(100)));
         }
         Event::Room { owner } => {
-            connection.send_data(owner.expect("it has one"), &[b'x'; 50], false, 50, out);
+            connection.send_data(owner.expect("it has one"), &[b'x'; 50], EndStream::Unset, 50, out);
         }
         Event::RoomForAll => connection.leave(out),
-        Event::RoomForEach | Event::Hungry => connection.let_calm_down(1),
+        Event::RoomForEach | Event::Hungry => connection.refill(1),
         Event::Trailers { .. } => drop(heads.fields().iter().count()),
-        Event::Gone { owner } => {
-            let sent = connection.send_data(owner.expect("it has one"), b"x", true, 1, out);
-            assert_eq!(sent, Sent::Gone);
+        Event::Reset { owner } => {
+            let sent = connection.send_data(owner.expect("it has one"), b"x", EndStream::Set, 1, out);
+            assert_eq!(sent, Sent::Closed);
         }
     }
 }

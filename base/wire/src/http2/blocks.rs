@@ -1,6 +1,6 @@
 //! Blocks of fields: heads of requests, and trailers (RFC 9113 §4.3, §6.2, §6.10).
 
-use super::connection::{CALM_A_REQUEST, COST_OF_AN_ERROR, Connection, Event, Leaving, Taken};
+use super::connection::{COST_OF_AN_ERROR, Connection, Event, Leaving, TOKENS_A_REQUEST, Taken};
 use super::frame::{END_HEADERS, END_STREAM, FrameHead, Kind, PRIORITY, number, put};
 use super::hpack::{HpackError, List};
 use super::request::{HeadRoom, Malformed, RequestHead, Section, Unfit};
@@ -98,7 +98,7 @@ impl<S: Clone + Default> Connection<S> {
                 let trailers = if matches!(list, List::Whole) { heads.finish_trailers() } else { Err(Malformed) };
                 self.take_trailers(head, at, trailers, out)
             }
-            Place::Reset => self.pay(COST_OF_AN_ERROR).map(|()| None),
+            Place::Reset => self.take_tokens(COST_OF_AN_ERROR).map(|()| None),
             Place::Ended => Err(Fault::new(Code::StreamClosed, "HEADERS on a closed stream")),
             // RFC 9113 §5.1.1: numbers grow.
             Place::Forgotten => Err(Fault::protocol("HEADERS on a stream that was passed over")),
@@ -111,7 +111,7 @@ impl<S: Clone + Default> Connection<S> {
         if matches!(self.leaving, Leaving::From(last) if id > last) {
             // It was told that this will not be served (RFC 9113 §6.8).
             self.streams.remember_reset(id);
-            return self.pay(COST_OF_AN_ERROR).map(|()| None);
+            return self.take_tokens(COST_OF_AN_ERROR).map(|()| None);
         }
         if self.streams.count() >= self.limits.streams as usize {
             return self.refuse(id, Code::RefusedStream, out);
@@ -133,7 +133,7 @@ impl<S: Clone + Default> Connection<S> {
             held: 0,
             send: Allowance::new(self.send_first),
         });
-        self.earn(CALM_A_REQUEST);
+        self.add_tokens(TOKENS_A_REQUEST);
         Ok(Some(Event::Request { stream: id, ends, head: parsed }))
     }
 
@@ -165,7 +165,7 @@ impl<S: Clone + Default> Connection<S> {
         self.streams.remember_reset(id);
         put(Kind::ResetStream, 0, id, &(code as u32).to_be_bytes(), out);
         let cost = if code == Code::RefusedStream && !self.knows_limits { 1 } else { COST_OF_AN_ERROR };
-        self.pay(cost).map(|()| None)
+        self.take_tokens(cost).map(|()| None)
     }
 }
 

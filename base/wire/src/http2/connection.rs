@@ -12,21 +12,21 @@ use super::window::{Allowance, Receive, WINDOW_FIRST};
 use super::{Code, Fault, HeadRoom, PREFACE, RequestHead};
 use crate::http1::Refusal;
 
-/// Frames that ask for nothing, at once.
-const CALM_MAX: u32 = 1_000;
+/// Each frame that asks for nothing takes a token, or some: so many there are at most.
+const TOKENS_MAX: u32 = 1_000;
 
-/// How many more there may be for each second, each request, and each frame of data that we could send. Who reads through
+/// How many more there are for each second, each request, and each frame of data that we could send. Who reads through
 /// a small buffer gives room back in as small pieces, on the stream and on the connection (Go: 4 KB, and a PING to measure
 /// the way for every message of gRPC), so that octets count too.
-const CALM_A_SECOND: u32 = 20;
-pub(super) const CALM_A_REQUEST: u32 = 10;
-pub(super) const CALM_A_FRAME: u32 = 4;
-pub(super) const BYTES_A_CALM: usize = 256;
+const TOKENS_A_SECOND: u32 = 20;
+pub(super) const TOKENS_A_REQUEST: u32 = 10;
+pub(super) const TOKENS_A_FRAME: u32 = 4;
+pub(super) const BYTES_A_TOKEN: usize = 256;
 
 /// A frame of data that the peer's windows made smaller than this is what a game with windows brings.
 pub(super) const SMALL_FRAME_BYTES: usize = 256;
 
-/// What others count as: each SETTINGS may change all windows, and each error costs a frame of ours.
+/// What others take: each SETTINGS may change all windows, and each error costs a frame of ours.
 const COST_OF_SETTINGS: u32 = 5;
 pub(super) const COST_OF_AN_ERROR: u32 = 8;
 
@@ -55,7 +55,8 @@ pub struct Connection<S> {
     pub(super) send_first: u32,
     begun: Begun,
     pub(super) block: Option<Box<Block>>,
-    calm: u32,
+    /// For frames that ask for nothing.
+    tokens: u32,
     /// Whether it has read our SETTINGS. Before, no limit holds that it could know (RFC 9113 §6.5.3).
     pub(super) knows_limits: bool,
     pub(super) leaving: Leaving,
@@ -102,8 +103,8 @@ pub enum Event<S> {
     Data { owner: S, at: Range<usize>, ends: bool },
     /// They lie in the `HeadRoom`, and end the body.
     Trailers { owner: S },
-    /// The stream is over before its end: the peer has reset it, or we have since it broke a rule.
-    Gone { owner: S },
+    /// The stream is closed before its end: the peer has reset it, or we have since it broke a rule.
+    Reset { owner: S },
     /// This stream may send more.
     Room { owner: S },
     /// The connection may.
@@ -147,7 +148,7 @@ impl<S: Clone + Default> Connection<S> {
             send_first: WINDOW_FIRST,
             begun: Begun::Preface(0),
             block: None,
-            calm: CALM_MAX,
+            tokens: TOKENS_MAX,
             knows_limits: false,
             leaving: Leaving::No,
             is_pinging: false,
@@ -174,9 +175,9 @@ impl<S: Clone + Default> Connection<S> {
         }
     }
 
-    /// So many seconds have passed: as many frames more may ask for nothing.
-    pub fn let_calm_down(&mut self, seconds: u32) {
-        self.earn(seconds.saturating_mul(CALM_A_SECOND));
+    /// So many seconds have passed: there are more tokens for frames that ask for nothing.
+    pub fn refill(&mut self, seconds: u32) {
+        self.add_tokens(seconds.saturating_mul(TOKENS_A_SECOND));
     }
 
     /// Whether the preface has come, SETTINGS included (RFC 9113 §3.4).
@@ -236,7 +237,7 @@ impl<S: Clone + Default> Connection<S> {
             Kind::GoAway if head.stream != 0 => Err(Fault::protocol("GOAWAY on a stream")),
             Kind::GoAway if payload.len() < 8 => Err(Fault::size("GOAWAY that is too short")),
             // It ends by itself when what it asked for is answered.
-            Kind::GoAway | Kind::Unknown => self.pay(1).map(|()| None),
+            Kind::GoAway | Kind::Unknown => self.take_tokens(1).map(|()| None),
             Kind::WindowUpdate => self.take_window(head, payload, out),
         }
     }
@@ -254,14 +255,14 @@ impl<S: Clone + Default> Connection<S> {
             Place::Open(at) => at,
             Place::Reset => {
                 self.make_room(whole, out);
-                return self.pay(u32::from(data.is_empty())).map(|()| None);
+                return self.take_tokens(u32::from(data.is_empty())).map(|()| None);
             }
             Place::Idle => return Err(Fault::protocol("DATA on an idle stream")),
             Place::Ended | Place::Forgotten => return Err(Fault::new(Code::StreamClosed, "DATA on a closed stream")),
         };
         let ends = head.has(END_STREAM);
         if data.is_empty() && !ends {
-            self.pay(1)?;
+            self.take_tokens(1)?;
         }
         let (bytes, padding) = (data.len() as u32, whole - data.len() as u32);
         let stream = self.streams.at(at);
@@ -293,7 +294,7 @@ impl<S: Clone + Default> Connection<S> {
         if head.stream == 0 {
             return Err(Fault::protocol("PRIORITY without a stream"));
         }
-        self.pay(1)?;
+        self.take_tokens(1)?;
         let code = match payload.first_chunk::<5>() {
             Some(priority) if payload.len() == 5 && parent(priority) != head.stream => return Ok(None),
             Some(_) if payload.len() == 5 => Code::Protocol,
@@ -315,9 +316,9 @@ impl<S: Clone + Default> Connection<S> {
             Place::Open(at) => {
                 let stream = self.streams.remove(at, Closed::ByItsEnd);
                 self.make_room(stream.held, out);
-                Ok(Some(Event::Gone { owner: stream.owner }))
+                Ok(Some(Event::Reset { owner: stream.owner }))
             }
-            Place::Reset | Place::Ended | Place::Forgotten => self.pay(1).map(|()| None),
+            Place::Reset | Place::Ended | Place::Forgotten => self.take_tokens(1).map(|()| None),
         }
     }
 
@@ -328,7 +329,7 @@ impl<S: Clone + Default> Connection<S> {
         if head.has(ACK) {
             return if payload.is_empty() {
                 self.knows_limits = true;
-                self.pay(1).map(|()| None)
+                self.take_tokens(1).map(|()| None)
             } else {
                 Err(Fault::size("SETTINGS with an ACK"))
             };
@@ -336,7 +337,7 @@ impl<S: Clone + Default> Connection<S> {
         if self.begun == Begun::Settings {
             self.begun = Begun::Whole;
         } else {
-            self.pay(COST_OF_SETTINGS)?;
+            self.take_tokens(COST_OF_SETTINGS)?;
         }
         let said = Settings::read(payload)?;
         put(Kind::Settings, ACK, 0, &[], out);
@@ -367,7 +368,7 @@ impl<S: Clone + Default> Connection<S> {
         if payload.len() != 8 {
             return Err(Fault::size("PING of another size"));
         }
-        self.pay(1)?;
+        self.take_tokens(1)?;
         if !head.has(ACK) {
             put(Kind::Ping, ACK, 0, payload, out);
             return Ok(None);
@@ -382,7 +383,7 @@ impl<S: Clone + Default> Connection<S> {
     fn take_window(&mut self, head: &FrameHead, payload: &[u8], out: &mut Vec<u8>) -> Taken<S> {
         let more = <[u8; 4]>::try_from(payload).map_err(|_| Fault::size("WINDOW_UPDATE of another size"))?;
         let more = number(more);
-        self.pay(1)?;
+        self.take_tokens(1)?;
         if head.stream == 0 {
             if more == 0 {
                 return Err(Fault::protocol("a window that grows by nothing"));
@@ -409,8 +410,8 @@ impl<S: Clone + Default> Connection<S> {
         let stream = self.streams.remove(at, Closed::ByUs);
         self.make_room(stream.held, out);
         put(Kind::ResetStream, 0, stream.id, &(code as u32).to_be_bytes(), out);
-        self.pay(COST_OF_AN_ERROR)?;
-        Ok(Some(Event::Gone { owner: stream.owner }))
+        self.take_tokens(COST_OF_AN_ERROR)?;
+        Ok(Some(Event::Reset { owner: stream.owner }))
     }
 
     /// Closes what both sides have ended.
@@ -440,14 +441,14 @@ impl<S: Clone + Default> Connection<S> {
         }
     }
 
-    /// A frame came that asks for nothing, and counts as so many.
-    pub(super) fn pay(&mut self, count: u32) -> Result<(), Fault> {
-        let calm = self.calm.checked_sub(count);
-        self.calm = calm.ok_or(Fault::new(Code::EnhanceYourCalm, "too many frames that ask for nothing"))?;
+    /// A frame came that asks for nothing.
+    pub(super) fn take_tokens(&mut self, count: u32) -> Result<(), Fault> {
+        let left = self.tokens.checked_sub(count);
+        self.tokens = left.ok_or(Fault::new(Code::EnhanceYourCalm, "too many frames that ask for nothing"))?;
         Ok(())
     }
 
-    pub(super) fn earn(&mut self, count: u32) {
-        self.calm = self.calm.saturating_add(count).min(CALM_MAX);
+    pub(super) fn add_tokens(&mut self, count: u32) {
+        self.tokens = self.tokens.saturating_add(count).min(TOKENS_MAX);
     }
 }

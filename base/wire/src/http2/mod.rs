@@ -1,7 +1,7 @@
 //! HTTP/2 as a server speaks it (RFC 9113): strict, and without input or output.
 //!
 //! ```text
-//! bytes ─► Connection::next ─► Event: Request (lines in a HeadRoom), Data, Trailers, Gone, room to send
+//! bytes ─► Connection::next ─► Event: Request (lines in a HeadRoom), Data, Trailers, Reset, room to send
 //! head, data, reset ─► Connection::send_… ─► bytes, behind what is to be written already
 //! ```
 //! A [`Connection`] knows its streams and their states, both windows of each, and the tables of HPACK. What the protocol
@@ -9,7 +9,7 @@
 //! with a [`Fault`] where nothing that follows could be trusted. How bytes are cut into reads changes nothing.
 //!
 //! Frames that ask for nothing (PING, SETTINGS, windows that grow by an octet …) cost us and not their sender. There may be
-//! some, and more with what is asked for; see [`Connection::let_calm_down`].
+//! some, and more with what is asked for; see [`Connection::refill`].
 //!
 //! Not here: which methods and hosts are served, timeouts, priorities, which RFC 9113 §5.3 lets a server ignore, push, and
 //! extended CONNECT, which is not offered.
@@ -29,7 +29,7 @@ pub use connection::{Connection, Event, Limits, Step, Unfinished};
 pub use error::{Code, Fault};
 pub use frame::{FRAME_BYTES_MAX, FRAME_HEAD_BYTES};
 pub use request::{HeadRoom, RequestHead};
-pub use send::{Sent, Whose};
+pub use send::{EndStream, Sent, Whose};
 
 /// What a client says first (RFC 9113 §3.4).
 pub const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";

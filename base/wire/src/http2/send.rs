@@ -1,6 +1,6 @@
 //! What we send: heads, data within the windows, resets, and the goodbye.
 
-use super::connection::{BYTES_A_CALM, CALM_A_FRAME, Leaving, SMALL_FRAME_BYTES};
+use super::connection::{BYTES_A_TOKEN, Leaving, SMALL_FRAME_BYTES, TOKENS_A_FRAME};
 use super::frame::{END_HEADERS, END_STREAM, FRAME_BYTES_MAX, FRAME_HEAD_BYTES, Kind, put, put_head};
 use super::hpack::Encoder;
 use super::streams::Closed;
@@ -11,6 +11,27 @@ use super::{Code, Connection, Fault};
 const PRESENCE: &[u8; 8] = b"bartizan";
 pub(super) const GOODBYE: &[u8; 8] = b"farewell";
 
+/// Whether a frame is the last that we send on its stream (RFC 9113 §5.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EndStream {
+    Set,
+    Unset,
+}
+
+impl EndStream {
+    /// Set if nothing follows.
+    pub fn when(is_last: bool) -> EndStream {
+        if is_last { EndStream::Set } else { EndStream::Unset }
+    }
+
+    fn flag(self) -> u8 {
+        match self {
+            EndStream::Set => END_STREAM,
+            EndStream::Unset => 0,
+        }
+    }
+}
+
 /// What became of data that was to be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sent {
@@ -18,8 +39,8 @@ pub enum Sent {
     Frame(usize),
     /// None: this window is empty.
     NoRoom(Whose),
-    /// The stream is over.
-    Gone,
+    /// Nothing may be sent on the stream any more.
+    Closed,
 }
 
 /// Whose window it is.
@@ -65,13 +86,12 @@ impl<S: Clone + Default> Connection<S> {
         self.tell_of_room(at, bytes, out);
     }
 
-    /// Sends a head: an answer's, an interim one's, or trailers, which `fields` writes. `ends`: nothing follows. False if the
-    /// stream is over.
+    /// Sends a head: an answer's, an interim one's, or trailers, which `fields` writes. False if the stream is over.
     // Hot: once an answer. No allocation but for a head that needs several frames.
     pub fn send_head(
         &mut self,
         stream: u32,
-        ends: bool,
+        end: EndStream,
         out: &mut Vec<u8>,
         fields: impl FnOnce(&mut Encoder, &mut Vec<u8>),
     ) -> bool {
@@ -79,7 +99,7 @@ impl<S: Clone + Default> Connection<S> {
         if !self.streams.at(at).is_sending {
             return false;
         }
-        let flag = if ends { END_STREAM } else { 0 };
+        let flag = end.flag();
         let start = out.len();
         put_head(0, Kind::Headers, flag | END_HEADERS, stream, out);
         self.encoder.begin(out);
@@ -93,17 +113,17 @@ impl<S: Clone + Default> Connection<S> {
             out.truncate(start);
             put_pieces(&block, flag, stream, out);
         }
-        self.end_if(ends, at, out);
+        self.end_if(end, at, out);
         true
     }
 
-    /// Sends as much of `data` as one frame, the windows and `most` allow. With the last of it the stream ends, if it `ends`.
+    /// Sends as much of `data` as one frame, the windows and `most` allow. `end` is for the last of it.
     // Hot: once a frame. No allocation but for a larger buffer.
-    pub fn send_data(&mut self, stream: u32, data: &[u8], ends: bool, most: usize, out: &mut Vec<u8>) -> Sent {
-        let Some(at) = self.streams.index(stream) else { return Sent::Gone };
+    pub fn send_data(&mut self, stream: u32, data: &[u8], end: EndStream, most: usize, out: &mut Vec<u8>) -> Sent {
+        let Some(at) = self.streams.index(stream) else { return Sent::Closed };
         let (of_connection, found) = (self.send.bytes(), self.streams.at(at));
         if !found.is_sending {
-            return Sent::Gone;
+            return Sent::Closed;
         }
         let wanted = data.len().min(FRAME_BYTES_MAX).min(most);
         let bytes = wanted.min(found.send.bytes()).min(of_connection);
@@ -112,13 +132,13 @@ impl<S: Clone + Default> Connection<S> {
         }
         found.send.spend(bytes);
         self.send.spend(bytes);
-        let is_last = ends && bytes == data.len();
-        put_head(bytes, Kind::Data, if is_last { END_STREAM } else { 0 }, stream, out);
+        let end = if bytes == data.len() { end } else { EndStream::Unset };
+        put_head(bytes, Kind::Data, end.flag(), stream, out);
         out.extend_from_slice(&data[..bytes]);
         if bytes >= SMALL_FRAME_BYTES || bytes == wanted {
-            self.earn(CALM_A_FRAME + (bytes / BYTES_A_CALM) as u32);
+            self.add_tokens(TOKENS_A_FRAME + (bytes / BYTES_A_TOKEN) as u32);
         }
-        self.end_if(is_last, at, out);
+        self.end_if(end, at, out);
         Sent::Frame(bytes)
     }
 
@@ -172,8 +192,8 @@ impl<S: Clone + Default> Connection<S> {
     }
 
     /// Our side of a stream is over, if it is.
-    fn end_if(&mut self, ends: bool, at: usize, out: &mut Vec<u8>) {
-        if ends {
+    fn end_if(&mut self, end: EndStream, at: usize, out: &mut Vec<u8>) {
+        if end == EndStream::Set {
             self.streams.at(at).is_sending = false;
             self.close_if_over(at, out);
         }

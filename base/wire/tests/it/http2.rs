@@ -116,7 +116,7 @@ impl Edge {
                     format!("data {} {data}{}", number(owner), if ends { "." } else { "" })
                 }
                 Event::Trailers { owner } => format!("trailers {}", number(owner)),
-                Event::Gone { owner } => format!("gone {}", number(owner)),
+                Event::Reset { owner } => format!("gone {}", number(owner)),
                 Event::Room { owner } => format!("room {}", number(owner)),
                 Event::RoomForAll => "room".to_owned(),
                 Event::RoomForEach => "rooms".to_owned(),

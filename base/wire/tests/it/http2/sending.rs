@@ -1,7 +1,7 @@
 //! What is sent: within the windows, in frames that all take, and the goodbye.
 
 use bartizan_wire::http2::hpack::Indexing;
-use bartizan_wire::http2::{Code, FRAME_BYTES_MAX, Fault, PREFACE, Sent, Whose};
+use bartizan_wire::http2::{Code, EndStream, FRAME_BYTES_MAX, Fault, PREFACE, Sent, Whose};
 
 use super::{
     ACK, CONTINUATION, DATA, END_HEADERS, END_STREAM, Edge, GOAWAY, HEADERS, PING, RST_STREAM, SETTINGS, WINDOW_UPDATE,
@@ -36,9 +36,9 @@ fn data_within_windows() {
     let mut edge = Edge::begun();
     edge.feed(&[settings(4, 10), get(1, END_STREAM), get(3, END_STREAM)].concat());
     edge.out.clear();
-    let send = |edge: &mut Edge, stream, data: &[u8], ends| {
+    let send = |edge: &mut Edge, stream, data: &[u8], is_last| {
         let Edge { connection, out, .. } = edge;
-        connection.send_data(stream, data, ends, usize::MAX, out)
+        connection.send_data(stream, data, EndStream::when(is_last), usize::MAX, out)
     };
     assert_eq!(send(&mut edge, 1, b"0123456789ab", true), Sent::Frame(10));
     assert_eq!(send(&mut edge, 1, b"ab", true), Sent::NoRoom(Whose::Stream));
@@ -47,7 +47,7 @@ fn data_within_windows() {
     assert_eq!(send(&mut edge, 1, b"ab", true), Sent::NoRoom(Whose::Stream), "it was below zero");
     edge.feed(&grow(1, 100));
     assert_eq!(send(&mut edge, 1, b"ab", true), Sent::Frame(2));
-    assert_eq!(send(&mut edge, 1, b"", true), Sent::Gone);
+    assert_eq!(send(&mut edge, 1, b"", true), Sent::Closed);
     let frames: Vec<_> = edge.take_frames().into_iter().filter(|frame| frame.kind == DATA).collect();
     assert_eq!(frames.iter().map(|frame| frame.flags).collect::<Vec<_>>(), [0, END_STREAM]);
     // The connection's window is for all.
@@ -79,7 +79,7 @@ fn a_table_that_was_to_be_smaller_in_between() {
     edge.feed(&[frame(SETTINGS, 0, 0, &both), get(1, END_STREAM)].concat());
     edge.out.clear();
     let Edge { connection, out, .. } = &mut edge;
-    assert!(connection.send_head(1, true, out, |encoder, out| encoder.status(200, out)));
+    assert!(connection.send_head(1, EndStream::Set, out, |encoder, out| encoder.status(200, out)));
     assert_eq!(edge.take_frames()[0].payload, [0x20, 0x3f, 0xe1, 0x1f, 0x88]);
 }
 
@@ -103,7 +103,7 @@ fn first_windows_that_one_frame_changes_twice() {
         assert_eq!(edge.feed(&twice(values)), expect, "{values:?}");
         if room > 0 {
             let Edge { connection, out, .. } = &mut edge;
-            let sent = connection.send_data(1, &[b'x'; 200], false, usize::MAX, out);
+            let sent = connection.send_data(1, &[b'x'; 200], EndStream::Unset, usize::MAX, out);
             assert_eq!(sent, Sent::Frame(room), "{values:?}");
         }
     }
@@ -117,7 +117,7 @@ fn heads_in_frames() {
         let Edge { connection, out, .. } = &mut edge;
         // No shorter by Huffman's code.
         let value = "\u{1}".repeat(length);
-        let is_sent = connection.send_head(1, true, out, |encoder, out| {
+        let is_sent = connection.send_head(1, EndStream::Set, out, |encoder, out| {
             encoder.status(200, out);
             encoder.field(b"x", value.as_bytes(), Indexing::Literal, out);
         });
@@ -154,7 +154,7 @@ fn a_goodbye() {
     for stream in [1, 3] {
         assert!(!edge.connection.has_left());
         let Edge { connection, out, .. } = &mut edge;
-        assert!(connection.send_head(stream, true, out, |encoder, out| encoder.status(204, out)));
+        assert!(connection.send_head(stream, EndStream::Set, out, |encoder, out| encoder.status(204, out)));
     }
     assert!(edge.connection.has_left());
 }

@@ -1,6 +1,6 @@
 //! Every frame in every state, and every frame as it should not be.
 
-use bartizan_wire::http2::{Code, FRAME_BYTES_MAX, PREFACE, Sent, Unfinished};
+use bartizan_wire::http2::{Code, EndStream, FRAME_BYTES_MAX, PREFACE, Sent, Unfinished};
 use proptest::prelude::*;
 
 use super::{
@@ -17,7 +17,7 @@ fn in_state(state: &str) -> Edge {
     let mut edge = Edge::begun();
     let ours = |edge: &mut Edge| {
         let Edge { connection, out, .. } = edge;
-        assert!(connection.send_head(1, true, out, |encoder, out| encoder.status(200, out)));
+        assert!(connection.send_head(1, EndStream::Set, out, |encoder, out| encoder.status(200, out)));
     };
     match state {
         "idle" => {}
@@ -290,7 +290,7 @@ fn frames_that_ask_for_nothing() {
         for _ in 0..most {
             edge.feed(&bytes);
         }
-        edge.connection.let_calm_down(1);
+        edge.connection.refill(1);
         edge.feed(&get(3, END_STREAM));
         assert!(!edge.feed(&bytes).contains("connection"), "{what}");
     }
@@ -305,7 +305,7 @@ fn frames_that_ask_for_nothing() {
 
 /// What clients of every day send while they read is no flood, however long it goes on.
 #[test]
-fn who_reads_is_calm() {
+fn who_reads_is_no_flood() {
     let grow = |stream, bytes: u32| frame(WINDOW_UPDATE, 0, stream, &bytes.to_be_bytes());
     let both = |bytes| [grow(1, bytes), grow(0, bytes)].concat();
     for (what, piece, answer) in [
@@ -317,7 +317,7 @@ fn who_reads_is_calm() {
         for round in 0..2_000 {
             let Edge { connection, out, .. } = &mut edge;
             assert_eq!(
-                connection.send_data(1, &vec![b'x'; piece], false, usize::MAX, out),
+                connection.send_data(1, &vec![b'x'; piece], EndStream::Unset, usize::MAX, out),
                 Sent::Frame(piece),
                 "{what}"
             );

@@ -7,13 +7,13 @@ use std::task::{Context, Poll, ready};
 
 use bartizan_exchange::{Body, BodyError, Frame, Length};
 use bartizan_wire::http1::{Asked, Content};
-use bartizan_wire::http2::Code;
+use bartizan_wire::http2::{Code, EndStream};
 use bytes::Bytes;
 use http::HeaderMap;
 use tokio::time::timeout;
 
 use super::block::Block;
-use super::session::{Gone, Session};
+use super::session::{Session, StreamClosed};
 use super::stream::Stream;
 use crate::answered::Answered;
 use crate::arrived::Arrived;
@@ -32,7 +32,7 @@ pub(super) fn spawn(session: Rc<Session>, stream: Rc<Stream>, arrived: Result<Ar
     let mut work = Box::pin(serve(Rc::clone(&session), Rc::clone(&stream), arrived, guard));
     let mut waiting = Waiting::default();
     tokio::task::spawn_local(poll_fn(move |cx| {
-        session.connection.turn.poll(&mut waiting, cx, |cx| match stream.poll_gone(cx) {
+        session.connection.turn.poll(&mut waiting, cx, |cx| match stream.poll_closed(cx) {
             Poll::Ready(()) => {
                 session.let_next_go();
                 Poll::Ready(())
@@ -44,16 +44,17 @@ pub(super) fn spawn(session: Rc<Session>, stream: Rc<Stream>, arrived: Result<Ar
 
 /// Why an answer is not whole.
 enum Cut {
-    Gone,
+    /// The visitor is not there, or wants it no more.
+    Closed,
     /// The visitor does not take it.
     Starved,
     /// It broke off, or the visitor is let in no more.
     Broken,
 }
 
-impl From<Gone> for Cut {
-    fn from(Gone: Gone) -> Cut {
-        Cut::Gone
+impl From<StreamClosed> for Cut {
+    fn from(StreamClosed: StreamClosed) -> Cut {
+        Cut::Closed
     }
 }
 
@@ -65,7 +66,7 @@ async fn serve(session: Rc<Session>, stream: Rc<Stream>, arrived: Result<Arrived
     stream.has_been_answered();
     match written {
         Ok(()) => guard.under_way.answered.set(true),
-        Err(Cut::Gone) => {}
+        Err(Cut::Closed) => {}
         Err(Cut::Broken) => session.reset(&stream, Code::Internal),
         Err(Cut::Starved) => {
             session.worker.counters.visitors.starved.add(1);
@@ -156,7 +157,7 @@ impl<'g> Reply<'g> {
     async fn write(&mut self, session: &Session, stream: &Rc<Stream>) -> Result<(), Cut> {
         let is_over = self.left == Some(0);
         poll_fn(|cx| {
-            let polled = session.poll_head(stream, is_over, |encoder, out| {
+            let polled = session.poll_head(stream, EndStream::when(is_over), |encoder, out| {
                 let (answered, length) = (&self.answered, self.length);
                 let block = Block::of(answered.status.as_u16(), encoder, out);
                 let mut block = forward::to_visitor(answered, &session.worker.dates, block);
@@ -182,12 +183,12 @@ impl<'g> Reply<'g> {
             };
             match trailers {
                 Some(fields) if !fields.is_empty() => return self.write_trailers(&fields, session, stream).await,
-                Some(_) => return self.write_piece(true, session, stream).await,
+                Some(_) => return self.write_piece(EndStream::Set, session, stream).await,
                 None => {}
             }
-            let ends = self.left == Some(0);
-            self.write_piece(ends, session, stream).await?;
-            if ends {
+            let end = EndStream::when(self.left == Some(0));
+            self.write_piece(end, session, stream).await?;
+            if end == EndStream::Set {
                 return Ok(());
             }
         }
@@ -221,16 +222,16 @@ impl<'g> Reply<'g> {
         })
     }
 
-    async fn write_piece(&mut self, ends: bool, session: &Session, stream: &Rc<Stream>) -> Result<(), Cut> {
+    async fn write_piece(&mut self, end: EndStream, session: &Session, stream: &Rc<Stream>) -> Result<(), Cut> {
         loop {
-            if self.piece.is_empty() && !ends {
+            if self.piece.is_empty() && end == EndStream::Unset {
                 return Ok(());
             }
             let bytes = poll_fn(|cx| {
                 if self.stops && self.guard.poll_ended(cx).is_ready() {
                     return Poll::Ready(Err(Cut::Broken));
                 }
-                let polled = session.poll_data(stream, &mut self.piece, ends);
+                let polled = session.poll_data(stream, &mut self.piece, end);
                 self.poll_patience(polled, session, cx)
             })
             .await?;
@@ -247,7 +248,7 @@ impl<'g> Reply<'g> {
 
     async fn write_trailers(&mut self, fields: &HeaderMap, session: &Session, stream: &Rc<Stream>) -> Result<(), Cut> {
         poll_fn(|cx| {
-            let polled = session.poll_head(stream, true, |encoder, out| {
+            let polled = session.poll_head(stream, EndStream::Set, |encoder, out| {
                 let mut block = Block::trailers(encoder, out);
                 fields.iter().for_each(|(name, value)| block.field(name.as_str().as_bytes(), value.as_bytes()));
             });
@@ -259,7 +260,7 @@ impl<'g> Reply<'g> {
     /// What waits for the visitor waits so long.
     fn poll_patience<T>(
         &self,
-        polled: Poll<Result<T, Gone>>,
+        polled: Poll<Result<T, StreamClosed>>,
         session: &Session,
         cx: &Context<'_>,
     ) -> Poll<Result<T, Cut>> {

@@ -13,7 +13,7 @@ use std::time::Instant;
 use bartizan_tls::ServerStream;
 use bartizan_wire::http1;
 use bartizan_wire::http2::hpack::Encoder;
-use bartizan_wire::http2::{self, Code, Event, Fault, HeadRoom, RequestHead, Sent, Unfinished, Whose};
+use bartizan_wire::http2::{self, Code, EndStream, Event, Fault, HeadRoom, RequestHead, Sent, Unfinished, Whose};
 use bytes::{Buf, Bytes, BytesMut};
 use http::{HeaderMap, StatusCode};
 use tokio::net::TcpStream;
@@ -74,13 +74,13 @@ struct State {
     is_clogged: bool,
     /// Why a stream could not write.
     broken: Option<io::Error>,
-    /// When frames that ask for nothing were last forgiven.
-    calmed: Instant,
+    /// When there were more tokens for frames that ask for nothing.
+    refilled: Instant,
 }
 
-/// The stream is over before its answer.
+/// The stream was reset, or its connection has ended, before its answer did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Gone;
+pub(super) struct StreamClosed;
 
 /// Why no more is read now.
 enum Pause {
@@ -126,7 +126,7 @@ impl Session {
             is_called: false,
             is_clogged: false,
             broken: None,
-            calmed: Instant::now(),
+            refilled: Instant::now(),
         };
         Rc::new(Session { connection, worker, state: RefCell::new(state) })
     }
@@ -175,7 +175,7 @@ impl Session {
 
     fn end_streams(&self) {
         let state = &mut *self.state.borrow_mut();
-        state.wire.owners().filter_map(Option::take).for_each(|stream| stream.go());
+        state.wire.owners().filter_map(Option::take).for_each(|stream| stream.close());
         state.for_room.clear();
         state.for_window.clear();
     }
@@ -204,7 +204,7 @@ impl Session {
             return;
         }
         self.change(|wire, out| {
-            wire.send_head(stream.number, false, out, |encoder, out| {
+            wire.send_head(stream.number, EndStream::Unset, out, |encoder, out| {
                 let mut block = Block::of(status.as_u16(), encoder, out);
                 fields.iter().for_each(|(name, value)| block.field(name.as_str().as_bytes(), value.as_bytes()));
             })
@@ -215,13 +215,13 @@ impl Session {
     pub(super) fn poll_head(
         &self,
         stream: &Rc<Stream>,
-        ends: bool,
+        end: EndStream,
         fields: impl FnOnce(&mut Encoder, &mut Vec<u8>),
-    ) -> Poll<Result<(), Gone>> {
+    ) -> Poll<Result<(), StreamClosed>> {
         ready!(self.poll_room(stream));
         stream.is_queued.set(false);
-        let is_sent = self.change(|wire, out| wire.send_head(stream.number, ends, out, fields));
-        Poll::Ready(if is_sent { Ok(()) } else { Err(Gone) })
+        let is_sent = self.change(|wire, out| wire.send_head(stream.number, end, out, fields));
+        Poll::Ready(if is_sent { Ok(()) } else { Err(StreamClosed) })
     }
 
     /// Ready when there is room to write.
@@ -234,14 +234,19 @@ impl Session {
         Poll::Pending
     }
 
-    /// Sends a piece of the answer's body, as fast as there is room for it; says how much has gone. With the last of it the
-    /// stream ends, if it `ends`.
+    /// Sends a piece of the answer's body, as fast as there is room for it; says how much has gone. `end` is for the last of
+    /// it.
     // Hot: once a frame.
-    pub(super) fn poll_data(&self, stream: &Rc<Stream>, piece: &mut Bytes, ends: bool) -> Poll<Result<usize, Gone>> {
+    pub(super) fn poll_data(
+        &self,
+        stream: &Rc<Stream>,
+        piece: &mut Bytes,
+        end: EndStream,
+    ) -> Poll<Result<usize, StreamClosed>> {
         ready!(self.poll_room(stream));
         let state = &mut *self.state.borrow_mut();
         let most = state.outlet.share(piece.len());
-        let sent = state.wire.send_data(stream.number, piece, ends, most, state.outlet.open(&self.worker.spare));
+        let sent = state.wire.send_data(stream.number, piece, end, most, state.outlet.open(&self.worker.spare));
         let polled = match sent {
             Sent::Frame(bytes) => {
                 stream.is_queued.set(false);
@@ -259,7 +264,7 @@ impl Session {
                 queue_up(&mut state.for_window, stream);
                 Poll::Pending
             }
-            Sent::Gone => Poll::Ready(Err(Gone)),
+            Sent::Closed => Poll::Ready(Err(StreamClosed)),
         };
         state.let_next_go();
         polled
@@ -369,7 +374,7 @@ impl Session {
                 }
                 Event::Request { stream, ends, head } => self.begin(state, (stream, ends), head, heads),
                 Event::Trailers { owner: Some(stream) } => stream.receive_trailers(forward::trailers(heads.fields())),
-                Event::Gone { owner: Some(stream) } => stream.go(),
+                Event::Reset { owner: Some(stream) } => stream.close(),
                 Event::Room { owner: Some(stream) } => stream.look_at_window(),
                 Event::RoomForAll => state.let_next_go(),
                 Event::RoomForEach => state.wire.owners().flatten().for_each(|stream| stream.look_at_window()),
@@ -378,7 +383,7 @@ impl Session {
                     return Ok(Pause::Hungry);
                 }
                 // A stream without an owner is over.
-                Event::Data { .. } | Event::Trailers { .. } | Event::Gone { .. } | Event::Room { .. } => {}
+                Event::Data { .. } | Event::Trailers { .. } | Event::Reset { .. } | Event::Room { .. } => {}
             }
             state.unread.advance(step.used);
         }
@@ -424,10 +429,10 @@ impl State {
         if !self.task.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
             self.task = Some(cx.waker().clone());
         }
-        let seconds = self.calmed.elapsed().as_secs();
+        let seconds = self.refilled.elapsed().as_secs();
         if seconds > 0 {
-            self.calmed = Instant::now();
-            self.wire.let_calm_down(u32::try_from(seconds).unwrap_or(u32::MAX));
+            self.refilled = Instant::now();
+            self.wire.refill(u32::try_from(seconds).unwrap_or(u32::MAX));
         }
     }
 

@@ -18,7 +18,7 @@ pub(super) struct Stream {
     pub(super) number: u32,
     task: RefCell<Option<Waker>>,
     /// Whether it was reset, or its connection has ended.
-    is_gone: Cell<bool>,
+    is_closed: Cell<bool>,
     /// Whether nothing more is written on it.
     is_answered: Cell<bool>,
     /// Whether it waits for its window.
@@ -44,7 +44,7 @@ impl Stream {
         Stream {
             number,
             task: RefCell::default(),
-            is_gone: Cell::new(false),
+            is_closed: Cell::new(false),
             is_answered: Cell::new(false),
             waits_for_window: Cell::new(false),
             is_queued: Cell::new(false),
@@ -53,9 +53,9 @@ impl Stream {
         }
     }
 
-    /// To be called by its task whenever that runs. Ready when the stream is gone, and nothing is left to be done.
-    pub(super) fn poll_gone(&self, cx: &Context<'_>) -> Poll<()> {
-        if self.is_gone.get() {
+    /// To be called by its task whenever that runs. Ready when the stream is closed, and nothing is left to be done.
+    pub(super) fn poll_closed(&self, cx: &Context<'_>) -> Poll<()> {
+        if self.is_closed.get() {
             return Poll::Ready(());
         }
         let mut task = self.task.borrow_mut();
@@ -71,7 +71,7 @@ impl Stream {
 
     /// Whether it waits for no room any more.
     pub(super) fn is_over(&self) -> bool {
-        self.is_gone.get() || self.is_answered.get()
+        self.is_closed.get() || self.is_answered.get()
     }
 
     pub(super) fn wake(&self) {
@@ -87,8 +87,8 @@ impl Stream {
         }
     }
 
-    pub(super) fn go(&self) {
-        self.is_gone.set(true);
+    pub(super) fn close(&self) {
+        self.is_closed.set(true);
         self.wake();
         self.wake_reader();
     }
@@ -190,7 +190,7 @@ impl futures_util::Stream for Arriving {
             this.under_way.reading.rest();
             return Poll::Ready(intake.trailers.take().map(|trailers| Ok(Frame::Trailers(trailers))));
         }
-        if this.stream.is_gone.get() {
+        if this.stream.is_closed.get() {
             return Poll::Ready(Some(Err(BodyError::new("the visitor has given up"))));
         }
         intake.reader = Some(cx.waker().clone());
