@@ -67,17 +67,17 @@ async fn visit(turn: Rc<Turn>, times: usize, log: Log) {
     turn.take(std::pin::pin!(visiting)).await;
 }
 
-/// The most that was done between two entries of the visitor.
-fn longest_wait(log: &[usize]) -> usize {
-    let waits = log.split(|entry| *entry == VISITOR);
+/// How much was done between two entries of the visitor, the least first.
+fn waits(log: &[usize]) -> Vec<usize> {
     let times = log.iter().filter(|entry| **entry == VISITOR).count();
     // What comes after its last one keeps it from nothing.
-    waits.take(times).map(<[usize]>::len).max().unwrap()
+    let mut waits: Vec<usize> = log.split(|entry| *entry == VISITOR).take(times).map(<[usize]>::len).collect();
+    waits.sort_unstable();
+    waits
 }
 
-/// However many sources have however much to do on however many connections: a visitor waits with each hop for what each
-/// of them may do before it waits itself, and for the turns of some of them: of one, if the system does not let this
-/// thread wait.
+/// However many sources have however much to do on however many connections: a visitor waits with nearly each hop for the
+/// turn of one of them, and with some for what each may do before it waits itself.
 #[test]
 fn who_has_little_to_do_waits_for_little() {
     const TIMES: usize = 50;
@@ -100,8 +100,11 @@ fn who_has_little_to_do_waits_for_little() {
             }
             assert_eq!(log.borrow().len(), sources * connections * tasks * steps + TIMES, "all is done");
         });
-        let (wait, most) = (longest_wait(&log), (3 * sources + 6) * (STEPS + 1));
-        assert!(wait <= most, "{sources} sources, {connections} connections, {tasks} tasks: {wait} of {most} steps");
+        let (waits, turn) = (waits(&log), STEPS + 1);
+        let what = format!("{sources} sources, {connections} connections, {tasks} tasks: {waits:?}");
+        // The runtime alone would look after 61 steps.
+        assert!(waits[TIMES * 3 / 4] <= 2 * turn, "{what}");
+        assert!(waits[TIMES - 1] <= (3 * sources + 6) * turn, "{what}");
     }
 }
 
@@ -162,8 +165,8 @@ fn a_connection_of_many_streams_does_not_hold_up_another() {
             task.await.unwrap();
         }
     });
-    let wait = longest_wait(&log);
-    assert!(wait <= 3 * TURN_STEPS as usize, "{wait}");
+    let waits = waits(&log);
+    assert!(waits.iter().all(|wait| *wait <= 3 * TURN_STEPS as usize), "{waits:?}");
 }
 
 /// Connections of a source take turns, and so do sources, however many connections one of them has.
