@@ -133,20 +133,33 @@ fn an_origin_that_falls_silent_in_its_answer() {
 
 /// A byte now and then is no progress: each wait is short, and all of them together are too long.
 #[test]
-fn http1_at_less_than_the_least_rate() {
+fn bytes_that_trickle() {
     let (origin, _left) = silent();
-    let edge = Edge::with_limits(&[("a.test", origin_at(origin.address), plain())], short());
-    let mut client = edge.dial();
-    client.write_all(b"POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 1000000\r\n\r\n").unwrap();
-    client.set_read_timeout(Some(short().stall_time / 6)).unwrap();
-    loop {
-        let sent = client.write_all(b"x");
-        match client.read(&mut [0; 1024]) {
-            Err(error) if sent.is_ok() && matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
-            _ => break,
+    let limits = Limits { handshake_time: short().head_time, idle_time: STUCK * 2, ..short() };
+    let edge = Edge::with_limits(&[("a.test", origin_at(origin.address), plain())], limits);
+    let post = "POST / HTTP/1.1\r\nHost: a.test\r\n";
+    for (what, to, said, trickle) in [
+        ("a head", edge.http, String::new(), "GET / HTTP/1.1\r\nHost: a.test\r\nX: "),
+        ("a body", edge.http, format!("{post}Content-Length: 1000000\r\n\r\n"), ""),
+        ("a chunk", edge.http, format!("{post}Transfer-Encoding: chunked\r\n\r\n"), "fff\r\n"),
+        ("trailers", edge.http, format!("{post}Transfer-Encoding: chunked\r\n\r\n0\r\n"), "X: "),
+        // A record with a ClientHello (RFC 8446 §5.1).
+        ("a handshake", edge.https, String::new(), "\x16\x03\x01\x02\x00\x01\x00\x01\x7c\x03\x03"),
+    ] {
+        let mut client = dial(to);
+        client.write_all(said.as_bytes()).unwrap();
+        client.set_read_timeout(Some(limits.stall_time / 6)).unwrap();
+        let mut bytes = trickle.bytes().chain(std::iter::repeat_n(b'x', 100));
+        loop {
+            let byte = bytes.next().unwrap_or_else(|| panic!("{what}: it never ends"));
+            let sent = client.write_all(&[byte]);
+            match client.read(&mut [0; 1024]) {
+                Err(error) if sent.is_ok() && matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
+                _ => break,
+            }
         }
     }
-    edge.wait_until(|totals| totals.visitors.too_slow == 1);
+    edge.wait_until(|totals| totals.visitors.too_slow == 4 && totals.visitors.handshakes_failed == 1);
 }
 
 /// The time for the next request begins when the answer is over, however long that took.
@@ -309,6 +322,31 @@ fn http2_data_that_does_not_end() {
         end.expect("it ends");
     });
     edge.wait_until(|totals| totals.visitors.too_slow == 1);
+}
+
+/// Nor is a frame of an octet, or a window of one.
+#[test]
+fn http2_that_trickles() {
+    let ((silent, _left), (endless, left)) = (silent(), endless());
+    let sites = [("a.test", origin_at(silent.address), plain()), ("b.test", origin_at(endless.address), plain())];
+    let limits = Limits { idle_time: STUCK * 2, ..short() };
+    let edge = Edge::with_limits(&sites, limits);
+    run(async {
+        // SETTINGS_INITIAL_WINDOW_SIZE (RFC 9113 §6.5.2).
+        let mut client = Client::begin(&edge, "a.test", &[(4, 0)]).await;
+        client.send(&get(1, "b.test")).await;
+        while edge.counters().visitors.starved == 0 {
+            client.send(&frame(WINDOW_UPDATE, 0, 1, &1_u32.to_be_bytes())).await;
+            tokio::time::sleep(limits.stall_time / 6).await;
+        }
+        let upload = frame(HEADERS, END_HEADERS, 3, &block(&request("POST", "a.test", &[])));
+        client.send(&upload).await;
+        while edge.counters().visitors.too_slow == 0 {
+            client.send(&frame(DATA, 0, 3, b"x")).await;
+            tokio::time::sleep(limits.stall_time / 6).await;
+        }
+    });
+    left.recv_timeout(STUCK).expect("the origin is let go");
 }
 
 /// A stream whose reader gives no window holds its connection to the origin, until it is reset; others go on.
