@@ -16,7 +16,7 @@ use std::net::IpAddr;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bartizan_dial::{Failure, OriginDialer, OriginTls, Reach};
 use bartizan_exchange::{Body, Io, Request, Upgrade, Upstream, UpstreamError};
@@ -31,7 +31,6 @@ use crate::arrived::Arrived;
 use crate::counters::Counters;
 use crate::forward::{self, FIELDS_TO_ORIGIN, Provenance};
 use crate::ingress::RequestGuard;
-use crate::limits::CONNECT_TIME;
 use crate::page::Problem;
 use crate::ray::Ray;
 use crate::spare::Spare;
@@ -173,7 +172,7 @@ impl Egress {
         to.request.count_dial();
         // In a box, since few requests have to wait for it.
         let whose = (to.zone, arrived.source.address);
-        let mut link = Box::pin(self.open(&key, whose)).await?;
+        let mut link = Box::pin(self.open(&key, whose, to.request.worker.limits.connect_time)).await?;
         link.begin(request, piece_bytes);
         let head = self.ask(&mut link, to, patience).await?.map_err(|_| Problem::Origin(OriginFault::Broken))?;
         self.receive((head, to.ray), link, key, arrived.upgrade)
@@ -190,7 +189,12 @@ impl Egress {
 
     /// A new connection, in the place of an idle one if there is no other: of the visitor's own if it has one. With TLS the
     /// certificate must be for the host of `key`.
-    async fn open(&self, key: &Key, (zone, visitor): (ZoneId, IpAddr)) -> Result<Box<Link>, Problem> {
+    async fn open(
+        &self,
+        key: &Key,
+        (zone, visitor): (ZoneId, IpAddr),
+        connect_time: Duration,
+    ) -> Result<Box<Link>, Problem> {
         let pass = self.gate.enter(visitor, Instant::now(), |whose| self.pool.close_one(whose)).map_err(|over| {
             tracing::debug!(%visitor, ?over, "no connection to an origin");
             Problem::NoRoom
@@ -206,7 +210,7 @@ impl Egress {
             })?;
             Ok(Box::new(stream))
         };
-        let io = tokio::time::timeout(CONNECT_TIME, connecting).await;
+        let io = tokio::time::timeout(connect_time, connecting).await;
         io.unwrap_or(Err(Problem::Origin(OriginFault::ConnectTimedOut)))
             .map(|io| Link::new(io, Rc::clone(&self.spare)).within(pass))
     }

@@ -29,6 +29,8 @@ pub struct Limits {
     /// After so much silence an HTTP/2 visitor gets a PING, and has so long to answer it (RFC 9113 §6.7).
     pub ping_every: Duration,
     pub ping_answer_time: Duration,
+    /// From resolving an origin's name to the end of the TLS handshake with it.
+    pub connect_time: Duration,
     /// Requests of one HTTP/2 connection. Then the visitor is told to make another one (GOAWAY, RFC 9113 §6.8), as it is
     /// for the two limits below. Thousands of pages; each new connection costs it a handshake.
     pub requests_max: u32,
@@ -52,6 +54,7 @@ impl Limits {
         websocket_idle_time: Duration::from_secs(900),
         ping_every: Duration::from_secs(30),
         ping_answer_time: Duration::from_secs(20),
+        connect_time: Duration::from_secs(10),
         requests_max: 10_000,
         unfinished_max: 1_000,
         dials_max: 1_000,
@@ -195,9 +198,6 @@ pub(crate) const LINGER_READ_BYTES: usize = 4 * 1024;
 
 /// One direction of a WebSocket is copied in pieces of this size.
 pub(crate) const WEBSOCKET_BUFFER_BYTES: usize = 8 * 1024;
-
-/// From resolving an origin's name to the end of the TLS handshake with it.
-pub(crate) const CONNECT_TIME: Duration = Duration::from_secs(10);
 
 /// Idle connections kept to one origin, per worker: a quarter of all, so that four busy origins keep theirs. Where more
 /// requests are under way than connections are kept, some are dialed anew all the time: with 128 streams of HTTP/2 and

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
-use bartizan_names::ZoneSettings;
+use bartizan_names::{Ssl, ZoneSettings};
 use bartizan_plane_http::{Limits, Totals};
 
 use super::edge::{Edge, STUCK, dial, origin_at, plain, read_answer, read_head, status};
@@ -16,7 +16,7 @@ use super::frames::{
     WINDOW_UPDATE, block, frame, get, request,
 };
 use super::origin::{Origin, ok};
-use super::protocols::run;
+use super::protocols::{Outgoing, dial_h2, run};
 
 /// As those that people live with, in a shorter life.
 fn short() -> Limits {
@@ -129,6 +129,37 @@ fn an_origin_that_falls_silent_in_its_answer() {
         left.recv_timeout(STUCK).expect("the origin is let go");
         until_end(&mut client);
     }
+}
+
+/// An origin that takes no connection is not waited for, nor one that says nothing of TLS.
+#[test]
+fn an_origin_to_which_no_connection_comes_about() {
+    let limits = Limits { connect_time: short().head_time, ..Limits::default() };
+    let mute = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    run(async {
+        // Its queue is full.
+        let full = tokio::net::TcpSocket::new_v4().unwrap();
+        full.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let full = full.listen(0).unwrap();
+        let mut waiting = Vec::new();
+        let dial = || tokio::net::TcpStream::connect(full.local_addr().unwrap());
+        while let Ok(stream) = tokio::time::timeout(Duration::from_millis(300), dial()).await {
+            waiting.push(stream.unwrap());
+        }
+        let over_tls = ZoneSettings { ssl: Ssl::Full, ..plain() };
+        let sites = [
+            ("a.test", origin_at(mute.local_addr().unwrap()), over_tls),
+            ("b.test", origin_at(full.local_addr().unwrap()), plain()),
+        ];
+        let edge = Edge::with_limits(&sites, limits);
+        for host in ["a.test", "b.test"] {
+            let mut sender = dial_h2(&edge, host).await;
+            let request = http::Request::builder().uri(format!("https://{host}/")).body(Outgoing::of(0)).unwrap();
+            let answer = sender.send_request(request).await.unwrap();
+            assert_eq!(answer.status().as_u16(), 504, "{host}");
+        }
+        assert_eq!(edge.counters().origins.connect_timed_out, 2);
+    });
 }
 
 /// A byte now and then is no progress: each wait is short, and all of them together are too long.
