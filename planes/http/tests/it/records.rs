@@ -1,4 +1,4 @@
-//! How answers over HTTP/2 lie in TLS records (RFC 8446 §5.1): each is a write of the edge's, and costs as one.
+//! How answers lie in TLS records (RFC 8446 §5.1): each is a write of the edge's, and costs as one.
 
 use std::cell::Cell;
 use std::io;
@@ -9,12 +9,13 @@ use std::time::Duration;
 
 use bartizan_dial::NameServers;
 use bartizan_plane_http::Limits;
-use bartizan_tls::{Roots, client_config, connect};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use bartizan_tls::{ClientStream, Roots, client_config, connect};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 
-use super::edge::{Edge, plain, text, tunnel};
+use super::edge::{Edge, origin_at, plain, text, tunnel};
 use super::frames::{Client, DATA, GOAWAY, get};
+use super::origin::{Origin, ok};
 use super::protocols::run;
 
 /// What an answer has.
@@ -74,12 +75,17 @@ impl AsyncWrite for Counted {
     }
 }
 
-async fn dial(edge: &Edge) -> (Client<Counted>, Rc<Cell<usize>>) {
+async fn dial(edge: &Edge, alpn: &[u8]) -> (ClientStream<Counted>, Rc<Cell<usize>>) {
     let records = Rc::new(Cell::new(0));
     let io = TcpStream::connect(edge.https).await.unwrap();
     let counted = Counted { io, head: Vec::new(), left: 0, records: Rc::clone(&records) };
-    let config = client_config(&Roots::Pem(edge.ca.pem.clone()), &[b"h2"]).unwrap();
-    (Client::over(connect(&config, "a.test", counted).await.unwrap()).with_preface(&[]).await, records)
+    let config = client_config(&Roots::Pem(edge.ca.pem.clone()), &[alpn]).unwrap();
+    (connect(&config, "a.test", counted).await.unwrap(), records)
+}
+
+async fn dial_http2(edge: &Edge) -> (Client<Counted>, Rc<Cell<usize>>) {
+    let (io, records) = dial(edge, b"h2").await;
+    (Client::over(io).with_preface(&[]).await, records)
 }
 
 /// Asks so many times at once.
@@ -99,13 +105,36 @@ async fn answers<IO: AsyncRead + AsyncWrite + Unpin>(client: &mut Client<IO>, co
     octets
 }
 
+/// Over HTTP/1.1 a head and what is there of its body leave together.
+#[test]
+fn an_answer_is_one_record() {
+    let origin = Origin::start(|_| ok(BODY));
+    for (what, target) in [("by address", origin_at(origin.address)), ("through a tunnel", tunnel())] {
+        let edge = Edge::with_tunnels(&[("a.test", target, plain())], |_| Ok(text(200, BODY)));
+        run(async {
+            let (mut io, records) = dial(&edge, b"http/1.1").await;
+            // With the first comes what TLS has to say (RFC 8446 §4.6.1).
+            for most in [usize::MAX, 1, 1] {
+                let before = records.get();
+                io.write_all(b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n").await.unwrap();
+                io.flush().await.unwrap();
+                let mut answer = Vec::new();
+                while !answer.ends_with(BODY.as_bytes()) {
+                    assert!(io.read_buf(&mut answer).await.unwrap() > 0);
+                }
+                assert!(records.get() - before <= most, "{what}: {} records", records.get() - before);
+            }
+        });
+    }
+}
+
 /// What is ready together leaves together, and one alone leaves at once.
 #[test]
 fn answers_share_records() {
     const ASKED: usize = 32;
     let edge = Edge::with_tunnels(&[("a.test", tunnel(), plain())], |_| Ok(text(200, BODY)));
     run(async {
-        let (mut client, records) = dial(&edge).await;
+        let (mut client, records) = dial_http2(&edge).await;
         // Settings and windows are behind us after the first.
         ask(&mut client, std::iter::once(1)).await;
         assert_eq!(answers(&mut client, 1).await, BODY.len());
@@ -132,7 +161,7 @@ fn answers_arrive_before_the_end() {
     let sites = [("a.test", tunnel(), plain())];
     let edge = Edge::with(&sites, NameServers::System, limits, |_| Ok(text(200, BODY)));
     run(async {
-        let (mut client, _) = dial(&edge).await;
+        let (mut client, _) = dial_http2(&edge).await;
         ask(&mut client, (1..).step_by(2).take(ASKED)).await;
         let (mut answered, mut octets, mut goaways) = (0, 0, 0);
         while let Some(frame) = client.next_of(&[DATA, GOAWAY]).await {
