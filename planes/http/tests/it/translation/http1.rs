@@ -42,6 +42,7 @@ fn http1_requests() {
             &[],
             &["transfer_encoding", "content_length", "proxy"],
         ),
+        ("several cookies", "GET /x", "Cookie: a=1\r\nCookie: b=2\r\n", "200", &["cookie: a=1", "cookie: b=2"], &[]),
         ("§7.1 absolute form", "GET http://a.test/x", "", "200", &["get /x http/1.1", "host: a.test"], &[]),
         ("§7.2 another host", "GET http://b.test/x", "", "400", &[], &[]),
         ("RFC 9112 §3.2.4 asterisk", "OPTIONS *", "", "200", &["options * http/1.1"], &[]),

@@ -170,6 +170,14 @@ fn http2_that_is_served_like_http1() {
                 Expect { there, gone }.check(&way.take_heads()[0], &rule);
             }
         }
+        // RFC 9110 §7.6.2: at its last hop a request is answered by who has it.
+        let last = [&request("OPTIONS", "a.test", &[])[..], &[("max-forwards", "0")]].concat();
+        for way in &ways {
+            let mut client = Client::begin(&way.edge, "a.test", &[]).await;
+            client.send(&frame(HEADERS, END_HEADERS | END_STREAM, 1, &block(&last))).await;
+            assert_eq!(outcome(&mut client).await, Outcome::Answer(OK), "{}", way.name);
+            assert_eq!(way.take_heads(), [""; 0], "{}", way.name);
+        }
         // RFC 8441 §3: who does not say so must not be asked for extended CONNECT.
         let mut client = Client::begin(&ways[0].edge, "a.test", &[]).await;
         let settings = client.next_of(&[SETTINGS]).await.unwrap().payload;
