@@ -229,6 +229,9 @@ fn print(rest: &Row, rows: &[Row], left: usize) {
     let titled = || ATTACKS.iter().map(|(title, ..)| *title).zip(rows).filter(|(_, row)| !row.p99.is_empty());
     titled().for_each(|(title, row)| line(title, row));
     println!("connections to the attackers' origin a minute later: {left}");
+    if left > 0 {
+        println!("missed: {left} connections to the attackers' origin are not let go");
+    }
     for (title, row) in titled() {
         let worse = median(row.worse.clone());
         if worse > WORSE_MAX {
