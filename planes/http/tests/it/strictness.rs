@@ -1,7 +1,9 @@
 //! Bytes in, status out; what is refused never reaches the origin (design §5, RFC 9112).
 
 use super::edge::{Edge, origin_at, plain, status};
+use super::frames::{Client, END_HEADERS, END_STREAM, GOAWAY, HEADERS, RST_STREAM, block, frame};
 use super::origin::{Origin, ok};
+use super::protocols::run;
 
 #[test]
 fn requests_that_could_be_read_two_ways() {
@@ -111,6 +113,96 @@ fn requests_that_could_be_read_two_ways() {
                 "{answer}"
             );
         }
+    }
+}
+
+/// What is a request in one version is one in the other, and the origin gets the same head.
+#[test]
+fn both_versions_have_one_grammar() {
+    let origin = Origin::start(|_| ok("hello"));
+    let edge = Edge::start(&[("a.test", origin_at(origin.address), plain())]);
+    let method = |method| (method, "/x", "a.test", ("x-a", "1"));
+    let path = |path| ("GET", path, "a.test", ("x-a", "1"));
+    let host = |host| ("GET", "/x", host, ("x-a", "1"));
+    let field = |name, value| ("GET", "/x", "a.test", (name, value));
+    let served = [
+        method("GET"),
+        method("M-SEARCH"),
+        method("get"),
+        path("/"),
+        path("/x?y=/?"),
+        path("//x/../%2e%2e/%zz"),
+        path("/x;y=\"{1}\"|~'"),
+        path("/?"),
+        path("/\u{e9}"),
+        host("a.test:8443"),
+        host("A.Test."),
+        field("x_a", "1"),
+        field("x.a~!", "1"),
+        field("x-a", "a\tb"),
+        field("x-a", "caf\u{e9}"),
+        field("x-a", ""),
+    ];
+    let refused = [
+        method("G@T"),
+        method("CONNECT"),
+        method("TRACE"),
+        path("x"),
+        path("*"),
+        path("?x"),
+        path("/#x"),
+        path("/\u{1}"),
+        path("/\u{7f}"),
+        path("/<x>"),
+        path("/\\^`"),
+        host(""),
+        host("a.test:"),
+        host("a.test:80x"),
+        host("a.test:65536"),
+        host("a.test, b.test"),
+        host("a.test b.test"),
+        host("u@a.test"),
+        host("a/b@c"),
+        host("a..test"),
+        host(".a.test"),
+        host("a%2etest"),
+        host("[::1"),
+        field("x-a", "1\u{1}"),
+        field("x-a", "1\u{7f}"),
+        field("x-a", "1\r2"),
+        field("x-a", "1\u{0}2"),
+        field("x a", "1"),
+        field("x(a", "1"),
+        field("host", "b.test"),
+        field("content-length", "1, 1"),
+        field("content-length", "+0"),
+    ];
+    // What is another by the way that a request came, and by its number.
+    let own = ["cf-ray", "cf-visitor", "x-forwarded-proto", "forwarded", "content-length"];
+    let take = || {
+        let lines = |head: String| {
+            let mut lines: Vec<String> = head.lines().map(str::to_ascii_lowercase).collect();
+            lines.retain(|line| !own.iter().any(|name| line.starts_with(&format!("{name}:"))));
+            lines[1..].sort();
+            lines
+        };
+        origin.take_seen().into_iter().map(|seen| lines(seen.head)).collect::<Vec<_>>()
+    };
+    let rows = served.map(|row| (1, row)).into_iter().chain(refused.map(|row| (0, row)));
+    for (count, row) in rows {
+        let (method, path, host, (name, value)) = row;
+        let request =
+            format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n{name}: {value}\r\n\r\n");
+        let answer = edge.raw(request.as_bytes());
+        let by_http1 = take();
+        let pseudo = [(":method", method), (":scheme", "https"), (":authority", host), (":path", path), (name, value)];
+        run(async {
+            let mut client = Client::begin(&edge, "a.test", &[]).await;
+            client.send(&frame(HEADERS, END_HEADERS | END_STREAM, 1, &block(&pseudo))).await;
+            client.next_of(&[HEADERS, RST_STREAM, GOAWAY]).await.expect("an answer");
+        });
+        assert_eq!(by_http1.len(), count, "{row:?} {answer}");
+        assert_eq!(take(), by_http1, "{row:?}");
     }
 }
 
