@@ -193,9 +193,6 @@ pub(crate) const LINGER_BYTES_MAX: usize = 256 * 1024;
 /// How often we look what a visitor who leaves has not got yet.
 pub(crate) const LINGER_LOOK_EVERY: Duration = Duration::from_millis(50);
 
-/// In pieces of this size.
-pub(crate) const LINGER_READ_BYTES: usize = 4 * 1024;
-
 /// One direction of a WebSocket is copied in pieces of this size.
 pub(crate) const WEBSOCKET_BUFFER_BYTES: usize = 8 * 1024;
 

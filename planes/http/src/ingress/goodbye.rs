@@ -6,16 +6,19 @@
 //! as in a container, nobody sends the rest after it. So we say that we have ended, read on, and leave when the visitor
 //! has everything.
 
+use std::io;
 use std::time::Duration;
 
 use bartizan_net::undelivered;
 use bartizan_tls::ServerStream;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, Interest};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, Interest};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout};
 
+use super::turn::Turn;
 use crate::Limits;
-use crate::limits::{LINGER_BYTES_MAX, LINGER_LOOK_EVERY, LINGER_READ_BYTES};
+use crate::limits::{LINGER_BYTES_MAX, LINGER_LOOK_EVERY, TURN_READ_BYTES};
+use crate::spare::Spare;
 
 /// A visitor's connection, over TLS or not.
 pub(crate) trait Carrier: AsyncRead + AsyncWrite + Unpin + 'static {
@@ -36,17 +39,16 @@ impl Carrier for ServerStream<TcpStream> {
 
 /// Ends our side, and returns when the visitor has all that was written and has ended too; or has all of it and says
 /// nothing for [`Limits::linger_time`]; or takes nothing for [`Limits::stall_time`].
-pub(crate) async fn say_goodbye(mut io: impl Carrier, limits: &Limits) {
+pub(crate) async fn say_goodbye(mut io: impl Carrier, turn: &Turn, (limits, spare): (&Limits, &Spare)) {
     // TLS says it first (close_notify, RFC 8446 §6.1), which may have to wait for room.
     if !matches!(timeout(limits.stall_time, io.shutdown()).await, Ok(Ok(()))) {
         return;
     }
+    let socket = io.socket();
     let mut listening = Listening::To { left: LINGER_BYTES_MAX };
-    // On the heap: the future would keep it for as long as the connection lives.
-    let mut waste = vec![0; LINGER_READ_BYTES];
     let (mut before, mut moved) = (usize::MAX, Instant::now());
     loop {
-        let Ok(under_way) = undelivered(io.socket()) else { return };
+        let Ok(under_way) = undelivered(socket) else { return };
         if under_way < before {
             (before, moved) = (under_way, Instant::now());
         }
@@ -58,7 +60,7 @@ pub(crate) async fn say_goodbye(mut io: impl Carrier, limits: &Limits) {
         if moved.elapsed() >= patience {
             return;
         }
-        listening = listening.once(&mut io, &mut waste).await;
+        listening = listening.once(socket, turn, spare).await;
     }
 }
 
@@ -75,18 +77,22 @@ enum Listening {
 
 impl Listening {
     /// Reads for one look.
-    async fn once(self, io: &mut impl Carrier, waste: &mut [u8]) -> Listening {
+    async fn once(self, socket: &TcpStream, turn: &Turn, spare: &Spare) -> Listening {
         match self {
-            Listening::To { left } => match timeout(LINGER_LOOK_EVERY, io.read(waste)).await {
+            Listening::To { left } => match timeout(LINGER_LOOK_EVERY, throw_away(socket, spare)).await {
                 Err(_) => self,
                 Ok(Ok(1..)) if left == 0 => Listening::No,
-                Ok(Ok(read @ 1..)) => Listening::To { left: left.saturating_sub(read) },
+                Ok(Ok(read @ 1..)) => {
+                    // There may be more, and others wait.
+                    turn.next().await;
+                    Listening::To { left: left.saturating_sub(read) }
+                }
                 // After a reset nothing is under way any more, as the next look tells.
                 Ok(Ok(0) | Err(_)) => Listening::Over,
             },
             Listening::No => {
                 sleep(LINGER_LOOK_EVERY).await;
-                match timeout(Duration::ZERO, io.socket().ready(Interest::READABLE)).await {
+                match timeout(Duration::ZERO, socket.ready(Interest::READABLE)).await {
                     Ok(Ok(ready)) if ready.is_read_closed() => Listening::Over,
                     Ok(Err(_)) => Listening::Over,
                     Ok(Ok(_)) | Err(_) => self,
@@ -97,5 +103,54 @@ impl Listening {
                 self
             }
         }
+    }
+}
+
+/// Reads what comes and looks at none of it, at TLS neither. Says how much: none at the end.
+async fn throw_away(socket: &TcpStream, spare: &Spare) -> io::Result<usize> {
+    loop {
+        socket.readable().await?;
+        match socket.try_read(&mut spare.scratch.borrow_mut()[..TURN_READ_BYTES]) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            read => return read,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::{Future, poll_fn};
+    use std::pin::pin;
+    use std::rc::Rc;
+
+    use tokio::net::TcpListener;
+    use tokio::runtime::LocalOptions;
+
+    use super::super::lanes::Lanes;
+    use super::*;
+
+    /// A visitor that has sent much is not read in one go, while others wait.
+    #[test]
+    fn what_still_comes_is_read_in_turns() {
+        const TURNS: usize = 3;
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().build_local(LocalOptions::default()).unwrap();
+        runtime.block_on(async {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let mut visitor = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+            let (io, from) = listener.accept().await.unwrap();
+            visitor.write_all(&[b'x'; TURNS * TURN_READ_BYTES]).await.unwrap();
+            visitor.shutdown().await.unwrap();
+            let (turn, limits, spare) =
+                (Rc::new(Lanes::default()).turn_of(from.ip()), Limits::default(), Spare::default());
+            let mut goodbye = pin!(say_goodbye(io, &turn, (&limits, &spare)));
+            let mut polls = 0;
+            poll_fn(|cx| {
+                polls += 1;
+                goodbye.as_mut().poll(cx)
+            })
+            .await;
+            assert!(polls > TURNS, "{polls}");
+        });
     }
 }

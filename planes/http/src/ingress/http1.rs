@@ -80,8 +80,8 @@ pub(crate) async fn serve<IO: Carrier>(io: IO, connection: Rc<Connection>, worke
             Box::pin(relay::relay(wire, unread.split().freeze(), other, guard.record(), idle_time)).await;
         }
         None => {
-            let worker = Rc::clone(&line.worker);
-            Box::pin(say_goodbye(line.into_io(), &worker.limits)).await;
+            let (connection, worker) = (Rc::clone(&line.connection), Rc::clone(&line.worker));
+            Box::pin(say_goodbye(line.into_io(), &connection.turn, (&worker.limits, &worker.spare))).await;
         }
     }
 }
