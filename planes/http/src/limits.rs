@@ -102,6 +102,15 @@ pub(crate) const GATHER_BYTES_MAX: usize = 16 * 1024;
 /// for the answers of a page that arrive together, so that they also leave together.
 pub(crate) const TURN_STEPS: u32 = 48;
 
+/// What is read from a visitor and written to it in one step, and a piece more: some 50 µs with TLS.
+pub(crate) const STEP_BYTES: usize = 64 * 1024;
+
+/// The same where no other source has anything to do.
+pub(crate) const LONE_STEP_BYTES: usize = 256 * 1024;
+
+/// What a read or a write counts as, however small it is.
+pub(crate) const CALL_BYTES: usize = 8 * 1024;
+
 /// What the connections of one source may take together between two looks before they wait in its lane, while others have
 /// something to do too: two hops of requests on a busy machine.
 pub(crate) const SOURCE_TIME: Duration = Duration::from_micros(100);

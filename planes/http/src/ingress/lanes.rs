@@ -155,6 +155,11 @@ impl Lane {
         Lane { lanes, source, number, look, used, slow_until, waiting, is_queued, debt }
     }
 
+    /// Whether other sources have something to do too.
+    pub(super) fn is_shared(&self) -> bool {
+        self.lanes.is_shared()
+    }
+
     /// Whether what comes of it has to wait for a turn.
     pub(super) fn must_wait(&self) -> bool {
         if !self.lanes.is_shared() {

@@ -12,7 +12,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
 use super::lanes::Lane;
-use crate::limits::TURN_STEPS;
+use crate::limits::{CALL_BYTES, LONE_STEP_BYTES, STEP_BYTES, TURN_STEPS};
 
 thread_local! {
     /// How often this thread has looked what came, after all that was ready had its turn.
@@ -35,6 +35,8 @@ pub(crate) struct Turn {
     /// The look since which it has used something, and how many steps.
     look: Cell<u32>,
     used: Cell<u32>,
+    /// What was moved in this step.
+    moved: Cell<usize>,
     queue: RefCell<Queue>,
 }
 
@@ -66,7 +68,8 @@ impl Queue {
 
 impl Turn {
     pub(super) fn new(lane: Rc<Lane>) -> Rc<Turn> {
-        Rc::new(Turn { lane, look: Cell::default(), used: Cell::default(), queue: RefCell::default() })
+        let (look, used, moved, queue) = Default::default();
+        Rc::new(Turn { lane, look, used, moved, queue })
     }
 
     /// Does a step of the connection's work, or waits for the next turn. By each task with a [`Waiting`] of its own.
@@ -89,8 +92,24 @@ impl Turn {
             return Poll::Pending;
         }
         *waiting = None;
+        self.moved.set(0);
         self.charge(1);
         self.lane.step(|| step(cx))
+    }
+
+    /// Ready while there may be another read or write in this step. Else it is for the next one.
+    pub(crate) fn poll_move(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let most = if self.lane.is_shared() { STEP_BYTES } else { LONE_STEP_BYTES };
+        if self.moved.get() < most {
+            return Poll::Ready(());
+        }
+        let_others_go_first(cx);
+        Poll::Pending
+    }
+
+    /// So much was read or written at once.
+    pub(crate) fn moved(&self, bytes: usize) {
+        self.moved.set(self.moved.get().saturating_add(bytes + CALL_BYTES));
     }
 
     /// Does all of this work in turns.

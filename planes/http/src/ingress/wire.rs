@@ -48,9 +48,11 @@ impl<IO> Wire<IO> {
 impl<IO: AsyncRead + Unpin> AsyncRead for Wire<IO> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        ready!(this.connection.turn.poll_move(cx));
         let before = buffer.filled().len();
         ready!(Pin::new(&mut this.io).poll_read(cx, buffer))?;
         let bytes = buffer.filled().len() - before;
+        this.connection.turn.moved(bytes);
         this.worker.counters.visitors.bytes_in.add(bytes as u64);
         Poll::Ready(Ok(()))
     }

@@ -227,6 +227,30 @@ fn http1_that_pipelines_and_leaves() {
     left.recv_timeout(STUCK).unwrap();
 }
 
+/// However many requests one connection has ready, and however fast they are answered: others have their turn in between.
+#[test]
+fn http1_that_pipelines_does_not_hold_up_another() {
+    const ROUNDS: usize = 20;
+    let edge = Edge::start(&[]);
+    let asked = |number: usize| "GET / HTTP/1.1\r\nHost: other.test\r\n\r\n".repeat(number);
+    let mut other = edge.dial();
+    let between = (0..ROUNDS).map(|_| {
+        let mut many = edge.dial();
+        edge.wait_until(|totals| totals.visitors.open == 2);
+        let before = edge.counters().requests.http1;
+        many.write_all(asked(500).as_bytes()).unwrap();
+        other.write_all(asked(1).as_bytes()).unwrap();
+        assert_eq!(status(&read_answer(&mut other).0), "404");
+        let between = edge.counters().requests.http1 - before;
+        drop(many);
+        edge.wait_until(|totals| totals.visitors.open == 1);
+        between
+    });
+    // The system may have run something else between the two.
+    let least = between.min().unwrap();
+    assert!(least <= 64, "{least} of 500 before another's");
+}
+
 #[test]
 fn websockets_on_which_nothing_moves() {
     let (gone, left) = mpsc::channel();

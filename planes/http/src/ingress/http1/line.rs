@@ -48,6 +48,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Line<IO> {
     ) -> Poll<io::Result<Read>> {
         let visitors = &self.worker.counters.visitors;
         let reading = &self.connection.reading;
+        ready!(self.connection.turn.poll_move(cx));
         let read = match into.poll_read(&mut *self.io.borrow_mut(), cx, READ_BYTES, &self.worker.spare) {
             Poll::Ready(read) => read?,
             Poll::Pending => {
@@ -64,6 +65,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Line<IO> {
                 return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
             }
         };
+        self.connection.turn.moved(read);
         match awaited {
             // A head that only grew is no progress.
             Some(Awaited::Head) => {}
@@ -78,6 +80,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Line<IO> {
     }
 
     pub(super) fn poll_write(&self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        ready!(self.connection.turn.poll_move(cx));
         let polled = {
             let mut io = self.io.borrow_mut();
             let io = Pin::new(&mut *io);
@@ -88,6 +91,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Line<IO> {
         };
         match polled {
             Poll::Ready(Ok(bytes)) => {
+                self.connection.turn.moved(bytes);
                 self.connection.writing.moved(bytes, &self.worker.limits);
                 self.worker.counters.visitors.bytes_out.add(bytes as u64);
                 Poll::Ready(if bytes == 0 { Err(io::ErrorKind::WriteZero.into()) } else { Ok(bytes) })
