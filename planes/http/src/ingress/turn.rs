@@ -118,6 +118,24 @@ impl Turn {
         poll_fn(|cx| self.poll(&mut waiting, cx, |cx| work.as_mut().poll(cx))).await
     }
 
+    /// The same, unless `poll_over` is ready before its end. What it holds is let go in its turn too: that may be connections
+    /// to origins with much in them, and no runtime counts what it takes.
+    pub(crate) fn take_unless(
+        self: Rc<Self>,
+        work: Pin<Box<impl Future<Output = ()>>>,
+        mut poll_over: impl FnMut(&Context<'_>) -> Poll<()>,
+    ) -> impl Future<Output = ()> {
+        let (mut work, mut waiting) = (Some(work), Waiting::default());
+        poll_fn(move |cx| {
+            self.poll(&mut waiting, cx, |cx| {
+                if poll_over(cx).is_ready() {
+                    work = None;
+                }
+                work.as_mut().map_or(Poll::Ready(()), |work| work.as_mut().poll(cx))
+            })
+        })
+    }
+
     /// A request of the connection begins.
     pub(super) fn begin_request(&self) {
         self.lane.expect_answer();

@@ -22,23 +22,18 @@ use crate::forward;
 use crate::ingress::connection::RequestGuard;
 use crate::ingress::deadline::Awaited;
 use crate::ingress::refusal::Refusal;
-use crate::ingress::turn::Waiting;
 use crate::limits::ORIGIN_READ_BYTES_MIN;
 use crate::page::Problem;
 use crate::pipeline;
 
 /// Runs the stream as a task of its own, which ends when the stream does.
 pub(super) fn spawn(session: Rc<Session>, stream: Rc<Stream>, arrived: Result<Arrived, Refusal>, guard: RequestGuard) {
-    let mut work = Box::pin(serve(Rc::clone(&session), Rc::clone(&stream), arrived, guard));
-    let mut waiting = Waiting::default();
-    tokio::task::spawn_local(poll_fn(move |cx| {
-        session.connection.turn.poll(&mut waiting, cx, |cx| match stream.poll_closed(cx) {
-            Poll::Ready(()) => {
-                session.let_next_go();
-                Poll::Ready(())
-            }
-            Poll::Pending => work.as_mut().poll(cx),
-        })
+    let work = Box::pin(serve(Rc::clone(&session), Rc::clone(&stream), arrived, guard));
+    let turn = Rc::clone(&session.connection.turn);
+    tokio::task::spawn_local(turn.take_unless(work, move |cx| {
+        ready!(stream.poll_closed(cx));
+        session.let_next_go();
+        Poll::Ready(())
     }));
 }
 

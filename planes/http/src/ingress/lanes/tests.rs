@@ -211,3 +211,28 @@ fn what_has_ended_does_not_wait() {
         assert!(lanes.by_source.borrow().is_empty());
     });
 }
+
+/// What work holds that is over before its end is let go in the time of its source.
+#[test]
+fn what_is_let_go_takes_time() {
+    struct Heavy;
+    impl Drop for Heavy {
+        fn drop(&mut self) {
+            let start = Instant::now();
+            while start.elapsed() < SOURCE_TIME {}
+        }
+    }
+    run(async |lanes, _| {
+        let (one, other) = (lanes.turn_of(from(1)), lanes.turn_of(from(2)));
+        // The clock is looked at while there are two.
+        other.take(std::pin::pin!(async {})).await;
+        let heavy = Heavy;
+        let work = Box::pin(async move {
+            let _heavy = heavy;
+            std::future::pending().await
+        });
+        Rc::clone(&one).take_unless(work, |_| Poll::Ready(())).await;
+        let used = lanes.by_source.borrow()[&SourceKey::widest(from(1))].upgrade().unwrap().used.get();
+        assert!(used >= SOURCE_TIME / 2, "{used:?}");
+    });
+}
