@@ -18,9 +18,7 @@ pub struct FixedSetting {
 
 const AS_SENT: &str = "answers are passed on as the origin sent them";
 const NO_CACHE: &str = "nothing is cached";
-const NO_EARLY_DATA: &str = "early data is not taken";
 const NO_CHALLENGE: &str = "nobody is challenged";
-const TLS_VERSIONS: &str = "TLS 1.2 and 1.3 are spoken, whichever the visitor prefers, and nothing older";
 const NOT_HERE: &str = "this edge has nothing of the kind";
 
 macro_rules! fixed {
@@ -32,7 +30,6 @@ macro_rules! fixed {
 }
 
 fixed! {
-    "0rtt": "off", NO_EARLY_DATA;
     "advanced_ddos": "off", NOT_HERE;
     "always_online": "off", NO_CACHE;
     "automatic_https_rewrites": "off", AS_SENT;
@@ -44,7 +41,6 @@ fixed! {
     "browser_check": "off", NO_CHALLENGE;
     "cache_level": "basic", NO_CACHE;
     "challenge_ttl": 300, NO_CHALLENGE;
-    "ciphers": [], "the ciphers are those of the TLS library, all of them strong";
     "cname_flattening": "flatten_at_root",
         "a proxied CNAME is answered with addresses, at the apex as well, and every other one as it is";
     "development_mode": "off", NO_CACHE;
@@ -57,7 +53,6 @@ fixed! {
     "image_resizing": "off", AS_SENT;
     "ip_geolocation": "on", "origins are told the country of a visitor where it is known";
     "max_upload": 100, "no limit is set on what visitors send";
-    "min_tls_version": "1.2", TLS_VERSIONS;
     "minify": {"css": "off", "html": "off", "js": "off"}, AS_SENT;
     "mirage": "off", AS_SENT;
     "mobile_redirect": {"mobile_subdomain": null, "status": "off", "strip_uri": false}, NOT_HERE;
@@ -79,8 +74,7 @@ fixed! {
     "server_side_exclude": "off", AS_SENT;
     "sha1_support": "off", "certificates are signed with SHA-256";
     "sort_query_string_for_cache": "off", NO_CACHE;
-    "tls_1_2_only": "off", TLS_VERSIONS;
-    "tls_1_3": "on", TLS_VERSIONS;
+    "tls_1_2_only": "off", "tls_1_3 and min_tls_version say which versions are spoken";
     "tls_client_auth": "off", "origins are shown no certificate of the edge";
     "true_client_ip_header": "off", "a visitor's address is told in CF-Connecting-IP";
     "waf": "off", NOT_HERE;
@@ -132,14 +126,13 @@ mod tests {
             ("brotli", json!("off"), true),
             ("brotli", json!(false), true),
             ("brotli", json!("on"), false),
-            ("tls_1_3", json!(true), true),
+            ("origin_error_page_pass_thru", json!(true), true),
             ("browser_cache_ttl", json!("0"), true),
             ("browser_cache_ttl", json!(0.0), true),
             ("browser_cache_ttl", json!(14_400), false),
             ("minify", json!({"js": "off", "html": "off", "css": "off"}), true),
             ("minify", json!({"js": "on"}), false),
-            ("min_tls_version", json!("1.3"), false),
-            ("ciphers", Value::Null, false),
+            ("nel", Value::Null, false),
         ] {
             assert_eq!(FixedSetting::of(id).map(|setting| setting.is(&value)), Some(expect), "{id} {value}");
         }

@@ -33,8 +33,8 @@ pub use pop::{Pop, PopError};
 pub use record::{COMMENT_MAX, Record, RecordError, Stamp, TAGS_MAX, TTL_MAX, TTL_MIN, Ttl, merge, of_the_edge};
 pub use record_data::{Composite, DataError, Loc, RecordData};
 pub use settings::{
-    SettingError, SettingNote, SettingSkipped, change_setting, parse_setting, read_settings, show_setting,
-    strict_settings,
+    SettingError, SettingNote, SettingSkipped, change_setting, check_settings, parse_setting, read_settings,
+    show_setting, strict_settings,
 };
 pub use tunnel::{INGRESS_MAX, TUNNEL_DOMAIN, Tunnel, TunnelConfig, TunnelError, tunnel_name};
 pub use txt::{TXT_MAX, txt_spellings};

@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-use bartizan_names::{SettingId, SettingValue, Timestamp, ZoneSettings};
+use bartizan_names::{OldestTls, SettingId, SettingValue, Timestamp, Tls13, ZoneSettings};
 use bartizan_v4::{Integer, Setting, StoredSetting, StoredSettings};
 use serde_json::Value;
 
@@ -14,6 +14,8 @@ pub enum SettingError {
     Unknown(String),
     #[error("the value of {id} must be {form}")]
     Value { id: &'static str, form: String },
+    #[error("tls_1_3 cannot be off where min_tls_version is 1.3: no version of TLS would be left")]
+    NoTls,
 }
 
 /// Why something of stored settings was passed over.
@@ -33,6 +35,8 @@ pub enum SettingSkipped {
 pub enum SettingNote {
     /// IPv6 was asked to be switched off.
     Ipv6StaysOn,
+    /// A version of TLS was asked for that is not spoken.
+    OldestIsTls12,
 }
 
 impl SettingNote {
@@ -40,6 +44,9 @@ impl SettingNote {
         match self {
             SettingNote::Ipv6StaysOn => {
                 "IPv6 stays on: every proxied name answers with IPv4 and IPv6 addresses, and there is no off switch."
+            }
+            SettingNote::OldestIsTls12 => {
+                "min_tls_version is 1.2: TLS 1.0 and 1.1 are not spoken by this edge (RFC 8996), to whomever."
             }
         }
     }
@@ -60,7 +67,7 @@ pub fn show_setting(id: SettingId, stored: &StoredSettings) -> Setting {
     }
 }
 
-/// Puts `value` into `stored`.
+/// Puts `value` into `stored`. When all changes are made, [`check_settings`] says whether they go together.
 pub fn change_setting(
     id: SettingId,
     stored: &mut StoredSettings,
@@ -69,15 +76,47 @@ pub fn change_setting(
 ) -> Result<Option<SettingNote>, SettingError> {
     let text = text_of(value).ok_or_else(|| value_error(id))?;
     let normal = id.normal(&text).map_err(|_| value_error(id))?;
-    if id == SettingId::Ipv6 {
-        return Ok((text == "off").then_some(SettingNote::Ipv6StaysOn));
+    let is_other = normal.to_string() != *text;
+    let note = match id {
+        SettingId::Ipv6 => return Ok(is_other.then_some(SettingNote::Ipv6StaysOn)),
+        SettingId::MinTlsVersion => is_other.then_some(SettingNote::OldestIsTls12),
+        _ => None,
+    };
+    put_item(stored, id, document_of(normal), now);
+    // The dialect has two words for early data, of which neither may say what is not so.
+    match (id, &*text, in_force(stored).tls_1_3) {
+        (SettingId::Tls13, _, Tls13::EarlyData) => put_item(stored, SettingId::EarlyData, "on".into(), now),
+        (SettingId::EarlyData, "off", Tls13::EarlyData) => put_item(stored, SettingId::Tls13, "on".into(), now),
+        _ => {}
     }
-    let item = StoredSetting { id: id.as_str().to_owned(), value: document_of(normal), modified_on: now };
+    Ok(note)
+}
+
+/// Whether the settings go together.
+pub fn check_settings(stored: &StoredSettings) -> Result<(), SettingError> {
+    let settings = in_force(stored);
+    match (settings.min_tls_version, settings.tls_1_3) {
+        (OldestTls::Tls13, Tls13::Off) => Err(SettingError::NoTls),
+        _ => Ok(()),
+    }
+}
+
+fn put_item(stored: &mut StoredSettings, id: SettingId, value: Value, now: Timestamp) {
+    let item = StoredSetting { id: id.as_str().to_owned(), value, modified_on: now };
     match stored.items.iter_mut().find(|item| item.id == id.as_str()) {
         Some(old) => *old = item,
         None => stored.items.push(item),
     }
-    Ok(None)
+}
+
+fn in_force(stored: &StoredSettings) -> ZoneSettings {
+    let mut settings = ZoneSettings::default();
+    let strict = ZoneSettings::strict();
+    for StoredSetting { id, value, .. } in &stored.items {
+        // As it is read where it is obeyed.
+        let _ = put(&mut settings, Some(id), Some(value), &strict);
+    }
+    settings
 }
 
 /// [`ZoneSettings::strict`] as it is stored: what is taken for settings that are lost.
@@ -103,13 +142,21 @@ pub fn read_settings(stored: &Value, last: Option<&ZoneSettings>) -> (ZoneSettin
     // An item without an id may be any of those that no other item names.
     let whole = items.iter().all(|item| id_of(item).is_some());
     let mut settings = if whole { ZoneSettings::default() } else { fallback.clone() };
-    let errors = items.iter().filter_map(|item| put(&mut settings, item, &fallback).err()).collect();
+    let mut errors = Vec::new();
+    for item in items {
+        errors.extend(put(&mut settings, id_of(item), item.get("value"), &fallback).err());
+    }
     (settings, errors)
 }
 
-fn put(settings: &mut ZoneSettings, item: &Value, fallback: &ZoneSettings) -> Result<(), SettingSkipped> {
-    let id = parse_setting(id_of(item).ok_or(SettingSkipped::NoId)?)?;
-    let text = item.get("value").and_then(text_of);
+fn put(
+    settings: &mut ZoneSettings,
+    id: Option<&str>,
+    value: Option<&Value>,
+    fallback: &ZoneSettings,
+) -> Result<(), SettingSkipped> {
+    let id = parse_setting(id.ok_or(SettingSkipped::NoId)?)?;
+    let text = value.and_then(text_of);
     if text.is_some_and(|text| settings.set(id, &text).is_ok()) {
         return Ok(());
     }
@@ -133,6 +180,7 @@ fn document_of(value: SettingValue) -> Value {
     match value {
         SettingValue::Word(word) => word.into(),
         SettingValue::Number(number) => number.into(),
+        SettingValue::Words(words) => words.into(),
     }
 }
 
@@ -147,7 +195,11 @@ fn text_of(value: &Value) -> Option<Cow<'_, str>> {
             let text = number.to_string();
             Some(text.parse().map_or(text, |Integer(whole)| whole.to_string()).into())
         }
-        Value::Null | Value::Array(_) | Value::Object(_) => None,
+        Value::Array(items) => {
+            let words: Option<Vec<&str>> = items.iter().map(Value::as_str).collect();
+            Some(format!("[{}]", words?.join(",")).into())
+        }
+        Value::Null | Value::Object(_) => None,
     }
 }
 
@@ -183,6 +235,22 @@ mod tests {
             ("proxy_read_timeout", json!(6001), None),
             ("ipv6", json!("on"), Some(json!("on"))),
             ("ipv6", json!("off"), Some(json!("on"))),
+            ("always_use_https", json!(["on"]), None),
+            ("min_tls_version", json!("1.0"), Some(json!("1.2"))),
+            ("min_tls_version", json!(1.3), Some(json!("1.3"))),
+            ("min_tls_version", json!("2"), None),
+            ("tls_1_3", json!(false), Some(json!("off"))),
+            ("tls_1_3", json!("zrt"), Some(json!("zrt"))),
+            ("0rtt", json!(true), Some(json!("on"))),
+            ("ciphers", json!([]), Some(json!([]))),
+            (
+                "ciphers",
+                json!(["ECDHE-RSA-AES128-GCM-SHA256", "ECDHE-ECDSA-AES128-GCM-SHA256"]),
+                Some(json!(["ECDHE-ECDSA-AES128-GCM-SHA256", "ECDHE-RSA-AES128-GCM-SHA256"])),
+            ),
+            ("ciphers", json!(["AES128-SHA"]), None),
+            ("ciphers", json!([7]), None),
+            ("ciphers", json!(null), None),
         ] {
             let setting = parse_setting(id).unwrap();
             let mut stored = StoredSettings::default();
@@ -209,6 +277,44 @@ mod tests {
             assert_eq!(change_setting(SettingId::Ipv6, &mut stored, &value, NOW), Ok(note));
         }
         assert_eq!(stored.items.len(), 2);
+        for (value, note) in [("1.1", Some(SettingNote::OldestIsTls12)), ("1.2", None), ("1.3", None)] {
+            assert_eq!(change_setting(SettingId::MinTlsVersion, &mut stored, &json!(value), NOW), Ok(note), "{value}");
+        }
+    }
+
+    /// Early data has two settings in the dialect. In whatever order they are sent, none says what the other denies.
+    #[test]
+    fn two_words_for_early_data() {
+        for (changes, tls_1_3, early_data) in [
+            (&[("tls_1_3", "zrt")][..], "zrt", "on"),
+            (&[("0rtt", "on")], "on", "on"),
+            (&[("0rtt", "on"), ("tls_1_3", "on")], "on", "on"),
+            (&[("tls_1_3", "zrt"), ("0rtt", "off")], "on", "off"),
+            (&[("0rtt", "off"), ("tls_1_3", "zrt")], "zrt", "on"),
+            (&[("tls_1_3", "zrt"), ("tls_1_3", "off")], "off", "on"),
+        ] {
+            let mut stored = StoredSettings::default();
+            for (id, value) in changes {
+                change_setting(parse_setting(id).unwrap(), &mut stored, &json!(value), NOW).unwrap();
+            }
+            let shown = [SettingId::Tls13, SettingId::EarlyData].map(|id| show_setting(id, &stored).value);
+            assert_eq!(shown, [json!(tls_1_3), json!(early_data)], "{changes:?}");
+        }
+    }
+
+    #[test]
+    fn settings_that_leave_nothing() {
+        for (oldest, tls_1_3, expect) in [
+            ("1.2", "off", Ok(())),
+            ("1.3", "on", Ok(())),
+            ("1.3", "zrt", Ok(())),
+            ("1.3", "off", Err(SettingError::NoTls)),
+        ] {
+            let mut stored = StoredSettings::default();
+            change_setting(SettingId::MinTlsVersion, &mut stored, &json!(oldest), NOW).unwrap();
+            change_setting(SettingId::Tls13, &mut stored, &json!(tls_1_3), NOW).unwrap();
+            assert_eq!(check_settings(&stored), expect, "{oldest} {tls_1_3}");
+        }
     }
 
     #[test]

@@ -23,6 +23,7 @@ mod session_cookie;
 mod setting_form;
 mod ssl;
 mod timestamp;
+mod tls;
 mod word;
 mod zone_settings;
 
@@ -48,5 +49,6 @@ pub use session_cookie::{SESSION_COOKIE_PLAIN, SESSION_COOKIE_SECURE, is_session
 pub use setting_form::{AlwaysOn, SettingValue};
 pub use ssl::Ssl;
 pub use timestamp::{Timestamp, TimestampError};
+pub use tls::{Cipher, Ciphers, OldestTls, Tls13};
 pub use word::WordError;
 pub use zone_settings::{SettingId, ZoneSettings};

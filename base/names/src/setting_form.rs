@@ -1,15 +1,28 @@
 //! What values a setting can have, and how they are written.
 
+use std::fmt;
 use std::marker::PhantomData;
 use std::time::Duration;
 
 use crate::word::Word;
 
 /// A value of a setting as it is written: in the API's answers and in what is stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SettingValue {
     Word(&'static str),
     Number(u64),
+    Words(Vec<&'static str>),
+}
+
+impl fmt::Display for SettingValue {
+    /// As it is read.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            SettingValue::Word(word) => f.write_str(word),
+            SettingValue::Number(number) => number.fmt(f),
+            SettingValue::Words(words) => write!(f, "[{}]", words.join(",")),
+        }
+    }
 }
 
 /// A set of values. Implemented by types of which no value is ever made.

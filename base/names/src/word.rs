@@ -55,7 +55,7 @@ pub(crate) use words;
 
 #[cfg(test)]
 mod tests {
-    use crate::{AccessMode, AppTls, Families, ProxyProtocol, Ssl, WordError};
+    use crate::{AccessMode, AppTls, Cipher, Families, OldestTls, ProxyProtocol, Ssl, Tls13, WordError};
 
     #[test]
     fn words_read_what_they_write() {
@@ -64,8 +64,11 @@ mod tests {
             as_str: fn(T) -> &'static str,
         ) {
             for word in all {
-                assert_eq!(as_str(*word).parse(), Ok(*word));
-                assert_eq!(as_str(*word).to_ascii_uppercase().parse::<T>(), Err(WordError), "{word:?}");
+                let text = as_str(*word);
+                assert_eq!(text.parse(), Ok(*word));
+                for other in [text.to_ascii_uppercase(), text.to_ascii_lowercase()].iter().filter(|it| *it != text) {
+                    assert_eq!(other.parse::<T>(), Err(WordError), "{word:?}");
+                }
             }
             assert_eq!("".parse::<T>(), Err(WordError));
         }
@@ -74,5 +77,8 @@ mod tests {
         check(Families::ALL, Families::as_str);
         check(ProxyProtocol::ALL, ProxyProtocol::as_str);
         check(Ssl::ALL, Ssl::as_str);
+        check(OldestTls::ALL, OldestTls::as_str);
+        check(Tls13::ALL, Tls13::as_str);
+        check(Cipher::ALL, Cipher::as_str);
     }
 }

@@ -2,7 +2,7 @@
 //! is a lie. What they are here is told by `base/model` (`fixed_settings`).
 //!
 //! ```text
-//! id: what it means in its form, what holds where nobody chose [, what holds where it cannot be read]
+//! id [as its text]: what it means in its form, what holds where nobody chose [, what holds where it cannot be read]
 //! ```
 //! All else follows from the row: what the API lists, takes and refuses (`base/model`), and the value that the planes
 //! obey. A new setting is a row here and the line of the plane that obeys it.
@@ -10,12 +10,19 @@
 use std::time::Duration;
 
 use crate::setting_form::{AlwaysOn, Form, OneOf, Seconds, SettingValue, Switch};
-use crate::{Ssl, WordError};
+use crate::tls::{CipherList, Oldest};
+use crate::{Ciphers, OldestTls, Ssl, Tls13, WordError};
 
 macro_rules! settings {
+    (@text $id:ident) => {
+        stringify!($id)
+    };
+    (@text $id:ident $text:literal) => {
+        $text
+    };
     ($(
         $(#[$doc:meta])*
-        $variant:ident $id:ident: $meaning:ty = $form:ty, default $default:expr $(, strict $strict:expr)?;
+        $variant:ident $id:ident $(as $text:literal)?: $meaning:ty = $form:ty, default $default:expr $(, strict $strict:expr)?;
     )+) => {
         /// Which setting.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,7 +42,7 @@ macro_rules! settings {
 
             pub const fn as_str(self) -> &'static str {
                 match self {
-                    $(SettingId::$variant => stringify!($id),)+
+                    $(SettingId::$variant => settings!(@text $id $($text)?),)+
                 }
             }
 
@@ -95,17 +102,26 @@ macro_rules! settings {
 }
 
 settings! {
+    /// Visitors who come back may ask in their first flight (RFC 8446 §2.3). It can be repeated by others, so only what
+    /// changes nothing is answered at once. Says nothing where TLS 1.3 is off.
+    EarlyData early_data as "0rtt": bool = Switch, default false;
     /// Visitors over plain HTTP are sent to the same place over HTTPS.
     AlwaysUseHttps always_use_https: bool = Switch, default false, strict true;
+    /// The suites of TLS 1.2 that visitors may use.
+    Ciphers ciphers: Ciphers = CipherList, default Ciphers::ALL;
     /// Visitors may speak HTTP/2.
     Http2 http2: bool = Switch, default true;
     /// Every proxied name has addresses of both families.
     Ipv6 ipv6: AlwaysOn = AlwaysOn, default AlwaysOn;
+    /// The oldest version of TLS that visitors may speak. Goes before `tls_1_3`, which leaves none together with 1.3 here.
+    MinTlsVersion min_tls_version: OldestTls = Oldest, default OldestTls::Tls12, strict OldestTls::Tls13;
     /// How long an origin may be silent: before its answer, and between two pieces of it. Default and limit are the
     /// dialect's own.
     ProxyReadTimeout proxy_read_timeout: Duration = Seconds<6_000>, default Duration::from_secs(100);
     /// How the edge reaches origins.
     Ssl ssl: Ssl = OneOf<Ssl>, default Ssl::Flexible, strict Ssl::Strict;
+    /// Whether TLS 1.3 is spoken. Whether with early data says `0rtt`, which is changed with it.
+    Tls13 tls_1_3: Tls13 = OneOf<Tls13>, default Tls13::On;
     /// WebSockets are let through.
     Websockets websockets: bool = Switch, default true;
 }
@@ -147,6 +163,13 @@ mod tests {
             (SettingId::ProxyReadTimeout, "", None),
             (SettingId::Ipv6, "off", Some(Word("on"))),
             (SettingId::Ipv6, "no", None),
+            (SettingId::MinTlsVersion, "1.0", Some(Word("1.2"))),
+            (SettingId::MinTlsVersion, "1.1", Some(Word("1.2"))),
+            (SettingId::MinTlsVersion, "1.3", Some(Word("1.3"))),
+            (SettingId::MinTlsVersion, "1.4", None),
+            (SettingId::Tls13, "zrt", Some(Word("zrt"))),
+            (SettingId::Tls13, "0rtt", None),
+            (SettingId::EarlyData, "on", Some(Word("on"))),
         ] {
             assert_eq!(id.normal(text).ok(), expect, "{id:?} {text}");
         }
@@ -158,11 +181,7 @@ mod tests {
         for settings in [ZoneSettings::default(), ZoneSettings::strict()] {
             let mut read = ZoneSettings::default();
             for id in SettingId::ALL {
-                let text = match settings.get(*id) {
-                    SettingValue::Word(word) => word.to_owned(),
-                    SettingValue::Number(number) => number.to_string(),
-                };
-                assert_eq!(read.set(*id, &text), Ok(()), "{id:?}");
+                assert_eq!(read.set(*id, &settings.get(*id).to_string()), Ok(()), "{id:?}");
                 assert_eq!(id.as_str().parse(), Ok(*id));
             }
             assert_eq!(read, settings);

@@ -487,6 +487,7 @@ impl From<SettingError> for Error {
         match error {
             SettingError::Unknown(_) => Fault::SettingUnknown.because(error),
             SettingError::Value { .. } => Fault::SettingValue.because(error).at("/value"),
+            SettingError::NoTls => Fault::SettingValue.because(error),
         }
     }
 }

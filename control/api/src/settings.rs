@@ -2,7 +2,9 @@
 //! value that is true.
 
 use axum::extract::State;
-use bartizan_model::{FixedSetting, SettingNote, change_setting, parse_setting, show_setting, strict_settings};
+use bartizan_model::{
+    FixedSetting, SettingNote, change_setting, check_settings, parse_setting, show_setting, strict_settings,
+};
 use bartizan_names::{SettingId, Timestamp, ZoneId};
 use bartizan_store::Key;
 use bartizan_v4::{Patch, Setting, SettingBody, SettingsBody, StoredSettings};
@@ -20,8 +22,8 @@ use crate::state::Api;
 use crate::transaction::{Change, View};
 use crate::writes::now;
 
-/// The code of the message that says why IPv6 stays on.
-const IPV6_MESSAGE: u32 = 1_003;
+/// The code of a message that says why a setting is not what was asked for.
+const NOTE_MESSAGE: u32 = 1_003;
 
 /// Settings changed by one call. There are fewer; a longer list repeats itself.
 const ITEMS_MAX: usize = 100;
@@ -121,6 +123,7 @@ async fn change(
             let mut stored = change.settings(zone)?;
             let (named, note) = put(&mut stored, &id, &body.value, &body.enabled, change.now())?;
             if named.is_kept() {
+                check_settings(&stored)?;
                 change.put_settings(zone, &stored)?;
             }
             Ok((named.show(&stored), note))
@@ -148,25 +151,26 @@ async fn change_several(
         return Err(Fault::SettingValue.because(format!("there may be {ITEMS_MAX} items at most")).at("/items"));
     }
     let actor = caller.clone();
-    let (settings, note) = api
+    let (settings, notes) = api
         .change(&actor, move |change| {
             change.zone(&caller, zone)?;
             let mut stored = change.settings(zone)?;
             let mut all = Vec::new();
-            let mut notes = None;
+            let mut notes = Vec::new();
             for (index, item) in body.items.iter().enumerate() {
                 let (named, note) = put(&mut stored, &item.id, &item.value, &item.enabled, change.now())
                     .map_err(|error| error.inside(&format!("/items/{index}")))?;
                 all.push(named);
-                notes = notes.or(note);
+                notes.extend(note);
             }
             if all.iter().any(Named::is_kept) {
+                check_settings(&stored)?;
                 change.put_settings(zone, &stored)?;
             }
             Ok((all.iter().map(|named| named.show(&stored)).collect::<Vec<_>>(), notes))
         })
         .await?;
-    Ok(noted(Reply::of(settings), note))
+    Ok(noted(Reply::of(settings), notes))
 }
 
 /// A setting by its id.
@@ -219,9 +223,6 @@ fn put(
     }
 }
 
-fn noted<T>(reply: Reply<T>, note: Option<SettingNote>) -> Reply<T> {
-    match note {
-        Some(note) => reply.with_message(IPV6_MESSAGE, note.text()),
-        None => reply,
-    }
+fn noted<T>(reply: Reply<T>, notes: impl IntoIterator<Item = SettingNote>) -> Reply<T> {
+    notes.into_iter().fold(reply, |reply, note| reply.with_message(NOTE_MESSAGE, note.text()))
 }

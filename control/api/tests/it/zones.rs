@@ -130,8 +130,8 @@ fn settings() {
         ("rocket_loaders", r#"{"value":"on"}"#, "400 1003"),
         ("rocket_loader", r#"{"value":"on"}"#, "400 1006 /value"),
         ("rocket_loader", r#"{"value":"off"}"#, "200"),
-        ("tls_1_3", r#"{"value":true}"#, "200"),
-        ("min_tls_version", r#"{"value":"1.3"}"#, "400 1006 /value"),
+        ("tls_1_2_only", r#"{"value":false}"#, "200"),
+        ("tls_1_2_only", r#"{"value":"on"}"#, "400 1006 /value"),
         ("proxy_read_timeout", r#"{"value":"60"}"#, "200"),
         ("proxy_read_timeout", r#"{"value":0}"#, "400 1007 /value"),
     ] {
@@ -148,11 +148,45 @@ fn settings() {
     assert_eq!(answer.result()["value"], "on");
     assert!(answer.json()["messages"][0]["message"].as_str().unwrap().contains("IPv6 stays on"));
 
+    // Nor has TLS 1.0 an on switch.
+    let answer = edge.call("PATCH", &format!("{path}/min_tls_version"), r#"{"value":"1.0"}"#);
+    assert_eq!(answer.result()["value"], "1.2");
+    assert!(answer.json()["messages"][0]["message"].as_str().unwrap().contains("TLS 1.0 and 1.1 are not spoken"));
+
     let items = r#"{"items":[{"id":"ssl","value":"full"},{"id":"http2","value":"off"}]}"#;
     assert_eq!(edge.call("PATCH", &path, items).result()[1]["value"], "off");
     let items = r#"{"items":[{"id":"ssl","value":"off"},{"id":"http2","value":"perhaps"}]}"#;
     assert_eq!(edge.call("PATCH", &path, items).verdict(), "400 1007 /items/1/value");
     assert_eq!(edge.get(&format!("{path}/ssl")).result()["value"], "full", "all or none");
+}
+
+#[test]
+fn settings_of_tls() {
+    let edge = Edge::new();
+    let path = format!("/zones/{}/settings", edge.zone());
+    for (id, body, expect) in [
+        ("tls_1_3", r#"{"value":"zrt"}"#, "200"),
+        ("min_tls_version", r#"{"value":"1.3"}"#, "200"),
+        ("tls_1_3", r#"{"enabled":false}"#, "400 1007"),
+        ("ciphers", r#"{"value":["ECDHE-ECDSA-AES128-GCM-SHA256"]}"#, "200"),
+        ("ciphers", r#"{"value":["AES128-SHA"]}"#, "400 1007 /value"),
+    ] {
+        assert_eq!(edge.call("PATCH", &format!("{path}/{id}"), body).verdict(), expect, "{id} {body}");
+    }
+    let refused = edge.call("PATCH", &format!("{path}/ciphers"), r#"{"value":["AES128-SHA"]}"#).text;
+    assert!(refused.contains("ECDHE-RSA-CHACHA20-POLY1305"), "those that exist: {refused}");
+    for (id, value) in [
+        ("0rtt", json!("on")),
+        ("tls_1_3", json!("zrt")),
+        ("min_tls_version", json!("1.3")),
+        ("ciphers", json!(["ECDHE-ECDSA-AES128-GCM-SHA256"])),
+    ] {
+        let setting = edge.get(&format!("{path}/{id}")).result();
+        assert_eq!((&setting["value"], &setting["editable"]), (&value, &json!(true)), "{id}");
+    }
+    // Both at once go together, and a part of them does not.
+    let items = r#"{"items":[{"id":"tls_1_3","value":"off"},{"id":"min_tls_version","value":"1.2"}]}"#;
+    assert_eq!(edge.call("PATCH", &path, items).result()[1]["value"], "1.2");
 }
 
 #[test]
